@@ -1,0 +1,456 @@
+//! NumPy's `.npy` files: one array, read as a feature table.
+//!
+//! Versions 1, 2 and 3; f32, f64, f16, bool, u8, i32, i64; one or two
+//! dimensions (one dimension is a table of width 1); C order, little-endian.
+//! f16 stays f16, bool becomes packed bits, everything else becomes f32 (f64 and
+//! large integers are rounded). Rows are read in pieces, so a file may be larger
+//! than memory. Everything else is refused with the NumPy call that converts it.
+//! Source: <https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html>.
+
+use std::fs::File;
+use std::io::{BufReader, Read};
+use std::path::{Path, PathBuf};
+
+use half::f16;
+
+use crate::error::DataError;
+use crate::features::{FeatureTable, FeatureType};
+
+/// Largest header that is believed; NumPy's own are about a hundred bytes.
+const MAX_HEADER: usize = 1 << 20;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Element {
+    F16,
+    F32,
+    F64,
+    Bool,
+    U8,
+    I32,
+    I64,
+}
+
+impl Element {
+    fn bytes(self) -> usize {
+        match self {
+            Element::Bool | Element::U8 => 1,
+            Element::F16 => 2,
+            Element::F32 | Element::I32 => 4,
+            Element::F64 | Element::I64 => 8,
+        }
+    }
+
+    fn feature_type(self) -> FeatureType {
+        match self {
+            Element::F16 => FeatureType::F16,
+            Element::Bool => FeatureType::Bits,
+            _ => FeatureType::F32,
+        }
+    }
+}
+
+/// An open `.npy` file, positioned at a row.
+#[derive(Debug)]
+pub struct NpyReader {
+    path: PathBuf,
+    file: BufReader<File>,
+    element: Element,
+    rows: usize,
+    width: usize,
+    next_row: usize,
+}
+
+impl NpyReader {
+    /// Opens `path` and checks its header and its size.
+    ///
+    /// # Errors
+    /// [`DataError::Io`], or [`DataError::Npy`] with what was found, what was expected and what to do.
+    pub fn open(path: &Path) -> Result<NpyReader, DataError> {
+        let file = File::open(path).map_err(DataError::io("open", path))?;
+        let size = file
+            .metadata()
+            .map_err(DataError::io("read the size of", path))?
+            .len();
+        let mut file = BufReader::with_capacity(1 << 17, file);
+        let mut start = [0u8; 8];
+        let truncated = |what: &str| {
+            DataError::npy(
+                path,
+                format!("ends inside its {what} after {size} bytes; copy the file again"),
+            )
+        };
+        file.read_exact(&mut start)
+            .map_err(|_| truncated("header"))?;
+        if &start[..6] != b"\x93NUMPY" {
+            return Err(DataError::npy(
+                path,
+                format!(
+                    "starts with {}, a NumPy array starts with `\\x93NUMPY`; save it with numpy.save",
+                    crate::error::quoted(&start)
+                ),
+            ));
+        }
+        let (length_bytes, version) = match start[6] {
+            1 => (2, 1),
+            version @ (2 | 3) => (4, version),
+            other => {
+                return Err(DataError::npy(
+                    path,
+                    format!("NPY version {other} found, 1 to 3 expected; save it with numpy.save"),
+                ));
+            }
+        };
+        let mut length = [0u8; 4];
+        file.read_exact(&mut length[..length_bytes])
+            .map_err(|_| truncated("header"))?;
+        let length = u32::from_le_bytes(length) as usize;
+        if length > MAX_HEADER {
+            return Err(DataError::npy(
+                path,
+                format!(
+                    "a header of {length} bytes found, at most {MAX_HEADER} expected; the file is damaged"
+                ),
+            ));
+        }
+        let mut header = vec![0u8; length];
+        file.read_exact(&mut header)
+            .map_err(|_| truncated("header"))?;
+        let header = String::from_utf8_lossy(&header);
+        let (element, rows, width) = parse_header(path, &header)?;
+        let expected = rows.checked_mul(width).and_then(|n| n.checked_mul(element.bytes())).ok_or_else(|| {
+            DataError::npy(path, format!("an array of {rows} x {width} found, which no file can hold; the file is damaged"))
+        })?;
+        let found = size - (8 + length_bytes + length) as u64;
+        if found != expected as u64 {
+            return Err(DataError::npy(
+                path,
+                format!(
+                    "{found} bytes of data found, {expected} expected for {rows} x {width} values of {} bytes (NPY version {version}); \
+                     the file is {}: copy or save it again",
+                    element.bytes(),
+                    if found < expected as u64 {
+                        "truncated"
+                    } else {
+                        "longer than its header says"
+                    }
+                ),
+            ));
+        }
+        Ok(NpyReader {
+            path: path.to_path_buf(),
+            file,
+            element,
+            rows,
+            width,
+            next_row: 0,
+        })
+    }
+
+    /// Rows of the array.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Columns of the array.
+    pub fn width(&self) -> usize {
+        self.width
+    }
+
+    /// How the rows are stored once read.
+    pub fn feature_type(&self) -> FeatureType {
+        self.element.feature_type()
+    }
+
+    /// Appends up to `count` further rows to `out`, as a store holds them; returns how many.
+    ///
+    /// # Errors
+    /// [`DataError::Io`] if the file cannot be read.
+    pub fn read_rows(&mut self, count: usize, out: &mut Vec<u8>) -> Result<usize, DataError> {
+        let count = count.min(self.rows - self.next_row);
+        let mut raw = vec![0u8; count * self.width * self.element.bytes()];
+        self.file
+            .read_exact(&mut raw)
+            .map_err(DataError::io("read", &self.path))?;
+        self.next_row += count;
+        let mut push = |value: f32| out.extend_from_slice(&value.to_le_bytes());
+        match self.element {
+            Element::F16 | Element::F32 => out.extend_from_slice(&raw),
+            Element::F64 => raw
+                .as_chunks::<8>()
+                .0
+                .iter()
+                .for_each(|&b| push(f64::from_le_bytes(b) as f32)),
+            Element::U8 => raw.iter().for_each(|&b| push(f32::from(b))),
+            Element::I32 => raw
+                .as_chunks::<4>()
+                .0
+                .iter()
+                .for_each(|&b| push(i32::from_le_bytes(b) as f32)),
+            Element::I64 => raw
+                .as_chunks::<8>()
+                .0
+                .iter()
+                .for_each(|&b| push(i64::from_le_bytes(b) as f32)),
+            Element::Bool if self.width > 0 => {
+                for row in raw.chunks_exact(self.width) {
+                    out.extend(row.chunks(8).map(|bits| {
+                        bits.iter()
+                            .enumerate()
+                            .fold(0u8, |byte, (i, &bit)| byte | (u8::from(bit != 0) << i))
+                    }));
+                }
+            }
+            Element::Bool => {}
+        }
+        Ok(count)
+    }
+}
+
+/// Reads a whole array into memory.
+///
+/// # Errors
+/// As [`NpyReader::open`] and [`NpyReader::read_rows`].
+pub fn read_table(path: &Path) -> Result<FeatureTable, DataError> {
+    let mut reader = NpyReader::open(path)?;
+    let (rows, width) = (reader.rows, reader.width);
+    let mut bytes = Vec::new();
+    while reader.read_rows(1 << 16, &mut bytes)? > 0 {}
+    match reader.feature_type() {
+        FeatureType::F32 => FeatureTable::from_f32(
+            rows,
+            width,
+            bytemuck::allocation::pod_collect_to_vec::<u8, f32>(&bytes),
+        ),
+        FeatureType::F16 => FeatureTable::from_f16(
+            rows,
+            width,
+            bytemuck::allocation::pod_collect_to_vec::<u8, f16>(&bytes),
+        ),
+        FeatureType::Bits => FeatureTable::from_bits(rows, width, bytes),
+    }
+}
+
+/// The header is a Python dictionary with the keys `descr`, `fortran_order` and `shape`.
+fn parse_header(path: &Path, header: &str) -> Result<(Element, usize, usize), DataError> {
+    let shown = crate::error::quoted(header.trim().as_bytes());
+    let damaged = |what: &str| {
+        DataError::npy(
+            path,
+            format!("its header {shown} has no {what}; save the array again with numpy.save"),
+        )
+    };
+    let value = |key: &str| {
+        let (_, rest) = header.split_once(&format!("'{key}':"))?;
+        Some(rest.trim_start())
+    };
+    let descr = value("descr").ok_or_else(|| damaged("'descr'"))?;
+    let descr = descr
+        .strip_prefix('\'')
+        .and_then(|rest| rest.split_once('\''))
+        .map(|(name, _)| name)
+        .ok_or_else(|| DataError::npy(path, "it is an array of records; save a plain array of numbers, such as a.view('<f4').reshape(len(a), -1)"))?;
+    let element = match descr {
+        "<f2" => Element::F16,
+        "<f4" => Element::F32,
+        "<f8" => Element::F64,
+        "|b1" => Element::Bool,
+        "|u1" => Element::U8,
+        "<i4" => Element::I32,
+        "<i8" => Element::I64,
+        other => {
+            let why = if other.starts_with('>') {
+                "big-endian values"
+            } else {
+                "values"
+            };
+            return Err(DataError::npy(
+                path,
+                format!(
+                    "{why} of type `{other}` found; <f2 <f4 <f8 |b1 |u1 <i4 <i8 are readable: numpy.save(file, a.astype('<f4'))"
+                ),
+            ));
+        }
+    };
+    let order = value("fortran_order").ok_or_else(|| damaged("'fortran_order'"))?;
+    if order.starts_with("True") {
+        return Err(DataError::npy(
+            path,
+            "column-major (Fortran) order found, row-major expected: numpy.save(file, numpy.ascontiguousarray(a))",
+        ));
+    } else if !order.starts_with("False") {
+        return Err(damaged("valid 'fortran_order'"));
+    }
+    let shape = value("shape")
+        .and_then(|text| text.strip_prefix('('))
+        .and_then(|text| text.split_once(')'))
+        .map(|(inside, _)| inside)
+        .ok_or_else(|| damaged("'shape'"))?;
+    let dims = shape
+        .split(',')
+        .map(str::trim)
+        .filter(|dim| !dim.is_empty())
+        .map(|dim| dim.parse::<usize>().map_err(|_| damaged("valid 'shape'")))
+        .collect::<Result<Vec<_>, _>>()?;
+    match dims[..] {
+        [rows] => Ok((element, rows, 1)),
+        [rows, width] => Ok((element, rows, width)),
+        _ => Err(DataError::npy(
+            path,
+            format!(
+                "{} dimensions found, one or two expected: numpy.save(file, a.reshape(len(a), -1))",
+                dims.len()
+            ),
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn npy(version: u8, header: &str, data: &[u8]) -> Vec<u8> {
+        let mut out = b"\x93NUMPY".to_vec();
+        out.extend([version, 0]);
+        match version {
+            1 => out.extend((header.len() as u16).to_le_bytes()),
+            _ => out.extend((header.len() as u32).to_le_bytes()),
+        }
+        out.extend(header.as_bytes());
+        out.extend(data);
+        out
+    }
+
+    fn header(descr: &str, shape: &str) -> String {
+        format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': {shape}, }}          \n")
+    }
+
+    fn read(content: &[u8]) -> Result<FeatureTable, String> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.npy");
+        std::fs::write(&path, content).unwrap();
+        read_table(&path).map_err(|e| e.to_string())
+    }
+
+    fn values(content: &[u8]) -> Vec<f32> {
+        let table = read(content).unwrap();
+        let ids: Vec<u32> = (0..table.rows() as u32).collect();
+        let mut out = vec![0.0; table.rows() * table.width()];
+        table.gather_into(&ids, &mut out);
+        out
+    }
+
+    #[test]
+    fn reads_every_type_and_version() {
+        let f64s: Vec<u8> = [1.5f64, -2.0, 3.0, 4.0]
+            .iter()
+            .flat_map(|x| x.to_le_bytes())
+            .collect();
+        assert_eq!(
+            values(&npy(2, &header("<f8", "(2, 2)"), &f64s)),
+            [1.5, -2.0, 3.0, 4.0]
+        );
+        let f32s: Vec<u8> = [1.5f32, -2.0]
+            .iter()
+            .flat_map(|x| x.to_le_bytes())
+            .collect();
+        assert_eq!(
+            values(&npy(1, &header("<f4", "(1, 2)"), &f32s)),
+            [1.5, -2.0]
+        );
+        let f16s: Vec<u8> = [1.5f32, -2.0]
+            .iter()
+            .flat_map(|&x| f16::from_f32(x).to_le_bytes())
+            .collect();
+        assert_eq!(values(&npy(3, &header("<f2", "(2,)"), &f16s)), [1.5, -2.0]);
+        assert_eq!(
+            values(&npy(1, &header("|u1", "(1, 3)"), &[0, 7, 255])),
+            [0.0, 7.0, 255.0]
+        );
+        let i32s: Vec<u8> = [-1i32, 9].iter().flat_map(|x| x.to_le_bytes()).collect();
+        assert_eq!(
+            values(&npy(1, &header("<i4", "(2, 1)"), &i32s)),
+            [-1.0, 9.0]
+        );
+        let i64s: Vec<u8> = [-1i64, 9].iter().flat_map(|x| x.to_le_bytes()).collect();
+        assert_eq!(
+            values(&npy(1, &header("<i8", "(2, 1)"), &i64s)),
+            [-1.0, 9.0]
+        );
+        let bools = [1, 0, 0, 0, 0, 0, 0, 0, 1, 0, 1, 0, 0, 0, 0, 0, 0, 0];
+        let table = read(&npy(1, &header("|b1", "(2, 9)"), &bools)).unwrap();
+        assert_eq!(
+            (table.feature_type(), table.as_bytes()),
+            (FeatureType::Bits, &[1u8, 1, 2, 0][..])
+        );
+    }
+
+    #[test]
+    fn refuses_with_a_remedy() {
+        let refused = |content: &[u8], words: &str| {
+            let message = read(content).unwrap_err();
+            assert!(message.contains(words), "{message}");
+        };
+        refused(b"", "ends inside its header after 0 bytes");
+        refused(b"PK\x03\x04 and more", "a NumPy array starts with");
+        refused(&npy(4, "", &[]), "NPY version 4 found");
+        refused(
+            &npy(1, &header("<f4", "(2, 2)"), &[0; 12]),
+            "12 bytes of data found, 16 expected for 2 x 2",
+        );
+        refused(
+            &npy(1, &header("<f4", "(2, 2)"), &[0; 20]),
+            "longer than its header says",
+        );
+        refused(
+            &npy(1, &header(">f4", "(2, 2)"), &[0; 16]),
+            "big-endian values of type `>f4`",
+        );
+        refused(
+            &npy(1, &header("<c8", "(2, 2)"), &[0; 16]),
+            "a.astype('<f4')",
+        );
+        refused(
+            &npy(
+                1,
+                &header("<f4", "(2, 2)").replace("False", "True"),
+                &[0; 16],
+            ),
+            "ascontiguousarray",
+        );
+        refused(
+            &npy(1, &header("<f4", "(1, 2, 2)"), &[0; 16]),
+            "3 dimensions",
+        );
+        refused(
+            &npy(1, &header("<f4", "(18446744073709551615, 4)"), &[]),
+            "no file can hold",
+        );
+        refused(
+            &npy(1, "{'descr': [('x', '<f4')]}", &[]),
+            "array of records",
+        );
+        refused(&npy(1, "{}", &[]), "no 'descr'");
+    }
+
+    proptest! {
+        #[test]
+        fn round_trip(rows in 0usize..20, width in 0usize..9, seed in any::<u64>()) {
+            let table = FeatureTable::random_normal(rows, width, seed);
+            let file = npy(1, &header("<f4", &format!("({rows}, {width})")), table.as_bytes());
+            let back = read(&file).unwrap();
+            prop_assert_eq!((back.rows(), back.width()), (rows, width));
+            prop_assert_eq!(back.as_bytes(), table.as_bytes());
+        }
+
+        #[test]
+        fn damage_never_panics(cut in 0usize..200, at in 0usize..200, bit in 0u8..8) {
+            let mut file = npy(1, &header("<f4", "(5, 4)"), &[1; 80]);
+            let last = file.len() - 1;
+            file[at.min(last)] ^= 1 << bit;
+            let _ = read(&file);
+            file.truncate(cut);
+            let _ = read(&file);
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! What every reader produces: events as the file has them, one after another.
+//!
+//! Readers check the layout of a line and the form of its numbers. Order in
+//! time, finite features and dense ids are the business of whoever receives the
+//! events ([`EventSink`]). Readers hold one line in memory at a time.
+
+use std::path::Path;
+
+use crate::decimal::Decimal;
+use crate::error::{DataError, quoted};
+
+/// One event of a file.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct RawEvent<'a> {
+    /// Line in the file, counted from 1.
+    pub(crate) line: u64,
+    pub(crate) src: u64,
+    pub(crate) dst: u64,
+    pub(crate) time: Decimal,
+    pub(crate) label: Option<i32>,
+    pub(crate) roll: Option<u8>,
+    /// The file's own number of this event.
+    pub(crate) edge_id: Option<u64>,
+    pub(crate) features: &'a [f32],
+}
+
+/// Receives events in file order.
+pub(crate) trait EventSink {
+    fn event(&mut self, event: RawEvent<'_>) -> Result<(), DataError>;
+}
+
+/// Where a field stands, for messages.
+#[derive(Clone, Copy)]
+pub(crate) struct Position<'a> {
+    pub(crate) path: &'a Path,
+    pub(crate) line: u64,
+}
+
+impl Position<'_> {
+    pub(crate) fn error(self, found: impl Into<String>, expected: impl Into<String>) -> DataError {
+        DataError::line(self.path, self.line, found, expected)
+    }
+
+    /// A node id: digits only.
+    pub(crate) fn id(self, field: &[u8], what: &str) -> Result<u64, DataError> {
+        let digits_only = !field.is_empty() && field.iter().all(u8::is_ascii_digit);
+        parse_text::<u64>(field)
+            .filter(|_| digits_only)
+            .ok_or_else(|| {
+                self.error(
+                    format!("{what} is {}", quoted(field)),
+                    "a whole number from 0 to 2^64 - 1, written with digits only",
+                )
+            })
+    }
+
+    /// A time, exactly.
+    pub(crate) fn time(self, field: &[u8]) -> Result<Decimal, DataError> {
+        Decimal::parse(field)
+            .map_err(|e| self.error(format!("time is {}", quoted(field)), e.expected()))
+    }
+
+    /// A small whole number; `1.0` counts as one, because pandas writes it so.
+    pub(crate) fn integer<T: TryFrom<i64>>(
+        self,
+        field: &[u8],
+        what: &str,
+        expected: &str,
+    ) -> Result<T, DataError> {
+        Decimal::parse(field)
+            .ok()
+            .and_then(Decimal::integer)
+            .and_then(|value| T::try_from(value).ok())
+            .ok_or_else(|| self.error(format!("{what} is {}", quoted(field)), expected))
+    }
+
+    /// A feature value; `nan` and `inf` are numbers here.
+    pub(crate) fn feature(self, field: &[u8], column: usize) -> Result<f32, DataError> {
+        parse_text(field)
+            .ok_or_else(|| self.error(format!("feature {column} is {}", quoted(field)), "a number"))
+    }
+}
+
+fn parse_text<T: std::str::FromStr>(field: &[u8]) -> Option<T> {
+    std::str::from_utf8(field).ok()?.parse().ok()
+}

@@ -1,0 +1,174 @@
+//! The store: a converted stream as a folder of bare column files, mapped into memory.
+//!
+//! Layout of `NAME.mspipe/` (all little-endian, no headers):
+//!
+//! | file | content |
+//! |---|---|
+//! | `meta.json` | counts, types, hash, origin; written last |
+//! | `src.u32`, `dst.u32` | node ids `[events]` |
+//! | `time.i64` | ticks `[events]` |
+//! | `labels.i32`, `roll.u8` | `[events]`, optional |
+//! | `edge_features.f32`/`.f16`/`.bits` | `[events, width]`, optional |
+//! | `node_features.…` | `[nodes, width]`, optional |
+//! | `id_map.u64` | original id of each node, optional |
+//!
+//! A store is written in a temporary folder beside its final place and renamed
+//! at the end, so it is there completely or not at all; it is never changed.
+//! Opening checks the version, every file's size and every invariant of
+//! [`EventLog`], but not the hash (`mspipe data check` does).
+
+use std::fs;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use crate::column::Column;
+use crate::error::DataError;
+use crate::event_log::{Columns, EventLog, IdSpaces};
+use crate::features::{FeatureTable, FeatureType};
+
+mod writer;
+
+pub(crate) use writer::{FeatureFile, StoreWriter, Stream};
+
+/// Ending of a store's folder name.
+pub const STORE_EXTENSION: &str = "mspipe";
+
+const FORMAT: &str = "mspipe-store";
+const VERSION: u32 = 1;
+const META: &str = "meta.json";
+
+/// The content of `meta.json`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Meta {
+    format: String,
+    version: u32,
+    pub(crate) name: String,
+    pub(crate) origin: String,
+    pub(crate) synthetic: bool,
+    pub(crate) events: usize,
+    pub(crate) nodes: usize,
+    pub(crate) ticks_per_unit: i64,
+    pub(crate) bipartite: bool,
+    pub(crate) labels: bool,
+    pub(crate) roll: bool,
+    pub(crate) edge_features: Option<FeatureShape>,
+    pub(crate) node_features: Option<FeatureShape>,
+    pub(crate) id_map: bool,
+    pub(crate) id_spaces: IdSpaces,
+    pub(crate) hash: String,
+}
+
+/// Type and width of a feature file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct FeatureShape {
+    #[serde(rename = "type")]
+    pub(crate) feature_type: FeatureType,
+    pub(crate) width: usize,
+}
+
+impl FeatureShape {
+    pub(crate) fn row_bytes(self) -> usize {
+        self.feature_type.row_bytes(self.width)
+    }
+
+    fn file(self, table: &str) -> String {
+        format!("{table}.{}", self.feature_type.name())
+    }
+}
+
+/// True if `path` looks like a store: a folder that holds a `meta.json`.
+pub(crate) fn is_store(path: &Path) -> bool {
+    path.join(META).is_file()
+}
+
+/// Opens a store.
+pub(crate) fn open(folder: &Path) -> Result<EventLog, DataError> {
+    let meta_path = folder.join(META);
+    let text = fs::read(&meta_path).map_err(DataError::io("read", &meta_path))?;
+    let meta: Meta = serde_json::from_slice(&text).map_err(|e| explain_meta(folder, &text, &e))?;
+    if meta.format != FORMAT || meta.version != VERSION {
+        return Err(wrong_version(folder, &meta.format, u64::from(meta.version)));
+    }
+    let log = map(folder, &meta)?;
+    log.validate().map_err(|e| {
+        DataError::store(
+            folder,
+            format!("{e}; the store is damaged: delete it and import the stream again"),
+        )
+    })?;
+    Ok(log)
+}
+
+/// Maps the files that `meta` describes, without looking into them.
+fn map(folder: &Path, meta: &Meta) -> Result<EventLog, DataError> {
+    let file = |name: &str| folder.join(name);
+    let features = |table: &str, shape: Option<FeatureShape>, rows: usize| {
+        shape
+            .map(|s| FeatureTable::map(&file(&s.file(table)), rows, s.width, s.feature_type))
+            .transpose()
+    };
+    let events = meta.events;
+    let columns = Columns {
+        src: Column::map(&file("src.u32"), events)?,
+        dst: Column::map(&file("dst.u32"), events)?,
+        time: Column::map(&file("time.i64"), events)?,
+        labels: meta
+            .labels
+            .then(|| Column::map(&file("labels.i32"), events))
+            .transpose()?,
+        roll: meta
+            .roll
+            .then(|| Column::map(&file("roll.u8"), events))
+            .transpose()?,
+        edge_features: features("edge_features", meta.edge_features, events)?,
+        node_features: features("node_features", meta.node_features, meta.nodes)?,
+        id_map: meta
+            .id_map
+            .then(|| Column::map(&file("id_map.u64"), meta.nodes))
+            .transpose()?,
+    };
+    Ok(EventLog {
+        name: meta.name.clone(),
+        origin: meta.origin.clone(),
+        nodes: meta.nodes,
+        ticks_per_unit: meta.ticks_per_unit,
+        synthetic: meta.synthetic,
+        bipartite: meta.bipartite,
+        hash: meta.hash.clone(),
+        id_spaces: meta.id_spaces,
+        store: Some(folder.to_path_buf()),
+        columns,
+    })
+}
+
+fn wrong_version(folder: &Path, format: &str, version: u64) -> DataError {
+    DataError::store(
+        folder,
+        format!(
+            "{format} version {version} found, {FORMAT} version {VERSION} expected; \
+             import the stream again with this mspipe, or use the mspipe that wrote it"
+        ),
+    )
+}
+
+/// A newer version has other fields, so look for the version before complaining about the fields.
+fn explain_meta(folder: &Path, text: &[u8], error: &serde_json::Error) -> DataError {
+    let loose: Option<serde_json::Value> = serde_json::from_slice(text).ok();
+    let field = |name: &str| loose.as_ref().and_then(|v| v.get(name));
+    if let (Some(format), Some(version)) = (
+        field("format").and_then(|v| v.as_str()),
+        field("version").and_then(|v| v.as_u64()),
+    ) && (format != FORMAT || version != u64::from(VERSION))
+    {
+        return wrong_version(folder, format, version);
+    }
+    DataError::store(
+        folder,
+        format!(
+            "{META} is not readable ({error}); the store is damaged: delete it and import the stream again"
+        ),
+    )
+}

@@ -1,0 +1,173 @@
+//! The readers on real files: `MSPIPE_DATA_DIR`, else `shared/data` beside the workspace.
+//!
+//! The files are not part of the project; without them each test prints why it
+//! did not run.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on must fail")]
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use mspipe_datasets::{EventLog, IdSpaces, Info, OpenOptions, Severity, check};
+
+/// The file, or None with a line that says why.
+fn real_file(relative: &str) -> Option<PathBuf> {
+    let folder = std::env::var_os("MSPIPE_DATA_DIR").map_or_else(
+        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/data"),
+        PathBuf::from,
+    );
+    let path = folder.join(relative);
+    if path.is_file() {
+        return Some(path);
+    }
+    let line = format!(
+        "not run: {} is missing; set MSPIPE_DATA_DIR to the folder with the real data\n",
+        path.display()
+    );
+    // Written to the stream itself: what goes through eprintln is shown only when a test fails.
+    std::io::stderr().write_all(line.as_bytes()).unwrap();
+    None
+}
+
+fn in_cache(cache: &Path) -> OpenOptions {
+    OpenOptions {
+        cache_dir: Some(cache.to_path_buf()),
+        ..OpenOptions::default()
+    }
+}
+
+#[test]
+fn wikipedia_has_the_published_counts() {
+    let Some(path) = real_file("wikipedia/wikipedia.csv") else {
+        return;
+    };
+    let cache = tempfile::tempdir().unwrap();
+    let options = in_cache(cache.path());
+    let log = EventLog::open(path.to_str().unwrap(), &options).unwrap();
+    let info = Info::of(&log);
+    assert_eq!(
+        (info.events, info.nodes, info.sources, info.destinations),
+        (157_474, 9_227, 8_227, 1_000)
+    );
+    assert_eq!(
+        (info.first_time, info.last_time, info.ticks_per_unit),
+        (0, 2_678_373, 1)
+    );
+    assert_eq!(info.positive_labels, Some(217));
+    assert_eq!(
+        (info.split.train, info.split.val, info.split.test),
+        (110_232, 23_621, 23_621)
+    );
+    assert!(log.bipartite() && !log.synthetic());
+    assert_eq!(log.id_spaces(), IdSpaces::Two { sources: 8_227 });
+    // The file's ids are dense already: users keep theirs, items follow.
+    assert_eq!(
+        (&log.src()[..4], &log.dst()[..4]),
+        (&[0, 1, 1, 2][..], &[8227, 8228, 8228, 8229][..])
+    );
+    assert!(
+        (info.repeat_ratio - 0.884).abs() < 0.001,
+        "{}",
+        info.repeat_ratio
+    );
+    // This copy carries one zero in place of the 172 features.
+    assert!(
+        info.edge_features
+            .is_some_and(|f| f.width == 1 && f.all_zero)
+    );
+
+    // The second opening is a map of the same store.
+    let stores = || std::fs::read_dir(cache.path()).unwrap().count();
+    assert_eq!(stores(), 1);
+    let again = EventLog::open(path.to_str().unwrap(), &options).unwrap();
+    assert_eq!(
+        (again.hash(), again.store(), stores()),
+        (log.hash(), log.store(), 1)
+    );
+}
+
+#[test]
+fn wikipedia_by_name() {
+    let Some(path) = real_file("wikipedia/wikipedia.csv") else {
+        return;
+    };
+    let cache = tempfile::tempdir().unwrap();
+    let data = path.ancestors().nth(2).unwrap();
+    let options = OpenOptions {
+        data_dir: Some(data.to_path_buf()),
+        ..in_cache(cache.path())
+    };
+    let log = EventLog::open("wikipedia", &options).unwrap();
+    assert_eq!((log.name(), log.events()), ("wikipedia", 157_474));
+
+    let findings = check("wikipedia", &options).unwrap();
+    assert!(
+        findings.iter().all(|f| f.severity != Severity::Error),
+        "{findings:?}"
+    );
+    let codes: Vec<&str> = findings.iter().map(|f| f.code).collect();
+    // No features, and so not the published feature width.
+    assert!(
+        codes.contains(&"zero-features") && codes.contains(&"manifest-mismatch"),
+        "{findings:?}"
+    );
+}
+
+#[test]
+fn college_messages_are_one_node_set() {
+    let Some(path) = real_file("collegemsg/CollegeMsg.txt") else {
+        return;
+    };
+    let cache = tempfile::tempdir().unwrap();
+    let log = EventLog::open(path.to_str().unwrap(), &in_cache(cache.path())).unwrap();
+    assert_eq!(
+        (log.events(), log.nodes(), log.bipartite()),
+        (59_835, 1_899, false)
+    );
+    assert_eq!(log.time()[0], 1_082_040_961);
+    assert_eq!(log.original_ids().unwrap()[..3], [1, 2, 3]);
+    assert!(log.edge_features().is_none() && log.labels().is_none());
+}
+
+#[test]
+fn heads_of_other_real_files() {
+    let Some(lastfm) = real_file("format-samples/jodie_lastfm_head.csv") else {
+        return;
+    };
+    let cache = tempfile::tempdir().unwrap();
+    let options = in_cache(cache.path());
+    let log = EventLog::open(lastfm.to_str().unwrap(), &options).unwrap();
+    // Two feature fields under one name of the header.
+    assert_eq!(
+        (log.events(), log.edge_features().map(|f| f.width())),
+        (39, Some(2))
+    );
+
+    let tglite = lastfm.with_file_name("tglite_wiki_edges_head.csv");
+    let log = EventLog::open(tglite.to_str().unwrap(), &options).unwrap();
+    assert_eq!(
+        (log.events(), log.ticks_per_unit(), log.time()[1]),
+        (100, 1, 36)
+    );
+
+    let mooc = lastfm.with_file_name("ml_mooc_head.csv");
+    let refusal = EventLog::open(mooc.to_str().unwrap(), &options)
+        .unwrap_err()
+        .to_string();
+    assert!(
+        refusal.contains("ml_*.csv, which is not read directly"),
+        "{refusal}"
+    );
+}
+
+#[test]
+fn raw_gdelt_is_recognised() {
+    let Some(path) = real_file("gdelt-raw/20180326044500.export.CSV") else {
+        return;
+    };
+    let cache = tempfile::tempdir().unwrap();
+    let refusal = EventLog::open(path.to_str().unwrap(), &in_cache(cache.path()))
+        .unwrap_err()
+        .to_string();
+    assert!(refusal.contains("raw GDELT 2.0"), "{refusal}");
+}

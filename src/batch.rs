@@ -1,0 +1,94 @@
+//! One batch: the events themselves and everything that is computed from them on the CPU.
+//!
+//! An [`EventBatch`] is a range of the stream with one negative an event. Its *root nodes* are
+//! src ‖ dst ‖ neg: with `n` events, event `i` has the roots `i`, `n + i` and `2 n + i`, all queried
+//! at the event's time. [`mfg::Mfg`] is the layout of one sampled layer and
+//! [`winners::Winners`] says which event writes which node's memory.
+//!
+//! Neither features nor memory rows are touched here; `mfg` says which rows are needed.
+
+use std::ops::Range;
+
+use crate::graph::{NodeId, Timestamp};
+
+pub mod mfg;
+pub mod winners;
+
+pub use mfg::{Csr, Mfg, MfgRoots, MfgScratch};
+pub use winners::Winners;
+
+/// Events of one iteration with their negatives; all columns have the length of `events`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct EventBatch {
+    /// Position in the stream; event ids are these numbers.
+    pub events: Range<usize>,
+    /// Sources.
+    pub src: Vec<NodeId>,
+    /// Destinations.
+    pub dst: Vec<NodeId>,
+    /// Negatives, one an event.
+    pub neg: Vec<NodeId>,
+    /// Times in ticks, ascending.
+    pub time: Vec<Timestamp>,
+}
+
+impl EventBatch {
+    /// Cuts `events` out of a stream's columns.
+    ///
+    /// # Panics
+    /// If the columns are shorter than `events.end`, or `neg` is not as long as `events`.
+    pub fn cut(
+        events: Range<usize>,
+        src: &[NodeId],
+        dst: &[NodeId],
+        time: &[Timestamp],
+        neg: Vec<NodeId>,
+    ) -> EventBatch {
+        assert_eq!(neg.len(), events.len(), "one negative an event");
+        EventBatch {
+            src: src[events.clone()].to_vec(),
+            dst: dst[events.clone()].to_vec(),
+            time: time[events.clone()].to_vec(),
+            neg,
+            events,
+        }
+    }
+
+    /// The root nodes src ‖ dst ‖ neg and their query times, both `[3 * events]`.
+    pub fn roots(&self) -> (Vec<NodeId>, Vec<Timestamp>) {
+        (
+            [&self.src[..], &self.dst, &self.neg].concat(),
+            self.time.repeat(3),
+        )
+    }
+}
+
+/// Which difference of times a memory updater gets, and with it what one of its rows is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TimeDelta {
+    /// Mail time − last update, as in TGN's paper: one updater row a node.
+    Message,
+    /// Query time − last update, as in TGL and MSPipe: one updater row a (node, query time).
+    Query,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn roots_are_sources_then_destinations_then_negatives() {
+        let nodes = |ids: [u32; 4]| ids.map(NodeId);
+        let (src, dst) = (nodes([1, 2, 3, 4]), nodes([5, 6, 7, 8]));
+        let batch = EventBatch::cut(
+            1..3,
+            &src,
+            &dst,
+            &[10, 20, 30, 40],
+            vec![NodeId(9), NodeId(9)],
+        );
+        let (node, time) = batch.roots();
+        assert_eq!(node, [2, 3, 6, 7, 9, 9].map(NodeId));
+        assert_eq!(time, [20, 30, 20, 30, 20, 30]);
+    }
+}

@@ -1,0 +1,268 @@
+//! The layout against its definition, on one drawn batch and on random ones; also [`Winners`],
+//! which is read off a layout.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::batch::Winners;
+use crate::graph::Directions;
+use crate::graph::drawn_streams::{Stream, streams};
+use crate::sampling::{NeighborSampler, Recent, Roots, SampleKey};
+
+const TICKS: i64 = 4;
+
+/// The batch `events` of the stream, and the `fanout` most recent neighbours of its roots.
+fn sampled(
+    stream: &Stream,
+    nodes: usize,
+    events: Range<usize>,
+    neg: Vec<NodeId>,
+    fanout: usize,
+) -> (EventBatch, Neighbors) {
+    let batch = EventBatch::cut(events, &stream.src, &stream.dst, &stream.time, neg);
+    let graph = stream.graph(nodes, Directions::Both);
+    let (node, time) = batch.roots();
+    let roots = Roots {
+        node: &node,
+        time: &time,
+        hidden_from: None,
+    };
+    let neighbors = Recent { fanout }.sample(
+        &graph,
+        roots,
+        SampleKey {
+            seed: 0,
+            epoch: 0,
+            event: 0,
+        },
+    );
+    (batch, neighbors)
+}
+
+fn slot(row: i32, event_row: i32, delta_t: f32) -> [i32; 3] {
+    [row, event_row, delta_t.to_bits().cast_signed()]
+}
+
+const EMPTY: [i32; 3] = [-1, -1, 0];
+
+/// ```text
+/// time    10    20    30    40    40
+///        0->3  1->3  0->4  0->3  1->4     batch: the last two events
+/// event    0     1     2     3     4      negatives: 4, 4
+/// ```
+fn drawn() -> (EventBatch, Neighbors) {
+    let stream = Stream::drawn("0>3@10 1>3@20 0>4@30 0>3@40 1>4@40");
+    sampled(&stream, 5, 3..5, vec![NodeId(4); 2], 2)
+}
+
+#[test]
+fn drawn_batch_by_message() {
+    let (batch, neighbors) = drawn();
+    let mfg = Mfg::build(
+        &batch,
+        &neighbors,
+        TimeDelta::Message,
+        TICKS,
+        &mut MfgScratch::new(5),
+    );
+    assert_eq!(mfg.node, [0, 1, 3, 4].map(NodeId));
+    assert!(mfg.query_time.is_empty());
+    assert_eq!(mfg.root_row, [0, 1, 2, 3, 3, 3]);
+    assert_eq!(mfg.events, [3, 4, 0, 1, 2].map(EventId), "own events first");
+    let expected = [
+        [slot(3, 4, 2.5), slot(2, 2, 7.5)], // 0 at 40: event 2 with 4, event 0 with 3
+        [slot(2, 3, 5.0), EMPTY],           // 1 at 40: event 1 with 3
+        [slot(1, 3, 5.0), slot(0, 2, 7.5)], // 3 at 40: event 1 with 1, event 0 with 0
+        [slot(0, 4, 2.5), EMPTY],           // 4 at 40: event 2 with 0
+        [slot(0, 4, 2.5), EMPTY],           // the negatives: the same
+        [slot(0, 4, 2.5), EMPTY],
+    ];
+    assert_eq!(mfg.slots, expected.concat());
+    assert_eq!(mfg.slot_uses.list(0), [5, 6, 8, 10]);
+    assert_eq!(mfg.root_uses.list(3), [3, 4, 5]);
+
+    let winners = Winners::of(&batch, &mfg);
+    assert_eq!(winners.node, [0, 1, 3, 4].map(NodeId));
+    assert_eq!(winners.row, [0, 1, 2, 3]);
+    assert_eq!(winners.peer_row, [2, 3, 0, 1]);
+    assert_eq!(winners.event_row, [0, 1, 0, 1]);
+    assert_eq!(winners.time, [40; 4]);
+}
+
+#[test]
+fn drawn_batch_by_query_has_a_row_for_each_node_and_time() {
+    let (batch, neighbors) = drawn();
+    let mfg = Mfg::build(
+        &batch,
+        &neighbors,
+        TimeDelta::Query,
+        TICKS,
+        &mut MfgScratch::new(5),
+    );
+    let rows: Vec<_> = mfg
+        .node
+        .iter()
+        .map(|n| n.0)
+        .zip(mfg.query_time.iter().copied())
+        .collect();
+    let roots = [(0, 40), (1, 40), (3, 40), (4, 40)];
+    let neighbors = [(4, 30), (3, 10), (3, 20), (1, 20), (0, 10), (0, 30)];
+    assert_eq!(rows, [&roots[..], &neighbors].concat());
+    assert_eq!(mfg.root_row, [0, 1, 2, 3, 3, 3]);
+    assert_eq!(mfg.slots[..2], [slot(4, 4, 2.5), slot(5, 2, 7.5)]);
+    assert_eq!(Winners::of(&batch, &mfg).row, [0, 1, 2, 3]);
+}
+
+#[test]
+fn a_self_loop_is_written_by_its_destination_side() {
+    let stream = Stream::drawn("0>1@1 1>1@2 2>0@2");
+    let (batch, neighbors) = sampled(&stream, 3, 0..3, vec![NodeId(2); 3], 1);
+    let mfg = Mfg::build(
+        &batch,
+        &neighbors,
+        TimeDelta::Query,
+        1,
+        &mut MfgScratch::new(3),
+    );
+    let winners = Winners::of(&batch, &mfg);
+    assert_eq!(winners.node, [0, 1, 2].map(NodeId));
+    assert_eq!(winners.event_row, [2, 1, 2]);
+    assert_eq!(
+        winners.row,
+        [mfg.root_row[5], mfg.root_row[4], mfg.root_row[2]]
+    );
+    assert_eq!(
+        winners.peer_row,
+        [mfg.root_row[2], mfg.root_row[1], mfg.root_row[5]]
+    );
+}
+
+#[test]
+fn no_events_and_no_fanout_are_allowed() {
+    let batch = EventBatch::default();
+    let mut scratch = MfgScratch::new(0);
+    for time_delta in [TimeDelta::Message, TimeDelta::Query] {
+        let mfg = Mfg::build(&batch, &Neighbors::default(), time_delta, 1, &mut scratch);
+        assert_eq!((mfg.rows(), &mfg.slot_uses.offsets[..]), (0, &[0][..]));
+        assert_eq!(Winners::of(&batch, &mfg), Winners::default());
+    }
+    let stream = Stream::drawn("0>1@1");
+    let (batch, neighbors) = sampled(&stream, 2, 0..1, vec![NodeId(1)], 0);
+    let mfg = Mfg::build(
+        &batch,
+        &neighbors,
+        TimeDelta::Message,
+        1,
+        &mut MfgScratch::new(2),
+    );
+    assert_eq!((mfg.rows(), mfg.slots.len(), mfg.events.len()), (2, 0, 1));
+}
+
+/// The f64 quotient is rounded once; 20,000,001 ticks are more than an f32 can count.
+#[test]
+fn delta_t_is_exact_before_it_becomes_f32() {
+    let early = 1_700_000_000_000_001_i64;
+    let stream = Stream::drawn(&format!("0>1@{early} 0>1@{}", early + 20_000_001));
+    let (batch, neighbors) = sampled(&stream, 2, 1..2, vec![NodeId(1)], 1);
+    let mfg = Mfg::build(
+        &batch,
+        &neighbors,
+        TimeDelta::Message,
+        1000,
+        &mut MfgScratch::new(2),
+    );
+    assert_eq!(
+        f32::from_bits(mfg.slots[0][2].cast_unsigned()),
+        20_000.001_f64 as f32
+    );
+}
+
+proptest! {
+    #[test]
+    fn layouts_follow_their_definition(
+        (nodes, stream) in streams(10, 60),
+        cut in any::<(prop::sample::Index, prop::sample::Index)>(),
+        neg in prop::collection::vec(0..10u32, 60),
+        fanout in 0..5usize,
+        by_query in any::<bool>(),
+    ) {
+        let total = stream.time.len();
+        let (a, b) = (cut.0.index(total + 1), cut.1.index(total + 1));
+        let events = a.min(b)..a.max(b);
+        let neg = neg[..events.len()].iter().map(|n| NodeId(n % nodes as u32)).collect();
+        let (batch, neighbors) = sampled(&stream, nodes, events.clone(), neg, fanout);
+        let (root_node, root_time) = batch.roots();
+        let time_delta = if by_query { TimeDelta::Query } else { TimeDelta::Message };
+
+        // A scratch that has served another batch must not show.
+        let mut scratch = MfgScratch::new(nodes);
+        let mfg = Mfg::build(&batch, &neighbors, time_delta, TICKS, &mut scratch);
+        prop_assert_eq!(&mfg, &Mfg::build(&batch, &neighbors, time_delta, TICKS, &mut scratch));
+
+        // Rows: distinct keys; every root and slot finds its own key; every row is used.
+        let key = |node, time| (node, if by_query { time } else { 0 });
+        let row_key: Vec<_> = (0..mfg.rows())
+            .map(|r| key(mfg.node[r], mfg.query_time.get(r).copied().unwrap_or(0)))
+            .collect();
+        prop_assert_eq!(row_key.iter().collect::<BTreeSet<_>>().len(), mfg.rows());
+        let mut uses: BTreeMap<i32, (Vec<i32>, Vec<i32>)> = BTreeMap::new();
+        prop_assert_eq!(mfg.root_row.len(), root_node.len());
+        for (root, &row) in mfg.root_row.iter().enumerate() {
+            prop_assert_eq!(row_key[row as usize], key(root_node[root], root_time[root]));
+            uses.entry(row).or_default().1.push(root as i32);
+        }
+        prop_assert_eq!(mfg.slots.len(), mfg.roots * mfg.fanout);
+        let mut other_events = BTreeSet::new();
+        for (slot, &[row, event_row, delta_t]) in mfg.slots.iter().enumerate() {
+            let (root, k) = (slot / fanout, slot % fanout);
+            if k >= neighbors.len[root] as usize {
+                prop_assert_eq!([row, event_row, delta_t], EMPTY);
+                continue;
+            }
+            let (node, time) = (neighbors.node[slot], neighbors.time[slot]);
+            prop_assert_eq!(row_key[row as usize], key(node, time));
+            prop_assert_eq!(mfg.events[event_row as usize], neighbors.event[slot]);
+            let expected = ((root_time[root] - time) as f64 / TICKS as f64) as f32;
+            prop_assert_eq!(f32::from_bits(delta_t.cast_unsigned()), expected);
+            prop_assert!(expected > 0.0);
+            uses.entry(row).or_default().0.push(slot as i32);
+            if !events.contains(&neighbors.event[slot].index()) {
+                other_events.insert(neighbors.event[slot]);
+            }
+        }
+
+        // Events: the batch's own in order, then the others, each once.
+        let own = events.clone().map(|e| EventId(e as u32));
+        prop_assert_eq!(&mfg.events, &own.chain(other_events).collect::<Vec<_>>());
+
+        // The lists of uses are the inverse of slots and root_row.
+        for csr in [&mfg.slot_uses, &mfg.root_uses] {
+            prop_assert_eq!(csr.offsets.len(), mfg.rows() + 1);
+            prop_assert_eq!(csr.offsets[mfg.rows()] as usize, csr.items.len());
+        }
+        prop_assert_eq!(uses.len(), mfg.rows());
+        for (row, (slots, roots)) in uses {
+            prop_assert_eq!(mfg.slot_uses.list(row as usize), slots);
+            prop_assert_eq!(mfg.root_uses.list(row as usize), roots);
+        }
+
+        // Winners: replay the events in order and let each write overwrite.
+        let n = batch.src.len();
+        let mut last = BTreeMap::new();
+        for event in 0..n {
+            last.insert(batch.src[event], (event, n + event, event));
+            last.insert(batch.dst[event], (n + event, event, event));
+        }
+        let winners = Winners::of(&batch, &mfg);
+        prop_assert_eq!(&winners.node, &last.keys().copied().collect::<Vec<_>>());
+        for (w, &(root, peer, event)) in last.values().enumerate() {
+            prop_assert_eq!(winners.row[w], mfg.root_row[root]);
+            prop_assert_eq!(winners.peer_row[w], mfg.root_row[peer]);
+            prop_assert_eq!(mfg.events[winners.event_row[w] as usize].index(), events.start + event);
+            prop_assert_eq!(winners.time[w], batch.time[event]);
+            prop_assert_eq!(mfg.node[winners.row[w] as usize], winners.node[w]);
+        }
+    }
+}

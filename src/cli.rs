@@ -1,0 +1,53 @@
+//! The command line: subcommands, and what people see of them.
+
+mod data;
+// mod devices;
+mod train;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use tracing_subscriber::EnvFilter;
+
+const EXAMPLES: &str = "\
+Examples:
+  mspipe train --data synthetic:wikipedia:scale=0.1 --epochs 3
+  mspipe train --data wikipedia.csv --device cpu --edge-features zero
+  mspipe devices
+  mspipe data info wikipedia.csv
+
+RUST_LOG=info prints what the libraries below report.";
+
+/// Trains memory-based temporal graph neural networks on any GPU, and on the CPU.
+#[derive(Debug, Parser)]
+#[command(version, after_help = EXAMPLES)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Train a model on an event stream
+    Train(train::TrainArgs),
+    /// Import, describe, check and fetch event streams
+    Data(data::DataArgs),
+    // List the adapters of this machine
+    // Devices(devices::DevicesArgs),
+}
+
+/// Runs a parsed command.
+pub(crate) fn run(cli: Cli) -> anyhow::Result<ExitCode> {
+    // Warnings of the GPU runtime are failed launches: never hide them.
+    tracing_subscriber::fmt()
+        .with_env_filter(
+            EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn")),
+        )
+        .with_writer(std::io::stderr)
+        .init();
+    match cli.command {
+        Command::Train(args) => train::run(args),
+        Command::Data(args) => data::run(args).map(|()| ExitCode::SUCCESS),
+        // Command::Devices(args) => devices::run(args).map(|()| ExitCode::SUCCESS),
+    }
+}

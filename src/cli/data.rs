@@ -1,0 +1,416 @@
+//! `mspipe data`: import, describe, check, list and fetch event streams.
+//!
+//! Prints tables for people, JSON with `--json`; everything else is
+//! `mspipe-datasets`. Knows nothing of training.
+
+use std::fmt::Write as _;
+use std::io::{self, Write as _};
+use std::path::PathBuf;
+
+use anyhow::{Context, bail};
+use clap::{Args, Subcommand};
+use indicatif::{HumanBytes, HumanCount};
+use mspipe_datasets::fetch::{FetchOptions, fetch};
+use mspipe_datasets::manifest::{Manifest, Statistic};
+use mspipe_datasets::{
+    EventLog, FeatureInfo, Finding, Format, Info, OpenOptions, Severity, SyntheticSpec, check,
+    import,
+};
+use serde::Serialize;
+
+const SOURCES: &str = "A SOURCE is a file of events, a TGL folder (edges.csv, edge_features.npy, …), a store that \
+                       `mspipe data import` wrote, the name of a data set (see `mspipe data list`), or \
+                       synthetic:NAME[:scale=X][:seed=N].";
+
+/// Arguments of `mspipe data`.
+#[derive(Debug, Args)]
+#[command(after_help = SOURCES)]
+pub(crate) struct DataArgs {
+    #[command(subcommand)]
+    command: DataCommand,
+    /// Folder with the data sets, as NAME/FILE.
+    ///
+    /// Without it: $MSPIPE_DATA_DIR, else the folder `data` in the cache.
+    #[arg(long, global = true, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    /// Folder for converted and generated streams; can be deleted at any time.
+    ///
+    /// Without it: $MSPIPE_CACHE_DIR, else `mspipe` in the system's cache folder.
+    #[arg(long, global = true, value_name = "DIR")]
+    cache_dir: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+enum DataCommand {
+    /// Convert a stream into a memory-mapped store.
+    ///
+    /// Training converts what it needs by itself, into the cache. Import to keep a store under a name
+    /// of your own, to sort a stream, or to add feature files.
+    #[command(after_help = IMPORT_EXAMPLES)]
+    Import(ImportArgs),
+    /// Count what is in a stream: events, nodes, repeats, features, split, hash.
+    #[command(after_help = INFO_EXAMPLES)]
+    Info(ReadArgs),
+    /// Look for defects: unsorted times, duplicates, constant features, gaps.
+    ///
+    /// Ends with exit code 1 if there is a finding of severity `error`.
+    #[command(after_help = CHECK_EXAMPLES)]
+    Check(ReadArgs),
+    /// List the known data sets and generators, and which data sets are here.
+    List {
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Download data sets; continues a broken download and verifies checksums.
+    #[command(after_help = FETCH_EXAMPLES)]
+    Fetch {
+        /// Names from `mspipe data list`.
+        #[arg(required = true, value_name = "NAME")]
+        names: Vec<String>,
+    },
+}
+
+const IMPORT_EXAMPLES: &str = "\
+Examples:
+  mspipe data import wikipedia.csv
+  mspipe data import mine.txt --format snap --sort --to mine.mspipe
+  mspipe data import edges.csv --edge-features edge_features.npy";
+
+const INFO_EXAMPLES: &str = "\
+Examples:
+  mspipe data info synthetic:wikipedia
+  mspipe data info wikipedia.csv --json";
+
+const CHECK_EXAMPLES: &str = "\
+Examples:
+  mspipe data check wikipedia
+  mspipe data check mine.txt --json";
+
+const FETCH_EXAMPLES: &str = "\
+Examples:
+  mspipe data fetch wikipedia
+  mspipe data fetch mooc lastfm --data-dir /big/disk";
+
+#[derive(Debug, Args)]
+struct ImportArgs {
+    #[command(flatten)]
+    raw: RawArgs,
+    /// Folder to create for the store; without it NAME.mspipe in the current folder.
+    #[arg(long, value_name = "DIR")]
+    to: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+struct ReadArgs {
+    #[command(flatten)]
+    raw: RawArgs,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Args)]
+struct RawArgs {
+    /// File, folder, data set or synthetic:NAME.
+    source: String,
+    /// Layout of the event file: jodie, snap or tgl; told from the content if not given.
+    #[arg(long)]
+    format: Option<Format>,
+    /// Sort events by time (stable; labels and features follow).
+    #[arg(long)]
+    sort: bool,
+    /// Edge features: a .npy file with one row for each event.
+    #[arg(long, value_name = "FILE")]
+    edge_features: Option<PathBuf>,
+    /// Node features: a .npy file with one row for each node.
+    #[arg(long, value_name = "FILE")]
+    node_features: Option<PathBuf>,
+}
+
+/// Runs `mspipe data`.
+///
+/// # Errors
+/// What the command could not do, or a [`Severity::Error`] found by `check`.
+pub(crate) fn run(args: DataArgs) -> anyhow::Result<()> {
+    let folders = OpenOptions {
+        data_dir: args.data_dir,
+        cache_dir: args.cache_dir,
+        ..OpenOptions::default()
+    };
+    match args.command {
+        DataCommand::Import(ImportArgs { raw, to }) => {
+            let to = to.unwrap_or_else(|| default_store(&raw.source));
+            let (source, options) = raw.into_options(folders);
+            let report = import(&source, &options, &to)?;
+            let mut text = format!("imported {source} into {}\n", report.store.display());
+            for note in &report.notes {
+                writeln!(text, "note: {note}")?;
+            }
+            print(&(text + "\n" + &info_table(&report.info)))
+        }
+        DataCommand::Info(ReadArgs { raw, json }) => {
+            let (source, options) = raw.into_options(folders);
+            let info = Info::of(&EventLog::open(&source, &options)?);
+            if json {
+                print_json(&info)
+            } else {
+                print(&info_table(&info))
+            }
+        }
+        DataCommand::Check(ReadArgs { raw, json }) => {
+            let (source, options) = raw.into_options(folders);
+            let findings = check(&source, &options)?;
+            if json {
+                print_json(&findings)?;
+            } else {
+                print(&findings_text(&source, &findings))?;
+            }
+            match findings
+                .iter()
+                .filter(|f| f.severity == Severity::Error)
+                .count()
+            {
+                0 => Ok(()),
+                1 => bail!("{source}: 1 error found"),
+                errors => bail!("{source}: {errors} errors found"),
+            }
+        }
+        DataCommand::List { json } => {
+            let list = list(&folders)?;
+            if json {
+                print_json(&list)
+            } else {
+                print(&list_table(&list))
+            }
+        }
+        DataCommand::Fetch { names } => {
+            let options = FetchOptions::new(folders.data_folder()?);
+            // All names first: a slip in the last one must not show after an hour of downloading.
+            let manifests = names
+                .iter()
+                .map(|name| find(name))
+                .collect::<anyhow::Result<Vec<_>>>()?;
+            for manifest in manifests {
+                print(&format!("{}\n", fetch(manifest, &options)?))?;
+            }
+            Ok(())
+        }
+    }
+}
+
+impl RawArgs {
+    fn into_options(self, folders: OpenOptions) -> (String, OpenOptions) {
+        let RawArgs {
+            source,
+            format,
+            sort,
+            edge_features,
+            node_features,
+        } = self;
+        (
+            source,
+            OpenOptions {
+                format,
+                sort,
+                edge_features,
+                node_features,
+                ..folders
+            },
+        )
+    }
+}
+
+fn find(name: &str) -> anyhow::Result<&'static Manifest> {
+    Manifest::find(name).with_context(|| {
+        let known: Vec<&str> = Manifest::all().iter().map(|m| m.name.as_str()).collect();
+        format!("{name}: no such data set; known are {}", known.join(", "))
+    })
+}
+
+/// `wiki/edges.csv` becomes `edges.mspipe`, `synthetic:mooc:scale=2` becomes `synthetic-mooc-scale-2.mspipe`.
+fn default_store(source: &str) -> PathBuf {
+    let stem = match source.starts_with("synthetic:") {
+        true => source.replace([':', '='], "-"),
+        false => PathBuf::from(source)
+            .file_stem()
+            .map_or(source.to_owned(), |s| s.to_string_lossy().into_owned()),
+    };
+    PathBuf::from(format!("{stem}.mspipe"))
+}
+
+fn info_table(info: &Info) -> String {
+    let count = |n: usize| HumanCount(n as u64).to_string();
+    let features = |table: &Option<FeatureInfo>| match table {
+        None => "none".to_owned(),
+        Some(t) => format!(
+            "{} {}, {} ({} as f32){}",
+            t.width,
+            t.feature_type.name(),
+            HumanBytes(t.bytes),
+            HumanBytes(t.bytes_as_f32),
+            if t.all_zero { ", all zero" } else { "" }
+        ),
+    };
+    let span = (info.last_time as f64 - info.first_time as f64) / info.ticks_per_unit as f64;
+    let mut rows = vec![
+        (
+            "name",
+            format!(
+                "{}{}",
+                info.name,
+                if info.synthetic {
+                    " (synthetic: generated, not recorded)"
+                } else {
+                    ""
+                }
+            ),
+        ),
+        ("origin", info.origin.clone()),
+        ("events", count(info.events)),
+        ("nodes", count(info.nodes)),
+        ("sources", count(info.sources)),
+        ("destinations", count(info.destinations)),
+        (
+            "bipartite",
+            if info.bipartite { "yes" } else { "no" }.to_owned(),
+        ),
+        (
+            "time",
+            format!(
+                "{} to {} (span {span}, {} ticks a unit)",
+                info.time_in_units(info.first_time),
+                info.time_in_units(info.last_time),
+                count(info.ticks_per_unit as usize)
+            ),
+        ),
+        (
+            "repeated pairs",
+            format!("{:.1} % of the events", 100.0 * info.repeat_ratio),
+        ),
+        ("edge features", features(&info.edge_features)),
+        ("node features", features(&info.node_features)),
+        (
+            "positive labels",
+            info.positive_labels.map_or("no labels".to_owned(), count),
+        ),
+        (
+            "split",
+            format!(
+                "{} / {} / {} ({})",
+                count(info.split.train),
+                count(info.split.val),
+                count(info.split.test),
+                info.split.rule
+            ),
+        ),
+        ("content sha256", info.hash.clone()),
+    ];
+    if let (Some(store), Some(bytes)) = (&info.store, info.store_bytes) {
+        rows.push((
+            "store",
+            format!("{}, {}", store.display(), HumanBytes(bytes)),
+        ));
+    }
+    rows.iter().fold(String::new(), |text, (name, value)| {
+        text + &format!("{name:<16} {value}\n")
+    })
+}
+
+fn findings_text(source: &str, findings: &[Finding]) -> String {
+    if findings.is_empty() {
+        return format!("{source}: nothing to complain about\n");
+    }
+    findings.iter().fold(String::new(), |text, f| {
+        let severity = match f.severity {
+            Severity::Error => "error",
+            Severity::Warning => "warning",
+            Severity::Note => "note",
+        };
+        text + &format!("{severity:<8} {:<26} {}\n", f.code, f.message)
+    })
+}
+
+/// What `mspipe data list` shows.
+#[derive(Serialize)]
+struct List {
+    data_dir: PathBuf,
+    data_sets: Vec<ListedSet>,
+    synthetic: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct ListedSet {
+    /// Whether the event file is in the data folder.
+    here: bool,
+    path: PathBuf,
+    #[serde(flatten)]
+    manifest: &'static Manifest,
+}
+
+fn list(folders: &OpenOptions) -> anyhow::Result<List> {
+    let data_dir = folders.data_folder()?;
+    let data_sets = Manifest::all()
+        .iter()
+        .map(|manifest| {
+            let path = manifest.local_file(&data_dir);
+            ListedSet {
+                here: path.is_file(),
+                path,
+                manifest,
+            }
+        })
+        .collect();
+    let synthetic = SyntheticSpec::names()
+        .map(|name| format!("synthetic:{name}"))
+        .collect();
+    Ok(List {
+        data_dir,
+        data_sets,
+        synthetic,
+    })
+}
+
+fn list_table(list: &List) -> String {
+    let figure = |s: &Statistic| {
+        s.value.map_or("unknown".to_owned(), |n| {
+            HumanCount(n.unsigned_abs()).to_string()
+        })
+    };
+    let mut text = format!(
+        "{:<12} {:>12} {:>8}  {:<5} title\n",
+        "name", "events", "nodes", "here"
+    );
+    for ListedSet { here, manifest, .. } in &list.data_sets {
+        text += &format!(
+            "{:<12} {:>12} {:>8}  {:<5} {}\n",
+            manifest.name,
+            figure(&manifest.statistics.events),
+            figure(&manifest.statistics.nodes),
+            if *here { "yes" } else { "no" },
+            manifest.title
+        );
+    }
+    text += &format!(
+        "\nData sets are looked for in {} (MSPIPE_DATA_DIR or --data-dir).\n",
+        list.data_dir.display()
+    );
+    text += "Get one with `mspipe data fetch NAME`.\n";
+    text += &format!("Generated, no file needed: {}\n", list.synthetic.join(", "));
+    text
+}
+
+fn print_json(value: &impl Serialize) -> anyhow::Result<()> {
+    print(&(serde_json::to_string_pretty(value)? + "\n"))
+}
+
+/// Writes to stdout; a reader that has seen enough (`| head`) is no error.
+fn print(text: &str) -> anyhow::Result<()> {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(error).context("cannot write to stdout")
+        }
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,294 @@
+//! Metrics of link prediction: average precision, area under the ROC curve, reciprocal rank.
+//!
+//! Average precision and AUC are those of scikit-learn's `average_precision_score` and
+//! `roc_auc_score`: equal scores form one threshold, so the order of the inputs does not matter.
+//! Given the scores of a whole split they are *pooled*. [`batch_mean`] is the mean over batches that
+//! TGN, TGL, DyGLib and MSPipe publish: every batch weighs the same, a short last one too, and it
+//! depends on the batch size. The two are different metrics and are reported beside each other.
+//!
+//! Scores are compared as they are (logits or probabilities; logits saturate later). Infinite and
+//! NaN scores are refused, since any rank of theirs would hide a diverged model. Counts are exact
+//! integers, sums are f64.
+
+use thiserror::Error;
+
+/// Why a metric has no value.
+#[derive(Clone, Debug, Error, PartialEq)]
+pub enum MetricError {
+    /// One of the classes is empty.
+    #[error("metric: {positives} positive and {negatives} negative scores; both must be present")]
+    Empty {
+        /// Number of positive scores.
+        positives: usize,
+        /// Number of negative scores.
+        negatives: usize,
+    },
+    /// A score that has no rank.
+    #[error(
+        "metric: the score of {class} {index} is {score}; scores must be finite \
+         (the model has diverged: try a smaller learning rate)"
+    )]
+    NotFinite {
+        /// `positive` or `negative`.
+        class: &'static str,
+        /// Its index in that class.
+        index: usize,
+        /// The score.
+        score: f32,
+    },
+    /// No batch to take the mean of.
+    #[error("metric: the mean over batches needs at least one batch")]
+    NoBatch,
+}
+
+/// Average precision: the precision at each distinct score, weighted by the recall gained there.
+///
+/// # Errors
+/// An empty class, a score that is not finite.
+pub fn average_precision(positive: &[f32], negative: &[f32]) -> Result<f64, MetricError> {
+    let mut found = Tied::default();
+    let mut sum = 0.0;
+    for tied in descending(positive, negative)? {
+        found.positives += tied.positives;
+        found.negatives += tied.negatives;
+        let precision = found.positives as f64 / (found.positives + found.negatives) as f64;
+        sum += tied.positives as f64 * precision;
+    }
+    Ok(sum / positive.len() as f64)
+}
+
+/// Area under the ROC curve: how often a positive scores above a negative, where a tie counts half.
+///
+/// # Errors
+/// An empty class, a score that is not finite.
+pub fn roc_auc(positive: &[f32], negative: &[f32]) -> Result<f64, MetricError> {
+    let mut positives_above = 0;
+    let mut twice_won: u128 = 0;
+    for tied in descending(positive, negative)? {
+        twice_won += u128::from(2 * positives_above + tied.positives) * u128::from(tied.negatives);
+        positives_above += tied.positives;
+    }
+    let pairs = positive.len() as f64 * negative.len() as f64;
+    Ok(twice_won as f64 / 2.0 / pairs)
+}
+
+/// Reciprocal of the positive's rank among its negatives, as in TGB: the mean of the rank that a tie
+/// gives at best and at worst. The optimistic rank alone would put a constant scorer first.
+///
+/// # Errors
+/// No negative, a score that is not finite.
+pub fn reciprocal_rank(positive: f32, negative: &[f32]) -> Result<f64, MetricError> {
+    check(&[positive], negative)?;
+    let above = negative.iter().filter(|&&score| score > positive).count();
+    let not_below = negative.iter().filter(|&&score| score >= positive).count();
+    Ok(1.0 / (0.5 * (above + not_below) as f64 + 1.0))
+}
+
+/// Mean of `metric` over batches of (positive, negative) scores, each batch weighing the same.
+///
+/// # Errors
+/// No batch, or what `metric` refuses.
+pub fn batch_mean<'a>(
+    metric: impl Fn(&[f32], &[f32]) -> Result<f64, MetricError>,
+    batches: impl IntoIterator<Item = (&'a [f32], &'a [f32])>,
+) -> Result<f64, MetricError> {
+    let (mut sum, mut count) = (0.0, 0u64);
+    for (positive, negative) in batches {
+        sum += metric(positive, negative)?;
+        count += 1;
+    }
+    if count == 0 {
+        return Err(MetricError::NoBatch);
+    }
+    Ok(sum / count as f64)
+}
+
+/// How many of each class share one score.
+#[derive(Clone, Copy, Default)]
+struct Tied {
+    positives: u64,
+    negatives: u64,
+}
+
+/// The distinct scores, highest first.
+fn descending(positive: &[f32], negative: &[f32]) -> Result<Vec<Tied>, MetricError> {
+    check(positive, negative)?;
+    let mut scores: Vec<(f32, bool)> = (positive.iter().map(|&score| (score, true)))
+        .chain(negative.iter().map(|&score| (score, false)))
+        .collect();
+    scores.sort_unstable_by(|a, b| b.0.total_cmp(&a.0));
+    // `==` rather than the order's equality: the two zeros are one score.
+    let groups = scores.chunk_by(|a, b| a.0 == b.0);
+    Ok(groups
+        .map(|tied| {
+            let positives = tied.iter().filter(|(_, positive)| *positive).count() as u64;
+            Tied {
+                positives,
+                negatives: tied.len() as u64 - positives,
+            }
+        })
+        .collect())
+}
+
+fn check(positive: &[f32], negative: &[f32]) -> Result<(), MetricError> {
+    if positive.is_empty() || negative.is_empty() {
+        let (positives, negatives) = (positive.len(), negative.len());
+        return Err(MetricError::Empty {
+            positives,
+            negatives,
+        });
+    }
+    for (class, scores) in [("positive", positive), ("negative", negative)] {
+        if let Some(index) = scores.iter().position(|score| !score.is_finite()) {
+            return Err(MetricError::NotFinite {
+                class,
+                index,
+                score: scores[index],
+            });
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Scores with their average precision and AUC by scikit-learn 1.9.1:
+    ///
+    /// ```python
+    /// pos, neg = np.float32(pos), np.float32(neg)
+    /// y, s = np.r_[np.ones(len(pos)), np.zeros(len(neg))], np.r_[pos, neg]
+    /// average_precision_score(y, s), roc_auc_score(y, s)
+    /// ```
+    fn assert_scikit_learn(positive: &[f32], negative: &[f32], precision: f64, auc: f64) {
+        let got = average_precision(positive, negative).unwrap();
+        assert!(
+            (got - precision).abs() < 1e-15,
+            "AP {got}, expected {precision}"
+        );
+        let got = roc_auc(positive, negative).unwrap();
+        assert!((got - auc).abs() < 1e-15, "AUC {got}, expected {auc}");
+    }
+
+    #[test]
+    fn equals_scikit_learn() {
+        let distinct = [2.5, -0.5, 1.0, 0.25];
+        let negative = [0.5, -1.5, 1.5, -2.0, 0.75];
+        assert_scikit_learn(&distinct, &negative, 0.6845238095238095, 0.65);
+        // Perfect, then inverted.
+        assert_scikit_learn(&[3.0, 4.0], &[1.0, 2.0], 1.0, 1.0);
+        assert_scikit_learn(&[1.0, 2.0], &[3.0, 4.0, 5.0], 0.325, 0.0);
+    }
+
+    #[test]
+    fn ties_equal_scikit_learn() {
+        assert_scikit_learn(
+            &[1.0, 1.0, 0.0, 2.0],
+            &[1.0, 0.0, 0.0, -1.0, 2.0],
+            0.55,
+            0.675,
+        );
+        // A constant scorer: the share of positives, and one half.
+        assert_scikit_learn(&[0.5; 3], &[0.5; 5], 0.375, 0.5);
+        // The two zeros tie, neighbouring floats do not.
+        assert_scikit_learn(&[0.0, -0.0], &[-0.0, -1.0], 0.6666666666666666, 0.75);
+        let (positive, negative) = ([1.0000001, 1.0], [1.0, 0.99999994]);
+        assert_scikit_learn(&positive, &negative, 0.8333333333333333, 0.875);
+        let (positive, negative) = MANY_TIES;
+        assert_scikit_learn(&positive, &negative, 0.5276364757622364, 0.6597916666666667);
+    }
+
+    /// `r = np.random.RandomState(7); pos, neg = r.randint(0, 8, 40) + 2, r.randint(0, 10, 60)`
+    #[rustfmt::skip]
+    const MANY_TIES: ([f32; 40], [f32; 60]) = (
+        [9., 6., 3., 8., 5., 5., 9., 9., 6., 3., 8., 9., 2., 3., 8., 4., 4., 2., 9., 8.,
+         6., 2., 9., 9., 6., 2., 5., 9., 4., 8., 5., 6., 6., 9., 7., 2., 2., 9., 7., 2.],
+        [0., 2., 8., 9., 6., 4., 9., 7., 3., 3., 8., 3., 0., 1., 0., 0., 6., 7., 7., 9.,
+         3., 0., 7., 7., 7., 0., 5., 4., 3., 1., 3., 1., 3., 4., 3., 1., 9., 5., 9., 1.,
+         2., 3., 2., 2., 5., 7., 3., 0., 9., 9., 3., 4., 5., 3., 0., 4., 8., 6., 7., 2.],
+    );
+
+    /// By hand: ranks + - + give AP (1/1 + 2/3) / 2 and AUC 1/2.
+    #[test]
+    fn hand_computed() {
+        assert_eq!(
+            average_precision(&[3.0, 1.0], &[2.0]).unwrap(),
+            (1.0 + 2.0 / 3.0) / 2.0
+        );
+        assert_eq!(roc_auc(&[3.0, 1.0], &[2.0]).unwrap(), 0.5);
+    }
+
+    #[test]
+    fn a_constant_scorer_ranks_in_the_middle() {
+        assert_eq!(reciprocal_rank(0.5, &[0.5; 9]).unwrap(), 1.0 / 5.5);
+        assert_eq!(reciprocal_rank(2.0, &[0.5; 9]).unwrap(), 1.0);
+        assert_eq!(reciprocal_rank(1.0, &[3.0, 2.0, 0.0]).unwrap(), 1.0 / 3.0);
+    }
+
+    #[test]
+    fn a_short_batch_weighs_as_much_as_a_full_one() {
+        let batches: [(&[f32], &[f32]); 2] = [(&[3.0, 4.0], &[1.0, 2.0]), (&[0.0], &[1.0])];
+        assert_eq!(batch_mean(roc_auc, batches).unwrap(), 0.5);
+        assert_eq!(batch_mean(roc_auc, []), Err(MetricError::NoBatch));
+    }
+
+    #[test]
+    fn what_has_no_rank_is_refused() {
+        let error = average_precision(&[1.0], &[0.0, f32::NAN]).unwrap_err();
+        assert!(
+            error.to_string().contains("the score of negative 1 is NaN"),
+            "{error}"
+        );
+        assert!(roc_auc(&[f32::INFINITY], &[0.0]).is_err());
+        assert!(reciprocal_rank(f32::NAN, &[0.0]).is_err());
+        let empty = MetricError::Empty {
+            positives: 0,
+            negatives: 1,
+        };
+        assert_eq!(average_precision(&[], &[0.0]), Err(empty.clone()));
+        assert_eq!(
+            batch_mean(average_precision, [(&[][..], &[0.0][..])]),
+            Err(empty)
+        );
+    }
+
+    /// Few distinct values, so that ties abound.
+    fn scores() -> impl Strategy<Value = Vec<f32>> {
+        prop::collection::vec((-4..4i8).prop_map(|score| f32::from(score) / 2.0), 1..40)
+    }
+
+    proptest! {
+        #[test]
+        fn auc_counts_pairs(positive in scores(), negative in scores()) {
+            let mut won = 0.0;
+            for p in &positive {
+                for n in &negative {
+                    won += if p > n { 1.0 } else if p == n { 0.5 } else { 0.0 };
+                }
+            }
+            let pairs = (positive.len() * negative.len()) as f64;
+            prop_assert!((roc_auc(&positive, &negative).unwrap() - won / pairs).abs() < 1e-12);
+        }
+
+        /// Each positive contributes the precision among everything not below it.
+        #[test]
+        fn precision_is_averaged_over_positives(positive in scores(), negative in scores()) {
+            let reached = |scores: &[f32], threshold| {
+                scores.iter().filter(|&&score| score >= threshold).count() as f64
+            };
+            let sum: f64 = positive
+                .iter()
+                .map(|&p| {
+                    let (hits, misses) = (reached(&positive, p), reached(&negative, p));
+                    hits / (hits + misses)
+                })
+                .sum();
+            let expected = sum / positive.len() as f64;
+            let got = average_precision(&positive, &negative).unwrap();
+            prop_assert!((got - expected).abs() < 1e-12, "{} {}", got, expected);
+        }
+    }
+}

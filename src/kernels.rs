@@ -1,0 +1,42 @@
+//! The kernels of mspipe: WGSL in `shaders/` for the GPU, a Rust twin in
+//! [`reference`] for the CPU, one file here for each operation.
+//!
+//! An operation file holds the dispatch trait (burn's backend extension), the WGSL
+//! launch, the call of the twin, the hand-written backward and the function on
+//! tensors that the models call.
+//!
+//! Invariants: no atomics, no data-dependent order of additions, so the same inputs
+//! give the same bits on one device; indices, shapes and limits are checked on the
+//! host before a launch, because WGSL runs without bounds checks.
+//!
+//! Everything data-dependent (unique rows, inverse indices, winners) is computed on
+//! the CPU by [`crate::batch`]; nothing here sorts or searches.
+
+pub mod dropout;
+mod flex;
+pub mod gather_rows;
+pub mod gru_gates;
+pub mod memory_gather;
+pub mod memory_update;
+pub mod reference;
+pub mod temporal_attention;
+pub mod time_encoding;
+pub mod wgsl;
+
+use wgsl::KernelSpec;
+
+/// Every WGSL kernel, with the constants of the variants that the tests validate.
+pub const ALL: &[&KernelSpec] = &[
+    &memory_gather::FORWARD,
+    &memory_update::FORWARD,
+    &gather_rows::FORWARD,
+    &gather_rows::SEGMENT_SUM,
+    &time_encoding::FORWARD,
+    &time_encoding::BACKWARD,
+    &gru_gates::FORWARD,
+    &gru_gates::BACKWARD,
+    &temporal_attention::FORWARD,
+    &temporal_attention::BACKWARD,
+    &temporal_attention::BACKWARD_ROWS,
+    &dropout::FORWARD,
+];

@@ -1,0 +1,92 @@
+//! Dropout whose draws depend on a key and the element alone.
+
+use burn::backend::autodiff::checkpoint::{base::Checkpointer, strategy::CheckpointStrategy};
+use burn::backend::autodiff::grads::Gradients;
+use burn::backend::autodiff::ops::{Backward, Ops, OpsKind, unary};
+use burn::backend::tensor::FloatTensor;
+use burn::backend::wgpu::{CubeBackend, into_contiguous};
+use burn::backend::{Autodiff, Backend, Dispatch, Flex, TensorMetadata, backend_extension};
+use burn::tensor::Tensor;
+
+use super::flex::{floats, from_floats};
+use super::reference::counter_hash;
+use super::wgsl::{self, COUNTER_HASH, KernelSpec, ROWS};
+
+pub use super::reference::counter_hash::Dropout;
+
+/// `shaders/dropout.wgsl`.
+pub static FORWARD: KernelSpec = KernelSpec {
+    name: "dropout",
+    source: include_str!("../../shaders/dropout.wgsl"),
+    shared: &[ROWS, COUNTER_HASH],
+    workgroup: 64,
+    storage_buffers: 2,
+    variants: &[],
+};
+
+/// Dispatch of [`dropout`] to the backends.
+#[backend_extension(Cube, Flex, Autodiff)]
+pub trait DropoutKernel: Backend {
+    /// See [`dropout`].
+    fn dropout(x: FloatTensor<Self>, dropout: Dropout) -> FloatTensor<Self>;
+}
+
+impl DropoutKernel for CubeBackend {
+    fn dropout(x: FloatTensor<Self>, dropout: Dropout) -> FloatTensor<Self> {
+        let x = into_contiguous(x);
+        let shape = x.shape();
+        let n = shape.num_elements();
+        let out = wgsl::empty(&x, shape);
+        let [a, b, c] = dropout.key;
+        let scale = dropout.scale.to_bits();
+        wgsl::launch(
+            &FORWARD,
+            &[],
+            wgsl::groups_of(n, FORWARD.workgroup),
+            &[&x, &out],
+            &[n as u32, dropout.drop_below, scale, 0, a, b, c, 0],
+        );
+        out
+    }
+}
+
+impl DropoutKernel for Flex {
+    fn dropout(x: FloatTensor<Self>, dropout: Dropout) -> FloatTensor<Self> {
+        let shape = x.shape();
+        from_floats(counter_hash::dropout(&floats(&x), dropout), shape)
+    }
+}
+
+#[derive(Debug)]
+struct DropoutBackward;
+
+impl<B: DropoutKernel> Backward<B, 1> for DropoutBackward {
+    type State = Dropout;
+
+    fn backward(self, ops: Ops<Self::State, 1>, grads: &mut Gradients, _: &mut Checkpointer) {
+        let dropout = ops.state;
+        unary::<B, _>(ops.parents, ops.node, grads, |grad| B::dropout(grad, dropout));
+    }
+}
+
+impl<B: DropoutKernel, C: CheckpointStrategy> DropoutKernel for Autodiff<B, C> {
+    fn dropout(x: FloatTensor<Self>, dropout: Dropout) -> FloatTensor<Self> {
+        let prepared = DropoutBackward
+            .prepare::<C>([x.node()])
+            .compute_bound()
+            .stateful();
+        let out = B::dropout(x.into_primitive(), dropout);
+        match prepared {
+            OpsKind::Tracked(prepared) => prepared.finish(dropout, out),
+            OpsKind::UnTracked(prepared) => prepared.finish(out),
+        }
+    }
+}
+
+/// `x` with the elements that `dropout` draws set to 0 and the others scaled.
+pub fn dropout<const D: usize>(x: Tensor<D>, dropout: Dropout) -> Tensor<D> {
+    if dropout == Dropout::OFF {
+        return x;
+    }
+    Tensor::from_dispatch(Dispatch::dropout(x.into_dispatch(), dropout))
+}

@@ -1,0 +1,42 @@
+//! Between the CPU backend's tensors and the slices that the twins take.
+
+use burn::backend::Flex;
+use burn::backend::tensor::{FloatTensor, IntTensor};
+use burn::tensor::{Shape, TensorData};
+
+/// A contiguous view of a CPU tensor's numbers (copied only where it is strided).
+pub(crate) struct Floats(FloatTensor<Flex>);
+
+impl std::ops::Deref for Floats {
+    type Target = [f32];
+
+    fn deref(&self) -> &[f32] {
+        self.0.as_slice().unwrap_or(&[])
+    }
+}
+
+/// The numbers of an f32 tensor.
+pub(crate) fn floats(tensor: &FloatTensor<Flex>) -> Floats {
+    Floats(tensor.to_contiguous())
+}
+
+/// A contiguous view of a CPU integer tensor.
+pub(crate) struct Ints(IntTensor<Flex>);
+
+impl std::ops::Deref for Ints {
+    type Target = [i32];
+
+    fn deref(&self) -> &[i32] {
+        self.0.as_slice().unwrap_or(&[])
+    }
+}
+
+/// The numbers of an i32 tensor.
+pub(crate) fn ints(tensor: &IntTensor<Flex>) -> Ints {
+    Ints(tensor.to_contiguous())
+}
+
+/// A CPU tensor of `numbers`.
+pub(crate) fn from_floats(numbers: Vec<f32>, shape: impl Into<Shape>) -> FloatTensor<Flex> {
+    FloatTensor::<Flex>::from_data(TensorData::new(numbers, shape))
+}

@@ -1,0 +1,182 @@
+//! Rows of a table by index, differentiable: the backward is a segmented sum.
+
+use burn::backend::autodiff::checkpoint::{base::Checkpointer, strategy::CheckpointStrategy};
+use burn::backend::autodiff::grads::Gradients;
+use burn::backend::autodiff::ops::{Backward, Ops, OpsKind, unary};
+use burn::backend::tensor::{FloatTensor, IntTensor};
+use burn::backend::wgpu::{CubeBackend, into_contiguous};
+use burn::backend::{Autodiff, Backend, Dispatch, Flex, TensorMetadata, backend_extension};
+use burn::tensor::{Int, Tensor};
+
+use super::flex::{floats, from_floats, ints};
+use super::reference::rows;
+use super::wgsl::{self, KernelSpec, ROWS};
+
+/// `shaders/gather_rows.wgsl`.
+pub static FORWARD: KernelSpec = KernelSpec {
+    name: "gather_rows",
+    source: include_str!("../../shaders/gather_rows.wgsl"),
+    shared: &[ROWS],
+    workgroup: 64,
+    storage_buffers: 3,
+    variants: &[&[("WIDTH", 100)]],
+};
+
+/// `shaders/segment_sum.wgsl`.
+pub static SEGMENT_SUM: KernelSpec = KernelSpec {
+    name: "segment_sum",
+    source: include_str!("../../shaders/segment_sum.wgsl"),
+    shared: &[ROWS],
+    workgroup: 64,
+    storage_buffers: 4,
+    variants: &[&[("WIDTH", 100)]],
+};
+
+/// Uses of each row of a table: `items[offsets[r]..offsets[r + 1]]` are the places that
+/// read row `r`, ascending.
+#[derive(Debug, Clone)]
+pub struct Uses {
+    /// `[rows + 1]`.
+    pub offsets: Tensor<1, Int>,
+    /// One entry a use.
+    pub items: Tensor<1, Int>,
+}
+
+/// Dispatch of [`gather_rows`] to the backends.
+#[backend_extension(Cube, Flex, Autodiff)]
+pub trait GatherRows: Backend {
+    /// See [`gather_rows`].
+    fn gather_rows(
+        table: FloatTensor<Self>,
+        index: IntTensor<Self>,
+        offsets: IntTensor<Self>,
+        items: IntTensor<Self>,
+    ) -> FloatTensor<Self>;
+
+    /// For each row the sum of the rows of `value` that its items name.
+    fn segment_sum(
+        value: FloatTensor<Self>,
+        offsets: IntTensor<Self>,
+        items: IntTensor<Self>,
+    ) -> FloatTensor<Self>;
+}
+
+impl GatherRows for CubeBackend {
+    fn gather_rows(
+        table: FloatTensor<Self>,
+        index: IntTensor<Self>,
+        _offsets: IntTensor<Self>,
+        _items: IntTensor<Self>,
+    ) -> FloatTensor<Self> {
+        let table = into_contiguous(table);
+        let (rows, width) = (index.shape()[0], table.shape()[1]);
+        let out = wgsl::empty(&table, [rows, width]);
+        wgsl::launch(
+            &FORWARD,
+            &[("WIDTH", width as u32)],
+            wgsl::groups_of(rows * width, FORWARD.workgroup),
+            &[&table, &index, &out],
+            &[rows as u32],
+        );
+        out
+    }
+
+    fn segment_sum(
+        value: FloatTensor<Self>,
+        offsets: IntTensor<Self>,
+        items: IntTensor<Self>,
+    ) -> FloatTensor<Self> {
+        let value = into_contiguous(value);
+        let (rows, width) = (offsets.shape()[0].saturating_sub(1), value.shape()[1]);
+        let out = wgsl::empty(&value, [rows, width]);
+        wgsl::launch(
+            &SEGMENT_SUM,
+            &[("WIDTH", width as u32)],
+            wgsl::groups_of(rows * width, SEGMENT_SUM.workgroup),
+            &[&value, &offsets, &items, &out],
+            &[rows as u32],
+        );
+        out
+    }
+}
+
+impl GatherRows for Flex {
+    fn gather_rows(
+        table: FloatTensor<Self>,
+        index: IntTensor<Self>,
+        _offsets: IntTensor<Self>,
+        _items: IntTensor<Self>,
+    ) -> FloatTensor<Self> {
+        let width = table.shape()[1];
+        let index = ints(&index);
+        let rows = rows::gather_rows(&floats(&table), &index, width);
+        from_floats(rows, [index.len(), width])
+    }
+
+    fn segment_sum(
+        value: FloatTensor<Self>,
+        offsets: IntTensor<Self>,
+        items: IntTensor<Self>,
+    ) -> FloatTensor<Self> {
+        let width = value.shape()[1];
+        let (offsets, items) = (ints(&offsets), ints(&items));
+        let sums = rows::segment_sum(&floats(&value), &offsets, &items, width);
+        from_floats(sums, [offsets.len().saturating_sub(1), width])
+    }
+}
+
+#[derive(Debug)]
+struct GatherRowsBackward;
+
+impl<B: GatherRows> Backward<B, 1> for GatherRowsBackward {
+    type State = (IntTensor<B>, IntTensor<B>);
+
+    fn backward(self, ops: Ops<Self::State, 1>, grads: &mut Gradients, _: &mut Checkpointer) {
+        let (offsets, items) = ops.state;
+        unary::<B, _>(ops.parents, ops.node, grads, |grad| {
+            B::segment_sum(grad, offsets, items)
+        });
+    }
+}
+
+impl<B: GatherRows, C: CheckpointStrategy> GatherRows for Autodiff<B, C> {
+    fn gather_rows(
+        table: FloatTensor<Self>,
+        index: IntTensor<Self>,
+        offsets: IntTensor<Self>,
+        items: IntTensor<Self>,
+    ) -> FloatTensor<Self> {
+        let prepared = GatherRowsBackward
+            .prepare::<C>([table.node()])
+            .compute_bound()
+            .stateful();
+        let table = table.into_primitive();
+        let out = B::gather_rows(table, index, offsets.clone(), items.clone());
+        match prepared {
+            OpsKind::Tracked(prepared) => prepared.finish((offsets, items), out),
+            OpsKind::UnTracked(prepared) => prepared.finish(out),
+        }
+    }
+
+    fn segment_sum(
+        value: FloatTensor<Self>,
+        offsets: IntTensor<Self>,
+        items: IntTensor<Self>,
+    ) -> FloatTensor<Self> {
+        // The transpose of gather_rows needs an index, which this operation is not given:
+        // segment_sum is used in backward passes only.
+        let _ = (value, offsets, items);
+        unreachable!("segment_sum is not differentiable")
+    }
+}
+
+/// `table[index[i]]`, `[n, width]`, for `table` `[rows, width]` and `index` `[n]`;
+/// `uses` is the inverse of `index`, for the backward.
+pub fn gather_rows(table: Tensor<2>, index: Tensor<1, Int>, uses: Uses) -> Tensor<2> {
+    Tensor::from_dispatch(Dispatch::gather_rows(
+        table.into_dispatch(),
+        index.into_dispatch(),
+        uses.offsets.into_dispatch(),
+        uses.items.into_dispatch(),
+    ))
+}

@@ -1,0 +1,236 @@
+//! Gates of a GRU cell after its two matrix products.
+
+use burn::backend::autodiff::checkpoint::{base::Checkpointer, strategy::CheckpointStrategy};
+use burn::backend::autodiff::grads::Gradients;
+use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
+use burn::backend::tensor::{FloatTensor, IntTensor};
+use burn::backend::wgpu::{CubeBackend, into_contiguous};
+use burn::backend::{Autodiff, Backend, Dispatch, ExtensionType, Flex, TensorMetadata, backend_extension};
+use burn::tensor::{Int, Tensor};
+
+use super::flex::{floats, from_floats, ints};
+use super::reference::gru_gates as twin;
+use super::wgsl::{self, KernelSpec, ROWS};
+
+/// `shaders/gru_gates.wgsl`.
+pub static FORWARD: KernelSpec = KernelSpec {
+    name: "gru_gates",
+    source: include_str!("../../shaders/gru_gates.wgsl"),
+    shared: &[ROWS],
+    workgroup: 64,
+    storage_buffers: 5,
+    variants: &[&[("WIDTH", 100)]],
+};
+
+/// `shaders/gru_gates_backward.wgsl`.
+pub static BACKWARD: KernelSpec = KernelSpec {
+    name: "gru_gates_backward",
+    source: include_str!("../../shaders/gru_gates_backward.wgsl"),
+    shared: &[ROWS],
+    workgroup: 64,
+    storage_buffers: 7,
+    variants: &[&[("WIDTH", 100)]],
+};
+
+/// Gradients of the two products, as burn's backends hand them over.
+#[derive(ExtensionType)]
+pub struct GateGradients<B: Backend> {
+    from_input: FloatTensor<B>,
+    from_hidden: FloatTensor<B>,
+}
+
+/// Dispatch of [`gru_gates`] to the backends.
+#[backend_extension(Cube, Flex, Autodiff)]
+pub trait GruGates: Backend {
+    /// See [`gru_gates`].
+    fn gru_gates(
+        from_input: FloatTensor<Self>,
+        from_hidden: FloatTensor<Self>,
+        hidden: FloatTensor<Self>,
+        active: IntTensor<Self>,
+    ) -> FloatTensor<Self>;
+
+    /// Gradients of the two products.
+    fn gru_gates_backward(
+        from_input: FloatTensor<Self>,
+        from_hidden: FloatTensor<Self>,
+        hidden: FloatTensor<Self>,
+        active: IntTensor<Self>,
+        grad: FloatTensor<Self>,
+    ) -> GateGradients<Self>;
+}
+
+impl GruGates for CubeBackend {
+    fn gru_gates(
+        from_input: FloatTensor<Self>,
+        from_hidden: FloatTensor<Self>,
+        hidden: FloatTensor<Self>,
+        active: IntTensor<Self>,
+    ) -> FloatTensor<Self> {
+        let [from_input, from_hidden, hidden] =
+            [from_input, from_hidden, hidden].map(into_contiguous);
+        let (rows, width) = (hidden.shape()[0], hidden.shape()[1]);
+        let out = wgsl::empty(&hidden, [rows, width]);
+        wgsl::launch(
+            &FORWARD,
+            &[("WIDTH", width as u32)],
+            wgsl::groups_of(rows * width, FORWARD.workgroup),
+            &[&from_input, &from_hidden, &hidden, &active, &out],
+            &[rows as u32],
+        );
+        out
+    }
+
+    fn gru_gates_backward(
+        from_input: FloatTensor<Self>,
+        from_hidden: FloatTensor<Self>,
+        hidden: FloatTensor<Self>,
+        active: IntTensor<Self>,
+        grad: FloatTensor<Self>,
+    ) -> GateGradients<Self> {
+        let [from_input, from_hidden, hidden, grad] =
+            [from_input, from_hidden, hidden, grad].map(into_contiguous);
+        let (rows, width) = (hidden.shape()[0], hidden.shape()[1]);
+        let d_from_input = wgsl::empty(&hidden, [rows, 3 * width]);
+        let d_from_hidden = wgsl::empty(&hidden, [rows, 3 * width]);
+        wgsl::launch(
+            &BACKWARD,
+            &[("WIDTH", width as u32)],
+            wgsl::groups_of(rows * width, BACKWARD.workgroup),
+            &[
+                &from_input,
+                &from_hidden,
+                &hidden,
+                &active,
+                &grad,
+                &d_from_input,
+                &d_from_hidden,
+            ],
+            &[rows as u32],
+        );
+        GateGradients {
+            from_input: d_from_input,
+            from_hidden: d_from_hidden,
+        }
+    }
+}
+
+impl GruGates for Flex {
+    fn gru_gates(
+        from_input: FloatTensor<Self>,
+        from_hidden: FloatTensor<Self>,
+        hidden: FloatTensor<Self>,
+        active: IntTensor<Self>,
+    ) -> FloatTensor<Self> {
+        let (rows, width) = (hidden.shape()[0], hidden.shape()[1]);
+        let out = twin::gru_gates(
+            &floats(&from_input),
+            &floats(&from_hidden),
+            &floats(&hidden),
+            &ints(&active),
+            width,
+        );
+        from_floats(out, [rows, width])
+    }
+
+    fn gru_gates_backward(
+        from_input: FloatTensor<Self>,
+        from_hidden: FloatTensor<Self>,
+        hidden: FloatTensor<Self>,
+        active: IntTensor<Self>,
+        grad: FloatTensor<Self>,
+    ) -> GateGradients<Self> {
+        let (rows, width) = (hidden.shape()[0], hidden.shape()[1]);
+        let (d_from_input, d_from_hidden) = twin::gru_gates_backward(
+            &floats(&from_input),
+            &floats(&from_hidden),
+            &floats(&hidden),
+            &ints(&active),
+            &floats(&grad),
+            width,
+        );
+        GateGradients {
+            from_input: from_floats(d_from_input, [rows, 3 * width]),
+            from_hidden: from_floats(d_from_hidden, [rows, 3 * width]),
+        }
+    }
+}
+
+#[derive(Debug)]
+struct GruGatesBackward;
+
+impl<B: GruGates> Backward<B, 2> for GruGatesBackward {
+    type State = (FloatTensor<B>, FloatTensor<B>, FloatTensor<B>, IntTensor<B>);
+
+    fn backward(self, ops: Ops<Self::State, 2>, grads: &mut Gradients, _: &mut Checkpointer) {
+        let (from_input, from_hidden, hidden, active) = ops.state;
+        let grad = grads.consume::<B>(&ops.node);
+        let d = B::gru_gates_backward(from_input, from_hidden, hidden, active, grad);
+        for (parent, grad) in ops.parents.into_iter().zip([d.from_input, d.from_hidden]) {
+            if let Some(parent) = parent {
+                grads.register::<B>(parent.id, grad);
+            }
+        }
+    }
+}
+
+impl<B: GruGates, C: CheckpointStrategy> GruGates for Autodiff<B, C> {
+    fn gru_gates(
+        from_input: FloatTensor<Self>,
+        from_hidden: FloatTensor<Self>,
+        hidden: FloatTensor<Self>,
+        active: IntTensor<Self>,
+    ) -> FloatTensor<Self> {
+        let prepared = GruGatesBackward
+            .prepare::<C>([from_input.node(), from_hidden.node()])
+            .compute_bound()
+            .stateful();
+        let (from_input, from_hidden, hidden) = (
+            from_input.into_primitive(),
+            from_hidden.into_primitive(),
+            hidden.into_primitive(),
+        );
+        let out = B::gru_gates(
+            from_input.clone(),
+            from_hidden.clone(),
+            hidden.clone(),
+            active.clone(),
+        );
+        match prepared {
+            OpsKind::Tracked(prepared) => {
+                prepared.finish((from_input, from_hidden, hidden, active), out)
+            }
+            OpsKind::UnTracked(prepared) => prepared.finish(out),
+        }
+    }
+
+    fn gru_gates_backward(
+        from_input: FloatTensor<Self>,
+        from_hidden: FloatTensor<Self>,
+        hidden: FloatTensor<Self>,
+        active: IntTensor<Self>,
+        grad: FloatTensor<Self>,
+    ) -> GateGradients<Self> {
+        let _ = (from_input, from_hidden, hidden, active, grad);
+        unreachable!("first order only")
+    }
+}
+
+/// New rows `[rows, width]` of a GRU cell from its two products with the gates packed as
+/// PyTorch packs them (r, z, n), each `[rows, 3 width]`.
+///
+/// `hidden` `[rows, width]` is a constant (it comes from the node memory); rows whose
+/// `active` (`[rows]`) is 0 keep it.
+pub fn gru_gates(
+    from_input: Tensor<2>,
+    from_hidden: Tensor<2>,
+    hidden: Tensor<2>,
+    active: Tensor<1, Int>,
+) -> Tensor<2> {
+    Tensor::from_dispatch(Dispatch::gru_gates(
+        from_input.into_dispatch(),
+        from_hidden.into_dispatch(),
+        hidden.into_dispatch(),
+        active.into_dispatch(),
+    ))
+}

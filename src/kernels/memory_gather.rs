@@ -1,0 +1,102 @@
+//! Memory and mail rows of the wanted nodes, in one pass.
+
+use burn::backend::tensor::{FloatTensor, IntTensor};
+use burn::backend::wgpu::CubeBackend;
+use burn::backend::{Backend, Dispatch, ExtensionType, Flex, TensorMetadata, backend_extension};
+use burn::tensor::{Int, Tensor};
+
+use super::flex::{floats, from_floats, ints};
+use super::reference::rows;
+use super::wgsl::{self, KernelSpec, ROWS};
+
+/// `shaders/memory_gather.wgsl`.
+pub static FORWARD: KernelSpec = KernelSpec {
+    name: "memory_gather",
+    source: include_str!("../../shaders/memory_gather.wgsl"),
+    shared: &[ROWS],
+    workgroup: 64,
+    storage_buffers: 5,
+    variants: &[&[("MEMORY", 100), ("MAIL", 372)]],
+};
+
+/// Memory rows and mail rows, as burn's backends hand them over.
+#[derive(ExtensionType)]
+pub struct GatheredRows<B: Backend> {
+    memory: FloatTensor<B>,
+    mail: FloatTensor<B>,
+}
+
+/// Dispatch of [`memory_gather`] to the backends.
+#[backend_extension(Cube, Flex)]
+pub trait MemoryGather: Backend {
+    /// See [`memory_gather`].
+    fn memory_gather(
+        memory: FloatTensor<Self>,
+        mailbox: FloatTensor<Self>,
+        node: IntTensor<Self>,
+    ) -> GatheredRows<Self>;
+}
+
+impl MemoryGather for CubeBackend {
+    fn memory_gather(
+        memory: FloatTensor<Self>,
+        mailbox: FloatTensor<Self>,
+        node: IntTensor<Self>,
+    ) -> GatheredRows<Self> {
+        let (width, mail) = (memory.shape()[1], mailbox.shape()[1]);
+        let rows = node.shape()[0];
+        let memory_rows = wgsl::empty(&memory, [rows, width]);
+        let mail_rows = wgsl::empty(&memory, [rows, mail]);
+        wgsl::launch(
+            &FORWARD,
+            &[("MEMORY", width as u32), ("MAIL", mail as u32)],
+            wgsl::groups_of(rows * (width + mail), FORWARD.workgroup),
+            &[&memory, &mailbox, &node, &memory_rows, &mail_rows],
+            &[rows as u32],
+        );
+        GatheredRows {
+            memory: memory_rows,
+            mail: mail_rows,
+        }
+    }
+}
+
+impl MemoryGather for Flex {
+    fn memory_gather(
+        memory: FloatTensor<Self>,
+        mailbox: FloatTensor<Self>,
+        node: IntTensor<Self>,
+    ) -> GatheredRows<Self> {
+        let (width, mail) = (memory.shape()[1], mailbox.shape()[1]);
+        let node = ints(&node);
+        let gather = |table: &[f32], width| {
+            let rows = rows::gather_rows(table, &node, width);
+            from_floats(rows, [node.len(), width])
+        };
+        GatheredRows {
+            memory: gather(&floats(&memory), width),
+            mail: gather(&floats(&mailbox), mail),
+        }
+    }
+}
+
+/// Memory rows `[rows, width]` and mail rows `[rows, mail width]` of the nodes `node`
+/// (`[rows]`) out of the tables `memory` `[nodes, width]` and `mailbox`
+/// `[nodes, mail width]`.
+///
+/// Not differentiable: memory enters a training iteration as a constant.
+pub fn memory_gather(
+    memory: Tensor<2>,
+    mailbox: Tensor<2>,
+    node: Tensor<1, Int>,
+) -> (Tensor<2>, Tensor<2>) {
+    let rows = Dispatch::memory_gather(
+        memory.into_dispatch(),
+        mailbox.into_dispatch(),
+        node.into_dispatch(),
+    );
+    (
+        Tensor::from_dispatch(rows.memory),
+        Tensor::from_dispatch(rows.mail),
+    )
+}

@@ -1,0 +1,21 @@
+//! Rust twins of the WGSL kernels: what the CPU device runs, and what the shaders are
+//! tested against. Same names, same arithmetic.
+//!
+//! Twins are multi-threaded over rows or roots and vectorised for the processor at run
+//! time ([`multiversion`]). Each output number is summed in an order that depends on
+//! neither threads nor vector width, and no operation is fused, so a twin's bits are the
+//! same on every processor.
+
+pub mod cosine;
+pub mod counter_hash;
+pub mod gru_gates;
+pub mod rows;
+pub mod temporal_attention;
+pub mod time_encoding;
+pub mod vector;
+
+/// A row of a row-major table.
+#[inline]
+pub(crate) fn row(table: &[f32], index: usize, width: usize) -> &[f32] {
+    &table[index * width..(index + 1) * width]
+}

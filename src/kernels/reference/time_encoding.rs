@@ -1,0 +1,58 @@
+//! Twins of `time_encoding.wgsl` and `time_encoding_backward.wgsl`.
+
+use multiversion::multiversion;
+use rayon::prelude::*;
+
+use super::cosine;
+
+/// Rows that one partial sum of the backward covers.
+pub const CHUNK: usize = 64;
+
+/// cos(delta[i] * omega + phi), `[n, width]`; `time` is omega followed by phi.
+pub fn time_encoding(time: &[f32], delta: &[f32], width: usize) -> Vec<f32> {
+    let mut out = vec![0.0; delta.len() * width];
+    out.par_chunks_mut(CHUNK * width)
+        .zip(delta.par_chunks(CHUNK))
+        .for_each(|(out, delta)| encode_chunk(time, delta, width, out));
+    out
+}
+
+#[multiversion(targets("x86_64+avx512f+avx512dq+avx512vl", "x86_64+avx2"))]
+fn encode_chunk(time: &[f32], delta: &[f32], width: usize, out: &mut [f32]) {
+    let (omega, phi) = time.split_at(width);
+    let mut sine = vec![0.0; width];
+    for (delta, out) in delta.iter().zip(out.chunks_exact_mut(width)) {
+        cosine::encode_time(*delta, omega, phi, out, &mut sine);
+    }
+}
+
+/// Gradient of `time`, `[2, width]`, from the gradient of the encodings `[n, width]`.
+pub fn time_encoding_backward(time: &[f32], delta: &[f32], grad: &[f32], width: usize) -> Vec<f32> {
+    let partial: Vec<Vec<f32>> = delta
+        .par_chunks(CHUNK)
+        .zip(grad.par_chunks(CHUNK * width))
+        .map(|(delta, grad)| backward_chunk(time, delta, grad, width))
+        .collect();
+    let mut sum = vec![0.0; 2 * width];
+    for chunk in partial {
+        super::vector::add_scaled(&mut sum, 1.0, &chunk);
+    }
+    sum
+}
+
+#[multiversion(targets("x86_64+avx512f+avx512dq+avx512vl", "x86_64+avx2"))]
+fn backward_chunk(time: &[f32], delta: &[f32], grad: &[f32], width: usize) -> Vec<f32> {
+    let (omega, phi) = time.split_at(width);
+    let (mut cosine, mut sine) = (vec![0.0; width], vec![0.0; width]);
+    let mut sum = vec![0.0; 2 * width];
+    let (d_omega, d_phi) = sum.split_at_mut(width);
+    for (&delta, grad) in delta.iter().zip(grad.chunks_exact(width)) {
+        cosine::encode_time(delta, omega, phi, &mut cosine, &mut sine);
+        for c in 0..width {
+            let d_argument = -sine[c] * grad[c];
+            d_omega[c] += d_argument * delta;
+            d_phi[c] += d_argument;
+        }
+    }
+    sum
+}

@@ -1,0 +1,421 @@
+//! Attention of each root over its sampled past events, with projected queries.
+//!
+//! Keys and values of TGN's attention are linear in `x = [node row | edge features |
+//! time encoding | 1]`, so `q . (W_k x) = (W_k^T q) . x` and
+//! `sum a (W_v x) = W_v (sum a x)`: the model projects one query a head and root, and
+//! this operation works on the inputs themselves. The 1 carries the two biases.
+
+use burn::backend::autodiff::checkpoint::{base::Checkpointer, strategy::CheckpointStrategy};
+use burn::backend::autodiff::grads::Gradients;
+use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
+use burn::backend::ops::FloatTensorOps;
+use burn::backend::tensor::{FloatTensor, IntTensor};
+use burn::backend::wgpu::{CubeBackend, into_contiguous};
+use burn::backend::{Autodiff, Backend, Dispatch, ExtensionType, Flex, TensorMetadata, backend_extension};
+use burn::tensor::{Int, Shape, Slice, Tensor};
+
+use super::dropout::Dropout;
+use super::flex::{floats, from_floats, ints};
+use super::gather_rows::Uses;
+use super::reference::temporal_attention as twin;
+use super::wgsl::{self, COSINE, COUNTER_HASH, KernelSpec, ROWS};
+
+pub use super::reference::temporal_attention::AttentionShape;
+
+/// Invocations of the two kernels that take one root a workgroup.
+const WORKGROUP: u32 = 128;
+
+/// Constants at the widths of Wikipedia, and without edge features.
+const VARIANTS: &[&[(&str, u32)]] = &[
+    &[("HEADS", 2), ("FANOUT", 10), ("NODE", 100), ("EDGE", 172), ("TIME", 100)],
+    &[("HEADS", 1), ("FANOUT", 20), ("NODE", 16), ("EDGE", 0), ("TIME", 12)],
+];
+
+/// `shaders/temporal_attention.wgsl`.
+pub static FORWARD: KernelSpec = KernelSpec {
+    name: "temporal_attention",
+    source: include_str!("../../shaders/temporal_attention.wgsl"),
+    shared: &[ROWS, COSINE, COUNTER_HASH],
+    workgroup: WORKGROUP,
+    storage_buffers: 7,
+    variants: VARIANTS,
+};
+
+/// `shaders/temporal_attention_backward.wgsl`.
+pub static BACKWARD: KernelSpec = KernelSpec {
+    name: "temporal_attention_backward",
+    source: include_str!("../../shaders/temporal_attention_backward.wgsl"),
+    shared: &[ROWS, COSINE, COUNTER_HASH],
+    workgroup: WORKGROUP,
+    storage_buffers: 9,
+    variants: VARIANTS,
+};
+
+/// `shaders/temporal_attention_backward_rows.wgsl`.
+pub static BACKWARD_ROWS: KernelSpec = KernelSpec {
+    name: "temporal_attention_backward_rows",
+    source: include_str!("../../shaders/temporal_attention_backward_rows.wgsl"),
+    shared: &[ROWS],
+    workgroup: 64,
+    storage_buffers: 6,
+    variants: VARIANTS,
+};
+
+/// What the attention reads, as burn's backends take it.
+#[derive(ExtensionType, Debug, Clone)]
+pub struct AttentionTensors<B: Backend> {
+    /// Node rows, `[rows, node]`.
+    node: FloatTensor<B>,
+    /// Edge feature rows, `[event rows, edge]`.
+    edge: FloatTensor<B>,
+    /// ω, then φ, `[2, time]`.
+    time: FloatTensor<B>,
+    /// `[roots, fanout, 3]`.
+    slot: IntTensor<B>,
+    /// Uses of each node row: offsets `[rows + 1]`.
+    offsets: IntTensor<B>,
+    /// Uses of each node row: slots.
+    items: IntTensor<B>,
+}
+
+/// Result and scores of the forward pass.
+#[derive(ExtensionType)]
+pub struct AttentionOutput<B: Backend> {
+    out: FloatTensor<B>,
+    score: FloatTensor<B>,
+}
+
+/// Gradients of query, node rows and time parameters.
+#[derive(ExtensionType)]
+pub struct AttentionGradients<B: Backend> {
+    query: FloatTensor<B>,
+    node: FloatTensor<B>,
+    time: FloatTensor<B>,
+}
+
+/// Dispatch of [`temporal_attention`] to the backends.
+#[backend_extension(Cube, Flex, Autodiff)]
+pub trait TemporalAttention: Backend {
+    /// See [`temporal_attention`].
+    fn temporal_attention(
+        query: FloatTensor<Self>,
+        #[extension_type] tensors: AttentionTensors<Self>,
+        shape: AttentionShape,
+        dropout: Dropout,
+    ) -> AttentionOutput<Self>;
+
+    /// Gradients, given the scores of the forward pass and the gradient of its result.
+    fn temporal_attention_backward(
+        query: FloatTensor<Self>,
+        #[extension_type] tensors: AttentionTensors<Self>,
+        score: FloatTensor<Self>,
+        grad: FloatTensor<Self>,
+        shape: AttentionShape,
+        dropout: Dropout,
+    ) -> AttentionGradients<Self>;
+}
+
+/// Constants of the shaders for a shape; invocations are shared out so that each dot
+/// product of a (slot, head) pair gets a power of two of them.
+fn constants(shape: &AttentionShape, with_lanes: bool) -> Vec<(&'static str, u32)> {
+    let pairs = (shape.fanout * shape.heads).max(1) as u32;
+    let mut lanes = 1;
+    while lanes * 2 * pairs <= WORKGROUP && lanes < 16 {
+        lanes *= 2;
+    }
+    let mut constants = vec![
+        ("HEADS", shape.heads as u32),
+        ("FANOUT", shape.fanout as u32),
+        ("NODE", shape.node as u32),
+        ("EDGE", shape.edge as u32),
+        ("TIME", shape.time as u32),
+    ];
+    if with_lanes {
+        constants.push(("LANES", lanes));
+    }
+    constants
+}
+
+/// The sizes uniform of the two kernels that take a root a workgroup.
+fn sizes(roots: usize, dropout: &Dropout) -> [u32; 8] {
+    let [a, b, c] = dropout.key;
+    let scale = dropout.scale.to_bits();
+    [roots as u32, dropout.drop_below, scale, 0, a, b, c, 0]
+}
+
+impl TemporalAttention for CubeBackend {
+    fn temporal_attention(
+        query: FloatTensor<Self>,
+        tensors: AttentionTensors<Self>,
+        shape: AttentionShape,
+        dropout: Dropout,
+    ) -> AttentionOutput<Self> {
+        let [query, node, time] = [query, tensors.node, tensors.time].map(into_contiguous);
+        let roots = query.shape()[1];
+        let out = wgsl::empty(&query, query.shape());
+        let score = wgsl::empty(&query, [roots, shape.fanout * shape.heads]);
+        wgsl::launch(
+            &FORWARD,
+            &constants(&shape, true),
+            roots,
+            &[&query, &node, &tensors.edge, &time, &tensors.slot, &out, &score],
+            &sizes(roots, &dropout),
+        );
+        AttentionOutput { out, score }
+    }
+
+    fn temporal_attention_backward(
+        query: FloatTensor<Self>,
+        tensors: AttentionTensors<Self>,
+        score: FloatTensor<Self>,
+        grad: FloatTensor<Self>,
+        shape: AttentionShape,
+        dropout: Dropout,
+    ) -> AttentionGradients<Self> {
+        let [query, node, time, grad] =
+            [query, tensors.node, tensors.time, grad].map(into_contiguous);
+        let roots = query.shape()[1];
+        let coefficients = 2 * shape.fanout * shape.heads;
+        let side_width = coefficients + 2 * shape.time;
+        let d_query = wgsl::empty(&query, query.shape());
+        let side = wgsl::empty(&query, [roots, side_width]);
+        wgsl::launch(
+            &BACKWARD,
+            &constants(&shape, true),
+            roots,
+            &[
+                &query,
+                &node,
+                &tensors.edge,
+                &time,
+                &tensors.slot,
+                &score,
+                &grad,
+                &d_query,
+                &side,
+            ],
+            &sizes(roots, &dropout),
+        );
+        let rows = node.shape()[0];
+        let d_node = wgsl::empty(&query, [rows, shape.node]);
+        wgsl::launch(
+            &BACKWARD_ROWS,
+            &constants(&shape, false),
+            wgsl::groups_of(rows * shape.node, BACKWARD_ROWS.workgroup),
+            &[
+                &query,
+                &grad,
+                &side,
+                &tensors.offsets,
+                &tensors.items,
+                &d_node,
+            ],
+            &[rows as u32, roots as u32],
+        );
+        let shares = [
+            Slice::from(0..roots),
+            Slice::from(coefficients..side_width),
+        ];
+        let d_time = Self::float_sum_dim(Self::float_slice(side, &shares), 0);
+        AttentionGradients {
+            query: d_query,
+            node: d_node,
+            time: Self::float_reshape(d_time, Shape::new([2, shape.time])),
+        }
+    }
+}
+
+impl TemporalAttention for Flex {
+    fn temporal_attention(
+        query: FloatTensor<Self>,
+        tensors: AttentionTensors<Self>,
+        shape: AttentionShape,
+        dropout: Dropout,
+    ) -> AttentionOutput<Self> {
+        let query_shape = query.shape();
+        let (out, score) = twin::temporal_attention(&twin::AttentionInput {
+            query: &floats(&query),
+            node: &floats(&tensors.node),
+            edge: &floats(&tensors.edge),
+            time: &floats(&tensors.time),
+            slot: &ints(&tensors.slot),
+            shape,
+            dropout,
+        });
+        let score_shape = [query_shape[1], shape.fanout * shape.heads];
+        AttentionOutput {
+            out: from_floats(out, query_shape),
+            score: from_floats(score, score_shape),
+        }
+    }
+
+    fn temporal_attention_backward(
+        query: FloatTensor<Self>,
+        tensors: AttentionTensors<Self>,
+        score: FloatTensor<Self>,
+        grad: FloatTensor<Self>,
+        shape: AttentionShape,
+        dropout: Dropout,
+    ) -> AttentionGradients<Self> {
+        let node_shape = tensors.node.shape();
+        let query_shape = query.shape();
+        let gradients = twin::temporal_attention_backward(
+            &twin::AttentionInput {
+                query: &floats(&query),
+                node: &floats(&tensors.node),
+                edge: &floats(&tensors.edge),
+                time: &floats(&tensors.time),
+                slot: &ints(&tensors.slot),
+                shape,
+                dropout,
+            },
+            &floats(&score),
+            &floats(&grad),
+            &ints(&tensors.offsets),
+            &ints(&tensors.items),
+        );
+        AttentionGradients {
+            query: from_floats(gradients.query, query_shape),
+            node: from_floats(gradients.node, node_shape),
+            time: from_floats(gradients.time, [2, shape.time]),
+        }
+    }
+}
+
+#[derive(Debug)]
+struct TemporalAttentionBackward;
+
+/// What the backward needs of the forward.
+#[derive(Debug, Clone)]
+struct Saved<B: Backend> {
+    query: FloatTensor<B>,
+    tensors: AttentionTensors<B>,
+    score: FloatTensor<B>,
+    shape: AttentionShape,
+    dropout: Dropout,
+}
+
+impl<B: TemporalAttention> Backward<B, 3> for TemporalAttentionBackward {
+    type State = Saved<B>;
+
+    fn backward(self, ops: Ops<Self::State, 3>, grads: &mut Gradients, _: &mut Checkpointer) {
+        let saved = ops.state;
+        let grad = grads.consume::<B>(&ops.node);
+        let d = B::temporal_attention_backward(
+            saved.query,
+            saved.tensors,
+            saved.score,
+            grad,
+            saved.shape,
+            saved.dropout,
+        );
+        for (parent, grad) in ops.parents.into_iter().zip([d.query, d.node, d.time]) {
+            if let Some(parent) = parent {
+                grads.register::<B>(parent.id, grad);
+            }
+        }
+    }
+}
+
+impl<B: TemporalAttention, C: CheckpointStrategy> TemporalAttention for Autodiff<B, C> {
+    fn temporal_attention(
+        query: FloatTensor<Self>,
+        tensors: AttentionTensors<Self>,
+        shape: AttentionShape,
+        dropout: Dropout,
+    ) -> AttentionOutput<Self> {
+        let prepared = TemporalAttentionBackward
+            .prepare::<C>([query.node(), tensors.node.node(), tensors.time.node()])
+            .compute_bound()
+            .stateful();
+        let query = query.into_primitive();
+        let tensors = AttentionTensors::<B> {
+            node: tensors.node.into_primitive(),
+            edge: tensors.edge.into_primitive(),
+            time: tensors.time.into_primitive(),
+            slot: tensors.slot,
+            offsets: tensors.offsets,
+            items: tensors.items,
+        };
+        let output = B::temporal_attention(query.clone(), tensors.clone(), shape, dropout);
+        let score = output.score;
+        let out = match prepared {
+            OpsKind::Tracked(prepared) => {
+                let saved = Saved {
+                    query,
+                    tensors,
+                    score: score.clone(),
+                    shape,
+                    dropout,
+                };
+                prepared.finish(saved, output.out)
+            }
+            OpsKind::UnTracked(prepared) => prepared.finish(output.out),
+        };
+        AttentionOutput {
+            out,
+            score: <Self as burn::backend::AutodiffBackend>::from_inner(score),
+        }
+    }
+
+    fn temporal_attention_backward(
+        query: FloatTensor<Self>,
+        tensors: AttentionTensors<Self>,
+        score: FloatTensor<Self>,
+        grad: FloatTensor<Self>,
+        shape: AttentionShape,
+        dropout: Dropout,
+    ) -> AttentionGradients<Self> {
+        let _ = (query, tensors, score, grad, shape, dropout);
+        unreachable!("first order only")
+    }
+}
+
+/// What each root attends to.
+#[derive(Debug, Clone)]
+pub struct AttentionSlots {
+    /// `[roots, fanout, 3]`: row of the past event's other node, row of the event's
+    /// features, bits of the f32 time since; row -1 where empty.
+    pub slot: Tensor<3, Int>,
+    /// For each node row the flat slots (root * fanout + k) that read it.
+    pub uses: Uses,
+}
+
+/// For each head and root `sum_k dropout(softmax_k(leaky_relu(query . x_k))) x_k`,
+/// `[heads, roots, width]`; zeros for a root without past events.
+///
+/// `query` is `[heads, roots, width]`, `node` `[rows, node]`, `edge` `[event rows, edge]`
+/// (a constant), `time` `[2, time]`. Gradients go to query, node rows and time
+/// parameters. Source: TGL's transformer layer, LeakyReLU slope 0.2, no scaling.
+pub fn temporal_attention(
+    query: Tensor<3>,
+    node: Tensor<2>,
+    edge: Tensor<2>,
+    time: Tensor<2>,
+    slots: AttentionSlots,
+    dropout: Dropout,
+) -> Tensor<3> {
+    let [heads, _, width] = query.dims();
+    let shape = AttentionShape {
+        heads,
+        fanout: slots.slot.dims()[1],
+        node: node.dims()[1],
+        edge: edge.dims()[1],
+        time: time.dims()[1],
+    };
+    assert_eq!(width, shape.width(), "query width against {shape:?}");
+    let output = Dispatch::temporal_attention(
+        query.into_dispatch(),
+        AttentionTensors {
+            node: node.into_dispatch(),
+            edge: edge.into_dispatch(),
+            time: time.into_dispatch(),
+            slot: slots.slot.into_dispatch(),
+            offsets: slots.uses.offsets.into_dispatch(),
+            items: slots.uses.items.into_dispatch(),
+        },
+        shape,
+        dropout,
+    );
+    Tensor::from_dispatch(output.out)
+}

@@ -1,0 +1,6 @@
+//! Training: the stages of an iteration, the optimiser, and the loop over epochs.
+
+pub mod epochs;
+pub mod stages;
+pub mod trainer;
+pub mod upload;

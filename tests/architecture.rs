@@ -1,0 +1,462 @@
+//! The shape of the source: who imports whom, file sizes, module docs, one build of burn.
+//!
+//! The check of imports reads text, not syntax: paths that start with `crate::`, `mspipe::` or a
+//! watched crate, and `super::` chains that reach the crate's root. Macros are not expanded.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+/// Every module of `src/` and what it may import: modules of the project, and the two crates that
+/// only some layers may know. `burn` stands for all crates that reach a device.
+///
+/// A module may always import itself. The order is from the bottom up: nobody may import a module
+/// that comes later.
+const MAY_IMPORT: &[(&str, &[&str])] = &[
+    ("graph", &[]),
+    ("sampling", &["graph"]),
+    ("batch", &["graph", "sampling"]),
+    ("pipeline", &[]),
+    ("kernels", &["burn"]),
+    ("device", &["kernels", "burn"]),
+    (
+        "features",
+        &[
+            "graph",
+            "batch",
+            "kernels",
+            "device",
+            "mspipe_datasets",
+            "burn",
+        ],
+    ),
+    ("memory", &["graph", "batch", "kernels", "device", "burn"]),
+    // `sampling` for its counter-based random numbers.
+    (
+        "model",
+        &["graph", "sampling", "batch", "kernels", "device", "burn"],
+    ),
+    ("eval", &["graph", "batch", "mspipe_datasets"]),
+    (
+        "train",
+        &[
+            "graph",
+            "sampling",
+            "batch",
+            "pipeline",
+            "kernels",
+            "device",
+            "features",
+            "memory",
+            "model",
+            "eval",
+            "mspipe_datasets",
+            "burn",
+        ],
+    ),
+    (
+        "config",
+        &[
+            "sampling", "batch", "pipeline", "device", "features", "model",
+        ],
+    ),
+    ("run_folder", &["pipeline", "eval", "train", "config"]),
+    // The only module that names concrete types of every layer.
+    (
+        "session",
+        &[
+            "graph",
+            "sampling",
+            "batch",
+            "pipeline",
+            "kernels",
+            "device",
+            "features",
+            "memory",
+            "model",
+            "eval",
+            "train",
+            "config",
+            "run_folder",
+            "mspipe_datasets",
+            "burn",
+        ],
+    ),
+    (
+        "cli",
+        &[
+            "pipeline",
+            "device",
+            "eval",
+            "train",
+            "config",
+            "run_folder",
+            "session",
+            "mspipe_datasets",
+        ],
+    ),
+    ("main", &["cli"]),
+];
+
+/// First segment of a path outside the crate, and the name it has in [`MAY_IMPORT`].
+const WATCHED_CRATES: &[(&str, &str)] = &[
+    ("mspipe_datasets", "mspipe_datasets"),
+    ("burn", "burn"),
+    ("burn_cubecl", "burn"),
+    ("burn_wgpu", "burn"),
+    ("wgpu", "burn"),
+];
+
+const MAX_LINES: usize = 500;
+
+/// Words that mark unfinished work in a comment.
+const UNFINISHED: &[&str] = &["TODO", "FIXME", "XXX"];
+
+/// A source file, its path relative to the workspace with `/` on every system.
+struct Source {
+    path: String,
+    text: String,
+}
+
+/// All `.rs` and `.wgsl` files of the workspace.
+fn sources() -> Vec<Source> {
+    fn collect(folder: &Path, path: &str, found: &mut Vec<Source>) {
+        for entry in fs::read_dir(folder).unwrap() {
+            let entry = entry.unwrap();
+            let name = entry.file_name().into_string().unwrap();
+            let path = format!("{path}/{name}");
+            if entry.file_type().unwrap().is_dir() {
+                collect(&entry.path(), &path, found);
+            } else if name.ends_with(".rs") || name.ends_with(".wgsl") {
+                let text = fs::read_to_string(entry.path()).unwrap();
+                found.push(Source { path, text });
+            }
+        }
+    }
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut found = Vec::new();
+    for folder in ["src", "shaders", "tests", "datasets", "bench-harness"] {
+        collect(&root.join(folder), folder, &mut found);
+    }
+    found.sort_by(|a, b| a.path.cmp(&b.path));
+    found
+}
+
+/// What a file imports, with line numbers; `depth` is how many `super::` reach the crate's root.
+fn imports(text: &str, depth: usize) -> Vec<(usize, String)> {
+    let code: Vec<&str> = text.lines().map(|line| split_comment(line).0).collect();
+    let code = code.join("\n");
+    let starts_path =
+        |at: usize| !code[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_' || c == ':');
+    let line_of = |at: usize| code[..at].matches('\n').count() + 1;
+    let mut found = Vec::new();
+
+    for head in ["crate::", "mspipe::"] {
+        for (at, _) in code.match_indices(head).filter(|(at, _)| starts_path(*at)) {
+            let names = first_segments(&code[at + head.len()..]);
+            found.extend(names.into_iter().map(|name| (line_of(at), name.to_owned())));
+        }
+    }
+    for (at, _) in code
+        .match_indices("super::")
+        .filter(|(at, _)| starts_path(*at))
+    {
+        let mut rest = &code[at..];
+        let mut supers = 0;
+        while let Some(after) = rest.strip_prefix("super::") {
+            (rest, supers) = (after, supers + 1);
+        }
+        // A chain that stops below the root names a neighbour, unless that has a module's name.
+        if supers >= depth {
+            let modules = first_segments(rest)
+                .into_iter()
+                .filter(|name| allowed(name).is_some());
+            found.extend(modules.map(|name| (line_of(at), name.to_owned())));
+        }
+    }
+    for (krate, name) in WATCHED_CRATES {
+        let head = format!("{krate}::");
+        for (at, _) in code.match_indices(&head).filter(|(at, _)| starts_path(*at)) {
+            found.push((line_of(at), (*name).to_owned()));
+        }
+    }
+    found.sort();
+    found.dedup();
+    found
+}
+
+/// Names after `crate::`: one, or those of a `{…}` group.
+fn first_segments(rest: &str) -> Vec<&str> {
+    let name = |text: &str| {
+        text.find(|c: char| !(c.is_alphanumeric() || c == '_'))
+            .unwrap_or(text.len())
+    };
+    let Some(group) = rest.strip_prefix('{') else {
+        return vec![&rest[..name(rest)]];
+    };
+    let (mut nesting, mut start, mut names) = (1, 0, Vec::new());
+    for (at, c) in group.char_indices() {
+        match c {
+            '{' => nesting += 1,
+            '}' => nesting -= 1,
+            _ => {}
+        }
+        if nesting == 0 || (nesting == 1 && c == ',') {
+            let item = group[start..at].trim_start();
+            names.push(&item[..name(item)]);
+            start = at + 1;
+        }
+        if nesting == 0 {
+            break;
+        }
+    }
+    names.retain(|name| !name.is_empty() && *name != "self");
+    names
+}
+
+/// A line before and from its `//`.
+fn split_comment(line: &str) -> (&str, &str) {
+    line.split_at(line.find("//").unwrap_or(line.len()))
+}
+
+fn allowed(module: &str) -> Option<&'static [&'static str]> {
+    MAY_IMPORT
+        .iter()
+        .find(|(name, _)| *name == module)
+        .map(|(_, allowed)| *allowed)
+}
+
+/// Imports of `src/…` that [`MAY_IMPORT`] does not allow.
+fn forbidden_imports(source: &Source) -> Vec<String> {
+    let path = &source.path;
+    let inside = path.trim_start_matches("src/").trim_end_matches(".rs");
+    let module = inside.split('/').next().unwrap();
+    if module == "lib" {
+        return Vec::new();
+    }
+    let Some(allowed) = allowed(module) else {
+        return vec![format!(
+            "{path}:1: module {module} isn't in MAY_IMPORT of tests/architecture.rs; add it"
+        )];
+    };
+    imports(&source.text, inside.split('/').count())
+        .into_iter()
+        .filter(|(_, name)| name != module && !allowed.contains(&name.as_str()))
+        .map(|(line, name)| {
+            let allowed = match allowed {
+                [] => "nothing".to_owned(),
+                some => some.join(", "),
+            };
+            format!("{path}:{line}: module {module} may not import {name} (allowed: {allowed})")
+        })
+        .collect()
+}
+
+/// Faults of any file: size, missing docs, `mod.rs`, unfinished work.
+fn faults(source: &Source) -> Vec<String> {
+    let Source { path, text } = source;
+    let mut found = Vec::new();
+    let lines = text.lines().count();
+    if lines > MAX_LINES {
+        found.push(format!(
+            "{path}:{lines}: at most {MAX_LINES} lines; split it by subject"
+        ));
+    }
+    let first = text.lines().find(|line| !line.is_empty()).unwrap_or("");
+    if path.ends_with(".rs") && !first.starts_with("//!") {
+        found.push(format!(
+            "{path}:1: begin with `//!`: what it is, its invariants, its limits"
+        ));
+    }
+    if path.ends_with(".wgsl") && !first.starts_with("//") {
+        found.push(format!(
+            "{path}:1: begin with `//`: what the shader computes"
+        ));
+    }
+    if path.ends_with("/mod.rs") {
+        found.push(format!(
+            "{path}:1: a module root is `name.rs` beside the folder `name/`"
+        ));
+    }
+    for (number, line) in text.lines().enumerate() {
+        let comment = split_comment(line).1;
+        for word in UNFINISHED.iter().filter(|word| comment.contains(**word)) {
+            let line = number + 1;
+            found.push(format!(
+                "{path}:{line}: {word}: finish it, or open an issue"
+            ));
+        }
+    }
+    found
+}
+
+fn assert_none(found: &[String]) {
+    assert!(found.is_empty(), "\n{}\n", found.join("\n"));
+}
+
+#[test]
+fn modules_import_only_what_the_table_allows() {
+    let sources = sources();
+    let found: Vec<String> = sources
+        .iter()
+        .filter(|source| source.path.starts_with("src/"))
+        .flat_map(forbidden_imports)
+        .collect();
+    assert_none(&found);
+}
+
+#[test]
+fn the_table_has_no_cycle() {
+    for (at, (module, allowed)) in MAY_IMPORT.iter().enumerate() {
+        for name in *allowed {
+            let earlier = MAY_IMPORT[..at].iter().any(|(earlier, _)| earlier == name);
+            let watched = WATCHED_CRATES.iter().any(|(_, krate)| krate == name);
+            assert!(earlier || watched, "{module}: {name} must come before it");
+        }
+    }
+}
+
+#[test]
+fn files_are_short_documented_and_finished() {
+    let found: Vec<String> = sources().iter().flat_map(faults).collect();
+    assert_none(&found);
+}
+
+/// cargo compiles a package once for each set of features, and burn takes 12 minutes: what
+/// `cargo run` selects must be what tests and benchmarks select.
+#[test]
+fn run_test_and_bench_share_one_build_of_burn() {
+    let packages = |arguments: &[&str]| -> BTreeSet<String> {
+        let output = Command::new(env!("CARGO"))
+            .args(["tree", "--offline", "--locked", "--prefix", "none"])
+            .args(["--format", "{p} with {f}"])
+            .args(arguments)
+            .current_dir(env!("CARGO_MANIFEST_DIR"))
+            .output()
+            .unwrap();
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(
+            output.status.success(),
+            "cargo tree {arguments:?}: {errors}"
+        );
+        let text = String::from_utf8(output.stdout).unwrap();
+        text.lines()
+            .map(|line| line.trim_end_matches(" (*)").to_owned())
+            .collect()
+    };
+    let run = packages(&["-p", "mspipe", "-e", "normal,build"]);
+    assert!(run.iter().any(|package| package.starts_with("burn v")));
+    let selections: [&[&str]; 3] = [&["--workspace"], &["-p", "mspipe"], &["-p", "mspipe-bench"]];
+    for selection in selections {
+        let tested = packages(&[selection, &["-e", "normal,build,dev"]].concat());
+        let built_again: Vec<String> = run
+            .difference(&tested)
+            .map(|package| format!("{package}: other features in tests of {selection:?}"))
+            .collect();
+        assert_none(&built_again);
+    }
+}
+
+mod checker {
+    use super::*;
+
+    fn check(path: &str, text: &str) -> Vec<String> {
+        forbidden_imports(&Source {
+            path: path.to_owned(),
+            text: text.to_owned(),
+        })
+    }
+
+    #[test]
+    fn names_line_modules_and_what_is_allowed() {
+        assert_eq!(
+            check(
+                "src/sampling/recent.rs",
+                "use crate::graph::Tcsr;\nuse crate::batch::Mfg;\n"
+            ),
+            ["src/sampling/recent.rs:2: module sampling may not import batch (allowed: graph)"]
+        );
+        assert_eq!(
+            check("src/pipeline.rs", "fn f() { crate::train::run() }"),
+            ["src/pipeline.rs:1: module pipeline may not import train (allowed: nothing)"]
+        );
+    }
+
+    #[test]
+    fn sees_groups_inline_paths_super_and_crates() {
+        let group =
+            "use crate::{\n    graph::{NodeId, Tcsr},\n    memory::{self, clock::Clock},\n};\n";
+        assert_eq!(check("src/batch/mfg.rs", group).len(), 1);
+        assert_eq!(
+            check("src/graph/tcsr.rs", "use super::super::kernels::ALL;").len(),
+            1
+        );
+        assert_eq!(check("src/graph.rs", "use super::kernels::ALL;").len(), 1);
+        assert_eq!(check("src/graph.rs", "use burn::tensor::Tensor;").len(), 1);
+        assert_eq!(
+            check("src/kernels.rs", "use mspipe_datasets::EventLog;").len(),
+            1
+        );
+        assert_eq!(
+            check("src/cli/train.rs", "use mspipe::kernels::ALL;").len(),
+            1
+        );
+        assert_eq!(
+            check("src/batch.rs", "use crate::Root;").len(),
+            1,
+            "not in the table"
+        );
+        assert_eq!(check("src/novel.rs", "").len(), 1, "not in the table");
+    }
+
+    #[test]
+    fn leaves_what_is_no_import() {
+        assert_none(&check(
+            "src/kernels.rs",
+            "//! See [`crate::batch`].\npub(crate) fn f() {}",
+        ));
+        assert_none(&check(
+            "src/kernels/gather_rows.rs",
+            "use super::wgsl;\nuse crate::kernels::f;",
+        ));
+        assert_none(&check("src/device.rs", "mod tests {\n    use super::*;\n}"));
+        assert_none(&check(
+            "src/kernels/flex.rs",
+            "use burn::backend::wgpu::CubeTensor;",
+        ));
+        assert_none(&check("src/lib.rs", "pub use crate::kernels::ALL;"));
+    }
+
+    #[test]
+    fn finds_long_undocumented_and_unfinished_files() {
+        let faults = |path: &str, text: String| {
+            faults(&Source {
+                path: path.to_owned(),
+                text,
+            })
+        };
+        let doc = "//! A module.\n";
+        assert_none(&faults(
+            "src/a.rs",
+            doc.to_owned() + &"\n".repeat(MAX_LINES - 1),
+        ));
+        assert_eq!(
+            faults("src/a.rs", doc.to_owned() + &"\n".repeat(MAX_LINES)).len(),
+            1
+        );
+        assert_eq!(faults("src/a.rs", "use std::fs;\n".to_owned()).len(), 1);
+        assert_eq!(
+            faults("shaders/a.wgsl", "const A: u32 = 1u;\n".to_owned()).len(),
+            1
+        );
+        assert_eq!(faults("src/a/mod.rs", doc.to_owned()).len(), 1);
+        for word in UNFINISHED {
+            let found = faults("src/a.rs", format!("{doc}fn f() {{}} // {word} later\n"));
+            assert_eq!(
+                found,
+                [format!("src/a.rs:2: {word}: finish it, or open an issue")]
+            );
+        }
+    }
+}

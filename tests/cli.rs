@@ -1,0 +1,232 @@
+//! The program as a user runs it: trainings end to end, determinism, bad input.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// A folder with its own cache, in which the program runs.
+struct Workdir {
+    folder: TempDir,
+}
+
+impl Workdir {
+    fn new() -> Workdir {
+        Workdir {
+            folder: TempDir::new().unwrap(),
+        }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn write(&self, name: &str, text: &str) -> String {
+        let path = self.path(name);
+        fs::write(&path, text).unwrap();
+        path.display().to_string()
+    }
+
+    fn run(&self, arguments: &[&str]) -> Output {
+        Command::new(env!("CARGO_BIN_EXE_mspipe"))
+            .args(arguments)
+            .current_dir(self.folder.path())
+            .env("MSPIPE_CACHE_DIR", self.path("cache"))
+            .output()
+            .unwrap()
+    }
+
+    /// Standard output of a command that must succeed.
+    fn ok(&self, arguments: &[&str]) -> String {
+        let output = self.run(arguments);
+        assert!(output.status.success(), "{arguments:?}: {}", text(&output));
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// Standard error of a command that must fail.
+    fn fails(&self, arguments: &[&str]) -> String {
+        let output = self.run(arguments);
+        assert!(!output.status.success(), "{arguments:?}: {}", text(&output));
+        String::from_utf8(output.stderr).unwrap()
+    }
+
+    fn json(&self, name: &str) -> Value {
+        serde_json::from_str(&fs::read_to_string(self.path(name)).unwrap()).unwrap()
+    }
+}
+
+fn text(output: &Output) -> String {
+    format!(
+        "{}\nstdout:\n{}\nstderr:\n{}",
+        output.status,
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    )
+}
+
+/// A training of seconds: 3,149 events.
+const SMALL: [&str; 9] = [
+    "train",
+    "--data",
+    "synthetic:wikipedia:scale=0.02",
+    "--device",
+    "cpu",
+    "--edge-features",
+    "random:8",
+    "--batch-size",
+    "100",
+];
+
+fn small<'a>(more: &[&'a str]) -> Vec<&'a str> {
+    SMALL.iter().copied().chain(more.iter().copied()).collect()
+}
+
+fn losses(metrics: &Path) -> Vec<String> {
+    fs::read_to_string(metrics)
+        .unwrap()
+        .lines()
+        .filter(|line| line.contains("\"loss\""))
+        .map(str::to_owned)
+        .collect()
+}
+
+#[test]
+fn a_small_training_learns_and_writes_what_the_interface_names() {
+    let workdir = Workdir::new();
+    let stdout = workdir.ok(&small(&["--epochs", "3", "--learning-rate", "1e-3", "--out", "run"]));
+    assert!(stdout.contains("SYNTHETIC"), "{stdout}");
+
+    let summary = workdir.json("run/summary.json");
+    assert_eq!(summary["data"]["synthetic"], true);
+    assert_eq!(summary["data"]["events"], 3149);
+    assert_eq!(summary["data"]["hash"].as_str().unwrap().len(), 64);
+    for (key, value) in [
+        ("model", "tgn"),
+        ("schedule", "sequential"),
+        ("protocol", "default"),
+    ] {
+        assert_eq!(summary[key], value);
+    }
+    assert_eq!(summary["device"]["backend"], "cpu");
+    assert_eq!(summary["seed"], 0);
+    assert_eq!(summary["batch_size"], 100);
+    let epochs = summary["epochs"].as_array().unwrap();
+    assert_eq!(epochs.len(), 3);
+    for epoch in epochs {
+        for key in ["train_loss", "train_seconds", "events_per_s"] {
+            assert!(epoch[key].as_f64().unwrap() > 0.0, "{key} of {epoch}");
+        }
+        for key in ["ap", "ap_batch_mean", "auc"] {
+            assert!(epoch["val"][key].as_f64().unwrap() > 0.0, "{key} of {epoch}");
+        }
+    }
+    let loss = |epoch: usize| epochs[epoch]["train_loss"].as_f64().unwrap();
+    assert!(loss(2) < loss(0), "the loss must fall: {epochs:?}");
+    assert!(summary["test"]["ap"].as_f64().unwrap() > 0.6, "{summary}");
+    for key in ["val_ap", "test_ap"] {
+        assert!(summary["edgebank"][key].as_f64().unwrap() > 0.5);
+    }
+    for stage in ["sample", "fetch_features", "fetch_memory", "train", "update_memory"] {
+        assert!(summary["stage_seconds"][stage].as_f64().unwrap() > 0.0, "{stage}");
+    }
+
+    let config = workdir.json("run/config.json");
+    assert_eq!(config["edge_features"], "random:8");
+    assert_eq!(losses(&workdir.path("run/metrics.jsonl")).len(), 3 * 23);
+}
+
+#[test]
+fn the_same_seed_gives_the_same_losses_whatever_the_threads() {
+    let workdir = Workdir::new();
+    for (out, threads, seed) in [("a", "1", "7"), ("b", "2", "7"), ("c", "2", "7"), ("d", "2", "8")] {
+        workdir.ok(&small(&[
+            "--epochs", "1", "--out", out, "--threads", threads, "--seed", seed,
+        ]));
+    }
+    let of = |run: &str| losses(&workdir.path(run).join("metrics.jsonl"));
+    assert_eq!(of("a"), of("b"));
+    assert_eq!(of("b"), of("c"));
+    assert_ne!(of("c"), of("d"));
+    let val = |run: &str| workdir.json(&format!("{run}/summary.json"))["epochs"][0]["val"].clone();
+    assert_eq!(val("a"), val("b"));
+}
+
+#[test]
+fn testing_after_each_epoch_changes_nothing_else() {
+    let workdir = Workdir::new();
+    workdir.ok(&small(&["--epochs", "2", "--out", "plain"]));
+    workdir.ok(&small(&["--epochs", "2", "--out", "tested", "--eval-test-each-epoch"]));
+    let (plain, tested) = (
+        workdir.json("plain/summary.json"),
+        workdir.json("tested/summary.json"),
+    );
+    assert_eq!(plain["test"], tested["test"]);
+    for epoch in 0..2 {
+        assert_eq!(plain["epochs"][epoch]["val"], tested["epochs"][epoch]["val"]);
+        assert!(plain["epochs"][epoch].get("test").is_none());
+        assert!(tested["epochs"][epoch]["test"]["ap"].is_number());
+    }
+    let best = tested["best_epoch"].as_u64().unwrap() as usize;
+    assert_eq!(tested["epochs"][best - 1]["test"], tested["test"]);
+}
+
+#[test]
+fn the_tgl_protocol_runs_and_differs() {
+    let workdir = Workdir::new();
+    workdir.ok(&small(&["--epochs", "1", "--out", "tgl", "--protocol", "tgl"]));
+    workdir.ok(&small(&["--epochs", "1", "--out", "default"]));
+    let test = |run: &str| workdir.json(&format!("{run}/summary.json"))["test"].clone();
+    assert_ne!(test("tgl"), test("default"));
+}
+
+#[test]
+fn json_goes_to_standard_output_alone() {
+    let workdir = Workdir::new();
+    let stdout = workdir.ok(&small(&["--epochs", "1", "--out", "run", "--json"]));
+    let printed: Value = serde_json::from_str(&stdout).unwrap();
+    assert_eq!(printed, workdir.json("run/summary.json"));
+}
+
+#[test]
+fn a_finished_run_is_not_overwritten() {
+    let workdir = Workdir::new();
+    workdir.ok(&small(&["--epochs", "1", "--out", "run"]));
+    let stderr = workdir.fails(&small(&["--epochs", "1", "--out", "run"]));
+    assert!(stderr.contains("run: holds a run already"), "{stderr}");
+}
+
+#[test]
+fn bad_input_is_told_with_place_finding_and_remedy() {
+    let workdir = Workdir::new();
+    let header = "user_id,item_id,timestamp,state_label,comma_separated_list_of_features\n";
+    let unsorted = workdir.write("unsorted.csv", &format!("{header}0,0,5,0,0\n1,0,3,0,0\n"));
+    let text = workdir.write("text.csv", &format!("{header}0,0,5,0,0\n1,zero,7,0,0\n"));
+    let tiny = workdir.write("tiny.csv", &format!("{header}0,0,5,0,0\n1,0,7,0,0\n"));
+    for (arguments, expected) in [
+        (vec!["train", "--data", unsorted.as_str()], "unsorted.csv:3: "),
+        (vec!["train", "--data", text.as_str()], "text.csv:3: "),
+        (vec!["train", "--data", "missing.csv"], "missing.csv"),
+        (vec!["train", "--data", tiny.as_str()], "too small"),
+        (
+            vec!["train", "--data", "synthetic:wikipedia", "--model", "gcn"],
+            "invalid value 'gcn' for '--model <MODEL>'",
+        ),
+        (
+            vec!["train", "--data", "synthetic:wikipedia:scale=0.01", "--device", "gpu:99"],
+            "no GPU 99",
+        ),
+        (
+            vec!["train", "--data", "synthetic:wikipedia", "--device", "tpu"],
+            "expected auto, cpu, gpu, gpu:N or software",
+        ),
+        (
+            vec!["train", "--data", "synthetic:wikipedia", "--heads", "3"],
+            "a multiple of --heads",
+        ),
+    ] {
+        let stderr = workdir.fails(&arguments);
+        assert!(stderr.contains(expected), "{arguments:?}:\n{stderr}");
+    }
+}

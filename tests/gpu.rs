@@ -1,0 +1,27 @@
+//! Tests that run the WGSL kernels, in one binary.
+//!
+//! They run on the software adapter (llvmpipe, SwiftShader, WARP) and fail where there is
+//! none; `MSPIPE_TEST_DEVICE=gpu` (or `gpu:1`, …) runs them on a real GPU.
+
+use burn::tensor::Device;
+
+/// Finite differences of every hand-written backward, through the shaders.
+mod gradients;
+/// memory_gather and memory_update against a plain model, through the shaders.
+mod memory_tables;
+/// Random inputs for the operations and one way to run them all.
+mod operations;
+
+mod gpu {
+    /// Accuracy of the shaders' cosine.
+    mod cosine;
+    /// The one thread that owns the device.
+    pub(crate) mod device_thread;
+    /// Each shader against its twin.
+    mod twins;
+}
+
+/// Runs `work` on the device of this binary, on the thread that owns it.
+fn on_device<T: Send + 'static>(work: impl FnOnce(&Device) -> T + Send + 'static) -> T {
+    gpu::device_thread::run(work)
+}

@@ -1,0 +1,95 @@
+//! One adapter, opened once, and one thread that does all work on it.
+//!
+//! burn's streams belong to threads and libtest runs each test on a thread of its own, so
+//! tests hand closures to this thread, which runs one after the other.
+
+use std::any::Any;
+use std::io::Write as _;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Mutex, OnceLock};
+
+use burn::tensor::Device;
+use mspipe::device::{ComputeDevice, DeviceChoice, DeviceError};
+use tracing::field::{Field, Visit};
+use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
+use tracing_subscriber::util::SubscriberInitExt as _;
+
+type Panic = Box<dyn Any + Send>;
+type Work = Box<dyn FnOnce(&Result<ComputeDevice, DeviceError>) + Send>;
+
+/// Runs `work` on the device thread and returns its result; panics as it panicked, when
+/// the device can't be opened, and when burn or wgpu logged a warning meanwhile.
+pub(crate) fn run<T: Send + 'static>(work: impl FnOnce(&Device) -> T + Send + 'static) -> T {
+    static QUEUE: OnceLock<Sender<Work>> = OnceLock::new();
+    let queue = QUEUE.get_or_init(|| {
+        let (send, receive) = channel();
+        std::thread::spawn(move || serve(&receive));
+        send
+    });
+    let (reply, result) = channel::<Result<T, Panic>>();
+    let work: Work = Box::new(move |device| {
+        let device = match device {
+            Ok(device) => device,
+            Err(error) => {
+                let _ = reply.send(Err(Box::new(error.to_string())));
+                return;
+            }
+        };
+        drop(std::mem::take(&mut *WARNINGS.lock().unwrap()));
+        let outcome = catch_unwind(AssertUnwindSafe(|| work(&device.device)));
+        let warnings = std::mem::take(&mut *WARNINGS.lock().unwrap());
+        let outcome = match outcome {
+            Ok(_) if !warnings.is_empty() => Err(Box::new(warnings.join("\n")) as Panic),
+            outcome => outcome,
+        };
+        let _ = reply.send(outcome);
+    });
+    queue.send(work).unwrap();
+    match result.recv().unwrap() {
+        Ok(value) => value,
+        Err(panic) => match panic.downcast::<String>() {
+            Ok(message) => panic!("{message}"),
+            Err(panic) => resume_unwind(panic),
+        },
+    }
+}
+
+fn serve(work: &Receiver<Work>) {
+    tracing_subscriber::registry().with(Warnings).init();
+    let choice = std::env::var("MSPIPE_TEST_DEVICE").unwrap_or_else(|_| "software".to_owned());
+    let choice: DeviceChoice = choice.parse().expect("MSPIPE_TEST_DEVICE");
+    let device = mspipe::device::open(choice);
+    if let Ok(device) = &device {
+        // Not eprintln!, which libtest captures.
+        let _ = writeln!(std::io::stderr(), "adapter: {}", device.adapter);
+    }
+    for work in work {
+        work(&device);
+    }
+}
+
+/// Warnings and errors logged since the last test. burn reports a failed launch only so,
+/// and in the data that is read afterwards.
+static WARNINGS: Mutex<Vec<String>> = Mutex::new(Vec::new());
+
+struct Warnings;
+
+impl<S: tracing::Subscriber> Layer<S> for Warnings {
+    fn on_event(&self, event: &tracing::Event<'_>, _: Context<'_, S>) {
+        if *event.metadata().level() <= tracing::Level::WARN {
+            let mut message = Message(String::new());
+            event.record(&mut message);
+            WARNINGS.lock().unwrap().push(message.0);
+        }
+    }
+}
+
+struct Message(String);
+
+impl Visit for Message {
+    fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
+        use std::fmt::Write as _;
+        let _ = write!(self.0, "{}: {value:?} ", field.name());
+    }
+}
