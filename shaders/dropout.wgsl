@@ -17,5 +17,5 @@ fn main(
     }
     let key = sizes[1];
     let draw = counter_hash(vec4<u32>(key.x, key.y, key.z, i));
-    out[i] = select(0.0, x[i] * bitcast<f32>(sizes[0].z), draw >= sizes[0].y);
+    out[i] = x[i] * select(0.0, bitcast<f32>(sizes[0].z), draw >= sizes[0].y);
 }

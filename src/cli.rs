@@ -1,7 +1,7 @@
 //! The command line: subcommands, and what people see of them.
 
 mod data;
-// mod devices;
+mod devices;
 mod train;
 
 use std::process::ExitCode;
@@ -32,8 +32,8 @@ enum Command {
     Train(train::TrainArgs),
     /// Import, describe, check and fetch event streams
     Data(data::DataArgs),
-    // List the adapters of this machine
-    // Devices(devices::DevicesArgs),
+    /// List the adapters of this machine
+    Devices(devices::DevicesArgs),
 }
 
 /// Runs a parsed command.
@@ -48,6 +48,6 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.command {
         Command::Train(args) => train::run(args),
         Command::Data(args) => data::run(args).map(|()| ExitCode::SUCCESS),
-        // Command::Devices(args) => devices::run(args).map(|()| ExitCode::SUCCESS),
+        Command::Devices(args) => devices::run(args).map(|()| ExitCode::SUCCESS),
     }
 }

@@ -53,6 +53,16 @@ pub enum SamplerName {
     Uniform,
 }
 
+/// Which time difference the memory updater gets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TimeDeltaName {
+    /// Between a node's last two events (TGN's paper); one updater row a node
+    Message,
+    /// From a node's last event to the query (TGL, MSPipe); one updater row a (node, time)
+    Query,
+}
+
 /// What overlaps with what.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -110,6 +120,10 @@ pub struct RunConfig {
     #[arg(long, value_enum, default_value = "recent", help_heading = "Model")]
     pub sampler: SamplerName,
 
+    /// Time difference for the memory updater [default: message, tgl: query]
+    #[arg(long, value_enum, help_heading = "Model")]
+    pub time_delta: Option<TimeDeltaName>,
+
     /// Past events sampled for a root
     #[arg(long, value_name = "N", default_value_t = 10, help_heading = "Model")]
     pub fanout: usize,
@@ -135,7 +149,12 @@ pub struct RunConfig {
     pub attention_dropout: f32,
 
     /// Adam's learning rate
-    #[arg(long, value_name = "LR", default_value_t = 1e-4, help_heading = "Model")]
+    #[arg(
+        long,
+        value_name = "LR",
+        default_value_t = 1e-4,
+        help_heading = "Model"
+    )]
     pub learning_rate: f64,
 
     /// Use only the first N events of the stream
@@ -158,7 +177,10 @@ mod as_text {
 
     use serde::{Deserialize, Deserializer, Serializer, de};
 
-    pub(super) fn serialize<T: Display, S: Serializer>(value: &T, to: S) -> Result<S::Ok, S::Error> {
+    pub(super) fn serialize<T: Display, S: Serializer>(
+        value: &T,
+        to: S,
+    ) -> Result<S::Ok, S::Error> {
         to.collect_str(value)
     }
 
@@ -167,7 +189,9 @@ mod as_text {
         T: FromStr<Err = String>,
         D: Deserializer<'de>,
     {
-        String::deserialize(from)?.parse().map_err(de::Error::custom)
+        String::deserialize(from)?
+            .parse()
+            .map_err(de::Error::custom)
     }
 }
 
@@ -250,7 +274,10 @@ mod tests {
         assert_eq!(serde_json::from_str::<RunConfig>(&text).unwrap(), run);
         let unknown = text.replacen('{', "{\"sede\":1,", 1);
         let error = serde_json::from_str::<RunConfig>(&unknown).unwrap_err();
-        assert!(error.to_string().contains("unknown field `sede`"), "{error}");
+        assert!(
+            error.to_string().contains("unknown field `sede`"),
+            "{error}"
+        );
     }
 
     #[test]

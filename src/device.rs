@@ -82,7 +82,9 @@ pub enum DeviceError {
         found: String,
     },
     /// The adapter lacks something.
-    #[error("{adapter} can't run mspipe: {reason}; try '--device cpu' or another adapter of 'mspipe devices'")]
+    #[error(
+        "{adapter} can't run mspipe: {reason}; try '--device cpu' or another adapter of 'mspipe devices'"
+    )]
     Unfit {
         /// Its name.
         adapter: String,
@@ -168,7 +170,9 @@ fn probe() -> Vec<(wgpu::Adapter, AdapterReport)> {
                 device,
                 name: info.name,
                 api: info.backend.to_string(),
-                driver: format!("{} {}", info.driver, info.driver_info).trim().to_owned(),
+                driver: format!("{} {}", info.driver, info.driver_info)
+                    .trim()
+                    .to_owned(),
                 real,
                 binding_bytes: limits.max_storage_buffer_binding_size,
                 buffer_bytes: limits.max_buffer_size,
@@ -235,7 +239,10 @@ pub fn open(choice: DeviceChoice) -> Result<ComputeDevice, DeviceError> {
                 let kind = if report.real { "GPU" } else { "software" };
                 format!("{} ({kind})", report.name)
             });
-            format!("this machine offers {}", names.collect::<Vec<_>>().join(", "))
+            format!(
+                "this machine offers {}",
+                names.collect::<Vec<_>>().join(", ")
+            )
         }
     };
     let wanted = match choice {
@@ -352,12 +359,15 @@ mod tests {
         }
         assert_eq!("gpu".parse(), Ok(DeviceChoice::Gpu(0)));
         let error = "gpu:x".parse::<DeviceChoice>().unwrap_err();
-        assert_eq!(error, "found 'gpu:x', expected auto, cpu, gpu, gpu:N or software");
+        assert_eq!(
+            error,
+            "found 'gpu:x', expected auto, cpu, gpu, gpu:N or software"
+        );
     }
 
     #[test]
     fn a_panic_on_the_device_thread_comes_back_as_an_error() {
-        let error = on_device_thread(|| panic!("lost {}", 7)).map(|()| ()).unwrap_err();
+        let error = on_device_thread(|| -> () { panic!("lost {}", 7) }).unwrap_err();
         assert_eq!(error.to_string(), "the device thread stopped: lost 7");
     }
 }

@@ -1,5 +1,5 @@
 //! The kernels of mspipe: WGSL in `shaders/` for the GPU, a Rust twin in
-//! [`reference`] for the CPU, one file here for each operation.
+//! [`mod@reference`] for the CPU, one file here for each operation.
 //!
 //! An operation file holds the dispatch trait (burn's backend extension), the WGSL
 //! launch, the call of the twin, the hand-written backward and the function on

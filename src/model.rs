@@ -8,6 +8,7 @@ pub mod init;
 pub mod link_predictor;
 pub mod memory_updater;
 pub mod temporal_attention;
+pub mod tgl_weights;
 pub mod tgn;
 pub mod time_encoding;
 

@@ -8,7 +8,7 @@ use mspipe_datasets::{DataError, EventLog, OpenOptions, Split};
 use thiserror::Error;
 
 use crate::batch::TimeDelta;
-use crate::config::{ConfigError, ModelName, Protocol, RunConfig, SamplerName};
+use crate::config::{ConfigError, ModelName, Protocol, RunConfig, SamplerName, TimeDeltaName};
 use crate::device::{self, ComputeDevice, DeviceError};
 use crate::features::Features;
 use crate::graph::{Directions, GraphError, NodeId, Tcsr};
@@ -34,7 +34,9 @@ pub enum SessionError {
     #[error(transparent)]
     Data(#[from] DataError),
     /// The stream has too few events.
-    #[error("{name}: {events} events give {part} no event; the stream or --limit-events is too small")]
+    #[error(
+        "{name}: {events} events give {part} no event; the stream or --limit-events is too small"
+    )]
     TooSmall {
         /// Name of the stream.
         name: String,
@@ -74,7 +76,7 @@ pub struct Session {
 struct Rules {
     all_nodes: bool,
     directions: Directions,
-    time_delta: TimeDelta,
+    time_delta: TimeDeltaName,
 }
 
 fn rules(protocol: Protocol) -> Rules {
@@ -82,12 +84,12 @@ fn rules(protocol: Protocol) -> Rules {
         Protocol::Default => Rules {
             all_nodes: false,
             directions: Directions::Both,
-            time_delta: TimeDelta::Message,
+            time_delta: TimeDeltaName::Message,
         },
         Protocol::Tgl => Rules {
             all_nodes: true,
             directions: Directions::SourceOnly,
-            time_delta: TimeDelta::Query,
+            time_delta: TimeDeltaName::Query,
         },
     }
 }
@@ -97,7 +99,7 @@ impl Session {
     ///
     /// # Errors
     /// Settings out of range, an unreadable stream, a stream too small to split.
-    pub fn open(config: RunConfig) -> Result<Session, SessionError> {
+    pub fn open(mut config: RunConfig) -> Result<Session, SessionError> {
         config.validate()?;
         let log = Arc::new(EventLog::open(&config.data, &OpenOptions::default())?);
         let events = config
@@ -122,6 +124,7 @@ impl Session {
             }
         }
         let rules = rules(config.protocol);
+        let time_delta = *config.time_delta.get_or_insert(rules.time_delta);
         let src: &[NodeId] = bytemuck::cast_slice(&log.src()[..events]);
         let dst: &[NodeId] = bytemuck::cast_slice(&log.dst()[..events]);
         let graph = Tcsr::build(
@@ -159,7 +162,10 @@ impl Session {
             sampler,
             negatives,
             features,
-            time_delta: rules.time_delta,
+            time_delta: match time_delta {
+                TimeDeltaName::Message => TimeDelta::Message,
+                TimeDeltaName::Query => TimeDelta::Query,
+            },
             batch_size: config.batch_size,
             seed: config.seed,
             scratch: Default::default(),

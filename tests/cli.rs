@@ -95,7 +95,14 @@ fn losses(metrics: &Path) -> Vec<String> {
 #[test]
 fn a_small_training_learns_and_writes_what_the_interface_names() {
     let workdir = Workdir::new();
-    let stdout = workdir.ok(&small(&["--epochs", "3", "--learning-rate", "1e-3", "--out", "run"]));
+    let stdout = workdir.ok(&small(&[
+        "--epochs",
+        "3",
+        "--learning-rate",
+        "1e-3",
+        "--out",
+        "run",
+    ]));
     assert!(stdout.contains("SYNTHETIC"), "{stdout}");
 
     let summary = workdir.json("run/summary.json");
@@ -119,7 +126,10 @@ fn a_small_training_learns_and_writes_what_the_interface_names() {
             assert!(epoch[key].as_f64().unwrap() > 0.0, "{key} of {epoch}");
         }
         for key in ["ap", "ap_batch_mean", "auc"] {
-            assert!(epoch["val"][key].as_f64().unwrap() > 0.0, "{key} of {epoch}");
+            assert!(
+                epoch["val"][key].as_f64().unwrap() > 0.0,
+                "{key} of {epoch}"
+            );
         }
     }
     let loss = |epoch: usize| epochs[epoch]["train_loss"].as_f64().unwrap();
@@ -128,8 +138,17 @@ fn a_small_training_learns_and_writes_what_the_interface_names() {
     for key in ["val_ap", "test_ap"] {
         assert!(summary["edgebank"][key].as_f64().unwrap() > 0.5);
     }
-    for stage in ["sample", "fetch_features", "fetch_memory", "train", "update_memory"] {
-        assert!(summary["stage_seconds"][stage].as_f64().unwrap() > 0.0, "{stage}");
+    for stage in [
+        "sample",
+        "fetch_features",
+        "fetch_memory",
+        "train",
+        "update_memory",
+    ] {
+        assert!(
+            summary["stage_seconds"][stage].as_f64().unwrap() > 0.0,
+            "{stage}"
+        );
     }
 
     let config = workdir.json("run/config.json");
@@ -140,9 +159,21 @@ fn a_small_training_learns_and_writes_what_the_interface_names() {
 #[test]
 fn the_same_seed_gives_the_same_losses_whatever_the_threads() {
     let workdir = Workdir::new();
-    for (out, threads, seed) in [("a", "1", "7"), ("b", "2", "7"), ("c", "2", "7"), ("d", "2", "8")] {
+    for (out, threads, seed) in [
+        ("a", "1", "7"),
+        ("b", "2", "7"),
+        ("c", "2", "7"),
+        ("d", "2", "8"),
+    ] {
         workdir.ok(&small(&[
-            "--epochs", "1", "--out", out, "--threads", threads, "--seed", seed,
+            "--epochs",
+            "1",
+            "--out",
+            out,
+            "--threads",
+            threads,
+            "--seed",
+            seed,
         ]));
     }
     let of = |run: &str| losses(&workdir.path(run).join("metrics.jsonl"));
@@ -157,14 +188,23 @@ fn the_same_seed_gives_the_same_losses_whatever_the_threads() {
 fn testing_after_each_epoch_changes_nothing_else() {
     let workdir = Workdir::new();
     workdir.ok(&small(&["--epochs", "2", "--out", "plain"]));
-    workdir.ok(&small(&["--epochs", "2", "--out", "tested", "--eval-test-each-epoch"]));
+    workdir.ok(&small(&[
+        "--epochs",
+        "2",
+        "--out",
+        "tested",
+        "--eval-test-each-epoch",
+    ]));
     let (plain, tested) = (
         workdir.json("plain/summary.json"),
         workdir.json("tested/summary.json"),
     );
     assert_eq!(plain["test"], tested["test"]);
     for epoch in 0..2 {
-        assert_eq!(plain["epochs"][epoch]["val"], tested["epochs"][epoch]["val"]);
+        assert_eq!(
+            plain["epochs"][epoch]["val"],
+            tested["epochs"][epoch]["val"]
+        );
         assert!(plain["epochs"][epoch].get("test").is_none());
         assert!(tested["epochs"][epoch]["test"]["ap"].is_number());
     }
@@ -175,7 +215,14 @@ fn testing_after_each_epoch_changes_nothing_else() {
 #[test]
 fn the_tgl_protocol_runs_and_differs() {
     let workdir = Workdir::new();
-    workdir.ok(&small(&["--epochs", "1", "--out", "tgl", "--protocol", "tgl"]));
+    workdir.ok(&small(&[
+        "--epochs",
+        "1",
+        "--out",
+        "tgl",
+        "--protocol",
+        "tgl",
+    ]));
     workdir.ok(&small(&["--epochs", "1", "--out", "default"]));
     let test = |run: &str| workdir.json(&format!("{run}/summary.json"))["test"].clone();
     assert_ne!(test("tgl"), test("default"));
@@ -205,7 +252,10 @@ fn bad_input_is_told_with_place_finding_and_remedy() {
     let text = workdir.write("text.csv", &format!("{header}0,0,5,0,0\n1,zero,7,0,0\n"));
     let tiny = workdir.write("tiny.csv", &format!("{header}0,0,5,0,0\n1,0,7,0,0\n"));
     for (arguments, expected) in [
-        (vec!["train", "--data", unsorted.as_str()], "unsorted.csv:3: "),
+        (
+            vec!["train", "--data", unsorted.as_str()],
+            "unsorted.csv:3: ",
+        ),
         (vec!["train", "--data", text.as_str()], "text.csv:3: "),
         (vec!["train", "--data", "missing.csv"], "missing.csv"),
         (vec!["train", "--data", tiny.as_str()], "too small"),
@@ -214,7 +264,13 @@ fn bad_input_is_told_with_place_finding_and_remedy() {
             "invalid value 'gcn' for '--model <MODEL>'",
         ),
         (
-            vec!["train", "--data", "synthetic:wikipedia:scale=0.01", "--device", "gpu:99"],
+            vec![
+                "train",
+                "--data",
+                "synthetic:wikipedia:scale=0.01",
+                "--device",
+                "gpu:99",
+            ],
             "no GPU 99",
         ),
         (

@@ -3,10 +3,14 @@
 //! They run on the software adapter (llvmpipe, SwiftShader, WARP) and fail where there is
 //! none; `MSPIPE_TEST_DEVICE=gpu` (or `gpu:1`, …) runs them on a real GPU.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
 use burn::tensor::Device;
 
 /// Finite differences of every hand-written backward, through the shaders.
 mod gradients;
+/// Strided and sliced inputs give what contiguous ones give.
+mod layouts;
 /// memory_gather and memory_update against a plain model, through the shaders.
 mod memory_tables;
 /// Random inputs for the operations and one way to run them all.

@@ -1,3 +1,8 @@
+//! Every WGSL text under naga, without a GPU: as on disk and with the variants of its
+//! specification.
+//!
+//! What wgpu's drivers then make of the SPIR-V, HLSL or MSL is not tested here.
+
 use std::collections::BTreeSet;
 use std::path::Path;
 
@@ -61,7 +66,9 @@ fn bindings_are_as_declared() {
         let (module, info) = module(label, text);
         let mut spaces = Vec::new();
         for (handle, variable) in module.global_variables.iter() {
-            let Some(binding) = variable.binding else { continue };
+            let Some(binding) = variable.binding else {
+                continue;
+            };
             assert_eq!(binding.group, 0, "{label}: {:?}", variable.name);
             let used = info.get_entry_point(0)[handle];
             assert!(!used.is_empty(), "{label}: {:?} is not used", variable.name);
@@ -69,7 +76,8 @@ fn bindings_are_as_declared() {
         }
         spaces.sort_by_key(|(binding, _)| *binding);
         let read_write = StorageAccess::LOAD | StorageAccess::STORE;
-        let mut expected = vec![AddressSpace::Storage { access: read_write }; spec.storage_buffers as usize];
+        let mut expected =
+            vec![AddressSpace::Storage { access: read_write }; spec.storage_buffers as usize];
         expected.push(AddressSpace::Uniform);
         let expected: Vec<_> = (0..).zip(expected).collect();
         assert_eq!(spaces, expected, "{label}");
@@ -83,7 +91,11 @@ fn entry_point_and_limits_are_as_declared() {
         let [entry] = module.entry_points.as_slice() else {
             panic!("{label}: {} entry points", module.entry_points.len());
         };
-        assert_eq!((entry.name.as_str(), entry.stage), ("main", ShaderStage::Compute), "{label}");
+        assert_eq!(
+            (entry.name.as_str(), entry.stage),
+            ("main", ShaderStage::Compute),
+            "{label}"
+        );
         assert_eq!(entry.workgroup_size, [spec.workgroup, 1, 1], "{label}");
         assert!(spec.workgroup <= MOST_INVOCATIONS, "{label}");
         let bytes: u32 = module
@@ -92,16 +104,26 @@ fn entry_point_and_limits_are_as_declared() {
             .filter(|(_, variable)| variable.space == AddressSpace::WorkGroup)
             .map(|(_, variable)| module.types[variable.ty].inner.size(module.to_ctx()))
             .sum();
-        assert!(bytes <= MOST_WORKGROUP_BYTES, "{label}: {bytes} bytes of workgroup memory");
+        assert!(
+            bytes <= MOST_WORKGROUP_BYTES,
+            "{label}: {bytes} bytes of workgroup memory"
+        );
         for (_, ty) in module.types.iter() {
-            assert!(!matches!(ty.inner, TypeInner::Atomic(_)), "{label}: {:?} is atomic", ty.name);
+            assert!(
+                !matches!(ty.inner, TypeInner::Atomic(_)),
+                "{label}: {:?} is atomic",
+                ty.name
+            );
         }
     });
 }
 
 #[test]
 fn the_adapter_requirement_is_the_widest_kernel() {
-    let widest = mspipe::kernels::ALL.iter().map(|spec| spec.storage_buffers).max();
+    let widest = mspipe::kernels::ALL
+        .iter()
+        .map(|spec| spec.storage_buffers)
+        .max();
     assert_eq!(widest, Some(MAX_STORAGE_BUFFERS));
 }
 
@@ -109,9 +131,14 @@ fn the_adapter_requirement_is_the_widest_kernel() {
 fn all_names_each_file_once() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("shaders");
     let texts = |folder: &Path| -> BTreeSet<(String, String)> {
-        let files = std::fs::read_dir(folder).unwrap().map(|file| file.unwrap().path());
+        let files = std::fs::read_dir(folder)
+            .unwrap()
+            .map(|file| file.unwrap().path());
         files
-            .filter(|path| path.extension().is_some_and(|extension| extension == "wgsl"))
+            .filter(|path| {
+                path.extension()
+                    .is_some_and(|extension| extension == "wgsl")
+            })
             .map(|path| {
                 let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
                 (name, std::fs::read_to_string(&path).unwrap())
@@ -131,8 +158,14 @@ fn all_names_each_file_once() {
         .flat_map(|spec| spec.shared)
         .map(|text| (*text).to_owned())
         .collect();
-    let on_disk: BTreeSet<_> = texts(&folder.join("shared")).into_iter().map(|(_, text)| text).collect();
-    assert_eq!(shared, on_disk, "texts of shaders/shared/ and what the kernels append");
+    let on_disk: BTreeSet<_> = texts(&folder.join("shared"))
+        .into_iter()
+        .map(|(_, text)| text)
+        .collect();
+    assert_eq!(
+        shared, on_disk,
+        "texts of shaders/shared/ and what the kernels append"
+    );
 }
 
 #[test]

@@ -14,7 +14,8 @@
 //! `mailbox_t` is not read: TGL writes it in the wrong order and TGN does not use it.
 
 use std::collections::{BTreeMap, HashMap};
-use std::path::Path;
+use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
@@ -90,6 +91,8 @@ pub struct RecordedBatch {
 /// A whole recorded run.
 #[derive(Debug, Clone)]
 pub struct Recording {
+    /// Where it was read from.
+    pub file: PathBuf,
     /// What it was started with.
     pub settings: Settings,
     /// Edge features, `[events, edge width]`.
@@ -112,10 +115,10 @@ impl Recording {
     /// names the file and the tensor or setting.
     pub fn read(file: &Path) -> Result<Recording> {
         let bytes = std::fs::read(file).with_context(|| format!("{}", file.display()))?;
-        Recording::parse(&bytes).with_context(|| format!("{}", file.display()))
+        Recording::parse(file, &bytes).with_context(|| format!("{}", file.display()))
     }
 
-    fn parse(bytes: &[u8]) -> Result<Recording> {
+    fn parse(path: &Path, bytes: &[u8]) -> Result<Recording> {
         let file = SafeTensors::deserialize(bytes).context("this is no safetensors file")?;
         let (_, header) = SafeTensors::read_metadata(bytes)?;
         let settings = Settings::read(header.metadata().as_ref())?;
@@ -138,6 +141,7 @@ impl Recording {
             _ => content.floats(name, &[rows, width]),
         };
         Ok(Recording {
+            file: path.to_owned(),
             edge: features("events.feat", events, settings.edge_width)?,
             node: features("nodes.feat", nodes, settings.node_width)?,
             initial: content.named("init.")?,
@@ -159,23 +163,32 @@ impl Settings {
             let text = metadata
                 .get(key)
                 .ok_or_else(|| anyhow!("the header's metadata lack '{key}'"))?;
-            text.parse().map_err(|_| {
-                anyhow!("metadata '{key}': found '{text}', expected a number")
-            })
+            text.parse()
+                .map_err(|_| anyhow!("metadata '{key}': found '{text}', expected a number"))
         }
-        let number = |key: &str| get::<usize>(metadata, key);
+        // Bounds far above any recording, so that a damaged file can't ask for all memory.
+        let number = |key: &str, range: RangeInclusive<usize>| {
+            let value = get::<usize>(metadata, key)?;
+            ensure!(
+                range.contains(&value),
+                "metadata '{key}': found {value}, expected {range:?}"
+            );
+            Ok(value)
+        };
+        const COUNT: usize = 100_000_000;
+        const WIDTH: usize = 4_096;
         let settings = Settings {
             model: get(metadata, "model")?,
-            nodes: number("nodes")?,
-            events: number("events")?,
-            batches: number("batches")?,
-            batch: number("batch")?,
-            width: number("dim")?,
-            time_width: number("time")?,
-            edge_width: number("edge_dim")?,
-            node_width: number("node_dim")?,
-            heads: number("heads")?,
-            fanout: number("fanout")?,
+            nodes: number("nodes", 1..=COUNT)?,
+            events: number("events", 1..=COUNT)?,
+            batches: number("batches", 1..=COUNT)?,
+            batch: number("batch", 1..=COUNT)?,
+            width: number("dim", 1..=WIDTH)?,
+            time_width: number("time", 1..=WIDTH)?,
+            edge_width: number("edge_dim", 0..=WIDTH)?,
+            node_width: number("node_dim", 0..=WIDTH)?,
+            heads: number("heads", 1..=WIDTH)?,
+            fanout: number("fanout", 1..=WIDTH)?,
             learning_rate: get(metadata, "lr")?,
         };
         let (width, heads) = (settings.width, settings.heads);
@@ -187,17 +200,9 @@ impl Settings {
             settings.events
         );
         ensure!(
-            heads > 0 && width.is_multiple_of(heads) && width > 0,
+            width.is_multiple_of(heads),
             "metadata: heads {heads} must divide dim {width}"
         );
-        for (key, value) in [
-            ("batch", settings.batch),
-            ("batches", settings.batches),
-            ("time", settings.time_width),
-            ("fanout", settings.fanout),
-        ] {
-            ensure!(value > 0, "metadata '{key}': found 0, expected at least 1");
-        }
         Ok(settings)
     }
 }
@@ -239,9 +244,8 @@ impl Content<'_> {
     /// Numbers of a tensor; axes of length 1 count for nothing in `shape`.
     fn floats(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>> {
         let tensor = self.named_tensor(name)?;
-        let long = |shape: &[usize]| -> Vec<usize> {
-            shape.iter().copied().filter(|&n| n != 1).collect()
-        };
+        let long =
+            |shape: &[usize]| -> Vec<usize> { shape.iter().copied().filter(|&n| n != 1).collect() };
         ensure!(
             long(&tensor.shape) == long(shape),
             "tensor '{name}': found shape {:?}, expected {shape:?}",
@@ -268,7 +272,10 @@ impl Content<'_> {
         let (_, kind, bytes) = self.tensor(name, &[Dtype::I32, Dtype::I64])?;
         let numbers: Vec<i64> = if kind == Dtype::I32 {
             let (words, _) = bytes.as_chunks::<4>();
-            words.iter().map(|&word| i32::from_le_bytes(word).into()).collect()
+            words
+                .iter()
+                .map(|&word| i32::from_le_bytes(word).into())
+                .collect()
         } else {
             let (words, _) = bytes.as_chunks::<8>();
             words.iter().map(|&word| i64::from_le_bytes(word)).collect()
@@ -277,7 +284,9 @@ impl Content<'_> {
             usize::try_from(number)
                 .ok()
                 .filter(|&number| number < below)
-                .ok_or_else(|| anyhow!("tensor '{name}': found {number}, expected 0 to below {below}"))
+                .ok_or_else(|| {
+                    anyhow!("tensor '{name}': found {number}, expected 0 to below {below}")
+                })
         };
         numbers.into_iter().map(check).collect()
     }
@@ -296,8 +305,13 @@ impl Content<'_> {
     fn named(&self, prefix: &str) -> Result<Named> {
         let names = self.file.names();
         let rest = names.iter().filter_map(|name| name.strip_prefix(prefix));
-        rest.map(|rest| Ok((rest.to_owned(), self.named_tensor(&format!("{prefix}{rest}"))?)))
-            .collect()
+        rest.map(|rest| {
+            Ok((
+                rest.to_owned(),
+                self.named_tensor(&format!("{prefix}{rest}"))?,
+            ))
+        })
+        .collect()
     }
 
     fn batch(&self, i: usize, settings: &Settings, stream: &Stream) -> Result<RecordedBatch> {
@@ -309,7 +323,9 @@ impl Content<'_> {
         ensure!(
             roots[..batch] == stream.src[events.clone()]
                 && roots[batch..2 * batch] == stream.dst[events.clone()]
-                && time.chunks(batch).all(|part| part == &stream.time[events.clone()]),
+                && time
+                    .chunks(batch)
+                    .all(|part| part == &stream.time[events.clone()]),
             "tensors '{}' and '{}' are not those of the events {events:?}",
             name("roots"),
             name("roots_t")

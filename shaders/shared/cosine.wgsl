@@ -22,16 +22,17 @@ fn wide_product(a: u32, b: u32) -> WideProduct {
     return WideProduct(a * b, a_high * b_high + (middle >> 16u) + (middle2 >> 16u));
 }
 
-// Words of the binary expansion of 2/pi, most significant first.
+// Words of the binary expansion of 2/pi divided by 4, most significant first, after one
+// word of zeros. Divided by 4 so that the product below holds the quadrant in its top bits.
 fn two_over_pi(word: u32) -> u32 {
     switch word {
         case 0u: { return 0x00000000u; }
-        case 1u: { return 0xa2f9836eu; }
-        case 2u: { return 0x4e441529u; }
-        case 3u: { return 0xfc2757d1u; }
-        case 4u: { return 0xf534ddc0u; }
-        case 5u: { return 0xdb629599u; }
-        default: { return 0x3c439041u; }
+        case 1u: { return 0x28be60dbu; }
+        case 2u: { return 0x9391054au; }
+        case 3u: { return 0x7f09d5f4u; }
+        case 4u: { return 0x7d4d3770u; }
+        case 5u: { return 0x36d8a566u; }
+        default: { return 0x4f10e410u; }
     }
 }
 

@@ -135,7 +135,8 @@ impl Observer for Progress {
             };
             self.bar.set_style(style.with_key("per_sec", rate));
         }
-        self.bar.set_prefix(format!("epoch {epoch}/{}", self.epochs));
+        self.bar
+            .set_prefix(format!("epoch {epoch}/{}", self.epochs));
         self.bar.enable_steady_tick(Duration::from_millis(200));
     }
 
@@ -198,7 +199,9 @@ fn print_summary(summary: &Summary, folder: &RunFolder) {
         .collect();
     println!("stages    {}", stages.join(", "));
     if summary.data.synthetic {
-        println!("These numbers are of a SYNTHETIC stream and say nothing about the real data set.");
+        println!(
+            "These numbers are of a SYNTHETIC stream and say nothing about the real data set."
+        );
     }
     println!("written   {}", folder.path().join("summary.json").display());
 }

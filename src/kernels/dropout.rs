@@ -65,7 +65,9 @@ impl<B: DropoutKernel> Backward<B, 1> for DropoutBackward {
 
     fn backward(self, ops: Ops<Self::State, 1>, grads: &mut Gradients, _: &mut Checkpointer) {
         let dropout = ops.state;
-        unary::<B, _>(ops.parents, ops.node, grads, |grad| B::dropout(grad, dropout));
+        unary::<B, _>(ops.parents, ops.node, grads, |grad| {
+            B::dropout(grad, dropout)
+        });
     }
 }
 

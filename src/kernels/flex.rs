@@ -11,13 +11,25 @@ impl std::ops::Deref for Floats {
     type Target = [f32];
 
     fn deref(&self) -> &[f32] {
-        self.0.as_slice().unwrap_or(&[])
+        let start = self.0.layout().start_offset();
+        &self.0.storage()[start..start + self.0.layout().num_elements()]
     }
 }
 
 /// The numbers of an f32 tensor.
 pub(crate) fn floats(tensor: &FloatTensor<Flex>) -> Floats {
     Floats(tensor.to_contiguous())
+}
+
+/// The numbers of an f32 tensor, to be changed: in place unless somebody else holds them.
+/// A slice of a tensor shares its parent's storage, hence the range.
+pub(crate) fn floats_mut(tensor: &mut FloatTensor<Flex>) -> &mut [f32] {
+    if !tensor.layout().is_contiguous() {
+        *tensor = tensor.to_contiguous();
+    }
+    let start = tensor.layout().start_offset();
+    let end = start + tensor.layout().num_elements();
+    &mut tensor.storage_mut()[start..end]
 }
 
 /// A contiguous view of a CPU integer tensor.
@@ -27,7 +39,8 @@ impl std::ops::Deref for Ints {
     type Target = [i32];
 
     fn deref(&self) -> &[i32] {
-        self.0.as_slice().unwrap_or(&[])
+        let start = self.0.layout().start_offset();
+        &self.0.storage()[start..start + self.0.layout().num_elements()]
     }
 }
 

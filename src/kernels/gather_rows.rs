@@ -68,7 +68,7 @@ impl GatherRows for CubeBackend {
         _offsets: IntTensor<Self>,
         _items: IntTensor<Self>,
     ) -> FloatTensor<Self> {
-        let table = into_contiguous(table);
+        let [table, index] = [table, index].map(into_contiguous);
         let (rows, width) = (index.shape()[0], table.shape()[1]);
         let out = wgsl::empty(&table, [rows, width]);
         wgsl::launch(
@@ -86,7 +86,7 @@ impl GatherRows for CubeBackend {
         offsets: IntTensor<Self>,
         items: IntTensor<Self>,
     ) -> FloatTensor<Self> {
-        let value = into_contiguous(value);
+        let [value, offsets, items] = [value, offsets, items].map(into_contiguous);
         let (rows, width) = (offsets.shape()[0].saturating_sub(1), value.shape()[1]);
         let out = wgsl::empty(&value, [rows, width]);
         wgsl::launch(

@@ -5,7 +5,9 @@ use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
 use burn::backend::tensor::{FloatTensor, IntTensor};
 use burn::backend::wgpu::{CubeBackend, into_contiguous};
-use burn::backend::{Autodiff, Backend, Dispatch, ExtensionType, Flex, TensorMetadata, backend_extension};
+use burn::backend::{
+    Autodiff, Backend, Dispatch, ExtensionType, Flex, TensorMetadata, backend_extension,
+};
 use burn::tensor::{Int, Tensor};
 
 use super::flex::{floats, from_floats, ints};
@@ -67,8 +69,8 @@ impl GruGates for CubeBackend {
         hidden: FloatTensor<Self>,
         active: IntTensor<Self>,
     ) -> FloatTensor<Self> {
-        let [from_input, from_hidden, hidden] =
-            [from_input, from_hidden, hidden].map(into_contiguous);
+        let [from_input, from_hidden, hidden, active] =
+            [from_input, from_hidden, hidden, active].map(into_contiguous);
         let (rows, width) = (hidden.shape()[0], hidden.shape()[1]);
         let out = wgsl::empty(&hidden, [rows, width]);
         wgsl::launch(
@@ -88,8 +90,8 @@ impl GruGates for CubeBackend {
         active: IntTensor<Self>,
         grad: FloatTensor<Self>,
     ) -> GateGradients<Self> {
-        let [from_input, from_hidden, hidden, grad] =
-            [from_input, from_hidden, hidden, grad].map(into_contiguous);
+        let [from_input, from_hidden, hidden, active, grad] =
+            [from_input, from_hidden, hidden, active, grad].map(into_contiguous);
         let (rows, width) = (hidden.shape()[0], hidden.shape()[1]);
         let d_from_input = wgsl::empty(&hidden, [rows, 3 * width]);
         let d_from_hidden = wgsl::empty(&hidden, [rows, 3 * width]);

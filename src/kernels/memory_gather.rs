@@ -1,7 +1,7 @@
 //! Memory and mail rows of the wanted nodes, in one pass.
 
 use burn::backend::tensor::{FloatTensor, IntTensor};
-use burn::backend::wgpu::CubeBackend;
+use burn::backend::wgpu::{CubeBackend, into_contiguous};
 use burn::backend::{Backend, Dispatch, ExtensionType, Flex, TensorMetadata, backend_extension};
 use burn::tensor::{Int, Tensor};
 
@@ -43,6 +43,7 @@ impl MemoryGather for CubeBackend {
         mailbox: FloatTensor<Self>,
         node: IntTensor<Self>,
     ) -> GatheredRows<Self> {
+        let [memory, mailbox, node] = [memory, mailbox, node].map(into_contiguous);
         let (width, mail) = (memory.shape()[1], mailbox.shape()[1]);
         let rows = node.shape()[0];
         let memory_rows = wgsl::empty(&memory, [rows, width]);

@@ -1,11 +1,11 @@
 //! Write-back of a batch's winners to memory and mailbox.
 
 use burn::backend::tensor::{FloatTensor, IntTensor};
-use burn::backend::wgpu::CubeBackend;
+use burn::backend::wgpu::{CubeBackend, into_contiguous};
 use burn::backend::{Backend, Dispatch, ExtensionType, Flex, TensorMetadata, backend_extension};
 use burn::tensor::{Int, Tensor};
 
-use super::flex::{floats, ints};
+use super::flex::{floats, floats_mut, ints};
 use super::reference::rows;
 use super::wgsl::{self, KernelSpec, ROWS};
 
@@ -49,13 +49,16 @@ impl MemoryUpdate for CubeBackend {
     ) -> NodeTables<Self> {
         // The tables are written in place unless somebody else still holds them.
         let own = |table: FloatTensor<Self>| if table.can_mut() { table } else { table.copy() };
-        let (memory, mailbox) = (own(memory), own(mailbox));
-        let hidden = burn::backend::wgpu::into_contiguous(hidden);
+        let [memory, mailbox] = [memory, mailbox].map(into_contiguous).map(own);
+        let [hidden, edge, winner] = [hidden, edge, winner].map(into_contiguous);
         let (width, mail) = (memory.shape()[1], mailbox.shape()[1]);
         let winners = winner.shape()[0];
         wgsl::launch(
             &FORWARD,
-            &[("MEMORY", width as u32), ("EDGE", (mail - 2 * width) as u32)],
+            &[
+                ("MEMORY", width as u32),
+                ("EDGE", (mail - 2 * width) as u32),
+            ],
             wgsl::groups_of(winners * (width + mail), FORWARD.workgroup),
             &[&memory, &mailbox, &hidden, &edge, &winner],
             &[winners as u32],
@@ -74,8 +77,8 @@ impl MemoryUpdate for Flex {
     ) -> NodeTables<Self> {
         let (width, mail) = (memory.shape()[1], mailbox.shape()[1]);
         rows::memory_update(
-            memory.storage_mut(),
-            mailbox.storage_mut(),
+            floats_mut(&mut memory),
+            floats_mut(&mut mailbox),
             &floats(&hidden),
             &floats(&edge),
             &ints(&winner),

@@ -11,7 +11,9 @@ use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
 use burn::backend::ops::FloatTensorOps;
 use burn::backend::tensor::{FloatTensor, IntTensor};
 use burn::backend::wgpu::{CubeBackend, into_contiguous};
-use burn::backend::{Autodiff, Backend, Dispatch, ExtensionType, Flex, TensorMetadata, backend_extension};
+use burn::backend::{
+    Autodiff, Backend, Dispatch, ExtensionType, Flex, TensorMetadata, backend_extension,
+};
 use burn::tensor::{Int, Shape, Slice, Tensor};
 
 use super::dropout::Dropout;
@@ -25,10 +27,46 @@ pub use super::reference::temporal_attention::AttentionShape;
 /// Invocations of the two kernels that take one root a workgroup.
 const WORKGROUP: u32 = 128;
 
-/// Constants at the widths of Wikipedia, and without edge features.
-const VARIANTS: &[&[(&str, u32)]] = &[
-    &[("HEADS", 2), ("FANOUT", 10), ("NODE", 100), ("EDGE", 172), ("TIME", 100)],
-    &[("HEADS", 1), ("FANOUT", 20), ("NODE", 16), ("EDGE", 0), ("TIME", 12)],
+/// Constants of the kernel that sums node rows: heads, fanout, widths of a node row, of an
+/// edge feature row and of the time encoding.
+const fn row_constants(of: [u32; 5]) -> [(&'static str, u32); 5] {
+    let [heads, fanout, node, edge, time] = of;
+    [
+        ("HEADS", heads),
+        ("FANOUT", fanout),
+        ("NODE", node),
+        ("EDGE", edge),
+        ("TIME", time),
+    ]
+}
+
+/// Constants of the two kernels that take one root a workgroup: the same and the
+/// invocations for each dot product of a (slot, head) pair.
+const fn root_constants(of: [u32; 5], lanes: u32) -> [(&'static str, u32); 6] {
+    let [heads, fanout, node, edge, time] = row_constants(of);
+    [heads, fanout, node, edge, time, ("LANES", lanes)]
+}
+
+/// Wikipedia, no edge features, one slot, more pairs than invocations.
+const SHAPES: [[u32; 5]; 4] = [
+    [2, 10, 100, 172, 100],
+    [1, 20, 16, 0, 12],
+    [1, 1, 1, 1, 1],
+    [8, 20, 100, 172, 64],
+];
+
+const ROOT_VARIANTS: &[&[(&str, u32)]] = &[
+    &root_constants(SHAPES[0], 4),
+    &root_constants(SHAPES[1], 4),
+    &root_constants(SHAPES[2], 16),
+    &root_constants(SHAPES[3], 1),
+];
+
+const ROW_VARIANTS: &[&[(&str, u32)]] = &[
+    &row_constants(SHAPES[0]),
+    &row_constants(SHAPES[1]),
+    &row_constants(SHAPES[2]),
+    &row_constants(SHAPES[3]),
 ];
 
 /// `shaders/temporal_attention.wgsl`.
@@ -38,7 +76,7 @@ pub static FORWARD: KernelSpec = KernelSpec {
     shared: &[ROWS, COSINE, COUNTER_HASH],
     workgroup: WORKGROUP,
     storage_buffers: 7,
-    variants: VARIANTS,
+    variants: ROOT_VARIANTS,
 };
 
 /// `shaders/temporal_attention_backward.wgsl`.
@@ -48,7 +86,7 @@ pub static BACKWARD: KernelSpec = KernelSpec {
     shared: &[ROWS, COSINE, COUNTER_HASH],
     workgroup: WORKGROUP,
     storage_buffers: 9,
-    variants: VARIANTS,
+    variants: ROOT_VARIANTS,
 };
 
 /// `shaders/temporal_attention_backward_rows.wgsl`.
@@ -58,7 +96,7 @@ pub static BACKWARD_ROWS: KernelSpec = KernelSpec {
     shared: &[ROWS],
     workgroup: 64,
     storage_buffers: 6,
-    variants: VARIANTS,
+    variants: ROW_VARIANTS,
 };
 
 /// What the attention reads, as burn's backends take it.
@@ -115,25 +153,32 @@ pub trait TemporalAttention: Backend {
     ) -> AttentionGradients<Self>;
 }
 
-/// Constants of the shaders for a shape; invocations are shared out so that each dot
-/// product of a (slot, head) pair gets a power of two of them.
-fn constants(shape: &AttentionShape, with_lanes: bool) -> Vec<(&'static str, u32)> {
+/// Invocations for each dot product of a (slot, head) pair: a power of two.
+fn lanes(shape: &AttentionShape) -> u32 {
     let pairs = (shape.fanout * shape.heads).max(1) as u32;
     let mut lanes = 1;
     while lanes * 2 * pairs <= WORKGROUP && lanes < 16 {
         lanes *= 2;
     }
-    let mut constants = vec![
-        ("HEADS", shape.heads as u32),
-        ("FANOUT", shape.fanout as u32),
-        ("NODE", shape.node as u32),
-        ("EDGE", shape.edge as u32),
-        ("TIME", shape.time as u32),
-    ];
-    if with_lanes {
-        constants.push(("LANES", lanes));
-    }
-    constants
+    lanes
+}
+
+/// Workgroup memory of the backward, which takes more than the forward.
+fn workgroup_bytes(shape: &AttentionShape) -> usize {
+    let pairs = shape.fanout * shape.heads;
+    8 * shape.fanout * shape.time + 4 * pairs * lanes(shape) as usize + 8 * pairs
+}
+
+/// What the constants of the shaders are made of.
+fn widths(shape: &AttentionShape) -> [u32; 5] {
+    let AttentionShape {
+        heads,
+        fanout,
+        node,
+        edge,
+        time,
+    } = *shape;
+    [heads, fanout, node, edge, time].map(|width| width as u32)
 }
 
 /// The sizes uniform of the two kernels that take a root a workgroup.
@@ -143,6 +188,17 @@ fn sizes(roots: usize, dropout: &Dropout) -> [u32; 8] {
     [roots as u32, dropout.drop_below, scale, 0, a, b, c, 0]
 }
 
+fn contiguous(tensors: AttentionTensors<CubeBackend>) -> AttentionTensors<CubeBackend> {
+    AttentionTensors {
+        node: into_contiguous(tensors.node),
+        edge: into_contiguous(tensors.edge),
+        time: into_contiguous(tensors.time),
+        slot: into_contiguous(tensors.slot),
+        offsets: into_contiguous(tensors.offsets),
+        items: into_contiguous(tensors.items),
+    }
+}
+
 impl TemporalAttention for CubeBackend {
     fn temporal_attention(
         query: FloatTensor<Self>,
@@ -150,15 +206,31 @@ impl TemporalAttention for CubeBackend {
         shape: AttentionShape,
         dropout: Dropout,
     ) -> AttentionOutput<Self> {
-        let [query, node, time] = [query, tensors.node, tensors.time].map(into_contiguous);
+        let (needed, offered) = (
+            workgroup_bytes(&shape),
+            query.client.properties().hardware.max_shared_memory_size,
+        );
+        assert!(
+            needed <= offered,
+            "{shape:?} needs {needed} bytes of workgroup memory and this adapter offers \
+             {offered}: use a smaller fanout or time width, or the CPU device"
+        );
+        let query = into_contiguous(query);
+        let AttentionTensors {
+            node,
+            edge,
+            time,
+            slot,
+            ..
+        } = contiguous(tensors);
         let roots = query.shape()[1];
         let out = wgsl::empty(&query, query.shape());
         let score = wgsl::empty(&query, [roots, shape.fanout * shape.heads]);
         wgsl::launch(
             &FORWARD,
-            &constants(&shape, true),
+            &root_constants(widths(&shape), lanes(&shape)),
             roots,
-            &[&query, &node, &tensors.edge, &time, &tensors.slot, &out, &score],
+            &[&query, &node, &edge, &time, &slot, &out, &score],
             &sizes(roots, &dropout),
         );
         AttentionOutput { out, score }
@@ -172,8 +244,8 @@ impl TemporalAttention for CubeBackend {
         shape: AttentionShape,
         dropout: Dropout,
     ) -> AttentionGradients<Self> {
-        let [query, node, time, grad] =
-            [query, tensors.node, tensors.time, grad].map(into_contiguous);
+        let [query, score, grad] = [query, score, grad].map(into_contiguous);
+        let tensors = contiguous(tensors);
         let roots = query.shape()[1];
         let coefficients = 2 * shape.fanout * shape.heads;
         let side_width = coefficients + 2 * shape.time;
@@ -181,13 +253,13 @@ impl TemporalAttention for CubeBackend {
         let side = wgsl::empty(&query, [roots, side_width]);
         wgsl::launch(
             &BACKWARD,
-            &constants(&shape, true),
+            &root_constants(widths(&shape), lanes(&shape)),
             roots,
             &[
                 &query,
-                &node,
+                &tensors.node,
                 &tensors.edge,
-                &time,
+                &tensors.time,
                 &tensors.slot,
                 &score,
                 &grad,
@@ -196,11 +268,11 @@ impl TemporalAttention for CubeBackend {
             ],
             &sizes(roots, &dropout),
         );
-        let rows = node.shape()[0];
+        let rows = tensors.node.shape()[0];
         let d_node = wgsl::empty(&query, [rows, shape.node]);
         wgsl::launch(
             &BACKWARD_ROWS,
-            &constants(&shape, false),
+            &row_constants(widths(&shape)),
             wgsl::groups_of(rows * shape.node, BACKWARD_ROWS.workgroup),
             &[
                 &query,
@@ -212,10 +284,7 @@ impl TemporalAttention for CubeBackend {
             ],
             &[rows as u32, roots as u32],
         );
-        let shares = [
-            Slice::from(0..roots),
-            Slice::from(coefficients..side_width),
-        ];
+        let shares = [Slice::from(0..roots), Slice::from(coefficients..side_width)];
         let d_time = Self::float_sum_dim(Self::float_slice(side, &shares), 0);
         AttentionGradients {
             query: d_query,

@@ -49,7 +49,7 @@ pub trait TimeEncoding: Backend {
 
 impl TimeEncoding for CubeBackend {
     fn time_encoding(time: FloatTensor<Self>, delta: FloatTensor<Self>) -> FloatTensor<Self> {
-        let time = into_contiguous(time);
+        let [time, delta] = [time, delta].map(into_contiguous);
         let (rows, width) = (delta.shape()[0], time.shape()[1]);
         let out = wgsl::empty(&time, [rows, width]);
         wgsl::launch(
@@ -67,7 +67,7 @@ impl TimeEncoding for CubeBackend {
         delta: FloatTensor<Self>,
         grad: FloatTensor<Self>,
     ) -> FloatTensor<Self> {
-        let (time, grad) = (into_contiguous(time), into_contiguous(grad));
+        let [time, delta, grad] = [time, delta, grad].map(into_contiguous);
         let (rows, width) = (delta.shape()[0], time.shape()[1]);
         let chunks = rows.div_ceil(twin::CHUNK);
         let partial = wgsl::empty(&time, [chunks, 2 * width]);

@@ -110,7 +110,8 @@ impl KernelSource for Wgsl {
 /// `linear_group` of `shared/rows.wgsl`, so any count up to 65,535² is possible.
 ///
 /// # Panics
-/// When the number of buffers or sizes is not what the kernel declares.
+/// When the number of buffers or sizes is not what the kernel declares, or a tensor is
+/// strided: kernels know shapes only.
 pub(crate) fn launch(
     spec: &'static KernelSpec,
     constants: &[(&'static str, u32)],
@@ -122,6 +123,11 @@ pub(crate) fn launch(
         return;
     }
     assert_eq!(buffers.len() as u32, spec.storage_buffers, "{}", spec.name);
+    assert!(
+        buffers.iter().all(|tensor| tensor.is_contiguous()),
+        "{}",
+        spec.name
+    );
     assert!(sizes.len() <= 8, "{}: at most 8 sizes", spec.name);
     let groups = u32::try_from(groups).unwrap_or(u32::MAX);
     let x = groups.min(MAX_GROUPS_PER_AXIS);

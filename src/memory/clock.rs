@@ -74,7 +74,9 @@ impl NodeClock {
             let active = until != NO_MAIL;
             let updated = if active { until } else { last_update };
             let ticks = updated - last_update;
-            times.delta_t.push((ticks as f64 / self.ticks_per_unit as f64) as f32);
+            times
+                .delta_t
+                .push((ticks as f64 / self.ticks_per_unit as f64) as f32);
             times.active.push(i32::from(active));
             times.updated.push(updated);
         }

@@ -3,7 +3,7 @@
 use burn::module::{Module, Param};
 use burn::tensor::{Tensor, activation};
 
-use super::init::Initializer;
+use super::init::{Initializer, glorot};
 use super::{Logits, ModelConfig};
 
 /// Two layers on a pair of embeddings: relu(src W_s + b_s + dst W_d + b_d) w + b.
@@ -24,10 +24,10 @@ pub struct LinkPredictor {
 }
 
 impl LinkPredictor {
-    /// A predictor with PyTorch's initial weights.
+    /// A predictor with Glorot's initial weights, as TGN's authors start theirs.
     pub fn new(config: &ModelConfig, init: &mut Initializer<'_>) -> LinkPredictor {
         let width = config.width;
-        let bound = 1.0 / (width as f64).sqrt();
+        let bound = glorot(width, width);
         LinkPredictor {
             source: init.uniform([width, width], bound),
             source_bias: init.uniform([width], bound),
@@ -43,10 +43,10 @@ impl LinkPredictor {
     pub fn forward(&self, embedding: Tensor<2>) -> Logits {
         let [roots, width] = embedding.dims();
         let events = roots / 3;
-        let source = embedding.clone().slice([0..events]).matmul(self.source.val())
+        let source = embedding.clone().slice(0..events).matmul(self.source.val())
             + self.source_bias.val().unsqueeze();
         let destination = embedding
-            .slice([events..roots])
+            .slice(events..roots)
             .matmul(self.destination.val())
             + self.destination_bias.val().unsqueeze();
         let pair = destination.reshape([2, events, width]) + source.unsqueeze();
@@ -56,8 +56,8 @@ impl LinkPredictor {
             + self.output_bias.val().unsqueeze();
         let logit = logit.reshape([2 * events]);
         Logits {
-            positive: logit.clone().slice([0..events]),
-            negative: logit.slice([events..2 * events]),
+            positive: logit.clone().slice(0..events),
+            negative: logit.slice(events..2 * events),
         }
     }
 }

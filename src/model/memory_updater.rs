@@ -32,10 +32,13 @@ pub struct GruUpdater {
 }
 
 impl GruUpdater {
-    /// A cell with PyTorch's initial weights.
+    /// A cell whose initial weights are twice as wide as PyTorch's, ±2/√width.
+    ///
+    /// Memory starts as zero rows, and what a small cell writes at first is hard to tell
+    /// apart: with PyTorch's bounds TGN needs about two epochs more on Wikipedia.
     pub fn new(config: &ModelConfig, init: &mut Initializer<'_>) -> GruUpdater {
         let gates = 3 * config.width;
-        let bound = 1.0 / (config.width as f64).sqrt();
+        let bound = 2.0 / (config.width as f64).sqrt();
         GruUpdater {
             time_encoding: TimeEncoding::new(config.time_width, init),
             from_mail: init.uniform([config.mail_width(), gates], bound),
@@ -76,8 +79,7 @@ impl NodeFeatures {
         let needs_projection = config.node_width > 0 && config.node_width != config.width;
         let projection = needs_projection.then(|| {
             let bound = 1.0 / (config.node_width as f64).sqrt();
-            let mut linear =
-                LinearConfig::new(config.node_width, config.width).init(init.device());
+            let mut linear = LinearConfig::new(config.node_width, config.width).init(init.device());
             linear.weight = init.uniform([config.node_width, config.width], bound);
             linear.bias = Some(init.uniform([config.width], bound));
             linear

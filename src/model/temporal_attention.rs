@@ -4,7 +4,7 @@ use burn::module::{Module, Param};
 use burn::nn::{LayerNorm, LayerNormConfig};
 use burn::tensor::{Tensor, activation};
 
-use super::init::Initializer;
+use super::init::{Initializer, glorot};
 use super::time_encoding::TimeEncoding;
 use super::{DropoutKey, ModelConfig, ModelInput};
 use crate::kernels::dropout::{Dropout, dropout};
@@ -44,10 +44,10 @@ pub struct TemporalAttention {
 }
 
 impl TemporalAttention {
-    /// A layer with PyTorch's initial weights.
+    /// A layer with Glorot's initial weights, as TGN's authors start theirs.
     pub fn new(config: &ModelConfig, init: &mut Initializer<'_>) -> TemporalAttention {
-        let bound = |inputs: usize| 1.0 / (inputs as f64).sqrt();
         let (width, time) = (config.width, config.time_width);
+        let bound = |inputs: usize| glorot(inputs, width);
         let query = bound(width + time);
         let attended = width + config.edge_width + time;
         let output = bound(2 * width);
@@ -72,7 +72,11 @@ impl TemporalAttention {
     pub fn forward(&self, node: Tensor<2>, input: &ModelInput, key: DropoutKey) -> Tensor<2> {
         let [heads, width] = [self.heads, self.query_bias.dims()[0]];
         let head_width = width / heads;
-        let root = gather_rows(node.clone(), input.root_row.clone(), input.root_uses.clone());
+        let root = gather_rows(
+            node.clone(),
+            input.root_row.clone(),
+            input.root_uses.clone(),
+        );
         let roots = root.dims()[0];
 
         // Query of each root, projected to the keys' inputs: [heads, roots, attended + 1].

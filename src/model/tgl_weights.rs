@@ -32,13 +32,6 @@ pub struct NamedTensor {
     pub values: Vec<f32>,
 }
 
-impl NamedTensor {
-    /// Whether there are as many numbers as the shape says.
-    fn is_full(&self) -> bool {
-        self.values.len() == self.shape.iter().product()
-    }
-}
-
 /// One name for which weights and model disagree.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum Misfit {
@@ -67,6 +60,16 @@ pub enum Misfit {
         found: Vec<usize>,
         /// Shape that the model needs.
         expected: Vec<usize>,
+    },
+    /// Its shape and its numbers do not go together.
+    #[error("'{name}' has {values} values for its shape {shape:?}")]
+    Incomplete {
+        /// TGL's name.
+        name: String,
+        /// Its shape in the weights.
+        shape: Vec<usize>,
+        /// Its numbers.
+        values: usize,
     },
 }
 
@@ -112,11 +115,7 @@ struct TglParameter {
     tables: &'static [&'static str],
 }
 
-const fn tgl(
-    name: &'static str,
-    part: Part,
-    tables: &'static [&'static str],
-) -> TglParameter {
+const fn tgl(name: &'static str, part: Part, tables: &'static [&'static str]) -> TglParameter {
     TglParameter { name, part, tables }
 }
 
@@ -164,21 +163,29 @@ pub fn load(
     let mut tables = Tables::of(&model, None)?;
     let mut misfits = Vec::new();
     let mut surplus = tensors.clone();
-    for parameter in TGN.iter().filter(|parameter| tables.have(parameter)) {
+    for parameter in TGN {
+        if !tables.have(parameter) {
+            continue;
+        }
         let expected = tables.shape(parameter);
         match surplus.remove(parameter.name) {
             None => misfits.push(Misfit::Missing {
                 name: parameter.name.to_owned(),
                 expected,
             }),
-            Some(tensor) if tensor.shape == expected && tensor.is_full() => {
-                tables.set(parameter, &tensor.values);
-            }
-            Some(tensor) => misfits.push(Misfit::Misshapen {
+            Some(tensor) if tensor.shape != expected => misfits.push(Misfit::Misshapen {
                 name: parameter.name.to_owned(),
                 found: tensor.shape,
                 expected,
             }),
+            Some(tensor) if tensor.values.len() != expected.iter().product::<usize>() => {
+                misfits.push(Misfit::Incomplete {
+                    name: parameter.name.to_owned(),
+                    shape: tensor.shape,
+                    values: tensor.values.len(),
+                });
+            }
+            Some(tensor) => tables.set(parameter, &tensor.values),
         }
     }
     misfits.extend(surplus.into_iter().map(|(name, tensor)| Misfit::Surplus {
@@ -254,7 +261,10 @@ impl Tables {
     }
 
     fn have(&self, parameter: &TglParameter) -> bool {
-        parameter.tables.iter().all(|path| self.0.contains_key(*path))
+        parameter
+            .tables
+            .iter()
+            .all(|path| self.0.contains_key(*path))
     }
 
     /// Shape that TGL gives `parameter`.
@@ -279,7 +289,11 @@ impl Tables {
         for path in parameter.tables {
             if let Some(table) = self.0.get_mut(*path) {
                 let columns = table.columns.max(1);
-                for (row, values) in table.of(parameter.part).chunks_exact_mut(columns).enumerate() {
+                for (row, values) in table
+                    .of(parameter.part)
+                    .chunks_exact_mut(columns)
+                    .enumerate()
+                {
                     for (column, value) in values.iter_mut().enumerate() {
                         visit(value, column * inputs + first + row);
                     }
@@ -329,7 +343,7 @@ impl Reader<'_> {
             Ok(data) => data,
             Err(error) => return Err(unreadable(format!("{error:?}"))),
         };
-        match data.into_vec() {
+        match data.try_into_vec() {
             Ok(values) => Ok(Table { columns, values }),
             Err(error) => Err(unreadable(format!("{error:?}"))),
         }
@@ -382,3 +396,6 @@ impl ModuleMapper for Writer {
         self.path.pop();
     }
 }
+
+#[cfg(test)]
+mod tests;

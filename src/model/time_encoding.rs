@@ -33,6 +33,6 @@ impl TimeEncoding {
 
     /// Encoding of no time difference, cos φ, `[1, width]`.
     pub fn of_zero(&self) -> Tensor<2> {
-        self.time.val().slice([1..2]).cos()
+        self.time.val().slice(1..2).cos()
     }
 }

@@ -49,7 +49,9 @@ pub enum TrainError {
     #[error("device: {0}")]
     Device(String),
     /// Ctrl-C.
-    #[error("interrupted after epoch {epoch}, iteration {iteration}; losses up to there are written")]
+    #[error(
+        "interrupted after epoch {epoch}, iteration {iteration}; losses up to there are written"
+    )]
     Interrupted {
         /// Epoch, from 1.
         epoch: usize,
@@ -180,7 +182,9 @@ impl<M: MemoryModel, S: MemoryStore + Clone> TrainLoop<'_, M, S> {
                 val,
                 test,
             };
-            observer.epoch_done(epoch, &record).map_err(TrainError::Observer)?;
+            observer
+                .epoch_done(epoch, &record)
+                .map_err(TrainError::Observer)?;
             if best.as_ref().is_none_or(|best| val.ap > best.ap) {
                 best = Some(Best {
                     epoch,
@@ -195,8 +199,7 @@ impl<M: MemoryModel, S: MemoryStore + Clone> TrainLoop<'_, M, S> {
             return Err(TrainError::Metric(MetricError::NoBatch));
         };
         observer.evaluation_begins("test");
-        let (test_batches, test) =
-            self.evaluate(&best.model, &mut best.memory, SplitPart::Test)?;
+        let (test_batches, test) = self.evaluate(&best.model, &mut best.memory, SplitPart::Test)?;
         Ok(TrainRecord {
             epochs,
             best_epoch: best.epoch,
@@ -239,13 +242,15 @@ impl<M: MemoryModel, S: MemoryStore + Clone> TrainLoop<'_, M, S> {
         let times = sequential::run(&mut stages, 0..iterations, |stages, iteration| {
             let unread = &mut stages.work.losses;
             let stopping = stop.load(Ordering::Relaxed);
-            if unread.len() >= UNREAD_LOSSES || iteration + 1 == iterations || stopping {
-                if let Err(error) = read_losses(epoch, unread, &mut losses, observer) {
-                    failure = Some(error);
-                    return false;
-                }
+            let due = unread.len() >= UNREAD_LOSSES || iteration + 1 == iterations || stopping;
+            if due && let Err(error) = read_losses(epoch, unread, &mut losses, observer) {
+                failure = Some(error);
+                return false;
             }
-            observer.iteration(iteration, pass.batch_events(iteration).end - pass.events.start);
+            observer.iteration(
+                iteration,
+                pass.batch_events(iteration).end - pass.events.start,
+            );
             if stopping && iteration + 1 < iterations {
                 failure = Some(TrainError::Interrupted { epoch, iteration });
                 return false;
@@ -292,11 +297,7 @@ impl<M: MemoryModel, S: MemoryStore + Clone> TrainLoop<'_, M, S> {
         Ok((batches, LinkMetrics::of(&scores)?))
     }
 
-    fn edgebank(
-        &self,
-        val: &[EventBatch],
-        test: &[EventBatch],
-    ) -> Result<(f64, f64), TrainError> {
+    fn edgebank(&self, val: &[EventBatch], test: &[EventBatch]) -> Result<(f64, f64), TrainError> {
         let seen = self.split.train.clone();
         let log = &*self.sampling.log;
         let mut bank = edgebank_after(
@@ -317,7 +318,9 @@ fn read_losses(
     let first = losses.len();
     losses.extend(read(Tensor::cat(std::mem::take(unread), 0))?);
     let new = &losses[first..];
-    observer.losses(epoch, first, new).map_err(TrainError::Observer)?;
+    observer
+        .losses(epoch, first, new)
+        .map_err(TrainError::Observer)?;
     match new.iter().position(|loss| !loss.is_finite()) {
         Some(at) => Err(TrainError::Diverged {
             epoch,
@@ -334,7 +337,10 @@ fn read_scores(logits: &[Logits]) -> Result<Vec<BatchScores>, TrainError> {
         return Ok(Vec::new());
     }
     let part = |of: fn(&Logits) -> &Tensor<1>| {
-        read(Tensor::cat(logits.iter().map(|l| of(l).clone()).collect(), 0))
+        read(Tensor::cat(
+            logits.iter().map(|l| of(l).clone()).collect(),
+            0,
+        ))
     };
     let (positive, negative) = (part(|l| &l.positive)?, part(|l| &l.negative)?);
     let mut start = 0;

@@ -220,10 +220,13 @@ impl<W: BatchWork> Stages for PassStages<'_, W> {
             event: events.start as u64,
         };
         let neighbors = sampling.sampler.sample(&sampling.graph, roots, key);
-        let pool = || sampling.scratch.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut scratch = pool()
-            .pop()
-            .unwrap_or_else(|| MfgScratch::new(log.nodes()));
+        let pool = || {
+            sampling
+                .scratch
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+        };
+        let mut scratch = pool().pop().unwrap_or_else(|| MfgScratch::new(log.nodes()));
         let mfg = Mfg::build(
             &batch,
             &neighbors,
@@ -262,8 +265,7 @@ impl<W: BatchWork> Stages for PassStages<'_, W> {
         let features = &self.pass.sampling.features;
         let edge = upload::floats(edge, [mfg.events.len(), features.edge_width()], &plain);
         let node_width = features.node_width();
-        let node =
-            (node_width > 0).then(|| upload::floats(node, [mfg.rows(), node_width], &plain));
+        let node = (node_width > 0).then(|| upload::floats(node, [mfg.rows(), node_width], &plain));
         let device = self.work.input_device();
         let input = upload::model_input(mfg, &fetched, edge.clone(), node, device);
         Ok(Fetched {

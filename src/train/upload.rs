@@ -48,6 +48,7 @@ pub fn model_input(
             tensor.clone()
         }
     };
+    check_indices(mfg);
     let rows = mfg.rows();
     let slots: Vec<i32> = mfg.slots.as_flattened().to_vec();
     ModelInput {
@@ -64,4 +65,24 @@ pub fn model_input(
             uses: uses(&mfg.slot_uses, device),
         },
     }
+}
+
+/// Shaders run without bounds checks, so that every index is checked here, once a batch.
+///
+/// # Panics
+/// When an index points outside its table: a bug of whoever laid the batch out.
+fn check_indices(mfg: &Mfg) {
+    let (rows, events) = (mfg.rows() as i32, mfg.events.len() as i32);
+    let slots = (mfg.roots * mfg.fanout) as i32;
+    let within = |items: &[i32], bound: i32| items.iter().all(|&i| (0..bound).contains(&i));
+    assert!(within(&mfg.root_row, rows), "rows of roots");
+    assert!(
+        within(&mfg.root_uses.items, mfg.roots as i32),
+        "uses by roots"
+    );
+    assert!(within(&mfg.slot_uses.items, slots), "uses by slots");
+    let valid = |[row, event, _]: &[i32; 3]| {
+        *row == -1 || (0..rows).contains(row) && (0..events).contains(event)
+    };
+    assert!(mfg.slots.iter().all(valid), "slots");
 }

@@ -128,7 +128,10 @@ pub fn gru_gates_backward(
 }
 
 #[multiversion(targets("x86_64+avx512f+avx512dq+avx512vl", "x86_64+avx2"))]
-#[allow(clippy::too_many_arguments, reason = "one argument for each binding of the shader")]
+#[allow(
+    clippy::too_many_arguments,
+    reason = "one argument for each binding of the shader"
+)]
 fn backward_chunk(
     from_input: &[f32],
     from_hidden: &[f32],
@@ -139,8 +142,8 @@ fn backward_chunk(
     d_input: &mut [f32],
     d_hidden: &mut [f32],
 ) {
-    for row in 0..active.len() {
-        if active[row] == 0 {
+    for (row, &active) in active.iter().enumerate() {
+        if active == 0 {
             continue;
         }
         let h = super::row(hidden, row, width);
@@ -182,7 +185,10 @@ mod tests {
             assert!(relative < 3e-7, "exp({x}): {relative}");
             assert!((f64::from(tanh(x)) - wide.tanh()).abs() < 3e-7, "tanh({x})");
             let expected = 1.0 / (1.0 + (-wide).exp());
-            assert!((f64::from(sigmoid(x)) - expected).abs() < 2e-7, "sigmoid({x})");
+            assert!(
+                (f64::from(sigmoid(x)) - expected).abs() < 2e-7,
+                "sigmoid({x})"
+            );
         }
         assert_eq!(sigmoid(1e30), 1.0);
         assert!(sigmoid(-1e30) < 1e-30);

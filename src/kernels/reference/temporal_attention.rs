@@ -4,7 +4,7 @@ use multiversion::multiversion;
 use rayon::prelude::*;
 
 use super::counter_hash::Dropout;
-use super::vector::{add_scaled, add_two_scaled, dot};
+use super::vector::{LANES, add_scaled, add_two_scaled, dot};
 use super::{cosine, row};
 
 /// Slope of the leaky ReLU on negative scores.
@@ -54,85 +54,154 @@ pub struct AttentionInput<'a> {
     pub dropout: Dropout,
 }
 
-/// One root's slots with what they refer to.
-struct Root<'a> {
-    input: &'a AttentionInput<'a>,
-    roots: usize,
-    index: usize,
-}
+impl AttentionInput<'_> {
+    fn roots(&self) -> usize {
+        self.slot.len() / (self.shape.fanout * 3)
+    }
 
-impl<'a> Root<'a> {
+    /// Rows of a root's slot and the time since its event; `None` where it is empty.
     #[inline(always)]
-    fn slot(&self, k: usize) -> Option<(&'a [f32], &'a [f32], f32)> {
-        let shape = &self.input.shape;
-        let at = (self.index * shape.fanout + k) * 3;
-        let slot = &self.input.slot[at..at + 3];
+    fn slot(&self, root: usize, k: usize) -> Option<(&[f32], &[f32], f32)> {
+        let at = (root * self.shape.fanout + k) * 3;
+        let slot = &self.slot[at..at + 3];
         (slot[0] >= 0).then(|| {
             (
-                row(self.input.node, slot[0] as usize, shape.node),
-                row(self.input.edge, slot[1] as usize, shape.edge),
+                row(self.node, slot[0] as usize, self.shape.node),
+                row(self.edge, slot[1] as usize, self.shape.edge),
                 f32::from_bits(slot[2] as u32),
             )
         })
     }
 
-    /// This root's row of a `[heads, roots, width]` table.
     #[inline(always)]
-    fn of(&self, table: &'a [f32], head: usize) -> &'a [f32] {
-        row(table, head * self.roots + self.index, self.input.shape.width())
+    fn dropout_factor(&self, root: usize, k: usize, head: usize) -> f32 {
+        let element = (root * self.shape.fanout + k) * self.shape.heads + head;
+        self.dropout.factor(element as u32)
+    }
+}
+
+/// Scratch space of one task: the valid slots of one root, gathered.
+///
+/// Rows are padded with zeros to a multiple of the vector width, so that the inner loops
+/// have no remainders.
+struct Scratch {
+    stride: usize,
+    /// Slot numbers of the valid slots, and the time since each.
+    valid: Vec<(usize, f32)>,
+    /// `x` of each valid slot, `[fanout, stride]`.
+    x: Vec<f32>,
+    /// Sine beside the cosine in `x`, `[fanout, time]`.
+    sine: Vec<f32>,
+    /// One row of the query or of the gradient for each head, `[heads, stride]`.
+    vector: Vec<f32>,
+    /// A padded result row.
+    sum: Vec<f32>,
+    /// `[fanout]`, of one head.
+    weight: Vec<f32>,
+    d_weight: Vec<f32>,
+    d_encoding: Vec<f32>,
+}
+
+impl Scratch {
+    fn new(shape: &AttentionShape) -> Scratch {
+        let stride = shape.width().next_multiple_of(LANES);
+        Scratch {
+            stride,
+            valid: Vec::with_capacity(shape.fanout),
+            x: vec![0.0; shape.fanout * stride],
+            sine: vec![0.0; shape.fanout * shape.time],
+            vector: vec![0.0; shape.heads * stride],
+            sum: vec![0.0; stride],
+            weight: vec![0.0; shape.fanout],
+            d_weight: vec![0.0; shape.fanout],
+            d_encoding: vec![0.0; shape.time],
+        }
     }
 
-    /// `vector . x_k`, part by part.
+    /// Gathers the valid slots of a root.
     #[inline(always)]
-    fn dot(&self, vector: &[f32], node: &[f32], edge: &[f32], encoding: &[f32]) -> f32 {
-        let shape = &self.input.shape;
-        let (for_node, rest) = vector.split_at(shape.node);
-        let (for_edge, rest) = rest.split_at(shape.edge);
-        let (for_time, one) = rest.split_at(shape.time);
-        dot(for_node, node) + dot(for_edge, edge) + dot(for_time, encoding) + one[0]
+    fn gather(&mut self, input: &AttentionInput<'_>, root: usize) {
+        let shape = &input.shape;
+        let (omega, phi) = input.time.split_at(shape.time);
+        self.valid.clear();
+        for k in 0..shape.fanout {
+            let Some((node, edge, delta)) = input.slot(root, k) else {
+                continue;
+            };
+            let i = self.valid.len();
+            let x = &mut self.x[i * self.stride..(i + 1) * self.stride];
+            let (for_node, rest) = x.split_at_mut(shape.node);
+            let (for_edge, rest) = rest.split_at_mut(shape.edge);
+            let (for_time, rest) = rest.split_at_mut(shape.time);
+            for_node.copy_from_slice(node);
+            for_edge.copy_from_slice(edge);
+            let sine = &mut self.sine[i * shape.time..(i + 1) * shape.time];
+            cosine::encode_time(delta, omega, phi, for_time, sine);
+            rest[0] = 1.0;
+            self.valid.push((k, delta));
+        }
     }
 
-    /// `out += weight * x_k`, part by part.
+    /// Copies a root's row of each head of a `[heads, roots, width]` table.
     #[inline(always)]
-    fn add(&self, out: &mut [f32], weight: f32, node: &[f32], edge: &[f32], encoding: &[f32]) {
-        let shape = &self.input.shape;
-        let (for_node, rest) = out.split_at_mut(shape.node);
-        let (for_edge, rest) = rest.split_at_mut(shape.edge);
-        let (for_time, one) = rest.split_at_mut(shape.time);
-        add_scaled(for_node, weight, node);
-        add_scaled(for_edge, weight, edge);
-        add_scaled(for_time, weight, encoding);
-        one[0] += weight;
+    fn load(&mut self, input: &AttentionInput<'_>, table: &[f32], root: usize) {
+        let (width, roots) = (input.shape.width(), input.roots());
+        for (head, vector) in self.vector.chunks_exact_mut(self.stride).enumerate() {
+            vector[..width].copy_from_slice(row(table, head * roots + root, width));
+        }
     }
 
-    /// Softmax over the valid slots of one head; `score` is this root's `[fanout, heads]`.
+    /// `vector[head] . x` of the `i`-th valid slot.
     #[inline(always)]
-    fn softmax(&self, score: &[f32], head: usize, weight: &mut [f32]) {
-        let AttentionShape { heads, fanout, .. } = self.input.shape;
-        let valid = |k: usize| self.input.slot[(self.index * fanout + k) * 3] >= 0;
+    fn dot(&self, head: usize, i: usize) -> f32 {
+        let vector = &self.vector[head * self.stride..(head + 1) * self.stride];
+        dot(vector, &self.x[i * self.stride..(i + 1) * self.stride])
+    }
+
+    /// Softmax of one head's scores over the valid slots, into `weight`.
+    #[inline(always)]
+    fn softmax(&mut self, score: &[f32], heads: usize, head: usize) {
         let mut largest = f32::MIN;
-        for k in (0..fanout).filter(|&k| valid(k)) {
+        for &(k, _) in &self.valid {
             largest = largest.max(score[k * heads + head]);
         }
         let mut total = 0.0;
-        for k in 0..fanout {
-            let e = if valid(k) { (score[k * heads + head] - largest).exp() } else { 0.0 };
-            weight[k * heads + head] = e;
-            total += e;
+        for (weight, &(k, _)) in self.weight.iter_mut().zip(&self.valid) {
+            *weight = (score[k * heads + head] - largest).exp();
+            total += *weight;
         }
-        if total > 0.0 {
-            for k in 0..fanout {
-                weight[k * heads + head] /= total;
-            }
+        for weight in &mut self.weight[..self.valid.len()] {
+            *weight /= total;
         }
     }
 
+    /// `out = sum of coefficient[i] * x` over the valid slots.
     #[inline(always)]
-    fn dropout_factor(&self, k: usize, head: usize) -> f32 {
-        let AttentionShape { heads, fanout, .. } = self.input.shape;
-        let element = (self.index * fanout + k) * heads + head;
-        self.input.dropout.factor(element as u32)
+    fn weighted_sum(&mut self, coefficient: Coefficient, out: &mut [f32]) {
+        let coefficient = match coefficient {
+            Coefficient::Weight => &self.weight,
+            Coefficient::DWeight => &self.d_weight,
+        };
+        for (chunk, sum) in self.sum.as_chunks_mut::<LANES>().0.iter_mut().enumerate() {
+            *sum = [0.0; LANES];
+            for (i, coefficient) in coefficient[..self.valid.len()].iter().enumerate() {
+                let at = i * self.stride + chunk * LANES;
+                let x = &self.x[at..at + LANES];
+                for lane in 0..LANES {
+                    sum[lane] += coefficient * x[lane];
+                }
+            }
+        }
+        let width = out.len();
+        out.copy_from_slice(&self.sum[..width]);
     }
+}
+
+/// Which of the scratch space's coefficients a weighted sum takes.
+#[derive(Clone, Copy)]
+enum Coefficient {
+    Weight,
+    DWeight,
 }
 
 /// Splits a `[heads, roots, width]` table into chunks of roots: `[chunk][head]`.
@@ -147,31 +216,11 @@ fn head_chunks(table: &mut [f32], roots: usize, width: usize) -> Vec<Vec<&mut [f
     chunks
 }
 
-/// Scratch space of one task.
-struct Scratch {
-    cosine: Vec<f32>,
-    sine: Vec<f32>,
-    weight: Vec<f32>,
-    d_score: Vec<f32>,
-}
-
-impl Scratch {
-    fn new(shape: &AttentionShape) -> Scratch {
-        Scratch {
-            cosine: vec![0.0; shape.fanout * shape.time],
-            sine: vec![0.0; shape.fanout * shape.time],
-            weight: vec![0.0; shape.fanout * shape.heads],
-            d_score: vec![0.0; shape.fanout * shape.heads],
-        }
-    }
-}
-
 /// Weighted sums `[heads, roots, width]` and scores `[roots, fanout, heads]` (before the
 /// softmax, for the backward).
 pub fn temporal_attention(input: &AttentionInput<'_>) -> (Vec<f32>, Vec<f32>) {
     let AttentionShape { heads, fanout, .. } = input.shape;
-    let width = input.shape.width();
-    let roots = input.slot.len() / (fanout * 3);
+    let (width, roots) = (input.shape.width(), input.roots());
     let mut out = vec![0.0; heads * roots * width];
     let mut score = vec![0.0; roots * fanout * heads];
     head_chunks(&mut out, roots, width)
@@ -181,48 +230,37 @@ pub fn temporal_attention(input: &AttentionInput<'_>) -> (Vec<f32>, Vec<f32>) {
         .for_each_init(
             || Scratch::new(&input.shape),
             |scratch, (chunk, (mut out, score))| {
-                for (i, score) in score.chunks_exact_mut(fanout * heads).enumerate() {
-                    let index = chunk * CHUNK + i;
-                    forward_root(&Root { input, roots, index }, i, score, &mut out, scratch);
-                }
+                forward_chunk(input, chunk * CHUNK, score, &mut out, scratch);
             },
         );
     (out, score)
 }
 
 #[multiversion(targets("x86_64+avx512f+avx512dq+avx512vl", "x86_64+avx2"))]
-fn forward_root(
-    root: &Root<'_>,
-    i: usize,
+fn forward_chunk(
+    input: &AttentionInput<'_>,
+    first: usize,
     score: &mut [f32],
     out: &mut [&mut [f32]],
     scratch: &mut Scratch,
 ) {
-    let shape = &root.input.shape;
-    let (width, heads) = (shape.width(), shape.heads);
-    let (omega, phi) = root.input.time.split_at(shape.time);
-    for k in 0..shape.fanout {
-        let Some((node, edge, delta)) = root.slot(k) else {
-            continue;
-        };
-        let span = k * shape.time..(k + 1) * shape.time;
-        let sine = &mut scratch.sine[span.clone()];
-        cosine::encode_time(delta, omega, phi, &mut scratch.cosine[span.clone()], sine);
+    let AttentionShape { heads, fanout, .. } = input.shape;
+    let width = input.shape.width();
+    for (i, score) in score.chunks_exact_mut(fanout * heads).enumerate() {
+        let root = first + i;
+        scratch.gather(input, root);
+        scratch.load(input, input.query, root);
         for head in 0..heads {
-            let query = root.of(root.input.query, head);
-            let s = root.dot(query, node, edge, &scratch.cosine[span.clone()]);
-            score[k * heads + head] = if s > 0.0 { s } else { SLOPE * s };
-        }
-    }
-    for head in 0..heads {
-        root.softmax(score, head, &mut scratch.weight);
-        let out = &mut out[head][i * width..(i + 1) * width];
-        for k in 0..shape.fanout {
-            if let Some((node, edge, _)) = root.slot(k) {
-                let weight = scratch.weight[k * heads + head] * root.dropout_factor(k, head);
-                let encoding = &scratch.cosine[k * shape.time..(k + 1) * shape.time];
-                root.add(out, weight, node, edge, encoding);
+            for (slot, &(k, _)) in scratch.valid.iter().enumerate() {
+                let s = scratch.dot(head, slot);
+                score[k * heads + head] = if s > 0.0 { s } else { SLOPE * s };
             }
+            scratch.softmax(score, heads, head);
+            for (slot, &(k, _)) in scratch.valid.iter().enumerate() {
+                scratch.weight[slot] *= input.dropout_factor(root, k, head);
+            }
+            let out = &mut out[head][i * width..(i + 1) * width];
+            scratch.weighted_sum(Coefficient::Weight, out);
         }
     }
 }
@@ -249,9 +287,13 @@ pub fn temporal_attention_backward(
     offsets: &[i32],
     items: &[i32],
 ) -> AttentionGradients {
-    let AttentionShape { heads, fanout, time, .. } = input.shape;
-    let width = input.shape.width();
-    let roots = input.slot.len() / (fanout * 3);
+    let AttentionShape {
+        heads,
+        fanout,
+        time,
+        ..
+    } = input.shape;
+    let (width, roots) = (input.shape.width(), input.roots());
     let pairs = fanout * heads;
     let mut d_query = vec![0.0; heads * roots * width];
     // (weight, d_score) of each slot and head.
@@ -263,18 +305,16 @@ pub fn temporal_attention_backward(
         .map_init(
             || Scratch::new(&input.shape),
             |scratch, (chunk, (mut d_query, coefficient))| {
-                let mut d_time = vec![0.0; 2 * time];
-                for (i, coefficient) in coefficient.chunks_exact_mut(pairs * 2).enumerate() {
-                    let index = chunk * CHUNK + i;
-                    let root = Root { input, roots, index };
-                    let score = row(score, index, pairs);
-                    backward_root(&root, i, score, grad, &mut d_query, &mut d_time, scratch);
-                    for pair in 0..pairs {
-                        coefficient[2 * pair] = scratch.weight[pair];
-                        coefficient[2 * pair + 1] = scratch.d_score[pair];
-                    }
-                }
-                d_time
+                let first = chunk * CHUNK;
+                backward_chunk(
+                    input,
+                    first,
+                    score,
+                    grad,
+                    coefficient,
+                    &mut d_query,
+                    scratch,
+                )
             },
         )
         .collect();
@@ -289,79 +329,71 @@ pub fn temporal_attention_backward(
     }
 }
 
-/// Leaves this root's attention weights (after dropout) and score gradients in `scratch`.
+/// Writes coefficients and query gradients of a chunk of roots; returns its share of the
+/// gradients of omega and phi.
 #[multiversion(targets("x86_64+avx512f+avx512dq+avx512vl", "x86_64+avx2"))]
-fn backward_root(
-    root: &Root<'_>,
-    i: usize,
+fn backward_chunk(
+    input: &AttentionInput<'_>,
+    first: usize,
     score: &[f32],
     grad: &[f32],
+    coefficient: &mut [f32],
     d_query: &mut [&mut [f32]],
-    d_time: &mut [f32],
     scratch: &mut Scratch,
-) {
-    let shape = &root.input.shape;
-    let (width, heads) = (shape.width(), shape.heads);
-    let (omega, phi) = root.input.time.split_at(shape.time);
-    scratch.d_score.fill(0.0);
-    for k in 0..shape.fanout {
-        let Some((node, edge, delta)) = root.slot(k) else {
-            continue;
-        };
-        let span = k * shape.time..(k + 1) * shape.time;
-        let (cosine, sine) = (&mut scratch.cosine[span.clone()], &mut scratch.sine[span]);
-        cosine::encode_time(delta, omega, phi, cosine, sine);
+) -> Vec<f32> {
+    let AttentionShape {
+        heads,
+        fanout,
+        time,
+        ..
+    } = input.shape;
+    let (width, roots) = (input.shape.width(), input.roots());
+    let time_start = input.shape.node + input.shape.edge;
+    let pairs = fanout * heads;
+    let mut d_time = vec![0.0; 2 * time];
+    let (d_omega, d_phi) = d_time.split_at_mut(time);
+    for (i, coefficient) in coefficient.chunks_exact_mut(2 * pairs).enumerate() {
+        let root = first + i;
+        let score = row(score, root, pairs);
+        scratch.gather(input, root);
+        scratch.load(input, grad, root);
         for head in 0..heads {
-            let grad = root.of(grad, head);
-            let d_weight = root.dot(grad, node, edge, cosine);
-            scratch.d_score[k * heads + head] = d_weight * root.dropout_factor(k, head);
+            scratch.softmax(score, heads, head);
+            let mut mean = 0.0;
+            for slot in 0..scratch.valid.len() {
+                let (k, _) = scratch.valid[slot];
+                let d = scratch.dot(head, slot) * input.dropout_factor(root, k, head);
+                scratch.d_weight[slot] = d;
+                mean += scratch.weight[slot] * d;
+            }
+            for (slot, &(k, _)) in scratch.valid.iter().enumerate() {
+                let pair = k * heads + head;
+                let d = scratch.weight[slot] * (scratch.d_weight[slot] - mean);
+                scratch.d_weight[slot] = if score[pair] > 0.0 { d } else { SLOPE * d };
+                coefficient[2 * pair] = scratch.weight[slot] * input.dropout_factor(root, k, head);
+                coefficient[2 * pair + 1] = scratch.d_weight[slot];
+            }
+            let d_query = &mut d_query[head][i * width..(i + 1) * width];
+            scratch.weighted_sum(Coefficient::DWeight, d_query);
+        }
+        for (slot, &(k, delta)) in scratch.valid.iter().enumerate() {
+            scratch.d_encoding.fill(0.0);
+            for head in 0..heads {
+                let pair = 2 * (k * heads + head);
+                let at = (head * roots + root) * width + time_start;
+                let (grad, query) = (&grad[at..at + time], &input.query[at..at + time]);
+                let (weight, d_score) = (coefficient[pair], coefficient[pair + 1]);
+                add_two_scaled(&mut scratch.d_encoding, weight, grad, d_score, query);
+            }
+            let sine = &scratch.sine[slot * time..(slot + 1) * time];
+            for c in 0..time {
+                let d_argument = -sine[c] * scratch.d_encoding[c];
+                d_omega[c] += d_argument * delta;
+                d_phi[c] += d_argument;
+            }
         }
     }
-    for head in 0..heads {
-        root.softmax(score, head, &mut scratch.weight);
-        let mut mean = 0.0;
-        for k in 0..shape.fanout {
-            let pair = k * heads + head;
-            mean += scratch.weight[pair] * scratch.d_score[pair];
-        }
-        let d_query = &mut d_query[head][i * width..(i + 1) * width];
-        for k in 0..shape.fanout {
-            let pair = k * heads + head;
-            let Some((node, edge, _)) = root.slot(k) else {
-                scratch.weight[pair] = 0.0;
-                scratch.d_score[pair] = 0.0;
-                continue;
-            };
-            let d = scratch.weight[pair] * (scratch.d_score[pair] - mean);
-            let d = if score[pair] > 0.0 { d } else { SLOPE * d };
-            scratch.d_score[pair] = d;
-            scratch.weight[pair] *= root.dropout_factor(k, head);
-            let encoding = &scratch.cosine[k * shape.time..(k + 1) * shape.time];
-            root.add(d_query, d, node, edge, encoding);
-        }
-    }
-    let (d_omega, d_phi) = d_time.split_at_mut(shape.time);
-    let first = shape.node + shape.edge;
-    for k in 0..shape.fanout {
-        let Some((_, _, delta)) = root.slot(k) else {
-            continue;
-        };
-        // The gradient of the encoding replaces its cosine, which is used no more.
-        let span = k * shape.time..(k + 1) * shape.time;
-        let (d_encoding, sine) = (&mut scratch.cosine[span.clone()], &scratch.sine[span]);
-        d_encoding.fill(0.0);
-        for head in 0..heads {
-            let pair = k * heads + head;
-            let grad = &root.of(grad, head)[first..first + shape.time];
-            let query = &root.of(root.input.query, head)[first..first + shape.time];
-            add_two_scaled(d_encoding, scratch.weight[pair], grad, scratch.d_score[pair], query);
-        }
-        for c in 0..shape.time {
-            let d_argument = -sine[c] * d_encoding[c];
-            d_omega[c] += d_argument * delta;
-            d_phi[c] += d_argument;
-        }
-    }
+    d_time
 }
 
 /// Gradient of the node rows: for each row the sum over the slots that read it.
@@ -394,9 +426,14 @@ fn backward_row(
     items: &[i32],
     d_node: &mut [f32],
 ) {
-    let AttentionShape { heads, fanout, node, .. } = input.shape;
+    let AttentionShape {
+        heads,
+        fanout,
+        node,
+        ..
+    } = input.shape;
     let width = input.shape.width();
-    let roots = input.slot.len() / (fanout * 3);
+    let roots = input.roots();
     for &flat in items {
         let flat = flat as usize;
         let root = flat / fanout;

@@ -8,7 +8,7 @@ use super::cosine;
 /// Rows that one partial sum of the backward covers.
 pub const CHUNK: usize = 64;
 
-/// cos(delta[i] * omega + phi), `[n, width]`; `time` is omega followed by phi.
+/// `cos(delta[i] * omega + phi)`, `[n, width]`; `time` is omega followed by phi.
 pub fn time_encoding(time: &[f32], delta: &[f32], width: usize) -> Vec<f32> {
     let mut out = vec![0.0; delta.len() * width];
     out.par_chunks_mut(CHUNK * width)

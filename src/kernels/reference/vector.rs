@@ -3,7 +3,8 @@
 //! Inlined into functions that [`multiversion`] compiles for several vector widths. The
 //! dot product keeps 16 partial sums whatever the width, so its bits do not depend on it.
 
-const LANES: usize = 16;
+/// Partial sums of a dot product: the numbers of the widest vector.
+pub const LANES: usize = 16;
 
 /// Sum of `a[i] * b[i]`.
 #[inline(always)]

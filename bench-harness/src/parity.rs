@@ -1,0 +1,405 @@
+//! `parity`: replays a training run of TGL and compares every number.
+//!
+//! Roots and sampled past events are taken from the recording; memory, updater, attention,
+//! loss, gradients, Adam, winners and mails are ours. Nothing is reset between batches, so
+//! an error of an early batch shows in all later ones.
+//!
+//! Errors are relative to the largest magnitude of the recorded tensor (of one batch or one
+//! parameter): |ours − theirs| / max |theirs|. A tensor whose magnitudes are below
+//! [`SMALLEST_SCALE`] is compared relative to that. A number that is not finite is an
+//! infinite error.
+
+use std::fmt;
+
+use anyhow::{Context, Result, anyhow, ensure};
+use burn::tensor::{Device, Tensor};
+use mspipe::batch::{EventBatch, Mfg, MfgScratch, TimeDelta, Winners};
+use mspipe::device::{self, DeviceChoice};
+use mspipe::graph::NodeId;
+use mspipe::memory::clock::NodeClock;
+use mspipe::memory::device::DeviceMemory;
+use mspipe::memory::{MemoryCommit, MemoryStore};
+use mspipe::model::ModelConfig;
+use mspipe::model::init::Initializer;
+use mspipe::model::tgl_weights::{export, export_gradients, load};
+use mspipe::model::tgn::Tgn;
+use mspipe::train::trainer::Trainer;
+use mspipe::train::upload::{floats, model_input};
+use serde::Serialize;
+
+use crate::recording::{Named, RecordedBatch, Recording, Settings};
+
+/// Tensors that are nowhere larger than this are compared on this scale: f32 rounding of
+/// intermediate numbers around 1 is 6e-8, so smaller tensors hold no digits to compare.
+pub const SMALLEST_SCALE: f32 = 1e-6;
+
+/// Something that is compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Quantity {
+    /// Scores of the events.
+    PositiveLogits,
+    /// Scores of their negatives.
+    NegativeLogits,
+    /// Loss of a batch.
+    Loss,
+    /// Gradients of all parameters, before each step.
+    Gradients,
+    /// Memory rows after each batch.
+    Memory,
+    /// Times of last update after each batch.
+    LastUpdate,
+    /// Mails after each batch.
+    Mailbox,
+    /// Parameters after the last step.
+    Parameters,
+    /// How far the steps moved each parameter: after the last one minus before the first.
+    ParameterChanges,
+}
+
+impl Quantity {
+    const ALL: [Quantity; 9] = [
+        Quantity::PositiveLogits,
+        Quantity::NegativeLogits,
+        Quantity::Loss,
+        Quantity::Gradients,
+        Quantity::Memory,
+        Quantity::LastUpdate,
+        Quantity::Mailbox,
+        Quantity::Parameters,
+        Quantity::ParameterChanges,
+    ];
+
+    /// Largest relative error that passes.
+    pub fn tolerance(self) -> f64 {
+        match self {
+            Quantity::PositiveLogits | Quantity::NegativeLogits | Quantity::Loss => 1e-4,
+            Quantity::LastUpdate => 0.0,
+            _ => 1e-3,
+        }
+    }
+}
+
+impl fmt::Display for Quantity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Quantity::PositiveLogits => "logits of events",
+            Quantity::NegativeLogits => "logits of negatives",
+            Quantity::Loss => "loss",
+            Quantity::Gradients => "gradients",
+            Quantity::Memory => "memory",
+            Quantity::LastUpdate => "last update",
+            Quantity::Mailbox => "mailbox",
+            Quantity::Parameters => "parameters at the end",
+            Quantity::ParameterChanges => "changes of parameters",
+        })
+    }
+}
+
+/// Largest errors of a quantity over all batches and parameters.
+#[derive(Debug, Clone, Serialize)]
+pub struct Comparison {
+    /// What was compared.
+    pub quantity: Quantity,
+    /// Batch or parameter with the largest relative error.
+    pub worst: String,
+    /// Largest |ours − theirs|.
+    pub absolute: f64,
+    /// Largest relative error.
+    pub relative: f64,
+    /// Largest relative error that passes.
+    pub tolerance: f64,
+    /// Numbers compared.
+    pub numbers: usize,
+    /// Whether the relative error is within the tolerance, and numbers were compared at all.
+    pub passed: bool,
+}
+
+/// What a replay found.
+#[derive(Debug, Clone, Serialize)]
+pub struct Report {
+    /// Model of the recording.
+    pub model: String,
+    /// Batches replayed.
+    pub batches: usize,
+    /// Device that replayed them.
+    pub device: String,
+    /// One entry a quantity.
+    pub comparisons: Vec<Comparison>,
+    /// Whether all of them passed.
+    pub passed: bool,
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(
+            f,
+            "{} batches of {} on {}",
+            self.batches, self.model, self.device
+        )?;
+        writeln!(
+            f,
+            "{:<22} {:>9} {:>10} {:>10} {:>10}  {:<4}  worst at",
+            "quantity", "numbers", "absolute", "relative", "tolerance", ""
+        )?;
+        for row in &self.comparisons {
+            let verdict = if row.passed { "pass" } else { "FAIL" };
+            writeln!(
+                f,
+                "{:<22} {:>9} {:>10.1e} {:>10.1e} {:>10.0e}  {verdict}  {}",
+                row.quantity, row.numbers, row.absolute, row.relative, row.tolerance, row.worst
+            )?;
+        }
+        write!(
+            f,
+            "relative: |ours - theirs| / max |theirs| of the same tensor (at least {SMALLEST_SCALE:.0e})"
+        )
+    }
+}
+
+/// Replays `recording` on the device that `choice` asks for.
+///
+/// # Errors
+/// When there is no such device, it fails, or the recorded weights are not of this model.
+/// Numbers that differ are no error; they are in the report.
+pub fn replay(recording: &Recording, choice: DeviceChoice) -> Result<Report> {
+    device::on_device_thread(|| {
+        let opened = device::open(choice)?;
+        let mut tally = Tally::default();
+        Replay::start(recording, &opened.device)
+            .and_then(|mut replay| replay.run(&mut tally))
+            .with_context(|| format!("{}", recording.file.display()))?;
+        let comparisons = tally.0;
+        Ok(Report {
+            model: recording.settings.model.clone(),
+            batches: recording.batches.len(),
+            device: opened.adapter,
+            passed: comparisons.iter().all(|row| row.passed),
+            comparisons,
+        })
+    })?
+}
+
+/// Largest errors so far.
+struct Tally(Vec<Comparison>);
+
+impl Default for Tally {
+    fn default() -> Tally {
+        let row = |quantity: Quantity| Comparison {
+            quantity,
+            worst: "nothing was compared".to_owned(),
+            absolute: 0.0,
+            relative: 0.0,
+            tolerance: quantity.tolerance(),
+            numbers: 0,
+            passed: false,
+        };
+        Tally(Quantity::ALL.map(row).to_vec())
+    }
+}
+
+impl Tally {
+    /// Compares one tensor of a batch or one parameter, called `place`.
+    fn add(&mut self, quantity: Quantity, place: &str, ours: &[f32], theirs: &[f32]) -> Result<()> {
+        ensure!(
+            ours.len() == theirs.len(),
+            "{quantity}, {place}: {} numbers, {} were recorded",
+            ours.len(),
+            theirs.len()
+        );
+        let largest = theirs
+            .iter()
+            .fold(SMALLEST_SCALE, |max, x| max.max(x.abs()));
+        let difference = ours.iter().zip(theirs).map(|(&ours, &theirs)| {
+            let difference = (f64::from(ours) - f64::from(theirs)).abs();
+            if difference.is_finite() {
+                difference
+            } else {
+                f64::INFINITY
+            }
+        });
+        let absolute = difference.fold(0.0, f64::max);
+        let relative = absolute / f64::from(largest);
+        let Some(row) = self.0.iter_mut().find(|row| row.quantity == quantity) else {
+            return Ok(());
+        };
+        if row.numbers == 0 || relative > row.relative {
+            row.relative = relative;
+            row.worst = place.to_owned();
+        }
+        row.numbers += ours.len();
+        row.absolute = row.absolute.max(absolute);
+        row.passed = row.numbers > 0 && row.relative <= row.tolerance;
+        Ok(())
+    }
+
+    /// Compares parameters or gradients by name.
+    fn add_named(
+        &mut self,
+        quantity: Quantity,
+        at: &str,
+        ours: &Named,
+        theirs: &Named,
+    ) -> Result<()> {
+        let names = |named: &Named| named.keys().cloned().collect::<Vec<_>>();
+        ensure!(
+            names(ours) == names(theirs),
+            "{quantity}{at}: names are {:?}, recorded are {:?}",
+            names(ours),
+            names(theirs)
+        );
+        for ((name, ours), theirs) in ours.iter().zip(theirs.values()) {
+            let place = format!("{name}{at}");
+            ensure!(
+                ours.shape == theirs.shape,
+                "{quantity}, {place}: shape {:?}, recorded is {:?}",
+                ours.shape,
+                theirs.shape
+            );
+            self.add(quantity, &place, &ours.values, &theirs.values)?;
+        }
+        Ok(())
+    }
+}
+
+/// A model that repeats what TGL did.
+struct Replay<'a> {
+    recording: &'a Recording,
+    device: &'a Device,
+    trainer: Trainer<Tgn>,
+    memory: DeviceMemory,
+    scratch: MfgScratch,
+}
+
+impl<'a> Replay<'a> {
+    fn start(recording: &'a Recording, device: &'a Device) -> Result<Replay<'a>> {
+        let settings = &recording.settings;
+        let &Settings { nodes, width, .. } = settings;
+        let config = ModelConfig {
+            width,
+            time_width: settings.time_width,
+            edge_width: settings.edge_width,
+            node_width: settings.node_width,
+            heads: settings.heads,
+            dropout: 0.0,
+            attention_dropout: 0.0,
+        };
+        let training = device.clone().autodiff();
+        let model = Tgn::with_predictor(&config, &mut Initializer::new(0, &training));
+        let model = load(model, &recording.initial).context("tensors 'init.*'")?;
+        let clock = NodeClock::new(nodes, TimeDelta::Query, 1, 0);
+        Ok(Replay {
+            recording,
+            device,
+            trainer: Trainer::new(model, settings.learning_rate),
+            memory: DeviceMemory::new(nodes, width, config.mail_width(), clock, device),
+            scratch: MfgScratch::new(nodes),
+        })
+    }
+
+    fn run(&mut self, tally: &mut Tally) -> Result<()> {
+        for (i, batch) in self.recording.batches.iter().enumerate() {
+            self.batch(i, batch, tally)
+                .with_context(|| format!("batch {i}"))?;
+        }
+        let (initial, last) = (&self.recording.initial, &self.recording.last);
+        let ours = export(self.trainer.model())?;
+        tally.add_named(Quantity::Parameters, "", &ours, last)?;
+        let moved = |mut named: Named| {
+            for (tensor, start) in named.values_mut().zip(initial.values()) {
+                for (value, start) in tensor.values.iter_mut().zip(&start.values) {
+                    *value -= start;
+                }
+            }
+            named
+        };
+        tally.add_named(
+            Quantity::ParameterChanges,
+            "",
+            &moved(ours),
+            &moved(last.clone()),
+        )
+    }
+
+    fn batch(&mut self, i: usize, recorded: &RecordedBatch, tally: &mut Tally) -> Result<()> {
+        let settings = &self.recording.settings;
+        let place = format!("batch {i}");
+        let events = i * settings.batch..(i + 1) * settings.batch;
+        let part = |k: usize| recorded.roots[k * events.len()..(k + 1) * events.len()].to_vec();
+        let batch = EventBatch {
+            src: part(0),
+            dst: part(1),
+            neg: part(2),
+            time: recorded.time.clone(),
+            events,
+        };
+        let neighbors = &recorded.neighbors;
+        let mfg = Mfg::build(&batch, neighbors, TimeDelta::Query, 1, &mut self.scratch);
+        let fetched = self.memory.fetch(&mfg.node, &mfg.query_time);
+        let event_rows = mfg.events.iter().map(|event| event.index());
+        let edge = self.features(&self.recording.edge, event_rows, settings.edge_width);
+        let node_features = (settings.node_width > 0).then(|| {
+            let rows = mfg.node.iter().map(|node| node.index());
+            self.features(&self.recording.node, rows, settings.node_width)
+        });
+        let training = self.device.clone().autodiff();
+        let input = model_input(&mfg, &fetched, edge.clone(), node_features, &training);
+
+        let (output, gradients) = self.trainer.backward(&input, None);
+        let ours = export_gradients(self.trainer.model(), &gradients)?;
+        let at = format!(" in {place}");
+        tally.add_named(Quantity::Gradients, &at, &ours, &recorded.gradients)?;
+        let mut compare =
+            |quantity, ours: Vec<f32>, theirs: &[f32]| tally.add(quantity, &place, &ours, theirs);
+        compare(
+            Quantity::PositiveLogits,
+            values(output.logits.positive)?,
+            &recorded.positive,
+        )?;
+        compare(
+            Quantity::NegativeLogits,
+            values(output.logits.negative)?,
+            &recorded.negative,
+        )?;
+        compare(Quantity::Loss, values(output.loss)?, &recorded.loss)?;
+
+        self.trainer.step(gradients);
+        self.memory.commit(MemoryCommit {
+            memory: output.memory,
+            edge,
+            winners: &Winners::of(&batch, &mfg),
+            times: &fetched.times,
+        });
+        let (memory, mailbox) = self.memory.tables();
+        compare(Quantity::Memory, values(memory)?, &recorded.memory)?;
+        compare(Quantity::Mailbox, values(mailbox)?, &recorded.mailbox)?;
+        // Asked at time 0, each row's time difference is minus its last update: whole numbers
+        // up to 2^24, which f32 holds exactly.
+        let nodes: Vec<NodeId> = (0..settings.nodes as u32).map(NodeId).collect();
+        let times = self.memory.fetch(&nodes, &vec![0; nodes.len()]).times;
+        let ours = times.delta_t.iter().map(|delta| 0.0 - delta).collect();
+        let theirs: Vec<f32> = recorded.last_update.iter().map(|&t| t as f32).collect();
+        compare(Quantity::LastUpdate, ours, &theirs)
+    }
+
+    /// The rows `rows` of a feature table as a tensor, `[rows, width]`.
+    fn features(
+        &self,
+        table: &[f32],
+        rows: impl ExactSizeIterator<Item = usize>,
+        width: usize,
+    ) -> Tensor<2> {
+        let shape = [rows.len(), width];
+        let values = rows.flat_map(|row| &table[row * width..(row + 1) * width]);
+        floats(values.copied().collect(), shape, self.device)
+    }
+}
+
+/// The numbers of a tensor, read from its device.
+fn values<const D: usize>(tensor: Tensor<D>) -> Result<Vec<f32>> {
+    let data = tensor
+        .try_into_data()
+        .map_err(|error| anyhow!("the device failed: {error:?}"))?;
+    data.try_into_vec()
+        .map_err(|error| anyhow!("the device returned other numbers: {error:?}"))
+}

@@ -1,0 +1,231 @@
+//! `speed`: training events per second, divided by what the machine's matrix product reaches.
+//!
+//! The ratio is what compares machines: both numbers are measured in the same run, the
+//! product before and after training. The first epoch is not counted (it warms caches and
+//! compiles shaders); of the others the median is reported. Events per second count batch
+//! preparation to weight update, no evaluation. The sampler is timed alone, on one thread.
+
+use std::fmt;
+use std::sync::atomic::AtomicBool;
+use std::time::Instant;
+
+use anyhow::{Context, Result};
+use bytemuck::cast_slice;
+use mspipe::config::RunConfig;
+use mspipe::device;
+use mspipe::graph::{Directions, NodeId, Tcsr};
+use mspipe::run_folder::{RunFolder, Summary};
+use mspipe::sampling::{NeighborSampler, Recent, Roots, SampleKey};
+use mspipe::session::Session;
+use mspipe::train::epochs::{EpochRecord, Observer};
+use mspipe_datasets::{EventLog, OpenOptions};
+use serde::Serialize;
+
+use crate::matmul::MatmulReport;
+
+/// A measurement.
+#[derive(Debug, Serialize)]
+pub struct SpeedReport {
+    /// Device that trained.
+    pub device: String,
+    /// Stream, and whether it was generated.
+    pub data: String,
+    /// Whether the stream was generated.
+    pub synthetic: bool,
+    /// Width of the edge features.
+    pub edge_width: usize,
+    /// Events of a batch.
+    pub batch_size: usize,
+    /// Worker threads.
+    pub threads: usize,
+    /// Training events per second of each counted epoch.
+    pub events_per_s: Vec<f64>,
+    /// GFLOP/s of the 19800 x 472 x 300 product, before and after training.
+    pub matmul_gflops: [f64; 2],
+    /// Median events per second / mean GFLOP/s.
+    pub ratio: f64,
+    /// Share of each stage in the training time, in percent.
+    pub stage_percent: Vec<(String, f64)>,
+    /// Roots per second of the recent sampler (the run's fanout) on one thread.
+    pub sampler_roots_per_s: f64,
+}
+
+/// Trains as `config` says, at least two epochs, and measures.
+///
+/// # Errors
+/// When the training fails.
+pub fn measure(mut config: RunConfig) -> Result<SpeedReport> {
+    config.epochs = config.epochs.max(2);
+    let out = std::env::temp_dir().join(format!("mspipe-speed-{}", std::process::id()));
+    config.out = Some(out.clone());
+    if let Some(threads) = config.threads {
+        rayon::ThreadPoolBuilder::new()
+            .num_threads(threads)
+            .build_global()?;
+    }
+    let session = Session::open(config)?;
+    let config = session.config().clone();
+    let measured = device::on_device_thread(|| -> Result<([f64; 2], Summary)> {
+        let opened = device::open(config.device)?;
+        let before = MatmulReport::measure(&opened.device, &opened.adapter)?.gflops;
+        let folder = RunFolder::create(&config, &session.data.name)?;
+        let stop = AtomicBool::new(false);
+        let summary = session.train(&opened, &folder, &mut Silent, &stop)?;
+        let after = MatmulReport::measure(&opened.device, &opened.adapter)?.gflops;
+        Ok(([before, after], summary))
+    })?;
+    let removed = std::fs::remove_dir_all(&out);
+    let (matmul_gflops, summary) = measured?;
+    removed.with_context(|| format!("{}: can't be removed", out.display()))?;
+
+    let events_per_s: Vec<f64> = summary.epochs[1..].iter().map(|e| e.events_per_s).collect();
+    let mean_gflops = (matmul_gflops[0] + matmul_gflops[1]) / 2.0;
+    let seconds: Vec<(String, f64)> = summary
+        .stage_seconds
+        .iter()
+        .map(|(stage, seconds)| (stage.clone(), seconds.as_f64().unwrap_or(0.0)))
+        .collect();
+    let total: f64 = seconds.iter().map(|(_, seconds)| seconds).sum();
+    Ok(SpeedReport {
+        device: summary.device.adapter,
+        data: summary.data.name,
+        synthetic: summary.data.synthetic,
+        edge_width: summary.data.edge_width,
+        batch_size: summary.batch_size,
+        threads: rayon::current_num_threads(),
+        ratio: median(&events_per_s) / mean_gflops,
+        events_per_s,
+        matmul_gflops,
+        stage_percent: seconds
+            .into_iter()
+            .map(|(stage, seconds)| (stage, 100.0 * seconds / total))
+            .collect(),
+        sampler_roots_per_s: sampler_speed(&config)?,
+    })
+}
+
+/// Roots per second of the recent sampler on one thread, over the stream's own batches.
+fn sampler_speed(config: &RunConfig) -> Result<f64> {
+    let log = EventLog::open(&config.data, &OpenOptions::default())?;
+    let (src, dst): (&[NodeId], &[NodeId]) = (cast_slice(log.src()), cast_slice(log.dst()));
+    let graph = Tcsr::build(log.nodes(), src, dst, log.time(), Directions::Both)?;
+    let sampler = Recent {
+        fanout: config.fanout,
+    };
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build()?;
+    let pass = || {
+        let mut roots = 0;
+        for start in (0..log.events()).step_by(config.batch_size) {
+            let events = start..(start + config.batch_size).min(log.events());
+            let node = [
+                &src[events.clone()],
+                &dst[events.clone()],
+                &dst[events.clone()],
+            ]
+            .concat();
+            let time = log.time()[events.clone()].repeat(3);
+            let key = SampleKey {
+                seed: 0,
+                epoch: 0,
+                event: start as u64,
+            };
+            let sampled = sampler.sample(
+                &graph,
+                Roots {
+                    node: &node,
+                    time: &time,
+                    hidden_from: None,
+                },
+                key,
+            );
+            roots += sampled.len.len();
+        }
+        roots
+    };
+    pool.install(|| {
+        pass();
+        let begin = Instant::now();
+        let roots = pass() + pass() + pass();
+        Ok(roots as f64 / begin.elapsed().as_secs_f64())
+    })
+}
+
+fn median(values: &[f64]) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let middle = sorted.len() / 2;
+    if sorted.len().is_multiple_of(2) {
+        (sorted[middle - 1] + sorted[middle]) / 2.0
+    } else {
+        sorted[middle]
+    }
+}
+
+impl fmt::Display for SpeedReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let synthetic = if self.synthetic {
+            " (SYNTHETIC stream)"
+        } else {
+            ""
+        };
+        writeln!(
+            f,
+            "{}{synthetic}, edge features {} wide, batch {}, {} threads, {}",
+            self.data, self.edge_width, self.batch_size, self.threads, self.device
+        )?;
+        let epochs: Vec<String> = self
+            .events_per_s
+            .iter()
+            .map(|v| format!("{v:.0}"))
+            .collect();
+        writeln!(
+            f,
+            "training events/s by epoch (first left out)  {}",
+            epochs.join("  ")
+        )?;
+        writeln!(
+            f,
+            "G: 19800 x 472 x 300 product, GFLOP/s        {:.1} before, {:.1} after",
+            self.matmul_gflops[0], self.matmul_gflops[1]
+        )?;
+        writeln!(
+            f,
+            "events/s / G                                 {:.1}",
+            self.ratio
+        )?;
+        for (stage, percent) in &self.stage_percent {
+            writeln!(f, "  {stage:<15} {percent:5.1} %")?;
+        }
+        write!(
+            f,
+            "sampler, one thread                          {:.1} million roots/s",
+            self.sampler_roots_per_s / 1e6
+        )
+    }
+}
+
+/// Tells nobody.
+struct Silent;
+
+impl Observer for Silent {
+    fn epoch_begins(&mut self, _: usize, _: usize) {}
+    fn iteration(&mut self, _: usize, _: usize) {}
+    fn losses(&mut self, _: usize, _: usize, _: &[f32]) -> std::io::Result<()> {
+        Ok(())
+    }
+    fn evaluation_begins(&mut self, _: &str) {}
+    fn epoch_done(&mut self, _: usize, _: &EpochRecord) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_median_is_the_middle_or_the_mean_of_the_two_middle_ones() {
+        assert_eq!(median(&[3.0, 1.0, 2.0]), 2.0);
+        assert_eq!(median(&[4.0, 1.0, 2.0, 3.0]), 2.5);
+    }
+}

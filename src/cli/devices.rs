@@ -1,0 +1,204 @@
+//! `mspipe devices`: the adapters of this machine and what `--device` takes.
+//!
+//! Probes only; nothing is opened but the CPU device, which has nothing to open.
+
+use std::fmt::Write as _;
+use std::io::{self, Write as _};
+
+use anyhow::Context;
+use clap::Args;
+use mspipe::device::{self, AdapterReport, DeviceChoice};
+use serde::Serialize;
+
+/// Arguments of `mspipe devices`.
+#[derive(Debug, Args)]
+pub(crate) struct DevicesArgs {
+    /// Print JSON; sizes are in bytes
+    #[arg(long)]
+    json: bool,
+}
+
+/// What `--json` prints.
+#[derive(Debug, Serialize)]
+struct DeviceList {
+    /// Value of `--device` that `auto` stands for here.
+    auto: String,
+    adapters: Vec<AdapterReport>,
+    /// What the CPU device runs on.
+    cpu: String,
+}
+
+/// Lists the devices.
+pub(crate) fn run(args: DevicesArgs) -> anyhow::Result<()> {
+    let adapters = device::adapters();
+    let list = DeviceList {
+        auto: adapters
+            .iter()
+            .find(|adapter| adapter.auto)
+            .map_or("cpu", |adapter| &adapter.device)
+            .to_owned(),
+        adapters,
+        cpu: device::open(DeviceChoice::Cpu)?.adapter,
+    };
+    let text = if args.json {
+        serde_json::to_string_pretty(&list)? + "\n"
+    } else {
+        table(&list)
+    };
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        // A reader that has seen enough (`| head`) is no error.
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(error).context("cannot write to stdout")
+        }
+        _ => Ok(()),
+    }
+}
+
+const NO_ADAPTER: &str = "\
+No adapter is reachable through Vulkan, Metal or DX12: training runs on the CPU.
+If this machine has a GPU, install its driver (Debian and Ubuntu: mesa-vulkan-drivers for AMD
+and Intel, NVIDIA's own for NVIDIA) and, in a container, pass the GPU through.
+";
+
+const ONLY_SOFTWARE: &str = "\
+No real GPU, only software adapters: these are for tests, and slower than the CPU device.
+";
+
+fn table(list: &DeviceList) -> String {
+    let mut rows = vec![
+        [
+            "device", "auto", "adapter", "api", "binding", "buffer", "driver",
+        ]
+        .map(str::to_owned),
+    ];
+    rows.extend(list.adapters.iter().map(|adapter| {
+        [
+            adapter.device.clone(),
+            mark(adapter.auto),
+            adapter.name.clone(),
+            adapter.api.clone(),
+            mebibytes(adapter.binding_bytes),
+            mebibytes(adapter.buffer_bytes),
+            adapter.driver.clone(),
+        ]
+    }));
+    let [none, host] = ["-", "RAM"].map(str::to_owned);
+    rows.push([
+        "cpu".to_owned(),
+        mark(list.auto == "cpu"),
+        list.cpu.clone(),
+        none.clone(),
+        host.clone(),
+        host,
+        none,
+    ]);
+
+    let mut text = String::new();
+    for row in &rows {
+        let mut line = String::new();
+        for (column, cell) in row.iter().enumerate() {
+            let width = rows.iter().map(|row| row[column].chars().count()).max();
+            let width = width.unwrap_or(0);
+            // Sizes stand right, so that their digits line up.
+            if matches!(column, 4 | 5) {
+                let _ = write!(line, "{cell:>width$}  ");
+            } else {
+                let _ = write!(line, "{cell:<width$}  ");
+            }
+        }
+        text += line.trim_end();
+        text.push('\n');
+    }
+
+    text.push('\n');
+    for adapter in &list.adapters {
+        if let Some(reason) = &adapter.unfit {
+            let (device, name) = (&adapter.device, &adapter.name);
+            let _ = writeln!(text, "{device} ({name}) can't run mspipe: {reason}.");
+        }
+    }
+    if list.adapters.is_empty() {
+        text += NO_ADAPTER;
+    } else if !list.adapters.iter().any(|adapter| adapter.real) {
+        text += ONLY_SOFTWARE;
+    }
+    let _ = writeln!(
+        text,
+        "--device auto takes {}. binding: largest buffer that a shader binds.",
+        list.auto
+    );
+    text
+}
+
+fn mark(auto: bool) -> String {
+    if auto { "*" } else { "" }.to_owned()
+}
+
+fn mebibytes(bytes: u64) -> String {
+    format!("{} MiB", bytes >> 20)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn adapter(device: &str, unfit: Option<&str>, auto: bool) -> AdapterReport {
+        AdapterReport {
+            device: device.to_owned(),
+            name: format!("Adapter {device}"),
+            api: "vulkan".to_owned(),
+            driver: "driver 1.2".to_owned(),
+            real: device != "software",
+            binding_bytes: 128 << 20,
+            buffer_bytes: 2048 << 20,
+            storage_buffers: 32,
+            workgroup_bytes: 32 << 10,
+            unfit: unfit.map(str::to_owned),
+            auto,
+        }
+    }
+
+    fn list(adapters: Vec<AdapterReport>, auto: &str) -> DeviceList {
+        DeviceList {
+            auto: auto.to_owned(),
+            adapters,
+            cpu: "burn flex on x86_64, 2 threads".to_owned(),
+        }
+    }
+
+    #[test]
+    fn the_table_lines_up_and_says_what_auto_takes() {
+        let adapters = vec![
+            adapter(
+                "gpu:0",
+                Some("it offers 8 storage buffers a shader, 9 are needed"),
+                false,
+            ),
+            adapter("gpu:1", None, true),
+            adapter("software", None, false),
+        ];
+        assert_eq!(
+            table(&list(adapters, "gpu:1")),
+            "\
+device    auto  adapter                         api     binding    buffer  driver
+gpu:0           Adapter gpu:0                   vulkan  128 MiB  2048 MiB  driver 1.2
+gpu:1     *     Adapter gpu:1                   vulkan  128 MiB  2048 MiB  driver 1.2
+software        Adapter software                vulkan  128 MiB  2048 MiB  driver 1.2
+cpu             burn flex on x86_64, 2 threads  -           RAM       RAM  -
+
+gpu:0 (Adapter gpu:0) can't run mspipe: it offers 8 storage buffers a shader, 9 are needed.
+--device auto takes gpu:1. binding: largest buffer that a shader binds.
+"
+        );
+    }
+
+    #[test]
+    fn without_a_gpu_it_says_what_that_means() {
+        let text = table(&list(Vec::new(), "cpu"));
+        assert!(text.contains(NO_ADAPTER), "{text}");
+        assert!(text.contains("--device auto takes cpu."), "{text}");
+        let text = table(&list(vec![adapter("software", None, false)], "cpu"));
+        assert!(text.contains(ONLY_SOFTWARE), "{text}");
+    }
+}

@@ -1,0 +1,186 @@
+//! Strided and sliced tensors give bit for bit what contiguous ones give.
+//!
+//! Kernels and twins know shapes only, so every operation must first bring its inputs into
+//! that form: a slice of a CPU tensor shares its parent's storage, a transposed tensor
+//! keeps its original's. Both test binaries run this file, each on its own device.
+
+use burn::tensor::{Device, Gradients, Int, Tensor};
+use mspipe::kernels::dropout::Dropout;
+use mspipe::kernels::gather_rows::{Uses, gather_rows};
+use mspipe::kernels::gru_gates::gru_gates;
+use mspipe::kernels::memory_gather::memory_gather;
+use mspipe::kernels::memory_update::memory_update;
+use mspipe::kernels::temporal_attention::{AttentionSlots, temporal_attention};
+use mspipe::kernels::time_encoding::time_encoding;
+
+use crate::on_device;
+use crate::operations::{draws, floats, ints, numbers};
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Layout {
+    Contiguous,
+    /// Columns lie together.
+    Transposed,
+    /// Rows of a larger tensor.
+    Sliced,
+}
+
+impl Layout {
+    /// The same random `[rows, width]` in this layout.
+    fn table(self, seed: u32, [rows, width]: [usize; 2], device: &Device) -> Tensor<2> {
+        let values = draws(seed, rows * width);
+        match self {
+            Layout::Contiguous => floats(&values, [rows, width], device),
+            Layout::Transposed => {
+                let columns = (0..width * rows).map(|i| values[i % rows * width + i / rows]);
+                let columns: Vec<f32> = columns.collect();
+                floats(&columns, [width, rows], device).transpose()
+            }
+            Layout::Sliced => {
+                let around = vec![f32::NAN; width];
+                let values = [around.as_slice(), &values, &around].concat();
+                floats(&values, [rows + 2, width], device).narrow(0, 1, rows)
+            }
+        }
+    }
+
+    /// The same whole numbers in this layout.
+    fn list(self, values: &[i32], device: &Device) -> Tensor<1, Int> {
+        let n = values.len();
+        match self {
+            Layout::Contiguous => ints(values, [n], device),
+            Layout::Transposed => {
+                let doubled: Vec<i32> = values.iter().flat_map(|&v| [v, -7]).collect();
+                ints(&doubled, [n, 2], device)
+                    .slice([0..n, 0..1])
+                    .squeeze_dim(1)
+            }
+            Layout::Sliced => {
+                let values = [&[-7, -7], values, &[-7]].concat();
+                ints(&values, [n + 3], device).narrow(0, 2, n)
+            }
+        }
+    }
+
+    fn uses(self, offsets: &[i32], items: &[i32], device: &Device) -> Uses {
+        Uses {
+            offsets: self.list(offsets, device),
+            items: self.list(items, device),
+        }
+    }
+
+    /// Gradients for random weights in this layout.
+    fn backward(self, output: &Tensor<2>) -> Gradients {
+        let weights = self.table(50, output.dims(), &output.device());
+        (output.clone() * weights).sum().backward()
+    }
+}
+
+/// `work` must give the same numbers for every layout.
+fn layouts_agree(work: fn(Layout, &Device) -> Vec<Vec<f32>>) {
+    on_device(move |device| {
+        let expected = work(Layout::Contiguous, device);
+        for layout in [Layout::Transposed, Layout::Sliced] {
+            assert_eq!(work(layout, device), expected, "{layout:?}");
+        }
+    });
+}
+
+#[test]
+fn gather_rows_takes_any_layout() {
+    layouts_agree(|layout, device| {
+        let device = &device.clone().autodiff();
+        let table = layout.table(1, [3, 5], device).require_grad();
+        let index = layout.list(&[2, 0, 2, 2], device);
+        let out = gather_rows(
+            table.clone(),
+            index,
+            layout.uses(&[0, 1, 1, 4], &[1, 0, 2, 3], device),
+        );
+        let gradients = layout.backward(&out);
+        vec![numbers(table.grad(&gradients).unwrap()), numbers(out)]
+    });
+}
+
+#[test]
+fn time_encoding_takes_any_layout() {
+    layouts_agree(|layout, device| {
+        let device = &device.clone().autodiff();
+        let time = layout.table(1, [2, 5], device).require_grad();
+        let delta = layout.list(&[3, 100, 0, 7], device).float();
+        let out = time_encoding(time.clone(), delta);
+        let gradients = layout.backward(&out);
+        vec![numbers(time.grad(&gradients).unwrap()), numbers(out)]
+    });
+}
+
+#[test]
+fn gru_gates_take_any_layout() {
+    layouts_agree(|layout, device| {
+        let device = &device.clone().autodiff();
+        let from_input = layout.table(1, [4, 9], device).require_grad();
+        let from_hidden = layout.table(2, [4, 9], device).require_grad();
+        let hidden = layout.table(3, [4, 3], device);
+        let active = layout.list(&[1, 0, 1, 1], device);
+        let out = gru_gates(from_input.clone(), from_hidden.clone(), hidden, active);
+        let gradients = layout.backward(&out);
+        vec![
+            numbers(from_input.grad(&gradients).unwrap()),
+            numbers(from_hidden.grad(&gradients).unwrap()),
+            numbers(out),
+        ]
+    });
+}
+
+#[test]
+fn memory_operations_take_any_layout() {
+    layouts_agree(|layout, device| {
+        let memory = layout.table(1, [6, 3], device);
+        let mailbox = layout.table(2, [6, 8], device);
+        let hidden = layout.table(3, [4, 3], device);
+        let edge = layout.table(4, [5, 2], device);
+        let winner = [4, 0, 1, 2, 1, 3, 0, 4];
+        let winner = layout.list(&winner, device).reshape([2, 4]);
+        let (memory, mailbox) = memory_update(memory, mailbox, hidden, edge, winner);
+        let untouched = layout.table(5, [6, 3], device);
+        let node = layout.list(&[5, 4, 4, 0], device);
+        let read = memory_gather(untouched, mailbox.clone(), node);
+        vec![
+            numbers(memory),
+            numbers(mailbox),
+            numbers(read.0),
+            numbers(read.1),
+        ]
+    });
+}
+
+#[test]
+fn temporal_attention_takes_any_layout() {
+    layouts_agree(|layout, device| {
+        let device = &device.clone().autodiff();
+        let query = layout.table(1, [4, 7], device).require_grad();
+        let node = layout.table(2, [3, 3], device).require_grad();
+        let edge = layout.table(3, [2, 1], device);
+        let time = layout.table(4, [2, 2], device).require_grad();
+        let delta = |seconds: f32| seconds.to_bits() as i32;
+        let slot = [
+            [2, 1, delta(0.5), 0, 0, delta(9.0)],
+            [2, 0, delta(4.0), -1, -1, 0],
+        ];
+        let slots = AttentionSlots {
+            slot: layout.list(slot.as_flattened(), device).reshape([2, 2, 3]),
+            uses: layout.uses(&[0, 1, 1, 3], &[1, 0, 2], device),
+        };
+        // Heads and roots as a matrix product leaves them: roots first.
+        let heads = query.clone().reshape([2, 2, 7]).swap_dims(0, 1);
+        let out = temporal_attention(heads, node.clone(), edge, time.clone(), slots, Dropout::OFF);
+        let out = out.reshape([4, 7]);
+        let gradients = layout.backward(&out);
+        vec![
+            numbers(query.grad(&gradients).unwrap()),
+            numbers(node.grad(&gradients).unwrap()),
+            numbers(time.grad(&gradients).unwrap()),
+            numbers(out),
+        ]
+    });
+}

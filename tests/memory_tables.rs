@@ -1,0 +1,216 @@
+//! memory_gather and memory_update against a plain model: a map from node to its rows.
+//!
+//! Both test binaries run this file, each on its own device. Rows are only copied, so
+//! everything must be equal bit for bit.
+
+use std::collections::HashMap;
+
+use burn::tensor::Device;
+use mspipe::kernels::memory_gather::memory_gather;
+use mspipe::kernels::memory_update::memory_update;
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestRunner};
+
+use crate::on_device;
+use crate::operations::{draws, floats, ints, numbers};
+
+/// A sequence of write-backs on tables of `nodes` rows.
+#[derive(Debug, Clone)]
+struct Story {
+    nodes: usize,
+    width: usize,
+    edge: usize,
+    updates: Vec<Update>,
+}
+
+#[derive(Debug, Clone)]
+struct Update {
+    /// (node, row, peer's row, event row), nodes distinct.
+    winners: Vec<[i32; 4]>,
+    /// Nodes that are read afterwards.
+    read: Vec<i32>,
+    /// Whether somebody else holds handles of the tables meanwhile.
+    shared: bool,
+    seed: u32,
+}
+
+/// Rows of `hidden` and of the event table in every update.
+const HIDDEN_ROWS: usize = 9;
+const EVENT_ROWS: usize = 7;
+
+fn stories() -> impl Strategy<Value = Story> {
+    // Few widths, because each needs a shader of its own.
+    let sizes = (1..150usize, prop::sample::select(vec![(1, 0), (3, 2)]));
+    sizes.prop_flat_map(|(nodes, (width, edge))| {
+        let updates = prop::collection::vec(updates(nodes), 1..4);
+        updates.prop_map(move |updates| Story {
+            nodes,
+            width,
+            edge,
+            updates,
+        })
+    })
+}
+
+fn updates(nodes: usize) -> impl Strategy<Value = Update> {
+    let row = 0..HIDDEN_ROWS as i32;
+    let source = (row.clone(), row, 0..EVENT_ROWS as i32);
+    let winners = prop::collection::hash_map(0..nodes as i32, source, 0..=nodes);
+    let read = prop::collection::vec(0..nodes as i32, 0..100);
+    (winners, read, any::<bool>(), any::<u32>()).prop_map(|(winners, read, shared, seed)| {
+        let fields = |(node, (row, peer, event))| [node, row, peer, event];
+        let winners = winners.into_iter().map(fields).collect();
+        Update {
+            winners,
+            read,
+            shared,
+            seed,
+        }
+    })
+}
+
+/// What the model holds for a node.
+struct Rows {
+    memory: Vec<f32>,
+    mail: Vec<f32>,
+}
+
+type Part = fn(&Rows) -> &Vec<f32>;
+
+fn row(table: &[f32], row: i32, width: usize) -> Vec<f32> {
+    table[row as usize * width..][..width].to_vec()
+}
+
+/// Plays the story on `device` and, beside it, on a map from node to its two rows.
+fn agrees_with_a_map(story: &Story, device: &Device) {
+    let &Story {
+        nodes, width, edge, ..
+    } = story;
+    let mail = 2 * width + edge;
+    let mut map: HashMap<i32, Rows> = (0..nodes as i32)
+        .map(|node| {
+            let (memory, mail) = (vec![-1.0; width], vec![-2.0; mail]);
+            (node, Rows { memory, mail })
+        })
+        .collect();
+    let mut memory = floats(&vec![-1.0; nodes * width], [nodes, width], device);
+    let mut mailbox = floats(&vec![-2.0; nodes * mail], [nodes, mail], device);
+    for update in &story.updates {
+        let hidden = draws(update.seed, HIDDEN_ROWS * width);
+        let features = draws(update.seed.wrapping_add(1), EVENT_ROWS * edge);
+        let before = (numbers(memory.clone()), numbers(mailbox.clone()));
+        let others = update.shared.then(|| (memory.clone(), mailbox.clone()));
+        let winner = ints(
+            update.winners.as_flattened(),
+            [update.winners.len(), 4],
+            device,
+        );
+        (memory, mailbox) = memory_update(
+            memory,
+            mailbox,
+            floats(&hidden, [HIDDEN_ROWS, width], device),
+            floats(&features, [EVENT_ROWS, edge], device),
+            winner,
+        );
+        for &[node, own, peer, event] in &update.winners {
+            let own = row(&hidden, own, width);
+            let parts = [
+                own.clone(),
+                row(&hidden, peer, width),
+                row(&features, event, edge),
+            ];
+            map.insert(
+                node,
+                Rows {
+                    memory: own,
+                    mail: parts.concat(),
+                },
+            );
+        }
+        if let Some((memory, mailbox)) = others {
+            let now = (numbers(memory), numbers(mailbox));
+            assert!(now == before, "a handle held by somebody else changed");
+        }
+
+        let read = ints(&update.read, [update.read.len()], device);
+        let rows = memory_gather(memory.clone(), mailbox.clone(), read);
+        assert_eq!(rows.0.dims(), [update.read.len(), width]);
+        assert_eq!(rows.1.dims(), [update.read.len(), mail]);
+        let wanted = |part: Part| -> Vec<f32> {
+            update
+                .read
+                .iter()
+                .flat_map(|node| part(&map[node]).clone())
+                .collect()
+        };
+        assert_eq!(
+            numbers(rows.0),
+            wanted(|rows| &rows.memory),
+            "memory rows of the read nodes"
+        );
+        assert_eq!(
+            numbers(rows.1),
+            wanted(|rows| &rows.mail),
+            "mails of the read nodes"
+        );
+    }
+    let all = |part: Part| -> Vec<f32> {
+        (0..nodes as i32)
+            .flat_map(|node| part(&map[&node]).clone())
+            .collect()
+    };
+    assert_eq!(
+        numbers(memory),
+        all(|rows| &rows.memory),
+        "memory of all nodes"
+    );
+    assert_eq!(
+        numbers(mailbox),
+        all(|rows| &rows.mail),
+        "mails of all nodes"
+    );
+}
+
+#[test]
+fn updates_and_reads_agree_with_a_map() {
+    on_device(|device| {
+        let mut runner = TestRunner::new(Config {
+            cases: 64,
+            failure_persistence: None,
+            ..Config::default()
+        });
+        let device = device.clone();
+        let check = |story| {
+            agrees_with_a_map(&story, &device);
+            Ok(())
+        };
+        runner.run(&stories(), check).unwrap();
+    });
+}
+
+/// The widths of Wikipedia, every node updated and read.
+#[test]
+fn a_whole_table_agrees_with_a_map() {
+    on_device(|device| {
+        let winners = (0..300).map(|node| [299 - node, node % 9, (node + 4) % 9, node % 7]);
+        let update = Update {
+            winners: winners.collect(),
+            read: (0..300).rev().collect(),
+            shared: false,
+            seed: 3,
+        };
+        let again = Update {
+            shared: true,
+            seed: 4,
+            ..update.clone()
+        };
+        let updates = vec![update, again];
+        let story = Story {
+            nodes: 300,
+            width: 100,
+            edge: 172,
+            updates,
+        };
+        agrees_with_a_map(&story, device);
+    });
+}

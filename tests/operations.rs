@@ -1,0 +1,399 @@
+//! The differentiable operations with inputs as plain numbers, and one way to run them on
+//! any device. Inputs come from counters: the same on every run and machine.
+
+use burn::tensor::{Device, Gradients, Int, Tensor, TensorData};
+use mspipe::kernels::dropout::{Dropout, dropout};
+use mspipe::kernels::gather_rows::{Uses, gather_rows};
+use mspipe::kernels::gru_gates::gru_gates;
+use mspipe::kernels::reference::counter_hash::counter_hash;
+use mspipe::kernels::temporal_attention::{AttentionShape, AttentionSlots, temporal_attention};
+use mspipe::kernels::time_encoding::time_encoding;
+
+/// What one run of an operation gave: its output, and the gradient of each input for the
+/// loss `sum(output * projection(..))`.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Outcome {
+    pub(crate) output: Vec<f32>,
+    pub(crate) gradients: Vec<Vec<f32>>,
+}
+
+/// An operation with its inputs as plain numbers.
+pub(crate) trait Operation: Clone + Send + Sync + 'static {
+    /// The differentiable inputs, in the order of [`Outcome::gradients`].
+    fn inputs(&mut self) -> Vec<(&'static str, &mut Vec<f32>)>;
+
+    /// Runs it on a device, with autodiff.
+    fn run(&self, device: &Device) -> Outcome;
+}
+
+/// `n` numbers in [-1, 1) that depend on `seed` alone.
+pub(crate) fn draws(seed: u32, n: usize) -> Vec<f32> {
+    (0..n as u32)
+        .map(|i| counter_hash([seed, i, 0, 0]) as f32 / 2_147_483_648.0 - 1.0)
+        .collect()
+}
+
+/// `n` whole numbers below `below` (none where that is 0).
+pub(crate) fn picks(seed: u32, n: usize, below: usize) -> Vec<i32> {
+    let n = if below == 0 { 0 } else { n };
+    (0..n as u32)
+        .map(|i| (counter_hash([seed, i, 1, 0]) % below as u32) as i32)
+        .collect()
+}
+
+/// Weights of the loss.
+pub(crate) fn projection(n: usize) -> Vec<f32> {
+    draws(99, n)
+}
+
+/// ω = 1 … 1e-9 as TGN starts with, and phases.
+pub(crate) fn frequencies(width: usize) -> (Vec<f32>, Vec<f32>) {
+    let last = width.max(2) - 1;
+    let omega = (0..width).map(|c| 10.0f32.powf(-9.0 * c as f32 / last as f32));
+    (omega.collect(), draws(98, width))
+}
+
+pub(crate) fn floats<const D: usize>(
+    numbers: &[f32],
+    shape: [usize; D],
+    device: &Device,
+) -> Tensor<D> {
+    Tensor::from_data(TensorData::new(numbers.to_vec(), shape), device)
+}
+
+pub(crate) fn ints<const D: usize>(
+    numbers: &[i32],
+    shape: [usize; D],
+    device: &Device,
+) -> Tensor<D, Int> {
+    Tensor::from_data(TensorData::new(numbers.to_vec(), shape), device)
+}
+
+pub(crate) fn numbers<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
+    tensor.try_into_data().unwrap().try_to_vec().unwrap()
+}
+
+fn gradient<const D: usize>(leaf: &Tensor<D>, gradients: &Gradients) -> Vec<f32> {
+    numbers(leaf.grad(gradients).expect("every input has a gradient"))
+}
+
+/// Reads the output and differentiates the projected sum.
+fn finish<const D: usize>(
+    output: Tensor<D>,
+    device: &Device,
+    gradients: impl FnOnce(&Gradients) -> Vec<Vec<f32>>,
+) -> Outcome {
+    let shape = output.dims();
+    let weights = floats(&projection(shape.iter().product()), shape, device);
+    let backward = (output.clone() * weights).sum().backward();
+    Outcome {
+        gradients: gradients(&backward),
+        output: numbers(output),
+    }
+}
+
+/// Places that read each of `rows` rows; `index` is negative where nothing is read.
+fn uses(index: impl Iterator<Item = i32>, rows: usize) -> (Vec<i32>, Vec<i32>) {
+    let mut places = vec![Vec::new(); rows];
+    for (place, row) in index.enumerate() {
+        if row >= 0 {
+            places[row as usize].push(place as i32);
+        }
+    }
+    let mut offsets = vec![0];
+    for places in &places {
+        offsets.push(offsets[offsets.len() - 1] + places.len() as i32);
+    }
+    (offsets, places.concat())
+}
+
+fn uses_on(index: impl Iterator<Item = i32>, rows: usize, device: &Device) -> Uses {
+    let (offsets, items) = uses(index, rows);
+    Uses {
+        offsets: ints(&offsets, [offsets.len()], device),
+        items: ints(&items, [items.len()], device),
+    }
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct GatherRows {
+    rows: usize,
+    width: usize,
+    table: Vec<f32>,
+    index: Vec<i32>,
+}
+
+impl GatherRows {
+    /// `n` random rows of a table of `rows`.
+    pub(crate) fn new(rows: usize, n: usize, width: usize) -> GatherRows {
+        GatherRows {
+            rows,
+            width,
+            table: draws(1, rows * width),
+            index: picks(2, n, rows),
+        }
+    }
+
+    /// What must come out.
+    pub(crate) fn expected(&self) -> Vec<f32> {
+        let rows = self.index.iter().map(|&row| row as usize * self.width);
+        rows.flat_map(|at| self.table[at..at + self.width].iter().copied())
+            .collect()
+    }
+}
+
+impl Operation for GatherRows {
+    fn inputs(&mut self) -> Vec<(&'static str, &mut Vec<f32>)> {
+        vec![("table", &mut self.table)]
+    }
+
+    fn run(&self, device: &Device) -> Outcome {
+        let device = &device.clone().autodiff();
+        let table = floats(&self.table, [self.rows, self.width], device).require_grad();
+        let index = ints(&self.index, [self.index.len()], device);
+        let uses = uses_on(self.index.iter().copied(), self.rows, device);
+        let out = gather_rows(table.clone(), index, uses);
+        finish(out, device, |g| vec![gradient(&table, g)])
+    }
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct TimeEncoding {
+    omega: Vec<f32>,
+    phi: Vec<f32>,
+    pub(crate) delta: Vec<f32>,
+}
+
+impl TimeEncoding {
+    /// `n` time differences up to `longest`, frequencies as TGN starts with.
+    pub(crate) fn new(n: usize, width: usize, longest: f32) -> TimeEncoding {
+        let (omega, phi) = frequencies(width);
+        let delta = draws(3, n).iter().map(|d| d.abs() * longest).collect();
+        TimeEncoding { omega, phi, delta }
+    }
+}
+
+impl Operation for TimeEncoding {
+    fn inputs(&mut self) -> Vec<(&'static str, &mut Vec<f32>)> {
+        vec![("omega", &mut self.omega), ("phi", &mut self.phi)]
+    }
+
+    fn run(&self, device: &Device) -> Outcome {
+        let device = &device.clone().autodiff();
+        let width = self.omega.len();
+        let time = [self.omega.as_slice(), &self.phi].concat();
+        let time = floats(&time, [2, width], device).require_grad();
+        let delta = floats(&self.delta, [self.delta.len()], device);
+        let out = time_encoding(time.clone(), delta);
+        finish(out, device, |g| {
+            gradient(&time, g)
+                .chunks(width)
+                .map(<[f32]>::to_vec)
+                .collect()
+        })
+    }
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct GruGates {
+    rows: usize,
+    width: usize,
+    from_input: Vec<f32>,
+    from_hidden: Vec<f32>,
+    hidden: Vec<f32>,
+    active: Vec<i32>,
+}
+
+impl GruGates {
+    /// Random products; every fourth row is not active.
+    pub(crate) fn new(rows: usize, width: usize) -> GruGates {
+        let product = |seed| {
+            draws(seed, rows * 3 * width)
+                .iter()
+                .map(|v| 2.0 * v)
+                .collect()
+        };
+        GruGates {
+            rows,
+            width,
+            from_input: product(4),
+            from_hidden: product(5),
+            hidden: draws(6, rows * width),
+            active: (0..rows as i32)
+                .map(|row| i32::from(row % 4 != 3))
+                .collect(),
+        }
+    }
+
+    /// With products up to `largest`, where the gates saturate.
+    pub(crate) fn saturated(mut self, largest: f32) -> GruGates {
+        self.from_input.iter_mut().for_each(|v| *v *= largest);
+        self
+    }
+}
+
+impl Operation for GruGates {
+    fn inputs(&mut self) -> Vec<(&'static str, &mut Vec<f32>)> {
+        vec![
+            ("from_input", &mut self.from_input),
+            ("from_hidden", &mut self.from_hidden),
+        ]
+    }
+
+    fn run(&self, device: &Device) -> Outcome {
+        let device = &device.clone().autodiff();
+        let products = [self.rows, 3 * self.width];
+        let from_input = floats(&self.from_input, products, device).require_grad();
+        let from_hidden = floats(&self.from_hidden, products, device).require_grad();
+        let hidden = floats(&self.hidden, [self.rows, self.width], device);
+        let active = ints(&self.active, [self.rows], device);
+        let out = gru_gates(from_input.clone(), from_hidden.clone(), hidden, active);
+        finish(out, device, |g| {
+            vec![gradient(&from_input, g), gradient(&from_hidden, g)]
+        })
+    }
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct DropoutCase {
+    x: Vec<f32>,
+    width: usize,
+    dropout: Dropout,
+}
+
+impl DropoutCase {
+    pub(crate) fn new(rows: usize, width: usize, probability: f32) -> DropoutCase {
+        DropoutCase {
+            x: draws(7, rows * width),
+            width,
+            dropout: Dropout::new(probability, 0x1234_5678_9abc, 3, 17),
+        }
+    }
+}
+
+impl Operation for DropoutCase {
+    fn inputs(&mut self) -> Vec<(&'static str, &mut Vec<f32>)> {
+        vec![("x", &mut self.x)]
+    }
+
+    fn run(&self, device: &Device) -> Outcome {
+        let device = &device.clone().autodiff();
+        let shape = [self.x.len() / self.width, self.width];
+        let x = floats(&self.x, shape, device).require_grad();
+        let out = dropout(x.clone(), self.dropout);
+        finish(out, device, |g| vec![gradient(&x, g)])
+    }
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct Attention {
+    shape: AttentionShape,
+    roots: usize,
+    rows: usize,
+    event_rows: usize,
+    query: Vec<f32>,
+    node: Vec<f32>,
+    edge: Vec<f32>,
+    omega: Vec<f32>,
+    phi: Vec<f32>,
+    slot: Vec<i32>,
+    dropout: Dropout,
+}
+
+impl Attention {
+    /// Random roots: every third has no past event, the others fill their slots from the
+    /// front to different lengths. Scores are of order 1 whatever the widths.
+    pub(crate) fn new(shape: AttentionShape, roots: usize, probability: f32) -> Attention {
+        let (rows, event_rows) = (2 * roots, 3 * roots);
+        let scale = 3.0 / (shape.width() as f32).sqrt();
+        let query = draws(8, shape.heads * roots * shape.width());
+        let (omega, phi) = frequencies(shape.time);
+        let mut slot = Vec::with_capacity(roots * shape.fanout * 3);
+        for root in 0..roots as u32 {
+            let filled = match root % 3 {
+                1 => 0,
+                _ => counter_hash([9, root, 0, 0]) as usize % shape.fanout + 1,
+            };
+            for k in 0..shape.fanout as u32 {
+                if (k as usize) < filled {
+                    let at = |field, below| (counter_hash([10, root, k, field]) % below) as i32;
+                    let delta = at(2, 2_700_000) as f32;
+                    slot.extend([at(0, rows as u32), at(1, event_rows as u32)]);
+                    slot.push(delta.to_bits() as i32);
+                } else {
+                    slot.extend([-1, -1, 0]);
+                }
+            }
+        }
+        Attention {
+            shape,
+            roots,
+            rows,
+            event_rows,
+            query: query.iter().map(|v| v * scale).collect(),
+            node: draws(11, rows * shape.node),
+            edge: draws(12, event_rows * shape.edge),
+            omega,
+            phi,
+            slot,
+            dropout: Dropout::new(probability, 5, 1, 2),
+        }
+    }
+
+    /// With no past event at all, and so no rows.
+    pub(crate) fn without_events(mut self) -> Attention {
+        self.slot = [-1, -1, 0].repeat(self.roots * self.shape.fanout);
+        (self.rows, self.event_rows) = (0, 0);
+        (self.node, self.edge) = (Vec::new(), Vec::new());
+        self
+    }
+
+    /// With time differences up to `longest` and frequencies of order 1.
+    pub(crate) fn with_short_times(mut self, longest: f32) -> Attention {
+        for slot in self.slot.chunks_exact_mut(3) {
+            let delta = f32::from_bits(slot[2] as u32) / 2_700_000.0 * longest;
+            slot[2] = delta.to_bits() as i32;
+        }
+        self.omega = draws(13, self.shape.time);
+        self
+    }
+}
+
+impl Operation for Attention {
+    fn inputs(&mut self) -> Vec<(&'static str, &mut Vec<f32>)> {
+        vec![
+            ("query", &mut self.query),
+            ("node", &mut self.node),
+            ("omega", &mut self.omega),
+            ("phi", &mut self.phi),
+        ]
+    }
+
+    fn run(&self, device: &Device) -> Outcome {
+        let device = &device.clone().autodiff();
+        let shape = &self.shape;
+        let query_shape = [shape.heads, self.roots, shape.width()];
+        let query = floats(&self.query, query_shape, device).require_grad();
+        let node = floats(&self.node, [self.rows, shape.node], device).require_grad();
+        let edge = floats(&self.edge, [self.event_rows, shape.edge], device);
+        let time = [self.omega.as_slice(), &self.phi].concat();
+        let time = floats(&time, [2, shape.time], device).require_grad();
+        let read = self.slot.chunks_exact(3).map(|slot| slot[0]);
+        let slots = AttentionSlots {
+            slot: ints(&self.slot, [self.roots, shape.fanout, 3], device),
+            uses: uses_on(read, self.rows, device),
+        };
+        let (q, n, t) = (query.clone(), node.clone(), time.clone());
+        let out = temporal_attention(q, n, edge, t, slots, self.dropout);
+        finish(out, device, |g| {
+            let time = gradient(&time, g);
+            let (omega, phi) = time.split_at(shape.time);
+            vec![
+                gradient(&query, g),
+                gradient(&node, g),
+                omega.to_vec(),
+                phi.to_vec(),
+            ]
+        })
+    }
+}
