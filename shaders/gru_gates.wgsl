@@ -12,15 +12,6 @@ const WIDTH: u32 = 4u;
 @group(0) @binding(4) var<storage, read_write> out: array<f32>;         // [rows, WIDTH]
 @group(0) @binding(5) var<uniform> sizes: array<vec4<u32>, 2>;          // rows
 
-fn sigmoid(x: f32) -> f32 {
-    return 1.0 / (1.0 + exp(-clamp(x, -80.0, 80.0)));
-}
-
-// tanh of a driver may overflow for large arguments; its result is 1 from 10 on.
-fn bounded_tanh(x: f32) -> f32 {
-    return tanh(clamp(x, -10.0, 10.0));
-}
-
 @compute @workgroup_size(64)
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,

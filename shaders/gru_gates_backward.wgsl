@@ -12,14 +12,6 @@ const WIDTH: u32 = 4u;
 @group(0) @binding(6) var<storage, read_write> d_from_hidden: array<f32>; // [rows, 3 WIDTH]
 @group(0) @binding(7) var<uniform> sizes: array<vec4<u32>, 2>;            // rows
 
-fn sigmoid(x: f32) -> f32 {
-    return 1.0 / (1.0 + exp(-clamp(x, -80.0, 80.0)));
-}
-
-fn bounded_tanh(x: f32) -> f32 {
-    return tanh(clamp(x, -10.0, 10.0));
-}
-
 @compute @workgroup_size(64)
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,

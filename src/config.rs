@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::device::DeviceChoice;
-use crate::features::EdgeFeatureSource;
+use crate::features::FeatureSource;
 
 /// Settings that contradict one another.
 #[derive(Debug, Error, PartialEq)]
@@ -106,7 +106,12 @@ pub struct RunConfig {
 
     /// Edge features: zero (none), random:WIDTH, or file (the stream's own, if it has any)
     #[arg(long, value_name = "zero|random:WIDTH|file", default_value = "file")]
-    pub edge_features: EdgeFeatureSource,
+    pub edge_features: FeatureSource,
+
+    /// Node features: zero (none), random:WIDTH (an identity of each node, as TGLite's
+    /// examples draw for Wikipedia), or file (the stream's own, if it has any)
+    #[arg(long, value_name = "zero|random:WIDTH|file", default_value = "file")]
+    pub node_features: FeatureSource,
 
     /// Folder of the run; must not hold a run yet [default: runs/DATA-MODEL-NUMBER]
     #[arg(long, value_name = "DIR")]

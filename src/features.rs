@@ -12,11 +12,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::graph::{EventId, NodeId};
 
-/// Where edge features come from.
+/// Where edge or node features come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub enum EdgeFeatureSource {
-    /// None: mails and keys hold no edge part.
+pub enum FeatureSource {
+    /// None.
     Zero,
     /// Standard-normal numbers of this width, drawn from the run's seed.
     Random(usize),
@@ -24,24 +24,24 @@ pub enum EdgeFeatureSource {
     File,
 }
 
-impl FromStr for EdgeFeatureSource {
+impl FromStr for FeatureSource {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
         match text {
-            "zero" => Ok(EdgeFeatureSource::Zero),
-            "file" => Ok(EdgeFeatureSource::File),
+            "zero" => Ok(FeatureSource::Zero),
+            "file" => Ok(FeatureSource::File),
             _ => text
                 .strip_prefix("random:")
                 .and_then(|width| width.parse().ok())
                 .filter(|&width: &usize| width > 0)
-                .map(EdgeFeatureSource::Random)
+                .map(FeatureSource::Random)
                 .ok_or_else(|| format!("found '{text}', expected zero, file or random:WIDTH")),
         }
     }
 }
 
-impl TryFrom<String> for EdgeFeatureSource {
+impl TryFrom<String> for FeatureSource {
     type Error = String;
 
     fn try_from(text: String) -> Result<Self, String> {
@@ -49,18 +49,18 @@ impl TryFrom<String> for EdgeFeatureSource {
     }
 }
 
-impl From<EdgeFeatureSource> for String {
-    fn from(source: EdgeFeatureSource) -> String {
+impl From<FeatureSource> for String {
+    fn from(source: FeatureSource) -> String {
         source.to_string()
     }
 }
 
-impl fmt::Display for EdgeFeatureSource {
+impl fmt::Display for FeatureSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            EdgeFeatureSource::Zero => f.write_str("zero"),
-            EdgeFeatureSource::Random(width) => write!(f, "random:{width}"),
-            EdgeFeatureSource::File => f.write_str("file"),
+            FeatureSource::Zero => f.write_str("zero"),
+            FeatureSource::Random(width) => write!(f, "random:{width}"),
+            FeatureSource::File => f.write_str("file"),
         }
     }
 }
@@ -68,60 +68,84 @@ impl fmt::Display for EdgeFeatureSource {
 /// The features that a run uses.
 #[derive(Debug, Clone)]
 pub struct Features {
-    log: Arc<EventLog>,
-    source: EdgeFeatureSource,
-    random: Option<Arc<FeatureTable>>,
-    file_is_zero: bool,
+    edge: Table,
+    node: Table,
 }
 
-impl Features {
-    /// Features of `log`; `seed` draws random ones.
-    pub fn new(log: Arc<EventLog>, source: EdgeFeatureSource, seed: u64) -> Features {
-        let random = match source {
-            EdgeFeatureSource::Random(width) => Some(Arc::new(FeatureTable::random_normal(
-                log.events(),
-                width,
-                seed,
-            ))),
-            EdgeFeatureSource::Zero | EdgeFeatureSource::File => None,
-        };
-        let file_is_zero = log.edge_features().is_some_and(FeatureTable::all_zero);
-        Features {
-            file_is_zero,
-            log,
-            source,
-            random,
-        }
-    }
+/// Keeps the seeds of random edge and node features apart.
+const NODE_SEED: u64 = 0x6e6f_6465;
 
-    fn edge_table(&self) -> Option<&FeatureTable> {
-        match self.source {
-            EdgeFeatureSource::Zero => None,
-            EdgeFeatureSource::Random(_) => self.random.as_deref(),
-            // A column of zeros stands for "no features" in published files.
-            EdgeFeatureSource::File if self.file_is_zero => None,
-            EdgeFeatureSource::File => self.log.edge_features(),
+impl Features {
+    /// Edge and node features of `log`; `seed` draws random ones.
+    pub fn new(
+        log: &Arc<EventLog>,
+        edge: FeatureSource,
+        node: FeatureSource,
+        seed: u64,
+    ) -> Features {
+        Features {
+            edge: match edge {
+                FeatureSource::Zero => Table::None,
+                FeatureSource::Random(width) => Table::random(log.events(), width, seed),
+                // A column of zeros stands for "no features" in published files.
+                FeatureSource::File => match log.edge_features() {
+                    Some(table) if !table.all_zero() => Table::Edges(log.clone()),
+                    _ => Table::None,
+                },
+            },
+            node: match node {
+                FeatureSource::Zero => Table::None,
+                FeatureSource::Random(width) => Table::random(log.nodes(), width, seed ^ NODE_SEED),
+                FeatureSource::File => match log.node_features() {
+                    Some(table) if !table.all_zero() => Table::Nodes(log.clone()),
+                    _ => Table::None,
+                },
+            },
         }
     }
 
     /// Width of an edge feature row, 0 for none.
     pub fn edge_width(&self) -> usize {
-        self.edge_table().map_or(0, FeatureTable::width)
+        self.edge.get().map_or(0, FeatureTable::width)
     }
 
     /// Width of a node feature row, 0 for none.
     pub fn node_width(&self) -> usize {
-        self.log.node_features().map_or(0, FeatureTable::width)
+        self.node.get().map_or(0, FeatureTable::width)
     }
 
     /// Edge features of `events`, `[events, edge width]`.
     pub fn edge_rows(&self, events: &[EventId]) -> Vec<f32> {
-        gather(self.edge_table(), bytemuck::cast_slice(events))
+        gather(self.edge.get(), bytemuck::cast_slice(events))
     }
 
     /// Node features of `nodes`, `[nodes, node width]`.
     pub fn node_rows(&self, nodes: &[NodeId]) -> Vec<f32> {
-        gather(self.log.node_features(), bytemuck::cast_slice(nodes))
+        gather(self.node.get(), bytemuck::cast_slice(nodes))
+    }
+}
+
+/// One of the two tables: drawn, or the stream's own.
+#[derive(Debug, Clone)]
+enum Table {
+    None,
+    Random(Arc<FeatureTable>),
+    Edges(Arc<EventLog>),
+    Nodes(Arc<EventLog>),
+}
+
+impl Table {
+    fn random(rows: usize, width: usize, seed: u64) -> Table {
+        Table::Random(Arc::new(FeatureTable::random_normal(rows, width, seed)))
+    }
+
+    fn get(&self) -> Option<&FeatureTable> {
+        match self {
+            Table::None => None,
+            Table::Random(table) => Some(table),
+            Table::Edges(log) => log.edge_features(),
+            Table::Nodes(log) => log.node_features(),
+        }
     }
 }
 

@@ -6,6 +6,11 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
+/// A training allocates and frees the same megabytes each iteration; the system's allocator
+/// gives such blocks back to the kernel each time.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     quiet_mesa();
     match cli::run(cli::Cli::parse()) {

@@ -146,7 +146,12 @@ impl Session {
             SamplerName::Recent => Box::new(Recent { fanout }),
             SamplerName::Uniform => Box::new(Uniform { fanout }),
         };
-        let features = Features::new(log.clone(), config.edge_features, config.seed);
+        let features = Features::new(
+            &log,
+            config.edge_features,
+            config.node_features,
+            config.seed,
+        );
         let data = Dataset {
             name: log.name().to_owned(),
             events,

@@ -13,6 +13,10 @@ use mspipe_bench::recording::Recording;
 use mspipe_bench::speed;
 use serde::Serialize;
 
+/// As in `mspipe` itself, so that the same program is measured.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Checks and measurements of mspipe.
 #[derive(Parser)]
 #[command(name = "mspipe-bench", version)]

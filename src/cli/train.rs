@@ -92,11 +92,12 @@ impl Progress {
                 ""
             };
             println!(
-                "stream    {}{kind}: {} events, {} nodes, edge features {} wide",
+                "stream    {}{kind}: {} events, {} nodes, features: {} an event, {} a node",
                 data.name,
                 HumanCount(data.events as u64),
                 HumanCount(data.nodes as u64),
-                data.edge_width
+                data.edge_width,
+                data.node_width
             );
             let split = &session.split;
             println!(

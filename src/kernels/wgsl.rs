@@ -80,6 +80,8 @@ impl KernelSpec {
 pub(crate) const ROWS: &str = include_str!("../../shaders/shared/rows.wgsl");
 /// Cosine and sine of any f32, `shaders/shared/cosine.wgsl`.
 pub(crate) const COSINE: &str = include_str!("../../shaders/shared/cosine.wgsl");
+/// Activations of recurrent cells, `shaders/shared/gates.wgsl`.
+pub(crate) const GATES: &str = include_str!("../../shaders/shared/gates.wgsl");
 /// Counter-based random bits, `shaders/shared/counter_hash.wgsl`.
 pub(crate) const COUNTER_HASH: &str = include_str!("../../shaders/shared/counter_hash.wgsl");
 

@@ -6,11 +6,6 @@ use burn::tensor::{Device, Shape, Tensor, TensorData};
 
 use crate::sampling::counter_rng::RandomStreams;
 
-/// Glorot's bound for uniform weights of a layer.
-pub fn glorot(inputs: usize, outputs: usize) -> f64 {
-    (6.0 / (inputs + outputs) as f64).sqrt()
-}
-
 /// Draws initial weights one tensor after the other.
 #[derive(Debug)]
 pub struct Initializer<'a> {
@@ -29,7 +24,7 @@ impl<'a> Initializer<'a> {
         }
     }
 
-    /// Uniform in ±`bound`.
+    /// Uniform in ±`bound`, as PyTorch starts its linear and recurrent layers.
     pub fn uniform<const D: usize>(&mut self, shape: [usize; D], bound: f64) -> Param<Tensor<D>> {
         let mut rng = self.streams.at(self.next, 0);
         self.next += 1;

@@ -3,7 +3,7 @@
 use burn::module::{Module, Param};
 use burn::tensor::{Tensor, activation};
 
-use super::init::{Initializer, glorot};
+use super::init::Initializer;
 use super::{Logits, ModelConfig};
 
 /// Two layers on a pair of embeddings: relu(src W_s + b_s + dst W_d + b_d) w + b.
@@ -24,10 +24,10 @@ pub struct LinkPredictor {
 }
 
 impl LinkPredictor {
-    /// A predictor with Glorot's initial weights, as TGN's authors start theirs.
+    /// A predictor with PyTorch's initial weights.
     pub fn new(config: &ModelConfig, init: &mut Initializer<'_>) -> LinkPredictor {
         let width = config.width;
-        let bound = glorot(width, width);
+        let bound = 1.0 / (width as f64).sqrt();
         LinkPredictor {
             source: init.uniform([width, width], bound),
             source_bias: init.uniform([width], bound),

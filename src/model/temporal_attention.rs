@@ -4,7 +4,7 @@ use burn::module::{Module, Param};
 use burn::nn::{LayerNorm, LayerNormConfig};
 use burn::tensor::{Tensor, activation};
 
-use super::init::{Initializer, glorot};
+use super::init::Initializer;
 use super::time_encoding::TimeEncoding;
 use super::{DropoutKey, ModelConfig, ModelInput};
 use crate::kernels::dropout::{Dropout, dropout};
@@ -44,10 +44,10 @@ pub struct TemporalAttention {
 }
 
 impl TemporalAttention {
-    /// A layer with Glorot's initial weights, as TGN's authors start theirs.
+    /// A layer with PyTorch's initial weights.
     pub fn new(config: &ModelConfig, init: &mut Initializer<'_>) -> TemporalAttention {
         let (width, time) = (config.width, config.time_width);
-        let bound = |inputs: usize| glorot(inputs, width);
+        let bound = |inputs: usize| 1.0 / (inputs as f64).sqrt();
         let query = bound(width + time);
         let attended = width + config.edge_width + time;
         let output = bound(2 * width);

@@ -5,7 +5,7 @@
 //! sometimes with the bias as one more row. So every parameter of TGL consists of rows of
 //! one or more of our tables, one below the other, and a weight is their transpose.
 //!
-//! Invariants: [`TGN`] is the only place that knows this; it is read in both directions.
+//! Invariants: `TGN` is the only place that knows this; it is read in both directions.
 //! Values are moved, never computed, so what is loaded and exported again is the same bits,
 //! and gradients follow the same map. A vector counts as a table of one row.
 //!

@@ -45,13 +45,17 @@ fn cos_sin_reduced(x: f32) -> (f32, f32) {
 pub fn encode_time(delta: f32, omega: &[f32], phi: &[f32], cosine: &mut [f32], sine: &mut [f32]) {
     let width = omega.len();
     let (phi, cosine, sine) = (&phi[..width], &mut cosine[..width], &mut sine[..width]);
-    let mut largest = 0.0f32;
+    // The size is compared as bits: a maximum of floats would keep the loop from being
+    // vectorised. A NaN's bits are larger than any number's.
+    let mut largest = 0;
     for c in 0..width {
         let argument = delta * omega[c] + phi[c];
-        largest = largest.max(argument.abs());
-        (cosine[c], sine[c]) = cos_sin_reduced(argument);
+        largest = largest.max(argument.abs().to_bits());
+        let (cos, sin) = cos_sin_reduced(argument);
+        cosine[c] = cos;
+        sine[c] = sin;
     }
-    if largest > LARGEST {
+    if largest > LARGEST.to_bits() {
         for c in 0..width {
             let argument = f64::from(delta * omega[c] + phi[c]);
             (cosine[c], sine[c]) = (argument.cos() as f32, argument.sin() as f32);

@@ -182,15 +182,17 @@ impl Scratch {
             Coefficient::Weight => &self.weight,
             Coefficient::DWeight => &self.d_weight,
         };
+        let coefficient = &coefficient[..self.valid.len()];
         for (chunk, sum) in self.sum.as_chunks_mut::<LANES>().0.iter_mut().enumerate() {
-            *sum = [0.0; LANES];
-            for (i, coefficient) in coefficient[..self.valid.len()].iter().enumerate() {
-                let at = i * self.stride + chunk * LANES;
-                let x = &self.x[at..at + LANES];
-                for lane in 0..LANES {
-                    sum[lane] += coefficient * x[lane];
+            let mut lanes = [0.0f32; LANES];
+            for (coefficient, x) in coefficient.iter().zip(self.x.chunks_exact(self.stride)) {
+                if let Some(x) = x.as_chunks::<LANES>().0.get(chunk) {
+                    for lane in 0..LANES {
+                        lanes[lane] += coefficient * x[lane];
+                    }
                 }
             }
+            *sum = lanes;
         }
         let width = out.len();
         out.copy_from_slice(&self.sum[..width]);

@@ -6,24 +6,26 @@
 /// Partial sums of a dot product: the numbers of the widest vector.
 pub const LANES: usize = 16;
 
-/// Sum of `a[i] * b[i]`.
+/// Sum of `a[i] * b[i]`; both lengths are the same multiple of [`LANES`].
 #[inline(always)]
 pub fn dot(a: &[f32], b: &[f32]) -> f32 {
     let mut lanes = [0.0f32; LANES];
-    let (a_chunks, a_rest) = a.as_chunks::<LANES>();
-    let (b_chunks, b_rest) = b.as_chunks::<LANES>();
-    for (x, y) in a_chunks.iter().zip(b_chunks) {
+    for (x, y) in a
+        .as_chunks::<LANES>()
+        .0
+        .iter()
+        .zip(b.as_chunks::<LANES>().0)
+    {
         for lane in 0..LANES {
             lanes[lane] += x[lane] * y[lane];
         }
     }
-    for (lane, (x, y)) in lanes.iter_mut().zip(a_rest.iter().zip(b_rest)) {
-        *lane += x * y;
-    }
-    for half in [8, 4, 2, 1] {
+    let mut half = LANES / 2;
+    while half > 0 {
         for lane in 0..half {
             lanes[lane] += lanes[lane + half];
         }
+        half /= 2;
     }
     lanes[0]
 }
