@@ -12,6 +12,7 @@
 //! Everything data-dependent (unique rows, inverse indices, winners) is computed on
 //! the CPU by [`crate::batch`]; nothing here sorts or searches.
 
+pub mod adam;
 pub mod dropout;
 mod flex;
 pub mod gather_rows;
@@ -39,4 +40,5 @@ pub const ALL: &[&KernelSpec] = &[
     &temporal_attention::BACKWARD,
     &temporal_attention::BACKWARD_ROWS,
     &dropout::FORWARD,
+    &adam::FORWARD,
 ];

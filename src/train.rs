@@ -1,5 +1,6 @@
 //! Training: the stages of an iteration, the optimiser, and the loop over epochs.
 
+pub mod adam;
 pub mod epochs;
 pub mod stages;
 pub mod trainer;

@@ -7,6 +7,8 @@
 
 use burn::tensor::Device;
 
+/// Steps of Adam against f64.
+mod adam;
 /// Finite differences of every hand-written backward, through the shaders.
 mod gradients;
 /// Strided and sliced inputs give what contiguous ones give.

@@ -4,6 +4,8 @@
 
 use burn::tensor::Device;
 
+/// Steps of Adam against f64.
+mod adam;
 /// Who imports whom, file sizes, module docs, one build of burn.
 mod architecture;
 /// The program as a user runs it: trainings, determinism, bad input.

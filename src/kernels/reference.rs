@@ -6,6 +6,7 @@
 //! neither threads nor vector width, and no operation is fused, so a twin's bits are the
 //! same on every processor.
 
+pub mod adam;
 pub mod cosine;
 pub mod counter_hash;
 pub mod gru_gates;

@@ -1,8 +1,9 @@
 //! A model with its optimiser: forward, backward, step.
 
-use burn::optim::{AdamConfig, GradientsParams, ModuleOptimizer};
+use burn::optim::GradientsParams;
 use burn::tensor::Tensor;
 
+use super::adam::Adam;
 use crate::model::{DropoutKey, LinkModel, Logits, MemoryModel, ModelInput};
 
 /// What one batch gave, without autodiff.
@@ -16,33 +17,35 @@ pub struct BatchOutput {
     pub memory: Tensor<2>,
 }
 
-/// A model in training. Adam with PyTorch's constants (0.9, 0.999, 1e-8), no decay.
+/// A model in training.
 pub struct Trainer<M: MemoryModel> {
-    model: LinkModel<M>,
-    optimizer: ModuleOptimizer,
-    learning_rate: f64,
+    /// Taken out during a step, so that parameters are written in place.
+    model: Option<LinkModel<M>>,
+    optimizer: Adam,
 }
 
 impl<M: MemoryModel> Trainer<M> {
     /// Trains `model`, whose parameters are on a device with autodiff.
     pub fn new(model: LinkModel<M>, learning_rate: f64) -> Trainer<M> {
         Trainer {
-            model,
-            optimizer: AdamConfig::new().with_epsilon(1e-8).init(),
-            learning_rate,
+            model: Some(model),
+            optimizer: Adam::new(learning_rate),
         }
     }
 
     /// The model as it is now.
     pub fn model(&self) -> &LinkModel<M> {
-        &self.model
+        match &self.model {
+            Some(model) => model,
+            None => unreachable!("a step puts the model back"),
+        }
     }
 
     /// Forward and backward of a batch.
     pub fn backward(&self, input: &ModelInput, key: DropoutKey) -> (BatchOutput, GradientsParams) {
-        let (logits, memory) = self.model.forward(input, key);
+        let (logits, memory) = self.model().forward(input, key);
         let loss = logits.loss();
-        let gradients = GradientsParams::from_grads(loss.backward(), &self.model);
+        let gradients = GradientsParams::from_grads(loss.backward(), self.model());
         let output = BatchOutput {
             logits: Logits {
                 positive: logits.positive.inner(),
@@ -57,8 +60,9 @@ impl<M: MemoryModel> Trainer<M> {
     /// One optimiser step.
     pub fn step(&mut self, gradients: GradientsParams) {
         self.model = self
-            .optimizer
-            .step(self.learning_rate, self.model.clone(), gradients);
+            .model
+            .take()
+            .map(|model| self.optimizer.step(model, gradients));
     }
 }
 

@@ -1,0 +1,73 @@
+//! Twin of `adam.wgsl`.
+
+use multiversion::multiversion;
+use rayon::prelude::*;
+
+/// Numbers that one task takes.
+const CHUNK: usize = 1 << 14;
+
+/// Constants of one step.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct AdamStep {
+    /// Decay of the first moment.
+    pub beta_1: f32,
+    /// Decay of the second moment.
+    pub beta_2: f32,
+    /// Added to the root of the second moment.
+    pub epsilon: f32,
+    /// Learning rate / (1 − β₁^t).
+    pub step_size: f32,
+    /// 1 / √(1 − β₂^t).
+    pub correction: f32,
+}
+
+impl AdamStep {
+    /// Step `t` (from 1) with PyTorch's constants (0.9, 0.999, 1e-8).
+    pub fn new(learning_rate: f64, t: u32) -> AdamStep {
+        let (beta_1, beta_2) = (0.9f64, 0.999f64);
+        AdamStep {
+            beta_1: beta_1 as f32,
+            beta_2: beta_2 as f32,
+            epsilon: 1e-8,
+            step_size: (learning_rate / (1.0 - beta_1.powf(f64::from(t)))) as f32,
+            correction: (1.0 / (1.0 - beta_2.powf(f64::from(t))).sqrt()) as f32,
+        }
+    }
+}
+
+/// One step in place; all four slices have the same length.
+pub fn adam(
+    parameter: &mut [f32],
+    gradient: &[f32],
+    first: &mut [f32],
+    second: &mut [f32],
+    step: AdamStep,
+) {
+    parameter
+        .par_chunks_mut(CHUNK)
+        .zip(gradient.par_chunks(CHUNK))
+        .zip(
+            first
+                .par_chunks_mut(CHUNK)
+                .zip(second.par_chunks_mut(CHUNK)),
+        )
+        .for_each(|((parameter, gradient), (first, second))| {
+            step_chunk(parameter, gradient, first, second, step);
+        });
+}
+
+#[multiversion(targets("x86_64+avx512f+avx512dq+avx512vl", "x86_64+avx2"))]
+fn step_chunk(
+    parameter: &mut [f32],
+    gradient: &[f32],
+    first: &mut [f32],
+    second: &mut [f32],
+    step: AdamStep,
+) {
+    let moments = first.iter_mut().zip(second);
+    for ((p, &g), (m, v)) in parameter.iter_mut().zip(gradient).zip(moments) {
+        *m = step.beta_1 * *m + (1.0 - step.beta_1) * g;
+        *v = step.beta_2 * *v + (1.0 - step.beta_2) * g * g;
+        *p -= step.step_size * *m / (v.sqrt() * step.correction + step.epsilon);
+    }
+}

@@ -1,0 +1,60 @@
+//! Steps of Adam against the same arithmetic in f64.
+
+use burn::tensor::Tensor;
+use mspipe::kernels::adam::{AdamState, AdamStep, adam};
+
+use crate::on_device;
+
+/// A parameter, its moments and how its gradient depends on the step, in f64.
+fn expected(n: usize, steps: u32) -> (Vec<f64>, Vec<f64>) {
+    let start: Vec<f64> = (0..n).map(|i| (i as f64 * 0.37).sin()).collect();
+    let mut moved = start.clone();
+    let (mut first, mut second) = (vec![0.0; n], vec![0.0; n]);
+    for t in 1..=steps {
+        for i in 0..n {
+            let g = f64::from(gradient(i, t));
+            first[i] = 0.9 * first[i] + 0.1 * g;
+            second[i] = 0.999 * second[i] + 0.001 * g * g;
+            let m = first[i] / (1.0 - 0.9f64.powi(t as i32));
+            let v: f64 = second[i] / (1.0 - 0.999f64.powi(t as i32));
+            moved[i] -= 1e-2 * m / (v.sqrt() + 1e-8);
+        }
+    }
+    (start, moved)
+}
+
+fn gradient(i: usize, t: u32) -> f32 {
+    ((i as f32 + 1.0) * 0.11 * t as f32).cos() * 10f32.powi((i % 7) as i32 - 5)
+}
+
+#[test]
+fn steps_agree_with_f64_and_leave_other_handles_alone() {
+    on_device(|device| {
+        for n in [0, 1, 127, 20_000] {
+            let (start, moved) = expected(n, 5);
+            let tensor = |values: Vec<f32>| Tensor::<1>::from_floats(values.as_slice(), device);
+            let parameter = tensor(start.iter().map(|&x| x as f32).collect());
+            let held = parameter.clone();
+            let mut state = AdamState {
+                first: parameter.zeros_like(),
+                second: parameter.zeros_like(),
+                parameter,
+            };
+            for t in 1..=5 {
+                let gradient = tensor((0..n).map(|i| gradient(i, t)).collect());
+                state = adam(state, gradient, AdamStep::new(1e-2, t));
+            }
+            let read = |tensor: Tensor<1>| tensor.into_data().try_to_vec::<f32>().unwrap();
+            for (found, expected) in read(state.parameter).iter().zip(&moved) {
+                // Five steps of 1e-2, each exact to a few roundings.
+                assert!(
+                    (f64::from(*found) - expected).abs() < 1e-6,
+                    "{n}: {found} {expected}"
+                );
+            }
+            for (found, expected) in read(held).iter().zip(&start) {
+                assert_eq!(*found, *expected as f32);
+            }
+        }
+    });
+}
