@@ -1,6 +1,7 @@
 // Writes the updated memory row and the new mail of each winner: the last event of its
 // node in the batch. Nodes are distinct, so no two invocations write the same number.
-// One invocation writes one number. The mail is [own row | peer's row | edge features].
+// One invocation writes one number. The mail is [own row | peer's row | edge features];
+// an entry whose event row is -1 writes memory alone.
 
 const MEMORY: u32 = 4u; // width of a memory row
 const EDGE: u32 = 0u;   // width of an edge feature row
@@ -27,12 +28,15 @@ fn main(
     let column = index % (MEMORY + mail);
     let node = u32(winner[w * 4u]);
     let row = u32(winner[w * 4u + 1u]);
-    let peer = u32(winner[w * 4u + 2u]);
-    let event = u32(winner[w * 4u + 3u]);
     if (column < MEMORY) {
         memory[node * MEMORY + column] = hidden[row * MEMORY + column];
         return;
     }
+    if (winner[w * 4u + 3u] < 0) {
+        return;
+    }
+    let peer = u32(winner[w * 4u + 2u]);
+    let event = u32(winner[w * 4u + 3u]);
     let c = column - MEMORY;
     var value: f32;
     if (c < MEMORY) {

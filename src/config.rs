@@ -63,6 +63,16 @@ pub enum TimeDeltaName {
     Query,
 }
 
+/// When a memory row is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum MemoryWriteName {
+    /// When its node has an event (TGN, TGL); negatives never write
+    Event,
+    /// Whenever it is read, by a negative too (TGLite)
+    Read,
+}
+
 /// What overlaps with what.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -128,6 +138,10 @@ pub struct RunConfig {
     /// Time difference for the memory updater [default: message, tgl: query]
     #[arg(long, value_enum, help_heading = "Model")]
     pub time_delta: Option<TimeDeltaName>,
+
+    /// When a node's memory is written
+    #[arg(long, value_enum, default_value = "event", help_heading = "Model")]
+    pub memory_write: MemoryWriteName,
 
     /// Past events sampled for a root
     #[arg(long, value_name = "N", default_value_t = 10, help_heading = "Model")]

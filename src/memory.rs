@@ -5,7 +5,8 @@
 //! (Δt ω reaches 10^6 and its cosine is wrong when Δt is off by one rounding), and WGSL
 //! has no 64-bit integers.
 //!
-//! Invariant: a fetch sees exactly the commits made before it; negatives never write.
+//! Invariant: a fetch sees exactly the commits made before it; negatives never write,
+//! unless [`MemoryWrite::Read`] is asked for.
 //! What this module does not do: decide *when* to fetch and commit ([`crate::pipeline`]).
 
 pub mod clock;
@@ -15,6 +16,16 @@ use burn::tensor::Tensor;
 
 use crate::batch::winners::Winners;
 use crate::graph::{NodeId, Timestamp};
+
+/// When a memory row is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MemoryWrite {
+    /// When its node has an event (TGN, TGL); negatives and past neighbours never write.
+    Event,
+    /// Whenever it is read (TGLite): every fetched row goes through the updater, with an
+    /// empty mail if it has none, and is kept. Negatives and past neighbours write too.
+    Read,
+}
 
 /// Memory of the rows that a batch needs.
 #[derive(Debug, Clone)]

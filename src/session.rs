@@ -8,10 +8,13 @@ use mspipe_datasets::{DataError, EventLog, OpenOptions, Split};
 use thiserror::Error;
 
 use crate::batch::TimeDelta;
-use crate::config::{ConfigError, ModelName, Protocol, RunConfig, SamplerName, TimeDeltaName};
+use crate::config::{
+    ConfigError, MemoryWriteName, ModelName, Protocol, RunConfig, SamplerName, TimeDeltaName,
+};
 use crate::device::{self, ComputeDevice, DeviceError};
 use crate::features::Features;
 use crate::graph::{Directions, GraphError, NodeId, Tcsr};
+use crate::memory::MemoryWrite;
 use crate::memory::clock::NodeClock;
 use crate::memory::device::DeviceMemory;
 use crate::model::ModelConfig;
@@ -125,6 +128,13 @@ impl Session {
         }
         let rules = rules(config.protocol);
         let time_delta = *config.time_delta.get_or_insert(rules.time_delta);
+        if config.memory_write == MemoryWriteName::Read && time_delta == TimeDeltaName::Query {
+            return Err(SessionError::Config(ConfigError::Range {
+                option: "memory-write",
+                found: "read with --time-delta query".to_owned(),
+                expected: "--time-delta message, which has one row a node",
+            }));
+        }
         let src: &[NodeId] = bytemuck::cast_slice(&log.src()[..events]);
         let dst: &[NodeId] = bytemuck::cast_slice(&log.dst()[..events]);
         let graph = Tcsr::build(
@@ -240,7 +250,11 @@ impl Session {
             self.sampling.time_delta,
             log.ticks_per_unit(),
             log.time().first().copied().unwrap_or(0),
-        );
+        )
+        .with_write(match self.config.memory_write {
+            MemoryWriteName::Event => MemoryWrite::Event,
+            MemoryWriteName::Read => MemoryWrite::Read,
+        });
         DeviceMemory::new(
             log.nodes(),
             config.width,

@@ -229,6 +229,27 @@ fn the_tgl_protocol_runs_and_differs() {
 }
 
 #[test]
+fn model_options_change_what_is_learned() {
+    let workdir = Workdir::new();
+    let first_losses = |options: &[&str], out: &str| {
+        let arguments = [options, &["--epochs", "1", "--out", out]].concat();
+        workdir.ok(&small(&arguments));
+        losses(&workdir.path(out).join("metrics.jsonl"))
+    };
+    let plain = first_losses(&[], "plain");
+    for (option, value) in [
+        ("--memory-write", "read"),
+        ("--time-delta", "query"),
+        ("--sampler", "uniform"),
+        ("--node-features", "random:8"),
+        ("--fanout", "3"),
+    ] {
+        let out = option.trim_start_matches('-');
+        assert_ne!(first_losses(&[option, value], out), plain, "{option}");
+    }
+}
+
+#[test]
 fn json_goes_to_standard_output_alone() {
     let workdir = Workdir::new();
     let stdout = workdir.ok(&small(&["--epochs", "1", "--out", "run", "--json"]));
@@ -276,6 +297,18 @@ fn bad_input_is_told_with_place_finding_and_remedy() {
         (
             vec!["train", "--data", "synthetic:wikipedia", "--device", "tpu"],
             "expected auto, cpu, gpu, gpu:N or software",
+        ),
+        (
+            vec![
+                "train",
+                "--data",
+                "synthetic:wikipedia:scale=0.02",
+                "--memory-write",
+                "read",
+                "--time-delta",
+                "query",
+            ],
+            "--memory-write is read with --time-delta query",
         ),
         (
             vec!["train", "--data", "synthetic:wikipedia", "--heads", "3"],

@@ -25,7 +25,7 @@ struct Story {
 
 #[derive(Debug, Clone)]
 struct Update {
-    /// (node, row, peer's row, event row), nodes distinct.
+    /// (node, row, peer's row, event row), nodes distinct; event row -1: memory alone.
     winners: Vec<[i32; 4]>,
     /// Nodes that are read afterwards.
     read: Vec<i32>,
@@ -54,7 +54,7 @@ fn stories() -> impl Strategy<Value = Story> {
 
 fn updates(nodes: usize) -> impl Strategy<Value = Update> {
     let row = 0..HIDDEN_ROWS as i32;
-    let source = (row.clone(), row, 0..EVENT_ROWS as i32);
+    let source = (row.clone(), row, -1..EVENT_ROWS as i32);
     let winners = prop::collection::hash_map(0..nodes as i32, source, 0..=nodes);
     let read = prop::collection::vec(0..nodes as i32, 0..100);
     (winners, read, any::<bool>(), any::<u32>()).prop_map(|(winners, read, shared, seed)| {
@@ -114,6 +114,10 @@ fn agrees_with_a_map(story: &Story, device: &Device) {
         );
         for &[node, own, peer, event] in &update.winners {
             let own = row(&hidden, own, width);
+            if event < 0 {
+                map.entry(node).and_modify(|rows| rows.memory = own);
+                continue;
+            }
             let parts = [
                 own.clone(),
                 row(&hidden, peer, width),

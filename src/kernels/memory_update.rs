@@ -94,7 +94,7 @@ impl MemoryUpdate for Flex {
 ///
 /// `memory` is `[nodes, width]`, `mailbox` `[nodes, 2 width + edge]`, `hidden`
 /// `[rows, width]`, `edge` `[event rows, edge]`, `winner` `[winners, 4]` with (node, row,
-/// peer's row, event row); nodes are distinct. In place where the caller holds the only
+/// peer's row, event row); nodes are distinct, and an event row of -1 writes memory alone. In place where the caller holds the only
 /// handle of a table, else on a copy.
 pub fn memory_update(
     memory: Tensor<2>,

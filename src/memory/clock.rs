@@ -1,5 +1,6 @@
 //! Times of memory rows and mails, exact, on the host.
 
+use super::MemoryWrite;
 use crate::batch::TimeDelta;
 use crate::batch::winners::Winners;
 use crate::graph::{NodeId, Timestamp};
@@ -8,6 +9,7 @@ use crate::graph::{NodeId, Timestamp};
 #[derive(Debug, Clone)]
 pub struct NodeClock {
     time_delta: TimeDelta,
+    write: MemoryWrite,
     ticks_per_unit: i64,
     /// Time that a node which was never updated counts from.
     origin: Timestamp,
@@ -28,6 +30,8 @@ pub struct FetchedTimes {
     pub active: Vec<i32>,
     /// Time that each row's memory has when the updater has run.
     updated: Vec<Timestamp>,
+    /// Node of each row whose memory is kept though it has no event, with the row.
+    pub(super) kept: Vec<(NodeId, usize)>,
 }
 
 impl NodeClock {
@@ -47,11 +51,18 @@ impl NodeClock {
         };
         NodeClock {
             time_delta,
+            write: MemoryWrite::Event,
             ticks_per_unit,
             origin,
             last_update: vec![origin; nodes],
             mail_time: vec![NO_MAIL; nodes],
         }
+    }
+
+    /// The same clock for another rule of writing. [`MemoryWrite::Read`] needs one row a
+    /// node, so [`TimeDelta::Message`].
+    pub fn with_write(self, write: MemoryWrite) -> NodeClock {
+        NodeClock { write, ..self }
     }
 
     /// Times of the rows `node`, with each row's `query_time` in query mode.
@@ -64,7 +75,11 @@ impl NodeClock {
             delta_t: Vec::with_capacity(node.len()),
             active: Vec::with_capacity(node.len()),
             updated: Vec::with_capacity(node.len()),
+            kept: Vec::new(),
         };
+        if self.write == MemoryWrite::Read {
+            times.kept = node.iter().copied().zip(0..).collect();
+        }
         for (row, node) in node.iter().enumerate() {
             let last_update = self.last_update[node.index()];
             let until = match self.time_delta {
@@ -77,7 +92,8 @@ impl NodeClock {
             times
                 .delta_t
                 .push((ticks as f64 / self.ticks_per_unit as f64) as f32);
-            times.active.push(i32::from(active));
+            let runs = active || self.write == MemoryWrite::Read;
+            times.active.push(i32::from(runs));
             times.updated.push(updated);
         }
         times
@@ -86,6 +102,9 @@ impl NodeClock {
     /// Takes over a batch's winners: their memory is as old as what it absorbed, their
     /// new mail as old as their last event.
     pub fn commit(&mut self, winners: &Winners, times: &FetchedTimes) {
+        for &(node, row) in &times.kept {
+            self.last_update[node.index()] = times.updated[row];
+        }
         for (i, node) in winners.node.iter().enumerate() {
             self.last_update[node.index()] = times.updated[winners.row[i] as usize];
             self.mail_time[node.index()] = winners.time[i];
@@ -133,6 +152,25 @@ mod tests {
 
         clock.reset();
         assert_eq!(clock.fetch(&node, &[]).active, [0, 0]);
+    }
+
+    #[test]
+    fn writing_on_read_updates_every_fetched_row() {
+        let clock = NodeClock::new(2, TimeDelta::Message, 1, 100);
+        let mut clock = clock.with_write(MemoryWrite::Read);
+        let node = [NodeId(1), NodeId(0)];
+        let times = clock.fetch(&node, &[]);
+        assert_eq!(
+            (&times.delta_t[..], &times.active[..]),
+            (&[0.0; 2][..], &[1; 2][..])
+        );
+        clock.commit(&event(1, 0, 130), &times);
+
+        // Node 1 is read without an event of its own: its mail of 130 is absorbed.
+        let times = clock.fetch(&node, &[]);
+        assert_eq!(times.delta_t, [30.0, 0.0]);
+        clock.commit(&event(0, 1, 140), &times);
+        assert_eq!(clock.fetch(&node, &[]).delta_t, [0.0, 40.0]);
     }
 
     #[test]

@@ -58,7 +58,7 @@ impl MemoryStore for DeviceMemory {
 
     fn commit(&mut self, commit: MemoryCommit<'_>) {
         let winners = commit.winners;
-        let fields: Vec<i32> = (0..winners.node.len())
+        let mut fields: Vec<i32> = (0..winners.node.len())
             .flat_map(|i| {
                 [
                     winners.node[i].0 as i32,
@@ -68,8 +68,15 @@ impl MemoryStore for DeviceMemory {
                 ]
             })
             .collect();
+        for (node, row) in &commit.times.kept {
+            // Winners ascend by node.
+            if winners.node.binary_search(node).is_err() {
+                fields.extend([node.0 as i32, *row as i32, -1, -1]);
+            }
+        }
         let device = self.memory.device();
-        let fields = TensorData::new(fields, [winners.node.len(), 4]);
+        let entries = fields.len() / 4;
+        let fields = TensorData::new(fields, [entries, 4]);
         let winner = Tensor::<2, Int>::from_data(fields, &device);
         // Hand over the only handles of the tables, so that they are written in place.
         let nothing = || Tensor::<2>::empty([0, 0], &device);

@@ -45,7 +45,8 @@ pub fn segment_sum(value: &[f32], offsets: &[i32], items: &[i32], width: usize) 
 /// `[own row | peer's row | edge features]` of each winner in place.
 ///
 /// `hidden` is `[rows, width]`, `edge` `[event rows, edge_width]`, `winner`
-/// `[winners, (node, row, peer row, event row)]` with distinct nodes.
+/// `[winners, (node, row, peer row, event row)]` with distinct nodes; where the event row is
+/// -1, memory alone is written.
 pub fn memory_update(
     memory: &mut [f32],
     mailbox: &mut [f32],
@@ -60,6 +61,9 @@ pub fn memory_update(
         let [node, own, peer, event] = [0, 1, 2, 3].map(|field| winner[field] as usize);
         let own = row(hidden, own, width);
         memory[node * width..(node + 1) * width].copy_from_slice(own);
+        if winner[3] < 0 {
+            continue;
+        }
         let mail = &mut mailbox[node * mail_width..(node + 1) * mail_width];
         mail[..width].copy_from_slice(own);
         mail[width..2 * width].copy_from_slice(row(hidden, peer, width));
