@@ -6,6 +6,7 @@
 //! that touches a tensor runs inside [`on_device_thread`].
 
 use std::fmt;
+use std::panic::{self, AssertUnwindSafe};
 use std::str::FromStr;
 
 use burn::tensor::Device;
@@ -328,22 +329,18 @@ fn open_adapter(
 
 /// Runs `work` on the thread that owns burn, and returns its result.
 ///
+/// The thread is a worker of rayon's pool: what `work` does in parallel starts on the spot,
+/// where a thread outside the pool would be put to sleep and woken for each operation.
+///
 /// # Errors
 /// When it panics, with the panic's message.
 pub fn on_device_thread<T: Send>(work: impl FnOnce() -> T + Send) -> Result<T, DeviceError> {
-    std::thread::scope(|scope| {
-        std::thread::Builder::new()
-            .name("mspipe-device".to_owned())
-            .spawn_scoped(scope, work)
-            .map_err(|error| DeviceError::Panicked(error.to_string()))?
-            .join()
-            .map_err(|panic| {
-                let message = panic
-                    .downcast_ref::<String>()
-                    .map(String::as_str)
-                    .or_else(|| panic.downcast_ref::<&str>().copied());
-                DeviceError::Panicked(message.unwrap_or("it panicked").to_owned())
-            })
+    panic::catch_unwind(AssertUnwindSafe(|| rayon::scope(|_| work()))).map_err(|panic| {
+        let message = panic
+            .downcast_ref::<String>()
+            .map(String::as_str)
+            .or_else(|| panic.downcast_ref::<&str>().copied());
+        DeviceError::Panicked(message.unwrap_or("it panicked").to_owned())
     })
 }
 
