@@ -83,23 +83,23 @@ impl Features {
         node: FeatureSource,
         seed: u64,
     ) -> Features {
+        let own = |table: Option<&FeatureTable>, mapped: Table| {
+            // A column of zeros stands for "no features" in published files.
+            match table {
+                Some(table) if !table.all_zero() => mapped,
+                _ => Table::None,
+            }
+        };
         Features {
             edge: match edge {
                 FeatureSource::Zero => Table::None,
                 FeatureSource::Random(width) => Table::random(log.events(), width, seed),
-                // A column of zeros stands for "no features" in published files.
-                FeatureSource::File => match log.edge_features() {
-                    Some(table) if !table.all_zero() => Table::Edges(log.clone()),
-                    _ => Table::None,
-                },
+                FeatureSource::File => own(log.edge_features(), Table::Edges(log.clone())),
             },
             node: match node {
                 FeatureSource::Zero => Table::None,
                 FeatureSource::Random(width) => Table::random(log.nodes(), width, seed ^ NODE_SEED),
-                FeatureSource::File => match log.node_features() {
-                    Some(table) if !table.all_zero() => Table::Nodes(log.clone()),
-                    _ => Table::None,
-                },
+                FeatureSource::File => own(log.node_features(), Table::Nodes(log.clone())),
             },
         }
     }

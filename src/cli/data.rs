@@ -4,7 +4,6 @@
 //! `mspipe-datasets`. Knows nothing of training.
 
 use std::fmt::Write as _;
-use std::io::{self, Write as _};
 use std::path::PathBuf;
 
 use anyhow::{Context, bail};
@@ -17,6 +16,8 @@ use mspipe_datasets::{
     import,
 };
 use serde::Serialize;
+
+use super::{print, print_json};
 
 const SOURCES: &str = "A SOURCE is a file of events, a TGL folder (edges.csv, edge_features.npy, …), a store that \
                        `mspipe data import` wrote, the name of a data set (see `mspipe data list`), or \
@@ -398,19 +399,4 @@ fn list_table(list: &List) -> String {
     text += "Get one with `mspipe data fetch NAME`.\n";
     text += &format!("Generated, no file needed: {}\n", list.synthetic.join(", "));
     text
-}
-
-fn print_json(value: &impl Serialize) -> anyhow::Result<()> {
-    print(&(serde_json::to_string_pretty(value)? + "\n"))
-}
-
-/// Writes to stdout; a reader that has seen enough (`| head`) is no error.
-fn print(text: &str) -> anyhow::Result<()> {
-    let mut out = io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            Err(error).context("cannot write to stdout")
-        }
-        _ => Ok(()),
-    }
 }

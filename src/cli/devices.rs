@@ -3,12 +3,12 @@
 //! Probes only; nothing is opened but the CPU device, which has nothing to open.
 
 use std::fmt::Write as _;
-use std::io::{self, Write as _};
 
-use anyhow::Context;
 use clap::Args;
 use mspipe::device::{self, AdapterReport, DeviceChoice};
 use serde::Serialize;
+
+use super::{print, print_json};
 
 /// Arguments of `mspipe devices`.
 #[derive(Debug, Args)]
@@ -40,18 +40,10 @@ pub(crate) fn run(args: DevicesArgs) -> anyhow::Result<()> {
         adapters,
         cpu: device::open(DeviceChoice::Cpu)?.adapter,
     };
-    let text = if args.json {
-        serde_json::to_string_pretty(&list)? + "\n"
+    if args.json {
+        print_json(&list)
     } else {
-        table(&list)
-    };
-    let mut out = io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        // A reader that has seen enough (`| head`) is no error.
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            Err(error).context("cannot write to stdout")
-        }
-        _ => Ok(()),
+        print(&table(&list))
     }
 }
 

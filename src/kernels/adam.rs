@@ -49,16 +49,8 @@ impl Adam for CubeBackend {
         gradient: FloatTensor<Self>,
         step: AdamStep,
     ) -> AdamTensors<Self> {
-        // Written in place unless somebody else still holds them.
-        let own = |tensor: FloatTensor<Self>| {
-            let tensor = into_contiguous(tensor);
-            if tensor.can_mut() {
-                tensor
-            } else {
-                tensor.copy()
-            }
-        };
-        let [parameter, first, second] = [state.parameter, state.first, state.second].map(own);
+        let [parameter, first, second] =
+            [state.parameter, state.first, state.second].map(wgsl::writable);
         let gradient = into_contiguous(gradient);
         let n = parameter.shape().num_elements();
         wgsl::launch(

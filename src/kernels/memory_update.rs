@@ -47,9 +47,7 @@ impl MemoryUpdate for CubeBackend {
         edge: FloatTensor<Self>,
         winner: IntTensor<Self>,
     ) -> NodeTables<Self> {
-        // The tables are written in place unless somebody else still holds them.
-        let own = |table: FloatTensor<Self>| if table.can_mut() { table } else { table.copy() };
-        let [memory, mailbox] = [memory, mailbox].map(into_contiguous).map(own);
+        let [memory, mailbox] = [memory, mailbox].map(wgsl::writable);
         let [hidden, edge, winner] = [hidden, edge, winner].map(into_contiguous);
         let (width, mail) = (memory.shape()[1], mailbox.shape()[1]);
         let winners = winner.shape()[0];
