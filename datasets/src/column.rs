@@ -17,6 +17,9 @@ compile_error!(
     "mspipe's stores are little-endian files mapped into memory; this target is big-endian"
 );
 
+/// Bytes of a piece: many pages, and whole values of every type.
+const PIECE_BYTES: usize = 1 << 24;
+
 /// Values of one type, owned or mapped.
 #[derive(Debug)]
 pub(crate) enum Column<T> {
@@ -61,6 +64,37 @@ impl<T: Pod> Column<T> {
             Column::Owned(values) => values,
             Column::Mapped(map) => bytemuck::cast_slice(map),
         }
+    }
+
+    /// The values in pieces, one after another, with the position of each piece's first value.
+    ///
+    /// A mapped piece is given back to the operating system when the next one is asked for, so
+    /// that a walk over a column does not make it resident as a whole. (It stays readable.)
+    pub(crate) fn pieces(&self) -> impl Iterator<Item = (usize, &[T])> {
+        let values = (PIECE_BYTES / size_of::<T>()).max(1);
+        (self.as_slice().chunks(values).enumerate()).map(move |(piece, chunk)| {
+            if piece > 0 {
+                self.release((piece - 1) * values, values);
+            }
+            (piece * values, chunk)
+        })
+    }
+
+    /// Tells the operating system that values are not needed in memory for now.
+    fn release(&self, first: usize, count: usize) {
+        #[cfg(unix)]
+        if let Column::Mapped(map) = self {
+            let (start, length) = (first * size_of::<T>(), count * size_of::<T>());
+            let length = length.min(map.len().saturating_sub(start));
+            // SAFETY: the map is a shared, read-only one of a file, so pages that are dropped are
+            // read from the file again when they are next used; no value is lost. A refusal
+            // changes nothing and is no error.
+            let _ = unsafe {
+                map.unchecked_advise_range(memmap2::UncheckedAdvice::DontNeed, start, length)
+            };
+        }
+        #[cfg(not(unix))]
+        let _ = (first, count);
     }
 
     pub(crate) fn as_bytes(&self) -> &[u8] {

@@ -1,34 +1,26 @@
 //! Converts files of events and features into a store.
 //!
-//! Finds what belongs to a source (TGL folders bring their labels and features
-//! along), runs its reader into an [`Intake`], adds separate feature files and
-//! finishes the store. Nothing is left behind when it fails.
+//! Runs the reader of a source into an [`Intake`], adds features that come in
+//! files of their own and finishes the store. Nothing is left behind when it
+//! fails. Everything is streamed: memory holds a few MiB of buffers, 16 bytes or
+//! so and the name of each node, and, if events must be sorted, 6 bytes an event.
 
-use std::path::{Path, PathBuf};
+use std::fs::File;
+use std::io::Write;
+use std::path::Path;
 
-use crate::detect::{Format, detect, text_head};
+use crate::array::ArrayReader;
+use crate::detect::Format;
 use crate::error::DataError;
 use crate::event_log::{EventLog, IdSpaces};
 use crate::features::FeatureType;
-use crate::intake::{Defects, Ids, Intake, Observed, copy_rows};
-use crate::npy::NpyReader;
-use crate::open::OpenOptions;
+use crate::intake::{Defects, Ids, Intake, Observed, Taken, copy_rows};
+use crate::names::Names;
 use crate::progress::Progress;
-use crate::store::{FeatureShape, StoreWriter, Stream};
-use crate::{jodie_csv, snap_text, tgl_csv};
-
-/// Files that make up one stream.
-#[derive(Debug, Clone)]
-pub(crate) struct RawSource {
-    pub(crate) name: String,
-    /// The path as it was given.
-    pub(crate) path: PathBuf,
-    pub(crate) format: Format,
-    pub(crate) events: PathBuf,
-    pub(crate) labels: Option<PathBuf>,
-    pub(crate) edge_features: Option<PathBuf>,
-    pub(crate) node_features: Option<PathBuf>,
-}
+use crate::raw_event::{Described, NodeBits};
+use crate::source::RawSource;
+use crate::store::{FeatureShape, Stream};
+use crate::{dgb_csv, gdelt, jodie_csv, parquet_events, snap_text, tgb_csv, tgl_csv};
 
 /// A store made from files.
 pub(crate) struct Converted {
@@ -39,83 +31,6 @@ pub(crate) struct Converted {
 }
 
 impl RawSource {
-    /// Works out the format and the files of `path` (a file, or a TGL folder).
-    pub(crate) fn locate(
-        name: &str,
-        path: &Path,
-        options: &OpenOptions,
-    ) -> Result<RawSource, DataError> {
-        let mut source = RawSource {
-            name: name.to_owned(),
-            path: path.to_path_buf(),
-            format: Format::TglCsv,
-            events: path.to_path_buf(),
-            labels: None,
-            edge_features: options.edge_features.clone(),
-            node_features: options.node_features.clone(),
-        };
-        if path.is_dir() {
-            source.adopt_folder(path, options)?;
-        } else {
-            text_head(path)?;
-            source.format = options.format.map_or_else(|| detect(path), Ok)?;
-        }
-        Ok(source)
-    }
-
-    fn adopt_folder(&mut self, folder: &Path, options: &OpenOptions) -> Result<(), DataError> {
-        self.events = folder.join("edges.csv");
-        if !self.events.is_file() {
-            return Err(DataError::Format {
-                path: folder.to_path_buf(),
-                found: "a folder with neither meta.json (a store of mspipe) nor edges.csv (TGL's layout)".to_owned(),
-                remedy: "name the event file itself".to_owned(),
-            });
-        }
-        if let Some(other) = options.format.filter(|&f| f != Format::TglCsv) {
-            return Err(DataError::Option(format!(
-                "{}: a folder is read as TGL's layout, not as {}; name the event file itself",
-                folder.display(),
-                other.name()
-            )));
-        }
-        self.labels = Some(folder.join("labels.csv")).filter(|path| path.is_file());
-        for (table, given) in [
-            ("edge_features", &mut self.edge_features),
-            ("node_features", &mut self.node_features),
-        ] {
-            if given.is_some() {
-                continue;
-            }
-            *given = Some(folder.join(format!("{table}.npy"))).filter(|path| path.is_file());
-            let torch = folder.join(format!("{table}.pt"));
-            if given.is_none() && torch.is_file() {
-                return Err(DataError::Format {
-                    path: torch,
-                    found: "a PyTorch file, which is not read".to_owned(),
-                    remedy: format!(
-                        "convert it once: python -c \"import torch, numpy; numpy.save('{table}.npy', torch.load('{table}.pt').numpy())\", \
-                         or move it out of the folder to read the stream without these features"
-                    ),
-                });
-            }
-        }
-        Ok(())
-    }
-
-    /// Every file that the store depends on.
-    pub(crate) fn files(&self) -> impl Iterator<Item = &Path> {
-        [
-            Some(&self.events),
-            self.labels.as_ref(),
-            self.edge_features.as_ref(),
-            self.node_features.as_ref(),
-        ]
-        .into_iter()
-        .flatten()
-        .map(PathBuf::as_path)
-    }
-
     /// Reads everything into a new store at `target`.
     pub(crate) fn convert(&self, defects: Defects, target: &Path) -> Result<Converted, DataError> {
         let parent = target
@@ -127,69 +42,61 @@ impl RawSource {
             .prefix(".staging-")
             .tempdir_in(parent)
             .map_err(DataError::io("create a temporary folder in", parent))?;
-        let mut edge_features = self
-            .edge_features
-            .as_deref()
-            .map(NpyReader::open)
-            .transpose()?;
-        let mut node_features = self
-            .node_features
-            .as_deref()
-            .map(NpyReader::open)
-            .transpose()?;
-        let mut notes = Vec::new();
+        let mut edge_features = open_table(self.edge_features.as_deref(), "edge_features")?;
+        let mut node_features = open_table(self.node_features.as_deref(), "node_features")?;
 
         let ids = match (&node_features, self.format) {
             (_, Format::JodieCsv) => Ids::Two,
-            (Some(table), _) => Ids::Rows(table.rows()),
+            // Row 0 is padding: ids start at 1.
+            (Some(table), Format::DgbCsv) => Ids::Rows {
+                rows: table.rows().saturating_sub(1),
+                first: 1,
+            },
+            (Some(table), _) => Ids::Rows {
+                rows: table.rows(),
+                first: 0,
+            },
             (None, _) => Ids::One,
         };
-        let mut intake = Intake::new(
-            &self.events,
-            defects,
-            ids,
-            edge_features.is_some(),
-            staging.path(),
-        )?;
-        match self.format {
-            Format::JodieCsv => jodie_csv::read(&self.events, &mut intake)?,
-            Format::SnapText => snap_text::read(&self.events, &mut intake)?,
-            Format::TglCsv => {
-                tgl_csv::read(&self.events, self.usable_labels(&mut notes)?, &mut intake)?
-            }
+        let path = self.event_path();
+        let mut intake = Intake::new(path, defects, ids, edge_features.is_some(), staging.path())?;
+        let mut notes = Vec::new();
+        let mut described = self.read(&mut intake, &mut notes)?;
+        notes.append(&mut described.notes);
+        let named = described.node_names.is_some();
+        if let (true, Some(table)) = (named, &node_features) {
+            return Err(DataError::array(
+                table.path(),
+                format!(
+                    "rows of node features belong to ids that are numbers, but those of {} are text; number the nodes first",
+                    path.display()
+                ),
+            ));
         }
-        let mut taken = intake.finish(target)?;
+        let mut taken = intake.finish(target, named)?;
         if defects == Defects::Sort && taken.observed.unsorted > 0 {
             notes.push(format!(
                 "events that came after a later one: {}; all events were sorted by time",
                 taken.observed.unsorted
             ));
         }
-
         if let Some(table) = &mut edge_features {
-            let order = taken.order.as_deref();
-            self.add_edge_features(
-                table,
-                staging.path(),
-                &mut taken.writer,
-                order,
-                defects,
-                &mut taken.observed,
-            )?;
+            self.add_edge_features(table, &described, staging.path(), &mut taken, defects)?;
         }
         if let Some(table) = &mut node_features {
-            check_node_rows(
-                table,
-                &taken.id_spaces,
-                taken.nodes,
-                self.node_features.as_deref().unwrap_or(&self.path),
-            )?;
+            if self.format == Format::DgbCsv {
+                skip_row(table)?;
+            }
+            check_node_rows(table, &taken.id_spaces, taken.nodes)?;
             let mut file = taken.writer.node_features(shape(table))?;
-            let path = self.node_features.as_deref().unwrap_or(&self.path);
-            copy_npy(table, path, defects, &mut taken.observed, |bytes| {
+            copy_table(table, defects, &mut taken.observed, |bytes| {
                 file.write_rows(bytes)
             })?;
             file.close()?;
+        }
+        let names = add_described(&mut taken, described, edge_features.is_some())?;
+        if !names.is_empty() {
+            taken.writer.names(&names)?;
         }
         let log = taken.writer.finish(Stream {
             name: self.name.clone(),
@@ -206,59 +113,124 @@ impl RawSource {
         })
     }
 
-    fn usable_labels(&self, notes: &mut Vec<String>) -> Result<Option<&Path>, DataError> {
-        let Some(labels) = self.labels.as_deref() else {
-            return Ok(None);
+    fn read(&self, intake: &mut Intake, notes: &mut Vec<String>) -> Result<Described, DataError> {
+        let Some(events) = self.events.first() else {
+            return Err(DataError::format(
+                &self.path,
+                "no event file",
+                "name the event file itself",
+            ));
         };
-        match tgl_csv::labels_fit(&self.events, labels)? {
-            Ok(()) => Ok(Some(labels)),
-            Err(why) => {
-                notes.push(format!("{} was left out: {why}", labels.display()));
-                Ok(None)
+        match self.format {
+            Format::JodieCsv => jodie_csv::read(events, intake),
+            Format::SnapText => snap_text::read(events, intake),
+            Format::TglCsv => {
+                let labels = match &self.labels {
+                    Some(labels) => tgl_csv::labels_fit(events, labels)?
+                        .inspect_err(|why| {
+                            notes.push(format!("{} was left out: {why}", labels.shown.display()))
+                        })
+                        .ok()
+                        .map(|()| labels),
+                    None => None,
+                };
+                tgl_csv::read(events, labels, intake)
             }
+            Format::DgbCsv => dgb_csv::read(events, intake),
+            Format::TgbCsv => tgb_csv::read(events, intake),
+            Format::Parquet => parquet_events::read(&events.path, intake),
+            Format::Gdelt => gdelt::read(&self.events, intake),
         }
     }
 
     fn add_edge_features(
         &self,
-        table: &mut NpyReader,
+        table: &mut ArrayReader,
+        described: &Described,
         staging: &Path,
-        writer: &mut StoreWriter,
-        order: Option<&[u32]>,
+        taken: &mut Taken,
         defects: Defects,
-        observed: &mut Observed,
     ) -> Result<(), DataError> {
-        let path = self.edge_features.as_deref().unwrap_or(&self.path);
-        if table.rows() != writer.count() {
-            return Err(DataError::npy(
-                path,
+        let events = taken.writer.count();
+        if described.padding_row && table.rows() == events + 1 {
+            skip_row(table)?;
+        }
+        if table.rows() != events {
+            return Err(DataError::array(
+                table.path(),
                 format!(
-                    "{} rows found, {} expected, one for each event of {}; give the features of this very file",
+                    "{} rows found, {events} expected, one for each event of {}{}; give the features of this very file",
                     table.rows(),
-                    writer.count(),
-                    self.events.display()
+                    self.event_path().display(),
+                    if described.padding_row {
+                        ", or one more with padding in row 0"
+                    } else {
+                        ""
+                    }
                 ),
             ));
         }
-        let rows = table.rows();
-        let mut file = writer.edge_features(shape(table))?;
-        if order.is_none() {
-            copy_npy(table, path, defects, observed, |bytes| {
+        let mut file = taken.writer.edge_features(shape(table))?;
+        let Some(order) = taken.order.as_deref() else {
+            copy_table(table, defects, &mut taken.observed, |bytes| {
                 file.write_rows(bytes)
             })?;
             return file.close().map(drop);
-        }
+        };
         let staged = staging.join("separate-features");
-        let mut out = std::fs::File::create(&staged).map_err(DataError::io("create", &staged))?;
-        copy_npy(table, path, defects, observed, |bytes| {
-            std::io::Write::write_all(&mut out, bytes).map_err(DataError::io("write", &staged))
+        let mut out = File::create(&staged).map_err(DataError::io("create", &staged))?;
+        copy_table(table, defects, &mut taken.observed, |bytes| {
+            out.write_all(bytes)
+                .map_err(DataError::io("write", &staged))
         })?;
         drop(out);
-        copy_rows(&staged, rows, file, order)
+        copy_rows(&staged, events, file, Some(order))
     }
 }
 
-fn shape(table: &NpyReader) -> FeatureShape {
+fn open_table(path: Option<&Path>, name: &str) -> Result<Option<ArrayReader>, DataError> {
+    let table = path.map(|path| ArrayReader::open(path, name)).transpose()?;
+    if let Some(table) = table.as_ref().filter(|table| table.width() == 0) {
+        return Err(DataError::array(
+            table.path(),
+            "rows without values; leave the file out",
+        ));
+    }
+    Ok(table)
+}
+
+fn skip_row(table: &mut ArrayReader) -> Result<(), DataError> {
+    table.read_rows(1, &mut Vec::new()).map(drop)
+}
+
+/// Adds what the reader found beside the events; returns all names.
+fn add_described(
+    taken: &mut Taken,
+    described: Described,
+    separate_features: bool,
+) -> Result<Names, DataError> {
+    let mut names = Names {
+        nodes: described.node_names,
+        edge_features: described.edge_feature_names.filter(|_| !separate_features),
+        node_features: None,
+    };
+    if let Some(NodeBits {
+        names: columns,
+        bytes,
+    }) = described.node_features
+    {
+        let mut file = taken.writer.node_features(FeatureShape {
+            feature_type: FeatureType::Bits,
+            width: columns.len(),
+        })?;
+        file.write_rows(&bytes)?;
+        file.close()?;
+        names.node_features = Some(columns);
+    }
+    Ok(names)
+}
+
+fn shape(table: &ArrayReader) -> FeatureShape {
     FeatureShape {
         feature_type: table.feature_type(),
         width: table.width(),
@@ -267,10 +239,9 @@ fn shape(table: &NpyReader) -> FeatureShape {
 
 /// Node features of a stream with two id spaces belong to users, then items.
 fn check_node_rows(
-    table: &NpyReader,
+    table: &ArrayReader,
     id_spaces: &IdSpaces,
     nodes: usize,
-    path: &Path,
 ) -> Result<(), DataError> {
     if table.rows() == nodes {
         return Ok(());
@@ -282,16 +253,15 @@ fn check_node_rows(
         ),
         IdSpaces::One => "one for each node".to_owned(),
     };
-    Err(DataError::npy(
-        path,
+    Err(DataError::array(
+        table.path(),
         format!("{} rows found, {nodes} expected: {whose}", table.rows()),
     ))
 }
 
 /// Passes all rows on as stored bytes, looking for values that are not finite.
-fn copy_npy(
-    table: &mut NpyReader,
-    path: &Path,
+fn copy_table(
+    table: &mut ArrayReader,
     defects: Defects,
     observed: &mut Observed,
     mut write: impl FnMut(&[u8]) -> Result<(), DataError>,
@@ -299,6 +269,7 @@ fn copy_npy(
     let width = table.width();
     let row_bytes = shape(table).row_bytes().max(1);
     let piece_rows = (1 << 22) / row_bytes + 1;
+    let path = table.path().to_path_buf();
     let name = path
         .file_name()
         .unwrap_or(path.as_os_str())
@@ -306,9 +277,9 @@ fn copy_npy(
     let mut progress =
         Progress::bytes(format!("reading {name}"), (table.rows() * row_bytes) as u64);
     let mut bytes = Vec::new();
-    let mut first_row = 0;
     loop {
         bytes.clear();
+        let first_row = table.next_row();
         let rows = table.read_rows(piece_rows, &mut bytes)?;
         if rows == 0 {
             return Ok(());
@@ -320,7 +291,7 @@ fn copy_npy(
                 at % width
             );
             if defects != Defects::Record {
-                return Err(DataError::npy(path, problem));
+                return Err(DataError::array(&path, problem));
             }
             observed.not_finite += 1;
             observed
@@ -329,7 +300,6 @@ fn copy_npy(
         }
         write(&bytes)?;
         progress.advance(bytes.len() as u64);
-        first_row += rows;
     }
 }
 

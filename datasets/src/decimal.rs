@@ -110,6 +110,16 @@ impl Decimal {
         })
     }
 
+    /// `ticks / 10^scale`.
+    pub(crate) fn of_ticks(ticks: i64, scale: u8) -> Decimal {
+        let (mut mantissa, mut scale) = (ticks, scale);
+        while scale > 0 && mantissa % 10 == 0 {
+            mantissa /= 10;
+            scale -= 1;
+        }
+        Decimal { mantissa, scale }
+    }
+
     /// The value in ticks of `10^-scale`, or None when it does not fit (or would be rounded).
     pub(crate) fn ticks(self, scale: u8) -> Option<i64> {
         let factor = 10i64.checked_pow(u32::from(scale.checked_sub(self.scale)?))?;
@@ -222,6 +232,8 @@ mod tests {
         let d = |t: &str| Decimal::parse(t.as_bytes()).unwrap();
         assert_eq!(d("1.5").ticks(3), Some(1500));
         assert_eq!(d("1.5").ticks(0), None);
+        assert_eq!(Decimal::of_ticks(1_500, 3), d("1.5"));
+        assert_eq!(Decimal::of_ticks(0, 9), d("0"));
         assert_eq!(d("9223372036854775807").ticks(1), None);
         assert!(d("1.25").precedes(d("1.3")));
         assert!(!d("1.30").precedes(d("1.3")));

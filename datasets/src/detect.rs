@@ -1,14 +1,18 @@
 //! Tells a file's format from its content, or says what the content looks like.
 //!
-//! Looks at the first 64 KiB only. Never guesses: what is not certain is an
-//! error that names the possibilities and how to choose (`--format`).
+//! Looks at the first 64 KiB of text only. Never guesses: what is not certain, or
+//! fits two formats, is an error that names the possibilities and how to choose
+//! (`--format`).
 
-use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 use std::str::FromStr;
 
+use crate::column_names::{Role, role};
+use crate::decimal::Decimal;
 use crate::error::{DataError, quoted};
+use crate::gdelt;
+use crate::packed::{TextFile, is_damage};
 
 /// A layout of event files that can be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,18 +23,38 @@ pub enum Format {
     SnapText,
     /// TGL's folder with `edges.csv`, or a csv file with columns `src,dst,time`.
     TglCsv,
+    /// DyGLib's and TGN's `ml_NAME.csv` with `u,i,ts`, alone or with its `.npy` files.
+    DgbCsv,
+    /// TGB's edge list: a csv file with a header, `time,src,dst` and features.
+    TgbCsv,
+    /// A Parquet file with columns for source, destination and time.
+    Parquet,
+    /// Raw GDELT 2.0 event files: one, or a folder or zip archive of many.
+    Gdelt,
 }
 
 impl Format {
     /// Every format, in the order in which they are documented.
-    pub const ALL: [Format; 3] = [Format::JodieCsv, Format::SnapText, Format::TglCsv];
+    pub const ALL: [Format; 7] = [
+        Format::JodieCsv,
+        Format::SnapText,
+        Format::TglCsv,
+        Format::DgbCsv,
+        Format::TgbCsv,
+        Format::Parquet,
+        Format::Gdelt,
+    ];
 
-    /// The name that [`FromStr`] accepts: `jodie`, `snap` or `tgl`.
+    /// The name that [`FromStr`] accepts: `jodie`, `snap`, `tgl`, `dgb`, `tgb`, `parquet` or `gdelt`.
     pub fn name(self) -> &'static str {
         match self {
             Format::JodieCsv => "jodie",
             Format::SnapText => "snap",
             Format::TglCsv => "tgl",
+            Format::DgbCsv => "dgb",
+            Format::TgbCsv => "tgb",
+            Format::Parquet => "parquet",
+            Format::Gdelt => "gdelt",
         }
     }
 }
@@ -40,48 +64,42 @@ impl FromStr for Format {
 
     fn from_str(text: &str) -> Result<Format, DataError> {
         Format::ALL.into_iter().find(|f| f.name() == text).ok_or_else(|| {
-            DataError::Option(format!("format `{text}` is not known; jodie, snap and tgl are (see `mspipe data import --help`)"))
+            let names = Format::ALL.map(Format::name).join(", ");
+            DataError::Option(format!("format `{text}` is not known; there are {names} (see `mspipe data import --help`)"))
         })
     }
 }
 
-const READABLE: &str = "readable are JODIE csv (`user_id,item_id,timestamp,state_label,…`), SNAP text (`src dst time`) \
-                        and TGL csv (a header with `src,dst,time`); if it is one of these, say which with --format jodie|snap|tgl";
+const READABLE: &str = "readable are JODIE csv (`user_id,item_id,timestamp,state_label,…`), SNAP text (`src dst time`), \
+                        TGL csv (a header with `src,dst,time`), DyGLib csv (`,u,i,ts,label,idx`), TGB csv (`time,src,dst,…`), Parquet \
+                        and raw GDELT; if it is one of these, say which with --format jodie|snap|tgl|dgb|tgb|parquet|gdelt";
 const HEAD_BYTES: u64 = 1 << 16;
 
-/// The format of the events in `path` (a file).
-pub(crate) fn detect(path: &Path) -> Result<Format, DataError> {
-    let head = text_head(path)?;
-    let unknown = |found: String, remedy: &str| DataError::Format {
-        path: path.to_path_buf(),
-        found,
-        remedy: remedy.to_owned(),
-    };
-    let Some(line) = head
+/// The format of events whose text starts with `head`; `path` is for messages.
+pub(crate) fn detect(path: &Path, head: &[u8]) -> Result<Format, DataError> {
+    let unknown = |found: String, remedy: &str| DataError::format(path, found, remedy);
+    let Some(raw_line) = head
         .split(|&b| b == b'\n')
-        .map(<[u8]>::trim_ascii)
-        .find(|l| !l.is_empty() && !l.starts_with(b"#"))
+        .find(|l| !l.trim_ascii().is_empty() && !l.starts_with(b"#"))
     else {
         return Err(unknown("no line holds an event".to_owned(), READABLE));
     };
-    let names: Vec<&[u8]> = line.split(|&b| b == b',').map(<[u8]>::trim_ascii).collect();
-    let has = |wanted: &[&[u8]]| wanted.iter().all(|name| names.contains(name));
-    if names.starts_with(&[b"user_id", b"item_id", b"timestamp"]) {
-        return Ok(Format::JodieCsv);
+    let line = raw_line.trim_ascii();
+    let tabs = raw_line.split(|&b| b == b'\t').count();
+    if tabs == gdelt::COLUMNS {
+        return Ok(Format::Gdelt);
     }
-    if has(&[b"src", b"dst", b"time"]) {
-        return Ok(Format::TglCsv);
-    }
-    if has(&[b"u", b"i", b"ts"]) {
+    if matches!(tabs, 57 | 58) {
         return Err(unknown(
-            format!(
-                "the header {} is that of DyGLib's and TGN's ml_*.csv, which is not read directly",
-                quoted(line)
-            ),
-            "rename its columns u,i,ts to src,dst,time, then read it as TGL csv (and give the features with --edge-features ml_NAME.npy without their first row)",
+            format!("{tabs} fields separated by tabs, as GDELT 1.0 has"),
+            "GDELT 2.0 event files have 61 and are read; take those (http://data.gdeltproject.org/gdeltv2/)",
         ));
     }
-    let looks_numeric = |field: &[u8]| crate::decimal::Decimal::parse(field).is_ok();
+    let names: Vec<&[u8]> = line.split(|&b| b == b',').map(<[u8]>::trim_ascii).collect();
+    let looks_numeric = |field: &[u8]| Decimal::parse(field).is_ok();
+    if let Some(format) = from_header(path, &names)? {
+        return Ok(format);
+    }
     if names.len() >= 3 && names.iter().all(|f| looks_numeric(f)) {
         return Err(unknown(
             format!(
@@ -114,12 +132,6 @@ pub(crate) fn detect(path: &Path) -> Result<Format, DataError> {
             )),
         };
     }
-    if line.split(|&b| b == b'\t').count() >= 58 {
-        return Err(unknown(
-            "it looks like a raw GDELT 2.0 event file".to_owned(),
-            "these are not read; TGL's preparation of GDELT is (`mspipe data fetch gdelt`)",
-        ));
-    }
     Err(unknown(
         format!(
             "the first line {} belongs to no format that is known here",
@@ -129,14 +141,71 @@ pub(crate) fn detect(path: &Path) -> Result<Format, DataError> {
     ))
 }
 
+/// The format that the header of a csv file belongs to, if it is one.
+fn from_header(path: &Path, names: &[&[u8]]) -> Result<Option<Format>, DataError> {
+    let has = |wanted: &[&[u8]]| wanted.iter().all(|name| names.contains(name));
+    let role_of = |name: &[u8]| std::str::from_utf8(name).ok().and_then(role);
+    let starts_with_time = names
+        .first()
+        .is_some_and(|name| role_of(name) == Some(Role::Time));
+    let named_otherwise = [Role::Time, Role::Source, Role::Destination]
+        .iter()
+        .all(|wanted| names.iter().any(|name| role_of(name) == Some(*wanted)));
+    let tgl = has(&[b"src", b"dst", b"time"]) && !starts_with_time;
+    let mut fits = Vec::new();
+    if names.starts_with(&[b"user_id", b"item_id", b"timestamp"]) {
+        fits.push(Format::JodieCsv);
+    }
+    if tgl {
+        fits.push(Format::TglCsv);
+    }
+    if has(&[b"u", b"i", b"ts"]) {
+        fits.push(Format::DgbCsv);
+    }
+    if names.len() >= 3 && (starts_with_time || (fits.is_empty() && named_otherwise)) {
+        fits.push(Format::TgbCsv);
+    }
+    match fits.as_slice() {
+        [] => Ok(None),
+        [only] => Ok(Some(*only)),
+        [one, other, ..] => Err(DataError::format(
+            path,
+            format!(
+                "the header {} fits two formats, {} and {}",
+                quoted(&names.join(&b","[..])),
+                one.name(),
+                other.name()
+            ),
+            format!(
+                "choose with --format {} or --format {}",
+                one.name(),
+                other.name()
+            ),
+        )),
+    }
+}
+
 /// The start of a text file; refuses what is not text, whatever format was asked for.
-pub(crate) fn text_head(path: &Path) -> Result<Vec<u8>, DataError> {
+pub(crate) fn text_head(file: &TextFile) -> Result<Vec<u8>, DataError> {
     let mut head = Vec::new();
-    File::open(path)
-        .map_err(DataError::io("open", path))?
-        .take(HEAD_BYTES)
-        .read_to_end(&mut head)
-        .map_err(DataError::io("read", path))?;
+    let read = file.open()?.take(HEAD_BYTES).read_to_end(&mut head);
+    match read {
+        Ok(_) => {}
+        // Damage behind the first lines is the reader's to report, with its place.
+        Err(error) if file.is_packed() && is_damage(&error) => {
+            if head.is_empty() {
+                let found = format!(
+                    "the compressed data are damaged or cut off at their beginning ({error})"
+                );
+                return Err(DataError::format(
+                    &file.shown,
+                    found,
+                    "copy or download the file again",
+                ));
+            }
+        }
+        Err(error) => return Err(DataError::io("read", &file.shown)(error)),
+    }
     if head.starts_with(b"\xEF\xBB\xBF") {
         head.drain(..3);
     }
@@ -149,14 +218,13 @@ pub(crate) fn text_head(path: &Path) -> Result<Vec<u8>, DataError> {
             "a NumPy array, not events",
             "give the event file, and this one with --edge-features or --node-features",
         ),
-        [0x1f, 0x8b, ..] => ("compressed with gzip", "decompress it first: gzip -d FILE"),
-        [b'P', b'A', b'R', b'1', ..] => (
-            "a Parquet file, which is not read",
-            "convert it to csv with the columns src,dst,time",
+        [0x1f, 0x8b, ..] | [b'P', b'K', 3, 4, ..] => (
+            "compressed twice",
+            "decompress it once; gzip and zip are read directly",
         ),
-        [b'P', b'K', 3, 4, ..] => (
-            "a zip archive (.zip, .npz or PyTorch's .pt)",
-            "unpack it; features are read as .npy: numpy.save(\"features.npy\", array)",
+        [b'P', b'A', b'R', b'1', ..] => (
+            "a compressed Parquet file",
+            "decompress it; Parquet has its own compression",
         ),
         text if text.trim_ascii_start().first() == Some(&b'<') => (
             "a web page or XML, not data",
@@ -168,11 +236,7 @@ pub(crate) fn text_head(path: &Path) -> Result<Vec<u8>, DataError> {
         }
         _ => return Ok(head),
     };
-    Err(DataError::Format {
-        path: path.to_path_buf(),
-        found: found.to_owned(),
-        remedy: remedy.to_owned(),
-    })
+    Err(DataError::format(&file.shown, found, remedy))
 }
 
 #[cfg(test)]
@@ -183,7 +247,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("file");
         std::fs::write(&path, content).unwrap();
-        detect(&path).map_err(|e| e.to_string())
+        let file = TextFile::one(&path).map_err(|e| e.to_string())?;
+        text_head(&file)
+            .and_then(|head| detect(&path, &head))
+            .map_err(|e| e.to_string())
     }
 
     #[test]
@@ -196,6 +263,20 @@ mod tests {
         assert_eq!(
             detected(b"src,dst,time\r\n1,8228,0.0\r\n"),
             Ok(Format::TglCsv)
+        );
+        assert_eq!(
+            detected(b",u,i,ts,label,idx\n0,1,7048,0.0,0,1\n"),
+            Ok(Format::DgbCsv)
+        );
+        assert_eq!(detected(b"day,src,dst,callsign\n"), Ok(Format::TgbCsv));
+        assert_eq!(
+            detected(b"timestamp,user_id,token_address,value\n"),
+            Ok(Format::TgbCsv)
+        );
+        assert_eq!(detected(b"source,target,ts,weight\n"), Ok(Format::TgbCsv));
+        assert_eq!(
+            detected(("1".to_owned() + &"\t".repeat(60)).as_bytes()),
+            Ok(Format::Gdelt)
         );
         assert_eq!(detected(b"\xEF\xBB\xBFsrc,dst,time\n"), Ok(Format::TglCsv));
         assert_eq!(
@@ -214,16 +295,20 @@ mod tests {
         refused(b"", "the file is empty");
         refused(b"# only a comment\n", "no line holds an event");
         refused(b"\x93NUMPY\x01\0", "--edge-features");
-        refused(b"\x1f\x8b\x08", "gzip -d");
-        refused(b"PAR1....", "Parquet");
+        refused(b"\x1f\x8b\x08", "cut off at their beginning");
+        refused(b"PAR1....", "a compressed Parquet file");
         refused(b"  <!DOCTYPE html>", "download probably failed");
         refused(b"abc\0def\n", "binary");
         refused(b"1,2,3.0,0\n", "--format jodie");
         refused(b"1 2\n", "no times");
         refused(b"1 2 3 4\n", "4 numbers");
         refused(
-            b",u,i,ts,label,idx\n0,1,7048,0.0,0,1\n",
-            "rename its columns",
+            b"src,dst,time,u,i,ts\n",
+            "fits two formats, tgl and dgb; choose with --format tgl or --format dgb",
+        );
+        refused(
+            "1\t".repeat(57).as_bytes(),
+            "58 fields separated by tabs, as GDELT 1.0",
         );
         refused(b"hello world\n", "belongs to no format");
         refused(&vec![b'7'; 1 << 17], "64 KiB");

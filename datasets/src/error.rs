@@ -4,8 +4,42 @@
 //! what was expected and what to do next. The cause reported by the operating
 //! system is the error's source, so print the whole chain (`{:#}` with anyhow).
 
+use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
+
+/// Where an event stands in its file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// A line of a text file, counted from 1.
+    Line(u64),
+    /// A row of a Parquet file; both are counted from 0.
+    Row {
+        /// Row group.
+        group: usize,
+        /// Row within the group.
+        row: u64,
+    },
+}
+
+impl Place {
+    /// As written behind a path: `:7`, or `: row group 0, row 7`.
+    fn after_path(self) -> String {
+        match self {
+            Place::Line(line) => format!(":{line}"),
+            Place::Row { .. } => format!(": {self}"),
+        }
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Place::Line(line) => write!(f, "line {line}"),
+            Place::Row { group, row } => write!(f, "row group {group}, row {row}"),
+        }
+    }
+}
 
 /// An error of reading, converting, checking or opening an event stream.
 #[derive(Debug, thiserror::Error)]
@@ -20,33 +54,50 @@ pub enum DataError {
         /// The operating system's answer.
         source: io::Error,
     },
-    /// A line of a text file is not what its format requires.
-    #[error("{}:{line}: {found}; expected {expected}", path.display())]
+    /// A line of a text file, or a row of a table, is not what its format requires.
+    #[error("{}{}: {found}; expected {expected}", path.display(), place.after_path())]
     Line {
-        /// The file.
+        /// The file; one inside a zip archive is `archive.zip/name`.
         path: PathBuf,
-        /// Line number, counted from 1.
-        line: u64,
+        /// Where in the file.
+        place: Place,
         /// What the line holds.
         found: String,
         /// What it should hold, and what to do.
         expected: String,
     },
+    /// A value of a Parquet file is not what its column must hold.
+    #[error("{}: column '{column}', row group {group}, row {row}: {found}; expected {expected}", path.display())]
+    Cell {
+        /// The file.
+        path: PathBuf,
+        /// The column's dotted path.
+        column: String,
+        /// Row group, counted from 0.
+        group: usize,
+        /// Row within the group, counted from 0.
+        row: u64,
+        /// What the value is.
+        found: String,
+        /// What it should be, and what to do.
+        expected: String,
+    },
     /// Events are not in time order.
     #[error(
-        "{}:{line}: time {time} precedes {earlier} (line {earlier_line}); events must be sorted by time; \
+        "{}{}: time {time} precedes {earlier} ({earlier_place}); events must be sorted by time; \
          sort the file, or import it with `mspipe data import --sort` (stable, features follow their events)",
-        path.display()
+        path.display(),
+        place.after_path()
     )]
     Unsorted {
         /// The file.
         path: PathBuf,
-        /// Line of the event that comes too late.
-        line: u64,
+        /// Place of the event that comes too late.
+        place: Place,
         /// Its time as written.
         time: String,
-        /// Line of the event before it.
-        earlier_line: u64,
+        /// Place of the event before it, with its file if that is another one.
+        earlier_place: String,
         /// The time of that event as written.
         earlier: String,
     },
@@ -60,9 +111,9 @@ pub enum DataError {
         /// What is readable, and what to do.
         remedy: String,
     },
-    /// A NumPy array is damaged, unsupported, or does not fit the events.
+    /// An array of features (`.npy`, `.npz`, `.pt`) is damaged, unsupported, or does not fit the events.
     #[error("{}: {problem}", path.display())]
-    Npy {
+    Array {
         /// The file.
         path: PathBuf,
         /// Found, expected, remedy.
@@ -110,20 +161,32 @@ impl DataError {
 
     pub(crate) fn line(
         path: &Path,
-        line: u64,
+        place: Place,
         found: impl Into<String>,
         expected: impl Into<String>,
     ) -> DataError {
         DataError::Line {
             path: path.to_path_buf(),
-            line,
+            place,
             found: found.into(),
             expected: expected.into(),
         }
     }
 
-    pub(crate) fn npy(path: &Path, problem: impl Into<String>) -> DataError {
-        DataError::Npy {
+    pub(crate) fn format(
+        path: &Path,
+        found: impl Into<String>,
+        remedy: impl Into<String>,
+    ) -> DataError {
+        DataError::Format {
+            path: path.to_path_buf(),
+            found: found.into(),
+            remedy: remedy.into(),
+        }
+    }
+
+    pub(crate) fn array(path: &Path, problem: impl Into<String>) -> DataError {
+        DataError::Array {
             path: path.to_path_buf(),
             problem: problem.into(),
         }

@@ -10,6 +10,7 @@ mod invariants;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use bytemuck::Pod;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -17,6 +18,7 @@ use sha2::{Digest, Sha256};
 use crate::column::Column;
 use crate::error::DataError;
 use crate::features::FeatureTable;
+use crate::names::Names;
 use crate::split::Split;
 
 /// Whether the ids of the original file name nodes of one kind or of two.
@@ -44,6 +46,8 @@ pub struct EventLog {
     pub(crate) hash: String,
     pub(crate) id_spaces: IdSpaces,
     pub(crate) store: Option<PathBuf>,
+    /// Whether the store has a file of names.
+    pub(crate) named: bool,
     pub(crate) columns: Columns,
 }
 
@@ -116,6 +120,7 @@ impl EventLog {
             hash: String::new(),
             id_spaces: IdSpaces::One,
             store: None,
+            named: false,
             columns,
         };
         log.validate()?;
@@ -194,6 +199,17 @@ impl EventLog {
         self.columns.id_map.as_ref().map(Column::as_slice)
     }
 
+    /// Names of nodes and feature columns, as far as the file had them; read from the store anew.
+    ///
+    /// # Errors
+    /// [`DataError`] if the store's file of names is missing or damaged.
+    pub fn names(&self) -> Result<Names, DataError> {
+        match self.store() {
+            Some(folder) if self.named => Names::read(folder, self),
+            _ => Ok(Names::default()),
+        }
+    }
+
     /// Whether original ids are one space or two.
     pub fn id_spaces(&self) -> IdSpaces {
         self.id_spaces
@@ -229,8 +245,14 @@ impl EventLog {
 
     /// See [`EventLog::bipartite`].
     pub(crate) fn find_bipartite(&self) -> bool {
-        let is_source = occurrence(self.src(), self.nodes);
-        self.dst().par_iter().all(|&node| !is_source[node as usize])
+        let mut is_source = vec![false; self.nodes];
+        for (_, ids) in self.columns.src.pieces() {
+            ids.iter().for_each(|&node| is_source[node as usize] = true);
+        }
+        self.columns
+            .dst
+            .pieces()
+            .all(|(_, ids)| ids.par_iter().all(|&node| !is_source[node as usize]))
     }
 
     /// See [`EventLog::hash`].
@@ -240,32 +262,25 @@ impl EventLog {
             "mspipe event log 1 {} {}\n",
             self.nodes, self.ticks_per_unit
         ));
-        let mut column = |name: &str, kind: &str, rows: usize, width: usize, bytes: &[u8]| {
-            sha.update(format!("{name} {kind} {rows} {width}\n"));
-            sha.update(bytes);
-        };
         let events = self.events();
-        column("src", "u32", events, 1, self.columns.src.as_bytes());
-        column("dst", "u32", events, 1, self.columns.dst.as_bytes());
-        column("time", "i64", events, 1, self.columns.time.as_bytes());
-        if let Some(labels) = &self.columns.labels {
-            column("labels", "i32", events, 1, labels.as_bytes());
+        let columns = &self.columns;
+        feed(&mut sha, "src u32", events, &columns.src);
+        feed(&mut sha, "dst u32", events, &columns.dst);
+        feed(&mut sha, "time i64", events, &columns.time);
+        if let Some(labels) = &columns.labels {
+            feed(&mut sha, "labels i32", events, labels);
         }
-        if let Some(roll) = &self.columns.roll {
-            column("roll", "u8", events, 1, roll.as_bytes());
+        if let Some(roll) = &columns.roll {
+            feed(&mut sha, "roll u8", events, roll);
         }
         for (name, table) in [
             ("edge_features", self.edge_features()),
             ("node_features", self.node_features()),
         ] {
             if let Some(t) = table {
-                column(
-                    name,
-                    t.feature_type().name(),
-                    t.rows(),
-                    t.width(),
-                    t.as_bytes(),
-                );
+                let kind = t.feature_type().name();
+                sha.update(format!("{name} {kind} {} {}\n", t.rows(), t.width()));
+                t.pieces().for_each(|piece| sha.update(piece));
             }
         }
         sha.finalize()
@@ -283,6 +298,14 @@ impl fmt::Debug for EventLog {
             .field("nodes", &self.nodes)
             .field("hash", &self.hash)
             .finish_non_exhaustive()
+    }
+}
+
+/// Hashes a column of one value a row, after a line that says what it is.
+fn feed<T: Pod>(sha: &mut Sha256, what: &str, rows: usize, column: &Column<T>) {
+    sha.update(format!("{what} {rows} 1\n"));
+    for (_, values) in column.pieces() {
+        sha.update(bytemuck::cast_slice(values));
     }
 }
 

@@ -322,13 +322,24 @@ impl FeatureTable {
         }
     }
 
+    /// The stored bytes in pieces, each of whole values; see [`Column::pieces`].
+    pub(crate) fn pieces(&self) -> Box<dyn Iterator<Item = &[u8]> + '_> {
+        match &self.values {
+            Values::F32(c) => Box::new(c.pieces().map(|(_, piece)| bytemuck::cast_slice(piece))),
+            Values::F16(c) => Box::new(c.pieces().map(|(_, piece)| bytemuck::cast_slice(piece))),
+            Values::Bits(c) => Box::new(c.pieces().map(|(_, piece)| piece)),
+        }
+    }
+
     /// True if every value is zero (an empty table is). Published streams without features often
     /// carry a column of zeros in their place.
     pub fn all_zero(&self) -> bool {
         match &self.values {
-            Values::F32(c) => c.as_slice().par_iter().all(|&x| x == 0.0),
-            Values::F16(c) => c.as_slice().par_iter().all(|x| x.to_f32() == 0.0),
-            Values::Bits(c) => c.as_slice().par_iter().all(|&x| x == 0),
+            Values::F32(c) => c.pieces().all(|(_, x)| x.par_iter().all(|&x| x == 0.0)),
+            Values::F16(c) => c
+                .pieces()
+                .all(|(_, x)| x.par_iter().all(|x| x.to_f32() == 0.0)),
+            Values::Bits(c) => c.pieces().all(|(_, x)| x.par_iter().all(|&x| x == 0)),
         }
     }
 }

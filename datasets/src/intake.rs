@@ -3,23 +3,28 @@
 //! Ids and the resolution of the times are known only after the last line, so
 //! events are first staged in a file of fixed-size records beside the store and
 //! then rewritten; memory grows with the number of nodes, not of events (except
-//! when events must be sorted: then 12 bytes an event). Features are written
-//! once, in file order, and once more only if they must follow sorted events.
+//! when events must be sorted: then 6 bytes an event). Features are written once,
+//! in file order, and once more only if they must follow sorted events.
 
-use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
-use bytemuck::{Pod, Zeroable};
-
 use crate::column::Column;
 use crate::decimal::Decimal;
-use crate::error::DataError;
+use crate::error::{DataError, Place};
 use crate::event_log::IdSpaces;
-use crate::features::FeatureType;
-use crate::raw_event::{EventSink, RawEvent};
-use crate::store::{FeatureFile, FeatureShape, StoreWriter};
+use crate::raw_event::{EventSink, Position, RawEvent};
+use crate::store::{FeatureFile, StoreWriter};
+
+mod feature_stage;
+mod ids;
+mod staged_events;
+
+use feature_stage::FeatureStage;
+pub(crate) use ids::Ids;
+use ids::Interner;
+use staged_events::{Staged, StagedEvents};
 
 /// What to do about times out of order and features that are no numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,85 +46,23 @@ pub(crate) struct Observed {
     pub(crate) first_not_finite: Option<String>,
 }
 
-/// How ids of the file become dense.
-pub(crate) enum Ids {
-    /// One space: ascending order of the original ids.
-    One,
-    /// Sources first, then destinations, each in ascending order.
-    Two,
-    /// Ids are row numbers of a node feature table of so many rows.
-    Rows(usize),
-}
-
-/// An event as staged; `time` is the mantissa of a decimal with `scale`.
-#[derive(Debug, Clone, Copy, Pod, Zeroable)]
-#[repr(C)]
-struct Staged {
-    mantissa: i64,
-    src: u32,
-    dst: u32,
-    label: i32,
-    scale: u8,
-    roll: u8,
-    unused: [u8; 2],
-}
-
-impl Staged {
-    fn time(&self) -> Decimal {
-        Decimal {
-            mantissa: self.mantissa,
-            scale: self.scale,
-        }
-    }
-}
-
-/// Original ids in order of appearance, and back.
-#[derive(Default)]
-struct Interner {
-    index: HashMap<u64, u32>,
-    originals: Vec<u64>,
-}
-
-impl Interner {
-    fn intern(&mut self, original: u64) -> u32 {
-        *self.index.entry(original).or_insert_with(|| {
-            self.originals.push(original);
-            self.originals.len() as u32 - 1
-        })
-    }
-
-    /// The dense id of each interned one, from `base` on in ascending order of the originals, and these.
-    fn ranks(&self, base: u32) -> (Vec<u32>, Vec<u64>) {
-        let mut order: Vec<u32> = (0..self.originals.len() as u32).collect();
-        order.sort_unstable_by_key(|&i| self.originals[i as usize]);
-        let mut ranks = vec![0; order.len()];
-        for (rank, &i) in order.iter().enumerate() {
-            ranks[i as usize] = base + rank as u32;
-        }
-        (
-            ranks,
-            order.iter().map(|&i| self.originals[i as usize]).collect(),
-        )
-    }
-}
-
 /// Collects the events of one file.
-pub(crate) struct Intake<'a> {
-    path: &'a Path,
+pub(crate) struct Intake {
+    /// What messages about the whole stream name.
+    path: PathBuf,
     defects: Defects,
     ids: Ids,
-    /// True if features come from a file of their own, matched by position.
-    separate_features: bool,
     folder: PathBuf,
     staged: BufWriter<File>,
-    features: Option<BufWriter<File>>,
-    width: usize,
-    first_line: u64,
+    /// None if features come from a file of their own, matched by position.
+    features: Option<FeatureStage>,
     sources: Interner,
     destinations: Interner,
     count: usize,
     scale: u8,
-    previous: Option<(Decimal, u64)>,
+    previous: Option<(Decimal, Place)>,
+    /// File of the previous event.
+    previous_path: PathBuf,
     has_labels: bool,
     has_roll: bool,
     observed: Observed,
@@ -136,30 +79,28 @@ pub(crate) struct Taken {
     pub(crate) observed: Observed,
 }
 
-impl<'a> Intake<'a> {
+impl Intake {
     /// `folder` takes the staged files and is the caller's to remove.
     pub(crate) fn new(
-        path: &'a Path,
+        path: &Path,
         defects: Defects,
         ids: Ids,
         separate_features: bool,
         folder: &Path,
-    ) -> Result<Intake<'a>, DataError> {
+    ) -> Result<Intake, DataError> {
         Ok(Intake {
-            path,
+            path: path.to_path_buf(),
             defects,
             ids,
-            separate_features,
             folder: folder.to_path_buf(),
             staged: create(&folder.join("events"))?,
-            features: None,
-            width: 0,
-            first_line: 0,
+            features: (!separate_features).then(|| FeatureStage::new(folder.join("features"))),
             sources: Interner::default(),
             destinations: Interner::default(),
             count: 0,
             scale: 0,
             previous: None,
+            previous_path: PathBuf::new(),
             has_labels: false,
             has_roll: false,
             observed: Observed::default(),
@@ -167,14 +108,19 @@ impl<'a> Intake<'a> {
     }
 
     fn check_order(&mut self, event: &RawEvent<'_>) -> Result<(), DataError> {
-        if let Some((earlier, earlier_line)) = self.previous
+        let same_file = self.previous_path.as_os_str() == event.at.path.as_os_str();
+        if let Some((earlier, earlier_place)) = self.previous
             && event.time.precedes(earlier)
         {
             let error = DataError::Unsorted {
-                path: self.path.to_path_buf(),
-                line: event.line,
+                path: event.at.path.to_path_buf(),
+                place: event.at.place,
                 time: event.time.to_string(),
-                earlier_line,
+                earlier_place: if same_file {
+                    earlier_place.to_string()
+                } else {
+                    format!("{}, {earlier_place}", self.previous_path.display())
+                },
                 earlier: earlier.to_string(),
             };
             if self.defects == Defects::Refuse {
@@ -185,80 +131,47 @@ impl<'a> Intake<'a> {
                 .first_unsorted
                 .get_or_insert_with(|| error.to_string());
         }
-        self.previous = Some((event.time, event.line));
+        self.previous = Some((event.time, event.at.place));
+        if !same_file {
+            self.previous_path = event.at.path.to_path_buf();
+        }
         Ok(())
     }
 
-    fn write_features(&mut self, event: &RawEvent<'_>) -> Result<(), DataError> {
-        let features = event.features;
-        if self.count == 0 {
-            self.width = features.len();
-            self.first_line = event.line;
-            if !features.is_empty() {
-                self.features = Some(create(&self.folder.join("features"))?);
-            }
-        }
-        if features.len() != self.width {
-            return Err(DataError::line(
-                self.path,
-                event.line,
-                format!("{} features", features.len()),
-                format!(
-                    "{}, as on line {}; a cut-off line means that the file is incomplete",
-                    self.width, self.first_line
-                ),
-            ));
-        }
-        if let Some(column) = features.iter().position(|x| !x.is_finite()) {
-            let error = DataError::line(
-                self.path,
-                event.line,
-                format!("feature {column} is {}", features[column]),
-                "a finite number within the range of f32; correct the value or remove the event",
-            );
-            if self.defects != Defects::Record {
-                return Err(error);
-            }
-            self.observed.not_finite += 1;
-            self.observed
-                .first_not_finite
-                .get_or_insert_with(|| error.to_string());
-        }
-        match &mut self.features {
-            Some(file) => file
-                .write_all(bytemuck::cast_slice(features))
-                .map_err(DataError::io("write into", &self.folder)),
-            None => Ok(()),
-        }
-    }
-
-    fn dense_id(&mut self, id: u64, destination: bool, line: u64) -> Result<u32, DataError> {
+    fn dense_id(&mut self, id: u64, destination: bool, at: Position<'_>) -> Result<u32, DataError> {
         match self.ids {
-            Ids::Rows(rows) if id >= rows as u64 => Err(DataError::line(
-                self.path,
-                line,
-                format!("node {id}"),
-                format!("an id below {rows}, the number of rows of the node features"),
-            )),
-            Ids::Rows(_) => Ok(id as u32),
+            Ids::Rows { rows, first } => id
+                .checked_sub(first)
+                .filter(|row| *row < rows as u64)
+                .map(|row| row as u32)
+                .ok_or_else(|| {
+                    at.error(
+                        format!("node {id}"),
+                        match first {
+                            0 => format!("an id below {rows}, the number of rows of the node features"),
+                            _ => format!("an id from {first} to {rows}, the rows of the node features without the padding in row 0"),
+                        },
+                    )
+                }),
             Ids::Two if destination => Ok(self.destinations.intern(id)),
             Ids::One | Ids::Two => Ok(self.sources.intern(id)),
         }
     }
 
-    /// Rewrites the staged events into a store at `target`.
-    pub(crate) fn finish(mut self, target: &Path) -> Result<Taken, DataError> {
+    /// Rewrites the staged events into a store at `target`. If the nodes are `named`, their
+    /// numbers in the file mean nothing and are not kept.
+    pub(crate) fn finish(mut self, target: &Path, named: bool) -> Result<Taken, DataError> {
         let nodes = self.sources.originals.len() + self.destinations.originals.len();
         if self.count == 0 {
             return Err(DataError::Format {
-                path: self.path.to_path_buf(),
+                path: self.path.clone(),
                 found: "it holds no events".to_owned(),
                 remedy: "check that it is the right file and complete".to_owned(),
             });
         }
         if self.count > u32::MAX as usize || nodes > u32::MAX as usize {
             return Err(DataError::Format {
-                path: self.path.to_path_buf(),
+                path: self.path.clone(),
                 found: format!("{} events and {nodes} nodes", self.count),
                 remedy: format!(
                     "at most {} of each are supported: divide the stream",
@@ -269,14 +182,8 @@ impl<'a> Intake<'a> {
         self.staged
             .flush()
             .map_err(DataError::io("write into", &self.folder))?;
-        if let Some(features) = &mut self.features {
-            features
-                .flush()
-                .map_err(DataError::io("write into", &self.folder))?;
-        }
-        let staged: Column<Staged> = Column::map(&self.folder.join("events"), self.count)?;
-        let staged = staged.as_slice();
-        let order = (self.observed.unsorted > 0).then(|| time_order(staged));
+        let unsorted = self.observed.unsorted > 0;
+        let mut staged = StagedEvents::open(&self.folder.join("events"), self.count, unsorted)?;
 
         let (source_ids, mut originals) = self.sources.ranks(0);
         let (destination_ids, destination_originals) =
@@ -285,7 +192,7 @@ impl<'a> Intake<'a> {
             Ids::Two => IdSpaces::Two {
                 sources: originals.len(),
             },
-            Ids::One | Ids::Rows(_) => IdSpaces::One,
+            Ids::One | Ids::Rows { .. } => IdSpaces::One,
         };
         originals.extend(destination_originals);
         let dense = |event: &Staged| match self.ids {
@@ -297,42 +204,38 @@ impl<'a> Intake<'a> {
                 source_ids[event.src as usize],
                 destination_ids[event.dst as usize],
             ),
-            Ids::Rows(_) => (event.src, event.dst),
+            Ids::Rows { .. } => (event.src, event.dst),
         };
 
         let mut writer = StoreWriter::create(target, self.has_labels, self.has_roll)?;
-        let at = |i: usize| &staged[order.as_ref().map_or(i, |order| order[i] as usize)];
+        let mut events = Vec::new();
         for first in (0..self.count).step_by(1 << 14) {
             let piece = first..self.count.min(first + (1 << 14));
-            let (src, dst): (Vec<u32>, Vec<u32>) = piece.clone().map(|i| dense(at(i))).unzip();
-            let mut time = Vec::with_capacity(piece.len());
-            for i in piece.clone() {
-                time.push(
-                    at(i)
-                        .time()
-                        .ticks(self.scale)
-                        .ok_or_else(|| self.too_large(at(i).time()))?,
-                );
+            staged.read(piece, &mut events)?;
+            let (src, dst): (Vec<u32>, Vec<u32>) = events.iter().map(dense).unzip();
+            let mut time = Vec::with_capacity(events.len());
+            for event in &events {
+                let ticks = event.time().ticks(self.scale);
+                time.push(ticks.ok_or_else(|| self.too_large(event.time()))?);
             }
             writer.events(&src, &dst, &time)?;
-            writer.labels(&piece.clone().map(|i| at(i).label).collect::<Vec<_>>())?;
-            writer.roll(&piece.map(|i| at(i).roll).collect::<Vec<_>>())?;
+            writer.labels(&events.iter().map(|e| e.label).collect::<Vec<_>>())?;
+            writer.roll(&events.iter().map(|e| e.roll).collect::<Vec<_>>())?;
         }
-        if self.features.is_some() && !self.separate_features {
-            let shape = FeatureShape {
-                feature_type: FeatureType::F32,
-                width: self.width,
-            };
+        let order = staged.into_order();
+        if let Some((from, shape)) = self
+            .features
+            .take()
+            .map(FeatureStage::close)
+            .transpose()?
+            .flatten()
+        {
             let file = writer.edge_features(shape)?;
-            copy_rows(
-                &self.folder.join("features"),
-                self.count,
-                file,
-                order.as_deref(),
-            )?;
+            copy_rows(&from, self.count, file, order.as_deref())?;
         }
         let nodes = match self.ids {
-            Ids::Rows(rows) => rows,
+            Ids::Rows { rows, .. } => rows,
+            _ if named => nodes,
             _ => {
                 writer.id_map(&originals)?;
                 nodes
@@ -350,7 +253,7 @@ impl<'a> Intake<'a> {
 
     fn too_large(&self, time: Decimal) -> DataError {
         DataError::Format {
-            path: self.path.to_path_buf(),
+            path: self.path.clone(),
             found: format!(
                 "time {time} does not fit 64 bits together with the finest time, which has {} decimals",
                 self.scale
@@ -360,15 +263,21 @@ impl<'a> Intake<'a> {
     }
 }
 
-impl EventSink for Intake<'_> {
+impl EventSink for Intake {
     fn event(&mut self, event: RawEvent<'_>) -> Result<(), DataError> {
         self.check_order(&event)?;
-        if !self.separate_features {
-            self.write_features(&event)?;
+        if let Some(stage) = &mut self.features {
+            if let Some(error) = stage.write(event.at, event.features)? {
+                if self.defects != Defects::Record {
+                    return Err(error);
+                }
+                self.observed.not_finite += 1;
+                self.observed
+                    .first_not_finite
+                    .get_or_insert_with(|| error.to_string());
+            }
         } else if let Some(id) = event.edge_id.filter(|&id| id != self.count as u64) {
-            return Err(DataError::line(
-                self.path,
-                event.line,
+            return Err(event.at.error(
                 format!("event number {id}"),
                 format!(
                     "{}: rows of the edge features belong to events by position; renumber both in file order",
@@ -381,8 +290,8 @@ impl EventSink for Intake<'_> {
         self.has_roll |= event.roll.is_some();
         let record = Staged {
             mantissa: event.time.mantissa,
-            src: self.dense_id(event.src, false, event.line)?,
-            dst: self.dense_id(event.dst, true, event.line)?,
+            src: self.dense_id(event.src, false, event.at)?,
+            dst: self.dense_id(event.dst, true, event.at)?,
             label: event.label.unwrap_or(0),
             scale: event.time.scale,
             roll: event.roll.unwrap_or(0),
@@ -393,22 +302,6 @@ impl EventSink for Intake<'_> {
             .write_all(bytemuck::bytes_of(&record))
             .map_err(DataError::io("write into", &self.folder))
     }
-}
-
-/// Indices of the events in time order; equal times keep file order.
-fn time_order(staged: &[Staged]) -> Vec<u32> {
-    let mut order: Vec<u32> = (0..staged.len() as u32).collect();
-    order.sort_by(|&a, &b| {
-        let (a, b) = (staged[a as usize].time(), staged[b as usize].time());
-        if a.precedes(b) {
-            std::cmp::Ordering::Less
-        } else if b.precedes(a) {
-            std::cmp::Ordering::Greater
-        } else {
-            std::cmp::Ordering::Equal
-        }
-    });
-    order
 }
 
 /// Moves the rows of a staged file into a feature table, in `order` if there is one.

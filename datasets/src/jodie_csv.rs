@@ -6,15 +6,14 @@
 //! two id spaces. A missing header is accepted when the format is given by hand.
 //! Source: <https://snap.stanford.edu/jodie/>, "dataset format".
 
-use std::path::Path;
-
 use crate::error::DataError;
 use crate::lines::Lines;
-use crate::raw_event::{EventSink, RawEvent};
+use crate::packed::TextFile;
+use crate::raw_event::{Described, EventSink, FeatureRow, RawEvent};
 
-/// Reads `path` into `sink`.
-pub(crate) fn read(path: &Path, sink: &mut dyn EventSink) -> Result<(), DataError> {
-    let mut lines = Lines::open(path)?;
+/// Reads `file` into `sink`.
+pub(crate) fn read(file: &TextFile, sink: &mut dyn EventSink) -> Result<Described, DataError> {
+    let mut lines = Lines::open(file)?;
     let mut features = Vec::new();
     let mut first = true;
     while lines.advance()? {
@@ -36,15 +35,15 @@ pub(crate) fn read(path: &Path, sink: &mut dyn EventSink) -> Result<(), DataErro
             features.push(at.feature(field, column)?);
         }
         sink.event(RawEvent {
-            line: at.line,
+            at,
             src: at.id(user, "user_id")?,
             dst: at.id(item, "item_id")?,
             time: at.time(time)?,
             label: Some(at.integer(label, "state_label", "a whole number, usually 0 or 1")?),
             roll: None,
             edge_id: None,
-            features: &features,
+            features: FeatureRow::Floats(&features),
         })?;
     }
-    Ok(())
+    Ok(Described::default())
 }

@@ -4,11 +4,14 @@
 //! |---|---|
 //! | [`event_log`], `column` | one stream in memory or mapped: [`EventLog`] |
 //! | [`features`] | [`FeatureTable`]: f32, f16 or packed booleans |
+//! | [`names`] | [`Names`] of nodes and feature columns |
 //! | [`split`] | [`Split`]: training, validation, test |
-//! | [`open`] | [`OpenOptions`], from a name to a log, the cache |
+//! | [`open`], `source` | [`OpenOptions`], from a name to files to a log, the cache |
 //! | [`detect`] | [`Format`], told from a file's content |
-//! | `jodie_csv`, `snap_text`, `tgl_csv`, [`npy`] | one file format each |
-//! | `lines`, `decimal`, `raw_event`, `intake`, `conversion` | from lines to columns, exactly |
+//! | `jodie_csv`, `snap_text`, `tgl_csv`, `dgb_csv`, `tgb_csv`, `parquet_events`, `gdelt` | events, one format each |
+//! | [`mod@array`], `npy`, `npz`, `torch` | features in files of their own |
+//! | `packed`, `lines`, `csv_table`, `column_names`, `node_names`, `decimal`, `calendar` | from bytes to fields |
+//! | `raw_event`, `intake`, `conversion` | from fields to columns, exactly |
 //! | [`store`] | the folder of columns and its writer |
 //! | [`mod@import`], [`info`], [`mod@check`] | `mspipe data import`, `info`, `check` |
 //! | [`manifest`], [`fetch`] | what is known of each data set; downloading it |
@@ -20,39 +23,54 @@
 //! resulting [`EventLog`] is a map of the store's files. The crate knows nothing
 //! of graphs, models or devices.
 
+pub mod array;
+mod calendar;
 pub mod check;
 mod column;
+mod column_names;
 mod conversion;
+mod csv_table;
 mod decimal;
 pub mod detect;
+mod dgb_csv;
 mod error;
 pub mod event_log;
 pub mod features;
 pub mod fetch;
+mod gdelt;
 pub mod import;
 pub mod info;
 mod intake;
 mod jodie_csv;
 mod lines;
 pub mod manifest;
-pub mod npy;
+pub mod names;
+mod node_names;
+mod npy;
+mod npz;
 pub mod open;
+mod packed;
+mod parquet_events;
 mod progress;
 mod random;
 mod raw_event;
 mod snap_text;
+mod source;
 pub mod split;
 pub mod store;
 pub mod synthetic;
+mod tgb_csv;
 mod tgl_csv;
+mod torch;
 
 pub use check::{Finding, Severity, check};
 pub use detect::Format;
-pub use error::DataError;
+pub use error::{DataError, Place};
 pub use event_log::{EventLog, EventLogParts, IdSpaces};
 pub use features::{FeatureSource, FeatureTable, FeatureType};
 pub use import::{Report, import};
 pub use info::{FeatureInfo, Info, SplitInfo};
+pub use names::Names;
 pub use open::OpenOptions;
 pub use split::Split;
 pub use synthetic::SyntheticSpec;

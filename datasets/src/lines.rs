@@ -6,40 +6,28 @@
 //! breaks into memory whole.) Blank lines are skipped but counted; `\r\n`, a
 //! missing last line break and a UTF-8 byte order mark are accepted.
 
-use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
-use std::path::Path;
 
-use crate::error::DataError;
-use crate::progress::{Progress, ProgressReader};
+use crate::error::{DataError, Place};
+use crate::packed::{Bytes, TextFile, is_damage};
 use crate::raw_event::Position;
 
 /// Longer lines are no events (a feature of 172 takes some 2 KB; this allows 100,000 features).
 const LONGEST_LINE: u64 = 1 << 20;
 
 pub(crate) struct Lines<'a> {
-    path: &'a Path,
-    reader: BufReader<ProgressReader<File>>,
+    text_file: &'a TextFile,
+    reader: BufReader<Bytes>,
     text: Vec<u8>,
     number: u64,
 }
 
 impl<'a> Lines<'a> {
     /// Opens a file, showing progress while it is read.
-    pub(crate) fn open(path: &'a Path) -> Result<Lines<'a>, DataError> {
-        let file = File::open(path).map_err(DataError::io("open", path))?;
-        let size = file
-            .metadata()
-            .map_err(DataError::io("read the size of", path))?
-            .len();
-        let name = path
-            .file_name()
-            .unwrap_or(path.as_os_str())
-            .to_string_lossy();
-        let reader = ProgressReader::new(file, Progress::bytes(format!("reading {name}"), size));
+    pub(crate) fn open(text_file: &'a TextFile) -> Result<Lines<'a>, DataError> {
         Ok(Lines {
-            path,
-            reader: BufReader::with_capacity(1 << 17, reader),
+            text_file,
+            reader: BufReader::with_capacity(1 << 17, text_file.open()?),
             text: Vec::new(),
             number: 0,
         })
@@ -52,7 +40,7 @@ impl<'a> Lines<'a> {
             let count = (&mut self.reader)
                 .take(LONGEST_LINE)
                 .read_until(b'\n', &mut self.text)
-                .map_err(DataError::io("read", self.path))? as u64;
+                .map_err(|error| self.unreadable(error))? as u64;
             if count == 0 {
                 return Ok(false);
             }
@@ -72,6 +60,20 @@ impl<'a> Lines<'a> {
         }
     }
 
+    fn unreadable(&self, error: std::io::Error) -> DataError {
+        if !self.text_file.is_packed() || !is_damage(&error) {
+            return DataError::io("read", &self.text_file.shown)(error);
+        }
+        DataError::format(
+            &self.text_file.shown,
+            format!(
+                "the compressed data are damaged or cut off after line {} ({error})",
+                self.number
+            ),
+            "copy or download the file again",
+        )
+    }
+
     /// The line without white space around it.
     pub(crate) fn line(&self) -> &[u8] {
         self.text.trim_ascii()
@@ -80,6 +82,13 @@ impl<'a> Lines<'a> {
     /// What stands between the line's commas.
     pub(crate) fn comma_fields(&self) -> impl Iterator<Item = &[u8]> {
         self.line().split(|&byte| byte == b',')
+    }
+
+    /// What stands between the line's tabs; fields at its ends may be empty.
+    pub(crate) fn tab_fields(&self) -> impl Iterator<Item = &[u8]> {
+        let line = self.text.strip_suffix(b"\n").unwrap_or(&self.text);
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        line.split(|&byte| byte == b'\t')
     }
 
     /// What stands between the line's white space.
@@ -91,8 +100,8 @@ impl<'a> Lines<'a> {
 
     pub(crate) fn position(&self) -> Position<'a> {
         Position {
-            path: self.path,
-            line: self.number,
+            path: &self.text_file.shown,
+            place: Place::Line(self.number),
         }
     }
 }

@@ -1,240 +1,126 @@
-//! NumPy's `.npy` files: one array, read as a feature table.
+//! NumPy's `.npy` files: the header of one array.
 //!
-//! Versions 1, 2 and 3; f32, f64, f16, bool, u8, i32, i64; one or two
-//! dimensions (one dimension is a table of width 1); C order, little-endian.
-//! f16 stays f16, bool becomes packed bits, everything else becomes f32 (f64 and
-//! large integers are rounded). Rows are read in pieces, so a file may be larger
-//! than memory. Everything else is refused with the NumPy call that converts it.
+//! Versions 1, 2 and 3. What cannot be read is refused with the NumPy call that
+//! converts it.
 //! Source: <https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html>.
 
 use std::fs::File;
 use std::io::{BufReader, Read};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use half::f16;
-
+use crate::array::{ArrayReader, Element, Header};
 use crate::error::DataError;
-use crate::features::{FeatureTable, FeatureType};
+use crate::packed::Bytes;
 
 /// Largest header that is believed; NumPy's own are about a hundred bytes.
 const MAX_HEADER: usize = 1 << 20;
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Element {
-    F16,
-    F32,
-    F64,
-    Bool,
-    U8,
-    I32,
-    I64,
+/// Opens a `.npy` file whose first bytes are `start`.
+pub(crate) fn open(path: &Path, start: &[u8]) -> Result<ArrayReader, DataError> {
+    let file = File::open(path).map_err(DataError::io("open", path))?;
+    let size = file
+        .metadata()
+        .map_err(DataError::io("read the size of", path))?
+        .len();
+    if start.starts_with(&[0x80]) && start.get(1).is_some_and(|&protocol| protocol <= 5) {
+        return Err(DataError::array(
+            path,
+            "a pickle (a PyTorch file from before version 1.6, or another Python object), which could run code; \
+             save the tensor again: torch.save(torch.load(FILE), FILE) with a newer PyTorch",
+        ));
+    }
+    if start.starts_with(&[0x1f, 0x8b]) {
+        return Err(DataError::array(
+            path,
+            "compressed with gzip; arrays are read unpacked: gzip -d FILE",
+        ));
+    }
+    read_header(
+        path,
+        Box::new(BufReader::with_capacity(1 << 17, file)),
+        size,
+    )
 }
 
-impl Element {
-    fn bytes(self) -> usize {
-        match self {
-            Element::Bool | Element::U8 => 1,
-            Element::F16 => 2,
-            Element::F32 | Element::I32 => 4,
-            Element::F64 | Element::I64 => 8,
-        }
+/// Reads the header at the start of `file`, which has `size` bytes.
+pub(crate) fn read_header(
+    path: &Path,
+    mut file: Bytes,
+    size: u64,
+) -> Result<ArrayReader, DataError> {
+    let mut start = [0u8; 8];
+    let truncated = |what: &str| {
+        DataError::array(
+            path,
+            format!("ends inside its {what} after {size} bytes; copy the file again"),
+        )
+    };
+    file.read_exact(&mut start)
+        .map_err(|_| truncated("header"))?;
+    if &start[..6] != b"\x93NUMPY" {
+        return Err(DataError::array(
+            path,
+            format!(
+                "starts with {}, a NumPy array starts with `\\x93NUMPY`; arrays are read from .npy, .npz and .pt files: \
+                 save it with numpy.save, numpy.savez or torch.save",
+                crate::error::quoted(&start)
+            ),
+        ));
     }
-
-    fn feature_type(self) -> FeatureType {
-        match self {
-            Element::F16 => FeatureType::F16,
-            Element::Bool => FeatureType::Bits,
-            _ => FeatureType::F32,
-        }
-    }
-}
-
-/// An open `.npy` file, positioned at a row.
-#[derive(Debug)]
-pub struct NpyReader {
-    path: PathBuf,
-    file: BufReader<File>,
-    element: Element,
-    rows: usize,
-    width: usize,
-    next_row: usize,
-}
-
-impl NpyReader {
-    /// Opens `path` and checks its header and its size.
-    ///
-    /// # Errors
-    /// [`DataError::Io`], or [`DataError::Npy`] with what was found, what was expected and what to do.
-    pub fn open(path: &Path) -> Result<NpyReader, DataError> {
-        let file = File::open(path).map_err(DataError::io("open", path))?;
-        let size = file
-            .metadata()
-            .map_err(DataError::io("read the size of", path))?
-            .len();
-        let mut file = BufReader::with_capacity(1 << 17, file);
-        let mut start = [0u8; 8];
-        let truncated = |what: &str| {
-            DataError::npy(
+    let (length_bytes, version) = match start[6] {
+        1 => (2, 1),
+        version @ (2 | 3) => (4, version),
+        other => {
+            return Err(DataError::array(
                 path,
-                format!("ends inside its {what} after {size} bytes; copy the file again"),
-            )
-        };
-        file.read_exact(&mut start)
-            .map_err(|_| truncated("header"))?;
-        if &start[..6] != b"\x93NUMPY" {
-            return Err(DataError::npy(
-                path,
-                format!(
-                    "starts with {}, a NumPy array starts with `\\x93NUMPY`; save it with numpy.save",
-                    crate::error::quoted(&start)
-                ),
+                format!("NPY version {other} found, 1 to 3 expected; save it with numpy.save"),
             ));
         }
-        let (length_bytes, version) = match start[6] {
-            1 => (2, 1),
-            version @ (2 | 3) => (4, version),
-            other => {
-                return Err(DataError::npy(
-                    path,
-                    format!("NPY version {other} found, 1 to 3 expected; save it with numpy.save"),
-                ));
-            }
-        };
-        let mut length = [0u8; 4];
-        file.read_exact(&mut length[..length_bytes])
-            .map_err(|_| truncated("header"))?;
-        let length = u32::from_le_bytes(length) as usize;
-        if length > MAX_HEADER {
-            return Err(DataError::npy(
-                path,
-                format!(
-                    "a header of {length} bytes found, at most {MAX_HEADER} expected; the file is damaged"
-                ),
-            ));
-        }
-        let mut header = vec![0u8; length];
-        file.read_exact(&mut header)
-            .map_err(|_| truncated("header"))?;
-        let header = String::from_utf8_lossy(&header);
-        let (element, rows, width) = parse_header(path, &header)?;
-        let expected = rows.checked_mul(width).and_then(|n| n.checked_mul(element.bytes())).ok_or_else(|| {
-            DataError::npy(path, format!("an array of {rows} x {width} found, which no file can hold; the file is damaged"))
-        })?;
-        let found = size - (8 + length_bytes + length) as u64;
-        if found != expected as u64 {
-            return Err(DataError::npy(
-                path,
-                format!(
-                    "{found} bytes of data found, {expected} expected for {rows} x {width} values of {} bytes (NPY version {version}); \
-                     the file is {}: copy or save it again",
-                    element.bytes(),
-                    if found < expected as u64 {
-                        "truncated"
-                    } else {
-                        "longer than its header says"
-                    }
-                ),
-            ));
-        }
-        Ok(NpyReader {
-            path: path.to_path_buf(),
-            file,
-            element,
-            rows,
-            width,
-            next_row: 0,
-        })
+    };
+    let mut length = [0u8; 4];
+    file.read_exact(&mut length[..length_bytes])
+        .map_err(|_| truncated("header"))?;
+    let length = u32::from_le_bytes(length) as usize;
+    if length > MAX_HEADER {
+        return Err(DataError::array(
+            path,
+            format!(
+                "a header of {length} bytes found, at most {MAX_HEADER} expected; the file is damaged"
+            ),
+        ));
     }
-
-    /// Rows of the array.
-    pub fn rows(&self) -> usize {
-        self.rows
-    }
-
-    /// Columns of the array.
-    pub fn width(&self) -> usize {
-        self.width
-    }
-
-    /// How the rows are stored once read.
-    pub fn feature_type(&self) -> FeatureType {
-        self.element.feature_type()
-    }
-
-    /// Appends up to `count` further rows to `out`, as a store holds them; returns how many.
-    ///
-    /// # Errors
-    /// [`DataError::Io`] if the file cannot be read.
-    pub fn read_rows(&mut self, count: usize, out: &mut Vec<u8>) -> Result<usize, DataError> {
-        let count = count.min(self.rows - self.next_row);
-        let mut raw = vec![0u8; count * self.width * self.element.bytes()];
-        self.file
-            .read_exact(&mut raw)
-            .map_err(DataError::io("read", &self.path))?;
-        self.next_row += count;
-        let mut push = |value: f32| out.extend_from_slice(&value.to_le_bytes());
-        match self.element {
-            Element::F16 | Element::F32 => out.extend_from_slice(&raw),
-            Element::F64 => raw
-                .as_chunks::<8>()
-                .0
-                .iter()
-                .for_each(|&b| push(f64::from_le_bytes(b) as f32)),
-            Element::U8 => raw.iter().for_each(|&b| push(f32::from(b))),
-            Element::I32 => raw
-                .as_chunks::<4>()
-                .0
-                .iter()
-                .for_each(|&b| push(i32::from_le_bytes(b) as f32)),
-            Element::I64 => raw
-                .as_chunks::<8>()
-                .0
-                .iter()
-                .for_each(|&b| push(i64::from_le_bytes(b) as f32)),
-            Element::Bool if self.width > 0 => {
-                for row in raw.chunks_exact(self.width) {
-                    out.extend(row.chunks(8).map(|bits| {
-                        bits.iter()
-                            .enumerate()
-                            .fold(0u8, |byte, (i, &bit)| byte | (u8::from(bit != 0) << i))
-                    }));
+    let mut header = vec![0u8; length];
+    file.read_exact(&mut header)
+        .map_err(|_| truncated("header"))?;
+    let header = String::from_utf8_lossy(&header);
+    let header = parse_header(path, &header)?;
+    let expected = header.bytes(path)?;
+    let found = size - (8 + length_bytes + length) as u64;
+    if found != expected {
+        return Err(DataError::array(
+            path,
+            format!(
+                "{found} bytes of data found, {expected} expected for {} x {} values of {} bytes (NPY version {version}); \
+                 the file is {}: copy or save it again",
+                header.rows,
+                header.width,
+                header.element.bytes(),
+                if found < expected {
+                    "truncated"
+                } else {
+                    "longer than its header says"
                 }
-            }
-            Element::Bool => {}
-        }
-        Ok(count)
+            ),
+        ));
     }
-}
-
-/// Reads a whole array into memory.
-///
-/// # Errors
-/// As [`NpyReader::open`] and [`NpyReader::read_rows`].
-pub fn read_table(path: &Path) -> Result<FeatureTable, DataError> {
-    let mut reader = NpyReader::open(path)?;
-    let (rows, width) = (reader.rows, reader.width);
-    let mut bytes = Vec::new();
-    while reader.read_rows(1 << 16, &mut bytes)? > 0 {}
-    match reader.feature_type() {
-        FeatureType::F32 => FeatureTable::from_f32(
-            rows,
-            width,
-            bytemuck::allocation::pod_collect_to_vec::<u8, f32>(&bytes),
-        ),
-        FeatureType::F16 => FeatureTable::from_f16(
-            rows,
-            width,
-            bytemuck::allocation::pod_collect_to_vec::<u8, f16>(&bytes),
-        ),
-        FeatureType::Bits => FeatureTable::from_bits(rows, width, bytes),
-    }
+    Ok(ArrayReader::new(path.to_path_buf(), file, header))
 }
 
 /// The header is a Python dictionary with the keys `descr`, `fortran_order` and `shape`.
-fn parse_header(path: &Path, header: &str) -> Result<(Element, usize, usize), DataError> {
+fn parse_header(path: &Path, header: &str) -> Result<Header, DataError> {
     let shown = crate::error::quoted(header.trim().as_bytes());
     let damaged = |what: &str| {
-        DataError::npy(
+        DataError::array(
             path,
             format!("its header {shown} has no {what}; save the array again with numpy.save"),
         )
@@ -248,7 +134,7 @@ fn parse_header(path: &Path, header: &str) -> Result<(Element, usize, usize), Da
         .strip_prefix('\'')
         .and_then(|rest| rest.split_once('\''))
         .map(|(name, _)| name)
-        .ok_or_else(|| DataError::npy(path, "it is an array of records; save a plain array of numbers, such as a.view('<f4').reshape(len(a), -1)"))?;
+        .ok_or_else(|| DataError::array(path, "it is an array of records; save a plain array of numbers, such as a.view('<f4').reshape(len(a), -1)"))?;
     let element = match descr {
         "<f2" => Element::F16,
         "<f4" => Element::F32,
@@ -263,7 +149,7 @@ fn parse_header(path: &Path, header: &str) -> Result<(Element, usize, usize), Da
             } else {
                 "values"
             };
-            return Err(DataError::npy(
+            return Err(DataError::array(
                 path,
                 format!(
                     "{why} of type `{other}` found; <f2 <f4 <f8 |b1 |u1 <i4 <i8 are readable: numpy.save(file, a.astype('<f4'))"
@@ -273,7 +159,7 @@ fn parse_header(path: &Path, header: &str) -> Result<(Element, usize, usize), Da
     };
     let order = value("fortran_order").ok_or_else(|| damaged("'fortran_order'"))?;
     if order.starts_with("True") {
-        return Err(DataError::npy(
+        return Err(DataError::array(
             path,
             "column-major (Fortran) order found, row-major expected: numpy.save(file, numpy.ascontiguousarray(a))",
         ));
@@ -291,10 +177,17 @@ fn parse_header(path: &Path, header: &str) -> Result<(Element, usize, usize), Da
         .filter(|dim| !dim.is_empty())
         .map(|dim| dim.parse::<usize>().map_err(|_| damaged("valid 'shape'")))
         .collect::<Result<Vec<_>, _>>()?;
+    let header = |rows, width| {
+        Ok(Header {
+            element,
+            rows,
+            width,
+        })
+    };
     match dims[..] {
-        [rows] => Ok((element, rows, 1)),
-        [rows, width] => Ok((element, rows, width)),
-        _ => Err(DataError::npy(
+        [rows] => header(rows, 1),
+        [rows, width] => header(rows, width),
+        _ => Err(DataError::array(
             path,
             format!(
                 "{} dimensions found, one or two expected: numpy.save(file, a.reshape(len(a), -1))",
@@ -306,7 +199,9 @@ fn parse_header(path: &Path, header: &str) -> Result<(Element, usize, usize), Da
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use crate::array::read_table;
+    use crate::features::{FeatureTable, FeatureType};
+    use half::f16;
     use proptest::prelude::*;
 
     fn npy(version: u8, header: &str, data: &[u8]) -> Vec<u8> {
@@ -329,7 +224,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.npy");
         std::fs::write(&path, content).unwrap();
-        read_table(&path).map_err(|e| e.to_string())
+        read_table(&path, "").map_err(|e| e.to_string())
     }
 
     fn values(content: &[u8]) -> Vec<f32> {
@@ -392,7 +287,8 @@ mod tests {
             assert!(message.contains(words), "{message}");
         };
         refused(b"", "ends inside its header after 0 bytes");
-        refused(b"PK\x03\x04 and more", "a NumPy array starts with");
+        refused(b"PK\x03\x04 and more", "a zip archive that cannot be read");
+        refused(b"user_id,item_id", "a NumPy array starts with");
         refused(&npy(4, "", &[]), "NPY version 4 found");
         refused(
             &npy(1, &header("<f4", "(2, 2)"), &[0; 12]),

@@ -1,7 +1,7 @@
 //! From a name to an open event log, converting at most once.
 //!
 //! A source is, in this order: `synthetic:…`, the name of a data set with a
-//! manifest, a store's folder, a TGL folder, a file. (A file called like a data
+//! manifest, a store's folder, a folder of TGL, DyGLib or GDELT, a file. (A file called like a data
 //! set is reached as `./wikipedia`.) Files are converted into the cache under a
 //! key made of their canonical paths, sizes, modification times and the options,
 //! so that a changed file is converted again. Old conversions are not removed;
@@ -12,12 +12,12 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
-use crate::conversion::RawSource;
 use crate::detect::Format;
 use crate::error::DataError;
 use crate::event_log::EventLog;
 use crate::intake::Defects;
 use crate::manifest::Manifest;
+use crate::source::RawSource;
 use crate::store::{self, STORE_EXTENSION};
 use crate::synthetic::SyntheticSpec;
 
@@ -28,9 +28,10 @@ pub struct OpenOptions {
     pub format: Option<Format>,
     /// Sort events by time if they are not sorted (stable; features and labels follow).
     pub sort: bool,
-    /// An `.npy` file with one row an event; replaces features of the event file.
+    /// An array with one row an event: `.npy`, `.npz` (`FILE.npz:NAME` if it holds several) or
+    /// `.pt`; replaces features of the event file.
     pub edge_features: Option<PathBuf>,
-    /// An `.npy` file with one row a node. Ids of a stream with one id space are then row numbers.
+    /// An array with one row a node, as above. Ids of a stream with one id space are then row numbers.
     pub node_features: Option<PathBuf>,
     /// Where data sets are; None: `MSPIPE_DATA_DIR`, else `data` in the cache folder.
     pub data_dir: Option<PathBuf>,
@@ -105,7 +106,7 @@ fn folder_from_env(variable: &str) -> Option<PathBuf> {
 /// What a name stands for.
 pub(crate) enum Source {
     Store(PathBuf),
-    Raw(RawSource),
+    Raw(Box<RawSource>),
     Synthetic(SyntheticSpec),
 }
 
@@ -128,7 +129,8 @@ impl Source {
                 .file_stem()
                 .unwrap_or(path.as_os_str())
                 .to_string_lossy();
-            return Ok(Source::Raw(RawSource::locate(&name, path, options)?));
+            let raw = RawSource::locate(&name, path, options)?;
+            return Ok(Source::Raw(Box::new(raw)));
         }
         Err(DataError::source(spec, unknown_name(spec)))
     }
@@ -161,11 +163,8 @@ fn manifest_source(manifest: &Manifest, options: &OpenOptions) -> Result<Source,
     } else {
         file
     };
-    Ok(Source::Raw(RawSource::locate(
-        &manifest.name,
-        &path,
-        options,
-    )?))
+    let raw = RawSource::locate(&manifest.name, &path, options)?;
+    Ok(Source::Raw(Box::new(raw)))
 }
 
 fn unknown_name(spec: &str) -> String {
@@ -194,7 +193,7 @@ fn unknown_name(spec: &str) -> String {
 }
 
 impl EventLog {
-    /// Opens a stream: a file, a store folder, a TGL folder, a data set's name (`wikipedia`), or
+    /// Opens a stream: a file, a store folder, a folder of files, a data set's name (`wikipedia`), or
     /// `synthetic:NAME[:scale=X][:seed=N]`.
     ///
     /// Files are converted into the cache once (progress on stderr if it takes over a second on a
@@ -245,8 +244,12 @@ pub(crate) fn convert_to(
 /// Where the conversion of these very files with these options is kept.
 fn cached_place(raw: &RawSource, options: &OpenOptions) -> Result<PathBuf, DataError> {
     let mut key = Sha256::new();
-    key.update(format!("{} {:?} {}\n", raw.name, raw.format, options.sort));
+    key.update(format!(
+        "{} {:?} {} {:?} {:?}\n",
+        raw.name, raw.format, options.sort, raw.edge_features, raw.node_features
+    ));
     for file in raw.files() {
+        let file = file.as_path();
         let canonical = file.canonicalize().map_err(DataError::io("find", file))?;
         let metadata = file
             .metadata()

@@ -7,21 +7,57 @@
 use std::path::Path;
 
 use crate::decimal::Decimal;
-use crate::error::{DataError, quoted};
+use crate::error::{DataError, Place, quoted};
 
 /// One event of a file.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct RawEvent<'a> {
-    /// Line in the file, counted from 1.
-    pub(crate) line: u64,
+    pub(crate) at: Position<'a>,
     pub(crate) src: u64,
     pub(crate) dst: u64,
     pub(crate) time: Decimal,
     pub(crate) label: Option<i32>,
     pub(crate) roll: Option<u8>,
-    /// The file's own number of this event.
+    /// The file's own number of this event, counted from 0.
     pub(crate) edge_id: Option<u64>,
-    pub(crate) features: &'a [f32],
+    pub(crate) features: FeatureRow<'a>,
+}
+
+/// The features that stand with an event, all rows of one stream in the same form and width.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum FeatureRow<'a> {
+    Floats(&'a [f32]),
+    /// `ceil(width / 8)` bytes, lowest bit first, unused bits zero.
+    Bits {
+        width: usize,
+        bytes: &'a [u8],
+    },
+}
+
+impl FeatureRow<'_> {
+    pub(crate) const NONE: FeatureRow<'static> = FeatureRow::Floats(&[]);
+}
+
+/// What a reader learns of the stream beside its events.
+#[derive(Debug, Default)]
+pub(crate) struct Described {
+    /// Names of the nodes, if ids in the file are text: `src` and `dst` are then positions here.
+    pub(crate) node_names: Option<Vec<String>>,
+    /// What the columns of the events' features mean.
+    pub(crate) edge_feature_names: Option<Vec<String>>,
+    /// Node features that stand in the events: bit-packed rows in the order of `node_names`.
+    pub(crate) node_features: Option<NodeBits>,
+    /// True if row 0 of separate feature files belongs to no event and no node.
+    pub(crate) padding_row: bool,
+    /// What a user should know.
+    pub(crate) notes: Vec<String>,
+}
+
+/// Boolean node features `[nodes, names.len()]`, bit-packed.
+#[derive(Debug)]
+pub(crate) struct NodeBits {
+    pub(crate) names: Vec<String>,
+    pub(crate) bytes: Vec<u8>,
 }
 
 /// Receives events in file order.
@@ -30,15 +66,15 @@ pub(crate) trait EventSink {
 }
 
 /// Where a field stands, for messages.
-#[derive(Clone, Copy)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct Position<'a> {
     pub(crate) path: &'a Path,
-    pub(crate) line: u64,
+    pub(crate) place: Place,
 }
 
 impl Position<'_> {
     pub(crate) fn error(self, found: impl Into<String>, expected: impl Into<String>) -> DataError {
-        DataError::line(self.path, self.line, found, expected)
+        DataError::line(self.path, self.place, found, expected)
     }
 
     /// A node id: digits only.

@@ -5,15 +5,14 @@
 //! signs, which this format does not define.
 //! Source: <https://snap.stanford.edu/data/CollegeMsg.html>, "Data format".
 
-use std::path::Path;
-
 use crate::error::DataError;
 use crate::lines::Lines;
-use crate::raw_event::{EventSink, RawEvent};
+use crate::packed::TextFile;
+use crate::raw_event::{Described, EventSink, FeatureRow, RawEvent};
 
-/// Reads `path` into `sink`.
-pub(crate) fn read(path: &Path, sink: &mut dyn EventSink) -> Result<(), DataError> {
-    let mut lines = Lines::open(path)?;
+/// Reads `file` into `sink`.
+pub(crate) fn read(file: &TextFile, sink: &mut dyn EventSink) -> Result<Described, DataError> {
+    let mut lines = Lines::open(file)?;
     while lines.advance()? {
         if lines.line().starts_with(b"#") {
             continue;
@@ -29,15 +28,15 @@ pub(crate) fn read(path: &Path, sink: &mut dyn EventSink) -> Result<(), DataErro
             ));
         };
         sink.event(RawEvent {
-            line: at.line,
+            at,
             src: at.id(src, "src")?,
             dst: at.id(dst, "dst")?,
             time: at.time(time)?,
             label: None,
             roll: None,
             edge_id: None,
-            features: &[],
+            features: FeatureRow::NONE,
         })?;
     }
-    Ok(())
+    Ok(Described::default())
 }

@@ -11,6 +11,7 @@
 //! | `edge_features.f32`/`.f16`/`.bits` | `[events, width]`, optional |
 //! | `node_features.…` | `[nodes, width]`, optional |
 //! | `id_map.u64` | original id of each node, optional |
+//! | `names.json` | names of nodes and feature columns, optional; see [`crate::Names`] |
 //!
 //! A store is written in a temporary folder beside its final place and renamed
 //! at the end, so it is there completely or not at all; it is never changed.
@@ -57,6 +58,9 @@ pub(crate) struct Meta {
     pub(crate) node_features: Option<FeatureShape>,
     pub(crate) id_map: bool,
     pub(crate) id_spaces: IdSpaces,
+    /// Absent in stores without names, which older versions can read.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) names: bool,
     pub(crate) hash: String,
 }
 
@@ -140,6 +144,7 @@ fn map(folder: &Path, meta: &Meta) -> Result<EventLog, DataError> {
         hash: meta.hash.clone(),
         id_spaces: meta.id_spaces,
         store: Some(folder.to_path_buf()),
+        named: meta.names,
         columns,
     })
 }

@@ -11,18 +11,17 @@
 //! as in TGL's WIKI and REDDIT; otherwise the labels are left out with a note.
 //! Source: <https://github.com/amazon-science/tgl>, README, "Dataset".
 
-use std::path::Path;
-
-use crate::error::{DataError, quoted};
-use crate::lines::Lines;
-use crate::raw_event::{EventSink, Position, RawEvent};
+use crate::csv_table::Table;
+use crate::error::{DataError, Place};
+use crate::packed::TextFile;
+use crate::raw_event::{Described, EventSink, FeatureRow, RawEvent};
 
 /// Reads `edges` into `sink`, each event with its label from `labels`, which must fit ([`labels_fit`]).
 pub(crate) fn read(
-    edges: &Path,
-    labels: Option<&Path>,
+    edges: &TextFile,
+    labels: Option<&TextFile>,
     sink: &mut dyn EventSink,
-) -> Result<(), DataError> {
+) -> Result<Described, DataError> {
     let mut table = Table::open(edges)?;
     let [src, dst, time] = table.required(["src", "dst", "time"])?;
     let roll = table.column("ext_roll");
@@ -35,7 +34,7 @@ pub(crate) fn read(
             None => None,
         };
         sink.event(RawEvent {
-            line: at.line,
+            at,
             src: at.id(table.field(src), "src")?,
             dst: at.id(table.field(dst), "dst")?,
             time: at.time(table.field(time))?,
@@ -56,14 +55,17 @@ pub(crate) fn read(
             edge_id: edge_id
                 .map(|c| at.id(table.field(c), "the event's number"))
                 .transpose()?,
-            features: &[],
+            features: FeatureRow::NONE,
         })?;
     }
-    Ok(())
+    Ok(Described::default())
 }
 
 /// Whether `labels` has one row for each event of `edges`, with its source and time; else why not.
-pub(crate) fn labels_fit(edges: &Path, labels: &Path) -> Result<Result<(), String>, DataError> {
+pub(crate) fn labels_fit(
+    edges: &TextFile,
+    labels: &TextFile,
+) -> Result<Result<(), String>, DataError> {
     let mut table = Table::open(edges)?;
     let [src, time] = table.required(["src", "time"])?;
     let mut rows = match LabelRows::open(labels) {
@@ -77,9 +79,9 @@ pub(crate) fn labels_fit(edges: &Path, labels: &Path) -> Result<Result<(), Strin
             Ok(Some(row)) => row,
             Ok(None) => {
                 return Ok(Err(format!(
-                    "it has no row for the event of {}:{}",
-                    edges.display(),
-                    at.line
+                    "it has no row for the event of {}, {}",
+                    at.path.display(),
+                    at.place
                 )));
             }
             Err(error @ DataError::Line { .. }) => return Ok(Err(error.to_string())),
@@ -87,24 +89,24 @@ pub(crate) fn labels_fit(edges: &Path, labels: &Path) -> Result<Result<(), Strin
         };
         if row.node != at.id(table.field(src), "src")? || row.time != at.time(table.field(time))? {
             return Ok(Err(format!(
-                "its line {} is about node {} at time {}, which is not the source and time of the event at {}:{}",
-                row.line,
+                "its {} is about node {} at time {}, which is not the source and time of the event of {}, {}",
+                row.place,
                 row.node,
                 row.time,
-                edges.display(),
-                at.line
+                at.path.display(),
+                at.place
             )));
         }
     }
     Ok(match rows.next() {
         Ok(None) => Ok(()),
-        Ok(Some(row)) => Err(format!("its line {} belongs to no event", row.line)),
+        Ok(Some(row)) => Err(format!("its {} belongs to no event", row.place)),
         Err(error) => Err(error.to_string()),
     })
 }
 
 struct LabelRow {
-    line: u64,
+    place: Place,
     node: u64,
     time: crate::decimal::Decimal,
     label: i32,
@@ -116,7 +118,7 @@ struct LabelRows<'a> {
 }
 
 impl<'a> LabelRows<'a> {
-    fn open(path: &'a Path) -> Result<LabelRows<'a>, DataError> {
+    fn open(path: &'a TextFile) -> Result<LabelRows<'a>, DataError> {
         let table = Table::open(path)?;
         let columns = table.required(["node", "time", "label"])?;
         Ok(LabelRows { table, columns })
@@ -129,79 +131,10 @@ impl<'a> LabelRows<'a> {
         let at = self.table.position();
         let field = |c: usize| self.table.field(self.columns[c]);
         Ok(Some(LabelRow {
-            line: at.line,
+            place: at.place,
             node: at.id(field(0), "node")?,
             time: at.time(field(1))?,
             label: at.integer(field(2), "label", "a whole number")?,
         }))
-    }
-}
-
-/// A csv file with named columns, at one of its rows.
-struct Table<'a> {
-    lines: Lines<'a>,
-    names: Vec<String>,
-}
-
-impl<'a> Table<'a> {
-    fn open(path: &'a Path) -> Result<Table<'a>, DataError> {
-        let mut lines = Lines::open(path)?;
-        lines.advance()?;
-        let names = lines
-            .comma_fields()
-            .map(|name| String::from_utf8_lossy(name).trim().to_owned())
-            .collect();
-        Ok(Table { lines, names })
-    }
-
-    /// Column of a name; the last one if it is repeated.
-    fn column(&self, name: &str) -> Option<usize> {
-        self.names.iter().rposition(|n| n == name)
-    }
-
-    fn required<const N: usize>(&self, names: [&str; N]) -> Result<[usize; N], DataError> {
-        let mut columns = [0; N];
-        for (column, name) in columns.iter_mut().zip(names) {
-            *column = self.column(name).ok_or_else(|| {
-                self.position().error(
-                    format!(
-                        "the header {} has no column `{name}`",
-                        quoted(self.lines.line())
-                    ),
-                    format!("the columns {} among those of the header", names.join(", ")),
-                )
-            })?;
-        }
-        Ok(columns)
-    }
-
-    /// pandas leaves the name of its index empty, or writes `Unnamed: 0` when it saves a second time.
-    fn first_unnamed(&self) -> Option<usize> {
-        self.names
-            .first()
-            .filter(|n| n.is_empty() || n.starts_with("Unnamed"))
-            .map(|_| 0)
-    }
-
-    /// Moves to the next row, which must have as many fields as the header; false at the end.
-    fn next(&mut self) -> Result<bool, DataError> {
-        if !self.lines.advance()? {
-            return Ok(false);
-        }
-        let found = self.lines.comma_fields().count();
-        if found != self.names.len() {
-            let expected = format!("{}, as in the header", self.names.len());
-            return Err(self.position().error(format!("{found} fields"), expected));
-        }
-        Ok(true)
-    }
-
-    /// Field of a column of the header; empty if there is none.
-    fn field(&self, column: usize) -> &[u8] {
-        self.lines.comma_fields().nth(column).unwrap_or_default()
-    }
-
-    fn position(&self) -> Position<'a> {
-        self.lines.position()
     }
 }

@@ -2,92 +2,26 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on must fail")]
 
+#[path = "import/arrays.rs"]
+mod arrays;
+#[path = "import/bench.rs"]
+mod bench;
+#[path = "import/gdelt.rs"]
+mod gdelt;
+#[path = "import/packed.rs"]
+mod packed;
+#[path = "import/parquet_files.rs"]
+mod parquet_files;
+#[path = "import/tables.rs"]
+mod tables;
+#[path = "import/torch.rs"]
+mod torch;
+
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
+use bench::{Bench, f32_bytes, npy, rows};
 use mspipe_datasets::{EventLog, FeatureType, IdSpaces, OpenOptions, Split, check, import};
-use tempfile::TempDir;
-
-/// A folder with files, its own cache, and shorthands.
-struct Bench {
-    folder: TempDir,
-}
-
-impl Bench {
-    fn new(files: &[(&str, &[u8])]) -> Bench {
-        let bench = Bench {
-            folder: tempfile::tempdir().unwrap(),
-        };
-        for (name, content) in files {
-            let path = bench.path(name);
-            fs::create_dir_all(path.parent().unwrap()).unwrap();
-            fs::write(path, content).unwrap();
-        }
-        bench
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
-    }
-
-    fn options(&self) -> OpenOptions {
-        OpenOptions {
-            cache_dir: Some(self.path("cache")),
-            data_dir: Some(self.path("data")),
-            ..OpenOptions::default()
-        }
-    }
-
-    fn open(&self, name: &str) -> EventLog {
-        self.open_with(name, self.options()).unwrap()
-    }
-
-    fn open_with(&self, name: &str, options: OpenOptions) -> Result<EventLog, String> {
-        EventLog::open(self.path(name).to_str().unwrap(), &options).map_err(|e| e.to_string())
-    }
-
-    /// The message, without the temporary folder's name.
-    fn refusal(&self, name: &str) -> String {
-        self.refusal_with(name, self.options())
-    }
-
-    fn refusal_with(&self, name: &str, options: OpenOptions) -> String {
-        let message = self.open_with(name, options).unwrap_err();
-        // Nothing half-made may be left behind.
-        let left: Vec<_> = fs::read_dir(self.path("cache"))
-            .map_or(vec![], |d| d.map(|e| e.unwrap().path()).collect());
-        assert!(left.is_empty(), "left in the cache: {left:?}");
-        message.replace(
-            &format!(
-                "{}{}",
-                self.folder.path().display(),
-                std::path::MAIN_SEPARATOR
-            ),
-            "",
-        )
-    }
-}
-
-fn npy(descr: &str, shape: &str, data: &[u8]) -> Vec<u8> {
-    let header = format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': {shape}, }}\n");
-    let mut out = b"\x93NUMPY\x01\x00".to_vec();
-    out.extend((header.len() as u16).to_le_bytes());
-    out.extend(header.as_bytes());
-    out.extend(data);
-    out
-}
-
-fn f32_bytes(values: &[f32]) -> Vec<u8> {
-    values.iter().flat_map(|v| v.to_le_bytes()).collect()
-}
-
-fn rows(log: &EventLog) -> Vec<f32> {
-    let table = log.edge_features().unwrap();
-    let ids: Vec<u32> = (0..table.rows() as u32).collect();
-    let mut out = vec![0.0; table.rows() * table.width()];
-    table.gather_into(&ids, &mut out);
-    out
-}
 
 const JODIE: &[u8] = b"user_id,item_id,timestamp,state_label,comma_separated_list_of_features
 7,3,0.0,0,0.5,-1
@@ -315,7 +249,7 @@ fn refusals_of_whole_files() {
     refused("order.csv", "roll falls from 1 to 0 at event 1");
     refused(
         "T",
-        "edge_features.pt: a PyTorch file, which is not read; convert it once: python -c",
+        "edge_features.pt: ends inside its header after 2 bytes",
     );
     refused(
         "empty",

@@ -29,12 +29,8 @@ fn read(content: &[u8], format: Option<Format>) -> Result<EventLog, String> {
 }
 
 fn format() -> impl Strategy<Value = Option<Format>> {
-    prop::sample::select(vec![
-        None,
-        Some(Format::JodieCsv),
-        Some(Format::SnapText),
-        Some(Format::TglCsv),
-    ])
+    let formats = Format::ALL.into_iter().map(Some);
+    prop::sample::select(formats.chain([None]).collect::<Vec<_>>())
 }
 
 /// Text that comes close to an event file, so that damage is found beyond the first line too.
@@ -42,6 +38,13 @@ fn near_miss() -> impl Strategy<Value = Vec<u8>> {
     let piece = prop::sample::select(vec![
         "user_id,item_id,timestamp,state_label,f\n",
         ",src,dst,time,ext_roll\n",
+        ",u,i,ts,label,idx\n",
+        "time,src,dst,w\n",
+        "2019-01-01,a,b,",
+        "\t\t\t\t\t\t\t\t\t\t\t\t\t\t\t\t\t\t\t\t",
+        "20180326044500",
+        "PAR1",
+        "PK\u{3}\u{4}",
         "0,1,2.0,0,1.5\n",
         "1 2 3\n",
         "7,8,9.5,1,",
@@ -92,6 +95,31 @@ proptest! {
             prop_assert!(log.src()[i] < log.dst()[i]);
             prop_assert_eq!(log.time()[i] * factor, *time);
             prop_assert_eq!(log.labels().unwrap()[i], *label);
+            let mut row = [0.0; 2];
+            log.edge_features().unwrap().gather_into(&[i as u32], &mut row);
+            prop_assert_eq!(&row, features);
+        }
+    }
+
+    #[test]
+    fn tgb_round_trip(
+        events in prop::collection::vec((0u8..20, 0u8..20, -1_000i64..1_000, prop::array::uniform2(-1e6f32..1e6)), 1..60),
+    ) {
+        let mut events = events;
+        events.sort_by_key(|e| e.2);
+        let mut text = String::from("time,src,dst,w,x\n");
+        for (src, dst, time, [a, b]) in &events {
+            writeln!(text, "{time},n{src},n{dst},{a},{b}").unwrap();
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("events");
+        fs::write(&path, text).unwrap();
+        let log = EventLog::open(path.to_str().unwrap(), &options(folder.path())).unwrap();
+        let names = log.names().unwrap().nodes.unwrap();
+        for (i, (src, dst, time, features)) in events.iter().enumerate() {
+            prop_assert_eq!(&names[log.src()[i] as usize], &format!("n{src}"));
+            prop_assert_eq!(&names[log.dst()[i] as usize], &format!("n{dst}"));
+            prop_assert_eq!(log.time()[i], *time);
             let mut row = [0.0; 2];
             log.edge_features().unwrap().gather_into(&[i as u32], &mut row);
             prop_assert_eq!(&row, features);

@@ -46,24 +46,35 @@ impl EventLog {
                 return invalid(format!("{column} has {found} rows, {expected} expected"));
             }
         }
-        for (column, ids) in [("src", self.src()), ("dst", self.dst())] {
-            if let Some(at) = ids
-                .par_iter()
-                .position_first(|&id| id as usize >= self.nodes)
-            {
-                return invalid(format!(
-                    "{column} of event {at} is node {}, but there are only {} nodes",
-                    ids[at], self.nodes
-                ));
+        for (column, ids) in [("src", &self.columns.src), ("dst", &self.columns.dst)] {
+            for (first, ids) in ids.pieces() {
+                let beyond = |&id: &u32| id as usize >= self.nodes;
+                if let Some(at) = ids.par_iter().position_first(beyond) {
+                    return invalid(format!(
+                        "{column} of event {} is node {}, but there are only {} nodes",
+                        first + at,
+                        ids[at],
+                        self.nodes
+                    ));
+                }
             }
         }
-        let time = self.time();
-        if let Some(at) = time.par_windows(2).position_first(|pair| pair[1] < pair[0]) {
+        let mut earlier = None;
+        for (first, time) in self.columns.time.pieces() {
+            let falls = |pair: &[i64]| pair[1] < pair[0];
+            let (at, pair) = match (earlier, time.par_windows(2).position_first(falls)) {
+                (Some(last), _) if last > time[0] => (first, [last, time[0]]),
+                (_, Some(at)) => (first + at + 1, [time[at], time[at + 1]]),
+                _ => {
+                    earlier = time.last().copied();
+                    continue;
+                }
+            };
             return invalid(format!(
-                "time {} of event {} precedes {} of event {at}; events must be sorted by time",
-                time[at + 1],
-                at + 1,
-                time[at]
+                "time {} of event {at} precedes {} of event {}; events must be sorted by time",
+                pair[1],
+                pair[0],
+                at - 1
             ));
         }
         if let Some(roll) = self.roll() {

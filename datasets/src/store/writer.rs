@@ -14,6 +14,7 @@ use tempfile::TempDir;
 use super::{FORMAT, FeatureShape, META, Meta, VERSION};
 use crate::error::DataError;
 use crate::event_log::{EventLog, IdSpaces};
+use crate::names::Names;
 
 /// What a store says about its stream beside the columns.
 #[derive(Debug, Clone)]
@@ -39,6 +40,7 @@ pub(crate) struct StoreWriter {
     edge_features: Option<FeatureShape>,
     node_features: Option<FeatureShape>,
     id_map: bool,
+    names: bool,
 }
 
 /// A column that is being written.
@@ -119,6 +121,7 @@ impl StoreWriter {
             edge_features: None,
             node_features: None,
             id_map: false,
+            names: false,
             target: target.to_path_buf(),
             folder,
         })
@@ -181,6 +184,12 @@ impl StoreWriter {
         column.close()
     }
 
+    /// Writes what nodes and feature columns are called.
+    pub(crate) fn names(&mut self, names: &Names) -> Result<(), DataError> {
+        self.names = true;
+        names.write(self.folder.path())
+    }
+
     /// Checks, hashes and renames the store, and returns it opened.
     ///
     /// If another process put an equal store at the target meanwhile, that one is opened.
@@ -214,6 +223,7 @@ impl StoreWriter {
             node_features: self.node_features,
             id_map: self.id_map,
             id_spaces: stream.id_spaces,
+            names: self.names,
             hash: String::new(),
         };
         // The maps must be gone before the rename: Windows does not move mapped files.

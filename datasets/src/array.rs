@@ -1,0 +1,235 @@
+//! Arrays of features in files: `.npy`, `.npz` and PyTorch's `.pt`.
+//!
+//! f32, f64, f16, bool, u8, i32, i64; one or two dimensions (one dimension is a
+//! table of width 1); row-major, little-endian. f16 stays f16, bool becomes
+//! packed bits, everything else becomes f32 (f64 and large integers are rounded).
+//! Rows are read in pieces, so a file may be larger than memory. Which kind a file
+//! is, its first bytes tell. `FILE.npz:NAME` names one array of several.
+
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use half::f16;
+
+use crate::error::DataError;
+use crate::features::{FeatureTable, FeatureType};
+use crate::packed::{self, Bytes, is_damage, is_zip};
+use crate::{npy, npz, torch};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Element {
+    F16,
+    F32,
+    F64,
+    Bool,
+    U8,
+    I32,
+    I64,
+}
+
+impl Element {
+    /// Bytes of one element in the file.
+    pub(crate) fn bytes(self) -> usize {
+        match self {
+            Element::Bool | Element::U8 => 1,
+            Element::F16 => 2,
+            Element::F32 | Element::I32 => 4,
+            Element::F64 | Element::I64 => 8,
+        }
+    }
+
+    pub(crate) fn feature_type(self) -> FeatureType {
+        match self {
+            Element::F16 => FeatureType::F16,
+            Element::Bool => FeatureType::Bits,
+            _ => FeatureType::F32,
+        }
+    }
+}
+
+/// An open array, positioned at a row.
+pub struct ArrayReader {
+    path: PathBuf,
+    file: Bytes,
+    element: Element,
+    rows: usize,
+    width: usize,
+    next_row: usize,
+}
+
+/// Element type and shape as a file states them.
+pub(crate) struct Header {
+    pub(crate) element: Element,
+    pub(crate) rows: usize,
+    pub(crate) width: usize,
+}
+
+impl Header {
+    /// Bytes of all values; an error if no file can hold so many.
+    pub(crate) fn bytes(&self, path: &Path) -> Result<u64, DataError> {
+        self.rows
+            .checked_mul(self.width)
+            .and_then(|count| count.checked_mul(self.element.bytes()))
+            .map(|bytes| bytes as u64)
+            .ok_or_else(|| {
+                DataError::array(
+                    path,
+                    format!(
+                        "an array of {} x {} found, which no file can hold; the file is damaged",
+                        self.rows, self.width
+                    ),
+                )
+            })
+    }
+}
+
+impl ArrayReader {
+    /// Opens `path` (or `FILE.npz:NAME`) and checks its header and its size.
+    ///
+    /// Of several arrays in an `.npz` file the one called `preferred` is taken if none is named.
+    ///
+    /// # Errors
+    /// [`DataError::Io`], or [`DataError::Array`] with what was found, what was expected and what to do.
+    pub fn open(path: &Path, preferred: &str) -> Result<ArrayReader, DataError> {
+        let (file, name) = split_name(path);
+        let start = packed::magic(&file)?;
+        if is_zip(&start) {
+            let entries = packed::entries(&file)?;
+            return match entries.iter().any(|e| torch::is_pickle(&e.name)) {
+                true => torch::open(&file, &entries),
+                false => npz::open(&file, &entries, name.as_deref(), preferred),
+            };
+        }
+        if let Some(name) = name {
+            let problem = format!("`:{name}` names an array of an .npz file, but this is none");
+            return Err(DataError::array(&file, problem));
+        }
+        npy::open(&file, &start)
+    }
+
+    pub(crate) fn new(path: PathBuf, file: Bytes, header: Header) -> ArrayReader {
+        ArrayReader {
+            path,
+            file,
+            element: header.element,
+            rows: header.rows,
+            width: header.width,
+            next_row: 0,
+        }
+    }
+
+    /// The file, with the name of the array where it has one.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Rows of the array that are left to read.
+    pub fn rows(&self) -> usize {
+        self.rows - self.next_row
+    }
+
+    /// Columns of the array.
+    pub fn width(&self) -> usize {
+        self.width
+    }
+
+    /// How the rows are stored once read.
+    pub fn feature_type(&self) -> FeatureType {
+        self.element.feature_type()
+    }
+
+    /// Number of the next row.
+    pub(crate) fn next_row(&self) -> usize {
+        self.next_row
+    }
+
+    /// Appends up to `count` further rows to `out`, as a store holds them; returns how many.
+    ///
+    /// # Errors
+    /// [`DataError::Io`] if the file cannot be read, [`DataError::Array`] if it is damaged.
+    pub fn read_rows(&mut self, count: usize, out: &mut Vec<u8>) -> Result<usize, DataError> {
+        let count = count.min(self.rows - self.next_row);
+        let mut raw = vec![0u8; count * self.width * self.element.bytes()];
+        self.file
+            .read_exact(&mut raw)
+            .map_err(|error| self.unreadable(error))?;
+        self.next_row += count;
+        let mut push = |value: f32| out.extend_from_slice(&value.to_le_bytes());
+        match self.element {
+            Element::F16 | Element::F32 => out.extend_from_slice(&raw),
+            Element::F64 => raw
+                .as_chunks::<8>()
+                .0
+                .iter()
+                .for_each(|&b| push(f64::from_le_bytes(b) as f32)),
+            Element::U8 => raw.iter().for_each(|&b| push(f32::from(b))),
+            Element::I32 => raw
+                .as_chunks::<4>()
+                .0
+                .iter()
+                .for_each(|&b| push(i32::from_le_bytes(b) as f32)),
+            Element::I64 => raw
+                .as_chunks::<8>()
+                .0
+                .iter()
+                .for_each(|&b| push(i64::from_le_bytes(b) as f32)),
+            Element::Bool if self.width > 0 => {
+                for row in raw.chunks_exact(self.width) {
+                    out.extend(row.chunks(8).map(|bits| {
+                        bits.iter()
+                            .enumerate()
+                            .fold(0u8, |byte, (i, &bit)| byte | (u8::from(bit != 0) << i))
+                    }));
+                }
+            }
+            Element::Bool => {}
+        }
+        Ok(count)
+    }
+
+    fn unreadable(&self, error: io::Error) -> DataError {
+        if is_damage(&error) {
+            let problem = format!(
+                "damaged or cut off from row {} on ({error}); copy or save the file again",
+                self.next_row
+            );
+            return DataError::array(&self.path, problem);
+        }
+        DataError::io("read", &self.path)(error)
+    }
+}
+
+/// Reads a whole array into memory; see [`ArrayReader::open`] for `preferred`.
+///
+/// # Errors
+/// As [`ArrayReader::open`] and [`ArrayReader::read_rows`].
+pub fn read_table(path: &Path, preferred: &str) -> Result<FeatureTable, DataError> {
+    let mut reader = ArrayReader::open(path, preferred)?;
+    let (rows, width) = (reader.rows, reader.width);
+    let mut bytes = Vec::new();
+    while reader.read_rows(1 << 16, &mut bytes)? > 0 {}
+    match reader.feature_type() {
+        FeatureType::F32 => FeatureTable::from_f32(
+            rows,
+            width,
+            bytemuck::allocation::pod_collect_to_vec::<u8, f32>(&bytes),
+        ),
+        FeatureType::F16 => FeatureTable::from_f16(
+            rows,
+            width,
+            bytemuck::allocation::pod_collect_to_vec::<u8, f16>(&bytes),
+        ),
+        FeatureType::Bits => FeatureTable::from_bits(rows, width, bytes),
+    }
+}
+
+/// `features.npz:edge` is the array `edge` of `features.npz`.
+pub(crate) fn split_name(path: &Path) -> (PathBuf, Option<String>) {
+    let text = path.to_string_lossy();
+    match text.rsplit_once(':') {
+        Some((file, name)) if file.to_ascii_lowercase().ends_with(".npz") => {
+            (PathBuf::from(file), Some(name.to_owned()))
+        }
+        _ => (path.to_path_buf(), None),
+    }
+}
