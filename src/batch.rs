@@ -2,8 +2,9 @@
 //!
 //! An [`EventBatch`] is a range of the stream with one negative an event. Its *root nodes* are
 //! src ‖ dst ‖ neg: with `n` events, event `i` has the roots `i`, `n + i` and `2 n + i`, all queried
-//! at the event's time. [`mfg::Mfg`] is the layout of one sampled layer and
-//! [`winners::Winners`] says which event writes which node's memory.
+//! at the event's time. [`mfg::Mfg`] is the layout of one sampled layer, [`winners::Winners`] says
+//! which event writes which node's memory, [`deliveries::Deliveries`] which mails go to which node,
+//! and [`layout::Layout`] holds all of them for a batch.
 //!
 //! Neither features nor memory rows are touched here; `mfg` says which rows are needed.
 
@@ -11,9 +12,13 @@ use std::ops::Range;
 
 use crate::graph::{NodeId, Timestamp};
 
+pub mod deliveries;
+pub mod layout;
 pub mod mfg;
 pub mod winners;
 
+pub use deliveries::{Deliveries, DeliveryRule, MailAggregation, MailOrder};
+pub use layout::{Layout, LayoutRule, Wanted};
 pub use mfg::{Csr, Mfg, MfgRoots, MfgScratch};
 pub use winners::Winners;
 

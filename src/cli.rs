@@ -2,6 +2,10 @@
 
 mod data;
 mod devices;
+mod eval;
+mod export;
+mod report;
+mod schedule;
 mod train;
 
 use std::io::{self, Write as _};
@@ -16,6 +20,7 @@ const EXAMPLES: &str = "\
 Examples:
   mspipe train --data synthetic:wikipedia:scale=0.1 --epochs 3
   mspipe train --data wikipedia.csv --device cpu --edge-features zero
+  mspipe export runs/wikipedia-tgn-1 --to tgn.safetensors
   mspipe devices
   mspipe data info wikipedia.csv
 
@@ -33,8 +38,14 @@ pub(crate) struct Cli {
 enum Command {
     /// Train a model on an event stream
     Train(train::TrainArgs),
+    /// Measure given weights on an event stream, without training
+    Eval(eval::EvalArgs),
     /// Import, describe, check and fetch event streams
     Data(data::DataArgs),
+    /// Write the weights of a run as safetensors
+    Export(export::ExportArgs),
+    /// Compute and measure what the pipeline's schedules give
+    Schedule(schedule::ScheduleArgs),
     /// List the adapters of this machine
     Devices(devices::DevicesArgs),
 }
@@ -50,7 +61,10 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         .init();
     match cli.command {
         Command::Train(args) => train::run(args),
+        Command::Eval(args) => eval::run(args).map(|()| ExitCode::SUCCESS),
         Command::Data(args) => data::run(args).map(|()| ExitCode::SUCCESS),
+        Command::Export(args) => export::run(args).map(|()| ExitCode::SUCCESS),
+        Command::Schedule(args) => schedule::run(args).map(|()| ExitCode::SUCCESS),
         Command::Devices(args) => devices::run(args).map(|()| ExitCode::SUCCESS),
     }
 }

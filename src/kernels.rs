@@ -17,9 +17,16 @@ pub mod dropout;
 mod flex;
 pub mod gather_rows;
 pub mod gru_gates;
+pub mod head_products;
+pub mod linear;
+pub mod link_scores;
+pub mod mail_update;
 pub mod memory_gather;
 pub mod memory_update;
+pub mod output_norm;
+pub mod products;
 pub mod reference;
+pub mod rnn_gates;
 pub mod temporal_attention;
 pub mod time_encoding;
 pub mod wgsl;
@@ -30,12 +37,22 @@ use wgsl::KernelSpec;
 pub const ALL: &[&KernelSpec] = &[
     &memory_gather::FORWARD,
     &memory_update::FORWARD,
+    &mail_update::FORWARD,
     &gather_rows::FORWARD,
     &gather_rows::SEGMENT_SUM,
     &time_encoding::FORWARD,
     &time_encoding::BACKWARD,
     &gru_gates::FORWARD,
     &gru_gates::BACKWARD,
+    &rnn_gates::FORWARD,
+    &rnn_gates::BACKWARD,
+    &link_scores::FORWARD,
+    &link_scores::LOSS,
+    &link_scores::BACKWARD,
+    &link_scores::BACKWARD_SUMS,
+    &output_norm::FORWARD,
+    &output_norm::BACKWARD,
+    &output_norm::BACKWARD_SUMS,
     &temporal_attention::FORWARD,
     &temporal_attention::BACKWARD,
     &temporal_attention::BACKWARD_ROWS,

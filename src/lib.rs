@@ -12,6 +12,7 @@
 //! | [`memory`] | memory rows, mails and times of nodes |
 //! | [`kernels`] | WGSL kernels, their Rust twins and backwards |
 //! | [`model`] | TGN and its parts |
+//! | [`weights`] | weights in files: safetensors, PyTorch's checkpoints |
 //! | [`pipeline`] | the five stages of an iteration and what runs them |
 //! | [`train`] | the stages over a stream, the optimiser, the epochs |
 //! | [`eval`] | metrics and EdgeBank |
@@ -49,3 +50,4 @@ pub mod run_folder;
 pub mod sampling;
 pub mod session;
 pub mod train;
+pub mod weights;

@@ -11,10 +11,14 @@
 
 pub mod clock;
 pub mod device;
+pub mod host;
+pub mod node_memory;
+pub mod similarity;
 
 use burn::tensor::Tensor;
+use thiserror::Error;
 
-use crate::batch::winners::Winners;
+use crate::batch::{Deliveries, Winners};
 use crate::graph::{NodeId, Timestamp};
 
 /// When a memory row is written.
@@ -27,38 +31,66 @@ pub enum MemoryWrite {
     Read,
 }
 
+/// What a batch asks of the node memory.
+#[derive(Debug, Clone, Copy)]
+pub struct MemoryRequest<'a> {
+    /// Node of each row.
+    pub node: &'a [NodeId],
+    /// Each row's time with [`TimeDelta::Query`](crate::batch::TimeDelta::Query), empty
+    /// with `Message`, in ticks.
+    pub query_time: &'a [Timestamp],
+    /// The batch's roots.
+    pub root: &'a [NodeId],
+    /// Their query times, in ticks.
+    pub root_time: &'a [Timestamp],
+    /// The row of each root.
+    pub root_row: &'a [i32],
+}
+
 /// Memory of the rows that a batch needs.
 #[derive(Debug, Clone)]
 pub struct FetchedMemory {
     /// Memory rows, `[rows, width]`.
     pub memory: Tensor<2>,
-    /// Mails, `[rows, mail width]`.
+    /// Mails, `[rows, slots x mail width]`.
     pub mail: Tensor<2>,
     /// Times that belong to them.
     pub times: clock::FetchedTimes,
 }
 
-/// What a batch writes back: the rows of its winners.
+/// What a batch writes back.
 #[derive(Debug)]
 pub struct MemoryCommit<'a> {
     /// Updated memory of each fetched row, `[rows, width]`.
     pub memory: Tensor<2>,
     /// Edge features of the batch's event rows, `[event rows, edge width]`.
     pub edge: Tensor<2>,
-    /// Last event of each node of the batch.
+    /// Whose memory is written.
     pub winners: &'a Winners,
+    /// Who gets which mail.
+    pub deliveries: &'a Deliveries,
     /// Times fetched with the rows.
     pub times: &'a clock::FetchedTimes,
 }
 
+/// Why memory could not be written.
+#[derive(Debug, Error)]
+pub enum MemoryError {
+    /// Rows could not be read from the device.
+    #[error("device: {0}")]
+    Device(String),
+}
+
 /// A place that keeps memory rows, mails and times.
 pub trait MemoryStore {
-    /// Memory of `node` (one entry a row); `query_time` is each row's time with
-    /// [`TimeDelta::Query`](crate::batch::TimeDelta::Query) and empty with `Message`.
-    fn fetch(&self, node: &[NodeId], query_time: &[Timestamp]) -> FetchedMemory;
+    /// Memory of the rows that a batch needs.
+    fn fetch(&self, request: MemoryRequest<'_>) -> FetchedMemory;
 
-    /// Writes a batch's winners.
-    fn commit(&mut self, commit: MemoryCommit<'_>);
+    /// Writes a batch's memory rows and mails.
+    ///
+    /// # Errors
+    /// When the device does not hand the rows over.
+    fn commit(&mut self, commit: MemoryCommit<'_>) -> Result<(), MemoryError>;
 
     /// Number of commits since the last reset.
     fn version(&self) -> u64;

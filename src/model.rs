@@ -2,21 +2,29 @@
 //!
 //! A model never touches the node memory itself: it gets the rows that were fetched for
 //! a batch ([`ModelInput`]) and returns updated rows beside the embeddings
-//! ([`ModelOutput`]). So every model runs under any staleness and residency.
+//! ([`ModelOutput`]). What it needs to be fetched, and where its mails go, it says in its
+//! [`ModelNeeds`]. So every model runs under any staleness and residency.
 
+pub mod apan;
 pub mod init;
+pub mod jodie;
 pub mod link_predictor;
+pub mod mailbox_attention;
 pub mod memory_updater;
+pub mod node_features;
 pub mod temporal_attention;
 pub mod tgl_weights;
 pub mod tgn;
 pub mod time_encoding;
+pub mod time_projection;
 
 use burn::module::{Module, ModuleDisplay};
 use burn::tensor::{Int, Tensor};
 
+use crate::batch::TimeDelta;
 use crate::kernels::gather_rows::Uses;
 use crate::kernels::temporal_attention::AttentionSlots;
+use init::Initializer;
 use link_predictor::LinkPredictor;
 
 /// Widths and probabilities of a model.
@@ -30,8 +38,14 @@ pub struct ModelConfig {
     pub edge_width: usize,
     /// Width of a node feature row, 0 for none.
     pub node_width: usize,
+    /// Attention layers of a model that has them.
+    pub layers: usize,
     /// Attention heads; must divide the width.
     pub heads: usize,
+    /// Mails that a node keeps, in a model that keeps several.
+    pub mail_slots: usize,
+    /// Whether frequencies and phases of time encodings are trained.
+    pub train_time_encoding: bool,
     /// Probability of dropout after a layer's output product.
     pub dropout: f32,
     /// Probability of dropout of attention weights.
@@ -45,30 +59,57 @@ impl ModelConfig {
     }
 }
 
+/// What a model needs of a batch's layout and of the node memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ModelNeeds {
+    /// Attention layers over sampled past events, 0 for none.
+    pub layers: usize,
+    /// Mails that a node keeps.
+    pub mail_slots: usize,
+    /// Whether nodes of sampled past events get mails too.
+    pub mails_to_neighbors: bool,
+    /// The time difference that suits the model, unless a protocol asks for another.
+    pub time_delta: TimeDelta,
+}
+
 /// What a model reads of one batch.
 ///
 /// A row is a node whose memory the batch needs (`time_delta = message`), or a (node,
-/// time) pair (`query`); roots and slots refer to rows.
+/// time) pair (`query`).
 #[derive(Debug, Clone)]
 pub struct ModelInput {
     /// Memory of each row, `[rows, width]`.
     pub memory: Tensor<2>,
-    /// Mail of each row, `[rows, mail width]`.
+    /// Mails of each row, `[rows, slots x mail width]`.
     pub mail: Tensor<2>,
     /// Time since the last update of each row, `[rows]`, in the stream's unit.
     pub delta_t: Tensor<1>,
     /// 1 where the row goes through the updater, 0 where it keeps its memory, `[rows]`.
     pub active: Tensor<1, Int>,
+    /// (0, place among the batch's mails, bits of the f32 time since) of each mail,
+    /// `[rows, slots, 3]`.
+    pub mail_slot: Tensor<3, Int>,
     /// Node features of each row, `[rows, node width]`, if the stream has any.
     pub node_features: Option<Tensor<2>>,
-    /// Edge features of the batch's events and of the sampled ones, `[event rows, edge width]`.
-    pub edge: Tensor<2>,
-    /// Row of each root, `[roots]`, roots being src ‖ dst ‖ neg.
+    /// Time since the last event of each root over the time since the stream's start,
+    /// `[roots]`, roots being src ‖ dst ‖ neg.
+    pub root_recency: Tensor<1>,
+    /// Layers, the innermost first: its rows are the memory's, and its roots are the rows
+    /// of the next layer; the last one's roots are the batch's.
+    pub layers: Vec<LayerInput>,
+}
+
+/// One sampled layer.
+#[derive(Debug, Clone)]
+pub struct LayerInput {
+    /// Row of each root, `[roots]`.
     pub root_row: Tensor<1, Int>,
     /// Roots that use each row.
     pub root_uses: Uses,
-    /// Sampled past events of each root.
+    /// Sampled past events of each root; none where the model needs none.
     pub slots: AttentionSlots,
+    /// Edge features of the batch's events and of the sampled ones, `[event rows, edge width]`.
+    pub edge: Tensor<2>,
 }
 
 /// What a model makes of a batch.
@@ -85,8 +126,26 @@ pub type DropoutKey = Option<(u64, u32)>;
 
 /// A memory-based temporal graph neural network.
 pub trait MemoryModel: Module + ModuleDisplay {
+    /// What has to be fetched for the model, and where its mails go.
+    fn needs(config: &ModelConfig) -> ModelNeeds;
+
+    /// The model with initial weights; the same seed gives the same bits on any device.
+    fn new(config: &ModelConfig, init: &mut Initializer<'_>) -> Self;
+
+    /// Updated memory of each row, `[rows, width]`: all that is written back.
+    fn update(&self, input: &ModelInput, key: DropoutKey) -> Tensor<2>;
+
+    /// Embedding of each root, `[roots, width]`, from the updated rows `memory`.
+    fn embed(&self, memory: Tensor<2>, input: &ModelInput, key: DropoutKey) -> Tensor<2>;
+
     /// Updates the rows and embeds the roots.
-    fn forward(&self, input: &ModelInput, key: DropoutKey) -> ModelOutput;
+    fn forward(&self, input: &ModelInput, key: DropoutKey) -> ModelOutput {
+        let memory = self.update(input, key);
+        ModelOutput {
+            embedding: self.embed(memory.clone(), input, key),
+            memory,
+        }
+    }
 }
 
 /// A model with the predictor that is trained on top of it.
@@ -98,16 +157,25 @@ pub struct LinkModel<M: Module> {
     pub predictor: LinkPredictor,
 }
 
-/// Logits of a batch: `[events]` for its events and for their negatives.
+/// Logits of a batch, `[events]` for its events and for their negatives, and the loss on them.
 #[derive(Debug, Clone)]
 pub struct Logits {
     /// Of (src, dst).
     pub positive: Tensor<1>,
     /// Of (src, neg).
     pub negative: Tensor<1>,
+    loss: Tensor<1>,
 }
 
 impl<M: MemoryModel> LinkModel<M> {
+    /// Model and predictor with initial weights.
+    pub fn new(config: &ModelConfig, init: &mut Initializer<'_>) -> LinkModel<M> {
+        LinkModel {
+            model: M::new(config, init),
+            predictor: LinkPredictor::new(config, init),
+        }
+    }
+
     /// Logits of the batch and the updated rows.
     pub fn forward(&self, input: &ModelInput, key: DropoutKey) -> (Logits, Tensor<2>) {
         let output = self.model.forward(input, key);

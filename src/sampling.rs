@@ -42,6 +42,16 @@ pub struct Neighbors {
     pub len: Vec<u32>,
 }
 
+impl Neighbors {
+    /// No past events of `roots` roots, at fanout 0.
+    pub fn none(roots: usize) -> Neighbors {
+        Neighbors {
+            len: vec![0; roots],
+            ..Neighbors::default()
+        }
+    }
+}
+
 /// The root nodes of a batch and what they may see.
 #[derive(Clone, Copy, Debug)]
 pub struct Roots<'a> {
@@ -63,6 +73,8 @@ pub struct SampleKey {
     pub epoch: u64,
     /// Id of the batch's first event; root `r` draws from the stream `(event, r)`.
     pub event: u64,
+    /// Number of this call among those of the batch, below 16.
+    pub request: u32,
 }
 
 /// A rule that selects past events.
@@ -137,6 +149,7 @@ mod tests {
         seed: 1,
         epoch: 2,
         event: 3,
+        request: 0,
     };
 
     fn sampled(neighbors: &Neighbors, root: usize) -> Vec<(u32, u32, Timestamp)> {
@@ -305,6 +318,7 @@ mod tests {
             SampleKey { seed: 9, ..KEY },
             SampleKey { epoch: 9, ..KEY },
             SampleKey { event: 9, ..KEY },
+            SampleKey { request: 9, ..KEY },
         ];
         for key in others {
             assert_ne!(first, draw(key), "{key:?}");

@@ -1,31 +1,36 @@
 //! Composition root: from a run's settings to a finished run folder. The only file that
 //! names concrete types of every layer.
 
+mod initial;
+mod protocol;
+mod tasks;
+
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use mspipe_datasets::{DataError, EventLog, OpenOptions, Split};
 use thiserror::Error;
 
-use crate::batch::TimeDelta;
-use crate::config::{
-    ConfigError, MemoryWriteName, ModelName, Protocol, RunConfig, SamplerName, TimeDeltaName,
-};
+use crate::config::{ConfigError, RunConfig, SamplerName, Task, TimeEncodingName};
 use crate::device::{self, ComputeDevice, DeviceError};
 use crate::features::Features;
-use crate::graph::{Directions, GraphError, NodeId, Tcsr};
-use crate::memory::MemoryWrite;
+use crate::graph::{GraphError, NodeId, Tcsr};
 use crate::memory::clock::NodeClock;
-use crate::memory::device::DeviceMemory;
-use crate::model::ModelConfig;
-use crate::model::init::Initializer;
-use crate::model::tgn::Tgn;
-use crate::run_folder::{Dataset, DeviceRecord, RunFolder, RunFolderError, Summary};
+use crate::model::tgl_weights::{TglNames, WeightError};
+use crate::model::{ModelConfig, ModelNeeds};
+use crate::run_folder::{
+    Dataset, DeviceRecord, EvalSummary, NodeSummary, RunFolder, RunFolderError, Setting, Summary,
+};
 use crate::sampling::negative::NegativeError;
 use crate::sampling::{NegativePool, NeighborSampler, Recent, Uniform};
-use crate::train::epochs::{Observer, TrainError, TrainLoop};
+use crate::train::epochs::{Observer, TrainError};
+use crate::train::evaluation::EvalError;
+use crate::train::node_classification::{NodeError, NodeObserver};
 use crate::train::stages::Sampling;
-use crate::train::trainer::Trainer;
+use crate::weights::WeightFileError;
+use protocol::Rules;
+use tasks::{ForModel, for_model};
 
 /// Why a run could not be made or did not end.
 #[derive(Debug, Error)]
@@ -60,9 +65,56 @@ pub enum SessionError {
     /// The run folder.
     #[error(transparent)]
     Folder(#[from] RunFolderError),
+    /// A weights file.
+    #[error(transparent)]
+    Weights(#[from] WeightFileError),
+    /// A folder without weights.
+    #[error(
+        "{}: has no weights.safetensors; it is written when a link prediction training ends: let \
+         it end, or give the folder of another run",
+        run.display()
+    )]
+    NoWeights {
+        /// The folder.
+        run: PathBuf,
+    },
+    /// Weights of another model.
+    #[error(
+        "{}: has the weights of {found}, the settings say {expected}; give the --model and \
+         --heads that they were trained with",
+        path.display()
+    )]
+    OtherModel {
+        /// The file.
+        path: PathBuf,
+        /// Its model.
+        found: String,
+        /// The model of the settings.
+        expected: String,
+    },
+    /// Weights that are not this model's.
+    #[error(
+        "{}: {misfit}; edge and node features (--edge-features, --node-features) decide widths too",
+        path.display()
+    )]
+    Misfit {
+        /// The file.
+        path: PathBuf,
+        /// What does not fit.
+        misfit: WeightError,
+    },
+    /// Weights that the device did not hand over.
+    #[error("weights: {0}")]
+    Unreadable(WeightError),
     /// The training itself.
     #[error(transparent)]
     Train(#[from] TrainError),
+    /// An evaluation.
+    #[error(transparent)]
+    Evaluation(#[from] EvalError),
+    /// Node classification.
+    #[error(transparent)]
+    Node(#[from] NodeError),
 }
 
 /// What the stream and the protocol give, before a device is touched.
@@ -73,27 +125,37 @@ pub struct Session {
     /// Parts of the stream.
     pub split: Split,
     sampling: Arc<Sampling>,
+    /// The pool of negatives that the protocol does not use.
+    other_pool: NegativePool,
+    model: ModelConfig,
+    /// Before the first event.
+    clock: NodeClock,
 }
 
-/// What a protocol fixes.
-struct Rules {
-    all_nodes: bool,
-    directions: Directions,
-    time_delta: TimeDeltaName,
+/// Widths of the model for a stream with `features`.
+fn model_config(config: &RunConfig, features: &Features) -> ModelConfig {
+    ModelConfig {
+        width: config.width,
+        time_width: config.time_width,
+        edge_width: features.edge_width(),
+        node_width: features.node_width(),
+        layers: config.layers,
+        heads: config.heads,
+        mail_slots: config.mail_slots,
+        train_time_encoding: config.time_encoding == TimeEncodingName::Trained,
+        dropout: config.dropout,
+        attention_dropout: config.attention_dropout,
+    }
 }
 
-fn rules(protocol: Protocol) -> Rules {
-    match protocol {
-        Protocol::Default => Rules {
-            all_nodes: false,
-            directions: Directions::Both,
-            time_delta: TimeDeltaName::Message,
-        },
-        Protocol::Tgl => Rules {
-            all_nodes: true,
-            directions: Directions::SourceOnly,
-            time_delta: TimeDeltaName::Query,
-        },
+/// What a model needs.
+struct Needs<'a>(&'a ModelConfig);
+
+impl ForModel for Needs<'_> {
+    type Output = ModelNeeds;
+
+    fn with<M: TglNames>(self) -> ModelNeeds {
+        M::needs(self.0)
     }
 }
 
@@ -126,42 +188,31 @@ impl Session {
                 });
             }
         }
-        let rules = rules(config.protocol);
-        let time_delta = *config.time_delta.get_or_insert(rules.time_delta);
-        if config.memory_write == MemoryWriteName::Read && time_delta == TimeDeltaName::Query {
-            return Err(SessionError::Config(ConfigError::Range {
-                option: "memory-write",
-                found: "read with --time-delta query".to_owned(),
-                expected: "--time-delta message, which has one row a node",
-            }));
-        }
-        let src: &[NodeId] = bytemuck::cast_slice(&log.src()[..events]);
-        let dst: &[NodeId] = bytemuck::cast_slice(&log.dst()[..events]);
-        let graph = Tcsr::build(
-            log.nodes(),
-            src,
-            dst,
-            &log.time()[..events],
-            rules.directions,
-        )?;
-        let negatives = if rules.all_nodes {
-            NegativePool::AllNodes {
-                nodes: log.nodes() as u32,
-            }
-        } else {
-            NegativePool::destinations(dst)?
-        };
-        let fanout = config.fanout;
-        let sampler: Box<dyn NeighborSampler> = match config.sampler {
-            SamplerName::Recent => Box::new(Recent { fanout }),
-            SamplerName::Uniform => Box::new(Uniform { fanout }),
-        };
         let features = Features::new(
             &log,
             config.edge_features,
             config.node_features,
             config.seed,
         );
+        let model = model_config(&config, &features);
+        let rules = Rules::of(&config, for_model(config.model, Needs(&model)))?;
+        config.time_delta = Some(rules.time_delta_name());
+        let src: &[NodeId] = bytemuck::cast_slice(&log.src()[..events]);
+        let dst: &[NodeId] = bytemuck::cast_slice(&log.dst()[..events]);
+        let time = &log.time()[..events];
+        let graph = Arc::new(Tcsr::build(log.nodes(), src, dst, time, rules.directions)?);
+        let mut negatives = NegativePool::destinations(dst)?;
+        let mut other_pool = NegativePool::AllNodes {
+            nodes: log.nodes() as u32,
+        };
+        if rules.all_nodes {
+            std::mem::swap(&mut negatives, &mut other_pool);
+        }
+        let fanout = config.fanout;
+        let sampler: Arc<dyn NeighborSampler> = match config.sampler {
+            SamplerName::Recent => Arc::new(Recent { fanout }),
+            SamplerName::Uniform => Arc::new(Uniform { fanout }),
+        };
         let data = Dataset {
             name: log.name().to_owned(),
             events,
@@ -171,16 +222,16 @@ impl Session {
             edge_width: features.edge_width(),
             node_width: features.node_width(),
         };
+        let ticks_per_unit = log.ticks_per_unit();
+        let first = log.time().first().copied().unwrap_or(0);
+        let clock = NodeClock::new(log.nodes(), rules.clock(ticks_per_unit, first));
         let sampling = Arc::new(Sampling {
             log,
             graph,
             sampler,
             negatives,
             features,
-            time_delta: match time_delta {
-                TimeDeltaName::Message => TimeDelta::Message,
-                TimeDeltaName::Query => TimeDelta::Query,
-            },
+            layout: rules.layout(ticks_per_unit),
             batch_size: config.batch_size,
             seed: config.seed,
             scratch: Default::default(),
@@ -190,20 +241,10 @@ impl Session {
             data,
             split,
             sampling,
+            other_pool,
+            model,
+            clock,
         })
-    }
-
-    /// Widths of the model for this stream.
-    pub fn model_config(&self) -> ModelConfig {
-        ModelConfig {
-            width: self.config.width,
-            time_width: self.config.time_width,
-            edge_width: self.data.edge_width,
-            node_width: self.data.node_width,
-            heads: self.config.heads,
-            dropout: self.config.dropout,
-            attention_dropout: self.config.attention_dropout,
-        }
     }
 
     /// Builds the model and its memory on `device` and trains; call it on the device thread.
@@ -217,51 +258,31 @@ impl Session {
         observer: &mut dyn Observer,
         stop: &AtomicBool,
     ) -> Result<Summary, SessionError> {
-        let config = self.model_config();
-        let autodiff = device.device.clone().autodiff();
-        let mut init = Initializer::new(self.config.seed, &autodiff);
-        let model = match self.config.model {
-            ModelName::Tgn => Tgn::with_predictor(&config, &mut init),
-        };
-        let mut training = TrainLoop {
-            sampling: self.sampling.clone(),
-            split: self.split.clone(),
-            trainer: Trainer::new(model, self.config.learning_rate),
-            memory: self.new_memory(&config, device),
-            device: device.device.clone(),
-            epochs: self.config.epochs,
-            test_each_epoch: self.config.eval_test_each_epoch,
+        let work = tasks::Train {
+            session: self,
+            device,
+            folder,
+            observer,
             stop,
         };
-        let record = training.run(observer)?;
+        for_model(self.config.model, work)
+    }
+
+    /// What the numbers of this session belong to, on `device`.
+    fn setting(&self, task: &'static str, device: &ComputeDevice) -> Setting {
         let device = DeviceRecord {
             backend: device.backend.to_owned(),
             adapter: device.adapter.clone(),
         };
-        let summary = Summary::new(&self.config, self.data.clone(), device, record);
-        folder.write_summary(&summary)?;
-        Ok(summary)
+        Setting::new(&self.config, task, self.data.clone(), device)
     }
 
-    fn new_memory(&self, config: &ModelConfig, device: &ComputeDevice) -> DeviceMemory {
-        let log = &*self.sampling.log;
-        let clock = NodeClock::new(
-            log.nodes(),
-            self.sampling.time_delta,
-            log.ticks_per_unit(),
-            log.time().first().copied().unwrap_or(0),
-        )
-        .with_write(match self.config.memory_write {
-            MemoryWriteName::Event => MemoryWrite::Event,
-            MemoryWriteName::Read => MemoryWrite::Read,
-        });
-        DeviceMemory::new(
-            log.nodes(),
-            config.width,
-            config.mail_width(),
-            clock,
-            &device.device,
-        )
+    /// The weights to begin with, where they are needed.
+    fn initial_weights(&self) -> Result<PathBuf, ConfigError> {
+        self.config.init.clone().ok_or(ConfigError::Missing {
+            option: "init",
+            expected: "give the folder of a link prediction run, or a weights file",
+        })
     }
 
     /// The run's settings.
@@ -270,16 +291,11 @@ impl Session {
     }
 }
 
-/// Opens stream, device and run folder and trains, all that touches tensors on the device
-/// thread. `begin` is told of the session, the device and the folder before training.
-///
-/// # Errors
-/// See [`SessionError`].
-pub fn run<O: Observer>(
+/// Opens stream and device and does `work`, all that touches tensors on the device thread.
+fn on_device<T: Send>(
     config: RunConfig,
-    stop: &AtomicBool,
-    begin: impl FnOnce(&Session, &ComputeDevice, &RunFolder) -> Result<O, RunFolderError> + Send,
-) -> Result<(Summary, RunFolder), SessionError> {
+    work: impl FnOnce(&Session, &ComputeDevice) -> Result<T, SessionError> + Send,
+) -> Result<T, SessionError> {
     if let Some(threads) = config.threads {
         // Fails only if the pool was started before, by a caller that set its own size.
         let _ = rayon::ThreadPoolBuilder::new()
@@ -289,9 +305,71 @@ pub fn run<O: Observer>(
     let session = Session::open(config)?;
     device::on_device_thread(|| {
         let device = device::open(session.config.device)?;
-        let folder = RunFolder::create(&session.config, &session.data.name)?;
-        let mut observer = begin(&session, &device, &folder)?;
-        let summary = session.train(&device, &folder, &mut observer, stop)?;
-        Ok((summary, folder))
+        work(&session, &device)
     })?
+}
+
+/// Opens stream, device and run folder and trains for link prediction, whatever the task.
+/// `begin` is told of the session, the device and the folder before.
+///
+/// # Errors
+/// See [`SessionError`].
+pub fn run<O: Observer>(
+    config: RunConfig,
+    stop: &AtomicBool,
+    begin: impl FnOnce(&Session, &ComputeDevice, &RunFolder) -> Result<O, RunFolderError> + Send,
+) -> Result<(Summary, RunFolder), SessionError> {
+    on_device(config, |session, device| {
+        let folder = RunFolder::create(&session.config, &session.data.name)?;
+        let mut observer = begin(session, device, &folder)?;
+        let summary = session.train(device, &folder, &mut observer, stop)?;
+        Ok((summary, folder))
+    })
+}
+
+/// Opens stream, device and run folder and classifies nodes on the embeddings of the
+/// weights of `--init`. `begin` is told of the session, the device and the folder before.
+///
+/// # Errors
+/// See [`SessionError`].
+pub fn classify_nodes<O: NodeObserver>(
+    mut config: RunConfig,
+    begin: impl FnOnce(&Session, &ComputeDevice, &RunFolder) -> Result<O, RunFolderError> + Send,
+) -> Result<(NodeSummary, RunFolder), SessionError> {
+    config.task = Task::Node;
+    on_device(config, |session, device| {
+        let weights = session.initial_weights()?;
+        let folder = RunFolder::create(&session.config, &session.data.name)?;
+        let mut observer = begin(session, device, &folder)?;
+        let work = tasks::ClassifyNodes {
+            session,
+            device,
+            folder: &folder,
+            weights,
+            observer: &mut observer,
+        };
+        let summary = for_model(session.config.model, work)?;
+        Ok((summary, folder))
+    })
+}
+
+/// Opens stream and device and evaluates the weights of `--init`: builds the memory of the
+/// training part without training, then validates and tests. `begin` is told of the
+/// session and the device before; what it returns is told which part begins.
+///
+/// # Errors
+/// See [`SessionError`].
+pub fn evaluate<P: FnMut(&str)>(
+    config: RunConfig,
+    begin: impl FnOnce(&Session, &ComputeDevice) -> P + Send,
+) -> Result<EvalSummary, SessionError> {
+    on_device(config, |session, device| {
+        let work = tasks::Evaluate {
+            session,
+            device,
+            weights: session.initial_weights()?,
+            begins: &mut begin(session, device),
+        };
+        for_model(session.config.model, work)
+    })
 }

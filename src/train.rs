@@ -2,6 +2,10 @@
 
 pub mod adam;
 pub mod epochs;
+pub mod evaluation;
+pub mod host_stages;
+pub mod node_classification;
 pub mod stages;
 pub mod trainer;
 pub mod upload;
+pub mod work;

@@ -37,6 +37,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         "model",
         &["graph", "sampling", "batch", "kernels", "device", "burn"],
     ),
+    // `burn` for its f16 and bf16.
+    ("weights", &["model", "burn"]),
     ("eval", &["graph", "batch", "mspipe_datasets"]),
     (
         "train",
@@ -75,6 +77,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "features",
             "memory",
             "model",
+            "weights",
             "eval",
             "train",
             "config",
@@ -89,6 +92,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "pipeline",
             "device",
             "eval",
+            "weights",
             "train",
             "config",
             "run_folder",

@@ -134,8 +134,19 @@ fn a_small_training_learns_and_writes_what_the_interface_names() {
     }
     let loss = |epoch: usize| epochs[epoch]["train_loss"].as_f64().unwrap();
     assert!(loss(2) < loss(0), "the loss must fall: {epochs:?}");
-    assert!(summary["test"]["ap"].as_f64().unwrap() > 0.6, "{summary}");
-    for key in ["val_ap", "test_ap"] {
+    assert_eq!(summary["task"], "link");
+    for (test, pool) in [("test", "destinations"), ("test_other_pool", "all-nodes")] {
+        let test = &summary[test];
+        assert!(test["ap"].as_f64().unwrap() > 0.6, "{summary}");
+        assert_eq!(test["negatives"], pool);
+        let inductive = &test["inductive"];
+        assert!(inductive["events"].as_u64().unwrap() > 100, "{inductive}");
+        assert!(inductive["new_nodes"].as_u64().unwrap() > 50, "{inductive}");
+        assert!(inductive["auc"].as_f64().unwrap() > 0.5, "{inductive}");
+        assert_ne!(inductive["ap"], test["ap"]);
+    }
+    assert_ne!(summary["test"]["ap"], summary["test_other_pool"]["ap"]);
+    for key in ["val_ap", "test_ap", "test_other_pool_ap"] {
         assert!(summary["edgebank"][key].as_f64().unwrap() > 0.5);
     }
     for stage in [
@@ -225,7 +236,10 @@ fn the_tgl_protocol_runs_and_differs() {
     ]));
     workdir.ok(&small(&["--epochs", "1", "--out", "default"]));
     let test = |run: &str| workdir.json(&format!("{run}/summary.json"))["test"].clone();
-    assert_ne!(test("tgl"), test("default"));
+    assert_ne!(test("tgl")["ap"], test("default")["ap"]);
+    assert_eq!(test("tgl")["negatives"], "all-nodes");
+    let summary = workdir.json("tgl/summary.json");
+    assert_eq!(summary["test_other_pool"]["negatives"], "destinations");
 }
 
 #[test]
@@ -246,6 +260,92 @@ fn model_options_change_what_is_learned() {
     ] {
         let out = option.trim_start_matches('-');
         assert_ne!(first_losses(&[option, value], out), plain, "{option}");
+    }
+}
+
+/// The numbers of an evaluation.
+fn evaluated(workdir: &Workdir, arguments: &[&str]) -> [Value; 4] {
+    let stdout = workdir.ok(&[&["eval", "--json"], arguments].concat());
+    let json: Value = serde_json::from_str(&stdout).unwrap();
+    assert_eq!(json["task"], "eval");
+    ["val", "test", "test_other_pool", "edgebank"].map(|key| json[key].clone())
+}
+
+#[test]
+fn exported_weights_evaluate_to_the_same_digits() {
+    for model in ["tgn", "jodie", "apan"] {
+        let workdir = Workdir::new();
+        let options = ["--model", model, "--seed", "3"];
+        workdir.ok(&small(
+            &[&options[..], &["--epochs", "1", "--out", "run"]].concat(),
+        ));
+        workdir.ok(&["export", "run", "--to", "w.safetensors"]);
+        let of_run = evaluated(&workdir, &["run"]);
+        let as_trained = [&SMALL[1..], &options].concat();
+        let of_file = [&["--init", "w.safetensors"], &as_trained[..]].concat();
+        assert_eq!(evaluated(&workdir, &of_file), of_run, "{model}");
+        assert!(of_run[0]["ap"].is_number());
+        // The evaluation of a training differs by its memory alone.
+        let summary = workdir.json("run/summary.json");
+        assert_eq!(summary["edgebank"], of_run[3]);
+        let difference =
+            summary["test"]["ap"].as_f64().unwrap() - of_run[1]["ap"].as_f64().unwrap();
+        assert!(difference.abs() < 0.05, "{difference}");
+
+        // Options come before the run's own settings, and another seed draws other features.
+        assert_ne!(evaluated(&workdir, &["run", "--seed", "4"]), of_run);
+        let small_batches = evaluated(&workdir, &["run", "--batch-size", "50"]);
+        assert_ne!(small_batches, of_run);
+    }
+}
+
+#[test]
+fn training_goes_on_from_given_weights() {
+    let workdir = Workdir::new();
+    workdir.ok(&small(&[
+        "--epochs",
+        "2",
+        "--out",
+        "run",
+        "--learning-rate",
+        "1e-3",
+    ]));
+    workdir.ok(&["train", "--init", "run", "--epochs", "1", "--out", "more"]);
+    let mean_loss = |run: &str, epoch: usize| {
+        workdir.json(&format!("{run}/summary.json"))["epochs"][epoch]["train_loss"]
+            .as_f64()
+            .unwrap()
+    };
+    assert!(mean_loss("more", 0) < mean_loss("run", 1));
+    let config = workdir.json("more/config.json");
+    assert_eq!(config["edge_features"], "random:8");
+    assert_eq!(config["learning_rate"], 1e-3);
+    assert_eq!(config["init"], "run");
+
+    for (arguments, expected) in [
+        (vec!["eval"], "no weights are given"),
+        (vec!["eval", "run", "--init", "run"], "give one of them"),
+        (vec!["eval", "missing"], "missing: is no folder of a run"),
+        (
+            vec!["eval", "--init", "run/weights.safetensors"],
+            "--data is missing",
+        ),
+        (
+            vec!["eval", "run", "--model", "jodie"],
+            "has the weights of tgn with 2 heads, the settings say jodie with 2 heads",
+        ),
+        (
+            vec!["eval", "run", "--edge-features", "zero"],
+            "'memory_updater.updater.weight_ih' has shape [300, 308], the model expects [300, 300]",
+        ),
+        (vec!["eval", "run", "--data", "none.csv"], "none.csv"),
+        (
+            vec!["train", "--init", "cache", "--data", SMALL[2]],
+            "cache: has no weights.safetensors",
+        ),
+    ] {
+        let stderr = workdir.fails(&arguments);
+        assert!(stderr.contains(expected), "{arguments:?}:\n{stderr}");
     }
 }
 
@@ -280,6 +380,11 @@ fn bad_input_is_told_with_place_finding_and_remedy() {
         (vec!["train", "--data", text.as_str()], "text.csv:3: "),
         (vec!["train", "--data", "missing.csv"], "missing.csv"),
         (vec!["train", "--data", tiny.as_str()], "too small"),
+        (vec!["train"], "--data is missing"),
+        (
+            vec!["train", "--data", "synthetic:wikipedia", "--task", "node"],
+            "--init is missing",
+        ),
         (
             vec!["train", "--data", "synthetic:wikipedia", "--model", "gcn"],
             "invalid value 'gcn' for '--model <MODEL>'",

@@ -13,8 +13,10 @@ mod adam;
 mod gradients;
 /// Strided and sliced inputs give what contiguous ones give.
 mod layouts;
-/// memory_gather and memory_update against a plain model, through the shaders.
+/// memory_gather, memory_update and mail_update against a plain model, through the shaders.
 mod memory_tables;
+/// Two attention layers against their definition, through the shaders.
+mod models;
 /// Random inputs for the operations and one way to run them all.
 mod operations;
 

@@ -7,7 +7,8 @@ use mspipe::kernels::temporal_attention::AttentionShape;
 
 use crate::on_device;
 use crate::operations::{
-    Attention, DropoutCase, GatherRows, GruGates, Operation, TimeEncoding, projection,
+    Attention, DropoutCase, GatherRows, GruGates, HeadProducts, Linear, LinkScores, Operation,
+    OutputNorm, RnnGates, TimeEncoding, projection,
 };
 
 /// Half the distance of the two points of a central difference. The inputs are of order
@@ -105,6 +106,93 @@ fn saturated_gru_gates() {
 #[test]
 fn gru_gates() {
     agrees_with_differences(GruGates::new(6, 3));
+}
+
+#[test]
+fn rnn_gates() {
+    let operation = RnnGates::new(6, 3, 1.0);
+    let expected = operation.expected();
+    agrees_with_differences(operation.clone());
+    let output = on_device(move |device| operation.run(device)).output;
+    // WGSL's tanh may be off by 1e-5.
+    for (found, expected) in output.iter().zip(&expected) {
+        assert!((found - expected).abs() < 1e-5, "{found} {expected}");
+    }
+}
+
+/// Products far beyond what e^x can take give 1 and -1 and no gradient.
+#[test]
+fn saturated_rnn_gates() {
+    let operation = RnnGates::new(6, 3, 1e20);
+    let expected = operation.expected();
+    let outcome = on_device(move |device| operation.run(device));
+    for (found, expected) in outcome.output.iter().zip(&expected) {
+        assert!((found - expected).abs() < 1e-5, "{found} {expected}");
+    }
+    let gradients = outcome.gradients.concat();
+    assert!(gradients.iter().all(|g| g.abs() < 1e-5), "{gradients:?}");
+}
+
+#[test]
+fn link_scores() {
+    let operation = LinkScores::new(19, 5);
+    let (expected, loss) = operation.expected();
+    agrees_with_differences(operation.clone());
+    let (logits, outcome) =
+        on_device(move |device| (operation.logits(device), operation.run(device)));
+    for (found, expected) in logits.iter().zip(&expected) {
+        assert!(
+            (f64::from(*found) - expected).abs() < 1e-5,
+            "{found} {expected}"
+        );
+    }
+    assert!((f64::from(outcome.output[0]) - loss).abs() < 1e-5 * loss);
+}
+
+/// Logits of hundreds: the loss grows with them, and the gradients stay finite.
+#[test]
+fn link_scores_far_from_zero() {
+    let operation = LinkScores::new(19, 5).scaled(1e3);
+    let (_, loss) = operation.expected();
+    let outcome = on_device(move |device| operation.run(device));
+    assert!((f64::from(outcome.output[0]) - loss).abs() < 1e-5 * loss);
+    assert!(outcome.gradients.concat().iter().all(|g| g.is_finite()));
+}
+
+/// Compares gradients with differences and the output with what must come out.
+fn agrees_with_f64(operation: impl Operation, expected: &[f64]) {
+    let found = on_device({
+        let operation = operation.clone();
+        move |device| operation.run(device).output
+    });
+    assert_eq!(found.len(), expected.len());
+    for (found, expected) in found.iter().zip(expected) {
+        assert!(
+            (f64::from(*found) - expected).abs() < 1e-5,
+            "{found} {expected}"
+        );
+    }
+    agrees_with_differences(operation);
+}
+
+#[test]
+fn linear() {
+    let operation = Linear::new(7, 5, 3);
+    agrees_with_f64(operation.clone(), &operation.expected());
+}
+
+#[test]
+fn head_products() {
+    let operation = HeadProducts::new(2, 7, 6, 5);
+    agrees_with_f64(operation.clone(), &operation.expected());
+}
+
+#[test]
+fn output_norm() {
+    for (probability, relu) in [(0.0, false), (0.3, true)] {
+        let operation = OutputNorm::new(9, 11, probability, relu);
+        agrees_with_f64(operation.clone(), &operation.expected());
+    }
 }
 
 #[test]

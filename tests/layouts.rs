@@ -8,6 +8,7 @@ use burn::tensor::{Device, Gradients, Int, Tensor};
 use mspipe::kernels::dropout::Dropout;
 use mspipe::kernels::gather_rows::{Uses, gather_rows};
 use mspipe::kernels::gru_gates::gru_gates;
+use mspipe::kernels::mail_update::{MailLists, mail_update};
 use mspipe::kernels::memory_gather::memory_gather;
 use mspipe::kernels::memory_update::memory_update;
 use mspipe::kernels::temporal_attention::{AttentionSlots, temporal_attention};
@@ -139,9 +140,16 @@ fn memory_operations_take_any_layout() {
         let mailbox = layout.table(2, [6, 8], device);
         let hidden = layout.table(3, [4, 3], device);
         let edge = layout.table(4, [5, 2], device);
-        let winner = [4, 0, 1, 2, 1, 3, 0, 4];
-        let winner = layout.list(&winner, device).reshape([2, 4]);
-        let (memory, mailbox) = memory_update(memory, mailbox, hidden, edge, winner);
+        let winner = layout.list(&[4, 0, 1, 3], device).reshape([2, 2]);
+        let memory = memory_update(memory, hidden.clone(), winner);
+        let lists = MailLists {
+            place: layout.list(&[4, 1], device),
+            offsets: layout.list(&[0, 1, 3], device),
+            mails: layout
+                .list(&[0, 1, 2, 3, 0, 4, 1, 2, 0], device)
+                .reshape([3, 3]),
+        };
+        let mailbox = mail_update(mailbox, hidden, edge, lists);
         let untouched = layout.table(5, [6, 3], device);
         let node = layout.list(&[5, 4, 4, 0], device);
         let read = memory_gather(untouched, mailbox.clone(), node);

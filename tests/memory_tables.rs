@@ -1,11 +1,13 @@
-//! memory_gather and memory_update against a plain model: a map from node to its rows.
+//! memory_gather, memory_update and mail_update against a plain model: a map from node to
+//! its rows.
 //!
-//! Both test binaries run this file, each on its own device. Rows are only copied, so
-//! everything must be equal bit for bit.
+//! Both test binaries run this file, each on its own device. Rows are copied, and means are
+//! taken in the same order, so everything must be equal bit for bit.
 
 use std::collections::HashMap;
 
 use burn::tensor::Device;
+use mspipe::kernels::mail_update::{MailLists, mail_update};
 use mspipe::kernels::memory_gather::memory_gather;
 use mspipe::kernels::memory_update::memory_update;
 use proptest::prelude::*;
@@ -25,8 +27,10 @@ struct Story {
 
 #[derive(Debug, Clone)]
 struct Update {
-    /// (node, row, peer's row, event row), nodes distinct; event row -1: memory alone.
-    winners: Vec<[i32; 4]>,
+    /// (node, row), nodes distinct.
+    winners: Vec<[i32; 2]>,
+    /// (node, its mails' (row, peer's row, event row)), nodes distinct.
+    mails: Vec<(i32, Vec<[i32; 3]>)>,
     /// Nodes that are read afterwards.
     read: Vec<i32>,
     /// Whether somebody else holds handles of the tables meanwhile.
@@ -54,14 +58,21 @@ fn stories() -> impl Strategy<Value = Story> {
 
 fn updates(nodes: usize) -> impl Strategy<Value = Update> {
     let row = 0..HIDDEN_ROWS as i32;
-    let source = (row.clone(), row, -1..EVENT_ROWS as i32);
-    let winners = prop::collection::hash_map(0..nodes as i32, source, 0..=nodes);
-    let read = prop::collection::vec(0..nodes as i32, 0..100);
-    (winners, read, any::<bool>(), any::<u32>()).prop_map(|(winners, read, shared, seed)| {
-        let fields = |(node, (row, peer, event))| [node, row, peer, event];
-        let winners = winners.into_iter().map(fields).collect();
+    let node = 0..nodes as i32;
+    let winners = prop::collection::hash_map(node.clone(), row.clone(), 0..=nodes);
+    let mail = (row.clone(), row, 0..EVENT_ROWS as i32);
+    let list = prop::collection::vec(mail, 1..5);
+    let mails = prop::collection::hash_map(node.clone(), list, 0..=nodes);
+    let read = prop::collection::vec(node, 0..100);
+    let drawn = (winners, mails, read, any::<bool>(), any::<u32>());
+    drawn.prop_map(|(winners, mails, read, shared, seed)| {
+        let sources = |list: Vec<(i32, i32, i32)>| list.into_iter().map(|(a, b, c)| [a, b, c]);
         Update {
-            winners,
+            winners: winners.into_iter().map(|(node, row)| [node, row]).collect(),
+            mails: mails
+                .into_iter()
+                .map(|(node, list)| (node, sources(list).collect()))
+                .collect(),
             read,
             shared,
             seed,
@@ -79,6 +90,21 @@ type Part = fn(&Rows) -> &Vec<f32>;
 
 fn row(table: &[f32], row: i32, width: usize) -> Vec<f32> {
     table[row as usize * width..][..width].to_vec()
+}
+
+fn lists(mails: &[(i32, Vec<[i32; 3]>)], device: &Device) -> MailLists {
+    let place: Vec<i32> = mails.iter().map(|(node, _)| *node).collect();
+    let mut offsets = vec![0];
+    let mut all: Vec<i32> = Vec::new();
+    for (_, list) in mails {
+        all.extend(list.as_flattened());
+        offsets.push(all.len() as i32 / 3);
+    }
+    MailLists {
+        place: ints(&place, [place.len()], device),
+        offsets: ints(&offsets, [offsets.len()], device),
+        mails: ints(&all, [all.len() / 3, 3], device),
+    }
 }
 
 /// Plays the story on `device` and, beside it, on a map from node to its two rows.
@@ -102,34 +128,36 @@ fn agrees_with_a_map(story: &Story, device: &Device) {
         let others = update.shared.then(|| (memory.clone(), mailbox.clone()));
         let winner = ints(
             update.winners.as_flattened(),
-            [update.winners.len(), 4],
+            [update.winners.len(), 2],
             device,
         );
-        (memory, mailbox) = memory_update(
-            memory,
+        let hidden_rows = floats(&hidden, [HIDDEN_ROWS, width], device);
+        memory = memory_update(memory, hidden_rows.clone(), winner);
+        mailbox = mail_update(
             mailbox,
-            floats(&hidden, [HIDDEN_ROWS, width], device),
+            hidden_rows,
             floats(&features, [EVENT_ROWS, edge], device),
-            winner,
+            lists(&update.mails, device),
         );
-        for &[node, own, peer, event] in &update.winners {
+        for &[node, own] in &update.winners {
             let own = row(&hidden, own, width);
-            if event < 0 {
-                map.entry(node).and_modify(|rows| rows.memory = own);
-                continue;
-            }
-            let parts = [
-                own.clone(),
-                row(&hidden, peer, width),
-                row(&features, event, edge),
-            ];
-            map.insert(
-                node,
-                Rows {
-                    memory: own,
-                    mail: parts.concat(),
-                },
-            );
+            map.entry(node).and_modify(|rows| rows.memory = own);
+        }
+        for (node, list) in &update.mails {
+            let contents = list.iter().map(|&[own, peer, event]| {
+                let parts = [
+                    row(&hidden, own, width),
+                    row(&hidden, peer, width),
+                    row(&features, event, edge),
+                ];
+                parts.concat()
+            });
+            let sum = contents
+                .reduce(|sum, mail| sum.iter().zip(&mail).map(|(a, b)| a + b).collect())
+                .unwrap();
+            let count = list.len() as f32;
+            let mean = sum.iter().map(|value| value / count).collect();
+            map.entry(*node).and_modify(|rows| rows.mail = mean);
         }
         if let Some((memory, mailbox)) = others {
             let now = (numbers(memory), numbers(mailbox));
@@ -196,9 +224,11 @@ fn updates_and_reads_agree_with_a_map() {
 #[test]
 fn a_whole_table_agrees_with_a_map() {
     on_device(|device| {
-        let winners = (0..300).map(|node| [299 - node, node % 9, (node + 4) % 9, node % 7]);
+        let winners = (0..300).map(|node| [299 - node, node % 9]);
+        let mails = (0..300).map(|node| (299 - node, vec![[node % 9, (node + 4) % 9, node % 7]]));
         let update = Update {
             winners: winners.collect(),
+            mails: mails.collect(),
             read: (0..300).rev().collect(),
             shared: false,
             seed: 3,

@@ -10,18 +10,30 @@ mod adam;
 mod architecture;
 /// The program as a user runs it: trainings, determinism, bad input.
 mod cli;
+/// Passes with fixed weights: two pools of negatives, replayed memory.
+mod evaluation;
+/// The pipeline's executor: order of memory operations, failures, a virtual clock.
+mod executor;
 /// Finite differences of every hand-written backward, on the CPU device.
 mod gradients;
 /// Strided and sliced inputs give what contiguous ones give.
 mod layouts;
-/// memory_gather and memory_update against a plain model, on the CPU device.
+/// memory_gather, memory_update and mail_update against a plain model, on the CPU device.
 mod memory_tables;
+/// Two attention layers against their definition, on the CPU device.
+mod models;
+/// State labels from embeddings, on streams with a known rule behind the labels.
+mod node_classification;
 /// Random inputs for the operations and one way to run them all.
 mod operations;
+/// Schedules: the simulator against closed forms, the version rule, replays.
+mod schedule;
 /// Every WGSL text under naga: valid without capabilities, translatable, as declared.
 mod shaders_valid;
 /// The twins' bits do not depend on the number of threads.
 mod threads;
+/// Weights files, read and written, and `mspipe export`.
+mod weights;
 
 /// Runs `work` on the device of this binary: burn's CPU backend.
 fn on_device<T>(work: impl FnOnce(&Device) -> T) -> T {

@@ -13,16 +13,20 @@ use std::fmt;
 
 use anyhow::{Context, Result, anyhow, ensure};
 use burn::tensor::{Device, Tensor};
-use mspipe::batch::{EventBatch, Mfg, MfgScratch, TimeDelta, Winners};
+use mspipe::batch::{
+    DeliveryRule, EventBatch, Layout, LayoutRule, MailAggregation, MailOrder, MfgScratch,
+    TimeDelta, Wanted,
+};
 use mspipe::device::{self, DeviceChoice};
-use mspipe::graph::NodeId;
-use mspipe::memory::clock::NodeClock;
+use mspipe::memory::clock::{ClockRule, NodeClock};
 use mspipe::memory::device::DeviceMemory;
-use mspipe::memory::{MemoryCommit, MemoryStore};
-use mspipe::model::ModelConfig;
+use mspipe::memory::{MemoryCommit, MemoryRequest, MemoryStore, MemoryWrite};
+use mspipe::model::apan::Apan;
 use mspipe::model::init::Initializer;
-use mspipe::model::tgl_weights::{export, export_gradients, load};
+use mspipe::model::jodie::Jodie;
+use mspipe::model::tgl_weights::{TglNames, export, export_gradients, load};
 use mspipe::model::tgn::Tgn;
+use mspipe::model::{LinkModel, ModelConfig};
 use mspipe::train::trainer::Trainer;
 use mspipe::train::upload::{floats, model_input};
 use serde::Serialize;
@@ -54,6 +58,7 @@ pub enum Quantity {
     /// Parameters after the last step.
     Parameters,
     /// How far the steps moved each parameter: after the last one minus before the first.
+    /// Numbers that once got a gradient below Adam's epsilon are left out.
     ParameterChanges,
 }
 
@@ -152,7 +157,8 @@ impl fmt::Display for Report {
         }
         write!(
             f,
-            "relative: |ours - theirs| / max |theirs| of the same tensor (at least {SMALLEST_SCALE:.0e})"
+            "relative: |ours - theirs| / max |theirs| of the same tensor (at least {SMALLEST_SCALE:.0e})\n\
+             changes of parameters: without numbers that got a gradient below Adam's epsilon, 1e-8"
         )
     }
 }
@@ -166,9 +172,13 @@ pub fn replay(recording: &Recording, choice: DeviceChoice) -> Result<Report> {
     device::on_device_thread(|| {
         let opened = device::open(choice)?;
         let mut tally = Tally::default();
-        Replay::start(recording, &opened.device)
-            .and_then(|mut replay| replay.run(&mut tally))
-            .with_context(|| format!("{}", recording.file.display()))?;
+        let device = &opened.device;
+        match recording.settings.model.as_str() {
+            "jodie" => Replay::<Jodie>::start(recording, device)?.run(&mut tally),
+            "apan" => Replay::<Apan>::start(recording, device)?.run(&mut tally),
+            _ => Replay::<Tgn>::start(recording, device)?.run(&mut tally),
+        }
+        .with_context(|| format!("{}", recording.file.display()))?;
         let comparisons = tally.0;
         Ok(Report {
             model: recording.settings.model.clone(),
@@ -263,16 +273,17 @@ impl Tally {
 }
 
 /// A model that repeats what TGL did.
-struct Replay<'a> {
+struct Replay<'a, M: TglNames> {
     recording: &'a Recording,
     device: &'a Device,
-    trainer: Trainer<Tgn>,
+    layout: LayoutRule,
+    trainer: Trainer<M>,
     memory: DeviceMemory,
     scratch: MfgScratch,
 }
 
-impl<'a> Replay<'a> {
-    fn start(recording: &'a Recording, device: &'a Device) -> Result<Replay<'a>> {
+impl<'a, M: TglNames> Replay<'a, M> {
+    fn start(recording: &'a Recording, device: &'a Device) -> Result<Replay<'a, M>> {
         let settings = &recording.settings;
         let &Settings { nodes, width, .. } = settings;
         let config = ModelConfig {
@@ -280,17 +291,41 @@ impl<'a> Replay<'a> {
             time_width: settings.time_width,
             edge_width: settings.edge_width,
             node_width: settings.node_width,
+            layers: 1,
             heads: settings.heads,
+            mail_slots: settings.mail_slots,
+            train_time_encoding: true,
             dropout: 0.0,
             attention_dropout: 0.0,
         };
         let training = device.clone().autodiff();
-        let model = Tgn::with_predictor(&config, &mut Initializer::new(0, &training));
-        let model = load(model, &recording.initial).context("tensors 'init.*'")?;
-        let clock = NodeClock::new(nodes, TimeDelta::Query, 1, 0);
+        let model = LinkModel::<M>::new(&config, &mut Initializer::new(0, &training));
+        let model = load(model, &recording.initial)
+            .context("tensors 'init.*'")
+            .with_context(|| format!("{}", recording.file.display()))?;
+        let needs = M::needs(&config);
+        let clock = ClockRule {
+            time_delta: TimeDelta::Query,
+            write: MemoryWrite::Event,
+            mail_slots: needs.mail_slots,
+            ticks_per_unit: 1,
+            origin: 0,
+        };
+        let layout = LayoutRule {
+            layers: needs.layers,
+            time_delta: TimeDelta::Query,
+            delivery: DeliveryRule {
+                aggregation: MailAggregation::Last,
+                order: MailOrder::Row,
+                to_neighbors: needs.mails_to_neighbors,
+            },
+            ticks_per_unit: 1,
+        };
+        let clock = NodeClock::new(nodes, clock);
         Ok(Replay {
             recording,
             device,
+            layout,
             trainer: Trainer::new(model, settings.learning_rate),
             memory: DeviceMemory::new(nodes, width, config.mail_width(), clock, device),
             scratch: MfgScratch::new(nodes),
@@ -306,10 +341,13 @@ impl<'a> Replay<'a> {
         let ours = export(self.trainer.model())?;
         tally.add_named(Quantity::Parameters, "", &ours, last)?;
         let moved = |mut named: Named| {
-            for (tensor, start) in named.values_mut().zip(initial.values()) {
+            for ((name, tensor), start) in named.iter_mut().zip(initial.values()) {
                 for (value, start) in tensor.values.iter_mut().zip(&start.values) {
                     *value -= start;
                 }
+                let mut of = 0..;
+                let at_random = |i| self.recording.batches.iter().any(|b| is_noise(b, name, i));
+                tensor.values.retain(|_| !of.next().is_some_and(at_random));
             }
             named
         };
@@ -333,19 +371,31 @@ impl<'a> Replay<'a> {
             time: recorded.time.clone(),
             events,
         };
-        let neighbors = &recorded.neighbors;
-        let mfg = Mfg::build(&batch, neighbors, TimeDelta::Query, 1, &mut self.scratch);
-        let fetched = self.memory.fetch(&mfg.node, &mfg.query_time);
-        let event_rows = mfg.events.iter().map(|event| event.index());
+        // Every sampling of a batch, for the attention or for the delivery of mails, is the
+        // recorded one.
+        let sample = |_: Wanted<'_>| recorded.neighbors.clone();
+        let layout = Layout::build(&batch, &self.layout, sample, &mut self.scratch);
+        let rows = layout.innermost();
+        let (root, root_time) = batch.roots();
+        let fetched = self.memory.fetch(MemoryRequest {
+            node: &rows.node,
+            query_time: &rows.query_time,
+            root: &root,
+            root_time: &root_time,
+            root_row: &layout.root_row,
+        });
+        let event_rows = rows.events.iter().map(|event| event.index());
         let edge = self.features(&self.recording.edge, event_rows, settings.edge_width);
         let node_features = (settings.node_width > 0).then(|| {
-            let rows = mfg.node.iter().map(|node| node.index());
+            let rows = rows.node.iter().map(|node| node.index());
             self.features(&self.recording.node, rows, settings.node_width)
         });
         let training = self.device.clone().autodiff();
-        let input = model_input(&mfg, &fetched, edge.clone(), node_features, &training);
+        let layers = std::slice::from_ref(&edge);
+        let input = model_input(&layout, &fetched, layers, node_features, &training);
 
-        let (output, gradients) = self.trainer.backward(&input, None);
+        let begun = self.trainer.begin(&input, None);
+        let (output, gradients) = self.trainer.backward(begun, &input);
         let ours = export_gradients(self.trainer.model(), &gradients)?;
         let at = format!(" in {place}");
         tally.add_named(Quantity::Gradients, &at, &ours, &recorded.gradients)?;
@@ -367,17 +417,16 @@ impl<'a> Replay<'a> {
         self.memory.commit(MemoryCommit {
             memory: output.memory,
             edge,
-            winners: &Winners::of(&batch, &mfg),
+            winners: &layout.winners,
+            deliveries: &layout.deliveries,
             times: &fetched.times,
-        });
+        })?;
         let (memory, mailbox) = self.memory.tables();
         compare(Quantity::Memory, values(memory)?, &recorded.memory)?;
         compare(Quantity::Mailbox, values(mailbox)?, &recorded.mailbox)?;
-        // Asked at time 0, each row's time difference is minus its last update: whole numbers
-        // up to 2^24, which f32 holds exactly.
-        let nodes: Vec<NodeId> = (0..settings.nodes as u32).map(NodeId).collect();
-        let times = self.memory.fetch(&nodes, &vec![0; nodes.len()]).times;
-        let ours = times.delta_t.iter().map(|delta| 0.0 - delta).collect();
+        // Whole numbers up to 2^24, which f32 holds exactly.
+        let ours = self.memory.clock().last_update();
+        let ours = ours.iter().map(|&time| time as f32).collect();
         let theirs: Vec<f32> = recorded.last_update.iter().map(|&t| t as f32).collect();
         compare(Quantity::LastUpdate, ours, &theirs)
     }
@@ -393,6 +442,14 @@ impl<'a> Replay<'a> {
         let values = rows.flat_map(|row| &table[row * width..(row + 1) * width]);
         floats(values.copied().collect(), shape, self.device)
     }
+}
+
+/// Whether number `i` of a parameter has a gradient below Adam's epsilon in this batch: what
+/// is left of an exact zero after rounding. Adam divides it by its own size, so that the
+/// step is as good as random.
+fn is_noise(batch: &RecordedBatch, parameter: &str, i: usize) -> bool {
+    let gradient = batch.gradients.get(parameter).map(|g| g.values[i].abs());
+    gradient.is_some_and(|g| g > 0.0 && g < 1e-8)
 }
 
 /// The numbers of a tensor, read from its device.

@@ -1,7 +1,7 @@
 //! A training run of TGL, as recorded in a safetensors file.
 //!
 //! Layout: the header's metadata hold the settings (`model`, `nodes`, `events`, `batches`,
-//! `batch`, `dim`, `time`, `edge_dim`, `node_dim`, `heads`, `fanout`, `lr`); tensors are
+//! `batch`, `dim`, `time`, `edge_dim`, `node_dim`, `heads`, `fanout`, `lr`, for APAN `mailbox`); tensors are
 //! `events.{src,dst,t,feat}`, `nodes.feat` where `node_dim` is not 0, `init.<p>` and
 //! `final.<p>` for every parameter `<p>` of TGL, and for batch i
 //! `b{i}.{roots,roots_t,logit.pos,logit.neg,loss,memory,memory_t,mailbox}`,
@@ -11,7 +11,9 @@
 //! settings say, a batch's roots are its events' sources and destinations, times are whole
 //! numbers. Whatever breaks one is refused with the tensor's name.
 //!
-//! `mailbox_t` is not read: TGL writes it in the wrong order and TGN does not use it.
+//! `b{i}.nbr.*` is absent where the model samples nothing (JODIE). `mailbox_t` is not read:
+//! in TGN and JODIE, TGL writes it in the wrong order and does not use it; APAN's shows in
+//! every later number.
 
 use std::collections::{BTreeMap, HashMap};
 use std::ops::RangeInclusive;
@@ -50,6 +52,8 @@ pub struct Settings {
     pub node_width: usize,
     /// Attention heads.
     pub heads: usize,
+    /// Mails that a node keeps.
+    pub mail_slots: usize,
     /// Largest number of sampled past events of a root.
     pub fanout: usize,
     /// Adam's learning rate.
@@ -84,7 +88,7 @@ pub struct RecordedBatch {
     pub memory: Vec<f32>,
     /// Last update of each node after the batch, `[nodes]`.
     pub last_update: Vec<Timestamp>,
-    /// Mails after the batch, `[nodes, mail width]`.
+    /// Mails after the batch, `[nodes, slots, mail width]`.
     pub mailbox: Vec<f32>,
 }
 
@@ -111,7 +115,7 @@ impl Recording {
     /// Reads the recording in `file`.
     ///
     /// # Errors
-    /// When it can't be read, is no safetensors file, or is no recording of TGN: the message
+    /// When it can't be read, is no safetensors file, or is no recording of a model that we have: the message
     /// names the file and the tensor or setting.
     pub fn read(file: &Path) -> Result<Recording> {
         let bytes = std::fs::read(file).with_context(|| format!("{}", file.display()))?;
@@ -122,10 +126,10 @@ impl Recording {
         let file = SafeTensors::deserialize(bytes).context("this is no safetensors file")?;
         let (_, header) = SafeTensors::read_metadata(bytes)?;
         let settings = Settings::read(header.metadata().as_ref())?;
-        if settings.model != "tgn" {
+        if !["tgn", "jodie", "apan"].contains(&settings.model.as_str()) {
             bail!(
-                "this is a recording of the model '{}', which this build does not have; \
-                 recordings of 'tgn' can be replayed",
+                "this is a recording of the model '{}'; recordings of tgn, jodie and apan can \
+                 be replayed",
                 settings.model
             );
         }
@@ -177,8 +181,14 @@ impl Settings {
         };
         const COUNT: usize = 100_000_000;
         const WIDTH: usize = 4_096;
+        let model: String = get(metadata, "model")?;
         let settings = Settings {
-            model: get(metadata, "model")?,
+            // The other recordings name a mailbox too, of which their models use one slot.
+            mail_slots: match model.as_str() {
+                "apan" => number("mailbox", 1..=WIDTH)?,
+                _ => 1,
+            },
+            model,
             nodes: number("nodes", 1..=COUNT)?,
             events: number("events", 1..=COUNT)?,
             batches: number("batches", 1..=COUNT)?,
@@ -340,7 +350,10 @@ impl Content<'_> {
             gradients: self.named(&name("grad."))?,
             memory: self.floats(&name("memory"), &[nodes, settings.width])?,
             last_update: self.ticks(&name("memory_t"), nodes)?,
-            mailbox: self.floats(&name("mailbox"), &[nodes, settings.mail_width()])?,
+            mailbox: self.floats(
+                &name("mailbox"),
+                &[nodes, settings.mail_slots, settings.mail_width()],
+            )?,
         })
     }
 
@@ -349,6 +362,9 @@ impl Content<'_> {
         let name = |rest: &str| format!("b{i}.nbr.{rest}");
         let Settings { nodes, fanout, .. } = *settings;
         let roots = 3 * settings.batch;
+        if settings.model == "jodie" {
+            return Ok(Neighbors::none(roots));
+        }
         let root = self.integers(&name("root"), roots)?;
         let node = self.ids(&name("node"), root.len(), nodes)?;
         let event = self.integers(&name("eid"), settings.events)?;

@@ -14,6 +14,7 @@ use bytemuck::cast_slice;
 use mspipe::config::RunConfig;
 use mspipe::device;
 use mspipe::graph::{Directions, NodeId, Tcsr};
+use mspipe::pipeline::trace::Record;
 use mspipe::run_folder::{RunFolder, Summary};
 use mspipe::sampling::{NeighborSampler, Recent, Roots, SampleKey};
 use mspipe::session::Session;
@@ -128,6 +129,7 @@ fn sampler_speed(config: &RunConfig) -> Result<f64> {
                 seed: 0,
                 epoch: 0,
                 event: start as u64,
+                request: 0,
             };
             let sampled = sampler.sample(
                 &graph,
@@ -211,6 +213,9 @@ impl Observer for Silent {
     fn epoch_begins(&mut self, _: usize, _: usize) {}
     fn iteration(&mut self, _: usize, _: usize) {}
     fn losses(&mut self, _: usize, _: usize, _: &[f32]) -> std::io::Result<()> {
+        Ok(())
+    }
+    fn epoch_recorded(&mut self, _: &Record) -> std::io::Result<()> {
         Ok(())
     }
     fn evaluation_begins(&mut self, _: &str) {}

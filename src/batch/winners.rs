@@ -1,40 +1,34 @@
-//! Which event writes a node's memory and mail: the last one in time order wins.
+//! Which event writes a node's memory: the last one in time order wins.
 //!
 //! Every node among the batch's sources and destinations is written exactly once, so the kernel
 //! that writes needs neither atomics nor an order. Among equal times the event later in the file
 //! wins; in a self loop the destination's side wins. Negatives never write. (TGL lets a
 //! destination's row win over a source's whatever their times; that fault is not reproduced.)
 //!
-//! APAN's delivery of mails to sampled neighbours is not part of this.
+//! Mails are not part of this: see [`crate::batch::deliveries`].
 
-use crate::batch::{EventBatch, Mfg};
-use crate::graph::{NodeId, Timestamp};
+use crate::batch::EventBatch;
+use crate::graph::NodeId;
 
-/// One entry a written node, ascending by node; all columns have the same length.
+/// One entry a written node, ascending by node; both columns have the same length.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Winners {
     /// The node.
     pub node: Vec<NodeId>,
-    /// Its row of the [`Mfg`] at its last event.
+    /// Its memory row at its last event.
     pub row: Vec<i32>,
-    /// The row of that event's other endpoint.
-    pub peer_row: Vec<i32>,
-    /// The event's row in [`Mfg::events`].
-    pub event_row: Vec<i32>,
-    /// The event's time, in ticks.
-    pub time: Vec<Timestamp>,
 }
 
 impl Winners {
-    /// The winners of `batch`, whose layout is `mfg`.
+    /// The winners of `batch`, whose roots src ‖ dst ‖ neg have the memory rows `root_row`.
     ///
     /// # Panics
-    /// If `mfg` was not built from the roots of `batch`.
-    pub fn of(batch: &EventBatch, mfg: &Mfg) -> Winners {
+    /// If `root_row` lacks roots of the batch.
+    pub fn of(batch: &EventBatch, root_row: &[i32]) -> Winners {
         let events = batch.src.len();
         assert!(
-            mfg.root_row.len() >= 2 * events,
-            "the mfg lacks roots of the batch"
+            root_row.len() >= 2 * events,
+            "the layout lacks roots of the batch"
         );
 
         // Sorted by (node, event, side), a node's winner is its last write. Sides: 0 source,
@@ -51,14 +45,9 @@ impl Winners {
             let &[.., (node, event, side)] = same_node else {
                 continue;
             };
-            let (event, side) = (event as usize, side as usize);
+            let root = side as usize * events + event as usize;
             winners.node.push(node);
-            winners.row.push(mfg.root_row[side * events + event]);
-            winners
-                .peer_row
-                .push(mfg.root_row[(1 - side) * events + event]);
-            winners.event_row.push(event as i32);
-            winners.time.push(batch.time[event]);
+            winners.row.push(root_row[root]);
         }
         winners
     }

@@ -1,6 +1,9 @@
 //! `mspipe train`: progress on stderr, results on stdout.
 
-use std::io;
+mod node;
+
+use std::fs::File;
+use std::io::{self, BufWriter, Write as _};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -8,12 +11,16 @@ use std::time::Duration;
 use anyhow::Context;
 use clap::Args;
 use indicatif::{HumanCount, HumanDuration, ProgressBar, ProgressStyle};
-use mspipe::config::RunConfig;
+use mspipe::config::Task;
+use mspipe::config::given::GivenConfig;
 use mspipe::device::ComputeDevice;
-use mspipe::eval::LinkMetrics;
+use mspipe::pipeline::ledger;
+use mspipe::pipeline::trace::Record;
 use mspipe::run_folder::{MetricsLog, RunFolder, RunFolderError, Summary};
 use mspipe::session::{self, Session, SessionError};
 use mspipe::train::epochs::{EpochRecord, Observer, TrainError};
+
+use super::{print_json, report};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -23,9 +30,18 @@ Examples:
     mspipe train --data wikipedia.csv --device cpu --epochs 5 --edge-features zero
   As TGL measures (all-node negatives, Δt up to the query):
     mspipe train --data wikipedia.csv --protocol tgl
+  On from the weights of a run, with its settings, or from TGL's:
+    mspipe train --init runs/wikipedia-tgn-1 --epochs 3
+    mspipe train --init models/wiki_tgn.pkl --data wikipedia.csv --protocol tgl
+  MSPipe: memory in RAM, its reading and writing overlap training:
+    mspipe train --data wikipedia.csv --memory host --schedule mspipe
+  State labels (who gets banned?) on the embeddings of a run:
+    mspipe train --task node --init runs/wikipedia-tgn-1
 
-Writes config.json, metrics.jsonl (the loss of each iteration, the metrics of each epoch)
-and summary.json into the run's folder. Ctrl-C ends after the current iteration, exit code 130.";
+Writes config.json, metrics.jsonl (the loss of each iteration, the metrics of each epoch),
+ledger.jsonl (how stale the memory was that each iteration read), trace.json (for
+ui.perfetto.dev), weights.safetensors (of the best epoch by validation AP; not with
+--task node) and summary.json into the run's folder. Ctrl-C ends after the current iteration, exit code 130.";
 
 /// Exit code after Ctrl-C, as shells give it.
 const INTERRUPTED: u8 = 130;
@@ -35,7 +51,7 @@ const INTERRUPTED: u8 = 130;
 #[command(after_help = EXAMPLES)]
 pub(crate) struct TrainArgs {
     #[command(flatten)]
-    run: RunConfig,
+    settings: GivenConfig,
 
     /// Print summary.json on stdout instead of text
     #[arg(long)]
@@ -45,14 +61,19 @@ pub(crate) struct TrainArgs {
 /// Runs the training.
 pub(crate) fn run(args: TrainArgs) -> anyhow::Result<ExitCode> {
     static STOP: AtomicBool = AtomicBool::new(false);
-    ctrlc::set_handler(|| STOP.store(true, Ordering::Relaxed)).context("Ctrl-C handler")?;
     let json = args.json;
-    let result = session::run(args.run, &STOP, |session, device, folder| {
+    let config = args.settings.resolve()?;
+    if config.task == Task::Node {
+        // Nothing half done is left behind, so that Ctrl-C may simply end it.
+        return node::run(config, json).map(|()| ExitCode::SUCCESS);
+    }
+    ctrlc::set_handler(|| STOP.store(true, Ordering::Relaxed)).context("Ctrl-C handler")?;
+    let result = session::run(config, &STOP, |session, device, folder| {
         Progress::begin(session, device, folder, json)
     });
     match result {
         Ok((summary, _)) if json => {
-            println!("{}", serde_json::to_string_pretty(&summary)?);
+            print_json(&summary)?;
             Ok(ExitCode::SUCCESS)
         }
         Ok((summary, folder)) => {
@@ -71,6 +92,8 @@ pub(crate) fn run(args: TrainArgs) -> anyhow::Result<ExitCode> {
 struct Progress {
     bar: ProgressBar,
     log: MetricsLog,
+    ledger: BufWriter<File>,
+    folder: RunFolder,
     epochs: usize,
     batch_size: usize,
     json: bool,
@@ -85,33 +108,14 @@ impl Progress {
     ) -> Result<Progress, RunFolderError> {
         let config = session.config();
         if !json {
-            let data = &session.data;
-            let kind = if data.synthetic {
-                " (SYNTHETIC: generated, not observed)"
-            } else {
-                ""
-            };
-            println!(
-                "stream    {}{kind}: {} events, {} nodes, features: {} an event, {} a node",
-                data.name,
-                HumanCount(data.events as u64),
-                HumanCount(data.nodes as u64),
-                data.edge_width,
-                data.node_width
-            );
-            let split = &session.split;
-            println!(
-                "split     {} training, {} validation, {} test events",
-                HumanCount(split.train.len() as u64),
-                HumanCount(split.val.len() as u64),
-                HumanCount(split.test.len() as u64)
-            );
-            println!("device    {}: {}", device.backend, device.adapter);
+            println!("{}", report::head(session, device));
             println!("run       {}", folder.path().display());
         }
         Ok(Progress {
             bar: ProgressBar::hidden(),
             log: folder.metrics()?,
+            ledger: folder.ledger()?,
+            folder: folder.clone(),
             epochs: config.epochs,
             batch_size: config.batch_size,
             json,
@@ -152,6 +156,12 @@ impl Observer for Progress {
         self.log.losses(epoch, first, losses)
     }
 
+    fn epoch_recorded(&mut self, record: &Record) -> io::Result<()> {
+        ledger::write(&record.ledger, &mut self.ledger)?;
+        self.ledger.flush()?;
+        self.folder.write_trace(record)
+    }
+
     fn evaluation_begins(&mut self, part: &str) {
         self.bar.finish_and_clear();
         self.bar = ProgressBar::new_spinner();
@@ -164,45 +174,42 @@ impl Observer for Progress {
         let mut line = format!(
             "epoch {epoch:<3} loss {:.4}  val {}  {} events/s, {}",
             record.train_loss,
-            metrics(&record.val),
+            report::metrics(&record.val),
             HumanCount(record.events_per_s as u64),
             HumanDuration(Duration::from_secs_f64(record.train_seconds)),
         );
+        let below = |label: &str, metrics: String| format!("\n{:21}  {label} {metrics}", "");
+        line.push_str(&below("new", report::inductive(&record.val)));
         if let Some(test) = &record.test {
-            line.push_str(&format!("\n          {:>11}  test {}", "", metrics(test)));
+            line.push_str(&below("test", report::metrics(test)));
         }
         self.say(&line);
         self.log.epoch(epoch, record)
     }
 }
 
-fn metrics(metrics: &LinkMetrics) -> String {
-    format!(
-        "AP {:.4} (batch mean {:.4}) AUC {:.4}",
-        metrics.ap, metrics.ap_batch_mean, metrics.auc
-    )
-}
-
 fn print_summary(summary: &Summary, folder: &RunFolder) {
-    println!(
-        "test      {} with the weights of epoch {}",
-        metrics(&summary.test),
-        summary.best_epoch
-    );
-    println!(
-        "EdgeBank  AP {:.4} on validation, {:.4} on test (no learning: has the pair been seen?)",
-        summary.edgebank.val_ap, summary.edgebank.test_ap
-    );
+    let with = format!(" with the weights of epoch {}", summary.best_epoch);
+    println!("{}", report::test(&summary.test, &summary.edgebank, &with));
     let stages: Vec<String> = summary
         .stage_seconds
         .iter()
         .map(|(stage, seconds)| format!("{stage} {:.2} s", seconds.as_f64().unwrap_or(0.0)))
         .collect();
     println!("stages    {}", stages.join(", "));
+    let ks: Vec<String> = summary
+        .staleness
+        .iter()
+        .map(|(k, iterations)| format!("k = {k} in {} iterations", HumanCount(*iterations as u64)))
+        .collect();
+    println!(
+        "schedule  {}: {}, training waited {:.2} s",
+        summary.schedule,
+        ks.join(", "),
+        summary.stall_seconds
+    );
     if summary.data.synthetic {
-        println!(
-            "These numbers are of a SYNTHETIC stream and say nothing about the real data set."
-        );
+        println!("{}", report::SYNTHETIC);
     }
     println!("written   {}", folder.path().join("summary.json").display());
 }

@@ -6,10 +6,15 @@
 //! neither threads nor vector width, and no operation is fused, so a twin's bits are the
 //! same on every processor.
 
+pub mod activation;
 pub mod adam;
 pub mod cosine;
 pub mod counter_hash;
 pub mod gru_gates;
+pub mod link_scores;
+pub mod output_norm;
+pub mod products;
+pub mod rnn_gates;
 pub mod rows;
 pub mod temporal_attention;
 pub mod time_encoding;

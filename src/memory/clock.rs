@@ -1,186 +1,192 @@
-//! Times of memory rows and mails, exact, on the host.
+//! Times of memory rows and mails, exact, on the host; and the order of a node's mail slots.
 
-use super::MemoryWrite;
-use crate::batch::TimeDelta;
-use crate::batch::winners::Winners;
+use super::{MemoryRequest, MemoryWrite};
+use crate::batch::{Deliveries, TimeDelta, Winners};
 use crate::graph::{NodeId, Timestamp};
 
-/// When each node's memory was last updated and its mail was written.
-#[derive(Debug, Clone)]
-pub struct NodeClock {
-    time_delta: TimeDelta,
-    write: MemoryWrite,
-    ticks_per_unit: i64,
-    /// Time that a node which was never updated counts from.
-    origin: Timestamp,
-    last_update: Vec<Timestamp>,
-    /// Time of the mail that waits; `None` is [`NO_MAIL`].
-    mail_time: Vec<Timestamp>,
+/// What a clock measures.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ClockRule {
+    /// Which time difference the updater gets.
+    pub time_delta: TimeDelta,
+    /// When a memory row is written. [`MemoryWrite::Read`] needs one row a node, so
+    /// [`TimeDelta::Message`].
+    pub write: MemoryWrite,
+    /// Mails that a node keeps, at least 1; a new one replaces the oldest.
+    pub mail_slots: usize,
+    /// Ticks of the stream's unit.
+    pub ticks_per_unit: i64,
+    /// Time that a node without updates counts from, and a mail slot that is empty: the
+    /// stream's first time, or 0 as in TGL.
+    pub origin: Timestamp,
 }
 
-/// Marks a node without mail.
+/// When each node's memory was last updated and its mails were written.
+#[derive(Debug, Clone)]
+pub struct NodeClock {
+    rule: ClockRule,
+    last_update: Vec<Timestamp>,
+    /// Times of each node's mails, `[nodes * slots]`; [`NO_MAIL`] where empty.
+    mail_time: Vec<Timestamp>,
+    /// Slot that each node's next mail goes to.
+    next_slot: Vec<u32>,
+}
+
+/// Marks an empty mail slot.
 const NO_MAIL: Timestamp = Timestamp::MIN;
 
-/// Times of the rows of one fetch.
+/// Times of the rows of one fetch, in the stream's unit.
 #[derive(Debug, Clone, Default)]
 pub struct FetchedTimes {
-    /// Time since the last update of each row, in the stream's unit.
+    /// Time since the last update of each row.
     pub delta_t: Vec<f32>,
     /// 1 where the updater runs, 0 where the row keeps its memory.
     pub active: Vec<i32>,
+    /// Time since each mail of each row, `[rows * slots]`; since the origin where there is
+    /// none.
+    pub mail_delta_t: Vec<f32>,
+    /// Time since the last event of each root, over the query's time since the origin plus
+    /// one: from 0 to below 1.
+    pub root_recency: Vec<f32>,
+    /// How long ago the memory of each root had been updated.
+    pub root_age: Vec<f64>,
+    /// Rows that a mitigation corrected, if there is one.
+    pub corrected: Option<usize>,
     /// Time that each row's memory has when the updater has run.
-    updated: Vec<Timestamp>,
+    pub(super) updated: Vec<Timestamp>,
     /// Node of each row whose memory is kept though it has no event, with the row.
     pub(super) kept: Vec<(NodeId, usize)>,
 }
 
 impl NodeClock {
     /// A clock of `nodes` nodes, none of them updated yet.
-    ///
-    /// `origin` is the stream's first time; with [`TimeDelta::Query`] a node that was
-    /// never updated counts from 0 instead, as in TGL.
-    pub fn new(
-        nodes: usize,
-        time_delta: TimeDelta,
-        ticks_per_unit: i64,
-        origin: Timestamp,
-    ) -> NodeClock {
-        let origin = match time_delta {
-            TimeDelta::Message => origin,
-            TimeDelta::Query => 0,
-        };
+    pub fn new(nodes: usize, rule: ClockRule) -> NodeClock {
         NodeClock {
-            time_delta,
-            write: MemoryWrite::Event,
-            ticks_per_unit,
-            origin,
-            last_update: vec![origin; nodes],
-            mail_time: vec![NO_MAIL; nodes],
+            last_update: vec![rule.origin; nodes],
+            mail_time: vec![NO_MAIL; nodes * rule.mail_slots],
+            next_slot: vec![0; nodes],
+            rule,
         }
     }
 
-    /// The same clock for another rule of writing. [`MemoryWrite::Read`] needs one row a
-    /// node, so [`TimeDelta::Message`].
-    pub fn with_write(self, write: MemoryWrite) -> NodeClock {
-        NodeClock { write, ..self }
+    /// What the clock measures.
+    pub fn rule(&self) -> &ClockRule {
+        &self.rule
     }
 
-    /// Times of the rows `node`, with each row's `query_time` in query mode.
+    /// When each node's memory was last updated, in ticks.
+    pub fn last_update(&self) -> &[Timestamp] {
+        &self.last_update
+    }
+
+    /// Times of the requested rows and roots.
     ///
     /// Message mode (TGN): the mail of an earlier event at time t updates the memory,
     /// Δt = t − last update; a row without mail is not active. Query mode (TGL): every
-    /// row is updated, Δt = query time − last update.
-    pub fn fetch(&self, node: &[NodeId], query_time: &[Timestamp]) -> FetchedTimes {
+    /// row is updated, Δt = query time − last update. A mail's age is taken at the row's
+    /// query time (query mode) or at its node's newest mail (message mode).
+    pub fn fetch(&self, request: MemoryRequest<'_>) -> FetchedTimes {
+        let rows = request.node.len();
         let mut times = FetchedTimes {
-            delta_t: Vec::with_capacity(node.len()),
-            active: Vec::with_capacity(node.len()),
-            updated: Vec::with_capacity(node.len()),
-            kept: Vec::new(),
+            delta_t: Vec::with_capacity(rows),
+            active: Vec::with_capacity(rows),
+            mail_delta_t: Vec::with_capacity(rows * self.rule.mail_slots),
+            updated: Vec::with_capacity(rows),
+            ..FetchedTimes::default()
         };
-        if self.write == MemoryWrite::Read {
-            times.kept = node.iter().copied().zip(0..).collect();
+        if self.rule.write == MemoryWrite::Read {
+            times.kept = request.node.iter().copied().zip(0..).collect();
         }
-        for (row, node) in node.iter().enumerate() {
+        for (row, &node) in request.node.iter().enumerate() {
             let last_update = self.last_update[node.index()];
-            let until = match self.time_delta {
-                TimeDelta::Query => query_time[row],
-                TimeDelta::Message => self.mail_time[node.index()],
+            let until = match self.rule.time_delta {
+                TimeDelta::Query => request.query_time[row],
+                TimeDelta::Message => self.newest_mail(node),
             };
             let active = until != NO_MAIL;
             let updated = if active { until } else { last_update };
-            let ticks = updated - last_update;
-            times
-                .delta_t
-                .push((ticks as f64 / self.ticks_per_unit as f64) as f32);
-            let runs = active || self.write == MemoryWrite::Read;
+            times.delta_t.push(self.in_units(updated - last_update));
+            let runs = active || self.rule.write == MemoryWrite::Read;
             times.active.push(i32::from(runs));
             times.updated.push(updated);
+            times.mail_delta_t.extend(self.mails(node).iter().map(|&t| {
+                let written = if t == NO_MAIL { self.rule.origin } else { t };
+                self.in_units(updated - written)
+            }));
         }
+        let recency = request
+            .root
+            .iter()
+            .zip(request.root_time)
+            .map(|(&node, &time)| {
+                let last_event = match self.newest_mail(node) {
+                    NO_MAIL => self.rule.origin,
+                    time => time,
+                };
+                // As TGL's JODIE has it, with the query counted from the origin.
+                let stream = (time - self.rule.origin) as f64 + self.rule.ticks_per_unit as f64;
+                ((time - last_event) as f64 / stream) as f32
+            });
+        times.root_recency = recency.collect();
+        let ages = request.root.iter().zip(request.root_time);
+        times.root_age = ages
+            .map(|(node, time)| {
+                let ticks = time - self.last_update[node.index()];
+                ticks as f64 / self.rule.ticks_per_unit as f64
+            })
+            .collect();
         times
     }
 
-    /// Takes over a batch's winners: their memory is as old as what it absorbed, their
-    /// new mail as old as their last event.
-    pub fn commit(&mut self, winners: &Winners, times: &FetchedTimes) {
+    fn in_units(&self, ticks: i64) -> f32 {
+        (ticks as f64 / self.rule.ticks_per_unit as f64) as f32
+    }
+
+    fn mails(&self, node: NodeId) -> &[Timestamp] {
+        let slots = self.rule.mail_slots;
+        &self.mail_time[node.index() * slots..(node.index() + 1) * slots]
+    }
+
+    fn newest_mail(&self, node: NodeId) -> Timestamp {
+        let slots = self.rule.mail_slots;
+        let newest = (self.next_slot[node.index()] as usize + slots - 1) % slots;
+        self.mails(node)[newest]
+    }
+
+    /// Places in the mailbox table (node x slots + slot) that `deliveries` go to.
+    pub fn places(&self, deliveries: &Deliveries) -> Vec<i32> {
+        let slots = self.rule.mail_slots as i32;
+        deliveries
+            .node
+            .iter()
+            .map(|node| node.0 as i32 * slots + self.next_slot[node.index()] as i32)
+            .collect()
+    }
+
+    /// Takes over a batch's winners, whose memory is as old as what it absorbed, and its
+    /// mails, which are as old as their last event.
+    pub fn commit(&mut self, winners: &Winners, deliveries: &Deliveries, times: &FetchedTimes) {
         for &(node, row) in &times.kept {
             self.last_update[node.index()] = times.updated[row];
         }
-        for (i, node) in winners.node.iter().enumerate() {
-            self.last_update[node.index()] = times.updated[winners.row[i] as usize];
-            self.mail_time[node.index()] = winners.time[i];
+        for (node, &row) in winners.node.iter().zip(&winners.row) {
+            self.last_update[node.index()] = times.updated[row as usize];
+        }
+        let places = self.places(deliveries);
+        for ((node, &time), place) in deliveries.node.iter().zip(&deliveries.time).zip(places) {
+            self.mail_time[place as usize] = time;
+            let next = &mut self.next_slot[node.index()];
+            *next = (*next + 1) % self.rule.mail_slots as u32;
         }
     }
 
     /// Forgets all updates and mails.
     pub fn reset(&mut self) {
-        self.last_update.fill(self.origin);
+        self.last_update.fill(self.rule.origin);
         self.mail_time.fill(NO_MAIL);
+        self.next_slot.fill(0);
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn event(node: u32, row: i32, time: Timestamp) -> Winners {
-        Winners {
-            node: vec![NodeId(node)],
-            row: vec![row],
-            peer_row: vec![row],
-            event_row: vec![0],
-            time: vec![time],
-        }
-    }
-
-    #[test]
-    fn message_mode_measures_between_events_and_skips_nodes_without_mail() {
-        let mut clock = NodeClock::new(2, TimeDelta::Message, 10, 100);
-        let node = [NodeId(1), NodeId(0)];
-        let first = clock.fetch(&node, &[]);
-        assert_eq!((first.delta_t, first.active), (vec![0.0; 2], vec![0; 2]));
-
-        // Event at 130: nothing was absorbed, a mail waits.
-        let times = clock.fetch(&node, &[]);
-        clock.commit(&event(1, 0, 130), &times);
-        let second = clock.fetch(&node, &[]);
-        assert_eq!(second.delta_t, [3.0, 0.0]);
-        assert_eq!(second.active, [1, 0]);
-
-        // Event at 150: the mail of 130 was absorbed.
-        clock.commit(&event(1, 0, 150), &second);
-        assert_eq!(clock.fetch(&node, &[]).delta_t, [2.0, 0.0]);
-
-        clock.reset();
-        assert_eq!(clock.fetch(&node, &[]).active, [0, 0]);
-    }
-
-    #[test]
-    fn writing_on_read_updates_every_fetched_row() {
-        let clock = NodeClock::new(2, TimeDelta::Message, 1, 100);
-        let mut clock = clock.with_write(MemoryWrite::Read);
-        let node = [NodeId(1), NodeId(0)];
-        let times = clock.fetch(&node, &[]);
-        assert_eq!(
-            (&times.delta_t[..], &times.active[..]),
-            (&[0.0; 2][..], &[1; 2][..])
-        );
-        clock.commit(&event(1, 0, 130), &times);
-
-        // Node 1 is read without an event of its own: its mail of 130 is absorbed.
-        let times = clock.fetch(&node, &[]);
-        assert_eq!(times.delta_t, [30.0, 0.0]);
-        clock.commit(&event(0, 1, 140), &times);
-        assert_eq!(clock.fetch(&node, &[]).delta_t, [0.0, 40.0]);
-    }
-
-    #[test]
-    fn query_mode_measures_from_the_last_event_to_the_query() {
-        let mut clock = NodeClock::new(1, TimeDelta::Query, 1, 100);
-        let node = [NodeId(0), NodeId(0)];
-        let first = clock.fetch(&node, &[130, 140]);
-        assert_eq!(first.delta_t, [130.0, 140.0]);
-        assert_eq!(first.active, [1, 1]);
-        clock.commit(&event(0, 1, 140), &first);
-        assert_eq!(clock.fetch(&node, &[140, 155]).delta_t, [0.0, 15.0]);
-    }
-}
+mod tests;

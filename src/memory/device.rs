@@ -2,24 +2,28 @@
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
-use super::clock::NodeClock;
-use super::{FetchedMemory, MemoryCommit, MemoryStore};
-use crate::graph::{NodeId, Timestamp};
+use super::clock::{FetchedTimes, NodeClock};
+use super::similarity::{Correction, Mitigation};
+use super::{FetchedMemory, MemoryCommit, MemoryError, MemoryRequest, MemoryStore};
+use crate::kernels::mail_update::{MailLists, mail_update};
 use crate::kernels::memory_gather::memory_gather;
 use crate::kernels::memory_update::memory_update;
 
 /// Memory rows and mails as two tables on the device, times on the host.
 #[derive(Debug, Clone)]
 pub struct DeviceMemory {
+    /// `[nodes, width]`.
     memory: Tensor<2>,
+    /// `[nodes, slots x mail width]`.
     mailbox: Tensor<2>,
     clock: NodeClock,
+    mitigation: Option<Mitigation>,
     version: u64,
 }
 
 impl DeviceMemory {
     /// Zero rows for `nodes` nodes on `device` (without autodiff: memory is a constant of
-    /// an iteration).
+    /// an iteration); `clock` says how many mails a node keeps.
     pub fn new(
         nodes: usize,
         width: usize,
@@ -27,65 +31,96 @@ impl DeviceMemory {
         clock: NodeClock,
         device: &Device,
     ) -> DeviceMemory {
+        let slots = clock.rule().mail_slots;
         DeviceMemory {
             memory: Tensor::zeros([nodes, width], device),
-            mailbox: Tensor::zeros([nodes, mail_width], device),
+            mailbox: Tensor::zeros([nodes, slots * mail_width], device),
             clock,
+            mitigation: None,
             version: 0,
         }
     }
 
-    /// The tables `[nodes, width]` and `[nodes, mail width]`.
+    /// The same memory with stale rows corrected when they are fetched.
+    pub fn with_mitigation(self, mitigation: Option<Mitigation>) -> DeviceMemory {
+        DeviceMemory { mitigation, ..self }
+    }
+
+    /// The tables `[nodes, width]` and `[nodes, slots x mail width]`.
     pub fn tables(&self) -> (Tensor<2>, Tensor<2>) {
         (self.memory.clone(), self.mailbox.clone())
+    }
+
+    /// The times that belong to them.
+    pub fn clock(&self) -> &NodeClock {
+        &self.clock
     }
 }
 
 impl MemoryStore for DeviceMemory {
-    fn fetch(&self, node: &[NodeId], query_time: &[Timestamp]) -> FetchedMemory {
-        let index: Vec<i32> = node.iter().map(|node| node.0 as i32).collect();
-        let index = Tensor::<1, Int>::from_data(
-            TensorData::new(index, [node.len()]),
-            &self.memory.device(),
-        );
+    fn fetch(&self, request: MemoryRequest<'_>) -> FetchedMemory {
+        let correction = Correction::of(self.mitigation.as_ref(), &self.clock, request);
+        let nodes = request.node.iter().chain(correction.extra());
+        let index: Vec<i32> = nodes.map(|node| node.0 as i32).collect();
+        let (rows, gathered) = (request.node.len(), index.len());
+        let index = ints(index, [gathered], &self.memory.device());
         let (memory, mail) = memory_gather(self.memory.clone(), self.mailbox.clone(), index);
         FetchedMemory {
-            memory,
-            mail,
-            times: self.clock.fetch(node, query_time),
+            memory: correction.apply(memory),
+            mail: if gathered > rows {
+                mail.slice(0..rows)
+            } else {
+                mail
+            },
+            times: FetchedTimes {
+                corrected: correction.corrected(),
+                ..self.clock.fetch(request)
+            },
         }
     }
 
-    fn commit(&mut self, commit: MemoryCommit<'_>) {
+    fn commit(&mut self, commit: MemoryCommit<'_>) -> Result<(), MemoryError> {
         let winners = commit.winners;
-        let mut fields: Vec<i32> = (0..winners.node.len())
-            .flat_map(|i| {
-                [
-                    winners.node[i].0 as i32,
-                    winners.row[i],
-                    winners.peer_row[i],
-                    winners.event_row[i],
-                ]
-            })
+        let entries = winners.node.iter().zip(&winners.row);
+        let mut fields: Vec<i32> = entries
+            .flat_map(|(node, &row)| [node.0 as i32, row])
             .collect();
         for (node, row) in &commit.times.kept {
             // Winners ascend by node.
             if winners.node.binary_search(node).is_err() {
-                fields.extend([node.0 as i32, *row as i32, -1, -1]);
+                fields.extend([node.0 as i32, *row as i32]);
             }
         }
         let device = self.memory.device();
-        let entries = fields.len() / 4;
-        let fields = TensorData::new(fields, [entries, 4]);
-        let winner = Tensor::<2, Int>::from_data(fields, &device);
+        let entries = fields.len() / 2;
+        let winner = ints(fields, [entries, 2], &device);
         // Hand over the only handles of the tables, so that they are written in place.
         let nothing = || Tensor::<2>::empty([0, 0], &device);
         let memory = std::mem::replace(&mut self.memory, nothing());
+        self.memory = memory_update(memory, commit.memory.clone(), winner);
+
+        let deliveries = commit.deliveries;
+        let place = self.clock.places(deliveries);
+        let places = place.len();
+        let lists = MailLists {
+            place: ints(place, [places], &device),
+            offsets: ints(deliveries.offsets.clone(), [places + 1], &device),
+            mails: ints(
+                deliveries.mails.as_flattened().to_vec(),
+                [deliveries.mails.len(), 3],
+                &device,
+            ),
+        };
         let mailbox = std::mem::replace(&mut self.mailbox, nothing());
-        (self.memory, self.mailbox) =
-            memory_update(memory, mailbox, commit.memory, commit.edge, winner);
-        self.clock.commit(winners, commit.times);
+        let [nodes, mails] = mailbox.dims();
+        let slots = self.clock.rule().mail_slots;
+        let mailbox = mailbox.reshape([nodes * slots, mails / slots]);
+        let mailbox = mail_update(mailbox, commit.memory, commit.edge, lists);
+        self.mailbox = mailbox.reshape([nodes, mails]);
+
+        self.clock.commit(winners, deliveries, commit.times);
         self.version += 1;
+        Ok(())
     }
 
     fn version(&self) -> u64 {
@@ -98,4 +133,8 @@ impl MemoryStore for DeviceMemory {
         self.clock.reset();
         self.version = 0;
     }
+}
+
+fn ints<const D: usize>(values: Vec<i32>, shape: [usize; D], device: &Device) -> Tensor<D, Int> {
+    Tensor::from_data(TensorData::new(values, shape), device)
 }

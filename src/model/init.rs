@@ -34,6 +34,21 @@ impl<'a> Initializer<'a> {
         self.from_values(values, shape)
     }
 
+    /// Standard-normal numbers.
+    pub fn normal<const D: usize>(&mut self, shape: [usize; D]) -> Param<Tensor<D>> {
+        let mut rng = self.streams.at(self.next, 0);
+        self.next += 1;
+        let values = (0..shape.iter().product())
+            .map(|_| {
+                // Box and Muller; 1 - u is above 0.
+                let radius = (-2.0 * f64::ln(1.0 - f64::from(rng.f32_unit()))).sqrt();
+                let angle = std::f64::consts::TAU * f64::from(rng.f32_unit());
+                (radius * angle.cos()) as f32
+            })
+            .collect();
+        self.from_values(values, shape)
+    }
+
     /// Given values, row-major.
     pub fn from_values<const D: usize>(
         &mut self,

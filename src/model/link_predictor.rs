@@ -1,10 +1,11 @@
 //! Scores whether two nodes interact, and the loss on those scores.
 
 use burn::module::{Module, Param};
-use burn::tensor::{Tensor, activation};
+use burn::tensor::Tensor;
 
 use super::init::Initializer;
 use super::{Logits, ModelConfig};
+use crate::kernels::link_scores::{LinkLayer, link_scores};
 
 /// Two layers on a pair of embeddings: relu(src W_s + b_s + dst W_d + b_d) w + b.
 #[derive(Module, Debug)]
@@ -38,39 +39,41 @@ impl LinkPredictor {
         }
     }
 
-    /// Logits of a batch from the embeddings `[3 events, width]` of its roots
+    /// Logits and loss of a batch from the embeddings `[3 events, width]` of its roots
     /// src ‖ dst ‖ neg.
     pub fn forward(&self, embedding: Tensor<2>) -> Logits {
-        let [roots, width] = embedding.dims();
+        let roots = embedding.dims()[0];
         let events = roots / 3;
-        let source = embedding.clone().slice(0..events).matmul(self.source.val())
-            + self.source_bias.val().unsqueeze();
-        let destination = embedding
-            .slice(events..roots)
-            .matmul(self.destination.val())
-            + self.destination_bias.val().unsqueeze();
-        let pair = destination.reshape([2, events, width]) + source.unsqueeze();
-        let logit = activation::relu(pair)
-            .reshape([2 * events, width])
-            .matmul(self.output.val())
-            + self.output_bias.val().unsqueeze();
-        let logit = logit.reshape([2 * events]);
+        let scores = link_scores(LinkLayer {
+            source: embedding.clone().slice(0..events).matmul(self.source.val()),
+            destination: embedding
+                .slice(events..roots)
+                .matmul(self.destination.val()),
+            bias: self.source_bias.val() + self.destination_bias.val(),
+            output: self.output.val().reshape([-1]),
+            output_bias: self.output_bias.val(),
+        });
         Logits {
-            positive: logit.clone().slice(0..events),
-            negative: logit.slice(events..2 * events),
+            positive: scores.logits.clone().slice(0..events),
+            negative: scores.logits.slice(events..2 * events),
+            loss: scores.loss,
         }
     }
 }
 
 impl Logits {
     /// Binary cross-entropy of the positives against 1 plus that of the negatives
-    /// against 0, each averaged (TGL's loss), `[1]`.
+    /// against 0, each averaged (TGL's loss), `[1]`. It alone carries a gradient.
     pub fn loss(&self) -> Tensor<1> {
-        softplus(self.positive.clone().neg()).mean() + softplus(self.negative.clone()).mean()
+        self.loss.clone()
     }
-}
 
-/// log(1 + e^x) without overflow.
-fn softplus(x: Tensor<1>) -> Tensor<1> {
-    activation::relu(x.clone()) + x.abs().neg().exp().log1p()
+    /// The same without autodiff.
+    pub fn inner(self) -> Logits {
+        Logits {
+            positive: self.positive.inner(),
+            negative: self.negative.inner(),
+            loss: self.loss.inner(),
+        }
+    }
 }

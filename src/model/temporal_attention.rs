@@ -2,18 +2,17 @@
 
 use burn::module::{Module, Param};
 use burn::nn::{LayerNorm, LayerNormConfig};
-use burn::tensor::{Tensor, activation};
+use burn::tensor::Tensor;
 
 use super::init::Initializer;
 use super::time_encoding::TimeEncoding;
-use super::{DropoutKey, ModelConfig, ModelInput};
-use crate::kernels::dropout::{Dropout, dropout};
+use super::{DropoutKey, LayerInput, ModelConfig};
+use crate::kernels::dropout::Dropout;
 use crate::kernels::gather_rows::gather_rows;
+use crate::kernels::head_products::{from_heads, to_heads};
+use crate::kernels::linear::linear;
+use crate::kernels::output_norm::{BeforeNorm, output_norm};
 use crate::kernels::temporal_attention::temporal_attention;
-
-/// Stream numbers of this layer's dropouts within an iteration.
-const ATTENTION_STREAM: u32 = 0;
-const OUTPUT_STREAM: u32 = 1;
 
 /// Queries from the root, keys and values from `[node row | edge features | Φ(Δt) | 1]`.
 #[derive(Module, Debug)]
@@ -41,18 +40,24 @@ pub struct TemporalAttention {
     heads: usize,
     dropout: f64,
     attention_dropout: f64,
+    /// Stream numbers of the layer's two dropouts within an iteration begin here.
+    first_stream: usize,
 }
 
 impl TemporalAttention {
-    /// A layer with PyTorch's initial weights.
-    pub fn new(config: &ModelConfig, init: &mut Initializer<'_>) -> TemporalAttention {
+    /// Layer number `layer` with PyTorch's initial weights.
+    pub fn new(
+        layer: usize,
+        config: &ModelConfig,
+        init: &mut Initializer<'_>,
+    ) -> TemporalAttention {
         let (width, time) = (config.width, config.time_width);
         let bound = |inputs: usize| 1.0 / (inputs as f64).sqrt();
         let query = bound(width + time);
         let attended = width + config.edge_width + time;
         let output = bound(2 * width);
         TemporalAttention {
-            time_encoding: TimeEncoding::new(time, init),
+            time_encoding: TimeEncoding::new(config, init),
             query_node: init.uniform([width, width], query),
             query_time: init.uniform([time, width], query),
             query_bias: init.uniform([width], query),
@@ -65,32 +70,23 @@ impl TemporalAttention {
             heads: config.heads,
             dropout: f64::from(config.dropout),
             attention_dropout: f64::from(config.attention_dropout),
+            first_stream: 2 * layer,
         }
     }
 
     /// Embedding of each root, `[roots, width]`, from the node rows `node` `[rows, width]`.
-    pub fn forward(&self, node: Tensor<2>, input: &ModelInput, key: DropoutKey) -> Tensor<2> {
-        let [heads, width] = [self.heads, self.query_bias.dims()[0]];
-        let head_width = width / heads;
+    pub fn forward(&self, node: Tensor<2>, input: &LayerInput, key: DropoutKey) -> Tensor<2> {
         let root = gather_rows(
             node.clone(),
             input.root_row.clone(),
             input.root_uses.clone(),
         );
-        let roots = root.dims()[0];
 
         // Query of each root, projected to the keys' inputs: [heads, roots, attended + 1].
         let of_time = self.time_encoding.of_zero().matmul(self.query_time.val())
             + self.query_bias.val().unsqueeze();
-        let query = root.clone().matmul(self.query_node.val()) + of_time;
-        let by_head = |weights: Tensor<2>| {
-            let inputs = weights.dims()[0];
-            weights.reshape([inputs, heads, head_width])
-        };
-        let projected = query
-            .reshape([roots, heads, head_width])
-            .swap_dims(0, 1)
-            .matmul(by_head(self.key.val()).permute([1, 2, 0]));
+        let query = linear(of_time, root.clone(), self.query_node.val());
+        let projected = to_heads(query, self.key.val(), self.heads);
 
         let attended = temporal_attention(
             projected,
@@ -98,22 +94,26 @@ impl TemporalAttention {
             input.edge.clone(),
             self.time_encoding.time.val(),
             input.slots.clone(),
-            self.draws(key, self.attention_dropout, ATTENTION_STREAM),
+            self.draws(key, self.attention_dropout, 0),
         );
-        let values = attended
-            .matmul(by_head(self.value.val()).swap_dims(0, 1))
-            .swap_dims(0, 1)
-            .reshape([roots, width]);
+        let values = from_heads(attended, self.value.val());
 
-        let output = values.matmul(self.output_value.val())
-            + root.matmul(self.output_node.val())
-            + self.output_bias.val().unsqueeze();
-        let output = dropout(output, self.draws(key, self.dropout, OUTPUT_STREAM));
-        self.norm.forward(activation::relu(output))
+        let output = linear(
+            self.output_bias.val().unsqueeze(),
+            values,
+            self.output_value.val(),
+        );
+        let output = linear(output, root, self.output_node.val());
+        let before = BeforeNorm {
+            dropout: self.draws(key, self.dropout, 1),
+            relu: true,
+        };
+        output_norm(output, &self.norm, before)
     }
 
-    fn draws(&self, key: DropoutKey, probability: f64, stream: u32) -> Dropout {
+    fn draws(&self, key: DropoutKey, probability: f64, stream: usize) -> Dropout {
         key.map_or(Dropout::OFF, |(seed, iteration)| {
+            let stream = (self.first_stream + stream) as u32;
             Dropout::new(probability as f32, seed, stream, iteration)
         })
     }

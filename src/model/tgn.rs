@@ -1,46 +1,58 @@
-//! TGN (Rossi et al., 2020; arXiv 2006.10637) as TGL defines it: a GRU over mails, one
-//! layer of temporal attention.
+//! TGN (Rossi et al., 2020; arXiv 2006.10637) as TGL defines it: a GRU over mails, layers
+//! of temporal attention.
 
 use burn::module::Module;
+use burn::tensor::Tensor;
 
 use super::init::Initializer;
-use super::link_predictor::LinkPredictor;
-use super::memory_updater::{GruUpdater, NodeFeatures};
+use super::memory_updater::RecurrentUpdater;
+use super::node_features::NodeFeatures;
 use super::temporal_attention::TemporalAttention;
-use super::{DropoutKey, LinkModel, MemoryModel, ModelConfig, ModelInput, ModelOutput};
+use super::{DropoutKey, MemoryModel, ModelConfig, ModelInput, ModelNeeds};
+use crate::batch::TimeDelta;
 
 /// The whole model.
 #[derive(Module, Debug)]
 pub struct Tgn {
     /// s' = GRU([mail | Φ(Δt)], s).
-    pub updater: GruUpdater,
+    pub updater: RecurrentUpdater,
     /// h = s' + features.
     pub node_features: NodeFeatures,
-    /// z = attention of the roots' h over the sampled events' h.
-    pub attention: TemporalAttention,
-}
-
-impl Tgn {
-    /// A TGN with its link predictor; the same `seed` gives the same bits on any device.
-    pub fn with_predictor(config: &ModelConfig, init: &mut Initializer<'_>) -> LinkModel<Tgn> {
-        LinkModel {
-            model: Tgn {
-                updater: GruUpdater::new(config, init),
-                node_features: NodeFeatures::new(config, init),
-                attention: TemporalAttention::new(config, init),
-            },
-            predictor: LinkPredictor::new(config, init),
-        }
-    }
+    /// h = attention of the roots' h over the sampled events' h, the innermost layer first.
+    pub layers: Vec<TemporalAttention>,
 }
 
 impl MemoryModel for Tgn {
-    fn forward(&self, input: &ModelInput, key: DropoutKey) -> ModelOutput {
-        let memory = self.updater.forward(input);
-        let node = self
+    fn needs(config: &ModelConfig) -> ModelNeeds {
+        ModelNeeds {
+            layers: config.layers,
+            mail_slots: 1,
+            mails_to_neighbors: false,
+            time_delta: TimeDelta::Message,
+        }
+    }
+
+    fn new(config: &ModelConfig, init: &mut Initializer<'_>) -> Tgn {
+        Tgn {
+            updater: RecurrentUpdater::gru(config, init),
+            node_features: NodeFeatures::new(config, init),
+            layers: (0..config.layers)
+                .map(|layer| TemporalAttention::new(layer, config, init))
+                .collect(),
+        }
+    }
+
+    fn update(&self, input: &ModelInput, _key: DropoutKey) -> Tensor<2> {
+        self.updater.forward(input)
+    }
+
+    fn embed(&self, memory: Tensor<2>, input: &ModelInput, key: DropoutKey) -> Tensor<2> {
+        let mut node = self
             .node_features
-            .combine(memory.clone(), input.node_features.as_ref());
-        let embedding = self.attention.forward(node, input, key);
-        ModelOutput { memory, embedding }
+            .combine(memory, input.node_features.as_ref());
+        for (layer, sampled) in self.layers.iter().zip(&input.layers) {
+            node = layer.forward(node, sampled, key);
+        }
+        node
     }
 }

@@ -1,9 +1,23 @@
 //! One stage after the other: the reference executor, and the `sequential` schedule.
 
 use std::ops::Range;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use super::{Stage, StageTimes, Stages};
+use super::executor::{Executor, RunError};
+use super::flow::{Lane, Step};
+use super::ledger::LedgerLine;
+use super::scheduler::Scheduler;
+use super::trace::{Record, Span};
+use super::{StageTimes, Stages};
+
+/// What a stage is, of which iteration, and what it failed with.
+type Failure<E> = (Step, usize, E);
+
+/// Is told when an iteration begins, and after each step what it was and the bytes it moved.
+trait Laps {
+    fn iteration_begins(&mut self);
+    fn step_ended(&mut self, step: Step, iteration: usize, bytes: u64);
+}
 
 /// Runs `iterations` in order and returns the time spent in each stage.
 ///
@@ -14,35 +28,148 @@ use super::{Stage, StageTimes, Stages};
 pub fn run<S: Stages>(
     stages: &mut S,
     iterations: Range<usize>,
-    mut proceed: impl FnMut(&mut S, usize) -> bool,
+    proceed: impl FnMut(&mut S, usize) -> bool,
 ) -> Result<StageTimes, S::Error> {
-    let mut times = StageTimes::default();
-    for iteration in iterations {
-        let mut since = Instant::now();
-        let mut lap = |stage| {
+    struct Stopwatch {
+        times: StageTimes,
+        since: Instant,
+    }
+    impl Laps for Stopwatch {
+        fn iteration_begins(&mut self) {
+            self.since = Instant::now();
+        }
+        fn step_ended(&mut self, step: Step, _iteration: usize, _bytes: u64) {
             let now = Instant::now();
-            times.add(stage, now - since);
-            since = now;
-        };
-        let sampled = S::sample(stages.host(), iteration)?;
-        lap(Stage::Sample);
-        let prepared = S::fetch_features(stages.host(), sampled)?;
-        lap(Stage::FetchFeatures);
-        let fetched = stages.fetch_memory(prepared)?;
-        lap(Stage::FetchMemory);
-        let trained = stages.train(fetched)?;
-        lap(Stage::Train);
-        stages.update_memory(trained)?;
-        lap(Stage::UpdateMemory);
+            self.times.add(step.stage(), now - self.since);
+            self.since = now;
+        }
+    }
+    let mut stopwatch = Stopwatch {
+        times: StageTimes::default(),
+        since: Instant::now(),
+    };
+    run_laps(stages, iterations, &mut stopwatch, proceed).map_err(|(_, _, source)| source)?;
+    Ok(stopwatch.times)
+}
+
+/// The same as a run of an executor: with spans and a ledger.
+pub(super) fn run_recorded<S: Stages>(
+    executor: &Executor<'_>,
+    stages: &mut S,
+    iterations: Range<usize>,
+    scheduler: &Scheduler,
+    proceed: impl FnMut(&mut S, usize) -> bool,
+) -> Result<Record, RunError<S::Error>> {
+    struct Spans<'c> {
+        executor: &'c Executor<'c>,
+        recorder: Recorder,
+        since: Duration,
+    }
+    impl Laps for Spans<'_> {
+        fn iteration_begins(&mut self) {
+            self.since = self.executor.clock.now();
+        }
+        fn step_ended(&mut self, step: Step, iteration: usize, bytes: u64) {
+            let now = self.executor.clock.now();
+            self.recorder.add(iteration, step, self.since..now, bytes);
+            self.since = now;
+        }
+    }
+    let clock = executor.clock;
+    let mut spans = Spans {
+        executor,
+        recorder: Recorder::new(scheduler.epoch(), iterations.start, executor.traced),
+        since: Duration::ZERO,
+    };
+    clock.threads_run(1);
+    let done = run_laps(stages, iterations, &mut spans, proceed);
+    clock.thread_stops();
+    match done {
+        Ok(()) => Ok(spans.recorder.record),
+        Err((step, iteration, error)) => Err(RunError::Stage {
+            stage: step.stage(),
+            iteration,
+            error,
+        }),
+    }
+}
+
+fn run_laps<S: Stages>(
+    stages: &mut S,
+    iterations: Range<usize>,
+    laps: &mut impl Laps,
+    mut proceed: impl FnMut(&mut S, usize) -> bool,
+) -> Result<(), Failure<S::Error>> {
+    for iteration in iterations {
+        let failed = |step| move |source| (step, iteration, source);
+        laps.iteration_begins();
+        let sampled = S::sample(stages.host(), iteration).map_err(failed(Step::Sample))?;
+        laps.step_ended(Step::Sample, iteration, 0);
+        let prepared = S::fetch_features(stages.host(), sampled).map_err(failed(Step::Features))?;
+        laps.step_ended(Step::Features, iteration, S::prepared_bytes(&prepared));
+        let fetched = stages
+            .fetch_memory(prepared)
+            .map_err(failed(Step::Gather))?;
+        laps.step_ended(Step::Gather, iteration, 0);
+        let trained = stages.train(fetched).map_err(failed(Step::Train))?;
+        laps.step_ended(Step::Train, iteration, 0);
+        stages.update_memory(trained).map_err(failed(Step::Apply))?;
+        laps.step_ended(Step::Apply, iteration, 0);
         if !proceed(stages, iteration) {
             break;
         }
     }
-    Ok(times)
+    Ok(())
+}
+
+/// Writes down iterations of which none overlap: each sees all updates before it.
+pub(super) struct Recorder {
+    pub(super) record: Record,
+    epoch: u64,
+    first: usize,
+    traced: usize,
+}
+
+impl Recorder {
+    pub(super) fn new(epoch: u64, first: usize, traced: usize) -> Recorder {
+        Recorder {
+            record: Record::default(),
+            epoch,
+            first,
+            traced,
+        }
+    }
+
+    pub(super) fn add(&mut self, iteration: usize, step: Step, time: Range<Duration>, bytes: u64) {
+        self.record.times.add(step.stage(), time.end - time.start);
+        if iteration - self.first < self.traced {
+            self.record.spans.push(Span {
+                lane: Lane::Device,
+                step,
+                iteration,
+                begin: time.start,
+                end: time.end,
+                bytes,
+            });
+        }
+        if step == Step::Train {
+            self.record.ledger.push(LedgerLine {
+                epoch: self.epoch,
+                iteration,
+                k: 1,
+                version: iteration,
+                stall_us: 0,
+                decision: None,
+                ages: None,
+                corrected: None,
+            });
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::Stage;
     use super::*;
 
     /// Writes down what ran.

@@ -36,7 +36,9 @@ impl NeighborSampler for Uniform {
                     drawn.clear();
                     drawn.extend((0..past).rev());
                 } else {
-                    let mut rng = streams.at(key.event, (first + root) as u32);
+                    // Roots of one call are far fewer than 2^28.
+                    let lane = key.request << 28 | (first + root) as u32;
+                    let mut rng = streams.at(key.event, lane);
                     draw_subset(past, self.fanout as u32, &mut rng, &mut drawn);
                     drawn.sort_unstable_by(|a, b| b.cmp(a));
                 }

@@ -1,38 +1,60 @@
 //! The loop over epochs: train, validate, keep the best, test once.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
+use std::sync::RwLock;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use burn::module::Module;
-use burn::tensor::{Device, Tensor};
-use mspipe_datasets::Split;
+use burn::tensor::Tensor;
 use serde::Serialize;
 use thiserror::Error;
 
-use super::stages::{Evaluation, Pass, PassStages, Sampling, StageError, Training};
+use super::evaluation::{EdgeBankMetrics, EvalError, Evaluator, TestMetrics, read};
+use super::host_stages::{HostPass, HostPassStages};
+use super::stages::{PassStages, StageError};
 use super::trainer::Trainer;
-use crate::batch::EventBatch;
+use super::work::Training;
+use crate::eval::LinkMetrics;
 use crate::eval::metrics::MetricError;
-use crate::eval::{BatchScores, LinkMetrics, edgebank_after, edgebank_ap};
-use crate::graph::NodeId;
 use crate::memory::MemoryStore;
-use crate::model::{LinkModel, Logits, MemoryModel};
-use crate::pipeline::{StageTimes, sequential};
+use crate::memory::node_memory::NodeMemory;
+use crate::model::{LinkModel, MemoryModel};
+use crate::pipeline::StageTimes;
+use crate::pipeline::clock::WallClock;
+use crate::pipeline::executor::{Executor, RunError};
+use crate::pipeline::ledger::ReplayError;
+use crate::pipeline::scheduler::Scheduler;
+use crate::pipeline::trace::Record;
 use crate::sampling::negative::SplitPart;
 
 /// Losses that may wait on the device before they are read.
 const UNREAD_LOSSES: usize = 32;
 
+/// Iterations of an epoch whose stages are in its trace.
+const TRACED: usize = 400;
+
 /// Why a training ended.
 #[derive(Debug, Error)]
 pub enum TrainError {
-    /// A stage failed.
+    /// A stage of a training iteration failed, or a thread of the pipeline.
+    #[error("epoch {epoch}, {error}")]
+    Run {
+        /// Epoch, from 1.
+        epoch: usize,
+        /// What failed.
+        error: RunError<StageError>,
+    },
+    /// The schedule to replay can't be read.
     #[error(transparent)]
-    Stage(#[from] StageError),
+    Replay(#[from] ReplayError),
+    /// The weights could not be evaluated.
+    #[error(transparent)]
+    Evaluation(EvalError),
     /// Scores could not be measured.
     #[error("evaluation: {0}; the training diverged, try a smaller --learning-rate")]
-    Metric(#[from] MetricError),
+    Metric(MetricError),
     /// The loss is not a number.
     #[error(
         "epoch {epoch}, iteration {iteration}: the loss is {loss}; the training diverged, try a smaller --learning-rate"
@@ -45,9 +67,6 @@ pub enum TrainError {
         /// What the loss was.
         loss: f32,
     },
-    /// The device stopped answering.
-    #[error("device: {0}")]
-    Device(String),
     /// Ctrl-C.
     #[error(
         "interrupted after epoch {epoch}, iteration {iteration}; losses up to there are written"
@@ -63,6 +82,15 @@ pub enum TrainError {
     Observer(std::io::Error),
 }
 
+impl From<EvalError> for TrainError {
+    fn from(error: EvalError) -> TrainError {
+        match error {
+            EvalError::Metric(error) => TrainError::Metric(error),
+            error @ (EvalError::Stage(_) | EvalError::Device(_)) => TrainError::Evaluation(error),
+        }
+    }
+}
+
 /// What an epoch gave.
 #[derive(Debug, Clone, Serialize)]
 pub struct EpochRecord {
@@ -74,7 +102,7 @@ pub struct EpochRecord {
     pub events_per_s: f64,
     /// Metrics of the validation part.
     pub val: LinkMetrics,
-    /// Metrics of the test part, where asked for.
+    /// Metrics of the test part with the protocol's own negatives, where asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub test: Option<LinkMetrics>,
 }
@@ -87,11 +115,15 @@ pub struct TrainRecord {
     /// Epoch (from 1) with the best pooled validation AP, which the test uses.
     pub best_epoch: usize,
     /// Metrics of the test part.
-    pub test: LinkMetrics,
-    /// EdgeBank's pooled AP on validation and test.
-    pub edgebank: (f64, f64),
+    pub test: TestMetrics,
+    /// The non-learning baseline.
+    pub edgebank: EdgeBankMetrics,
     /// Time in each stage over all training epochs.
     pub stage_times: StageTimes,
+    /// Training iterations with each k.
+    pub staleness: BTreeMap<usize, usize>,
+    /// Time that training waited for its input.
+    pub stall: Duration,
 }
 
 /// Is told what happens.
@@ -108,6 +140,12 @@ pub trait Observer {
     /// When they can't be written.
     fn losses(&mut self, epoch: usize, first: usize, losses: &[f32]) -> std::io::Result<()>;
 
+    /// An epoch has been trained: what overlapped, and what each iteration read.
+    ///
+    /// # Errors
+    /// When it can't be written.
+    fn epoch_recorded(&mut self, record: &Record) -> std::io::Result<()>;
+
     /// An evaluation begins.
     fn evaluation_begins(&mut self, part: &str);
 
@@ -119,17 +157,17 @@ pub trait Observer {
 }
 
 /// Everything that a training works on.
-pub struct TrainLoop<'a, M: MemoryModel, S> {
-    /// Stream, graph and rules.
-    pub sampling: Arc<Sampling>,
-    /// Parts of the stream.
-    pub split: Split,
+pub struct TrainLoop<'a, M: MemoryModel> {
+    /// Stream and rules.
+    pub evaluator: Evaluator,
     /// Model and optimiser.
     pub trainer: Trainer<M>,
     /// Node memory, reset at the start of each epoch.
-    pub memory: S,
-    /// Device without autodiff.
-    pub device: Device,
+    pub memory: NodeMemory,
+    /// Chooses how stale memory may be.
+    pub scheduler: Scheduler,
+    /// Batches that may be ready ahead of the stage that takes them, at least 1.
+    pub queue_depth: usize,
     /// Passes over the training part.
     pub epochs: usize,
     /// Whether to evaluate the test part after each epoch.
@@ -139,38 +177,48 @@ pub struct TrainLoop<'a, M: MemoryModel, S> {
 }
 
 /// The best state so far.
-struct Best<M: Module, S> {
+struct Best<M: Module> {
     epoch: usize,
     ap: f64,
     model: LinkModel<M>,
-    memory: S,
+    memory: NodeMemory,
 }
 
-impl<M: MemoryModel, S: MemoryStore + Clone> TrainLoop<'_, M, S> {
-    /// Trains, and tests once with the weights and memory of the best epoch.
+/// What all training epochs gave.
+#[derive(Default)]
+struct Totals {
+    times: StageTimes,
+    staleness: BTreeMap<usize, usize>,
+    stall: Duration,
+}
+
+impl<M: MemoryModel> TrainLoop<'_, M> {
+    /// Trains, and tests once with the weights and memory of the best epoch; returns
+    /// these weights too.
     ///
     /// # Errors
     /// See [`TrainError`].
-    pub fn run(&mut self, observer: &mut dyn Observer) -> Result<TrainRecord, TrainError> {
+    pub fn run(
+        &mut self,
+        observer: &mut dyn Observer,
+    ) -> Result<(TrainRecord, LinkModel<M>), TrainError> {
         let mut epochs = Vec::with_capacity(self.epochs);
-        let mut stage_times = StageTimes::default();
-        let mut best: Option<Best<M, S>> = None;
-        let mut val_batches = Vec::new();
+        let mut totals = Totals::default();
+        let mut best: Option<Best<M>> = None;
         for epoch in 1..=self.epochs {
             self.memory.reset();
             let begin = Instant::now();
-            let losses = self.train_epoch(epoch, observer, &mut stage_times)?;
+            let losses = self.train_epoch(epoch, observer, &mut totals)?;
             let train_seconds = begin.elapsed().as_secs_f64();
 
             let model = self.trainer.model().valid();
             observer.evaluation_begins("validation");
             let mut memory = self.memory.clone();
-            let (batches, val) = self.evaluate(&model, &mut memory, SplitPart::Validation)?;
-            val_batches = batches;
+            let val = self.evaluator.validate(&model, &mut memory)?;
             let test = if self.test_each_epoch {
                 observer.evaluation_begins("test");
                 let mut copy = memory.clone();
-                Some(self.evaluate(&model, &mut copy, SplitPart::Test)?.1)
+                Some(self.evaluator.test_own_pool(&model, &mut copy)?)
             } else {
                 None
             };
@@ -178,7 +226,7 @@ impl<M: MemoryModel, S: MemoryStore + Clone> TrainLoop<'_, M, S> {
                 train_loss: losses.iter().map(|&loss| f64::from(loss)).sum::<f64>()
                     / losses.len().max(1) as f64,
                 train_seconds,
-                events_per_s: self.split.train.len() as f64 / train_seconds,
+                events_per_s: self.evaluator.split.train.len() as f64 / train_seconds,
                 val,
                 test,
             };
@@ -199,14 +247,16 @@ impl<M: MemoryModel, S: MemoryStore + Clone> TrainLoop<'_, M, S> {
             return Err(TrainError::Metric(MetricError::NoBatch));
         };
         observer.evaluation_begins("test");
-        let (test_batches, test) = self.evaluate(&best.model, &mut best.memory, SplitPart::Test)?;
-        Ok(TrainRecord {
+        let record = TrainRecord {
             epochs,
             best_epoch: best.epoch,
-            test,
-            edgebank: self.edgebank(&val_batches, &test_batches)?,
-            stage_times,
-        })
+            test: self.evaluator.test(&best.model, &mut best.memory)?,
+            edgebank: self.evaluator.edgebank()?,
+            stage_times: totals.times,
+            staleness: totals.staleness,
+            stall: totals.stall,
+        };
+        Ok((record, best.model))
     }
 
     /// One pass over the training part; returns the loss of each iteration.
@@ -214,33 +264,24 @@ impl<M: MemoryModel, S: MemoryStore + Clone> TrainLoop<'_, M, S> {
         &mut self,
         epoch: usize,
         observer: &mut dyn Observer,
-        stage_times: &mut StageTimes,
+        totals: &mut Totals,
     ) -> Result<Vec<f32>, TrainError> {
-        let pass = Pass {
-            sampling: self.sampling.clone(),
-            events: self.split.train.clone(),
-            part: SplitPart::Train,
-            epoch: epoch as u64,
-        };
+        let pass = self.evaluator.pass(SplitPart::Train, epoch as u64);
         let iterations = pass.iterations();
         observer.epoch_begins(epoch, iterations);
-        let autodiff = self.device.clone().autodiff();
-        let mut stages = PassStages {
-            pass: &pass,
-            memory: &mut self.memory,
-            work: Training {
-                trainer: &mut self.trainer,
-                device: &autodiff,
-                seed: self.sampling.seed,
-                first_iteration: (epoch - 1) * iterations,
-                losses: Vec::new(),
-            },
+        let autodiff = self.evaluator.device.clone().autodiff();
+        let work = Training {
+            trainer: &mut self.trainer,
+            device: &autodiff,
+            seed: pass.sampling.seed,
+            first_iteration: (epoch - 1) * iterations,
+            unread: Vec::new(),
+            reads: Vec::with_capacity(iterations),
         };
         let mut losses: Vec<f32> = Vec::with_capacity(iterations);
         let mut failure = None;
         let stop = self.stop;
-        let times = sequential::run(&mut stages, 0..iterations, |stages, iteration| {
-            let unread = &mut stages.work.losses;
+        let mut proceed = |unread: &mut Vec<Tensor<1>>, iteration: usize| {
             let stopping = stop.load(Ordering::Relaxed);
             let due = unread.len() >= UNREAD_LOSSES || iteration + 1 == iterations || stopping;
             if due && let Err(error) = read_losses(epoch, unread, &mut losses, observer) {
@@ -256,55 +297,52 @@ impl<M: MemoryModel, S: MemoryStore + Clone> TrainLoop<'_, M, S> {
                 return false;
             }
             true
-        })?;
-        stage_times.add_all(&times);
-        match failure {
-            Some(error) => Err(error),
-            None => Ok(losses),
+        };
+        let executor = Executor {
+            queue_depth: NonZeroUsize::new(self.queue_depth).unwrap_or(NonZeroUsize::MIN),
+            traced: TRACED,
+            clock: &WallClock::start(),
+        };
+        let (all, plan) = (0..iterations, (&mut self.scheduler, epoch as u64));
+        let (record, reads) = match &mut self.memory {
+            NodeMemory::Device(memory) => {
+                let mut stages = PassStages {
+                    pass: &pass,
+                    memory: &mut **memory,
+                    work,
+                };
+                let record = executor.run_on_device(&pass, &mut stages, all, plan, |stages, i| {
+                    proceed(&mut stages.work.unread, i)
+                });
+                (record, stages.work.reads)
+            }
+            NodeMemory::Host(memory) => {
+                let host = HostPass {
+                    pass: pass.clone(),
+                    memory: RwLock::new(memory),
+                };
+                let mut stages = HostPassStages { host: &host, work };
+                let record = executor.run_on_host(&host, &mut stages, all, plan, |stages, i| {
+                    proceed(&mut stages.work.unread, i)
+                });
+                (record, stages.work.reads)
+            }
+        };
+        if let Some(error) = failure {
+            return Err(error);
         }
-    }
-
-    /// One pass over the validation or test part, which goes on with `memory`.
-    fn evaluate(
-        &self,
-        model: &LinkModel<M>,
-        memory: &mut S,
-        part: SplitPart,
-    ) -> Result<(Vec<EventBatch>, LinkMetrics), TrainError> {
-        let events = match part {
-            SplitPart::Train => self.split.train.clone(),
-            SplitPart::Validation => self.split.val.clone(),
-            SplitPart::Test => self.split.test.clone(),
-        };
-        let pass = Pass {
-            sampling: self.sampling.clone(),
-            events,
-            part,
-            epoch: 0,
-        };
-        let mut stages = PassStages {
-            pass: &pass,
-            memory,
-            work: Evaluation {
-                model,
-                device: &self.device,
-                scored: Vec::new(),
-            },
-        };
-        sequential::run(&mut stages, 0..pass.iterations(), |_, _| true)?;
-        let (batches, logits): (Vec<_>, Vec<_>) = stages.work.scored.into_iter().unzip();
-        let scores = read_scores(&logits)?;
-        Ok((batches, LinkMetrics::of(&scores)?))
-    }
-
-    fn edgebank(&self, val: &[EventBatch], test: &[EventBatch]) -> Result<(f64, f64), TrainError> {
-        let seen = self.split.train.clone();
-        let log = &*self.sampling.log;
-        let mut bank = edgebank_after(
-            bytemuck::cast_slice::<u32, NodeId>(&log.src()[seen.clone()]),
-            bytemuck::cast_slice::<u32, NodeId>(&log.dst()[seen]),
-        );
-        Ok((edgebank_ap(&mut bank, val)?, edgebank_ap(&mut bank, test)?))
+        let mut record = record.map_err(|error| TrainError::Run { epoch, error })?;
+        for (line, read) in record.ledger.iter_mut().zip(reads) {
+            *totals.staleness.entry(line.k).or_default() += 1;
+            line.ages = Some(read.ages);
+            line.corrected = read.corrected;
+        }
+        totals.times.add_all(&record.times);
+        totals.stall += record.stall();
+        observer
+            .epoch_recorded(&record)
+            .map_err(TrainError::Observer)?;
+        Ok(losses)
     }
 }
 
@@ -329,35 +367,4 @@ fn read_losses(
         }),
         None => Ok(()),
     }
-}
-
-/// Reads the scores of consecutive batches in one transfer.
-fn read_scores(logits: &[Logits]) -> Result<Vec<BatchScores>, TrainError> {
-    if logits.is_empty() {
-        return Ok(Vec::new());
-    }
-    let part = |of: fn(&Logits) -> &Tensor<1>| {
-        read(Tensor::cat(
-            logits.iter().map(|l| of(l).clone()).collect(),
-            0,
-        ))
-    };
-    let (positive, negative) = (part(|l| &l.positive)?, part(|l| &l.negative)?);
-    let mut start = 0;
-    Ok(logits
-        .iter()
-        .map(|logits| {
-            let range = start..start + logits.positive.dims()[0];
-            start = range.end;
-            (positive[range.clone()].to_vec(), negative[range].to_vec())
-        })
-        .collect())
-}
-
-fn read(tensor: Tensor<1>) -> Result<Vec<f32>, TrainError> {
-    let data = tensor
-        .try_into_data()
-        .map_err(|error| TrainError::Device(format!("{error:?}")))?;
-    data.try_to_vec()
-        .map_err(|error| TrainError::Device(format!("{error:?}")))
 }

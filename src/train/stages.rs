@@ -3,19 +3,18 @@
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use mspipe_datasets::EventLog;
 use thiserror::Error;
 
-use super::trainer::{self, BatchOutput, Trainer};
 use super::upload;
-use crate::batch::{EventBatch, Mfg, MfgScratch, TimeDelta, Winners};
+use super::work::BatchWork;
+use crate::batch::{EventBatch, Layout, LayoutRule, MfgScratch, Wanted};
 use crate::features::Features;
 use crate::graph::{NodeId, Tcsr};
 use crate::memory::clock::FetchedTimes;
-use crate::memory::{MemoryCommit, MemoryStore};
-use crate::model::{LinkModel, Logits, MemoryModel, ModelInput};
+use crate::memory::{FetchedMemory, MemoryCommit, MemoryError, MemoryRequest, MemoryStore};
+use crate::model::ModelInput;
 use crate::pipeline::Stages;
 use crate::sampling::negative::{NegativeError, NegativeKey, SplitPart};
 use crate::sampling::{NegativePool, NeighborSampler, Roots, SampleKey};
@@ -26,6 +25,9 @@ pub enum StageError {
     /// Negatives could not be drawn.
     #[error(transparent)]
     Negatives(#[from] NegativeError),
+    /// Memory could not be written.
+    #[error(transparent)]
+    Memory(#[from] MemoryError),
 }
 
 /// What sampling reads: the stream, its graph and the rules of the protocol. Shared by
@@ -34,21 +36,38 @@ pub struct Sampling {
     /// The stream.
     pub log: Arc<EventLog>,
     /// Its events by node.
-    pub graph: Tcsr,
+    pub graph: Arc<Tcsr>,
     /// Which past events a root sees.
-    pub sampler: Box<dyn NeighborSampler>,
+    pub sampler: Arc<dyn NeighborSampler>,
     /// Where negatives come from.
     pub negatives: NegativePool,
     /// Node and edge features.
     pub features: Features,
-    /// What a row of the memory updater is.
-    pub time_delta: TimeDelta,
+    /// What the model and the protocol ask of a batch's layout.
+    pub layout: LayoutRule,
     /// Events of a batch.
     pub batch_size: usize,
     /// Seed of every draw.
     pub seed: u64,
     /// Scratch tables of the layout, one a thread that samples.
     pub scratch: Mutex<Vec<MfgScratch>>,
+}
+
+impl Sampling {
+    /// The same stream and rules with other negatives.
+    pub fn with_negatives(&self, negatives: NegativePool) -> Sampling {
+        Sampling {
+            log: self.log.clone(),
+            graph: self.graph.clone(),
+            sampler: self.sampler.clone(),
+            negatives,
+            features: self.features.clone(),
+            layout: self.layout,
+            batch_size: self.batch_size,
+            seed: self.seed,
+            scratch: Mutex::default(),
+        }
+    }
 }
 
 /// A pass over a part of the stream: what the host stages read.
@@ -75,98 +94,182 @@ impl Pass {
         let start = self.events.start + iteration * self.sampling.batch_size;
         start..(start + self.sampling.batch_size).min(self.events.end)
     }
+
+    /// Events of an iteration with their negatives.
+    ///
+    /// # Errors
+    /// When negatives can't be drawn.
+    pub fn batch(&self, iteration: usize) -> Result<EventBatch, NegativeError> {
+        let sampling = &*self.sampling;
+        let events = self.batch_events(iteration);
+        let key = NegativeKey {
+            seed: sampling.seed,
+            epoch: self.epoch,
+            split: self.part,
+        };
+        let negatives = sampling.negatives.sample(key, events.clone())?;
+        let log = &*sampling.log;
+        Ok(EventBatch::cut(
+            events,
+            bytemuck::cast_slice::<u32, NodeId>(log.src()),
+            bytemuck::cast_slice::<u32, NodeId>(log.dst()),
+            log.time(),
+            negatives,
+        ))
+    }
+
+    /// Stage 1: cuts and samples the batch of an iteration, and lays it out.
+    ///
+    /// # Errors
+    /// When negatives can't be drawn.
+    pub(super) fn sample(&self, iteration: usize) -> Result<Sampled, StageError> {
+        let sampling = &*self.sampling;
+        let batch = self.batch(iteration)?;
+        let sample = |wanted: Wanted<'_>| {
+            let roots = Roots {
+                node: wanted.node,
+                time: wanted.time,
+                hidden_from: None,
+            };
+            let key = SampleKey {
+                seed: sampling.seed,
+                epoch: self.epoch,
+                event: batch.events.start as u64,
+                request: wanted.request,
+            };
+            sampling.sampler.sample(&sampling.graph, roots, key)
+        };
+        let pool = || {
+            sampling
+                .scratch
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+        };
+        let mut scratch = pool()
+            .pop()
+            .unwrap_or_else(|| MfgScratch::new(sampling.log.nodes()));
+        let layout = Layout::build(&batch, &sampling.layout, sample, &mut scratch);
+        pool().push(scratch);
+        Ok(Sampled {
+            iteration,
+            batch,
+            layout,
+        })
+    }
+
+    /// Stage 2: gathers the features of its events and nodes.
+    pub(super) fn fetch_features(&self, sampled: Sampled) -> Prepared {
+        let features = &self.sampling.features;
+        let layers = &sampled.layout.layers;
+        Prepared {
+            edge: layers
+                .iter()
+                .map(|layer| features.edge_rows(&layer.events))
+                .collect(),
+            node: features.node_rows(&sampled.layout.innermost().node),
+            sampled,
+        }
+    }
+
+    /// The rest of stage 3: makes tensors of a batch whose memory has been fetched, on
+    /// `device` (with autodiff when training).
+    pub(super) fn load(
+        &self,
+        prepared: Prepared,
+        fetched: FetchedMemory,
+        device: &Device,
+    ) -> Fetched {
+        let Prepared {
+            sampled,
+            edge,
+            node,
+        } = prepared;
+        let Sampled {
+            iteration,
+            batch,
+            layout,
+        } = sampled;
+        let plain = fetched.memory.device();
+        let features = &self.sampling.features;
+        let (edge_width, node_width) = (features.edge_width(), features.node_width());
+        let edge: Vec<Tensor<2>> = edge
+            .into_iter()
+            .zip(&layout.layers)
+            .map(|(edge, layer)| upload::floats(edge, [layer.events.len(), edge_width], &plain))
+            .collect();
+        let rows = layout.innermost().rows();
+        let node = (node_width > 0).then(|| upload::floats(node, [rows, node_width], &plain));
+        let input = upload::model_input(&layout, &fetched, &edge, node, device);
+        Fetched {
+            iteration,
+            batch,
+            layout,
+            input,
+            edge: edge[0].clone(),
+            times: fetched.times,
+        }
+    }
 }
 
 /// A batch, sampled and laid out.
 pub struct Sampled {
     iteration: usize,
     batch: EventBatch,
-    mfg: Mfg,
-    winners: Winners,
+    layout: Layout,
 }
 
 /// A batch with its features.
 pub struct Prepared {
     sampled: Sampled,
-    edge: Vec<f32>,
+    /// Edge features of each layer's events.
+    edge: Vec<Vec<f32>>,
     node: Vec<f32>,
+}
+
+impl Prepared {
+    /// Bytes of its features.
+    pub(super) fn bytes(&self) -> u64 {
+        let edge: usize = self.edge.iter().map(Vec::len).sum();
+        4 * (edge + self.node.len()) as u64
+    }
+
+    /// Features of the batch's own events, `[events, edge width]`.
+    pub(super) fn own_edge(&self, edge_width: usize) -> &[f32] {
+        &self.edge[0][..self.sampled.batch.src.len() * edge_width]
+    }
+
+    /// Hands what the batch asks of the node memory to `fetch`.
+    pub(super) fn request<T>(&self, fetch: impl FnOnce(MemoryRequest<'_>) -> T) -> T {
+        let Sampled { batch, layout, .. } = &self.sampled;
+        let rows = layout.innermost();
+        let (root, root_time) = batch.roots();
+        fetch(MemoryRequest {
+            node: &rows.node,
+            query_time: &rows.query_time,
+            root: &root,
+            root_time: &root_time,
+            root_row: &layout.root_row,
+        })
+    }
 }
 
 /// A batch with its memory, on the device.
 pub struct Fetched {
-    iteration: usize,
+    pub(super) iteration: usize,
     batch: EventBatch,
-    winners: Winners,
-    input: ModelInput,
+    pub(super) layout: Layout,
+    pub(super) input: ModelInput,
+    /// Edge features of the innermost layer's events, the batch's own first.
     edge: Tensor<2>,
-    times: FetchedTimes,
+    pub(super) times: FetchedTimes,
 }
 
 /// What a batch writes back.
 pub struct Trained {
-    winners: Winners,
+    layout: Layout,
     memory: Tensor<2>,
     edge: Tensor<2>,
     times: FetchedTimes,
-}
-
-/// What a pass does with a batch on the device.
-pub trait BatchWork {
-    /// Device that the model's input is made on.
-    fn input_device(&self) -> &Device;
-
-    /// Trains on a batch or evaluates it; `iteration` counts from the pass's start.
-    fn run(&mut self, iteration: usize, batch: &EventBatch, input: &ModelInput) -> BatchOutput;
-}
-
-/// Training: forward, backward, step; keeps the losses.
-pub struct Training<'a, M: MemoryModel> {
-    /// Model and optimiser.
-    pub trainer: &'a mut Trainer<M>,
-    /// Device with autodiff.
-    pub device: &'a Device,
-    /// Seed of the dropouts.
-    pub seed: u64,
-    /// Iterations of earlier epochs, so that no two iterations share a dropout key.
-    pub first_iteration: usize,
-    /// Losses that were not read from the device yet, `[1]` each.
-    pub losses: Vec<Tensor<1>>,
-}
-
-impl<M: MemoryModel> BatchWork for Training<'_, M> {
-    fn input_device(&self) -> &Device {
-        self.device
-    }
-
-    fn run(&mut self, iteration: usize, _batch: &EventBatch, input: &ModelInput) -> BatchOutput {
-        let counter = (self.first_iteration + iteration) as u32;
-        let (output, gradients) = self.trainer.backward(input, Some((self.seed, counter)));
-        self.trainer.step(gradients);
-        self.losses.push(output.loss.clone());
-        output
-    }
-}
-
-/// Evaluation: forward alone; keeps batches and logits.
-pub struct Evaluation<'a, M: Module> {
-    /// The model, without autodiff.
-    pub model: &'a LinkModel<M>,
-    /// Device without autodiff.
-    pub device: &'a Device,
-    /// Batches with their logits, in order.
-    pub scored: Vec<(EventBatch, Logits)>,
-}
-
-impl<M: MemoryModel> BatchWork for Evaluation<'_, M> {
-    fn input_device(&self) -> &Device {
-        self.device
-    }
-
-    fn run(&mut self, _iteration: usize, batch: &EventBatch, input: &ModelInput) -> BatchOutput {
-        let output = trainer::evaluate(self.model, input);
-        self.scored.push((batch.clone(), output.logits.clone()));
-        output
-    }
 }
 
 /// The stages of a pass.
@@ -192,99 +295,31 @@ impl<W: BatchWork> Stages for PassStages<'_, W> {
     }
 
     fn sample(pass: &Pass, iteration: usize) -> Result<Sampled, StageError> {
-        let sampling = &*pass.sampling;
-        let events = pass.batch_events(iteration);
-        let key = NegativeKey {
-            seed: sampling.seed,
-            epoch: pass.epoch,
-            split: pass.part,
-        };
-        let negatives = sampling.negatives.sample(key, events.clone())?;
-        let log = &*sampling.log;
-        let batch = EventBatch::cut(
-            events.clone(),
-            bytemuck::cast_slice::<u32, NodeId>(log.src()),
-            bytemuck::cast_slice::<u32, NodeId>(log.dst()),
-            log.time(),
-            negatives,
-        );
-        let (node, time) = batch.roots();
-        let roots = Roots {
-            node: &node,
-            time: &time,
-            hidden_from: None,
-        };
-        let key = SampleKey {
-            seed: sampling.seed,
-            epoch: pass.epoch,
-            event: events.start as u64,
-        };
-        let neighbors = sampling.sampler.sample(&sampling.graph, roots, key);
-        let pool = || {
-            sampling
-                .scratch
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-        };
-        let mut scratch = pool().pop().unwrap_or_else(|| MfgScratch::new(log.nodes()));
-        let mfg = Mfg::build(
-            &batch,
-            &neighbors,
-            sampling.time_delta,
-            log.ticks_per_unit(),
-            &mut scratch,
-        );
-        pool().push(scratch);
-        let winners = Winners::of(&batch, &mfg);
-        Ok(Sampled {
-            iteration,
-            batch,
-            mfg,
-            winners,
-        })
+        pass.sample(iteration)
     }
 
     fn fetch_features(pass: &Pass, sampled: Sampled) -> Result<Prepared, StageError> {
-        let features = &pass.sampling.features;
-        Ok(Prepared {
-            edge: features.edge_rows(&sampled.mfg.events),
-            node: features.node_rows(&sampled.mfg.node),
-            sampled,
-        })
+        Ok(pass.fetch_features(sampled))
+    }
+
+    fn prepared_bytes(prepared: &Prepared) -> u64 {
+        prepared.bytes()
     }
 
     fn fetch_memory(&mut self, prepared: Prepared) -> Result<Fetched, StageError> {
-        let Prepared {
-            sampled,
-            edge,
-            node,
-        } = prepared;
-        let mfg = &sampled.mfg;
-        let fetched = self.memory.fetch(&mfg.node, &mfg.query_time);
-        let plain = fetched.memory.device();
-        let features = &self.pass.sampling.features;
-        let edge = upload::floats(edge, [mfg.events.len(), features.edge_width()], &plain);
-        let node_width = features.node_width();
-        let node = (node_width > 0).then(|| upload::floats(node, [mfg.rows(), node_width], &plain));
+        let fetched = prepared.request(|request| self.memory.fetch(request));
         let device = self.work.input_device();
-        let input = upload::model_input(mfg, &fetched, edge.clone(), node, device);
-        Ok(Fetched {
-            iteration: sampled.iteration,
-            batch: sampled.batch,
-            winners: sampled.winners,
-            input,
-            edge,
-            times: fetched.times,
-        })
+        Ok(self.pass.load(prepared, fetched, device))
     }
 
     fn train(&mut self, fetched: Fetched) -> Result<Trained, StageError> {
-        let output = self
+        self.work.saw(&fetched.times);
+        let memory = self
             .work
             .run(fetched.iteration, &fetched.batch, &fetched.input);
         Ok(Trained {
-            winners: fetched.winners,
-            memory: output.memory,
+            layout: fetched.layout,
+            memory,
             edge: fetched.edge,
             times: fetched.times,
         })
@@ -294,9 +329,10 @@ impl<W: BatchWork> Stages for PassStages<'_, W> {
         self.memory.commit(MemoryCommit {
             memory: trained.memory,
             edge: trained.edge,
-            winners: &trained.winners,
+            winners: &trained.layout.winners,
+            deliveries: &trained.layout.deliveries,
             times: &trained.times,
-        });
+        })?;
         Ok(())
     }
 }

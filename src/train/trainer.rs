@@ -17,6 +17,21 @@ pub struct BatchOutput {
     pub memory: Tensor<2>,
 }
 
+/// A forward pass that has come to the updated memory rows.
+#[derive(Debug, Clone)]
+pub struct Begun {
+    /// With autodiff.
+    memory: Tensor<2>,
+    key: DropoutKey,
+}
+
+impl Begun {
+    /// Updated memory of each row, `[rows, width]`, without autodiff.
+    pub fn memory(&self) -> Tensor<2> {
+        self.memory.clone().inner()
+    }
+}
+
 /// A model in training.
 pub struct Trainer<M: MemoryModel> {
     /// Taken out during a step, so that parameters are written in place.
@@ -41,16 +56,25 @@ impl<M: MemoryModel> Trainer<M> {
         }
     }
 
-    /// Forward and backward of a batch.
-    pub fn backward(&self, input: &ModelInput, key: DropoutKey) -> (BatchOutput, GradientsParams) {
-        let (logits, memory) = self.model().forward(input, key);
+    /// The forward pass as far as the updated memory rows, which are all that is written
+    /// back.
+    pub fn begin(&self, input: &ModelInput, key: DropoutKey) -> Begun {
+        Begun {
+            memory: self.model().model.update(input, key),
+            key,
+        }
+    }
+
+    /// The rest of the forward pass, and the backward pass.
+    pub fn backward(&self, begun: Begun, input: &ModelInput) -> (BatchOutput, GradientsParams) {
+        let Begun { memory, key } = begun;
+        let model = self.model();
+        let embedding = model.model.embed(memory.clone(), input, key);
+        let logits = model.predictor.forward(embedding);
         let loss = logits.loss();
         let gradients = GradientsParams::from_grads(loss.backward(), self.model());
         let output = BatchOutput {
-            logits: Logits {
-                positive: logits.positive.inner(),
-                negative: logits.negative.inner(),
-            },
+            logits: logits.inner(),
             loss: loss.inner(),
             memory: memory.inner(),
         };

@@ -2,12 +2,11 @@
 
 use burn::tensor::{Device, Int, Shape, Tensor, TensorData};
 
-use crate::batch::Csr;
-use crate::batch::Mfg;
+use crate::batch::{Csr, Layout, Mfg};
 use crate::kernels::gather_rows::Uses;
 use crate::kernels::temporal_attention::AttentionSlots;
 use crate::memory::FetchedMemory;
-use crate::model::ModelInput;
+use crate::model::{LayerInput, ModelInput};
 
 /// A float tensor of `values`, row-major.
 pub fn floats<const D: usize>(values: Vec<f32>, shape: [usize; D], device: &Device) -> Tensor<D> {
@@ -32,12 +31,12 @@ fn uses(csr: &Csr, device: &Device) -> Uses {
 
 /// What the model reads of a batch, on `device` (with autodiff when training).
 ///
-/// `edge` is `[event rows, edge width]` for the events of `mfg`, `node_features`
-/// `[rows, node width]` for its rows.
+/// `edge` holds for each layer `[event rows, edge width]` for its events, `node_features`
+/// `[rows, node width]` for the innermost layer's rows.
 pub fn model_input(
-    mfg: &Mfg,
+    layout: &Layout,
     fetched: &FetchedMemory,
-    edge: Tensor<2>,
+    edge: &[Tensor<2>],
     node_features: Option<Tensor<2>>,
     device: &Device,
 ) -> ModelInput {
@@ -48,41 +47,75 @@ pub fn model_input(
             tensor.clone()
         }
     };
-    check_indices(mfg);
-    let rows = mfg.rows();
-    let slots: Vec<i32> = mfg.slots.as_flattened().to_vec();
+    check_indices(layout);
+    let times = &fetched.times;
+    let rows = times.delta_t.len();
+    let roots = times.root_recency.len();
     ModelInput {
         memory: lift(&fetched.memory),
         mail: lift(&fetched.mail),
-        delta_t: floats(fetched.times.delta_t.clone(), [rows], device),
-        active: ints(fetched.times.active.clone(), [rows], device),
+        delta_t: floats(times.delta_t.clone(), [rows], device),
+        active: ints(times.active.clone(), [rows], device),
+        mail_slot: mail_slots(&times.mail_delta_t, rows, device),
         node_features: node_features.as_ref().map(lift),
-        edge: lift(&edge),
+        root_recency: floats(times.root_recency.clone(), [roots], device),
+        layers: layout
+            .layers
+            .iter()
+            .zip(edge)
+            .map(|(mfg, edge)| layer_input(mfg, lift(edge), device))
+            .collect(),
+    }
+}
+
+fn layer_input(mfg: &Mfg, edge: Tensor<2>, device: &Device) -> LayerInput {
+    let slots: Vec<i32> = mfg.slots.as_flattened().to_vec();
+    LayerInput {
         root_row: ints(mfg.root_row.clone(), [mfg.roots], device),
         root_uses: uses(&mfg.root_uses, device),
         slots: AttentionSlots {
             slot: ints(slots, [mfg.roots, mfg.fanout, 3], device),
             uses: uses(&mfg.slot_uses, device),
         },
+        edge,
     }
+}
+
+/// Mails as the attention kernel takes past events: row 0 of its node rows, which have no
+/// columns; the mail's place; its age.
+fn mail_slots(ages: &[f32], rows: usize, device: &Device) -> Tensor<3, Int> {
+    let slot: Vec<i32> = (0..)
+        .zip(ages)
+        .flat_map(|(place, age)| [0, place, age.to_bits().cast_signed()])
+        .collect();
+    let slots = ages.len().checked_div(rows).unwrap_or(1);
+    ints(slot, [rows, slots, 3], device)
 }
 
 /// Shaders run without bounds checks, so that every index is checked here, once a batch.
 ///
 /// # Panics
 /// When an index points outside its table: a bug of whoever laid the batch out.
-fn check_indices(mfg: &Mfg) {
-    let (rows, events) = (mfg.rows() as i32, mfg.events.len() as i32);
-    let slots = (mfg.roots * mfg.fanout) as i32;
-    let within = |items: &[i32], bound: i32| items.iter().all(|&i| (0..bound).contains(&i));
-    assert!(within(&mfg.root_row, rows), "rows of roots");
-    assert!(
-        within(&mfg.root_uses.items, mfg.roots as i32),
-        "uses by roots"
-    );
-    assert!(within(&mfg.slot_uses.items, slots), "uses by slots");
-    let valid = |[row, event, _]: &[i32; 3]| {
-        *row == -1 || (0..rows).contains(row) && (0..events).contains(event)
+fn check_indices(layout: &Layout) {
+    let within = |items: &[i32], bound: usize| {
+        let bound = bound as i32;
+        items.iter().all(|i| (0..bound).contains(i))
     };
-    assert!(mfg.slots.iter().all(valid), "slots");
+    for mfg in &layout.layers {
+        let (rows, events) = (mfg.rows(), mfg.events.len());
+        assert!(within(&mfg.root_row, rows), "rows of roots");
+        assert!(within(&mfg.root_uses.items, mfg.roots), "uses by roots");
+        let slots = mfg.roots * mfg.fanout;
+        assert!(within(&mfg.slot_uses.items, slots), "uses by slots");
+        let valid = |[row, event, _]: &[i32; 3]| {
+            *row == -1 || within(&[*row], rows) && within(&[*event], events)
+        };
+        assert!(mfg.slots.iter().all(valid), "slots");
+    }
+    let innermost = layout.innermost();
+    let (rows, events) = (innermost.rows(), innermost.events.len());
+    assert!(within(&layout.winners.row, rows), "rows of winners");
+    let valid =
+        |[row, peer, event]: &[i32; 3]| within(&[*row, *peer], rows) && within(&[*event], events);
+    assert!(layout.deliveries.mails.iter().all(valid), "mails");
 }

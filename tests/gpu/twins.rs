@@ -6,7 +6,8 @@ use mspipe::kernels::temporal_attention::AttentionShape;
 
 use super::device_thread;
 use crate::operations::{
-    Attention, DropoutCase, GatherRows, GruGates, Operation, Outcome, TimeEncoding,
+    Attention, DropoutCase, GatherRows, GruGates, HeadProducts, Linear, LinkScores, Operation,
+    Outcome, OutputNorm, RnnGates, TimeEncoding,
 };
 
 /// Row counts: none, one, and around multiples of the 64 invocations of a workgroup.
@@ -149,6 +150,66 @@ fn gru_gates() {
         1e-5,
         1e-5,
     );
+}
+
+/// As for the GRU's gates.
+#[test]
+fn rnn_gates() {
+    for width in WIDTHS {
+        for rows in ROWS {
+            let label = format!("{rows} rows of {width}");
+            agrees(RnnGates::new(rows, width, 1.0), &label, 1e-5, 1e-5);
+        }
+    }
+}
+
+/// Logits are dot products of up to 100 terms in another order; exp and log of WGSL may be off
+/// by some units in the last place.
+#[test]
+fn link_scores() {
+    for width in WIDTHS {
+        for events in ROWS {
+            let operation = LinkScores::new(events, width);
+            let label = format!("{events} events, width {width}");
+            let on_adapter = {
+                let operation = operation.clone();
+                device_thread::run(move |device| operation.logits(device))
+            };
+            let difference = error(&label, &on_adapter, &operation.logits(&Device::flex()));
+            assert!(difference < 1e-5, "{label}: logits differ by {difference}");
+            agrees(operation, &label, 1e-5, 1e-5);
+        }
+    }
+}
+
+/// Means and variances of up to 100 numbers are added in another order. (Of rows of one or two
+/// numbers nothing but rounding is left, times up to 316.)
+#[test]
+fn output_norm() {
+    for width in [7, 65, 100] {
+        for rows in ROWS {
+            for (probability, relu) in [(0.0, false), (0.1, true)] {
+                let label = format!("{rows} rows of {width}, {probability}, relu {relu}");
+                let operation = OutputNorm::new(rows, width, probability, relu);
+                agrees(operation, &label, 1e-5, 1e-4);
+            }
+        }
+    }
+}
+
+/// burn's products on the adapter against ours on the CPU: up to 127 terms in another order.
+#[test]
+fn products() {
+    for rows in [1, 65, 127] {
+        agrees(
+            Linear::new(rows, 100, 7),
+            &format!("linear, {rows} rows"),
+            1e-5,
+            1e-5,
+        );
+        let operation = HeadProducts::new(2, rows, 6, 13);
+        agrees(operation, &format!("heads, {rows} rows"), 1e-5, 1e-5);
+    }
 }
 
 const WIKIPEDIA: AttentionShape = AttentionShape {

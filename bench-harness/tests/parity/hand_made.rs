@@ -131,7 +131,7 @@ impl HandMade {
             ("edge_predictor.out_fc", vec![1, WIDTH]),
         ];
         if node > 0 && node != WIDTH {
-            shapes.push(("memory_updater.node_feat_proj", vec![WIDTH, node]));
+            shapes.push(("memory_updater.node_feat_map", vec![WIDTH, node]));
         }
         for (layer, shape) in shapes {
             let zeros = |n| vec![0.0; n];

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use proptest::prelude::*;
 
 use super::*;
-use crate::batch::Winners;
+use crate::batch::{Deliveries, DeliveryRule, MailAggregation, MailOrder, Winners};
 use crate::graph::Directions;
 use crate::graph::drawn_streams::{Stream, streams};
 use crate::sampling::{NeighborSampler, Recent, Roots, SampleKey};
@@ -36,6 +36,7 @@ fn sampled(
             seed: 0,
             epoch: 0,
             event: 0,
+            request: 0,
         },
     );
     (batch, neighbors)
@@ -83,12 +84,9 @@ fn drawn_batch_by_message() {
     assert_eq!(mfg.slot_uses.list(0), [5, 6, 8, 10]);
     assert_eq!(mfg.root_uses.list(3), [3, 4, 5]);
 
-    let winners = Winners::of(&batch, &mfg);
+    let winners = Winners::of(&batch, &mfg.root_row);
     assert_eq!(winners.node, [0, 1, 3, 4].map(NodeId));
     assert_eq!(winners.row, [0, 1, 2, 3]);
-    assert_eq!(winners.peer_row, [2, 3, 0, 1]);
-    assert_eq!(winners.event_row, [0, 1, 0, 1]);
-    assert_eq!(winners.time, [40; 4]);
 }
 
 #[test]
@@ -112,7 +110,7 @@ fn drawn_batch_by_query_has_a_row_for_each_node_and_time() {
     assert_eq!(rows, [&roots[..], &neighbors].concat());
     assert_eq!(mfg.root_row, [0, 1, 2, 3, 3, 3]);
     assert_eq!(mfg.slots[..2], [slot(4, 4, 2.5), slot(5, 2, 7.5)]);
-    assert_eq!(Winners::of(&batch, &mfg).row, [0, 1, 2, 3]);
+    assert_eq!(Winners::of(&batch, &mfg.root_row).row, [0, 1, 2, 3]);
 }
 
 #[test]
@@ -126,16 +124,11 @@ fn a_self_loop_is_written_by_its_destination_side() {
         1,
         &mut MfgScratch::new(3),
     );
-    let winners = Winners::of(&batch, &mfg);
+    let winners = Winners::of(&batch, &mfg.root_row);
     assert_eq!(winners.node, [0, 1, 2].map(NodeId));
-    assert_eq!(winners.event_row, [2, 1, 2]);
     assert_eq!(
         winners.row,
         [mfg.root_row[5], mfg.root_row[4], mfg.root_row[2]]
-    );
-    assert_eq!(
-        winners.peer_row,
-        [mfg.root_row[2], mfg.root_row[1], mfg.root_row[5]]
     );
 }
 
@@ -146,7 +139,7 @@ fn no_events_and_no_fanout_are_allowed() {
     for time_delta in [TimeDelta::Message, TimeDelta::Query] {
         let mfg = Mfg::build(&batch, &Neighbors::default(), time_delta, 1, &mut scratch);
         assert_eq!((mfg.rows(), &mfg.slot_uses.offsets[..]), (0, &[0][..]));
-        assert_eq!(Winners::of(&batch, &mfg), Winners::default());
+        assert_eq!(Winners::of(&batch, &mfg.root_row), Winners::default());
     }
     let stream = Stream::drawn("0>1@1");
     let (batch, neighbors) = sampled(&stream, 2, 0..1, vec![NodeId(1)], 0);
@@ -248,20 +241,26 @@ proptest! {
             prop_assert_eq!(mfg.root_uses.list(row as usize), roots);
         }
 
-        // Winners: replay the events in order and let each write overwrite.
+        // Winners and own mails: replay the events in order and let each write overwrite.
         let n = batch.src.len();
         let mut last = BTreeMap::new();
         for event in 0..n {
             last.insert(batch.src[event], (event, n + event, event));
             last.insert(batch.dst[event], (n + event, event, event));
         }
-        let winners = Winners::of(&batch, &mfg);
+        let winners = Winners::of(&batch, &mfg.root_row);
+        let rule = DeliveryRule {
+            aggregation: MailAggregation::Last,
+            order: MailOrder::Event,
+            to_neighbors: false,
+        };
+        let mails = Deliveries::of(&batch, &mfg.root_row, None, rule);
         prop_assert_eq!(&winners.node, &last.keys().copied().collect::<Vec<_>>());
+        prop_assert_eq!(&mails.node, &winners.node);
         for (w, &(root, peer, event)) in last.values().enumerate() {
             prop_assert_eq!(winners.row[w], mfg.root_row[root]);
-            prop_assert_eq!(winners.peer_row[w], mfg.root_row[peer]);
-            prop_assert_eq!(mfg.events[winners.event_row[w] as usize].index(), events.start + event);
-            prop_assert_eq!(winners.time[w], batch.time[event]);
+            prop_assert_eq!(mails.mails[w], [mfg.root_row[root], mfg.root_row[peer], event as i32]);
+            prop_assert_eq!(mails.time[w], batch.time[event]);
             prop_assert_eq!(mfg.node[winners.row[w] as usize], winners.node[w]);
         }
     }

@@ -1,5 +1,5 @@
 //! Twins of the kernels that move rows: `memory_gather.wgsl`, `memory_update.wgsl`,
-//! `gather_rows.wgsl`, `segment_sum.wgsl`.
+//! `mail_update.wgsl`, `gather_rows.wgsl`, `segment_sum.wgsl`.
 
 use rayon::prelude::*;
 
@@ -41,32 +41,74 @@ pub fn segment_sum(value: &[f32], offsets: &[i32], items: &[i32], width: usize) 
     out
 }
 
-/// Twin of `memory_update.wgsl`: writes the memory row and the mail
-/// `[own row | peer's row | edge features]` of each winner in place.
+/// Twin of `memory_update.wgsl`: writes the memory row of each winner in place.
 ///
-/// `hidden` is `[rows, width]`, `edge` `[event rows, edge_width]`, `winner`
-/// `[winners, (node, row, peer row, event row)]` with distinct nodes; where the event row is
-/// -1, memory alone is written.
-pub fn memory_update(
-    memory: &mut [f32],
+/// `hidden` is `[rows, width]`, `winner` `[winners, (node, row)]` with distinct nodes.
+pub fn memory_update(memory: &mut [f32], hidden: &[f32], winner: &[i32], width: usize) {
+    for winner in winner.chunks_exact(2) {
+        let [node, own] = [0, 1].map(|field| winner[field] as usize);
+        memory[node * width..(node + 1) * width].copy_from_slice(row(hidden, own, width));
+    }
+}
+
+/// What mails are made of.
+#[derive(Debug, Clone, Copy)]
+pub struct MailParts<'a> {
+    /// Updated memory rows, `[rows, width]`.
+    pub hidden: &'a [f32],
+    /// Width of a memory row.
+    pub width: usize,
+    /// Edge features, `[event rows, edge width]`.
+    pub edge: &'a [f32],
+    /// Width of an edge feature row.
+    pub edge_width: usize,
+}
+
+/// Twin of `mail_update.wgsl`: writes to each `place` the mean of its mails
+/// `[own row | peer's row | edge features]`, in place.
+///
+/// `offsets` is `[places + 1]`, `mails` `[mails, (row, peer's row, event row)]`.
+pub fn mail_update(
     mailbox: &mut [f32],
-    hidden: &[f32],
-    edge: &[f32],
-    winner: &[i32],
-    width: usize,
-    edge_width: usize,
+    parts: MailParts<'_>,
+    place: &[i32],
+    offsets: &[i32],
+    mails: &[i32],
 ) {
+    let MailParts {
+        hidden,
+        width,
+        edge,
+        edge_width,
+    } = parts;
     let mail_width = 2 * width + edge_width;
-    for winner in winner.chunks_exact(4) {
-        let [node, own, peer, event] = [0, 1, 2, 3].map(|field| winner[field] as usize);
-        let own = row(hidden, own, width);
-        memory[node * width..(node + 1) * width].copy_from_slice(own);
-        if winner[3] < 0 {
-            continue;
+    for (&place, list) in place.iter().zip(offsets.windows(2)) {
+        let mail = &mut mailbox[place as usize * mail_width..][..mail_width];
+        let (first, end) = (list[0] as usize, list[1] as usize);
+        if first == end {
+            mail.fill(0.0);
         }
-        let mail = &mut mailbox[node * mail_width..(node + 1) * mail_width];
-        mail[..width].copy_from_slice(own);
-        mail[width..2 * width].copy_from_slice(row(hidden, peer, width));
-        mail[2 * width..].copy_from_slice(row(edge, event, edge_width));
+        for (i, sources) in mails[3 * first..3 * end].chunks_exact(3).enumerate() {
+            let [own, peer, event] = [0, 1, 2].map(|field| sources[field] as usize);
+            let parts = [
+                row(hidden, own, width),
+                row(hidden, peer, width),
+                row(edge, event, edge_width),
+            ];
+            let mut rest = &mut *mail;
+            for part in parts {
+                let (target, after) = rest.split_at_mut(part.len());
+                if i == 0 {
+                    target.copy_from_slice(part);
+                } else {
+                    add_scaled(target, 1.0, part);
+                }
+                rest = after;
+            }
+        }
+        if end - first > 1 {
+            let count = (end - first) as f32;
+            mail.iter_mut().for_each(|value| *value /= count);
+        }
     }
 }

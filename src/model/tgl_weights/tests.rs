@@ -1,29 +1,36 @@
 //! Loading, exporting and refusing TGL's weights.
 
-use burn::tensor::Device;
+use burn::module::{Module, ModuleVisitor, Param};
+use burn::tensor::{Device, Tensor};
 
 use super::*;
 use crate::model::ModelConfig;
+use crate::model::apan::Apan;
 use crate::model::init::Initializer;
+use crate::model::jodie::Jodie;
+use crate::model::tgn::Tgn;
 
 const CONFIG: ModelConfig = ModelConfig {
     width: 4,
     time_width: 3,
     edge_width: 2,
     node_width: 5,
+    layers: 2,
     heads: 2,
+    mail_slots: 3,
+    train_time_encoding: true,
     dropout: 0.1,
     attention_dropout: 0.1,
 };
 
-fn model(config: &ModelConfig, seed: u64) -> LinkModel<Tgn> {
+fn model<M: TglNames>(config: &ModelConfig, seed: u64) -> LinkModel<M> {
     let device = Device::flex().autodiff();
-    Tgn::with_predictor(config, &mut Initializer::new(seed, &device))
+    LinkModel::new(config, &mut Initializer::new(seed, &device))
 }
 
 /// Weights of every name in the model's shapes, all numbers different.
-fn numbered(config: &ModelConfig) -> BTreeMap<String, NamedTensor> {
-    let mut weights = export(&model(config, 0)).unwrap();
+fn numbered<M: TglNames>(config: &ModelConfig) -> BTreeMap<String, NamedTensor> {
+    let mut weights = export(&model::<M>(config, 0)).unwrap();
     let values = weights.values_mut().flat_map(|tensor| &mut tensor.values);
     for (number, value) in (0u16..).zip(values) {
         *value = f32::from(number);
@@ -31,16 +38,20 @@ fn numbered(config: &ModelConfig) -> BTreeMap<String, NamedTensor> {
     weights
 }
 
-#[test]
-fn what_is_loaded_is_exported_again() {
+fn round_trips<M: TglNames>() {
     let without = ModelConfig {
         edge_width: 0,
         node_width: 0,
+        layers: 1,
         ..CONFIG
     };
-    for config in [CONFIG, without] {
-        let weights = numbered(&config);
-        let loaded = load(model(&config, 7), &weights).unwrap();
+    let as_wide = ModelConfig {
+        node_width: CONFIG.width,
+        ..CONFIG
+    };
+    for config in [CONFIG, without, as_wide] {
+        let weights = numbered::<M>(&config);
+        let loaded = load(model::<M>(&config, 7), &weights).unwrap();
         assert_eq!(export(&loaded).unwrap(), weights);
 
         // Every number of the model comes from TGL's, and none from two of them.
@@ -50,34 +61,101 @@ fn what_is_loaded_is_exported_again() {
 }
 
 #[test]
+fn what_is_loaded_is_exported_again() {
+    round_trips::<Tgn>();
+    round_trips::<Jodie>();
+    round_trips::<Apan>();
+}
+
+/// Names and shapes of all parameters but the predictor's, one a line.
+fn listed<M: TglNames>() -> String {
+    numbered::<M>(&CONFIG)
+        .iter()
+        .filter(|(name, _)| !name.starts_with("edge_predictor."))
+        .map(|(name, tensor)| format!("{name} {:?}\n", tensor.shape))
+        .collect()
+}
+
+#[test]
 fn names_and_shapes_are_those_of_pytorch() {
-    let shape = |name: &str| numbered(&CONFIG)[name].shape.clone();
+    let layers: String = ["layers.l0h0.", "layers.l1h0."]
+        .map(|layer| {
+            [
+                "layer_norm.bias [4]",
+                "layer_norm.weight [4]",
+                "time_enc.w.bias [3]",
+                "time_enc.w.weight [3, 1]",
+                "w_k.bias [4]",
+                "w_k.weight [4, 9]",
+                "w_out.bias [4]",
+                "w_out.weight [4, 8]",
+                "w_q.bias [4]",
+                "w_q.weight [4, 7]",
+                "w_v.bias [4]",
+                "w_v.weight [4, 9]",
+            ]
+            .map(|parameter| format!("{layer}{parameter}\n"))
+            .concat()
+        })
+        .concat();
+    let updater = |gates: usize| {
+        format!(
+            "memory_updater.node_feat_map.bias [4]\n\
+             memory_updater.node_feat_map.weight [4, 5]\n\
+             memory_updater.time_enc.w.bias [3]\n\
+             memory_updater.time_enc.w.weight [3, 1]\n\
+             memory_updater.updater.bias_hh [{gates}]\n\
+             memory_updater.updater.bias_ih [{gates}]\n\
+             memory_updater.updater.weight_hh [{gates}, 4]\n\
+             memory_updater.updater.weight_ih [{gates}, 13]\n"
+        )
+    };
+    assert_eq!(listed::<Tgn>(), layers + &updater(12));
     assert_eq!(
-        shape("memory_updater.updater.weight_ih"),
-        [12, 2 * 4 + 2 + 3]
+        listed::<Jodie>(),
+        "layers.l0h0.norm.bias [4]\n\
+         layers.l0h0.norm.weight [4]\n\
+         layers.l0h0t.time_emb.bias [4]\n\
+         layers.l0h0t.time_emb.weight [4, 1]\n"
+            .to_owned()
+            + &updater(4)
     );
-    assert_eq!(shape("memory_updater.node_feat_proj.weight"), [4, 5]);
-    assert_eq!(shape("layers.l0h0.time_enc.w.weight"), [3, 1]);
-    assert_eq!(shape("layers.l0h0.w_k.weight"), [4, 4 + 2 + 3]);
-    assert_eq!(shape("layers.l0h0.w_k.bias"), [4]);
-    assert_eq!(shape("layers.l0h0.w_out.weight"), [4, 8]);
-    assert_eq!(shape("edge_predictor.out_fc.weight"), [1, 4]);
+    assert_eq!(
+        listed::<Apan>(),
+        "layers.l0h0.norm.bias [4]\n\
+         layers.l0h0.norm.weight [4]\n\
+         memory_updater.layer_norm.bias [4]\n\
+         memory_updater.layer_norm.weight [4]\n\
+         memory_updater.mlp.bias [4]\n\
+         memory_updater.mlp.weight [4, 4]\n\
+         memory_updater.node_feat_map.bias [4]\n\
+         memory_updater.node_feat_map.weight [4, 5]\n\
+         memory_updater.time_enc.w.bias [3]\n\
+         memory_updater.time_enc.w.weight [3, 1]\n\
+         memory_updater.w_k.bias [4]\n\
+         memory_updater.w_k.weight [4, 13]\n\
+         memory_updater.w_q.bias [4]\n\
+         memory_updater.w_q.weight [4, 4]\n\
+         memory_updater.w_v.bias [4]\n\
+         memory_updater.w_v.weight [4, 13]\n"
+    );
 }
 
 #[test]
 fn weights_are_transposed_and_split_by_input() {
-    let mut weights = numbered(&CONFIG);
+    let mut weights = numbered::<Tgn>(&CONFIG);
     // Number of (output, input): 100 output + input.
-    let out = weights.get_mut("layers.l0h0.w_out.weight").unwrap();
+    let out = weights.get_mut("layers.l1h0.w_out.weight").unwrap();
     out.values = (0..4)
         .flat_map(|o| (0..8).map(move |i| (100 * o + i) as f32))
         .collect();
-    weights.get_mut("layers.l0h0.w_k.bias").unwrap().values = vec![9.0, 8.0, 7.0, 6.0];
+    weights.get_mut("layers.l1h0.w_k.bias").unwrap().values = vec![9.0, 8.0, 7.0, 6.0];
     weights
-        .get_mut("layers.l0h0.time_enc.w.bias")
+        .get_mut("layers.l1h0.time_enc.w.bias")
         .unwrap()
         .values = vec![0.1, 0.2, 0.3];
-    let attention = load(model(&CONFIG, 7), &weights).unwrap().model.attention;
+    let loaded = load(model::<Tgn>(&CONFIG, 7), &weights).unwrap();
+    let attention = &loaded.model.layers[1];
 
     let row = |tensor: Tensor<2>, row: usize| -> Vec<f32> {
         tensor.narrow(0, row, 1).into_data().try_into_vec().unwrap()
@@ -96,25 +174,57 @@ fn weights_are_transposed_and_split_by_input() {
 
 #[test]
 fn loading_keeps_ids_and_training() {
-    let fresh = model(&CONFIG, 7);
+    let config = ModelConfig {
+        train_time_encoding: false,
+        ..CONFIG
+    };
+    let fresh = model::<Tgn>(&config, 7);
     let id = fresh.predictor.output.id;
-    let loaded = load(fresh, &numbered(&CONFIG)).unwrap();
+    let loaded = load(fresh, &numbered::<Tgn>(&config)).unwrap();
     assert_eq!(loaded.predictor.output.id, id);
     assert!(loaded.predictor.output.val().is_require_grad());
+    let fixed = loaded.model.layers[0].time_encoding.time.val();
+    assert!(!fixed.is_require_grad());
+}
+
+/// MSPipe calls the projection of node features otherwise than TGL.
+#[test]
+fn the_other_name_of_a_parameter_is_read() {
+    let weights = numbered::<Jodie>(&CONFIG);
+    let mut renamed = weights.clone();
+    for end in ["weight", "bias"] {
+        let tensor = renamed
+            .remove(&format!("memory_updater.node_feat_map.{end}"))
+            .unwrap();
+        renamed.insert(format!("memory_updater.node_feat_proj.{end}"), tensor);
+    }
+    let loaded = load(model::<Jodie>(&CONFIG, 7), &renamed).unwrap();
+    assert_eq!(export(&loaded).unwrap(), weights);
+
+    // Both at once: one of them belongs to something else.
+    renamed.extend(weights);
+    let error = load(model::<Jodie>(&CONFIG, 7), &renamed).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "these weights are not of this model:\
+        \n  'memory_updater.node_feat_proj.bias' [4] is in the weights, the model has no such parameter\
+        \n  'memory_updater.node_feat_proj.weight' [4, 5] is in the weights, the model has no such parameter\
+        \ncheck the widths and the kind of the model"
+    );
 }
 
 #[test]
 fn every_misfit_is_named() {
-    let mut weights = numbered(&CONFIG);
+    let mut weights = numbered::<Tgn>(&CONFIG);
     let bias = weights.remove("edge_predictor.src_fc.bias").unwrap();
     weights.insert("edge_predictor.scr_fc.bias".to_owned(), bias);
     weights.get_mut("layers.l0h0.w_k.weight").unwrap().shape = vec![9, 4];
     weights
-        .get_mut("layers.l0h0.w_q.bias")
+        .get_mut("layers.l1h0.w_q.bias")
         .unwrap()
         .values
         .pop();
-    let error = load(model(&CONFIG, 7), &weights).unwrap_err();
+    let error = load(model::<Tgn>(&CONFIG, 7), &weights).unwrap_err();
     let WeightError::Misfits(misfits) = &error else {
         panic!("{error}");
     };
@@ -122,8 +232,8 @@ fn every_misfit_is_named() {
     assert_eq!(
         error.to_string(),
         "these weights are not of this model:\
-        \n  'layers.l0h0.w_q.bias' has 3 values for its shape [4]\
         \n  'layers.l0h0.w_k.weight' has shape [9, 4], the model expects [4, 9]\
+        \n  'layers.l1h0.w_q.bias' has 3 values for its shape [4]\
         \n  'edge_predictor.src_fc.bias' is missing, the model expects it with shape [4]\
         \n  'edge_predictor.scr_fc.bias' [4] is in the weights, the model has no such parameter\
         \ncheck the widths and the kind of the model"
@@ -131,14 +241,29 @@ fn every_misfit_is_named() {
 }
 
 #[test]
+fn weights_of_another_model_are_refused() {
+    let weights = numbered::<Apan>(&CONFIG);
+    let error = load(model::<Jodie>(&CONFIG, 7), &weights).unwrap_err();
+    let message = error.to_string();
+    for line in [
+        "'memory_updater.updater.weight_ih' is missing, the model expects it with shape [4, 13]",
+        "'memory_updater.w_q.weight' [4, 4] is in the weights, the model has no such parameter",
+    ] {
+        assert!(message.contains(line), "{message}");
+    }
+}
+
+#[test]
 fn gradients_have_the_names_of_their_weights() {
-    let model = model(&CONFIG, 7);
-    let nothing = export_gradients(&model, &GradientsParams::new()).unwrap_err();
+    let config = ModelConfig {
+        train_time_encoding: false,
+        ..CONFIG
+    };
+    let nothing = export_gradients(&model::<Tgn>(&CONFIG, 7), &GradientsParams::new());
+    let message = nothing.unwrap_err().to_string();
     assert!(
-        nothing
-            .to_string()
-            .contains("'model.updater.time_encoding.time'"),
-        "{nothing}"
+        message.contains("'model.updater.time_encoding.time'"),
+        "{message}"
     );
 
     // The gradient of the sum of all weights is 1 everywhere.
@@ -148,11 +273,16 @@ fn gradients_have_the_names_of_their_weights() {
             self.0 = self.0.clone() + param.val().sum();
         }
     }
+    let model = model::<Tgn>(&config, 7);
     let mut sum = Sum(Tensor::zeros([1], &Device::flex().autodiff()));
     model.visit(&mut sum);
     let gradients = GradientsParams::from_grads(sum.0.backward(), &model);
     let gradients = export_gradients(&model, &gradients).unwrap();
-    for ((name, weight), gradient) in export(&model).unwrap().iter().zip(gradients.values()) {
+    // What is not trained has none.
+    let mut weights = export(&model).unwrap();
+    weights.retain(|name, _| !name.contains("time_enc"));
+    assert_eq!(weights.len(), gradients.len());
+    for ((name, weight), gradient) in weights.iter().zip(gradients.values()) {
         assert_eq!(weight.shape, gradient.shape, "{name}");
         assert!(gradient.values.iter().all(|&g| g == 1.0), "{name}");
     }

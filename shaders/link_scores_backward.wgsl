@@ -1,0 +1,65 @@
+// Gradients of the loss with respect to the two products of the link predictor, and partial
+// sums of those of its other parameters. d(logit) is (sigmoid(logit) - label) / events times
+// the loss's own gradient. A workgroup takes 16 events with their negatives, an invocation a
+// column.
+
+const WIDTH: u32 = 5u;
+
+@group(0) @binding(0) var<storage, read_write> source: array<f32>;        // [events, WIDTH]
+@group(0) @binding(1) var<storage, read_write> destination: array<f32>;   // [2 events, WIDTH]
+@group(0) @binding(2) var<storage, read_write> bias: array<f32>;          // [WIDTH]
+@group(0) @binding(3) var<storage, read_write> output: array<f32>;        // [WIDTH]
+@group(0) @binding(4) var<storage, read_write> logit: array<f32>;         // [2 events]
+@group(0) @binding(5) var<storage, read_write> grad: array<f32>;          // [1], of the loss
+@group(0) @binding(6) var<storage, read_write> d_source: array<f32>;      // [events, WIDTH]
+@group(0) @binding(7) var<storage, read_write> d_destination: array<f32>; // [2 events, WIDTH]
+@group(0) @binding(8) var<storage, read_write> partial_sum: array<f32>;   // [chunks, 2 WIDTH + 1]: bias, output, output bias
+@group(0) @binding(9) var<uniform> sizes: array<vec4<u32>, 2>;            // events, bits of 1 / events
+
+@compute @workgroup_size(64)
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) local: u32,
+) {
+    let chunk = linear_group(group, groups);
+    let events = sizes[0].x;
+    let first = chunk * 16u;
+    if (first >= events) {
+        return;
+    }
+    let last = min(first + 16u, events);
+    let scale = grad[0] * bitcast<f32>(sizes[0].y);
+    let partial_row = chunk * (2u * WIDTH + 1u);
+    // One column more than the width: the output's bias.
+    for (var c = local; c <= WIDTH; c = c + 64u) {
+        var d_bias = 0.0;
+        var d_output = 0.0;
+        var d_output_bias = 0.0;
+        for (var event = first; event < last; event = event + 1u) {
+            let d_positive = (sigmoid(logit[event]) - 1.0) * scale;
+            let d_negative = sigmoid(logit[events + event]) * scale;
+            d_output_bias = d_output_bias + d_positive + d_negative;
+            if (c < WIDTH) {
+                let at = event * WIDTH + c;
+                let at_negative = (events + event) * WIDTH + c;
+                let hidden = source[at] + bias[c];
+                let positive = hidden + destination[at];
+                let negative = hidden + destination[at_negative];
+                let d_at = select(0.0, d_positive * output[c], positive > 0.0);
+                let d_at_negative = select(0.0, d_negative * output[c], negative > 0.0);
+                d_destination[at] = d_at;
+                d_destination[at_negative] = d_at_negative;
+                d_source[at] = d_at + d_at_negative;
+                d_bias = d_bias + d_at + d_at_negative;
+                d_output = d_output + d_positive * max(positive, 0.0) + d_negative * max(negative, 0.0);
+            }
+        }
+        if (c < WIDTH) {
+            partial_sum[partial_row + c] = d_bias;
+            partial_sum[partial_row + WIDTH + c] = d_output;
+        } else {
+            partial_sum[partial_row + 2u * WIDTH] = d_output_bias;
+        }
+    }
+}

@@ -1,0 +1,42 @@
+// Puts mails into mailboxes. Each written place gets the mean of its list of mails, in the
+// list's order; a mail is [own row | peer's row | edge features]. Places are distinct, so
+// no two invocations write the same number. One invocation writes one number.
+
+const MEMORY: u32 = 4u; // width of a memory row
+const EDGE: u32 = 0u;   // width of an edge feature row
+
+@group(0) @binding(0) var<storage, read_write> mailbox: array<f32>; // [places, 2 MEMORY + EDGE]
+@group(0) @binding(1) var<storage, read_write> hidden: array<f32>;  // [rows, MEMORY]
+@group(0) @binding(2) var<storage, read_write> edge: array<f32>;    // [event rows, EDGE]
+@group(0) @binding(3) var<storage, read_write> place: array<i32>;   // [written]
+@group(0) @binding(4) var<storage, read_write> offsets: array<i32>; // [written + 1], into mails
+@group(0) @binding(5) var<storage, read_write> mails: array<i32>;   // [mails, (row, peer's row, event row)]
+@group(0) @binding(6) var<uniform> sizes: array<vec4<u32>, 2>;      // written
+
+@compute @workgroup_size(64)
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) local: u32,
+) {
+    let width = 2u * MEMORY + EDGE;
+    let index = linear_group(group, groups) * 64u + local;
+    let w = index / width;
+    if (w >= sizes[0].x) {
+        return;
+    }
+    let c = index % width;
+    let first = u32(offsets[w]);
+    let end = u32(offsets[w + 1u]);
+    var sum = 0.0;
+    for (var m = first; m < end; m = m + 1u) {
+        if (c < MEMORY) {
+            sum = sum + hidden[u32(mails[m * 3u]) * MEMORY + c];
+        } else if (c < 2u * MEMORY) {
+            sum = sum + hidden[u32(mails[m * 3u + 1u]) * MEMORY + c - MEMORY];
+        } else {
+            sum = sum + edge[u32(mails[m * 3u + 2u]) * EDGE + c - 2u * MEMORY];
+        }
+    }
+    mailbox[u32(place[w]) * width + c] = sum / f32(max(end - first, 1u));
+}

@@ -1,0 +1,75 @@
+// Gradient of output_norm with respect to x, and the normalised rows n for the kernel
+// that sums the gradients of gamma and beta. With n = (y - mean) * scale, g = grad * gamma:
+//   d_y = scale * (g - mean(g) - n * mean(g * n)), d_x = d_y * factor where y > floor, else 0.
+// A workgroup takes a row.
+
+const WIDTH: u32 = 5u;
+
+@group(0) @binding(0) var<storage, read_write> x: array<f32>;         // [rows, WIDTH]
+@group(0) @binding(1) var<storage, read_write> gamma: array<f32>;     // [WIDTH]
+@group(0) @binding(2) var<storage, read_write> grad: array<f32>;      // [rows, WIDTH]
+@group(0) @binding(3) var<storage, read_write> d_x: array<f32>;       // [rows, WIDTH]
+@group(0) @binding(4) var<storage, read_write> normalised: array<f32>; // [rows, WIDTH]: n
+@group(0) @binding(5) var<uniform> sizes: array<vec4<u32>, 2>;        // rows, drop below, bits of the scale, bits of epsilon ; key, bits of the floor
+
+var<workgroup> lane_sum: array<f32, 64>;
+var<workgroup> factor: array<f32, WIDTH>;
+var<workgroup> kept: array<f32, WIDTH>;
+
+// Sum over the workgroup, the same for every invocation.
+fn total(local: u32, value: f32) -> f32 {
+    workgroupBarrier();
+    lane_sum[local] = value;
+    for (var half = 32u; half > 0u; half = half / 2u) {
+        workgroupBarrier();
+        if (local < half) {
+            lane_sum[local] = lane_sum[local] + lane_sum[local + half];
+        }
+    }
+    workgroupBarrier();
+    return lane_sum[0];
+}
+
+@compute @workgroup_size(64)
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) local: u32,
+) {
+    let row = linear_group(group, groups);
+    if (row >= sizes[0].x) {
+        return;
+    }
+    let key = sizes[1];
+    var sum = 0.0;
+    for (var c = local; c < WIDTH; c = c + 64u) {
+        let i = row * WIDTH + c;
+        let draw = counter_hash(vec4<u32>(key.x, key.y, key.z, i));
+        factor[c] = select(0.0, bitcast<f32>(sizes[0].z), draw >= sizes[0].y);
+        kept[c] = max(x[i] * factor[c], bitcast<f32>(key.w));
+        sum = sum + kept[c];
+    }
+    let mean = total(local, sum) / f32(WIDTH);
+    var squares = 0.0;
+    for (var c = local; c < WIDTH; c = c + 64u) {
+        let distance = kept[c] - mean;
+        squares = squares + distance * distance;
+    }
+    let scale = 1.0 / sqrt(total(local, squares) / f32(WIDTH) + bitcast<f32>(sizes[0].w));
+    var of_g = 0.0;
+    var of_g_n = 0.0;
+    for (var c = local; c < WIDTH; c = c + 64u) {
+        let g = grad[row * WIDTH + c] * gamma[c];
+        of_g = of_g + g;
+        of_g_n = of_g_n + g * (kept[c] - mean) * scale;
+    }
+    let mean_g = total(local, of_g) / f32(WIDTH);
+    let mean_g_n = total(local, of_g_n) / f32(WIDTH);
+    for (var c = local; c < WIDTH; c = c + 64u) {
+        let i = row * WIDTH + c;
+        let n = (kept[c] - mean) * scale;
+        let d_y = scale * (grad[i] * gamma[c] - mean_g - n * mean_g_n);
+        normalised[i] = n;
+        d_x[i] = select(0.0, d_y * factor[c], kept[c] > bitcast<f32>(key.w));
+    }
+}

@@ -1,0 +1,222 @@
+//! Which mails of a batch go to which node.
+//!
+//! Each event makes two mails: its source's `[source's row | destination's row | features]` and its
+//! destination's, the other way round. A mail goes to its own node (TGN, JODIE), and where asked
+//! for also to the past events' nodes that were sampled for it (APAN). Of the mails that reach a
+//! node the last one wins, or their mean counts. Negatives send and receive nothing.
+//!
+//! Invariants: nodes ascend and are distinct, so the kernel that writes needs neither atomics nor an
+//! order; the order of a list depends on the batch alone.
+//!
+//! Sources: TGN (arXiv 2006.10637), section 3.1, message aggregator; APAN (arXiv 2011.11545),
+//! section 3.5; TGL's `memorys.py`.
+
+use crate::batch::EventBatch;
+use crate::graph::{NodeId, Timestamp};
+use crate::sampling::Neighbors;
+
+/// What becomes of several mails that reach a node in one batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MailAggregation {
+    /// The last one is kept.
+    Last,
+    /// Their mean is kept, with the time of the last.
+    Mean,
+}
+
+/// Which of a node's mails is the last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MailOrder {
+    /// That of the last event; of one event's mails, a node's own before one that it gets as a
+    /// neighbour, the destination's before the source's.
+    Event,
+    /// TGL's: a mail that a node gets as a neighbour beats its own, whatever the times; neighbours
+    /// of destinations beat those of sources.
+    Row,
+}
+
+/// How a model's mails are delivered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DeliveryRule {
+    /// Several mails for one node.
+    pub aggregation: MailAggregation,
+    /// Which of them is the last.
+    pub order: MailOrder,
+    /// Whether nodes of sampled past events of sources and destinations get mails too.
+    pub to_neighbors: bool,
+}
+
+/// Lists of mails, one list a node that gets some.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Deliveries {
+    /// `[nodes]`: who gets mail, ascending.
+    pub node: Vec<NodeId>,
+    /// `[nodes]`: time of the last of its mails, in ticks.
+    pub time: Vec<Timestamp>,
+    /// `[nodes + 1]`: list `i` is `mails[offsets[i]..offsets[i + 1]]`, oldest first.
+    pub offsets: Vec<i32>,
+    /// (memory row of the sender, memory row of its peer, event row) of each mail.
+    pub mails: Vec<[i32; 3]>,
+}
+
+/// A mail on its way: to whom, its place in the order, and the root that sends it.
+type Sent = (NodeId, u64, u32);
+
+impl Deliveries {
+    /// Deliveries of `batch`, whose roots src ‖ dst ‖ neg have the memory rows `root_row`.
+    /// `neighbors`, of the roots src ‖ dst, are who else gets a root's mail.
+    ///
+    /// # Panics
+    /// If `root_row` or `neighbors` lack roots of the batch.
+    pub fn of(
+        batch: &EventBatch,
+        root_row: &[i32],
+        neighbors: Option<&Neighbors>,
+        rule: DeliveryRule,
+    ) -> Deliveries {
+        let events = batch.src.len();
+        assert!(
+            root_row.len() >= 2 * events,
+            "the layout lacks roots of the batch"
+        );
+        let mut sent: Vec<Sent> = Vec::with_capacity(2 * events);
+        for (event, (&src, &dst)) in batch.src.iter().zip(&batch.dst).enumerate() {
+            for (side, node) in [src, dst].into_iter().enumerate() {
+                let place = match rule.order {
+                    MailOrder::Event => 4 * event + 2 + side,
+                    MailOrder::Row => 2 * event + side,
+                };
+                sent.push((node, place as u64, (side * events + event) as u32));
+            }
+        }
+        if let Some(neighbors) = neighbors {
+            assert!(neighbors.len.len() >= 2 * events, "neighbours of the roots");
+            for root in 0..2 * events {
+                let first = root * neighbors.fanout;
+                for slot in first..first + neighbors.len[root] as usize {
+                    let place = match rule.order {
+                        MailOrder::Event => 4 * (root % events) + root / events,
+                        MailOrder::Row => 2 * events + slot,
+                    };
+                    sent.push((neighbors.node[slot], place as u64, root as u32));
+                }
+            }
+        }
+        sent.sort_unstable();
+
+        let mut deliveries = Deliveries {
+            offsets: vec![0],
+            ..Deliveries::default()
+        };
+        for received in sent.chunk_by(|a, b| a.0 == b.0) {
+            let last = &received[received.len() - 1..];
+            let kept = match rule.aggregation {
+                MailAggregation::Last => last,
+                MailAggregation::Mean => received,
+            };
+            deliveries.node.push(last[0].0);
+            deliveries
+                .time
+                .push(batch.time[last[0].2 as usize % events]);
+            deliveries.mails.extend(kept.iter().map(|&(_, _, root)| {
+                let root = root as usize;
+                let peer = (root + events) % (2 * events);
+                [root_row[root], root_row[peer], (root % events) as i32]
+            }));
+            deliveries.offsets.push(deliveries.mails.len() as i32);
+        }
+        deliveries
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Events 0 -> 5 at 10 and 1 -> 0 at 20; the memory row of root r is 10 + r.
+    fn batch() -> (EventBatch, Vec<i32>) {
+        let nodes = |ids: [u32; 2]| ids.map(NodeId).to_vec();
+        let batch = EventBatch {
+            events: 7..9,
+            src: nodes([0, 1]),
+            dst: nodes([5, 0]),
+            neg: nodes([8, 8]),
+            time: vec![10, 20],
+        };
+        (batch, (10..16).collect())
+    }
+
+    fn list(deliveries: &Deliveries, node: u32) -> (&[[i32; 3]], Timestamp) {
+        let i = deliveries.node.binary_search(&NodeId(node)).unwrap();
+        let (first, end) = (deliveries.offsets[i], deliveries.offsets[i + 1]);
+        (
+            &deliveries.mails[first as usize..end as usize],
+            deliveries.time[i],
+        )
+    }
+
+    fn rule(aggregation: MailAggregation, order: MailOrder) -> DeliveryRule {
+        DeliveryRule {
+            aggregation,
+            order,
+            to_neighbors: true,
+        }
+    }
+
+    #[test]
+    fn the_last_own_mail_wins_or_the_mean_of_all_counts() {
+        let (batch, rows) = batch();
+        let last = Deliveries::of(
+            &batch,
+            &rows,
+            None,
+            rule(MailAggregation::Last, MailOrder::Event),
+        );
+        assert_eq!(last.node, [0, 1, 5].map(NodeId));
+        // Node 0 is source of event 0 (root 0) and destination of event 1 (root 3).
+        assert_eq!(list(&last, 0), (&[[13, 11, 1]][..], 20));
+        assert_eq!(list(&last, 1), (&[[11, 13, 1]][..], 20));
+        assert_eq!(list(&last, 5), (&[[12, 10, 0]][..], 10));
+
+        let mean = Deliveries::of(
+            &batch,
+            &rows,
+            None,
+            rule(MailAggregation::Mean, MailOrder::Event),
+        );
+        assert_eq!(list(&mean, 0), (&[[10, 12, 0], [13, 11, 1]][..], 20));
+        assert_eq!(mean.offsets, [0, 2, 3, 4]);
+    }
+
+    #[test]
+    fn neighbours_get_the_mail_of_the_root_that_they_were_sampled_for() {
+        let (batch, rows) = batch();
+        // Root 0 (node 0, event 0) has past nodes 5 and 6, root 3 (node 0, event 1) has 6,
+        // root 2 (node 5, event 0) has 1.
+        let neighbors = Neighbors {
+            fanout: 2,
+            node: [5, 6, 0, 0, 1, 0, 6, 0].map(NodeId).to_vec(),
+            len: vec![2, 0, 1, 1],
+            ..Neighbors::default()
+        };
+        let event = rule(MailAggregation::Last, MailOrder::Event);
+        let deliveries = Deliveries::of(&batch, &rows, Some(&neighbors), event);
+        assert_eq!(deliveries.node, [0, 1, 5, 6].map(NodeId));
+        // Of event 0, node 5's own mail beats the one that it gets as a neighbour.
+        assert_eq!(list(&deliveries, 5), (&[[12, 10, 0]][..], 10));
+        // Node 6 gets root 0's mail of event 0, then root 3's of event 1.
+        assert_eq!(list(&deliveries, 6), (&[[13, 11, 1]][..], 20));
+        // Node 1's own mail of event 1 is later than the one of event 0.
+        assert_eq!(list(&deliveries, 1), (&[[11, 13, 1]][..], 20));
+
+        // TGL: whatever is delivered to a neighbour beats own mails.
+        let row = rule(MailAggregation::Last, MailOrder::Row);
+        let deliveries = Deliveries::of(&batch, &rows, Some(&neighbors), row);
+        assert_eq!(list(&deliveries, 5), (&[[10, 12, 0]][..], 10));
+        assert_eq!(list(&deliveries, 1), (&[[12, 10, 0]][..], 10));
+
+        let mean = rule(MailAggregation::Mean, MailOrder::Event);
+        let deliveries = Deliveries::of(&batch, &rows, Some(&neighbors), mean);
+        assert_eq!(list(&deliveries, 5).0, [[10, 12, 0], [12, 10, 0]]);
+    }
+}

@@ -1,0 +1,230 @@
+//! Everything that is computed from a batch before features and memory are read.
+//!
+//! With several attention layers, the rows of a layer are the roots of the one below it: every
+//! distinct (node, query time) pair is embedded once. The innermost layer's rows are the rows of the
+//! memory updater. A model without neighbours has one layer of fanout 0.
+
+use crate::batch::{
+    Deliveries, DeliveryRule, EventBatch, Mfg, MfgRoots, MfgScratch, TimeDelta, Winners,
+};
+use crate::graph::{NodeId, Timestamp};
+use crate::sampling::Neighbors;
+
+/// What a model and its protocol ask of a layout.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LayoutRule {
+    /// Attention layers over sampled past events, 0 for none.
+    pub layers: usize,
+    /// What a row of the memory updater is.
+    pub time_delta: TimeDelta,
+    /// How mails are delivered.
+    pub delivery: DeliveryRule,
+    /// Ticks of the stream's unit.
+    pub ticks_per_unit: i64,
+}
+
+/// Roots for which past events are wanted.
+#[derive(Clone, Copy, Debug)]
+pub struct Wanted<'a> {
+    /// The roots.
+    pub node: &'a [NodeId],
+    /// Their query times, in ticks.
+    pub time: &'a [Timestamp],
+    /// Number of this request within the batch, so that no two draw the same numbers.
+    pub request: u32,
+}
+
+/// The layout of a batch.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Layout {
+    /// Layers, the innermost first; at least one. Each has the batch's own events as its first
+    /// event rows.
+    pub layers: Vec<Mfg>,
+    /// `[3 * events]`: the memory row of each root src ‖ dst ‖ neg.
+    pub root_row: Vec<i32>,
+    /// Whose memory is written.
+    pub winners: Winners,
+    /// Who gets which mail.
+    pub deliveries: Deliveries,
+}
+
+impl Layout {
+    /// Lays out `batch`; `sample` returns past events of the roots that it is given.
+    ///
+    /// # Panics
+    /// If `sample` returns neighbours of other roots, or names a node that `scratch` was not made
+    /// for.
+    pub fn build(
+        batch: &EventBatch,
+        rule: &LayoutRule,
+        mut sample: impl FnMut(Wanted<'_>) -> Neighbors,
+        scratch: &mut MfgScratch,
+    ) -> Layout {
+        let (root, time) = batch.roots();
+        let mut layers: Vec<Mfg> = Vec::with_capacity(rule.layers.max(1));
+        // From the outermost to the innermost.
+        for layer in 0..rule.layers.max(1) {
+            let (node, time) = match layers.last() {
+                None => (&root, &time),
+                Some(above) => (&above.node, &above.query_time),
+            };
+            let neighbors = if rule.layers == 0 {
+                Neighbors::none(node.len())
+            } else {
+                let request = layer as u32;
+                sample(Wanted {
+                    node,
+                    time,
+                    request,
+                })
+            };
+            let roots = MfgRoots {
+                node,
+                time,
+                events: batch.events.clone(),
+            };
+            let innermost = layer + 1 >= rule.layers;
+            let rows = if innermost {
+                rule.time_delta
+            } else {
+                TimeDelta::Query
+            };
+            let mfg = Mfg::of_roots(roots, &neighbors, rows, rule.ticks_per_unit, scratch);
+            layers.push(mfg);
+        }
+
+        let mut root_row: Vec<i32> = (0..root.len() as i32).collect();
+        for layer in &layers {
+            for row in &mut root_row {
+                *row = layer.root_row[*row as usize];
+            }
+        }
+        layers.reverse();
+
+        let receivers = rule.delivery.to_neighbors.then(|| {
+            let ends = 2 * batch.src.len();
+            sample(Wanted {
+                node: &root[..ends],
+                time: &time[..ends],
+                request: rule.layers as u32,
+            })
+        });
+        Layout {
+            winners: Winners::of(batch, &root_row),
+            deliveries: Deliveries::of(batch, &root_row, receivers.as_ref(), rule.delivery),
+            layers,
+            root_row,
+        }
+    }
+
+    /// The layer whose rows the memory updater has.
+    ///
+    /// # Panics
+    /// On the empty layout, which [`Layout::build`] never returns.
+    pub fn innermost(&self) -> &Mfg {
+        &self.layers[0]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::batch::{MailAggregation, MailOrder};
+    use crate::graph::Directions;
+    use crate::graph::drawn_streams::Stream;
+    use crate::sampling::{NeighborSampler, Recent, Roots, SampleKey};
+
+    const RULE: LayoutRule = LayoutRule {
+        layers: 1,
+        time_delta: TimeDelta::Message,
+        delivery: DeliveryRule {
+            aggregation: MailAggregation::Last,
+            order: MailOrder::Event,
+            to_neighbors: false,
+        },
+        ticks_per_unit: 1,
+    };
+
+    /// The last two events of a drawn stream of five nodes, laid out.
+    fn layout(rule: LayoutRule) -> Layout {
+        let stream = Stream::drawn("0>3@1 1>3@2 0>4@3 0>3@4 1>4@5");
+        let graph = stream.graph(5, Directions::Both);
+        let neg = vec![NodeId(4), NodeId(3)];
+        let batch = EventBatch::cut(3..5, &stream.src, &stream.dst, &stream.time, neg);
+        let sample = |wanted: Wanted<'_>| {
+            let roots = Roots {
+                node: wanted.node,
+                time: wanted.time,
+                hidden_from: None,
+            };
+            let key = SampleKey {
+                seed: 0,
+                epoch: 0,
+                event: 3,
+                request: wanted.request,
+            };
+            Recent { fanout: 2 }.sample(&graph, roots, key)
+        };
+        Layout::build(&batch, &rule, sample, &mut MfgScratch::new(5))
+    }
+
+    fn nodes(ids: &[u32]) -> Vec<NodeId> {
+        ids.iter().copied().map(NodeId).collect()
+    }
+
+    #[test]
+    fn without_layers_only_roots_have_rows() {
+        let layout = layout(LayoutRule { layers: 0, ..RULE });
+        assert_eq!(layout.layers.len(), 1);
+        assert_eq!(layout.innermost().node, nodes(&[0, 1, 3, 4]));
+        assert_eq!(layout.root_row, [0, 1, 2, 3, 3, 2]);
+        assert_eq!(layout.innermost().slots.len(), 0);
+    }
+
+    #[test]
+    fn rows_of_a_layer_are_the_roots_of_the_one_below() {
+        let layout = layout(LayoutRule { layers: 2, ..RULE });
+        let [inner, outer] = &layout.layers[..] else {
+            panic!("two layers");
+        };
+        assert_eq!(inner.roots, outer.rows());
+        // Root 4 is the negative 4 at time 4: its past is event 2 at time 3 with node 0, which
+        // is embedded at time 3.
+        let slot = outer.slots[4 * 2];
+        let row = slot[0] as usize;
+        assert_eq!((outer.node[row], outer.query_time[row]), (NodeId(0), 3));
+        // At time 3 node 0 has one past event, at time 1 with node 3.
+        let below = inner.slots[row * 2];
+        assert_eq!(inner.node[below[0] as usize], NodeId(3));
+        assert_eq!(inner.slots[row * 2 + 1], [-1, -1, 0]);
+        // Memory rows of roots: through both layers.
+        for (root, &row) in layout.root_row.iter().enumerate() {
+            let node = [0, 1, 3, 4, 4, 3][root];
+            assert_eq!(inner.node[row as usize], NodeId(node));
+        }
+        assert_eq!(layout.winners.node, nodes(&[0, 1, 3, 4]));
+    }
+
+    #[test]
+    fn neighbours_get_mail_where_asked_for() {
+        let delivery = DeliveryRule {
+            to_neighbors: true,
+            ..RULE.delivery
+        };
+        let rule = LayoutRule {
+            layers: 0,
+            delivery,
+            ..RULE
+        };
+        let deliveries = layout(rule).deliveries;
+        // Event 4 (1 -> 4 at 5): the past of 1 is 3, that of 4 is 0. Node 3's own mail is of
+        // event 3, so the mail of event 4 that it gets as a neighbour wins.
+        assert_eq!(deliveries.node, nodes(&[0, 1, 3, 4]));
+        assert_eq!(deliveries.time, [5, 5, 5, 5]);
+        // Nodes 0, 1, 3, 4 have rows 0 to 3; node 0 gets the mail of 4, node 3 that of 1.
+        assert_eq!(
+            deliveries.mails,
+            [[3, 1, 1], [1, 3, 1], [1, 3, 1], [3, 1, 1]]
+        );
+    }
+}

@@ -1,0 +1,82 @@
+//! `mspipe eval`: what given weights are worth, without training.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::bail;
+use clap::Args;
+use indicatif::ProgressBar;
+use mspipe::config::given::GivenConfig;
+use mspipe::session;
+
+use super::{print, print_json, report};
+
+const EXAMPLES: &str = "\
+Examples:
+  The weights of a run, on its own stream and with its own settings:
+    mspipe eval runs/wikipedia-tgn-1
+  The same on the CPU:
+    mspipe eval runs/wikipedia-tgn-1 --device cpu
+  Weights from a file (the settings are given as for train; random features need the seed
+  that they were trained with):
+    mspipe eval --init tgn.safetensors --data wikipedia.csv --edge-features random:172
+  TGL's checkpoint as TGL measures it:
+    mspipe eval --init models/wiki_tgn.pkl --data wikipedia.csv --protocol tgl
+
+The weights stay as they are. The memory is built by replaying the training part, then
+validation and test follow with that memory, the test with both pools of negatives. A
+training builds its memory while the weights still change, so that the numbers that it
+prints at its end are a little different.";
+
+/// Arguments of `mspipe eval`.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct EvalArgs {
+    /// Folder of a run: its weights and its settings, which options change
+    run: Option<PathBuf>,
+
+    #[command(flatten)]
+    settings: GivenConfig,
+
+    /// Print the numbers as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Evaluates and prints.
+pub(crate) fn run(args: EvalArgs) -> anyhow::Result<()> {
+    let settings = match (args.run, args.settings.init()) {
+        (Some(run), None) if run.is_dir() => args.settings.with_init(&run),
+        (Some(run), None) => bail!(
+            "{}: is no folder of a run; give a weights file with --init FILE, and its settings",
+            run.display()
+        ),
+        (Some(_), Some(_)) => bail!("both a run and --init are given; give one of them"),
+        (None, Some(_)) => args.settings,
+        (None, None) => bail!("no weights are given; give the folder of a run, or --init FILE"),
+    };
+    let json = args.json;
+    let bar = ProgressBar::new_spinner();
+    bar.enable_steady_tick(Duration::from_millis(200));
+    let mut head = String::new();
+    let summary = session::evaluate(settings.resolve()?, |session, device| {
+        head = report::head(session, device);
+        |part: &str| bar.set_message(format!("going over the {part} part"))
+    })?;
+    bar.finish_and_clear();
+    if json {
+        return print_json(&summary);
+    }
+    let mut text = format!(
+        "{head}\nval       {}, negatives from {}\n  new     {}\n{}\n",
+        report::metrics(&summary.val),
+        summary.val.negatives,
+        report::inductive(&summary.val),
+        report::test(&summary.test, &summary.edgebank, "")
+    );
+    if summary.setting.data.synthetic {
+        text.push_str(report::SYNTHETIC);
+        text.push('\n');
+    }
+    print(&text)
+}

@@ -1,0 +1,162 @@
+//! `mspipe export`: the weights of a run, or of a file, as a safetensors file.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+use clap::Args;
+use indicatif::{HumanBytes, HumanCount};
+use mspipe::weights::{self, ModelDescription, WeightFile};
+use serde::Serialize;
+
+use super::{print, print_json};
+
+const EXAMPLES: &str = "\
+Examples:
+  The weights that a training ended with:
+    mspipe export runs/wikipedia-tgn-1 --to tgn.safetensors
+  TGL's checkpoint as safetensors (nothing of the pickle is executed):
+    mspipe export models/wiki_tgn.pkl --to tgn.safetensors
+  In Python:
+    model.load_state_dict(safetensors.torch.load_file('tgn.safetensors'))
+
+Names and shapes are those of TGL's PyTorch models.";
+
+/// Arguments of `mspipe export`.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct ExportArgs {
+    /// Folder of a run, or a weights file (safetensors; PyTorch's .pkl, .pt, .pth)
+    run: PathBuf,
+
+    /// File to write; its name ends with .safetensors
+    #[arg(long, value_name = "FILE")]
+    to: PathBuf,
+
+    /// Replace FILE if it exists
+    #[arg(long)]
+    force: bool,
+
+    /// Print what was written as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// What `--json` prints.
+#[derive(Debug, Serialize)]
+struct Exported {
+    from: PathBuf,
+    to: PathBuf,
+    bytes: u64,
+    model: Option<ModelDescription>,
+    /// Numbers in all tensors.
+    numbers: usize,
+    tensors: Vec<ExportedTensor>,
+}
+
+#[derive(Debug, Serialize)]
+struct ExportedTensor {
+    name: String,
+    shape: Vec<usize>,
+    numbers: usize,
+}
+
+/// Reads the weights and writes them.
+pub(crate) fn run(args: ExportArgs) -> anyhow::Result<()> {
+    check_target(&args.to, args.force)?;
+    let from = weights_file(args.run)?;
+    let WeightFile { tensors, model } = weights::open(&from)?;
+    weights::write(&args.to, &tensors, model.as_ref())?;
+
+    let bytes = std::fs::metadata(&args.to).with_context(|| args.to.display().to_string())?;
+    let tensors: Vec<ExportedTensor> = tensors
+        .into_iter()
+        .map(|(name, tensor)| ExportedTensor {
+            name,
+            shape: tensor.shape,
+            numbers: tensor.values.len(),
+        })
+        .collect();
+    let exported = Exported {
+        from,
+        to: args.to,
+        bytes: bytes.len(),
+        model,
+        numbers: tensors.iter().map(|tensor| tensor.numbers).sum(),
+        tensors,
+    };
+    if args.json {
+        print_json(&exported)
+    } else {
+        print(&text(&exported))
+    }
+}
+
+/// Refuses a target that must not be written.
+fn check_target(to: &Path, force: bool) -> anyhow::Result<()> {
+    let shown = to.display();
+    if to.extension().is_none_or(|end| end != "safetensors") {
+        bail!(
+            "--to {shown}: only safetensors are written; expected a name that ends with .safetensors"
+        );
+    }
+    if to.is_dir() {
+        bail!("--to {shown}: is a folder; give the name of a file");
+    }
+    if to.exists() && !force {
+        bail!("--to {shown}: exists; choose another name, or replace it with --force");
+    }
+    Ok(())
+}
+
+/// The weights file that `run` is or holds.
+fn weights_file(run: PathBuf) -> anyhow::Result<PathBuf> {
+    if !run.is_dir() {
+        return Ok(run);
+    }
+    let file = run.join(weights::FILE_NAME);
+    if !file.exists() {
+        bail!(
+            "{}: has no {}; it is written when a training ends: let it end, or give the folder of another run",
+            run.display(),
+            weights::FILE_NAME
+        );
+    }
+    Ok(file)
+}
+
+fn text(exported: &Exported) -> String {
+    let names = exported.tensors.iter().map(|tensor| tensor.name.len());
+    let width = names.max().unwrap_or(0);
+    let mut text = String::new();
+    for ExportedTensor {
+        name,
+        shape,
+        numbers,
+    } in &exported.tensors
+    {
+        let shape = format!("{shape:?}");
+        let numbers = HumanCount(*numbers as u64).to_string();
+        // Writing to a String can't fail.
+        let _ = writeln!(text, "{name:<width$}  {shape:<12}  {numbers:>10}");
+    }
+    let model = exported.model.as_ref().map_or_else(
+        || "model not said by the file".to_owned(),
+        |of| {
+            format!(
+                "{}, width {}, {} layers, {} heads, {} time encoding",
+                of.model, of.width, of.layers, of.heads, of.time_encoding
+            )
+        },
+    );
+    let _ = writeln!(
+        text,
+        "\n{} parameters, {} numbers ({model})\nread      {}\nwritten   {} ({})",
+        exported.tensors.len(),
+        HumanCount(exported.numbers as u64),
+        exported.from.display(),
+        exported.to.display(),
+        HumanBytes(exported.bytes)
+    );
+    text
+}

@@ -1,0 +1,278 @@
+//! `mspipe schedule measure`: the executor with stages that only sleep, against the timing
+//! model. What remains between the two is what the executor and the system's timers cost.
+
+use std::convert::Infallible;
+use std::num::NonZeroUsize;
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use clap::Args;
+use mspipe::pipeline::clock::WallClock;
+use mspipe::pipeline::executor::Executor;
+use mspipe::pipeline::flow::Step;
+use mspipe::pipeline::profile::{Profile, Residency};
+use mspipe::pipeline::schedule::Schedule;
+use mspipe::pipeline::scheduler::Scheduler;
+use mspipe::pipeline::simulator::step_time;
+use mspipe::pipeline::trace::Record;
+use mspipe::pipeline::{HostStages, Stage, Stages};
+use serde::Serialize;
+
+use super::super::{print, print_json};
+use super::profile::ProfileArgs;
+use super::table;
+
+const EXAMPLES: &str = "\
+Examples:
+  Training is the bottleneck:
+    mspipe schedule measure --stages sample=3,fetch_features=2,fetch_memory=2,train=10,update_memory=2
+  Transfers are:
+    mspipe schedule measure --stages sample=3,fetch_features=6,fetch_memory=6,train=8,update_memory=7
+
+Timers wake threads late, by 0.1 ms or more. `of what was slept` compares with the period predicted
+of the stage times as they came out: what is left is the executor's own loss.";
+
+/// Arguments of `mspipe schedule measure`.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct MeasureArgs {
+    #[command(flatten)]
+    profile: ProfileArgs,
+
+    /// Iterations of each schedule; periods are of the last half
+    #[arg(long, default_value_t = 120, value_parser = clap::value_parser!(u32).range(40..=100_000))]
+    iterations: u32,
+
+    /// Measure only this schedule
+    #[arg(long)]
+    schedule: Option<Schedule>,
+
+    /// Print JSON; times are in seconds
+    #[arg(long)]
+    json: bool,
+}
+
+/// One schedule's line.
+#[derive(Debug, Serialize)]
+struct Line {
+    schedule: Schedule,
+    k: usize,
+    predicted_period: f64,
+    measured_period: f64,
+    /// Predicted ÷ measured: 1 is perfect.
+    reached: f64,
+    /// The same with the period predicted of the stage times as they came out: what is left
+    /// is the executor's own loss.
+    reached_of_slept: f64,
+}
+
+#[derive(Debug, Serialize)]
+struct Measurement {
+    stages: Profile,
+    memory: Residency,
+    schedules: Vec<Line>,
+}
+
+/// Runs the measurements.
+pub(super) fn run(args: &MeasureArgs) -> anyhow::Result<()> {
+    let profile = args.profile.profile()?;
+    let memory = args.profile.memory();
+    let schedules = match &args.schedule {
+        Some(Schedule::Replay(_)) => bail!(
+            "a replay has no predicted period; expected sequential, prefetch, staleness:K, mspipe, exact-overlap or auto"
+        ),
+        Some(schedule) => vec![schedule.clone()],
+        None => Schedule::COMPARED.to_vec(),
+    };
+    let mut lines = Vec::new();
+    for schedule in schedules {
+        lines.push(measure(args, &profile, schedule)?);
+    }
+    let measurement = Measurement {
+        stages: profile,
+        memory,
+        schedules: lines,
+    };
+    if args.json {
+        return print_json(&measurement);
+    }
+    let mut rows = vec![
+        [
+            "schedule",
+            "k",
+            "predicted",
+            "measured",
+            "reached",
+            "of what was slept",
+        ]
+        .map(str::to_owned),
+    ];
+    rows.extend(measurement.schedules.iter().map(|line| {
+        [
+            line.schedule.to_string(),
+            line.k.to_string(),
+            format!("{:.3} ms", line.predicted_period * 1e3),
+            format!("{:.3} ms", line.measured_period * 1e3),
+            format!("{:.1} %", 100.0 * line.reached),
+            format!("{:.1} %", 100.0 * line.reached_of_slept),
+        ]
+    }));
+    let what = args.profile.describe(&profile);
+    print(&format!("{what}\n\n{}", table(&rows)))
+}
+
+fn measure(args: &MeasureArgs, profile: &Profile, schedule: Schedule) -> anyhow::Result<Line> {
+    let memory = args.profile.memory();
+    let iterations = args.iterations as usize;
+    let sleeper = Sleeper {
+        profile: *profile,
+        memory,
+    };
+    let mut stages = SleepingStages(&sleeper);
+    let executor = Executor {
+        queue_depth: NonZeroUsize::new(args.profile.queue_depth()).unwrap_or(NonZeroUsize::MIN),
+        traced: iterations,
+        clock: &WallClock::start(),
+    };
+    let mut scheduler = Scheduler::new(schedule.clone(), memory)?;
+    let epoch = (&mut scheduler, 1);
+    let go = |_: &mut SleepingStages<'_>, _| true;
+    let record = match memory {
+        Residency::Host => executor.run_on_host(&sleeper, &mut stages, 0..iterations, epoch, go)?,
+        Residency::Device => {
+            executor.run_on_device(&sleeper, &mut stages, 0..iterations, epoch, go)?
+        }
+    };
+    let period = |profile: &Profile| -> anyhow::Result<f64> {
+        let period = schedule.period(profile, memory).context("a replay")?;
+        Ok(period.as_secs_f64())
+    };
+    let predicted = period(profile)?;
+    let slept = period(&slept(&record, profile, iterations))?;
+    let measured = record.period().context("too few iterations")?.as_secs_f64();
+    Ok(Line {
+        k: record.ledger.last().map_or(1, |line| line.k),
+        predicted_period: predicted,
+        measured_period: measured,
+        reached: predicted / measured,
+        reached_of_slept: slept / measured,
+        schedule,
+    })
+}
+
+/// Mean time of each stage in the last half, as it came out: timers wake threads late.
+fn slept(record: &Record, profile: &Profile, iterations: usize) -> Profile {
+    let half = iterations / 2;
+    let mean = |counts: &dyn Fn(Step) -> bool| -> Duration {
+        let spans = record.spans.iter();
+        let spans = spans.filter(|span| span.iteration >= half && counts(span.step));
+        let time: Duration = spans.map(|span| span.end - span.begin).sum();
+        time.div_f64((iterations - half) as f64)
+    };
+    let begun = mean(&|step| step == Step::Begin);
+    let updater = if begun.is_zero() {
+        profile.updater()
+    } else {
+        begun
+    };
+    Profile::new(
+        Stage::ALL.map(|stage| mean(&|step| step.stage() == stage)),
+        updater,
+    )
+}
+
+/// Sleeps as long as a profile says.
+struct Sleeper {
+    profile: Profile,
+    memory: Residency,
+}
+
+impl Sleeper {
+    fn sleep(&self, step: Step) -> Result<(), Infallible> {
+        let time = step_time(&self.profile, self.memory, step);
+        // Even a sleep of nothing gives up the core.
+        if !time.is_zero() {
+            thread::sleep(time);
+        }
+        Ok(())
+    }
+}
+
+/// Stages that do nothing but take their time.
+struct SleepingStages<'a>(&'a Sleeper);
+
+impl Stages for SleepingStages<'_> {
+    type Host = Sleeper;
+    type Sampled = ();
+    type Prepared = ();
+    type Fetched = ();
+    type Trained = ();
+    type Error = Infallible;
+
+    fn host(&self) -> &Sleeper {
+        self.0
+    }
+    fn sample(host: &Sleeper, _iteration: usize) -> Result<(), Infallible> {
+        host.sleep(Step::Sample)
+    }
+    fn fetch_features(host: &Sleeper, (): ()) -> Result<(), Infallible> {
+        host.sleep(Step::Features)
+    }
+    /// One of the two parts takes all the time, depending on where memory lies.
+    fn fetch_memory(&mut self, (): ()) -> Result<(), Infallible> {
+        self.0.sleep(Step::Gather)?;
+        match self.0.memory {
+            Residency::Host => self.0.sleep(Step::Send),
+            Residency::Device => Ok(()),
+        }
+    }
+    fn train(&mut self, (): ()) -> Result<(), Infallible> {
+        self.0.sleep(Step::Train)
+    }
+    fn update_memory(&mut self, (): ()) -> Result<(), Infallible> {
+        match self.0.memory {
+            Residency::Host => self.0.sleep(Step::Receive)?,
+            Residency::Device => {}
+        }
+        self.0.sleep(Step::Apply)
+    }
+}
+
+impl HostStages for SleepingStages<'_> {
+    type Gathered = ();
+    type Begun = ();
+    type Pending = ();
+    type Received = ();
+
+    fn gathered_bytes((): &()) -> u64 {
+        0
+    }
+    fn received_bytes((): &()) -> u64 {
+        0
+    }
+    fn gather(host: &Sleeper, (): ()) -> Result<(), Infallible> {
+        host.sleep(Step::Gather)
+    }
+    fn send(host: &Sleeper, (): ()) -> Result<(), Infallible> {
+        host.sleep(Step::Send)
+    }
+    fn upload(&mut self, (): ()) -> Result<(), Infallible> {
+        self.0.sleep(Step::Upload)
+    }
+    fn begin(&mut self, (): ()) -> Result<((), ()), Infallible> {
+        self.0.sleep(Step::Begin).map(|()| ((), ()))
+    }
+    fn finish(&mut self, (): ()) -> Result<(), Infallible> {
+        self.0.sleep(Step::Finish)
+    }
+    fn read_back(&mut self, (): ()) -> Result<(), Infallible> {
+        self.0.sleep(Step::ReadBack)
+    }
+    fn receive(host: &Sleeper, (): ()) -> Result<(), Infallible> {
+        host.sleep(Step::Receive)
+    }
+    fn apply(host: &Sleeper, (): ()) -> Result<(), Infallible> {
+        host.sleep(Step::Apply)
+    }
+}

@@ -1,0 +1,169 @@
+//! Stage times from the command line, from a run's folder, or for another bus.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use clap::{Args, ValueEnum};
+use mspipe::pipeline::Stage;
+use mspipe::pipeline::link::{Link, parse_bytes};
+use mspipe::pipeline::profile::{Profile, Residency};
+use serde::Deserialize;
+
+/// Where stage times come from.
+#[derive(Debug, Args)]
+pub(super) struct ProfileArgs {
+    /// Time of each stage in ms (or with ms, us, s), and optionally of the memory updater
+    ///
+    /// sample=3,fetch_features=2,fetch_memory=2,train=10,update_memory=2,updater=2; `updater` is
+    /// the part of train after which the updated memory is known, a fifth of it unless given.
+    #[arg(long, value_name = "STAGE=TIME,…", required_unless_present = "profile")]
+    stages: Option<Profile>,
+
+    /// Take the mean stage times of this run (its summary.json)
+    #[arg(long, value_name = "RUN_DIR", conflicts_with = "stages")]
+    profile: Option<PathBuf>,
+
+    /// Recompute the transfers for another bus: bandwidth and latency
+    #[arg(long, value_name = "12GB/s,20us", requires = "bytes")]
+    link: Option<Link>,
+
+    /// Bytes that cross the bus in an iteration, of the stages that --link is to replace
+    #[arg(long, value_name = "STAGE=SIZE,…", requires = "link", value_parser = parse_transfers)]
+    bytes: Option<Transfers>,
+
+    /// Where node memory lies
+    #[arg(long, value_enum, default_value_t = Memory::Host)]
+    memory: Memory,
+
+    /// Iterations that may be ready ahead of the thread that takes them
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..))]
+    queue_depth: u16,
+}
+
+/// Value of `--memory`.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Memory {
+    /// In RAM: reading and writing it are transfers
+    Host,
+    /// In the device's memory: reading and writing it are work of the device
+    Device,
+}
+
+/// Sizes of transfers; a struct, so that the command line takes the list as one value.
+#[derive(Debug, Clone)]
+struct Transfers(Vec<(Stage, u64)>);
+
+fn parse_transfers(text: &str) -> Result<Transfers, String> {
+    const TRANSFERS: [Stage; 3] = [
+        Stage::FetchFeatures,
+        Stage::FetchMemory,
+        Stage::UpdateMemory,
+    ];
+    let parse = |entry: &str| {
+        let (name, size) = entry
+            .split_once('=')
+            .ok_or_else(|| format!("found '{entry}', expected STAGE=SIZE"))?;
+        let stage = TRANSFERS.into_iter().find(|stage| stage.name() == name);
+        let stage = stage.ok_or_else(|| {
+            format!(
+                "'{name}' is no transfer; expected fetch_features, fetch_memory or update_memory"
+            )
+        })?;
+        let bytes = parse_bytes(size).map_err(|error| error.to_string())?;
+        Ok((stage, bytes))
+    };
+    text.split(',')
+        .map(parse)
+        .collect::<Result<_, String>>()
+        .map(Transfers)
+}
+
+impl ProfileArgs {
+    /// The stage times asked for.
+    pub(super) fn profile(&self) -> anyhow::Result<Profile> {
+        let mut profile = match (&self.stages, &self.profile) {
+            (Some(stages), _) => *stages,
+            (None, Some(run)) => profile_of_run(run)?,
+            (None, None) => bail!("give --stages or --profile"),
+        };
+        if let (Some(link), Some(Transfers(transfers))) = (&self.link, &self.bytes) {
+            for (stage, bytes) in transfers {
+                profile = profile.with(*stage, link.time(*bytes));
+            }
+        }
+        Ok(profile)
+    }
+
+    pub(super) fn memory(&self) -> Residency {
+        match self.memory {
+            Memory::Host => Residency::Host,
+            Memory::Device => Residency::Device,
+        }
+    }
+
+    pub(super) fn queue_depth(&self) -> usize {
+        usize::from(self.queue_depth)
+    }
+
+    /// What the numbers are about, to stand above them.
+    pub(super) fn describe(&self, profile: &Profile) -> String {
+        let place = match self.memory() {
+            Residency::Host => "host",
+            Residency::Device => "device",
+        };
+        let mut text = format!("stage times {profile}; memory on the {place}");
+        if let Some(link) = &self.link {
+            text += &format!("; EMULATED bus of {link}");
+        }
+        text
+    }
+}
+
+/// What is read of a run's summary.json.
+#[derive(Deserialize)]
+struct RunSummary {
+    batch_size: usize,
+    epochs: Vec<EpochSpeed>,
+    stage_seconds: std::collections::BTreeMap<String, f64>,
+}
+
+#[derive(Deserialize)]
+struct EpochSpeed {
+    train_seconds: f64,
+    events_per_s: f64,
+}
+
+/// Mean stage times of a run.
+fn profile_of_run(run: &Path) -> anyhow::Result<Profile> {
+    let path = run.join("summary.json");
+    let text = fs::read_to_string(&path).with_context(|| {
+        format!(
+            "cannot read {}; --profile takes the folder of a finished run",
+            path.display()
+        )
+    })?;
+    let summary: RunSummary = serde_json::from_str(&text)
+        .with_context(|| format!("{} is not the summary of a run", path.display()))?;
+    let batches = |epoch: &EpochSpeed| {
+        let events = (epoch.train_seconds * epoch.events_per_s).round();
+        (events / summary.batch_size as f64).ceil()
+    };
+    let iterations: f64 = summary.epochs.iter().map(batches).sum();
+    let mut times = [Duration::ZERO; 5];
+    for stage in Stage::ALL {
+        let seconds = summary
+            .stage_seconds
+            .get(stage.name())
+            .with_context(|| format!("{}: stage_seconds has no {stage}", path.display()))?;
+        times[stage as usize] =
+            Duration::try_from_secs_f64(seconds / iterations).with_context(|| {
+                format!(
+                    "{}: {stage} took {seconds} s in {iterations} iterations",
+                    path.display()
+                )
+            })?;
+    }
+    Ok(Profile::with_usual_updater(times))
+}

@@ -1,0 +1,325 @@
+//! Scores of a batch's pairs and the loss on them, after the link predictor's two products:
+//! relu, output layer and cross-entropy in two launches, their gradients in two more.
+
+use burn::backend::autodiff::checkpoint::{base::Checkpointer, strategy::CheckpointStrategy};
+use burn::backend::autodiff::grads::Gradients;
+use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
+use burn::backend::tensor::FloatTensor;
+use burn::backend::wgpu::{CubeBackend, into_contiguous};
+use burn::backend::{
+    Autodiff, AutodiffBackend, Backend, Dispatch, ExtensionType, Flex, TensorMetadata,
+    backend_extension,
+};
+use burn::tensor::Tensor;
+
+use super::flex::{floats, from_floats};
+use super::reference::link_scores as twin;
+use super::wgsl::{self, GATES, KernelSpec, ROWS};
+
+/// `shaders/link_scores.wgsl`.
+pub static FORWARD: KernelSpec = KernelSpec {
+    name: "link_scores",
+    source: include_str!("../../shaders/link_scores.wgsl"),
+    shared: &[ROWS],
+    workgroup: 64,
+    storage_buffers: 6,
+    variants: &[&[("WIDTH", 100)]],
+};
+
+/// `shaders/link_loss.wgsl`.
+pub static LOSS: KernelSpec = KernelSpec {
+    name: "link_loss",
+    source: include_str!("../../shaders/link_loss.wgsl"),
+    shared: &[],
+    workgroup: 128,
+    storage_buffers: 2,
+    variants: &[],
+};
+
+/// `shaders/link_scores_backward.wgsl`.
+pub static BACKWARD: KernelSpec = KernelSpec {
+    name: "link_scores_backward",
+    source: include_str!("../../shaders/link_scores_backward.wgsl"),
+    shared: &[ROWS, GATES],
+    workgroup: 64,
+    storage_buffers: 9,
+    variants: &[&[("WIDTH", 100)]],
+};
+
+/// `shaders/link_scores_backward_sums.wgsl`.
+pub static BACKWARD_SUMS: KernelSpec = KernelSpec {
+    name: "link_scores_backward_sums",
+    source: include_str!("../../shaders/link_scores_backward_sums.wgsl"),
+    shared: &[ROWS],
+    workgroup: 64,
+    storage_buffers: 4,
+    variants: &[&[("WIDTH", 100)]],
+};
+
+/// What the operation reads, or the gradients of that, as burn's backends take it.
+#[derive(ExtensionType, Debug, Clone)]
+pub struct LinkTensors<B: Backend> {
+    /// `[events, width]`.
+    source: FloatTensor<B>,
+    /// `[2 events, width]`.
+    destination: FloatTensor<B>,
+    /// `[width]`.
+    bias: FloatTensor<B>,
+    /// `[width]`.
+    output: FloatTensor<B>,
+    /// `[1]`.
+    output_bias: FloatTensor<B>,
+}
+
+/// Loss and logits.
+#[derive(ExtensionType)]
+pub struct LinkOutput<B: Backend> {
+    loss: FloatTensor<B>,
+    logits: FloatTensor<B>,
+}
+
+/// Dispatch of [`link_scores`] to the backends.
+#[backend_extension(Cube, Flex, Autodiff)]
+pub trait LinkScoring: Backend {
+    /// See [`link_scores`].
+    fn link_scores(#[extension_type] tensors: LinkTensors<Self>) -> LinkOutput<Self>;
+
+    /// Gradients of all inputs, given the logits and the gradient of the loss.
+    fn link_scores_backward(
+        #[extension_type] tensors: LinkTensors<Self>,
+        logits: FloatTensor<Self>,
+        grad: FloatTensor<Self>,
+    ) -> LinkTensors<Self>;
+}
+
+fn contiguous(tensors: LinkTensors<CubeBackend>) -> LinkTensors<CubeBackend> {
+    LinkTensors {
+        source: into_contiguous(tensors.source),
+        destination: into_contiguous(tensors.destination),
+        bias: into_contiguous(tensors.bias),
+        output: into_contiguous(tensors.output),
+        output_bias: into_contiguous(tensors.output_bias),
+    }
+}
+
+impl LinkScoring for CubeBackend {
+    fn link_scores(tensors: LinkTensors<Self>) -> LinkOutput<Self> {
+        let LinkTensors {
+            source,
+            destination,
+            bias,
+            output,
+            output_bias,
+        } = contiguous(tensors);
+        let (events, width) = (source.shape()[0], source.shape()[1]);
+        let logits = wgsl::empty(&source, [2 * events]);
+        let loss = wgsl::empty(&source, [1]);
+        wgsl::launch(
+            &FORWARD,
+            &[("WIDTH", width as u32)],
+            2 * events,
+            &[&source, &destination, &bias, &output, &output_bias, &logits],
+            &[events as u32],
+        );
+        wgsl::launch(
+            &LOSS,
+            &[],
+            1,
+            &[&logits, &loss],
+            &[events as u32, twin::mean_scale(events).to_bits()],
+        );
+        LinkOutput { loss, logits }
+    }
+
+    fn link_scores_backward(
+        tensors: LinkTensors<Self>,
+        logits: FloatTensor<Self>,
+        grad: FloatTensor<Self>,
+    ) -> LinkTensors<Self> {
+        let [logits, grad] = [logits, grad].map(into_contiguous);
+        let LinkTensors {
+            source,
+            destination,
+            bias,
+            output,
+            ..
+        } = contiguous(tensors);
+        let (events, width) = (source.shape()[0], source.shape()[1]);
+        let chunks = events.div_ceil(twin::CHUNK);
+        let d = LinkTensors {
+            source: wgsl::empty(&source, source.shape()),
+            destination: wgsl::empty(&source, destination.shape()),
+            bias: wgsl::empty(&source, [width]),
+            output: wgsl::empty(&source, [width]),
+            output_bias: wgsl::empty(&source, [1]),
+        };
+        let partial = wgsl::empty(&source, [chunks, 2 * width + 1]);
+        wgsl::launch(
+            &BACKWARD,
+            &[("WIDTH", width as u32)],
+            chunks,
+            &[
+                &source,
+                &destination,
+                &bias,
+                &output,
+                &logits,
+                &grad,
+                &d.source,
+                &d.destination,
+                &partial,
+            ],
+            &[events as u32, twin::mean_scale(events).to_bits()],
+        );
+        wgsl::launch(
+            &BACKWARD_SUMS,
+            &[("WIDTH", width as u32)],
+            wgsl::groups_of(2 * width + 1, BACKWARD_SUMS.workgroup),
+            &[&partial, &d.bias, &d.output, &d.output_bias],
+            &[chunks as u32],
+        );
+        d
+    }
+}
+
+impl LinkScoring for Flex {
+    fn link_scores(tensors: LinkTensors<Self>) -> LinkOutput<Self> {
+        let logits = twin::link_scores(&twin::LinkInput {
+            source: &floats(&tensors.source),
+            destination: &floats(&tensors.destination),
+            bias: &floats(&tensors.bias),
+            output: &floats(&tensors.output),
+            output_bias: floats(&tensors.output_bias)[0],
+        });
+        let pairs = logits.len();
+        LinkOutput {
+            loss: from_floats(vec![twin::link_loss(&logits)], [1]),
+            logits: from_floats(logits, [pairs]),
+        }
+    }
+
+    fn link_scores_backward(
+        tensors: LinkTensors<Self>,
+        logits: FloatTensor<Self>,
+        grad: FloatTensor<Self>,
+    ) -> LinkTensors<Self> {
+        let d = twin::link_scores_backward(
+            &twin::LinkInput {
+                source: &floats(&tensors.source),
+                destination: &floats(&tensors.destination),
+                bias: &floats(&tensors.bias),
+                output: &floats(&tensors.output),
+                output_bias: floats(&tensors.output_bias)[0],
+            },
+            &floats(&logits),
+            floats(&grad)[0],
+        );
+        LinkTensors {
+            source: from_floats(d.source, tensors.source.shape()),
+            destination: from_floats(d.destination, tensors.destination.shape()),
+            bias: from_floats(d.bias, tensors.bias.shape()),
+            output: from_floats(d.output, tensors.output.shape()),
+            output_bias: from_floats(vec![d.output_bias], [1]),
+        }
+    }
+}
+
+#[derive(Debug)]
+struct LinkScoresBackward;
+
+impl<B: LinkScoring> Backward<B, 5> for LinkScoresBackward {
+    type State = (LinkTensors<B>, FloatTensor<B>);
+
+    fn backward(self, ops: Ops<Self::State, 5>, grads: &mut Gradients, _: &mut Checkpointer) {
+        let (tensors, logits) = ops.state;
+        let grad = grads.consume::<B>(&ops.node);
+        let d = B::link_scores_backward(tensors, logits, grad);
+        let d = [d.source, d.destination, d.bias, d.output, d.output_bias];
+        for (parent, grad) in ops.parents.into_iter().zip(d) {
+            if let Some(parent) = parent {
+                grads.register::<B>(parent.id, grad);
+            }
+        }
+    }
+}
+
+impl<B: LinkScoring, C: CheckpointStrategy> LinkScoring for Autodiff<B, C> {
+    fn link_scores(tensors: LinkTensors<Self>) -> LinkOutput<Self> {
+        let prepared = LinkScoresBackward
+            .prepare::<C>([
+                tensors.source.node(),
+                tensors.destination.node(),
+                tensors.bias.node(),
+                tensors.output.node(),
+                tensors.output_bias.node(),
+            ])
+            .compute_bound()
+            .stateful();
+        let tensors = LinkTensors::<B> {
+            source: tensors.source.into_primitive(),
+            destination: tensors.destination.into_primitive(),
+            bias: tensors.bias.into_primitive(),
+            output: tensors.output.into_primitive(),
+            output_bias: tensors.output_bias.into_primitive(),
+        };
+        let LinkOutput { loss, logits } = B::link_scores(tensors.clone());
+        let loss = match prepared {
+            OpsKind::Tracked(prepared) => prepared.finish((tensors, logits.clone()), loss),
+            OpsKind::UnTracked(prepared) => prepared.finish(loss),
+        };
+        LinkOutput {
+            loss,
+            logits: <Self as AutodiffBackend>::from_inner(logits),
+        }
+    }
+
+    fn link_scores_backward(
+        tensors: LinkTensors<Self>,
+        logits: FloatTensor<Self>,
+        grad: FloatTensor<Self>,
+    ) -> LinkTensors<Self> {
+        let _ = (tensors, logits, grad);
+        unreachable!("first order only")
+    }
+}
+
+/// Products of a batch's pairs and what the predictor does with them.
+#[derive(Debug, Clone)]
+pub struct LinkLayer {
+    /// Products of the sources, `[events, width]`.
+    pub source: Tensor<2>,
+    /// Products of the destinations, then of the negatives, `[2 events, width]`.
+    pub destination: Tensor<2>,
+    /// Added to every pair before the relu, `[width]`.
+    pub bias: Tensor<1>,
+    /// Output weights, `[width]`.
+    pub output: Tensor<1>,
+    /// Output bias, `[1]`.
+    pub output_bias: Tensor<1>,
+}
+
+/// Scores and loss of a batch.
+#[derive(Debug, Clone)]
+pub struct LinkScores {
+    /// Logits of (src, dst), then of (src, neg), `[2 events]`; without gradient.
+    pub logits: Tensor<1>,
+    /// Mean cross-entropy of the first half against 1 plus that of the second against 0,
+    /// `[1]`; 0 without events.
+    pub loss: Tensor<1>,
+}
+
+/// relu(source + destination + bias) · output + output bias for each pair, and the loss.
+/// Gradients of the loss go to all five inputs.
+pub fn link_scores(layer: LinkLayer) -> LinkScores {
+    let output = Dispatch::link_scores(LinkTensors {
+        source: layer.source.into_dispatch(),
+        destination: layer.destination.into_dispatch(),
+        bias: layer.bias.into_dispatch(),
+        output: layer.output.into_dispatch(),
+        output_bias: layer.output_bias.into_dispatch(),
+    });
+    LinkScores {
+        logits: Tensor::from_dispatch(output.logits),
+        loss: Tensor::from_dispatch(output.loss),
+    }
+}

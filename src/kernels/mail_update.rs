@@ -1,0 +1,119 @@
+//! Delivery of a batch's mails to mailboxes.
+
+use burn::backend::tensor::{FloatTensor, IntTensor};
+use burn::backend::wgpu::{CubeBackend, into_contiguous};
+use burn::backend::{Backend, Dispatch, Flex, TensorMetadata, backend_extension};
+use burn::tensor::{Int, Tensor};
+
+use super::flex::{floats, floats_mut, ints};
+use super::reference::rows;
+use super::wgsl::{self, KernelSpec, ROWS};
+
+/// `shaders/mail_update.wgsl`.
+pub static FORWARD: KernelSpec = KernelSpec {
+    name: "mail_update",
+    source: include_str!("../../shaders/mail_update.wgsl"),
+    shared: &[ROWS],
+    workgroup: 64,
+    storage_buffers: 6,
+    variants: &[&[("MEMORY", 100), ("EDGE", 172)]],
+};
+
+/// Dispatch of [`mail_update`] to the backends.
+#[backend_extension(Cube, Flex)]
+pub trait MailUpdate: Backend {
+    /// See [`mail_update`].
+    fn mail_update(
+        mailbox: FloatTensor<Self>,
+        hidden: FloatTensor<Self>,
+        edge: FloatTensor<Self>,
+        place: IntTensor<Self>,
+        offsets: IntTensor<Self>,
+        mails: IntTensor<Self>,
+    ) -> FloatTensor<Self>;
+}
+
+impl MailUpdate for CubeBackend {
+    fn mail_update(
+        mailbox: FloatTensor<Self>,
+        hidden: FloatTensor<Self>,
+        edge: FloatTensor<Self>,
+        place: IntTensor<Self>,
+        offsets: IntTensor<Self>,
+        mails: IntTensor<Self>,
+    ) -> FloatTensor<Self> {
+        let mailbox = wgsl::writable(mailbox);
+        let [hidden, edge, place, offsets, mails] =
+            [hidden, edge, place, offsets, mails].map(into_contiguous);
+        let (width, edge_width) = (hidden.shape()[1], edge.shape()[1]);
+        let written = place.shape()[0];
+        wgsl::launch(
+            &FORWARD,
+            &[("MEMORY", width as u32), ("EDGE", edge_width as u32)],
+            wgsl::groups_of(written * (2 * width + edge_width), FORWARD.workgroup),
+            &[&mailbox, &hidden, &edge, &place, &offsets, &mails],
+            &[written as u32],
+        );
+        mailbox
+    }
+}
+
+impl MailUpdate for Flex {
+    fn mail_update(
+        mut mailbox: FloatTensor<Self>,
+        hidden: FloatTensor<Self>,
+        edge: FloatTensor<Self>,
+        place: IntTensor<Self>,
+        offsets: IntTensor<Self>,
+        mails: IntTensor<Self>,
+    ) -> FloatTensor<Self> {
+        rows::mail_update(
+            floats_mut(&mut mailbox),
+            rows::MailParts {
+                hidden: &floats(&hidden),
+                width: hidden.shape()[1],
+                edge: &floats(&edge),
+                edge_width: edge.shape()[1],
+            },
+            &ints(&place),
+            &ints(&offsets),
+            &ints(&mails),
+        );
+        mailbox
+    }
+}
+
+/// Which mails go where.
+#[derive(Debug, Clone)]
+pub struct MailLists {
+    /// Row of the mailbox table that each list is written to, `[written]`; distinct.
+    pub place: Tensor<1, Int>,
+    /// Where each list begins in `mails`, `[written + 1]`.
+    pub offsets: Tensor<1, Int>,
+    /// (row, peer's row, event row) of each mail, `[mails, 3]`.
+    pub mails: Tensor<2, Int>,
+}
+
+/// Writes to each place the mean of its mails `[own row | peer's row | edge features]`,
+/// summed in the list's order, and returns the table.
+///
+/// `mailbox` is `[places, 2 width + edge]`, `hidden` `[rows, width]`, `edge`
+/// `[event rows, edge]`. In place where the caller holds the only handle of the table, else
+/// on a copy.
+pub fn mail_update(
+    mailbox: Tensor<2>,
+    hidden: Tensor<2>,
+    edge: Tensor<2>,
+    lists: MailLists,
+) -> Tensor<2> {
+    let widths = [mailbox.dims()[1], 2 * hidden.dims()[1] + edge.dims()[1]];
+    assert_eq!(widths[0], widths[1], "width of a mail");
+    Tensor::from_dispatch(Dispatch::mail_update(
+        mailbox.into_dispatch(),
+        hidden.into_dispatch(),
+        edge.into_dispatch(),
+        lists.place.into_dispatch(),
+        lists.offsets.into_dispatch(),
+        lists.mails.into_dispatch(),
+    ))
+}

@@ -1,0 +1,255 @@
+//! What follows an attention layer's output product: dropout, relu and layer norm in one
+//! launch, their gradients in three. Also layer norm alone.
+
+use burn::backend::autodiff::checkpoint::{base::Checkpointer, strategy::CheckpointStrategy};
+use burn::backend::autodiff::grads::Gradients;
+use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
+use burn::backend::ops::FloatTensorOps;
+use burn::backend::tensor::FloatTensor;
+use burn::backend::wgpu::{CubeBackend, into_contiguous};
+use burn::backend::{
+    Autodiff, Backend, Dispatch, ExtensionType, Flex, TensorMetadata, backend_extension,
+};
+use burn::nn::LayerNorm;
+use burn::tensor::{Shape, Slice, Tensor};
+
+use super::flex::{floats, from_floats};
+use super::reference::output_norm as twin;
+use super::wgsl::{self, COUNTER_HASH, KernelSpec, ROWS};
+
+pub use super::reference::output_norm::BeforeNorm;
+
+/// `shaders/output_norm.wgsl`.
+pub static FORWARD: KernelSpec = KernelSpec {
+    name: "output_norm",
+    source: include_str!("../../shaders/output_norm.wgsl"),
+    shared: &[ROWS, COUNTER_HASH],
+    workgroup: 64,
+    storage_buffers: 4,
+    variants: &[&[("WIDTH", 100)]],
+};
+
+/// `shaders/output_norm_backward.wgsl`.
+pub static BACKWARD: KernelSpec = KernelSpec {
+    name: "output_norm_backward",
+    source: include_str!("../../shaders/output_norm_backward.wgsl"),
+    shared: &[ROWS, COUNTER_HASH],
+    workgroup: 64,
+    storage_buffers: 5,
+    variants: &[&[("WIDTH", 100)]],
+};
+
+/// `shaders/output_norm_backward_sums.wgsl`.
+pub static BACKWARD_SUMS: KernelSpec = KernelSpec {
+    name: "output_norm_backward_sums",
+    source: include_str!("../../shaders/output_norm_backward_sums.wgsl"),
+    shared: &[ROWS],
+    workgroup: 64,
+    storage_buffers: 3,
+    variants: &[&[("WIDTH", 100)]],
+};
+
+/// Gradients of the three inputs, as burn's backends hand them over.
+#[derive(ExtensionType)]
+pub struct NormGradients<B: Backend> {
+    x: FloatTensor<B>,
+    gamma: FloatTensor<B>,
+    beta: FloatTensor<B>,
+}
+
+/// Dispatch of [`output_norm`] to the backends.
+#[backend_extension(Cube, Flex, Autodiff)]
+pub trait OutputNorm: Backend {
+    /// See [`output_norm`].
+    fn output_norm(
+        x: FloatTensor<Self>,
+        gamma: FloatTensor<Self>,
+        beta: FloatTensor<Self>,
+        before: BeforeNorm,
+    ) -> FloatTensor<Self>;
+
+    /// Gradients of the inputs.
+    fn output_norm_backward(
+        x: FloatTensor<Self>,
+        gamma: FloatTensor<Self>,
+        grad: FloatTensor<Self>,
+        before: BeforeNorm,
+    ) -> NormGradients<Self>;
+}
+
+/// The sizes uniform of the two kernels that take a row a workgroup.
+fn sizes(rows: usize, before: &BeforeNorm) -> [u32; 8] {
+    let (dropout, floor) = (before.dropout, before.floor().to_bits());
+    let [a, b, c] = dropout.key;
+    let (scale, epsilon) = (dropout.scale.to_bits(), twin::EPSILON.to_bits());
+    [
+        rows as u32,
+        dropout.drop_below,
+        scale,
+        epsilon,
+        a,
+        b,
+        c,
+        floor,
+    ]
+}
+
+impl OutputNorm for CubeBackend {
+    fn output_norm(
+        x: FloatTensor<Self>,
+        gamma: FloatTensor<Self>,
+        beta: FloatTensor<Self>,
+        before: BeforeNorm,
+    ) -> FloatTensor<Self> {
+        let [x, gamma, beta] = [x, gamma, beta].map(into_contiguous);
+        let (rows, width) = (x.shape()[0], x.shape()[1]);
+        let out = wgsl::empty(&x, [rows, width]);
+        wgsl::launch(
+            &FORWARD,
+            &[("WIDTH", width as u32)],
+            rows,
+            &[&x, &gamma, &beta, &out],
+            &sizes(rows, &before),
+        );
+        out
+    }
+
+    fn output_norm_backward(
+        x: FloatTensor<Self>,
+        gamma: FloatTensor<Self>,
+        grad: FloatTensor<Self>,
+        before: BeforeNorm,
+    ) -> NormGradients<Self> {
+        let [x, gamma, grad] = [x, gamma, grad].map(into_contiguous);
+        let (rows, width) = (x.shape()[0], x.shape()[1]);
+        let d_x = wgsl::empty(&x, [rows, width]);
+        let normalised = wgsl::empty(&x, [rows, width]);
+        wgsl::launch(
+            &BACKWARD,
+            &[("WIDTH", width as u32)],
+            rows,
+            &[&x, &gamma, &grad, &d_x, &normalised],
+            &sizes(rows, &before),
+        );
+        let chunks = rows.div_ceil(twin::CHUNK);
+        let partial = wgsl::empty(&x, [chunks, 2 * width]);
+        wgsl::launch(
+            &BACKWARD_SUMS,
+            &[("WIDTH", width as u32)],
+            chunks,
+            &[&grad, &normalised, &partial],
+            &[rows as u32],
+        );
+        let sums = Self::float_sum_dim(partial, 0);
+        let part = |from: usize| {
+            let columns = [Slice::from(0..1), Slice::from(from..from + width)];
+            let part = Self::float_slice(sums.clone(), &columns);
+            Self::float_reshape(part, Shape::new([width]))
+        };
+        NormGradients {
+            x: d_x,
+            gamma: part(0),
+            beta: part(width),
+        }
+    }
+}
+
+impl OutputNorm for Flex {
+    fn output_norm(
+        x: FloatTensor<Self>,
+        gamma: FloatTensor<Self>,
+        beta: FloatTensor<Self>,
+        before: BeforeNorm,
+    ) -> FloatTensor<Self> {
+        let out = twin::output_norm(&floats(&x), &floats(&gamma), &floats(&beta), before);
+        from_floats(out, x.shape())
+    }
+
+    fn output_norm_backward(
+        x: FloatTensor<Self>,
+        gamma: FloatTensor<Self>,
+        grad: FloatTensor<Self>,
+        before: BeforeNorm,
+    ) -> NormGradients<Self> {
+        let width = gamma.shape()[0];
+        let (d_x, mut d_gamma) =
+            twin::output_norm_backward(&floats(&x), &floats(&gamma), &floats(&grad), before);
+        let d_beta = d_gamma.split_off(width);
+        NormGradients {
+            x: from_floats(d_x, x.shape()),
+            gamma: from_floats(d_gamma, [width]),
+            beta: from_floats(d_beta, [width]),
+        }
+    }
+}
+
+#[derive(Debug)]
+struct OutputNormBackward;
+
+impl<B: OutputNorm> Backward<B, 3> for OutputNormBackward {
+    type State = (FloatTensor<B>, FloatTensor<B>, BeforeNorm);
+
+    fn backward(self, ops: Ops<Self::State, 3>, grads: &mut Gradients, _: &mut Checkpointer) {
+        let (x, gamma, before) = ops.state;
+        let grad = grads.consume::<B>(&ops.node);
+        let d = B::output_norm_backward(x, gamma, grad, before);
+        for (parent, grad) in ops.parents.into_iter().zip([d.x, d.gamma, d.beta]) {
+            if let Some(parent) = parent {
+                grads.register::<B>(parent.id, grad);
+            }
+        }
+    }
+}
+
+impl<B: OutputNorm, C: CheckpointStrategy> OutputNorm for Autodiff<B, C> {
+    fn output_norm(
+        x: FloatTensor<Self>,
+        gamma: FloatTensor<Self>,
+        beta: FloatTensor<Self>,
+        before: BeforeNorm,
+    ) -> FloatTensor<Self> {
+        let prepared = OutputNormBackward
+            .prepare::<C>([x.node(), gamma.node(), beta.node()])
+            .compute_bound()
+            .stateful();
+        let (x, gamma, beta) = (
+            x.into_primitive(),
+            gamma.into_primitive(),
+            beta.into_primitive(),
+        );
+        let out = B::output_norm(x.clone(), gamma.clone(), beta, before);
+        match prepared {
+            OpsKind::Tracked(prepared) => prepared.finish((x, gamma, before), out),
+            OpsKind::UnTracked(prepared) => prepared.finish(out),
+        }
+    }
+
+    fn output_norm_backward(
+        x: FloatTensor<Self>,
+        gamma: FloatTensor<Self>,
+        grad: FloatTensor<Self>,
+        before: BeforeNorm,
+    ) -> NormGradients<Self> {
+        let _ = (x, gamma, grad, before);
+        unreachable!("first order only")
+    }
+}
+
+/// Layer norm of each row of `x` `[rows, width]`, after a dropout and a relu if `before` asks
+/// for them.
+///
+/// `norm` gives the parameters, `[width]`; its epsilon must be 1e-5, burn's and PyTorch's
+/// default. The draws are those of [`dropout`](super::dropout::dropout()) with the same key.
+pub fn output_norm(x: Tensor<2>, norm: &LayerNorm, before: BeforeNorm) -> Tensor<2> {
+    let gamma = norm.gamma.val();
+    let beta = match &norm.beta {
+        Some(beta) => beta.val(),
+        None => gamma.zeros_like(),
+    };
+    Tensor::from_dispatch(Dispatch::output_norm(
+        x.into_dispatch(),
+        gamma.into_dispatch(),
+        beta.into_dispatch(),
+        before,
+    ))
+}

@@ -1,0 +1,193 @@
+//! Twins of `link_scores.wgsl`, `link_loss.wgsl` and the two `link_scores_backward` shaders.
+
+use multiversion::multiversion;
+use rayon::prelude::*;
+
+use super::activation::{exp, sigmoid};
+use super::row;
+use super::vector::{LANES, add_scaled, dot};
+
+/// Events of a task, and of a partial sum of the backward.
+pub const CHUNK: usize = 16;
+
+/// What the link predictor reads after its two products; all row-major.
+#[derive(Debug, Clone, Copy)]
+pub struct LinkInput<'a> {
+    /// Products of the sources, `[events, width]`.
+    pub source: &'a [f32],
+    /// Products of the destinations, then of the negatives, `[2 events, width]`.
+    pub destination: &'a [f32],
+    /// `[width]`.
+    pub bias: &'a [f32],
+    /// Output weights, `[width]`.
+    pub output: &'a [f32],
+    /// Output bias.
+    pub output_bias: f32,
+}
+
+impl LinkInput<'_> {
+    fn width(&self) -> usize {
+        self.bias.len()
+    }
+
+    fn events(&self) -> usize {
+        self.source.len() / self.width()
+    }
+}
+
+/// Logits of (src, dst), then of (src, neg), `[2 events]`.
+pub fn link_scores(input: &LinkInput<'_>) -> Vec<f32> {
+    let mut logits = vec![0.0; 2 * input.events()];
+    logits
+        .par_chunks_mut(2 * CHUNK)
+        .enumerate()
+        .for_each(|(chunk, logits)| score_chunk(input, chunk * 2 * CHUNK, logits));
+    logits
+}
+
+#[multiversion(targets("x86_64+avx512f+avx512dq+avx512vl", "x86_64+avx2"))]
+fn score_chunk(input: &LinkInput<'_>, first: usize, logits: &mut [f32]) {
+    let (width, events) = (input.width(), input.events());
+    let padded = width.next_multiple_of(LANES);
+    let mut output = vec![0.0; padded];
+    output[..width].copy_from_slice(input.output);
+    let mut hidden = vec![0.0; padded];
+    for (pair, logit) in (first..).zip(logits) {
+        let source = row(input.source, pair % events, width);
+        let destination = row(input.destination, pair, width);
+        let terms = source.iter().zip(destination).zip(input.bias);
+        for (hidden, ((s, d), b)) in hidden.iter_mut().zip(terms) {
+            *hidden = (s + d + b).max(0.0);
+        }
+        *logit = dot(&hidden, &output) + input.output_bias;
+    }
+}
+
+/// log(1 + e^x).
+fn softplus(x: f32) -> f32 {
+    x.max(0.0) + exp(-x.abs().min(80.0)).ln_1p()
+}
+
+/// What a mean over the events is multiplied by; 1 where there are none.
+pub fn mean_scale(events: usize) -> f32 {
+    1.0 / events.max(1) as f32
+}
+
+/// Mean cross-entropy of the events' logits against 1 plus that of the negatives' against 0.
+pub fn link_loss(logits: &[f32]) -> f32 {
+    let (positive, negative) = logits.split_at(logits.len() / 2);
+    // In f64, so that the order of the additions does not show.
+    let terms = positive.iter().map(|x| softplus(-x));
+    let sum: f64 = terms
+        .chain(negative.iter().map(|x| softplus(*x)))
+        .map(f64::from)
+        .sum();
+    sum as f32 * mean_scale(positive.len())
+}
+
+/// Gradients of the loss.
+#[derive(Debug)]
+pub struct LinkGradients {
+    /// `[events, width]`.
+    pub source: Vec<f32>,
+    /// `[2 events, width]`.
+    pub destination: Vec<f32>,
+    /// `[width]`.
+    pub bias: Vec<f32>,
+    /// `[width]`.
+    pub output: Vec<f32>,
+    /// Of the output's bias.
+    pub output_bias: f32,
+}
+
+/// Backward of [`link_loss`] of [`link_scores`]; `grad` is the gradient of the loss.
+pub fn link_scores_backward(input: &LinkInput<'_>, logits: &[f32], grad: f32) -> LinkGradients {
+    let (width, events) = (input.width(), input.events());
+    let mut d_source = vec![0.0; events * width];
+    let mut d_destination = vec![0.0; 2 * events * width];
+    let (d_positive, d_negative) = d_destination.split_at_mut(events * width);
+    let partial: Vec<Vec<f32>> = d_source
+        .par_chunks_mut(CHUNK * width)
+        .zip(d_positive.par_chunks_mut(CHUNK * width))
+        .zip(d_negative.par_chunks_mut(CHUNK * width))
+        .enumerate()
+        .map(|(chunk, ((d_source, d_positive), d_negative))| {
+            let rows = DRows {
+                d_source,
+                d_positive,
+                d_negative,
+            };
+            backward_chunk(input, logits, grad, chunk * CHUNK, rows)
+        })
+        .collect();
+    let mut sum = vec![0.0; 2 * width + 1];
+    for chunk in partial {
+        add_scaled(&mut sum, 1.0, &chunk);
+    }
+    LinkGradients {
+        source: d_source,
+        destination: d_destination,
+        output: sum[width..2 * width].to_vec(),
+        output_bias: sum[2 * width],
+        bias: {
+            sum.truncate(width);
+            sum
+        },
+    }
+}
+
+/// Rows of the gradients that one task writes.
+struct DRows<'a> {
+    d_source: &'a mut [f32],
+    d_positive: &'a mut [f32],
+    d_negative: &'a mut [f32],
+}
+
+/// Writes the rows of a chunk of events; returns its share of the gradients of bias, output
+/// and output bias, `[2 width + 1]`.
+#[multiversion(targets("x86_64+avx512f+avx512dq+avx512vl", "x86_64+avx2"))]
+fn backward_chunk(
+    input: &LinkInput<'_>,
+    logits: &[f32],
+    grad: f32,
+    first: usize,
+    rows: DRows<'_>,
+) -> Vec<f32> {
+    let (width, events) = (input.width(), input.events());
+    let scale = grad * mean_scale(events);
+    let mut sum = vec![0.0; 2 * width + 1];
+    let (d_bias, rest) = sum.split_at_mut(width);
+    let (d_output, d_output_bias) = rest.split_at_mut(width);
+    let d_rows = rows
+        .d_source
+        .chunks_exact_mut(width)
+        .zip(rows.d_positive.chunks_exact_mut(width))
+        .zip(rows.d_negative.chunks_exact_mut(width));
+    for (event, ((d_source, d_positive), d_negative)) in (first..).zip(d_rows) {
+        let of_positive = (sigmoid(logits[event]) - 1.0) * scale;
+        let of_negative = sigmoid(logits[events + event]) * scale;
+        d_output_bias[0] += of_positive + of_negative;
+        let source = row(input.source, event, width);
+        let destination = row(input.destination, event, width);
+        let other = row(input.destination, events + event, width);
+        for c in 0..width {
+            let hidden = source[c] + input.bias[c];
+            let (positive, negative) = (hidden + destination[c], hidden + other[c]);
+            let output = input.output[c];
+            d_positive[c] = if positive > 0.0 {
+                of_positive * output
+            } else {
+                0.0
+            };
+            d_negative[c] = if negative > 0.0 {
+                of_negative * output
+            } else {
+                0.0
+            };
+            d_source[c] = d_positive[c] + d_negative[c];
+            d_bias[c] += d_source[c];
+            d_output[c] += of_positive * positive.max(0.0) + of_negative * negative.max(0.0);
+        }
+    }
+    sum
+}

@@ -1,0 +1,455 @@
+//! Matrix products on the CPU: burn's own library (`gemm`), called so that results are
+//! written once, on all threads, with biases and sums taken along.
+//!
+//! burn's product makes its output by zeroing and copying it on one thread, packs the left
+//! factor on one thread and adds in further passes; at the sizes of a batch that costs a
+//! third of the product itself. Blocks of an output depend on its size alone, so its bits do
+//! not depend on the number of threads.
+
+use rayon::prelude::*;
+
+/// A matrix inside a slice: element (r, c) is at `start + r * rows + c * columns`.
+#[derive(Debug, Clone, Copy)]
+pub struct Matrix<'a> {
+    /// The numbers.
+    pub data: &'a [f32],
+    /// Place of element (0, 0).
+    pub start: usize,
+    /// Distance of two rows.
+    pub rows: usize,
+    /// Distance of two columns.
+    pub columns: usize,
+}
+
+impl<'a> Matrix<'a> {
+    /// All of `data`, row-major, `width` wide.
+    pub fn whole(data: &'a [f32], width: usize) -> Matrix<'a> {
+        Matrix {
+            data,
+            start: 0,
+            rows: width,
+            columns: 1,
+        }
+    }
+
+    /// The same from element `start` on.
+    pub fn from(self, start: usize) -> Matrix<'a> {
+        Matrix { start, ..self }
+    }
+
+    /// The transposed matrix.
+    pub fn transposed(self) -> Matrix<'a> {
+        Matrix {
+            rows: self.columns,
+            columns: self.rows,
+            ..self
+        }
+    }
+
+    /// Whether all elements of an `m` by `n` matrix lie within the data.
+    fn holds(&self, m: usize, n: usize) -> bool {
+        m == 0
+            || n == 0
+            || self.start + (m - 1) * self.rows + (n - 1) * self.columns < self.data.len()
+    }
+}
+
+/// What the products are added to.
+#[derive(Debug, Clone, Copy)]
+pub enum Base<'a> {
+    /// Nothing.
+    Zero,
+    /// The same row everywhere, as wide as the output.
+    Row(&'a [f32]),
+    /// What the output holds.
+    Output,
+}
+
+/// Rows of an output that one task writes, where there are many.
+const ROWS: usize = 256;
+
+/// Place of a product in an output: `m` by `n` from `start` on, rows `stride` apart.
+#[derive(Debug, Clone, Copy)]
+pub struct Place {
+    /// Rows.
+    pub m: usize,
+    /// Columns.
+    pub n: usize,
+    /// Place of element (0, 0).
+    pub start: usize,
+    /// Distance of two rows.
+    pub stride: usize,
+}
+
+/// A pointer that tasks may share: each writes its own block.
+#[derive(Clone, Copy)]
+struct Shared(*mut f32);
+
+// SAFETY: tasks write disjoint blocks, and nobody reads before all are done.
+unsafe impl Send for Shared {}
+// SAFETY: as above.
+unsafe impl Sync for Shared {}
+
+impl Shared {
+    fn at(self, offset: usize) -> *mut f32 {
+        self.0.wrapping_add(offset)
+    }
+}
+
+/// `out = base + a b` for `a` `[m, k]` and `b` `[k, n]`, where `place` says.
+pub fn product(
+    a: Matrix<'_>,
+    b: Matrix<'_>,
+    k: usize,
+    base: Base<'_>,
+    place: Place,
+    out: &mut [f32],
+) {
+    let (target, len) = (Shared(out.as_mut_ptr()), out.len());
+    // SAFETY: `out` is borrowed mutably: all of it may be read and written, and it overlaps
+    // neither factor nor base.
+    unsafe { write(a, b, k, base, place, target, len) }
+}
+
+/// `a b` as a new row-major matrix, plus `row` everywhere if there is one.
+pub fn new_product(
+    a: Matrix<'_>,
+    b: Matrix<'_>,
+    [m, k, n]: [usize; 3],
+    row: Option<&[f32]>,
+) -> Vec<f32> {
+    let mut out = Vec::with_capacity(m * n);
+    let base = row.map_or(Base::Zero, Base::Row);
+    let place = Place {
+        m,
+        n,
+        start: 0,
+        stride: n,
+    };
+    // SAFETY: the new allocation holds m * n numbers. With these bases every one of them is
+    // written before it is read, all are when the call returns.
+    unsafe {
+        write(a, b, k, base, place, Shared(out.as_mut_ptr()), m * n);
+        out.set_len(m * n);
+    }
+    out
+}
+
+/// Does what [`product`] says.
+///
+/// # Safety
+/// `target` must point to `len` numbers that nobody else uses meanwhile; they must be
+/// initialised if `base` is [`Base::Output`].
+unsafe fn write(
+    a: Matrix<'_>,
+    b: Matrix<'_>,
+    k: usize,
+    base: Base<'_>,
+    place: Place,
+    target: Shared,
+    len: usize,
+) {
+    let Place {
+        m,
+        n,
+        start,
+        stride,
+    } = place;
+    if m == 0 || n == 0 {
+        return;
+    }
+    assert!(a.holds(m, k) && b.holds(k, n), "factors of a product");
+    assert!(
+        n <= stride && start + (m - 1) * stride + n <= len,
+        "place of a product"
+    );
+    if let Base::Row(row) = base {
+        assert_eq!(row.len(), n, "row that a product is added to");
+    }
+    let rows = if m < 2 * ROWS { m.div_ceil(2) } else { ROWS };
+    let columns = if m < 2 * ROWS && n > 128 {
+        n.div_ceil(2)
+    } else {
+        n
+    };
+    let across = n.div_ceil(columns);
+    (0..m.div_ceil(rows) * across)
+        .into_par_iter()
+        .with_max_len(1)
+        .for_each(|block| {
+            let (i, j) = (block / across * rows, block % across * columns);
+            let (m, n) = (rows.min(m - i), columns.min(n - j));
+            let accumulate = match base {
+                Base::Zero => false,
+                Base::Output => true,
+                Base::Row(row) => {
+                    for r in 0..m {
+                        let to = target.at(start + (i + r) * stride + j);
+                        // SAFETY: this row of this block lies within the target (asserted
+                        // above), and `row` elsewhere.
+                        unsafe { to.copy_from_nonoverlapping(row[j..].as_ptr(), n) };
+                    }
+                    true
+                }
+            };
+            let first = |matrix: Matrix<'_>, r: usize, c: usize| {
+                let at = matrix.start + r * matrix.rows + c * matrix.columns;
+                matrix.data.as_ptr().wrapping_add(at)
+            };
+            // SAFETY: the asserts above keep both factors and the block within what they
+            // point to, and no other task writes this block.
+            unsafe {
+                gemm::gemm(
+                    m,
+                    n,
+                    k,
+                    target.at(start + i * stride + j),
+                    1,
+                    stride as isize,
+                    accumulate,
+                    first(a, i, 0),
+                    a.columns as isize,
+                    a.rows as isize,
+                    first(b, 0, j),
+                    b.columns as isize,
+                    b.rows as isize,
+                    1.0,
+                    1.0,
+                    false,
+                    false,
+                    false,
+                    gemm::Parallelism::None,
+                );
+            }
+        });
+}
+
+/// One new matrix of `len` numbers made of one product for each head, each with its place;
+/// together they must cover it.
+fn new_by_head<'a>(
+    len: usize,
+    heads: usize,
+    of: impl Fn(usize) -> (Matrix<'a>, Matrix<'a>, usize, Place) + Sync,
+) -> Vec<f32> {
+    let mut out = Vec::with_capacity(len);
+    let target = Shared(out.as_mut_ptr());
+    (0..heads).into_par_iter().for_each(|head| {
+        let (a, b, k, place) = of(head);
+        // SAFETY: the new allocation holds `len` numbers, no two heads have the same place,
+        // and nothing is read.
+        unsafe { write(a, b, k, Base::Zero, place, target, len) };
+    });
+    // SAFETY: the places cover all numbers (callers below), and each was written.
+    unsafe { out.set_len(len) };
+    out
+}
+
+/// For each head, its columns of `x` `[rows, width]` times the transposed ones of `weight`
+/// `[inputs, width]`: `[heads, rows, inputs]`.
+pub fn to_heads(
+    x: &[f32],
+    weight: &[f32],
+    [heads, rows, inputs]: [usize; 3],
+    width: usize,
+) -> Vec<f32> {
+    let k = width / heads;
+    new_by_head(heads * rows * inputs, heads, |head| {
+        let x = Matrix::whole(x, width).from(head * k);
+        let weight = Matrix::whole(weight, width).from(head * k).transposed();
+        let place = Place {
+            m: rows,
+            n: inputs,
+            start: head * rows * inputs,
+            stride: inputs,
+        };
+        (x, weight, k, place)
+    })
+}
+
+/// For each head, `x` `[heads, rows, inputs]` times its columns of `weight`
+/// `[inputs, width]`: its columns of `[rows, width]`.
+pub fn from_heads(
+    x: &[f32],
+    weight: &[f32],
+    [heads, rows, inputs]: [usize; 3],
+    width: usize,
+) -> Vec<f32> {
+    let n = width / heads;
+    new_by_head(rows * width, heads, |head| {
+        let x = Matrix::whole(x, inputs).from(head * rows * inputs);
+        let weight = Matrix::whole(weight, width).from(head * n);
+        let place = Place {
+            m: rows,
+            n,
+            start: head * n,
+            stride: width,
+        };
+        (x, weight, inputs, place)
+    })
+}
+
+/// For each head, the transposed `x` `[heads, rows, inputs]` times its columns of `grad`
+/// `[rows, width]`: its columns of `[inputs, width]`.
+pub fn transposed_of_heads(
+    x: &[f32],
+    grad: &[f32],
+    [heads, rows, inputs]: [usize; 3],
+    width: usize,
+) -> Vec<f32> {
+    let n = width / heads;
+    new_by_head(inputs * width, heads, |head| {
+        let x = Matrix::whole(x, inputs)
+            .from(head * rows * inputs)
+            .transposed();
+        let grad = Matrix::whole(grad, width).from(head * n);
+        let place = Place {
+            m: inputs,
+            n,
+            start: head * n,
+            stride: width,
+        };
+        (x, grad, rows, place)
+    })
+}
+
+/// Rows that one partial sum of [`column_sums`] covers.
+const CHUNK: usize = 128;
+
+/// Sum of the rows of a `[rows, width]` matrix.
+pub fn column_sums(matrix: &[f32], width: usize) -> Vec<f32> {
+    let partial: Vec<Vec<f32>> = matrix
+        .par_chunks(CHUNK * width.max(1))
+        .map(|chunk| {
+            let mut sum = vec![0.0; width];
+            for row in chunk.chunks_exact(width) {
+                super::vector::add_scaled(&mut sum, 1.0, row);
+            }
+            sum
+        })
+        .collect();
+    let mut sum = vec![0.0; width];
+    for chunk in partial {
+        super::vector::add_scaled(&mut sum, 1.0, &chunk);
+    }
+    sum
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn numbers(n: usize, seed: usize) -> Vec<f32> {
+        (0..n)
+            .map(|i| ((i * 7 + seed) % 23) as f32 / 23.0 - 0.45)
+            .collect()
+    }
+
+    fn plain(a: Matrix<'_>, b: Matrix<'_>, k: usize, i: usize, j: usize) -> f64 {
+        (0..k)
+            .map(|c| {
+                let left = a.data[a.start + i * a.rows + c * a.columns];
+                let right = b.data[b.start + c * b.rows + j * b.columns];
+                f64::from(left) * f64::from(right)
+            })
+            .sum()
+    }
+
+    #[test]
+    fn products_of_strided_blocks_agree_with_f64() {
+        for (m, k, n) in [
+            (1, 1, 1),
+            (3, 5, 2),
+            (130, 7, 150),
+            (700, 33, 20),
+            (65, 600, 9),
+        ] {
+            let (a, b) = (numbers(m * k, 1), numbers(k * n, 2));
+            let cases = [
+                (Matrix::whole(&a, k), Matrix::whole(&b, n)),
+                (Matrix::whole(&a, m).transposed(), Matrix::whole(&b, n)),
+                (Matrix::whole(&a, k), Matrix::whole(&b, k).transposed()),
+            ];
+            let row = numbers(n, 3);
+            for (a, b) in cases {
+                let out = new_product(a, b, [m, k, n], Some(&row));
+                for i in 0..m {
+                    for j in 0..n {
+                        let expected = plain(a, b, k, i, j) + f64::from(row[j]);
+                        let found = f64::from(out[i * n + j]);
+                        assert!(
+                            (found - expected).abs() < 1e-4,
+                            "{m} {k} {n}: {found} {expected}"
+                        );
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_product_is_added_where_its_place_is_and_nowhere_else() {
+        let (a, b) = (numbers(4 * 3, 1), numbers(3 * 2, 2));
+        let (a, b) = (Matrix::whole(&a, 3), Matrix::whole(&b, 2));
+        let mut out = vec![1.0; 4 * 5];
+        let place = Place {
+            m: 4,
+            n: 2,
+            start: 3,
+            stride: 5,
+        };
+        product(a, b, 3, Base::Output, place, &mut out);
+        for i in 0..4 {
+            for j in 0..5 {
+                let expected = match j {
+                    3.. => 1.0 + plain(a, b, 3, i, j - 3),
+                    _ => 1.0,
+                };
+                assert!((f64::from(out[i * 5 + j]) - expected).abs() < 1e-6);
+            }
+        }
+    }
+
+    #[test]
+    fn bits_do_not_depend_on_threads() {
+        let (x, weight, bias) = (numbers(1500 * 90, 1), numbers(90 * 300, 2), numbers(300, 3));
+        let bits = |threads| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
+            pool.unwrap().install(|| {
+                let (whole, weights) = (Matrix::whole(&x, 90), Matrix::whole(&weight, 300));
+                let out = new_product(whole, weights, [1500, 90, 300], Some(&bias));
+                let d_weight = new_product(
+                    whole.transposed(),
+                    Matrix::whole(&out, 300),
+                    [90, 1500, 300],
+                    None,
+                );
+                let heads = to_heads(&x, &x[..50 * 90], [2, 1500, 50], 90);
+                let numbers = [out.clone(), d_weight, heads, column_sums(&out, 300)].concat();
+                numbers.iter().map(|v| v.to_bits()).collect::<Vec<u32>>()
+            })
+        };
+        let one = bits(1);
+        assert!(one == bits(3) && one == bits(2));
+    }
+
+    #[test]
+    fn nothing_is_added_where_the_inner_width_is_zero() {
+        let (a, b) = (Matrix::whole(&[], 0), Matrix::whole(&[], 2));
+        let out = new_product(a, b, [3, 0, 2], Some(&[1.0, 2.0]));
+        assert_eq!(out, [1.0, 2.0, 1.0, 2.0, 1.0, 2.0]);
+    }
+
+    #[test]
+    fn column_sums_add_every_row_once() {
+        let matrix = numbers(300 * 3, 4);
+        for (c, sum) in column_sums(&matrix, 3).iter().enumerate() {
+            let expected: f64 = matrix
+                .iter()
+                .skip(c)
+                .step_by(3)
+                .map(|v| f64::from(*v))
+                .sum();
+            assert!((f64::from(*sum) - expected).abs() < 1e-4);
+        }
+    }
+}

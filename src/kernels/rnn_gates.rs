@@ -1,0 +1,189 @@
+//! An RNN cell after its two matrix products.
+
+use burn::backend::autodiff::checkpoint::{base::Checkpointer, strategy::CheckpointStrategy};
+use burn::backend::autodiff::grads::Gradients;
+use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
+use burn::backend::tensor::{FloatTensor, IntTensor};
+use burn::backend::wgpu::{CubeBackend, into_contiguous};
+use burn::backend::{Autodiff, Backend, Dispatch, Flex, TensorMetadata, backend_extension};
+use burn::tensor::{Int, Tensor};
+
+use super::flex::{floats, from_floats, ints};
+use super::reference::rnn_gates as twin;
+use super::wgsl::{self, GATES, KernelSpec, ROWS};
+
+/// `shaders/rnn_gates.wgsl`.
+pub static FORWARD: KernelSpec = KernelSpec {
+    name: "rnn_gates",
+    source: include_str!("../../shaders/rnn_gates.wgsl"),
+    shared: &[ROWS, GATES],
+    workgroup: 64,
+    storage_buffers: 5,
+    variants: &[&[("WIDTH", 100)]],
+};
+
+/// `shaders/rnn_gates_backward.wgsl`.
+pub static BACKWARD: KernelSpec = KernelSpec {
+    name: "rnn_gates_backward",
+    source: include_str!("../../shaders/rnn_gates_backward.wgsl"),
+    shared: &[ROWS],
+    workgroup: 64,
+    storage_buffers: 4,
+    variants: &[&[("WIDTH", 100)]],
+};
+
+/// Dispatch of [`rnn_gates`] to the backends.
+#[backend_extension(Cube, Flex, Autodiff)]
+pub trait RnnGates: Backend {
+    /// See [`rnn_gates`].
+    fn rnn_gates(
+        from_input: FloatTensor<Self>,
+        from_memory: FloatTensor<Self>,
+        hidden: FloatTensor<Self>,
+        active: IntTensor<Self>,
+    ) -> FloatTensor<Self>;
+
+    /// Gradient of either product, from the forward pass's result `out`.
+    fn rnn_gates_backward(
+        out: FloatTensor<Self>,
+        active: IntTensor<Self>,
+        grad: FloatTensor<Self>,
+    ) -> FloatTensor<Self>;
+}
+
+impl RnnGates for CubeBackend {
+    fn rnn_gates(
+        from_input: FloatTensor<Self>,
+        from_memory: FloatTensor<Self>,
+        hidden: FloatTensor<Self>,
+        active: IntTensor<Self>,
+    ) -> FloatTensor<Self> {
+        let [from_input, from_memory, hidden, active] =
+            [from_input, from_memory, hidden, active].map(into_contiguous);
+        let (rows, width) = (hidden.shape()[0], hidden.shape()[1]);
+        let out = wgsl::empty(&hidden, [rows, width]);
+        wgsl::launch(
+            &FORWARD,
+            &[("WIDTH", width as u32)],
+            wgsl::groups_of(rows * width, FORWARD.workgroup),
+            &[&from_input, &from_memory, &hidden, &active, &out],
+            &[rows as u32],
+        );
+        out
+    }
+
+    fn rnn_gates_backward(
+        out: FloatTensor<Self>,
+        active: IntTensor<Self>,
+        grad: FloatTensor<Self>,
+    ) -> FloatTensor<Self> {
+        let [out, active, grad] = [out, active, grad].map(into_contiguous);
+        let (rows, width) = (out.shape()[0], out.shape()[1]);
+        let d_product = wgsl::empty(&out, [rows, width]);
+        wgsl::launch(
+            &BACKWARD,
+            &[("WIDTH", width as u32)],
+            wgsl::groups_of(rows * width, BACKWARD.workgroup),
+            &[&out, &active, &grad, &d_product],
+            &[rows as u32],
+        );
+        d_product
+    }
+}
+
+impl RnnGates for Flex {
+    fn rnn_gates(
+        from_input: FloatTensor<Self>,
+        from_memory: FloatTensor<Self>,
+        hidden: FloatTensor<Self>,
+        active: IntTensor<Self>,
+    ) -> FloatTensor<Self> {
+        let shape = hidden.shape();
+        let out = twin::rnn_gates(
+            &floats(&from_input),
+            &floats(&from_memory),
+            &floats(&hidden),
+            &ints(&active),
+            shape[1],
+        );
+        from_floats(out, shape)
+    }
+
+    fn rnn_gates_backward(
+        out: FloatTensor<Self>,
+        active: IntTensor<Self>,
+        grad: FloatTensor<Self>,
+    ) -> FloatTensor<Self> {
+        let shape = out.shape();
+        let d = twin::rnn_gates_backward(&floats(&out), &ints(&active), &floats(&grad), shape[1]);
+        from_floats(d, shape)
+    }
+}
+
+#[derive(Debug)]
+struct RnnGatesBackward;
+
+impl<B: RnnGates> Backward<B, 2> for RnnGatesBackward {
+    type State = (FloatTensor<B>, IntTensor<B>);
+
+    fn backward(self, ops: Ops<Self::State, 2>, grads: &mut Gradients, _: &mut Checkpointer) {
+        let (out, active) = ops.state;
+        let grad = grads.consume::<B>(&ops.node);
+        let d = B::rnn_gates_backward(out, active, grad);
+        for parent in ops.parents.into_iter().flatten() {
+            grads.register::<B>(parent.id, d.clone());
+        }
+    }
+}
+
+impl<B: RnnGates, C: CheckpointStrategy> RnnGates for Autodiff<B, C> {
+    fn rnn_gates(
+        from_input: FloatTensor<Self>,
+        from_memory: FloatTensor<Self>,
+        hidden: FloatTensor<Self>,
+        active: IntTensor<Self>,
+    ) -> FloatTensor<Self> {
+        let prepared = RnnGatesBackward
+            .prepare::<C>([from_input.node(), from_memory.node()])
+            .compute_bound()
+            .stateful();
+        let out = B::rnn_gates(
+            from_input.into_primitive(),
+            from_memory.into_primitive(),
+            hidden.into_primitive(),
+            active.clone(),
+        );
+        match prepared {
+            OpsKind::Tracked(prepared) => prepared.finish((out.clone(), active), out),
+            OpsKind::UnTracked(prepared) => prepared.finish(out),
+        }
+    }
+
+    fn rnn_gates_backward(
+        out: FloatTensor<Self>,
+        active: IntTensor<Self>,
+        grad: FloatTensor<Self>,
+    ) -> FloatTensor<Self> {
+        let _ = (out, active, grad);
+        unreachable!("first order only")
+    }
+}
+
+/// New rows `[rows, width]` of an RNN cell with tanh, from its two products, each
+/// `[rows, width]`.
+///
+/// `hidden` `[rows, width]` is a constant (it comes from the node memory); rows whose
+/// `active` (`[rows]`) is 0 keep it. The gradients of the two products are the same.
+pub fn rnn_gates(
+    from_input: Tensor<2>,
+    from_memory: Tensor<2>,
+    hidden: Tensor<2>,
+    active: Tensor<1, Int>,
+) -> Tensor<2> {
+    Tensor::from_dispatch(Dispatch::rnn_gates(
+        from_input.into_dispatch(),
+        from_memory.into_dispatch(),
+        hidden.into_dispatch(),
+        active.into_dispatch(),
+    ))
+}

@@ -1,0 +1,143 @@
+//! The clock against hand-made histories of one or two nodes.
+
+use super::*;
+
+const RULE: ClockRule = ClockRule {
+    time_delta: TimeDelta::Message,
+    write: MemoryWrite::Event,
+    mail_slots: 1,
+    ticks_per_unit: 1,
+    origin: 100,
+};
+
+const NODE: [NodeId; 2] = [NodeId(1), NodeId(0)];
+
+fn rows<'a>(node: &'a [NodeId], query_time: &'a [Timestamp]) -> MemoryRequest<'a> {
+    MemoryRequest {
+        node,
+        query_time,
+        root: &[],
+        root_time: &[],
+        root_row: &[],
+    }
+}
+
+/// Commits an event of `node`, whose memory row is `row`, at `time`.
+fn event(clock: &mut NodeClock, node: u32, row: i32, time: Timestamp, times: &FetchedTimes) {
+    let winners = Winners {
+        node: vec![NodeId(node)],
+        row: vec![row],
+    };
+    let deliveries = Deliveries {
+        node: vec![NodeId(node)],
+        time: vec![time],
+        offsets: vec![0, 1],
+        mails: vec![[row, row, 0]],
+    };
+    clock.commit(&winners, &deliveries, times);
+}
+
+#[test]
+fn message_mode_measures_between_events_and_skips_nodes_without_mail() {
+    let rule = ClockRule {
+        ticks_per_unit: 10,
+        ..RULE
+    };
+    let mut clock = NodeClock::new(2, rule);
+    let first = clock.fetch(rows(&NODE, &[]));
+    assert_eq!((first.delta_t, first.active), (vec![0.0; 2], vec![0; 2]));
+
+    // Event at 130: nothing was absorbed, a mail waits.
+    let times = clock.fetch(rows(&NODE, &[]));
+    event(&mut clock, 1, 0, 130, &times);
+    let second = clock.fetch(rows(&NODE, &[]));
+    assert_eq!(second.delta_t, [3.0, 0.0]);
+    assert_eq!(second.active, [1, 0]);
+
+    // Event at 150: the mail of 130 was absorbed.
+    event(&mut clock, 1, 0, 150, &second);
+    assert_eq!(clock.fetch(rows(&NODE, &[])).delta_t, [2.0, 0.0]);
+
+    clock.reset();
+    assert_eq!(clock.fetch(rows(&NODE, &[])).active, [0, 0]);
+}
+
+#[test]
+fn writing_on_read_updates_every_fetched_row() {
+    let write = MemoryWrite::Read;
+    let mut clock = NodeClock::new(2, ClockRule { write, ..RULE });
+    let times = clock.fetch(rows(&NODE, &[]));
+    assert_eq!(
+        (&times.delta_t[..], &times.active[..]),
+        (&[0.0; 2][..], &[1; 2][..])
+    );
+    event(&mut clock, 1, 0, 130, &times);
+
+    // Node 1 is read without an event of its own: its mail of 130 is absorbed.
+    let times = clock.fetch(rows(&NODE, &[]));
+    assert_eq!(times.delta_t, [30.0, 0.0]);
+    event(&mut clock, 0, 1, 140, &times);
+    assert_eq!(clock.fetch(rows(&NODE, &[])).delta_t, [0.0, 40.0]);
+}
+
+#[test]
+fn query_mode_measures_from_the_last_event_to_the_query() {
+    let rule = ClockRule {
+        time_delta: TimeDelta::Query,
+        origin: 0,
+        ..RULE
+    };
+    let mut clock = NodeClock::new(1, rule);
+    let node = [NodeId(0), NodeId(0)];
+    let first = clock.fetch(rows(&node, &[130, 140]));
+    assert_eq!(first.delta_t, [130.0, 140.0]);
+    assert_eq!(first.active, [1, 1]);
+    event(&mut clock, 0, 1, 140, &first);
+    assert_eq!(clock.fetch(rows(&node, &[140, 155])).delta_t, [0.0, 15.0]);
+}
+
+#[test]
+fn a_full_mailbox_loses_its_oldest_mail() {
+    let rule = ClockRule {
+        time_delta: TimeDelta::Query,
+        mail_slots: 3,
+        ..RULE
+    };
+    let mut clock = NodeClock::new(2, rule);
+    let node = [NodeId(1)];
+    let age = |clock: &NodeClock| clock.fetch(rows(&node, &[200])).mail_delta_t;
+    assert_eq!(age(&clock), [100.0; 3], "empty slots count from the origin");
+    for time in [110, 120, 130, 140] {
+        let mail = Deliveries {
+            node: vec![NodeId(1)],
+            time: vec![time],
+            offsets: vec![0, 1],
+            mails: vec![[0, 0, 0]],
+        };
+        let slot = [110, 120, 130].iter().position(|&t| t == time).unwrap_or(0);
+        assert_eq!(clock.places(&mail), [3 + slot as i32]);
+        let times = clock.fetch(rows(&node, &[200]));
+        clock.commit(&Winners::default(), &mail, &times);
+    }
+    assert_eq!(age(&clock), [60.0, 80.0, 70.0]);
+    // A node that only got mail as a neighbour was not updated.
+    assert_eq!(clock.last_update(), [100, 100]);
+}
+
+#[test]
+fn recency_is_the_time_since_the_last_event_over_the_time_since_the_origin() {
+    let mut clock = NodeClock::new(2, RULE);
+    let request = MemoryRequest {
+        root: &NODE,
+        root_time: &[199, 149],
+        ..rows(&[], &[])
+    };
+    let times = clock.fetch(request);
+    assert_eq!(times.root_recency, [99.0 / 100.0, 49.0 / 50.0]);
+    let times = clock.fetch(rows(&NODE, &[]));
+    event(&mut clock, 1, 0, 149, &times);
+    assert_eq!(
+        clock.fetch(request).root_recency,
+        [50.0 / 100.0, 49.0 / 50.0]
+    );
+}

@@ -1,0 +1,264 @@
+//! Node memory in the host's RAM, for tables larger than the device's memory, or to leave
+//! the device alone while memory is read and written.
+//!
+//! Rows are read ([`HostMemory::gather`]) and written ([`HostMemory::apply`]) here without a
+//! device; what lies between is one upload and one read-back of the rows concerned. Rows are
+//! moved by the twins of the kernels that [`DeviceMemory`](super::device::DeviceMemory)
+//! uses, so both give the same bits.
+
+use burn::tensor::{Device, Int, Tensor, TensorData};
+
+use super::clock::{FetchedTimes, NodeClock};
+use super::similarity::{Correction, Mitigation};
+use super::{FetchedMemory, MemoryCommit, MemoryError, MemoryRequest, MemoryStore};
+use crate::batch::{Deliveries, Winners};
+use crate::graph::NodeId;
+use crate::kernels::reference::rows::{self, MailParts};
+
+/// Memory rows, mails and times, all in RAM.
+#[derive(Debug, Clone)]
+pub struct HostMemory {
+    width: usize,
+    mail_width: usize,
+    /// `[nodes, width]`.
+    memory: Vec<f32>,
+    /// `[nodes, slots x mail width]`.
+    mailbox: Vec<f32>,
+    clock: NodeClock,
+    mitigation: Option<Mitigation>,
+    version: u64,
+    /// Where fetched rows go when memory is used as a [`MemoryStore`].
+    device: Device,
+}
+
+/// Rows read for a batch.
+#[derive(Debug)]
+pub struct HostRows {
+    /// Memory of the batch's rows, then of the rows that only a correction reads,
+    /// `[rows + extra, width]`.
+    memory: Vec<f32>,
+    /// Mails of the batch's rows, `[rows, slots x mail width]`.
+    mail: Vec<f32>,
+    widths: [usize; 2],
+    correction: Correction,
+    times: FetchedTimes,
+}
+
+impl HostRows {
+    /// Bytes that an upload moves.
+    pub fn bytes(&self) -> u64 {
+        4 * (self.memory.len() + self.mail.len()) as u64
+    }
+
+    /// The rows as tensors on `device`.
+    pub fn upload(self, device: &Device) -> FetchedMemory {
+        let tensor = |values: Vec<f32>, width: usize| {
+            let rows = values.len() / width.max(1);
+            Tensor::<2>::from_data(TensorData::new(values, [rows, width]), device)
+        };
+        let [width, mail_width] = self.widths;
+        FetchedMemory {
+            memory: self.correction.apply(tensor(self.memory, width)),
+            mail: tensor(self.mail, mail_width),
+            times: self.times,
+        }
+    }
+}
+
+/// What a batch writes back, in terms of the updated rows that are read back for it.
+#[derive(Debug)]
+pub struct WriteBack {
+    /// Rows of the batch that are read back, ascending.
+    rows: Vec<i32>,
+    winners: Winners,
+    deliveries: Deliveries,
+    times: FetchedTimes,
+    /// Features of the batch's own events, `[events, edge width]`.
+    edge: Vec<f32>,
+}
+
+impl WriteBack {
+    /// What a batch of `batch_rows` rows writes; `edge` are the features of its own events.
+    pub fn new(
+        winners: Winners,
+        deliveries: Deliveries,
+        times: FetchedTimes,
+        edge: Vec<f32>,
+        batch_rows: usize,
+    ) -> WriteBack {
+        let mut back = WriteBack {
+            rows: Vec::new(),
+            winners,
+            deliveries,
+            times,
+            edge,
+        };
+        let mut place = vec![-1; batch_rows];
+        if back.times.kept.is_empty() {
+            let mails = back
+                .deliveries
+                .mails
+                .iter()
+                .flat_map(|mail| [mail[0], mail[1]]);
+            for row in back.winners.row.iter().copied().chain(mails) {
+                place[row as usize] = 0;
+            }
+        } else {
+            place.fill(0);
+        }
+        for (row, place) in place
+            .iter_mut()
+            .enumerate()
+            .filter(|(_, place)| **place == 0)
+        {
+            *place = back.rows.len() as i32;
+            back.rows.push(row as i32);
+        }
+        // Rows that are kept on reading keep their numbers: all rows are read back then.
+        for row in &mut back.winners.row {
+            *row = place[*row as usize];
+        }
+        for [own, peer, _] in &mut back.deliveries.mails {
+            *own = place[*own as usize];
+            *peer = place[*peer as usize];
+        }
+        back
+    }
+
+    /// The rows to read back out of the batch's updated rows `[batch rows, width]`.
+    pub fn select(&self, updated: Tensor<2>) -> Tensor<2> {
+        let count = self.rows.len();
+        let rows = TensorData::new(self.rows.clone(), [count]);
+        let rows = Tensor::<1, Int>::from_data(rows, &updated.device());
+        updated.select(0, rows)
+    }
+}
+
+impl HostMemory {
+    /// Zero rows for `nodes` nodes; `clock` says how many mails a node keeps.
+    pub fn new(
+        nodes: usize,
+        width: usize,
+        mail_width: usize,
+        clock: NodeClock,
+        mitigation: Option<Mitigation>,
+        device: &Device,
+    ) -> HostMemory {
+        let slots = clock.rule().mail_slots;
+        HostMemory {
+            width,
+            mail_width,
+            memory: vec![0.0; nodes * width],
+            mailbox: vec![0.0; nodes * slots * mail_width],
+            clock,
+            mitigation,
+            version: 0,
+            device: device.clone(),
+        }
+    }
+
+    /// Reads the rows that a batch needs.
+    pub fn gather(&self, request: MemoryRequest<'_>) -> HostRows {
+        let correction = Correction::of(self.mitigation.as_ref(), &self.clock, request);
+        let times = FetchedTimes {
+            corrected: correction.corrected(),
+            ..self.clock.fetch(request)
+        };
+        let slots = self.clock.rule().mail_slots;
+        let ids =
+            |nodes: &[NodeId]| -> Vec<i32> { nodes.iter().map(|node| node.0 as i32).collect() };
+        let node = ids(request.node);
+        let all = [&node[..], &ids(correction.extra())].concat();
+        HostRows {
+            memory: rows::gather_rows(&self.memory, &all, self.width),
+            mail: rows::gather_rows(&self.mailbox, &node, slots * self.mail_width),
+            widths: [self.width, slots * self.mail_width],
+            correction,
+            times,
+        }
+    }
+
+    /// Writes a batch's rows and mails; `updated` are the rows that [`WriteBack::select`]
+    /// chose.
+    pub fn apply(&mut self, back: &WriteBack, updated: &[f32]) {
+        let winners = &back.winners;
+        let mut written: Vec<i32> = winners
+            .node
+            .iter()
+            .zip(&winners.row)
+            .flat_map(|(node, &row)| [node.0 as i32, row])
+            .collect();
+        for (node, row) in &back.times.kept {
+            if winners.node.binary_search(node).is_err() {
+                written.extend([node.0 as i32, *row as i32]);
+            }
+        }
+        rows::memory_update(&mut self.memory, updated, &written, self.width);
+        let edge_width = self.mail_width - 2 * self.width;
+        let parts = MailParts {
+            hidden: updated,
+            width: self.width,
+            edge: &back.edge,
+            edge_width,
+        };
+        let deliveries = &back.deliveries;
+        rows::mail_update(
+            &mut self.mailbox,
+            parts,
+            &self.clock.places(deliveries),
+            &deliveries.offsets,
+            deliveries.mails.as_flattened(),
+        );
+        self.clock.commit(winners, deliveries, &back.times);
+        self.version += 1;
+    }
+
+    /// The tables `[nodes, width]` and `[nodes, slots x mail width]`.
+    pub fn tables(&self) -> (&[f32], &[f32]) {
+        (&self.memory, &self.mailbox)
+    }
+
+    /// The times that belong to them.
+    pub fn clock(&self) -> &NodeClock {
+        &self.clock
+    }
+}
+
+/// Reads and writes at once: nothing overlaps.
+impl MemoryStore for HostMemory {
+    fn fetch(&self, request: MemoryRequest<'_>) -> FetchedMemory {
+        self.gather(request).upload(&self.device)
+    }
+
+    fn commit(&mut self, commit: MemoryCommit<'_>) -> Result<(), MemoryError> {
+        let mails = commit.deliveries.mails.iter();
+        let events = mails.map(|mail| mail[2] as usize + 1).max().unwrap_or(0);
+        let back = WriteBack::new(
+            commit.winners.clone(),
+            commit.deliveries.clone(),
+            commit.times.clone(),
+            read(commit.edge.slice(0..events))?,
+            commit.memory.dims()[0],
+        );
+        let updated = read(back.select(commit.memory))?;
+        self.apply(&back, &updated);
+        Ok(())
+    }
+
+    fn version(&self) -> u64 {
+        self.version
+    }
+
+    fn reset(&mut self) {
+        self.memory.fill(0.0);
+        self.mailbox.fill(0.0);
+        self.clock.reset();
+        self.version = 0;
+    }
+}
+
+fn read(tensor: Tensor<2>) -> Result<Vec<f32>, MemoryError> {
+    let failed = |error: &dyn std::fmt::Debug| MemoryError::Device(format!("{error:?}"));
+    let data = tensor.try_into_data().map_err(|error| failed(&error))?;
+    data.try_into_vec().map_err(|error| failed(&error))
+}

@@ -1,0 +1,48 @@
+//! Node memory wherever a run keeps it.
+
+use super::device::DeviceMemory;
+use super::host::HostMemory;
+use super::{FetchedMemory, MemoryCommit, MemoryError, MemoryRequest, MemoryStore};
+
+/// One of the two residencies; both give the same results.
+#[derive(Debug, Clone)]
+pub enum NodeMemory {
+    /// In the device's memory.
+    Device(Box<DeviceMemory>),
+    /// In RAM.
+    Host(Box<HostMemory>),
+}
+
+impl NodeMemory {
+    fn store(&self) -> &dyn MemoryStore {
+        match self {
+            NodeMemory::Device(memory) => &**memory,
+            NodeMemory::Host(memory) => &**memory,
+        }
+    }
+
+    fn store_mut(&mut self) -> &mut dyn MemoryStore {
+        match self {
+            NodeMemory::Device(memory) => &mut **memory,
+            NodeMemory::Host(memory) => &mut **memory,
+        }
+    }
+}
+
+impl MemoryStore for NodeMemory {
+    fn fetch(&self, request: MemoryRequest<'_>) -> FetchedMemory {
+        self.store().fetch(request)
+    }
+
+    fn commit(&mut self, commit: MemoryCommit<'_>) -> Result<(), MemoryError> {
+        self.store_mut().commit(commit)
+    }
+
+    fn version(&self) -> u64 {
+        self.store().version()
+    }
+
+    fn reset(&mut self) {
+        self.store_mut().reset();
+    }
+}

@@ -1,0 +1,61 @@
+//! APAN (Wang et al., SIGMOD 2021; arXiv 2011.11545) as TGL defines it: a node attends to the
+//! mails that it got, its own and those of events around it. No neighbours are read to
+//! predict: mails are delivered to sampled neighbours instead.
+
+use burn::module::Module;
+use burn::nn::{LayerNorm, LayerNormConfig};
+use burn::tensor::Tensor;
+
+use super::init::Initializer;
+use super::mailbox_attention::MailboxAttention;
+use super::node_features::NodeFeatures;
+use super::{DropoutKey, MemoryModel, ModelConfig, ModelInput, ModelNeeds};
+use crate::batch::TimeDelta;
+use crate::kernels::gather_rows::gather_rows;
+
+/// The whole model.
+#[derive(Module, Debug)]
+pub struct Apan {
+    /// s' = attention of s over [mails | Φ(ages)], and a layer on top.
+    pub updater: MailboxAttention,
+    /// h = s' + features (TGL's APAN reads no node features).
+    pub node_features: NodeFeatures,
+    /// z = LayerNorm(h).
+    pub norm: LayerNorm,
+}
+
+impl MemoryModel for Apan {
+    fn needs(config: &ModelConfig) -> ModelNeeds {
+        ModelNeeds {
+            layers: 0,
+            mail_slots: config.mail_slots,
+            mails_to_neighbors: true,
+            // A mail's age at the query is all that an embedding knows of the query.
+            time_delta: TimeDelta::Query,
+        }
+    }
+
+    fn new(config: &ModelConfig, init: &mut Initializer<'_>) -> Apan {
+        Apan {
+            updater: MailboxAttention::new(config, init),
+            node_features: NodeFeatures::new(config, init),
+            norm: LayerNormConfig::new(config.width).init(init.device()),
+        }
+    }
+
+    fn update(&self, input: &ModelInput, key: DropoutKey) -> Tensor<2> {
+        self.updater.forward(input, key)
+    }
+
+    fn embed(&self, memory: Tensor<2>, input: &ModelInput, _key: DropoutKey) -> Tensor<2> {
+        let node = self
+            .node_features
+            .combine(memory, input.node_features.as_ref());
+        let roots = &input.layers[0];
+        gather_rows(
+            self.norm.forward(node),
+            roots.root_row.clone(),
+            roots.root_uses.clone(),
+        )
+    }
+}

@@ -1,0 +1,65 @@
+//! JODIE (Kumar et al., KDD 2019; arXiv 1908.01207) as TGL defines it: a recurrent cell over
+//! mails, and an embedding that drifts with the time since the last event. No neighbours.
+
+use burn::module::Module;
+use burn::nn::{LayerNorm, LayerNormConfig};
+use burn::tensor::Tensor;
+
+use super::init::Initializer;
+use super::memory_updater::RecurrentUpdater;
+use super::node_features::NodeFeatures;
+use super::time_projection::TimeProjection;
+use super::{DropoutKey, MemoryModel, ModelConfig, ModelInput, ModelNeeds};
+use crate::batch::TimeDelta;
+use crate::kernels::gather_rows::gather_rows;
+use crate::kernels::output_norm::{BeforeNorm, output_norm};
+
+/// The whole model.
+#[derive(Module, Debug)]
+pub struct Jodie {
+    /// s' = tanh(RNN([mail | Φ(Δt)], s)).
+    pub updater: RecurrentUpdater,
+    /// h = s' + features.
+    pub node_features: NodeFeatures,
+    /// n = LayerNorm(h).
+    pub norm: LayerNorm,
+    /// z = n (1 + w r + b) for the recency r of the root's last event.
+    pub projection: TimeProjection,
+}
+
+impl MemoryModel for Jodie {
+    fn needs(_config: &ModelConfig) -> ModelNeeds {
+        ModelNeeds {
+            layers: 0,
+            mail_slots: 1,
+            mails_to_neighbors: false,
+            time_delta: TimeDelta::Message,
+        }
+    }
+
+    fn new(config: &ModelConfig, init: &mut Initializer<'_>) -> Jodie {
+        Jodie {
+            updater: RecurrentUpdater::rnn(config, init),
+            node_features: NodeFeatures::new(config, init),
+            norm: LayerNormConfig::new(config.width).init(init.device()),
+            projection: TimeProjection::new(config.width, init),
+        }
+    }
+
+    fn update(&self, input: &ModelInput, _key: DropoutKey) -> Tensor<2> {
+        self.updater.forward(input)
+    }
+
+    fn embed(&self, memory: Tensor<2>, input: &ModelInput, _key: DropoutKey) -> Tensor<2> {
+        let node = self
+            .node_features
+            .combine(memory, input.node_features.as_ref());
+        let roots = &input.layers[0];
+        let root = gather_rows(
+            output_norm(node, &self.norm, BeforeNorm::NOTHING),
+            roots.root_row.clone(),
+            roots.root_uses.clone(),
+        );
+        self.projection.forward(root, input.root_recency.clone())
+    }
+}

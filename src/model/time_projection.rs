@@ -1,0 +1,34 @@
+//! JODIE's projection of an embedding to the time of a query.
+
+use burn::module::{Module, Param};
+use burn::tensor::Tensor;
+
+use super::init::Initializer;
+
+/// z = h (1 + r w + b), r being the recency of the node's last event (JODIE, equation 3).
+#[derive(Module, Debug)]
+pub struct TimeProjection {
+    /// w, `[1, width]`.
+    pub weight: Param<Tensor<2>>,
+    /// b, `[width]`.
+    pub bias: Param<Tensor<1>>,
+}
+
+impl TimeProjection {
+    /// Starts from standard-normal numbers, as JODIE's code does.
+    pub fn new(width: usize, init: &mut Initializer<'_>) -> TimeProjection {
+        TimeProjection {
+            weight: init.normal([1, width]),
+            bias: init.normal([width]),
+        }
+    }
+
+    /// Projected embeddings, `[roots, width]`, of `embedding` `[roots, width]` for `recency`
+    /// `[roots]`.
+    pub fn forward(&self, embedding: Tensor<2>, recency: Tensor<1>) -> Tensor<2> {
+        let [roots, _] = embedding.dims();
+        let drift =
+            recency.reshape([roots, 1]).matmul(self.weight.val()) + self.bias.val().unsqueeze();
+        embedding.clone() + embedding * drift
+    }
+}

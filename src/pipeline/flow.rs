@@ -1,0 +1,376 @@
+//! Which step may begin when: the rules of the pipeline, without threads and without time.
+//!
+//! The executor and the simulator both ask [`Flow`] what a lane may do next, and tell it what
+//! began and ended; so a schedule that the simulator draws is one that the executor keeps.
+//!
+//! Invariants:
+//! * **Version rule.** Iteration i gathers when exactly the updates up to i − k_i are applied:
+//!   `apply(i − k_i)` has ended before `gather(i)` begins, and `apply(i − k_i + 1)` begins only
+//!   after `gather(i)` has ended. The steps around these points (sends, receives) overlap.
+//! * Each lane runs its steps in the order of iterations.
+//! * At most `depth` iterations are ahead of the lane that takes them. Updates need no bound of
+//!   their own: at most k are under way. With one, a queue shorter than k could deadlock:
+//!   `apply(j)` waits for `gather(j + k − 1)`, which waits for training to go on.
+//! * After the last iteration, or a stop, all updates of trained iterations get applied.
+//!
+//! Source: MSPipe, Algorithm 1, with the bound as a rule in both directions.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::Stage;
+use super::ledger::LedgerLine;
+use super::profile::Residency;
+use super::scheduler::{ReadPoint, Scheduler};
+use super::trace::{Record, Span};
+
+/// What a thread does without interruption.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Step {
+    /// Stage 1.
+    Sample,
+    /// Stage 2.
+    Features,
+    /// Stage 3: the read point on the host, all of the stage on the device.
+    Gather,
+    /// Stage 3 on the host: what follows the read point.
+    Send,
+    /// Stage 3 on the host: what the device thread does.
+    Upload,
+    /// Stage 4.
+    Train,
+    /// Stage 4 up to the updated memory.
+    Begin,
+    /// The rest of stage 4.
+    Finish,
+    /// Stage 5 on the host: what the device thread does.
+    ReadBack,
+    /// Stage 5 on the host: waiting for the rows.
+    Receive,
+    /// Stage 5: the write point on the host, all of the stage on the device.
+    Apply,
+}
+
+impl Step {
+    /// Number of steps.
+    pub const COUNT: usize = Step::Apply as usize + 1;
+
+    /// The stage that it belongs to.
+    pub fn stage(self) -> Stage {
+        match self {
+            Step::Sample => Stage::Sample,
+            Step::Features => Stage::FetchFeatures,
+            Step::Gather | Step::Send | Step::Upload => Stage::FetchMemory,
+            Step::Train | Step::Begin | Step::Finish => Stage::Train,
+            Step::ReadBack | Step::Receive | Step::Apply => Stage::UpdateMemory,
+        }
+    }
+
+    /// The steps of an iteration.
+    pub fn of(memory: Residency, early: bool) -> &'static [Step] {
+        use Step::{
+            Apply, Begin, Features, Finish, Gather, ReadBack, Receive, Sample, Send, Train, Upload,
+        };
+        match (memory, early) {
+            (Residency::Device, _) => &[Sample, Features, Gather, Train, Apply],
+            (Residency::Host, false) => &[
+                Sample, Features, Gather, Send, Upload, Train, ReadBack, Receive, Apply,
+            ],
+            (Residency::Host, true) => &[
+                Sample, Features, Gather, Send, Upload, Begin, ReadBack, Finish, Receive, Apply,
+            ],
+        }
+    }
+}
+
+/// A thread of the pipeline.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Lane {
+    /// Runs stage 1.
+    Sampler,
+    /// Runs stage 2, and reads memory that lies on the host.
+    Fetcher,
+    /// Talks to the device.
+    Device,
+    /// Writes memory that lies on the host.
+    Updater,
+}
+
+impl Lane {
+    /// All lanes.
+    pub const ALL: [Lane; 4] = [Lane::Sampler, Lane::Fetcher, Lane::Device, Lane::Updater];
+
+    /// The lanes that work with memory at `memory`.
+    pub fn of(memory: Residency) -> &'static [Lane] {
+        match memory {
+            Residency::Device => &Self::ALL[..3],
+            Residency::Host => &Self::ALL,
+        }
+    }
+
+    /// The name of its thread.
+    pub fn name(self) -> &'static str {
+        match self {
+            Lane::Sampler => "sampler",
+            Lane::Fetcher => "fetcher",
+            Lane::Device => "device",
+            Lane::Updater => "updater",
+        }
+    }
+}
+
+/// What a lane does next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Next {
+    /// This step of the run's iteration of this number (from 0).
+    Run(Step, usize),
+    /// Nothing until another lane has gone on.
+    Wait,
+    /// Nothing any more.
+    Over,
+}
+
+/// A lane's step under way, or when its last one ended.
+#[derive(Debug, Clone, Copy)]
+enum LaneState {
+    Idle { since: Duration },
+    Busy { began: Duration },
+}
+
+/// The state of a run.
+#[derive(Debug)]
+pub struct Flow<'s> {
+    scheduler: &'s mut Scheduler,
+    memory: Residency,
+    early: bool,
+    depth: usize,
+    first: usize,
+    end: usize,
+    begun: [usize; Step::COUNT],
+    ended: [usize; Step::COUNT],
+    /// Of the iterations that have read or are the next to.
+    reads: Vec<ReadPoint>,
+    lanes: [LaneState; 4],
+    stalls: Vec<Duration>,
+    traced: usize,
+    record: Record,
+}
+
+impl<'s> Flow<'s> {
+    /// `iterations` of them, the first of which is iteration `first` of the epoch that the
+    /// scheduler was told to begin. Spans of the first `traced` are kept.
+    pub fn new(
+        scheduler: &'s mut Scheduler,
+        first: usize,
+        iterations: usize,
+        depth: usize,
+        traced: usize,
+        now: Duration,
+    ) -> Flow<'s> {
+        Flow {
+            memory: scheduler.memory(),
+            early: scheduler.early(),
+            scheduler,
+            depth: depth.max(1),
+            first,
+            end: iterations,
+            begun: [0; Step::COUNT],
+            ended: [0; Step::COUNT],
+            reads: Vec::new(),
+            lanes: [LaneState::Idle { since: now }; 4],
+            stalls: Vec::new(),
+            traced,
+            record: Record::default(),
+        }
+    }
+
+    /// What `lane` may do next. It changes nothing but that a k may get chosen.
+    pub fn next(&mut self, lane: Lane) -> Next {
+        let next = match (lane, self.memory) {
+            (Lane::Sampler, _) => self.next_of_sampler(),
+            (Lane::Fetcher, Residency::Host) => self.next_of_fetcher(),
+            (Lane::Fetcher, Residency::Device) => self.next_features(Step::Gather),
+            (Lane::Device, Residency::Host) => self.next_of_device(),
+            (Lane::Device, Residency::Device) => self.next_of_device_with_memory(),
+            (Lane::Updater, Residency::Host) => self.next_of_updater(),
+            (Lane::Updater, Residency::Device) => Next::Over,
+        };
+        match next {
+            Next::Run(_, nth) if nth >= self.end => Next::Over,
+            next => next,
+        }
+    }
+
+    fn ended(&self, step: Step) -> usize {
+        self.ended[step as usize]
+    }
+
+    fn begun(&self, step: Step) -> usize {
+        self.begun[step as usize]
+    }
+
+    /// `step` of iteration `nth` if `ready`; once there is no such iteration, nothing.
+    fn run_if(&self, ready: bool, step: Step, nth: usize) -> Next {
+        if ready || nth >= self.end {
+            Next::Run(step, nth)
+        } else {
+            Next::Wait
+        }
+    }
+
+    fn next_of_sampler(&self) -> Next {
+        let nth = self.ended(Step::Sample);
+        let room = nth - self.begun(Step::Features) < self.depth;
+        self.run_if(room, Step::Sample, nth)
+    }
+
+    /// `taken`: the step that takes a batch from the fetcher.
+    fn next_features(&self, taken: Step) -> Next {
+        let nth = self.ended(Step::Features);
+        let room = nth - self.begun(taken) < self.depth;
+        let ready = room && self.ended(Step::Sample) > nth;
+        self.run_if(ready, Step::Features, nth)
+    }
+
+    fn next_of_fetcher(&mut self) -> Next {
+        let gathered = self.ended(Step::Gather);
+        if self.ended(Step::Send) < gathered {
+            return Next::Run(Step::Send, self.ended(Step::Send));
+        }
+        if gathered < self.ended(Step::Features) {
+            let ready = gathered < self.end && self.ended(Step::Apply) == self.next_version();
+            return self.run_if(ready, Step::Gather, gathered);
+        }
+        self.next_features(Step::Upload)
+    }
+
+    fn next_of_device(&self) -> Next {
+        let steps = match self.early {
+            true => &[Step::Upload, Step::Begin, Step::ReadBack, Step::Finish][..],
+            false => &[Step::Upload, Step::Train, Step::ReadBack][..],
+        };
+        // The first step that is behind the one before it.
+        for pair in steps.windows(2) {
+            if self.ended(pair[1]) < self.ended(pair[0]) {
+                return Next::Run(pair[1], self.ended(pair[1]));
+            }
+        }
+        let nth = self.ended(Step::Upload);
+        self.run_if(self.ended(Step::Send) > nth, Step::Upload, nth)
+    }
+
+    fn next_of_device_with_memory(&mut self) -> Next {
+        let nth = self.ended(Step::Gather);
+        let applied = self.ended(Step::Apply);
+        if self.ended(Step::Train) < nth {
+            return Next::Run(Step::Train, self.ended(Step::Train));
+        }
+        if nth >= self.end {
+            return Next::Run(Step::Apply, applied);
+        }
+        if applied < self.next_version() {
+            return Next::Run(Step::Apply, applied);
+        }
+        self.run_if(self.ended(Step::Features) > nth, Step::Gather, nth)
+    }
+
+    fn next_of_updater(&mut self) -> Next {
+        let nth = self.ended(Step::Apply);
+        if nth < self.ended(Step::Receive) {
+            let gathered = self.ended(Step::Gather);
+            // Also after a stop, when what is being gathered will not be used.
+            let quiet = self.begun(Step::Gather) == gathered;
+            let ready = quiet && (gathered >= self.end || self.next_version() > nth);
+            return self.run_if(ready, Step::Apply, nth);
+        }
+        self.run_if(self.ended(Step::ReadBack) > nth, Step::Receive, nth)
+    }
+
+    /// Updates that the next iteration to gather sees.
+    fn next_version(&mut self) -> usize {
+        let nth = self.ended(Step::Gather);
+        if self.reads.len() == nth {
+            self.reads.push(self.scheduler.read_point(nth));
+        }
+        self.reads[nth].version
+    }
+
+    /// `lane` begins what [`next`](Self::next) said.
+    pub fn begin(&mut self, lane: Lane, step: Step, now: Duration) {
+        let nth = self.begun[step as usize];
+        self.begun[step as usize] += 1;
+        if let LaneState::Idle { since } = self.lanes[lane as usize]
+            && lane == Lane::Device
+        {
+            // The first iteration can't be waited for: nothing could run before it.
+            let waited = if nth == 0 {
+                Duration::ZERO
+            } else {
+                now - since
+            };
+            if self.stalls.len() <= nth {
+                self.stalls.resize(nth + 1, Duration::ZERO);
+            }
+            self.stalls[nth] += waited;
+        }
+        self.lanes[lane as usize] = LaneState::Busy { began: now };
+    }
+
+    /// `lane` has ended what it began, and moved so many bytes.
+    pub fn end(&mut self, lane: Lane, step: Step, now: Duration, bytes: u64) {
+        let nth = self.ended[step as usize];
+        self.ended[step as usize] += 1;
+        let began = match self.lanes[lane as usize] {
+            LaneState::Busy { began } => began,
+            LaneState::Idle { since } => since,
+        };
+        self.lanes[lane as usize] = LaneState::Idle { since: now };
+        self.scheduler.observe(step, now - began);
+        self.record.times.add(step.stage(), now - began);
+        if nth < self.traced {
+            self.record.spans.push(Span {
+                lane,
+                step,
+                iteration: self.first + nth,
+                begin: began,
+                end: now,
+                bytes,
+            });
+        }
+    }
+
+    /// The run ends after its iteration `nth`.
+    pub fn stop_after(&mut self, nth: usize) {
+        self.end = self.end.min(nth + 1);
+    }
+
+    /// What happened.
+    pub fn finish(mut self) -> Record {
+        let trained = self.ended(Step::Train).max(self.ended(Step::Finish));
+        let epoch = self.scheduler.epoch();
+        let reads = self.reads.into_iter().take(trained).enumerate();
+        self.record.ledger = reads
+            .map(|(nth, read)| LedgerLine {
+                epoch,
+                iteration: self.first + nth,
+                k: read.k,
+                version: self.first + read.version,
+                stall_us: self
+                    .stalls
+                    .get(nth)
+                    .map_or(0, |time| time.as_micros() as u64),
+                decision: read.decision,
+                ages: None,
+                corrected: None,
+            })
+            .collect();
+        // Lanes end steps in an order that is up to the threads.
+        self.record
+            .spans
+            .sort_by_key(|span| (span.lane, span.begin, span.iteration, span.step));
+        self.record
+    }
+}

@@ -1,0 +1,283 @@
+//! The staleness ledger: what each iteration read, one JSON line an iteration.
+//!
+//! ```json
+//! {"epoch":1,"iteration":32,"k":2,"version":31,"stall_us":0}
+//! ```
+//!
+//! `version` counts the updates of the epoch that the iteration saw: iteration i, from 0, with
+//! staleness k saw i + 1 − k. A line may also hold a `decision` (a k chosen from measured
+//! times) and `ages` (how long ago the rows read had been written).
+//!
+//! Invariant: `replay:FILE` reads back exactly what is written here.
+//! It does not measure ages; whoever knows the times of rows adds them.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, BufRead as _, BufReader, Write};
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use super::profile::Profile;
+
+/// What one iteration read.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct LedgerLine {
+    /// Epoch, as the training counts it.
+    pub epoch: u64,
+    /// Iteration of the epoch, from 0.
+    pub iteration: usize,
+    /// Its staleness.
+    pub k: usize,
+    /// Updates of the epoch that it saw.
+    pub version: usize,
+    /// Time in µs that the device thread waited for its input.
+    pub stall_us: u64,
+    /// A choice of k that holds from this iteration on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub decision: Option<Box<Decision>>,
+    /// Ages of the memory rows read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ages: Option<AgeHistogram>,
+    /// Rows that a mitigation drew towards those of similar nodes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub corrected: Option<usize>,
+}
+
+/// A choice of k.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Decision {
+    /// The staleness chosen.
+    pub k: usize,
+    /// Medians of the stage times in seconds that it was chosen from.
+    pub measured: Profile,
+}
+
+/// How many rows were how old, by powers of two: bucket 0 holds ages under 1, bucket b holds
+/// 2^(b−1) up to 2^b, in the unit that they are added in (that of the stream).
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+#[serde(transparent)]
+pub struct AgeHistogram(Vec<u64>);
+
+impl AgeHistogram {
+    /// Counts a row of this age (at least 0).
+    pub fn add(&mut self, age: f64) {
+        // `as` saturates, so infinity falls into the last bucket and NaN into the first.
+        let bucket = (u64::BITS - (age as u64).leading_zeros()) as usize;
+        if self.0.len() <= bucket {
+            self.0.resize(bucket + 1, 0);
+        }
+        self.0[bucket] += 1;
+    }
+
+    /// Rows in each bucket.
+    pub fn buckets(&self) -> &[u64] {
+        &self.0
+    }
+}
+
+/// Writes lines as JSON lines.
+///
+/// # Errors
+/// When they can't be written.
+pub fn write(lines: &[LedgerLine], out: &mut impl Write) -> io::Result<()> {
+    for line in lines {
+        serde_json::to_writer(&mut *out, line)?;
+        out.write_all(b"\n")?;
+    }
+    Ok(())
+}
+
+/// Why a ledger can't be replayed.
+#[derive(Debug, Error)]
+pub enum ReplayError {
+    /// The file can't be read.
+    #[error("cannot read {path}: {error}", path = path.display())]
+    Read {
+        /// The ledger.
+        path: PathBuf,
+        /// Why.
+        error: io::Error,
+    },
+    /// A line is no ledger line.
+    #[error(
+        "{path}:{line}: {message}; expected a line of a ledger, {{\"epoch\":1,\"iteration\":0,\"k\":1,…}}",
+        path = path.display()
+    )]
+    Line {
+        /// The ledger.
+        path: PathBuf,
+        /// Its line, from 1.
+        line: usize,
+        /// What is wrong with it.
+        message: String,
+    },
+    /// The ledger is of a shorter run.
+    #[error(
+        "{path} has {found} iterations of epoch {epoch} from iteration {first} on, {expected} are to run; replay a ledger of a run with the same stream, batch size and epochs",
+        path = path.display()
+    )]
+    TooShort {
+        /// The ledger.
+        path: PathBuf,
+        /// The epoch.
+        epoch: u64,
+        /// First iteration to run.
+        first: usize,
+        /// Iterations in the ledger.
+        found: usize,
+        /// Iterations to run.
+        expected: usize,
+    },
+}
+
+/// What a replay needs of a line.
+#[derive(Deserialize)]
+struct Read {
+    epoch: u64,
+    iteration: usize,
+    k: usize,
+}
+
+/// The k of each iteration of another run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Replay {
+    path: PathBuf,
+    k: BTreeMap<(u64, usize), usize>,
+}
+
+impl Replay {
+    /// Reads a ledger.
+    ///
+    /// # Errors
+    /// When the file is missing, a line is not of a ledger, or a k is impossible: 0, reaching
+    /// before the epoch's first update, or making the memory older than it was.
+    pub fn read(path: &Path) -> Result<Replay, ReplayError> {
+        let failed = |error| ReplayError::Read {
+            path: path.to_owned(),
+            error,
+        };
+        let mut k = BTreeMap::new();
+        let lines = BufReader::new(File::open(path).map_err(failed)?).lines();
+        for (number, line) in lines.enumerate() {
+            let line = line.map_err(failed)?;
+            let wrong = |message: String| ReplayError::Line {
+                path: path.to_owned(),
+                line: number + 1,
+                message,
+            };
+            let read: Read = serde_json::from_str(&line).map_err(|e| wrong(e.to_string()))?;
+            let Read {
+                epoch, iteration, ..
+            } = read;
+            if read.k == 0 || read.k > iteration + 1 {
+                return Err(wrong(format!(
+                    "iteration {iteration} can't have k = {}",
+                    read.k
+                )));
+            }
+            let before = iteration
+                .checked_sub(1)
+                .and_then(|before| k.get(&(epoch, before)));
+            if before.is_some_and(|before| read.k > before + 1) {
+                return Err(wrong(format!(
+                    "k = {} reads memory older than iteration {} read",
+                    read.k,
+                    iteration - 1
+                )));
+            }
+            if k.insert((epoch, iteration), read.k).is_some() {
+                return Err(wrong(format!(
+                    "iteration {iteration} of epoch {epoch} is there twice"
+                )));
+            }
+        }
+        let path = path.to_owned();
+        Ok(Replay { path, k })
+    }
+
+    /// The k of the iterations of an epoch.
+    ///
+    /// # Errors
+    /// When one of them is not in the ledger.
+    pub fn of(&self, epoch: u64, iterations: Range<usize>) -> Result<Vec<usize>, ReplayError> {
+        let found: Vec<usize> = iterations
+            .clone()
+            .map_while(|iteration| self.k.get(&(epoch, iteration)).copied())
+            .collect();
+        if found.len() < iterations.len() {
+            return Err(ReplayError::TooShort {
+                path: self.path.clone(),
+                epoch,
+                first: iterations.start,
+                found: found.len(),
+                expected: iterations.len(),
+            });
+        }
+        Ok(found)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(iteration: usize, k: usize) -> LedgerLine {
+        LedgerLine {
+            epoch: 1,
+            iteration,
+            k,
+            version: iteration + 1 - k,
+            stall_us: 7,
+            decision: None,
+            ages: None,
+            corrected: None,
+        }
+    }
+
+    fn read(text: &[u8]) -> Result<Replay, ReplayError> {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(text).unwrap();
+        Replay::read(file.path())
+    }
+
+    fn written(lines: &[LedgerLine]) -> Vec<u8> {
+        let mut text = Vec::new();
+        write(lines, &mut text).unwrap();
+        text
+    }
+
+    #[test]
+    fn a_ledger_is_read_back() {
+        let mut first = line(0, 1);
+        let mut ages = AgeHistogram::default();
+        for age in [0.0, 0.9, 1.0, 2.0, 3.9, f64::INFINITY] {
+            ages.add(age);
+        }
+        assert_eq!(ages.buckets()[..3], [2, 1, 2]);
+        assert_eq!(ages.buckets()[64], 1);
+        first.ages = Some(ages);
+        first.decision = Some(Box::new(Decision {
+            k: 1,
+            measured: Profile::with_usual_updater([std::time::Duration::ZERO; 5]),
+        }));
+        let replay = read(&written(&[first, line(1, 2), line(2, 1)])).unwrap();
+        assert_eq!(replay.of(1, 0..3).unwrap(), [1, 2, 1]);
+        assert_eq!(replay.of(1, 1..2).unwrap(), [2]);
+        let error = replay.of(1, 0..4).unwrap_err().to_string();
+        assert!(error.contains("has 3 iterations of epoch 1"), "{error}");
+    }
+
+    #[test]
+    fn refuses_what_no_run_writes() {
+        let error = |text: &[u8]| read(text).unwrap_err().to_string();
+        assert!(error(b"{}").contains(":1: missing field `epoch`"));
+        assert!(error(&written(&[line(1, 1), line(2, 3)])).contains("reads memory older"));
+        assert!(error(&written(&[line(0, 1), line(0, 1)])).contains("twice"));
+        assert!(error(b"{\"epoch\":0,\"iteration\":3,\"k\":0}").contains("can't have k = 0"));
+        let missing = Replay::read(Path::new("no/such/file")).unwrap_err();
+        assert!(missing.to_string().starts_with("cannot read"));
+    }
+}

@@ -1,0 +1,211 @@
+//! What the threads of a run share: the flow, behind one lock.
+//!
+//! Invariants: whoever changes the flow wakes all that wait; the first failure ends all lanes
+//! after the step that they are in; a panic in any lane is a failure, so that nobody waits for
+//! a thread that is gone.
+//! It knows nothing of what steps do, nor of what they hand on.
+
+use std::any::Any;
+use std::cell::Cell;
+use std::panic::{self, AssertUnwindSafe};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use super::clock::Clock;
+use super::executor::RunError;
+use super::flow::{Flow, Lane, Next, Step};
+use super::trace::Record;
+
+/// How often a waiting worker of rayon's pool looks for work: seldom enough to cost nothing.
+const LOOK_FOR_WORK: Duration = Duration::from_micros(500);
+
+struct Shared<'s, E> {
+    flow: Flow<'s>,
+    failure: Option<RunError<E>>,
+    /// Threads that wait, and a number that changes when they are woken.
+    waiting: usize,
+    wakings: u64,
+    /// Lanes on other threads than the caller's that have not ended.
+    others: usize,
+}
+
+/// A run's flow, to be driven by one thread a lane.
+pub(super) struct Monitor<'s, 'c, E> {
+    shared: Mutex<Shared<'s, E>>,
+    changed: Condvar,
+    clock: &'c dyn Clock,
+    /// The epoch's number of the run's first iteration.
+    first: usize,
+}
+
+impl<'s, 'c, E> Monitor<'s, 'c, E> {
+    pub(super) fn new(flow: Flow<'s>, first: usize, clock: &'c dyn Clock) -> Self {
+        Monitor {
+            shared: Mutex::new(Shared {
+                flow,
+                failure: None,
+                waiting: 0,
+                wakings: 0,
+                others: 0,
+            }),
+            changed: Condvar::new(),
+            clock,
+            first,
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Shared<'s, E>> {
+        // A panic while the lock was held has been noted as a failure.
+        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn wake(&self, shared: &mut Shared<'s, E>) {
+        if shared.waiting > 0 {
+            // Counted here and not by the woken, so that none of them seems to be still
+            // waiting once this thread has let go of the lock.
+            self.clock.threads_run(shared.waiting);
+            shared.waiting = 0;
+            shared.wakings += 1;
+            self.changed.notify_all();
+        }
+    }
+
+    /// Runs all steps of a lane; that of the device ends last. `work` is given the step and the
+    /// epoch's number of the iteration, and returns the bytes that it moved.
+    ///
+    /// The clock must have counted the calling thread already.
+    pub(super) fn drive(&self, lane: Lane, mut work: impl FnMut(Step, usize) -> Result<u64, E>) {
+        let current = Cell::new(None);
+        let driven = panic::catch_unwind(AssertUnwindSafe(|| {
+            self.drive_unguarded(lane, &current, &mut work);
+        }));
+        if let Err(payload) = driven {
+            self.fail(RunError::Panicked {
+                lane,
+                at: current.get(),
+                message: panic_message(&*payload),
+            });
+        }
+        let mut shared = self.lock();
+        if lane == Lane::Device {
+            // Here and not in the threads' join, where the caller couldn't work for the pool.
+            while shared.others > 0 {
+                shared = self.wait(shared);
+            }
+        } else {
+            shared.others -= 1;
+            self.wake(&mut shared);
+        }
+        drop(shared);
+        self.clock.thread_stops();
+    }
+
+    fn drive_unguarded(
+        &self,
+        lane: Lane,
+        current: &Cell<Option<(Step, usize)>>,
+        work: &mut dyn FnMut(Step, usize) -> Result<u64, E>,
+    ) {
+        let mut shared = self.lock();
+        while shared.failure.is_none() {
+            match shared.flow.next(lane) {
+                Next::Over => return,
+                Next::Wait => shared = self.wait(shared),
+                Next::Run(step, nth) => {
+                    let iteration = self.first + nth;
+                    current.set(Some((step, iteration)));
+                    shared.flow.begin(lane, step, self.clock.now());
+                    self.wake(&mut shared);
+                    drop(shared);
+                    let done = work(step, iteration);
+                    shared = self.lock();
+                    match done {
+                        Ok(bytes) => shared.flow.end(lane, step, self.clock.now(), bytes),
+                        Err(error) => {
+                            let failure = RunError::Stage {
+                                stage: step.stage(),
+                                iteration,
+                                error,
+                            };
+                            shared.failure.get_or_insert(failure);
+                        }
+                    }
+                    self.wake(&mut shared);
+                }
+            }
+        }
+    }
+
+    /// Waits until another lane has gone on.
+    ///
+    /// The caller's thread may be a worker of rayon's pool. If it just slept, the pool would have
+    /// one worker less for what the other lanes do in parallel, and with a single worker they
+    /// would wait for it for ever; so it does their work while it waits.
+    fn wait<'a>(
+        &'a self,
+        mut shared: MutexGuard<'a, Shared<'s, E>>,
+    ) -> MutexGuard<'a, Shared<'s, E>> {
+        let wakings = shared.wakings;
+        shared.waiting += 1;
+        self.clock.thread_stops();
+        let in_pool = rayon::current_thread_index().is_some();
+        while shared.wakings == wakings {
+            if in_pool {
+                drop(shared);
+                let helped = rayon::yield_now() == Some(rayon::Yield::Executed);
+                shared = self.lock();
+                if !helped && shared.wakings == wakings {
+                    let waited = self.changed.wait_timeout(shared, LOOK_FOR_WORK);
+                    shared = waited.unwrap_or_else(PoisonError::into_inner).0;
+                }
+            } else {
+                let waited = self.changed.wait(shared);
+                shared = waited.unwrap_or_else(PoisonError::into_inner);
+            }
+        }
+        shared
+    }
+
+    /// A thread that drives a lane is about to be started, or could not be.
+    pub(super) fn count_thread(&self, started: bool) {
+        let mut shared = self.lock();
+        match started {
+            true => shared.others += 1,
+            false => shared.others -= 1,
+        }
+    }
+
+    /// Ends the run, for this reason if it is the first.
+    pub(super) fn fail(&self, failure: RunError<E>) {
+        let mut shared = self.lock();
+        shared.failure.get_or_insert(failure);
+        self.wake(&mut shared);
+    }
+
+    /// Ends the run after an iteration (the epoch's number).
+    pub(super) fn stop_after(&self, iteration: usize) {
+        let mut shared = self.lock();
+        shared.flow.stop_after(iteration - self.first);
+        self.wake(&mut shared);
+    }
+
+    /// What happened, once no thread drives a lane any more.
+    pub(super) fn finish(self) -> Result<Record, RunError<E>> {
+        let shared = self
+            .shared
+            .into_inner()
+            .unwrap_or_else(PoisonError::into_inner);
+        match shared.failure {
+            Some(failure) => Err(failure),
+            None => Ok(shared.flow.finish()),
+        }
+    }
+}
+
+fn panic_message(payload: &(dyn Any + Send)) -> String {
+    let text = payload
+        .downcast_ref::<&str>()
+        .map(|text| (*text).to_owned())
+        .or_else(|| payload.downcast_ref::<String>().cloned());
+    text.unwrap_or_else(|| "a panic without a message".to_owned())
+}

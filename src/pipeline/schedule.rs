@@ -1,0 +1,199 @@
+//! The schedules by name, and what each promises on a stage profile.
+//!
+//! Staleness k, defined here once: **iteration i reads memory in which exactly the updates up
+//! to i − k are applied.** k = 1 is what running one stage after the other gives.
+//!
+//! It does not choose the k of an iteration: [`super::scheduler`] does.
+//! Source: MSPipe, sections 3.2 and 3.3; `exact-overlap` answers a reviewer's objection to it
+//! (the updated memory is known before attention and backward).
+
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use super::profile::{Profile, Residency};
+
+/// What overlaps, and how stale memory may be.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum Schedule {
+    /// `sequential`: nothing overlaps, k = 1.
+    #[default]
+    Sequential,
+    /// `prefetch`: sampling and features run ahead, k = 1.
+    Prefetch,
+    /// `staleness:K`: everything overlaps, k is K (at least 1).
+    Staleness(usize),
+    /// `mspipe`: everything overlaps, k is the smallest that keeps training going, measured
+    /// while it runs.
+    Mspipe,
+    /// `exact-overlap`: memory is written back right after the updater's forward, k = 1.
+    ExactOverlap,
+    /// `auto`: early write-back, and the smallest k that keeps training going.
+    Auto,
+    /// `replay:FILE`: the k of each iteration as the ledger of another run has them.
+    Replay(PathBuf),
+}
+
+/// Share of the bottleneck that a period may exceed it by before k is raised; stage times
+/// are measured, and at a boundary their noise must not move k.
+pub const MEASURING_SLACK: f64 = 0.02;
+
+impl Schedule {
+    /// The schedules that depend on nothing but the profile, `staleness` with K = 2 and 3.
+    pub const COMPARED: [Schedule; 7] = [
+        Schedule::Sequential,
+        Schedule::Prefetch,
+        Schedule::Staleness(2),
+        Schedule::Staleness(3),
+        Schedule::Mspipe,
+        Schedule::ExactOverlap,
+        Schedule::Auto,
+    ];
+
+    /// Whether memory is written back before training has ended.
+    pub fn early(&self) -> bool {
+        matches!(self, Schedule::ExactOverlap | Schedule::Auto)
+    }
+
+    /// Whether k is chosen from measured stage times.
+    pub fn online(&self) -> bool {
+        matches!(self, Schedule::Mspipe | Schedule::Auto)
+    }
+
+    /// The staleness that it settles on, of profiles measured with `slack`; `None` for a
+    /// replay, whose file says.
+    pub fn staleness(&self, profile: &Profile, memory: Residency, slack: f64) -> Option<usize> {
+        match self {
+            Schedule::Sequential | Schedule::Prefetch | Schedule::ExactOverlap => Some(1),
+            Schedule::Staleness(k) => Some(*k),
+            Schedule::Mspipe | Schedule::Auto => {
+                Some(profile.minimal_staleness(memory, self.early(), slack))
+            }
+            Schedule::Replay(_) => None,
+        }
+    }
+
+    /// Time of an iteration once it has settled; `None` for a replay.
+    pub fn period(&self, profile: &Profile, memory: Residency) -> Option<Duration> {
+        if *self == Schedule::Sequential {
+            return Some(profile.sum());
+        }
+        let k = self.staleness(profile, memory, MEASURING_SLACK)?;
+        Some(profile.period(memory, self.early(), k))
+    }
+}
+
+impl fmt::Display for Schedule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Schedule::Sequential => f.write_str("sequential"),
+            Schedule::Prefetch => f.write_str("prefetch"),
+            Schedule::Staleness(k) => write!(f, "staleness:{k}"),
+            Schedule::Mspipe => f.write_str("mspipe"),
+            Schedule::ExactOverlap => f.write_str("exact-overlap"),
+            Schedule::Auto => f.write_str("auto"),
+            Schedule::Replay(path) => write!(f, "replay:{}", path.display()),
+        }
+    }
+}
+
+/// Why a schedule's name can't be read.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum ScheduleError {
+    /// No schedule of this name.
+    #[error(
+        "found '{0}', expected sequential, prefetch, staleness:K, mspipe, exact-overlap, auto or replay:FILE"
+    )]
+    Unknown(String),
+    /// `staleness:` without a number of at least 1.
+    #[error("found 'staleness:{0}', expected staleness:K with K at least 1 (1 is not stale)")]
+    Bound(String),
+}
+
+impl FromStr for Schedule {
+    type Err = ScheduleError;
+
+    fn from_str(text: &str) -> Result<Schedule, ScheduleError> {
+        if let Some(bound) = text.strip_prefix("staleness:") {
+            return match bound.parse() {
+                Ok(k) if k >= 1 => Ok(Schedule::Staleness(k)),
+                _ => Err(ScheduleError::Bound(bound.to_owned())),
+            };
+        }
+        match text.strip_prefix("replay:") {
+            Some(file) if !file.is_empty() => return Ok(Schedule::Replay(file.into())),
+            _ => {}
+        }
+        match text {
+            "sequential" => Ok(Schedule::Sequential),
+            "prefetch" => Ok(Schedule::Prefetch),
+            "mspipe" => Ok(Schedule::Mspipe),
+            "exact-overlap" => Ok(Schedule::ExactOverlap),
+            "auto" => Ok(Schedule::Auto),
+            _ => Err(ScheduleError::Unknown(text.to_owned())),
+        }
+    }
+}
+
+impl TryFrom<String> for Schedule {
+    type Error = ScheduleError;
+
+    fn try_from(text: String) -> Result<Schedule, ScheduleError> {
+        text.parse()
+    }
+}
+
+impl From<Schedule> for String {
+    fn from(schedule: Schedule) -> String {
+        schedule.to_string()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_read_as_they_are_printed() {
+        let replay = Schedule::Replay("runs/x/ledger.jsonl".into());
+        for schedule in Schedule::COMPARED.into_iter().chain([replay]) {
+            assert_eq!(schedule.to_string().parse(), Ok(schedule));
+        }
+    }
+
+    #[test]
+    fn says_what_is_expected() {
+        let error = |text: &str| text.parse::<Schedule>().unwrap_err().to_string();
+        assert!(error("fast").contains("found 'fast', expected sequential, prefetch"));
+        assert!(error("staleness:0").contains("K at least 1"));
+        assert!(error("staleness:x").contains("staleness:x"));
+        assert!(error("replay:").contains("replay:FILE"));
+    }
+
+    #[test]
+    fn periods_of_a_profile() {
+        let profile: Profile =
+            "sample=3,fetch_features=2,fetch_memory=2,train=10,update_memory=2,updater=4"
+                .parse()
+                .unwrap();
+        let periods = Schedule::COMPARED.map(|schedule| {
+            schedule
+                .period(&profile, Residency::Host)
+                .unwrap()
+                .as_millis()
+        });
+        assert_eq!(periods, [19, 14, 10, 10, 10, 10, 10]);
+        let on_device = Schedule::COMPARED.map(|schedule| {
+            schedule
+                .period(&profile, Residency::Device)
+                .unwrap()
+                .as_millis()
+        });
+        assert_eq!(on_device, [19, 14, 14, 14, 14, 14, 14]);
+    }
+}

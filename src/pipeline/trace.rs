@@ -1,0 +1,172 @@
+//! What happened in a run: spans of stages, and their view in Chrome's trace viewer.
+//!
+//! Invariant: the spans of one lane don't overlap. Only the first iterations of a run keep
+//! theirs (a long stream has millions); times and the ledger are of all.
+//! It does not measure inside a GPU: a span is what the thread spent.
+//!
+//! Source of the format: "Trace Event Format" of the Chromium project (complete events
+//! `ph: "X"`, times in µs; metadata events `ph: "M"`), which ui.perfetto.dev reads too.
+
+use std::io::{self, Write};
+use std::time::Duration;
+
+use serde::Serialize;
+use serde_json::json;
+
+use super::StageTimes;
+use super::flow::{Lane, Step};
+use super::ledger::LedgerLine;
+
+/// One step of one iteration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Span {
+    /// The thread that ran it.
+    pub lane: Lane,
+    /// What it ran.
+    pub step: Step,
+    /// Iteration of the epoch, from 0.
+    pub iteration: usize,
+    /// When it began, on the run's clock.
+    pub begin: Duration,
+    /// When it ended.
+    pub end: Duration,
+    /// Bytes that it moved, as far as it says.
+    pub bytes: u64,
+}
+
+/// What a run gave beside its results.
+#[derive(Debug, Clone, Default)]
+pub struct Record {
+    /// Time spent in each stage, over all threads.
+    pub times: StageTimes,
+    /// Spans of the first iterations, by lane and time.
+    pub spans: Vec<Span>,
+    /// What each trained iteration read.
+    pub ledger: Vec<LedgerLine>,
+}
+
+impl Record {
+    /// Time that the device thread waited for its input.
+    pub fn stall(&self) -> Duration {
+        let stall_us = self.ledger.iter().map(|line| line.stall_us).sum();
+        Duration::from_micros(stall_us)
+    }
+
+    /// Mean time from one iteration's training to the next one's, over the last half of the
+    /// spans; `None` with fewer than four iterations. With staleness k, beginnings repeat only
+    /// every k iterations; the half is cut to a multiple of 6, which all k up to 3 divide.
+    pub fn period(&self) -> Option<Duration> {
+        let begins: Vec<Duration> = self
+            .spans
+            .iter()
+            .filter(|span| matches!(span.step, Step::Train | Step::Begin))
+            .map(|span| span.begin)
+            .collect();
+        let half = begins.len() / 2;
+        let steps = if half >= 6 { half - half % 6 } else { half };
+        let last = *begins.last()?;
+        let from = *begins.get(begins.len() - 1 - steps)?;
+        (steps >= 2).then(|| (last - from).div_f64(steps as f64))
+    }
+
+    /// Writes the spans as a trace that chrome://tracing and ui.perfetto.dev open: a row a
+    /// thread; what a thread waited between two spans of the device is named `bubble`.
+    ///
+    /// # Errors
+    /// When it can't be written.
+    pub fn write_chrome(&self, out: &mut impl Write) -> io::Result<()> {
+        let mut separator = "[\n";
+        let mut event = |value: serde_json::Value| {
+            let text = format!("{separator}{value}");
+            separator = ",\n";
+            out.write_all(text.as_bytes())
+        };
+        event(
+            json!({"ph": "M", "name": "process_name", "pid": 1, "tid": 0, "args": {"name": "mspipe"}}),
+        )?;
+        for lane in Lane::ALL {
+            let tid = lane as usize + 1;
+            event(json!({
+                "ph": "M", "name": "thread_name", "pid": 1, "tid": tid,
+                "args": {"name": lane.name()},
+            }))?;
+            event(json!({
+                "ph": "M", "name": "thread_sort_index", "pid": 1, "tid": tid,
+                "args": {"sort_index": tid},
+            }))?;
+        }
+        let mut device_free: Option<Duration> = None;
+        for span in &self.spans {
+            let tid = span.lane as usize + 1;
+            if span.lane == Lane::Device {
+                if let Some(free) = device_free.filter(|free| *free < span.begin) {
+                    event(json!({
+                        "ph": "X", "name": "bubble", "cat": "bubble", "pid": 1, "tid": tid,
+                        "ts": micros(free), "dur": micros(span.begin - free),
+                        "args": {"iteration": span.iteration},
+                    }))?;
+                }
+                device_free = Some(span.end);
+            }
+            let mut args = json!({"iteration": span.iteration, "step": span.step});
+            if span.bytes > 0 {
+                args["bytes"] = span.bytes.into();
+            }
+            if matches!(span.step, Step::Gather)
+                && let Some(line) = self.line(span.iteration)
+            {
+                args["k"] = line.k.into();
+                args["version"] = line.version.into();
+            }
+            event(json!({
+                "ph": "X", "name": span.step.stage().name(), "cat": "stage", "pid": 1, "tid": tid,
+                "ts": micros(span.begin), "dur": micros(span.end - span.begin), "args": args,
+            }))?;
+        }
+        out.write_all(b"\n]\n")
+    }
+
+    /// The ledger's line of an iteration.
+    pub fn line(&self, iteration: usize) -> Option<&LedgerLine> {
+        let first = self.ledger.first()?.iteration;
+        self.ledger.get(iteration.checked_sub(first)?)
+    }
+}
+
+fn micros(time: Duration) -> f64 {
+    time.as_nanos() as f64 / 1000.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_trace_is_json_with_names_and_bubbles() {
+        let span = |step, iteration, begin, end, bytes| Span {
+            lane: Lane::Device,
+            step,
+            iteration,
+            begin: Duration::from_micros(begin),
+            end: Duration::from_micros(end),
+            bytes,
+        };
+        let record = Record {
+            spans: vec![
+                span(Step::Upload, 0, 0, 10, 64),
+                span(Step::Train, 0, 10, 30, 0),
+                span(Step::Train, 1, 45, 50, 0),
+            ],
+            ..Record::default()
+        };
+        let mut text = Vec::new();
+        record.write_chrome(&mut text).unwrap();
+        let events: Vec<serde_json::Value> = serde_json::from_slice(&text).unwrap();
+        let complete: Vec<_> = events.iter().filter(|event| event["ph"] == "X").collect();
+        let names: Vec<_> = complete.iter().map(|event| &event["name"]).collect();
+        assert_eq!(names, ["fetch_memory", "train", "bubble", "train"]);
+        assert_eq!(complete[2]["dur"], 15.0);
+        assert_eq!(complete[0]["args"]["bytes"], 64);
+        assert_eq!(events[1]["args"]["name"], "sampler");
+    }
+}

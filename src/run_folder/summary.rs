@@ -1,0 +1,193 @@
+//! What a run gave, as `summary.json` and `--json` have it: one struct a task.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+
+use crate::config::{
+    BalanceName, MemoryPlaceName, MitigationName, ModelName, PipelineConfig, Protocol, RunConfig,
+};
+use crate::eval::LinkMetrics;
+use crate::pipeline::schedule::Schedule;
+use crate::pipeline::{Stage, StageTimes};
+use crate::train::epochs::{EpochRecord, TrainRecord};
+use crate::train::evaluation::{EdgeBankMetrics, TestMetrics};
+use crate::train::node_classification::NodeRecord;
+
+/// The stream of a run.
+#[derive(Debug, Clone, Serialize)]
+pub struct Dataset {
+    /// Its name.
+    pub name: String,
+    /// Events used.
+    pub events: usize,
+    /// Nodes.
+    pub nodes: usize,
+    /// SHA-256 of its content.
+    pub hash: String,
+    /// Whether it was generated rather than observed.
+    pub synthetic: bool,
+    /// Width of the edge features used.
+    pub edge_width: usize,
+    /// Width of the node features used.
+    pub node_width: usize,
+}
+
+/// The device of a run.
+#[derive(Debug, Clone, Serialize)]
+pub struct DeviceRecord {
+    /// `cpu` or `wgpu`.
+    pub backend: String,
+    /// Adapter, driver and API.
+    pub adapter: String,
+}
+
+/// What numbers belong to.
+#[derive(Debug, Clone, Serialize)]
+pub struct Setting {
+    /// `link`, `node` or `eval`.
+    pub task: &'static str,
+    /// The stream.
+    pub data: Dataset,
+    /// The model.
+    pub model: ModelName,
+    /// The device.
+    pub device: DeviceRecord,
+    /// What the numbers were measured under.
+    pub protocol: Protocol,
+    /// Seed.
+    pub seed: u64,
+    /// Events of a batch.
+    pub batch_size: usize,
+    /// The weights that it began with.
+    pub init: Option<PathBuf>,
+}
+
+impl Setting {
+    /// That of `config` on a stream and a device.
+    pub fn new(
+        config: &RunConfig,
+        task: &'static str,
+        data: Dataset,
+        device: DeviceRecord,
+    ) -> Setting {
+        Setting {
+            task,
+            data,
+            model: config.model,
+            device,
+            protocol: config.protocol,
+            seed: config.seed,
+            batch_size: config.batch_size,
+            init: config.init.clone(),
+        }
+    }
+}
+
+/// What a link prediction training gave.
+#[derive(Debug, Clone, Serialize)]
+pub struct Summary {
+    /// `link`.
+    pub task: &'static str,
+    /// The stream.
+    pub data: Dataset,
+    /// The model.
+    pub model: ModelName,
+    /// The device.
+    pub device: DeviceRecord,
+    /// What overlapped.
+    pub schedule: Schedule,
+    /// Where node memory was kept.
+    pub memory: MemoryPlaceName,
+    /// What was done about stale memory.
+    pub mitigation: MitigationName,
+    /// Training iterations with each k.
+    pub staleness: BTreeMap<usize, usize>,
+    /// Seconds that training waited for its input.
+    pub stall_seconds: f64,
+    /// What the numbers were measured under.
+    pub protocol: Protocol,
+    /// Seed.
+    pub seed: u64,
+    /// Events of a batch.
+    pub batch_size: usize,
+    /// The weights that it began with, where it did not draw its own.
+    pub init: Option<PathBuf>,
+    /// Each epoch.
+    pub epochs: Vec<EpochRecord>,
+    /// Epoch (from 1) whose weights and memory the test used.
+    pub best_epoch: usize,
+    /// Metrics of the test part.
+    #[serde(flatten)]
+    pub test: TestMetrics,
+    /// The non-learning baseline.
+    pub edgebank: EdgeBankMetrics,
+    /// Seconds in each stage, over all training epochs.
+    pub stage_seconds: Map<String, Value>,
+}
+
+impl Summary {
+    /// From a finished training.
+    pub fn new(setting: Setting, pipeline: &PipelineConfig, record: TrainRecord) -> Summary {
+        Summary {
+            task: setting.task,
+            data: setting.data,
+            model: setting.model,
+            device: setting.device,
+            schedule: pipeline.schedule.clone(),
+            memory: pipeline.memory,
+            mitigation: pipeline.mitigation,
+            staleness: record.staleness,
+            stall_seconds: record.stall.as_secs_f64(),
+            protocol: setting.protocol,
+            seed: setting.seed,
+            batch_size: setting.batch_size,
+            init: setting.init,
+            epochs: record.epochs,
+            best_epoch: record.best_epoch,
+            test: record.test,
+            edgebank: record.edgebank,
+            stage_seconds: stage_seconds(&record.stage_times),
+        }
+    }
+}
+
+fn stage_seconds(times: &StageTimes) -> Map<String, Value> {
+    Stage::ALL
+        .into_iter()
+        .map(|stage| {
+            let seconds = times.of(stage).as_secs_f64();
+            (stage.name().to_owned(), json!(seconds))
+        })
+        .collect()
+}
+
+/// What an evaluation of fixed weights gave.
+#[derive(Debug, Clone, Serialize)]
+pub struct EvalSummary {
+    /// What the numbers belong to; `init` are the weights.
+    #[serde(flatten)]
+    pub setting: Setting,
+    /// Metrics of the validation part.
+    pub val: LinkMetrics,
+    /// Metrics of the test part.
+    #[serde(flatten)]
+    pub test: TestMetrics,
+    /// The non-learning baseline.
+    pub edgebank: EdgeBankMetrics,
+}
+
+/// What a node classification gave.
+#[derive(Debug, Clone, Serialize)]
+pub struct NodeSummary {
+    /// What the numbers belong to; `init` are the encoder's weights.
+    #[serde(flatten)]
+    pub setting: Setting,
+    /// What an epoch went over.
+    pub balance: BalanceName,
+    /// What came out.
+    #[serde(flatten)]
+    pub record: NodeRecord,
+}

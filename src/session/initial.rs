@@ -1,0 +1,71 @@
+//! The weights that a run begins with, and how its own are described.
+
+use std::path::{Path, PathBuf};
+
+use super::SessionError;
+use crate::config::{RunConfig, TimeEncodingName};
+use crate::model::tgl_weights::{self, TglNames};
+use crate::model::{LinkModel, ModelConfig};
+use crate::weights::{self, ModelDescription, WeightFile};
+
+/// What a weights file of this run says of its model.
+pub(super) fn description(config: &RunConfig, model: &ModelConfig) -> ModelDescription {
+    let time_encoding = match config.time_encoding {
+        TimeEncodingName::Trained => "trained",
+        TimeEncodingName::Fixed => "fixed",
+    };
+    ModelDescription {
+        model: config.model.to_string(),
+        width: model.width,
+        time_width: model.time_width,
+        edge_width: model.edge_width,
+        node_width: model.node_width,
+        layers: model.layers,
+        heads: model.heads,
+        time_encoding: time_encoding.to_owned(),
+    }
+}
+
+/// `model` with the weights of `init`, a run's folder or a weights file.
+///
+/// # Errors
+/// When it can't be read, is of another model, or names or shapes differ.
+pub(super) fn load<M: TglNames>(
+    model: LinkModel<M>,
+    init: &Path,
+    expected: &ModelDescription,
+) -> Result<LinkModel<M>, SessionError> {
+    let path = weights_file(init)?;
+    let WeightFile {
+        tensors,
+        model: found,
+    } = weights::open(&path)?;
+    // Shapes don't tell models apart in each case, and never the number of heads.
+    if let Some(found) = found {
+        let same = found.model == expected.model && found.heads == expected.heads;
+        if !same {
+            let say = |of: &ModelDescription| format!("{} with {} heads", of.model, of.heads);
+            return Err(SessionError::OtherModel {
+                path,
+                found: say(&found),
+                expected: say(expected),
+            });
+        }
+    }
+    tgl_weights::load(model, &tensors).map_err(|misfit| SessionError::Misfit { path, misfit })
+}
+
+/// The weights file that `init` is or holds.
+fn weights_file(init: &Path) -> Result<PathBuf, SessionError> {
+    if !init.is_dir() {
+        return Ok(init.to_owned());
+    }
+    let file = init.join(weights::FILE_NAME);
+    if file.exists() {
+        Ok(file)
+    } else {
+        Err(SessionError::NoWeights {
+            run: init.to_owned(),
+        })
+    }
+}

@@ -1,0 +1,109 @@
+//! What a protocol fixes, together with what the model needs and what the user chose.
+
+use crate::batch::{DeliveryRule, LayoutRule, MailAggregation, MailOrder, TimeDelta};
+use crate::config::{
+    ConfigError, MailAggregationName, MemoryWriteName, Protocol, RunConfig, TimeDeltaName,
+};
+use crate::graph::{Directions, Timestamp};
+use crate::memory::MemoryWrite;
+use crate::memory::clock::ClockRule;
+use crate::model::ModelNeeds;
+
+/// The rules that a run's numbers are measured under.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Rules {
+    /// Whether negatives come from all nodes, not from destinations alone.
+    pub(super) all_nodes: bool,
+    /// Which endpoints see an event as their past.
+    pub(super) directions: Directions,
+    /// Whether time counts from the stream's first event, not from 0.
+    from_first_event: bool,
+    time_delta: TimeDelta,
+    write: MemoryWrite,
+    delivery: DeliveryRule,
+    needs: ModelNeeds,
+}
+
+impl Rules {
+    /// Rules of `config` for a model that needs `needs`.
+    pub(super) fn of(config: &RunConfig, needs: ModelNeeds) -> Result<Rules, ConfigError> {
+        let tgl = config.protocol == Protocol::Tgl;
+        let time_delta = match config.time_delta {
+            Some(TimeDeltaName::Message) => TimeDelta::Message,
+            Some(TimeDeltaName::Query) => TimeDelta::Query,
+            None if tgl => TimeDelta::Query,
+            None => needs.time_delta,
+        };
+        let write = match config.memory_write {
+            MemoryWriteName::Event => MemoryWrite::Event,
+            MemoryWriteName::Read => MemoryWrite::Read,
+        };
+        if write == MemoryWrite::Read && time_delta == TimeDelta::Query {
+            return Err(ConfigError::Range {
+                option: "memory-write",
+                found: "read with --time-delta query".to_owned(),
+                expected: "--time-delta message, which has one row a node",
+            });
+        }
+        if needs.time_delta == TimeDelta::Query && time_delta == TimeDelta::Message {
+            return Err(ConfigError::Range {
+                option: "time-delta",
+                found: "message".to_owned(),
+                expected: "query: all that this model knows of a query is the age of its mails",
+            });
+        }
+        Ok(Rules {
+            all_nodes: tgl,
+            directions: if tgl {
+                Directions::SourceOnly
+            } else {
+                Directions::Both
+            },
+            from_first_event: !tgl,
+            time_delta,
+            write,
+            delivery: DeliveryRule {
+                aggregation: match config.mail_aggregation {
+                    MailAggregationName::Last => MailAggregation::Last,
+                    MailAggregationName::Mean => MailAggregation::Mean,
+                },
+                order: if tgl {
+                    MailOrder::Row
+                } else {
+                    MailOrder::Event
+                },
+                to_neighbors: needs.mails_to_neighbors,
+            },
+            needs,
+        })
+    }
+
+    /// How batches are laid out.
+    pub(super) fn layout(&self, ticks_per_unit: i64) -> LayoutRule {
+        LayoutRule {
+            layers: self.needs.layers,
+            time_delta: self.time_delta,
+            delivery: self.delivery,
+            ticks_per_unit,
+        }
+    }
+
+    /// What the memory's clock measures on a stream that begins at `first`.
+    pub(super) fn clock(&self, ticks_per_unit: i64, first: Timestamp) -> ClockRule {
+        ClockRule {
+            time_delta: self.time_delta,
+            write: self.write,
+            mail_slots: self.needs.mail_slots,
+            ticks_per_unit,
+            origin: if self.from_first_event { first } else { 0 },
+        }
+    }
+
+    /// The time difference by its name.
+    pub(super) fn time_delta_name(&self) -> TimeDeltaName {
+        match self.time_delta {
+            TimeDelta::Message => TimeDeltaName::Message,
+            TimeDelta::Query => TimeDeltaName::Query,
+        }
+    }
+}

@@ -1,0 +1,225 @@
+//! What is done with a stream and a model: training, evaluation, node classification; each
+//! written once for all models.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use burn::tensor::Device;
+
+use super::{Session, SessionError, initial};
+use crate::config::{BalanceName, MemoryPlaceName, MitigationName, ModelName};
+use crate::device::ComputeDevice;
+use crate::memory::device::DeviceMemory;
+use crate::memory::host::HostMemory;
+use crate::memory::node_memory::NodeMemory;
+use crate::memory::similarity::{Mitigation, SimilarNodes};
+use crate::model::LinkModel;
+use crate::model::apan::Apan;
+use crate::model::init::Initializer;
+use crate::model::jodie::Jodie;
+use crate::model::tgl_weights::{self, TglNames};
+use crate::model::tgn::Tgn;
+use crate::pipeline::profile::Residency;
+use crate::pipeline::scheduler::Scheduler;
+use crate::run_folder::{EvalSummary, NodeSummary, RunFolder, Summary};
+use crate::train::epochs::{Observer, TrainError, TrainLoop};
+use crate::train::evaluation::Evaluator;
+use crate::train::node_classification::{
+    Balance, ClassifierConfig, LabeledEmbeddings, NodeObserver,
+};
+use crate::train::trainer::Trainer;
+use crate::weights;
+
+/// Work that is the same for each model.
+pub(super) trait ForModel {
+    /// What it gives.
+    type Output;
+
+    /// Does it for one.
+    fn with<M: TglNames>(self) -> Self::Output;
+}
+
+/// Does `work` for the model called `name`.
+pub(super) fn for_model<W: ForModel>(name: ModelName, work: W) -> W::Output {
+    match name {
+        ModelName::Tgn => work.with::<Tgn>(),
+        ModelName::Jodie => work.with::<Jodie>(),
+        ModelName::Apan => work.with::<Apan>(),
+    }
+}
+
+impl Session {
+    /// A model on `device`: of `init`, where there is one, else with initial weights.
+    fn new_model<M: TglNames>(
+        &self,
+        init: Option<&Path>,
+        device: &Device,
+    ) -> Result<LinkModel<M>, SessionError> {
+        let model = LinkModel::new(&self.model, &mut Initializer::new(self.config.seed, device));
+        match init {
+            Some(init) => initial::load(
+                model,
+                init,
+                &initial::description(&self.config, &self.model),
+            ),
+            None => Ok(model),
+        }
+    }
+
+    fn new_memory(&self, device: &Device) -> NodeMemory {
+        let pipeline = &self.config.pipeline;
+        let mitigation = (pipeline.mitigation == MitigationName::Similarity).then(|| Mitigation {
+            similar: Arc::new(self.similar_nodes()),
+            keep: pipeline.mitigation_keep,
+            age_quantile: pipeline.mitigation_quantile,
+        });
+        let (nodes, clock) = (self.data.nodes, self.clock.clone());
+        let (width, mail_width) = (self.model.width, self.model.mail_width());
+        match pipeline.memory {
+            MemoryPlaceName::Device => {
+                let memory = DeviceMemory::new(nodes, width, mail_width, clock, device);
+                NodeMemory::Device(Box::new(memory.with_mitigation(mitigation)))
+            }
+            MemoryPlaceName::Host => {
+                let memory = HostMemory::new(nodes, width, mail_width, clock, mitigation, device);
+                NodeMemory::Host(Box::new(memory))
+            }
+        }
+    }
+
+    /// Who is similar to whom in the training part.
+    fn similar_nodes(&self) -> SimilarNodes {
+        let (log, train) = (&self.sampling.log, self.split.train.clone());
+        SimilarNodes::of(
+            self.data.nodes,
+            bytemuck::cast_slice(&log.src()[train.clone()]),
+            bytemuck::cast_slice(&log.dst()[train]),
+        )
+    }
+
+    fn evaluator(&self, device: &Device) -> Evaluator {
+        Evaluator::new(
+            self.sampling.clone(),
+            self.other_pool.clone(),
+            self.split.clone(),
+            device.clone(),
+        )
+    }
+}
+
+/// Trains for link prediction and writes weights and summary.
+pub(super) struct Train<'a> {
+    pub(super) session: &'a Session,
+    pub(super) device: &'a ComputeDevice,
+    pub(super) folder: &'a RunFolder,
+    pub(super) observer: &'a mut dyn Observer,
+    pub(super) stop: &'a AtomicBool,
+}
+
+impl ForModel for Train<'_> {
+    type Output = Result<Summary, SessionError>;
+
+    fn with<M: TglNames>(self) -> Result<Summary, SessionError> {
+        let (session, device) = (self.session, &self.device.device);
+        let config = &session.config;
+        let autodiff = device.clone().autodiff();
+        let model = session.new_model::<M>(config.init.as_deref(), &autodiff)?;
+        let residency = match config.pipeline.memory {
+            MemoryPlaceName::Device => Residency::Device,
+            MemoryPlaceName::Host => Residency::Host,
+        };
+        let mut training = TrainLoop {
+            evaluator: session.evaluator(device),
+            trainer: Trainer::new(model, config.learning_rate),
+            memory: session.new_memory(device),
+            epochs: config.epochs,
+            test_each_epoch: config.eval_test_each_epoch,
+            scheduler: Scheduler::new(config.pipeline.schedule.clone(), residency)
+                .map_err(TrainError::from)?,
+            queue_depth: config.pipeline.queue_depth,
+            stop: self.stop,
+        };
+        let (record, model) = training.run(self.observer)?;
+        let path = self.folder.path().join(weights::FILE_NAME);
+        let tensors = tgl_weights::export(&model).map_err(SessionError::Unreadable)?;
+        let description = initial::description(config, &session.model);
+        weights::write(&path, &tensors, Some(&description))?;
+        let setting = session.setting("link", self.device);
+        let summary = Summary::new(setting, &config.pipeline, record);
+        self.folder.write_summary(&summary)?;
+        Ok(summary)
+    }
+}
+
+/// Replays the training part with fixed weights, validates and tests.
+pub(super) struct Evaluate<'a> {
+    pub(super) session: &'a Session,
+    pub(super) device: &'a ComputeDevice,
+    pub(super) weights: PathBuf,
+    /// Is told which part begins.
+    pub(super) begins: &'a mut dyn FnMut(&str),
+}
+
+impl ForModel for Evaluate<'_> {
+    type Output = Result<EvalSummary, SessionError>;
+
+    fn with<M: TglNames>(self) -> Result<EvalSummary, SessionError> {
+        let (session, device) = (self.session, &self.device.device);
+        let model = session.new_model::<M>(Some(&self.weights), device)?;
+        let mut memory = session.new_memory(device);
+        let evaluator = session.evaluator(device);
+        (self.begins)("training");
+        evaluator.replay(&model, &mut memory)?;
+        (self.begins)("validation");
+        let val = evaluator.validate(&model, &mut memory)?;
+        (self.begins)("test");
+        let test = evaluator.test(&model, &mut memory)?;
+        Ok(EvalSummary {
+            setting: session.setting("eval", self.device),
+            val,
+            test,
+            edgebank: evaluator.edgebank()?,
+        })
+    }
+}
+
+/// Classifies nodes on the embeddings of fixed weights and writes the summary.
+pub(super) struct ClassifyNodes<'a> {
+    pub(super) session: &'a Session,
+    pub(super) device: &'a ComputeDevice,
+    pub(super) folder: &'a RunFolder,
+    pub(super) weights: PathBuf,
+    pub(super) observer: &'a mut dyn NodeObserver,
+}
+
+impl ForModel for ClassifyNodes<'_> {
+    type Output = Result<NodeSummary, SessionError>;
+
+    fn with<M: TglNames>(self) -> Result<NodeSummary, SessionError> {
+        let (session, device) = (self.session, &self.device.device);
+        let config = &session.config;
+        let model = session.new_model::<M>(Some(&self.weights), device)?;
+        let mut memory = session.new_memory(device);
+        let evaluator = session.evaluator(device);
+        let embeddings = LabeledEmbeddings::of(&evaluator, &model, &mut memory, self.observer)?;
+        let classifier = ClassifierConfig {
+            epochs: config.node_epochs,
+            learning_rate: config.node_learning_rate,
+            batch_size: config.node_batch_size,
+            balance: match config.balance {
+                BalanceName::None => Balance::All,
+                BalanceName::Sample => Balance::Sampled,
+            },
+            seed: config.seed,
+        };
+        let record = embeddings.classify(&classifier, self.observer)?;
+        let summary = NodeSummary {
+            setting: session.setting("node", self.device),
+            balance: config.balance,
+            record,
+        };
+        self.folder.write_summary(&summary)?;
+        Ok(summary)
+    }
+}

@@ -1,0 +1,230 @@
+//! The five stages of a training whose node memory lies in the host's RAM: rows are read and
+//! written by other threads while the device trains.
+
+use std::pin::Pin;
+use std::sync::{PoisonError, RwLock};
+use std::task::{Context, Poll, Waker};
+
+use burn::tensor::{ExecutionError, Tensor, TensorData, Transaction};
+
+use super::stages::{Fetched, Pass, Prepared, Sampled, StageError};
+use super::trainer;
+use super::work::{BatchWork, Training};
+use crate::memory::MemoryError;
+use crate::memory::host::{HostMemory, HostRows, WriteBack};
+use crate::model::MemoryModel;
+use crate::pipeline::{HostStages, Stages};
+
+/// What other threads than the device's read and write.
+pub struct HostPass<'m> {
+    /// What to go over.
+    pub pass: Pass,
+    /// Node memory. The executor orders who reads and who writes, so nobody ever waits.
+    pub memory: RwLock<&'m mut HostMemory>,
+}
+
+/// The stages of a training pass.
+pub struct HostPassStages<'a, 'm, M: MemoryModel> {
+    /// What to go over, and the memory.
+    pub host: &'a HostPass<'m>,
+    /// Model, optimiser and losses.
+    pub work: Training<'a, M>,
+}
+
+/// A batch with its rows out of the host's tables.
+pub struct Gathered {
+    prepared: Prepared,
+    rows: HostRows,
+}
+
+/// A batch on the device.
+pub struct HostFetched {
+    fetched: Fetched,
+    /// Features of its own events, for the mails.
+    own_edge: Vec<f32>,
+}
+
+/// Training under way.
+pub struct HostBegun {
+    begun: trainer::Begun,
+    fetched: Fetched,
+}
+
+/// Updated rows on the device, and where they go.
+pub struct HostTrained {
+    back: WriteBack,
+    rows: Tensor<2>,
+}
+
+type Reading = Pin<Box<dyn Future<Output = Result<Vec<TensorData>, ExecutionError>> + Send>>;
+
+/// A copy to the host.
+enum Copying {
+    Done(Vec<TensorData>),
+    UnderWay(Reading),
+}
+
+/// Updated rows on their way to the host.
+pub struct Pending {
+    back: WriteBack,
+    rows: Copying,
+}
+
+/// Updated rows on the host, and where they go.
+pub struct Received {
+    back: WriteBack,
+    rows: Vec<f32>,
+}
+
+impl<M: MemoryModel> HostPassStages<'_, '_, M> {
+    /// What a batch writes back, once its updated rows `[rows, width]` are known.
+    fn trained(fetched: &Fetched, own_edge: Vec<f32>, memory: Tensor<2>) -> HostTrained {
+        let back = WriteBack::new(
+            fetched.layout.winners.clone(),
+            fetched.layout.deliveries.clone(),
+            fetched.times.clone(),
+            own_edge,
+            memory.dims()[0],
+        );
+        HostTrained {
+            rows: back.select(memory),
+            back,
+        }
+    }
+}
+
+impl<'m, M: MemoryModel> Stages for HostPassStages<'_, 'm, M> {
+    type Host = HostPass<'m>;
+    type Sampled = Sampled;
+    type Prepared = Prepared;
+    type Fetched = HostFetched;
+    type Trained = HostTrained;
+    type Error = StageError;
+
+    fn host(&self) -> &HostPass<'m> {
+        self.host
+    }
+
+    fn prepared_bytes(prepared: &Prepared) -> u64 {
+        prepared.bytes()
+    }
+
+    fn sample(host: &HostPass<'m>, iteration: usize) -> Result<Sampled, StageError> {
+        host.pass.sample(iteration)
+    }
+
+    fn fetch_features(host: &HostPass<'m>, sampled: Sampled) -> Result<Prepared, StageError> {
+        Ok(host.pass.fetch_features(sampled))
+    }
+
+    fn fetch_memory(&mut self, prepared: Prepared) -> Result<HostFetched, StageError> {
+        let gathered = Self::gather(self.host, prepared)?;
+        self.upload(gathered)
+    }
+
+    fn train(&mut self, fetched: HostFetched) -> Result<HostTrained, StageError> {
+        let (begun, trained) = self.begin(fetched)?;
+        self.finish(begun)?;
+        Ok(trained)
+    }
+
+    fn update_memory(&mut self, trained: HostTrained) -> Result<(), StageError> {
+        let pending = self.read_back(trained)?;
+        let received = Self::receive(self.host, pending)?;
+        Self::apply(self.host, received)
+    }
+}
+
+impl<'m, M: MemoryModel> HostStages for HostPassStages<'_, 'm, M> {
+    type Gathered = Gathered;
+    type Begun = HostBegun;
+    type Pending = Pending;
+    type Received = Received;
+
+    fn gathered_bytes(gathered: &Gathered) -> u64 {
+        gathered.rows.bytes()
+    }
+
+    fn received_bytes(received: &Received) -> u64 {
+        4 * received.rows.len() as u64
+    }
+
+    fn gather(host: &HostPass<'m>, prepared: Prepared) -> Result<Gathered, StageError> {
+        let memory = host.memory.read().unwrap_or_else(PoisonError::into_inner);
+        let rows = prepared.request(|request| memory.gather(request));
+        Ok(Gathered { prepared, rows })
+    }
+
+    fn upload(&mut self, gathered: Gathered) -> Result<HostFetched, StageError> {
+        let Gathered { prepared, rows } = gathered;
+        let pass = &self.host.pass;
+        let edge_width = pass.sampling.features.edge_width();
+        let own_edge = prepared.own_edge(edge_width).to_vec();
+        let device = self.work.input_device();
+        let fetched = rows.upload(&device.clone().inner());
+        Ok(HostFetched {
+            fetched: pass.load(prepared, fetched, device),
+            own_edge,
+        })
+    }
+
+    fn begin(&mut self, fetched: HostFetched) -> Result<(HostBegun, HostTrained), StageError> {
+        let HostFetched { fetched, own_edge } = fetched;
+        self.work.saw(&fetched.times);
+        let begun = self.work.begin(fetched.iteration, &fetched.input);
+        let trained = Self::trained(&fetched, own_edge, begun.memory());
+        Ok((HostBegun { begun, fetched }, trained))
+    }
+
+    fn finish(&mut self, begun: HostBegun) -> Result<(), StageError> {
+        self.work.finish(begun.begun, &begun.fetched.input);
+        Ok(())
+    }
+
+    fn read_back(&mut self, trained: HostTrained) -> Result<Pending, StageError> {
+        let reading = Transaction::default()
+            .register(trained.rows)
+            .execute_async();
+        let mut reading: Reading = Box::pin(reading);
+        // The first poll puts the copy into the device's queue, from this thread, which is
+        // the one that talks to the device.
+        let first = reading
+            .as_mut()
+            .poll(&mut Context::from_waker(Waker::noop()));
+        let rows = match first {
+            Poll::Ready(data) => Copying::Done(data.map_err(|error| unreadable(&error))?),
+            Poll::Pending => Copying::UnderWay(reading),
+        };
+        Ok(Pending {
+            back: trained.back,
+            rows,
+        })
+    }
+
+    fn receive(_host: &HostPass<'m>, pending: Pending) -> Result<Received, StageError> {
+        let data = match pending.rows {
+            Copying::Done(data) => data,
+            Copying::UnderWay(reading) => {
+                pollster::block_on(reading).map_err(|error| unreadable(&error))?
+            }
+        };
+        let mut rows = Vec::new();
+        for data in data {
+            rows = data.try_into_vec().map_err(|error| unreadable(&error))?;
+        }
+        Ok(Received {
+            back: pending.back,
+            rows,
+        })
+    }
+
+    fn apply(host: &HostPass<'m>, received: Received) -> Result<(), StageError> {
+        let mut memory = host.memory.write().unwrap_or_else(PoisonError::into_inner);
+        memory.apply(&received.back, &received.rows);
+        Ok(())
+    }
+}
+
+fn unreadable(error: &dyn std::fmt::Debug) -> StageError {
+    MemoryError::Device(format!("{error:?}")).into()
+}

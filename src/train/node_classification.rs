@@ -1,0 +1,492 @@
+//! Node classification: the state label of an event's source, from its embedding.
+//!
+//! What is embedded: the source of each event at the event's time, by an encoder that was
+//! trained for link prediction and stays as it is, in one pass over the stream. The event
+//! itself is not applied yet: memory holds the batches before, sampled past events are
+//! strictly earlier. A classifier is then trained on the training part's embeddings; the
+//! epoch is chosen by the validation part's AUC and the test part is looked at once.
+//!
+//! Invariants: labels are 0 or 1, each part has both; the same seed gives the same numbers.
+//!
+//! It does not train the encoder, and does not use the features of the labelled event.
+//!
+//! Source: the labels are JODIE's (Kumar et al., KDD 2019), the classifier TGL's (Zhou et
+//! al., VLDB 2022).
+
+mod classifier;
+
+use std::ops::Range;
+
+use burn::module::Module;
+use burn::optim::GradientsParams;
+use burn::tensor::{Device, Tensor};
+use serde::Serialize;
+use thiserror::Error;
+
+use super::adam::Adam;
+use super::evaluation::{EvalError, Evaluator, read};
+use super::stages::{PassStages, StageError};
+use super::upload::floats;
+use super::work::BatchWork;
+use crate::batch::EventBatch;
+use crate::eval::metrics::{self, MetricError};
+use crate::memory::MemoryStore;
+use crate::model::init::Initializer;
+use crate::model::{LinkModel, MemoryModel, ModelInput};
+use crate::pipeline::sequential;
+use crate::sampling::counter_rng::RandomStreams;
+use crate::sampling::negative::SplitPart;
+use classifier::NodeClassifier;
+
+/// Embeddings that may wait on the device before they are read, in batches.
+const UNREAD_BATCHES: usize = 32;
+/// Events that are classified at once outside training.
+const CLASSIFIED_AT_ONCE: usize = 4096;
+/// Keeps the classifier's first weights apart from the encoder's.
+const CLASSIFIER_SEED: u64 = 0x6e6f_6465;
+
+/// Why nodes could not be classified.
+#[derive(Debug, Error)]
+pub enum NodeError {
+    /// The stream has no labels.
+    #[error(
+        "{stream}: has no state labels; --task node needs a stream with them, such as JODIE's \
+         wikipedia.csv, reddit.csv and mooc.csv"
+    )]
+    NoLabels {
+        /// Name of the stream.
+        stream: String,
+    },
+    /// A label that is neither 0 nor 1.
+    #[error("{stream}: event {event} has the state label {label}, expected 0 or 1")]
+    Label {
+        /// Name of the stream.
+        stream: String,
+        /// The event.
+        event: usize,
+        /// Its label.
+        label: i32,
+    },
+    /// A part in which all labels are equal.
+    #[error(
+        "{stream}: the {part} part has {positives} positive labels among {events} events; it \
+         needs both kinds: take more of the stream (--limit-events), or another one"
+    )]
+    OneClass {
+        /// Name of the stream.
+        stream: String,
+        /// The part.
+        part: &'static str,
+        /// Its positive labels.
+        positives: usize,
+        /// Its events.
+        events: usize,
+    },
+    /// The stream could not be embedded, or the device stopped answering.
+    #[error(transparent)]
+    Embedding(#[from] EvalError),
+    /// The classifier's scores could not be measured.
+    #[error("evaluation: {0}; the training diverged, try a smaller --node-learning-rate")]
+    Metric(#[from] MetricError),
+    /// Something could not be written down.
+    #[error(transparent)]
+    Observer(std::io::Error),
+}
+
+impl From<StageError> for NodeError {
+    fn from(error: StageError) -> NodeError {
+        NodeError::Embedding(error.into())
+    }
+}
+
+/// What an epoch of the classifier goes over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Balance {
+    /// All training events.
+    All,
+    /// All positive ones and as many negative ones, drawn anew each epoch.
+    Sampled,
+}
+
+/// How the classifier is trained.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct ClassifierConfig {
+    /// Passes over the training labels.
+    pub epochs: usize,
+    /// Adam's learning rate.
+    pub learning_rate: f64,
+    /// Labels of a batch.
+    pub batch_size: usize,
+    /// What an epoch goes over.
+    pub balance: Balance,
+    /// Seed of the first weights and of every draw.
+    pub seed: u64,
+}
+
+/// Labels of one part of the stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct LabelCount {
+    /// Labelled events.
+    pub events: usize,
+    /// Those with label 1.
+    pub positives: usize,
+}
+
+/// Labels of the three parts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct LabelCounts {
+    /// Training.
+    pub train: LabelCount,
+    /// Validation.
+    pub val: LabelCount,
+    /// Test.
+    pub test: LabelCount,
+}
+
+/// Metrics of one part, over all its events together.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct NodeMetrics {
+    /// Area under the ROC curve; 0.5 is chance.
+    pub auc: f64,
+    /// Average precision; `positive_rate` is chance.
+    pub ap: f64,
+    /// Share of positive labels.
+    pub positive_rate: f64,
+}
+
+/// What an epoch gave.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct NodeEpoch {
+    /// Mean loss over the epoch's labels.
+    pub train_loss: f64,
+    /// Metrics of the validation part.
+    pub val: NodeMetrics,
+}
+
+/// What a classification gave.
+#[derive(Debug, Clone, Serialize)]
+pub struct NodeRecord {
+    /// Labels of each part.
+    pub labels: LabelCounts,
+    /// Each epoch.
+    pub epochs: Vec<NodeEpoch>,
+    /// Epoch (from 1) with the best validation AUC, whose classifier is measured.
+    pub best_epoch: usize,
+    /// Metrics of the validation part.
+    pub val: NodeMetrics,
+    /// Metrics of the test part.
+    pub test: NodeMetrics,
+}
+
+/// Is told what happens.
+pub trait NodeObserver {
+    /// Labels have been counted; the pass over so many events begins.
+    fn embedding_begins(&mut self, labels: &LabelCounts, events: usize);
+
+    /// So many events have been embedded.
+    fn embedded(&mut self, events: usize);
+
+    /// An epoch (from 1) of the classifier has been trained and validated.
+    ///
+    /// # Errors
+    /// When it can't be written.
+    fn epoch_done(&mut self, epoch: usize, record: &NodeEpoch) -> std::io::Result<()>;
+}
+
+/// Embeddings of the sources of all events, with their labels, on the host.
+pub struct LabeledEmbeddings {
+    /// `[events, width]`.
+    rows: Vec<f32>,
+    width: usize,
+    labels: Vec<i32>,
+    evaluator: Evaluator,
+    counts: LabelCounts,
+}
+
+impl LabeledEmbeddings {
+    /// Goes over the stream with `model` and an empty `memory`.
+    ///
+    /// # Errors
+    /// When labels are missing, of other values, or of one kind only in a part; when a
+    /// stage fails.
+    pub fn of<M: MemoryModel>(
+        evaluator: &Evaluator,
+        model: &LinkModel<M>,
+        memory: &mut dyn MemoryStore,
+        observer: &mut dyn NodeObserver,
+    ) -> Result<LabeledEmbeddings, NodeError> {
+        let events = evaluator.split.test.end;
+        let (labels, counts) = checked_labels(evaluator)?;
+        observer.embedding_begins(&counts, events);
+        let mut rows = Vec::new();
+        for part in [SplitPart::Train, SplitPart::Validation, SplitPart::Test] {
+            let pass = evaluator.pass(part, 0);
+            let iterations = pass.iterations();
+            let mut stages = PassStages {
+                pass: &pass,
+                memory,
+                work: Embedding {
+                    model,
+                    device: &evaluator.device,
+                    sources: Vec::new(),
+                },
+            };
+            let mut failure = None;
+            sequential::run(&mut stages, 0..iterations, |stages, iteration| {
+                let unread = &mut stages.work.sources;
+                if unread.len() < UNREAD_BATCHES && iteration + 1 < iterations {
+                    return true;
+                }
+                observer.embedded(pass.batch_events(iteration).end);
+                match read(Tensor::cat(std::mem::take(unread), 0)) {
+                    Ok(read) => rows.extend(read),
+                    Err(error) => failure = Some(error),
+                }
+                failure.is_none()
+            })?;
+            if let Some(error) = failure {
+                return Err(error.into());
+            }
+        }
+        Ok(LabeledEmbeddings {
+            width: rows.len() / events,
+            rows,
+            labels,
+            evaluator: evaluator.clone(),
+            counts,
+        })
+    }
+
+    /// Trains a classifier and measures it.
+    ///
+    /// # Errors
+    /// When the training diverges, the device stops answering, or `observer` fails.
+    pub fn classify(
+        &self,
+        config: &ClassifierConfig,
+        observer: &mut dyn NodeObserver,
+    ) -> Result<NodeRecord, NodeError> {
+        let split = &self.evaluator.split;
+        let plain = &self.evaluator.device;
+        let autodiff = plain.clone().autodiff();
+        let mut init = Initializer::new(config.seed ^ CLASSIFIER_SEED, &autodiff);
+        let mut classifier = NodeClassifier::new(self.width, &mut init);
+        let mut optimizer = Adam::new(config.learning_rate);
+        let mut epochs = Vec::with_capacity(config.epochs);
+        let mut best: Option<(usize, NodeMetrics, NodeClassifier)> = None;
+        for epoch in 1..=config.epochs {
+            let events = epoch_events(&self.labels[split.train.clone()], config, epoch as u64);
+            let mut losses = Vec::new();
+            for batch in events.chunks(config.batch_size) {
+                let (embedding, label) = self.batch(batch, &autodiff);
+                let loss = classifier.loss(embedding, label);
+                let gradients = GradientsParams::from_grads(loss.backward(), &classifier);
+                classifier = optimizer.step(classifier, gradients);
+                losses.push(loss.inner() * batch.len() as f32);
+            }
+            let sum: f64 = read(Tensor::cat(losses, 0))?
+                .into_iter()
+                .map(f64::from)
+                .sum();
+            let valid = classifier.valid();
+            let val = self.measure(&valid, split.val.clone())?;
+            let record = NodeEpoch {
+                train_loss: sum / events.len() as f64,
+                val,
+            };
+            observer
+                .epoch_done(epoch, &record)
+                .map_err(NodeError::Observer)?;
+            epochs.push(record);
+            if best.as_ref().is_none_or(|(_, best, _)| val.auc > best.auc) {
+                best = Some((epoch, val, valid));
+            }
+        }
+        let Some((best_epoch, val, classifier)) = best else {
+            return Err(NodeError::Metric(MetricError::NoBatch));
+        };
+        Ok(NodeRecord {
+            labels: self.counts,
+            epochs,
+            best_epoch,
+            val,
+            test: self.measure(&classifier, split.test.clone())?,
+        })
+    }
+
+    /// Embeddings `[events, width]` and labels `[events]` of some events.
+    fn batch(&self, events: &[usize], device: &Device) -> (Tensor<2>, Tensor<1>) {
+        let rows = events
+            .iter()
+            .flat_map(|event| &self.rows[event * self.width..][..self.width])
+            .copied()
+            .collect();
+        let labels = events
+            .iter()
+            .map(|&event| self.labels[event] as f32)
+            .collect();
+        (
+            floats(rows, [events.len(), self.width], device),
+            floats(labels, [events.len()], device),
+        )
+    }
+
+    /// Metrics of `events`.
+    fn measure(
+        &self,
+        classifier: &NodeClassifier,
+        events: Range<usize>,
+    ) -> Result<NodeMetrics, NodeError> {
+        let events: Vec<usize> = events.collect();
+        let (mut positive, mut negative) = (Vec::new(), Vec::new());
+        for chunk in events.chunks(CLASSIFIED_AT_ONCE) {
+            let (embedding, _) = self.batch(chunk, &self.evaluator.device);
+            let logits = read(classifier.forward(embedding))?;
+            for (event, logit) in chunk.iter().zip(logits) {
+                let class = if self.labels[*event] == 1 {
+                    &mut positive
+                } else {
+                    &mut negative
+                };
+                class.push(logit);
+            }
+        }
+        Ok(NodeMetrics {
+            auc: metrics::roc_auc(&positive, &negative)?,
+            ap: metrics::average_precision(&positive, &negative)?,
+            positive_rate: positive.len() as f64 / events.len() as f64,
+        })
+    }
+}
+
+/// The labels of all events, with their numbers.
+fn checked_labels(evaluator: &Evaluator) -> Result<(Vec<i32>, LabelCounts), NodeError> {
+    let log = &evaluator.sampling().log;
+    let stream = || log.name().to_owned();
+    let split = &evaluator.split;
+    let labels = log
+        .labels()
+        .map(|labels| labels[..split.test.end].to_vec())
+        .ok_or_else(|| NodeError::NoLabels { stream: stream() })?;
+    if let Some(event) = labels.iter().position(|label| !(0..=1).contains(label)) {
+        return Err(NodeError::Label {
+            stream: stream(),
+            event,
+            label: labels[event],
+        });
+    }
+    let count = |part, events: &Range<usize>| {
+        let labels = &labels[events.clone()];
+        let positives = labels.iter().filter(|label| **label == 1).count();
+        let events = labels.len();
+        if positives == 0 || positives == events {
+            return Err(NodeError::OneClass {
+                stream: stream(),
+                part,
+                positives,
+                events,
+            });
+        }
+        Ok(LabelCount { events, positives })
+    };
+    let counts = LabelCounts {
+        train: count("training", &split.train)?,
+        val: count("validation", &split.val)?,
+        test: count("test", &split.test)?,
+    };
+    Ok((labels, counts))
+}
+
+/// The events of an epoch in its order; training events begin at 0.
+fn epoch_events(labels: &[i32], config: &ClassifierConfig, epoch: u64) -> Vec<usize> {
+    let mut rng = RandomStreams::new(config.seed, epoch, b"nodetask").at(0, 0);
+    // The first `wanted` places of a shuffle by Fisher and Yates.
+    let mut shuffle = |items: &mut [usize], wanted: usize| {
+        for place in 0..wanted.min(items.len()) {
+            // Event ids are u32.
+            let rest = (items.len() - place) as u32;
+            items.swap(place, place + rng.u32_below(rest) as usize);
+        }
+    };
+    let mut events: Vec<usize> = match config.balance {
+        Balance::All => (0..labels.len()).collect(),
+        Balance::Sampled => {
+            let (mut events, mut negatives): (Vec<usize>, Vec<usize>) =
+                (0..labels.len()).partition(|&event| labels[event] == 1);
+            let wanted = events.len();
+            shuffle(&mut negatives, wanted);
+            events.extend(negatives.into_iter().take(wanted));
+            events
+        }
+    };
+    let all = events.len();
+    shuffle(&mut events, all);
+    events
+}
+
+/// Keeps the embeddings of the sources.
+struct Embedding<'a, M: MemoryModel> {
+    model: &'a LinkModel<M>,
+    device: &'a Device,
+    /// `[events, width]` of each batch that was not read from the device yet.
+    sources: Vec<Tensor<2>>,
+}
+
+impl<M: MemoryModel> BatchWork for Embedding<'_, M> {
+    fn input_device(&self) -> &Device {
+        self.device
+    }
+
+    fn run(&mut self, _iteration: usize, batch: &EventBatch, input: &ModelInput) -> Tensor<2> {
+        let output = self.model.model.forward(input, None);
+        // Roots are src ‖ dst ‖ neg.
+        self.sources
+            .push(output.embedding.slice(0..batch.events.len()));
+        output.memory
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CONFIG: ClassifierConfig = ClassifierConfig {
+        epochs: 1,
+        learning_rate: 1e-3,
+        batch_size: 4,
+        balance: Balance::Sampled,
+        seed: 3,
+    };
+
+    #[test]
+    fn a_sampled_epoch_has_all_positives_and_as_many_new_negatives() {
+        let labels: Vec<i32> = (0..100).map(|event| i32::from(event % 10 == 7)).collect();
+        let epoch = |number| epoch_events(&labels, &CONFIG, number);
+        let (first, second) = (epoch(1), epoch(2));
+        assert_eq!(first, epoch(1));
+        let split = |events: &[usize]| -> (Vec<usize>, Vec<usize>) {
+            let mut sorted = events.to_vec();
+            sorted.sort_unstable();
+            sorted.dedup();
+            assert_eq!(sorted.len(), 20, "each event once");
+            sorted.into_iter().partition(|event| event % 10 == 7)
+        };
+        assert_eq!(split(&first).0.len(), 10);
+        assert_eq!(split(&first).0, split(&second).0);
+        assert_ne!(split(&first).1, split(&second).1);
+        let more_positives = epoch_events(&[1, 1, 0, 1], &CONFIG, 1);
+        assert_eq!(more_positives.len(), 4);
+    }
+
+    #[test]
+    fn a_whole_epoch_is_a_permutation() {
+        let config = ClassifierConfig {
+            balance: Balance::All,
+            ..CONFIG
+        };
+        let mut events = epoch_events(&[0; 50], &config, 1);
+        assert_ne!(events, (0..50).collect::<Vec<_>>());
+        events.sort_unstable();
+        assert_eq!(events, (0..50).collect::<Vec<_>>());
+    }
+}

@@ -1,0 +1,165 @@
+//! Weights in files: reads safetensors and PyTorch's checkpoints, writes safetensors.
+//!
+//! A file's kind is detected from its content, not from its name. Its tensors keep their
+//! names and shapes; which parameter of a model they are is the matter of
+//! [`crate::model::tgl_weights`].
+//!
+//! Invariants: nothing of a pickle is executed. All numbers are finite f32 afterwards: f64,
+//! f16 and bf16 are converted, other types refused. What is written appears under its name
+//! only when it is complete, and the same weights give the same bytes.
+//!
+//! It does not write PyTorch's format: PyTorch reads safetensors
+//! (`safetensors.torch.load_file`).
+//!
+//! Source: the safetensors format, <https://github.com/huggingface/safetensors>; for
+//! PyTorch's see `pytorch-reader`.
+
+mod error;
+mod floats;
+mod pytorch;
+mod safetensors;
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::io::{self, Read as _, Write as _};
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+pub use error::WeightFileError;
+
+use crate::model::tgl_weights::NamedTensor;
+
+/// Name of the weights in the folder of a run.
+pub const FILE_NAME: &str = "weights.safetensors";
+
+/// What a file holds.
+#[derive(Debug, Clone, PartialEq)]
+pub struct WeightFile {
+    /// Its tensors by name.
+    pub tensors: BTreeMap<String, NamedTensor>,
+    /// The model that they belong to, if the file says it.
+    pub model: Option<ModelDescription>,
+}
+
+/// What a file written by [`write()`] says of its model.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ModelDescription {
+    /// Its name, as `--model` takes it.
+    pub model: String,
+    /// Width of a memory row and of an embedding.
+    pub width: usize,
+    /// Width of a time encoding.
+    pub time_width: usize,
+    /// Width of an edge feature row, 0 for none.
+    pub edge_width: usize,
+    /// Width of a node feature row, 0 for none.
+    pub node_width: usize,
+    /// Layers of sampled neighbours.
+    pub layers: usize,
+    /// Attention heads.
+    pub heads: usize,
+    /// Kind of its time encoding.
+    pub time_encoding: String,
+}
+
+/// The tensors of the weights file at `path`.
+///
+/// # Errors
+/// See [`open`].
+pub fn read(path: &Path) -> Result<BTreeMap<String, NamedTensor>, WeightFileError> {
+    open(path).map(|file| file.tensors)
+}
+
+/// The weights file at `path`, with what it says of its model.
+///
+/// # Errors
+/// When there is no such file or it can't be read; when it is of another kind, damaged,
+/// without tensors or not a flat state dict; when a tensor has numbers of another type or
+/// numbers that are not finite.
+pub fn open(path: &Path) -> Result<WeightFile, WeightFileError> {
+    let failed = |source| WeightFileError::unreadable(path, source);
+    let mut head = Vec::new();
+    File::open(path)
+        .and_then(|file| file.take(HEAD_BYTES).read_to_end(&mut head))
+        .map_err(failed)?;
+    let file = match Kind::of(&head) {
+        Some(Kind::Safetensors) => safetensors::read(path, &fs::read(path).map_err(failed)?)?,
+        Some(Kind::Pytorch) => WeightFile {
+            tensors: pytorch::read(path)?,
+            model: None,
+        },
+        None => return Err(WeightFileError::foreign(path, &head)),
+    };
+    if file.tensors.is_empty() {
+        return Err(WeightFileError::NoTensors {
+            path: path.to_owned(),
+        });
+    }
+    Ok(file)
+}
+
+/// Writes `tensors` to the safetensors file `path`, sorted by name, replacing what is there.
+/// `model` goes into the header, with the version of this program and of the header.
+///
+/// # Errors
+/// When a tensor's shape and its numbers disagree, numbers are not finite, or the file
+/// can't be written.
+pub fn write(
+    path: &Path,
+    tensors: &BTreeMap<String, NamedTensor>,
+    model: Option<&ModelDescription>,
+) -> Result<(), WeightFileError> {
+    let bytes = safetensors::bytes(path, tensors, model)?;
+    let part = {
+        let mut name = path.file_name().map_or_else(OsString::new, OsString::from);
+        name.push(".tmp");
+        path.with_file_name(name)
+    };
+    let write = || -> io::Result<()> {
+        let mut file = File::create(&part)?;
+        file.write_all(&bytes)?;
+        file.sync_all()?;
+        fs::rename(&part, path)
+    };
+    write().map_err(|source| {
+        // It may never have been created; the first error is the one to report.
+        let _ = fs::remove_file(&part);
+        WeightFileError::Write {
+            path: path.to_owned(),
+            source,
+        }
+    })
+}
+
+/// Enough of a file to tell its kind: the last sign is `ustar` in a tar's first header.
+const HEAD_BYTES: u64 = 262;
+
+/// Kinds of files that are read.
+enum Kind {
+    Safetensors,
+    Pytorch,
+}
+
+impl Kind {
+    fn of(head: &[u8]) -> Option<Kind> {
+        /// The longest header that the safetensors format allows.
+        const LONGEST_HEADER: u64 = 100_000_000;
+        /// Where a tar's header says what it is.
+        const TAR_MAGIC: std::ops::Range<usize> = 257..262;
+
+        // First safetensors: its length of the header may look like any other sign.
+        if let Some((length, json)) = head.split_first_chunk()
+            && u64::from_le_bytes(*length) <= LONGEST_HEADER
+            && json.first() == Some(&b'{')
+        {
+            return Some(Kind::Safetensors);
+        }
+        let zip = head.starts_with(b"PK\x03\x04") || head.starts_with(b"PK\x05\x06");
+        // 0x80 is PROTO, with which a pickle begins since Python 2.3, then its version.
+        let pickle = matches!(head, [0x80, 2..=5, ..]);
+        let tar = head.get(TAR_MAGIC) == Some(b"ustar");
+        (zip || pickle || tar).then_some(Kind::Pytorch)
+    }
+}

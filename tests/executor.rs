@@ -1,0 +1,315 @@
+//! The executor: it does what the simulator says, keeps the version rule whatever the timing,
+//! and ends when something fails.
+
+mod chained_stages;
+mod virtual_clock;
+
+use std::num::NonZeroUsize;
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+use mspipe::pipeline::clock::{Clock, WallClock};
+use mspipe::pipeline::executor::{Executor, RunError};
+use mspipe::pipeline::flow::Step;
+use mspipe::pipeline::profile::Residency;
+use mspipe::pipeline::schedule::Schedule;
+use mspipe::pipeline::scheduler::Scheduler;
+use mspipe::pipeline::simulator::{simulate, step_time};
+use mspipe::pipeline::trace::Record;
+use proptest::prelude::*;
+
+use crate::schedule::{any_profile, residency, schedule};
+use chained_stages::{ChainedStages, Hook, Host, Tables, mix, random_time};
+use virtual_clock::VirtualClock;
+
+/// Iterations of a run: past the first choice of k, which is made at 16.
+const ITERATIONS: usize = 20;
+
+/// A case of the tests below.
+#[derive(Debug, Clone)]
+struct Case {
+    schedule: Schedule,
+    memory: Residency,
+    depth: usize,
+}
+
+fn case() -> impl Strategy<Value = Case> {
+    (schedule(), residency(), 1usize..5).prop_map(|(schedule, memory, depth)| Case {
+        schedule,
+        memory,
+        depth,
+    })
+}
+
+/// What a run left behind.
+struct Outcome {
+    record: Result<Record, RunError<String>>,
+    losses: Vec<(usize, u64)>,
+    tables: Tables,
+}
+
+impl Case {
+    fn scheduler(&self) -> Scheduler {
+        Scheduler::new(self.schedule.clone(), self.memory).unwrap()
+    }
+
+    fn run(&self, clock: &dyn Clock, hook: Hook<'_>, stop_after: usize) -> Outcome {
+        let host = Host::new(hook);
+        let mut stages = ChainedStages::new(&host);
+        let executor = Executor {
+            queue_depth: NonZeroUsize::new(self.depth).unwrap(),
+            traced: ITERATIONS,
+            clock,
+        };
+        let mut scheduler = self.scheduler();
+        let epoch = (&mut scheduler, 1);
+        let proceed = |_: &mut ChainedStages<'_, '_>, iteration| iteration < stop_after;
+        let iterations = 0..ITERATIONS;
+        let record = match self.memory {
+            Residency::Device => {
+                executor.run_on_device(&host, &mut stages, iterations, epoch, proceed)
+            }
+            Residency::Host => executor.run_on_host(&host, &mut stages, iterations, epoch, proceed),
+        };
+        let losses = stages.losses;
+        let tables = *host.tables.lock().unwrap();
+        Outcome {
+            record,
+            losses,
+            tables,
+        }
+    }
+}
+
+/// Losses and tables by the definition: iteration i sees the updates up to i − k.
+fn by_definition(record: &Record) -> (Vec<(usize, u64)>, Tables) {
+    let mut links = vec![0];
+    let mut losses: Vec<(usize, u64)> = Vec::new();
+    for line in &record.ledger {
+        while links.len() <= line.version {
+            let update = links.len() - 1;
+            links.push(mix(links[update], losses[update].1));
+        }
+        let seen = line.iteration + 1 - line.k;
+        losses.push((seen, mix(links[seen], line.iteration as u64)));
+    }
+    while links.len() <= losses.len() {
+        let update = links.len() - 1;
+        links.push(mix(links[update], losses[update].1));
+    }
+    let tables = Tables {
+        version: losses.len(),
+        link: links[losses.len()],
+    };
+    (losses, tables)
+}
+
+/// Fails instead of hanging.
+fn watched<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    let (done, result) = mpsc::channel();
+    thread::spawn(move || done.send(work()));
+    result
+        .recv_timeout(Duration::from_secs(20))
+        .expect("the run hangs, or its caller panicked")
+}
+
+fn no_delay(_: Step, _: usize) -> Result<(), String> {
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(3000))]
+
+    #[test]
+    fn follows_the_simulator_on_a_virtual_clock(profile in any_profile(), case in case()) {
+        let simulated =
+            simulate(&profile, &mut case.scheduler(), case.depth, ITERATIONS).unwrap();
+        // One after the other, the host's stages have no parts.
+        let memory = match case.schedule {
+            Schedule::Sequential => Residency::Device,
+            _ => case.memory,
+        };
+        let outcome = watched(move || {
+            let clock = VirtualClock::default();
+            let sleep = |step, _| {
+                clock.sleep(step_time(&profile, memory, step));
+                Ok(())
+            };
+            case.run(&clock, &sleep, usize::MAX)
+        });
+        let record = outcome.record.unwrap();
+        prop_assert_eq!(&record.ledger, &simulated.ledger);
+        prop_assert_eq!(without_bytes(&record), without_bytes(&simulated));
+        prop_assert_eq!((outcome.losses, outcome.tables), by_definition(&record));
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1000))]
+
+    #[test]
+    fn keeps_the_version_rule_under_random_delays(case in case(), seed: u64) {
+        let outcome = watched(move || {
+            let clock = VirtualClock::default();
+            let sleep = |step, iteration| {
+                clock.sleep(random_time(seed, step, iteration, Duration::from_millis(5)));
+                Ok(())
+            };
+            case.run(&clock, &sleep, usize::MAX)
+        });
+        let record = outcome.record.unwrap();
+        prop_assert_eq!(record.ledger.len(), ITERATIONS);
+        prop_assert_eq!((outcome.losses, outcome.tables), by_definition(&record));
+    }
+}
+
+fn without_bytes(record: &Record) -> Vec<String> {
+    let spans = record.spans.iter();
+    spans
+        .map(|s| {
+            let (begin, end) = (s.begin, s.end);
+            format!(
+                "{:?} {:?} {} {begin:?}-{end:?}",
+                s.lane, s.step, s.iteration
+            )
+        })
+        .collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(40))]
+
+    /// The same with real threads racing.
+    #[test]
+    fn real_time_and_queue_depth_change_no_result(bound in 1usize..7, seed: u64) {
+        let run = |depth, memory, up_to_us| {
+            let case = Case { schedule: Schedule::Staleness(bound), memory, depth };
+            watched(move || {
+                let sleep = |step, iteration| {
+                    let up_to = Duration::from_micros(up_to_us);
+                    let time = random_time(seed, step, iteration, up_to);
+                    if time > Duration::from_micros(up_to_us / 2) {
+                        thread::sleep(time);
+                    }
+                    Ok(())
+                };
+                case.run(&WallClock::start(), &sleep, usize::MAX)
+            })
+        };
+        let first = run(1, Residency::Host, 100);
+        let record = first.record.unwrap();
+        prop_assert!(record.ledger.iter().all(|line| line.k == bound.min(line.iteration + 1)));
+        for (depth, memory, up_to_us) in
+            [(3, Residency::Host, 0), (8, Residency::Host, 200), (2, Residency::Device, 100)]
+        {
+            let other = run(depth, memory, up_to_us);
+            prop_assert_eq!(&other.losses, &first.losses);
+            prop_assert_eq!(other.tables, first.tables);
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(250))]
+
+    #[test]
+    fn an_error_ends_the_run_with_its_message(case in case(), at in 0..ITERATIONS, nth: usize) {
+        let steps = Step::of(case.memory, case.scheduler().early());
+        let step = steps[nth % steps.len()];
+        // Run one after the other, the host's stages have no parts.
+        let step = if case.schedule == Schedule::Sequential { Step::Train } else { step };
+        let outcome = watched(move || {
+            let fail = move |ran, iteration| match (ran, iteration) == (step, at) {
+                true => Err("the disk is gone".to_owned()),
+                false => Ok(()),
+            };
+            case.run(&WallClock::start(), &fail, usize::MAX)
+        });
+        let error = outcome.record.unwrap_err().to_string();
+        prop_assert_eq!(error, format!("iteration {at}, {}: the disk is gone", step.stage()));
+    }
+
+    #[test]
+    fn a_panic_ends_the_run_with_its_message(case in case(), at in 0..ITERATIONS, nth: usize) {
+        prop_assume!(case.schedule != Schedule::Sequential);
+        let steps = Step::of(case.memory, case.scheduler().early());
+        let step = steps[nth % steps.len()];
+        let outcome = watched(move || {
+            let panic = move |ran, iteration| {
+                assert!((ran, iteration) != (step, at), "out of luck");
+                Ok(())
+            };
+            case.run(&WallClock::start(), &panic, usize::MAX)
+        });
+        let error = outcome.record.unwrap_err().to_string();
+        let place = format!("thread panicked in {} of iteration {at}: out of luck", step.stage());
+        prop_assert!(error.contains(&place), "{}", error);
+    }
+
+    #[test]
+    fn a_stop_leaves_whole_updates(case in case(), at in 0..ITERATIONS) {
+        let outcome = watched(move || case.run(&WallClock::start(), &no_delay, at));
+        let record = outcome.record.unwrap();
+        prop_assert_eq!(record.ledger.len(), at + 1);
+        prop_assert_eq!(outcome.tables.version, at + 1);
+        prop_assert_eq!((outcome.losses, outcome.tables), by_definition(&record));
+    }
+}
+
+#[test]
+fn a_run_may_begin_within_an_epoch_and_may_be_empty() {
+    for memory in [Residency::Host, Residency::Device] {
+        let host = Host::new(&no_delay);
+        host.tables.lock().unwrap().version = 10;
+        let mut stages = ChainedStages::new(&host);
+        let executor = Executor {
+            queue_depth: NonZeroUsize::MIN,
+            traced: 0,
+            clock: &WallClock::start(),
+        };
+        let mut scheduler = Scheduler::new(Schedule::Staleness(2), memory).unwrap();
+        for (iterations, seen) in [(10..10, vec![]), (10..14, vec![10, 10, 11, 12])] {
+            let epoch = (&mut scheduler, 3);
+            let go = |_: &mut _, _| true;
+            let record = match memory {
+                Residency::Host => executor.run_on_host(&host, &mut stages, iterations, epoch, go),
+                Residency::Device => {
+                    executor.run_on_device(&host, &mut stages, iterations, epoch, go)
+                }
+            }
+            .unwrap();
+            let versions: Vec<_> = record.ledger.iter().map(|line| line.version).collect();
+            assert_eq!(versions, seen);
+            assert!(record.spans.is_empty());
+            assert!(record.ledger.iter().all(|line| line.epoch == 3));
+        }
+        assert_eq!(host.tables.lock().unwrap().version, 14);
+    }
+}
+
+/// The device thread is a worker of rayon's pool; waiting, it must not keep the other lanes from
+/// the pool, even if it is the only worker.
+#[test]
+fn waiting_in_a_pool_of_one_worker_is_no_deadlock() {
+    for memory in [Residency::Host, Residency::Device] {
+        let case = Case {
+            schedule: Schedule::Staleness(2),
+            memory,
+            depth: 1,
+        };
+        let outcome = watched(move || {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(1);
+            let pool = pool.build().unwrap();
+            let in_pool = |step, _| {
+                let spin = || thread::sleep(Duration::from_micros(10));
+                if !matches!(step, Step::Train) {
+                    pool.install(|| rayon::join(spin, spin));
+                }
+                Ok(())
+            };
+            pool.install(|| case.run(&WallClock::start(), &in_pool, usize::MAX))
+        });
+        assert_eq!(outcome.record.unwrap().ledger.len(), ITERATIONS);
+    }
+}

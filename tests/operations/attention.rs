@@ -1,0 +1,121 @@
+//! Temporal attention with inputs as plain numbers.
+
+use burn::tensor::Device;
+use mspipe::kernels::dropout::Dropout;
+use mspipe::kernels::reference::counter_hash::counter_hash;
+use mspipe::kernels::temporal_attention::{AttentionShape, AttentionSlots, temporal_attention};
+
+use super::{Operation, Outcome, draws, finish, floats, frequencies, gradient, ints, uses_on};
+
+#[derive(Debug, Clone)]
+pub(crate) struct Attention {
+    shape: AttentionShape,
+    roots: usize,
+    rows: usize,
+    event_rows: usize,
+    query: Vec<f32>,
+    node: Vec<f32>,
+    edge: Vec<f32>,
+    omega: Vec<f32>,
+    phi: Vec<f32>,
+    slot: Vec<i32>,
+    dropout: Dropout,
+}
+
+impl Attention {
+    /// Random roots: every third has no past event, the others fill their slots from the
+    /// front to different lengths. Scores are of order 1 whatever the widths.
+    pub(crate) fn new(shape: AttentionShape, roots: usize, probability: f32) -> Attention {
+        let (rows, event_rows) = (2 * roots, 3 * roots);
+        let scale = 3.0 / (shape.width() as f32).sqrt();
+        let query = draws(8, shape.heads * roots * shape.width());
+        let (omega, phi) = frequencies(shape.time);
+        let mut slot = Vec::with_capacity(roots * shape.fanout * 3);
+        for root in 0..roots as u32 {
+            let filled = match root % 3 {
+                1 => 0,
+                _ => counter_hash([9, root, 0, 0]) as usize % shape.fanout + 1,
+            };
+            for k in 0..shape.fanout as u32 {
+                if (k as usize) < filled {
+                    let at = |field, below| (counter_hash([10, root, k, field]) % below) as i32;
+                    let delta = at(2, 2_700_000) as f32;
+                    slot.extend([at(0, rows as u32), at(1, event_rows as u32)]);
+                    slot.push(delta.to_bits() as i32);
+                } else {
+                    slot.extend([-1, -1, 0]);
+                }
+            }
+        }
+        Attention {
+            shape,
+            roots,
+            rows,
+            event_rows,
+            query: query.iter().map(|v| v * scale).collect(),
+            node: draws(11, rows * shape.node),
+            edge: draws(12, event_rows * shape.edge),
+            omega,
+            phi,
+            slot,
+            dropout: Dropout::new(probability, 5, 1, 2),
+        }
+    }
+
+    /// With no past event at all, and so no rows.
+    pub(crate) fn without_events(mut self) -> Attention {
+        self.slot = [-1, -1, 0].repeat(self.roots * self.shape.fanout);
+        (self.rows, self.event_rows) = (0, 0);
+        (self.node, self.edge) = (Vec::new(), Vec::new());
+        self
+    }
+
+    /// With time differences up to `longest` and frequencies of order 1.
+    pub(crate) fn with_short_times(mut self, longest: f32) -> Attention {
+        for slot in self.slot.chunks_exact_mut(3) {
+            let delta = f32::from_bits(slot[2] as u32) / 2_700_000.0 * longest;
+            slot[2] = delta.to_bits() as i32;
+        }
+        self.omega = draws(13, self.shape.time);
+        self
+    }
+}
+
+impl Operation for Attention {
+    fn inputs(&mut self) -> Vec<(&'static str, &mut Vec<f32>)> {
+        vec![
+            ("query", &mut self.query),
+            ("node", &mut self.node),
+            ("omega", &mut self.omega),
+            ("phi", &mut self.phi),
+        ]
+    }
+
+    fn run(&self, device: &Device) -> Outcome {
+        let device = &device.clone().autodiff();
+        let shape = &self.shape;
+        let query_shape = [shape.heads, self.roots, shape.width()];
+        let query = floats(&self.query, query_shape, device).require_grad();
+        let node = floats(&self.node, [self.rows, shape.node], device).require_grad();
+        let edge = floats(&self.edge, [self.event_rows, shape.edge], device);
+        let time = [self.omega.as_slice(), &self.phi].concat();
+        let time = floats(&time, [2, shape.time], device).require_grad();
+        let read = self.slot.chunks_exact(3).map(|slot| slot[0]);
+        let slots = AttentionSlots {
+            slot: ints(&self.slot, [self.roots, shape.fanout, 3], device),
+            uses: uses_on(read, self.rows, device),
+        };
+        let (q, n, t) = (query.clone(), node.clone(), time.clone());
+        let out = temporal_attention(q, n, edge, t, slots, self.dropout);
+        finish(out, device, |g| {
+            let time = gradient(&time, g);
+            let (omega, phi) = time.split_at(shape.time);
+            vec![
+                gradient(&query, g),
+                gradient(&node, g),
+                omega.to_vec(),
+                phi.to_vec(),
+            ]
+        })
+    }
+}
