@@ -226,6 +226,12 @@ pub struct RunConfig {
     #[arg(long)]
     pub eval_test_each_epoch: bool,
 
+    /// Measure what each operation of an iteration costs: a table at the end, and `profile` in
+    /// summary.json
+    #[arg(long)]
+    #[serde(default)]
+    pub profile: bool,
+
     /// How iterations overlap
     #[command(flatten)]
     pub pipeline: PipelineConfig,
@@ -282,6 +288,9 @@ impl RunConfig {
                 expected: "--task node classifies embeddings; give the folder of a link \
                            prediction run, or a weights file",
             });
+        }
+        if self.profile && self.task == Task::Node {
+            return fail("profile", "given".to_owned(), "--task link with it");
         }
         let positive = [
             ("epochs", self.epochs),

@@ -13,6 +13,7 @@
 //! the CPU by [`crate::batch`]; nothing here sorts or searches.
 
 pub mod adam;
+pub mod costs;
 pub mod dropout;
 mod flex;
 pub mod gather_rows;

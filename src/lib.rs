@@ -7,16 +7,17 @@
 //! |---|---|
 //! | [`graph`] | ids, times, the stream's events by node (T-CSR) |
 //! | [`sampling`] | past events and negatives, from counter-based random numbers |
-//! | [`batch`] | a batch's layout: unique rows, indices, winners |
+//! | [`batch`] | a batch's layout: unique rows, indices, winners, deliveries of mails |
 //! | [`features`] | node and edge features of a batch |
-//! | [`memory`] | memory rows, mails and times of nodes |
+//! | [`memory`] | memory rows, mails and times of nodes, on the device or in RAM |
 //! | [`kernels`] | WGSL kernels, their Rust twins and backwards |
-//! | [`model`] | TGN and its parts |
+//! | [`model`] | TGN, JODIE, APAN and their parts |
 //! | [`weights`] | weights in files: safetensors, PyTorch's checkpoints |
-//! | [`pipeline`] | the five stages of an iteration and what runs them |
-//! | [`train`] | the stages over a stream, the optimiser, the epochs |
-//! | [`eval`] | metrics and EdgeBank |
+//! | [`pipeline`] | the five stages of an iteration, schedules and staleness, what runs them |
+//! | [`train`] | the stages over a stream, the optimiser, the epochs, node classification |
+//! | [`eval`] | metrics, unseen nodes, EdgeBank |
 //! | [`device`] | adapters, the device thread |
+//! | [`profile`] | what each operation of an iteration costs |
 //! | [`config`], [`session`], [`run_folder`] | settings, putting it all together, what a run writes |
 //!
 //! # The life of one batch
@@ -24,17 +25,19 @@
 //! [`train::stages::PassStages`] has the five stages in order:
 //!
 //! 1. `sample` (host): [`batch::EventBatch::cut`] takes the events, [`sampling`] draws
-//!    negatives and past events, [`batch::Mfg::build`] finds the unique rows and all
-//!    indices, [`batch::Winners::of`] the last event of each node.
+//!    negatives and past events, [`batch::Layout::build`] finds the unique rows and all
+//!    indices, whose memory will be written and who gets which mail.
 //! 2. `fetch_features` (host): [`features::Features`] gathers the rows of its events.
 //! 3. `fetch_memory` (device thread, as all that follows): [`memory::MemoryStore::fetch`]
 //!    gathers memory, mails and exact time differences; [`train::upload`] makes tensors.
-//! 4. `train`: [`model::MemoryModel::forward`], loss, backward, Adam
+//! 4. `train`: [`model::MemoryModel::update`] gives the new memory rows,
+//!    [`model::MemoryModel::embed`] the embeddings; loss, backward, Adam
 //!    ([`train::trainer::Trainer`]).
-//! 5. `update_memory`: [`memory::MemoryStore::commit`] writes the winners' rows and mails.
+//! 5. `update_memory`: [`memory::MemoryStore::commit`] writes the winners' rows and the mails.
 //!
-//! [`pipeline::sequential::run`] runs them one after the other;
-//! [`train::epochs::TrainLoop`] goes over epochs, validation and test.
+//! [`pipeline::sequential`] runs them one after the other, [`pipeline::executor`] on several
+//! threads under a schedule; [`train::epochs::TrainLoop`] goes over epochs, validation and
+//! test. With memory in RAM, stages 3 to 5 are those of [`train::host_stages`].
 
 pub mod batch;
 pub mod config;
@@ -46,6 +49,7 @@ pub mod kernels;
 pub mod memory;
 pub mod model;
 pub mod pipeline;
+pub mod profile;
 pub mod run_folder;
 pub mod sampling;
 pub mod session;

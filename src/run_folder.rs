@@ -74,6 +74,21 @@ impl RunFolder {
         &self.path
     }
 
+    /// Removes the folder if nothing came of the run: no loss, no metric was written.
+    pub fn remove_unused(&self) {
+        let written = |name: &str| {
+            fs::metadata(self.path.join(name)).is_ok_and(|metadata| metadata.len() > 0)
+        };
+        if ["metrics.jsonl", "ledger.jsonl"].into_iter().any(written) {
+            return;
+        }
+        for name in ["config.json", "metrics.jsonl", "ledger.jsonl"] {
+            // What can't be removed stays; the run has failed already and says why.
+            let _ = fs::remove_file(self.path.join(name));
+        }
+        let _ = fs::remove_dir(&self.path);
+    }
+
     /// Starts `metrics.jsonl`.
     ///
     /// # Errors

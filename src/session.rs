@@ -2,6 +2,7 @@
 //! names concrete types of every layer.
 
 mod initial;
+mod profiling;
 mod protocol;
 mod tasks;
 
@@ -321,10 +322,25 @@ pub fn run<O: Observer>(
 ) -> Result<(Summary, RunFolder), SessionError> {
     on_device(config, |session, device| {
         let folder = RunFolder::create(&session.config, &session.data.name)?;
-        let mut observer = begin(session, device, &folder)?;
-        let summary = session.train(device, &folder, &mut observer, stop)?;
-        Ok((summary, folder))
+        let trained = begin(session, device, &folder)
+            .map_err(SessionError::from)
+            .and_then(|mut observer| session.train(device, &folder, &mut observer, stop));
+        kept_if_used(trained, folder)
     })
+}
+
+/// What a run gave, with its folder; the folder of a run that failed at once is removed.
+fn kept_if_used<T>(
+    result: Result<T, SessionError>,
+    folder: RunFolder,
+) -> Result<(T, RunFolder), SessionError> {
+    match result {
+        Ok(summary) => Ok((summary, folder)),
+        Err(error) => {
+            folder.remove_unused();
+            Err(error)
+        }
+    }
 }
 
 /// Opens stream, device and run folder and classifies nodes on the embeddings of the
@@ -340,16 +356,19 @@ pub fn classify_nodes<O: NodeObserver>(
     on_device(config, |session, device| {
         let weights = session.initial_weights()?;
         let folder = RunFolder::create(&session.config, &session.data.name)?;
-        let mut observer = begin(session, device, &folder)?;
-        let work = tasks::ClassifyNodes {
-            session,
-            device,
-            folder: &folder,
-            weights,
-            observer: &mut observer,
-        };
-        let summary = for_model(session.config.model, work)?;
-        Ok((summary, folder))
+        let classified = begin(session, device, &folder)
+            .map_err(SessionError::from)
+            .and_then(|mut observer| {
+                let work = tasks::ClassifyNodes {
+                    session,
+                    device,
+                    folder: &folder,
+                    weights,
+                    observer: &mut observer,
+                };
+                for_model(session.config.model, work)
+            });
+        kept_if_used(classified, folder)
     })
 }
 

@@ -18,7 +18,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("sampling", &["graph"]),
     ("batch", &["graph", "sampling"]),
     ("pipeline", &[]),
-    ("kernels", &["burn"]),
+    ("profile", &["pipeline", "burn"]),
+    ("kernels", &["profile", "burn"]),
     ("device", &["kernels", "burn"]),
     (
         "features",
@@ -47,6 +48,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "sampling",
             "batch",
             "pipeline",
+            "profile",
             "kernels",
             "device",
             "features",
@@ -63,7 +65,10 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "sampling", "batch", "pipeline", "device", "features", "model",
         ],
     ),
-    ("run_folder", &["pipeline", "eval", "train", "config"]),
+    (
+        "run_folder",
+        &["pipeline", "profile", "eval", "train", "config"],
+    ),
     // The only module that names concrete types of every layer.
     (
         "session",
@@ -72,6 +77,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "sampling",
             "batch",
             "pipeline",
+            "profile",
             "kernels",
             "device",
             "features",

@@ -19,12 +19,16 @@ mod memory_tables;
 mod models;
 /// Random inputs for the operations and one way to run them all.
 mod operations;
+/// Trainings under each schedule, bit by bit, through the shaders.
+mod schedules;
 
 mod gpu {
     /// Accuracy of the shaders' cosine.
     mod cosine;
     /// The one thread that owns the device.
     pub(crate) mod device_thread;
+    /// Launches as a profile counts them.
+    mod launches;
     /// Each shader against its twin.
     mod twins;
 }

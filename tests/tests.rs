@@ -26,8 +26,14 @@ mod models;
 mod node_classification;
 /// Random inputs for the operations and one way to run them all.
 mod operations;
+/// The pipeline as a user runs it: failures, Ctrl-C, threads, an emulated link.
+mod pipeline_cli;
+/// What an iteration costs: rows, shares, and their absence.
+mod profile;
 /// Schedules: the simulator against closed forms, the version rule, replays.
 mod schedule;
+/// Trainings under each schedule, bit by bit, on the CPU device.
+mod schedules;
 /// Every WGSL text under naga: valid without capabilities, translatable, as declared.
 mod shaders_valid;
 /// The twins' bits do not depend on the number of threads.

@@ -4,11 +4,20 @@
 //! |---|---|---|
 //! | [`parity`] | `mspipe-bench parity FILE` | does mspipe compute what TGL computed? |
 //! | [`matmul`] | `mspipe-bench matmul` | how fast is this machine's matrix product? |
+//! | [`kernels`] | `mspipe-bench kernels` | how near is each kernel to a plain copy? |
 //! | [`speed`] | `mspipe-bench speed` | how fast is training, for such a machine? |
+//! | [`schedules`] | `mspipe-bench schedules` | what is each schedule worth? |
+//! | [`mitigation`] | `mspipe-bench mitigation` | what is the mitigation worth? |
 //!
-//! [`recording`] reads the files that `parity` replays.
+//! [`recording`] reads the files that `parity` replays; [`grid`] runs the trainings of `schedules` and `mitigation`, and
+//! [`cell`] is what one of them gave.
 
+pub mod cell;
+pub mod grid;
+pub mod kernels;
 pub mod matmul;
+pub mod mitigation;
 pub mod parity;
 pub mod recording;
+pub mod schedules;
 pub mod speed;

@@ -1,21 +1,28 @@
 //! `mspipe-bench`: one subcommand a check or measurement.
 
-use std::path::PathBuf;
+use std::fmt::Display;
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use clap::{Args, Parser, Subcommand};
 use mspipe::config::RunConfig;
 use mspipe::device::{self, DeviceChoice};
+use mspipe_bench::kernels::{self, KernelsConfig};
 use mspipe_bench::matmul::MatmulReport;
-use mspipe_bench::parity;
+use mspipe_bench::mitigation::{self, MitigationGrid};
 use mspipe_bench::recording::Recording;
-use mspipe_bench::speed;
+use mspipe_bench::schedules::{self, ScheduleGrid};
+use mspipe_bench::{parity, speed};
 use serde::Serialize;
 
 /// As in `mspipe` itself, so that the same program is measured.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// `mi_option_purge_delay` of mimalloc.h.
+const PURGE_DELAY: libmimalloc_sys::mi_option_t = 15;
 
 /// Checks and measurements of mspipe.
 #[derive(Parser)]
@@ -34,17 +41,61 @@ enum Command {
     Parity(ParityArgs),
     /// Measure f32 matrix products (19800 x 472 x 300), the unit of speed comparisons
     Matmul(MatmulArgs),
+    /// Measure each memory-bound kernel against a plain copy of the same bytes
+    ///
+    /// Sizes are those of a batch of 600 events of Wikipedia.
+    Kernels(KernelsArgs),
     /// Measure training events per second, divided by the machine's GFLOP/s
     ///
     /// Takes the options of `mspipe train`. Trains at least two epochs; the first is not
     /// counted. Nothing is kept.
     #[command(after_help = SPEED_EXAMPLE)]
     Speed(Box<SpeedArgs>),
+    /// Compare schedules: speed, staleness, stall, test AP
+    ///
+    /// Trains with every schedule, place of node memory and seed, and prints one table.
+    /// Takes the options of `mspipe train`; --schedule, --memory and --seeds take lists.
+    /// Ended and started again, it goes on after the last finished training.
+    #[command(after_help = SCHEDULES_EXAMPLES)]
+    Schedules(Box<SchedulesArgs>),
+    /// Compare settings of the staleness mitigation: test AP, rows corrected
+    ///
+    /// Trains with every age quantile, λ and seed, without mitigation, and with
+    /// --schedule sequential, and prints one table. Takes the options of `mspipe train`;
+    /// --keep, --quantile and --seeds take lists. Ended and started again, it goes on after
+    /// the last finished training.
+    #[command(after_help = MITIGATION_EXAMPLES)]
+    Mitigation(Box<MitigationArgs>),
 }
 
 const SPEED_EXAMPLE: &str = "\
 Example:
   mspipe-bench speed --data wikipedia --device cpu --edge-features random:172 --epochs 4";
+
+const SCHEDULES_EXAMPLES: &str = "\
+Examples:
+  A few minutes, on a generated stream:
+    mspipe-bench schedules --data synthetic:wikipedia:scale=0.1 --epochs 2 --seeds 0 --out tables/small
+  A real stream, all schedules, three seeds, numbers into a file:
+    mspipe-bench schedules --data wikipedia --device cpu --epochs 5 --out tables/wikipedia --json schedules.json
+  As on a slower bus (every row says EMULATED):
+    mspipe-bench schedules --data wikipedia --memory host --emulate-link 1GB/s,20us --out tables/slow-bus
+
+Columns: events/s is the median over epochs but the first, and over seeds; / G divides by the
+GFLOP/s of a matrix product at that time; k is the most frequent staleness; stall is the share of
+training time that the device thread waited for its input; train the share in that stage; test AP
+the pooled one, mean ± standard deviation over seeds; speed-up is over sequential, same memory.";
+
+const MITIGATION_EXAMPLES: &str = "\
+Examples:
+  A few minutes, on a generated stream:
+    mspipe-bench mitigation --data synthetic:wikipedia:scale=0.1 --epochs 2 --seeds 0 --keep 0.9 --quantile 0.9,0.5 --out tables/small
+  A real stream, three seeds, numbers into a file:
+    mspipe-bench mitigation --data wikipedia --device cpu --schedule staleness:3 --out tables/mitigation --json mitigation.json
+
+Columns: quantile and λ as --quantile and --keep; test AP the pooled one, mean ± standard deviation
+over seeds; rows corrected is the mean of an iteration; events/s the median over epochs but the
+first, and over seeds.";
 
 #[derive(Args)]
 struct ParityArgs {
@@ -61,12 +112,39 @@ struct MatmulArgs {
 }
 
 #[derive(Args)]
+struct KernelsArgs {
+    #[command(flatten)]
+    config: KernelsConfig,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Args)]
 struct SpeedArgs {
     #[command(flatten)]
     run: RunConfig,
     /// Print JSON
     #[arg(long)]
     json: bool,
+}
+
+#[derive(Args)]
+struct SchedulesArgs {
+    #[command(flatten)]
+    grid: ScheduleGrid,
+    /// Write rows and all trainings to this file
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+}
+
+#[derive(Args)]
+struct MitigationArgs {
+    #[command(flatten)]
+    grid: MitigationGrid,
+    /// Write rows and all trainings to this file
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
 }
 
 #[derive(Args)]
@@ -79,7 +157,7 @@ struct Common {
     json: bool,
 }
 
-fn print<T: Serialize>(json: bool, report: &T, text: impl std::fmt::Display) -> Result<()> {
+fn print<T: Serialize>(json: bool, report: &T, text: impl Display) -> Result<()> {
     if json {
         println!("{}", serde_json::to_string_pretty(report)?);
     } else {
@@ -88,7 +166,19 @@ fn print<T: Serialize>(json: bool, report: &T, text: impl std::fmt::Display) -> 
     Ok(())
 }
 
+/// The table on standard output, everything into `file`.
+fn print_table<T: Serialize + Display>(report: &T, file: Option<&Path>) -> Result<()> {
+    println!("{report}");
+    if let Some(file) = file {
+        fs::write(file, serde_json::to_string_pretty(report)? + "\n")
+            .with_context(|| format!("{}: can't be written", file.display()))?;
+    }
+    Ok(())
+}
+
 fn main() -> ExitCode {
+    // SAFETY: as in `mspipe` itself: sets a number before any other thread runs.
+    unsafe { libmimalloc_sys::mi_option_set(PURGE_DELAY, -1) };
     match run(Cli::parse().command) {
         Ok(code) => code,
         Err(error) => {
@@ -122,10 +212,35 @@ fn run(command: Command) -> Result<ExitCode> {
             print(common.json, &report, text)?;
             Ok(ExitCode::SUCCESS)
         }
+        Command::Kernels(KernelsArgs { config, json }) => {
+            let report = kernels::measure(&config)?;
+            print(json, &report, &report)?;
+            Ok(ExitCode::SUCCESS)
+        }
         Command::Speed(args) => {
             let report = speed::measure(args.run)?;
             print(args.json, &report, &report)?;
             Ok(ExitCode::SUCCESS)
         }
+        Command::Schedules(args) => {
+            print_table(&schedules::measure(args.grid)?, args.json.as_deref())?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Mitigation(args) => {
+            print_table(&mitigation::measure(args.grid)?, args.json.as_deref())?;
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
     }
 }

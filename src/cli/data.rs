@@ -19,8 +19,9 @@ use serde::Serialize;
 
 use super::{print, print_json};
 
-const SOURCES: &str = "A SOURCE is a file of events, a TGL folder (edges.csv, edge_features.npy, …), a store that \
-                       `mspipe data import` wrote, the name of a data set (see `mspipe data list`), or \
+const SOURCES: &str = "A SOURCE is a file of events (also .gz or .zip), a folder in TGL's or DGB's layout \
+                       (edges.csv or ml_*.csv with features beside it), a folder of raw GDELT files, a \
+                       store that `mspipe data import` wrote, the name of a data set (see `mspipe data list`), or \
                        synthetic:NAME[:scale=X][:seed=N].";
 
 /// Arguments of `mspipe data`.
@@ -76,7 +77,9 @@ const IMPORT_EXAMPLES: &str = "\
 Examples:
   mspipe data import wikipedia.csv
   mspipe data import mine.txt --format snap --sort --to mine.mspipe
-  mspipe data import edges.csv --edge-features edge_features.npy";
+  mspipe data import edges.csv --edge-features edge_features.pt
+  mspipe data import events.parquet --edge-features arrays.npz:edge
+  mspipe data import gdelt-folder --format gdelt --sort --to gdelt.mspipe";
 
 const INFO_EXAMPLES: &str = "\
 Examples:
@@ -115,16 +118,17 @@ struct ReadArgs {
 struct RawArgs {
     /// File, folder, data set or synthetic:NAME.
     source: String,
-    /// Layout of the event file: jodie, snap or tgl; told from the content if not given.
+    /// Layout of the events: jodie, snap, tgl, dgb, tgb, parquet or gdelt; told from the
+    /// content if not given.
     #[arg(long)]
     format: Option<Format>,
     /// Sort events by time (stable; labels and features follow).
     #[arg(long)]
     sort: bool,
-    /// Edge features: a .npy file with one row for each event.
+    /// Edge features, one row an event: .npy, .npz (FILE.npz:NAME) or PyTorch's .pt.
     #[arg(long, value_name = "FILE")]
     edge_features: Option<PathBuf>,
-    /// Node features: a .npy file with one row for each node.
+    /// Node features, one row a node: .npy, .npz (FILE.npz:NAME) or PyTorch's .pt.
     #[arg(long, value_name = "FILE")]
     node_features: Option<PathBuf>,
 }

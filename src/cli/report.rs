@@ -3,12 +3,21 @@
 use indicatif::HumanCount;
 use mspipe::device::ComputeDevice;
 use mspipe::eval::LinkMetrics;
+use mspipe::pipeline::link::Link;
 use mspipe::session::Session;
 use mspipe::train::evaluation::{EdgeBankMetrics, TestMetrics};
 
 /// Said wherever numbers of a generated stream end.
 pub(super) const SYNTHETIC: &str =
     "These numbers are of a SYNTHETIC stream and say nothing about the real data set.";
+
+/// Said wherever times of a training over an emulated bus stand.
+pub(super) fn emulated(link: &Link) -> String {
+    format!(
+        "link      EMULATED link of {link}: transfers sleep; times and events/s are not those of \
+         this machine's bus"
+    )
+}
 
 /// Stream, split and device.
 pub(super) fn head(session: &Session, device: &ComputeDevice) -> String {

@@ -5,6 +5,7 @@
 mod measure;
 mod profile;
 mod simulate;
+mod sleeping;
 
 use clap::{Args, Subcommand};
 

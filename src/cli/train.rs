@@ -35,6 +35,10 @@ Examples:
     mspipe train --init models/wiki_tgn.pkl --data wikipedia.csv --protocol tgl
   MSPipe: memory in RAM, its reading and writing overlap training:
     mspipe train --data wikipedia.csv --memory host --schedule mspipe
+  The same as over a slower bus, to see what a schedule hides (on a CPU too):
+    mspipe train --data wikipedia.csv --memory host --schedule mspipe --emulate-link 12GB/s,20us
+  What each operation of an iteration costs, against what the machine reaches:
+    mspipe train --data synthetic:wikipedia:scale=0.1 --device cpu --epochs 2 --profile
   State labels (who gets banned?) on the embeddings of a run:
     mspipe train --task node --init runs/wikipedia-tgn-1
 
@@ -109,6 +113,9 @@ impl Progress {
         let config = session.config();
         if !json {
             println!("{}", report::head(session, device));
+            if let Some(link) = &config.pipeline.emulate_link {
+                println!("{}", report::emulated(link));
+            }
             println!("run       {}", folder.path().display());
         }
         Ok(Progress {
@@ -208,6 +215,12 @@ fn print_summary(summary: &Summary, folder: &RunFolder) {
         ks.join(", "),
         summary.stall_seconds
     );
+    if let Some(link) = &summary.emulated_link {
+        println!("{}", report::emulated(link));
+    }
+    if let Some(profile) = &summary.profile {
+        println!("{profile}");
+    }
     if summary.data.synthetic {
         println!("{}", report::SYNTHETIC);
     }

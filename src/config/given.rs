@@ -14,7 +14,7 @@ use serde_json::Value;
 use super::{ConfigError, RunConfig};
 
 /// Settings that belong to a run alone, or to the machine that it runs on.
-const NOT_BROUGHT: [&str; 5] = ["task", "init", "out", "threads", "pipeline"];
+const NOT_BROUGHT: [&str; 5] = ["task", "init", "out", "threads", "profile"];
 
 /// Settings, with the names of those that the command line gave.
 #[derive(Debug, Clone)]
@@ -116,7 +116,7 @@ mod tests {
     use clap::Parser;
     use tempfile::TempDir;
 
-    use super::super::ModelName;
+    use super::super::{MemoryPlaceName, ModelName};
     use super::*;
 
     #[derive(Parser)]
@@ -135,12 +135,25 @@ mod tests {
         let folder = TempDir::new().unwrap();
         let run = folder.path().to_str().unwrap();
         let first = ["--data", "x", "--model", "jodie", "--seed", "7"];
-        let more = ["--heads", "4", "--out", "there", "--threads", "3"];
+        let more = [
+            "--heads",
+            "4",
+            "--out",
+            "there",
+            "--threads",
+            "3",
+            "--memory",
+            "host",
+        ];
         let made = resolve(&[&first[..], &more].concat()).unwrap();
         let text = serde_json::to_string(&made).unwrap();
         fs::write(folder.path().join("config.json"), &text).unwrap();
 
-        let config = resolve(&["--init", run, "--heads", "2", "--task", "node"]).unwrap();
+        let own = ["--heads", "2", "--task", "node", "--queue-depth", "5"];
+        let config = resolve(&[&["--init", run], &own[..]].concat()).unwrap();
+        // Groups of settings are merged too.
+        assert_eq!(config.pipeline.memory, MemoryPlaceName::Host);
+        assert_eq!(config.pipeline.queue_depth, 5);
         assert_eq!((config.data.as_str(), config.seed), ("x", 7));
         assert_eq!((config.model, config.heads), (ModelName::Jodie, 2));
         assert_eq!((config.out, config.threads), (None, None));

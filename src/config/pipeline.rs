@@ -4,6 +4,7 @@ use clap::{Args, ValueEnum};
 use serde::{Deserialize, Serialize};
 
 use super::ConfigError;
+use crate::pipeline::link::Link;
 use crate::pipeline::schedule::Schedule;
 
 /// Where memory rows and mails are kept.
@@ -40,6 +41,12 @@ pub struct PipelineConfig {
     #[arg(long, value_enum, default_value = "device")]
     pub memory: MemoryPlaceName,
 
+    /// With memory on the host, let what crosses the bus in training take as long as over a
+    /// bus of this bandwidth and latency; its rows, and events/s, are EMULATED
+    #[arg(long, value_name = "RATE,LATENCY")]
+    #[serde(default)]
+    pub emulate_link: Option<Link>,
+
     /// Batches that may be ready ahead of the stage that takes them
     #[arg(long, value_name = "N", default_value_t = 2)]
     pub queue_depth: usize,
@@ -72,6 +79,14 @@ impl PipelineConfig {
         };
         if self.queue_depth == 0 {
             return fail("queue-depth", "0".to_owned(), "at least 1");
+        }
+        if let (Some(link), MemoryPlaceName::Device) = (self.emulate_link, self.memory) {
+            let expected = "--memory host with it: memory on the device crosses no bus";
+            return fail(
+                "emulate-link",
+                format!("{link} with --memory device"),
+                expected,
+            );
         }
         if !(0.0..=1.0).contains(&self.mitigation_keep) {
             let found = self.mitigation_keep.to_string();

@@ -8,9 +8,11 @@ use burn::backend::wgpu::{CubeBackend, into_contiguous};
 use burn::backend::{Backend, Dispatch, ExtensionType, Flex, TensorMetadata, backend_extension};
 use burn::tensor::Tensor;
 
+use super::costs;
 use super::flex::{floats, floats_mut};
 use super::reference::adam as twin;
 use super::wgsl::{self, KernelSpec, ROWS};
+use crate::profile::{self, Kind};
 
 pub use super::reference::adam::AdamStep;
 
@@ -109,6 +111,9 @@ pub fn adam<const D: usize>(
     gradient: Tensor<D>,
     step: AdamStep,
 ) -> AdamState<D> {
+    let _operation = profile::operation("adam", Kind::Optimizer, || {
+        costs::adam(gradient.shape().num_elements())
+    });
     let tensors = AdamTensors {
         parameter: state.parameter.into_dispatch(),
         first: state.first.into_dispatch(),

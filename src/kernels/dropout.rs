@@ -8,9 +8,11 @@ use burn::backend::wgpu::{CubeBackend, into_contiguous};
 use burn::backend::{Autodiff, Backend, Dispatch, Flex, TensorMetadata, backend_extension};
 use burn::tensor::Tensor;
 
+use super::costs;
 use super::flex::{floats, from_floats};
 use super::reference::counter_hash;
 use super::wgsl::{self, COUNTER_HASH, KernelSpec, ROWS};
+use crate::profile::{self, Kind};
 
 pub use super::reference::counter_hash::Dropout;
 
@@ -66,6 +68,9 @@ impl<B: DropoutKernel> Backward<B, 1> for DropoutBackward {
     fn backward(self, ops: Ops<Self::State, 1>, grads: &mut Gradients, _: &mut Checkpointer) {
         let dropout = ops.state;
         unary::<B, _>(ops.parents, ops.node, grads, |grad| {
+            let _operation = profile::operation("dropout_backward", Kind::Kernel, || {
+                costs::dropout(grad.shape().num_elements())
+            });
             B::dropout(grad, dropout)
         });
     }
@@ -90,5 +95,8 @@ pub fn dropout<const D: usize>(x: Tensor<D>, dropout: Dropout) -> Tensor<D> {
     if dropout == Dropout::OFF {
         return x;
     }
+    let _operation = profile::operation("dropout", Kind::Kernel, || {
+        costs::dropout(x.shape().num_elements())
+    });
     Tensor::from_dispatch(Dispatch::dropout(x.into_dispatch(), dropout))
 }

@@ -8,10 +8,12 @@ use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
 use burn::backend::tensor::FloatTensor;
 use burn::backend::wgpu::CubeBackend;
-use burn::backend::{Autodiff, Backend, Dispatch, Flex, backend_extension};
-use burn::tensor::Tensor;
+use burn::backend::{Autodiff, Backend, Dispatch, Flex, TensorMetadata, backend_extension};
+use burn::tensor::{Shape, Tensor};
 
+use super::costs;
 use super::products::Products;
+use crate::profile::{self, Kind, Operation};
 
 /// Dispatch of [`to_heads`] and [`from_heads`] to the backends.
 #[backend_extension(Cube, Flex, Autodiff)]
@@ -62,12 +64,18 @@ impl<B: Products> Backward<B, 2> for ToHeadsBackward {
         let (x, weight) = ops.state;
         let grad = grads.consume::<B>(&ops.node);
         let [x_node, weight_node] = ops.parents;
+        let size = size(&grad.shape());
         if let Some(node) = weight_node {
+            let operation = begin("to_heads_backward_weight", size, x.shape()[1]);
             let d_weight = B::transposed_product_of_heads(grad.clone(), x);
+            drop(operation);
             grads.register::<B>(node.id, d_weight);
         }
         if let Some(node) = x_node {
-            grads.register::<B>(node.id, B::product_from_heads(grad, weight));
+            let operation = begin("to_heads_backward_input", size, weight.shape()[1]);
+            let d_x = B::product_from_heads(grad, weight);
+            drop(operation);
+            grads.register::<B>(node.id, d_x);
         }
     }
 }
@@ -82,12 +90,18 @@ impl<B: Products> Backward<B, 2> for FromHeadsBackward {
         let (x, weight, heads) = ops.state;
         let grad = grads.consume::<B>(&ops.node);
         let [x_node, weight_node] = ops.parents;
+        let (size, width) = (size(&x.shape()), grad.shape()[1]);
         if let Some(node) = weight_node {
+            let operation = begin("from_heads_backward_weight", size, width);
             let d_weight = B::transposed_product_of_heads(x, grad.clone());
+            drop(operation);
             grads.register::<B>(node.id, d_weight);
         }
         if let Some(node) = x_node {
-            grads.register::<B>(node.id, B::product_to_heads(grad, weight, heads));
+            let operation = begin("from_heads_backward_input", size, width);
+            let d_x = B::product_to_heads(grad, weight, heads);
+            drop(operation);
+            grads.register::<B>(node.id, d_x);
         }
     }
 }
@@ -116,13 +130,22 @@ impl<B: HeadProducts + Products, C: CheckpointStrategy> HeadProducts for Autodif
             .compute_bound()
             .stateful();
         let (x, weight) = (x.into_primitive(), weight.into_primitive());
-        let heads = burn::backend::TensorMetadata::shape(&x)[0];
+        let heads = x.shape()[0];
         let out = B::from_heads(x.clone(), weight.clone());
         match prepared {
             OpsKind::Tracked(prepared) => prepared.finish((x, weight, heads), out),
             OpsKind::UnTracked(prepared) => prepared.finish(out),
         }
     }
+}
+
+/// Begins a product of which one side is `[heads, rows, inputs]`, the other `[rows, width]`.
+fn begin(name: &'static str, size: [usize; 3], width: usize) -> Operation {
+    profile::operation(name, Kind::Product, || costs::head_product(size, width))
+}
+
+fn size(by_heads: &Shape) -> [usize; 3] {
+    [by_heads[0], by_heads[1], by_heads[2]]
 }
 
 fn check_heads(heads: usize, width: usize) {
@@ -136,6 +159,8 @@ fn check_heads(heads: usize, width: usize) {
 /// `[inputs, width]`: `[heads, rows, inputs]`.
 pub fn to_heads(x: Tensor<2>, weight: Tensor<2>, heads: usize) -> Tensor<3> {
     check_heads(heads, weight.dims()[1]);
+    let size = [heads, x.dims()[0], weight.dims()[0]];
+    let _operation = begin("to_heads", size, weight.dims()[1]);
     Tensor::from_dispatch(Dispatch::to_heads(
         x.into_dispatch(),
         weight.into_dispatch(),
@@ -147,6 +172,7 @@ pub fn to_heads(x: Tensor<2>, weight: Tensor<2>, heads: usize) -> Tensor<3> {
 /// `[inputs, width]`: its columns of `[rows, width]`.
 pub fn from_heads(x: Tensor<3>, weight: Tensor<2>) -> Tensor<2> {
     check_heads(x.dims()[0], weight.dims()[1]);
+    let _operation = begin("from_heads", x.dims(), weight.dims()[1]);
     Tensor::from_dispatch(Dispatch::from_heads(
         x.into_dispatch(),
         weight.into_dispatch(),

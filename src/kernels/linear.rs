@@ -9,7 +9,9 @@ use burn::backend::wgpu::CubeBackend;
 use burn::backend::{Autodiff, Backend, Dispatch, Flex, TensorMetadata, backend_extension};
 use burn::tensor::Tensor;
 
+use super::costs;
 use super::products::Products;
+use crate::profile::{self, Kind};
 
 /// Dispatch of [`linear`] to the backends.
 #[backend_extension(Cube, Flex, Autodiff)]
@@ -64,14 +66,27 @@ impl<B: Products> Backward<B, 3> for LinearBackward {
         } = ops.state;
         let grad = grads.consume::<B>(&ops.node);
         let [base_node, x_node, weight_node] = ops.parents;
+        let product = |name, m: usize, k: usize, n: usize| {
+            profile::operation(name, Kind::Product, || costs::product([m, k, n], 0))
+        };
+        let [rows, outputs] = [0, 1].map(|axis| grad.shape()[axis]);
         if let Some(node) = weight_node {
-            grads.register::<B>(node.id, B::transposed_product(x, grad.clone()));
+            let operation = product("linear_backward_weight", x.shape()[1], rows, outputs);
+            let d_weight = B::transposed_product(x, grad.clone());
+            drop(operation);
+            grads.register::<B>(node.id, d_weight);
         }
         if let Some(node) = x_node {
-            grads.register::<B>(node.id, B::product_transposed(grad.clone(), weight));
+            let operation = product("linear_backward_input", rows, outputs, weight.shape()[0]);
+            let d_x = B::product_transposed(grad.clone(), weight);
+            drop(operation);
+            grads.register::<B>(node.id, d_x);
         }
         if let Some(node) = base_node {
             let d_base = if of_one_row {
+                let _operation = profile::operation("linear_backward_bias", Kind::Kernel, || {
+                    costs::column_sums(rows * outputs, outputs)
+                });
                 B::column_sums(grad)
             } else {
                 grad
@@ -117,6 +132,11 @@ impl<B: Linear + Products, C: CheckpointStrategy> Linear for Autodiff<B, C> {
 /// `base` is a sum to go on with, `[rows, outputs]` (written in place where the caller holds
 /// the only handle), or a bias, `[1, outputs]`. On the GPU this is burn's product and sum.
 pub fn linear(base: Tensor<2>, x: Tensor<2>, weight: Tensor<2>) -> Tensor<2> {
+    let _operation = profile::operation("linear", Kind::Product, || {
+        let [rows, inputs] = x.dims();
+        let size = [rows, inputs, weight.dims()[1]];
+        costs::product(size, base.shape().num_elements())
+    });
     Tensor::from_dispatch(Dispatch::linear_sum(
         base.into_dispatch(),
         x.into_dispatch(),

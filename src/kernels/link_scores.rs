@@ -12,9 +12,11 @@ use burn::backend::{
 };
 use burn::tensor::Tensor;
 
+use super::costs;
 use super::flex::{floats, from_floats};
 use super::reference::link_scores as twin;
 use super::wgsl::{self, GATES, KernelSpec, ROWS};
+use crate::profile::{self, Kind};
 
 /// `shaders/link_scores.wgsl`.
 pub static FORWARD: KernelSpec = KernelSpec {
@@ -60,15 +62,15 @@ pub static BACKWARD_SUMS: KernelSpec = KernelSpec {
 #[derive(ExtensionType, Debug, Clone)]
 pub struct LinkTensors<B: Backend> {
     /// `[events, width]`.
-    source: FloatTensor<B>,
+    pub source: FloatTensor<B>,
     /// `[2 events, width]`.
-    destination: FloatTensor<B>,
+    pub destination: FloatTensor<B>,
     /// `[width]`.
-    bias: FloatTensor<B>,
+    pub bias: FloatTensor<B>,
     /// `[width]`.
-    output: FloatTensor<B>,
+    pub output: FloatTensor<B>,
     /// `[1]`.
-    output_bias: FloatTensor<B>,
+    pub output_bias: FloatTensor<B>,
 }
 
 /// Loss and logits.
@@ -233,7 +235,12 @@ impl<B: LinkScoring> Backward<B, 5> for LinkScoresBackward {
     fn backward(self, ops: Ops<Self::State, 5>, grads: &mut Gradients, _: &mut Checkpointer) {
         let (tensors, logits) = ops.state;
         let grad = grads.consume::<B>(&ops.node);
+        let operation = profile::operation("link_scores_backward", Kind::Kernel, || {
+            let source = tensors.source.shape();
+            costs::link_scores_backward(source[0], source[1])
+        });
         let d = B::link_scores_backward(tensors, logits, grad);
+        drop(operation);
         let d = [d.source, d.destination, d.bias, d.output, d.output_bias];
         for (parent, grad) in ops.parents.into_iter().zip(d) {
             if let Some(parent) = parent {
@@ -311,6 +318,10 @@ pub struct LinkScores {
 /// relu(source + destination + bias) · output + output bias for each pair, and the loss.
 /// Gradients of the loss go to all five inputs.
 pub fn link_scores(layer: LinkLayer) -> LinkScores {
+    let _operation = profile::operation("link_scores", Kind::Kernel, || {
+        let [events, width] = layer.source.dims();
+        costs::link_scores(events, width)
+    });
     let output = Dispatch::link_scores(LinkTensors {
         source: layer.source.into_dispatch(),
         destination: layer.destination.into_dispatch(),

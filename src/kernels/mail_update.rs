@@ -5,9 +5,11 @@ use burn::backend::wgpu::{CubeBackend, into_contiguous};
 use burn::backend::{Backend, Dispatch, Flex, TensorMetadata, backend_extension};
 use burn::tensor::{Int, Tensor};
 
+use super::costs;
 use super::flex::{floats, floats_mut, ints};
 use super::reference::rows;
 use super::wgsl::{self, KernelSpec, ROWS};
+use crate::profile::{self, Kind};
 
 /// `shaders/mail_update.wgsl`.
 pub static FORWARD: KernelSpec = KernelSpec {
@@ -108,6 +110,9 @@ pub fn mail_update(
 ) -> Tensor<2> {
     let widths = [mailbox.dims()[1], 2 * hidden.dims()[1] + edge.dims()[1]];
     assert_eq!(widths[0], widths[1], "width of a mail");
+    let _operation = profile::operation("mail_update", Kind::Memory, || {
+        costs::mail_update(lists.mails.dims()[0], lists.place.dims()[0], widths[0])
+    });
     Tensor::from_dispatch(Dispatch::mail_update(
         mailbox.into_dispatch(),
         hidden.into_dispatch(),

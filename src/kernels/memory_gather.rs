@@ -5,9 +5,11 @@ use burn::backend::wgpu::{CubeBackend, into_contiguous};
 use burn::backend::{Backend, Dispatch, ExtensionType, Flex, TensorMetadata, backend_extension};
 use burn::tensor::{Int, Tensor};
 
+use super::costs;
 use super::flex::{floats, from_floats, ints};
 use super::reference::rows;
 use super::wgsl::{self, KernelSpec, ROWS};
+use crate::profile::{self, Kind};
 
 /// `shaders/memory_gather.wgsl`.
 pub static FORWARD: KernelSpec = KernelSpec {
@@ -91,6 +93,9 @@ pub fn memory_gather(
     mailbox: Tensor<2>,
     node: Tensor<1, Int>,
 ) -> (Tensor<2>, Tensor<2>) {
+    let _operation = profile::operation("memory_gather", Kind::Memory, || {
+        costs::gather(node.dims()[0], memory.dims()[1] + mailbox.dims()[1])
+    });
     let rows = Dispatch::memory_gather(
         memory.into_dispatch(),
         mailbox.into_dispatch(),

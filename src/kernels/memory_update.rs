@@ -5,9 +5,11 @@ use burn::backend::wgpu::{CubeBackend, into_contiguous};
 use burn::backend::{Backend, Dispatch, Flex, TensorMetadata, backend_extension};
 use burn::tensor::{Int, Tensor};
 
+use super::costs;
 use super::flex::{floats, floats_mut, ints};
 use super::reference::rows;
 use super::wgsl::{self, KernelSpec, ROWS};
+use crate::profile::{self, Kind};
 
 /// `shaders/memory_update.wgsl`.
 pub static FORWARD: KernelSpec = KernelSpec {
@@ -73,6 +75,9 @@ impl MemoryUpdate for Flex {
 /// (node, row); nodes are distinct. In place where the caller holds the only handle of the
 /// table, else on a copy.
 pub fn memory_update(memory: Tensor<2>, hidden: Tensor<2>, winner: Tensor<2, Int>) -> Tensor<2> {
+    let _operation = profile::operation("memory_update", Kind::Memory, || {
+        costs::gather(winner.dims()[0], memory.dims()[1])
+    });
     Tensor::from_dispatch(Dispatch::memory_update(
         memory.into_dispatch(),
         hidden.into_dispatch(),

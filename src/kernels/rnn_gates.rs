@@ -8,9 +8,11 @@ use burn::backend::wgpu::{CubeBackend, into_contiguous};
 use burn::backend::{Autodiff, Backend, Dispatch, Flex, TensorMetadata, backend_extension};
 use burn::tensor::{Int, Tensor};
 
+use super::costs;
 use super::flex::{floats, from_floats, ints};
 use super::reference::rnn_gates as twin;
 use super::wgsl::{self, GATES, KernelSpec, ROWS};
+use crate::profile::{self, Kind};
 
 /// `shaders/rnn_gates.wgsl`.
 pub static FORWARD: KernelSpec = KernelSpec {
@@ -129,7 +131,11 @@ impl<B: RnnGates> Backward<B, 2> for RnnGatesBackward {
     fn backward(self, ops: Ops<Self::State, 2>, grads: &mut Gradients, _: &mut Checkpointer) {
         let (out, active) = ops.state;
         let grad = grads.consume::<B>(&ops.node);
+        let operation = profile::operation("rnn_gates_backward", Kind::Kernel, || {
+            costs::rnn_gates_backward(grad.shape().num_elements())
+        });
         let d = B::rnn_gates_backward(out, active, grad);
+        drop(operation);
         for parent in ops.parents.into_iter().flatten() {
             grads.register::<B>(parent.id, d.clone());
         }
@@ -180,6 +186,9 @@ pub fn rnn_gates(
     hidden: Tensor<2>,
     active: Tensor<1, Int>,
 ) -> Tensor<2> {
+    let _operation = profile::operation("rnn_gates", Kind::Kernel, || {
+        costs::rnn_gates(hidden.shape().num_elements())
+    });
     Tensor::from_dispatch(Dispatch::rnn_gates(
         from_input.into_dispatch(),
         from_memory.into_dispatch(),

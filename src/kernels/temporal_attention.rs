@@ -5,6 +5,8 @@
 //! `sum a (W_v x) = W_v (sum a x)`: the model projects one query a head and root, and
 //! this operation works on the inputs themselves. The 1 carries the two biases.
 
+mod constants;
+
 use burn::backend::autodiff::checkpoint::{base::Checkpointer, strategy::CheckpointStrategy};
 use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
@@ -16,58 +18,19 @@ use burn::backend::{
 };
 use burn::tensor::{Int, Shape, Slice, Tensor};
 
+use super::costs;
 use super::dropout::Dropout;
 use super::flex::{floats, from_floats, ints};
 use super::gather_rows::Uses;
 use super::reference::temporal_attention as twin;
 use super::wgsl::{self, COSINE, COUNTER_HASH, KernelSpec, ROWS};
+use crate::profile::{self, Kind};
+use constants::{ROOT_VARIANTS, ROW_VARIANTS, root_constants, row_constants};
 
 pub use super::reference::temporal_attention::AttentionShape;
 
 /// Invocations of the two kernels that take one root a workgroup.
 const WORKGROUP: u32 = 128;
-
-/// Constants of the kernel that sums node rows: heads, fanout, widths of a node row, of an
-/// edge feature row and of the time encoding.
-const fn row_constants(of: [u32; 5]) -> [(&'static str, u32); 5] {
-    let [heads, fanout, node, edge, time] = of;
-    [
-        ("HEADS", heads),
-        ("FANOUT", fanout),
-        ("NODE", node),
-        ("EDGE", edge),
-        ("TIME", time),
-    ]
-}
-
-/// Constants of the two kernels that take one root a workgroup: the same and the
-/// invocations for each dot product of a (slot, head) pair.
-const fn root_constants(of: [u32; 5], lanes: u32) -> [(&'static str, u32); 6] {
-    let [heads, fanout, node, edge, time] = row_constants(of);
-    [heads, fanout, node, edge, time, ("LANES", lanes)]
-}
-
-/// Wikipedia, no edge features, one slot, more pairs than invocations.
-const SHAPES: [[u32; 5]; 4] = [
-    [2, 10, 100, 172, 100],
-    [1, 20, 16, 0, 12],
-    [1, 1, 1, 1, 1],
-    [8, 20, 100, 172, 64],
-];
-
-const ROOT_VARIANTS: &[&[(&str, u32)]] = &[
-    &root_constants(SHAPES[0], 4),
-    &root_constants(SHAPES[1], 4),
-    &root_constants(SHAPES[2], 16),
-    &root_constants(SHAPES[3], 1),
-];
-
-const ROW_VARIANTS: &[&[(&str, u32)]] = &[
-    &row_constants(SHAPES[0]),
-    &row_constants(SHAPES[1]),
-    &row_constants(SHAPES[2]),
-    &row_constants(SHAPES[3]),
-];
 
 /// `shaders/temporal_attention.wgsl`.
 pub static FORWARD: KernelSpec = KernelSpec {
@@ -103,17 +66,17 @@ pub static BACKWARD_ROWS: KernelSpec = KernelSpec {
 #[derive(ExtensionType, Debug, Clone)]
 pub struct AttentionTensors<B: Backend> {
     /// Node rows, `[rows, node]`.
-    node: FloatTensor<B>,
+    pub node: FloatTensor<B>,
     /// Edge feature rows, `[event rows, edge]`.
-    edge: FloatTensor<B>,
+    pub edge: FloatTensor<B>,
     /// ω, then φ, `[2, time]`.
-    time: FloatTensor<B>,
+    pub time: FloatTensor<B>,
     /// `[roots, fanout, 3]`.
-    slot: IntTensor<B>,
+    pub slot: IntTensor<B>,
     /// Uses of each node row: offsets `[rows + 1]`.
-    offsets: IntTensor<B>,
+    pub offsets: IntTensor<B>,
     /// Uses of each node row: slots.
-    items: IntTensor<B>,
+    pub items: IntTensor<B>,
 }
 
 /// Result and scores of the forward pass.
@@ -370,6 +333,11 @@ impl<B: TemporalAttention> Backward<B, 3> for TemporalAttentionBackward {
     fn backward(self, ops: Ops<Self::State, 3>, grads: &mut Gradients, _: &mut Checkpointer) {
         let saved = ops.state;
         let grad = grads.consume::<B>(&ops.node);
+        let operation = profile::operation("temporal_attention_backward", Kind::Kernel, || {
+            let AttentionTensors { node, edge, .. } = &saved.tensors;
+            let of = [saved.query.shape()[1], node.shape()[0], edge.shape()[0]];
+            costs::temporal_attention(&saved.shape, of, true)
+        });
         let d = B::temporal_attention_backward(
             saved.query,
             saved.tensors,
@@ -378,6 +346,7 @@ impl<B: TemporalAttention> Backward<B, 3> for TemporalAttentionBackward {
             saved.shape,
             saved.dropout,
         );
+        drop(operation);
         for (parent, grad) in ops.parents.into_iter().zip([d.query, d.node, d.time]) {
             if let Some(parent) = parent {
                 grads.register::<B>(parent.id, grad);
@@ -473,6 +442,10 @@ pub fn temporal_attention(
         time: time.dims()[1],
     };
     assert_eq!(width, shape.width(), "query width against {shape:?}");
+    let _operation = profile::operation("temporal_attention", Kind::Kernel, || {
+        let of = [query.dims()[1], node.dims()[0], edge.dims()[0]];
+        costs::temporal_attention(&shape, of, false)
+    });
     let output = Dispatch::temporal_attention(
         query.into_dispatch(),
         AttentionTensors {

@@ -115,6 +115,8 @@ impl WriteBack {
             back.rows.push(row as i32);
         }
         // Rows that are kept on reading keep their numbers: all rows are read back then.
+        let updated = &back.times.updated;
+        back.times.updated = back.rows.iter().map(|&row| updated[row as usize]).collect();
         for row in &mut back.winners.row {
             *row = place[*row as usize];
         }

@@ -237,11 +237,11 @@ fn draw_legend(area: &Area<'_>, arrows: bool) -> Result<(), Box<dyn std::error::
 
 #[cfg(test)]
 mod tests {
-    use super::super::profile::Residency;
-    use super::super::schedule::Schedule;
-    use super::super::scheduler::Scheduler;
-    use super::super::simulator::simulate;
     use super::*;
+    use crate::pipeline::profile::Residency;
+    use crate::pipeline::schedule::Schedule;
+    use crate::pipeline::scheduler::Scheduler;
+    use crate::pipeline::simulator::simulate;
 
     #[test]
     fn a_chart_has_all_stages_and_iterations() {

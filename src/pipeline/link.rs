@@ -1,25 +1,28 @@
 //! A bus between host and device: what a transfer over it takes.
 //!
-//! Invariant: a bandwidth is positive. It does not know what else uses the bus: the timing
-//! model lets `fetch_features` and `fetch_memory` take turns ([`super::profile`]).
+//! Invariants: a bandwidth is a whole number of bytes a second, at least one; what is printed
+//! reads back as the same link. It does not know what else uses the bus: the timing model lets
+//! `fetch_features` and `fetch_memory` take turns ([`super::profile`]).
 
 use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 /// Bandwidth and latency of a bus; reads `12GB/s,20us`.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct Link {
-    bytes_per_s: f64,
+    bytes_per_s: u64,
     latency: Duration,
 }
 
 impl Link {
     /// Time of one transfer.
     pub fn time(&self, bytes: u64) -> Duration {
-        self.latency + Duration::from_secs_f64(bytes as f64 / self.bytes_per_s)
+        self.latency + Duration::from_secs_f64(bytes as f64 / self.bytes_per_s as f64)
     }
 }
 
@@ -50,7 +53,7 @@ fn number_and_unit(text: &str) -> Option<(f64, &str)> {
     number.is_finite().then_some((number, text[at..].trim()))
 }
 
-/// Reads a time: `10` (milliseconds), `10ms`, `200us`, `1.5s`.
+/// Reads a time: `10` (milliseconds), `10ms`, `200us`, `50ns`, `1.5s`.
 ///
 /// # Errors
 /// When the text is something else, or over a day.
@@ -61,6 +64,7 @@ pub fn parse_time(text: &str) -> Result<Duration, QuantityError> {
     let seconds = match unit {
         "" | "ms" => number * 1e-3,
         "us" | "µs" => number * 1e-6,
+        "ns" => number * 1e-9,
         "s" => number,
         _ => return Err(wrong()),
     };
@@ -107,13 +111,13 @@ impl FromStr for Link {
         let (bandwidth, latency) = text.split_once(',').ok_or_else(wrong)?;
         let (number, unit) = number_and_unit(bandwidth).ok_or_else(wrong)?;
         let scale = unit.strip_suffix("/s").and_then(scale).ok_or_else(wrong)?;
-        let bytes_per_s = number * scale;
+        let bytes_per_s = (number * scale).round();
         // Slower than 1 byte a second is a typing error, and would overflow a `Duration`.
         if bytes_per_s < 1.0 {
             return Err(wrong());
         }
         Ok(Link {
-            bytes_per_s,
+            bytes_per_s: bytes_per_s as u64,
             latency: parse_time(latency)?,
         })
     }
@@ -121,8 +125,22 @@ impl FromStr for Link {
 
 impl fmt::Display for Link {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let gigabytes = self.bytes_per_s / 1e9;
+        let gigabytes = self.bytes_per_s as f64 / 1e9;
         write!(f, "{gigabytes} GB/s, {:?}", self.latency)
+    }
+}
+
+impl TryFrom<String> for Link {
+    type Error = QuantityError;
+
+    fn try_from(text: String) -> Result<Link, QuantityError> {
+        text.parse()
+    }
+}
+
+impl From<Link> for String {
+    fn from(link: Link) -> String {
+        link.to_string()
     }
 }
 
@@ -136,6 +154,22 @@ mod tests {
         assert_eq!(link.time(0), Duration::from_micros(20));
         assert_eq!(link.time(36_000_000), Duration::from_micros(3_020));
         assert_eq!(link.to_string(), "12 GB/s, 20µs");
+    }
+
+    #[test]
+    fn what_is_printed_reads_back() {
+        for text in [
+            "12GB/s,20us",
+            "800MB/s,0us",
+            "1.3GiB/s,1.5ms",
+            "333B/s,700ns",
+        ] {
+            let link: Link = text.parse().unwrap();
+            assert_eq!(link.to_string().parse(), Ok(link), "{text}");
+            let json = serde_json::to_string(&link).unwrap();
+            assert_eq!(serde_json::from_str::<Link>(&json).unwrap(), link);
+        }
+        assert!(serde_json::from_str::<Link>("\"fast\"").is_err());
     }
 
     #[test]

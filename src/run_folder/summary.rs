@@ -10,8 +10,10 @@ use crate::config::{
     BalanceName, MemoryPlaceName, MitigationName, ModelName, PipelineConfig, Protocol, RunConfig,
 };
 use crate::eval::LinkMetrics;
+use crate::pipeline::link::Link;
 use crate::pipeline::schedule::Schedule;
 use crate::pipeline::{Stage, StageTimes};
+use crate::profile::report::Profile;
 use crate::train::epochs::{EpochRecord, TrainRecord};
 use crate::train::evaluation::{EdgeBankMetrics, TestMetrics};
 use crate::train::node_classification::NodeRecord;
@@ -101,6 +103,8 @@ pub struct Summary {
     pub schedule: Schedule,
     /// Where node memory was kept.
     pub memory: MemoryPlaceName,
+    /// A bus that was emulated: times and events/s are of it and not of the device's own.
+    pub emulated_link: Option<Link>,
     /// What was done about stale memory.
     pub mitigation: MitigationName,
     /// Training iterations with each k.
@@ -126,11 +130,19 @@ pub struct Summary {
     pub edgebank: EdgeBankMetrics,
     /// Seconds in each stage, over all training epochs.
     pub stage_seconds: Map<String, Value>,
+    /// What an iteration costs, where asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub profile: Option<Profile>,
 }
 
 impl Summary {
     /// From a finished training.
-    pub fn new(setting: Setting, pipeline: &PipelineConfig, record: TrainRecord) -> Summary {
+    pub fn new(
+        setting: Setting,
+        pipeline: &PipelineConfig,
+        record: TrainRecord,
+        profile: Option<Profile>,
+    ) -> Summary {
         Summary {
             task: setting.task,
             data: setting.data,
@@ -138,6 +150,7 @@ impl Summary {
             device: setting.device,
             schedule: pipeline.schedule.clone(),
             memory: pipeline.memory,
+            emulated_link: pipeline.emulate_link,
             mitigation: pipeline.mitigation,
             staleness: record.staleness,
             stall_seconds: record.stall.as_secs_f64(),
@@ -150,6 +163,7 @@ impl Summary {
             test: record.test,
             edgebank: record.edgebank,
             stage_seconds: stage_seconds(&record.stage_times),
+            profile,
         }
     }
 }

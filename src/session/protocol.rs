@@ -45,6 +45,13 @@ impl Rules {
                 expected: "--time-delta message, which has one row a node",
             });
         }
+        if config.layers > 1 && needs.layers == 0 {
+            return Err(ConfigError::Range {
+                option: "layers",
+                found: config.layers.to_string(),
+                expected: "1 for this model, which has no attention layers",
+            });
+        }
         if needs.time_delta == TimeDelta::Query && time_delta == TimeDelta::Message {
             return Err(ConfigError::Range {
                 option: "time-delta",

@@ -7,6 +7,7 @@ use std::sync::atomic::AtomicBool;
 
 use burn::tensor::Device;
 
+use super::profiling::Profiling;
 use super::{Session, SessionError, initial};
 use crate::config::{BalanceName, MemoryPlaceName, MitigationName, ModelName};
 use crate::device::ComputeDevice;
@@ -98,6 +99,38 @@ impl Session {
         )
     }
 
+    /// The training that [`train`](Session::train) runs, for callers that look into its memory
+    /// or its optimiser; `M` must be the model of the settings. Set `stop` to end it after the
+    /// current iteration. Call it on the device thread.
+    ///
+    /// # Errors
+    /// Weights to begin with that can't be read, a ledger that can't be replayed.
+    pub fn training<'a, M: TglNames>(
+        &self,
+        device: &Device,
+        stop: &'a AtomicBool,
+    ) -> Result<TrainLoop<'a, M>, SessionError> {
+        let config = &self.config;
+        let autodiff = device.clone().autodiff();
+        let model = self.new_model::<M>(config.init.as_deref(), &autodiff)?;
+        let residency = match config.pipeline.memory {
+            MemoryPlaceName::Device => Residency::Device,
+            MemoryPlaceName::Host => Residency::Host,
+        };
+        Ok(TrainLoop {
+            evaluator: self.evaluator(device),
+            trainer: Trainer::new(model, config.learning_rate),
+            memory: self.new_memory(device),
+            epochs: config.epochs,
+            test_each_epoch: config.eval_test_each_epoch,
+            scheduler: Scheduler::new(config.pipeline.schedule.clone(), residency)
+                .map_err(TrainError::from)?,
+            queue_depth: config.pipeline.queue_depth,
+            emulated_link: config.pipeline.emulate_link,
+            stop,
+        })
+    }
+
     fn evaluator(&self, device: &Device) -> Evaluator {
         Evaluator::new(
             self.sampling.clone(),
@@ -123,30 +156,22 @@ impl ForModel for Train<'_> {
     fn with<M: TglNames>(self) -> Result<Summary, SessionError> {
         let (session, device) = (self.session, &self.device.device);
         let config = &session.config;
-        let autodiff = device.clone().autodiff();
-        let model = session.new_model::<M>(config.init.as_deref(), &autodiff)?;
-        let residency = match config.pipeline.memory {
-            MemoryPlaceName::Device => Residency::Device,
-            MemoryPlaceName::Host => Residency::Host,
+        let mut training = session.training::<M>(device, self.stop)?;
+        let (record, model, profile) = if config.profile {
+            let mut profiling = Profiling::new(self.observer);
+            let (record, model) = training.run(&mut profiling)?;
+            let profile = profiling.finish(&record, &config.pipeline.schedule, device)?;
+            (record, model, Some(profile))
+        } else {
+            let (record, model) = training.run(self.observer)?;
+            (record, model, None)
         };
-        let mut training = TrainLoop {
-            evaluator: session.evaluator(device),
-            trainer: Trainer::new(model, config.learning_rate),
-            memory: session.new_memory(device),
-            epochs: config.epochs,
-            test_each_epoch: config.eval_test_each_epoch,
-            scheduler: Scheduler::new(config.pipeline.schedule.clone(), residency)
-                .map_err(TrainError::from)?,
-            queue_depth: config.pipeline.queue_depth,
-            stop: self.stop,
-        };
-        let (record, model) = training.run(self.observer)?;
         let path = self.folder.path().join(weights::FILE_NAME);
         let tensors = tgl_weights::export(&model).map_err(SessionError::Unreadable)?;
         let description = initial::description(config, &session.model);
         weights::write(&path, &tensors, Some(&description))?;
         let setting = session.setting("link", self.device);
-        let summary = Summary::new(setting, &config.pipeline, record);
+        let summary = Summary::new(setting, &config.pipeline, record, profile);
         self.folder.write_summary(&summary)?;
         Ok(summary)
     }

@@ -25,6 +25,7 @@ use crate::pipeline::StageTimes;
 use crate::pipeline::clock::WallClock;
 use crate::pipeline::executor::{Executor, RunError};
 use crate::pipeline::ledger::ReplayError;
+use crate::pipeline::link::Link;
 use crate::pipeline::scheduler::Scheduler;
 use crate::pipeline::trace::Record;
 use crate::sampling::negative::SplitPart;
@@ -168,6 +169,8 @@ pub struct TrainLoop<'a, M: MemoryModel> {
     pub scheduler: Scheduler,
     /// Batches that may be ready ahead of the stage that takes them, at least 1.
     pub queue_depth: usize,
+    /// A bus that transfers take the time of, with memory on the host.
+    pub emulated_link: Option<Link>,
     /// Passes over the training part.
     pub epochs: usize,
     /// Whether to evaluate the test part after each epoch.
@@ -320,6 +323,7 @@ impl<M: MemoryModel> TrainLoop<'_, M> {
                 let host = HostPass {
                     pass: pass.clone(),
                     memory: RwLock::new(memory),
+                    emulated_link: self.emulated_link,
                 };
                 let mut stages = HostPassStages { host: &host, work };
                 let record = executor.run_on_host(&host, &mut stages, all, plan, |stages, i| {

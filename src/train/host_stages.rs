@@ -1,9 +1,14 @@
 //! The five stages of a training whose node memory lies in the host's RAM: rows are read and
 //! written by other threads while the device trains.
+//!
+//! An emulated link adds the time that it would take for the bytes of each transfer: of the
+//! features at the end of `fetch_features`, of the rows in `send`, of the updated rows in
+//! `receive`. It sleeps on the threads of these steps and changes no number.
 
 use std::pin::Pin;
 use std::sync::{PoisonError, RwLock};
 use std::task::{Context, Poll, Waker};
+use std::thread;
 
 use burn::tensor::{ExecutionError, Tensor, TensorData, Transaction};
 
@@ -13,6 +18,7 @@ use super::work::{BatchWork, Training};
 use crate::memory::MemoryError;
 use crate::memory::host::{HostMemory, HostRows, WriteBack};
 use crate::model::MemoryModel;
+use crate::pipeline::link::Link;
 use crate::pipeline::{HostStages, Stages};
 
 /// What other threads than the device's read and write.
@@ -21,6 +27,17 @@ pub struct HostPass<'m> {
     pub pass: Pass,
     /// Node memory. The executor orders who reads and who writes, so nobody ever waits.
     pub memory: RwLock<&'m mut HostMemory>,
+    /// A slower bus than the device's own, to be emulated.
+    pub emulated_link: Option<Link>,
+}
+
+impl HostPass<'_> {
+    /// Takes the time of one transfer over the emulated link, if there is one.
+    fn transfer(&self, bytes: u64) {
+        if let Some(link) = self.emulated_link {
+            thread::sleep(link.time(bytes));
+        }
+    }
 }
 
 /// The stages of a training pass.
@@ -114,12 +131,15 @@ impl<'m, M: MemoryModel> Stages for HostPassStages<'_, 'm, M> {
     }
 
     fn fetch_features(host: &HostPass<'m>, sampled: Sampled) -> Result<Prepared, StageError> {
-        Ok(host.pass.fetch_features(sampled))
+        let prepared = host.pass.fetch_features(sampled);
+        host.transfer(prepared.bytes());
+        Ok(prepared)
     }
 
     fn fetch_memory(&mut self, prepared: Prepared) -> Result<HostFetched, StageError> {
         let gathered = Self::gather(self.host, prepared)?;
-        self.upload(gathered)
+        let sent = Self::send(self.host, gathered)?;
+        self.upload(sent)
     }
 
     fn train(&mut self, fetched: HostFetched) -> Result<HostTrained, StageError> {
@@ -153,6 +173,11 @@ impl<'m, M: MemoryModel> HostStages for HostPassStages<'_, 'm, M> {
         let memory = host.memory.read().unwrap_or_else(PoisonError::into_inner);
         let rows = prepared.request(|request| memory.gather(request));
         Ok(Gathered { prepared, rows })
+    }
+
+    fn send(host: &HostPass<'m>, gathered: Gathered) -> Result<Gathered, StageError> {
+        host.transfer(Self::gathered_bytes(&gathered));
+        Ok(gathered)
     }
 
     fn upload(&mut self, gathered: Gathered) -> Result<HostFetched, StageError> {
@@ -201,7 +226,7 @@ impl<'m, M: MemoryModel> HostStages for HostPassStages<'_, 'm, M> {
         })
     }
 
-    fn receive(_host: &HostPass<'m>, pending: Pending) -> Result<Received, StageError> {
+    fn receive(host: &HostPass<'m>, pending: Pending) -> Result<Received, StageError> {
         let data = match pending.rows {
             Copying::Done(data) => data,
             Copying::UnderWay(reading) => {
@@ -212,10 +237,12 @@ impl<'m, M: MemoryModel> HostStages for HostPassStages<'_, 'm, M> {
         for data in data {
             rows = data.try_into_vec().map_err(|error| unreadable(&error))?;
         }
-        Ok(Received {
+        let received = Received {
             back: pending.back,
             rows,
-        })
+        };
+        host.transfer(Self::received_bytes(&received));
+        Ok(received)
     }
 
     fn apply(host: &HostPass<'m>, received: Received) -> Result<(), StageError> {

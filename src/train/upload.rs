@@ -7,9 +7,11 @@ use crate::kernels::gather_rows::Uses;
 use crate::kernels::temporal_attention::AttentionSlots;
 use crate::memory::FetchedMemory;
 use crate::model::{LayerInput, ModelInput};
+use crate::profile::{self, Kind, Operation, Work};
 
 /// A float tensor of `values`, row-major.
 pub fn floats<const D: usize>(values: Vec<f32>, shape: [usize; D], device: &Device) -> Tensor<D> {
+    let _operation = upload(values.len());
     Tensor::from_data(TensorData::new(values, Shape::new(shape)), device)
 }
 
@@ -19,7 +21,12 @@ pub fn ints<const D: usize>(
     shape: [usize; D],
     device: &Device,
 ) -> Tensor<D, Int> {
+    let _operation = upload(values.len());
     Tensor::from_data(TensorData::new(values, Shape::new(shape)), device)
+}
+
+fn upload(numbers: usize) -> Operation {
+    profile::operation("upload", Kind::Upload, || Work::new(2 * numbers, 0))
 }
 
 fn uses(csr: &Csr, device: &Device) -> Uses {

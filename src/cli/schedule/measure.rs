@@ -1,26 +1,25 @@
 //! `mspipe schedule measure`: the executor with stages that only sleep, against the timing
 //! model. What remains between the two is what the executor and the system's timers cost.
 
-use std::convert::Infallible;
 use std::num::NonZeroUsize;
-use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
 use clap::Args;
+use mspipe::device;
+use mspipe::pipeline::Stage;
 use mspipe::pipeline::clock::WallClock;
 use mspipe::pipeline::executor::Executor;
 use mspipe::pipeline::flow::Step;
 use mspipe::pipeline::profile::{Profile, Residency};
 use mspipe::pipeline::schedule::Schedule;
 use mspipe::pipeline::scheduler::Scheduler;
-use mspipe::pipeline::simulator::step_time;
 use mspipe::pipeline::trace::Record;
-use mspipe::pipeline::{HostStages, Stage, Stages};
 use serde::Serialize;
 
 use super::super::{print, print_json};
 use super::profile::ProfileArgs;
+use super::sleeping::{Failure, Sleeper, SleepingStages};
 use super::table;
 
 const EXAMPLES: &str = "\
@@ -29,6 +28,8 @@ Examples:
     mspipe schedule measure --stages sample=3,fetch_features=2,fetch_memory=2,train=10,update_memory=2
   Transfers are:
     mspipe schedule measure --stages sample=3,fetch_features=6,fetch_memory=6,train=8,update_memory=7
+  What a thread that dies in the middle of an epoch looks like:
+    mspipe schedule measure --stages … --schedule mspipe --fail fetch_memory:20:panic
 
 Timers wake threads late, by 0.1 ms or more. `of what was slept` compares with the period predicted
 of the stage times as they came out: what is left is the executor's own loss.";
@@ -47,6 +48,10 @@ pub(super) struct MeasureArgs {
     /// Measure only this schedule
     #[arg(long)]
     schedule: Option<Schedule>,
+
+    /// Let a stage fail in an iteration (from 0), to see how a run ends then
+    #[arg(long, value_name = "STAGE:ITERATION:error|panic")]
+    fail: Option<Failure>,
 
     /// Print JSON; times are in seconds
     #[arg(long)]
@@ -85,9 +90,20 @@ pub(super) fn run(args: &MeasureArgs) -> anyhow::Result<()> {
         Some(schedule) => vec![schedule.clone()],
         None => Schedule::COMPARED.to_vec(),
     };
+    if let Some(failure) = args.fail
+        && failure.iteration >= args.iterations as usize
+    {
+        bail!(
+            "--fail is in iteration {}, expected one of 0 to {}; or give more --iterations",
+            failure.iteration,
+            args.iterations - 1
+        );
+    }
     let mut lines = Vec::new();
     for schedule in schedules {
-        lines.push(measure(args, &profile, schedule)?);
+        let name = schedule.to_string();
+        let line = device::on_device_thread(|| measure(args, &profile, schedule));
+        lines.push(line.map_err(Into::into).flatten().context(name)?);
     }
     let measurement = Measurement {
         stages: profile,
@@ -122,12 +138,14 @@ pub(super) fn run(args: &MeasureArgs) -> anyhow::Result<()> {
     print(&format!("{what}\n\n{}", table(&rows)))
 }
 
+/// Measures one schedule; as in a training, on the thread that a device would belong to.
 fn measure(args: &MeasureArgs, profile: &Profile, schedule: Schedule) -> anyhow::Result<Line> {
     let memory = args.profile.memory();
     let iterations = args.iterations as usize;
     let sleeper = Sleeper {
         profile: *profile,
         memory,
+        failure: args.fail,
     };
     let mut stages = SleepingStages(&sleeper);
     let executor = Executor {
@@ -180,99 +198,4 @@ fn slept(record: &Record, profile: &Profile, iterations: usize) -> Profile {
         Stage::ALL.map(|stage| mean(&|step| step.stage() == stage)),
         updater,
     )
-}
-
-/// Sleeps as long as a profile says.
-struct Sleeper {
-    profile: Profile,
-    memory: Residency,
-}
-
-impl Sleeper {
-    fn sleep(&self, step: Step) -> Result<(), Infallible> {
-        let time = step_time(&self.profile, self.memory, step);
-        // Even a sleep of nothing gives up the core.
-        if !time.is_zero() {
-            thread::sleep(time);
-        }
-        Ok(())
-    }
-}
-
-/// Stages that do nothing but take their time.
-struct SleepingStages<'a>(&'a Sleeper);
-
-impl Stages for SleepingStages<'_> {
-    type Host = Sleeper;
-    type Sampled = ();
-    type Prepared = ();
-    type Fetched = ();
-    type Trained = ();
-    type Error = Infallible;
-
-    fn host(&self) -> &Sleeper {
-        self.0
-    }
-    fn sample(host: &Sleeper, _iteration: usize) -> Result<(), Infallible> {
-        host.sleep(Step::Sample)
-    }
-    fn fetch_features(host: &Sleeper, (): ()) -> Result<(), Infallible> {
-        host.sleep(Step::Features)
-    }
-    /// One of the two parts takes all the time, depending on where memory lies.
-    fn fetch_memory(&mut self, (): ()) -> Result<(), Infallible> {
-        self.0.sleep(Step::Gather)?;
-        match self.0.memory {
-            Residency::Host => self.0.sleep(Step::Send),
-            Residency::Device => Ok(()),
-        }
-    }
-    fn train(&mut self, (): ()) -> Result<(), Infallible> {
-        self.0.sleep(Step::Train)
-    }
-    fn update_memory(&mut self, (): ()) -> Result<(), Infallible> {
-        match self.0.memory {
-            Residency::Host => self.0.sleep(Step::Receive)?,
-            Residency::Device => {}
-        }
-        self.0.sleep(Step::Apply)
-    }
-}
-
-impl HostStages for SleepingStages<'_> {
-    type Gathered = ();
-    type Begun = ();
-    type Pending = ();
-    type Received = ();
-
-    fn gathered_bytes((): &()) -> u64 {
-        0
-    }
-    fn received_bytes((): &()) -> u64 {
-        0
-    }
-    fn gather(host: &Sleeper, (): ()) -> Result<(), Infallible> {
-        host.sleep(Step::Gather)
-    }
-    fn send(host: &Sleeper, (): ()) -> Result<(), Infallible> {
-        host.sleep(Step::Send)
-    }
-    fn upload(&mut self, (): ()) -> Result<(), Infallible> {
-        self.0.sleep(Step::Upload)
-    }
-    fn begin(&mut self, (): ()) -> Result<((), ()), Infallible> {
-        self.0.sleep(Step::Begin).map(|()| ((), ()))
-    }
-    fn finish(&mut self, (): ()) -> Result<(), Infallible> {
-        self.0.sleep(Step::Finish)
-    }
-    fn read_back(&mut self, (): ()) -> Result<(), Infallible> {
-        self.0.sleep(Step::ReadBack)
-    }
-    fn receive(host: &Sleeper, (): ()) -> Result<(), Infallible> {
-        host.sleep(Step::Receive)
-    }
-    fn apply(host: &Sleeper, (): ()) -> Result<(), Infallible> {
-        host.sleep(Step::Apply)
-    }
 }

@@ -1,6 +1,10 @@
 //! Counter-based random bits and the dropout that draws from them.
 
+use multiversion::multiversion;
 use rayon::prelude::*;
+
+/// Elements that one task takes.
+const CHUNK: usize = 4096;
 
 /// 32 random bits for a counter: pcg4d (Jarzynski and Olano, JCGT 9(3), 2020).
 /// Twin of `shaders/shared/counter_hash.wgsl`.
@@ -72,11 +76,21 @@ impl Dropout {
 
 /// Twin of `dropout.wgsl`.
 pub fn dropout(x: &[f32], dropout: Dropout) -> Vec<f32> {
-    x.par_iter()
-        .with_min_len(4096)
+    let mut out = vec![0.0; x.len()];
+    out.par_chunks_mut(CHUNK)
+        .zip(x.par_chunks(CHUNK))
         .enumerate()
-        .map(|(i, &value)| value * dropout.factor(i as u32))
-        .collect()
+        .for_each(|(chunk, (out, x))| drop_chunk(x, (chunk * CHUNK) as u32, dropout, out));
+    out
+}
+
+/// Elements `first..`; the draws take half the time of a memory-bound pass with 512 bits, and
+/// ten times as much with 128.
+#[multiversion(targets("x86_64+avx512f+avx512dq+avx512vl", "x86_64+avx2"))]
+fn drop_chunk(x: &[f32], first: u32, dropout: Dropout, out: &mut [f32]) {
+    for (i, (out, &value)) in (first..).zip(out.iter_mut().zip(x)) {
+        *out = value * dropout.factor(i);
+    }
 }
 
 #[cfg(test)]

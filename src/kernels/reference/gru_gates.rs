@@ -62,6 +62,14 @@ fn gates(row: &[f32], width: usize) -> (&[f32], &[f32], &[f32]) {
     (r, z, &n[..width])
 }
 
+/// The three gates of a row of a table `[rows, 3 width]`.
+#[inline(always)]
+fn gates_mut(table: &mut [f32], row: usize, width: usize) -> (&mut [f32], &mut [f32], &mut [f32]) {
+    let (r, rest) = table[row * 3 * width..].split_at_mut(width);
+    let (z, n) = rest.split_at_mut(width);
+    (r, z, &mut n[..width])
+}
+
 /// Gradients of `from_input` and `from_hidden`, each `[rows, 3 width]`.
 pub fn gru_gates_backward(
     from_input: &[f32],
@@ -116,11 +124,8 @@ fn backward_chunk(
         let g = super::row(grad, row, width);
         let (i_r, i_z, i_n) = gates(super::row(from_input, row, 3 * width), width);
         let (h_r, h_z, h_n) = gates(super::row(from_hidden, row, 3 * width), width);
-        let span = row * 3 * width..(row + 1) * 3 * width;
-        let (di_r, rest) = d_input[span.clone()].split_at_mut(width);
-        let (di_z, di_n) = rest.split_at_mut(width);
-        let (dh_r, rest) = d_hidden[span].split_at_mut(width);
-        let (dh_z, dh_n) = rest.split_at_mut(width);
+        let (di_r, di_z, di_n) = gates_mut(d_input, row, width);
+        let (dh_r, dh_z, dh_n) = gates_mut(d_hidden, row, width);
         for c in 0..width {
             let r = sigmoid(i_r[c] + h_r[c]);
             let z = sigmoid(i_z[c] + h_z[c]);

@@ -159,11 +159,14 @@ fn backward_chunk(
         }
         let mean_g = dot(&scratch.grad, &scratch.ones) / width as f32;
         let mean_g_n = dot(&scratch.grad, &scratch.normalised) / width as f32;
+        // Slices of one known length, so that the loop vectorises.
+        let (normalised, g) = (&scratch.normalised[..width], &scratch.grad[..width]);
+        let (kept, factor) = (&scratch.kept[..width], &scratch.factor[..width]);
         for c in 0..width {
-            let n = scratch.normalised[c];
-            let d_y = scale * (scratch.grad[c] - mean_g - n * mean_g_n);
-            d_x[c] = if scratch.kept[c] > floor {
-                d_y * scratch.factor[c]
+            let n = normalised[c];
+            let d_y = scale * (g[c] - mean_g - n * mean_g_n);
+            d_x[c] = if kept[c] > floor {
+                d_y * factor[c]
             } else {
                 0.0
             };

@@ -1,0 +1,177 @@
+//! What one training of a comparison gave, and what tables say of several.
+//!
+//! A cell is written to `cell.json` and read back; [`crate::grid`] does both. Speeds are those
+//! of training alone, no evaluation.
+
+use std::fmt;
+
+use clap::ValueEnum;
+use mspipe::config::RunConfig;
+use serde::{Deserialize, Serialize};
+
+use crate::speed::median;
+
+/// What the numbers of a training belong to, beside its settings.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Context {
+    /// Name of the stream.
+    pub data: String,
+    /// SHA-256 of its content.
+    pub data_hash: String,
+    /// Whether it was generated.
+    pub synthetic: bool,
+    /// Width of the edge features.
+    pub edge_width: usize,
+    /// Adapter, driver and API.
+    pub device: String,
+    /// Worker threads.
+    pub threads: usize,
+}
+
+impl fmt::Display for Context {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let synthetic = if self.synthetic {
+            " (SYNTHETIC stream)"
+        } else {
+            ""
+        };
+        write!(
+            f,
+            "{}{synthetic}, {:.8}, edge features {} wide, {} threads, {}",
+            self.data, self.data_hash, self.edge_width, self.threads, self.device
+        )
+    }
+}
+
+/// What a training gave.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Cell {
+    /// Its settings.
+    pub config: RunConfig,
+    /// Stream and machine.
+    pub context: Context,
+    /// Training events per second of each epoch.
+    pub events_per_s: Vec<f64>,
+    /// Seconds of training, all epochs.
+    pub train_seconds: f64,
+    /// Seconds of it in the stage `train`.
+    pub train_stage_seconds: f64,
+    /// Seconds of it that the device thread waited for its input.
+    pub stall_seconds: f64,
+    /// Training iterations with each k, smallest k first.
+    pub staleness: Vec<(usize, usize)>,
+    /// Pooled AP of the test part.
+    pub test_ap: f64,
+    /// Memory rows that the mitigation corrected in an iteration, the mean; none without one.
+    pub corrected_rows: Option<f64>,
+    /// GFLOP/s of the product of [`crate::matmul`], before and after.
+    pub matmul_gflops: [f64; 2],
+}
+
+impl Cell {
+    /// Median training events per second of the epochs but the first, which warms caches and
+    /// compiles shaders; where it is the only one, its own.
+    pub fn median_events_per_s(&self) -> f64 {
+        match self.events_per_s.as_slice() {
+            [_, counted @ ..] if !counted.is_empty() => median(counted),
+            all => median(all),
+        }
+    }
+
+    /// Mean GFLOP/s before and after.
+    pub fn mean_gflops(&self) -> f64 {
+        (self.matmul_gflops[0] + self.matmul_gflops[1]) / 2.0
+    }
+
+    /// Label of a row whose speed is that of an emulated bus.
+    pub fn emulated_link(&self) -> Option<String> {
+        let link = self.config.pipeline.emulate_link?;
+        Some(format!("EMULATED link {link}"))
+    }
+}
+
+/// The name that the command line has for a choice.
+pub(crate) fn name_of(choice: &impl ValueEnum) -> String {
+    let value = choice.to_possible_value();
+    value.map_or_else(String::new, |value| value.get_name().to_owned())
+}
+
+/// Mean and spread over seeds.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Spread {
+    /// The mean.
+    pub mean: f64,
+    /// Standard deviation (of a sample); none with fewer than two seeds.
+    pub deviation: Option<f64>,
+}
+
+impl Spread {
+    /// Of some values, at least one.
+    pub fn of(values: &[f64]) -> Spread {
+        let count = values.len() as f64;
+        let mean = values.iter().sum::<f64>() / count;
+        let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
+        Spread {
+            mean,
+            deviation: (values.len() > 1).then(|| (squares / (count - 1.0)).sqrt()),
+        }
+    }
+}
+
+impl fmt::Display for Spread {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.deviation {
+            Some(deviation) => write!(f, "{:.4} ± {deviation:.4}", self.mean),
+            None => write!(f, "{:.4}", self.mean),
+        }
+    }
+}
+
+/// What all rows of a table share: stream, machine, model, and the rate of its matrix product.
+pub(crate) fn headline(cells: &[Cell]) -> String {
+    let Some(Cell {
+        context, config, ..
+    }) = cells.first()
+    else {
+        return String::new();
+    };
+    let mut rates: Vec<f64> = cells.iter().flat_map(|cell| cell.matmul_gflops).collect();
+    rates.sort_by(f64::total_cmp);
+    let only_warm_up = if config.epochs == 1 {
+        " (speeds are of the one that warms up)"
+    } else {
+        ""
+    };
+    format!(
+        "{context}\n{}, batch {}, epochs {}{only_warm_up}, learning rate {}, protocol {}\n\
+         G: 19800 x 472 x 300 product, GFLOP/s, before and after each training: median {:.1}, \
+         {:.1} to {:.1}\n",
+        config.model,
+        config.batch_size,
+        config.epochs,
+        config.learning_rate,
+        name_of(&config.protocol),
+        median(&rates),
+        rates[0],
+        rates[rates.len() - 1],
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_spread_is_that_of_a_sample() {
+        assert_eq!(
+            Spread::of(&[0.5]),
+            Spread {
+                mean: 0.5,
+                deviation: None
+            }
+        );
+        let spread = Spread::of(&[1.0, 2.0, 3.0]);
+        assert_eq!((spread.mean, spread.deviation), (2.0, Some(1.0)));
+        assert_eq!(spread.to_string(), "2.0000 ± 1.0000");
+    }
+}

@@ -1,0 +1,433 @@
+//! The kernels with inputs of Wikipedia's sizes.
+//!
+//! Backward passes are called directly, so that neither autodiff nor anything else of burn is
+//! timed. Numbers are arbitrary: no kernel's time depends on them.
+
+use burn::backend::Dispatch;
+use burn::nn::LayerNormConfig;
+use burn::tensor::{Device, Int, Tensor};
+use mspipe::kernels::adam::{AdamState, AdamStep, adam};
+use mspipe::kernels::costs;
+use mspipe::kernels::dropout::{Dropout, dropout};
+use mspipe::kernels::gather_rows::{GatherRows as _, Uses, gather_rows};
+use mspipe::kernels::gru_gates::{GruGates as _, gru_gates};
+use mspipe::kernels::link_scores::{LinkLayer, LinkScoring as _, LinkTensors, link_scores};
+use mspipe::kernels::mail_update::{MailLists, mail_update};
+use mspipe::kernels::memory_gather::memory_gather;
+use mspipe::kernels::memory_update::memory_update;
+use mspipe::kernels::output_norm::{BeforeNorm, OutputNorm as _, output_norm};
+use mspipe::kernels::rnn_gates::{RnnGates as _, rnn_gates};
+use mspipe::kernels::temporal_attention::{
+    AttentionShape, AttentionSlots, AttentionTensors, TemporalAttention as _, temporal_attention,
+};
+use mspipe::kernels::time_encoding::{TimeEncoding as _, time_encoding};
+use mspipe::profile::Work;
+use mspipe::train::upload;
+
+use super::Case;
+
+/// Widths of memory and embeddings, edge features, a mail, and the time encoding.
+const WIDTH: usize = 100;
+const EDGE: usize = 172;
+const MAIL: usize = 2 * WIDTH + EDGE;
+const TIME: usize = 100;
+const HEADS: usize = 2;
+/// Past events of a root, and mails of a node (APAN).
+const FANOUT: usize = 10;
+/// Nodes of the stream.
+const NODES: usize = 9_228;
+/// Parameters of TGN.
+const PARAMETERS: usize = 303_000;
+
+/// Makes inputs on a device.
+struct Inputs<'a> {
+    device: &'a Device,
+}
+
+impl Inputs<'_> {
+    fn numbers(&self, count: usize) -> Vec<f32> {
+        (0..count)
+            .map(|i| (i * 7 % 251) as f32 / 251.0 - 0.498)
+            .collect()
+    }
+
+    fn matrix(&self, rows: usize, width: usize) -> Tensor<2> {
+        upload::floats(self.numbers(rows * width), [rows, width], self.device)
+    }
+
+    fn vector(&self, count: usize) -> Tensor<1> {
+        upload::floats(self.numbers(count), [count], self.device)
+    }
+
+    fn indices(&self, values: Vec<i32>) -> Tensor<1, Int> {
+        let count = values.len();
+        upload::ints(values, [count], self.device)
+    }
+
+    fn spread(&self, count: usize, below: usize) -> Vec<i32> {
+        (0..count).map(|i| (i * 7919 % below) as i32).collect()
+    }
+
+    /// The uses of `rows` rows by `index`.
+    fn uses(&self, index: &[i32], rows: usize) -> Uses {
+        let mut by_row = vec![Vec::new(); rows];
+        for (place, &row) in (0..).zip(index) {
+            by_row[row as usize].push(place);
+        }
+        let mut offsets = vec![0];
+        let mut items: Vec<i32> = Vec::new();
+        for places in by_row {
+            items.extend(places);
+            offsets.push(items.len() as i32);
+        }
+        Uses {
+            offsets: self.indices(offsets),
+            items: self.indices(items),
+        }
+    }
+}
+
+fn case(name: &'static str, work: Work, run: impl FnMut() + 'static) -> Case {
+    Case {
+        name,
+        work,
+        run: Box::new(run),
+    }
+}
+
+/// All kernels, with rows divided by `shrink`.
+pub(super) fn all(shrink: usize, device: &Device) -> Vec<Case> {
+    let make = Inputs { device };
+    let (rows, roots, events) = (1_650 / shrink, 1_800 / shrink, 600 / shrink);
+    let mut cases = tables(&make, rows, roots, events);
+    cases.extend(gates(&make, rows));
+    cases.extend(encoding_and_norm(&make, rows, roots));
+    cases.extend(link(&make, events));
+    let tgn = AttentionShape {
+        heads: HEADS,
+        fanout: FANOUT,
+        node: WIDTH,
+        edge: EDGE,
+        time: TIME,
+    };
+    let names = ["temporal_attention", "temporal_attention_backward"];
+    cases.extend(attention(&make, names, tgn, [roots, rows, 12_000 / shrink]));
+    let apan = AttentionShape {
+        node: 0,
+        edge: MAIL,
+        ..tgn
+    };
+    let names = ["mailbox attention (apan)", "mailbox attention backward"];
+    cases.extend(attention(&make, names, apan, [roots, 1, roots * FANOUT]));
+    cases
+}
+
+/// Reading and writing of tables, and the optimiser.
+fn tables(make: &Inputs<'_>, rows: usize, roots: usize, events: usize) -> Vec<Case> {
+    let (memory, mailbox) = (make.matrix(NODES, WIDTH), make.matrix(NODES, MAIL));
+    let nodes = make.indices(make.spread(rows, NODES));
+    let gather_memory = case(
+        "memory_gather",
+        costs::gather(rows, WIDTH + MAIL),
+        move || {
+            drop(memory_gather(
+                memory.clone(),
+                mailbox.clone(),
+                nodes.clone(),
+            ))
+        },
+    );
+
+    let index = make.spread(roots, rows);
+    let uses = make.uses(&index, rows);
+    let (table, places, uses_of) = (make.matrix(rows, WIDTH), make.indices(index), uses.clone());
+    let gather = case("gather_rows", costs::gather(roots, WIDTH), move || {
+        drop(gather_rows(table.clone(), places.clone(), uses.clone()));
+    });
+    let value = make.matrix(roots, WIDTH).into_dispatch();
+    let (offsets, items) = (
+        uses_of.offsets.into_dispatch(),
+        uses_of.items.into_dispatch(),
+    );
+    let sum = case(
+        "gather_rows_backward",
+        costs::segment_sum(roots, rows, WIDTH),
+        move || {
+            drop(Dispatch::segment_sum(
+                value.clone(),
+                offsets.clone(),
+                items.clone(),
+            ))
+        },
+    );
+
+    let written = 2 * events;
+    let winners: Vec<i32> = (0..written as i32)
+        .flat_map(|i| [i * 7, i % rows as i32])
+        .collect();
+    let winner = upload::ints(winners, [written, 2], make.device);
+    let hidden = make.matrix(rows, WIDTH);
+    // Handed over and back, so that it is written in place.
+    let mut table = Some(make.matrix(NODES, WIDTH));
+    let write = {
+        let hidden = hidden.clone();
+        case("memory_update", costs::gather(written, WIDTH), move || {
+            table = table
+                .take()
+                .map(|table| memory_update(table, hidden.clone(), winner.clone()));
+        })
+    };
+
+    let mails: Vec<i32> = (0..written as i32)
+        .flat_map(|i| [i % rows as i32, (i + 1) % rows as i32, i % events as i32])
+        .collect();
+    let lists = MailLists {
+        place: make.indices((0..written as i32).map(|i| i * 7).collect()),
+        offsets: make.indices((0..=written as i32).collect()),
+        mails: upload::ints(mails, [written, 3], make.device),
+    };
+    let edge = make.matrix(events, EDGE);
+    let mut table = Some(make.matrix(NODES, MAIL));
+    let deliver = case(
+        "mail_update",
+        costs::mail_update(written, written, MAIL),
+        move || {
+            table = table
+                .take()
+                .map(|table| mail_update(table, hidden.clone(), edge.clone(), lists.clone()));
+        },
+    );
+
+    let gradient = make.vector(PARAMETERS);
+    let mut state = Some(AdamState {
+        parameter: make.vector(PARAMETERS),
+        first: make.vector(PARAMETERS),
+        second: make.vector(PARAMETERS).abs(),
+    });
+    let step = AdamStep::new(1e-4, 3);
+    let optimise = case("adam", costs::adam(PARAMETERS), move || {
+        state = state
+            .take()
+            .map(|state| adam(state, gradient.clone(), step));
+    });
+    vec![gather_memory, gather, sum, write, deliver, optimise]
+}
+
+/// Recurrent cells.
+fn gates(make: &Inputs<'_>, rows: usize) -> Vec<Case> {
+    let numbers = rows * WIDTH;
+    let (input, from_hidden) = (make.matrix(rows, 3 * WIDTH), make.matrix(rows, 3 * WIDTH));
+    let (hidden, grad) = (make.matrix(rows, WIDTH), make.matrix(rows, WIDTH));
+    let active = make.indices(vec![1; rows]);
+    let forward = {
+        let inputs = (
+            input.clone(),
+            from_hidden.clone(),
+            hidden.clone(),
+            active.clone(),
+        );
+        case("gru_gates", costs::gru_gates(numbers), move || {
+            let (a, b, c, d) = inputs.clone();
+            drop(gru_gates(a, b, c, d));
+        })
+    };
+    let inputs = (
+        input.into_dispatch(),
+        from_hidden.into_dispatch(),
+        hidden.clone().into_dispatch(),
+        active.clone().into_dispatch(),
+        grad.clone().into_dispatch(),
+    );
+    let backward = case(
+        "gru_gates_backward",
+        costs::gru_gates_backward(numbers),
+        move || {
+            let (a, b, c, d, e) = inputs.clone();
+            drop(Dispatch::gru_gates_backward(a, b, c, d, e));
+        },
+    );
+    let inputs = (hidden.clone(), grad.clone(), hidden.clone(), active.clone());
+    let rnn = case("rnn_gates", costs::rnn_gates(numbers), move || {
+        let (a, b, c, d) = inputs.clone();
+        drop(rnn_gates(a, b, c, d));
+    });
+    let inputs = (
+        hidden.into_dispatch(),
+        active.into_dispatch(),
+        grad.into_dispatch(),
+    );
+    let rnn_backward = case(
+        "rnn_gates_backward",
+        costs::rnn_gates_backward(numbers),
+        move || {
+            let (a, b, c) = inputs.clone();
+            drop(Dispatch::rnn_gates_backward(a, b, c));
+        },
+    );
+    vec![forward, backward, rnn, rnn_backward]
+}
+
+/// Time encoding of rows, dropout and layer norm of roots.
+fn encoding_and_norm(make: &Inputs<'_>, rows: usize, roots: usize) -> Vec<Case> {
+    let time = make.matrix(2, TIME);
+    let delta = make.vector(rows).abs() * 2.7e6;
+    let grad = make.matrix(rows, TIME);
+    let encode = {
+        let (time, delta) = (time.clone(), delta.clone());
+        let work = costs::time_encoding(rows, TIME, false);
+        case("time_encoding", work, move || {
+            drop(time_encoding(time.clone(), delta.clone()));
+        })
+    };
+    let inputs = (
+        time.into_dispatch(),
+        delta.into_dispatch(),
+        grad.into_dispatch(),
+    );
+    let work = costs::time_encoding(rows, TIME, true);
+    let encode_backward = case("time_encoding_backward", work, move || {
+        let (a, b, c) = inputs.clone();
+        drop(Dispatch::time_encoding_backward(a, b, c));
+    });
+
+    let drops = Dropout::new(0.1, 5, 1, 2);
+    let x = make.matrix(roots, WIDTH);
+    let drop_out = {
+        let x = x.clone();
+        case("dropout", costs::dropout(roots * WIDTH), move || {
+            drop(dropout(x.clone(), drops));
+        })
+    };
+    let before = BeforeNorm {
+        dropout: drops,
+        relu: true,
+    };
+    let norm = LayerNormConfig::new(WIDTH).init(make.device);
+    let inputs = (
+        x.clone().into_dispatch(),
+        norm.gamma.val().into_dispatch(),
+        make.matrix(roots, WIDTH).into_dispatch(),
+    );
+    let normalise = case("output_norm", costs::output_norm(roots, WIDTH), move || {
+        drop(output_norm(x.clone(), &norm, before));
+    });
+    let work = costs::output_norm_backward(roots, WIDTH);
+    let normalise_backward = case("output_norm_backward", work, move || {
+        let (a, b, c) = inputs.clone();
+        drop(Dispatch::output_norm_backward(a, b, c, before));
+    });
+    vec![
+        encode,
+        encode_backward,
+        drop_out,
+        normalise,
+        normalise_backward,
+    ]
+}
+
+/// Scores and loss of a batch.
+fn link(make: &Inputs<'_>, events: usize) -> Vec<Case> {
+    let layer = LinkLayer {
+        source: make.matrix(events, WIDTH),
+        destination: make.matrix(2 * events, WIDTH),
+        bias: make.vector(WIDTH),
+        output: make.vector(WIDTH),
+        output_bias: make.vector(1),
+    };
+    let tensors = LinkTensors::<Dispatch> {
+        source: layer.source.clone().into_dispatch(),
+        destination: layer.destination.clone().into_dispatch(),
+        bias: layer.bias.clone().into_dispatch(),
+        output: layer.output.clone().into_dispatch(),
+        output_bias: layer.output_bias.clone().into_dispatch(),
+    };
+    let (logits, grad) = (
+        make.vector(2 * events).into_dispatch(),
+        make.vector(1).into_dispatch(),
+    );
+    let forward = case(
+        "link_scores",
+        costs::link_scores(events, WIDTH),
+        move || {
+            drop(link_scores(layer.clone()));
+        },
+    );
+    let work = costs::link_scores_backward(events, WIDTH);
+    let backward = case("link_scores_backward", work, move || {
+        let (tensors, logits) = (tensors.clone(), logits.clone());
+        drop(Dispatch::link_scores_backward(
+            tensors,
+            logits,
+            grad.clone(),
+        ));
+    });
+    vec![forward, backward]
+}
+
+/// Attention of `roots` roots over `rows` node rows and `events` rows of features, all slots
+/// full.
+fn attention(
+    make: &Inputs<'_>,
+    [name, backward_name]: [&'static str; 2],
+    shape: AttentionShape,
+    [roots, rows, events]: [usize; 3],
+) -> [Case; 2] {
+    let slots = roots * shape.fanout;
+    let index = make.spread(slots, rows);
+    let slot: Vec<i32> = index
+        .iter()
+        .zip(0..)
+        .flat_map(|(&row, i)| {
+            let delta = (i % 2_700) as f32 * 1e3;
+            [row, i % events as i32, delta.to_bits().cast_signed()]
+        })
+        .collect();
+    let slot = upload::ints(slot, [roots, shape.fanout, 3], make.device);
+    let uses = make.uses(&index, rows);
+    let by_heads = || {
+        let of = [shape.heads, roots, shape.width()];
+        upload::floats(make.numbers(of.iter().product()), of, make.device)
+    };
+    let (query, grad) = (by_heads() * 0.1, by_heads());
+    let (node, edge) = (
+        make.matrix(rows, shape.node),
+        make.matrix(events, shape.edge),
+    );
+    let time = make.matrix(2, shape.time);
+    let drops = Dropout::new(0.1, 5, 1, 2);
+    let tensors = AttentionTensors::<Dispatch> {
+        node: node.clone().into_dispatch(),
+        edge: edge.clone().into_dispatch(),
+        time: time.clone().into_dispatch(),
+        slot: slot.clone().into_dispatch(),
+        offsets: uses.offsets.clone().into_dispatch(),
+        items: uses.items.clone().into_dispatch(),
+    };
+    let score = make
+        .matrix(roots, shape.fanout * shape.heads)
+        .into_dispatch();
+    let (q, g) = (query.clone().into_dispatch(), grad.into_dispatch());
+    let of = [roots, rows, events];
+    let work = costs::temporal_attention(&shape, of, true);
+    let backward = case(backward_name, work, move || {
+        let (tensors, score) = (tensors.clone(), score.clone());
+        let (q, g) = (q.clone(), g.clone());
+        drop(Dispatch::temporal_attention_backward(
+            q, tensors, score, g, shape, drops,
+        ));
+    });
+    let slots = AttentionSlots { slot, uses };
+    let work = costs::temporal_attention(&shape, of, false);
+    let forward = case(name, work, move || {
+        let (node, edge, time) = (node.clone(), edge.clone(), time.clone());
+        drop(temporal_attention(
+            query.clone(),
+            node,
+            edge,
+            time,
+            slots.clone(),
+            drops,
+        ));
+    });
+    [forward, backward]
+}

@@ -1,0 +1,225 @@
+//! `mspipe-bench schedules` and `mitigation` as a user runs them, on a small generated stream.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::time::SystemTime;
+
+use serde_json::Value;
+
+/// An empty folder in cargo's own temporary folder, and what runs there.
+struct Workdir(PathBuf);
+
+impl Workdir {
+    fn new(name: &str) -> Workdir {
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+        if folder.exists() {
+            fs::remove_dir_all(&folder).unwrap();
+        }
+        fs::create_dir_all(&folder).unwrap();
+        Workdir(folder)
+    }
+
+    /// Runs a command on a small stream; also returns what it printed, both streams as text.
+    fn run(&self, arguments: &[&str]) -> (bool, String, String) {
+        let Output {
+            status,
+            stdout,
+            stderr,
+        } = Command::new(env!("CARGO_BIN_EXE_mspipe-bench"))
+            .args(arguments)
+            .args(["--data", "synthetic:wikipedia:scale=0.01", "--device=cpu"])
+            .args(["--out", "grid", "--json", "all.json", "--batch-size=100"])
+            .current_dir(&self.0)
+            .env("MSPIPE_CACHE_DIR", self.0.join("cache"))
+            .output()
+            .unwrap();
+        let [stdout, stderr] = [stdout, stderr].map(|bytes| String::from_utf8(bytes).unwrap());
+        (status.success(), stdout, stderr)
+    }
+
+    fn ok(&self, arguments: &[&str]) -> (String, String) {
+        let (success, stdout, stderr) = self.run(arguments);
+        assert!(success, "{arguments:?}: {stdout}{stderr}");
+        (stdout, stderr)
+    }
+
+    /// Standard error of a command that must fail.
+    fn fails(&self, arguments: &[&str]) -> String {
+        let (success, stdout, stderr) = self.run(arguments);
+        assert!(!success, "{arguments:?}: {stdout}{stderr}");
+        stderr
+    }
+
+    fn json(&self) -> Value {
+        serde_json::from_str(&fs::read_to_string(self.0.join("all.json")).unwrap()).unwrap()
+    }
+
+    /// The finished trainings by name, and when each ended.
+    fn finished(&self) -> Vec<(String, SystemTime)> {
+        let mut all: Vec<_> = fs::read_dir(self.0.join("grid"))
+            .unwrap()
+            .map(|entry| {
+                let entry = entry.unwrap();
+                let cell = entry.path().join("cell.json");
+                let name = entry.file_name().into_string().unwrap();
+                (name, fs::metadata(cell).unwrap().modified().unwrap())
+            })
+            .collect();
+        all.sort();
+        all
+    }
+}
+
+/// The first words of the table's rows, one string a row.
+fn rows(table: &str, words: usize) -> Vec<String> {
+    table
+        .lines()
+        .skip(5)
+        .map(|line| {
+            let first: Vec<&str> = line.split_whitespace().take(words).collect();
+            first.join(" ")
+        })
+        .collect()
+}
+
+#[test]
+fn schedules_are_trained_once_and_put_into_one_table() {
+    let workdir = Workdir::new("schedules");
+    let asked = [
+        "schedules",
+        "--schedule=sequential,staleness:2",
+        "--seeds=0",
+        "--epochs=1",
+    ];
+    let (table, progress) = workdir.ok(&asked);
+    println!("{progress}{table}");
+    assert!(table.contains("SYNTHETIC stream"), "{table}");
+    let expected = [
+        "device sequential",
+        "device staleness:2",
+        "host sequential",
+        "host staleness:2",
+    ];
+    assert_eq!(rows(&table, 2), expected);
+    assert!(progress.contains("4 trainings, 0 of them finished"));
+    assert!(progress.contains("[4/4] staleness:2, memory host, seed 0 … "));
+
+    let json = workdir.json();
+    let row = |nth: usize, name: &str| json["rows"][nth][name].clone();
+    assert_eq!([0, 1].map(|nth| row(nth, "k")), [1, 2]);
+    assert_eq!([0, 2].map(|nth| row(nth, "speed_up")), [1.0, 1.0]);
+    assert_eq!(
+        [0, 2].map(|nth| row(nth, "stall_percent")),
+        [(); 2].map(|()| Value::Null)
+    );
+    assert!(row(3, "stall_percent").is_number() && row(3, "speed_up").is_number());
+    // Where memory lies changes no number, staleness does.
+    let ap = [0, 1, 2, 3].map(|nth| row(nth, "test_ap")["mean"].as_f64().unwrap());
+    assert_eq!((ap[0], ap[1]), (ap[2], ap[3]));
+    assert_ne!(ap[0], ap[1]);
+
+    let before = workdir.finished();
+    let (again, progress) = workdir.ok(&asked);
+    assert_eq!(again, table);
+    assert!(
+        progress.contains("4 trainings, 4 of them finished"),
+        "{progress}"
+    );
+    assert_eq!(workdir.finished(), before);
+
+    // A training that was ended before its cell was written is the only one to run again.
+    let lost = workdir
+        .0
+        .join("grid/staleness-2-memory-host-seed-0/cell.json");
+    fs::remove_file(lost).unwrap();
+    let (_, progress) = workdir.ok(&asked);
+    assert!(progress.contains("[1/1] staleness:2, memory host, seed 0 … "));
+    assert_eq!(workdir.json()["rows"][3]["test_ap"]["mean"], ap[3]);
+    let after = workdir.finished();
+    let changed = before.iter().zip(&after).filter(|(old, new)| old != new);
+    assert_eq!(changed.count(), 1);
+
+    let error = workdir.fails(&[&asked[..], &["--fanout=5"]].concat());
+    assert!(
+        error.contains("trained with other settings (fanout: 10, now 5); choose another --out"),
+        "{error}"
+    );
+    let error = workdir.fails(&[&asked[..], &["--threads=7"]].concat());
+    assert!(error.contains("threads: null, now 7"), "{error}");
+}
+
+#[test]
+fn rows_of_an_emulated_bus_say_so() {
+    let workdir = Workdir::new("emulated");
+    let link = "--emulate-link=10GB/s,1us";
+    let asked = [
+        "schedules",
+        "--schedule=prefetch",
+        "--seeds=4",
+        "--epochs=1",
+    ];
+    let (table, _) = workdir.ok(&[&asked[..], &["--memory=host", link]].concat());
+    assert_eq!(rows(&table, 2), ["host prefetch"]);
+    assert!(
+        table
+            .lines()
+            .last()
+            .unwrap()
+            .contains("EMULATED link 10 GB/s")
+    );
+    // Nothing is trained before all settings are seen to be possible.
+    let error = workdir.fails(&[&asked[..], &["--memory=host,device", link]].concat());
+    assert!(
+        error.contains("training 'prefetch, memory device, seed 4'"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_mitigation_is_compared_with_the_schedule_alone_and_with_sequential() {
+    let workdir = Workdir::new("mitigation");
+    let asked = [
+        "mitigation",
+        "--schedule=staleness:2",
+        "--keep=1.0,0.5",
+        "--quantile=0.5",
+        "--seeds=3",
+        "--epochs=1",
+    ];
+    let (table, progress) = workdir.ok(&asked);
+    println!("{progress}{table}");
+    let expected = [
+        "sequential - -",
+        "staleness:2 - -",
+        "staleness:2 0.5 1",
+        "staleness:2 0.5 0.5",
+    ];
+    assert_eq!(rows(&table, 3), expected);
+    let json = workdir.json();
+    let row = |nth: usize, name: &str| json["rows"][nth][name].clone();
+    let ap = [0, 1, 2, 3].map(|nth| row(nth, "test_ap")["mean"].as_f64().unwrap());
+    // λ = 1 leaves the rows as they are.
+    assert_eq!(ap[1], ap[2]);
+    assert_ne!(ap[2], ap[3]);
+    assert_eq!(
+        [0, 1].map(|nth| row(nth, "corrected_rows")),
+        [(); 2].map(|()| Value::Null)
+    );
+    assert!(row(2, "corrected_rows").as_f64().unwrap() > 1.0);
+    assert_eq!(row(2, "corrected_rows"), row(3, "corrected_rows"));
+
+    let before = workdir.finished();
+    let (again, _) = workdir.ok(&asked);
+    assert_eq!((again, workdir.finished()), (table, before));
+
+    let error = workdir.fails(&[&asked[..], &["--mitigation=none"]].concat());
+    assert!(error.contains("trains with and without it"), "{error}");
+    let error = workdir.fails(&[&asked[..], &["--keep=1.5"]].concat());
+    assert!(
+        error.contains("--mitigation-keep is 1.5, expected 0 to 1"),
+        "{error}"
+    );
+}

@@ -1,0 +1,142 @@
+//! What the operations move and compute, counted from shapes, for [`crate::profile`].
+//!
+//! Each input is read once and each output written once: the least that an operation can do,
+//! so tables are counted by the rows that are read of them, and what stays inside a kernel not
+//! at all. Slots count as full. An exponential, a cosine, a root or a division is one
+//! operation; the hash of a dropout is none, as it is of integers.
+
+use super::temporal_attention::AttentionShape;
+use crate::profile::Work;
+
+/// `[m, k]` times `[k, n]`, added to `base` numbers.
+pub fn product([m, k, n]: [usize; 3], base: usize) -> Work {
+    Work::new(m * k + k * n + m * n + base, 2 * m * k * n)
+}
+
+/// For each of `heads`, `[rows, width / heads]` times `[width / heads, inputs]`, or the reverse:
+/// one side is `[heads, rows, inputs]`, the other `[rows, width]`.
+pub fn head_product([heads, rows, inputs]: [usize; 3], width: usize) -> Work {
+    Work::new(
+        rows * width + inputs * width + heads * rows * inputs,
+        2 * rows * width * inputs,
+    )
+}
+
+/// Sum of all rows.
+pub fn column_sums(numbers: usize, width: usize) -> Work {
+    Work::new(numbers + width, numbers)
+}
+
+/// `rows` rows of `width` out of a table.
+pub fn gather(rows: usize, width: usize) -> Work {
+    Work::new(rows * (2 * width + 1), 0)
+}
+
+/// Sums of `uses` rows of `width` to `rows` rows.
+pub fn segment_sum(uses: usize, rows: usize, width: usize) -> Work {
+    Work::new(
+        (uses + rows) * width + uses + rows + 1,
+        uses.saturating_sub(rows) * width,
+    )
+}
+
+/// Means of `mails` mails of `width`, written to `places`.
+pub fn mail_update(mails: usize, places: usize, width: usize) -> Work {
+    Work::new(
+        mails * (width + 3) + places * (width + 2),
+        (mails + places) * width,
+    )
+}
+
+/// Encodings of `rows` times; backward also reads the gradient, and sums it.
+pub fn time_encoding(rows: usize, width: usize, backward: bool) -> Work {
+    let flops = if backward { 7 } else { 3 };
+    Work::new(rows * (width + 1) + 2 * width, flops * rows * width)
+}
+
+/// Gates of `numbers` elements: both products, the old rows, the new.
+pub fn gru_gates(numbers: usize) -> Work {
+    Work::new(8 * numbers, 15 * numbers)
+}
+
+/// Gradients of both products, from what [`gru_gates`] reads and the gradient.
+pub fn gru_gates_backward(numbers: usize) -> Work {
+    Work::new(14 * numbers, 29 * numbers)
+}
+
+/// An RNN cell of `numbers` elements.
+pub fn rnn_gates(numbers: usize) -> Work {
+    Work::new(4 * numbers, 2 * numbers)
+}
+
+/// The gradient of [`rnn_gates`]'s products.
+pub fn rnn_gates_backward(numbers: usize) -> Work {
+    Work::new(3 * numbers, 3 * numbers)
+}
+
+/// A dropout of `numbers` elements.
+pub fn dropout(numbers: usize) -> Work {
+    Work::new(2 * numbers, numbers)
+}
+
+/// Activation, dropout and layer norm of `[rows, width]`.
+pub fn output_norm(rows: usize, width: usize) -> Work {
+    Work::new(2 * (rows + 1) * width, 8 * rows * width)
+}
+
+/// Gradients of [`output_norm`].
+pub fn output_norm_backward(rows: usize, width: usize) -> Work {
+    Work::new((3 * rows + 3) * width, 18 * rows * width)
+}
+
+/// Scores and loss of `events` events.
+pub fn link_scores(events: usize, width: usize) -> Work {
+    Work::new(
+        3 * events * width + 2 * width + 2 * events,
+        2 * events * (5 * width + 5),
+    )
+}
+
+/// Gradients of [`link_scores`].
+pub fn link_scores_backward(events: usize, width: usize) -> Work {
+    Work::new(
+        6 * events * width + 4 * width + 2 * events,
+        2 * events * (8 * width + 4),
+    )
+}
+
+/// A step of Adam: parameter and moments are read and written, the gradient read.
+pub fn adam(numbers: usize) -> Work {
+    Work::new(7 * numbers, 13 * numbers)
+}
+
+/// Attention of `roots` roots over `rows` node rows and `events` edge feature rows: for each
+/// slot and head a dot product and a sum over the width of x.
+pub fn temporal_attention(
+    shape: &AttentionShape,
+    [roots, rows, events]: [usize; 3],
+    backward: bool,
+) -> Work {
+    let AttentionShape {
+        heads,
+        fanout,
+        node,
+        edge,
+        time,
+    } = *shape;
+    let slots = roots * fanout;
+    let tables = rows * node + events * edge + 2 * time + 3 * slots;
+    let of_roots = heads * roots * shape.width();
+    let pairs = slots * heads;
+    if backward {
+        // Query, its gradient and that of the result; scores; the gradient of the node rows,
+        // which takes two more sums over a node row, as those of the times do.
+        let numbers = tables + 3 * of_roots + pairs + rows * node + rows + slots;
+        let flops = pairs * (4 * shape.width() + 4 * (node + time) + 8) + 7 * slots * time;
+        return Work::new(numbers, flops);
+    }
+    Work::new(
+        tables + 2 * of_roots + pairs,
+        pairs * (4 * shape.width() + 6) + 3 * slots * time,
+    )
+}

@@ -1,0 +1,44 @@
+//! Constants that are put into the texts of the attention's shaders, and the settings that the
+//! validation test tries.
+
+/// Constants of the kernel that sums node rows: heads, fanout, widths of a node row, of an
+/// edge feature row and of the time encoding.
+pub(super) const fn row_constants(of: [u32; 5]) -> [(&'static str, u32); 5] {
+    let [heads, fanout, node, edge, time] = of;
+    [
+        ("HEADS", heads),
+        ("FANOUT", fanout),
+        ("NODE", node),
+        ("EDGE", edge),
+        ("TIME", time),
+    ]
+}
+
+/// Constants of the two kernels that take one root a workgroup: the same and the
+/// invocations for each dot product of a (slot, head) pair.
+pub(super) const fn root_constants(of: [u32; 5], lanes: u32) -> [(&'static str, u32); 6] {
+    let [heads, fanout, node, edge, time] = row_constants(of);
+    [heads, fanout, node, edge, time, ("LANES", lanes)]
+}
+
+/// Wikipedia, no edge features, one slot, more pairs than invocations.
+const SHAPES: [[u32; 5]; 4] = [
+    [2, 10, 100, 172, 100],
+    [1, 20, 16, 0, 12],
+    [1, 1, 1, 1, 1],
+    [8, 20, 100, 172, 64],
+];
+
+pub(super) const ROOT_VARIANTS: &[&[(&str, u32)]] = &[
+    &root_constants(SHAPES[0], 4),
+    &root_constants(SHAPES[1], 4),
+    &root_constants(SHAPES[2], 16),
+    &root_constants(SHAPES[3], 1),
+];
+
+pub(super) const ROW_VARIANTS: &[&[(&str, u32)]] = &[
+    &row_constants(SHAPES[0]),
+    &row_constants(SHAPES[1]),
+    &row_constants(SHAPES[2]),
+    &row_constants(SHAPES[3]),
+];

@@ -1,0 +1,125 @@
+//! What the machine reaches: a plain copy of much memory, and one large matrix product.
+//!
+//! The copy of 64 MiB is larger than usual last-level caches, so operations on a batch,
+//! whose arrays stay in the cache, may be faster than it.
+
+use std::time::Instant;
+
+use burn::tensor::{Device, ExecutionError, Tensor, TensorData};
+use rayon::prelude::*;
+use serde::Serialize;
+
+/// Rows, inner width and columns of the product that speeds are compared with: that of the
+/// updater's largest product on Wikipedia when nothing is shared between rows.
+pub const PRODUCT: [usize; 3] = [19_800, 472, 300];
+
+/// Products that are timed; the median counts.
+pub const PRODUCTS: usize = 11;
+
+/// Copies that are timed; the median counts.
+const COPIES: usize = 7;
+
+/// Numbers of the large copy: 64 MiB.
+const LARGE: usize = 1 << 24;
+
+/// Numbers that one task copies at least.
+const TASK: usize = 1 << 14;
+
+/// Rates of a machine.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Machine {
+    /// 10^9 bytes a second, read and written ones, of a plain copy.
+    pub copy_gb_per_s: f64,
+    /// 10^9 floating-point operations a second of an f32 product of [`PRODUCT`].
+    pub matmul_gflops: f64,
+    /// Worker threads.
+    pub threads: usize,
+}
+
+impl Machine {
+    /// Measures `device`.
+    ///
+    /// # Errors
+    /// When the device fails.
+    pub fn measure(device: &Device) -> Result<Machine, ExecutionError> {
+        Ok(Machine {
+            copy_gb_per_s: copy_gb_per_s(device)?,
+            matmul_gflops: matmul_gflops(device)?,
+            threads: rayon::current_num_threads(),
+        })
+    }
+}
+
+/// Whether `device` is the CPU backend, whose operations run when they are called.
+pub fn is_cpu(device: &Device) -> bool {
+    device.clone().inner() == Device::flex()
+}
+
+/// A plain copy of `numbers` f32, to be called again and again: on the CPU device a memcpy on
+/// all threads, on a GPU burn's `x + 1`, which is enqueued.
+pub fn copy(numbers: usize, device: &Device) -> Box<dyn FnMut()> {
+    if is_cpu(device) {
+        let from = vec![1.0f32; numbers];
+        let mut to = vec![0.0f32; numbers];
+        return Box::new(move || {
+            to.par_chunks_mut(TASK)
+                .zip(from.par_chunks(TASK))
+                .for_each(|(to, from)| to.copy_from_slice(from));
+            std::hint::black_box(&mut to);
+        });
+    }
+    let from = Tensor::<1>::ones([numbers], device);
+    Box::new(move || drop(from.clone() + 1.0))
+}
+
+fn copy_gb_per_s(device: &Device) -> Result<f64, ExecutionError> {
+    let mut once = copy(LARGE, device);
+    let seconds = median(COPIES, || {
+        once();
+        device.sync()
+    })?;
+    Ok(8.0 * LARGE as f64 / seconds / 1e9)
+}
+
+/// GFLOP/s of burn's f32 product of [`PRODUCT`] on `device`: the median of several, each until
+/// the device has finished, after a warm-up.
+///
+/// # Errors
+/// When the device fails.
+pub fn matmul_gflops(device: &Device) -> Result<f64, ExecutionError> {
+    let [rows, inner, columns] = PRODUCT;
+    // Any numbers without zeros and subnormals do.
+    let matrix = |shape: [usize; 2]| {
+        let count = shape[0] * shape[1];
+        let numbers: Vec<f32> = (0..count)
+            .map(|i| (i % 251) as f32 / 251.0 - 0.498)
+            .collect();
+        Tensor::<2>::from_data(TensorData::new(numbers, shape), device)
+    };
+    let (left, right) = (matrix([rows, inner]), matrix([inner, columns]));
+    let seconds = median(PRODUCTS, || {
+        let product = left.clone().matmul(right.clone());
+        device.sync()?;
+        drop(product);
+        Ok(())
+    })?;
+    Ok(2.0 * (rows * inner * columns) as f64 / seconds / 1e9)
+}
+
+/// Seconds of `run`: the median of `times`, after three that don't count.
+///
+/// # Errors
+/// Those of `run`.
+pub fn median<E>(times: usize, mut run: impl FnMut() -> Result<(), E>) -> Result<f64, E> {
+    for _ in 0..3 {
+        run()?;
+    }
+    let mut seconds = Vec::with_capacity(times);
+    for _ in 0..times.max(1) {
+        let begin = Instant::now();
+        run()?;
+        seconds.push(begin.elapsed().as_secs_f64());
+    }
+    seconds.sort_by(f64::total_cmp);
+    Ok(seconds[seconds.len() / 2])
+}

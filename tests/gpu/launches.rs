@@ -1,0 +1,27 @@
+//! The profile of operations on the adapter: launches and the host's time for them.
+
+use mspipe::profile;
+
+use super::device_thread;
+use crate::operations::{GruGates, Operation};
+
+#[test]
+fn forward_and_backward_are_one_launch_each() {
+    let recorded = device_thread::run(|device| {
+        profile::set_recording(true);
+        GruGates::new(65, 7).run(device);
+        profile::set_recording(false);
+        profile::take()
+    });
+    let launches: Vec<_> = recorded
+        .operations
+        .iter()
+        .map(|total| (total.name, total.calls, total.launches))
+        .collect();
+    assert_eq!(
+        launches,
+        [("gru_gates", 1, 1), ("gru_gates_backward", 1, 1)]
+    );
+    assert_eq!(recorded.launches, 2);
+    assert!(!recorded.launch_time.is_zero());
+}

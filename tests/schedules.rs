@@ -1,0 +1,234 @@
+//! Trainings under each schedule: overlap and the place of the memory change no number, and
+//! how stale memory is follows the rule alone, whatever the timing is.
+
+use std::fs;
+use std::path::Path;
+use std::sync::atomic::AtomicBool;
+
+use burn::tensor::Tensor;
+use clap::Parser;
+use mspipe::config::{ModelName, RunConfig};
+use mspipe::memory::node_memory::NodeMemory;
+use mspipe::model::apan::Apan;
+use mspipe::model::jodie::Jodie;
+use mspipe::model::tgl_weights::TglNames;
+use mspipe::model::tgn::Tgn;
+use mspipe::pipeline::ledger::{self, LedgerLine};
+use mspipe::pipeline::trace::Record;
+use mspipe::session::Session;
+use mspipe::train::epochs::{EpochRecord, Observer};
+
+use crate::on_device;
+
+/// Each model, and one whose rows are not nodes but nodes at a time.
+const MODELS: [&str; 4] = ["tgn", "jodie", "apan", "tgn --time-delta query"];
+
+/// 8 iterations of training.
+const SHORT: &str = "280";
+
+/// 20 iterations of training: `mspipe` chooses its k at the 16th, and there are old rows with
+/// similar nodes.
+const LONG: &str = "700";
+
+/// Faster, and much slower than the rest of an iteration.
+const LINKS: [&str; 3] = ["10GB/s,0us", "100MB/s,100us", "5MB/s,4ms"];
+
+/// The program's options.
+#[derive(Parser)]
+struct Options {
+    #[command(flatten)]
+    config: RunConfig,
+}
+
+/// What a training left behind.
+#[derive(Default)]
+struct Outcome {
+    losses: Vec<u32>,
+    ledger: Vec<LedgerLine>,
+    /// Bits of memory rows and mails.
+    memory: Vec<u32>,
+    last_update: Vec<i64>,
+    /// Bits of the validation's AP: scores depend on all weights.
+    val_ap: u64,
+}
+
+impl Outcome {
+    /// Fails unless both have the same bits everywhere.
+    fn must_equal(&self, other: &Outcome, what: &str) {
+        assert_eq!(self.losses, other.losses, "losses of {what}");
+        assert!(self.memory == other.memory, "memory of {what}");
+        assert!(self.last_update == other.last_update, "times of {what}");
+        assert_eq!(self.val_ap, other.val_ap, "AP of {what}");
+    }
+
+    /// Fails unless each iteration had the k that `k` says, and the version that follows.
+    fn must_be_stale(&self, k: impl Fn(&LedgerLine) -> usize) {
+        assert_eq!(self.ledger.len(), self.losses.len());
+        for line in &self.ledger {
+            assert_eq!(line.k, k(line), "{line:?}");
+            assert_eq!(line.version, line.iteration + 1 - line.k, "{line:?}");
+        }
+    }
+}
+
+impl Observer for Outcome {
+    fn epoch_begins(&mut self, _epoch: usize, _iterations: usize) {}
+
+    fn iteration(&mut self, _iteration: usize, _events: usize) {}
+
+    fn losses(&mut self, _epoch: usize, _first: usize, losses: &[f32]) -> std::io::Result<()> {
+        self.losses.extend(losses.iter().map(|loss| loss.to_bits()));
+        Ok(())
+    }
+
+    fn epoch_recorded(&mut self, record: &Record) -> std::io::Result<()> {
+        self.ledger.extend(record.ledger.iter().cloned());
+        Ok(())
+    }
+
+    fn evaluation_begins(&mut self, _part: &str) {}
+
+    fn epoch_done(&mut self, _epoch: usize, record: &EpochRecord) -> std::io::Result<()> {
+        self.val_ap = record.val.ap.to_bits();
+        Ok(())
+    }
+}
+
+/// Trains on the first `events` of a small generated stream.
+fn train(model: &str, events: &str, options: &str) -> Outcome {
+    const SMALL: &str = "mspipe --data synthetic:wikipedia:scale=0.01 --epochs 1 --batch-size 25 \
+                         --edge-features random:4 --width 16 --time-width 8 --fanout 4 \
+                         --mail-slots 3 --learning-rate 1e-3";
+    let chosen = format!("{SMALL} --model {model} --limit-events {events} {options}");
+    let config = Options::try_parse_from(chosen.split_whitespace()).unwrap_or_else(|error| {
+        panic!("{error}");
+    });
+    match config.config.model {
+        ModelName::Tgn => train_model::<Tgn>(config.config),
+        ModelName::Jodie => train_model::<Jodie>(config.config),
+        ModelName::Apan => train_model::<Apan>(config.config),
+    }
+}
+
+fn train_model<M: TglNames>(config: RunConfig) -> Outcome {
+    on_device(move |device| {
+        let session = Session::open(config).unwrap();
+        let stop = AtomicBool::new(false);
+        let mut training = session.training::<M>(device, &stop).unwrap();
+        let mut outcome = Outcome::default();
+        training.run(&mut outcome).unwrap();
+        let bits = |values: &[f32]| values.iter().map(|v| v.to_bits()).collect::<Vec<_>>();
+        let read = |tensor: Tensor<2>| bits(&tensor.into_data().try_into_vec::<f32>().unwrap());
+        let (rows, mails, clock) = match &training.memory {
+            NodeMemory::Device(memory) => {
+                let (rows, mails) = memory.tables();
+                (read(rows), read(mails), memory.clock())
+            }
+            NodeMemory::Host(memory) => {
+                let (rows, mails) = memory.tables();
+                (bits(rows), bits(mails), memory.clock())
+            }
+        };
+        outcome.memory = [rows, mails].concat();
+        outcome.last_update = clock.last_update().to_vec();
+        assert!(outcome.memory.iter().any(|&bits| bits != 0));
+        outcome
+    })
+}
+
+/// What an iteration of `staleness:3` has.
+fn three(line: &LedgerLine) -> usize {
+    (line.iteration + 1).min(3)
+}
+
+#[test]
+fn overlap_and_the_place_of_the_memory_change_no_number() {
+    for model in MODELS {
+        let reference = train(model, SHORT, "--schedule sequential --memory device");
+        assert_eq!(reference.losses.len(), 8);
+        reference.must_be_stale(|_| 1);
+        for options in [
+            "--schedule prefetch --memory device".to_owned(),
+            "--schedule prefetch --memory host".to_owned(),
+            "--schedule exact-overlap --memory host".to_owned(),
+            format!(
+                "--schedule sequential --memory host --emulate-link {}",
+                LINKS[1]
+            ),
+            format!(
+                "--schedule exact-overlap --memory host --emulate-link {}",
+                LINKS[2]
+            ),
+        ] {
+            let outcome = train(model, SHORT, &options);
+            outcome.must_equal(&reference, &format!("{model} {options}"));
+            outcome.must_be_stale(|_| 1);
+        }
+    }
+}
+
+#[test]
+fn queue_depth_and_timing_change_no_number_of_a_stale_training() {
+    for model in MODELS {
+        let stale = "--schedule staleness:3 --memory";
+        let reference = train(model, SHORT, &format!("{stale} device --queue-depth 2"));
+        reference.must_be_stale(three);
+        for (depth, link) in [1, 2, 5].into_iter().zip(LINKS) {
+            let options = format!("{stale} host --queue-depth {depth} --emulate-link {link}");
+            let outcome = train(model, SHORT, &options);
+            outcome.must_equal(&reference, &format!("{model} {options}"));
+            outcome.must_be_stale(three);
+        }
+        let fresh = train(model, SHORT, "--schedule prefetch --memory host");
+        // Iterations 0 and 1 see what they also see without staleness; 2 misses an update.
+        assert_eq!(fresh.losses[..1], reference.losses[..1]);
+        assert_ne!(fresh.losses[2..], reference.losses[2..], "{model}");
+    }
+}
+
+#[test]
+fn a_replay_of_an_online_schedule_gives_its_numbers() {
+    let link = format!("--memory host --emulate-link {}", LINKS[2]);
+    let online = train("tgn", LONG, &format!("--schedule mspipe {link}"));
+    // The link's latency alone takes longer than one iteration may.
+    let last = online.ledger.last().unwrap();
+    assert!((2..=3).contains(&last.k), "{last:?}");
+    online.must_be_stale(|line| if line.iteration < 16 { 1 } else { line.k });
+
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("ledger.jsonl");
+    ledger::write(&online.ledger, &mut fs::File::create(&path).unwrap()).unwrap();
+    for place in ["host", "device", link.trim_start_matches("--memory ")] {
+        let replayed = train("tgn", LONG, &format!("{} --memory {place}", replay(&path)));
+        replayed.must_equal(&online, place);
+        replayed.must_be_stale(|line| online.ledger[line.iteration].k);
+    }
+}
+
+/// Options that replay a ledger.
+fn replay(path: &Path) -> String {
+    let path = path.display().to_string();
+    assert!(!path.contains(' '), "options are split at spaces: {path}");
+    format!("--schedule replay:{path}")
+}
+
+#[test]
+fn the_mitigation_is_the_same_wherever_memory_lies() {
+    let stale = "--schedule staleness:3 --memory";
+    // A correction knows nothing of models, but of rows.
+    for model in [MODELS[0], MODELS[3]] {
+        let mitigated = "--mitigation similarity --mitigation-quantile 0.2";
+        let on_device = train(model, LONG, &format!("{stale} device {mitigated}"));
+        let on_host = train(model, LONG, &format!("{stale} host {mitigated}"));
+        on_host.must_equal(&on_device, model);
+        on_host.must_be_stale(three);
+        let corrected = |outcome: &Outcome| -> Vec<usize> {
+            let lines = outcome.ledger.iter();
+            lines.map(|line| line.corrected.unwrap()).collect()
+        };
+        assert_eq!(corrected(&on_host), corrected(&on_device));
+        assert!(corrected(&on_host).iter().sum::<usize>() > 0, "{model}");
+        let without = train(model, LONG, &format!("{stale} host"));
+        assert_ne!(without.losses, on_host.losses, "{model}");
+    }
+}
