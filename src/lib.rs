@@ -17,7 +17,7 @@
 //! | [`train`] | the stages over a stream, the optimiser, the epochs, node classification |
 //! | [`eval`] | metrics, unseen nodes, EdgeBank |
 //! | [`device`] | adapters, the device thread |
-//! | [`profile`] | what each operation of an iteration costs |
+//! | [`profiler`] | what each operation of an iteration costs |
 //! | [`config`], [`session`], [`run_folder`] | settings, putting it all together, what a run writes |
 //!
 //! # The life of one batch
@@ -49,7 +49,7 @@ pub mod kernels;
 pub mod memory;
 pub mod model;
 pub mod pipeline;
-pub mod profile;
+pub mod profiler;
 pub mod run_folder;
 pub mod sampling;
 pub mod session;

@@ -18,8 +18,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("sampling", &["graph"]),
     ("batch", &["graph", "sampling"]),
     ("pipeline", &[]),
-    ("profile", &["pipeline", "burn"]),
-    ("kernels", &["profile", "burn"]),
+    ("profiler", &["pipeline", "burn"]),
+    ("kernels", &["profiler", "burn"]),
     ("device", &["kernels", "burn"]),
     (
         "features",
@@ -48,7 +48,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "sampling",
             "batch",
             "pipeline",
-            "profile",
+            "profiler",
             "kernels",
             "device",
             "features",
@@ -67,7 +67,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ),
     (
         "run_folder",
-        &["pipeline", "profile", "eval", "train", "config"],
+        &["pipeline", "profiler", "eval", "train", "config"],
     ),
     // The only module that names concrete types of every layer.
     (
@@ -77,7 +77,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "sampling",
             "batch",
             "pipeline",
-            "profile",
+            "profiler",
             "kernels",
             "device",
             "features",

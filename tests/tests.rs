@@ -29,7 +29,7 @@ mod operations;
 /// The pipeline as a user runs it: failures, Ctrl-C, threads, an emulated link.
 mod pipeline_cli;
 /// What an iteration costs: rows, shares, and their absence.
-mod profile;
+mod profiler;
 /// Schedules: the simulator against closed forms, the version rule, replays.
 mod schedule;
 /// Trainings under each schedule, bit by bit, on the CPU device.

@@ -17,8 +17,8 @@ use anyhow::{Result, anyhow};
 use burn::tensor::Device;
 use clap::Args;
 use mspipe::device::{self, DeviceChoice};
-use mspipe::profile::Work;
-use mspipe::profile::machine;
+use mspipe::profiler::Work;
+use mspipe::profiler::machine;
 use serde::Serialize;
 
 /// Settings.

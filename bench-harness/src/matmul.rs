@@ -7,7 +7,7 @@
 
 use anyhow::{Result, anyhow};
 use burn::tensor::Device;
-use mspipe::profile::machine;
+use mspipe::profiler::machine;
 use serde::Serialize;
 
 /// A measurement.

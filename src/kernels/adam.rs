@@ -12,7 +12,7 @@ use super::costs;
 use super::flex::{floats, floats_mut};
 use super::reference::adam as twin;
 use super::wgsl::{self, KernelSpec, ROWS};
-use crate::profile::{self, Kind};
+use crate::profiler::{self, Kind};
 
 pub use super::reference::adam::AdamStep;
 
@@ -111,7 +111,7 @@ pub fn adam<const D: usize>(
     gradient: Tensor<D>,
     step: AdamStep,
 ) -> AdamState<D> {
-    let _operation = profile::operation("adam", Kind::Optimizer, || {
+    let _operation = profiler::operation("adam", Kind::Optimizer, || {
         costs::adam(gradient.shape().num_elements())
     });
     let tensors = AdamTensors {

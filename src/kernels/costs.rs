@@ -1,4 +1,4 @@
-//! What the operations move and compute, counted from shapes, for [`crate::profile`].
+//! What the operations move and compute, counted from shapes, for [`crate::profiler`].
 //!
 //! Each input is read once and each output written once: the least that an operation can do,
 //! so tables are counted by the rows that are read of them, and what stays inside a kernel not
@@ -6,7 +6,7 @@
 //! operation; the hash of a dropout is none, as it is of integers.
 
 use super::temporal_attention::AttentionShape;
-use crate::profile::Work;
+use crate::profiler::Work;
 
 /// `[m, k]` times `[k, n]`, added to `base` numbers.
 pub fn product([m, k, n]: [usize; 3], base: usize) -> Work {

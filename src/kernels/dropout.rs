@@ -12,7 +12,7 @@ use super::costs;
 use super::flex::{floats, from_floats};
 use super::reference::counter_hash;
 use super::wgsl::{self, COUNTER_HASH, KernelSpec, ROWS};
-use crate::profile::{self, Kind};
+use crate::profiler::{self, Kind};
 
 pub use super::reference::counter_hash::Dropout;
 
@@ -68,7 +68,7 @@ impl<B: DropoutKernel> Backward<B, 1> for DropoutBackward {
     fn backward(self, ops: Ops<Self::State, 1>, grads: &mut Gradients, _: &mut Checkpointer) {
         let dropout = ops.state;
         unary::<B, _>(ops.parents, ops.node, grads, |grad| {
-            let _operation = profile::operation("dropout_backward", Kind::Kernel, || {
+            let _operation = profiler::operation("dropout_backward", Kind::Kernel, || {
                 costs::dropout(grad.shape().num_elements())
             });
             B::dropout(grad, dropout)
@@ -95,7 +95,7 @@ pub fn dropout<const D: usize>(x: Tensor<D>, dropout: Dropout) -> Tensor<D> {
     if dropout == Dropout::OFF {
         return x;
     }
-    let _operation = profile::operation("dropout", Kind::Kernel, || {
+    let _operation = profiler::operation("dropout", Kind::Kernel, || {
         costs::dropout(x.shape().num_elements())
     });
     Tensor::from_dispatch(Dispatch::dropout(x.into_dispatch(), dropout))

@@ -12,7 +12,7 @@ use super::costs;
 use super::flex::{floats, from_floats, ints};
 use super::reference::rows;
 use super::wgsl::{self, KernelSpec, ROWS};
-use crate::profile::{self, Kind};
+use crate::profiler::{self, Kind};
 
 /// `shaders/gather_rows.wgsl`.
 pub static FORWARD: KernelSpec = KernelSpec {
@@ -136,7 +136,7 @@ impl<B: GatherRows> Backward<B, 1> for GatherRowsBackward {
     fn backward(self, ops: Ops<Self::State, 1>, grads: &mut Gradients, _: &mut Checkpointer) {
         let (offsets, items) = ops.state;
         unary::<B, _>(ops.parents, ops.node, grads, |grad| {
-            let _operation = profile::operation("gather_rows_backward", Kind::Kernel, || {
+            let _operation = profiler::operation("gather_rows_backward", Kind::Kernel, || {
                 let (uses, rows) = (items.shape()[0], offsets.shape()[0].saturating_sub(1));
                 costs::segment_sum(uses, rows, grad.shape()[1])
             });
@@ -179,7 +179,7 @@ impl<B: GatherRows, C: CheckpointStrategy> GatherRows for Autodiff<B, C> {
 /// `table[index[i]]`, `[n, width]`, for `table` `[rows, width]` and `index` `[n]`;
 /// `uses` is the inverse of `index`, for the backward.
 pub fn gather_rows(table: Tensor<2>, index: Tensor<1, Int>, uses: Uses) -> Tensor<2> {
-    let _operation = profile::operation("gather_rows", Kind::Kernel, || {
+    let _operation = profiler::operation("gather_rows", Kind::Kernel, || {
         costs::gather(index.dims()[0], table.dims()[1])
     });
     Tensor::from_dispatch(Dispatch::gather_rows(

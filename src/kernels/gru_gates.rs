@@ -14,7 +14,7 @@ use super::costs;
 use super::flex::{floats, from_floats, ints};
 use super::reference::gru_gates as twin;
 use super::wgsl::{self, GATES, KernelSpec, ROWS};
-use crate::profile::{self, Kind};
+use crate::profiler::{self, Kind};
 
 /// `shaders/gru_gates.wgsl`.
 pub static FORWARD: KernelSpec = KernelSpec {
@@ -169,7 +169,7 @@ impl<B: GruGates> Backward<B, 2> for GruGatesBackward {
     fn backward(self, ops: Ops<Self::State, 2>, grads: &mut Gradients, _: &mut Checkpointer) {
         let (from_input, from_hidden, hidden, active) = ops.state;
         let grad = grads.consume::<B>(&ops.node);
-        let operation = profile::operation("gru_gates_backward", Kind::Kernel, || {
+        let operation = profiler::operation("gru_gates_backward", Kind::Kernel, || {
             costs::gru_gates_backward(grad.shape().num_elements())
         });
         let d = B::gru_gates_backward(from_input, from_hidden, hidden, active, grad);
@@ -235,7 +235,7 @@ pub fn gru_gates(
     hidden: Tensor<2>,
     active: Tensor<1, Int>,
 ) -> Tensor<2> {
-    let _operation = profile::operation("gru_gates", Kind::Kernel, || {
+    let _operation = profiler::operation("gru_gates", Kind::Kernel, || {
         costs::gru_gates(hidden.shape().num_elements())
     });
     Tensor::from_dispatch(Dispatch::gru_gates(

@@ -13,7 +13,7 @@ use burn::tensor::{Shape, Tensor};
 
 use super::costs;
 use super::products::Products;
-use crate::profile::{self, Kind, Operation};
+use crate::profiler::{self, Kind, Operation};
 
 /// Dispatch of [`to_heads`] and [`from_heads`] to the backends.
 #[backend_extension(Cube, Flex, Autodiff)]
@@ -141,7 +141,7 @@ impl<B: HeadProducts + Products, C: CheckpointStrategy> HeadProducts for Autodif
 
 /// Begins a product of which one side is `[heads, rows, inputs]`, the other `[rows, width]`.
 fn begin(name: &'static str, size: [usize; 3], width: usize) -> Operation {
-    profile::operation(name, Kind::Product, || costs::head_product(size, width))
+    profiler::operation(name, Kind::Product, || costs::head_product(size, width))
 }
 
 fn size(by_heads: &Shape) -> [usize; 3] {

@@ -11,7 +11,7 @@ use burn::tensor::Tensor;
 
 use super::costs;
 use super::products::Products;
-use crate::profile::{self, Kind};
+use crate::profiler::{self, Kind};
 
 /// Dispatch of [`linear`] to the backends.
 #[backend_extension(Cube, Flex, Autodiff)]
@@ -67,7 +67,7 @@ impl<B: Products> Backward<B, 3> for LinearBackward {
         let grad = grads.consume::<B>(&ops.node);
         let [base_node, x_node, weight_node] = ops.parents;
         let product = |name, m: usize, k: usize, n: usize| {
-            profile::operation(name, Kind::Product, || costs::product([m, k, n], 0))
+            profiler::operation(name, Kind::Product, || costs::product([m, k, n], 0))
         };
         let [rows, outputs] = [0, 1].map(|axis| grad.shape()[axis]);
         if let Some(node) = weight_node {
@@ -84,7 +84,7 @@ impl<B: Products> Backward<B, 3> for LinearBackward {
         }
         if let Some(node) = base_node {
             let d_base = if of_one_row {
-                let _operation = profile::operation("linear_backward_bias", Kind::Kernel, || {
+                let _operation = profiler::operation("linear_backward_bias", Kind::Kernel, || {
                     costs::column_sums(rows * outputs, outputs)
                 });
                 B::column_sums(grad)
@@ -132,7 +132,7 @@ impl<B: Linear + Products, C: CheckpointStrategy> Linear for Autodiff<B, C> {
 /// `base` is a sum to go on with, `[rows, outputs]` (written in place where the caller holds
 /// the only handle), or a bias, `[1, outputs]`. On the GPU this is burn's product and sum.
 pub fn linear(base: Tensor<2>, x: Tensor<2>, weight: Tensor<2>) -> Tensor<2> {
-    let _operation = profile::operation("linear", Kind::Product, || {
+    let _operation = profiler::operation("linear", Kind::Product, || {
         let [rows, inputs] = x.dims();
         let size = [rows, inputs, weight.dims()[1]];
         costs::product(size, base.shape().num_elements())

@@ -16,7 +16,7 @@ use super::costs;
 use super::flex::{floats, from_floats};
 use super::reference::link_scores as twin;
 use super::wgsl::{self, GATES, KernelSpec, ROWS};
-use crate::profile::{self, Kind};
+use crate::profiler::{self, Kind};
 
 /// `shaders/link_scores.wgsl`.
 pub static FORWARD: KernelSpec = KernelSpec {
@@ -235,7 +235,7 @@ impl<B: LinkScoring> Backward<B, 5> for LinkScoresBackward {
     fn backward(self, ops: Ops<Self::State, 5>, grads: &mut Gradients, _: &mut Checkpointer) {
         let (tensors, logits) = ops.state;
         let grad = grads.consume::<B>(&ops.node);
-        let operation = profile::operation("link_scores_backward", Kind::Kernel, || {
+        let operation = profiler::operation("link_scores_backward", Kind::Kernel, || {
             let source = tensors.source.shape();
             costs::link_scores_backward(source[0], source[1])
         });
@@ -318,7 +318,7 @@ pub struct LinkScores {
 /// relu(source + destination + bias) · output + output bias for each pair, and the loss.
 /// Gradients of the loss go to all five inputs.
 pub fn link_scores(layer: LinkLayer) -> LinkScores {
-    let _operation = profile::operation("link_scores", Kind::Kernel, || {
+    let _operation = profiler::operation("link_scores", Kind::Kernel, || {
         let [events, width] = layer.source.dims();
         costs::link_scores(events, width)
     });

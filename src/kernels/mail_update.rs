@@ -9,7 +9,7 @@ use super::costs;
 use super::flex::{floats, floats_mut, ints};
 use super::reference::rows;
 use super::wgsl::{self, KernelSpec, ROWS};
-use crate::profile::{self, Kind};
+use crate::profiler::{self, Kind};
 
 /// `shaders/mail_update.wgsl`.
 pub static FORWARD: KernelSpec = KernelSpec {
@@ -110,7 +110,7 @@ pub fn mail_update(
 ) -> Tensor<2> {
     let widths = [mailbox.dims()[1], 2 * hidden.dims()[1] + edge.dims()[1]];
     assert_eq!(widths[0], widths[1], "width of a mail");
-    let _operation = profile::operation("mail_update", Kind::Memory, || {
+    let _operation = profiler::operation("mail_update", Kind::Memory, || {
         costs::mail_update(lists.mails.dims()[0], lists.place.dims()[0], widths[0])
     });
     Tensor::from_dispatch(Dispatch::mail_update(

@@ -9,7 +9,7 @@ use super::costs;
 use super::flex::{floats, from_floats, ints};
 use super::reference::rows;
 use super::wgsl::{self, KernelSpec, ROWS};
-use crate::profile::{self, Kind};
+use crate::profiler::{self, Kind};
 
 /// `shaders/memory_gather.wgsl`.
 pub static FORWARD: KernelSpec = KernelSpec {
@@ -93,7 +93,7 @@ pub fn memory_gather(
     mailbox: Tensor<2>,
     node: Tensor<1, Int>,
 ) -> (Tensor<2>, Tensor<2>) {
-    let _operation = profile::operation("memory_gather", Kind::Memory, || {
+    let _operation = profiler::operation("memory_gather", Kind::Memory, || {
         costs::gather(node.dims()[0], memory.dims()[1] + mailbox.dims()[1])
     });
     let rows = Dispatch::memory_gather(

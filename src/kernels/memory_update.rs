@@ -9,7 +9,7 @@ use super::costs;
 use super::flex::{floats, floats_mut, ints};
 use super::reference::rows;
 use super::wgsl::{self, KernelSpec, ROWS};
-use crate::profile::{self, Kind};
+use crate::profiler::{self, Kind};
 
 /// `shaders/memory_update.wgsl`.
 pub static FORWARD: KernelSpec = KernelSpec {
@@ -75,7 +75,7 @@ impl MemoryUpdate for Flex {
 /// (node, row); nodes are distinct. In place where the caller holds the only handle of the
 /// table, else on a copy.
 pub fn memory_update(memory: Tensor<2>, hidden: Tensor<2>, winner: Tensor<2, Int>) -> Tensor<2> {
-    let _operation = profile::operation("memory_update", Kind::Memory, || {
+    let _operation = profiler::operation("memory_update", Kind::Memory, || {
         costs::gather(winner.dims()[0], memory.dims()[1])
     });
     Tensor::from_dispatch(Dispatch::memory_update(

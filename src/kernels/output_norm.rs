@@ -17,7 +17,7 @@ use super::costs;
 use super::flex::{floats, from_floats};
 use super::reference::output_norm as twin;
 use super::wgsl::{self, COUNTER_HASH, KernelSpec, ROWS};
-use crate::profile::{self, Kind};
+use crate::profiler::{self, Kind};
 
 pub use super::reference::output_norm::BeforeNorm;
 
@@ -194,7 +194,7 @@ impl<B: OutputNorm> Backward<B, 3> for OutputNormBackward {
     fn backward(self, ops: Ops<Self::State, 3>, grads: &mut Gradients, _: &mut Checkpointer) {
         let (x, gamma, before) = ops.state;
         let grad = grads.consume::<B>(&ops.node);
-        let operation = profile::operation("output_norm_backward", Kind::Kernel, || {
+        let operation = profiler::operation("output_norm_backward", Kind::Kernel, || {
             costs::output_norm_backward(x.shape()[0], x.shape()[1])
         });
         let d = B::output_norm_backward(x, gamma, grad, before);
@@ -252,7 +252,7 @@ pub fn output_norm(x: Tensor<2>, norm: &LayerNorm, before: BeforeNorm) -> Tensor
         Some(beta) => beta.val(),
         None => gamma.zeros_like(),
     };
-    let _operation = profile::operation("output_norm", Kind::Kernel, || {
+    let _operation = profiler::operation("output_norm", Kind::Kernel, || {
         let [rows, width] = x.dims();
         costs::output_norm(rows, width)
     });

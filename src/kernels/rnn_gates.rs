@@ -12,7 +12,7 @@ use super::costs;
 use super::flex::{floats, from_floats, ints};
 use super::reference::rnn_gates as twin;
 use super::wgsl::{self, GATES, KernelSpec, ROWS};
-use crate::profile::{self, Kind};
+use crate::profiler::{self, Kind};
 
 /// `shaders/rnn_gates.wgsl`.
 pub static FORWARD: KernelSpec = KernelSpec {
@@ -131,7 +131,7 @@ impl<B: RnnGates> Backward<B, 2> for RnnGatesBackward {
     fn backward(self, ops: Ops<Self::State, 2>, grads: &mut Gradients, _: &mut Checkpointer) {
         let (out, active) = ops.state;
         let grad = grads.consume::<B>(&ops.node);
-        let operation = profile::operation("rnn_gates_backward", Kind::Kernel, || {
+        let operation = profiler::operation("rnn_gates_backward", Kind::Kernel, || {
             costs::rnn_gates_backward(grad.shape().num_elements())
         });
         let d = B::rnn_gates_backward(out, active, grad);
@@ -186,7 +186,7 @@ pub fn rnn_gates(
     hidden: Tensor<2>,
     active: Tensor<1, Int>,
 ) -> Tensor<2> {
-    let _operation = profile::operation("rnn_gates", Kind::Kernel, || {
+    let _operation = profiler::operation("rnn_gates", Kind::Kernel, || {
         costs::rnn_gates(hidden.shape().num_elements())
     });
     Tensor::from_dispatch(Dispatch::rnn_gates(

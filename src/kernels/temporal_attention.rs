@@ -24,7 +24,7 @@ use super::flex::{floats, from_floats, ints};
 use super::gather_rows::Uses;
 use super::reference::temporal_attention as twin;
 use super::wgsl::{self, COSINE, COUNTER_HASH, KernelSpec, ROWS};
-use crate::profile::{self, Kind};
+use crate::profiler::{self, Kind};
 use constants::{ROOT_VARIANTS, ROW_VARIANTS, root_constants, row_constants};
 
 pub use super::reference::temporal_attention::AttentionShape;
@@ -333,7 +333,7 @@ impl<B: TemporalAttention> Backward<B, 3> for TemporalAttentionBackward {
     fn backward(self, ops: Ops<Self::State, 3>, grads: &mut Gradients, _: &mut Checkpointer) {
         let saved = ops.state;
         let grad = grads.consume::<B>(&ops.node);
-        let operation = profile::operation("temporal_attention_backward", Kind::Kernel, || {
+        let operation = profiler::operation("temporal_attention_backward", Kind::Kernel, || {
             let AttentionTensors { node, edge, .. } = &saved.tensors;
             let of = [saved.query.shape()[1], node.shape()[0], edge.shape()[0]];
             costs::temporal_attention(&saved.shape, of, true)
@@ -442,7 +442,7 @@ pub fn temporal_attention(
         time: time.dims()[1],
     };
     assert_eq!(width, shape.width(), "query width against {shape:?}");
-    let _operation = profile::operation("temporal_attention", Kind::Kernel, || {
+    let _operation = profiler::operation("temporal_attention", Kind::Kernel, || {
         let of = [query.dims()[1], node.dims()[0], edge.dims()[0]];
         costs::temporal_attention(&shape, of, false)
     });

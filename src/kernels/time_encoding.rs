@@ -13,7 +13,7 @@ use super::costs;
 use super::flex::{floats, from_floats};
 use super::reference::time_encoding as twin;
 use super::wgsl::{self, COSINE, KernelSpec, ROWS};
-use crate::profile::{self, Kind};
+use crate::profiler::{self, Kind};
 
 /// `shaders/time_encoding.wgsl`.
 pub static FORWARD: KernelSpec = KernelSpec {
@@ -112,7 +112,7 @@ impl<B: TimeEncoding> Backward<B, 1> for TimeEncodingBackward {
     fn backward(self, ops: Ops<Self::State, 1>, grads: &mut Gradients, _: &mut Checkpointer) {
         let (time, delta) = ops.state;
         unary::<B, _>(ops.parents, ops.node, grads, |grad| {
-            let _operation = profile::operation("time_encoding_backward", Kind::Kernel, || {
+            let _operation = profiler::operation("time_encoding_backward", Kind::Kernel, || {
                 costs::time_encoding(delta.shape()[0], time.shape()[1], true)
             });
             B::time_encoding_backward(time, delta, grad)
@@ -150,7 +150,7 @@ impl<B: TimeEncoding, C: CheckpointStrategy> TimeEncoding for Autodiff<B, C> {
 /// Product and sum are rounded to f32 one after the other, and the cosine of the result
 /// is exact to about 1e-7 whatever its size, so every device agrees with PyTorch.
 pub fn time_encoding(time: Tensor<2>, delta: Tensor<1>) -> Tensor<2> {
-    let _operation = profile::operation("time_encoding", Kind::Kernel, || {
+    let _operation = profiler::operation("time_encoding", Kind::Kernel, || {
         costs::time_encoding(delta.dims()[0], time.dims()[1], false)
     });
     Tensor::from_dispatch(Dispatch::time_encoding(

@@ -16,7 +16,7 @@ use burn::cubecl::prelude::*;
 use burn::cubecl::server::{KernelArguments, MetadataBindingInfo};
 use burn::tensor::{DType, Shape};
 
-use crate::profile;
+use crate::profiler;
 
 /// Largest number of workgroups that every backend takes along one axis.
 const MAX_GROUPS_PER_AXIS: u32 = 65_535;
@@ -128,7 +128,7 @@ pub(crate) fn launch(
     if groups == 0 {
         return;
     }
-    let _launch = profile::launch();
+    let _launch = profiler::launch();
     assert_eq!(buffers.len() as u32, spec.storage_buffers, "{}", spec.name);
     assert!(
         buffers.iter().all(|tensor| tensor.is_contiguous()),

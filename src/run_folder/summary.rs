@@ -13,7 +13,7 @@ use crate::eval::LinkMetrics;
 use crate::pipeline::link::Link;
 use crate::pipeline::schedule::Schedule;
 use crate::pipeline::{Stage, StageTimes};
-use crate::profile::report::Profile;
+use crate::profiler::report::Profile;
 use crate::train::epochs::{EpochRecord, TrainRecord};
 use crate::train::evaluation::{EdgeBankMetrics, TestMetrics};
 use crate::train::node_classification::NodeRecord;

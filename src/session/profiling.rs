@@ -11,9 +11,9 @@ use burn::tensor::Device;
 
 use crate::pipeline::schedule::Schedule;
 use crate::pipeline::trace::Record;
-use crate::profile::machine::{self, Machine};
-use crate::profile::report::{Profile, Training};
-use crate::profile::{set_recording, take};
+use crate::profiler::machine::{self, Machine};
+use crate::profiler::report::{Profile, Training};
+use crate::profiler::{set_recording, take};
 use crate::train::epochs::{EpochRecord, Observer, TrainError, TrainRecord};
 use crate::train::evaluation::EvalError;
 

@@ -7,7 +7,7 @@ use crate::kernels::gather_rows::Uses;
 use crate::kernels::temporal_attention::AttentionSlots;
 use crate::memory::FetchedMemory;
 use crate::model::{LayerInput, ModelInput};
-use crate::profile::{self, Kind, Operation, Work};
+use crate::profiler::{self, Kind, Operation, Work};
 
 /// A float tensor of `values`, row-major.
 pub fn floats<const D: usize>(values: Vec<f32>, shape: [usize; D], device: &Device) -> Tensor<D> {
@@ -26,7 +26,7 @@ pub fn ints<const D: usize>(
 }
 
 fn upload(numbers: usize) -> Operation {
-    profile::operation("upload", Kind::Upload, || Work::new(2 * numbers, 0))
+    profiler::operation("upload", Kind::Upload, || Work::new(2 * numbers, 0))
 }
 
 fn uses(csr: &Csr, device: &Device) -> Uses {

@@ -1,6 +1,6 @@
 //! The profile of operations on the adapter: launches and the host's time for them.
 
-use mspipe::profile;
+use mspipe::profiler;
 
 use super::device_thread;
 use crate::operations::{GruGates, Operation};
@@ -8,10 +8,10 @@ use crate::operations::{GruGates, Operation};
 #[test]
 fn forward_and_backward_are_one_launch_each() {
     let recorded = device_thread::run(|device| {
-        profile::set_recording(true);
+        profiler::set_recording(true);
         GruGates::new(65, 7).run(device);
-        profile::set_recording(false);
-        profile::take()
+        profiler::set_recording(false);
+        profiler::take()
     });
     let launches: Vec<_> = recorded
         .operations

@@ -21,7 +21,7 @@ use mspipe::kernels::temporal_attention::{
     AttentionShape, AttentionSlots, AttentionTensors, TemporalAttention as _, temporal_attention,
 };
 use mspipe::kernels::time_encoding::{TimeEncoding as _, time_encoding};
-use mspipe::profile::Work;
+use mspipe::profiler::Work;
 use mspipe::train::upload;
 
 use super::Case;

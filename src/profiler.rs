@@ -88,7 +88,12 @@ pub struct Recorded {
     pub launches: u64,
     /// Time of the calling thread to enqueue them.
     pub launch_time: Duration,
+    /// Nanoseconds of each of the first 2^20 of them.
+    pub launch_ns: Vec<u32>,
 }
+
+/// Launches whose times are kept.
+const KEPT_LAUNCHES: usize = 1 << 20;
 
 thread_local! {
     static ON: Cell<bool> = const { Cell::new(false) };
@@ -97,6 +102,7 @@ thread_local! {
             operations: Vec::new(),
             launches: 0,
             launch_time: Duration::ZERO,
+            launch_ns: Vec::new(),
         })
     };
 }
@@ -179,9 +185,14 @@ pub(crate) fn launch() -> Launch {
 impl Drop for Launch {
     fn drop(&mut self) {
         if let Some(begin) = self.0 {
+            let time = begin.elapsed();
             RECORDED.with_borrow_mut(|recorded| {
                 recorded.launches += 1;
-                recorded.launch_time += begin.elapsed();
+                recorded.launch_time += time;
+                if recorded.launch_ns.len() < KEPT_LAUNCHES {
+                    let ns = u32::try_from(time.as_nanos()).unwrap_or(u32::MAX);
+                    recorded.launch_ns.push(ns);
+                }
             });
         }
     }

@@ -77,8 +77,10 @@ pub struct Profile {
     pub iteration_us: f64,
     /// Launches of our shaders in an iteration; burn's own are not counted.
     pub launches: f64,
-    /// Microseconds of the calling thread for one of them.
+    /// Microseconds of the calling thread for one of them, the median.
     pub launch_us: Option<f64>,
+    /// The mean, which includes compiling, and waiting where the device's queue was full.
+    pub launch_mean_us: Option<f64>,
     /// What the machine reaches, measured after training.
     pub machine: Machine,
     /// Our operations, most time first.
@@ -103,7 +105,8 @@ impl Profile {
             iterations: training.iterations,
             iteration_us: 1e6 * training.seconds / iterations,
             launches: recorded.launches as f64 / iterations,
-            launch_us: (recorded.launches > 0)
+            launch_us: median_us(&recorded.launch_ns),
+            launch_mean_us: (recorded.launches > 0)
                 .then(|| 1e6 * recorded.launch_time.as_secs_f64() / recorded.launches as f64),
             machine,
             operations,
@@ -120,6 +123,12 @@ impl Profile {
     pub fn bytes(&self) -> f64 {
         self.operations.iter().map(|row| row.bytes).sum()
     }
+}
+
+fn median_us(ns: &[u32]) -> Option<f64> {
+    let mut ns = ns.to_vec();
+    ns.sort_unstable();
+    ns.get(ns.len() / 2).map(|&ns| f64::from(ns) / 1e3)
 }
 
 fn operation_row(total: &Total, training: &Training, rates: Option<Machine>) -> OperationRow {
@@ -260,11 +269,11 @@ impl fmt::Display for Profile {
             self.bytes() / 1e6,
             self.flops() / 1e9,
         )?;
-        if let Some(launch_us) = self.launch_us {
+        if let (Some(median), Some(mean)) = (self.launch_us, self.launch_mean_us) {
             write!(
                 f,
-                "\n  launches of our shaders: {:.1} an iteration, {launch_us:.1} µs of the host \
-                 each (burn's own are not counted)",
+                "\n  launches of our shaders: {:.1} an iteration, {median:.1} µs of the host each \
+                 (median; mean {mean:.1} with compiling and full queues); burn's own are not counted",
                 self.launches
             )?;
         }
@@ -305,6 +314,7 @@ mod tests {
             ],
             launches: 0,
             launch_time: Duration::ZERO,
+            launch_ns: Vec::new(),
         };
         let training = Training {
             iterations: 10,
