@@ -22,6 +22,7 @@ use burn::module::{Module, ModuleDisplay};
 use burn::tensor::{Int, Tensor};
 
 use crate::batch::TimeDelta;
+use crate::kernels::dropout::Dropout;
 use crate::kernels::gather_rows::Uses;
 use crate::kernels::temporal_attention::AttentionSlots;
 use init::Initializer;
@@ -123,6 +124,14 @@ pub struct ModelOutput {
 
 /// Seed and counter of an iteration's dropouts; `None` in evaluation.
 pub type DropoutKey = Option<(u64, u32)>;
+
+/// The draws of one of a model's dropouts, which have distinct `stream` numbers; none in
+/// evaluation.
+fn draws(key: DropoutKey, probability: f64, stream: u32) -> Dropout {
+    key.map_or(Dropout::OFF, |(seed, iteration)| {
+        Dropout::new(probability as f32, seed, stream, iteration)
+    })
+}
 
 /// A memory-based temporal graph neural network.
 pub trait MemoryModel: Module + ModuleDisplay {

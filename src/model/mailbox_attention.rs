@@ -6,8 +6,8 @@ use burn::tensor::{Tensor, activation};
 
 use super::init::Initializer;
 use super::time_encoding::TimeEncoding;
-use super::{DropoutKey, ModelConfig, ModelInput};
-use crate::kernels::dropout::{Dropout, dropout};
+use super::{DropoutKey, ModelConfig, ModelInput, draws};
+use crate::kernels::dropout::dropout;
 use crate::kernels::gather_rows::Uses;
 use crate::kernels::temporal_attention::{AttentionSlots, temporal_attention};
 
@@ -124,10 +124,4 @@ fn mail_slots(input: &ModelInput) -> AttentionSlots {
             items: none(0),
         },
     }
-}
-
-fn draws(key: DropoutKey, probability: f64, stream: u32) -> Dropout {
-    key.map_or(Dropout::OFF, |(seed, iteration)| {
-        Dropout::new(probability as f32, seed, stream, iteration)
-    })
 }

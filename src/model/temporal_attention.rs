@@ -6,8 +6,7 @@ use burn::tensor::Tensor;
 
 use super::init::Initializer;
 use super::time_encoding::TimeEncoding;
-use super::{DropoutKey, LayerInput, ModelConfig};
-use crate::kernels::dropout::Dropout;
+use super::{DropoutKey, LayerInput, ModelConfig, draws};
 use crate::kernels::gather_rows::gather_rows;
 use crate::kernels::head_products::{from_heads, to_heads};
 use crate::kernels::linear::linear;
@@ -76,6 +75,7 @@ impl TemporalAttention {
 
     /// Embedding of each root, `[roots, width]`, from the node rows `node` `[rows, width]`.
     pub fn forward(&self, node: Tensor<2>, input: &LayerInput, key: DropoutKey) -> Tensor<2> {
+        let first_stream = self.first_stream as u32;
         let root = gather_rows(
             node.clone(),
             input.root_row.clone(),
@@ -94,7 +94,7 @@ impl TemporalAttention {
             input.edge.clone(),
             self.time_encoding.time.val(),
             input.slots.clone(),
-            self.draws(key, self.attention_dropout, 0),
+            draws(key, self.attention_dropout, first_stream),
         );
         let values = from_heads(attended, self.value.val());
 
@@ -105,16 +105,9 @@ impl TemporalAttention {
         );
         let output = linear(output, root, self.output_node.val());
         let before = BeforeNorm {
-            dropout: self.draws(key, self.dropout, 1),
+            dropout: draws(key, self.dropout, first_stream + 1),
             relu: true,
         };
         output_norm(output, &self.norm, before)
-    }
-
-    fn draws(&self, key: DropoutKey, probability: f64, stream: usize) -> Dropout {
-        key.map_or(Dropout::OFF, |(seed, iteration)| {
-            let stream = (self.first_stream + stream) as u32;
-            Dropout::new(probability as f32, seed, stream, iteration)
-        })
     }
 }
