@@ -58,6 +58,24 @@ pub struct FetchedTimes {
     pub(super) kept: Vec<(NodeId, usize)>,
 }
 
+impl FetchedTimes {
+    /// (node, row) of each memory row that is written, one after the other: the winners',
+    /// then those that are kept though their node has no event.
+    pub(super) fn written(&self, winners: &Winners) -> Vec<i32> {
+        let entries = winners.node.iter().zip(&winners.row);
+        let mut written: Vec<i32> = entries
+            .flat_map(|(node, &row)| [node.0 as i32, row])
+            .collect();
+        for (node, row) in &self.kept {
+            // Winners ascend by node.
+            if winners.node.binary_search(node).is_err() {
+                written.extend([node.0 as i32, *row as i32]);
+            }
+        }
+        written
+    }
+}
+
 impl NodeClock {
     /// A clock of `nodes` nodes, none of them updated yet.
     pub fn new(nodes: usize, rule: ClockRule) -> NodeClock {

@@ -81,19 +81,10 @@ impl MemoryStore for DeviceMemory {
 
     fn commit(&mut self, commit: MemoryCommit<'_>) -> Result<(), MemoryError> {
         let winners = commit.winners;
-        let entries = winners.node.iter().zip(&winners.row);
-        let mut fields: Vec<i32> = entries
-            .flat_map(|(node, &row)| [node.0 as i32, row])
-            .collect();
-        for (node, row) in &commit.times.kept {
-            // Winners ascend by node.
-            if winners.node.binary_search(node).is_err() {
-                fields.extend([node.0 as i32, *row as i32]);
-            }
-        }
         let device = self.memory.device();
-        let entries = fields.len() / 2;
-        let winner = ints(fields, [entries, 2], &device);
+        let written = commit.times.written(winners);
+        let entries = written.len() / 2;
+        let winner = ints(written, [entries, 2], &device);
         // Hand over the only handles of the tables, so that they are written in place.
         let nothing = || Tensor::<2>::empty([0, 0], &device);
         let memory = std::mem::replace(&mut self.memory, nothing());

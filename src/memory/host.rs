@@ -184,17 +184,7 @@ impl HostMemory {
     /// chose.
     pub fn apply(&mut self, back: &WriteBack, updated: &[f32]) {
         let winners = &back.winners;
-        let mut written: Vec<i32> = winners
-            .node
-            .iter()
-            .zip(&winners.row)
-            .flat_map(|(node, &row)| [node.0 as i32, row])
-            .collect();
-        for (node, row) in &back.times.kept {
-            if winners.node.binary_search(node).is_err() {
-                written.extend([node.0 as i32, *row as i32]);
-            }
-        }
+        let written = back.times.written(winners);
         rows::memory_update(&mut self.memory, updated, &written, self.width);
         let edge_width = self.mail_width - 2 * self.width;
         let parts = MailParts {

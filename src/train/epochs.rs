@@ -211,8 +211,12 @@ impl<M: MemoryModel> TrainLoop<'_, M> {
         for epoch in 1..=self.epochs {
             self.memory.reset();
             let begin = Instant::now();
-            let losses = self.train_epoch(epoch, observer, &mut totals)?;
+            let (losses, trained) = self.train_epoch(epoch, observer, &mut totals)?;
             let train_seconds = begin.elapsed().as_secs_f64();
+            // Writes files, which is no part of training's time.
+            observer
+                .epoch_recorded(&trained)
+                .map_err(TrainError::Observer)?;
 
             let model = self.trainer.model().valid();
             observer.evaluation_begins("validation");
@@ -262,13 +266,14 @@ impl<M: MemoryModel> TrainLoop<'_, M> {
         Ok((record, best.model))
     }
 
-    /// One pass over the training part; returns the loss of each iteration.
+    /// One pass over the training part; returns the loss of each iteration and what
+    /// overlapped.
     fn train_epoch(
         &mut self,
         epoch: usize,
         observer: &mut dyn Observer,
         totals: &mut Totals,
-    ) -> Result<Vec<f32>, TrainError> {
+    ) -> Result<(Vec<f32>, Record), TrainError> {
         let pass = self.evaluator.pass(SplitPart::Train, epoch as u64);
         let iterations = pass.iterations();
         observer.epoch_begins(epoch, iterations);
@@ -343,10 +348,7 @@ impl<M: MemoryModel> TrainLoop<'_, M> {
         }
         totals.times.add_all(&record.times);
         totals.stall += record.stall();
-        observer
-            .epoch_recorded(&record)
-            .map_err(TrainError::Observer)?;
-        Ok(losses)
+        Ok((losses, record))
     }
 }
 
