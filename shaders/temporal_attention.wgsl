@@ -14,14 +14,14 @@ const SLOPE: f32 = 0.2;
 const PAIRS: u32 = FANOUT * HEADS;
 const WIDTH: u32 = NODE + EDGE + TIME + 1u;
 
-@group(0) @binding(0) var<storage, read_write> query: array<f32>; // [HEADS, roots, WIDTH]
+@group(0) @binding(0) var<storage, read_write> query: array<f32>; // [HEADS, queries, WIDTH]
 @group(0) @binding(1) var<storage, read_write> node: array<f32>;  // [rows, NODE]
 @group(0) @binding(2) var<storage, read_write> edge: array<f32>;  // [event rows, EDGE]
 @group(0) @binding(3) var<storage, read_write> time: array<f32>;  // [2, TIME]: omega, phi
-@group(0) @binding(4) var<storage, read_write> slot: array<i32>;  // [roots, FANOUT, (row, event row, f32 bits of delta t)]
+@group(0) @binding(4) var<storage, read_write> slot: array<i32>;  // [roots, FANOUT, (row, event row, f32 bits of delta t, query row)]
 @group(0) @binding(5) var<storage, read_write> out: array<f32>;   // [HEADS, roots, WIDTH]
 @group(0) @binding(6) var<storage, read_write> score: array<f32>; // [roots, FANOUT, HEADS]
-@group(0) @binding(7) var<uniform> sizes: array<vec4<u32>, 2>;    // roots, drop below, bits of the scale, 0 ; key
+@group(0) @binding(7) var<uniform> sizes: array<vec4<u32>, 2>;    // roots, drop below, bits of the scale, 0 ; key, queries
 
 var<workgroup> encoding: array<f32, FANOUT * TIME>;
 var<workgroup> lane_sum: array<f32, PAIRS * LANES>;
@@ -39,13 +39,15 @@ fn main(
         return;
     }
     let first_slot = root * FANOUT;
+    let queries = sizes[1].w;
+    let query_row = u32(slot[first_slot * 4u + 3u]);
 
     for (var i = local; i < FANOUT * TIME; i = i + 128u) {
         let k = first_slot + i / TIME;
         let c = i % TIME;
         encoding[i] = 0.0;
-        if (slot[k * 3u] >= 0) {
-            let delta = bitcast<f32>(slot[k * 3u + 2u]);
+        if (slot[k * 4u] >= 0) {
+            let delta = bitcast<f32>(slot[k * 4u + 2u]);
             encoding[i] = encode_time(delta, time[c], time[TIME + c], sizes[0].w).x;
         }
     }
@@ -56,13 +58,13 @@ fn main(
         let lane = i % LANES;
         let k = first_slot + pair / HEADS;
         var sum = 0.0;
-        if (slot[k * 3u] >= 0) {
-            let q = ((pair % HEADS) * roots + root) * WIDTH;
-            let row = u32(slot[k * 3u]) * NODE;
+        if (slot[k * 4u] >= 0) {
+            let q = ((pair % HEADS) * queries + query_row) * WIDTH;
+            let row = u32(slot[k * 4u]) * NODE;
             for (var c = lane; c < NODE; c = c + LANES) {
                 sum = sum + query[q + c] * node[row + c];
             }
-            let event = u32(slot[k * 3u + 1u]) * EDGE;
+            let event = u32(slot[k * 4u + 1u]) * EDGE;
             for (var c = lane; c < EDGE; c = c + LANES) {
                 sum = sum + query[q + NODE + c] * edge[event + c];
             }
@@ -92,20 +94,20 @@ fn main(
     if (local < HEADS) {
         var largest = -3.0e38;
         for (var k = 0u; k < FANOUT; k = k + 1u) {
-            if (slot[(first_slot + k) * 3u] >= 0) {
+            if (slot[(first_slot + k) * 4u] >= 0) {
                 largest = max(largest, pair_score[k * HEADS + local]);
             }
         }
         var total = 0.0;
         for (var k = 0u; k < FANOUT; k = k + 1u) {
-            if (slot[(first_slot + k) * 3u] >= 0) {
+            if (slot[(first_slot + k) * 4u] >= 0) {
                 total = total + exp(pair_score[k * HEADS + local] - largest);
             }
         }
         for (var k = 0u; k < FANOUT; k = k + 1u) {
             let pair = k * HEADS + local;
             var weight = 0.0;
-            if (slot[(first_slot + k) * 3u] >= 0) {
+            if (slot[(first_slot + k) * 4u] >= 0) {
                 let key = sizes[1];
                 let draw = counter_hash(vec4<u32>(key.x, key.y, key.z, first_slot * HEADS + pair));
                 if (draw >= sizes[0].y) {
@@ -122,7 +124,7 @@ fn main(
         let c = i % WIDTH;
         var sum = 0.0;
         for (var k = 0u; k < FANOUT; k = k + 1u) {
-            let s = (first_slot + k) * 3u;
+            let s = (first_slot + k) * 4u;
             if (slot[s] >= 0) {
                 var x = 1.0;
                 if (c < NODE) {

@@ -1,4 +1,5 @@
-// First half of the backward of temporal_attention: the gradient of the query, the two
+// First half of the backward of temporal_attention: each root's share of the gradient of
+// its query (segment_sum adds those of roots that share one), the two
 // coefficients of each (slot, head) with which temporal_attention_backward_rows makes the
 // gradient of the node rows, and each root's share of the gradients of omega and phi.
 // One workgroup takes one root.
@@ -14,16 +15,16 @@ const PAIRS: u32 = FANOUT * HEADS;
 const WIDTH: u32 = NODE + EDGE + TIME + 1u;
 const SIDE: u32 = 2u * PAIRS + 2u * TIME; // coefficients, then omega's and phi's share
 
-@group(0) @binding(0) var<storage, read_write> query: array<f32>;   // [HEADS, roots, WIDTH]
+@group(0) @binding(0) var<storage, read_write> query: array<f32>;   // [HEADS, queries, WIDTH]
 @group(0) @binding(1) var<storage, read_write> node: array<f32>;    // [rows, NODE]
 @group(0) @binding(2) var<storage, read_write> edge: array<f32>;    // [event rows, EDGE]
 @group(0) @binding(3) var<storage, read_write> time: array<f32>;    // [2, TIME]
-@group(0) @binding(4) var<storage, read_write> slot: array<i32>;    // [roots, FANOUT, 3]
+@group(0) @binding(4) var<storage, read_write> slot: array<i32>;    // [roots, FANOUT, (row, event row, f32 bits of delta t, query row)]
 @group(0) @binding(5) var<storage, read_write> score: array<f32>;   // [roots, FANOUT, HEADS]
 @group(0) @binding(6) var<storage, read_write> grad: array<f32>;    // [HEADS, roots, WIDTH]
 @group(0) @binding(7) var<storage, read_write> d_query: array<f32>; // [HEADS, roots, WIDTH]
 @group(0) @binding(8) var<storage, read_write> side: array<f32>;    // [roots, SIDE]
-@group(0) @binding(9) var<uniform> sizes: array<vec4<u32>, 2>;      // roots, drop below, bits of the scale, 0 ; key
+@group(0) @binding(9) var<uniform> sizes: array<vec4<u32>, 2>;      // roots, drop below, bits of the scale, 0 ; key, queries
 
 var<workgroup> encoding: array<vec2<f32>, FANOUT * TIME>; // cos, sin
 var<workgroup> lane_sum: array<f32, PAIRS * LANES>;
@@ -42,13 +43,15 @@ fn main(
         return;
     }
     let first_slot = root * FANOUT;
+    let queries = sizes[1].w;
+    let query_row = u32(slot[first_slot * 4u + 3u]);
 
     for (var i = local; i < FANOUT * TIME; i = i + 128u) {
         let k = first_slot + i / TIME;
         let c = i % TIME;
         encoding[i] = vec2<f32>(0.0, 0.0);
-        if (slot[k * 3u] >= 0) {
-            let delta = bitcast<f32>(slot[k * 3u + 2u]);
+        if (slot[k * 4u] >= 0) {
+            let delta = bitcast<f32>(slot[k * 4u + 2u]);
             encoding[i] = encode_time(delta, time[c], time[TIME + c], sizes[0].w);
         }
     }
@@ -60,13 +63,13 @@ fn main(
         let lane = i % LANES;
         let k = first_slot + pair / HEADS;
         var sum = 0.0;
-        if (slot[k * 3u] >= 0) {
+        if (slot[k * 4u] >= 0) {
             let g = ((pair % HEADS) * roots + root) * WIDTH;
-            let row = u32(slot[k * 3u]) * NODE;
+            let row = u32(slot[k * 4u]) * NODE;
             for (var c = lane; c < NODE; c = c + LANES) {
                 sum = sum + grad[g + c] * node[row + c];
             }
-            let event = u32(slot[k * 3u + 1u]) * EDGE;
+            let event = u32(slot[k * 4u + 1u]) * EDGE;
             for (var c = lane; c < EDGE; c = c + LANES) {
                 sum = sum + grad[g + NODE + c] * edge[event + c];
             }
@@ -85,13 +88,13 @@ fn main(
     if (local < HEADS) {
         var largest = -3.0e38;
         for (var k = 0u; k < FANOUT; k = k + 1u) {
-            if (slot[(first_slot + k) * 3u] >= 0) {
+            if (slot[(first_slot + k) * 4u] >= 0) {
                 largest = max(largest, score[(first_slot + k) * HEADS + local]);
             }
         }
         var total = 0.0;
         for (var k = 0u; k < FANOUT; k = k + 1u) {
-            if (slot[(first_slot + k) * 3u] >= 0) {
+            if (slot[(first_slot + k) * 4u] >= 0) {
                 total = total + exp(score[(first_slot + k) * HEADS + local] - largest);
             }
         }
@@ -101,7 +104,7 @@ fn main(
             let pair = k * HEADS + local;
             weight[pair] = 0.0;
             d_score[pair] = 0.0;
-            if (slot[(first_slot + k) * 3u] >= 0) {
+            if (slot[(first_slot + k) * 4u] >= 0) {
                 let key = sizes[1];
                 let draw = counter_hash(vec4<u32>(key.x, key.y, key.z, first_slot * HEADS + pair));
                 if (draw >= sizes[0].y) {
@@ -120,7 +123,7 @@ fn main(
         for (var k = 0u; k < FANOUT; k = k + 1u) {
             let pair = k * HEADS + local;
             var d = 0.0;
-            if (slot[(first_slot + k) * 3u] >= 0) {
+            if (slot[(first_slot + k) * 4u] >= 0) {
                 let s = score[first_slot * HEADS + pair];
                 d = exp(s - largest) / total * (d_score[pair] - mean);
                 d = select(SLOPE * d, d, s > 0.0);
@@ -140,7 +143,7 @@ fn main(
         let c = i % WIDTH;
         var sum = 0.0;
         for (var k = 0u; k < FANOUT; k = k + 1u) {
-            let s = (first_slot + k) * 3u;
+            let s = (first_slot + k) * 4u;
             if (slot[s] >= 0) {
                 var x = 1.0;
                 if (c < NODE) {
@@ -160,13 +163,14 @@ fn main(
         var d_omega = 0.0;
         var d_phi = 0.0;
         for (var k = 0u; k < FANOUT; k = k + 1u) {
-            let s = (first_slot + k) * 3u;
+            let s = (first_slot + k) * 4u;
             if (slot[s] >= 0) {
                 var d_encoding = 0.0;
                 for (var head = 0u; head < HEADS; head = head + 1u) {
-                    let i = (head * roots + root) * WIDTH + NODE + EDGE + c;
+                    let g = (head * roots + root) * WIDTH + NODE + EDGE + c;
+                    let q = (head * queries + query_row) * WIDTH + NODE + EDGE + c;
                     let pair = k * HEADS + head;
-                    d_encoding = d_encoding + weight[pair] * grad[i] + d_score[pair] * query[i];
+                    d_encoding = d_encoding + weight[pair] * grad[g] + d_score[pair] * query[q];
                 }
                 let d_argument = -encoding[k * TIME + c].y * d_encoding;
                 d_omega = d_omega + d_argument * bitcast<f32>(slot[s + 2u]);

@@ -13,11 +13,13 @@ use std::ops::Range;
 use crate::graph::{NodeId, Timestamp};
 
 pub mod deliveries;
+pub mod distinct;
 pub mod layout;
 pub mod mfg;
 pub mod winners;
 
 pub use deliveries::{Deliveries, DeliveryRule, MailAggregation, MailOrder};
+pub use distinct::Distinct;
 pub use layout::{Layout, LayoutRule, Wanted};
 pub use mfg::{Csr, Mfg, MfgRoots, MfgScratch};
 pub use winners::Winners;

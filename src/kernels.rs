@@ -20,16 +20,19 @@ pub mod gather_rows;
 pub mod gru_gates;
 pub mod head_products;
 pub mod linear;
+pub mod link_predictor;
 pub mod link_scores;
 pub mod mail_update;
 pub mod memory_gather;
 pub mod memory_update;
 pub mod output_norm;
 pub mod products;
+pub mod recurrent_cell;
 pub mod reference;
 pub mod rnn_gates;
 pub mod temporal_attention;
 pub mod time_encoding;
+pub mod time_projection;
 pub mod wgsl;
 
 use wgsl::KernelSpec;
@@ -43,6 +46,8 @@ pub const ALL: &[&KernelSpec] = &[
     &gather_rows::SEGMENT_SUM,
     &time_encoding::FORWARD,
     &time_encoding::BACKWARD,
+    &time_projection::FORWARD,
+    &time_projection::BACKWARD,
     &gru_gates::FORWARD,
     &gru_gates::BACKWARD,
     &rnn_gates::FORWARD,

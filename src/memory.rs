@@ -52,8 +52,11 @@ pub struct MemoryRequest<'a> {
 pub struct FetchedMemory {
     /// Memory rows, `[rows, width]`.
     pub memory: Tensor<2>,
-    /// Mails, `[rows, slots x mail width]`.
+    /// Mails, `[mail rows, slots x mail width]`.
     pub mail: Tensor<2>,
+    /// Row of `mail` of each row, `[rows]`. A memory with one slot a node has one a row; with
+    /// several, rows of one node share the node's, as they are many numbers.
+    pub mail_row: Vec<i32>,
     /// Times that belong to them.
     pub times: clock::FetchedTimes,
 }

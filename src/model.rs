@@ -67,6 +67,8 @@ pub struct ModelNeeds {
     pub layers: usize,
     /// Mails that a node keeps.
     pub mail_slots: usize,
+    /// Whether the updater attends to mails one by one: [`ModelInput::mailbox`].
+    pub attends_to_mails: bool,
     /// Whether nodes of sampled past events get mails too.
     pub mails_to_neighbors: bool,
     /// The time difference that suits the model, unless a protocol asks for another.
@@ -81,15 +83,14 @@ pub struct ModelNeeds {
 pub struct ModelInput {
     /// Memory of each row, `[rows, width]`.
     pub memory: Tensor<2>,
-    /// Mails of each row, `[rows, slots x mail width]`.
+    /// Mails, `[mail rows, slots x mail width]`: one a row, or those that `mailbox` refers to.
     pub mail: Tensor<2>,
     /// Time since the last update of each row, `[rows]`, in the stream's unit.
     pub delta_t: Tensor<1>,
     /// 1 where the row goes through the updater, 0 where it keeps its memory, `[rows]`.
     pub active: Tensor<1, Int>,
-    /// (0, place among the batch's mails, bits of the f32 time since) of each mail,
-    /// `[rows, slots, 3]`.
-    pub mail_slot: Tensor<3, Int>,
+    /// Where a row's mails are and how old, if the updater attends to them one by one.
+    pub mailbox: Option<MailboxInput>,
     /// Node features of each row, `[rows, node width]`, if the stream has any.
     pub node_features: Option<Tensor<2>>,
     /// Time since the last event of each root over the time since the stream's start,
@@ -100,12 +101,23 @@ pub struct ModelInput {
     pub layers: Vec<LayerInput>,
 }
 
+/// Mails as the attention kernel takes past events.
+#[derive(Debug, Clone)]
+pub struct MailboxInput {
+    /// `[rows, slots, 4]`: 0, place among the mails, bits of the f32 time since, query row.
+    pub slot: Tensor<3, Int>,
+    /// `[queries]`: a row with the memory of each query. Rows of one node share it.
+    pub query: Tensor<1, Int>,
+    /// Rows that use each query.
+    pub query_uses: Uses,
+}
+
 /// One sampled layer.
 #[derive(Debug, Clone)]
 pub struct LayerInput {
-    /// Row of each root, `[roots]`.
+    /// Row of each root, `[roots]`; the rows of roots come before all others.
     pub root_row: Tensor<1, Int>,
-    /// Roots that use each row.
+    /// Roots that use each of their rows.
     pub root_uses: Uses,
     /// Sampled past events of each root; none where the model needs none.
     pub slots: AttentionSlots,

@@ -80,6 +80,7 @@ impl Fixture {
                     order: MailOrder::Event,
                     to_neighbors: false,
                 },
+                attends_to_mails: false,
                 ticks_per_unit: log.ticks_per_unit(),
             },
             batch_size: 50,

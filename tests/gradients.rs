@@ -7,8 +7,8 @@ use mspipe::kernels::temporal_attention::AttentionShape;
 
 use crate::on_device;
 use crate::operations::{
-    Attention, DropoutCase, GatherRows, GruGates, HeadProducts, Linear, LinkScores, Operation,
-    OutputNorm, RnnGates, TimeEncoding, projection,
+    Attention, DropoutCase, GatherRows, GruGates, HeadProducts, Linear, LinkPredictor, LinkScores,
+    Operation, OutputNorm, RecurrentCell, RnnGates, TimeEncoding, TimeProjection, projection,
 };
 
 /// Half the distance of the two points of a central difference. The inputs are of order
@@ -120,6 +120,13 @@ fn rnn_gates() {
     }
 }
 
+#[test]
+fn recurrent_cells() {
+    for gates in [1, 3] {
+        agrees_with_differences(RecurrentCell::new([9, 5, 7], gates, 3.0));
+    }
+}
+
 /// Products far beyond what e^x can take give 1 and -1 and no gradient.
 #[test]
 fn saturated_rnn_gates() {
@@ -147,6 +154,12 @@ fn link_scores() {
         );
     }
     assert!((f64::from(outcome.output[0]) - loss).abs() < 1e-5 * loss);
+}
+
+#[test]
+fn link_predictor() {
+    let operation = LinkPredictor::new(7, 5);
+    agrees_with_f64(operation.clone(), &[operation.expected()]);
 }
 
 /// Logits of hundreds: the loss grows with them, and the gradients stay finite.
@@ -193,6 +206,12 @@ fn output_norm() {
         let operation = OutputNorm::new(9, 11, probability, relu);
         agrees_with_f64(operation.clone(), &operation.expected());
     }
+}
+
+#[test]
+fn time_projection() {
+    let operation = TimeProjection::new(9, 11);
+    agrees_with_f64(operation.clone(), &operation.expected());
 }
 
 #[test]

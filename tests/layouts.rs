@@ -172,11 +172,12 @@ fn temporal_attention_takes_any_layout() {
         let time = layout.table(4, [2, 2], device).require_grad();
         let delta = |seconds: f32| seconds.to_bits() as i32;
         let slot = [
-            [2, 1, delta(0.5), 0, 0, delta(9.0)],
-            [2, 0, delta(4.0), -1, -1, 0],
+            [2, 1, delta(0.5), 0, 0, 0, delta(9.0), 0],
+            [2, 0, delta(4.0), 1, -1, -1, 0, 1],
         ];
         let slots = AttentionSlots {
-            slot: layout.list(slot.as_flattened(), device).reshape([2, 2, 3]),
+            slot: layout.list(slot.as_flattened(), device).reshape([2, 2, 4]),
+            query_uses: layout.uses(&[0, 1, 2], &[0, 1], device),
             uses: layout.uses(&[0, 1, 1, 3], &[1, 0, 2], device),
         };
         // Heads and roots as a matrix product leaves them: roots first.

@@ -99,6 +99,7 @@ impl Case {
                 order: MailOrder::Event,
                 to_neighbors: false,
             },
+            attends_to_mails: false,
             ticks_per_unit: 1,
         };
         let sample = |wanted: Wanted<'_>| {

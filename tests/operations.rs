@@ -13,9 +13,9 @@ mod layers;
 mod link_scores;
 
 pub(crate) use attention::Attention;
-pub(crate) use cells::{GruGates, RnnGates};
-pub(crate) use layers::{HeadProducts, Linear, OutputNorm};
-pub(crate) use link_scores::LinkScores;
+pub(crate) use cells::{GruGates, RecurrentCell, RnnGates};
+pub(crate) use layers::{HeadProducts, Linear, OutputNorm, TimeProjection};
+pub(crate) use link_scores::{LinkPredictor, LinkScores};
 
 /// What one run of an operation gave: its output, and the gradient of each input for the
 /// loss `sum(output * projection(..))`.

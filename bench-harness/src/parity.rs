@@ -319,6 +319,7 @@ impl<'a, M: TglNames> Replay<'a, M> {
                 order: MailOrder::Row,
                 to_neighbors: needs.mails_to_neighbors,
             },
+            attends_to_mails: needs.attends_to_mails,
             ticks_per_unit: 1,
         };
         let clock = NodeClock::new(nodes, clock);

@@ -19,6 +19,8 @@ pub struct LayoutRule {
     pub time_delta: TimeDelta,
     /// How mails are delivered.
     pub delivery: DeliveryRule,
+    /// Whether the updater attends to mails one by one.
+    pub attends_to_mails: bool,
     /// Ticks of the stream's unit.
     pub ticks_per_unit: i64,
 }
@@ -46,6 +48,8 @@ pub struct Layout {
     pub winners: Winners,
     /// Who gets which mail.
     pub deliveries: Deliveries,
+    /// Whether the updater attends to mails one by one.
+    pub attends_to_mails: bool,
 }
 
 impl Layout {
@@ -114,6 +118,7 @@ impl Layout {
             deliveries: Deliveries::of(batch, &root_row, receivers.as_ref(), rule.delivery),
             layers,
             root_row,
+            attends_to_mails: rule.attends_to_mails,
         }
     }
 
@@ -142,6 +147,7 @@ mod tests {
             order: MailOrder::Event,
             to_neighbors: false,
         },
+        attends_to_mails: false,
         ticks_per_unit: 1,
     };
 

@@ -34,7 +34,7 @@ pub struct Csr {
 impl Csr {
     /// Inverts an index array: list `r` holds, ascending, the positions at which `row_of` is `r`.
     /// Negative entries are in no list.
-    fn invert(rows: usize, row_of: impl Iterator<Item = i32> + Clone) -> Csr {
+    pub fn invert(rows: usize, row_of: impl Iterator<Item = i32> + Clone) -> Csr {
         // Counting sort: counts, their prefix sums, then each position into its list's next place.
         let mut offsets = vec![0i32; rows + 1];
         for row in row_of.clone().filter(|&row| row >= 0) {
@@ -81,7 +81,8 @@ pub struct Mfg {
     pub slots: Vec<[i32; 3]>,
     /// For each row the flat slots (`root * fanout + k`) that read it.
     pub slot_uses: Csr,
-    /// For each row the roots that read it.
+    /// For each row that a root reads the roots that do. Rows are numbered by first use, roots
+    /// first, so these are the first rows.
     pub root_uses: Csr,
     /// `[event_rows]`: the batch's own events first (event row = position in the batch), then the
     /// other sampled events, ascending and distinct.
@@ -170,7 +171,8 @@ impl Mfg {
         mfg.fill_delta_t(roots.time, neighbors, ticks_per_unit);
         let rows = mfg.node.len();
         mfg.slot_uses = Csr::invert(rows, mfg.slots.iter().map(|slot| slot[0]));
-        mfg.root_uses = Csr::invert(rows, mfg.root_row.iter().copied());
+        let of_roots = mfg.root_row.iter().max().map_or(0, |&row| row as usize + 1);
+        mfg.root_uses = Csr::invert(of_roots, mfg.root_row.iter().copied());
         mfg
     }
 

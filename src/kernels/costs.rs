@@ -54,6 +54,30 @@ pub fn time_encoding(rows: usize, width: usize, backward: bool) -> Work {
     Work::new(rows * (width + 1) + 2 * width, flops * rows * width)
 }
 
+/// A recurrent cell of `rows` rows: mails, times and memory rows to the new memory, by way of
+/// the products. Backward also reads the gradient, and makes those of all parameters and of the
+/// time encoding.
+pub fn recurrent_cell([rows, width, mail, time, outputs]: [usize; 5], backward: bool) -> Work {
+    let inputs = mail + time + width;
+    let weights = inputs * outputs + 2 * time + 2 * outputs;
+    let (memory, products) = (
+        rows * width,
+        if outputs > width {
+            2 * rows * outputs
+        } else {
+            0
+        },
+    );
+    let read = rows * (mail + 2) + memory + weights;
+    let (encoding, gates) = (rows * time, rows * outputs);
+    if backward {
+        let flops = 2 * rows * outputs * (inputs + time) + 7 * encoding + 12 * gates;
+        return Work::new(read + 2 * memory + products + weights, flops);
+    }
+    let flops = 2 * rows * outputs * inputs + 3 * encoding + 5 * gates;
+    Work::new(read + memory + products, flops)
+}
+
 /// Gates of `numbers` elements: both products, the old rows, the new.
 pub fn gru_gates(numbers: usize) -> Work {
     Work::new(8 * numbers, 15 * numbers)
@@ -89,6 +113,19 @@ pub fn output_norm_backward(rows: usize, width: usize) -> Work {
     Work::new((3 * rows + 3) * width, 18 * rows * width)
 }
 
+/// The link predictor: two products of the embeddings, scores and loss; backward the gradients of
+/// all of them.
+pub fn link_predictor(events: usize, width: usize, backward: bool) -> Work {
+    let (embeddings, weights) = (3 * events * width, 2 * width * width + 3 * width);
+    let product = 2 * 3 * events * width * width;
+    if backward {
+        let flops = 2 * product + 2 * events * (8 * width + 4);
+        return Work::new(3 * embeddings + 2 * weights + 2 * events, flops);
+    }
+    let flops = product + 2 * events * (5 * width + 5);
+    Work::new(2 * embeddings + weights + 2 * events, flops)
+}
+
 /// Scores and loss of `events` events.
 pub fn link_scores(events: usize, width: usize) -> Work {
     Work::new(
@@ -105,16 +142,31 @@ pub fn link_scores_backward(events: usize, width: usize) -> Work {
     )
 }
 
+/// A projection of `[rows, width]` to the times of queries; backward also sums the gradients of its
+/// parameters.
+pub fn time_projection(rows: usize, width: usize, backward: bool) -> Work {
+    let (numbers, tables, flops) = if backward {
+        (rows * width, 3, 8)
+    } else {
+        (rows * width, 2, 4)
+    };
+    let parameters = if backward { 4 } else { 2 };
+    Work::new(
+        tables * numbers + rows + parameters * width,
+        flops * numbers,
+    )
+}
+
 /// A step of Adam: parameter and moments are read and written, the gradient read.
 pub fn adam(numbers: usize) -> Work {
     Work::new(7 * numbers, 13 * numbers)
 }
 
-/// Attention of `roots` roots over `rows` node rows and `events` edge feature rows: for each
-/// slot and head a dot product and a sum over the width of x.
+/// Attention of `roots` roots with `queries` queries over `rows` node rows and `events` edge
+/// feature rows: for each slot and head a dot product and a sum over the width of x.
 pub fn temporal_attention(
     shape: &AttentionShape,
-    [roots, rows, events]: [usize; 3],
+    [roots, queries, rows, events]: [usize; 4],
     backward: bool,
 ) -> Work {
     let AttentionShape {
@@ -125,18 +177,21 @@ pub fn temporal_attention(
         time,
     } = *shape;
     let slots = roots * fanout;
-    let tables = rows * node + events * edge + 2 * time + 3 * slots;
-    let of_roots = heads * roots * shape.width();
+    let tables = rows * node + events * edge + 2 * time + 4 * slots;
+    let (of_roots, of_queries) = (
+        heads * roots * shape.width(),
+        heads * queries * shape.width(),
+    );
     let pairs = slots * heads;
     if backward {
         // Query, its gradient and that of the result; scores; the gradient of the node rows,
         // which takes two more sums over a node row, as those of the times do.
-        let numbers = tables + 3 * of_roots + pairs + rows * node + rows + slots;
+        let numbers = tables + of_roots + 2 * of_queries + pairs + rows * node + rows + slots;
         let flops = pairs * (4 * shape.width() + 4 * (node + time) + 8) + 7 * slots * time;
         return Work::new(numbers, flops);
     }
     Work::new(
-        tables + 2 * of_roots + pairs,
+        tables + of_roots + of_queries + pairs,
         pairs * (4 * shape.width() + 6) + 3 * slots * time,
     )
 }

@@ -3,10 +3,11 @@
 use burn::backend::autodiff::checkpoint::{base::Checkpointer, strategy::CheckpointStrategy};
 use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, Ops, OpsKind, unary};
+use burn::backend::ops::FloatTensorOps;
 use burn::backend::tensor::{FloatTensor, IntTensor};
-use burn::backend::wgpu::{CubeBackend, into_contiguous};
+use burn::backend::wgpu::{CubeBackend, CubeTensor, into_contiguous};
 use burn::backend::{Autodiff, Backend, Dispatch, Flex, TensorMetadata, backend_extension};
-use burn::tensor::{Int, Tensor};
+use burn::tensor::{Int, Shape, Tensor};
 
 use super::costs;
 use super::flex::{floats, from_floats, ints};
@@ -89,17 +90,33 @@ impl GatherRows for CubeBackend {
         items: IntTensor<Self>,
     ) -> FloatTensor<Self> {
         let [value, offsets, items] = [value, offsets, items].map(into_contiguous);
-        let (rows, width) = (offsets.shape()[0].saturating_sub(1), value.shape()[1]);
-        let out = wgsl::empty(&value, [rows, width]);
-        wgsl::launch(
-            &SEGMENT_SUM,
-            &[("WIDTH", width as u32)],
-            wgsl::groups_of(rows * width, SEGMENT_SUM.workgroup),
-            &[&value, &offsets, &items, &out],
-            &[rows as u32],
-        );
-        out
+        let (n, width) = (value.shape()[0], value.shape()[1]);
+        let value = Self::float_reshape(value, Shape::new([1, n, width]));
+        let sums = segment_sums(&value, &offsets, &items);
+        let rows = sums.shape()[1];
+        Self::float_reshape(sums, Shape::new([rows, width]))
     }
+}
+
+/// The segmented sums of each table of `value` `[tables, n, width]`: `[tables, rows, width]`.
+/// All contiguous.
+pub(super) fn segment_sums(
+    value: &CubeTensor,
+    offsets: &CubeTensor,
+    items: &CubeTensor,
+) -> CubeTensor {
+    let shape = value.shape();
+    let (tables, n, width) = (shape[0], shape[1], shape[2]);
+    let rows = offsets.shape()[0].saturating_sub(1);
+    let out = wgsl::empty(value, [tables, rows, width]);
+    wgsl::launch(
+        &SEGMENT_SUM,
+        &[("WIDTH", width as u32)],
+        wgsl::groups_of(tables * rows * width, SEGMENT_SUM.workgroup),
+        &[value, offsets, items, &out],
+        &[rows as u32, n as u32, tables as u32],
+    );
+    out
 }
 
 impl GatherRows for Flex {

@@ -39,8 +39,8 @@ pub static BACKWARD: KernelSpec = KernelSpec {
 /// Gradients of the two products, as burn's backends hand them over.
 #[derive(ExtensionType)]
 pub struct GateGradients<B: Backend> {
-    from_input: FloatTensor<B>,
-    from_hidden: FloatTensor<B>,
+    pub(super) from_input: FloatTensor<B>,
+    pub(super) from_hidden: FloatTensor<B>,
 }
 
 /// Dispatch of [`gru_gates`] to the backends.

@@ -76,8 +76,10 @@ pub struct LinkTensors<B: Backend> {
 /// Loss and logits.
 #[derive(ExtensionType)]
 pub struct LinkOutput<B: Backend> {
-    loss: FloatTensor<B>,
-    logits: FloatTensor<B>,
+    /// `[1]`.
+    pub loss: FloatTensor<B>,
+    /// `[2 events]`.
+    pub logits: FloatTensor<B>,
 }
 
 /// Dispatch of [`link_scores`] to the backends.

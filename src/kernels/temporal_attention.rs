@@ -21,7 +21,7 @@ use burn::tensor::{Int, Shape, Slice, Tensor};
 use super::costs;
 use super::dropout::Dropout;
 use super::flex::{floats, from_floats, ints};
-use super::gather_rows::Uses;
+use super::gather_rows::{Uses, segment_sums};
 use super::reference::temporal_attention as twin;
 use super::wgsl::{self, COSINE, COUNTER_HASH, KernelSpec, ROWS};
 use crate::profiler::{self, Kind};
@@ -58,7 +58,7 @@ pub static BACKWARD_ROWS: KernelSpec = KernelSpec {
     source: include_str!("../../shaders/temporal_attention_backward_rows.wgsl"),
     shared: &[ROWS],
     workgroup: 64,
-    storage_buffers: 6,
+    storage_buffers: 7,
     variants: ROW_VARIANTS,
 };
 
@@ -71,8 +71,12 @@ pub struct AttentionTensors<B: Backend> {
     pub edge: FloatTensor<B>,
     /// ω, then φ, `[2, time]`.
     pub time: FloatTensor<B>,
-    /// `[roots, fanout, 3]`.
+    /// `[roots, fanout, 4]`.
     pub slot: IntTensor<B>,
+    /// Uses of each query row: offsets `[queries + 1]`.
+    pub query_offsets: IntTensor<B>,
+    /// Uses of each query row: roots.
+    pub query_items: IntTensor<B>,
     /// Uses of each node row: offsets `[rows + 1]`.
     pub offsets: IntTensor<B>,
     /// Uses of each node row: slots.
@@ -145,10 +149,11 @@ fn widths(shape: &AttentionShape) -> [u32; 5] {
 }
 
 /// The sizes uniform of the two kernels that take a root a workgroup.
-fn sizes(roots: usize, dropout: &Dropout) -> [u32; 8] {
+fn sizes(roots: usize, queries: usize, dropout: &Dropout) -> [u32; 8] {
     let [a, b, c] = dropout.key;
     let scale = dropout.scale.to_bits();
-    [roots as u32, dropout.drop_below, scale, 0, a, b, c, 0]
+    let [roots, queries] = [roots, queries].map(|rows| rows as u32);
+    [roots, dropout.drop_below, scale, 0, a, b, c, queries]
 }
 
 fn contiguous(tensors: AttentionTensors<CubeBackend>) -> AttentionTensors<CubeBackend> {
@@ -157,6 +162,8 @@ fn contiguous(tensors: AttentionTensors<CubeBackend>) -> AttentionTensors<CubeBa
         edge: into_contiguous(tensors.edge),
         time: into_contiguous(tensors.time),
         slot: into_contiguous(tensors.slot),
+        query_offsets: into_contiguous(tensors.query_offsets),
+        query_items: into_contiguous(tensors.query_items),
         offsets: into_contiguous(tensors.offsets),
         items: into_contiguous(tensors.items),
     }
@@ -186,15 +193,15 @@ impl TemporalAttention for CubeBackend {
             slot,
             ..
         } = contiguous(tensors);
-        let roots = query.shape()[1];
-        let out = wgsl::empty(&query, query.shape());
+        let (queries, roots) = (query.shape()[1], slot.shape()[0]);
+        let out = wgsl::empty(&query, [shape.heads, roots, shape.width()]);
         let score = wgsl::empty(&query, [roots, shape.fanout * shape.heads]);
         wgsl::launch(
             &FORWARD,
             &root_constants(widths(&shape), lanes(&shape)),
             roots,
             &[&query, &node, &edge, &time, &slot, &out, &score],
-            &sizes(roots, &dropout),
+            &sizes(roots, queries, &dropout),
         );
         AttentionOutput { out, score }
     }
@@ -209,10 +216,10 @@ impl TemporalAttention for CubeBackend {
     ) -> AttentionGradients<Self> {
         let [query, score, grad] = [query, score, grad].map(into_contiguous);
         let tensors = contiguous(tensors);
-        let roots = query.shape()[1];
+        let (queries, roots) = (query.shape()[1], tensors.slot.shape()[0]);
         let coefficients = 2 * shape.fanout * shape.heads;
         let side_width = coefficients + 2 * shape.time;
-        let d_query = wgsl::empty(&query, query.shape());
+        let d_query = wgsl::empty(&query, grad.shape());
         let side = wgsl::empty(&query, [roots, side_width]);
         wgsl::launch(
             &BACKWARD,
@@ -229,8 +236,9 @@ impl TemporalAttention for CubeBackend {
                 &d_query,
                 &side,
             ],
-            &sizes(roots, &dropout),
+            &sizes(roots, queries, &dropout),
         );
+        let d_query = segment_sums(&d_query, &tensors.query_offsets, &tensors.query_items);
         let rows = tensors.node.shape()[0];
         let d_node = wgsl::empty(&query, [rows, shape.node]);
         wgsl::launch(
@@ -241,11 +249,12 @@ impl TemporalAttention for CubeBackend {
                 &query,
                 &grad,
                 &side,
+                &tensors.slot,
                 &tensors.offsets,
                 &tensors.items,
                 &d_node,
             ],
-            &[rows as u32, roots as u32],
+            &[rows as u32, roots as u32, queries as u32],
         );
         let shares = [Slice::from(0..roots), Slice::from(coefficients..side_width)];
         let d_time = Self::float_sum_dim(Self::float_slice(side, &shares), 0);
@@ -264,7 +273,7 @@ impl TemporalAttention for Flex {
         shape: AttentionShape,
         dropout: Dropout,
     ) -> AttentionOutput<Self> {
-        let query_shape = query.shape();
+        let roots = tensors.slot.shape()[0];
         let (out, score) = twin::temporal_attention(&twin::AttentionInput {
             query: &floats(&query),
             node: &floats(&tensors.node),
@@ -274,10 +283,9 @@ impl TemporalAttention for Flex {
             shape,
             dropout,
         });
-        let score_shape = [query_shape[1], shape.fanout * shape.heads];
         AttentionOutput {
-            out: from_floats(out, query_shape),
-            score: from_floats(score, score_shape),
+            out: from_floats(out, [shape.heads, roots, shape.width()]),
+            score: from_floats(score, [roots, shape.fanout * shape.heads]),
         }
     }
 
@@ -303,8 +311,14 @@ impl TemporalAttention for Flex {
             },
             &floats(&score),
             &floats(&grad),
-            &ints(&tensors.offsets),
-            &ints(&tensors.items),
+            twin::Uses {
+                offsets: &ints(&tensors.query_offsets),
+                items: &ints(&tensors.query_items),
+            },
+            twin::Uses {
+                offsets: &ints(&tensors.offsets),
+                items: &ints(&tensors.items),
+            },
         );
         AttentionGradients {
             query: from_floats(gradients.query, query_shape),
@@ -335,7 +349,8 @@ impl<B: TemporalAttention> Backward<B, 3> for TemporalAttentionBackward {
         let grad = grads.consume::<B>(&ops.node);
         let operation = profiler::operation("temporal_attention_backward", Kind::Kernel, || {
             let AttentionTensors { node, edge, .. } = &saved.tensors;
-            let of = [saved.query.shape()[1], node.shape()[0], edge.shape()[0]];
+            let (roots, queries) = (grad.shape()[1], saved.query.shape()[1]);
+            let of = [roots, queries, node.shape()[0], edge.shape()[0]];
             costs::temporal_attention(&saved.shape, of, true)
         });
         let d = B::temporal_attention_backward(
@@ -372,6 +387,8 @@ impl<B: TemporalAttention, C: CheckpointStrategy> TemporalAttention for Autodiff
             edge: tensors.edge.into_primitive(),
             time: tensors.time.into_primitive(),
             slot: tensors.slot,
+            query_offsets: tensors.query_offsets,
+            query_items: tensors.query_items,
             offsets: tensors.offsets,
             items: tensors.items,
         };
@@ -412,9 +429,12 @@ impl<B: TemporalAttention, C: CheckpointStrategy> TemporalAttention for Autodiff
 /// What each root attends to.
 #[derive(Debug, Clone)]
 pub struct AttentionSlots {
-    /// `[roots, fanout, 3]`: row of the past event's other node, row of the event's
-    /// features, bits of the f32 time since; row -1 where empty.
+    /// `[roots, fanout, 4]`: row of the past event's other node, row of the event's
+    /// features, bits of the f32 time since; row -1 where empty; row of the root's query, the
+    /// same in all of its slots.
     pub slot: Tensor<3, Int>,
+    /// For each query row the roots that read it; every row has one.
+    pub query_uses: Uses,
     /// For each node row the flat slots (root * fanout + k) that read it.
     pub uses: Uses,
 }
@@ -422,7 +442,7 @@ pub struct AttentionSlots {
 /// For each head and root `sum_k dropout(softmax_k(leaky_relu(query . x_k))) x_k`,
 /// `[heads, roots, width]`; zeros for a root without past events.
 ///
-/// `query` is `[heads, roots, width]`, `node` `[rows, node]`, `edge` `[event rows, edge]`
+/// Roots may share queries: `query` is `[heads, queries, width]`, `node` `[rows, node]`, `edge` `[event rows, edge]`
 /// (a constant), `time` `[2, time]`. Gradients go to query, node rows and time
 /// parameters. Source: TGL's transformer layer, LeakyReLU slope 0.2, no scaling.
 pub fn temporal_attention(
@@ -443,7 +463,8 @@ pub fn temporal_attention(
     };
     assert_eq!(width, shape.width(), "query width against {shape:?}");
     let _operation = profiler::operation("temporal_attention", Kind::Kernel, || {
-        let of = [query.dims()[1], node.dims()[0], edge.dims()[0]];
+        let (roots, queries) = (slots.slot.dims()[0], query.dims()[1]);
+        let of = [roots, queries, node.dims()[0], edge.dims()[0]];
         costs::temporal_attention(&shape, of, false)
     });
     let output = Dispatch::temporal_attention(
@@ -453,6 +474,8 @@ pub fn temporal_attention(
             edge: edge.into_dispatch(),
             time: time.into_dispatch(),
             slot: slots.slot.into_dispatch(),
+            query_offsets: slots.query_uses.offsets.into_dispatch(),
+            query_items: slots.query_uses.items.into_dispatch(),
             offsets: slots.uses.offsets.into_dispatch(),
             items: slots.uses.items.into_dispatch(),
         },

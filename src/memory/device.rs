@@ -64,14 +64,25 @@ impl MemoryStore for DeviceMemory {
         let index: Vec<i32> = nodes.map(|node| node.0 as i32).collect();
         let (rows, gathered) = (request.node.len(), index.len());
         let index = ints(index, [gathered], &self.memory.device());
-        let (memory, mail) = memory_gather(self.memory.clone(), self.mailbox.clone(), index);
-        FetchedMemory {
-            memory: correction.apply(memory),
-            mail: if gathered > rows {
+        // Mails of several slots are read where they are: the table is not written before the
+        // batch that reads it is done, and then nobody else holds it.
+        let (memory, mail, mail_row) = if self.clock.rule().mail_slots > 1 {
+            let memory = self.memory.clone().select(0, index);
+            let nodes = request.node.iter().map(|node| node.0 as i32);
+            (memory, self.mailbox.clone(), nodes.collect())
+        } else {
+            let (memory, mail) = memory_gather(self.memory.clone(), self.mailbox.clone(), index);
+            let mail = if gathered > rows {
                 mail.slice(0..rows)
             } else {
                 mail
-            },
+            };
+            (memory, mail, (0..rows as i32).collect())
+        };
+        FetchedMemory {
+            memory: correction.apply(memory),
+            mail,
+            mail_row,
             times: FetchedTimes {
                 corrected: correction.corrected(),
                 ..self.clock.fetch(request)

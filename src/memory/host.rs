@@ -11,7 +11,7 @@ use burn::tensor::{Device, Int, Tensor, TensorData};
 use super::clock::{FetchedTimes, NodeClock};
 use super::similarity::{Correction, Mitigation};
 use super::{FetchedMemory, MemoryCommit, MemoryError, MemoryRequest, MemoryStore};
-use crate::batch::{Deliveries, Winners};
+use crate::batch::{Deliveries, Distinct, Winners};
 use crate::graph::NodeId;
 use crate::kernels::reference::rows::{self, MailParts};
 
@@ -37,8 +37,10 @@ pub struct HostRows {
     /// Memory of the batch's rows, then of the rows that only a correction reads,
     /// `[rows + extra, width]`.
     memory: Vec<f32>,
-    /// Mails of the batch's rows, `[rows, slots x mail width]`.
+    /// Mails, `[mail rows, slots x mail width]`.
     mail: Vec<f32>,
+    /// Row of `mail` of each row.
+    mail_row: Vec<i32>,
     widths: [usize; 2],
     correction: Correction,
     times: FetchedTimes,
@@ -60,6 +62,7 @@ impl HostRows {
         FetchedMemory {
             memory: self.correction.apply(tensor(self.memory, width)),
             mail: tensor(self.mail, mail_width),
+            mail_row: self.mail_row,
             times: self.times,
         }
     }
@@ -171,9 +174,17 @@ impl HostMemory {
             |nodes: &[NodeId]| -> Vec<i32> { nodes.iter().map(|node| node.0 as i32).collect() };
         let node = ids(request.node);
         let all = [&node[..], &ids(correction.extra())].concat();
+        let (with_mail, mail_row) = if slots > 1 {
+            let distinct = Distinct::of(node.iter());
+            let first = distinct.first.iter().map(|&row| node[row as usize]);
+            (first.collect(), distinct.number)
+        } else {
+            (node.clone(), (0..node.len() as i32).collect())
+        };
         HostRows {
             memory: rows::gather_rows(&self.memory, &all, self.width),
-            mail: rows::gather_rows(&self.mailbox, &node, slots * self.mail_width),
+            mail: rows::gather_rows(&self.mailbox, &with_mail, slots * self.mail_width),
+            mail_row,
             widths: [self.width, slots * self.mail_width],
             correction,
             times,

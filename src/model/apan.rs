@@ -12,6 +12,7 @@ use super::node_features::NodeFeatures;
 use super::{DropoutKey, MemoryModel, ModelConfig, ModelInput, ModelNeeds};
 use crate::batch::TimeDelta;
 use crate::kernels::gather_rows::gather_rows;
+use crate::kernels::output_norm::{BeforeNorm, output_norm};
 
 /// The whole model.
 #[derive(Module, Debug)]
@@ -29,6 +30,7 @@ impl MemoryModel for Apan {
         ModelNeeds {
             layers: 0,
             mail_slots: config.mail_slots,
+            attends_to_mails: true,
             mails_to_neighbors: true,
             // A mail's age at the query is all that an embedding knows of the query.
             time_delta: TimeDelta::Query,
@@ -53,7 +55,7 @@ impl MemoryModel for Apan {
             .combine(memory, input.node_features.as_ref());
         let roots = &input.layers[0];
         gather_rows(
-            self.norm.forward(node),
+            output_norm(node, &self.norm, BeforeNorm::NOTHING),
             roots.root_row.clone(),
             roots.root_uses.clone(),
         )

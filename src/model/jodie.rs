@@ -32,6 +32,7 @@ impl MemoryModel for Jodie {
         ModelNeeds {
             layers: 0,
             mail_slots: 1,
+            attends_to_mails: false,
             mails_to_neighbors: false,
             time_delta: TimeDelta::Message,
         }

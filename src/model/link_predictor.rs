@@ -5,7 +5,7 @@ use burn::tensor::Tensor;
 
 use super::init::Initializer;
 use super::{Logits, ModelConfig};
-use crate::kernels::link_scores::{LinkLayer, link_scores};
+use crate::kernels::link_predictor::{PredictorInput, link_predictor};
 
 /// Two layers on a pair of embeddings: relu(src W_s + b_s + dst W_d + b_d) w + b.
 #[derive(Module, Debug)]
@@ -42,15 +42,14 @@ impl LinkPredictor {
     /// Logits and loss of a batch from the embeddings `[3 events, width]` of its roots
     /// src ‖ dst ‖ neg.
     pub fn forward(&self, embedding: Tensor<2>) -> Logits {
-        let roots = embedding.dims()[0];
-        let events = roots / 3;
-        let scores = link_scores(LinkLayer {
-            source: embedding.clone().slice(0..events).matmul(self.source.val()),
-            destination: embedding
-                .slice(events..roots)
-                .matmul(self.destination.val()),
-            bias: self.source_bias.val() + self.destination_bias.val(),
-            output: self.output.val().reshape([-1]),
+        let events = embedding.dims()[0] / 3;
+        let scores = link_predictor(PredictorInput {
+            embedding,
+            source: self.source.val(),
+            source_bias: self.source_bias.val(),
+            destination: self.destination.val(),
+            destination_bias: self.destination_bias.val(),
+            output: self.output.val(),
             output_bias: self.output_bias.val(),
         });
         Logits {

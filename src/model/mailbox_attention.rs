@@ -6,9 +6,12 @@ use burn::tensor::{Tensor, activation};
 
 use super::init::Initializer;
 use super::time_encoding::TimeEncoding;
-use super::{DropoutKey, ModelConfig, ModelInput, draws};
+use super::{DropoutKey, MailboxInput, ModelConfig, ModelInput, draws};
 use crate::kernels::dropout::dropout;
 use crate::kernels::gather_rows::Uses;
+use crate::kernels::head_products::{from_heads, to_heads};
+use crate::kernels::linear::linear;
+use crate::kernels::output_norm::{BeforeNorm, output_norm};
 use crate::kernels::temporal_attention::{AttentionSlots, temporal_attention};
 
 /// Stream numbers of the dropouts within an iteration.
@@ -68,45 +71,37 @@ impl MailboxAttention {
 
     /// Updated memory of each row, `[rows, width]`.
     pub fn forward(&self, input: &ModelInput, key: DropoutKey) -> Tensor<2> {
-        let [rows, width] = input.memory.dims();
-        let head_width = width / self.heads;
-        let by_head = |weights: Tensor<2>| {
-            let inputs = weights.dims()[0];
-            weights.reshape([inputs, self.heads, head_width])
+        let Some(mailbox) = &input.mailbox else {
+            unreachable!("APAN's needs ask for the mailbox");
         };
-
-        let query =
-            input.memory.clone().matmul(self.query.val()) + self.query_bias.val().unsqueeze();
-        let projected = query
-            .reshape([rows, self.heads, head_width])
-            .swap_dims(0, 1)
-            .matmul(by_head(self.key.val()).permute([1, 2, 0]));
+        let memory = input.memory.clone();
+        let own = memory.clone().select(0, mailbox.query.clone());
+        let query = linear(self.query_bias.val().unsqueeze(), own, self.query.val());
+        let projected = to_heads(query, self.key.val(), self.heads);
         let attended = temporal_attention(
             projected,
             no_node_rows(input),
-            mails(input),
+            mails(input, mailbox),
             self.time_encoding.time.val(),
-            mail_slots(input),
+            mail_slots(mailbox),
             draws(key, self.attention_dropout, ATTENTION_STREAM),
         );
-        let values = attended
-            .matmul(by_head(self.value.val()).swap_dims(0, 1))
-            .swap_dims(0, 1)
-            .reshape([rows, width]);
+        let values = from_heads(attended, self.value.val());
 
-        let output = self
-            .norm
-            .forward(values + input.memory.clone())
-            .matmul(self.output.val())
-            + self.output_bias.val().unsqueeze();
+        let normed = output_norm(values + memory, &self.norm, BeforeNorm::NOTHING);
+        let output = linear(
+            self.output_bias.val().unsqueeze(),
+            normed,
+            self.output.val(),
+        );
         activation::relu(dropout(output, draws(key, self.dropout, OUTPUT_STREAM)))
     }
 }
 
-/// One mail a row, `[rows x slots, mail width]`.
-fn mails(input: &ModelInput) -> Tensor<2> {
+/// One mail a row, `[mail rows x slots, mail width]`.
+fn mails(input: &ModelInput, mailbox: &MailboxInput) -> Tensor<2> {
     let [rows, mails] = input.mail.dims();
-    let slots = input.mail_slot.dims()[1];
+    let slots = mailbox.slot.dims()[1];
     input.mail.clone().reshape([rows * slots, mails / slots])
 }
 
@@ -115,10 +110,11 @@ fn no_node_rows(input: &ModelInput) -> Tensor<2> {
     Tensor::empty([1, 0], &input.memory.device())
 }
 
-fn mail_slots(input: &ModelInput) -> AttentionSlots {
-    let none = |len: usize| Tensor::zeros([len], &input.memory.device());
+fn mail_slots(mailbox: &MailboxInput) -> AttentionSlots {
+    let none = |len: usize| Tensor::zeros([len], &mailbox.slot.device());
     AttentionSlots {
-        slot: input.mail_slot.clone(),
+        slot: mailbox.slot.clone(),
+        query_uses: mailbox.query_uses.clone(),
         uses: Uses {
             offsets: none(2),
             items: none(0),

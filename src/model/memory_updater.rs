@@ -6,9 +6,7 @@ use burn::tensor::Tensor;
 use super::init::Initializer;
 use super::time_encoding::TimeEncoding;
 use super::{ModelConfig, ModelInput};
-use crate::kernels::gru_gates::gru_gates;
-use crate::kernels::linear::linear;
-use crate::kernels::rnn_gates::rnn_gates;
+use crate::kernels::recurrent_cell::{CellBatch, CellParameters, recurrent_cell};
 
 /// Parameters of a recurrent cell over `[mail | Φ(Δt)]` and a memory row.
 ///
@@ -59,23 +57,20 @@ impl RecurrentUpdater {
 
     /// Updated memory of each row, `[rows, width]`.
     pub fn forward(&self, input: &ModelInput) -> Tensor<2> {
-        let encoding = self.time_encoding.forward(input.delta_t.clone());
-        let from_mail = linear(
-            self.input_bias.val().unsqueeze(),
-            input.mail.clone(),
-            self.from_mail.val(),
-        );
-        let from_input = linear(from_mail, encoding, self.from_time.val());
-        let from_memory = linear(
-            self.memory_bias.val().unsqueeze(),
-            input.memory.clone(),
-            self.from_memory.val(),
-        );
-        let (memory, active) = (input.memory.clone(), input.active.clone());
-        if from_memory.dims() == memory.dims() {
-            rnn_gates(from_input, from_memory, memory, active)
-        } else {
-            gru_gates(from_input, from_memory, memory, active)
-        }
+        let batch = CellBatch {
+            mail: input.mail.clone(),
+            delta_t: input.delta_t.clone(),
+            memory: input.memory.clone(),
+            active: input.active.clone(),
+        };
+        let parameters = CellParameters {
+            time: self.time_encoding.time.val(),
+            from_mail: self.from_mail.val(),
+            from_time: self.from_time.val(),
+            from_memory: self.from_memory.val(),
+            input_bias: self.input_bias.val(),
+            memory_bias: self.memory_bias.val(),
+        };
+        recurrent_cell(batch, parameters)
     }
 }

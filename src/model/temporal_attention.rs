@@ -76,16 +76,15 @@ impl TemporalAttention {
     /// Embedding of each root, `[roots, width]`, from the node rows `node` `[rows, width]`.
     pub fn forward(&self, node: Tensor<2>, input: &LayerInput, key: DropoutKey) -> Tensor<2> {
         let first_stream = self.first_stream as u32;
-        let root = gather_rows(
-            node.clone(),
-            input.root_row.clone(),
-            input.root_uses.clone(),
-        );
+        // What depends on a root's row alone is computed once a row: a root that occurs again
+        // in the batch shares it.
+        let [own_rows_and_one] = input.root_uses.offsets.dims();
+        let own = node.clone().slice(0..own_rows_and_one - 1);
 
-        // Query of each root, projected to the keys' inputs: [heads, roots, attended + 1].
+        // Query of each of these rows, projected to the keys' inputs: [heads, own rows, attended + 1].
         let of_time = self.time_encoding.of_zero().matmul(self.query_time.val())
             + self.query_bias.val().unsqueeze();
-        let query = linear(of_time, root.clone(), self.query_node.val());
+        let query = linear(of_time, own.clone(), self.query_node.val());
         let projected = to_heads(query, self.key.val(), self.heads);
 
         let attended = temporal_attention(
@@ -98,12 +97,13 @@ impl TemporalAttention {
         );
         let values = from_heads(attended, self.value.val());
 
-        let output = linear(
+        let of_own = linear(
             self.output_bias.val().unsqueeze(),
-            values,
-            self.output_value.val(),
+            own,
+            self.output_node.val(),
         );
-        let output = linear(output, root, self.output_node.val());
+        let of_root = gather_rows(of_own, input.root_row.clone(), input.root_uses.clone());
+        let output = linear(of_root, values, self.output_value.val());
         let before = BeforeNorm {
             dropout: draws(key, self.dropout, first_stream + 1),
             relu: true,

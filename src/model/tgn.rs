@@ -27,6 +27,7 @@ impl MemoryModel for Tgn {
         ModelNeeds {
             layers: config.layers,
             mail_slots: 1,
+            attends_to_mails: false,
             mails_to_neighbors: false,
             time_delta: TimeDelta::Message,
         }

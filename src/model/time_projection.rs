@@ -4,6 +4,7 @@ use burn::module::{Module, Param};
 use burn::tensor::Tensor;
 
 use super::init::Initializer;
+use crate::kernels::time_projection::time_projection;
 
 /// z = h (1 + r w + b), r being the recency of the node's last event (JODIE, equation 3).
 #[derive(Module, Debug)]
@@ -26,9 +27,6 @@ impl TimeProjection {
     /// Projected embeddings, `[roots, width]`, of `embedding` `[roots, width]` for `recency`
     /// `[roots]`.
     pub fn forward(&self, embedding: Tensor<2>, recency: Tensor<1>) -> Tensor<2> {
-        let [roots, _] = embedding.dims();
-        let drift =
-            recency.reshape([roots, 1]).matmul(self.weight.val()) + self.bias.val().unsqueeze();
-        embedding.clone() + embedding * drift
+        time_projection(embedding, recency, self.weight.val(), self.bias.val())
     }
 }

@@ -91,6 +91,7 @@ impl Rules {
             layers: self.needs.layers,
             time_delta: self.time_delta,
             delivery: self.delivery,
+            attends_to_mails: self.needs.attends_to_mails,
             ticks_per_unit,
         }
     }

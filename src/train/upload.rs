@@ -2,11 +2,11 @@
 
 use burn::tensor::{Device, Int, Shape, Tensor, TensorData};
 
-use crate::batch::{Csr, Layout, Mfg};
+use crate::batch::{Csr, Distinct, Layout, Mfg};
 use crate::kernels::gather_rows::Uses;
 use crate::kernels::temporal_attention::AttentionSlots;
 use crate::memory::FetchedMemory;
-use crate::model::{LayerInput, ModelInput};
+use crate::model::{LayerInput, MailboxInput, ModelInput};
 use crate::profiler::{self, Kind, Operation, Work};
 
 /// A float tensor of `values`, row-major.
@@ -63,7 +63,9 @@ pub fn model_input(
         mail: lift(&fetched.mail),
         delta_t: floats(times.delta_t.clone(), [rows], device),
         active: ints(times.active.clone(), [rows], device),
-        mail_slot: mail_slots(&times.mail_delta_t, rows, device),
+        mailbox: layout
+            .attends_to_mails
+            .then(|| mailbox_input(fetched, device)),
         node_features: node_features.as_ref().map(lift),
         root_recency: floats(times.root_recency.clone(), [roots], device),
         layers: layout
@@ -76,27 +78,46 @@ pub fn model_input(
 }
 
 fn layer_input(mfg: &Mfg, edge: Tensor<2>, device: &Device) -> LayerInput {
-    let slots: Vec<i32> = mfg.slots.as_flattened().to_vec();
+    let roots = mfg.slots.chunks(mfg.fanout.max(1)).zip(&mfg.root_row);
+    let slots: Vec<i32> = roots
+        .flat_map(|(slots, &query)| slots.iter().flat_map(move |&[a, b, c]| [a, b, c, query]))
+        .collect();
+    let root_uses = uses(&mfg.root_uses, device);
     LayerInput {
         root_row: ints(mfg.root_row.clone(), [mfg.roots], device),
-        root_uses: uses(&mfg.root_uses, device),
+        root_uses: root_uses.clone(),
         slots: AttentionSlots {
-            slot: ints(slots, [mfg.roots, mfg.fanout, 3], device),
+            slot: ints(slots, [mfg.roots, mfg.fanout, 4], device),
+            query_uses: root_uses,
             uses: uses(&mfg.slot_uses, device),
         },
         edge,
     }
 }
 
-/// Mails as the attention kernel takes past events: row 0 of its node rows, which have no
-/// columns; the mail's place; its age.
-fn mail_slots(ages: &[f32], rows: usize, device: &Device) -> Tensor<3, Int> {
-    let slot: Vec<i32> = (0..)
-        .zip(ages)
-        .flat_map(|(place, age)| [0, place, age.to_bits().cast_signed()])
+/// Row 0 of node rows without columns, each mail's place and age, and the row's query: rows of
+/// one node have the same memory, unless a mitigation has corrected some of them.
+fn mailbox_input(fetched: &FetchedMemory, device: &Device) -> MailboxInput {
+    let (times, rows) = (&fetched.times, fetched.mail_row.len());
+    let query = match times.corrected {
+        Some(1..) => Distinct::of(0..rows),
+        _ => Distinct::of(fetched.mail_row.iter()),
+    };
+    let slots = times.mail_delta_t.len().checked_div(rows).unwrap_or(1);
+    let of_rows = fetched.mail_row.iter().zip(&query.number);
+    let slot: Vec<i32> = of_rows
+        .zip(times.mail_delta_t.chunks(slots.max(1)))
+        .flat_map(|((&mail_row, &query), ages)| {
+            let places = (mail_row * slots as i32..).zip(ages);
+            places.flat_map(move |(place, age)| [0, place, age.to_bits().cast_signed(), query])
+        })
         .collect();
-    let slots = ages.len().checked_div(rows).unwrap_or(1);
-    ints(slot, [rows, slots, 3], device)
+    let query_uses = Csr::invert(query.first.len(), query.number.iter().copied());
+    MailboxInput {
+        slot: ints(slot, [rows, slots, 4], device),
+        query_uses: uses(&query_uses, device),
+        query: ints(query.first.clone(), [query.first.len()], device),
+    }
 }
 
 /// Shaders run without bounds checks, so that every index is checked here, once a batch.

@@ -6,8 +6,8 @@ use mspipe::kernels::temporal_attention::AttentionShape;
 
 use super::device_thread;
 use crate::operations::{
-    Attention, DropoutCase, GatherRows, GruGates, HeadProducts, Linear, LinkScores, Operation,
-    Outcome, OutputNorm, RnnGates, TimeEncoding,
+    Attention, DropoutCase, GatherRows, GruGates, HeadProducts, Linear, LinkPredictor, LinkScores,
+    Operation, Outcome, OutputNorm, RecurrentCell, RnnGates, TimeEncoding, TimeProjection,
 };
 
 /// Row counts: none, one, and around multiples of the 64 invocations of a workgroup.
@@ -160,6 +160,41 @@ fn rnn_gates() {
             let label = format!("{rows} rows of {width}");
             agrees(RnnGates::new(rows, width, 1.0), &label, 1e-5, 1e-5);
         }
+    }
+}
+
+/// As for their parts: products of up to 127 rows in another order, times of a month.
+#[test]
+fn recurrent_cells() {
+    for gates in [1, 3] {
+        for rows in ROWS {
+            let operation = RecurrentCell::new([rows, 65, 13], gates, 2.7e6);
+            agrees(
+                operation,
+                &format!("{rows} rows, {gates} gates"),
+                1e-5,
+                1e-5,
+            );
+        }
+    }
+}
+
+#[test]
+fn time_projection() {
+    for width in WIDTHS {
+        for rows in ROWS {
+            let label = format!("{rows} rows of {width}");
+            agrees(TimeProjection::new(rows, width), &label, 1e-6, 1e-5);
+        }
+    }
+}
+
+/// As for its parts.
+#[test]
+fn link_predictor() {
+    for events in ROWS {
+        let label = format!("{events} events");
+        agrees(LinkPredictor::new(events, 65), &label, 1e-5, 1e-5);
     }
 }
 

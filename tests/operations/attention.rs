@@ -11,6 +11,7 @@ use super::{Operation, Outcome, draws, finish, floats, frequencies, gradient, in
 pub(crate) struct Attention {
     shape: AttentionShape,
     roots: usize,
+    queries: usize,
     rows: usize,
     event_rows: usize,
     query: Vec<f32>,
@@ -24,14 +25,16 @@ pub(crate) struct Attention {
 
 impl Attention {
     /// Random roots: every third has no past event, the others fill their slots from the
-    /// front to different lengths. Scores are of order 1 whatever the widths.
+    /// front to different lengths. Two of five roots share the query of another. Scores are of
+    /// order 1 whatever the widths.
     pub(crate) fn new(shape: AttentionShape, roots: usize, probability: f32) -> Attention {
         let (rows, event_rows) = (2 * roots, 3 * roots);
         let scale = 3.0 / (shape.width() as f32).sqrt();
-        let query = draws(8, shape.heads * roots * shape.width());
+        let queries = query_rows(roots).max().map_or(0, |row| row as usize + 1);
+        let query = draws(8, shape.heads * queries * shape.width());
         let (omega, phi) = frequencies(shape.time);
-        let mut slot = Vec::with_capacity(roots * shape.fanout * 3);
-        for root in 0..roots as u32 {
+        let mut slot = Vec::with_capacity(roots * shape.fanout * 4);
+        for (root, query_row) in (0..).zip(query_rows(roots)) {
             let filled = match root % 3 {
                 1 => 0,
                 _ => counter_hash([9, root, 0, 0]) as usize % shape.fanout + 1,
@@ -45,11 +48,13 @@ impl Attention {
                 } else {
                     slot.extend([-1, -1, 0]);
                 }
+                slot.push(query_row);
             }
         }
         Attention {
             shape,
             roots,
+            queries,
             rows,
             event_rows,
             query: query.iter().map(|v| v * scale).collect(),
@@ -64,7 +69,9 @@ impl Attention {
 
     /// With no past event at all, and so no rows.
     pub(crate) fn without_events(mut self) -> Attention {
-        self.slot = [-1, -1, 0].repeat(self.roots * self.shape.fanout);
+        for slot in self.slot.chunks_exact_mut(4) {
+            slot[..3].copy_from_slice(&[-1, -1, 0]);
+        }
         (self.rows, self.event_rows) = (0, 0);
         (self.node, self.edge) = (Vec::new(), Vec::new());
         self
@@ -72,13 +79,18 @@ impl Attention {
 
     /// With time differences up to `longest` and frequencies of order 1.
     pub(crate) fn with_short_times(mut self, longest: f32) -> Attention {
-        for slot in self.slot.chunks_exact_mut(3) {
+        for slot in self.slot.chunks_exact_mut(4) {
             let delta = f32::from_bits(slot[2] as u32) / 2_700_000.0 * longest;
             slot[2] = delta.to_bits() as i32;
         }
         self.omega = draws(13, self.shape.time);
         self
     }
+}
+
+/// Query row of each root: in five roots 0, 1, 0, 2, 1.
+fn query_rows(roots: usize) -> impl Iterator<Item = i32> {
+    (0..roots as i32).map(|root| 3 * (root / 5) + [0, 1, 0, 2, 1][root as usize % 5])
 }
 
 impl Operation for Attention {
@@ -94,15 +106,16 @@ impl Operation for Attention {
     fn run(&self, device: &Device) -> Outcome {
         let device = &device.clone().autodiff();
         let shape = &self.shape;
-        let query_shape = [shape.heads, self.roots, shape.width()];
+        let query_shape = [shape.heads, self.queries, shape.width()];
         let query = floats(&self.query, query_shape, device).require_grad();
         let node = floats(&self.node, [self.rows, shape.node], device).require_grad();
         let edge = floats(&self.edge, [self.event_rows, shape.edge], device);
         let time = [self.omega.as_slice(), &self.phi].concat();
         let time = floats(&time, [2, shape.time], device).require_grad();
-        let read = self.slot.chunks_exact(3).map(|slot| slot[0]);
+        let read = self.slot.chunks_exact(4).map(|slot| slot[0]);
         let slots = AttentionSlots {
-            slot: ints(&self.slot, [self.roots, shape.fanout, 3], device),
+            slot: ints(&self.slot, [self.roots, shape.fanout, 4], device),
+            query_uses: uses_on(query_rows(self.roots), self.queries, device),
             uses: uses_on(read, self.rows, device),
         };
         let (q, n, t) = (query.clone(), node.clone(), time.clone());

@@ -8,6 +8,8 @@ use mspipe::kernels::head_products::{from_heads, to_heads};
 use mspipe::kernels::linear::linear;
 use mspipe::kernels::output_norm::{BeforeNorm, output_norm};
 
+use mspipe::kernels::time_projection::time_projection;
+
 use super::{Operation, Outcome, draws, finish, floats, gradient};
 
 /// Two layers on one output: bias + x · weight + x · other.
@@ -232,6 +234,60 @@ impl Operation for OutputNorm {
             let parameters = parameters.into_iter().flatten();
             gradients.extend(parameters.map(|parameter| gradient(&parameter.val(), g)));
             gradients
+        })
+    }
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct TimeProjection {
+    width: usize,
+    x: Vec<f32>,
+    recency: Vec<f32>,
+    weight: Vec<f32>,
+    bias: Vec<f32>,
+}
+
+impl TimeProjection {
+    pub(crate) fn new(rows: usize, width: usize) -> TimeProjection {
+        TimeProjection {
+            width,
+            x: draws(60, rows * width),
+            recency: draws(61, rows).iter().map(|v| v.abs()).collect(),
+            weight: draws(62, width),
+            bias: draws(63, width),
+        }
+    }
+
+    /// What must come out, computed in f64.
+    pub(crate) fn expected(&self) -> Vec<f64> {
+        let element = |(i, x): (usize, &f32)| {
+            let (row, c) = (i / self.width, i % self.width);
+            let [x, r, w, b] = [*x, self.recency[row], self.weight[c], self.bias[c]].map(f64::from);
+            x * (1.0 + r * w + b)
+        };
+        self.x.iter().enumerate().map(element).collect()
+    }
+}
+
+impl Operation for TimeProjection {
+    fn inputs(&mut self) -> Vec<(&'static str, &mut Vec<f32>)> {
+        vec![
+            ("x", &mut self.x),
+            ("weight", &mut self.weight),
+            ("bias", &mut self.bias),
+        ]
+    }
+
+    fn run(&self, device: &Device) -> Outcome {
+        let device = &device.clone().autodiff();
+        let (rows, width) = (self.recency.len(), self.width);
+        let x = floats(&self.x, [rows, width], device).require_grad();
+        let recency = floats(&self.recency, [rows], device);
+        let weight = floats(&self.weight, [1, width], device).require_grad();
+        let bias = floats(&self.bias, [width], device).require_grad();
+        let out = time_projection(x.clone(), recency, weight.clone(), bias.clone());
+        finish(out, device, |g| {
+            vec![gradient(&x, g), gradient(&weight, g), gradient(&bias, g)]
         })
     }
 }

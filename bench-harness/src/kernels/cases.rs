@@ -379,11 +379,14 @@ fn attention(
         .zip(0..)
         .flat_map(|(&row, i)| {
             let delta = (i % 2_700) as f32 * 1e3;
-            [row, i % events as i32, delta.to_bits().cast_signed()]
+            let root = i / shape.fanout as i32;
+            [row, i % events as i32, delta.to_bits().cast_signed(), root]
         })
         .collect();
-    let slot = upload::ints(slot, [roots, shape.fanout, 3], make.device);
+    let slot = upload::ints(slot, [roots, shape.fanout, 4], make.device);
     let uses = make.uses(&index, rows);
+    let own: Vec<i32> = (0..roots as i32).collect();
+    let query_uses = make.uses(&own, roots);
     let by_heads = || {
         let of = [shape.heads, roots, shape.width()];
         upload::floats(make.numbers(of.iter().product()), of, make.device)
@@ -400,6 +403,8 @@ fn attention(
         edge: edge.clone().into_dispatch(),
         time: time.clone().into_dispatch(),
         slot: slot.clone().into_dispatch(),
+        query_offsets: query_uses.offsets.clone().into_dispatch(),
+        query_items: query_uses.items.clone().into_dispatch(),
         offsets: uses.offsets.clone().into_dispatch(),
         items: uses.items.clone().into_dispatch(),
     };
@@ -407,7 +412,7 @@ fn attention(
         .matrix(roots, shape.fanout * shape.heads)
         .into_dispatch();
     let (q, g) = (query.clone().into_dispatch(), grad.into_dispatch());
-    let of = [roots, rows, events];
+    let of = [roots, roots, rows, events];
     let work = costs::temporal_attention(&shape, of, true);
     let backward = case(backward_name, work, move || {
         let (tensors, score) = (tensors.clone(), score.clone());
@@ -416,7 +421,11 @@ fn attention(
             q, tensors, score, g, shape, drops,
         ));
     });
-    let slots = AttentionSlots { slot, uses };
+    let slots = AttentionSlots {
+        slot,
+        query_uses,
+        uses,
+    };
     let work = costs::temporal_attention(&shape, of, false);
     let forward = case(name, work, move || {
         let (node, edge, time) = (node.clone(), edge.clone(), time.clone());

@@ -29,8 +29,9 @@ pub fn gru_gates(
     out
 }
 
+/// New rows of a chunk.
 #[multiversion(targets("x86_64+avx512f+avx512dq+avx512vl", "x86_64+avx2"))]
-fn forward_chunk(
+pub(super) fn forward_chunk(
     from_input: &[f32],
     from_hidden: &[f32],
     hidden: &[f32],
@@ -101,12 +102,13 @@ pub fn gru_gates_backward(
     (d_input, d_hidden)
 }
 
+/// Gradients of a chunk; those of rows that are not active are left alone.
 #[multiversion(targets("x86_64+avx512f+avx512dq+avx512vl", "x86_64+avx2"))]
 #[allow(
     clippy::too_many_arguments,
     reason = "one argument for each binding of the shader"
 )]
-fn backward_chunk(
+pub(super) fn backward_chunk(
     from_input: &[f32],
     from_hidden: &[f32],
     hidden: &[f32],

@@ -6,6 +6,8 @@
 //! third of the product itself. Blocks of an output depend on its size alone, so its bits do
 //! not depend on the number of threads.
 
+use std::mem::MaybeUninit;
+
 use rayon::prelude::*;
 
 /// A matrix inside a slice: element (r, c) is at `start + r * rows + c * columns`.
@@ -46,6 +48,11 @@ impl<'a> Matrix<'a> {
         }
     }
 
+    /// The same without the first rows and columns.
+    pub(super) fn skip(self, rows: usize, columns: usize) -> Matrix<'a> {
+        self.from(self.start + rows * self.rows + columns * self.columns)
+    }
+
     /// Whether all elements of an `m` by `n` matrix lie within the data.
     fn holds(&self, m: usize, n: usize) -> bool {
         m == 0
@@ -65,8 +72,15 @@ pub enum Base<'a> {
     Output,
 }
 
-/// Rows of an output that one task writes, where there are many.
+/// Rows of an output that one task writes, at most.
 const ROWS: usize = 256;
+
+/// Rows that each task writes of `m`: an even number of tasks with the same work, or two cores
+/// would wait for the last of an odd number.
+pub(super) fn rows_of_task(m: usize) -> usize {
+    m.div_ceil(m.div_ceil(ROWS).next_multiple_of(2).max(2))
+        .max(1)
+}
 
 /// Place of a product in an output: `m` by `n` from `start` on, rows `stride` apart.
 #[derive(Debug, Clone, Copy)]
@@ -166,7 +180,7 @@ unsafe fn write(
     if let Base::Row(row) = base {
         assert_eq!(row.len(), n, "row that a product is added to");
     }
-    let rows = if m < 2 * ROWS { m.div_ceil(2) } else { ROWS };
+    let rows = rows_of_task(m);
     let columns = if m < 2 * ROWS && n > 128 {
         n.div_ceil(2)
     } else {
@@ -176,8 +190,8 @@ unsafe fn write(
     (0..m.div_ceil(rows) * across)
         .into_par_iter()
         .with_max_len(1)
-        .for_each(|block| {
-            let (i, j) = (block / across * rows, block % across * columns);
+        .for_each(|task| {
+            let (i, j) = (task / across * rows, task % across * columns);
             let (m, n) = (rows.min(m - i), columns.min(n - j));
             let accumulate = match base {
                 Base::Zero => false,
@@ -192,36 +206,144 @@ unsafe fn write(
                     true
                 }
             };
-            let first = |matrix: Matrix<'_>, r: usize, c: usize| {
-                let at = matrix.start + r * matrix.rows + c * matrix.columns;
-                matrix.data.as_ptr().wrapping_add(at)
-            };
             // SAFETY: the asserts above keep both factors and the block within what they
             // point to, and no other task writes this block.
             unsafe {
-                gemm::gemm(
-                    m,
-                    n,
-                    k,
-                    target.at(start + i * stride + j),
-                    1,
-                    stride as isize,
+                let to = target.at(start + i * stride + j);
+                block(
+                    a.skip(i, 0),
+                    b.skip(0, j),
+                    [m, k, n],
                     accumulate,
-                    first(a, i, 0),
-                    a.columns as isize,
-                    a.rows as isize,
-                    first(b, 0, j),
-                    b.columns as isize,
-                    b.rows as isize,
-                    1.0,
-                    1.0,
-                    false,
-                    false,
-                    false,
-                    gemm::Parallelism::None,
+                    to,
+                    stride,
                 );
             }
         });
+}
+
+/// One product on this thread: `a b`, `[m, n]`, to the rows at `to`, which lie `stride` apart, or
+/// added to what they hold.
+///
+/// # Safety
+/// Both factors must hold their matrices; the rows at `to` must be writable, used by nobody
+/// else, and initialised if they are added to.
+unsafe fn block(
+    a: Matrix<'_>,
+    b: Matrix<'_>,
+    [m, k, n]: [usize; 3],
+    accumulate: bool,
+    to: *mut f32,
+    stride: usize,
+) {
+    let first = |matrix: Matrix<'_>| matrix.data.as_ptr().wrapping_add(matrix.start);
+    // SAFETY: as the caller promises.
+    unsafe {
+        gemm::gemm(
+            m,
+            n,
+            k,
+            to,
+            1,
+            stride as isize,
+            accumulate,
+            first(a),
+            a.columns as isize,
+            a.rows as isize,
+            first(b),
+            b.columns as isize,
+            b.rows as isize,
+            1.0,
+            1.0,
+            false,
+            false,
+            false,
+            gemm::Parallelism::None,
+        );
+    }
+}
+
+/// `row + a b` on this thread, into `out` `[m, n]`, which is returned; `row` is zero where there
+/// is none.
+pub(super) fn write_product<'o>(
+    a: Matrix<'_>,
+    b: Matrix<'_>,
+    [m, k, n]: [usize; 3],
+    row: Option<&[f32]>,
+    out: &'o mut [MaybeUninit<f32>],
+) -> &'o mut [f32] {
+    assert!(
+        a.holds(m, k) && b.holds(k, n) && out.len() == m * n,
+        "sizes of a product"
+    );
+    if let Some(row) = row {
+        for out in out.chunks_exact_mut(n) {
+            out.write_copy_of_slice(row);
+        }
+    }
+    // SAFETY: the assert keeps all within bounds; what is added to has been written; afterwards
+    // every number has.
+    unsafe {
+        block(a, b, [m, k, n], row.is_some(), out.as_mut_ptr().cast(), n);
+        out.assume_init_mut()
+    }
+}
+
+/// Rows of a weight's gradient that one task computes, at most.
+pub(super) const WEIGHT_ROWS: usize = 96;
+
+/// Products that are computed together: what one of them leaves of a core the others take.
+#[derive(Default)]
+pub(super) struct Together<'a> {
+    tasks: Vec<Task<'a>>,
+}
+
+/// One product, or some rows of one.
+struct Task<'a> {
+    a: Matrix<'a>,
+    b: Matrix<'a>,
+    sizes: [usize; 3],
+    out: &'a mut [MaybeUninit<f32>],
+}
+
+impl<'a> Together<'a> {
+    /// `a b`, `[m, n]`, in tasks of at most `rows` rows.
+    pub(super) fn add(
+        &mut self,
+        a: Matrix<'a>,
+        b: Matrix<'a>,
+        [m, k, n]: [usize; 3],
+        rows: usize,
+        out: &'a mut [MaybeUninit<f32>],
+    ) {
+        assert_eq!(out.len(), m * n, "place of a product");
+        let rows = m.div_ceil(m.div_ceil(rows).next_multiple_of(2)).max(1);
+        for (i, out) in out.chunks_mut(rows * n).enumerate() {
+            self.tasks.push(Task {
+                a: a.skip(i * rows, 0),
+                b,
+                sizes: [out.len() / n, k, n],
+                out,
+            });
+        }
+    }
+
+    /// Writes all of them.
+    pub(super) fn write(self) {
+        self.tasks.into_par_iter().with_max_len(1).for_each(|task| {
+            write_product(task.a, task.b, task.sizes, None, task.out);
+        });
+    }
+}
+
+/// Adds `a b` to `out` `[m, n]` on this thread.
+pub(super) fn add_product(a: Matrix<'_>, b: Matrix<'_>, [m, k, n]: [usize; 3], out: &mut [f32]) {
+    assert!(
+        a.holds(m, k) && b.holds(k, n) && out.len() == m * n,
+        "sizes of a product"
+    );
+    // SAFETY: the assert keeps all within bounds, and `out` is borrowed mutably.
+    unsafe { block(a, b, [m, k, n], true, out.as_mut_ptr(), n) }
 }
 
 /// One new matrix of `len` numbers made of one product for each head, each with its place;

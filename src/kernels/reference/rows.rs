@@ -3,25 +3,28 @@
 
 use rayon::prelude::*;
 
-use super::row;
 use super::vector::add_scaled;
+use super::{room, row};
 
 /// Rows that one task takes.
 const CHUNK: usize = 64;
 
 /// `table[index[i]]`, row by row.
 pub fn gather_rows(table: &[f32], index: &[i32], width: usize) -> Vec<f32> {
-    let mut out = vec![0.0; index.len() * width];
+    let mut out = Vec::new();
     if width == 0 {
         return out;
     }
-    out.par_chunks_mut(CHUNK * width)
+    room(&mut out, index.len() * width)
+        .par_chunks_mut(CHUNK * width)
         .zip(index.par_chunks(CHUNK))
         .for_each(|(out, index)| {
             for (out, &i) in out.chunks_exact_mut(width).zip(index) {
-                out.copy_from_slice(row(table, i as usize, width));
+                out.write_copy_of_slice(row(table, i as usize, width));
             }
         });
+    // SAFETY: the chunks cover all rows, and each has been written.
+    unsafe { out.set_len(index.len() * width) };
     out
 }
 

@@ -1,17 +1,23 @@
 //! Twins of the three `temporal_attention` shaders.
 
+mod scratch;
+
 use multiversion::multiversion;
 use rayon::prelude::*;
 
 use super::counter_hash::Dropout;
-use super::vector::{LANES, add_scaled, add_two_scaled, dot};
-use super::{cosine, row};
+use super::vector::{add_scaled, add_two_scaled};
+use super::{Unwritten, room, row};
+use scratch::Scratch;
 
 /// Slope of the leaky ReLU on negative scores.
 pub const SLOPE: f32 = 0.2;
 
-/// Roots that one task takes; partial sums over roots are made for each chunk.
+/// Roots that one task takes.
 const CHUNK: usize = 16;
+
+/// Numbers of a slot: row, event row, bits of the f32 time since, query row.
+pub const SLOT: usize = 4;
 
 /// Widths of an attention over sampled past events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,7 +44,7 @@ impl AttentionShape {
 /// What the attention reads; all tables row-major.
 #[derive(Debug, Clone, Copy)]
 pub struct AttentionInput<'a> {
-    /// Projected queries, `[heads, roots, width]`.
+    /// Projected queries, `[heads, queries, width]`.
     pub query: &'a [f32],
     /// Node rows, `[rows, node]`.
     pub node: &'a [f32],
@@ -46,7 +52,8 @@ pub struct AttentionInput<'a> {
     pub edge: &'a [f32],
     /// omega, then phi, `[2, time]`.
     pub time: &'a [f32],
-    /// `[roots, fanout, (row, event row, f32 bits of delta t)]`, row -1 where empty.
+    /// `[roots, fanout, (row, event row, f32 bits of delta t, query row)]`, row -1 where empty;
+    /// the query row is the same in all slots of a root.
     pub slot: &'a [i32],
     /// Widths.
     pub shape: AttentionShape,
@@ -54,16 +61,47 @@ pub struct AttentionInput<'a> {
     pub dropout: Dropout,
 }
 
+/// Places that read each row of a table: `items[offsets[r]..offsets[r + 1]]`, ascending.
+#[derive(Debug, Clone, Copy)]
+pub struct Uses<'a> {
+    /// `[rows + 1]`.
+    pub offsets: &'a [i32],
+    /// One entry a use.
+    pub items: &'a [i32],
+}
+
+impl Uses<'_> {
+    /// Number of rows.
+    fn rows(&self) -> usize {
+        self.offsets.len().saturating_sub(1)
+    }
+
+    /// Places that read a row.
+    fn of(&self, row: usize) -> &[i32] {
+        &self.items[self.offsets[row] as usize..self.offsets[row + 1] as usize]
+    }
+}
+
 impl AttentionInput<'_> {
     fn roots(&self) -> usize {
-        self.slot.len() / (self.shape.fanout * 3)
+        self.slot.len() / (self.shape.fanout * SLOT)
+    }
+
+    fn queries(&self) -> usize {
+        self.query.len() / (self.shape.heads * self.shape.width())
+    }
+
+    /// Row of a root's query.
+    #[inline(always)]
+    fn query_row(&self, root: usize) -> usize {
+        self.slot[root * self.shape.fanout * SLOT + 3] as usize
     }
 
     /// Rows of a root's slot and the time since its event; `None` where it is empty.
     #[inline(always)]
     fn slot(&self, root: usize, k: usize) -> Option<(&[f32], &[f32], f32)> {
-        let at = (root * self.shape.fanout + k) * 3;
-        let slot = &self.slot[at..at + 3];
+        let at = (root * self.shape.fanout + k) * SLOT;
+        let slot = &self.slot[at..at + SLOT];
         (slot[0] >= 0).then(|| {
             (
                 row(self.node, slot[0] as usize, self.shape.node),
@@ -80,152 +118,37 @@ impl AttentionInput<'_> {
     }
 }
 
-/// Scratch space of one task: the valid slots of one root, gathered.
-///
-/// Rows are padded with zeros to a multiple of the vector width, so that the inner loops
-/// have no remainders.
-struct Scratch {
-    stride: usize,
-    /// Slot numbers of the valid slots, and the time since each.
-    valid: Vec<(usize, f32)>,
-    /// `x` of each valid slot, `[fanout, stride]`.
-    x: Vec<f32>,
-    /// Sine beside the cosine in `x`, `[fanout, time]`.
-    sine: Vec<f32>,
-    /// One row of the query or of the gradient for each head, `[heads, stride]`.
-    vector: Vec<f32>,
-    /// A padded result row.
-    sum: Vec<f32>,
-    /// `[fanout]`, of one head.
-    weight: Vec<f32>,
-    d_weight: Vec<f32>,
-    d_encoding: Vec<f32>,
-}
-
-impl Scratch {
-    fn new(shape: &AttentionShape) -> Scratch {
-        let stride = shape.width().next_multiple_of(LANES);
-        Scratch {
-            stride,
-            valid: Vec::with_capacity(shape.fanout),
-            x: vec![0.0; shape.fanout * stride],
-            sine: vec![0.0; shape.fanout * shape.time],
-            vector: vec![0.0; shape.heads * stride],
-            sum: vec![0.0; stride],
-            weight: vec![0.0; shape.fanout],
-            d_weight: vec![0.0; shape.fanout],
-            d_encoding: vec![0.0; shape.time],
+/// Splits a `[heads, rows, width]` table into pieces of rows that end before each of `ends`:
+/// `[piece][head]`.
+fn head_pieces(
+    table: &mut Unwritten,
+    rows: usize,
+    width: usize,
+    ends: impl Iterator<Item = usize> + Clone,
+) -> Vec<Vec<&mut Unwritten>> {
+    let mut pieces: Vec<Vec<&mut Unwritten>> = ends.clone().map(|_| Vec::new()).collect();
+    for mut head in table.chunks_mut((rows * width).max(1)) {
+        let mut begin = 0;
+        for (piece, end) in pieces.iter_mut().zip(ends.clone()) {
+            let (own, rest) = head.split_at_mut((end - begin) * width);
+            piece.push(own);
+            (head, begin) = (rest, end);
         }
     }
-
-    /// Gathers the valid slots of a root.
-    #[inline(always)]
-    fn gather(&mut self, input: &AttentionInput<'_>, root: usize) {
-        let shape = &input.shape;
-        let (omega, phi) = input.time.split_at(shape.time);
-        self.valid.clear();
-        for k in 0..shape.fanout {
-            let Some((node, edge, delta)) = input.slot(root, k) else {
-                continue;
-            };
-            let i = self.valid.len();
-            let x = &mut self.x[i * self.stride..(i + 1) * self.stride];
-            let (for_node, rest) = x.split_at_mut(shape.node);
-            let (for_edge, rest) = rest.split_at_mut(shape.edge);
-            let (for_time, rest) = rest.split_at_mut(shape.time);
-            for_node.copy_from_slice(node);
-            for_edge.copy_from_slice(edge);
-            let sine = &mut self.sine[i * shape.time..(i + 1) * shape.time];
-            cosine::encode_time(delta, omega, phi, for_time, sine);
-            rest[0] = 1.0;
-            self.valid.push((k, delta));
-        }
-    }
-
-    /// Copies a root's row of each head of a `[heads, roots, width]` table.
-    #[inline(always)]
-    fn load(&mut self, input: &AttentionInput<'_>, table: &[f32], root: usize) {
-        let (width, roots) = (input.shape.width(), input.roots());
-        for (head, vector) in self.vector.chunks_exact_mut(self.stride).enumerate() {
-            vector[..width].copy_from_slice(row(table, head * roots + root, width));
-        }
-    }
-
-    /// `vector[head] . x` of the `i`-th valid slot.
-    #[inline(always)]
-    fn dot(&self, head: usize, i: usize) -> f32 {
-        let vector = &self.vector[head * self.stride..(head + 1) * self.stride];
-        dot(vector, &self.x[i * self.stride..(i + 1) * self.stride])
-    }
-
-    /// Softmax of one head's scores over the valid slots, into `weight`.
-    #[inline(always)]
-    fn softmax(&mut self, score: &[f32], heads: usize, head: usize) {
-        let mut largest = f32::MIN;
-        for &(k, _) in &self.valid {
-            largest = largest.max(score[k * heads + head]);
-        }
-        let mut total = 0.0;
-        for (weight, &(k, _)) in self.weight.iter_mut().zip(&self.valid) {
-            *weight = (score[k * heads + head] - largest).exp();
-            total += *weight;
-        }
-        for weight in &mut self.weight[..self.valid.len()] {
-            *weight /= total;
-        }
-    }
-
-    /// `out = sum of coefficient[i] * x` over the valid slots.
-    #[inline(always)]
-    fn weighted_sum(&mut self, coefficient: Coefficient, out: &mut [f32]) {
-        let coefficient = match coefficient {
-            Coefficient::Weight => &self.weight,
-            Coefficient::DWeight => &self.d_weight,
-        };
-        let coefficient = &coefficient[..self.valid.len()];
-        for (chunk, sum) in self.sum.as_chunks_mut::<LANES>().0.iter_mut().enumerate() {
-            let mut lanes = [0.0f32; LANES];
-            for (coefficient, x) in coefficient.iter().zip(self.x.chunks_exact(self.stride)) {
-                if let Some(x) = x.as_chunks::<LANES>().0.get(chunk) {
-                    for lane in 0..LANES {
-                        lanes[lane] += coefficient * x[lane];
-                    }
-                }
-            }
-            *sum = lanes;
-        }
-        let width = out.len();
-        out.copy_from_slice(&self.sum[..width]);
-    }
-}
-
-/// Which of the scratch space's coefficients a weighted sum takes.
-#[derive(Clone, Copy)]
-enum Coefficient {
-    Weight,
-    DWeight,
-}
-
-/// Splits a `[heads, roots, width]` table into chunks of roots: `[chunk][head]`.
-fn head_chunks(table: &mut [f32], roots: usize, width: usize) -> Vec<Vec<&mut [f32]>> {
-    let mut chunks: Vec<Vec<&mut [f32]>> = Vec::new();
-    chunks.resize_with(roots.div_ceil(CHUNK), Vec::new);
-    for head in table.chunks_mut(roots.max(1) * width) {
-        for (chunk, rows) in chunks.iter_mut().zip(head.chunks_mut(CHUNK * width)) {
-            chunk.push(rows);
-        }
-    }
-    chunks
+    pieces
 }
 
 /// Weighted sums `[heads, roots, width]` and scores `[roots, fanout, heads]` (before the
-/// softmax, for the backward).
+/// softmax, for the backward; any number where a slot is empty).
 pub fn temporal_attention(input: &AttentionInput<'_>) -> (Vec<f32>, Vec<f32>) {
     let AttentionShape { heads, fanout, .. } = input.shape;
     let (width, roots) = (input.shape.width(), input.roots());
-    let mut out = vec![0.0; heads * roots * width];
     let mut score = vec![0.0; roots * fanout * heads];
-    head_chunks(&mut out, roots, width)
+    let ends = (0..roots)
+        .step_by(CHUNK)
+        .map(|begin| (begin + CHUNK).min(roots));
+    let mut out = Vec::new();
+    head_pieces(room(&mut out, heads * roots * width), roots, width, ends)
         .into_par_iter()
         .zip(score.par_chunks_mut(CHUNK * fanout * heads))
         .enumerate()
@@ -235,6 +158,8 @@ pub fn temporal_attention(input: &AttentionInput<'_>) -> (Vec<f32>, Vec<f32>) {
                 forward_chunk(input, chunk * CHUNK, score, &mut out, scratch);
             },
         );
+    // SAFETY: the pieces cover the table, and each task has written the rows of its roots.
+    unsafe { out.set_len(heads * roots * width) };
     (out, score)
 }
 
@@ -243,26 +168,32 @@ fn forward_chunk(
     input: &AttentionInput<'_>,
     first: usize,
     score: &mut [f32],
-    out: &mut [&mut [f32]],
+    out: &mut [&mut Unwritten],
     scratch: &mut Scratch,
 ) {
     let AttentionShape { heads, fanout, .. } = input.shape;
-    let width = input.shape.width();
+    let (width, queries) = (input.shape.width(), input.queries());
     for (i, score) in score.chunks_exact_mut(fanout * heads).enumerate() {
         let root = first + i;
         scratch.gather(input, root);
-        scratch.load(input, input.query, root);
-        for head in 0..heads {
-            for (slot, &(k, _)) in scratch.valid.iter().enumerate() {
-                let s = scratch.dot(head, slot);
+        scratch.load(input.query, [queries, width], input.query_row(root));
+        scratch.multiply(heads);
+        for (slot, &(k, _)) in scratch.valid.iter().enumerate() {
+            for head in 0..heads {
+                let s = scratch.product[slot * heads + head];
                 score[k * heads + head] = if s > 0.0 { s } else { SLOPE * s };
             }
+        }
+        for head in 0..heads {
             scratch.softmax(score, heads, head);
             for (slot, &(k, _)) in scratch.valid.iter().enumerate() {
-                scratch.weight[slot] *= input.dropout_factor(root, k, head);
+                let factor = input.dropout_factor(root, k, head);
+                scratch.coefficient[slot * heads + head] = scratch.weight[slot] * factor;
             }
-            let out = &mut out[head][i * width..(i + 1) * width];
-            scratch.weighted_sum(Coefficient::Weight, out);
+        }
+        scratch.weighted_sums(heads, false);
+        for (head, out) in out.iter_mut().enumerate() {
+            out[i * width..(i + 1) * width].write_copy_of_slice(scratch.sum(head, width));
         }
     }
 }
@@ -270,7 +201,7 @@ fn forward_chunk(
 /// Gradients of a temporal attention.
 #[derive(Debug)]
 pub struct AttentionGradients {
-    /// Of the projected queries, `[heads, roots, width]`.
+    /// Of the projected queries, `[heads, queries, width]`.
     pub query: Vec<f32>,
     /// Of the node rows, `[rows, node]`.
     pub node: Vec<f32>,
@@ -278,16 +209,26 @@ pub struct AttentionGradients {
     pub time: Vec<f32>,
 }
 
+/// Some roots in the order of their query rows, as a task of the backward takes them.
+struct QueryRows<'a> {
+    input: &'a AttentionInput<'a>,
+    score: &'a [f32],
+    grad: &'a [f32],
+    uses: Uses<'a>,
+    /// Query rows of the task.
+    rows: std::ops::Range<usize>,
+}
+
 /// Backward of [`temporal_attention`].
 ///
-/// `grad` is the gradient of its output, `score` its second result, `offsets` and
-/// `items` the slots that read each node row.
+/// `grad` is the gradient of its output, `score` its second result, `query_uses` are the roots
+/// of each query row, `uses` the slots that read each node row.
 pub fn temporal_attention_backward(
     input: &AttentionInput<'_>,
     score: &[f32],
     grad: &[f32],
-    offsets: &[i32],
-    items: &[i32],
+    query_uses: Uses<'_>,
+    uses: Uses<'_>,
 ) -> AttentionGradients {
     let AttentionShape {
         heads,
@@ -295,128 +236,168 @@ pub fn temporal_attention_backward(
         time,
         ..
     } = input.shape;
-    let (width, roots) = (input.shape.width(), input.roots());
+    let (width, queries, roots) = (input.shape.width(), input.queries(), input.roots());
     let pairs = fanout * heads;
-    let mut d_query = vec![0.0; heads * roots * width];
-    // (weight, d_score) of each slot and head.
+    // (weight, d_score) of each slot and head, roots in the order of their query rows.
     let mut coefficient = vec![0.0; roots * pairs * 2];
-    let partial: Vec<Vec<f32>> = head_chunks(&mut d_query, roots, width)
+    let ends = task_ends(query_uses);
+    let mut begin = 0;
+    let mut rest = &mut coefficient[..];
+    let mut tasks = Vec::with_capacity(ends.len());
+    for &end in &ends {
+        let [first, last] = [begin, end].map(|row| query_uses.offsets[row] as usize);
+        let (own, others) = rest.split_at_mut((last - first) * pairs * 2);
+        tasks.push((begin..end, own));
+        (begin, rest) = (end, others);
+    }
+    let mut d_query = Vec::new();
+    let table = room(&mut d_query, heads * queries * width);
+    let partial: Vec<Vec<f32>> = head_pieces(table, queries, width, ends.iter().copied())
         .into_par_iter()
-        .zip(coefficient.par_chunks_mut(CHUNK * pairs * 2))
-        .enumerate()
+        .zip(tasks)
         .map_init(
             || Scratch::new(&input.shape),
-            |scratch, (chunk, (mut d_query, coefficient))| {
-                let first = chunk * CHUNK;
-                backward_chunk(
+            |scratch, (mut d_query, (rows, coefficient))| {
+                let task = QueryRows {
                     input,
-                    first,
                     score,
                     grad,
-                    coefficient,
-                    &mut d_query,
-                    scratch,
-                )
+                    uses: query_uses,
+                    rows,
+                };
+                backward_task(&task, coefficient, &mut d_query, scratch)
             },
         )
         .collect();
+    // SAFETY: the pieces cover the table (the last end is the number of queries), and each task
+    // has written all of its rows.
+    unsafe { d_query.set_len(heads * queries * width) };
     let mut d_time = vec![0.0; 2 * time];
-    for chunk in partial {
-        add_scaled(&mut d_time, 1.0, &chunk);
+    for of_task in partial {
+        add_scaled(&mut d_time, 1.0, &of_task);
+    }
+    let mut place = vec![0; roots];
+    for (at, &root) in query_uses.items.iter().enumerate() {
+        place[root as usize] = at;
     }
     AttentionGradients {
         query: d_query,
-        node: backward_rows(input, grad, &coefficient, offsets, items),
+        node: backward_rows(input, grad, &coefficient, &place, uses),
         time: d_time,
     }
 }
 
-/// Writes coefficients and query gradients of a chunk of roots; returns its share of the
+/// Where the tasks of the backward end: whole query rows with about [`CHUNK`] roots together.
+fn task_ends(uses: Uses<'_>) -> Vec<usize> {
+    let (mut ends, mut begin) = (Vec::new(), 0);
+    for row in 0..uses.rows() {
+        let last = row + 1 == uses.rows();
+        if last || uses.offsets[row + 1] - uses.offsets[begin] >= CHUNK as i32 {
+            ends.push(row + 1);
+            begin = row + 1;
+        }
+    }
+    ends
+}
+
+/// Writes coefficients and query gradients of some query rows; returns their share of the
 /// gradients of omega and phi.
 #[multiversion(targets("x86_64+avx512f+avx512dq+avx512vl", "x86_64+avx2"))]
-fn backward_chunk(
-    input: &AttentionInput<'_>,
-    first: usize,
-    score: &[f32],
-    grad: &[f32],
+fn backward_task(
+    task: &QueryRows<'_>,
     coefficient: &mut [f32],
-    d_query: &mut [&mut [f32]],
+    d_query: &mut [&mut Unwritten],
     scratch: &mut Scratch,
 ) -> Vec<f32> {
+    let QueryRows {
+        input, score, grad, ..
+    } = *task;
     let AttentionShape {
         heads,
         fanout,
         time,
         ..
     } = input.shape;
-    let (width, roots) = (input.shape.width(), input.roots());
+    let (width, queries, roots) = (input.shape.width(), input.queries(), input.roots());
     let time_start = input.shape.node + input.shape.edge;
     let pairs = fanout * heads;
     let mut d_time = vec![0.0; 2 * time];
     let (d_omega, d_phi) = d_time.split_at_mut(time);
-    for (i, coefficient) in coefficient.chunks_exact_mut(2 * pairs).enumerate() {
-        let root = first + i;
-        let score = row(score, root, pairs);
-        scratch.gather(input, root);
-        scratch.load(input, grad, root);
-        for head in 0..heads {
-            scratch.softmax(score, heads, head);
-            let mut mean = 0.0;
-            for slot in 0..scratch.valid.len() {
-                let (k, _) = scratch.valid[slot];
-                let d = scratch.dot(head, slot) * input.dropout_factor(root, k, head);
-                scratch.d_weight[slot] = d;
-                mean += scratch.weight[slot] * d;
-            }
-            for (slot, &(k, _)) in scratch.valid.iter().enumerate() {
-                let pair = k * heads + head;
-                let d = scratch.weight[slot] * (scratch.d_weight[slot] - mean);
-                scratch.d_weight[slot] = if score[pair] > 0.0 { d } else { SLOPE * d };
-                coefficient[2 * pair] = scratch.weight[slot] * input.dropout_factor(root, k, head);
-                coefficient[2 * pair + 1] = scratch.d_weight[slot];
-            }
-            let d_query = &mut d_query[head][i * width..(i + 1) * width];
-            scratch.weighted_sum(Coefficient::DWeight, d_query);
-        }
-        for (slot, &(k, delta)) in scratch.valid.iter().enumerate() {
-            scratch.d_encoding.fill(0.0);
+    let mut coefficients = coefficient.chunks_exact_mut(2 * pairs);
+    for (i, query_row) in task.rows.clone().enumerate() {
+        scratch.clear_sums();
+        let of_row = task.uses.of(query_row);
+        for (&root, coefficient) in of_row.iter().zip(&mut coefficients) {
+            let root = root as usize;
+            let score = row(score, root, pairs);
+            scratch.gather(input, root);
+            scratch.load(grad, [roots, width], root);
+            scratch.multiply(heads);
             for head in 0..heads {
-                let pair = 2 * (k * heads + head);
-                let at = (head * roots + root) * width + time_start;
-                let (grad, query) = (&grad[at..at + time], &input.query[at..at + time]);
-                let (weight, d_score) = (coefficient[pair], coefficient[pair + 1]);
-                add_two_scaled(&mut scratch.d_encoding, weight, grad, d_score, query);
+                scratch.softmax(score, heads, head);
+                let mut mean = 0.0;
+                for (slot, &(k, _)) in scratch.valid.iter().enumerate() {
+                    let factor = input.dropout_factor(root, k, head);
+                    let d_weight = &mut scratch.product[slot * heads + head];
+                    *d_weight *= factor;
+                    mean += scratch.weight[slot] * *d_weight;
+                    coefficient[2 * (k * heads + head)] = scratch.weight[slot] * factor;
+                }
+                for (slot, &(k, _)) in scratch.valid.iter().enumerate() {
+                    let pair = k * heads + head;
+                    let d = scratch.weight[slot] * (scratch.product[slot * heads + head] - mean);
+                    let d = if score[pair] > 0.0 { d } else { SLOPE * d };
+                    scratch.coefficient[slot * heads + head] = d;
+                    coefficient[2 * pair + 1] = d;
+                }
             }
-            let sine = &scratch.sine[slot * time..(slot + 1) * time];
-            for c in 0..time {
-                let d_argument = -sine[c] * scratch.d_encoding[c];
-                d_omega[c] += d_argument * delta;
-                d_phi[c] += d_argument;
+            scratch.weighted_sums(heads, true);
+            for slot in 0..scratch.valid.len() {
+                let (k, delta) = scratch.valid[slot];
+                scratch.d_encoding.fill(0.0);
+                for head in 0..heads {
+                    let pair = 2 * (k * heads + head);
+                    let grad = row(grad, head * roots + root, width);
+                    let query = row(input.query, head * queries + query_row, width);
+                    add_two_scaled(
+                        &mut scratch.d_encoding,
+                        coefficient[pair],
+                        &grad[time_start..time_start + time],
+                        coefficient[pair + 1],
+                        &query[time_start..time_start + time],
+                    );
+                }
+                let sine = &scratch.sine[slot * time..(slot + 1) * time];
+                for c in 0..time {
+                    let d_argument = -sine[c] * scratch.d_encoding[c];
+                    d_omega[c] += d_argument * delta;
+                    d_phi[c] += d_argument;
+                }
             }
+        }
+        for (head, d_query) in d_query.iter_mut().enumerate() {
+            d_query[i * width..(i + 1) * width].write_copy_of_slice(scratch.sum(head, width));
         }
     }
     d_time
 }
 
-/// Gradient of the node rows: for each row the sum over the slots that read it.
+/// Gradient of the node rows: for each row the sum over the slots that read it. Coefficients of
+/// root `r` are at `place[r]`.
 fn backward_rows(
     input: &AttentionInput<'_>,
     grad: &[f32],
     coefficient: &[f32],
-    offsets: &[i32],
-    items: &[i32],
+    place: &[usize],
+    uses: Uses<'_>,
 ) -> Vec<f32> {
     let node = input.shape.node;
-    let rows = offsets.len().saturating_sub(1);
-    let mut d_node = vec![0.0; rows * node];
+    let mut d_node = vec![0.0; uses.rows() * node];
     d_node
         .par_chunks_mut(node.max(1))
         .with_min_len(CHUNK)
         .enumerate()
-        .for_each(|(r, d_node)| {
-            let items = &items[offsets[r] as usize..offsets[r + 1] as usize];
-            backward_row(input, grad, coefficient, items, d_node);
-        });
+        .for_each(|(r, d_node)| backward_row(input, grad, coefficient, place, uses.of(r), d_node));
     d_node
 }
 
@@ -425,7 +406,8 @@ fn backward_row(
     input: &AttentionInput<'_>,
     grad: &[f32],
     coefficient: &[f32],
-    items: &[i32],
+    place: &[usize],
+    slots: &[i32],
     d_node: &mut [f32],
 ) {
     let AttentionShape {
@@ -434,17 +416,21 @@ fn backward_row(
         node,
         ..
     } = input.shape;
-    let width = input.shape.width();
-    let roots = input.roots();
-    for &flat in items {
-        let flat = flat as usize;
-        let root = flat / fanout;
+    let (width, queries, roots) = (input.shape.width(), input.queries(), input.roots());
+    for &flat in slots {
+        let (root, k) = (flat as usize / fanout, flat as usize % fanout);
+        let query_row = input.query_row(root);
         for head in 0..heads {
-            let pair = 2 * (flat * heads + head);
-            let at = (head * roots + root) * width;
-            let (weight, d_score) = (coefficient[pair], coefficient[pair + 1]);
-            let (grad, query) = (&grad[at..at + node], &input.query[at..at + node]);
-            add_two_scaled(d_node, weight, grad, d_score, query);
+            let pair = 2 * ((place[root] * fanout + k) * heads + head);
+            let grad = row(grad, head * roots + root, width);
+            let query = row(input.query, head * queries + query_row, width);
+            add_two_scaled(
+                d_node,
+                coefficient[pair],
+                &grad[..node],
+                coefficient[pair + 1],
+                &query[..node],
+            );
         }
     }
 }

@@ -17,8 +17,9 @@ pub fn time_encoding(time: &[f32], delta: &[f32], width: usize) -> Vec<f32> {
     out
 }
 
+/// Encodings of a chunk, `[n, width]`.
 #[multiversion(targets("x86_64+avx512f+avx512dq+avx512vl", "x86_64+avx2"))]
-fn encode_chunk(time: &[f32], delta: &[f32], width: usize, out: &mut [f32]) {
+pub(super) fn encode_chunk(time: &[f32], delta: &[f32], width: usize, out: &mut [f32]) {
     let (omega, phi) = time.split_at(width);
     let mut sine = vec![0.0; width];
     for (delta, out) in delta.iter().zip(out.chunks_exact_mut(width)) {

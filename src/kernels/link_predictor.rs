@@ -1,0 +1,328 @@
+//! The link predictor and its loss: the two products of a batch's embeddings, and what
+//! [`mod@super::link_scores`] makes of them, as one operation.
+//!
+//! On the GPU it is a sequence of launches, on the CPU
+//! [`mod@super::reference::link_predictor`].
+
+use burn::backend::autodiff::checkpoint::{base::Checkpointer, strategy::CheckpointStrategy};
+use burn::backend::autodiff::grads::Gradients;
+use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
+use burn::backend::ops::FloatTensorOps;
+use burn::backend::tensor::FloatTensor;
+use burn::backend::wgpu::CubeBackend;
+use burn::backend::{
+    Autodiff, AutodiffBackend, Backend, Dispatch, ExtensionType, Flex, TensorMetadata,
+    backend_extension,
+};
+use burn::tensor::{Shape, Slice, Tensor};
+
+use super::costs;
+use super::flex::{floats, from_floats};
+use super::link_scores::{LinkOutput, LinkScoring, LinkTensors};
+use super::products::Products;
+use super::reference::link_predictor as twin;
+use super::reference::link_scores::link_loss;
+use crate::profiler::{self, Kind};
+
+/// Embeddings and parameters of the predictor, or their gradients, as burn's backends take them.
+#[derive(ExtensionType, Debug, Clone)]
+pub struct PredictorTensors<B: Backend> {
+    /// Embeddings of src ‖ dst ‖ neg, `[3 events, width]`.
+    pub embedding: FloatTensor<B>,
+    /// `[width, width]`.
+    pub source: FloatTensor<B>,
+    /// `[width]`.
+    pub source_bias: FloatTensor<B>,
+    /// `[width, width]`.
+    pub destination: FloatTensor<B>,
+    /// `[width]`.
+    pub destination_bias: FloatTensor<B>,
+    /// `[width, 1]`.
+    pub output: FloatTensor<B>,
+    /// `[1]`.
+    pub output_bias: FloatTensor<B>,
+}
+
+/// Loss, logits and the two products.
+#[derive(ExtensionType, Debug, Clone)]
+pub struct PredictorOutput<B: Backend> {
+    loss: FloatTensor<B>,
+    logits: FloatTensor<B>,
+    source: FloatTensor<B>,
+    destination: FloatTensor<B>,
+}
+
+/// Dispatch of [`link_predictor`] to the backends.
+#[backend_extension(Cube, Flex, Autodiff)]
+pub trait LinkPrediction: Backend {
+    /// See [`link_predictor`].
+    fn link_predictor(#[extension_type] tensors: PredictorTensors<Self>) -> PredictorOutput<Self>;
+
+    /// Gradients of all inputs, given the gradient of the loss.
+    fn link_predictor_backward(
+        #[extension_type] tensors: PredictorTensors<Self>,
+        #[extension_type] output: PredictorOutput<Self>,
+        grad: FloatTensor<Self>,
+    ) -> PredictorTensors<Self>;
+}
+
+/// What comes after the products, as the kernels of [`mod@super::link_scores`] take it.
+fn scored(
+    tensors: &PredictorTensors<CubeBackend>,
+    [source, destination]: [FloatTensor<CubeBackend>; 2],
+) -> LinkTensors<CubeBackend> {
+    let width = tensors.source_bias.shape()[0];
+    let biases = (&tensors.source_bias, &tensors.destination_bias);
+    LinkTensors {
+        source,
+        destination,
+        bias: CubeBackend::float_add(biases.0.clone(), biases.1.clone()),
+        output: CubeBackend::float_reshape(tensors.output.clone(), Shape::new([width])),
+        output_bias: tensors.output_bias.clone(),
+    }
+}
+
+/// Embeddings of the sources, and of destinations and negatives.
+fn sides(embedding: &FloatTensor<CubeBackend>) -> [FloatTensor<CubeBackend>; 2] {
+    let (roots, width) = (embedding.shape()[0], embedding.shape()[1]);
+    [0..roots / 3, roots / 3..roots].map(|rows| {
+        let part = [Slice::from(rows), Slice::from(0..width)];
+        CubeBackend::float_slice(embedding.clone(), &part)
+    })
+}
+
+impl LinkPrediction for CubeBackend {
+    fn link_predictor(tensors: PredictorTensors<Self>) -> PredictorOutput<Self> {
+        let [sources, others] = sides(&tensors.embedding);
+        let products = [
+            Self::float_matmul(sources, tensors.source.clone()),
+            Self::float_matmul(others, tensors.destination.clone()),
+        ];
+        let LinkOutput { loss, logits } = Self::link_scores(scored(&tensors, products.clone()));
+        let [source, destination] = products;
+        PredictorOutput {
+            loss,
+            logits,
+            source,
+            destination,
+        }
+    }
+
+    fn link_predictor_backward(
+        tensors: PredictorTensors<Self>,
+        output: PredictorOutput<Self>,
+        grad: FloatTensor<Self>,
+    ) -> PredictorTensors<Self> {
+        let scored = scored(&tensors, [output.source, output.destination]);
+        let d = Self::link_scores_backward(scored, output.logits, grad);
+        let [sources, others] = sides(&tensors.embedding);
+        let d_sides = vec![
+            Self::product_transposed(d.source.clone(), tensors.source),
+            Self::product_transposed(d.destination.clone(), tensors.destination),
+        ];
+        PredictorTensors {
+            embedding: Self::float_cat(d_sides, 0),
+            source: Self::transposed_product(sources, d.source),
+            source_bias: d.bias.clone(),
+            destination: Self::transposed_product(others, d.destination),
+            destination_bias: d.bias,
+            output: Self::float_reshape(d.output, tensors.output.shape()),
+            output_bias: d.output_bias,
+        }
+    }
+}
+
+/// Calls `twin` with the numbers of `tensors`.
+fn with_numbers<T>(
+    tensors: &PredictorTensors<Flex>,
+    twin: impl FnOnce(&twin::PredictorInput<'_>) -> T,
+) -> T {
+    let [source_bias, destination_bias] =
+        [&tensors.source_bias, &tensors.destination_bias].map(floats);
+    let both = source_bias.iter().zip(destination_bias.iter());
+    let bias: Vec<f32> = both.map(|(a, b)| a + b).collect();
+    twin(&twin::PredictorInput {
+        embedding: &floats(&tensors.embedding),
+        source: &floats(&tensors.source),
+        destination: &floats(&tensors.destination),
+        bias: &bias,
+        output: &floats(&tensors.output),
+        output_bias: floats(&tensors.output_bias)[0],
+    })
+}
+
+impl LinkPrediction for Flex {
+    fn link_predictor(tensors: PredictorTensors<Self>) -> PredictorOutput<Self> {
+        let output = with_numbers(&tensors, twin::link_predictor);
+        let (pairs, width) = (output.logits.len(), tensors.source_bias.shape()[0]);
+        PredictorOutput {
+            loss: from_floats(vec![link_loss(&output.logits)], [1]),
+            logits: from_floats(output.logits, [pairs]),
+            source: from_floats(output.source, [pairs / 2, width]),
+            destination: from_floats(output.destination, [pairs, width]),
+        }
+    }
+
+    fn link_predictor_backward(
+        tensors: PredictorTensors<Self>,
+        output: PredictorOutput<Self>,
+        grad: FloatTensor<Self>,
+    ) -> PredictorTensors<Self> {
+        let [source, destination] = [&output.source, &output.destination].map(floats);
+        let products = twin::Products {
+            source: &source,
+            destination: &destination,
+        };
+        let d = with_numbers(&tensors, |input| {
+            twin::link_predictor_backward(
+                input,
+                products,
+                &floats(&output.logits),
+                floats(&grad)[0],
+            )
+        });
+        PredictorTensors {
+            embedding: from_floats(d.embedding, tensors.embedding.shape()),
+            source: from_floats(d.source, tensors.source.shape()),
+            source_bias: from_floats(d.bias.clone(), tensors.source_bias.shape()),
+            destination: from_floats(d.destination, tensors.destination.shape()),
+            destination_bias: from_floats(d.bias, tensors.destination_bias.shape()),
+            output: from_floats(d.output, tensors.output.shape()),
+            output_bias: from_floats(vec![d.output_bias], [1]),
+        }
+    }
+}
+
+#[derive(Debug)]
+struct LinkPredictorBackward;
+
+impl<B: LinkPrediction> Backward<B, 7> for LinkPredictorBackward {
+    type State = (PredictorTensors<B>, PredictorOutput<B>);
+
+    fn backward(self, ops: Ops<Self::State, 7>, grads: &mut Gradients, _: &mut Checkpointer) {
+        let (tensors, output) = ops.state;
+        let grad = grads.consume::<B>(&ops.node);
+        let operation = profiler::operation("link_predictor_backward", Kind::Kernel, || {
+            let embedding = tensors.embedding.shape();
+            costs::link_predictor(embedding[0] / 3, embedding[1], true)
+        });
+        let d = B::link_predictor_backward(tensors, output, grad);
+        drop(operation);
+        let d = [
+            d.embedding,
+            d.source,
+            d.source_bias,
+            d.destination,
+            d.destination_bias,
+            d.output,
+            d.output_bias,
+        ];
+        for (parent, d) in ops.parents.into_iter().zip(d) {
+            if let Some(parent) = parent {
+                grads.register::<B>(parent.id, d);
+            }
+        }
+    }
+}
+
+impl<B: LinkPrediction, C: CheckpointStrategy> LinkPrediction for Autodiff<B, C> {
+    fn link_predictor(tensors: PredictorTensors<Self>) -> PredictorOutput<Self> {
+        let prepared = LinkPredictorBackward
+            .prepare::<C>([
+                tensors.embedding.node(),
+                tensors.source.node(),
+                tensors.source_bias.node(),
+                tensors.destination.node(),
+                tensors.destination_bias.node(),
+                tensors.output.node(),
+                tensors.output_bias.node(),
+            ])
+            .compute_bound()
+            .stateful();
+        let tensors = PredictorTensors::<B> {
+            embedding: tensors.embedding.into_primitive(),
+            source: tensors.source.into_primitive(),
+            source_bias: tensors.source_bias.into_primitive(),
+            destination: tensors.destination.into_primitive(),
+            destination_bias: tensors.destination_bias.into_primitive(),
+            output: tensors.output.into_primitive(),
+            output_bias: tensors.output_bias.into_primitive(),
+        };
+        let output = B::link_predictor(tensors.clone());
+        let constant =
+            |tensor: &FloatTensor<B>| <Self as AutodiffBackend>::from_inner(tensor.clone());
+        let [logits, source, destination] =
+            [&output.logits, &output.source, &output.destination].map(constant);
+        let loss = output.loss.clone();
+        let loss = match prepared {
+            OpsKind::Tracked(prepared) => prepared.finish((tensors, output), loss),
+            OpsKind::UnTracked(prepared) => prepared.finish(loss),
+        };
+        PredictorOutput {
+            loss,
+            logits,
+            source,
+            destination,
+        }
+    }
+
+    fn link_predictor_backward(
+        tensors: PredictorTensors<Self>,
+        output: PredictorOutput<Self>,
+        grad: FloatTensor<Self>,
+    ) -> PredictorTensors<Self> {
+        let _ = (tensors, output, grad);
+        unreachable!("first order only")
+    }
+}
+
+/// What the predictor reads.
+#[derive(Debug, Clone)]
+pub struct PredictorInput {
+    /// Embeddings of src ‖ dst ‖ neg, `[3 events, width]`.
+    pub embedding: Tensor<2>,
+    /// `[width, width]`.
+    pub source: Tensor<2>,
+    /// `[width]`.
+    pub source_bias: Tensor<1>,
+    /// `[width, width]`.
+    pub destination: Tensor<2>,
+    /// `[width]`.
+    pub destination_bias: Tensor<1>,
+    /// `[width, 1]`.
+    pub output: Tensor<2>,
+    /// `[1]`.
+    pub output_bias: Tensor<1>,
+}
+
+/// Scores and loss of a batch.
+#[derive(Debug, Clone)]
+pub struct Scores {
+    /// Logits of (src, dst), then of (src, neg), `[2 events]`; without gradient.
+    pub logits: Tensor<1>,
+    /// Mean cross-entropy of the first half against 1 plus that of the second against 0,
+    /// `[1]`; 0 without events.
+    pub loss: Tensor<1>,
+}
+
+/// relu(src W_s + b_s + dst W_d + b_d) w + b for each pair, and the loss. Gradients of the loss
+/// go to all inputs.
+pub fn link_predictor(input: PredictorInput) -> Scores {
+    let _operation = profiler::operation("link_predictor", Kind::Kernel, || {
+        let [roots, width] = input.embedding.dims();
+        costs::link_predictor(roots / 3, width, false)
+    });
+    let output = Dispatch::link_predictor(PredictorTensors {
+        embedding: input.embedding.into_dispatch(),
+        source: input.source.into_dispatch(),
+        source_bias: input.source_bias.into_dispatch(),
+        destination: input.destination.into_dispatch(),
+        destination_bias: input.destination_bias.into_dispatch(),
+        output: input.output.into_dispatch(),
+        output_bias: input.output_bias.into_dispatch(),
+    });
+    Scores {
+        logits: Tensor::from_dispatch(output.logits),
+        loss: Tensor::from_dispatch(output.loss),
+    }
+}

@@ -1,0 +1,180 @@
+//! The link predictor with its two products, on the CPU.
+//!
+//! What the GPU does in several launches ([`crate::kernels::link_predictor`]).
+
+use super::link_scores::{self, LinkInput};
+use super::products::{Matrix, Together, WEIGHT_ROWS};
+use super::room;
+
+/// Rows of a product that one task computes, at most.
+const ROWS: usize = 256;
+
+/// What the predictor reads; all tables row-major.
+#[derive(Debug, Clone, Copy)]
+pub struct PredictorInput<'a> {
+    /// Embeddings of src ‖ dst ‖ neg, `[3 events, width]`.
+    pub embedding: &'a [f32],
+    /// `[width, width]`.
+    pub source: &'a [f32],
+    /// `[width, width]`.
+    pub destination: &'a [f32],
+    /// Both biases together, `[width]`.
+    pub bias: &'a [f32],
+    /// `[width]`.
+    pub output: &'a [f32],
+    /// Output bias.
+    pub output_bias: f32,
+}
+
+impl<'a> PredictorInput<'a> {
+    fn width(&self) -> usize {
+        self.bias.len()
+    }
+
+    fn events(&self) -> usize {
+        self.embedding.len() / self.width() / 3
+    }
+
+    /// Embeddings of the sources, and of destinations and negatives.
+    fn sides(&self) -> (&'a [f32], &'a [f32]) {
+        self.embedding.split_at(self.events() * self.width())
+    }
+}
+
+/// The two products.
+#[derive(Debug, Clone, Copy)]
+pub struct Products<'a> {
+    /// Of the sources, `[events, width]`.
+    pub source: &'a [f32],
+    /// Of destinations and negatives, `[2 events, width]`.
+    pub destination: &'a [f32],
+}
+
+/// Scores of a batch's pairs.
+#[derive(Debug, Default)]
+pub struct PredictorOutput {
+    /// Logits, `[2 events]`.
+    pub logits: Vec<f32>,
+    /// Product of the sources, `[events, width]`.
+    pub source: Vec<f32>,
+    /// Product of destinations and negatives, `[2 events, width]`.
+    pub destination: Vec<f32>,
+}
+
+/// Scores of all pairs, and the products that they are made of.
+pub fn link_predictor(input: &PredictorInput<'_>) -> PredictorOutput {
+    let (width, events) = (input.width(), input.events());
+    let (sources, others) = input.sides();
+    let mut output = PredictorOutput::default();
+    let mut together = Together::default();
+    for (x, weight, out, rows) in [
+        (sources, input.source, &mut output.source, events),
+        (
+            others,
+            input.destination,
+            &mut output.destination,
+            2 * events,
+        ),
+    ] {
+        let (x, weight) = (Matrix::whole(x, width), Matrix::whole(weight, width));
+        together.add(
+            x,
+            weight,
+            [rows, width, width],
+            ROWS,
+            room(out, rows * width),
+        );
+    }
+    together.write();
+    // SAFETY: both products have been written.
+    unsafe {
+        output.source.set_len(events * width);
+        output.destination.set_len(2 * events * width);
+    }
+    output.logits = link_scores::link_scores(&LinkInput {
+        source: &output.source,
+        destination: &output.destination,
+        bias: input.bias,
+        output: input.output,
+        output_bias: input.output_bias,
+    });
+    output
+}
+
+/// Gradients of the loss.
+#[derive(Debug, Default)]
+pub struct PredictorGradients {
+    /// `[3 events, width]`.
+    pub embedding: Vec<f32>,
+    /// `[width, width]`.
+    pub source: Vec<f32>,
+    /// `[width, width]`.
+    pub destination: Vec<f32>,
+    /// Of either bias, `[width]`.
+    pub bias: Vec<f32>,
+    /// `[width]`.
+    pub output: Vec<f32>,
+    /// Of the output's bias.
+    pub output_bias: f32,
+}
+
+/// Backward of the loss on [`link_predictor`]'s logits; `grad` is the gradient of the loss.
+pub fn link_predictor_backward(
+    input: &PredictorInput<'_>,
+    products: Products<'_>,
+    logits: &[f32],
+    grad: f32,
+) -> PredictorGradients {
+    let (width, events) = (input.width(), input.events());
+    let (sources, others) = input.sides();
+    let scores = LinkInput {
+        source: products.source,
+        destination: products.destination,
+        bias: input.bias,
+        output: input.output,
+        output_bias: input.output_bias,
+    };
+    let scores = link_scores::link_scores_backward(&scores, logits, grad);
+    let mut d = PredictorGradients {
+        bias: scores.bias,
+        output: scores.output,
+        output_bias: scores.output_bias,
+        ..PredictorGradients::default()
+    };
+    let whole = |table| Matrix::whole(table, width);
+    let (d_source, d_destination) = (whole(&scores.source), whole(&scores.destination));
+    let (d_sources, d_others) =
+        room(&mut d.embedding, 3 * events * width).split_at_mut(events * width);
+    let mut together = Together::default();
+    for (x, weight, d_product, d_x, d_weight, rows) in [
+        (
+            sources,
+            input.source,
+            d_source,
+            d_sources,
+            &mut d.source,
+            events,
+        ),
+        (
+            others,
+            input.destination,
+            d_destination,
+            d_others,
+            &mut d.destination,
+            2 * events,
+        ),
+    ] {
+        let weight = whole(weight).transposed();
+        together.add(d_product, weight, [rows, width, width], ROWS, d_x);
+        let (x, d_weight) = (whole(x).transposed(), room(d_weight, width * width));
+        together.add(x, d_product, [width, rows, width], WEIGHT_ROWS, d_weight);
+    }
+    together.write();
+    // SAFETY: all four products have been written.
+    unsafe {
+        d.embedding.set_len(3 * events * width);
+        d.source.set_len(width * width);
+        d.destination.set_len(width * width);
+    }
+    d
+}

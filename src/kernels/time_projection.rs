@@ -1,0 +1,230 @@
+//! JODIE's projection of embeddings to the time of a query.
+
+use burn::backend::autodiff::checkpoint::{base::Checkpointer, strategy::CheckpointStrategy};
+use burn::backend::autodiff::grads::Gradients;
+use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
+use burn::backend::ops::FloatTensorOps;
+use burn::backend::tensor::FloatTensor;
+use burn::backend::wgpu::{CubeBackend, into_contiguous};
+use burn::backend::{
+    Autodiff, Backend, Dispatch, ExtensionType, Flex, TensorMetadata, backend_extension,
+};
+use burn::tensor::{Shape, Slice, Tensor};
+
+use super::costs;
+use super::flex::{floats, from_floats};
+use super::reference::time_projection as twin;
+use super::wgsl::{self, KernelSpec, ROWS};
+use crate::profiler::{self, Kind};
+
+/// `shaders/time_projection.wgsl`.
+pub static FORWARD: KernelSpec = KernelSpec {
+    name: "time_projection",
+    source: include_str!("../../shaders/time_projection.wgsl"),
+    shared: &[ROWS],
+    workgroup: 64,
+    storage_buffers: 5,
+    variants: &[&[("WIDTH", 100)]],
+};
+
+/// `shaders/time_projection_backward.wgsl`.
+pub static BACKWARD: KernelSpec = KernelSpec {
+    name: "time_projection_backward",
+    source: include_str!("../../shaders/time_projection_backward.wgsl"),
+    shared: &[ROWS],
+    workgroup: 64,
+    storage_buffers: 7,
+    variants: &[&[("WIDTH", 100)]],
+};
+
+/// What the projection reads, or the gradients of that, as burn's backends take it.
+#[derive(ExtensionType, Debug, Clone)]
+pub struct ProjectionTensors<B: Backend> {
+    /// `[rows, width]`.
+    pub x: FloatTensor<B>,
+    /// `[1, width]`.
+    pub weight: FloatTensor<B>,
+    /// `[width]`.
+    pub bias: FloatTensor<B>,
+}
+
+/// Dispatch of [`time_projection`] to the backends.
+#[backend_extension(Cube, Flex, Autodiff)]
+pub trait TimeProjection: Backend {
+    /// See [`time_projection`].
+    fn time_projection(
+        #[extension_type] tensors: ProjectionTensors<Self>,
+        recency: FloatTensor<Self>,
+    ) -> FloatTensor<Self>;
+
+    /// Gradients of embeddings and parameters.
+    fn time_projection_backward(
+        #[extension_type] tensors: ProjectionTensors<Self>,
+        recency: FloatTensor<Self>,
+        grad: FloatTensor<Self>,
+    ) -> ProjectionTensors<Self>;
+}
+
+impl TimeProjection for CubeBackend {
+    fn time_projection(
+        tensors: ProjectionTensors<Self>,
+        recency: FloatTensor<Self>,
+    ) -> FloatTensor<Self> {
+        let ProjectionTensors { x, weight, bias } = tensors;
+        let [x, weight, bias, recency] = [x, weight, bias, recency].map(into_contiguous);
+        let (rows, width) = (x.shape()[0], x.shape()[1]);
+        let out = wgsl::empty(&x, [rows, width]);
+        wgsl::launch(
+            &FORWARD,
+            &[("WIDTH", width as u32)],
+            wgsl::groups_of(rows * width, FORWARD.workgroup),
+            &[&x, &recency, &weight, &bias, &out],
+            &[rows as u32],
+        );
+        out
+    }
+
+    fn time_projection_backward(
+        tensors: ProjectionTensors<Self>,
+        recency: FloatTensor<Self>,
+        grad: FloatTensor<Self>,
+    ) -> ProjectionTensors<Self> {
+        let ProjectionTensors { x, weight, bias } = tensors;
+        let [x, weight, bias, recency, grad] =
+            [x, weight, bias, recency, grad].map(into_contiguous);
+        let (rows, width) = (x.shape()[0], x.shape()[1]);
+        let chunks = rows.div_ceil(twin::CHUNK);
+        let d_x = wgsl::empty(&x, [rows, width]);
+        let partial = wgsl::empty(&x, [chunks, 2 * width]);
+        wgsl::launch(
+            &BACKWARD,
+            &[("WIDTH", width as u32)],
+            chunks,
+            &[&x, &recency, &weight, &bias, &grad, &d_x, &partial],
+            &[rows as u32],
+        );
+        let sums = Self::float_sum_dim(partial, 0);
+        let part = |from: usize, shape: Shape| {
+            let columns = [Slice::from(0..1), Slice::from(from..from + width)];
+            Self::float_reshape(Self::float_slice(sums.clone(), &columns), shape)
+        };
+        ProjectionTensors {
+            x: d_x,
+            weight: part(0, weight.shape()),
+            bias: part(width, bias.shape()),
+        }
+    }
+}
+
+/// Calls `twin` with the numbers of `tensors`.
+fn with_numbers<T>(
+    tensors: &ProjectionTensors<Flex>,
+    recency: &FloatTensor<Flex>,
+    twin: impl FnOnce(&twin::ProjectionInput<'_>) -> T,
+) -> T {
+    twin(&twin::ProjectionInput {
+        x: &floats(&tensors.x),
+        recency: &floats(recency),
+        weight: &floats(&tensors.weight),
+        bias: &floats(&tensors.bias),
+    })
+}
+
+impl TimeProjection for Flex {
+    fn time_projection(
+        tensors: ProjectionTensors<Self>,
+        recency: FloatTensor<Self>,
+    ) -> FloatTensor<Self> {
+        let out = with_numbers(&tensors, &recency, twin::time_projection);
+        from_floats(out, tensors.x.shape())
+    }
+
+    fn time_projection_backward(
+        tensors: ProjectionTensors<Self>,
+        recency: FloatTensor<Self>,
+        grad: FloatTensor<Self>,
+    ) -> ProjectionTensors<Self> {
+        let (d_x, mut d_weight) = with_numbers(&tensors, &recency, |input| {
+            twin::time_projection_backward(input, &floats(&grad))
+        });
+        let d_bias = d_weight.split_off(d_weight.len() / 2);
+        ProjectionTensors {
+            x: from_floats(d_x, tensors.x.shape()),
+            weight: from_floats(d_weight, tensors.weight.shape()),
+            bias: from_floats(d_bias, tensors.bias.shape()),
+        }
+    }
+}
+
+#[derive(Debug)]
+struct TimeProjectionBackward;
+
+impl<B: TimeProjection> Backward<B, 3> for TimeProjectionBackward {
+    type State = (ProjectionTensors<B>, FloatTensor<B>);
+
+    fn backward(self, ops: Ops<Self::State, 3>, grads: &mut Gradients, _: &mut Checkpointer) {
+        let (tensors, recency) = ops.state;
+        let grad = grads.consume::<B>(&ops.node);
+        let operation = profiler::operation("time_projection_backward", Kind::Kernel, || {
+            costs::time_projection(grad.shape()[0], grad.shape()[1], true)
+        });
+        let d = B::time_projection_backward(tensors, recency, grad);
+        drop(operation);
+        for (parent, d) in ops.parents.into_iter().zip([d.x, d.weight, d.bias]) {
+            if let Some(parent) = parent {
+                grads.register::<B>(parent.id, d);
+            }
+        }
+    }
+}
+
+impl<B: TimeProjection, C: CheckpointStrategy> TimeProjection for Autodiff<B, C> {
+    fn time_projection(
+        tensors: ProjectionTensors<Self>,
+        recency: FloatTensor<Self>,
+    ) -> FloatTensor<Self> {
+        let prepared = TimeProjectionBackward
+            .prepare::<C>([tensors.x.node(), tensors.weight.node(), tensors.bias.node()])
+            .compute_bound()
+            .stateful();
+        let tensors = ProjectionTensors::<B> {
+            x: tensors.x.into_primitive(),
+            weight: tensors.weight.into_primitive(),
+            bias: tensors.bias.into_primitive(),
+        };
+        let recency = recency.into_primitive();
+        let out = B::time_projection(tensors.clone(), recency.clone());
+        match prepared {
+            OpsKind::Tracked(prepared) => prepared.finish((tensors, recency), out),
+            OpsKind::UnTracked(prepared) => prepared.finish(out),
+        }
+    }
+
+    fn time_projection_backward(
+        tensors: ProjectionTensors<Self>,
+        recency: FloatTensor<Self>,
+        grad: FloatTensor<Self>,
+    ) -> ProjectionTensors<Self> {
+        let _ = (tensors, recency, grad);
+        unreachable!("first order only")
+    }
+}
+
+/// `x (1 + r w + b)`, `[rows, width]`, for embeddings `x` `[rows, width]`, recencies `r` `[rows]`
+/// (constants), `weight` `[1, width]` and `bias` `[width]` (JODIE, equation 3).
+pub fn time_projection(
+    x: Tensor<2>,
+    recency: Tensor<1>,
+    weight: Tensor<2>,
+    bias: Tensor<1>,
+) -> Tensor<2> {
+    let _operation = profiler::operation("time_projection", Kind::Kernel, || {
+        costs::time_projection(x.dims()[0], x.dims()[1], false)
+    });
+    let tensors = ProjectionTensors {
+        x: x.into_dispatch(),
+        weight: weight.into_dispatch(),
+        bias: bias.into_dispatch(),
+    };
+    Tensor::from_dispatch(Dispatch::time_projection(tensors, recency.into_dispatch()))
+}
