@@ -62,12 +62,12 @@ fn a_tgn_has_its_operations_once_an_iteration() {
     for name in [
         "temporal_attention",
         "temporal_attention_backward",
-        "gru_gates",
-        "gru_gates_backward",
+        "recurrent_cell",
+        "recurrent_cell_backward",
         "gather_rows",
         "gather_rows_backward",
-        "link_scores",
-        "link_scores_backward",
+        "link_predictor",
+        "link_predictor_backward",
         "memory_gather",
         "memory_update",
         "mail_update",
@@ -82,9 +82,9 @@ fn a_tgn_has_its_operations_once_an_iteration() {
     }
     assert_eq!(of(&calls, "linear"), of(&calls, "linear_backward_weight"));
     // The same work in each iteration but the last of an epoch, which is smaller.
-    let flops = of(&column(profile, "operations", "flops"), "gru_gates");
-    let bytes = of(&column(profile, "operations", "bytes"), "gru_gates");
-    assert!((bytes / flops - 4.0 * 8.0 / 15.0).abs() < 1e-9);
+    let flops = of(&column(profile, "operations", "flops"), "adam");
+    let bytes = of(&column(profile, "operations", "bytes"), "adam");
+    assert!((bytes / flops - 4.0 * 7.0 / 13.0).abs() < 1e-9);
     assert!(
         column(profile, "operations", "launches")
             .iter()
@@ -106,7 +106,7 @@ fn other_threads_have_no_share() {
     let (summary, _) = train(&[&schedule[..], &["--schedule", "mspipe"]].concat());
     let profile = &summary["profile"];
     assert_eq!(
-        of(&column(profile, "operations", "calls"), "rnn_gates"),
+        of(&column(profile, "operations", "calls"), "recurrent_cell"),
         1.0
     );
     let sampled = &profile["remainder"][2];

@@ -274,15 +274,21 @@ impl TemporalAttention for Flex {
         dropout: Dropout,
     ) -> AttentionOutput<Self> {
         let roots = tensors.slot.shape()[0];
-        let (out, score) = twin::temporal_attention(&twin::AttentionInput {
-            query: &floats(&query),
-            node: &floats(&tensors.node),
-            edge: &floats(&tensors.edge),
-            time: &floats(&tensors.time),
-            slot: &ints(&tensors.slot),
-            shape,
-            dropout,
-        });
+        let (out, score) = twin::temporal_attention(
+            &twin::AttentionInput {
+                query: &floats(&query),
+                node: &floats(&tensors.node),
+                edge: &floats(&tensors.edge),
+                time: &floats(&tensors.time),
+                slot: &ints(&tensors.slot),
+                shape,
+                dropout,
+            },
+            twin::Uses {
+                offsets: &ints(&tensors.query_offsets),
+                items: &ints(&tensors.query_items),
+            },
+        );
         AttentionOutput {
             out: from_floats(out, [shape.heads, roots, shape.width()]),
             score: from_floats(score, [roots, shape.fanout * shape.heads]),

@@ -1,122 +1,22 @@
 //! Twins of the three `temporal_attention` shaders.
 
+mod input;
 mod scratch;
 
 use multiversion::multiversion;
 use rayon::prelude::*;
 
-use super::counter_hash::Dropout;
 use super::vector::{add_scaled, add_two_scaled};
 use super::{Unwritten, room, row};
 use scratch::Scratch;
+
+pub use input::{AttentionInput, AttentionShape, Uses};
 
 /// Slope of the leaky ReLU on negative scores.
 pub const SLOPE: f32 = 0.2;
 
 /// Roots that one task takes.
 const CHUNK: usize = 16;
-
-/// Numbers of a slot: row, event row, bits of the f32 time since, query row.
-pub const SLOT: usize = 4;
-
-/// Widths of an attention over sampled past events.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct AttentionShape {
-    /// Attention heads.
-    pub heads: usize,
-    /// Slots of a root.
-    pub fanout: usize,
-    /// Width of a node row.
-    pub node: usize,
-    /// Width of an edge feature row, 0 for none.
-    pub edge: usize,
-    /// Width of the time encoding.
-    pub time: usize,
-}
-
-impl AttentionShape {
-    /// Width of `x = [node row | edge features | time encoding | 1]`.
-    pub fn width(&self) -> usize {
-        self.node + self.edge + self.time + 1
-    }
-}
-
-/// What the attention reads; all tables row-major.
-#[derive(Debug, Clone, Copy)]
-pub struct AttentionInput<'a> {
-    /// Projected queries, `[heads, queries, width]`.
-    pub query: &'a [f32],
-    /// Node rows, `[rows, node]`.
-    pub node: &'a [f32],
-    /// Edge feature rows, `[event rows, edge]`.
-    pub edge: &'a [f32],
-    /// omega, then phi, `[2, time]`.
-    pub time: &'a [f32],
-    /// `[roots, fanout, (row, event row, f32 bits of delta t, query row)]`, row -1 where empty;
-    /// the query row is the same in all slots of a root.
-    pub slot: &'a [i32],
-    /// Widths.
-    pub shape: AttentionShape,
-    /// Dropout of the attention weights.
-    pub dropout: Dropout,
-}
-
-/// Places that read each row of a table: `items[offsets[r]..offsets[r + 1]]`, ascending.
-#[derive(Debug, Clone, Copy)]
-pub struct Uses<'a> {
-    /// `[rows + 1]`.
-    pub offsets: &'a [i32],
-    /// One entry a use.
-    pub items: &'a [i32],
-}
-
-impl Uses<'_> {
-    /// Number of rows.
-    fn rows(&self) -> usize {
-        self.offsets.len().saturating_sub(1)
-    }
-
-    /// Places that read a row.
-    fn of(&self, row: usize) -> &[i32] {
-        &self.items[self.offsets[row] as usize..self.offsets[row + 1] as usize]
-    }
-}
-
-impl AttentionInput<'_> {
-    fn roots(&self) -> usize {
-        self.slot.len() / (self.shape.fanout * SLOT)
-    }
-
-    fn queries(&self) -> usize {
-        self.query.len() / (self.shape.heads * self.shape.width())
-    }
-
-    /// Row of a root's query.
-    #[inline(always)]
-    fn query_row(&self, root: usize) -> usize {
-        self.slot[root * self.shape.fanout * SLOT + 3] as usize
-    }
-
-    /// Rows of a root's slot and the time since its event; `None` where it is empty.
-    #[inline(always)]
-    fn slot(&self, root: usize, k: usize) -> Option<(&[f32], &[f32], f32)> {
-        let at = (root * self.shape.fanout + k) * SLOT;
-        let slot = &self.slot[at..at + SLOT];
-        (slot[0] >= 0).then(|| {
-            (
-                row(self.node, slot[0] as usize, self.shape.node),
-                row(self.edge, slot[1] as usize, self.shape.edge),
-                f32::from_bits(slot[2] as u32),
-            )
-        })
-    }
-
-    #[inline(always)]
-    fn dropout_factor(&self, root: usize, k: usize, head: usize) -> f32 {
-        let element = (root * self.shape.fanout + k) * self.shape.heads + head;
-        self.dropout.factor(element as u32)
-    }
-}
 
 /// Splits a `[heads, rows, width]` table into pieces of rows that end before each of `ends`:
 /// `[piece][head]`.
@@ -138,46 +38,117 @@ fn head_pieces(
     pieces
 }
 
+/// Where the tasks of the forward pass write; each root's rows belong to one task.
+#[derive(Clone, Copy)]
+struct Written {
+    /// `[heads, roots, width]`.
+    out: *mut f32,
+    /// `[roots, fanout, heads]`.
+    score: *mut f32,
+}
+
+// SAFETY: tasks write the rows of different roots, and nobody reads before all are done.
+unsafe impl Send for Written {}
+// SAFETY: as above.
+unsafe impl Sync for Written {}
+
+impl Written {
+    /// Takes over what was made of a root.
+    ///
+    /// # Safety
+    /// No other task may write the root's rows, which must lie within the tables.
+    unsafe fn take(
+        self,
+        input: &AttentionInput<'_>,
+        root: usize,
+        score: &[f32],
+        scratch: &Scratch,
+    ) {
+        let (width, roots) = (input.shape.width(), input.roots());
+        // SAFETY: as the caller promises.
+        unsafe {
+            let to = self.score.add(root * score.len());
+            to.copy_from_nonoverlapping(score.as_ptr(), score.len());
+            for head in 0..input.shape.heads {
+                let to = self.out.add((head * roots + root) * width);
+                to.copy_from_nonoverlapping(scratch.sum(head, width).as_ptr(), width);
+            }
+        }
+    }
+}
+
 /// Weighted sums `[heads, roots, width]` and scores `[roots, fanout, heads]` (before the
-/// softmax, for the backward; any number where a slot is empty).
-pub fn temporal_attention(input: &AttentionInput<'_>) -> (Vec<f32>, Vec<f32>) {
+/// softmax, for the backward). `query_uses` are the roots of each query row, each root in one.
+///
+/// Roots with the same query follow each other: they are one node at several times, and what
+/// they attend to is much the same.
+pub fn temporal_attention(
+    input: &AttentionInput<'_>,
+    query_uses: Uses<'_>,
+) -> (Vec<f32>, Vec<f32>) {
     let AttentionShape { heads, fanout, .. } = input.shape;
     let (width, roots) = (input.shape.width(), input.roots());
-    let mut score = vec![0.0; roots * fanout * heads];
-    let ends = (0..roots)
-        .step_by(CHUNK)
-        .map(|begin| (begin + CHUNK).min(roots));
-    let mut out = Vec::new();
-    head_pieces(room(&mut out, heads * roots * width), roots, width, ends)
-        .into_par_iter()
-        .zip(score.par_chunks_mut(CHUNK * fanout * heads))
-        .enumerate()
-        .for_each_init(
-            || Scratch::new(&input.shape),
-            |scratch, (chunk, (mut out, score))| {
-                forward_chunk(input, chunk * CHUNK, score, &mut out, scratch);
-            },
-        );
-    // SAFETY: the pieces cover the table, and each task has written the rows of its roots.
-    unsafe { out.set_len(heads * roots * width) };
+    place_of_roots(query_uses, roots);
+    let (mut out, mut score) = (Vec::new(), Vec::new());
+    let written = Written {
+        out: room(&mut out, heads * roots * width).as_mut_ptr().cast(),
+        score: room(&mut score, roots * fanout * heads).as_mut_ptr().cast(),
+    };
+    let ends = task_ends(query_uses);
+    let begins = std::iter::once(0).chain(ends.iter().copied());
+    let tasks: Vec<_> = begins.zip(ends.iter().copied()).collect();
+    tasks.into_par_iter().for_each_init(
+        || Scratch::new(&input.shape),
+        |scratch, (begin, end)| {
+            let [first, last] = [begin, end].map(|row| query_uses.offsets[row] as usize);
+            forward_task(input, query_uses.items, first..last, written, scratch);
+        },
+    );
+    // SAFETY: every root is in one list, so that all of its rows have been written.
+    unsafe {
+        out.set_len(heads * roots * width);
+        score.set_len(roots * fanout * heads);
+    }
     (out, score)
 }
 
+/// Place of each root among the roots in the order of their query rows.
+///
+/// # Panics
+/// Unless every root is there once.
+fn place_of_roots(query_uses: Uses<'_>, roots: usize) -> Vec<usize> {
+    let mut place = vec![usize::MAX; roots];
+    for (at, &root) in query_uses.items.iter().enumerate() {
+        assert!(
+            place[root as usize] == usize::MAX,
+            "a root with two queries"
+        );
+        place[root as usize] = at;
+    }
+    assert_eq!(query_uses.items.len(), roots, "roots without a query");
+    place
+}
+
 #[multiversion(targets("x86_64+avx512f+avx512dq+avx512vl", "x86_64+avx2"))]
-fn forward_chunk(
+fn forward_task(
     input: &AttentionInput<'_>,
-    first: usize,
-    score: &mut [f32],
-    out: &mut [&mut Unwritten],
+    roots: &[i32],
+    places: std::ops::Range<usize>,
+    written: Written,
     scratch: &mut Scratch,
 ) {
     let AttentionShape { heads, fanout, .. } = input.shape;
     let (width, queries) = (input.shape.width(), input.queries());
-    for (i, score) in score.chunks_exact_mut(fanout * heads).enumerate() {
-        let root = first + i;
+    let mut score = vec![0.0; fanout * heads];
+    for place in places {
+        let root = roots[place] as usize;
+        if let Some(&next) = roots.get(place + 1) {
+            scratch.prefetch(input, next as usize);
+        }
         scratch.gather(input, root);
         scratch.load(input.query, [queries, width], input.query_row(root));
         scratch.multiply(heads);
+        score.fill(0.0);
         for (slot, &(k, _)) in scratch.valid.iter().enumerate() {
             for head in 0..heads {
                 let s = scratch.product[slot * heads + head];
@@ -185,16 +156,16 @@ fn forward_chunk(
             }
         }
         for head in 0..heads {
-            scratch.softmax(score, heads, head);
+            scratch.softmax(&score, heads, head);
             for (slot, &(k, _)) in scratch.valid.iter().enumerate() {
                 let factor = input.dropout_factor(root, k, head);
                 scratch.coefficient[slot * heads + head] = scratch.weight[slot] * factor;
             }
         }
-        scratch.weighted_sums(heads, false);
-        for (head, out) in out.iter_mut().enumerate() {
-            out[i * width..(i + 1) * width].write_copy_of_slice(scratch.sum(head, width));
-        }
+        scratch.clear_sums();
+        scratch.add_weighted_sums(heads);
+        // SAFETY: each root is in one task (checked by the caller), and within the tables.
+        unsafe { written.take(input, root, &score, scratch) };
     }
 }
 
@@ -276,10 +247,7 @@ pub fn temporal_attention_backward(
     for of_task in partial {
         add_scaled(&mut d_time, 1.0, &of_task);
     }
-    let mut place = vec![0; roots];
-    for (at, &root) in query_uses.items.iter().enumerate() {
-        place[root as usize] = at;
-    }
+    let place = place_of_roots(query_uses, roots);
     AttentionGradients {
         query: d_query,
         node: backward_rows(input, grad, &coefficient, &place, uses),
@@ -324,11 +292,16 @@ fn backward_task(
     let mut d_time = vec![0.0; 2 * time];
     let (d_omega, d_phi) = d_time.split_at_mut(time);
     let mut coefficients = coefficient.chunks_exact_mut(2 * pairs);
+    let mut place = task.uses.offsets[task.rows.start] as usize;
     for (i, query_row) in task.rows.clone().enumerate() {
         scratch.clear_sums();
         let of_row = task.uses.of(query_row);
         for (&root, coefficient) in of_row.iter().zip(&mut coefficients) {
             let root = root as usize;
+            place += 1;
+            if let Some(&next) = task.uses.items.get(place) {
+                scratch.prefetch(input, next as usize);
+            }
             let score = row(score, root, pairs);
             scratch.gather(input, root);
             scratch.load(grad, [roots, width], root);
@@ -351,7 +324,7 @@ fn backward_task(
                     coefficient[2 * pair + 1] = d;
                 }
             }
-            scratch.weighted_sums(heads, true);
+            scratch.add_weighted_sums(heads);
             for slot in 0..scratch.valid.len() {
                 let (k, delta) = scratch.valid[slot];
                 scratch.d_encoding.fill(0.0);
@@ -367,9 +340,12 @@ fn backward_task(
                         &query[time_start..time_start + time],
                     );
                 }
-                let sine = &scratch.sine[slot * time..(slot + 1) * time];
+                // Slices of one known length, so that the loop vectorises.
+                let sine = &scratch.sine[slot * time..][..time];
+                let d_encoding = &scratch.d_encoding[..time];
+                let (d_omega, d_phi) = (&mut d_omega[..time], &mut d_phi[..time]);
                 for c in 0..time {
-                    let d_argument = -sine[c] * scratch.d_encoding[c];
+                    let d_argument = -sine[c] * d_encoding[c];
                     d_omega[c] += d_argument * delta;
                     d_phi[c] += d_argument;
                 }

@@ -1,7 +1,7 @@
 //! The valid slots of one root, gathered and padded, and the loops over them.
 
 use super::super::activation::exp;
-use super::super::vector::LANES;
+use super::super::vector::{LANES, add_weighted, add_weighted_twice, dots, prefetch};
 use super::super::{cosine, row};
 use super::{AttentionInput, AttentionShape};
 
@@ -47,6 +47,17 @@ impl Scratch {
         }
     }
 
+    /// Asks for the rows of a root's slots, which the root before it leaves time to fetch.
+    #[inline(always)]
+    pub(super) fn prefetch(&self, input: &AttentionInput<'_>, root: usize) {
+        for k in 0..input.shape.fanout {
+            if let Some((node, edge, _)) = input.slot(root, k) {
+                prefetch(node);
+                prefetch(edge);
+            }
+        }
+    }
+
     /// Gathers the valid slots of a root.
     #[inline(always)]
     pub(super) fn gather(&mut self, input: &AttentionInput<'_>, root: usize) {
@@ -79,59 +90,26 @@ impl Scratch {
         }
     }
 
-    /// `product = vector[head] . x` of each valid slot and head.
-    ///
-    /// Two slots and two heads at a time: a number that is loaded takes part in two products,
-    /// and there are enough sums to hide how long an addition takes.
+    /// `product = vector[head] . x` of each valid slot and head, two of each at a time. Of an odd
+    /// number the last is taken twice.
     #[inline(always)]
     pub(super) fn multiply(&mut self, heads: usize) {
-        let slots = self.valid.len();
+        let (stride, slots) = (self.stride, self.valid.len());
         for i in (0..slots).step_by(2) {
             for head in (0..heads).step_by(2) {
-                match (i + 1 < slots, head + 1 < heads) {
-                    (true, true) => self.products::<2, 2>(i, head, heads),
-                    (true, false) => self.products::<2, 1>(i, head, heads),
-                    (false, true) => self.products::<1, 2>(i, head, heads),
-                    (false, false) => self.products::<1, 1>(i, head, heads),
-                }
-            }
-        }
-    }
-
-    #[inline(always)]
-    fn products<const SLOTS: usize, const HEADS: usize>(
-        &mut self,
-        slot: usize,
-        head: usize,
-        heads: usize,
-    ) {
-        let stride = self.stride;
-        let x: [&[f32]; SLOTS] =
-            std::array::from_fn(|i| &self.x[(slot + i) * stride..(slot + i + 1) * stride]);
-        let vector: [&[f32]; HEADS] =
-            std::array::from_fn(|h| &self.vector[(head + h) * stride..(head + h + 1) * stride]);
-        let mut sum = [[[0.0f32; LANES]; HEADS]; SLOTS];
-        for at in (0..stride).step_by(LANES) {
-            let x: [&[f32]; SLOTS] = std::array::from_fn(|i| &x[i][at..at + LANES]);
-            let vector: [&[f32]; HEADS] = std::array::from_fn(|h| &vector[h][at..at + LANES]);
-            for i in 0..SLOTS {
-                for h in 0..HEADS {
-                    for lane in 0..LANES {
-                        sum[i][h][lane] += vector[h][lane] * x[i][lane];
+                let (slot, head) = (
+                    [i, (i + 1).min(slots - 1)],
+                    [head, (head + 1).min(heads - 1)],
+                );
+                let products = dots(
+                    slot.map(|i| &self.x[i * stride..(i + 1) * stride]),
+                    head.map(|h| &self.vector[h * stride..(h + 1) * stride]),
+                );
+                for (slot, of_slot) in slot.iter().zip(products) {
+                    for (head, product) in head.iter().zip(of_slot) {
+                        self.product[slot * heads + head] = product;
                     }
                 }
-            }
-        }
-        for (i, of_slot) in sum.iter_mut().enumerate() {
-            for (h, lanes) in of_slot.iter_mut().enumerate() {
-                let mut half = LANES / 2;
-                while half > 0 {
-                    for lane in 0..half {
-                        lanes[lane] += lanes[lane + half];
-                    }
-                    half /= 2;
-                }
-                self.product[(slot + i) * heads + head + h] = lanes[0];
             }
         }
     }
@@ -153,42 +131,21 @@ impl Scratch {
         }
     }
 
-    /// `sum[head] = sum of coefficient[slot, head] * x` over the valid slots, or added to it.
+    /// Adds to `sum[head]` the sum of `coefficient[slot, head] * x` over the valid slots, two heads
+    /// at a time. Of an odd number the last is alone.
     #[inline(always)]
-    pub(super) fn weighted_sums(&mut self, heads: usize, add: bool) {
-        for head in (0..heads).step_by(2) {
-            if head + 1 < heads {
-                self.sums::<2>(head, heads, add);
+    pub(super) fn add_weighted_sums(&mut self, heads: usize) {
+        let (stride, slots) = (self.stride, self.valid.len());
+        for (pair, sums) in self.sum.chunks_mut(2 * stride).enumerate() {
+            let (first, second) = sums.split_at_mut(stride);
+            let coefficients = self.coefficient.chunks_exact(heads).take(slots);
+            let coefficients = coefficients.map(|of_slot| &of_slot[2 * pair..]);
+            if second.is_empty() {
+                let one = coefficients.map(|of_slot| of_slot[0]);
+                add_weighted(first, &self.x, one);
             } else {
-                self.sums::<1>(head, heads, add);
-            }
-        }
-    }
-
-    #[inline(always)]
-    fn sums<const HEADS: usize>(&mut self, head: usize, heads: usize, add: bool) {
-        let stride = self.stride;
-        for at in (0..stride).step_by(LANES) {
-            let mut sum = [[0.0f32; LANES]; HEADS];
-            if add {
-                for (h, lanes) in sum.iter_mut().enumerate() {
-                    lanes.copy_from_slice(&self.sum[(head + h) * stride + at..][..LANES]);
-                }
-            }
-            let slots = self
-                .x
-                .chunks_exact(stride)
-                .zip(self.coefficient.chunks_exact(heads));
-            for (x, coefficient) in slots.take(self.valid.len()) {
-                let (x, coefficient) = (&x[at..at + LANES], &coefficient[head..head + HEADS]);
-                for h in 0..HEADS {
-                    for lane in 0..LANES {
-                        sum[h][lane] += coefficient[h] * x[lane];
-                    }
-                }
-            }
-            for (h, lanes) in sum.iter().enumerate() {
-                self.sum[(head + h) * stride + at..][..LANES].copy_from_slice(lanes);
+                let two = coefficients.map(|of_slot| [of_slot[0], of_slot[1]]);
+                add_weighted_twice(first, second, &self.x, two);
             }
         }
     }

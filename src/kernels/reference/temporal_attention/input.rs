@@ -1,0 +1,106 @@
+//! What the attention reads.
+
+use super::super::counter_hash::Dropout;
+use super::super::row;
+
+/// Numbers of a slot: row, event row, bits of the f32 time since, query row.
+const SLOT: usize = 4;
+
+/// Widths of an attention over sampled past events.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AttentionShape {
+    /// Attention heads.
+    pub heads: usize,
+    /// Slots of a root.
+    pub fanout: usize,
+    /// Width of a node row.
+    pub node: usize,
+    /// Width of an edge feature row, 0 for none.
+    pub edge: usize,
+    /// Width of the time encoding.
+    pub time: usize,
+}
+
+impl AttentionShape {
+    /// Width of `x = [node row | edge features | time encoding | 1]`.
+    pub fn width(&self) -> usize {
+        self.node + self.edge + self.time + 1
+    }
+}
+
+/// What the attention reads; all tables row-major.
+#[derive(Debug, Clone, Copy)]
+pub struct AttentionInput<'a> {
+    /// Projected queries, `[heads, queries, width]`.
+    pub query: &'a [f32],
+    /// Node rows, `[rows, node]`.
+    pub node: &'a [f32],
+    /// Edge feature rows, `[event rows, edge]`.
+    pub edge: &'a [f32],
+    /// omega, then phi, `[2, time]`.
+    pub time: &'a [f32],
+    /// `[roots, fanout, (row, event row, f32 bits of delta t, query row)]`, row -1 where empty;
+    /// the query row is the same in all slots of a root.
+    pub slot: &'a [i32],
+    /// Widths.
+    pub shape: AttentionShape,
+    /// Dropout of the attention weights.
+    pub dropout: Dropout,
+}
+
+/// Places that read each row of a table: `items[offsets[r]..offsets[r + 1]]`, ascending.
+#[derive(Debug, Clone, Copy)]
+pub struct Uses<'a> {
+    /// `[rows + 1]`.
+    pub offsets: &'a [i32],
+    /// One entry a use.
+    pub items: &'a [i32],
+}
+
+impl Uses<'_> {
+    /// Number of rows.
+    pub(super) fn rows(&self) -> usize {
+        self.offsets.len().saturating_sub(1)
+    }
+
+    /// Places that read a row.
+    pub(super) fn of(&self, row: usize) -> &[i32] {
+        &self.items[self.offsets[row] as usize..self.offsets[row + 1] as usize]
+    }
+}
+
+impl AttentionInput<'_> {
+    pub(super) fn roots(&self) -> usize {
+        self.slot.len() / (self.shape.fanout * SLOT)
+    }
+
+    pub(super) fn queries(&self) -> usize {
+        self.query.len() / (self.shape.heads * self.shape.width())
+    }
+
+    /// Row of a root's query.
+    #[inline(always)]
+    pub(super) fn query_row(&self, root: usize) -> usize {
+        self.slot[root * self.shape.fanout * SLOT + 3] as usize
+    }
+
+    /// Rows of a root's slot and the time since its event; `None` where it is empty.
+    #[inline(always)]
+    pub(super) fn slot(&self, root: usize, k: usize) -> Option<(&[f32], &[f32], f32)> {
+        let at = (root * self.shape.fanout + k) * SLOT;
+        let slot = &self.slot[at..at + SLOT];
+        (slot[0] >= 0).then(|| {
+            (
+                row(self.node, slot[0] as usize, self.shape.node),
+                row(self.edge, slot[1] as usize, self.shape.edge),
+                f32::from_bits(slot[2] as u32),
+            )
+        })
+    }
+
+    #[inline(always)]
+    pub(super) fn dropout_factor(&self, root: usize, k: usize, head: usize) -> f32 {
+        let element = (root * self.shape.fanout + k) * self.shape.heads + head;
+        self.dropout.factor(element as u32)
+    }
+}
