@@ -288,7 +288,14 @@ pub(super) fn write_product<'o>(
     // SAFETY: the assert keeps all within bounds; what is added to has been written; afterwards
     // every number has.
     unsafe {
-        block(a, b, [m, k, n], row.is_some() || k == 0, out.as_mut_ptr().cast(), n);
+        block(
+            a,
+            b,
+            [m, k, n],
+            row.is_some() || k == 0,
+            out.as_mut_ptr().cast(),
+            n,
+        );
         out.assume_init_mut()
     }
 }

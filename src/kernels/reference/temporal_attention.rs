@@ -8,7 +8,7 @@ use rayon::prelude::*;
 
 use super::vector::{add_scaled, add_two_scaled};
 use super::{Unwritten, room, row};
-use scratch::Scratch;
+use scratch::{Scratch, ValidSlot};
 
 pub use input::{AttentionInput, AttentionShape, Uses};
 
@@ -138,18 +138,17 @@ fn forward_task(
     scratch: &mut Scratch,
 ) {
     let AttentionShape { heads, fanout, .. } = input.shape;
-    let (width, queries) = (input.shape.width(), input.queries());
+    let queries = input.queries();
     let mut score = vec![0.0; fanout * heads];
     for place in places {
         let root = roots[place] as usize;
         if let Some(&next) = roots.get(place + 1) {
             scratch.prefetch(input, next as usize);
         }
-        scratch.gather(input, root);
-        scratch.load(input.query, [queries, width], input.query_row(root));
-        scratch.multiply(heads);
+        scratch.find(input, root);
+        scratch.multiply(input, input.query, queries, input.query_row(root));
         score.fill(0.0);
-        for (slot, &(k, _)) in scratch.valid.iter().enumerate() {
+        for (slot, &ValidSlot { k, .. }) in scratch.valid.iter().enumerate() {
             for head in 0..heads {
                 let s = scratch.product[slot * heads + head];
                 score[k * heads + head] = if s > 0.0 { s } else { SLOPE * s };
@@ -157,13 +156,13 @@ fn forward_task(
         }
         for head in 0..heads {
             scratch.softmax(&score, heads, head);
-            for (slot, &(k, _)) in scratch.valid.iter().enumerate() {
+            for (slot, &ValidSlot { k, .. }) in scratch.valid.iter().enumerate() {
                 let factor = input.dropout_factor(root, k, head);
                 scratch.coefficient[slot * heads + head] = scratch.weight[slot] * factor;
             }
         }
         scratch.clear_sums();
-        scratch.add_weighted_sums(heads);
+        scratch.add_weighted_sums(input);
         // SAFETY: each root is in one task (checked by the caller), and within the tables.
         unsafe { written.take(input, root, &score, scratch) };
     }
@@ -303,20 +302,19 @@ fn backward_task(
                 scratch.prefetch(input, next as usize);
             }
             let score = row(score, root, pairs);
-            scratch.gather(input, root);
-            scratch.load(grad, [roots, width], root);
-            scratch.multiply(heads);
+            scratch.find(input, root);
+            scratch.multiply(input, grad, roots, root);
             for head in 0..heads {
                 scratch.softmax(score, heads, head);
                 let mut mean = 0.0;
-                for (slot, &(k, _)) in scratch.valid.iter().enumerate() {
+                for (slot, &ValidSlot { k, .. }) in scratch.valid.iter().enumerate() {
                     let factor = input.dropout_factor(root, k, head);
                     let d_weight = &mut scratch.product[slot * heads + head];
                     *d_weight *= factor;
                     mean += scratch.weight[slot] * *d_weight;
                     coefficient[2 * (k * heads + head)] = scratch.weight[slot] * factor;
                 }
-                for (slot, &(k, _)) in scratch.valid.iter().enumerate() {
+                for (slot, &ValidSlot { k, .. }) in scratch.valid.iter().enumerate() {
                     let pair = k * heads + head;
                     let d = scratch.weight[slot] * (scratch.product[slot * heads + head] - mean);
                     let d = if score[pair] > 0.0 { d } else { SLOPE * d };
@@ -324,9 +322,9 @@ fn backward_task(
                     coefficient[2 * pair + 1] = d;
                 }
             }
-            scratch.add_weighted_sums(heads);
+            scratch.add_weighted_sums(input);
             for slot in 0..scratch.valid.len() {
-                let (k, delta) = scratch.valid[slot];
+                let ValidSlot { k, delta, .. } = scratch.valid[slot];
                 scratch.d_encoding.fill(0.0);
                 for head in 0..heads {
                     let pair = 2 * (k * heads + head);

@@ -1,7 +1,6 @@
 //! What the attention reads.
 
 use super::super::counter_hash::Dropout;
-use super::super::row;
 
 /// Numbers of a slot: row, event row, bits of the f32 time since, query row.
 const SLOT: usize = 4;
@@ -84,18 +83,13 @@ impl AttentionInput<'_> {
         self.slot[root * self.shape.fanout * SLOT + 3] as usize
     }
 
-    /// Rows of a root's slot and the time since its event; `None` where it is empty.
+    /// Row and event row of a root's slot and the time since its event; `None` where it is empty.
     #[inline(always)]
-    pub(super) fn slot(&self, root: usize, k: usize) -> Option<(&[f32], &[f32], f32)> {
+    pub(super) fn slot(&self, root: usize, k: usize) -> Option<(usize, usize, f32)> {
         let at = (root * self.shape.fanout + k) * SLOT;
         let slot = &self.slot[at..at + SLOT];
-        (slot[0] >= 0).then(|| {
-            (
-                row(self.node, slot[0] as usize, self.shape.node),
-                row(self.edge, slot[1] as usize, self.shape.edge),
-                f32::from_bits(slot[2] as u32),
-            )
-        })
+        let delta = f32::from_bits(slot[2] as u32);
+        (slot[0] >= 0).then(|| (slot[0] as usize, slot[1] as usize, delta))
     }
 
     #[inline(always)]
