@@ -1,3 +1,5 @@
+//! Products of blocks, beside others, on any number of threads.
+
 use super::*;
 
 fn numbers(n: usize, seed: usize) -> Vec<f32> {
