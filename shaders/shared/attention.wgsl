@@ -102,8 +102,9 @@ fn dot_products(local: u32, row: u32, rows: u32) {
                 other_sum = other_sum + factor(g + NODE + EDGE + c) * x;
             }
             if (lane == 0u) {
-                sum = sum + factor(f + WIDTH - 1u);
-                other_sum = other_sum + factor(g + WIDTH - 1u);
+                let one = select(vec4<f32>(), vec4<f32>(1.0), used);
+                sum = sum + factor(f + WIDTH - 1u) * one;
+                other_sum = other_sum + factor(g + WIDTH - 1u) * one;
             }
             for (var i = 0u; i < min(4u, FANOUT - k); i = i + 1u) {
                 lane_sum[((k + i) * HEADS + head) * LANES + lane] = sum[i];
