@@ -11,6 +11,7 @@ const EDGE: u32 = 3u;  // width of an edge feature row
 const TIME: u32 = 4u;  // width of the time encoding
 const WORKGROUP: u32 = 128u;
 const LANES: u32 = 8u; // invocations that share one dot product
+const ROLLED: u32 = 0u; // 1 keeps compilers from unrolling loops
 const SLOPE: f32 = 0.2;
 const PAIRS: u32 = FANOUT * HEADS;
 const WIDTH: u32 = NODE + EDGE + TIME + 1u;
@@ -72,18 +73,18 @@ fn main(
 
     for (var head = local; head < HEADS; head = head + WORKGROUP) {
         var largest = -3.0e38;
-        for (var k = 0u; k < FANOUT; k = k + 1u) {
+        for (var k = 0u; k < end_of(FANOUT); k = k + 1u) {
             if (slot_used[k]) {
                 largest = max(largest, pair_score[k * HEADS + head]);
             }
         }
         var total = 0.0;
-        for (var k = 0u; k < FANOUT; k = k + 1u) {
+        for (var k = 0u; k < end_of(FANOUT); k = k + 1u) {
             if (slot_used[k]) {
                 total = total + exp(pair_score[k * HEADS + head] - largest);
             }
         }
-        for (var k = 0u; k < FANOUT; k = k + 1u) {
+        for (var k = 0u; k < end_of(FANOUT); k = k + 1u) {
             let pair = k * HEADS + head;
             var weight = 0.0;
             if (slot_used[k]) {
@@ -98,7 +99,7 @@ fn main(
     }
     workgroupBarrier();
 
-    for (var pair = 0u; pair < PAIRS; pair = pair + 1u) {
+    for (var pair = 0u; pair < end_of(PAIRS); pair = pair + 1u) {
         pair_weight[pair] = pair_score[pair];
     }
     weighted_sums(local, root, roots);

@@ -11,6 +11,7 @@ const EDGE: u32 = 3u;
 const TIME: u32 = 4u;
 const WORKGROUP: u32 = 128u;
 const LANES: u32 = 8u;
+const ROLLED: u32 = 0u; // 1 keeps compilers from unrolling loops
 const SLOPE: f32 = 0.2;
 const PAIRS: u32 = FANOUT * HEADS;
 const WIDTH: u32 = NODE + EDGE + TIME + 1u;
@@ -75,20 +76,20 @@ fn main(
 
     for (var head = local; head < HEADS; head = head + WORKGROUP) {
         var largest = -3.0e38;
-        for (var k = 0u; k < FANOUT; k = k + 1u) {
+        for (var k = 0u; k < end_of(FANOUT); k = k + 1u) {
             if (slot_used[k]) {
                 largest = max(largest, score[first_pair + k * HEADS + head]);
             }
         }
         var total = 0.0;
-        for (var k = 0u; k < FANOUT; k = k + 1u) {
+        for (var k = 0u; k < end_of(FANOUT); k = k + 1u) {
             if (slot_used[k]) {
                 total = total + exp(score[first_pair + k * HEADS + head] - largest);
             }
         }
         // d_score becomes the gradient of each weight before dropout, then of the score.
         var mean = 0.0;
-        for (var k = 0u; k < FANOUT; k = k + 1u) {
+        for (var k = 0u; k < end_of(FANOUT); k = k + 1u) {
             let pair = k * HEADS + head;
             var of_weight = 0.0;
             var after_dropout = 0.0;
@@ -106,7 +107,7 @@ fn main(
             weight[pair] = after_dropout;
             d_score[pair] = of_weight;
         }
-        for (var k = 0u; k < FANOUT; k = k + 1u) {
+        for (var k = 0u; k < end_of(FANOUT); k = k + 1u) {
             let pair = k * HEADS + head;
             var d = 0.0;
             if (slot_used[k]) {
@@ -123,7 +124,7 @@ fn main(
         side[root * SIDE + 2u * pair] = weight[pair];
         side[root * SIDE + 2u * pair + 1u] = d_score[pair];
     }
-    for (var pair = 0u; pair < PAIRS; pair = pair + 1u) {
+    for (var pair = 0u; pair < end_of(PAIRS); pair = pair + 1u) {
         pair_weight[pair] = d_score[pair];
         attention_weight[pair] = weight[pair];
     }
@@ -131,17 +132,17 @@ fn main(
 
     for (var c = local; c < TIME; c = c + WORKGROUP) {
         var d_encoding = array<f32, FANOUT>();
-        for (var head = 0u; head < HEADS; head = head + 1u) {
+        for (var head = 0u; head < end_of(HEADS); head = head + 1u) {
             let g = grad[(head * roots + root) * WIDTH + NODE + EDGE + c];
             let q = query[(head * sizes[1].w + query_row(root)) * WIDTH + NODE + EDGE + c];
-            for (var k = 0u; k < FANOUT; k = k + 1u) {
+            for (var k = 0u; k < end_of(FANOUT); k = k + 1u) {
                 let pair = k * HEADS + head;
                 d_encoding[k] = d_encoding[k] + attention_weight[pair] * g + pair_weight[pair] * q;
             }
         }
         var d_omega = 0.0;
         var d_phi = 0.0;
-        for (var k = 0u; k < FANOUT; k = k + 1u) {
+        for (var k = 0u; k < end_of(FANOUT); k = k + 1u) {
             if (slot_used[k]) {
                 let d_argument = -encoding[k * TIME + c].y * d_encoding[k];
                 d_omega = d_omega + d_argument * slot_delta[k];

@@ -12,8 +12,14 @@ var<private> slot_edge: array<u32, FANOUT>; // first number of its edge feature 
 var<private> slot_delta: array<f32, FANOUT>;
 var<private> pair_weight: array<f32, PAIRS>; // of each slot's x in the sums, by head
 
+// The end of a loop. Unrolled, these loops take llvmpipe four times as long to compile and run no
+// faster, so there it is not to know the end: sizes[0].w is 0.
+fn end_of(count: u32) -> u32 {
+    return count + ROLLED * sizes[0].w;
+}
+
 fn load_slots(root: u32) {
-    for (var k = 0u; k < FANOUT; k = k + 1u) {
+    for (var k = 0u; k < end_of(FANOUT); k = k + 1u) {
         let at = (root * FANOUT + k) * 4u;
         let row = slot[at];
         slot_used[k] = row >= 0;
@@ -33,7 +39,7 @@ fn encode_slots(local: u32) {
     for (var c = local; c < TIME; c = c + WORKGROUP) {
         let omega = time[c];
         let phi = time[TIME + c];
-        for (var k = 0u; k < FANOUT; k = k + 1u) {
+        for (var k = 0u; k < end_of(FANOUT); k = k + 1u) {
             if (slot_used[k]) {
                 keep_encoding(k * TIME + c, encode_time(slot_delta[k], omega, phi, sizes[0].w));
             }
@@ -72,7 +78,7 @@ fn time_numbers(slots: vec4<u32>, used: vec4<bool>, c: u32) -> vec4<f32> {
 // row `row` of its `rows`.
 fn dot_products(local: u32, row: u32, rows: u32) {
     let lane = local % LANES;
-    for (var head = 0u; head < HEADS; head = head + 2u) {
+    for (var head = 0u; head < end_of(HEADS); head = head + 2u) {
         let other = min(head + 1u, HEADS - 1u);
         let f = (head * rows + row) * WIDTH;
         let g = (other * rows + row) * WIDTH;
@@ -131,12 +137,12 @@ fn write_sums(at: u32, other_at: u32, sum: vec2<f32>) {
 
 // Sums of pair_weight[k, head] * x_k, two heads at a time.
 fn weighted_sums(local: u32, root: u32, roots: u32) {
-    for (var head = 0u; head < HEADS; head = head + 2u) {
+    for (var head = 0u; head < end_of(HEADS); head = head + 2u) {
         let other = min(head + 1u, HEADS - 1u);
         let at = (head * roots + root) * WIDTH;
         let other_at = (other * roots + root) * WIDTH;
         var total = vec2<f32>();
-        for (var k = 0u; k < FANOUT; k = k + 1u) {
+        for (var k = 0u; k < end_of(FANOUT); k = k + 1u) {
             total = total + vec2<f32>(pair_weight[k * HEADS + head], pair_weight[k * HEADS + other]);
         }
         if (local == 0u) {
@@ -144,7 +150,7 @@ fn weighted_sums(local: u32, root: u32, roots: u32) {
         }
         for (var c = local; c < NODE; c = c + WORKGROUP) {
             var sum = vec2<f32>();
-            for (var k = 0u; k < FANOUT; k = k + 1u) {
+            for (var k = 0u; k < end_of(FANOUT); k = k + 1u) {
                 if (slot_used[k]) {
                     let pair = vec2<f32>(pair_weight[k * HEADS + head], pair_weight[k * HEADS + other]);
                     sum = sum + pair * node[slot_node[k] + c];
@@ -154,7 +160,7 @@ fn weighted_sums(local: u32, root: u32, roots: u32) {
         }
         for (var c = local; c < EDGE; c = c + WORKGROUP) {
             var sum = vec2<f32>();
-            for (var k = 0u; k < FANOUT; k = k + 1u) {
+            for (var k = 0u; k < end_of(FANOUT); k = k + 1u) {
                 if (slot_used[k]) {
                     let pair = vec2<f32>(pair_weight[k * HEADS + head], pair_weight[k * HEADS + other]);
                     sum = sum + pair * edge[slot_edge[k] + c];
@@ -164,7 +170,7 @@ fn weighted_sums(local: u32, root: u32, roots: u32) {
         }
         for (var c = local; c < TIME; c = c + WORKGROUP) {
             var sum = vec2<f32>();
-            for (var k = 0u; k < FANOUT; k = k + 1u) {
+            for (var k = 0u; k < end_of(FANOUT); k = k + 1u) {
                 if (slot_used[k]) {
                     let pair = vec2<f32>(pair_weight[k * HEADS + head], pair_weight[k * HEADS + other]);
                     sum = sum + pair * encoding_of(k * TIME + c);

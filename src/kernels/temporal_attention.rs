@@ -127,16 +127,13 @@ pub trait TemporalAttention: Backend {
 /// Constants of the two kernels that take one root a workgroup. A software adapter runs a
 /// workgroup's invocations one after the other, eight at a time at best, and a barrier or a
 /// detour through workgroup memory for more of them only costs.
-fn constants(shape: &AttentionShape, query: &CubeTensor) -> [(&'static str, u32); 7] {
-    let (workgroup, mut lanes) = if wgsl::is_software(query) {
-        (8, 8)
-    } else {
-        (WORKGROUP, 32)
-    };
+fn constants(shape: &AttentionShape, query: &CubeTensor) -> [(&'static str, u32); 8] {
+    let software = wgsl::is_software(query);
+    let (workgroup, mut lanes) = if software { (8, 8) } else { (WORKGROUP, 32) };
     while lanes > 1 && workgroup_bytes(shape, lanes) > WORKGROUP_BYTES {
         lanes /= 2;
     }
-    root_constants(widths(shape), workgroup, lanes)
+    root_constants(widths(shape), workgroup, lanes, software)
 }
 
 /// Workgroup memory of the backward, which takes more than the forward, with `lanes`
