@@ -1,11 +1,31 @@
-// One step of Adam (Kingma and Ba, 2015), as PyTorch computes it, in place. One invocation
-// takes one number. The corrections of the two moments are worked out on the host.
+// One step of Adam (Kingma and Ba, 2015), as PyTorch computes it, in place, of four parameters
+// whose moments lie in one buffer. One invocation takes one number. The corrections of the two
+// moments are worked out on the host.
 
-@group(0) @binding(0) var<storage, read_write> parameter: array<f32>; // [n]
-@group(0) @binding(1) var<storage, read_write> gradient: array<f32>;  // [n]
-@group(0) @binding(2) var<storage, read_write> first: array<f32>;     // [n], first moment
-@group(0) @binding(3) var<storage, read_write> second: array<f32>;    // [n], second moment
-@group(0) @binding(4) var<uniform> sizes: array<vec4<u32>, 2>;        // n, bits of beta 1, beta 2, epsilon ; step size, correction
+@group(0) @binding(0) var<storage, read_write> moments: array<f32>; // [2, all numbers]: first, second
+@group(0) @binding(1) var<storage, read_write> parameter_0: array<f32>;
+@group(0) @binding(2) var<storage, read_write> gradient_0: array<f32>;
+@group(0) @binding(3) var<storage, read_write> parameter_1: array<f32>;
+@group(0) @binding(4) var<storage, read_write> gradient_1: array<f32>;
+@group(0) @binding(5) var<storage, read_write> parameter_2: array<f32>;
+@group(0) @binding(6) var<storage, read_write> gradient_2: array<f32>;
+@group(0) @binding(7) var<storage, read_write> parameter_3: array<f32>;
+@group(0) @binding(8) var<storage, read_write> gradient_3: array<f32>;
+@group(0) @binding(9) var<uniform> sizes: array<vec4<u32>, 4>; // numbers up to the end of each parameter ; place of its moments ; all numbers, bits of beta 1, beta 2, epsilon ; step size, correction
+
+// The new number for a gradient, whose first moment is at `at`.
+fn moved(number: f32, gradient: f32, at: u32) -> f32 {
+    let beta_1 = bitcast<f32>(sizes[2].y);
+    let beta_2 = bitcast<f32>(sizes[2].z);
+    let epsilon = bitcast<f32>(sizes[2].w);
+    let step_size = bitcast<f32>(sizes[3].x);
+    let correction = bitcast<f32>(sizes[3].y);
+    let m = beta_1 * moments[at] + (1.0 - beta_1) * gradient;
+    let v = beta_2 * moments[sizes[2].x + at] + (1.0 - beta_2) * gradient * gradient;
+    moments[at] = m;
+    moments[sizes[2].x + at] = v;
+    return number - step_size * m / (sqrt(v) * correction + epsilon);
+}
 
 @compute @workgroup_size(64)
 fn main(
@@ -14,18 +34,18 @@ fn main(
     @builtin(local_invocation_index) local: u32,
 ) {
     let i = linear_group(group, groups) * 64u + local;
-    if (i >= sizes[0].x) {
-        return;
+    let ends = sizes[0];
+    let places = sizes[1];
+    if (i < ends.x) {
+        parameter_0[i] = moved(parameter_0[i], gradient_0[i], places.x + i);
+    } else if (i < ends.y) {
+        let j = i - ends.x;
+        parameter_1[j] = moved(parameter_1[j], gradient_1[j], places.y + j);
+    } else if (i < ends.z) {
+        let j = i - ends.y;
+        parameter_2[j] = moved(parameter_2[j], gradient_2[j], places.z + j);
+    } else if (i < ends.w) {
+        let j = i - ends.z;
+        parameter_3[j] = moved(parameter_3[j], gradient_3[j], places.w + j);
     }
-    let beta_1 = bitcast<f32>(sizes[0].y);
-    let beta_2 = bitcast<f32>(sizes[0].z);
-    let epsilon = bitcast<f32>(sizes[0].w);
-    let step_size = bitcast<f32>(sizes[1].x);
-    let correction = bitcast<f32>(sizes[1].y);
-    let g = gradient[i];
-    let m = beta_1 * first[i] + (1.0 - beta_1) * g;
-    let v = beta_2 * second[i] + (1.0 - beta_2) * g * g;
-    first[i] = m;
-    second[i] = v;
-    parameter[i] = parameter[i] - step_size * m / (sqrt(v) * correction + epsilon);
 }

@@ -9,7 +9,9 @@ const FANOUT: u32 = 5u;
 const NODE: u32 = 4u;
 const EDGE: u32 = 3u;
 const TIME: u32 = 4u;
+const WORKGROUP: u32 = 128u;
 const LANES: u32 = 8u;
+const ROLLED: u32 = 0u; // 1 keeps compilers from unrolling loops
 const SLOPE: f32 = 0.2;
 const PAIRS: u32 = FANOUT * HEADS;
 const WIDTH: u32 = NODE + EDGE + TIME + 1u;
@@ -27,11 +29,27 @@ const SIDE: u32 = 2u * PAIRS + 2u * TIME; // coefficients, then omega's and phi'
 @group(0) @binding(9) var<uniform> sizes: array<vec4<u32>, 2>;      // roots, drop below, bits of the scale, 0 ; key, queries
 
 var<workgroup> encoding: array<vec2<f32>, FANOUT * TIME>; // cos, sin
-var<workgroup> lane_sum: array<f32, PAIRS * LANES>;
 var<workgroup> weight: array<f32, PAIRS>;  // attention after dropout
 var<workgroup> d_score: array<f32, PAIRS>; // gradient of query . x
+var<private> attention_weight: array<f32, PAIRS>;
 
-@compute @workgroup_size(128)
+fn factor(at: u32) -> f32 {
+    return grad[at];
+}
+
+fn keep_encoding(at: u32, cos_sin: vec2<f32>) {
+    encoding[at] = cos_sin;
+}
+
+fn encoding_of(at: u32) -> f32 {
+    return encoding[at].x;
+}
+
+fn write_sum(at: u32, sum: f32) {
+    d_query[at] = sum;
+}
+
+@compute @workgroup_size(WORKGROUP)
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(num_workgroups) groups: vec3<u32>,
@@ -42,89 +60,58 @@ fn main(
     if (root >= roots) {
         return;
     }
-    let first_slot = root * FANOUT;
-    let queries = sizes[1].w;
-    let query_row = u32(slot[first_slot * 4u + 3u]);
-
-    for (var i = local; i < FANOUT * TIME; i = i + 128u) {
-        let k = first_slot + i / TIME;
-        let c = i % TIME;
-        encoding[i] = vec2<f32>(0.0, 0.0);
-        if (slot[k * 4u] >= 0) {
-            let delta = bitcast<f32>(slot[k * 4u + 2u]);
-            encoding[i] = encode_time(delta, time[c], time[TIME + c], sizes[0].w);
-        }
-    }
+    let first_pair = root * PAIRS;
+    load_slots(root);
+    encode_slots(local);
     workgroupBarrier();
 
     // Gradient of each attention weight after dropout: grad . x.
-    for (var i = local; i < PAIRS * LANES; i = i + 128u) {
-        let pair = i / LANES;
-        let lane = i % LANES;
-        let k = first_slot + pair / HEADS;
-        var sum = 0.0;
-        if (slot[k * 4u] >= 0) {
-            let g = ((pair % HEADS) * roots + root) * WIDTH;
-            let row = u32(slot[k * 4u]) * NODE;
-            for (var c = lane; c < NODE; c = c + LANES) {
-                sum = sum + grad[g + c] * node[row + c];
-            }
-            let event = u32(slot[k * 4u + 1u]) * EDGE;
-            for (var c = lane; c < EDGE; c = c + LANES) {
-                sum = sum + grad[g + NODE + c] * edge[event + c];
-            }
-            let own = (pair / HEADS) * TIME;
-            for (var c = lane; c < TIME; c = c + LANES) {
-                sum = sum + grad[g + NODE + EDGE + c] * encoding[own + c].x;
-            }
-            if (lane == 0u) {
-                sum = sum + grad[g + WIDTH - 1u];
-            }
-        }
-        lane_sum[i] = sum;
+    dot_products(local, root, roots);
+    workgroupBarrier();
+
+    for (var pair = local; pair < PAIRS; pair = pair + WORKGROUP) {
+        d_score[pair] = dot_product(pair);
     }
     workgroupBarrier();
 
-    if (local < HEADS) {
+    for (var head = local; head < HEADS; head = head + WORKGROUP) {
         var largest = -3.0e38;
-        for (var k = 0u; k < FANOUT; k = k + 1u) {
-            if (slot[(first_slot + k) * 4u] >= 0) {
-                largest = max(largest, score[(first_slot + k) * HEADS + local]);
+        for (var k = 0u; k < end_of(FANOUT); k = k + 1u) {
+            if (slot_used[k]) {
+                largest = max(largest, score[first_pair + k * HEADS + head]);
             }
         }
         var total = 0.0;
-        for (var k = 0u; k < FANOUT; k = k + 1u) {
-            if (slot[(first_slot + k) * 4u] >= 0) {
-                total = total + exp(score[(first_slot + k) * HEADS + local] - largest);
+        for (var k = 0u; k < end_of(FANOUT); k = k + 1u) {
+            if (slot_used[k]) {
+                total = total + exp(score[first_pair + k * HEADS + head] - largest);
             }
         }
-        // d_score holds the gradient of each weight before dropout, then of the score.
+        // d_score becomes the gradient of each weight before dropout, then of the score.
         var mean = 0.0;
-        for (var k = 0u; k < FANOUT; k = k + 1u) {
-            let pair = k * HEADS + local;
-            weight[pair] = 0.0;
-            d_score[pair] = 0.0;
-            if (slot[(first_slot + k) * 4u] >= 0) {
+        for (var k = 0u; k < end_of(FANOUT); k = k + 1u) {
+            let pair = k * HEADS + head;
+            var of_weight = 0.0;
+            var after_dropout = 0.0;
+            if (slot_used[k]) {
                 let key = sizes[1];
-                let draw = counter_hash(vec4<u32>(key.x, key.y, key.z, first_slot * HEADS + pair));
+                let draw = counter_hash(vec4<u32>(key.x, key.y, key.z, first_pair + pair));
                 if (draw >= sizes[0].y) {
                     let scale = bitcast<f32>(sizes[0].z);
-                    var sum = 0.0;
-                    for (var lane = 0u; lane < LANES; lane = lane + 1u) {
-                        sum = sum + lane_sum[pair * LANES + lane];
-                    }
-                    let attention = exp(score[first_slot * HEADS + pair] - largest) / total;
-                    weight[pair] = attention * scale;
-                    d_score[pair] = sum * scale;
-                    mean = mean + attention * sum * scale;
+                    let attention = exp(score[first_pair + pair] - largest) / total;
+                    after_dropout = attention * scale;
+                    of_weight = d_score[pair] * scale;
+                    mean = mean + attention * of_weight;
                 }
             }
+            weight[pair] = after_dropout;
+            d_score[pair] = of_weight;
         }
-        for (var k = 0u; k < FANOUT; k = k + 1u) {
-            let pair = k * HEADS + local;
+        for (var k = 0u; k < end_of(FANOUT); k = k + 1u) {
+            let pair = k * HEADS + head;
             var d = 0.0;
-            if (slot[(first_slot + k) * 4u] >= 0) {
-                let s = score[first_slot * HEADS + pair];
+            if (slot_used[k]) {
+                let s = score[first_pair + pair];
                 d = exp(s - largest) / total * (d_score[pair] - mean);
                 d = select(SLOPE * d, d, s > 0.0);
             }
@@ -133,47 +120,32 @@ fn main(
     }
     workgroupBarrier();
 
-    for (var pair = local; pair < PAIRS; pair = pair + 128u) {
+    for (var pair = local; pair < PAIRS; pair = pair + WORKGROUP) {
         side[root * SIDE + 2u * pair] = weight[pair];
         side[root * SIDE + 2u * pair + 1u] = d_score[pair];
     }
+    for (var pair = 0u; pair < end_of(PAIRS); pair = pair + 1u) {
+        pair_weight[pair] = d_score[pair];
+        attention_weight[pair] = weight[pair];
+    }
+    weighted_sums(local, root, roots);
 
-    for (var i = local; i < HEADS * WIDTH; i = i + 128u) {
-        let head = i / WIDTH;
-        let c = i % WIDTH;
-        var sum = 0.0;
-        for (var k = 0u; k < FANOUT; k = k + 1u) {
-            let s = (first_slot + k) * 4u;
-            if (slot[s] >= 0) {
-                var x = 1.0;
-                if (c < NODE) {
-                    x = node[u32(slot[s]) * NODE + c];
-                } else if (c < NODE + EDGE) {
-                    x = edge[u32(slot[s + 1u]) * EDGE + c - NODE];
-                } else if (c < NODE + EDGE + TIME) {
-                    x = encoding[k * TIME + c - NODE - EDGE].x;
-                }
-                sum = sum + d_score[k * HEADS + head] * x;
+    for (var c = local; c < TIME; c = c + WORKGROUP) {
+        var d_encoding = array<f32, FANOUT>();
+        for (var head = 0u; head < end_of(HEADS); head = head + 1u) {
+            let g = grad[(head * roots + root) * WIDTH + NODE + EDGE + c];
+            let q = query[(head * sizes[1].w + query_row(root)) * WIDTH + NODE + EDGE + c];
+            for (var k = 0u; k < end_of(FANOUT); k = k + 1u) {
+                let pair = k * HEADS + head;
+                d_encoding[k] = d_encoding[k] + attention_weight[pair] * g + pair_weight[pair] * q;
             }
         }
-        d_query[(head * roots + root) * WIDTH + c] = sum;
-    }
-
-    for (var c = local; c < TIME; c = c + 128u) {
         var d_omega = 0.0;
         var d_phi = 0.0;
-        for (var k = 0u; k < FANOUT; k = k + 1u) {
-            let s = (first_slot + k) * 4u;
-            if (slot[s] >= 0) {
-                var d_encoding = 0.0;
-                for (var head = 0u; head < HEADS; head = head + 1u) {
-                    let g = (head * roots + root) * WIDTH + NODE + EDGE + c;
-                    let q = (head * queries + query_row) * WIDTH + NODE + EDGE + c;
-                    let pair = k * HEADS + head;
-                    d_encoding = d_encoding + weight[pair] * grad[g] + d_score[pair] * query[q];
-                }
-                let d_argument = -encoding[k * TIME + c].y * d_encoding;
-                d_omega = d_omega + d_argument * bitcast<f32>(slot[s + 2u]);
+        for (var k = 0u; k < end_of(FANOUT); k = k + 1u) {
+            if (slot_used[k]) {
+                let d_argument = -encoding[k * TIME + c].y * d_encoding[k];
+                d_omega = d_omega + d_argument * slot_delta[k];
                 d_phi = d_phi + d_argument;
             }
         }

@@ -1,6 +1,6 @@
 // Second half of the backward of temporal_attention: the gradient of each node row is the
 // sum over the slots that read it of weight * grad + d_score * query, in ascending order
-// of slots. No atomics. One invocation sums one number.
+// of slots. No atomics. One invocation sums four columns.
 
 const HEADS: u32 = 2u;
 const FANOUT: u32 = 5u;
@@ -26,25 +26,31 @@ fn main(
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_index) local: u32,
 ) {
+    let blocks = (NODE + 3u) / 4u;
     let i = linear_group(group, groups) * 64u + local;
-    let row = i / NODE;
+    let row = i / blocks;
     if (row >= sizes[0].x) {
         return;
     }
-    let column = i % NODE;
+    let column = i % blocks * 4u;
+    let columns = min(column + vec4<u32>(0u, 1u, 2u, 3u), vec4<u32>(NODE - 1u));
     let roots = sizes[0].y;
     let queries = sizes[0].z;
-    var sum = 0.0;
+    var sum = vec4<f32>();
     for (var item = offsets[row]; item < offsets[row + 1u]; item = item + 1) {
         let flat = u32(items[item]);
         let root = flat / FANOUT;
         let query_row = u32(slot[flat * 4u + 3u]);
         for (var head = 0u; head < HEADS; head = head + 1u) {
             let pair = root * SIDE + 2u * ((flat % FANOUT) * HEADS + head);
-            let g = (head * roots + root) * WIDTH + column;
-            let q = (head * queries + query_row) * WIDTH + column;
-            sum = sum + side[pair] * grad[g] + side[pair + 1u] * query[q];
+            let g = (head * roots + root) * WIDTH + columns;
+            let q = (head * queries + query_row) * WIDTH + columns;
+            let of_grad = vec4<f32>(grad[g.x], grad[g.y], grad[g.z], grad[g.w]);
+            let of_query = vec4<f32>(query[q.x], query[q.y], query[q.z], query[q.w]);
+            sum = sum + side[pair] * of_grad + side[pair + 1u] * of_query;
         }
     }
-    d_node[i] = sum;
+    for (var c = 0u; c < min(4u, NODE - column); c = c + 1u) {
+        d_node[row * NODE + column + c] = sum[c];
+    }
 }

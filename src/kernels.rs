@@ -62,6 +62,8 @@ pub const ALL: &[&KernelSpec] = &[
     &temporal_attention::FORWARD,
     &temporal_attention::BACKWARD,
     &temporal_attention::BACKWARD_ROWS,
+    &products::PRODUCT,
+    &products::COLUMN_SUMS,
     &dropout::FORWARD,
     &adam::FORWARD,
 ];

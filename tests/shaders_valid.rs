@@ -14,13 +14,16 @@ use naga::{AddressSpace, Module, ShaderStage, StorageAccess, TypeInner, back};
 const MOST_INVOCATIONS: u32 = 256;
 const MOST_WORKGROUP_BYTES: u32 = 16_384;
 
-/// Calls `check` with each kernel as on disk and with each of its variants.
-fn for_each_text(check: impl Fn(&KernelSpec, &str, &str)) {
+/// Calls `check` with each kernel as on disk and with each of its variants: its specification,
+/// a label, the text and the invocations of a workgroup.
+fn for_each_text(check: impl Fn(&KernelSpec, &str, &str, u32)) {
     for spec in mspipe::kernels::ALL {
         let on_disk: &[(&str, u32)] = &[];
         for constants in std::iter::once(&on_disk).chain(spec.variants) {
             let label = format!("shaders/{}.wgsl with {constants:?}", spec.name);
-            check(spec, &label, &spec.text(constants));
+            let workgroup = constants.iter().find(|(name, _)| *name == "WORKGROUP");
+            let workgroup = workgroup.map_or(spec.workgroup, |(_, value)| *value);
+            check(spec, &label, &spec.text(constants), workgroup);
         }
     }
 }
@@ -38,7 +41,7 @@ fn module(label: &str, text: &str) -> (Module, ModuleInfo) {
 
 #[test]
 fn every_text_is_valid_and_translates_to_spirv_hlsl_and_msl() {
-    for_each_text(|_, label, text| {
+    for_each_text(|_, label, text, _| {
         let (module, info) = module(label, text);
         back::spv::write_vec(&module, &info, &back::spv::Options::default(), None)
             .unwrap_or_else(|error| panic!("{label} as SPIR-V: {error}"));
@@ -62,7 +65,7 @@ fn every_text_is_valid_and_translates_to_spirv_hlsl_and_msl() {
 /// what is used.
 #[test]
 fn bindings_are_as_declared() {
-    for_each_text(|spec, label, text| {
+    for_each_text(|spec, label, text, _| {
         let (module, info) = module(label, text);
         let mut spaces = Vec::new();
         for (handle, variable) in module.global_variables.iter() {
@@ -86,7 +89,7 @@ fn bindings_are_as_declared() {
 
 #[test]
 fn entry_point_and_limits_are_as_declared() {
-    for_each_text(|spec, label, text| {
+    for_each_text(|_, label, text, workgroup| {
         let (module, _) = module(label, text);
         let [entry] = module.entry_points.as_slice() else {
             panic!("{label}: {} entry points", module.entry_points.len());
@@ -96,8 +99,8 @@ fn entry_point_and_limits_are_as_declared() {
             ("main", ShaderStage::Compute),
             "{label}"
         );
-        assert_eq!(entry.workgroup_size, [spec.workgroup, 1, 1], "{label}");
-        assert!(spec.workgroup <= MOST_INVOCATIONS, "{label}");
+        assert_eq!(entry.workgroup_size, [workgroup, 1, 1], "{label}");
+        assert!(workgroup <= MOST_INVOCATIONS, "{label}");
         let bytes: u32 = module
             .global_variables
             .iter()

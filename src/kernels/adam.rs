@@ -1,7 +1,8 @@
-//! One step of Adam in one launch a parameter.
+//! One step of Adam, four parameters a launch, with all moments in one tensor.
 //!
 //! burn's optimiser makes it from fourteen operations on every parameter, a fifth of an
-//! iteration of TGN on the CPU.
+//! iteration of TGN on the CPU. Four parameters with their gradients are what fits beside the
+//! moments into the storage buffers that every adapter can bind.
 
 use burn::backend::tensor::FloatTensor;
 use burn::backend::wgpu::{CubeBackend, into_contiguous};
@@ -22,25 +23,41 @@ pub static FORWARD: KernelSpec = KernelSpec {
     source: include_str!("../../shaders/adam.wgsl"),
     shared: &[ROWS],
     workgroup: 64,
-    storage_buffers: 4,
+    storage_buffers: 9,
     variants: &[],
 };
 
-/// A parameter with its moments, as burn's backends hand them over.
+/// Parameters that a launch moves.
+const GROUP: usize = 4;
+
+/// The moments and four flat parameters, as burn's backends hand them over; those that are not
+/// needed are empty.
 #[derive(ExtensionType)]
 pub struct AdamTensors<B: Backend> {
-    parameter: FloatTensor<B>,
-    first: FloatTensor<B>,
-    second: FloatTensor<B>,
+    moments: FloatTensor<B>,
+    parameter_0: FloatTensor<B>,
+    parameter_1: FloatTensor<B>,
+    parameter_2: FloatTensor<B>,
+    parameter_3: FloatTensor<B>,
+}
+
+/// The gradients of [`AdamTensors`].
+#[derive(ExtensionType)]
+pub struct AdamGradients<B: Backend> {
+    gradient_0: FloatTensor<B>,
+    gradient_1: FloatTensor<B>,
+    gradient_2: FloatTensor<B>,
+    gradient_3: FloatTensor<B>,
 }
 
 /// Dispatch of [`adam`] to the backends.
 #[backend_extension(Cube, Flex)]
 pub trait Adam: Backend {
-    /// See [`adam`].
+    /// See [`adam`]; `places` are those of the parameters' moments.
     fn adam(
         #[extension_type] state: AdamTensors<Self>,
-        gradient: FloatTensor<Self>,
+        #[extension_type] gradients: AdamGradients<Self>,
+        places: [usize; 4],
         step: AdamStep,
     ) -> AdamTensors<Self>;
 }
@@ -48,20 +65,46 @@ pub trait Adam: Backend {
 impl Adam for CubeBackend {
     fn adam(
         state: AdamTensors<Self>,
-        gradient: FloatTensor<Self>,
+        gradients: AdamGradients<Self>,
+        places: [usize; 4],
         step: AdamStep,
     ) -> AdamTensors<Self> {
-        let [parameter, first, second] =
-            [state.parameter, state.first, state.second].map(wgsl::writable);
-        let gradient = into_contiguous(gradient);
-        let n = parameter.shape().num_elements();
+        let [moments, p0, p1, p2, p3] = [
+            state.moments,
+            state.parameter_0,
+            state.parameter_1,
+            state.parameter_2,
+            state.parameter_3,
+        ]
+        .map(wgsl::writable);
+        let [g0, g1, g2, g3] = [
+            gradients.gradient_0,
+            gradients.gradient_1,
+            gradients.gradient_2,
+            gradients.gradient_3,
+        ]
+        .map(into_contiguous);
+        let mut end = 0;
+        let ends = [&p0, &p1, &p2, &p3].map(|parameter| {
+            end += parameter.shape().num_elements();
+            end as u32
+        });
+        let places = places.map(|place| place as u32);
         wgsl::launch(
             &FORWARD,
             &[],
-            wgsl::groups_of(n, FORWARD.workgroup),
-            &[&parameter, &gradient, &first, &second],
+            wgsl::groups_of(end, FORWARD.workgroup),
+            &[&moments, &p0, &g0, &p1, &g1, &p2, &g2, &p3, &g3],
             &[
-                n as u32,
+                ends[0],
+                ends[1],
+                ends[2],
+                ends[3],
+                places[0],
+                places[1],
+                places[2],
+                places[3],
+                (moments.shape().num_elements() / 2) as u32,
                 step.beta_1.to_bits(),
                 step.beta_2.to_bits(),
                 step.epsilon.to_bits(),
@@ -70,9 +113,11 @@ impl Adam for CubeBackend {
             ],
         );
         AdamTensors {
-            parameter,
-            first,
-            second,
+            moments,
+            parameter_0: p0,
+            parameter_1: p1,
+            parameter_2: p2,
+            parameter_3: p3,
         }
     }
 }
@@ -80,49 +125,91 @@ impl Adam for CubeBackend {
 impl Adam for Flex {
     fn adam(
         mut state: AdamTensors<Self>,
-        gradient: FloatTensor<Self>,
+        gradients: AdamGradients<Self>,
+        places: [usize; 4],
         step: AdamStep,
     ) -> AdamTensors<Self> {
-        twin::adam(
-            floats_mut(&mut state.parameter),
-            &floats(&gradient),
-            floats_mut(&mut state.first),
-            floats_mut(&mut state.second),
-            step,
-        );
+        let moments = floats_mut(&mut state.moments);
+        let (first, second) = moments.split_at_mut(moments.len() / 2);
+        let parameters = [
+            (&mut state.parameter_0, gradients.gradient_0),
+            (&mut state.parameter_1, gradients.gradient_1),
+            (&mut state.parameter_2, gradients.gradient_2),
+            (&mut state.parameter_3, gradients.gradient_3),
+        ];
+        for ((parameter, gradient), place) in parameters.into_iter().zip(places) {
+            let numbers = place..place + parameter.shape().num_elements();
+            twin::adam(
+                floats_mut(parameter),
+                &floats(&gradient),
+                &mut first[numbers.clone()],
+                &mut second[numbers],
+                step,
+            );
+        }
         state
     }
 }
 
-/// A parameter with Adam's two moments, all of one shape, without autodiff.
+/// A flat parameter that takes a step, without autodiff.
 #[derive(Debug, Clone)]
-pub struct AdamState<const D: usize> {
+pub struct Moving {
     /// The parameter.
-    pub parameter: Tensor<D>,
-    /// Running mean of the gradient.
-    pub first: Tensor<D>,
-    /// Running mean of its square.
-    pub second: Tensor<D>,
+    pub parameter: Tensor<1>,
+    /// Its gradient.
+    pub gradient: Tensor<1>,
+    /// Place of its moments among all first, and among all second moments.
+    pub place: usize,
 }
 
-/// One step along `gradient`. In place where the caller holds the only handles.
-pub fn adam<const D: usize>(
-    state: AdamState<D>,
-    gradient: Tensor<D>,
+/// One step of each of `parameters`; returns the moments, `[2 numbers]`, first those of the
+/// gradient, then those of its square, and the parameters. In place where the caller holds the
+/// only handles.
+pub fn adam(
+    mut moments: Tensor<1>,
+    parameters: Vec<Moving>,
     step: AdamStep,
-) -> AdamState<D> {
+) -> (Tensor<1>, Vec<Tensor<1>>) {
     let _operation = profiler::operation("adam", Kind::Optimizer, || {
-        costs::adam(gradient.shape().num_elements())
+        let numbers = parameters.iter().map(|of| of.parameter.dims()[0]);
+        costs::adam(numbers.sum())
     });
-    let tensors = AdamTensors {
-        parameter: state.parameter.into_dispatch(),
-        first: state.first.into_dispatch(),
-        second: state.second.into_dispatch(),
-    };
-    let tensors = Dispatch::adam(tensors, gradient.into_dispatch(), step);
-    AdamState {
-        parameter: Tensor::from_dispatch(tensors.parameter),
-        first: Tensor::from_dispatch(tensors.first),
-        second: Tensor::from_dispatch(tensors.second),
+    let mut moved = Vec::with_capacity(parameters.len());
+    let mut parameters = parameters.into_iter();
+    let none = Tensor::empty([0], &moments.device());
+    while parameters.len() > 0 {
+        let count = parameters.len().min(GROUP);
+        let group: [Moving; GROUP] = std::array::from_fn(|_| {
+            parameters.next().unwrap_or_else(|| Moving {
+                parameter: none.clone(),
+                gradient: none.clone(),
+                place: 0,
+            })
+        });
+        let places = [0, 1, 2, 3].map(|i| group[i].place);
+        let [a, b, c, d] = group;
+        let gradients = AdamGradients {
+            gradient_0: a.gradient.into_dispatch(),
+            gradient_1: b.gradient.into_dispatch(),
+            gradient_2: c.gradient.into_dispatch(),
+            gradient_3: d.gradient.into_dispatch(),
+        };
+        let state = AdamTensors {
+            moments: moments.into_dispatch(),
+            parameter_0: a.parameter.into_dispatch(),
+            parameter_1: b.parameter.into_dispatch(),
+            parameter_2: c.parameter.into_dispatch(),
+            parameter_3: d.parameter.into_dispatch(),
+        };
+        let state = Dispatch::adam(state, gradients, places, step);
+        moments = Tensor::from_dispatch(state.moments);
+        let group = [
+            state.parameter_0,
+            state.parameter_1,
+            state.parameter_2,
+            state.parameter_3,
+        ];
+        moved.extend(group.map(Tensor::from_dispatch).into_iter().take(count));
     }
+    (moments, moved)
 }

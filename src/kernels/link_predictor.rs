@@ -4,6 +4,8 @@
 //! On the GPU it is a sequence of launches, on the CPU
 //! [`mod@super::reference::link_predictor`].
 
+use std::ops::Range;
+
 use burn::backend::autodiff::checkpoint::{base::Checkpointer, strategy::CheckpointStrategy};
 use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
@@ -14,12 +16,12 @@ use burn::backend::{
     Autodiff, AutodiffBackend, Backend, Dispatch, ExtensionType, Flex, TensorMetadata,
     backend_extension,
 };
-use burn::tensor::{Shape, Slice, Tensor};
+use burn::tensor::{Shape, Tensor};
 
 use super::costs;
 use super::flex::{floats, from_floats};
 use super::link_scores::{LinkOutput, LinkScoring, LinkTensors};
-use super::products::Products;
+use super::products::{product_of_rows, stacked_products_transposed, transposed_product_of_rows};
 use super::reference::link_predictor as twin;
 use super::reference::link_scores::link_loss;
 use crate::profiler::{self, Kind};
@@ -66,40 +68,38 @@ pub trait LinkPrediction: Backend {
     ) -> PredictorTensors<Self>;
 }
 
-/// What comes after the products, as the kernels of [`mod@super::link_scores`] take it.
+/// What comes after the products, as the kernels of [`mod@super::link_scores`] take it; the bias
+/// of the sources is in their product.
 fn scored(
     tensors: &PredictorTensors<CubeBackend>,
     [source, destination]: [FloatTensor<CubeBackend>; 2],
 ) -> LinkTensors<CubeBackend> {
     let width = tensors.source_bias.shape()[0];
-    let biases = (&tensors.source_bias, &tensors.destination_bias);
     LinkTensors {
         source,
         destination,
-        bias: CubeBackend::float_add(biases.0.clone(), biases.1.clone()),
+        bias: tensors.destination_bias.clone(),
         output: CubeBackend::float_reshape(tensors.output.clone(), Shape::new([width])),
         output_bias: tensors.output_bias.clone(),
     }
 }
 
-/// Embeddings of the sources, and of destinations and negatives.
-fn sides(embedding: &FloatTensor<CubeBackend>) -> [FloatTensor<CubeBackend>; 2] {
-    let (roots, width) = (embedding.shape()[0], embedding.shape()[1]);
-    [0..roots / 3, roots / 3..roots].map(|rows| {
-        let part = [Slice::from(rows), Slice::from(0..width)];
-        CubeBackend::float_slice(embedding.clone(), &part)
-    })
+/// Rows of the sources, and of destinations and negatives.
+fn sides(roots: usize) -> [Range<usize>; 2] {
+    [0..roots / 3, roots / 3..roots]
 }
 
 impl LinkPrediction for CubeBackend {
     fn link_predictor(tensors: PredictorTensors<Self>) -> PredictorOutput<Self> {
-        let [sources, others] = sides(&tensors.embedding);
-        let products = [
-            Self::float_matmul(sources, tensors.source.clone()),
-            Self::float_matmul(others, tensors.destination.clone()),
-        ];
-        let LinkOutput { loss, logits } = Self::link_scores(scored(&tensors, products.clone()));
-        let [source, destination] = products;
+        let [sources, others] = sides(tensors.embedding.shape()[0]);
+        let product = |rows, weight: &FloatTensor<Self>, bias| {
+            product_of_rows(tensors.embedding.clone(), rows, weight.clone(), bias)
+        };
+        let bias = Some(tensors.source_bias.clone());
+        let source = product(sources, &tensors.source, bias);
+        let destination = product(others, &tensors.destination, None);
+        let products = [source.clone(), destination.clone()];
+        let LinkOutput { loss, logits } = Self::link_scores(scored(&tensors, products));
         PredictorOutput {
             loss,
             logits,
@@ -115,17 +115,19 @@ impl LinkPrediction for CubeBackend {
     ) -> PredictorTensors<Self> {
         let scored = scored(&tensors, [output.source, output.destination]);
         let d = Self::link_scores_backward(scored, output.logits, grad);
-        let [sources, others] = sides(&tensors.embedding);
-        let d_sides = vec![
-            Self::product_transposed(d.source.clone(), tensors.source),
-            Self::product_transposed(d.destination.clone(), tensors.destination),
-        ];
+        let [sources, others] = sides(tensors.embedding.shape()[0]);
+        let weight_gradient = |rows, grad: &FloatTensor<Self>| {
+            transposed_product_of_rows(tensors.embedding.clone(), rows, grad.clone())
+        };
         PredictorTensors {
-            embedding: Self::float_cat(d_sides, 0),
-            source: Self::transposed_product(sources, d.source),
+            source: weight_gradient(sources, &d.source),
             source_bias: d.bias.clone(),
-            destination: Self::transposed_product(others, d.destination),
+            destination: weight_gradient(others, &d.destination),
             destination_bias: d.bias,
+            embedding: stacked_products_transposed(
+                [d.source, d.destination],
+                [tensors.source, tensors.destination],
+            ),
             output: Self::float_reshape(d.output, tensors.output.shape()),
             output_bias: d.output_bias,
         }

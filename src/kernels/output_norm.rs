@@ -11,10 +11,11 @@ use burn::backend::{
     Autodiff, Backend, Dispatch, ExtensionType, Flex, TensorMetadata, backend_extension,
 };
 use burn::nn::LayerNorm;
-use burn::tensor::{Shape, Slice, Tensor};
+use burn::tensor::{Shape, Tensor};
 
 use super::costs;
 use super::flex::{floats, from_floats};
+use super::products::column_sums;
 use super::reference::output_norm as twin;
 use super::wgsl::{self, COUNTER_HASH, KernelSpec, ROWS};
 use crate::profiler::{self, Kind};
@@ -142,11 +143,9 @@ impl OutputNorm for CubeBackend {
             &[&grad, &normalised, &partial],
             &[rows as u32],
         );
-        let sums = Self::float_sum_dim(partial, 0);
-        let part = |from: usize| {
-            let columns = [Slice::from(0..1), Slice::from(from..from + width)];
-            let part = Self::float_slice(sums.clone(), &columns);
-            Self::float_reshape(part, Shape::new([width]))
+        let part = |first: usize| {
+            let sums = column_sums(&partial, first, width);
+            Self::float_reshape(sums, Shape::new([width]))
         };
         NormGradients {
             x: d_x,

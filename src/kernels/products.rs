@@ -1,14 +1,19 @@
-//! Matrix products as the operations that are made of them need them: on the GPU burn's own,
-//! on the CPU those of [`mod@super::reference::products`], which write results once.
+//! Matrix products as the operations that are made of them need them: burn's own on real
+//! GPUs, `product.wgsl` on software adapters, on the CPU those of
+//! [`mod@super::reference::products`], which write results once.
 
-use burn::backend::ops::FloatTensorOps;
+mod cube;
+mod product;
+
 use burn::backend::tensor::FloatTensor;
-use burn::backend::wgpu::CubeBackend;
 use burn::backend::{Backend, Flex, TensorMetadata};
-use burn::tensor::Shape;
 
 use super::flex::{floats, floats_mut, from_floats};
 use super::reference::products::{self as twin, Base, Matrix, Place};
+
+pub(crate) use cube::{product_of_rows, stacked_products_transposed, transposed_product_of_rows};
+pub(crate) use product::column_sums;
+pub use product::{COLUMN_SUMS, PRODUCT};
 
 /// Products on tensors of a backend, without autodiff.
 ///
@@ -48,65 +53,6 @@ pub trait Products: Backend {
         x: FloatTensor<Self>,
         grad: FloatTensor<Self>,
     ) -> FloatTensor<Self>;
-}
-
-/// `[rows, width]` by heads as `[heads, rows, width / heads]`.
-fn split(x: FloatTensor<CubeBackend>, heads: usize) -> FloatTensor<CubeBackend> {
-    let (rows, width) = (x.shape()[0], x.shape()[1]);
-    let x = CubeBackend::float_reshape(x, Shape::new([rows, heads, width / heads]));
-    CubeBackend::float_swap_dims(x, 0, 1)
-}
-
-/// The reverse of [`split`].
-fn join(x: FloatTensor<CubeBackend>) -> FloatTensor<CubeBackend> {
-    let shape = x.shape();
-    let x = CubeBackend::float_swap_dims(x, 0, 1);
-    CubeBackend::float_reshape(x, Shape::new([shape[1], shape[0] * shape[2]]))
-}
-
-impl Products for CubeBackend {
-    fn add_product(
-        base: FloatTensor<Self>,
-        x: FloatTensor<Self>,
-        weight: FloatTensor<Self>,
-    ) -> FloatTensor<Self> {
-        Self::float_add(Self::float_matmul(x, weight), base)
-    }
-
-    fn product_transposed(grad: FloatTensor<Self>, weight: FloatTensor<Self>) -> FloatTensor<Self> {
-        Self::float_matmul(grad, Self::float_swap_dims(weight, 0, 1))
-    }
-
-    fn transposed_product(x: FloatTensor<Self>, grad: FloatTensor<Self>) -> FloatTensor<Self> {
-        Self::float_matmul(Self::float_swap_dims(x, 0, 1), grad)
-    }
-
-    fn column_sums(grad: FloatTensor<Self>) -> FloatTensor<Self> {
-        Self::float_sum_dim(grad, 0)
-    }
-
-    fn product_to_heads(
-        x: FloatTensor<Self>,
-        weight: FloatTensor<Self>,
-        heads: usize,
-    ) -> FloatTensor<Self> {
-        let weight = Self::float_swap_dims(split(weight, heads), 1, 2);
-        Self::float_matmul(split(x, heads), weight)
-    }
-
-    fn product_from_heads(x: FloatTensor<Self>, weight: FloatTensor<Self>) -> FloatTensor<Self> {
-        let heads = x.shape()[0];
-        join(Self::float_matmul(x, split(weight, heads)))
-    }
-
-    fn transposed_product_of_heads(
-        x: FloatTensor<Self>,
-        grad: FloatTensor<Self>,
-    ) -> FloatTensor<Self> {
-        let heads = x.shape()[0];
-        let x = Self::float_swap_dims(x, 1, 2);
-        join(Self::float_matmul(x, split(grad, heads)))
-    }
 }
 
 impl Products for Flex {

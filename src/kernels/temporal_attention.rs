@@ -12,31 +12,35 @@ use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
 use burn::backend::ops::FloatTensorOps;
 use burn::backend::tensor::{FloatTensor, IntTensor};
-use burn::backend::wgpu::{CubeBackend, into_contiguous};
+use burn::backend::wgpu::{CubeBackend, CubeTensor, into_contiguous};
 use burn::backend::{
     Autodiff, Backend, Dispatch, ExtensionType, Flex, TensorMetadata, backend_extension,
 };
-use burn::tensor::{Int, Shape, Slice, Tensor};
+use burn::tensor::{Int, Shape, Tensor};
 
 use super::costs;
 use super::dropout::Dropout;
 use super::flex::{floats, from_floats, ints};
 use super::gather_rows::{Uses, segment_sums};
+use super::products::column_sums;
 use super::reference::temporal_attention as twin;
-use super::wgsl::{self, COSINE, COUNTER_HASH, KernelSpec, ROWS};
+use super::wgsl::{self, ATTENTION, COSINE, COUNTER_HASH, KernelSpec, ROWS};
 use crate::profiler::{self, Kind};
 use constants::{ROOT_VARIANTS, ROW_VARIANTS, root_constants, row_constants};
 
 pub use super::reference::temporal_attention::AttentionShape;
 
-/// Invocations of the two kernels that take one root a workgroup.
+/// Invocations of the two kernels that take one root a workgroup, on a real GPU.
 const WORKGROUP: u32 = 128;
+
+/// Workgroup memory that every adapter has.
+const WORKGROUP_BYTES: usize = 16_384;
 
 /// `shaders/temporal_attention.wgsl`.
 pub static FORWARD: KernelSpec = KernelSpec {
     name: "temporal_attention",
     source: include_str!("../../shaders/temporal_attention.wgsl"),
-    shared: &[ROWS, COSINE, COUNTER_HASH],
+    shared: &[ROWS, COSINE, COUNTER_HASH, ATTENTION],
     workgroup: WORKGROUP,
     storage_buffers: 7,
     variants: ROOT_VARIANTS,
@@ -46,7 +50,7 @@ pub static FORWARD: KernelSpec = KernelSpec {
 pub static BACKWARD: KernelSpec = KernelSpec {
     name: "temporal_attention_backward",
     source: include_str!("../../shaders/temporal_attention_backward.wgsl"),
-    shared: &[ROWS, COSINE, COUNTER_HASH],
+    shared: &[ROWS, COSINE, COUNTER_HASH, ATTENTION],
     workgroup: WORKGROUP,
     storage_buffers: 9,
     variants: ROOT_VARIANTS,
@@ -120,20 +124,23 @@ pub trait TemporalAttention: Backend {
     ) -> AttentionGradients<Self>;
 }
 
-/// Invocations for each dot product of a (slot, head) pair: a power of two.
-fn lanes(shape: &AttentionShape) -> u32 {
-    let pairs = (shape.fanout * shape.heads).max(1) as u32;
-    let mut lanes = 1;
-    while lanes * 2 * pairs <= WORKGROUP && lanes < 16 {
-        lanes *= 2;
+/// Constants of the two kernels that take one root a workgroup. A software adapter runs a
+/// workgroup's invocations one after the other, eight at a time at best, and a barrier or a
+/// detour through workgroup memory for more of them only costs.
+fn constants(shape: &AttentionShape, query: &CubeTensor) -> [(&'static str, u32); 8] {
+    let software = wgsl::is_software(query);
+    let (workgroup, mut lanes) = if software { (8, 8) } else { (WORKGROUP, 32) };
+    while lanes > 1 && workgroup_bytes(shape, lanes) > WORKGROUP_BYTES {
+        lanes /= 2;
     }
-    lanes
+    root_constants(widths(shape), workgroup, lanes, software)
 }
 
-/// Workgroup memory of the backward, which takes more than the forward.
-fn workgroup_bytes(shape: &AttentionShape) -> usize {
+/// Workgroup memory of the backward, which takes more than the forward, with `lanes`
+/// invocations for each dot product.
+fn workgroup_bytes(shape: &AttentionShape, lanes: u32) -> usize {
     let pairs = shape.fanout * shape.heads;
-    8 * shape.fanout * shape.time + 4 * pairs * lanes(shape) as usize + 8 * pairs
+    8 * shape.fanout * shape.time + 4 * pairs * lanes as usize + 8 * pairs
 }
 
 /// What the constants of the shaders are made of.
@@ -177,7 +184,7 @@ impl TemporalAttention for CubeBackend {
         dropout: Dropout,
     ) -> AttentionOutput<Self> {
         let (needed, offered) = (
-            workgroup_bytes(&shape),
+            workgroup_bytes(&shape, 1),
             query.client.properties().hardware.max_shared_memory_size,
         );
         assert!(
@@ -198,7 +205,7 @@ impl TemporalAttention for CubeBackend {
         let score = wgsl::empty(&query, [roots, shape.fanout * shape.heads]);
         wgsl::launch(
             &FORWARD,
-            &root_constants(widths(&shape), lanes(&shape)),
+            &constants(&shape, &query),
             roots,
             &[&query, &node, &edge, &time, &slot, &out, &score],
             &sizes(roots, queries, &dropout),
@@ -223,7 +230,7 @@ impl TemporalAttention for CubeBackend {
         let side = wgsl::empty(&query, [roots, side_width]);
         wgsl::launch(
             &BACKWARD,
-            &root_constants(widths(&shape), lanes(&shape)),
+            &constants(&shape, &query),
             roots,
             &[
                 &query,
@@ -244,7 +251,7 @@ impl TemporalAttention for CubeBackend {
         wgsl::launch(
             &BACKWARD_ROWS,
             &row_constants(widths(&shape)),
-            wgsl::groups_of(rows * shape.node, BACKWARD_ROWS.workgroup),
+            wgsl::groups_of(rows * shape.node.div_ceil(4), BACKWARD_ROWS.workgroup),
             &[
                 &query,
                 &grad,
@@ -256,8 +263,7 @@ impl TemporalAttention for CubeBackend {
             ],
             &[rows as u32, roots as u32, queries as u32],
         );
-        let shares = [Slice::from(0..roots), Slice::from(coefficients..side_width)];
-        let d_time = Self::float_sum_dim(Self::float_slice(side, &shares), 0);
+        let d_time = column_sums(&side, coefficients, 2 * shape.time);
         AttentionGradients {
             query: d_query,
             node: d_node,

@@ -11,6 +11,7 @@ use burn::tensor::{Shape, Tensor};
 
 use super::costs;
 use super::flex::{floats, from_floats};
+use super::products::column_sums;
 use super::reference::time_encoding as twin;
 use super::wgsl::{self, COSINE, KernelSpec, ROWS};
 use crate::profiler::{self, Kind};
@@ -80,7 +81,8 @@ impl TimeEncoding for CubeBackend {
             &[&time, &delta, &grad, &partial],
             &[rows as u32, 0],
         );
-        Self::float_reshape(Self::float_sum_dim(partial, 0), Shape::new([2, width]))
+        let sums = column_sums(&partial, 0, 2 * width);
+        Self::float_reshape(sums, Shape::new([2, width]))
     }
 }
 

@@ -9,10 +9,11 @@ use burn::backend::wgpu::{CubeBackend, into_contiguous};
 use burn::backend::{
     Autodiff, Backend, Dispatch, ExtensionType, Flex, TensorMetadata, backend_extension,
 };
-use burn::tensor::{Shape, Slice, Tensor};
+use burn::tensor::{Shape, Tensor};
 
 use super::costs;
 use super::flex::{floats, from_floats};
+use super::products::column_sums;
 use super::reference::time_projection as twin;
 use super::wgsl::{self, KernelSpec, ROWS};
 use crate::profiler::{self, Kind};
@@ -103,10 +104,8 @@ impl TimeProjection for CubeBackend {
             &[&x, &recency, &weight, &bias, &grad, &d_x, &partial],
             &[rows as u32],
         );
-        let sums = Self::float_sum_dim(partial, 0);
-        let part = |from: usize, shape: Shape| {
-            let columns = [Slice::from(0..1), Slice::from(from..from + width)];
-            Self::float_reshape(Self::float_slice(sums.clone(), &columns), shape)
+        let part = |first: usize, shape: Shape| {
+            Self::float_reshape(column_sums(&partial, first, width), shape)
         };
         ProjectionTensors {
             x: d_x,

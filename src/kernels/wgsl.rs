@@ -24,6 +24,9 @@ const MAX_GROUPS_PER_AXIS: u32 = 65_535;
 /// Storage buffers that the widest kernel binds; an adapter must offer as many.
 pub const MAX_STORAGE_BUFFERS: u32 = 9;
 
+/// Sizes that a launch may have.
+const MAX_SIZES: usize = 16;
+
 /// One WGSL kernel: its text and what may be substituted in it.
 #[derive(Debug)]
 pub struct KernelSpec {
@@ -33,7 +36,8 @@ pub struct KernelSpec {
     pub source: &'static str,
     /// Texts of `shaders/shared/` that it uses.
     pub shared: &'static [&'static str],
-    /// Invocations of a workgroup, as the file declares them.
+    /// Invocations of a workgroup, as the file declares them; where it has a constant
+    /// `WORKGROUP`, that counts.
     pub workgroup: u32,
     /// Storage buffers it binds, from binding 0; the sizes uniform follows them.
     pub storage_buffers: u32,
@@ -86,6 +90,8 @@ pub(crate) const ROWS: &str = include_str!("../../shaders/shared/rows.wgsl");
 pub(crate) const COSINE: &str = include_str!("../../shaders/shared/cosine.wgsl");
 /// Activations of recurrent cells, `shaders/shared/gates.wgsl`.
 pub(crate) const GATES: &str = include_str!("../../shaders/shared/gates.wgsl");
+/// What both passes of the attention do, `shaders/shared/attention.wgsl`.
+pub(crate) const ATTENTION: &str = include_str!("../../shaders/shared/attention.wgsl");
 /// Counter-based random bits, `shaders/shared/counter_hash.wgsl`.
 pub(crate) const COUNTER_HASH: &str = include_str!("../../shaders/shared/counter_hash.wgsl");
 
@@ -135,16 +141,16 @@ pub(crate) fn launch(
         "{}",
         spec.name
     );
-    assert!(sizes.len() <= 8, "{}: at most 8 sizes", spec.name);
+    assert!(sizes.len() <= MAX_SIZES, "{}: {sizes:?}", spec.name);
     let groups = u32::try_from(groups).unwrap_or(u32::MAX);
     let x = groups.min(MAX_GROUPS_PER_AXIS);
     let y = groups.div_ceil(x);
     assert!(y <= MAX_GROUPS_PER_AXIS, "{}: {groups} groups", spec.name);
 
-    // Eight u32 (two vec4 of the uniform), packed two to a u64 as the runtime takes them.
-    let mut words = [0u32; 8];
+    // u32 in vec4 of the uniform, at least two, packed two to a u64 as the runtime takes them.
+    let mut words = [0u32; MAX_SIZES];
     words[..sizes.len()].copy_from_slice(sizes);
-    let info = words
+    let info = words[..sizes.len().next_multiple_of(4).max(8)]
         .chunks_exact(2)
         .map(|pair| u64::from(pair[0]) | u64::from(pair[1]) << 32)
         .collect();
@@ -170,6 +176,11 @@ pub(crate) fn launch(
 /// Workgroups of `workgroup` invocations that cover `invocations`.
 pub(crate) fn groups_of(invocations: usize, workgroup: u32) -> usize {
     invocations.div_ceil(workgroup as usize)
+}
+
+/// Whether a tensor is on a software adapter (llvmpipe, SwiftShader, WARP).
+pub(crate) fn is_software(tensor: &CubeTensor) -> bool {
+    tensor.client.properties().identity.physical.is_none()
 }
 
 /// An uninitialised contiguous tensor beside `like`, f32.

@@ -82,8 +82,11 @@ impl TemporalAttention {
         let own = node.clone().slice(0..own_rows_and_one - 1);
 
         // Query of each of these rows, projected to the keys' inputs: [heads, own rows, attended + 1].
-        let of_time = self.time_encoding.of_zero().matmul(self.query_time.val())
-            + self.query_bias.val().unsqueeze();
+        let of_time = linear(
+            self.query_bias.val().unsqueeze(),
+            self.time_encoding.of_zero(),
+            self.query_time.val(),
+        );
         let query = linear(of_time, own.clone(), self.query_node.val());
         let projected = to_heads(query, self.key.val(), self.heads);
 

@@ -41,6 +41,8 @@ impl TimeEncoding {
 
     /// Encoding of no time difference, cos φ, `[1, width]`.
     pub fn of_zero(&self) -> Tensor<2> {
-        self.time.val().slice(1..2).cos()
+        let time = self.time.val();
+        let zero = Tensor::from_floats([0.0], &time.device());
+        kernels::time_encoding::time_encoding(time, zero)
     }
 }

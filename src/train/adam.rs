@@ -1,71 +1,169 @@
 //! Adam over the parameters of a module.
 
 use std::collections::HashMap;
+use std::ops::Range;
 
-use burn::module::{Module, ModuleMapper, Param, ParamId};
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
 use burn::optim::GradientsParams;
-use burn::tensor::Tensor;
+use burn::tensor::{Shape, Tensor};
 
-use crate::kernels::adam::{AdamState, AdamStep, adam};
+use crate::kernels::adam::{AdamStep, Moving, adam};
 
 /// Adam with PyTorch's constants (0.9, 0.999, 1e-8), no decay.
 #[derive(Debug)]
 pub struct Adam {
     learning_rate: f64,
     steps: u32,
-    /// First and second moment of each parameter, flat.
-    moments: HashMap<ParamId, (Tensor<1>, Tensor<1>)>,
+    /// Moments to go on from, until the first step lays them out.
+    given: HashMap<ParamId, [Tensor<1>; 2]>,
+    moments: Option<Moments>,
+}
+
+/// All moments, side by side in one tensor, and where each parameter has its own.
+#[derive(Debug)]
+struct Moments {
+    /// The first moments of all numbers, then the second.
+    numbers: Tensor<1>,
+    places: HashMap<ParamId, Range<usize>>,
 }
 
 impl Adam {
     /// Before the first step.
     pub fn new(learning_rate: f64) -> Adam {
+        Adam::resumed(learning_rate, 0, HashMap::new())
+    }
+
+    /// After `steps` steps that left `moments`: the first and the second of each parameter,
+    /// flat, without autodiff; zeros for those that are not given.
+    pub fn resumed(
+        learning_rate: f64,
+        steps: u32,
+        moments: HashMap<ParamId, [Tensor<1>; 2]>,
+    ) -> Adam {
         Adam {
             learning_rate,
-            steps: 0,
-            moments: HashMap::new(),
+            steps,
+            given: moments,
+            moments: None,
         }
+    }
+
+    /// First and second moment of a parameter, flat; none before its first step.
+    pub fn moments_of(&self, id: ParamId) -> Option<[Tensor<1>; 2]> {
+        let Some(Moments { numbers, places }) = &self.moments else {
+            return self.given.get(&id).cloned();
+        };
+        let of = places.get(&id)?;
+        let all = numbers.dims()[0] / 2;
+        Some([0, all].map(|half| numbers.clone().slice(half + of.start..half + of.end)))
     }
 
     /// Moves each parameter of `module` that has a gradient.
     pub fn step<M: Module>(&mut self, module: M, gradients: GradientsParams) -> M {
         self.steps += 1;
         let step = AdamStep::new(self.learning_rate, self.steps);
-        module.map(&mut Stepper {
-            moments: &mut self.moments,
+        let given = &mut self.given;
+        let moments = self
+            .moments
+            .take()
+            .or_else(|| Moments::laid_out(&module, std::mem::take(given)));
+        let Some(Moments { numbers, places }) = moments else {
+            return module;
+        };
+        let mut taken = Taken {
             gradients,
-            step,
+            places: &places,
+            shapes: Vec::new(),
+            moving: Vec::new(),
+        };
+        let module = module.map(&mut taken);
+        let Taken { shapes, moving, .. } = taken;
+        let (numbers, moved) = adam(numbers, moving, step);
+        self.moments = Some(Moments { numbers, places });
+        let moved = shapes.into_iter().zip(moved);
+        module.map(&mut Moved(
+            moved
+                .map(|((id, shape), flat)| (id, (shape, flat)))
+                .collect(),
+        ))
+    }
+}
+
+impl Moments {
+    /// Room for the moments of all parameters, with those that are given; none where `module`
+    /// has no parameters.
+    fn laid_out<M: Module>(
+        module: &M,
+        mut given: HashMap<ParamId, [Tensor<1>; 2]>,
+    ) -> Option<Moments> {
+        let mut flat = Flat(Vec::new());
+        module.visit(&mut flat);
+        let (mut places, mut end) = (HashMap::new(), 0);
+        let (mut first, mut second) = (Vec::new(), Vec::new());
+        for (id, parameter) in flat.0 {
+            let place = end..end + parameter.dims()[0];
+            end = place.end;
+            places.insert(id, place);
+            let [m, v] = given
+                .remove(&id)
+                .unwrap_or_else(|| [(); 2].map(|()| parameter.zeros_like()));
+            first.push(m);
+            second.push(v);
+        }
+        first.append(&mut second);
+        (!first.is_empty()).then(|| Moments {
+            numbers: Tensor::cat(first, 0),
+            places,
         })
     }
 }
 
-/// Visits the parameters in one step.
-struct Stepper<'a> {
-    moments: &'a mut HashMap<ParamId, (Tensor<1>, Tensor<1>)>,
-    gradients: GradientsParams,
-    step: AdamStep,
+/// Collects parameters, each flat and without autodiff.
+struct Flat(Vec<(ParamId, Tensor<1>)>);
+
+impl ModuleVisitor for Flat {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        self.0.push((param.id, param.val().inner().reshape([-1])));
+    }
 }
 
-impl ModuleMapper for Stepper<'_> {
+/// Takes the parameters that have a gradient out of a module, so that nothing but the step
+/// holds them and they are written in place.
+struct Taken<'a> {
+    gradients: GradientsParams,
+    places: &'a HashMap<ParamId, Range<usize>>,
+    shapes: Vec<(ParamId, Shape)>,
+    moving: Vec<Moving>,
+}
+
+impl ModuleMapper for Taken<'_> {
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
         let (id, tensor, mapper) = param.consume();
-        let Some(gradient) = self.gradients.remove::<D>(id) else {
+        let (Some(gradient), Some(place)) = (self.gradients.remove::<D>(id), self.places.get(&id))
+        else {
             return Param::from_mapped_value(id, tensor, mapper);
         };
-        let shape = tensor.shape();
-        let parameter = tensor.inner().reshape([-1]);
-        let (first, second) = self
-            .moments
-            .remove(&id)
-            .unwrap_or_else(|| (parameter.zeros_like(), parameter.zeros_like()));
-        let state = AdamState {
-            parameter,
-            first,
-            second,
+        let nothing = Tensor::empty([0; D], &tensor.device());
+        self.shapes.push((id, tensor.shape()));
+        self.moving.push(Moving {
+            parameter: tensor.inner().reshape([-1]),
+            gradient: gradient.reshape([-1]),
+            place: place.start,
+        });
+        Param::from_mapped_value(id, nothing, mapper)
+    }
+}
+
+/// Puts them back.
+struct Moved(HashMap<ParamId, (Shape, Tensor<1>)>);
+
+impl ModuleMapper for Moved {
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        let (id, tensor, mapper) = param.consume();
+        let tensor = match self.0.remove(&id) {
+            None => tensor,
+            Some((shape, flat)) => Tensor::from_inner(flat.reshape(shape)).require_grad(),
         };
-        let state = adam(state, gradient.reshape([-1]), self.step);
-        self.moments.insert(id, (state.first, state.second));
-        let tensor = Tensor::from_inner(state.parameter.reshape(shape)).require_grad();
         Param::from_mapped_value(id, tensor, mapper)
     }
 }

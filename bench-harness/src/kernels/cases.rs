@@ -6,7 +6,7 @@
 use burn::backend::Dispatch;
 use burn::nn::LayerNormConfig;
 use burn::tensor::{Device, Int, Tensor};
-use mspipe::kernels::adam::{AdamState, AdamStep, adam};
+use mspipe::kernels::adam::{AdamStep, Moving, adam};
 use mspipe::kernels::costs;
 use mspipe::kernels::dropout::{Dropout, dropout};
 use mspipe::kernels::gather_rows::{GatherRows as _, Uses, gather_rows};
@@ -199,16 +199,18 @@ fn tables(make: &Inputs<'_>, rows: usize, roots: usize, events: usize) -> Vec<Ca
     );
 
     let gradient = make.vector(PARAMETERS);
-    let mut state = Some(AdamState {
-        parameter: make.vector(PARAMETERS),
-        first: make.vector(PARAMETERS),
-        second: make.vector(PARAMETERS).abs(),
-    });
+    let mut state = Some((make.vector(2 * PARAMETERS).abs(), make.vector(PARAMETERS)));
     let step = AdamStep::new(1e-4, 3);
     let optimise = case("adam", costs::adam(PARAMETERS), move || {
-        state = state
-            .take()
-            .map(|state| adam(state, gradient.clone(), step));
+        state = state.take().and_then(|(moments, parameter)| {
+            let moving = Moving {
+                parameter,
+                gradient: gradient.clone(),
+                place: 0,
+            };
+            let (moments, mut moved) = adam(moments, vec![moving], step);
+            Some((moments, moved.pop()?))
+        });
     });
     vec![gather_memory, gather, sum, write, deliver, optimise]
 }

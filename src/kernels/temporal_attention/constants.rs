@@ -14,11 +14,25 @@ pub(super) const fn row_constants(of: [u32; 5]) -> [(&'static str, u32); 5] {
     ]
 }
 
-/// Constants of the two kernels that take one root a workgroup: the same and the
-/// invocations for each dot product of a (slot, head) pair.
-pub(super) const fn root_constants(of: [u32; 5], lanes: u32) -> [(&'static str, u32); 6] {
+/// Constants of the two kernels that take one root a workgroup: the same, the workgroup's
+/// invocations, how many of them share one dot product, and whether loops stay loops.
+pub(super) const fn root_constants(
+    of: [u32; 5],
+    workgroup: u32,
+    lanes: u32,
+    rolled: bool,
+) -> [(&'static str, u32); 8] {
     let [heads, fanout, node, edge, time] = row_constants(of);
-    [heads, fanout, node, edge, time, ("LANES", lanes)]
+    [
+        heads,
+        fanout,
+        node,
+        edge,
+        time,
+        ("WORKGROUP", workgroup),
+        ("LANES", lanes),
+        ("ROLLED", rolled as u32),
+    ]
 }
 
 /// Wikipedia, no edge features, one slot, more pairs than invocations.
@@ -30,10 +44,12 @@ const SHAPES: [[u32; 5]; 4] = [
 ];
 
 pub(super) const ROOT_VARIANTS: &[&[(&str, u32)]] = &[
-    &root_constants(SHAPES[0], 4),
-    &root_constants(SHAPES[1], 4),
-    &root_constants(SHAPES[2], 16),
-    &root_constants(SHAPES[3], 1),
+    &root_constants(SHAPES[0], 128, 32, false),
+    &root_constants(SHAPES[0], 8, 8, true),
+    &root_constants(SHAPES[1], 128, 32, false),
+    &root_constants(SHAPES[2], 128, 32, false),
+    &root_constants(SHAPES[2], 8, 8, true),
+    &root_constants(SHAPES[3], 128, 4, false),
 ];
 
 pub(super) const ROW_VARIANTS: &[&[(&str, u32)]] = &[
