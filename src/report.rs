@@ -120,7 +120,10 @@ impl Document {
         for (number, section) in self.sections.iter().enumerate() {
             let title = escape(&section.title);
             let _ = writeln!(page, "<section id=\"part-{number}\">\n<h2>{title}</h2>");
-            section.blocks.iter().for_each(|block| block.html(&mut page));
+            section
+                .blocks
+                .iter()
+                .for_each(|block| block.html(&mut page));
             page.push_str("</section>\n");
         }
         page.push_str("</main>\n</body>\n</html>\n");
@@ -133,7 +136,10 @@ impl Document {
         self.lead.iter().for_each(|block| block.markdown(&mut text));
         for section in &self.sections {
             let _ = write!(text, "## {}\n\n", section.title);
-            section.blocks.iter().for_each(|block| block.markdown(&mut text));
+            section
+                .blocks
+                .iter()
+                .for_each(|block| block.markdown(&mut text));
         }
         text
     }
@@ -275,10 +281,17 @@ fn inline(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::pipeline::gantt::{self, Gantt};
+    use crate::pipeline::profile::Residency;
+    use crate::pipeline::schedule::Schedule;
+    use crate::pipeline::scheduler::Scheduler;
+    use crate::pipeline::simulator::simulate;
 
     fn document() -> Document {
         let mut table = Table::new("A <table>", &["name"], &["AP"]);
-        table.rows.push(vec!["a|b SYNTHETIC".to_owned(), "0.5".to_owned()]);
+        table
+            .rows
+            .push(vec!["a|b SYNTHETIC".to_owned(), "0.5".to_owned()]);
         let figure = Figure {
             caption: "what it is".to_owned(),
             svg: "<svg></svg>".to_owned(),
@@ -317,6 +330,29 @@ mod tests {
         for outside in ["http", "<script", "@import", "url("] {
             assert!(!page.contains(outside), "{outside}");
         }
+    }
+
+    #[test]
+    fn styles_name_every_colour_of_a_timeline() {
+        let profile = "sample=3,fetch_features=2,fetch_memory=2,train=10,update_memory=9";
+        let mut scheduler = Scheduler::new(Schedule::Mspipe, Residency::Host).unwrap();
+        let record = simulate(&profile.parse().unwrap(), &mut scheduler, 2, 60).unwrap();
+        let gantt = Gantt {
+            title: "mspipe".to_owned(),
+            iterations: 0..40,
+            arrows: true,
+        };
+        let svg = gantt::svg(&record, &gantt).unwrap();
+        let mut found = 0;
+        for kind in ["fill", "stroke"] {
+            let attribute = format!("{kind}=\"#");
+            for (at, _) in svg.match_indices(&attribute) {
+                let color = &svg[at..at + attribute.len() + 7];
+                assert!(STYLE.contains(&format!("[{color}]")), "{color}");
+                found += 1;
+            }
+        }
+        assert!(found > 100, "{found}");
     }
 
     #[test]

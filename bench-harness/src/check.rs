@@ -42,7 +42,7 @@ pub struct CheckConfig {
     #[arg(long, default_value_t = DeviceChoice::Auto)]
     pub device: DeviceChoice,
 
-    /// Recipes to train, separated by commas of their own: give the option several times
+    /// Recipe to check; may be given several times [default: all]
     #[arg(long, value_name = "NAME")]
     pub recipe: Vec<String>,
 
@@ -100,23 +100,37 @@ pub struct CheckReport {
 /// Nothing recorded, or with other settings; a training that fails.
 pub fn run(asked: &CheckConfig) -> Result<CheckReport> {
     let file = asked.bands.clone().unwrap_or_else(|| BANDS.into());
-    let mut recipes = toml::from_str::<RecipeFile>(RECIPES).context("check/recipes.toml")?.recipe;
+    let mut recipes = toml::from_str::<RecipeFile>(RECIPES)
+        .context("check/recipes.toml")?
+        .recipe;
     if !asked.recipe.is_empty() {
         for name in &asked.recipe {
             let known: Vec<&str> = recipes.iter().map(|recipe| recipe.name.as_str()).collect();
-            ensure!(known.contains(&name.as_str()), "there is no recipe '{name}'; recipes are {known:?}");
+            ensure!(
+                known.contains(&name.as_str()),
+                "there is no recipe '{name}'; recipes are {known:?}"
+            );
         }
         recipes.retain(|recipe| asked.recipe.contains(&recipe.name));
     }
-    ensure!(!asked.record || asked.recipe.is_empty(), "--record records all recipes; leave --recipe out");
-    let known = if asked.record { None } else { Some(read(&file)?) };
+    ensure!(
+        !asked.record || asked.recipe.is_empty(),
+        "--record records all recipes; leave --recipe out"
+    );
+    let known = if asked.record {
+        None
+    } else {
+        Some(read(&file)?)
+    };
 
     let mut left_out = vec![None; recipes.len()];
     let mut groups = Vec::new();
     let folder = std::env::temp_dir().join(format!("mspipe-check-{}", std::process::id()));
     for (recipe, left_out) in recipes.iter().zip(&mut left_out) {
         if let Some(name) = recipe.needs.as_ref().filter(|name| !is_here(name)) {
-            *left_out = Some(format!("the files of {name} are not there (mspipe data fetch {name})"));
+            *left_out = Some(format!(
+                "the files of {name} are not there (mspipe data fetch {name})"
+            ));
             continue;
         }
         groups.push(recipe.group(asked, &folder)?);
@@ -155,10 +169,17 @@ fn is_here(name: &str) -> bool {
 
 fn read(file: &Path) -> Result<Bands> {
     let text = fs::read_to_string(file).with_context(|| {
-        format!("{}: nothing is recorded; record it with check --record", file.display())
+        format!(
+            "{}: nothing is recorded; record it with check --record",
+            file.display()
+        )
     })?;
-    serde_json::from_str(&text)
-        .with_context(|| format!("{}: is no record of a check; record it anew with check --record", file.display()))
+    serde_json::from_str(&text).with_context(|| {
+        format!(
+            "{}: is no record of a check; record it anew with check --record",
+            file.display()
+        )
+    })
 }
 
 impl Recipe {
@@ -167,7 +188,11 @@ impl Recipe {
         let device = format!("--device={}", asked.device);
         let config = settings_of(&[&self.options], &[device])
             .with_context(|| format!("check/recipes.toml: recipe '{}'", self.name))?;
-        let training = |label: String, config: RunConfig| Training { label, config, work: 1.0 };
+        let training = |label: String, config: RunConfig| Training {
+            label,
+            config,
+            work: 1.0,
+        };
         let mut trainings = vec![training(self.name.clone(), config.clone())];
         if asked.record {
             for (nth, share) in DISTURBANCES.into_iter().enumerate() {
@@ -175,17 +200,30 @@ impl Recipe {
                     learning_rate: config.learning_rate * (1.0 + share),
                     ..config.clone()
                 };
-                trainings.push(training(format!("{}, disturbed {}", self.name, nth + 1), disturbed));
+                trainings.push(training(
+                    format!("{}, disturbed {}", self.name, nth + 1),
+                    disturbed,
+                ));
             }
         }
-        let name: String =
-            self.name.chars().map(|c| if c.is_alphanumeric() { c } else { '-' }).collect();
-        Ok(Group { folder: folder.join(name), trainings })
+        let name: String = self
+            .name
+            .chars()
+            .map(|c| if c.is_alphanumeric() { c } else { '-' })
+            .collect();
+        Ok(Group {
+            folder: folder.join(name),
+            trainings,
+        })
     }
 }
 
 fn record(recipes: &[Recipe], cells: &[Vec<Cell>]) -> Result<Bands> {
-    let first = cells.iter().flatten().next().context("there was nothing to train")?;
+    let first = cells
+        .iter()
+        .flatten()
+        .next()
+        .context("there was nothing to train")?;
     let recorded = recipes.iter().zip(cells).filter_map(|(recipe, cells)| {
         let (own, disturbed) = cells.split_first()?;
         Some(Recorded {
@@ -224,7 +262,9 @@ fn report(
                         known.options
                     ));
                 }
-                Some(known) if known.data_hash != cell.context.data_hash && recipe.needs.is_some() => {
+                Some(known)
+                    if known.data_hash != cell.context.data_hash && recipe.needs.is_some() =>
+                {
                     left_out = Some(format!(
                         "it was recorded on another copy of the stream ({:.8}, this is {:.8})",
                         known.data_hash, cell.context.data_hash
@@ -238,7 +278,9 @@ fn report(
                         nth: (1, 1),
                         recorded: 0.0,
                         tolerance: 0.0,
-                        found: Some(f64::from(u8::from(known.data_hash != cell.context.data_hash))),
+                        found: Some(f64::from(u8::from(
+                            known.data_hash != cell.context.data_hash,
+                        ))),
                         ok: known.data_hash == cell.context.data_hash,
                     });
                 }
@@ -260,27 +302,49 @@ fn report(
             quantities,
         });
     }
-    let device = cells.iter().flatten().next().map(|cell| cell.context.device.clone());
+    let device = cells
+        .iter()
+        .flatten()
+        .next()
+        .map(|cell| cell.context.device.clone());
     Ok(CheckReport {
         device: device.unwrap_or_default(),
         recorded_on: format!("{} ({}), {}", bands.device, bands.machine, bands.program),
-        passed: checked.iter().flat_map(|checked| &checked.quantities).all(|q| q.ok),
+        passed: checked
+            .iter()
+            .flat_map(|checked| &checked.quantities)
+            .all(|q| q.ok),
         recipes: checked,
     })
 }
 
 impl fmt::Display for CheckReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "found on     {}\nrecorded on  {}", self.device, self.recorded_on)?;
+        writeln!(
+            f,
+            "found on     {}\nrecorded on  {}",
+            self.device, self.recorded_on
+        )?;
         for checked in &self.recipes {
             writeln!(f, "\n{}: {}", checked.recipe, checked.reaches)?;
             if let Some(reason) = &checked.left_out {
                 writeln!(f, "  not checked: {reason}")?;
             }
             for quantity in &checked.quantities {
-                let Compared { name, nth: (nth, count), recorded, tolerance, found, ok } = quantity;
+                let Compared {
+                    name,
+                    nth: (nth, count),
+                    recorded,
+                    tolerance,
+                    found,
+                    ok,
+                } = quantity;
                 let found = found.map_or("missing".to_owned(), |found| format!("{found:.6}"));
-                let place = if *count > 1 { format!(" ({nth} of {count})") } else { String::new() };
+                let place = if *count > 1 {
+                    format!(" ({nth} of {count})")
+                } else {
+                    String::new()
+                };
                 let verdict = if *ok { "ok" } else { "OUT OF ITS BAND" };
                 writeln!(
                     f,
@@ -289,7 +353,11 @@ impl fmt::Display for CheckReport {
                 )?;
             }
         }
-        let verdict = if self.passed { "passed" } else { "FAILED: these trainings no longer give what they gave" };
+        let verdict = if self.passed {
+            "passed"
+        } else {
+            "FAILED: these trainings no longer give what they gave"
+        };
         write!(f, "\n{verdict}")
     }
 }
@@ -305,8 +373,15 @@ mod tests {
         for recipe in &recipes {
             let config = settings_of(&[&recipe.options], &[]).unwrap();
             config.validate().unwrap();
-            let known = bands.recipes.iter().find(|known| known.name == recipe.name).unwrap();
-            assert_eq!(known.options, recipe.options, "record it anew with check --record");
+            let known = bands
+                .recipes
+                .iter()
+                .find(|known| known.name == recipe.name)
+                .unwrap();
+            assert_eq!(
+                known.options, recipe.options,
+                "record it anew with check --record"
+            );
             assert_eq!(known.seed, config.seed);
         }
     }

@@ -101,7 +101,10 @@ pub fn compare(before: &Path, now: &Path, force: bool) -> Result<Comparison> {
             against.push(format!("{alone} settings are in {} alone", place.display()));
         }
     }
-    let both: Vec<_> = a.iter().filter_map(|(key, cells)| Some((key, cells, b.get(key)?))).collect();
+    let both: Vec<_> = a
+        .iter()
+        .filter_map(|(key, cells)| Some((key, cells, b.get(key)?)))
+        .collect();
     for (_, a, b) in &both {
         let (a, b) = (&a[0].context, &b[0].context);
         if a != b {
@@ -112,7 +115,11 @@ pub fn compare(before: &Path, now: &Path, force: bool) -> Result<Comparison> {
         }
     }
     if both.is_empty() {
-        bail!("{} and {} have no setting in common", before.display(), now.display());
+        bail!(
+            "{} and {} have no setting in common",
+            before.display(),
+            now.display()
+        );
     }
     if !against.is_empty() && !force {
         bail!(
@@ -127,7 +134,11 @@ pub fn compare(before: &Path, now: &Path, force: bool) -> Result<Comparison> {
         .map(|(_, a, b)| Row::of(label(&a[0], &varying)?, a, b))
         .collect::<Result<_>>()?;
     let programs = [&a, &b].map(|cells| {
-        let mut names: Vec<&str> = cells.values().flatten().map(|c| c.program.as_str()).collect();
+        let mut names: Vec<&str> = cells
+            .values()
+            .flatten()
+            .map(|c| c.program.as_str())
+            .collect();
         names.sort_unstable();
         names.dedup();
         names.join(" and ")
@@ -167,7 +178,10 @@ fn read(place: &Path) -> Result<BTreeMap<String, Vec<Cell>>> {
     for cell in cells {
         let mut all = settings(&cell.config)?;
         FREE.iter().for_each(|name| drop(all.remove(*name)));
-        by_setting.entry(Value::Object(all).to_string()).or_default().push(cell);
+        by_setting
+            .entry(Value::Object(all).to_string())
+            .or_default()
+            .push(cell);
     }
     Ok(by_setting)
 }
@@ -175,7 +189,11 @@ fn read(place: &Path) -> Result<BTreeMap<String, Vec<Cell>>> {
 fn collect(folder: &Path, cells: &mut Vec<Cell>) -> Result<()> {
     let failed = || folder.display().to_string();
     let mut paths = fs::read_dir(folder)
-        .and_then(|entries| entries.map(|entry| Ok(entry?.path())).collect::<Result<Vec<PathBuf>, _>>())
+        .and_then(|entries| {
+            entries
+                .map(|entry| Ok(entry?.path()))
+                .collect::<Result<Vec<PathBuf>, _>>()
+        })
         .with_context(failed)?;
     paths.sort();
     for path in paths {
@@ -193,8 +211,12 @@ fn collect(folder: &Path, cells: &mut Vec<Cell>) -> Result<()> {
 /// Settings of which the trainings have several values, beside those that every label names.
 fn varying<'a>(cells: impl Iterator<Item = &'a Cell>) -> Result<Vec<String>> {
     const NAMED: [&str; 4] = ["data", "model", "memory", "schedule"];
-    let all = cells.map(|cell| settings(&cell.config)).collect::<Result<Vec<Map<_, _>>>>()?;
-    let Some(first) = all.first() else { return Ok(Vec::new()) };
+    let all = cells
+        .map(|cell| settings(&cell.config))
+        .collect::<Result<Vec<Map<_, _>>>>()?;
+    let Some(first) = all.first() else {
+        return Ok(Vec::new());
+    };
     Ok(first
         .iter()
         .filter(|(name, _)| !NAMED.contains(&name.as_str()) && !FREE.contains(&name.as_str()))
@@ -226,15 +248,13 @@ impl Row {
             cells.iter().flat_map(Cell::counted_events_per_s).collect()
         };
         let (a, b) = (samples(before), samples(now));
-        let rate = |cells: &[Cell]| {
-            median(&cells.iter().map(Cell::mean_gflops).collect::<Vec<_>>())
-        };
+        let rate =
+            |cells: &[Cell]| median(&cells.iter().map(Cell::mean_gflops).collect::<Vec<_>>());
         let speed_change = median(&b) / median(&a) - 1.0;
         let drift = (rate(now) / rate(before)).ln().abs();
         let speed_noise = noise(&a, &b).max(drift);
-        let ap = [before, now].map(|cells| {
-            Spread::of(&cells.iter().map(|cell| cell.test.ap).collect::<Vec<_>>())
-        });
+        let ap = [before, now]
+            .map(|cells| Spread::of(&cells.iter().map(|cell| cell.test.ap).collect::<Vec<_>>()));
         Ok(Row {
             setting,
             events_per_s: [median(&a), median(&b)],
@@ -297,11 +317,20 @@ fn accuracy(before: &[Cell], now: &[Cell]) -> Verdict {
 
 impl fmt::Display for Comparison {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "before  {}\nnow     {}", self.programs[0], self.programs[1])?;
+        writeln!(
+            f,
+            "before  {}\nnow     {}",
+            self.programs[0], self.programs[1]
+        )?;
         for reason in &self.forced {
             writeln!(f, "FORCED  {reason}")?;
         }
-        let width = self.rows.iter().map(|row| row.setting.chars().count()).max().unwrap_or(0);
+        let width = self
+            .rows
+            .iter()
+            .map(|row| row.setting.chars().count())
+            .max()
+            .unwrap_or(0);
         write!(
             f,
             "\n{:<width$} {:>9} {:>9} {:>9} {:>8}  {:<10} {:>16} {:>16}  accuracy",

@@ -92,7 +92,10 @@ pub fn run_groups(groups: Vec<Group>) -> Result<Vec<Vec<Cell>>> {
         [only] => only.folder.display().to_string(),
         several => format!("{} folders", several.len()),
     };
-    eprintln!("{all} trainings, {} of them finished in {place}", all - missing);
+    eprintln!(
+        "{all} trainings, {} of them finished in {place}",
+        all - missing
+    );
     if missing > 0 {
         let config = plans.iter().find_map(|plan| plan.trainings.first());
         let (device, threads) = config.map_or((Default::default(), None), |training| {

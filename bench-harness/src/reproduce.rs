@@ -54,7 +54,12 @@ pub struct ReproduceConfig {
     pub recipe: Vec<String>,
 
     /// Seeds instead of the recipes' own, separated by commas
-    #[arg(long, visible_alias = "seed", value_name = "SEEDS", value_delimiter = ',')]
+    #[arg(
+        long,
+        visible_alias = "seed",
+        value_name = "SEEDS",
+        value_delimiter = ','
+    )]
     pub seeds: Vec<u64>,
 
     /// Folder of the trainings and the report; what is finished in it is not run again
@@ -108,7 +113,11 @@ pub struct Reproduction {
 /// # Errors
 /// Recipes or settings that don't exist; see [`grid::run`]; a report that can't be written.
 pub fn run(asked: &ReproduceConfig) -> Result<Reproduction> {
-    let quick = if asked.quick { "reproduction-quick" } else { "reproduction" };
+    let quick = if asked.quick {
+        "reproduction-quick"
+    } else {
+        "reproduction"
+    };
     let folder = asked.out.clone().unwrap_or_else(|| quick.into());
     let mut base = Base::read(asked.quick)?;
     if !asked.recipe.is_empty() {
@@ -119,7 +128,10 @@ pub fn run(asked: &ReproduceConfig) -> Result<Reproduction> {
         true => grid::finished(&plan.groups)?,
         false => {
             let trained = grid::run_groups(plan.groups.clone())?;
-            trained.into_iter().map(|cells| cells.into_iter().map(Some).collect()).collect()
+            trained
+                .into_iter()
+                .map(|cells| cells.into_iter().map(Some).collect())
+                .collect()
         }
     };
     let experiments = Experiment::all(&base, &plan, &cells);
@@ -148,7 +160,10 @@ impl ReproduceConfig {
         give("device", self.device.clone());
         give("epochs", self.epochs.map(|epochs| epochs.to_string()));
         give("edge-features", self.edge_features.clone());
-        give("limit-events", self.limit_events.map(|events| events.to_string()));
+        give(
+            "limit-events",
+            self.limit_events.map(|events| events.to_string()),
+        );
         give("threads", self.threads.map(|threads| threads.to_string()));
         Changes {
             data: self.data.clone(),

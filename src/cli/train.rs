@@ -160,7 +160,10 @@ fn timeline_title(session: &Session) -> String {
     let pipeline = &config.pipeline;
     let link = pipeline.emulate_link.as_ref();
     let link = link.map_or_else(String::new, |link| format!(", EMULATED link {link}"));
-    format!("{}{mark}, {}, {}{link}", data.name, config.model, pipeline.schedule)
+    format!(
+        "{}{mark}, {}, {}{link}",
+        data.name, config.model, pipeline.schedule
+    )
 }
 
 impl Observer for Progress {

@@ -61,7 +61,11 @@ pub fn thousands(value: f64) -> String {
         }
         text.push(digit);
     }
-    if value < 0.0 { format!("-{text}") } else { text }
+    if value < 0.0 {
+        format!("-{text}")
+    } else {
+        text
+    }
 }
 
 #[cfg(test)]
@@ -70,8 +74,27 @@ mod tests {
 
     #[test]
     fn numbers_are_short() {
-        let text = [0.0, 0.91234, 1.5, 12.34, 123.4, 19_056.4, -1_234_567.0, 1e-4].map(short);
-        let expected = ["0", "0.912", "1.500", "12.3", "123", "19,056", "-1,234,567", "1.0e-4"];
+        let text = [
+            0.0,
+            0.91234,
+            1.5,
+            12.34,
+            123.4,
+            19_056.4,
+            -1_234_567.0,
+            1e-4,
+        ]
+        .map(short);
+        let expected = [
+            "0",
+            "0.912",
+            "1.500",
+            "12.3",
+            "123",
+            "19,056",
+            "-1,234,567",
+            "1.0e-4",
+        ];
         assert_eq!(text, expected);
     }
 }

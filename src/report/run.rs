@@ -50,10 +50,16 @@ pub enum RunReportError {
 /// When the run's summary can't be read or the report can't be written.
 pub fn write(folder: &Path) -> Result<PathBuf, RunReportError> {
     let page = document(folder)?.to_html();
-    let (path, part) = (folder.join(FILE_NAME), folder.join(format!("{FILE_NAME}.tmp")));
+    let (path, part) = (
+        folder.join(FILE_NAME),
+        folder.join(format!("{FILE_NAME}.tmp")),
+    );
     fs::write(&part, page)
         .and_then(|()| fs::rename(&part, &path))
-        .map_err(|source| RunReportError::File { path: path.clone(), source })?;
+        .map_err(|source| RunReportError::File {
+            path: path.clone(),
+            source,
+        })?;
     Ok(path)
 }
 
@@ -82,18 +88,36 @@ pub fn document(folder: &Path) -> Result<Document, RunReportError> {
     let data = text_of(&summary["data"]["name"]);
     let synthetic = summary["data"]["synthetic"].as_bool() == Some(true);
     let mark = if synthetic { " (SYNTHETIC)" } else { "" };
-    let title = format!("{} on {data}{mark}", text_of(&summary["model"]).to_uppercase());
+    let title = format!(
+        "{} on {data}{mark}",
+        text_of(&summary["model"]).to_uppercase()
+    );
     let mut sections = vec![
-        Section { title: "Accuracy".to_owned(), blocks: accuracy(&summary) },
-        Section { title: "Course of the training".to_owned(), blocks: course(&summary, &losses) },
-        Section { title: "Pipeline".to_owned(), blocks: pipeline(&summary, &ledger) },
+        Section {
+            title: "Accuracy".to_owned(),
+            blocks: accuracy(&summary),
+        },
+        Section {
+            title: "Course of the training".to_owned(),
+            blocks: course(&summary, &losses),
+        },
+        Section {
+            title: "Pipeline".to_owned(),
+            blocks: pipeline(&summary, &ledger),
+        },
     ];
     if let (Some(svg), Some(section)) = (timeline, sections.last_mut()) {
         let caption = "A few iterations of the last epoch; numbers in bars are iterations, arrows go \
                        from an update to the fetch that sees it last.";
-        section.blocks.push(Block::Figures(vec![wide(svg, caption)]));
+        section
+            .blocks
+            .push(Block::Figures(vec![wide(svg, caption)]));
     }
-    Ok(Document { title, lead: lead(&summary, synthetic), sections })
+    Ok(Document {
+        title,
+        lead: lead(&summary, synthetic),
+        sections,
+    })
 }
 
 /// The lines of a file of JSON lines; none where there is no file.
@@ -102,11 +126,18 @@ fn lines(path: &Path, expected: &'static str) -> Result<Vec<Value>, RunReportErr
         Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(source) => {
-            return Err(RunReportError::File { path: path.to_owned(), source });
+            return Err(RunReportError::File {
+                path: path.to_owned(),
+                source,
+            });
         }
     };
     let parsed: Result<_, _> = text.lines().map(serde_json::from_str).collect();
-    parsed.map_err(|source| RunReportError::Content { path: path.to_owned(), source, expected })
+    parsed.map_err(|source| RunReportError::Content {
+        path: path.to_owned(),
+        source,
+        expected,
+    })
 }
 
 fn text_of(value: &Value) -> String {
@@ -122,15 +153,25 @@ fn number(value: &Value) -> f64 {
 }
 
 fn four(value: &Value) -> String {
-    value.as_f64().map_or_else(|| "-".to_owned(), |value| format!("{value:.4}"))
+    value
+        .as_f64()
+        .map_or_else(|| "-".to_owned(), |value| format!("{value:.4}"))
 }
 
 fn wide(svg: String, caption: &str) -> Figure {
-    Figure { caption: caption.to_owned(), svg, wide: true }
+    Figure {
+        caption: caption.to_owned(),
+        svg,
+        wide: true,
+    }
 }
 
 fn half(svg: String, caption: &str) -> Figure {
-    Figure { caption: caption.to_owned(), svg, wide: false }
+    Figure {
+        caption: caption.to_owned(),
+        svg,
+        wide: false,
+    }
 }
 
 fn lead(summary: &Value, synthetic: bool) -> Vec<Block> {
@@ -161,13 +202,19 @@ fn lead(summary: &Value, synthetic: bool) -> Vec<Block> {
         ("device", text_of(&summary["device"]["adapter"])),
         ("protocol", text_of(&summary["protocol"])),
         ("schedule", text_of(&summary["schedule"])),
-        ("node memory", format!("on the {}", text_of(&summary["memory"]))),
+        (
+            "node memory",
+            format!("on the {}", text_of(&summary["memory"])),
+        ),
         ("mitigation", text_of(&summary["mitigation"])),
         ("events of a batch", text_of(&summary["batch_size"])),
         ("seed", text_of(&summary["seed"])),
     ];
     blocks.push(Block::Facts(
-        facts.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
+        facts
+            .into_iter()
+            .map(|(name, value)| (name.to_owned(), value))
+            .collect(),
     ));
     blocks
 }
@@ -176,10 +223,19 @@ fn accuracy(summary: &Value) -> Vec<Block> {
     let mut table = Table::new(
         "Test part, with the weights and the memory of the best epoch by validation AP",
         &["negatives from"],
-        &["AP", "AP, batch mean", "AUC", "AP, new nodes", "EdgeBank's AP"],
+        &[
+            "AP",
+            "AP, batch mean",
+            "AUC",
+            "AP, new nodes",
+            "EdgeBank's AP",
+        ],
     );
     let bank = &summary["edgebank"];
-    for (name, edgebank) in [("test", "test_ap"), ("test_other_pool", "test_other_pool_ap")] {
+    for (name, edgebank) in [
+        ("test", "test_ap"),
+        ("test_other_pool", "test_other_pool_ap"),
+    ] {
         let metrics = &summary[name];
         table.rows.push(vec![
             text_of(&metrics["negatives"]).replace('-', " "),
@@ -202,7 +258,14 @@ fn course(summary: &Value, losses: &[f64]) -> Vec<Block> {
     let mut table = Table::new(
         "Epochs",
         &[],
-        &["epoch", "loss", "validation AP", "validation AUC", "events/s", "seconds"],
+        &[
+            "epoch",
+            "loss",
+            "validation AP",
+            "validation AUC",
+            "events/s",
+            "seconds",
+        ],
     );
     let mut ap = Vec::new();
     for (nth, epoch) in epochs.iter().enumerate() {
@@ -215,19 +278,30 @@ fn course(summary: &Value, losses: &[f64]) -> Vec<Block> {
             short(number(&epoch["train_seconds"])),
         ]);
         let y = number(&epoch["val"]["ap"]);
-        ap.push(Point { x: (nth + 1) as f64, y, deviation: None });
+        ap.push(Point {
+            x: (nth + 1) as f64,
+            y,
+            deviation: None,
+        });
     }
     let chart = |title: &str, x_name: &str, y_name: &str, points, color| Lines {
         title: title.to_owned(),
         x_name: x_name.to_owned(),
         y_name: y_name.to_owned(),
-        series: vec![Series { name: y_name.to_owned(), color, points }],
+        series: vec![Series {
+            name: y_name.to_owned(),
+            color,
+            points,
+        }],
         ..Lines::default()
     };
     let loss = chart("Training loss", "iteration", "loss", thinned(losses), 1);
     let ap = chart("Validation AP", "epoch", "AP", ap, 2);
     let figures = vec![
-        half(loss.svg(), "Mean of consecutive iterations, where there are many."),
+        half(
+            loss.svg(),
+            "Mean of consecutive iterations, where there are many.",
+        ),
         half(ap.svg(), "Pooled AP after each epoch."),
     ];
     vec![Block::Figures(figures), Block::Table(table)]
@@ -255,16 +329,26 @@ fn pipeline(summary: &Value, ledger: &[Value]) -> Vec<Block> {
     };
     let (mut k, mut ages): (Vec<Point>, Vec<f64>) = (Vec::new(), Vec::new());
     for (nth, line) in ledger.iter().enumerate() {
-        k.push(Point { x: nth as f64, y: number(&line["k"]), deviation: None });
+        k.push(Point {
+            x: nth as f64,
+            y: number(&line["k"]),
+            deviation: None,
+        });
         let counts = line["ages"].as_array().map_or(&[][..], Vec::as_slice);
         ages.resize(ages.len().max(counts.len()), 0.0);
-        ages.iter_mut().zip(counts).for_each(|(all, count)| *all += number(count));
+        ages.iter_mut()
+            .zip(counts)
+            .for_each(|(all, count)| *all += number(count));
     }
     let staleness = Lines {
         title: "Staleness k".to_owned(),
         x_name: "iteration of the training".to_owned(),
         y_name: "k".to_owned(),
-        series: vec![Series { name: "k".to_owned(), color: 6, points: k }],
+        series: vec![Series {
+            name: "k".to_owned(),
+            color: 6,
+            points: k,
+        }],
         join: Join::Step,
         from_zero: true,
         ..Lines::default()
@@ -276,17 +360,24 @@ fn pipeline(summary: &Value, ledger: &[Value]) -> Vec<Block> {
         y_name: "% of the rows".to_owned(),
         groups: (0..ages.len()).map(age).collect(),
         series: vec![("rows".to_owned(), 8)],
-        values: ages.iter().map(|count| vec![Some(100.0 * count / rows.max(1.0))]).collect(),
+        values: ages
+            .iter()
+            .map(|count| vec![Some(100.0 * count / rows.max(1.0))])
+            .collect(),
         ..Bars::default()
     };
-    let stalled = format!("Training waited {:.2} s for its input.", number(&summary["stall_seconds"]));
-    vec![
-        Block::Figures(vec![
-            wide(stacks.svg(), &stalled),
-            half(staleness.svg(), "k = 1: memory is not stale."),
-            half(histogram.svg(), "Time since a root's memory was last written, when it was read."),
-        ]),
-    ]
+    let stalled = format!(
+        "Training waited {:.2} s for its input.",
+        number(&summary["stall_seconds"])
+    );
+    vec![Block::Figures(vec![
+        wide(stacks.svg(), &stalled),
+        half(staleness.svg(), "k = 1: memory is not stale."),
+        half(
+            histogram.svg(),
+            "Time since a root's memory was last written, when it was read.",
+        ),
+    ])]
 }
 
 /// Smallest age of a bucket of [`crate::pipeline::ledger::AgeHistogram`], as a short text:

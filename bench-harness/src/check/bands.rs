@@ -84,15 +84,26 @@ pub(super) fn quantities(cell: &Cell) -> Vec<Quantity> {
         values,
         tolerance,
     };
-    let staleness = cell.staleness.iter().flat_map(|(k, count)| [*k as f64, *count as f64]);
+    let staleness = cell
+        .staleness
+        .iter()
+        .flat_map(|(k, count)| [*k as f64, *count as f64]);
     let mut all = vec![
         quantity("loss curve", cell.loss_curve.clone(), LEAST),
-        quantity("validation AP", cell.epochs.iter().map(|e| e.val_ap).collect(), LEAST),
+        quantity(
+            "validation AP",
+            cell.epochs.iter().map(|e| e.val_ap).collect(),
+            LEAST,
+        ),
         quantity("test AP, AUC", vec![cell.test.ap, cell.test.auc], LEAST),
         quantity("test AP, other pool", vec![cell.test_other_pool.ap], LEAST),
         quantity("EdgeBank's test AP", vec![cell.edgebank_ap], EXACT),
         quantity("k, iterations", staleness.collect(), EXACT),
-        quantity("ages of rows", cell.ages.iter().map(|rows| *rows as f64).collect(), EXACT),
+        quantity(
+            "ages of rows",
+            cell.ages.iter().map(|rows| *rows as f64).collect(),
+            EXACT,
+        ),
     ];
     if let Some(rows) = cell.corrected_rows {
         all.push(quantity("rows corrected", vec![rows], EXACT));
@@ -119,7 +130,10 @@ pub(super) fn record(cell: &Cell, disturbed: &[Cell]) -> Vec<Quantity> {
     }
     for quantity in &mut all {
         // Nine decimals are far below every tolerance but that of exact ones, which has them.
-        quantity.values.iter_mut().for_each(|value| *value = (*value * 1e9).round() / 1e9);
+        quantity
+            .values
+            .iter_mut()
+            .for_each(|value| *value = (*value * 1e9).round() / 1e9);
     }
     all
 }
@@ -144,7 +158,9 @@ impl Quantity {
             (Some(a), Some(b)) if (a - b).is_finite() => (a - b).abs(),
             _ => f64::INFINITY,
         };
-        let worst = (0..count).max_by(|a, b| distance(*a).total_cmp(&distance(*b))).unwrap_or(0);
+        let worst = (0..count)
+            .max_by(|a, b| distance(*a).total_cmp(&distance(*b)))
+            .unwrap_or(0);
         Compared {
             name: self.name.clone(),
             nth: (worst + 1, count),

@@ -106,8 +106,7 @@ fn tenths(losses: &[f32]) -> Vec<f64> {
     let points = CURVE_POINTS.min(losses.len());
     (0..points)
         .map(|point| {
-            let part =
-                &losses[point * losses.len() / points..(point + 1) * losses.len() / points];
+            let part = &losses[point * losses.len() / points..(point + 1) * losses.len() / points];
             part.iter().map(|&loss| f64::from(loss)).sum::<f64>() / part.len() as f64
         })
         .collect()
@@ -132,8 +131,9 @@ fn in_flight(spans: &[Span]) -> InFlight {
         let under_way = iterations
             .iter()
             .filter(|(begin, end, _)| *begin <= now && now < *end);
-        let (count, bytes) =
-            under_way.fold((0, 0), |(count, all), (_, _, bytes)| (count + 1, all + bytes));
+        let (count, bytes) = under_way.fold((0, 0), |(count, all), (_, _, bytes)| {
+            (count + 1, all + bytes)
+        });
         most.iterations = most.iterations.max(count);
         most.bytes = most.bytes.max(bytes);
     }

@@ -49,7 +49,11 @@ pub(super) fn document(experiments: &[Experiment], quick: bool) -> Document {
 }
 
 fn lead(experiments: &[Experiment], quick: bool) -> Vec<Block> {
-    let outcomes = || experiments.iter().flat_map(|experiment| &experiment.outcomes);
+    let outcomes = || {
+        experiments
+            .iter()
+            .flat_map(|experiment| &experiment.outcomes)
+    };
     let cells = || outcomes().flat_map(|outcome| &outcome.cells);
     let mut blocks = vec![Block::Text(
         "Speed against accuracy of the schedules of MSPipe, measured by mspipe itself on one \
@@ -79,9 +83,18 @@ fn lead(experiments: &[Experiment], quick: bool) -> Vec<Block> {
         false => format!("{:.0} GFLOP/s (median)", crate::speed::median(&rates)),
     };
     blocks.push(Block::Facts(vec![
-        ("machine".to_owned(), each(&|cell| cell.context.machine.clone())),
-        ("device".to_owned(), each(&|cell| cell.context.device.clone())),
-        ("worker threads".to_owned(), each(&|cell| cell.context.threads.to_string())),
+        (
+            "machine".to_owned(),
+            each(&|cell| cell.context.machine.clone()),
+        ),
+        (
+            "device".to_owned(),
+            each(&|cell| cell.context.device.clone()),
+        ),
+        (
+            "worker threads".to_owned(),
+            each(&|cell| cell.context.threads.to_string()),
+        ),
         ("matrix product, 19800 x 472 x 300".to_owned(), rate),
         ("program".to_owned(), each(&|cell| cell.program.clone())),
     ]));

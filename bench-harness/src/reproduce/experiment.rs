@@ -81,7 +81,10 @@ impl Experiment {
 
     /// Its part of the report.
     pub(super) fn blocks(&self) -> Vec<Block> {
-        let mut blocks = vec![Block::Text(format!("Should reach: {}.", self.recipe.reaches))];
+        let mut blocks = vec![Block::Text(format!(
+            "Should reach: {}.",
+            self.recipe.reaches
+        ))];
         if self.outcomes.is_empty() {
             blocks.push(Block::Note("No training of it is finished.".to_owned()));
             return blocks;
@@ -100,15 +103,25 @@ impl Experiment {
             let values = distinct(cells().map(of));
             format!("{name} {}", values.join(" / "))
         };
-        let seeds = distinct(self.outcomes.iter().flat_map(|outcome| outcome.seeds.clone()));
+        let seeds = distinct(
+            self.outcomes
+                .iter()
+                .flat_map(|outcome| outcome.seeds.clone()),
+        );
         let seeds: Vec<String> = seeds.iter().map(u64::to_string).collect();
         let rates: Vec<f64> = cells().map(Cell::mean_gflops).collect();
         let text = [
-            shared("Protocol", &|cell| crate::cell::name_of(&cell.config.protocol)),
+            shared("Protocol", &|cell| {
+                crate::cell::name_of(&cell.config.protocol)
+            }),
             shared("batches of", &|cell| cell.config.batch_size.to_string()),
             shared("epochs", &|cell| cell.config.epochs.to_string()),
-            shared("learning rate", &|cell| cell.config.learning_rate.to_string()),
-            shared("edge features", &|cell| format!("{} wide", cell.context.edge_width)),
+            shared("learning rate", &|cell| {
+                cell.config.learning_rate.to_string()
+            }),
+            shared("edge features", &|cell| {
+                format!("{} wide", cell.context.edge_width)
+            }),
             format!("seeds {}", seeds.join(", ")),
             shared("on", &|cell| cell.context.device.clone()),
             shared("of", &|cell| cell.context.machine.clone()),
@@ -135,21 +148,31 @@ pub(super) fn distinct<T: PartialEq>(values: impl Iterator<Item = T>) -> Vec<T> 
     all
 }
 
-fn outcomes(number: usize, recipe: &Recipe, plan: &Plan, cells: &[Vec<Option<Cell>>]) -> Vec<Outcome> {
+fn outcomes(
+    number: usize,
+    recipe: &Recipe,
+    plan: &Plan,
+    cells: &[Vec<Option<Cell>>],
+) -> Vec<Outcome> {
     let mut outcomes: Vec<Outcome> = Vec::new();
     for asked in plan.asked.iter().filter(|asked| asked.recipe == number) {
         let (group, training) = asked.training;
-        let Some(cell) = cells[group][training].clone() else { continue };
-        let synthetic = if cell.context.synthetic { " SYNTHETIC" } else { "" };
+        let Some(cell) = cells[group][training].clone() else {
+            continue;
+        };
+        let synthetic = if cell.context.synthetic {
+            " SYNTHETIC"
+        } else {
+            ""
+        };
         // A generated stream that was asked for by its whole name says so itself.
         let name = asked.stream.trim_start_matches("synthetic:");
         let stream = format!("{name}{synthetic}");
         let variant = asked.variant.join(", ");
         let group = &plan.groups[group];
         let folder = group.trainings[training].path(&group.folder);
-        let same = |o: &&mut Outcome| {
-            o.stream == stream && o.variant == variant && o.color == asked.arm
-        };
+        let same =
+            |o: &&mut Outcome| o.stream == stream && o.variant == variant && o.color == asked.arm;
         match outcomes.iter_mut().find(same) {
             Some(outcome) => {
                 outcome.seeds.push(cell.config.seed);

@@ -116,7 +116,9 @@ impl Plan {
             self.groups.len() - 1
         });
         let trainings = &mut self.groups[group].trainings;
-        let known = trainings.iter().position(|known| known.config == training.config);
+        let known = trainings
+            .iter()
+            .position(|known| known.config == training.config);
         let place = known.unwrap_or_else(|| {
             trainings.push(training);
             trainings.len() - 1
@@ -158,7 +160,12 @@ fn stream_options(known: Option<&Stream>, name: &str) -> Result<String> {
         }
         None => false,
     };
-    Ok(if present { &stream.real } else { &stream.stand_in }.clone())
+    Ok(if present {
+        &stream.real
+    } else {
+        &stream.stand_in
+    }
+    .clone())
 }
 
 /// Settings of these options of `mspipe train`; later ones come before earlier ones.
@@ -166,8 +173,12 @@ fn stream_options(known: Option<&Stream>, name: &str) -> Result<String> {
 /// # Errors
 /// An option that it does not take.
 pub(crate) fn settings_of(options: &[&str], last: &[String]) -> Result<RunConfig> {
-    let command = Command::new("recipe").no_binary_name(true).args_override_self(true);
-    let words = options.iter().flat_map(|options| options.split_whitespace());
+    let command = Command::new("recipe")
+        .no_binary_name(true)
+        .args_override_self(true);
+    let words = options
+        .iter()
+        .flat_map(|options| options.split_whitespace());
     let matches = RunConfig::augment_args(command)
         .try_get_matches_from(words.chain(last.iter().map(String::as_str)))?;
     Ok(RunConfig::from_arg_matches(&matches)?)
@@ -208,7 +219,10 @@ fn group_name(stream: &str, plain: &RunConfig, config: &RunConfig) -> String {
         name += &format!(" node features {}", config.node_features);
     }
     let words = name.split(|c: char| !c.is_alphanumeric() && c != '.');
-    words.filter(|word| !word.is_empty()).collect::<Vec<_>>().join("-")
+    words
+        .filter(|word| !word.is_empty())
+        .collect::<Vec<_>>()
+        .join("-")
 }
 
 /// What sets a training apart: stream, model, place, schedule, whatever differs from the
@@ -255,7 +269,10 @@ fn events(data: &str, limit: Option<usize>) -> f64 {
         Some(rest) => {
             let scale = rest.split(':').find_map(|part| part.strip_prefix("scale="));
             let name = rest.split(':').next().unwrap_or(rest);
-            (name, scale.and_then(|scale| scale.parse().ok()).unwrap_or(1.0))
+            (
+                name,
+                scale.and_then(|scale| scale.parse().ok()).unwrap_or(1.0),
+            )
         }
         None => (data, 1.0),
     };

@@ -18,15 +18,30 @@ const BASE: &str = include_str!("../../recipes/reproduce.toml");
 /// Every recipe by its name.
 const RECIPES: [(&str, &str); 11] = [
     ("speed-up", include_str!("../../recipes/speed-up.toml")),
-    ("stage-times", include_str!("../../recipes/stage-times.toml")),
+    (
+        "stage-times",
+        include_str!("../../recipes/stage-times.toml"),
+    ),
     ("timeline", include_str!("../../recipes/timeline.toml")),
-    ("staleness-bound", include_str!("../../recipes/staleness-bound.toml")),
-    ("k-over-time", include_str!("../../recipes/k-over-time.toml")),
+    (
+        "staleness-bound",
+        include_str!("../../recipes/staleness-bound.toml"),
+    ),
+    (
+        "k-over-time",
+        include_str!("../../recipes/k-over-time.toml"),
+    ),
     ("slow-bus", include_str!("../../recipes/slow-bus.toml")),
-    ("convergence", include_str!("../../recipes/convergence.toml")),
+    (
+        "convergence",
+        include_str!("../../recipes/convergence.toml"),
+    ),
     ("mitigation", include_str!("../../recipes/mitigation.toml")),
     ("batch-size", include_str!("../../recipes/batch-size.toml")),
-    ("memory-cost", include_str!("../../recipes/memory-cost.toml")),
+    (
+        "memory-cost",
+        include_str!("../../recipes/memory-cost.toml"),
+    ),
     ("ablation", include_str!("../../recipes/ablation.toml")),
 ];
 
@@ -195,7 +210,10 @@ impl Base {
     /// A name that none has.
     pub fn keep(&mut self, names: &[String]) -> Result<()> {
         for name in names {
-            ensure!(self.recipes.iter().any(|recipe| recipe.name == *name), unknown(name));
+            ensure!(
+                self.recipes.iter().any(|recipe| recipe.name == *name),
+                unknown(name)
+            );
         }
         self.recipes.retain(|recipe| names.contains(&recipe.name));
         Ok(())
@@ -215,7 +233,11 @@ impl Recipe {
             name: name.to_owned(),
             reaches: file.reaches,
             title: file.title,
-            views: file.views.iter().map(|view| View::read(view)).collect::<Result<_>>()?,
+            views: file
+                .views
+                .iter()
+                .map(|view| View::read(view))
+                .collect::<Result<_>>()?,
             data: instead.data.unwrap_or(file.data),
             options: instead.options.unwrap_or(file.options),
             vary: instead.vary.unwrap_or(file.vary),
@@ -235,7 +257,11 @@ mod tests {
             let base = Base::read(quick).unwrap();
             assert_eq!(base.recipes.len(), RECIPES.len());
             for recipe in &base.recipes {
-                assert!(!recipe.arms.is_empty() && !recipe.views.is_empty(), "{}", recipe.name);
+                assert!(
+                    !recipe.arms.is_empty() && !recipe.views.is_empty(),
+                    "{}",
+                    recipe.name
+                );
                 let streams = &base.streams;
                 assert!(recipe.data.iter().all(|name| streams.contains_key(name)));
             }
@@ -252,7 +278,10 @@ mod tests {
         base.keep(&["timeline".to_owned()]).unwrap();
         assert_eq!(base.recipes[0].seeds, [0]);
         let error = base.keep(&["speedup".to_owned()]).unwrap_err().to_string();
-        assert!(error.contains("no recipe 'speedup'; recipes are speed-up, "), "{error}");
+        assert!(
+            error.contains("no recipe 'speedup'; recipes are speed-up, "),
+            "{error}"
+        );
     }
 
     #[test]

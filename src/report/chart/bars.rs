@@ -33,14 +33,26 @@ impl Bars {
     pub fn svg(&self) -> String {
         let width = self.size.width();
         let mut canvas = Canvas::new(&self.title, width);
-        let names: Vec<_> =
-            self.series.iter().map(|(name, color)| (name.clone(), fill(*color))).collect();
+        let names: Vec<_> = self
+            .series
+            .iter()
+            .map(|(name, color)| (name.clone(), fill(*color)))
+            .collect();
         let top = canvas.legend(&names) + 22.0;
         let bottom = top + 200.0;
-        let all = self.values.iter().flatten().flatten().chain(&self.reference);
+        let all = self
+            .values
+            .iter()
+            .flatten()
+            .flatten()
+            .chain(&self.reference);
         let values: Vec<f64> = all.copied().filter(|value| value.is_finite()).collect();
         let y = Scale::over(&values, true, false, (bottom, top));
-        let ticks: Vec<_> = y.ticks(5).into_iter().map(|(v, text)| (y.at(v), text)).collect();
+        let ticks: Vec<_> = y
+            .ticks(5)
+            .into_iter()
+            .map(|(v, text)| (y.at(v), text))
+            .collect();
         canvas.vertical_axis(&ticks, &self.y_name, top);
 
         let group = (width - RIGHT - LEFT) / self.groups.len().max(1) as f64;
@@ -56,11 +68,18 @@ impl Bars {
             }
             let left = middle - bar * self.series.len() as f64 / 2.0;
             for (at, ((series, color), value)) in self.series.iter().zip(values).enumerate() {
-                let Some(value) = value.filter(|value| value.is_finite()) else { continue };
+                let Some(value) = value.filter(|value| value.is_finite()) else {
+                    continue;
+                };
                 let (x, from, to) = (left + bar * at as f64, y.at(0.0), y.at(value));
                 let says = format!("{name}\n{series}: {}", short(value));
                 let corner = (x + bar * 0.06, from.min(to));
-                canvas.rect(corner, (bar * 0.88, (from - to).abs()), &fill(*color), &says);
+                canvas.rect(
+                    corner,
+                    (bar * 0.88, (from - to).abs()),
+                    &fill(*color),
+                    &says,
+                );
                 if bar >= VALUE_FROM {
                     let place = (x + bar / 2.0, from.min(to) - 4.0);
                     canvas.text(place, Anchor::Middle, "soft", &short(value));
@@ -112,7 +131,10 @@ mod tests {
         let svg = bars.svg();
         // Two bars, and a legend of two.
         assert_eq!(svg.matches("<rect").count(), 4);
-        assert!(svg.contains("<title>wikipedia\nmspipe: 1.500</title>"), "{svg}");
+        assert!(
+            svg.contains("<title>wikipedia\nmspipe: 1.500</title>"),
+            "{svg}"
+        );
         assert!(svg.contains("class=\"reference\"") && !svg.contains("NaN"));
         let taller = svg.matches("class=\"f6\"><title>wikipedia").count();
         assert_eq!(taller, 1);

@@ -28,7 +28,11 @@ pub(super) enum Anchor {
 
 impl Canvas {
     pub(super) fn new(title: &str, width: f64) -> Canvas {
-        let mut canvas = Canvas { marks: String::new(), title: title.to_owned(), width };
+        let mut canvas = Canvas {
+            marks: String::new(),
+            title: title.to_owned(),
+            width,
+        };
         canvas.text((8.0, 18.0), Anchor::Start, "title", title);
         canvas
     }

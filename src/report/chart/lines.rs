@@ -64,7 +64,11 @@ impl Lines {
     pub fn svg(&self) -> String {
         let width = self.size.width();
         let mut canvas = Canvas::new(&self.title, width);
-        let names: Vec<_> = self.series.iter().map(|s| (s.name.clone(), fill(s.color))).collect();
+        let names: Vec<_> = self
+            .series
+            .iter()
+            .map(|s| (s.name.clone(), fill(s.color)))
+            .collect();
         let top = canvas.legend(&names) + 22.0;
         let bottom = top + 216.0;
         let points = || self.series.iter().flat_map(|series| finite(series));
@@ -78,9 +82,17 @@ impl Lines {
         let x = Scale::over(&xs, false, self.at_points, (LEFT, width - RIGHT));
         let y = Scale::over(&ys, self.from_zero, false, (bottom, top));
 
-        let ticks: Vec<_> = y.ticks(5).into_iter().map(|(v, text)| (y.at(v), text)).collect();
+        let ticks: Vec<_> = y
+            .ticks(5)
+            .into_iter()
+            .map(|(v, text)| (y.at(v), text))
+            .collect();
         canvas.vertical_axis(&ticks, &self.y_name, top);
-        let ticks = if self.at_points { distinct(&xs) } else { x.ticks(8) };
+        let ticks = if self.at_points {
+            distinct(&xs)
+        } else {
+            x.ticks(8)
+        };
         let ticks: Vec<_> = ticks.into_iter().map(|(v, text)| (x.at(v), text)).collect();
         canvas.horizontal_axis(&ticks, &self.x_name, bottom);
         if xs.is_empty() {
@@ -144,7 +156,9 @@ fn distinct(values: &[f64]) -> Vec<(f64, String)> {
     let mut all = values.to_vec();
     all.sort_by(f64::total_cmp);
     all.dedup();
-    all.into_iter().map(|value| (value, format!("{value}"))).collect()
+    all.into_iter()
+        .map(|value| (value, format!("{value}")))
+        .collect()
 }
 
 fn steps(places: &[(f64, f64)]) -> Vec<(f64, f64)> {
@@ -163,7 +177,11 @@ mod tests {
     use super::*;
 
     fn chart(join: Join, ys: &[f64]) -> String {
-        let point = |(x, y): (usize, &f64)| Point { x: x as f64, y: *y, deviation: Some(0.1) };
+        let point = |(x, y): (usize, &f64)| Point {
+            x: x as f64,
+            y: *y,
+            deviation: Some(0.1),
+        };
         let series = |color| Series {
             name: format!("series {color}"),
             color,
@@ -185,14 +203,20 @@ mod tests {
         let svg = chart(Join::Straight, &[0.5, 0.75, f64::NAN]);
         assert_eq!(svg.matches("<circle").count(), 4);
         assert_eq!(svg.matches("<path").count(), 2);
-        assert!(svg.contains("<title>series 0\nepoch: 1.000\nAP: 0.750 ± 0.100</title>"), "{svg}");
+        assert!(
+            svg.contains("<title>series 0\nepoch: 1.000\nAP: 0.750 ± 0.100</title>"),
+            "{svg}"
+        );
         assert!(svg.contains("class=\"l1\"") && svg.contains("AP &lt; 1"));
         assert!(!svg.contains("NaN") && !svg.contains("inf"));
     }
 
     #[test]
     fn steps_hold_until_the_next_one() {
-        assert_eq!(steps(&[(0.0, 1.0), (5.0, 2.0)]), [(0.0, 1.0), (5.0, 1.0), (5.0, 2.0)]);
+        assert_eq!(
+            steps(&[(0.0, 1.0), (5.0, 2.0)]),
+            [(0.0, 1.0), (5.0, 1.0), (5.0, 2.0)]
+        );
         assert!(!chart(Join::Apart, &[1.0, 2.0]).contains("<path"));
         assert!(chart(Join::Step, &[]).contains("nothing was measured"));
     }

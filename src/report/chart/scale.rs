@@ -16,23 +16,36 @@ impl Scale {
     pub(super) fn over(values: &[f64], zero: bool, logarithmic: bool, place: (f64, f64)) -> Scale {
         let least = values.iter().copied().fold(f64::INFINITY, f64::min);
         let most = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-        let (mut from, mut to) = if least > most { (0.0, 1.0) } else { (least, most) };
+        let (mut from, mut to) = if least > most {
+            (0.0, 1.0)
+        } else {
+            (least, most)
+        };
         if zero {
             (from, to) = (from.min(0.0), to.max(0.0));
         }
         let logarithmic = logarithmic && from > 0.0;
         if logarithmic {
-            return Scale { from: from / 1.15, to: to * 1.15, logarithmic, place };
+            return Scale {
+                from: from / 1.15,
+                to: to * 1.15,
+                logarithmic,
+                place,
+            };
         }
-        let span = if to > from { to - from } else { to.abs().max(1e-9) * 0.1 };
+        let span = if to > from {
+            to - from
+        } else {
+            to.abs().max(1e-9) * 0.1
+        };
         from -= if from == 0.0 { 0.0 } else { span * 0.06 };
         to += span * 0.08;
-        Scale { from, to, logarithmic, place }
-    }
-
-    /// Exactly from `from` to `to`.
-    pub(super) fn exactly(from: f64, to: f64, place: (f64, f64)) -> Scale {
-        Scale { from, to, logarithmic: false, place }
+        Scale {
+            from,
+            to,
+            logarithmic,
+            place,
+        }
     }
 
     pub(super) fn at(&self, value: f64) -> f64 {
@@ -77,8 +90,17 @@ mod tests {
     #[test]
     fn ticks_are_round_and_inside() {
         let texts = |from, to, count| -> Vec<String> {
-            let scale = Scale::exactly(from, to, (0.0, 1.0));
-            scale.ticks(count).into_iter().map(|(_, text)| text).collect()
+            let scale = Scale {
+                from,
+                to,
+                logarithmic: false,
+                place: (0.0, 1.0),
+            };
+            scale
+                .ticks(count)
+                .into_iter()
+                .map(|(_, text)| text)
+                .collect()
         };
         assert_eq!(texts(0.0, 2.1, 5), ["0.0", "0.5", "1.0", "1.5", "2.0"]);
         assert_eq!(texts(0.913, 0.947, 4), ["0.92", "0.93", "0.94"]);
@@ -95,7 +117,15 @@ mod tests {
         let log = Scale::over(&[10.0, 1000.0], false, true, (0.0, 100.0));
         assert!((log.at(100.0) - 50.0).abs() < 1e-9);
         // One number alone, or none, has a range too.
-        assert!(Scale::over(&[0.5], false, false, (0.0, 1.0)).at(0.5).is_finite());
-        assert!(Scale::over(&[], false, false, (0.0, 1.0)).at(0.5).is_finite());
+        assert!(
+            Scale::over(&[0.5], false, false, (0.0, 1.0))
+                .at(0.5)
+                .is_finite()
+        );
+        assert!(
+            Scale::over(&[], false, false, (0.0, 1.0))
+                .at(0.5)
+                .is_finite()
+        );
     }
 }

@@ -28,8 +28,12 @@ impl Stacks {
         let width = self.size.width();
         let mut canvas = Canvas::new(&self.title, width);
         let class = |nth: usize| format!("stage{nth}");
-        let names: Vec<_> =
-            self.parts.iter().enumerate().map(|(nth, name)| (name.clone(), class(nth))).collect();
+        let names: Vec<_> = self
+            .parts
+            .iter()
+            .enumerate()
+            .map(|(nth, name)| (name.clone(), class(nth)))
+            .collect();
         let top = canvas.legend(&names) + 6.0;
         let names = self.rows.iter().map(|(name, _)| text_width(name));
         let left = names.fold(60.0, f64::max) + 16.0;
@@ -72,7 +76,10 @@ mod tests {
         let stacks = Stacks {
             title: "stages".to_owned(),
             parts: vec!["sample".to_owned(), "train".to_owned()],
-            rows: vec![("tgn".to_owned(), vec![1.0, 3.0]), ("none".to_owned(), vec![0.0, 0.0])],
+            rows: vec![
+                ("tgn".to_owned(), vec![1.0, 3.0]),
+                ("none".to_owned(), vec![0.0, 0.0]),
+            ],
             unit: "ms".to_owned(),
             ..Stacks::default()
         };

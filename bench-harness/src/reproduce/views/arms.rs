@@ -15,11 +15,21 @@ pub(super) fn arms(experiment: &Experiment) -> Vec<Block> {
         let mut table = Table::new(
             &format!("{}; differences are from '{first}'", of_series(series[0])),
             &["arm"],
-            &["events/s", "speed-up", "k", "stall", "test AP", "AP difference"],
+            &[
+                "events/s",
+                "speed-up",
+                "k",
+                "stall",
+                "test AP",
+                "AP difference",
+            ],
         );
         for outcome in &series {
             let row = &outcome.row;
-            let label = row.emulated.as_ref().map_or_else(String::new, |label| format!(" ({label})"));
+            let label = row
+                .emulated
+                .as_ref()
+                .map_or_else(String::new, |label| format!(" ({label})"));
             let difference = base.map(|base| difference(base, outcome));
             table.rows.push(vec![
                 outcome.arm.clone() + &label,
@@ -34,7 +44,10 @@ pub(super) fn arms(experiment: &Experiment) -> Vec<Block> {
         blocks.push(Block::Table(table));
     }
     let series = experiment.series();
-    let names = series.iter().enumerate().map(|(nth, series)| (of_series(series[0]), nth + 1));
+    let names = series
+        .iter()
+        .enumerate()
+        .map(|(nth, series)| (of_series(series[0]), nth + 1));
     let bars = |title: &str, y_name: &str, value: &dyn Fn(&Outcome, &[&Outcome]) -> Option<f64>| {
         let groups = experiment.recipe.arms.iter().map(|(name, _)| name.clone());
         let of_arm = |arm: usize| -> Vec<Option<f64>> {
@@ -54,7 +67,9 @@ pub(super) fn arms(experiment: &Experiment) -> Vec<Block> {
             ..Bars::default()
         }
     };
-    let mut speed = bars("Speed", &format!("times '{first}'"), &|outcome, _| outcome.row.speed_up);
+    let mut speed = bars("Speed", &format!("times '{first}'"), &|outcome, _| {
+        outcome.row.speed_up
+    });
     speed.reference = Some(1.0);
     let accuracy = bars("Accuracy", "difference in test AP", &|outcome, series| {
         let base = series.iter().find(|outcome| outcome.color == 0)?;
@@ -63,8 +78,14 @@ pub(super) fn arms(experiment: &Experiment) -> Vec<Block> {
     blocks.insert(
         0,
         Block::Figures(vec![
-            wide(speed.svg(), format!("Training events a second over those of '{first}'.")),
-            wide(accuracy.svg(), format!("Test AP less that of '{first}'; 0: the same.")),
+            wide(
+                speed.svg(),
+                format!("Training events a second over those of '{first}'."),
+            ),
+            wide(
+                accuracy.svg(),
+                format!("Test AP less that of '{first}'; 0: the same."),
+            ),
         ]),
     );
     blocks
@@ -77,7 +98,13 @@ fn difference(base: &Outcome, outcome: &Outcome) -> f64 {
 /// Bytes and iterations under way at once, at most, and as many bytes an iteration.
 pub(super) fn in_flight(experiment: &Experiment) -> Vec<Block> {
     let bytes = |outcome: &Outcome| {
-        outcome.cells.iter().map(|cell| cell.in_flight.bytes).max().unwrap_or(0) as f64 / 1e6
+        outcome
+            .cells
+            .iter()
+            .map(|cell| cell.in_flight.bytes)
+            .max()
+            .unwrap_or(0) as f64
+            / 1e6
     };
     let mut table = Table::new(
         "Under way at once, at most: from the beginning of an iteration's first step to the end of \
@@ -86,7 +113,11 @@ pub(super) fn in_flight(experiment: &Experiment) -> Vec<Block> {
         &["iterations", "MB"],
     );
     for outcome in &experiment.outcomes {
-        let iterations = outcome.cells.iter().map(|cell| cell.in_flight.iterations).max();
+        let iterations = outcome
+            .cells
+            .iter()
+            .map(|cell| cell.in_flight.iterations)
+            .max();
         table.rows.push(vec![
             outcome.stream.clone(),
             outcome.variant.clone(),
@@ -106,12 +137,26 @@ pub(super) fn in_flight(experiment: &Experiment) -> Vec<Block> {
     let bars = Bars {
         title: "Memory that the iterations under way hold".to_owned(),
         y_name: "MB".to_owned(),
-        groups: experiment.recipe.arms.iter().map(|(name, _)| name.clone()).collect(),
+        groups: experiment
+            .recipe
+            .arms
+            .iter()
+            .map(|(name, _)| name.clone())
+            .collect(),
         series: variants.iter().cloned().zip(1..).collect(),
-        values: experiment.recipe.arms.iter().enumerate().map(value).collect(),
+        values: experiment
+            .recipe
+            .arms
+            .iter()
+            .enumerate()
+            .map(value)
+            .collect(),
         size: Size::Wide,
         ..Bars::default()
     };
     let caption = "Beside node memory and mailboxes, which every schedule needs.".to_owned();
-    vec![Block::Figures(vec![wide(bars.svg(), caption)]), Block::Table(table)]
+    vec![
+        Block::Figures(vec![wide(bars.svg(), caption)]),
+        Block::Table(table),
+    ]
 }

@@ -15,7 +15,9 @@ use crate::cell::Cell;
 pub(super) fn timeline(experiment: &Experiment) -> Vec<Block> {
     let mut figures = Vec::new();
     for outcome in &experiment.outcomes {
-        let Ok(svg) = fs::read_to_string(outcome.folders[0].join(TIMELINE)) else { continue };
+        let Ok(svg) = fs::read_to_string(outcome.folders[0].join(TIMELINE)) else {
+            continue;
+        };
         let emulated = outcome.row.emulated.as_ref();
         let emulated = emulated.map_or_else(String::new, |label| format!(", {label}"));
         let caption = format!(
@@ -32,15 +34,23 @@ pub(super) fn timeline(experiment: &Experiment) -> Vec<Block> {
 pub(super) fn k_over_time(experiment: &Experiment) -> Vec<Block> {
     let mut figures = Vec::new();
     for stream in experiment.streams() {
-        let of_stream = experiment.outcomes.iter().filter(|outcome| outcome.stream == stream);
-        let changing = of_stream.filter(|outcome| outcome.cells[0].config.pipeline.schedule.online());
+        let of_stream = experiment
+            .outcomes
+            .iter()
+            .filter(|outcome| outcome.stream == stream);
+        let changing =
+            of_stream.filter(|outcome| outcome.cells[0].config.pipeline.schedule.online());
         let series = changing.enumerate().map(|(nth, outcome)| {
             let cell = &outcome.cells[0];
             let name = match outcome.variant.as_str() {
                 "" => outcome.arm.clone(),
                 variant => format!("{variant}, {}", outcome.arm),
             };
-            Series { name, color: nth + 1, points: k_points(cell) }
+            Series {
+                name,
+                color: nth + 1,
+                points: k_points(cell),
+            }
         });
         let chart = Lines {
             title: format!("k over time: {stream}"),
@@ -63,10 +73,17 @@ fn k_points(cell: &Cell) -> Vec<Point> {
     let mut points: Vec<Point> = cell
         .k_changes
         .iter()
-        .map(|change| Point { x: change.iteration as f64, y: change.k as f64, deviation: None })
+        .map(|change| Point {
+            x: change.iteration as f64,
+            y: change.k as f64,
+            deviation: None,
+        })
         .collect();
     if let Some(last) = points.last().copied() {
-        points.push(Point { x: iterations as f64, ..last });
+        points.push(Point {
+            x: iterations as f64,
+            ..last
+        });
     }
     points
 }
@@ -76,8 +93,13 @@ fn k_points(cell: &Cell) -> Vec<Point> {
 pub(super) fn ages(experiment: &Experiment) -> Vec<Block> {
     let mut figures = Vec::new();
     for stream in experiment.streams() {
-        let first = experiment.outcomes.iter().find(|outcome| outcome.stream == stream);
-        let Some(variant) = first.map(|outcome| &outcome.variant) else { continue };
+        let first = experiment
+            .outcomes
+            .iter()
+            .find(|outcome| outcome.stream == stream);
+        let Some(variant) = first.map(|outcome| &outcome.variant) else {
+            continue;
+        };
         let arms: Vec<&Outcome> = experiment
             .outcomes
             .iter()
@@ -86,19 +108,24 @@ pub(super) fn ages(experiment: &Experiment) -> Vec<Block> {
         let counts = |outcome: &&Outcome| -> Vec<f64> {
             let cells = &outcome.cells;
             let buckets = cells.iter().map(|cell| cell.ages.len()).max().unwrap_or(0);
-            let count = |bucket| cells.iter().filter_map(|c| c.ages.get(bucket)).sum::<u64>() as f64;
+            let count =
+                |bucket| cells.iter().filter_map(|c| c.ages.get(bucket)).sum::<u64>() as f64;
             let counts: Vec<f64> = (0..buckets).map(count).collect();
             let all: f64 = counts.iter().sum();
-            counts.into_iter().map(|count| 100.0 * count / all.max(1.0)).collect()
+            counts
+                .into_iter()
+                .map(|count| 100.0 * count / all.max(1.0))
+                .collect()
         };
         let shares: Vec<Vec<f64>> = arms.iter().map(counts).collect();
         let buckets = shares.iter().map(Vec::len).max().unwrap_or(0);
         let share = |bucket: usize| shares.iter().map(move |s| s.get(bucket).copied()).collect();
         let chart = Bars {
             title: format!("Ages of the memory read: {stream}"),
-            x_name: "age of a root's memory in the stream's unit of time (seconds; GDELT: 15 minutes), \
+            x_name:
+                "age of a root's memory in the stream's unit of time (seconds; GDELT: 15 minutes), \
                      from this up to the next"
-                .to_owned(),
+                    .to_owned(),
             y_name: "% of the rows".to_owned(),
             groups: (0..buckets).map(age).collect(),
             series: arms.iter().map(|o| (o.arm.clone(), o.color + 1)).collect(),
@@ -131,10 +158,15 @@ pub(super) fn convergence(experiment: &Experiment) -> Vec<Block> {
                 ..Lines::default()
             }
         };
-        let by_epoch = chart("Validation AP", "epoch", "validation AP", |cells| ap_points(cells, false));
-        let by_time = chart("Validation AP", "seconds of training", "validation AP", |cells| {
-            ap_points(cells, true)
+        let by_epoch = chart("Validation AP", "epoch", "validation AP", |cells| {
+            ap_points(cells, false)
         });
+        let by_time = chart(
+            "Validation AP",
+            "seconds of training",
+            "validation AP",
+            |cells| ap_points(cells, true),
+        );
         let loss = chart("Training loss", "epoch", "loss", loss_points);
         let seeds = series[0].seeds.len();
         let caption = match seeds {
@@ -154,12 +186,20 @@ fn mean(cells: &[Cell], value: impl Fn(&Cell) -> f64) -> f64 {
 
 /// The mean over seeds after each epoch.
 fn ap_points(cells: &[Cell], by_time: bool) -> Vec<Point> {
-    let epochs = cells.iter().map(|cell| cell.epochs.len()).min().unwrap_or(0);
+    let epochs = cells
+        .iter()
+        .map(|cell| cell.epochs.len())
+        .min()
+        .unwrap_or(0);
     (0..epochs)
         .map(|epoch| {
             let seconds = |cell: &Cell| cell.epochs[..=epoch].iter().map(|e| e.train_seconds).sum();
             Point {
-                x: if by_time { mean(cells, seconds) } else { (epoch + 1) as f64 },
+                x: if by_time {
+                    mean(cells, seconds)
+                } else {
+                    (epoch + 1) as f64
+                },
                 y: mean(cells, |cell| cell.epochs[epoch].val_ap),
                 deviation: None,
             }
@@ -170,7 +210,11 @@ fn ap_points(cells: &[Cell], by_time: bool) -> Vec<Point> {
 /// The mean over seeds for each tenth of an epoch.
 fn loss_points(cells: &[Cell]) -> Vec<Point> {
     let epochs = cells[0].epochs.len().max(1);
-    let points = cells.iter().map(|cell| cell.loss_curve.len()).min().unwrap_or(0);
+    let points = cells
+        .iter()
+        .map(|cell| cell.loss_curve.len())
+        .min()
+        .unwrap_or(0);
     (0..points)
         .map(|nth| Point {
             x: (nth as f64 + 0.5) * epochs as f64 / points as f64,

@@ -47,26 +47,35 @@ pub(super) fn speed(experiment: &Experiment) -> Vec<Block> {
     }
     vec![
         Block::Figures(figures),
-        Block::Table(by_arm(experiment, "Speed-up over the first arm", |outcome| {
-            or_dash(outcome.row.speed_up.map(|factor| format!("{factor:.2}")))
-        })),
+        Block::Table(by_arm(
+            experiment,
+            "Speed-up over the first arm",
+            |outcome| or_dash(outcome.row.speed_up.map(|factor| format!("{factor:.2}"))),
+        )),
         Block::Table(by_arm(
             experiment,
             "Pooled AP of the test part, mean ± standard deviation over seeds",
             |outcome| outcome.row.test_ap.to_string(),
         )),
-        Block::Folded("All numbers".to_owned(), vec![Block::Table(everything(experiment))]),
+        Block::Folded(
+            "All numbers".to_owned(),
+            vec![Block::Table(everything(experiment))],
+        ),
     ]
 }
 
 fn emulated_note(experiment: &Experiment) -> String {
-    let label = experiment.outcomes.iter().find_map(|o| o.row.emulated.clone());
+    let label = experiment
+        .outcomes
+        .iter()
+        .find_map(|o| o.row.emulated.clone());
     label.map_or_else(String::new, |label| format!(", {label}"))
 }
 
 fn arms(experiment: &Experiment) -> Vec<(String, usize)> {
     let arms = experiment.recipe.arms.iter().enumerate();
-    arms.map(|(color, (name, _))| (name.clone(), color)).collect()
+    arms.map(|(color, (name, _))| (name.clone(), color))
+        .collect()
 }
 
 /// A row a stream and variant, a column an arm.
@@ -76,7 +85,12 @@ fn by_arm(experiment: &Experiment, caption: &str, text: impl Fn(&Outcome) -> Str
     let mut table = Table::new(caption, &["stream", "setting"], &names);
     for series in experiment.series() {
         let cell = |(_, arm): &(String, usize)| {
-            or_dash(series.iter().find(|o| o.color == *arm).map(|outcome| text(outcome)))
+            or_dash(
+                series
+                    .iter()
+                    .find(|o| o.color == *arm)
+                    .map(|outcome| text(outcome)),
+            )
         };
         let mut row = vec![series[0].stream.clone(), series[0].variant.clone()];
         row.extend(arms.iter().map(cell));
@@ -93,7 +107,14 @@ fn everything(experiment: &Experiment) -> Table {
          time that the device thread waited for its input",
         &["stream", "setting", "arm"],
         &[
-            "events/s", "/ G", "speed-up", "k", "stall", "in train", "test AP", "AP, other negatives",
+            "events/s",
+            "/ G",
+            "speed-up",
+            "k",
+            "stall",
+            "in train",
+            "test AP",
+            "AP, other negatives",
             "EdgeBank",
         ],
     );
@@ -160,7 +181,11 @@ pub(super) fn trade_off(experiment: &Experiment) -> Vec<Block> {
 
 /// Milliseconds of an iteration in each stage.
 fn stage_ms(cells: &[Cell]) -> Vec<f64> {
-    let iterations: usize = cells.iter().flat_map(|c| &c.staleness).map(|(_, count)| count).sum();
+    let iterations: usize = cells
+        .iter()
+        .flat_map(|c| &c.staleness)
+        .map(|(_, count)| count)
+        .sum();
     let ms = |stage: Stage| {
         let seconds: f64 = cells.iter().map(|cell| cell.seconds_in(stage)).sum();
         1e3 * seconds / iterations.max(1) as f64
@@ -179,17 +204,31 @@ pub(super) fn stages(experiment: &Experiment) -> Vec<Block> {
     );
     for outcome in &experiment.outcomes {
         let ms = stage_ms(&outcome.cells);
-        let mut row = vec![outcome.stream.clone(), outcome.variant.clone(), outcome.arm.clone()];
-        row.extend(ms.iter().chain([&ms.iter().sum()]).map(|ms| format!("{ms:.2}")));
+        let mut row = vec![
+            outcome.stream.clone(),
+            outcome.variant.clone(),
+            outcome.arm.clone(),
+        ];
+        row.extend(
+            ms.iter()
+                .chain([&ms.iter().sum()])
+                .map(|ms| format!("{ms:.2}")),
+        );
         table.rows.push(row);
     }
     let model = |outcome: &Outcome| outcome.cells[0].config.model.to_string();
     let mut figures = Vec::new();
     for name in distinct(experiment.outcomes.iter().map(model)) {
-        let of_model = experiment.outcomes.iter().filter(|outcome| model(outcome) == name);
+        let of_model = experiment
+            .outcomes
+            .iter()
+            .filter(|outcome| model(outcome) == name);
         let row = |outcome: &Outcome| {
             let place = outcome.variant.trim_start_matches(&format!("{name}, "));
-            (format!("{}, {place}", outcome.stream), stage_ms(&outcome.cells))
+            (
+                format!("{}, {place}", outcome.stream),
+                stage_ms(&outcome.cells),
+            )
         };
         let stacks = Stacks {
             title: format!("Stages of an iteration: {name}"),

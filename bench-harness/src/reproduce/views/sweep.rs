@@ -22,8 +22,11 @@ pub(super) fn sweep(experiment: &Experiment, setting: &str) -> Vec<Block> {
         &[&name, "events/s", "test AP", "rows corrected"],
     );
     for outcome in &experiment.outcomes {
-        let corrected: Vec<f64> =
-            outcome.cells.iter().filter_map(|cell| cell.corrected_rows).collect();
+        let corrected: Vec<f64> = outcome
+            .cells
+            .iter()
+            .filter_map(|cell| cell.corrected_rows)
+            .collect();
         let mean = corrected.iter().sum::<f64>() / corrected.len().max(1) as f64;
         table.rows.push(vec![
             outcome.stream.clone(),
@@ -31,7 +34,11 @@ pub(super) fn sweep(experiment: &Experiment, setting: &str) -> Vec<Block> {
             value(outcome, setting).to_string(),
             thousands(outcome.row.events_per_s),
             outcome.row.test_ap.to_string(),
-            if corrected.is_empty() { "-".to_owned() } else { format!("{mean:.1}") },
+            if corrected.is_empty() {
+                "-".to_owned()
+            } else {
+                format!("{mean:.1}")
+            },
         ]);
     }
     let mut figures = Vec::new();
@@ -48,7 +55,11 @@ pub(super) fn sweep(experiment: &Experiment, setting: &str) -> Vec<Block> {
                     .collect();
                 points.sort_by(|a, b| a.x.total_cmp(&b.x));
                 let name = if variant.is_empty() { stream } else { variant };
-                Series { name: name.to_owned(), color: color + 1, points }
+                Series {
+                    name: name.to_owned(),
+                    color: color + 1,
+                    points,
+                }
             };
             Lines {
                 title: format!("{title}: {stream}"),
@@ -71,7 +82,10 @@ pub(super) fn sweep(experiment: &Experiment, setting: &str) -> Vec<Block> {
         });
         speed.from_zero = true;
         figures.push(half(ap.svg(), "Pooled AP of the test part.".to_owned()));
-        figures.push(half(speed.svg(), "Median over epochs but the first, and seeds.".to_owned()));
+        figures.push(half(
+            speed.svg(),
+            "Median over epochs but the first, and seeds.".to_owned(),
+        ));
     }
     vec![Block::Figures(figures), Block::Table(table)]
 }
