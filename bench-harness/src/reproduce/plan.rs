@@ -83,8 +83,7 @@ impl Plan {
             let seed = format!("--seed {seed}");
             for variant in combinations(&recipe.vary) {
                 for (arm, (_, options)) in recipe.arms.iter().enumerate() {
-                    let words = [&base.options, own, &recipe.options, &seed];
-                    let mut words: Vec<&str> = words.into_iter().map(|word| &**word).collect();
+                    let mut words = vec![&*base.options, own, &recipe.options, &seed];
                     words.extend(variant.iter().map(|option| option.as_str()));
                     words.push(options);
                     let config = settings_of(&words, &changes.options)?;
@@ -94,12 +93,13 @@ impl Plan {
                         work: work(&config),
                         config,
                     };
+                    let training = self.place(group, training);
                     self.asked.push(Asked {
                         recipe: number,
                         stream: stream.to_owned(),
                         variant: variant.iter().map(|option| value_of(option)).collect(),
                         arm,
-                        training: self.place(group, training),
+                        training,
                     });
                 }
             }
