@@ -131,6 +131,8 @@ pub struct InFlight {
     pub iterations: usize,
     /// Bytes of their features, memory rows and updated rows.
     pub bytes: u64,
+    /// Those of the largest single iteration, which `sequential` holds too.
+    pub largest: u64,
 }
 
 impl Cell {

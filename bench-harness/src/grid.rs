@@ -15,6 +15,7 @@
 //! [`crate::schedules`], [`crate::mitigation`], [`crate::reproduce`] and [`crate::check`] do.
 
 mod observed;
+mod options;
 
 use std::fs;
 use std::io;
@@ -23,7 +24,6 @@ use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
-use clap::{Arg, ArgAction, ArgMatches, Args as _, Command};
 use mspipe::config::{RunConfig, Task};
 use mspipe::device::{self, ComputeDevice, DeviceChoice};
 use mspipe::run_folder::RunFolder;
@@ -34,6 +34,7 @@ use crate::cell::{Cell, CellEpoch, Context};
 use crate::machine;
 use crate::matmul::matmul_gflops;
 use observed::Observed;
+pub(crate) use options::{folder, options, several, values};
 
 /// What makes a run folder a finished training of a grid.
 pub(crate) const CELL: &str = "cell.json";
@@ -277,6 +278,18 @@ impl Training {
         folder.join(words.join("-"))
     }
 
+    /// What its timeline is called.
+    fn title(&self, context: &Context) -> String {
+        let synthetic = if context.synthetic {
+            " (SYNTHETIC)"
+        } else {
+            ""
+        };
+        let link = self.config.pipeline.emulate_link;
+        let emulated = link.map_or_else(String::new, |link| format!(" (EMULATED link {link})"));
+        format!("{}{synthetic}{emulated}", self.label)
+    }
+
     fn cell_path(&self, folder: &Path) -> PathBuf {
         self.path(folder).join(CELL)
     }
@@ -347,7 +360,7 @@ impl Training {
             _ => {}
         }
         let run = RunFolder::create(session.config(), &session.data.name)?;
-        let mut observed = Observed::new(&run, format!("{}, {}", context.title(), self.label))?;
+        let mut observed = Observed::new(&run, self.title(&context))?;
         let never = AtomicBool::new(false);
         let summary = session.train(&bench.opened, &run, &mut observed, &never)?;
         let cell = Cell {
@@ -425,66 +438,6 @@ pub(crate) fn settings(config: &RunConfig) -> Result<Map<String, Value>> {
         }
     }
     Ok(all)
-}
-
-/// Makes an option of a training take several values, separated by commas.
-pub(crate) fn several(option: Arg) -> Arg {
-    option.action(ArgAction::Append).value_delimiter(',')
-}
-
-/// The values of such an option, each once.
-pub(crate) fn values<T: Clone + PartialEq + Send + Sync + 'static>(
-    matches: &ArgMatches,
-    option: &str,
-) -> Vec<T> {
-    let mut values: Vec<T> = Vec::new();
-    for value in matches.get_many::<T>(option).into_iter().flatten() {
-        if !values.contains(value) {
-            values.push(value.clone());
-        }
-    }
-    values
-}
-
-/// Options of a training that a grid has no use for.
-const NODE_CLASSIFICATION: [&str; 5] = [
-    "task",
-    "node_epochs",
-    "node_batch_size",
-    "node_learning_rate",
-    "balance",
-];
-
-/// The options of a link prediction training, with several seeds and a folder for all of them.
-pub(crate) fn options(command: Command) -> Command {
-    let training = RunConfig::augment_args(command)
-        .mut_arg("seed", |option| {
-            several(option)
-                .long("seeds")
-                .visible_alias("seed")
-                .default_values(["0", "1", "2"])
-                .help("Seeds to train with, separated by commas")
-        })
-        .mut_arg("init", |option| {
-            option.help("Begin with the weights of a run's folder or of a file")
-        })
-        .mut_arg("out", |option| {
-            option
-                .required(true)
-                .help("Folder of the trainings; those that are finished in it are not run again")
-        });
-    NODE_CLASSIFICATION
-        .into_iter()
-        .fold(training, |command, unused| {
-            command.mut_arg(unused, |option| option.hide(true))
-        })
-}
-
-/// The folder of a grid.
-pub(crate) fn folder(run: &RunConfig) -> Result<PathBuf> {
-    run.out
-        .clone()
-        .context("--out is missing: give a folder for the trainings")
 }
 
 #[cfg(test)]

@@ -89,6 +89,7 @@ impl Observer for Observed {
         let now = in_flight(&record.spans);
         self.in_flight.iterations = self.in_flight.iterations.max(now.iterations);
         self.in_flight.bytes = self.in_flight.bytes.max(now.bytes);
+        self.in_flight.largest = self.in_flight.largest.max(now.largest);
         self.folder.write_timeline(record, &self.title)?;
         ledger::write(&record.ledger, &mut self.ledger)?;
         self.ledger.flush()
@@ -126,7 +127,14 @@ fn in_flight(spans: &[Span]) -> InFlight {
         *end = span.end.max(*end);
         *bytes += span.bytes;
     }
-    let mut most = InFlight::default();
+    let mut most = InFlight {
+        largest: iterations
+            .iter()
+            .map(|(.., bytes)| *bytes)
+            .max()
+            .unwrap_or(0),
+        ..InFlight::default()
+    };
     for &(now, ..) in iterations.iter().filter(|(begin, end, _)| begin < end) {
         let under_way = iterations
             .iter()
@@ -177,7 +185,7 @@ mod tests {
             span(2, 4, 6, 5),
         ];
         let most = in_flight(&spans);
-        assert_eq!((most.iterations, most.bytes), (2, 31));
+        assert_eq!((most.iterations, most.bytes, most.largest), (2, 31, 20));
         assert_eq!(in_flight(&[]), InFlight::default());
     }
 }

@@ -108,9 +108,10 @@ pub(super) fn in_flight(experiment: &Experiment) -> Vec<Block> {
     };
     let mut table = Table::new(
         "Under way at once, at most: from the beginning of an iteration's first step to the end of \
-         its last one; bytes are those of its features, memory rows, mails and updated rows",
+         its last one; bytes are those of its features, memory rows, mails and updated rows. One \
+         iteration alone is what sequential holds",
         &["stream", "setting", "arm"],
-        &["iterations", "MB"],
+        &["iterations", "MB", "MB of one iteration"],
     );
     for outcome in &experiment.outcomes {
         let iterations = outcome
@@ -118,12 +119,19 @@ pub(super) fn in_flight(experiment: &Experiment) -> Vec<Block> {
             .iter()
             .map(|cell| cell.in_flight.iterations)
             .max();
+        let largest = outcome
+            .cells
+            .iter()
+            .map(|cell| cell.in_flight.largest)
+            .max();
+        let largest = largest.unwrap_or(0);
         table.rows.push(vec![
             outcome.stream.clone(),
             outcome.variant.clone(),
             outcome.arm.clone(),
             iterations.unwrap_or(0).to_string(),
             format!("{:.2}", bytes(outcome)),
+            format!("{:.2}", largest as f64 / 1e6),
         ]);
     }
     let variants = distinct(experiment.outcomes.iter().map(of_series));
