@@ -18,6 +18,7 @@
 //! | [`eval`] | metrics, unseen nodes, EdgeBank |
 //! | [`device`] | adapters, the device thread |
 //! | [`profiler`] | what each operation of an iteration costs |
+//! | [`report`] | reports as one HTML page or Markdown, with charts; that of a run |
 //! | [`config`], [`session`], [`run_folder`] | settings, putting it all together, what a run writes |
 //!
 //! # The life of one batch
@@ -50,6 +51,7 @@ pub mod memory;
 pub mod model;
 pub mod pipeline;
 pub mod profiler;
+pub mod report;
 pub mod run_folder;
 pub mod sampling;
 pub mod session;

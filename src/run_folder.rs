@@ -1,10 +1,10 @@
 //! The folder of a run: `config.json`, `metrics.jsonl`, `ledger.jsonl`, `trace.json`,
-//! `weights.safetensors`, `summary.json`.
+//! `timeline.svg`, `weights.safetensors`, `summary.json`.
 //!
 //! `config.json` holds the resolved settings, `metrics.jsonl` one line for each iteration's
 //! loss and each epoch, `ledger.jsonl` how stale the memory was that each iteration read,
 //! `trace.json` the stages of the last epoch as Chrome's and Perfetto's trace viewers take
-//! them, `weights.safetensors` the weights of the epoch that the test used
+//! them, `timeline.svg` a few iterations of it as a chart, `weights.safetensors` the weights of the epoch that the test used
 //! (node classification trains none and has no such file), `summary.json` what came out.
 //! `summary.json` is written last and appears under its name only when it is complete.
 
@@ -21,7 +21,15 @@ use thiserror::Error;
 pub use summary::{Dataset, DeviceRecord, EvalSummary, NodeSummary, Setting, Summary};
 
 use crate::config::{RunConfig, Task};
+use crate::pipeline::gantt::{self, Gantt};
 use crate::pipeline::trace::Record;
+
+/// Name of the chart of a few iterations.
+pub const TIMELINE: &str = "timeline.svg";
+
+/// What it shows: so many iterations, the first of them this far into the epoch.
+const TIMELINE_ITERATIONS: usize = 8;
+const TIMELINE_FROM: usize = 12;
 
 /// Why a run folder can't be used.
 #[derive(Debug, Error)]
@@ -119,6 +127,24 @@ impl RunFolder {
         self.replace("trace.json", |file| {
             record.write_chrome(&mut BufWriter::new(file))
         })
+    }
+
+    /// Draws a few iterations of an epoch, from where its beginning is over, as
+    /// `timeline.svg`, in the place of an earlier epoch's. An epoch of no iteration has none.
+    ///
+    /// # Errors
+    /// When it can't be written.
+    pub fn write_timeline(&self, record: &Record, title: &str) -> io::Result<()> {
+        let from = TIMELINE_FROM.min(record.ledger.len().saturating_sub(TIMELINE_ITERATIONS));
+        let gantt = Gantt {
+            title: title.to_owned(),
+            iterations: from..from + TIMELINE_ITERATIONS,
+            arrows: true,
+        };
+        match gantt::svg(record, &gantt) {
+            Ok(svg) => self.replace(TIMELINE, |file| file.write_all(svg.as_bytes())),
+            Err(_) => Ok(()),
+        }
     }
 
     /// Writes `summary.json`.

@@ -119,6 +119,12 @@ fn a_small_training_learns_and_writes_what_the_interface_names() {
     assert_eq!(summary["device"]["backend"], "cpu");
     assert_eq!(summary["seed"], 0);
     assert_eq!(summary["batch_size"], 100);
+
+    let page = fs::read_to_string(workdir.path("run/report.html")).unwrap();
+    let ap = format!("{:.4}", summary["test"]["ap"].as_f64().unwrap());
+    for part in ["SYNTHETIC", "Training loss", "Staleness k", "time, ms", &ap] {
+        assert!(page.contains(part), "{part}");
+    }
     let epochs = summary["epochs"].as_array().unwrap();
     assert_eq!(epochs.len(), 3);
     for epoch in epochs {

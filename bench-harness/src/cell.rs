@@ -7,6 +7,8 @@ use std::fmt;
 
 use clap::ValueEnum;
 use mspipe::config::RunConfig;
+use mspipe::eval::LinkMetrics;
+use mspipe::pipeline::Stage;
 use serde::{Deserialize, Serialize};
 
 use crate::speed::median;
@@ -20,10 +22,16 @@ pub struct Context {
     pub data_hash: String,
     /// Whether it was generated.
     pub synthetic: bool,
+    /// Events used.
+    pub events: usize,
+    /// Nodes.
+    pub nodes: usize,
     /// Width of the edge features.
     pub edge_width: usize,
     /// Adapter, driver and API.
     pub device: String,
+    /// Processor and system.
+    pub machine: String,
     /// Worker threads.
     pub threads: usize,
 }
@@ -37,9 +45,23 @@ impl fmt::Display for Context {
         };
         write!(
             f,
-            "{}{synthetic}, {:.8}, edge features {} wide, {} threads, {}",
-            self.data, self.data_hash, self.edge_width, self.threads, self.device
+            "{}{synthetic}, {} events, {:.8}, edge features {} wide, {} threads, {} ({})",
+            self.data,
+            self.events,
+            self.data_hash,
+            self.edge_width,
+            self.threads,
+            self.device,
+            self.machine
         )
+    }
+}
+
+impl Context {
+    /// The stream as titles name it.
+    pub fn title(&self) -> String {
+        let synthetic = if self.synthetic { " (SYNTHETIC)" } else { "" };
+        format!("{}{synthetic}", self.data)
     }
 }
 
@@ -50,32 +72,92 @@ pub struct Cell {
     pub config: RunConfig,
     /// Stream and machine.
     pub context: Context,
-    /// Training events per second of each epoch.
-    pub events_per_s: Vec<f64>,
-    /// Seconds of training, all epochs.
-    pub train_seconds: f64,
-    /// Seconds of it in the stage `train`.
-    pub train_stage_seconds: f64,
-    /// Seconds of it that the device thread waited for its input.
+    /// Version and commit of the program.
+    pub program: String,
+    /// Each epoch.
+    pub epochs: Vec<CellEpoch>,
+    /// Mean loss of each tenth of each epoch's iterations, in order.
+    pub loss_curve: Vec<f64>,
+    /// Seconds in each stage over all epochs and threads, by its name.
+    pub stage_seconds: Vec<(String, f64)>,
+    /// Seconds that the device thread waited for its input.
     pub stall_seconds: f64,
     /// Training iterations with each k, smallest k first.
     pub staleness: Vec<(usize, usize)>,
-    /// Pooled AP of the test part.
-    pub test_ap: f64,
+    /// Where k changed, the first iteration of the training included.
+    pub k_changes: Vec<KChange>,
+    /// Root rows read in training by age, as [`mspipe::pipeline::ledger::AgeHistogram`] counts.
+    pub ages: Vec<u64>,
+    /// What was under way at once, at most.
+    pub in_flight: InFlight,
+    /// Test part with the protocol's own negatives.
+    pub test: LinkMetrics,
+    /// Test part with the other negatives.
+    pub test_other_pool: LinkMetrics,
+    /// Pooled AP of EdgeBank on the test part, with the protocol's own negatives.
+    pub edgebank_ap: f64,
     /// Memory rows that the mitigation corrected in an iteration, the mean; none without one.
     pub corrected_rows: Option<f64>,
     /// GFLOP/s of the product of [`crate::matmul`], before and after.
     pub matmul_gflops: [f64; 2],
 }
 
+/// What one epoch gave.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct CellEpoch {
+    /// Mean loss.
+    pub train_loss: f64,
+    /// Seconds of training, without evaluation.
+    pub train_seconds: f64,
+    /// Training events per second.
+    pub events_per_s: f64,
+    /// Pooled AP of the validation part.
+    pub val_ap: f64,
+}
+
+/// A k that holds from an iteration on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KChange {
+    /// Iteration of the training, from 0, over all epochs.
+    pub iteration: usize,
+    /// Its staleness.
+    pub k: usize,
+}
+
+/// What was under way at once, at most, of the iterations whose spans are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct InFlight {
+    /// Iterations between their first step's begin and their last one's end.
+    pub iterations: usize,
+    /// Bytes of their features, memory rows and updated rows.
+    pub bytes: u64,
+    /// Those of the largest single iteration, which `sequential` holds too.
+    pub largest: u64,
+}
+
 impl Cell {
     /// Median training events per second of the epochs but the first, which warms caches and
     /// compiles shaders; where it is the only one, its own.
     pub fn median_events_per_s(&self) -> f64 {
-        match self.events_per_s.as_slice() {
-            [_, counted @ ..] if !counted.is_empty() => median(counted),
-            all => median(all),
-        }
+        median(&self.counted_events_per_s())
+    }
+
+    /// Training events per second of the epochs that count: all but the first, which is
+    /// counted where it is the only one.
+    pub fn counted_events_per_s(&self) -> Vec<f64> {
+        let from = usize::from(self.epochs.len() > 1);
+        self.epochs[from..].iter().map(|e| e.events_per_s).collect()
+    }
+
+    /// Seconds of training, all epochs.
+    pub fn train_seconds(&self) -> f64 {
+        self.epochs.iter().map(|epoch| epoch.train_seconds).sum()
+    }
+
+    /// Seconds in a stage.
+    pub fn seconds_in(&self, stage: Stage) -> f64 {
+        let of = |(name, _): &&(String, f64)| name == stage.name();
+        self.stage_seconds.iter().find(of).map_or(0.0, |s| s.1)
     }
 
     /// Mean GFLOP/s before and after.

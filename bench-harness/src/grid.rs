@@ -1,39 +1,46 @@
 //! Trainings that differ in a few settings, one after the other; finished ones are kept.
 //!
 //! The folder of a grid holds one run folder a training (`config.json`, `ledger.jsonl`,
-//! `weights.safetensors`, `summary.json`) with `cell.json` in it, what the tables are made of.
+//! `weights.safetensors`, `summary.json`, `timeline.svg`) with `cell.json` in it, what the
+//! tables are made of.
 //! `cell.json` is written last and is complete where it exists: a grid that is started again
 //! trains only what has none.
 //!
 //! Invariant: the cells of a grid belong together. Settings, stream, device or number of
 //! threads other than those of the rest are refused before anything is trained with them.
 //!
-//! The machine's matrix product is measured before the first training and after each, so
-//! that every training has its own rate before and after. It does not decide what is compared:
-//! [`crate::schedules`] and [`crate::mitigation`] do.
+//! The machine's matrix product is measured before the first training and after each, but not
+//! more often than every 20 seconds (it takes one itself), so that every training has a rate
+//! from shortly before and shortly after. It does not decide what is compared:
+//! [`crate::schedules`], [`crate::mitigation`], [`crate::reproduce`] and [`crate::check`] do.
 
-use std::fs::{self, File};
-use std::io::{self, BufWriter, Write as _};
+mod observed;
+mod options;
+
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
-use clap::{Arg, ArgAction, ArgMatches, Args as _, Command};
 use mspipe::config::{RunConfig, Task};
-use mspipe::device::{self, ComputeDevice};
-use mspipe::pipeline::ledger;
-use mspipe::pipeline::trace::Record;
-use mspipe::run_folder::{RunFolder, Summary};
+use mspipe::device::{self, ComputeDevice, DeviceChoice};
+use mspipe::run_folder::RunFolder;
 use mspipe::session::Session;
-use mspipe::train::epochs::{EpochRecord, Observer};
 use serde_json::{Map, Value};
 
-use crate::cell::{Cell, Context};
+use crate::cell::{Cell, CellEpoch, Context};
+use crate::machine;
 use crate::matmul::matmul_gflops;
+use observed::Observed;
+pub(crate) use options::{folder, options, several, values};
 
 /// What makes a run folder a finished training of a grid.
-const CELL: &str = "cell.json";
+pub(crate) const CELL: &str = "cell.json";
+
+/// Time after which the machine's matrix product is measured again.
+const MEASURED_FOR: Duration = Duration::from_secs(20);
 
 /// A training to do.
 #[derive(Debug, Clone)]
@@ -42,6 +49,18 @@ pub struct Training {
     pub label: String,
     /// Its settings; `out` is not used.
     pub config: RunConfig,
+    /// How much work it is, in any unit that the others of its grid share: what the time left
+    /// is estimated from.
+    pub work: f64,
+}
+
+/// Trainings that belong together, and the folder that keeps them.
+#[derive(Debug, Clone)]
+pub struct Group {
+    /// Holds one run folder a training.
+    pub folder: PathBuf,
+    /// What to train, in this order.
+    pub trainings: Vec<Training>,
 }
 
 /// Trains what is not finished in `folder`, in this order, and returns all cells in it.
@@ -51,70 +70,169 @@ pub struct Training {
 /// Settings out of range (before anything is trained), a folder with cells of other settings,
 /// a training that fails.
 pub fn run(folder: &Path, trainings: Vec<Training>) -> Result<Vec<Cell>> {
-    let trainings = trainings
+    let group = Group {
+        folder: folder.to_owned(),
+        trainings,
+    };
+    Ok(run_groups(vec![group])?.remove(0))
+}
+
+/// The same for several groups, one after the other, whose cells need not belong together;
+/// returns the cells of each.
+///
+/// # Errors
+/// See [`run`].
+pub fn run_groups(groups: Vec<Group>) -> Result<Vec<Vec<Cell>>> {
+    let mut plans = groups
         .into_iter()
-        .map(Training::written_and_read)
+        .map(Plan::new)
         .collect::<Result<Vec<_>>>()?;
-    let mut cells = Vec::with_capacity(trainings.len());
-    let mut context = None;
-    for training in &trainings {
-        training.check()?;
-        let cell = training.kept(folder)?;
-        if let Some(cell) = &cell {
-            let shared = context.get_or_insert_with(|| cell.context.clone());
-            training.belongs(&cell.context, shared)?;
-        }
-        cells.push(cell);
-    }
-    let missing = cells.iter().filter(|cell| cell.is_none()).count();
+    let all: usize = plans.iter().map(|plan| plan.trainings.len()).sum();
+    let missing: usize = plans.iter().map(Plan::missing).sum();
+    let place = match plans.as_slice() {
+        [only] => only.folder.display().to_string(),
+        several => format!("{} folders", several.len()),
+    };
     eprintln!(
-        "{} trainings, {} of them finished in {}",
-        cells.len(),
-        cells.len() - missing,
-        folder.display()
+        "{all} trainings, {} of them finished in {place}",
+        all - missing
     );
     if missing > 0 {
-        if let Some(threads) = trainings[0].config.threads {
+        let config = plans.iter().find_map(|plan| plan.trainings.first());
+        let (device, threads) = config.map_or((Default::default(), None), |training| {
+            (training.config.device, training.config.threads)
+        });
+        if let Some(threads) = threads {
             rayon::ThreadPoolBuilder::new()
                 .num_threads(threads)
                 .build_global()?;
         }
-        device::on_device_thread(|| train_missing(folder, &trainings, &mut cells, context))??;
+        device::on_device_thread(|| -> Result<()> {
+            let mut bench = Bench::open(device, &plans)?;
+            plans.iter_mut().try_for_each(|plan| bench.train(plan))
+        })??;
     }
-    Ok(cells.into_iter().flatten().collect())
+    Ok(plans
+        .into_iter()
+        .map(|plan| plan.cells.into_iter().flatten().collect())
+        .collect())
 }
 
-fn train_missing(
-    folder: &Path,
-    trainings: &[Training],
-    cells: &mut [Option<Cell>],
-    mut context: Option<Context>,
-) -> Result<()> {
-    let opened = device::open(trainings[0].config.device)?;
-    let mut gflops = matmul_gflops(&opened.device)?;
-    let begin = Instant::now();
-    let to_do: Vec<_> = trainings
-        .iter()
-        .zip(cells)
-        .filter(|(_, cell)| cell.is_none())
-        .collect();
-    let missing = to_do.len();
-    for (done, (training, cell)) in to_do.into_iter().enumerate() {
-        eprint!("[{}/{missing}] {} … ", done + 1, training.label);
-        let result = training.train(folder, &opened, &mut context, gflops);
-        // The message of an error begins its own line.
-        let new = result.inspect_err(|_| eprintln!())?;
-        gflops = new.matmul_gflops[1];
-        let left = begin.elapsed() / (done as u32 + 1) * (missing - done - 1) as u32;
-        eprintln!(
-            "{:.0} events/s, test AP {:.4}, {} left",
-            new.median_events_per_s(),
-            new.test_ap,
-            rough(left)
-        );
-        *cell = Some(new);
+/// The cells of what is finished of some groups; nothing is trained.
+///
+/// # Errors
+/// Settings out of range, a folder with cells of other settings.
+pub fn finished(groups: &[Group]) -> Result<Vec<Vec<Option<Cell>>>> {
+    let plans = groups.iter().cloned().map(Plan::new);
+    plans.map(|plan| Ok(plan?.cells)).collect()
+}
+
+/// A group, and what is finished of it.
+struct Plan {
+    folder: PathBuf,
+    trainings: Vec<Training>,
+    cells: Vec<Option<Cell>>,
+    /// What its cells share.
+    context: Option<Context>,
+}
+
+impl Plan {
+    fn new(group: Group) -> Result<Plan> {
+        let mut plan = Plan {
+            folder: group.folder,
+            trainings: Vec::with_capacity(group.trainings.len()),
+            cells: Vec::with_capacity(group.trainings.len()),
+            context: None,
+        };
+        for training in group.trainings {
+            let training = training.written_and_read()?;
+            training.check()?;
+            let cell = training.kept(&plan.folder)?;
+            if let Some(cell) = &cell {
+                let shared = plan.context.get_or_insert_with(|| cell.context.clone());
+                training.belongs(&cell.context, shared)?;
+            }
+            plan.trainings.push(training);
+            plan.cells.push(cell);
+        }
+        Ok(plan)
     }
-    Ok(())
+
+    fn missing(&self) -> usize {
+        self.cells.iter().filter(|cell| cell.is_none()).count()
+    }
+
+    /// The work of what is not finished.
+    fn work(&self) -> f64 {
+        let all = self.trainings.iter().zip(&self.cells);
+        all.filter(|(_, cell)| cell.is_none())
+            .map(|(training, _)| training.work)
+            .sum()
+    }
+}
+
+/// The device that trains, and how far it has come.
+struct Bench {
+    opened: ComputeDevice,
+    gflops: f64,
+    measured: Instant,
+    begin: Instant,
+    missing: usize,
+    done: usize,
+    work: f64,
+    work_done: f64,
+    program: String,
+}
+
+impl Bench {
+    fn open(device: DeviceChoice, plans: &[Plan]) -> Result<Bench> {
+        let opened = device::open(device)?;
+        let gflops = matmul_gflops(&opened.device)?;
+        Ok(Bench {
+            opened,
+            gflops,
+            measured: Instant::now(),
+            begin: Instant::now(),
+            missing: plans.iter().map(Plan::missing).sum(),
+            done: 0,
+            work: plans.iter().map(Plan::work).sum(),
+            work_done: 0.0,
+            program: machine::program(),
+        })
+    }
+
+    /// GFLOP/s before and after what has just run.
+    fn gflops(&mut self) -> Result<[f64; 2]> {
+        let before = self.gflops;
+        if self.measured.elapsed() >= MEASURED_FOR {
+            self.gflops = matmul_gflops(&self.opened.device)?;
+            self.measured = Instant::now();
+        }
+        Ok([before, self.gflops])
+    }
+
+    fn train(&mut self, plan: &mut Plan) -> Result<()> {
+        for (training, cell) in plan.trainings.iter().zip(&mut plan.cells) {
+            if cell.is_some() {
+                continue;
+            }
+            self.done += 1;
+            eprint!("[{}/{}] {} … ", self.done, self.missing, training.label);
+            let result = training.train(&plan.folder, self, &mut plan.context);
+            // The message of an error begins its own line.
+            let new = result.inspect_err(|_| eprintln!())?;
+            self.work_done += training.work;
+            let left = (self.work / self.work_done - 1.0).max(0.0);
+            eprintln!(
+                "{:.0} events/s, test AP {:.4}, {} left",
+                new.median_events_per_s(),
+                new.test.ap,
+                rough(self.begin.elapsed().mul_f64(left))
+            );
+            *cell = Some(new);
+        }
+        Ok(())
+    }
 }
 
 /// A duration as one number: `40 s`, `12 min`, `3.4 h`.
@@ -135,6 +253,7 @@ impl Training {
         };
         Ok(Training {
             label: self.label,
+            work: self.work,
             config: serde_json::from_str(&serde_json::to_string(&config)?)?,
         })
     }
@@ -150,13 +269,25 @@ impl Training {
     }
 
     /// Its run folder. Windows takes no colon in a name.
-    fn path(&self, folder: &Path) -> PathBuf {
+    pub(crate) fn path(&self, folder: &Path) -> PathBuf {
         let words: Vec<&str> = self
             .label
             .split(|c: char| !c.is_alphanumeric() && c != '.')
             .filter(|word| !word.is_empty())
             .collect();
         folder.join(words.join("-"))
+    }
+
+    /// What its timeline is called.
+    fn title(&self, context: &Context) -> String {
+        let synthetic = if context.synthetic {
+            " (SYNTHETIC)"
+        } else {
+            ""
+        };
+        let link = self.config.pipeline.emulate_link;
+        let emulated = link.map_or_else(String::new, |link| format!(" (EMULATED link {link})"));
+        format!("{}{synthetic}{emulated}", self.label)
     }
 
     fn cell_path(&self, folder: &Path) -> PathBuf {
@@ -201,9 +332,8 @@ impl Training {
     fn train(
         &self,
         folder: &Path,
-        device: &ComputeDevice,
+        bench: &mut Bench,
         shared: &mut Option<Context>,
-        gflops: f64,
     ) -> Result<Cell> {
         let path = self.path(folder);
         let session = Session::open(RunConfig {
@@ -214,8 +344,11 @@ impl Training {
             data: session.data.name.clone(),
             data_hash: session.data.hash.clone(),
             synthetic: session.data.synthetic,
+            events: session.data.events,
+            nodes: session.data.nodes,
             edge_width: session.data.edge_width,
-            device: device.adapter.clone(),
+            device: bench.opened.adapter.clone(),
+            machine: machine::machine(),
             threads: rayon::current_num_threads(),
         };
         self.belongs(&context, shared.get_or_insert_with(|| context.clone()))?;
@@ -227,42 +360,59 @@ impl Training {
             _ => {}
         }
         let run = RunFolder::create(session.config(), &session.data.name)?;
-        let mut corrections = Corrections {
-            ledger: run.ledger()?,
-            iterations: 0,
-            rows: None,
-        };
+        let mut observed = Observed::new(&run, self.title(&context))?;
         let never = AtomicBool::new(false);
-        let summary = session.train(device, &run, &mut corrections, &never)?;
+        let summary = session.train(&bench.opened, &run, &mut observed, &never)?;
         let cell = Cell {
             config: self.config.clone(),
             context,
-            events_per_s: summary.epochs.iter().map(|e| e.events_per_s).collect(),
-            train_seconds: summary.epochs.iter().map(|e| e.train_seconds).sum(),
-            train_stage_seconds: train_stage_seconds(&summary),
+            program: bench.program.clone(),
+            epochs: summary
+                .epochs
+                .iter()
+                .map(|epoch| CellEpoch {
+                    train_loss: epoch.train_loss,
+                    train_seconds: epoch.train_seconds,
+                    events_per_s: epoch.events_per_s,
+                    val_ap: epoch.val.ap,
+                })
+                .collect(),
+            corrected_rows: observed.corrected_rows(),
+            loss_curve: observed.loss_curve,
+            stage_seconds: summary
+                .stage_seconds
+                .into_iter()
+                .map(|(stage, seconds)| (stage, seconds.as_f64().unwrap_or(0.0)))
+                .collect(),
             stall_seconds: summary.stall_seconds,
             staleness: summary.staleness.into_iter().collect(),
-            test_ap: summary.test.own_pool.ap,
-            corrected_rows: corrections
-                .rows
-                .map(|rows| rows as f64 / corrections.iterations as f64),
-            matmul_gflops: [gflops, matmul_gflops(&device.device)?],
+            k_changes: observed.k_changes,
+            ages: observed.ages,
+            in_flight: observed.in_flight,
+            test: summary.test.own_pool,
+            test_other_pool: summary.test.other_pool,
+            edgebank_ap: summary.edgebank.test_ap,
+            matmul_gflops: bench.gflops()?,
         };
-        let (path, part) = (path.join(CELL), path.join(format!("{CELL}.tmp")));
-        fs::write(&part, serde_json::to_string_pretty(&cell)? + "\n")
-            .and_then(|()| fs::rename(&part, &path))
-            .with_context(|| format!("{}: can't be written", path.display()))?;
+        write_whole(
+            &path.join(CELL),
+            &(serde_json::to_string_pretty(&cell)? + "\n"),
+        )?;
         Ok(cell)
     }
 }
 
-fn train_stage_seconds(summary: &Summary) -> f64 {
-    let stage = summary.stage_seconds.get("train");
-    stage.and_then(Value::as_f64).unwrap_or(0.0)
+/// Writes a file beside its final name first, so that no half file ever has that name.
+pub(crate) fn write_whole(path: &Path, text: &str) -> Result<()> {
+    let mut part = path.as_os_str().to_owned();
+    part.push(".tmp");
+    fs::write(&part, text)
+        .and_then(|()| fs::rename(&part, path))
+        .with_context(|| format!("{}: can't be written", path.display()))
 }
 
 /// The settings that differ, as `epochs: 1, now 2`.
-fn differences(before: &RunConfig, now: &RunConfig) -> Result<Vec<String>> {
+pub(crate) fn differences(before: &RunConfig, now: &RunConfig) -> Result<Vec<String>> {
     let (before, now) = (settings(before)?, settings(now)?);
     Ok(now
         .iter()
@@ -275,7 +425,7 @@ fn differences(before: &RunConfig, now: &RunConfig) -> Result<Vec<String>> {
 }
 
 /// All settings by name, those of groups too.
-fn settings(config: &RunConfig) -> Result<Map<String, Value>> {
+pub(crate) fn settings(config: &RunConfig) -> Result<Map<String, Value>> {
     let mut all = Map::new();
     if let Value::Object(map) = serde_json::to_value(config)? {
         for (name, value) in map {
@@ -288,93 +438,6 @@ fn settings(config: &RunConfig) -> Result<Map<String, Value>> {
         }
     }
     Ok(all)
-}
-
-/// Keeps the ledger and counts corrected rows.
-struct Corrections {
-    ledger: BufWriter<File>,
-    iterations: usize,
-    rows: Option<usize>,
-}
-
-impl Observer for Corrections {
-    fn epoch_begins(&mut self, _: usize, _: usize) {}
-    fn iteration(&mut self, _: usize, _: usize) {}
-    fn losses(&mut self, _: usize, _: usize, _: &[f32]) -> io::Result<()> {
-        Ok(())
-    }
-    fn epoch_recorded(&mut self, record: &Record) -> io::Result<()> {
-        self.iterations += record.ledger.len();
-        for rows in record.ledger.iter().filter_map(|line| line.corrected) {
-            *self.rows.get_or_insert(0) += rows;
-        }
-        ledger::write(&record.ledger, &mut self.ledger)?;
-        self.ledger.flush()
-    }
-    fn evaluation_begins(&mut self, _: &str) {}
-    fn epoch_done(&mut self, _: usize, _: &EpochRecord) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-/// Makes an option of a training take several values, separated by commas.
-pub(crate) fn several(option: Arg) -> Arg {
-    option.action(ArgAction::Append).value_delimiter(',')
-}
-
-/// The values of such an option, each once.
-pub(crate) fn values<T: Clone + PartialEq + Send + Sync + 'static>(
-    matches: &ArgMatches,
-    option: &str,
-) -> Vec<T> {
-    let mut values: Vec<T> = Vec::new();
-    for value in matches.get_many::<T>(option).into_iter().flatten() {
-        if !values.contains(value) {
-            values.push(value.clone());
-        }
-    }
-    values
-}
-
-/// Options of a training that a grid has no use for.
-const NODE_CLASSIFICATION: [&str; 5] = [
-    "task",
-    "node_epochs",
-    "node_batch_size",
-    "node_learning_rate",
-    "balance",
-];
-
-/// The options of a link prediction training, with several seeds and a folder for all of them.
-pub(crate) fn options(command: Command) -> Command {
-    let training = RunConfig::augment_args(command)
-        .mut_arg("seed", |option| {
-            several(option)
-                .long("seeds")
-                .visible_alias("seed")
-                .default_values(["0", "1", "2"])
-                .help("Seeds to train with, separated by commas")
-        })
-        .mut_arg("init", |option| {
-            option.help("Begin with the weights of a run's folder or of a file")
-        })
-        .mut_arg("out", |option| {
-            option
-                .required(true)
-                .help("Folder of the trainings; those that are finished in it are not run again")
-        });
-    NODE_CLASSIFICATION
-        .into_iter()
-        .fold(training, |command, unused| {
-            command.mut_arg(unused, |option| option.hide(true))
-        })
-}
-
-/// The folder of a grid.
-pub(crate) fn folder(run: &RunConfig) -> Result<PathBuf> {
-    run.out
-        .clone()
-        .context("--out is missing: give a folder for the trainings")
 }
 
 #[cfg(test)]

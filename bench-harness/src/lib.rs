@@ -8,16 +8,23 @@
 //! | [`speed`] | `mspipe-bench speed` | how fast is training, for such a machine? |
 //! | [`schedules`] | `mspipe-bench schedules` | what is each schedule worth? |
 //! | [`mitigation`] | `mspipe-bench mitigation` | what is the mitigation worth? |
+//! | [`reproduce`] | `mspipe-bench reproduce` | what do the paper's experiments give on this machine? |
+//! | [`compare`] | `mspipe-bench compare A B` | which of two measurements is faster? |
+//! | [`check`] | `mspipe-bench check` | do small trainings still give what they gave? |
 //!
-//! [`recording`] reads the files that `parity` replays; [`grid`] runs the trainings of `schedules` and `mitigation`, and
-//! [`cell`] is what one of them gave.
+//! [`recording`] reads the files that `parity` replays; [`grid`] runs the trainings of `schedules`, `mitigation`,
+//! `reproduce` and `check`, [`cell`] is what one of them gave, [`machine`] what they ran on.
 
 pub mod cell;
+pub mod check;
+pub mod compare;
 pub mod grid;
 pub mod kernels;
+pub mod machine;
 pub mod matmul;
 pub mod mitigation;
 pub mod parity;
 pub mod recording;
+pub mod reproduce;
 pub mod schedules;
 pub mod speed;

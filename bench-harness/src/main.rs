@@ -9,10 +9,13 @@ use anyhow::{Context as _, Result};
 use clap::{Args, Parser, Subcommand};
 use mspipe::config::RunConfig;
 use mspipe::device::{self, DeviceChoice};
+use mspipe_bench::check::{self, CheckConfig};
+use mspipe_bench::compare;
 use mspipe_bench::kernels::{self, KernelsConfig};
 use mspipe_bench::matmul::MatmulReport;
 use mspipe_bench::mitigation::{self, MitigationGrid};
 use mspipe_bench::recording::Recording;
+use mspipe_bench::reproduce::{self, ReproduceConfig};
 use mspipe_bench::schedules::{self, ScheduleGrid};
 use mspipe_bench::{parity, speed};
 use serde::Serialize;
@@ -66,7 +69,50 @@ enum Command {
     /// the last finished training.
     #[command(after_help = MITIGATION_EXAMPLES)]
     Mitigation(Box<MitigationArgs>),
+    /// Run the experiments of MSPipe's evaluation and write a report
+    ///
+    /// Trains what the recipes of `bench-harness/recipes` ask for and writes report.html (one
+    /// page that needs no network), report.md and report.json. A data set whose files are not
+    /// there is replaced by a generated stream, and called SYNTHETIC. Ended and started again,
+    /// it goes on after the last finished training.
+    #[command(after_help = REPRODUCE_EXAMPLES)]
+    Reproduce(ReproduceConfig),
+    /// Tell whether a measurement is faster or slower than another
+    ///
+    /// Takes the JSON of schedules, mitigation or reproduce, or folders with trainings. Refuses
+    /// measurements of different settings, streams or machines.
+    #[command(after_help = COMPARE_EXAMPLES)]
+    Compare(CompareArgs),
+    /// Train small fixed recipes and compare them with what was recorded
+    ///
+    /// Fails, with exit code 1, when loss curve, AP, staleness or negatives are not what they
+    /// were. --record records them anew, after a change that is meant to change them.
+    #[command(after_help = CHECK_EXAMPLES)]
+    Check(CheckArgs),
 }
+
+const REPRODUCE_EXAMPLES: &str = "\
+Examples:
+  Minutes on two cores, no file needed; see reproduction-quick/report.html:
+    mspipe-bench reproduce --quick
+  One data set, everything, as a GPU does it in hours:
+    mspipe-bench reproduce --data wikipedia --out reproduction
+  One experiment, fewer epochs, on the CPU:
+    mspipe-bench reproduce --data wikipedia --recipe speed-up --epochs 3 --edge-features random:172 --device cpu
+  What is finished of a reproduction that still runs:
+    mspipe-bench reproduce --data wikipedia --out reproduction --finished";
+
+const COMPARE_EXAMPLES: &str = "\
+Examples:
+  mspipe-bench compare before/report.json now/report.json
+  mspipe-bench compare tables/monday tables/tuesday
+  mspipe-bench compare laptop.json server.json --force";
+
+const CHECK_EXAMPLES: &str = "\
+Examples:
+  mspipe-bench check
+  mspipe-bench check --device software
+  mspipe-bench check --device cpu --record";
 
 const SPEED_EXAMPLE: &str = "\
 Example:
@@ -145,6 +191,29 @@ struct MitigationArgs {
     /// Write rows and all trainings to this file
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+}
+
+#[derive(Args)]
+struct CompareArgs {
+    /// Measurement to compare with
+    before: PathBuf,
+    /// Measurement to compare
+    now: PathBuf,
+    /// Compare what should not be compared, and say so
+    #[arg(long)]
+    force: bool,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Args)]
+struct CheckArgs {
+    #[command(flatten)]
+    config: CheckConfig,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
 }
 
 #[derive(Args)]
@@ -229,6 +298,29 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Mitigation(args) => {
             print_table(&mitigation::measure(args.grid)?, args.json.as_deref())?;
             Ok(ExitCode::SUCCESS)
+        }
+        Command::Reproduce(config) => {
+            let reproduction = reproduce::run(&config)?;
+            println!("{}", reproduction.page.display());
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Compare(CompareArgs {
+            before,
+            now,
+            force,
+            json,
+        }) => {
+            let comparison = compare::compare(&before, &now, force)?;
+            print(json, &comparison, &comparison)?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Check(CheckArgs { config, json }) => {
+            let report = check::run(&config)?;
+            print(json, &report, &report)?;
+            Ok(match report.passed {
+                true => ExitCode::SUCCESS,
+                false => ExitCode::FAILURE,
+            })
         }
     }
 }

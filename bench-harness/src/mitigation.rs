@@ -180,7 +180,11 @@ fn training(
         label += &format!(", quantile {quantile}, keep {keep}");
     }
     label += &format!(", seed {seed}");
-    Training { label, config }
+    Training {
+        label,
+        config,
+        work: 1.0,
+    }
 }
 
 impl Row {
@@ -198,7 +202,7 @@ impl Row {
             schedule: pipeline.schedule.clone(),
             mitigation: Setting::of(pipeline),
             emulated: cells[0].emulated_link(),
-            test_ap: Spread::of(&each(|cell| cell.test_ap)),
+            test_ap: Spread::of(&each(|cell| cell.test.ap)),
             corrected_rows: (!corrected.is_empty()).then(|| Spread::of(&corrected).mean),
             events_per_s: median(&each(Cell::median_events_per_s)),
         }

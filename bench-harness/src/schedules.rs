@@ -15,6 +15,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::{ArgMatches, Args, Command, FromArgMatches};
 use mspipe::config::{MemoryPlaceName, RunConfig};
+use mspipe::pipeline::Stage;
 use mspipe::pipeline::schedule::Schedule;
 use serde::Serialize;
 
@@ -137,6 +138,7 @@ pub fn measure(asked: ScheduleGrid) -> Result<ScheduleReport> {
                 trainings.push(Training {
                     label: format!("{schedule}, memory {}, seed {seed}", name_of(&memory)),
                     config,
+                    work: 1.0,
                 });
             }
         }
@@ -171,10 +173,10 @@ fn each(cells: &[&Cell], value: impl Fn(&Cell) -> f64) -> Vec<f64> {
 
 impl Row {
     /// Of the trainings of one place and schedule, at least one.
-    fn of(cells: &[&Cell], sequential_events_per_s: Option<f64>) -> Row {
+    pub(crate) fn of(cells: &[&Cell], sequential_events_per_s: Option<f64>) -> Row {
         let pipeline = &cells[0].config.pipeline;
         let sum = |value: fn(&Cell) -> f64| each(cells, value).iter().sum::<f64>();
-        let percent = |seconds: f64| 100.0 * seconds / sum(|cell| cell.train_seconds);
+        let percent = |seconds: f64| 100.0 * seconds / sum(Cell::train_seconds);
         let mut iterations: BTreeMap<usize, usize> = BTreeMap::new();
         for &(k, count) in cells.iter().flat_map(|cell| &cell.staleness) {
             *iterations.entry(k).or_default() += count;
@@ -196,8 +198,8 @@ impl Row {
             k_percent: 100.0 * count as f64 / all as f64,
             stall_percent: (pipeline.schedule != Schedule::Sequential)
                 .then(|| percent(sum(|cell| cell.stall_seconds))),
-            train_percent: percent(sum(|cell| cell.train_stage_seconds)),
-            test_ap: Spread::of(&each(cells, |cell| cell.test_ap)),
+            train_percent: percent(sum(|cell| cell.seconds_in(Stage::Train))),
+            test_ap: Spread::of(&each(cells, |cell| cell.test.ap)),
             speed_up: sequential_events_per_s.map(|sequential| events_per_s / sequential),
         }
     }

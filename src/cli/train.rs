@@ -4,6 +4,7 @@ mod node;
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write as _};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -16,6 +17,7 @@ use mspipe::config::given::GivenConfig;
 use mspipe::device::ComputeDevice;
 use mspipe::pipeline::ledger;
 use mspipe::pipeline::trace::Record;
+use mspipe::report::run::{self as run_report, RunReportError};
 use mspipe::run_folder::{MetricsLog, RunFolder, RunFolderError, Summary};
 use mspipe::session::{self, Session, SessionError};
 use mspipe::train::epochs::{EpochRecord, Observer, TrainError};
@@ -44,8 +46,9 @@ Examples:
 
 Writes config.json, metrics.jsonl (the loss of each iteration, the metrics of each epoch),
 ledger.jsonl (how stale the memory was that each iteration read), trace.json (for
-ui.perfetto.dev), weights.safetensors (of the best epoch by validation AP; not with
---task node) and summary.json into the run's folder. Ctrl-C ends after the current iteration, exit code 130.";
+ui.perfetto.dev), timeline.svg, weights.safetensors (of the best epoch by validation AP; not
+with --task node), summary.json and report.html (all of it as one page, with charts; not with
+--task node) into the run's folder. Ctrl-C ends after the current iteration, exit code 130.";
 
 /// Exit code after Ctrl-C, as shells give it.
 const INTERRUPTED: u8 = 130;
@@ -76,12 +79,14 @@ pub(crate) fn run(args: TrainArgs) -> anyhow::Result<ExitCode> {
         Progress::begin(session, device, folder, json)
     });
     match result {
-        Ok((summary, _)) if json => {
-            print_json(&summary)?;
-            Ok(ExitCode::SUCCESS)
-        }
         Ok((summary, folder)) => {
-            print_summary(&summary, &folder);
+            let page = run_report::write(folder.path());
+            if json {
+                print_json(&summary)?;
+            } else {
+                print_summary(&summary, &folder);
+            }
+            say_page(page, json);
             Ok(ExitCode::SUCCESS)
         }
         Err(SessionError::Train(error @ TrainError::Interrupted { .. })) => {
@@ -92,12 +97,23 @@ pub(crate) fn run(args: TrainArgs) -> anyhow::Result<ExitCode> {
     }
 }
 
+/// Where the report is, or why there is none: the training itself is whole without it.
+fn say_page(page: Result<PathBuf, RunReportError>, json: bool) {
+    match page {
+        Ok(page) if !json => println!("report    {}", page.display()),
+        Ok(_) => {}
+        Err(error) => eprintln!("report: {error}"),
+    }
+}
+
 /// Progress bar and metrics of a training.
 struct Progress {
     bar: ProgressBar,
     log: MetricsLog,
     ledger: BufWriter<File>,
     folder: RunFolder,
+    /// Of the timeline.
+    title: String,
     epochs: usize,
     batch_size: usize,
     json: bool,
@@ -123,6 +139,7 @@ impl Progress {
             log: folder.metrics()?,
             ledger: folder.ledger()?,
             folder: folder.clone(),
+            title: timeline_title(session),
             epochs: config.epochs,
             batch_size: config.batch_size,
             json,
@@ -134,6 +151,19 @@ impl Progress {
             self.bar.suspend(|| println!("{text}"));
         }
     }
+}
+
+/// What a timeline shows.
+fn timeline_title(session: &Session) -> String {
+    let (config, data) = (session.config(), &session.data);
+    let mark = if data.synthetic { " (SYNTHETIC)" } else { "" };
+    let pipeline = &config.pipeline;
+    let link = pipeline.emulate_link.as_ref();
+    let link = link.map_or_else(String::new, |link| format!(", EMULATED link {link}"));
+    format!(
+        "{}{mark}, {}, {}{link}",
+        data.name, config.model, pipeline.schedule
+    )
 }
 
 impl Observer for Progress {
@@ -166,6 +196,7 @@ impl Observer for Progress {
     fn epoch_recorded(&mut self, record: &Record) -> io::Result<()> {
         ledger::write(&record.ledger, &mut self.ledger)?;
         self.ledger.flush()?;
+        self.folder.write_timeline(record, &self.title)?;
         self.folder.write_trace(record)
     }
 

@@ -1,7 +1,8 @@
 //! Draws what happened as a chart: one row a stage, one bar a step, the iteration in each bar,
 //! and from each write the arrow to the reads that see no later one.
 //!
-//! Invariant: text is dark on a light ground, so the SVG can be read wherever it is put.
+//! Invariant: text is dark on a light ground, so the SVG can be read wherever it is put; a page
+//! of [`crate::report`] follows its reader's setting by these colours (its styles name each).
 //! It does not choose what to draw: give it the records and the iterations that fit.
 
 use std::fmt::Display;

@@ -1,0 +1,132 @@
+//! The report of a reproduction: what it was measured on, what the paper says, each experiment.
+
+use mspipe::report::{Block, Document, Section, Table};
+use serde::Serialize;
+
+use super::experiment::{Experiment, distinct};
+use crate::cell::{Cell, Context};
+
+/// A figure that others published, beside which ours stand.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct Published {
+    /// What it is.
+    pub figure: &'static str,
+    /// Where it was read.
+    pub source: &'static str,
+}
+
+/// What is known of MSPipe's results from texts that were read. Its tables were not among
+/// them, so none of their numbers stands here.
+pub const PUBLISHED: [Published; 3] = [
+    Published {
+        figure: "up to 2.45 times the speed, without sacrificing accuracy",
+        source: "abstract of arXiv 2402.15113 (KDD 2024)",
+    },
+    Published {
+        figure: "1.50 to 2.45 times the speed of TGL",
+        source: "a review of the earlier submission to ICLR 2024 (OpenReview oFNpRlPxyQ)",
+    },
+    Published {
+        figure: "converges at the rate of training without staleness, O(T^-1/2)",
+        source: "abstract of arXiv 2402.15113",
+    },
+];
+
+/// The whole report.
+pub(super) fn document(experiments: &[Experiment], quick: bool) -> Document {
+    let kind = if quick { ", quick" } else { "" };
+    Document {
+        title: format!("MSPipe reproduced{kind}"),
+        lead: lead(experiments, quick),
+        sections: experiments
+            .iter()
+            .map(|experiment| Section {
+                title: experiment.recipe.title.clone(),
+                blocks: experiment.blocks(),
+            })
+            .collect(),
+    }
+}
+
+fn lead(experiments: &[Experiment], quick: bool) -> Vec<Block> {
+    let outcomes = || {
+        experiments
+            .iter()
+            .flat_map(|experiment| &experiment.outcomes)
+    };
+    let cells = || outcomes().flat_map(|outcome| &outcome.cells);
+    let mut blocks = vec![Block::Text(
+        "Speed against accuracy of the schedules of MSPipe, measured by mspipe itself on one \
+         machine. `sequential` runs one stage after the other, as TGL does; every number below \
+         belongs to the protocol, stream and machine named beside it."
+            .to_owned(),
+    )];
+    if quick {
+        blocks.push(Block::Note(
+            "This is the quick form: small streams, few epochs, one seed. It shows that everything \
+             works; it is too small to judge a schedule's accuracy or speed by."
+                .to_owned(),
+        ));
+    }
+    if cells().any(|cell| cell.context.synthetic) {
+        blocks.push(Block::Note(
+            "Streams called SYNTHETIC were generated, because the data set's files were not there. \
+             They have the published counts, or a part of them; an accuracy reached on them says \
+             nothing about the real data set. `mspipe data fetch NAME` brings the files."
+                .to_owned(),
+        ));
+    }
+    let each = |of: &dyn Fn(&Cell) -> String| distinct(cells().map(of)).join("; ");
+    let rates: Vec<f64> = cells().flat_map(|cell| cell.matmul_gflops).collect();
+    let rate = match rates.is_empty() {
+        true => "-".to_owned(),
+        false => format!("{:.0} GFLOP/s (median)", crate::speed::median(&rates)),
+    };
+    blocks.push(Block::Facts(vec![
+        (
+            "machine".to_owned(),
+            each(&|cell| cell.context.machine.clone()),
+        ),
+        (
+            "device".to_owned(),
+            each(&|cell| cell.context.device.clone()),
+        ),
+        (
+            "worker threads".to_owned(),
+            each(&|cell| cell.context.threads.to_string()),
+        ),
+        ("matrix product, 19800 x 472 x 300".to_owned(), rate),
+        ("program".to_owned(), each(&|cell| cell.program.clone())),
+    ]));
+    blocks.push(Block::Table(streams(cells().map(|cell| &cell.context))));
+    let mut published = Table::new(
+        "What others published, where it was read; their machines had data-centre GPUs. Numbers of \
+         the paper's tables are not repeated here, since they could not be checked against its text",
+        &["figure", "source"],
+        &[],
+    );
+    let row = |p: &Published| vec![p.figure.to_owned(), p.source.to_owned()];
+    published.rows = PUBLISHED.iter().map(row).collect();
+    blocks.push(Block::Table(published));
+    blocks
+}
+
+fn streams<'a>(contexts: impl Iterator<Item = &'a Context>) -> Table {
+    let mut table = Table::new(
+        "Streams; training, validation and test are their first 70, next 15 and last 15 percent, or \
+         as their files say",
+        &["stream"],
+        &["events", "nodes", "edge features", "SHA-256"],
+    );
+    let row = |c: &Context| {
+        vec![
+            c.title(),
+            c.events.to_string(),
+            c.nodes.to_string(),
+            c.edge_width.to_string(),
+            format!("{:.12}", c.data_hash),
+        ]
+    };
+    table.rows = distinct(contexts.map(row));
+    table
+}

@@ -1,0 +1,298 @@
+//! Recipes: what an experiment trains, what it should reach and how it is shown, as TOML files.
+//!
+//! The first line of a recipe, `reaches`, says what its numbers should come to; the report
+//! prints it beside them. Settings are written as options of `mspipe train`, so that there is
+//! one name for each and its own error message. What all recipes share is in
+//! `recipes/reproduce.toml`.
+//!
+//! It reads and resolves recipes; [`super::plan`] makes trainings of them.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context as _, Result, bail, ensure};
+use serde::{Deserialize, Serialize};
+
+/// What all recipes share.
+const BASE: &str = include_str!("../../recipes/reproduce.toml");
+
+/// Every recipe by its name.
+const RECIPES: [(&str, &str); 11] = [
+    ("speed-up", include_str!("../../recipes/speed-up.toml")),
+    (
+        "stage-times",
+        include_str!("../../recipes/stage-times.toml"),
+    ),
+    ("timeline", include_str!("../../recipes/timeline.toml")),
+    (
+        "staleness-bound",
+        include_str!("../../recipes/staleness-bound.toml"),
+    ),
+    (
+        "k-over-time",
+        include_str!("../../recipes/k-over-time.toml"),
+    ),
+    ("slow-bus", include_str!("../../recipes/slow-bus.toml")),
+    (
+        "convergence",
+        include_str!("../../recipes/convergence.toml"),
+    ),
+    ("mitigation", include_str!("../../recipes/mitigation.toml")),
+    ("batch-size", include_str!("../../recipes/batch-size.toml")),
+    (
+        "memory-cost",
+        include_str!("../../recipes/memory-cost.toml"),
+    ),
+    ("ablation", include_str!("../../recipes/ablation.toml")),
+];
+
+/// How the numbers of a recipe are shown.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum View {
+    /// Events a second over those of the first arm.
+    Speed,
+    /// Test AP against speed.
+    TradeOff,
+    /// Shares of the stages.
+    Stages,
+    /// What overlapped in a few iterations.
+    Timeline,
+    /// AP and speed against a setting, or against the staleness `k`.
+    Sweep(String),
+    /// k by iteration.
+    KOverTime,
+    /// Ages of the memory rows read.
+    Ages,
+    /// Validation AP by epoch and by time.
+    Convergence,
+    /// Iterations and bytes under way.
+    InFlight,
+    /// A table of arms, against the first one.
+    Arms,
+}
+
+impl View {
+    fn read(name: &str) -> Result<View> {
+        Ok(match name {
+            "speed" => View::Speed,
+            "trade-off" => View::TradeOff,
+            "stages" => View::Stages,
+            "timeline" => View::Timeline,
+            "k-over-time" => View::KOverTime,
+            "ages" => View::Ages,
+            "convergence" => View::Convergence,
+            "in-flight" => View::InFlight,
+            "arms" => View::Arms,
+            _ => match name.strip_prefix("sweep:") {
+                Some(setting) => View::Sweep(setting.to_owned()),
+                None => bail!("there is no view '{name}'"),
+            },
+        })
+    }
+}
+
+/// An experiment.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Recipe {
+    /// Its name.
+    pub name: String,
+    /// What its numbers should come to.
+    pub reaches: String,
+    /// Title of its part of the report.
+    pub title: String,
+    /// How it is shown.
+    #[serde(skip)]
+    pub views: Vec<View>,
+    /// Streams by name.
+    pub data: Vec<String>,
+    /// Options of every training.
+    pub options: String,
+    /// Options of which each training has one of every list.
+    pub vary: Vec<Vec<String>>,
+    /// What is compared: a name, and options. The first is what the others are compared with.
+    pub arms: Vec<(String, String)>,
+    /// Seeds.
+    pub seeds: Vec<u64>,
+}
+
+/// Options of a stream's own files, and of what stands in for them.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Stream {
+    /// With its files.
+    pub real: String,
+    /// Without.
+    pub stand_in: String,
+}
+
+/// What all recipes share.
+#[derive(Debug, Clone)]
+pub struct Base {
+    /// Options of every training.
+    pub options: String,
+    /// Streams by name.
+    pub streams: BTreeMap<String, Stream>,
+    /// The recipes, in the order of the report.
+    pub recipes: Vec<Recipe>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct BaseFile {
+    recipes: Vec<String>,
+    options: String,
+    seeds: Vec<u64>,
+    streams: BTreeMap<String, Stream>,
+    quick: QuickBase,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct QuickBase {
+    options: String,
+    seeds: Vec<u64>,
+    streams: BTreeMap<String, Stream>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RecipeFile {
+    reaches: String,
+    title: String,
+    views: Vec<String>,
+    data: Vec<String>,
+    #[serde(default)]
+    options: String,
+    #[serde(default)]
+    vary: Vec<Vec<String>>,
+    arms: Vec<(String, String)>,
+    seeds: Option<Vec<u64>>,
+    #[serde(default)]
+    quick: Quick,
+}
+
+/// What a recipe has else when it has to be quick.
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Quick {
+    data: Option<Vec<String>>,
+    options: Option<String>,
+    vary: Option<Vec<Vec<String>>>,
+    arms: Option<Vec<(String, String)>>,
+}
+
+impl Base {
+    /// All recipes, as they are or with what they have else when they have to be `quick`.
+    ///
+    /// # Errors
+    /// A recipe that can't be read, which a test rules out.
+    pub fn read(quick: bool) -> Result<Base> {
+        let file: BaseFile = toml::from_str(BASE).context("recipes/reproduce.toml")?;
+        let (options, seeds, streams) = match quick {
+            true => (file.quick.options, file.quick.seeds, file.quick.streams),
+            false => (file.options, file.seeds, file.streams),
+        };
+        let recipe = |name: &String| {
+            let known = RECIPES.iter().find(|(known, _)| known == name);
+            let (_, text) = known.with_context(|| unknown(name))?;
+            Recipe::read(name, text, quick, &seeds).with_context(|| format!("recipes/{name}.toml"))
+        };
+        let recipes = file.recipes.iter().map(recipe).collect::<Result<_>>()?;
+        Ok(Base {
+            options,
+            streams,
+            recipes,
+        })
+    }
+
+    /// Keeps the recipes of these names.
+    ///
+    /// # Errors
+    /// A name that none has.
+    pub fn keep(&mut self, names: &[String]) -> Result<()> {
+        for name in names {
+            ensure!(
+                self.recipes.iter().any(|recipe| recipe.name == *name),
+                unknown(name)
+            );
+        }
+        self.recipes.retain(|recipe| names.contains(&recipe.name));
+        Ok(())
+    }
+}
+
+fn unknown(name: &str) -> String {
+    let known = RECIPES.map(|(name, _)| name).join(", ");
+    format!("there is no recipe '{name}'; recipes are {known}")
+}
+
+impl Recipe {
+    fn read(name: &str, text: &str, quick: bool, seeds: &[u64]) -> Result<Recipe> {
+        let file: RecipeFile = toml::from_str(text)?;
+        let instead = if quick { file.quick } else { Quick::default() };
+        Ok(Recipe {
+            name: name.to_owned(),
+            reaches: file.reaches,
+            title: file.title,
+            views: file
+                .views
+                .iter()
+                .map(|view| View::read(view))
+                .collect::<Result<_>>()?,
+            data: instead.data.unwrap_or(file.data),
+            options: instead.options.unwrap_or(file.options),
+            vary: instead.vary.unwrap_or(file.vary),
+            arms: instead.arms.unwrap_or(file.arms),
+            seeds: file.seeds.unwrap_or_else(|| seeds.to_vec()),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_recipe_says_first_what_it_should_reach_and_is_used() {
+        for quick in [false, true] {
+            let base = Base::read(quick).unwrap();
+            assert_eq!(base.recipes.len(), RECIPES.len());
+            for recipe in &base.recipes {
+                assert!(
+                    !recipe.arms.is_empty() && !recipe.views.is_empty(),
+                    "{}",
+                    recipe.name
+                );
+                let streams = &base.streams;
+                assert!(recipe.data.iter().all(|name| streams.contains_key(name)));
+            }
+        }
+        for (name, text) in RECIPES {
+            assert!(text.starts_with("reaches = \""), "{name}");
+        }
+        assert!(BASE.starts_with("# Reaches: "));
+    }
+
+    #[test]
+    fn recipes_are_chosen_by_name() {
+        let mut base = Base::read(true).unwrap();
+        base.keep(&["timeline".to_owned()]).unwrap();
+        assert_eq!(base.recipes[0].seeds, [0]);
+        let error = base.keep(&["speedup".to_owned()]).unwrap_err().to_string();
+        assert!(
+            error.contains("no recipe 'speedup'; recipes are speed-up, "),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn a_recipe_with_an_unknown_name_in_it_is_refused() {
+        let text = "reaches = ''\ntitle = ''\nviews = ['speed']\ndata = []\narms = []\n";
+        assert!(Recipe::read("x", text, false, &[0]).is_ok());
+        let more = format!("{text}epochs = 3\n");
+        let error = Recipe::read("x", &more, false, &[0]).unwrap_err();
+        assert!(error.to_string().contains("epochs"), "{error}");
+        let other = text.replace("speed", "speeds");
+        let error = Recipe::read("x", &other, false, &[0]).unwrap_err();
+        assert_eq!(error.to_string(), "there is no view 'speeds'");
+    }
+}

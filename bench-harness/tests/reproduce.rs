@@ -1,0 +1,230 @@
+//! `mspipe-bench reproduce`, `compare` and `check` as a user runs them, on small generated streams.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use serde_json::Value;
+
+/// An empty folder in cargo's own temporary folder, and what runs there.
+struct Workdir(PathBuf);
+
+impl Workdir {
+    fn new(name: &str) -> Workdir {
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+        if folder.exists() {
+            fs::remove_dir_all(&folder).unwrap();
+        }
+        fs::create_dir_all(&folder).unwrap();
+        Workdir(folder)
+    }
+
+    fn run(&self, arguments: &[&str]) -> (Option<i32>, String, String) {
+        let Output {
+            status,
+            stdout,
+            stderr,
+        } = Command::new(env!("CARGO_BIN_EXE_mspipe-bench"))
+            .args(arguments)
+            .current_dir(&self.0)
+            .env("MSPIPE_CACHE_DIR", self.0.join("cache"))
+            .env("MSPIPE_DATA_DIR", self.0.join("data"))
+            .output()
+            .unwrap();
+        let [stdout, stderr] = [stdout, stderr].map(|bytes| String::from_utf8(bytes).unwrap());
+        (status.code(), stdout, stderr)
+    }
+
+    fn ok(&self, arguments: &[&str]) -> (String, String) {
+        let (code, stdout, stderr) = self.run(arguments);
+        assert_eq!(code, Some(0), "{arguments:?}: {stdout}{stderr}");
+        (stdout, stderr)
+    }
+
+    /// Standard error of a command that could not be done.
+    fn refused(&self, arguments: &[&str]) -> String {
+        let (code, stdout, stderr) = self.run(arguments);
+        assert_eq!(code, Some(2), "{arguments:?}: {stdout}{stderr}");
+        stderr
+    }
+
+    fn reproduce(&self, more: &[&str]) -> (String, String) {
+        let asked = ["reproduce", "--quick", "--device=cpu", "--epochs=1"];
+        self.ok(&[&asked[..], more].concat())
+    }
+
+    fn read(&self, path: &str) -> String {
+        fs::read_to_string(self.0.join(path)).unwrap()
+    }
+
+    fn json(&self, path: &str) -> Value {
+        serde_json::from_str(&self.read(path)).unwrap()
+    }
+}
+
+const SMALL: &str = "--data=synthetic:wikipedia:scale=0.01";
+
+#[test]
+fn a_reproduction_goes_on_and_gives_the_same_report() {
+    let workdir = Workdir::new("reproduce");
+    let asked = [SMALL, "--recipe=staleness-bound,memory-cost,timeline"];
+    let (page, progress) = workdir.reproduce(&asked);
+    assert_eq!(
+        page.trim(),
+        Path::new("reproduction-quick")
+            .join("report.html")
+            .to_str()
+            .unwrap()
+    );
+    // Five arms of three models; two more of memory-cost are not among them, and timeline's are
+    // all there.
+    assert!(
+        progress.contains("24 trainings, 0 of them finished"),
+        "{progress}"
+    );
+    let files = ["report.html", "report.md", "report.json"];
+    let reports = || files.map(|name| workdir.read(&format!("reproduction-quick/{name}")));
+    let first = reports();
+    for text in &first {
+        assert!(text.contains("SYNTHETIC") || text.contains("\"synthetic\": true"));
+        // Only what could be verified.
+        assert!(text.contains("1.50 to 2.45 times"));
+    }
+    let html = &first[0];
+    for part in [
+        "<svg class=\"chart\"",
+        "wikipedia:scale=0.01 <b class=\"warning\">SYNTHETIC</b>",
+        "Should reach: ",
+    ] {
+        assert!(html.contains(part), "{part}");
+    }
+    // Charts of the timeline are there, and nothing is loaded from anywhere.
+    assert_eq!(html.matches("time, ms").count(), 5);
+    for outside in ["<script", "<link", "<img", "src=", "@import", "url("] {
+        assert!(!html.contains(outside), "{outside}");
+    }
+
+    let json = workdir.json("reproduction-quick/report.json");
+    let outcomes = json["experiments"][1]["outcomes"].as_array().unwrap();
+    let of = |arm: &str| {
+        let is = |o: &&Value| o["arm"] == arm && o["variant"] == "tgn";
+        outcomes.iter().find(is).unwrap().clone()
+    };
+    assert_eq!(of("k = 3")["k"], 3);
+    assert_eq!(of("k = 1")["k"], 1);
+    assert_ne!(of("k = 1")["test_ap"], of("k = 3")["test_ap"]);
+
+    // A training that was ended before its cell was written is the only one to run again.
+    let cells = workdir
+        .0
+        .join("reproduction-quick/trainings/synthetic-wikipedia-scale-0.01");
+    let lost = fs::read_dir(&cells)
+        .unwrap()
+        .next()
+        .unwrap()
+        .unwrap()
+        .path()
+        .join("cell.json");
+    fs::remove_file(&lost).unwrap();
+    let (_, progress) = workdir.reproduce(&[&asked[..], &["--finished"]].concat());
+    assert!(!lost.exists(), "{progress}");
+    let (_, progress) = workdir.reproduce(&asked);
+    assert!(
+        progress.contains("22 trainings, 21 of them finished"),
+        "{progress}"
+    );
+    assert!(progress.contains("[1/1] "), "{progress}");
+    let after = reports();
+    let (_, progress) = workdir.reproduce(&asked);
+    assert!(
+        progress.contains("22 trainings, 22 of them finished"),
+        "{progress}"
+    );
+    assert_eq!(reports(), after);
+
+    let error = workdir.refused(&["reproduce", "--recipe=speedup"]);
+    assert!(
+        error.contains("no recipe 'speedup'; recipes are speed-up,"),
+        "{error}"
+    );
+
+    compares(&workdir);
+}
+
+/// A measurement with itself, with another copy, and with one of other settings.
+fn compares(workdir: &Workdir) {
+    let (table, _) = workdir.ok(&[
+        "compare",
+        "reproduction-quick",
+        "reproduction-quick/report.json",
+    ]);
+    assert_eq!(table.matches("no change").count(), 22, "{table}");
+    assert_eq!(table.matches(" same").count(), 22, "{table}");
+
+    let mut faster = workdir.json("reproduction-quick/report.json");
+    for cell in faster["cells"].as_array_mut().unwrap() {
+        let speed = cell["epochs"][0]["events_per_s"].as_f64().unwrap();
+        cell["epochs"][0]["events_per_s"] = (speed * 1.5).into();
+    }
+    fs::write(workdir.0.join("faster.json"), faster.to_string()).unwrap();
+    let report = "reproduction-quick/report.json";
+    let (table, _) = workdir.ok(&["compare", report, "faster.json"]);
+    assert_eq!(table.matches(" faster ").count(), 22, "{table}");
+    let (json, _) = workdir.ok(&["compare", "faster.json", report, "--json"]);
+    let json: Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(json["rows"][0]["speed"], "lower");
+
+    let mut other = faster;
+    for cell in other["cells"].as_array_mut().unwrap() {
+        cell["context"]["machine"] = "another machine".into();
+    }
+    other["cells"][0]["config"]["fanout"] = 5.into();
+    fs::write(workdir.0.join("other.json"), other.to_string()).unwrap();
+    let error = workdir.refused(&["compare", report, "other.json"]);
+    for part in ["1 settings are in ", "another machine", "--force"] {
+        assert!(error.contains(part), "{error}");
+    }
+    let (table, _) = workdir.ok(&["compare", report, "other.json", "--force"]);
+    assert!(
+        table.contains("FORCED  ") && table.contains("another machine"),
+        "{table}"
+    );
+    let error = workdir.refused(&["compare", "cache", report]);
+    assert!(error.contains("there is no finished training"), "{error}");
+}
+
+#[test]
+fn a_check_fails_when_a_number_leaves_its_band() {
+    let workdir = Workdir::new("check");
+    let recipe = ["check", "--device=cpu", "--recipe", "jodie, exact-overlap"];
+    let (table, _) = workdir.ok(&recipe);
+    assert!(table.contains("\npassed"), "{table}");
+    assert!(!table.contains("OUT OF ITS BAND"), "{table}");
+
+    let recorded = Path::new(env!("CARGO_MANIFEST_DIR")).join("check/bands.json");
+    let mut bands: Value = serde_json::from_str(&fs::read_to_string(recorded).unwrap()).unwrap();
+    let recipes = bands["recipes"].as_array_mut().unwrap();
+    let own = recipes
+        .iter_mut()
+        .find(|known| known["name"] == "jodie, exact-overlap")
+        .unwrap();
+    let quantities = own["quantities"].as_array_mut().unwrap();
+    let ages = quantities
+        .iter_mut()
+        .find(|quantity| quantity["name"] == "ages of rows")
+        .unwrap();
+    let rows = ages["values"][0].as_f64().unwrap();
+    ages["values"][0] = (rows + 1.0).into();
+    fs::write(workdir.0.join("bands.json"), bands.to_string()).unwrap();
+    let (code, table, _) = workdir.run(&[&recipe[..], &["--bands=bands.json"]].concat());
+    assert_eq!(code, Some(1), "{table}");
+    assert_eq!(table.matches("OUT OF ITS BAND").count(), 1, "{table}");
+    assert!(table.contains("FAILED"), "{table}");
+
+    let error = workdir.refused(&["check", "--recipe=tgm"]);
+    assert!(error.contains("there is no recipe 'tgm'"), "{error}");
+    let error = workdir.refused(&[&recipe[..], &["--bands=none.json"]].concat());
+    assert!(error.contains("record it with check --record"), "{error}");
+}

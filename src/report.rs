@@ -1,0 +1,372 @@
+//! Reports: titles, text, tables and charts, as one HTML page or as Markdown.
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | [`chart`] | charts as SVG: lines, points, bars, stacks |
+//! | [`run`] | the report of one training, made from its run folder |
+//!
+//! Invariants: the page needs nothing but itself (styles and charts are inside, no script, no
+//! address is loaded); it follows the reader's light or dark setting; whatever comes from outside
+//! is escaped; SYNTHETIC and EMULATED stand out wherever they are said.
+//!
+//! It knows nothing of trainings, except [`run`].
+
+pub mod chart;
+pub mod run;
+
+use std::fmt::Write as _;
+
+/// Styles of the page, light and dark.
+const STYLE: &str = include_str!("report/page.css");
+
+/// Words that say that a number is not what it could be taken for.
+const WARNINGS: [&str; 2] = ["SYNTHETIC", "EMULATED"];
+
+/// A report.
+#[derive(Debug, Clone, Default)]
+pub struct Document {
+    /// Title of the page.
+    pub title: String,
+    /// What stands before the sections.
+    pub lead: Vec<Block>,
+    /// The rest, one after the other.
+    pub sections: Vec<Section>,
+}
+
+/// Part of a report.
+#[derive(Debug, Clone)]
+pub struct Section {
+    /// Its title.
+    pub title: String,
+    /// What it holds.
+    pub blocks: Vec<Block>,
+}
+
+/// What a report is made of. In texts, `words` between backticks are code.
+#[derive(Debug, Clone)]
+pub enum Block {
+    /// A paragraph.
+    Text(String),
+    /// A paragraph that stands out.
+    Note(String),
+    /// Names with their values.
+    Facts(Vec<(String, String)>),
+    /// A table.
+    Table(Table),
+    /// Charts, beside one another where there is room. Markdown has their captions alone.
+    Figures(Vec<Figure>),
+    /// What is shown only to a reader who opens it: a title, and what it holds.
+    Folded(String, Vec<Block>),
+}
+
+/// A table.
+#[derive(Debug, Clone, Default)]
+pub struct Table {
+    /// What it shows.
+    pub caption: String,
+    /// Its columns: a name, and whether they hold numbers, which stand on the right.
+    pub columns: Vec<(String, bool)>,
+    /// Rows, a text a column.
+    pub rows: Vec<Vec<String>>,
+}
+
+impl Table {
+    /// An empty table; `words` and then `numbers` are its columns.
+    pub fn new(caption: &str, words: &[&str], numbers: &[&str]) -> Table {
+        let column = |of_numbers: bool| move |name: &&str| ((*name).to_owned(), of_numbers);
+        Table {
+            caption: caption.to_owned(),
+            columns: words
+                .iter()
+                .map(column(false))
+                .chain(numbers.iter().map(column(true)))
+                .collect(),
+            rows: Vec::new(),
+        }
+    }
+}
+
+/// A chart with what it shows.
+#[derive(Debug, Clone)]
+pub struct Figure {
+    /// What it shows.
+    pub caption: String,
+    /// An SVG element.
+    pub svg: String,
+    /// Whether it takes the page's whole width.
+    pub wide: bool,
+}
+
+impl Document {
+    /// The page.
+    pub fn to_html(&self) -> String {
+        let mut page = format!(
+            "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
+             <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
+             <meta name=\"color-scheme\" content=\"light dark\">\n\
+             <title>{title}</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n<main>\n<h1>{title}</h1>\n",
+            title = escape(&self.title)
+        );
+        self.lead.iter().for_each(|block| block.html(&mut page));
+        if self.sections.len() > 2 {
+            page.push_str("<nav>");
+            for (number, section) in self.sections.iter().enumerate() {
+                let title = escape(&section.title);
+                // Writing to a string does not fail, here and below.
+                let _ = write!(page, "<a href=\"#part-{number}\">{title}</a>");
+            }
+            page.push_str("</nav>\n");
+        }
+        for (number, section) in self.sections.iter().enumerate() {
+            let title = escape(&section.title);
+            let _ = writeln!(page, "<section id=\"part-{number}\">\n<h2>{title}</h2>");
+            section
+                .blocks
+                .iter()
+                .for_each(|block| block.html(&mut page));
+            page.push_str("</section>\n");
+        }
+        page.push_str("</main>\n</body>\n</html>\n");
+        page
+    }
+
+    /// The same without its charts.
+    pub fn to_markdown(&self) -> String {
+        let mut text = format!("# {}\n\n", self.title);
+        self.lead.iter().for_each(|block| block.markdown(&mut text));
+        for section in &self.sections {
+            let _ = write!(text, "## {}\n\n", section.title);
+            section
+                .blocks
+                .iter()
+                .for_each(|block| block.markdown(&mut text));
+        }
+        text
+    }
+}
+
+impl Block {
+    fn html(&self, page: &mut String) {
+        let _ = match self {
+            Block::Text(text) => writeln!(page, "<p>{}</p>", inline(text)),
+            Block::Note(text) => writeln!(page, "<p class=\"note\">{}</p>", inline(text)),
+            Block::Facts(facts) => {
+                page.push_str("<dl>\n");
+                for (name, value) in facts {
+                    let _ = writeln!(page, "<dt>{}</dt><dd>{}</dd>", inline(name), inline(value));
+                }
+                writeln!(page, "</dl>")
+            }
+            Block::Table(table) => {
+                table.html(page);
+                Ok(())
+            }
+            Block::Figures(figures) => {
+                page.push_str("<div class=\"figures\">\n");
+                for figure in figures {
+                    let class = if figure.wide { " class=\"wide\"" } else { "" };
+                    let caption = inline(&figure.caption);
+                    let _ = writeln!(
+                        page,
+                        "<figure{class}>\n{}\n<figcaption>{caption}</figcaption>\n</figure>",
+                        figure.svg
+                    );
+                }
+                writeln!(page, "</div>")
+            }
+            Block::Folded(title, blocks) => {
+                let title = inline(title);
+                let _ = writeln!(page, "<details>\n<summary>{title}</summary>");
+                blocks.iter().for_each(|block| block.html(page));
+                writeln!(page, "</details>")
+            }
+        };
+    }
+
+    fn markdown(&self, text: &mut String) {
+        let _ = match self {
+            Block::Text(paragraph) => write!(text, "{paragraph}\n\n"),
+            Block::Note(paragraph) => write!(text, "> {paragraph}\n\n"),
+            Block::Facts(facts) => {
+                for (name, value) in facts {
+                    let _ = writeln!(text, "* **{name}**: {value}");
+                }
+                writeln!(text)
+            }
+            Block::Table(table) => {
+                table.markdown(text);
+                Ok(())
+            }
+            Block::Figures(figures) => {
+                for figure in figures {
+                    let _ = writeln!(text, "* Chart, see the HTML page: {}", figure.caption);
+                }
+                writeln!(text)
+            }
+            Block::Folded(title, blocks) => {
+                let _ = write!(text, "### {title}\n\n");
+                blocks.iter().for_each(|block| block.markdown(text));
+                Ok(())
+            }
+        };
+    }
+}
+
+impl Table {
+    fn html(&self, page: &mut String) {
+        let class = |number: &bool| if *number { " class=\"number\"" } else { "" };
+        let caption = inline(&self.caption);
+        let _ = write!(
+            page,
+            "<div class=\"table\"><table>\n<caption>{caption}</caption>\n<thead><tr>"
+        );
+        for (name, number) in &self.columns {
+            let _ = write!(page, "<th{}>{}</th>", class(number), inline(name));
+        }
+        page.push_str("</tr></thead>\n<tbody>\n");
+        for row in &self.rows {
+            page.push_str("<tr>");
+            for (text, (_, number)) in row.iter().zip(&self.columns) {
+                let _ = write!(page, "<td{}>{}</td>", class(number), inline(text));
+            }
+            page.push_str("</tr>\n");
+        }
+        page.push_str("</tbody>\n</table></div>\n");
+    }
+
+    fn markdown(&self, text: &mut String) {
+        let cell = |word: &str| word.replace('|', "\\|");
+        let _ = write!(text, "{}\n\n|", self.caption);
+        for (name, _) in &self.columns {
+            let _ = write!(text, " {} |", cell(name));
+        }
+        text.push_str("\n|");
+        for (_, number) in &self.columns {
+            text.push_str(if *number { "---:|" } else { "---|" });
+        }
+        for row in &self.rows {
+            text.push_str("\n|");
+            for word in row {
+                let _ = write!(text, " {} |", cell(word));
+            }
+        }
+        text.push_str("\n\n");
+    }
+}
+
+/// Text as HTML takes it.
+fn escape(text: &str) -> String {
+    text.replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
+        .replace('"', "&quot;")
+}
+
+/// Escaped text with its code and warnings marked.
+fn inline(text: &str) -> String {
+    let mut html = String::new();
+    for (nth, part) in escape(text).split('`').enumerate() {
+        if nth % 2 == 1 {
+            let _ = write!(html, "<code>{part}</code>");
+        } else {
+            html.push_str(part);
+        }
+    }
+    for warning in WARNINGS {
+        html = html.replace(warning, &format!("<b class=\"warning\">{warning}</b>"));
+    }
+    html
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pipeline::gantt::{self, Gantt};
+    use crate::pipeline::profile::Residency;
+    use crate::pipeline::schedule::Schedule;
+    use crate::pipeline::scheduler::Scheduler;
+    use crate::pipeline::simulator::simulate;
+
+    fn document() -> Document {
+        let mut table = Table::new("A <table>", &["name"], &["AP"]);
+        table
+            .rows
+            .push(vec!["a|b SYNTHETIC".to_owned(), "0.5".to_owned()]);
+        let figure = Figure {
+            caption: "what it is".to_owned(),
+            svg: "<svg></svg>".to_owned(),
+            wide: true,
+        };
+        let section = Section {
+            title: "First".to_owned(),
+            blocks: vec![
+                Block::Text("run `a < b`".to_owned()),
+                Block::Note("careful".to_owned()),
+                Block::Facts(vec![("seed".to_owned(), "0".to_owned())]),
+                Block::Table(table),
+                Block::Figures(vec![figure]),
+            ],
+        };
+        Document {
+            title: "A & B".to_owned(),
+            lead: vec![Block::Text("lead".to_owned())],
+            sections: vec![section],
+        }
+    }
+
+    #[test]
+    fn a_page_is_escaped_and_needs_nothing_else() {
+        let page = document().to_html();
+        for part in [
+            "<title>A &amp; B</title>",
+            "run <code>a &lt; b</code>",
+            "<td>a|b <b class=\"warning\">SYNTHETIC</b></td><td class=\"number\">0.5</td>",
+            "<figure class=\"wide\">\n<svg></svg>",
+            "<dt>seed</dt><dd>0</dd>",
+            "prefers-color-scheme: dark",
+        ] {
+            assert!(page.contains(part), "{part}\n{page}");
+        }
+        for outside in ["http", "<script", "@import", "url("] {
+            assert!(!page.contains(outside), "{outside}");
+        }
+    }
+
+    #[test]
+    fn styles_name_every_colour_of_a_timeline() {
+        let profile = "sample=3,fetch_features=2,fetch_memory=2,train=10,update_memory=9";
+        let mut scheduler = Scheduler::new(Schedule::Mspipe, Residency::Host).unwrap();
+        let record = simulate(&profile.parse().unwrap(), &mut scheduler, 2, 60).unwrap();
+        let gantt = Gantt {
+            title: "mspipe".to_owned(),
+            iterations: 0..40,
+            arrows: true,
+        };
+        let svg = gantt::svg(&record, &gantt).unwrap();
+        let mut found = 0;
+        for kind in ["fill", "stroke"] {
+            let attribute = format!("{kind}=\"#");
+            for (at, _) in svg.match_indices(&attribute) {
+                let color = &svg[at..at + attribute.len() + 7];
+                assert!(STYLE.contains(&format!("[{color}]")), "{color}");
+                found += 1;
+            }
+        }
+        assert!(found > 100, "{found}");
+    }
+
+    #[test]
+    fn markdown_has_the_same_words() {
+        let text = document().to_markdown();
+        for part in [
+            "# A & B\n",
+            "## First\n",
+            "| name | AP |\n|---|---:|\n| a\\|b SYNTHETIC | 0.5 |\n",
+            "> careful",
+            "* **seed**: 0",
+            "what it is",
+        ] {
+            assert!(text.contains(part), "{part}\n{text}");
+        }
+    }
+}

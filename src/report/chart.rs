@@ -1,0 +1,100 @@
+//! Charts as SVG elements for a page with the styles of [`super`].
+//!
+//! Every colour is a class of the page's styles, so that a chart is legible on light and dark
+//! ground; every bar and point says its value when pointed at. That is why they are written
+//! here and not with `plotters`, whose colours are fixed and whose marks say nothing.
+//!
+//! Invariant: the same data give the same text. Numbers that are not finite are left out.
+
+mod bars;
+mod canvas;
+mod lines;
+mod scale;
+mod stacks;
+
+pub use bars::Bars;
+pub use lines::{Join, Lines, Point, Series};
+pub use stacks::Stacks;
+
+/// Colours of series that the page has; a series' number is taken modulo this.
+pub const COLORS: usize = 10;
+
+/// How much room a chart has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Size {
+    /// Half of the page's width.
+    #[default]
+    Half,
+    /// All of it.
+    Wide,
+}
+
+impl Size {
+    /// Width in the chart's units, whose text is 12 high.
+    fn width(self) -> f64 {
+        match self {
+            Size::Half => 560.0,
+            Size::Wide => 1140.0,
+        }
+    }
+}
+
+/// A number with as many digits as a reader needs.
+pub fn short(value: f64) -> String {
+    match value.abs() {
+        0.0 => "0".to_owned(),
+        size if size >= 1000.0 => thousands(value),
+        size if size >= 100.0 => format!("{value:.0}"),
+        size if size >= 10.0 => format!("{value:.1}"),
+        size if size >= 0.01 => format!("{value:.3}"),
+        _ => format!("{value:.1e}"),
+    }
+}
+
+/// A whole number with its thousands apart: `19,056`.
+pub fn thousands(value: f64) -> String {
+    let digits = format!("{:.0}", value.abs());
+    let mut text = String::new();
+    for (nth, digit) in digits.chars().enumerate() {
+        if nth > 0 && (digits.len() - nth) % 3 == 0 {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    if value < 0.0 {
+        format!("-{text}")
+    } else {
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_short() {
+        let text = [
+            0.0,
+            0.91234,
+            1.5,
+            12.34,
+            123.4,
+            19_056.4,
+            -1_234_567.0,
+            1e-4,
+        ]
+        .map(short);
+        let expected = [
+            "0",
+            "0.912",
+            "1.500",
+            "12.3",
+            "123",
+            "19,056",
+            "-1,234,567",
+            "1.0e-4",
+        ];
+        assert_eq!(text, expected);
+    }
+}

@@ -1,0 +1,148 @@
+//! An SVG element in the making: marks with classes, title, legend and axes.
+
+use std::fmt::Write as _;
+
+use super::super::escape;
+use super::COLORS;
+
+/// Mean width of a character of text 12 high.
+const CHARACTER: f64 = 6.6;
+
+/// Room for the numbers beside the vertical axis, and right of the chart.
+pub(super) const LEFT: f64 = 68.0;
+pub(super) const RIGHT: f64 = 18.0;
+
+pub(super) struct Canvas {
+    marks: String,
+    title: String,
+    width: f64,
+}
+
+/// Where a text is written from.
+#[derive(Clone, Copy)]
+pub(super) enum Anchor {
+    Start,
+    Middle,
+    End,
+}
+
+impl Canvas {
+    pub(super) fn new(title: &str, width: f64) -> Canvas {
+        let mut canvas = Canvas {
+            marks: String::new(),
+            title: title.to_owned(),
+            width,
+        };
+        canvas.text((8.0, 18.0), Anchor::Start, "title", title);
+        canvas
+    }
+
+    pub(super) fn text(&mut self, (x, y): (f64, f64), anchor: Anchor, class: &str, text: &str) {
+        let anchor = match anchor {
+            Anchor::Start => "start",
+            Anchor::Middle => "middle",
+            Anchor::End => "end",
+        };
+        let text = escape(text);
+        // Writing to a string does not fail, here and below.
+        let _ = writeln!(
+            self.marks,
+            "<text x=\"{x:.1}\" y=\"{y:.1}\" text-anchor=\"{anchor}\" class=\"{class}\">{text}</text>"
+        );
+    }
+
+    pub(super) fn line(&mut self, (x1, y1): (f64, f64), (x2, y2): (f64, f64), class: &str) {
+        let _ = writeln!(
+            self.marks,
+            "<line x1=\"{x1:.1}\" y1=\"{y1:.1}\" x2=\"{x2:.1}\" y2=\"{y2:.1}\" class=\"{class}\"/>"
+        );
+    }
+
+    /// A rectangle from its corner; `says` is shown when it is pointed at.
+    pub(super) fn rect(&mut self, (x, y): (f64, f64), (w, h): (f64, f64), class: &str, says: &str) {
+        let says = escape(says);
+        let _ = writeln!(
+            self.marks,
+            "<rect x=\"{x:.1}\" y=\"{y:.1}\" width=\"{w:.1}\" height=\"{h:.1}\" class=\"{class}\"><title>{says}</title></rect>"
+        );
+    }
+
+    pub(super) fn dot(&mut self, (x, y): (f64, f64), radius: f64, class: &str, says: &str) {
+        let says = escape(says);
+        let _ = writeln!(
+            self.marks,
+            "<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"{radius}\" class=\"{class}\"><title>{says}</title></circle>"
+        );
+    }
+
+    pub(super) fn path(&mut self, points: &[(f64, f64)], class: &str) {
+        let mut d = String::new();
+        for (nth, (x, y)) in points.iter().enumerate() {
+            let _ = write!(d, "{}{x:.1} {y:.1}", if nth == 0 { "M" } else { "L" });
+        }
+        let _ = writeln!(self.marks, "<path d=\"{d}\" class=\"{class}\"/>");
+    }
+
+    /// Names with the class of their fill, in as many lines as they need; returns the place
+    /// below them.
+    pub(super) fn legend(&mut self, names: &[(String, String)]) -> f64 {
+        let (mut x, mut y) = (8.0, 38.0);
+        if names.len() < 2 {
+            return 28.0;
+        }
+        for (name, class) in names {
+            let width = 18.0 + CHARACTER * name.chars().count() as f64 + 14.0;
+            if x + width > self.width && x > 8.0 {
+                (x, y) = (8.0, y + 18.0);
+            }
+            self.rect((x, y - 9.0), (11.0, 11.0), class, name);
+            self.text((x + 16.0, y + 1.0), Anchor::Start, "", name);
+            x += width;
+        }
+        y + 12.0
+    }
+
+    /// Lines across the chart at `ticks` with their texts on the left, and the axis' name.
+    pub(super) fn vertical_axis(&mut self, ticks: &[(f64, String)], name: &str, top: f64) {
+        for (y, text) in ticks {
+            self.line((LEFT, *y), (self.width - RIGHT, *y), "grid");
+            self.text((LEFT - 8.0, y + 4.0), Anchor::End, "soft", text);
+        }
+        self.text((8.0, top - 6.0), Anchor::Start, "soft", name);
+    }
+
+    /// The line below the chart with texts under `ticks`, and the axis' name below them.
+    pub(super) fn horizontal_axis(&mut self, ticks: &[(f64, String)], name: &str, y: f64) {
+        self.line((LEFT, y), (self.width - RIGHT, y), "axis");
+        for (x, text) in ticks {
+            self.line((*x, y), (*x, y + 4.0), "axis");
+            self.text((*x, y + 18.0), Anchor::Middle, "soft", text);
+        }
+        let middle = (LEFT + self.width - RIGHT) / 2.0;
+        self.text((middle, y + 36.0), Anchor::Middle, "soft", name);
+    }
+
+    pub(super) fn finish(self, height: f64) -> String {
+        format!(
+            "<svg class=\"chart\" viewBox=\"0 0 {} {height:.0}\" role=\"img\" aria-label=\"{}\">\n{}</svg>",
+            self.width,
+            escape(&self.title),
+            self.marks
+        )
+    }
+}
+
+/// The class of a series' fill.
+pub(super) fn fill(color: usize) -> String {
+    format!("f{}", color % COLORS)
+}
+
+/// The class of a series' line.
+pub(super) fn stroke(color: usize) -> String {
+    format!("l{}", color % COLORS)
+}
+
+/// Width of a text.
+pub(super) fn text_width(text: &str) -> f64 {
+    CHARACTER * text.chars().count() as f64
+}

@@ -1,0 +1,223 @@
+//! Lines and points over a horizontal axis of numbers.
+
+use super::canvas::{Anchor, Canvas, LEFT, RIGHT, fill, stroke};
+use super::scale::Scale;
+use super::{Size, short};
+
+/// How the points of a series are joined.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Join {
+    /// By straight lines.
+    #[default]
+    Straight,
+    /// Each holds until the next one.
+    Step,
+    /// Not at all.
+    Apart,
+}
+
+/// A point.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Point {
+    /// Along the horizontal axis.
+    pub x: f64,
+    /// Along the vertical axis.
+    pub y: f64,
+    /// Drawn as a line up and down from it.
+    pub deviation: Option<f64>,
+}
+
+/// Points that belong together.
+#[derive(Debug, Clone, Default)]
+pub struct Series {
+    /// What they are.
+    pub name: String,
+    /// Number of their colour.
+    pub color: usize,
+    /// From left to right, where they are joined.
+    pub points: Vec<Point>,
+}
+
+/// A chart of lines or points.
+#[derive(Debug, Clone, Default)]
+pub struct Lines {
+    /// Above the chart.
+    pub title: String,
+    /// What the horizontal axis shows.
+    pub x_name: String,
+    /// What the vertical axis shows.
+    pub y_name: String,
+    /// What is drawn.
+    pub series: Vec<Series>,
+    /// How points are joined.
+    pub join: Join,
+    /// Whether the horizontal axis is logarithmic, with its texts at the points themselves.
+    pub at_points: bool,
+    /// Whether the vertical axis begins at 0.
+    pub from_zero: bool,
+    /// How large it is.
+    pub size: Size,
+}
+
+impl Lines {
+    /// The chart as an SVG element.
+    pub fn svg(&self) -> String {
+        let width = self.size.width();
+        let mut canvas = Canvas::new(&self.title, width);
+        let names: Vec<_> = self
+            .series
+            .iter()
+            .map(|s| (s.name.clone(), fill(s.color)))
+            .collect();
+        let top = canvas.legend(&names) + 22.0;
+        let bottom = top + 216.0;
+        let points = || self.series.iter().flat_map(|series| finite(series));
+        let xs: Vec<f64> = points().map(|point| point.x).collect();
+        let ys: Vec<f64> = points()
+            .flat_map(|point| {
+                let deviation = point.deviation.unwrap_or(0.0);
+                [point.y - deviation, point.y + deviation]
+            })
+            .collect();
+        let x = Scale::over(&xs, false, self.at_points, (LEFT, width - RIGHT));
+        let y = Scale::over(&ys, self.from_zero, false, (bottom, top));
+
+        let ticks: Vec<_> = y
+            .ticks(5)
+            .into_iter()
+            .map(|(v, text)| (y.at(v), text))
+            .collect();
+        canvas.vertical_axis(&ticks, &self.y_name, top);
+        let ticks = if self.at_points {
+            distinct(&xs)
+        } else {
+            x.ticks(8)
+        };
+        let ticks: Vec<_> = ticks.into_iter().map(|(v, text)| (x.at(v), text)).collect();
+        canvas.horizontal_axis(&ticks, &self.x_name, bottom);
+        if xs.is_empty() {
+            let middle = ((LEFT + width) / 2.0, (top + bottom) / 2.0);
+            canvas.text(middle, Anchor::Middle, "soft", "nothing was measured");
+        }
+        for series in &self.series {
+            let places: Vec<(f64, f64)> = finite(series).map(|p| (x.at(p.x), y.at(p.y))).collect();
+            match self.join {
+                Join::Straight => canvas.path(&places, &stroke(series.color)),
+                Join::Step => canvas.path(&steps(&places), &stroke(series.color)),
+                Join::Apart => {}
+            }
+            // Many points would hide their line.
+            let radius = match (self.join, places.len()) {
+                (Join::Apart, _) => 5.5,
+                (Join::Straight, ..=40) => 3.5,
+                _ => continue,
+            };
+            for (point, place) in finite(series).zip(&places) {
+                self.mark(&mut canvas, series, point, *place, &y, radius);
+            }
+        }
+        canvas.finish(bottom + 46.0)
+    }
+
+    fn mark(
+        &self,
+        canvas: &mut Canvas,
+        series: &Series,
+        point: &Point,
+        place: (f64, f64),
+        y: &Scale,
+        radius: f64,
+    ) {
+        let mut says = format!(
+            "{}\n{}: {}\n{}: {}",
+            series.name,
+            self.x_name,
+            short(point.x),
+            self.y_name,
+            short(point.y)
+        );
+        if let Some(deviation) = point.deviation {
+            says += &format!(" ± {}", short(deviation));
+            let (low, high) = (y.at(point.y - deviation), y.at(point.y + deviation));
+            let class = format!("error {}", stroke(series.color));
+            canvas.line((place.0, low), (place.0, high), &class);
+        }
+        canvas.dot(place, radius, &fill(series.color), &says);
+    }
+}
+
+fn finite(series: &Series) -> impl Iterator<Item = &Point> {
+    let is = |point: &&Point| point.x.is_finite() && point.y.is_finite();
+    series.points.iter().filter(is)
+}
+
+/// Each value once, with its text.
+fn distinct(values: &[f64]) -> Vec<(f64, String)> {
+    let mut all = values.to_vec();
+    all.sort_by(f64::total_cmp);
+    all.dedup();
+    all.into_iter()
+        .map(|value| (value, format!("{value}")))
+        .collect()
+}
+
+fn steps(places: &[(f64, f64)]) -> Vec<(f64, f64)> {
+    let mut all: Vec<(f64, f64)> = Vec::with_capacity(2 * places.len());
+    for &(x, y) in places {
+        if let Some(&(_, before)) = all.last() {
+            all.push((x, before));
+        }
+        all.push((x, y));
+    }
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn chart(join: Join, ys: &[f64]) -> String {
+        let point = |(x, y): (usize, &f64)| Point {
+            x: x as f64,
+            y: *y,
+            deviation: Some(0.1),
+        };
+        let series = |color| Series {
+            name: format!("series {color}"),
+            color,
+            points: ys.iter().enumerate().map(point).collect(),
+        };
+        let lines = Lines {
+            title: "AP < 1".to_owned(),
+            x_name: "epoch".to_owned(),
+            y_name: "AP".to_owned(),
+            series: vec![series(0), series(11)],
+            join,
+            ..Lines::default()
+        };
+        lines.svg()
+    }
+
+    #[test]
+    fn every_point_is_drawn_and_says_its_value() {
+        let svg = chart(Join::Straight, &[0.5, 0.75, f64::NAN]);
+        assert_eq!(svg.matches("<circle").count(), 4);
+        assert_eq!(svg.matches("<path").count(), 2);
+        assert!(
+            svg.contains("<title>series 0\nepoch: 1.000\nAP: 0.750 ± 0.100</title>"),
+            "{svg}"
+        );
+        assert!(svg.contains("class=\"l1\"") && svg.contains("AP &lt; 1"));
+        assert!(!svg.contains("NaN") && !svg.contains("inf"));
+    }
+
+    #[test]
+    fn steps_hold_until_the_next_one() {
+        assert_eq!(
+            steps(&[(0.0, 1.0), (5.0, 2.0)]),
+            [(0.0, 1.0), (5.0, 1.0), (5.0, 2.0)]
+        );
+        assert!(!chart(Join::Apart, &[1.0, 2.0]).contains("<path"));
+        assert!(chart(Join::Step, &[]).contains("nothing was measured"));
+    }
+}

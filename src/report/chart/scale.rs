@@ -1,0 +1,131 @@
+//! From numbers to places on a chart, and the round numbers beside an axis.
+
+/// A range of numbers along an axis.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Scale {
+    from: f64,
+    to: f64,
+    logarithmic: bool,
+    /// Place of `from` and of `to`.
+    place: (f64, f64),
+}
+
+impl Scale {
+    /// From the smallest to the largest of `values` and a little beyond, `zero` included if
+    /// so asked.
+    pub(super) fn over(values: &[f64], zero: bool, logarithmic: bool, place: (f64, f64)) -> Scale {
+        let least = values.iter().copied().fold(f64::INFINITY, f64::min);
+        let most = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        let (mut from, mut to) = if least > most {
+            (0.0, 1.0)
+        } else {
+            (least, most)
+        };
+        if zero {
+            (from, to) = (from.min(0.0), to.max(0.0));
+        }
+        let logarithmic = logarithmic && from > 0.0;
+        if logarithmic {
+            return Scale {
+                from: from / 1.15,
+                to: to * 1.15,
+                logarithmic,
+                place,
+            };
+        }
+        let span = if to > from {
+            to - from
+        } else {
+            to.abs().max(1e-9) * 0.1
+        };
+        from -= if from == 0.0 { 0.0 } else { span * 0.06 };
+        to += span * 0.08;
+        Scale {
+            from,
+            to,
+            logarithmic,
+            place,
+        }
+    }
+
+    pub(super) fn at(&self, value: f64) -> f64 {
+        let share = if self.logarithmic {
+            (value / self.from).ln() / (self.to / self.from).ln()
+        } else {
+            (value - self.from) / (self.to - self.from)
+        };
+        self.place.0 + share * (self.place.1 - self.place.0)
+    }
+
+    /// About `count` round numbers of the range, with their texts.
+    pub(super) fn ticks(&self, count: usize) -> Vec<(f64, String)> {
+        let raw = (self.to - self.from) / count.max(1) as f64;
+        let power = 10f64.powf(raw.log10().floor());
+        let step = [1.0, 2.0, 5.0, 10.0]
+            .into_iter()
+            .map(|factor| factor * power)
+            .find(|step| *step >= raw * 0.999)
+            .unwrap_or(10.0 * power);
+        let decimals = (-step.log10().floor()).clamp(0.0, 9.0) as usize;
+        let first = (self.from / step).ceil() as i64;
+        let last = (self.to / step + 1e-9).floor() as i64;
+        (first..=last)
+            .map(|nth| {
+                let value = nth as f64 * step;
+                let text = if step >= 1000.0 {
+                    super::thousands(value)
+                } else {
+                    format!("{value:.decimals$}")
+                };
+                (value, text)
+            })
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ticks_are_round_and_inside() {
+        let texts = |from, to, count| -> Vec<String> {
+            let scale = Scale {
+                from,
+                to,
+                logarithmic: false,
+                place: (0.0, 1.0),
+            };
+            scale
+                .ticks(count)
+                .into_iter()
+                .map(|(_, text)| text)
+                .collect()
+        };
+        assert_eq!(texts(0.0, 2.1, 5), ["0.0", "0.5", "1.0", "1.5", "2.0"]);
+        assert_eq!(texts(0.913, 0.947, 4), ["0.92", "0.93", "0.94"]);
+        assert_eq!(texts(0.0, 21_000.0, 3), ["0", "10,000", "20,000"]);
+        assert_eq!(texts(-1.0, 1.0, 2), ["-1", "0", "1"]);
+    }
+
+    #[test]
+    fn a_scale_has_room_around_what_it_shows() {
+        let scale = Scale::over(&[1.0, 3.0], false, false, (100.0, 0.0));
+        assert!(scale.at(3.0) > 0.0 && scale.at(1.0) < 100.0);
+        let from_zero = Scale::over(&[2.0], true, false, (100.0, 0.0));
+        assert_eq!(from_zero.at(0.0), 100.0);
+        let log = Scale::over(&[10.0, 1000.0], false, true, (0.0, 100.0));
+        assert!((log.at(100.0) - 50.0).abs() < 1e-9);
+        // One number alone, or none, has a range too.
+        assert!(
+            Scale::over(&[0.5], false, false, (0.0, 1.0))
+                .at(0.5)
+                .is_finite()
+        );
+        assert!(
+            Scale::over(&[], false, false, (0.0, 1.0))
+                .at(0.5)
+                .is_finite()
+        );
+    }
+}

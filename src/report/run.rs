@@ -1,0 +1,418 @@
+//! The report of one link prediction training, made from the files of its run folder.
+//!
+//! Invariant: it reads nothing but `summary.json`, `metrics.jsonl`, `ledger.jsonl` and
+//! `timeline.svg`, so that it can be made again for any finished run; a file that is not there
+//! takes its charts along, `summary.json` excepted.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+use thiserror::Error;
+
+use super::chart::{Bars, Join, Lines, Point, Series, Size, Stacks, short, thousands};
+use super::{Block, Document, Figure, Section, Table};
+use crate::pipeline::Stage;
+
+/// Name of the report in the run folder.
+pub const FILE_NAME: &str = "report.html";
+
+/// Points of the loss curve; more iterations are averaged.
+const LOSS_POINTS: usize = 300;
+
+/// Why there is no report.
+#[derive(Debug, Error)]
+pub enum RunReportError {
+    /// A file can't be read or written.
+    #[error("{}: {source}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A file is not what it should be.
+    #[error("{}: {source}; it should be the {expected} of a training", path.display())]
+    Content {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: serde_json::Error,
+        /// What is expected.
+        expected: &'static str,
+    },
+}
+
+/// Writes the report of the finished training in `folder` into it, and returns where.
+///
+/// # Errors
+/// When the run's summary can't be read or the report can't be written.
+pub fn write(folder: &Path) -> Result<PathBuf, RunReportError> {
+    let page = document(folder)?.to_html();
+    let (path, part) = (
+        folder.join(FILE_NAME),
+        folder.join(format!("{FILE_NAME}.tmp")),
+    );
+    fs::write(&part, page)
+        .and_then(|()| fs::rename(&part, &path))
+        .map_err(|source| RunReportError::File {
+            path: path.clone(),
+            source,
+        })?;
+    Ok(path)
+}
+
+/// The report of the finished training in `folder`.
+///
+/// # Errors
+/// When a file of the run is damaged, or there is no summary.
+pub fn document(folder: &Path) -> Result<Document, RunReportError> {
+    let path = folder.join("summary.json");
+    let text = fs::read_to_string(&path).map_err(|source| RunReportError::File {
+        path: path.clone(),
+        source,
+    })?;
+    let summary: Value = serde_json::from_str(&text).map_err(|source| RunReportError::Content {
+        path,
+        source,
+        expected: "summary",
+    })?;
+    let losses: Vec<f64> = lines(&folder.join("metrics.jsonl"), "metrics")?
+        .iter()
+        .filter_map(|line| line["loss"].as_f64())
+        .collect();
+    let ledger = lines(&folder.join("ledger.jsonl"), "ledger")?;
+    let timeline = fs::read_to_string(folder.join("timeline.svg")).ok();
+
+    let data = text_of(&summary["data"]["name"]);
+    let synthetic = summary["data"]["synthetic"].as_bool() == Some(true);
+    let mark = if synthetic { " (SYNTHETIC)" } else { "" };
+    let title = format!(
+        "{} on {data}{mark}",
+        text_of(&summary["model"]).to_uppercase()
+    );
+    let mut sections = vec![
+        Section {
+            title: "Accuracy".to_owned(),
+            blocks: accuracy(&summary),
+        },
+        Section {
+            title: "Course of the training".to_owned(),
+            blocks: course(&summary, &losses),
+        },
+        Section {
+            title: "Pipeline".to_owned(),
+            blocks: pipeline(&summary, &ledger),
+        },
+    ];
+    if let (Some(svg), Some(section)) = (timeline, sections.last_mut()) {
+        let caption = "A few iterations of the last epoch; numbers in bars are iterations, arrows go \
+                       from an update to the fetch that sees it last.";
+        section
+            .blocks
+            .push(Block::Figures(vec![wide(svg, caption)]));
+    }
+    Ok(Document {
+        title,
+        lead: lead(&summary, synthetic),
+        sections,
+    })
+}
+
+/// The lines of a file of JSON lines; none where there is no file.
+fn lines(path: &Path, expected: &'static str) -> Result<Vec<Value>, RunReportError> {
+    let text = match fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(source) => {
+            return Err(RunReportError::File {
+                path: path.to_owned(),
+                source,
+            });
+        }
+    };
+    let parsed: Result<_, _> = text.lines().map(serde_json::from_str).collect();
+    parsed.map_err(|source| RunReportError::Content {
+        path: path.to_owned(),
+        source,
+        expected,
+    })
+}
+
+fn text_of(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Null => "-".to_owned(),
+        other => other.to_string(),
+    }
+}
+
+fn number(value: &Value) -> f64 {
+    value.as_f64().unwrap_or(f64::NAN)
+}
+
+fn four(value: &Value) -> String {
+    value
+        .as_f64()
+        .map_or_else(|| "-".to_owned(), |value| format!("{value:.4}"))
+}
+
+fn wide(svg: String, caption: &str) -> Figure {
+    Figure {
+        caption: caption.to_owned(),
+        svg,
+        wide: true,
+    }
+}
+
+fn half(svg: String, caption: &str) -> Figure {
+    Figure {
+        caption: caption.to_owned(),
+        svg,
+        wide: false,
+    }
+}
+
+fn lead(summary: &Value, synthetic: bool) -> Vec<Block> {
+    let mut blocks = Vec::new();
+    if synthetic {
+        let text = "The stream is SYNTHETIC: generated, not observed. Its numbers say nothing about \
+                    the real data set.";
+        blocks.push(Block::Note(text.to_owned()));
+    }
+    let link = &summary["emulated_link"];
+    if !link.is_null() {
+        let text = "Transfers went over an EMULATED bus: times and events/s are not those of this \
+                    machine.";
+        blocks.push(Block::Note(text.to_owned()));
+    }
+    let data = &summary["data"];
+    let count = |value: &Value| thousands(number(value));
+    let stream = format!(
+        "{} events, {} nodes, features: {} an event, {} a node; SHA-256 {:.12}",
+        count(&data["events"]),
+        count(&data["nodes"]),
+        data["edge_width"],
+        data["node_width"],
+        text_of(&data["hash"])
+    );
+    let facts = [
+        ("stream", stream),
+        ("device", text_of(&summary["device"]["adapter"])),
+        ("protocol", text_of(&summary["protocol"])),
+        ("schedule", text_of(&summary["schedule"])),
+        (
+            "node memory",
+            format!("on the {}", text_of(&summary["memory"])),
+        ),
+        ("mitigation", text_of(&summary["mitigation"])),
+        ("events of a batch", text_of(&summary["batch_size"])),
+        ("seed", text_of(&summary["seed"])),
+    ];
+    blocks.push(Block::Facts(
+        facts
+            .into_iter()
+            .map(|(name, value)| (name.to_owned(), value))
+            .collect(),
+    ));
+    blocks
+}
+
+fn accuracy(summary: &Value) -> Vec<Block> {
+    let mut table = Table::new(
+        "Test part, with the weights and the memory of the best epoch by validation AP",
+        &["negatives from"],
+        &[
+            "AP",
+            "AP, batch mean",
+            "AUC",
+            "AP, new nodes",
+            "EdgeBank's AP",
+        ],
+    );
+    let bank = &summary["edgebank"];
+    for (name, edgebank) in [
+        ("test", "test_ap"),
+        ("test_other_pool", "test_other_pool_ap"),
+    ] {
+        let metrics = &summary[name];
+        table.rows.push(vec![
+            text_of(&metrics["negatives"]).replace('-', " "),
+            four(&metrics["ap"]),
+            four(&metrics["ap_batch_mean"]),
+            four(&metrics["auc"]),
+            four(&metrics["inductive"]["ap"]),
+            four(&bank[edgebank]),
+        ]);
+    }
+    let best = format!(
+        "Best epoch: {}. EdgeBank learns nothing: it asks whether the pair has been seen.",
+        text_of(&summary["best_epoch"])
+    );
+    vec![Block::Table(table), Block::Text(best)]
+}
+
+fn course(summary: &Value, losses: &[f64]) -> Vec<Block> {
+    let epochs = summary["epochs"].as_array().map_or(&[][..], Vec::as_slice);
+    let mut table = Table::new(
+        "Epochs",
+        &[],
+        &[
+            "epoch",
+            "loss",
+            "validation AP",
+            "validation AUC",
+            "events/s",
+            "seconds",
+        ],
+    );
+    let mut ap = Vec::new();
+    for (nth, epoch) in epochs.iter().enumerate() {
+        table.rows.push(vec![
+            (nth + 1).to_string(),
+            four(&epoch["train_loss"]),
+            four(&epoch["val"]["ap"]),
+            four(&epoch["val"]["auc"]),
+            thousands(number(&epoch["events_per_s"])),
+            short(number(&epoch["train_seconds"])),
+        ]);
+        let y = number(&epoch["val"]["ap"]);
+        ap.push(Point {
+            x: (nth + 1) as f64,
+            y,
+            deviation: None,
+        });
+    }
+    let chart = |title: &str, x_name: &str, y_name: &str, points, color| Lines {
+        title: title.to_owned(),
+        x_name: x_name.to_owned(),
+        y_name: y_name.to_owned(),
+        series: vec![Series {
+            name: y_name.to_owned(),
+            color,
+            points,
+        }],
+        ..Lines::default()
+    };
+    let loss = chart("Training loss", "iteration", "loss", thinned(losses), 1);
+    let ap = chart("Validation AP", "epoch", "AP", ap, 2);
+    let figures = vec![
+        half(
+            loss.svg(),
+            "Mean of consecutive iterations, where there are many.",
+        ),
+        half(ap.svg(), "Pooled AP after each epoch."),
+    ];
+    vec![Block::Figures(figures), Block::Table(table)]
+}
+
+/// At most [`LOSS_POINTS`] means of consecutive numbers.
+fn thinned(losses: &[f64]) -> Vec<Point> {
+    let each = losses.len().div_ceil(LOSS_POINTS).max(1);
+    let mean = |(nth, part): (usize, &[f64])| Point {
+        x: (nth * each) as f64 + part.len() as f64 / 2.0,
+        y: part.iter().sum::<f64>() / part.len() as f64,
+        deviation: None,
+    };
+    losses.chunks(each).enumerate().map(mean).collect()
+}
+
+fn pipeline(summary: &Value, ledger: &[Value]) -> Vec<Block> {
+    let seconds = Stage::ALL.map(|stage| number(&summary["stage_seconds"][stage.name()]));
+    let stacks = Stacks {
+        title: "Time in each stage, all threads".to_owned(),
+        parts: Stage::ALL.map(|stage| stage.name().to_owned()).to_vec(),
+        rows: vec![("all epochs".to_owned(), seconds.to_vec())],
+        unit: "s".to_owned(),
+        size: Size::Wide,
+    };
+    let (mut k, mut ages): (Vec<Point>, Vec<f64>) = (Vec::new(), Vec::new());
+    for (nth, line) in ledger.iter().enumerate() {
+        k.push(Point {
+            x: nth as f64,
+            y: number(&line["k"]),
+            deviation: None,
+        });
+        let counts = line["ages"].as_array().map_or(&[][..], Vec::as_slice);
+        ages.resize(ages.len().max(counts.len()), 0.0);
+        ages.iter_mut()
+            .zip(counts)
+            .for_each(|(all, count)| *all += number(count));
+    }
+    let staleness = Lines {
+        title: "Staleness k".to_owned(),
+        x_name: "iteration of the training".to_owned(),
+        y_name: "k".to_owned(),
+        series: vec![Series {
+            name: "k".to_owned(),
+            color: 6,
+            points: k,
+        }],
+        join: Join::Step,
+        from_zero: true,
+        ..Lines::default()
+    };
+    let rows: f64 = ages.iter().sum();
+    let histogram = Bars {
+        title: "Ages of the memory read".to_owned(),
+        x_name: "age in the stream's unit of time, from this up to twice it".to_owned(),
+        y_name: "% of the rows".to_owned(),
+        groups: (0..ages.len()).map(age).collect(),
+        series: vec![("rows".to_owned(), 8)],
+        values: ages
+            .iter()
+            .map(|count| vec![Some(100.0 * count / rows.max(1.0))])
+            .collect(),
+        ..Bars::default()
+    };
+    let stalled = format!(
+        "Training waited {:.2} s for its input.",
+        number(&summary["stall_seconds"])
+    );
+    vec![Block::Figures(vec![
+        wide(stacks.svg(), &stalled),
+        half(staleness.svg(), "k = 1: memory is not stale."),
+        half(
+            histogram.svg(),
+            "Time since a root's memory was last written, when it was read.",
+        ),
+    ])]
+}
+
+/// Smallest age of a bucket of [`crate::pipeline::ledger::AgeHistogram`], as a short text:
+/// `0`, `512`, `1 k`.
+pub fn age(bucket: usize) -> String {
+    match bucket {
+        0 => "0".to_owned(),
+        1..=10 => (1u64 << (bucket - 1)).to_string(),
+        11..=20 => format!("{} k", 1u64 << (bucket - 11)),
+        _ => format!("{} M", 1u64 << (bucket - 21).min(40)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ages_are_named_by_their_smallest() {
+        let names = [0, 1, 2, 10, 11, 20, 21, 22].map(age);
+        assert_eq!(names, ["0", "1", "2", "512", "1 k", "512 k", "1 M", "2 M"]);
+    }
+
+    #[test]
+    fn long_curves_are_thinned_to_means() {
+        let losses: Vec<f64> = (0..1000).map(f64::from).collect();
+        let points = thinned(&losses);
+        assert_eq!(points.len(), 250);
+        assert_eq!((points[0].x, points[0].y), (2.0, 1.5));
+        assert_eq!(thinned(&losses[..3]).len(), 3);
+    }
+
+    #[test]
+    fn a_folder_without_a_run_is_named() {
+        let error = write(Path::new("no-such-run")).unwrap_err().to_string();
+        assert!(error.contains("summary.json"), "{error}");
+    }
+}
