@@ -18,6 +18,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("sampling", &["graph"]),
     ("batch", &["graph", "sampling"]),
     ("pipeline", &[]),
+    ("checkpoint", &[]),
     ("profiler", &["pipeline", "burn"]),
     ("kernels", &["profiler", "burn"]),
     ("device", &["kernels", "burn"]),
@@ -32,14 +33,17 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "burn",
         ],
     ),
-    ("memory", &["graph", "batch", "kernels", "device", "burn"]),
+    (
+        "memory",
+        &["graph", "batch", "checkpoint", "kernels", "device", "burn"],
+    ),
     // `sampling` for its counter-based random numbers.
     (
         "model",
         &["graph", "sampling", "batch", "kernels", "device", "burn"],
     ),
     // `burn` for its f16 and bf16.
-    ("weights", &["model", "burn"]),
+    ("weights", &["checkpoint", "model", "burn"]),
     ("eval", &["graph", "batch", "mspipe_datasets"]),
     (
         "train",
@@ -48,6 +52,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "sampling",
             "batch",
             "pipeline",
+            "checkpoint",
             "profiler",
             "kernels",
             "device",
@@ -62,12 +67,25 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     (
         "config",
         &[
-            "sampling", "batch", "pipeline", "device", "features", "model",
+            "sampling",
+            "batch",
+            "pipeline",
+            "checkpoint",
+            "device",
+            "features",
+            "model",
         ],
     ),
     (
         "run_folder",
-        &["pipeline", "profiler", "eval", "train", "config"],
+        &[
+            "pipeline",
+            "checkpoint",
+            "profiler",
+            "eval",
+            "train",
+            "config",
+        ],
     ),
     // The only module that names concrete types of every layer.
     (
@@ -77,6 +95,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "sampling",
             "batch",
             "pipeline",
+            "checkpoint",
             "profiler",
             "kernels",
             "device",
@@ -96,6 +115,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         "cli",
         &[
             "pipeline",
+            "checkpoint",
             "device",
             "eval",
             "weights",

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use burn::module::{Module, ModuleMapper, Param, ParamId};
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
 use burn::optim::GradientsParams;
 use burn::tensor::Tensor;
 
@@ -36,6 +36,91 @@ impl Adam {
             gradients,
             step,
         })
+    }
+}
+
+/// What Adam goes on from: two modules with moments in the place of parameters.
+#[derive(Debug, Clone)]
+pub struct Moments<M> {
+    /// First moments.
+    pub first: M,
+    /// Second moments.
+    pub second: M,
+}
+
+impl Adam {
+    /// Steps so far.
+    pub fn steps(&self) -> u32 {
+        self.steps
+    }
+
+    /// Factor of each step.
+    pub fn learning_rate(&self) -> f64 {
+        self.learning_rate
+    }
+
+    /// The moments of `module`'s parameters; zeros where there was no gradient yet.
+    pub fn moments<M: Module>(&self, module: &M) -> Moments<M> {
+        let placed = |second| {
+            module.clone().map(&mut Placer {
+                moments: &self.moments,
+                second,
+            })
+        };
+        Moments {
+            first: placed(false),
+            second: placed(true),
+        }
+    }
+
+    /// Adam after `steps` steps that gave `moments`, whose parameters must have the ids of
+    /// those that it is to move.
+    pub fn resume<M: Module>(learning_rate: f64, steps: u32, moments: &Moments<M>) -> Adam {
+        let flat = |module: &M| {
+            let mut flat = Flat(HashMap::new());
+            module.visit(&mut flat);
+            flat.0
+        };
+        let (first, mut second) = (flat(&moments.first), flat(&moments.second));
+        let pairs = first.into_iter();
+        Adam {
+            learning_rate,
+            steps,
+            moments: pairs
+                .filter_map(|(id, first)| Some((id, (first, second.remove(&id)?))))
+                .collect(),
+        }
+    }
+}
+
+/// Puts moments in the place of parameters.
+struct Placer<'a> {
+    moments: &'a HashMap<ParamId, (Tensor<1>, Tensor<1>)>,
+    second: bool,
+}
+
+impl ModuleMapper for Placer<'_> {
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        let moments = self.moments.get(&param.id);
+        let moment = moments.map(|(first, second)| if self.second { second } else { first });
+        param.map(|parameter| match moment {
+            Some(moment) => {
+                let moment = moment.clone().reshape(parameter.shape());
+                Tensor::from_inner(moment).set_require_grad(parameter.is_require_grad())
+            }
+            None => parameter
+                .zeros_like()
+                .set_require_grad(parameter.is_require_grad()),
+        })
+    }
+}
+
+/// Collects parameters, each flat and without autodiff.
+struct Flat(HashMap<ParamId, Tensor<1>>);
+
+impl ModuleVisitor for Flat {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        self.0.insert(param.id, param.val().inner().reshape([-1]));
     }
 }
 
