@@ -5,12 +5,14 @@ pub mod given;
 mod names;
 mod pipeline;
 
-use std::path::PathBuf;
+use std::fs;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::checkpoint::Every;
 use crate::device::DeviceChoice;
 use crate::features::FeatureSource;
 
@@ -41,6 +43,12 @@ pub enum ConfigError {
         /// What to give, and why.
         expected: &'static str,
     },
+    /// An option that a run has settled.
+    #[error(
+        "--{0} can't be given with --resume, which goes on with the settings of the run; to begin \
+         a run with its weights and other settings: --init RUN"
+    )]
+    OfRun(String),
     /// The settings of an earlier run can't be read.
     #[error("{}: can't be read as the settings of a run: {reason}; give the run's weights \
              file instead, and the settings as options", path.display())]
@@ -226,6 +234,12 @@ pub struct RunConfig {
     #[arg(long)]
     pub eval_test_each_epoch: bool,
 
+    /// How often the run is kept for --resume, besides at the end of each epoch: a number of
+    /// iterations, a time (90s, 10m, 2h), epoch (only then), or never
+    #[arg(long, value_name = "N|TIME|epoch|never", default_value_t = Every::default())]
+    #[serde(default)]
+    pub checkpoint_every: Every,
+
     /// Measure what each operation of an iteration costs: a table at the end, and `profile` in
     /// summary.json
     #[arg(long)]
@@ -263,6 +277,19 @@ mod as_text {
 }
 
 impl RunConfig {
+    /// The settings that a run has written to `path`.
+    ///
+    /// # Errors
+    /// When the file can't be read or is of another kind.
+    pub fn read(path: &Path) -> Result<RunConfig, ConfigError> {
+        let failed = |reason: String| ConfigError::Run {
+            path: path.to_owned(),
+            reason,
+        };
+        let text = fs::read_to_string(path).map_err(|error| failed(error.to_string()))?;
+        serde_json::from_str(&text).map_err(|error| failed(error.to_string()))
+    }
+
     /// Checks what the types can't.
     ///
     /// # Errors

@@ -13,6 +13,7 @@
 //! | [`kernels`] | WGSL kernels, their Rust twins and backwards |
 //! | [`model`] | TGN, JODIE, APAN and their parts |
 //! | [`weights`] | weights in files: safetensors, PyTorch's checkpoints |
+//! | [`checkpoint`] | the whole state of a training in one file |
 //! | [`pipeline`] | the five stages of an iteration, schedules and staleness, what runs them |
 //! | [`train`] | the stages over a stream, the optimiser, the epochs, node classification |
 //! | [`eval`] | metrics, unseen nodes, EdgeBank |
@@ -41,6 +42,7 @@
 //! test. With memory in RAM, stages 3 to 5 are those of [`train::host_stages`].
 
 pub mod batch;
+pub mod checkpoint;
 pub mod config;
 pub mod device;
 pub mod eval;

@@ -13,7 +13,9 @@ pub mod clock;
 pub mod device;
 pub mod host;
 pub mod node_memory;
+pub mod saved;
 pub mod similarity;
+pub mod write_back;
 
 use burn::tensor::Tensor;
 use thiserror::Error;
@@ -82,6 +84,16 @@ pub enum MemoryError {
     /// Rows could not be read from the device.
     #[error("device: {0}")]
     Device(String),
+}
+
+/// The numbers of a tensor, row-major.
+///
+/// # Errors
+/// When the device does not hand them over.
+pub fn read(tensor: Tensor<2>) -> Result<Vec<f32>, MemoryError> {
+    let failed = |error: &dyn std::fmt::Debug| MemoryError::Device(format!("{error:?}"));
+    let data = tensor.try_into_data().map_err(|error| failed(&error))?;
+    data.try_into_vec().map_err(|error| failed(&error))
 }
 
 /// A place that keeps memory rows, mails and times.

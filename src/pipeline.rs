@@ -35,7 +35,7 @@ pub mod trace;
 use std::fmt;
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// One stage of an iteration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -233,7 +233,7 @@ pub trait HostStages: Stages {
 }
 
 /// Time spent in each stage.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
 pub struct StageTimes([Duration; 5]);
 
 impl StageTimes {

@@ -1,26 +1,33 @@
 //! The folder of a run: `config.json`, `metrics.jsonl`, `ledger.jsonl`, `trace.json`,
-//! `timeline.svg`, `weights.safetensors`, `summary.json`.
+//! `timeline.svg`, `weights.safetensors`, checkpoints, `summary.json`.
 //!
 //! `config.json` holds the resolved settings, `metrics.jsonl` one line for each iteration's
 //! loss and each epoch, `ledger.jsonl` how stale the memory was that each iteration read,
 //! `trace.json` the stages of the last epoch as Chrome's and Perfetto's trace viewers take
-//! them, `timeline.svg` a few iterations of it as a chart, `weights.safetensors` the weights of the epoch that the test used
+//! them, `timeline.svg` a few iterations of it as a chart, `weights.safetensors` the weights of
+//! the best epoch so far, which the test uses
 //! (node classification trains none and has no such file), `summary.json` what came out.
-//! `summary.json` is written last and appears under its name only when it is complete.
+//! `summary.json` is written last and appears under its name only when it is complete: a
+//! folder without it is of a run that has not ended. `run.lock` is locked while a program
+//! writes into the folder. Checkpoints: [`crate::checkpoint`].
 
+mod json_lines;
 mod summary;
 
-use std::fs::{self, File};
+use std::fs::{self, File, TryLockError};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde::Serialize;
 use serde_json::json;
 use thiserror::Error;
 
+pub use json_lines::JsonLines;
 pub use summary::{Dataset, DeviceRecord, EvalSummary, NodeSummary, Setting, Summary};
 
-use crate::config::{RunConfig, Task};
+use crate::checkpoint::{LAST, PREVIOUS};
+use crate::config::{ConfigError, RunConfig, Task};
 use crate::pipeline::gantt::{self, Gantt};
 use crate::pipeline::trace::Record;
 
@@ -40,6 +47,69 @@ pub enum RunFolderError {
         /// The folder.
         path: PathBuf,
     },
+    /// It holds a run that has not ended.
+    #[error(
+        "{}: holds a run that has not ended; go on with it: mspipe train --resume {}; or choose \
+         another --out or remove it",
+        path.display(),
+        path.display()
+    )]
+    Unfinished {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// Another program writes into it.
+    #[error("{}: another mspipe is writing this run; wait until it ends, or end it", path.display())]
+    InUse {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// There is no run to go on with.
+    #[error(
+        "{}: holds no run (there is no config.json); give a folder that mspipe train has written",
+        path.display()
+    )]
+    NoRun {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// The run to go on with has ended.
+    #[error(
+        "{}: this run has ended (summary.json is there); to train on from its weights: mspipe \
+         train --init {}",
+        path.display(),
+        path.display()
+    )]
+    Ended {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// The run to go on with keeps nothing.
+    #[error(
+        "{}: a node classification keeps no checkpoints; start it again (--task node)",
+        path.display()
+    )]
+    Node {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// The settings of the run can't be read.
+    #[error(transparent)]
+    Settings(ConfigError),
+    /// A file lacks what was in it when the checkpoint was written.
+    #[error(
+        "{}: has {found} bytes, but had {expected} when the checkpoint was written; put it back \
+         as it was, or begin the run again",
+        path.display()
+    )]
+    Shorter {
+        /// The file.
+        path: PathBuf,
+        /// Its length.
+        found: u64,
+        /// Its length then.
+        expected: u64,
+    },
     /// It can't be written.
     #[error("{}: can't be written: {source}; choose another --out", path.display())]
     Write {
@@ -54,6 +124,8 @@ pub enum RunFolderError {
 #[derive(Debug, Clone)]
 pub struct RunFolder {
     path: PathBuf,
+    /// Locked until all copies are gone; `None` where the file system knows no locks.
+    lock: Option<Arc<File>>,
 }
 
 impl RunFolder {
@@ -67,14 +139,49 @@ impl RunFolder {
                 if path.join("summary.json").exists() {
                     return Err(RunFolderError::Taken { path: path.clone() });
                 }
+                if [LAST, PREVIOUS].iter().any(|name| path.join(name).exists()) {
+                    return Err(RunFolderError::Unfinished { path: path.clone() });
+                }
                 fs::create_dir_all(path).map_err(|source| failed(path, source))?;
                 path.clone()
             }
             None => numbered_folder(Path::new("runs"), config, data_name)?,
         };
-        let folder = RunFolder { path };
+        let folder = RunFolder::locked(path)?;
         folder.write_whole("config.json", config)?;
         Ok(folder)
+    }
+
+    /// Opens the folder of a run that has not ended, with its settings.
+    ///
+    /// # Errors
+    /// When it holds no run or one that has ended, another program writes into it, or its
+    /// settings can't be read.
+    pub fn open(path: &Path) -> Result<(RunFolder, RunConfig), RunFolderError> {
+        let own = || path.to_owned();
+        let file = path.join("config.json");
+        if !file.exists() {
+            return Err(RunFolderError::NoRun { path: own() });
+        }
+        if path.join("summary.json").exists() {
+            return Err(RunFolderError::Ended { path: own() });
+        }
+        let config = RunConfig::read(&file).map_err(RunFolderError::Settings)?;
+        if config.task == Task::Node {
+            return Err(RunFolderError::Node { path: own() });
+        }
+        Ok((RunFolder::locked(own())?, config))
+    }
+
+    fn locked(path: PathBuf) -> Result<RunFolder, RunFolderError> {
+        let name = path.join("run.lock");
+        let file = File::create(&name).map_err(|source| failed(&name, source))?;
+        let lock = match file.try_lock() {
+            Ok(()) => Some(Arc::new(file)),
+            Err(TryLockError::WouldBlock) => return Err(RunFolderError::InUse { path }),
+            Err(TryLockError::Error(_)) => None,
+        };
+        Ok(RunFolder { path, lock })
     }
 
     /// Where it is.
@@ -83,14 +190,15 @@ impl RunFolder {
     }
 
     /// Removes the folder if nothing came of the run: no loss, no metric was written.
-    pub fn remove_unused(&self) {
+    pub fn remove_unused(mut self) {
         let written = |name: &str| {
             fs::metadata(self.path.join(name)).is_ok_and(|metadata| metadata.len() > 0)
         };
         if ["metrics.jsonl", "ledger.jsonl"].into_iter().any(written) {
             return;
         }
-        for name in ["config.json", "metrics.jsonl", "ledger.jsonl"] {
+        self.lock = None;
+        for name in ["config.json", "metrics.jsonl", "ledger.jsonl", "run.lock"] {
             // What can't be removed stays; the run has failed already and says why.
             let _ = fs::remove_file(self.path.join(name));
         }
@@ -102,11 +210,23 @@ impl RunFolder {
     /// # Errors
     /// When it can't be written.
     pub fn metrics(&self) -> Result<MetricsLog, RunFolderError> {
-        let path = self.path.join("metrics.jsonl");
-        let file = File::create(&path).map_err(|source| failed(&path, source))?;
-        Ok(MetricsLog {
-            file: BufWriter::new(file),
-        })
+        let lines = JsonLines::create(&self.path.join("metrics.jsonl"))?;
+        Ok(MetricsLog { lines })
+    }
+
+    /// Goes on with `metrics.jsonl` and `ledger.jsonl` after their first bytes, which are so
+    /// many each.
+    ///
+    /// # Errors
+    /// When one of them is shorter or can't be written.
+    pub fn logs_after(
+        &self,
+        metrics: u64,
+        ledger: u64,
+    ) -> Result<(MetricsLog, JsonLines), RunFolderError> {
+        let lines = JsonLines::reopen(&self.path.join("metrics.jsonl"), metrics)?;
+        let ledger = JsonLines::reopen(&self.path.join("ledger.jsonl"), ledger)?;
+        Ok((MetricsLog { lines }, ledger))
     }
 
     /// Starts `ledger.jsonl`.
@@ -215,7 +335,7 @@ fn numbered_folder(
 /// `metrics.jsonl` of a run.
 #[derive(Debug)]
 pub struct MetricsLog {
-    file: BufWriter<File>,
+    lines: JsonLines,
 }
 
 impl MetricsLog {
@@ -224,11 +344,12 @@ impl MetricsLog {
     /// # Errors
     /// When the file can't be written.
     pub fn losses(&mut self, epoch: usize, first: usize, losses: &[f32]) -> io::Result<()> {
+        let mut lines = Vec::new();
         for (offset, loss) in losses.iter().enumerate() {
             let line = json!({"epoch": epoch, "iteration": first + offset, "loss": loss});
-            writeln!(self.file, "{line}")?;
+            writeln!(lines, "{line}")?;
         }
-        self.file.flush()
+        self.lines.write(&lines)
     }
 
     /// One line for an epoch.
@@ -242,7 +363,14 @@ impl MetricsLog {
         {
             line.extend(record);
         }
-        writeln!(self.file, "{line}")?;
-        self.file.flush()
+        self.lines.write(format!("{line}\n").as_bytes())
+    }
+
+    /// Waits until all is on disk, and says how many bytes that is.
+    ///
+    /// # Errors
+    /// When it does not get there.
+    pub fn sync(&mut self) -> io::Result<u64> {
+        self.lines.sync()
     }
 }

@@ -4,15 +4,17 @@
 mod initial;
 mod profiling;
 mod protocol;
+mod recording;
 mod tasks;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use mspipe_datasets::{DataError, EventLog, OpenOptions, Split};
 use thiserror::Error;
 
+use crate::checkpoint::{CheckpointError, Checkpoints, Loaded};
 use crate::config::{ConfigError, RunConfig, SamplerName, Task, TimeEncodingName};
 use crate::device::{self, ComputeDevice, DeviceError};
 use crate::features::Features;
@@ -28,9 +30,11 @@ use crate::sampling::{NegativePool, NeighborSampler, Recent, Uniform};
 use crate::train::epochs::{Observer, TrainError};
 use crate::train::evaluation::EvalError;
 use crate::train::node_classification::{NodeError, NodeObserver};
+use crate::train::progress::ResumeError;
 use crate::train::stages::Sampling;
 use crate::weights::WeightFileError;
 use protocol::Rules;
+use recording::Recording;
 use tasks::{ForModel, for_model};
 
 /// Why a run could not be made or did not end.
@@ -71,8 +75,8 @@ pub enum SessionError {
     Weights(#[from] WeightFileError),
     /// A folder without weights.
     #[error(
-        "{}: has no weights.safetensors; it is written when a link prediction training ends: let \
-         it end, or give the folder of another run",
+        "{}: has no weights.safetensors; it is written when an epoch of a link prediction \
+         training ends: let it go on, or give the folder of another run",
         run.display()
     )]
     NoWeights {
@@ -107,6 +111,25 @@ pub enum SessionError {
     /// Weights that the device did not hand over.
     #[error("weights: {0}")]
     Unreadable(WeightError),
+    /// A checkpoint.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
+    /// A checkpoint of another run.
+    #[error("{}: this checkpoint is not of this run: {reason}", path.display())]
+    OtherRun {
+        /// The file.
+        path: PathBuf,
+        /// How it can be told.
+        reason: String,
+    },
+    /// A checkpoint whose content is not a state of this training.
+    #[error("{}: the run can't go on from this checkpoint: {error}", path.display())]
+    Resume {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        error: ResumeError,
+    },
     /// The training itself.
     #[error(transparent)]
     Train(#[from] TrainError),
@@ -249,6 +272,7 @@ impl Session {
     }
 
     /// Builds the model and its memory on `device` and trains; call it on the device thread.
+    /// Weights and summary go into `folder`; all else is the observer's.
     ///
     /// # Errors
     /// See [`TrainError`].
@@ -263,7 +287,30 @@ impl Session {
             session: self,
             device,
             folder,
+            from: None,
             observer,
+            stop,
+        };
+        for_model(self.config.model, work)
+    }
+
+    /// Trains and writes down all that a run's folder holds; goes on from `from`, if there is
+    /// one.
+    fn train_recorded(
+        &self,
+        device: &ComputeDevice,
+        folder: &RunFolder,
+        from: Option<Loaded>,
+        observer: &mut dyn Observer,
+        stop: &AtomicBool,
+    ) -> Result<Summary, SessionError> {
+        let mut recording = Recording::begin(self, device, folder, from.as_ref(), observer)?;
+        let work = tasks::Train {
+            session: self,
+            device,
+            folder,
+            from,
+            observer: &mut recording,
             stop,
         };
         for_model(self.config.model, work)
@@ -324,8 +371,40 @@ pub fn run<O: Observer>(
         let folder = RunFolder::create(&session.config, &session.data.name)?;
         let trained = begin(session, device, &folder)
             .map_err(SessionError::from)
-            .and_then(|mut observer| session.train(device, &folder, &mut observer, stop));
+            .and_then(|mut observer| {
+                session.train_recorded(device, &folder, None, &mut observer, stop)
+            });
         kept_if_used(trained, folder)
+    })
+}
+
+/// Goes on with the run in `folder` from its last checkpoint, or from the start if it has none
+/// yet. `change` may change settings that change no number; `begin` is told of the session, the
+/// device, the folder, and where the run goes on: epoch and iteration.
+///
+/// # Errors
+/// See [`SessionError`].
+pub fn resume<O: Observer>(
+    folder: &Path,
+    change: impl FnOnce(&mut RunConfig) -> Result<(), ConfigError>,
+    stop: &AtomicBool,
+    begin: impl FnOnce(
+        &Session,
+        &ComputeDevice,
+        &RunFolder,
+        Option<(usize, usize)>,
+    ) -> Result<O, RunFolderError>
+    + Send,
+) -> Result<(Summary, RunFolder), SessionError> {
+    let (folder, mut config) = RunFolder::open(folder)?;
+    change(&mut config)?;
+    let from = Checkpoints::of(folder.path()).load()?;
+    on_device(config, |session, device| {
+        let header = from.as_ref().map(|loaded| &loaded.checkpoint.header);
+        let place = header.map(|header| (header.epoch, header.iteration));
+        let mut observer = begin(session, device, &folder, place)?;
+        let summary = session.train_recorded(device, &folder, from, &mut observer, stop)?;
+        Ok((summary, folder))
     })
 }
 

@@ -5,6 +5,8 @@ pub mod epochs;
 pub mod evaluation;
 pub mod host_stages;
 pub mod node_classification;
+pub mod observer;
+pub mod progress;
 pub mod stages;
 pub mod trainer;
 pub mod upload;

@@ -19,6 +19,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("batch", &["graph", "sampling"]),
     ("pipeline", &[]),
     ("report", &["pipeline"]),
+    ("checkpoint", &[]),
     ("profiler", &["pipeline", "burn"]),
     ("kernels", &["profiler", "burn"]),
     ("device", &["kernels", "burn"]),
@@ -33,14 +34,17 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "burn",
         ],
     ),
-    ("memory", &["graph", "batch", "kernels", "device", "burn"]),
+    (
+        "memory",
+        &["graph", "batch", "checkpoint", "kernels", "device", "burn"],
+    ),
     // `sampling` for its counter-based random numbers.
     (
         "model",
         &["graph", "sampling", "batch", "kernels", "device", "burn"],
     ),
     // `burn` for its f16 and bf16.
-    ("weights", &["model", "burn"]),
+    ("weights", &["checkpoint", "model", "burn"]),
     ("eval", &["graph", "batch", "mspipe_datasets"]),
     (
         "train",
@@ -49,6 +53,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "sampling",
             "batch",
             "pipeline",
+            "checkpoint",
             "profiler",
             "kernels",
             "device",
@@ -63,12 +68,25 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     (
         "config",
         &[
-            "sampling", "batch", "pipeline", "device", "features", "model",
+            "sampling",
+            "batch",
+            "pipeline",
+            "checkpoint",
+            "device",
+            "features",
+            "model",
         ],
     ),
     (
         "run_folder",
-        &["pipeline", "profiler", "eval", "train", "config"],
+        &[
+            "pipeline",
+            "checkpoint",
+            "profiler",
+            "eval",
+            "train",
+            "config",
+        ],
     ),
     // The only module that names concrete types of every layer.
     (
@@ -78,6 +96,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "sampling",
             "batch",
             "pipeline",
+            "checkpoint",
             "profiler",
             "kernels",
             "device",
@@ -97,6 +116,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         "cli",
         &[
             "pipeline",
+            "checkpoint",
             "device",
             "eval",
             "weights",

@@ -4,13 +4,14 @@
 mod chained_stages;
 mod virtual_clock;
 
+use std::cell::Cell;
 use std::num::NonZeroUsize;
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
 use mspipe::pipeline::clock::{Clock, WallClock};
-use mspipe::pipeline::executor::{Executor, RunError};
+use mspipe::pipeline::executor::{Executor, Proceed, RunError, Segment};
 use mspipe::pipeline::flow::Step;
 use mspipe::pipeline::profile::Residency;
 use mspipe::pipeline::schedule::Schedule;
@@ -55,6 +56,20 @@ impl Case {
     }
 
     fn run(&self, clock: &dyn Clock, hook: Hook<'_>, stop_after: usize) -> Outcome {
+        self.run_in_parts(clock, hook, &|iteration| match iteration < stop_after {
+            true => Proceed::Go,
+            false => Proceed::Stop,
+        })
+    }
+
+    /// Goes on after each pause, as a training does in the same process: with the same
+    /// scheduler and with the updates that the pause left.
+    fn run_in_parts(
+        &self,
+        clock: &dyn Clock,
+        hook: Hook<'_>,
+        proceed: &dyn Fn(usize) -> Proceed,
+    ) -> Outcome {
         let host = Host::new(hook);
         let mut stages = ChainedStages::new(&host);
         let executor = Executor {
@@ -63,15 +78,39 @@ impl Case {
             clock,
         };
         let mut scheduler = self.scheduler();
-        let epoch = (&mut scheduler, 1);
-        let proceed = |_: &mut ChainedStages<'_, '_>, iteration| iteration < stop_after;
-        let iterations = 0..ITERATIONS;
-        let record = match self.memory {
-            Residency::Device => {
-                executor.run_on_device(&host, &mut stages, iterations, epoch, proceed)
+        let mut record = Ok(Record::default());
+        let mut unapplied = Vec::new();
+        let mut begin = 0;
+        while begin < ITERATIONS {
+            let rest = Segment::new(1, begin..ITERATIONS);
+            let segment = rest.with(std::mem::take(&mut unapplied));
+            let paused = Cell::new(false);
+            let go = |_: &mut ChainedStages<'_, '_>, iteration| {
+                let next = proceed(iteration);
+                paused.set(paused.get() || next == Proceed::Pause);
+                next
+            };
+            let plan = &mut scheduler;
+            let ended = match self.memory {
+                Residency::Device => executor.run_on_device(&host, &mut stages, plan, segment, go),
+                Residency::Host => executor.run_on_host(&host, &mut stages, plan, segment, go),
+            };
+            match (ended, &mut record) {
+                (Ok(ended), Ok(record)) => {
+                    record.extend(ended.record);
+                    unapplied = ended.unapplied;
+                }
+                (Err(error), record) => *record = Err(error),
+                _ => {}
             }
-            Residency::Host => executor.run_on_host(&host, &mut stages, iterations, epoch, proceed),
-        };
+            if record.is_err() || !paused.get() {
+                break;
+            }
+            begin = record.as_ref().map_or(0, |record| record.ledger.len());
+            let version = host.tables.lock().unwrap().version;
+            assert_eq!(begin, version + unapplied.len(), "no update is lost");
+        }
+        host.write_all(unapplied);
         let losses = stages.losses;
         let tables = *host.tables.lock().unwrap();
         Outcome {
@@ -257,6 +296,46 @@ proptest! {
     }
 }
 
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1000))]
+
+    /// A pause, and going on with what it left unapplied, change nothing that is computed.
+    #[test]
+    fn pauses_change_no_result(
+        case in case(),
+        pauses in prop::collection::vec(any::<bool>(), ITERATIONS),
+        seed: u64,
+    ) {
+        let run = |pauses: Vec<bool>| {
+            let case = case.clone();
+            watched(move || {
+                let clock = VirtualClock::default();
+                let sleep = |step, iteration| {
+                    clock.sleep(random_time(seed, step, iteration, Duration::from_millis(5)));
+                    Ok(())
+                };
+                case.run_in_parts(&clock, &sleep, &|iteration| match pauses[iteration] {
+                    true => Proceed::Pause,
+                    false => Proceed::Go,
+                })
+            })
+        };
+        let paused = run(pauses);
+        let record = paused.record.unwrap();
+        prop_assert_eq!(record.ledger.len(), ITERATIONS);
+        let (losses, tables) = by_definition(&record);
+        prop_assert_eq!((&paused.losses, paused.tables), (&losses, tables));
+        if !case.schedule.online() {
+            let whole = run(vec![false; ITERATIONS]);
+            prop_assert_eq!(paused.losses, whole.losses);
+            let ks = |record: &Record| -> Vec<_> {
+                record.ledger.iter().map(|line| (line.iteration, line.k, line.version)).collect()
+            };
+            prop_assert_eq!(ks(&record), ks(&whole.record.unwrap()));
+        }
+    }
+}
+
 #[test]
 fn a_run_may_begin_within_an_epoch_and_may_be_empty() {
     for memory in [Residency::Host, Residency::Device] {
@@ -270,15 +349,13 @@ fn a_run_may_begin_within_an_epoch_and_may_be_empty() {
         };
         let mut scheduler = Scheduler::new(Schedule::Staleness(2), memory).unwrap();
         for (iterations, seen) in [(10..10, vec![]), (10..14, vec![10, 10, 11, 12])] {
-            let epoch = (&mut scheduler, 3);
-            let go = |_: &mut _, _| true;
-            let record = match memory {
-                Residency::Host => executor.run_on_host(&host, &mut stages, iterations, epoch, go),
-                Residency::Device => {
-                    executor.run_on_device(&host, &mut stages, iterations, epoch, go)
-                }
-            }
-            .unwrap();
+            let go = |_: &mut _, _| Proceed::Go;
+            let (plan, part) = (&mut scheduler, Segment::new(3, iterations));
+            let ended = match memory {
+                Residency::Host => executor.run_on_host(&host, &mut stages, plan, part, go),
+                Residency::Device => executor.run_on_device(&host, &mut stages, plan, part, go),
+            };
+            let record = ended.unwrap().record;
             let versions: Vec<_> = record.ledger.iter().map(|line| line.version).collect();
             assert_eq!(versions, seen);
             assert!(record.spans.is_empty());

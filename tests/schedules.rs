@@ -42,19 +42,19 @@ struct Options {
 
 /// What a training left behind.
 #[derive(Default)]
-struct Outcome {
-    losses: Vec<u32>,
-    ledger: Vec<LedgerLine>,
+pub(crate) struct Outcome {
+    pub(crate) losses: Vec<u32>,
+    pub(crate) ledger: Vec<LedgerLine>,
     /// Bits of memory rows and mails.
-    memory: Vec<u32>,
+    pub(crate) memory: Vec<u32>,
     last_update: Vec<i64>,
     /// Bits of the validation's AP: scores depend on all weights.
-    val_ap: u64,
+    pub(crate) val_ap: u64,
 }
 
 impl Outcome {
     /// Fails unless both have the same bits everywhere.
-    fn must_equal(&self, other: &Outcome, what: &str) {
+    pub(crate) fn must_equal(&self, other: &Outcome, what: &str) {
         assert_eq!(self.losses, other.losses, "losses of {what}");
         assert!(self.memory == other.memory, "memory of {what}");
         assert!(self.last_update == other.last_update, "times of {what}");
@@ -96,18 +96,29 @@ impl Observer for Outcome {
 
 /// Trains on the first `events` of a small generated stream.
 fn train(model: &str, events: &str, options: &str) -> Outcome {
-    const SMALL: &str = "mspipe --data synthetic:wikipedia:scale=0.01 --epochs 1 --batch-size 25 \
+    let config = config(model, events, options);
+    match config.model {
+        ModelName::Tgn => train_model::<Tgn>(config),
+        ModelName::Jodie => train_model::<Jodie>(config),
+        ModelName::Apan => train_model::<Apan>(config),
+    }
+}
+
+/// Settings of such a training.
+pub(crate) fn config(model: &str, events: &str, options: &str) -> RunConfig {
+    const SMALL: &str = "mspipe --data synthetic:wikipedia:scale=0.01 --batch-size 25 \
                          --edge-features random:4 --width 16 --time-width 8 --fanout 4 \
                          --mail-slots 3 --learning-rate 1e-3";
-    let chosen = format!("{SMALL} --model {model} --limit-events {events} {options}");
+    let epochs = if options.contains("--epochs") {
+        ""
+    } else {
+        "--epochs 1"
+    };
+    let chosen = format!("{SMALL} --model {model} --limit-events {events} {epochs} {options}");
     let config = Options::try_parse_from(chosen.split_whitespace()).unwrap_or_else(|error| {
         panic!("{error}");
     });
-    match config.config.model {
-        ModelName::Tgn => train_model::<Tgn>(config.config),
-        ModelName::Jodie => train_model::<Jodie>(config.config),
-        ModelName::Apan => train_model::<Apan>(config.config),
-    }
+    config.config
 }
 
 fn train_model<M: TglNames>(config: RunConfig) -> Outcome {
@@ -117,9 +128,17 @@ fn train_model<M: TglNames>(config: RunConfig) -> Outcome {
         let mut training = session.training::<M>(device, &stop).unwrap();
         let mut outcome = Outcome::default();
         training.run(&mut outcome).unwrap();
+        outcome.look_into(&training.memory);
+        outcome
+    })
+}
+
+impl Outcome {
+    /// Keeps what the memory holds.
+    pub(crate) fn look_into(&mut self, memory: &NodeMemory) {
         let bits = |values: &[f32]| values.iter().map(|v| v.to_bits()).collect::<Vec<_>>();
         let read = |tensor: Tensor<2>| bits(&tensor.into_data().try_into_vec::<f32>().unwrap());
-        let (rows, mails, clock) = match &training.memory {
+        let (rows, mails, clock) = match memory {
             NodeMemory::Device(memory) => {
                 let (rows, mails) = memory.tables();
                 (read(rows), read(mails), memory.clock())
@@ -129,11 +148,10 @@ fn train_model<M: TglNames>(config: RunConfig) -> Outcome {
                 (bits(rows), bits(mails), memory.clock())
             }
         };
-        outcome.memory = [rows, mails].concat();
-        outcome.last_update = clock.last_update().to_vec();
-        assert!(outcome.memory.iter().any(|&bits| bits != 0));
-        outcome
-    })
+        self.memory = [rows, mails].concat();
+        self.last_update = clock.last_update().to_vec();
+        assert!(self.memory.iter().any(|&bits| bits != 0));
+    }
 }
 
 /// What an iteration of `staleness:3` has.

@@ -30,6 +30,8 @@ mod operations;
 mod pipeline_cli;
 /// What an iteration costs: rows, shares, and their absence.
 mod profiler;
+/// Trainings that go on from checkpoints; trainings that are killed.
+mod resume;
 /// Schedules: the simulator against closed forms, the version rule, replays.
 mod schedule;
 /// Trainings under each schedule, bit by bit, on the CPU device.

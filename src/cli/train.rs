@@ -2,23 +2,23 @@
 
 mod node;
 
-use std::fs::File;
-use std::io::{self, BufWriter, Write as _};
+use std::io;
 use std::path::PathBuf;
-use std::process::ExitCode;
+use std::process::{self, ExitCode};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 use clap::Args;
 use indicatif::{HumanCount, HumanDuration, ProgressBar, ProgressStyle};
-use mspipe::config::Task;
+use mspipe::checkpoint::LAST;
 use mspipe::config::given::GivenConfig;
+use mspipe::config::{RunConfig, Task};
 use mspipe::device::ComputeDevice;
-use mspipe::pipeline::ledger;
 use mspipe::pipeline::trace::Record;
 use mspipe::report::run::{self as run_report, RunReportError};
-use mspipe::run_folder::{MetricsLog, RunFolder, RunFolderError, Summary};
+use mspipe::run_folder::{RunFolder, Summary};
 use mspipe::session::{self, Session, SessionError};
 use mspipe::train::epochs::{EpochRecord, Observer, TrainError};
 
@@ -41,14 +41,18 @@ Examples:
     mspipe train --data wikipedia.csv --memory host --schedule mspipe --emulate-link 12GB/s,20us
   What each operation of an iteration costs, against what the machine reaches:
     mspipe train --data synthetic:wikipedia:scale=0.1 --device cpu --epochs 2 --profile
+  On where a run was ended, with its settings; its numbers are those of an uninterrupted one:
+    mspipe train --resume runs/wikipedia-tgn-1
   State labels (who gets banned?) on the embeddings of a run:
     mspipe train --task node --init runs/wikipedia-tgn-1
 
 Writes config.json, metrics.jsonl (the loss of each iteration, the metrics of each epoch),
 ledger.jsonl (how stale the memory was that each iteration read), trace.json (for
 ui.perfetto.dev), timeline.svg, weights.safetensors (of the best epoch by validation AP; not
-with --task node), summary.json and report.html (all of it as one page, with charts; not with
---task node) into the run's folder. Ctrl-C ends after the current iteration, exit code 130.";
+with --task node), checkpoint.safetensors and checkpoint-previous.safetensors (for --resume, see
+docs/checkpoints.md), summary.json and report.html (all of it as one page, with charts; not with
+--task node) into the run's folder. Ctrl-C ends after the current iteration and its checkpoint,
+exit code 130; a second one ends at once.";
 
 /// Exit code after Ctrl-C, as shells give it.
 const INTERRUPTED: u8 = 130;
@@ -60,6 +64,11 @@ pub(crate) struct TrainArgs {
     #[command(flatten)]
     settings: GivenConfig,
 
+    /// Go on with a run that has not ended, with its settings; only --data (if the stream was
+    /// moved), --threads and --checkpoint-every may be given too
+    #[arg(long, value_name = "RUN")]
+    resume: Option<PathBuf>,
+
     /// Print summary.json on stdout instead of text
     #[arg(long)]
     json: bool,
@@ -69,15 +78,42 @@ pub(crate) struct TrainArgs {
 pub(crate) fn run(args: TrainArgs) -> anyhow::Result<ExitCode> {
     static STOP: AtomicBool = AtomicBool::new(false);
     let json = args.json;
-    let config = args.settings.resolve()?;
-    if config.task == Task::Node {
-        // Nothing half done is left behind, so that Ctrl-C may simply end it.
-        return node::run(config, json).map(|()| ExitCode::SUCCESS);
-    }
-    ctrlc::set_handler(|| STOP.store(true, Ordering::Relaxed)).context("Ctrl-C handler")?;
-    let result = session::run(config, &STOP, |session, device, folder| {
-        Progress::begin(session, device, folder, json)
-    });
+    let stop_once = || {
+        if STOP.swap(true, Ordering::Relaxed) {
+            // Whoever asks twice does not want to wait; the last checkpoint is whole.
+            process::exit(INTERRUPTED.into());
+        }
+    };
+    // Where to go on if it fails.
+    let run = OnceLock::new();
+    let result = if let Some(folder) = &args.resume {
+        ctrlc::set_handler(stop_once).context("Ctrl-C handler")?;
+        let change = |config: &mut RunConfig| args.settings.change_run(config);
+        session::resume(folder, change, &STOP, |session, device, folder, place| {
+            run.get_or_init(|| folder.path().to_owned());
+            let progress = Progress::begin(session, device, folder, json);
+            progress.say(&match place {
+                Some((epoch, iteration)) => {
+                    format!("resumed   in epoch {epoch}, at iteration {iteration}")
+                }
+                None => "resumed   at the start: there is no checkpoint yet".to_owned(),
+            });
+            Ok(progress)
+        })
+    } else {
+        let config = args.settings.resolve()?;
+        if config.task == Task::Node {
+            // Nothing half done is left behind, so that Ctrl-C may simply end it.
+            return node::run(config, json).map(|()| ExitCode::SUCCESS);
+        }
+        ctrlc::set_handler(stop_once).context("Ctrl-C handler")?;
+        session::run(config, &STOP, |session, device, folder| {
+            run.get_or_init(|| folder.path().to_owned());
+            Ok(Progress::begin(session, device, folder, json))
+        })
+    };
+    let goes_on = run.get().filter(|run| run.join(LAST).exists());
+    let hint = goes_on.map(|run| format!("go on with: mspipe train --resume {}", run.display()));
     match result {
         Ok((summary, folder)) => {
             let page = run_report::write(folder.path());
@@ -91,7 +127,17 @@ pub(crate) fn run(args: TrainArgs) -> anyhow::Result<ExitCode> {
         }
         Err(SessionError::Train(error @ TrainError::Interrupted { .. })) => {
             eprintln!("{error}");
+            if let Some(hint) = hint {
+                eprintln!("{hint}");
+            }
             Ok(ExitCode::from(INTERRUPTED))
+        }
+        Err(SessionError::Train(error @ (TrainError::Observer(_) | TrainError::Run { .. }))) => {
+            let error = anyhow::Error::from(error);
+            Err(match hint {
+                Some(hint) => anyhow!("{error:#}\nwhen that is mended, {hint}"),
+                None => error,
+            })
         }
         Err(error) => Err(error.into()),
     }
@@ -109,8 +155,6 @@ fn say_page(page: Result<PathBuf, RunReportError>, json: bool) {
 /// Progress bar and metrics of a training.
 struct Progress {
     bar: ProgressBar,
-    log: MetricsLog,
-    ledger: BufWriter<File>,
     folder: RunFolder,
     /// Of the timeline.
     title: String,
@@ -125,7 +169,7 @@ impl Progress {
         device: &ComputeDevice,
         folder: &RunFolder,
         json: bool,
-    ) -> Result<Progress, RunFolderError> {
+    ) -> Progress {
         let config = session.config();
         if !json {
             println!("{}", report::head(session, device));
@@ -134,16 +178,14 @@ impl Progress {
             }
             println!("run       {}", folder.path().display());
         }
-        Ok(Progress {
+        Progress {
             bar: ProgressBar::hidden(),
-            log: folder.metrics()?,
-            ledger: folder.ledger()?,
             folder: folder.clone(),
             title: timeline_title(session),
             epochs: config.epochs,
             batch_size: config.batch_size,
             json,
-        })
+        }
     }
 
     fn say(&self, text: &str) {
@@ -186,18 +228,15 @@ impl Observer for Progress {
         self.bar.set_position(events as u64);
     }
 
-    fn losses(&mut self, epoch: usize, first: usize, losses: &[f32]) -> io::Result<()> {
+    fn losses(&mut self, _epoch: usize, _first: usize, losses: &[f32]) -> io::Result<()> {
         if let Some(last) = losses.last() {
             self.bar.set_message(format!("loss {last:.4}"));
         }
-        self.log.losses(epoch, first, losses)
+        Ok(())
     }
 
     fn epoch_recorded(&mut self, record: &Record) -> io::Result<()> {
-        ledger::write(&record.ledger, &mut self.ledger)?;
-        self.ledger.flush()?;
-        self.folder.write_timeline(record, &self.title)?;
-        self.folder.write_trace(record)
+        self.folder.write_timeline(record, &self.title)
     }
 
     fn evaluation_begins(&mut self, part: &str) {
@@ -222,7 +261,11 @@ impl Observer for Progress {
             line.push_str(&below("test", report::metrics(test)));
         }
         self.say(&line);
-        self.log.epoch(epoch, record)
+        Ok(())
+    }
+
+    fn warn(&mut self, message: &str) {
+        self.bar.suspend(|| eprintln!("warning: {message}"));
     }
 }
 

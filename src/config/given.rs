@@ -4,7 +4,6 @@
 //! stream, features, seed and protocol, so that its weights meet what they were trained on.
 //! Options given on the command line come before them, defaults after them.
 
-use std::fs;
 use std::path::Path;
 
 use clap::parser::ValueSource;
@@ -14,7 +13,14 @@ use serde_json::Value;
 use super::{ConfigError, RunConfig};
 
 /// Settings that belong to a run alone, or to the machine that it runs on.
-const NOT_BROUGHT: [&str; 5] = ["task", "init", "out", "threads", "profile"];
+const NOT_BROUGHT: [&str; 6] = [
+    "task",
+    "init",
+    "out",
+    "threads",
+    "checkpoint_every",
+    "profile",
+];
 
 /// Settings, with the names of those that the command line gave.
 #[derive(Debug, Clone)]
@@ -29,6 +35,26 @@ impl GivenConfig {
     pub fn with_init(mut self, init: &Path) -> GivenConfig {
         self.config.init = Some(init.to_owned());
         self
+    }
+
+    /// Changes the settings of a run that is to go on by those that were given.
+    ///
+    /// # Errors
+    /// When one was given that would change its numbers.
+    pub fn change_run(self, run: &mut RunConfig) -> Result<(), ConfigError> {
+        let settings = serde_json::to_value(&self.config).unwrap_or_default();
+        for name in &self.given {
+            match name.as_str() {
+                "data" => run.data.clone_from(&self.config.data),
+                "threads" => run.threads = self.config.threads,
+                "checkpoint_every" => run.checkpoint_every = self.config.checkpoint_every,
+                name if has(&settings, name) => {
+                    return Err(ConfigError::OfRun(name.replace('_', "-")));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
     }
 
     /// The weights to begin with.
@@ -53,10 +79,8 @@ impl GivenConfig {
             path: file.clone(),
             reason,
         };
-        let text = fs::read_to_string(&file).map_err(|error| failed(error.to_string()))?;
         // Read as settings first, so that a file of another kind is told from a bad option.
-        let run: RunConfig =
-            serde_json::from_str(&text).map_err(|error| failed(error.to_string()))?;
+        let run = RunConfig::read(&file)?;
         let json = |config: &RunConfig| {
             serde_json::to_value(config).map_err(|error| failed(error.to_string()))
         };
@@ -81,6 +105,13 @@ impl GivenConfig {
             }
         }
     }
+}
+
+/// Whether there is a setting `name`, in a group of settings too.
+fn has(settings: &Value, name: &str) -> bool {
+    settings.as_object().is_some_and(|settings| {
+        settings.contains_key(name) || settings.values().any(|group| has(group, name))
+    })
 }
 
 impl FromArgMatches for GivenConfig {
@@ -113,10 +144,12 @@ impl Args for GivenConfig {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use clap::Parser;
     use tempfile::TempDir;
 
-    use super::super::{MemoryPlaceName, ModelName};
+    use super::super::{Every, MemoryPlaceName, ModelName};
     use super::*;
 
     #[derive(Parser)]
@@ -162,6 +195,30 @@ mod tests {
 
         let other = resolve(&["--init", run, "--data", "y", "--seed", "0"]).unwrap();
         assert_eq!((other.data.as_str(), other.seed), ("y", 0));
+    }
+
+    #[test]
+    fn a_run_goes_on_with_its_own_settings() {
+        let change = |arguments: &[&str]| {
+            let all = ["test"].iter().chain(arguments);
+            let mut run = resolve(&["--data", "x", "--seed", "7"]).unwrap();
+            let given = Program::try_parse_from(all).unwrap().run;
+            given.change_run(&mut run).map(|()| run)
+        };
+        let moved = change(&["--data", "y", "--threads", "3", "--checkpoint-every", "50"]).unwrap();
+        assert_eq!((moved.data.as_str(), moved.seed), ("y", 7));
+        assert_eq!(
+            (moved.threads, moved.checkpoint_every),
+            (Some(3), Every::Iterations(50))
+        );
+        assert_eq!(change(&[]).unwrap().checkpoint_every, Every::default());
+        for option in [["--seed", "7"], ["--queue-depth", "3"], ["--out", "there"]] {
+            let error = change(&option).unwrap_err().to_string();
+            assert!(
+                error.starts_with(&format!("{} can't be given", option[0])),
+                "{error}"
+            );
+        }
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Times of memory rows and mails, exact, on the host; and the order of a node's mail slots.
 
+use super::saved::SavedTimes;
 use super::{MemoryRequest, MemoryWrite};
 use crate::batch::{Deliveries, TimeDelta, Winners};
 use crate::graph::{NodeId, Timestamp};
@@ -54,8 +55,8 @@ pub struct FetchedTimes {
     pub corrected: Option<usize>,
     /// Time that each row's memory has when the updater has run.
     pub(super) updated: Vec<Timestamp>,
-    /// Node of each row whose memory is kept though it has no event, with the row.
-    pub(super) kept: Vec<(NodeId, usize)>,
+    /// Node of each row, where memory is kept though its node has no event; else empty.
+    pub(super) kept: Vec<NodeId>,
 }
 
 impl FetchedTimes {
@@ -66,10 +67,10 @@ impl FetchedTimes {
         let mut written: Vec<i32> = entries
             .flat_map(|(node, &row)| [node.0 as i32, row])
             .collect();
-        for (node, row) in &self.kept {
+        for (row, node) in self.kept.iter().enumerate() {
             // Winners ascend by node.
             if winners.node.binary_search(node).is_err() {
-                written.extend([node.0 as i32, *row as i32]);
+                written.extend([node.0 as i32, row as i32]);
             }
         }
         written
@@ -97,6 +98,24 @@ impl NodeClock {
         &self.last_update
     }
 
+    /// Times of each node's mails, `[nodes * slots]`, in ticks; the least number where there
+    /// is none.
+    pub fn mail_time(&self) -> &[Timestamp] {
+        &self.mail_time
+    }
+
+    /// Slot that each node's next mail goes to.
+    pub fn next_slot(&self) -> &[u32] {
+        &self.next_slot
+    }
+
+    /// Takes over the times of another clock of as many nodes and slots.
+    pub(super) fn restore(&mut self, times: SavedTimes) {
+        self.last_update = times.last_update;
+        self.mail_time = times.mail_time;
+        self.next_slot = times.next_slot;
+    }
+
     /// Times of the requested rows and roots.
     ///
     /// Message mode (TGN): the mail of an earlier event at time t updates the memory,
@@ -113,7 +132,7 @@ impl NodeClock {
             ..FetchedTimes::default()
         };
         if self.rule.write == MemoryWrite::Read {
-            times.kept = request.node.iter().copied().zip(0..).collect();
+            times.kept = request.node.to_vec();
         }
         for (row, &node) in request.node.iter().enumerate() {
             let last_update = self.last_update[node.index()];
@@ -184,8 +203,8 @@ impl NodeClock {
     /// Takes over a batch's winners, whose memory is as old as what it absorbed, and its
     /// mails, which are as old as their last event.
     pub fn commit(&mut self, winners: &Winners, deliveries: &Deliveries, times: &FetchedTimes) {
-        for &(node, row) in &times.kept {
-            self.last_update[node.index()] = times.updated[row];
+        for (node, updated) in times.kept.iter().zip(&times.updated) {
+            self.last_update[node.index()] = *updated;
         }
         for (node, &row) in winners.node.iter().zip(&winners.row) {
             self.last_update[node.index()] = times.updated[row as usize];

@@ -13,12 +13,12 @@ use crate::kernels::memory_update::memory_update;
 #[derive(Debug, Clone)]
 pub struct DeviceMemory {
     /// `[nodes, width]`.
-    memory: Tensor<2>,
+    pub(super) memory: Tensor<2>,
     /// `[nodes, slots x mail width]`.
-    mailbox: Tensor<2>,
-    clock: NodeClock,
+    pub(super) mailbox: Tensor<2>,
+    pub(super) clock: NodeClock,
     mitigation: Option<Mitigation>,
-    version: u64,
+    pub(super) version: u64,
 }
 
 impl DeviceMemory {
@@ -49,6 +49,11 @@ impl DeviceMemory {
     /// The tables `[nodes, width]` and `[nodes, slots x mail width]`.
     pub fn tables(&self) -> (Tensor<2>, Tensor<2>) {
         (self.memory.clone(), self.mailbox.clone())
+    }
+
+    /// Width of a memory row.
+    pub fn width(&self) -> usize {
+        self.memory.dims()[1]
     }
 
     /// The times that belong to them.

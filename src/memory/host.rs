@@ -6,12 +6,13 @@
 //! moved by the twins of the kernels that [`DeviceMemory`](super::device::DeviceMemory)
 //! uses, so both give the same bits.
 
-use burn::tensor::{Device, Int, Tensor, TensorData};
+use burn::tensor::{Device, Tensor, TensorData};
 
 use super::clock::{FetchedTimes, NodeClock};
 use super::similarity::{Correction, Mitigation};
-use super::{FetchedMemory, MemoryCommit, MemoryError, MemoryRequest, MemoryStore};
-use crate::batch::{Deliveries, Distinct, Winners};
+use super::write_back::{Update, WriteBack};
+use super::{FetchedMemory, MemoryCommit, MemoryError, MemoryRequest, MemoryStore, read};
+use crate::batch::Distinct;
 use crate::graph::NodeId;
 use crate::kernels::reference::rows::{self, MailParts};
 
@@ -21,12 +22,12 @@ pub struct HostMemory {
     width: usize,
     mail_width: usize,
     /// `[nodes, width]`.
-    memory: Vec<f32>,
+    pub(super) memory: Vec<f32>,
     /// `[nodes, slots x mail width]`.
-    mailbox: Vec<f32>,
-    clock: NodeClock,
+    pub(super) mailbox: Vec<f32>,
+    pub(super) clock: NodeClock,
     mitigation: Option<Mitigation>,
-    version: u64,
+    pub(super) version: u64,
     /// Where fetched rows go when memory is used as a [`MemoryStore`].
     device: Device,
 }
@@ -65,77 +66,6 @@ impl HostRows {
             mail_row: self.mail_row,
             times: self.times,
         }
-    }
-}
-
-/// What a batch writes back, in terms of the updated rows that are read back for it.
-#[derive(Debug)]
-pub struct WriteBack {
-    /// Rows of the batch that are read back, ascending.
-    rows: Vec<i32>,
-    winners: Winners,
-    deliveries: Deliveries,
-    times: FetchedTimes,
-    /// Features of the batch's own events, `[events, edge width]`.
-    edge: Vec<f32>,
-}
-
-impl WriteBack {
-    /// What a batch of `batch_rows` rows writes; `edge` are the features of its own events.
-    pub fn new(
-        winners: Winners,
-        deliveries: Deliveries,
-        times: FetchedTimes,
-        edge: Vec<f32>,
-        batch_rows: usize,
-    ) -> WriteBack {
-        let mut back = WriteBack {
-            rows: Vec::new(),
-            winners,
-            deliveries,
-            times,
-            edge,
-        };
-        let mut place = vec![-1; batch_rows];
-        if back.times.kept.is_empty() {
-            let mails = back
-                .deliveries
-                .mails
-                .iter()
-                .flat_map(|mail| [mail[0], mail[1]]);
-            for row in back.winners.row.iter().copied().chain(mails) {
-                place[row as usize] = 0;
-            }
-        } else {
-            place.fill(0);
-        }
-        for (row, place) in place
-            .iter_mut()
-            .enumerate()
-            .filter(|(_, place)| **place == 0)
-        {
-            *place = back.rows.len() as i32;
-            back.rows.push(row as i32);
-        }
-        // Rows that are kept on reading keep their numbers: all rows are read back then.
-        let updated = &back.times.updated;
-        back.times.updated = back.rows.iter().map(|&row| updated[row as usize]).collect();
-        for row in &mut back.winners.row {
-            *row = place[*row as usize];
-        }
-        for [own, peer, _] in &mut back.deliveries.mails {
-            *own = place[*own as usize];
-            *peer = place[*peer as usize];
-        }
-        back
-    }
-
-    /// The rows to read back out of the batch's updated rows `[batch rows, width]`.
-    pub fn select(&self, updated: Tensor<2>) -> Tensor<2> {
-        let count = self.rows.len();
-        let rows = TensorData::new(self.rows.clone(), [count]);
-        let rows = Tensor::<1, Int>::from_data(rows, &updated.device());
-        updated.select(0, rows)
     }
 }
 
@@ -191,9 +121,12 @@ impl HostMemory {
         }
     }
 
-    /// Writes a batch's rows and mails; `updated` are the rows that [`WriteBack::select`]
-    /// chose.
-    pub fn apply(&mut self, back: &WriteBack, updated: &[f32]) {
+    /// Writes a batch's rows and mails.
+    pub fn apply(&mut self, update: &Update) {
+        let Update {
+            back,
+            rows: updated,
+        } = update;
         let winners = &back.winners;
         let written = back.times.written(winners);
         rows::memory_update(&mut self.memory, updated, &written, self.width);
@@ -221,6 +154,11 @@ impl HostMemory {
         (&self.memory, &self.mailbox)
     }
 
+    /// Width of a memory row.
+    pub fn width(&self) -> usize {
+        self.width
+    }
+
     /// The times that belong to them.
     pub fn clock(&self) -> &NodeClock {
         &self.clock
@@ -243,8 +181,8 @@ impl MemoryStore for HostMemory {
             read(commit.edge.slice(0..events))?,
             commit.memory.dims()[0],
         );
-        let updated = read(back.select(commit.memory))?;
-        self.apply(&back, &updated);
+        let rows = read(back.select(commit.memory))?;
+        self.apply(&Update { back, rows });
         Ok(())
     }
 
@@ -258,10 +196,4 @@ impl MemoryStore for HostMemory {
         self.clock.reset();
         self.version = 0;
     }
-}
-
-fn read(tensor: Tensor<2>) -> Result<Vec<f32>, MemoryError> {
-    let failed = |error: &dyn std::fmt::Debug| MemoryError::Device(format!("{error:?}"));
-    let data = tensor.try_into_data().map_err(|error| failed(&error))?;
-    data.try_into_vec().map_err(|error| failed(&error))
 }

@@ -14,6 +14,14 @@ pub enum NodeMemory {
 }
 
 impl NodeMemory {
+    /// Width of a memory row.
+    pub fn width(&self) -> usize {
+        match self {
+            NodeMemory::Device(memory) => memory.width(),
+            NodeMemory::Host(memory) => memory.width(),
+        }
+    }
+
     fn store(&self) -> &dyn MemoryStore {
         match self {
             NodeMemory::Device(memory) => &**memory,

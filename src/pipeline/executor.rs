@@ -10,7 +10,8 @@
 //! Invariants: what may run when is decided by [`super::flow`] alone, so results don't depend on
 //! timing; only the caller's thread talks to the device; an error or a panic of any stage ends
 //! the run with its message, after the steps under way have ended; after a run that ended
-//! well or was stopped, the updates of all trained iterations are applied.
+//! well or was stopped, the updates of all trained iterations are applied; after one that was
+//! paused, those are handed out that are not.
 //!
 //! After an error, updates are whole but those of the last iterations may be missing: start
 //! again from a checkpoint. A stage that never returns is not interrupted.
@@ -76,6 +77,70 @@ fn place(at: &Option<(Step, usize)>) -> String {
     })
 }
 
+/// What to do once an iteration has been trained.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Proceed {
+    /// Go on.
+    Go,
+    /// End the run here, with all updates applied.
+    Stop,
+    /// End the run as soon as what has read memory is trained, and hand out the updates that
+    /// no iteration was to see yet. A run that goes on with them changes no number.
+    Pause,
+}
+
+/// A part of an epoch that is run at once.
+#[derive(Debug)]
+pub struct Segment<U> {
+    /// The epoch.
+    pub epoch: u64,
+    /// Its iterations to run.
+    pub iterations: Range<usize>,
+    /// Updates of the iterations just before, as a pause handed them out.
+    pub unapplied: Vec<U>,
+}
+
+impl<U> Segment<U> {
+    /// Iterations with all updates before them applied.
+    pub fn new(epoch: u64, iterations: Range<usize>) -> Segment<U> {
+        Segment {
+            epoch,
+            iterations,
+            unapplied: Vec::new(),
+        }
+    }
+
+    /// The same after a pause that left `unapplied`.
+    #[must_use]
+    pub fn with(self, unapplied: Vec<U>) -> Segment<U> {
+        Segment { unapplied, ..self }
+    }
+
+    /// The iterations that the flow counts: those with updates to apply.
+    pub(super) fn counted(&self) -> Range<usize> {
+        let first = self.iterations.start.saturating_sub(self.unapplied.len());
+        first..self.iterations.end
+    }
+}
+
+/// What a run gave.
+#[derive(Debug)]
+pub struct Ended<U> {
+    /// What happened.
+    pub record: Record,
+    /// After a pause, the updates that are not applied, in order.
+    pub unapplied: Vec<U>,
+}
+
+impl<U> From<Record> for Ended<U> {
+    fn from(record: Record) -> Ended<U> {
+        Ended {
+            record,
+            unapplied: Vec::new(),
+        }
+    }
+}
+
 /// How to run.
 #[derive(Clone, Copy)]
 pub struct Executor<'c> {
@@ -92,7 +157,7 @@ impl Executor<'_> {
     /// [`Stages::host`] gives.
     ///
     /// `proceed` is called on the caller's thread when an iteration has been trained, with its
-    /// number; `false` ends the run there. Its own update may not be applied yet.
+    /// number. Its own update may not be applied yet.
     ///
     /// # Errors
     /// The first failure of a stage or a thread, or a ledger that can't be replayed.
@@ -100,19 +165,20 @@ impl Executor<'_> {
         &self,
         host: &S::Host,
         stages: &mut S,
-        iterations: Range<usize>,
-        (scheduler, epoch): (&mut Scheduler, u64),
-        mut proceed: impl FnMut(&mut S, usize) -> bool,
-    ) -> Result<Record, RunError<S::Error>> {
-        scheduler.begin(epoch, iterations.clone())?;
+        scheduler: &mut Scheduler,
+        segment: Segment<S::Trained>,
+        mut proceed: impl FnMut(&mut S, usize) -> Proceed,
+    ) -> Result<Ended<S::Trained>, RunError<S::Error>> {
+        scheduler.begin(segment.epoch, segment.counted())?;
         if *scheduler.schedule() == Schedule::Sequential {
-            return sequential::run_recorded(self, stages, iterations, scheduler, proceed);
+            let apply = |stages: &mut S, update| stages.update_memory(update);
+            return sequential::run_recorded(self, stages, scheduler, segment, apply, proceed);
         }
-        let monitor = self.monitor(scheduler, &iterations);
+        let monitor = self.monitor(scheduler, &segment);
         let (to_fetcher, sampled) = mpsc::channel();
         let (to_device, prepared) = mpsc::channel();
         let mut fetched = None;
-        let mut trained = VecDeque::new();
+        let mut trained = VecDeque::from(segment.unapplied);
         thread::scope(|scope| {
             let run = &monitor;
             let sampler = move || run.drive(Lane::Sampler, sample::<S>(host, to_fetcher));
@@ -132,16 +198,17 @@ impl Executor<'_> {
                     Step::Gather => fetched = Some(stages.fetch_memory(take(&prepared))?),
                     Step::Train => {
                         trained.push_back(stages.train(held(&mut fetched))?);
-                        if !proceed(stages, iteration) {
-                            run.stop_after(iteration);
-                        }
+                        run.follow(proceed(stages, iteration), iteration);
                     }
                     _ => stages.update_memory(held(&mut trained.pop_front()))?,
                 }
                 Ok(0)
             });
         });
-        monitor.finish()
+        Ok(Ended {
+            record: monitor.finish()?,
+            unapplied: trained.into(),
+        })
     }
 
     /// Runs iterations of an epoch with memory on the host; the rest as
@@ -153,19 +220,22 @@ impl Executor<'_> {
         &self,
         host: &S::Host,
         stages: &mut S,
-        iterations: Range<usize>,
-        (scheduler, epoch): (&mut Scheduler, u64),
-        mut proceed: impl FnMut(&mut S, usize) -> bool,
-    ) -> Result<Record, RunError<S::Error>> {
-        scheduler.begin(epoch, iterations.clone())?;
+        scheduler: &mut Scheduler,
+        segment: Segment<S::Received>,
+        mut proceed: impl FnMut(&mut S, usize) -> Proceed,
+    ) -> Result<Ended<S::Received>, RunError<S::Error>> {
+        scheduler.begin(segment.epoch, segment.counted())?;
         if *scheduler.schedule() == Schedule::Sequential {
-            return sequential::run_recorded(self, stages, iterations, scheduler, proceed);
+            let apply = |_: &mut S, update| S::apply(host, update);
+            return sequential::run_recorded(self, stages, scheduler, segment, apply, proceed);
         }
         let early = scheduler.early();
-        let monitor = self.monitor(scheduler, &iterations);
+        let monitor = self.monitor(scheduler, &segment);
         let (to_fetcher, sampled) = mpsc::channel();
         let (to_device, gathered) = mpsc::channel();
         let (to_updater, pending) = mpsc::channel();
+        let mut unapplied = VecDeque::from(segment.unapplied);
+        let received = &mut unapplied;
         thread::scope(|scope| {
             let run = &monitor;
             let sampler = move || run.drive(Lane::Sampler, sample::<S>(host, to_fetcher));
@@ -191,15 +261,14 @@ impl Executor<'_> {
                 });
             };
             let updater = move || {
-                let mut received = None;
                 run.drive(Lane::Updater, |step, _| match step {
                     Step::Receive => {
                         let rows = S::receive(host, take(&pending))?;
                         let bytes = S::received_bytes(&rows);
-                        received = Some(rows);
+                        received.push_back(rows);
                         Ok(bytes)
                     }
-                    _ => S::apply(host, held(&mut received)).map(|()| 0),
+                    _ => S::apply(host, held(&mut received.pop_front())).map(|()| 0),
                 });
             };
             self.clock.threads_run(4);
@@ -219,29 +288,33 @@ impl Executor<'_> {
                     _ => stages.finish(held(&mut begun))?,
                 }
                 let last = if early { Step::Finish } else { Step::ReadBack };
-                if step == last && !proceed(stages, iteration) {
-                    run.stop_after(iteration);
+                if step == last {
+                    run.follow(proceed(stages, iteration), iteration);
                 }
                 Ok(0)
             });
         });
-        monitor.finish()
+        Ok(Ended {
+            record: monitor.finish()?,
+            unapplied: unapplied.into(),
+        })
     }
 
-    fn monitor<'a, E>(
+    fn monitor<'a, E, U>(
         &'a self,
         scheduler: &'a mut Scheduler,
-        iterations: &Range<usize>,
+        segment: &Segment<U>,
     ) -> Monitor<'a, 'a, E> {
         let flow = Flow::new(
             scheduler,
-            iterations.start,
-            iterations.len(),
+            segment.iterations.start,
+            segment.iterations.len(),
             self.queue_depth.get(),
             self.traced,
             self.clock.now(),
-        );
-        Monitor::new(flow, iterations.start, self.clock)
+        )
+        .after_pause(segment.unapplied.len());
+        Monitor::new(flow, segment.counted().start, self.clock)
     }
 
     fn spawn<'scope, E: Send + 'scope>(

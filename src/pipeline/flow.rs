@@ -11,7 +11,9 @@
 //! * At most `depth` iterations are ahead of the lane that takes them. Updates need no bound of
 //!   their own: at most k are under way. With one, a queue shorter than k could deadlock:
 //!   `apply(j)` waits for `gather(j + k − 1)`, which waits for training to go on.
-//! * After the last iteration, or a stop, all updates of trained iterations get applied.
+//! * After the last iteration, or a stop, all updates of trained iterations get applied. After a
+//!   pause those are not that no iteration was to see yet: so a run that goes on from there with
+//!   them reads the same versions as one that never paused.
 //!
 //! Source: MSPipe, Algorithm 1, with the bound as a rule in both directions.
 
@@ -156,6 +158,9 @@ pub struct Flow<'s> {
     lanes: [LaneState; 4],
     stalls: Vec<Duration>,
     traced: usize,
+    /// Iterations before the run whose updates were left unapplied; the first of the run's.
+    unapplied: usize,
+    pausing: bool,
     record: Record,
 }
 
@@ -183,8 +188,25 @@ impl<'s> Flow<'s> {
             lanes: [LaneState::Idle { since: now }; 4],
             stalls: Vec::new(),
             traced,
+            unapplied: 0,
+            pausing: false,
             record: Record::default(),
         }
+    }
+
+    /// The same after a pause that left `unapplied` updates: they are the first iterations of
+    /// the run, on top of those that it was made with, and only their updates are still to be
+    /// applied.
+    #[must_use]
+    pub fn after_pause(mut self, unapplied: usize) -> Flow<'s> {
+        self.begun = [unapplied; Step::COUNT];
+        self.begun[Step::Apply as usize] = 0;
+        self.ended = self.begun;
+        self.reads = vec![ReadPoint::default(); unapplied];
+        self.unapplied = unapplied;
+        self.first -= unapplied;
+        self.end += unapplied;
+        self
     }
 
     /// What `lane` may do next. It changes nothing but that a k may get chosen.
@@ -269,7 +291,10 @@ impl<'s> Flow<'s> {
             return Next::Run(Step::Train, self.ended(Step::Train));
         }
         if nth >= self.end {
-            return Next::Run(Step::Apply, applied);
+            return match self.pausing {
+                true => Next::Over,
+                false => Next::Run(Step::Apply, applied),
+            };
         }
         if applied < self.next_version() {
             return Next::Run(Step::Apply, applied);
@@ -278,15 +303,17 @@ impl<'s> Flow<'s> {
     }
 
     fn next_of_updater(&mut self) -> Next {
-        let nth = self.ended(Step::Apply);
-        if nth < self.ended(Step::Receive) {
-            let gathered = self.ended(Step::Gather);
+        let (nth, received) = (self.ended(Step::Apply), self.ended(Step::Receive));
+        let gathered = self.ended(Step::Gather);
+        let keeps = self.pausing && gathered >= self.end;
+        if nth < received && !keeps {
             // Also after a stop, when what is being gathered will not be used.
             let quiet = self.begun(Step::Gather) == gathered;
             let ready = quiet && (gathered >= self.end || self.next_version() > nth);
             return self.run_if(ready, Step::Apply, nth);
         }
-        self.run_if(self.ended(Step::ReadBack) > nth, Step::Receive, nth)
+        let ready = self.ended(Step::ReadBack) > received;
+        self.run_if(ready, Step::Receive, received)
     }
 
     /// Updates that the next iteration to gather sees.
@@ -306,7 +333,7 @@ impl<'s> Flow<'s> {
             && lane == Lane::Device
         {
             // The first iteration can't be waited for: nothing could run before it.
-            let waited = if nth == 0 {
+            let waited = if nth == self.unapplied {
                 Duration::ZERO
             } else {
                 now - since
@@ -330,7 +357,7 @@ impl<'s> Flow<'s> {
         self.lanes[lane as usize] = LaneState::Idle { since: now };
         self.scheduler.observe(step, now - began);
         self.record.times.add(step.stage(), now - began);
-        if nth < self.traced {
+        if nth < self.unapplied + self.traced {
             self.record.spans.push(Span {
                 lane,
                 step,
@@ -347,11 +374,19 @@ impl<'s> Flow<'s> {
         self.end = self.end.min(nth + 1);
     }
 
+    /// The run pauses after its iteration `nth`, or later: after the last one that has begun to
+    /// read memory.
+    pub fn pause_after(&mut self, nth: usize) {
+        self.stop_after(nth.max(self.begun(Step::Gather).saturating_sub(1)));
+        self.pausing = true;
+    }
+
     /// What happened.
     pub fn finish(mut self) -> Record {
         let trained = self.ended(Step::Train).max(self.ended(Step::Finish));
         let epoch = self.scheduler.epoch();
         let reads = self.reads.into_iter().take(trained).enumerate();
+        let reads = reads.skip(self.unapplied);
         self.record.ledger = reads
             .map(|(nth, read)| LedgerLine {
                 epoch,
@@ -367,10 +402,7 @@ impl<'s> Flow<'s> {
                 corrected: None,
             })
             .collect();
-        // Lanes end steps in an order that is up to the threads.
-        self.record
-            .spans
-            .sort_by_key(|span| (span.lane, span.begin, span.iteration, span.step));
+        self.record.sort_spans();
         self.record
     }
 }

@@ -12,7 +12,7 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::clock::Clock;
-use super::executor::RunError;
+use super::executor::{Proceed, RunError};
 use super::flow::{Flow, Lane, Next, Step};
 use super::trace::Record;
 
@@ -182,10 +182,15 @@ impl<'s, 'c, E> Monitor<'s, 'c, E> {
         self.wake(&mut shared);
     }
 
-    /// Ends the run after an iteration (the epoch's number).
-    pub(super) fn stop_after(&self, iteration: usize) {
+    /// Does what was said after an iteration (the epoch's number).
+    pub(super) fn follow(&self, proceed: Proceed, iteration: usize) {
         let mut shared = self.lock();
-        shared.flow.stop_after(iteration - self.first);
+        let nth = iteration - self.first;
+        match proceed {
+            Proceed::Go => return,
+            Proceed::Stop => shared.flow.stop_after(nth),
+            Proceed::Pause => shared.flow.pause_after(nth),
+        }
         self.wake(&mut shared);
     }
 

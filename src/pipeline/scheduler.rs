@@ -57,7 +57,7 @@ impl Times {
 }
 
 /// What an iteration reads.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct ReadPoint {
     /// Its staleness.
     pub k: usize,
@@ -109,8 +109,22 @@ impl Scheduler {
         })
     }
 
+    /// Goes on with the staleness `k` that an earlier part of the training had last; times are
+    /// measured anew. A fixed bound and a replay don't need it.
+    pub fn resume(&mut self, k: usize) {
+        if self.schedule.online() {
+            self.k = k.max(1);
+        }
+    }
+
+    /// The staleness in force.
+    pub fn k(&self) -> usize {
+        self.k
+    }
+
     /// Says which iterations of which epoch the next run is about. All earlier updates of the
-    /// epoch are applied when it begins.
+    /// epoch are applied when it begins; after a pause, the run's first iterations are those
+    /// whose updates were left unapplied.
     ///
     /// # Errors
     /// When the ledger to replay does not have them.

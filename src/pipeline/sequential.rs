@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
-use super::executor::{Executor, RunError};
+use super::executor::{Ended, Executor, Proceed, RunError, Segment};
 use super::flow::{Lane, Step};
 use super::ledger::LedgerLine;
 use super::scheduler::Scheduler;
@@ -28,7 +28,7 @@ trait Laps {
 pub fn run<S: Stages>(
     stages: &mut S,
     iterations: Range<usize>,
-    proceed: impl FnMut(&mut S, usize) -> bool,
+    mut proceed: impl FnMut(&mut S, usize) -> bool,
 ) -> Result<StageTimes, S::Error> {
     struct Stopwatch {
         times: StageTimes,
@@ -48,18 +48,24 @@ pub fn run<S: Stages>(
         times: StageTimes::default(),
         since: Instant::now(),
     };
-    run_laps(stages, iterations, &mut stopwatch, proceed).map_err(|(_, _, source)| source)?;
+    let go_on = |stages: &mut S, iteration| match proceed(stages, iteration) {
+        true => Proceed::Go,
+        false => Proceed::Stop,
+    };
+    run_laps(stages, iterations, &mut stopwatch, go_on).map_err(|(_, _, source)| source)?;
     Ok(stopwatch.times)
 }
 
-/// The same as a run of an executor: with spans and a ledger.
-pub(super) fn run_recorded<S: Stages>(
+/// The same as a run of an executor: with spans and a ledger. Nothing is ever left unapplied;
+/// `apply` applies what another schedule left.
+pub(super) fn run_recorded<S: Stages, U>(
     executor: &Executor<'_>,
     stages: &mut S,
-    iterations: Range<usize>,
     scheduler: &Scheduler,
-    proceed: impl FnMut(&mut S, usize) -> bool,
-) -> Result<Record, RunError<S::Error>> {
+    segment: Segment<U>,
+    mut apply: impl FnMut(&mut S, U) -> Result<(), S::Error>,
+    proceed: impl FnMut(&mut S, usize) -> Proceed,
+) -> Result<Ended<U>, RunError<S::Error>> {
     struct Spans<'c> {
         executor: &'c Executor<'c>,
         recorder: Recorder,
@@ -75,6 +81,15 @@ pub(super) fn run_recorded<S: Stages>(
             self.since = now;
         }
     }
+    let failed = |(step, iteration, error): Failure<S::Error>| RunError::Stage {
+        stage: step.stage(),
+        iteration,
+        error,
+    };
+    for (iteration, update) in segment.counted().zip(segment.unapplied) {
+        apply(stages, update).map_err(|error| failed((Step::Apply, iteration, error)))?;
+    }
+    let iterations = segment.iterations;
     let clock = executor.clock;
     let mut spans = Spans {
         executor,
@@ -84,21 +99,15 @@ pub(super) fn run_recorded<S: Stages>(
     clock.threads_run(1);
     let done = run_laps(stages, iterations, &mut spans, proceed);
     clock.thread_stops();
-    match done {
-        Ok(()) => Ok(spans.recorder.record),
-        Err((step, iteration, error)) => Err(RunError::Stage {
-            stage: step.stage(),
-            iteration,
-            error,
-        }),
-    }
+    done.map_err(failed)?;
+    Ok(spans.recorder.record.into())
 }
 
 fn run_laps<S: Stages>(
     stages: &mut S,
     iterations: Range<usize>,
     laps: &mut impl Laps,
-    mut proceed: impl FnMut(&mut S, usize) -> bool,
+    mut proceed: impl FnMut(&mut S, usize) -> Proceed,
 ) -> Result<(), Failure<S::Error>> {
     for iteration in iterations {
         let failed = |step| move |source| (step, iteration, source);
@@ -115,7 +124,7 @@ fn run_laps<S: Stages>(
         laps.step_ended(Step::Train, iteration, 0);
         stages.update_memory(trained).map_err(failed(Step::Apply))?;
         laps.step_ended(Step::Apply, iteration, 0);
-        if !proceed(stages, iteration) {
+        if proceed(stages, iteration) != Proceed::Go {
             break;
         }
     }

@@ -52,6 +52,20 @@ impl Record {
         Duration::from_micros(stall_us)
     }
 
+    /// Goes on with what happened next.
+    pub fn extend(&mut self, next: Record) {
+        self.times.add_all(&next.times);
+        self.spans.extend(next.spans);
+        self.sort_spans();
+        self.ledger.extend(next.ledger);
+    }
+
+    /// Lanes end steps in an order that is up to the threads.
+    pub(super) fn sort_spans(&mut self) {
+        self.spans
+            .sort_by_key(|span| (span.lane, span.begin, span.iteration, span.step));
+    }
+
     /// Mean time from one iteration's training to the next one's, over the last half of the
     /// spans; `None` with fewer than four iterations. With staleness k, beginnings repeat only
     /// every k iterations; the half is cut to a multiple of 6, which all k up to 3 divide.

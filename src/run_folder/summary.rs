@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use crate::config::{
@@ -19,7 +19,7 @@ use crate::train::evaluation::{EdgeBankMetrics, TestMetrics};
 use crate::train::node_classification::NodeRecord;
 
 /// The stream of a run.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Dataset {
     /// Its name.
     pub name: String,
@@ -38,7 +38,7 @@ pub struct Dataset {
 }
 
 /// The device of a run.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeviceRecord {
     /// `cpu` or `wgpu`.
     pub backend: String,

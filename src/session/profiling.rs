@@ -9,12 +9,14 @@ use std::time::{Duration, Instant};
 
 use burn::tensor::Device;
 
+use crate::checkpoint::{Arrays, CheckpointError, Every};
+use crate::pipeline::ledger::LedgerLine;
 use crate::pipeline::schedule::Schedule;
 use crate::pipeline::trace::Record;
 use crate::profiler::machine::{self, Machine};
 use crate::profiler::report::{Profile, Training};
 use crate::profiler::{set_recording, take};
-use crate::train::epochs::{EpochRecord, Observer, TrainError, TrainRecord};
+use crate::train::epochs::{EpochRecord, NamedTensors, Observer, TrainError, TrainRecord};
 use crate::train::evaluation::EvalError;
 
 /// An observer that records, and tells another one.
@@ -98,5 +100,36 @@ impl Observer for Profiling<'_> {
 
     fn epoch_done(&mut self, epoch: usize, record: &EpochRecord) -> io::Result<()> {
         self.observer.epoch_done(epoch, record)
+    }
+
+    fn ledger(&mut self, lines: &[LedgerLine]) -> io::Result<()> {
+        self.observer.ledger(lines)
+    }
+
+    fn best(&mut self, epoch: usize, weights: &NamedTensors) -> io::Result<()> {
+        self.observer.best(epoch, weights)
+    }
+
+    fn checkpoint_every(&self) -> Every {
+        self.observer.checkpoint_every()
+    }
+
+    fn keep(
+        &mut self,
+        epoch: usize,
+        iteration: usize,
+        state: &Arrays<'_>,
+    ) -> Result<(), CheckpointError> {
+        let begin = Instant::now();
+        let kept = self.observer.keep(epoch, iteration, state);
+        if let Some(begun) = &mut self.begun {
+            // What it took is no part of training's time.
+            *begun += begin.elapsed();
+        }
+        kept
+    }
+
+    fn warn(&mut self, message: &str) {
+        self.observer.warn(message);
     }
 }

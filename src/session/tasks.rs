@@ -9,6 +9,7 @@ use burn::tensor::Device;
 
 use super::profiling::Profiling;
 use super::{Session, SessionError, initial};
+use crate::checkpoint::Loaded;
 use crate::config::{BalanceName, MemoryPlaceName, MitigationName, ModelName};
 use crate::device::ComputeDevice;
 use crate::memory::device::DeviceMemory;
@@ -29,6 +30,7 @@ use crate::train::evaluation::Evaluator;
 use crate::train::node_classification::{
     Balance, ClassifierConfig, LabeledEmbeddings, NodeObserver,
 };
+use crate::train::progress::Progress;
 use crate::train::trainer::Trainer;
 use crate::weights;
 
@@ -110,9 +112,19 @@ impl Session {
         device: &Device,
         stop: &'a AtomicBool,
     ) -> Result<TrainLoop<'a, M>, SessionError> {
+        self.training_with(self.config.init.as_deref(), device, stop)
+    }
+
+    /// The same with the weights of `init`, where there is one.
+    fn training_with<'a, M: TglNames>(
+        &self,
+        init: Option<&Path>,
+        device: &Device,
+        stop: &'a AtomicBool,
+    ) -> Result<TrainLoop<'a, M>, SessionError> {
         let config = &self.config;
         let autodiff = device.clone().autodiff();
-        let model = self.new_model::<M>(config.init.as_deref(), &autodiff)?;
+        let model = self.new_model::<M>(init, &autodiff)?;
         let residency = match config.pipeline.memory {
             MemoryPlaceName::Device => Residency::Device,
             MemoryPlaceName::Host => Residency::Host,
@@ -128,6 +140,7 @@ impl Session {
             queue_depth: config.pipeline.queue_depth,
             emulated_link: config.pipeline.emulate_link,
             stop,
+            progress: Progress::default(),
         })
     }
 
@@ -146,6 +159,8 @@ pub(super) struct Train<'a> {
     pub(super) session: &'a Session,
     pub(super) device: &'a ComputeDevice,
     pub(super) folder: &'a RunFolder,
+    /// Where to go on.
+    pub(super) from: Option<Loaded>,
     pub(super) observer: &'a mut dyn Observer,
     pub(super) stop: &'a AtomicBool,
 }
@@ -156,7 +171,19 @@ impl ForModel for Train<'_> {
     fn with<M: TglNames>(self) -> Result<Summary, SessionError> {
         let (session, device) = (self.session, &self.device.device);
         let config = &session.config;
-        let mut training = session.training::<M>(device, self.stop)?;
+        let mut training = match self.from {
+            None => session.training::<M>(device, self.stop)?,
+            Some(Loaded {
+                checkpoint, path, ..
+            }) => {
+                // It has weights of its own.
+                let mut training = session.training_with::<M>(None, device, self.stop)?;
+                training
+                    .resume(checkpoint)
+                    .map_err(|error| SessionError::Resume { path, error })?;
+                training
+            }
+        };
         let (record, model, profile) = if config.profile {
             let mut profiling = Profiling::new(self.observer);
             let (record, model) = training.run(&mut profiling)?;

@@ -16,12 +16,12 @@ pub struct Adam {
     steps: u32,
     /// Moments to go on from, until the first step lays them out.
     given: HashMap<ParamId, [Tensor<1>; 2]>,
-    moments: Option<Moments>,
+    table: Option<Table>,
 }
 
 /// All moments, side by side in one tensor, and where each parameter has its own.
 #[derive(Debug)]
-struct Moments {
+struct Table {
     /// The first moments of all numbers, then the second.
     numbers: Tensor<1>,
     places: HashMap<ParamId, Range<usize>>,
@@ -30,27 +30,17 @@ struct Moments {
 impl Adam {
     /// Before the first step.
     pub fn new(learning_rate: f64) -> Adam {
-        Adam::resumed(learning_rate, 0, HashMap::new())
-    }
-
-    /// After `steps` steps that left `moments`: the first and the second of each parameter,
-    /// flat, without autodiff; zeros for those that are not given.
-    pub fn resumed(
-        learning_rate: f64,
-        steps: u32,
-        moments: HashMap<ParamId, [Tensor<1>; 2]>,
-    ) -> Adam {
         Adam {
             learning_rate,
-            steps,
-            given: moments,
-            moments: None,
+            steps: 0,
+            given: HashMap::new(),
+            table: None,
         }
     }
 
     /// First and second moment of a parameter, flat; none before its first step.
-    pub fn moments_of(&self, id: ParamId) -> Option<[Tensor<1>; 2]> {
-        let Some(Moments { numbers, places }) = &self.moments else {
+    fn moments_of(&self, id: ParamId) -> Option<[Tensor<1>; 2]> {
+        let Some(Table { numbers, places }) = &self.table else {
             return self.given.get(&id).cloned();
         };
         let of = places.get(&id)?;
@@ -63,11 +53,11 @@ impl Adam {
         self.steps += 1;
         let step = AdamStep::new(self.learning_rate, self.steps);
         let given = &mut self.given;
-        let moments = self
-            .moments
+        let table = self
+            .table
             .take()
-            .or_else(|| Moments::laid_out(&module, std::mem::take(given)));
-        let Some(Moments { numbers, places }) = moments else {
+            .or_else(|| Table::laid_out(&module, std::mem::take(given)));
+        let Some(Table { numbers, places }) = table else {
             return module;
         };
         let mut taken = Taken {
@@ -79,7 +69,7 @@ impl Adam {
         let module = module.map(&mut taken);
         let Taken { shapes, moving, .. } = taken;
         let (numbers, moved) = adam(numbers, moving, step);
-        self.moments = Some(Moments { numbers, places });
+        self.table = Some(Table { numbers, places });
         let moved = shapes.into_iter().zip(moved);
         module.map(&mut Moved(
             moved
@@ -89,13 +79,13 @@ impl Adam {
     }
 }
 
-impl Moments {
+impl Table {
     /// Room for the moments of all parameters, with those that are given; none where `module`
     /// has no parameters.
     fn laid_out<M: Module>(
         module: &M,
         mut given: HashMap<ParamId, [Tensor<1>; 2]>,
-    ) -> Option<Moments> {
+    ) -> Option<Table> {
         let mut flat = Flat(Vec::new());
         module.visit(&mut flat);
         let (mut places, mut end) = (HashMap::new(), 0);
@@ -111,9 +101,77 @@ impl Moments {
             second.push(v);
         }
         first.append(&mut second);
-        (!first.is_empty()).then(|| Moments {
+        (!first.is_empty()).then(|| Table {
             numbers: Tensor::cat(first, 0),
             places,
+        })
+    }
+}
+
+/// What Adam goes on from: two modules with moments in the place of parameters.
+#[derive(Debug, Clone)]
+pub struct Moments<M> {
+    /// First moments.
+    pub first: M,
+    /// Second moments.
+    pub second: M,
+}
+
+impl Adam {
+    /// Steps so far.
+    pub fn steps(&self) -> u32 {
+        self.steps
+    }
+
+    /// Factor of each step.
+    pub fn learning_rate(&self) -> f64 {
+        self.learning_rate
+    }
+
+    /// The moments of `module`'s parameters; zeros where there was no gradient yet.
+    pub fn moments<M: Module>(&self, module: &M) -> Moments<M> {
+        let [first, second] =
+            [0, 1].map(|which| module.clone().map(&mut Placer { adam: self, which }));
+        Moments { first, second }
+    }
+
+    /// Adam after `steps` steps that gave `moments`, whose parameters must have the ids of
+    /// those that it is to move.
+    pub fn resume<M: Module>(learning_rate: f64, steps: u32, moments: &Moments<M>) -> Adam {
+        let flat = |module: &M| {
+            let mut flat = Flat(Vec::new());
+            module.visit(&mut flat);
+            flat.0
+        };
+        let mut second: HashMap<_, _> = flat(&moments.second).into_iter().collect();
+        let first = flat(&moments.first).into_iter();
+        let both = first.filter_map(|(id, first)| Some((id, [first, second.remove(&id)?])));
+        Adam {
+            learning_rate,
+            steps,
+            given: both.collect(),
+            table: None,
+        }
+    }
+}
+
+/// Puts the first or second moments in the place of parameters.
+struct Placer<'a> {
+    adam: &'a Adam,
+    which: usize,
+}
+
+impl ModuleMapper for Placer<'_> {
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        let moments = self.adam.moments_of(param.id);
+        param.map(|parameter| {
+            let moment = match moments {
+                Some(moments) => {
+                    Tensor::from_inner(moments[self.which].clone().reshape(parameter.shape()))
+                }
+                None => parameter.zeros_like(),
+            };
+            moment.set_require_grad(parameter.is_require_grad())
         })
     }
 }

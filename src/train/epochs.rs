@@ -1,34 +1,40 @@
 //! The loop over epochs: train, validate, keep the best, test once.
+//!
+//! An epoch is trained in one run of the pipeline, or in several with a checkpoint between
+//! them. Invariant: checkpoints change no number, neither of the training that writes them nor
+//! of one that goes on from them.
 
-use std::collections::BTreeMap;
+use std::fmt;
 use std::num::NonZeroUsize;
 use std::sync::RwLock;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use burn::module::Module;
 use burn::tensor::Tensor;
-use serde::Serialize;
 use thiserror::Error;
 
-use super::evaluation::{EdgeBankMetrics, EvalError, Evaluator, TestMetrics, read};
+use super::evaluation::{EvalError, Evaluator, read};
 use super::host_stages::{HostPass, HostPassStages};
-use super::stages::{PassStages, StageError};
+use super::progress::{Best, Progress};
+use super::stages::{Pass, PassStages, StageError, Trained};
 use super::trainer::Trainer;
 use super::work::Training;
-use crate::eval::LinkMetrics;
+use crate::checkpoint::{CheckpointError, Every};
 use crate::eval::metrics::MetricError;
 use crate::memory::MemoryStore;
 use crate::memory::node_memory::NodeMemory;
+use crate::model::tgl_weights::{self, TglNames};
 use crate::model::{LinkModel, MemoryModel};
-use crate::pipeline::StageTimes;
 use crate::pipeline::clock::WallClock;
-use crate::pipeline::executor::{Executor, RunError};
+use crate::pipeline::executor::{Executor, Proceed, RunError, Segment};
 use crate::pipeline::ledger::ReplayError;
 use crate::pipeline::link::Link;
 use crate::pipeline::scheduler::Scheduler;
 use crate::pipeline::trace::Record;
 use crate::sampling::negative::SplitPart;
+
+pub use super::observer::{EpochRecord, NamedTensors, Observer, TrainRecord};
 
 /// Losses that may wait on the device before they are read.
 const UNREAD_LOSSES: usize = 32;
@@ -69,14 +75,14 @@ pub enum TrainError {
         loss: f32,
     },
     /// Ctrl-C.
-    #[error(
-        "interrupted after epoch {epoch}, iteration {iteration}; losses up to there are written"
-    )]
+    #[error("interrupted after epoch {epoch}, iteration {iteration}; {kept}")]
     Interrupted {
         /// Epoch, from 1.
         epoch: usize,
         /// Iteration of the epoch, from 0.
         iteration: usize,
+        /// What became of its state.
+        kept: Kept,
     },
     /// Something could not be written down.
     #[error(transparent)]
@@ -92,69 +98,32 @@ impl From<EvalError> for TrainError {
     }
 }
 
-/// What an epoch gave.
-#[derive(Debug, Clone, Serialize)]
-pub struct EpochRecord {
-    /// Mean loss over the training events' batches.
-    pub train_loss: f64,
-    /// Seconds of training, without evaluation.
-    pub train_seconds: f64,
-    /// Training events a second.
-    pub events_per_s: f64,
-    /// Metrics of the validation part.
-    pub val: LinkMetrics,
-    /// Metrics of the test part with the protocol's own negatives, where asked for.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub test: Option<LinkMetrics>,
+/// What became of the state of a training that was interrupted.
+#[derive(Debug)]
+pub enum Kept {
+    /// A checkpoint has it.
+    Whole,
+    /// No checkpoints were asked for.
+    Nothing,
+    /// Its checkpoint could not be written.
+    Failed(CheckpointError),
 }
 
-/// What a training gave.
-#[derive(Debug, Clone)]
-pub struct TrainRecord {
-    /// Each epoch.
-    pub epochs: Vec<EpochRecord>,
-    /// Epoch (from 1) with the best pooled validation AP, which the test uses.
-    pub best_epoch: usize,
-    /// Metrics of the test part.
-    pub test: TestMetrics,
-    /// The non-learning baseline.
-    pub edgebank: EdgeBankMetrics,
-    /// Time in each stage over all training epochs.
-    pub stage_times: StageTimes,
-    /// Training iterations with each k.
-    pub staleness: BTreeMap<usize, usize>,
-    /// Time that training waited for its input.
-    pub stall: Duration,
+impl fmt::Display for Kept {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Kept::Whole => f.write_str("a checkpoint of it is written"),
+            Kept::Nothing => f.write_str(
+                "losses up to there are written, but no checkpoint (--checkpoint-every never)",
+            ),
+            Kept::Failed(error) => write!(f, "its checkpoint is missing: {error}"),
+        }
+    }
 }
 
-/// Is told what happens.
-pub trait Observer {
-    /// An epoch (from 1) begins to train; it has so many iterations.
-    fn epoch_begins(&mut self, epoch: usize, iterations: usize);
-
-    /// An iteration has run; `events` of the epoch are done.
-    fn iteration(&mut self, iteration: usize, events: usize);
-
-    /// Losses of consecutive iterations, the first of them `first`, have been read.
-    ///
-    /// # Errors
-    /// When they can't be written.
-    fn losses(&mut self, epoch: usize, first: usize, losses: &[f32]) -> std::io::Result<()>;
-
-    /// An epoch has been trained: what overlapped, and what each iteration read.
-    ///
-    /// # Errors
-    /// When it can't be written.
-    fn epoch_recorded(&mut self, record: &Record) -> std::io::Result<()>;
-
-    /// An evaluation begins.
-    fn evaluation_begins(&mut self, part: &str);
-
-    /// An epoch has been trained and validated.
-    ///
-    /// # Errors
-    /// When it can't be written.
-    fn epoch_done(&mut self, epoch: usize, record: &EpochRecord) -> std::io::Result<()>;
+/// The device did not hand over what a checkpoint needs.
+pub(super) fn device_failed(error: impl fmt::Display) -> TrainError {
+    TrainError::Evaluation(EvalError::Device(error.to_string()))
 }
 
 /// Everything that a training works on.
@@ -177,27 +146,22 @@ pub struct TrainLoop<'a, M: MemoryModel> {
     pub test_each_epoch: bool,
     /// Set to end after the current iteration.
     pub stop: &'a AtomicBool,
+    /// Where it stands.
+    pub progress: Progress<M>,
 }
 
-/// The best state so far.
-struct Best<M: Module> {
-    epoch: usize,
-    ap: f64,
-    model: LinkModel<M>,
-    memory: NodeMemory,
+/// When checkpoints are due.
+struct Keeping {
+    every: Every,
+    /// When the last one was tried.
+    since: Instant,
+    /// Of the last one that was written.
+    last: Option<(usize, usize)>,
 }
 
-/// What all training epochs gave.
-#[derive(Default)]
-struct Totals {
-    times: StageTimes,
-    staleness: BTreeMap<usize, usize>,
-    stall: Duration,
-}
-
-impl<M: MemoryModel> TrainLoop<'_, M> {
-    /// Trains, and tests once with the weights and memory of the best epoch; returns
-    /// these weights too.
+impl<M: TglNames> TrainLoop<'_, M> {
+    /// Trains from where it stands, and tests once with the weights and memory of the best
+    /// epoch; returns these weights too.
     ///
     /// # Errors
     /// See [`TrainError`].
@@ -205,78 +169,139 @@ impl<M: MemoryModel> TrainLoop<'_, M> {
         &mut self,
         observer: &mut dyn Observer,
     ) -> Result<(TrainRecord, LinkModel<M>), TrainError> {
-        let mut epochs = Vec::with_capacity(self.epochs);
-        let mut totals = Totals::default();
-        let mut best: Option<Best<M>> = None;
-        for epoch in 1..=self.epochs {
-            self.memory.reset();
-            let begin = Instant::now();
-            let (losses, trained) = self.train_epoch(epoch, observer, &mut totals)?;
-            let train_seconds = begin.elapsed().as_secs_f64();
-            // Writes files, which is no part of training's time.
-            observer
-                .epoch_recorded(&trained)
-                .map_err(TrainError::Observer)?;
-
-            let model = self.trainer.model().valid();
-            observer.evaluation_begins("validation");
-            let mut memory = self.memory.clone();
-            let val = self.evaluator.validate(&model, &mut memory)?;
-            let test = if self.test_each_epoch {
-                observer.evaluation_begins("test");
-                let mut copy = memory.clone();
-                Some(self.evaluator.test_own_pool(&model, &mut copy)?)
-            } else {
-                None
-            };
-            let record = EpochRecord {
-                train_loss: losses.iter().map(|&loss| f64::from(loss)).sum::<f64>()
-                    / losses.len().max(1) as f64,
-                train_seconds,
-                events_per_s: self.evaluator.split.train.len() as f64 / train_seconds,
-                val,
-                test,
-            };
-            observer
-                .epoch_done(epoch, &record)
-                .map_err(TrainError::Observer)?;
-            if best.as_ref().is_none_or(|best| val.ap > best.ap) {
-                best = Some(Best {
-                    epoch,
-                    ap: val.ap,
-                    model,
-                    memory,
-                });
-            }
-            epochs.push(record);
+        let mut keeping = Keeping {
+            every: observer.checkpoint_every(),
+            since: Instant::now(),
+            last: self.progress.place_if_begun(),
+        };
+        while self.progress.epoch <= self.epochs {
+            self.epoch(observer, &mut keeping)?;
         }
-        let Some(mut best) = best else {
+        let Some(mut best) = self.progress.best.take() else {
             return Err(TrainError::Metric(MetricError::NoBatch));
         };
         observer.evaluation_begins("test");
+        let totals = &self.progress.totals;
         let record = TrainRecord {
-            epochs,
+            epochs: self.progress.epochs.clone(),
             best_epoch: best.epoch,
             test: self.evaluator.test(&best.model, &mut best.memory)?,
             edgebank: self.evaluator.edgebank()?,
             stage_times: totals.times,
-            staleness: totals.staleness,
+            staleness: totals.staleness.clone(),
             stall: totals.stall,
         };
         Ok((record, best.model))
     }
 
-    /// One pass over the training part; returns the loss of each iteration and what
-    /// overlapped.
+    /// The rest of the epoch under way, validation, and a checkpoint.
+    fn epoch(
+        &mut self,
+        observer: &mut dyn Observer,
+        keeping: &mut Keeping,
+    ) -> Result<(), TrainError> {
+        let epoch = self.progress.epoch;
+        let trained = self.train_epoch(observer, keeping)?;
+        // Writes files, which is no part of training's time.
+        observer
+            .epoch_recorded(&trained)
+            .map_err(TrainError::Observer)?;
+
+        let model = self.trainer.model().valid();
+        observer.evaluation_begins("validation");
+        let mut memory = self.memory.clone();
+        let val = self.evaluator.validate(&model, &mut memory)?;
+        let test = if self.test_each_epoch {
+            observer.evaluation_begins("test");
+            let mut copy = memory.clone();
+            Some(self.evaluator.test_own_pool(&model, &mut copy)?)
+        } else {
+            None
+        };
+        let progress = &mut self.progress;
+        let losses = &progress.losses;
+        let record = EpochRecord {
+            train_loss: losses.iter().map(|&loss| f64::from(loss)).sum::<f64>()
+                / losses.len().max(1) as f64,
+            train_seconds: progress.train_seconds,
+            events_per_s: self.evaluator.split.train.len() as f64 / progress.train_seconds,
+            val,
+            test,
+        };
+        observer
+            .epoch_done(epoch, &record)
+            .map_err(TrainError::Observer)?;
+        if progress.best.as_ref().is_none_or(|best| val.ap > best.ap) {
+            let weights = tgl_weights::export(&model).map_err(device_failed)?;
+            if let Err(error) = observer.best(epoch, &weights) {
+                observer.warn(&format!(
+                    "the weights of epoch {epoch} are not written: {error}"
+                ));
+            }
+            progress.best = Some(Best {
+                epoch,
+                ap: val.ap,
+                model,
+                memory,
+            });
+        }
+        progress.end_epoch(record);
+        let kept = self.keep(observer, keeping)?;
+        if self.stop.load(Ordering::Relaxed) && keeping.every != Every::Never {
+            let iteration = self.evaluator.pass(SplitPart::Train, 0).iterations() - 1;
+            return Err(TrainError::Interrupted {
+                epoch,
+                iteration,
+                kept,
+            });
+        }
+        self.warn_if_lost(&kept, observer, keeping);
+        Ok(())
+    }
+
+    /// The rest of a pass over the training part; returns what overlapped.
     fn train_epoch(
         &mut self,
-        epoch: usize,
         observer: &mut dyn Observer,
-        totals: &mut Totals,
-    ) -> Result<(Vec<f32>, Record), TrainError> {
+        keeping: &mut Keeping,
+    ) -> Result<Record, TrainError> {
+        let epoch = self.progress.epoch;
         let pass = self.evaluator.pass(SplitPart::Train, epoch as u64);
         let iterations = pass.iterations();
+        if self.progress.iteration == 0 {
+            self.memory.reset();
+        }
         observer.epoch_begins(epoch, iterations);
+        let clock = WallClock::start();
+        let mut record = Record::default();
+        loop {
+            record.extend(self.train_segment(&pass, &clock, observer, keeping)?);
+            if self.progress.iteration == iterations {
+                return Ok(record);
+            }
+            let kept = self.keep(observer, keeping)?;
+            if self.stop.load(Ordering::Relaxed) {
+                return Err(TrainError::Interrupted {
+                    epoch,
+                    iteration: self.progress.iteration - 1,
+                    kept,
+                });
+            }
+            self.warn_if_lost(&kept, observer, keeping);
+        }
+    }
+
+    /// Trains until the epoch ends or a checkpoint is due.
+    fn train_segment(
+        &mut self,
+        pass: &Pass,
+        clock: &WallClock,
+        observer: &mut dyn Observer,
+        keeping: &Keeping,
+    ) -> Result<Record, TrainError> {
+        let begin = Instant::now();
+        let (epoch, first) = (self.progress.epoch, self.progress.iteration);
+        let iterations = pass.iterations();
         let autodiff = self.evaluator.device.clone().autodiff();
         let work = Training {
             trainer: &mut self.trainer,
@@ -284,45 +309,63 @@ impl<M: MemoryModel> TrainLoop<'_, M> {
             seed: pass.sampling.seed,
             first_iteration: (epoch - 1) * iterations,
             unread: Vec::new(),
-            reads: Vec::with_capacity(iterations),
+            reads: Vec::with_capacity(iterations - first),
         };
-        let mut losses: Vec<f32> = Vec::with_capacity(iterations);
+        let progress = &mut self.progress;
+        let losses = &mut progress.losses;
         let mut failure = None;
         let stop = self.stop;
         let mut proceed = |unread: &mut Vec<Tensor<1>>, iteration: usize| {
-            let stopping = stop.load(Ordering::Relaxed);
-            let due = unread.len() >= UNREAD_LOSSES || iteration + 1 == iterations || stopping;
-            if due && let Err(error) = read_losses(epoch, unread, &mut losses, observer) {
+            if unread.len() >= UNREAD_LOSSES
+                && let Err(error) = read_losses(epoch, unread, losses, observer)
+            {
                 failure = Some(error);
-                return false;
+                return Proceed::Stop;
             }
-            observer.iteration(
-                iteration,
-                pass.batch_events(iteration).end - pass.events.start,
-            );
-            if stopping && iteration + 1 < iterations {
-                failure = Some(TrainError::Interrupted { epoch, iteration });
-                return false;
+            let events = pass.batch_events(iteration).end - pass.events.start;
+            observer.iteration(iteration, events);
+            let stopping = stop.load(Ordering::Relaxed);
+            if iteration + 1 == iterations {
+                Proceed::Go
+            } else if keeping.every == Every::Never {
+                if stopping { Proceed::Stop } else { Proceed::Go }
+            } else if stopping || keeping.every.is_due(first, iteration + 1, keeping.since) {
+                Proceed::Pause
+            } else {
+                Proceed::Go
             }
-            true
         };
         let executor = Executor {
             queue_depth: NonZeroUsize::new(self.queue_depth).unwrap_or(NonZeroUsize::MIN),
-            traced: TRACED,
-            clock: &WallClock::start(),
+            traced: TRACED.saturating_sub(first),
+            clock,
         };
-        let (all, plan) = (0..iterations, (&mut self.scheduler, epoch as u64));
-        let (record, reads) = match &mut self.memory {
+        let rest = first..iterations;
+        let unapplied = std::mem::take(&mut progress.unapplied);
+        let plan = &mut self.scheduler;
+        let failed = |error| TrainError::Run { epoch, error };
+        let (ended, work) = match &mut self.memory {
             NodeMemory::Device(memory) => {
+                let (device, width) = (&self.evaluator.device, memory.width());
+                let edge_width = pass.sampling.features.edge_width();
+                let trained = |update| Trained::of(update, width, edge_width, device);
                 let mut stages = PassStages {
-                    pass: &pass,
+                    pass,
                     memory: &mut **memory,
                     work,
                 };
-                let record = executor.run_on_device(&pass, &mut stages, all, plan, |stages, i| {
-                    proceed(&mut stages.work.unread, i)
+                let segment = Segment::new(epoch as u64, rest)
+                    .with(unapplied.into_iter().map(trained).collect());
+                let ended =
+                    executor.run_on_device(pass, &mut stages, plan, segment, |stages, i| {
+                        proceed(&mut stages.work.unread, i)
+                    });
+                let ended = ended.map_err(failed).and_then(|ended| {
+                    let unapplied = ended.unapplied.into_iter().map(Trained::into_update);
+                    let unapplied: Result<Vec<_>, StageError> = unapplied.collect();
+                    Ok((ended.record, unapplied.map_err(EvalError::from)?))
                 });
-                (record, stages.work.reads)
+                (ended, stages.work)
             }
             NodeMemory::Host(memory) => {
                 let host = HostPass {
@@ -331,16 +374,31 @@ impl<M: MemoryModel> TrainLoop<'_, M> {
                     emulated_link: self.emulated_link,
                 };
                 let mut stages = HostPassStages { host: &host, work };
-                let record = executor.run_on_host(&host, &mut stages, all, plan, |stages, i| {
+                let segment = Segment::new(epoch as u64, rest).with(unapplied);
+                let ended = executor.run_on_host(&host, &mut stages, plan, segment, |stages, i| {
                     proceed(&mut stages.work.unread, i)
                 });
-                (record, stages.work.reads)
+                let ended = ended.map_err(failed);
+                (
+                    ended.map(|ended| (ended.record, ended.unapplied)),
+                    stages.work,
+                )
             }
         };
+        let Training {
+            mut unread, reads, ..
+        } = work;
         if let Some(error) = failure {
             return Err(error);
         }
-        let mut record = record.map_err(|error| TrainError::Run { epoch, error })?;
+        let (mut record, unapplied) = ended?;
+        if !unread.is_empty() {
+            read_losses(epoch, &mut unread, losses, observer)?;
+        }
+        progress.iteration = losses.len();
+        progress.unapplied = unapplied;
+        progress.train_seconds += begin.elapsed().as_secs_f64();
+        let totals = &mut progress.totals;
         for (line, read) in record.ledger.iter_mut().zip(reads) {
             *totals.staleness.entry(line.k).or_default() += 1;
             line.ages = Some(read.ages);
@@ -348,7 +406,44 @@ impl<M: MemoryModel> TrainLoop<'_, M> {
         }
         totals.times.add_all(&record.times);
         totals.stall += record.stall();
-        Ok((losses, record))
+        observer
+            .ledger(&record.ledger)
+            .map_err(TrainError::Observer)?;
+        Ok(record)
+    }
+
+    /// Hands the state out to be kept.
+    fn keep(&self, observer: &mut dyn Observer, keeping: &mut Keeping) -> Result<Kept, TrainError> {
+        if keeping.every == Every::Never {
+            return Ok(Kept::Nothing);
+        }
+        let (epoch, iteration) = self.progress.place();
+        let saved = self.save()?;
+        let kept = observer.keep(epoch, iteration, &saved.arrays());
+        // After a failure too: the next try is due when the next checkpoint is.
+        keeping.since = Instant::now();
+        Ok(match kept {
+            Ok(()) => {
+                keeping.last = Some((epoch, iteration));
+                Kept::Whole
+            }
+            Err(error) => Kept::Failed(error),
+        })
+    }
+
+    /// A checkpoint that can't be written does not end the training.
+    fn warn_if_lost(&self, kept: &Kept, observer: &mut dyn Observer, keeping: &Keeping) {
+        if let Kept::Failed(error) = kept {
+            let last = match keeping.last {
+                Some((epoch, iteration)) => {
+                    format!("the one before epoch {epoch}, iteration {iteration} is whole")
+                }
+                None => "there is none before it".to_owned(),
+            };
+            observer.warn(&format!(
+                "a checkpoint is missing: {error}; {last}; the training goes on"
+            ));
+        }
     }
 }
 

@@ -16,7 +16,8 @@ use super::stages::{Fetched, Pass, Prepared, Sampled, StageError};
 use super::trainer;
 use super::work::{BatchWork, Training};
 use crate::memory::MemoryError;
-use crate::memory::host::{HostMemory, HostRows, WriteBack};
+use crate::memory::host::{HostMemory, HostRows};
+use crate::memory::write_back::{Update, WriteBack};
 use crate::model::MemoryModel;
 use crate::pipeline::link::Link;
 use crate::pipeline::{HostStages, Stages};
@@ -87,12 +88,6 @@ pub struct Pending {
     rows: Copying,
 }
 
-/// Updated rows on the host, and where they go.
-pub struct Received {
-    back: WriteBack,
-    rows: Vec<f32>,
-}
-
 impl<M: MemoryModel> HostPassStages<'_, '_, M> {
     /// What a batch writes back, once its updated rows `[rows, width]` are known.
     fn trained(fetched: &Fetched, own_edge: Vec<f32>, memory: Tensor<2>) -> HostTrained {
@@ -159,13 +154,13 @@ impl<'m, M: MemoryModel> HostStages for HostPassStages<'_, 'm, M> {
     type Gathered = Gathered;
     type Begun = HostBegun;
     type Pending = Pending;
-    type Received = Received;
+    type Received = Update;
 
     fn gathered_bytes(gathered: &Gathered) -> u64 {
         gathered.rows.bytes()
     }
 
-    fn received_bytes(received: &Received) -> u64 {
+    fn received_bytes(received: &Update) -> u64 {
         4 * received.rows.len() as u64
     }
 
@@ -226,7 +221,7 @@ impl<'m, M: MemoryModel> HostStages for HostPassStages<'_, 'm, M> {
         })
     }
 
-    fn receive(host: &HostPass<'m>, pending: Pending) -> Result<Received, StageError> {
+    fn receive(host: &HostPass<'m>, pending: Pending) -> Result<Update, StageError> {
         let data = match pending.rows {
             Copying::Done(data) => data,
             Copying::UnderWay(reading) => {
@@ -237,7 +232,7 @@ impl<'m, M: MemoryModel> HostStages for HostPassStages<'_, 'm, M> {
         for data in data {
             rows = data.try_into_vec().map_err(|error| unreadable(&error))?;
         }
-        let received = Received {
+        let received = Update {
             back: pending.back,
             rows,
         };
@@ -245,9 +240,9 @@ impl<'m, M: MemoryModel> HostStages for HostPassStages<'_, 'm, M> {
         Ok(received)
     }
 
-    fn apply(host: &HostPass<'m>, received: Received) -> Result<(), StageError> {
+    fn apply(host: &HostPass<'m>, update: Update) -> Result<(), StageError> {
         let mut memory = host.memory.write().unwrap_or_else(PoisonError::into_inner);
-        memory.apply(&received.back, &received.rows);
+        memory.apply(&update);
         Ok(())
     }
 }

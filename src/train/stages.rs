@@ -9,10 +9,12 @@ use thiserror::Error;
 
 use super::upload;
 use super::work::BatchWork;
-use crate::batch::{EventBatch, Layout, LayoutRule, MfgScratch, Wanted};
+use crate::batch::{Deliveries, EventBatch, Layout, LayoutRule, MfgScratch, Wanted, Winners};
 use crate::features::Features;
 use crate::graph::{NodeId, Tcsr};
+use crate::memory;
 use crate::memory::clock::FetchedTimes;
+use crate::memory::write_back::{Update, WriteBack};
 use crate::memory::{FetchedMemory, MemoryCommit, MemoryError, MemoryRequest, MemoryStore};
 use crate::model::ModelInput;
 use crate::pipeline::Stages;
@@ -266,10 +268,48 @@ pub struct Fetched {
 
 /// What a batch writes back.
 pub struct Trained {
-    layout: Layout,
+    winners: Winners,
+    deliveries: Deliveries,
     memory: Tensor<2>,
     edge: Tensor<2>,
     times: FetchedTimes,
+}
+
+impl Trained {
+    /// The same on the host.
+    ///
+    /// # Errors
+    /// When the device does not hand it over.
+    pub(super) fn into_update(self) -> Result<Update, StageError> {
+        let mails = self.deliveries.mails.iter();
+        let events = mails.map(|mail| mail[2] as usize + 1).max().unwrap_or(0);
+        let back = WriteBack::new(
+            self.winners,
+            self.deliveries,
+            self.times,
+            memory::read(self.edge.slice(0..events))?,
+            self.memory.dims()[0],
+        );
+        let rows = memory::read(back.select(self.memory))?;
+        Ok(Update { back, rows })
+    }
+
+    /// The same on `device`; a memory row has `width` numbers.
+    pub(super) fn of(update: Update, width: usize, edge_width: usize, device: &Device) -> Trained {
+        let Update { back, rows } = update;
+        let (winners, deliveries, times, edge) = back.into_parts();
+        let table = |values: Vec<f32>, width: usize| {
+            let rows = values.len() / width.max(1);
+            upload::floats(values, [rows, width], device)
+        };
+        Trained {
+            winners,
+            deliveries,
+            memory: table(rows, width),
+            edge: table(edge, edge_width),
+            times,
+        }
+    }
 }
 
 /// The stages of a pass.
@@ -318,7 +358,8 @@ impl<W: BatchWork> Stages for PassStages<'_, W> {
             .work
             .run(fetched.iteration, &fetched.batch, &fetched.input);
         Ok(Trained {
-            layout: fetched.layout,
+            winners: fetched.layout.winners,
+            deliveries: fetched.layout.deliveries,
             memory,
             edge: fetched.edge,
             times: fetched.times,
@@ -329,8 +370,8 @@ impl<W: BatchWork> Stages for PassStages<'_, W> {
         self.memory.commit(MemoryCommit {
             memory: trained.memory,
             edge: trained.edge,
-            winners: &trained.layout.winners,
-            deliveries: &trained.layout.deliveries,
+            winners: &trained.winners,
+            deliveries: &trained.deliveries,
             times: &trained.times,
         })?;
         Ok(())

@@ -48,6 +48,19 @@ impl<M: MemoryModel> Trainer<M> {
         }
     }
 
+    /// Goes on with an optimiser that has made steps.
+    pub fn resume(model: LinkModel<M>, optimizer: Adam) -> Trainer<M> {
+        Trainer {
+            model: Some(model),
+            optimizer,
+        }
+    }
+
+    /// The optimiser.
+    pub fn optimizer(&self) -> &Adam {
+        &self.optimizer
+    }
+
     /// The model as it is now.
     pub fn model(&self) -> &LinkModel<M> {
         match &self.model {

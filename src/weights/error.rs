@@ -33,6 +33,16 @@ pub enum WeightFileError {
         /// `begins with …`.
         begins: String,
     },
+    /// It is a checkpoint of a run.
+    #[error(
+        "{}: this is a checkpoint, from which a run goes on; its weights are not those that a \
+         model is used with: give the folder of the run, or its weights.safetensors",
+        path.display()
+    )]
+    Checkpoint {
+        /// The file.
+        path: PathBuf,
+    },
     /// It contradicts itself or ends early.
     #[error("{}: this {kind} is damaged or cut off: {reason}; copy it again", path.display())]
     Damaged {

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::floats::{self, FloatType};
 use super::{ModelDescription, WeightFile, WeightFileError};
+use crate::checkpoint;
 use crate::model::tgl_weights::NamedTensor;
 
 const KIND: &str = "safetensors file";
@@ -46,7 +47,13 @@ pub(super) fn read(path: &Path, bytes: &[u8]) -> Result<WeightFile, WeightFileEr
         })
     };
     let (_, metadata) = SafeTensors::read_metadata(bytes).map_err(unreadable)?;
-    let model = match metadata.metadata().as_ref().and_then(|own| own.get(ENTRY)) {
+    let entry = |name| metadata.metadata().as_ref().and_then(|own| own.get(name));
+    if entry(checkpoint::ENTRY).is_some() {
+        return Err(WeightFileError::Checkpoint {
+            path: path.to_owned(),
+        });
+    }
+    let model = match entry(ENTRY) {
         None => None,
         Some(json) => header(path, json)?.model,
     };

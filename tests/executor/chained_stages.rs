@@ -36,6 +36,11 @@ impl<'a> Host<'a> {
         *self.tables.try_lock().expect("a read beside a write")
     }
 
+    /// Applies what a pause left.
+    pub(crate) fn write_all(&self, updates: Vec<Batch>) {
+        updates.into_iter().for_each(|update| self.write(update));
+    }
+
     fn write(&self, update: Batch) {
         let mut tables = self.tables.try_lock().expect("a write beside a read");
         assert_eq!(update.iteration, tables.version, "updates are in order");

@@ -9,7 +9,7 @@ use clap::Args;
 use mspipe::device;
 use mspipe::pipeline::Stage;
 use mspipe::pipeline::clock::WallClock;
-use mspipe::pipeline::executor::Executor;
+use mspipe::pipeline::executor::{Executor, Proceed, Segment};
 use mspipe::pipeline::flow::Step;
 use mspipe::pipeline::profile::{Profile, Residency};
 use mspipe::pipeline::schedule::Schedule;
@@ -154,12 +154,17 @@ fn measure(args: &MeasureArgs, profile: &Profile, schedule: Schedule) -> anyhow:
         clock: &WallClock::start(),
     };
     let mut scheduler = Scheduler::new(schedule.clone(), memory)?;
-    let epoch = (&mut scheduler, 1);
-    let go = |_: &mut SleepingStages<'_>, _| true;
+    let go = |_: &mut SleepingStages<'_>, _| Proceed::Go;
     let record = match memory {
-        Residency::Host => executor.run_on_host(&sleeper, &mut stages, 0..iterations, epoch, go)?,
+        Residency::Host => {
+            let all = Segment::new(1, 0..iterations);
+            let ended = executor.run_on_host(&sleeper, &mut stages, &mut scheduler, all, go)?;
+            ended.record
+        }
         Residency::Device => {
-            executor.run_on_device(&sleeper, &mut stages, 0..iterations, epoch, go)?
+            let all = Segment::new(1, 0..iterations);
+            let ended = executor.run_on_device(&sleeper, &mut stages, &mut scheduler, all, go)?;
+            ended.record
         }
     };
     let period = |profile: &Profile| -> anyhow::Result<f64> {

@@ -1,0 +1,135 @@
+//! The checkpoints of a run: the last one, and the one before it.
+//!
+//! Invariant: at every moment at least one whole checkpoint has a final name, once one was
+//! written, and whatever has a final name is whole.
+
+use std::fs::{self, File};
+use std::io::{self, BufWriter, Write as _};
+use std::path::{Path, PathBuf};
+
+use super::file;
+use super::{Arrays, Checkpoint, CheckpointError, Header};
+
+/// Name of the last checkpoint of a run.
+pub const LAST: &str = "checkpoint.safetensors";
+
+/// Name of the one before it.
+pub const PREVIOUS: &str = "checkpoint-previous.safetensors";
+
+/// Name under which a damaged one is put aside.
+const DAMAGED: &str = "checkpoint-damaged.safetensors";
+
+/// Name of one that is being written.
+const PART: &str = "checkpoint.safetensors.tmp";
+
+/// The checkpoints in a folder.
+#[derive(Debug, Clone)]
+pub struct Checkpoints {
+    folder: PathBuf,
+}
+
+/// A checkpoint to go on from.
+#[derive(Debug)]
+pub struct Loaded {
+    /// Its content.
+    pub checkpoint: Checkpoint,
+    /// Its file.
+    pub path: PathBuf,
+    /// Why it is not the last one: that is damaged, and was put aside under this name.
+    pub passed_over: Option<(CheckpointError, PathBuf)>,
+}
+
+impl Checkpoints {
+    /// Those in `folder`, the folder of a run.
+    pub fn of(folder: &Path) -> Checkpoints {
+        Checkpoints {
+            folder: folder.to_owned(),
+        }
+    }
+
+    /// Writes a checkpoint; the last one becomes the one before.
+    ///
+    /// # Errors
+    /// When it can't be written; the last one stays then.
+    pub fn save(&self, header: &Header, arrays: &Arrays<'_>) -> Result<(), CheckpointError> {
+        let path = |name| self.folder.join(name);
+        let (last, previous, part) = (path(LAST), path(PREVIOUS), path(PART));
+        let write = || -> io::Result<()> {
+            let mut out = BufWriter::new(File::create(&part)?);
+            file::write_to(&mut out, header, arrays)?;
+            out.flush()?;
+            out.get_ref().sync_all()?;
+            drop(out);
+            if last.exists() {
+                fs::rename(&last, &previous)?;
+            }
+            fs::rename(&part, &last)?;
+            sync_folder(&self.folder);
+            Ok(())
+        };
+        write().map_err(|source| {
+            // It may never have been created; the first error is the one to report.
+            let _ = fs::remove_file(&part);
+            CheckpointError::unwritable(&last, source)
+        })
+    }
+
+    /// The last checkpoint, or where that is damaged the one before it; nothing if there is
+    /// none yet.
+    ///
+    /// # Errors
+    /// When none is whole, one is of another version, or the folder can't be read.
+    pub fn load(&self) -> Result<Option<Loaded>, CheckpointError> {
+        let mut damaged: Option<CheckpointError> = None;
+        for name in [LAST, PREVIOUS] {
+            let path = self.folder.join(name);
+            match path.try_exists() {
+                Ok(false) => continue,
+                Ok(true) => {}
+                Err(error) => return Err(CheckpointError::unreadable(&path, error)),
+            }
+            match (file::read(&path), damaged.take()) {
+                (Ok(checkpoint), damaged) => {
+                    let passed_over = damaged.map(|error| self.put_aside(error)).transpose()?;
+                    return Ok(Some(Loaded {
+                        checkpoint,
+                        path,
+                        passed_over,
+                    }));
+                }
+                (Err(error), None) if error.is_damage() => damaged = Some(error),
+                (Err(error), Some(last)) if error.is_damage() => {
+                    return Err(CheckpointError::NoneWhole {
+                        last: Box::new(last),
+                        previous: Box::new(error),
+                    });
+                }
+                (Err(error), _) => return Err(error),
+            }
+        }
+        damaged.map_or(Ok(None), Err)
+    }
+
+    /// Renames the last checkpoint, so that the next one does not push the whole one out.
+    fn put_aside(
+        &self,
+        error: CheckpointError,
+    ) -> Result<(CheckpointError, PathBuf), CheckpointError> {
+        let (last, aside) = (self.folder.join(LAST), self.folder.join(DAMAGED));
+        match fs::rename(&last, &aside) {
+            Ok(()) => Ok((error, aside)),
+            Err(source) => Err(CheckpointError::unwritable(&last, source)),
+        }
+    }
+}
+
+/// Makes renames last through a power cut, where the system lets a folder be synchronised. Where
+/// it does not, the files are whole all the same, and a cut may bring the one before back.
+fn sync_folder(folder: &Path) {
+    if cfg!(unix) {
+        let _ = File::open(folder).and_then(|folder| folder.sync_all());
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,146 @@
+//! Node memory in checkpoints: tables, mails, times.
+//!
+//! Invariant: numbers are moved, never computed, and are the same wherever the memory lies, so
+//! a memory on the device could go on from what one in RAM left.
+
+use std::borrow::Cow;
+
+use burn::tensor::{Tensor, TensorData};
+
+use super::clock::NodeClock;
+use super::device::DeviceMemory;
+use super::host::HostMemory;
+use super::node_memory::NodeMemory;
+use super::{MemoryError, MemoryStore as _, read};
+use crate::checkpoint::{Arrays, Unfit};
+use crate::graph::Timestamp;
+
+/// What a memory holds, on the host.
+#[derive(Debug)]
+pub struct SavedMemory<'a> {
+    /// `[nodes, width]`.
+    rows: Cow<'a, [f32]>,
+    /// `[nodes, slots x mail width]`.
+    mails: Cow<'a, [f32]>,
+    clock: &'a NodeClock,
+    version: [i64; 1],
+}
+
+/// Times of a clock.
+#[derive(Debug)]
+pub(super) struct SavedTimes {
+    pub(super) last_update: Vec<Timestamp>,
+    pub(super) mail_time: Vec<Timestamp>,
+    pub(super) next_slot: Vec<u32>,
+}
+
+impl SavedMemory<'_> {
+    /// Adds it to `arrays`, with names that begin with `prefix`.
+    pub fn put<'a>(&'a self, arrays: &mut Arrays<'a>, prefix: &str) {
+        let nodes = self.clock.last_update().len();
+        let mut table = |name: &str, values: &'a [f32]| {
+            let width = values.len() / nodes.max(1);
+            arrays.put(format!("{prefix}{name}"), &[nodes, width], values);
+        };
+        table("rows", &self.rows);
+        table("mails", &self.mails);
+        arrays.put_column(format!("{prefix}last_update"), self.clock.last_update());
+        arrays.put_column(format!("{prefix}mail_time"), self.clock.mail_time());
+        arrays.put_column(format!("{prefix}next_slot"), self.clock.next_slot());
+        arrays.put_column(format!("{prefix}version"), self.version.as_slice());
+    }
+}
+
+impl NodeMemory {
+    /// What it holds.
+    ///
+    /// # Errors
+    /// When the device does not hand it over.
+    pub fn save(&self) -> Result<SavedMemory<'_>, MemoryError> {
+        let version = [self.version() as i64];
+        Ok(match self {
+            NodeMemory::Device(memory) => {
+                let (rows, mails) = memory.tables();
+                SavedMemory {
+                    rows: read(rows)?.into(),
+                    mails: read(mails)?.into(),
+                    clock: memory.clock(),
+                    version,
+                }
+            }
+            NodeMemory::Host(memory) => {
+                let (rows, mails) = memory.tables();
+                SavedMemory {
+                    rows: rows.into(),
+                    mails: mails.into(),
+                    clock: memory.clock(),
+                    version,
+                }
+            }
+        })
+    }
+
+    /// Takes over what another one of the same sizes held, out of `arrays`, whose names have no
+    /// prefix any more.
+    ///
+    /// # Errors
+    /// When arrays are missing or of another size; it is unchanged then.
+    pub fn restore(&mut self, arrays: &mut Arrays<'_>) -> Result<(), Unfit> {
+        let (shapes, clock) = match self {
+            NodeMemory::Device(memory) => (memory.shapes(), memory.clock()),
+            NodeMemory::Host(memory) => (memory.shapes(), memory.clock()),
+        };
+        let [nodes, _] = shapes[0];
+        let slots = clock.rule().mail_slots;
+        let rows = arrays.take_shaped("rows", &shapes[0])?;
+        let mails = arrays.take_shaped("mails", &shapes[1])?;
+        let times = SavedTimes {
+            last_update: arrays.take_shaped("last_update", &[nodes])?,
+            mail_time: arrays.take_shaped("mail_time", &[nodes * slots])?,
+            next_slot: arrays.take_shaped("next_slot", &[nodes])?,
+        };
+        if times.next_slot.iter().any(|&slot| slot as usize >= slots) {
+            return Err(Unfit::Contradiction {
+                name: "next_slot".to_owned(),
+                reason: format!("has slots beyond the {slots} that a node has"),
+            });
+        }
+        let version: Vec<i64> = arrays.take_shaped("version", &[1])?;
+        let version = version[0] as u64;
+        match self {
+            NodeMemory::Device(memory) => memory.restore(rows, mails, times, version),
+            NodeMemory::Host(memory) => memory.restore(rows, mails, times, version),
+        }
+        Ok(())
+    }
+}
+
+impl DeviceMemory {
+    fn restore(&mut self, rows: Vec<f32>, mails: Vec<f32>, times: SavedTimes, version: u64) {
+        let [rows_shape, mails_shape] = self.shapes();
+        let device = self.memory.device();
+        self.memory = Tensor::from_data(TensorData::new(rows, rows_shape), &device);
+        self.mailbox = Tensor::from_data(TensorData::new(mails, mails_shape), &device);
+        self.clock.restore(times);
+        self.version = version;
+    }
+
+    fn shapes(&self) -> [[usize; 2]; 2] {
+        [self.memory.dims(), self.mailbox.dims()]
+    }
+}
+
+impl HostMemory {
+    fn restore(&mut self, rows: Vec<f32>, mails: Vec<f32>, times: SavedTimes, version: u64) {
+        self.memory = rows;
+        self.mailbox = mails;
+        self.clock.restore(times);
+        self.version = version;
+    }
+
+    fn shapes(&self) -> [[usize; 2]; 2] {
+        let nodes = self.clock.last_update().len();
+        let width = |table: &[f32]| table.len() / nodes.max(1);
+        [[nodes, width(&self.memory)], [nodes, width(&self.mailbox)]]
+    }
+}

@@ -1,0 +1,258 @@
+//! What a batch writes back when its updated rows are on the host: which rows are read for it,
+//! where they and its mails go; and updates that wait for their turn.
+//!
+//! Invariant: rows are numbered as they are read back, so an update needs nothing of its batch.
+
+use burn::tensor::{Int, Tensor, TensorData};
+
+use super::clock::FetchedTimes;
+use crate::batch::{Deliveries, Winners};
+use crate::checkpoint::{Arrays, Unfit};
+use crate::graph::NodeId;
+
+/// What a batch writes back, in terms of the updated rows that are read back for it.
+#[derive(Debug, Clone)]
+pub struct WriteBack {
+    /// Rows of the batch that are read back, ascending.
+    rows: Vec<i32>,
+    pub(super) winners: Winners,
+    pub(super) deliveries: Deliveries,
+    pub(super) times: FetchedTimes,
+    /// Features of the batch's own events, `[events, edge width]`.
+    pub(super) edge: Vec<f32>,
+}
+
+impl WriteBack {
+    /// What a batch of `batch_rows` rows writes; `edge` are the features of its own events.
+    pub fn new(
+        winners: Winners,
+        deliveries: Deliveries,
+        times: FetchedTimes,
+        edge: Vec<f32>,
+        batch_rows: usize,
+    ) -> WriteBack {
+        let mut back = WriteBack {
+            rows: Vec::new(),
+            winners,
+            deliveries,
+            times,
+            edge,
+        };
+        let mut place = vec![-1; batch_rows];
+        if back.times.kept.is_empty() {
+            let mails = back
+                .deliveries
+                .mails
+                .iter()
+                .flat_map(|mail| [mail[0], mail[1]]);
+            for row in back.winners.row.iter().copied().chain(mails) {
+                place[row as usize] = 0;
+            }
+        } else {
+            place.fill(0);
+        }
+        for (row, place) in place
+            .iter_mut()
+            .enumerate()
+            .filter(|(_, place)| **place == 0)
+        {
+            *place = back.rows.len() as i32;
+            back.rows.push(row as i32);
+        }
+        // Rows that are kept on reading keep their numbers: all rows are read back then.
+        let updated = &back.times.updated;
+        back.times.updated = back.rows.iter().map(|&row| updated[row as usize]).collect();
+        for row in &mut back.winners.row {
+            *row = place[*row as usize];
+        }
+        for [own, peer, _] in &mut back.deliveries.mails {
+            *own = place[*own as usize];
+            *peer = place[*peer as usize];
+        }
+        back
+    }
+
+    /// Winners and deliveries, the times of their rows, and the events' features.
+    pub fn into_parts(self) -> (Winners, Deliveries, FetchedTimes, Vec<f32>) {
+        (self.winners, self.deliveries, self.times, self.edge)
+    }
+
+    /// The rows to read back out of the batch's updated rows `[batch rows, width]`.
+    pub fn select(&self, updated: Tensor<2>) -> Tensor<2> {
+        let count = self.rows.len();
+        let rows = TensorData::new(self.rows.clone(), [count]);
+        let rows = Tensor::<1, Int>::from_data(rows, &updated.device());
+        updated.select(0, rows)
+    }
+}
+
+/// An update whose rows are on the host, to be written into the tables.
+#[derive(Debug, Clone)]
+pub struct Update {
+    /// Where its rows go.
+    pub back: WriteBack,
+    /// The rows that [`WriteBack::select`] chose, `[rows, width]`.
+    pub rows: Vec<f32>,
+}
+
+/// Bounds of what an update may name.
+#[derive(Debug, Clone, Copy)]
+pub struct Bounds {
+    /// Nodes of the stream.
+    pub nodes: usize,
+    /// Width of a memory row.
+    pub width: usize,
+    /// Width of an edge feature row.
+    pub edge_width: usize,
+}
+
+impl Update {
+    /// Adds it to `arrays`, with names that begin with `prefix`.
+    pub fn put<'a>(&'a self, arrays: &mut Arrays<'a>, prefix: &str) {
+        let WriteBack {
+            winners,
+            deliveries,
+            times,
+            edge,
+            ..
+        } = &self.back;
+        let mut nodes = |name: &str, nodes: &'a [NodeId]| {
+            arrays.put_column::<u32>(format!("{prefix}{name}"), bytemuck::cast_slice(nodes));
+        };
+        nodes("winner_node", &winners.node);
+        nodes("mail_node", &deliveries.node);
+        nodes("kept_node", &times.kept);
+        let mut numbers = |name: &str, numbers: &'a [i32]| {
+            arrays.put_column(format!("{prefix}{name}"), numbers);
+        };
+        numbers("winner_row", &winners.row);
+        numbers("mail_offsets", &deliveries.offsets);
+        numbers("mail_rows", deliveries.mails.as_flattened());
+        let mut times_of = |name: &str, ticks: &'a [i64]| {
+            arrays.put_column(format!("{prefix}{name}"), ticks);
+        };
+        times_of("mail_time", &deliveries.time);
+        times_of("updated", &times.updated);
+        arrays.put_column(format!("{prefix}edge"), edge.as_slice());
+        arrays.put_column(format!("{prefix}rows"), self.rows.as_slice());
+    }
+
+    /// Takes one out of `arrays`, whose names have no prefix any more.
+    ///
+    /// # Errors
+    /// When arrays are missing, or name nodes, rows or events that there are not.
+    pub fn take(arrays: &mut Arrays<'_>, bounds: Bounds) -> Result<Update, Unfit> {
+        let mut nodes = |name: &str| -> Result<Vec<NodeId>, Unfit> {
+            let ids: Vec<u32> = arrays.take_column(name)?;
+            Ok(bytemuck::allocation::pod_collect_to_vec(&ids))
+        };
+        let winner_node = nodes("winner_node")?;
+        let mail_node = nodes("mail_node")?;
+        let kept = nodes("kept_node")?;
+        let mails: Vec<i32> = arrays.take_column("mail_rows")?;
+        let (triples, rest) = mails.as_chunks();
+        let update = Update {
+            back: WriteBack {
+                rows: Vec::new(),
+                winners: Winners {
+                    node: winner_node,
+                    row: arrays.take_column("winner_row")?,
+                },
+                deliveries: Deliveries {
+                    node: mail_node,
+                    time: arrays.take_column("mail_time")?,
+                    offsets: arrays.take_column("mail_offsets")?,
+                    mails: triples.to_vec(),
+                },
+                times: FetchedTimes {
+                    updated: arrays.take_column("updated")?,
+                    kept,
+                    ..FetchedTimes::default()
+                },
+                edge: arrays.take_column("edge")?,
+            },
+            rows: arrays.take_column("rows")?,
+        };
+        let fault = if rest.is_empty() {
+            update.fault(bounds)
+        } else {
+            Some(("mail_rows", "does not consist of triples"))
+        };
+        match fault {
+            None => Ok(update),
+            Some((name, reason)) => Err(Unfit::Contradiction {
+                name: name.to_owned(),
+                reason: reason.to_owned(),
+            }),
+        }
+    }
+
+    /// The array that names something that there is not, and how.
+    fn fault(&self, bounds: Bounds) -> Option<(&'static str, &'static str)> {
+        let WriteBack {
+            winners,
+            deliveries,
+            times,
+            edge,
+            ..
+        } = &self.back;
+        let rows = times.updated.len();
+        let known = |nodes: &[NodeId]| {
+            let ascending = nodes.is_sorted_by(|a, b| a < b);
+            ascending && nodes.last().is_none_or(|last| last.index() < bounds.nodes)
+        };
+        let row_known = |row: &i32| (0..rows as i64).contains(&i64::from(*row));
+        let of_row = |mail: &[i32; 3]| row_known(&mail[0]) && row_known(&mail[1]);
+        let events = edge.len().checked_div(bounds.edge_width);
+        let of_event = |mail: &[i32; 3]| {
+            mail[2] >= 0 && events.is_none_or(|events| (mail[2] as usize) < events)
+        };
+        let lists = &deliveries.offsets;
+        let end = deliveries.mails.len() as i64;
+        let whole = lists.first() == Some(&0) && lists.last().map(|&l| i64::from(l)) == Some(end);
+        [
+            (
+                "rows",
+                "has not the numbers of its rows",
+                self.rows.len() == rows * bounds.width,
+            ),
+            (
+                "winner_node",
+                "has unknown or unsorted nodes",
+                known(&winners.node),
+            ),
+            (
+                "winner_row",
+                "has not a row for each node",
+                winners.row.len() == winners.node.len() && winners.row.iter().all(row_known),
+            ),
+            (
+                "mail_node",
+                "has unknown or unsorted nodes",
+                known(&deliveries.node) && deliveries.time.len() == deliveries.node.len(),
+            ),
+            (
+                "mail_offsets",
+                "has not a list of mails for each node",
+                lists.len() == deliveries.node.len() + 1 && lists.is_sorted() && whole,
+            ),
+            (
+                "mail_rows",
+                "has unknown rows or events",
+                deliveries
+                    .mails
+                    .iter()
+                    .all(|mail| of_row(mail) && of_event(mail)),
+            ),
+            (
+                "kept_node",
+                "has not a node for each row",
+                times.kept.is_empty()
+                    || times.kept.len() == rows
+                        && times.kept.iter().all(|node| node.index() < bounds.nodes),
+            ),
+        ]
+        .into_iter()
+        .find_map(|(name, reason, holds)| (!holds).then_some((name, reason)))
+    }
+}

@@ -1,0 +1,251 @@
+//! Writes down a training while it runs: losses, metrics, ledger, trace, weights, checkpoints.
+//!
+//! It stands between the training and the observer that the caller gave.
+//! Invariant: when a checkpoint is written, all that was told before it is on disk, and the
+//! checkpoint says how long the files of lines were; a run that goes on from it cuts off what
+//! came later, so that its files equal those of a run that was never interrupted.
+
+use std::io;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::{Session, SessionError, initial};
+use crate::checkpoint::{Arrays, CheckpointError, Checkpoints, Every, Header, Loaded};
+use crate::config::RunConfig;
+use crate::device::ComputeDevice;
+use crate::pipeline::ledger::{self, LedgerLine};
+use crate::pipeline::trace::Record;
+use crate::run_folder::{Dataset, DeviceRecord, JsonLines, MetricsLog, RunFolder};
+use crate::train::epochs::{EpochRecord, NamedTensors, Observer};
+use crate::weights::{self, ModelDescription};
+
+/// What a checkpoint says of the run that it belongs to.
+#[derive(Debug, Serialize, Deserialize)]
+struct Identity {
+    data: Dataset,
+    device: DeviceRecord,
+    config: RunConfig,
+    metrics_bytes: u64,
+    ledger_bytes: u64,
+}
+
+/// Settings that may be others than when a checkpoint was written: they change no number, or
+/// what they name is compared itself.
+const MAY_DIFFER: [&str; 5] = ["data", "out", "threads", "checkpoint_every", "profile"];
+
+/// An observer that writes down, and tells another one.
+pub(super) struct Recording<'a> {
+    observer: &'a mut dyn Observer,
+    folder: &'a RunFolder,
+    metrics: MetricsLog,
+    ledger: JsonLines,
+    checkpoints: Checkpoints,
+    identity: Identity,
+    model: ModelDescription,
+}
+
+impl<'a> Recording<'a> {
+    /// Writes into `folder` and tells `observer`; goes on after `loaded`, if there is one,
+    /// else at the start.
+    ///
+    /// # Errors
+    /// When files can't be written, or `loaded` is of another run, stream or setting.
+    pub(super) fn begin(
+        session: &Session,
+        device: &ComputeDevice,
+        folder: &'a RunFolder,
+        loaded: Option<&Loaded>,
+        observer: &'a mut dyn Observer,
+    ) -> Result<Recording<'a>, SessionError> {
+        let config = &session.config;
+        let mut identity = Identity {
+            data: session.data.clone(),
+            device: DeviceRecord {
+                backend: device.backend.to_owned(),
+                adapter: device.adapter.clone(),
+            },
+            config: config.clone(),
+            metrics_bytes: 0,
+            ledger_bytes: 0,
+        };
+        if let Some(loaded) = loaded {
+            let earlier = identity.checked(loaded)?;
+            identity.metrics_bytes = earlier.metrics_bytes;
+            identity.ledger_bytes = earlier.ledger_bytes;
+            let header = &loaded.checkpoint.header;
+            if let Some((error, aside)) = &loaded.passed_over {
+                let (path, aside) = (loaded.path.display(), aside.display());
+                observer.warn(&format!(
+                    "{error}; it is now {aside}, and the run goes on from the one before, {path}"
+                ));
+            }
+            if earlier.device != identity.device {
+                let [began, goes_on] = [&earlier.device, &identity.device]
+                    .map(|device| format!("{}: {}", device.backend, device.adapter));
+                observer.warn(&format!(
+                    "the run was on another device ({began}) and goes on on {goes_on}: its numbers \
+                     will not be the bits that one device gives"
+                ));
+            }
+            let own = Header::new(0, 0, Value::Null).producer;
+            if header.producer != own {
+                observer.warn(&format!(
+                    "the checkpoint is of {}, this is {own}: its numbers may not be the bits that \
+                     one version gives",
+                    header.producer
+                ));
+            }
+        }
+        let (metrics, ledger) = folder.logs_after(identity.metrics_bytes, identity.ledger_bytes)?;
+        Ok(Recording {
+            observer,
+            folder,
+            metrics,
+            ledger,
+            checkpoints: Checkpoints::of(folder.path()),
+            identity,
+            model: initial::description(config, &session.model),
+        })
+    }
+}
+
+impl Identity {
+    /// What `loaded` says of its run, which must be this one.
+    fn checked(&self, loaded: &Loaded) -> Result<Identity, SessionError> {
+        let refused = |reason: String| SessionError::OtherRun {
+            path: loaded.path.clone(),
+            reason,
+        };
+        let header = &loaded.checkpoint.header;
+        let earlier: Identity = serde_json::from_value(header.run.clone()).map_err(|error| {
+            let producer = &header.producer;
+            refused(format!(
+                "its settings, by {producer}, can't be read: {error}"
+            ))
+        })?;
+        // A stream that was moved may have another name.
+        let renamed = Dataset {
+            name: self.data.name.clone(),
+            ..earlier.data.clone()
+        };
+        if renamed != self.data {
+            let say = |data: &Dataset| {
+                format!(
+                    "{}, {} events, {} nodes, features: {} an event, {} a node, sha256 {}",
+                    data.name, data.events, data.nodes, data.edge_width, data.node_width, data.hash
+                )
+            };
+            return Err(refused(format!(
+                "it is of the stream\n  {}\nand --data is\n  {}\ngive the stream that the run \
+                 began with (--data, if it was moved)",
+                say(&earlier.data),
+                say(&self.data)
+            )));
+        }
+        let settings = |config: &RunConfig| {
+            serde_json::to_value(config).map_err(|error| refused(error.to_string()))
+        };
+        let (then, now) = (settings(&earlier.config)?, settings(&self.config)?);
+        let mut changed = Vec::new();
+        differences("", &then, &now, &mut changed);
+        if changed.is_empty() {
+            Ok(earlier)
+        } else {
+            Err(refused(format!(
+                "config.json has been changed since it was written: {}; put it back as it was, or \
+                 begin another run with --init",
+                changed.join(", ")
+            )))
+        }
+    }
+}
+
+/// Where settings differ, as `name: then, now`.
+fn differences(name: &str, then: &Value, now: &Value, found: &mut Vec<String>) {
+    if let (Value::Object(then), Value::Object(now)) = (then, now) {
+        for (name, value) in then
+            .iter()
+            .filter(|(name, _)| !MAY_DIFFER.contains(&name.as_str()))
+        {
+            differences(name, value, now.get(name).unwrap_or(&Value::Null), found);
+        }
+        return;
+    }
+    // Reading a number may have rounded it.
+    let close = |a: f64, b: f64| (a - b).abs() <= 1e-14 * a.abs();
+    let same_number = then.as_f64().zip(now.as_f64());
+    if then != now && !same_number.is_some_and(|(then, now)| close(then, now)) {
+        found.push(format!("{name} was {then} and is {now}"));
+    }
+}
+
+impl Observer for Recording<'_> {
+    fn epoch_begins(&mut self, epoch: usize, iterations: usize) {
+        self.observer.epoch_begins(epoch, iterations);
+    }
+
+    fn iteration(&mut self, iteration: usize, events: usize) {
+        self.observer.iteration(iteration, events);
+    }
+
+    fn losses(&mut self, epoch: usize, first: usize, losses: &[f32]) -> io::Result<()> {
+        self.metrics.losses(epoch, first, losses)?;
+        self.observer.losses(epoch, first, losses)
+    }
+
+    fn ledger(&mut self, lines: &[LedgerLine]) -> io::Result<()> {
+        let mut text = Vec::new();
+        ledger::write(lines, &mut text)?;
+        self.ledger.write(&text)?;
+        self.observer.ledger(lines)
+    }
+
+    fn epoch_recorded(&mut self, record: &Record) -> io::Result<()> {
+        self.folder.write_trace(record)?;
+        self.observer.epoch_recorded(record)
+    }
+
+    fn evaluation_begins(&mut self, part: &str) {
+        self.observer.evaluation_begins(part);
+    }
+
+    fn epoch_done(&mut self, epoch: usize, record: &EpochRecord) -> io::Result<()> {
+        self.metrics.epoch(epoch, record)?;
+        self.observer.epoch_done(epoch, record)
+    }
+
+    fn best(&mut self, epoch: usize, tensors: &NamedTensors) -> io::Result<()> {
+        let path = self.folder.path().join(weights::FILE_NAME);
+        weights::write(&path, tensors, Some(&self.model)).map_err(io::Error::other)?;
+        self.observer.best(epoch, tensors)
+    }
+
+    fn checkpoint_every(&self) -> Every {
+        self.identity.config.checkpoint_every
+    }
+
+    fn keep(
+        &mut self,
+        epoch: usize,
+        iteration: usize,
+        state: &Arrays<'_>,
+    ) -> Result<(), CheckpointError> {
+        let path = |name| self.folder.path().join(name);
+        let unwritable = |name| {
+            let path = path(name);
+            move |source| CheckpointError::Write { path, source }
+        };
+        self.identity.metrics_bytes = self.metrics.sync().map_err(unwritable("metrics.jsonl"))?;
+        self.identity.ledger_bytes = self.ledger.sync().map_err(unwritable("ledger.jsonl"))?;
+        let run = serde_json::to_value(&self.identity)
+            .map_err(|error| unwritable("config.json")(io::Error::other(error)))?;
+        self.checkpoints
+            .save(&Header::new(epoch, iteration, run), state)?;
+        self.observer.keep(epoch, iteration, state)
+    }
+
+    fn warn(&mut self, message: &str) {
+        self.observer.warn(message);
+    }
+}

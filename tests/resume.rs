@@ -1,0 +1,321 @@
+//! Trainings that go on from checkpoints give the bits of trainings that never stopped.
+
+mod files;
+mod killed;
+
+use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use mspipe::checkpoint::{self, Arrays, Checkpoint, CheckpointError, Checkpoints, Every, Header};
+use mspipe::config::{ModelName, RunConfig};
+use mspipe::model::apan::Apan;
+use mspipe::model::jodie::Jodie;
+use mspipe::model::tgl_weights::TglNames;
+use mspipe::model::tgn::Tgn;
+use mspipe::pipeline::trace::Record;
+use mspipe::session::Session;
+use mspipe::train::epochs::{EpochRecord, Observer, TrainError, TrainRecord};
+use tempfile::TempDir;
+
+use crate::on_device;
+use crate::schedules::{Outcome, config};
+
+/// 14 iterations an epoch.
+const EVENTS: &str = "480";
+const ITERATIONS: usize = 14;
+
+/// Keeps a checkpoint every few iterations, and what happened.
+struct Keeper {
+    every: Every,
+    outcome: Outcome,
+    folder: TempDir,
+    /// Places of the checkpoints.
+    places: Vec<(usize, usize)>,
+    /// Where to set `stop`.
+    stop_at: Option<(usize, usize)>,
+    stop: &'static AtomicBool,
+    epoch: usize,
+}
+
+impl Keeper {
+    fn new(every: Every) -> Keeper {
+        Keeper {
+            every,
+            outcome: Outcome::default(),
+            folder: TempDir::new().unwrap(),
+            places: Vec::new(),
+            stop_at: None,
+            stop: Box::leak(Box::new(AtomicBool::new(false))),
+            epoch: 0,
+        }
+    }
+
+    /// The checkpoint at a place, through a file.
+    fn checkpoint(&self, (epoch, iteration): (usize, usize)) -> Checkpoint {
+        let name = format!("{epoch}-{iteration}/{}", checkpoint::LAST);
+        checkpoint::read(&self.folder.path().join(name)).unwrap()
+    }
+}
+
+impl Observer for Keeper {
+    fn epoch_begins(&mut self, epoch: usize, iterations: usize) {
+        assert_eq!(iterations, ITERATIONS);
+        self.epoch = epoch;
+    }
+
+    fn iteration(&mut self, iteration: usize, _events: usize) {
+        if self.stop_at == Some((self.epoch, iteration)) {
+            self.stop.store(true, Ordering::Relaxed);
+        }
+    }
+
+    fn losses(&mut self, epoch: usize, first: usize, losses: &[f32]) -> io::Result<()> {
+        self.outcome.losses(epoch, first, losses)
+    }
+
+    fn epoch_recorded(&mut self, record: &Record) -> io::Result<()> {
+        self.outcome.epoch_recorded(record)
+    }
+
+    fn evaluation_begins(&mut self, _part: &str) {}
+
+    fn epoch_done(&mut self, epoch: usize, record: &EpochRecord) -> io::Result<()> {
+        self.outcome.epoch_done(epoch, record)
+    }
+
+    fn checkpoint_every(&self) -> Every {
+        self.every
+    }
+
+    fn keep(
+        &mut self,
+        epoch: usize,
+        iteration: usize,
+        state: &Arrays<'_>,
+    ) -> Result<(), CheckpointError> {
+        let folder = self.folder.path().join(format!("{epoch}-{iteration}"));
+        std::fs::create_dir(&folder).unwrap();
+        self.places.push((epoch, iteration));
+        let header = Header::new(epoch, iteration, serde_json::Value::Null);
+        Checkpoints::of(&folder).save(&header, state)
+    }
+
+    fn warn(&mut self, message: &str) {
+        panic!("{message}");
+    }
+}
+
+/// Trains with `keeper`, from a checkpoint if one is given.
+fn train(
+    config: &RunConfig,
+    from: Option<Checkpoint>,
+    keeper: &mut Keeper,
+) -> Result<TrainRecord, TrainError> {
+    match config.model {
+        ModelName::Tgn => train_model::<Tgn>(config, from, keeper),
+        ModelName::Jodie => train_model::<Jodie>(config, from, keeper),
+        ModelName::Apan => train_model::<Apan>(config, from, keeper),
+    }
+}
+
+fn train_model<M: TglNames>(
+    config: &RunConfig,
+    from: Option<Checkpoint>,
+    keeper: &mut Keeper,
+) -> Result<TrainRecord, TrainError> {
+    on_device(|device| {
+        let session = Session::open(config.clone()).unwrap();
+        let mut training = session.training::<M>(device, keeper.stop).unwrap();
+        if let Some(checkpoint) = from {
+            training.resume(checkpoint).unwrap();
+        }
+        let result = training.run(keeper);
+        keeper.outcome.look_into(&training.memory);
+        result.map(|(record, _)| record)
+    })
+}
+
+/// Everything of a record but times, bit by bit.
+fn numbers(record: &TrainRecord) -> Vec<String> {
+    let epochs = record.epochs.iter();
+    let mut all: Vec<String> = epochs
+        .map(|epoch| format!("{:?} {:?}", epoch.train_loss.to_bits(), epoch.val))
+        .collect();
+    all.push(format!(
+        "{} {:?} {:?}",
+        record.best_epoch, record.test, record.staleness
+    ));
+    all
+}
+
+/// Settings whose numbers don't depend on times.
+const SETTINGS: [(&str, &str); 7] = [
+    ("tgn", "--schedule sequential --memory device"),
+    ("tgn", "--schedule staleness:3 --memory device"),
+    (
+        "tgn --memory-write read",
+        "--schedule staleness:3 --memory device --mitigation similarity",
+    ),
+    (
+        "tgn --time-delta query",
+        "--schedule staleness:4 --memory host",
+    ),
+    ("jodie", "--schedule mspipe --memory device"),
+    ("apan", "--schedule staleness:2 --memory device"),
+    ("apan", "--schedule exact-overlap --memory host"),
+];
+
+#[test]
+fn checkpoints_change_no_number_of_the_training_that_writes_them() {
+    for (model, options) in SETTINGS {
+        let config = config(model, EVENTS, &format!("--epochs 2 {options}"));
+        let mut whole = Keeper::new(Every::Never);
+        let expected = numbers(&train(&config, None, &mut whole).unwrap());
+        assert!(whole.places.is_empty());
+
+        let mut kept = Keeper::new(Every::Iterations(3));
+        let record = train(&config, None, &mut kept).unwrap();
+        kept.outcome
+            .must_equal(&whole.outcome, &format!("{model} {options}"));
+        assert_eq!(numbers(&record), expected, "{model} {options}");
+        // With k = 4 a pause comes up to 3 iterations late.
+        assert!(kept.places.len() >= 6, "{:?}", kept.places);
+
+        // From the first one, from within each epoch, from between them, from the end.
+        let last = kept.places.len() - 1;
+        let between = kept
+            .places
+            .iter()
+            .position(|place| *place == (2, 0))
+            .unwrap();
+        for nth in [0, 2, between, between + 2, last] {
+            let place = kept.places[nth];
+            let mut resumed = Keeper::new(Every::Epoch);
+            let from = kept.checkpoint(place);
+            let record = train(&config, Some(from), &mut resumed).unwrap();
+            let what = format!("{model} {options} from {place:?}");
+            assert_eq!(numbers(&record), expected, "{what}");
+            let done = (place.0 - 1) * ITERATIONS + place.1;
+            assert_eq!(
+                resumed.outcome.losses,
+                whole.outcome.losses[done..],
+                "{what}"
+            );
+            assert!(
+                resumed.outcome.memory == whole.outcome.memory,
+                "memory of {what}"
+            );
+            let lines = resumed
+                .outcome
+                .ledger
+                .iter()
+                .zip(&whole.outcome.ledger[done..]);
+            for (line, expected) in lines {
+                assert_eq!(
+                    (line.iteration, line.k),
+                    (expected.iteration, expected.k),
+                    "{what}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn updates_without_edge_features_are_kept_too() {
+    for memory in ["device", "host"] {
+        let options = format!("--schedule staleness:3 --memory {memory}");
+        let mut config = config("jodie", EVENTS, &options);
+        config.edge_features = "zero".parse().unwrap();
+        let mut whole = Keeper::new(Every::Iterations(5));
+        let expected = numbers(&train(&config, None, &mut whole).unwrap());
+        let from = whole.checkpoint(whole.places[0]);
+        let mut resumed = Keeper::new(Every::Never);
+        assert_eq!(
+            numbers(&train(&config, Some(from), &mut resumed).unwrap()),
+            expected
+        );
+        assert!(resumed.outcome.memory == whole.outcome.memory, "{memory}");
+    }
+}
+
+#[test]
+fn a_stop_keeps_the_iteration_that_it_comes_in() {
+    for (model, options) in [SETTINGS[0], SETTINGS[3]] {
+        let config = config(model, EVENTS, &format!("--epochs 2 {options}"));
+        let mut whole = Keeper::new(Every::Never);
+        let expected = numbers(&train(&config, None, &mut whole).unwrap());
+        for stop_at in [(1, 4), (2, ITERATIONS - 1)] {
+            let mut stopped = Keeper::new(Every::Epoch);
+            stopped.stop_at = Some(stop_at);
+            let error = train(&config, None, &mut stopped).unwrap_err();
+            let TrainError::Interrupted {
+                epoch, iteration, ..
+            } = error
+            else {
+                panic!("{error}");
+            };
+            assert_eq!(epoch, stop_at.0);
+            // What had read memory is trained too: at most k - 1 iterations more.
+            assert!((stop_at.1..stop_at.1 + 4).contains(&iteration), "{error}");
+            let place = *stopped.places.last().unwrap();
+            assert_eq!(
+                place,
+                match iteration + 1 {
+                    ITERATIONS => (epoch + 1, 0),
+                    trained => (epoch, trained),
+                }
+            );
+            let mut resumed = Keeper::new(Every::Never);
+            let from = stopped.checkpoint(place);
+            let record = train(&config, Some(from), &mut resumed).unwrap();
+            assert_eq!(
+                numbers(&record),
+                expected,
+                "{model} {options} from {place:?}"
+            );
+            let losses = [stopped.outcome.losses, resumed.outcome.losses].concat();
+            assert_eq!(losses, whole.outcome.losses);
+        }
+    }
+}
+
+#[test]
+fn without_checkpoints_a_stop_says_so() {
+    let config = config("jodie", EVENTS, "--epochs 2 --schedule staleness:2");
+    let mut stopped = Keeper::new(Every::Never);
+    stopped.stop_at = Some((1, 4));
+    let error = train(&config, None, &mut stopped).unwrap_err().to_string();
+    assert_eq!(
+        error,
+        "interrupted after epoch 1, iteration 4; losses up to there are written, but no checkpoint \
+         (--checkpoint-every never)"
+    );
+}
+
+#[test]
+fn a_checkpoint_of_another_training_is_refused() {
+    let tgn = config("tgn", EVENTS, "--schedule staleness:3");
+    let mut kept = Keeper::new(Every::Iterations(5));
+    train(&tgn, None, &mut kept).unwrap();
+    let refused = |config: RunConfig| {
+        let checkpoint = kept.checkpoint((1, kept.places[0].1));
+        on_device(|device| {
+            let session = Session::open(config).unwrap();
+            let stop = AtomicBool::new(false);
+            let mut training = session.training::<Tgn>(device, &stop).unwrap();
+            training.resume(checkpoint).unwrap_err().to_string()
+        })
+    };
+    let mut other = tgn.clone();
+    other.width = 32;
+    let wider = refused(other);
+    assert!(
+        wider.starts_with("its 'model': these weights are not of this model"),
+        "{wider}"
+    );
+    let mut other = tgn.clone();
+    other.edge_features = "zero".parse().unwrap();
+    let featureless = refused(other);
+    assert!(featureless.contains("has shape"), "{featureless}");
+}
