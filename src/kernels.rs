@@ -30,6 +30,7 @@ pub mod reference;
 pub mod rnn_gates;
 pub mod temporal_attention;
 pub mod time_encoding;
+pub mod unpack_bits;
 pub mod wgsl;
 
 use wgsl::KernelSpec;
@@ -39,6 +40,7 @@ pub const ALL: &[&KernelSpec] = &[
     &memory_gather::FORWARD,
     &memory_update::FORWARD,
     &mail_update::FORWARD,
+    &unpack_bits::FORWARD,
     &gather_rows::FORWARD,
     &gather_rows::SEGMENT_SUM,
     &time_encoding::FORWARD,

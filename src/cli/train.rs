@@ -11,7 +11,7 @@ use std::time::Duration;
 use anyhow::Context;
 use clap::Args;
 use indicatif::{HumanCount, HumanDuration, ProgressBar, ProgressStyle};
-use mspipe::config::Task;
+use mspipe::config::{RunConfig, Task};
 use mspipe::config::given::GivenConfig;
 use mspipe::device::ComputeDevice;
 use mspipe::pipeline::ledger;
@@ -20,7 +20,7 @@ use mspipe::run_folder::{MetricsLog, RunFolder, RunFolderError, Summary};
 use mspipe::session::{self, Session, SessionError};
 use mspipe::train::epochs::{EpochRecord, Observer, TrainError};
 
-use super::{print_json, report};
+use super::{print, print_json, report};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -39,6 +39,8 @@ Examples:
     mspipe train --data wikipedia.csv --memory host --schedule mspipe --emulate-link 12GB/s,20us
   What each operation of an iteration costs, against what the machine reaches:
     mspipe train --data synthetic:wikipedia:scale=0.1 --device cpu --epochs 2 --profile
+  What a training takes of RAM and VRAM, before it is started:
+    mspipe train --data synthetic:gdelt:scale=0.1 --model apan --dry-run
   State labels (who gets banned?) on the embeddings of a run:
     mspipe train --task node --init runs/wikipedia-tgn-1
 
@@ -60,6 +62,11 @@ pub(crate) struct TrainArgs {
     /// Print summary.json on stdout instead of text
     #[arg(long)]
     json: bool,
+
+    /// Only tell what the training takes of RAM and of the device's memory; exit code 1 if it
+    /// won't fit
+    #[arg(long)]
+    dry_run: bool,
 }
 
 /// Runs the training.
@@ -67,6 +74,9 @@ pub(crate) fn run(args: TrainArgs) -> anyhow::Result<ExitCode> {
     static STOP: AtomicBool = AtomicBool::new(false);
     let json = args.json;
     let config = args.settings.resolve()?;
+    if args.dry_run {
+        return dry_run(config, json);
+    }
     if config.task == Task::Node {
         // Nothing half done is left behind, so that Ctrl-C may simply end it.
         return node::run(config, json).map(|()| ExitCode::SUCCESS);
@@ -90,6 +100,18 @@ pub(crate) fn run(args: TrainArgs) -> anyhow::Result<ExitCode> {
         }
         Err(error) => Err(error.into()),
     }
+}
+
+/// Prints what the training would take.
+fn dry_run(config: RunConfig, json: bool) -> anyhow::Result<ExitCode> {
+    let footprint = session::footprint(config)?;
+    if json {
+        print_json(&footprint)?;
+    } else {
+        print(&report::footprint(&footprint))?;
+    }
+    footprint.check()?;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Progress bar and metrics of a training.
