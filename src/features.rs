@@ -110,7 +110,9 @@ impl Features {
         let width = |source, own: Option<&FeatureTable>| match source {
             FeatureSource::Zero => 0,
             FeatureSource::Random(width) => width,
-            FeatureSource::File => own.filter(|table| is_used(table)).map_or(0, FeatureTable::width),
+            FeatureSource::File => own
+                .filter(|table| is_used(table))
+                .map_or(0, FeatureTable::width),
         };
         [
             width(edge, log.edge_features()),

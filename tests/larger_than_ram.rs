@@ -86,7 +86,12 @@ fn a_dry_run_counts_structures_and_leaves_nothing() {
 
     let text = program.run(&format!("train --dry-run --device cpu {STREAM}"));
     let text = String::from_utf8(text.stdout).unwrap();
-    for line in ["training on the CPU", "graph (T-CSR)", "available", "mapped, given back"] {
+    for line in [
+        "training on the CPU",
+        "graph (T-CSR)",
+        "available",
+        "mapped, given back",
+    ] {
         assert!(text.contains(line), "{line} of\n{text}");
     }
     let info = program.json("data info synthetic:gdelt:scale=0.0001 --json");
@@ -133,12 +138,22 @@ fn packed_features_train_to_the_bits_of_unpacked_ones() {
             .collect();
         let shape = format!("({rows}, {width})");
         let bytes: Vec<u8> = bits.iter().map(|&bit| u8::from(bit)).collect();
-        write_npy(&program.path(&format!("{name}_bits.npy")), "|b1", &shape, &bytes);
+        write_npy(
+            &program.path(&format!("{name}_bits.npy")),
+            "|b1",
+            &shape,
+            &bytes,
+        );
         let floats: Vec<u8> = bits
             .iter()
             .flat_map(|&bit| f32::from(u8::from(bit)).to_le_bytes())
             .collect();
-        write_npy(&program.path(&format!("{name}_floats.npy")), "<f4", &shape, &floats);
+        write_npy(
+            &program.path(&format!("{name}_floats.npy")),
+            "<f4",
+            &shape,
+            &floats,
+        );
     }
     for kind in ["bits", "floats"] {
         let import = format!(

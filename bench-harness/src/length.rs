@@ -29,7 +29,12 @@ pub struct LengthConfig {
     #[command(flatten)]
     run: RunConfig,
     /// Streams, the shortest first; --data is not used
-    #[arg(long, value_name = "STREAM,STREAM", value_delimiter = ',', required = true)]
+    #[arg(
+        long,
+        value_name = "STREAM,STREAM",
+        value_delimiter = ',',
+        required = true
+    )]
     streams: Vec<String>,
     /// Events of a stretch; less where a training part has less
     #[arg(long, value_name = "N", default_value_t = 120_000)]
@@ -140,7 +145,11 @@ fn train<M: TglNames>(
             test: end + batch..end + 2 * batch,
         };
         let (record, _) = training.run(&mut Silent)?;
-        let speeds: Vec<f64> = record.epochs.iter().map(|epoch| epoch.events_per_s).collect();
+        let speeds: Vec<f64> = record
+            .epochs
+            .iter()
+            .map(|epoch| epoch.events_per_s)
+            .collect();
         stretches.push(Stretch {
             stream: session.data.name.clone(),
             synthetic: session.data.synthetic,
@@ -168,7 +177,11 @@ impl fmt::Display for LengthReport {
             "events", "nodes", "from event", "trained", "first pass/s", "events/s"
         )?;
         for stretch in &self.stretches {
-            let synthetic = if stretch.synthetic { " (SYNTHETIC)" } else { "" };
+            let synthetic = if stretch.synthetic {
+                " (SYNTHETIC)"
+            } else {
+                ""
+            };
             write!(
                 f,
                 "\n{:>12} {:>8} {:>12} {:>9} {:>14.0} {:>12.0}  {}{synthetic}",

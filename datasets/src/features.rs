@@ -409,7 +409,10 @@ mod tests {
             [0xff, 7, 0x8403_0201, 5, 0xff, 7]
         );
         assert_eq!(bits.gather_words(&[]).unwrap(), [0u32; 0]);
-        assert_eq!(FeatureTable::random_normal(2, 3, 1).gather_words(&[0]), None);
+        assert_eq!(
+            FeatureTable::random_normal(2, 3, 1).gather_words(&[0]),
+            None
+        );
     }
 
     #[test]

@@ -99,6 +99,10 @@ fn most_seeds_are_sound() {
     for name in ["packed", "parquet"] {
         let seeds = seeds::of(name);
         let sound = seeds.iter().filter(|seed| opens(seed).is_ok()).count();
-        assert!(2 * sound > seeds.len(), "{name}: {sound} of {}", seeds.len());
+        assert!(
+            2 * sound > seeds.len(),
+            "{name}: {sound} of {}",
+            seeds.len()
+        );
     }
 }

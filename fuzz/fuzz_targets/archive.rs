@@ -1,6 +1,10 @@
+//! See `mspipe_fuzz::readers::archive`.
+
 #![no_main]
-#![doc = "See `readers::archive`."]
 
 use libfuzzer_sys::fuzz_target;
 
-fuzz_target!(init: mspipe_fuzz::only_uncaught_panics_count(), |data: &[u8]| mspipe_fuzz::readers::archive(data));
+fuzz_target!(
+    init: mspipe_fuzz::only_uncaught_panics_count(),
+    |data: &[u8]| mspipe_fuzz::readers::archive(data)
+);

@@ -1,6 +1,10 @@
+//! See `mspipe_fuzz::weight_files::file`.
+
 #![no_main]
-#![doc = "See `weight_files::file`."]
 
 use libfuzzer_sys::fuzz_target;
 
-fuzz_target!(init: mspipe_fuzz::only_uncaught_panics_count(), |data: &[u8]| mspipe_fuzz::weight_files::file(data));
+fuzz_target!(
+    init: mspipe_fuzz::only_uncaught_panics_count(),
+    |data: &[u8]| mspipe_fuzz::weight_files::file(data)
+);

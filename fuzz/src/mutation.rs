@@ -6,13 +6,31 @@ use proptest::test_runner::{Config, TestRunner};
 /// One change of a file.
 #[derive(Debug, Clone)]
 enum Change {
-    Flip { at: prop::sample::Index, bit: u8 },
-    Set { at: prop::sample::Index, byte: u8 },
+    Flip {
+        at: prop::sample::Index,
+        bit: u8,
+    },
+    Set {
+        at: prop::sample::Index,
+        byte: u8,
+    },
     /// Overwrites a place with a number that sizes and offsets trip over.
-    Number { at: prop::sample::Index, bytes: Vec<u8> },
-    Cut { at: prop::sample::Index },
-    Remove { at: prop::sample::Index, count: usize },
-    Repeat { at: prop::sample::Index, count: usize, times: usize },
+    Number {
+        at: prop::sample::Index,
+        bytes: Vec<u8>,
+    },
+    Cut {
+        at: prop::sample::Index,
+    },
+    Remove {
+        at: prop::sample::Index,
+        count: usize,
+    },
+    Repeat {
+        at: prop::sample::Index,
+        count: usize,
+        times: usize,
+    },
 }
 
 fn change() -> impl Strategy<Value = Change> {
@@ -37,8 +55,11 @@ fn change() -> impl Strategy<Value = Change> {
         (at(), numbers).prop_map(|(at, bytes)| Change::Number { at, bytes }),
         at().prop_map(|at| Change::Cut { at }),
         (at(), 1usize..20).prop_map(|(at, count)| Change::Remove { at, count }),
-        (at(), 1usize..20, 1usize..400)
-            .prop_map(|(at, count, times)| Change::Repeat { at, count, times }),
+        (at(), 1usize..20, 1usize..400).prop_map(|(at, count, times)| Change::Repeat {
+            at,
+            count,
+            times
+        }),
     ]
 }
 

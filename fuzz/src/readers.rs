@@ -261,7 +261,12 @@ fn is_store(path: &Path) -> bool {
 /// Reads everything that a training reads.
 fn use_log(log: &EventLog) {
     let nodes = log.nodes();
-    assert!(log.src().iter().chain(log.dst()).all(|&id| (id as usize) < nodes));
+    assert!(
+        log.src()
+            .iter()
+            .chain(log.dst())
+            .all(|&id| (id as usize) < nodes)
+    );
     assert!(log.time().is_sorted());
     assert_eq!(log.src().len(), log.events());
     let split = log.split();

@@ -18,7 +18,8 @@ use super::readers::{SEPARATOR, zip};
 
 const JODIE: &[u8] = b"user_id,item_id,timestamp,state_label,f\n0,0,0.5,0,1,-2e3\n1,0,2.25,1,3,4\n";
 const SNAP: &[u8] = b"# a comment\n9 14 1082040961\n14\t9  1082155839\r\n";
-const TGL: &[u8] = b",src,dst,time,int_roll,ext_roll\n0,0,1,0.0,0,0\n1,1,2,3.0,0,1\n2,0,2,3.0,0,2\n";
+const TGL: &[u8] =
+    b",src,dst,time,int_roll,ext_roll\n0,0,1,0.0,0,0\n1,1,2,3.0,0,1\n2,0,2,3.0,0,2\n";
 const DGB: &[u8] = b",u,i,ts,label,idx\n0,1,2,0.0,0,1\n1,2,3,1.0,1,2\n";
 const TGB: &[u8] = b"day,src,dst,weight,callsign\n2019-01-01,YMML,LFPG,0.5,HVN19\n2019-01-02 10:00:01,LFPG,YMML,1,X\n";
 
@@ -30,7 +31,11 @@ pub fn of(name: &str) -> Vec<Vec<u8>> {
         "folder" => folders(),
         "array" => arrays(),
         "archive" => (0..2)
-            .flat_map(|choice| npys().into_iter().map(move |npy| [vec![choice], npy].concat()))
+            .flat_map(|choice| {
+                npys()
+                    .into_iter()
+                    .map(move |npy| [vec![choice], npy].concat())
+            })
             .collect(),
         "pickle" => pickles(),
         "parquet" => parquets(),
@@ -74,7 +79,11 @@ fn gz(content: &[u8]) -> Vec<u8> {
 }
 
 fn packed() -> Vec<Vec<u8>> {
-    let mut seeds = vec![gz(JODIE), gz(SNAP), [gz(TGL), gz(b"3,0,1,4.0,0,2\n")].concat()];
+    let mut seeds = vec![
+        gz(JODIE),
+        gz(SNAP),
+        [gz(TGL), gz(b"3,0,1,4.0,0,2\n")].concat(),
+    ];
     for method in [CompressionMethod::Stored, CompressionMethod::Deflated] {
         seeds.push(zip(&[("a.csv", TGL)], method));
         seeds.push(zip(
@@ -100,7 +109,10 @@ fn folders() -> Vec<Vec<u8>> {
         parts(&[
             ("edges.csv", TGL),
             ("labels.csv", labels),
-            ("edge_features.npy", &npy("|b1", "(3, 2)", &[1, 0, 0, 0, 1, 1])),
+            (
+                "edge_features.npy",
+                &npy("|b1", "(3, 2)", &[1, 0, 0, 0, 1, 1]),
+            ),
             ("node_features.npy", &npy("<f2", "(4,)", &[0; 8])),
         ]),
         parts(&[("edges.csv", TGL), ("edge_features.pt", &tensor_file())]),
@@ -109,7 +121,10 @@ fn folders() -> Vec<Vec<u8>> {
             ("ml_x.npy", &npy("<f8", "(3, 1)", &[0; 24])),
             ("ml_x_node.npy", &npy("<f4", "(4, 1)", &[0; 16])),
         ]),
-        parts(&[("a.export.CSV", &gdelt()), ("b.export.CSV.gz", &gz(&gdelt()))]),
+        parts(&[
+            ("a.export.CSV", &gdelt()),
+            ("b.export.CSV.gz", &gz(&gdelt())),
+        ]),
         parts(&[("edges.csv.gz", &gz(TGL)), ("ml_x.csv", DGB)]),
     ]
 }
@@ -157,7 +172,10 @@ fn arrays() -> Vec<Vec<u8>> {
     for method in [CompressionMethod::Stored, CompressionMethod::Deflated] {
         let rows = npy("<f4", "(3, 2)", &[0; 24]);
         seeds.push(zip(&[("rows.npy", &rows)], method));
-        seeds.push(zip(&[("edge_features.npy", &rows[..]), ("b.npy", &rows)], method));
+        seeds.push(zip(
+            &[("edge_features.npy", &rows[..]), ("b.npy", &rows)],
+            method,
+        ));
     }
     seeds
 }
@@ -179,7 +197,14 @@ fn parquets() -> Vec<Vec<u8>> {
     let lists = "required int64 src; required int64 dst; required double time; \
                  required group features (LIST) { repeated group list { required float element; } }";
     vec![
-        written(plain, &[Values::Whole(&[1, 2, 1]), Values::Whole(&[2, 3, 3]), Values::Double(&[0.5, 1.0, 1.0])]),
+        written(
+            plain,
+            &[
+                Values::Whole(&[1, 2, 1]),
+                Values::Whole(&[2, 3, 3]),
+                Values::Double(&[0.5, 1.0, 1.0]),
+            ],
+        ),
         written(
             text,
             &[
@@ -220,7 +245,10 @@ fn written(fields: &str, columns: &[Values<'_>]) -> Vec<u8> {
         SerializedFileWriter::new(&mut file, Arc::new(schema), properties).expect("in memory");
     let mut group = writer.next_row_group().expect("in memory");
     for values in columns {
-        let mut to = group.next_column().expect("in memory").expect("a column of the schema");
+        let mut to = group
+            .next_column()
+            .expect("in memory")
+            .expect("a column of the schema");
         match values {
             Values::Whole(v) => to.typed::<Int64Type>().write_batch(v, None, None),
             Values::Double(v) => to.typed::<DoubleType>().write_batch(v, None, None),
@@ -249,6 +277,10 @@ fn stores() -> Vec<Vec<u8>> {
         parts(&[("names.json", names)]),
         parts(&[("src.u32", &[0, 0, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0])]),
         parts(&[("time.i64", &[0; 24]), ("edge_features.f32", &[0; 24])]),
-        parts(&[("roll.u8", &[0, 1, 2]), ("labels.i32", &[0; 12]), ("id_map.u64", &[0; 24])]),
+        parts(&[
+            ("roll.u8", &[0, 1, 2]),
+            ("labels.i32", &[0; 12]),
+            ("id_map.u64", &[0; 24]),
+        ]),
     ]
 }

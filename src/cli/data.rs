@@ -10,8 +10,8 @@ use anyhow::{Context, bail};
 use clap::{Args, Parser, Subcommand};
 use indicatif::{HumanBytes, HumanCount};
 use mspipe::config::RunConfig;
-use mspipe::session::footprint::Footprint;
 use mspipe::session;
+use mspipe::session::footprint::Footprint;
 use mspipe_datasets::fetch::{FetchOptions, fetch};
 use mspipe_datasets::manifest::{Manifest, Statistic};
 use mspipe_datasets::{
@@ -230,7 +230,9 @@ fn default_training(source: &str, log: EventLog) -> Option<Footprint> {
         #[command(flatten)]
         run: RunConfig,
     }
-    let run = Defaults::try_parse_from(["mspipe", "--data", source]).ok()?.run;
+    let run = Defaults::try_parse_from(["mspipe", "--data", source])
+        .ok()?
+        .run;
     session::footprint_on(log, run).ok()
 }
 

@@ -14,7 +14,14 @@ use serde_json::Value;
 use super::{ConfigError, RunConfig};
 
 /// Settings that belong to a run alone, or to the machine that it runs on.
-const NOT_BROUGHT: [&str; 6] = ["task", "init", "out", "threads", "profile", "no_memory_check"];
+const NOT_BROUGHT: [&str; 6] = [
+    "task",
+    "init",
+    "out",
+    "threads",
+    "profile",
+    "no_memory_check",
+];
 
 /// Settings, with the names of those that the command line gave.
 #[derive(Debug, Clone)]

@@ -64,7 +64,10 @@ pub fn words_of(width: usize) -> usize {
 /// # Panics
 /// When `width` is 0, or the rows have not as many words as it takes.
 pub fn unpack_bits(words: Tensor<2, Int>, width: usize) -> Tensor<2> {
-    assert!(width > 0 && words.dims()[1] == words_of(width), "words of a row");
+    assert!(
+        width > 0 && words.dims()[1] == words_of(width),
+        "words of a row"
+    );
     let _operation = profiler::operation("unpack_bits", Kind::Kernel, || {
         costs::unpack_bits(words.dims()[0], width)
     });

@@ -107,10 +107,16 @@ impl Footprint {
         let sizes = Sizes::of(stream);
         let shares = sizes.shares(stream);
         let sum = |of: fn(&Share) -> u64| shares.iter().map(of).sum::<u64>();
-        let (ram, device) = (sum(|share| share.ram_bytes), sum(|share| share.device_bytes));
+        let (ram, device) = (
+            sum(|share| share.ram_bytes),
+            sum(|share| share.device_bytes),
+        );
         let log = &stream.log;
         let features = [log.edge_features(), log.node_features()];
-        let mapped = features.into_iter().flatten().map(|table| table.as_bytes().len() as u64);
+        let mapped = features
+            .into_iter()
+            .flatten()
+            .map(|table| table.as_bytes().len() as u64);
         let (ram_bytes, device_bytes) = match adapter {
             None => (ram + device + PROGRAM_BYTES, 0),
             // What a software adapter keeps is RAM too.
@@ -147,7 +153,10 @@ impl Footprint {
                 most,
             });
         }
-        let largest = self.shares.iter().max_by_key(|share| share.ram_bytes + share.device_bytes);
+        let largest = self
+            .shares
+            .iter()
+            .max_by_key(|share| share.ram_bytes + share.device_bytes);
         match largest {
             Some(largest) if self.ram_bytes > self.available_bytes => Err(TooLarge::Ram {
                 footprint: Box::new(self.clone()),
@@ -176,7 +185,11 @@ impl fmt::Display for Footprint {
                 false => line(share.what, share.ram_bytes, share.device_bytes)?,
             }
         }
-        line("all, with the program itself", self.ram_bytes, self.device_bytes)?;
+        line(
+            "all, with the program itself",
+            self.ram_bytes,
+            self.device_bytes,
+        )?;
         line("available", self.available_bytes, 0)?;
         line("mapped, given back on demand", self.mapped_bytes, 0)
     }
@@ -342,7 +355,12 @@ impl Sizes {
         };
         // Degrees are counted in a table a thread.
         let graph = 16 * entries + 8 * self.nodes + 8 * self.nodes * (self.threads + 1);
-        add("graph (T-CSR)", "--limit-events N, or a machine with more RAM", graph, 0);
+        add(
+            "graph (T-CSR)",
+            "--limit-events N, or a machine with more RAM",
+            graph,
+            0,
+        );
 
         let drawn = |source: &FeatureSource, rows: u64| match source {
             FeatureSource::Random(width) => 4 * rows * *width as u64,
@@ -366,11 +384,21 @@ impl Sizes {
         };
         let smaller = "a smaller --width";
         add("node memory", smaller, ram * rows, device * rows);
-        add("mailbox", "a smaller --width or --mail-slots", ram * mailbox, device * mailbox);
+        add(
+            "mailbox",
+            "a smaller --width or --mail-slots",
+            ram * mailbox,
+            device * mailbox,
+        );
         let slots = stream.needs.mail_slots as u64;
         let clocks = (memories + 1) * self.nodes * (12 + 8 * slots);
         let tables = self.nodes * (8 * self.in_flight.min(4) + 8);
-        add("times and tables of nodes", "--limit-events N", clocks + tables, 0);
+        add(
+            "times and tables of nodes",
+            "--limit-events N",
+            clocks + tables,
+            0,
+        );
 
         if config.pipeline.mitigation == MitigationName::Similarity {
             let lists = 32 * self.train + self.nodes * (48 + 8 * self.threads);
@@ -388,7 +416,12 @@ impl Sizes {
 
         let iterations = self.train.div_ceil(config.batch_size as u64);
         // Loss, ledger line with its histogram, trace.
-        add("records of an epoch", "a larger --batch-size", 700 * iterations, 0);
+        add(
+            "records of an epoch",
+            "a larger --batch-size",
+            700 * iterations,
+            0,
+        );
 
         let pairs = distinct_pairs(
             &stream.log.src()[..stream.events],

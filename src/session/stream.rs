@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use mspipe_datasets::{EventLog, OpenOptions, Split};
 
+use super::SessionError;
 use super::protocol::Rules;
 use super::tasks::{ForModel, for_model};
-use super::SessionError;
 use crate::config::{RunConfig, TimeEncodingName};
 use crate::features::Features;
 use crate::model::tgl_weights::TglNames;

@@ -36,9 +36,7 @@ pub fn feature_rows(rows: FeatureRows, device: &Device) -> Tensor<2> {
     } = rows;
     match values {
         RowValues::Floats(values) => floats(values, [rows, width], device),
-        RowValues::Words(words) => {
-            unpack_bits(ints(words, [rows, words_of(width)], device), width)
-        }
+        RowValues::Words(words) => unpack_bits(ints(words, [rows, words_of(width)], device), width),
     }
 }
 
