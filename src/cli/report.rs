@@ -59,7 +59,7 @@ pub(super) fn footprint(footprint: &Footprint) -> String {
             format!("{adapter}\n  (wgpu does not tell how much memory an adapter has)")
         }
     };
-    format!("training on {device}\n{footprint}")
+    format!("training on {device}\n{footprint}\n")
 }
 
 /// Metrics in one line.

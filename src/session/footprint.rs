@@ -170,28 +170,25 @@ impl Footprint {
 
 impl fmt::Display for Footprint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let bytes = |bytes: u64| match bytes {
-            0 => "-".to_owned(),
-            _ => HumanBytes(bytes).to_string(),
-        };
-        let mut line = |what: &str, ram: u64, device: u64| {
-            writeln!(f, "  {what:<34} {:>12} {:>12}", bytes(ram), bytes(device))
-        };
-        writeln!(f, "  {:<34} {:>12} {:>12}", "at most", "RAM", "device")?;
         let on_cpu = self.adapter.is_none();
-        for share in &self.shares {
-            match on_cpu {
-                true => line(share.what, share.ram_bytes + share.device_bytes, 0)?,
-                false => line(share.what, share.ram_bytes, share.device_bytes)?,
-            }
+        let shares = self.shares.iter().map(|share| match on_cpu {
+            true => (share.what, share.ram_bytes + share.device_bytes, 0),
+            false => (share.what, share.ram_bytes, share.device_bytes),
+        });
+        let sums = [
+            ("all, with the program itself", self.ram_bytes, self.device_bytes),
+            ("available", self.available_bytes, 0),
+            ("mapped, given back on demand", self.mapped_bytes, 0),
+        ];
+        write!(f, "  {:<34} {:>12} {:>12}", "at most", "RAM", "device")?;
+        for (what, ram, device) in shares.chain(sums) {
+            let [ram, device] = [ram, device].map(|bytes| match bytes {
+                0 => "-".to_owned(),
+                _ => HumanBytes(bytes).to_string(),
+            });
+            write!(f, "\n  {what:<34} {ram:>12} {device:>12}")?;
         }
-        line(
-            "all, with the program itself",
-            self.ram_bytes,
-            self.device_bytes,
-        )?;
-        line("available", self.available_bytes, 0)?;
-        line("mapped, given back on demand", self.mapped_bytes, 0)
+        Ok(())
     }
 }
 
