@@ -18,13 +18,26 @@ pub fn file(data: &[u8]) {
     let Ok(read) = weights::open(&path) else {
         return;
     };
-    let numbers: usize = read.tensors.values().map(|tensor| tensor.values.len()).sum();
-    assert!(numbers <= data.len(), "more numbers than the file has bytes");
+    let numbers: usize = read
+        .tensors
+        .values()
+        .map(|tensor| tensor.values.len())
+        .sum();
+    assert!(
+        numbers <= data.len(),
+        "more numbers than the file has bytes"
+    );
     let again = folder.path().join("again");
     let written = weights::write(&again, &read.tensors, read.model.as_ref());
-    assert!(written.is_ok(), "what was read can't be written: {written:?}");
+    assert!(
+        written.is_ok(),
+        "what was read can't be written: {written:?}"
+    );
     let back = weights::open(&again).map(|file| file.tensors);
-    assert!(back.is_ok_and(|tensors| tensors == read.tensors), "it reads back otherwise");
+    assert!(
+        back.is_ok_and(|tensors| tensors == read.tensors),
+        "it reads back otherwise"
+    );
 }
 
 /// A state dict as `torch.save` writes it, with its pickle in place of the sound one.
@@ -48,7 +61,12 @@ pub fn pickles() -> Vec<Vec<u8>> {
         \x89ccollections\nOrderedDict\nq\x08)Rq\ttq\nRq\x0b";
     vec![
         [b"\x80\x02}q\x10(X\x01\0\0\0aq\x11", tensor, b"u."].concat(),
-        [b"\x80\x02ccollections\nOrderedDict\n)R(X\x01\0\0\0b", tensor, b"u}X\x01\0\0\0vK\x01sb."].concat(),
+        [
+            b"\x80\x02ccollections\nOrderedDict\n)R(X\x01\0\0\0b",
+            tensor,
+            b"u}X\x01\0\0\0vK\x01sb.",
+        ]
+        .concat(),
         b"\x80\x02cos\nsystem\nX\x02\0\0\0ls\x85R.".to_vec(),
         b"\x80\x02]q\x00(K\x01G?\xf0\0\0\0\0\0\0N\x88e.".to_vec(),
     ]

@@ -176,7 +176,11 @@ impl fmt::Display for Footprint {
             false => (share.what, share.ram_bytes, share.device_bytes),
         });
         let sums = [
-            ("all, with the program itself", self.ram_bytes, self.device_bytes),
+            (
+                "all, with the program itself",
+                self.ram_bytes,
+                self.device_bytes,
+            ),
             ("available", self.available_bytes, 0),
             ("mapped, given back on demand", self.mapped_bytes, 0),
         ];
