@@ -246,6 +246,11 @@ pub struct RunConfig {
     #[serde(default)]
     pub profile: bool,
 
+    /// Begin even if the prediction (--dry-run) says that RAM won't do
+    #[arg(long)]
+    #[serde(default)]
+    pub no_memory_check: bool,
+
     /// How iterations overlap
     #[command(flatten)]
     pub pipeline: PipelineConfig,

@@ -229,8 +229,24 @@ fn unfit(adapter: &wgpu::Adapter) -> Option<String> {
 /// # Errors
 /// When it is not there, lacks something, or the driver refuses it.
 pub fn open(choice: DeviceChoice) -> Result<ComputeDevice, DeviceError> {
+    match select(choice)? {
+        None => Ok(cpu()),
+        Some((adapter, report)) => open_adapter(adapter, &report),
+    }
+}
+
+/// The adapter that [`open`] takes for `choice`, which stays closed; None for the CPU.
+///
+/// # Errors
+/// When it is not there.
+pub fn chosen(choice: DeviceChoice) -> Result<Option<AdapterReport>, DeviceError> {
+    Ok(select(choice)?.map(|(_, report)| report))
+}
+
+/// The adapter for `choice`, None for the CPU.
+fn select(choice: DeviceChoice) -> Result<Option<(wgpu::Adapter, AdapterReport)>, DeviceError> {
     if choice == DeviceChoice::Cpu {
-        return Ok(cpu());
+        return Ok(None);
     }
     let found = probe();
     let names = match found.as_slice() {
@@ -246,27 +262,23 @@ pub fn open(choice: DeviceChoice) -> Result<ComputeDevice, DeviceError> {
             )
         }
     };
-    let wanted = match choice {
-        DeviceChoice::Cpu => return Ok(cpu()),
-        DeviceChoice::Auto => match found.into_iter().find(|(_, report)| report.auto) {
-            Some(adapter) => adapter,
-            None => return Ok(cpu()),
-        },
+    let mut found = found.into_iter();
+    match choice {
+        DeviceChoice::Cpu => Ok(None),
+        DeviceChoice::Auto => Ok(found.find(|(_, report)| report.auto)),
         DeviceChoice::Gpu(number) => found
-            .into_iter()
             .filter(|(_, report)| report.real)
             .nth(number)
+            .map(Some)
             .ok_or(DeviceError::NoGpu {
                 number,
                 found: names,
-            })?,
+            }),
         DeviceChoice::Software => found
-            .into_iter()
             .find(|(_, report)| !report.real)
-            .ok_or(DeviceError::NoSoftware { found: names })?,
-    };
-    let (adapter, report) = wanted;
-    open_adapter(adapter, &report)
+            .map(Some)
+            .ok_or(DeviceError::NoSoftware { found: names }),
+    }
 }
 
 fn cpu() -> ComputeDevice {

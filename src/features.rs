@@ -1,7 +1,9 @@
 //! Node and edge features of a stream, gathered on the host for a batch.
 //!
 //! Rows are gathered once for each distinct event or node of a batch; kernels reach them
-//! by index. A width of 0 means that there are none.
+//! by index. A width of 0 means that there are none. Tables of the stream stay mapped: what is
+//! in RAM of them is what the operating system keeps. Booleans stay packed until they are on
+//! the device.
 
 use std::fmt;
 use std::str::FromStr;
@@ -11,6 +13,8 @@ use mspipe_datasets::{EventLog, FeatureTable};
 use serde::{Deserialize, Serialize};
 
 use crate::graph::{EventId, NodeId};
+use crate::kernels::reference::rows::unpack_bits;
+use crate::kernels::unpack_bits::words_of;
 
 /// Where edge or node features come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -83,12 +87,9 @@ impl Features {
         node: FeatureSource,
         seed: u64,
     ) -> Features {
-        let own = |table: Option<&FeatureTable>, mapped: Table| {
-            // A column of zeros stands for "no features" in published files.
-            match table {
-                Some(table) if !table.all_zero() => mapped,
-                _ => Table::None,
-            }
+        let own = |table: Option<&FeatureTable>, mapped: Table| match table {
+            Some(table) if is_used(table) => mapped,
+            _ => Table::None,
         };
         Features {
             edge: match edge {
@@ -104,6 +105,21 @@ impl Features {
         }
     }
 
+    /// Widths of edge and node features from these sources; draws and reads nothing.
+    pub fn widths(log: &EventLog, edge: FeatureSource, node: FeatureSource) -> [usize; 2] {
+        let width = |source, own: Option<&FeatureTable>| match source {
+            FeatureSource::Zero => 0,
+            FeatureSource::Random(width) => width,
+            FeatureSource::File => own
+                .filter(|table| is_used(table))
+                .map_or(0, FeatureTable::width),
+        };
+        [
+            width(edge, log.edge_features()),
+            width(node, log.node_features()),
+        ]
+    }
+
     /// Width of an edge feature row, 0 for none.
     pub fn edge_width(&self) -> usize {
         self.edge.get().map_or(0, FeatureTable::width)
@@ -115,14 +131,19 @@ impl Features {
     }
 
     /// Edge features of `events`, `[events, edge width]`.
-    pub fn edge_rows(&self, events: &[EventId]) -> Vec<f32> {
+    pub fn edge_rows(&self, events: &[EventId]) -> FeatureRows {
         gather(self.edge.get(), bytemuck::cast_slice(events))
     }
 
     /// Node features of `nodes`, `[nodes, node width]`.
-    pub fn node_rows(&self, nodes: &[NodeId]) -> Vec<f32> {
+    pub fn node_rows(&self, nodes: &[NodeId]) -> FeatureRows {
         gather(self.node.get(), bytemuck::cast_slice(nodes))
     }
+}
+
+/// A column of zeros stands for "no features" in published files.
+fn is_used(table: &FeatureTable) -> bool {
+    table.width() > 0 && !table.all_zero()
 }
 
 /// One of the two tables: drawn, or the stream's own.
@@ -149,11 +170,61 @@ impl Table {
     }
 }
 
-fn gather(table: Option<&FeatureTable>, ids: &[u32]) -> Vec<f32> {
-    let Some(table) = table else {
-        return Vec::new();
+fn gather(table: Option<&FeatureTable>, ids: &[u32]) -> FeatureRows {
+    let width = table.map_or(0, FeatureTable::width);
+    let values = match table.map(|table| (table, table.gather_words(ids))) {
+        None => RowValues::Floats(Vec::new()),
+        Some((_, Some(words))) => RowValues::Words(bytemuck::allocation::cast_vec(words)),
+        Some((table, None)) => {
+            let mut rows = vec![0.0; ids.len() * width];
+            table.gather_into(ids, &mut rows);
+            RowValues::Floats(rows)
+        }
     };
-    let mut rows = vec![0.0; ids.len() * table.width()];
-    table.gather_into(ids, &mut rows);
-    rows
+    FeatureRows {
+        rows: ids.len(),
+        width,
+        values,
+    }
+}
+
+/// Gathered rows on the host, as they cross the bus.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FeatureRows {
+    /// Number of rows.
+    pub rows: usize,
+    /// Values of a row.
+    pub width: usize,
+    /// The values.
+    pub values: RowValues,
+}
+
+/// Values of gathered rows.
+#[derive(Debug, Clone, PartialEq)]
+pub enum RowValues {
+    /// `[rows, width]`.
+    Floats(Vec<f32>),
+    /// Booleans, `[rows, ceil(width / 32)]`; see [`mod@crate::kernels::unpack_bits`].
+    Words(Vec<i32>),
+}
+
+impl FeatureRows {
+    /// Bytes that an upload moves.
+    pub fn bytes(&self) -> u64 {
+        let numbers = match &self.values {
+            RowValues::Floats(values) => values.len(),
+            RowValues::Words(words) => words.len(),
+        };
+        4 * numbers as u64
+    }
+
+    /// The first `rows` rows as numbers, `[rows, width]`.
+    pub fn first(&self, rows: usize) -> Vec<f32> {
+        match &self.values {
+            RowValues::Floats(values) => values[..rows * self.width].to_vec(),
+            RowValues::Words(words) => {
+                unpack_bits(&words[..rows * words_of(self.width)], self.width)
+            }
+        }
+    }
 }

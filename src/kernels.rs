@@ -33,6 +33,7 @@ pub mod rnn_gates;
 pub mod temporal_attention;
 pub mod time_encoding;
 pub mod time_projection;
+pub mod unpack_bits;
 pub mod wgsl;
 
 use wgsl::KernelSpec;
@@ -42,6 +43,7 @@ pub const ALL: &[&KernelSpec] = &[
     &memory_gather::FORWARD,
     &memory_update::FORWARD,
     &mail_update::FORWARD,
+    &unpack_bits::FORWARD,
     &gather_rows::FORWARD,
     &gather_rows::SEGMENT_SUM,
     &time_encoding::FORWARD,

@@ -1,27 +1,29 @@
 //! Composition root: from a run's settings to a finished run folder. The only file that
 //! names concrete types of every layer.
 
+pub mod footprint;
 mod initial;
 mod profiling;
 mod protocol;
 mod recording;
+mod stream;
 mod tasks;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use mspipe_datasets::{DataError, EventLog, OpenOptions, Split};
+use mspipe_datasets::{DataError, EventLog, Split};
 use thiserror::Error;
 
 use crate::checkpoint::{CheckpointError, Checkpoints, Loaded};
-use crate::config::{ConfigError, RunConfig, SamplerName, Task, TimeEncodingName};
+use crate::config::{ConfigError, RunConfig, SamplerName, Task};
 use crate::device::{self, ComputeDevice, DeviceError};
 use crate::features::Features;
 use crate::graph::{GraphError, NodeId, Tcsr};
 use crate::memory::clock::NodeClock;
-use crate::model::tgl_weights::{TglNames, WeightError};
-use crate::model::{ModelConfig, ModelNeeds};
+use crate::model::ModelConfig;
+use crate::model::tgl_weights::WeightError;
 use crate::run_folder::{
     Dataset, DeviceRecord, EvalSummary, NodeSummary, RunFolder, RunFolderError, Setting, Summary,
 };
@@ -33,8 +35,9 @@ use crate::train::node_classification::{NodeError, NodeObserver};
 use crate::train::progress::ResumeError;
 use crate::train::stages::Sampling;
 use crate::weights::WeightFileError;
-use protocol::Rules;
+use footprint::{Footprint, TooLarge};
 use recording::Recording;
+use stream::OpenStream;
 use tasks::{ForModel, for_model};
 
 /// Why a run could not be made or did not end.
@@ -58,6 +61,9 @@ pub enum SessionError {
         /// The part that is empty.
         part: &'static str,
     },
+    /// It would not fit.
+    #[error(transparent)]
+    TooLarge(#[from] TooLarge),
     /// The stream's graph.
     #[error(transparent)]
     Graph(#[from] GraphError),
@@ -156,71 +162,32 @@ pub struct Session {
     clock: NodeClock,
 }
 
-/// Widths of the model for a stream with `features`.
-fn model_config(config: &RunConfig, features: &Features) -> ModelConfig {
-    ModelConfig {
-        width: config.width,
-        time_width: config.time_width,
-        edge_width: features.edge_width(),
-        node_width: features.node_width(),
-        layers: config.layers,
-        heads: config.heads,
-        mail_slots: config.mail_slots,
-        train_time_encoding: config.time_encoding == TimeEncodingName::Trained,
-        dropout: config.dropout,
-        attention_dropout: config.attention_dropout,
-    }
-}
-
-/// What a model needs.
-struct Needs<'a>(&'a ModelConfig);
-
-impl ForModel for Needs<'_> {
-    type Output = ModelNeeds;
-
-    fn with<M: TglNames>(self) -> ModelNeeds {
-        M::needs(self.0)
-    }
-}
-
 impl Session {
     /// Opens the stream and prepares sampling.
     ///
     /// # Errors
-    /// Settings out of range, an unreadable stream, a stream too small to split.
-    pub fn open(mut config: RunConfig) -> Result<Session, SessionError> {
-        config.validate()?;
-        let log = Arc::new(EventLog::open(&config.data, &OpenOptions::default())?);
-        let events = config
-            .limit_events
-            .map_or(log.events(), |limit| limit.min(log.events()));
-        let split = if events < log.events() {
-            Split::chronological(events, 0.70, 0.15)
-        } else {
-            log.split()
-        };
-        for (part, range) in [
-            ("training", &split.train),
-            ("validation", &split.val),
-            ("test", &split.test),
-        ] {
-            if range.is_empty() {
-                return Err(SessionError::TooSmall {
-                    name: log.name().to_owned(),
-                    events,
-                    part,
-                });
-            }
+    /// Settings out of range, an unreadable stream, a stream too small to split, a training that
+    /// takes more memory than there is.
+    pub fn open(config: RunConfig) -> Result<Session, SessionError> {
+        let stream = OpenStream::open(config)?;
+        if !stream.config.no_memory_check {
+            Footprint::of(&stream, device::chosen(stream.config.device)?.as_ref()).check()?;
         }
+        let OpenStream {
+            config,
+            log,
+            events,
+            split,
+            model,
+            rules,
+            ..
+        } = stream;
         let features = Features::new(
             &log,
             config.edge_features,
             config.node_features,
             config.seed,
         );
-        let model = model_config(&config, &features);
-        let rules = Rules::of(&config, for_model(config.model, Needs(&model)))?;
-        config.time_delta = Some(rules.time_delta_name());
         let src: &[NodeId] = bytemuck::cast_slice(&log.src()[..events]);
         let dst: &[NodeId] = bytemuck::cast_slice(&log.dst()[..events]);
         let time = &log.time()[..events];
@@ -337,6 +304,27 @@ impl Session {
     pub fn config(&self) -> &RunConfig {
         &self.config
     }
+}
+
+/// What a training with these settings takes of RAM and of the device's memory. Builds nothing
+/// (a stream that has not been converted yet is converted).
+///
+/// # Errors
+/// Settings out of range, an unreadable stream, a device that is not there.
+pub fn footprint(config: RunConfig) -> Result<Footprint, SessionError> {
+    let adapter = device::chosen(config.device)?;
+    let stream = OpenStream::open(config)?;
+    Ok(Footprint::of(&stream, adapter.as_ref()))
+}
+
+/// As [`footprint()`], on a stream that is open, whatever the settings call theirs.
+///
+/// # Errors
+/// Settings out of range, a device that is not there.
+pub fn footprint_on(log: EventLog, config: RunConfig) -> Result<Footprint, SessionError> {
+    let adapter = device::chosen(config.device)?;
+    let stream = OpenStream::of(config, log)?;
+    Ok(Footprint::of(&stream, adapter.as_ref()))
 }
 
 /// Opens stream and device and does `work`, all that touches tensors on the device thread.

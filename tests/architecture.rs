@@ -168,7 +168,15 @@ fn sources() -> Vec<Source> {
     }
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut found = Vec::new();
-    for folder in ["src", "shaders", "tests", "datasets", "bench-harness"] {
+    for folder in [
+        "src",
+        "shaders",
+        "tests",
+        "datasets",
+        "bench-harness",
+        "fuzz/src",
+        "fuzz/fuzz_targets",
+    ] {
         collect(&root.join(folder), folder, &mut found);
     }
     found.sort_by(|a, b| a.path.cmp(&b.path));

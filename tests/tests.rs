@@ -16,6 +16,8 @@ mod evaluation;
 mod executor;
 /// Finite differences of every hand-written backward, on the CPU device.
 mod gradients;
+/// What a training takes of memory, told beforehand; features that stay packed.
+mod larger_than_ram;
 /// Strided and sliced inputs give what contiguous ones give.
 mod layouts;
 /// memory_gather, memory_update and mail_update against a plain model, on the CPU device.

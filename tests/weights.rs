@@ -4,6 +4,8 @@
 mod checkpoint;
 /// `mspipe export`.
 mod export;
+/// Damaged files by the hundred.
+mod fuzz;
 /// Weights of the three models through a file and back.
 mod models;
 /// Files that are not read, and why.

@@ -6,6 +6,7 @@
 //! | [`matmul`] | `mspipe-bench matmul` | how fast is this machine's matrix product? |
 //! | [`kernels`] | `mspipe-bench kernels` | how near is each kernel to a plain copy? |
 //! | [`speed`] | `mspipe-bench speed` | how fast is training, for such a machine? |
+//! | [`length`] | `mspipe-bench length` | does an event cost more in a longer stream? |
 //! | [`schedules`] | `mspipe-bench schedules` | what is each schedule worth? |
 //! | [`mitigation`] | `mspipe-bench mitigation` | what is the mitigation worth? |
 //! | [`reproduce`] | `mspipe-bench reproduce` | what do the paper's experiments give on this machine? |
@@ -20,6 +21,7 @@ pub mod check;
 pub mod compare;
 pub mod grid;
 pub mod kernels;
+pub mod length;
 pub mod machine;
 pub mod matmul;
 pub mod mitigation;

@@ -12,6 +12,7 @@ use mspipe::device::{self, DeviceChoice};
 use mspipe_bench::check::{self, CheckConfig};
 use mspipe_bench::compare;
 use mspipe_bench::kernels::{self, KernelsConfig};
+use mspipe_bench::length::{self, LengthConfig};
 use mspipe_bench::matmul::MatmulReport;
 use mspipe_bench::mitigation::{self, MitigationGrid};
 use mspipe_bench::recording::Recording;
@@ -54,6 +55,12 @@ enum Command {
     /// counted. Nothing is kept.
     #[command(after_help = SPEED_EXAMPLE)]
     Speed(Box<SpeedArgs>),
+    /// Measure training events per second in streams of different lengths
+    ///
+    /// Takes the options of `mspipe train`, but --streams in place of --data. Trains stretches
+    /// of --events events at three places of each stream.
+    #[command(after_help = LENGTH_EXAMPLE)]
+    Length(Box<LengthArgs>),
     /// Compare schedules: speed, staleness, stall, test AP
     ///
     /// Trains with every schedule, place of node memory and seed, and prints one table.
@@ -118,6 +125,10 @@ const SPEED_EXAMPLE: &str = "\
 Example:
   mspipe-bench speed --data wikipedia --device cpu --edge-features random:172 --epochs 4";
 
+const LENGTH_EXAMPLE: &str = "\
+Example:
+  mspipe-bench length --streams synthetic:gdelt:scale=0.001,synthetic:gdelt:scale=0.1 --device cpu --epochs 3";
+
 const SCHEDULES_EXAMPLES: &str = "\
 Examples:
   A few minutes, on a generated stream:
@@ -170,6 +181,15 @@ struct KernelsArgs {
 struct SpeedArgs {
     #[command(flatten)]
     run: RunConfig,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Args)]
+struct LengthArgs {
+    #[command(flatten)]
+    config: LengthConfig,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -288,6 +308,11 @@ fn run(command: Command) -> Result<ExitCode> {
         }
         Command::Speed(args) => {
             let report = speed::measure(args.run)?;
+            print(args.json, &report, &report)?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Length(args) => {
+            let report = length::measure(args.config)?;
             print(args.json, &report, &report)?;
             Ok(ExitCode::SUCCESS)
         }

@@ -207,7 +207,7 @@ impl fmt::Display for SpeedReport {
 }
 
 /// Tells nobody.
-struct Silent;
+pub(crate) struct Silent;
 
 impl Observer for Silent {
     fn epoch_begins(&mut self, _: usize, _: usize) {}

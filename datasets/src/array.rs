@@ -47,6 +47,10 @@ impl Element {
     }
 }
 
+/// Values that a row may have: features have hundreds. More are a file that is damaged, or an array
+/// that lies on its side, and a row is held in memory as a whole.
+const MAX_WIDTH: usize = 1 << 20;
+
 /// An open array, positioned at a row.
 pub struct ArrayReader {
     path: PathBuf,
@@ -65,8 +69,16 @@ pub(crate) struct Header {
 }
 
 impl Header {
-    /// Bytes of all values; an error if no file can hold so many.
+    /// Bytes of all values; an error if no file can hold so many, or a row is too wide.
     pub(crate) fn bytes(&self, path: &Path) -> Result<u64, DataError> {
+        if self.width > MAX_WIDTH {
+            let problem = format!(
+                "{} rows of {} values found, at most {MAX_WIDTH} a row expected; is the array to be transposed? \
+                 One row an event or node: numpy.save(file, numpy.ascontiguousarray(a.T))",
+                self.rows, self.width
+            );
+            return Err(DataError::array(path, problem));
+        }
         self.rows
             .checked_mul(self.width)
             .and_then(|count| count.checked_mul(self.element.bytes()))
@@ -149,10 +161,16 @@ impl ArrayReader {
     /// [`DataError::Io`] if the file cannot be read, [`DataError::Array`] if it is damaged.
     pub fn read_rows(&mut self, count: usize, out: &mut Vec<u8>) -> Result<usize, DataError> {
         let count = count.min(self.rows - self.next_row);
-        let mut raw = vec![0u8; count * self.width * self.element.bytes()];
-        self.file
-            .read_exact(&mut raw)
+        let wanted = count * self.width * self.element.bytes();
+        // Grows with what is there: an archive may promise more than it has.
+        let mut raw = Vec::with_capacity(wanted.min(1 << 22));
+        (&mut self.file)
+            .take(wanted as u64)
+            .read_to_end(&mut raw)
             .map_err(|error| self.unreadable(error))?;
+        if raw.len() < wanted {
+            return Err(self.unreadable(io::ErrorKind::UnexpectedEof.into()));
+        }
         self.next_row += count;
         let mut push = |value: f32| out.extend_from_slice(&value.to_le_bytes());
         match self.element {

@@ -295,6 +295,32 @@ impl FeatureTable {
         }
     }
 
+    /// The rows `ids` of packed booleans, each padded with zeros to whole words of 32 bits, lowest
+    /// bit first: `[ids.len(), ceil(width / 32)]`. None if the values are stored otherwise.
+    ///
+    /// # Panics
+    /// When an id is not below `rows`.
+    pub fn gather_words(&self, ids: &[u32]) -> Option<Vec<u32>> {
+        let Values::Bits(column) = &self.values else {
+            return None;
+        };
+        let (packed, bytes) = (column.as_slice(), self.width.div_ceil(8));
+        let row_words = self.width.div_ceil(32);
+        let mut words = vec![0; ids.len() * row_words];
+        if row_words == 0 {
+            return Some(words);
+        }
+        for (&id, words) in ids.iter().zip(words.chunks_exact_mut(row_words)) {
+            let row = &packed[id as usize * bytes..][..bytes];
+            for (word, bytes) in words.iter_mut().zip(row.chunks(4)) {
+                let mut padded = [0; 4];
+                padded[..bytes.len()].copy_from_slice(bytes);
+                *word = u32::from_le_bytes(padded);
+            }
+        }
+        Some(words)
+    }
+
     /// Copies row `row` as f32 into `out` (`width` values).
     ///
     /// # Panics
@@ -371,6 +397,22 @@ mod tests {
         );
         assert_eq!(gather(&bits, &[1])[8..], [1.0, 0.0]);
         assert!(!bits.all_zero());
+    }
+
+    #[test]
+    fn packed_rows_become_whole_words() {
+        // width 35: five bytes a row, two words.
+        let bytes = vec![1, 2, 3, 0x84, 5, 0xff, 0, 0, 0, 7];
+        let bits = FeatureTable::from_bits(2, 35, bytes).unwrap();
+        assert_eq!(
+            bits.gather_words(&[1, 0, 1]).unwrap(),
+            [0xff, 7, 0x8403_0201, 5, 0xff, 7]
+        );
+        assert_eq!(bits.gather_words(&[]).unwrap(), [0u32; 0]);
+        assert_eq!(
+            FeatureTable::random_normal(2, 3, 1).gather_words(&[0]),
+            None
+        );
     }
 
     #[test]

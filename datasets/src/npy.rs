@@ -323,6 +323,10 @@ mod tests {
             "no file can hold",
         );
         refused(
+            &npy(1, &header("|u1", "(1, 2000000)"), &vec![0; 2_000_000]),
+            "1 rows of 2000000 values found, at most 1048576 a row expected; is the array to be transposed?",
+        );
+        refused(
             &npy(1, "{'descr': [('x', '<f4')]}", &[]),
             "array of records",
         );

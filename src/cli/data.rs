@@ -1,14 +1,17 @@
 //! `mspipe data`: import, describe, check, list and fetch event streams.
 //!
 //! Prints tables for people, JSON with `--json`; everything else is
-//! `mspipe-datasets`. Knows nothing of training.
+//! `mspipe-datasets`. Of training it knows how much memory one takes.
 
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use anyhow::{Context, bail};
-use clap::{Args, Subcommand};
+use clap::{Args, Parser, Subcommand};
 use indicatif::{HumanBytes, HumanCount};
+use mspipe::config::RunConfig;
+use mspipe::session;
+use mspipe::session::footprint::Footprint;
 use mspipe_datasets::fetch::{FetchOptions, fetch};
 use mspipe_datasets::manifest::{Manifest, Statistic};
 use mspipe_datasets::{
@@ -17,7 +20,7 @@ use mspipe_datasets::{
 };
 use serde::Serialize;
 
-use super::{print, print_json};
+use super::{print, print_json, report};
 
 const SOURCES: &str = "A SOURCE is a file of events (also .gz or .zip), a folder in TGL's or DGB's layout \
                        (edges.csv or ml_*.csv with features beside it), a folder of raw GDELT files, a \
@@ -50,7 +53,7 @@ enum DataCommand {
     /// of your own, to sort a stream, or to add feature files.
     #[command(after_help = IMPORT_EXAMPLES)]
     Import(ImportArgs),
-    /// Count what is in a stream: events, nodes, repeats, features, split, hash.
+    /// Count what is in a stream, and what training on it takes of RAM and of the device's memory.
     #[command(after_help = INFO_EXAMPLES)]
     Info(ReadArgs),
     /// Look for defects: unsorted times, duplicates, constant features, gaps.
@@ -156,12 +159,20 @@ pub(crate) fn run(args: DataArgs) -> anyhow::Result<()> {
         }
         DataCommand::Info(ReadArgs { raw, json }) => {
             let (source, options) = raw.into_options(folders);
-            let info = Info::of(&EventLog::open(&source, &options)?);
+            let log = EventLog::open(&source, &options)?;
+            let described = Described {
+                info: Info::of(&log),
+                training: default_training(&source, log),
+            };
             if json {
-                print_json(&info)
-            } else {
-                print(&info_table(&info))
+                return print_json(&described);
             }
+            let mut text = info_table(&described.info);
+            if let Some(training) = &described.training {
+                text += "\nwith the default settings (mspipe train --dry-run tells of others), ";
+                text += &report::footprint(training);
+            }
+            print(&text)
         }
         DataCommand::Check(ReadArgs { raw, json }) => {
             let (source, options) = raw.into_options(folders);
@@ -202,6 +213,27 @@ pub(crate) fn run(args: DataArgs) -> anyhow::Result<()> {
             Ok(())
         }
     }
+}
+
+/// What `mspipe data info` tells.
+#[derive(Serialize)]
+struct Described {
+    #[serde(flatten)]
+    info: Info,
+    /// What a training with the default settings takes; None where the stream is too small for it.
+    training: Option<Footprint>,
+}
+
+fn default_training(source: &str, log: EventLog) -> Option<Footprint> {
+    #[derive(Parser)]
+    struct Defaults {
+        #[command(flatten)]
+        run: RunConfig,
+    }
+    let run = Defaults::try_parse_from(["mspipe", "--data", source])
+        .ok()?
+        .run;
+    session::footprint_on(log, run).ok()
 }
 
 impl RawArgs {

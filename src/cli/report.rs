@@ -5,6 +5,7 @@ use mspipe::device::ComputeDevice;
 use mspipe::eval::LinkMetrics;
 use mspipe::pipeline::link::Link;
 use mspipe::session::Session;
+use mspipe::session::footprint::Footprint;
 use mspipe::train::evaluation::{EdgeBankMetrics, TestMetrics};
 
 /// Said wherever numbers of a generated stream end.
@@ -48,6 +49,17 @@ pub(super) fn head(session: &Session, device: &ComputeDevice) -> String {
         text.push_str(&format!("\nweights   {}", init.display()));
     }
     text
+}
+
+/// What a training takes, and of what.
+pub(super) fn footprint(footprint: &Footprint) -> String {
+    let device = match &footprint.adapter {
+        None => "the CPU".to_owned(),
+        Some(adapter) => {
+            format!("{adapter}\n  (wgpu does not tell how much memory an adapter has)")
+        }
+    };
+    format!("training on {device}\n{footprint}\n")
 }
 
 /// Metrics in one line.

@@ -22,7 +22,7 @@ use mspipe::run_folder::{RunFolder, Summary};
 use mspipe::session::{self, Session, SessionError};
 use mspipe::train::epochs::{EpochRecord, Observer, TrainError};
 
-use super::{print_json, report};
+use super::{print, print_json, report};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -43,6 +43,8 @@ Examples:
     mspipe train --data synthetic:wikipedia:scale=0.1 --device cpu --epochs 2 --profile
   On where a run was ended, with its settings; its numbers are those of an uninterrupted one:
     mspipe train --resume runs/wikipedia-tgn-1
+  What a training takes of RAM and VRAM, before it is started:
+    mspipe train --data synthetic:gdelt:scale=0.1 --model apan --dry-run
   State labels (who gets banned?) on the embeddings of a run:
     mspipe train --task node --init runs/wikipedia-tgn-1
 
@@ -72,12 +74,20 @@ pub(crate) struct TrainArgs {
     /// Print summary.json on stdout instead of text
     #[arg(long)]
     json: bool,
+
+    /// Only tell what the training takes of RAM and of the device's memory; exit code 1 if it
+    /// won't fit
+    #[arg(long)]
+    dry_run: bool,
 }
 
 /// Runs the training.
 pub(crate) fn run(args: TrainArgs) -> anyhow::Result<ExitCode> {
     static STOP: AtomicBool = AtomicBool::new(false);
     let json = args.json;
+    if args.dry_run {
+        return dry_run(args.settings.resolve()?, json);
+    }
     let stop_once = || {
         if STOP.swap(true, Ordering::Relaxed) {
             // Whoever asks twice does not want to wait; the last checkpoint is whole.
@@ -150,6 +160,18 @@ fn say_page(page: Result<PathBuf, RunReportError>, json: bool) {
         Ok(_) => {}
         Err(error) => eprintln!("report: {error}"),
     }
+}
+
+/// Prints what the training would take.
+fn dry_run(config: RunConfig, json: bool) -> anyhow::Result<ExitCode> {
+    let footprint = session::footprint(config)?;
+    if json {
+        print_json(&footprint)?;
+    } else {
+        print(&report::footprint(&footprint))?;
+    }
+    footprint.check()?;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Progress bar and metrics of a training.

@@ -13,13 +13,14 @@ use serde_json::Value;
 use super::{ConfigError, RunConfig};
 
 /// Settings that belong to a run alone, or to the machine that it runs on.
-const NOT_BROUGHT: [&str; 6] = [
+const NOT_BROUGHT: [&str; 7] = [
     "task",
     "init",
     "out",
     "threads",
     "checkpoint_every",
     "profile",
+    "no_memory_check",
 ];
 
 /// Settings, with the names of those that the command line gave.

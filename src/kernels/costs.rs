@@ -32,6 +32,11 @@ pub fn gather(rows: usize, width: usize) -> Work {
     Work::new(rows * (2 * width + 1), 0)
 }
 
+/// `rows` rows of `width` booleans, 32 to a word, to as many numbers.
+pub fn unpack_bits(rows: usize, width: usize) -> Work {
+    Work::new(rows * (width + width.div_ceil(32)), 0)
+}
+
 /// Sums of `uses` rows of `width` to `rows` rows.
 pub fn segment_sum(uses: usize, rows: usize, width: usize) -> Work {
     Work::new(

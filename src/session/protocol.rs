@@ -107,6 +107,11 @@ impl Rules {
         }
     }
 
+    /// Whether a batch has one row for each of its nodes, whatever the times.
+    pub(super) fn one_row_a_node(&self) -> bool {
+        self.time_delta == TimeDelta::Message
+    }
+
     /// The time difference by its name.
     pub(super) fn time_delta_name(&self) -> TimeDeltaName {
         match self.time_delta {

@@ -178,8 +178,7 @@ impl<'m, M: MemoryModel> HostStages for HostPassStages<'_, 'm, M> {
     fn upload(&mut self, gathered: Gathered) -> Result<HostFetched, StageError> {
         let Gathered { prepared, rows } = gathered;
         let pass = &self.host.pass;
-        let edge_width = pass.sampling.features.edge_width();
-        let own_edge = prepared.own_edge(edge_width).to_vec();
+        let own_edge = prepared.own_edge();
         let device = self.work.input_device();
         let fetched = rows.upload(&device.clone().inner());
         Ok(HostFetched {

@@ -10,7 +10,7 @@ use thiserror::Error;
 use super::upload;
 use super::work::BatchWork;
 use crate::batch::{Deliveries, EventBatch, Layout, LayoutRule, MfgScratch, Wanted, Winners};
-use crate::features::Features;
+use crate::features::{FeatureRows, Features};
 use crate::graph::{NodeId, Tcsr};
 use crate::memory;
 use crate::memory::clock::FetchedTimes;
@@ -192,15 +192,11 @@ impl Pass {
             layout,
         } = sampled;
         let plain = fetched.memory.device();
-        let features = &self.sampling.features;
-        let (edge_width, node_width) = (features.edge_width(), features.node_width());
         let edge: Vec<Tensor<2>> = edge
             .into_iter()
-            .zip(&layout.layers)
-            .map(|(edge, layer)| upload::floats(edge, [layer.events.len(), edge_width], &plain))
+            .map(|edge| upload::feature_rows(edge, &plain))
             .collect();
-        let rows = layout.innermost().rows();
-        let node = (node_width > 0).then(|| upload::floats(node, [rows, node_width], &plain));
+        let node = (node.width > 0).then(|| upload::feature_rows(node, &plain));
         let input = upload::model_input(&layout, &fetched, &edge, node, device);
         Fetched {
             iteration,
@@ -224,20 +220,20 @@ pub struct Sampled {
 pub struct Prepared {
     sampled: Sampled,
     /// Edge features of each layer's events.
-    edge: Vec<Vec<f32>>,
-    node: Vec<f32>,
+    edge: Vec<FeatureRows>,
+    node: FeatureRows,
 }
 
 impl Prepared {
     /// Bytes of its features.
     pub(super) fn bytes(&self) -> u64 {
-        let edge: usize = self.edge.iter().map(Vec::len).sum();
-        4 * (edge + self.node.len()) as u64
+        let edge: u64 = self.edge.iter().map(FeatureRows::bytes).sum();
+        edge + self.node.bytes()
     }
 
     /// Features of the batch's own events, `[events, edge width]`.
-    pub(super) fn own_edge(&self, edge_width: usize) -> &[f32] {
-        &self.edge[0][..self.sampled.batch.src.len() * edge_width]
+    pub(super) fn own_edge(&self) -> Vec<f32> {
+        self.edge[0].first(self.sampled.batch.src.len())
     }
 
     /// Hands what the batch asks of the node memory to `fetch`.

@@ -3,8 +3,10 @@
 use burn::tensor::{Device, Int, Shape, Tensor, TensorData};
 
 use crate::batch::{Csr, Distinct, Layout, Mfg};
+use crate::features::{FeatureRows, RowValues};
 use crate::kernels::gather_rows::Uses;
 use crate::kernels::temporal_attention::AttentionSlots;
+use crate::kernels::unpack_bits::{unpack_bits, words_of};
 use crate::memory::FetchedMemory;
 use crate::model::{LayerInput, MailboxInput, ModelInput};
 use crate::profiler::{self, Kind, Operation, Work};
@@ -23,6 +25,19 @@ pub fn ints<const D: usize>(
 ) -> Tensor<D, Int> {
     let _operation = upload(values.len());
     Tensor::from_data(TensorData::new(values, Shape::new(shape)), device)
+}
+
+/// Gathered features as numbers on `device`, `[rows, width]`: booleans are unpacked there.
+pub fn feature_rows(rows: FeatureRows, device: &Device) -> Tensor<2> {
+    let FeatureRows {
+        rows,
+        width,
+        values,
+    } = rows;
+    match values {
+        RowValues::Floats(values) => floats(values, [rows, width], device),
+        RowValues::Words(words) => unpack_bits(ints(words, [rows, words_of(width)], device), width),
+    }
 }
 
 fn upload(numbers: usize) -> Operation {

@@ -2,12 +2,15 @@
 //! through the functions that the models call.
 
 use burn::tensor::Device;
+use mspipe::kernels;
 use mspipe::kernels::temporal_attention::AttentionShape;
+use mspipe::kernels::unpack_bits::words_of;
 
 use super::device_thread;
 use crate::operations::{
     Attention, DropoutCase, GatherRows, GruGates, HeadProducts, Linear, LinkPredictor, LinkScores,
-    Operation, Outcome, OutputNorm, RecurrentCell, RnnGates, TimeEncoding, TimeProjection,
+    Operation, Outcome, OutputNorm, RecurrentCell, RnnGates, TimeEncoding, TimeProjection, ints,
+    numbers, picks,
 };
 
 /// Row counts: none, one, and around multiples of the 64 invocations of a workgroup.
@@ -104,6 +107,35 @@ fn gather_rows_in_a_folded_dispatch() {
     let (adapter, cpu) = both(&operation);
     assert!(adapter.output == operation.expected());
     assert!(adapter.gradients == cpu.gradients);
+}
+
+/// Exact: bits become 0 and 1, whatever the padding of a row's last word holds.
+#[test]
+fn unpack_bits() {
+    for width in [1, 7, 31, 32, 33, 100, 186] {
+        for rows in ROWS {
+            let row_words = words_of(width);
+            let words = picks(17, rows * row_words, i32::MAX as usize);
+            let words: Vec<i32> = words.iter().map(|word| word.wrapping_mul(5)).collect();
+            let run = |device: &Device| {
+                let words = ints(&words, [rows, row_words], device);
+                numbers(kernels::unpack_bits::unpack_bits(words, width))
+            };
+            let expected: Vec<f32> = (0..rows * width)
+                .map(|i| {
+                    let (row, column) = (i / width, i % width);
+                    ((words[row * row_words + column / 32] >> (column % 32)) & 1) as f32
+                })
+                .collect();
+            assert_eq!(run(&Device::flex()), expected, "{rows} rows of {width}");
+            let words = words.clone();
+            let on_adapter = device_thread::run(move |device| {
+                let words = ints(&words, [rows, row_words], device);
+                numbers(kernels::unpack_bits::unpack_bits(words, width))
+            });
+            assert_eq!(on_adapter, expected, "{rows} rows of {width}");
+        }
+    }
 }
 
 /// Exact: the draws are integers, the rest is one product.

@@ -21,6 +21,7 @@ use mspipe::kernels::temporal_attention::{
     AttentionShape, AttentionSlots, AttentionTensors, TemporalAttention as _, temporal_attention,
 };
 use mspipe::kernels::time_encoding::{TimeEncoding as _, time_encoding};
+use mspipe::kernels::unpack_bits::{unpack_bits, words_of};
 use mspipe::profiler::Work;
 use mspipe::train::upload;
 
@@ -29,6 +30,8 @@ use super::Case;
 /// Widths of memory and embeddings, edge features, a mail, and the time encoding.
 const WIDTH: usize = 100;
 const EDGE: usize = 172;
+/// Boolean edge features of GDELT.
+const BOOLEANS: usize = 186;
 const MAIL: usize = 2 * WIDTH + EDGE;
 const TIME: usize = 100;
 const HEADS: usize = 2;
@@ -138,6 +141,16 @@ fn tables(make: &Inputs<'_>, rows: usize, roots: usize, events: usize) -> Vec<Ca
         },
     );
 
+    // As many rows as attention reads, with GDELT's booleans.
+    let (unpacked, words) = (20 * events, words_of(BOOLEANS));
+    let packed = make.spread(unpacked * words, i32::MAX as usize);
+    let packed = upload::ints(packed, [unpacked, words], make.device);
+    let unpack = case(
+        "unpack_bits",
+        costs::unpack_bits(unpacked, BOOLEANS),
+        move || drop(unpack_bits(packed.clone(), BOOLEANS)),
+    );
+
     let index = make.spread(roots, rows);
     let uses = make.uses(&index, rows);
     let (table, places, uses_of) = (make.matrix(rows, WIDTH), make.indices(index), uses.clone());
@@ -212,7 +225,7 @@ fn tables(make: &Inputs<'_>, rows: usize, roots: usize, events: usize) -> Vec<Ca
             Some((moments, moved.pop()?))
         });
     });
-    vec![gather_memory, gather, sum, write, deliver, optimise]
+    vec![gather_memory, unpack, gather, sum, write, deliver, optimise]
 }
 
 /// Recurrent cells.

@@ -37,8 +37,9 @@ enum Value {
     Tensor(Tensor),
 }
 
-/// More than any tensor's pickle needs; bounds what a hostile file can make grow.
-const MAX_STACK: usize = 1000;
+/// A tensor's pickle has some 50 operations. The bound holds for all that a hostile file can make
+/// grow: the stack, the memo, and how deep tuples lie in tuples, which are dropped recursively.
+const MAX_OPERATIONS: usize = 1000;
 
 /// Interprets `bytes`; the error says what was found instead of a tensor.
 pub(super) fn parse(bytes: &[u8]) -> Result<Tensor, String> {
@@ -66,20 +67,20 @@ struct Machine<'a> {
 
 impl Machine<'_> {
     fn run(&mut self) -> Result<Value, String> {
-        loop {
+        for _ in 0..MAX_OPERATIONS {
             let operation = self.take(1)?[0];
             match operation {
                 // PROTO, FRAME: nothing depends on them.
                 0x80 => drop(self.take(1)?),
                 0x95 => drop(self.take(8)?),
-                b'(' => self.push(Value::Mark)?,
-                b'N' | 0x88 | 0x89 | b'}' => self.push(Value::Other)?,
-                b')' => self.push(Value::Tuple(Vec::new()))?,
+                b'(' => self.push(Value::Mark),
+                b'N' | 0x88 | 0x89 | b'}' => self.push(Value::Other),
+                b')' => self.push(Value::Tuple(Vec::new())),
                 b'K' => self.number(1)?,
                 b'M' => self.number(2)?,
                 b'J' => {
                     let value = i32::from_le_bytes(self.array()?);
-                    self.push(Value::Whole(i64::from(value)))?;
+                    self.push(Value::Whole(i64::from(value)));
                 }
                 // LONG1: little-endian two's complement.
                 0x8a => {
@@ -99,12 +100,12 @@ impl Machine<'_> {
                 }
                 b'c' => {
                     let (module, name) = (self.line()?, self.line()?);
-                    self.push(Value::Global(format!("{module} {name}")))?;
+                    self.push(Value::Global(format!("{module} {name}")));
                 }
                 // STACK_GLOBAL
                 0x93 => match (self.pop()?, self.pop()?) {
                     (Value::Text(name), Value::Text(module)) => {
-                        self.push(Value::Global(format!("{module} {name}")))?;
+                        self.push(Value::Global(format!("{module} {name}")));
                     }
                     _ => return Err("a name that is not text was found".to_owned()),
                 },
@@ -134,21 +135,21 @@ impl Machine<'_> {
                         .ok_or("a tuple without a beginning was found")?;
                     let values = self.stack.split_off(start + 1);
                     self.stack.pop();
-                    self.push(Value::Tuple(values))?;
+                    self.push(Value::Tuple(values));
                 }
                 count @ 0x85..=0x87 => {
                     let count = usize::from(count - 0x84);
                     let start = self.stack.len().checked_sub(count).ok_or(CUT_OFF)?;
                     let values = self.stack.split_off(start);
-                    self.push(Value::Tuple(values))?;
+                    self.push(Value::Tuple(values));
                 }
                 b'Q' => {
                     let id = self.pop()?;
-                    self.push(storage(id)?)?;
+                    self.push(storage(id)?);
                 }
                 b'R' => {
                     let (arguments, function) = (self.pop()?, self.pop()?);
-                    self.push(call(function, arguments)?)?;
+                    self.push(call(function, arguments)?);
                 }
                 b's' | b'u' => return Err("a dictionary with entries was found".to_owned()),
                 b'.' => return self.pop(),
@@ -160,6 +161,7 @@ impl Machine<'_> {
                 }
             }
         }
+        Err("more than one tensor was found".to_owned())
     }
 
     fn take(&mut self, count: usize) -> Result<&[u8], String> {
@@ -182,12 +184,14 @@ impl Machine<'_> {
         for (at, byte) in bytes.iter().enumerate() {
             value |= u64::from(*byte) << (8 * at);
         }
-        self.push(Value::Whole(value as i64))
+        self.push(Value::Whole(value as i64));
+        Ok(())
     }
 
     fn text(&mut self, length: usize) -> Result<(), String> {
         let text = String::from_utf8_lossy(self.take(length)?).into_owned();
-        self.push(Value::Text(text))
+        self.push(Value::Text(text));
+        Ok(())
     }
 
     fn line(&mut self) -> Result<String, String> {
@@ -197,12 +201,8 @@ impl Machine<'_> {
         Ok(String::from_utf8_lossy(&rest[..length]).into_owned())
     }
 
-    fn push(&mut self, value: Value) -> Result<(), String> {
-        if self.stack.len() >= MAX_STACK || self.memo.len() >= MAX_STACK {
-            return Err("more than one tensor was found".to_owned());
-        }
+    fn push(&mut self, value: Value) {
         self.stack.push(value);
-        Ok(())
     }
 
     fn pop(&mut self) -> Result<Value, String> {
@@ -221,7 +221,8 @@ impl Machine<'_> {
 
     fn recall(&mut self, slot: u32) -> Result<(), String> {
         let value = self.memo.get(&slot).cloned().ok_or(CUT_OFF)?;
-        self.push(value)
+        self.push(value);
+        Ok(())
     }
 }
 

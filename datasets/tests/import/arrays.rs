@@ -113,6 +113,13 @@ fn foreign_and_damaged_tensors() {
         &good.file_with(&[b'('; 2_000]),
         "more than one tensor was found",
     );
+    // Tuples in tuples, which are dropped one inside the other, and a text kept again and again.
+    let nested = [&b"\x80\x02)"[..], &[0x85; 60_000]].concat();
+    refused(&good.file_with(&nested), "more than one tensor was found");
+    let mut kept = b"\x80\x04X\0\x80\0\0".to_vec();
+    kept.extend([b'a'; 0x8000]);
+    kept.extend([0x94; 20_000]);
+    refused(&good.file_with(&kept), "more than one tensor was found");
     refused(
         &good.file_with(&good.pickle()[..60]),
         "the pickle is damaged or cut off",

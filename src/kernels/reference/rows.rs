@@ -1,5 +1,5 @@
 //! Twins of the kernels that move rows: `memory_gather.wgsl`, `memory_update.wgsl`,
-//! `mail_update.wgsl`, `gather_rows.wgsl`, `segment_sum.wgsl`.
+//! `mail_update.wgsl`, `gather_rows.wgsl`, `segment_sum.wgsl`, `unpack_bits.wgsl`.
 
 use rayon::prelude::*;
 
@@ -25,6 +25,29 @@ pub fn gather_rows(table: &[f32], index: &[i32], width: usize) -> Vec<f32> {
         });
     // SAFETY: the chunks cover all rows, and each has been written.
     unsafe { out.set_len(index.len() * width) };
+    out
+}
+
+/// Twin of `unpack_bits.wgsl`: rows of `width` booleans, `ceil(width / 32)` words each with the
+/// lowest bit first, as 0 and 1.
+pub fn unpack_bits(words: &[i32], width: usize) -> Vec<f32> {
+    let row_words = width.div_ceil(32);
+    if row_words == 0 {
+        return Vec::new();
+    }
+    let mut out = vec![0.0; words.len() / row_words * width];
+    out.par_chunks_mut(CHUNK * width)
+        .zip(words.par_chunks(CHUNK * row_words))
+        .for_each(|(out, words)| {
+            let rows = words.chunks_exact(row_words);
+            for (out, words) in out.chunks_exact_mut(width).zip(rows) {
+                for (out, word) in out.chunks_mut(32).zip(words) {
+                    for (bit, out) in (0..).zip(out) {
+                        *out = ((word >> bit) & 1) as f32;
+                    }
+                }
+            }
+        });
     out
 }
 

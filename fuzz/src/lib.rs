@@ -1,0 +1,40 @@
+//! Fuzz targets of mspipe: what is tried ([`readers`], [`weight_files`]) and what it starts from
+//! ([`seeds`]).
+
+// `src/weights` of mspipe takes two number types from burn and one struct from the models. Both
+// are given here, so that the readers of weights are fuzzed without building burn.
+extern crate self as burn;
+
+/// Stands for burn's module of the same name.
+pub mod tensor {
+    pub use half::{bf16, f16};
+}
+
+/// Stands for mspipe's module of the same name.
+pub mod model {
+    /// Stands for mspipe's module of the same name.
+    pub mod tgl_weights {
+        /// As in mspipe.
+        #[derive(Debug, Clone, PartialEq)]
+        pub struct NamedTensor {
+            /// Lengths of its axes.
+            pub shape: Vec<usize>,
+            /// Its numbers, row-major.
+            pub values: Vec<f32>,
+        }
+    }
+}
+
+#[path = "../../src/weights.rs"]
+pub mod weights;
+
+pub mod readers;
+pub mod seeds;
+pub mod weight_files;
+
+/// libFuzzer ends at any panic, but the Parquet library's panics are caught where it is called
+/// and become errors. What nobody catches still ends the fuzzer, which runs each input in
+/// `catch_unwind`.
+pub fn only_uncaught_panics_count() {
+    std::panic::set_hook(Box::new(|_| {}));
+}

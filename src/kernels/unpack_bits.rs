@@ -1,0 +1,75 @@
+//! Rows of booleans, 32 to a word, as rows of 0 and 1: features cross the bus packed.
+
+use burn::backend::tensor::{FloatTensor, IntTensor};
+use burn::backend::wgpu::{CubeBackend, into_contiguous};
+use burn::backend::{Backend, Dispatch, Flex, TensorMetadata, backend_extension};
+use burn::tensor::{Int, Tensor};
+
+use super::costs;
+use super::flex::{from_floats, ints};
+use super::reference::rows;
+use super::wgsl::{self, KernelSpec, ROWS};
+use crate::profiler::{self, Kind};
+
+/// `shaders/unpack_bits.wgsl`.
+pub static FORWARD: KernelSpec = KernelSpec {
+    name: "unpack_bits",
+    source: include_str!("../../shaders/unpack_bits.wgsl"),
+    shared: &[ROWS],
+    workgroup: 64,
+    storage_buffers: 2,
+    variants: &[&[("WIDTH", 186)], &[("WIDTH", 413)]],
+};
+
+/// Dispatch of [`unpack_bits`] to the backends.
+#[backend_extension(Cube, Flex)]
+pub trait UnpackBits: Backend {
+    /// See [`unpack_bits`].
+    fn unpack_bits(words: IntTensor<Self>, width: usize) -> FloatTensor<Self>;
+}
+
+impl UnpackBits for CubeBackend {
+    fn unpack_bits(words: IntTensor<Self>, width: usize) -> FloatTensor<Self> {
+        let words = into_contiguous(words);
+        let rows = words.shape()[0];
+        let out = wgsl::empty(&words, [rows, width]);
+        wgsl::launch(
+            &FORWARD,
+            &[("WIDTH", width as u32)],
+            wgsl::groups_of(rows * width, FORWARD.workgroup),
+            &[&words, &out],
+            &[rows as u32],
+        );
+        out
+    }
+}
+
+impl UnpackBits for Flex {
+    fn unpack_bits(words: IntTensor<Self>, width: usize) -> FloatTensor<Self> {
+        let rows = words.shape()[0];
+        from_floats(rows::unpack_bits(&ints(&words), width), [rows, width])
+    }
+}
+
+/// Words of a row of `width` booleans.
+pub fn words_of(width: usize) -> usize {
+    width.div_ceil(32)
+}
+
+/// 0 and 1, `[rows, width]`, from `words` `[rows, ceil(width / 32)]`: column c is bit c % 32 of
+/// word c / 32 of its row.
+///
+/// Not differentiable: features are constants.
+///
+/// # Panics
+/// When `width` is 0, or the rows have not as many words as it takes.
+pub fn unpack_bits(words: Tensor<2, Int>, width: usize) -> Tensor<2> {
+    assert!(
+        width > 0 && words.dims()[1] == words_of(width),
+        "words of a row"
+    );
+    let _operation = profiler::operation("unpack_bits", Kind::Kernel, || {
+        costs::unpack_bits(words.dims()[0], width)
+    });
+    Tensor::from_dispatch(Dispatch::unpack_bits(words.into_dispatch(), width))
+}

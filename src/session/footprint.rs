@@ -1,0 +1,492 @@
+//! What a training takes of RAM and of the device's memory, told before anything is allocated.
+//!
+//! Counted structure by structure from the settings and the stream's counts, as an upper bound:
+//! each root finds all the past events that it asks for, and all of them name different nodes.
+//! Measured are only [`PROGRAM_BYTES`], [`DRIVER_BYTES`] and [`SLACK`].
+//!
+//! Columns and features of a store are mapped, not read: the operating system keeps as much of
+//! them as there is room for. They are told, but nothing is refused for them.
+
+use std::fmt;
+
+use indicatif::HumanBytes;
+use serde::Serialize;
+use thiserror::Error;
+
+use super::stream::OpenStream;
+use crate::config::{MemoryPlaceName, MitigationName, ModelName, Task};
+use crate::device::AdapterReport;
+use crate::features::FeatureSource;
+use crate::graph::Directions;
+use crate::model::{ModelConfig, ModelNeeds};
+use crate::pipeline::schedule::Schedule;
+
+/// What the program takes by itself, on the CPU device.
+const PROGRAM_BYTES: u64 = 40 << 20;
+
+/// What a graphics driver takes more.
+const DRIVER_BYTES: u64 = 120 << 20;
+
+/// What allocators keep beside what is in use, for what comes and goes with every batch.
+const SLACK: f64 = 1.25;
+
+/// Node memories that exist at once: the training's, the best epoch's, the one under evaluation.
+const MEMORIES: u64 = 3;
+
+/// One structure.
+#[derive(Debug, Clone, Serialize)]
+pub struct Share {
+    /// What it is.
+    pub what: &'static str,
+    /// Bytes of RAM.
+    pub ram_bytes: u64,
+    /// Bytes of the device's memory; on the CPU they are RAM too.
+    pub device_bytes: u64,
+    /// What makes it smaller.
+    #[serde(skip)]
+    remedy: &'static str,
+}
+
+/// What a training takes; see the module.
+#[derive(Debug, Clone, Serialize)]
+pub struct Footprint {
+    /// Name of the adapter; None on the CPU device.
+    pub adapter: Option<String>,
+    /// The structures.
+    pub shares: Vec<Share>,
+    /// RAM at the peak.
+    pub ram_bytes: u64,
+    /// The device's own memory at the peak, 0 on the CPU device.
+    pub device_bytes: u64,
+    /// Columns and features mapped from the store.
+    pub mapped_bytes: u64,
+    /// RAM that is available now, to this process and within its control group.
+    pub available_bytes: u64,
+    /// Largest table that a kernel binds, and the most that the adapter binds.
+    pub largest_table_bytes: u64,
+    /// Most bytes of a table that the adapter binds.
+    pub adapter_table_bytes: Option<u64>,
+}
+
+/// A training that will not fit.
+#[derive(Debug, Error)]
+pub enum TooLarge {
+    /// RAM won't do.
+    #[error(
+        "this training takes up to {} of RAM, and {} are available:\n{footprint}\n\
+         Most of it is {largest}; try {remedy}. --no-memory-check trains all the same",
+        HumanBytes(footprint.ram_bytes), HumanBytes(footprint.available_bytes)
+    )]
+    Ram {
+        /// The figures.
+        footprint: Box<Footprint>,
+        /// The largest structure.
+        largest: &'static str,
+        /// What makes it smaller.
+        remedy: &'static str,
+    },
+    /// A table is larger than the adapter binds.
+    #[error(
+        "the node memory's largest table has {}, but {adapter} binds at most {} at once; try \
+         --memory host, which keeps it in RAM, or a smaller --width or --mail-slots",
+        HumanBytes(*table), HumanBytes(*most)
+    )]
+    Table {
+        /// Bytes of the table.
+        table: u64,
+        /// The adapter.
+        adapter: String,
+        /// Most bytes that it binds.
+        most: u64,
+    },
+}
+
+impl Footprint {
+    /// The footprint of training on `stream`, with `adapter` or on the CPU.
+    pub(super) fn of(stream: &OpenStream, adapter: Option<&AdapterReport>) -> Footprint {
+        let sizes = Sizes::of(stream);
+        let shares = sizes.shares(stream);
+        let sum = |of: fn(&Share) -> u64| shares.iter().map(of).sum::<u64>();
+        let (ram, device) = (
+            sum(|share| share.ram_bytes),
+            sum(|share| share.device_bytes),
+        );
+        let log = &stream.log;
+        let features = [log.edge_features(), log.node_features()];
+        let mapped = features
+            .into_iter()
+            .flatten()
+            .map(|table| table.as_bytes().len() as u64);
+        let (ram_bytes, device_bytes) = match adapter {
+            None => (ram + device + PROGRAM_BYTES, 0),
+            // What a software adapter keeps is RAM too.
+            Some(adapter) if !adapter.real => (ram + device + PROGRAM_BYTES + DRIVER_BYTES, device),
+            Some(_) => (ram + PROGRAM_BYTES + DRIVER_BYTES, device),
+        };
+        Footprint {
+            adapter: adapter.map(|adapter| adapter.name.clone()),
+            ram_bytes,
+            device_bytes,
+            mapped_bytes: 16 * sizes.events + mapped.sum::<u64>(),
+            available_bytes: available_bytes(),
+            largest_table_bytes: match stream.config.pipeline.memory {
+                MemoryPlaceName::Device => sizes.nodes * sizes.mailbox_bytes,
+                MemoryPlaceName::Host => 0,
+            },
+            adapter_table_bytes: adapter
+                .map(|adapter| adapter.binding_bytes.min(adapter.buffer_bytes)),
+            shares,
+        }
+    }
+
+    /// Refuses what won't fit.
+    ///
+    /// # Errors
+    /// When RAM won't do, or the adapter can't bind a table.
+    pub fn check(&self) -> Result<(), TooLarge> {
+        if let (Some(most), Some(adapter)) = (self.adapter_table_bytes, &self.adapter)
+            && self.largest_table_bytes > most
+        {
+            return Err(TooLarge::Table {
+                table: self.largest_table_bytes,
+                adapter: adapter.clone(),
+                most,
+            });
+        }
+        let largest = self
+            .shares
+            .iter()
+            .max_by_key(|share| share.ram_bytes + share.device_bytes);
+        match largest {
+            Some(largest) if self.ram_bytes > self.available_bytes => Err(TooLarge::Ram {
+                footprint: Box::new(self.clone()),
+                largest: largest.what,
+                remedy: largest.remedy,
+            }),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl fmt::Display for Footprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let on_cpu = self.adapter.is_none();
+        let shares = self.shares.iter().map(|share| match on_cpu {
+            true => (share.what, share.ram_bytes + share.device_bytes, 0),
+            false => (share.what, share.ram_bytes, share.device_bytes),
+        });
+        let sums = [
+            (
+                "all, with the program itself",
+                self.ram_bytes,
+                self.device_bytes,
+            ),
+            ("available", self.available_bytes, 0),
+            ("mapped, given back on demand", self.mapped_bytes, 0),
+        ];
+        write!(f, "  {:<34} {:>12} {:>12}", "at most", "RAM", "device")?;
+        for (what, ram, device) in shares.chain(sums) {
+            let [ram, device] = [ram, device].map(|bytes| match bytes {
+                0 => "-".to_owned(),
+                _ => HumanBytes(bytes).to_string(),
+            });
+            write!(f, "\n  {what:<34} {ram:>12} {device:>12}")?;
+        }
+        Ok(())
+    }
+}
+
+/// RAM that this process may still take: what the machine has, and what its control group allows.
+fn available_bytes() -> u64 {
+    let mut system = sysinfo::System::new();
+    system.refresh_memory();
+    let machine = system.available_memory();
+    system
+        .cgroup_limits()
+        .map_or(machine, |group| machine.min(group.free_memory))
+}
+
+/// Counts that everything follows from.
+struct Sizes {
+    /// Events of the stream that are used; of its training part; of the larger of the other two.
+    events: u64,
+    train: u64,
+    evaluated: u64,
+    nodes: u64,
+    /// Bytes of a node's mails.
+    mailbox_bytes: u64,
+    batch: Batch,
+    /// Batches that are ready or under way on the host.
+    in_flight: u64,
+    threads: u64,
+}
+
+/// Numbers (of four bytes) of one batch.
+#[derive(Default)]
+struct Batch {
+    /// On the host: layout, gathered features, rows of a memory in RAM.
+    host: u64,
+    /// On the device: inputs, results and gradients.
+    device: u64,
+}
+
+impl Batch {
+    fn of(model: &ModelConfig, name: ModelName, needs: ModelNeeds, size: Wanted) -> Batch {
+        let [width, time, edge, node, heads] = [
+            model.width,
+            model.time_width,
+            model.edge_width,
+            model.node_width,
+            model.heads,
+        ]
+        .map(|value| value as u64);
+        let mails = needs.mail_slots as u64 * model.mail_width() as u64;
+        let layers = needs.layers.max(1);
+        let mut batch = Batch::default();
+        let mut roots = 3 * size.events;
+        // From the outermost layer inwards: the rows of one are the roots of the next.
+        for layer in 0..layers {
+            let slots = if needs.layers + usize::from(needs.mails_to_neighbors) > 0 {
+                roots * size.fanout
+            } else {
+                0
+            };
+            let in_layer = match needs.layers {
+                0 => 0,
+                _ => slots,
+            };
+            let rows = size.rows(roots + in_layer);
+            let events = size.events + in_layer;
+            batch.host += 4 * rows + 8 * roots + 5 * slots + events * edge;
+            let attended = heads * (width + edge + time + 1);
+            // Input, its projection, the result, and the gradients of both.
+            batch.device += match needs.layers {
+                0 => 4 * roots * width,
+                _ => {
+                    events * edge
+                        + slots * (4 + 2 * heads)
+                        + roots * (14 * width + 4 * attended)
+                        + 2 * rows * width
+                }
+            };
+            if layer + 1 == layers {
+                batch.host += rows * node;
+                if size.memory_on_host {
+                    batch.host += rows * (width + mails);
+                }
+                batch.device += rows * (2 * width + mails + node * 2 + 2 * time);
+                batch.device += match name {
+                    ModelName::Tgn => 16 * rows * width,
+                    ModelName::Jodie => 8 * rows * width,
+                    ModelName::Apan => {
+                        let slots = needs.mail_slots as u64;
+                        let attended = heads * (model.mail_width() as u64 + time + 1);
+                        rows * (14 * width + 4 * attended + slots * (3 + 2 * heads))
+                    }
+                };
+            }
+            roots = rows;
+        }
+        batch
+    }
+}
+
+/// What is asked of a batch.
+#[derive(Clone, Copy)]
+struct Wanted {
+    events: u64,
+    fanout: u64,
+    /// Where a row is a node, there are no more rows than nodes.
+    most_rows: Option<u64>,
+    memory_on_host: bool,
+}
+
+impl Wanted {
+    fn rows(self, asked: u64) -> u64 {
+        self.most_rows.map_or(asked, |most| asked.min(most))
+    }
+}
+
+impl Sizes {
+    fn of(stream: &OpenStream) -> Sizes {
+        let (config, split) = (&stream.config, &stream.split);
+        let nodes = stream.log.nodes() as u64;
+        let model = &stream.model;
+        let memory_on_host = config.pipeline.memory == MemoryPlaceName::Host;
+        let wanted = Wanted {
+            events: config.batch_size.min(stream.events) as u64,
+            fanout: config.fanout as u64,
+            most_rows: stream.rules.one_row_a_node().then_some(nodes),
+            memory_on_host,
+        };
+        let depth = config.pipeline.queue_depth as u64;
+        Sizes {
+            events: stream.events as u64,
+            train: split.train.len() as u64,
+            evaluated: split.val.len().max(split.test.len()) as u64,
+            nodes,
+            mailbox_bytes: 4 * (stream.needs.mail_slots * model.mail_width()) as u64,
+            batch: Batch::of(model, config.model, stream.needs, wanted),
+            in_flight: match config.pipeline.schedule {
+                Schedule::Sequential => 1,
+                // Two queues and what their three threads hold.
+                _ => 2 * depth + 3,
+            },
+            threads: rayon::current_num_threads() as u64,
+        }
+    }
+
+    fn shares(&self, stream: &OpenStream) -> Vec<Share> {
+        let (config, model) = (&stream.config, &stream.model);
+        let mut shares = Vec::new();
+        let mut add = |what, remedy, ram_bytes: u64, device_bytes: u64| {
+            if ram_bytes + device_bytes > 0 {
+                shares.push(Share {
+                    what,
+                    ram_bytes,
+                    device_bytes,
+                    remedy,
+                });
+            }
+        };
+
+        let entries = match stream.rules.directions {
+            Directions::Both => 2 * self.events,
+            Directions::SourceOnly => self.events,
+        };
+        // Degrees are counted in a table a thread.
+        let graph = 16 * entries + 8 * self.nodes + 8 * self.nodes * (self.threads + 1);
+        add(
+            "graph (T-CSR)",
+            "--limit-events N, or a machine with more RAM",
+            graph,
+            0,
+        );
+
+        let drawn = |source: &FeatureSource, rows: u64| match source {
+            FeatureSource::Random(width) => 4 * rows * *width as u64,
+            FeatureSource::Zero | FeatureSource::File => 0,
+        };
+        let random = drawn(&config.edge_features, stream.log.events() as u64)
+            + drawn(&config.node_features, self.nodes);
+        add(
+            "random features",
+            "--edge-features zero, or features in a file, which are mapped",
+            random,
+            0,
+        );
+
+        let rows = self.nodes * 4 * model.width as u64;
+        let mailbox = self.nodes * self.mailbox_bytes;
+        let memories = MEMORIES + u64::from(config.eval_test_each_epoch);
+        let (ram, device) = match config.pipeline.memory {
+            MemoryPlaceName::Device => (0, memories),
+            MemoryPlaceName::Host => (memories, 0),
+        };
+        let smaller = "a smaller --width";
+        add("node memory", smaller, ram * rows, device * rows);
+        add(
+            "mailbox",
+            "a smaller --width or --mail-slots",
+            ram * mailbox,
+            device * mailbox,
+        );
+        let slots = stream.needs.mail_slots as u64;
+        let clocks = (memories + 1) * self.nodes * (12 + 8 * slots);
+        let tables = self.nodes * (8 * self.in_flight.min(4) + 8);
+        add(
+            "times and tables of nodes",
+            "--limit-events N",
+            clocks + tables,
+            0,
+        );
+
+        if config.pipeline.mitigation == MitigationName::Similarity {
+            let lists = 32 * self.train + self.nodes * (48 + 8 * self.threads);
+            add("similar nodes", "--mitigation none", lists, 0);
+        }
+
+        // Values, two moments, gradient; the best epoch's, and the one that is evaluated.
+        let parameters = 4 * parameters(model, config.model);
+        add("parameters and optimiser", smaller, 0, 6 * parameters);
+
+        let batches = "a smaller --batch-size or --fanout";
+        let slack = |numbers: u64| (4.0 * SLACK * numbers as f64) as u64;
+        let host = slack(self.in_flight * self.batch.host);
+        add("batches in flight", batches, host, slack(self.batch.device));
+
+        let iterations = self.train.div_ceil(config.batch_size as u64);
+        // Loss, ledger line with its histogram, trace.
+        add(
+            "records of an epoch",
+            "a larger --batch-size",
+            700 * iterations,
+            0,
+        );
+
+        let pairs = distinct_pairs(
+            &stream.log.src()[..stream.events],
+            &stream.log.dst()[..stream.events],
+        );
+        // Events with negatives and scores, sorted for each metric; EdgeBank twice.
+        let evaluation = 96 * self.evaluated + 2 * 18 * pairs;
+        add("evaluation", "--limit-events N", evaluation, 0);
+        if config.task == Task::Node {
+            let embeddings = self.events * 4 * (model.width as u64 + 4);
+            add("embeddings of labels", "--limit-events N", embeddings, 0);
+        }
+        shares
+    }
+}
+
+/// Parameters of a model with its predictor.
+fn parameters(model: &ModelConfig, name: ModelName) -> u64 {
+    let (width, time) = (model.width as u64, model.time_width as u64);
+    let (mail, edge) = (model.mail_width() as u64, model.edge_width as u64);
+    let recurrent = |gates: u64| gates * width * (mail + time + width + 2) + 2 * time;
+    let attention =
+        |keys: u64| width * (width + time + 2 * (keys + time + 1) + 2 * width + 6) + 2 * time;
+    let predictor = 2 * width * width + 4 * width;
+    let own = match name {
+        ModelName::Tgn => recurrent(3) + model.layers as u64 * attention(width + edge),
+        ModelName::Jodie => recurrent(1) + 4 * width,
+        ModelName::Apan => attention(mail) + 4 * width,
+    };
+    own + predictor + model.node_width as u64 * width
+}
+
+/// Distinct (source, destination) pairs, estimated within some percent up to 10^8: pairs are
+/// hashed to the bits of a table, and the share of bits that stay 0 tells how many there are.
+///
+/// Source: Whang et al., "A linear-time probabilistic counting algorithm", ACM TODS 1990.
+fn distinct_pairs(src: &[u32], dst: &[u32]) -> u64 {
+    const WORDS: usize = 1 << 19;
+    let mut seen = vec![0u64; WORDS];
+    for (&src, &dst) in src.iter().zip(dst) {
+        // A multiplication mixes the pair; its upper bits depend on all of it.
+        let pair = u64::from(src) << 32 | u64::from(dst);
+        let mixed = (pair ^ (pair >> 29)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let bit = (mixed ^ (mixed >> 32)).wrapping_mul(0xd6e8_feb8_6659_fd93) >> 39;
+        seen[bit as usize / 64] |= 1 << (bit % 64);
+    }
+    let bits = 64.0 * WORDS as f64;
+    let zeros: u64 = seen.iter().map(|word| u64::from(word.count_zeros())).sum();
+    let estimate = -bits * (zeros.max(1) as f64 / bits).ln();
+    (estimate as u64).min(src.len() as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pairs_are_counted_within_a_percent() {
+        let src: Vec<u32> = (0..400_000).map(|i| i % 1000).collect();
+        let dst: Vec<u32> = (0..400_000).map(|i| i % 700 + 5000).collect();
+        // Chinese remainders: pairs repeat after lcm(1000, 700) = 7000 events.
+        assert!(distinct_pairs(&src, &dst).abs_diff(7000) < 70);
+        let dst: Vec<u32> = (0..400_000).map(|i| i / 1000).collect();
+        assert!(distinct_pairs(&src, &dst).abs_diff(400_000) < 4000);
+        assert_eq!(distinct_pairs(&[], &[]), 0);
+    }
+}

@@ -1,0 +1,99 @@
+//! A stream with a run's settings resolved against it, before anything is built of it: what a
+//! prediction of memory needs, and a session begins with.
+
+use std::sync::Arc;
+
+use mspipe_datasets::{EventLog, OpenOptions, Split};
+
+use super::SessionError;
+use super::protocol::Rules;
+use super::tasks::{ForModel, for_model};
+use crate::config::{RunConfig, TimeEncodingName};
+use crate::features::Features;
+use crate::model::tgl_weights::TglNames;
+use crate::model::{ModelConfig, ModelNeeds};
+
+/// See the module.
+pub(super) struct OpenStream {
+    pub(super) config: RunConfig,
+    pub(super) log: Arc<EventLog>,
+    /// Events that are used.
+    pub(super) events: usize,
+    pub(super) split: Split,
+    pub(super) model: ModelConfig,
+    pub(super) needs: ModelNeeds,
+    pub(super) rules: Rules,
+}
+
+/// What a model needs.
+struct Needs<'a>(&'a ModelConfig);
+
+impl ForModel for Needs<'_> {
+    type Output = ModelNeeds;
+
+    fn with<M: TglNames>(self) -> ModelNeeds {
+        M::needs(self.0)
+    }
+}
+
+impl OpenStream {
+    /// Checks the settings and opens their stream; nothing but its store's map is made.
+    pub(super) fn open(config: RunConfig) -> Result<OpenStream, SessionError> {
+        config.validate()?;
+        let log = EventLog::open(&config.data, &OpenOptions::default())?;
+        OpenStream::of(config, log)
+    }
+
+    /// Resolves the settings against a stream that is open.
+    pub(super) fn of(mut config: RunConfig, log: EventLog) -> Result<OpenStream, SessionError> {
+        config.validate()?;
+        let log = Arc::new(log);
+        let events = config
+            .limit_events
+            .map_or(log.events(), |limit| limit.min(log.events()));
+        let split = if events < log.events() {
+            Split::chronological(events, 0.70, 0.15)
+        } else {
+            log.split()
+        };
+        for (part, range) in [
+            ("training", &split.train),
+            ("validation", &split.val),
+            ("test", &split.test),
+        ] {
+            if range.is_empty() {
+                return Err(SessionError::TooSmall {
+                    name: log.name().to_owned(),
+                    events,
+                    part,
+                });
+            }
+        }
+        let [edge_width, node_width] =
+            Features::widths(&log, config.edge_features, config.node_features);
+        let model = ModelConfig {
+            width: config.width,
+            time_width: config.time_width,
+            edge_width,
+            node_width,
+            layers: config.layers,
+            heads: config.heads,
+            mail_slots: config.mail_slots,
+            train_time_encoding: config.time_encoding == TimeEncodingName::Trained,
+            dropout: config.dropout,
+            attention_dropout: config.attention_dropout,
+        };
+        let needs = for_model(config.model, Needs(&model));
+        let rules = Rules::of(&config, needs)?;
+        config.time_delta = Some(rules.time_delta_name());
+        Ok(OpenStream {
+            config,
+            log,
+            events,
+            split,
+            model,
+            needs,
+            rules,
+        })
+    }
+}

@@ -1,0 +1,196 @@
+//! What a training takes of memory, told beforehand; features that stay packed.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::{Command, Output};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// The program in a folder of its own.
+struct Program {
+    folder: TempDir,
+}
+
+impl Program {
+    fn new() -> Program {
+        Program {
+            folder: TempDir::new().unwrap(),
+        }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn run(&self, arguments: &str) -> Output {
+        Command::new(env!("CARGO_BIN_EXE_mspipe"))
+            .args(arguments.split_whitespace())
+            .current_dir(self.folder.path())
+            .env("MSPIPE_CACHE_DIR", self.path("cache"))
+            .output()
+            .unwrap()
+    }
+
+    fn json(&self, arguments: &str) -> Value {
+        let output = self.run(arguments);
+        assert!(output.status.success(), "{arguments}: {output:?}");
+        serde_json::from_slice(&output.stdout).unwrap()
+    }
+
+    /// What a dry run tells, whether or not it would fit.
+    fn footprint(&self, options: &str) -> Value {
+        let command = format!("train --dry-run --json --device cpu {options}");
+        serde_json::from_slice(&self.run(&command).stdout).unwrap()
+    }
+}
+
+const STREAM: &str = "--data synthetic:gdelt:scale=0.0001";
+
+fn share(footprint: &Value, what: &str) -> u64 {
+    let shares = footprint["shares"].as_array().unwrap();
+    let found = shares.iter().find(|share| share["what"] == what);
+    found.map_or(0, |share| {
+        share["ram_bytes"].as_u64().unwrap() + share["device_bytes"].as_u64().unwrap()
+    })
+}
+
+#[test]
+fn a_dry_run_counts_structures_and_leaves_nothing() {
+    let program = Program::new();
+    let plain = program.footprint(STREAM);
+    // 19,129 events, two entries of 16 bytes each; 167 nodes.
+    let graph = share(&plain, "graph (T-CSR)");
+    assert!((612_128..650_000).contains(&graph), "{graph}");
+    // Three memories of 100 and mails of 386 numbers.
+    assert_eq!(share(&plain, "node memory"), 3 * 167 * 400);
+    assert_eq!(share(&plain, "mailbox"), 3 * 167 * 4 * 386);
+    assert_eq!(share(&plain, "random features"), 0);
+    assert_eq!(plain["mapped_bytes"], 19_129 * (16 + 24) + 167 * 52);
+    let all: u64 = plain["shares"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|share| share["ram_bytes"].as_u64().unwrap() + share["device_bytes"].as_u64().unwrap())
+        .sum();
+    let told = plain["ram_bytes"].as_u64().unwrap();
+    assert!((all..all + (100 << 20)).contains(&told), "{told} of {all}");
+
+    let random = program.footprint(&format!("{STREAM} --edge-features random:172"));
+    assert_eq!(share(&random, "random features"), 19_129 * 172 * 4);
+    let apan = program.footprint(&format!("{STREAM} --model apan --mail-slots 7"));
+    assert_eq!(share(&apan, "mailbox"), 7 * share(&plain, "mailbox"));
+    let host = program.footprint(&format!("{STREAM} --memory host"));
+    assert_eq!(share(&host, "node memory"), share(&plain, "node memory"));
+    assert!(!program.path("runs").exists());
+
+    let text = program.run(&format!("train --dry-run --device cpu {STREAM}"));
+    let text = String::from_utf8(text.stdout).unwrap();
+    for line in [
+        "training on the CPU",
+        "graph (T-CSR)",
+        "available",
+        "mapped, given back",
+    ] {
+        assert!(text.contains(line), "{line} of\n{text}");
+    }
+    let info = program.json("data info synthetic:gdelt:scale=0.0001 --json");
+    assert_eq!(info["events"], 19_129);
+    assert_eq!(share(&info["training"], "graph (T-CSR)"), graph);
+}
+
+/// 1.5 10^12 bytes of random features are more than a machine of today has.
+#[test]
+fn what_cannot_fit_is_refused_before_it_is_allocated() {
+    let program = Program::new();
+    let settings = "--device cpu --edge-features random:1000000 --data synthetic:gdelt:scale=0.002";
+    for command in ["train --dry-run", "train"] {
+        let output = program.run(&format!("{command} {settings}"));
+        assert!(!output.status.success(), "{output:?}");
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        for part in [
+            "this training takes up to ",
+            "are available",
+            "random features",
+            "try --edge-features zero",
+            "--no-memory-check",
+        ] {
+            assert!(stderr.contains(part), "{part} of\n{stderr}");
+        }
+    }
+    assert!(!program.path("runs").exists());
+}
+
+/// The same booleans as a file of bools, which stay packed until they are on the device, and as
+/// one of floats.
+#[test]
+fn packed_features_train_to_the_bits_of_unpacked_ones() {
+    let program = Program::new();
+    let (events, nodes, width) = (400usize, 30usize, 35usize);
+    let stream: String = (0..events)
+        .map(|event| format!("{} {} {event}\n", event % 17, 17 + event * 7 % 13))
+        .collect();
+    fs::write(program.path("events.txt"), stream).unwrap();
+    let bit = |table: usize, row: usize, column: usize| (row * 5 + column * (3 + table)) % 7 < 2;
+    for (name, table, rows) in [("edge", 0, events), ("node", 1, nodes)] {
+        let bits: Vec<bool> = (0..rows * width)
+            .map(|i| bit(table, i / width, i % width))
+            .collect();
+        let shape = format!("({rows}, {width})");
+        let bytes: Vec<u8> = bits.iter().map(|&bit| u8::from(bit)).collect();
+        write_npy(
+            &program.path(&format!("{name}_bits.npy")),
+            "|b1",
+            &shape,
+            &bytes,
+        );
+        let floats: Vec<u8> = bits
+            .iter()
+            .flat_map(|&bit| f32::from(u8::from(bit)).to_le_bytes())
+            .collect();
+        write_npy(
+            &program.path(&format!("{name}_floats.npy")),
+            "<f4",
+            &shape,
+            &floats,
+        );
+    }
+    for kind in ["bits", "floats"] {
+        let import = format!(
+            "data import events.txt --to {kind}.mspipe --edge-features edge_{kind}.npy --node-features node_{kind}.npy"
+        );
+        assert!(program.run(&import).status.success(), "{import}");
+        let info = program.json(&format!("data info {kind}.mspipe --json"));
+        let expected = if kind == "bits" { "bits" } else { "f32" };
+        assert_eq!(info["edge_features"]["type"], expected);
+    }
+    for settings in [
+        "--model tgn",
+        "--model tgn --layers 2 --fanout 4 --memory host --schedule prefetch",
+        "--model apan --memory host",
+    ] {
+        let losses = |kind: &str| {
+            let out = format!("{kind}-{}", settings.replace([' ', '-'], ""));
+            let train = format!(
+                "train --data {kind}.mspipe --device cpu --epochs 1 --batch-size 37 --width 16 --time-width 8 --out {out} {settings}"
+            );
+            let output = program.run(&train);
+            assert!(output.status.success(), "{train}: {output:?}");
+            let text = fs::read_to_string(program.path(&out).join("metrics.jsonl")).unwrap();
+            let lines = text.lines().filter(|line| line.contains("\"loss\""));
+            lines.map(str::to_owned).collect::<Vec<_>>()
+        };
+        let packed = losses("bits");
+        assert_eq!(packed.len(), 8);
+        assert_eq!(packed, losses("floats"), "{settings}");
+    }
+}
+
+fn write_npy(path: &std::path::Path, descr: &str, shape: &str, data: &[u8]) {
+    let header = format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': {shape}, }}\n");
+    let mut file = b"\x93NUMPY\x01\x00".to_vec();
+    file.extend((header.len() as u16).to_le_bytes());
+    file.extend(header.as_bytes());
+    file.extend(data);
+    fs::write(path, file).unwrap();
+}
