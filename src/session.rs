@@ -24,7 +24,7 @@ use crate::run_folder::{
     Dataset, DeviceRecord, EvalSummary, NodeSummary, RunFolder, RunFolderError, Setting, Summary,
 };
 use crate::sampling::negative::NegativeError;
-use crate::sampling::{NegativePool, NeighborSampler, Recent, Uniform};
+use crate::sampling::{Candidates, NegativePool, NeighborSampler, Recent, Uniform};
 use crate::train::epochs::{Observer, TrainError};
 use crate::train::evaluation::EvalError;
 use crate::train::node_classification::{NodeError, NodeObserver};
@@ -128,6 +128,8 @@ pub struct Session {
     sampling: Arc<Sampling>,
     /// The pool of negatives that the protocol does not use.
     other_pool: NegativePool,
+    /// Whom destinations are ranked among, if the protocol ranks.
+    candidates: Option<Candidates>,
     model: ModelConfig,
     /// Before the first event.
     clock: NodeClock,
@@ -165,9 +167,17 @@ impl Session {
     ///
     /// # Errors
     /// Settings out of range, an unreadable stream, a stream too small to split.
-    pub fn open(mut config: RunConfig) -> Result<Session, SessionError> {
+    pub fn open(config: RunConfig) -> Result<Session, SessionError> {
         config.validate()?;
-        let log = Arc::new(EventLog::open(&config.data, &OpenOptions::default())?);
+        let log = EventLog::open(&config.data, &OpenOptions::default())?;
+        Session::on(Arc::new(log), config)
+    }
+
+    /// Prepares sampling on `log`, whatever stream the settings name.
+    ///
+    /// # Errors
+    /// As [`Session::open`].
+    pub fn on(log: Arc<EventLog>, mut config: RunConfig) -> Result<Session, SessionError> {
         let events = config
             .limit_events
             .map_or(log.events(), |limit| limit.min(log.events()));
@@ -206,6 +216,7 @@ impl Session {
         let mut other_pool = NegativePool::AllNodes {
             nodes: log.nodes() as u32,
         };
+        let candidates = protocol::candidates(&config, &log, &negatives)?;
         if rules.all_nodes {
             std::mem::swap(&mut negatives, &mut other_pool);
         }
@@ -230,6 +241,7 @@ impl Session {
             log,
             graph,
             sampler,
+            hide_batch: rules.hide_batch,
             negatives,
             features,
             layout: rules.layout(ticks_per_unit),
@@ -243,6 +255,7 @@ impl Session {
             split,
             sampling,
             other_pool,
+            candidates,
             model,
             clock,
         })

@@ -5,6 +5,7 @@ pub mod epochs;
 pub mod evaluation;
 pub mod host_stages;
 pub mod node_classification;
+pub mod pair_scores;
 pub mod stages;
 pub mod trainer;
 pub mod upload;

@@ -71,6 +71,7 @@ impl Fixture {
             features: Features::new(&log, FeatureSource::Random(4), FeatureSource::Zero, 1),
             graph: Arc::new(graph),
             sampler: Arc::new(Recent { fanout: 4 }),
+            hide_batch: false,
             negatives: own,
             layout: LayoutRule {
                 layers: 1,
@@ -148,7 +149,7 @@ fn the_second_pool_is_measured_as_if_it_were_the_first() {
         let (b, bank_b) = measure(Negatives::AllNodes);
         assert_eq!(a.own_pool, b.other_pool);
         assert_eq!(a.other_pool, b.own_pool);
-        assert_eq!(bank_a.test_ap, bank_b.test_other_pool_ap);
-        assert_eq!(bank_a.test_other_pool_ap, bank_b.test_ap);
+        assert_eq!(bank_a.unlimited.test_ap, bank_b.unlimited.test_other_pool_ap);
+        assert_eq!(bank_a.window.test_other_pool_ap, bank_b.window.test_ap);
     });
 }

@@ -9,7 +9,7 @@ use burn::tensor::Device;
 
 use super::profiling::Profiling;
 use super::{Session, SessionError, initial};
-use crate::config::{BalanceName, MemoryPlaceName, MitigationName, ModelName};
+use crate::config::{BalanceName, MemoryPlaceName, MitigationName, ModelName, Protocol};
 use crate::device::ComputeDevice;
 use crate::memory::device::DeviceMemory;
 use crate::memory::host::HostMemory;
@@ -118,7 +118,7 @@ impl Session {
             MemoryPlaceName::Host => Residency::Host,
         };
         Ok(TrainLoop {
-            evaluator: self.evaluator(device),
+            evaluator: self.evaluator(device)?,
             trainer: Trainer::new(model, config.learning_rate),
             memory: self.new_memory(device),
             epochs: config.epochs,
@@ -131,13 +131,23 @@ impl Session {
         })
     }
 
-    fn evaluator(&self, device: &Device) -> Evaluator {
-        Evaluator::new(
+    /// What the protocol evaluates by.
+    fn evaluator(&self, device: &Device) -> Result<Evaluator, SessionError> {
+        let evaluator = Evaluator::new(
             self.sampling.clone(),
             self.other_pool.clone(),
             self.split.clone(),
             device.clone(),
-        )
+        );
+        let evaluator = match &self.candidates {
+            Some(candidates) => evaluator.with_candidates(candidates.clone()),
+            None => evaluator,
+        };
+        Ok(if self.config.protocol == Protocol::Dyglib {
+            evaluator.with_past_pairs()?
+        } else {
+            evaluator
+        })
     }
 }
 
@@ -193,7 +203,7 @@ impl ForModel for Evaluate<'_> {
         let (session, device) = (self.session, &self.device.device);
         let model = session.new_model::<M>(Some(&self.weights), device)?;
         let mut memory = session.new_memory(device);
-        let evaluator = session.evaluator(device);
+        let evaluator = session.evaluator(device)?;
         (self.begins)("training");
         evaluator.replay(&model, &mut memory)?;
         (self.begins)("validation");
@@ -226,7 +236,7 @@ impl ForModel for ClassifyNodes<'_> {
         let config = &session.config;
         let model = session.new_model::<M>(Some(&self.weights), device)?;
         let mut memory = session.new_memory(device);
-        let evaluator = session.evaluator(device);
+        let evaluator = session.evaluator(device)?;
         let embeddings = LabeledEmbeddings::of(&evaluator, &model, &mut memory, self.observer)?;
         let classifier = ClassifierConfig {
             epochs: config.node_epochs,

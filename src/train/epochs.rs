@@ -113,7 +113,7 @@ pub struct EpochRecord {
 pub struct TrainRecord {
     /// Each epoch.
     pub epochs: Vec<EpochRecord>,
-    /// Epoch (from 1) with the best pooled validation AP, which the test uses.
+    /// Epoch (from 1) with the best validation ([`LinkMetrics::choice`]), which the test uses.
     pub best_epoch: usize,
     /// Metrics of the test part.
     pub test: TestMetrics,
@@ -182,7 +182,8 @@ pub struct TrainLoop<'a, M: MemoryModel> {
 /// The best state so far.
 struct Best<M: Module> {
     epoch: usize,
-    ap: f64,
+    /// See [`LinkMetrics::choice`].
+    choice: f64,
     model: LinkModel<M>,
     memory: NodeMemory,
 }
@@ -240,10 +241,10 @@ impl<M: MemoryModel> TrainLoop<'_, M> {
             observer
                 .epoch_done(epoch, &record)
                 .map_err(TrainError::Observer)?;
-            if best.as_ref().is_none_or(|best| val.ap > best.ap) {
+            if best.as_ref().is_none_or(|best| val.choice() > best.choice) {
                 best = Some(Best {
                     epoch,
-                    ap: val.ap,
+                    choice: val.choice(),
                     model,
                     memory,
                 });

@@ -10,14 +10,15 @@ use thiserror::Error;
 use super::upload;
 use super::work::BatchWork;
 use crate::batch::{EventBatch, Layout, LayoutRule, MfgScratch, Wanted};
+use crate::eval::metrics::MetricError;
 use crate::features::Features;
-use crate::graph::{NodeId, Tcsr};
+use crate::graph::{EventColumns, EventId, NodeId, Tcsr};
 use crate::memory::clock::FetchedTimes;
 use crate::memory::{FetchedMemory, MemoryCommit, MemoryError, MemoryRequest, MemoryStore};
 use crate::model::ModelInput;
 use crate::pipeline::Stages;
 use crate::sampling::negative::{NegativeError, NegativeKey, SplitPart};
-use crate::sampling::{NegativePool, NeighborSampler, Roots, SampleKey};
+use crate::sampling::{NegativePool, NeighborSampler, Neighbors, Roots, SampleKey};
 
 /// Why an iteration failed.
 #[derive(Debug, Error)]
@@ -28,6 +29,9 @@ pub enum StageError {
     /// Memory could not be written.
     #[error(transparent)]
     Memory(#[from] MemoryError),
+    /// Scores have no rank.
+    #[error("evaluation: {0}")]
+    Rank(#[from] MetricError),
 }
 
 /// What sampling reads: the stream, its graph and the rules of the protocol. Shared by
@@ -39,6 +43,8 @@ pub struct Sampling {
     pub graph: Arc<Tcsr>,
     /// Which past events a root sees.
     pub sampler: Arc<dyn NeighborSampler>,
+    /// Whether the events of a batch are hidden from one another, whatever their times (PyG, TGB).
+    pub hide_batch: bool,
     /// Where negatives come from.
     pub negatives: NegativePool,
     /// Node and edge features.
@@ -60,6 +66,7 @@ impl Sampling {
             log: self.log.clone(),
             graph: self.graph.clone(),
             sampler: self.sampler.clone(),
+            hide_batch: self.hide_batch,
             negatives,
             features: self.features.clone(),
             layout: self.layout,
@@ -68,6 +75,90 @@ impl Sampling {
             scratch: Mutex::default(),
         }
     }
+
+    /// The stream's columns.
+    pub fn columns(&self) -> EventColumns<'_> {
+        let log = &*self.log;
+        EventColumns {
+            src: bytemuck::cast_slice::<u32, NodeId>(log.src()),
+            dst: bytemuck::cast_slice::<u32, NodeId>(log.dst()),
+            time: log.time(),
+        }
+    }
+
+    /// Past events of the roots that a batch, whose first event is `first`, wants; `draws` tells
+    /// apart what is sampled for one batch.
+    pub(super) fn past(
+        &self,
+        wanted: Wanted<'_>,
+        first: usize,
+        (epoch, draws): (u64, u64),
+    ) -> Neighbors {
+        let roots = Roots {
+            node: wanted.node,
+            time: wanted.time,
+            hidden_from: self.hide_batch.then_some(EventId(first as u32)),
+        };
+        let key = SampleKey {
+            seed: self.seed,
+            epoch,
+            event: first as u64 | draws << 32,
+            request: wanted.request,
+        };
+        self.sampler.sample(&self.graph, roots, key)
+    }
+
+    /// Does `work` with scratch tables that no other thread uses meanwhile.
+    pub(super) fn with_scratch<T>(&self, work: impl FnOnce(&mut MfgScratch) -> T) -> T {
+        let pool = || self.scratch.lock().unwrap_or_else(PoisonError::into_inner);
+        let unused = pool().pop();
+        let mut scratch = unused.unwrap_or_else(|| MfgScratch::new(self.log.nodes()));
+        let result = work(&mut scratch);
+        pool().push(scratch);
+        result
+    }
+
+    /// Edge features of each layer's events and node features of the innermost layer's rows.
+    pub(super) fn feature_rows(&self, layout: &Layout) -> FeatureRows {
+        FeatureRows {
+            edge: layout
+                .layers
+                .iter()
+                .map(|layer| self.features.edge_rows(&layer.events))
+                .collect(),
+            node: self.features.node_rows(&layout.innermost().node),
+        }
+    }
+
+    /// What the model reads of a layout whose memory has been fetched, on `device` (with autodiff
+    /// when training), and the edge features of the innermost layer's events.
+    pub(super) fn model_input(
+        &self,
+        layout: &Layout,
+        rows: FeatureRows,
+        fetched: &FetchedMemory,
+        device: &Device,
+    ) -> (ModelInput, Tensor<2>) {
+        let plain = fetched.memory.device();
+        let (edge_width, node_width) = (self.features.edge_width(), self.features.node_width());
+        let edge: Vec<Tensor<2>> = rows
+            .edge
+            .into_iter()
+            .zip(&layout.layers)
+            .map(|(edge, layer)| upload::floats(edge, [layer.events.len(), edge_width], &plain))
+            .collect();
+        let count = layout.innermost().rows();
+        let node = (node_width > 0).then(|| upload::floats(rows.node, [count, node_width], &plain));
+        let input = upload::model_input(layout, fetched, &edge, node, device);
+        (input, edge[0].clone())
+    }
+}
+
+/// Features that a layout needs, row-major.
+pub(super) struct FeatureRows {
+    /// Of each layer's events.
+    edge: Vec<Vec<f32>>,
+    node: Vec<f32>,
 }
 
 /// A pass over a part of the stream: what the host stages read.
@@ -101,21 +192,24 @@ impl Pass {
     /// When negatives can't be drawn.
     pub fn batch(&self, iteration: usize) -> Result<EventBatch, NegativeError> {
         let sampling = &*self.sampling;
-        let events = self.batch_events(iteration);
-        let key = NegativeKey {
-            seed: sampling.seed,
+        let (events, stream) = (self.batch_events(iteration), sampling.columns());
+        let drawn = sampling
+            .negatives
+            .sample(self.negative_key(), events.clone(), stream)?;
+        let batch = EventBatch::cut(events, stream.src, stream.dst, stream.time, drawn.dst);
+        Ok(EventBatch {
+            neg_src: drawn.src,
+            ..batch
+        })
+    }
+
+    /// What the draws of this pass depend on, besides the event.
+    pub(super) fn negative_key(&self) -> NegativeKey {
+        NegativeKey {
+            seed: self.sampling.seed,
             epoch: self.epoch,
             split: self.part,
-        };
-        let negatives = sampling.negatives.sample(key, events.clone())?;
-        let log = &*sampling.log;
-        Ok(EventBatch::cut(
-            events,
-            bytemuck::cast_slice::<u32, NodeId>(log.src()),
-            bytemuck::cast_slice::<u32, NodeId>(log.dst()),
-            log.time(),
-            negatives,
-        ))
+        }
     }
 
     /// Stage 1: cuts and samples the batch of an iteration, and lays it out.
@@ -125,31 +219,10 @@ impl Pass {
     pub(super) fn sample(&self, iteration: usize) -> Result<Sampled, StageError> {
         let sampling = &*self.sampling;
         let batch = self.batch(iteration)?;
-        let sample = |wanted: Wanted<'_>| {
-            let roots = Roots {
-                node: wanted.node,
-                time: wanted.time,
-                hidden_from: None,
-            };
-            let key = SampleKey {
-                seed: sampling.seed,
-                epoch: self.epoch,
-                event: batch.events.start as u64,
-                request: wanted.request,
-            };
-            sampling.sampler.sample(&sampling.graph, roots, key)
-        };
-        let pool = || {
-            sampling
-                .scratch
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-        };
-        let mut scratch = pool()
-            .pop()
-            .unwrap_or_else(|| MfgScratch::new(sampling.log.nodes()));
-        let layout = Layout::build(&batch, &sampling.layout, sample, &mut scratch);
-        pool().push(scratch);
+        let sample =
+            |wanted: Wanted<'_>| sampling.past(wanted, batch.events.start, (self.epoch, 0));
+        let layout = sampling
+            .with_scratch(|scratch| Layout::build(&batch, &sampling.layout, sample, scratch));
         Ok(Sampled {
             iteration,
             batch,
@@ -159,14 +232,8 @@ impl Pass {
 
     /// Stage 2: gathers the features of its events and nodes.
     pub(super) fn fetch_features(&self, sampled: Sampled) -> Prepared {
-        let features = &self.sampling.features;
-        let layers = &sampled.layout.layers;
         Prepared {
-            edge: layers
-                .iter()
-                .map(|layer| features.edge_rows(&layer.events))
-                .collect(),
-            node: features.node_rows(&sampled.layout.innermost().node),
+            rows: self.sampling.feature_rows(&sampled.layout),
             sampled,
         }
     }
@@ -179,33 +246,19 @@ impl Pass {
         fetched: FetchedMemory,
         device: &Device,
     ) -> Fetched {
-        let Prepared {
-            sampled,
-            edge,
-            node,
-        } = prepared;
+        let Prepared { sampled, rows } = prepared;
         let Sampled {
             iteration,
             batch,
             layout,
         } = sampled;
-        let plain = fetched.memory.device();
-        let features = &self.sampling.features;
-        let (edge_width, node_width) = (features.edge_width(), features.node_width());
-        let edge: Vec<Tensor<2>> = edge
-            .into_iter()
-            .zip(&layout.layers)
-            .map(|(edge, layer)| upload::floats(edge, [layer.events.len(), edge_width], &plain))
-            .collect();
-        let rows = layout.innermost().rows();
-        let node = (node_width > 0).then(|| upload::floats(node, [rows, node_width], &plain));
-        let input = upload::model_input(&layout, &fetched, &edge, node, device);
+        let (input, edge) = self.sampling.model_input(&layout, rows, &fetched, device);
         Fetched {
             iteration,
             batch,
             layout,
             input,
-            edge: edge[0].clone(),
+            edge,
             times: fetched.times,
         }
     }
@@ -221,21 +274,19 @@ pub struct Sampled {
 /// A batch with its features.
 pub struct Prepared {
     sampled: Sampled,
-    /// Edge features of each layer's events.
-    edge: Vec<Vec<f32>>,
-    node: Vec<f32>,
+    rows: FeatureRows,
 }
 
 impl Prepared {
     /// Bytes of its features.
     pub(super) fn bytes(&self) -> u64 {
-        let edge: usize = self.edge.iter().map(Vec::len).sum();
-        4 * (edge + self.node.len()) as u64
+        let edge: usize = self.rows.edge.iter().map(Vec::len).sum();
+        4 * (edge + self.rows.node.len()) as u64
     }
 
     /// Features of the batch's own events, `[events, edge width]`.
     pub(super) fn own_edge(&self, edge_width: usize) -> &[f32] {
-        &self.edge[0][..self.sampled.batch.src.len() * edge_width]
+        &self.rows.edge[0][..self.sampled.batch.src.len() * edge_width]
     }
 
     /// Hands what the batch asks of the node memory to `fetch`.
@@ -307,6 +358,7 @@ impl<W: BatchWork> Stages for PassStages<'_, W> {
     }
 
     fn fetch_memory(&mut self, prepared: Prepared) -> Result<Fetched, StageError> {
+        self.work.sees(&prepared.sampled.batch, &*self.memory)?;
         let fetched = prepared.request(|request| self.memory.fetch(request));
         let device = self.work.input_device();
         Ok(self.pass.load(prepared, fetched, device))
