@@ -16,6 +16,7 @@
 //! | [`pipeline`] | the five stages of an iteration, schedules and staleness, what runs them |
 //! | [`train`] | the stages over a stream, the optimiser, the epochs, node classification |
 //! | [`eval`] | metrics, unseen nodes, EdgeBank |
+//! | [`audit`] | does a score know more than it may? |
 //! | [`device`] | adapters, the device thread |
 //! | [`profiler`] | what each operation of an iteration costs |
 //! | [`config`], [`session`], [`run_folder`] | settings, putting it all together, what a run writes |
@@ -39,6 +40,7 @@
 //! threads under a schedule; [`train::epochs::TrainLoop`] goes over epochs, validation and
 //! test. With memory in RAM, stages 3 to 5 are those of [`train::host_stages`].
 
+pub mod audit;
 pub mod batch;
 pub mod config;
 pub mod device;

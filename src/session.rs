@@ -1,6 +1,7 @@
 //! Composition root: from a run's settings to a finished run folder. The only file that
 //! names concrete types of every layer.
 
+pub mod audited;
 mod initial;
 mod profiling;
 mod protocol;

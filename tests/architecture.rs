@@ -41,6 +41,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     // `burn` for its f16 and bf16.
     ("weights", &["model", "burn"]),
     ("eval", &["graph", "batch", "mspipe_datasets"]),
+    // Knows what it audits only by a trait.
+    ("audit", &["graph", "sampling", "mspipe_datasets"]),
     (
         "train",
         &[
@@ -85,6 +87,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "model",
             "weights",
             "eval",
+            "audit",
             "train",
             "config",
             "run_folder",
@@ -98,6 +101,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "pipeline",
             "device",
             "eval",
+            "audit",
             "weights",
             "train",
             "config",

@@ -8,6 +8,8 @@ use burn::tensor::Device;
 mod adam;
 /// Who imports whom, file sizes, module docs, one build of burn.
 mod architecture;
+/// The leak auditor passes the program and finds what is broken on purpose.
+mod audit;
 /// The program as a user runs it: trainings, determinism, bad input.
 mod cli;
 /// Passes with fixed weights: two pools of negatives, replayed memory.

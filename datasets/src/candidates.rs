@@ -4,10 +4,14 @@
 //! |---|---|
 //! | text (also `.gz`, `.zip`) | one event a line: its position in the stream from 0, then its candidates, with commas or white space between; lists may differ in length; a first line that is no number is a header |
 //! | `.npy`, `.npz` | integers `[events, 1 + candidates]`, the same in columns |
+//! | `.pkl` | TGB's own: a pickled dictionary {(source, destination, time): array}, see `tgb` |
 //!
-//! Candidates are ids as the stream's own file has them; where sources and destinations have
+//! In text and arrays, candidates are ids as the stream's own file has them; where sources and destinations have
 //! separate ids, those of destinations. Of several lists for one event the last counts. Nothing is
 //! drawn here, and no list is checked for the event's own destination.
+
+mod pickle;
+mod tgb;
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -31,6 +35,8 @@ pub fn read_candidates(path: &Path, log: &EventLog) -> Result<Vec<CandidateList>
     let start = packed::magic(path)?;
     if start.starts_with(b"\x93NUMPY") || path.extension().is_some_and(|e| e == "npz") {
         read_array(path, &ids)
+    } else if start.starts_with(b"\x80") {
+        tgb::read(path, log)
     } else {
         read_text(path, &ids)
     }

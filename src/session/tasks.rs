@@ -52,7 +52,7 @@ pub(super) fn for_model<W: ForModel>(name: ModelName, work: W) -> W::Output {
 
 impl Session {
     /// A model on `device`: of `init`, where there is one, else with initial weights.
-    fn new_model<M: TglNames>(
+    pub(super) fn new_model<M: TglNames>(
         &self,
         init: Option<&Path>,
         device: &Device,
@@ -68,7 +68,7 @@ impl Session {
         }
     }
 
-    fn new_memory(&self, device: &Device) -> NodeMemory {
+    pub(super) fn new_memory(&self, device: &Device) -> NodeMemory {
         let pipeline = &self.config.pipeline;
         let mitigation = (pipeline.mitigation == MitigationName::Similarity).then(|| Mitigation {
             similar: Arc::new(self.similar_nodes()),
@@ -132,7 +132,7 @@ impl Session {
     }
 
     /// What the protocol evaluates by.
-    fn evaluator(&self, device: &Device) -> Result<Evaluator, SessionError> {
+    pub(super) fn evaluator(&self, device: &Device) -> Result<Evaluator, SessionError> {
         let evaluator = Evaluator::new(
             self.sampling.clone(),
             self.other_pool.clone(),

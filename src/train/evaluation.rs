@@ -94,6 +94,17 @@ pub struct BankMetrics {
     pub test_mrr: Option<f64>,
 }
 
+/// Consecutive batches with their scores.
+#[derive(Debug, Clone, Default)]
+pub struct Scored {
+    /// The batches.
+    pub batches: Vec<EventBatch>,
+    /// Scores of each batch's events and of its negatives.
+    pub scores: Vec<BatchScores>,
+    /// Reciprocal rank and number of candidates of each event, where the protocol ranks.
+    pub ranks: Vec<(f64, usize)>,
+}
+
 /// A pool of negatives by its name, on the stream that it belongs to.
 type Pool = (Negatives, Arc<Sampling>);
 
@@ -262,11 +273,45 @@ impl Evaluator {
         part: SplitPart,
         pool: &Pool,
     ) -> Result<LinkMetrics, EvalError> {
-        let (negatives, sampling) = pool;
-        let pass = self.pass_with(sampling, part, 0);
-        let candidates = self.candidates_of(pool);
+        let pass = self.pass_with(&pool.1, part, 0);
+        let Scored {
+            batches,
+            scores,
+            ranks,
+        } = self.score(model, memory, &pass, self.candidates_of(pool))?;
+        let metrics = LinkMetrics::of(pool.0, &self.known, &batches, &scores)?;
+        let ranking = RankMetrics::of(&self.known, &batches, &ranks);
+        Ok(LinkMetrics { ranking, ..metrics })
+    }
+
+    /// Scores `events` with the protocol's own pool as if they were the test part; `memory` goes
+    /// on.
+    ///
+    /// # Errors
+    /// When a stage fails or a score is not finite.
+    pub fn scores_of<M: MemoryModel>(
+        &self,
+        model: &LinkModel<M>,
+        memory: &mut dyn MemoryStore,
+        events: Range<usize>,
+    ) -> Result<Scored, EvalError> {
+        let own = &self.pools[0];
+        let pass = Pass {
+            events,
+            ..self.pass_with(&own.1, SplitPart::Test, 0)
+        };
+        self.score(model, memory, &pass, self.candidates_of(own))
+    }
+
+    fn score<M: MemoryModel>(
+        &self,
+        model: &LinkModel<M>,
+        memory: &mut dyn MemoryStore,
+        pass: &Pass,
+        candidates: Option<&Candidates>,
+    ) -> Result<Scored, EvalError> {
         let mut stages = PassStages {
-            pass: &pass,
+            pass,
             memory,
             work: Evaluation {
                 model,
@@ -275,7 +320,7 @@ impl Evaluator {
                 beside: BesideBatch {
                     model,
                     device: &self.device,
-                    sampling,
+                    sampling: &pass.sampling,
                     candidates: candidates.map(|candidates| (candidates, pass.negative_key())),
                     negatives: Vec::new(),
                     ranks: Vec::new(),
@@ -290,9 +335,11 @@ impl Evaluator {
         for (of_batch, own) in scores.iter_mut().zip(beside.negatives) {
             of_batch.1 = own;
         }
-        let metrics = LinkMetrics::of(*negatives, &self.known, &batches, &scores)?;
-        let ranking = RankMetrics::of(&self.known, &batches, &beside.ranks);
-        Ok(LinkMetrics { ranking, ..metrics })
+        Ok(Scored {
+            batches,
+            scores,
+            ranks: beside.ranks,
+        })
     }
 
     /// Whom `pool` ranks among: only the protocol's own does.

@@ -63,11 +63,27 @@ impl Sampling {
     /// The same stream and rules with other negatives.
     pub fn with_negatives(&self, negatives: NegativePool) -> Sampling {
         Sampling {
+            negatives,
+            ..self.again()
+        }
+    }
+
+    /// The same stream and rules with another sampler.
+    pub fn with_sampler(&self, sampler: Arc<dyn NeighborSampler>) -> Sampling {
+        Sampling {
+            sampler,
+            ..self.again()
+        }
+    }
+
+    /// The same, with scratch tables of its own.
+    fn again(&self) -> Sampling {
+        Sampling {
             log: self.log.clone(),
             graph: self.graph.clone(),
             sampler: self.sampler.clone(),
             hide_batch: self.hide_batch,
-            negatives,
+            negatives: self.negatives.clone(),
             features: self.features.clone(),
             layout: self.layout,
             batch_size: self.batch_size,
