@@ -154,7 +154,12 @@ pub fn run<S: Subject>(
     let base = subject.scores(stream)?;
     let mut checks = vec![scores::of_the_past(subject, stream, &base)?];
     let probes = scores::probes(stream.events(), sight.batch_size, probes);
-    for check in [Check::Future, Check::EqualTime, Check::OwnFeatures, Check::Repeats] {
+    for check in [
+        Check::Future,
+        Check::EqualTime,
+        Check::OwnFeatures,
+        Check::Repeats,
+    ] {
         progress(check);
         checks.push(scores::around(subject, stream, &base, &probes, check)?);
     }

@@ -44,9 +44,18 @@ fn audit(options: &str) -> Report {
     on_device(|device| {
         let (config, stream) = setting(options);
         match config.model {
-            ModelName::Tgn => run(Program::<Tgn>::new(config, &stream, device).unwrap(), &stream),
-            ModelName::Jodie => run(Program::<Jodie>::new(config, &stream, device).unwrap(), &stream),
-            ModelName::Apan => run(Program::<Apan>::new(config, &stream, device).unwrap(), &stream),
+            ModelName::Tgn => run(
+                Program::<Tgn>::new(config, &stream, device).unwrap(),
+                &stream,
+            ),
+            ModelName::Jodie => run(
+                Program::<Jodie>::new(config, &stream, device).unwrap(),
+                &stream,
+            ),
+            ModelName::Apan => run(
+                Program::<Apan>::new(config, &stream, device).unwrap(),
+                &stream,
+            ),
         }
     })
 }
@@ -122,7 +131,10 @@ fn a_sampler_that_sees_its_own_time_is_found() {
     assert!(found.starts_with("its own score went from "), "{found}");
     assert!(found.contains("features and label of event "), "{found}");
     let found = finding(&report, Check::NeighborCounts);
-    assert!(found.contains("which it must not see") || found.contains("may be given"), "{found}");
+    assert!(
+        found.contains("which it must not see") || found.contains("may be given"),
+        "{found}"
+    );
 }
 
 #[test]
@@ -138,7 +150,10 @@ fn a_sampler_that_sees_the_future_is_found() {
         }
         let found = finding(&report, Check::Future);
         assert!(found.contains("when all events after event "), "{found}");
-        assert!(report.to_string().contains("a score knows the future"), "{report}");
+        assert!(
+            report.to_string().contains("a score knows the future"),
+            "{report}"
+        );
     }
 }
 
@@ -163,7 +178,12 @@ fn negatives_with_fewer_past_events_are_found() {
     let found = finding(&report, Check::NeighborCounts);
     assert!(found.starts_with("its negative (node "), "{found}");
     assert!(found.contains("was given 2 past events"), "{found}");
-    assert!(report.to_string().contains("can tell positives from negatives"), "{report}");
+    assert!(
+        report
+            .to_string()
+            .contains("can tell positives from negatives"),
+        "{report}"
+    );
 }
 
 /// Keeps the memory that an evaluation of the test part leaves, as programs do that test on the
@@ -225,7 +245,10 @@ fn memory_that_is_saved_after_the_test_is_found() {
     assert_eq!(report.failed(), [Check::TestTrace], "{report}");
     let found = finding(&report, Check::TestTrace);
     assert!(found.contains("what is kept as `memory` differ"), "{found}");
-    assert!(report.to_string().contains("has seen the test part"), "{report}");
+    assert!(
+        report.to_string().contains("has seen the test part"),
+        "{report}"
+    );
 }
 
 /// Scores nothing but chance: no check but the first can tell.
@@ -269,7 +292,10 @@ fn an_audit_that_could_find_nothing_says_so() {
     let report = run(Constant(sight), &stream);
     assert_eq!(report.failed(), [Check::Past], "{report}");
     let found = finding(&report, Check::Past);
-    assert!(found.contains("none of 600 later scores changed"), "{found}");
+    assert!(
+        found.contains("none of 600 later scores changed"),
+        "{found}"
+    );
 }
 
 /// A node's past is known by its ids, so that the fixtures above see what they claim to.

@@ -12,7 +12,7 @@ mod architecture;
 mod audit;
 /// The program as a user runs it: trainings, determinism, bad input.
 mod cli;
-/// Passes with fixed weights: two pools of negatives, replayed memory.
+/// Passes with fixed weights: pools of negatives, candidates; metrics of recorded scores.
 mod evaluation;
 /// The pipeline's executor: order of memory operations, failures, a virtual clock.
 mod executor;
@@ -32,6 +32,8 @@ mod operations;
 mod pipeline_cli;
 /// What an iteration costs: rows, shares, and their absence.
 mod profiler;
+/// Protocols and the audit as a user runs them.
+mod protocols;
 /// Schedules: the simulator against closed forms, the version rule, replays.
 mod schedule;
 /// Trainings under each schedule, bit by bit, on the CPU device.

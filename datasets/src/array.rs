@@ -189,7 +189,10 @@ impl ArrayReader {
             Element::U8 => Ok(raw.iter().map(|&b| i64::from(b)).collect()),
             Element::I32 => {
                 let values = raw.as_chunks::<4>().0;
-                Ok(values.iter().map(|&b| i32::from_le_bytes(b).into()).collect())
+                Ok(values
+                    .iter()
+                    .map(|&b| i32::from_le_bytes(b).into())
+                    .collect())
             }
             Element::I64 => {
                 let values = raw.as_chunks::<8>().0;
@@ -197,7 +200,9 @@ impl ArrayReader {
             }
             other => Err(DataError::array(
                 &self.path,
-                format!("values of type {other:?} found, integers expected; save it with .astype('int64')"),
+                format!(
+                    "values of type {other:?} found, integers expected; save it with .astype('int64')"
+                ),
             )),
         }
     }

@@ -14,6 +14,7 @@ mod pickle;
 mod tgb;
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::path::Path;
 
 use crate::array::ArrayReader;
@@ -45,7 +46,9 @@ pub fn read_candidates(path: &Path, log: &EventLog) -> Result<Vec<CandidateList>
 /// What the stream's file calls the destinations.
 struct Ids {
     events: usize,
-    dense: HashMap<u64, u32>,
+    destinations: Range<u32>,
+    /// Dense id of each original one; none where both are the same.
+    dense: Option<HashMap<u64, u32>>,
 }
 
 impl Ids {
@@ -55,14 +58,13 @@ impl Ids {
             IdSpaces::Two { sources } => sources,
         };
         let destinations = first as u32..log.nodes() as u32;
-        let dense = match log.original_ids() {
-            Some(originals) => destinations
-                .map(|node| (originals[node as usize], node))
-                .collect(),
-            None => destinations.map(|node| (u64::from(node), node)).collect(),
-        };
+        let dense = log.original_ids().map(|originals| {
+            let nodes = destinations.clone();
+            nodes.map(|node| (originals[node as usize], node)).collect()
+        });
         Ids {
             events: log.events(),
+            destinations,
             dense,
         }
     }
@@ -80,9 +82,12 @@ impl Ids {
 
     /// The dense id of a candidate, or what is wrong with it.
     fn destination(&self, original: u64) -> Result<u32, String> {
-        self.dense
-            .get(&original)
-            .copied()
+        let dense = match &self.dense {
+            Some(dense) => dense.get(&original).copied(),
+            None => u32::try_from(original).ok(),
+        };
+        dense
+            .filter(|node| self.destinations.contains(node))
             .ok_or_else(|| format!("candidate {original}, which is no destination of the stream"))
     }
 }

@@ -66,8 +66,14 @@ fn what_the_stream_lacks_is_named_with_its_line() {
     let folder = Folder::new();
     let log = folder.jodie();
     for (text, found) in [
-        ("4,0,1\n6,0\n", ":2: event 6, but the stream has events 0 to 5"),
-        ("4,0,9\n", ":1: candidate 9, which is no destination of the stream"),
+        (
+            "4,0,1\n6,0\n",
+            ":2: event 6, but the stream has events 0 to 5",
+        ),
+        (
+            "4,0,9\n",
+            ":1: candidate 9, which is no destination of the stream",
+        ),
         ("4,0\n5\n", ":2: `5` alone"),
         ("4,x\n", ":1: a candidate is `x`"),
     ] {
@@ -79,9 +85,8 @@ fn what_the_stream_lacks_is_named_with_its_line() {
 
 /// A `.npy` file of version 1.
 fn npy(descr: &str, rows: usize, width: usize, values: &[u8]) -> Vec<u8> {
-    let header = format!(
-        "{{'descr': '{descr}', 'fortran_order': False, 'shape': ({rows}, {width}), }}\n"
-    );
+    let header =
+        format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': ({rows}, {width}), }}\n");
     let mut bytes = b"\x93NUMPY\x01\x00".to_vec();
     bytes.extend((header.len() as u16).to_le_bytes());
     bytes.extend(header.as_bytes());
@@ -114,7 +119,10 @@ fn arrays_hold_the_same_in_columns_exactly() {
     assert!(error(&path, &log).contains("integers expected"));
     let path = folder.write("narrow.npy", npy("<i8", 3, 1, &values));
     assert!(error(&path, &log).contains("1 columns found, at least 2"));
-    let path = folder.write("negative.npy", npy("<i4", 1, 2, &[0, 0, 0, 0, 255, 255, 255, 255]));
+    let path = folder.write(
+        "negative.npy",
+        npy("<i4", 1, 2, &[0, 0, 0, 0, 255, 255, 255, 255]),
+    );
     assert!(error(&path, &log).contains("row 0: the negative number -1 found"));
 }
 
@@ -129,7 +137,10 @@ fn tgbs_pickles_are_read_in_tgbs_numbering() {
         assert_eq!(read_candidates(&path, &log).unwrap(), expected());
     }
     let error = error(&recorded.join("other_stream_ns.pkl"), &log);
-    assert!(error.contains("the event (7, 7, 7), which the stream jodie does not have"), "{error}");
+    assert!(
+        error.contains("the event (7, 7, 7), which the stream jodie does not have"),
+        "{error}"
+    );
     assert!(error.contains("1 of the file's 2 events"), "{error}");
 }
 

@@ -70,16 +70,27 @@ fn check(
         let first = root * neighbors.fanout;
         for slot in first..first + given as usize {
             let (past, at) = (neighbors.event[slot], neighbors.time[slot]);
-            if !own.iter().filter(visible).any(|&(_, event)| event == past.index()) {
+            if !own
+                .iter()
+                .filter(visible)
+                .any(|&(_, event)| event == past.index())
+            {
                 record.add(event, || {
-                    format!("{} was given event {} of time {at}, which it must not see", who(), past.0)
+                    format!(
+                        "{} was given event {} of time {at}, which it must not see",
+                        who(),
+                        past.0
+                    )
                 });
             }
         }
         let before = *lists.entry((node, time)).or_insert(given);
         if before != given {
             record.add(event, || {
-                format!("{} occurs in its batch with {before} and with {given} past events", who())
+                format!(
+                    "{} occurs in its batch with {before} and with {given} past events",
+                    who()
+                )
             });
         }
     }

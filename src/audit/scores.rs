@@ -29,13 +29,18 @@ fn must_be_equal(
     concerned: impl Fn(usize) -> bool,
     change: &str,
 ) {
-    let (before, after) = (before.iter().flat_map(scores_of), after.iter().flat_map(scores_of));
+    let (before, after) = (
+        before.iter().flat_map(scores_of),
+        after.iter().flat_map(scores_of),
+    );
     for ((event, (name, was)), (_, (_, is))) in before.zip(after) {
         if concerned(event) {
             record.compared += 1;
             // f32 and f64 embed exactly, so that equal bits stay equal bits.
             if was.to_bits() != is.to_bits() {
-                record.add(event, || format!("{name} went from {was} to {is} when {change}"));
+                record.add(event, || {
+                    format!("{name} went from {was} to {is} when {change}")
+                });
             }
         }
     }
@@ -213,12 +218,16 @@ pub(super) fn of_testing<S: Subject>(
                 )
             });
         } else if name != other {
-            record.add(None, || format!("`{name}` is kept as `{other}` after a test"));
+            record.add(None, || {
+                format!("`{name}` is kept as `{other}` after a test")
+            });
         }
     }
     if without.0.len() != with.0.len() {
         let (was, is) = (without.0.len(), with.0.len());
-        record.add(None, || format!("{is} things are kept after a test, {was} without"));
+        record.add(None, || {
+            format!("{is} things are kept after a test, {was} without")
+        });
     }
     Ok(record)
 }

@@ -62,10 +62,14 @@ pub(crate) fn run(args: AuditArgs) -> anyhow::Result<ExitCode> {
     let bar = ProgressBar::new_spinner();
     bar.enable_steady_tick(Duration::from_millis(200));
     let mut head = String::new();
-    let audited = audited::audit(settings.resolve()?, args.probes.into(), |session, device| {
-        head = report::head(session, device);
-        |check: Check| bar.set_message(format!("{check}: {}", check.rule()))
-    });
+    let audited = audited::audit(
+        settings.resolve()?,
+        args.probes.into(),
+        |session, device| {
+            head = report::head(session, device);
+            |check: Check| bar.set_message(format!("{check}: {}", check.rule()))
+        },
+    );
     bar.finish_and_clear();
     let summary = audited?;
     let code = ExitCode::from(u8::from(!summary.passed));

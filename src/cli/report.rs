@@ -102,7 +102,11 @@ pub(super) fn test(test: &TestMetrics, edgebank: &EdgeBankMetrics, with: &str) -
         })
         .collect();
     let other = test.other_pool.negatives;
-    lines.push(bank(&edgebank.unlimited, other, "no learning: has the pair been seen?"));
+    lines.push(bank(
+        &edgebank.unlimited,
+        other,
+        "no learning: has the pair been seen?",
+    ));
     let window = format!("likewise, within {WINDOW_PERCENT} % of the training part's time?");
     lines.push(bank(&edgebank.window, other, &window));
     lines.join("\n")

@@ -149,9 +149,15 @@ mod tests {
     /// ```
     #[test]
     fn the_window_has_a_fixed_length_and_moves_with_the_stream() {
-        let mut bank = EdgeBank::after(columns(&Stream::drawn("0>5@0 1>6@84 2>7@85 0>8@90 3>5@100")));
+        let mut bank = EdgeBank::after(columns(&Stream::drawn(
+            "0>5@0 1>6@84 2>7@85 0>8@90 3>5@100",
+        )));
         assert_eq!(scores(&bank, 0, 5), [1.0, 0.0]);
-        assert_eq!(scores(&bank, 1, 6), [1.0, 0.0], "one tick before the window");
+        assert_eq!(
+            scores(&bank, 1, 6),
+            [1.0, 0.0],
+            "one tick before the window"
+        );
         assert_eq!(scores(&bank, 2, 7), [1.0, 1.0], "at the window's beginning");
         assert_eq!(scores(&bank, 0, 8), [1.0, 1.0]);
         bank.insert(columns(&Stream::drawn("1>6@101 3>5@104")));

@@ -168,7 +168,10 @@ mod tests {
             *orders.entry(order).or_insert(0) += 1;
         }
         assert_eq!(orders.len(), 6);
-        assert!(orders.values().all(|n| (850..1150).contains(n)), "{orders:?}");
+        assert!(
+            orders.values().all(|n| (850..1150).contains(n)),
+            "{orders:?}"
+        );
         assert_eq!(streams.at(0, 0).each_below(0).next(), None);
         let first: Vec<u32> = streams.at(0, 0).each_below(1 << 30).take(1000).collect();
         let distinct: std::collections::BTreeSet<&u32> = first.iter().collect();

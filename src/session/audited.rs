@@ -12,7 +12,9 @@ use serde::Serialize;
 
 use super::tasks::{ForModel, for_model};
 use super::{Session, SessionError};
-use crate::audit::{self, AuditStream, Check, Kept, Recording, Report, ScoredBatch, Sight, Subject};
+use crate::audit::{
+    self, AuditStream, Check, Kept, Recording, Report, ScoredBatch, Sight, Subject,
+};
 use crate::config::{CandidateSource, Protocol, RunConfig};
 use crate::device::{self, ComputeDevice};
 use crate::features::FeatureSource;
@@ -166,10 +168,7 @@ impl<M: TglNames> Subject for Program<'_, M> {
 ///
 /// # Errors
 /// When the device does not hand them over.
-pub fn kept<M: TglNames>(
-    model: &LinkModel<M>,
-    memory: &NodeMemory,
-) -> Result<Kept, SessionError> {
+pub fn kept<M: TglNames>(model: &LinkModel<M>, memory: &NodeMemory) -> Result<Kept, SessionError> {
     let bits = |values: &[f32]| values.iter().map(|value| value.to_bits()).collect();
     let weights = tgl_weights::export(model).map_err(SessionError::Unreadable)?;
     let mut parts: Vec<(String, Vec<u32>)> = weights

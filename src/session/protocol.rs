@@ -7,7 +7,8 @@ use mspipe_datasets::{DataError, EventLog};
 
 use crate::batch::{DeliveryRule, LayoutRule, MailAggregation, MailOrder, TimeDelta};
 use crate::config::{
-    CandidateSource, ConfigError, MailAggregationName, MemoryWriteName, Protocol, RunConfig, TimeDeltaName,
+    CandidateSource, ConfigError, MailAggregationName, MemoryWriteName, Protocol, RunConfig,
+    TimeDeltaName,
 };
 use crate::graph::{Directions, NodeId, Timestamp};
 use crate::memory::MemoryWrite;

@@ -156,8 +156,7 @@ impl Evaluator {
         // Neither draws nor looks at events beyond those that are used.
         let used = part_of(own, 0..self.split.test.end);
         let both = PastPairs::both_kinds(used, val, test)?;
-        let past =
-            both.map(|pairs| named(Arc::new(own.with_negatives(NegativePool::Past(pairs)))));
+        let past = both.map(|pairs| named(Arc::new(own.with_negatives(NegativePool::Past(pairs)))));
         Ok(Evaluator {
             past: Some(past),
             ..self
@@ -419,8 +418,14 @@ impl Evaluator {
         }
         let mrr = ranks.map(|ranks| RankMetrics::of(&self.known, &batches, &ranks));
         Ok([
-            (eval::pooled_ap(&scores[0])?, mrr[0].map(|ranking| ranking.mrr)),
-            (eval::pooled_ap(&scores[1])?, mrr[1].map(|ranking| ranking.mrr)),
+            (
+                eval::pooled_ap(&scores[0])?,
+                mrr[0].map(|ranking| ranking.mrr),
+            ),
+            (
+                eval::pooled_ap(&scores[1])?,
+                mrr[1].map(|ranking| ranking.mrr),
+            ),
         ])
     }
 }

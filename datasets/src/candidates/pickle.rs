@@ -278,9 +278,11 @@ impl Machine<'_> {
         }
         for item in items.chunks(2) {
             let [Value::Tuple(key), Value::Array(Some((kind, bytes)))] = item else {
-                return Err("an entry other than (source, destination, time): array was found \
+                return Err(
+                    "an entry other than (source, destination, time): array was found \
                             (files of graphs with edge types are not supported)"
-                    .to_owned());
+                        .to_owned(),
+                );
             };
             let [Value::Whole(src), Value::Whole(dst), Value::Whole(time)] = key[..] else {
                 return Err(format!("a key of {} values was found", key.len()));
@@ -309,7 +311,12 @@ impl Machine<'_> {
             ("numpy.core.multiarray _reconstruct", _) => Ok(Value::Array(None)),
             (
                 "numpy.core.numeric _frombuffer",
-                [Value::Bytes(bytes), Value::Kind(kind), Value::Tuple(shape), ..],
+                [
+                    Value::Bytes(bytes),
+                    Value::Kind(kind),
+                    Value::Tuple(shape),
+                    ..,
+                ],
             ) if shape.len() == 1 => Ok(Value::Array(Some((*kind, bytes.clone())))),
             (other, _) => Err(format!("a call of `{other}` was found")),
         }
@@ -417,7 +424,10 @@ mod tests {
     #[test]
     fn anything_else_is_refused_by_name() {
         for (bytes, expected) in [
-            (&b"\x80\x04cos\nsystem\n(X\x02\0\0\0lstR."[..], "a call of `os system`"),
+            (
+                &b"\x80\x04cos\nsystem\n(X\x02\0\0\0lstR."[..],
+                "a call of `os system`",
+            ),
             (b"\x80\x04K\x01.", "no dictionary"),
             (b"\x80\x04}K\x01K\x02s.", "an entry other than"),
             (b"\x80\x04}}", "within another"),

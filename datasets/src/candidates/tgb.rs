@@ -53,7 +53,10 @@ pub(super) fn read(path: &Path, log: &EventLog) -> Result<Vec<CandidateList>, Da
                 entries.len()
             )));
         };
-        let nodes: Option<Vec<u32>> = candidates.iter().map(|id| ids[1].get(id).copied()).collect();
+        let nodes: Option<Vec<u32>> = candidates
+            .iter()
+            .map(|id| ids[1].get(id).copied())
+            .collect();
         let nodes = nodes.ok_or_else(|| {
             failed(format!(
                 "a candidate of the event ({src}, {dst}, {time}) is no destination of the stream"
@@ -108,8 +111,10 @@ fn numberings(log: &EventLog) -> Vec<Numbering> {
             appearance.entry(node).or_insert(next);
         }
     }
-    let by_appearance: HashMap<i64, u32> =
-        appearance.into_iter().map(|(node, id)| (id, node)).collect();
+    let by_appearance: HashMap<i64, u32> = appearance
+        .into_iter()
+        .map(|(node, id)| (id, node))
+        .collect();
     ways.push([by_appearance.clone(), by_appearance]);
     ways
 }
