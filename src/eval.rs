@@ -13,7 +13,6 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::batch::EventBatch;
-use crate::graph::NodeId;
 use inductive::{InductiveMetrics, KnownNodes};
 use metrics::MetricError;
 
@@ -155,6 +154,7 @@ pub fn pooled_ap(scores: &[BatchScores]) -> Result<f64, MetricError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::graph::NodeId;
 
     /// By hand: reciprocal ranks 1, 1/2 and 1/4 of the events 0>5, 2>6 and 1>7; node 2 is new.
     #[test]

@@ -1,6 +1,5 @@
 //! What a pass does with a batch on the device: train on it, or evaluate it.
 
-use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 
 use super::pair_scores::BesideBatch;
@@ -96,7 +95,7 @@ impl<M: MemoryModel> Training<'_, M> {
 }
 
 /// Evaluation: forward alone; keeps batches and logits.
-pub struct Evaluation<'a, M: Module> {
+pub struct Evaluation<'a, M: MemoryModel> {
     /// The model, without autodiff.
     pub model: &'a LinkModel<M>,
     /// Device without autodiff.
