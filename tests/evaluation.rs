@@ -175,7 +175,10 @@ fn average_precision_and_auc_are_scikit_learns() {
         };
         let (positive, negative) = (scores("positive"), scores("negative"));
         for (name, value) in [
-            ("average_precision", metrics::average_precision(&positive, &negative)),
+            (
+                "average_precision",
+                metrics::average_precision(&positive, &negative),
+            ),
             ("roc_auc", metrics::roc_auc(&positive, &negative)),
         ] {
             let (value, expected) = (value.unwrap(), case[name].as_f64().unwrap());
@@ -267,7 +270,10 @@ fn pairs_of_the_past_are_harder_and_leave_no_trace() {
         // A bank that remembers pairs is fooled by pairs that have happened.
         let bank = evaluator.edgebank().unwrap();
         let [unlimited, window] = [bank.unlimited, bank.window];
-        assert!(unlimited.test_historical_ap.unwrap() < unlimited.test_ap - 0.1, "{bank:?}");
+        assert!(
+            unlimited.test_historical_ap.unwrap() < unlimited.test_ap - 0.1,
+            "{bank:?}"
+        );
         assert!(window.test_historical_ap.unwrap() > unlimited.test_historical_ap.unwrap());
     });
 }

@@ -80,10 +80,11 @@ fn tgb_ranks_in_training_and_evaluation_alike() {
     let of = |summary: &Value, key: &str| summary["test"][key].clone();
     assert_eq!(of(&more, "ap"), of(&evaluated, "ap"));
     let among = number(&more["test"]["ranking"]["candidates"]);
-    assert!(among > 20.0 && among < 1000.0, "as many as there are: {among}");
     assert!(
-        number(&more["test"]["ranking"]["mrr"]) < number(&evaluated["test"]["ranking"]["mrr"])
+        among > 20.0 && among < 1000.0,
+        "as many as there are: {among}"
     );
+    assert!(number(&more["test"]["ranking"]["mrr"]) < number(&evaluated["test"]["ranking"]["mrr"]));
 
     // Recorded lists: one destination for each event of both parts.
     let lists: String = (0..1575).map(|event| format!("{event},100\n")).collect();
@@ -91,25 +92,43 @@ fn tgb_ranks_in_training_and_evaluation_alike() {
     let listed = program.json("eval run --candidates lists.csv");
     assert_eq!(number(&listed["test"]["ranking"]["candidates"]), 1.0);
     let text = program.prints("eval run", 0);
-    assert!(text.contains(" MRR 0.") && text.contains(" among 7 candidates"), "{text}");
-    assert!(text.contains("within 15 % of the training part's time?"), "{text}");
+    assert!(
+        text.contains(" MRR 0.") && text.contains(" among 7 candidates"),
+        "{text}"
+    );
+    assert!(
+        text.contains("within 15 % of the training part's time?"),
+        "{text}"
+    );
 }
 
 #[test]
 fn dyglib_tests_with_pairs_of_the_past() {
     let program = Program::new();
     let summary = program.json(&format!("train {SMALL} --protocol dyglib --out run"));
-    for (key, negatives) in [("test_historical", "historical"), ("test_inductive", "inductive")] {
+    for (key, negatives) in [
+        ("test_historical", "historical"),
+        ("test_inductive", "inductive"),
+    ] {
         assert_eq!(summary[key]["negatives"], negatives);
         assert!(number(&summary[key]["ap"]) > 0.0);
         assert!(number(&summary[key]["inductive"]["events"]) > 0.0);
     }
     let bank = &summary["edgebank"];
-    assert!(number(&bank["test_historical_ap"]) < number(&bank["test_ap"]), "{bank}");
+    assert!(
+        number(&bank["test_historical_ap"]) < number(&bank["test_ap"]),
+        "{bank}"
+    );
     assert!(bank["window"]["test_inductive_ap"].is_number());
     let text = program.prints("eval run", 0);
-    for negatives in ["pairs of the past\n", "pairs of the past that training never saw\n"] {
-        assert!(text.contains(&format!("negatives from {negatives}")), "{text}");
+    for negatives in [
+        "pairs of the past\n",
+        "pairs of the past that training never saw\n",
+    ] {
+        assert!(
+            text.contains(&format!("negatives from {negatives}")),
+            "{text}"
+        );
     }
 }
 
@@ -118,7 +137,10 @@ fn candidates_that_do_not_fit_are_refused() {
     let program = Program::new();
     let refused = |options: &str| program.prints(&format!("train {SMALL} {options} --out x"), 1);
     let text = refused("--candidates 5");
-    assert!(text.contains("--candidates is 5, expected --protocol tgb with it"), "{text}");
+    assert!(
+        text.contains("--candidates is 5, expected --protocol tgb with it"),
+        "{text}"
+    );
     fs::write(program.0.path().join("few.csv"), "1200,100\n").unwrap();
     let text = refused("--protocol tgb --candidates few.csv");
     assert!(text.contains("candidates: event 1102 has none"), "{text}");
@@ -138,10 +160,21 @@ fn an_audit_prints_its_checks_and_its_exit_code() {
     assert_eq!(report["task"], "audit");
     let checks = report["checks"].as_array().unwrap();
     assert_eq!(checks.len(), 8);
-    assert!(checks[5]["skipped"].as_str().unwrap().contains("samples no past events"));
+    assert!(
+        checks[5]["skipped"]
+            .as_str()
+            .unwrap()
+            .contains("samples no past events")
+    );
     // The lists of similar nodes are made of the whole training part: the audit says so.
     let mitigation = "--mitigation similarity --mitigation-quantile 0.5 --limit-events 800";
-    let text = program.prints(&format!("{} {mitigation}", audit.replace("--limit-events 400", "")), 1);
+    let text = program.prints(
+        &format!("{} {mitigation}", audit.replace("--limit-events 400", "")),
+        1,
+    );
     assert!(text.contains("training: "), "{text}");
-    assert!(text.contains("meaning: training sees events that come later"), "{text}");
+    assert!(
+        text.contains("meaning: training sees events that come later"),
+        "{text}"
+    );
 }

@@ -186,7 +186,7 @@ mod tests {
         events: Range<usize>,
     ) -> Result<Vec<NodeId>, NegativeError> {
         let drawn = pool.sample(key, events, EventColumns::default())?;
-        assert_eq!(draw.src, None);
+        assert_eq!(drawn.src, None);
         Ok(drawn.dst)
     }
 
