@@ -10,7 +10,7 @@
 
 use std::ops::Range;
 
-use crate::graph::{NodeId, Timestamp};
+use crate::graph::{EventColumns, NodeId, Timestamp};
 
 pub mod deliveries;
 pub mod distinct;
@@ -25,6 +25,9 @@ pub use mfg::{Csr, Mfg, MfgRoots, MfgScratch};
 pub use winners::Winners;
 
 /// Events of one iteration with their negatives; all columns have the length of `events`.
+///
+/// A negative has the event's own source, unless `neg_src` names another: such a pair is scored
+/// beside the batch and its source is no root of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct EventBatch {
     /// Position in the stream; event ids are these numbers.
@@ -35,6 +38,8 @@ pub struct EventBatch {
     pub dst: Vec<NodeId>,
     /// Negatives, one an event.
     pub neg: Vec<NodeId>,
+    /// Sources of the negatives, where these are not the events' own.
+    pub neg_src: Option<Vec<NodeId>>,
     /// Times in ticks, ascending.
     pub time: Vec<Timestamp>,
 }
@@ -57,7 +62,22 @@ impl EventBatch {
             dst: dst[events.clone()].to_vec(),
             time: time[events.clone()].to_vec(),
             neg,
+            neg_src: None,
             events,
+        }
+    }
+
+    /// The source of each negative.
+    pub fn negative_sources(&self) -> &[NodeId] {
+        self.neg_src.as_deref().unwrap_or(&self.src)
+    }
+
+    /// Its events as columns.
+    pub fn columns(&self) -> EventColumns<'_> {
+        EventColumns {
+            src: &self.src,
+            dst: &self.dst,
+            time: &self.time,
         }
     }
 

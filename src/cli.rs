@@ -1,5 +1,6 @@
 //! The command line: subcommands, and what people see of them.
 
+mod audit;
 mod data;
 mod devices;
 mod eval;
@@ -20,6 +21,7 @@ const EXAMPLES: &str = "\
 Examples:
   mspipe train --data synthetic:wikipedia:scale=0.1 --epochs 3
   mspipe train --data wikipedia.csv --device cpu --edge-features zero
+  mspipe audit --data wikipedia.csv --model tgn
   mspipe export runs/wikipedia-tgn-1 --to tgn.safetensors
   mspipe devices
   mspipe data info wikipedia.csv
@@ -40,6 +42,8 @@ enum Command {
     Train(train::TrainArgs),
     /// Measure given weights on an event stream, without training
     Eval(eval::EvalArgs),
+    /// Check that no score knows more than it may
+    Audit(audit::AuditArgs),
     /// Import, describe, check and fetch event streams
     Data(data::DataArgs),
     /// Write the weights of a run as safetensors
@@ -62,6 +66,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.command {
         Command::Train(args) => train::run(args),
         Command::Eval(args) => eval::run(args).map(|()| ExitCode::SUCCESS),
+        Command::Audit(args) => audit::run(args),
         Command::Data(args) => data::run(args).map(|()| ExitCode::SUCCESS),
         Command::Export(args) => export::run(args).map(|()| ExitCode::SUCCESS),
         Command::Schedule(args) => schedule::run(args).map(|()| ExitCode::SUCCESS),

@@ -1,6 +1,7 @@
 //! Settings of a run: one struct for the command line, the resolved configuration that a
 //! run writes down, and what may be read back.
 
+mod candidates;
 pub mod given;
 mod names;
 mod pipeline;
@@ -16,6 +17,7 @@ use crate::checkpoint::Every;
 use crate::device::DeviceChoice;
 use crate::features::FeatureSource;
 
+pub use candidates::CandidateSource;
 pub use names::{
     BalanceName, MailAggregationName, MemoryWriteName, ModelName, Protocol, SamplerName, Task,
     TimeDeltaName, TimeEncodingName,
@@ -107,6 +109,12 @@ pub struct RunConfig {
     /// What the numbers are measured under
     #[arg(long, value_enum, default_value = "default")]
     pub protocol: Protocol,
+
+    /// Whom a destination is ranked among with --protocol tgb: so many other destinations an
+    /// event (as many as there are for all), or recorded lists [default: 100]
+    #[arg(long, value_name = "N|FILE[,FILE]")]
+    #[serde(default)]
+    pub candidates: Option<CandidateSource>,
 
     /// Edge features: zero (none), random:WIDTH, or file (the stream's own, if it has any)
     #[arg(long, value_name = "zero|random:WIDTH|file", default_value = "file")]
@@ -321,6 +329,13 @@ impl RunConfig {
                            prediction run, or a weights file",
             });
         }
+        if let (Some(candidates), false) = (&self.candidates, self.protocol == Protocol::Tgb) {
+            return fail(
+                "candidates",
+                candidates.to_string(),
+                "--protocol tgb with it: no other protocol ranks",
+            );
+        }
         if self.profile && self.task == Task::Node {
             return fail("profile", "given".to_owned(), "--task link with it");
         }
@@ -440,6 +455,7 @@ mod tests {
             ("--task", "node"),
             ("--data", ""),
             ("--threads", "0"),
+            ("--candidates", "7"),
         ] {
             let argument = format!("{option}={value}");
             assert!(parse(&[&argument]).validate().is_err(), "{argument}");

@@ -13,8 +13,6 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::batch::EventBatch;
-use crate::graph::NodeId;
-use edgebank::EdgeBank;
 use inductive::{InductiveMetrics, KnownNodes};
 use metrics::MetricError;
 
@@ -27,6 +25,10 @@ pub enum Negatives {
     /// All nodes: on a bipartite stream most of them are impossible destinations, which
     /// makes the task easy.
     AllNodes,
+    /// Pairs that happened before the batch; see [`crate::sampling::past_pairs`].
+    Historical,
+    /// Such pairs that were first seen in evaluation.
+    Inductive,
 }
 
 impl fmt::Display for Negatives {
@@ -34,6 +36,8 @@ impl fmt::Display for Negatives {
         f.pad(match self {
             Negatives::Destinations => "destinations",
             Negatives::AllNodes => "all nodes",
+            Negatives::Historical => "pairs of the past",
+            Negatives::Inductive => "pairs of the past that training never saw",
         })
     }
 }
@@ -51,6 +55,51 @@ pub struct LinkMetrics {
     pub auc: f64,
     /// Over the events with a node that is not in the training part alone.
     pub inductive: InductiveMetrics,
+    /// Where each event's destination stands among its candidates, if the protocol ranks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ranking: Option<RankMetrics>,
+}
+
+/// One against many: where an event's destination stands among its candidates.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct RankMetrics {
+    /// Mean reciprocal rank; a tie counts as the mean of the rank that it gives at best and at
+    /// worst (TGB's convention).
+    pub mrr: f64,
+    /// Candidates of an event, on average.
+    pub candidates: f64,
+    /// Over the events with a node that is not in the training part alone; none if there is none.
+    pub inductive_mrr: Option<f64>,
+}
+
+impl RankMetrics {
+    /// From the reciprocal rank and the number of candidates of each event of `batches`, in
+    /// order; none without an event.
+    pub fn of(
+        known: &KnownNodes,
+        batches: &[EventBatch],
+        ranks: &[(f64, usize)],
+    ) -> Option<RankMetrics> {
+        let pairs = batches
+            .iter()
+            .flat_map(|batch| batch.src.iter().zip(&batch.dst));
+        let new: Vec<f64> = pairs
+            .zip(ranks)
+            .filter(|((src, dst), _)| known.is_new(**src) || known.is_new(**dst))
+            .map(|(_, (rank, _))| *rank)
+            .collect();
+        let all: Vec<f64> = ranks.iter().map(|(rank, _)| *rank).collect();
+        let candidates: usize = ranks.iter().map(|(_, candidates)| candidates).sum();
+        Some(RankMetrics {
+            mrr: mean(&all)?,
+            candidates: candidates as f64 / ranks.len() as f64,
+            inductive_mrr: mean(&new),
+        })
+    }
+}
+
+fn mean(values: &[f64]) -> Option<f64> {
+    (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
 }
 
 /// Scores of one batch: of its events and of their negatives.
@@ -75,7 +124,13 @@ impl LinkMetrics {
             ap_batch_mean: metrics::batch_mean(metrics::average_precision, views)?,
             auc: metrics::roc_auc(&positive, &negative)?,
             inductive: InductiveMetrics::of(known, batches, scores)?,
+            ranking: None,
         })
+    }
+
+    /// What the best epoch is chosen by: MRR where the protocol ranks, else pooled AP.
+    pub fn choice(&self) -> f64 {
+        self.ranking.map_or(self.ap, |ranking| ranking.mrr)
     }
 }
 
@@ -87,27 +142,36 @@ fn pooled(scores: &[BatchScores]) -> BatchScores {
     (all(|batch| &batch.0), all(|batch| &batch.1))
 }
 
-/// Pooled average precision of EdgeBank on consecutive batches.
-///
-/// It scores a pair 1 if it occurred before the batch, in `seen` or in an earlier batch,
-/// and goes on from there: `bank` keeps what it saw.
+/// Pooled average precision of scores.
 ///
 /// # Errors
-/// When there is no batch.
-pub fn edgebank_ap(bank: &mut EdgeBank, batches: &[EventBatch]) -> Result<f64, MetricError> {
-    let scores: Vec<BatchScores> = batches
-        .iter()
-        .map(|batch| bank.score_batch(&batch.src, &batch.dst, &batch.neg))
-        .collect();
-    let (positive, negative) = pooled(&scores);
+/// When there is no score or one is not finite.
+pub fn pooled_ap(scores: &[BatchScores]) -> Result<f64, MetricError> {
+    let (positive, negative) = pooled(scores);
     metrics::average_precision(&positive, &negative)
 }
 
-/// An EdgeBank that has seen these events.
-pub fn edgebank_after(src: &[NodeId], dst: &[NodeId]) -> EdgeBank {
-    let mut bank = EdgeBank::new();
-    for (&src, &dst) in src.iter().zip(dst) {
-        bank.insert(src, dst);
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::graph::NodeId;
+
+    /// By hand: reciprocal ranks 1, 1/2 and 1/4 of the events 0>5, 2>6 and 1>7; node 2 is new.
+    #[test]
+    fn the_mean_reciprocal_rank_and_that_of_new_nodes() {
+        let nodes = |ids: &[u32]| -> Vec<NodeId> { ids.iter().copied().map(NodeId).collect() };
+        let known = KnownNodes::of(8, &nodes(&[0, 1]), &nodes(&[5, 6, 7]));
+        let batch = |src: &[u32], dst: &[u32]| EventBatch {
+            src: nodes(src),
+            dst: nodes(dst),
+            ..EventBatch::default()
+        };
+        let batches = [batch(&[0, 2], &[5, 6]), batch(&[1], &[7])];
+        let ranks = [(1.0, 10), (0.5, 10), (0.25, 7)];
+        let found = RankMetrics::of(&known, &batches, &ranks).unwrap();
+        assert_eq!(found.mrr, 1.75 / 3.0);
+        assert_eq!(found.candidates, 9.0);
+        assert_eq!(found.inductive_mrr, Some(0.5));
+        assert_eq!(RankMetrics::of(&known, &[], &[]), None);
     }
-    bank
 }

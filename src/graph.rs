@@ -44,6 +44,17 @@ impl EventId {
 /// Time in ticks: the coarsest decimal fraction of the stream's unit that represents it exactly.
 pub type Timestamp = i64;
 
+/// Columns of a stream, all of one length; position is the [`EventId`].
+#[derive(Clone, Copy, Debug, Default)]
+pub struct EventColumns<'a> {
+    /// Sources.
+    pub src: &'a [NodeId],
+    /// Destinations.
+    pub dst: &'a [NodeId],
+    /// Times in ticks, ascending.
+    pub time: &'a [Timestamp],
+}
+
 /// Whose history an event enters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Directions {

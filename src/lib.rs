@@ -17,6 +17,7 @@
 //! | [`pipeline`] | the five stages of an iteration, schedules and staleness, what runs them |
 //! | [`train`] | the stages over a stream, the optimiser, the epochs, node classification |
 //! | [`eval`] | metrics, unseen nodes, EdgeBank |
+//! | [`audit`] | does a score know more than it may? |
 //! | [`device`] | adapters, the device thread |
 //! | [`profiler`] | what each operation of an iteration costs |
 //! | [`report`] | reports as one HTML page or Markdown, with charts; that of a run |
@@ -41,6 +42,7 @@
 //! threads under a schedule; [`train::epochs::TrainLoop`] goes over epochs, validation and
 //! test. With memory in RAM, stages 3 to 5 are those of [`train::host_stages`].
 
+pub mod audit;
 pub mod batch;
 pub mod checkpoint;
 pub mod config;

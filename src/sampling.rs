@@ -15,12 +15,16 @@ use rayon::prelude::*;
 
 use crate::graph::{EventId, NodeId, Tcsr, Timestamp};
 
+pub mod candidates;
 pub mod counter_rng;
 pub mod negative;
+pub mod past_pairs;
 pub mod recent;
 pub mod uniform;
 
+pub use candidates::Candidates;
 pub use negative::NegativePool;
+pub use past_pairs::PastPairs;
 pub use recent::Recent;
 pub use uniform::Uniform;
 

@@ -1,6 +1,7 @@
 //! Composition root: from a run's settings to a finished run folder. The only file that
 //! names concrete types of every layer.
 
+pub mod audited;
 pub mod footprint;
 mod initial;
 mod profiling;
@@ -28,7 +29,7 @@ use crate::run_folder::{
     Dataset, DeviceRecord, EvalSummary, NodeSummary, RunFolder, RunFolderError, Setting, Summary,
 };
 use crate::sampling::negative::NegativeError;
-use crate::sampling::{NegativePool, NeighborSampler, Recent, Uniform};
+use crate::sampling::{Candidates, NegativePool, NeighborSampler, Recent, Uniform};
 use crate::train::epochs::{Observer, TrainError};
 use crate::train::evaluation::EvalError;
 use crate::train::node_classification::{NodeError, NodeObserver};
@@ -157,6 +158,8 @@ pub struct Session {
     sampling: Arc<Sampling>,
     /// The pool of negatives that the protocol does not use.
     other_pool: NegativePool,
+    /// Whom destinations are ranked among, if the protocol ranks.
+    candidates: Option<Candidates>,
     model: ModelConfig,
     /// Before the first event.
     clock: NodeClock,
@@ -173,6 +176,18 @@ impl Session {
         if !stream.config.no_memory_check {
             Footprint::of(&stream, device::chosen(stream.config.device)?.as_ref()).check()?;
         }
+        Session::of(stream)
+    }
+
+    /// Prepares sampling on `log`, whatever stream the settings name.
+    ///
+    /// # Errors
+    /// As [`Session::open`], without a look at the memory.
+    pub fn on(log: Arc<EventLog>, config: RunConfig) -> Result<Session, SessionError> {
+        Session::of(OpenStream::of(config, log)?)
+    }
+
+    fn of(stream: OpenStream) -> Result<Session, SessionError> {
         let OpenStream {
             config,
             log,
@@ -196,6 +211,7 @@ impl Session {
         let mut other_pool = NegativePool::AllNodes {
             nodes: log.nodes() as u32,
         };
+        let candidates = protocol::candidates(&config, &log, &negatives)?;
         if rules.all_nodes {
             std::mem::swap(&mut negatives, &mut other_pool);
         }
@@ -220,6 +236,7 @@ impl Session {
             log,
             graph,
             sampler,
+            hide_batch: rules.hide_batch,
             negatives,
             features,
             layout: rules.layout(ticks_per_unit),
@@ -233,6 +250,7 @@ impl Session {
             split,
             sampling,
             other_pool,
+            candidates,
             model,
             clock,
         })

@@ -6,6 +6,7 @@ pub mod evaluation;
 pub mod host_stages;
 pub mod node_classification;
 pub mod observer;
+pub mod pair_scores;
 pub mod progress;
 pub mod stages;
 pub mod trainer;

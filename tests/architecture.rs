@@ -46,6 +46,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     // `burn` for its f16 and bf16.
     ("weights", &["checkpoint", "model", "burn"]),
     ("eval", &["graph", "batch", "mspipe_datasets"]),
+    // Knows what it audits only by a trait.
+    ("audit", &["graph", "sampling", "mspipe_datasets"]),
     (
         "train",
         &[
@@ -105,6 +107,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "model",
             "weights",
             "eval",
+            "audit",
             "train",
             "config",
             "run_folder",
@@ -119,6 +122,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "checkpoint",
             "device",
             "eval",
+            "audit",
             "weights",
             "train",
             "config",

@@ -8,9 +8,11 @@ use burn::tensor::Device;
 mod adam;
 /// Who imports whom, file sizes, module docs, one build of burn.
 mod architecture;
+/// The leak auditor passes the program and finds what is broken on purpose.
+mod audit;
 /// The program as a user runs it: trainings, determinism, bad input.
 mod cli;
-/// Passes with fixed weights: two pools of negatives, replayed memory.
+/// Passes with fixed weights: pools of negatives, candidates; metrics of recorded scores.
 mod evaluation;
 /// The pipeline's executor: order of memory operations, failures, a virtual clock.
 mod executor;
@@ -32,6 +34,8 @@ mod operations;
 mod pipeline_cli;
 /// What an iteration costs: rows, shares, and their absence.
 mod profiler;
+/// Protocols and the audit as a user runs them.
+mod protocols;
 /// Trainings that go on from checkpoints; trainings that are killed.
 mod resume;
 /// Schedules: the simulator against closed forms, the version rule, replays.

@@ -369,6 +369,7 @@ impl<'a, M: TglNames> Replay<'a, M> {
             src: part(0),
             dst: part(1),
             neg: part(2),
+            neg_src: None,
             time: recorded.time.clone(),
             events,
         };

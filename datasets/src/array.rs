@@ -160,18 +160,7 @@ impl ArrayReader {
     /// # Errors
     /// [`DataError::Io`] if the file cannot be read, [`DataError::Array`] if it is damaged.
     pub fn read_rows(&mut self, count: usize, out: &mut Vec<u8>) -> Result<usize, DataError> {
-        let count = count.min(self.rows - self.next_row);
-        let wanted = count * self.width * self.element.bytes();
-        // Grows with what is there: an archive may promise more than it has.
-        let mut raw = Vec::with_capacity(wanted.min(1 << 22));
-        (&mut self.file)
-            .take(wanted as u64)
-            .read_to_end(&mut raw)
-            .map_err(|error| self.unreadable(error))?;
-        if raw.len() < wanted {
-            return Err(self.unreadable(io::ErrorKind::UnexpectedEof.into()));
-        }
-        self.next_row += count;
+        let (count, raw) = self.read_raw(count)?;
         let mut push = |value: f32| out.extend_from_slice(&value.to_le_bytes());
         match self.element {
             Element::F16 | Element::F32 => out.extend_from_slice(&raw),
@@ -203,6 +192,48 @@ impl ArrayReader {
             Element::Bool => {}
         }
         Ok(count)
+    }
+
+    /// All rows that are left as whole numbers, exactly; other types than integers are refused.
+    pub(crate) fn read_integers(&mut self) -> Result<Vec<i64>, DataError> {
+        let (_, raw) = self.read_raw(self.rows())?;
+        match self.element {
+            Element::U8 => Ok(raw.iter().map(|&b| i64::from(b)).collect()),
+            Element::I32 => {
+                let values = raw.as_chunks::<4>().0;
+                Ok(values
+                    .iter()
+                    .map(|&b| i32::from_le_bytes(b).into())
+                    .collect())
+            }
+            Element::I64 => {
+                let values = raw.as_chunks::<8>().0;
+                Ok(values.iter().map(|&b| i64::from_le_bytes(b)).collect())
+            }
+            other => Err(DataError::array(
+                &self.path,
+                format!(
+                    "values of type {other:?} found, integers expected; save it with .astype('int64')"
+                ),
+            )),
+        }
+    }
+
+    /// The bytes of up to `count` further rows, and how many rows they are.
+    fn read_raw(&mut self, count: usize) -> Result<(usize, Vec<u8>), DataError> {
+        let count = count.min(self.rows - self.next_row);
+        let wanted = count * self.width * self.element.bytes();
+        // Grows with what is there: an archive may promise more than it has.
+        let mut raw = Vec::with_capacity(wanted.min(1 << 22));
+        (&mut self.file)
+            .take(wanted as u64)
+            .read_to_end(&mut raw)
+            .map_err(|error| self.unreadable(error))?;
+        if raw.len() < wanted {
+            return Err(self.unreadable(io::ErrorKind::UnexpectedEof.into()));
+        }
+        self.next_row += count;
+        Ok((count, raw))
     }
 
     fn unreadable(&self, error: io::Error) -> DataError {

@@ -9,6 +9,7 @@
 //! | [`open`], `source` | [`OpenOptions`], from a name to files to a log, the cache |
 //! | [`detect`] | [`Format`], told from a file's content |
 //! | `jodie_csv`, `snap_text`, `tgl_csv`, `dgb_csv`, `tgb_csv`, `parquet_events`, `gdelt` | events, one format each |
+//! | [`candidates`] | recorded destinations that each event is ranked among |
 //! | [`mod@array`], `npy`, `npz`, `torch` | features in files of their own |
 //! | `packed`, `lines`, `csv_table`, `column_names`, `node_names`, `decimal`, `calendar` | from bytes to fields |
 //! | `raw_event`, `intake`, `conversion` | from fields to columns, exactly |
@@ -25,6 +26,7 @@
 
 pub mod array;
 mod calendar;
+pub mod candidates;
 pub mod check;
 mod column;
 mod column_names;

@@ -141,6 +141,7 @@ mod tests {
             src: nodes([0, 1]),
             dst: nodes([5, 0]),
             neg: nodes([8, 8]),
+            neg_src: None,
             time: vec![10, 20],
         };
         (batch, (10..16).collect())

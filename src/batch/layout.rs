@@ -42,7 +42,7 @@ pub struct Layout {
     /// Layers, the innermost first; at least one. Each has the batch's own events as its first
     /// event rows.
     pub layers: Vec<Mfg>,
-    /// `[3 * events]`: the memory row of each root src ‖ dst ‖ neg.
+    /// `[roots]`: the memory row of each root, those of a batch being src ‖ dst ‖ neg.
     pub root_row: Vec<i32>,
     /// Whose memory is written.
     pub winners: Winners,
@@ -65,12 +65,44 @@ impl Layout {
         scratch: &mut MfgScratch,
     ) -> Layout {
         let (root, time) = batch.roots();
+        let roots = MfgRoots {
+            node: &root,
+            time: &time,
+            events: batch.events.clone(),
+        };
+        let layout = Layout::of_roots(roots, rule, &mut sample, scratch);
+        let receivers = rule.delivery.to_neighbors.then(|| {
+            let ends = 2 * batch.src.len();
+            sample(Wanted {
+                node: &root[..ends],
+                time: &time[..ends],
+                request: rule.layers as u32,
+            })
+        });
+        let (row, receivers) = (&layout.root_row, receivers.as_ref());
+        Layout {
+            winners: Winners::of(batch, row),
+            deliveries: Deliveries::of(batch, row, receivers, rule.delivery),
+            ..layout
+        }
+    }
+
+    /// Lays out any roots, for which nothing is written and no mail is sent.
+    ///
+    /// # Panics
+    /// As [`Layout::build`].
+    pub fn of_roots(
+        roots: MfgRoots<'_>,
+        rule: &LayoutRule,
+        mut sample: impl FnMut(Wanted<'_>) -> Neighbors,
+        scratch: &mut MfgScratch,
+    ) -> Layout {
         let mut layers: Vec<Mfg> = Vec::with_capacity(rule.layers.max(1));
         // From the outermost to the innermost.
         for layer in 0..rule.layers.max(1) {
             let (node, time) = match layers.last() {
-                None => (&root, &time),
-                Some(above) => (&above.node, &above.query_time),
+                None => (roots.node, roots.time),
+                Some(above) => (&above.node[..], &above.query_time[..]),
             };
             let neighbors = if rule.layers == 0 {
                 Neighbors::none(node.len())
@@ -82,10 +114,10 @@ impl Layout {
                     request,
                 })
             };
-            let roots = MfgRoots {
+            let of_layer = MfgRoots {
                 node,
                 time,
-                events: batch.events.clone(),
+                events: roots.events.clone(),
             };
             let innermost = layer + 1 >= rule.layers;
             let rows = if innermost {
@@ -93,32 +125,22 @@ impl Layout {
             } else {
                 TimeDelta::Query
             };
-            let mfg = Mfg::of_roots(roots, &neighbors, rows, rule.ticks_per_unit, scratch);
+            let mfg = Mfg::of_roots(of_layer, &neighbors, rows, rule.ticks_per_unit, scratch);
             layers.push(mfg);
         }
 
-        let mut root_row: Vec<i32> = (0..root.len() as i32).collect();
+        let mut root_row: Vec<i32> = (0..roots.node.len() as i32).collect();
         for layer in &layers {
             for row in &mut root_row {
                 *row = layer.root_row[*row as usize];
             }
         }
         layers.reverse();
-
-        let receivers = rule.delivery.to_neighbors.then(|| {
-            let ends = 2 * batch.src.len();
-            sample(Wanted {
-                node: &root[..ends],
-                time: &time[..ends],
-                request: rule.layers as u32,
-            })
-        });
         Layout {
-            winners: Winners::of(batch, &root_row),
-            deliveries: Deliveries::of(batch, &root_row, receivers.as_ref(), rule.delivery),
             layers,
             root_row,
             attends_to_mails: rule.attends_to_mails,
+            ..Layout::default()
         }
     }
 

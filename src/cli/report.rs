@@ -2,11 +2,12 @@
 
 use indicatif::HumanCount;
 use mspipe::device::ComputeDevice;
-use mspipe::eval::LinkMetrics;
+use mspipe::eval::edgebank::WINDOW_PERCENT;
+use mspipe::eval::{LinkMetrics, Negatives};
 use mspipe::pipeline::link::Link;
 use mspipe::session::Session;
 use mspipe::session::footprint::Footprint;
-use mspipe::train::evaluation::{EdgeBankMetrics, TestMetrics};
+use mspipe::train::evaluation::{BankMetrics, EdgeBankMetrics, TestMetrics};
 
 /// Said wherever numbers of a generated stream end.
 pub(super) const SYNTHETIC: &str =
@@ -64,47 +65,80 @@ pub(super) fn footprint(footprint: &Footprint) -> String {
 
 /// Metrics in one line.
 pub(super) fn metrics(metrics: &LinkMetrics) -> String {
-    format!(
+    let mut line = format!(
         "AP {:.4} (batch mean {:.4}) AUC {:.4}",
         metrics.ap, metrics.ap_batch_mean, metrics.auc
-    )
+    );
+    if let Some(ranking) = &metrics.ranking {
+        let (mrr, candidates) = (ranking.mrr, ranking.candidates);
+        line.push_str(&format!(" MRR {mrr:.4} among {candidates:.0} candidates"));
+    }
+    line
 }
 
 /// Metrics of the events with a new node, and how many there are, in one line.
 pub(super) fn inductive(metrics: &LinkMetrics) -> String {
     let of = &metrics.inductive;
-    match (of.ap, of.auc) {
-        (Some(ap), Some(auc)) => format!(
-            "AP {ap:.4} AUC {auc:.4} over {} events with {} nodes that training never saw",
-            HumanCount(of.events as u64),
-            HumanCount(of.new_nodes as u64)
-        ),
-        _ => "no event with a node that training never saw".to_owned(),
-    }
+    let (Some(ap), Some(auc)) = (of.ap, of.auc) else {
+        return "no event with a node that training never saw".to_owned();
+    };
+    let mrr = metrics.ranking.and_then(|ranking| ranking.inductive_mrr);
+    format!(
+        "AP {ap:.4} AUC {auc:.4}{} over {} events with {} nodes that training never saw",
+        mrr.map_or(String::new(), |mrr| format!(" MRR {mrr:.4}")),
+        HumanCount(of.events as u64),
+        HumanCount(of.new_nodes as u64)
+    )
 }
 
-/// The test with both pools of negatives, and EdgeBank.
+/// The test with each pool of negatives, and both EdgeBanks.
 pub(super) fn test(test: &TestMetrics, edgebank: &EdgeBankMetrics, with: &str) -> String {
-    let TestMetrics {
-        own_pool,
-        other_pool,
-    } = test;
-    format!(
-        "test      {}{with}, negatives from {}\n\
-         \u{20} new     {}\n\
-         test      {}, negatives from {}\n\
-         \u{20} new     {}\n\
-         EdgeBank  AP {:.4} on validation, {:.4} on test, {:.4} with negatives from {} (no \
-         learning: has the pair been seen?)",
-        metrics(own_pool),
-        own_pool.negatives,
-        inductive(own_pool),
-        metrics(other_pool),
-        other_pool.negatives,
-        inductive(other_pool),
-        edgebank.val_ap,
-        edgebank.test_ap,
-        edgebank.test_other_pool_ap,
-        other_pool.negatives
-    )
+    let own = Some((&test.own_pool, with));
+    let others = [
+        Some(&test.other_pool),
+        test.historical.as_ref(),
+        test.inductive.as_ref(),
+    ];
+    let others = others.into_iter().map(|pool| pool.map(|pool| (pool, "")));
+    let mut lines: Vec<String> = [own]
+        .into_iter()
+        .chain(others)
+        .flatten()
+        .map(|(of, with)| {
+            format!(
+                "test      {}{with}, negatives from {}\n\u{20} new     {}",
+                metrics(of),
+                of.negatives,
+                inductive(of)
+            )
+        })
+        .collect();
+    let other = test.other_pool.negatives;
+    lines.push(bank(
+        &edgebank.unlimited,
+        other,
+        "no learning: has the pair been seen?",
+    ));
+    let window = format!("likewise, within {WINDOW_PERCENT} % of the training part's time?");
+    lines.push(bank(&edgebank.window, other, &window));
+    lines.join("\n")
+}
+
+fn bank(of: &BankMetrics, other: Negatives, what: &str) -> String {
+    let mut line = format!(
+        "EdgeBank  AP {:.4} on validation, {:.4} on test, {:.4} with negatives from {other}",
+        of.val_ap, of.test_ap, of.test_other_pool_ap
+    );
+    for (ap, negatives) in [
+        (of.test_historical_ap, Negatives::Historical),
+        (of.test_inductive_ap, Negatives::Inductive),
+    ] {
+        if let Some(ap) = ap {
+            line.push_str(&format!(", {ap:.4} from {negatives}"));
+        }
+    }
+    if let (Some(val), Some(test)) = (of.val_mrr, of.test_mrr) {
+        line.push_str(&format!("; MRR {val:.4} on validation, {test:.4} on test"));
+    }
+    line + &format!(" ({what})")
 }

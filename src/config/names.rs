@@ -55,6 +55,12 @@ pub enum Protocol {
     Default,
     /// As TGL: negatives from all nodes, source-to-destination edges, Δt up to the query
     Tgl,
+    /// As TGB: each destination is ranked among --candidates (MRR, ties averaged), which also
+    /// chooses the epoch; events of a batch don't see one another. TGB's batch size is 200
+    Tgb,
+    /// As DyGLib: tested with pairs of the past too (historical and inductive negatives).
+    /// DyGLib's batch size is 200
+    Dyglib,
 }
 
 /// Which past events a root sees.

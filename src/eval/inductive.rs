@@ -34,7 +34,8 @@ impl KnownNodes {
         KnownNodes { known }
     }
 
-    fn is_new(&self, node: NodeId) -> bool {
+    /// Whether the training part does not have this node.
+    pub fn is_new(&self, node: NodeId) -> bool {
         !self.known[node.0 as usize]
     }
 }

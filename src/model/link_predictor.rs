@@ -1,7 +1,7 @@
 //! Scores whether two nodes interact, and the loss on those scores.
 
 use burn::module::{Module, Param};
-use burn::tensor::Tensor;
+use burn::tensor::{Int, Tensor};
 
 use super::init::Initializer;
 use super::{Logits, ModelConfig};
@@ -57,6 +57,28 @@ impl LinkPredictor {
             negative: scores.logits.slice(events..2 * events),
             loss: scores.loss,
         }
+    }
+}
+
+impl LinkPredictor {
+    /// Logits of any pairs, `[pairs]`, bit for bit those that [`forward`](Self::forward) gives for
+    /// the same two embeddings. `embedding` `[sources + pairs, width]` has the sources first and
+    /// then each pair's destination; `source` `[pairs]` says which source a pair has.
+    pub fn score_pairs(&self, embedding: Tensor<2>, source: Tensor<1, Int>) -> Tensor<1> {
+        let ([roots, _], [pairs]) = (embedding.dims(), source.dims());
+        let sources = embedding.clone().slice(0..roots - pairs);
+        let destination = embedding
+            .slice(roots - pairs..roots)
+            .matmul(self.destination.val());
+        let scores = link_scores(LinkLayer {
+            source: sources.matmul(self.source.val()).select(0, source),
+            // The kernel scores two destinations a source: the same one twice.
+            destination: Tensor::cat(vec![destination.clone(), destination], 0),
+            bias: self.source_bias.val() + self.destination_bias.val(),
+            output: self.output.val().reshape([-1]),
+            output_bias: self.output_bias.val(),
+        });
+        scores.logits.slice(0..pairs)
     }
 }
 

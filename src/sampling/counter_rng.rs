@@ -9,6 +9,8 @@
 //! BigCrush. Its key is derived from all 64 bits of the seed, the epoch and the purpose by one more
 //! Philox call, its counter is (draw, lane, event). Not for cryptography.
 
+use std::collections::HashMap;
+
 /// All streams of one (seed, epoch, purpose).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RandomStreams {
@@ -81,10 +83,52 @@ impl CounterRng {
         (product >> 32) as u32
     }
 
+    /// The numbers below `n` in random order, each once, lazily: Fisher and Yates' shuffle of an
+    /// array of which only the entries that moved are kept, so drawing k of n costs k.
+    pub fn each_below(self, n: u32) -> EachBelow {
+        EachBelow {
+            rng: self,
+            n,
+            drawn: 0,
+            moved: HashMap::new(),
+        }
+    }
+
     /// Uniform in `[0, 1)`, a multiple of 2^-24.
     #[inline]
     pub fn f32_unit(&mut self) -> f32 {
         (self.next_u32() >> 8) as f32 * (1.0 / 16_777_216.0)
+    }
+}
+
+/// The numbers below `n` in random order, each once; see [`CounterRng::each_below`].
+#[derive(Clone, Debug)]
+pub struct EachBelow {
+    rng: CounterRng,
+    n: u32,
+    drawn: u32,
+    /// Where a shuffled array would differ from the ascending one.
+    moved: HashMap<u32, u32>,
+}
+
+impl Iterator for EachBelow {
+    type Item = u32;
+
+    fn next(&mut self) -> Option<u32> {
+        if self.drawn == self.n {
+            return None;
+        }
+        let (place, chosen) = (
+            self.drawn,
+            self.drawn + self.rng.u32_below(self.n - self.drawn),
+        );
+        self.drawn += 1;
+        let first = self.moved.remove(&place).unwrap_or(place);
+        if chosen == place {
+            Some(first)
+        } else {
+            Some(self.moved.insert(chosen, first).unwrap_or(chosen))
+        }
     }
 }
 
@@ -111,6 +155,28 @@ fn philox(counter: [u32; 4], key: [u32; 2]) -> [u32; 4] {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn each_number_comes_once_and_every_order_alike() {
+        let streams = RandomStreams::new(1, 0, b"shuffled");
+        let mut orders = HashMap::new();
+        for event in 0..6000 {
+            let order: Vec<u32> = streams.at(event, 0).each_below(3).collect();
+            let mut sorted = order.clone();
+            sorted.sort_unstable();
+            assert_eq!(sorted, [0, 1, 2]);
+            *orders.entry(order).or_insert(0) += 1;
+        }
+        assert_eq!(orders.len(), 6);
+        assert!(
+            orders.values().all(|n| (850..1150).contains(n)),
+            "{orders:?}"
+        );
+        assert_eq!(streams.at(0, 0).each_below(0).next(), None);
+        let first: Vec<u32> = streams.at(0, 0).each_below(1 << 30).take(1000).collect();
+        let distinct: std::collections::BTreeSet<&u32> = first.iter().collect();
+        assert_eq!(distinct.len(), 1000);
+    }
 
     /// `philox4x32 10` in `tests/kat_vectors` of the authors' Random123 library.
     #[test]

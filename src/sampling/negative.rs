@@ -11,14 +11,16 @@
 //! numbers incomparable. In a pool of 1,000 it happens about once in 1,000 events for uniform
 //! destinations.
 //!
-//! Historical and inductive negatives and the ragged lists of TGB are not made here.
+//! [`NegativePool::Past`] draws pairs with sources of their own, see [`super::past_pairs`]; the
+//! many candidates of one event are [`super::candidates`].
 
 use std::ops::Range;
 
 use thiserror::Error;
 
-use crate::graph::NodeId;
+use crate::graph::{EventColumns, NodeId};
 use crate::sampling::counter_rng::RandomStreams;
+use crate::sampling::past_pairs::PastPairs;
 
 /// Why there are no negatives.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
@@ -37,6 +39,15 @@ pub enum NegativeError {
         asked: Range<usize>,
         /// Events that have a negative.
         recorded: Range<usize>,
+    },
+    /// An event that there is nothing to rank against.
+    #[error(
+        "candidates: event {event} has none; record at least one for each event of the validation \
+         and the test part, or draw them from a pool of more than one destination"
+    )]
+    NoCandidates {
+        /// The event.
+        event: usize,
     },
 }
 
@@ -57,6 +68,17 @@ pub enum NegativePool {
         /// The negatives.
         node: Vec<NodeId>,
     },
+    /// Pairs that have happened before, each with a source of its own.
+    Past(PastPairs),
+}
+
+/// Negatives of consecutive events.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Drawn {
+    /// Their sources, where these are not the events' own.
+    pub src: Option<Vec<NodeId>>,
+    /// Their destinations.
+    pub dst: Vec<NodeId>,
 }
 
 /// Part of the stream that negatives are drawn for; parts draw independently of one another.
@@ -98,7 +120,8 @@ impl NegativePool {
         Ok(NegativePool::Destinations(pool))
     }
 
-    /// One negative for each of `events`, in their order.
+    /// One negative for each of `events` of `stream`, in their order. Only pairs of the past
+    /// look into the stream.
     ///
     /// # Errors
     /// An empty pool, or events outside a fixed list.
@@ -106,7 +129,8 @@ impl NegativePool {
         &self,
         key: NegativeKey,
         events: Range<usize>,
-    ) -> Result<Vec<NodeId>, NegativeError> {
+        stream: EventColumns<'_>,
+    ) -> Result<Drawn, NegativeError> {
         let streams = RandomStreams::new(key.seed, key.epoch, b"negative");
         let draw = |event: usize, n: usize| {
             // Ids are u32, so a pool is no larger.
@@ -114,15 +138,22 @@ impl NegativePool {
                 .at(event as u64, key.split as u32)
                 .u32_below(n as u32)
         };
-        match self {
-            NegativePool::Destinations(pool) if pool.is_empty() => Err(NegativeError::EmptyPool),
-            NegativePool::AllNodes { nodes: 0 } => Err(NegativeError::EmptyPool),
-            NegativePool::Destinations(pool) => Ok(events
+        let dst = match self {
+            NegativePool::Past(pairs) => {
+                let (src, dst) = pairs.sample(key, events, stream)?;
+                let src = Some(src);
+                return Ok(Drawn { src, dst });
+            }
+            NegativePool::Destinations(pool) if pool.is_empty() => {
+                return Err(NegativeError::EmptyPool);
+            }
+            NegativePool::AllNodes { nodes: 0 } => return Err(NegativeError::EmptyPool),
+            NegativePool::Destinations(pool) => events
                 .map(|event| pool[draw(event, pool.len()) as usize])
-                .collect()),
-            NegativePool::AllNodes { nodes } => Ok(events
+                .collect(),
+            NegativePool::AllNodes { nodes } => events
                 .map(|event| NodeId(draw(event, *nodes as usize)))
-                .collect()),
+                .collect(),
             NegativePool::Fixed { first, node } => {
                 let recorded = *first..first + node.len();
                 if events.start < recorded.start || events.end > recorded.end {
@@ -131,9 +162,10 @@ impl NegativePool {
                         recorded,
                     });
                 }
-                Ok(node[events.start - first..events.end - first].to_vec())
+                node[events.start - first..events.end - first].to_vec()
             }
-        }
+        };
+        Ok(Drawn { src: None, dst })
     }
 }
 
@@ -147,6 +179,17 @@ mod tests {
         split: SplitPart::Train,
     };
 
+    /// Destinations that `pool` draws for `events`.
+    fn draw(
+        pool: &NegativePool,
+        key: NegativeKey,
+        events: Range<usize>,
+    ) -> Result<Vec<NodeId>, NegativeError> {
+        let drawn = pool.sample(key, events, EventColumns::default())?;
+        assert_eq!(drawn.src, None);
+        Ok(drawn.dst)
+    }
+
     fn nodes(ids: &[u32]) -> Vec<NodeId> {
         ids.iter().copied().map(NodeId).collect()
     }
@@ -155,7 +198,7 @@ mod tests {
     fn destinations_are_sorted_and_distinct() {
         let pool = NegativePool::destinations(&nodes(&[9, 4, 9, 7])).unwrap();
         assert_eq!(pool, NegativePool::Destinations(nodes(&[4, 7, 9])));
-        let drawn = pool.sample(KEY, 0..3000).unwrap();
+        let drawn = draw(&pool, KEY, 0..3000).unwrap();
         for node in nodes(&[4, 7, 9]) {
             let count = drawn.iter().filter(|&&n| n == node).count();
             assert!((880..1120).contains(&count), "{node:?}: {count} of 3000");
@@ -165,9 +208,9 @@ mod tests {
     #[test]
     fn batch_borders_do_not_matter_but_the_key_does() {
         let pool = NegativePool::AllNodes { nodes: 1000 };
-        let whole = pool.sample(KEY, 100..200).unwrap();
-        let mut parts = pool.sample(KEY, 100..137).unwrap();
-        parts.extend(pool.sample(KEY, 137..200).unwrap());
+        let whole = draw(&pool, KEY, 100..200).unwrap();
+        let mut parts = draw(&pool, KEY, 100..137).unwrap();
+        parts.extend(draw(&pool, KEY, 137..200).unwrap());
         assert_eq!(whole, parts);
         let others = [
             NegativeKey {
@@ -185,7 +228,7 @@ mod tests {
             },
         ];
         for other in others {
-            let drawn = pool.sample(other, 100..200).unwrap();
+            let drawn = draw(&pool, other, 100..200).unwrap();
             let equal = drawn.iter().zip(&whole).filter(|(a, b)| a == b).count();
             assert!(equal < 5, "{other:?} repeats {equal} of 100 negatives");
         }
@@ -197,8 +240,8 @@ mod tests {
             first: 10,
             node: nodes(&[5, 6, 7]),
         };
-        assert_eq!(pool.sample(KEY, 11..13).unwrap(), nodes(&[6, 7]));
-        let error = pool.sample(KEY, 11..14).unwrap_err();
+        assert_eq!(draw(&pool, KEY, 11..13).unwrap(), nodes(&[6, 7]));
+        let error = draw(&pool, KEY, 11..14).unwrap_err();
         assert_eq!(
             error,
             NegativeError::NotRecorded {
@@ -211,7 +254,7 @@ mod tests {
                 .to_string()
                 .contains("events 11..14 asked for, 10..13 recorded")
         );
-        assert!(pool.sample(KEY, 9..11).is_err());
+        assert!(draw(&pool, KEY, 9..11).is_err());
     }
 
     #[test]
@@ -224,7 +267,7 @@ mod tests {
             NegativePool::Destinations(vec![]),
             NegativePool::AllNodes { nodes: 0 },
         ] {
-            assert_eq!(pool.sample(KEY, 0..1), Err(NegativeError::EmptyPool));
+            assert_eq!(draw(&pool, KEY, 0..1), Err(NegativeError::EmptyPool));
         }
     }
 }

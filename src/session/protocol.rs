@@ -1,13 +1,58 @@
 //! What a protocol fixes, together with what the model needs and what the user chose.
 
+use std::sync::Arc;
+
+use mspipe_datasets::candidates::read_candidates;
+use mspipe_datasets::{DataError, EventLog};
+
 use crate::batch::{DeliveryRule, LayoutRule, MailAggregation, MailOrder, TimeDelta};
 use crate::config::{
-    ConfigError, MailAggregationName, MemoryWriteName, Protocol, RunConfig, TimeDeltaName,
+    CandidateSource, ConfigError, MailAggregationName, MemoryWriteName, Protocol, RunConfig,
+    TimeDeltaName,
 };
-use crate::graph::{Directions, Timestamp};
+use crate::graph::{Directions, NodeId, Timestamp};
 use crate::memory::MemoryWrite;
 use crate::memory::clock::ClockRule;
 use crate::model::ModelNeeds;
+use crate::sampling::candidates::ListedCandidates;
+use crate::sampling::{Candidates, NegativePool};
+
+/// Candidates of an event of `--protocol tgb`, unless others are asked for.
+const CANDIDATES: usize = 100;
+
+/// Whom destinations are ranked among, if the protocol of `config` ranks; `destinations` are those
+/// of the stream `log`.
+pub(super) fn candidates(
+    config: &RunConfig,
+    log: &EventLog,
+    destinations: &NegativePool,
+) -> Result<Option<Candidates>, DataError> {
+    if config.protocol != Protocol::Tgb {
+        return Ok(None);
+    }
+    let source = config.candidates.clone();
+    Ok(match source.unwrap_or(CandidateSource::Drawn(CANDIDATES)) {
+        CandidateSource::Files(files) => {
+            let mut lists = Vec::new();
+            for file in files {
+                lists.extend(read_candidates(&file, log)?);
+            }
+            let nodes = |ids: Vec<u32>| ids.into_iter().map(NodeId).collect();
+            let lists = lists
+                .into_iter()
+                .map(|(event, ids)| (event, nodes(ids)))
+                .collect();
+            Some(Candidates::Listed(Arc::new(ListedCandidates::new(lists))))
+        }
+        CandidateSource::Drawn(count) => match destinations {
+            NegativePool::Destinations(pool) => Some(Candidates::Drawn {
+                pool: pool[..].into(),
+                count,
+            }),
+            _ => None,
+        },
+    })
+}
 
 /// The rules that a run's numbers are measured under.
 #[derive(Debug, Clone, Copy)]
@@ -16,6 +61,8 @@ pub(super) struct Rules {
     pub(super) all_nodes: bool,
     /// Which endpoints see an event as their past.
     pub(super) directions: Directions,
+    /// Whether the events of a batch are hidden from one another.
+    pub(super) hide_batch: bool,
     /// Whether time counts from the stream's first event, not from 0.
     from_first_event: bool,
     time_delta: TimeDelta,
@@ -66,6 +113,7 @@ impl Rules {
             } else {
                 Directions::Both
             },
+            hide_batch: config.protocol == Protocol::Tgb,
             from_first_event: !tgl,
             time_delta,
             write,

@@ -41,13 +41,15 @@ impl OpenStream {
     pub(super) fn open(config: RunConfig) -> Result<OpenStream, SessionError> {
         config.validate()?;
         let log = EventLog::open(&config.data, &OpenOptions::default())?;
-        OpenStream::of(config, log)
+        OpenStream::of(config, Arc::new(log))
     }
 
     /// Resolves the settings against a stream that is open.
-    pub(super) fn of(mut config: RunConfig, log: EventLog) -> Result<OpenStream, SessionError> {
+    pub(super) fn of(
+        mut config: RunConfig,
+        log: Arc<EventLog>,
+    ) -> Result<OpenStream, SessionError> {
         config.validate()?;
-        let log = Arc::new(log);
         let events = config
             .limit_events
             .map_or(log.events(), |limit| limit.min(log.events()));

@@ -10,7 +10,7 @@ use burn::tensor::Device;
 use super::profiling::Profiling;
 use super::{Session, SessionError, initial};
 use crate::checkpoint::Loaded;
-use crate::config::{BalanceName, MemoryPlaceName, MitigationName, ModelName};
+use crate::config::{BalanceName, MemoryPlaceName, MitigationName, ModelName, Protocol};
 use crate::device::ComputeDevice;
 use crate::memory::device::DeviceMemory;
 use crate::memory::host::HostMemory;
@@ -54,7 +54,7 @@ pub(super) fn for_model<W: ForModel>(name: ModelName, work: W) -> W::Output {
 
 impl Session {
     /// A model on `device`: of `init`, where there is one, else with initial weights.
-    fn new_model<M: TglNames>(
+    pub(super) fn new_model<M: TglNames>(
         &self,
         init: Option<&Path>,
         device: &Device,
@@ -70,7 +70,7 @@ impl Session {
         }
     }
 
-    fn new_memory(&self, device: &Device) -> NodeMemory {
+    pub(super) fn new_memory(&self, device: &Device) -> NodeMemory {
         let pipeline = &self.config.pipeline;
         let mitigation = (pipeline.mitigation == MitigationName::Similarity).then(|| Mitigation {
             similar: Arc::new(self.similar_nodes()),
@@ -130,7 +130,7 @@ impl Session {
             MemoryPlaceName::Host => Residency::Host,
         };
         Ok(TrainLoop {
-            evaluator: self.evaluator(device),
+            evaluator: self.evaluator(device)?,
             trainer: Trainer::new(model, config.learning_rate),
             memory: self.new_memory(device),
             epochs: config.epochs,
@@ -144,13 +144,23 @@ impl Session {
         })
     }
 
-    fn evaluator(&self, device: &Device) -> Evaluator {
-        Evaluator::new(
+    /// What the protocol evaluates by.
+    pub(super) fn evaluator(&self, device: &Device) -> Result<Evaluator, SessionError> {
+        let evaluator = Evaluator::new(
             self.sampling.clone(),
             self.other_pool.clone(),
             self.split.clone(),
             device.clone(),
-        )
+        );
+        let evaluator = match &self.candidates {
+            Some(candidates) => evaluator.with_candidates(candidates.clone()),
+            None => evaluator,
+        };
+        Ok(if self.config.protocol == Protocol::Dyglib {
+            evaluator.with_past_pairs()?
+        } else {
+            evaluator
+        })
     }
 }
 
@@ -220,7 +230,7 @@ impl ForModel for Evaluate<'_> {
         let (session, device) = (self.session, &self.device.device);
         let model = session.new_model::<M>(Some(&self.weights), device)?;
         let mut memory = session.new_memory(device);
-        let evaluator = session.evaluator(device);
+        let evaluator = session.evaluator(device)?;
         (self.begins)("training");
         evaluator.replay(&model, &mut memory)?;
         (self.begins)("validation");
@@ -253,7 +263,7 @@ impl ForModel for ClassifyNodes<'_> {
         let config = &session.config;
         let model = session.new_model::<M>(Some(&self.weights), device)?;
         let mut memory = session.new_memory(device);
-        let evaluator = session.evaluator(device);
+        let evaluator = session.evaluator(device)?;
         let embeddings = LabeledEmbeddings::of(&evaluator, &model, &mut memory, self.observer)?;
         let classifier = ClassifierConfig {
             epochs: config.node_epochs,

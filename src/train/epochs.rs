@@ -231,7 +231,11 @@ impl<M: TglNames> TrainLoop<'_, M> {
         observer
             .epoch_done(epoch, &record)
             .map_err(TrainError::Observer)?;
-        if progress.best.as_ref().is_none_or(|best| val.ap > best.ap) {
+        if progress
+            .best
+            .as_ref()
+            .is_none_or(|best| val.choice() > best.choice)
+        {
             let weights = tgl_weights::export(&model).map_err(device_failed)?;
             if let Err(error) = observer.best(epoch, &weights) {
                 observer.warn(&format!(
@@ -240,7 +244,7 @@ impl<M: TglNames> TrainLoop<'_, M> {
             }
             progress.best = Some(Best {
                 epoch,
-                ap: val.ap,
+                choice: val.choice(),
                 model,
                 memory,
             });

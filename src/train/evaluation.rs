@@ -6,6 +6,7 @@
 //!
 //! It changes no weights and knows no optimiser.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use burn::tensor::{Device, Tensor};
@@ -13,18 +14,21 @@ use mspipe_datasets::Split;
 use serde::Serialize;
 use thiserror::Error;
 
+use super::pair_scores::BesideBatch;
 use super::stages::{Pass, PassStages, Sampling, StageError};
 use super::work::{BatchWork, Evaluation};
 use crate::batch::EventBatch;
+use crate::eval::edgebank::{Bank, EdgeBank};
 use crate::eval::inductive::KnownNodes;
-use crate::eval::metrics::MetricError;
-use crate::eval::{BatchScores, LinkMetrics, Negatives, edgebank_after, edgebank_ap};
-use crate::graph::NodeId;
+use crate::eval::metrics::{self, MetricError};
+use crate::eval::{self, BatchScores, LinkMetrics, Negatives, RankMetrics};
+use crate::graph::EventColumns;
 use crate::memory::MemoryStore;
 use crate::model::{LinkModel, Logits, MemoryModel, ModelInput};
 use crate::pipeline::sequential;
-use crate::sampling::NegativePool;
-use crate::sampling::negative::SplitPart;
+use crate::sampling::negative::{NegativeError, SplitPart};
+use crate::sampling::past_pairs::{PastKind, PastPairs};
+use crate::sampling::{Candidates, NegativePool};
 
 /// Why an evaluation failed.
 #[derive(Debug, Error)]
@@ -49,24 +53,70 @@ pub struct TestMetrics {
     /// With the other one.
     #[serde(rename = "test_other_pool")]
     pub other_pool: LinkMetrics,
+    /// With pairs of the past, if the protocol asks for them.
+    #[serde(rename = "test_historical", skip_serializing_if = "Option::is_none")]
+    pub historical: Option<LinkMetrics>,
+    /// With pairs of the past that were first seen in evaluation, likewise.
+    #[serde(rename = "test_inductive", skip_serializing_if = "Option::is_none")]
+    pub inductive: Option<LinkMetrics>,
 }
 
-/// EdgeBank's pooled AP.
+/// Metrics of both EdgeBanks.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct EdgeBankMetrics {
+    /// Of the one that never forgets.
+    #[serde(flatten)]
+    pub unlimited: BankMetrics,
+    /// Of the one with a time window.
+    pub window: BankMetrics,
+}
+
+/// An EdgeBank's pooled AP, and MRR where the protocol ranks.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
+pub struct BankMetrics {
     /// On the validation part.
     pub val_ap: f64,
     /// On the test part.
     pub test_ap: f64,
     /// On the test part with the other pool of negatives.
     pub test_other_pool_ap: f64,
+    /// On the test part with pairs of the past.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub test_historical_ap: Option<f64>,
+    /// On the test part with pairs of the past that were first seen in evaluation.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub test_inductive_ap: Option<f64>,
+    /// On the validation part.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub val_mrr: Option<f64>,
+    /// On the test part.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub test_mrr: Option<f64>,
 }
+
+/// Consecutive batches with their scores.
+#[derive(Debug, Clone, Default)]
+pub struct Scored {
+    /// The batches.
+    pub batches: Vec<EventBatch>,
+    /// Scores of each batch's events and of its negatives.
+    pub scores: Vec<BatchScores>,
+    /// Reciprocal rank and number of candidates of each event, where the protocol ranks.
+    pub ranks: Vec<(f64, usize)>,
+}
+
+/// A pool of negatives by its name, on the stream that it belongs to.
+type Pool = (Negatives, Arc<Sampling>);
 
 /// A stream with the rules that every evaluation on it shares.
 #[derive(Clone)]
 pub struct Evaluator {
-    /// Stream, graph and rules with each pool of negatives, the protocol's own first.
-    pools: [(Negatives, Arc<Sampling>); 2],
+    /// The protocol's own pool first.
+    pools: [Pool; 2],
+    /// Historical and inductive pairs, if the protocol has them.
+    past: Option<[Pool; 2]>,
+    /// Whom destinations are ranked among, if the protocol ranks.
+    candidates: Option<Candidates>,
     known: KnownNodes,
     /// Parts of the stream.
     pub split: Split,
@@ -83,19 +133,42 @@ impl Evaluator {
         split: Split,
         device: Device,
     ) -> Evaluator {
-        let label = |pool: &NegativePool| match pool {
-            NegativePool::AllNodes { .. } => Negatives::AllNodes,
-            NegativePool::Destinations(_) | NegativePool::Fixed { .. } => Negatives::Destinations,
-        };
-        let log = &sampling.log;
-        let (src, dst) = training_events(&sampling, &split);
-        let known = KnownNodes::of(log.nodes(), src, dst);
+        let events = part_of(&sampling, split.train.clone());
+        let known = KnownNodes::of(sampling.log.nodes(), events.src, events.dst);
         let other = Arc::new(sampling.with_negatives(other_pool));
         Evaluator {
-            pools: [sampling, other].map(|sampling| (label(&sampling.negatives), sampling)),
+            pools: [named(sampling), named(other)],
+            past: None,
+            candidates: None,
             known,
             split,
             device,
+        }
+    }
+
+    /// Tests with pairs of the past too.
+    ///
+    /// # Errors
+    /// When there are none.
+    pub fn with_past_pairs(self) -> Result<Evaluator, NegativeError> {
+        let own = self.sampling();
+        let (val, test) = (self.split.val.start, self.split.test.start);
+        // Neither draws nor looks at events beyond those that are used.
+        let used = part_of(own, 0..self.split.test.end);
+        let both = PastPairs::both_kinds(used, val, test)?;
+        let past = both.map(|pairs| named(Arc::new(own.with_negatives(NegativePool::Past(pairs)))));
+        Ok(Evaluator {
+            past: Some(past),
+            ..self
+        })
+    }
+
+    /// Ranks each event's destination among these, with the protocol's own pool.
+    #[must_use]
+    pub fn with_candidates(self, candidates: Candidates) -> Evaluator {
+        Evaluator {
+            candidates: Some(candidates),
+            ..self
         }
     }
 
@@ -180,12 +253,15 @@ impl Evaluator {
         model: &LinkModel<M>,
         memory: &mut S,
     ) -> Result<TestMetrics, EvalError> {
-        let mut copy = memory.clone();
+        let before = memory.clone();
         let own_pool = self.test_own_pool(model, memory)?;
-        let other_pool = self.measure(model, &mut copy, SplitPart::Test, &self.pools[1])?;
+        let test = |pool| self.measure(model, &mut before.clone(), SplitPart::Test, pool);
+        let past = self.past.as_ref();
         Ok(TestMetrics {
             own_pool,
-            other_pool,
+            other_pool: test(&self.pools[1])?,
+            historical: past.map(|[historical, _]| test(historical)).transpose()?,
+            inductive: past.map(|[_, inductive]| test(inductive)).transpose()?,
         })
     }
 
@@ -194,56 +270,187 @@ impl Evaluator {
         model: &LinkModel<M>,
         memory: &mut dyn MemoryStore,
         part: SplitPart,
-        (negatives, sampling): &(Negatives, Arc<Sampling>),
+        pool: &Pool,
     ) -> Result<LinkMetrics, EvalError> {
-        let pass = self.pass_with(sampling, part, 0);
+        let pass = self.pass_with(&pool.1, part, 0);
+        let Scored {
+            batches,
+            scores,
+            ranks,
+        } = self.score(model, memory, &pass, self.candidates_of(pool))?;
+        let metrics = LinkMetrics::of(pool.0, &self.known, &batches, &scores)?;
+        let ranking = RankMetrics::of(&self.known, &batches, &ranks);
+        Ok(LinkMetrics { ranking, ..metrics })
+    }
+
+    /// Scores `events` with the protocol's own pool as if they were the test part; `memory` goes
+    /// on.
+    ///
+    /// # Errors
+    /// When a stage fails or a score is not finite.
+    pub fn scores_of<M: MemoryModel>(
+        &self,
+        model: &LinkModel<M>,
+        memory: &mut dyn MemoryStore,
+        events: Range<usize>,
+    ) -> Result<Scored, EvalError> {
+        let own = &self.pools[0];
+        let pass = Pass {
+            events,
+            ..self.pass_with(&own.1, SplitPart::Test, 0)
+        };
+        self.score(model, memory, &pass, self.candidates_of(own))
+    }
+
+    fn score<M: MemoryModel>(
+        &self,
+        model: &LinkModel<M>,
+        memory: &mut dyn MemoryStore,
+        pass: &Pass,
+        candidates: Option<&Candidates>,
+    ) -> Result<Scored, EvalError> {
         let mut stages = PassStages {
-            pass: &pass,
+            pass,
             memory,
             work: Evaluation {
                 model,
                 device: &self.device,
                 scored: Vec::new(),
+                beside: BesideBatch {
+                    model,
+                    device: &self.device,
+                    sampling: &pass.sampling,
+                    candidates: candidates.map(|candidates| (candidates, pass.negative_key())),
+                    negatives: Vec::new(),
+                    ranks: Vec::new(),
+                },
             },
         };
         sequential::run(&mut stages, 0..pass.iterations(), |_, _| true)?;
-        let (batches, logits): (Vec<_>, Vec<_>) = stages.work.scored.into_iter().unzip();
-        let scores = read_scores(&logits)?;
-        Ok(LinkMetrics::of(*negatives, &self.known, &batches, &scores)?)
+        let Evaluation { scored, beside, .. } = stages.work;
+        let (batches, logits): (Vec<_>, Vec<_>) = scored.into_iter().unzip();
+        let mut scores = read_scores(&logits)?;
+        // Pairs with sources of their own were scored beside the batches.
+        for (of_batch, own) in scores.iter_mut().zip(beside.negatives) {
+            of_batch.1 = own;
+        }
+        Ok(Scored {
+            batches,
+            scores,
+            ranks: beside.ranks,
+        })
     }
 
-    /// EdgeBank on the same events and negatives.
+    /// Whom `pool` ranks among: only the protocol's own does.
+    fn candidates_of(&self, pool: &Pool) -> Option<&Candidates> {
+        let own = Arc::ptr_eq(&pool.1, self.sampling());
+        self.candidates.as_ref().filter(|_| own)
+    }
+
+    /// Both EdgeBanks on the same events, negatives and candidates.
     ///
     /// # Errors
     /// When negatives can't be drawn.
     pub fn edgebank(&self) -> Result<EdgeBankMetrics, EvalError> {
-        let batches = |(_, sampling): &(Negatives, Arc<Sampling>), part| {
-            let pass = self.pass_with(sampling, part, 0);
-            let batches: Result<Vec<EventBatch>, _> = (0..pass.iterations())
-                .map(|iteration| pass.batch(iteration))
-                .collect();
-            batches.map_err(StageError::from)
-        };
+        let train = part_of(self.sampling(), self.split.train.clone());
+        let mut bank = EdgeBank::after(train);
         let [own, other] = &self.pools;
-        let (src, dst) = training_events(self.sampling(), &self.split);
-        let mut bank = edgebank_after(src, dst);
-        let val_ap = edgebank_ap(&mut bank, &batches(own, SplitPart::Validation)?)?;
-        let mut copy = bank.clone();
-        Ok(EdgeBankMetrics {
-            val_ap,
-            test_ap: edgebank_ap(&mut bank, &batches(own, SplitPart::Test)?)?,
-            test_other_pool_ap: edgebank_ap(&mut copy, &batches(other, SplitPart::Test)?)?,
-        })
+        let val = self.over(&mut bank, SplitPart::Validation, own)?;
+        let test = |pool| self.over(&mut bank.clone(), SplitPart::Test, pool);
+        let (test_own, test_other) = (test(own)?, test(other)?);
+        let past = match &self.past {
+            Some([historical, inductive]) => Some([test(historical)?, test(inductive)?]),
+            None => None,
+        };
+        let [unlimited, window] = [0, 1].map(|bank: usize| BankMetrics {
+            val_ap: val[bank].0,
+            test_ap: test_own[bank].0,
+            test_other_pool_ap: test_other[bank].0,
+            test_historical_ap: past.map(|[historical, _]| historical[bank].0),
+            test_inductive_ap: past.map(|[_, inductive]| inductive[bank].0),
+            val_mrr: val[bank].1,
+            test_mrr: test_own[bank].1,
+        });
+        Ok(EdgeBankMetrics { unlimited, window })
+    }
+
+    /// Pooled AP and MRR of each EdgeBank over a part; the bank goes on.
+    fn over(
+        &self,
+        bank: &mut EdgeBank,
+        part: SplitPart,
+        pool: &Pool,
+    ) -> Result<[(f64, Option<f64>); 2], EvalError> {
+        let banks = [Bank::Unlimited, Bank::Window];
+        let pass = self.pass_with(&pool.1, part, 0);
+        let mut scores: [Vec<BatchScores>; 2] = Default::default();
+        let mut ranks: [Vec<(f64, usize)>; 2] = Default::default();
+        let mut batches = Vec::with_capacity(pass.iterations());
+        for iteration in 0..pass.iterations() {
+            let batch = pass.batch(iteration).map_err(StageError::from)?;
+            for (of, scores) in banks.into_iter().zip(&mut scores) {
+                let score = |src: &[_], dst: &[_]| -> Vec<f32> {
+                    let pairs = src.iter().zip(dst);
+                    pairs.map(|(&s, &d)| bank.score(of, s, d)).collect()
+                };
+                scores.push((
+                    score(&batch.src, &batch.dst),
+                    score(batch.negative_sources(), &batch.neg),
+                ));
+            }
+            if let Some(candidates) = self.candidates_of(pool) {
+                let (key, stream) = (pass.negative_key(), pass.sampling.columns());
+                for (i, event) in batch.events.clone().enumerate() {
+                    let others = candidates
+                        .of(key, event, stream)
+                        .map_err(StageError::from)?;
+                    let (src, dst) = (batch.src[i], batch.dst[i]);
+                    for (of, ranks) in banks.into_iter().zip(&mut ranks) {
+                        let of_others: Vec<f32> =
+                            others.iter().map(|&d| bank.score(of, src, d)).collect();
+                        let rank = metrics::reciprocal_rank(bank.score(of, src, dst), &of_others)?;
+                        ranks.push((rank, others.len()));
+                    }
+                }
+            }
+            bank.insert(batch.columns());
+            batches.push(batch);
+        }
+        let mrr = ranks.map(|ranks| RankMetrics::of(&self.known, &batches, &ranks));
+        Ok([
+            (
+                eval::pooled_ap(&scores[0])?,
+                mrr[0].map(|ranking| ranking.mrr),
+            ),
+            (
+                eval::pooled_ap(&scores[1])?,
+                mrr[1].map(|ranking| ranking.mrr),
+            ),
+        ])
     }
 }
 
-/// Sources and destinations of the training events.
-fn training_events<'a>(sampling: &'a Sampling, split: &Split) -> (&'a [NodeId], &'a [NodeId]) {
-    let log = &sampling.log;
-    (
-        bytemuck::cast_slice(&log.src()[split.train.clone()]),
-        bytemuck::cast_slice(&log.dst()[split.train.clone()]),
-    )
+/// The name of a stream's negatives.
+fn named(sampling: Arc<Sampling>) -> Pool {
+    let name = match &sampling.negatives {
+        NegativePool::AllNodes { .. } => Negatives::AllNodes,
+        NegativePool::Destinations(_) | NegativePool::Fixed { .. } => Negatives::Destinations,
+        NegativePool::Past(pairs) => match pairs.kind() {
+            PastKind::Historical => Negatives::Historical,
+            PastKind::Inductive => Negatives::Inductive,
+        },
+    };
+    (name, sampling)
+}
+
+/// Some of the stream's events.
+fn part_of(sampling: &Sampling, events: Range<usize>) -> EventColumns<'_> {
+    let all = sampling.columns();
+    EventColumns {
+        src: &all.src[events.clone()],
+        dst: &all.dst[events.clone()],
+        time: &all.time[events],
+    }
 }
 
 /// Updates memory and scores nothing.

@@ -53,7 +53,8 @@ pub struct Progress<M: MemoryModel> {
 /// The best state so far.
 pub(super) struct Best<M: Module> {
     pub(super) epoch: usize,
-    pub(super) ap: f64,
+    /// See [`LinkMetrics::choice`](crate::eval::LinkMetrics::choice).
+    pub(super) choice: f64,
     /// Without autodiff.
     pub(super) model: LinkModel<M>,
     /// After validation.
@@ -207,7 +208,7 @@ impl<M: TglNames> TrainLoop<'_, M> {
             train_seconds: progress.train_seconds,
             epochs: progress.epochs.clone(),
             totals: progress.totals.clone(),
-            best: progress.best.as_ref().map(|best| (best.epoch, best.ap)),
+            best: progress.best.as_ref().map(|best| (best.epoch, best.choice)),
             unapplied: progress.unapplied.len(),
             k: self.scheduler.k(),
             steps: optimizer.steps(),
@@ -252,12 +253,12 @@ impl<M: TglNames> TrainLoop<'_, M> {
             second: take_model(&mut arrays, "adam.second.", fresh)?,
         };
         let best = match state.best {
-            Some((epoch, ap)) => {
+            Some((epoch, choice)) => {
                 let mut memory = self.memory.clone();
                 memory.restore(&mut arrays.take_group("best.memory."))?;
                 Some(Best {
                     epoch,
-                    ap,
+                    choice,
                     model: take_model(&mut arrays, "best.model.", &fresh.valid())?,
                     memory,
                 })

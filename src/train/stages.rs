@@ -10,8 +10,9 @@ use thiserror::Error;
 use super::upload;
 use super::work::BatchWork;
 use crate::batch::{Deliveries, EventBatch, Layout, LayoutRule, MfgScratch, Wanted, Winners};
+use crate::eval::metrics::MetricError;
 use crate::features::{FeatureRows, Features};
-use crate::graph::{NodeId, Tcsr};
+use crate::graph::{EventColumns, EventId, NodeId, Tcsr};
 use crate::memory;
 use crate::memory::clock::FetchedTimes;
 use crate::memory::write_back::{Update, WriteBack};
@@ -19,7 +20,7 @@ use crate::memory::{FetchedMemory, MemoryCommit, MemoryError, MemoryRequest, Mem
 use crate::model::ModelInput;
 use crate::pipeline::Stages;
 use crate::sampling::negative::{NegativeError, NegativeKey, SplitPart};
-use crate::sampling::{NegativePool, NeighborSampler, Roots, SampleKey};
+use crate::sampling::{NegativePool, NeighborSampler, Neighbors, Roots, SampleKey};
 
 /// Why an iteration failed.
 #[derive(Debug, Error)]
@@ -30,6 +31,9 @@ pub enum StageError {
     /// Memory could not be written.
     #[error(transparent)]
     Memory(#[from] MemoryError),
+    /// Scores have no rank.
+    #[error("evaluation: {0}")]
+    Rank(#[from] MetricError),
 }
 
 /// What sampling reads: the stream, its graph and the rules of the protocol. Shared by
@@ -41,6 +45,8 @@ pub struct Sampling {
     pub graph: Arc<Tcsr>,
     /// Which past events a root sees.
     pub sampler: Arc<dyn NeighborSampler>,
+    /// Whether the events of a batch are hidden from one another, whatever their times (PyG, TGB).
+    pub hide_batch: bool,
     /// Where negatives come from.
     pub negatives: NegativePool,
     /// Node and edge features.
@@ -59,10 +65,27 @@ impl Sampling {
     /// The same stream and rules with other negatives.
     pub fn with_negatives(&self, negatives: NegativePool) -> Sampling {
         Sampling {
+            negatives,
+            ..self.again()
+        }
+    }
+
+    /// The same stream and rules with another sampler.
+    pub fn with_sampler(&self, sampler: Arc<dyn NeighborSampler>) -> Sampling {
+        Sampling {
+            sampler,
+            ..self.again()
+        }
+    }
+
+    /// The same, with scratch tables of its own.
+    fn again(&self) -> Sampling {
+        Sampling {
             log: self.log.clone(),
             graph: self.graph.clone(),
             sampler: self.sampler.clone(),
-            negatives,
+            hide_batch: self.hide_batch,
+            negatives: self.negatives.clone(),
             features: self.features.clone(),
             layout: self.layout,
             batch_size: self.batch_size,
@@ -70,6 +93,86 @@ impl Sampling {
             scratch: Mutex::default(),
         }
     }
+
+    /// The stream's columns.
+    pub fn columns(&self) -> EventColumns<'_> {
+        let log = &*self.log;
+        EventColumns {
+            src: bytemuck::cast_slice::<u32, NodeId>(log.src()),
+            dst: bytemuck::cast_slice::<u32, NodeId>(log.dst()),
+            time: log.time(),
+        }
+    }
+
+    /// Past events of the roots that a batch, whose first event is `first`, wants; `draws` tells
+    /// apart what is sampled for one batch.
+    pub(super) fn past(
+        &self,
+        wanted: Wanted<'_>,
+        first: usize,
+        (epoch, draws): (u64, u64),
+    ) -> Neighbors {
+        let roots = Roots {
+            node: wanted.node,
+            time: wanted.time,
+            hidden_from: self.hide_batch.then_some(EventId(first as u32)),
+        };
+        let key = SampleKey {
+            seed: self.seed,
+            epoch,
+            event: first as u64 | draws << 32,
+            request: wanted.request,
+        };
+        self.sampler.sample(&self.graph, roots, key)
+    }
+
+    /// Does `work` with scratch tables that no other thread uses meanwhile.
+    pub(super) fn with_scratch<T>(&self, work: impl FnOnce(&mut MfgScratch) -> T) -> T {
+        let pool = || self.scratch.lock().unwrap_or_else(PoisonError::into_inner);
+        let unused = pool().pop();
+        let mut scratch = unused.unwrap_or_else(|| MfgScratch::new(self.log.nodes()));
+        let result = work(&mut scratch);
+        pool().push(scratch);
+        result
+    }
+
+    /// Edge features of each layer's events and node features of the innermost layer's rows.
+    pub(super) fn feature_rows(&self, layout: &Layout) -> LayoutFeatures {
+        LayoutFeatures {
+            edge: layout
+                .layers
+                .iter()
+                .map(|layer| self.features.edge_rows(&layer.events))
+                .collect(),
+            node: self.features.node_rows(&layout.innermost().node),
+        }
+    }
+
+    /// What the model reads of a layout whose memory has been fetched, on `device` (with autodiff
+    /// when training), and the edge features of the innermost layer's events.
+    pub(super) fn model_input(
+        &self,
+        layout: &Layout,
+        rows: LayoutFeatures,
+        fetched: &FetchedMemory,
+        device: &Device,
+    ) -> (ModelInput, Tensor<2>) {
+        let plain = fetched.memory.device();
+        let edge = rows.edge.into_iter();
+        let edge: Vec<Tensor<2>> = edge
+            .map(|edge| upload::feature_rows(edge, &plain))
+            .collect();
+        let node = (rows.node.width > 0).then(|| upload::feature_rows(rows.node, &plain));
+        let input = upload::model_input(layout, fetched, &edge, node, device);
+        (input, edge[0].clone())
+    }
+}
+
+/// Features that a layout needs.
+pub(super) struct LayoutFeatures {
+    /// Of each layer's events.
+    edge: Vec<FeatureRows>,
+    node: FeatureRows,
 }
 
 /// A pass over a part of the stream: what the host stages read.
@@ -103,21 +206,24 @@ impl Pass {
     /// When negatives can't be drawn.
     pub fn batch(&self, iteration: usize) -> Result<EventBatch, NegativeError> {
         let sampling = &*self.sampling;
-        let events = self.batch_events(iteration);
-        let key = NegativeKey {
-            seed: sampling.seed,
+        let (events, stream) = (self.batch_events(iteration), sampling.columns());
+        let drawn = sampling
+            .negatives
+            .sample(self.negative_key(), events.clone(), stream)?;
+        let batch = EventBatch::cut(events, stream.src, stream.dst, stream.time, drawn.dst);
+        Ok(EventBatch {
+            neg_src: drawn.src,
+            ..batch
+        })
+    }
+
+    /// What the draws of this pass depend on, besides the event.
+    pub(super) fn negative_key(&self) -> NegativeKey {
+        NegativeKey {
+            seed: self.sampling.seed,
             epoch: self.epoch,
             split: self.part,
-        };
-        let negatives = sampling.negatives.sample(key, events.clone())?;
-        let log = &*sampling.log;
-        Ok(EventBatch::cut(
-            events,
-            bytemuck::cast_slice::<u32, NodeId>(log.src()),
-            bytemuck::cast_slice::<u32, NodeId>(log.dst()),
-            log.time(),
-            negatives,
-        ))
+        }
     }
 
     /// Stage 1: cuts and samples the batch of an iteration, and lays it out.
@@ -127,31 +233,10 @@ impl Pass {
     pub(super) fn sample(&self, iteration: usize) -> Result<Sampled, StageError> {
         let sampling = &*self.sampling;
         let batch = self.batch(iteration)?;
-        let sample = |wanted: Wanted<'_>| {
-            let roots = Roots {
-                node: wanted.node,
-                time: wanted.time,
-                hidden_from: None,
-            };
-            let key = SampleKey {
-                seed: sampling.seed,
-                epoch: self.epoch,
-                event: batch.events.start as u64,
-                request: wanted.request,
-            };
-            sampling.sampler.sample(&sampling.graph, roots, key)
-        };
-        let pool = || {
-            sampling
-                .scratch
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-        };
-        let mut scratch = pool()
-            .pop()
-            .unwrap_or_else(|| MfgScratch::new(sampling.log.nodes()));
-        let layout = Layout::build(&batch, &sampling.layout, sample, &mut scratch);
-        pool().push(scratch);
+        let sample =
+            |wanted: Wanted<'_>| sampling.past(wanted, batch.events.start, (self.epoch, 0));
+        let layout = sampling
+            .with_scratch(|scratch| Layout::build(&batch, &sampling.layout, sample, scratch));
         Ok(Sampled {
             iteration,
             batch,
@@ -161,14 +246,8 @@ impl Pass {
 
     /// Stage 2: gathers the features of its events and nodes.
     pub(super) fn fetch_features(&self, sampled: Sampled) -> Prepared {
-        let features = &self.sampling.features;
-        let layers = &sampled.layout.layers;
         Prepared {
-            edge: layers
-                .iter()
-                .map(|layer| features.edge_rows(&layer.events))
-                .collect(),
-            node: features.node_rows(&sampled.layout.innermost().node),
+            rows: self.sampling.feature_rows(&sampled.layout),
             sampled,
         }
     }
@@ -181,29 +260,19 @@ impl Pass {
         fetched: FetchedMemory,
         device: &Device,
     ) -> Fetched {
-        let Prepared {
-            sampled,
-            edge,
-            node,
-        } = prepared;
+        let Prepared { sampled, rows } = prepared;
         let Sampled {
             iteration,
             batch,
             layout,
         } = sampled;
-        let plain = fetched.memory.device();
-        let edge: Vec<Tensor<2>> = edge
-            .into_iter()
-            .map(|edge| upload::feature_rows(edge, &plain))
-            .collect();
-        let node = (node.width > 0).then(|| upload::feature_rows(node, &plain));
-        let input = upload::model_input(&layout, &fetched, &edge, node, device);
+        let (input, edge) = self.sampling.model_input(&layout, rows, &fetched, device);
         Fetched {
             iteration,
             batch,
             layout,
             input,
-            edge: edge[0].clone(),
+            edge,
             times: fetched.times,
         }
     }
@@ -219,21 +288,19 @@ pub struct Sampled {
 /// A batch with its features.
 pub struct Prepared {
     sampled: Sampled,
-    /// Edge features of each layer's events.
-    edge: Vec<FeatureRows>,
-    node: FeatureRows,
+    rows: LayoutFeatures,
 }
 
 impl Prepared {
     /// Bytes of its features.
     pub(super) fn bytes(&self) -> u64 {
-        let edge: u64 = self.edge.iter().map(FeatureRows::bytes).sum();
-        edge + self.node.bytes()
+        let edge: u64 = self.rows.edge.iter().map(FeatureRows::bytes).sum();
+        edge + self.rows.node.bytes()
     }
 
     /// Features of the batch's own events, `[events, edge width]`.
     pub(super) fn own_edge(&self) -> Vec<f32> {
-        self.edge[0].first(self.sampled.batch.src.len())
+        self.rows.edge[0].first(self.sampled.batch.src.len())
     }
 
     /// Hands what the batch asks of the node memory to `fetch`.
@@ -343,6 +410,7 @@ impl<W: BatchWork> Stages for PassStages<'_, W> {
     }
 
     fn fetch_memory(&mut self, prepared: Prepared) -> Result<Fetched, StageError> {
+        self.work.sees(&prepared.sampled.batch, &*self.memory)?;
         let fetched = prepared.request(|request| self.memory.fetch(request));
         let device = self.work.input_device();
         Ok(self.pass.load(prepared, fetched, device))

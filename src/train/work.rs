@@ -1,10 +1,12 @@
 //! What a pass does with a batch on the device: train on it, or evaluate it.
 
-use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 
+use super::pair_scores::BesideBatch;
+use super::stages::StageError;
 use super::trainer::{self, Begun, Trainer};
 use crate::batch::EventBatch;
+use crate::memory::MemoryStore;
 use crate::memory::clock::FetchedTimes;
 use crate::model::{LinkModel, Logits, MemoryModel, ModelInput};
 use crate::pipeline::ledger::AgeHistogram;
@@ -13,6 +15,14 @@ use crate::pipeline::ledger::AgeHistogram;
 pub trait BatchWork {
     /// Device that the model's input is made on.
     fn input_device(&self) -> &Device;
+
+    /// Is shown the memory that a batch is about to be given.
+    ///
+    /// # Errors
+    /// When what it does with it fails.
+    fn sees(&mut self, _batch: &EventBatch, _memory: &dyn MemoryStore) -> Result<(), StageError> {
+        Ok(())
+    }
 
     /// Is told of the memory that a batch was given.
     fn saw(&mut self, _times: &FetchedTimes) {}
@@ -85,18 +95,24 @@ impl<M: MemoryModel> Training<'_, M> {
 }
 
 /// Evaluation: forward alone; keeps batches and logits.
-pub struct Evaluation<'a, M: Module> {
+pub struct Evaluation<'a, M: MemoryModel> {
     /// The model, without autodiff.
     pub model: &'a LinkModel<M>,
     /// Device without autodiff.
     pub device: &'a Device,
     /// Batches with their logits, in order.
     pub scored: Vec<(EventBatch, Logits)>,
+    /// Pairs that are scored beside each batch.
+    pub beside: BesideBatch<'a, M>,
 }
 
 impl<M: MemoryModel> BatchWork for Evaluation<'_, M> {
     fn input_device(&self) -> &Device {
         self.device
+    }
+
+    fn sees(&mut self, batch: &EventBatch, memory: &dyn MemoryStore) -> Result<(), StageError> {
+        self.beside.score(batch, memory)
     }
 
     fn run(&mut self, _iteration: usize, batch: &EventBatch, input: &ModelInput) -> Tensor<2> {

@@ -1,0 +1,264 @@
+//! Negatives that are pairs of the stream itself: hard ones, for evaluation.
+//!
+//! A random destination was probably never met by the source, so that remembering pairs is enough
+//! to tell it from an event. These negatives have happened before:
+//!
+//! * *historical*: a pair whose first event precedes the batch;
+//! * *inductive*: such a pair that was first seen in evaluation, that is after the last event
+//!   before the part that is evaluated.
+//!
+//! Neither takes pairs that occur in the batch's own span of time. A batch draws without
+//! replacement as many pairs as it has events; where there are too few, the rest are random
+//! (source, destination) pairs that are none of the batch's. A negative therefore has its own
+//! source, and takes the time of the event that it stands beside.
+//!
+//! A draw depends on (seed, part, batch): other than uniform negatives, these depend on the batch
+//! size by their definition.
+//!
+//! Source: Poursafaei et al., NeurIPS 2022, section 4, as DyGLib (Yu et al., NeurIPS 2023) defines
+//! them in `NegativeEdgeSampler` of its `utils/utils.py`. Unlike there, the pairs that fill up come
+//! after those of the past.
+
+use std::collections::HashSet;
+use std::ops::Range;
+use std::sync::Arc;
+
+use super::counter_rng::RandomStreams;
+use super::negative::{NegativeError, NegativeKey, SplitPart};
+use crate::graph::{EventColumns, NodeId, Timestamp};
+
+/// Which pairs of the past are drawn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PastKind {
+    /// All of them.
+    Historical,
+    /// Those first seen in evaluation.
+    Inductive,
+}
+
+/// The distinct pairs of a stream, each with its first time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PastPairs {
+    kind: PastKind,
+    /// Ascending by time.
+    first: Arc<[(Timestamp, NodeId, NodeId)]>,
+    /// Distinct sources and destinations, ascending.
+    sources: Arc<[NodeId]>,
+    destinations: Arc<[NodeId]>,
+    /// Time of the last event before validation, and before the test.
+    observed: [Timestamp; 2],
+}
+
+impl PastPairs {
+    /// The pairs of `stream` of both kinds; validation begins with event `val`, the test with
+    /// event `test`.
+    ///
+    /// # Errors
+    /// [`NegativeError::EmptyPool`] if the stream is empty.
+    pub fn both_kinds(
+        stream: EventColumns<'_>,
+        val: usize,
+        test: usize,
+    ) -> Result<[PastPairs; 2], NegativeError> {
+        if stream.time.is_empty() {
+            return Err(NegativeError::EmptyPool);
+        }
+        let mut seen = HashSet::new();
+        let pairs = stream.src.iter().zip(stream.dst).zip(stream.time);
+        let first: Vec<(Timestamp, NodeId, NodeId)> = pairs
+            .filter(|&((&src, &dst), _)| seen.insert((src, dst)))
+            .map(|((&src, &dst), &time)| (time, src, dst))
+            .collect();
+        let distinct = |nodes: &[NodeId]| {
+            let mut nodes = nodes.to_vec();
+            nodes.sort_unstable();
+            nodes.dedup();
+            Arc::<[NodeId]>::from(nodes)
+        };
+        let before = |event: usize| match event.checked_sub(1) {
+            Some(last) => stream.time[last],
+            None => Timestamp::MIN,
+        };
+        let historical = PastPairs {
+            kind: PastKind::Historical,
+            first: first.into(),
+            sources: distinct(stream.src),
+            destinations: distinct(stream.dst),
+            observed: [before(val), before(test)],
+        };
+        let inductive = PastPairs {
+            kind: PastKind::Inductive,
+            ..historical.clone()
+        };
+        Ok([historical, inductive])
+    }
+
+    /// Which pairs are drawn.
+    pub fn kind(&self) -> PastKind {
+        self.kind
+    }
+
+    /// One pair (source, destination) for each of the batch's `events` of `stream`.
+    ///
+    /// # Errors
+    /// [`NegativeError::EmptyPool`] if every possible pair is one of the batch's.
+    pub(super) fn sample(
+        &self,
+        key: NegativeKey,
+        events: Range<usize>,
+        stream: EventColumns<'_>,
+    ) -> Result<(Vec<NodeId>, Vec<NodeId>), NegativeError> {
+        if events.is_empty() {
+            return Ok((Vec::new(), Vec::new()));
+        }
+        let (begin, end) = (stream.time[events.start], stream.time[events.end - 1]);
+        let span = stream.time.partition_point(|&time| time < begin)
+            ..stream.time.partition_point(|&time| time <= end);
+        let present: HashSet<(NodeId, NodeId)> = span
+            .map(|event| (stream.src[event], stream.dst[event]))
+            .collect();
+        // Nothing first seen at `begin` or later could be drawn: it is in the batch's own span.
+        let past = self.first.partition_point(|&(time, ..)| time < begin);
+        let known = match (self.kind, key.split) {
+            (PastKind::Historical, _) | (_, SplitPart::Train) => 0,
+            (PastKind::Inductive, part) => {
+                let observed = self.observed[usize::from(part == SplitPart::Test)];
+                self.first.partition_point(|&(time, ..)| time <= observed)
+            }
+        };
+        let drawable = self.first.get(known..past).unwrap_or_default();
+        let wanted = events.len();
+        let streams = RandomStreams::new(key.seed, key.epoch, b"pastpair");
+        let rng = |lane| streams.at(events.start as u64, 2 * key.split as u32 + lane);
+        // Ids and events are u32, and so is the number of distinct pairs.
+        let mut pairs: Vec<(NodeId, NodeId)> = rng(0)
+            .each_below(drawable.len() as u32)
+            .map(|pair| drawable[pair as usize])
+            .map(|(_, src, dst)| (src, dst))
+            .filter(|pair| !present.contains(pair))
+            .take(wanted)
+            .collect();
+
+        let possible = self.sources.len() * self.destinations.len();
+        let mut taken = present;
+        if pairs.len() < wanted && taken.len() >= possible {
+            return Err(NegativeError::EmptyPool);
+        }
+        let mut rng = rng(1);
+        // Once each as long as there are enough.
+        let once = possible - taken.len() >= wanted - pairs.len();
+        while pairs.len() < wanted {
+            let mut draw = |nodes: &[NodeId]| nodes[rng.u32_below(nodes.len() as u32) as usize];
+            let pair = (draw(&self.sources), draw(&self.destinations));
+            if !taken.contains(&pair) {
+                pairs.push(pair);
+                if once {
+                    taken.insert(pair);
+                }
+            }
+        }
+        Ok(pairs.into_iter().unzip())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::graph::drawn_streams::Stream;
+
+    const SEED: u64 = 3;
+
+    fn key(split: SplitPart, seed: u64) -> NegativeKey {
+        NegativeKey {
+            seed,
+            epoch: 0,
+            split,
+        }
+    }
+
+    fn columns(stream: &Stream) -> EventColumns<'_> {
+        EventColumns {
+            src: &stream.src,
+            dst: &stream.dst,
+            time: &stream.time,
+        }
+    }
+
+    /// ```text
+    /// train: 0>5@1 1>6@2 0>5@3 2>7@4   validation: 1>5@5 2>6@6 0>5@7   test: 0>7@8 1>5@9 2>7@9
+    /// ```
+    fn stream() -> Stream {
+        Stream::drawn("0>5@1 1>6@2 0>5@3 2>7@4 1>5@5 2>6@6 0>5@7 0>7@8 1>5@9 2>7@9")
+    }
+
+    fn drawn(kind: usize, split: SplitPart, events: Range<usize>) -> HashSet<(u32, u32)> {
+        let stream = stream();
+        let pools = PastPairs::both_kinds(columns(&stream), 4, 7).unwrap();
+        let mut all = HashSet::new();
+        for seed in 0..50 {
+            let (src, dst) = pools[kind]
+                .sample(key(split, seed), events.clone(), columns(&stream))
+                .unwrap();
+            assert_eq!(src.len(), events.len());
+            let pairs = src.iter().zip(&dst).map(|(src, dst)| (src.0, dst.0));
+            all.extend(pairs);
+        }
+        all
+    }
+
+    #[test]
+    fn historical_pairs_precede_the_batch_and_are_none_of_its_own() {
+        // Before time 7: 0>5 (in the batch), 1>6, 2>7, 1>5, 2>6.
+        let got = drawn(0, SplitPart::Validation, 6..7);
+        assert_eq!(got, HashSet::from([(1, 6), (2, 7), (1, 5), (2, 6)]));
+        // A batch of time 9 excludes what shares its time: event 9 is not in 8..9.
+        let got = drawn(0, SplitPart::Test, 8..9);
+        assert_eq!(got, HashSet::from([(0, 5), (1, 6), (2, 6), (0, 7)]));
+    }
+
+    #[test]
+    fn inductive_pairs_were_first_seen_in_evaluation() {
+        // After the last training event (time 4) and before time 7.
+        let got = drawn(1, SplitPart::Validation, 6..7);
+        assert_eq!(got, HashSet::from([(1, 5), (2, 6)]));
+        // Nothing is new between the last validation event (time 7) and time 8: random pairs of
+        // sources 0, 1, 2 and destinations 5, 6, 7 that are not the batch's own.
+        let got = drawn(1, SplitPart::Test, 7..8);
+        assert_eq!(got.len(), 8);
+        assert!(!got.contains(&(0, 7)), "{got:?}");
+    }
+
+    #[test]
+    fn a_batch_draws_each_pair_once_and_fills_up() {
+        let stream = stream();
+        let [historical, _] = PastPairs::both_kinds(columns(&stream), 4, 7).unwrap();
+        // Five pairs precede time 8 and three of the batch 7..10 are excluded: 2>7, 1>5 and 0>7.
+        let (src, dst) = historical
+            .sample(key(SplitPart::Test, SEED), 7..10, columns(&stream))
+            .unwrap();
+        let pairs: HashSet<(u32, u32)> = src.iter().zip(&dst).map(|(s, d)| (s.0, d.0)).collect();
+        assert_eq!(pairs, HashSet::from([(0, 5), (1, 6), (2, 6)]));
+        // The first batch has no past at all.
+        let (src, dst) = historical
+            .sample(key(SplitPart::Train, SEED), 0..2, columns(&stream))
+            .unwrap();
+        let pairs: HashSet<(u32, u32)> = src.iter().zip(&dst).map(|(s, d)| (s.0, d.0)).collect();
+        assert_eq!(pairs.len(), 2);
+        assert!(pairs.is_disjoint(&HashSet::from([(0, 5), (1, 6)])));
+    }
+
+    #[test]
+    fn without_any_other_pair_there_is_no_negative() {
+        let stream = Stream::drawn("0>1@1 0>1@2");
+        let [historical, _] = PastPairs::both_kinds(columns(&stream), 1, 1).unwrap();
+        let key = key(SplitPart::Test, SEED);
+        assert_eq!(
+            historical.sample(key, 1..2, columns(&stream)),
+            Err(NegativeError::EmptyPool)
+        );
+        assert_eq!(
+            PastPairs::both_kinds(EventColumns::default(), 0, 0),
+            Err(NegativeError::EmptyPool)
+        );
+    }
+}

@@ -1,0 +1,322 @@
+//! This program as the auditor sees it: its own sampling, batches, memory and models over the
+//! streams that it is given.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use burn::tensor::{Device, Tensor};
+use mspipe_datasets::{EventLog, FeatureTable, OpenOptions};
+
+use serde::Serialize;
+
+use super::tasks::{ForModel, for_model};
+use super::{Session, SessionError};
+use crate::audit::{
+    self, AuditStream, Check, Kept, Recording, Report, ScoredBatch, Sight, Subject,
+};
+use crate::config::{CandidateSource, Protocol, RunConfig};
+use crate::device::{self, ComputeDevice};
+use crate::features::FeatureSource;
+use crate::memory::node_memory::NodeMemory;
+use crate::model::LinkModel;
+use crate::model::tgl_weights::{self, TglNames};
+use crate::pipeline::trace::Record;
+use crate::run_folder::Setting;
+use crate::sampling::{Candidates, NegativePool, NeighborSampler};
+use crate::train::epochs::{EpochRecord, Observer};
+use crate::train::evaluation::EvalError;
+
+/// Events of an audit, unless `--limit-events` says otherwise.
+const EVENTS: usize = 2000;
+
+/// Events of a batch at most: an audit wants many batches of few events.
+const BATCH_SIZE: usize = 100;
+
+/// Candidates of an event at most.
+const CANDIDATES: usize = 5;
+
+/// Random edge features where a stream has none, so that features are audited too.
+const EDGE_WIDTH: usize = 8;
+
+/// Epochs of the trainings of an audit: the second begins after the first one's test.
+const EPOCHS: usize = 2;
+
+/// The program with its settings; `M` is the model of the settings.
+pub struct Program<'a, M: TglNames> {
+    config: RunConfig,
+    device: &'a Device,
+    model: LinkModel<M>,
+    /// Pools of the unchanged stream: which destinations there are is known beforehand, by the
+    /// protocol, and no change of the stream may change the negatives.
+    negatives: [NegativePool; 2],
+    candidates: Option<Candidates>,
+    /// Audited in the place of the sampler of the settings.
+    sampler: Option<Arc<dyn NeighborSampler>>,
+    sight: Sight,
+}
+
+impl<'a, M: TglNames> Program<'a, M> {
+    /// The program with the settings `config`, for `stream` and its changes.
+    ///
+    /// # Errors
+    /// As [`Session::on`]; weights to begin with that can't be read.
+    pub fn new(
+        config: RunConfig,
+        stream: &AuditStream,
+        device: &'a Device,
+    ) -> Result<Program<'a, M>, SessionError> {
+        let session = Session::on(stream.log()?, config)?;
+        let (config, sampling) = (&session.config, &session.sampling);
+        Ok(Program {
+            device,
+            sight: Sight {
+                fanout: config.fanout,
+                both_directions: sampling.graph.entries() > stream.events(),
+                hide_batch: sampling.hide_batch,
+                batch_size: config.batch_size,
+            },
+            model: session.new_model(config.init.as_deref(), device)?,
+            negatives: [sampling.negatives.clone(), session.other_pool.clone()],
+            candidates: session.candidates.clone(),
+            sampler: None,
+            config: config.clone(),
+        })
+    }
+
+    /// Audits `sampler` in the place of that of the settings.
+    #[must_use]
+    pub fn with_sampler(self, sampler: Arc<dyn NeighborSampler>) -> Program<'a, M> {
+        let sampler = Some(sampler);
+        Program { sampler, ..self }
+    }
+
+    /// A session on `stream` with the negatives of the unchanged one.
+    ///
+    /// # Errors
+    /// As [`Session::on`].
+    pub fn session(&self, stream: &AuditStream) -> Result<Session, SessionError> {
+        let mut session = Session::on(stream.log()?, self.config.clone())?;
+        let [own, other] = self.negatives.clone();
+        let mut sampling = session.sampling.with_negatives(own);
+        if let Some(sampler) = &self.sampler {
+            sampling = sampling.with_sampler(sampler.clone());
+        }
+        session.sampling = Arc::new(sampling);
+        session.other_pool = other;
+        session.candidates.clone_from(&self.candidates);
+        Ok(session)
+    }
+}
+
+impl<M: TglNames> Subject for Program<'_, M> {
+    type Error = SessionError;
+
+    fn scores(&mut self, stream: &AuditStream) -> Result<Vec<ScoredBatch>, SessionError> {
+        let mut session = self.session(stream)?;
+        let recording = Arc::new(Recording::of(session.sampling.sampler.clone()));
+        session.sampling = Arc::new(session.sampling.with_sampler(recording.clone()));
+        let mut memory = session.new_memory(self.device);
+        let evaluator = session.evaluator(self.device)?;
+        let scored = evaluator.scores_of(&self.model, &mut memory, 0..stream.events())?;
+        let mut ranks = scored.ranks.iter().map(|(rank, _)| *rank);
+        let batches = scored.batches.into_iter().zip(scored.scores);
+        let mut batches: Vec<ScoredBatch> = batches
+            .map(|(batch, (positive, negative))| ScoredBatch {
+                rank: ranks.by_ref().take(batch.events.len()).collect(),
+                events: batch.events,
+                positive,
+                negative,
+                sampled: Vec::new(),
+            })
+            .collect();
+        for sampled in recording.take() {
+            // Beside the batch's first event, a key may say which of several trips it is.
+            let first = (sampled.event & u64::from(u32::MAX)) as usize;
+            if let Some(batch) = batches.get_mut(first / self.sight.batch_size) {
+                batch.sampled.push(sampled);
+            }
+        }
+        Ok(batches)
+    }
+
+    fn losses(&mut self, stream: &AuditStream) -> Result<Vec<f32>, SessionError> {
+        let session = self.session(stream)?;
+        let mut losses = Losses::default();
+        let stop = AtomicBool::new(false);
+        let mut training = session.training::<M>(self.device, &stop)?;
+        training.epochs = 1;
+        training.run(&mut losses)?;
+        Ok(losses.0)
+    }
+
+    fn kept(&mut self, stream: &AuditStream, tested: bool) -> Result<Kept, SessionError> {
+        let session = self.session(stream)?;
+        let stop = AtomicBool::new(false);
+        let mut training = session.training::<M>(self.device, &stop)?;
+        (training.epochs, training.test_each_epoch) = (EPOCHS, tested);
+        let (_, best) = training.run(&mut Losses::default())?;
+        kept(&best, &training.memory)
+    }
+
+    fn sight(&self) -> Sight {
+        self.sight
+    }
+}
+
+/// What a run keeps of `model` and `memory`.
+///
+/// # Errors
+/// When the device does not hand them over.
+pub fn kept<M: TglNames>(model: &LinkModel<M>, memory: &NodeMemory) -> Result<Kept, SessionError> {
+    let bits = |values: &[f32]| values.iter().map(|value| value.to_bits()).collect();
+    let weights = tgl_weights::export(model).map_err(SessionError::Unreadable)?;
+    let mut parts: Vec<(String, Vec<u32>)> = weights
+        .iter()
+        .map(|(name, tensor)| (format!("weights {name}"), bits(&tensor.values)))
+        .collect();
+    let (rows, mails, clock) = match memory {
+        NodeMemory::Device(memory) => {
+            let (rows, mails) = memory.tables();
+            (read(rows)?, read(mails)?, memory.clock())
+        }
+        NodeMemory::Host(memory) => {
+            let (rows, mails) = memory.tables();
+            (rows.to_vec(), mails.to_vec(), memory.clock())
+        }
+    };
+    let times = bytemuck::cast_slice(clock.last_update()).to_vec();
+    parts.push(("memory".to_owned(), bits(&rows)));
+    parts.push(("mails".to_owned(), bits(&mails)));
+    parts.push(("times of the memory".to_owned(), times));
+    Ok(Kept(parts))
+}
+
+/// Takes down losses.
+#[derive(Debug, Default)]
+struct Losses(Vec<f32>);
+
+impl Observer for Losses {
+    fn epoch_begins(&mut self, _epoch: usize, _iterations: usize) {}
+
+    fn iteration(&mut self, _iteration: usize, _events: usize) {}
+
+    fn losses(&mut self, _epoch: usize, _first: usize, losses: &[f32]) -> io::Result<()> {
+        self.0.extend(losses);
+        Ok(())
+    }
+
+    fn epoch_recorded(&mut self, _record: &Record) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn evaluation_begins(&mut self, _part: &str) {}
+
+    fn epoch_done(&mut self, _epoch: usize, _record: &EpochRecord) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// What was audited, and what was found.
+#[derive(Debug, Clone, Serialize)]
+pub struct AuditSummary {
+    /// What it belongs to.
+    #[serde(flatten)]
+    pub setting: Setting,
+    /// Events that the stream was changed around.
+    pub probes: usize,
+    /// Whether no rule was violated.
+    pub passed: bool,
+    /// The checks.
+    #[serde(flatten)]
+    pub report: Report,
+}
+
+/// Audits the program with the settings `config` on the first events of its stream, changed around
+/// `probes` events. `begin` is told of the session and the device before; what it returns is told
+/// which check begins.
+///
+/// Of the settings, those that only make an audit long are cut: events, unless given, the batch
+/// size, and the number of candidates.
+///
+/// # Errors
+/// See [`SessionError`].
+pub fn audit<P: FnMut(Check)>(
+    mut config: RunConfig,
+    probes: usize,
+    begin: impl FnOnce(&Session, &ComputeDevice) -> P + Send,
+) -> Result<AuditSummary, SessionError> {
+    let stream = stream_of(&mut config)?;
+    let session = Session::on(stream.log()?, config)?;
+    device::on_device_thread(|| {
+        let device = device::open(session.config.device)?;
+        let mut progress = begin(&session, &device);
+        let work = Audit {
+            config: session.config.clone(),
+            stream: &stream,
+            device: &device.device,
+            probes,
+            progress: &mut progress,
+        };
+        let report = for_model(session.config.model, work)?;
+        Ok(AuditSummary {
+            setting: session.setting("audit", &device),
+            probes,
+            passed: report.passed(),
+            report,
+        })
+    })?
+}
+
+/// The stream of an audit with the settings `config`, which are cut to it.
+///
+/// # Errors
+/// Settings out of range, a stream that can't be read.
+pub fn stream_of(config: &mut RunConfig) -> Result<AuditStream, SessionError> {
+    config.validate()?;
+    let log = EventLog::open(&config.data, &OpenOptions::default())?;
+    let events = config.limit_events.unwrap_or(EVENTS).min(log.events());
+    let random = |width: usize| FeatureTable::random_normal(events, width, config.seed);
+    let has_own = log.edge_features().is_some_and(|table| !table.all_zero());
+    let edge = match config.edge_features {
+        FeatureSource::Random(width) => Some(random(width)),
+        // Given weights fit the features that they were trained with, and no others.
+        FeatureSource::File if !has_own && config.init.is_none() => Some(random(EDGE_WIDTH)),
+        FeatureSource::File | FeatureSource::Zero => None,
+    };
+    let mut stream = AuditStream::head(&log, events, edge.as_ref());
+    if config.edge_features == FeatureSource::Zero {
+        (stream.edge, stream.edge_width) = (Vec::new(), 0);
+    }
+    config.edge_features = FeatureSource::File;
+    config.limit_events = None;
+    config.batch_size = config.batch_size.min(BATCH_SIZE);
+    if config.protocol == Protocol::Tgb {
+        // Recorded candidates are of the unchanged stream, and so are these.
+        config.candidates = Some(CandidateSource::Drawn(CANDIDATES));
+    }
+    Ok(stream)
+}
+
+struct Audit<'a> {
+    config: RunConfig,
+    stream: &'a AuditStream,
+    device: &'a Device,
+    probes: usize,
+    progress: &'a mut dyn FnMut(Check),
+}
+
+impl ForModel for Audit<'_> {
+    type Output = Result<Report, SessionError>;
+
+    fn with<M: TglNames>(self) -> Result<Report, SessionError> {
+        let mut program = Program::<M>::new(self.config, self.stream, self.device)?;
+        audit::run(&mut program, self.stream, self.probes, self.progress)
+    }
+}
+
+fn read(tensor: Tensor<2>) -> Result<Vec<f32>, SessionError> {
+    let failed = |error: &dyn std::fmt::Debug| EvalError::Device(format!("{error:?}"));
+    let data = tensor.try_into_data().map_err(|error| failed(&error))?;
+    Ok(data.try_into_vec().map_err(|error| failed(&error))?)
+}

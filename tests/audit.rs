@@ -1,0 +1,333 @@
+//! The leak auditor: it passes this program, and finds each fault that is built into it here.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use clap::Parser;
+use mspipe::audit::{self, AuditStream, Check, Kept, Report, ScoredBatch, Sight, Subject};
+use mspipe::config::{ModelName, RunConfig};
+use mspipe::graph::{NodeId, Tcsr, Timestamp};
+use mspipe::model::apan::Apan;
+use mspipe::model::jodie::Jodie;
+use mspipe::model::tgl_weights::TglNames;
+use mspipe::model::tgn::Tgn;
+use mspipe::sampling::{NeighborSampler, Neighbors, Recent, Roots, SampleKey};
+use mspipe::session::SessionError;
+use mspipe::session::audited::{self, Program};
+use mspipe::train::epochs::{EpochRecord, Observer};
+
+use crate::on_device;
+
+/// The program's options.
+#[derive(Parser)]
+struct Options {
+    #[command(flatten)]
+    config: RunConfig,
+}
+
+const FANOUT: usize = 4;
+
+/// A small model on the first events of a generated stream.
+fn setting(options: &str) -> (RunConfig, AuditStream) {
+    const SMALL: &str = "mspipe --data synthetic:wikipedia:scale=0.01 --limit-events 600 \
+                         --batch-size 50 --width 16 --time-width 8 --fanout 4 --mail-slots 3 \
+                         --edge-features random:4";
+    let all = format!("{SMALL} {options}");
+    let mut config = Options::try_parse_from(all.split_whitespace())
+        .unwrap()
+        .config;
+    let stream = audited::stream_of(&mut config).unwrap();
+    (config, stream)
+}
+
+fn audit(options: &str) -> Report {
+    on_device(|device| {
+        let (config, stream) = setting(options);
+        match config.model {
+            ModelName::Tgn => run(
+                Program::<Tgn>::new(config, &stream, device).unwrap(),
+                &stream,
+            ),
+            ModelName::Jodie => run(
+                Program::<Jodie>::new(config, &stream, device).unwrap(),
+                &stream,
+            ),
+            ModelName::Apan => run(
+                Program::<Apan>::new(config, &stream, device).unwrap(),
+                &stream,
+            ),
+        }
+    })
+}
+
+fn run<S: Subject<Error = SessionError>>(mut subject: S, stream: &AuditStream) -> Report {
+    audit::run(&mut subject, stream, 3, |_| ()).unwrap()
+}
+
+/// What the report says of a check that failed.
+fn finding(report: &Report, check: Check) -> &str {
+    let record = report.checks.iter().find(|record| record.check == check);
+    &record.unwrap().findings[0].found
+}
+
+#[test]
+fn every_model_passes() {
+    for options in [
+        "--model tgn",
+        "--model tgn --layers 2 --sampler uniform",
+        "--model tgn --time-delta query --memory host --schedule staleness:2",
+        "--model jodie --protocol tgb",
+        "--model apan --protocol dyglib",
+        "--model tgn --protocol tgb",
+        "--model tgn --protocol tgl",
+    ] {
+        let report = audit(options);
+        assert!(report.passed(), "{options}:\n{report}");
+        for record in &report.checks {
+            let unsampled = options.contains("jodie") && record.check == Check::NeighborCounts;
+            assert_eq!(record.skipped.is_some(), unsampled, "{options}: {record:?}");
+            assert!(unsampled || record.compared > 0, "{options}: {record:?}");
+        }
+    }
+}
+
+/// Sees events of the query's own time, and those up to `late` ticks later.
+struct Late {
+    late: Timestamp,
+}
+
+impl NeighborSampler for Late {
+    fn sample(&self, graph: &Tcsr, roots: Roots<'_>, key: SampleKey) -> Neighbors {
+        let time: Vec<Timestamp> = roots.time.iter().map(|time| time + 1 + self.late).collect();
+        let roots = Roots {
+            time: &time,
+            ..roots
+        };
+        Recent { fanout: FANOUT }.sample(graph, roots, key)
+    }
+}
+
+fn audit_with_sampler<M: TglNames>(
+    options: &str,
+    sampler: impl NeighborSampler + 'static,
+) -> Report {
+    on_device(|device| {
+        let (config, stream) = setting(options);
+        let program = Program::<M>::new(config, &stream, device).unwrap();
+        run(program.with_sampler(Arc::new(sampler)), &stream)
+    })
+}
+
+#[test]
+fn a_sampler_that_sees_its_own_time_is_found() {
+    let report = audit_with_sampler::<Tgn>("--model tgn", Late { late: 0 });
+    let failed = report.failed();
+    for check in [Check::EqualTime, Check::OwnFeatures, Check::NeighborCounts] {
+        assert!(failed.contains(&check), "{check} in\n{report}");
+    }
+    // It does not see beyond.
+    assert!(!failed.contains(&Check::Future), "{report}");
+    let found = finding(&report, Check::OwnFeatures);
+    assert!(found.starts_with("its own score went from "), "{found}");
+    assert!(found.contains("features and label of event "), "{found}");
+    let found = finding(&report, Check::NeighborCounts);
+    assert!(
+        found.contains("which it must not see") || found.contains("may be given"),
+        "{found}"
+    );
+}
+
+#[test]
+fn a_sampler_that_sees_the_future_is_found() {
+    let hour = 3600;
+    for report in [
+        audit_with_sampler::<Tgn>("--model tgn", Late { late: hour }),
+        audit_with_sampler::<Apan>("--model apan", Late { late: 24 * hour }),
+    ] {
+        let failed = report.failed();
+        for check in [Check::Future, Check::NeighborCounts, Check::Training] {
+            assert!(failed.contains(&check), "{check} in\n{report}");
+        }
+        let found = finding(&report, Check::Future);
+        assert!(found.contains("when all events after event "), "{found}");
+        assert!(
+            report.to_string().contains("a score knows the future"),
+            "{report}"
+        );
+    }
+}
+
+/// Gives the last third of a batch's roots, its negatives, half as many past events.
+struct Unfair;
+
+impl NeighborSampler for Unfair {
+    fn sample(&self, graph: &Tcsr, roots: Roots<'_>, key: SampleKey) -> Neighbors {
+        let mut neighbors = Recent { fanout: FANOUT }.sample(graph, roots, key);
+        let negatives = roots.node.len() / 3 * 2;
+        for len in &mut neighbors.len[negatives..] {
+            *len = (*len).min(FANOUT as u32 / 2);
+        }
+        neighbors
+    }
+}
+
+#[test]
+fn negatives_with_fewer_past_events_are_found() {
+    let report = audit_with_sampler::<Tgn>("--model tgn", Unfair);
+    assert_eq!(report.failed(), [Check::NeighborCounts], "{report}");
+    let found = finding(&report, Check::NeighborCounts);
+    assert!(found.starts_with("its negative (node "), "{found}");
+    assert!(found.contains("was given 2 past events"), "{found}");
+    assert!(
+        report
+            .to_string()
+            .contains("can tell positives from negatives"),
+        "{report}"
+    );
+}
+
+/// Keeps the memory that an evaluation of the test part leaves, as programs do that test on the
+/// live memory before they save it.
+struct SavesLate<'a>(Program<'a, Tgn>, &'a burn::tensor::Device);
+
+/// Needs no progress.
+struct Silent;
+
+impl Observer for Silent {
+    fn epoch_begins(&mut self, _epoch: usize, _iterations: usize) {}
+    fn iteration(&mut self, _iteration: usize, _events: usize) {}
+    fn losses(&mut self, _epoch: usize, _first: usize, _losses: &[f32]) -> std::io::Result<()> {
+        Ok(())
+    }
+    fn epoch_recorded(&mut self, _: &mspipe::pipeline::trace::Record) -> std::io::Result<()> {
+        Ok(())
+    }
+    fn evaluation_begins(&mut self, _part: &str) {}
+    fn epoch_done(&mut self, _epoch: usize, _record: &EpochRecord) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Subject for SavesLate<'_> {
+    type Error = SessionError;
+
+    fn scores(&mut self, stream: &AuditStream) -> Result<Vec<ScoredBatch>, SessionError> {
+        self.0.scores(stream)
+    }
+
+    fn losses(&mut self, stream: &AuditStream) -> Result<Vec<f32>, SessionError> {
+        self.0.losses(stream)
+    }
+
+    fn kept(&mut self, stream: &AuditStream, tested: bool) -> Result<Kept, SessionError> {
+        let (session, stop) = (self.0.session(stream)?, AtomicBool::new(false));
+        let mut training = session.training::<Tgn>(self.1, &stop)?;
+        let (_, model) = training.run(&mut Silent)?;
+        if tested {
+            let evaluator = training.evaluator.clone();
+            evaluator.test(&model, &mut training.memory)?;
+        }
+        audited::kept(&model, &training.memory)
+    }
+
+    fn sight(&self) -> Sight {
+        self.0.sight()
+    }
+}
+
+#[test]
+fn memory_that_is_saved_after_the_test_is_found() {
+    let report = on_device(|device| {
+        let (config, stream) = setting("--model tgn --epochs 1");
+        let program = Program::new(config, &stream, device).unwrap();
+        run(SavesLate(program, device), &stream)
+    });
+    assert_eq!(report.failed(), [Check::TestTrace], "{report}");
+    let found = finding(&report, Check::TestTrace);
+    assert!(found.contains("what is kept as `memory` differ"), "{found}");
+    assert!(
+        report.to_string().contains("has seen the test part"),
+        "{report}"
+    );
+}
+
+/// Scores nothing but chance: no check but the first can tell.
+struct Constant(Sight);
+
+impl Subject for Constant {
+    type Error = SessionError;
+
+    fn scores(&mut self, stream: &AuditStream) -> Result<Vec<ScoredBatch>, SessionError> {
+        let events = stream.events();
+        Ok(vec![ScoredBatch {
+            events: 0..events,
+            positive: vec![0.5; events],
+            negative: vec![0.5; events],
+            ..ScoredBatch::default()
+        }])
+    }
+
+    fn losses(&mut self, _stream: &AuditStream) -> Result<Vec<f32>, SessionError> {
+        Ok(vec![0.7; 8])
+    }
+
+    fn kept(&mut self, _stream: &AuditStream, _tested: bool) -> Result<Kept, SessionError> {
+        Ok(Kept::default())
+    }
+
+    fn sight(&self) -> Sight {
+        self.0
+    }
+}
+
+#[test]
+fn an_audit_that_could_find_nothing_says_so() {
+    let (_, stream) = setting("");
+    let sight = Sight {
+        fanout: FANOUT,
+        both_directions: true,
+        hide_batch: false,
+        batch_size: 50,
+    };
+    let report = run(Constant(sight), &stream);
+    assert_eq!(report.failed(), [Check::Past], "{report}");
+    let found = finding(&report, Check::Past);
+    assert!(
+        found.contains("none of 600 later scores changed"),
+        "{found}"
+    );
+}
+
+/// A node's past is known by its ids, so that the fixtures above see what they claim to.
+#[test]
+fn the_faulty_samplers_differ_from_the_sound_one() {
+    let nodes = [0, 1, 0].map(NodeId);
+    let graph = Tcsr::build(
+        2,
+        &[NodeId(0); 4],
+        &[NodeId(1); 4],
+        &[10, 20, 30, 40],
+        mspipe::graph::Directions::Both,
+    )
+    .unwrap();
+    let roots = Roots {
+        node: &nodes,
+        time: &[20; 3],
+        hidden_from: None,
+    };
+    let key = SampleKey {
+        seed: 0,
+        epoch: 0,
+        event: 0,
+        request: 0,
+    };
+    let len = |sampler: &dyn NeighborSampler| sampler.sample(&graph, roots, key).len;
+    assert_eq!(len(&Recent { fanout: FANOUT }), [1, 1, 1]);
+    assert_eq!(len(&Late { late: 0 }), [2, 2, 2]);
+    assert_eq!(len(&Late { late: 10 }), [3, 3, 3]);
+    let roots = Roots {
+        time: &[99; 3],
+        ..roots
+    };
+    assert_eq!(Unfair.sample(&graph, roots, key).len, [4, 4, 2]);
+}
