@@ -8,16 +8,19 @@
 //! | [`speed`] | `mspipe-bench speed` | how fast is training, for such a machine? |
 //! | [`schedules`] | `mspipe-bench schedules` | what is each schedule worth? |
 //! | [`mitigation`] | `mspipe-bench mitigation` | what is the mitigation worth? |
+//! | [`peers`] | `mspipe-bench peers` | is it faster than PyG on this machine? |
 //!
 //! [`recording`] reads the files that `parity` replays; [`grid`] runs the trainings of `schedules` and `mitigation`, and
-//! [`cell`] is what one of them gave.
+//! [`cell`] is what one of them gave. [`machine`] names what numbers were measured on.
 
 pub mod cell;
 pub mod grid;
 pub mod kernels;
+pub mod machine;
 pub mod matmul;
 pub mod mitigation;
 pub mod parity;
+pub mod peers;
 pub mod recording;
 pub mod schedules;
 pub mod speed;

@@ -12,6 +12,7 @@ use mspipe::device::{self, DeviceChoice};
 use mspipe_bench::kernels::{self, KernelsConfig};
 use mspipe_bench::matmul::MatmulReport;
 use mspipe_bench::mitigation::{self, MitigationGrid};
+use mspipe_bench::peers::{self, PeersConfig};
 use mspipe_bench::recording::Recording;
 use mspipe_bench::schedules::{self, ScheduleGrid};
 use mspipe_bench::{parity, speed};
@@ -66,6 +67,12 @@ enum Command {
     /// the last finished training.
     #[command(after_help = MITIGATION_EXAMPLES)]
     Mitigation(Box<MitigationArgs>),
+    /// Train TGN with PyG and with mspipe, in turns, and compare speed and AP
+    ///
+    /// Both train the same stream on the CPU with the same settings, negatives, threads and
+    /// metric, one epoch each in turns. What still differs is printed below the table.
+    #[command(after_help = PEERS_EXAMPLES)]
+    Peers(Box<PeersArgs>),
 }
 
 const SPEED_EXAMPLE: &str = "\
@@ -96,6 +103,19 @@ Examples:
 Columns: quantile and λ as --quantile and --keep; test AP the pooled one, mean ± standard deviation
 over seeds; rows corrected is the mean of an iteration; events/s the median over epochs but the
 first, and over seeds.";
+
+const PEERS_EXAMPLES: &str = "\
+Examples:
+  An environment with PyG, once (Windows: pyg\\Scripts\\python):
+    python3 -m venv pyg
+    pyg/bin/python -m pip install torch torch_geometric
+  A real stream, the same random edge features for both:
+    mspipe-bench peers --python pyg/bin/python --data wikipedia --edge-features random:172 --epochs 3
+  Half a minute, numbers as JSON:
+    mspipe-bench peers --python pyg/bin/python --data wikipedia --limit-events 30000 --epochs 2 --json
+
+Columns: training events/s from batch preparation to weight update, no evaluation; the median leaves
+the first epoch out; ratio is mspipe's over PyG's, its median that of the epochs' ratios.";
 
 #[derive(Args)]
 struct ParityArgs {
@@ -145,6 +165,15 @@ struct MitigationArgs {
     /// Write rows and all trainings to this file
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+}
+
+#[derive(Args)]
+struct PeersArgs {
+    #[command(flatten)]
+    config: PeersConfig,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
 }
 
 #[derive(Args)]
@@ -228,6 +257,11 @@ fn run(command: Command) -> Result<ExitCode> {
         }
         Command::Mitigation(args) => {
             print_table(&mitigation::measure(args.grid)?, args.json.as_deref())?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Peers(args) => {
+            let report = peers::measure(args.config)?;
+            print(args.json, &report, &report)?;
             Ok(ExitCode::SUCCESS)
         }
     }
