@@ -286,6 +286,11 @@ impl Session {
         })
     }
 
+    /// Stream, graph and rules, with the protocol's own negatives.
+    pub fn sampling(&self) -> &Arc<Sampling> {
+        &self.sampling
+    }
+
     /// The run's settings.
     pub fn config(&self) -> &RunConfig {
         &self.config

@@ -180,3 +180,77 @@ pub(super) fn neighbor_rows(pass: &Pass) -> Result<f64> {
     }
     Ok(rows as f64 / pass.iterations() as f64)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicBool;
+
+    use clap::Parser;
+    use mspipe::device::{self, DeviceChoice};
+    use mspipe::model::tgn::Tgn;
+    use mspipe::session::Session;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Program {
+        #[command(flatten)]
+        run: RunConfig,
+    }
+
+    #[test]
+    fn the_peer_gets_the_stream_and_the_negatives_of_the_session() {
+        let arguments = [
+            "test",
+            "--data=synthetic:wikipedia:scale=0.005",
+            "--edge-features=random:3",
+            "--epochs=2",
+        ];
+        let session = Session::open(Program::parse_from(arguments).run).unwrap();
+        let stop = AtomicBool::new(false);
+        device::on_device_thread(|| {
+            let device = device::open(DeviceChoice::Cpu).unwrap();
+            let training = session.training::<Tgn>(&device.device, &stop).unwrap();
+            let evaluator = &training.evaluator;
+            let job = Job::write(session.config(), evaluator, 1).unwrap();
+
+            let read = |name: &str| fs::read(job.path().join(name)).unwrap();
+            let log = &evaluator.sampling().log;
+            assert_eq!(read("time"), little_endian(log.time()));
+            let src: Vec<i64> = log.src().iter().map(|&id| id.into()).collect();
+            assert_eq!(read("src"), little_endian(&src));
+            assert_eq!(read("edge").len(), 4 * 3 * log.events());
+            let train = |epoch| evaluator.pass(SplitPart::Train, epoch);
+            let first: Vec<i64> = train(2)
+                .batch(0)
+                .unwrap()
+                .neg
+                .iter()
+                .map(|id| id.0.into())
+                .collect();
+            assert!(read("train-2").starts_with(&little_endian(&first)));
+            assert_ne!(read("train-1"), read("train-2"));
+            assert_eq!(read("test").len(), 8 * session.split.test.len());
+
+            let error = job.average_precisions().unwrap_err();
+            assert!(format!("{error:#}").contains("val.scores"), "{error:#}");
+            for (name, events) in [
+                ("val", session.split.val.len()),
+                ("test", session.split.test.len()),
+            ] {
+                // All positives above all negatives.
+                let scores = [vec![1.0f32; events], vec![0.0; events]].concat();
+                let bytes: Vec<u8> = scores
+                    .iter()
+                    .flat_map(|score| score.to_le_bytes())
+                    .collect();
+                fs::write(job.path().join(format!("{name}.scores")), bytes).unwrap();
+            }
+            assert_eq!(job.average_precisions().unwrap(), [1.0, 1.0]);
+            fs::write(job.path().join("test.scores"), [0; 7]).unwrap();
+            let error = job.average_precisions().unwrap_err();
+            assert!(error.to_string().contains("found 7 bytes"), "{error}");
+        })
+        .unwrap();
+    }
+}
