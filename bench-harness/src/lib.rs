@@ -8,13 +8,15 @@
 //! | [`speed`] | `mspipe-bench speed` | how fast is training, for such a machine? |
 //! | [`schedules`] | `mspipe-bench schedules` | what is each schedule worth? |
 //! | [`mitigation`] | `mspipe-bench mitigation` | what is the mitigation worth? |
+//! | [`startup`] | `mspipe-bench startup` | how long until the first iteration has ended? |
 //! | [`peers`] | `mspipe-bench peers` | is it faster than PyG on this machine? |
 //!
 //! [`recording`] reads the files that `parity` replays; [`grid`] runs the trainings of `schedules` and `mitigation`, and
-//! [`cell`] is what one of them gave. [`machine`] names what numbers were measured on.
+//! [`cell`] is what one of them gave. [`iterations`] trains iteration by iteration, for `startup` and the benches. [`machine`] names what numbers were measured on.
 
 pub mod cell;
 pub mod grid;
+pub mod iterations;
 pub mod kernels;
 pub mod machine;
 pub mod matmul;
@@ -24,3 +26,4 @@ pub mod peers;
 pub mod recording;
 pub mod schedules;
 pub mod speed;
+pub mod startup;

@@ -4,6 +4,7 @@ use std::fmt::Display;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Instant;
 
 use anyhow::{Context as _, Result};
 use clap::{Args, Parser, Subcommand};
@@ -15,7 +16,7 @@ use mspipe_bench::mitigation::{self, MitigationGrid};
 use mspipe_bench::peers::{self, PeersConfig};
 use mspipe_bench::recording::Recording;
 use mspipe_bench::schedules::{self, ScheduleGrid};
-use mspipe_bench::{parity, speed};
+use mspipe_bench::{parity, speed, startup};
 use serde::Serialize;
 
 /// As in `mspipe` itself, so that the same program is measured.
@@ -52,6 +53,12 @@ enum Command {
     /// counted. Nothing is kept.
     #[command(after_help = SPEED_EXAMPLE)]
     Speed(Box<SpeedArgs>),
+    /// Measure the time from the start of the program to the end of the first training iteration
+    ///
+    /// Takes the options of `mspipe train`. A stream that is converted for the first time, and a
+    /// driver that compiles its shaders for the first time, take longer.
+    #[command(after_help = STARTUP_EXAMPLES)]
+    Startup(Box<SpeedArgs>),
     /// Compare schedules: speed, staleness, stall, test AP
     ///
     /// Trains with every schedule, place of node memory and seed, and prints one table.
@@ -78,6 +85,13 @@ enum Command {
 const SPEED_EXAMPLE: &str = "\
 Example:
   mspipe-bench speed --data wikipedia --device cpu --edge-features random:172 --epochs 4";
+
+const STARTUP_EXAMPLES: &str = "\
+Examples:
+  On the CPU:
+    mspipe-bench startup --data wikipedia --device cpu --edge-features random:172
+  On llvmpipe with an empty shader cache (Linux):
+    MESA_SHADER_CACHE_DIR=$(mktemp -d) mspipe-bench startup --data wikipedia --device software";
 
 const SCHEDULES_EXAMPLES: &str = "\
 Examples:
@@ -206,9 +220,10 @@ fn print_table<T: Serialize + Display>(report: &T, file: Option<&Path>) -> Resul
 }
 
 fn main() -> ExitCode {
+    let begin = Instant::now();
     // SAFETY: as in `mspipe` itself: sets a number before any other thread runs.
     unsafe { libmimalloc_sys::mi_option_set(PURGE_DELAY, -1) };
-    match run(Cli::parse().command) {
+    match run(Cli::parse().command, begin) {
         Ok(code) => code,
         Err(error) => {
             eprintln!("error: {error:#}");
@@ -217,7 +232,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(command: Command) -> Result<ExitCode> {
+fn run(command: Command, begin: Instant) -> Result<ExitCode> {
     match command {
         Command::Parity(ParityArgs { file, common }) => {
             let report = parity::replay(&Recording::read(&file)?, common.device)?;
@@ -248,6 +263,11 @@ fn run(command: Command) -> Result<ExitCode> {
         }
         Command::Speed(args) => {
             let report = speed::measure(args.run)?;
+            print(args.json, &report, &report)?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Startup(args) => {
+            let report = startup::measure(args.run, begin)?;
             print(args.json, &report, &report)?;
             Ok(ExitCode::SUCCESS)
         }
