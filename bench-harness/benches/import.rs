@@ -3,8 +3,9 @@
 use std::fmt::Write as _;
 use std::fs;
 use std::hint::black_box;
-use std::path::PathBuf;
-use std::time::Instant;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use mspipe_datasets::{EventLog, OpenOptions};
@@ -50,12 +51,13 @@ fn options(folder: &TempDir, number: usize) -> OpenOptions {
 
 fn convert() -> Result<Prepared> {
     let (folder, path) = file()?;
-    let (from, to) = (path.clone(), folder.path().join("copy.csv"));
-    let mut number = 0;
     let spec = path.display().to_string();
+    let folder = Rc::new(folder);
+    let copied = folder.clone();
+    let mut number = 0;
     Ok(Prepared {
         run: Box::new(move |times| {
-            let mut time = std::time::Duration::ZERO;
+            let mut time = Duration::ZERO;
             for _ in 0..times {
                 let options = options(&folder, number);
                 let begin = Instant::now();
@@ -72,13 +74,13 @@ fn convert() -> Result<Prepared> {
         items: Some(("events", EVENTS as f64)),
         bound: Limit::Seconds(
             "copy of the file",
-            Box::new(move || copy_seconds(&from, &to)),
+            Box::new(move || copy_seconds(&path, &copied.path().join("copy.csv"))),
         ),
     })
 }
 
 /// Seconds of a plain copy of `from`.
-fn copy_seconds(from: &PathBuf, to: &PathBuf) -> Result<f64> {
+fn copy_seconds(from: &Path, to: &Path) -> Result<f64> {
     let mut fastest = f64::INFINITY;
     for _ in 0..COPIES {
         let begin = Instant::now();

@@ -24,6 +24,8 @@ mod record;
 mod stream;
 mod suite;
 
+use std::process::ExitCode;
+
 use anyhow::Result;
 use mspipe::device;
 
@@ -34,16 +36,24 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 /// `mi_option_purge_delay` of mimalloc.h.
 const PURGE_DELAY: libmimalloc_sys::mi_option_t = 15;
 
-fn main() -> Result<()> {
+fn main() -> ExitCode {
     // SAFETY: as in `mspipe` itself: sets a number before any other thread runs.
     unsafe { libmimalloc_sys::mi_option_set(PURGE_DELAY, -1) };
-    device::on_device_thread(|| -> Result<()> {
-        let mut suite = suite::Suite::begin()?;
-        kernels::measure(&mut suite)?;
-        iteration::measure(&mut suite)?;
-        batches::measure(&mut suite)?;
-        executor::measure(&mut suite)?;
-        import::measure(&mut suite)?;
-        suite.finish()
-    })?
+    match device::on_device_thread(run).map_err(Into::into).flatten() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<()> {
+    let mut suite = suite::Suite::begin()?;
+    kernels::measure(&mut suite)?;
+    iteration::measure(&mut suite)?;
+    batches::measure(&mut suite)?;
+    executor::measure(&mut suite)?;
+    import::measure(&mut suite)?;
+    suite.finish()
 }

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow};
 use mspipe::device::ComputeDevice;
+use mspipe::memory::MemoryStore as _;
 use mspipe::memory::node_memory::NodeMemory;
 use mspipe::model::tgl_weights::TglNames;
 use mspipe::pipeline::sequential;

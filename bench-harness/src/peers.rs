@@ -3,8 +3,7 @@
 //! Both get the same events, features, parts, negatives, batch size, widths, learning rate and
 //! number of threads, and the same metric measures both. They take turns epoch by epoch (mspipe,
 //! PyG, mspipe, PyG …), so that a machine that slows down slows both; while one works the other
-//! waits. What still differs between the two is [`DIFFERENCES`], and is printed with every
-//! table.
+//! waits. What still differs between the two is printed with every table.
 //!
 //! Only TGN is compared, and only on the CPU: it is what PyG has ready made, and what every
 //! machine has.
@@ -40,20 +39,36 @@ use crate::machine;
 use crate::matmul::matmul_gflops;
 use crate::speed::median;
 
-/// What differs between the two beside the implementation.
-pub const DIFFERENCES: [&str; 6] = [
+/// What always differs between the two beside the implementation.
+const DIFFERENCES: [&str; 4] = [
     "Past events: PyG keeps one list a node and sees events of earlier batches; mspipe samples \
-     every root at its own time, earlier events of its batch included. So mspipe reads more rows.",
-    "Messages: PyG keeps a node's events of one batch and makes the message when the node is read, \
-     of both nodes' memory at that time; mspipe keeps the mail that was made at the event. When \
-     training ends, PyG applies all pending messages.",
+     every root at its own time, earlier events of its batch included, and reads more rows.",
+    "Messages: PyG makes a node's message when the node is read, of both nodes' memory at that \
+     time, and applies all pending ones when training ends; mspipe keeps the mail that was made at \
+     the event.",
     "Attention: PyG's TransformerConv scales scores and adds a linear skip; mspipe's is TGL's: \
      LeakyReLU, an output layer with dropout, ReLU and layer norm.",
     "Time encoding: PyG draws frequencies from a uniform distribution, mspipe begins with TGN's \
      powers of ten.",
-    "Time deltas: PyG gets ticks of the stream (whole numbers), mspipe the stream's unit.",
-    "Streams without edge features: PyG gets one column of zeros, since it takes no width 0.",
 ];
+
+/// What differs on streams whose unit of time has several ticks.
+const TICKS: &str = "Time: PyG takes whole numbers and gets the stream's ticks, of which its unit \
+                     has several; mspipe gets the unit.";
+
+/// What differs on streams without edge features.
+const NO_FEATURES: &str = "No edge features: PyG takes no width 0 and gets one column of zeros.";
+
+/// What differs on a stream.
+fn differences(ticks_per_unit: i64, edge_width: usize) -> Vec<&'static str> {
+    let ticks = (ticks_per_unit != 1).then_some(TICKS);
+    let features = (edge_width == 0).then_some(NO_FEATURES);
+    DIFFERENCES
+        .into_iter()
+        .chain(ticks)
+        .chain(features)
+        .collect()
+}
 
 /// Options of a training that both can follow.
 const COMPARED: [&str; 14] = [
@@ -206,7 +221,7 @@ pub struct PeersReport {
     /// Median over the counted epochs of mspipe's events per second over PyG's.
     pub ratio: f64,
     /// What differs between the two.
-    pub differences: [&'static str; DIFFERENCES.len()],
+    pub differences: Vec<&'static str>,
 }
 
 /// Trains both in turns.
@@ -259,7 +274,10 @@ pub fn measure(asked: PeersConfig) -> Result<PeersReport> {
             pyg_matmul_gflops: [before[1], after[1]],
             ratio: median(&counted(&epochs).map(EpochRow::ratio).collect::<Vec<_>>()),
             epochs,
-            differences: DIFFERENCES,
+            differences: differences(
+                session.sampling().log.ticks_per_unit(),
+                session.data.edge_width,
+            ),
         })
     })?
 }
@@ -452,7 +470,7 @@ impl fmt::Display for PeersReport {
             "The same for both: events, order, features, parts, negatives of training and \
              evaluation, the metric (pooled AP), turns by epoch.\nWhat differs:"
         )?;
-        for difference in self.differences {
+        for difference in &self.differences {
             write!(f, "\n* {difference}")?;
         }
         Ok(())

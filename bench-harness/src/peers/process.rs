@@ -165,8 +165,11 @@ impl Peer {
         let said = fs::read(self.folder.join("errors.txt")).unwrap_or_default();
         let said = String::from_utf8_lossy(&said);
         let lines: Vec<&str> = said.lines().collect();
-        let last = lines[lines.len().saturating_sub(LAST_LINES)..].join("\n  ");
-        anyhow!("{}: ended ({status})\n  {last}", self.python.display())
+        let last: String = lines[lines.len().saturating_sub(LAST_LINES)..]
+            .iter()
+            .map(|line| format!("\n  {line}"))
+            .collect();
+        anyhow!("{}: ended ({status}){last}", self.python.display())
     }
 }
 
