@@ -14,10 +14,14 @@ use mspipe::model::apan::Apan;
 use mspipe::model::jodie::Jodie;
 use mspipe::model::tgl_weights::TglNames;
 use mspipe::model::tgn::Tgn;
+use mspipe::profiler;
 use mspipe::session::Session;
 use serde::Serialize;
 
 use crate::iterations::Iterations;
+
+/// Operations of the first iteration that are shown.
+const SHOWN: usize = 12;
 
 /// What happened until an iteration had ended.
 #[derive(Debug, Clone, Serialize)]
@@ -32,6 +36,9 @@ pub struct StartupReport {
     pub model: ModelName,
     /// Each phase with its seconds, in order.
     pub phases: Vec<(&'static str, f64)>,
+    /// Seconds of the thread that calls the device in each operation of the first iteration,
+    /// the longest first: on a GPU mostly the time that its driver compiles.
+    pub first_operations: Vec<(&'static str, f64)>,
     /// Seconds from the start of the program to the end of the first iteration.
     pub first_iteration_s: f64,
     /// Seconds of the second and the third iteration.
@@ -58,7 +65,7 @@ pub fn measure(config: RunConfig, begin: Instant) -> Result<StartupReport> {
     device::on_device_thread(|| {
         let device = device::open(session.config().device)?;
         watch.lap("device");
-        let next = match session.config().model {
+        let (operations, next) = match session.config().model {
             ModelName::Tgn => iterate::<Tgn>(&session, &device, &mut watch)?,
             ModelName::Jodie => iterate::<Jodie>(&session, &device, &mut watch)?,
             ModelName::Apan => iterate::<Apan>(&session, &device, &mut watch)?,
@@ -70,6 +77,7 @@ pub fn measure(config: RunConfig, begin: Instant) -> Result<StartupReport> {
             model: session.config().model,
             first_iteration_s: watch.phases.iter().map(|(_, seconds)| seconds).sum(),
             phases: watch.phases,
+            first_operations: operations,
             next_iterations_s: next.map(|time| time.as_secs_f64()),
         })
     })?
@@ -79,12 +87,23 @@ fn iterate<M: TglNames>(
     session: &Session,
     device: &ComputeDevice,
     watch: &mut Watch,
-) -> Result<[Duration; 2]> {
+) -> Result<(Vec<(&'static str, f64)>, [Duration; 2])> {
     let mut iterations = Iterations::<M>::begin(session, device)?;
     watch.lap("model and memory");
-    iterations.run(1)?;
+    profiler::take();
+    profiler::set_recording(true);
+    let first = iterations.run(1);
+    profiler::set_recording(false);
+    first?;
     watch.lap("first iteration");
-    Ok([iterations.run(1)?, iterations.run(1)?])
+    let recorded = profiler::take();
+    let mut operations: Vec<(&'static str, f64)> = recorded
+        .operations
+        .iter()
+        .map(|total| (total.name, total.time.as_secs_f64()))
+        .collect();
+    operations.sort_by(|a, b| b.1.total_cmp(&a.1));
+    Ok((operations, [iterations.run(1)?, iterations.run(1)?]))
 }
 
 /// Time since the last phase.
@@ -115,6 +134,14 @@ impl fmt::Display for StartupReport {
         )?;
         for (phase, seconds) in &self.phases {
             writeln!(f, "  {phase:<26} {seconds:>8.3} s")?;
+        }
+        for (operation, seconds) in self.first_operations.iter().take(SHOWN) {
+            writeln!(f, "    {operation:<24} {seconds:>8.3} s")?;
+        }
+        if self.first_operations.len() > SHOWN {
+            let rest = self.first_operations[SHOWN..].iter();
+            let seconds: f64 = rest.map(|(_, seconds)| seconds).sum();
+            writeln!(f, "    {:<24} {seconds:>8.3} s", "our other operations")?;
         }
         let [second, third] = self.next_iterations_s;
         write!(
