@@ -4,7 +4,7 @@
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, ensure};
 use mspipe::device::ComputeDevice;
 use mspipe::memory::MemoryStore as _;
 use mspipe::memory::node_memory::NodeMemory;
@@ -32,8 +32,9 @@ impl<M: TglNames> Iterations<M> {
     /// the device thread.
     ///
     /// # Errors
-    /// Weights to begin with that can't be read.
+    /// Node memory that the device can't hold, weights to begin with that can't be read.
     pub fn begin(session: &Session, device: &ComputeDevice) -> Result<Iterations<M>> {
+        session.check_tables(device)?;
         let training = session.training::<M>(&device.device, &NEVER)?;
         Ok(Iterations {
             pass: training.evaluator.pass(SplitPart::Train, 1),
@@ -52,6 +53,7 @@ impl<M: TglNames> Iterations<M> {
         let autodiff = self.device.device.clone().autodiff();
         // Fewer events than a batch are one batch.
         let whole = (self.pass.events.len() / self.pass.sampling.batch_size).max(1);
+        let mut last_loss = None;
         let begin = Instant::now();
         for _ in 0..times {
             if self.next == whole {
@@ -76,10 +78,20 @@ impl<M: TglNames> Iterations<M> {
             let iteration = self.next..self.next + 1;
             sequential::run(&mut stages, iteration, |_, _| true)
                 .with_context(|| format!("iteration {}", self.next))?;
+            last_loss = stages.work.unread.pop();
             self.next += 1;
         }
-        let waited = self.device.device.sync();
-        waited.map_err(|error| anyhow!("the device failed: {error:?}"))?;
-        Ok(begin.elapsed())
+        self.device.device.sync().map_err(failed)?;
+        let time = begin.elapsed();
+        // Waiting succeeds even where all work was skipped because memory was lacking.
+        if let Some(loss) = last_loss {
+            let loss: f32 = loss.try_into_scalar().map_err(failed)?;
+            ensure!(loss.is_finite(), "the loss is {loss}");
+        }
+        Ok(time)
     }
+}
+
+fn failed(error: impl std::fmt::Debug) -> anyhow::Error {
+    anyhow!("the device failed: {error:?}")
 }
