@@ -141,6 +141,8 @@ pub struct ComputeDevice {
     pub backend: &'static str,
     /// Name of the adapter, driver and API, or what the CPU backend runs on.
     pub adapter: String,
+    /// Largest number of bytes in one table; none on the CPU.
+    pub table_bytes: Option<u64>,
 }
 
 /// Adapters of this machine with a report on each, real GPUs first.
@@ -290,6 +292,7 @@ fn cpu() -> ComputeDevice {
             std::env::consts::ARCH,
             rayon::current_num_threads()
         ),
+        table_bytes: None,
     }
 }
 
@@ -336,6 +339,7 @@ fn open_adapter(
         device,
         backend: "wgpu",
         adapter: format!("{} ({}, {})", report.name, report.api, report.driver),
+        table_bytes: Some(report.binding_bytes.min(report.buffer_bytes)),
     })
 }
 

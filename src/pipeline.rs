@@ -14,6 +14,7 @@
 //! | [`simulator`], [`recurrences`] | the same rules on a stage profile; the paper's equations |
 //! | [`trace`], [`ledger`], [`gantt`] | what happened: spans, staleness, a chart |
 //! | [`clock`] | time, so that tests need no sleeping |
+//! | [`sleeping`] | stages that only sleep, to measure the executor itself |
 //!
 //! This module imports nothing of the project. Source: MSPipe, section 3.
 
@@ -30,6 +31,7 @@ pub mod schedule;
 pub mod scheduler;
 pub mod sequential;
 pub mod simulator;
+pub mod sleeping;
 pub mod trace;
 
 use std::fmt;

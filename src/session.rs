@@ -18,7 +18,7 @@ use mspipe_datasets::{DataError, EventLog, Split};
 use thiserror::Error;
 
 use crate::checkpoint::{CheckpointError, Checkpoints, Loaded};
-use crate::config::{ConfigError, RunConfig, SamplerName, Task};
+use crate::config::{ConfigError, MemoryPlaceName, RunConfig, SamplerName, Task};
 use crate::device::{self, ComputeDevice, DeviceError};
 use crate::features::Features;
 use crate::graph::{GraphError, NodeId, Tcsr};
@@ -114,6 +114,21 @@ pub enum SessionError {
         path: PathBuf,
         /// What does not fit.
         misfit: WeightError,
+    },
+    /// Mails that the device can't hold in one table.
+    #[error(
+        "the mails of {nodes} nodes take {bytes} bytes, {adapter} takes at most {most} in one table; \
+         keep them in RAM with --memory host"
+    )]
+    Mailbox {
+        /// Nodes of the stream.
+        nodes: usize,
+        /// Bytes of their mails.
+        bytes: u64,
+        /// The device.
+        adapter: String,
+        /// Its limit.
+        most: u64,
     },
     /// Weights that the device did not hand over.
     #[error("weights: {0}")]
@@ -256,11 +271,34 @@ impl Session {
         })
     }
 
+    /// Refuses a device that can't hold the mails, the largest table of node memory: drivers
+    /// say so late, and not in these words.
+    ///
+    /// # Errors
+    /// [`SessionError::Mailbox`].
+    pub fn check_tables(&self, device: &ComputeDevice) -> Result<(), SessionError> {
+        let slots = self.clock.rule().mail_slots;
+        let bytes = 4 * (self.data.nodes * slots * self.model.mail_width()) as u64;
+        match device.table_bytes {
+            Some(most)
+                if bytes > most && self.config.pipeline.memory == MemoryPlaceName::Device =>
+            {
+                Err(SessionError::Mailbox {
+                    nodes: self.data.nodes,
+                    bytes,
+                    adapter: device.adapter.clone(),
+                    most,
+                })
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Builds the model and its memory on `device` and trains; call it on the device thread.
     /// Weights and summary go into `folder`; all else is the observer's.
     ///
     /// # Errors
-    /// See [`TrainError`].
+    /// Node memory that the device can't hold; see [`TrainError`].
     pub fn train(
         &self,
         device: &ComputeDevice,
@@ -268,6 +306,7 @@ impl Session {
         observer: &mut dyn Observer,
         stop: &AtomicBool,
     ) -> Result<Summary, SessionError> {
+        self.check_tables(device)?;
         let work = tasks::Train {
             session: self,
             device,
@@ -318,6 +357,11 @@ impl Session {
         })
     }
 
+    /// Stream, graph and rules, with the protocol's own negatives.
+    pub fn sampling(&self) -> &Arc<Sampling> {
+        &self.sampling
+    }
+
     /// The run's settings.
     pub fn config(&self) -> &RunConfig {
         &self.config
@@ -341,7 +385,7 @@ pub fn footprint(config: RunConfig) -> Result<Footprint, SessionError> {
 /// Settings out of range, a device that is not there.
 pub fn footprint_on(log: EventLog, config: RunConfig) -> Result<Footprint, SessionError> {
     let adapter = device::chosen(config.device)?;
-    let stream = OpenStream::of(config, log)?;
+    let stream = OpenStream::of(config, Arc::new(log))?;
     Ok(Footprint::of(&stream, adapter.as_ref()))
 }
 
@@ -359,6 +403,7 @@ fn on_device<T: Send>(
     let session = Session::open(config)?;
     device::on_device_thread(|| {
         let device = device::open(session.config.device)?;
+        session.check_tables(&device)?;
         work(&session, &device)
     })?
 }
@@ -476,4 +521,37 @@ pub fn evaluate<P: FnMut(&str)>(
         };
         for_model(session.config.model, work)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Program {
+        #[command(flatten)]
+        run: RunConfig,
+    }
+
+    #[test]
+    fn mails_that_fit_in_no_table_are_refused_with_the_way_out() {
+        let session = |memory: &str| {
+            let data = "--data=synthetic:wikipedia:scale=0.01";
+            let arguments = ["test", data, "--model=apan", "--memory", memory];
+            Session::open(Program::parse_from(arguments).run).unwrap()
+        };
+        let mut device = device::open(device::DeviceChoice::Cpu).unwrap();
+        let on_device = session("device");
+        assert!(on_device.check_tables(&device).is_ok(), "RAM has no limit");
+        let bytes = 4 * (on_device.data.nodes * 10 * on_device.model.mail_width()) as u64;
+        device.table_bytes = Some(bytes);
+        assert!(on_device.check_tables(&device).is_ok());
+        device.table_bytes = Some(bytes - 1);
+        let error = on_device.check_tables(&device).unwrap_err().to_string();
+        assert!(error.contains(&format!("{bytes} bytes")), "{error}");
+        assert!(error.contains("--memory host"), "{error}");
+        assert!(session("host").check_tables(&device).is_ok());
+    }
 }

@@ -49,11 +49,19 @@ pub struct KernelsConfig {
 /// Calls between two waits for the device, so that waiting is a small share.
 const CALLS: usize = 8;
 
-/// A kernel with its inputs.
-struct Case {
-    name: &'static str,
-    work: Work,
-    run: Box<dyn FnMut()>,
+/// An operation with its inputs.
+pub struct Case {
+    /// Its name.
+    pub name: &'static str,
+    /// What a call reads, writes and computes.
+    pub work: Work,
+    /// Calls it; on a GPU it is enqueued.
+    pub run: Box<dyn FnMut()>,
+}
+
+/// All kernels at Wikipedia's sizes, and the matrix products between them.
+pub fn kernels_and_products(device: &Device) -> [Vec<Case>; 2] {
+    [cases::all(1, device), cases::products(1, device)]
 }
 
 /// A kernel against a copy.

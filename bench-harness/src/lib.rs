@@ -9,24 +9,30 @@
 //! | [`length`] | `mspipe-bench length` | does an event cost more in a longer stream? |
 //! | [`schedules`] | `mspipe-bench schedules` | what is each schedule worth? |
 //! | [`mitigation`] | `mspipe-bench mitigation` | what is the mitigation worth? |
+//! | [`startup`] | `mspipe-bench startup` | how long until the first iteration has ended? |
+//! | [`peers`] | `mspipe-bench peers` | is it faster than PyG on this machine? |
 //! | [`reproduce`] | `mspipe-bench reproduce` | what do the paper's experiments give on this machine? |
 //! | [`compare`] | `mspipe-bench compare A B` | which of two measurements is faster? |
 //! | [`check`] | `mspipe-bench check` | do small trainings still give what they gave? |
 //!
 //! [`recording`] reads the files that `parity` replays; [`grid`] runs the trainings of `schedules`, `mitigation`,
-//! `reproduce` and `check`, [`cell`] is what one of them gave, [`machine`] what they ran on.
+//! `reproduce` and `check`, [`cell`] is what one of them gave. [`iterations`] trains iteration by iteration, for
+//! `startup` and the benches. [`machine`] names what numbers were measured on.
 
 pub mod cell;
 pub mod check;
 pub mod compare;
 pub mod grid;
+pub mod iterations;
 pub mod kernels;
 pub mod length;
 pub mod machine;
 pub mod matmul;
 pub mod mitigation;
 pub mod parity;
+pub mod peers;
 pub mod recording;
 pub mod reproduce;
 pub mod schedules;
 pub mod speed;
+pub mod startup;

@@ -4,6 +4,7 @@ use std::fmt::Display;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Instant;
 
 use anyhow::{Context as _, Result};
 use clap::{Args, Parser, Subcommand};
@@ -15,10 +16,11 @@ use mspipe_bench::kernels::{self, KernelsConfig};
 use mspipe_bench::length::{self, LengthConfig};
 use mspipe_bench::matmul::MatmulReport;
 use mspipe_bench::mitigation::{self, MitigationGrid};
+use mspipe_bench::peers::{self, PeersConfig};
 use mspipe_bench::recording::Recording;
 use mspipe_bench::reproduce::{self, ReproduceConfig};
 use mspipe_bench::schedules::{self, ScheduleGrid};
-use mspipe_bench::{parity, speed};
+use mspipe_bench::{parity, speed, startup};
 use serde::Serialize;
 
 /// As in `mspipe` itself, so that the same program is measured.
@@ -61,6 +63,12 @@ enum Command {
     /// of --events events at three places of each stream.
     #[command(after_help = LENGTH_EXAMPLE)]
     Length(Box<LengthArgs>),
+    /// Measure the time from the start of the program to the end of the first training iteration
+    ///
+    /// Takes the options of `mspipe train`. A stream that is converted for the first time, and a
+    /// driver that compiles its shaders for the first time, take longer.
+    #[command(after_help = STARTUP_EXAMPLES)]
+    Startup(Box<SpeedArgs>),
     /// Compare schedules: speed, staleness, stall, test AP
     ///
     /// Trains with every schedule, place of node memory and seed, and prints one table.
@@ -96,6 +104,12 @@ enum Command {
     /// were. --record records them anew, after a change that is meant to change them.
     #[command(after_help = CHECK_EXAMPLES)]
     Check(CheckArgs),
+    /// Train TGN with PyG and with mspipe, in turns, and compare speed and AP
+    ///
+    /// Both train the same stream on the CPU with the same settings, negatives, threads and
+    /// metric, one epoch each in turns. What still differs is printed below the table.
+    #[command(after_help = PEERS_EXAMPLES)]
+    Peers(Box<PeersArgs>),
 }
 
 const REPRODUCE_EXAMPLES: &str = "\
@@ -129,6 +143,13 @@ const LENGTH_EXAMPLE: &str = "\
 Example:
   mspipe-bench length --streams synthetic:gdelt:scale=0.001,synthetic:gdelt:scale=0.1 --device cpu --epochs 3";
 
+const STARTUP_EXAMPLES: &str = "\
+Examples:
+  On the CPU:
+    mspipe-bench startup --data wikipedia --device cpu --edge-features random:172
+  On llvmpipe with an empty shader cache (Linux):
+    MESA_SHADER_CACHE_DIR=$(mktemp -d) mspipe-bench startup --data wikipedia --device software";
+
 const SCHEDULES_EXAMPLES: &str = "\
 Examples:
   A few minutes, on a generated stream:
@@ -153,6 +174,19 @@ Examples:
 Columns: quantile and λ as --quantile and --keep; test AP the pooled one, mean ± standard deviation
 over seeds; rows corrected is the mean of an iteration; events/s the median over epochs but the
 first, and over seeds.";
+
+const PEERS_EXAMPLES: &str = "\
+Examples:
+  An environment with PyG, once (Windows: pyg\\Scripts\\python):
+    python3 -m venv pyg
+    pyg/bin/python -m pip install torch torch_geometric
+  A real stream, the same random edge features for both:
+    mspipe-bench peers --python pyg/bin/python --data wikipedia --edge-features random:172 --epochs 3
+  Half a minute, numbers as JSON:
+    mspipe-bench peers --python pyg/bin/python --data wikipedia --limit-events 30000 --epochs 2 --json
+
+Columns: training events/s from batch preparation to weight update, no evaluation; the median leaves
+the first epoch out; ratio is mspipe's over PyG's, its median that of the epochs' ratios.";
 
 #[derive(Args)]
 struct ParityArgs {
@@ -237,6 +271,15 @@ struct CheckArgs {
 }
 
 #[derive(Args)]
+struct PeersArgs {
+    #[command(flatten)]
+    config: PeersConfig,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Args)]
 struct Common {
     /// Device to use: auto, cpu, gpu, gpu:N or software
     #[arg(long, default_value_t = DeviceChoice::Auto)]
@@ -266,9 +309,10 @@ fn print_table<T: Serialize + Display>(report: &T, file: Option<&Path>) -> Resul
 }
 
 fn main() -> ExitCode {
+    let begin = Instant::now();
     // SAFETY: as in `mspipe` itself: sets a number before any other thread runs.
     unsafe { libmimalloc_sys::mi_option_set(PURGE_DELAY, -1) };
-    match run(Cli::parse().command) {
+    match run(Cli::parse().command, begin) {
         Ok(code) => code,
         Err(error) => {
             eprintln!("error: {error:#}");
@@ -277,7 +321,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(command: Command) -> Result<ExitCode> {
+fn run(command: Command, begin: Instant) -> Result<ExitCode> {
     match command {
         Command::Parity(ParityArgs { file, common }) => {
             let report = parity::replay(&Recording::read(&file)?, common.device)?;
@@ -316,6 +360,11 @@ fn run(command: Command) -> Result<ExitCode> {
             print(args.json, &report, &report)?;
             Ok(ExitCode::SUCCESS)
         }
+        Command::Startup(args) => {
+            let report = startup::measure(args.run, begin)?;
+            print(args.json, &report, &report)?;
+            Ok(ExitCode::SUCCESS)
+        }
         Command::Schedules(args) => {
             print_table(&schedules::measure(args.grid)?, args.json.as_deref())?;
             Ok(ExitCode::SUCCESS)
@@ -346,6 +395,11 @@ fn run(command: Command) -> Result<ExitCode> {
                 true => ExitCode::SUCCESS,
                 false => ExitCode::FAILURE,
             })
+        }
+        Command::Peers(args) => {
+            let report = peers::measure(args.config)?;
+            print(args.json, &report, &report)?;
+            Ok(ExitCode::SUCCESS)
         }
     }
 }

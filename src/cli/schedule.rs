@@ -5,7 +5,6 @@
 mod measure;
 mod profile;
 mod simulate;
-mod sleeping;
 
 use clap::{Args, Subcommand};
 

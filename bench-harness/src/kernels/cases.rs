@@ -3,6 +3,8 @@
 //! Backward passes are called directly, so that neither autodiff nor anything else of burn is
 //! timed. Numbers are arbitrary: no kernel's time depends on them.
 
+mod products;
+
 use burn::backend::Dispatch;
 use burn::nn::LayerNormConfig;
 use burn::tensor::{Device, Int, Tensor};
@@ -98,10 +100,19 @@ fn case(name: &'static str, work: Work, run: impl FnMut() + 'static) -> Case {
     }
 }
 
+/// Rows of memory, roots and events of a batch of 600 events of Wikipedia.
+const SIZES: [usize; 3] = [1_650, 1_800, 600];
+
+/// The matrix products between the kernels, with rows divided by `shrink`.
+pub(super) fn products(shrink: usize, device: &Device) -> Vec<Case> {
+    let [rows, roots, _] = SIZES.map(|size| size / shrink);
+    products::products(&Inputs { device }, rows, roots)
+}
+
 /// All kernels, with rows divided by `shrink`.
 pub(super) fn all(shrink: usize, device: &Device) -> Vec<Case> {
     let make = Inputs { device };
-    let (rows, roots, events) = (1_650 / shrink, 1_800 / shrink, 600 / shrink);
+    let [rows, roots, events] = SIZES.map(|size| size / shrink);
     let mut cases = tables(&make, rows, roots, events);
     cases.extend(gates(&make, rows));
     cases.extend(encoding_and_norm(&make, rows, roots));

@@ -14,12 +14,12 @@ use mspipe::pipeline::flow::Step;
 use mspipe::pipeline::profile::{Profile, Residency};
 use mspipe::pipeline::schedule::Schedule;
 use mspipe::pipeline::scheduler::Scheduler;
+use mspipe::pipeline::sleeping::{Failure, Sleeper, SleepingStages};
 use mspipe::pipeline::trace::Record;
 use serde::Serialize;
 
 use super::super::{print, print_json};
 use super::profile::ProfileArgs;
-use super::sleeping::{Failure, Sleeper, SleepingStages};
 use super::table;
 
 const EXAMPLES: &str = "\

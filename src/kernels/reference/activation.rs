@@ -14,7 +14,8 @@ pub fn exp(x: f32) -> f32 {
                 + r * (1.666_666_7e-1
                     + r * (4.166_666_8e-2
                         + r * (8.333_334e-3 + r * (1.388_888_9e-3 + r * 1.984_127e-4))))));
-    let power = f32::from_bits(((n as i32 + 127) << 23) as u32);
+    // The low bits of `shifted` are n. A cast to i32 would saturate, which no vector unit does.
+    let power = f32::from_bits(shifted.to_bits().wrapping_add(127) << 23);
     p * power
 }
 

@@ -1,15 +1,17 @@
-//! Stages that only sleep, as long as a profile says, and fail where they are told to.
+//! Stages that only sleep, as long as a profile says, and fail where they are told to: what the
+//! executor itself costs is measured with them.
 //!
 //! What one of them hands on is the number of its iteration.
 
 use std::str::FromStr;
 use std::thread;
 
-use mspipe::pipeline::flow::Step;
-use mspipe::pipeline::profile::{Profile, Residency};
-use mspipe::pipeline::simulator::step_time;
-use mspipe::pipeline::{HostStages, Stage, Stages};
 use thiserror::Error;
+
+use super::flow::Step;
+use super::profile::{Profile, Residency};
+use super::simulator::step_time;
+use super::{HostStages, Stage, Stages};
 
 /// What a stage that was told to fail says.
 const ON_PURPOSE: &str = "failed on purpose (--fail)";
@@ -17,14 +19,14 @@ const ON_PURPOSE: &str = "failed on purpose (--fail)";
 /// A stage that failed because it was told to.
 #[derive(Debug, Error)]
 #[error("{ON_PURPOSE}")]
-pub(super) struct FailedOnPurpose;
+pub struct FailedOnPurpose;
 
 /// A stage that is to fail; reads `STAGE:ITERATION:error` and `STAGE:ITERATION:panic`.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Failure {
+pub struct Failure {
     stage: Stage,
     /// Iteration from 0.
-    pub(super) iteration: usize,
+    pub iteration: usize,
     panics: bool,
 }
 
@@ -56,10 +58,13 @@ impl FromStr for Failure {
 }
 
 /// How long to sleep, and where to fail.
-pub(super) struct Sleeper {
-    pub(super) profile: Profile,
-    pub(super) memory: Residency,
-    pub(super) failure: Option<Failure>,
+pub struct Sleeper {
+    /// Time of each stage.
+    pub profile: Profile,
+    /// Where memory is said to be.
+    pub memory: Residency,
+    /// What fails, if anything.
+    pub failure: Option<Failure>,
 }
 
 impl Sleeper {
@@ -95,7 +100,7 @@ impl Sleeper {
 }
 
 /// The stages.
-pub(super) struct SleepingStages<'a>(pub(super) &'a Sleeper);
+pub struct SleepingStages<'a>(pub &'a Sleeper);
 
 impl Stages for SleepingStages<'_> {
     type Host = Sleeper;

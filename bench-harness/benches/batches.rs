@@ -1,0 +1,187 @@
+//! What is done on the host before a batch reaches the device: negatives, past events, layout,
+//! features.
+//!
+//! Batches take turns, so that no cache holds what a batch reads from the turn before.
+
+use std::hint::black_box;
+
+use anyhow::Result;
+use mspipe::batch::{EventBatch, Layout, MfgScratch};
+use mspipe::graph::EventId;
+use mspipe::profiler::Work;
+use mspipe::sampling::{NeighborSampler, Neighbors, Recent, Roots, SampleKey, Uniform};
+use mspipe::train::stages::Pass;
+
+use crate::stream;
+use crate::suite::{Limit, Prepared, Suite, on_host};
+
+/// Batches that take turns.
+const BATCHES: usize = 32;
+
+const FANOUT: usize = 10;
+
+/// Numbers of 4 bytes in a slot: node, event, and two for the time.
+const SLOT: usize = 4;
+
+pub(crate) fn measure(suite: &mut Suite) -> Result<()> {
+    let recent = Recent { fanout: FANOUT };
+    suite.bench("batches", "sample recent, 1 thread", |_| sample(recent, 1))?;
+    let threads = rayon::current_num_threads();
+    if threads > 1 {
+        let name = format!("sample recent, {threads} threads");
+        suite.bench("batches", &name, |_| sample(recent, threads))?;
+    }
+    let uniform = Uniform { fanout: FANOUT };
+    suite.bench("batches", "sample uniform, 1 thread", |_| {
+        sample(uniform, 1)
+    })?;
+    suite.bench("batches", "negatives", |_| negatives())?;
+    for model in ["tgn", "jodie", "apan"] {
+        let name = format!("layout ({model})");
+        suite.bench("batches", &name, |_| layout(model))?;
+    }
+    suite.bench("batches", "edge features", |_| features())
+}
+
+/// The pass of `model`, and batches from the end of its first half.
+fn batches(model: &str) -> Result<(Pass, Vec<EventBatch>)> {
+    let pass = stream::pass(&stream::session(model)?);
+    let half = pass.iterations() / 2;
+    let chosen = half.saturating_sub(BATCHES)..half.max(1);
+    let batches = chosen
+        .map(|i| pass.batch(i))
+        .collect::<Result<Vec<_>, _>>()?;
+    Ok((pass, batches))
+}
+
+fn past(
+    sampler: &dyn NeighborSampler,
+    pass: &Pass,
+    batch: &EventBatch,
+    (node, time): (&[mspipe::graph::NodeId], &[mspipe::graph::Timestamp]),
+) -> Neighbors {
+    let roots = Roots {
+        node,
+        time,
+        hidden_from: None,
+    };
+    let key = SampleKey {
+        seed: 0,
+        epoch: 1,
+        event: batch.events.start as u64,
+        request: 0,
+    };
+    sampler.sample(&pass.sampling.graph, roots, key)
+}
+
+/// Past events of the roots of a batch.
+fn sample(sampler: impl NeighborSampler + 'static, threads: usize) -> Result<Prepared> {
+    let (pass, batches) = batches("tgn")?;
+    let pool = rayon::ThreadPoolBuilder::new()
+        .num_threads(threads)
+        .build()?;
+    let rooted: Vec<_> = batches
+        .into_iter()
+        .map(|batch| (batch.roots(), batch))
+        .collect();
+    let roots = rooted[0].0.0.len();
+    let mut turn = 0;
+    Ok(Prepared {
+        run: on_host(move || {
+            let ((node, time), batch) = &rooted[turn % rooted.len()];
+            turn += 1;
+            pool.install(|| black_box(past(&sampler, &pass, batch, (node, time))));
+            Ok(())
+        }),
+        // Each slot is read from the graph and written.
+        work: Some(Work::new(2 * SLOT * FANOUT * roots, 0)),
+        items: Some(("roots", roots as f64)),
+        bound: Limit::Work,
+    })
+}
+
+/// The negatives of a batch, and its columns.
+fn negatives() -> Result<Prepared> {
+    let (pass, batches) = batches("tgn")?;
+    let first = batches[0].events.start / pass.sampling.batch_size;
+    let events = batches[0].events.len();
+    let mut turn = 0;
+    Ok(Prepared {
+        run: on_host(move || {
+            black_box(pass.batch(first + turn % BATCHES)?);
+            turn += 1;
+            Ok(())
+        }),
+        work: None,
+        items: Some(("events", events as f64)),
+        bound: Limit::None,
+    })
+}
+
+/// Unique rows, indices, winners and deliveries of a batch whose past events are there.
+fn layout(model: &str) -> Result<Prepared> {
+    let (pass, batches) = batches(model)?;
+    let recent = Recent { fanout: FANOUT };
+    let ready: Vec<(EventBatch, Neighbors)> = batches
+        .into_iter()
+        .map(|batch| {
+            let (node, time) = batch.roots();
+            let neighbors = past(&recent, &pass, &batch, (&node, &time));
+            (batch, neighbors)
+        })
+        .collect();
+    let mut scratch = MfgScratch::new(pass.sampling.log.nodes());
+    let events = ready[0].0.events.len();
+    let mut turn = 0;
+    Ok(Prepared {
+        run: on_host(move || {
+            let (batch, neighbors) = &ready[turn % ready.len()];
+            turn += 1;
+            let rule = &pass.sampling.layout;
+            // Copying them is what handing them over costs.
+            let sample = |_: mspipe::batch::Wanted<'_>| neighbors.clone();
+            black_box(Layout::build(batch, rule, sample, &mut scratch));
+            Ok(())
+        }),
+        work: None,
+        items: Some(("events", events as f64)),
+        bound: Limit::None,
+    })
+}
+
+/// Edge features of the distinct past events of a batch.
+fn features() -> Result<Prepared> {
+    let (pass, batches) = batches("tgn")?;
+    let recent = Recent { fanout: FANOUT };
+    let events: Vec<Vec<EventId>> = batches
+        .iter()
+        .map(|batch| {
+            let (node, time) = batch.roots();
+            let neighbors = past(&recent, &pass, batch, (&node, &time));
+            let slots = neighbors.event.chunks(FANOUT).zip(&neighbors.len);
+            let mut events: Vec<EventId> = slots
+                .flat_map(|(slots, &len)| slots[..len as usize].to_vec())
+                .collect();
+            events.sort_unstable();
+            events.dedup();
+            events
+        })
+        .collect();
+    let rows = events.iter().map(Vec::len).sum::<usize>() / events.len();
+    let width = pass.sampling.features.edge_width();
+    let mut turn = 0;
+    Ok(Prepared {
+        run: on_host(move || {
+            black_box(
+                pass.sampling
+                    .features
+                    .edge_rows(&events[turn % events.len()]),
+            );
+            turn += 1;
+            Ok(())
+        }),
+        work: Some(Work::new(2 * rows * width, 0)),
+        items: Some(("rows", rows as f64)),
+        bound: Limit::Work,
+    })
+}

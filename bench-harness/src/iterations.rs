@@ -1,0 +1,97 @@
+//! Training iterations one by one, all five stages one after the other, without epochs around
+//! them.
+
+use std::sync::atomic::AtomicBool;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, anyhow, ensure};
+use mspipe::device::ComputeDevice;
+use mspipe::memory::MemoryStore as _;
+use mspipe::memory::node_memory::NodeMemory;
+use mspipe::model::tgl_weights::TglNames;
+use mspipe::pipeline::sequential;
+use mspipe::sampling::negative::SplitPart;
+use mspipe::session::Session;
+use mspipe::train::epochs::TrainLoop;
+use mspipe::train::stages::{Pass, PassStages};
+use mspipe::train::work::Training;
+
+/// No training here is ended from outside.
+static NEVER: AtomicBool = AtomicBool::new(false);
+
+/// A training that goes on when it is told to.
+pub struct Iterations<M: TglNames> {
+    training: TrainLoop<'static, M>,
+    pass: Pass,
+    device: ComputeDevice,
+    next: usize,
+}
+
+impl<M: TglNames> Iterations<M> {
+    /// Model and memory of `session`, whose model is `M`, on `device`. Call it, and all else, on
+    /// the device thread.
+    ///
+    /// # Errors
+    /// Node memory that the device can't hold, weights to begin with that can't be read.
+    pub fn begin(session: &Session, device: &ComputeDevice) -> Result<Iterations<M>> {
+        session.check_tables(device)?;
+        let training = session.training::<M>(&device.device, &NEVER)?;
+        Ok(Iterations {
+            pass: training.evaluator.pass(SplitPart::Train, 1),
+            training,
+            device: device.clone(),
+            next: 0,
+        })
+    }
+
+    /// Trains so many iterations and waits for the device; returns the time that took. After
+    /// the last whole batch of the training part it goes on in its middle with empty memory.
+    ///
+    /// # Errors
+    /// When a stage or the device fails.
+    pub fn run(&mut self, times: usize) -> Result<Duration> {
+        let autodiff = self.device.device.clone().autodiff();
+        // Fewer events than a batch are one batch.
+        let whole = (self.pass.events.len() / self.pass.sampling.batch_size).max(1);
+        let mut last_loss = None;
+        let begin = Instant::now();
+        for _ in 0..times {
+            if self.next == whole {
+                self.training.memory.reset();
+                self.next = whole / 2;
+            }
+            let NodeMemory::Device(memory) = &mut self.training.memory else {
+                return Err(anyhow!("--memory host: expected device"));
+            };
+            let mut stages = PassStages {
+                pass: &self.pass,
+                memory: &mut **memory,
+                work: Training {
+                    trainer: &mut self.training.trainer,
+                    device: &autodiff,
+                    seed: self.pass.sampling.seed,
+                    first_iteration: 0,
+                    unread: Vec::new(),
+                    reads: Vec::new(),
+                },
+            };
+            let iteration = self.next..self.next + 1;
+            sequential::run(&mut stages, iteration, |_, _| true)
+                .with_context(|| format!("iteration {}", self.next))?;
+            last_loss = stages.work.unread.pop();
+            self.next += 1;
+        }
+        self.device.device.sync().map_err(failed)?;
+        let time = begin.elapsed();
+        // Waiting succeeds even where all work was skipped because memory was lacking.
+        if let Some(loss) = last_loss {
+            let loss: f32 = loss.try_into_scalar().map_err(failed)?;
+            ensure!(loss.is_finite(), "the loss is {loss}");
+        }
+        Ok(time)
+    }
+}
+
+fn failed(error: impl std::fmt::Debug) -> anyhow::Error {
+    anyhow!("the device failed: {error:?}")
+}
