@@ -39,7 +39,7 @@ use crate::weights::WeightFileError;
 use footprint::{Footprint, TooLarge};
 use recording::Recording;
 use stream::OpenStream;
-use tasks::{ForModel, for_model};
+use tasks::for_model;
 
 /// Why a run could not be made or did not end.
 #[derive(Debug, Error)]

@@ -6,6 +6,7 @@ use burn::tensor::{Int, Tensor};
 use super::init::Initializer;
 use super::{Logits, ModelConfig};
 use crate::kernels::link_predictor::{PredictorInput, link_predictor};
+use crate::kernels::link_scores::{LinkLayer, link_scores};
 
 /// Two layers on a pair of embeddings: relu(src W_s + b_s + dst W_d + b_d) w + b.
 #[derive(Module, Debug)]

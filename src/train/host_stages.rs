@@ -42,11 +42,11 @@ impl HostPass<'_> {
 }
 
 /// The stages of a training pass.
-pub struct HostPassStages<'a, 'm, M: MemoryModel> {
+pub struct HostPassStages<'a, 'm, 'w, M: MemoryModel> {
     /// What to go over, and the memory.
     pub host: &'a HostPass<'m>,
     /// Model, optimiser and losses.
-    pub work: Training<'a, M>,
+    pub work: Training<'w, M>,
 }
 
 /// A batch with its rows out of the host's tables.
@@ -88,7 +88,7 @@ pub struct Pending {
     rows: Copying,
 }
 
-impl<M: MemoryModel> HostPassStages<'_, '_, M> {
+impl<M: MemoryModel> HostPassStages<'_, '_, '_, M> {
     /// What a batch writes back, once its updated rows `[rows, width]` are known.
     fn trained(fetched: &Fetched, own_edge: Vec<f32>, memory: Tensor<2>) -> HostTrained {
         let back = WriteBack::new(
@@ -105,7 +105,7 @@ impl<M: MemoryModel> HostPassStages<'_, '_, M> {
     }
 }
 
-impl<'m, M: MemoryModel> Stages for HostPassStages<'_, 'm, M> {
+impl<'m, M: MemoryModel> Stages for HostPassStages<'_, 'm, '_, M> {
     type Host = HostPass<'m>;
     type Sampled = Sampled;
     type Prepared = Prepared;
@@ -150,7 +150,7 @@ impl<'m, M: MemoryModel> Stages for HostPassStages<'_, 'm, M> {
     }
 }
 
-impl<'m, M: MemoryModel> HostStages for HostPassStages<'_, 'm, M> {
+impl<'m, M: MemoryModel> HostStages for HostPassStages<'_, 'm, '_, M> {
     type Gathered = Gathered;
     type Begun = HostBegun;
     type Pending = Pending;
