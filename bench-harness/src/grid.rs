@@ -391,7 +391,7 @@ impl Training {
             in_flight: observed.in_flight,
             test: summary.test.own_pool,
             test_other_pool: summary.test.other_pool,
-            edgebank_ap: summary.edgebank.test_ap,
+            edgebank_ap: summary.edgebank.unlimited.test_ap,
             matmul_gflops: bench.gflops()?,
         };
         write_whole(

@@ -76,7 +76,7 @@ impl Job {
                 let ids: Vec<EventId> = (start..(start + ROWS).min(events))
                     .map(|event| EventId(event as u32))
                     .collect();
-                let rows = features.edge_rows(&ids);
+                let rows = features.edge_rows(&ids).first(ids.len());
                 bytes.extend(rows.iter().flat_map(|number| number.to_le_bytes()));
             }
             write("edge", &bytes)?;

@@ -46,7 +46,7 @@ fn what_is_written_is_read_again() {
     assert_eq!(bits, expected);
     assert_eq!(arrays.take_column::<i64>("times").unwrap(), [i64::MIN, -1]);
     assert_eq!(arrays.take_shaped::<u8>("state", &[3]).unwrap(), *b"odd");
-    assert_eq!(arrays.take_column::<u32>("none").unwrap(), []);
+    assert!(arrays.take_column::<u32>("none").unwrap().is_empty());
 }
 
 #[test]
