@@ -173,6 +173,12 @@ pub(crate) fn launch(
     );
 }
 
+/// Invocations of a workgroup that takes one row together: `usual` of them, but eight on a
+/// software adapter, which runs no more at a time and pays for each barrier.
+pub(crate) fn row_workgroup(tensor: &CubeTensor, usual: u32) -> u32 {
+    if is_software(tensor) { 8 } else { usual }
+}
+
 /// Workgroups of `workgroup` invocations that cover `invocations`.
 pub(crate) fn groups_of(invocations: usize, workgroup: u32) -> usize {
     invocations.div_ceil(workgroup as usize)
