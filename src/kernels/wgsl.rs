@@ -202,7 +202,7 @@ pub(crate) fn empty(like: &CubeTensor, shape: impl Into<Shape>) -> CubeTensor {
 /// A contiguous tensor that a kernel may write: this one unless somebody else holds it too.
 pub(crate) fn writable(tensor: CubeTensor) -> CubeTensor {
     let tensor = into_contiguous(tensor);
-    if tensor.can_mut() {
+    if tensor.can_mut() || tensor.meta.shape().num_elements() == 0 {
         tensor
     } else {
         tensor.copy()
