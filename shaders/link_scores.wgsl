@@ -5,6 +5,7 @@
 // negatives, and both use the source rows.
 
 const WIDTH: u32 = 5u;
+const WORKGROUP: u32 = 64u;
 
 @group(0) @binding(0) var<storage, read_write> source: array<f32>;      // [events, WIDTH]
 @group(0) @binding(1) var<storage, read_write> destination: array<f32>; // [2 events, WIDTH]
@@ -14,9 +15,9 @@ const WIDTH: u32 = 5u;
 @group(0) @binding(5) var<storage, read_write> logit: array<f32>;       // [2 events]
 @group(0) @binding(6) var<uniform> sizes: array<vec4<u32>, 2>;          // events
 
-var<workgroup> lane_sum: array<f32, 64>;
+var<workgroup> lane_sum: array<f32, WORKGROUP>;
 
-@compute @workgroup_size(64)
+@compute @workgroup_size(WORKGROUP)
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(num_workgroups) groups: vec3<u32>,
@@ -30,12 +31,12 @@ fn main(
     let source_row = (pair % events) * WIDTH;
     let destination_row = pair * WIDTH;
     var sum = 0.0;
-    for (var c = local; c < WIDTH; c = c + 64u) {
+    for (var c = local; c < WIDTH; c = c + WORKGROUP) {
         let hidden = source[source_row + c] + destination[destination_row + c] + bias[c];
         sum = sum + max(hidden, 0.0) * output[c];
     }
     lane_sum[local] = sum;
-    for (var half = 32u; half > 0u; half = half / 2u) {
+    for (var half = WORKGROUP / 2u; half > 0u; half = half / 2u) {
         workgroupBarrier();
         if (local < half) {
             lane_sum[local] = lane_sum[local] + lane_sum[local + half];

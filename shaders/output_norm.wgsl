@@ -5,6 +5,7 @@
 // a row; the variance is the mean of the squared distances from the mean.
 
 const WIDTH: u32 = 5u;
+const WORKGROUP: u32 = 64u;
 
 @group(0) @binding(0) var<storage, read_write> x: array<f32>;     // [rows, WIDTH]
 @group(0) @binding(1) var<storage, read_write> gamma: array<f32>; // [WIDTH]
@@ -12,14 +13,14 @@ const WIDTH: u32 = 5u;
 @group(0) @binding(3) var<storage, read_write> out: array<f32>;   // [rows, WIDTH]
 @group(0) @binding(4) var<uniform> sizes: array<vec4<u32>, 2>;    // rows, drop below, bits of the scale, bits of epsilon ; key, bits of the floor
 
-var<workgroup> lane_sum: array<f32, 64>;
+var<workgroup> lane_sum: array<f32, WORKGROUP>;
 var<workgroup> kept: array<f32, WIDTH>;
 
 // Sum over the workgroup, the same for every invocation.
 fn total(local: u32, value: f32) -> f32 {
     workgroupBarrier();
     lane_sum[local] = value;
-    for (var half = 32u; half > 0u; half = half / 2u) {
+    for (var half = WORKGROUP / 2u; half > 0u; half = half / 2u) {
         workgroupBarrier();
         if (local < half) {
             lane_sum[local] = lane_sum[local] + lane_sum[local + half];
@@ -29,7 +30,7 @@ fn total(local: u32, value: f32) -> f32 {
     return lane_sum[0];
 }
 
-@compute @workgroup_size(64)
+@compute @workgroup_size(WORKGROUP)
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(num_workgroups) groups: vec3<u32>,
@@ -41,7 +42,7 @@ fn main(
     }
     let key = sizes[1];
     var sum = 0.0;
-    for (var c = local; c < WIDTH; c = c + 64u) {
+    for (var c = local; c < WIDTH; c = c + WORKGROUP) {
         let i = row * WIDTH + c;
         let draw = counter_hash(vec4<u32>(key.x, key.y, key.z, i));
         let y = max(x[i] * select(0.0, bitcast<f32>(sizes[0].z), draw >= sizes[0].y), bitcast<f32>(key.w));
@@ -50,12 +51,12 @@ fn main(
     }
     let mean = total(local, sum) / f32(WIDTH);
     var squares = 0.0;
-    for (var c = local; c < WIDTH; c = c + 64u) {
+    for (var c = local; c < WIDTH; c = c + WORKGROUP) {
         let distance = kept[c] - mean;
         squares = squares + distance * distance;
     }
     let scale = 1.0 / sqrt(total(local, squares) / f32(WIDTH) + bitcast<f32>(sizes[0].w));
-    for (var c = local; c < WIDTH; c = c + 64u) {
+    for (var c = local; c < WIDTH; c = c + WORKGROUP) {
         out[row * WIDTH + c] = (kept[c] - mean) * scale * gamma[c] + beta[c];
     }
 }

@@ -4,6 +4,7 @@
 // A workgroup takes a row.
 
 const WIDTH: u32 = 5u;
+const WORKGROUP: u32 = 64u;
 
 @group(0) @binding(0) var<storage, read_write> x: array<f32>;         // [rows, WIDTH]
 @group(0) @binding(1) var<storage, read_write> gamma: array<f32>;     // [WIDTH]
@@ -12,7 +13,7 @@ const WIDTH: u32 = 5u;
 @group(0) @binding(4) var<storage, read_write> normalised: array<f32>; // [rows, WIDTH]: n
 @group(0) @binding(5) var<uniform> sizes: array<vec4<u32>, 2>;        // rows, drop below, bits of the scale, bits of epsilon ; key, bits of the floor
 
-var<workgroup> lane_sum: array<f32, 64>;
+var<workgroup> lane_sum: array<f32, WORKGROUP>;
 var<workgroup> factor: array<f32, WIDTH>;
 var<workgroup> kept: array<f32, WIDTH>;
 
@@ -20,7 +21,7 @@ var<workgroup> kept: array<f32, WIDTH>;
 fn total(local: u32, value: f32) -> f32 {
     workgroupBarrier();
     lane_sum[local] = value;
-    for (var half = 32u; half > 0u; half = half / 2u) {
+    for (var half = WORKGROUP / 2u; half > 0u; half = half / 2u) {
         workgroupBarrier();
         if (local < half) {
             lane_sum[local] = lane_sum[local] + lane_sum[local + half];
@@ -30,7 +31,7 @@ fn total(local: u32, value: f32) -> f32 {
     return lane_sum[0];
 }
 
-@compute @workgroup_size(64)
+@compute @workgroup_size(WORKGROUP)
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(num_workgroups) groups: vec3<u32>,
@@ -42,7 +43,7 @@ fn main(
     }
     let key = sizes[1];
     var sum = 0.0;
-    for (var c = local; c < WIDTH; c = c + 64u) {
+    for (var c = local; c < WIDTH; c = c + WORKGROUP) {
         let i = row * WIDTH + c;
         let draw = counter_hash(vec4<u32>(key.x, key.y, key.z, i));
         factor[c] = select(0.0, bitcast<f32>(sizes[0].z), draw >= sizes[0].y);
@@ -51,21 +52,21 @@ fn main(
     }
     let mean = total(local, sum) / f32(WIDTH);
     var squares = 0.0;
-    for (var c = local; c < WIDTH; c = c + 64u) {
+    for (var c = local; c < WIDTH; c = c + WORKGROUP) {
         let distance = kept[c] - mean;
         squares = squares + distance * distance;
     }
     let scale = 1.0 / sqrt(total(local, squares) / f32(WIDTH) + bitcast<f32>(sizes[0].w));
     var of_g = 0.0;
     var of_g_n = 0.0;
-    for (var c = local; c < WIDTH; c = c + 64u) {
+    for (var c = local; c < WIDTH; c = c + WORKGROUP) {
         let g = grad[row * WIDTH + c] * gamma[c];
         of_g = of_g + g;
         of_g_n = of_g_n + g * (kept[c] - mean) * scale;
     }
     let mean_g = total(local, of_g) / f32(WIDTH);
     let mean_g_n = total(local, of_g_n) / f32(WIDTH);
-    for (var c = local; c < WIDTH; c = c + 64u) {
+    for (var c = local; c < WIDTH; c = c + WORKGROUP) {
         let i = row * WIDTH + c;
         let n = (kept[c] - mean) * scale;
         let d_y = scale * (grad[i] * gamma[c] - mean_g - n * mean_g_n);

@@ -1,5 +1,5 @@
 // Backward of gather_rows: out[r] is the sum of the rows of `value` that were copied
-// from row r, in ascending order; of each of several tables. One invocation sums one number;
+// from row r, in ascending order; of each of several tables. One invocation sums four columns;
 // no atomics.
 
 const WIDTH: u32 = 4u;
@@ -16,17 +16,23 @@ fn main(
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_index) local: u32,
 ) {
+    let blocks = (WIDTH + 3u) / 4u;
     let i = linear_group(group, groups) * 64u + local;
     let rows = sizes[0].x;
-    if (i / WIDTH >= rows * sizes[0].z) {
+    let out_row = i / blocks;
+    if (out_row >= rows * sizes[0].z) {
         return;
     }
-    let row = (i / WIDTH) % rows;
-    let first = (i / WIDTH) / rows * sizes[0].y;
-    let column = i % WIDTH;
-    var sum = 0.0;
+    let row = out_row % rows;
+    let first = out_row / rows * sizes[0].y;
+    let column = i % blocks * 4u;
+    let columns = min(column + vec4<u32>(0u, 1u, 2u, 3u), vec4<u32>(WIDTH - 1u));
+    var sum = vec4<f32>();
     for (var use_ = offsets[row]; use_ < offsets[row + 1u]; use_ = use_ + 1) {
-        sum = sum + value[(first + u32(items[use_])) * WIDTH + column];
+        let at = (first + u32(items[use_])) * WIDTH + columns;
+        sum = sum + vec4<f32>(value[at.x], value[at.y], value[at.z], value[at.w]);
     }
-    out[i] = sum;
+    for (var c = 0u; c < min(4u, WIDTH - column); c = c + 1u) {
+        out[out_row * WIDTH + column + c] = sum[c];
+    }
 }

@@ -112,7 +112,7 @@ pub(super) fn segment_sums(
     wgsl::launch(
         &SEGMENT_SUM,
         &[("WIDTH", width as u32)],
-        wgsl::groups_of(tables * rows * width, SEGMENT_SUM.workgroup),
+        wgsl::groups_of(tables * rows * width.div_ceil(4), SEGMENT_SUM.workgroup),
         &[value, offsets, items, &out],
         &[rows as u32, n as u32, tables as u32],
     );

@@ -25,7 +25,7 @@ pub static FORWARD: KernelSpec = KernelSpec {
     shared: &[ROWS],
     workgroup: 64,
     storage_buffers: 6,
-    variants: &[&[("WIDTH", 100)]],
+    variants: &[&[("WIDTH", 100)], &[("WIDTH", 100), ("WORKGROUP", 8)]],
 };
 
 /// `shaders/link_loss.wgsl`.
@@ -118,9 +118,10 @@ impl LinkScoring for CubeBackend {
         let (events, width) = (source.shape()[0], source.shape()[1]);
         let logits = wgsl::empty(&source, [2 * events]);
         let loss = wgsl::empty(&source, [1]);
+        let workgroup = wgsl::row_workgroup(&source, FORWARD.workgroup);
         wgsl::launch(
             &FORWARD,
-            &[("WIDTH", width as u32)],
+            &[("WIDTH", width as u32), ("WORKGROUP", workgroup)],
             2 * events,
             &[&source, &destination, &bias, &output, &output_bias, &logits],
             &[events as u32],

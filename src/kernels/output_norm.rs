@@ -6,7 +6,7 @@ use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
 use burn::backend::ops::FloatTensorOps;
 use burn::backend::tensor::FloatTensor;
-use burn::backend::wgpu::{CubeBackend, into_contiguous};
+use burn::backend::wgpu::{CubeBackend, CubeTensor, into_contiguous};
 use burn::backend::{
     Autodiff, Backend, Dispatch, ExtensionType, Flex, TensorMetadata, backend_extension,
 };
@@ -29,7 +29,7 @@ pub static FORWARD: KernelSpec = KernelSpec {
     shared: &[ROWS, COUNTER_HASH],
     workgroup: 64,
     storage_buffers: 4,
-    variants: &[&[("WIDTH", 100)]],
+    variants: &[&[("WIDTH", 100)], &[("WIDTH", 100), ("WORKGROUP", 8)]],
 };
 
 /// `shaders/output_norm_backward.wgsl`.
@@ -39,7 +39,7 @@ pub static BACKWARD: KernelSpec = KernelSpec {
     shared: &[ROWS, COUNTER_HASH],
     workgroup: 64,
     storage_buffers: 5,
-    variants: &[&[("WIDTH", 100)]],
+    variants: &[&[("WIDTH", 100)], &[("WIDTH", 100), ("WORKGROUP", 8)]],
 };
 
 /// `shaders/output_norm_backward_sums.wgsl`.
@@ -80,6 +80,12 @@ pub trait OutputNorm: Backend {
     ) -> NormGradients<Self>;
 }
 
+/// Constants of the two kernels that take a row a workgroup.
+fn row_constants(x: &CubeTensor, width: usize) -> [(&'static str, u32); 2] {
+    let workgroup = wgsl::row_workgroup(x, FORWARD.workgroup);
+    [("WIDTH", width as u32), ("WORKGROUP", workgroup)]
+}
+
 /// The sizes uniform of the two kernels that take a row a workgroup.
 fn sizes(rows: usize, before: &BeforeNorm) -> [u32; 8] {
     let (dropout, floor) = (before.dropout, before.floor().to_bits());
@@ -109,7 +115,7 @@ impl OutputNorm for CubeBackend {
         let out = wgsl::empty(&x, [rows, width]);
         wgsl::launch(
             &FORWARD,
-            &[("WIDTH", width as u32)],
+            &row_constants(&x, width),
             rows,
             &[&x, &gamma, &beta, &out],
             &sizes(rows, &before),
@@ -129,7 +135,7 @@ impl OutputNorm for CubeBackend {
         let normalised = wgsl::empty(&x, [rows, width]);
         wgsl::launch(
             &BACKWARD,
-            &[("WIDTH", width as u32)],
+            &row_constants(&x, width),
             rows,
             &[&x, &gamma, &grad, &d_x, &normalised],
             &sizes(rows, &before),

@@ -124,12 +124,11 @@ pub trait TemporalAttention: Backend {
     ) -> AttentionGradients<Self>;
 }
 
-/// Constants of the two kernels that take one root a workgroup. A software adapter runs a
-/// workgroup's invocations one after the other, eight at a time at best, and a barrier or a
-/// detour through workgroup memory for more of them only costs.
+/// Constants of the two kernels that take one root a workgroup.
 fn constants(shape: &AttentionShape, query: &CubeTensor) -> [(&'static str, u32); 8] {
     let software = wgsl::is_software(query);
-    let (workgroup, mut lanes) = if software { (8, 8) } else { (WORKGROUP, 32) };
+    let workgroup = wgsl::row_workgroup(query, WORKGROUP);
+    let mut lanes = workgroup.min(32);
     while lanes > 1 && workgroup_bytes(shape, lanes) > WORKGROUP_BYTES {
         lanes /= 2;
     }

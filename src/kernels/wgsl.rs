@@ -173,6 +173,12 @@ pub(crate) fn launch(
     );
 }
 
+/// Invocations of a workgroup that takes one row together: `usual` of them, but eight on a
+/// software adapter, which runs no more at a time and pays for each barrier.
+pub(crate) fn row_workgroup(tensor: &CubeTensor, usual: u32) -> u32 {
+    if is_software(tensor) { 8 } else { usual }
+}
+
 /// Workgroups of `workgroup` invocations that cover `invocations`.
 pub(crate) fn groups_of(invocations: usize, workgroup: u32) -> usize {
     invocations.div_ceil(workgroup as usize)
@@ -196,7 +202,7 @@ pub(crate) fn empty(like: &CubeTensor, shape: impl Into<Shape>) -> CubeTensor {
 /// A contiguous tensor that a kernel may write: this one unless somebody else holds it too.
 pub(crate) fn writable(tensor: CubeTensor) -> CubeTensor {
     let tensor = into_contiguous(tensor);
-    if tensor.can_mut() {
+    if tensor.can_mut() || tensor.meta.shape().num_elements() == 0 {
         tensor
     } else {
         tensor.copy()

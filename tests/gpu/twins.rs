@@ -264,18 +264,39 @@ fn output_norm() {
     }
 }
 
-/// burn's products on the adapter against ours on the CPU: up to 127 terms in another order.
+/// Products on the adapter (`product.wgsl` on a software one, burn's on a real one) against
+/// those on the CPU: up to 127 terms in another order. Sizes around the tile of 32 by 20.
 #[test]
-fn products() {
+fn product() {
+    for [rows, inputs, outputs] in [
+        [1, 1, 1],
+        [1, 100, 7],
+        [31, 21, 41],
+        [32, 1, 20],
+        [65, 33, 19],
+        [127, 100, 7],
+    ] {
+        let label = format!("{rows} x {inputs} x {outputs}");
+        agrees(Linear::new(rows, inputs, outputs), &label, 1e-5, 1e-5);
+    }
     for rows in [1, 65, 127] {
-        agrees(
-            Linear::new(rows, 100, 7),
-            &format!("linear, {rows} rows"),
-            1e-5,
-            1e-5,
-        );
         let operation = HeadProducts::new(2, rows, 6, 13);
         agrees(operation, &format!("heads, {rows} rows"), 1e-5, 1e-5);
+    }
+    agrees(
+        HeadProducts::new(3, 33, 63, 41),
+        "three heads of 21",
+        1e-5,
+        1e-5,
+    );
+}
+
+/// The gradient of a bias is a sum of rows: in one, two and three passes on a software adapter.
+/// The order of additions differs.
+#[test]
+fn column_sums() {
+    for rows in [63, 65, 4200] {
+        agrees(Linear::new(rows, 2, 3), &format!("{rows} rows"), 1e-5, 1e-5);
     }
 }
 
