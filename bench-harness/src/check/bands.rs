@@ -13,7 +13,7 @@ use crate::cell::Cell;
 
 /// A tolerance is this times the largest change of the disturbed trainings, and at least this.
 const FACTOR: f64 = 5.0;
-const LEAST: f64 = 0.002;
+const LEAST: f64 = 0.001;
 
 /// Of what rounding can't reach; decimals of the file.
 const EXACT: f64 = 1e-9;
