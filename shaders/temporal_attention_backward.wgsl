@@ -87,8 +87,12 @@ fn main(
                 total = total + exp(score[first_pair + k * HEADS + head] - largest);
             }
         }
-        // d_score becomes the gradient of each weight before dropout, then of the score.
+        // d_score becomes the gradient of each weight before dropout, then of the score. A softmax
+        // does not feel what is added to all gradients: without the first slot's, those that are
+        // equal leave no rounding behind.
         var mean = 0.0;
+        var base = 0.0;
+        var first = true;
         for (var k = 0u; k < end_of(FANOUT); k = k + 1u) {
             let pair = k * HEADS + head;
             var of_weight = 0.0;
@@ -96,13 +100,16 @@ fn main(
             if (slot_used[k]) {
                 let key = sizes[1];
                 let draw = counter_hash(vec4<u32>(key.x, key.y, key.z, first_pair + pair));
+                let attention = exp(score[first_pair + pair] - largest) / total;
                 if (draw >= sizes[0].y) {
                     let scale = bitcast<f32>(sizes[0].z);
-                    let attention = exp(score[first_pair + pair] - largest) / total;
                     after_dropout = attention * scale;
                     of_weight = d_score[pair] * scale;
-                    mean = mean + attention * of_weight;
                 }
+                base = select(base, of_weight, first);
+                first = false;
+                of_weight = of_weight - base;
+                mean = mean + attention * of_weight;
             }
             weight[pair] = after_dropout;
             d_score[pair] = of_weight;

@@ -260,7 +260,8 @@ fn ctrl_c_ends_after_the_current_iteration() {
         assert_eq!(
             ended.stderr,
             format!(
-                "interrupted after epoch {}, iteration {}; losses up to there are written\n",
+                "interrupted after epoch {}, iteration {}; a checkpoint of it is written\n\
+                 go on with: mspipe train --resume {schedule}\n",
                 last["epoch"], last["iteration"]
             )
         );

@@ -87,7 +87,7 @@ fn tgb_ranks_in_training_and_evaluation_alike() {
     assert!(number(&more["test"]["ranking"]["mrr"]) < number(&evaluated["test"]["ranking"]["mrr"]));
 
     // Recorded lists: one destination for each event of both parts.
-    let lists: String = (0..1575).map(|event| format!("{event},100\n")).collect();
+    let lists: String = (0..1575).map(|event| format!("{event},800\n")).collect();
     fs::write(program.0.path().join("lists.csv"), lists).unwrap();
     let listed = program.json("eval run --candidates lists.csv");
     assert_eq!(number(&listed["test"]["ranking"]["candidates"]), 1.0);
@@ -141,7 +141,7 @@ fn candidates_that_do_not_fit_are_refused() {
         text.contains("--candidates is 5, expected --protocol tgb with it"),
         "{text}"
     );
-    fs::write(program.0.path().join("few.csv"), "1200,100\n").unwrap();
+    fs::write(program.0.path().join("few.csv"), "1200,800\n").unwrap();
     let text = refused("--protocol tgb --candidates few.csv");
     assert!(text.contains("candidates: event 1102 has none"), "{text}");
     let text = refused("--protocol tgb --candidates missing.npy");

@@ -1,9 +1,11 @@
 //! Uniform neighbours: `fanout` different events of the whole past, each subset equally likely.
 //!
 //! Sampling is without replacement; a past not longer than `fanout` is returned whole. What was
-//! drawn is returned newest first, as by [`super::recent`]. The draws of root `r` come from the
-//! stream (seed, epoch, first event of the batch, `r`). TGL draws with replacement, so its slots
-//! may repeat an event; here no slot repeats another.
+//! drawn is returned newest first, as by [`super::recent`]. The draws of a root come from the
+//! stream (seed, epoch, first event of the batch, request, node, query time), and not from its
+//! place among the roots, which in the second of two layers depends on what later events of the
+//! batch sampled. TGL draws with replacement, so its slots may repeat an event; here no slot
+//! repeats another.
 
 use crate::graph::Tcsr;
 use crate::sampling::counter_rng::{CounterRng, RandomStreams};
@@ -36,9 +38,9 @@ impl NeighborSampler for Uniform {
                     drawn.clear();
                     drawn.extend((0..past).rev());
                 } else {
-                    // Roots of one call are far fewer than 2^28.
-                    let lane = key.request << 28 | (first + root) as u32;
-                    let mut rng = streams.at(key.event, lane);
+                    let (node, time) = (roots.node[first + root], roots.time[first + root]);
+                    let event = key.event ^ mixed(time as u64 ^ u64::from(key.request) << 60);
+                    let mut rng = streams.at(event, node.0);
                     draw_subset(past, self.fanout as u32, &mut rng, &mut drawn);
                     drawn.sort_unstable_by(|a, b| b.cmp(a));
                 }
@@ -52,6 +54,14 @@ impl NeighborSampler for Uniform {
             }
         })
     }
+}
+
+/// Spreads the bits of a number over all of its bits (the last steps of SplitMix64; Steele, Lea and
+/// Flood, OOPSLA 2014).
+fn mixed(mut x: u64) -> u64 {
+    x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    x ^ (x >> 31)
 }
 
 /// Draws `count` different numbers below `n` (`count <= n`), every subset equally likely, by

@@ -16,7 +16,7 @@ use thiserror::Error;
 
 use super::pair_scores::BesideBatch;
 use super::stages::{Pass, PassStages, Sampling, StageError};
-use super::work::{BatchWork, Evaluation};
+use super::work::{Evaluation, Replay};
 use crate::batch::EventBatch;
 use crate::eval::edgebank::{Bank, EdgeBank};
 use crate::eval::inductive::KnownNodes;
@@ -450,22 +450,6 @@ fn part_of(sampling: &Sampling, events: Range<usize>) -> EventColumns<'_> {
         src: &all.src[events.clone()],
         dst: &all.dst[events.clone()],
         time: &all.time[events],
-    }
-}
-
-/// Updates memory and scores nothing.
-struct Replay<'a, M: MemoryModel> {
-    model: &'a LinkModel<M>,
-    device: &'a Device,
-}
-
-impl<M: MemoryModel> BatchWork for Replay<'_, M> {
-    fn input_device(&self) -> &Device {
-        self.device
-    }
-
-    fn run(&mut self, _iteration: usize, _batch: &EventBatch, input: &ModelInput) -> Tensor<2> {
-        self.model.model.update(input, None)
     }
 }
 

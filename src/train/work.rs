@@ -121,3 +121,19 @@ impl<M: MemoryModel> BatchWork for Evaluation<'_, M> {
         output.memory
     }
 }
+
+/// Updates memory and scores nothing.
+pub(super) struct Replay<'a, M: MemoryModel> {
+    pub(super) model: &'a LinkModel<M>,
+    pub(super) device: &'a Device,
+}
+
+impl<M: MemoryModel> BatchWork for Replay<'_, M> {
+    fn input_device(&self) -> &Device {
+        self.device
+    }
+
+    fn run(&mut self, _iteration: usize, _batch: &EventBatch, input: &ModelInput) -> Tensor<2> {
+        self.model.model.update(input, None)
+    }
+}

@@ -97,6 +97,14 @@ fn all_readable(run: &Path) {
                 lines(&path);
             }
             checkpoint::LAST | checkpoint::PREVIOUS => drop(checkpoint::read(&path).unwrap()),
+            "timeline.svg" | "report.html" => {
+                let text = fs::read_to_string(&path).unwrap();
+                assert!(
+                    text.trim_end().ends_with('>'),
+                    "{name}: {text}",
+                    name = path.display()
+                );
+            }
             weights::FILE_NAME => drop(weights::open(&path).unwrap()),
             name => assert!(name.ends_with(".tmp") || name == "run.lock", "{name}"),
         }

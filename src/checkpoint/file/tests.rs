@@ -1,3 +1,5 @@
+//! The file of a checkpoint: what is read back, what is refused.
+
 use std::path::Path;
 
 use proptest::prelude::*;

@@ -1,3 +1,5 @@
+//! Checkpoints in a run's folder: which is taken, what happens when one can't be written.
+
 use serde_json::json;
 use tempfile::TempDir;
 

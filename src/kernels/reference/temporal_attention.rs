@@ -306,11 +306,14 @@ fn backward_task(
             scratch.multiply(input, grad, roots, root);
             for head in 0..heads {
                 scratch.softmax(score, heads, head);
-                let mut mean = 0.0;
+                // A softmax does not feel what is added to all gradients: without the first slot's,
+                // those that are equal leave no rounding behind.
+                let (mut mean, mut base) = (0.0, None);
                 for (slot, &ValidSlot { k, .. }) in scratch.valid.iter().enumerate() {
                     let factor = input.dropout_factor(root, k, head);
                     let d_weight = &mut scratch.product[slot * heads + head];
                     *d_weight *= factor;
+                    *d_weight -= *base.get_or_insert(*d_weight);
                     mean += scratch.weight[slot] * *d_weight;
                     coefficient[2 * (k * heads + head)] = scratch.weight[slot] * factor;
                 }

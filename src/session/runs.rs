@@ -1,0 +1,173 @@
+//! What a command does with its settings: opens stream, device and run folder, and works.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use mspipe_datasets::EventLog;
+
+use super::footprint::Footprint;
+use super::stream::OpenStream;
+use super::tasks::{self, for_model};
+use super::{Session, SessionError};
+use crate::checkpoint::Checkpoints;
+use crate::config::{ConfigError, RunConfig, Task};
+use crate::device::{self, ComputeDevice};
+use crate::run_folder::{EvalSummary, NodeSummary, RunFolder, RunFolderError, Summary};
+use crate::train::epochs::Observer;
+use crate::train::node_classification::NodeObserver;
+
+/// What a training with these settings takes of RAM and of the device's memory. Builds nothing
+/// (a stream that has not been converted yet is converted).
+///
+/// # Errors
+/// Settings out of range, an unreadable stream, a device that is not there.
+pub fn footprint(config: RunConfig) -> Result<Footprint, SessionError> {
+    let adapter = device::chosen(config.device)?;
+    let stream = OpenStream::open(config)?;
+    Ok(Footprint::of(&stream, adapter.as_ref()))
+}
+
+/// As [`footprint()`], on a stream that is open, whatever the settings call theirs.
+///
+/// # Errors
+/// Settings out of range, a device that is not there.
+pub fn footprint_on(log: EventLog, config: RunConfig) -> Result<Footprint, SessionError> {
+    let adapter = device::chosen(config.device)?;
+    let stream = OpenStream::of(config, Arc::new(log))?;
+    Ok(Footprint::of(&stream, adapter.as_ref()))
+}
+
+/// Opens stream and device and does `work`, all that touches tensors on the device thread.
+fn on_device<T: Send>(
+    config: RunConfig,
+    work: impl FnOnce(&Session, &ComputeDevice) -> Result<T, SessionError> + Send,
+) -> Result<T, SessionError> {
+    if let Some(threads) = config.threads {
+        // Fails only if the pool was started before, by a caller that set its own size.
+        let _ = rayon::ThreadPoolBuilder::new()
+            .num_threads(threads)
+            .build_global();
+    }
+    let session = Session::open(config)?;
+    device::on_device_thread(|| {
+        let device = device::open(session.config.device)?;
+        session.check_tables(&device)?;
+        work(&session, &device)
+    })?
+}
+
+/// Opens stream, device and run folder and trains for link prediction, whatever the task.
+/// `begin` is told of the session, the device and the folder before.
+///
+/// # Errors
+/// See [`SessionError`].
+pub fn run<O: Observer>(
+    config: RunConfig,
+    stop: &AtomicBool,
+    begin: impl FnOnce(&Session, &ComputeDevice, &RunFolder) -> Result<O, RunFolderError> + Send,
+) -> Result<(Summary, RunFolder), SessionError> {
+    on_device(config, |session, device| {
+        let folder = RunFolder::create(&session.config, &session.data.name)?;
+        let trained = begin(session, device, &folder)
+            .map_err(SessionError::from)
+            .and_then(|mut observer| {
+                session.train_recorded(device, &folder, None, &mut observer, stop)
+            });
+        kept_if_used(trained, folder)
+    })
+}
+
+/// Goes on with the run in `folder` from its last checkpoint, or from the start if it has none
+/// yet. `change` may change settings that change no number; `begin` is told of the session, the
+/// device, the folder, and where the run goes on: epoch and iteration.
+///
+/// # Errors
+/// See [`SessionError`].
+pub fn resume<O: Observer>(
+    folder: &Path,
+    change: impl FnOnce(&mut RunConfig) -> Result<(), ConfigError>,
+    stop: &AtomicBool,
+    begin: impl FnOnce(
+        &Session,
+        &ComputeDevice,
+        &RunFolder,
+        Option<(usize, usize)>,
+    ) -> Result<O, RunFolderError>
+    + Send,
+) -> Result<(Summary, RunFolder), SessionError> {
+    let (folder, mut config) = RunFolder::open(folder)?;
+    change(&mut config)?;
+    let from = Checkpoints::of(folder.path()).load()?;
+    on_device(config, |session, device| {
+        let header = from.as_ref().map(|loaded| &loaded.checkpoint.header);
+        let place = header.map(|header| (header.epoch, header.iteration));
+        let mut observer = begin(session, device, &folder, place)?;
+        let summary = session.train_recorded(device, &folder, from, &mut observer, stop)?;
+        Ok((summary, folder))
+    })
+}
+
+/// What a run gave, with its folder; the folder of a run that failed at once is removed.
+fn kept_if_used<T>(
+    result: Result<T, SessionError>,
+    folder: RunFolder,
+) -> Result<(T, RunFolder), SessionError> {
+    match result {
+        Ok(summary) => Ok((summary, folder)),
+        Err(error) => {
+            folder.remove_unused();
+            Err(error)
+        }
+    }
+}
+
+/// Opens stream, device and run folder and classifies nodes on the embeddings of the
+/// weights of `--init`. `begin` is told of the session, the device and the folder before.
+///
+/// # Errors
+/// See [`SessionError`].
+pub fn classify_nodes<O: NodeObserver>(
+    mut config: RunConfig,
+    begin: impl FnOnce(&Session, &ComputeDevice, &RunFolder) -> Result<O, RunFolderError> + Send,
+) -> Result<(NodeSummary, RunFolder), SessionError> {
+    config.task = Task::Node;
+    on_device(config, |session, device| {
+        let weights = session.initial_weights()?;
+        let folder = RunFolder::create(&session.config, &session.data.name)?;
+        let classified = begin(session, device, &folder)
+            .map_err(SessionError::from)
+            .and_then(|mut observer| {
+                let work = tasks::ClassifyNodes {
+                    session,
+                    device,
+                    folder: &folder,
+                    weights,
+                    observer: &mut observer,
+                };
+                for_model(session.config.model, work)
+            });
+        kept_if_used(classified, folder)
+    })
+}
+
+/// Opens stream and device and evaluates the weights of `--init`: builds the memory of the
+/// training part without training, then validates and tests. `begin` is told of the
+/// session and the device before; what it returns is told which part begins.
+///
+/// # Errors
+/// See [`SessionError`].
+pub fn evaluate<P: FnMut(&str)>(
+    config: RunConfig,
+    begin: impl FnOnce(&Session, &ComputeDevice) -> P + Send,
+) -> Result<EvalSummary, SessionError> {
+    on_device(config, |session, device| {
+        let work = tasks::Evaluate {
+            session,
+            device,
+            weights: session.initial_weights()?,
+            begins: &mut begin(session, device),
+        };
+        for_model(session.config.model, work)
+    })
+}
