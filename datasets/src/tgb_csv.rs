@@ -12,7 +12,7 @@
 use crate::calendar::parse_date;
 use crate::column_names::{Role, role};
 use crate::csv_table::Table;
-use crate::decimal::Decimal;
+use crate::decimal::{Decimal, DecimalError};
 use crate::error::{DataError, quoted};
 use crate::node_names::NodeNames;
 use crate::packed::TextFile;
@@ -151,7 +151,13 @@ impl Layout {
 
 fn time(at: Position<'_>, field: &[u8], dates: bool) -> Result<Decimal, DataError> {
     if !dates {
-        return at.time(field);
+        return match Decimal::parse(field) {
+            Err(DecimalError::NotANumber) => Err(at.error(
+                format!("time is {}", quoted(field)),
+                "a decimal number such as 36 or 36.5, or in all events a date such as 2019-01-31 or 2019-01-31 12:30:00",
+            )),
+            _ => at.time(field),
+        };
     }
     parse_date(field)
         .map(|seconds| Decimal {
