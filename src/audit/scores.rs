@@ -39,10 +39,21 @@ fn must_be_equal(
             // f32 and f64 embed exactly, so that equal bits stay equal bits.
             if was.to_bits() != is.to_bits() {
                 record.add(event, || {
+                    let (was, is) = (shown(was), shown(is));
                     format!("{name} went from {was} to {is} when {change}")
                 });
             }
         }
+    }
+}
+
+/// A score as it was given: an f32 in as many digits as it has.
+fn shown(score: f64) -> String {
+    let short = score as f32;
+    if f64::from(short) == score {
+        short.to_string()
+    } else {
+        score.to_string()
     }
 }
 

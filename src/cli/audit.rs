@@ -8,6 +8,7 @@ use anyhow::bail;
 use clap::Args;
 use indicatif::ProgressBar;
 use mspipe::audit::Check;
+use mspipe::config::MitigationName;
 use mspipe::config::given::GivenConfig;
 use mspipe::session::audited;
 
@@ -29,6 +30,12 @@ The first 2,000 events (or --limit-events) are gone over again and again in batc
 compared bit by bit. docs/audit.md says what is checked, and what can't be.
 
 The exit code is 0 if no rule is violated and 1 with a finding.";
+
+/// Said beside findings with the one setting that has them by definition.
+const KNOWS_TRAINING: &str = "\
+--mitigation similarity knows the whole training part by its definition (who is similar to whom is
+computed from it beforehand); see docs/audit.md
+";
 
 /// Arguments of `mspipe audit`.
 #[derive(Debug, Args)]
@@ -62,14 +69,12 @@ pub(crate) fn run(args: AuditArgs) -> anyhow::Result<ExitCode> {
     let bar = ProgressBar::new_spinner();
     bar.enable_steady_tick(Duration::from_millis(200));
     let mut head = String::new();
-    let audited = audited::audit(
-        settings.resolve()?,
-        args.probes.into(),
-        |session, device| {
-            head = report::head(session, device);
-            |check: Check| bar.set_message(format!("{check}: {}", check.rule()))
-        },
-    );
+    let config = settings.resolve()?;
+    let similarity = config.pipeline.mitigation == MitigationName::Similarity;
+    let audited = audited::audit(config, args.probes.into(), |session, device| {
+        head = report::head(session, device);
+        |check: Check| bar.set_message(format!("{check}: {}", check.rule()))
+    });
     bar.finish_and_clear();
     let summary = audited?;
     let code = ExitCode::from(u8::from(!summary.passed));
@@ -86,6 +91,9 @@ pub(crate) fn run(args: AuditArgs) -> anyhow::Result<ExitCode> {
         0 => "no finding\n".to_owned(),
         failed => format!("{failed} of {} checks have findings\n", report.checks.len()),
     });
+    if similarity && !summary.passed {
+        text.push_str(KNOWS_TRAINING);
+    }
     print(&text)?;
     Ok(code)
 }
