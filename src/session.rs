@@ -31,7 +31,7 @@ use crate::sampling::negative::NegativeError;
 use crate::sampling::{Candidates, NegativePool, NeighborSampler, Recent, Uniform};
 use crate::train::epochs::{Observer, TrainError};
 use crate::train::evaluation::EvalError;
-use crate::train::node_classification::{NodeError, NodeObserver};
+use crate::train::node_classification::NodeError;
 use crate::train::progress::ResumeError;
 use crate::train::stages::Sampling;
 use crate::weights::WeightFileError;

@@ -24,7 +24,7 @@ use crate::eval::metrics::{self, MetricError};
 use crate::eval::{self, BatchScores, LinkMetrics, Negatives, RankMetrics};
 use crate::graph::EventColumns;
 use crate::memory::MemoryStore;
-use crate::model::{LinkModel, Logits, MemoryModel, ModelInput};
+use crate::model::{LinkModel, Logits, MemoryModel};
 use crate::pipeline::sequential;
 use crate::sampling::negative::{NegativeError, SplitPart};
 use crate::sampling::past_pairs::{PastKind, PastPairs};
