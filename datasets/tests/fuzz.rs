@@ -5,10 +5,13 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on must fail")]
 
+#[allow(unreachable_pub, reason = "shared with the fuzz targets")]
 #[path = "../../fuzz/src/mutation.rs"]
 mod mutation;
+#[allow(unreachable_pub, reason = "shared with the fuzz targets")]
 #[path = "../../fuzz/src/readers.rs"]
 mod readers;
+#[allow(unreachable_pub, reason = "shared with the fuzz targets")]
 #[path = "../../fuzz/src/seeds.rs"]
 mod seeds;
 

@@ -5,8 +5,10 @@ use std::path::Path;
 
 use mspipe::weights;
 
+#[allow(unreachable_pub, reason = "shared with the fuzz targets")]
 #[path = "../../fuzz/src/mutation.rs"]
 mod mutation;
+#[allow(unreachable_pub, reason = "shared with the fuzz targets")]
 #[path = "../../fuzz/src/weight_files.rs"]
 mod weight_files;
 
