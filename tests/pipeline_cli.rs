@@ -254,9 +254,11 @@ fn ctrl_c_ends_after_the_current_iteration() {
         interrupt(&training);
         let ended = watched(training, &train);
         assert_eq!(ended.code, Some(130), "{}", ended.stderr);
-        // Losses up to the iteration that it names are there, and none after it.
-        let last_epoch = fs::read_to_string(run.join("metrics.jsonl")).unwrap();
-        let last: Value = serde_json::from_str(last_epoch.lines().last().unwrap()).unwrap();
+        // Losses up to the iteration that it names are there, and none after it. An epoch that
+        // it came at the end of has its own line after them.
+        let metrics = fs::read_to_string(run.join("metrics.jsonl")).unwrap();
+        let mut losses = metrics.lines().filter(|line| line.contains("\"loss\""));
+        let last: Value = serde_json::from_str(losses.next_back().unwrap()).unwrap();
         assert_eq!(
             ended.stderr,
             format!(
