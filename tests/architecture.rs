@@ -13,6 +13,7 @@ use std::process::Command;
 ///
 /// A module may always import itself. The order is from the bottom up: nobody may import a module
 /// that comes later.
+#[rustfmt::skip]
 const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("graph", &[]),
     ("sampling", &["graph"]),
@@ -23,115 +24,21 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("profiler", &["pipeline", "burn"]),
     ("kernels", &["profiler", "burn"]),
     ("device", &["kernels", "burn"]),
-    (
-        "features",
-        &[
-            "graph",
-            "batch",
-            "kernels",
-            "device",
-            "mspipe_datasets",
-            "burn",
-        ],
-    ),
-    (
-        "memory",
-        &["graph", "batch", "checkpoint", "kernels", "device", "burn"],
-    ),
+    ("features", &["graph", "batch", "kernels", "device", "mspipe_datasets", "burn"]),
+    ("memory", &["graph", "batch", "checkpoint", "kernels", "device", "burn"]),
     // `sampling` for its counter-based random numbers.
-    (
-        "model",
-        &["graph", "sampling", "batch", "kernels", "device", "burn"],
-    ),
+    ("model", &["graph", "sampling", "batch", "kernels", "device", "burn"]),
     // `burn` for its f16 and bf16.
     ("weights", &["checkpoint", "model", "burn"]),
     ("eval", &["graph", "batch", "mspipe_datasets"]),
     // Knows what it audits only by a trait.
     ("audit", &["graph", "sampling", "mspipe_datasets"]),
-    (
-        "train",
-        &[
-            "graph",
-            "sampling",
-            "batch",
-            "pipeline",
-            "checkpoint",
-            "profiler",
-            "kernels",
-            "device",
-            "features",
-            "memory",
-            "model",
-            "eval",
-            "mspipe_datasets",
-            "burn",
-        ],
-    ),
-    (
-        "config",
-        &[
-            "sampling",
-            "batch",
-            "pipeline",
-            "checkpoint",
-            "device",
-            "features",
-            "model",
-        ],
-    ),
-    (
-        "run_folder",
-        &[
-            "pipeline",
-            "checkpoint",
-            "profiler",
-            "eval",
-            "train",
-            "config",
-        ],
-    ),
+    ("train", &["graph", "sampling", "batch", "pipeline", "checkpoint", "profiler", "kernels", "device", "features", "memory", "model", "eval", "mspipe_datasets", "burn"]),
+    ("config", &["sampling", "batch", "pipeline", "checkpoint", "device", "features", "model"]),
+    ("run_folder", &["pipeline", "checkpoint", "profiler", "eval", "train", "config"]),
     // The only module that names concrete types of every layer.
-    (
-        "session",
-        &[
-            "graph",
-            "sampling",
-            "batch",
-            "pipeline",
-            "checkpoint",
-            "profiler",
-            "kernels",
-            "device",
-            "features",
-            "memory",
-            "model",
-            "weights",
-            "eval",
-            "audit",
-            "train",
-            "config",
-            "run_folder",
-            "mspipe_datasets",
-            "burn",
-        ],
-    ),
-    (
-        "cli",
-        &[
-            "pipeline",
-            "checkpoint",
-            "device",
-            "eval",
-            "audit",
-            "weights",
-            "train",
-            "config",
-            "report",
-            "run_folder",
-            "session",
-            "mspipe_datasets",
-        ],
-    ),
+    ("session", &["graph", "sampling", "batch", "pipeline", "checkpoint", "profiler", "kernels", "device", "features", "memory", "model", "weights", "eval", "audit", "train", "config", "run_folder", "mspipe_datasets", "burn"]),
+    ("cli", &["pipeline", "checkpoint", "device", "eval", "audit", "weights", "train", "config", "report", "run_folder", "session", "mspipe_datasets"]),
     ("main", &["cli"]),
 ];
 
