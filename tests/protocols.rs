@@ -143,7 +143,7 @@ fn candidates_that_do_not_fit_are_refused() {
     );
     fs::write(program.0.path().join("few.csv"), "1200,800\n").unwrap();
     let text = refused("--protocol tgb --candidates few.csv");
-    assert!(text.contains("candidates: event 1102 has none"), "{text}");
+    assert!(text.contains("candidates: event 1103 has none"), "{text}");
     let text = refused("--protocol tgb --candidates missing.npy");
     assert!(text.contains("missing.npy"), "{text}");
 }

@@ -83,11 +83,14 @@ pub fn measure(config: RunConfig, begin: Instant) -> Result<StartupReport> {
     })?
 }
 
+/// Seconds of what the first iteration is made of, by name.
+type Phases = Vec<(&'static str, f64)>;
+
 fn iterate<M: TglNames>(
     session: &Session,
     device: &ComputeDevice,
     watch: &mut Watch,
-) -> Result<(Vec<(&'static str, f64)>, [Duration; 2])> {
+) -> Result<(Phases, [Duration; 2])> {
     let mut iterations = Iterations::<M>::begin(session, device)?;
     watch.lap("model and memory");
     profiler::take();

@@ -281,7 +281,11 @@ impl<M: TglNames> TrainLoop<'_, M> {
         loop {
             record.extend(self.train_segment(&pass, &clock, observer, keeping)?);
             if self.progress.iteration == iterations {
-                return Ok(record);
+                if self.progress.unapplied.is_empty() {
+                    return Ok(record);
+                }
+                // A pause that came with the last iteration: its updates belong to the epoch.
+                continue;
             }
             let kept = self.keep(observer, keeping)?;
             if self.stop.load(Ordering::Relaxed) {

@@ -26,7 +26,8 @@ fn state_dicts() {
 #[test]
 fn finds() {
     let finds = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/finds");
-    let targets: [(&str, fn(&[u8])); 2] = [
+    type Target = (&'static str, fn(&[u8]));
+    let targets: [Target; 2] = [
         ("weights", weight_files::file),
         ("state_dict", weight_files::state_dict),
     ];

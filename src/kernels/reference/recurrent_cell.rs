@@ -258,10 +258,14 @@ pub fn recurrent_cell_backward(
         add_scaled(&mut sums, 1.0, &of_task);
     }
     let d_memory = if input.is_gru() { &d_memory } else { &d_input };
-    let mut d = CellGradients::default();
-    d.memory_bias = sums.split_off(2 * time + outputs);
-    d.input_bias = sums.split_off(2 * time);
-    d.time = sums;
+    let memory_bias = sums.split_off(2 * time + outputs);
+    let input_bias = sums.split_off(2 * time);
+    let mut d = CellGradients {
+        time: sums,
+        input_bias,
+        memory_bias,
+        ..CellGradients::default()
+    };
     let mut products = Together::default();
     for (d_weight, x, inputs, d_product) in [
         (&mut d.from_mail, input.mail, mail, &d_input),

@@ -71,7 +71,7 @@ impl Lines {
             .collect();
         let top = canvas.legend(&names) + 22.0;
         let bottom = top + 216.0;
-        let points = || self.series.iter().flat_map(|series| finite(series));
+        let points = || self.series.iter().flat_map(finite);
         let xs: Vec<f64> = points().map(|point| point.x).collect();
         let ys: Vec<f64> = points()
             .flat_map(|point| {
