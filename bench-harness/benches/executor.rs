@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use mspipe::pipeline::clock::WallClock;
-use mspipe::pipeline::executor::Executor;
+use mspipe::pipeline::executor::{Executor, Proceed, Segment};
 use mspipe::pipeline::profile::{Profile, Residency};
 use mspipe::pipeline::schedule::Schedule;
 use mspipe::pipeline::scheduler::Scheduler;
@@ -49,14 +49,14 @@ fn prepare(schedule: Schedule) -> Result<Prepared> {
                 traced: iterations,
                 clock: &WallClock::start(),
             };
-            let record = executor.run_on_host(
+            let ended = executor.run_on_host(
                 &sleeper,
                 &mut SleepingStages(&sleeper),
-                0..iterations,
-                (&mut scheduler, 1),
-                |_, _| true,
+                &mut scheduler,
+                Segment::new(1, 0..iterations),
+                |_, _| Proceed::Go,
             )?;
-            let period = record.period().context("too few iterations")?;
+            let period = ended.record.period().context("too few iterations")?;
             Ok(period.mul_f64(times as f64))
         }),
         work: None,

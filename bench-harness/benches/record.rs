@@ -132,8 +132,8 @@ impl fmt::Display for Record {
         }
         write!(
             f,
-            "\n{:<10} {:<28} {:>10} {:>8} {:>8} {:>20} {:>10} {:>8}  {}",
-            "group", "bench", "µs", "GB/s", "GFLOP/s", "items/s", "bound µs", "of bound", "bound"
+            "\n{:<10} {:<28} {:>10} {:>8} {:>8} {:>20} {:>10} {:>8}  bound",
+            "group", "bench", "µs", "GB/s", "GFLOP/s", "items/s", "bound µs", "of bound"
         )?;
         for entry in &self.entries {
             let items = match (entry.items, entry.items_per_s) {

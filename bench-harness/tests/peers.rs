@@ -2,6 +2,8 @@
 //!
 //! `MSPIPE_PEERS_PYTHON` names it; without it the test prints `not run`.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on must fail")]
+
 use std::process::Command;
 
 use serde_json::Value;

@@ -2,7 +2,7 @@
 //!
 //! Counted structure by structure from the settings and the stream's counts, as an upper bound:
 //! each root finds all the past events that it asks for, and all of them name different nodes.
-//! All of it is counted but [`PROGRAM_BYTES`], [`DRIVER_BYTES`] and [`SLACK`], which are estimates.
+//! All of it is counted but `PROGRAM_BYTES`, `DRIVER_BYTES` and `SLACK`, which are estimates.
 //!
 //! Columns and features of a store are mapped, not read: the operating system keeps as much of
 //! them as there is room for. They are told, but nothing is refused for them.

@@ -5,7 +5,7 @@
 //! one name for each and its own error message. What all recipes share is in
 //! `recipes/reproduce.toml`.
 //!
-//! It reads and resolves recipes; [`super::plan`] makes trainings of them.
+//! It reads and resolves recipes; `plan` makes trainings of them.
 
 use std::collections::BTreeMap;
 

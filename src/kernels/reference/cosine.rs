@@ -1,9 +1,9 @@
 //! Cosine and sine of any f32, twin of `shaders/shared/cosine.wgsl`.
 //!
 //! The shader reduces the argument with Payne and Hanek's method because WGSL has no f64. Here
-//! the size of the arguments decides, of [`LANES`] columns at once: those of slow frequencies need
-//! no reduction, others one in f32, and only those beyond [`LARGEST_F32`] one in f64. All give the
-//! angle to 6e-8. Arguments beyond [`LARGEST_F64`] take the standard library's f64 functions.
+//! the size of the arguments decides, of 16 columns at once: those of slow frequencies need
+//! no reduction, others one in f32, and only those beyond `LARGEST_F32` one in f64. All give the
+//! angle to 6e-8. Arguments beyond `LARGEST_F64` take the standard library's f64 functions.
 
 use super::vector::LANES;
 
@@ -42,7 +42,7 @@ fn turned(r: f32, quadrant: u32) -> (f32, f32) {
     )
 }
 
-/// (cos x, sin x) for |x| up to [`LARGEST_F32`].
+/// (cos x, sin x) for |x| up to `LARGEST_F32`.
 #[inline(always)]
 fn reduced_in_f32(x: f32) -> (f32, f32) {
     // Adding 1.5 * 2^23 rounds to the nearest integer and leaves it in the low bits.
@@ -52,7 +52,7 @@ fn reduced_in_f32(x: f32) -> (f32, f32) {
     turned(r, shifted.to_bits())
 }
 
-/// (cos x, sin x) for |x| up to [`LARGEST_F64`].
+/// (cos x, sin x) for |x| up to `LARGEST_F64`.
 #[inline(always)]
 fn reduced_in_f64(x: f32) -> (f32, f32) {
     let x = f64::from(x);
