@@ -202,6 +202,10 @@ fn kill(place: &Place, train: &str, kills: usize, whole: Duration, seed: u64) ->
                 assert!(killed < kills, "{arguments}: hangs");
                 killed += 1;
                 all_readable(&run);
+                if run.join("summary.json").exists() {
+                    // It had just ended.
+                    return killed;
+                }
                 began = run.join("config.json").exists();
             }
             Some(status) => {
