@@ -41,8 +41,6 @@ impl TimeEncoding {
 
     /// Encoding of no time difference, cos φ, `[1, width]`.
     pub fn of_zero(&self) -> Tensor<2> {
-        let time = self.time.val();
-        let zero = Tensor::from_floats([0.0], &time.device());
-        kernels::time_encoding::time_encoding(time, zero)
+        self.forward(Tensor::from_floats([0.0], &self.time.val().device()))
     }
 }

@@ -3,11 +3,8 @@
 //! What the GPU does in several launches ([`crate::kernels::link_predictor`]).
 
 use super::link_scores::{self, LinkInput};
-use super::products::{Matrix, Together, WEIGHT_ROWS};
+use super::products::{Matrix, ROWS, Together, WEIGHT_ROWS};
 use super::room;
-
-/// Rows of a product that one task computes, at most.
-const ROWS: usize = 256;
 
 /// What the predictor reads; all tables row-major.
 #[derive(Debug, Clone, Copy)]

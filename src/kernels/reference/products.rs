@@ -73,12 +73,12 @@ pub enum Base<'a> {
 }
 
 /// Rows of an output that one task writes, at most.
-const ROWS: usize = 256;
+pub(super) const ROWS: usize = 256;
 
-/// Rows that each task writes of `m`: an even number of tasks with the same work, or two cores
-/// would wait for the last of an odd number.
-pub(super) fn rows_of_task(m: usize) -> usize {
-    m.div_ceil(m.div_ceil(ROWS).next_multiple_of(2).max(2))
+/// Rows that each task writes of `m`, at most `most`: an even number of tasks with the same work,
+/// or two cores would wait for the last of an odd number.
+pub(super) fn rows_of_task(m: usize, most: usize) -> usize {
+    m.div_ceil(m.div_ceil(most).next_multiple_of(2).max(2))
         .max(1)
 }
 
@@ -180,7 +180,7 @@ unsafe fn write(
     if let Base::Row(row) = base {
         assert_eq!(row.len(), n, "row that a product is added to");
     }
-    let rows = rows_of_task(m);
+    let rows = rows_of_task(m, ROWS);
     let columns = if m < 2 * ROWS && n > 128 {
         n.div_ceil(2)
     } else {
@@ -331,7 +331,7 @@ impl<'a> Together<'a> {
         if out.is_empty() {
             return;
         }
-        let rows = m.div_ceil(m.div_ceil(rows).next_multiple_of(2)).max(1);
+        let rows = rows_of_task(m, rows);
         for (i, out) in out.chunks_mut(rows * n).enumerate() {
             self.tasks.push(Task {
                 a: a.skip(i * rows, 0),

@@ -9,7 +9,9 @@ use std::mem::MaybeUninit;
 use multiversion::multiversion;
 use rayon::prelude::*;
 
-use super::products::{Matrix, Together, WEIGHT_ROWS, add_product, rows_of_task, write_product};
+use super::products::{
+    Matrix, ROWS, Together, WEIGHT_ROWS, add_product, rows_of_task, write_product,
+};
 use super::time_encoding::encode_chunk;
 use super::vector::add_scaled;
 use super::{Unwritten, room};
@@ -136,7 +138,7 @@ pub fn recurrent_cell(input: &CellInput<'_>) -> CellOutput {
     if rows == 0 {
         return output;
     }
-    let chunk = rows_of_task(rows);
+    let chunk = rows_of_task(rows, ROWS);
     let count = rows.div_ceil(chunk);
     let kept = if input.is_gru() { outputs } else { 0 };
     let memory = pieces(&mut output.memory, rows * width, chunk * width, count);
@@ -215,7 +217,7 @@ pub fn recurrent_cell_backward(
 ) -> CellGradients {
     let (rows, outputs, time) = (input.rows(), input.outputs(), input.time_width());
     let (width, mail) = (input.width(), input.mail_width());
-    let chunk = rows_of_task(rows);
+    let chunk = rows_of_task(rows, ROWS);
     let count = rows.div_ceil(chunk);
     let of_memory = if input.is_gru() { outputs } else { 0 };
     let (mut d_input, mut d_memory, mut encoding) = (Vec::new(), Vec::new(), Vec::new());
