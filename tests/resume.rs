@@ -1,6 +1,7 @@
 //! Trainings that go on from checkpoints give the bits of trainings that never stopped.
 
 mod files;
+mod fuzz;
 mod killed;
 
 use std::io;

@@ -1,4 +1,4 @@
-//! Fuzz targets of mspipe: what is tried ([`readers`], [`weight_files`]) and what it starts from
+//! Fuzz targets of mspipe: what is tried ([`readers`], [`weight_files`], [`checkpoint_files`]) and what it starts from
 //! ([`seeds`]).
 
 // `src/weights` of mspipe takes two number types from burn and one struct from the models. Both
@@ -28,6 +28,10 @@ pub mod model {
 #[path = "../../src/weights.rs"]
 pub mod weights;
 
+#[path = "../../src/checkpoint.rs"]
+pub mod checkpoint;
+
+pub mod checkpoint_files;
 pub mod readers;
 pub mod seeds;
 pub mod weight_files;

@@ -182,7 +182,8 @@ pub fn temporal_attention(
         time,
     } = *shape;
     let slots = roots * fanout;
-    let tables = rows * node + events * edge + 2 * time + 4 * slots;
+    // Edge features, and mails, are read where they are: of a table at most a row a slot.
+    let tables = rows * node + events.min(slots) * edge + 2 * time + 4 * slots;
     let (of_roots, of_queries) = (
         heads * roots * shape.width(),
         heads * queries * shape.width(),

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::{env, fs, io};
 
-use mspipe_fuzz::{readers, seeds, weight_files};
+use mspipe_fuzz::{checkpoint_files, readers, seeds, weight_files};
 
 fn main() -> io::Result<()> {
     let folder = PathBuf::from(env::args_os().nth(1).unwrap_or("corpus".into()));
@@ -13,6 +13,7 @@ fn main() -> io::Result<()> {
         .collect();
     corpus.push(("weights", weight_files::files()));
     corpus.push(("state_dict", weight_files::pickles()));
+    corpus.push(("checkpoint", checkpoint_files::files()));
     for (target, seeds) in corpus {
         let folder = folder.join(target);
         fs::create_dir_all(&folder)?;

@@ -56,7 +56,7 @@ pub fn adam(
         });
 }
 
-#[multiversion(targets("x86_64+avx512f+avx512dq+avx512vl", "x86_64+avx2"))]
+#[multiversion(targets("x86_64+avx512f+avx512dq+avx512vl", "x86_64+avx2+fma"))]
 fn step_chunk(
     parameter: &mut [f32],
     gradient: &[f32],

@@ -21,10 +21,11 @@ const LARGEST_F64: f32 = 2.0e8;
 #[inline(always)]
 fn near_zero(r: f32) -> (f32, f32) {
     let r2 = r * r;
-    let cosine = r2 * (-1.388_731_6e-3 + r2 * 2.443_315_7e-5);
-    let cosine = 1.0 + r2 * (-0.5 + r2 * (4.166_664_6e-2 + cosine));
-    let sine = r2 * (-1.666_665_5e-1 + r2 * (8.332_161e-3 - r2 * 1.951_529_6e-4));
-    (cosine, r + r * sine)
+    let cosine = r2.mul_add(2.443_315_7e-5, -1.388_731_6e-3);
+    let cosine = r2.mul_add(r2.mul_add(cosine, 4.166_664_6e-2), -0.5);
+    let sine = r2.mul_add(-1.951_529_6e-4, 8.332_161e-3);
+    let sine = r2 * r2.mul_add(sine, -1.666_665_5e-1);
+    (r2.mul_add(cosine, 1.0), r.mul_add(sine, r))
 }
 
 /// (cos x, sin x) for x = r + quadrant pi/2: odd quadrants swap the two; quadrants 1, 2 negate the
@@ -46,9 +47,10 @@ fn turned(r: f32, quadrant: u32) -> (f32, f32) {
 #[inline(always)]
 fn reduced_in_f32(x: f32) -> (f32, f32) {
     // Adding 1.5 * 2^23 rounds to the nearest integer and leaves it in the low bits.
-    let shifted = x * std::f32::consts::FRAC_2_PI + 12_582_912.0;
+    let shifted = x.mul_add(std::f32::consts::FRAC_2_PI, 12_582_912.0);
     let q = shifted - 12_582_912.0;
-    let r = ((x - q * HALF_PI[0]) - q * HALF_PI[1]) - q * HALF_PI[2];
+    let [high, middle, low] = HALF_PI.map(|part| -part);
+    let r = q.mul_add(low, q.mul_add(middle, q.mul_add(high, x)));
     turned(r, shifted.to_bits())
 }
 
@@ -56,41 +58,68 @@ fn reduced_in_f32(x: f32) -> (f32, f32) {
 #[inline(always)]
 fn reduced_in_f64(x: f32) -> (f32, f32) {
     let x = f64::from(x);
-    let shifted = x * std::f64::consts::FRAC_2_PI + 6_755_399_441_055_744.0;
+    let shifted = x.mul_add(std::f64::consts::FRAC_2_PI, 6_755_399_441_055_744.0);
     let q = shifted - 6_755_399_441_055_744.0;
-    let r = (x - q * HALF_PI_HIGH) - q * HALF_PI_LOW;
+    let r = q.mul_add(-HALF_PI_LOW, q.mul_add(-HALF_PI_HIGH, x));
     turned(r as f32, shifted.to_bits() as u32)
 }
 
-/// Writes cos and sin of `delta * omega[c] + phi[c]`, both operations rounded to f32.
-///
-/// All four slices have the width of the encoding.
-#[inline(always)]
-pub fn encode_time(delta: f32, omega: &[f32], phi: &[f32], cosine: &mut [f32], sine: &mut [f32]) {
-    let width = omega.len();
-    let (phi, cosine, sine) = (&phi[..width], &mut cosine[..width], &mut sine[..width]);
-    for c in 0..width {
-        cosine[c] = delta * omega[c] + phi[c];
+/// Columns of a time encoding, and how large their arguments may become.
+pub struct TimeColumns {
+    omega: Vec<f32>,
+    phi: Vec<f32>,
+    /// Largest |omega| and largest |phi| of each [`LANES`] columns.
+    bounds: Vec<(f32, f32)>,
+}
+
+impl TimeColumns {
+    /// Of `time`, which is omega followed by phi, with columns of zeros up to `columns`: their
+    /// cosine is 1 and their sine 0.
+    pub fn new(time: &[f32], columns: usize) -> TimeColumns {
+        let (omega, phi) = time.split_at(time.len() / 2);
+        let [omega, phi] = [omega, phi].map(|of| {
+            let mut of = of.to_vec();
+            of.resize(columns, 0.0);
+            of
+        });
+        let largest = |of: &[f32]| of.iter().fold(0.0f32, |most, v| most.max(v.abs()));
+        let groups = omega.chunks(LANES).zip(phi.chunks(LANES));
+        let bounds = groups.map(|(w, p)| (largest(w), largest(p))).collect();
+        TimeColumns { omega, phi, bounds }
     }
-    // Neighbouring columns of one size together: long loops vectorise.
-    let mut begin = 0;
-    while begin < width {
-        let size = Size::of(cosine, begin);
-        let mut end = (begin + LANES).min(width);
-        while end < width && Size::of(cosine, end) == size {
-            end = (end + LANES).min(width);
+
+    /// Writes cos and sin of `delta * omega[c] + phi[c]`, both operations rounded to f32.
+    ///
+    /// Both slices have the width of the encoding.
+    #[inline(always)]
+    pub fn encode(&self, delta: f32, cosine: &mut [f32], sine: &mut [f32]) {
+        let width = self.omega.len();
+        let (omega, phi) = (&self.omega[..width], &self.phi[..width]);
+        let (cosine, sine) = (&mut cosine[..width], &mut sine[..width]);
+        for c in 0..width {
+            cosine[c] = delta * omega[c] + phi[c];
         }
-        let (cosine, sine) = (&mut cosine[begin..end], &mut sine[begin..end]);
-        match size {
-            Size::NearZero => replace(cosine, sine, near_zero),
-            Size::F32 => replace(cosine, sine, reduced_in_f32),
-            Size::F64 => replace(cosine, sine, reduced_in_f64),
-            Size::Any => replace(cosine, sine, |x| {
-                let x = f64::from(x);
-                (x.cos() as f32, x.sin() as f32)
-            }),
+        // Neighbouring columns of one size together: long loops vectorise.
+        let mut group = 0;
+        while group < self.bounds.len() {
+            let size = Size::of(delta, self.bounds[group]);
+            let begin = group * LANES;
+            group += 1;
+            while group < self.bounds.len() && Size::of(delta, self.bounds[group]) == size {
+                group += 1;
+            }
+            let end = (group * LANES).min(width);
+            let (cosine, sine) = (&mut cosine[begin..end], &mut sine[begin..end]);
+            match size {
+                Size::NearZero => replace(cosine, sine, near_zero),
+                Size::F32 => replace(cosine, sine, reduced_in_f32),
+                Size::F64 => replace(cosine, sine, reduced_in_f64),
+                Size::Any => replace(cosine, sine, |x| {
+                    let x = f64::from(x);
+                    (x.cos() as f32, x.sin() as f32)
+                }),
+            }
         }
-        begin = end;
     }
 }
 
@@ -104,20 +133,16 @@ enum Size {
 }
 
 impl Size {
-    /// Of the [`LANES`] arguments from `begin` on.
+    /// Of columns whose |omega| and |phi| are at most these. Rounding keeps the order of numbers,
+    /// so no argument is larger than what is made of the two. NaN is beyond all bounds.
     #[inline(always)]
-    fn of(argument: &[f32], begin: usize) -> Size {
-        // Compared as bits: a maximum of floats would keep the loop from being vectorised. A
-        // NaN's bits are larger than any number's.
-        let mut largest = 0;
-        for x in &argument[begin..(begin + LANES).min(argument.len())] {
-            largest = largest.max(x.abs().to_bits());
-        }
-        if largest <= std::f32::consts::FRAC_PI_4.to_bits() {
+    fn of(delta: f32, (omega, phi): (f32, f32)) -> Size {
+        let largest = delta.abs() * omega + phi;
+        if largest <= std::f32::consts::FRAC_PI_4 {
             Size::NearZero
-        } else if largest <= LARGEST_F32.to_bits() {
+        } else if largest <= LARGEST_F32 {
             Size::F32
-        } else if largest <= LARGEST_F64.to_bits() {
+        } else if largest <= LARGEST_F64 {
             Size::F64
         } else {
             Size::Any
@@ -151,7 +176,7 @@ mod tests {
         }
         let (mut c, mut s) = ([0.0f32], [0.0f32]);
         for x in arguments {
-            encode_time(x, &[1.0], &[0.0], &mut c, &mut s);
+            TimeColumns::new(&[1.0, 0.0], 1).encode(x, &mut c, &mut s);
             assert!(
                 (f64::from(c[0]) - f64::from(x).cos()).abs() < 1.2e-7,
                 "cos {x}"
@@ -167,7 +192,7 @@ mod tests {
         #[test]
         fn agrees_with_f64_where_f32_is_enough(x in -8192.0f32..8192.0) {
             let (mut c, mut s) = ([0.0f32], [0.0f32]);
-            encode_time(x, &[1.0], &[0.0], &mut c, &mut s);
+            TimeColumns::new(&[1.0, 0.0], 1).encode(x, &mut c, &mut s);
             prop_assert!((f64::from(c[0]) - f64::from(x).cos()).abs() < 1.2e-7);
             prop_assert!((f64::from(s[0]) - f64::from(x).sin()).abs() < 1.2e-7);
         }
@@ -175,7 +200,7 @@ mod tests {
         #[test]
         fn agrees_with_f64_everywhere(x in -4e8f32..4e8, w in 0.0f32..1.0, b in -1.0f32..1.0) {
             let (mut c, mut s) = ([0.0f32], [0.0f32]);
-            encode_time(x, &[w], &[b], &mut c, &mut s);
+            TimeColumns::new(&[w, b], 1).encode(x, &mut c, &mut s);
             let argument = f64::from(x * w + b);
             prop_assert!((f64::from(c[0]) - argument.cos()).abs() < 1.2e-7);
             prop_assert!((f64::from(s[0]) - argument.sin()).abs() < 1.2e-7);

@@ -86,7 +86,7 @@ pub fn dropout(x: &[f32], dropout: Dropout) -> Vec<f32> {
 
 /// Elements `first..`. Measured on two Zen 4 cores, 180,000 elements: 55 µs, and 1,160 µs without
 /// wide vectors, for the integer products of the draws.
-#[multiversion(targets("x86_64+avx512f+avx512dq+avx512vl", "x86_64+avx2"))]
+#[multiversion(targets("x86_64+avx512f+avx512dq+avx512vl", "x86_64+avx2+fma"))]
 fn drop_chunk(x: &[f32], first: u32, dropout: Dropout, out: &mut [f32]) {
     for (i, (out, &value)) in (first..).zip(out.iter_mut().zip(x)) {
         *out = value * dropout.factor(i);

@@ -30,7 +30,7 @@ pub fn gru_gates(
 }
 
 /// New rows of a chunk.
-#[multiversion(targets("x86_64+avx512f+avx512dq+avx512vl", "x86_64+avx2"))]
+#[multiversion(targets("x86_64+avx512f+avx512dq+avx512vl", "x86_64+avx2+fma"))]
 pub(super) fn forward_chunk(
     from_input: &[f32],
     from_hidden: &[f32],
@@ -103,7 +103,7 @@ pub fn gru_gates_backward(
 }
 
 /// Gradients of a chunk; those of rows that are not active are left alone.
-#[multiversion(targets("x86_64+avx512f+avx512dq+avx512vl", "x86_64+avx2"))]
+#[multiversion(targets("x86_64+avx512f+avx512dq+avx512vl", "x86_64+avx2+fma"))]
 #[allow(
     clippy::too_many_arguments,
     reason = "one argument for each binding of the shader"

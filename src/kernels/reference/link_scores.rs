@@ -45,7 +45,7 @@ pub fn link_scores(input: &LinkInput<'_>) -> Vec<f32> {
     logits
 }
 
-#[multiversion(targets("x86_64+avx512f+avx512dq+avx512vl", "x86_64+avx2"))]
+#[multiversion(targets("x86_64+avx512f+avx512dq+avx512vl", "x86_64+avx2+fma"))]
 fn score_chunk(input: &LinkInput<'_>, first: usize, logits: &mut [f32]) {
     let (width, events) = (input.width(), input.events());
     let padded = width.next_multiple_of(LANES);
@@ -145,7 +145,7 @@ struct DRows<'a> {
 
 /// Writes the rows of a chunk of events; returns its share of the gradients of bias, output
 /// and output bias, `[2 width + 1]`.
-#[multiversion(targets("x86_64+avx512f+avx512dq+avx512vl", "x86_64+avx2"))]
+#[multiversion(targets("x86_64+avx512f+avx512dq+avx512vl", "x86_64+avx2+fma"))]
 fn backward_chunk(
     input: &LinkInput<'_>,
     logits: &[f32],

@@ -96,7 +96,7 @@ pub fn output_norm(x: &[f32], gamma: &[f32], beta: &[f32], before: BeforeNorm) -
     out
 }
 
-#[multiversion(targets("x86_64+avx512f+avx512dq+avx512vl", "x86_64+avx2"))]
+#[multiversion(targets("x86_64+avx512f+avx512dq+avx512vl", "x86_64+avx2+fma"))]
 fn forward_chunk(
     x: &[f32],
     gamma: &[f32],
@@ -138,7 +138,7 @@ pub fn output_norm_backward(
 }
 
 /// Writes the gradient of a chunk of rows; returns its share of those of gamma and beta.
-#[multiversion(targets("x86_64+avx512f+avx512dq+avx512vl", "x86_64+avx2"))]
+#[multiversion(targets("x86_64+avx512f+avx512dq+avx512vl", "x86_64+avx2+fma"))]
 fn backward_chunk(
     x: &[f32],
     gamma: &[f32],

@@ -6,9 +6,13 @@
 //! third of the product itself. Blocks of an output depend on its size alone, so its bits do
 //! not depend on the number of threads.
 
+mod heads;
+
 use std::mem::MaybeUninit;
 
 use rayon::prelude::*;
+
+pub use heads::{from_heads, to_heads, transposed_of_heads};
 
 /// A matrix inside a slice: element (r, c) is at `start + r * rows + c * columns`.
 #[derive(Debug, Clone, Copy)]
@@ -71,6 +75,9 @@ pub enum Base<'a> {
     /// What the output holds.
     Output,
 }
+
+/// Columns of an output that are few: see [`narrow_block`].
+const NARROW: usize = 64;
 
 /// Rows of an output that one task writes, at most.
 pub(super) const ROWS: usize = 256;
@@ -180,7 +187,9 @@ unsafe fn write(
     if let Base::Row(row) = base {
         assert_eq!(row.len(), n, "row that a product is added to");
     }
-    let rows = rows_of_task(m, ROWS);
+    // A gradient of the weights of a head: few columns, and rows that lie side by side in `a`.
+    let narrow = n <= NARROW && a.rows == 1 && matches!(base, Base::Zero);
+    let rows = rows_of_task(m, if narrow { ROWS / 2 } else { ROWS });
     let columns = if m < 2 * ROWS && n > 128 {
         n.div_ceil(2)
     } else {
@@ -193,6 +202,19 @@ unsafe fn write(
         .for_each(|task| {
             let (i, j) = (task / across * rows, task % across * columns);
             let (m, n) = (rows.min(m - i), columns.min(n - j));
+            if narrow {
+                // SAFETY: as below.
+                unsafe {
+                    narrow_block(
+                        a.skip(i, 0),
+                        b,
+                        [m, k, n],
+                        target.at(start + i * stride),
+                        stride,
+                    )
+                };
+                return;
+            }
             let accumulate = match base {
                 Base::Zero => false,
                 Base::Output => true,
@@ -220,6 +242,31 @@ unsafe fn write(
                 );
             }
         });
+}
+
+/// As [`block`] into rows that were not written yet, for few columns: the library takes the longer
+/// side of the output for its vectors if that is the one without gaps, so the product is made by
+/// columns first. A quarter faster for 50 columns.
+///
+/// # Safety
+/// As for [`block`].
+unsafe fn narrow_block(
+    a: Matrix<'_>,
+    b: Matrix<'_>,
+    [m, k, n]: [usize; 3],
+    to: *mut f32,
+    stride: usize,
+) {
+    let mut columns = vec![0.0; m * n];
+    let (a, b) = (a.transposed(), b.transposed());
+    // SAFETY: the factors hold their matrices, transposed ones too, and `columns` the product.
+    unsafe { block(b, a, [n, k, m], false, columns.as_mut_ptr(), m) };
+    for i in 0..m {
+        for j in 0..n {
+            // SAFETY: the caller promises `m` rows of `n` numbers.
+            unsafe { to.add(i * stride + j).write(columns[j * m + i]) };
+        }
+    }
 }
 
 /// One product on this thread: `a b`, `[m, n]`, to the rows at `to`, which lie `stride` apart, or
@@ -358,94 +405,6 @@ pub(super) fn add_product(a: Matrix<'_>, b: Matrix<'_>, [m, k, n]: [usize; 3], o
     );
     // SAFETY: the assert keeps all within bounds, and `out` is borrowed mutably.
     unsafe { block(a, b, [m, k, n], true, out.as_mut_ptr(), n) }
-}
-
-/// One new matrix of `len` numbers made of one product for each head, each with its place;
-/// together they must cover it.
-fn new_by_head<'a>(
-    len: usize,
-    heads: usize,
-    of: impl Fn(usize) -> (Matrix<'a>, Matrix<'a>, usize, Place) + Sync,
-) -> Vec<f32> {
-    let mut out = Vec::with_capacity(len);
-    let target = Shared(out.as_mut_ptr());
-    (0..heads).into_par_iter().for_each(|head| {
-        let (a, b, k, place) = of(head);
-        // SAFETY: the new allocation holds `len` numbers, no two heads have the same place,
-        // and nothing is read.
-        unsafe { write(a, b, k, Base::Zero, place, target, len) };
-    });
-    // SAFETY: the places cover all numbers (callers below), and each was written.
-    unsafe { out.set_len(len) };
-    out
-}
-
-/// For each head, its columns of `x` `[rows, width]` times the transposed ones of `weight`
-/// `[inputs, width]`: `[heads, rows, inputs]`.
-pub fn to_heads(
-    x: &[f32],
-    weight: &[f32],
-    [heads, rows, inputs]: [usize; 3],
-    width: usize,
-) -> Vec<f32> {
-    let k = width / heads;
-    new_by_head(heads * rows * inputs, heads, |head| {
-        let x = Matrix::whole(x, width).from(head * k);
-        let weight = Matrix::whole(weight, width).from(head * k).transposed();
-        let place = Place {
-            m: rows,
-            n: inputs,
-            start: head * rows * inputs,
-            stride: inputs,
-        };
-        (x, weight, k, place)
-    })
-}
-
-/// For each head, `x` `[heads, rows, inputs]` times its columns of `weight`
-/// `[inputs, width]`: its columns of `[rows, width]`.
-pub fn from_heads(
-    x: &[f32],
-    weight: &[f32],
-    [heads, rows, inputs]: [usize; 3],
-    width: usize,
-) -> Vec<f32> {
-    let n = width / heads;
-    new_by_head(rows * width, heads, |head| {
-        let x = Matrix::whole(x, inputs).from(head * rows * inputs);
-        let weight = Matrix::whole(weight, width).from(head * n);
-        let place = Place {
-            m: rows,
-            n,
-            start: head * n,
-            stride: width,
-        };
-        (x, weight, inputs, place)
-    })
-}
-
-/// For each head, the transposed `x` `[heads, rows, inputs]` times its columns of `grad`
-/// `[rows, width]`: its columns of `[inputs, width]`.
-pub fn transposed_of_heads(
-    x: &[f32],
-    grad: &[f32],
-    [heads, rows, inputs]: [usize; 3],
-    width: usize,
-) -> Vec<f32> {
-    let n = width / heads;
-    new_by_head(inputs * width, heads, |head| {
-        let x = Matrix::whole(x, inputs)
-            .from(head * rows * inputs)
-            .transposed();
-        let grad = Matrix::whole(grad, width).from(head * n);
-        let place = Place {
-            m: inputs,
-            n,
-            start: head * n,
-            stride: width,
-        };
-        (x, grad, rows, place)
-    })
 }
 
 /// Rows that one partial sum of [`column_sums`] covers.

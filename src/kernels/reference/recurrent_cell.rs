@@ -9,13 +9,14 @@ use std::mem::MaybeUninit;
 use multiversion::multiversion;
 use rayon::prelude::*;
 
+use super::cosine::TimeColumns;
 use super::products::{
     Matrix, ROWS, Together, WEIGHT_ROWS, add_product, rows_of_task, write_product,
 };
 use super::time_encoding::encode_chunk;
 use super::vector::add_scaled;
 use super::{Unwritten, room};
-use super::{cosine, gru_gates, rnn_gates};
+use super::{gru_gates, rnn_gates};
 
 /// What a cell reads; all tables row-major.
 #[derive(Debug, Clone, Copy)]
@@ -363,7 +364,7 @@ impl CellInput<'_> {
 
 /// Writes the encodings `[rows, width]` of the times `delta`, and adds to `d_time` what their
 /// gradient `grad` makes of omega and phi.
-#[multiversion(targets("x86_64+avx512f+avx512dq+avx512vl", "x86_64+avx2"))]
+#[multiversion(targets("x86_64+avx512f+avx512dq+avx512vl", "x86_64+avx2+fma"))]
 fn encode_backward(
     time: &[f32],
     delta: &[f32],
@@ -372,14 +373,14 @@ fn encode_backward(
     d_time: &mut [f32],
 ) {
     let width = time.len() / 2;
-    let (omega, phi) = time.split_at(width);
+    let columns = TimeColumns::new(time, width);
     let (d_omega, d_phi) = d_time.split_at_mut(width);
     let mut sine = vec![0.0; width];
     let rows = encoding
         .chunks_exact_mut(width)
         .zip(grad.chunks_exact(width));
     for (&delta, (encoding, grad)) in delta.iter().zip(rows) {
-        cosine::encode_time(delta, omega, phi, encoding, &mut sine);
+        columns.encode(delta, encoding, &mut sine);
         for c in 0..width {
             let d_argument = -sine[c] * grad[c];
             d_omega[c] += d_argument * delta;
@@ -389,7 +390,7 @@ fn encode_backward(
 }
 
 /// Adds the rows of a table to `sum`.
-#[multiversion(targets("x86_64+avx512f+avx512dq+avx512vl", "x86_64+avx2"))]
+#[multiversion(targets("x86_64+avx512f+avx512dq+avx512vl", "x86_64+avx2+fma"))]
 fn add_rows(table: &[f32], sum: &mut [f32]) {
     for row in table.chunks_exact(sum.len()) {
         add_scaled(sum, 1.0, row);

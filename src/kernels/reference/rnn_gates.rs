@@ -30,7 +30,7 @@ pub fn rnn_gates(
 }
 
 /// New rows of a chunk.
-#[multiversion(targets("x86_64+avx512f+avx512dq+avx512vl", "x86_64+avx2"))]
+#[multiversion(targets("x86_64+avx512f+avx512dq+avx512vl", "x86_64+avx2+fma"))]
 pub(super) fn forward_chunk(
     from_input: &[f32],
     from_memory: &[f32],
@@ -66,7 +66,7 @@ pub fn rnn_gates_backward(out: &[f32], active: &[i32], grad: &[f32], width: usiz
 }
 
 /// Gradients of a chunk; those of rows that are not active are left alone.
-#[multiversion(targets("x86_64+avx512f+avx512dq+avx512vl", "x86_64+avx2"))]
+#[multiversion(targets("x86_64+avx512f+avx512dq+avx512vl", "x86_64+avx2+fma"))]
 pub(super) fn backward_chunk(
     out: &[f32],
     active: &[i32],

@@ -6,8 +6,9 @@ mod scratch;
 use multiversion::multiversion;
 use rayon::prelude::*;
 
-use super::vector::{add_scaled, add_two_scaled};
+use super::vector::{add_scaled, add_weighted_rows};
 use super::{Unwritten, room, row};
+use input::HeadRows;
 use scratch::{Scratch, ValidSlot};
 
 pub use input::{AttentionInput, AttentionShape, Uses};
@@ -71,7 +72,7 @@ impl Written {
             to.copy_from_nonoverlapping(score.as_ptr(), score.len());
             for head in 0..input.shape.heads {
                 let to = self.out.add((head * roots + root) * width);
-                to.copy_from_nonoverlapping(scratch.sum(head, width).as_ptr(), width);
+                to.copy_from_nonoverlapping(scratch.sum(input, head).as_ptr(), width);
             }
         }
     }
@@ -98,7 +99,7 @@ pub fn temporal_attention(
     let begins = std::iter::once(0).chain(ends.iter().copied());
     let tasks: Vec<_> = begins.zip(ends.iter().copied()).collect();
     tasks.into_par_iter().for_each_init(
-        || Scratch::new(&input.shape),
+        || Scratch::new(input),
         |scratch, (begin, end)| {
             let [first, last] = [begin, end].map(|row| query_uses.offsets[row] as usize);
             forward_task(input, query_uses.items, first..last, written, scratch);
@@ -129,7 +130,7 @@ fn place_of_roots(query_uses: Uses<'_>, roots: usize) -> Vec<usize> {
     place
 }
 
-#[multiversion(targets("x86_64+avx512f+avx512dq+avx512vl", "x86_64+avx2"))]
+#[multiversion(targets("x86_64+avx512f+avx512dq+avx512vl", "x86_64+avx2+fma"))]
 fn forward_task(
     input: &AttentionInput<'_>,
     roots: &[i32],
@@ -138,15 +139,14 @@ fn forward_task(
     scratch: &mut Scratch,
 ) {
     let AttentionShape { heads, fanout, .. } = input.shape;
-    let queries = input.queries();
     let mut score = vec![0.0; fanout * heads];
     for place in places {
         let root = roots[place] as usize;
         if let Some(&next) = roots.get(place + 1) {
-            scratch.prefetch(input, next as usize);
+            scratch.prefetch(input, root, next as usize);
         }
         scratch.find(input, root);
-        scratch.multiply(input, input.query, queries, input.query_row(root));
+        scratch.multiply(input, input.query(input.query_row(root)));
         score.fill(0.0);
         for (slot, &ValidSlot { k, .. }) in scratch.valid.iter().enumerate() {
             for head in 0..heads {
@@ -154,12 +154,10 @@ fn forward_task(
                 score[k * heads + head] = if s > 0.0 { s } else { SLOPE * s };
             }
         }
-        for head in 0..heads {
-            scratch.softmax(&score, heads, head);
-            for (slot, &ValidSlot { k, .. }) in scratch.valid.iter().enumerate() {
-                let factor = input.dropout_factor(root, k, head);
-                scratch.coefficient[slot * heads + head] = scratch.weight[slot] * factor;
-            }
+        scratch.weigh(input, root, &score);
+        let weights = scratch.weight.iter().zip(&scratch.factor);
+        for (coefficient, (weight, factor)) in scratch.coefficient.iter_mut().zip(weights) {
+            *coefficient = weight * factor;
         }
         scratch.clear_sums();
         scratch.add_weighted_sums(input);
@@ -226,7 +224,7 @@ pub fn temporal_attention_backward(
         .into_par_iter()
         .zip(tasks)
         .map_init(
-            || Scratch::new(&input.shape),
+            || Scratch::new(input),
             |scratch, (mut d_query, (rows, coefficient))| {
                 let task = QueryRows {
                     input,
@@ -269,7 +267,7 @@ fn task_ends(uses: Uses<'_>) -> Vec<usize> {
 
 /// Writes coefficients and query gradients of some query rows; returns their share of the
 /// gradients of omega and phi.
-#[multiversion(targets("x86_64+avx512f+avx512dq+avx512vl", "x86_64+avx2"))]
+#[multiversion(targets("x86_64+avx512f+avx512dq+avx512vl", "x86_64+avx2+fma"))]
 fn backward_task(
     task: &QueryRows<'_>,
     coefficient: &mut [f32],
@@ -279,84 +277,60 @@ fn backward_task(
     let QueryRows {
         input, score, grad, ..
     } = *task;
-    let AttentionShape {
-        heads,
-        fanout,
-        time,
-        ..
-    } = input.shape;
-    let (width, queries, roots) = (input.shape.width(), input.queries(), input.roots());
-    let time_start = input.shape.node + input.shape.edge;
+    let AttentionShape { heads, fanout, .. } = input.shape;
+    let (width, roots) = (input.shape.width(), input.roots());
     let pairs = fanout * heads;
-    let mut d_time = vec![0.0; 2 * time];
-    let (d_omega, d_phi) = d_time.split_at_mut(time);
     let mut coefficients = coefficient.chunks_exact_mut(2 * pairs);
     let mut place = task.uses.offsets[task.rows.start] as usize;
     for (i, query_row) in task.rows.clone().enumerate() {
         scratch.clear_sums();
+        scratch.keep_query(input, input.query(query_row));
         let of_row = task.uses.of(query_row);
         for (&root, coefficient) in of_row.iter().zip(&mut coefficients) {
             let root = root as usize;
             place += 1;
             if let Some(&next) = task.uses.items.get(place) {
-                scratch.prefetch(input, next as usize);
+                scratch.prefetch(input, root, next as usize);
             }
             let score = row(score, root, pairs);
             scratch.find(input, root);
-            scratch.multiply(input, grad, roots, root);
+            let of_root = HeadRows {
+                table: grad,
+                rows: roots,
+                width,
+                index: root,
+            };
+            scratch.multiply(input, of_root);
+            scratch.weigh(input, root, score);
             for head in 0..heads {
-                scratch.softmax(score, heads, head);
                 // A softmax does not feel what is added to all gradients: without the first slot's,
                 // those that are equal leave no rounding behind.
                 let (mut mean, mut base) = (0.0, None);
                 for (slot, &ValidSlot { k, .. }) in scratch.valid.iter().enumerate() {
-                    let factor = input.dropout_factor(root, k, head);
-                    let d_weight = &mut scratch.product[slot * heads + head];
+                    let pair = slot * heads + head;
+                    let (weight, factor) = (scratch.weight[pair], scratch.factor[pair]);
+                    let d_weight = &mut scratch.product[pair];
                     *d_weight *= factor;
                     *d_weight -= *base.get_or_insert(*d_weight);
-                    mean += scratch.weight[slot] * *d_weight;
-                    coefficient[2 * (k * heads + head)] = scratch.weight[slot] * factor;
+                    mean += weight * *d_weight;
+                    coefficient[2 * (k * heads + head)] = weight * factor;
                 }
                 for (slot, &ValidSlot { k, .. }) in scratch.valid.iter().enumerate() {
-                    let pair = k * heads + head;
-                    let d = scratch.weight[slot] * (scratch.product[slot * heads + head] - mean);
+                    let (compact, pair) = (slot * heads + head, k * heads + head);
+                    let d = scratch.weight[compact] * (scratch.product[compact] - mean);
                     let d = if score[pair] > 0.0 { d } else { SLOPE * d };
-                    scratch.coefficient[slot * heads + head] = d;
+                    scratch.coefficient[compact] = d;
                     coefficient[2 * pair + 1] = d;
                 }
             }
             scratch.add_weighted_sums(input);
-            for slot in 0..scratch.valid.len() {
-                let ValidSlot { k, delta, .. } = scratch.valid[slot];
-                scratch.d_encoding.fill(0.0);
-                for head in 0..heads {
-                    let pair = 2 * (k * heads + head);
-                    let grad = row(grad, head * roots + root, width);
-                    let query = row(input.query, head * queries + query_row, width);
-                    add_two_scaled(
-                        &mut scratch.d_encoding,
-                        coefficient[pair],
-                        &grad[time_start..time_start + time],
-                        coefficient[pair + 1],
-                        &query[time_start..time_start + time],
-                    );
-                }
-                // Slices of one known length, so that the loop vectorises.
-                let sine = &scratch.sine[slot * time..][..time];
-                let d_encoding = &scratch.d_encoding[..time];
-                let (d_omega, d_phi) = (&mut d_omega[..time], &mut d_phi[..time]);
-                for c in 0..time {
-                    let d_argument = -sine[c] * d_encoding[c];
-                    d_omega[c] += d_argument * delta;
-                    d_phi[c] += d_argument;
-                }
-            }
+            scratch.add_time_gradients(heads, coefficient);
         }
         for (head, d_query) in d_query.iter_mut().enumerate() {
-            d_query[i * width..(i + 1) * width].write_copy_of_slice(scratch.sum(head, width));
+            d_query[i * width..(i + 1) * width].write_copy_of_slice(scratch.sum(input, head));
         }
     }
-    d_time
+    scratch.take_time_gradients(input.shape.time)
 }
 
 /// Gradient of the node rows: for each row the sum over the slots that read it. Coefficients of
@@ -368,25 +342,6 @@ fn backward_rows(
     place: &[usize],
     uses: Uses<'_>,
 ) -> Vec<f32> {
-    let node = input.shape.node;
-    let mut d_node = vec![0.0; uses.rows() * node];
-    d_node
-        .par_chunks_mut(node.max(1))
-        .with_min_len(CHUNK)
-        .enumerate()
-        .for_each(|(r, d_node)| backward_row(input, grad, coefficient, place, uses.of(r), d_node));
-    d_node
-}
-
-#[multiversion(targets("x86_64+avx512f+avx512dq+avx512vl", "x86_64+avx2"))]
-fn backward_row(
-    input: &AttentionInput<'_>,
-    grad: &[f32],
-    coefficient: &[f32],
-    place: &[usize],
-    slots: &[i32],
-    d_node: &mut [f32],
-) {
     let AttentionShape {
         heads,
         fanout,
@@ -394,20 +349,31 @@ fn backward_row(
         ..
     } = input.shape;
     let (width, queries, roots) = (input.shape.width(), input.queries(), input.roots());
-    for &flat in slots {
-        let (root, k) = (flat as usize / fanout, flat as usize % fanout);
-        let query_row = input.query_row(root);
-        for head in 0..heads {
-            let pair = 2 * ((place[root] * fanout + k) * heads + head);
-            let grad = row(grad, head * roots + root, width);
-            let query = row(input.query, head * queries + query_row, width);
-            add_two_scaled(
-                d_node,
-                coefficient[pair],
-                &grad[..node],
-                coefficient[pair + 1],
-                &query[..node],
-            );
-        }
-    }
+    let mut d_node = vec![0.0; uses.rows() * node];
+    d_node
+        .par_chunks_mut(node.max(1))
+        .with_min_len(CHUNK)
+        .enumerate()
+        .for_each_init(Vec::new, |terms, (r, d_node)| {
+            terms.clear();
+            for &flat in uses.of(r) {
+                let (root, k) = (flat as usize / fanout, flat as usize % fanout);
+                let query_row = input.query_row(root);
+                for head in 0..heads {
+                    let pair = 2 * ((place[root] * fanout + k) * heads + head);
+                    let grad = row(grad, head * roots + root, width);
+                    let query = row(input.query, head * queries + query_row, width);
+                    terms.push((&grad[..node], coefficient[pair]));
+                    terms.push((&query[..node], coefficient[pair + 1]));
+                }
+            }
+            weighted_sum(terms, d_node);
+        });
+    d_node
+}
+
+/// Adds rows with their factors to `sum`.
+#[multiversion(targets("x86_64+avx512f+avx512dq+avx512vl", "x86_64+avx2+fma"))]
+fn weighted_sum(terms: &[(&[f32], f32)], sum: &mut [f32]) {
+    add_weighted_rows([sum], terms.len(), |i| terms[i].0, |i| [terms[i].1]);
 }

@@ -3,7 +3,7 @@
 use multiversion::multiversion;
 use rayon::prelude::*;
 
-use super::cosine;
+use super::cosine::TimeColumns;
 
 /// Rows that one partial sum of the backward covers.
 pub const CHUNK: usize = 64;
@@ -18,12 +18,12 @@ pub fn time_encoding(time: &[f32], delta: &[f32], width: usize) -> Vec<f32> {
 }
 
 /// Encodings of a chunk, `[n, width]`.
-#[multiversion(targets("x86_64+avx512f+avx512dq+avx512vl", "x86_64+avx2"))]
+#[multiversion(targets("x86_64+avx512f+avx512dq+avx512vl", "x86_64+avx2+fma"))]
 pub(super) fn encode_chunk(time: &[f32], delta: &[f32], width: usize, out: &mut [f32]) {
-    let (omega, phi) = time.split_at(width);
+    let columns = TimeColumns::new(time, width);
     let mut sine = vec![0.0; width];
     for (delta, out) in delta.iter().zip(out.chunks_exact_mut(width)) {
-        cosine::encode_time(*delta, omega, phi, out, &mut sine);
+        columns.encode(*delta, out, &mut sine);
     }
 }
 
@@ -41,14 +41,14 @@ pub fn time_encoding_backward(time: &[f32], delta: &[f32], grad: &[f32], width: 
     sum
 }
 
-#[multiversion(targets("x86_64+avx512f+avx512dq+avx512vl", "x86_64+avx2"))]
+#[multiversion(targets("x86_64+avx512f+avx512dq+avx512vl", "x86_64+avx2+fma"))]
 fn backward_chunk(time: &[f32], delta: &[f32], grad: &[f32], width: usize) -> Vec<f32> {
-    let (omega, phi) = time.split_at(width);
+    let columns = TimeColumns::new(time, width);
     let (mut cosine, mut sine) = (vec![0.0; width], vec![0.0; width]);
     let mut sum = vec![0.0; 2 * width];
     let (d_omega, d_phi) = sum.split_at_mut(width);
     for (&delta, grad) in delta.iter().zip(grad.chunks_exact(width)) {
-        cosine::encode_time(delta, omega, phi, &mut cosine, &mut sine);
+        columns.encode(delta, &mut cosine, &mut sine);
         for c in 0..width {
             let d_argument = -sine[c] * grad[c];
             d_omega[c] += d_argument * delta;

@@ -34,7 +34,7 @@ pub fn time_projection(input: &ProjectionInput<'_>) -> Vec<f32> {
     out
 }
 
-#[multiversion(targets("x86_64+avx512f+avx512dq+avx512vl", "x86_64+avx2"))]
+#[multiversion(targets("x86_64+avx512f+avx512dq+avx512vl", "x86_64+avx2+fma"))]
 fn forward_chunk(input: &ProjectionInput<'_>, first: usize, out: &mut Unwritten) {
     let width = input.weight.len();
     for (r, out) in (first..).zip(out.chunks_exact_mut(width)) {
@@ -64,7 +64,7 @@ pub fn time_projection_backward(input: &ProjectionInput<'_>, grad: &[f32]) -> (V
 }
 
 /// Writes the gradient of a chunk of rows; returns its share of those of w and b.
-#[multiversion(targets("x86_64+avx512f+avx512dq+avx512vl", "x86_64+avx2"))]
+#[multiversion(targets("x86_64+avx512f+avx512dq+avx512vl", "x86_64+avx2+fma"))]
 fn backward_chunk(
     input: &ProjectionInput<'_>,
     grad: &[f32],

@@ -17,7 +17,7 @@ pub fn dot(a: &[f32], b: &[f32]) -> f32 {
         .zip(b.as_chunks::<LANES>().0)
     {
         for lane in 0..LANES {
-            lanes[lane] += x[lane] * y[lane];
+            lanes[lane] = x[lane].mul_add(y[lane], lanes[lane]);
         }
     }
     total(lanes)
@@ -38,10 +38,10 @@ impl Dots {
         let mut add =
             |x0: &[f32; LANES], x1: &[f32; LANES], y0: &[f32; LANES], y1: &[f32; LANES]| {
                 for lane in 0..LANES {
-                    s00[lane] += x0[lane] * y0[lane];
-                    s01[lane] += x0[lane] * y1[lane];
-                    s10[lane] += x1[lane] * y0[lane];
-                    s11[lane] += x1[lane] * y1[lane];
+                    s00[lane] = x0[lane].mul_add(y0[lane], s00[lane]);
+                    s01[lane] = x0[lane].mul_add(y1[lane], s01[lane]);
+                    s10[lane] = x1[lane].mul_add(y0[lane], s10[lane]);
+                    s11[lane] = x1[lane].mul_add(y1[lane], s11[lane]);
                 }
             };
         let [(a0, end_a0), (a1, end_a1)] = a.map(|v| v.as_chunks::<LANES>());
@@ -49,9 +49,22 @@ impl Dots {
         for ((x0, x1), (y0, y1)) in a0.iter().zip(a1).zip(b0.iter().zip(b1)) {
             add(x0, x1, y0, y1);
         }
-        if !end_a0.is_empty() {
-            let [x0, x1, y0, y1] = [end_a0, end_a1, end_b0, end_b1].map(padded);
-            add(&x0, &x1, &y0, &y1);
+        // What is left of a width: most are multiples of 4.
+        let [(a0, end_a0), (a1, end_a1)] = [end_a0, end_a1].map(|v| v.as_chunks::<4>());
+        let [(b0, end_b0), (b1, end_b1)] = [end_b0, end_b1].map(|v| v.as_chunks::<4>());
+        for ((x0, x1), (y0, y1)) in a0.iter().zip(a1).zip(b0.iter().zip(b1)) {
+            for lane in 0..4 {
+                s00[lane] = x0[lane].mul_add(y0[lane], s00[lane]);
+                s01[lane] = x0[lane].mul_add(y1[lane], s01[lane]);
+                s10[lane] = x1[lane].mul_add(y0[lane], s10[lane]);
+                s11[lane] = x1[lane].mul_add(y1[lane], s11[lane]);
+            }
+        }
+        for ((x0, x1), (y0, y1)) in end_a0.iter().zip(end_a1).zip(end_b0.iter().zip(end_b1)) {
+            s00[0] = x0.mul_add(*y0, s00[0]);
+            s01[0] = x0.mul_add(*y1, s01[0]);
+            s10[0] = x1.mul_add(*y0, s10[0]);
+            s11[0] = x1.mul_add(*y1, s11[0]);
         }
         self.0 = [[s00, s01], [s10, s11]];
     }
@@ -63,22 +76,14 @@ impl Dots {
     }
 }
 
-/// Up to [`LANES`] numbers, then zeros.
-#[inline(always)]
-fn padded(numbers: &[f32]) -> [f32; LANES] {
-    let mut lanes = [0.0; LANES];
-    lanes[..numbers.len()].copy_from_slice(numbers);
-    lanes
-}
-
 /// Asks for numbers that will be read soon, where the processor can be asked.
 #[inline(always)]
 pub fn prefetch(numbers: &[f32]) {
     #[cfg(target_arch = "x86_64")]
-    for line in numbers.chunks(16) {
+    for line in (0..numbers.len()).step_by(16) {
         use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        // SAFETY: a hint, on a valid address.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(line.as_ptr().cast()) };
+        // SAFETY: a hint, on an address within the numbers.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(numbers.as_ptr().add(line).cast()) };
     }
     #[cfg(not(target_arch = "x86_64"))]
     let _ = numbers;
@@ -101,23 +106,55 @@ fn total(mut lanes: [f32; LANES]) -> f32 {
 #[inline(always)]
 pub fn add_scaled(out: &mut [f32], scale: f32, x: &[f32]) {
     for (o, v) in out.iter_mut().zip(x) {
-        *o += scale * v;
+        *o = scale.mul_add(*v, *o);
     }
 }
 
-/// `out[i] += a * x[i] + b * y[i]`.
+/// Adds weighted sums of rows to `sums`: `sums[h][c]` gets `scale(i)[h] * row(i)[c]` of each of
+/// `rows` rows, which are as wide as the sums.
+///
+/// Some columns after the other, so that their sums stay in registers from the first row to the
+/// last.
 #[inline(always)]
-pub fn add_two_scaled(out: &mut [f32], a: f32, x: &[f32], b: f32, y: &[f32]) {
-    for (o, (v, w)) in out.iter_mut().zip(x.iter().zip(y)) {
-        *o += a * v + b * w;
-    }
+pub fn add_weighted_rows<'a, const H: usize>(
+    mut sums: [&mut [f32]; H],
+    rows: usize,
+    row: impl Fn(usize) -> &'a [f32],
+    scale: impl Fn(usize) -> [f32; H],
+) {
+    let at = add_columns::<32, H>(&mut sums, 0, rows, &row, &scale);
+    let at = add_columns::<16, H>(&mut sums, at, rows, &row, &scale);
+    let at = add_columns::<4, H>(&mut sums, at, rows, &row, &scale);
+    add_columns::<1, H>(&mut sums, at, rows, &row, &scale);
 }
 
-/// `a[i] += scale[0] * x[i]` and `b[i] += scale[1] * x[i]`.
+/// Does what [`add_weighted_rows`] says for `N` columns from `at` on, and the next, as long as there
+/// are so many; returns the first column that is left.
 #[inline(always)]
-pub fn add_scaled_to_both(a: &mut [f32], b: &mut [f32], scale: [f32; 2], x: &[f32]) {
-    for ((a, b), v) in a.iter_mut().zip(b).zip(x) {
-        *a += scale[0] * v;
-        *b += scale[1] * v;
+fn add_columns<'a, const N: usize, const H: usize>(
+    sums: &mut [&mut [f32]; H],
+    mut at: usize,
+    rows: usize,
+    row: &impl Fn(usize) -> &'a [f32],
+    scale: &impl Fn(usize) -> [f32; H],
+) -> usize {
+    while sums[0].len() >= at + N {
+        let mut sum = [[0.0f32; N]; H];
+        for (sum, of) in sum.iter_mut().zip(sums.iter()) {
+            sum.copy_from_slice(&of[at..at + N]);
+        }
+        for i in 0..rows {
+            let (x, scale) = (row(i)[at..].first_chunk::<N>().expect("as wide"), scale(i));
+            for lane in 0..N {
+                for h in 0..H {
+                    sum[h][lane] = scale[h].mul_add(x[lane], sum[h][lane]);
+                }
+            }
+        }
+        for (sum, of) in sum.iter().zip(sums.iter_mut()) {
+            of[at..at + N].copy_from_slice(sum);
+        }
+        at += N;
     }
+    at
 }

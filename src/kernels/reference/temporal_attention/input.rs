@@ -1,6 +1,7 @@
 //! What the attention reads.
 
 use super::super::counter_hash::Dropout;
+use super::super::row;
 
 /// Numbers of a slot: row, event row, bits of the f32 time since, query row.
 const SLOT: usize = 4;
@@ -47,6 +48,26 @@ pub struct AttentionInput<'a> {
     pub dropout: Dropout,
 }
 
+/// One row of a `[heads, rows, width]` table for each head.
+#[derive(Clone, Copy)]
+pub(super) struct HeadRows<'a> {
+    /// The table.
+    pub(super) table: &'a [f32],
+    /// Its rows for each head.
+    pub(super) rows: usize,
+    /// Their width.
+    pub(super) width: usize,
+    /// The row.
+    pub(super) index: usize,
+}
+
+impl<'a> HeadRows<'a> {
+    #[inline(always)]
+    pub(super) fn of(&self, head: usize) -> &'a [f32] {
+        row(self.table, head * self.rows + self.index, self.width)
+    }
+}
+
 /// Places that read each row of a table: `items[offsets[r]..offsets[r + 1]]`, ascending.
 #[derive(Debug, Clone, Copy)]
 pub struct Uses<'a> {
@@ -83,6 +104,17 @@ impl AttentionInput<'_> {
         self.slot[root * self.shape.fanout * SLOT + 3] as usize
     }
 
+    /// The query of a query row.
+    #[inline(always)]
+    pub(super) fn query(&self, query_row: usize) -> HeadRows<'_> {
+        HeadRows {
+            table: self.query,
+            rows: self.queries(),
+            width: self.shape.width(),
+            index: query_row,
+        }
+    }
+
     /// Row and event row of a root's slot and the time since its event; `None` where it is empty.
     #[inline(always)]
     pub(super) fn slot(&self, root: usize, k: usize) -> Option<(usize, usize, f32)> {
@@ -90,11 +122,5 @@ impl AttentionInput<'_> {
         let slot = &self.slot[at..at + SLOT];
         let delta = f32::from_bits(slot[2] as u32);
         (slot[0] >= 0).then(|| (slot[0] as usize, slot[1] as usize, delta))
-    }
-
-    #[inline(always)]
-    pub(super) fn dropout_factor(&self, root: usize, k: usize, head: usize) -> f32 {
-        let element = (root * self.shape.fanout + k) * self.shape.heads + head;
-        self.dropout.factor(element as u32)
     }
 }
