@@ -19,6 +19,9 @@ use std::fmt::Write as _;
 /// Styles of the page, light and dark.
 const STYLE: &str = include_str!("report/page.css");
 
+/// Tables with more columns have less room for each.
+const DENSE_FROM: usize = 9;
+
 /// Words that say that a number is not what it could be taken for.
 const WARNINGS: [&str; 2] = ["SYNTHETIC", "EMULATED"];
 
@@ -53,7 +56,8 @@ pub enum Block {
     Facts(Vec<(String, String)>),
     /// A table.
     Table(Table),
-    /// Charts, beside one another where there is room. Markdown has their captions alone.
+    /// Charts, beside one another where there is room. Markdown has their titles and captions
+    /// alone.
     Figures(Vec<Figure>),
     /// What is shown only to a reader who opens it: a title, and what it holds.
     Folded(String, Vec<Block>),
@@ -89,7 +93,9 @@ impl Table {
 /// A chart with what it shows.
 #[derive(Debug, Clone)]
 pub struct Figure {
-    /// What it shows.
+    /// Its title, which the chart has too.
+    pub title: String,
+    /// What else there is to say of it; may be empty.
     pub caption: String,
     /// An SVG element.
     pub svg: String,
@@ -111,14 +117,14 @@ impl Document {
         if self.sections.len() > 2 {
             page.push_str("<nav>");
             for (number, section) in self.sections.iter().enumerate() {
-                let title = escape(&section.title);
+                let title = inline(&section.title);
                 // Writing to a string does not fail, here and below.
                 let _ = write!(page, "<a href=\"#part-{number}\">{title}</a>");
             }
             page.push_str("</nav>\n");
         }
         for (number, section) in self.sections.iter().enumerate() {
-            let title = escape(&section.title);
+            let title = inline(&section.title);
             let _ = writeln!(page, "<section id=\"part-{number}\">\n<h2>{title}</h2>");
             section
                 .blocks
@@ -165,12 +171,12 @@ impl Block {
                 page.push_str("<div class=\"figures\">\n");
                 for figure in figures {
                     let class = if figure.wide { " class=\"wide\"" } else { "" };
-                    let caption = inline(&figure.caption);
-                    let _ = writeln!(
-                        page,
-                        "<figure{class}>\n{}\n<figcaption>{caption}</figcaption>\n</figure>",
-                        figure.svg
-                    );
+                    let _ = writeln!(page, "<figure{class}>\n{}", figure.svg);
+                    if !figure.caption.is_empty() {
+                        let caption = inline(&figure.caption);
+                        let _ = writeln!(page, "<figcaption>{caption}</figcaption>");
+                    }
+                    page.push_str("</figure>\n");
                 }
                 writeln!(page, "</div>")
             }
@@ -199,7 +205,12 @@ impl Block {
             }
             Block::Figures(figures) => {
                 for figure in figures {
-                    let _ = writeln!(text, "* Chart, see the HTML page: {}", figure.caption);
+                    let Figure { title, caption, .. } = figure;
+                    let caption = match caption.as_str() {
+                        "" => String::new(),
+                        caption => format!(" ({caption})"),
+                    };
+                    let _ = writeln!(text, "* Chart, see the HTML page: {title}{caption}");
                 }
                 writeln!(text)
             }
@@ -216,12 +227,19 @@ impl Table {
     fn html(&self, page: &mut String) {
         let class = |number: &bool| if *number { " class=\"number\"" } else { "" };
         let caption = inline(&self.caption);
+        let dense = if self.columns.len() > DENSE_FROM {
+            " class=\"dense\""
+        } else {
+            ""
+        };
         let _ = write!(
             page,
-            "<div class=\"table\"><table>\n<caption>{caption}</caption>\n<thead><tr>"
+            "<div class=\"table\">\n<p>{caption}</p>\n<div class=\"scroll\" tabindex=\"0\"><table{dense}>\n<thead><tr>"
         );
         for (name, number) in &self.columns {
-            let _ = write!(page, "<th{}>{}</th>", class(number), inline(name));
+            // `staleness:10` may take two lines.
+            let name = inline(name).replace(':', ":<wbr>");
+            let _ = write!(page, "<th{}>{name}</th>", class(number));
         }
         page.push_str("</tr></thead>\n<tbody>\n");
         for row in &self.rows {
@@ -231,7 +249,7 @@ impl Table {
             }
             page.push_str("</tr>\n");
         }
-        page.push_str("</tbody>\n</table></div>\n");
+        page.push_str("</tbody>\n</table></div>\n</div>\n");
     }
 
     fn markdown(&self, text: &mut String) {
@@ -272,10 +290,16 @@ fn inline(text: &str) -> String {
             html.push_str(part);
         }
     }
-    for warning in WARNINGS {
-        html = html.replace(warning, &format!("<b class=\"warning\">{warning}</b>"));
-    }
-    html
+    // A number stays with its unit and its deviation.
+    let html = html.replace(" ± ", " ±&nbsp;").replace(" %", "&nbsp;%");
+    marked(&html, "<b class=\"warning\">", "</b>")
+}
+
+/// Text with its warnings between `begin` and `end`.
+fn marked(text: &str, begin: &str, end: &str) -> String {
+    WARNINGS.iter().fold(text.to_owned(), |text, warning| {
+        text.replace(warning, &format!("{begin}{warning}{end}"))
+    })
 }
 
 #[cfg(test)]
@@ -293,6 +317,7 @@ mod tests {
             .rows
             .push(vec!["a|b SYNTHETIC".to_owned(), "0.5".to_owned()]);
         let figure = Figure {
+            title: "Speed".to_owned(),
             caption: "what it is".to_owned(),
             svg: "<svg></svg>".to_owned(),
             wide: true,
@@ -321,7 +346,7 @@ mod tests {
             "<title>A &amp; B</title>",
             "run <code>a &lt; b</code>",
             "<td>a|b <b class=\"warning\">SYNTHETIC</b></td><td class=\"number\">0.5</td>",
-            "<figure class=\"wide\">\n<svg></svg>",
+            "<figure class=\"wide\">\n<svg></svg>\n<figcaption>what it is</figcaption>",
             "<dt>seed</dt><dd>0</dd>",
             "prefers-color-scheme: dark",
         ] {
@@ -364,7 +389,7 @@ mod tests {
             "| name | AP |\n|---|---:|\n| a\\|b SYNTHETIC | 0.5 |\n",
             "> careful",
             "* **seed**: 0",
-            "what it is",
+            "Speed (what it is)",
         ] {
             assert!(text.contains(part), "{part}\n{text}");
         }

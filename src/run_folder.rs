@@ -111,7 +111,7 @@ pub enum RunFolderError {
         expected: u64,
     },
     /// It can't be written.
-    #[error("{}: can't be written: {source}; choose another --out", path.display())]
+    #[error("{}: can't be written (choose another folder, or make this one writable)", path.display())]
     Write {
         /// The file or folder.
         path: PathBuf,

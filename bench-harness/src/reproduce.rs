@@ -5,6 +5,7 @@
 //! | [`recipe`] | recipes as TOML files |
 //! | `plan` | their trainings, each setting once |
 //! | [`experiment`], `views` | what came out, and how it is shown |
+//! | `summary` | mspipe against sequential, in one table |
 //! | [`document`] | the report around it |
 //!
 //! [`crate::grid`] trains, keeps what is finished and tells the time left. The report is made
@@ -15,6 +16,7 @@ pub mod document;
 pub mod experiment;
 mod plan;
 pub mod recipe;
+mod summary;
 mod views;
 
 use std::fs;

@@ -25,11 +25,12 @@ pub mod model {
     }
 }
 
-#[path = "../../src/weights.rs"]
-pub mod weights;
-
-#[path = "../../src/checkpoint.rs"]
-pub mod checkpoint;
+#[path = "../../src"]
+mod of_mspipe {
+    pub mod checkpoint;
+    pub mod weights;
+}
+pub use of_mspipe::{checkpoint, weights};
 
 pub mod checkpoint_files;
 pub mod readers;

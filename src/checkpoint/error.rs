@@ -9,12 +9,12 @@ use thiserror::Error;
 #[derive(Debug, Error)]
 pub enum CheckpointError {
     /// The system can't read it.
-    #[error("{}: can't be read: {source}", path.display())]
+    #[error("{}: can't be read: {error}", path.display())]
     Read {
         /// The file.
         path: PathBuf,
         /// Why.
-        source: io::Error,
+        error: io::Error,
     },
     /// It is something else.
     #[error("{}: this is no checkpoint of mspipe: {found}", path.display())]
@@ -59,12 +59,12 @@ pub enum CheckpointError {
         previous: Box<CheckpointError>,
     },
     /// It can't be written.
-    #[error("{}: can't be written: {source}; {}", path.display(), remedy(source))]
+    #[error("{}: can't be written: {error}; {}", path.display(), remedy(error))]
     Write {
         /// The file.
         path: PathBuf,
         /// Why.
-        source: io::Error,
+        error: io::Error,
     },
 }
 
@@ -90,17 +90,17 @@ impl CheckpointError {
         )
     }
 
-    pub(super) fn unreadable(path: &Path, source: io::Error) -> CheckpointError {
+    pub(super) fn unreadable(path: &Path, error: io::Error) -> CheckpointError {
         CheckpointError::Read {
             path: path.to_owned(),
-            source,
+            error,
         }
     }
 
-    pub(super) fn unwritable(path: &Path, source: io::Error) -> CheckpointError {
+    pub(super) fn unwritable(path: &Path, error: io::Error) -> CheckpointError {
         CheckpointError::Write {
             path: path.to_owned(),
-            source,
+            error,
         }
     }
 

@@ -2,7 +2,8 @@
 //!
 //! Every colour is a class of the page's styles, so that a chart is legible on light and dark
 //! ground; every bar and point says its value when pointed at. That is why they are written
-//! here and not with `plotters`, whose colours are fixed and whose marks say nothing.
+//! here and not with `plotters`, whose colours are fixed and whose marks say nothing. Points have
+//! a shape for each colour, for readers who can't tell the colours apart.
 //!
 //! Invariant: the same data give the same text. Numbers that are not finite are left out.
 
@@ -46,6 +47,7 @@ pub fn short(value: f64) -> String {
         size if size >= 1000.0 => thousands(value),
         size if size >= 100.0 => format!("{value:.0}"),
         size if size >= 10.0 => format!("{value:.1}"),
+        size if size >= 1.0 => format!("{value:.2}"),
         size if size >= 0.01 => format!("{value:.3}"),
         _ => format!("{value:.1e}"),
     }
@@ -88,7 +90,7 @@ mod tests {
         let expected = [
             "0",
             "0.912",
-            "1.500",
+            "1.50",
             "12.3",
             "123",
             "19,056",

@@ -18,6 +18,11 @@ use crate::pipeline::Stage;
 /// Name of the report in the run folder.
 pub const FILE_NAME: &str = "report.html";
 
+/// What a timeline shows.
+pub const TIMELINE: &str = "A few iterations of the last epoch, by time since its beginning; numbers in \
+                            bars are iterations. A line that ends in a dot goes from an update of \
+                            memory to the fetch that sees it last.";
+
 /// Points of the loss curve; more iterations are averaged.
 const LOSS_POINTS: usize = 300;
 
@@ -107,11 +112,9 @@ pub fn document(folder: &Path) -> Result<Document, RunReportError> {
         },
     ];
     if let (Some(svg), Some(section)) = (timeline, sections.last_mut()) {
-        let caption = "A few iterations of the last epoch; numbers in bars are iterations, arrows go \
-                       from an update to the fetch that sees it last.";
         section
             .blocks
-            .push(Block::Figures(vec![wide(svg, caption)]));
+            .push(Block::Figures(vec![wide("Timeline", svg, TIMELINE)]));
     }
     Ok(Document {
         title,
@@ -158,16 +161,18 @@ fn four(value: &Value) -> String {
         .map_or_else(|| "-".to_owned(), |value| format!("{value:.4}"))
 }
 
-fn wide(svg: String, caption: &str) -> Figure {
+fn wide(title: &str, svg: String, caption: &str) -> Figure {
     Figure {
+        title: title.to_owned(),
         caption: caption.to_owned(),
         svg,
         wide: true,
     }
 }
 
-fn half(svg: String, caption: &str) -> Figure {
+fn half(title: &str, svg: String, caption: &str) -> Figure {
     Figure {
+        title: title.to_owned(),
         caption: caption.to_owned(),
         svg,
         wide: false,
@@ -293,16 +298,18 @@ fn course(summary: &Value, losses: &[f64]) -> Vec<Block> {
             color,
             points,
         }],
+        whole: (true, false),
         ..Lines::default()
     };
     let loss = chart("Training loss", "iteration", "loss", thinned(losses), 1);
     let ap = chart("Validation AP", "epoch", "AP", ap, 2);
     let figures = vec![
         half(
+            &loss.title,
             loss.svg(),
             "Mean of consecutive iterations, where there are many.",
         ),
-        half(ap.svg(), "Pooled AP after each epoch."),
+        half(&ap.title, ap.svg(), "Pooled AP after each epoch."),
     ];
     vec![Block::Figures(figures), Block::Table(table)]
 }
@@ -350,20 +357,23 @@ fn pipeline(summary: &Value, ledger: &[Value]) -> Vec<Block> {
             points: k,
         }],
         join: Join::Step,
+        whole: (true, true),
         from_zero: true,
         ..Lines::default()
     };
     let rows: f64 = ages.iter().sum();
+    let shares = ages
+        .iter()
+        .map(|count| 100.0 * count / rows.max(1.0))
+        .collect();
+    let (groups, values) = by_age(&[shares]);
     let histogram = Bars {
         title: "Ages of the memory read".to_owned(),
         x_name: "age in the stream's unit of time, from this up to twice it".to_owned(),
         y_name: "% of the rows".to_owned(),
-        groups: (0..ages.len()).map(age).collect(),
+        groups,
         series: vec![("rows".to_owned(), 8)],
-        values: ages
-            .iter()
-            .map(|count| vec![Some(100.0 * count / rows.max(1.0))])
-            .collect(),
+        values,
         ..Bars::default()
     };
     let stalled = format!(
@@ -371,18 +381,44 @@ fn pipeline(summary: &Value, ledger: &[Value]) -> Vec<Block> {
         number(&summary["stall_seconds"])
     );
     vec![Block::Figures(vec![
-        wide(stacks.svg(), &stalled),
-        half(staleness.svg(), "k = 1: memory is not stale."),
+        wide(&stacks.title, stacks.svg(), &stalled),
         half(
+            &staleness.title,
+            staleness.svg(),
+            "k = 1: memory is not stale.",
+        ),
+        half(
+            &histogram.title,
             histogram.svg(),
             "Time since a root's memory was last written, when it was read.",
         ),
     ])]
 }
 
+/// Names of the ages, and the shares of each series by age; those young ages that no series has
+/// a percent of are one.
+pub fn by_age(shares: &[Vec<f64>]) -> (Vec<String>, Vec<Vec<Option<f64>>>) {
+    let buckets = shares.iter().map(Vec::len).max().unwrap_or(0);
+    let few = |bucket: &usize| {
+        let below = |series: &Vec<f64>| series.get(*bucket).is_none_or(|share| *share < 1.0);
+        shares.iter().all(below)
+    };
+    let young = (0..buckets).take_while(few).count();
+    let sum = |series: &Vec<f64>| Some(series.iter().take(young).sum());
+    let of = |bucket| shares.iter().map(|s| s.get(bucket).copied()).collect();
+    let (mut names, mut values) = (Vec::new(), Vec::new());
+    if young > 0 {
+        names.push(format!("under {}", age(young)));
+        values.push(shares.iter().map(sum).collect());
+    }
+    names.extend((young..buckets).map(age));
+    values.extend((young..buckets).map(of));
+    (names, values)
+}
+
 /// Smallest age of a bucket of [`crate::pipeline::ledger::AgeHistogram`], as a short text:
 /// `0`, `512`, `1 k`.
-pub fn age(bucket: usize) -> String {
+fn age(bucket: usize) -> String {
     match bucket {
         0 => "0".to_owned(),
         1..=10 => (1u64 << (bucket - 1)).to_string(),
@@ -399,6 +435,14 @@ mod tests {
     fn ages_are_named_by_their_smallest() {
         let names = [0, 1, 2, 10, 11, 20, 21, 22].map(age);
         assert_eq!(names, ["0", "1", "2", "512", "1 k", "512 k", "1 M", "2 M"]);
+    }
+
+    #[test]
+    fn young_ages_that_are_rare_are_one() {
+        let (names, values) = by_age(&[vec![0.25, 0.5, 40.0, 59.25], vec![0.0, 0.5, 0.5, 99.0]]);
+        assert_eq!(names, ["under 2", "2", "4"]);
+        assert_eq!(values[0], [Some(0.75), Some(0.5)]);
+        assert_eq!(values[2], [Some(59.25), Some(99.0)]);
     }
 
     #[test]

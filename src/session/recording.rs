@@ -234,7 +234,7 @@ impl Observer for Recording<'_> {
         let path = |name| self.folder.path().join(name);
         let unwritable = |name| {
             let path = path(name);
-            move |source| CheckpointError::Write { path, source }
+            move |error| CheckpointError::Write { path, error }
         };
         self.identity.metrics_bytes = self.metrics.sync().map_err(unwritable("metrics.jsonl"))?;
         self.identity.ledger_bytes = self.ledger.sync().map_err(unwritable("ledger.jsonl"))?;

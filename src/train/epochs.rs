@@ -444,7 +444,7 @@ impl<M: TglNames> TrainLoop<'_, M> {
         if let Kept::Failed(error) = kept {
             let last = match keeping.last {
                 Some((epoch, iteration)) => {
-                    format!("the one before epoch {epoch}, iteration {iteration} is whole")
+                    format!("the last one, of epoch {epoch}, iteration {iteration}, stays as it is")
                 }
                 None => "there is none before it".to_owned(),
             };

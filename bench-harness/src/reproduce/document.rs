@@ -1,9 +1,12 @@
 //! The report of a reproduction: what it was measured on, what the paper says, each experiment.
 
+use mspipe::report::chart::thousands;
 use mspipe::report::{Block, Document, Section, Table};
 use serde::Serialize;
 
 use super::experiment::{Experiment, distinct};
+use super::summary;
+use super::views::from_to;
 use crate::cell::{Cell, Context};
 
 /// A figure that others published, beside which ours stand.
@@ -38,33 +41,53 @@ pub(super) fn document(experiments: &[Experiment], quick: bool) -> Document {
     Document {
         title: format!("MSPipe reproduced{kind}"),
         lead: lead(experiments, quick),
-        sections: experiments
-            .iter()
-            .map(|experiment| Section {
+        sections: summary::section(experiments)
+            .into_iter()
+            .chain(experiments.iter().map(|experiment| Section {
                 title: experiment.recipe.title.clone(),
                 blocks: experiment.blocks(),
-            })
+            }))
+            .chain([sources(experiments)])
             .collect(),
     }
 }
 
+fn cells(experiments: &[Experiment]) -> impl Iterator<Item = &Cell> {
+    let outcomes = experiments.iter().flat_map(|e| &e.outcomes);
+    outcomes.flat_map(|outcome| &outcome.cells)
+}
+
+/// What was trained on, and what others published.
+fn sources(experiments: &[Experiment]) -> Section {
+    let mut published = Table::new(
+        "What others published, where it was read; their machines had data-centre GPUs. Numbers of \
+         the paper's tables are not repeated here, since they could not be checked against its text",
+        &["figure", "source"],
+        &[],
+    );
+    let row = |p: &Published| vec![p.figure.to_owned(), p.source.to_owned()];
+    published.rows = PUBLISHED.iter().map(row).collect();
+    let streams = streams(cells(experiments).map(|cell| &cell.context));
+    Section {
+        title: "Streams and published figures".to_owned(),
+        blocks: vec![Block::Table(streams), Block::Table(published)],
+    }
+}
+
 fn lead(experiments: &[Experiment], quick: bool) -> Vec<Block> {
-    let outcomes = || {
-        experiments
-            .iter()
-            .flat_map(|experiment| &experiment.outcomes)
-    };
-    let cells = || outcomes().flat_map(|outcome| &outcome.cells);
+    let cells = || cells(experiments);
     let mut blocks = vec![Block::Text(
         "Speed against accuracy of the schedules of MSPipe, measured by mspipe itself on one \
          machine. `sequential` runs one stage after the other, as TGL does; every number below \
-         belongs to the protocol, stream and machine named beside it."
+         belongs to the protocol, stream and machine named beside it. 'Should reach' is what was \
+         expected before anything was measured, 'Seen' what these trainings gave."
             .to_owned(),
     )];
     if quick {
         blocks.push(Block::Note(
-            "This is the quick form: small streams, few epochs, one seed. It shows that everything \
-             works; it is too small to judge a schedule's accuracy or speed by."
+            "This is the quick form: small streams (of real data sets the first events alone), few \
+             epochs, one seed. It shows that everything works; it is too small to judge a schedule's \
+             accuracy or speed by."
                 .to_owned(),
         ));
     }
@@ -76,11 +99,23 @@ fn lead(experiments: &[Experiment], quick: bool) -> Vec<Block> {
                 .to_owned(),
         ));
     }
+    // `flex` is burn's backend for the CPU.
+    if cells().any(|cell| cell.context.device.contains("flex")) {
+        blocks.push(Block::Note(
+            "The device is the CPU: training and the stages that a schedule hides behind it share \
+             its cores, so that overlap has less to win than beside a GPU."
+                .to_owned(),
+        ));
+    }
     let each = |of: &dyn Fn(&Cell) -> String| distinct(cells().map(of)).join("; ");
     let rates: Vec<f64> = cells().flat_map(|cell| cell.matmul_gflops).collect();
     let rate = match rates.is_empty() {
         true => "-".to_owned(),
-        false => format!("{:.0} GFLOP/s (median)", crate::speed::median(&rates)),
+        false => format!(
+            "median {:.0} GFLOP/s, {} beside the trainings",
+            crate::speed::median(&rates),
+            from_to(&rates, |rate| format!("{rate:.0}"))
+        ),
     };
     blocks.push(Block::Facts(vec![
         (
@@ -98,16 +133,6 @@ fn lead(experiments: &[Experiment], quick: bool) -> Vec<Block> {
         ("matrix product, 19800 x 472 x 300".to_owned(), rate),
         ("program".to_owned(), each(&|cell| cell.program.clone())),
     ]));
-    blocks.push(Block::Table(streams(cells().map(|cell| &cell.context))));
-    let mut published = Table::new(
-        "What others published, where it was read; their machines had data-centre GPUs. Numbers of \
-         the paper's tables are not repeated here, since they could not be checked against its text",
-        &["figure", "source"],
-        &[],
-    );
-    let row = |p: &Published| vec![p.figure.to_owned(), p.source.to_owned()];
-    published.rows = PUBLISHED.iter().map(row).collect();
-    blocks.push(Block::Table(published));
     blocks
 }
 
@@ -116,13 +141,13 @@ fn streams<'a>(contexts: impl Iterator<Item = &'a Context>) -> Table {
         "Streams; training, validation and test are their first 70, next 15 and last 15 percent, or \
          as their files say",
         &["stream"],
-        &["events", "nodes", "edge features", "SHA-256"],
+        &["events used", "nodes", "width of edge features", "SHA-256"],
     );
     let row = |c: &Context| {
         vec![
             c.title(),
-            c.events.to_string(),
-            c.nodes.to_string(),
+            thousands(c.events as f64),
+            thousands(c.nodes as f64),
             c.edge_width.to_string(),
             format!("{:.12}", c.data_hash),
         ]

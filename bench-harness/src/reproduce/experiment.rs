@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use mspipe::report::Block;
+use mspipe::report::chart::{short, thousands};
 use serde::Serialize;
 
 use super::plan::Plan;
@@ -89,6 +90,11 @@ impl Experiment {
             blocks.push(Block::Note("No training of it is finished.".to_owned()));
             return blocks;
         }
+        let views = self.recipe.views.iter();
+        let seen: Vec<String> = views.filter_map(|view| views::seen(view, self)).collect();
+        if !seen.is_empty() {
+            blocks.push(Block::Text(format!("Seen: {}.", seen.join("; "))));
+        }
         blocks.push(Block::Text(self.setting()));
         for view in &self.recipe.views {
             blocks.extend(views::show(view, self));
@@ -99,41 +105,71 @@ impl Experiment {
     /// What its numbers were measured under, where they share it.
     fn setting(&self) -> String {
         let cells = || self.outcomes.iter().flat_map(|outcome| &outcome.cells);
-        let shared = |name: &str, of: &dyn Fn(&Cell) -> String| {
-            let values = distinct(cells().map(of));
-            format!("{name} {}", values.join(" / "))
-        };
+        let shared = |of: &dyn Fn(&Cell) -> String| distinct(cells().map(of)).join(" / ");
         let seeds = distinct(
             self.outcomes
                 .iter()
                 .flat_map(|outcome| outcome.seeds.clone()),
         );
+        let few = self.doubt(seeds.len());
         let seeds: Vec<String> = seeds.iter().map(u64::to_string).collect();
         let rates: Vec<f64> = cells().map(Cell::mean_gflops).collect();
+        let machine = shared(&|cell| format!("{} ({})", cell.context.device, cell.context.machine));
         let text = [
-            shared("Protocol", &|cell| {
-                crate::cell::name_of(&cell.config.protocol)
-            }),
-            shared("batches of", &|cell| cell.config.batch_size.to_string()),
-            shared("epochs", &|cell| cell.config.epochs.to_string()),
-            shared("learning rate", &|cell| {
-                cell.config.learning_rate.to_string()
-            }),
-            shared("edge features", &|cell| {
-                format!("{} wide", cell.context.edge_width)
-            }),
-            format!("seeds {}", seeds.join(", ")),
-            shared("on", &|cell| cell.context.device.clone()),
-            shared("of", &|cell| cell.context.machine.clone()),
+            format!(
+                "Measured with protocol {}",
+                shared(&|cell| crate::cell::name_of(&cell.config.protocol))
+            ),
+            format!(
+                "batches of {}",
+                shared(&|c| c.config.batch_size.to_string())
+            ),
+            format!("epochs: {}", shared(&|c| c.config.epochs.to_string())),
+            format!(
+                "learning rate {}",
+                shared(&|cell| cell.config.learning_rate.to_string())
+            ),
+            format!(
+                "edge features of width {}",
+                shared(&|cell| cell.context.edge_width.to_string())
+            ),
+            format!("seeds: {}", seeds.join(", ")),
+            format!("on {machine}"),
             format!("matrix product {:.0} GFLOP/s", crate::speed::median(&rates)),
         ];
-        let emulated = cells().any(|cell| cell.config.pipeline.emulate_link.is_some());
-        let emulated = if emulated {
-            " Times are those of an EMULATED bus, whose transfers sleep."
-        } else {
-            ""
+        let emulated = match self.emulated() {
+            Some(label) => format!(" Times are those of an {label}, whose transfers sleep."),
+            None => String::new(),
         };
-        format!("{}.{emulated}", text.join(", "))
+        format!("{}.{emulated}{few}", text.join("; "))
+    }
+
+    /// What speaks against reading much into differences, where few seeds or epochs were
+    /// measured.
+    fn doubt(&self, seeds: usize) -> String {
+        let cells = || self.outcomes.iter().flat_map(|outcome| &outcome.cells);
+        let counted = cells().map(|cell| cell.counted_events_per_s().len());
+        let mut few = Vec::new();
+        if seeds == 1 {
+            few.push("one seed".to_owned());
+        }
+        if counted.max() == Some(1) {
+            let last = |cell: &Cell| cell.epochs.last().map(|epoch| epoch.train_seconds);
+            let seconds: Vec<f64> = cells().filter_map(last).collect();
+            few.push(format!(
+                "one timed epoch a training, of {} s",
+                views::from_to(&seconds, short)
+            ));
+        }
+        match few.is_empty() {
+            true => String::new(),
+            false => format!(" With {}, differences may be chance.", few.join(" and ")),
+        }
+    }
+
+    /// Label of the emulated bus, if there was one.
+    pub(super) fn emulated(&self) -> Option<String> {
+        self.outcomes.iter().find_map(|o| o.row.emulated.clone())
     }
 }
 
@@ -167,7 +203,13 @@ fn outcomes(
         };
         // A generated stream that was asked for by its whole name says so itself.
         let name = asked.stream.trim_start_matches("synthetic:");
-        let stream = format!("{name}{synthetic}");
+        // A part of a data set must not be taken for the whole.
+        let events = cell.context.events;
+        let part = match cell.config.limit_events {
+            Some(limit) if limit == events => format!(" (first {})", thousands(events as f64)),
+            _ => String::new(),
+        };
+        let stream = format!("{name}{part}{synthetic}");
         let variant = asked.variant.join(", ");
         let group = &plan.groups[group];
         let folder = group.trainings[training].path(&group.folder);

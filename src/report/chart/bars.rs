@@ -1,11 +1,8 @@
 //! Bars from zero, in groups.
 
-use super::canvas::{Anchor, Canvas, LEFT, RIGHT, fill, text_width};
+use super::canvas::{Anchor, Canvas, Key, LEFT, RIGHT, fill, text_width};
 use super::scale::Scale;
 use super::{Size, short};
-
-/// Bars narrower than this have no value written above them.
-const VALUE_FROM: f64 = 30.0;
 
 /// A chart of bars.
 #[derive(Debug, Clone, Default)]
@@ -22,6 +19,8 @@ pub struct Bars {
     pub series: Vec<(String, usize)>,
     /// A value a group and series; without one there is no bar.
     pub values: Vec<Vec<Option<f64>>>,
+    /// Digits after the point of the values; as many as a reader needs, if none.
+    pub decimals: Option<usize>,
     /// A line across, to compare with.
     pub reference: Option<f64>,
     /// How large it is.
@@ -36,9 +35,13 @@ impl Bars {
         let names: Vec<_> = self
             .series
             .iter()
-            .map(|(name, color)| (name.clone(), fill(*color)))
+            .map(|(name, color)| Key {
+                name: name.clone(),
+                class: fill(*color),
+                shape: None,
+            })
             .collect();
-        let top = canvas.legend(&names) + 22.0;
+        let top = canvas.legend(&names) + 30.0;
         let bottom = top + 200.0;
         let all = self
             .values
@@ -49,7 +52,7 @@ impl Bars {
         let values: Vec<f64> = all.copied().filter(|value| value.is_finite()).collect();
         let y = Scale::over(&values, true, false, (bottom, top));
         let ticks: Vec<_> = y
-            .ticks(5)
+            .ticks(5, false)
             .into_iter()
             .map(|(v, text)| (y.at(v), text))
             .collect();
@@ -57,13 +60,24 @@ impl Bars {
 
         let group = (width - RIGHT - LEFT) / self.groups.len().max(1) as f64;
         let bar = (group * 0.84 / self.series.len().max(1) as f64).min(64.0);
+        let written = |value: f64| match self.decimals {
+            Some(digits) if value != 0.0 => format!("{value:.digits$}"),
+            _ => short(value),
+        };
+        let widest = values.iter().map(|value| text_width(&written(*value)));
+        // No values where one would run into the next bar's.
+        let with_values = widest.fold(0.0, f64::max) <= bar;
+        let mut labels = Vec::new();
+        // Room for values below bars.
+        let negative = values.iter().any(|value| *value < 0.0);
+        let below_bars = if negative && with_values { 12.0 } else { 0.0 };
         let mut lines = 1;
         for (nth, (name, values)) in self.groups.iter().zip(&self.values).enumerate() {
             let middle = LEFT + group * (nth as f64 + 0.5);
             let label = wrap(name, group - 4.0);
             lines = lines.max(label.len());
             for (line, text) in label.iter().enumerate() {
-                let place = (middle, bottom + 18.0 + 15.0 * line as f64);
+                let place = (middle, bottom + below_bars + 18.0 + 15.0 * line as f64);
                 canvas.text(place, Anchor::Middle, "soft", text);
             }
             let left = middle - bar * self.series.len() as f64 / 2.0;
@@ -72,7 +86,7 @@ impl Bars {
                     continue;
                 };
                 let (x, from, to) = (left + bar * at as f64, y.at(0.0), y.at(value));
-                let says = format!("{name}\n{series}: {}", short(value));
+                let says = format!("{name}\n{series}: {}", written(value));
                 let corner = (x + bar * 0.06, from.min(to));
                 canvas.rect(
                     corner,
@@ -80,9 +94,9 @@ impl Bars {
                     &fill(*color),
                     &says,
                 );
-                if bar >= VALUE_FROM {
-                    let place = (x + bar / 2.0, from.min(to) - 4.0);
-                    canvas.text(place, Anchor::Middle, "soft", &short(value));
+                let beyond = if value < 0.0 { to + 13.0 } else { to - 4.0 };
+                if with_values {
+                    labels.push(((x + bar / 2.0, beyond), written(value)));
                 }
             }
         }
@@ -91,16 +105,20 @@ impl Bars {
             let at = y.at(reference);
             canvas.line((LEFT, at), (width - RIGHT, at), "reference");
         }
-        let below = bottom + 18.0 + 15.0 * lines as f64;
+        for (place, text) in labels {
+            canvas.text(place, Anchor::Middle, "value", &text);
+        }
+        let below = bottom + below_bars + 18.0 + 15.0 * lines as f64;
         let middle = (LEFT + width - RIGHT) / 2.0;
         canvas.text((middle, below + 4.0), Anchor::Middle, "soft", &self.x_name);
         canvas.finish(below + if self.x_name.is_empty() { 0.0 } else { 14.0 })
     }
 }
 
-/// Words in lines that are no wider than `width`, where words allow it.
+/// Words in lines that are no wider than `width`, where words allow it; `k = 1` is one word.
 fn wrap(text: &str, width: f64) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
+    let text = text.replace(" = ", "\u{a0}=\u{a0}");
     for word in text.split(' ') {
         match lines.last_mut() {
             Some(line) if text_width(line) + text_width(word) + text_width(" ") <= width => {
@@ -132,17 +150,25 @@ mod tests {
         // Two bars, and a legend of two.
         assert_eq!(svg.matches("<rect").count(), 4);
         assert!(
-            svg.contains("<title>wikipedia\nmspipe: 1.500</title>"),
+            svg.contains("<title>wikipedia\nmspipe: 1.50</title>"),
             "{svg}"
         );
         assert!(svg.contains("class=\"reference\"") && !svg.contains("NaN"));
         let taller = svg.matches("class=\"f6\"><title>wikipedia").count();
         assert_eq!(taller, 1);
+        // Values are written where they have room, with the digits asked for.
+        assert!(svg.contains("class=\"value\">1.50<"), "{svg}");
+        let three = Bars {
+            decimals: Some(3),
+            ..bars
+        };
+        assert!(three.svg().contains("class=\"value\">1.500<"));
     }
 
     #[test]
     fn long_names_go_into_several_lines() {
-        assert_eq!(wrap("reddit SYNTHETIC", 80.0), ["reddit", "SYNTHETIC"]);
+        assert_eq!(wrap("reddit SYNTHETIC", 90.0), ["reddit", "SYNTHETIC"]);
         assert_eq!(wrap("reddit SYNTHETIC", 200.0), ["reddit SYNTHETIC"]);
+        assert_eq!(wrap("early, k = 1", 50.0), ["early,", "k\u{a0}=\u{a0}1"]);
     }
 }

@@ -2,15 +2,46 @@
 
 use std::fmt::Write as _;
 
-use super::super::escape;
+use super::super::{escape, marked};
 use super::COLORS;
 
-/// Mean width of a character of text 12 high.
-const CHARACTER: f64 = 6.6;
+/// Shapes of points by the number of their colour: corners around a point, for a radius of 1. The
+/// first one is round.
+#[rustfmt::skip]
+const SHAPES: [&[(f64, f64)]; COLORS] = [
+    &[],
+    &[(-0.9, -0.9), (0.9, -0.9), (0.9, 0.9), (-0.9, 0.9)],
+    &[(0.0, -1.2), (1.15, 0.9), (-1.15, 0.9)],
+    &[(0.0, -1.3), (1.3, 0.0), (0.0, 1.3), (-1.3, 0.0)],
+    &[(0.0, 1.2), (1.15, -0.9), (-1.15, -0.9)],
+    &[
+        (-0.4, -1.2), (0.4, -1.2), (0.4, -0.4), (1.2, -0.4), (1.2, 0.4), (0.4, 0.4),
+        (0.4, 1.2), (-0.4, 1.2), (-0.4, 0.4), (-1.2, 0.4), (-1.2, -0.4), (-0.4, -0.4),
+    ],
+    &[
+        (0.0, -1.5), (0.38, -0.46), (1.43, -0.46), (0.6, 0.19), (0.88, 1.21), (0.0, 0.6),
+        (-0.88, 1.21), (-0.6, 0.19), (-1.43, -0.46), (-0.38, -0.46),
+    ],
+    &[
+        (-1.1, -0.6), (-0.6, -1.1), (0.0, -0.5), (0.6, -1.1), (1.1, -0.6), (0.5, 0.0),
+        (1.1, 0.6), (0.6, 1.1), (0.0, 0.5), (-0.6, 1.1), (-1.1, 0.6), (-0.5, 0.0),
+    ],
+    &[(-1.2, 0.0), (0.9, -1.15), (0.9, 1.15)],
+    &[(1.2, 0.0), (-0.9, -1.15), (-0.9, 1.15)],
+];
 
 /// Room for the numbers beside the vertical axis, and right of the chart.
 pub(super) const LEFT: f64 = 68.0;
 pub(super) const RIGHT: f64 = 18.0;
+
+/// What a legend says of a series.
+pub(super) struct Key {
+    pub(super) name: String,
+    /// The class of its fill.
+    pub(super) class: String,
+    /// The colour whose shape its points have; a square otherwise.
+    pub(super) shape: Option<usize>,
+}
 
 pub(super) struct Canvas {
     marks: String,
@@ -43,7 +74,7 @@ impl Canvas {
             Anchor::Middle => "middle",
             Anchor::End => "end",
         };
-        let text = escape(text);
+        let text = marked(&escape(text), "<tspan class=\"warning\">", "</tspan>");
         // Writing to a string does not fail, here and below.
         let _ = writeln!(
             self.marks,
@@ -67,12 +98,26 @@ impl Canvas {
         );
     }
 
-    pub(super) fn dot(&mut self, (x, y): (f64, f64), radius: f64, class: &str, says: &str) {
-        let says = escape(says);
-        let _ = writeln!(
-            self.marks,
-            "<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"{radius}\" class=\"{class}\"><title>{says}</title></circle>"
-        );
+    /// A point in the shape and colour of a series.
+    pub(super) fn point(&mut self, (x, y): (f64, f64), radius: f64, color: usize, says: &str) {
+        let (says, class) = (escape(says), fill(color));
+        let corners = SHAPES[color % COLORS];
+        let _ = if corners.is_empty() {
+            writeln!(
+                self.marks,
+                "<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"{radius}\" class=\"{class}\"><title>{says}</title></circle>"
+            )
+        } else {
+            let places: Vec<String> = corners
+                .iter()
+                .map(|(dx, dy)| format!("{:.1},{:.1}", x + dx * radius, y + dy * radius))
+                .collect();
+            writeln!(
+                self.marks,
+                "<polygon points=\"{}\" class=\"{class}\"><title>{says}</title></polygon>",
+                places.join(" ")
+            )
+        };
     }
 
     pub(super) fn path(&mut self, points: &[(f64, f64)], class: &str) {
@@ -83,19 +128,22 @@ impl Canvas {
         let _ = writeln!(self.marks, "<path d=\"{d}\" class=\"{class}\"/>");
     }
 
-    /// Names with the class of their fill, in as many lines as they need; returns the place
-    /// below them.
-    pub(super) fn legend(&mut self, names: &[(String, String)]) -> f64 {
+    /// Names of series with how they look, in as many lines as they need; returns the place below
+    /// them.
+    pub(super) fn legend(&mut self, keys: &[Key]) -> f64 {
         let (mut x, mut y) = (8.0, 38.0);
-        if names.len() < 2 {
+        if keys.len() < 2 {
             return 28.0;
         }
-        for (name, class) in names {
-            let width = 18.0 + CHARACTER * name.chars().count() as f64 + 14.0;
+        for Key { name, class, shape } in keys {
+            let width = 18.0 + text_width(name) + 14.0;
             if x + width > self.width && x > 8.0 {
                 (x, y) = (8.0, y + 18.0);
             }
-            self.rect((x, y - 9.0), (11.0, 11.0), class, name);
+            match shape {
+                Some(color) => self.point((x + 6.0, y - 3.5), 5.0, *color, name),
+                None => self.rect((x, y - 9.0), (11.0, 11.0), class, name),
+            }
             self.text((x + 16.0, y + 1.0), Anchor::Start, "", name);
             x += width;
         }
@@ -108,7 +156,7 @@ impl Canvas {
             self.line((LEFT, *y), (self.width - RIGHT, *y), "grid");
             self.text((LEFT - 8.0, y + 4.0), Anchor::End, "soft", text);
         }
-        self.text((8.0, top - 6.0), Anchor::Start, "soft", name);
+        self.text((8.0, top - 14.0), Anchor::Start, "soft", name);
     }
 
     /// The line below the chart with texts under `ticks`, and the axis' name below them.
@@ -116,7 +164,9 @@ impl Canvas {
         self.line((LEFT, y), (self.width - RIGHT, y), "axis");
         for (x, text) in ticks {
             self.line((*x, y), (*x, y + 4.0), "axis");
-            self.text((*x, y + 18.0), Anchor::Middle, "soft", text);
+            // The last one must not be cut off.
+            let at = x.min(self.width - 3.0 - text_width(text) / 2.0);
+            self.text((at, y + 18.0), Anchor::Middle, "soft", text);
         }
         let middle = (LEFT + self.width - RIGHT) / 2.0;
         self.text((middle, y + 36.0), Anchor::Middle, "soft", name);
@@ -142,7 +192,14 @@ pub(super) fn stroke(color: usize) -> String {
     format!("l{}", color % COLORS)
 }
 
-/// Width of a text.
+/// Width of a text 12 high in a wide font; others take less.
 pub(super) fn text_width(text: &str) -> f64 {
-    CHARACTER * text.chars().count() as f64
+    let of = |character: char| match character {
+        'f' | 'i' | 'j' | 'l' | 'r' | 't' | ' ' | '.' | ',' | ':' | ';' | '\'' | '(' | ')'
+        | '-' => 4.4,
+        'm' | 'w' | 'M' | 'W' | '%' | '+' | '=' => 10.4,
+        'A'..='Z' => 8.2,
+        _ => 7.3,
+    };
+    text.chars().map(of).sum()
 }

@@ -1,6 +1,6 @@
 //! Lines and points over a horizontal axis of numbers.
 
-use super::canvas::{Anchor, Canvas, LEFT, RIGHT, fill, stroke};
+use super::canvas::{Anchor, Canvas, Key, LEFT, RIGHT, fill, stroke};
 use super::scale::Scale;
 use super::{Size, short};
 
@@ -10,7 +10,8 @@ pub enum Join {
     /// By straight lines.
     #[default]
     Straight,
-    /// Each holds until the next one.
+    /// Each holds until the next one. Series lie a little beside one another, so that those which
+    /// are the same are all seen.
     Step,
     /// Not at all.
     Apart,
@@ -53,6 +54,8 @@ pub struct Lines {
     pub join: Join,
     /// Whether the horizontal axis is logarithmic, with its texts at the points themselves.
     pub at_points: bool,
+    /// Whether only whole numbers stand beside each axis, the horizontal one first.
+    pub whole: (bool, bool),
     /// Whether the vertical axis begins at 0.
     pub from_zero: bool,
     /// How large it is.
@@ -67,9 +70,13 @@ impl Lines {
         let names: Vec<_> = self
             .series
             .iter()
-            .map(|s| (s.name.clone(), fill(s.color)))
+            .map(|s| Key {
+                name: s.name.clone(),
+                class: fill(s.color),
+                shape: (self.join != Join::Step).then_some(s.color),
+            })
             .collect();
-        let top = canvas.legend(&names) + 22.0;
+        let top = canvas.legend(&names) + 30.0;
         let bottom = top + 216.0;
         let points = || self.series.iter().flat_map(finite);
         let xs: Vec<f64> = points().map(|point| point.x).collect();
@@ -83,7 +90,7 @@ impl Lines {
         let y = Scale::over(&ys, self.from_zero, false, (bottom, top));
 
         let ticks: Vec<_> = y
-            .ticks(5)
+            .ticks(5, self.whole.1)
             .into_iter()
             .map(|(v, text)| (y.at(v), text))
             .collect();
@@ -91,7 +98,7 @@ impl Lines {
         let ticks = if self.at_points {
             distinct(&xs)
         } else {
-            x.ticks(8)
+            x.ticks(8, self.whole.0)
         };
         let ticks: Vec<_> = ticks.into_iter().map(|(v, text)| (x.at(v), text)).collect();
         canvas.horizontal_axis(&ticks, &self.x_name, bottom);
@@ -99,11 +106,17 @@ impl Lines {
             let middle = ((LEFT + width) / 2.0, (top + bottom) / 2.0);
             canvas.text(middle, Anchor::Middle, "soft", "nothing was measured");
         }
-        for series in &self.series {
+        let middle = self.series.len().saturating_sub(1) as f64 / 2.0;
+        for (nth, series) in self.series.iter().enumerate() {
             let places: Vec<(f64, f64)> = finite(series).map(|p| (x.at(p.x), y.at(p.y))).collect();
             match self.join {
                 Join::Straight => canvas.path(&places, &stroke(series.color)),
-                Join::Step => canvas.path(&steps(&places), &stroke(series.color)),
+                Join::Step => {
+                    let aside = 3.0 * (nth as f64 - middle);
+                    let beside = places.iter().map(|(x, y)| (x + aside, y - aside));
+                    let line = steps(&beside.collect::<Vec<_>>());
+                    canvas.path(&line, &stroke(series.color));
+                }
                 Join::Apart => {}
             }
             // Many points would hide their line.
@@ -142,7 +155,7 @@ impl Lines {
             let class = format!("error {}", stroke(series.color));
             canvas.line((place.0, low), (place.0, high), &class);
         }
-        canvas.dot(place, radius, &fill(series.color), &says);
+        canvas.point(place, radius, series.color, &says);
     }
 }
 
@@ -201,10 +214,12 @@ mod tests {
     #[test]
     fn every_point_is_drawn_and_says_its_value() {
         let svg = chart(Join::Straight, &[0.5, 0.75, f64::NAN]);
-        assert_eq!(svg.matches("<circle").count(), 4);
+        // Two and one in the legend, of either series.
+        assert_eq!(svg.matches("<circle").count(), 3);
+        assert_eq!(svg.matches("<polygon").count(), 3);
         assert_eq!(svg.matches("<path").count(), 2);
         assert!(
-            svg.contains("<title>series 0\nepoch: 1.000\nAP: 0.750 ± 0.100</title>"),
+            svg.contains("<title>series 0\nepoch: 1.00\nAP: 0.750 ± 0.100</title>"),
             "{svg}"
         );
         assert!(svg.contains("class=\"l1\"") && svg.contains("AP &lt; 1"));

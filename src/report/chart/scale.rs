@@ -57,22 +57,24 @@ impl Scale {
         self.place.0 + share * (self.place.1 - self.place.0)
     }
 
-    /// About `count` round numbers of the range, with their texts.
-    pub(super) fn ticks(&self, count: usize) -> Vec<(f64, String)> {
+    /// About `count` round numbers of the range, with their texts; none between whole ones where
+    /// there is nothing in between.
+    pub(super) fn ticks(&self, count: usize, whole: bool) -> Vec<(f64, String)> {
         let raw = (self.to - self.from) / count.max(1) as f64;
         let power = 10f64.powf(raw.log10().floor());
         let step = [1.0, 2.0, 5.0, 10.0]
             .into_iter()
             .map(|factor| factor * power)
             .find(|step| *step >= raw * 0.999)
-            .unwrap_or(10.0 * power);
+            .unwrap_or(10.0 * power)
+            .max(if whole { 1.0 } else { 0.0 });
         let decimals = (-step.log10().floor()).clamp(0.0, 9.0) as usize;
         let first = (self.from / step).ceil() as i64;
         let last = (self.to / step + 1e-9).floor() as i64;
         (first..=last)
             .map(|nth| {
                 let value = nth as f64 * step;
-                let text = if step >= 1000.0 {
+                let text = if step >= 1.0 {
                     super::thousands(value)
                 } else {
                     format!("{value:.decimals$}")
@@ -89,7 +91,7 @@ mod tests {
 
     #[test]
     fn ticks_are_round_and_inside() {
-        let texts = |from, to, count| -> Vec<String> {
+        let ticks = |from, to, count, whole| -> Vec<String> {
             let scale = Scale {
                 from,
                 to,
@@ -97,15 +99,18 @@ mod tests {
                 place: (0.0, 1.0),
             };
             scale
-                .ticks(count)
+                .ticks(count, whole)
                 .into_iter()
                 .map(|(_, text)| text)
                 .collect()
         };
+        let texts = |from, to, count| ticks(from, to, count, false);
         assert_eq!(texts(0.0, 2.1, 5), ["0.0", "0.5", "1.0", "1.5", "2.0"]);
         assert_eq!(texts(0.913, 0.947, 4), ["0.92", "0.93", "0.94"]);
         assert_eq!(texts(0.0, 21_000.0, 3), ["0", "10,000", "20,000"]);
         assert_eq!(texts(-1.0, 1.0, 2), ["-1", "0", "1"]);
+        assert_eq!(texts(11_400.0, 12_600.0, 3), ["11,500", "12,000", "12,500"]);
+        assert_eq!(ticks(0.0, 2.1, 5, true), ["0", "1", "2"]);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Horizontal stacks that show how a whole is made up of the pipeline's stages.
 
-use super::canvas::{Anchor, Canvas, RIGHT, text_width};
+use super::canvas::{Anchor, Canvas, Key, RIGHT, text_width};
 use super::{Size, short};
 
 /// Height of a row, and of its stack.
@@ -32,7 +32,11 @@ impl Stacks {
             .parts
             .iter()
             .enumerate()
-            .map(|(nth, name)| (name.clone(), class(nth)))
+            .map(|(nth, name)| Key {
+                name: name.clone(),
+                class: class(nth),
+                shape: None,
+            })
             .collect();
         let top = canvas.legend(&names) + 6.0;
         let names = self.rows.iter().map(|(name, _)| text_width(name));
@@ -84,8 +88,8 @@ mod tests {
             ..Stacks::default()
         };
         let svg = stacks.svg();
-        assert!(svg.contains("train: 3.000 ms, 75 %"), "{svg}");
-        assert!(svg.contains(">4.000 ms<") && svg.contains(">25 %<"));
+        assert!(svg.contains("train: 3.00 ms, 75 %"), "{svg}");
+        assert!(svg.contains(">4.00 ms<") && svg.contains(">25 %<"));
         assert!(!svg.contains("NaN"));
     }
 }

@@ -4,7 +4,7 @@ use mspipe::report::chart::{Bars, Size, thousands};
 use mspipe::report::{Block, Table};
 
 use super::super::experiment::{Experiment, Outcome, distinct};
-use super::{of_series, or_dash, wide};
+use super::{ap_difference, emulated_note, from_to, of_series, or_dash, wide};
 
 /// A table for each stream and variant, and bars of what each arm changes.
 pub(super) fn arms(experiment: &Experiment) -> Vec<Block> {
@@ -38,7 +38,7 @@ pub(super) fn arms(experiment: &Experiment) -> Vec<Block> {
                 format!("{} ({:.0} %)", row.k, row.k_percent),
                 or_dash(row.stall_percent.map(|share| format!("{share:.1} %"))),
                 row.test_ap.to_string(),
-                or_dash(difference.map(|ap| format!("{ap:+.4}"))),
+                or_dash(difference.map(ap_difference)),
             ]);
         }
         blocks.push(Block::Table(table));
@@ -67,45 +67,75 @@ pub(super) fn arms(experiment: &Experiment) -> Vec<Block> {
             ..Bars::default()
         }
     };
-    let mut speed = bars("Speed", &format!("times '{first}'"), &|outcome, _| {
-        outcome.row.speed_up
-    });
+    let link = emulated_note(experiment);
+    let mut speed = bars(
+        &format!("Speed-up over '{first}'{link}"),
+        &format!("training events a second, times those of '{first}'"),
+        &|outcome, _| outcome.row.speed_up,
+    );
     speed.reference = Some(1.0);
-    let accuracy = bars("Accuracy", "difference in test AP", &|outcome, series| {
+    speed.decimals = Some(2);
+    let title = format!("Test AP less that of '{first}'{link}");
+    let mut accuracy = bars(&title, "difference in test AP", &|outcome, series| {
         let base = series.iter().find(|outcome| outcome.color == 0)?;
         Some(difference(base, outcome))
     });
+    accuracy.decimals = Some(3);
     blocks.insert(
         0,
         Block::Figures(vec![
+            wide(&speed.title, speed.svg(), String::new()),
             wide(
-                speed.svg(),
-                format!("Training events a second over those of '{first}'."),
-            ),
-            wide(
+                &accuracy.title,
                 accuracy.svg(),
-                format!("Test AP less that of '{first}'; 0: the same."),
+                "0: the same AP, to the last bit.".to_owned(),
             ),
         ]),
     );
     blocks
 }
 
+/// Which arms have the AP of the first one.
+pub(super) fn arms_seen(experiment: &Experiment) -> Option<String> {
+    let arms = &experiment.recipe.arms;
+    let series = experiment.series();
+    let same = |arm: usize| {
+        series.iter().all(|series| {
+            let of = |number| series.iter().find(|outcome| outcome.color == number);
+            let pair = of(0).zip(of(arm));
+            pair.is_some_and(|(base, outcome)| difference(base, outcome) == 0.0)
+        })
+    };
+    let names: Vec<String> = (1..arms.len())
+        .filter(|arm| same(*arm))
+        .map(|arm| format!("'{}'", arms[arm].0))
+        .collect();
+    let first = &arms[0].0;
+    (!names.is_empty()).then(|| {
+        let names = names.join(", ");
+        format!("the same test AP as '{first}', to the last bit, is that of {names}")
+    })
+}
+
 fn difference(base: &Outcome, outcome: &Outcome) -> f64 {
     outcome.row.test_ap.mean - base.row.test_ap.mean
 }
 
+/// Megabytes under way at once, at most.
+fn megabytes(outcome: &Outcome) -> f64 {
+    let bytes = outcome.cells.iter().map(|cell| cell.in_flight.bytes);
+    bytes.max().unwrap_or(0) as f64 / 1e6
+}
+
+/// The range of the megabytes under way.
+pub(super) fn in_flight_seen(experiment: &Experiment) -> String {
+    let all: Vec<f64> = experiment.outcomes.iter().map(megabytes).collect();
+    let range = from_to(&all, |megabytes| format!("{megabytes:.1}"));
+    format!("the iterations under way hold {range} MB at most")
+}
+
 /// Bytes and iterations under way at once, at most, and as many bytes an iteration.
 pub(super) fn in_flight(experiment: &Experiment) -> Vec<Block> {
-    let bytes = |outcome: &Outcome| {
-        outcome
-            .cells
-            .iter()
-            .map(|cell| cell.in_flight.bytes)
-            .max()
-            .unwrap_or(0) as f64
-            / 1e6
-    };
     let mut table = Table::new(
         "Under way at once, at most: from the beginning of an iteration's first step to the end of \
          its last one; bytes are those of its features, memory rows, mails and updated rows. One \
@@ -130,7 +160,7 @@ pub(super) fn in_flight(experiment: &Experiment) -> Vec<Block> {
             outcome.variant.clone(),
             outcome.arm.clone(),
             iterations.unwrap_or(0).to_string(),
-            format!("{:.2}", bytes(outcome)),
+            format!("{:.2}", megabytes(outcome)),
             format!("{:.2}", largest as f64 / 1e6),
         ]);
     }
@@ -138,7 +168,7 @@ pub(super) fn in_flight(experiment: &Experiment) -> Vec<Block> {
     let value = |(arm, _): (usize, &(String, String))| -> Vec<Option<f64>> {
         let of = |variant: &String| {
             let is = |o: &&Outcome| o.color == arm && of_series(o) == *variant;
-            experiment.outcomes.iter().find(is).map(bytes)
+            experiment.outcomes.iter().find(is).map(megabytes)
         };
         variants.iter().map(of).collect()
     };
@@ -164,7 +194,7 @@ pub(super) fn in_flight(experiment: &Experiment) -> Vec<Block> {
     };
     let caption = "Beside node memory and mailboxes, which every schedule needs.".to_owned();
     vec![
-        Block::Figures(vec![wide(bars.svg(), caption)]),
+        Block::Figures(vec![wide(&bars.title, bars.svg(), caption)]),
         Block::Table(table),
     ]
 }

@@ -4,30 +4,34 @@ use std::fs;
 
 use mspipe::report::Block;
 use mspipe::report::chart::{Bars, Join, Lines, Point, Series, Size};
-use mspipe::report::run::age;
+use mspipe::report::run::{TIMELINE as WHAT_IT_SHOWS, by_age};
 use mspipe::run_folder::TIMELINE;
 
 use super::super::experiment::{Experiment, Outcome};
-use super::{half, of_series, wide};
+use super::super::recipe::View;
+use super::{ap_difference, color_of, emulated_note, half, of_series, shown_and_folded, wide};
 use crate::cell::Cell;
 
-/// The charts that the trainings drew themselves.
+/// The charts that the trainings drew themselves, folded where there are other views.
 pub(super) fn timeline(experiment: &Experiment) -> Vec<Block> {
     let mut figures = Vec::new();
     for outcome in &experiment.outcomes {
         let Ok(svg) = fs::read_to_string(outcome.folders[0].join(TIMELINE)) else {
             continue;
         };
-        let emulated = outcome.row.emulated.as_ref();
-        let emulated = emulated.map_or_else(String::new, |label| format!(", {label}"));
-        let caption = format!(
-            "{}: {}{emulated}. A few iterations of the last epoch; numbers in bars are iterations, \
-             arrows go from an update to the fetch that sees it last.",
-            outcome.stream, outcome.arm
-        );
-        figures.push(wide(svg, caption));
+        let emulated = emulated_note(experiment);
+        let title = format!("{}: {}{emulated}", outcome.stream, outcome.arm);
+        // The chart's own title does not stand out.
+        figures.push(wide(&title, svg, format!("{title}.")));
     }
-    vec![Block::Figures(figures)]
+    let blocks = vec![
+        Block::Text(WHAT_IT_SHOWS.to_owned()),
+        Block::Figures(figures),
+    ];
+    match experiment.recipe.views.as_slice() {
+        [View::Timeline] => blocks,
+        _ => vec![Block::Folded("Timelines".to_owned(), blocks)],
+    }
 }
 
 /// A chart of steps for each stream, with the first seed of each variant.
@@ -42,8 +46,10 @@ pub(super) fn k_over_time(experiment: &Experiment) -> Vec<Block> {
             of_stream.filter(|outcome| outcome.cells[0].config.pipeline.schedule.online());
         let series = changing.enumerate().map(|(nth, outcome)| {
             let cell = &outcome.cells[0];
+            // The arm's name says nothing where there is no other.
             let name = match outcome.variant.as_str() {
                 "" => outcome.arm.clone(),
+                variant if experiment.recipe.arms.len() == 1 => variant.to_owned(),
                 variant => format!("{variant}, {}", outcome.arm),
             };
             Series {
@@ -53,18 +59,45 @@ pub(super) fn k_over_time(experiment: &Experiment) -> Vec<Block> {
             }
         });
         let chart = Lines {
-            title: format!("k over time: {stream}"),
+            title: format!("k over time: {stream}{}", emulated_note(experiment)),
             x_name: "iteration of the training".to_owned(),
             y_name: "k".to_owned(),
             series: series.collect(),
             join: Join::Step,
+            whole: (true, true),
             from_zero: true,
             ..Lines::default()
         };
-        let caption = "Seed 0 alone, or the first one. k = 1: memory is not stale.".to_owned();
-        figures.push(half(chart.svg(), caption));
+        figures.push(half(&chart.title, chart.svg(), String::new()));
     }
-    vec![Block::Figures(figures)]
+    let text = "k = 1: memory is not stale. The first seed alone. Lines that are the same are drawn \
+                beside one another.";
+    vec![Block::Text(text.to_owned()), Block::Figures(figures)]
+}
+
+/// The largest k that a schedule chose, and when it changed for the last time.
+pub(super) fn k_seen(experiment: &Experiment) -> Option<String> {
+    let online = |outcome: &&Outcome| outcome.cells[0].config.pipeline.schedule.online();
+    let cells = || {
+        let outcomes = experiment.outcomes.iter().filter(online);
+        outcomes.flat_map(|outcome| &outcome.cells)
+    };
+    let largest = cells()
+        .flat_map(|cell| &cell.staleness)
+        .map(|(k, _)| *k)
+        .max()?;
+    // Changes of the first iteration are none.
+    let last = |cell: &Cell| {
+        let change = cell.k_changes.last().map_or(0, |change| change.iteration);
+        let all: usize = cell.staleness.iter().map(|(_, count)| count).sum();
+        (change, all)
+    };
+    let (change, all) = cells().map(last).max()?;
+    Some(format!(
+        "the largest k of {} trainings is {largest}; the last change of k, over all of them, is in \
+         iteration {change} of {all}",
+        cells().count()
+    ))
 }
 
 /// Where k changes, and the training's end.
@@ -118,8 +151,7 @@ pub(super) fn ages(experiment: &Experiment) -> Vec<Block> {
                 .collect()
         };
         let shares: Vec<Vec<f64>> = arms.iter().map(counts).collect();
-        let buckets = shares.iter().map(Vec::len).max().unwrap_or(0);
-        let share = |bucket: usize| shares.iter().map(move |s| s.get(bucket).copied()).collect();
+        let (groups, values) = by_age(&shares);
         let chart = Bars {
             title: format!("Ages of the memory read: {stream}"),
             x_name:
@@ -127,27 +159,28 @@ pub(super) fn ages(experiment: &Experiment) -> Vec<Block> {
                      from this up to the next"
                     .to_owned(),
             y_name: "% of the rows".to_owned(),
-            groups: (0..buckets).map(age).collect(),
+            groups,
             series: arms.iter().map(|o| (o.arm.clone(), o.color + 1)).collect(),
-            values: (0..buckets).map(share).collect(),
+            values,
             size: Size::Wide,
             ..Bars::default()
         };
         let caption = "Time since a root's memory was last written, when it was read.".to_owned();
-        figures.push(wide(chart.svg(), caption));
+        figures.push(wide(&chart.title, chart.svg(), caption));
     }
     vec![Block::Figures(figures)]
 }
 
 /// Validation AP by epoch and by seconds of training, and the loss, for each stream and variant.
+/// Losses and all streams but the first are folded.
 pub(super) fn convergence(experiment: &Experiment) -> Vec<Block> {
-    let mut figures = Vec::new();
+    let (mut shown, mut folded, mut losses) = (Vec::new(), Vec::new(), Vec::new());
     for series in experiment.series() {
         let title = of_series(series[0]);
         let chart = |what: &str, x_name: &str, y_name: &str, points: fn(&[Cell]) -> Vec<Point>| {
             let curve = |outcome: &&Outcome| Series {
                 name: outcome.arm.clone(),
-                color: outcome.color,
+                color: color_of(&outcome.arm, outcome.color),
                 points: points(&outcome.cells),
             };
             Lines {
@@ -155,29 +188,73 @@ pub(super) fn convergence(experiment: &Experiment) -> Vec<Block> {
                 x_name: x_name.to_owned(),
                 y_name: y_name.to_owned(),
                 series: series.iter().map(curve).collect(),
+                whole: (x_name == "epoch", false),
                 ..Lines::default()
             }
         };
-        let by_epoch = chart("Validation AP", "epoch", "validation AP", |cells| {
-            ap_points(cells, false)
-        });
+        let by_epoch = chart(
+            "Validation AP by epoch",
+            "epoch",
+            "validation AP",
+            |cells| ap_points(cells, false),
+        );
         let by_time = chart(
-            "Validation AP",
+            "Validation AP by time",
             "seconds of training",
             "validation AP",
             |cells| ap_points(cells, true),
         );
         let loss = chart("Training loss", "epoch", "loss", loss_points);
-        let seeds = series[0].seeds.len();
-        let caption = match seeds {
-            1 => "One seed.".to_owned(),
-            seeds => format!("Mean over {seeds} seeds."),
+        let figures = match series[0].stream == experiment.outcomes[0].stream {
+            true => &mut shown,
+            false => &mut folded,
         };
-        for chart in [by_epoch, by_time, loss] {
-            figures.push(half(chart.svg(), caption.clone()));
+        for chart in [by_epoch, by_time] {
+            figures.push(half(&chart.title, chart.svg(), String::new()));
         }
+        losses.push(half(&loss.title, loss.svg(), String::new()));
     }
-    vec![Block::Figures(figures)]
+    let seeds = experiment
+        .outcomes
+        .iter()
+        .map(|outcome| outcome.seeds.len());
+    let over = match seeds.max() {
+        Some(1) | None => "Curves are of one seed.".to_owned(),
+        Some(seeds) => format!("Curves are means over {seeds} seeds."),
+    };
+    let mut blocks = vec![Block::Text(over)];
+    blocks.extend(shown_and_folded(shown, folded, "Other streams"));
+    blocks.extend(match losses.is_empty() {
+        true => None,
+        false => Some(Block::Folded(
+            "Training loss".to_owned(),
+            vec![Block::Figures(losses)],
+        )),
+    });
+    blocks
+}
+
+/// How far mspipe's last validation AP is from that of the first arm.
+pub(super) fn convergence_seen(experiment: &Experiment) -> Option<String> {
+    let last = |outcome: &Outcome| ap_points(&outcome.cells, false).last().map(|point| point.y);
+    let difference = |series: Vec<&Outcome>| {
+        let base = series.iter().find(|outcome| outcome.color == 0)?;
+        let other = series.iter().find(|outcome| outcome.arm == "mspipe")?;
+        let difference = ap_difference(last(other)? - last(base)?);
+        Some(format!("{difference} ({})", of_series(base)))
+    };
+    let all: Vec<String> = experiment
+        .series()
+        .into_iter()
+        .filter_map(difference)
+        .collect();
+    let first = &experiment.recipe.arms[0].0;
+    (!all.is_empty()).then(|| {
+        format!(
+            "validation AP of mspipe after the last epoch, less that of {first}: {}",
+            all.join(", ")
+        )
+    })
 }
 
 fn mean(cells: &[Cell], value: impl Fn(&Cell) -> f64) -> f64 {

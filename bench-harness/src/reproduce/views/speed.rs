@@ -5,90 +5,158 @@ use mspipe::report::chart::{Bars, Join, Lines, Point, Series, Size, Stacks, thou
 use mspipe::report::{Block, Table};
 
 use super::super::experiment::{Experiment, Outcome, distinct};
-use super::{half, of_series, or_dash, wide};
+use super::{
+    color_of, emulated_note, from_to, half, of_series, of_them_synthetic, or_dash,
+    shown_and_folded, wide,
+};
 use crate::cell::Cell;
+use crate::speed::median;
+
+/// Whether node memory was on the device; where it lies changes no AP.
+fn on_device(variant: &str) -> bool {
+    variant.contains("memory device")
+}
 
 /// Bars of the speed-up for each variant, tables of speed-up and AP, and one of everything.
 pub(super) fn speed(experiment: &Experiment) -> Vec<Block> {
     let arms = arms(experiment);
     let streams = experiment.streams();
     let first = &experiment.recipe.arms[0].0;
-    let mut figures = Vec::new();
-    for variant in distinct(experiment.outcomes.iter().map(|o| o.variant.as_str())) {
+    let link = emulated_note(experiment);
+    let variants = distinct(experiment.outcomes.iter().map(|o| o.variant.as_str()));
+    let all_on_device = variants.iter().all(|variant| on_device(variant));
+    let (mut shown, mut folded) = (Vec::new(), Vec::new());
+    for variant in variants {
         let value = |stream: &&str| -> Vec<Option<f64>> {
-            let find = |(_, arm): &(String, usize)| {
+            let find = |arm: &Arm| {
                 experiment
                     .outcomes
                     .iter()
-                    .find(|o| o.stream == *stream && o.variant == variant && o.color == *arm)
+                    .find(|o| o.stream == *stream && o.variant == variant && o.color == arm.number)
                     .and_then(|outcome| outcome.row.speed_up)
             };
             arms.iter().map(find).collect()
         };
         let title = match variant {
-            "" => "Speed-up".to_owned(),
-            variant => format!("Speed-up: {variant}"),
+            "" => format!("Speed-up{link}"),
+            variant => format!("Speed-up: {variant}{link}"),
         };
         let bars = Bars {
             title,
-            y_name: format!("times {first}"),
+            y_name: format!("training events a second, times those of {first}"),
             groups: streams.iter().map(|stream| (*stream).to_owned()).collect(),
-            series: arms.clone(),
+            series: arms
+                .iter()
+                .map(|arm| (arm.name.clone(), arm.color))
+                .collect(),
             values: streams.iter().map(value).collect(),
             reference: Some(1.0),
             size: Size::Wide,
             ..Bars::default()
         };
-        let caption = format!(
-            "Training events a second over those of {first}{}.",
-            emulated_note(experiment)
-        );
-        figures.push(wide(bars.svg(), caption));
+        let figures = match on_device(variant) && !all_on_device {
+            true => &mut folded,
+            false => &mut shown,
+        };
+        figures.push(wide(&bars.title, bars.svg(), String::new()));
     }
-    vec![
-        Block::Figures(figures),
-        Block::Table(by_arm(
-            experiment,
-            "Speed-up over the first arm",
-            |outcome| or_dash(outcome.row.speed_up.map(|factor| format!("{factor:.2}"))),
-        )),
-        Block::Table(by_arm(
-            experiment,
-            "Pooled AP of the test part, mean ± standard deviation over seeds",
-            |outcome| outcome.row.test_ap.to_string(),
-        )),
-        Block::Folded(
-            "All numbers".to_owned(),
-            vec![Block::Table(everything(experiment))],
-        ),
-    ]
+    let mut blocks = shown_and_folded(shown, folded, "Speed-up with memory on the device");
+    let speed_up = by_arm(experiment, &format!("Speed-up over {first}{link}"), |o| {
+        or_dash(o.row.speed_up.map(|factor| format!("{factor:.2}")))
+    });
+    let several = experiment.outcomes.iter().any(|o| o.seeds.len() > 1);
+    let over = match several {
+        true => ", mean ± standard deviation over seeds",
+        false => ", one seed",
+    };
+    let ap = by_arm(
+        experiment,
+        &format!("Pooled AP of the test part{over}"),
+        |outcome| outcome.row.test_ap.to_string(),
+    );
+    for (title, table) in [
+        ("Speed-up, table", speed_up),
+        ("Test AP, table", ap),
+        ("All numbers", everything(experiment)),
+    ] {
+        blocks.push(Block::Folded(title.to_owned(), vec![Block::Table(table)]));
+    }
+    blocks
 }
 
-fn emulated_note(experiment: &Experiment) -> String {
-    let label = experiment
-        .outcomes
-        .iter()
-        .find_map(|o| o.row.emulated.clone());
-    label.map_or_else(String::new, |label| format!(", {label}"))
+/// How far mspipe's speed and AP are from those of the first arm, and whether schedules that must
+/// not change any AP do not.
+pub(super) fn speed_seen(experiment: &Experiment) -> Option<String> {
+    let first = &experiment.recipe.arms[0].0;
+    let (mut speed, mut ap, mut exact) = (Vec::new(), Vec::new(), Vec::new());
+    let all = experiment.series();
+    for series in &all {
+        let Some(base) = series.iter().find(|outcome| outcome.color == 0) else {
+            continue;
+        };
+        for outcome in series {
+            let difference = outcome.row.test_ap.mean - base.row.test_ap.mean;
+            match outcome.arm.as_str() {
+                "mspipe" => {
+                    speed.extend(outcome.row.speed_up);
+                    ap.push(difference);
+                }
+                "prefetch" | "exact-overlap" => exact.push(difference == 0.0),
+                _ => {}
+            }
+        }
+    }
+    if speed.is_empty() {
+        return None;
+    }
+    let mut text = format!(
+        "over {} pairs of stream and setting{}, mspipe trains {} times as fast as {first} (median \
+         {:.2}); its test AP differs by {} (median {:+.4})",
+        speed.len(),
+        of_them_synthetic(all.iter().filter_map(|series| series.first().copied())),
+        from_to(&speed, |factor| format!("{factor:.2}")),
+        median(&speed),
+        from_to(&ap, |difference| format!("{difference:+.4}")),
+        median(&ap),
+    );
+    if !exact.is_empty() {
+        let same = exact.iter().filter(|same| **same).count();
+        text += &format!(
+            "; prefetch and exact-overlap, which must not change it, have the AP of {first} to the \
+             last bit in {same} of {} trainings",
+            exact.len()
+        );
+    }
+    Some(text)
 }
 
-fn arms(experiment: &Experiment) -> Vec<(String, usize)> {
-    let arms = experiment.recipe.arms.iter().enumerate();
-    arms.map(|(color, (name, _))| (name.clone(), color))
-        .collect()
+/// An arm of the recipe with its number in it.
+struct Arm {
+    name: String,
+    number: usize,
+    color: usize,
+}
+
+fn arms(experiment: &Experiment) -> Vec<Arm> {
+    let arm = |(number, (name, _)): (usize, &(String, String))| Arm {
+        name: name.clone(),
+        number,
+        color: color_of(name, number),
+    };
+    experiment.recipe.arms.iter().enumerate().map(arm).collect()
 }
 
 /// A row a stream and variant, a column an arm.
 fn by_arm(experiment: &Experiment, caption: &str, text: impl Fn(&Outcome) -> String) -> Table {
     let arms = arms(experiment);
-    let names: Vec<&str> = arms.iter().map(|(name, _)| name.as_str()).collect();
+    let names: Vec<&str> = arms.iter().map(|arm| arm.name.as_str()).collect();
     let mut table = Table::new(caption, &["stream", "setting"], &names);
     for series in experiment.series() {
-        let cell = |(_, arm): &(String, usize)| {
+        let cell = |arm: &Arm| {
             or_dash(
                 series
                     .iter()
-                    .find(|o| o.color == *arm)
+                    .find(|o| o.color == arm.number)
                     .map(|outcome| text(outcome)),
             )
         };
@@ -143,19 +211,19 @@ fn everything(experiment: &Experiment) -> Table {
     table
 }
 
-/// A chart of points for each stream and variant. Where memory lies changes no AP, so that one
-/// place is enough.
+/// A chart of points for each stream and variant, those of the first stream shown and the others
+/// folded. One place of memory is enough.
 pub(super) fn trade_off(experiment: &Experiment) -> Vec<Block> {
-    let mut figures = Vec::new();
+    let (mut shown, mut folded) = (Vec::new(), Vec::new());
     for series in experiment.series() {
         let in_ram = |series: &[&Outcome]| series[0].variant.contains("memory host");
-        let other = series[0].variant.contains("memory device");
+        let other = on_device(&series[0].variant);
         if other && experiment.series().iter().any(|series| in_ram(series)) {
             continue;
         }
         let point = |outcome: &&Outcome| Series {
             name: outcome.arm.clone(),
-            color: outcome.color,
+            color: color_of(&outcome.arm, outcome.color),
             points: vec![Point {
                 x: outcome.row.events_per_s,
                 y: outcome.row.test_ap.mean,
@@ -163,7 +231,7 @@ pub(super) fn trade_off(experiment: &Experiment) -> Vec<Block> {
             }],
         };
         let chart = Lines {
-            title: of_series(series[0]),
+            title: format!("Test AP against speed: {}", of_series(series[0])),
             x_name: "training events a second".to_owned(),
             y_name: "test AP".to_owned(),
             series: series.iter().map(point).collect(),
@@ -171,12 +239,16 @@ pub(super) fn trade_off(experiment: &Experiment) -> Vec<Block> {
             ..Lines::default()
         };
         let caption = format!(
-            "Test AP against speed. EdgeBank, which learns nothing: {:.3}.",
+            "Better is up and right. AP of EdgeBank, which learns nothing: {:.3}.",
             series[0].edgebank_ap
         );
-        figures.push(half(chart.svg(), caption));
+        let figures = match series[0].stream == experiment.outcomes[0].stream {
+            true => &mut shown,
+            false => &mut folded,
+        };
+        figures.push(half(&chart.title, chart.svg(), caption));
     }
-    vec![Block::Figures(figures)]
+    shown_and_folded(shown, folded, "Test AP against speed, other streams")
 }
 
 /// Milliseconds of an iteration in each stage.
@@ -237,8 +309,30 @@ pub(super) fn stages(experiment: &Experiment) -> Vec<Block> {
             unit: "ms".to_owned(),
             size: Size::Wide,
         };
-        let caption = "One stage after the other; the whole on the right.".to_owned();
-        figures.push(wide(stacks.svg(), caption));
+        let caption = "Share of each stage, one after the other; on the right the whole iteration.";
+        figures.push(wide(&stacks.title, stacks.svg(), caption.to_owned()));
     }
-    vec![Block::Figures(figures), Block::Table(table)]
+    vec![
+        Block::Figures(figures),
+        Block::Folded("All numbers".to_owned(), vec![Block::Table(table)]),
+    ]
+}
+
+/// The share of training, and what that leaves to overlap.
+pub(super) fn stages_seen(experiment: &Experiment) -> String {
+    let train = Stage::ALL.iter().position(|stage| *stage == Stage::Train);
+    let share = |outcome: &Outcome| {
+        let ms = stage_ms(&outcome.cells);
+        let train = train.map_or(0.0, |nth| ms[nth]);
+        train / ms.iter().sum::<f64>()
+    };
+    let shares: Vec<f64> = experiment.outcomes.iter().map(share).collect();
+    let percent = from_to(&shares, |share| format!("{:.0} %", 100.0 * share));
+    let bounds: Vec<f64> = shares.iter().map(|share| 1.0 / share).collect();
+    let bound = from_to(&bounds, |bound| format!("{bound:.2}"));
+    format!(
+        "the stage train takes {percent} of an iteration, so that hiding all other stages behind it \
+         can make training at most {bound} times as fast; a larger speed-up in these settings \
+         has another cause, as a rule an unsteady machine"
+    )
 }

@@ -5,7 +5,7 @@ use mspipe::report::{Block, Table};
 use serde_json::Value;
 
 use super::super::experiment::{Experiment, Outcome, distinct};
-use super::half;
+use super::{color_of, half};
 use crate::grid::settings;
 
 /// Charts of AP and of speed for each stream, and a table; `setting` is a name of `config.json`,
@@ -16,10 +16,17 @@ pub(super) fn sweep(experiment: &Experiment, setting: &str) -> Vec<Block> {
         "mitigation_keep" => "λ (what remains of a corrected row)".to_owned(),
         other => other.replace('_', " "),
     };
+    let cells = || experiment.outcomes.iter().flat_map(|o| &o.cells);
+    let mitigated = cells().any(|cell| cell.corrected_rows.is_some());
+    let corrected: &[&str] = if mitigated {
+        &["rows corrected in an iteration"]
+    } else {
+        &[]
+    };
     let mut table = Table::new(
         &format!("By {name}"),
         &["stream", "setting"],
-        &[&name, "events/s", "test AP", "rows corrected"],
+        &[&[&*name, "events/s", "test AP"], corrected].concat(),
     );
     for outcome in &experiment.outcomes {
         let corrected: Vec<f64> = outcome
@@ -28,18 +35,20 @@ pub(super) fn sweep(experiment: &Experiment, setting: &str) -> Vec<Block> {
             .filter_map(|cell| cell.corrected_rows)
             .collect();
         let mean = corrected.iter().sum::<f64>() / corrected.len().max(1) as f64;
-        table.rows.push(vec![
+        let mut row = vec![
             outcome.stream.clone(),
             outcome.variant.clone(),
             value(outcome, setting).to_string(),
             thousands(outcome.row.events_per_s),
             outcome.row.test_ap.to_string(),
-            if corrected.is_empty() {
-                "-".to_owned()
-            } else {
-                format!("{mean:.1}")
-            },
-        ]);
+        ];
+        if mitigated {
+            row.push(match corrected.is_empty() {
+                true => "-".to_owned(),
+                false => format!("{mean:.1}"),
+            });
+        }
+        table.rows.push(row);
     }
     let mut figures = Vec::new();
     for stream in experiment.streams() {
@@ -57,7 +66,7 @@ pub(super) fn sweep(experiment: &Experiment, setting: &str) -> Vec<Block> {
                 let name = if variant.is_empty() { stream } else { variant };
                 Series {
                     name: name.to_owned(),
-                    color: color + 1,
+                    color: color_of(variant, color + 1),
                     points,
                 }
             };
@@ -81,13 +90,57 @@ pub(super) fn sweep(experiment: &Experiment, setting: &str) -> Vec<Block> {
             deviation: None,
         });
         speed.from_zero = true;
-        figures.push(half(ap.svg(), "Pooled AP of the test part.".to_owned()));
         figures.push(half(
+            &ap.title,
+            ap.svg(),
+            "Pooled AP of the test part; the axis does not begin at 0.".to_owned(),
+        ));
+        figures.push(half(
+            &speed.title,
             speed.svg(),
             "Median over epochs but the first, and seeds.".to_owned(),
         ));
     }
-    vec![Block::Figures(figures), Block::Table(table)]
+    vec![
+        Block::Figures(figures),
+        Block::Table(ends(experiment, setting, &name)),
+        Block::Folded("All numbers".to_owned(), vec![Block::Table(table)]),
+    ]
+}
+
+/// Test AP at the first, the best and the last setting, for each stream and variant.
+fn ends(experiment: &Experiment, setting: &str, name: &str) -> Table {
+    let at = |outcome: &Outcome| value(outcome, setting).to_string();
+    let ends = experiment.series().into_iter().next().unwrap_or_default();
+    let [from, to] = [ends.first(), ends.last()].map(|end| end.map_or_else(String::new, |o| at(o)));
+    let mut table = Table::new(
+        &format!("Test AP by {name}; the speed at {to} is over that at {from}"),
+        &["stream", "setting"],
+        &[
+            &format!("AP at {from}"),
+            "best AP",
+            "which is at",
+            &format!("AP at {to}"),
+            &format!("speed at {to}"),
+        ],
+    );
+    let ap = |outcome: &Outcome| outcome.row.test_ap.mean;
+    for series in experiment.series() {
+        let best = series.iter().max_by(|a, b| ap(a).total_cmp(&ap(b)));
+        let (Some(first), Some(best), Some(last)) = (series.first(), best, series.last()) else {
+            continue;
+        };
+        table.rows.push(vec![
+            first.stream.clone(),
+            first.variant.clone(),
+            first.row.test_ap.to_string(),
+            best.row.test_ap.to_string(),
+            at(best),
+            last.row.test_ap.to_string(),
+            format!("{:.2}", last.row.events_per_s / first.row.events_per_s),
+        ]);
+    }
+    table
 }
 
 fn value(outcome: &Outcome, setting: &str) -> f64 {
