@@ -5,7 +5,7 @@ use rayon::prelude::*;
 
 use super::activation::{exp, sigmoid};
 use super::row;
-use super::vector::{LANES, add_scaled, dot};
+use super::vector::{LANES, add, dot};
 
 /// Events of a task, and of a partial sum of the backward.
 pub const CHUNK: usize = 16;
@@ -122,7 +122,7 @@ pub fn link_scores_backward(input: &LinkInput<'_>, logits: &[f32], grad: f32) ->
         .collect();
     let mut sum = vec![0.0; 2 * width + 1];
     for chunk in partial {
-        add_scaled(&mut sum, 1.0, &chunk);
+        add(&mut sum, &chunk);
     }
     LinkGradients {
         source: d_source,

@@ -5,7 +5,7 @@ use rayon::prelude::*;
 
 use super::counter_hash::Dropout;
 use super::row;
-use super::vector::{LANES, add_scaled, dot};
+use super::vector::{LANES, add, dot};
 
 /// Added to the variance: PyTorch's default.
 pub const EPSILON: f32 = 1e-5;
@@ -132,7 +132,7 @@ pub fn output_norm_backward(
         .collect();
     let mut sum = vec![0.0; 2 * width];
     for chunk in partial {
-        add_scaled(&mut sum, 1.0, &chunk);
+        add(&mut sum, &chunk);
     }
     (d_x, sum)
 }

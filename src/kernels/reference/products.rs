@@ -417,14 +417,14 @@ pub fn column_sums(matrix: &[f32], width: usize) -> Vec<f32> {
         .map(|chunk| {
             let mut sum = vec![0.0; width];
             for row in chunk.chunks_exact(width) {
-                super::vector::add_scaled(&mut sum, 1.0, row);
+                super::vector::add(&mut sum, row);
             }
             sum
         })
         .collect();
     let mut sum = vec![0.0; width];
     for chunk in partial {
-        super::vector::add_scaled(&mut sum, 1.0, &chunk);
+        super::vector::add(&mut sum, &chunk);
     }
     sum
 }

@@ -14,7 +14,7 @@ use super::products::{
     Matrix, ROWS, Together, WEIGHT_ROWS, add_product, rows_of_task, write_product,
 };
 use super::time_encoding::encode_chunk;
-use super::vector::add_scaled;
+use super::vector::add;
 use super::{Unwritten, room};
 use super::{gru_gates, rnn_gates};
 
@@ -258,7 +258,7 @@ pub fn recurrent_cell_backward(
     }
     let mut sums = vec![0.0; 2 * time + 2 * outputs];
     for of_task in partial {
-        add_scaled(&mut sums, 1.0, &of_task);
+        add(&mut sums, &of_task);
     }
     let d_memory = if input.is_gru() { &d_memory } else { &d_input };
     let memory_bias = sums.split_off(2 * time + outputs);
@@ -393,6 +393,6 @@ fn encode_backward(
 #[multiversion(targets("x86_64+avx512f+avx512dq+avx512vl", "x86_64+avx2+fma"))]
 fn add_rows(table: &[f32], sum: &mut [f32]) {
     for row in table.chunks_exact(sum.len()) {
-        add_scaled(sum, 1.0, row);
+        add(sum, row);
     }
 }

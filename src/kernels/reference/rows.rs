@@ -1,9 +1,10 @@
 //! Twins of the kernels that move rows: `memory_gather.wgsl`, `memory_update.wgsl`,
 //! `mail_update.wgsl`, `gather_rows.wgsl`, `segment_sum.wgsl`, `unpack_bits.wgsl`.
 
+use multiversion::multiversion;
 use rayon::prelude::*;
 
-use super::vector::add_scaled;
+use super::vector::add;
 use super::{room, row};
 
 /// Rows that one task takes.
@@ -38,17 +39,21 @@ pub fn unpack_bits(words: &[i32], width: usize) -> Vec<f32> {
     let mut out = vec![0.0; words.len() / row_words * width];
     out.par_chunks_mut(CHUNK * width)
         .zip(words.par_chunks(CHUNK * row_words))
-        .for_each(|(out, words)| {
-            let rows = words.chunks_exact(row_words);
-            for (out, words) in out.chunks_exact_mut(width).zip(rows) {
-                for (out, word) in out.chunks_mut(32).zip(words) {
-                    for (bit, out) in (0..).zip(out) {
-                        *out = ((word >> bit) & 1) as f32;
-                    }
-                }
-            }
-        });
+        .for_each(|(out, words)| unpack_chunk(words, row_words, width, out));
     out
+}
+
+/// Unpacks some rows.
+#[multiversion(targets("x86_64+avx512f+avx512dq+avx512vl", "x86_64+avx2+fma"))]
+fn unpack_chunk(words: &[i32], row_words: usize, width: usize, out: &mut [f32]) {
+    let rows = words.chunks_exact(row_words);
+    for (out, words) in out.chunks_exact_mut(width).zip(rows) {
+        for (out, word) in out.chunks_mut(32).zip(words) {
+            for (bit, out) in (0..).zip(out) {
+                *out = ((word >> bit) & 1) as f32;
+            }
+        }
+    }
 }
 
 /// Backward of [`gather_rows`]: for each row the sum of the rows of `value` named by its
@@ -61,7 +66,7 @@ pub fn segment_sum(value: &[f32], offsets: &[i32], items: &[i32], width: usize) 
         .enumerate()
         .for_each(|(r, out)| {
             for &item in &items[offsets[r] as usize..offsets[r + 1] as usize] {
-                add_scaled(out, 1.0, row(value, item as usize, width));
+                add(out, row(value, item as usize, width));
             }
         });
     out
@@ -127,7 +132,7 @@ pub fn mail_update(
                 if i == 0 {
                     target.copy_from_slice(part);
                 } else {
-                    add_scaled(target, 1.0, part);
+                    add(target, part);
                 }
                 rest = after;
             }

@@ -6,7 +6,7 @@ mod scratch;
 use multiversion::multiversion;
 use rayon::prelude::*;
 
-use super::vector::{add_scaled, add_weighted_rows};
+use super::vector::{add, add_weighted_rows};
 use super::{Unwritten, room, row};
 use input::HeadRows;
 use scratch::{Scratch, ValidSlot};
@@ -242,7 +242,7 @@ pub fn temporal_attention_backward(
     unsafe { d_query.set_len(heads * queries * width) };
     let mut d_time = vec![0.0; 2 * time];
     for of_task in partial {
-        add_scaled(&mut d_time, 1.0, &of_task);
+        add(&mut d_time, &of_task);
     }
     let place = place_of_roots(query_uses, roots);
     AttentionGradients {

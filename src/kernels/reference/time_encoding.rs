@@ -36,7 +36,7 @@ pub fn time_encoding_backward(time: &[f32], delta: &[f32], grad: &[f32], width: 
         .collect();
     let mut sum = vec![0.0; 2 * width];
     for chunk in partial {
-        super::vector::add_scaled(&mut sum, 1.0, &chunk);
+        super::vector::add(&mut sum, &chunk);
     }
     sum
 }

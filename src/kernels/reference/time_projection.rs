@@ -3,7 +3,7 @@
 use multiversion::multiversion;
 use rayon::prelude::*;
 
-use super::vector::add_scaled;
+use super::vector::add;
 use super::{Unwritten, room, row};
 
 /// Rows that one task takes, and one partial sum of the backward.
@@ -58,7 +58,7 @@ pub fn time_projection_backward(input: &ProjectionInput<'_>, grad: &[f32]) -> (V
     unsafe { d_x.set_len(input.x.len()) };
     let mut sum = vec![0.0; 2 * input.weight.len()];
     for chunk in partial {
-        add_scaled(&mut sum, 1.0, &chunk);
+        add(&mut sum, &chunk);
     }
     (d_x, sum)
 }
