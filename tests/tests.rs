@@ -26,6 +26,10 @@ mod layouts;
 mod memory_tables;
 /// Two attention layers against their definition, on the CPU device.
 mod models;
+/// Mutations of the seeds of fuzz targets.
+#[allow(unreachable_pub, reason = "shared with the fuzz targets")]
+#[path = "../fuzz/src/mutation.rs"]
+mod mutation;
 /// State labels from embeddings, on streams with a known rule behind the labels.
 mod node_classification;
 /// Random inputs for the operations and one way to run them all.

@@ -14,6 +14,7 @@ use serde::Serialize;
 use thiserror::Error;
 
 use super::stream::OpenStream;
+use crate::checkpoint::Every;
 use crate::config::{MemoryPlaceName, MitigationName, ModelName, Task};
 use crate::device::AdapterReport;
 use crate::features::FeatureSource;
@@ -22,7 +23,7 @@ use crate::model::{ModelConfig, ModelNeeds};
 use crate::pipeline::schedule::Schedule;
 
 /// What the program takes by itself, on the CPU device.
-const PROGRAM_BYTES: u64 = 40 << 20;
+const PROGRAM_BYTES: u64 = 80 << 20;
 
 /// What a graphics driver takes more.
 const DRIVER_BYTES: u64 = 120 << 20;
@@ -32,6 +33,13 @@ const SLACK: f64 = 1.25;
 
 /// Node memories that exist at once: the training's, the best epoch's, the one under evaluation.
 const MEMORIES: u64 = 3;
+
+/// More of them on a device while one is begun anew: burn makes the zeros and copies them, and the
+/// old one is still there.
+const RENEWED: u64 = 2;
+
+/// Copies in RAM of what a checkpoint takes off a device: the training's and the best epoch's.
+const SAVED: u64 = 2;
 
 /// One structure.
 #[derive(Debug, Clone, Serialize)]
@@ -380,7 +388,7 @@ impl Sizes {
         let mailbox = self.nodes * self.mailbox_bytes;
         let memories = MEMORIES + u64::from(config.eval_test_each_epoch);
         let (ram, device) = match config.pipeline.memory {
-            MemoryPlaceName::Device => (0, memories),
+            MemoryPlaceName::Device => (0, memories + RENEWED),
             MemoryPlaceName::Host => (memories, 0),
         };
         let smaller = "a smaller --width";
@@ -391,6 +399,10 @@ impl Sizes {
             ram * mailbox,
             device * mailbox,
         );
+        if device > 0 && config.checkpoint_every != Every::Never {
+            let saved = SAVED * (rows + mailbox);
+            add("checkpoint", "--checkpoint-every never", saved, 0);
+        }
         let slots = stream.needs.mail_slots as u64;
         let clocks = (memories + 1) * self.nodes * (12 + 8 * slots);
         let tables = self.nodes * (8 * self.in_flight.min(4) + 8);

@@ -8,15 +8,12 @@ use mspipe::checkpoint;
 #[allow(unreachable_pub, reason = "shared with the fuzz target")]
 #[path = "../../fuzz/src/checkpoint_files.rs"]
 mod checkpoint_files;
-#[allow(unreachable_pub, reason = "shared with the fuzz targets")]
-#[path = "../../fuzz/src/mutation.rs"]
-mod mutation;
 
 #[test]
 fn checkpoints() {
     let files = checkpoint_files::files();
     assert!(checkpoint::parse(Path::new("sound"), &files[0]).is_ok());
-    mutation::smoke(&files, 2000, checkpoint_files::file);
+    crate::mutation::smoke(&files, 2000, checkpoint_files::file);
 }
 
 /// Inputs that made the reader fail once, as `fuzz/finds/checkpoint/NAME`.

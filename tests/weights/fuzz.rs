@@ -6,20 +6,17 @@ use std::path::Path;
 use mspipe::weights;
 
 #[allow(unreachable_pub, reason = "shared with the fuzz targets")]
-#[path = "../../fuzz/src/mutation.rs"]
-mod mutation;
-#[allow(unreachable_pub, reason = "shared with the fuzz targets")]
 #[path = "../../fuzz/src/weight_files.rs"]
 mod weight_files;
 
 #[test]
 fn files() {
-    mutation::smoke(&weight_files::files(), 400, weight_files::file);
+    crate::mutation::smoke(&weight_files::files(), 400, weight_files::file);
 }
 
 #[test]
 fn state_dicts() {
-    mutation::smoke(&weight_files::pickles(), 400, weight_files::state_dict);
+    crate::mutation::smoke(&weight_files::pickles(), 400, weight_files::state_dict);
 }
 
 /// Inputs that made a reader fail once, as `fuzz/finds/TARGET/NAME`.

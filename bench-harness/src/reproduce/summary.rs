@@ -127,7 +127,7 @@ fn line(place: &str, pairs: &[&Pair]) -> Option<String> {
     let difference = |difference: f64| format!("{difference:+.4}");
     Some(match pairs {
         [_] => format!(
-            "{place}, mspipe trains {} times as fast as sequential; its test AP less that of \
+            "{place}, mspipe trains {} times as fast as sequential; its test AP minus that of \
              sequential: {}.",
             factor(speed[0]),
             ap_difference(ap[0])
@@ -141,7 +141,7 @@ fn line(place: &str, pairs: &[&Pair]) -> Option<String> {
         ),
         _ => format!(
             "{place}, mspipe trains {} times as fast as sequential, median {}, over {} pairs of \
-             stream and model{synthetic}; its test AP less that of sequential: {}, median {}.",
+             stream and model{synthetic}; its test AP minus that of sequential: {}, median {}.",
             from_to(&speed, factor),
             factor(median(&speed)),
             pairs.len(),

@@ -75,7 +75,7 @@ pub(super) fn arms(experiment: &Experiment) -> Vec<Block> {
     );
     speed.reference = Some(1.0);
     speed.decimals = Some(2);
-    let title = format!("Test AP less that of '{first}'{link}");
+    let title = format!("Test AP minus that of '{first}'{link}");
     let mut accuracy = bars(&title, "difference in test AP", &|outcome, series| {
         let base = series.iter().find(|outcome| outcome.color == 0)?;
         Some(difference(base, outcome))

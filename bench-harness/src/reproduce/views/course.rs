@@ -251,7 +251,7 @@ pub(super) fn convergence_seen(experiment: &Experiment) -> Option<String> {
     let first = &experiment.recipe.arms[0].0;
     (!all.is_empty()).then(|| {
         format!(
-            "validation AP of mspipe after the last epoch, less that of {first}: {}",
+            "validation AP of mspipe after the last epoch, minus that of {first}: {}",
             all.join(", ")
         )
     })
