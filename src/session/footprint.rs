@@ -27,7 +27,7 @@ use crate::model::{ModelConfig, ModelNeeds};
 use crate::pipeline::schedule::Schedule;
 
 /// What the program takes by itself, on the CPU device.
-const PROGRAM_BYTES: u64 = 80 << 20;
+const PROGRAM_BYTES: u64 = 96 << 20;
 
 /// What a graphics driver takes more.
 const DRIVER_BYTES: u64 = 120 << 20;
