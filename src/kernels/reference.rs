@@ -3,8 +3,8 @@
 //!
 //! Twins are multi-threaded over rows or roots and vectorised for the processor at run
 //! time ([`multiversion`]). Each output number is summed in an order that depends on
-//! neither threads nor vector width, and no operation is fused, so a twin's bits are the
-//! same on every processor.
+//! neither threads nor vector width, and operations are fused where the source says `mul_add`
+//! and nowhere else, so a twin's bits are the same on every processor.
 
 pub mod activation;
 pub mod adam;

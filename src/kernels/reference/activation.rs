@@ -5,15 +5,13 @@
 #[inline(always)]
 pub fn exp(x: f32) -> f32 {
     // x = n ln 2 + r with r in [-ln 2 / 2, ln 2 / 2], ln 2 in two parts.
-    let shifted = x * std::f32::consts::LOG2_E + 12_582_912.0;
+    let shifted = x.mul_add(std::f32::consts::LOG2_E, 12_582_912.0);
     let n = shifted - 12_582_912.0;
-    let r = (x - n * 0.693_359_4) + n * 2.121_944_4e-4;
-    let p = 1.0
-        + r * (1.0
-            + r * (0.5
-                + r * (1.666_666_7e-1
-                    + r * (4.166_666_8e-2
-                        + r * (8.333_334e-3 + r * (1.388_888_9e-3 + r * 1.984_127e-4))))));
+    let r = n.mul_add(2.121_944_4e-4, n.mul_add(-0.693_359_4, x));
+    let p = r.mul_add(1.984_127e-4, 1.388_888_9e-3);
+    let p = r.mul_add(r.mul_add(p, 8.333_334e-3), 4.166_666_8e-2);
+    let p = r.mul_add(r.mul_add(p, 1.666_666_7e-1), 0.5);
+    let p = r.mul_add(r.mul_add(p, 1.0), 1.0);
     // The low bits of `shifted` are n. A cast to i32 would saturate, which no vector unit does.
     let power = f32::from_bits(shifted.to_bits().wrapping_add(127) << 23);
     p * power
@@ -32,7 +30,8 @@ pub fn tanh(x: f32) -> f32 {
     let bounded = x.clamp(-10.0, 10.0);
     let e = exp(2.0 * bounded);
     let x2 = bounded * bounded;
-    let near_zero = bounded * (1.0 - x2 * (1.0 / 3.0 - x2 * (2.0 / 15.0 - x2 * (17.0 / 315.0))));
+    let series = x2.mul_add(x2.mul_add(-17.0 / 315.0, 2.0 / 15.0), -1.0 / 3.0);
+    let near_zero = bounded * x2.mul_add(series, 1.0);
     if x2 < 0.04 {
         near_zero
     } else {

@@ -1,15 +1,17 @@
 //! Twins of the three `temporal_attention` shaders.
 
+mod heads;
 mod input;
-mod scratch;
+mod slots;
 
 use multiversion::multiversion;
 use rayon::prelude::*;
 
-use super::vector::{add, add_weighted_rows};
+use super::vector::{add, add_weighted_rows, prefetch};
 use super::{Unwritten, room, row};
+use heads::HeadPair;
 use input::HeadRows;
-use scratch::{Scratch, ValidSlot};
+use slots::Slots;
 
 pub use input::{AttentionInput, AttentionShape, Uses};
 
@@ -63,16 +65,16 @@ impl Written {
         input: &AttentionInput<'_>,
         root: usize,
         score: &[f32],
-        scratch: &Scratch,
+        pairs: &[HeadPair],
     ) {
         let (width, roots) = (input.shape.width(), input.roots());
         // SAFETY: as the caller promises.
         unsafe {
             let to = self.score.add(root * score.len());
             to.copy_from_nonoverlapping(score.as_ptr(), score.len());
-            for head in 0..input.shape.heads {
+            for (head, sum) in pairs.iter().flat_map(|pair| pair.sums(width)) {
                 let to = self.out.add((head * roots + root) * width);
-                to.copy_from_nonoverlapping(scratch.sum(input, head).as_ptr(), width);
+                to.copy_from_nonoverlapping(sum.as_ptr(), width);
             }
         }
     }
@@ -100,10 +102,7 @@ pub fn temporal_attention(
     let tasks: Vec<_> = begins.zip(ends.iter().copied()).collect();
     tasks.into_par_iter().for_each_init(
         || Scratch::new(input),
-        |scratch, (begin, end)| {
-            let [first, last] = [begin, end].map(|row| query_uses.offsets[row] as usize);
-            forward_task(input, query_uses.items, first..last, written, scratch);
-        },
+        |scratch, (begin, end)| forward_task(query_uses, begin..end, written, scratch),
     );
     // SAFETY: every root is in one list, so that all of its rows have been written.
     unsafe {
@@ -132,37 +131,57 @@ fn place_of_roots(query_uses: Uses<'_>, roots: usize) -> Vec<usize> {
 
 #[multiversion(targets("x86_64+avx512f+avx512dq+avx512vl", "x86_64+avx2+fma"))]
 fn forward_task(
-    input: &AttentionInput<'_>,
-    roots: &[i32],
-    places: std::ops::Range<usize>,
+    uses: Uses<'_>,
+    rows: std::ops::Range<usize>,
     written: Written,
-    scratch: &mut Scratch,
+    scratch: &mut Scratch<'_>,
 ) {
-    let AttentionShape { heads, fanout, .. } = input.shape;
-    let mut score = vec![0.0; fanout * heads];
-    for place in places {
-        let root = roots[place] as usize;
-        if let Some(&next) = roots.get(place + 1) {
-            scratch.prefetch(input, root, next as usize);
+    let Scratch { slots, pairs, .. } = scratch;
+    let input = slots.input;
+    let mut score = vec![0.0; input.shape.fanout * input.shape.heads];
+    let mut place = uses.offsets[rows.start] as usize;
+    for query_row in rows {
+        let query = input.query(query_row);
+        slots.begin_query_row();
+        for pair in &mut *pairs {
+            pair.begin_query_row(slots, query);
         }
-        scratch.find(input, root);
-        scratch.multiply(input, input.query(input.query_row(root)));
-        score.fill(0.0);
-        for (slot, &ValidSlot { k, .. }) in scratch.valid.iter().enumerate() {
-            for head in 0..heads {
-                let s = scratch.product[slot * heads + head];
-                score[k * heads + head] = if s > 0.0 { s } else { SLOPE * s };
+        for &root in uses.of(query_row) {
+            let root = root as usize;
+            place += 1;
+            if let Some(&next) = uses.items.get(place) {
+                slots.prefetch(root, next as usize);
             }
+            slots.find(root);
+            score.fill(0.0);
+            for pair in &mut *pairs {
+                pair.multiply_query(slots, query);
+                pair.score(slots, &mut score);
+                pair.weigh(slots, root, &score);
+                pair.sum_slots(slots);
+            }
+            // SAFETY: each root is in one task (checked by the caller), and within the tables.
+            unsafe { written.take(input, root, &score, pairs) };
         }
-        scratch.weigh(input, root, &score);
-        let weights = scratch.weight.iter().zip(&scratch.factor);
-        for (coefficient, (weight, factor)) in scratch.coefficient.iter_mut().zip(weights) {
-            *coefficient = weight * factor;
+    }
+}
+
+/// Scratch space of one task.
+struct Scratch<'a> {
+    slots: Slots<'a>,
+    pairs: Vec<HeadPair>,
+    /// Gradients of omega and of phi, `[2, stride]`.
+    d_time: Vec<f32>,
+}
+
+impl<'a> Scratch<'a> {
+    fn new(input: &'a AttentionInput<'a>) -> Scratch<'a> {
+        let slots = Slots::new(input);
+        Scratch {
+            pairs: HeadPair::all(&slots),
+            d_time: vec![0.0; 2 * slots.stride],
+            slots,
         }
-        scratch.clear_sums();
-        scratch.add_weighted_sums(input);
-        // SAFETY: each root is in one task (checked by the caller), and within the tables.
-        unsafe { written.take(input, root, &score, scratch) };
     }
 }
 
@@ -179,7 +198,6 @@ pub struct AttentionGradients {
 
 /// Some roots in the order of their query rows, as a task of the backward takes them.
 struct QueryRows<'a> {
-    input: &'a AttentionInput<'a>,
     score: &'a [f32],
     grad: &'a [f32],
     uses: Uses<'a>,
@@ -227,7 +245,6 @@ pub fn temporal_attention_backward(
             || Scratch::new(input),
             |scratch, (mut d_query, (rows, coefficient))| {
                 let task = QueryRows {
-                    input,
                     score,
                     grad,
                     uses: query_uses,
@@ -272,65 +289,64 @@ fn backward_task(
     task: &QueryRows<'_>,
     coefficient: &mut [f32],
     d_query: &mut [&mut Unwritten],
-    scratch: &mut Scratch,
+    scratch: &mut Scratch<'_>,
 ) -> Vec<f32> {
-    let QueryRows {
-        input, score, grad, ..
-    } = *task;
-    let AttentionShape { heads, fanout, .. } = input.shape;
-    let (width, roots) = (input.shape.width(), input.roots());
-    let pairs = fanout * heads;
-    let mut coefficients = coefficient.chunks_exact_mut(2 * pairs);
+    let Scratch {
+        slots,
+        pairs,
+        d_time,
+    } = scratch;
+    let input = slots.input;
+    let AttentionShape {
+        heads,
+        fanout,
+        time,
+        ..
+    } = input.shape;
+    let (width, numbers) = (input.shape.width(), fanout * heads);
+    let of_root = |root: usize| HeadRows {
+        table: task.grad,
+        rows: input.roots(),
+        width,
+        index: root,
+    };
+    d_time.fill(0.0);
+    let mut coefficients = coefficient.chunks_exact_mut(2 * numbers);
     let mut place = task.uses.offsets[task.rows.start] as usize;
     for (i, query_row) in task.rows.clone().enumerate() {
-        scratch.clear_sums();
-        scratch.keep_query(input, input.query(query_row));
+        slots.begin_query_row();
+        for pair in &mut *pairs {
+            pair.begin_query_row(slots, input.query(query_row));
+        }
         let of_row = task.uses.of(query_row);
         for (&root, coefficient) in of_row.iter().zip(&mut coefficients) {
             let root = root as usize;
             place += 1;
             if let Some(&next) = task.uses.items.get(place) {
-                scratch.prefetch(input, root, next as usize);
+                slots.prefetch(root, next as usize);
+                (0..heads).for_each(|head| prefetch(of_root(next as usize).of(head)));
             }
-            let score = row(score, root, pairs);
-            scratch.find(input, root);
-            let of_root = HeadRows {
-                table: grad,
-                rows: roots,
-                width,
-                index: root,
-            };
-            scratch.multiply(input, of_root);
-            scratch.weigh(input, root, score);
-            for head in 0..heads {
-                // A softmax does not feel what is added to all gradients: without the first slot's,
-                // those that are equal leave no rounding behind.
-                let (mut mean, mut base) = (0.0, None);
-                for (slot, &ValidSlot { k, .. }) in scratch.valid.iter().enumerate() {
-                    let pair = slot * heads + head;
-                    let (weight, factor) = (scratch.weight[pair], scratch.factor[pair]);
-                    let d_weight = &mut scratch.product[pair];
-                    *d_weight *= factor;
-                    *d_weight -= *base.get_or_insert(*d_weight);
-                    mean += weight * *d_weight;
-                    coefficient[2 * (k * heads + head)] = weight * factor;
-                }
-                for (slot, &ValidSlot { k, .. }) in scratch.valid.iter().enumerate() {
-                    let (compact, pair) = (slot * heads + head, k * heads + head);
-                    let d = scratch.weight[compact] * (scratch.product[compact] - mean);
-                    let d = if score[pair] > 0.0 { d } else { SLOPE * d };
-                    scratch.coefficient[compact] = d;
-                    coefficient[2 * pair + 1] = d;
-                }
+            slots.find(root);
+            for pair in &mut *pairs {
+                pair.multiply(slots, of_root(root));
+                pair.weigh(slots, root, row(task.score, root, numbers));
+                pair.differentiate(slots, row(task.score, root, numbers), coefficient);
+                pair.add_slots(slots);
+                pair.add_time_gradients(slots, d_time);
             }
-            scratch.add_weighted_sums(input);
-            scratch.add_time_gradients(heads, coefficient);
         }
-        for (head, d_query) in d_query.iter_mut().enumerate() {
-            d_query[i * width..(i + 1) * width].write_copy_of_slice(scratch.sum(input, head));
+        for pair in &mut *pairs {
+            pair.sum_query_row(slots);
+            for (head, sum) in pair.sums(width) {
+                d_query[head][i * width..(i + 1) * width].write_copy_of_slice(sum);
+            }
         }
     }
-    scratch.take_time_gradients(input.shape.time)
+    let of_parameters = d_time.chunks_exact(slots.stride);
+    of_parameters
+        .flat_map(|row| &row[..time])
+        .copied()
+        .collect()
 }
 
 /// Gradient of the node rows: for each row the sum over the slots that read it. Coefficients of
@@ -375,5 +391,5 @@ fn backward_rows(
 /// Adds rows with their factors to `sum`.
 #[multiversion(targets("x86_64+avx512f+avx512dq+avx512vl", "x86_64+avx2+fma"))]
 fn weighted_sum(terms: &[(&[f32], f32)], sum: &mut [f32]) {
-    add_weighted_rows([sum], terms.len(), |i| terms[i].0, |i| [terms[i].1]);
+    add_weighted_rows([sum], terms.iter().map(|&(row, scale)| (row, [scale])));
 }

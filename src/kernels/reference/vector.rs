@@ -46,14 +46,15 @@ impl Dots {
                     s11[lane] = x1[lane].mul_add(y1[lane], s11[lane]);
                 }
             };
-        let [(a0, end_a0), (a1, end_a1)] = a.map(|v| v.as_chunks::<LANES>());
-        let [(b0, end_b0), (b1, end_b1)] = b.map(|v| v.as_chunks::<LANES>());
+        // One by one: an array's `map` would not be inlined.
+        let ((a0, end_a0), (a1, end_a1)) = (a[0].as_chunks::<LANES>(), a[1].as_chunks::<LANES>());
+        let ((b0, end_b0), (b1, end_b1)) = (b[0].as_chunks::<LANES>(), b[1].as_chunks::<LANES>());
         for ((x0, x1), (y0, y1)) in a0.iter().zip(a1).zip(b0.iter().zip(b1)) {
             add(x0, x1, y0, y1);
         }
         // What is left of a width: most are multiples of 4.
-        let [(a0, end_a0), (a1, end_a1)] = [end_a0, end_a1].map(|v| v.as_chunks::<4>());
-        let [(b0, end_b0), (b1, end_b1)] = [end_b0, end_b1].map(|v| v.as_chunks::<4>());
+        let ((a0, end_a0), (a1, end_a1)) = (end_a0.as_chunks::<4>(), end_a1.as_chunks::<4>());
+        let ((b0, end_b0), (b1, end_b1)) = (end_b0.as_chunks::<4>(), end_b1.as_chunks::<4>());
         for ((x0, x1), (y0, y1)) in a0.iter().zip(a1).zip(b0.iter().zip(b1)) {
             for lane in 0..4 {
                 s00[lane] = x0[lane].mul_add(y0[lane], s00[lane]);
@@ -71,10 +72,23 @@ impl Dots {
         self.0 = [[s00, s01], [s10, s11]];
     }
 
+    /// Sums that [`Dots::partial`] left unfinished, `[of a][of b]`.
+    #[inline(always)]
+    pub fn begun(partial: [[[f32; LANES]; 2]; 2]) -> Dots {
+        Dots(partial)
+    }
+
+    /// The sums as far as they are, `[of a][of b]`.
+    #[inline(always)]
+    pub fn partial(&self) -> [[[f32; LANES]; 2]; 2] {
+        self.0
+    }
+
     /// The four sums, `[of a][of b]`.
     #[inline(always)]
     pub fn totals(&self) -> [[f32; 2]; 2] {
-        self.0.map(|of_a| of_a.map(total))
+        let [[s00, s01], [s10, s11]] = self.0;
+        [[total(s00), total(s01)], [total(s10), total(s11)]]
     }
 }
 
@@ -112,22 +126,20 @@ pub fn add(out: &mut [f32], x: &[f32]) {
     }
 }
 
-/// Adds weighted sums of rows to `sums`: `sums[h][c]` gets `scale(i)[h] * row(i)[c]` of each of
-/// `rows` rows, which are as wide as the sums.
+/// Adds weighted sums of rows to `sums`: `sums[h][c]` gets `scale[h] * row[c]` of each of `terms`,
+/// rows as wide as the sums with their scales.
 ///
 /// Some columns after the other, so that their sums stay in registers from the first row to the
 /// last.
 #[inline(always)]
 pub fn add_weighted_rows<'a, const H: usize>(
     mut sums: [&mut [f32]; H],
-    rows: usize,
-    row: impl Fn(usize) -> &'a [f32],
-    scale: impl Fn(usize) -> [f32; H],
+    terms: impl Iterator<Item = (&'a [f32], [f32; H])> + Clone,
 ) {
-    let at = add_columns::<32, H>(&mut sums, 0, rows, &row, &scale);
-    let at = add_columns::<16, H>(&mut sums, at, rows, &row, &scale);
-    let at = add_columns::<4, H>(&mut sums, at, rows, &row, &scale);
-    add_columns::<1, H>(&mut sums, at, rows, &row, &scale);
+    let at = add_columns::<32, H>(&mut sums, 0, &terms);
+    let at = add_columns::<16, H>(&mut sums, at, &terms);
+    let at = add_columns::<4, H>(&mut sums, at, &terms);
+    add_columns::<1, H>(&mut sums, at, &terms);
 }
 
 /// Does what [`add_weighted_rows`] says for `N` columns from `at` on, and the next, as long as there
@@ -136,17 +148,15 @@ pub fn add_weighted_rows<'a, const H: usize>(
 fn add_columns<'a, const N: usize, const H: usize>(
     sums: &mut [&mut [f32]; H],
     mut at: usize,
-    rows: usize,
-    row: &impl Fn(usize) -> &'a [f32],
-    scale: &impl Fn(usize) -> [f32; H],
+    terms: &(impl Iterator<Item = (&'a [f32], [f32; H])> + Clone),
 ) -> usize {
     while sums[0].len() >= at + N {
         let mut sum = [[0.0f32; N]; H];
         for (sum, of) in sum.iter_mut().zip(sums.iter()) {
             sum.copy_from_slice(&of[at..at + N]);
         }
-        for i in 0..rows {
-            let (x, scale) = (row(i)[at..].first_chunk::<N>().expect("as wide"), scale(i));
+        for (row, scale) in terms.clone() {
+            let x = row[at..].first_chunk::<N>().expect("as wide");
             for lane in 0..N {
                 for h in 0..H {
                     sum[h][lane] = scale[h].mul_add(x[lane], sum[h][lane]);
