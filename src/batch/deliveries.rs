@@ -35,6 +35,34 @@ pub enum MailOrder {
     Row,
 }
 
+impl MailOrder {
+    /// Place in the order of an event's mail to its own source (side 0) or destination (1).
+    fn own(self, event: usize, side: usize) -> usize {
+        match self {
+            MailOrder::Event => 4 * event + 2 + side,
+            MailOrder::Row => 2 * event + side,
+        }
+    }
+
+    /// Place of the mail of `root` to the node in slot `slot` of all slots; there are `events`
+    /// events.
+    fn neighbor(self, root: usize, slot: usize, events: usize) -> usize {
+        match self {
+            MailOrder::Event => 4 * (root % events) + root / events,
+            MailOrder::Row => 2 * events + slot,
+        }
+    }
+
+    /// The root that sends the mail with this place.
+    fn root(self, place: usize, events: usize, fanout: usize) -> usize {
+        match self {
+            MailOrder::Event => place % 2 * events + place / 4,
+            MailOrder::Row if place < 2 * events => place % 2 * events + place / 2,
+            MailOrder::Row => (place - 2 * events) / fanout,
+        }
+    }
+}
+
 /// How a model's mails are delivered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DeliveryRule {
@@ -59,9 +87,6 @@ pub struct Deliveries {
     pub mails: Vec<[i32; 3]>,
 }
 
-/// A mail on its way: to whom, its place in the order, and the root that sends it.
-type Sent = (NodeId, u64, u32);
-
 impl Deliveries {
     /// Deliveries of `batch`, whose roots src ‖ dst ‖ neg have the memory rows `root_row`.
     /// `neighbors`, of the roots src ‖ dst, are who else gets a root's mail.
@@ -79,26 +104,22 @@ impl Deliveries {
             root_row.len() >= 2 * events,
             "the layout lacks roots of the batch"
         );
-        let mut sent: Vec<Sent> = Vec::with_capacity(2 * events);
+        // A mail on its way is its receiver, then its place in the order; one number sorts fast.
+        let mail = |node: NodeId, place: usize| u64::from(node.0) << 32 | place as u64;
+        let mut sent: Vec<u64> = Vec::with_capacity(2 * events);
         for (event, (&src, &dst)) in batch.src.iter().zip(&batch.dst).enumerate() {
             for (side, node) in [src, dst].into_iter().enumerate() {
-                let place = match rule.order {
-                    MailOrder::Event => 4 * event + 2 + side,
-                    MailOrder::Row => 2 * event + side,
-                };
-                sent.push((node, place as u64, (side * events + event) as u32));
+                sent.push(mail(node, rule.order.own(event, side)));
             }
         }
+        let fanout = neighbors.map_or(0, |neighbors| neighbors.fanout);
         if let Some(neighbors) = neighbors {
             assert!(neighbors.len.len() >= 2 * events, "neighbours of the roots");
             for root in 0..2 * events {
-                let first = root * neighbors.fanout;
+                let first = root * fanout;
                 for slot in first..first + neighbors.len[root] as usize {
-                    let place = match rule.order {
-                        MailOrder::Event => 4 * (root % events) + root / events,
-                        MailOrder::Row => 2 * events + slot,
-                    };
-                    sent.push((neighbors.node[slot], place as u64, root as u32));
+                    let place = rule.order.neighbor(root, slot, events);
+                    sent.push(mail(neighbors.node[slot], place));
                 }
             }
         }
@@ -108,18 +129,17 @@ impl Deliveries {
             offsets: vec![0],
             ..Deliveries::default()
         };
-        for received in sent.chunk_by(|a, b| a.0 == b.0) {
+        let sender = |mail: u64| rule.order.root(mail as u32 as usize, events, fanout);
+        for received in sent.chunk_by(|a, b| a >> 32 == b >> 32) {
             let last = &received[received.len() - 1..];
             let kept = match rule.aggregation {
                 MailAggregation::Last => last,
                 MailAggregation::Mean => received,
             };
-            deliveries.node.push(last[0].0);
-            deliveries
-                .time
-                .push(batch.time[last[0].2 as usize % events]);
-            deliveries.mails.extend(kept.iter().map(|&(_, _, root)| {
-                let root = root as usize;
+            deliveries.node.push(NodeId((last[0] >> 32) as u32));
+            deliveries.time.push(batch.time[sender(last[0]) % events]);
+            deliveries.mails.extend(kept.iter().map(|&mail| {
+                let root = sender(mail);
                 let peer = (root + events) % (2 * events);
                 [root_row[root], root_row[peer], (root % events) as i32]
             }));

@@ -93,10 +93,12 @@ pub fn model_input(
 }
 
 fn layer_input(mfg: &Mfg, edge: Tensor<2>, device: &Device) -> LayerInput {
-    let roots = mfg.slots.chunks(mfg.fanout.max(1)).zip(&mfg.root_row);
-    let slots: Vec<i32> = roots
-        .flat_map(|(slots, &query)| slots.iter().flat_map(move |&[a, b, c]| [a, b, c, query]))
-        .collect();
+    let mut slots = Vec::with_capacity(4 * mfg.slots.len());
+    for (of_root, &query) in mfg.slots.chunks(mfg.fanout.max(1)).zip(&mfg.root_row) {
+        for &[row, event, delta_t] in of_root {
+            slots.extend_from_slice(&[row, event, delta_t, query]);
+        }
+    }
     let root_uses = uses(&mfg.root_uses, device);
     LayerInput {
         root_row: ints(mfg.root_row.clone(), [mfg.roots], device),
@@ -119,14 +121,13 @@ fn mailbox_input(fetched: &FetchedMemory, device: &Device) -> MailboxInput {
         _ => Distinct::of(fetched.mail_row.iter()),
     };
     let slots = times.mail_delta_t.len().checked_div(rows).unwrap_or(1);
+    let mut slot = Vec::with_capacity(4 * times.mail_delta_t.len());
     let of_rows = fetched.mail_row.iter().zip(&query.number);
-    let slot: Vec<i32> = of_rows
-        .zip(times.mail_delta_t.chunks(slots.max(1)))
-        .flat_map(|((&mail_row, &query), ages)| {
-            let places = (mail_row * slots as i32..).zip(ages);
-            places.flat_map(move |(place, age)| [0, place, age.to_bits().cast_signed(), query])
-        })
-        .collect();
+    for ((&mail_row, &query), ages) in of_rows.zip(times.mail_delta_t.chunks(slots.max(1))) {
+        for (place, age) in (mail_row * slots as i32..).zip(ages) {
+            slot.extend_from_slice(&[0, place, age.to_bits().cast_signed(), query]);
+        }
+    }
     let query_uses = Csr::invert(query.first.len(), query.number.iter().copied());
     MailboxInput {
         slot: ints(slot, [rows, slots, 4], device),
