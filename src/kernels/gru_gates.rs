@@ -1,13 +1,9 @@
-//! Gates of a GRU cell after its two matrix products.
+//! Gates of a GRU cell after its two matrix products. [`mod@super::recurrent_cell`], which calls them,
+//! is what autodiff knows.
 
-use burn::backend::autodiff::checkpoint::{base::Checkpointer, strategy::CheckpointStrategy};
-use burn::backend::autodiff::grads::Gradients;
-use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
 use burn::backend::tensor::{FloatTensor, IntTensor};
 use burn::backend::wgpu::{CubeBackend, into_contiguous};
-use burn::backend::{
-    Autodiff, Backend, Dispatch, ExtensionType, Flex, TensorMetadata, backend_extension,
-};
+use burn::backend::{Backend, Dispatch, ExtensionType, Flex, TensorMetadata, backend_extension};
 use burn::tensor::{Int, Tensor};
 
 use super::costs;
@@ -44,7 +40,7 @@ pub struct GateGradients<B: Backend> {
 }
 
 /// Dispatch of [`gru_gates`] to the backends.
-#[backend_extension(Cube, Flex, Autodiff)]
+#[backend_extension(Cube, Flex)]
 pub trait GruGates: Backend {
     /// See [`gru_gates`].
     fn gru_gates(
@@ -160,70 +156,6 @@ impl GruGates for Flex {
     }
 }
 
-#[derive(Debug)]
-struct GruGatesBackward;
-
-impl<B: GruGates> Backward<B, 2> for GruGatesBackward {
-    type State = (FloatTensor<B>, FloatTensor<B>, FloatTensor<B>, IntTensor<B>);
-
-    fn backward(self, ops: Ops<Self::State, 2>, grads: &mut Gradients, _: &mut Checkpointer) {
-        let (from_input, from_hidden, hidden, active) = ops.state;
-        let grad = grads.consume::<B>(&ops.node);
-        let operation = profiler::operation("gru_gates_backward", Kind::Kernel, || {
-            costs::gru_gates_backward(grad.shape().num_elements())
-        });
-        let d = B::gru_gates_backward(from_input, from_hidden, hidden, active, grad);
-        drop(operation);
-        for (parent, grad) in ops.parents.into_iter().zip([d.from_input, d.from_hidden]) {
-            if let Some(parent) = parent {
-                grads.register::<B>(parent.id, grad);
-            }
-        }
-    }
-}
-
-impl<B: GruGates, C: CheckpointStrategy> GruGates for Autodiff<B, C> {
-    fn gru_gates(
-        from_input: FloatTensor<Self>,
-        from_hidden: FloatTensor<Self>,
-        hidden: FloatTensor<Self>,
-        active: IntTensor<Self>,
-    ) -> FloatTensor<Self> {
-        let prepared = GruGatesBackward
-            .prepare::<C>([from_input.node(), from_hidden.node()])
-            .compute_bound()
-            .stateful();
-        let (from_input, from_hidden, hidden) = (
-            from_input.into_primitive(),
-            from_hidden.into_primitive(),
-            hidden.into_primitive(),
-        );
-        let out = B::gru_gates(
-            from_input.clone(),
-            from_hidden.clone(),
-            hidden.clone(),
-            active.clone(),
-        );
-        match prepared {
-            OpsKind::Tracked(prepared) => {
-                prepared.finish((from_input, from_hidden, hidden, active), out)
-            }
-            OpsKind::UnTracked(prepared) => prepared.finish(out),
-        }
-    }
-
-    fn gru_gates_backward(
-        from_input: FloatTensor<Self>,
-        from_hidden: FloatTensor<Self>,
-        hidden: FloatTensor<Self>,
-        active: IntTensor<Self>,
-        grad: FloatTensor<Self>,
-    ) -> GateGradients<Self> {
-        let _ = (from_input, from_hidden, hidden, active, grad);
-        unreachable!("first order only")
-    }
-}
-
 /// New rows `[rows, width]` of a GRU cell from its two products with the gates packed as
 /// PyTorch packs them (r, z, n), each `[rows, 3 width]`.
 ///
@@ -244,4 +176,26 @@ pub fn gru_gates(
         hidden.into_dispatch(),
         active.into_dispatch(),
     ))
+}
+
+/// Gradients of the two products of [`gru_gates`], `[rows, 3 width]` each, from its inputs and the
+/// gradient `grad` of the new rows.
+pub fn gru_gates_backward(
+    from_input: Tensor<2>,
+    from_hidden: Tensor<2>,
+    hidden: Tensor<2>,
+    active: Tensor<1, Int>,
+    grad: Tensor<2>,
+) -> [Tensor<2>; 2] {
+    let _operation = profiler::operation("gru_gates_backward", Kind::Kernel, || {
+        costs::gru_gates_backward(hidden.shape().num_elements())
+    });
+    let d = Dispatch::gru_gates_backward(
+        from_input.into_dispatch(),
+        from_hidden.into_dispatch(),
+        hidden.into_dispatch(),
+        active.into_dispatch(),
+        grad.into_dispatch(),
+    );
+    [d.from_input, d.from_hidden].map(Tensor::from_dispatch)
 }

@@ -1,11 +1,9 @@
-//! An RNN cell after its two matrix products.
+//! An RNN cell after its two matrix products. [`mod@super::recurrent_cell`], which calls it, is what
+//! autodiff knows.
 
-use burn::backend::autodiff::checkpoint::{base::Checkpointer, strategy::CheckpointStrategy};
-use burn::backend::autodiff::grads::Gradients;
-use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
 use burn::backend::tensor::{FloatTensor, IntTensor};
 use burn::backend::wgpu::{CubeBackend, into_contiguous};
-use burn::backend::{Autodiff, Backend, Dispatch, Flex, TensorMetadata, backend_extension};
+use burn::backend::{Backend, Dispatch, Flex, TensorMetadata, backend_extension};
 use burn::tensor::{Int, Tensor};
 
 use super::costs;
@@ -35,7 +33,7 @@ pub static BACKWARD: KernelSpec = KernelSpec {
 };
 
 /// Dispatch of [`rnn_gates`] to the backends.
-#[backend_extension(Cube, Flex, Autodiff)]
+#[backend_extension(Cube, Flex)]
 pub trait RnnGates: Backend {
     /// See [`rnn_gates`].
     fn rnn_gates(
@@ -122,64 +120,11 @@ impl RnnGates for Flex {
     }
 }
 
-#[derive(Debug)]
-struct RnnGatesBackward;
-
-impl<B: RnnGates> Backward<B, 2> for RnnGatesBackward {
-    type State = (FloatTensor<B>, IntTensor<B>);
-
-    fn backward(self, ops: Ops<Self::State, 2>, grads: &mut Gradients, _: &mut Checkpointer) {
-        let (out, active) = ops.state;
-        let grad = grads.consume::<B>(&ops.node);
-        let operation = profiler::operation("rnn_gates_backward", Kind::Kernel, || {
-            costs::rnn_gates_backward(grad.shape().num_elements())
-        });
-        let d = B::rnn_gates_backward(out, active, grad);
-        drop(operation);
-        for parent in ops.parents.into_iter().flatten() {
-            grads.register::<B>(parent.id, d.clone());
-        }
-    }
-}
-
-impl<B: RnnGates, C: CheckpointStrategy> RnnGates for Autodiff<B, C> {
-    fn rnn_gates(
-        from_input: FloatTensor<Self>,
-        from_memory: FloatTensor<Self>,
-        hidden: FloatTensor<Self>,
-        active: IntTensor<Self>,
-    ) -> FloatTensor<Self> {
-        let prepared = RnnGatesBackward
-            .prepare::<C>([from_input.node(), from_memory.node()])
-            .compute_bound()
-            .stateful();
-        let out = B::rnn_gates(
-            from_input.into_primitive(),
-            from_memory.into_primitive(),
-            hidden.into_primitive(),
-            active.clone(),
-        );
-        match prepared {
-            OpsKind::Tracked(prepared) => prepared.finish((out.clone(), active), out),
-            OpsKind::UnTracked(prepared) => prepared.finish(out),
-        }
-    }
-
-    fn rnn_gates_backward(
-        out: FloatTensor<Self>,
-        active: IntTensor<Self>,
-        grad: FloatTensor<Self>,
-    ) -> FloatTensor<Self> {
-        let _ = (out, active, grad);
-        unreachable!("first order only")
-    }
-}
-
 /// New rows `[rows, width]` of an RNN cell with tanh, from its two products, each
 /// `[rows, width]`.
 ///
 /// `hidden` `[rows, width]` is a constant (it comes from the node memory); rows whose
-/// `active` (`[rows]`) is 0 keep it. The gradients of the two products are the same.
+/// `active` (`[rows]`) is 0 keep it.
 pub fn rnn_gates(
     from_input: Tensor<2>,
     from_memory: Tensor<2>,
@@ -194,5 +139,18 @@ pub fn rnn_gates(
         from_memory.into_dispatch(),
         hidden.into_dispatch(),
         active.into_dispatch(),
+    ))
+}
+
+/// Gradient of either product of [`rnn_gates`] `[rows, width]`, which are the same, from the new
+/// rows `out` and their gradient `grad`.
+pub fn rnn_gates_backward(out: Tensor<2>, active: Tensor<1, Int>, grad: Tensor<2>) -> Tensor<2> {
+    let _operation = profiler::operation("rnn_gates_backward", Kind::Kernel, || {
+        costs::rnn_gates_backward(out.shape().num_elements())
+    });
+    Tensor::from_dispatch(Dispatch::rnn_gates_backward(
+        out.into_dispatch(),
+        active.into_dispatch(),
+        grad.into_dispatch(),
     ))
 }

@@ -1,11 +1,13 @@
 //! Recurrent cells, and their gates alone, with inputs as plain numbers.
 
-use burn::tensor::Device;
-use mspipe::kernels::gru_gates::gru_gates;
+use burn::tensor::{Device, Tensor};
+use mspipe::kernels::gru_gates::{gru_gates, gru_gates_backward};
 use mspipe::kernels::recurrent_cell::{CellBatch, CellParameters, recurrent_cell};
-use mspipe::kernels::rnn_gates::rnn_gates;
+use mspipe::kernels::rnn_gates::{rnn_gates, rnn_gates_backward};
 
-use super::{Operation, Outcome, draws, finish, floats, frequencies, gradient, ints};
+use super::{
+    Operation, Outcome, draws, finish, floats, frequencies, gradient, ints, numbers, projection,
+};
 
 #[derive(Debug, Clone)]
 pub(crate) struct GruGates {
@@ -54,16 +56,19 @@ impl Operation for GruGates {
     }
 
     fn run(&self, device: &Device) -> Outcome {
-        let device = &device.clone().autodiff();
-        let products = [self.rows, 3 * self.width];
-        let from_input = floats(&self.from_input, products, device).require_grad();
-        let from_hidden = floats(&self.from_hidden, products, device).require_grad();
-        let hidden = floats(&self.hidden, [self.rows, self.width], device);
+        let (products, rows) = ([self.rows, 3 * self.width], [self.rows, self.width]);
+        let input = floats(&self.from_input, products, device);
+        let memory = floats(&self.from_hidden, products, device);
+        let hidden = floats(&self.hidden, rows, device);
         let active = ints(&self.active, [self.rows], device);
-        let out = gru_gates(from_input.clone(), from_hidden.clone(), hidden, active);
-        finish(out, device, |g| {
-            vec![gradient(&from_input, g), gradient(&from_hidden, g)]
-        })
+        let grad = floats(&projection(self.rows * self.width), rows, device);
+        let [a, b, c] = [&input, &memory, &hidden].map(Tensor::clone);
+        let output = gru_gates(a, b, c, active.clone());
+        let gradients = gru_gates_backward(input, memory, hidden, active, grad);
+        Outcome {
+            gradients: gradients.map(numbers).to_vec(),
+            output: numbers(output),
+        }
     }
 }
 
@@ -119,16 +124,18 @@ impl Operation for RnnGates {
     }
 
     fn run(&self, device: &Device) -> Outcome {
-        let device = &device.clone().autodiff();
         let shape = [self.rows, self.width];
-        let from_input = floats(&self.from_input, shape, device).require_grad();
-        let from_memory = floats(&self.from_memory, shape, device).require_grad();
+        let products = [&self.from_input, &self.from_memory];
+        let [from_input, from_memory] = products.map(|of| floats(of, shape, device));
         let hidden = floats(&self.hidden, shape, device);
         let active = ints(&self.active, [self.rows], device);
-        let out = rnn_gates(from_input.clone(), from_memory.clone(), hidden, active);
-        finish(out, device, |g| {
-            vec![gradient(&from_input, g), gradient(&from_memory, g)]
-        })
+        let grad = floats(&projection(self.rows * self.width), shape, device);
+        let out = rnn_gates(from_input, from_memory, hidden, active.clone());
+        let gradient = numbers(rnn_gates_backward(out.clone(), active, grad));
+        Outcome {
+            gradients: vec![gradient.clone(), gradient],
+            output: numbers(out),
+        }
     }
 }
 

@@ -12,13 +12,13 @@ use mspipe::kernels::adam::{AdamStep, Moving, adam};
 use mspipe::kernels::costs;
 use mspipe::kernels::dropout::{Dropout, dropout};
 use mspipe::kernels::gather_rows::{GatherRows as _, Uses, gather_rows};
-use mspipe::kernels::gru_gates::{GruGates as _, gru_gates};
+use mspipe::kernels::gru_gates::{gru_gates, gru_gates_backward};
 use mspipe::kernels::link_scores::{LinkLayer, LinkScoring as _, LinkTensors, link_scores};
 use mspipe::kernels::mail_update::{MailLists, mail_update};
 use mspipe::kernels::memory_gather::memory_gather;
 use mspipe::kernels::memory_update::memory_update;
 use mspipe::kernels::output_norm::{BeforeNorm, OutputNorm as _, output_norm};
-use mspipe::kernels::rnn_gates::{RnnGates as _, rnn_gates};
+use mspipe::kernels::rnn_gates::{rnn_gates, rnn_gates_backward};
 use mspipe::kernels::temporal_attention::{
     AttentionShape, AttentionSlots, AttentionTensors, TemporalAttention as _, temporal_attention,
 };
@@ -245,51 +245,29 @@ fn gates(make: &Inputs<'_>, rows: usize) -> Vec<Case> {
     let (input, from_hidden) = (make.matrix(rows, 3 * WIDTH), make.matrix(rows, 3 * WIDTH));
     let (hidden, grad) = (make.matrix(rows, WIDTH), make.matrix(rows, WIDTH));
     let active = make.indices(vec![1; rows]);
-    let forward = {
-        let inputs = (
-            input.clone(),
-            from_hidden.clone(),
-            hidden.clone(),
-            active.clone(),
-        );
-        case("gru_gates", costs::gru_gates(numbers), move || {
-            let (a, b, c, d) = inputs.clone();
-            drop(gru_gates(a, b, c, d));
-        })
-    };
-    let inputs = (
-        input.into_dispatch(),
-        from_hidden.into_dispatch(),
-        hidden.clone().into_dispatch(),
-        active.clone().into_dispatch(),
-        grad.clone().into_dispatch(),
-    );
-    let backward = case(
-        "gru_gates_backward",
-        costs::gru_gates_backward(numbers),
-        move || {
-            let (a, b, c, d, e) = inputs.clone();
-            drop(Dispatch::gru_gates_backward(a, b, c, d, e));
-        },
-    );
-    let inputs = (hidden.clone(), grad.clone(), hidden.clone(), active.clone());
+    let inputs = (input, from_hidden, hidden.clone(), active.clone());
+    let of = inputs.clone();
+    let forward = case("gru_gates", costs::gru_gates(numbers), move || {
+        let (a, b, c, d) = of.clone();
+        drop(gru_gates(a, b, c, d));
+    });
+    let (of, grad_of) = (inputs, grad.clone());
+    let work = costs::gru_gates_backward(numbers);
+    let backward = case("gru_gates_backward", work, move || {
+        let (a, b, c, d) = of.clone();
+        drop(gru_gates_backward(a, b, c, d, grad_of.clone()));
+    });
+    let of = (hidden.clone(), grad.clone(), hidden.clone(), active.clone());
     let rnn = case("rnn_gates", costs::rnn_gates(numbers), move || {
-        let (a, b, c, d) = inputs.clone();
+        let (a, b, c, d) = of.clone();
         drop(rnn_gates(a, b, c, d));
     });
-    let inputs = (
-        hidden.into_dispatch(),
-        active.into_dispatch(),
-        grad.into_dispatch(),
-    );
-    let rnn_backward = case(
-        "rnn_gates_backward",
-        costs::rnn_gates_backward(numbers),
-        move || {
-            let (a, b, c) = inputs.clone();
-            drop(Dispatch::rnn_gates_backward(a, b, c));
-        },
-    );
+    let of = (hidden, active, grad);
+    let work = costs::rnn_gates_backward(numbers);
+    let rnn_backward = case("rnn_gates_backward", work, move || {
+        let (a, b, c) = of.clone();
+        drop(rnn_gates_backward(a, b, c));
+    });
     vec![forward, backward, rnn, rnn_backward]
 }
 
