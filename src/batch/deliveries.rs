@@ -11,6 +11,8 @@
 //! Sources: TGN (arXiv 2006.10637), section 3.1, message aggregator; APAN (arXiv 2011.11545),
 //! section 3.5; TGL's `memorys.py`.
 
+use rayon::prelude::*;
+
 use crate::batch::EventBatch;
 use crate::graph::{NodeId, Timestamp};
 use crate::sampling::Neighbors;
@@ -123,7 +125,7 @@ impl Deliveries {
                 }
             }
         }
-        sent.sort_unstable();
+        sent.par_sort_unstable();
 
         let mut deliveries = Deliveries {
             offsets: vec![0],
