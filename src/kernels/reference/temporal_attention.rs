@@ -269,7 +269,7 @@ pub fn temporal_attention_backward(
     }
 }
 
-/// Where the tasks of the backward end: whole query rows with about [`CHUNK`] roots together.
+/// Where the tasks of either pass end: whole query rows with about [`CHUNK`] roots together.
 fn task_ends(uses: Uses<'_>) -> Vec<usize> {
     let (mut ends, mut begin) = (Vec::new(), 0);
     for row in 0..uses.rows() {

@@ -3,10 +3,11 @@
 use super::super::activation::exp;
 use super::super::vector::{Dots, LANES, add_weighted_rows};
 use super::input::HeadRows;
-use super::slots::Slots;
+use super::slots::{Read, Slots};
 use super::{AttentionInput, SLOPE};
 
-/// Numbers that are taken together where a root's slots are few: pairs of four slots.
+/// Numbers of a root's slots that are taken together, so that all of them fill whole vectors: those
+/// of four slots.
 const TOGETHER: usize = 8;
 
 /// Two heads, and scratch space for one root of theirs, or the roots of one query row. Of an odd
@@ -83,18 +84,11 @@ impl HeadPair {
     /// `product = query . x` of each valid slot.
     #[inline(always)]
     pub(super) fn multiply_query(&mut self, slots: &Slots<'_>, query: HeadRows<'_>) {
-        let shape = &slots.input.shape;
         let known = self.read_product.len();
-        let (nodes, edges) = self.parts(query, slots.input);
+        let parts = self.parts(query, slots.input);
         for new in slots.reads[known..].chunks(2) {
-            let [first, last] = [new[0], new[new.len() - 1]];
             let mut dots = Dots::default();
-            if shape.node > 0 {
-                dots.add([first.node, last.node], nodes);
-            }
-            if shape.edge > 0 {
-                dots.add([first.edge, last.edge], edges);
-            }
+            add_reads(&mut dots, [new[0], new[new.len() - 1]], parts);
             self.read_product
                 .extend_from_slice(&dots.partial()[..new.len()]);
         }
@@ -113,23 +107,16 @@ impl HeadPair {
     /// `product = vector . x` of each valid slot.
     #[inline(always)]
     pub(super) fn multiply(&mut self, slots: &Slots<'_>, vectors: HeadRows<'_>) {
-        let shape = &slots.input.shape;
         copy_tails(
             self.heads.map(|head| vectors.of(head)),
             slots,
             &mut self.vector_tail,
         );
-        let (nodes, edges) = self.parts(vectors, slots.input);
+        let parts = self.parts(vectors, slots.input);
         let tails = halves(&self.vector_tail);
         for (i, two) in slots.valid.chunks(2).enumerate() {
-            let [first, last] = [two[0].read, two[two.len() - 1].read];
             let mut dots = Dots::default();
-            if shape.node > 0 {
-                dots.add([first.node, last.node], nodes);
-            }
-            if shape.edge > 0 {
-                dots.add([first.edge, last.edge], edges);
-            }
+            add_reads(&mut dots, [two[0].read, two[two.len() - 1].read], parts);
             let slot = [2 * i, 2 * i + two.len() - 1];
             dots.add([slots.tail(slot[0]), slots.tail(slot[1])], tails);
             let totals = dots.totals();
@@ -139,11 +126,7 @@ impl HeadPair {
 
     /// Parts of the heads' vectors that belong to node rows and to edge feature rows.
     #[inline(always)]
-    fn parts<'v>(
-        &self,
-        vectors: HeadRows<'v>,
-        input: &AttentionInput<'_>,
-    ) -> ([&'v [f32]; 2], [&'v [f32]; 2]) {
+    fn parts<'v>(&self, vectors: HeadRows<'v>, input: &AttentionInput<'_>) -> ReadParts<'v> {
         let (node, edge) = (input.shape.node, input.shape.edge);
         let [first, second] = [vectors.of(self.heads[0]), vectors.of(self.heads[1])];
         (
@@ -163,7 +146,7 @@ impl HeadPair {
     }
 
     /// Softmax of `score`, `[fanout, heads]`, over the valid slots of `root`, and the factors of
-    /// its dropout: `weight` and `factor`.
+    /// its dropout: `weight`, `factor`, and `kept`, their product.
     #[inline(always)]
     pub(super) fn weigh(&mut self, slots: &Slots<'_>, root: usize, score: &[f32]) {
         let (dropout, fanout) = (slots.input.dropout, slots.input.shape.fanout);
@@ -248,13 +231,10 @@ impl HeadPair {
     #[inline(always)]
     pub(super) fn sum_slots(&mut self, slots: &Slots<'_>) {
         self.sum.fill(0.0);
-        let input = slots.input;
         let [of_node, of_edge, of_tail] = sums(&mut self.sum, slots);
         let reads = || slots.valid.iter().map(|slot| slot.read);
         let scale = || self.kept.iter().copied();
-        if input.shape.node > 0 {
-            add_weighted_rows(of_node, reads().map(|read| read.node).zip(scale()));
-        }
+        add_weighted_rows(of_node, reads().map(|read| read.node).zip(scale()));
         add_weighted_rows(of_edge, reads().map(|read| read.edge).zip(scale()));
         add_weighted_rows(of_tail, slots.tails().zip(scale()));
     }
@@ -277,14 +257,9 @@ impl HeadPair {
     pub(super) fn sum_query_row(&mut self, slots: &Slots<'_>) {
         let [of_node, of_edge, _] = sums(&mut self.sum, slots);
         let scale = || self.read_coefficient.iter().copied();
-        add_weighted_rows(
-            of_node,
-            slots.reads.iter().map(|read| read.node).zip(scale()),
-        );
-        add_weighted_rows(
-            of_edge,
-            slots.reads.iter().map(|read| read.edge).zip(scale()),
-        );
+        let reads = || slots.reads.iter();
+        add_weighted_rows(of_node, reads().map(|read| read.node).zip(scale()));
+        add_weighted_rows(of_edge, reads().map(|read| read.edge).zip(scale()));
     }
 
     /// Each head with its sum, `[width]`.
@@ -338,6 +313,20 @@ impl HeadPair {
     }
 }
 
+/// Parts of two vectors: those of node rows, those of edge feature rows.
+type ReadParts<'v> = ([&'v [f32]; 2], [&'v [f32]; 2]);
+
+/// Adds the products of two reads and two vectors.
+#[inline(always)]
+fn add_reads(dots: &mut Dots, of: [Read<'_>; 2], (nodes, edges): ReadParts<'_>) {
+    if !nodes[0].is_empty() {
+        dots.add([of[0].node, of[1].node], nodes);
+    }
+    if !edges[0].is_empty() {
+        dots.add([of[0].edge, of[1].edge], edges);
+    }
+}
+
 /// Both halves of `[2, width]`.
 #[inline(always)]
 fn halves(rows: &[f32]) -> [&[f32]; 2] {
@@ -345,6 +334,7 @@ fn halves(rows: &[f32]) -> [&[f32]; 2] {
     [first, second]
 }
 
+/// The numbers of some slots, [`TOGETHER`] at a time.
 #[inline(always)]
 fn together_mut(pairs: &mut [[f32; 2]]) -> &mut [[f32; TOGETHER]] {
     pairs.as_flattened_mut().as_chunks_mut::<TOGETHER>().0
