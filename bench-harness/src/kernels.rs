@@ -3,7 +3,8 @@
 //! Bytes are those of [`mspipe::kernels::costs`]: each input read once, each output written
 //! once. The copy reads half as many and writes half as many, with the same threads: memcpy on
 //! the CPU device, burn's `x + 1` on a GPU. Kernel and copy take turns, and the median of each
-//! counts. Sizes are Wikipedia's in a batch of 600 events; its arrays fit in the cache of many
+//! counts. Where burn's own operations, one after the other, do what the kernel does, they take their
+//! turn too. Sizes are Wikipedia's in a batch of 600 events; its arrays fit in the cache of many
 //! processors, so rates may be above those of main memory, for both.
 //!
 //! A kernel makes its output anew at each call, the CPU's copy writes the same memory.
@@ -20,6 +21,8 @@ use mspipe::device::{self, DeviceChoice};
 use mspipe::profiler::Work;
 use mspipe::profiler::machine;
 use serde::Serialize;
+
+use cases::OfBurn;
 
 /// Settings.
 #[derive(Debug, Clone, Args)]
@@ -77,6 +80,8 @@ pub struct KernelRow {
     pub time_us: f64,
     /// Microseconds of a copy of the same bytes, the median.
     pub copy_us: f64,
+    /// Microseconds of burn's own operations for the same, where there are any.
+    pub burn_us: Option<f64>,
     /// 10^9 bytes a second.
     pub gb_per_s: f64,
     /// 10^9 bytes a second of the copy.
@@ -110,10 +115,14 @@ pub fn measure(config: &KernelsConfig) -> Result<KernelsReport> {
     device::on_device_thread(|| {
         let opened = device::open(config.device)?;
         let device = &opened.device;
+        let mut of_burn = cases::of_burn(config.shrink.max(1), device);
         let kernels = cases::all(config.shrink.max(1), device)
             .into_iter()
             .filter(|case| case.name.contains(&config.only))
-            .map(|case| row(case, config.rounds, device))
+            .map(|case| {
+                let of_burn = of_burn.iter_mut().find(|(name, _)| *name == case.name);
+                row(case, of_burn, config.rounds, device)
+            })
             .collect::<Result<_>>()?;
         Ok(KernelsReport {
             device: opened.adapter.clone(),
@@ -125,7 +134,12 @@ pub fn measure(config: &KernelsConfig) -> Result<KernelsReport> {
     })?
 }
 
-fn row(mut case: Case, rounds: usize, device: &Device) -> Result<KernelRow> {
+fn row(
+    mut case: Case,
+    mut of_burn: Option<&mut OfBurn>,
+    rounds: usize,
+    device: &Device,
+) -> Result<KernelRow> {
     let mut copy = machine::copy((case.work.bytes / 8) as usize, device);
     let failed = |error| anyhow!("the device failed: {error:?}");
     let seconds = |run: &mut dyn FnMut()| -> Result<f64> {
@@ -137,10 +151,16 @@ fn row(mut case: Case, rounds: usize, device: &Device) -> Result<KernelRow> {
     // Compiles shaders, fills caches.
     seconds(&mut case.run)?;
     seconds(&mut copy)?;
-    let (mut own, mut copied) = (Vec::new(), Vec::new());
+    if let Some((_, run)) = &mut of_burn {
+        seconds(run)?;
+    }
+    let (mut own, mut copied, mut burns) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..rounds.max(1) {
         own.push(seconds(&mut case.run)?);
         copied.push(seconds(&mut copy)?);
+        if let Some((_, run)) = &mut of_burn {
+            burns.push(seconds(run)?);
+        }
     }
     let median = |seconds: &mut Vec<f64>| {
         seconds.sort_by(f64::total_cmp);
@@ -154,6 +174,7 @@ fn row(mut case: Case, rounds: usize, device: &Device) -> Result<KernelRow> {
         flops,
         time_us: 1e6 * own,
         copy_us: 1e6 * copied,
+        burn_us: (!burns.is_empty()).then(|| 1e6 * median(&mut burns)),
         gb_per_s: bytes as f64 / own / 1e9,
         copy_gb_per_s: bytes as f64 / copied / 1e9,
         of_copy: copied / own,
@@ -170,13 +191,22 @@ impl fmt::Display for KernelsReport {
         )?;
         write!(
             f,
-            "{:<30} {:>8} {:>9} {:>9} {:>8} {:>10} {:>9} {:>9}",
-            "kernel", "MB", "µs", "copy µs", "GB/s", "copy GB/s", "% of copy", "GFLOP/s"
+            "{:<30} {:>8} {:>9} {:>9} {:>9} {:>8} {:>10} {:>9} {:>9}",
+            "kernel",
+            "MB",
+            "µs",
+            "burn's µs",
+            "copy µs",
+            "GB/s",
+            "copy GB/s",
+            "% of copy",
+            "GFLOP/s"
         )?;
         for row in &self.kernels {
+            let burns = row.burn_us.map_or("-".into(), |us| format!("{us:.1}"));
             write!(
                 f,
-                "\n{:<30} {:>8.3} {:>9.1} {:>9.1} {:>8.1} {:>10.1} {:>9.0} {:>9.1}",
+                "\n{:<30} {:>8.3} {:>9.1} {burns:>9} {:>9.1} {:>8.1} {:>10.1} {:>9.0} {:>9.1}",
                 row.name,
                 row.bytes as f64 / 1e6,
                 row.time_us,
@@ -207,8 +237,11 @@ mod tests {
         assert!(report.kernels.len() >= 18);
         for row in &report.kernels {
             assert!(row.bytes > 0 && row.time_us > 0.0, "{row:?}");
+            assert!(row.burn_us.is_none_or(|us| us > 0.0), "{row:?}");
             assert!((row.of_copy - row.copy_us / row.time_us).abs() < 1e-9);
         }
+        let beside = report.kernels.iter().filter(|row| row.burn_us.is_some());
+        assert_eq!(beside.count(), 10);
         let text = report.to_string();
         assert_eq!(text.lines().count(), 3 + report.kernels.len(), "{text}");
     }

@@ -3,6 +3,7 @@
 //! Backward passes are called directly, so that neither autodiff nor anything else of burn is
 //! timed. Numbers are arbitrary: no kernel's time depends on them.
 
+mod of_burn;
 mod products;
 
 use burn::backend::Dispatch;
@@ -28,6 +29,7 @@ use mspipe::profiler::Work;
 use mspipe::train::upload;
 
 use super::Case;
+pub(super) use of_burn::OfBurn;
 
 /// Widths of memory and embeddings, edge features, a mail, and the time encoding.
 const WIDTH: usize = 100;
@@ -107,6 +109,11 @@ const SIZES: [usize; 3] = [1_650, 1_800, 600];
 pub(super) fn products(shrink: usize, device: &Device) -> Vec<Case> {
     let [rows, roots, _] = SIZES.map(|size| size / shrink);
     products::products(&Inputs { device }, rows, roots)
+}
+
+/// What burn's own operations do of the same, with rows divided by `shrink`.
+pub(super) fn of_burn(shrink: usize, device: &Device) -> Vec<OfBurn> {
+    of_burn::operations(&Inputs { device }, SIZES.map(|size| size / shrink))
 }
 
 /// All kernels, with rows divided by `shrink`.
