@@ -118,18 +118,12 @@ fn time_encoding_takes_any_layout() {
 #[test]
 fn gru_gates_take_any_layout() {
     layouts_agree(|layout, device| {
-        let products = || {
-            (
-                layout.table(1, [4, 9], device),
-                layout.table(2, [4, 9], device),
-            )
-        };
-        let rows = |seed| layout.table(seed, [4, 3], device);
-        let active = || layout.list(&[1, 0, 1, 1], device);
-        let (input, memory) = products();
-        let out = gru_gates(input, memory, rows(3), active());
-        let (input, memory) = products();
-        let [d_input, d_memory] = gru_gates_backward(input, memory, rows(3), active(), rows(4));
+        let [input, memory] = [1, 2].map(|seed| layout.table(seed, [4, 9], device));
+        let [hidden, grad] = [3, 4].map(|seed| layout.table(seed, [4, 3], device));
+        let active = layout.list(&[1, 0, 1, 1], device);
+        let [a, b, c] = [&input, &memory, &hidden].map(Tensor::clone);
+        let out = gru_gates(a, b, c, active.clone());
+        let [d_input, d_memory] = gru_gates_backward(input, memory, hidden, active, grad);
         vec![numbers(d_input), numbers(d_memory), numbers(out)]
     });
 }

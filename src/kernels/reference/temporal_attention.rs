@@ -158,6 +158,7 @@ fn forward_task(
                 pair.multiply_query(slots, query);
                 pair.score(slots, &mut score);
                 pair.weigh(slots, root, &score);
+                pair.clear_sums();
                 pair.sum_slots(slots);
             }
             // SAFETY: each root is in one task (checked by the caller), and within the tables.
@@ -317,6 +318,7 @@ fn backward_task(
         slots.begin_query_row();
         for pair in &mut *pairs {
             pair.begin_query_row(slots, input.query(query_row));
+            pair.clear_sums();
         }
         let of_row = task.uses.of(query_row);
         for (&root, coefficient) in of_row.iter().zip(&mut coefficients) {

@@ -15,8 +15,6 @@ const TOGETHER: usize = 8;
 pub(super) struct HeadPair {
     /// Their numbers.
     heads: [usize; 2],
-    /// Number of heads in all.
-    of: usize,
     /// `vector . x` of each slot.
     product: Vec<[f32; 2]>,
     /// Softmax before the dropout, of each slot.
@@ -37,21 +35,17 @@ pub(super) struct HeadPair {
     read_product: Vec<[[f32; LANES]; 2]>,
     /// Sum of the coefficients of each read of the query row.
     read_coefficient: Vec<[f32; 2]>,
-    /// Weighted sums, `[2, padded]`.
+    /// Weighted sums, `[2, node + edge + stride]`.
     sum: Vec<f32>,
-    /// Width of a sum: `node + edge + stride`.
-    padded: usize,
 }
 
 impl HeadPair {
     /// All heads of an attention.
     pub(super) fn all(slots: &Slots<'_>) -> Vec<HeadPair> {
         let (shape, stride) = (&slots.input.shape, slots.stride);
-        let padded = shape.node + shape.edge + stride;
         let places = shape.fanout.next_multiple_of(TOGETHER / 2);
         let pairs = (0..shape.heads).step_by(2).map(|head| HeadPair {
             heads: [head, (head + 1).min(shape.heads - 1)],
-            of: shape.heads,
             product: vec![[0.0; 2]; places],
             weight: vec![[0.0; 2]; places],
             factor: vec![[0.0; 2]; places],
@@ -62,8 +56,7 @@ impl HeadPair {
             vector_tail: vec![0.0; 2 * stride],
             read_product: Vec::new(),
             read_coefficient: Vec::new(),
-            sum: vec![0.0; 2 * padded],
-            padded,
+            sum: vec![0.0; 2 * (shape.node + shape.edge + stride)],
         });
         pairs.collect()
     }
@@ -78,6 +71,11 @@ impl HeadPair {
         );
         self.read_product.clear();
         self.read_coefficient.clear();
+    }
+
+    /// Forgets the sums.
+    #[inline(always)]
+    pub(super) fn clear_sums(&mut self) {
         self.sum.fill(0.0);
     }
 
@@ -95,12 +93,9 @@ impl HeadPair {
         let tails = halves(&self.query_tail);
         for (i, two) in slots.valid.chunks(2).enumerate() {
             let number = [two[0].number, two[two.len() - 1].number];
-            let mut dots =
-                Dots::begun([self.read_product[number[0]], self.read_product[number[1]]]);
-            let slot = [2 * i, 2 * i + two.len() - 1];
-            dots.add([slots.tail(slot[0]), slots.tail(slot[1])], tails);
-            let totals = dots.totals();
-            self.product[2 * i..][..two.len()].copy_from_slice(&totals[..two.len()]);
+            let of_reads = [self.read_product[number[0]], self.read_product[number[1]]];
+            let product = &mut self.product[2 * i..][..two.len()];
+            finish(Dots::begun(of_reads), slots, 2 * i, tails, product);
         }
     }
 
@@ -117,10 +112,8 @@ impl HeadPair {
         for (i, two) in slots.valid.chunks(2).enumerate() {
             let mut dots = Dots::default();
             add_reads(&mut dots, [two[0].read, two[two.len() - 1].read], parts);
-            let slot = [2 * i, 2 * i + two.len() - 1];
-            dots.add([slots.tail(slot[0]), slots.tail(slot[1])], tails);
-            let totals = dots.totals();
-            self.product[2 * i..][..two.len()].copy_from_slice(&totals[..two.len()]);
+            let product = &mut self.product[2 * i..][..two.len()];
+            finish(dots, slots, 2 * i, tails, product);
         }
     }
 
@@ -138,9 +131,10 @@ impl HeadPair {
     /// Scores of the products, into `score` `[fanout, heads]`.
     #[inline(always)]
     pub(super) fn score(&self, slots: &Slots<'_>, score: &mut [f32]) {
+        let heads = slots.input.shape.heads;
         for (slot, product) in slots.valid.iter().zip(&self.product) {
             for (head, &s) in self.heads.iter().zip(product) {
-                score[slot.k * self.of + head] = if s > 0.0 { s } else { SLOPE * s };
+                score[slot.k * heads + head] = if s > 0.0 { s } else { SLOPE * s };
             }
         }
     }
@@ -149,14 +143,15 @@ impl HeadPair {
     /// its dropout: `weight`, `factor`, and `kept`, their product.
     #[inline(always)]
     pub(super) fn weigh(&mut self, slots: &Slots<'_>, root: usize, score: &[f32]) {
-        let (dropout, fanout) = (slots.input.dropout, slots.input.shape.fanout);
+        let AttentionInput { dropout, shape, .. } = *slots.input;
         let valid = slots.valid.len();
         let mut largest = [f32::MIN; 2];
         let places = self.weight.iter_mut().zip(&mut self.element);
         for (slot, (weight, element)) in slots.valid.iter().zip(places) {
             for (i, &head) in self.heads.iter().enumerate() {
-                weight[i] = score[slot.k * self.of + head];
-                element[i] = ((root * fanout + slot.k) * self.of + head) as u32;
+                let pair = slot.k * shape.heads + head;
+                weight[i] = score[pair];
+                element[i] = (root * shape.fanout * shape.heads + pair) as u32;
                 largest[i] = largest[i].max(weight[i]);
             }
         }
@@ -217,7 +212,7 @@ impl HeadPair {
         }
         for (i, slot) in slots.valid.iter().enumerate() {
             for (h, head) in self.heads.into_iter().enumerate() {
-                let pair = slot.k * self.of + head;
+                let pair = slot.k * slots.input.shape.heads + head;
                 let d = self.weight[i][h] * (self.product[i][h] - mean[h]);
                 let d = if score[pair] > 0.0 { d } else { SLOPE * d };
                 self.d_score[i][h] = d;
@@ -227,10 +222,9 @@ impl HeadPair {
         }
     }
 
-    /// Sums of `kept * x` over the valid slots.
+    /// Adds `kept * x` of the valid slots to the sums.
     #[inline(always)]
     pub(super) fn sum_slots(&mut self, slots: &Slots<'_>) {
-        self.sum.fill(0.0);
         let [of_node, of_edge, of_tail] = sums(&mut self.sum, slots);
         let reads = || slots.valid.iter().map(|slot| slot.read);
         let scale = || self.kept.iter().copied();
@@ -265,14 +259,9 @@ impl HeadPair {
     /// Each head with its sum, `[width]`.
     #[inline(always)]
     pub(super) fn sums(&self, width: usize) -> impl Iterator<Item = (usize, &[f32])> {
-        let sums = self.sum.chunks_exact(self.padded);
-        self.heads().zip(sums.map(move |sum| &sum[..width]))
-    }
-
-    /// The heads, each once.
-    #[inline(always)]
-    pub(super) fn heads(&self) -> std::ops::RangeInclusive<usize> {
-        self.heads[0]..=self.heads[1]
+        let sums = halves(&self.sum).into_iter().map(move |sum| &sum[..width]);
+        // A head that is there twice is one.
+        (self.heads[0]..=self.heads[1]).zip(sums)
     }
 
     /// Adds to the gradients of omega and phi, `d_time` `[2, stride]`, what the gradient of each
@@ -325,6 +314,21 @@ fn add_reads(dots: &mut Dots, of: [Read<'_>; 2], (nodes, edges): ReadParts<'_>) 
     if !edges[0].is_empty() {
         dots.add([of[0].edge, of[1].edge], edges);
     }
+}
+
+/// Adds the products of what is computed of one or two slots from `first` on, and writes the sums to
+/// their places in `product`.
+#[inline(always)]
+fn finish(
+    mut dots: Dots,
+    slots: &Slots<'_>,
+    first: usize,
+    tails: [&[f32]; 2],
+    product: &mut [[f32; 2]],
+) {
+    let last = first + product.len() - 1;
+    dots.add([slots.tail(first), slots.tail(last)], tails);
+    product.copy_from_slice(&dots.totals()[..product.len()]);
 }
 
 /// Both halves of `[2, width]`.
