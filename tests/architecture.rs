@@ -276,6 +276,35 @@ fn files_are_short_documented_and_finished() {
 
 /// cargo compiles a package once for each set of features, and burn takes 12 minutes: what
 /// `cargo run` selects must be what tests and benchmarks select.
+/// A tag can be moved to other code; a commit can't.
+#[test]
+fn workflows_name_actions_by_commit() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(".github/workflows");
+    let mut actions = 0;
+    for entry in fs::read_dir(folder).expect("workflows") {
+        let path = entry.expect("workflow").path();
+        let text = fs::read_to_string(&path).expect("text");
+        for (line, action) in text.lines().enumerate().filter_map(|(index, line)| {
+            Some((
+                index + 1,
+                line.trim_start_matches([' ', '-'])
+                    .strip_prefix("uses:")?
+                    .trim(),
+            ))
+        }) {
+            let commit = action.split_once('@').map_or("", |(_, rest)| rest);
+            let digits = commit.chars().take_while(char::is_ascii_hexdigit).count();
+            assert!(
+                digits == 40 && commit[40..].starts_with(" # v"),
+                "{}:{line}: {action}: not pinned by a commit with its version beside it",
+                path.display()
+            );
+            actions += 1;
+        }
+    }
+    assert!(actions > 0, "no action found");
+}
+
 #[test]
 fn run_test_and_bench_share_one_build_of_burn() {
     let packages = |arguments: &[&str]| -> BTreeSet<String> {
