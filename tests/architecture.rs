@@ -19,8 +19,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("sampling", &["graph"]),
     ("batch", &["graph", "sampling"]),
     ("pipeline", &[]),
-    ("report", &["pipeline"]),
-    ("checkpoint", &[]),
+    ("report", &["pipeline", "mspipe_datasets"]),
+    ("checkpoint", &["mspipe_datasets"]),
     ("profiler", &["pipeline", "burn"]),
     ("kernels", &["profiler", "burn"]),
     ("device", &["kernels", "burn"]),
@@ -29,13 +29,13 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     // `sampling` for its counter-based random numbers.
     ("model", &["graph", "sampling", "batch", "kernels", "device", "burn"]),
     // `burn` for its f16 and bf16.
-    ("weights", &["checkpoint", "model", "burn"]),
+    ("weights", &["checkpoint", "model", "mspipe_datasets", "burn"]),
     ("eval", &["graph", "batch", "mspipe_datasets"]),
     // Knows what it audits only by a trait.
     ("audit", &["graph", "sampling", "mspipe_datasets"]),
     ("train", &["graph", "sampling", "batch", "pipeline", "checkpoint", "profiler", "kernels", "device", "features", "memory", "model", "eval", "mspipe_datasets", "burn"]),
     ("config", &["sampling", "batch", "pipeline", "checkpoint", "device", "features", "model"]),
-    ("run_folder", &["pipeline", "checkpoint", "profiler", "eval", "train", "config"]),
+    ("run_folder", &["pipeline", "checkpoint", "profiler", "weights", "eval", "train", "config", "mspipe_datasets"]),
     // The only module that names concrete types of every layer.
     ("session", &["graph", "sampling", "batch", "pipeline", "checkpoint", "profiler", "kernels", "device", "features", "memory", "model", "weights", "eval", "audit", "train", "config", "run_folder", "mspipe_datasets", "burn"]),
     ("cli", &["pipeline", "checkpoint", "device", "eval", "audit", "weights", "train", "config", "report", "run_folder", "session", "mspipe_datasets"]),

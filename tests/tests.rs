@@ -34,8 +34,12 @@ mod mutation;
 mod node_classification;
 /// Random inputs for the operations and one way to run them all.
 mod operations;
+/// What commands write: never over what is not theirs, and never half.
+mod outputs;
 /// The pipeline as a user runs it: failures, Ctrl-C, threads, an emulated link.
 mod pipeline_cli;
+/// An empty folder in which the program runs.
+mod place;
 /// What an iteration costs: rows, shares, and their absence.
 mod profiler;
 /// Protocols and the audit as a user runs them.

@@ -57,8 +57,9 @@ pub struct SpeedReport {
 /// When the training fails.
 pub fn measure(mut config: RunConfig) -> Result<SpeedReport> {
     config.epochs = config.epochs.max(2);
-    let out = std::env::temp_dir().join(format!("mspipe-speed-{}", std::process::id()));
-    config.out = Some(out.clone());
+    // Removed at the end, whatever that is.
+    let out = tempfile::tempdir().context("a folder for the run")?;
+    config.out = Some(out.path().to_owned());
     if let Some(threads) = config.threads {
         rayon::ThreadPoolBuilder::new()
             .num_threads(threads)
@@ -75,9 +76,7 @@ pub fn measure(mut config: RunConfig) -> Result<SpeedReport> {
         let after = MatmulReport::measure(&opened.device, &opened.adapter)?.gflops;
         Ok(([before, after], summary))
     })?;
-    let removed = std::fs::remove_dir_all(&out);
     let (matmul_gflops, summary) = measured?;
-    removed.with_context(|| format!("{}: can't be removed", out.display()))?;
 
     let events_per_s: Vec<f64> = summary.epochs[1..].iter().map(|e| e.events_per_s).collect();
     let mean_gflops = (matmul_gflops[0] + matmul_gflops[1]) / 2.0;

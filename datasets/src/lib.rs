@@ -18,6 +18,7 @@
 //! | [`manifest`], [`fetch`] | what is known of each data set; downloading it |
 //! | [`synthetic`], `random` | generated streams with published counts |
 //! | `progress` | progress bars of conversions |
+//! | [`whole_file`] | files that appear under their name only when they are whole |
 //!
 //! A stream's life: `open` finds what a name stands for; `detect` and a reader
 //! pass its lines to `intake`; the store's writer checks, hashes and renames; the
@@ -64,6 +65,7 @@ pub mod synthetic;
 mod tgb_csv;
 mod tgl_csv;
 mod torch;
+pub mod whole_file;
 
 pub use check::{Finding, Severity, check};
 pub use detect::Format;

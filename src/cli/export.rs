@@ -7,6 +7,7 @@ use anyhow::{Context, bail};
 use clap::Args;
 use indicatif::{HumanBytes, HumanCount};
 use mspipe::weights::{self, ModelDescription, WeightFile};
+use mspipe_datasets::whole_file::{self, Existing};
 use serde::Serialize;
 
 use super::{print, print_json};
@@ -100,12 +101,7 @@ fn check_target(to: &Path, force: bool) -> anyhow::Result<()> {
             "--to {shown}: only safetensors are written; expected a name that ends with .safetensors"
         );
     }
-    if to.is_dir() {
-        bail!("--to {shown}: is a folder; give the name of a file");
-    }
-    if to.exists() && !force {
-        bail!("--to {shown}: exists; choose another name, or replace it with --force");
-    }
+    whole_file::check(to, Existing::forced(force)).with_context(|| "--to")?;
     Ok(())
 }
 

@@ -320,5 +320,8 @@ fn print_summary(summary: &Summary, folder: &RunFolder) {
     if summary.data.synthetic {
         println!("{}", report::SYNTHETIC);
     }
+    if let Some(missing) = &summary.not_written {
+        println!("missing   {missing}");
+    }
     println!("written   {}", folder.path().join("summary.json").display());
 }

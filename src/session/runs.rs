@@ -67,6 +67,7 @@ pub fn run<O: Observer>(
     stop: &AtomicBool,
     begin: impl FnOnce(&Session, &ComputeDevice, &RunFolder) -> Result<O, RunFolderError> + Send,
 ) -> Result<(Summary, RunFolder), SessionError> {
+    RunFolder::check(&config)?;
     on_device(config, |session, device| {
         let folder = RunFolder::create(&session.config, &session.data.name)?;
         let trained = begin(session, device, &folder)
@@ -132,6 +133,7 @@ pub fn classify_nodes<O: NodeObserver>(
     begin: impl FnOnce(&Session, &ComputeDevice, &RunFolder) -> Result<O, RunFolderError> + Send,
 ) -> Result<(NodeSummary, RunFolder), SessionError> {
     config.task = Task::Node;
+    RunFolder::check(&config)?;
     on_device(config, |session, device| {
         let weights = session.initial_weights()?;
         let folder = RunFolder::create(&session.config, &session.data.name)?;

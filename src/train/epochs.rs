@@ -60,7 +60,7 @@ pub enum TrainError {
     #[error(transparent)]
     Evaluation(EvalError),
     /// Scores could not be measured.
-    #[error("evaluation: {0}; the training diverged, try a smaller --learning-rate")]
+    #[error("evaluation: {0}; the run diverged, try a smaller --learning-rate")]
     Metric(MetricError),
     /// The loss is not a number.
     #[error(
@@ -157,6 +157,10 @@ struct Keeping {
     since: Instant,
     /// Of the last one that was written.
     last: Option<(usize, usize)>,
+    /// What of the last epoch's trace and charts could not be written, if anything.
+    unrecorded: Option<String>,
+    /// Whether the best weights may not be in their file.
+    weights_due: bool,
 }
 
 impl<M: TglNames> TrainLoop<'_, M> {
@@ -173,6 +177,9 @@ impl<M: TglNames> TrainLoop<'_, M> {
             every: observer.checkpoint_every(),
             since: Instant::now(),
             last: self.progress.place_if_begun(),
+            unrecorded: None,
+            // The run that wrote the checkpoint may have failed to write them.
+            weights_due: self.progress.best.is_some(),
         };
         while self.progress.epoch <= self.epochs {
             self.epoch(observer, &mut keeping)?;
@@ -180,6 +187,12 @@ impl<M: TglNames> TrainLoop<'_, M> {
         let Some(mut best) = self.progress.best.take() else {
             return Err(TrainError::Metric(MetricError::NoBatch));
         };
+        if keeping.weights_due {
+            let weights = tgl_weights::export(&best.model).map_err(device_failed)?;
+            observer
+                .best(best.epoch, &weights)
+                .map_err(TrainError::Observer)?;
+        }
         observer.evaluation_begins("test");
         let totals = &self.progress.totals;
         let record = TrainRecord {
@@ -190,6 +203,7 @@ impl<M: TglNames> TrainLoop<'_, M> {
             stage_times: totals.times,
             staleness: totals.staleness.clone(),
             stall: totals.stall,
+            not_written: keeping.unrecorded,
         };
         Ok((record, best.model))
     }
@@ -202,10 +216,13 @@ impl<M: TglNames> TrainLoop<'_, M> {
     ) -> Result<(), TrainError> {
         let epoch = self.progress.epoch;
         let trained = self.train_epoch(observer, keeping)?;
-        // Writes files, which is no part of training's time.
-        observer
-            .epoch_recorded(&trained)
-            .map_err(TrainError::Observer)?;
+        // Writes files, which is no part of training's time. No result depends on them.
+        let unrecorded = observer.epoch_recorded(&trained).err();
+        let unrecorded = unrecorded.map(|error| error.to_string());
+        if let Some(error) = unrecorded.as_ref().filter(|_| keeping.unrecorded.is_none()) {
+            observer.warn(&format!("{error}; the run continues without it"));
+        }
+        keeping.unrecorded = unrecorded;
 
         let model = self.trainer.model().valid();
         observer.evaluation_begins("validation");
@@ -237,9 +254,11 @@ impl<M: TglNames> TrainLoop<'_, M> {
             .is_none_or(|best| val.choice() > best.choice)
         {
             let weights = tgl_weights::export(&model).map_err(device_failed)?;
-            if let Err(error) = observer.best(epoch, &weights) {
+            let written = observer.best(epoch, &weights);
+            keeping.weights_due = written.is_err();
+            if let Err(error) = written {
                 observer.warn(&format!(
-                    "the weights of epoch {epoch} are not written: {error}"
+                    "the weights of epoch {epoch} are not written: {error}; tried again at the end"
                 ));
             }
             progress.best = Some(Best {
