@@ -156,12 +156,12 @@ fn other_outputs_replace_nothing_without_force() {
     fs::write(place.path("base.csv"), "src,dst,time\n0,1,0\n").unwrap();
     fs::write(place.path("w.safetensors"), "mine").unwrap();
     place.run(&format!("{TRAIN} --out run"), 0);
-    let before = content(&place);
     for line in [
         format!("schedule simulate {STAGES} --gantt base.csv"),
         format!("schedule simulate {STAGES} --trace base.csv"),
         "export run --to w.safetensors".to_owned(),
     ] {
+        let before = content(&place);
         let refused = place.run(&line, 1);
         assert!(
             refused.contains("exists already; choose another name, or replace it with --force"),
@@ -186,12 +186,12 @@ fn other_outputs_replace_nothing_without_force() {
 #[cfg(target_os = "linux")]
 #[test]
 fn a_file_that_does_not_fit_is_named_and_leaves_nothing() {
+    let two = TRAIN.replace("--epochs 1", "--epochs 2");
     // Blocks of 1,024 bytes, from nothing at all to all but the checkpoint.
     for blocks in [0, 1, 2, 4, 8, 16, 32, 64] {
         let place = Place::new();
         place.run(&format!("{TRAIN} --dry-run"), 0);
-        let line =
-            format!("trap '' XFSZ; ulimit -f {blocks}; exec \"$0\" {TRAIN} --epochs 2 --out run");
+        let line = format!("trap '' XFSZ; ulimit -f {blocks}; exec \"$0\" {two} --out run");
         let output = place
             .command("bash")
             .args(["-c", &line, env!("CARGO_BIN_EXE_mspipe")])

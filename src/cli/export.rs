@@ -101,8 +101,7 @@ fn check_target(to: &Path, force: bool) -> anyhow::Result<()> {
             "--to {shown}: only safetensors are written; expected a name that ends with .safetensors"
         );
     }
-    whole_file::check(to, Existing::forced(force)).with_context(|| "--to")?;
-    Ok(())
+    Ok(whole_file::check(to, Existing::forced(force))?)
 }
 
 /// The weights file that `run` is or holds.
