@@ -43,7 +43,9 @@ const METRICS: &str = "metrics.jsonl";
 const LEDGER: &str = "ledger.jsonl";
 const TRACE: &str = "trace.json";
 const SUMMARY: &str = "summary.json";
-const LOCK: &str = "run.lock";
+
+/// Name of the file that is locked while a program writes into the folder.
+pub const LOCK: &str = "run.lock";
 
 /// All that a run may write.
 const WRITTEN: [&str; 12] = [
@@ -60,6 +62,10 @@ const WRITTEN: [&str; 12] = [
     "report.html",
     LOCK,
 ];
+
+/// What a run writes that logs no metrics and keeps no checkpoints, in any order.
+const WRITTEN_WITHOUT_LOG: [&str; 6] =
+    [CONFIG, LEDGER, TIMELINE, weights::FILE_NAME, SUMMARY, LOCK];
 
 /// What it shows: so many iterations, the first of them this far into the epoch.
 const TIMELINE_ITERATIONS: usize = 8;
@@ -102,7 +108,7 @@ impl RunFolder {
                 (path, created)
             }
         };
-        fs::create_dir_all(&path).map_err(|source| failed(&path, source))?;
+        fs::create_dir_all(&path).map_err(|error| failed(&path, error))?;
         let name = path.join(LOCK);
         let file = match File::create_new(&name) {
             Ok(file) => file,
@@ -110,9 +116,9 @@ impl RunFolder {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                 return Err(RunFolderError::InUse { path });
             }
-            Err(source) => {
+            Err(error) => {
                 remove_folders(&created);
-                return Err(failed(&name, source));
+                return Err(failed(&name, error));
             }
         };
         let folder = RunFolder {
@@ -130,27 +136,30 @@ impl RunFolder {
     }
 
     /// Creates the folder once more for a run of the same caller that was ended in it and that can't
-    /// be resumed: what that run wrote is removed first. Anything else makes it refuse.
+    /// be resumed, having no log of metrics and no checkpoint: what that run wrote is removed first.
+    /// Anything else makes it refuse, `mspipe train`'s runs too.
     ///
     /// # Errors
-    /// As [`RunFolder::create`]; when the folder has a file that no run writes, or its run is being
-    /// written.
+    /// As [`RunFolder::create`]; when the folder has a file that such a run does not write, or its
+    /// run is being written.
     pub fn create_again(config: &RunConfig, data_name: &str) -> Result<RunFolder, RunFolderError> {
         let Some(path) = config.out.as_ref().filter(|path| path.join(LOCK).exists()) else {
             return RunFolder::create(config, data_name);
         };
         drop(RunFolder::reopened(path.clone())?);
-        whole_file::sweep(path);
         let names = names_in(path)?;
-        if let Some(foreign) = names.iter().find(|name| !WRITTEN.contains(&name.as_str())) {
-            return Err(RunFolderError::Foreign {
+        let known = |name: &String| {
+            WRITTEN_WITHOUT_LOG.contains(&name.as_str()) || whole_file::is_temporary(name)
+        };
+        if let Some(other) = names.iter().find(|name| !known(name)) {
+            return Err(RunFolderError::Other {
                 path: path.clone(),
-                found: foreign.clone(),
+                found: other.clone(),
             });
         }
         for name in names {
             let file = path.join(name);
-            fs::remove_file(&file).map_err(|source| failed(&file, source))?;
+            fs::remove_file(&file).map_err(|error| failed(&file, error))?;
         }
         RunFolder::create(config, data_name)
     }
@@ -174,6 +183,10 @@ impl RunFolder {
             return Err(RunFolderError::Node { path: own() });
         }
         let folder = RunFolder::reopened(own())?;
+        // In a folder that others can write to, a link would lead the run to any file of its user.
+        for name in WRITTEN {
+            refuse_link(&path.join(name))?;
+        }
         whole_file::sweep(path);
         Ok((folder, config))
     }
@@ -185,9 +198,7 @@ impl RunFolder {
         // Nothing is ever written to it, so that nothing is cut off.
         let mut options = File::options();
         options.read(true).write(true).create(true).truncate(false);
-        let file = options
-            .open(&name)
-            .map_err(|source| failed(&name, source))?;
+        let file = options.open(&name).map_err(|error| failed(&name, error))?;
         Ok(RunFolder {
             lock: locked(file, &path)?,
             path,
@@ -249,7 +260,7 @@ impl RunFolder {
     /// When it can't be written.
     pub fn ledger(&self) -> Result<BufWriter<File>, RunFolderError> {
         let path = self.path.join(LEDGER);
-        let file = File::create_new(&path).map_err(|source| failed(&path, source))?;
+        let file = File::create_new(&path).map_err(|error| failed(&path, error))?;
         Ok(BufWriter::new(file))
     }
 
@@ -335,7 +346,12 @@ fn refuse_content(path: &Path) -> Result<(), RunFolderError> {
     }
     let has = |name: &str| names.iter().any(|found| found == name);
     // A file of the name alone is not enough: it must hold a run's settings.
-    if !(has(LOCK) && RunConfig::read(&path.join(CONFIG)).is_ok()) {
+    let file = path.join(CONFIG);
+    let config = match has(LOCK) && file.is_file() {
+        true => RunConfig::read(&file).ok(),
+        false => None,
+    };
+    let Some(config) = config else {
         const SHOWN: usize = 3;
         let mut found = names
             .iter()
@@ -347,13 +363,15 @@ fn refuse_content(path: &Path) -> Result<(), RunFolderError> {
             found += &format!(" and {} more", names.len() - SHOWN);
         }
         return Err(RunFolderError::Foreign { path: own(), found });
-    }
+    };
     // Refuses a run that is being written.
     drop(RunFolder::reopened(own())?);
     Err(if has(SUMMARY) {
         RunFolderError::Taken { path: own() }
     } else if has(LAST) || has(PREVIOUS) {
         RunFolderError::Unfinished { path: own() }
+    } else if config.task == Task::Node {
+        RunFolderError::AbandonedNode { path: own() }
     } else {
         RunFolderError::Abandoned { path: own() }
     })
@@ -366,9 +384,9 @@ fn names_in(path: &Path) -> Result<Vec<String>, RunFolderError> {
             .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()))
             .collect()
     };
-    let mut names = read().map_err(|source| RunFolderError::Read {
+    let mut names = read().map_err(|error| RunFolderError::Read {
         path: path.to_owned(),
-        source,
+        error,
     })?;
     names.sort();
     Ok(names)
@@ -408,7 +426,12 @@ fn numbered_folder(
     config: &RunConfig,
     data_name: &str,
 ) -> Result<PathBuf, RunFolderError> {
-    fs::create_dir_all(base).map_err(|source| failed(base, source))?;
+    if fs::symlink_metadata(base).is_ok() && !base.is_dir() {
+        return Err(RunFolderError::NoFolder {
+            path: base.to_owned(),
+        });
+    }
+    fs::create_dir_all(base).map_err(|error| failed(base, error))?;
     let data: String = data_name
         .chars()
         .map(|c| if c.is_alphanumeric() { c } else { '-' })
@@ -424,7 +447,7 @@ fn numbered_folder(
         match fs::create_dir(&path) {
             Ok(()) => return Ok(path),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => number += 1,
-            Err(source) => return Err(failed(&path, source)),
+            Err(error) => return Err(failed(&path, error)),
         }
     }
 }

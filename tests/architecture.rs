@@ -268,6 +268,40 @@ fn the_table_has_no_cycle() {
     }
 }
 
+/// Errors whose message leaves the cause to whoever prints the chain, or that say it in both places.
+fn causes_beside_the_message(source: &Source) -> Vec<String> {
+    let Source { path, text } = source;
+    let mut found = Vec::new();
+    for (at, _) in text.match_indices("#[error(") {
+        let rest = &text[at..];
+        let variant = rest[1..]
+            .find("#[error(")
+            .map_or(rest, |next| &rest[..=next]);
+        let variant = variant.split("\n}").next().unwrap_or(variant);
+        let has_cause = ["#[from]", "#[source]", " source: "]
+            .iter()
+            .any(|mark| variant.contains(mark));
+        if has_cause && !variant.starts_with("#[error(transparent)]") {
+            let line = text[..at].matches('\n').count() + 1;
+            found.push(format!(
+                "{path}:{line}: an error says its cause in its own message, once ({{error}}), and has no \
+                 `source` beside it: it is printed alone as well as in a chain"
+            ));
+        }
+    }
+    found
+}
+
+#[test]
+fn errors_say_their_cause_once_however_they_are_printed() {
+    let sources = sources();
+    let program = sources
+        .iter()
+        .filter(|source| !source.path.starts_with("tests/"));
+    let found: Vec<String> = program.flat_map(causes_beside_the_message).collect();
+    assert_none(&found);
+}
+
 #[test]
 fn files_are_short_documented_and_finished() {
     let found: Vec<String> = sources().iter().flat_map(faults).collect();

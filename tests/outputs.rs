@@ -4,6 +4,10 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+#[cfg(target_os = "linux")]
+use mspipe::{checkpoint, weights};
+use serde_json::Value;
+
 use crate::place::{CACHE, Place};
 
 /// A small run of one epoch.
@@ -78,7 +82,7 @@ fn files_links_and_runs_in_the_place_of_a_folder_are_refused() {
     fs::write(place.path("f"), "mine").unwrap();
     let refused = place.run(&format!("{TRAIN} --out f"), 1);
     assert!(
-        refused.contains("f: is a file; give --out a new folder"),
+        refused.contains("f: is not a folder (a file or a broken link has the name)"),
         "{refused}"
     );
 
@@ -98,10 +102,16 @@ fn files_links_and_runs_in_the_place_of_a_folder_are_refused() {
     fs::remove_file(place.path("run/checkpoint.safetensors")).unwrap();
     let abandoned = place.run(&format!("{TRAIN} --out run --checkpoint-every never"), 1);
     assert!(
-        abandoned.contains("run: holds a run that was ended before its first checkpoint"),
+        abandoned.contains("run: holds a run that has not ended and has no checkpoint"),
         "{abandoned}"
     );
     assert_eq!(content(&place).len(), before.len() - 1);
+    // What it advises is possible.
+    assert!(
+        abandoned.contains("with mspipe train --resume run"),
+        "{abandoned}"
+    );
+    place.run("train --resume run", 0);
 
     let lock = fs::File::open(place.path("run/run.lock")).unwrap();
     lock.lock().unwrap();
@@ -128,17 +138,27 @@ fn a_run_that_fails_at_once_removes_what_it_made_and_nothing_else() {
 #[cfg(unix)]
 #[test]
 fn a_resumed_run_follows_no_link_out_of_its_folder() {
-    for name in ["run.lock", "metrics.jsonl", "ledger.jsonl"] {
-        let place = Place::new();
-        place.run(&format!("{TRAIN} --out run"), 0);
-        fs::remove_file(place.path("run/summary.json")).unwrap();
-        fs::write(
-            place.path("mine"),
-            "of somebody else, and long enough to be cut",
-        )
-        .unwrap();
+    let place = Place::new();
+    place.run(&format!("{TRAIN} --out run"), 0);
+    fs::remove_file(place.path("run/summary.json")).unwrap();
+    fs::write(
+        place.path("mine"),
+        "of somebody else, and long enough to be cut",
+    )
+    .unwrap();
+    for name in [
+        "run.lock",
+        "metrics.jsonl",
+        "ledger.jsonl",
+        "trace.json",
+        "timeline.svg",
+        "weights.safetensors",
+        "checkpoint.safetensors",
+        "report.html",
+    ] {
         let link = place.path("run").join(name);
-        fs::remove_file(&link).unwrap();
+        let aside = place.path("aside");
+        fs::rename(&link, &aside).unwrap();
         std::os::unix::fs::symlink(place.path("mine"), &link).unwrap();
         let before = content(&place);
         let refused = place.run("train --resume run", 1);
@@ -147,6 +167,7 @@ fn a_resumed_run_follows_no_link_out_of_its_folder() {
             "{refused}"
         );
         assert_eq!(content(&place), before);
+        fs::rename(&aside, &link).unwrap();
     }
 }
 
@@ -156,12 +177,12 @@ fn other_outputs_replace_nothing_without_force() {
     fs::write(place.path("base.csv"), "src,dst,time\n0,1,0\n").unwrap();
     fs::write(place.path("w.safetensors"), "mine").unwrap();
     place.run(&format!("{TRAIN} --out run"), 0);
+    let before = content(&place);
     for line in [
         format!("schedule simulate {STAGES} --gantt base.csv"),
         format!("schedule simulate {STAGES} --trace base.csv"),
         "export run --to w.safetensors".to_owned(),
     ] {
-        let before = content(&place);
         let refused = place.run(&line, 1);
         assert!(
             refused.contains("exists already; choose another name, or replace it with --force"),
@@ -182,36 +203,147 @@ fn other_outputs_replace_nothing_without_force() {
     );
 }
 
+#[test]
+fn no_output_is_an_input_or_another_output() {
+    let place = Place::new();
+    place.run(&format!("{TRAIN} --out run"), 0);
+    let before = content(&place);
+    for (line, reason) in [
+        (
+            "export run --to run/weights.safetensors --force".to_owned(),
+            "run/weights.safetensors: is the file that is read",
+        ),
+        (
+            "schedule simulate --profile run --gantt run/summary.json --force".to_owned(),
+            "run/summary.json: is the file that --profile reads",
+        ),
+        (
+            format!("schedule simulate {STAGES} --gantt a --trace ./a --force"),
+            "a: --gantt and --trace both name it",
+        ),
+    ] {
+        let refused = place.run(&line, 1);
+        assert!(refused.contains(reason), "{refused}");
+        assert_eq!(content(&place), before, "{line}");
+    }
+}
+
+#[test]
+fn of_runs_begun_at_once_in_one_folder_one_goes_on() {
+    let place = Place::new();
+    place.run(&format!("{TRAIN} --dry-run"), 0);
+    let line = format!("{TRAIN} --out run");
+    let started: Vec<_> = (0..4).map(|_| place.start(&line)).collect();
+    let ended = started
+        .into_iter()
+        .map(|run| run.wait_with_output().unwrap());
+    let ended: Vec<bool> = ended.map(|output| output.status.success()).collect();
+    assert_eq!(
+        ended.iter().filter(|success| **success).count(),
+        1,
+        "{ended:?}"
+    );
+    assert!(place.path("run/summary.json").exists());
+}
+
+/// Folders have the names of files that no result depends on.
+#[test]
+fn what_is_decoration_ends_no_run_and_is_told_once() {
+    let place = Place::new();
+    place.run(
+        &format!("{TRAIN} --epochs 3 --checkpoint-every 4 --out run"),
+        0,
+    );
+    let whole: Value = read_json(&place.path("run/summary.json"));
+    fs::remove_file(place.path("run/summary.json")).unwrap();
+    for name in ["trace.json", "timeline.svg", "report.html"] {
+        let path = place.path("run").join(name);
+        fs::remove_file(&path).unwrap();
+        fs::create_dir(&path).unwrap();
+    }
+    for name in ["checkpoint.safetensors", "checkpoint-previous.safetensors"] {
+        fs::remove_file(place.path("run").join(name)).unwrap();
+    }
+    let said = place.run("train --resume run", 0);
+    assert_eq!(
+        said.matches("the run continues without it").count(),
+        1,
+        "{said}"
+    );
+    assert!(said.contains("report: run/report.html: "), "{said}");
+    let summary = read_json(&place.path("run/summary.json"));
+    let missing = summary["not_written"].as_str().unwrap();
+    for name in ["run/trace.json: ", "run/timeline.svg: "] {
+        assert!(
+            missing.contains(name) && said.contains(name),
+            "{said}{missing}"
+        );
+    }
+    assert_eq!(summary["test"], whole["test"]);
+    assert!(place.path("run/checkpoint.safetensors").exists());
+}
+
+fn read_json(path: &Path) -> Value {
+    serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap()
+}
+
+/// Fails unless every file in a run's folder can be read to its end.
+#[cfg(target_os = "linux")]
+fn assert_whole(folder: &Path) {
+    for name in names(folder) {
+        let path = folder.join(&name);
+        if name.starts_with("checkpoint") {
+            checkpoint::read(&path).unwrap();
+        } else if name.ends_with(".safetensors") {
+            weights::open(&path).unwrap();
+        } else if name.ends_with(".json") {
+            read_json(&path);
+        } else if name.ends_with(".svg") || name.ends_with(".html") {
+            let text = fs::read_to_string(&path).unwrap();
+            assert!(text.trim_end().ends_with('>'), "{name}");
+        } else {
+            assert!(name.ends_with(".jsonl") || name == "run.lock", "{name}");
+        }
+    }
+}
+
 /// A limit on the size of a file stands for a full disk: writing fails in the middle of it.
 #[cfg(target_os = "linux")]
 #[test]
 fn a_file_that_does_not_fit_is_named_and_leaves_nothing() {
-    let two = TRAIN.replace("--epochs 1", "--epochs 2");
+    let place = Place::new();
+    let line = format!("{TRAIN} --epochs 2 --checkpoint-every 4");
+    place.run(&format!("{line} --out whole"), 0);
+    let losses = |folder: &str| {
+        let text = fs::read_to_string(place.path(folder).join("metrics.jsonl")).unwrap();
+        let lines = text.lines().filter(|line| line.contains("\"loss\""));
+        lines.map(str::to_owned).collect::<Vec<_>>()
+    };
     // Blocks of 1,024 bytes, from nothing at all to all but the checkpoint.
     for blocks in [0, 1, 2, 4, 8, 16, 32, 64] {
-        let place = Place::new();
-        place.run(&format!("{TRAIN} --dry-run"), 0);
-        let line = format!("trap '' XFSZ; ulimit -f {blocks}; exec \"$0\" {two} --out run");
+        let folder = place.path("run");
+        let limited = format!("trap '' XFSZ; ulimit -f {blocks}; exec \"$0\" {line} --out run");
         let output = place
             .command("bash")
-            .args(["-c", &line, env!("CARGO_BIN_EXE_mspipe")])
+            .args(["-c", &limited, env!("CARGO_BIN_EXE_mspipe")])
             .output()
             .unwrap();
         let said = String::from_utf8_lossy(&output.stderr);
         assert!(!said.contains("panic"), "{blocks}: {said}");
+        assert!(!said.contains(".mspipe-"), "a temporary name: {said}");
         if !output.status.success() {
-            assert!(said.contains("run/"), "no file is named: {said}");
+            assert!(said.contains("error: run/"), "no file is named: {said}");
         }
-        if !place.path("run").exists() {
+        if !folder.exists() {
             continue;
         }
-        let left = names(&place.path("run"));
+        let left = names(&folder);
         assert!(left.iter().all(|name| !name.ends_with(".tmp")), "{left:?}");
-        if let (true, Ok(trace)) = (
-            output.status.success(),
-            fs::metadata(place.path("run/trace.json")),
-        ) {
-            assert!(trace.len() <= blocks * 1024);
+        assert_whole(&folder);
+        if !output.status.success() {
+            place.run("train --resume run", 0);
         }
+        assert_eq!(losses("run"), losses("whole"), "{blocks}");
+        fs::remove_dir_all(&folder).unwrap();
     }
 }

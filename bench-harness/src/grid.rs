@@ -26,7 +26,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail, ensure};
 use mspipe::config::{RunConfig, Task};
 use mspipe::device::{self, ComputeDevice, DeviceChoice};
-use mspipe::run_folder::RunFolder;
+use mspipe::run_folder::{LOCK, RunFolder};
 use mspipe::session::Session;
 use mspipe_datasets::whole_file::{self, Existing, WholeFileError};
 use serde_json::{Map, Value};
@@ -137,8 +137,33 @@ struct Plan {
     context: Option<Context>,
 }
 
+/// Refuses a folder that has something in it, but no run: it is not one of a grid.
+pub(crate) fn refuse_foreign(folder: &Path) -> Result<()> {
+    let read = || -> io::Result<(bool, Option<String>)> {
+        let (mut any, mut foreign) = (false, None);
+        for entry in fs::read_dir(folder)? {
+            let entry = entry?;
+            let path = entry.path();
+            any |= path.join(CELL).is_file() || path.join(LOCK).is_file();
+            foreign.get_or_insert_with(|| entry.file_name().to_string_lossy().into_owned());
+        }
+        Ok((any, foreign))
+    };
+    match read() {
+        Ok((false, Some(found))) => bail!(
+            "{}: is not empty ({found}) and holds no runs of this program; nothing in it was touched; \
+             give --out a new or an empty folder",
+            folder.display()
+        ),
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error).with_context(|| folder.display().to_string()),
+    }
+}
+
 impl Plan {
     fn new(group: Group) -> Result<Plan> {
+        refuse_foreign(&group.folder)?;
         let mut plan = Plan {
             folder: group.folder,
             trainings: Vec::with_capacity(group.trainings.len()),

@@ -21,7 +21,7 @@ use mspipe::session::Session;
 use mspipe_datasets::Split;
 use serde::Serialize;
 
-use crate::speed::{Silent, median};
+use crate::speed::{Silent, median, refuse_out};
 
 /// What to measure.
 #[derive(Debug, Args)]
@@ -85,6 +85,7 @@ pub fn measure(config: LengthConfig) -> Result<LengthReport> {
         streams,
         events,
     } = config;
+    refuse_out(&run)?;
     ensure!(events > 0, "--events is 0, expected at least 1");
     run.epochs = run.epochs.max(2);
     if let Some(threads) = run.threads {

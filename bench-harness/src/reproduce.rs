@@ -26,6 +26,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, ensure};
 use clap::Args;
 use serde::Serialize;
+use serde_json::Value;
 
 use crate::cell::Cell;
 use crate::grid::{self, write_whole};
@@ -126,12 +127,7 @@ pub fn run(asked: &ReproduceConfig) -> Result<Reproduction> {
     };
     let folder = asked.out.clone().unwrap_or_else(|| quick.into());
     let trainings = folder.join(TRAININGS);
-    ensure!(
-        trainings.is_dir() || is_new(&folder),
-        "{}: is not empty and holds no reproduction (there is no folder {TRAININGS} in it); nothing in it \
-         was touched; give --out a new or an empty folder",
-        folder.display()
-    );
+    refuse_foreign(&folder)?;
     let mut base = Base::read(asked.quick)?;
     if !asked.recipe.is_empty() {
         base.keep(&asked.recipe)?;
@@ -149,7 +145,8 @@ pub fn run(asked: &ReproduceConfig) -> Result<Reproduction> {
     };
     let experiments = Experiment::all(&base, &plan, &cells);
     let document = document::document(&experiments, asked.quick);
-    fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
+    // The folder of the runs too, though there may be none yet: by it a later start knows the place.
+    fs::create_dir_all(&trainings).with_context(|| trainings.display().to_string())?;
     let reproduction = Reproduction {
         quick: asked.quick,
         published: PUBLISHED,
@@ -162,6 +159,32 @@ pub fn run(asked: &ReproduceConfig) -> Result<Reproduction> {
     write_whole(&folder.join(MARKDOWN), &document.to_markdown())?;
     write_whole(&reproduction.page, &document.to_html())?;
     Ok(reproduction)
+}
+
+/// Refuses a folder in which no reproduction was begun, or with a report that none wrote.
+fn refuse_foreign(folder: &Path) -> Result<()> {
+    if is_new(folder) {
+        return Ok(());
+    }
+    ensure!(
+        folder.join(TRAININGS).is_dir(),
+        "{}: is not empty and holds no reproduction (there is no folder {TRAININGS} in it); nothing in it \
+         was touched; give --out a new or an empty folder",
+        folder.display()
+    );
+    let is_there = |name: &&&str| folder.join(name).symlink_metadata().is_ok();
+    if let Some(page) = [HTML, MARKDOWN, JSON].iter().find(is_there) {
+        let report: Option<Value> = fs::read(folder.join(JSON))
+            .ok()
+            .and_then(|bytes| serde_json::from_slice(&bytes).ok());
+        ensure!(
+            report.is_some_and(|report| report["experiments"].is_array()),
+            "{}: is of no reproduction (there is no {JSON} of one beside it); move it elsewhere, or choose \
+             another --out",
+            folder.join(page).display()
+        );
+    }
+    Ok(())
 }
 
 /// Whether nothing has the name, or an empty folder.

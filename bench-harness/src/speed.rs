@@ -9,7 +9,7 @@ use std::fmt;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use bytemuck::cast_slice;
 use mspipe::config::RunConfig;
 use mspipe::device;
@@ -51,11 +51,24 @@ pub struct SpeedReport {
     pub sampler_roots_per_s: f64,
 }
 
+/// Refuses a folder for what is not kept.
+///
+/// # Errors
+/// When `--out` is given.
+pub(crate) fn refuse_out(config: &RunConfig) -> Result<()> {
+    ensure!(
+        config.out.is_none(),
+        "--out: this command keeps nothing; leave it out"
+    );
+    Ok(())
+}
+
 /// Trains as `config` says, at least two epochs, and measures.
 ///
 /// # Errors
 /// When the training fails.
 pub fn measure(mut config: RunConfig) -> Result<SpeedReport> {
+    refuse_out(&config)?;
     config.epochs = config.epochs.max(2);
     // Removed at the end, whatever that is.
     let out = tempfile::tempdir().context("a folder for the run")?;

@@ -19,6 +19,7 @@ use mspipe::session::Session;
 use serde::Serialize;
 
 use crate::iterations::Iterations;
+use crate::speed::refuse_out;
 
 /// Operations of the first iteration that are shown.
 const SHOWN: usize = 12;
@@ -50,6 +51,7 @@ pub struct StartupReport {
 /// # Errors
 /// When the stream or the device can't be opened, or an iteration fails.
 pub fn measure(config: RunConfig, begin: Instant) -> Result<StartupReport> {
+    refuse_out(&config)?;
     let mut watch = Watch {
         last: begin,
         phases: Vec::new(),

@@ -196,6 +196,45 @@ fn compares(workdir: &Workdir) {
 }
 
 #[test]
+fn a_reproduction_keeps_to_a_folder_of_its_own() {
+    let workdir = Workdir::new("own-folder");
+    let asked = [
+        "reproduce",
+        "--quick",
+        "--device=cpu",
+        "--finished",
+        "--out=r",
+    ];
+    let page = workdir.0.join("r/report.html");
+    fs::create_dir(workdir.0.join("r")).unwrap();
+    fs::write(&page, "mine").unwrap();
+    let error = workdir.refused(&asked);
+    assert!(
+        error.contains("r: is not empty and holds no reproduction"),
+        "{error}"
+    );
+    fs::create_dir(workdir.0.join("r/trainings")).unwrap();
+    let error = workdir.refused(&asked);
+    assert!(
+        error.contains("r/report.html: is of no reproduction"),
+        "{error}"
+    );
+    assert_eq!(workdir.read("r/report.html"), "mine");
+    fs::remove_file(&page).unwrap();
+    // The report of nothing does not stand in the way of what is to come.
+    workdir.ok(&asked);
+    workdir.ok(&asked);
+
+    for command in ["speed", "startup"] {
+        let error = workdir.refused(&[command, "--data=synthetic:mooc:scale=0.001", "--out=r"]);
+        assert!(
+            error.contains("--out: this command keeps nothing"),
+            "{error}"
+        );
+    }
+}
+
+#[test]
 fn a_check_fails_when_a_number_leaves_its_band() {
     let workdir = Workdir::new("check");
     let recipe = ["check", "--device=cpu", "--recipe", "jodie, exact-overlap"];

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -24,6 +25,10 @@ impl Workdir {
 
     /// Runs a command on a small stream; also returns what it printed, both streams as text.
     fn run(&self, arguments: &[&str]) -> (bool, String, String) {
+        self.run_into(&["--json", "all.json", "--force"], arguments)
+    }
+
+    fn run_into(&self, json: &[&str], arguments: &[&str]) -> (bool, String, String) {
         let Output {
             status,
             stdout,
@@ -31,7 +36,8 @@ impl Workdir {
         } = Command::new(env!("CARGO_BIN_EXE_mspipe-bench"))
             .args(arguments)
             .args(["--data", "synthetic:wikipedia:scale=0.01", "--device=cpu"])
-            .args(["--out", "grid", "--json", "all.json", "--batch-size=100"])
+            .args(["--out", "grid", "--batch-size=100"])
+            .args(json)
             .current_dir(&self.0)
             .env("MSPIPE_CACHE_DIR", self.0.join("cache"))
             .output()
@@ -149,6 +155,69 @@ fn schedules_are_trained_once_and_put_into_one_table() {
     );
     let error = workdir.fails(&[&asked[..], &["--threads=7"]].concat());
     assert!(error.contains("threads: null, now 7"), "{error}");
+}
+
+/// Every file below a folder with its content.
+fn content(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut found = BTreeMap::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(content(&path));
+        } else {
+            found.insert(path.clone(), fs::read(&path).unwrap());
+        }
+    }
+    found
+}
+
+#[test]
+fn what_is_not_of_a_grid_is_refused_and_stays_as_it_is() {
+    let workdir = Workdir::new("foreign");
+    let grid = workdir.0.join("grid");
+    let asked = [
+        "schedules",
+        "--schedule=prefetch",
+        "--memory=host",
+        "--seeds=0",
+        "--epochs=1",
+    ];
+    fs::create_dir(&grid).unwrap();
+    fs::write(grid.join("notes.txt"), "mine").unwrap();
+    let error = workdir.fails(&asked);
+    assert!(
+        error.contains("grid: is not empty (notes.txt) and holds no runs of this program"),
+        "{error}"
+    );
+    assert_eq!(content(&grid).len(), 1);
+    fs::remove_file(grid.join("notes.txt")).unwrap();
+    workdir.ok(&asked);
+
+    let before = fs::read(workdir.0.join("all.json")).unwrap();
+    let (success, _, error) = workdir.run_into(&["--json", "all.json"], &asked);
+    assert!(
+        !success && error.contains("all.json: exists already"),
+        "{error}"
+    );
+    assert_eq!(fs::read(workdir.0.join("all.json")).unwrap(), before);
+
+    // A run of `mspipe train` has the name of a run of the grid: it logs metrics.
+    let run = grid.join("prefetch-memory-host-seed-0");
+    fs::remove_file(run.join("cell.json")).unwrap();
+    for (name, text) in [("metrics.jsonl", "{}"), ("notes.txt", "mine")] {
+        fs::write(run.join(name), text).unwrap();
+        let before = content(&grid);
+        let error = workdir.fails(&asked);
+        assert!(
+            error.contains(&format!(
+                "has {name}, which the run that belongs there does not write"
+            )),
+            "{error}"
+        );
+        assert_eq!(content(&grid), before);
+        fs::remove_file(run.join(name)).unwrap();
+    }
+    workdir.ok(&asked);
 }
 
 #[test]

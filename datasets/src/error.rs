@@ -45,14 +45,14 @@ impl fmt::Display for Place {
 #[derive(Debug, thiserror::Error)]
 pub enum DataError {
     /// The operating system refused something.
-    #[error("{}: cannot {action}{}", path.display(), io_advice(source))]
+    #[error("{}: cannot {action}: {error}{}", path.display(), io_advice(error))]
     Io {
         /// What was being done, as the words after "cannot".
         action: &'static str,
         /// The file or folder concerned.
         path: PathBuf,
         /// The operating system's answer.
-        source: io::Error,
+        error: io::Error,
     },
     /// A line of a text file, or a row of a table, is not what its format requires.
     #[error("{}{}: {found}; expected {expected}", path.display(), place.after_path())]
@@ -152,10 +152,10 @@ impl DataError {
     /// Turns an [`io::Error`] into a [`DataError`]; for `map_err`.
     pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> DataError {
         let path = path.to_path_buf();
-        move |source| DataError::Io {
+        move |error| DataError::Io {
             action,
             path,
-            source,
+            error,
         }
     }
 

@@ -10,7 +10,7 @@ use std::fs::{self, File, Permissions};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
-use tempfile::NamedTempFile;
+use tempfile::TempPath;
 use thiserror::Error;
 
 /// With what the names of temporary files begin.
@@ -63,12 +63,12 @@ pub enum WholeFileError {
         parent: PathBuf,
     },
     /// The system refuses.
-    #[error("{}: can't be written", path.display())]
+    #[error("{}: can't be written: {error}", path.display())]
     Write {
         /// The file.
         path: PathBuf,
         /// Why.
-        source: io::Error,
+        error: io::Error,
     },
 }
 
@@ -76,22 +76,20 @@ impl WholeFileError {
     /// The system's reason alone, for messages that name the file themselves.
     pub fn reason(self) -> io::Error {
         match self {
-            WholeFileError::Write { source, .. } => source,
+            WholeFileError::Write { error, .. } => error,
             other => io::Error::other(other.to_string()),
         }
     }
 }
 
 impl From<WholeFileError> for io::Error {
-    /// The same message, the system's reason included.
+    /// The same message.
     fn from(error: WholeFileError) -> io::Error {
-        match error {
-            WholeFileError::Write { path, source } => io::Error::new(
-                source.kind(),
-                format!("{}: can't be written: {source}", path.display()),
-            ),
-            other => io::Error::other(other.to_string()),
-        }
+        let kind = match &error {
+            WholeFileError::Write { error, .. } => error.kind(),
+            _ => io::ErrorKind::Other,
+        };
+        io::Error::new(kind, error.to_string())
     }
 }
 
@@ -106,8 +104,9 @@ pub struct WholeFile {
 
 #[derive(Debug)]
 enum Out {
-    /// A regular file, and the name that it will have, links followed.
-    Temporary(BufWriter<NamedTempFile>, PathBuf),
+    /// A regular file, its name until it is whole, and the one that it will have, links followed.
+    /// Written to by itself: what wraps both would put the temporary name into each error.
+    Temporary(BufWriter<File>, TempPath, PathBuf),
     /// A device or a pipe.
     Direct(BufWriter<File>),
 }
@@ -119,9 +118,9 @@ impl WholeFile {
     /// As [`check`], and when no file can be created beside it.
     pub fn create(path: &Path, existing: Existing) -> Result<WholeFile, WholeFileError> {
         check(path, existing)?;
-        let failed = |source| WholeFileError::Write {
+        let failed = |error| WholeFileError::Write {
             path: path.to_owned(),
-            source,
+            error,
         };
         let out = match fs::metadata(path) {
             Ok(metadata) if !metadata.is_file() => {
@@ -134,8 +133,8 @@ impl WholeFile {
                     Ok(_) => fs::canonicalize(path).map_err(failed)?,
                     Err(_) => path.to_owned(),
                 };
-                let file = temporary(parent(&target)).map_err(failed)?;
-                Out::Temporary(BufWriter::new(file), target)
+                let (file, name) = temporary(parent(&target)).map_err(failed)?;
+                Out::Temporary(BufWriter::new(file), name, target)
             }
         };
         Ok(WholeFile {
@@ -152,11 +151,9 @@ impl WholeFile {
     pub fn sync(&mut self) -> Result<(), WholeFileError> {
         let written = match &mut self.out {
             Out::Direct(out) => out.flush(),
-            Out::Temporary(out, _) => out
-                .flush()
-                .and_then(|()| out.get_ref().as_file().sync_all()),
+            Out::Temporary(out, ..) => out.flush().and_then(|()| out.get_ref().sync_all()),
         };
-        written.map_err(|source| self.failed(source))
+        written.map_err(|error| self.failed(error))
     }
 
     /// Gives the file its name.
@@ -170,19 +167,13 @@ impl WholeFile {
             existing,
             out,
         } = self;
-        let Out::Temporary(out, target) = out else {
+        // The file stays open until it has its name: nothing is buffered any more.
+        let Out::Temporary(_out, name, target) = out else {
             return Ok(());
         };
-        let failed = |source| WholeFileError::Write {
-            path: path.clone(),
-            source,
-        };
-        let file = out
-            .into_inner()
-            .map_err(|error| failed(error.into_error()))?;
         let named = match existing {
-            Existing::Replace => file.persist(&target),
-            Existing::Keep => file.persist_noclobber(&target),
+            Existing::Replace => name.persist(&target),
+            Existing::Keep => name.persist_noclobber(&target),
         };
         match named {
             Ok(_) => {
@@ -192,14 +183,17 @@ impl WholeFile {
             Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => {
                 Err(WholeFileError::Exists { path })
             }
-            Err(error) => Err(failed(error.error)),
+            Err(error) => Err(WholeFileError::Write {
+                path,
+                error: error.error,
+            }),
         }
     }
 
-    fn failed(&self, source: io::Error) -> WholeFileError {
+    fn failed(&self, error: io::Error) -> WholeFileError {
         WholeFileError::Write {
             path: self.path.clone(),
-            source,
+            error,
         }
     }
 }
@@ -207,14 +201,14 @@ impl WholeFile {
 impl Write for WholeFile {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match &mut self.out {
-            Out::Temporary(out, _) => out.write(bytes),
+            Out::Temporary(out, ..) => out.write(bytes),
             Out::Direct(out) => out.write(bytes),
         }
     }
 
     fn flush(&mut self) -> io::Result<()> {
         match &mut self.out {
-            Out::Temporary(out, _) => out.flush(),
+            Out::Temporary(out, ..) => out.flush(),
             Out::Direct(out) => out.flush(),
         }
     }
@@ -230,7 +224,7 @@ pub fn write(
     content: impl FnOnce(&mut WholeFile) -> io::Result<()>,
 ) -> Result<(), WholeFileError> {
     let mut file = WholeFile::create(path, existing)?;
-    content(&mut file).map_err(|source| file.failed(source))?;
+    content(&mut file).map_err(|error| file.failed(error))?;
     file.commit()
 }
 
@@ -259,6 +253,16 @@ pub fn check(path: &Path, existing: Existing) -> Result<(), WholeFileError> {
     Ok(())
 }
 
+/// Whether both names are of one file, links followed. Of a file that is not there yet, its folder
+/// tells.
+pub fn is_same(one: &Path, other: &Path) -> bool {
+    let place = |path: &Path| match fs::canonicalize(path) {
+        Ok(place) => Some(place),
+        Err(_) => Some(fs::canonicalize(parent(path)).ok()?.join(path.file_name()?)),
+    };
+    place(one).is_some_and(|one| place(other) == Some(one))
+}
+
 /// Removes what programs that were killed while they wrote left in `folder`. The caller must be the
 /// only one that writes there.
 pub fn sweep(folder: &Path) {
@@ -266,15 +270,17 @@ pub fn sweep(folder: &Path) {
         return;
     };
     for entry in entries.flatten() {
-        let name = entry.file_name();
-        let ours = name
-            .to_str()
-            .is_some_and(|name| name.starts_with(PREFIX) && name.ends_with(SUFFIX));
+        let ours = entry.file_name().to_str().is_some_and(is_temporary);
         if ours && entry.file_type().is_ok_and(|kind| kind.is_file()) {
             // What can't be removed is in nobody's way.
             let _ = fs::remove_file(entry.path());
         }
     }
+}
+
+/// Whether a temporary file has such a name.
+pub fn is_temporary(name: &str) -> bool {
+    name.starts_with(PREFIX) && name.ends_with(SUFFIX)
 }
 
 /// Makes renames in `folder` last through a power cut, where the system lets a folder be synchronised.
@@ -285,13 +291,24 @@ pub fn sync_folder(folder: &Path) {
     }
 }
 
-fn temporary(folder: &Path) -> io::Result<NamedTempFile> {
+fn temporary(folder: &Path) -> io::Result<(File, TempPath)> {
     let mut builder = tempfile::Builder::new();
     builder.prefix(PREFIX).suffix(SUFFIX);
     if let Some(permissions) = permissions() {
         builder.permissions(permissions);
     }
-    builder.tempfile_in(folder)
+    let file = builder.tempfile_in(folder).map_err(plain)?;
+    Ok(file.into_parts())
+}
+
+/// The system's own error, without the temporary name that it was wrapped in.
+fn plain(error: io::Error) -> io::Error {
+    let inner = error.get_ref().and_then(|wrapped| wrapped.source());
+    let inner = inner.and_then(|inner| inner.downcast_ref::<io::Error>());
+    match inner.and_then(io::Error::raw_os_error) {
+        Some(code) => io::Error::from_raw_os_error(code),
+        None => error,
+    }
 }
 
 /// Those of any new file, which the user's mask cuts; temporary files would be their owner's alone.
@@ -348,15 +365,11 @@ mod tests {
         fs::write(&path, "mine").unwrap();
         let full = |_: &mut WholeFile| Err(io::Error::from(io::ErrorKind::StorageFull));
         let error = write(&path, Existing::Replace, full).unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            format!("{}: can't be written", path.display())
-        );
-        let message = io::Error::from(error).to_string();
-        assert!(
-            message.ends_with("a: can't be written: no storage space"),
-            "{message}"
-        );
+        let message = format!("{}: can't be written: no storage space", path.display());
+        assert_eq!(error.to_string(), message);
+        let error = io::Error::from(error);
+        assert_eq!(error.kind(), io::ErrorKind::StorageFull);
+        assert_eq!(error.to_string(), message);
         std::panic::catch_unwind(|| {
             let _ = write(&path, Existing::Replace, |_| panic!("while writing"));
         })
@@ -397,6 +410,34 @@ mod tests {
         let nowhere = folder.path().join("no/a");
         assert!(refused(&nowhere).contains("there is no folder"));
         check(Path::new("bare-name"), Existing::Keep).unwrap();
+    }
+
+    #[test]
+    fn one_file_has_many_names() {
+        let folder = tempfile::tempdir().unwrap();
+        let (here, there) = (folder.path().join("a"), folder.path().join("./a"));
+        assert!(is_same(&here, &there), "before it is there");
+        fs::write(&here, "").unwrap();
+        assert!(is_same(&here, &there));
+        assert!(!is_same(&here, &folder.path().join("b")));
+        assert!(!is_same(
+            &folder.path().join("no/a"),
+            &folder.path().join("no/a")
+        ));
+    }
+
+    /// The temporary name is no help to anybody: it is gone when the message is read.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn an_error_names_the_file_that_was_asked_for_and_no_other() {
+        let error = WholeFile::create(Path::new("/proc/a"), Existing::Keep).unwrap_err();
+        assert!(matches!(error, WholeFileError::Write { .. }), "{error:?}");
+        let message = error.to_string();
+        assert!(
+            message.starts_with("/proc/a: can't be written: "),
+            "{message}"
+        );
+        assert!(!message.contains(PREFIX), "{message}");
     }
 
     #[cfg(unix)]

@@ -66,6 +66,12 @@ struct ExportedTensor {
 pub(crate) fn run(args: ExportArgs) -> anyhow::Result<()> {
     check_target(&args.to, args.force)?;
     let from = weights_file(args.run)?;
+    if whole_file::is_same(&from, &args.to) {
+        bail!(
+            "--to {}: is the file that is read; give another name",
+            args.to.display()
+        );
+    }
     let WeightFile { tensors, model } = weights::open(&from)?;
     weights::write(&args.to, &tensors, model.as_ref())?;
 

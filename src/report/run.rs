@@ -34,20 +34,20 @@ pub enum RunReportError {
     #[error(transparent)]
     Write(WholeFileError),
     /// A file can't be read.
-    #[error("{}: can't be read", path.display())]
+    #[error("{}: can't be read: {error}", path.display())]
     File {
         /// The file.
         path: PathBuf,
         /// Why.
-        source: io::Error,
+        error: io::Error,
     },
     /// A file is not what it should be.
-    #[error("{}: it should be the {expected} of a run", path.display())]
+    #[error("{}: {error}; it should be the {expected} of a run", path.display())]
     Content {
         /// The file.
         path: PathBuf,
         /// Why.
-        source: serde_json::Error,
+        error: serde_json::Error,
         /// What is expected.
         expected: &'static str,
     },
@@ -73,13 +73,13 @@ pub fn write(folder: &Path) -> Result<PathBuf, RunReportError> {
 /// When a file of the run is damaged, or there is no summary.
 pub fn document(folder: &Path) -> Result<Document, RunReportError> {
     let path = folder.join("summary.json");
-    let text = fs::read_to_string(&path).map_err(|source| RunReportError::File {
+    let text = fs::read_to_string(&path).map_err(|error| RunReportError::File {
         path: path.clone(),
-        source,
+        error,
     })?;
-    let summary: Value = serde_json::from_str(&text).map_err(|source| RunReportError::Content {
+    let summary: Value = serde_json::from_str(&text).map_err(|error| RunReportError::Content {
         path,
-        source,
+        error,
         expected: "summary",
     })?;
     let losses: Vec<f64> = lines(&folder.join("metrics.jsonl"), "metrics")?
@@ -127,17 +127,17 @@ fn lines(path: &Path, expected: &'static str) -> Result<Vec<Value>, RunReportErr
     let text = match fs::read_to_string(path) {
         Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(source) => {
+        Err(error) => {
             return Err(RunReportError::File {
                 path: path.to_owned(),
-                source,
+                error,
             });
         }
     };
     let parsed: Result<_, _> = text.lines().map(serde_json::from_str).collect();
-    parsed.map_err(|source| RunReportError::Content {
+    parsed.map_err(|error| RunReportError::Content {
         path: path.to_owned(),
-        source,
+        error,
         expected,
     })
 }

@@ -12,9 +12,12 @@ use crate::config::ConfigError;
 #[derive(Debug, Error)]
 pub enum RunFolderError {
     /// It is no folder.
-    #[error("{}: is a file; give --out a new folder", path.display())]
+    #[error(
+        "{}: is not a folder (a file or a broken link has the name); give --out a new or an empty folder",
+        path.display()
+    )]
     NoFolder {
-        /// The file.
+        /// What has the name.
         path: PathBuf,
     },
     /// It holds what is not of a run.
@@ -51,13 +54,36 @@ pub enum RunFolderError {
     },
     /// It holds a run that was ended before it kept anything.
     #[error(
-        "{}: holds a run that was ended before its first checkpoint, so that there is nothing to \
-         resume; choose another --out",
+        "{}: holds a run that has not ended and has no checkpoint; choose another --out, or begin that \
+         run again in its place with mspipe train --resume {}",
+        path.display(),
         path.display()
     )]
     Abandoned {
         /// The folder.
         path: PathBuf,
+    },
+    /// It holds a node classification that was ended.
+    #[error(
+        "{}: holds a node classification that has not ended, which can't be resumed; choose another \
+         --out",
+        path.display()
+    )]
+    AbandonedNode {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// It holds what another kind of run wrote, or what no run writes.
+    #[error(
+        "{}: has {found}, which the run that belongs there does not write; nothing in it was touched; \
+         move the folder elsewhere, or choose another --out",
+        path.display()
+    )]
+    Other {
+        /// The folder.
+        path: PathBuf,
+        /// What it has.
+        found: String,
     },
     /// A file that a run writes is a link to somewhere else.
     #[error(
@@ -125,26 +151,29 @@ pub enum RunFolderError {
     #[error(transparent)]
     File(WholeFileError),
     /// It can't be read.
-    #[error("{}: can't be read", path.display())]
+    #[error("{}: can't be read: {error}", path.display())]
     Read {
         /// The folder.
         path: PathBuf,
         /// Why.
-        source: io::Error,
+        error: io::Error,
     },
     /// It can't be written.
-    #[error("{}: can't be written (choose another folder, or make this one writable)", path.display())]
+    #[error(
+        "{}: can't be written: {error}; choose another folder, or make this one writable",
+        path.display()
+    )]
     Write {
         /// The file or folder.
         path: PathBuf,
         /// Why.
-        source: io::Error,
+        error: io::Error,
     },
 }
 
-pub(super) fn failed(path: &Path, source: io::Error) -> RunFolderError {
+pub(super) fn failed(path: &Path, error: io::Error) -> RunFolderError {
     RunFolderError::Write {
         path: path.to_owned(),
-        source,
+        error,
     }
 }

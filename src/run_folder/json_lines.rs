@@ -20,7 +20,7 @@ pub struct JsonLines {
 
 impl JsonLines {
     pub(super) fn create(path: &Path) -> Result<JsonLines, RunFolderError> {
-        let file = File::create_new(path).map_err(|source| failed(path, source))?;
+        let file = File::create_new(path).map_err(|error| failed(path, error))?;
         Ok(JsonLines {
             path: path.to_owned(),
             file,
@@ -38,7 +38,7 @@ impl JsonLines {
             let found = file.metadata()?.len();
             Ok((file, found))
         };
-        let (mut file, found) = open().map_err(|source| failed(path, source))?;
+        let (mut file, found) = open().map_err(|error| failed(path, error))?;
         if found < bytes {
             return Err(RunFolderError::Shorter {
                 path: path.to_owned(),
@@ -48,7 +48,7 @@ impl JsonLines {
         }
         file.set_len(bytes)
             .and_then(|()| file.seek(SeekFrom::End(0)))
-            .map_err(|source| failed(path, source))?;
+            .map_err(|error| failed(path, error))?;
         Ok(JsonLines {
             path: path.to_owned(),
             file,

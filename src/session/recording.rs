@@ -202,10 +202,12 @@ impl Observer for Recording<'_> {
     }
 
     fn epoch_recorded(&mut self, record: &Record) -> io::Result<()> {
-        // The one is tried though the other can't be written.
+        // The one is tried though the other can't be written; whoever asks is told of both.
         let traced = self.folder.write_trace(record);
-        self.observer.epoch_recorded(record)?;
-        traced
+        match (traced, self.observer.epoch_recorded(record)) {
+            (Err(trace), Err(other)) => Err(io::Error::other(format!("{trace}; {other}"))),
+            (traced, observed) => traced.and(observed),
+        }
     }
 
     fn evaluation_begins(&mut self, part: &str) {

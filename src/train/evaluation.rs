@@ -37,11 +37,17 @@ pub enum EvalError {
     #[error(transparent)]
     Stage(#[from] StageError),
     /// Scores could not be measured.
-    #[error("evaluation")]
-    Metric(#[from] MetricError),
+    #[error("evaluation: {0}")]
+    Metric(MetricError),
     /// The device stopped answering.
     #[error("device: {0}")]
     Device(String),
+}
+
+impl From<MetricError> for EvalError {
+    fn from(error: MetricError) -> EvalError {
+        EvalError::Metric(error)
+    }
 }
 
 /// Metrics of the test part, with each pool of negatives.

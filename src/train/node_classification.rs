@@ -86,11 +86,17 @@ pub enum NodeError {
     #[error(transparent)]
     Embedding(#[from] EvalError),
     /// The classifier's scores could not be measured.
-    #[error("evaluation: the run diverged, try a smaller --node-learning-rate")]
-    Metric(#[from] MetricError),
+    #[error("evaluation: {0}; the run diverged, try a smaller --node-learning-rate")]
+    Metric(MetricError),
     /// Something could not be written down.
     #[error(transparent)]
     Observer(std::io::Error),
+}
+
+impl From<MetricError> for NodeError {
+    fn from(error: MetricError) -> NodeError {
+        NodeError::Metric(error)
+    }
 }
 
 impl From<StageError> for NodeError {

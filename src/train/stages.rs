@@ -32,8 +32,14 @@ pub enum StageError {
     #[error(transparent)]
     Memory(#[from] MemoryError),
     /// Scores have no rank.
-    #[error("evaluation")]
-    Rank(#[from] MetricError),
+    #[error("evaluation: {0}")]
+    Rank(MetricError),
+}
+
+impl From<MetricError> for StageError {
+    fn from(error: MetricError) -> StageError {
+        StageError::Rank(error)
+    }
 }
 
 /// What sampling reads: the stream, its graph and the rules of the protocol. Shared by

@@ -96,6 +96,11 @@ impl ProfileArgs {
         Ok(profile)
     }
 
+    /// The file that stage times are read from.
+    pub(super) fn file(&self) -> Option<PathBuf> {
+        self.profile.as_deref().map(summary_of)
+    }
+
     pub(super) fn memory(&self) -> Residency {
         match self.memory {
             Memory::Host => Residency::Host,
@@ -135,9 +140,13 @@ struct EpochSpeed {
     events_per_s: f64,
 }
 
+fn summary_of(run: &Path) -> PathBuf {
+    run.join("summary.json")
+}
+
 /// Mean stage times of a run.
 fn profile_of_run(run: &Path) -> anyhow::Result<Profile> {
-    let path = run.join("summary.json");
+    let path = summary_of(run);
     let text = fs::read_to_string(&path).with_context(|| {
         format!(
             "cannot read {}; --profile takes the folder of a finished run",

@@ -4,6 +4,7 @@ use std::io::Write as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use anyhow::bail;
 use clap::Args;
 use mspipe::pipeline::Stage;
 use mspipe::pipeline::gantt::{self, Gantt};
@@ -100,9 +101,7 @@ struct Simulation {
 
 /// Runs the simulations.
 pub(super) fn run(args: &SimulateArgs) -> anyhow::Result<()> {
-    for path in [&args.gantt, &args.trace].into_iter().flatten() {
-        whole_file::check(path, Existing::forced(args.force))?;
-    }
+    check_targets(args)?;
     let profile = args.profile.profile()?;
     let memory = args.profile.memory();
     let record = |schedule: &Schedule| -> anyhow::Result<Record> {
@@ -154,6 +153,32 @@ pub(super) fn run(args: &SimulateArgs) -> anyhow::Result<()> {
         return print_json(&simulation);
     }
     print(&text(args, &simulation))
+}
+
+/// Refuses files that must not be written, before any is.
+fn check_targets(args: &SimulateArgs) -> anyhow::Result<()> {
+    let read = args.profile.file();
+    for path in [&args.gantt, &args.trace].into_iter().flatten() {
+        whole_file::check(path, Existing::forced(args.force))?;
+        if read
+            .as_ref()
+            .is_some_and(|read| whole_file::is_same(read, path))
+        {
+            bail!(
+                "{}: is the file that --profile reads; give another name",
+                path.display()
+            );
+        }
+    }
+    if let (Some(gantt), Some(trace)) = (&args.gantt, &args.trace)
+        && whole_file::is_same(gantt, trace)
+    {
+        bail!(
+            "{}: --gantt and --trace both name it; give two names",
+            gantt.display()
+        );
+    }
+    Ok(())
 }
 
 fn draw(args: &SimulateArgs, record: &Record) -> anyhow::Result<()> {
