@@ -294,6 +294,17 @@ fn causes_beside_the_message(source: &Source) -> Vec<String> {
 
 #[test]
 fn errors_say_their_cause_once_however_they_are_printed() {
+    let of = |text: &str| {
+        let (path, text) = (String::new(), text.to_owned());
+        causes_beside_the_message(&Source { path, text }).len()
+    };
+    assert_eq!(of("#[error(\"a: {source}\")]\nA { source: E },\n}"), 1);
+    assert_eq!(of("#[error(\"a\")]\nA { source: E },\n}"), 1);
+    assert_eq!(of("#[error(\"a: {0}\")]\nA(#[from] E),\n}"), 1);
+    assert_eq!(
+        of("#[error(\"a: {0}\")]\nA(E),\n#[error(transparent)]\nB(#[from] E),\n}"),
+        0
+    );
     let sources = sources();
     let program = sources
         .iter()

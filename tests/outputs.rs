@@ -16,6 +16,14 @@ const TRAIN: &str = "train --data synthetic:wikipedia:scale=0.01 --limit-events 
 
 const STAGES: &str = "--stages sample=3,fetch_features=2,fetch_memory=2,train=10,update_memory=2";
 
+/// The same with more epochs, and checkpoints within them.
+fn longer(epochs: usize) -> String {
+    TRAIN.replace(
+        "--epochs 1",
+        &format!("--epochs {epochs} --checkpoint-every 4"),
+    )
+}
+
 /// Everything in the folder but the cache: content of files, targets of links.
 fn content(place: &Place) -> BTreeMap<PathBuf, Vec<u8>> {
     let mut found = BTreeMap::new();
@@ -177,12 +185,12 @@ fn other_outputs_replace_nothing_without_force() {
     fs::write(place.path("base.csv"), "src,dst,time\n0,1,0\n").unwrap();
     fs::write(place.path("w.safetensors"), "mine").unwrap();
     place.run(&format!("{TRAIN} --out run"), 0);
-    let before = content(&place);
     for line in [
         format!("schedule simulate {STAGES} --gantt base.csv"),
         format!("schedule simulate {STAGES} --trace base.csv"),
         "export run --to w.safetensors".to_owned(),
     ] {
+        let before = content(&place);
         let refused = place.run(&line, 1);
         assert!(
             refused.contains("exists already; choose another name, or replace it with --force"),
@@ -250,10 +258,7 @@ fn of_runs_begun_at_once_in_one_folder_one_goes_on() {
 #[test]
 fn what_is_decoration_ends_no_run_and_is_told_once() {
     let place = Place::new();
-    place.run(
-        &format!("{TRAIN} --epochs 3 --checkpoint-every 4 --out run"),
-        0,
-    );
+    place.run(&format!("{} --out run", longer(3)), 0);
     let whole: Value = read_json(&place.path("run/summary.json"));
     fs::remove_file(place.path("run/summary.json")).unwrap();
     for name in ["trace.json", "timeline.svg", "report.html"] {
@@ -312,7 +317,7 @@ fn assert_whole(folder: &Path) {
 #[test]
 fn a_file_that_does_not_fit_is_named_and_leaves_nothing() {
     let place = Place::new();
-    let line = format!("{TRAIN} --epochs 2 --checkpoint-every 4");
+    let line = longer(2);
     place.run(&format!("{line} --out whole"), 0);
     let losses = |folder: &str| {
         let text = fs::read_to_string(place.path(folder).join("metrics.jsonl")).unwrap();

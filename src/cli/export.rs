@@ -68,7 +68,7 @@ pub(crate) fn run(args: ExportArgs) -> anyhow::Result<()> {
     let from = weights_file(args.run)?;
     if whole_file::is_same(&from, &args.to) {
         bail!(
-            "--to {}: is the file that is read; give another name",
+            "{}: is the file that is read; give another name",
             args.to.display()
         );
     }
