@@ -319,34 +319,6 @@ fn files_are_short_documented_and_finished() {
     assert_none(&found);
 }
 
-/// cargo compiles a package once for each set of features, and burn takes 12 minutes: what
-/// `cargo run` selects must be what tests and benchmarks select.
-/// `main` prints an error with all its causes: a message that has its own cause in it says it twice.
-fn says_its_cause_twice(text: &str) -> bool {
-    text.split("#[error(").skip(1).any(|variant| {
-        let (message, fields) = variant.split_once(")]").unwrap_or((variant, ""));
-        let cause = fields.contains("#[from]") || fields.contains("#[source]");
-        message.contains("{source") || (message.contains("{0") && cause)
-    })
-}
-
-#[test]
-fn errors_say_their_cause_once() {
-    assert!(says_its_cause_twice(
-        "#[error(\"a: {source}\")]\nA { source: E }"
-    ));
-    assert!(says_its_cause_twice("#[error(\"a: {0}\")]\nA(#[from] E)"));
-    assert!(!says_its_cause_twice(
-        "#[error(\"a: {0}\")]\nA(String),\n#[error(transparent)]\nB(#[from] E)"
-    ));
-    for source in sources()
-        .iter()
-        .filter(|source| !source.path.contains("tests"))
-    {
-        assert!(!says_its_cause_twice(&source.text), "{}", source.path);
-    }
-}
-
 /// A tag can be moved to other code; a commit can't.
 #[test]
 fn workflows_name_actions_by_commit() {
@@ -376,6 +348,8 @@ fn workflows_name_actions_by_commit() {
     assert!(actions > 0, "no action found");
 }
 
+/// cargo compiles a package once for each set of features, and burn takes 12 minutes: what
+/// `cargo run` selects must be what tests and benchmarks select.
 #[test]
 fn run_test_and_bench_share_one_build_of_burn() {
     let packages = |arguments: &[&str]| -> BTreeSet<String> {
