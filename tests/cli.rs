@@ -368,7 +368,10 @@ fn a_finished_run_is_not_overwritten() {
     let workdir = Workdir::new();
     workdir.ok(&small(&["--epochs", "1", "--out", "run"]));
     let stderr = workdir.fails(&small(&["--epochs", "1", "--out", "run"]));
-    assert!(stderr.contains("run: holds a run that has ended"), "{stderr}");
+    assert!(
+        stderr.contains("run: holds a run that has ended"),
+        "{stderr}"
+    );
 }
 
 #[test]
