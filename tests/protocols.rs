@@ -135,16 +135,16 @@ fn dyglib_tests_with_pairs_of_the_past() {
 #[test]
 fn candidates_that_do_not_fit_are_refused() {
     let program = Program::new();
-    let refused = |options: &str| program.prints(&format!("train {SMALL} {options} --out x"), 1);
-    let text = refused("--candidates 5");
+    let refused = |options: &str| program.prints(&format!("train {SMALL} {options}"), 1);
+    let text = refused("--candidates 5 --out x");
     assert!(
         text.contains("--candidates is 5, expected --protocol tgb with it"),
         "{text}"
     );
     fs::write(program.0.path().join("few.csv"), "1200,800\n").unwrap();
-    let text = refused("--protocol tgb --candidates few.csv");
+    let text = refused("--protocol tgb --candidates few.csv --out x");
     assert!(text.contains("candidates: event 1103 has none"), "{text}");
-    let text = refused("--protocol tgb --candidates missing.npy");
+    let text = refused("--protocol tgb --candidates missing.npy --out y");
     assert!(text.contains("missing.npy"), "{text}");
 }
 
