@@ -11,6 +11,8 @@
 //! | `jodie_csv`, `snap_text`, `tgl_csv`, `dgb_csv`, `tgb_csv`, `parquet_events`, `gdelt` | events, one format each |
 //! | [`candidates`] | recorded destinations that each event is ranked among |
 //! | [`mod@array`], `npy`, `npz`, `torch` | features in files of their own |
+//! | [`pickle`] | pickles, interpreted in bounded memory |
+//! | [`ram`] | how much memory there is |
 //! | `packed`, `lines`, `csv_table`, `column_names`, `node_names`, `decimal`, `calendar` | from bytes to fields |
 //! | `raw_event`, `intake`, `conversion` | from fields to columns, exactly |
 //! | [`store`] | the folder of columns and its writer |
@@ -55,7 +57,9 @@ mod npz;
 pub mod open;
 mod packed;
 mod parquet_events;
+pub mod pickle;
 mod progress;
+pub mod ram;
 mod random;
 mod raw_event;
 mod snap_text;
