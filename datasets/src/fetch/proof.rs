@@ -135,8 +135,7 @@ fn events(manifest: &Manifest, path: &Path, options: &FetchOptions) -> Result<Pr
     };
     let info = check::measure(&path.to_string_lossy(), &open).map_err(|error| match error {
         DataError::Io { .. } | DataError::Stopped(_) => Doubt::Unread(error),
-        // The name of a file that is about to be removed helps nobody.
-        error => Doubt::Other(error.to_string().replace(&path.display().to_string(), "it")),
+        error => Doubt::Other(named(&error, path, &manifest.files[0].file)),
     })?;
     if info.events == 0 {
         return Err(Doubt::Other("it has no events".to_owned()));
@@ -163,10 +162,16 @@ fn events(manifest: &Manifest, path: &Path, options: &FetchOptions) -> Result<Pr
     })
 }
 
+/// An error about the file at `path` under the name that it should get: the other one is about to
+/// be removed.
+fn named(error: &DataError, path: &Path, name: &str) -> String {
+    error.to_string().replace(&path.display().to_string(), name)
+}
+
 fn array(manifest: &Manifest, name: &str, path: &Path) -> Result<Proof, Doubt> {
     let table = ArrayReader::open(path, name).map_err(|error| match error {
         DataError::Io { .. } => Doubt::Unread(error),
-        error => Doubt::Other(error.to_string().replace(&path.display().to_string(), "it")),
+        error => Doubt::Other(named(&error, path, name)),
     })?;
     let (rows, width) = (table.rows(), table.width());
     let mut measured = Measured::default();

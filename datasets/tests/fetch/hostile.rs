@@ -64,14 +64,14 @@ fn pages_are_known_by_type_and_by_content() {
         ("[]", "JSON that begins with `[]`"),
         ("", "it is empty"),
         (" \n", "it is empty"),
-        ("Service is down", "not the file: it:1: "),
-        ("1 2 10000\nService is down\n", "not the file: it:2: "),
+        ("Service is down", "not the file: s.txt:1: "),
+        ("1 2 10000\nService is down\n", "not the file: s.txt:2: "),
         (
             "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 3\n",
-            "not the file: it",
+            "not the file: s.txt",
         ),
-        ("\0\0\0\0\0\0\0\0", "not the file: it"),
-        ("\u{1f}\u{8b}\u{8}", "not the file: it"),
+        ("\0\0\0\0\0\0\0\0", "not the file: s.txt"),
+        ("\u{1f}\u{8b}\u{8}", "not the file: s.txt"),
     ] {
         for typed in [true, false] {
             let message = refusal(body, move || match typed {
@@ -161,7 +161,7 @@ fn what_an_earlier_version_certified_is_looked_at_again() {
     .unwrap();
     let message = place.message(&place.fetch().unwrap_err());
     assert!(
-        message.starts_with("DATA/small/s.txt: this is not the data set's file: it:1: "),
+        message.starts_with("DATA/small/s.txt: this is not the data set's file: s.txt:1: "),
         "{message}"
     );
     assert!(
