@@ -179,6 +179,7 @@ pub struct Session {
     model: ModelConfig,
     /// Before the first event.
     clock: NodeClock,
+    notes: Vec<String>,
 }
 
 impl Session {
@@ -211,6 +212,7 @@ impl Session {
             split,
             model,
             rules,
+            notes,
             ..
         } = stream;
         let features = Features::new(
@@ -269,6 +271,7 @@ impl Session {
             candidates,
             model,
             clock,
+            notes,
         })
     }
 
@@ -361,6 +364,11 @@ impl Session {
     /// Stream, graph and rules, with the protocol's own negatives.
     pub fn sampling(&self) -> &Arc<Sampling> {
         &self.sampling
+    }
+
+    /// What a user would not guess of how the settings were resolved.
+    pub fn notes(&self) -> &[String] {
+        &self.notes
     }
 
     /// The run's settings.

@@ -41,6 +41,9 @@ pub struct WeightFile {
     pub tensors: BTreeMap<String, NamedTensor>,
     /// The model that they belong to, if the file says it.
     pub model: Option<ModelDescription>,
+    /// What every name in the file begins with because of how the model was run (`module.`), taken
+    /// off in `tensors`; empty mostly.
+    pub prefix: String,
 }
 
 /// What a file written by [`write()`] says of its model.
@@ -84,12 +87,20 @@ pub fn open(path: &Path) -> Result<WeightFile, WeightFileError> {
     File::open(path)
         .and_then(|file| file.take(HEAD_BYTES).read_to_end(&mut head))
         .map_err(failed)?;
-    let file = match Kind::of(&head) {
+    let mut file = match Kind::of(&head) {
         Some(Kind::Safetensors) => safetensors::read(path, &fs::read(path).map_err(failed)?)?,
         Some(Kind::Pytorch) => WeightFile {
             tensors: pytorch::read(path)?,
             model: None,
+            prefix: String::new(),
         },
+        Some(Kind::Tar) => {
+            return Err(WeightFileError::NoStateDict {
+                path: path.to_owned(),
+                reason: "it is a tar archive, as PyTorch wrote them before version 0.1.10 (2017)"
+                    .to_owned(),
+            });
+        }
         None => return Err(WeightFileError::foreign(path, &head)),
     };
     if file.tensors.is_empty() {
@@ -97,7 +108,36 @@ pub fn open(path: &Path) -> Result<WeightFile, WeightFileError> {
             path: path.to_owned(),
         });
     }
+    file.prefix = take_off_wrappers(&mut file.tensors);
     Ok(file)
+}
+
+/// What a user is told of a prefix that was taken off.
+pub fn prefix_note(prefix: &str) -> String {
+    format!(
+        "every name in the file begins with '{prefix}', as a wrapped model saves it (DataParallel, torch.compile); \
+         it was taken off"
+    )
+}
+
+/// Takes off what all names begin with that only says in what the model was wrapped when it was
+/// saved; returns it.
+fn take_off_wrappers(tensors: &mut BTreeMap<String, NamedTensor>) -> String {
+    /// DataParallel and DistributedDataParallel, as in TGL's `train_dist.py`; `torch.compile`.
+    const WRAPPERS: [&str; 2] = ["module.", "_orig_mod."];
+    let mut prefix = String::new();
+    while let Some(wrapper) = WRAPPERS
+        .into_iter()
+        .find(|wrapper| tensors.keys().all(|name| name.starts_with(wrapper)))
+    {
+        prefix.push_str(wrapper);
+        let wrapped = std::mem::take(tensors);
+        *tensors = wrapped
+            .into_iter()
+            .map(|(name, tensor)| (name[wrapper.len()..].to_owned(), tensor))
+            .collect();
+    }
+    prefix
 }
 
 /// Writes `tensors` to the safetensors file `path`, sorted by name, replacing what is there.
@@ -127,6 +167,8 @@ const HEAD_BYTES: u64 = 262;
 enum Kind {
     Safetensors,
     Pytorch,
+    /// PyTorch's oldest format. Its entries may claim any size, and no temporal model has one.
+    Tar,
 }
 
 impl Kind {
@@ -146,7 +188,9 @@ impl Kind {
         let zip = head.starts_with(b"PK\x03\x04") || head.starts_with(b"PK\x05\x06");
         // 0x80 is PROTO, with which a pickle begins since Python 2.3, then its version.
         let pickle = matches!(head, [0x80, 2..=5, ..]);
-        let tar = head.get(TAR_MAGIC) == Some(b"ustar");
-        (zip || pickle || tar).then_some(Kind::Pytorch)
+        if !zip && head.get(TAR_MAGIC) == Some(b"ustar") {
+            return Some(Kind::Tar);
+        }
+        (zip || pickle).then_some(Kind::Pytorch)
     }
 }

@@ -28,7 +28,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("memory", &["graph", "batch", "checkpoint", "kernels", "device", "burn"]),
     // `sampling` for its counter-based random numbers.
     ("model", &["graph", "sampling", "batch", "kernels", "device", "burn"]),
-    // `burn` for its f16 and bf16.
+    // `burn` for its f16 and bf16, `mspipe_datasets` for its pickle machine and whole files.
     ("weights", &["checkpoint", "model", "mspipe_datasets", "burn"]),
     ("eval", &["graph", "batch", "mspipe_datasets"]),
     // Knows what it audits only by a trait.

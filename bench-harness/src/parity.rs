@@ -280,17 +280,24 @@ struct Replay<'a, M: TglNames> {
     trainer: Trainer<M>,
     memory: DeviceMemory,
     scratch: MfgScratch,
+    /// Width of the node features that the model reads.
+    node_width: usize,
 }
 
 impl<'a, M: TglNames> Replay<'a, M> {
     fn start(recording: &'a Recording, device: &'a Device) -> Result<Replay<'a, M>> {
         let settings = &recording.settings;
         let &Settings { nodes, width, .. } = settings;
+        // TGL's APAN reads none: neither its updater nor its embedding has a map for them.
+        let node_width = match settings.model.as_str() {
+            "apan" => 0,
+            _ => settings.node_width,
+        };
         let config = ModelConfig {
             width,
             time_width: settings.time_width,
             edge_width: settings.edge_width,
-            node_width: settings.node_width,
+            node_width,
             layers: 1,
             heads: settings.heads,
             mail_slots: settings.mail_slots,
@@ -330,6 +337,7 @@ impl<'a, M: TglNames> Replay<'a, M> {
             trainer: Trainer::new(model, settings.learning_rate),
             memory: DeviceMemory::new(nodes, width, config.mail_width(), clock, device),
             scratch: MfgScratch::new(nodes),
+            node_width,
         })
     }
 
@@ -388,9 +396,9 @@ impl<'a, M: TglNames> Replay<'a, M> {
         });
         let event_rows = rows.events.iter().map(|event| event.index());
         let edge = self.features(&self.recording.edge, event_rows, settings.edge_width);
-        let node_features = (settings.node_width > 0).then(|| {
+        let node_features = (self.node_width > 0).then(|| {
             let rows = rows.node.iter().map(|node| node.index());
-            self.features(&self.recording.node, rows, settings.node_width)
+            self.features(&self.recording.node, rows, self.node_width)
         });
         let training = self.device.clone().autodiff();
         let layers = std::slice::from_ref(&edge);

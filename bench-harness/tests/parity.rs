@@ -78,6 +78,20 @@ fn apan_agrees_with_tgl_on_a_software_adapter() {
     agrees("tgl_apan.safetensors", "software");
 }
 
+/// TGL's APAN reads no node features, of any width: its numbers are those without them.
+#[test]
+fn apan_agrees_with_tgl_on_a_stream_with_node_features() {
+    let Some(file) = recorded("tgl_apan.safetensors") else {
+        return;
+    };
+    for width in [7, 16] {
+        let mut recording = HandMade::of(&file);
+        recording.add_node_features(width);
+        let (code, text) = parity(&recording.write("node_features"), "cpu");
+        assert_eq!(code, Some(0), "{width}: {text}");
+    }
+}
+
 #[test]
 fn a_hand_made_recording_agrees_with_and_without_features() {
     for (edge_width, node_width) in [(3, 0), (0, 0), (3, 5), (0, 2)] {

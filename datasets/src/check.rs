@@ -10,6 +10,7 @@ use std::collections::BTreeSet;
 use rayon::prelude::*;
 use serde::Serialize;
 
+use crate::conversion::Converted;
 use crate::error::DataError;
 use crate::event_log::{EventLog, IdSpaces, occurrence};
 use crate::features::FeatureTable;
@@ -17,6 +18,7 @@ use crate::info::Info;
 use crate::intake::{Defects, Observed};
 use crate::manifest::Manifest;
 use crate::open::{OpenOptions, Source};
+use crate::source::RawSource;
 
 /// How bad a finding is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -51,18 +53,13 @@ pub fn check(spec: &str, options: &OpenOptions) -> Result<Vec<Finding>, DataErro
     let mut findings = Findings::default();
     match Source::find(spec, options)? {
         Source::Raw(raw) => {
-            let cache = options.cache_folder()?;
-            std::fs::create_dir_all(&cache).map_err(DataError::io("create the folder", &cache))?;
-            let folder = tempfile::Builder::new()
-                .prefix(".checking-")
-                .tempdir_in(&cache)
-                .map_err(DataError::io("create a temporary folder in", &cache))?;
-            let converted = raw.convert(Defects::Record, &folder.path().join("checked"))?;
-            findings.observed(&converted.observed, &converted.log);
-            for note in &converted.notes {
-                findings.add(Severity::Note, "import-note", 1, note.clone());
-            }
-            findings.log(&converted.log, Manifest::find(spec));
+            convert_for_a_look(&raw, options, |converted| {
+                findings.observed(&converted.observed, &converted.log);
+                for note in &converted.notes {
+                    findings.add(Severity::Note, "import-note", 1, note.clone());
+                }
+                findings.log(&converted.log, Manifest::find(spec));
+            })?;
         }
         Source::Store(_) | Source::Synthetic(_) => {
             let log = EventLog::open(spec, options)?;
@@ -72,6 +69,33 @@ pub fn check(spec: &str, options: &OpenOptions) -> Result<Vec<Finding>, DataErro
     }
     findings.0.sort_by_key(|finding| finding.severity);
     Ok(findings.0)
+}
+
+/// The figures of the file `spec`, read into a store that is gone afterwards.
+///
+/// # Errors
+/// As [`check`].
+pub(crate) fn measure(spec: &str, options: &OpenOptions) -> Result<Info, DataError> {
+    match Source::find(spec, options)? {
+        Source::Raw(raw) => convert_for_a_look(&raw, options, |converted| Info::of(&converted.log)),
+        Source::Store(_) | Source::Synthetic(_) => Ok(Info::of(&EventLog::open(spec, options)?)),
+    }
+}
+
+fn convert_for_a_look<T>(
+    raw: &RawSource,
+    options: &OpenOptions,
+    look: impl FnOnce(&Converted) -> T,
+) -> Result<T, DataError> {
+    let _unfinished = options.stop.unfinished();
+    let cache = options.cache_folder()?;
+    std::fs::create_dir_all(&cache).map_err(DataError::io("create the folder", &cache))?;
+    let folder = tempfile::Builder::new()
+        .prefix(".checking-")
+        .tempdir_in(&cache)
+        .map_err(DataError::io("create a temporary folder in", &cache))?;
+    let converted = raw.convert(Defects::Record, &folder.path().join("checked"))?;
+    Ok(look(&converted))
 }
 
 #[derive(Default)]
@@ -157,12 +181,8 @@ impl Findings {
             .map(|m| Info::of(log).mismatches(m))
             .unwrap_or_default()
         {
-            self.add(
-                Severity::Warning,
-                "manifest-mismatch",
-                1,
-                mismatch.to_string(),
-            );
+            let message = format!("not the data set that is known under this name: {mismatch}");
+            self.add(Severity::Error, "manifest-mismatch", 1, message);
         }
     }
 

@@ -1,36 +1,44 @@
 //! Downloads the files of a data set, so that a file under its final name is always complete and right.
 //!
 //! Bytes are collected in `FILE.part` (its origin in `FILE.part.json`), continued after a break with Range and
-//! If-Range, checked against size and SHA-256, flushed, and only then renamed. Where no SHA-256 is published, the
-//! computed one is recorded in `FILE.sha256` (the format of `sha256sum`), so that later damage is found. A lock in
-//! the folder keeps two processes from writing the same part.
+//! If-Range, checked against size and SHA-256, flushed, read as the events that they should be and compared with
+//! the manifest's figures (`proof`), and only then renamed. Where the server does not say how long the file is,
+//! only a published checksum, a packed file's own or a verified number of events shows that all of it came. Where
+//! no SHA-256 is published, the computed one is recorded in `FILE.sha256` (the format of `sha256sum`), so that
+//! later damage is found; that says nothing of the download. A lock in the folder keeps two processes from writing
+//! the same part, and none of these names is followed if it is a link (`own_file`).
 //!
 //! It deliberately fetches one file after the other over one connection: the publishers' servers are shared.
-//! Nothing is trusted more than its checksum: without a published one, a `http` address proves nothing.
 //!
 //! Source: RFC 9110 (HTTP semantics); addresses and checksums from [`crate::manifest`].
 
 mod error;
+mod own_file;
 mod part;
+mod proof;
+mod report;
 mod transfer;
 mod unpack;
 
-use std::fmt;
 use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use serde::Serialize;
 use ureq::Agent;
 
+use crate::error::DataError;
 use crate::manifest::{Manifest, RemoteFile};
+use crate::stop::Stop;
 pub use error::{ByHand, FetchError};
 use part::{PartFile, digest_of, move_into_place, with_suffix};
+pub use proof::Proof;
+use proof::{Doubt, prove};
+pub use report::{DigestCheck, Download, FetchReport, FetchedFile, Restart};
 use transfer::{Effort, Transfer};
 
 /// How to fetch.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct FetchOptions {
     /// The data folder; files come to lie in `data_dir/NAME/`.
     pub data_dir: PathBuf,
@@ -44,6 +52,11 @@ pub struct FetchOptions {
     pub connect_timeout: Duration,
     /// Longest silence of a connected server.
     pub read_timeout: Duration,
+    /// Where what came is read before it gets its name; as
+    /// [`OpenOptions::cache_dir`](crate::OpenOptions::cache_dir). Nothing stays there.
+    pub cache_dir: Option<PathBuf>,
+    /// Ends a download early; bytes that can be continued are kept.
+    pub stop: Stop,
 }
 
 impl FetchOptions {
@@ -56,6 +69,8 @@ impl FetchOptions {
             max_backoff: Duration::from_secs(30),
             connect_timeout: Duration::from_secs(15),
             read_timeout: Duration::from_secs(60),
+            cache_dir: None,
+            stop: Stop::default(),
         }
     }
 
@@ -72,133 +87,6 @@ impl FetchOptions {
     }
 }
 
-/// What fetching a data set did; its text is one line a file.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct FetchReport {
-    /// Name of the data set.
-    pub name: String,
-    /// In the order of the manifest.
-    pub files: Vec<FetchedFile>,
-}
-
-/// One complete file under its final name.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct FetchedFile {
-    /// Where it lies.
-    pub path: PathBuf,
-    /// Its address.
-    pub url: String,
-    /// Bytes of the file as it lies there.
-    pub bytes: u64,
-    /// SHA-256 of the file as it lies there, lower-case hex.
-    pub sha256: String,
-    /// What that digest could be compared with.
-    pub check: DigestCheck,
-    /// How it came there; `None` if it was already there.
-    pub download: Option<Download>,
-}
-
-/// What the digest of a file could be compared with. A digest that differs is an error, not a report.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum DigestCheck {
-    /// It is (for a packed file: the archive's is) the published one.
-    Published,
-    /// None is published; it is the one recorded when the file was downloaded.
-    Recorded,
-    /// None is published and none was recorded before.
-    NotComparable,
-}
-
-/// How a file was downloaded.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Download {
-    /// Requests made.
-    pub attempts: u32,
-    /// Bytes of an earlier run that were kept.
-    pub resumed_from: u64,
-    /// Why bytes that had come were thrown away, if they were.
-    pub restarted: Option<Restart>,
-}
-
-/// Why a download began anew.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Restart {
-    /// The server sends only whole files, or nothing by which to tell that a file is still the same.
-    NoRangeSupport,
-    /// The file at the address is another one than before.
-    FileChanged,
-}
-
-impl fmt::Display for Restart {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Restart::NoRangeSupport => "started over, as the server can't continue a download",
-            Restart::FileChanged => "started over, as the file at the address has changed",
-        })
-    }
-}
-
-impl fmt::Display for FetchReport {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let lines: Vec<String> = self.files.iter().map(FetchedFile::to_string).collect();
-        f.write_str(&lines.join("\n"))
-    }
-}
-
-impl fmt::Display for FetchedFile {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let FetchedFile {
-            path,
-            bytes,
-            sha256,
-            check,
-            download,
-            ..
-        } = self;
-        match download {
-            None => write!(f, "{}: already there, {bytes} bytes; ", path.display())?,
-            Some(Download {
-                resumed_from,
-                restarted,
-                ..
-            }) => {
-                write!(f, "{}: downloaded, {bytes} bytes", path.display())?;
-                if *resumed_from > 0 {
-                    write!(
-                        f,
-                        " (continued after {resumed_from} bytes of an earlier run)"
-                    )?;
-                }
-                if let Some(why) = restarted {
-                    write!(f, " ({why})")?;
-                }
-                f.write_str("; ")?;
-            }
-        }
-        match (check, download) {
-            (DigestCheck::Published, _) => f.write_str("sha256 agrees with the published one"),
-            (DigestCheck::Recorded, _) => {
-                f.write_str("sha256 agrees with the one recorded at its download")
-            }
-            (DigestCheck::NotComparable, Some(_)) => {
-                write!(
-                    f,
-                    "none is published to compare its sha256 with; recorded {sha256} in {}.sha256",
-                    path.display()
-                )
-            }
-            (DigestCheck::NotComparable, None) => {
-                write!(
-                    f,
-                    "neither a published nor a recorded sha256 to compare {sha256} with"
-                )
-            }
-        }
-    }
-}
-
 /// Makes sure that all files of `manifest` lie in `options.data_dir`, downloading what is missing.
 ///
 /// # Errors
@@ -208,18 +96,24 @@ pub fn fetch(manifest: &Manifest, options: &FetchOptions) -> Result<FetchReport,
     let folder = manifest.folder(&options.data_dir);
     let mut lock = None;
     let mut files = Vec::new();
-    for remote in &manifest.files {
-        let target = folder.join(&remote.file);
+    for (index, remote) in manifest.files.iter().enumerate() {
+        let wanted = Wanted {
+            manifest,
+            index,
+            remote,
+            target: folder.join(&remote.file),
+            options,
+        };
         // Asked before anything is created, so that a read-only folder with complete files is fine.
-        let mut there = already_there(remote, &target)?;
+        let mut there = wanted.already_there()?;
         if there.is_none() && lock.is_none() {
             lock = Some(lock_folder(&folder)?);
             // Another process may have finished it while we were looking.
-            there = already_there(remote, &target)?;
+            there = wanted.already_there()?;
         }
         files.push(match there {
             Some(file) => file,
-            None => download(remote, &target, &agent, options)?,
+            None => wanted.download(&agent)?,
         });
     }
     Ok(FetchReport {
@@ -232,7 +126,7 @@ pub fn fetch(manifest: &Manifest, options: &FetchOptions) -> Result<FetchReport,
 fn lock_folder(folder: &Path) -> Result<File, FetchError> {
     fs::create_dir_all(folder).map_err(FetchError::io(folder, "create the folder"))?;
     let path = folder.join(".fetch.lock");
-    let file = File::create(&path).map_err(FetchError::io(&path, "create the lock file"))?;
+    let file = own_file::open(&path)?;
     match file.try_lock() {
         Err(TryLockError::WouldBlock) => Err(FetchError::Busy { lock: path }),
         // Some network file systems have no locks; fetching alone there is still safe.
@@ -243,173 +137,277 @@ fn lock_folder(folder: &Path) -> Result<File, FetchError> {
     }
 }
 
-/// The file under its final name, verified as far as it can be, or `None` if there is none.
-fn already_there(remote: &RemoteFile, target: &Path) -> Result<Option<FetchedFile>, FetchError> {
-    let bytes = match fs::metadata(target) {
-        Ok(metadata) => metadata.len(),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(FetchError::io(target, "read the file")(error)),
-    };
-    // What is published of a packed file says nothing of the unpacked one.
-    let published = remote.sha256.as_ref().filter(|_| remote.packed.is_none());
-    let differs = |quantity, found: String, expected: &str, origin: String| {
-        let (path, expected) = (target.to_owned(), expected.to_owned());
-        Err(FetchError::ExistingDiffers {
-            path,
-            quantity,
-            found,
-            expected,
-            origin,
-        })
-    };
-    if let Some(size) = remote
-        .size
-        .filter(|size| remote.packed.is_none() && *size != bytes)
-    {
-        return differs(
-            "size",
-            bytes.to_string(),
-            &size.to_string(),
-            "published".to_owned(),
-        );
-    }
-    let sha256 = digest_of(target)?;
-    let record = with_suffix(target, ".sha256");
-    let check = if let Some(expected) = published {
-        if *expected != sha256 {
-            return differs("sha256", sha256, expected, "published".to_owned());
-        }
-        DigestCheck::Published
-    } else if let Some(expected) = read_record(&record) {
-        if expected != sha256 {
-            return differs(
-                "sha256",
-                sha256,
-                &expected,
-                format!("recorded in {}", record.display()),
-            );
-        }
-        DigestCheck::Recorded
-    } else {
-        DigestCheck::NotComparable
-    };
-    let (path, url) = (target.to_owned(), remote.url.clone());
-    Ok(Some(FetchedFile {
-        path,
-        url,
-        bytes,
-        sha256,
-        check,
-        download: None,
-    }))
+/// A file of a data set.
+struct Wanted<'a> {
+    manifest: &'a Manifest,
+    index: usize,
+    remote: &'a RemoteFile,
+    target: PathBuf,
+    options: &'a FetchOptions,
 }
 
-fn download(
-    remote: &RemoteFile,
-    target: &Path,
-    agent: &Agent,
-    options: &FetchOptions,
-) -> Result<FetchedFile, FetchError> {
-    let packed = remote.packed.is_some();
-    let by_hand = ByHand {
-        url: remote.url.clone(),
-        path: target.to_owned(),
-        packed,
-    };
-    let part_path = with_suffix(target, if packed { ".gz.part" } else { ".part" });
-    let mut part = PartFile::open(part_path, &remote.url)?;
-    let transfer = Transfer::new(agent, options, &by_hand, remote.size, &remote.file);
-    let effort = match transfer.run(&mut part) {
-        Ok(effort) => effort,
-        Err(error) => {
-            // Nothing to continue from: leave nothing behind. The first error is the one to report.
-            if !part.can_be_continued() {
-                part.discard().ok();
+impl Wanted<'_> {
+    /// The file under its final name, verified as far as it can be, or `None` if there is none.
+    fn already_there(&self) -> Result<Option<FetchedFile>, FetchError> {
+        let (remote, target) = (self.remote, self.target.as_path());
+        let bytes = match fs::metadata(target) {
+            Ok(metadata) => metadata.len(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                // A link that leads nowhere may be somebody's disk that is not mounted.
+                return match fs::symlink_metadata(target) {
+                    Ok(_) => Err(FetchError::NotPlain {
+                        path: target.to_owned(),
+                    }),
+                    Err(_) => Ok(None),
+                };
             }
-            return Err(error);
+            Err(error) => return Err(FetchError::io(target, "read the file")(error)),
+        };
+        // What is published of a packed file says nothing of the unpacked one.
+        let published = |known: bool| known && remote.packed.is_none();
+        let differs = |quantity, found: String, expected: String, origin: String| {
+            Err(FetchError::ExistingDiffers {
+                path: target.to_owned(),
+                quantity,
+                found,
+                expected,
+                origin,
+            })
+        };
+        if let Some(size) = remote.size
+            && published(size != bytes)
+        {
+            return differs(
+                "size",
+                bytes.to_string(),
+                size.to_string(),
+                "published".to_owned(),
+            );
         }
-    };
-    let mut bytes = part.len();
-    if let Some(expected) = remote.size.filter(|size| *size != bytes) {
-        part.discard()?;
-        return Err(FetchError::WrongSize {
+        let sha256 = digest_of(target)?;
+        let record = with_suffix(target, ".sha256");
+        let check = match (&remote.sha256, read_record(&record)) {
+            (Some(expected), _) if published(*expected != sha256) => {
+                return differs("sha256", sha256, expected.clone(), "published".to_owned());
+            }
+            (Some(_), _) if published(true) => DigestCheck::Published,
+            (_, Some(expected)) if expected != sha256 => {
+                let origin = format!("recorded in {}", record.display());
+                return differs("sha256", sha256, expected, origin);
+            }
+            (_, Some(_)) => DigestCheck::Recorded,
+            (_, None) => DigestCheck::NotComparable,
+        };
+        let unsound = |found| FetchError::ExistingUnsound {
+            path: target.to_owned(),
+            found,
+        };
+        let proof = self.prove(target).map_err(|doubt| match doubt {
+            Doubt::Other(found) => unsound(found),
+            Doubt::Figures(mismatches) => unsound(error::listed(&mismatches)),
+            Doubt::Unread(source) => self.unread(source, target),
+        })?;
+        Ok(Some(FetchedFile {
+            path: target.to_owned(),
             url: remote.url.clone(),
-            expected,
-            found: bytes,
-            what: "received",
-        });
-    }
-    let mut sha256 = part.finish()?;
-    if let Some(expected) = remote
-        .sha256
-        .as_ref()
-        .filter(|expected| **expected != sha256)
-    {
-        part.discard()?;
-        let (url, expected) = (remote.url.clone(), expected.clone());
-        return Err(FetchError::WrongDigest {
-            url,
-            expected,
-            found: sha256,
             bytes,
-        });
+            sha256,
+            check,
+            proof,
+            download: None,
+        }))
     }
-    // Without a length it may have been unpacked on its way (see transfer.rs).
-    if packed && (part.state().total.is_some() || unpack::is_gzip(part.path())?) {
-        let unpacked = with_suffix(target, ".unpacking");
-        match unpack::gunzip(part.path(), &unpacked, &by_hand) {
-            Ok(unpacked) => bytes = unpacked,
+
+    fn download(&self, agent: &Agent) -> Result<FetchedFile, FetchError> {
+        let packed = self.remote.packed.is_some();
+        let part_path = with_suffix(&self.target, if packed { ".gz.part" } else { ".part" });
+        let mut part = PartFile::open(part_path, &self.remote.url)?;
+        let by_hand = self.by_hand();
+        let title = &self.remote.file;
+        let transfer = Transfer::new(agent, self.options, &by_hand, self.remote.size, title);
+        let effort = match transfer.run(&mut part) {
+            Ok(effort) => effort,
+            Err(error) => {
+                // Nothing to continue from: leave nothing behind. The first error is the one to report.
+                if !part.can_be_continued() {
+                    part.discard().ok();
+                }
+                return Err(error);
+            }
+        };
+        let published = match self.published(&mut part) {
+            Ok(published) => published,
+            Err(error) => {
+                part.discard()?;
+                return Err(error);
+            }
+        };
+        // Without a length it may have been unpacked on its way (see transfer.rs).
+        let unpack = packed && (part.state().total.is_some() || unpack::is_gzip(part.path())?);
+        let mut file = match unpack {
+            true => self.place_unpacked(part)?,
+            false => self.place(part, published)?,
+        };
+        let Effort {
+            attempts,
+            resumed_from,
+            restarted,
+        } = effort;
+        file.download = Some(Download {
+            attempts,
+            resumed_from,
+            restarted,
+        });
+        Ok(file)
+    }
+
+    /// SHA-256 of what came, compared with what is published of it.
+    fn published(&self, part: &mut PartFile) -> Result<String, FetchError> {
+        let (url, bytes) = (self.remote.url.clone(), part.len());
+        if let Some(expected) = self.remote.size.filter(|size| *size != bytes) {
+            return Err(FetchError::WrongSize {
+                url,
+                expected,
+                found: bytes,
+                what: "received",
+            });
+        }
+        let found = part.finish()?;
+        match &self.remote.sha256 {
+            Some(expected) if *expected != found => Err(FetchError::WrongDigest {
+                url,
+                expected: expected.clone(),
+                found,
+                bytes,
+            }),
+            _ => Ok(found),
+        }
+    }
+
+    /// Gives the part its final name, once it is proven.
+    fn place(&self, part: PartFile, sha256: String) -> Result<FetchedFile, FetchError> {
+        // A length, a checksum, or as many events as were counted: else it may be cut off.
+        let whole = part.state().total.is_some() || self.remote.sha256.is_some();
+        let proof = match self.prove(part.path()) {
+            Ok(proof) if whole || proof.is_whole() => proof,
+            doubtful => {
+                let bytes = part.len();
+                return Err(self.doubtful(doubtful, bytes, part)?);
+            }
+        };
+        let packed = self.remote.packed.is_some();
+        if self.remote.sha256.is_none() || packed {
+            self.write_record(&sha256)?;
+        }
+        let bytes = part.len();
+        part.rename(&self.target)?;
+        Ok(self.placed(bytes, sha256, proof))
+    }
+
+    /// Unpacks the part, whose end its checksum proves, and gives that its final name.
+    fn place_unpacked(&self, part: PartFile) -> Result<FetchedFile, FetchError> {
+        let unpacked = with_suffix(&self.target, ".unpacking");
+        let stop = &self.options.stop;
+        let bytes = match unpack::gunzip(part.path(), &unpacked, &self.by_hand(), stop) {
+            Ok(bytes) => bytes,
             Err(error) => {
                 if matches!(error, FetchError::Damaged { .. }) {
                     part.discard()?;
                 }
                 return Err(error);
             }
-        }
-        sha256 = digest_of(&unpacked)?;
-        write_record(target, &sha256)?;
-        move_into_place(&unpacked, target)?;
+        };
+        let proof = match self.prove(&unpacked) {
+            Ok(proof) => proof,
+            doubtful => {
+                fs::remove_file(&unpacked).map_err(FetchError::io(&unpacked, "remove the file"))?;
+                return Err(self.doubtful(doubtful, bytes, part)?);
+            }
+        };
+        let sha256 = digest_of(&unpacked)?;
+        self.write_record(&sha256)?;
+        move_into_place(&unpacked, &self.target)?;
         part.discard()?;
-    } else {
-        if remote.sha256.is_none() || packed {
-            write_record(target, &sha256)?;
-        }
-        part.rename(target)?;
+        Ok(self.placed(bytes, sha256, proof))
     }
-    let check = if remote.sha256.is_some() {
-        DigestCheck::Published
-    } else {
-        DigestCheck::NotComparable
-    };
-    let Effort {
-        attempts,
-        resumed_from,
-        restarted,
-    } = effort;
-    let download = Some(Download {
-        attempts,
-        resumed_from,
-        restarted,
-    });
-    Ok(FetchedFile {
-        path: target.to_owned(),
-        url: remote.url.clone(),
-        bytes,
-        sha256,
-        check,
-        download,
-    })
-}
 
-/// `FILE.sha256` in the format of `sha256sum`, so that `sha256sum -c` can check it too.
-fn write_record(target: &Path, sha256: &str) -> Result<(), FetchError> {
-    let path = with_suffix(target, ".sha256");
-    let name = target.file_name().unwrap_or_default().to_string_lossy();
-    fs::write(&path, format!("{sha256}  {name}\n")).map_err(FetchError::io(&path, "write the file"))
+    /// Why `part` gets no name; it is removed unless it could not be read.
+    fn doubtful(
+        &self,
+        doubtful: Result<Proof, Doubt>,
+        bytes: u64,
+        part: PartFile,
+    ) -> Result<FetchError, FetchError> {
+        let by_hand = self.by_hand();
+        let error = match doubtful {
+            Err(Doubt::Unread(source)) => return Ok(self.unread(source, part.path())),
+            Err(Doubt::Other(found)) => FetchError::NotTheFile {
+                bytes,
+                found,
+                by_hand,
+            },
+            Err(Doubt::Figures(mismatches)) => FetchError::OtherFigures {
+                bytes,
+                mismatches,
+                by_hand,
+            },
+            Ok(_) => FetchError::Unproven { bytes, by_hand },
+        };
+        part.discard()?;
+        Ok(error)
+    }
+
+    fn unread(&self, source: DataError, path: &Path) -> FetchError {
+        match source {
+            DataError::Stopped(_) => FetchError::Stopped {
+                url: self.remote.url.clone(),
+                part: Some(path.to_owned()),
+                bytes: path.metadata().map_or(0, |metadata| metadata.len()),
+            },
+            source => FetchError::Unread {
+                path: path.to_owned(),
+                source,
+            },
+        }
+    }
+
+    fn prove(&self, path: &Path) -> Result<Proof, Doubt> {
+        prove(self.manifest, self.index, path, self.options)
+    }
+
+    fn placed(&self, bytes: u64, sha256: String, proof: Proof) -> FetchedFile {
+        FetchedFile {
+            path: self.target.clone(),
+            url: self.remote.url.clone(),
+            bytes,
+            sha256,
+            check: match self.remote.sha256 {
+                Some(_) => DigestCheck::Published,
+                None => DigestCheck::NotComparable,
+            },
+            proof,
+            download: None,
+        }
+    }
+
+    fn by_hand(&self) -> ByHand {
+        ByHand {
+            url: self.remote.url.clone(),
+            path: self.target.clone(),
+            packed: self.remote.packed.is_some(),
+        }
+    }
+
+    /// `FILE.sha256` in the format of `sha256sum`, so that `sha256sum -c` can check it too.
+    fn write_record(&self, sha256: &str) -> Result<(), FetchError> {
+        let path = with_suffix(&self.target, ".sha256");
+        let name = &self.remote.file;
+        own_file::write(&path, format!("{sha256}  {name}\n").as_bytes())
+    }
 }
 
 fn read_record(path: &Path) -> Option<String> {
-    let text = fs::read_to_string(path).ok()?;
+    let text = String::from_utf8(own_file::read(path)?).ok()?;
     let digest = text.split_whitespace().next()?.to_ascii_lowercase();
     (digest.len() == 64 && digest.bytes().all(|c| c.is_ascii_hexdigit())).then_some(digest)
 }

@@ -134,9 +134,14 @@ impl Info {
 
     /// Compares these figures with those of a manifest.
     pub fn mismatches(&self, manifest: &Manifest) -> Vec<Mismatch> {
+        manifest.verify(&self.measured())
+    }
+
+    /// The figures that manifests have.
+    pub(crate) fn measured(&self) -> Measured {
         let whole = |n: usize| i64::try_from(n).ok();
         let width = |table: &Option<FeatureInfo>| whole(table.as_ref().map_or(0, |t| t.width));
-        manifest.verify(&Measured {
+        Measured {
             events: whole(self.events),
             nodes: whole(self.nodes),
             sources: whole(self.sources),
@@ -146,7 +151,7 @@ impl Info {
             positive_labels: self.positive_labels.and_then(whole),
             first_time: Some(self.first_time.div_euclid(self.ticks_per_unit)),
             last_time: Some(self.last_time.div_euclid(self.ticks_per_unit)),
-        })
+        }
     }
 
     /// A time in ticks as a decimal in the stream's unit, exactly.

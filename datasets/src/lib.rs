@@ -11,6 +11,8 @@
 //! | `jodie_csv`, `snap_text`, `tgl_csv`, `dgb_csv`, `tgb_csv`, `parquet_events`, `gdelt` | events, one format each |
 //! | [`candidates`] | recorded destinations that each event is ranked among |
 //! | [`mod@array`], `npy`, `npz`, `torch` | features in files of their own |
+//! | [`pickle`] | pickles, interpreted in bounded memory |
+//! | [`ram`] | how much memory there is |
 //! | `packed`, `lines`, `csv_table`, `column_names`, `node_names`, `decimal`, `calendar` | from bytes to fields |
 //! | `raw_event`, `intake`, `conversion` | from fields to columns, exactly |
 //! | [`store`] | the folder of columns and its writer |
@@ -19,6 +21,7 @@
 //! | [`synthetic`], `random` | generated streams with published counts |
 //! | `progress` | progress bars of conversions |
 //! | [`whole_file`] | files that appear under their name only when they are whole |
+//! | [`stop`] | a request to end long work early |
 //!
 //! A stream's life: `open` finds what a name stands for; `detect` and a reader
 //! pass its lines to `intake`; the store's writer checks, hashes and renames; the
@@ -54,12 +57,15 @@ mod npz;
 pub mod open;
 mod packed;
 mod parquet_events;
+pub mod pickle;
 mod progress;
+pub mod ram;
 mod random;
 mod raw_event;
 mod snap_text;
 mod source;
 pub mod split;
+pub mod stop;
 pub mod store;
 pub mod synthetic;
 mod tgb_csv;
@@ -77,4 +83,5 @@ pub use info::{FeatureInfo, Info, SplitInfo};
 pub use names::Names;
 pub use open::OpenOptions;
 pub use split::Split;
+pub use stop::{Stop, Stopped};
 pub use synthetic::SyntheticSpec;

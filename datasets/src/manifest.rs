@@ -330,6 +330,32 @@ impl Manifest {
 
     /// Compares what was counted in a stream with what the manifest says; unknown and uncounted figures agree.
     pub fn verify(&self, measured: &Measured) -> Vec<Mismatch> {
+        self.figures(measured)
+            .into_iter()
+            .filter_map(|(statistic, figure, found)| {
+                let (expected, found) = (figure.value?, found?);
+                (expected != found).then(|| Mismatch {
+                    statistic,
+                    expected,
+                    found,
+                    source: figure.source.clone(),
+                    verified: figure.verified,
+                })
+            })
+            .collect()
+    }
+
+    /// Names of the figures that are both known and counted.
+    pub(crate) fn comparable(&self, measured: &Measured) -> Vec<&'static str> {
+        self.figures(measured)
+            .into_iter()
+            .filter(|(_, figure, found)| figure.value.is_some() && found.is_some())
+            .map(|(statistic, ..)| statistic)
+            .collect()
+    }
+
+    /// Each figure: its name, what is known of it, what was counted.
+    fn figures(&self, measured: &Measured) -> [(&'static str, &Statistic, Option<i64>); 9] {
         let expected = &self.statistics;
         [
             ("events", &expected.events, measured.events),
@@ -358,18 +384,6 @@ impl Manifest {
             ("first_time", &expected.first_time, measured.first_time),
             ("last_time", &expected.last_time, measured.last_time),
         ]
-        .into_iter()
-        .filter_map(|(statistic, figure, found)| {
-            let (expected, found) = (figure.value?, found?);
-            (expected != found).then(|| Mismatch {
-                statistic,
-                expected,
-                found,
-                source: figure.source.clone(),
-                verified: figure.verified,
-            })
-        })
-        .collect()
     }
 }
 

@@ -4,6 +4,8 @@
 
 #[path = "fetch/continuing.rs"]
 mod continuing;
+#[path = "fetch/hostile.rs"]
+mod hostile;
 #[path = "fetch/place.rs"]
 mod place;
 #[path = "fetch/server.rs"]
@@ -34,8 +36,9 @@ fn first_fetch_records_the_digest_and_the_second_compares_it() {
     assert_eq!(
         place.report(&report),
         format!(
-            "DATA/small/s.txt: downloaded, 200000 bytes; none is published to compare its sha256 with; \
-             recorded {digest} in DATA/small/s.txt.sha256"
+            "DATA/small/s.txt: downloaded, 200000 bytes; 20000 events read, with nothing to compare them with; \
+             no sha256 is published, so it is not verified; as downloaded it is {digest}, recorded in \
+             DATA/small/s.txt.sha256"
         )
     );
     assert_eq!(place.files(), ["s.txt", "s.txt.sha256"]);
@@ -49,7 +52,8 @@ fn first_fetch_records_the_digest_and_the_second_compares_it() {
     assert_eq!(again.files[0].check, DigestCheck::Recorded);
     assert_eq!(
         place.report(&again),
-        "DATA/small/s.txt: already there, 200000 bytes; sha256 agrees with the one recorded at its download"
+        "DATA/small/s.txt: already there, 200000 bytes; 20000 events read, with nothing to compare them with; \
+         unchanged since its download; no sha256 is published, so the download itself is not verified"
     );
     assert_eq!(server.requests().len(), 1);
 
@@ -82,7 +86,7 @@ fn published_digest_is_compared() {
             .fetch()
             .unwrap()
             .to_string()
-            .ends_with("bytes; sha256 agrees with the published one")
+            .ends_with("nothing to compare them with; sha256 agrees with the published one")
     );
 
     fs::write(place.path("s.txt"), "short").unwrap();
@@ -229,7 +233,7 @@ fn body_in_chunks_is_complete_or_refused() {
         ..serve(request, &content(500), ETAG)
     };
     let server = Server::start(move |_, request| chunked(request, None));
-    let place = Place::at(&server);
+    let place = Place::at(&server).counted("events", 50);
     place.fetch().unwrap();
     assert_eq!(place.bytes("s.txt"), content(500));
     // More than the published size: stopped at once.
@@ -281,7 +285,7 @@ fn login_page_is_not_the_file() {
     let place = Place::at(&server);
     assert_eq!(
         place.message(&place.fetch().unwrap_err()),
-        "URL: the server sent a web page (text/html), expected the file; does this network want a login? fetch \
+        "URL: the server sent a page (`text/html; charset=x`), expected the file; does this network want a login? fetch \
          again after it, or by hand: download URL elsewhere and put the file at DATA/small/s.txt"
     );
     assert_eq!(place.files(), [""; 0]);
@@ -320,7 +324,9 @@ fn packed_file_is_unpacked_and_its_archive_checked() {
         let archive = archive.clone();
         move |_, request| serve(request, &archive, ETAG).header("Content-Encoding", "gzip")
     });
-    let place = Place::at(&server).with("packed = 'gzip'");
+    let place = Place::at(&server)
+        .with("packed = 'gzip'")
+        .counted("events", 1000);
     place.fetch().unwrap();
     assert_eq!(place.bytes("s.txt"), text);
 

@@ -23,6 +23,9 @@ use readers::{TARGETS, Target};
 /// Mutations a target: some seconds for all of them together.
 const MUTATIONS: u32 = 150;
 
+/// As many as somebody asks for, in place of [`MUTATIONS`].
+const ASKED: &str = "MSPIPE_FUZZ_MUTATIONS";
+
 fn target(name: &str) -> Target {
     *TARGETS.iter().find(|target| target.name == name).unwrap()
 }
@@ -30,7 +33,9 @@ fn target(name: &str) -> Target {
 fn try_out(name: &str) {
     let seeds = seeds::of(name);
     assert!(!seeds.is_empty(), "{name} has no seeds");
-    mutation::smoke(&seeds, MUTATIONS, target(name).run);
+    let asked = std::env::var(ASKED).ok();
+    let mutations = asked.map_or(MUTATIONS, |count| count.parse().unwrap());
+    mutation::smoke(&seeds, mutations, target(name).run);
 }
 
 #[test]
@@ -61,6 +66,11 @@ fn archive() {
 #[test]
 fn pickle() {
     try_out("pickle");
+}
+
+#[test]
+fn candidates() {
+    try_out("candidates");
 }
 
 #[test]

@@ -10,8 +10,9 @@ use std::fs;
 use std::io::{Cursor, Write};
 use std::path::Path;
 
+use mspipe_datasets::candidates::read_candidates;
 use mspipe_datasets::info::Info;
-use mspipe_datasets::{EventLog, Format, OpenOptions, check};
+use mspipe_datasets::{EventLog, EventLogParts, Format, OpenOptions, check};
 use tempfile::TempDir;
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipWriter};
@@ -26,7 +27,7 @@ pub struct Target {
 }
 
 /// Every target of this file.
-pub const TARGETS: [Target; 8] = [
+pub const TARGETS: [Target; 9] = [
     Target {
         name: "events",
         run: events,
@@ -50,6 +51,10 @@ pub const TARGETS: [Target; 8] = [
     Target {
         name: "pickle",
         run: pickle,
+    },
+    Target {
+        name: "candidates",
+        run: candidates,
     },
     Target {
         name: "parquet",
@@ -133,6 +138,32 @@ pub fn pickle(data: &[u8]) {
         &[("x/data.pkl", data), ("x/data/0", &[1; 48])],
         CompressionMethod::Stored,
     ));
+}
+
+/// A file of recorded candidates: TGB's pickles, texts and arrays.
+pub fn candidates(data: &[u8]) {
+    let bench = Bench::new(&[("candidates", data)]);
+    let log = EventLog::from_parts(EventLogParts {
+        nodes: 6,
+        src: vec![0, 1],
+        dst: vec![4, 5],
+        time: vec![3, 3],
+        ..EventLogParts::default()
+    })
+    .expect("a sound stream");
+    match read_candidates(&bench.folder.path().join("candidates"), &log) {
+        Ok(lists) => {
+            let values: usize = lists.iter().map(|(_, nodes)| nodes.len()).sum();
+            assert!(
+                values <= 64 * (data.len() + 1),
+                "more than the file explains"
+            );
+            for (event, nodes) in lists {
+                assert!(event < log.events() && nodes.iter().all(|&node| node < 6));
+            }
+        }
+        Err(error) => assert!(error.to_string().len() < 4000, "a message nobody reads"),
+    }
 }
 
 /// A Parquet file: as [`packed`], but nothing else is tried.

@@ -38,6 +38,7 @@ pub fn of(name: &str) -> Vec<Vec<u8>> {
             })
             .collect(),
         "pickle" => pickles(),
+        "candidates" => candidates(),
         "parquet" => parquets(),
         "store" => stores(),
         _ => Vec::new(),
@@ -187,6 +188,21 @@ fn pickles() -> Vec<Vec<u8>> {
         b"\x80\x04\x95\x10\0\0\0\0\0\0\0\x8c\x0ctorch._utils\x94\x8c\x12_rebuild_tensor_v2\x94\x93\x94.".to_vec(),
         b"\x80\x02}q\x00X\x01\0\0\0aq\x01K\x01s.".to_vec(),
         b"\x80\x02cos\nsystem\nX\x02\0\0\0ls\x85R.".to_vec(),
+    ]
+}
+
+/// What NumPy writes of `{(0, 4, 3): numpy.array([4, 5])}`, and what is read beside pickles.
+fn candidates() -> Vec<Vec<u8>> {
+    let numpy: &[u8] = b"\x80\x04}K\x00K\x04K\x03\x87\x8c\x15numpy.core.multiarray\x8c\x0c_reconstruct\x93\x8c\x05\
+        numpy\x8c\x07ndarray\x93K\x00\x85C\x01b\x87R(K\x01K\x02\x85\x8c\x05numpy\x8c\x05dtype\x93\x8c\x02i8\x89\x88\x87\
+        R(K\x03\x8c\x01<NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb\x89C\x10\x04\0\0\0\0\0\0\0\x05\0\0\0\0\0\0\0tbs.";
+    let framed = [b"\x80\x05\x95\x10\0\0\0\0\0\0\0", &numpy[2..]].concat();
+    vec![
+        numpy.to_vec(),
+        framed,
+        b"\x80\x04}\x94(K\x00K\x04K\x03\x87\x94h\x00u.".to_vec(),
+        b"0 4 5\n1 5\n".to_vec(),
+        npy("<i8", "(1, 3)", &[0; 24]),
     ]
 }
 

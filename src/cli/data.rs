@@ -67,7 +67,10 @@ enum DataCommand {
         #[arg(long)]
         json: bool,
     },
-    /// Download data sets; continues a broken download and verifies checksums.
+    /// Download data sets.
+    ///
+    /// Continues a broken download. What came is read and compared with the data set's known figures
+    /// (and checksum, where one is published) before it gets its name.
     #[command(after_help = FETCH_EXAMPLES)]
     Fetch {
         /// Names from `mspipe data list`.
@@ -201,7 +204,11 @@ pub(crate) fn run(args: DataArgs) -> anyhow::Result<()> {
             }
         }
         DataCommand::Fetch { names } => {
-            let options = FetchOptions::new(folders.data_folder()?);
+            let options = FetchOptions {
+                cache_dir: folders.cache_dir.clone(),
+                stop: folders.stop.clone(),
+                ..FetchOptions::new(folders.data_folder()?)
+            };
             // All names first: a slip in the last one must not show after an hour of downloading.
             let manifests = names
                 .iter()

@@ -50,6 +50,8 @@ struct Exported {
     to: PathBuf,
     bytes: u64,
     model: Option<ModelDescription>,
+    /// What every name began with, and does no more; empty mostly.
+    prefix: String,
     /// Numbers in all tensors.
     numbers: usize,
     tensors: Vec<ExportedTensor>,
@@ -72,7 +74,11 @@ pub(crate) fn run(args: ExportArgs) -> anyhow::Result<()> {
             args.to.display()
         );
     }
-    let WeightFile { tensors, model } = weights::open(&from)?;
+    let WeightFile {
+        tensors,
+        model,
+        prefix,
+    } = weights::open(&from)?;
     weights::write(&args.to, &tensors, model.as_ref())?;
 
     let bytes = std::fs::metadata(&args.to).with_context(|| args.to.display().to_string())?;
@@ -89,6 +95,7 @@ pub(crate) fn run(args: ExportArgs) -> anyhow::Result<()> {
         to: args.to,
         bytes: bytes.len(),
         model,
+        prefix,
         numbers: tensors.iter().map(|tensor| tensor.numbers).sum(),
         tensors,
     };
@@ -159,5 +166,8 @@ fn text(exported: &Exported) -> String {
         exported.to.display(),
         HumanBytes(exported.bytes)
     );
+    if !exported.prefix.is_empty() {
+        let _ = writeln!(text, "{}", weights::prefix_note(&exported.prefix));
+    }
     text
 }

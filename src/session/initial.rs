@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use super::SessionError;
-use crate::config::{RunConfig, TimeEncodingName};
+use crate::config::{ModelName, RunConfig, TimeEncodingName};
+use crate::features::FeatureSource;
 use crate::model::tgl_weights::{self, TglNames};
 use crate::model::{LinkModel, ModelConfig};
 use crate::weights::{self, ModelDescription, WeightFile};
@@ -26,6 +27,47 @@ pub(super) fn description(config: &RunConfig, model: &ModelConfig) -> ModelDescr
     }
 }
 
+/// Fits the settings to the weights that the run begins with, and says what a user would not guess.
+/// Weights that can't be read are an error later, when they are needed.
+pub(super) fn fit(config: &mut RunConfig, node_width: usize) -> Vec<String> {
+    let weights = config
+        .init
+        .as_deref()
+        .and_then(|init| weights::open(&weights_file(init).ok()?).ok());
+    let mut notes = Vec::new();
+    if let Some(weights) = weights.as_ref().filter(|w| !w.prefix.is_empty()) {
+        notes.push(weights::prefix_note(&weights.prefix));
+    }
+    if config.model == ModelName::Apan && node_width > 0 {
+        match weights.as_ref().is_none_or(reads_node_features) {
+            true => notes.push(format!(
+                "apan adds the {node_width} node features to its embeddings; TGL's APAN reads none \
+                 (--node-features zero does as it does)"
+            )),
+            false => {
+                config.node_features = FeatureSource::Zero;
+                notes.push(format!(
+                    "the {node_width} node features are not used: these weights of apan have no map for \
+                     them (TGL's APAN reads none)"
+                ));
+            }
+        }
+    }
+    notes
+}
+
+/// Whether weights of APAN are of a model that reads node features: TGL's never does, ours says so
+/// or has the map.
+fn reads_node_features(weights: &WeightFile) -> bool {
+    match &weights.model {
+        Some(model) => model.node_width > 0,
+        None => weights
+            .tensors
+            .keys()
+            .any(|name| name.contains("node_feat_map") || name.contains("node_feat_proj")),
+    }
+}
+
 /// `model` with the weights of `init`, a run's folder or a weights file.
 ///
 /// # Errors
@@ -39,6 +81,7 @@ pub(super) fn load<M: TglNames>(
     let WeightFile {
         tensors,
         model: found,
+        ..
     } = weights::open(&path)?;
     // Shapes don't tell models apart in each case, and never the number of heads.
     if let Some(found) = found {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use mspipe_datasets::{EventLog, OpenOptions, Split};
 
 use super::SessionError;
+use super::initial;
 use super::protocol::Rules;
 use super::tasks::{ForModel, for_model};
 use crate::config::{RunConfig, TimeEncodingName};
@@ -23,6 +24,8 @@ pub(super) struct OpenStream {
     pub(super) model: ModelConfig,
     pub(super) needs: ModelNeeds,
     pub(super) rules: Rules,
+    /// What a user would not guess of how the settings were resolved.
+    pub(super) notes: Vec<String>,
 }
 
 /// What a model needs.
@@ -71,6 +74,8 @@ impl OpenStream {
                 });
             }
         }
+        let [_, node_width] = Features::widths(&log, config.edge_features, config.node_features);
+        let notes = initial::fit(&mut config, node_width);
         let [edge_width, node_width] =
             Features::widths(&log, config.edge_features, config.node_features);
         let model = ModelConfig {
@@ -96,6 +101,7 @@ impl OpenStream {
             model,
             needs,
             rules,
+            notes,
         })
     }
 }

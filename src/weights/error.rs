@@ -3,6 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use mspipe_datasets::DataError;
 use thiserror::Error;
 
 /// Why a weights file can't be read or written.
@@ -53,6 +54,9 @@ pub enum WeightFileError {
         /// What is wrong.
         reason: String,
     },
+    /// A file that would take more memory than its size explains.
+    #[error(transparent)]
+    Exhausting(Box<DataError>),
     /// A pickle or an archive that is not what `torch.save` writes of a state dict.
     #[error(
         "{}: this is no checkpoint of weights: {reason}; expected a dictionary of tensors, as \

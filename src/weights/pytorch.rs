@@ -3,6 +3,9 @@
 //! Invariant: a pickle is parsed, never run. Calls other than those that rebuild tensors and
 //! dictionaries stay uncalled, and a file with such calls is refused.
 //!
+//! The reader builds every value of a pickle before any is looked at, so `mspipe_datasets::pickle`
+//! goes through it first: what takes more memory than the file's size explains is refused unbuilt.
+//!
 //! A whole module (`torch.save(model)`) is read as its state dict. Plain numbers and texts
 //! beside the tensors are passed over.
 
@@ -11,6 +14,7 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
+use mspipe_datasets::pickle::check_checkpoint;
 use pytorch_reader::{DType, PickleError, PickleValue, PytorchError, PytorchReader};
 
 use super::WeightFileError;
@@ -19,11 +23,15 @@ use crate::model::tgl_weights::NamedTensor;
 
 const KIND: &str = "PyTorch checkpoint";
 
+/// How often a number of the file may be part of a tensor.
+const TIMES_SHARED: u64 = 8;
+
 /// How the reader calls a tensor in the outline of a file.
 const TENSOR: &str = "torch.Tensor";
 
 /// The tensors of the state dict in `path`.
 pub(super) fn read(path: &Path) -> Result<BTreeMap<String, NamedTensor>, WeightFileError> {
+    check_checkpoint(path).map_err(|error| WeightFileError::Exhausting(Box::new(error)))?;
     let outline =
         PytorchReader::read_pickle_data(path, None).map_err(|error| unreadable(path, error))?;
     check(path, &outline)?;
@@ -33,6 +41,7 @@ pub(super) fn read(path: &Path) -> Result<BTreeMap<String, NamedTensor>, WeightF
         .map_err(|source| WeightFileError::unreadable(path, source))?
         .len();
     let mut tensors = BTreeMap::new();
+    let mut shared = 0u64;
     // Sorted, so that of several faults the same one is reported each time.
     let found: BTreeMap<String, _> = reader.into_tensors().into_iter().collect();
     for (name, tensor) in found {
@@ -55,6 +64,15 @@ pub(super) fn read(path: &Path) -> Result<BTreeMap<String, NamedTensor>, WeightF
                 "'{name}' {:?} needs {} bytes, the file has {file_bytes}",
                 tensor.shape(),
                 tensor.byte_len()
+            );
+            return Err(WeightFileError::damaged(path, KIND, reason));
+        }
+        // Some share their numbers (tied weights); thousands of views of one storage don't.
+        shared = shared.saturating_add(tensor.byte_len() as u64);
+        if shared > file_bytes.saturating_mul(TIMES_SHARED) {
+            let reason = format!(
+                "its tensors take over {TIMES_SHARED} times the {file_bytes} bytes of the file: \
+                 they share their numbers"
             );
             return Err(WeightFileError::damaged(path, KIND, reason));
         }

@@ -77,7 +77,11 @@ pub(super) fn read(path: &Path, bytes: &[u8]) -> Result<WeightFile, WeightFileEr
         let tensor = floats::tensor(path, name, view.shape(), float_type, view.data())?;
         tensors.insert(name.to_owned(), tensor);
     }
-    Ok(WeightFile { tensors, model })
+    Ok(WeightFile {
+        tensors,
+        model,
+        prefix: String::new(),
+    })
 }
 
 fn header(path: &Path, json: &str) -> Result<Header, WeightFileError> {

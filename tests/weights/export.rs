@@ -126,3 +126,39 @@ fn what_cannot_be_exported_is_said() {
     );
     assert!(!folder.path().join("w.safetensors").exists());
 }
+
+/// As TGL's `train_dist.py` saves them, and `torch.compile`, and both.
+#[test]
+fn names_of_wrapped_models_are_unwrapped_and_it_is_said() {
+    let folder = TempDir::new().unwrap();
+    for prefix in [
+        "module.",
+        "_orig_mod.",
+        "module._orig_mod.",
+        "_orig_mod.module.",
+    ] {
+        let names = [format!("{prefix}fc.weight"), format!("{prefix}module.bias")];
+        let tensors = names
+            .iter()
+            .map(|name| (name.as_str(), whole(0, &[2], &[1])))
+            .collect();
+        let path = folder.path().join("ddp.pkl");
+        save(&path, &Value::Dict(tensors), &[f32_bytes(&[1.0, 2.0])]);
+        let to = ["ddp.pkl", "--to", "w.safetensors", "--force"];
+        let text = succeeds(folder.path(), &to);
+        let said = format!("every name in the file begins with '{prefix}'");
+        assert!(text.contains(&said), "{text}");
+        let read = weights::open(&folder.path().join("w.safetensors")).unwrap();
+        let names: Vec<&String> = read.tensors.keys().collect();
+        assert_eq!(names, ["fc.weight", "module.bias"], "{prefix}");
+        assert_eq!(read.prefix, "");
+    }
+    // Of one part of the model only: that is its name.
+    let tensors = vec![
+        ("module.a", whole(0, &[2], &[1])),
+        ("b", whole(0, &[2], &[1])),
+    ];
+    let path = folder.path().join("part.pkl");
+    save(&path, &Value::Dict(tensors), &[f32_bytes(&[1.0, 2.0])]);
+    assert!(weights::read(&path).unwrap().contains_key("module.a"));
+}

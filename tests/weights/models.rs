@@ -1,12 +1,17 @@
 //! Weights of the three models through a file and back.
 
+use std::sync::atomic::AtomicBool;
+
 use burn::tensor::Device;
+use clap::Parser;
+use mspipe::config::RunConfig;
 use mspipe::model::apan::Apan;
 use mspipe::model::init::Initializer;
 use mspipe::model::jodie::Jodie;
 use mspipe::model::tgl_weights::{self, TglNames};
 use mspipe::model::tgn::Tgn;
 use mspipe::model::{LinkModel, ModelConfig};
+use mspipe::session::Session;
 use mspipe::weights;
 use tempfile::TempDir;
 
@@ -45,4 +50,69 @@ fn a_file_keeps_all_bits_of_a_model() {
     keeps_all_bits::<Tgn>();
     keeps_all_bits::<Jodie>();
     keeps_all_bits::<Apan>();
+}
+
+/// A session on a generated stream with 7 random node features, with these options.
+fn session(options: &[&str]) -> Session {
+    #[derive(Parser)]
+    struct Program {
+        #[command(flatten)]
+        run: RunConfig,
+    }
+    let data = [
+        "test",
+        "--data=synthetic:mooc:scale=0.01",
+        "--width=8",
+        "--time-width=5",
+    ];
+    let features = ["--edge-features=random:3", "--node-features=random:7"];
+    let arguments = [&data[..], &features, &["--device=cpu"], options].concat();
+    Session::open(Program::parse_from(arguments).run).unwrap()
+}
+
+/// TGL's APAN has no map for node features, and its weights are used as they were trained.
+#[test]
+fn apan_reads_node_features_only_where_its_weights_do() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("apan.safetensors");
+    let apan = |node_width: usize| {
+        let config = ModelConfig {
+            width: 8,
+            time_width: 5,
+            edge_width: 3,
+            node_width,
+            layers: 1,
+            heads: 2,
+            mail_slots: 10,
+            train_time_encoding: true,
+            dropout: 0.1,
+            attention_dropout: 0.1,
+        };
+        LinkModel::<Apan>::new(&config, &mut Initializer::new(1, &Device::flex()))
+    };
+    let init = format!("--init={}", path.display());
+    for (node_width, used) in [(0, false), (7, true)] {
+        let saved = tgl_weights::export(&apan(node_width)).unwrap();
+        // Wrapped, as several processes save them.
+        let wrapped = saved
+            .into_iter()
+            .map(|(name, tensor)| (format!("module.{name}"), tensor));
+        weights::write(&path, &wrapped.collect(), None).unwrap();
+        let session = session(&["--model=apan", &init]);
+        assert_eq!(session.data.node_width, if used { 7 } else { 0 });
+        let notes = session.notes().join("\n");
+        assert!(notes.contains("begins with 'module.'"), "{notes}");
+        let said = match used {
+            true => "apan adds the 7 node features to its embeddings; TGL's APAN reads none",
+            false => "the 7 node features are not used: these weights of apan have no map for them",
+        };
+        assert!(notes.contains(said), "{notes}");
+        session
+            .training::<Apan>(&Device::flex(), &AtomicBool::new(false))
+            .unwrap();
+    }
+    let fresh = session(&["--model=apan"]);
+    assert_eq!(fresh.data.node_width, 7);
+    assert!(fresh.notes()[0].contains("(--node-features zero does as it does)"));
+    assert!(session(&["--model=tgn"]).notes().is_empty());
 }

@@ -305,3 +305,69 @@ fn replace(bytes: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {
     }
     bytes
 }
+
+/// Small files that would become gigabytes: refused before anything is built of them.
+#[test]
+fn files_that_would_exhaust_the_machine_are_refused() {
+    let (_folder, path) = file("w.pkl", b"");
+    let archived = |pickle: &[u8], storages: &[Vec<u8>]| archive("x", pickle, storages);
+    let unexplained = "which a file of";
+    let values = [b"\x80\x02".to_vec(), vec![b'}'; 4 << 20], b".".to_vec()].concat();
+    for bytes in [values.clone(), archived(&values, &[])] {
+        fs::write(&path, bytes).unwrap();
+        let message = refusal(&path);
+        assert!(message.contains(unexplained), "{message}");
+        assert!(
+            message.ends_with("torch.save(model.state_dict(), FILE)"),
+            "{message}"
+        );
+    }
+    // Nesting, copies of what is memoized, doubling: bounded by the library itself.
+    let nested = [
+        b"\x80\x02".to_vec(),
+        vec![b']'; 5000],
+        vec![b'a'; 4999],
+        b".".to_vec(),
+    ]
+    .concat();
+    let doubled = [
+        b"\x80\x02K\x01".to_vec(),
+        b"2\x86".repeat(60),
+        b".".to_vec(),
+    ]
+    .concat();
+    let copied = [
+        b"\x80\x02B\0\0\x20\0".to_vec(),
+        vec![7; 2 << 20],
+        b"q\x00(".to_vec(),
+        b"h\x00".repeat(100),
+        b"t.".to_vec(),
+    ]
+    .concat();
+    for (bytes, expected) in [
+        (nested, "nesting exceeds 1000 levels"),
+        (doubled, "memo bomb"),
+        (copied, "memo bomb"),
+    ] {
+        fs::write(&path, archived(&bytes, &[])).unwrap();
+        let message = refusal(&path);
+        assert!(message.contains(expected), "{message}");
+    }
+    // A thousand tensors of the same numbers.
+    let names: Vec<String> = (0..1000).map(|i| format!("w{i}")).collect();
+    let views = names
+        .iter()
+        .map(|name| (name.as_str(), whole(0, &[64, 64], &[64, 1])))
+        .collect();
+    save(&path, &Value::Dict(views), &[f32_bytes(&[0.5; 4096])]);
+    let message = refusal(&path);
+    assert!(message.contains("they share their numbers"), "{message}");
+    let mut tar = vec![0; 1024];
+    tar[257..262].copy_from_slice(b"ustar");
+    fs::write(&path, tar).unwrap();
+    let message = refusal(&path);
+    assert!(
+        message.contains("a tar archive, as PyTorch wrote them before version 0.1.10"),
+        "{message}"
+    );
+}

@@ -13,8 +13,8 @@
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
-use safetensors::Dtype;
 use safetensors::tensor::TensorView;
+use safetensors::{Dtype, SafeTensors};
 
 const NODES: usize = 5;
 const WIDTH: usize = 2;
@@ -202,6 +202,33 @@ impl HandMade {
         let shape = tensor.shape.clone();
         change(&mut values);
         self.floats(name, &shape, &values);
+    }
+
+    /// The recording in `file`, to be changed.
+    pub(crate) fn of(file: &Path) -> HandMade {
+        let bytes = std::fs::read(file).unwrap();
+        let (_, header) = SafeTensors::read_metadata(&bytes).unwrap();
+        let content = SafeTensors::deserialize(&bytes).unwrap();
+        let tensor = |view: TensorView<'_>| Tensor {
+            kind: view.dtype(),
+            shape: view.shape().to_vec(),
+            bytes: view.data().to_vec(),
+        };
+        HandMade {
+            settings: header.metadata().clone().unwrap(),
+            tensors: content
+                .iter()
+                .map(|(name, view)| (name.to_owned(), tensor(view)))
+                .collect(),
+        }
+    }
+
+    /// Adds node features of this width, for as many nodes as the settings say.
+    pub(crate) fn add_node_features(&mut self, width: usize) {
+        let nodes: usize = self.settings["nodes"].parse().unwrap();
+        let values: Vec<f32> = (0..nodes * width).map(|i| (i % 11) as f32 - 5.0).collect();
+        self.floats("nodes.feat", &[nodes, width], &values);
+        self.set("node_dim", &width.to_string());
     }
 
     /// Changes a setting.

@@ -5,12 +5,14 @@
 //! key of the file is an event of the stream.
 
 use std::collections::HashMap;
-use std::fs;
+use std::fs::File;
+use std::io::BufReader;
 use std::path::Path;
 
 use super::{CandidateList, pickle};
 use crate::error::DataError;
 use crate::event_log::{EventLog, IdSpaces};
+use crate::pickle::PickleError;
 
 /// What TGB calls a node: of sources, and of destinations.
 type Numbering = [HashMap<i64, u32>; 2];
@@ -20,13 +22,21 @@ type Numbering = [HashMap<i64, u32>; 2];
 /// # Errors
 /// A file of another kind or of another stream.
 pub(super) fn read(path: &Path, log: &EventLog) -> Result<Vec<CandidateList>, DataError> {
-    let bytes = fs::read(path).map_err(DataError::io("read", path))?;
+    let file = File::open(path).map_err(DataError::io("open", path))?;
+    let bytes = file
+        .metadata()
+        .map_err(DataError::io("read the size of", path))?
+        .len();
     let failed = |found: String| {
         let remedy = "a dictionary {(source, destination, time): candidates} as TGB's \
                       negative_samples are is expected; no other pickle is read, and none is run";
         DataError::format(path, found, remedy)
     };
-    let entries = pickle::entries(&bytes).map_err(failed)?;
+    let input = BufReader::with_capacity(1 << 17, file);
+    let entries = pickle::entries(input, bytes).map_err(|error| match error {
+        PickleError::Read(error) => DataError::io("read", path)(error),
+        wrong => failed(wrong.to_string()),
+    })?;
     let events = events_by_key(log);
     let units = |time: i64| time.checked_mul(log.ticks_per_unit());
     let event_of = |ids: &Numbering, [src, dst, time]: [i64; 3]| -> Option<&Vec<usize>> {

@@ -4,6 +4,9 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::error::DataError;
+use crate::manifest::Mismatch;
+
 /// Where to get a file and where to put it when `mspipe` can't fetch it itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ByHand {
@@ -50,15 +53,102 @@ pub enum FetchError {
         /// The way round it.
         by_hand: ByHand,
     },
-    /// A web page came instead of the file.
+    /// A page for people or programs came instead of the file.
     #[error(
-        "{}: the server sent a web page (text/html), expected the file; does this network want a login? \
+        "{}: the server sent a page ({kind}), expected the file; does this network want a login? \
          fetch again after it, or {by_hand}",
         by_hand.url
     )]
-    WebPage {
+    Page {
+        /// Its content type.
+        kind: String,
         /// The way round it.
         by_hand: ByHand,
+    },
+    /// What came can't be read as the file that it should be.
+    #[error(
+        "{}: the {bytes} bytes that came are not the file: {found}; they were removed; fetch again later, or {by_hand}",
+        by_hand.url
+    )]
+    NotTheFile {
+        /// How much came.
+        bytes: u64,
+        /// What was found instead.
+        found: String,
+        /// The way round it.
+        by_hand: ByHand,
+    },
+    /// What came is such a file, but not this one.
+    #[error(
+        "{}: the {bytes} bytes that came are not this data set: {}; they were removed; fetch again later, or {by_hand}",
+        by_hand.url,
+        listed(mismatches)
+    )]
+    OtherFigures {
+        /// How much came.
+        bytes: u64,
+        /// Figures that it does not have.
+        mismatches: Vec<Mismatch>,
+        /// The way round it.
+        by_hand: ByHand,
+    },
+    /// Nothing says whether all of the file came.
+    #[error(
+        "{}: the server does not say how long the file is, and its size, its sha256 and its number of events are \
+         not known: nothing shows that the {bytes} bytes that came are all of it; they were removed; fetch again \
+         later, or {by_hand}",
+        by_hand.url
+    )]
+    Unproven {
+        /// How much came.
+        bytes: u64,
+        /// The way round it.
+        by_hand: ByHand,
+    },
+    /// A file of that name is there, but it is not the data set's.
+    #[error(
+        "{}: this is not the data set's file: {found}; move it away and fetch again",
+        path.display()
+    )]
+    ExistingUnsound {
+        /// The file that is there.
+        path: PathBuf,
+        /// What was found instead.
+        found: String,
+    },
+    /// Under a name that fetching uses lies something that it did not put there.
+    #[error(
+        "{}: a link, or no plain file, where fetching keeps its own; whoever can write in this folder may have put \
+         it there: remove it and fetch again",
+        path.display()
+    )]
+    NotPlain {
+        /// The link.
+        path: PathBuf,
+    },
+    /// Reading the file failed for another reason than its content.
+    #[error("{}: it could not be read to see whether it is the file", path.display())]
+    Unread {
+        /// The file; the downloaded one is kept under this name.
+        path: PathBuf,
+        /// Why.
+        source: DataError,
+    },
+    /// It was asked to stop.
+    #[error(
+        "{url}: interrupted after {bytes} bytes; {}",
+        part.as_ref().map_or(
+            "nothing was kept: run the same command again to start over".to_owned(),
+            |part| format!("they are kept in {}: run the same command again to continue", part.display()),
+        )
+    )]
+    Stopped {
+        /// Address of the file.
+        url: String,
+        /// The incomplete file, if it is kept.
+        part: Option<PathBuf>,
+        /// Bytes that came.
+        bytes: u64,
     },
     /// No byte came, however often it was tried.
     #[error("{}: no answer after {attempts} attempts, the last one: {reason}; try again later, or {by_hand}", by_hand.url)]
@@ -188,6 +278,11 @@ pub enum FetchError {
         /// What the system said.
         error: io::Error,
     },
+}
+
+pub(super) fn listed(mismatches: &[Mismatch]) -> String {
+    let lines: Vec<String> = mismatches.iter().map(Mismatch::to_string).collect();
+    lines.join(", ")
 }
 
 impl FetchError {

@@ -3,7 +3,7 @@
 //! Invariants: the hasher has seen exactly the bytes of the part file; bytes are only ever added to a part whose
 //! state names the same address and a validator (ETag or Last-Modified), so that two versions can't be mixed.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::error::FetchError;
+use super::own_file;
 
 /// What the server said of the file when the download began.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,16 +46,9 @@ impl PartFile {
     /// Opens `path`, keeping its bytes only if they can be continued from `url`.
     pub(super) fn open(path: PathBuf, url: &str) -> Result<PartFile, FetchError> {
         let state_path = with_suffix(&path, ".json");
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(&path)
-            .map_err(FetchError::io(&path, "open the file"))?;
+        let file = own_file::open(&path)?;
         // A state that is missing or unreadable only costs the bytes that have come so far.
-        let state: PartState = fs::read(&state_path)
-            .ok()
+        let state: PartState = own_file::read(&state_path)
             .and_then(|bytes| serde_json::from_slice(&bytes).ok())
             .unwrap_or_default();
         let mut hasher = Sha256::new();
@@ -110,8 +104,7 @@ impl PartFile {
         self.file
             .seek(SeekFrom::Start(0))
             .map_err(FetchError::io(&self.path, "truncate the file"))?;
-        fs::write(&self.state_path, text)
-            .map_err(FetchError::io(&self.state_path, "write the file"))?;
+        own_file::write(&self.state_path, &text)?;
         self.hasher = Sha256::new();
         self.len = 0;
         self.state = state;

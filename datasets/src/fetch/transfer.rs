@@ -6,7 +6,7 @@
 use std::io::{self, Read};
 use std::net::ToSocketAddrs;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 use ureq::http::{HeaderMap, Response, StatusCode, Uri, header};
@@ -15,6 +15,7 @@ use ureq::{Agent, Body};
 use super::error::{ByHand, FetchError};
 use super::part::{PartFile, PartState};
 use super::{FetchOptions, Restart};
+use crate::error::quoted;
 
 /// What a complete transfer took.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -84,6 +85,7 @@ impl<'a> Transfer<'a> {
         let mut failures = 0;
         loop {
             let attempt = self.attempt(part)?;
+            self.check_stop(part)?;
             // Only bytes beyond all earlier ones count as progress; else a server that ignores ranges and always
             // drops the connection would keep us here for ever.
             if part.len() > most {
@@ -133,8 +135,29 @@ impl<'a> Transfer<'a> {
                 "{reason}; trying again in {:.0} s",
                 pause.as_secs_f64().ceil()
             ));
-            thread::sleep(pause);
+            self.wait(pause, part)?;
         }
+    }
+
+    /// Waits, but not for somebody who wants to end.
+    fn wait(&self, pause: Duration, part: &PartFile) -> Result<(), FetchError> {
+        const SLICE: Duration = Duration::from_millis(100);
+        let end = Instant::now() + pause;
+        loop {
+            self.check_stop(part)?;
+            match end.saturating_duration_since(Instant::now()) {
+                Duration::ZERO => return Ok(()),
+                left => thread::sleep(left.min(SLICE)),
+            }
+        }
+    }
+
+    fn check_stop(&self, part: &PartFile) -> Result<(), FetchError> {
+        self.options.stop.check().map_err(|_| FetchError::Stopped {
+            url: self.by_hand.url.clone(),
+            part: part.can_be_continued().then(|| part.path().to_owned()),
+            bytes: part.len(),
+        })
     }
 
     fn attempt(&mut self, part: &mut PartFile) -> Result<Attempt, FetchError> {
@@ -164,10 +187,11 @@ impl<'a> Transfer<'a> {
         let status = response.status();
         // Login pages of hotel networks and the like answer 200 to everything.
         if status.is_success()
-            && text(response.headers(), header::CONTENT_TYPE)
-                .is_some_and(|kind| kind.starts_with("text/html"))
+            && let Some(kind) = text(response.headers(), header::CONTENT_TYPE)
+            && is_page(&kind)
         {
-            return Err(FetchError::WebPage {
+            return Err(FetchError::Page {
+                kind: quoted(kind.as_bytes()),
                 by_hand: self.by_hand.clone(),
             });
         }
@@ -249,6 +273,7 @@ impl<'a> Transfer<'a> {
         let mut reader = response.into_body().into_reader();
         let mut buffer = vec![0; 1 << 16];
         loop {
+            self.check_stop(part)?;
             match reader.read(&mut buffer) {
                 Ok(0) => break,
                 Ok(read) => {
@@ -344,6 +369,21 @@ impl<'a> Transfer<'a> {
         self.bar.set_position(part.len());
         self.bar.reset_eta();
     }
+}
+
+/// Whether a content type is none that data sets have.
+fn is_page(kind: &str) -> bool {
+    let kind = kind.split(';').next().unwrap_or_default().trim();
+    [
+        "text/html",
+        "application/xhtml+xml",
+        "application/json",
+        "application/problem+json",
+        "text/xml",
+        "application/xml",
+    ]
+    .iter()
+    .any(|page| kind.eq_ignore_ascii_case(page))
 }
 
 /// Whether a 206 answer continues the part exactly where it ends.

@@ -7,20 +7,41 @@ use std::path::Path;
 use flate2::bufread::MultiGzDecoder;
 
 use super::error::{ByHand, FetchError};
+use super::own_file;
+use crate::stop::Stop;
 
 /// Unpacks the gzip file `packed` into `to` and flushes it to the disk; returns the bytes written.
 /// A damaged or truncated archive leaves no `to`.
-pub(super) fn gunzip(packed: &Path, to: &Path, by_hand: &ByHand) -> Result<u64, FetchError> {
+pub(super) fn gunzip(
+    packed: &Path,
+    to: &Path,
+    by_hand: &ByHand,
+    stop: &Stop,
+) -> Result<u64, FetchError> {
+    let _unfinished = stop.unfinished();
     let from = File::open(packed).map_err(FetchError::io(packed, "read the file"))?;
-    let file = File::create(to).map_err(FetchError::io(to, "write the file"))?;
+    let file = own_file::open(to)?;
+    file.set_len(0)
+        .map_err(FetchError::io(to, "write the file"))?;
     let mut writer = BufWriter::new(file);
     let mut damage = None;
     // Errors of the archive and of the disk look alike to `io::copy`, so the reader keeps its own.
     let mut reader = Watched {
         inner: MultiGzDecoder::new(BufReader::new(from)),
         damage: &mut damage,
+        stop,
     };
     let copied = io::copy(&mut reader, &mut writer);
+    if stop.requested() {
+        drop(writer);
+        fs::remove_file(to).ok();
+        let bytes = packed.metadata().map_or(0, |metadata| metadata.len());
+        return Err(FetchError::Stopped {
+            url: by_hand.url.clone(),
+            part: Some(packed.to_owned()),
+            bytes,
+        });
+    }
     if let Some(reason) = damage {
         drop(writer);
         fs::remove_file(to).ok();
@@ -56,10 +77,12 @@ pub(super) fn is_gzip(path: &Path) -> Result<bool, FetchError> {
 struct Watched<'a, R> {
     inner: R,
     damage: &'a mut Option<String>,
+    stop: &'a Stop,
 }
 
 impl<R: Read> Read for Watched<'_, R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.stop.check().map_err(io::Error::other)?;
         self.inner
             .read(buffer)
             .inspect_err(|error| *self.damage = Some(error.to_string()))

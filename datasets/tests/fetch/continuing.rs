@@ -2,7 +2,7 @@
 
 use mspipe_datasets::fetch::{FetchError, Restart};
 
-use crate::place::{Place, content, hex};
+use crate::place::{Place, content, events, hex};
 use crate::server::{ETAG, Reply, Request, Server, serve};
 
 #[test]
@@ -102,7 +102,7 @@ fn server_without_ranges_starts_over() {
         Some(Restart::NoRangeSupport)
     );
     assert!(place.report(&report).starts_with(
-        "DATA/small/s.txt: downloaded, 5000 bytes (started over, as the server can't continue a download); none is"
+        "DATA/small/s.txt: downloaded, 5000 bytes (started over, as the server can't continue a download); 500 events"
     ));
     assert_eq!(
         server.requests()[0].range(),
@@ -129,12 +129,7 @@ fn server_without_ranges_that_always_drops_is_given_up() {
 
 #[test]
 fn versions_are_never_mixed() {
-    let new = |len| {
-        content(len)
-            .into_iter()
-            .map(|byte| !byte)
-            .collect::<Vec<_>>()
-    };
+    let new = |len| events(len, "3 4");
     let answers: [fn(&Request, &[u8]) -> Reply; 4] = [
         // If-Range honoured: the whole new file.
         |request, new| serve(request, new, "\"v2\""),

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use mspipe_datasets::Stop;
 use mspipe_datasets::fetch::{FetchError, FetchOptions, FetchReport, fetch};
 use mspipe_datasets::manifest::Manifest;
 use sha2::{Digest, Sha256};
@@ -16,6 +17,8 @@ pub(crate) struct Place {
     pub(crate) dir: TempDir,
     pub(crate) url: String,
     fields: String,
+    figures: Vec<(&'static str, i64)>,
+    pub(crate) stop: Stop,
 }
 
 impl Place {
@@ -24,6 +27,8 @@ impl Place {
             dir: tempfile::tempdir().unwrap(),
             url: url.to_owned(),
             fields: String::new(),
+            figures: vec![],
+            stop: Stop::default(),
         }
     }
 
@@ -36,6 +41,12 @@ impl Place {
         self
     }
 
+    /// With a figure that was counted in a real file.
+    pub(crate) fn counted(mut self, name: &'static str, value: i64) -> Place {
+        self.figures.push((name, value));
+        self
+    }
+
     pub(crate) fn manifest(&self) -> Manifest {
         let mut fields = self.fields.clone();
         for key in ["size", "sha256"] {
@@ -43,12 +54,18 @@ impl Place {
                 fields += &format!("{key} = \"unknown\", ");
             }
         }
-        let unknown = r#"{ value = "unknown", source = "", verified = false }"#;
+        let known = |name: &str| self.figures.iter().find(|(known, _)| *known == name);
+        let figure = |name: &str| match known(name) {
+            Some((_, value)) => {
+                format!("{{ value = {value}, source = 'counted', verified = true }}")
+            }
+            None => r#"{ value = "unknown", source = "", verified = false }"#.to_owned(),
+        };
         let statistics: String =
             "events nodes sources destinations edge_feature_width node_feature_width \
                                   positive_labels first_time last_time"
                 .split(' ')
-                .map(|name| format!("{name} = {unknown}\n"))
+                .map(|name| format!("{name} = {}\n", figure(name)))
                 .collect();
         let text = format!(
             "name = 'small'\ntitle = ''\nformat = 'snap'\nsplit = ''\nlicence = ''\nknown_defects = []\n\
@@ -65,6 +82,8 @@ impl Place {
         options.backoff = Duration::from_millis(1);
         options.max_backoff = Duration::from_millis(4);
         options.read_timeout = Duration::from_millis(200);
+        options.cache_dir = Some(self.dir.path().join("cache"));
+        options.stop = self.stop.clone();
         fetch(&self.manifest(), &options)
     }
 
@@ -118,8 +137,16 @@ pub(crate) fn shown(text: String, url: &str, dir: &Path) -> String {
         .replace('\\', "/")
 }
 
+/// Events of 10 bytes each, in the layout of SNAP.
 pub(crate) fn content(len: usize) -> Vec<u8> {
-    (0..len).map(|i| (i * i / 7 + i) as u8).collect()
+    events(len, "1 2")
+}
+
+/// The same with another pair of nodes.
+pub(crate) fn events(len: usize, pair: &str) -> Vec<u8> {
+    (0..len / 10)
+        .flat_map(|event| format!("{pair} {}\n", 10_000 + event).into_bytes())
+        .collect()
 }
 
 pub(crate) fn hex(bytes: &[u8]) -> String {

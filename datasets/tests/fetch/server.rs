@@ -35,6 +35,8 @@ pub(crate) struct Reply {
     /// Bytes after which the connection is dropped, or falls silent.
     pub(crate) cut: Option<usize>,
     pub(crate) silent: bool,
+    /// Ends with the connection, as HTTP/1.0 does: no length, no chunks.
+    pub(crate) until_close: bool,
 }
 
 impl Reply {
@@ -47,12 +49,22 @@ impl Reply {
             length,
             cut: None,
             silent: false,
+            until_close: false,
         }
     }
 
     pub(crate) fn header(mut self, name: &str, value: &str) -> Reply {
         self.headers.push(format!("{name}: {value}"));
         self
+    }
+
+    /// As of HTTP/1.0, without a length.
+    pub(crate) fn until_close(self) -> Reply {
+        Reply {
+            length: None,
+            until_close: true,
+            ..self
+        }
     }
 
     pub(crate) fn drop_after(self, bytes: usize) -> Reply {
@@ -63,12 +75,14 @@ impl Reply {
     }
 
     pub(crate) fn write(&self, stream: &mut TcpStream) -> std::io::Result<()> {
-        let mut head = format!("HTTP/1.1 {}\r\nConnection: close\r\n", self.status);
+        let version = if self.until_close { "1.0" } else { "1.1" };
+        let mut head = format!("HTTP/{version} {}\r\nConnection: close\r\n", self.status);
         for header in &self.headers {
             head += &format!("{header}\r\n");
         }
         match self.length {
             Some(length) => head += &format!("Content-Length: {length}\r\n\r\n"),
+            None if self.until_close => head += "\r\n",
             None => {
                 head += &format!(
                     "Transfer-Encoding: chunked\r\n\r\n{:x}\r\n",
@@ -78,7 +92,7 @@ impl Reply {
         }
         stream.write_all(head.as_bytes())?;
         stream.write_all(&self.body[..self.cut.unwrap_or(usize::MAX).min(self.body.len())])?;
-        if self.length.is_none() && self.cut.is_none() {
+        if self.length.is_none() && self.cut.is_none() && !self.until_close {
             stream.write_all(b"\r\n0\r\n\r\n")?;
         }
         stream.flush()?;
