@@ -17,6 +17,8 @@ use crate::info::Info;
 use crate::intake::{Defects, Observed};
 use crate::manifest::Manifest;
 use crate::open::{OpenOptions, Source};
+use crate::scratch::{self, Scratch};
+use crate::stop::Stop;
 
 /// How bad a finding is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -49,15 +51,12 @@ pub struct Finding {
 /// Any [`DataError`] that prevents reading, such as a malformed line.
 pub fn check(spec: &str, options: &OpenOptions) -> Result<Vec<Finding>, DataError> {
     let mut findings = Findings::default();
-    match Source::find(spec, options)? {
+    match Source::find(spec, options, None)? {
         Source::Raw(raw) => {
             let _unfinished = options.stop.unfinished();
             let cache = options.cache_folder()?;
-            std::fs::create_dir_all(&cache).map_err(DataError::io("create the folder", &cache))?;
-            let folder = tempfile::Builder::new()
-                .prefix(".checking-")
-                .tempdir_in(&cache)
-                .map_err(DataError::io("create a temporary folder in", &cache))?;
+            scratch::sweep(&cache);
+            let folder = Scratch::create_in(&cache)?;
             let converted = raw.convert(Defects::Record, &folder.path().join("checked"))?;
             findings.observed(&converted.observed, &converted.log);
             for note in &converted.notes {
@@ -67,7 +66,7 @@ pub fn check(spec: &str, options: &OpenOptions) -> Result<Vec<Finding>, DataErro
         }
         Source::Store(_) | Source::Synthetic(_) => {
             let log = EventLog::open(spec, options)?;
-            findings.store(&log);
+            findings.store(&log, &options.stop)?;
             findings.log(&log, None);
         }
     }
@@ -118,8 +117,8 @@ impl Findings {
         }
     }
 
-    fn store(&mut self, log: &EventLog) {
-        let found = log.content_hash();
+    fn store(&mut self, log: &EventLog, stop: &Stop) -> Result<(), DataError> {
+        let found = log.content_hash(stop)?;
         if found != log.hash() {
             let message = format!(
                 "the content's SHA-256 is {found}, meta.json says {}; delete the store and import the stream again",
@@ -136,6 +135,7 @@ impl Findings {
                 format!("values of the {name} that are NaN or infinite: {count}"),
             );
         }
+        Ok(())
     }
 
     /// What can be said of any log.

@@ -11,6 +11,9 @@
 //! | `jodie_csv`, `snap_text`, `tgl_csv`, `dgb_csv`, `tgb_csv`, `parquet_events`, `gdelt` | events, one format each |
 //! | [`candidates`] | recorded destinations that each event is ranked among |
 //! | [`mod@array`], `npy`, `npz`, `torch` | features in files of their own |
+//! | `input_file`, `scratch`, `checksum` | files opened once, folders of work in progress, checksums |
+//! | [`ram`] | how much memory there is |
+//! | [`cache`] | what conversions are kept, `mspipe data cache` |
 //! | `packed`, `lines`, `csv_table`, `column_names`, `node_names`, `decimal`, `calendar` | from bytes to fields |
 //! | `raw_event`, `intake`, `conversion` | from fields to columns, exactly |
 //! | [`store`] | the folder of columns and its writer |
@@ -27,9 +30,11 @@
 //! of graphs, models or devices.
 
 pub mod array;
+pub mod cache;
 mod calendar;
 pub mod candidates;
 pub mod check;
+mod checksum;
 mod column;
 mod column_names;
 mod conversion;
@@ -44,6 +49,7 @@ pub mod fetch;
 mod gdelt;
 pub mod import;
 pub mod info;
+mod input_file;
 mod intake;
 mod jodie_csv;
 mod lines;
@@ -56,8 +62,10 @@ pub mod open;
 mod packed;
 mod parquet_events;
 mod progress;
+pub mod ram;
 mod random;
 mod raw_event;
+mod scratch;
 mod snap_text;
 mod source;
 pub mod split;

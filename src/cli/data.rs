@@ -3,7 +3,6 @@
 //! Prints tables for people, JSON with `--json`; everything else is
 //! `mspipe-datasets`. Of training it knows how much memory one takes.
 
-use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use anyhow::{Context, bail};
@@ -12,6 +11,7 @@ use indicatif::{HumanBytes, HumanCount};
 use mspipe::config::RunConfig;
 use mspipe::session;
 use mspipe::session::footprint::Footprint;
+use mspipe_datasets::cache::{Cache, CachedStore, Unfinished};
 use mspipe_datasets::fetch::{FetchOptions, fetch};
 use mspipe_datasets::manifest::{Manifest, Statistic};
 use mspipe_datasets::{
@@ -67,6 +67,12 @@ enum DataCommand {
         #[arg(long)]
         json: bool,
     },
+    /// List the conversions that are kept, and what interrupted ones left; remove them.
+    ///
+    /// Every command that takes a SOURCE keeps its conversion, so that a second start is instant. The
+    /// data sets themselves are not touched.
+    #[command(after_help = CACHE_EXAMPLES)]
+    Cache(CacheArgs),
     /// Download data sets; continues a broken download and verifies checksums.
     #[command(after_help = FETCH_EXAMPLES)]
     Fetch {
@@ -94,6 +100,12 @@ Examples:
   mspipe data check wikipedia
   mspipe data check mine.txt --json";
 
+const CACHE_EXAMPLES: &str = "\
+Examples:
+  mspipe data cache
+  mspipe data cache --clear
+  mspipe data cache --clear wikipedia-0123456789abcdef.mspipe";
+
 const FETCH_EXAMPLES: &str = "\
 Examples:
   mspipe data fetch wikipedia
@@ -106,6 +118,16 @@ struct ImportArgs {
     /// Folder to create for the store; without it NAME.mspipe in the current folder.
     #[arg(long, value_name = "DIR")]
     to: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+struct CacheArgs {
+    /// Remove the conversions called NAME, without names all, and what interrupted ones left.
+    #[arg(long, value_name = "NAME", num_args = 0..)]
+    clear: Option<Vec<String>>,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
 }
 
 #[derive(Debug, Args)]
@@ -134,6 +156,9 @@ struct RawArgs {
     /// Node features, one row a node: .npy, .npz (FILE.npz:NAME) or PyTorch's .pt.
     #[arg(long, value_name = "FILE")]
     node_features: Option<PathBuf>,
+    /// How many times its packed size a .gz or .zip text may have [default: 300].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    unpack_ratio: Option<u64>,
 }
 
 /// Runs `mspipe data`.
@@ -152,22 +177,22 @@ pub(crate) fn run(args: DataArgs) -> anyhow::Result<()> {
             let (source, options) = raw.into_options(folders);
             let report = import(&source, &options, &to)?;
             let mut text = format!("imported {source} into {}\n", report.store.display());
-            for note in &report.notes {
-                writeln!(text, "note: {note}")?;
-            }
+            text += &notes(&report.notes);
             print(&(text + "\n" + &info_table(&report.info)))
         }
         DataCommand::Info(ReadArgs { raw, json }) => {
             let (source, options) = raw.into_options(folders);
             let log = EventLog::open(&source, &options)?;
             let described = Described {
+                notes: log.notes().to_vec(),
                 info: Info::of(&log),
                 training: default_training(&source, log),
             };
             if json {
                 return print_json(&described);
             }
-            let mut text = info_table(&described.info);
+            let mut text = notes(&described.notes);
+            text += &info_table(&described.info);
             if let Some(training) = &described.training {
                 text += "\nwith the default settings (mspipe train --dry-run tells of others), ";
                 text += &report::footprint(training);
@@ -200,6 +225,20 @@ pub(crate) fn run(args: DataArgs) -> anyhow::Result<()> {
                 print(&list_table(&list))
             }
         }
+        DataCommand::Cache(CacheArgs { clear, json }) => {
+            let mut cache = Cache::list(&folders.cache_folder()?);
+            let what = match &clear {
+                Some(names) => {
+                    cache = cache.clear(names)?;
+                    "removed"
+                }
+                None => "kept",
+            };
+            match json {
+                true => print_json(&cache),
+                false => print(&cache_table(&cache, what)),
+            }
+        }
         DataCommand::Fetch { names } => {
             let options = FetchOptions::new(folders.data_folder()?);
             // All names first: a slip in the last one must not show after an hour of downloading.
@@ -220,8 +259,56 @@ pub(crate) fn run(args: DataArgs) -> anyhow::Result<()> {
 struct Described {
     #[serde(flatten)]
     info: Info,
+    /// How the stream was opened: what its conversion left out, what was done in the cache.
+    notes: Vec<String>,
     /// What a training with the default settings takes; None where the stream is too small for it.
     training: Option<Footprint>,
+}
+
+fn notes(notes: &[String]) -> String {
+    notes.iter().fold(String::new(), |text, note| {
+        text + &format!("note: {note}\n")
+    })
+}
+
+/// What of the cache is `kept`, or was `removed`.
+fn cache_table(cache: &Cache, what: &str) -> String {
+    let mut text = String::new();
+    for CachedStore {
+        name,
+        bytes,
+        events,
+        origin,
+    } in &cache.stores
+    {
+        let content = match (events, origin) {
+            (Some(events), Some(origin)) => {
+                format!("{} events of {origin}", HumanCount(*events as u64))
+            }
+            _ => "of another version, or damaged: not used".to_owned(),
+        };
+        text += &format!(
+            "{:>12}  {name}  {content}\n",
+            HumanBytes(*bytes).to_string()
+        );
+    }
+    for Unfinished {
+        name,
+        bytes,
+        left_behind,
+    } in &cache.unfinished
+    {
+        let state = match left_behind {
+            true => "left by a program that is gone",
+            false => "under way",
+        };
+        text += &format!("{:>12}  {name}  {state}\n", HumanBytes(*bytes).to_string());
+    }
+    text + &format!(
+        "{:>12}  {what} in {} (MSPIPE_CACHE_DIR or --cache-dir)\n",
+        HumanBytes(cache.bytes()).to_string(),
+        cache.folder.display()
+    )
 }
 
 fn default_training(source: &str, log: EventLog) -> Option<Footprint> {
@@ -244,6 +331,7 @@ impl RawArgs {
             sort,
             edge_features,
             node_features,
+            unpack_ratio,
         } = self;
         (
             source,
@@ -252,6 +340,7 @@ impl RawArgs {
                 sort,
                 edge_features,
                 node_features,
+                unpack_ratio,
                 ..folders
             },
         )

@@ -5,12 +5,12 @@
 //! key of the file is an event of the stream.
 
 use std::collections::HashMap;
-use std::fs;
-use std::path::Path;
+use std::io::Read;
 
 use super::{CandidateList, pickle};
 use crate::error::DataError;
 use crate::event_log::{EventLog, IdSpaces};
+use crate::input_file::InputFile;
 
 /// What TGB calls a node: of sources, and of destinations.
 type Numbering = [HashMap<i64, u32>; 2];
@@ -19,8 +19,11 @@ type Numbering = [HashMap<i64, u32>; 2];
 ///
 /// # Errors
 /// A file of another kind or of another stream.
-pub(super) fn read(path: &Path, log: &EventLog) -> Result<Vec<CandidateList>, DataError> {
-    let bytes = fs::read(path).map_err(DataError::io("read", path))?;
+pub(super) fn read(file: &InputFile, log: &EventLog) -> Result<Vec<CandidateList>, DataError> {
+    let path = file.shown();
+    let mut bytes = Vec::new();
+    let read = file.open()?.read_to_end(&mut bytes);
+    read.map_err(DataError::io("read", path))?;
     let failed = |found: String| {
         let remedy = "a dictionary {(source, destination, time): candidates} as TGB's \
                       negative_samples are is expected; no other pickle is read, and none is run";
