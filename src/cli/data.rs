@@ -11,7 +11,6 @@ use indicatif::{HumanBytes, HumanCount};
 use mspipe::config::RunConfig;
 use mspipe::session;
 use mspipe::session::footprint::Footprint;
-use mspipe_datasets::cache::{Cache, CachedStore, Unfinished};
 use mspipe_datasets::fetch::{FetchOptions, fetch};
 use mspipe_datasets::manifest::{Manifest, Statistic};
 use mspipe_datasets::{
@@ -71,8 +70,8 @@ enum DataCommand {
     ///
     /// Every command that takes a SOURCE keeps its conversion, so that a second start is instant. The
     /// data sets themselves are not touched.
-    #[command(after_help = CACHE_EXAMPLES)]
-    Cache(CacheArgs),
+    #[command(after_help = cache::EXAMPLES)]
+    Cache(cache::CacheArgs),
     /// Download data sets; continues a broken download and verifies checksums.
     #[command(after_help = FETCH_EXAMPLES)]
     Fetch {
@@ -100,12 +99,6 @@ Examples:
   mspipe data check wikipedia
   mspipe data check mine.txt --json";
 
-const CACHE_EXAMPLES: &str = "\
-Examples:
-  mspipe data cache
-  mspipe data cache --clear
-  mspipe data cache --clear wikipedia-0123456789abcdef.mspipe";
-
 const FETCH_EXAMPLES: &str = "\
 Examples:
   mspipe data fetch wikipedia
@@ -118,16 +111,6 @@ struct ImportArgs {
     /// Folder to create for the store; without it NAME.mspipe in the current folder.
     #[arg(long, value_name = "DIR")]
     to: Option<PathBuf>,
-}
-
-#[derive(Debug, Args)]
-struct CacheArgs {
-    /// Remove the conversions called NAME, without names all, and what interrupted ones left.
-    #[arg(long, value_name = "NAME", num_args = 0..)]
-    clear: Option<Vec<String>>,
-    /// Print JSON.
-    #[arg(long)]
-    json: bool,
 }
 
 #[derive(Debug, Args)]
@@ -225,20 +208,7 @@ pub(crate) fn run(args: DataArgs) -> anyhow::Result<()> {
                 print(&list_table(&list))
             }
         }
-        DataCommand::Cache(CacheArgs { clear, json }) => {
-            let mut cache = Cache::list(&folders.cache_folder()?);
-            let what = match &clear {
-                Some(names) => {
-                    cache = cache.clear(names)?;
-                    "removed"
-                }
-                None => "kept",
-            };
-            match json {
-                true => print_json(&cache),
-                false => print(&cache_table(&cache, what)),
-            }
-        }
+        DataCommand::Cache(args) => cache::run(args, &folders.cache_folder()?),
         DataCommand::Fetch { names } => {
             let options = FetchOptions::new(folders.data_folder()?);
             // All names first: a slip in the last one must not show after an hour of downloading.
@@ -269,46 +239,6 @@ fn notes(notes: &[String]) -> String {
     notes.iter().fold(String::new(), |text, note| {
         text + &format!("note: {note}\n")
     })
-}
-
-/// What of the cache is `kept`, or was `removed`.
-fn cache_table(cache: &Cache, what: &str) -> String {
-    let mut text = String::new();
-    for CachedStore {
-        name,
-        bytes,
-        events,
-        origin,
-    } in &cache.stores
-    {
-        let content = match (events, origin) {
-            (Some(events), Some(origin)) => {
-                format!("{} events of {origin}", HumanCount(*events as u64))
-            }
-            _ => "of another version, or damaged: not used".to_owned(),
-        };
-        text += &format!(
-            "{:>12}  {name}  {content}\n",
-            HumanBytes(*bytes).to_string()
-        );
-    }
-    for Unfinished {
-        name,
-        bytes,
-        left_behind,
-    } in &cache.unfinished
-    {
-        let state = match left_behind {
-            true => "left by a program that is gone",
-            false => "under way",
-        };
-        text += &format!("{:>12}  {name}  {state}\n", HumanBytes(*bytes).to_string());
-    }
-    text + &format!(
-        "{:>12}  {what} in {} (MSPIPE_CACHE_DIR or --cache-dir)\n",
-        HumanBytes(cache.bytes()).to_string(),
-        cache.folder.display()
-    )
 }
 
 fn default_training(source: &str, log: EventLog) -> Option<Footprint> {
