@@ -3,6 +3,8 @@
 //! Prints tables for people, JSON with `--json`; everything else is
 //! `mspipe-datasets`. Of training it knows how much memory one takes.
 
+mod cache;
+
 use std::path::PathBuf;
 
 use anyhow::{Context, bail};
