@@ -117,10 +117,11 @@ impl InputFile {
     }
 }
 
-/// Whether `path` gives its bytes once only. A number of an open file below `/dev` or `/proc` may
-/// stand for an ordinary file, and yet share its position with whoever opened it.
+/// Whether `path` gives its bytes once only. The number of an open file may stand for an ordinary
+/// file, and yet share its position with whoever opened it.
 fn is_read_once(path: &Path, metadata: &Metadata) -> bool {
-    !metadata.is_file() || path.starts_with("/dev") || path.starts_with("/proc")
+    let numbers = ["/dev/stdin", "/dev/fd", "/proc"];
+    !metadata.is_file() || numbers.iter().any(|place| path.starts_with(place))
 }
 
 #[cfg(unix)]

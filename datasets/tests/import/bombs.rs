@@ -6,9 +6,10 @@ use super::bench::{Bench, deflated, gz, stored};
 
 #[test]
 fn a_text_that_unpacks_to_much_more_than_it_is_is_refused_unless_allowed() {
-    // More than the harmless size, of one line that is repeated, and an end that is reached if allowed.
-    let lines = (1 << 26) / 6 + 1000;
-    let text = [b"1 2 3\n".repeat(lines), b"the end\n".to_vec()].concat();
+    // More than the harmless size, of one comment that is repeated, and an end that is reached if allowed.
+    let line = format!("# {}\n", "a".repeat(1021));
+    let lines = (1 << 26) / line.len() + 10;
+    let text = [line.repeat(lines).as_bytes(), b"the end\n"].concat();
     let bench = Bench::new(&[("a.gz", &gz(&text)), ("a.zip", &deflated(&[("x", &text)]))]);
     for name in ["a.gz", "a.zip"] {
         let refusal = |ratio: u64| {
