@@ -21,7 +21,7 @@ mod safetensors;
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::{Read as _, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::path::Path;
 
 use mspipe_datasets::whole_file::{self, Existing};
