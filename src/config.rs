@@ -259,6 +259,12 @@ pub struct RunConfig {
     #[serde(default)]
     pub no_memory_check: bool,
 
+    /// Whether `data` came with the run that `init` names, and not from the command line: then it must
+    /// be what its weights were trained on
+    #[arg(skip)]
+    #[serde(skip)]
+    pub data_of_init: bool,
+
     /// How iterations overlap
     #[command(flatten)]
     pub pipeline: PipelineConfig,

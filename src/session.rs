@@ -105,6 +105,23 @@ pub enum SessionError {
         /// The model of the settings.
         expected: String,
     },
+    /// Weights that were trained on what the stream is no more.
+    #[error(
+        "{}: these weights were trained on a stream with sha256\n  {found}\nand {data} has now\n  \
+         {expected}\nput the stream back as it was (data check looks for faults in it), or give --data \
+         {data} to use the weights on it as it is",
+        path.display()
+    )]
+    OtherStream {
+        /// The file.
+        path: PathBuf,
+        /// SHA-256 of what it was trained on.
+        found: String,
+        /// SHA-256 of the stream that the settings name.
+        expected: String,
+        /// What the settings call it.
+        data: String,
+    },
     /// Weights that are not this model's.
     #[error(
         "{}: {misfit}; edge and node features (--edge-features, --node-features) decide widths too",
@@ -169,6 +186,8 @@ pub struct Session {
     config: RunConfig,
     /// The stream as the run's summary describes it.
     pub data: Dataset,
+    /// How the stream was opened: what its conversion left out, what was done in the cache.
+    pub notes: Vec<String>,
     /// Parts of the stream.
     pub split: Split,
     sampling: Arc<Sampling>,
@@ -247,6 +266,7 @@ impl Session {
             edge_width: features.edge_width(),
             node_width: features.node_width(),
         };
+        let notes = log.notes().to_vec();
         let ticks_per_unit = log.ticks_per_unit();
         let first = log.time().first().copied().unwrap_or(0);
         let clock = NodeClock::new(log.nodes(), rules.clock(ticks_per_unit, first));
@@ -265,6 +285,7 @@ impl Session {
         Ok(Session {
             config,
             data,
+            notes,
             split,
             sampling,
             other_pool,

@@ -21,7 +21,7 @@ mod safetensors;
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::{Read as _, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::path::Path;
 
 use mspipe_datasets::whole_file::{self, Existing};
@@ -65,6 +65,9 @@ pub struct ModelDescription {
     pub heads: usize,
     /// Kind of its time encoding.
     pub time_encoding: String,
+    /// SHA-256 of the stream that it was trained on; files of earlier versions don't say it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stream: Option<String>,
 }
 
 /// The tensors of the weights file at `path`.
@@ -83,6 +86,11 @@ pub fn read(path: &Path) -> Result<BTreeMap<String, NamedTensor>, WeightFileErro
 /// numbers that are not finite.
 pub fn open(path: &Path) -> Result<WeightFile, WeightFileError> {
     let failed = |source| WeightFileError::unreadable(path, source);
+    let metadata = fs::metadata(path).map_err(failed)?;
+    if !metadata.is_file() && !metadata.is_dir() {
+        let why = "it gives its bytes only once; write them into a file first";
+        return Err(failed(io::Error::new(io::ErrorKind::Unsupported, why)));
+    }
     let mut head = Vec::new();
     File::open(path)
         .and_then(|file| file.take(HEAD_BYTES).read_to_end(&mut head))

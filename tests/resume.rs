@@ -3,6 +3,7 @@
 mod files;
 mod fuzz;
 mod killed;
+mod streams;
 
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -13,7 +13,9 @@ use half::f16;
 
 use crate::error::DataError;
 use crate::features::{FeatureTable, FeatureType};
+use crate::input_file::InputFile;
 use crate::packed::{self, Bytes, is_damage, is_zip};
+use crate::stop::Stop;
 use crate::{npy, npz, torch};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,6 +52,57 @@ impl Element {
 /// Values that a row may have: features have hundreds. More are a file that is damaged, or an array
 /// that lies on its side, and a row is held in memory as a whole.
 const MAX_WIDTH: usize = 1 << 20;
+
+/// A file of arrays, and which of them is meant.
+#[derive(Debug, Clone)]
+pub(crate) struct ArrayFile {
+    pub(crate) file: InputFile,
+    /// Of an `.npz` file: `FILE.npz:NAME`.
+    name: Option<String>,
+}
+
+impl ArrayFile {
+    /// What `path` names; `room` as in [`InputFile::of`].
+    pub(crate) fn of(path: &Path, room: &Path, stop: &Stop) -> Result<ArrayFile, DataError> {
+        let (path, name) = split_name(path);
+        Ok(ArrayFile {
+            file: InputFile::of(&path, room, stop)?,
+            name,
+        })
+    }
+
+    pub(crate) fn on_disk(path: &Path) -> ArrayFile {
+        let (path, name) = split_name(path);
+        ArrayFile {
+            file: InputFile::on_disk(&path),
+            name,
+        }
+    }
+
+    /// Which array of the file it is, as part of a key.
+    pub(crate) fn name(&self) -> Option<&str> {
+        self.name.as_deref()
+    }
+
+    /// Opens the array and checks its header and its size. Of several arrays in an `.npz` file the
+    /// one called `preferred` is taken if none is named.
+    pub(crate) fn open(&self, preferred: &str) -> Result<ArrayReader, DataError> {
+        let ArrayFile { file, name } = self;
+        let start = packed::magic(file)?;
+        if is_zip(&start) {
+            let entries = packed::entries(file)?;
+            return match entries.iter().any(|e| torch::is_pickle(&e.name)) {
+                true => torch::open(file, &entries),
+                false => npz::open(file, &entries, name.as_deref(), preferred),
+            };
+        }
+        if let Some(name) = name {
+            let problem = format!("`:{name}` names an array of an .npz file, but this is none");
+            return Err(DataError::array(file.shown(), problem));
+        }
+        npy::open(file, &start)
+    }
+}
 
 /// An open array, positioned at a row.
 pub struct ArrayReader {
@@ -96,29 +149,6 @@ impl Header {
 }
 
 impl ArrayReader {
-    /// Opens `path` (or `FILE.npz:NAME`) and checks its header and its size.
-    ///
-    /// Of several arrays in an `.npz` file the one called `preferred` is taken if none is named.
-    ///
-    /// # Errors
-    /// [`DataError::Io`], or [`DataError::Array`] with what was found, what was expected and what to do.
-    pub fn open(path: &Path, preferred: &str) -> Result<ArrayReader, DataError> {
-        let (file, name) = split_name(path);
-        let start = packed::magic(&file)?;
-        if is_zip(&start) {
-            let entries = packed::entries(&file)?;
-            return match entries.iter().any(|e| torch::is_pickle(&e.name)) {
-                true => torch::open(&file, &entries),
-                false => npz::open(&file, &entries, name.as_deref(), preferred),
-            };
-        }
-        if let Some(name) = name {
-            let problem = format!("`:{name}` names an array of an .npz file, but this is none");
-            return Err(DataError::array(&file, problem));
-        }
-        npy::open(&file, &start)
-    }
-
     pub(crate) fn new(path: PathBuf, file: Bytes, header: Header) -> ArrayReader {
         ArrayReader {
             path,
@@ -248,12 +278,12 @@ impl ArrayReader {
     }
 }
 
-/// Reads a whole array into memory; see [`ArrayReader::open`] for `preferred`.
+/// Reads a whole array into memory; of several arrays in an `.npz` file the one called `preferred`, if none is named.
 ///
 /// # Errors
-/// As [`ArrayReader::open`] and [`ArrayReader::read_rows`].
+/// [`DataError::Io`] if the file cannot be read, [`DataError::Array`] if it is damaged or of another kind.
 pub fn read_table(path: &Path, preferred: &str) -> Result<FeatureTable, DataError> {
-    let mut reader = ArrayReader::open(path, preferred)?;
+    let mut reader = ArrayFile::on_disk(path).open(preferred)?;
     let (rows, width) = (reader.rows, reader.width);
     let mut bytes = Vec::new();
     while reader.read_rows(1 << 16, &mut bytes)? > 0 {}
@@ -273,7 +303,7 @@ pub fn read_table(path: &Path, preferred: &str) -> Result<FeatureTable, DataErro
 }
 
 /// `features.npz:edge` is the array `edge` of `features.npz`.
-pub(crate) fn split_name(path: &Path) -> (PathBuf, Option<String>) {
+fn split_name(path: &Path) -> (PathBuf, Option<String>) {
     let text = path.to_string_lossy();
     match text.rsplit_once(':') {
         Some((file, name)) if file.to_ascii_lowercase().ends_with(".npz") => {

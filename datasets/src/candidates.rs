@@ -17,11 +17,14 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::path::Path;
 
-use crate::array::ArrayReader;
+use crate::array::ArrayFile;
 use crate::error::{DataError, quoted};
 use crate::event_log::{EventLog, IdSpaces};
+use crate::input_file::InputFile;
 use crate::lines::Lines;
-use crate::packed::{self, TextFile};
+use crate::packed::{self, TextFile, Unpacking};
+use crate::scratch;
+use crate::stop::Stop;
 
 /// An event and its candidates, as dense ids.
 pub type CandidateList = (usize, Vec<u32>);
@@ -33,13 +36,18 @@ pub type CandidateList = (usize, Vec<u32>);
 /// does not have.
 pub fn read_candidates(path: &Path, log: &EventLog) -> Result<Vec<CandidateList>, DataError> {
     let ids = Ids::of(log);
-    let start = packed::magic(path)?;
+    // A copy of what can be read only once goes where there was room for the stream.
+    let room = log.store().map_or(std::env::temp_dir(), |store| {
+        scratch::parent(store).to_path_buf()
+    });
+    let array = ArrayFile::of(path, &room, &Stop::default())?;
+    let start = packed::magic(&array.file)?;
     if start.starts_with(b"\x93NUMPY") || path.extension().is_some_and(|e| e == "npz") {
-        read_array(path, &ids)
+        read_array(&array, &ids)
     } else if start.starts_with(b"\x80") {
-        tgb::read(path, log)
+        tgb::read(&array.file, log)
     } else {
-        read_text(path, &ids)
+        read_text(&array.file, &ids)
     }
 }
 
@@ -96,8 +104,8 @@ impl Ids {
 const EXPECTED: &str = "the event's position in the stream, then ids of destinations as the \
                         stream's own file has them";
 
-fn read_text(path: &Path, ids: &Ids) -> Result<Vec<CandidateList>, DataError> {
-    let file = TextFile::one(path)?;
+fn read_text(file: &InputFile, ids: &Ids) -> Result<Vec<CandidateList>, DataError> {
+    let file = TextFile::one(file, Unpacking::default())?;
     let mut lines = Lines::open(&file)?;
     let mut lists = Vec::new();
     let mut first = true;
@@ -130,8 +138,9 @@ fn read_text(path: &Path, ids: &Ids) -> Result<Vec<CandidateList>, DataError> {
     Ok(lists)
 }
 
-fn read_array(path: &Path, ids: &Ids) -> Result<Vec<CandidateList>, DataError> {
-    let mut array = ArrayReader::open(path, "candidates")?;
+fn read_array(file: &ArrayFile, ids: &Ids) -> Result<Vec<CandidateList>, DataError> {
+    let path = file.file.shown();
+    let mut array = file.open("candidates")?;
     let width = array.width();
     if width < 2 {
         let problem = format!("{width} columns found, at least 2 expected: {EXPECTED}");

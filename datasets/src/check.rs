@@ -18,7 +18,9 @@ use crate::info::Info;
 use crate::intake::{Defects, Observed};
 use crate::manifest::Manifest;
 use crate::open::{OpenOptions, Source};
+use crate::scratch::{self, Scratch};
 use crate::source::RawSource;
+use crate::stop::Stop;
 
 /// How bad a finding is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -51,7 +53,7 @@ pub struct Finding {
 /// Any [`DataError`] that prevents reading, such as a malformed line.
 pub fn check(spec: &str, options: &OpenOptions) -> Result<Vec<Finding>, DataError> {
     let mut findings = Findings::default();
-    match Source::find(spec, options)? {
+    match Source::find(spec, options, None)? {
         Source::Raw(raw) => {
             convert_for_a_look(&raw, options, |converted| {
                 findings.observed(&converted.observed, &converted.log);
@@ -63,7 +65,7 @@ pub fn check(spec: &str, options: &OpenOptions) -> Result<Vec<Finding>, DataErro
         }
         Source::Store(_) | Source::Synthetic(_) => {
             let log = EventLog::open(spec, options)?;
-            findings.store(&log);
+            findings.store(&log, &options.stop)?;
             findings.log(&log, None);
         }
     }
@@ -76,7 +78,7 @@ pub fn check(spec: &str, options: &OpenOptions) -> Result<Vec<Finding>, DataErro
 /// # Errors
 /// As [`check`].
 pub(crate) fn measure(spec: &str, options: &OpenOptions) -> Result<Info, DataError> {
-    match Source::find(spec, options)? {
+    match Source::find(spec, options, None)? {
         Source::Raw(raw) => convert_for_a_look(&raw, options, |converted| Info::of(&converted.log)),
         Source::Store(_) | Source::Synthetic(_) => Ok(Info::of(&EventLog::open(spec, options)?)),
     }
@@ -89,11 +91,8 @@ fn convert_for_a_look<T>(
 ) -> Result<T, DataError> {
     let _unfinished = options.stop.unfinished();
     let cache = options.cache_folder()?;
-    std::fs::create_dir_all(&cache).map_err(DataError::io("create the folder", &cache))?;
-    let folder = tempfile::Builder::new()
-        .prefix(".checking-")
-        .tempdir_in(&cache)
-        .map_err(DataError::io("create a temporary folder in", &cache))?;
+    scratch::sweep(&cache);
+    let folder = Scratch::create_in(&cache)?;
     let converted = raw.convert(Defects::Record, &folder.path().join("checked"))?;
     Ok(look(&converted))
 }
@@ -141,8 +140,8 @@ impl Findings {
         }
     }
 
-    fn store(&mut self, log: &EventLog) {
-        let found = log.content_hash();
+    fn store(&mut self, log: &EventLog, stop: &Stop) -> Result<(), DataError> {
+        let found = log.content_hash(stop)?;
         if found != log.hash() {
             let message = format!(
                 "the content's SHA-256 is {found}, meta.json says {}; delete the store and import the stream again",
@@ -159,6 +158,7 @@ impl Findings {
                 format!("values of the {name} that are NaN or infinite: {count}"),
             );
         }
+        Ok(())
     }
 
     /// What can be said of any log.

@@ -11,6 +11,7 @@ use bytemuck::Pod;
 use memmap2::Mmap;
 
 use crate::error::DataError;
+use crate::store;
 
 #[cfg(target_endian = "big")]
 compile_error!(
@@ -39,11 +40,9 @@ impl<T: Pod> Column<T> {
         let expected = (values as u64).checked_mul(size_of::<T>() as u64);
         if Some(found) != expected {
             let expected = expected.map_or("an impossible number of".to_owned(), |n| n.to_string());
-            return Err(DataError::store(
+            return Err(store::damaged(
                 path,
-                format!(
-                    "{found} bytes found, {expected} expected from meta.json; the store is damaged: delete it and import the stream again"
-                ),
+                format!("{found} bytes found, {expected} expected from meta.json"),
             ));
         }
         if found == 0 {

@@ -9,7 +9,7 @@ use std::fs::File;
 use std::io::Write;
 use std::path::Path;
 
-use crate::array::ArrayReader;
+use crate::array::{ArrayFile, ArrayReader};
 use crate::detect::Format;
 use crate::error::DataError;
 use crate::event_log::{EventLog, IdSpaces};
@@ -18,6 +18,7 @@ use crate::intake::{Defects, Ids, Intake, Observed, Taken, copy_rows};
 use crate::names::Names;
 use crate::progress::Progress;
 use crate::raw_event::{Described, NodeBits};
+use crate::scratch::Scratch;
 use crate::source::RawSource;
 use crate::store::{FeatureShape, Stream};
 use crate::{dgb_csv, gdelt, jodie_csv, parquet_events, snap_text, tgb_csv, tgl_csv};
@@ -35,17 +36,10 @@ impl RawSource {
     pub(crate) fn convert(&self, defects: Defects, target: &Path) -> Result<Converted, DataError> {
         // Before anything is created, so that it is dropped after everything is removed.
         let _unfinished = self.stop.unfinished();
-        let parent = target
-            .parent()
-            .filter(|p| !p.as_os_str().is_empty())
-            .unwrap_or(Path::new("."));
-        std::fs::create_dir_all(parent).map_err(DataError::io("create the folder", parent))?;
-        let staging = tempfile::Builder::new()
-            .prefix(".staging-")
-            .tempdir_in(parent)
-            .map_err(DataError::io("create a temporary folder in", parent))?;
-        let mut edge_features = open_table(self.edge_features.as_deref(), "edge_features")?;
-        let mut node_features = open_table(self.node_features.as_deref(), "node_features")?;
+        let (staging, _) = Scratch::beside(target)?;
+        let state = self.state()?;
+        let mut edge_features = open_table(self.edge_features.as_ref(), "edge_features")?;
+        let mut node_features = open_table(self.node_features.as_ref(), "node_features")?;
 
         let ids = match (&node_features, self.format) {
             (_, Format::JodieCsv) => Ids::Two,
@@ -108,14 +102,25 @@ impl RawSource {
         if !names.is_empty() {
             taken.writer.names(&names)?;
         }
-        let log = taken.writer.finish(Stream {
-            name: self.name.clone(),
-            origin: self.path.display().to_string(),
-            synthetic: false,
-            nodes: taken.nodes,
-            ticks_per_unit: taken.ticks_per_unit,
-            id_spaces: taken.id_spaces,
-        })?;
+        if let Some((then, _)) = (state.iter().zip(self.state()?)).find(|(then, now)| *then != now)
+        {
+            return Err(DataError::format(
+                &then.0,
+                "it was changed while it was read",
+                "convert it when nothing writes into it any more, or a copy of it",
+            ));
+        }
+        let log = taken.writer.finish(
+            Stream {
+                name: self.name.clone(),
+                origin: self.path.display().to_string(),
+                synthetic: false,
+                nodes: taken.nodes,
+                ticks_per_unit: taken.ticks_per_unit,
+                id_spaces: taken.id_spaces,
+            },
+            &self.stop,
+        )?;
         Ok(Converted {
             log,
             observed: taken.observed,
@@ -148,7 +153,7 @@ impl RawSource {
             }
             Format::DgbCsv => dgb_csv::read(events, intake),
             Format::TgbCsv => tgb_csv::read(events, intake),
-            Format::Parquet => parquet_events::read(&events.path, intake),
+            Format::Parquet => parquet_events::read(&events.file, intake),
             Format::Gdelt => gdelt::read(&self.events, intake),
         }
     }
@@ -200,8 +205,8 @@ impl RawSource {
     }
 }
 
-fn open_table(path: Option<&Path>, name: &str) -> Result<Option<ArrayReader>, DataError> {
-    let table = path.map(|path| ArrayReader::open(path, name)).transpose()?;
+fn open_table(file: Option<&ArrayFile>, name: &str) -> Result<Option<ArrayReader>, DataError> {
+    let table = file.map(|file| file.open(name)).transpose()?;
     if let Some(table) = table.as_ref().filter(|table| table.width() == 0) {
         return Err(DataError::array(
             table.path(),

@@ -18,6 +18,14 @@ pub(crate) struct Decimal {
     pub(crate) scale: u8,
 }
 
+/// A time that was a binary number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Float {
+    pub(crate) time: Decimal,
+    /// Whether what arithmetic had left behind its ninth decimal was taken off.
+    pub(crate) rounded: bool,
+}
+
 /// Why a text is not a time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum DecimalError {
@@ -108,6 +116,38 @@ impl Decimal {
             mantissa: i64::try_from(mantissa).map_err(|_| DecimalError::TooLarge)?,
             scale,
         })
+    }
+
+    /// Whether a text is a number at all, of whatever size and resolution.
+    pub(crate) fn is_number(text: &[u8]) -> bool {
+        Decimal::parse(text) != Err(DecimalError::NotANumber)
+    }
+
+    /// The shortest decimal `text` that stands for the binary number `value`. Where that has more than
+    /// nine decimals, arithmetic may have left them (0.1 + 0.2 is 0.30000000000000004): the value is
+    /// rounded to nine if that changes it by no more than such noise, a part in 10^12.
+    pub(crate) fn of_float(text: &str, value: f64) -> Result<Float, DecimalError> {
+        const NOISE: f64 = 1e-12;
+        match Decimal::parse(text.as_bytes()) {
+            Ok(time) => Ok(Float {
+                time,
+                rounded: false,
+            }),
+            Err(DecimalError::TooFine) => {
+                let text = format!("{value:.*}", usize::from(MAX_SCALE));
+                let change = text
+                    .parse::<f64>()
+                    .map_or(f64::MAX, |rounded| (rounded - value).abs());
+                match change <= NOISE * value.abs() {
+                    true => Decimal::parse(text.as_bytes()).map(|time| Float {
+                        time,
+                        rounded: true,
+                    }),
+                    false => Err(DecimalError::TooFine),
+                }
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// `ticks / 10^scale`.
@@ -225,6 +265,28 @@ mod tests {
             Err(DecimalError::TooFine)
         );
         assert_eq!(parsed(&"0".repeat(200)), Ok((0, 0)));
+    }
+
+    #[test]
+    fn what_arithmetic_leaves_behind_is_rounded_away_and_nothing_else() {
+        let of = |value: f64| {
+            Decimal::of_float(&value.to_string(), value).map(|float| float.time.to_string())
+        };
+        assert_eq!(of(0.1 + 0.2).as_deref(), Ok("0.3"));
+        assert_eq!(of(-(0.1 + 0.2)).as_deref(), Ok("-0.3"));
+        let sum: f64 = std::iter::repeat_n(0.1, 1000).sum();
+        assert_eq!(sum.to_string(), "99.9999999999986");
+        assert_eq!(of(sum).as_deref(), Ok("100"));
+        assert_eq!(of(1e-9).as_deref(), Ok("0.000000001"));
+        assert_eq!(of(0.123456789012), Err(DecimalError::TooFine));
+        assert_eq!(of(1e-12), Err(DecimalError::TooFine));
+        assert_eq!(of(f64::NAN), Err(DecimalError::NotANumber));
+        let rounded = |value: f64| {
+            Decimal::of_float(&value.to_string(), value)
+                .unwrap()
+                .rounded
+        };
+        assert!(rounded(0.1 + 0.2) && !rounded(0.3));
     }
 
     #[test]

@@ -96,7 +96,7 @@ pub(crate) fn detect(path: &Path, head: &[u8]) -> Result<Format, DataError> {
         ));
     }
     let names: Vec<&[u8]> = line.split(|&b| b == b',').map(<[u8]>::trim_ascii).collect();
-    let looks_numeric = |field: &[u8]| Decimal::parse(field).is_ok();
+    let looks_numeric = Decimal::is_number;
     if let Some(format) = from_header(path, &names)? {
         return Ok(format);
     }
@@ -192,19 +192,8 @@ pub(crate) fn text_head(file: &TextFile) -> Result<Vec<u8>, DataError> {
     match read {
         Ok(_) => {}
         // Damage behind the first lines is the reader's to report, with its place.
-        Err(error) if file.is_packed() && is_damage(&error) => {
-            if head.is_empty() {
-                let found = format!(
-                    "the compressed data are damaged or cut off at their beginning ({error})"
-                );
-                return Err(DataError::format(
-                    &file.shown,
-                    found,
-                    "copy or download the file again",
-                ));
-            }
-        }
-        Err(error) => return Err(DataError::io("read", &file.shown)(error)),
+        Err(error) if file.is_packed() && is_damage(&error) && !head.is_empty() => {}
+        Err(error) => return Err(file.unreadable(error, 0)),
     }
     if head.starts_with(b"\xEF\xBB\xBF") {
         head.drain(..3);
@@ -242,12 +231,15 @@ pub(crate) fn text_head(file: &TextFile) -> Result<Vec<u8>, DataError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::input_file::InputFile;
+    use crate::packed::Unpacking;
 
     fn detected(content: &[u8]) -> Result<Format, String> {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("file");
         std::fs::write(&path, content).unwrap();
-        let file = TextFile::one(&path).map_err(|e| e.to_string())?;
+        let file = InputFile::on_disk(&path);
+        let file = TextFile::one(&file, Unpacking::default()).map_err(|e| e.to_string())?;
         text_head(&file)
             .and_then(|head| detect(&path, &head))
             .map_err(|e| e.to_string())
@@ -284,6 +276,11 @@ mod tests {
             Ok(Format::SnapText)
         );
         assert_eq!(detected(b"1\t2\t1082040961\n"), Ok(Format::SnapText));
+        // Ids have all 64 bits.
+        assert_eq!(
+            detected(b"9223372036854775808 18446744073709551615 1.5\n"),
+            Ok(Format::SnapText)
+        );
     }
 
     #[test]

@@ -204,6 +204,15 @@ impl DataError {
         }
     }
 
+    /// Whether it is about a store that can't be used as it is.
+    pub(crate) fn is_of_store(&self) -> bool {
+        match self {
+            DataError::Store { .. } => true,
+            DataError::Io { error, .. } => error.kind() == io::ErrorKind::NotFound,
+            _ => false,
+        }
+    }
+
     pub(crate) fn source(spec: &str, problem: impl Into<String>) -> DataError {
         DataError::Source {
             spec: spec.to_owned(),
@@ -229,6 +238,7 @@ fn io_advice(error: &io::Error) -> &'static str {
             " (check the permissions; converted streams go to MSPIPE_CACHE_DIR, which can be any writable folder)"
         }
         io::ErrorKind::NotFound => " (check the path)",
+        io::ErrorKind::InvalidFilename => " (choose a shorter name, or one of plain letters)",
         _ => "",
     }
 }

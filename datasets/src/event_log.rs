@@ -20,6 +20,7 @@ use crate::error::DataError;
 use crate::features::FeatureTable;
 use crate::names::Names;
 use crate::split::Split;
+use crate::stop::{Stop, Stopped};
 
 /// Whether the ids of the original file name nodes of one kind or of two.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,6 +49,7 @@ pub struct EventLog {
     pub(crate) store: Option<PathBuf>,
     /// Whether the store has a file of names.
     pub(crate) named: bool,
+    pub(crate) notes: Vec<String>,
     pub(crate) columns: Columns,
 }
 
@@ -121,11 +123,12 @@ impl EventLog {
             id_spaces: IdSpaces::One,
             store: None,
             named: false,
+            notes: Vec::new(),
             columns,
         };
         log.validate()?;
         log.bipartite = log.find_bipartite();
-        log.hash = log.content_hash();
+        log.hash = log.content_hash(&Stop::default())?;
         Ok(log)
     }
 
@@ -142,6 +145,12 @@ impl EventLog {
     /// Folder of the store that the log is mapped from.
     pub fn store(&self) -> Option<&Path> {
         self.store.as_deref()
+    }
+
+    /// What a user should know about how the stream was opened: what its conversion left out or
+    /// changed, if it was converted now, and what was done in the cache.
+    pub fn notes(&self) -> &[String] {
+        &self.notes
     }
 
     /// Number of events.
@@ -256,7 +265,7 @@ impl EventLog {
     }
 
     /// See [`EventLog::hash`].
-    pub(crate) fn content_hash(&self) -> String {
+    pub(crate) fn content_hash(&self, stop: &Stop) -> Result<String, Stopped> {
         let mut sha = Sha256::new();
         sha.update(format!(
             "mspipe event log 1 {} {}\n",
@@ -264,14 +273,14 @@ impl EventLog {
         ));
         let events = self.events();
         let columns = &self.columns;
-        feed(&mut sha, "src u32", events, &columns.src);
-        feed(&mut sha, "dst u32", events, &columns.dst);
-        feed(&mut sha, "time i64", events, &columns.time);
+        feed(&mut sha, "src u32", events, &columns.src, stop)?;
+        feed(&mut sha, "dst u32", events, &columns.dst, stop)?;
+        feed(&mut sha, "time i64", events, &columns.time, stop)?;
         if let Some(labels) = &columns.labels {
-            feed(&mut sha, "labels i32", events, labels);
+            feed(&mut sha, "labels i32", events, labels, stop)?;
         }
         if let Some(roll) = &columns.roll {
-            feed(&mut sha, "roll u8", events, roll);
+            feed(&mut sha, "roll u8", events, roll, stop)?;
         }
         for (name, table) in [
             ("edge_features", self.edge_features()),
@@ -280,13 +289,14 @@ impl EventLog {
             if let Some(t) = table {
                 let kind = t.feature_type().name();
                 sha.update(format!("{name} {kind} {} {}\n", t.rows(), t.width()));
-                t.pieces().for_each(|piece| sha.update(piece));
+                for piece in t.pieces() {
+                    stop.check()?;
+                    sha.update(piece);
+                }
             }
         }
-        sha.finalize()
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect()
+        let digest = sha.finalize();
+        Ok(digest.iter().map(|byte| format!("{byte:02x}")).collect())
     }
 }
 
@@ -302,11 +312,19 @@ impl fmt::Debug for EventLog {
 }
 
 /// Hashes a column of one value a row, after a line that says what it is.
-fn feed<T: Pod>(sha: &mut Sha256, what: &str, rows: usize, column: &Column<T>) {
+fn feed<T: Pod>(
+    sha: &mut Sha256,
+    what: &str,
+    rows: usize,
+    column: &Column<T>,
+    stop: &Stop,
+) -> Result<(), Stopped> {
     sha.update(format!("{what} {rows} 1\n"));
     for (_, values) in column.pieces() {
+        stop.check()?;
         sha.update(bytemuck::cast_slice(values));
     }
+    Ok(())
 }
 
 /// For every node whether it occurs in `ids`.

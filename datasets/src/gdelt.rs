@@ -14,6 +14,7 @@
 //! Source: <http://data.gdeltproject.org/documentation/GDELT-Event_Codebook-V2.0.pdf>.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
 use crate::calendar::parse_compact;
 use crate::decimal::Decimal;
@@ -21,10 +22,13 @@ use crate::error::{DataError, quoted};
 use crate::lines::Lines;
 use crate::node_names::NodeNames;
 use crate::packed::TextFile;
+use crate::ram;
 use crate::raw_event::{Described, EventSink, FeatureRow, NodeBits, Position, RawEvent};
 
 /// Columns of an event file.
 pub(crate) const COLUMNS: usize = 61;
+/// Each is a column of the features of every event or actor.
+const MOST_CODES: usize = 1 << 14;
 const ACTOR_CODES: [usize; 2] = [5, 15];
 const EVENT_CODES: [usize; 3] = [26, 27, 28];
 const DATE_ADDED: usize = 59;
@@ -80,8 +84,8 @@ pub(crate) fn read(files: &[TextFile], sink: &mut dyn EventSink) -> Result<Descr
             }
             sink.event(RawEvent {
                 at,
-                src: survey.actors.number(src),
-                dst: survey.actors.number(dst),
+                src: survey.actors.number(at, src)?,
+                dst: survey.actors.number(at, dst)?,
                 time: time(at, fields[DATE_ADDED])?,
                 label: None,
                 roll: None,
@@ -98,7 +102,15 @@ pub(crate) fn read(files: &[TextFile], sink: &mut dyn EventSink) -> Result<Descr
         .keys()
         .map(|c| format!("event:{c}"))
         .collect();
-    let actor_bits = survey.actor_bits();
+    let actor_bits = survey.actor_bits().map_err(|problem| {
+        let path = files.first().map_or(Path::new(""), |file| &file.shown);
+        let (actors, codes) = (survey.actors.count(), survey.actor_codes.len());
+        DataError::format(
+            path,
+            format!("{actors} actors with {codes} codes, for which {problem}"),
+            "convert fewer files at a time, or on a machine with more RAM",
+        )
+    })?;
     let node_names = survey.actors.into_names();
     let row_bytes = actor_bits.names.len().div_ceil(8);
     Ok(Described {
@@ -120,42 +132,43 @@ impl Survey {
             [Some(_), None] => self.without[1] += 1,
             [Some(first), Some(second)] => {
                 for (column, code) in [(ACTOR_CODES[0], first), (ACTOR_CODES[1], second)] {
-                    let node = self.actors.number(code);
-                    self.attach(node, &fields[column..column + 10]);
+                    let node = self.actors.number(at, code)?;
+                    self.attach(at, node, &fields[column..column + 10])?;
                 }
                 for code in EVENT_CODES.into_iter().filter_map(|c| text(fields[c])) {
-                    number(&mut self.event_codes, code);
+                    number(at, &mut self.event_codes, code)?;
                 }
             }
         }
         Ok(())
     }
 
-    fn attach(&mut self, node: u64, fields: &[&[u8]]) {
+    fn attach(&mut self, at: Position<'_>, node: u64, fields: &[&[u8]]) -> Result<(), DataError> {
         for (kind, columns) in ACTOR_KINDS {
             for code in columns.iter().filter_map(|&c| text(fields[c])) {
-                let code = number(&mut self.actor_codes, &format!("{kind}:{code}"));
+                let code = number(at, &mut self.actor_codes, &format!("{kind}:{code}"))?;
                 self.attached.insert((node, code));
             }
         }
+        Ok(())
     }
 
     /// Rows of the actors in the order of their numbers, columns in the order of the codes.
-    fn actor_bits(&self) -> NodeBits {
+    fn actor_bits(&self) -> Result<NodeBits, String> {
         let mut columns = vec![0; self.actor_codes.len()];
         for (column, &number) in self.actor_codes.values().enumerate() {
             columns[number as usize] = column;
         }
         let row_bytes = columns.len().div_ceil(8);
-        let mut bytes = vec![0u8; self.actors.count() * row_bytes];
+        let mut bytes = ram::filled(self.actors.count().saturating_mul(row_bytes), 0u8)?;
         for &(node, code) in &self.attached {
             let column = columns[code as usize];
             bytes[node as usize * row_bytes + column / 8] |= 1 << (column % 8);
         }
-        NodeBits {
+        Ok(NodeBits {
             names: self.actor_codes.keys().cloned().collect(),
             bytes,
-        }
+        })
     }
 
     fn notes(&self, files: usize) -> Vec<String> {
@@ -169,13 +182,27 @@ impl Survey {
 }
 
 /// The number of a code, a new one if it has none.
-fn number(codes: &mut BTreeMap<String, u32>, code: &str) -> u32 {
+fn number(
+    at: Position<'_>,
+    codes: &mut BTreeMap<String, u32>,
+    code: &str,
+) -> Result<u32, DataError> {
     if let Some(&number) = codes.get(code) {
-        return number;
+        return Ok(number);
+    }
+    if codes.len() == MOST_CODES {
+        return Err(at.error(
+            format!(
+                "{} is code number {}",
+                quoted(code.as_bytes()),
+                MOST_CODES + 1
+            ),
+            format!("at most {MOST_CODES} codes; CAMEO has some hundreds: is this a GDELT file?"),
+        ));
     }
     let number = codes.len() as u32;
     codes.insert(code.to_owned(), number);
-    number
+    Ok(number)
 }
 
 fn each_row(

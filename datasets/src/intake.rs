@@ -160,8 +160,8 @@ impl Intake {
                         },
                     )
                 }),
-            Ids::Two if destination => Ok(self.destinations.intern(id)),
-            Ids::One | Ids::Two => Ok(self.sources.intern(id)),
+            Ids::Two if destination => full(at, self.destinations.intern(id)),
+            Ids::One | Ids::Two => full(at, self.sources.intern(id)),
         }
     }
 
@@ -190,7 +190,12 @@ impl Intake {
             .flush()
             .map_err(DataError::io("write into", &self.folder))?;
         let unsorted = self.observed.unsorted > 0;
-        let mut staged = StagedEvents::open(&self.folder.join("events"), self.count, unsorted)?;
+        let mut staged = StagedEvents::open(
+            &self.folder.join("events"),
+            self.count,
+            unsorted,
+            &self.path,
+        )?;
 
         let (source_ids, mut originals) = self.sources.ranks(0);
         let (destination_ids, destination_originals) =
@@ -317,6 +322,16 @@ impl EventSink for Intake {
             .write_all(bytemuck::bytes_of(&record))
             .map_err(DataError::io("write into", &self.folder))
     }
+}
+
+/// An id's number, or an error that says that there are too many.
+fn full(at: Position<'_>, number: Result<u32, String>) -> Result<u32, DataError> {
+    number.map_err(|problem| {
+        at.error(
+            format!("the ids of the nodes before it fill the memory: {problem}"),
+            "ids that fit into RAM; convert a part of the stream, or on a machine with more",
+        )
+    })
 }
 
 /// Moves the rows of a staged file into a feature table, in `order` if there is one.

@@ -12,7 +12,9 @@
 //! | [`candidates`] | recorded destinations that each event is ranked among |
 //! | [`mod@array`], `npy`, `npz`, `torch` | features in files of their own |
 //! | [`pickle`] | pickles, interpreted in bounded memory |
+//! | `input_file`, `scratch`, `checksum` | files opened once, folders of work in progress, checksums |
 //! | [`ram`] | how much memory there is |
+//! | [`cache`] | what conversions are kept, `mspipe data cache` |
 //! | `packed`, `lines`, `csv_table`, `column_names`, `node_names`, `decimal`, `calendar` | from bytes to fields |
 //! | `raw_event`, `intake`, `conversion` | from fields to columns, exactly |
 //! | [`store`] | the folder of columns and its writer |
@@ -29,9 +31,11 @@
 //! of graphs, models or devices.
 
 pub mod array;
+pub mod cache;
 mod calendar;
 pub mod candidates;
 pub mod check;
+mod checksum;
 mod column;
 mod column_names;
 mod conversion;
@@ -46,6 +50,7 @@ pub mod fetch;
 mod gdelt;
 pub mod import;
 pub mod info;
+mod input_file;
 mod intake;
 mod jodie_csv;
 mod lines;
@@ -62,6 +67,7 @@ mod progress;
 pub mod ram;
 mod random;
 mod raw_event;
+mod scratch;
 mod snap_text;
 mod source;
 pub mod split;

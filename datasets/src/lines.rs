@@ -9,7 +9,7 @@
 use std::io::{BufRead, BufReader, Read};
 
 use crate::error::{DataError, Place};
-use crate::packed::{Bytes, TextFile, is_damage};
+use crate::packed::{Bytes, TextFile};
 use crate::raw_event::Position;
 
 /// Longer lines are no events (a feature of 172 takes some 2 KB; this allows 100,000 features).
@@ -40,7 +40,8 @@ impl<'a> Lines<'a> {
             let count = (&mut self.reader)
                 .take(LONGEST_LINE)
                 .read_until(b'\n', &mut self.text)
-                .map_err(|error| self.unreadable(error))? as u64;
+                .map_err(|error| self.text_file.unreadable(error, self.number))?
+                as u64;
             if count == 0 {
                 return Ok(false);
             }
@@ -58,20 +59,6 @@ impl<'a> Lines<'a> {
                 return Ok(true);
             }
         }
-    }
-
-    fn unreadable(&self, error: std::io::Error) -> DataError {
-        if !self.text_file.is_packed() || !is_damage(&error) {
-            return DataError::io("read", &self.text_file.shown)(error);
-        }
-        DataError::format(
-            &self.text_file.shown,
-            format!(
-                "the compressed data are damaged or cut off after line {} ({error})",
-                self.number
-            ),
-            "copy or download the file again",
-        )
     }
 
     /// The line without white space around it.

@@ -3,7 +3,8 @@
 //! Kept beside the columns of a store (`names.json`), read only when asked for.
 //! Names are for people: nothing in a stream's content or hash depends on them.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::{BufWriter, Write};
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -11,8 +12,10 @@ use serde::{Deserialize, Serialize};
 use crate::error::DataError;
 use crate::event_log::EventLog;
 use crate::features::FeatureTable;
+use crate::store;
 
-const FILE: &str = "names.json";
+/// Their file in a store.
+pub(crate) const FILE: &str = "names.json";
 
 /// Names of one stream.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,21 +36,19 @@ impl Names {
 
     pub(crate) fn write(&self, folder: &Path) -> Result<(), DataError> {
         let path = folder.join(FILE);
-        let text = serde_json::to_vec(self)
-            .map_err(|e| DataError::store(&path, format!("cannot be written ({e})")))?;
-        fs::write(&path, text).map_err(DataError::io("write", &path))
+        // Streamed: names can take much of the memory.
+        let file = File::create(&path).map_err(DataError::io("create", &path))?;
+        let mut file = BufWriter::with_capacity(1 << 18, file);
+        serde_json::to_writer(&mut file, self)
+            .map_err(|error| DataError::io("write", &path)(error.into()))?;
+        file.flush().map_err(DataError::io("write", &path))
     }
 
     /// Reads the names of `log`, whose store is `folder`.
     pub(crate) fn read(folder: &Path, log: &EventLog) -> Result<Names, DataError> {
         let path = folder.join(FILE);
         let text = fs::read(&path).map_err(DataError::io("read", &path))?;
-        let damaged = |what: String| {
-            DataError::store(
-                &path,
-                format!("{what}; the store is damaged: delete it and import the stream again"),
-            )
-        };
+        let damaged = |what: String| store::damaged(&path, what);
         let names: Names =
             serde_json::from_slice(&text).map_err(|e| damaged(format!("not readable ({e})")))?;
         let width = |table: Option<&FeatureTable>| table.map_or(0, FeatureTable::width);

@@ -4,24 +4,20 @@
 //! converts it.
 //! Source: <https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html>.
 
-use std::fs::File;
 use std::io::{BufReader, Read};
 use std::path::Path;
 
 use crate::array::{ArrayReader, Element, Header};
 use crate::error::DataError;
+use crate::input_file::InputFile;
 use crate::packed::Bytes;
 
 /// Largest header that is believed; NumPy's own are about a hundred bytes.
 const MAX_HEADER: usize = 1 << 20;
 
 /// Opens a `.npy` file whose first bytes are `start`.
-pub(crate) fn open(path: &Path, start: &[u8]) -> Result<ArrayReader, DataError> {
-    let file = File::open(path).map_err(DataError::io("open", path))?;
-    let size = file
-        .metadata()
-        .map_err(DataError::io("read the size of", path))?
-        .len();
+pub(crate) fn open(input: &InputFile, start: &[u8]) -> Result<ArrayReader, DataError> {
+    let (path, size) = (input.shown(), input.bytes()?);
     if start.starts_with(&[0x80]) && start.get(1).is_some_and(|&protocol| protocol <= 5) {
         return Err(DataError::array(
             path,
@@ -37,7 +33,7 @@ pub(crate) fn open(path: &Path, start: &[u8]) -> Result<ArrayReader, DataError> 
     }
     read_header(
         path,
-        Box::new(BufReader::with_capacity(1 << 17, file)),
+        Box::new(BufReader::with_capacity(1 << 17, input.open()?)),
         size,
     )
 }

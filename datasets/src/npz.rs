@@ -4,20 +4,20 @@
 //! that is named, the only one, or the one that has the table's own name.
 //! Source: <https://numpy.org/doc/stable/reference/generated/numpy.savez.html>.
 
-use std::path::Path;
-
 use crate::array::ArrayReader;
 use crate::error::DataError;
+use crate::input_file::InputFile;
 use crate::npy;
 use crate::packed::Entry;
 
-/// Opens the array `name` of the archive at `path`, or the only one, or the `preferred` one.
+/// Opens the array `name` of the archive `file`, or the only one, or the `preferred` one.
 pub(crate) fn open(
-    path: &Path,
+    file: &InputFile,
     entries: &[Entry],
     name: Option<&str>,
     preferred: &str,
 ) -> Result<ArrayReader, DataError> {
+    let path = file.shown();
     let arrays: Vec<(&str, &Entry)> = entries
         .iter()
         .filter_map(|entry| Some((entry.name.strip_suffix(".npy")?, entry)))
@@ -54,5 +54,5 @@ pub(crate) fn open(
         })?,
     };
     let shown = path.join(format!("{array}.npy"));
-    npy::read_header(&shown, entry.open(path)?, entry.size)
+    npy::read_header(&shown, entry.open(file)?, entry.size)
 }

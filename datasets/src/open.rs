@@ -3,20 +3,25 @@
 //! A source is, in this order: `synthetic:…`, the name of a data set with a
 //! manifest, a store's folder, a folder of TGL, DyGLib or GDELT, a file. (A file called like a data
 //! set is reached as `./wikipedia`.) Files are converted into the cache under a
-//! key made of their canonical paths, sizes, modification times and the options,
-//! so that a changed file is converted again. Old conversions are not removed;
-//! the cache folder can be deleted at any time.
+//! key made of the options and of what tells a file from others and from itself
+//! with another content (see `InputFile::identity`), so that a changed file is
+//! converted again. A store of the cache that is damaged or of an earlier version
+//! is made anew, with a note. Other conversions are not removed ([`crate::cache`]
+//! lists and removes them); the cache folder can be deleted at any time.
 
 use std::env;
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
+use crate::array::ArrayFile;
+use crate::conversion::Converted;
 use crate::detect::Format;
 use crate::error::DataError;
 use crate::event_log::EventLog;
 use crate::intake::Defects;
 use crate::manifest::Manifest;
+use crate::scratch;
 use crate::source::RawSource;
 use crate::stop::Stop;
 use crate::store::{self, STORE_EXTENSION};
@@ -38,6 +43,8 @@ pub struct OpenOptions {
     pub data_dir: Option<PathBuf>,
     /// Where conversions go; None: `MSPIPE_CACHE_DIR`, else `mspipe` in the platform's cache folder.
     pub cache_dir: Option<PathBuf>,
+    /// How many times its packed size a packed text may have; None: 300 times.
+    pub unpack_ratio: Option<u64>,
     /// Ends a conversion early; nothing is left of it then.
     pub stop: Stop,
 }
@@ -90,6 +97,7 @@ impl OpenOptions {
             (self.sort, "--sort"),
             (self.edge_features.is_some(), "--edge-features"),
             (self.node_features.is_some(), "--node-features"),
+            (self.unpack_ratio.is_some(), "--unpack-ratio"),
         ];
         match given.into_iter().find(|(given, _)| *given) {
             None => Ok(()),
@@ -114,13 +122,23 @@ pub(crate) enum Source {
 }
 
 impl Source {
-    pub(crate) fn find(spec: &str, options: &OpenOptions) -> Result<Source, DataError> {
+    /// Finds what `spec` names. What can be read only once is copied to where its store will be:
+    /// `target`, or the cache.
+    pub(crate) fn find(
+        spec: &str,
+        options: &OpenOptions,
+        target: Option<&Path>,
+    ) -> Result<Source, DataError> {
+        let room = || match target {
+            Some(target) => Ok(scratch::parent(target).to_path_buf()),
+            None => options.cache_folder(),
+        };
         if spec.starts_with("synthetic:") {
             options.refuse_raw_options(spec, "generated")?;
             return Ok(Source::Synthetic(spec.parse()?));
         }
         if let Some(manifest) = Manifest::find(spec) {
-            return manifest_source(manifest, options);
+            return manifest_source(manifest, options, &room()?);
         }
         let path = Path::new(spec);
         if store::is_store(path) {
@@ -132,7 +150,7 @@ impl Source {
                 .file_stem()
                 .unwrap_or(path.as_os_str())
                 .to_string_lossy();
-            let raw = RawSource::locate(&name, path, options)?;
+            let raw = RawSource::locate(&name, path, options, &room()?)?;
             return Ok(Source::Raw(Box::new(raw)));
         }
         Err(DataError::source(spec, unknown_name(spec)))
@@ -140,7 +158,11 @@ impl Source {
 }
 
 /// A data set is its event file, or its folder where the layout is a folder.
-fn manifest_source(manifest: &Manifest, options: &OpenOptions) -> Result<Source, DataError> {
+fn manifest_source(
+    manifest: &Manifest,
+    options: &OpenOptions,
+    room: &Path,
+) -> Result<Source, DataError> {
     let data_folder = options.data_folder()?;
     let file = manifest.local_file(&data_folder);
     if !file.is_file() {
@@ -166,7 +188,7 @@ fn manifest_source(manifest: &Manifest, options: &OpenOptions) -> Result<Source,
     } else {
         file
     };
-    let raw = RawSource::locate(&manifest.name, &path, options)?;
+    let raw = RawSource::locate(&manifest.name, &path, options, room)?;
     Ok(Source::Raw(Box::new(raw)))
 }
 
@@ -205,24 +227,51 @@ impl EventLog {
     /// # Errors
     /// Any [`DataError`]; the message says what to do.
     pub fn open(spec: &str, options: &OpenOptions) -> Result<EventLog, DataError> {
-        match Source::find(spec, options)? {
+        match Source::find(spec, options, None)? {
             Source::Store(path) => store::open(&path),
             Source::Raw(raw) => {
                 let target = cached_place(&raw, options)?;
-                if store::is_store(&target) {
-                    return store::open(&target);
-                }
-                Ok(raw.convert(options.defects(), &target)?.log)
+                cached(&target, || {
+                    raw.convert(options.defects(), &target).map(converted)
+                })
             }
             Source::Synthetic(synthetic) => {
                 let target = options.cache_folder()?.join(synthetic.folder_name());
-                if store::is_store(&target) {
-                    return store::open(&target);
-                }
-                synthetic.generate(&target, &options.stop)
+                cached(&target, || synthetic.generate(&target, &options.stop))
             }
         }
     }
+}
+
+fn converted(Converted { mut log, notes, .. }: Converted) -> EventLog {
+    log.notes = notes;
+    log
+}
+
+/// The store of the cache at `target`, which `make` makes if it is not there, damaged, or of an
+/// earlier version.
+fn cached(
+    target: &Path,
+    make: impl FnOnce() -> Result<EventLog, DataError>,
+) -> Result<EventLog, DataError> {
+    let mut notes: Vec<String> = scratch::sweep(scratch::parent(target))
+        .into_iter()
+        .collect();
+    let found = store::is_store(target).then(|| store::open(target));
+    let mut log = match found {
+        Some(Ok(log)) => log,
+        Some(Err(error)) if error.is_of_store() => {
+            scratch::remove(target)?;
+            notes.push(format!(
+                "{error} (as it is of the cache, that was done now)"
+            ));
+            make()?
+        }
+        Some(Err(error)) => return Err(error),
+        None => make()?,
+    };
+    log.notes.splice(0..0, notes);
+    Ok(log)
 }
 
 /// Converts a source into a store at `to`, which must not exist; returns the log and notes.
@@ -231,41 +280,44 @@ pub(crate) fn convert_to(
     options: &OpenOptions,
     to: &Path,
 ) -> Result<(EventLog, Vec<String>), DataError> {
-    match Source::find(spec, options)? {
-        Source::Store(path) => Err(DataError::store(
-            &path,
-            "is a converted store already; use it directly, or copy the folder",
-        )),
+    let swept = scratch::sweep(scratch::parent(to));
+    let (log, notes) = match Source::find(spec, options, Some(to))? {
+        Source::Store(path) => {
+            return Err(DataError::store(
+                &path,
+                "is a converted store already; use it directly, or copy the folder",
+            ));
+        }
         Source::Raw(raw) => {
             let converted = raw.convert(options.defects(), to)?;
-            Ok((converted.log, converted.notes))
+            (converted.log, converted.notes)
         }
-        Source::Synthetic(synthetic) => Ok((synthetic.generate(to, &options.stop)?, Vec::new())),
-    }
+        Source::Synthetic(synthetic) => (synthetic.generate(to, &options.stop)?, Vec::new()),
+    };
+    Ok((log, swept.into_iter().chain(notes).collect()))
 }
+
+/// Of a name as much as leaves room for the rest of a file's name, 255 bytes in all.
+const NAME_BYTES: usize = 120;
 
 /// Where the conversion of these very files with these options is kept.
 fn cached_place(raw: &RawSource, options: &OpenOptions) -> Result<PathBuf, DataError> {
+    let array =
+        |array: &Option<ArrayFile>| array.as_ref().and_then(ArrayFile::name).map(str::to_owned);
     let mut key = Sha256::new();
     key.update(format!(
-        "{} {:?} {} {:?} {:?}\n",
-        raw.name, raw.format, options.sort, raw.edge_features, raw.node_features
+        "{} {} {:?} {} {:?} {:?} {} {}\n",
+        store::VERSION,
+        raw.name,
+        raw.format,
+        options.sort,
+        array(&raw.edge_features),
+        array(&raw.node_features),
+        raw.edge_features.is_some(),
+        raw.node_features.is_some(),
     ));
     for file in raw.files() {
-        let file = file.as_path();
-        let canonical = file.canonicalize().map_err(DataError::io("find", file))?;
-        let metadata = file
-            .metadata()
-            .map_err(DataError::io("read the size of", file))?;
-        let modified = metadata
-            .modified()
-            .map_err(DataError::io("read the modification time of", file))?;
-        key.update(format!(
-            "{:?} {} {:?}\n",
-            canonical,
-            metadata.len(),
-            modified
-        ));
+        key.update(file.identity()? + "\n");
     }
     let key: String = key
         .finalize()
@@ -273,17 +325,18 @@ fn cached_place(raw: &RawSource, options: &OpenOptions) -> Result<PathBuf, DataE
         .take(8)
         .map(|byte| format!("{byte:02x}"))
         .collect();
-    let plain: String = raw
-        .name
-        .chars()
-        .map(|c| {
-            if c.is_alphanumeric() || "-_".contains(c) {
-                c
-            } else {
-                '-'
-            }
-        })
-        .collect();
+    let mut plain = String::new();
+    for c in raw.name.chars() {
+        let c = if c.is_alphanumeric() || "-_".contains(c) {
+            c
+        } else {
+            '-'
+        };
+        if plain.len() + c.len_utf8() > NAME_BYTES {
+            break;
+        }
+        plain.push(c);
+    }
     Ok(options
         .cache_folder()?
         .join(format!("{plain}-{key}.{STORE_EXTENSION}")))

@@ -2,17 +2,19 @@
 //!
 //! Everything is streamed; nothing is unpacked onto the disk. Checksums of gzip
 //! and zip are verified at the end of the stream. Zip entries are stored or
-//! deflated; encrypted and otherwise compressed ones are refused.
+//! deflated; encrypted and otherwise compressed ones are refused, and so are
+//! archives in which two entries share bytes. A text that unpacks to many times its
+//! packed size is refused where it exceeds that ([`Unpacking`]).
 
-use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use flate2::Crc;
 use flate2::read::{DeflateDecoder, MultiGzDecoder};
 use zip::{CompressionMethod, ZipArchive};
 
 use crate::error::DataError;
+use crate::input_file::InputFile;
 use crate::progress::{Progress, ProgressReader};
 
 /// A stream of bytes.
@@ -21,11 +23,35 @@ pub(crate) type Bytes = Box<dyn Read + Send>;
 /// A text file wherever it is.
 #[derive(Debug, Clone)]
 pub(crate) struct TextFile {
-    /// The file on disk.
-    pub(crate) path: PathBuf,
+    pub(crate) file: InputFile,
     /// How messages name it: the path, or `archive.zip/entry`.
     pub(crate) shown: PathBuf,
     packing: Packing,
+    unpacking: Unpacking,
+}
+
+/// How much more a packed text may become than it is.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Unpacking {
+    /// Times its packed size.
+    pub(crate) ratio: u64,
+}
+
+impl Default for Unpacking {
+    /// Events are packed to a tenth or so, rows of constant features to a hundredth; gzip reaches a
+    /// thousandth with bytes that are all equal.
+    fn default() -> Unpacking {
+        Unpacking { ratio: 300 }
+    }
+}
+
+impl Unpacking {
+    /// A text of so many bytes is none that hurts.
+    const HARMLESS: u64 = 1 << 26;
+
+    fn limit(self, packed: u64) -> u64 {
+        packed.saturating_mul(self.ratio).max(Unpacking::HARMLESS)
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -41,6 +67,8 @@ pub(crate) struct Entry {
     pub(crate) name: String,
     /// Bytes once unpacked.
     pub(crate) size: u64,
+    /// Where its header stands in the archive, and where its data.
+    header: u64,
     start: u64,
     stored: u64,
     /// 0 where the archive was written without checksums.
@@ -51,15 +79,15 @@ pub(crate) struct Entry {
 
 impl TextFile {
     /// The text in `path`: of a zip archive its only file.
-    pub(crate) fn one(path: &Path) -> Result<TextFile, DataError> {
-        let mut all = TextFile::all(path)?;
+    pub(crate) fn one(file: &InputFile, unpacking: Unpacking) -> Result<TextFile, DataError> {
+        let mut all = TextFile::all(file, unpacking)?;
         if all.len() != 1 {
             let mut names: Vec<String> = all.iter().take(4).map(TextFile::file_name).collect();
             if all.len() > names.len() {
                 names.push("…".to_owned());
             }
             return Err(DataError::format(
-                path,
+                file.shown(),
                 format!(
                     "a zip archive of {} files ({})",
                     all.len(),
@@ -72,20 +100,22 @@ impl TextFile {
     }
 
     /// Every text in `path`: of a zip archive all files, in the order of their names.
-    pub(crate) fn all(path: &Path) -> Result<Vec<TextFile>, DataError> {
+    pub(crate) fn all(file: &InputFile, unpacking: Unpacking) -> Result<Vec<TextFile>, DataError> {
         let text = |shown: PathBuf, packing| TextFile {
-            path: path.to_path_buf(),
+            file: file.clone(),
             shown,
             packing,
+            unpacking,
         };
-        let start = magic(path)?;
+        let path = file.shown().to_path_buf();
+        let start = magic(file)?;
         if start.starts_with(&[0x1f, 0x8b]) {
-            return Ok(vec![text(path.to_path_buf(), Packing::Gzip)]);
+            return Ok(vec![text(path, Packing::Gzip)]);
         }
         if !is_zip(&start) {
-            return Ok(vec![text(path.to_path_buf(), Packing::Plain)]);
+            return Ok(vec![text(path, Packing::Plain)]);
         }
-        let mut entries = entries(path)?;
+        let mut entries = entries(file)?;
         entries.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(entries
             .into_iter()
@@ -114,33 +144,66 @@ impl TextFile {
 
     /// Opens the text, showing progress while it is read.
     pub(crate) fn open(&self) -> Result<Bytes, DataError> {
-        let size = |path: &Path| {
-            path.metadata()
-                .map_err(DataError::io("read the size of", path))
-        };
         let name = self.shown.file_name().unwrap_or_default().to_string_lossy();
         let label = format!("reading {name}");
-        let file = || File::open(&self.path).map_err(DataError::io("open", &self.path));
+        let size = self.file.bytes()?;
         Ok(match &self.packing {
             Packing::Plain => Box::new(ProgressReader::new(
-                file()?,
-                Progress::bytes(label, size(&self.path)?.len()),
+                self.file.open()?,
+                Progress::bytes(label, size),
             )),
-            Packing::Gzip => Box::new(MultiGzDecoder::new(ProgressReader::new(
-                io::BufReader::with_capacity(1 << 17, file()?),
-                Progress::bytes(label, size(&self.path)?.len()),
-            ))),
-            Packing::Zip(entry) => Box::new(ProgressReader::new(
-                entry.open(&self.path)?,
-                Progress::bytes(label, entry.size),
-            )),
+            Packing::Gzip => Box::new(Limited {
+                inner: MultiGzDecoder::new(ProgressReader::new(
+                    io::BufReader::with_capacity(1 << 17, self.file.open()?),
+                    Progress::bytes(label, size),
+                )),
+                left: self.unpacking.limit(size),
+            }),
+            Packing::Zip(entry) => Box::new(Limited {
+                inner: ProgressReader::new(
+                    entry.open(&self.file)?,
+                    Progress::bytes(label, entry.size),
+                ),
+                left: self.unpacking.limit(entry.stored),
+            }),
         })
+    }
+
+    /// What it means that the text could not be read on after line `line`.
+    pub(crate) fn unreadable(&self, error: io::Error, line: u64) -> DataError {
+        if error.kind() == io::ErrorKind::FileTooLarge {
+            let ratio = self.unpacking.ratio;
+            return DataError::format(
+                &self.shown,
+                format!(
+                    "the text unpacks to more than {ratio} times its packed size, as files do that are made to \
+                     exhaust a machine (up to line {line} it was read)"
+                ),
+                format!(
+                    "if it is what you expect, allow more with `mspipe data import --unpack-ratio {}`, or unpack it yourself",
+                    10 * ratio
+                ),
+            );
+        }
+        if !self.is_packed() || !is_damage(&error) {
+            return DataError::io("read", &self.shown)(error);
+        }
+        let place = match line {
+            0 => "at their beginning".to_owned(),
+            line => format!("after line {line}"),
+        };
+        DataError::format(
+            &self.shown,
+            format!("the compressed data are damaged or cut off {place} ({error})"),
+            "copy or download the file again",
+        )
     }
 }
 
 impl Entry {
-    /// Opens the entry of the archive at `path`.
-    pub(crate) fn open(&self, path: &Path) -> Result<Bytes, DataError> {
+    /// Opens the entry of `archive`.
+    pub(crate) fn open(&self, archive: &InputFile) -> Result<Bytes, DataError> {
+        let path = archive.shown();
         if self.encrypted {
             return Err(DataError::format(
                 &path.join(&self.name),
@@ -148,7 +211,7 @@ impl Entry {
                 "unpack the archive with its password first",
             ));
         }
-        let mut file = File::open(path).map_err(DataError::io("open", path))?;
+        let mut file = archive.open()?;
         file.seek(SeekFrom::Start(self.start))
             .map_err(DataError::io("read", path))?;
         let stored = io::BufReader::with_capacity(1 << 17, file).take(self.stored);
@@ -173,7 +236,8 @@ impl Entry {
 }
 
 /// The files of a zip archive in its own order, without folders and macOS's shadows.
-pub(crate) fn entries(path: &Path) -> Result<Vec<Entry>, DataError> {
+pub(crate) fn entries(archive_file: &InputFile) -> Result<Vec<Entry>, DataError> {
+    let path = archive_file.shown();
     let damaged = |error: zip::result::ZipError| {
         DataError::format(
             path,
@@ -181,7 +245,7 @@ pub(crate) fn entries(path: &Path) -> Result<Vec<Entry>, DataError> {
             "it is damaged or incomplete: copy or download it again",
         )
     };
-    let file = File::open(path).map_err(DataError::io("open", path))?;
+    let file = archive_file.open()?;
     let mut archive = ZipArchive::new(io::BufReader::new(file)).map_err(damaged)?;
     let mut entries = Vec::new();
     for at in 0..archive.len() {
@@ -195,6 +259,7 @@ pub(crate) fn entries(path: &Path) -> Result<Vec<Entry>, DataError> {
         })?;
         entries.push(Entry {
             size: entry.size(),
+            header: entry.header_start(),
             start,
             stored: entry.compressed_size(),
             crc: entry.crc32(),
@@ -203,17 +268,36 @@ pub(crate) fn entries(path: &Path) -> Result<Vec<Entry>, DataError> {
             name,
         });
     }
+    refuse_shared_bytes(archive_file, &entries)?;
     Ok(entries)
 }
 
+/// Entries that share bytes of their archive would be read once for each.
+fn refuse_shared_bytes(archive: &InputFile, entries: &[Entry]) -> Result<(), DataError> {
+    let mut by_place: Vec<&Entry> = entries.iter().collect();
+    by_place.sort_by_key(|entry| entry.header);
+    for pair in by_place.windows(2) {
+        if pair[0].start.saturating_add(pair[0].stored) > pair[1].header {
+            return Err(DataError::format(
+                archive.shown(),
+                format!(
+                    "a zip archive in which {} and {} share bytes, as archives do that are made to exhaust a machine",
+                    pair[0].name, pair[1].name
+                ),
+                "it is damaged or forged: have it packed again",
+            ));
+        }
+    }
+    Ok(())
+}
+
 /// The first bytes of a file, at most eight.
-pub(crate) fn magic(path: &Path) -> Result<Vec<u8>, DataError> {
+pub(crate) fn magic(file: &InputFile) -> Result<Vec<u8>, DataError> {
     let mut start = Vec::new();
-    File::open(path)
-        .map_err(DataError::io("open", path))?
+    file.open()?
         .take(8)
         .read_to_end(&mut start)
-        .map_err(DataError::io("read", path))?;
+        .map_err(DataError::io("read", file.shown()))?;
     Ok(start)
 }
 
@@ -267,6 +351,23 @@ impl Read for Checked {
                 ));
             }
         }
+        Ok(count)
+    }
+}
+
+/// Ends with an error of the kind `FileTooLarge` where more than a limit comes.
+struct Limited<R> {
+    inner: R,
+    left: u64,
+}
+
+impl<R: Read> Read for Limited<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.inner.read(buffer)?;
+        self.left = self
+            .left
+            .checked_sub(count as u64)
+            .ok_or(io::ErrorKind::FileTooLarge)?;
         Ok(count)
     }
 }

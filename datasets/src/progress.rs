@@ -20,7 +20,7 @@ impl Progress {
     pub(crate) fn bytes(message: String, total: u64) -> Progress {
         Progress::new(
             message,
-            total,
+            Some(total),
             "{msg} {wide_bar} {bytes}/{total_bytes} {bytes_per_sec} {eta} left",
         )
     }
@@ -29,13 +29,18 @@ impl Progress {
     pub(crate) fn events(message: String, total: u64) -> Progress {
         Progress::new(
             message,
-            total,
+            Some(total),
             "{msg} {wide_bar} {human_pos}/{human_len} events, {per_sec}, {eta} left",
         )
     }
 
-    fn new(message: String, total: u64, template: &str) -> Progress {
-        let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::hidden());
+    /// Progress in bytes of what has no known end.
+    pub(crate) fn unbounded(message: String) -> Progress {
+        Progress::new(message, None, "{msg} {bytes} {bytes_per_sec}")
+    }
+
+    fn new(message: String, total: Option<u64>, template: &str) -> Progress {
+        let bar = ProgressBar::with_draw_target(total, ProgressDrawTarget::hidden());
         // The templates are constants; a bar without style is still a bar.
         if let Ok(style) = ProgressStyle::with_template(template) {
             bar.set_style(style);

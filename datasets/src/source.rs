@@ -7,11 +7,12 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::array::split_name;
+use crate::array::ArrayFile;
 use crate::detect::{Format, detect, text_head};
 use crate::error::DataError;
+use crate::input_file::InputFile;
 use crate::open::OpenOptions;
-use crate::packed::{self, TextFile, is_zip};
+use crate::packed::{self, TextFile, Unpacking, is_zip};
 use crate::stop::Stop;
 use crate::torch;
 
@@ -25,23 +26,59 @@ pub(crate) struct RawSource {
     /// One file; of GDELT any number, in the order of their names.
     pub(crate) events: Vec<TextFile>,
     pub(crate) labels: Option<TextFile>,
-    pub(crate) edge_features: Option<PathBuf>,
-    pub(crate) node_features: Option<PathBuf>,
+    pub(crate) edge_features: Option<ArrayFile>,
+    pub(crate) node_features: Option<ArrayFile>,
     /// Ends a conversion early.
     pub(crate) stop: Stop,
 }
 
+/// How the files of a source are opened.
+struct Opener<'a> {
+    options: &'a OpenOptions,
+    /// Where copies go of what can be read only once.
+    room: &'a Path,
+}
+
+impl Opener<'_> {
+    fn file(&self, path: &Path) -> Result<InputFile, DataError> {
+        InputFile::of(path, self.room, &self.options.stop)
+    }
+
+    fn unpacking(&self) -> Unpacking {
+        self.options
+            .unpack_ratio
+            .map_or(Unpacking::default(), |ratio| Unpacking { ratio })
+    }
+
+    fn one(&self, file: &InputFile) -> Result<TextFile, DataError> {
+        TextFile::one(file, self.unpacking())
+    }
+
+    fn all(&self, file: &InputFile) -> Result<Vec<TextFile>, DataError> {
+        TextFile::all(file, self.unpacking())
+    }
+
+    fn array(&self, path: &Option<PathBuf>) -> Result<Option<ArrayFile>, DataError> {
+        path.as_ref()
+            .map(|path| ArrayFile::of(path, self.room, &self.options.stop))
+            .transpose()
+    }
+}
+
 impl RawSource {
-    /// Works out the format and the files of `path`.
+    /// Works out the format and the files of `path`. What can be read only once is copied into a
+    /// temporary folder in `room`.
     pub(crate) fn locate(
         name: &str,
         path: &Path,
         options: &OpenOptions,
+        room: &Path,
     ) -> Result<RawSource, DataError> {
+        let opener = Opener { options, room };
         let (format, events) = if path.is_dir() {
-            folder_events(path, options.format)?
+            opener.folder_events(path)?
         } else {
-            file_events(path, options.format)?
+            opener.file_events(path)?
         };
         let mut source = RawSource {
             name: name.to_owned(),
@@ -49,12 +86,12 @@ impl RawSource {
             format,
             events,
             labels: None,
-            edge_features: options.edge_features.clone(),
-            node_features: options.node_features.clone(),
+            edge_features: opener.array(&options.edge_features)?,
+            node_features: opener.array(&options.node_features)?,
             stop: options.stop.clone(),
         };
         match format {
-            Format::TglCsv if path.is_dir() => source.adopt_tgl_folder()?,
+            Format::TglCsv if path.is_dir() => source.adopt_tgl_folder(&opener)?,
             Format::DgbCsv => source.adopt_dgb_features(),
             Format::Gdelt => {
                 for (given, option) in [
@@ -78,8 +115,8 @@ impl RawSource {
         self.events.first().map_or(&self.path, |text| &text.shown)
     }
 
-    fn adopt_tgl_folder(&mut self) -> Result<(), DataError> {
-        self.labels = text_in(&self.path, "labels.csv")?;
+    fn adopt_tgl_folder(&mut self, opener: &Opener<'_>) -> Result<(), DataError> {
+        self.labels = opener.text_in(&self.path, "labels.csv")?;
         for (table, given) in [
             ("edge_features", &mut self.edge_features),
             ("node_features", &mut self.node_features),
@@ -102,7 +139,7 @@ impl RawSource {
                     ),
                 ));
             }
-            *given = there.pop();
+            *given = there.pop().map(|path| ArrayFile::on_disk(&path));
         }
         Ok(())
     }
@@ -118,139 +155,179 @@ impl RawSource {
             ("", &mut self.edge_features),
             ("_node", &mut self.node_features),
         ] {
-            let beside = events.path.with_file_name(format!("{stem}{suffix}.npy"));
+            let beside = events
+                .file
+                .shown()
+                .with_file_name(format!("{stem}{suffix}.npy"));
             if given.is_none() && beside.is_file() {
-                *given = Some(beside);
+                *given = Some(ArrayFile::on_disk(&beside));
             }
         }
     }
 
     /// Every file that the store depends on.
-    pub(crate) fn files(&self) -> Vec<PathBuf> {
+    pub(crate) fn files(&self) -> Vec<&InputFile> {
         let features = [&self.edge_features, &self.node_features];
-        let mut files: Vec<PathBuf> = (self.events.iter().chain(&self.labels))
-            .map(|text| text.path.clone())
-            .chain(
-                features
-                    .into_iter()
-                    .flatten()
-                    .map(|path| split_name(path).0),
-            )
+        let mut files: Vec<&InputFile> = (self.events.iter().chain(&self.labels))
+            .map(|text| &text.file)
+            .chain(features.into_iter().flatten().map(|array| &array.file))
             .collect();
-        files.dedup();
+        // Texts of one archive stand side by side.
+        files.dedup_by_key(|file| file.shown());
         files
     }
+
+    /// What all files are like at the moment; another answer means that one was changed.
+    pub(crate) fn state(&self) -> Result<Vec<(PathBuf, String)>, DataError> {
+        let state = |file: &InputFile| Ok((file.shown().to_path_buf(), file.state()?));
+        self.files().into_iter().map(state).collect()
+    }
 }
 
-/// Format and event files of a file.
-fn file_events(path: &Path, format: Option<Format>) -> Result<(Format, Vec<TextFile>), DataError> {
-    let start = packed::magic(path)?;
-    if start.starts_with(b"PAR1") {
-        if let Some(other) = format.filter(|&format| format != Format::Parquet) {
-            return Err(DataError::Option(format!(
-                "--format {}: {} is a Parquet file; leave the option out",
-                other.name(),
-                path.display()
-            )));
+impl Opener<'_> {
+    /// Format and event files of a file.
+    fn file_events(&self, path: &Path) -> Result<(Format, Vec<TextFile>), DataError> {
+        let format = self.options.format;
+        let file = self.file(path)?;
+        let start = packed::magic(&file)?;
+        if start.starts_with(b"PAR1") {
+            if let Some(other) = format.filter(|&format| format != Format::Parquet) {
+                return Err(DataError::Option(format!(
+                    "--format {}: {} is a Parquet file; leave the option out",
+                    other.name(),
+                    path.display()
+                )));
+            }
+            return Ok((Format::Parquet, self.all(&file)?));
         }
-        return Ok((Format::Parquet, TextFile::all(path)?));
-    }
-    if is_zip(&start) {
-        let entries = packed::entries(path)?;
-        let array = |name: &str| name.ends_with(".npy") || torch::is_pickle(name);
-        if entries.iter().any(|entry| array(&entry.name)) {
-            return Err(DataError::format(
-                path,
-                "arrays (.npz or PyTorch's .pt), not events",
-                "give the event file, and this one with --edge-features or --node-features",
-            ));
-        }
-    }
-    let all = TextFile::all(path)?;
-    let many = !all.is_empty() && all.iter().all(|text| is_gdelt_name(&text.file_name()));
-    let events = match many || format == Some(Format::Gdelt) {
-        true => all,
-        false => vec![TextFile::one(path)?],
-    };
-    let head = events
-        .first()
-        .map(text_head)
-        .transpose()?
-        .unwrap_or_default();
-    let format = format.map_or_else(|| detect(path, &head), Ok)?;
-    Ok((format, events))
-}
-
-/// Layout and event files of a folder.
-fn folder_events(
-    folder: &Path,
-    format: Option<Format>,
-) -> Result<(Format, Vec<TextFile>), DataError> {
-    let mut names = Vec::new();
-    let list = std::fs::read_dir(folder).map_err(DataError::io("list the folder", folder))?;
-    for entry in list {
-        let entry = entry.map_err(DataError::io("list the folder", folder))?;
-        names.push(entry.file_name().to_string_lossy().into_owned());
-    }
-    names.sort_unstable();
-    let dgb: Vec<&String> = names
-        .iter()
-        .filter(|name| name.starts_with("ml_") && without_packing(name).ends_with(".csv"))
-        .collect();
-    let gdelt: Vec<&String> = (names.iter().filter(|name| is_gdelt_name(name))).collect();
-    let edges = text_in(folder, "edges.csv")?;
-    let fits = [
-        (Format::TglCsv, edges.is_some(), "edges.csv, TGL's layout"),
-        (
-            Format::DgbCsv,
-            !dgb.is_empty(),
-            "ml_*.csv, DyGLib's and TGN's layout",
-        ),
-        (
-            Format::Gdelt,
-            !gdelt.is_empty(),
-            "*.export.CSV, raw GDELT files",
-        ),
-    ];
-    let found: Vec<(Format, &str)> = fits
-        .into_iter()
-        .filter(|(layout, there, _)| *there && format.is_none_or(|format| format == *layout))
-        .map(|(layout, _, what)| (layout, what))
-        .collect();
-    let layout = match found.as_slice() {
-        [(layout, _)] => *layout,
-        [] => return Err(no_layout(folder, format)),
-        [(one, first), (other, second), ..] => {
-            return Err(DataError::format(
-                folder,
-                format!("two layouts fit: {first}, and {second}"),
-                format!(
-                    "choose with --format {} or --format {}",
-                    one.name(),
-                    other.name()
-                ),
-            ));
-        }
-    };
-    let events = match layout {
-        Format::DgbCsv => {
-            if let [one, other, ..] = dgb.as_slice() {
+        if is_zip(&start) {
+            let entries = packed::entries(&file)?;
+            let array = |name: &str| name.ends_with(".npy") || torch::is_pickle(name);
+            if entries.iter().any(|entry| array(&entry.name)) {
                 return Err(DataError::format(
-                    folder,
-                    format!("both {one} and {other}"),
-                    "name the event file itself; its features are found beside it",
+                    path,
+                    "arrays (.npz or PyTorch's .pt), not events",
+                    "give the event file, and this one with --edge-features or --node-features",
                 ));
             }
-            dgb.first()
-                .map(|name| TextFile::one(&folder.join(name)))
-                .transpose()?
-                .into_iter()
-                .collect()
         }
-        Format::Gdelt => gdelt_files(folder, &gdelt)?,
-        _ => edges.into_iter().collect(),
-    };
-    Ok((layout, events))
+        let all = self.all(&file)?;
+        let many = !all.is_empty() && all.iter().all(|text| is_gdelt_name(&text.file_name()));
+        let events = match many || format == Some(Format::Gdelt) {
+            true => all,
+            false => vec![self.one(&file)?],
+        };
+        let head = events
+            .first()
+            .map(text_head)
+            .transpose()?
+            .unwrap_or_default();
+        let format = format.map_or_else(|| detect(path, &head), Ok)?;
+        Ok((format, events))
+    }
+
+    /// Layout and event files of a folder.
+    fn folder_events(&self, folder: &Path) -> Result<(Format, Vec<TextFile>), DataError> {
+        let format = self.options.format;
+        let mut names = Vec::new();
+        let list = std::fs::read_dir(folder).map_err(DataError::io("list the folder", folder))?;
+        for entry in list {
+            let entry = entry.map_err(DataError::io("list the folder", folder))?;
+            names.push(entry.file_name().to_string_lossy().into_owned());
+        }
+        names.sort_unstable();
+        let dgb: Vec<&String> = names
+            .iter()
+            .filter(|name| name.starts_with("ml_") && without_packing(name).ends_with(".csv"))
+            .collect();
+        let gdelt: Vec<&String> = (names.iter().filter(|name| is_gdelt_name(name))).collect();
+        let edges = self.text_in(folder, "edges.csv")?;
+        let fits = [
+            (Format::TglCsv, edges.is_some(), "edges.csv, TGL's layout"),
+            (
+                Format::DgbCsv,
+                !dgb.is_empty(),
+                "ml_*.csv, DyGLib's and TGN's layout",
+            ),
+            (
+                Format::Gdelt,
+                !gdelt.is_empty(),
+                "*.export.CSV, raw GDELT files",
+            ),
+        ];
+        let found: Vec<(Format, &str)> = fits
+            .into_iter()
+            .filter(|(layout, there, _)| *there && format.is_none_or(|format| format == *layout))
+            .map(|(layout, _, what)| (layout, what))
+            .collect();
+        let layout = match found.as_slice() {
+            [(layout, _)] => *layout,
+            [] => return Err(no_layout(folder, format)),
+            [(one, first), (other, second), ..] => {
+                return Err(DataError::format(
+                    folder,
+                    format!("two layouts fit: {first}, and {second}"),
+                    format!(
+                        "choose with --format {} or --format {}",
+                        one.name(),
+                        other.name()
+                    ),
+                ));
+            }
+        };
+        let events = match layout {
+            Format::DgbCsv => {
+                if let [one, other, ..] = dgb.as_slice() {
+                    return Err(DataError::format(
+                        folder,
+                        format!("both {one} and {other}"),
+                        "name the event file itself; its features are found beside it",
+                    ));
+                }
+                dgb.first()
+                    .map(|name| self.one(&self.file(&folder.join(name))?))
+                    .transpose()?
+                    .into_iter()
+                    .collect()
+            }
+            Format::Gdelt => self.gdelt_files(folder, &gdelt)?,
+            _ => edges.into_iter().collect(),
+        };
+        Ok((layout, events))
+    }
+
+    /// All event files of a folder, each plain, gzip or zip, in the order of their names.
+    fn gdelt_files(&self, folder: &Path, names: &[&String]) -> Result<Vec<TextFile>, DataError> {
+        let mut files = Vec::new();
+        for name in names {
+            files.extend(self.all(&self.file(&folder.join(name))?)?);
+        }
+        files.sort_by_key(TextFile::file_name);
+        if let Some(twice) =
+            (files.windows(2)).find(|pair| pair[0].file_name() == pair[1].file_name())
+        {
+            return Err(DataError::format(
+                folder,
+                format!(
+                    "{} and {} are the same file",
+                    twice[0].shown.display(),
+                    twice[1].shown.display()
+                ),
+                "remove one of them, or its events would count twice",
+            ));
+        }
+        Ok(files)
+    }
+
+    /// A text of this name in a folder, plain or packed.
+    fn text_in(&self, folder: &Path, name: &str) -> Result<Option<TextFile>, DataError> {
+        ["", ".gz", ".zip"]
+            .iter()
+            .map(|ending| folder.join(format!("{name}{ending}")))
+            .find(|path| path.is_file())
+            .map(|path| self.one(&InputFile::on_disk(&path)))
+            .transpose()
+    }
 }
 
 fn no_layout(folder: &Path, format: Option<Format>) -> DataError {
@@ -267,38 +344,6 @@ fn no_layout(folder: &Path, format: Option<Format>) -> DataError {
         "a folder with neither meta.json (a store of mspipe) nor edges.csv (TGL's layout), ml_*.csv (DyGLib's) or *.export.CSV (GDELT's)",
         "name the event file itself",
     )
-}
-
-/// All event files of a folder, each plain, gzip or zip, in the order of their names.
-fn gdelt_files(folder: &Path, names: &[&String]) -> Result<Vec<TextFile>, DataError> {
-    let mut files = Vec::new();
-    for name in names {
-        files.extend(TextFile::all(&folder.join(name))?);
-    }
-    files.sort_by_key(TextFile::file_name);
-    if let Some(twice) = (files.windows(2)).find(|pair| pair[0].file_name() == pair[1].file_name())
-    {
-        return Err(DataError::format(
-            folder,
-            format!(
-                "{} and {} are the same file",
-                twice[0].shown.display(),
-                twice[1].shown.display()
-            ),
-            "remove one of them, or its events would count twice",
-        ));
-    }
-    Ok(files)
-}
-
-/// A text of this name in a folder, plain or packed.
-fn text_in(folder: &Path, name: &str) -> Result<Option<TextFile>, DataError> {
-    ["", ".gz", ".zip"]
-        .iter()
-        .map(|ending| folder.join(format!("{name}{ending}")))
-        .find(|path| path.is_file())
-        .map(|path| TextFile::one(&path))
-        .transpose()
 }
 
 fn without_packing(name: &str) -> &str {

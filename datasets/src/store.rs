@@ -4,7 +4,7 @@
 //!
 //! | file | content |
 //! |---|---|
-//! | `meta.json` | counts, types, hash, origin; written last |
+//! | `meta.json` | counts, types, hash, origin, length and checksum of every other file and of itself; written last |
 //! | `src.u32`, `dst.u32` | node ids `[events]` |
 //! | `time.i64` | ticks `[events]` |
 //! | `labels.i32`, `roll.u8` | `[events]`, optional |
@@ -15,18 +15,24 @@
 //!
 //! A store is written in a temporary folder beside its final place and renamed
 //! at the end, so it is there completely or not at all; it is never changed.
-//! Opening checks the version, every file's size and every invariant of
-//! [`EventLog`], but not the hash (`mspipe data check` does).
+//! Opening checks the version, the checksum of every file (all are read once, see
+//! `checksum`) and every invariant of [`EventLog`]. So the hash that was computed
+//! when the store was written is that of what is read now.
 
+use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::checksum;
 use crate::column::Column;
 use crate::error::DataError;
 use crate::event_log::{Columns, EventLog, IdSpaces};
 use crate::features::{FeatureTable, FeatureType};
+use crate::names;
+use crate::progress::Progress;
+use crate::stop::Stop;
 
 mod writer;
 
@@ -36,7 +42,8 @@ pub(crate) use writer::{FeatureFile, StoreWriter, Stream};
 pub const STORE_EXTENSION: &str = "mspipe";
 
 const FORMAT: &str = "mspipe-store";
-const VERSION: u32 = 1;
+/// 2: checksums. Rises when the layout or the way of reading sources into it changes.
+pub(crate) const VERSION: u32 = 2;
 const META: &str = "meta.json";
 
 /// The content of `meta.json`.
@@ -62,6 +69,54 @@ pub(crate) struct Meta {
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) names: bool,
     pub(crate) hash: String,
+    /// Every other file of the store.
+    pub(crate) files: BTreeMap<String, FileSum>,
+    /// Checksum of all this, without the seal itself.
+    pub(crate) seal: String,
+}
+
+/// What a file was like when it was written.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct FileSum {
+    bytes: u64,
+    /// See [`checksum`].
+    checksum: String,
+}
+
+impl Meta {
+    /// Names of the other files.
+    fn file_names(&self) -> Vec<String> {
+        let mut names: Vec<String> = ["src.u32", "dst.u32", "time.i64"].map(str::to_owned).into();
+        for (there, name) in [
+            (self.labels, "labels.i32"),
+            (self.roll, "roll.u8"),
+            (self.id_map, "id_map.u64"),
+            (self.names, names::FILE),
+        ] {
+            names.extend(there.then(|| name.to_owned()));
+        }
+        let tables = [
+            (self.edge_features, "edge_features"),
+            (self.node_features, "node_features"),
+        ];
+        names.extend(
+            tables
+                .iter()
+                .filter_map(|(shape, table)| Some((*shape)?.file(table))),
+        );
+        names
+    }
+
+    /// What the seal must be.
+    fn own_checksum(&self) -> String {
+        let open = Meta {
+            seal: String::new(),
+            ..self.clone()
+        };
+        // A struct of texts and numbers always has a form in JSON.
+        checksum::of_bytes(&serde_json::to_vec(&open).unwrap_or_default())
+    }
 }
 
 /// Type and width of a feature file.
@@ -88,22 +143,76 @@ pub(crate) fn is_store(path: &Path) -> bool {
     path.join(META).is_file()
 }
 
-/// Opens a store.
-pub(crate) fn open(folder: &Path) -> Result<EventLog, DataError> {
-    let meta_path = folder.join(META);
-    let text = fs::read(&meta_path).map_err(DataError::io("read", &meta_path))?;
+/// What a store says of itself.
+pub(crate) fn describe(folder: &Path) -> Result<Meta, DataError> {
+    let path = folder.join(META);
+    let text = fs::read(&path).map_err(DataError::io("read", &path))?;
     let meta: Meta = serde_json::from_slice(&text).map_err(|e| explain_meta(folder, &text, &e))?;
     if meta.format != FORMAT || meta.version != VERSION {
         return Err(wrong_version(folder, &meta.format, u64::from(meta.version)));
     }
+    if meta.seal != meta.own_checksum() {
+        return Err(damaged(&path, "is not as it was written"));
+    }
+    Ok(meta)
+}
+
+/// Opens a store.
+pub(crate) fn open(folder: &Path) -> Result<EventLog, DataError> {
+    let meta = describe(folder)?;
     let log = map(folder, &meta)?;
-    log.validate().map_err(|e| {
-        DataError::store(
-            folder,
-            format!("{e}; the store is damaged: delete it and import the stream again"),
-        )
-    })?;
+    verify(folder, &meta)?;
+    log.validate()
+        .map_err(|error| damaged(folder, error.to_string()))?;
     Ok(log)
+}
+
+/// Compares every file with what it was like when it was written.
+fn verify(folder: &Path, meta: &Meta) -> Result<(), DataError> {
+    for (name, now) in checksums(folder, meta, &Stop::default())? {
+        let path = folder.join(&name);
+        match meta.files.get(&name) {
+            Some(then) if *then == now => {}
+            Some(then) => {
+                return Err(damaged(
+                    &path,
+                    format!(
+                        "is not as it was written (checksum {} found, {} expected)",
+                        now.checksum, then.checksum
+                    ),
+                ));
+            }
+            None => return Err(damaged(&path, "is not listed in meta.json")),
+        }
+    }
+    Ok(())
+}
+
+/// Length and checksum of each file that `meta` describes, reading all of them.
+fn checksums(
+    folder: &Path,
+    meta: &Meta,
+    stop: &Stop,
+) -> Result<BTreeMap<String, FileSum>, DataError> {
+    let names = meta.file_names();
+    let paths: Vec<PathBuf> = names.iter().map(|name| folder.join(name)).collect();
+    let lengths = paths.iter().filter_map(|path| path.metadata().ok());
+    let total = lengths.map(|metadata| metadata.len()).sum();
+    let progress = Progress::bytes(format!("checking {}", meta.name), total);
+    let sums = checksum::of_files(&paths, progress, stop)?;
+    Ok(names
+        .into_iter()
+        .zip(sums)
+        .map(|(name, (checksum, bytes))| (name, FileSum { bytes, checksum }))
+        .collect())
+}
+
+/// What to do about a store that is not as it was written.
+pub(crate) fn damaged(path: &Path, what: impl std::fmt::Display) -> DataError {
+    DataError::store(
+        path,
+        format!("{what}; the store is damaged: delete it and import the stream again"),
+    )
 }
 
 /// Maps the files that `meta` describes, without looking into them.
@@ -145,6 +254,7 @@ fn map(folder: &Path, meta: &Meta) -> Result<EventLog, DataError> {
         id_spaces: meta.id_spaces,
         store: Some(folder.to_path_buf()),
         named: meta.names,
+        notes: Vec::new(),
         columns,
     })
 }
@@ -170,10 +280,5 @@ fn explain_meta(folder: &Path, text: &[u8], error: &serde_json::Error) -> DataEr
     {
         return wrong_version(folder, format, version);
     }
-    DataError::store(
-        folder,
-        format!(
-            "{META} is not readable ({error}); the store is damaged: delete it and import the stream again"
-        ),
-    )
+    damaged(folder, format!("{META} is not readable ({error})"))
 }

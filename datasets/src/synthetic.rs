@@ -329,19 +329,22 @@ impl SyntheticSpec {
             file.write_rows(&rows)?;
             file.close()?;
         }
-        writer.finish(Stream {
-            name: self.to_string(),
-            origin: self.to_string(),
-            synthetic: true,
-            nodes,
-            ticks_per_unit: 1,
-            id_spaces: if destinations == 0 {
-                IdSpaces::One
-            } else {
-                IdSpaces::Two {
-                    sources: sources as usize,
-                }
+        writer.finish(
+            Stream {
+                name: self.to_string(),
+                origin: self.to_string(),
+                synthetic: true,
+                nodes,
+                ticks_per_unit: 1,
+                id_spaces: if destinations == 0 {
+                    IdSpaces::One
+                } else {
+                    IdSpaces::Two {
+                        sources: sources as usize,
+                    }
+                },
             },
-        })
+            stop,
+        )
     }
 }

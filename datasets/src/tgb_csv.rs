@@ -50,7 +50,7 @@ pub(crate) fn read(file: &TextFile, sink: &mut dyn EventSink) -> Result<Describe
         let mut node = |column: usize, what: &str| {
             let field = table.field(column);
             if kinds.names {
-                name(at, field, what).map(|name| names.number(name))
+                names.number(at, name(at, field, what)?)
             } else {
                 at.id(field, what)
             }

@@ -15,6 +15,7 @@ use std::path::Path;
 
 use crate::array::{ArrayReader, Element, Header};
 use crate::error::DataError;
+use crate::input_file::InputFile;
 use crate::packed::Entry;
 
 mod pickle;
@@ -30,8 +31,9 @@ pub(crate) fn is_pickle(entry: &str) -> bool {
     entry == "data.pkl" || entry.ends_with("/data.pkl")
 }
 
-/// Opens the tensor in the archive at `path`.
-pub(crate) fn open(path: &Path, entries: &[Entry]) -> Result<ArrayReader, DataError> {
+/// Opens the tensor in the archive `archive`.
+pub(crate) fn open(archive: &InputFile, entries: &[Entry]) -> Result<ArrayReader, DataError> {
+    let path = archive.shown();
     let refuse = |problem: String| DataError::array(path, problem);
     let Some(pickle) = entries.iter().find(|entry| is_pickle(&entry.name)) else {
         return Err(refuse("a PyTorch file without data.pkl".to_owned()));
@@ -42,7 +44,7 @@ pub(crate) fn open(path: &Path, entries: &[Entry]) -> Result<ArrayReader, DataEr
         entries.iter().find(move |entry| entry.name == name)
     };
     if let Some(order) = entry("byteorder") {
-        let text = read(path, order)?;
+        let text = read(archive, order)?;
         if text.trim_ascii() != b"little" {
             return Err(refuse(format!(
                 "byte order {} found, `little` expected; save the tensor again on a little-endian machine",
@@ -50,7 +52,7 @@ pub(crate) fn open(path: &Path, entries: &[Entry]) -> Result<ArrayReader, DataEr
             )));
         }
     }
-    let tensor = pickle::parse(&read(path, pickle)?).map_err(|problem| {
+    let tensor = pickle::parse(&read(archive, pickle)?).map_err(|problem| {
         refuse(format!(
             "not a single dense tensor: {problem}; save the tensor by itself: {SAVE_TENSOR}"
         ))
@@ -77,14 +79,15 @@ pub(crate) fn open(path: &Path, entries: &[Entry]) -> Result<ArrayReader, DataEr
             values.size, header.rows, header.width, tensor.offset
         )));
     }
-    let mut file = values.open(path)?;
+    let mut file = values.open(archive)?;
     io::copy(&mut (&mut file).take(skip.unwrap_or(0)), &mut io::sink())
         .map_err(DataError::io("read", path))?;
     Ok(ArrayReader::new(path.to_path_buf(), file, header))
 }
 
 /// A small entry as a whole.
-fn read(path: &Path, entry: &Entry) -> Result<Vec<u8>, DataError> {
+fn read(archive: &InputFile, entry: &Entry) -> Result<Vec<u8>, DataError> {
+    let path = archive.shown();
     if entry.size > MAX_PICKLE {
         return Err(DataError::array(
             path,
@@ -95,15 +98,18 @@ fn read(path: &Path, entry: &Entry) -> Result<Vec<u8>, DataError> {
         ));
     }
     let mut bytes = Vec::new();
-    entry.open(path)?.read_to_end(&mut bytes).map_err(|error| {
-        DataError::array(
-            path,
-            format!(
-                "{} is damaged ({error}); copy or save the file again",
-                entry.name
-            ),
-        )
-    })?;
+    entry
+        .open(archive)?
+        .read_to_end(&mut bytes)
+        .map_err(|error| {
+            DataError::array(
+                path,
+                format!(
+                    "{} is damaged ({error}); copy or save the file again",
+                    entry.name
+                ),
+            )
+        })?;
     Ok(bytes)
 }
 

@@ -6,12 +6,19 @@
 mod arrays;
 #[path = "import/bench.rs"]
 mod bench;
+#[path = "import/bombs.rs"]
+mod bombs;
 #[path = "import/gdelt.rs"]
 mod gdelt;
+#[path = "import/identity.rs"]
+mod identity;
 #[path = "import/packed.rs"]
 mod packed;
 #[path = "import/parquet_files.rs"]
 mod parquet_files;
+#[cfg(unix)]
+#[path = "import/pipes.rs"]
+mod pipes;
 #[path = "import/tables.rs"]
 mod tables;
 #[path = "import/torch.rs"]

@@ -286,7 +286,7 @@ fn written(fields: &str, columns: &[Values<'_>]) -> Vec<u8> {
 }
 
 fn stores() -> Vec<Vec<u8>> {
-    let meta = br#"{"format":"mspipe-store","version":1,"name":"x","origin":"y","synthetic":false,"events":3,"nodes":3,"ticks_per_unit":10,"bipartite":false,"labels":false,"roll":false,"edge_features":{"type":"f32","width":2},"node_features":null,"id_map":false,"id_spaces":"one","names":true,"hash":"00"}"#;
+    let meta = br#"{"format":"mspipe-store","version":2,"name":"x","origin":"y","synthetic":false,"events":3,"nodes":3,"ticks_per_unit":10,"bipartite":false,"labels":false,"roll":false,"edge_features":{"type":"f32","width":2},"node_features":null,"id_map":false,"id_spaces":"one","names":true,"hash":"00","files":{},"seal":"00"}"#;
     let names = br#"{"nodes":["a","b","c"],"edge_features":["w","x"],"node_features":null}"#;
     vec![
         parts(&[("meta.json", meta)]),

@@ -3,7 +3,8 @@
 //! Prints tables for people, JSON with `--json`; everything else is
 //! `mspipe-datasets`. Of training it knows how much memory one takes.
 
-use std::fmt::Write as _;
+mod cache;
+
 use std::path::PathBuf;
 
 use anyhow::{Context, bail};
@@ -67,6 +68,12 @@ enum DataCommand {
         #[arg(long)]
         json: bool,
     },
+    /// List the conversions that are kept, and what interrupted ones left; remove them.
+    ///
+    /// Every command that takes a SOURCE keeps its conversion, so that a second start is instant. The
+    /// data sets themselves are not touched.
+    #[command(after_help = cache::EXAMPLES)]
+    Cache(cache::CacheArgs),
     /// Download data sets.
     ///
     /// Continues a broken download. What came is read and compared with the data set's known figures
@@ -137,6 +144,9 @@ struct RawArgs {
     /// Node features, one row a node: .npy, .npz (FILE.npz:NAME) or PyTorch's .pt.
     #[arg(long, value_name = "FILE")]
     node_features: Option<PathBuf>,
+    /// How many times its packed size a .gz or .zip text may have [default: 300].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    unpack_ratio: Option<u64>,
 }
 
 /// Runs `mspipe data`.
@@ -155,22 +165,22 @@ pub(crate) fn run(args: DataArgs) -> anyhow::Result<()> {
             let (source, options) = raw.into_options(folders);
             let report = import(&source, &options, &to)?;
             let mut text = format!("imported {source} into {}\n", report.store.display());
-            for note in &report.notes {
-                writeln!(text, "note: {note}")?;
-            }
+            text += &notes(&report.notes);
             print(&(text + "\n" + &info_table(&report.info)))
         }
         DataCommand::Info(ReadArgs { raw, json }) => {
             let (source, options) = raw.into_options(folders);
             let log = EventLog::open(&source, &options)?;
             let described = Described {
+                notes: log.notes().to_vec(),
                 info: Info::of(&log),
                 training: default_training(&source, log),
             };
             if json {
                 return print_json(&described);
             }
-            let mut text = info_table(&described.info);
+            let mut text = notes(&described.notes);
+            text += &info_table(&described.info);
             if let Some(training) = &described.training {
                 text += "\nwith the default settings (mspipe train --dry-run tells of others), ";
                 text += &report::footprint(training);
@@ -203,6 +213,7 @@ pub(crate) fn run(args: DataArgs) -> anyhow::Result<()> {
                 print(&list_table(&list))
             }
         }
+        DataCommand::Cache(args) => cache::run(args, &folders.cache_folder()?),
         DataCommand::Fetch { names } => {
             let options = FetchOptions {
                 cache_dir: folders.cache_dir.clone(),
@@ -227,8 +238,16 @@ pub(crate) fn run(args: DataArgs) -> anyhow::Result<()> {
 struct Described {
     #[serde(flatten)]
     info: Info,
+    /// How the stream was opened: what its conversion left out, what was done in the cache.
+    notes: Vec<String>,
     /// What a training with the default settings takes; None where the stream is too small for it.
     training: Option<Footprint>,
+}
+
+fn notes(notes: &[String]) -> String {
+    notes.iter().fold(String::new(), |text, note| {
+        text + &format!("note: {note}\n")
+    })
 }
 
 fn default_training(source: &str, log: EventLog) -> Option<Footprint> {
@@ -251,6 +270,7 @@ impl RawArgs {
             sort,
             edge_features,
             node_features,
+            unpack_ratio,
         } = self;
         (
             source,
@@ -259,6 +279,7 @@ impl RawArgs {
                 sort,
                 edge_features,
                 node_features,
+                unpack_ratio,
                 ..folders
             },
         )

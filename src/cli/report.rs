@@ -46,6 +46,9 @@ pub(super) fn head(session: &Session, device: &ComputeDevice) -> String {
         device.backend,
         device.adapter
     );
+    for note in &session.notes {
+        text.push_str(&format!("\nnote      {note}"));
+    }
     if let Some(init) = &session.config().init {
         text.push_str(&format!("\nweights   {}", init.display()));
     }

@@ -87,7 +87,10 @@ impl GivenConfig {
         };
         let mut settings = json(&run)?;
         self.change(&mut settings, json(&self.config)?);
-        serde_json::from_value(settings).map_err(|error| failed(error.to_string()))
+        let mut config: RunConfig =
+            serde_json::from_value(settings).map_err(|error| failed(error.to_string()))?;
+        config.data_of_init = !self.given.iter().any(|name| name == "data");
+        Ok(config)
     }
 
     /// Puts what was given into `settings`, in groups of settings too.
@@ -189,6 +192,7 @@ mod tests {
         assert_eq!(config.pipeline.memory, MemoryPlaceName::Host);
         assert_eq!(config.pipeline.queue_depth, 5);
         assert_eq!((config.data.as_str(), config.seed), ("x", 7));
+        assert!(config.data_of_init);
         assert_eq!((config.model, config.heads), (ModelName::Jodie, 2));
         assert_eq!((config.out, config.threads), (None, None));
         assert_eq!(config.init.as_deref(), Some(folder.path()));
@@ -196,6 +200,7 @@ mod tests {
 
         let other = resolve(&["--init", run, "--data", "y", "--seed", "0"]).unwrap();
         assert_eq!((other.data.as_str(), other.seed), ("y", 0));
+        assert!(!other.data_of_init);
     }
 
     #[test]

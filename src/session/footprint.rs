@@ -12,6 +12,7 @@ mod pairs;
 use std::fmt;
 
 use indicatif::HumanBytes;
+use mspipe_datasets::ram;
 use serde::Serialize;
 use thiserror::Error;
 
@@ -140,7 +141,7 @@ impl Footprint {
             ram_bytes,
             device_bytes,
             mapped_bytes: 16 * sizes.events + mapped.sum::<u64>(),
-            available_bytes: available_bytes(),
+            available_bytes: ram::available_bytes(),
             largest_table_bytes: match stream.config.pipeline.memory {
                 MemoryPlaceName::Device => sizes.nodes * sizes.mailbox_bytes,
                 MemoryPlaceName::Host => 0,
@@ -206,16 +207,6 @@ impl fmt::Display for Footprint {
         }
         Ok(())
     }
-}
-
-/// RAM that this process may still take: what the machine has, and what its control group allows.
-fn available_bytes() -> u64 {
-    let mut system = sysinfo::System::new();
-    system.refresh_memory();
-    let machine = system.available_memory();
-    system
-        .cgroup_limits()
-        .map_or(machine, |group| machine.min(group.free_memory))
 }
 
 /// Counts that everything follows from.

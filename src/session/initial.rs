@@ -7,10 +7,15 @@ use crate::config::{ModelName, RunConfig, TimeEncodingName};
 use crate::features::FeatureSource;
 use crate::model::tgl_weights::{self, TglNames};
 use crate::model::{LinkModel, ModelConfig};
+use crate::run_folder::Dataset;
 use crate::weights::{self, ModelDescription, WeightFile};
 
 /// What a weights file of this run says of its model.
-pub(super) fn description(config: &RunConfig, model: &ModelConfig) -> ModelDescription {
+pub(super) fn description(
+    config: &RunConfig,
+    model: &ModelConfig,
+    data: &Dataset,
+) -> ModelDescription {
     let time_encoding = match config.time_encoding {
         TimeEncodingName::Trained => "trained",
         TimeEncodingName::Fixed => "fixed",
@@ -24,6 +29,7 @@ pub(super) fn description(config: &RunConfig, model: &ModelConfig) -> ModelDescr
         layers: model.layers,
         heads: model.heads,
         time_encoding: time_encoding.to_owned(),
+        stream: Some(data.hash.clone()),
     }
 }
 
@@ -71,10 +77,12 @@ fn reads_node_features(weights: &WeightFile) -> bool {
 /// `model` with the weights of `init`, a run's folder or a weights file.
 ///
 /// # Errors
-/// When it can't be read, is of another model, or names or shapes differ.
+/// When it can't be read, is of another model, or names or shapes differ; when the run also
+/// brought the settings' stream, and that is not what it was trained on any more.
 pub(super) fn load<M: TglNames>(
     model: LinkModel<M>,
     init: &Path,
+    config: &RunConfig,
     expected: &ModelDescription,
 ) -> Result<LinkModel<M>, SessionError> {
     let path = weights_file(init)?;
@@ -92,6 +100,17 @@ pub(super) fn load<M: TglNames>(
                 path,
                 found: say(&found),
                 expected: say(expected),
+            });
+        }
+        if let (Some(found), Some(now)) = (found.stream, &expected.stream)
+            && config.data_of_init
+            && found != *now
+        {
+            return Err(SessionError::OtherStream {
+                path,
+                found,
+                expected: now.clone(),
+                data: config.data.clone(),
             });
         }
     }

@@ -105,7 +105,7 @@ impl<'a> Recording<'a> {
             ledger,
             checkpoints: Checkpoints::of(folder.path()),
             identity,
-            model: initial::description(config, &session.model),
+            model: initial::description(config, &session.model, &session.data),
         })
     }
 }

@@ -64,7 +64,8 @@ impl Session {
             Some(init) => initial::load(
                 model,
                 init,
-                &initial::description(&self.config, &self.model),
+                &self.config,
+                &initial::description(&self.config, &self.model, &self.data),
             ),
             None => Ok(model),
         }
@@ -205,7 +206,7 @@ impl ForModel for Train<'_> {
         };
         let path = self.folder.path().join(weights::FILE_NAME);
         let tensors = tgl_weights::export(&model).map_err(SessionError::Unreadable)?;
-        let description = initial::description(config, &session.model);
+        let description = initial::description(config, &session.model, &session.data);
         weights::write(&path, &tensors, Some(&description))?;
         let setting = session.setting("link", self.device);
         let summary = Summary::new(setting, &config.pipeline, record, profile);

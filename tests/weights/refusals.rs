@@ -38,6 +38,20 @@ fn files_of_another_kind_are_refused() {
     assert!(message.starts_with("can't be read: "), "{message}");
 }
 
+#[test]
+#[cfg(unix)]
+fn a_pipe_is_refused_before_it_loses_its_head() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("w.safetensors");
+    let made = std::process::Command::new("mkfifo").arg(&path).status();
+    assert!(made.unwrap().success());
+    let message = refusal(&path);
+    assert!(
+        message.contains("it gives its bytes only once"),
+        "{message}"
+    );
+}
+
 /// Prefixes of a good file: refused, never a panic, never fewer tensors.
 #[test]
 fn cut_off_files_are_refused() {

@@ -5,13 +5,12 @@
 //! key of the file is an event of the stream.
 
 use std::collections::HashMap;
-use std::fs::File;
 use std::io::BufReader;
-use std::path::Path;
 
 use super::{CandidateList, pickle};
 use crate::error::DataError;
 use crate::event_log::{EventLog, IdSpaces};
+use crate::input_file::InputFile;
 use crate::pickle::PickleError;
 
 /// What TGB calls a node: of sources, and of destinations.
@@ -21,19 +20,15 @@ type Numbering = [HashMap<i64, u32>; 2];
 ///
 /// # Errors
 /// A file of another kind or of another stream.
-pub(super) fn read(path: &Path, log: &EventLog) -> Result<Vec<CandidateList>, DataError> {
-    let file = File::open(path).map_err(DataError::io("open", path))?;
-    let bytes = file
-        .metadata()
-        .map_err(DataError::io("read the size of", path))?
-        .len();
+pub(super) fn read(file: &InputFile, log: &EventLog) -> Result<Vec<CandidateList>, DataError> {
+    let path = file.shown();
     let failed = |found: String| {
         let remedy = "a dictionary {(source, destination, time): candidates} as TGB's \
                       negative_samples are is expected; no other pickle is read, and none is run";
         DataError::format(path, found, remedy)
     };
-    let input = BufReader::with_capacity(1 << 17, file);
-    let entries = pickle::entries(input, bytes).map_err(|error| match error {
+    let input = BufReader::with_capacity(1 << 17, file.open()?);
+    let entries = pickle::entries(input, file.bytes()?).map_err(|error| match error {
         PickleError::Read(error) => DataError::io("read", path)(error),
         wrong => failed(wrong.to_string()),
     })?;

@@ -12,7 +12,7 @@ use std::path::Path;
 use serde::Serialize;
 
 use super::FetchOptions;
-use crate::array::ArrayReader;
+use crate::array::ArrayFile;
 use crate::check;
 use crate::detect::Format;
 use crate::error::{DataError, quoted};
@@ -169,10 +169,12 @@ fn named(error: &DataError, path: &Path, name: &str) -> String {
 }
 
 fn array(manifest: &Manifest, name: &str, path: &Path) -> Result<Proof, Doubt> {
-    let table = ArrayReader::open(path, name).map_err(|error| match error {
-        DataError::Io { .. } => Doubt::Unread(error),
-        error => Doubt::Other(named(&error, path, name)),
-    })?;
+    let table = ArrayFile::on_disk(path)
+        .open(name)
+        .map_err(|error| match error {
+            DataError::Io { .. } => Doubt::Unread(error),
+            error => Doubt::Other(named(&error, path, name)),
+        })?;
     let (rows, width) = (table.rows(), table.width());
     let mut measured = Measured::default();
     let width_of = i64::try_from(width).ok();

@@ -1,6 +1,8 @@
 //! From the ids of a file to dense ones.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, TryReserveError};
+
+use crate::ram::room_for;
 
 /// How ids of the file become dense.
 #[derive(Debug, Clone, Copy)]
@@ -26,11 +28,27 @@ pub(super) struct Interner {
 }
 
 impl Interner {
-    pub(super) fn intern(&mut self, original: u64) -> u32 {
-        *self.index.entry(original).or_insert_with(|| {
+    /// The number of an id; what is wrong if the ids before it have filled the memory.
+    pub(super) fn intern(&mut self, original: u64) -> Result<u32, String> {
+        if self.index.len() == self.index.capacity() {
+            self.grow()?;
+        }
+        Ok(*self.index.entry(original).or_insert_with(|| {
             self.originals.push(original);
             self.originals.len() as u32 - 1
-        })
+        }))
+    }
+
+    /// Doubles the room, if there is that much.
+    #[cold]
+    fn grow(&mut self) -> Result<(), String> {
+        let more = self.index.len().max(1 << 10);
+        // The old index lives until the new one is filled.
+        let entry = size_of::<(u64, u32)>() + 1;
+        room_for((2 * more * (entry + size_of::<u64>())) as u64)?;
+        let problem = |error: TryReserveError| error.to_string();
+        self.index.try_reserve(more).map_err(problem)?;
+        self.originals.try_reserve(more).map_err(problem)
     }
 
     /// The dense id of each interned one, from `base` on in ascending order of the originals, and these.

@@ -13,6 +13,7 @@ use bytemuck::{Pod, Zeroable};
 use crate::column::Column;
 use crate::decimal::Decimal;
 use crate::error::DataError;
+use crate::ram::room_for;
 
 /// An event as staged; `time` is the mantissa of a decimal with `scale`.
 #[derive(Debug, Clone, Copy, Pod, Zeroable)]
@@ -43,8 +44,22 @@ pub(super) enum StagedEvents {
 }
 
 impl StagedEvents {
-    pub(super) fn open(path: &Path, count: usize, sort: bool) -> Result<StagedEvents, DataError> {
+    /// `source` is for messages.
+    pub(super) fn open(
+        path: &Path,
+        count: usize,
+        sort: bool,
+        source: &Path,
+    ) -> Result<StagedEvents, DataError> {
         if sort {
+            // The order, and half as much again to make it.
+            room_for(6 * count as u64).map_err(|problem| {
+                DataError::format(
+                    source,
+                    format!("{count} events are to be sorted, for which {problem}"),
+                    "sort the file with another program first (`sort` works on the disk)",
+                )
+            })?;
             let column: Column<Staged> = Column::map(path, count)?;
             let order = time_order(column.as_slice());
             return Ok(StagedEvents::Sorted(column, order));

@@ -3,6 +3,7 @@
 //! After [`Cursor::fill`] every row of the batch has a value (no nulls), and rows
 //! of lists have one length throughout the row group.
 
+use std::cell::Cell;
 use std::path::Path;
 
 use parquet::basic::{ConvertedType, LogicalType, TimeUnit};
@@ -25,6 +26,8 @@ pub(super) struct Cursor<'a> {
     /// Values in a row; 1 unless the column holds lists.
     width: Option<usize>,
     values: Values,
+    /// Times so far that were rounded.
+    rounded: Cell<u64>,
 }
 
 enum Values {
@@ -36,7 +39,7 @@ enum Values {
 }
 
 /// An id as the column has it.
-pub(super) enum Cell<'a> {
+pub(super) enum Id<'a> {
     Number(u64),
     Text(&'a str),
 }
@@ -56,7 +59,13 @@ impl<'a> Cursor<'a> {
             reader,
             first_row: 0,
             values: Values::Bools(Vec::new()),
+            rounded: Cell::new(0),
         }
+    }
+
+    /// Times that had more decimals than count, as arithmetic leaves them, and were rounded.
+    pub(super) fn rounded_times(&self) -> u64 {
+        self.rounded.get()
     }
 
     /// Decodes the `count` rows from `first_row` on, which are the next ones.
@@ -193,7 +202,7 @@ impl<'a> Cursor<'a> {
         (row * width..(row + 1) * width).map(|at| self.float(at))
     }
 
-    pub(super) fn id(&self, row: usize) -> Result<Cell<'_>, DataError> {
+    pub(super) fn id(&self, row: usize) -> Result<Id<'_>, DataError> {
         match &self.values {
             Values::Integers(values) => {
                 let value = values[row];
@@ -204,11 +213,11 @@ impl<'a> Cursor<'a> {
                         "a number that is not negative",
                     ));
                 }
-                Ok(Cell::Number(value as u64))
+                Ok(Id::Number(value as u64))
             }
             Values::Texts(values) => (values[row].as_utf8().ok())
                 .filter(|text| !text.is_empty())
-                .map(Cell::Text)
+                .map(Id::Text)
                 .ok_or_else(|| {
                     self.error(
                         row,
@@ -223,17 +232,25 @@ impl<'a> Cursor<'a> {
     pub(super) fn time(&self, row: usize) -> Result<Decimal, DataError> {
         let parsed = match &self.values {
             Values::Integers(values) => decimal(values[row], &self.descriptor),
-            Values::Floats(values) => Decimal::parse(values[row].to_string().as_bytes()),
-            Values::Doubles(values) => Decimal::parse(values[row].to_string().as_bytes()),
+            Values::Floats(values) => self.of_float(&values[row].to_string(), values[row].into()),
+            Values::Doubles(values) => self.of_float(&values[row].to_string(), values[row]),
             _ => Err(DecimalError::NotANumber),
         };
         parsed.map_err(|error| {
             let found = match &self.values {
                 Values::Integers(values) => values[row].to_string(),
+                Values::Doubles(values) => values[row].to_string(),
                 _ => self.float(row).to_string(),
             };
             self.error(row, format!("the time is {found}"), error.expected())
         })
+    }
+
+    fn of_float(&self, text: &str, value: f64) -> Result<Decimal, DecimalError> {
+        let float = Decimal::of_float(text, value)?;
+        self.rounded
+            .set(self.rounded.get() + u64::from(float.rounded));
+        Ok(float.time)
     }
 
     /// A whole number of 32 bits.

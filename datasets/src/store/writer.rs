@@ -1,20 +1,22 @@
 //! Writes a store: columns are appended as they come, memory stays bounded.
 //!
 //! Everything goes into a temporary folder beside the final place; `finish`
-//! checks the invariants, hashes the content, writes `meta.json` and renames.
-//! A writer that is dropped removes its folder.
+//! checks the invariants, hashes the content and each file, writes `meta.json`
+//! and renames. A writer that is dropped removes its folder.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use bytemuck::Pod;
-use tempfile::TempDir;
 
 use super::{FORMAT, FeatureShape, META, Meta, VERSION};
 use crate::error::DataError;
 use crate::event_log::{EventLog, IdSpaces};
 use crate::names::Names;
+use crate::scratch::{Scratch, already_there};
+use crate::stop::Stop;
 
 /// What a store says about its stream beside the columns.
 #[derive(Debug, Clone)]
@@ -30,7 +32,9 @@ pub(crate) struct Stream {
 /// A store that is being written.
 pub(crate) struct StoreWriter {
     target: PathBuf,
-    folder: TempDir,
+    /// Where the columns are written, in `scratch`.
+    folder: PathBuf,
+    scratch: Scratch,
     src: ColumnFile,
     dst: ColumnFile,
     time: ColumnFile,
@@ -98,19 +102,8 @@ impl StoreWriter {
         labels: bool,
         roll: bool,
     ) -> Result<StoreWriter, DataError> {
-        if target.symlink_metadata().is_ok() {
-            return Err(already_there(target));
-        }
-        let parent = match target.parent() {
-            Some(parent) if !parent.as_os_str().is_empty() => parent,
-            _ => Path::new("."),
-        };
-        fs::create_dir_all(parent).map_err(DataError::io("create the folder", parent))?;
-        let folder = tempfile::Builder::new()
-            .prefix(".importing-")
-            .tempdir_in(parent)
-            .map_err(DataError::io("create a temporary folder in", parent))?;
-        let column = |name: &str| ColumnFile::create(folder.path().join(name));
+        let (scratch, folder) = Scratch::beside(target)?;
+        let column = |name: &str| ColumnFile::create(folder.join(name));
         Ok(StoreWriter {
             src: column("src.u32")?,
             dst: column("dst.u32")?,
@@ -124,6 +117,7 @@ impl StoreWriter {
             names: false,
             target: target.to_path_buf(),
             folder,
+            scratch,
         })
     }
 
@@ -172,13 +166,13 @@ impl StoreWriter {
     }
 
     fn feature_file(&self, table: &str, shape: FeatureShape) -> Result<FeatureFile, DataError> {
-        let column = ColumnFile::create(self.folder.path().join(shape.file(table)))?;
+        let column = ColumnFile::create(self.folder.join(shape.file(table)))?;
         Ok(FeatureFile { column, shape })
     }
 
     /// Writes the original id of every node.
     pub(crate) fn id_map(&mut self, originals: &[u64]) -> Result<(), DataError> {
-        let mut column = ColumnFile::create(self.folder.path().join("id_map.u64"))?;
+        let mut column = ColumnFile::create(self.folder.join("id_map.u64"))?;
         column.write(originals)?;
         self.id_map = true;
         column.close()
@@ -187,13 +181,13 @@ impl StoreWriter {
     /// Writes what nodes and feature columns are called.
     pub(crate) fn names(&mut self, names: &Names) -> Result<(), DataError> {
         self.names = true;
-        names.write(self.folder.path())
+        names.write(&self.folder)
     }
 
     /// Checks, hashes and renames the store, and returns it opened.
     ///
     /// If another process put an equal store at the target meanwhile, that one is opened.
-    pub(crate) fn finish(self, stream: Stream) -> Result<EventLog, DataError> {
+    pub(crate) fn finish(self, stream: Stream, stop: &Stop) -> Result<EventLog, DataError> {
         let (labels, roll) = (self.labels.is_some(), self.roll.is_some());
         for column in [
             Some(self.src),
@@ -225,22 +219,28 @@ impl StoreWriter {
             id_spaces: stream.id_spaces,
             names: self.names,
             hash: String::new(),
+            files: BTreeMap::new(),
+            seal: String::new(),
         };
         // The maps must be gone before the rename: Windows does not move mapped files.
         {
-            let log = super::map(self.folder.path(), &meta)?;
+            let log = super::map(&self.folder, &meta)?;
             log.validate()?;
             meta.bipartite = log.find_bipartite();
-            meta.hash = log.content_hash();
+            let (hash, files) = rayon::join(
+                || log.content_hash(stop),
+                || super::checksums(&self.folder, &meta, stop),
+            );
+            (meta.hash, meta.files) = (hash?, files?);
         }
-        let meta_path = self.folder.path().join(META);
+        meta.seal = meta.own_checksum();
+        let meta_path = self.folder.join(META);
         let mut text = serde_json::to_vec_pretty(&meta)
             .map_err(|e| DataError::store(&meta_path, format!("cannot be written ({e})")))?;
         text.push(b'\n');
         fs::write(&meta_path, text).map_err(DataError::io("write", &meta_path))?;
-        match fs::rename(self.folder.path(), &self.target) {
-            // Renamed away, so there is nothing left for the temporary folder to remove.
-            Ok(()) => drop(self.folder.keep()),
+        match fs::rename(&self.folder, &self.target) {
+            Ok(()) => drop(self.scratch),
             Err(_) if super::is_store(&self.target) => {
                 let there = super::open(&self.target)?;
                 return if there.hash() == meta.hash {
@@ -257,11 +257,4 @@ impl StoreWriter {
         }
         super::open(&self.target)
     }
-}
-
-fn already_there(target: &Path) -> DataError {
-    DataError::store(
-        target,
-        "already exists; delete it first, or choose another place for the store",
-    )
 }

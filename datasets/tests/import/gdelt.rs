@@ -28,7 +28,7 @@ const T1: &str = "20180326044500";
 const T2: &str = "20180326050000";
 
 /// Two files: three events; four rows lack an actor.
-fn files() -> [String; 2] {
+pub(super) fn files() -> [String; 2] {
     [
         row(USA_GOV, FRA, "071", T1) + &row(FRA, NOBODY, "010", T1) + &row(NOBODY, FRA, "190", T1),
         row(FRA, ("USAGOV", "USA", "MIL"), "010", T2)

@@ -72,6 +72,15 @@ fn write(path: &Path, fields: &str, groups: &[Vec<Column>]) {
 
 const BARE: &str = "required int64 src; required int64 dst; required double time;";
 
+/// The bytes of a file of two events.
+#[cfg(unix)]
+pub(super) fn small() -> Vec<u8> {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a");
+    write(&path, BARE, &[bare(&[1, 2], &[2, 3], &[0.5, 1.0])]);
+    std::fs::read(path).unwrap()
+}
+
 /// `src, dst, time` and further columns.
 fn bare(src: &[i64], dst: &[i64], time: &[f64]) -> Vec<Column> {
     vec![
@@ -239,6 +248,24 @@ fn sorting_takes_features_along() {
 }
 
 #[test]
+fn what_arithmetic_leaves_of_times_is_rounded_and_said() {
+    let bench = Bench::new(&[]);
+    let times = [0.1, 0.1 + 0.2, 0.7];
+    write(
+        &bench.path("a.parquet"),
+        BARE,
+        &[bare(&[1, 2, 3], &[2, 1, 1], &times)],
+    );
+    let log = bench.open("a.parquet");
+    assert_eq!((log.time(), log.ticks_per_unit()), (&[1, 3, 7][..], 10));
+    let notes = log.notes();
+    assert!(
+        notes[0].starts_with("times with more than nine decimals") && notes[0].contains("): 1;"),
+        "{notes:?}"
+    );
+}
+
+#[test]
 fn refusals() {
     let bench = Bench::new(&[]);
     let list = "optional group features (LIST) { repeated group list { optional float element; } }";
@@ -291,11 +318,11 @@ fn refusals() {
         bare(&[1, -2], &[2, 1], &[1.0, 2.0]),
         "a.parquet: column 'src', row group 0, row 1: the id is -2; expected a number that is not negative",
     );
-    // 17 decimals.
+    // 12 decimals.
     refused(
         BARE,
-        bare(&[1, 2], &[2, 1], &[0.1, 0.1 + 0.2]),
-        "column 'time', row group 0, row 1: the time is 0.3; expected at most nine decimals",
+        bare(&[1, 2], &[2, 1], &[0.1, 0.123456789012]),
+        "column 'time', row group 0, row 1: the time is 0.123456789012; expected at most nine decimals",
     );
     refused(
         BARE,
