@@ -51,6 +51,7 @@ pub fn check(spec: &str, options: &OpenOptions) -> Result<Vec<Finding>, DataErro
     let mut findings = Findings::default();
     match Source::find(spec, options)? {
         Source::Raw(raw) => {
+            let _unfinished = options.stop.unfinished();
             let cache = options.cache_folder()?;
             std::fs::create_dir_all(&cache).map_err(DataError::io("create the folder", &cache))?;
             let folder = tempfile::Builder::new()

@@ -33,6 +33,8 @@ pub(crate) struct Converted {
 impl RawSource {
     /// Reads everything into a new store at `target`.
     pub(crate) fn convert(&self, defects: Defects, target: &Path) -> Result<Converted, DataError> {
+        // Before anything is created, so that it is dropped after everything is removed.
+        let _unfinished = self.stop.unfinished();
         let parent = target
             .parent()
             .filter(|p| !p.as_os_str().is_empty())
@@ -59,7 +61,14 @@ impl RawSource {
             (None, _) => Ids::One,
         };
         let path = self.event_path();
-        let mut intake = Intake::new(path, defects, ids, edge_features.is_some(), staging.path())?;
+        let mut intake = Intake::new(
+            path,
+            defects,
+            ids,
+            edge_features.is_some(),
+            staging.path(),
+            self.stop.clone(),
+        )?;
         let mut notes = Vec::new();
         let mut described = self.read(&mut intake, &mut notes)?;
         notes.append(&mut described.notes);
@@ -90,6 +99,7 @@ impl RawSource {
             check_node_rows(table, &taken.id_spaces, taken.nodes)?;
             let mut file = taken.writer.node_features(shape(table))?;
             copy_table(table, defects, &mut taken.observed, |bytes| {
+                self.stop.check()?;
                 file.write_rows(bytes)
             })?;
             file.close()?;
@@ -173,6 +183,7 @@ impl RawSource {
         let mut file = taken.writer.edge_features(shape(table))?;
         let Some(order) = taken.order.as_deref() else {
             copy_table(table, defects, &mut taken.observed, |bytes| {
+                self.stop.check()?;
                 file.write_rows(bytes)
             })?;
             return file.close().map(drop);
@@ -180,11 +191,12 @@ impl RawSource {
         let staged = staging.join("separate-features");
         let mut out = File::create(&staged).map_err(DataError::io("create", &staged))?;
         copy_table(table, defects, &mut taken.observed, |bytes| {
+            self.stop.check()?;
             out.write_all(bytes)
                 .map_err(DataError::io("write", &staged))
         })?;
         drop(out);
-        copy_rows(&staged, events, file, Some(order))
+        copy_rows(&staged, events, file, Some(order), &self.stop)
     }
 }
 

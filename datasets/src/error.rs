@@ -8,6 +8,8 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::stop::Stopped;
+
 /// Where an event stands in its file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Place {
@@ -135,6 +137,9 @@ pub enum DataError {
         /// Why it leads nowhere, and what to do.
         problem: String,
     },
+    /// Work ended early because it was asked to (see [`crate::stop`]).
+    #[error(transparent)]
+    Stopped(#[from] Stopped),
     /// Options that contradict each other or the source.
     #[error("{0}")]
     Option(String),

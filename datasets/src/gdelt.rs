@@ -54,7 +54,12 @@ struct Survey {
 pub(crate) fn read(files: &[TextFile], sink: &mut dyn EventSink) -> Result<Described, DataError> {
     let mut survey = Survey::default();
     for file in files {
-        each_row(file, |at, fields| survey.row(at, fields))?;
+        each_row(file, |at, fields| {
+            if survey.rows.is_multiple_of(1 << 12) {
+                sink.check_stop()?;
+            }
+            survey.row(at, fields)
+        })?;
     }
     let notes = survey.notes(files.len());
     let columns: BTreeMap<&str, usize> = (survey.event_codes.keys().enumerate())

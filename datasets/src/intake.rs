@@ -15,6 +15,7 @@ use crate::decimal::Decimal;
 use crate::error::{DataError, Place};
 use crate::event_log::IdSpaces;
 use crate::raw_event::{EventSink, Position, RawEvent};
+use crate::stop::Stop;
 use crate::store::{FeatureFile, StoreWriter};
 
 mod feature_stage;
@@ -25,6 +26,9 @@ use feature_stage::FeatureStage;
 pub(crate) use ids::Ids;
 use ids::Interner;
 use staged_events::{Staged, StagedEvents};
+
+/// Few enough that nobody waits for them, enough that checking costs nothing.
+const EVENTS_BETWEEN_CHECKS: usize = 1 << 12;
 
 /// What to do about times out of order and features that are no numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,6 +70,7 @@ pub(crate) struct Intake {
     has_labels: bool,
     has_roll: bool,
     observed: Observed,
+    stop: Stop,
 }
 
 /// The result: a store that lacks only separate features and its description.
@@ -87,6 +92,7 @@ impl Intake {
         ids: Ids,
         separate_features: bool,
         folder: &Path,
+        stop: Stop,
     ) -> Result<Intake, DataError> {
         Ok(Intake {
             path: path.to_path_buf(),
@@ -104,6 +110,7 @@ impl Intake {
             has_labels: false,
             has_roll: false,
             observed: Observed::default(),
+            stop,
         })
     }
 
@@ -210,6 +217,7 @@ impl Intake {
         let mut writer = StoreWriter::create(target, self.has_labels, self.has_roll)?;
         let mut events = Vec::new();
         for first in (0..self.count).step_by(1 << 14) {
+            self.stop.check()?;
             let piece = first..self.count.min(first + (1 << 14));
             staged.read(piece, &mut events)?;
             let (src, dst): (Vec<u32>, Vec<u32>) = events.iter().map(dense).unzip();
@@ -231,7 +239,7 @@ impl Intake {
             .flatten()
         {
             let file = writer.edge_features(shape)?;
-            copy_rows(&from, self.count, file, order.as_deref())?;
+            copy_rows(&from, self.count, file, order.as_deref(), &self.stop)?;
         }
         let nodes = match self.ids {
             Ids::Rows { rows, .. } => rows,
@@ -264,7 +272,14 @@ impl Intake {
 }
 
 impl EventSink for Intake {
+    fn check_stop(&self) -> Result<(), DataError> {
+        Ok(self.stop.check()?)
+    }
+
     fn event(&mut self, event: RawEvent<'_>) -> Result<(), DataError> {
+        if self.count.is_multiple_of(EVENTS_BETWEEN_CHECKS) {
+            self.check_stop()?;
+        }
         self.check_order(&event)?;
         if let Some(stage) = &mut self.features {
             if let Some(error) = stage.write(event.at, event.features)? {
@@ -310,6 +325,7 @@ pub(crate) fn copy_rows(
     rows: usize,
     mut to: FeatureFile,
     order: Option<&[u32]>,
+    stop: &Stop,
 ) -> Result<(), DataError> {
     let row_bytes = to.shape.row_bytes();
     let Some(order) = order.filter(|_| row_bytes > 0) else {
@@ -320,8 +336,11 @@ pub(crate) fn copy_rows(
     };
     let staged: Column<u8> = Column::map(from, rows * row_bytes)?;
     let staged = staged.as_slice();
-    for &row in order {
-        to.write_rows(&staged[row as usize * row_bytes..][..row_bytes])?;
+    for rows in order.chunks(EVENTS_BETWEEN_CHECKS) {
+        stop.check()?;
+        for &row in rows {
+            to.write_rows(&staged[row as usize * row_bytes..][..row_bytes])?;
+        }
     }
     to.close().map(drop)
 }

@@ -18,6 +18,7 @@
 //! | [`manifest`], [`fetch`] | what is known of each data set; downloading it |
 //! | [`synthetic`], `random` | generated streams with published counts |
 //! | `progress` | progress bars of conversions |
+//! | [`stop`] | a request to end long work early |
 //!
 //! A stream's life: `open` finds what a name stands for; `detect` and a reader
 //! pass its lines to `intake`; the store's writer checks, hashes and renames; the
@@ -59,6 +60,7 @@ mod raw_event;
 mod snap_text;
 mod source;
 pub mod split;
+pub mod stop;
 pub mod store;
 pub mod synthetic;
 mod tgb_csv;
@@ -75,4 +77,5 @@ pub use info::{FeatureInfo, Info, SplitInfo};
 pub use names::Names;
 pub use open::OpenOptions;
 pub use split::Split;
+pub use stop::{Stop, Stopped};
 pub use synthetic::SyntheticSpec;

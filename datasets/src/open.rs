@@ -18,6 +18,7 @@ use crate::event_log::EventLog;
 use crate::intake::Defects;
 use crate::manifest::Manifest;
 use crate::source::RawSource;
+use crate::stop::Stop;
 use crate::store::{self, STORE_EXTENSION};
 use crate::synthetic::SyntheticSpec;
 
@@ -37,6 +38,8 @@ pub struct OpenOptions {
     pub data_dir: Option<PathBuf>,
     /// Where conversions go; None: `MSPIPE_CACHE_DIR`, else `mspipe` in the platform's cache folder.
     pub cache_dir: Option<PathBuf>,
+    /// Ends a conversion early; nothing is left of it then.
+    pub stop: Stop,
 }
 
 impl OpenOptions {
@@ -216,7 +219,7 @@ impl EventLog {
                 if store::is_store(&target) {
                     return store::open(&target);
                 }
-                synthetic.generate(&target)
+                synthetic.generate(&target, &options.stop)
             }
         }
     }
@@ -237,7 +240,7 @@ pub(crate) fn convert_to(
             let converted = raw.convert(options.defects(), to)?;
             Ok((converted.log, converted.notes))
         }
-        Source::Synthetic(synthetic) => Ok((synthetic.generate(to)?, Vec::new())),
+        Source::Synthetic(synthetic) => Ok((synthetic.generate(to, &options.stop)?, Vec::new())),
     }
 }
 

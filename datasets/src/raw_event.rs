@@ -62,6 +62,9 @@ pub(crate) struct NodeBits {
 
 /// Receives events in file order.
 pub(crate) trait EventSink {
+    /// Ends a reading that passes no events on for long.
+    fn check_stop(&self) -> Result<(), DataError>;
+
     fn event(&mut self, event: RawEvent<'_>) -> Result<(), DataError>;
 }
 

@@ -12,6 +12,7 @@ use crate::detect::{Format, detect, text_head};
 use crate::error::DataError;
 use crate::open::OpenOptions;
 use crate::packed::{self, TextFile, is_zip};
+use crate::stop::Stop;
 use crate::torch;
 
 /// Files that make up one stream.
@@ -26,6 +27,8 @@ pub(crate) struct RawSource {
     pub(crate) labels: Option<TextFile>,
     pub(crate) edge_features: Option<PathBuf>,
     pub(crate) node_features: Option<PathBuf>,
+    /// Ends a conversion early.
+    pub(crate) stop: Stop,
 }
 
 impl RawSource {
@@ -48,6 +51,7 @@ impl RawSource {
             labels: None,
             edge_features: options.edge_features.clone(),
             node_features: options.node_features.clone(),
+            stop: options.stop.clone(),
         };
         match format {
             Format::TglCsv if path.is_dir() => source.adopt_tgl_folder()?,

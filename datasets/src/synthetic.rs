@@ -24,6 +24,7 @@ use crate::error::DataError;
 use crate::event_log::{EventLog, IdSpaces};
 use crate::features::FeatureType;
 use crate::progress::Progress;
+use crate::stop::Stop;
 use crate::store::{FeatureShape, STORE_EXTENSION, StoreWriter, Stream};
 
 mod behaviour;
@@ -275,7 +276,8 @@ impl SyntheticSpec {
     }
 
     /// Generates the stream into a new store at `target`, in bounded memory.
-    pub(crate) fn generate(&self, target: &Path) -> Result<EventLog, DataError> {
+    pub(crate) fn generate(&self, target: &Path, stop: &Stop) -> Result<EventLog, DataError> {
+        let _unfinished = stop.unfinished();
         let profile = self.profile();
         let (events, sources, destinations) = self.counts();
         let nodes = sources as usize + destinations as usize;
@@ -300,6 +302,7 @@ impl SyntheticSpec {
         let mut rows = Vec::new();
         let mut first = 0;
         while first < events {
+            stop.check()?;
             let piece = PIECE.min((events - first) as usize);
             src.clear();
             dst.clear();
