@@ -5,7 +5,6 @@ mod fuzz;
 mod killed;
 
 use std::io;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use mspipe::checkpoint::{self, Arrays, Checkpoint, CheckpointError, Checkpoints, Every, Header};
 use mspipe::config::{ModelName, RunConfig};
@@ -16,6 +15,7 @@ use mspipe::model::tgn::Tgn;
 use mspipe::pipeline::trace::Record;
 use mspipe::session::Session;
 use mspipe::train::epochs::{EpochRecord, Observer, TrainError, TrainRecord};
+use mspipe_datasets::Stop;
 use tempfile::TempDir;
 
 use crate::on_device;
@@ -34,7 +34,7 @@ struct Keeper {
     places: Vec<(usize, usize)>,
     /// Where to set `stop`.
     stop_at: Option<(usize, usize)>,
-    stop: &'static AtomicBool,
+    stop: Stop,
     epoch: usize,
 }
 
@@ -46,7 +46,7 @@ impl Keeper {
             folder: TempDir::new().unwrap(),
             places: Vec::new(),
             stop_at: None,
-            stop: Box::leak(Box::new(AtomicBool::new(false))),
+            stop: Stop::default(),
             epoch: 0,
         }
     }
@@ -66,7 +66,7 @@ impl Observer for Keeper {
 
     fn iteration(&mut self, iteration: usize, _events: usize) {
         if self.stop_at == Some((self.epoch, iteration)) {
-            self.stop.store(true, Ordering::Relaxed);
+            self.stop.request();
         }
     }
 
@@ -125,8 +125,8 @@ fn train_model<M: TglNames>(
     keeper: &mut Keeper,
 ) -> Result<TrainRecord, TrainError> {
     on_device(|device| {
-        let session = Session::open(config.clone()).unwrap();
-        let mut training = session.training::<M>(device, keeper.stop).unwrap();
+        let session = Session::open_until(config.clone(), &keeper.stop).unwrap();
+        let mut training = session.training::<M>(device).unwrap();
         if let Some(checkpoint) = from {
             training.resume(checkpoint).unwrap();
         }
@@ -303,8 +303,7 @@ fn a_checkpoint_of_another_training_is_refused() {
         let checkpoint = kept.checkpoint((1, kept.places[0].1));
         on_device(|device| {
             let session = Session::open(config).unwrap();
-            let stop = AtomicBool::new(false);
-            let mut training = session.training::<Tgn>(device, &stop).unwrap();
+            let mut training = session.training::<Tgn>(device).unwrap();
             training.resume(checkpoint).unwrap_err().to_string()
         })
     };

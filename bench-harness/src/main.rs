@@ -10,6 +10,7 @@ use anyhow::{Context as _, Result};
 use clap::{Args, Parser, Subcommand};
 use mspipe::config::RunConfig;
 use mspipe::device::{self, DeviceChoice};
+use mspipe::{console, interrupt};
 use mspipe_bench::check::{self, CheckConfig};
 use mspipe_bench::compare;
 use mspipe_bench::kernels::{self, KernelsConfig};
@@ -290,32 +291,43 @@ struct Common {
 }
 
 fn print<T: Serialize>(json: bool, report: &T, text: impl Display) -> Result<()> {
-    if json {
-        println!("{}", serde_json::to_string_pretty(report)?);
-    } else {
-        println!("{text}");
-    }
-    Ok(())
+    Ok(match json {
+        true => console::json(report)?,
+        false => console::product(format!("{text}\n"))?,
+    })
 }
 
 /// The table on standard output, everything into `file`.
 fn print_table<T: Serialize + Display>(report: &T, file: Option<&Path>) -> Result<()> {
-    println!("{report}");
+    // The file has it all, whether anybody reads the table or not.
+    let printed = console::product(format!("{report}\n"));
     if let Some(file) = file {
         fs::write(file, serde_json::to_string_pretty(report)? + "\n")
             .with_context(|| format!("{}: can't be written", file.display()))?;
     }
-    Ok(())
+    Ok(printed?)
 }
 
 fn main() -> ExitCode {
     let begin = Instant::now();
     // SAFETY: as in `mspipe` itself: sets a number before any other thread runs.
     unsafe { libmimalloc_sys::mi_option_set(PURGE_DELAY, -1) };
-    match run(Cli::parse().command, begin) {
-        Ok(code) => code,
-        Err(error) => {
-            eprintln!("error: {error:#}");
+    let ended = match Cli::try_parse() {
+        Ok(cli) => interrupt::listen()
+            .context("signals can't be listened to")
+            .and_then(|()| run(cli.command, begin)),
+        Err(error) => console::ended_by_clap(&error)
+            .map(ExitCode::from)
+            .map_err(Into::into),
+    };
+    match (ended, interrupt::exit_code()) {
+        (Ok(code), _) => code,
+        (Err(error), Some(code)) => {
+            console::note(format!("{error:#}"));
+            ExitCode::from(code)
+        }
+        (Err(error), None) => {
+            console::note(format!("error: {error:#}"));
             ExitCode::from(2)
         }
     }
@@ -375,7 +387,7 @@ fn run(command: Command, begin: Instant) -> Result<ExitCode> {
         }
         Command::Reproduce(config) => {
             let reproduction = reproduce::run(&config)?;
-            println!("{}", reproduction.page.display());
+            console::news(reproduction.page.display());
             Ok(ExitCode::SUCCESS)
         }
         Command::Compare(CompareArgs {

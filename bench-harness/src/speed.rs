@@ -6,7 +6,6 @@
 //! preparation to weight update, no evaluation. The sampler is timed alone, on one thread.
 
 use std::fmt;
-use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use anyhow::{Context, Result};
@@ -14,6 +13,7 @@ use bytemuck::cast_slice;
 use mspipe::config::RunConfig;
 use mspipe::device;
 use mspipe::graph::{Directions, NodeId, Tcsr};
+use mspipe::interrupt;
 use mspipe::pipeline::trace::Record;
 use mspipe::run_folder::{RunFolder, Summary};
 use mspipe::sampling::{NeighborSampler, Recent, Roots, SampleKey};
@@ -64,18 +64,20 @@ pub fn measure(mut config: RunConfig) -> Result<SpeedReport> {
             .num_threads(threads)
             .build_global()?;
     }
-    let session = Session::open(config)?;
+    let stop = interrupt::stop();
+    let session = Session::open_until(config, &stop)?;
+    let unfinished = stop.unfinished();
     let config = session.config().clone();
     let measured = device::on_device_thread(|| -> Result<([f64; 2], Summary)> {
         let opened = device::open(config.device)?;
         let before = MatmulReport::measure(&opened.device, &opened.adapter)?.gflops;
         let folder = RunFolder::create(&config, &session.data.name)?;
-        let stop = AtomicBool::new(false);
-        let summary = session.train(&opened, &folder, &mut Silent, &stop)?;
+        let summary = session.train(&opened, &folder, &mut Silent)?;
         let after = MatmulReport::measure(&opened.device, &opened.adapter)?.gflops;
         Ok(([before, after], summary))
     })?;
     let removed = std::fs::remove_dir_all(&out);
+    drop(unfinished);
     let (matmul_gflops, summary) = measured?;
     removed.with_context(|| format!("{}: can't be removed", out.display()))?;
 

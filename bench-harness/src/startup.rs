@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use mspipe::config::{ModelName, RunConfig};
 use mspipe::device::{self, ComputeDevice};
+use mspipe::interrupt;
 use mspipe::model::apan::Apan;
 use mspipe::model::jodie::Jodie;
 use mspipe::model::tgl_weights::TglNames;
@@ -60,7 +61,7 @@ pub fn measure(config: RunConfig, begin: Instant) -> Result<StartupReport> {
             .num_threads(threads)
             .build_global()?;
     }
-    let session = Session::open(config)?;
+    let session = Session::open_until(config, &interrupt::stop())?;
     watch.lap("stream, features, graph");
     device::on_device_thread(|| {
         let device = device::open(session.config().device)?;

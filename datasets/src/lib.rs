@@ -17,7 +17,7 @@
 //! | [`mod@import`], [`info`], [`mod@check`] | `mspipe data import`, `info`, `check` |
 //! | [`manifest`], [`fetch`] | what is known of each data set; downloading it |
 //! | [`synthetic`], `random` | generated streams with published counts |
-//! | `progress` | progress bars of conversions |
+//! | `progress`, [`mod@printable`] | progress bars of conversions; text that is safe to print |
 //! | [`stop`] | a request to end long work early |
 //!
 //! A stream's life: `open` finds what a name stands for; `detect` and a reader
@@ -54,6 +54,7 @@ mod npz;
 pub mod open;
 mod packed;
 mod parquet_events;
+pub mod printable;
 mod progress;
 mod random;
 mod raw_event;
@@ -76,6 +77,7 @@ pub use import::{Report, import};
 pub use info::{FeatureInfo, Info, SplitInfo};
 pub use names::Names;
 pub use open::OpenOptions;
+pub use printable::printable;
 pub use split::Split;
 pub use stop::{Stop, Stopped};
 pub use synthetic::SyntheticSpec;

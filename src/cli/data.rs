@@ -10,6 +10,8 @@ use anyhow::{Context, bail};
 use clap::{Args, Parser, Subcommand};
 use indicatif::{HumanBytes, HumanCount};
 use mspipe::config::RunConfig;
+use mspipe::console;
+use mspipe::interrupt;
 use mspipe::session;
 use mspipe::session::footprint::Footprint;
 use mspipe_datasets::fetch::{FetchOptions, fetch};
@@ -20,7 +22,7 @@ use mspipe_datasets::{
 };
 use serde::Serialize;
 
-use super::{print, print_json, report};
+use super::report;
 
 const SOURCES: &str = "A SOURCE is a file of events (also .gz or .zip), a folder in TGL's or DGB's layout \
                        (edges.csv or ml_*.csv with features beside it), a folder of raw GDELT files, a \
@@ -144,6 +146,7 @@ pub(crate) fn run(args: DataArgs) -> anyhow::Result<()> {
     let folders = OpenOptions {
         data_dir: args.data_dir,
         cache_dir: args.cache_dir,
+        stop: interrupt::stop(),
         ..OpenOptions::default()
     };
     match args.command {
@@ -155,7 +158,7 @@ pub(crate) fn run(args: DataArgs) -> anyhow::Result<()> {
             for note in &report.notes {
                 writeln!(text, "note: {note}")?;
             }
-            print(&(text + "\n" + &info_table(&report.info)))
+            Ok(console::product(text + "\n" + &info_table(&report.info))?)
         }
         DataCommand::Info(ReadArgs { raw, json }) => {
             let (source, options) = raw.into_options(folders);
@@ -165,22 +168,22 @@ pub(crate) fn run(args: DataArgs) -> anyhow::Result<()> {
                 training: default_training(&source, log),
             };
             if json {
-                return print_json(&described);
+                return Ok(console::json(&described)?);
             }
             let mut text = info_table(&described.info);
             if let Some(training) = &described.training {
                 text += "\nwith the default settings (mspipe train --dry-run tells of others), ";
                 text += &report::footprint(training);
             }
-            print(&text)
+            Ok(console::product(&text)?)
         }
         DataCommand::Check(ReadArgs { raw, json }) => {
             let (source, options) = raw.into_options(folders);
             let findings = check(&source, &options)?;
             if json {
-                print_json(&findings)?;
+                console::json(&findings)?;
             } else {
-                print(&findings_text(&source, &findings))?;
+                console::product(findings_text(&source, &findings))?;
             }
             match findings
                 .iter()
@@ -195,9 +198,9 @@ pub(crate) fn run(args: DataArgs) -> anyhow::Result<()> {
         DataCommand::List { json } => {
             let list = list(&folders)?;
             if json {
-                print_json(&list)
+                Ok(console::json(&list)?)
             } else {
-                print(&list_table(&list))
+                Ok(console::product(list_table(&list))?)
             }
         }
         DataCommand::Fetch { names } => {
@@ -208,7 +211,7 @@ pub(crate) fn run(args: DataArgs) -> anyhow::Result<()> {
                 .map(|name| find(name))
                 .collect::<anyhow::Result<Vec<_>>>()?;
             for manifest in manifests {
-                print(&format!("{}\n", fetch(manifest, &options)?))?;
+                console::product(format!("{}\n", fetch(manifest, &options)?))?;
             }
             Ok(())
         }

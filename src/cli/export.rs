@@ -6,10 +6,9 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 use clap::Args;
 use indicatif::{HumanBytes, HumanCount};
+use mspipe::console;
 use mspipe::weights::{self, ModelDescription, WeightFile};
 use serde::Serialize;
-
-use super::{print, print_json};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -86,9 +85,9 @@ pub(crate) fn run(args: ExportArgs) -> anyhow::Result<()> {
         tensors,
     };
     if args.json {
-        print_json(&exported)
+        Ok(console::json(&exported)?)
     } else {
-        print(&text(&exported))
+        Ok(console::product(text(&exported))?)
     }
 }
 

@@ -3,10 +3,9 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 use burn::tensor::{Device, Tensor};
-use mspipe_datasets::{EventLog, FeatureTable, OpenOptions};
+use mspipe_datasets::{EventLog, FeatureTable, OpenOptions, Stop};
 
 use serde::Serialize;
 
@@ -143,8 +142,7 @@ impl<M: TglNames> Subject for Program<'_, M> {
     fn losses(&mut self, stream: &AuditStream) -> Result<Vec<f32>, SessionError> {
         let session = self.session(stream)?;
         let mut losses = Losses::default();
-        let stop = AtomicBool::new(false);
-        let mut training = session.training::<M>(self.device, &stop)?;
+        let mut training = session.training::<M>(self.device)?;
         training.epochs = 1;
         training.run(&mut losses)?;
         Ok(losses.0)
@@ -152,8 +150,7 @@ impl<M: TglNames> Subject for Program<'_, M> {
 
     fn kept(&mut self, stream: &AuditStream, tested: bool) -> Result<Kept, SessionError> {
         let session = self.session(stream)?;
-        let stop = AtomicBool::new(false);
-        let mut training = session.training::<M>(self.device, &stop)?;
+        let mut training = session.training::<M>(self.device)?;
         (training.epochs, training.test_each_epoch) = (EPOCHS, tested);
         let (_, best) = training.run(&mut Losses::default())?;
         kept(&best, &training.memory)
@@ -244,9 +241,10 @@ pub struct AuditSummary {
 pub fn audit<P: FnMut(Check)>(
     mut config: RunConfig,
     probes: usize,
+    stop: &Stop,
     begin: impl FnOnce(&Session, &ComputeDevice) -> P + Send,
 ) -> Result<AuditSummary, SessionError> {
-    let stream = stream_of(&mut config)?;
+    let stream = stream_of(&mut config, stop)?;
     let session = Session::on(stream.log()?, config)?;
     device::on_device_thread(|| {
         let device = device::open(session.config.device)?;
@@ -272,9 +270,13 @@ pub fn audit<P: FnMut(Check)>(
 ///
 /// # Errors
 /// Settings out of range, a stream that can't be read.
-pub fn stream_of(config: &mut RunConfig) -> Result<AuditStream, SessionError> {
+pub fn stream_of(config: &mut RunConfig, stop: &Stop) -> Result<AuditStream, SessionError> {
     config.validate()?;
-    let log = EventLog::open(&config.data, &OpenOptions::default())?;
+    let options = OpenOptions {
+        stop: stop.clone(),
+        ..OpenOptions::default()
+    };
+    let log = EventLog::open(&config.data, &options)?;
     let events = config.limit_events.unwrap_or(EVENTS).min(log.events());
     let random = |width: usize| FeatureTable::random_normal(events, width, config.seed);
     let has_own = log.edge_features().is_some_and(|table| !table.all_zero());

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use clap::Args;
+use mspipe::console;
 use mspipe::device;
 use mspipe::pipeline::Stage;
 use mspipe::pipeline::clock::WallClock;
@@ -18,7 +19,6 @@ use mspipe::pipeline::sleeping::{Failure, Sleeper, SleepingStages};
 use mspipe::pipeline::trace::Record;
 use serde::Serialize;
 
-use super::super::{print, print_json};
 use super::profile::ProfileArgs;
 use super::table;
 
@@ -111,7 +111,7 @@ pub(super) fn run(args: &MeasureArgs) -> anyhow::Result<()> {
         schedules: lines,
     };
     if args.json {
-        return print_json(&measurement);
+        return Ok(console::json(&measurement)?);
     }
     let mut rows = vec![
         [
@@ -135,7 +135,7 @@ pub(super) fn run(args: &MeasureArgs) -> anyhow::Result<()> {
         ]
     }));
     let what = args.profile.describe(&profile);
-    print(&format!("{what}\n\n{}", table(&rows)))
+    Ok(console::product(format!("{what}\n\n{}", table(&rows)))?)
 }
 
 /// Measures one schedule; as in a training, on the thread that a device would belong to.

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::Args;
+use mspipe::console;
 use mspipe::pipeline::Stage;
 use mspipe::pipeline::gantt::{self, Gantt};
 use mspipe::pipeline::profile::{Profile, Residency};
@@ -17,7 +18,6 @@ use mspipe::pipeline::simulator::simulate;
 use mspipe::pipeline::trace::Record;
 use serde::Serialize;
 
-use super::super::{print, print_json};
 use super::profile::ProfileArgs;
 use super::table;
 
@@ -145,9 +145,9 @@ pub(super) fn run(args: &SimulateArgs) -> anyhow::Result<()> {
         draw(args, &record(&args.schedule)?)?;
     }
     if args.json {
-        return print_json(&simulation);
+        return Ok(console::json(&simulation)?);
     }
-    print(&text(args, &simulation))
+    Ok(console::product(text(args, &simulation))?)
 }
 
 fn draw(args: &SimulateArgs, record: &Record) -> anyhow::Result<()> {
