@@ -23,7 +23,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
-use mspipe::config::{RunConfig, Task};
+use mspipe::config::{self, RunConfig, Task};
 use mspipe::console;
 use mspipe::device::{self, ComputeDevice, DeviceChoice};
 use mspipe::interrupt;
@@ -103,11 +103,7 @@ pub fn run_groups(groups: Vec<Group>) -> Result<Vec<Vec<Cell>>> {
         let (device, threads) = config.map_or((Default::default(), None), |training| {
             (training.config.device, training.config.threads)
         });
-        if let Some(threads) = threads {
-            rayon::ThreadPoolBuilder::new()
-                .num_threads(threads)
-                .build_global()?;
-        }
+        config::start_threads(threads)?;
         device::on_device_thread(|| -> Result<()> {
             let mut bench = Bench::open(device, &plans)?;
             plans.iter_mut().try_for_each(|plan| bench.train(plan))

@@ -10,7 +10,7 @@ use std::fmt;
 
 use anyhow::{Result, ensure};
 use clap::Args;
-use mspipe::config::{ModelName, RunConfig};
+use mspipe::config::{self, ModelName, RunConfig};
 use mspipe::device;
 use mspipe::interrupt;
 use mspipe::model::apan::Apan;
@@ -87,11 +87,7 @@ pub fn measure(config: LengthConfig) -> Result<LengthReport> {
     } = config;
     ensure!(events > 0, "--events is 0, expected at least 1");
     run.epochs = run.epochs.max(2);
-    if let Some(threads) = run.threads {
-        rayon::ThreadPoolBuilder::new()
-            .num_threads(threads)
-            .build_global()?;
-    }
+    config::start_threads(run.threads)?;
     let (mut stretches, mut adapter) = (Vec::new(), String::new());
     for stream in streams {
         let config = RunConfig {

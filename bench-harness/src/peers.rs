@@ -21,7 +21,7 @@ use burn::tensor::Device;
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{Arg, ArgMatches, Args, Command, FromArgMatches, value_parser};
-use mspipe::config::RunConfig;
+use mspipe::config::{self, RunConfig};
 use mspipe::console;
 use mspipe::device::{self, DeviceChoice};
 use mspipe::interrupt;
@@ -231,11 +231,7 @@ pub struct PeersReport {
 /// When Python or its packages are missing, or one of the trainings fails.
 pub fn measure(asked: PeersConfig) -> Result<PeersReport> {
     let PeersConfig { run, python } = asked;
-    if let Some(threads) = run.threads {
-        rayon::ThreadPoolBuilder::new()
-            .num_threads(threads)
-            .build_global()?;
-    }
+    config::start_threads(run.threads)?;
     let session = Session::open_until(run, &interrupt::stop())?;
     device::on_device_thread(|| -> Result<PeersReport> {
         let opened = device::open(DeviceChoice::Cpu)?;

@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result};
 use bytemuck::cast_slice;
-use mspipe::config::RunConfig;
+use mspipe::config::{self, RunConfig};
 use mspipe::device;
 use mspipe::graph::{Directions, NodeId, Tcsr};
 use mspipe::interrupt;
@@ -59,11 +59,7 @@ pub fn measure(mut config: RunConfig) -> Result<SpeedReport> {
     config.epochs = config.epochs.max(2);
     let out = std::env::temp_dir().join(format!("mspipe-speed-{}", std::process::id()));
     config.out = Some(out.clone());
-    if let Some(threads) = config.threads {
-        rayon::ThreadPoolBuilder::new()
-            .num_threads(threads)
-            .build_global()?;
-    }
+    config::start_threads(config.threads)?;
     let stop = interrupt::stop();
     let session = Session::open_until(config, &stop)?;
     let unfinished = stop.unfinished();

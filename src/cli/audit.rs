@@ -50,7 +50,7 @@ pub(crate) struct AuditArgs {
 
     /// Events that the stream is changed around
     #[arg(long, value_name = "N", default_value_t = 5,
-          value_parser = clap::value_parser!(u16).range(1..))]
+          value_parser = clap::value_parser!(u16).range(1..=10_000))]
     probes: u16,
 
     /// Print the checks and findings as JSON

@@ -9,12 +9,14 @@ use mspipe_datasets::{EventLog, FeatureTable, OpenOptions, Stop};
 
 use serde::Serialize;
 
+use super::footprint::Footprint;
+use super::stream::OpenStream;
 use super::tasks::{ForModel, for_model};
 use super::{Session, SessionError};
 use crate::audit::{
     self, AuditStream, Check, Kept, Recording, Report, ScoredBatch, Sight, Subject,
 };
-use crate::config::{CandidateSource, Protocol, RunConfig};
+use crate::config::{CandidateSource, ConfigError, Protocol, RunConfig};
 use crate::device::{self, ComputeDevice};
 use crate::features::FeatureSource;
 use crate::memory::node_memory::NodeMemory;
@@ -37,6 +39,9 @@ const CANDIDATES: usize = 5;
 
 /// Random edge features where a stream has none, so that features are audited too.
 const EDGE_WIDTH: usize = 8;
+
+/// Random numbers that are drawn for the features of an audited stream, at most.
+const DRAWN_NUMBERS: usize = 1 << 28;
 
 /// Epochs of the trainings of an audit: the second begins after the first one's test.
 const EPOCHS: usize = 2;
@@ -245,7 +250,16 @@ pub fn audit<P: FnMut(Check)>(
     begin: impl FnOnce(&Session, &ComputeDevice) -> P + Send,
 ) -> Result<AuditSummary, SessionError> {
     let stream = stream_of(&mut config, stop)?;
-    let session = Session::on(stream.log()?, config)?;
+    let log = stream.log()?;
+    if !config.no_memory_check {
+        let adapter = device::chosen(config.device)?;
+        Footprint::of(
+            &OpenStream::of(config.clone(), log.clone())?,
+            adapter.as_ref(),
+        )
+        .check()?;
+    }
+    let session = Session::on(log, config)?;
     device::on_device_thread(|| {
         let device = device::open(session.config.device)?;
         let mut progress = begin(&session, &device);
@@ -281,7 +295,17 @@ pub fn stream_of(config: &mut RunConfig, stop: &Stop) -> Result<AuditStream, Ses
     let random = |width: usize| FeatureTable::random_normal(events, width, config.seed);
     let has_own = log.edge_features().is_some_and(|table| !table.all_zero());
     let edge = match config.edge_features {
-        FeatureSource::Random(width) => Some(random(width)),
+        FeatureSource::Random(width) => {
+            if events.saturating_mul(width) > DRAWN_NUMBERS {
+                return Err(SessionError::Config(ConfigError::Range {
+                    option: "edge-features",
+                    found: format!("random:{width} for {events} events"),
+                    expected: "a product up to 268,435,456 (1 GiB): an audit copies the stream for \
+                               each change of it; give a smaller WIDTH or --limit-events",
+                }));
+            }
+            Some(random(width))
+        }
         // Given weights fit the features that they were trained with, and no others.
         FeatureSource::File if !has_own && config.init.is_none() => Some(random(EDGE_WIDTH)),
         FeatureSource::File | FeatureSource::Zero => None,

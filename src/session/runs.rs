@@ -10,7 +10,7 @@ use super::stream::OpenStream;
 use super::tasks::{self, for_model};
 use super::{Session, SessionError};
 use crate::checkpoint::Checkpoints;
-use crate::config::{ConfigError, RunConfig, Task};
+use crate::config::{self, ConfigError, RunConfig, Task};
 use crate::device::{self, ComputeDevice};
 use crate::run_folder::{EvalSummary, NodeSummary, RunFolder, RunFolderError, Summary};
 use crate::train::epochs::Observer;
@@ -43,12 +43,7 @@ fn on_device<T: Send>(
     stop: &Stop,
     work: impl FnOnce(&Session, &ComputeDevice) -> Result<T, SessionError> + Send,
 ) -> Result<T, SessionError> {
-    if let Some(threads) = config.threads {
-        // Fails only if the pool was started before, by a caller that set its own size.
-        let _ = rayon::ThreadPoolBuilder::new()
-            .num_threads(threads)
-            .build_global();
-    }
+    config::start_threads(config.threads)?;
     let session = Session::open_until(config, stop)?;
     device::on_device_thread(|| {
         let device = device::open(session.config.device)?;

@@ -77,6 +77,7 @@ impl OpenStream {
                 });
             }
         }
+        config.check_rows(split.train.len().max(split.test.len()).max(split.val.len()))?;
         let [edge_width, node_width] =
             Features::widths(&log, config.edge_features, config.node_features);
         let model = ModelConfig {

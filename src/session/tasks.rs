@@ -147,7 +147,12 @@ impl Session {
         )
         .until(self.stop.clone());
         let evaluator = match &self.candidates {
-            Some(candidates) => evaluator.with_candidates(candidates.clone()),
+            Some(candidates) => {
+                // Before a training that would end with an event that has none.
+                let evaluated = self.split.val.start..self.split.test.end;
+                candidates.check(evaluated, self.sampling.columns())?;
+                evaluator.with_candidates(candidates.clone())
+            }
             None => evaluator,
         };
         Ok(if self.config.protocol == Protocol::Dyglib {

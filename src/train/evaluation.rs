@@ -195,13 +195,17 @@ impl Evaluator {
     /// Tests with pairs of the past too.
     ///
     /// # Errors
-    /// When there are none.
+    /// When there are none for a batch of the test.
     pub fn with_past_pairs(self) -> Result<Evaluator, NegativeError> {
         let own = self.sampling();
         let (val, test) = (self.split.val.start, self.split.test.start);
         // Neither draws nor looks at events beyond those that are used.
         let used = part_of(own, 0..self.split.test.end);
         let both = PastPairs::both_kinds(used, val, test)?;
+        let pass = self.pass(SplitPart::Test, 0);
+        let batches = (0..pass.iterations()).map(|iteration| pass.batch_events(iteration));
+        // Both kinds fill up with the same pairs; they are drawn in the test, after training.
+        both[0].check(batches, own.columns())?;
         let past = both.map(|pairs| named(Arc::new(own.with_negatives(NegativePool::Past(pairs)))));
         Ok(Evaluator {
             past: Some(past),
