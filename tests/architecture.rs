@@ -19,7 +19,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("sampling", &["graph"]),
     ("batch", &["graph", "sampling"]),
     ("pipeline", &[]),
-    ("report", &["pipeline"]),
+    ("report", &["pipeline", "mspipe_datasets"]),
     ("checkpoint", &[]),
     ("profiler", &["pipeline", "burn"]),
     ("kernels", &["profiler", "burn"]),

@@ -34,6 +34,8 @@ struct Keeper {
     places: Vec<(usize, usize)>,
     /// Where to set `stop`.
     stop_at: Option<(usize, usize)>,
+    /// In the evaluation of this part that so many others came before.
+    stop_in: Option<(&'static str, usize)>,
     stop: Stop,
     epoch: usize,
 }
@@ -46,6 +48,7 @@ impl Keeper {
             folder: TempDir::new().unwrap(),
             places: Vec::new(),
             stop_at: None,
+            stop_in: None,
             stop: Stop::default(),
             epoch: 0,
         }
@@ -78,7 +81,13 @@ impl Observer for Keeper {
         self.outcome.epoch_recorded(record)
     }
 
-    fn evaluation_begins(&mut self, _part: &str) {}
+    fn evaluation_begins(&mut self, part: &str) {
+        match &mut self.stop_in {
+            Some((of, 0)) if part == *of => self.stop.request(),
+            Some((of, before)) if part == *of => *before -= 1,
+            _ => {}
+        }
+    }
 
     fn epoch_done(&mut self, epoch: usize, record: &EpochRecord) -> io::Result<()> {
         self.outcome.epoch_done(epoch, record)
@@ -277,6 +286,41 @@ fn a_stop_keeps_the_iteration_that_it_comes_in() {
             );
             let losses = [stopped.outcome.losses, resumed.outcome.losses].concat();
             assert_eq!(losses, whole.outcome.losses);
+        }
+    }
+}
+
+#[test]
+fn a_stop_in_an_evaluation_resumes_in_it() {
+    for (model, options) in [SETTINGS[0], SETTINGS[3]] {
+        let each = format!("--epochs 2 --eval-test-each-epoch {options}");
+        let config = config(model, EVENTS, &each);
+        let mut whole = Keeper::new(Every::Never);
+        let expected = numbers(&train(&config, None, &mut whole).unwrap());
+        for (stop_in, epoch, place) in [
+            (("validation", 0), 1, (1, ITERATIONS)),
+            (("test", 0), 1, (1, ITERATIONS)),
+            (("validation", 1), 2, (2, ITERATIONS)),
+            // After two tests of epochs, that of the whole training.
+            (("test", 2), 2, (3, 0)),
+        ] {
+            let mut stopped = Keeper::new(Every::Epoch);
+            stopped.stop_in = Some(stop_in);
+            let error = train(&config, None, &mut stopped).unwrap_err().to_string();
+            assert_eq!(
+                error,
+                format!(
+                    "interrupted after epoch {epoch}, iteration {}; a checkpoint of it is written",
+                    ITERATIONS - 1
+                )
+            );
+            assert_eq!(stopped.places.last(), Some(&place), "{stop_in:?}");
+            let mut resumed = Keeper::new(Every::Never);
+            let from = stopped.checkpoint(place);
+            let record = train(&config, Some(from), &mut resumed).unwrap();
+            assert_eq!(numbers(&record), expected, "{model} {options} {stop_in:?}");
+            let losses = [stopped.outcome.losses, resumed.outcome.losses].concat();
+            assert_eq!(losses, whole.outcome.losses, "{stop_in:?}");
         }
     }
 }

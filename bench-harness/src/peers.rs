@@ -232,7 +232,10 @@ pub struct PeersReport {
 pub fn measure(asked: PeersConfig) -> Result<PeersReport> {
     let PeersConfig { run, python } = asked;
     config::start_threads(run.threads)?;
-    let session = Session::open_until(run, &interrupt::stop())?;
+    let stop = interrupt::stop();
+    let session = Session::open_until(run, &stop)?;
+    // The job's folder is removed, and the peer ended.
+    let _unfinished = stop.unfinished();
     device::on_device_thread(|| -> Result<PeersReport> {
         let opened = device::open(DeviceChoice::Cpu)?;
         let device = &opened.device;

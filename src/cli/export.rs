@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 use clap::Args;
 use indicatif::{HumanBytes, HumanCount};
-use mspipe::console;
 use mspipe::weights::{self, ModelDescription, WeightFile};
+use mspipe::{console, interrupt};
 use serde::Serialize;
 
 const EXAMPLES: &str = "\
@@ -65,7 +65,9 @@ pub(crate) fn run(args: ExportArgs) -> anyhow::Result<()> {
     check_target(&args.to, args.force)?;
     let from = weights_file(args.run)?;
     let WeightFile { tensors, model } = weights::open(&from)?;
+    let unfinished = interrupt::stop().unfinished();
     weights::write(&args.to, &tensors, model.as_ref())?;
+    drop(unfinished);
 
     let bytes = std::fs::metadata(&args.to).with_context(|| args.to.display().to_string())?;
     let tensors: Vec<ExportedTensor> = tensors

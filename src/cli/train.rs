@@ -21,6 +21,7 @@ use mspipe::run_folder::{RunFolder, Summary};
 use mspipe::session::{self, Session, SessionError};
 use mspipe::train::epochs::{EpochRecord, Observer, TrainError};
 use mspipe::{console, interrupt};
+use mspipe_datasets::printable;
 
 use super::report;
 
@@ -214,10 +215,8 @@ fn timeline_title(session: &Session) -> String {
     let pipeline = &config.pipeline;
     let link = pipeline.emulate_link.as_ref();
     let link = link.map_or_else(String::new, |link| format!(", EMULATED link {link}"));
-    format!(
-        "{}{mark}, {}, {}{link}",
-        data.name, config.model, pipeline.schedule
-    )
+    let (model, schedule) = (config.model, &pipeline.schedule);
+    printable(&format!("{}{mark}, {model}, {schedule}{link}", data.name)).into_owned()
 }
 
 impl Observer for Progress {

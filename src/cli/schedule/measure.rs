@@ -58,6 +58,9 @@ pub(super) struct MeasureArgs {
     json: bool,
 }
 
+/// Nobody waits longer for stages that only sleep.
+const LONGEST_S: f64 = 3600.0;
+
 /// One schedule's line.
 #[derive(Debug, Serialize)]
 struct Line {
@@ -97,6 +100,15 @@ pub(super) fn run(args: &MeasureArgs) -> anyhow::Result<()> {
             "--fail is in iteration {}, expected one of 0 to {}; or give more --iterations",
             failure.iteration,
             args.iterations - 1
+        );
+    }
+    let sleeps = profile.sum().as_secs_f64() * f64::from(args.iterations) * schedules.len() as f64;
+    if sleeps > LONGEST_S {
+        bail!(
+            "--iterations {} of these stages sleep for up to {:.0} hours, expected at most one hour; \
+             give shorter stages, or one --schedule",
+            args.iterations,
+            sleeps / 3600.0
         );
     }
     let mut lines = Vec::new();

@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::Args;
-use mspipe::console;
 use mspipe::pipeline::Stage;
 use mspipe::pipeline::gantt::{self, Gantt};
 use mspipe::pipeline::profile::{Profile, Residency};
@@ -16,6 +15,7 @@ use mspipe::pipeline::schedule::Schedule;
 use mspipe::pipeline::scheduler::Scheduler;
 use mspipe::pipeline::simulator::simulate;
 use mspipe::pipeline::trace::Record;
+use mspipe::{console, interrupt};
 use serde::Serialize;
 
 use super::profile::ProfileArgs;
@@ -151,6 +151,7 @@ pub(super) fn run(args: &SimulateArgs) -> anyhow::Result<()> {
 }
 
 fn draw(args: &SimulateArgs, record: &Record) -> anyhow::Result<()> {
+    let _unfinished = interrupt::stop().unfinished();
     if let Some(path) = &args.gantt {
         // The last iterations are not followed by others that would fill the chart.
         const AFTER: usize = 10;
