@@ -1,9 +1,7 @@
 //! The program when it is asked to end, and when nobody reads what it prints.
 
-use std::fs::File;
 use std::process::Stdio;
 
-use crate::pipeline_cli::TRAIN;
 use crate::program::{Program, watched};
 
 /// Commands, and whether what they print is what they are for.
@@ -59,7 +57,10 @@ fn a_full_disk_under_stdout_is_said_once_and_ends_no_run() {
     let program = Program::new();
     for (arguments, product) in PRINTING {
         let mut command = program.command(arguments);
-        let full = File::options().write(true).open("/dev/full").unwrap();
+        let full = std::fs::File::options()
+            .write(true)
+            .open("/dev/full")
+            .unwrap();
         command.stdout(full).stderr(Stdio::piped());
         let ended = watched(command.spawn().unwrap(), arguments);
         let expected = match product {
@@ -118,7 +119,8 @@ mod signals {
     use nix::unistd::Pid;
     use serde_json::Value;
 
-    use super::{Program, TRAIN, watched};
+    use super::{Program, watched};
+    use crate::pipeline_cli::TRAIN;
     use crate::program::{GLANCE, PATIENCE};
 
     const ALL: [(Signal, i32); 3] = [

@@ -158,7 +158,9 @@ pub(crate) fn run(args: DataArgs) -> anyhow::Result<()> {
             for note in &report.notes {
                 writeln!(text, "note: {note}")?;
             }
-            Ok(console::product(text + "\n" + &info_table(&report.info))?)
+            // The store is there, whether anybody reads of it or not.
+            console::news((text + "\n" + &info_table(&report.info)).trim_end());
+            Ok(())
         }
         DataCommand::Info(ReadArgs { raw, json }) => {
             let (source, options) = raw.into_options(folders);
@@ -211,7 +213,7 @@ pub(crate) fn run(args: DataArgs) -> anyhow::Result<()> {
                 .map(|name| find(name))
                 .collect::<anyhow::Result<Vec<_>>>()?;
             for manifest in manifests {
-                console::product(format!("{}\n", fetch(manifest, &options)?))?;
+                console::news(fetch(manifest, &options)?);
             }
             Ok(())
         }

@@ -89,7 +89,8 @@ pub(crate) fn run(args: ExportArgs) -> anyhow::Result<()> {
     if args.json {
         Ok(console::json(&exported)?)
     } else {
-        Ok(console::product(text(&exported))?)
+        console::news(text(&exported).trim_end());
+        Ok(())
     }
 }
 

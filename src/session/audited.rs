@@ -16,7 +16,7 @@ use super::{Session, SessionError};
 use crate::audit::{
     self, AuditStream, Check, Kept, Recording, Report, ScoredBatch, Sight, Subject,
 };
-use crate::config::{CandidateSource, ConfigError, Protocol, RunConfig};
+use crate::config::{self, CandidateSource, ConfigError, Protocol, RunConfig};
 use crate::device::{self, ComputeDevice};
 use crate::features::FeatureSource;
 use crate::memory::node_memory::NodeMemory;
@@ -249,6 +249,7 @@ pub fn audit<P: FnMut(Check)>(
     stop: &Stop,
     begin: impl FnOnce(&Session, &ComputeDevice) -> P + Send,
 ) -> Result<AuditSummary, SessionError> {
+    config::start_threads(config.threads)?;
     let stream = stream_of(&mut config, stop)?;
     let log = stream.log()?;
     if !config.no_memory_check {

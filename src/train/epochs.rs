@@ -194,6 +194,8 @@ impl<M: TglNames> TrainLoop<M> {
         let (val, test) = match self.evaluate(&model, &mut memory, observer) {
             Ok(measured) => measured,
             Err(EvalError::Stopped(_)) => {
+                // No more copies at once than when an epoch ends.
+                drop(memory);
                 let kept = self.keep(observer, keeping)?;
                 return Err(self.interrupted(kept));
             }
