@@ -291,10 +291,11 @@ struct Common {
 }
 
 fn print<T: Serialize>(json: bool, report: &T, text: impl Display) -> Result<()> {
-    Ok(match json {
+    match json {
         true => console::json(report)?,
         false => console::product(format!("{text}\n"))?,
-    })
+    }
+    Ok(())
 }
 
 /// The table on standard output, everything into `file`.
