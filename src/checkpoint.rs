@@ -27,7 +27,7 @@ use serde::{Deserialize, Serialize};
 pub use error::{CheckpointError, Unfit};
 pub use every::Every;
 pub use file::{ENTRY, parse, read};
-pub use folder::{Checkpoints, LAST, Loaded, PREVIOUS};
+pub use folder::{Checkpoints, DAMAGED, LAST, Loaded, PREVIOUS};
 
 /// Version of the file's layout and of the arrays' meaning.
 pub const FORMAT: u32 = 1;

@@ -11,6 +11,7 @@
 //! folder without it is of a run that has not ended. `run.lock` is locked while a program
 //! writes into the folder. Checkpoints: [`crate::checkpoint`].
 
+mod error;
 mod json_lines;
 mod summary;
 
@@ -19,106 +20,50 @@ use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+pub use error::RunFolderError;
+pub use json_lines::JsonLines;
+use mspipe_datasets::whole_file::{self, Existing, WholeFile};
 use serde::Serialize;
 use serde_json::json;
-use thiserror::Error;
-
-pub use json_lines::JsonLines;
 pub use summary::{Dataset, DeviceRecord, EvalSummary, NodeSummary, Setting, Summary};
 
-use crate::checkpoint::{LAST, PREVIOUS};
-use crate::config::{ConfigError, RunConfig, Task};
+use error::failed;
+
+use crate::checkpoint::{DAMAGED, LAST, PREVIOUS};
+use crate::config::{RunConfig, Task};
 use crate::pipeline::gantt::{self, Gantt};
 use crate::pipeline::trace::Record;
+use crate::weights;
 
 /// Name of the chart of a few iterations.
 pub const TIMELINE: &str = "timeline.svg";
 
+const CONFIG: &str = "config.json";
+const METRICS: &str = "metrics.jsonl";
+const LEDGER: &str = "ledger.jsonl";
+const TRACE: &str = "trace.json";
+const SUMMARY: &str = "summary.json";
+const LOCK: &str = "run.lock";
+
+/// All that a run may write.
+const WRITTEN: [&str; 12] = [
+    CONFIG,
+    METRICS,
+    LEDGER,
+    TRACE,
+    TIMELINE,
+    weights::FILE_NAME,
+    LAST,
+    PREVIOUS,
+    DAMAGED,
+    SUMMARY,
+    "report.html",
+    LOCK,
+];
+
 /// What it shows: so many iterations, the first of them this far into the epoch.
 const TIMELINE_ITERATIONS: usize = 8;
 const TIMELINE_FROM: usize = 12;
-
-/// Why a run folder can't be used.
-#[derive(Debug, Error)]
-pub enum RunFolderError {
-    /// It holds a run.
-    #[error("{}: holds a run already (summary.json is there); choose another --out or remove it", path.display())]
-    Taken {
-        /// The folder.
-        path: PathBuf,
-    },
-    /// It holds a run that has not ended.
-    #[error(
-        "{}: holds a run that has not ended; go on with it: mspipe train --resume {}; or choose \
-         another --out or remove it",
-        path.display(),
-        path.display()
-    )]
-    Unfinished {
-        /// The folder.
-        path: PathBuf,
-    },
-    /// Another program writes into it.
-    #[error("{}: another mspipe is writing this run; wait until it ends, or end it", path.display())]
-    InUse {
-        /// The folder.
-        path: PathBuf,
-    },
-    /// There is no run to go on with.
-    #[error(
-        "{}: holds no run (there is no config.json); give a folder that mspipe train has written",
-        path.display()
-    )]
-    NoRun {
-        /// The folder.
-        path: PathBuf,
-    },
-    /// The run to go on with has ended.
-    #[error(
-        "{}: this run has ended (summary.json is there); to train on from its weights: mspipe \
-         train --init {}",
-        path.display(),
-        path.display()
-    )]
-    Ended {
-        /// The folder.
-        path: PathBuf,
-    },
-    /// The run to go on with keeps nothing.
-    #[error(
-        "{}: a node classification keeps no checkpoints; start it again (--task node)",
-        path.display()
-    )]
-    Node {
-        /// The folder.
-        path: PathBuf,
-    },
-    /// The settings of the run can't be read.
-    #[error(transparent)]
-    Settings(ConfigError),
-    /// A file lacks what was in it when the checkpoint was written.
-    #[error(
-        "{}: has {found} bytes, but had {expected} when the checkpoint was written; put it back \
-         as it was, or begin the run again",
-        path.display()
-    )]
-    Shorter {
-        /// The file.
-        path: PathBuf,
-        /// Its length.
-        found: u64,
-        /// Its length then.
-        expected: u64,
-    },
-    /// It can't be written.
-    #[error("{}: can't be written (choose another folder, or make this one writable)", path.display())]
-    Write {
-        /// The file or folder.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-}
 
 /// A run's folder.
 #[derive(Debug, Clone)]
@@ -126,30 +71,88 @@ pub struct RunFolder {
     path: PathBuf,
     /// Locked until all copies are gone; `None` where the file system knows no locks.
     lock: Option<Arc<File>>,
+    /// Folders that were created for it, the innermost first.
+    created: Vec<PathBuf>,
 }
 
 impl RunFolder {
+    /// Whether the settings' folder can be created, before the work for that is done.
+    ///
+    /// # Errors
+    /// When it holds anything already.
+    pub fn check(config: &RunConfig) -> Result<(), RunFolderError> {
+        config.out.as_deref().map_or(Ok(()), refuse_content)
+    }
+
     /// Creates the folder of a run and writes its settings.
     ///
     /// # Errors
-    /// When it holds a run already or can't be written.
+    /// When it holds anything already or can't be written.
     pub fn create(config: &RunConfig, data_name: &str) -> Result<RunFolder, RunFolderError> {
-        let path = match &config.out {
+        let (path, created) = match &config.out {
             Some(path) => {
-                if path.join("summary.json").exists() {
-                    return Err(RunFolderError::Taken { path: path.clone() });
-                }
-                if [LAST, PREVIOUS].iter().any(|name| path.join(name).exists()) {
-                    return Err(RunFolderError::Unfinished { path: path.clone() });
-                }
-                fs::create_dir_all(path).map_err(|source| failed(path, source))?;
-                path.clone()
+                refuse_content(path)?;
+                (path.clone(), missing_folders(path))
             }
-            None => numbered_folder(Path::new("runs"), config, data_name)?,
+            None => {
+                let base = Path::new("runs");
+                let mut created = missing_folders(base);
+                let path = numbered_folder(base, config, data_name)?;
+                created.insert(0, path.clone());
+                (path, created)
+            }
         };
-        let folder = RunFolder::locked(path)?;
-        folder.write_whole("config.json", config)?;
-        Ok(folder)
+        fs::create_dir_all(&path).map_err(|source| failed(&path, source))?;
+        let name = path.join(LOCK);
+        let file = match File::create_new(&name) {
+            Ok(file) => file,
+            // Another program began a run here since the look above.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                return Err(RunFolderError::InUse { path });
+            }
+            Err(source) => {
+                remove_folders(&created);
+                return Err(failed(&name, source));
+            }
+        };
+        let folder = RunFolder {
+            lock: locked(file, &path)?,
+            path,
+            created,
+        };
+        match folder.write_whole(CONFIG, config) {
+            Ok(()) => Ok(folder),
+            Err(error) => {
+                folder.remove_unused();
+                Err(error)
+            }
+        }
+    }
+
+    /// Creates the folder once more for a run of the same caller that was ended in it and that can't
+    /// be resumed: what that run wrote is removed first. Anything else makes it refuse.
+    ///
+    /// # Errors
+    /// As [`RunFolder::create`]; when the folder has a file that no run writes, or its run is being
+    /// written.
+    pub fn create_again(config: &RunConfig, data_name: &str) -> Result<RunFolder, RunFolderError> {
+        let Some(path) = config.out.as_ref().filter(|path| path.join(LOCK).exists()) else {
+            return RunFolder::create(config, data_name);
+        };
+        drop(RunFolder::reopened(path.clone())?);
+        whole_file::sweep(path);
+        let names = names_in(path)?;
+        if let Some(foreign) = names.iter().find(|name| !WRITTEN.contains(&name.as_str())) {
+            return Err(RunFolderError::Foreign {
+                path: path.clone(),
+                found: foreign.clone(),
+            });
+        }
+        for name in names {
+            let file = path.join(name);
+            fs::remove_file(&file).map_err(|source| failed(&file, source))?;
+        }
+        RunFolder::create(config, data_name)
     }
 
     /// Opens the folder of a run that has not ended, with its settings.
@@ -159,29 +162,37 @@ impl RunFolder {
     /// settings can't be read.
     pub fn open(path: &Path) -> Result<(RunFolder, RunConfig), RunFolderError> {
         let own = || path.to_owned();
-        let file = path.join("config.json");
+        let file = path.join(CONFIG);
         if !file.exists() {
             return Err(RunFolderError::NoRun { path: own() });
         }
-        if path.join("summary.json").exists() {
+        if path.join(SUMMARY).exists() {
             return Err(RunFolderError::Ended { path: own() });
         }
         let config = RunConfig::read(&file).map_err(RunFolderError::Settings)?;
         if config.task == Task::Node {
             return Err(RunFolderError::Node { path: own() });
         }
-        Ok((RunFolder::locked(own())?, config))
+        let folder = RunFolder::reopened(own())?;
+        whole_file::sweep(path);
+        Ok((folder, config))
     }
 
-    fn locked(path: PathBuf) -> Result<RunFolder, RunFolderError> {
-        let name = path.join("run.lock");
-        let file = File::create(&name).map_err(|source| failed(&name, source))?;
-        let lock = match file.try_lock() {
-            Ok(()) => Some(Arc::new(file)),
-            Err(TryLockError::WouldBlock) => return Err(RunFolderError::InUse { path }),
-            Err(TryLockError::Error(_)) => None,
-        };
-        Ok(RunFolder { path, lock })
+    /// A folder that a run was begun in, locked.
+    fn reopened(path: PathBuf) -> Result<RunFolder, RunFolderError> {
+        let name = path.join(LOCK);
+        refuse_link(&name)?;
+        // Nothing is ever written to it, so that nothing is cut off.
+        let mut options = File::options();
+        options.read(true).write(true).create(true).truncate(false);
+        let file = options
+            .open(&name)
+            .map_err(|source| failed(&name, source))?;
+        Ok(RunFolder {
+            lock: locked(file, &path)?,
+            path,
+            created: Vec::new(),
+        })
     }
 
     /// Where it is.
@@ -189,20 +200,23 @@ impl RunFolder {
         &self.path
     }
 
-    /// Removes the folder if nothing came of the run: no loss, no metric was written.
+    /// Removes what [`RunFolder::create`] made if nothing came of the run: no loss, no metric was
+    /// written. What others put there meanwhile stays, and the folder with it.
     pub fn remove_unused(mut self) {
+        let logs = [METRICS, LEDGER];
         let written = |name: &str| {
             fs::metadata(self.path.join(name)).is_ok_and(|metadata| metadata.len() > 0)
         };
-        if ["metrics.jsonl", "ledger.jsonl"].into_iter().any(written) {
+        if logs.into_iter().any(written) {
             return;
         }
         self.lock = None;
-        for name in ["config.json", "metrics.jsonl", "ledger.jsonl", "run.lock"] {
+        // The folder was empty, so that these are this run's own.
+        for name in [CONFIG, METRICS, LEDGER, LOCK] {
             // What can't be removed stays; the run has failed already and says why.
             let _ = fs::remove_file(self.path.join(name));
         }
-        let _ = fs::remove_dir(&self.path);
+        remove_folders(&self.created);
     }
 
     /// Starts `metrics.jsonl`.
@@ -210,7 +224,7 @@ impl RunFolder {
     /// # Errors
     /// When it can't be written.
     pub fn metrics(&self) -> Result<MetricsLog, RunFolderError> {
-        let lines = JsonLines::create(&self.path.join("metrics.jsonl"))?;
+        let lines = JsonLines::create(&self.path.join(METRICS))?;
         Ok(MetricsLog { lines })
     }
 
@@ -224,8 +238,8 @@ impl RunFolder {
         metrics: u64,
         ledger: u64,
     ) -> Result<(MetricsLog, JsonLines), RunFolderError> {
-        let lines = JsonLines::reopen(&self.path.join("metrics.jsonl"), metrics)?;
-        let ledger = JsonLines::reopen(&self.path.join("ledger.jsonl"), ledger)?;
+        let lines = JsonLines::reopen(&self.path.join(METRICS), metrics)?;
+        let ledger = JsonLines::reopen(&self.path.join(LEDGER), ledger)?;
         Ok((MetricsLog { lines }, ledger))
     }
 
@@ -234,19 +248,17 @@ impl RunFolder {
     /// # Errors
     /// When it can't be written.
     pub fn ledger(&self) -> Result<BufWriter<File>, RunFolderError> {
-        let path = self.path.join("ledger.jsonl");
-        let file = File::create(&path).map_err(|source| failed(&path, source))?;
+        let path = self.path.join(LEDGER);
+        let file = File::create_new(&path).map_err(|source| failed(&path, source))?;
         Ok(BufWriter::new(file))
     }
 
     /// Writes the trace of an epoch to `trace.json`, in the place of an earlier epoch's.
     ///
     /// # Errors
-    /// When it can't be written.
+    /// When it can't be written; the message names the file.
     pub fn write_trace(&self, record: &Record) -> io::Result<()> {
-        self.replace("trace.json", |file| {
-            record.write_chrome(&mut BufWriter::new(file))
-        })
+        self.replace(TRACE, |file| record.write_chrome(file))
     }
 
     /// Draws a few iterations of an epoch, from where its beginning is over, as
@@ -272,35 +284,120 @@ impl RunFolder {
     /// # Errors
     /// When it can't be written.
     pub fn write_summary(&self, summary: &impl Serialize) -> Result<(), RunFolderError> {
-        self.write_whole("summary.json", summary)
+        self.write_whole(SUMMARY, summary)
     }
 
     fn write_whole(&self, name: &str, value: &impl Serialize) -> Result<(), RunFolderError> {
-        self.replace(name, |file| {
+        whole_file::write(&self.path.join(name), Existing::Replace, |file| {
             serde_json::to_writer_pretty(&mut *file, value)?;
             file.write_all(b"\n")
         })
-        .map_err(|source| failed(&self.path.join(name), source))
+        .map_err(RunFolderError::File)
     }
 
-    /// Writes a file beside its final name first, so that no half file ever has that name.
+    /// Writes a file that an earlier epoch may have written.
     fn replace(
         &self,
         name: &str,
-        write: impl FnOnce(&mut File) -> io::Result<()>,
+        write: impl FnOnce(&mut WholeFile) -> io::Result<()>,
     ) -> io::Result<()> {
-        let (path, part) = (self.path.join(name), self.path.join(format!("{name}.tmp")));
-        let mut file = File::create(&part)?;
-        write(&mut file)?;
-        file.sync_all()?;
-        fs::rename(&part, &path)
+        Ok(whole_file::write(
+            &self.path.join(name),
+            Existing::Replace,
+            write,
+        )?)
     }
 }
 
-fn failed(path: &Path, source: io::Error) -> RunFolderError {
-    RunFolderError::Write {
+/// Locks a run's folder by its file.
+fn locked(file: File, path: &Path) -> Result<Option<Arc<File>>, RunFolderError> {
+    match file.try_lock() {
+        Ok(()) => Ok(Some(Arc::new(file))),
+        Err(TryLockError::WouldBlock) => Err(RunFolderError::InUse {
+            path: path.to_owned(),
+        }),
+        Err(TryLockError::Error(_)) => Ok(None),
+    }
+}
+
+/// Refuses a place that has something in it, and says what that is.
+fn refuse_content(path: &Path) -> Result<(), RunFolderError> {
+    let own = || path.to_owned();
+    if !path.is_dir() {
+        return match fs::symlink_metadata(path) {
+            Ok(_) => Err(RunFolderError::NoFolder { path: own() }),
+            Err(_) => Ok(()),
+        };
+    }
+    let names = names_in(path)?;
+    if names.is_empty() {
+        return Ok(());
+    }
+    let has = |name: &str| names.iter().any(|found| found == name);
+    // A file of the name alone is not enough: it must hold a run's settings.
+    if !(has(LOCK) && RunConfig::read(&path.join(CONFIG)).is_ok()) {
+        const SHOWN: usize = 3;
+        let mut found = names
+            .iter()
+            .take(SHOWN)
+            .cloned()
+            .collect::<Vec<_>>()
+            .join(", ");
+        if names.len() > SHOWN {
+            found += &format!(" and {} more", names.len() - SHOWN);
+        }
+        return Err(RunFolderError::Foreign { path: own(), found });
+    }
+    // Refuses a run that is being written.
+    drop(RunFolder::reopened(own())?);
+    Err(if has(SUMMARY) {
+        RunFolderError::Taken { path: own() }
+    } else if has(LAST) || has(PREVIOUS) {
+        RunFolderError::Unfinished { path: own() }
+    } else {
+        RunFolderError::Abandoned { path: own() }
+    })
+}
+
+/// The names of what is in a folder, sorted.
+fn names_in(path: &Path) -> Result<Vec<String>, RunFolderError> {
+    let read = || -> io::Result<Vec<String>> {
+        fs::read_dir(path)?
+            .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()))
+            .collect()
+    };
+    let mut names = read().map_err(|source| RunFolderError::Read {
         path: path.to_owned(),
         source,
+    })?;
+    names.sort();
+    Ok(names)
+}
+
+/// Refuses a name that leads out of a run's folder.
+fn refuse_link(path: &Path) -> Result<(), RunFolderError> {
+    match fs::symlink_metadata(path) {
+        Ok(metadata) if metadata.is_symlink() => Err(RunFolderError::Link {
+            path: path.to_owned(),
+        }),
+        _ => Ok(()),
+    }
+}
+
+/// The folders of `path` that are not there yet, the innermost first.
+fn missing_folders(path: &Path) -> Vec<PathBuf> {
+    path.ancestors()
+        .take_while(|folder| !folder.as_os_str().is_empty() && !folder.exists())
+        .map(Path::to_owned)
+        .collect()
+}
+
+/// Removes folders that are empty.
+fn remove_folders(folders: &[PathBuf]) {
+    for folder in folders {
+        if fs::remove_dir(folder).is_err() {
+            return;
+        }
     }
 }
 

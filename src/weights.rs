@@ -20,11 +20,11 @@ mod pytorch;
 mod safetensors;
 
 use std::collections::BTreeMap;
-use std::ffi::OsString;
 use std::fs::{self, File};
-use std::io::{self, Read as _, Write as _};
+use std::io::{Read as _, Write as _};
 use std::path::Path;
 
+use mspipe_datasets::whole_file::{self, Existing};
 use serde::{Deserialize, Serialize};
 
 pub use error::WeightFileError;
@@ -112,23 +112,10 @@ pub fn write(
     model: Option<&ModelDescription>,
 ) -> Result<(), WeightFileError> {
     let bytes = safetensors::bytes(path, tensors, model)?;
-    let part = {
-        let mut name = path.file_name().map_or_else(OsString::new, OsString::from);
-        name.push(".tmp");
-        path.with_file_name(name)
-    };
-    let write = || -> io::Result<()> {
-        let mut file = File::create(&part)?;
-        file.write_all(&bytes)?;
-        file.sync_all()?;
-        fs::rename(&part, path)
-    };
-    write().map_err(|source| {
-        // It may never have been created; the first error is the one to report.
-        let _ = fs::remove_file(&part);
+    whole_file::write(path, Existing::Replace, |file| file.write_all(&bytes)).map_err(|error| {
         WeightFileError::Write {
             path: path.to_owned(),
-            source,
+            error: error.reason(),
         }
     })
 }

@@ -20,7 +20,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("batch", &["graph", "sampling"]),
     ("pipeline", &[]),
     ("report", &["pipeline", "mspipe_datasets"]),
-    ("checkpoint", &[]),
+    ("checkpoint", &["mspipe_datasets"]),
     ("profiler", &["pipeline", "burn"]),
     ("kernels", &["profiler", "burn"]),
     ("device", &["kernels", "burn"]),
@@ -29,13 +29,13 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     // `sampling` for its counter-based random numbers.
     ("model", &["graph", "sampling", "batch", "kernels", "device", "burn"]),
     // `burn` for its f16 and bf16.
-    ("weights", &["checkpoint", "model", "burn"]),
+    ("weights", &["checkpoint", "model", "mspipe_datasets", "burn"]),
     ("eval", &["graph", "batch", "mspipe_datasets"]),
     // Knows what it audits only by a trait.
     ("audit", &["graph", "sampling", "mspipe_datasets"]),
     ("train", &["graph", "sampling", "batch", "pipeline", "checkpoint", "profiler", "kernels", "device", "features", "memory", "model", "eval", "mspipe_datasets", "burn"]),
     ("config", &["sampling", "batch", "pipeline", "checkpoint", "device", "features", "model"]),
-    ("run_folder", &["pipeline", "checkpoint", "profiler", "eval", "train", "config"]),
+    ("run_folder", &["pipeline", "checkpoint", "profiler", "weights", "eval", "train", "config", "mspipe_datasets"]),
     // The only module that names concrete types of every layer.
     ("session", &["graph", "sampling", "batch", "pipeline", "checkpoint", "profiler", "kernels", "device", "features", "memory", "model", "weights", "eval", "audit", "train", "config", "run_folder", "mspipe_datasets", "burn"]),
     ("console", &["mspipe_datasets"]),
@@ -278,6 +278,32 @@ fn files_are_short_documented_and_finished() {
 
 /// cargo compiles a package once for each set of features, and burn takes 12 minutes: what
 /// `cargo run` selects must be what tests and benchmarks select.
+/// `main` prints an error with all its causes: a message that has its own cause in it says it twice.
+fn says_its_cause_twice(text: &str) -> bool {
+    text.split("#[error(").skip(1).any(|variant| {
+        let (message, fields) = variant.split_once(")]").unwrap_or((variant, ""));
+        let cause = fields.contains("#[from]") || fields.contains("#[source]");
+        message.contains("{source") || (message.contains("{0") && cause)
+    })
+}
+
+#[test]
+fn errors_say_their_cause_once() {
+    assert!(says_its_cause_twice(
+        "#[error(\"a: {source}\")]\nA { source: E }"
+    ));
+    assert!(says_its_cause_twice("#[error(\"a: {0}\")]\nA(#[from] E)"));
+    assert!(!says_its_cause_twice(
+        "#[error(\"a: {0}\")]\nA(String),\n#[error(transparent)]\nB(#[from] E)"
+    ));
+    for source in sources()
+        .iter()
+        .filter(|source| !source.path.contains("tests"))
+    {
+        assert!(!says_its_cause_twice(&source.text), "{}", source.path);
+    }
+}
+
 /// A tag can be moved to other code; a commit can't.
 #[test]
 fn workflows_name_actions_by_commit() {

@@ -38,8 +38,12 @@ mod node_classification;
 mod operations;
 /// Every option of every command with its extremes.
 mod options;
+/// What commands write: never over what is not theirs, and never half.
+mod outputs;
 /// The pipeline as a user runs it: failures, threads, an emulated link.
 mod pipeline_cli;
+/// An empty folder in which the program runs.
+mod place;
 /// What an iteration costs: rows, shares, and their absence.
 mod profiler;
 /// The program in a folder of its own.

@@ -119,6 +119,10 @@ pub fn run(asked: &CheckConfig) -> Result<CheckReport> {
         "--record records all recipes; leave --recipe out"
     );
     let known = if asked.record {
+        if file.exists() {
+            // Replaces what was recorded, and nothing else.
+            read(&file)?;
+        }
         None
     } else {
         Some(read(&file)?)
@@ -126,7 +130,8 @@ pub fn run(asked: &CheckConfig) -> Result<CheckReport> {
 
     let mut left_out = vec![None; recipes.len()];
     let mut groups = Vec::new();
-    let folder = std::env::temp_dir().join(format!("mspipe-check-{}", std::process::id()));
+    // Removed at the end, whatever that is.
+    let folder = tempfile::tempdir().context("a folder for the runs")?;
     for (recipe, left_out) in recipes.iter().zip(&mut left_out) {
         if let Some(name) = recipe.needs.as_ref().filter(|name| !is_here(name)) {
             *left_out = Some(format!(
@@ -134,11 +139,9 @@ pub fn run(asked: &CheckConfig) -> Result<CheckReport> {
             ));
             continue;
         }
-        groups.push(recipe.group(asked, &folder)?);
+        groups.push(recipe.group(asked, folder.path())?);
     }
     let trained = grid::run_groups(groups);
-    // Nothing is there if no training began.
-    let _ = fs::remove_dir_all(&folder);
     let mut cells = trained?.into_iter();
     let cells: Vec<Vec<Cell>> = left_out
         .iter()

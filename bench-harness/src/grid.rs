@@ -18,7 +18,7 @@ mod observed;
 mod options;
 
 use std::fs;
-use std::io;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -29,6 +29,7 @@ use mspipe::device::{self, ComputeDevice, DeviceChoice};
 use mspipe::interrupt;
 use mspipe::run_folder::RunFolder;
 use mspipe::session::Session;
+use mspipe_datasets::whole_file::{self, Existing, WholeFileError};
 use serde_json::{Map, Value};
 
 use crate::cell::{Cell, CellEpoch, Context};
@@ -355,14 +356,8 @@ impl Training {
             threads: rayon::current_num_threads(),
         };
         self.belongs(&context, shared.get_or_insert_with(|| context.clone()))?;
-        // Of a start that was ended between the two files: without a cell nothing is finished.
-        match fs::remove_file(path.join("summary.json")) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                return Err(error).with_context(|| path.display().to_string());
-            }
-            _ => {}
-        }
-        let run = RunFolder::create(session.config(), &session.data.name)?;
+        // Without a cell nothing is finished: what a start that was ended left is of no use.
+        let run = RunFolder::create_again(session.config(), &session.data.name)?;
         let mut observed = Observed::new(&run, self.title(&context))?;
         let summary = session.train(&bench.opened, &run, &mut observed)?;
         let cell = Cell {
@@ -403,14 +398,12 @@ impl Training {
     }
 }
 
-/// Writes a file beside its final name first, so that no half file ever has that name.
-pub(crate) fn write_whole(path: &Path, text: &str) -> Result<()> {
+/// Writes a file of the harness' own, in the place of an earlier one.
+pub(crate) fn write_whole(path: &Path, text: &str) -> Result<(), WholeFileError> {
     let _unfinished = interrupt::stop().unfinished();
-    let mut part = path.as_os_str().to_owned();
-    part.push(".tmp");
-    fs::write(&part, text)
-        .and_then(|()| fs::rename(&part, path))
-        .with_context(|| format!("{}: can't be written", path.display()))
+    whole_file::write(path, Existing::Replace, |file| {
+        file.write_all(text.as_bytes())
+    })
 }
 
 /// The settings that differ, as `epochs: 1, now 2`.

@@ -1,8 +1,8 @@
 //! `mspipe-bench`: one subcommand a check or measurement.
 
 use std::fmt::Display;
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::io::Write as _;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
 
@@ -22,6 +22,7 @@ use mspipe_bench::recording::Recording;
 use mspipe_bench::reproduce::{self, ReproduceConfig};
 use mspipe_bench::schedules::{self, ScheduleGrid};
 use mspipe_bench::{parity, speed, startup};
+use mspipe_datasets::whole_file::{self, Existing};
 use serde::Serialize;
 
 /// As in `mspipe` itself, so that the same program is measured.
@@ -230,22 +231,41 @@ struct LengthArgs {
     json: bool,
 }
 
+/// Where a table goes beside the screen.
+#[derive(Args)]
+struct JsonFile {
+    /// Write rows and all runs to this file
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Replace the file of --json if it exists
+    #[arg(long)]
+    force: bool,
+}
+
+impl JsonFile {
+    /// Refuses a file that must not be written, before the work for it is done.
+    fn check(&self) -> Result<()> {
+        match &self.json {
+            Some(file) => Ok(whole_file::check(file, Existing::forced(self.force))?),
+            None => Ok(()),
+        }
+    }
+}
+
 #[derive(Args)]
 struct SchedulesArgs {
     #[command(flatten)]
     grid: ScheduleGrid,
-    /// Write rows and all trainings to this file
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
+    #[command(flatten)]
+    json: JsonFile,
 }
 
 #[derive(Args)]
 struct MitigationArgs {
     #[command(flatten)]
     grid: MitigationGrid,
-    /// Write rows and all trainings to this file
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
+    #[command(flatten)]
+    json: JsonFile,
 }
 
 #[derive(Args)]
@@ -298,13 +318,15 @@ fn print<T: Serialize>(json: bool, report: &T, text: impl Display) -> Result<()>
     Ok(())
 }
 
-/// The table on standard output, everything into `file`.
-fn print_table<T: Serialize + Display>(report: &T, file: Option<&Path>) -> Result<()> {
+/// The table on standard output, everything into a file.
+fn print_table<T: Serialize + Display>(report: &T, to: &JsonFile) -> Result<()> {
     // The file has it all, whether anybody reads the table or not.
     let printed = console::product(format!("{report}\n"));
-    if let Some(file) = file {
-        fs::write(file, serde_json::to_string_pretty(report)? + "\n")
-            .with_context(|| format!("{}: can't be written", file.display()))?;
+    if let Some(file) = &to.json {
+        let text = serde_json::to_string_pretty(report)? + "\n";
+        whole_file::write(file, Existing::forced(to.force), |file| {
+            file.write_all(text.as_bytes())
+        })?;
     }
     Ok(printed?)
 }
@@ -379,11 +401,13 @@ fn run(command: Command, begin: Instant) -> Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Command::Schedules(args) => {
-            print_table(&schedules::measure(args.grid)?, args.json.as_deref())?;
+            args.json.check()?;
+            print_table(&schedules::measure(args.grid)?, &args.json)?;
             Ok(ExitCode::SUCCESS)
         }
         Command::Mitigation(args) => {
-            print_table(&mitigation::measure(args.grid)?, args.json.as_deref())?;
+            args.json.check()?;
+            print_table(&mitigation::measure(args.grid)?, &args.json)?;
             Ok(ExitCode::SUCCESS)
         }
         Command::Reproduce(config) => {

@@ -20,9 +20,10 @@ mod summary;
 mod views;
 
 use std::fs;
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use clap::Args;
 use serde::Serialize;
 
@@ -38,6 +39,9 @@ use recipe::Base;
 const HTML: &str = "report.html";
 const MARKDOWN: &str = "report.md";
 const JSON: &str = "report.json";
+
+/// Folder of the trainings, in the output's folder.
+const TRAININGS: &str = "trainings";
 
 /// What to reproduce.
 #[derive(Debug, Clone, Args)]
@@ -121,11 +125,18 @@ pub fn run(asked: &ReproduceConfig) -> Result<Reproduction> {
         "reproduction"
     };
     let folder = asked.out.clone().unwrap_or_else(|| quick.into());
+    let trainings = folder.join(TRAININGS);
+    ensure!(
+        trainings.is_dir() || is_new(&folder),
+        "{}: is not empty and holds no reproduction (there is no folder {TRAININGS} in it); nothing in it \
+         was touched; give --out a new or an empty folder",
+        folder.display()
+    );
     let mut base = Base::read(asked.quick)?;
     if !asked.recipe.is_empty() {
         base.keep(&asked.recipe)?;
     }
-    let plan = Plan::new(&base, &asked.changes(), &folder.join("trainings"))?;
+    let plan = Plan::new(&base, &asked.changes(), &trainings)?;
     let cells = match asked.finished {
         true => grid::finished(&plan.groups)?,
         false => {
@@ -151,6 +162,14 @@ pub fn run(asked: &ReproduceConfig) -> Result<Reproduction> {
     write_whole(&folder.join(MARKDOWN), &document.to_markdown())?;
     write_whole(&reproduction.page, &document.to_html())?;
     Ok(reproduction)
+}
+
+/// Whether nothing has the name, or an empty folder.
+fn is_new(folder: &Path) -> bool {
+    match fs::read_dir(folder) {
+        Ok(mut entries) => entries.next().is_none(),
+        Err(error) => error.kind() == io::ErrorKind::NotFound,
+    }
 }
 
 impl ReproduceConfig {

@@ -57,12 +57,14 @@ pub struct SpeedReport {
 /// When the training fails.
 pub fn measure(mut config: RunConfig) -> Result<SpeedReport> {
     config.epochs = config.epochs.max(2);
-    let out = std::env::temp_dir().join(format!("mspipe-speed-{}", std::process::id()));
-    config.out = Some(out.clone());
-    config::start_threads(config.threads)?;
     let stop = interrupt::stop();
+    // Taken before the folder is there, and dropped after it.
+    let _unfinished = stop.unfinished();
+    // Removed at the end, whatever that is.
+    let out = tempfile::tempdir().context("a folder for the run")?;
+    config.out = Some(out.path().to_owned());
+    config::start_threads(config.threads)?;
     let session = Session::open_until(config, &stop)?;
-    let unfinished = stop.unfinished();
     let config = session.config().clone();
     let measured = device::on_device_thread(|| -> Result<([f64; 2], Summary)> {
         let opened = device::open(config.device)?;
@@ -72,10 +74,7 @@ pub fn measure(mut config: RunConfig) -> Result<SpeedReport> {
         let after = MatmulReport::measure(&opened.device, &opened.adapter)?.gflops;
         Ok(([before, after], summary))
     })?;
-    let removed = std::fs::remove_dir_all(&out);
-    drop(unfinished);
     let (matmul_gflops, summary) = measured?;
-    removed.with_context(|| format!("{}: can't be removed", out.display()))?;
 
     let events_per_s: Vec<f64> = summary.epochs[1..].iter().map(|e| e.events_per_s).collect();
     let mean_gflops = (matmul_gflops[0] + matmul_gflops[1]) / 2.0;

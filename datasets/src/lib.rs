@@ -19,6 +19,7 @@
 //! | [`synthetic`], `random` | generated streams with published counts |
 //! | `progress`, [`mod@printable`] | progress bars of conversions; text that is safe to print |
 //! | [`stop`] | a request to end long work early |
+//! | [`whole_file`] | files that appear under their name only when they are whole |
 //!
 //! A stream's life: `open` finds what a name stands for; `detect` and a reader
 //! pass its lines to `intake`; the store's writer checks, hashes and renames; the
@@ -67,6 +68,7 @@ pub mod synthetic;
 mod tgb_csv;
 mod tgl_csv;
 mod torch;
+pub mod whole_file;
 
 pub use check::{Finding, Severity, check};
 pub use detect::Format;

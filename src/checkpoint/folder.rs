@@ -3,9 +3,10 @@
 //! Invariant: at every moment at least one whole checkpoint has a final name, once one was
 //! written, and whatever has a final name is whole.
 
-use std::fs::{self, File};
-use std::io::{self, BufWriter, Write as _};
+use std::fs;
 use std::path::{Path, PathBuf};
+
+use mspipe_datasets::whole_file::{Existing, WholeFile, WholeFileError};
 
 use super::file;
 use super::{Arrays, Checkpoint, CheckpointError, Header};
@@ -17,10 +18,7 @@ pub const LAST: &str = "checkpoint.safetensors";
 pub const PREVIOUS: &str = "checkpoint-previous.safetensors";
 
 /// Name under which a damaged one is put aside.
-const DAMAGED: &str = "checkpoint-damaged.safetensors";
-
-/// Name of one that is being written.
-const PART: &str = "checkpoint.safetensors.tmp";
+pub const DAMAGED: &str = "checkpoint-damaged.safetensors";
 
 /// The checkpoints in a folder.
 #[derive(Debug, Clone)]
@@ -52,26 +50,17 @@ impl Checkpoints {
     /// # Errors
     /// When it can't be written; the last one stays then.
     pub fn save(&self, header: &Header, arrays: &Arrays<'_>) -> Result<(), CheckpointError> {
-        let path = |name| self.folder.join(name);
-        let (last, previous, part) = (path(LAST), path(PREVIOUS), path(PART));
-        let write = || -> io::Result<()> {
-            let mut out = BufWriter::new(File::create(&part)?);
-            file::write_to(&mut out, header, arrays)?;
-            out.flush()?;
-            out.get_ref().sync_all()?;
-            drop(out);
-            if last.exists() {
-                fs::rename(&last, &previous)?;
-            }
-            fs::rename(&part, &last)?;
-            sync_folder(&self.folder);
-            Ok(())
-        };
-        write().map_err(|source| {
-            // It may never have been created; the first error is the one to report.
-            let _ = fs::remove_file(&part);
-            CheckpointError::unwritable(&last, source)
-        })
+        let (last, previous) = (self.folder.join(LAST), self.folder.join(PREVIOUS));
+        let failed = |source| CheckpointError::unwritable(&last, source);
+        let unwritten = |error: WholeFileError| failed(error.reason());
+        let mut out = WholeFile::create(&last, Existing::Replace).map_err(unwritten)?;
+        file::write_to(&mut out, header, arrays).map_err(failed)?;
+        // The last one keeps its name until the new one is whole.
+        out.sync().map_err(unwritten)?;
+        if last.exists() {
+            fs::rename(&last, &previous).map_err(failed)?;
+        }
+        out.commit().map_err(unwritten)
     }
 
     /// The last checkpoint, or where that is damaged the one before it; nothing if there is
@@ -120,14 +109,6 @@ impl Checkpoints {
             Ok(()) => Ok((error, aside)),
             Err(source) => Err(CheckpointError::unwritable(&last, source)),
         }
-    }
-}
-
-/// Makes renames last through a power cut, where the system lets a folder be synchronised. Where
-/// it does not, the files are whole all the same, and a cut may bring the one before back.
-fn sync_folder(folder: &Path) {
-    if cfg!(unix) {
-        let _ = File::open(folder).and_then(|folder| folder.sync_all());
     }
 }
 

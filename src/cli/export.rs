@@ -8,6 +8,7 @@ use clap::Args;
 use indicatif::{HumanBytes, HumanCount};
 use mspipe::weights::{self, ModelDescription, WeightFile};
 use mspipe::{console, interrupt};
+use mspipe_datasets::whole_file::{self, Existing};
 use serde::Serialize;
 
 const EXAMPLES: &str = "\
@@ -102,13 +103,7 @@ fn check_target(to: &Path, force: bool) -> anyhow::Result<()> {
             "--to {shown}: only safetensors are written; expected a name that ends with .safetensors"
         );
     }
-    if to.is_dir() {
-        bail!("--to {shown}: is a folder; give the name of a file");
-    }
-    if to.exists() && !force {
-        bail!("--to {shown}: exists; choose another name, or replace it with --force");
-    }
-    Ok(())
+    Ok(whole_file::check(to, Existing::forced(force))?)
 }
 
 /// The weights file that `run` is or holds.

@@ -310,6 +310,9 @@ fn print_summary(summary: &Summary, folder: &RunFolder) {
     if summary.data.synthetic {
         console::news(report::SYNTHETIC);
     }
+    if let Some(missing) = &summary.not_written {
+        console::news(format!("missing   {missing}"));
+    }
     console::news(format!(
         "written   {}",
         folder.path().join("summary.json").display()

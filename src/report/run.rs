@@ -5,9 +5,10 @@
 //! takes its charts along, `summary.json` excepted.
 
 use std::fs;
-use std::io;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
+use mspipe_datasets::whole_file::{self, Existing, WholeFileError};
 use serde_json::Value;
 use thiserror::Error;
 
@@ -29,8 +30,11 @@ const LOSS_POINTS: usize = 300;
 /// Why there is no report.
 #[derive(Debug, Error)]
 pub enum RunReportError {
-    /// A file can't be read or written.
-    #[error("{}: {source}", path.display())]
+    /// The page can't be written.
+    #[error(transparent)]
+    Write(WholeFileError),
+    /// A file can't be read.
+    #[error("{}: can't be read", path.display())]
     File {
         /// The file.
         path: PathBuf,
@@ -38,7 +42,7 @@ pub enum RunReportError {
         source: io::Error,
     },
     /// A file is not what it should be.
-    #[error("{}: {source}; it should be the {expected} of a training", path.display())]
+    #[error("{}: it should be the {expected} of a run", path.display())]
     Content {
         /// The file.
         path: PathBuf,
@@ -55,16 +59,11 @@ pub enum RunReportError {
 /// When the run's summary can't be read or the report can't be written.
 pub fn write(folder: &Path) -> Result<PathBuf, RunReportError> {
     let page = document(folder)?.to_html();
-    let (path, part) = (
-        folder.join(FILE_NAME),
-        folder.join(format!("{FILE_NAME}.tmp")),
-    );
-    fs::write(&part, page)
-        .and_then(|()| fs::rename(&part, &path))
-        .map_err(|source| RunReportError::File {
-            path: path.clone(),
-            source,
-        })?;
+    let path = folder.join(FILE_NAME);
+    whole_file::write(&path, Existing::Replace, |file| {
+        file.write_all(page.as_bytes())
+    })
+    .map_err(RunReportError::Write)?;
     Ok(path)
 }
 

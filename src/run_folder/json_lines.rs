@@ -8,7 +8,8 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 
-use super::{RunFolderError, failed};
+use super::error::{RunFolderError, failed};
+use super::refuse_link;
 
 /// An open file of JSON lines.
 #[derive(Debug)]
@@ -19,7 +20,7 @@ pub struct JsonLines {
 
 impl JsonLines {
     pub(super) fn create(path: &Path) -> Result<JsonLines, RunFolderError> {
-        let file = File::create(path).map_err(|source| failed(path, source))?;
+        let file = File::create_new(path).map_err(|source| failed(path, source))?;
         Ok(JsonLines {
             path: path.to_owned(),
             file,
@@ -29,6 +30,7 @@ impl JsonLines {
     /// Goes on after the first `bytes` of the file.
     pub(super) fn reopen(path: &Path, bytes: u64) -> Result<JsonLines, RunFolderError> {
         // Not opened for appending: Windows lets no such file be cut.
+        refuse_link(path)?;
         let mut options = OpenOptions::new();
         options.write(true).create(true).truncate(false);
         let open = || -> io::Result<(File, u64)> {

@@ -133,6 +133,9 @@ pub struct Summary {
     /// What an iteration costs, where asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub profile: Option<Profile>,
+    /// Why the trace or the chart of the last epoch is missing, or of an epoch before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub not_written: Option<String>,
 }
 
 impl Summary {
@@ -164,6 +167,7 @@ impl Summary {
             edgebank: record.edgebank,
             stage_seconds: stage_seconds(&record.stage_times),
             profile,
+            not_written: record.not_written,
         }
     }
 }

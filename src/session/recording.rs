@@ -202,8 +202,10 @@ impl Observer for Recording<'_> {
     }
 
     fn epoch_recorded(&mut self, record: &Record) -> io::Result<()> {
-        self.folder.write_trace(record)?;
-        self.observer.epoch_recorded(record)
+        // The one is tried though the other can't be written.
+        let traced = self.folder.write_trace(record);
+        self.observer.epoch_recorded(record)?;
+        traced
     }
 
     fn evaluation_begins(&mut self, part: &str) {

@@ -62,6 +62,7 @@ pub fn run<O: Observer>(
     stop: &Stop,
     begin: impl FnOnce(&Session, &ComputeDevice, &RunFolder) -> Result<O, RunFolderError> + Send,
 ) -> Result<(Summary, RunFolder), SessionError> {
+    RunFolder::check(&config)?;
     on_device(config, stop, |session, device| {
         let _unfinished = stop.unfinished();
         let folder = RunFolder::create(&session.config, &session.data.name)?;
@@ -128,6 +129,7 @@ pub fn classify_nodes<O: NodeObserver>(
     begin: impl FnOnce(&Session, &ComputeDevice, &RunFolder) -> Result<O, RunFolderError> + Send,
 ) -> Result<(NodeSummary, RunFolder), SessionError> {
     config.task = Task::Node;
+    RunFolder::check(&config)?;
     on_device(config, stop, |session, device| {
         let weights = session.initial_weights()?;
         let _unfinished = stop.unfinished();

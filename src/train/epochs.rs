@@ -63,7 +63,7 @@ pub enum TrainError {
     #[error(transparent)]
     Evaluation(EvalError),
     /// Scores could not be measured.
-    #[error("evaluation: {0}; the training diverged, try a smaller --learning-rate")]
+    #[error("evaluation: {0}; the run diverged, try a smaller --learning-rate")]
     Metric(MetricError),
     /// The loss is not a number.
     #[error(
@@ -143,12 +143,20 @@ impl<M: TglNames> TrainLoop<M> {
         observer: &mut dyn Observer,
     ) -> Result<(TrainRecord, LinkModel<M>), TrainError> {
         let mut keeping = Keeping::new(observer.checkpoint_every(), self.progress.place_if_begun());
+        // The run that wrote the checkpoint may have failed to write them.
+        keeping.weights_due = self.progress.best.is_some();
         while self.progress.epoch <= self.epochs {
             self.epoch(observer, &mut keeping)?;
         }
         let Some(mut best) = self.progress.best.take() else {
             return Err(TrainError::Metric(MetricError::NoBatch));
         };
+        if keeping.weights_due {
+            let weights = tgl_weights::export(&best.model).map_err(device_failed)?;
+            observer
+                .best(best.epoch, &weights)
+                .map_err(TrainError::Observer)?;
+        }
         observer.evaluation_begins("test");
         let tested = self.evaluator.test(&best.model, &mut best.memory);
         let measured = tested.and_then(|test| Ok((test, self.evaluator.edgebank()?)));
@@ -169,6 +177,7 @@ impl<M: TglNames> TrainLoop<M> {
             stage_times: totals.times,
             staleness: totals.staleness.clone(),
             stall: totals.stall,
+            not_written: keeping.unrecorded,
         };
         Ok((record, best.model))
     }
@@ -183,10 +192,13 @@ impl<M: TglNames> TrainLoop<M> {
         let trained = self.train_epoch(observer, keeping)?;
         // Of an epoch that a checkpoint has whole, nothing is new.
         if !trained.ledger.is_empty() {
-            // Writes files, which is no part of training's time.
-            observer
-                .epoch_recorded(&trained)
-                .map_err(TrainError::Observer)?;
+            // Writes files, which is no part of training's time. No result depends on them.
+            let unrecorded = observer.epoch_recorded(&trained).err();
+            let unrecorded = unrecorded.map(|error| error.to_string());
+            if let Some(error) = unrecorded.as_ref().filter(|_| keeping.unrecorded.is_none()) {
+                observer.warn(&format!("{error}; the run continues without it"));
+            }
+            keeping.unrecorded = unrecorded;
         }
 
         let model = self.trainer.model().valid();
@@ -220,9 +232,11 @@ impl<M: TglNames> TrainLoop<M> {
             .is_none_or(|best| val.choice() > best.choice)
         {
             let weights = tgl_weights::export(&model).map_err(device_failed)?;
-            if let Err(error) = observer.best(epoch, &weights) {
+            let written = observer.best(epoch, &weights);
+            keeping.weights_due = written.is_err();
+            if let Err(error) = written {
                 observer.warn(&format!(
-                    "the weights of epoch {epoch} are not written: {error}"
+                    "the weights of epoch {epoch} are not written: {error}; tried again at the end"
                 ));
             }
             progress.best = Some(Best {

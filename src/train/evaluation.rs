@@ -38,7 +38,7 @@ pub enum EvalError {
     #[error(transparent)]
     Stage(#[from] StageError),
     /// Scores could not be measured.
-    #[error("evaluation: {0}")]
+    #[error("evaluation")]
     Metric(#[from] MetricError),
     /// The device stopped answering.
     #[error("device: {0}")]

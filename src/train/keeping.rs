@@ -38,6 +38,10 @@ pub(super) struct Keeping {
     pub(super) since: Instant,
     /// Of the last one that was written.
     pub(super) last: Option<(usize, usize)>,
+    /// What of the last epoch's trace and charts could not be written, if anything.
+    pub(super) unrecorded: Option<String>,
+    /// Whether the best weights may not be in their file.
+    pub(super) weights_due: bool,
 }
 
 impl Keeping {
@@ -47,6 +51,8 @@ impl Keeping {
             every,
             since: Instant::now(),
             last,
+            unrecorded: None,
+            weights_due: false,
         }
     }
 

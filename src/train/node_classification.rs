@@ -85,7 +85,7 @@ pub enum NodeError {
     #[error(transparent)]
     Embedding(#[from] EvalError),
     /// The classifier's scores could not be measured.
-    #[error("evaluation: {0}; the training diverged, try a smaller --node-learning-rate")]
+    #[error("evaluation: the run diverged, try a smaller --node-learning-rate")]
     Metric(#[from] MetricError),
     /// Something could not be written down.
     #[error(transparent)]

@@ -50,6 +50,8 @@ pub struct TrainRecord {
     pub staleness: BTreeMap<usize, usize>,
     /// Time that training waited for its input.
     pub stall: Duration,
+    /// Why the trace or the chart of the last epoch is missing, or of an epoch before.
+    pub not_written: Option<String>,
 }
 
 /// Is told what happens.
@@ -78,7 +80,7 @@ pub trait Observer {
     /// beginning or since the training was resumed.
     ///
     /// # Errors
-    /// When it can't be written.
+    /// When it can't be written, which does not end the training.
     fn epoch_recorded(&mut self, record: &Record) -> io::Result<()>;
 
     /// An evaluation begins.

@@ -32,7 +32,7 @@ pub enum StageError {
     #[error(transparent)]
     Memory(#[from] MemoryError),
     /// Scores have no rank.
-    #[error("evaluation: {0}")]
+    #[error("evaluation")]
     Rank(#[from] MetricError),
     /// It was asked to end, in the middle of what is scored beside a batch.
     #[error(transparent)]

@@ -15,12 +15,12 @@ pub enum WeightFileError {
         path: PathBuf,
     },
     /// The system can't read it.
-    #[error("{}: can't be read: {source}", path.display())]
+    #[error("{}: can't be read: {error}", path.display())]
     Read {
         /// The file.
         path: PathBuf,
         /// Why.
-        source: io::Error,
+        error: io::Error,
     },
     /// It is of another kind.
     #[error(
@@ -155,21 +155,21 @@ pub enum WeightFileError {
         values: usize,
     },
     /// It can't be written.
-    #[error("{}: can't be written: {source}", path.display())]
+    #[error("{}: can't be written: {error}", path.display())]
     Write {
         /// The file.
         path: PathBuf,
         /// Why.
-        source: io::Error,
+        error: io::Error,
     },
 }
 
 impl WeightFileError {
-    pub(super) fn unreadable(path: &Path, source: io::Error) -> WeightFileError {
+    pub(super) fn unreadable(path: &Path, error: io::Error) -> WeightFileError {
         let path = path.to_owned();
-        match source.kind() {
+        match error.kind() {
             io::ErrorKind::NotFound => WeightFileError::Absent { path },
-            _ => WeightFileError::Read { path, source },
+            _ => WeightFileError::Read { path, error },
         }
     }
 

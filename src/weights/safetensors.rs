@@ -124,7 +124,7 @@ pub(super) fn bytes(
     }
     let unwritable = |error: SafeTensorError| WeightFileError::Write {
         path: path.to_owned(),
-        source: std::io::Error::other(error),
+        error: std::io::Error::other(error),
     };
     let mut views = Vec::with_capacity(data.len());
     for (name, shape, bytes) in &data {

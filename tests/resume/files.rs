@@ -5,7 +5,7 @@ use std::path::Path;
 
 use mspipe::checkpoint::{self, LAST, PREVIOUS};
 
-use super::killed::Place;
+use crate::place::Place;
 
 /// 10 iterations an epoch.
 const TRAIN: &str = "train --data synthetic:wikipedia:scale=0.01 --limit-events 500 --epochs 2 \
@@ -54,7 +54,7 @@ fn a_run_that_has_ended_or_never_began_is_refused() {
     );
     let again = place.run(&format!("{TRAIN} --out run"), 1);
     assert!(
-        again.contains("go on with it: mspipe train --resume run;"),
+        again.contains("resume it with mspipe train --resume run,"),
         "{again}"
     );
 }
@@ -186,15 +186,18 @@ fn a_checkpoint_is_no_weights_file() {
 #[test]
 fn a_folder_that_can_t_be_written_ends_no_training() {
     let place = Place::new();
-    // A folder in the place of the file that a checkpoint is first written to.
-    fs::create_dir_all(place.path("run/checkpoint.safetensors.tmp")).unwrap();
-    let said = place.run(&format!("{TRAIN} --out run"), 0);
+    unfinished(&place);
+    // A folder with something in it has the name that the last checkpoint is to get.
+    let previous = place.path("run").join(PREVIOUS);
+    fs::rename(&previous, place.path("run").join(LAST)).unwrap();
+    fs::create_dir_all(previous.join("mine")).unwrap();
+    let said = place.run(RESUME, 0);
     assert!(
         said.contains("warning: a checkpoint is missing: "),
         "{said}"
     );
     assert!(
-        said.contains("there is none before it; the training goes on"),
+        said.contains("stays as it is; the training goes on"),
         "{said}"
     );
     assert!(place.path("run/summary.json").exists());

@@ -3,15 +3,15 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use mspipe::checkpoint;
 use mspipe::weights;
 use serde_json::Value;
-use tempfile::TempDir;
+
+use crate::place::Place;
 
 /// Longer than any run below takes on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -20,42 +20,6 @@ const PATIENCE: Duration = Duration::from_secs(120);
 const TRAIN: &str = "train --data synthetic:wikipedia:scale=0.02 --limit-events 1500 --epochs 3 \
                      --device cpu --width 16 --time-width 8 --edge-features random:4 --mail-slots 3 \
                      --batch-size 36 --checkpoint-every 4";
-
-/// Where the program runs.
-pub(super) struct Place {
-    folder: TempDir,
-}
-
-impl Place {
-    pub(super) fn new() -> Place {
-        Place {
-            folder: TempDir::new().unwrap(),
-        }
-    }
-
-    pub(super) fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
-    }
-
-    pub(super) fn start(&self, arguments: &str) -> Child {
-        Command::new(env!("CARGO_BIN_EXE_mspipe"))
-            .args(arguments.split_whitespace())
-            .current_dir(self.folder.path())
-            .env("MSPIPE_CACHE_DIR", self.path("cache"))
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap()
-    }
-
-    /// Runs to the end and returns what it said on stderr; fails unless it ends with `code`.
-    pub(super) fn run(&self, arguments: &str, code: i32) -> String {
-        let output = self.start(arguments).wait_with_output().unwrap();
-        let said = String::from_utf8(output.stderr).unwrap();
-        assert_eq!(output.status.code(), Some(code), "{arguments}: {said}");
-        said
-    }
-}
 
 /// Numbers from a seed, good enough for moments.
 struct Moments(u64);

@@ -59,7 +59,7 @@ fn the_weights_of_a_run_are_exported() {
     let exists = fails(folder.path(), &["run", "--to", "w.safetensors"]);
     assert_eq!(
         exists,
-        "error: --to w.safetensors: exists; choose another name, or replace it with --force\n"
+        "error: w.safetensors: exists already; choose another name, or replace it with --force\n"
     );
     let json = succeeds(
         folder.path(),
@@ -122,7 +122,7 @@ fn what_cannot_be_exported_is_said() {
     );
     refused(
         &["run", "--to", "f.safetensors", "--force"],
-        "--to f.safetensors: is a folder; give the name of a file",
+        "f.safetensors: is a folder; give the name of a file",
     );
     assert!(!folder.path().join("w.safetensors").exists());
 }

@@ -156,18 +156,18 @@ pub enum FetchError {
     /// The disk or the quota is full.
     #[error(
         "{}: the disk is full; free some space, or choose another place with MSPIPE_DATA_DIR, and run the \
-         same command again to continue ({source})",
+         same command again to continue ({error})",
         path.display()
     )]
     DiskFull {
         /// The file that could not be written.
         path: PathBuf,
         /// What the system said.
-        source: io::Error,
+        error: io::Error,
     },
     /// The data folder is not ours to write.
     #[error(
-        "{}: not allowed to {action}; make the folder writable, or choose another place with MSPIPE_DATA_DIR ({source})",
+        "{}: not allowed to {action}; make the folder writable, or choose another place with MSPIPE_DATA_DIR ({error})",
         path.display()
     )]
     NotAllowed {
@@ -176,17 +176,17 @@ pub enum FetchError {
         /// What was tried.
         action: &'static str,
         /// What the system said.
-        source: io::Error,
+        error: io::Error,
     },
     /// Any other failure of the file system.
-    #[error("{}: can't {action}: {source}", path.display())]
+    #[error("{}: can't {action}: {error}", path.display())]
     Io {
         /// The file or folder.
         path: PathBuf,
         /// What was tried.
         action: &'static str,
         /// What the system said.
-        source: io::Error,
+        error: io::Error,
     },
 }
 
@@ -194,21 +194,21 @@ impl FetchError {
     /// Sorts a file system error into the variants that tell people what to do. For `map_err`.
     pub(super) fn io(path: &Path, action: &'static str) -> impl FnOnce(io::Error) -> FetchError {
         let path = path.to_owned();
-        move |source| match source.kind() {
+        move |error| match error.kind() {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-                FetchError::DiskFull { path, source }
+                FetchError::DiskFull { path, error }
             }
             io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
                 FetchError::NotAllowed {
                     path,
                     action,
-                    source,
+                    error,
                 }
             }
             _ => FetchError::Io {
                 path,
                 action,
-                source,
+                error,
             },
         }
     }

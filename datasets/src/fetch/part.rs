@@ -101,7 +101,7 @@ impl PartFile {
         let text = serde_json::to_vec_pretty(&state).map_err(|error| FetchError::Io {
             path: self.state_path.clone(),
             action: "write the file",
-            source: error.into(),
+            error: error.into(),
         })?;
         // First the bytes, then the state: a state must never describe bytes of another version.
         self.file

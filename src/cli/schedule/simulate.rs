@@ -1,11 +1,9 @@
 //! `mspipe schedule simulate`: every schedule on given stage times.
 
-use std::fs::{self, File};
-use std::io::{BufWriter, Write as _};
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::Context;
 use clap::Args;
 use mspipe::pipeline::Stage;
 use mspipe::pipeline::gantt::{self, Gantt};
@@ -16,6 +14,7 @@ use mspipe::pipeline::scheduler::Scheduler;
 use mspipe::pipeline::simulator::simulate;
 use mspipe::pipeline::trace::Record;
 use mspipe::{console, interrupt};
+use mspipe_datasets::whole_file::{self, Existing};
 use serde::Serialize;
 
 use super::profile::ProfileArgs;
@@ -62,6 +61,10 @@ pub(super) struct SimulateArgs {
     #[arg(long, value_name = "FILE.json")]
     trace: Option<PathBuf>,
 
+    /// Replace the files of --gantt and --trace if they exist
+    #[arg(long)]
+    force: bool,
+
     /// Print JSON; times are in seconds
     #[arg(long)]
     json: bool,
@@ -97,6 +100,9 @@ struct Simulation {
 
 /// Runs the simulations.
 pub(super) fn run(args: &SimulateArgs) -> anyhow::Result<()> {
+    for path in [&args.gantt, &args.trace].into_iter().flatten() {
+        whole_file::check(path, Existing::forced(args.force))?;
+    }
     let profile = args.profile.profile()?;
     let memory = args.profile.memory();
     let record = |schedule: &Schedule| -> anyhow::Result<Record> {
@@ -152,6 +158,7 @@ pub(super) fn run(args: &SimulateArgs) -> anyhow::Result<()> {
 
 fn draw(args: &SimulateArgs, record: &Record) -> anyhow::Result<()> {
     let _unfinished = interrupt::stop().unfinished();
+    let existing = Existing::forced(args.force);
     if let Some(path) = &args.gantt {
         // The last iterations are not followed by others that would fill the chart.
         const AFTER: usize = 10;
@@ -163,15 +170,10 @@ fn draw(args: &SimulateArgs, record: &Record) -> anyhow::Result<()> {
             arrows: true,
         };
         let chart = gantt::svg(record, &gantt)?;
-        fs::write(path, chart).with_context(|| format!("cannot write {}", path.display()))?;
+        whole_file::write(path, existing, |file| file.write_all(chart.as_bytes()))?;
     }
     if let Some(path) = &args.trace {
-        let write = || {
-            let mut file = BufWriter::new(File::create(path)?);
-            record.write_chrome(&mut file)?;
-            file.flush()
-        };
-        write().with_context(|| format!("cannot write {}", path.display()))?;
+        whole_file::write(path, existing, |file| record.write_chrome(file))?;
     }
     Ok(())
 }

@@ -1,0 +1,150 @@
+//! Why the folder of a run can't be used.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use mspipe_datasets::whole_file::WholeFileError;
+use thiserror::Error;
+
+use crate::config::ConfigError;
+
+/// Why a run folder can't be used.
+#[derive(Debug, Error)]
+pub enum RunFolderError {
+    /// It is no folder.
+    #[error("{}: is a file; give --out a new folder", path.display())]
+    NoFolder {
+        /// The file.
+        path: PathBuf,
+    },
+    /// It holds what is not of a run.
+    #[error(
+        "{}: is not empty ({found}) and holds no run of mspipe; nothing in it was touched; give --out a new \
+         or an empty folder",
+        path.display()
+    )]
+    Foreign {
+        /// The folder.
+        path: PathBuf,
+        /// Some of what is in it.
+        found: String,
+    },
+    /// It holds a run.
+    #[error(
+        "{}: holds a run that has ended (summary.json is there); choose another --out",
+        path.display()
+    )]
+    Taken {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// It holds a run that has not ended.
+    #[error(
+        "{}: holds a run that has not ended; resume it with mspipe train --resume {}, or choose \
+         another --out",
+        path.display(),
+        path.display()
+    )]
+    Unfinished {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// It holds a run that was ended before it kept anything.
+    #[error(
+        "{}: holds a run that was ended before its first checkpoint, so that there is nothing to \
+         resume; choose another --out",
+        path.display()
+    )]
+    Abandoned {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// A file that a run writes is a link to somewhere else.
+    #[error(
+        "{}: is a symbolic link; a run writes only into its own folder: put the file itself there, \
+         or begin the run again",
+        path.display()
+    )]
+    Link {
+        /// The link.
+        path: PathBuf,
+    },
+    /// Another program writes into it.
+    #[error("{}: another mspipe is writing this run; wait until it ends, or end it", path.display())]
+    InUse {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// There is no run to go on with.
+    #[error(
+        "{}: holds no run (there is no config.json); give a folder that mspipe train has written",
+        path.display()
+    )]
+    NoRun {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// The run to go on with has ended.
+    #[error(
+        "{}: this run has ended (summary.json is there); to train on from its weights: mspipe \
+         train --init {}",
+        path.display(),
+        path.display()
+    )]
+    Ended {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// The run to go on with keeps nothing.
+    #[error(
+        "{}: a node classification keeps no checkpoints; start it again (--task node)",
+        path.display()
+    )]
+    Node {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// The settings of the run can't be read.
+    #[error(transparent)]
+    Settings(ConfigError),
+    /// A file lacks what was in it when the checkpoint was written.
+    #[error(
+        "{}: has {found} bytes, but had {expected} when the checkpoint was written; put it back \
+         as it was, or begin the run again",
+        path.display()
+    )]
+    Shorter {
+        /// The file.
+        path: PathBuf,
+        /// Its length.
+        found: u64,
+        /// Its length then.
+        expected: u64,
+    },
+    /// A file of it can't be written.
+    #[error(transparent)]
+    File(WholeFileError),
+    /// It can't be read.
+    #[error("{}: can't be read", path.display())]
+    Read {
+        /// The folder.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// It can't be written.
+    #[error("{}: can't be written (choose another folder, or make this one writable)", path.display())]
+    Write {
+        /// The file or folder.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+pub(super) fn failed(path: &Path, source: io::Error) -> RunFolderError {
+    RunFolderError::Write {
+        path: path.to_owned(),
+        source,
+    }
+}
