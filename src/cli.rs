@@ -9,12 +9,11 @@ mod report;
 mod schedule;
 mod train;
 
-use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
-use serde::Serialize;
+use mspipe::{console, interrupt};
 use tracing_subscriber::EnvFilter;
 
 const EXAMPLES: &str = "\
@@ -61,8 +60,9 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         .with_env_filter(
             EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn")),
         )
-        .with_writer(std::io::stderr)
+        .with_writer(console::Stderr::default)
         .init();
+    interrupt::listen().context("signals can't be listened to")?;
     match cli.command {
         Command::Train(args) => train::run(args),
         Command::Eval(args) => eval::run(args).map(|()| ExitCode::SUCCESS),
@@ -71,21 +71,5 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Export(args) => export::run(args).map(|()| ExitCode::SUCCESS),
         Command::Schedule(args) => schedule::run(args).map(|()| ExitCode::SUCCESS),
         Command::Devices(args) => devices::run(args).map(|()| ExitCode::SUCCESS),
-    }
-}
-
-/// Writes JSON to stdout.
-fn print_json(value: &impl Serialize) -> anyhow::Result<()> {
-    print(&(serde_json::to_string_pretty(value)? + "\n"))
-}
-
-/// Writes to stdout; a reader that has seen enough (`| head`) is no error.
-fn print(text: &str) -> anyhow::Result<()> {
-    let mut out = io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            Err(error).context("cannot write to stdout")
-        }
-        _ => Ok(()),
     }
 }

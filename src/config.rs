@@ -3,6 +3,7 @@
 
 mod candidates;
 pub mod given;
+mod limits;
 mod names;
 mod pipeline;
 
@@ -18,6 +19,7 @@ use crate::device::DeviceChoice;
 use crate::features::FeatureSource;
 
 pub use candidates::CandidateSource;
+pub use limits::start_threads;
 pub use names::{
     BalanceName, MailAggregationName, MemoryWriteName, ModelName, Protocol, SamplerName, Task,
     TimeDeltaName, TimeEncodingName,
@@ -44,6 +46,14 @@ pub enum ConfigError {
         option: &'static str,
         /// What to give, and why.
         expected: &'static str,
+    },
+    /// Threads that the system does not give.
+    #[error("--threads is {threads}, which can't be started: {reason}; give fewer")]
+    Threads {
+        /// What was given.
+        threads: usize,
+        /// Why.
+        reason: String,
     },
     /// An option that a run has settled.
     #[error(
@@ -345,25 +355,8 @@ impl RunConfig {
         if self.profile && self.task == Task::Node {
             return fail("profile", "given".to_owned(), "--task link with it");
         }
-        let positive = [
-            ("epochs", self.epochs),
-            ("node-epochs", self.node_epochs),
-            ("node-batch-size", self.node_batch_size),
-            ("batch-size", self.batch_size),
-            ("fanout", self.fanout),
-            ("width", self.width),
-            ("time-width", self.time_width),
-            ("heads", self.heads),
-            ("layers", self.layers),
-            ("mail-slots", self.mail_slots),
-        ];
-        if let Some((option, _)) = positive.iter().find(|(_, value)| *value == 0) {
-            return fail(option, "0".to_owned(), "at least 1");
-        }
+        limits::check(self)?;
         self.pipeline.validate()?;
-        if self.threads == Some(0) {
-            return fail("threads", "0".to_owned(), "at least 1");
-        }
         if !self.width.is_multiple_of(self.heads) {
             let found = format!("{} with {} heads", self.width, self.heads);
             return fail("width", found, "a multiple of --heads");
@@ -383,9 +376,6 @@ impl RunConfig {
             if !(rate > 0.0 && rate.is_finite()) {
                 return fail(option, rate.to_string(), "a number above 0");
             }
-        }
-        if self.layers > 4 {
-            return fail("layers", self.layers.to_string(), "1 to 4");
         }
         // The attention kernel keeps its slots' time encodings in workgroup memory.
         for (option, slots) in [("fanout", self.fanout), ("mail-slots", self.mail_slots)] {
@@ -462,6 +452,19 @@ mod tests {
             ("--data", ""),
             ("--threads", "0"),
             ("--candidates", "7"),
+            ("--epochs", "18446744073709551615"),
+            ("--node-epochs", "18446744073709551615"),
+            ("--batch-size", "18446744073709551615"),
+            ("--node-batch-size", "18446744073709551615"),
+            ("--fanout", "9223372036854775808"),
+            ("--mail-slots", "9223372036854775808"),
+            ("--heads", "9223372036854775808"),
+            ("--width", "18446744073709551614"),
+            ("--time-width", "18446744073709551615"),
+            ("--queue-depth", "18446744073709551615"),
+            ("--edge-features", "random:18446744073709551615"),
+            ("--node-features", "random:18446744073709551615"),
+            ("--threads", "100000"),
         ] {
             let argument = format!("{option}={value}");
             assert!(parse(&[&argument]).validate().is_err(), "{argument}");

@@ -22,6 +22,7 @@
 //! | [`profiler`] | what each operation of an iteration costs |
 //! | [`report`] | reports as one HTML page or Markdown, with charts; that of a run |
 //! | [`config`], [`session`], [`run_folder`] | settings, putting it all together, what a run writes |
+//! | [`console`], [`interrupt`] | stdout and stderr, signals: what programs of this library share |
 //!
 //! # The life of one batch
 //!
@@ -46,10 +47,12 @@ pub mod audit;
 pub mod batch;
 pub mod checkpoint;
 pub mod config;
+pub mod console;
 pub mod device;
 pub mod eval;
 pub mod features;
 pub mod graph;
+pub mod interrupt;
 pub mod kernels;
 pub mod memory;
 pub mod model;

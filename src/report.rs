@@ -16,6 +16,8 @@ pub mod run;
 
 use std::fmt::Write as _;
 
+use mspipe_datasets::printable;
+
 /// Styles of the page, light and dark.
 const STYLE: &str = include_str!("report/page.css");
 
@@ -138,10 +140,10 @@ impl Document {
 
     /// The same without its charts.
     pub fn to_markdown(&self) -> String {
-        let mut text = format!("# {}\n\n", self.title);
+        let mut text = format!("# {}\n\n", plain(&self.title));
         self.lead.iter().for_each(|block| block.markdown(&mut text));
         for section in &self.sections {
-            let _ = write!(text, "## {}\n\n", section.title);
+            let _ = write!(text, "## {}\n\n", plain(&section.title));
             section
                 .blocks
                 .iter()
@@ -191,11 +193,11 @@ impl Block {
 
     fn markdown(&self, text: &mut String) {
         let _ = match self {
-            Block::Text(paragraph) => write!(text, "{paragraph}\n\n"),
-            Block::Note(paragraph) => write!(text, "> {paragraph}\n\n"),
+            Block::Text(paragraph) => write!(text, "{}\n\n", plain(paragraph)),
+            Block::Note(paragraph) => write!(text, "> {}\n\n", plain(paragraph)),
             Block::Facts(facts) => {
                 for (name, value) in facts {
-                    let _ = writeln!(text, "* **{name}**: {value}");
+                    let _ = writeln!(text, "* **{}**: {}", plain(name), plain(value));
                 }
                 writeln!(text)
             }
@@ -205,7 +207,7 @@ impl Block {
             }
             Block::Figures(figures) => {
                 for figure in figures {
-                    let Figure { title, caption, .. } = figure;
+                    let (title, caption) = (plain(&figure.title), plain(&figure.caption));
                     let caption = match caption.as_str() {
                         "" => String::new(),
                         caption => format!(" ({caption})"),
@@ -215,7 +217,7 @@ impl Block {
                 writeln!(text)
             }
             Block::Folded(title, blocks) => {
-                let _ = write!(text, "### {title}\n\n");
+                let _ = write!(text, "### {}\n\n", plain(title));
                 blocks.iter().for_each(|block| block.markdown(text));
                 Ok(())
             }
@@ -253,8 +255,8 @@ impl Table {
     }
 
     fn markdown(&self, text: &mut String) {
-        let cell = |word: &str| word.replace('|', "\\|");
-        let _ = write!(text, "{}\n\n|", self.caption);
+        let cell = |word: &str| plain(word).replace('|', "\\|");
+        let _ = write!(text, "{}\n\n|", plain(&self.caption));
         for (name, _) in &self.columns {
             let _ = write!(text, " {} |", cell(name));
         }
@@ -272,9 +274,10 @@ impl Table {
     }
 }
 
-/// Text as HTML takes it.
+/// Text as HTML and SVG take it; control characters of names are shown.
 fn escape(text: &str) -> String {
-    text.replace('&', "&amp;")
+    printable(text)
+        .replace('&', "&amp;")
         .replace('<', "&lt;")
         .replace('>', "&gt;")
         .replace('"', "&quot;")
@@ -293,6 +296,25 @@ fn inline(text: &str) -> String {
     // A number stays with its unit and its deviation.
     let html = html.replace(" ± ", " ±&nbsp;").replace(" %", "&nbsp;%");
     marked(&html, "<b class=\"warning\">", "</b>")
+}
+
+/// Text as Markdown takes it: but for its code, what would begin a tag, a link or an emphasis is
+/// itself, and a line break of a name begins no new block.
+fn plain(text: &str) -> String {
+    let text = printable(text).replace('\n', " ");
+    let mut safe = String::with_capacity(text.len());
+    for (nth, part) in text.split('`').enumerate() {
+        if nth > 0 {
+            safe.push('`');
+        }
+        for c in part.chars() {
+            if nth % 2 == 0 && matches!(c, '<' | '[' | '*' | '\\') {
+                safe.push('\\');
+            }
+            safe.push(c);
+        }
+    }
+    safe
 }
 
 /// Text with its warnings between `begin` and `end`.
@@ -355,6 +377,28 @@ mod tests {
         for outside in ["http", "<script", "@import", "url("] {
             assert!(!page.contains(outside), "{outside}");
         }
+    }
+
+    #[test]
+    fn a_name_from_outside_is_only_a_name() {
+        let name = "a<img src=x>[b](javascript:0)\u{1b}[2J\n# c | `d` *e*";
+        let mut table = Table::new(name, &[name], &[]);
+        table.rows.push(vec![name.to_owned()]);
+        let document = Document {
+            title: name.to_owned(),
+            lead: vec![
+                Block::Text(name.to_owned()),
+                Block::Facts(vec![(name.to_owned(), name.to_owned())]),
+                Block::Table(table),
+            ],
+            sections: Vec::new(),
+        };
+        let (page, text) = (document.to_html(), document.to_markdown());
+        assert!(!page.contains("<img") && !page.contains('\u{1b}'));
+        assert!(!text.contains('\u{1b}') && !text.contains("\n# c"));
+        assert_eq!(text.matches("\\<img").count(), 6);
+        assert_eq!(text.matches("\\[b](").count(), 6);
+        assert_eq!(text.matches("c \\| `d` \\*e\\*").count(), 2);
     }
 
     #[test]

@@ -13,9 +13,8 @@ mod tasks;
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
-use mspipe_datasets::{DataError, EventLog, Split};
+use mspipe_datasets::{DataError, EventLog, Split, Stop};
 use thiserror::Error;
 
 use crate::checkpoint::{CheckpointError, Loaded};
@@ -199,6 +198,8 @@ pub struct Session {
     /// Before the first event.
     clock: NodeClock,
     notes: Vec<String>,
+    /// Ends what is done with it early.
+    stop: Stop,
 }
 
 impl Session {
@@ -208,11 +209,20 @@ impl Session {
     /// Settings out of range, an unreadable stream, a stream too small to split, a training that
     /// takes more memory than there is.
     pub fn open(config: RunConfig) -> Result<Session, SessionError> {
-        let stream = OpenStream::open(config)?;
+        Session::open_until(config, &Stop::default())
+    }
+
+    /// As [`Session::open`]; `stop` ends a conversion of the stream early, and later whatever is
+    /// done with the session.
+    ///
+    /// # Errors
+    /// As [`Session::open`]; a stop.
+    pub fn open_until(config: RunConfig, stop: &Stop) -> Result<Session, SessionError> {
+        let stream = OpenStream::open(config, stop)?;
         if !stream.config.no_memory_check {
             Footprint::of(&stream, device::chosen(stream.config.device)?.as_ref()).check()?;
         }
-        Session::of(stream)
+        Session::of(stream, stop.clone())
     }
 
     /// Prepares sampling on `log`, whatever stream the settings name.
@@ -220,10 +230,10 @@ impl Session {
     /// # Errors
     /// As [`Session::open`], without a look at the memory.
     pub fn on(log: Arc<EventLog>, config: RunConfig) -> Result<Session, SessionError> {
-        Session::of(OpenStream::of(config, log)?)
+        Session::of(OpenStream::of(config, log)?, Stop::default())
     }
 
-    fn of(stream: OpenStream) -> Result<Session, SessionError> {
+    fn of(stream: OpenStream, stop: Stop) -> Result<Session, SessionError> {
         let OpenStream {
             config,
             log,
@@ -293,6 +303,7 @@ impl Session {
             model,
             clock,
             notes,
+            stop,
         })
     }
 
@@ -329,7 +340,6 @@ impl Session {
         device: &ComputeDevice,
         folder: &RunFolder,
         observer: &mut dyn Observer,
-        stop: &AtomicBool,
     ) -> Result<Summary, SessionError> {
         self.check_tables(device)?;
         let work = tasks::Train {
@@ -338,7 +348,6 @@ impl Session {
             folder,
             from: None,
             observer,
-            stop,
         };
         for_model(self.config.model, work)
     }
@@ -351,7 +360,6 @@ impl Session {
         folder: &RunFolder,
         from: Option<Loaded>,
         observer: &mut dyn Observer,
-        stop: &AtomicBool,
     ) -> Result<Summary, SessionError> {
         let mut recording = Recording::begin(self, device, folder, from.as_ref(), observer)?;
         let work = tasks::Train {
@@ -360,7 +368,6 @@ impl Session {
             folder,
             from,
             observer: &mut recording,
-            stop,
         };
         for_model(self.config.model, work)
     }

@@ -4,6 +4,7 @@ pub mod adam;
 pub mod epochs;
 pub mod evaluation;
 pub mod host_stages;
+mod keeping;
 pub mod node_classification;
 pub mod observer;
 pub mod pair_scores;

@@ -38,8 +38,10 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("run_folder", &["pipeline", "checkpoint", "profiler", "weights", "eval", "train", "config", "mspipe_datasets"]),
     // The only module that names concrete types of every layer.
     ("session", &["graph", "sampling", "batch", "pipeline", "checkpoint", "profiler", "kernels", "device", "features", "memory", "model", "weights", "eval", "audit", "train", "config", "run_folder", "mspipe_datasets", "burn"]),
-    ("cli", &["pipeline", "checkpoint", "device", "eval", "audit", "weights", "train", "config", "report", "run_folder", "session", "mspipe_datasets"]),
-    ("main", &["cli"]),
+    ("console", &["mspipe_datasets"]),
+    ("interrupt", &["mspipe_datasets"]),
+    ("cli", &["console", "interrupt", "pipeline", "checkpoint", "device", "eval", "audit", "weights", "train", "config", "report", "run_folder", "session", "mspipe_datasets"]),
+    ("main", &["cli", "console", "interrupt"]),
 ];
 
 /// First segment of a path outside the crate, and the name it has in [`MAY_IMPORT`].

@@ -1,7 +1,6 @@
 //! The leak auditor: it passes this program, and finds each fault that is built into it here.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 use clap::Parser;
 use mspipe::audit::{self, AuditStream, Check, Kept, Report, ScoredBatch, Sight, Subject};
@@ -36,7 +35,7 @@ fn setting(options: &str) -> (RunConfig, AuditStream) {
     let mut config = Options::try_parse_from(all.split_whitespace())
         .unwrap()
         .config;
-    let stream = audited::stream_of(&mut config).unwrap();
+    let stream = audited::stream_of(&mut config, &mspipe_datasets::Stop::default()).unwrap();
     (config, stream)
 }
 
@@ -220,8 +219,8 @@ impl Subject for SavesLate<'_> {
     }
 
     fn kept(&mut self, stream: &AuditStream, tested: bool) -> Result<Kept, SessionError> {
-        let (session, stop) = (self.0.session(stream)?, AtomicBool::new(false));
-        let mut training = session.training::<Tgn>(self.1, &stop)?;
+        let session = self.0.session(stream)?;
+        let mut training = session.training::<Tgn>(self.1)?;
         let (_, model) = training.run(&mut Silent)?;
         if tested {
             let evaluator = training.evaluator.clone();

@@ -146,3 +146,45 @@ fn labels_that_cannot_be_learned_are_refused() {
     let stderr = three.fails("--data synthetic:mooc:scale=0.01 --edge-features random:2");
     assert!(stderr.contains("has no state labels"), "{stderr}");
 }
+
+#[cfg(unix)]
+#[test]
+fn a_signal_ends_a_classification_after_the_current_batch() {
+    use std::process::Stdio;
+    use std::thread;
+    use std::time::Instant;
+
+    use crate::program::{GLANCE, PATIENCE, watched};
+
+    let workdir = Workdir::new(&stream(|_, _, before| i32::from(before)));
+    let arguments = "train --task node --init link --node-epochs 1000000 --out node";
+    let classifying = Command::new(env!("CARGO_BIN_EXE_mspipe"))
+        .args(arguments.split_whitespace())
+        .current_dir(workdir.folder.path())
+        .env("MSPIPE_CACHE_DIR", workdir.folder.path().join("cache"))
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let metrics = workdir.folder.path().join("node/metrics.jsonl");
+    let begin = Instant::now();
+    while fs::metadata(&metrics).map_or(0, |file| file.len()) == 0 {
+        assert!(begin.elapsed() < PATIENCE, "does not begin");
+        thread::sleep(GLANCE);
+    }
+    let id = classifying.id().to_string();
+    let kill = Command::new("kill").args(["-HUP", &id]).status().unwrap();
+    assert!(kill.success());
+    let ended = watched(classifying, arguments);
+    let expected = "interrupted before it was done; begin it again\n";
+    assert_eq!((ended.code, ended.stderr.as_str()), (Some(129), expected));
+    let folder = metrics.parent().unwrap();
+    assert!(!folder.join("summary.json").exists());
+    let mut files = fs::read_dir(folder).unwrap();
+    assert!(files.all(|file| {
+        file.unwrap()
+            .path()
+            .extension()
+            .is_none_or(|end| end != "tmp")
+    }));
+}

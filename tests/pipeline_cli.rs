@@ -1,86 +1,11 @@
-//! The pipeline as a user runs it: stages that fail, Ctrl-C, threads, an emulated link.
+//! The pipeline as a user runs it: stages that fail, threads, an emulated link.
 
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::path::Path;
 
 use serde_json::Value;
-use tempfile::TempDir;
 
-/// Longer than any run below takes on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(60);
-
-/// How often a running program is looked at.
-const GLANCE: Duration = Duration::from_millis(10);
-
-/// The program in a folder of its own.
-struct Program {
-    folder: TempDir,
-}
-
-impl Program {
-    fn new() -> Program {
-        Program {
-            folder: TempDir::new().unwrap(),
-        }
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
-    }
-
-    fn start(&self, arguments: &str) -> Child {
-        Command::new(env!("CARGO_BIN_EXE_mspipe"))
-            .args(arguments.split_whitespace())
-            .current_dir(self.folder.path())
-            .env("MSPIPE_CACHE_DIR", self.path("cache"))
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap()
-    }
-
-    /// Runs to the end, which must come.
-    fn run(&self, arguments: &str) -> Ended {
-        watched(self.start(arguments), arguments)
-    }
-
-    fn json(&self, name: &str) -> Value {
-        serde_json::from_str(&fs::read_to_string(self.path(name)).unwrap()).unwrap()
-    }
-}
-
-/// How a program ended.
-struct Ended {
-    code: Option<i32>,
-    stdout: String,
-    stderr: String,
-}
-
-/// Waits for a program's end; one that hangs is ended, and the test with it.
-fn watched(mut program: Child, what: &str) -> Ended {
-    let begin = Instant::now();
-    // It prints less than a pipe holds, so nobody needs to read meanwhile.
-    while program.try_wait().unwrap().is_none() {
-        if begin.elapsed() > PATIENCE {
-            program.kill().unwrap();
-            panic!("{what}: hangs");
-        }
-        thread::sleep(GLANCE);
-    }
-    let Output {
-        status,
-        stdout,
-        stderr,
-    } = program.wait_with_output().unwrap();
-    Ended {
-        code: status.code(),
-        stdout: String::from_utf8(stdout).unwrap(),
-        stderr: String::from_utf8(stderr).unwrap(),
-    }
-}
+use crate::program::Program;
 
 const STAGES: [&str; 5] = [
     "sample",
@@ -162,7 +87,7 @@ fn a_failure_that_cannot_come_is_refused() {
 }
 
 /// A training of 62 iterations an epoch; where memory lies follows.
-const TRAIN: &str = "train --data synthetic:wikipedia:scale=0.02 --device cpu --width 16 \
+pub(crate) const TRAIN: &str = "train --data synthetic:wikipedia:scale=0.02 --device cpu --width 16 \
                      --time-width 8 --edge-features random:4 --batch-size 36 --memory";
 
 /// Iteration and loss of each iteration in a run's metrics.
@@ -228,51 +153,4 @@ fn an_emulated_link_takes_its_time_and_is_named() {
         "error: --emulate-link is 12 GB/s, 20µs with --memory device, expected --memory host \
          with it: memory on the device crosses no bus\n"
     );
-}
-
-/// What Ctrl-C sends.
-#[cfg(unix)]
-fn interrupt(program: &Child) {
-    let id = program.id().to_string();
-    let kill = Command::new("kill").args(["-INT", &id]).status().unwrap();
-    assert!(kill.success());
-}
-
-#[cfg(unix)]
-#[test]
-fn ctrl_c_ends_after_the_current_iteration() {
-    let program = Program::new();
-    for schedule in ["mspipe", "exact-overlap", "sequential"] {
-        let train = format!("{TRAIN} host --epochs 1000 --schedule {schedule} --out {schedule}");
-        let training = program.start(&train);
-        let run = program.path(schedule);
-        let begin = Instant::now();
-        while losses_written(&run) == 0 {
-            assert!(begin.elapsed() < PATIENCE, "{schedule}: does not begin");
-            thread::sleep(GLANCE);
-        }
-        interrupt(&training);
-        let ended = watched(training, &train);
-        assert_eq!(ended.code, Some(130), "{}", ended.stderr);
-        // Losses up to the iteration that it names are there, and none after it. An epoch that
-        // it came at the end of has its own line after them.
-        let metrics = fs::read_to_string(run.join("metrics.jsonl")).unwrap();
-        let mut losses = metrics.lines().filter(|line| line.contains("\"loss\""));
-        let last: Value = serde_json::from_str(losses.next_back().unwrap()).unwrap();
-        assert_eq!(
-            ended.stderr,
-            format!(
-                "interrupted after epoch {}, iteration {}; a checkpoint of it is written\n\
-                 go on with: mspipe train --resume {schedule}\n",
-                last["epoch"], last["iteration"]
-            )
-        );
-        assert!(!run.join("summary.json").exists());
-    }
-}
-
-/// Lines of losses in the metrics of a run that may be writing them.
-#[cfg(unix)]
-fn losses_written(run: &Path) -> usize {
-    fs::read_to_string(run.join("metrics.jsonl")).map_or(0, |text| text.matches("loss").count())
 }

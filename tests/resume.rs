@@ -6,7 +6,6 @@ mod killed;
 mod streams;
 
 use std::io;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use mspipe::checkpoint::{self, Arrays, Checkpoint, CheckpointError, Checkpoints, Every, Header};
 use mspipe::config::{ModelName, RunConfig};
@@ -17,6 +16,7 @@ use mspipe::model::tgn::Tgn;
 use mspipe::pipeline::trace::Record;
 use mspipe::session::Session;
 use mspipe::train::epochs::{EpochRecord, Observer, TrainError, TrainRecord};
+use mspipe_datasets::Stop;
 use tempfile::TempDir;
 
 use crate::on_device;
@@ -35,7 +35,9 @@ struct Keeper {
     places: Vec<(usize, usize)>,
     /// Where to set `stop`.
     stop_at: Option<(usize, usize)>,
-    stop: &'static AtomicBool,
+    /// In the evaluation of this part that so many others came before.
+    stop_in: Option<(&'static str, usize)>,
+    stop: Stop,
     epoch: usize,
 }
 
@@ -47,7 +49,8 @@ impl Keeper {
             folder: TempDir::new().unwrap(),
             places: Vec::new(),
             stop_at: None,
-            stop: Box::leak(Box::new(AtomicBool::new(false))),
+            stop_in: None,
+            stop: Stop::default(),
             epoch: 0,
         }
     }
@@ -67,7 +70,7 @@ impl Observer for Keeper {
 
     fn iteration(&mut self, iteration: usize, _events: usize) {
         if self.stop_at == Some((self.epoch, iteration)) {
-            self.stop.store(true, Ordering::Relaxed);
+            self.stop.request();
         }
     }
 
@@ -79,7 +82,13 @@ impl Observer for Keeper {
         self.outcome.epoch_recorded(record)
     }
 
-    fn evaluation_begins(&mut self, _part: &str) {}
+    fn evaluation_begins(&mut self, part: &str) {
+        match &mut self.stop_in {
+            Some((of, 0)) if part == *of => self.stop.request(),
+            Some((of, before)) if part == *of => *before -= 1,
+            _ => {}
+        }
+    }
 
     fn epoch_done(&mut self, epoch: usize, record: &EpochRecord) -> io::Result<()> {
         self.outcome.epoch_done(epoch, record)
@@ -126,8 +135,8 @@ fn train_model<M: TglNames>(
     keeper: &mut Keeper,
 ) -> Result<TrainRecord, TrainError> {
     on_device(|device| {
-        let session = Session::open(config.clone()).unwrap();
-        let mut training = session.training::<M>(device, keeper.stop).unwrap();
+        let session = Session::open_until(config.clone(), &keeper.stop).unwrap();
+        let mut training = session.training::<M>(device).unwrap();
         if let Some(checkpoint) = from {
             training.resume(checkpoint).unwrap();
         }
@@ -261,13 +270,8 @@ fn a_stop_keeps_the_iteration_that_it_comes_in() {
             // What had read memory is trained too: at most k - 1 iterations more.
             assert!((stop_at.1..stop_at.1 + 4).contains(&iteration), "{error}");
             let place = *stopped.places.last().unwrap();
-            assert_eq!(
-                place,
-                match iteration + 1 {
-                    ITERATIONS => (epoch + 1, 0),
-                    trained => (epoch, trained),
-                }
-            );
+            // Of the last iteration, that is before validation.
+            assert_eq!(place, (epoch, iteration + 1));
             let mut resumed = Keeper::new(Every::Never);
             let from = stopped.checkpoint(place);
             let record = train(&config, Some(from), &mut resumed).unwrap();
@@ -278,6 +282,41 @@ fn a_stop_keeps_the_iteration_that_it_comes_in() {
             );
             let losses = [stopped.outcome.losses, resumed.outcome.losses].concat();
             assert_eq!(losses, whole.outcome.losses);
+        }
+    }
+}
+
+#[test]
+fn a_stop_in_an_evaluation_resumes_in_it() {
+    for (model, options) in [SETTINGS[0], SETTINGS[3]] {
+        let each = format!("--epochs 2 --eval-test-each-epoch {options}");
+        let config = config(model, EVENTS, &each);
+        let mut whole = Keeper::new(Every::Never);
+        let expected = numbers(&train(&config, None, &mut whole).unwrap());
+        for (stop_in, epoch, place) in [
+            (("validation", 0), 1, (1, ITERATIONS)),
+            (("test", 0), 1, (1, ITERATIONS)),
+            (("validation", 1), 2, (2, ITERATIONS)),
+            // After two tests of epochs, that of the whole training.
+            (("test", 2), 2, (3, 0)),
+        ] {
+            let mut stopped = Keeper::new(Every::Epoch);
+            stopped.stop_in = Some(stop_in);
+            let error = train(&config, None, &mut stopped).unwrap_err().to_string();
+            assert_eq!(
+                error,
+                format!(
+                    "interrupted after epoch {epoch}, iteration {}; a checkpoint of it is written",
+                    ITERATIONS - 1
+                )
+            );
+            assert_eq!(stopped.places.last(), Some(&place), "{stop_in:?}");
+            let mut resumed = Keeper::new(Every::Never);
+            let from = stopped.checkpoint(place);
+            let record = train(&config, Some(from), &mut resumed).unwrap();
+            assert_eq!(numbers(&record), expected, "{model} {options} {stop_in:?}");
+            let losses = [stopped.outcome.losses, resumed.outcome.losses].concat();
+            assert_eq!(losses, whole.outcome.losses, "{stop_in:?}");
         }
     }
 }
@@ -304,8 +343,7 @@ fn a_checkpoint_of_another_training_is_refused() {
         let checkpoint = kept.checkpoint((1, kept.places[0].1));
         on_device(|device| {
             let session = Session::open(config).unwrap();
-            let stop = AtomicBool::new(false);
-            let mut training = session.training::<Tgn>(device, &stop).unwrap();
+            let mut training = session.training::<Tgn>(device).unwrap();
             training.resume(checkpoint).unwrap_err().to_string()
         })
     };

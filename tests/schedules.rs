@@ -3,7 +3,6 @@
 
 use std::fs;
 use std::path::Path;
-use std::sync::atomic::AtomicBool;
 
 use burn::tensor::Tensor;
 use clap::Parser;
@@ -124,8 +123,7 @@ pub(crate) fn config(model: &str, events: &str, options: &str) -> RunConfig {
 fn train_model<M: TglNames>(config: RunConfig) -> Outcome {
     on_device(move |device| {
         let session = Session::open(config).unwrap();
-        let stop = AtomicBool::new(false);
-        let mut training = session.training::<M>(device, &stop).unwrap();
+        let mut training = session.training::<M>(device).unwrap();
         let mut outcome = Outcome::default();
         training.run(&mut outcome).unwrap();
         outcome.look_into(&training.memory);

@@ -12,6 +12,8 @@ mod architecture;
 mod audit;
 /// The program as a user runs it: trainings, determinism, bad input.
 mod cli;
+/// The program when it is asked to end, and when nobody reads what it prints.
+mod endings;
 /// Passes with fixed weights: pools of negatives, candidates; metrics of recorded scores.
 mod evaluation;
 /// The pipeline's executor: order of memory operations, failures, a virtual clock.
@@ -34,14 +36,18 @@ mod mutation;
 mod node_classification;
 /// Random inputs for the operations and one way to run them all.
 mod operations;
+/// Every option of every command with its extremes.
+mod options;
 /// What commands write: never over what is not theirs, and never half.
 mod outputs;
-/// The pipeline as a user runs it: failures, Ctrl-C, threads, an emulated link.
+/// The pipeline as a user runs it: failures, threads, an emulated link.
 mod pipeline_cli;
 /// An empty folder in which the program runs.
 mod place;
 /// What an iteration costs: rows, shares, and their absence.
 mod profiler;
+/// The program in a folder of its own.
+mod program;
 /// Protocols and the audit as a user runs them.
 mod protocols;
 /// Trainings that go on from checkpoints; trainings that are killed.

@@ -27,7 +27,7 @@ mod suite;
 use std::process::ExitCode;
 
 use anyhow::Result;
-use mspipe::device;
+use mspipe::{console, device};
 
 /// As in `mspipe` itself, so that the same program is measured.
 #[global_allocator]
@@ -42,7 +42,7 @@ fn main() -> ExitCode {
     match device::on_device_thread(run).map_err(Into::into).flatten() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            console::note(format!("error: {error:#}"));
             ExitCode::FAILURE
         }
     }

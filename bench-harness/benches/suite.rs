@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow};
 use criterion::Criterion;
+use mspipe::console;
 use mspipe::device::{self, ComputeDevice, DeviceChoice};
 use mspipe::profiler::Work;
 use mspipe::profiler::machine::{self, Machine};
@@ -179,13 +180,13 @@ impl Suite {
         if self.record.entries.is_empty() {
             return Ok(());
         }
-        println!("\n{}", self.record);
+        console::news(format!("\n{}", self.record));
         let path = self.folder.join("mspipe.json");
         let part = self.folder.join("mspipe.json.tmp");
         fs::write(&part, serde_json::to_string_pretty(&self.record)? + "\n")
             .and_then(|()| fs::rename(&part, &path))
             .with_context(|| format!("{}: can't be written", path.display()))?;
-        println!("\nwritten to {}", path.display());
+        console::news(format!("\nwritten to {}", path.display()));
         Ok(())
     }
 }

@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, anyhow, ensure};
 use clap::Args;
 use mspipe::config::RunConfig;
+use mspipe::console;
 use mspipe::device::DeviceChoice;
 use mspipe_datasets::OpenOptions;
 use mspipe_datasets::manifest::Manifest;
@@ -155,7 +156,7 @@ pub fn run(asked: &CheckConfig) -> Result<CheckReport> {
         None => {
             let bands = record(&recipes, &cells)?;
             write_whole(&file, &(serde_json::to_string_pretty(&bands)? + "\n"))?;
-            eprintln!("recorded in {}", file.display());
+            console::note(format!("recorded in {}", file.display()));
             bands
         }
     };

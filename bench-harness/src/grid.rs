@@ -20,12 +20,13 @@ mod options;
 use std::fs;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
-use mspipe::config::{RunConfig, Task};
+use mspipe::config::{self, RunConfig, Task};
+use mspipe::console;
 use mspipe::device::{self, ComputeDevice, DeviceChoice};
+use mspipe::interrupt;
 use mspipe::run_folder::{LOCK, RunFolder};
 use mspipe::session::Session;
 use mspipe_datasets::whole_file::{self, Existing, WholeFileError};
@@ -94,20 +95,16 @@ pub fn run_groups(groups: Vec<Group>) -> Result<Vec<Vec<Cell>>> {
         [only] => only.folder.display().to_string(),
         several => format!("{} folders", several.len()),
     };
-    eprintln!(
+    console::note(format!(
         "{all} trainings, {} of them finished in {place}",
         all - missing
-    );
+    ));
     if missing > 0 {
         let config = plans.iter().find_map(|plan| plan.trainings.first());
         let (device, threads) = config.map_or((Default::default(), None), |training| {
             (training.config.device, training.config.threads)
         });
-        if let Some(threads) = threads {
-            rayon::ThreadPoolBuilder::new()
-                .num_threads(threads)
-                .build_global()?;
-        }
+        config::start_threads(threads)?;
         device::on_device_thread(|| -> Result<()> {
             let mut bench = Bench::open(device, &plans)?;
             plans.iter_mut().try_for_each(|plan| bench.train(plan))
@@ -243,18 +240,21 @@ impl Bench {
                 continue;
             }
             self.done += 1;
-            eprint!("[{}/{}] {} … ", self.done, self.missing, training.label);
+            console::part(format!(
+                "[{}/{}] {} … ",
+                self.done, self.missing, training.label
+            ));
             let result = training.train(&plan.folder, self, &mut plan.context);
             // The message of an error begins its own line.
-            let new = result.inspect_err(|_| eprintln!())?;
+            let new = result.inspect_err(|_| console::note(""))?;
             self.work_done += training.work;
             let left = (self.work / self.work_done - 1.0).max(0.0);
-            eprintln!(
+            console::note(format!(
                 "{:.0} events/s, test AP {:.4}, {} left",
                 new.median_events_per_s(),
                 new.test.ap,
                 rough(self.begin.elapsed().mul_f64(left))
-            );
+            ));
             *cell = Some(new);
         }
         Ok(())
@@ -362,10 +362,13 @@ impl Training {
         shared: &mut Option<Context>,
     ) -> Result<Cell> {
         let path = self.path(folder);
-        let session = Session::open(RunConfig {
+        let config = RunConfig {
             out: Some(path.clone()),
             ..self.config.clone()
-        })?;
+        };
+        let stop = interrupt::stop();
+        let session = Session::open_until(config, &stop)?;
+        let _unfinished = stop.unfinished();
         let context = Context {
             data: session.data.name.clone(),
             data_hash: session.data.hash.clone(),
@@ -381,8 +384,7 @@ impl Training {
         // Without a cell nothing is finished: what a start that was ended left is of no use.
         let run = RunFolder::create_again(session.config(), &session.data.name)?;
         let mut observed = Observed::new(&run, self.title(&context))?;
-        let never = AtomicBool::new(false);
-        let summary = session.train(&bench.opened, &run, &mut observed, &never)?;
+        let summary = session.train(&bench.opened, &run, &mut observed)?;
         let cell = Cell {
             config: self.config.clone(),
             context,
@@ -423,6 +425,7 @@ impl Training {
 
 /// Writes a file of the harness' own, in the place of an earlier one.
 pub(crate) fn write_whole(path: &Path, text: &str) -> Result<(), WholeFileError> {
+    let _unfinished = interrupt::stop().unfinished();
     whole_file::write(path, Existing::Replace, |file| {
         file.write_all(text.as_bytes())
     })

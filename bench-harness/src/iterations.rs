@@ -1,7 +1,6 @@
 //! Training iterations one by one, all five stages one after the other, without epochs around
 //! them.
 
-use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, ensure};
@@ -16,12 +15,9 @@ use mspipe::train::epochs::TrainLoop;
 use mspipe::train::stages::{Pass, PassStages};
 use mspipe::train::work::Training;
 
-/// No training here is ended from outside.
-static NEVER: AtomicBool = AtomicBool::new(false);
-
 /// A training that goes on when it is told to.
 pub struct Iterations<M: TglNames> {
-    training: TrainLoop<'static, M>,
+    training: TrainLoop<M>,
     pass: Pass,
     device: ComputeDevice,
     next: usize,
@@ -35,7 +31,7 @@ impl<M: TglNames> Iterations<M> {
     /// Node memory that the device can't hold, weights to begin with that can't be read.
     pub fn begin(session: &Session, device: &ComputeDevice) -> Result<Iterations<M>> {
         session.check_tables(device)?;
-        let training = session.training::<M>(&device.device, &NEVER)?;
+        let training = session.training::<M>(&device.device)?;
         Ok(Iterations {
             pass: training.evaluator.pass(SplitPart::Train, 1),
             training,

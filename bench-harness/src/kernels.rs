@@ -17,6 +17,7 @@ use std::time::Instant;
 use anyhow::{Result, anyhow};
 use burn::tensor::Device;
 use clap::Args;
+use clap::builder::RangedU64ValueParser;
 use mspipe::device::{self, DeviceChoice};
 use mspipe::profiler::Work;
 use mspipe::profiler::machine;
@@ -41,11 +42,13 @@ pub struct KernelsConfig {
     pub only: String,
 
     /// Divide the numbers of rows by this
-    #[arg(long, value_name = "N", default_value_t = 1)]
+    #[arg(long, value_name = "N", default_value_t = 1,
+          value_parser = RangedU64ValueParser::<usize>::new().range(1..=600))]
     pub shrink: usize,
 
     /// Times that each kernel and its copy are timed
-    #[arg(long, value_name = "N", default_value_t = 15)]
+    #[arg(long, value_name = "N", default_value_t = 15,
+          value_parser = RangedU64ValueParser::<usize>::new().range(1..=100_000))]
     pub rounds: usize,
 }
 

@@ -7,12 +7,12 @@
 //! reported by itself.
 
 use std::fmt;
-use std::sync::atomic::AtomicBool;
 
 use anyhow::{Result, ensure};
 use clap::Args;
-use mspipe::config::{ModelName, RunConfig};
+use mspipe::config::{self, ModelName, RunConfig};
 use mspipe::device;
+use mspipe::interrupt;
 use mspipe::model::apan::Apan;
 use mspipe::model::jodie::Jodie;
 use mspipe::model::tgl_weights::TglNames;
@@ -88,17 +88,14 @@ pub fn measure(config: LengthConfig) -> Result<LengthReport> {
     refuse_out(&run)?;
     ensure!(events > 0, "--events is 0, expected at least 1");
     run.epochs = run.epochs.max(2);
-    if let Some(threads) = run.threads {
-        rayon::ThreadPoolBuilder::new()
-            .num_threads(threads)
-            .build_global()?;
-    }
+    config::start_threads(run.threads)?;
     let (mut stretches, mut adapter) = (Vec::new(), String::new());
     for stream in streams {
-        let session = Session::open(RunConfig {
+        let config = RunConfig {
             data: stream,
             ..run.clone()
-        })?;
+        };
+        let session = Session::open_until(config, &interrupt::stop())?;
         let of_stream = device::on_device_thread(|| -> Result<Vec<Stretch>> {
             let opened = device::open(run.device)?;
             adapter.clone_from(&opened.adapter);
@@ -138,8 +135,7 @@ fn train<M: TglNames>(
     let mut stretches = Vec::new();
     for first in firsts {
         let end = first + events;
-        let stop = AtomicBool::new(false);
-        let mut training = session.training::<M>(device, &stop)?;
+        let mut training = session.training::<M>(device)?;
         training.evaluator.split = Split {
             train: first..end,
             val: end..end + batch,

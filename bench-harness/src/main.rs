@@ -6,10 +6,11 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use clap::{Args, Parser, Subcommand};
 use mspipe::config::RunConfig;
 use mspipe::device::{self, DeviceChoice};
+use mspipe::{console, interrupt};
 use mspipe_bench::check::{self, CheckConfig};
 use mspipe_bench::compare;
 use mspipe_bench::kernels::{self, KernelsConfig};
@@ -310,34 +311,46 @@ struct Common {
 }
 
 fn print<T: Serialize>(json: bool, report: &T, text: impl Display) -> Result<()> {
-    if json {
-        println!("{}", serde_json::to_string_pretty(report)?);
-    } else {
-        println!("{text}");
+    match json {
+        true => console::json(report)?,
+        false => console::product(format!("{text}\n"))?,
     }
     Ok(())
 }
 
 /// The table on standard output, everything into a file.
 fn print_table<T: Serialize + Display>(report: &T, to: &JsonFile) -> Result<()> {
-    println!("{report}");
+    // The file has it all, whether anybody reads the table or not.
+    let printed = console::product(format!("{report}\n"));
     if let Some(file) = &to.json {
         let text = serde_json::to_string_pretty(report)? + "\n";
         whole_file::write(file, Existing::forced(to.force), |file| {
             file.write_all(text.as_bytes())
         })?;
     }
-    Ok(())
+    Ok(printed?)
 }
 
 fn main() -> ExitCode {
     let begin = Instant::now();
     // SAFETY: as in `mspipe` itself: sets a number before any other thread runs.
     unsafe { libmimalloc_sys::mi_option_set(PURGE_DELAY, -1) };
-    match run(Cli::parse().command, begin) {
-        Ok(code) => code,
-        Err(error) => {
-            eprintln!("error: {error:#}");
+    let ended = match Cli::try_parse() {
+        Ok(cli) => interrupt::listen()
+            .context("signals can't be listened to")
+            .and_then(|()| run(cli.command, begin)),
+        Err(error) => console::ended_by_clap(&error)
+            .map(ExitCode::from)
+            .map_err(Into::into),
+    };
+    match (ended, interrupt::exit_code()) {
+        (Ok(code), _) => code,
+        (Err(error), Some(code)) => {
+            console::note(format!("{error:#}"));
+            ExitCode::from(code)
+        }
+        (Err(error), None) => {
+            console::note(format!("error: {error:#}"));
             ExitCode::from(2)
         }
     }
@@ -399,7 +412,7 @@ fn run(command: Command, begin: Instant) -> Result<ExitCode> {
         }
         Command::Reproduce(config) => {
             let reproduction = reproduce::run(&config)?;
-            println!("{}", reproduction.page.display());
+            console::news(reproduction.page.display());
             Ok(ExitCode::SUCCESS)
         }
         Command::Compare(CompareArgs {

@@ -14,7 +14,6 @@ mod process;
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
-use std::sync::atomic::AtomicBool;
 
 use anyhow::Result;
 use burn::module::Module as _;
@@ -22,8 +21,10 @@ use burn::tensor::Device;
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{Arg, ArgMatches, Args, Command, FromArgMatches, value_parser};
-use mspipe::config::RunConfig;
+use mspipe::config::{self, RunConfig};
+use mspipe::console;
 use mspipe::device::{self, DeviceChoice};
+use mspipe::interrupt;
 use mspipe::model::tgn::Tgn;
 use mspipe::pipeline::trace::Record;
 use mspipe::profiler::machine::PRODUCT;
@@ -230,17 +231,15 @@ pub struct PeersReport {
 /// When Python or its packages are missing, or one of the trainings fails.
 pub fn measure(asked: PeersConfig) -> Result<PeersReport> {
     let PeersConfig { run, python } = asked;
-    if let Some(threads) = run.threads {
-        rayon::ThreadPoolBuilder::new()
-            .num_threads(threads)
-            .build_global()?;
-    }
-    let session = Session::open(run)?;
+    config::start_threads(run.threads)?;
+    let stop = interrupt::stop();
+    let session = Session::open_until(run, &stop)?;
+    // The job's folder is removed, and the peer ended.
+    let _unfinished = stop.unfinished();
     device::on_device_thread(|| -> Result<PeersReport> {
         let opened = device::open(DeviceChoice::Cpu)?;
         let device = &opened.device;
-        let stop = AtomicBool::new(false);
-        let mut training: TrainLoop<'_, Tgn> = session.training(device, &stop)?;
+        let mut training: TrainLoop<Tgn> = session.training(device)?;
         let threads = rayon::current_num_threads();
         let job = Job::write(session.config(), &training.evaluator, threads)?;
         let (mut peer, pyg) = Peer::start(&python, job.path(), threads)?;
@@ -316,19 +315,24 @@ impl Turns<'_> {
             val_ap: record.val.ap,
             test_ap: record.test.map_or(f64::NAN, |test| test.ap),
         };
-        eprint!(
+        console::part(format!(
             "epoch {epoch}: mspipe {:.0} events/s, test AP {:.4}; ",
             mspipe.events_per_s, mspipe.test_ap
-        );
+        ));
         // The message of an error begins its own line.
-        let answer = self.peer.epoch(epoch).inspect_err(|_| eprintln!())?;
-        let [val_ap, test_ap] = self.job.average_precisions().inspect_err(|_| eprintln!())?;
+        let answer = self.peer.epoch(epoch).inspect_err(|_| console::note(""))?;
+        let [val_ap, test_ap] = self
+            .job
+            .average_precisions()
+            .inspect_err(|_| console::note(""))?;
         let PeerEpoch {
             events_per_s,
             train_loss,
             neighbor_rows,
         } = answer;
-        eprintln!("PyG {events_per_s:.0} events/s, test AP {test_ap:.4}");
+        console::note(format!(
+            "PyG {events_per_s:.0} events/s, test AP {test_ap:.4}"
+        ));
         self.neighbor_rows.push(neighbor_rows);
         let pyg = Side {
             events_per_s,

@@ -6,14 +6,14 @@
 //! preparation to weight update, no evaluation. The sampler is timed alone, on one thread.
 
 use std::fmt;
-use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 use bytemuck::cast_slice;
-use mspipe::config::RunConfig;
+use mspipe::config::{self, RunConfig};
 use mspipe::device;
 use mspipe::graph::{Directions, NodeId, Tcsr};
+use mspipe::interrupt;
 use mspipe::pipeline::trace::Record;
 use mspipe::run_folder::{RunFolder, Summary};
 use mspipe::sampling::{NeighborSampler, Recent, Roots, SampleKey};
@@ -70,22 +70,20 @@ pub(crate) fn refuse_out(config: &RunConfig) -> Result<()> {
 pub fn measure(mut config: RunConfig) -> Result<SpeedReport> {
     refuse_out(&config)?;
     config.epochs = config.epochs.max(2);
+    let stop = interrupt::stop();
+    // Taken before the folder is there, and dropped after it.
+    let _unfinished = stop.unfinished();
     // Removed at the end, whatever that is.
     let out = tempfile::tempdir().context("a folder for the run")?;
     config.out = Some(out.path().to_owned());
-    if let Some(threads) = config.threads {
-        rayon::ThreadPoolBuilder::new()
-            .num_threads(threads)
-            .build_global()?;
-    }
-    let session = Session::open(config)?;
+    config::start_threads(config.threads)?;
+    let session = Session::open_until(config, &stop)?;
     let config = session.config().clone();
     let measured = device::on_device_thread(|| -> Result<([f64; 2], Summary)> {
         let opened = device::open(config.device)?;
         let before = MatmulReport::measure(&opened.device, &opened.adapter)?.gflops;
         let folder = RunFolder::create(&config, &session.data.name)?;
-        let stop = AtomicBool::new(false);
-        let summary = session.train(&opened, &folder, &mut Silent, &stop)?;
+        let summary = session.train(&opened, &folder, &mut Silent)?;
         let after = MatmulReport::measure(&opened.device, &opened.adapter)?.gflops;
         Ok(([before, after], summary))
     })?;

@@ -8,8 +8,9 @@ use std::fmt;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use mspipe::config::{ModelName, RunConfig};
+use mspipe::config::{self, ModelName, RunConfig};
 use mspipe::device::{self, ComputeDevice};
+use mspipe::interrupt;
 use mspipe::model::apan::Apan;
 use mspipe::model::jodie::Jodie;
 use mspipe::model::tgl_weights::TglNames;
@@ -57,12 +58,8 @@ pub fn measure(config: RunConfig, begin: Instant) -> Result<StartupReport> {
         phases: Vec::new(),
     };
     watch.lap("program and settings");
-    if let Some(threads) = config.threads {
-        rayon::ThreadPoolBuilder::new()
-            .num_threads(threads)
-            .build_global()?;
-    }
-    let session = Session::open(config)?;
+    config::start_threads(config.threads)?;
+    let session = Session::open_until(config, &interrupt::stop())?;
     watch.lap("stream, features, graph");
     device::on_device_thread(|| {
         let device = device::open(session.config().device)?;

@@ -33,17 +33,21 @@ impl Workdir {
             status,
             stdout,
             stderr,
-        } = Command::new(env!("CARGO_BIN_EXE_mspipe-bench"))
+        } = self.command(arguments).output().unwrap();
+        let [stdout, stderr] = [stdout, stderr].map(|bytes| String::from_utf8(bytes).unwrap());
+        (status.success(), stdout, stderr)
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_mspipe-bench"));
+        command
             .args(arguments)
             .args(["--data", "synthetic:wikipedia:scale=0.01", "--device=cpu"])
             .args(["--out", "grid", "--batch-size=100"])
             .args(json)
             .current_dir(&self.0)
-            .env("MSPIPE_CACHE_DIR", self.0.join("cache"))
-            .output()
-            .unwrap();
-        let [stdout, stderr] = [stdout, stderr].map(|bytes| String::from_utf8(bytes).unwrap());
-        (status.success(), stdout, stderr)
+            .env("MSPIPE_CACHE_DIR", self.0.join("cache"));
+        command
     }
 
     fn ok(&self, arguments: &[&str]) -> (String, String) {
@@ -291,4 +295,72 @@ fn a_mitigation_is_compared_with_the_schedule_alone_and_with_sequential() {
         error.contains("--mitigation-keep is 1.5, expected 0 to 1"),
         "{error}"
     );
+}
+
+/// A grid of one training.
+const ONE: [&str; 7] = [
+    "schedules",
+    "--width=8",
+    "--time-width=8",
+    "--schedule=sequential",
+    "--memory=device",
+    "--seeds=0",
+    "--epochs",
+];
+
+#[test]
+fn a_table_that_nobody_reads_is_in_its_file() {
+    let workdir = Workdir::new("unread");
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let mut command = workdir.command(&[&ONE[..], &["2"]].concat());
+    let status = command
+        .stdout(writer.try_clone().unwrap())
+        .stderr(writer)
+        .status();
+    assert_eq!(status.unwrap().code(), Some(0));
+    assert!(workdir.json().is_object());
+
+    if cfg!(target_os = "linux") {
+        fs::remove_file(workdir.0.join("all.json")).unwrap();
+        let full = fs::File::options().write(true).open("/dev/full").unwrap();
+        let mut command = workdir.command(&[&ONE[..], &["2"]].concat());
+        let output = command.stdout(full).output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(
+            said.contains("error: stdout can't be written: No space left"),
+            "{said}"
+        );
+        assert_eq!(output.status.code(), Some(2));
+        assert!(workdir.json().is_object());
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn a_signal_ends_a_grid_after_the_current_iteration() {
+    let workdir = Workdir::new("signal");
+    let mut command = workdir.command(&[&ONE[..], &["100000"]].concat());
+    let training = command
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let began = || {
+        let runs = fs::read_dir(workdir.0.join("grid")).into_iter().flatten();
+        let mut settings = runs.map(|run| run.unwrap().path().join("config.json"));
+        settings.any(|file| file.exists())
+    };
+    for _ in 0..6000 {
+        if began() {
+            break;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    let id = training.id().to_string();
+    let kill = Command::new("kill").args(["-TERM", &id]).status().unwrap();
+    assert!(kill.success());
+    let output = training.wait_with_output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(143), "{said}");
+    assert!(said.contains("interrupted after epoch"), "{said}");
 }

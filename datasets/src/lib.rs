@@ -21,9 +21,9 @@
 //! | [`mod@import`], [`info`], [`mod@check`] | `mspipe data import`, `info`, `check` |
 //! | [`manifest`], [`fetch`] | what is known of each data set; downloading it |
 //! | [`synthetic`], `random` | generated streams with published counts |
-//! | `progress` | progress bars of conversions |
-//! | [`whole_file`] | files that appear under their name only when they are whole |
+//! | `progress`, [`mod@printable`] | progress bars of conversions; text that is safe to print |
 //! | [`stop`] | a request to end long work early |
+//! | [`whole_file`] | files that appear under their name only when they are whole |
 //!
 //! A stream's life: `open` finds what a name stands for; `detect` and a reader
 //! pass its lines to `intake`; the store's writer checks, hashes and renames; the
@@ -63,6 +63,7 @@ pub mod open;
 mod packed;
 mod parquet_events;
 pub mod pickle;
+pub mod printable;
 mod progress;
 pub mod ram;
 mod random;
@@ -88,6 +89,7 @@ pub use import::{Report, import};
 pub use info::{FeatureInfo, Info, SplitInfo};
 pub use names::Names;
 pub use open::OpenOptions;
+pub use printable::printable;
 pub use split::Split;
 pub use stop::{Stop, Stopped};
 pub use synthetic::SyntheticSpec;

@@ -5,6 +5,8 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use crate::printable::printable;
+
 /// Work that ends sooner shows nothing.
 const PATIENCE: Duration = Duration::from_secs(1);
 
@@ -45,7 +47,7 @@ impl Progress {
         if let Ok(style) = ProgressStyle::with_template(template) {
             bar.set_style(style);
         }
-        bar.set_message(message);
+        bar.set_message(printable(&message).into_owned());
         Progress {
             bar,
             start: Instant::now(),

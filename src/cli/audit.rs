@@ -11,8 +11,9 @@ use mspipe::audit::Check;
 use mspipe::config::MitigationName;
 use mspipe::config::given::GivenConfig;
 use mspipe::session::audited;
+use mspipe::{console, interrupt};
 
-use super::{print, print_json, report};
+use super::report;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -49,7 +50,7 @@ pub(crate) struct AuditArgs {
 
     /// Events that the stream is changed around
     #[arg(long, value_name = "N", default_value_t = 5,
-          value_parser = clap::value_parser!(u16).range(1..))]
+          value_parser = clap::value_parser!(u16).range(1..=10_000))]
     probes: u16,
 
     /// Print the checks and findings as JSON
@@ -71,15 +72,20 @@ pub(crate) fn run(args: AuditArgs) -> anyhow::Result<ExitCode> {
     let mut head = String::new();
     let config = settings.resolve()?;
     let similarity = config.pipeline.mitigation == MitigationName::Similarity;
-    let audited = audited::audit(config, args.probes.into(), |session, device| {
-        head = report::head(session, device);
-        |check: Check| bar.set_message(format!("{check}: {}", check.rule()))
-    });
+    let audited = audited::audit(
+        config,
+        args.probes.into(),
+        &interrupt::stop(),
+        |session, device| {
+            head = report::head(session, device);
+            |check: Check| bar.set_message(format!("{check}: {}", check.rule()))
+        },
+    );
     bar.finish_and_clear();
     let summary = audited?;
     let code = ExitCode::from(u8::from(!summary.passed));
     if args.json {
-        print_json(&summary)?;
+        console::json(&summary)?;
         return Ok(code);
     }
     let (setting, report) = (&summary.setting, &summary.report);
@@ -94,6 +100,6 @@ pub(crate) fn run(args: AuditArgs) -> anyhow::Result<ExitCode> {
     if similarity && !summary.passed {
         text.push_str(KNOWS_TRAINING);
     }
-    print(&text)?;
+    console::product(&text)?;
     Ok(code)
 }

@@ -11,6 +11,8 @@ use anyhow::{Context, bail};
 use clap::{Args, Parser, Subcommand};
 use indicatif::{HumanBytes, HumanCount};
 use mspipe::config::RunConfig;
+use mspipe::console;
+use mspipe::interrupt;
 use mspipe::session;
 use mspipe::session::footprint::Footprint;
 use mspipe_datasets::fetch::{FetchOptions, fetch};
@@ -21,7 +23,7 @@ use mspipe_datasets::{
 };
 use serde::Serialize;
 
-use super::{print, print_json, report};
+use super::report;
 
 const SOURCES: &str = "A SOURCE is a file of events (also .gz or .zip), a folder in TGL's or DGB's layout \
                        (edges.csv or ml_*.csv with features beside it), a folder of raw GDELT files, a \
@@ -157,6 +159,7 @@ pub(crate) fn run(args: DataArgs) -> anyhow::Result<()> {
     let folders = OpenOptions {
         data_dir: args.data_dir,
         cache_dir: args.cache_dir,
+        stop: interrupt::stop(),
         ..OpenOptions::default()
     };
     match args.command {
@@ -166,7 +169,9 @@ pub(crate) fn run(args: DataArgs) -> anyhow::Result<()> {
             let report = import(&source, &options, &to)?;
             let mut text = format!("imported {source} into {}\n", report.store.display());
             text += &notes(&report.notes);
-            print(&(text + "\n" + &info_table(&report.info)))
+            // The store is there, whether anybody reads of it or not.
+            console::news((text + "\n" + &info_table(&report.info)).trim_end());
+            Ok(())
         }
         DataCommand::Info(ReadArgs { raw, json }) => {
             let (source, options) = raw.into_options(folders);
@@ -177,7 +182,7 @@ pub(crate) fn run(args: DataArgs) -> anyhow::Result<()> {
                 training: default_training(&source, log),
             };
             if json {
-                return print_json(&described);
+                return Ok(console::json(&described)?);
             }
             let mut text = notes(&described.notes);
             text += &info_table(&described.info);
@@ -185,15 +190,15 @@ pub(crate) fn run(args: DataArgs) -> anyhow::Result<()> {
                 text += "\nwith the default settings (mspipe train --dry-run tells of others), ";
                 text += &report::footprint(training);
             }
-            print(&text)
+            Ok(console::product(&text)?)
         }
         DataCommand::Check(ReadArgs { raw, json }) => {
             let (source, options) = raw.into_options(folders);
             let findings = check(&source, &options)?;
             if json {
-                print_json(&findings)?;
+                console::json(&findings)?;
             } else {
-                print(&findings_text(&source, &findings))?;
+                console::product(findings_text(&source, &findings))?;
             }
             match findings
                 .iter()
@@ -208,9 +213,9 @@ pub(crate) fn run(args: DataArgs) -> anyhow::Result<()> {
         DataCommand::List { json } => {
             let list = list(&folders)?;
             if json {
-                print_json(&list)
+                Ok(console::json(&list)?)
             } else {
-                print(&list_table(&list))
+                Ok(console::product(list_table(&list))?)
             }
         }
         DataCommand::Cache(args) => cache::run(args, &folders.cache_folder()?),
@@ -226,7 +231,7 @@ pub(crate) fn run(args: DataArgs) -> anyhow::Result<()> {
                 .map(|name| find(name))
                 .collect::<anyhow::Result<Vec<_>>>()?;
             for manifest in manifests {
-                print(&format!("{}\n", fetch(manifest, &options)?))?;
+                console::news(fetch(manifest, &options)?);
             }
             Ok(())
         }

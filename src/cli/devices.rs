@@ -5,10 +5,9 @@
 use std::fmt::Write as _;
 
 use clap::Args;
+use mspipe::console;
 use mspipe::device::{self, AdapterReport, DeviceChoice};
 use serde::Serialize;
-
-use super::{print, print_json};
 
 /// Arguments of `mspipe devices`.
 #[derive(Debug, Args)]
@@ -41,9 +40,9 @@ pub(crate) fn run(args: DevicesArgs) -> anyhow::Result<()> {
         cpu: device::open(DeviceChoice::Cpu)?.adapter,
     };
     if args.json {
-        print_json(&list)
+        Ok(console::json(&list)?)
     } else {
-        print(&table(&list))
+        Ok(console::product(table(&list))?)
     }
 }
 

@@ -7,9 +7,9 @@ use anyhow::bail;
 use clap::Args;
 use indicatif::ProgressBar;
 use mspipe::config::given::GivenConfig;
-use mspipe::session;
+use mspipe::{console, interrupt, session};
 
-use super::{print, print_json, report};
+use super::report;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -59,13 +59,17 @@ pub(crate) fn run(args: EvalArgs) -> anyhow::Result<()> {
     let bar = ProgressBar::new_spinner();
     bar.enable_steady_tick(Duration::from_millis(200));
     let mut head = String::new();
-    let summary = session::evaluate(settings.resolve()?, |session, device| {
-        head = report::head(session, device);
-        |part: &str| bar.set_message(format!("going over the {part} part"))
-    })?;
+    let summary = session::evaluate(
+        settings.resolve()?,
+        &interrupt::stop(),
+        |session, device| {
+            head = report::head(session, device);
+            |part: &str| bar.set_message(format!("going over the {part} part"))
+        },
+    )?;
     bar.finish_and_clear();
     if json {
-        return print_json(&summary);
+        return Ok(console::json(&summary)?);
     }
     let mut text = format!(
         "{head}\nval       {}, negatives from {}\n  new     {}\n{}\n",
@@ -78,5 +82,5 @@ pub(crate) fn run(args: EvalArgs) -> anyhow::Result<()> {
         text.push_str(report::SYNTHETIC);
         text.push('\n');
     }
-    print(&text)
+    Ok(console::product(&text)?)
 }

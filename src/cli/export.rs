@@ -7,10 +7,9 @@ use anyhow::{Context, bail};
 use clap::Args;
 use indicatif::{HumanBytes, HumanCount};
 use mspipe::weights::{self, ModelDescription, WeightFile};
+use mspipe::{console, interrupt};
 use mspipe_datasets::whole_file::{self, Existing};
 use serde::Serialize;
-
-use super::{print, print_json};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -79,7 +78,9 @@ pub(crate) fn run(args: ExportArgs) -> anyhow::Result<()> {
         model,
         prefix,
     } = weights::open(&from)?;
+    let unfinished = interrupt::stop().unfinished();
     weights::write(&args.to, &tensors, model.as_ref())?;
+    drop(unfinished);
 
     let bytes = std::fs::metadata(&args.to).with_context(|| args.to.display().to_string())?;
     let tensors: Vec<ExportedTensor> = tensors
@@ -100,9 +101,10 @@ pub(crate) fn run(args: ExportArgs) -> anyhow::Result<()> {
         tensors,
     };
     if args.json {
-        print_json(&exported)
+        Ok(console::json(&exported)?)
     } else {
-        print(&text(&exported))
+        console::news(text(&exported).trim_end());
+        Ok(())
     }
 }
 

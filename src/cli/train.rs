@@ -4,12 +4,11 @@ mod node;
 
 use std::io;
 use std::path::PathBuf;
-use std::process::{self, ExitCode};
+use std::process::ExitCode;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use anyhow::{Context, anyhow};
+use anyhow::anyhow;
 use clap::Args;
 use indicatif::{HumanCount, HumanDuration, ProgressBar, ProgressStyle};
 use mspipe::checkpoint::LAST;
@@ -21,8 +20,10 @@ use mspipe::report::run::{self as run_report, RunReportError};
 use mspipe::run_folder::{RunFolder, Summary};
 use mspipe::session::{self, Session, SessionError};
 use mspipe::train::epochs::{EpochRecord, Observer, TrainError};
+use mspipe::{console, interrupt};
+use mspipe_datasets::printable;
 
-use super::{print, print_json, report};
+use super::report;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -53,11 +54,11 @@ ledger.jsonl (how stale the memory was that each iteration read), trace.json (fo
 ui.perfetto.dev), timeline.svg, weights.safetensors (of the best epoch by validation AP; not
 with --task node), checkpoint.safetensors and checkpoint-previous.safetensors (for --resume, see
 docs/checkpoints.md), summary.json and report.html (all of it as one page, with charts; not with
---task node) into the run's folder. Ctrl-C ends after the current iteration and its checkpoint,
-exit code 130; a second one ends at once.";
+--task node) into the run's folder.
 
-/// Exit code after Ctrl-C, as shells give it.
-const INTERRUPTED: u8 = 130;
+Ctrl-C, SIGTERM and SIGHUP (a terminal that closes) end a run after the current iteration, or the
+current batch of an evaluation, and its checkpoint; exit code 130, 143, 129. A second one ends it
+at once. Where nothing was begun that could be kept, what was converted so far is removed.";
 
 /// Arguments of `mspipe train`.
 #[derive(Debug, Args)]
@@ -83,23 +84,16 @@ pub(crate) struct TrainArgs {
 
 /// Runs the training.
 pub(crate) fn run(args: TrainArgs) -> anyhow::Result<ExitCode> {
-    static STOP: AtomicBool = AtomicBool::new(false);
     let json = args.json;
     if args.dry_run {
         return dry_run(args.settings.resolve()?, json);
     }
-    let stop_once = || {
-        if STOP.swap(true, Ordering::Relaxed) {
-            // Whoever asks twice does not want to wait; the last checkpoint is whole.
-            process::exit(INTERRUPTED.into());
-        }
-    };
+    let stop = interrupt::stop();
     // Where to go on if it fails.
     let run = OnceLock::new();
     let result = if let Some(folder) = &args.resume {
-        ctrlc::set_handler(stop_once).context("Ctrl-C handler")?;
         let change = |config: &mut RunConfig| args.settings.change_run(config);
-        session::resume(folder, change, &STOP, |session, device, folder, place| {
+        session::resume(folder, change, &stop, |session, device, folder, place| {
             run.get_or_init(|| folder.path().to_owned());
             let progress = Progress::begin(session, device, folder, json);
             progress.say(&match place {
@@ -113,11 +107,9 @@ pub(crate) fn run(args: TrainArgs) -> anyhow::Result<ExitCode> {
     } else {
         let config = args.settings.resolve()?;
         if config.task == Task::Node {
-            // Nothing half done is left behind, so that Ctrl-C may simply end it.
             return node::run(config, json).map(|()| ExitCode::SUCCESS);
         }
-        ctrlc::set_handler(stop_once).context("Ctrl-C handler")?;
-        session::run(config, &STOP, |session, device, folder| {
+        session::run(config, &stop, |session, device, folder| {
             run.get_or_init(|| folder.path().to_owned());
             Ok(Progress::begin(session, device, folder, json))
         })
@@ -126,22 +118,21 @@ pub(crate) fn run(args: TrainArgs) -> anyhow::Result<ExitCode> {
     let hint = goes_on.map(|run| format!("go on with: mspipe train --resume {}", run.display()));
     match result {
         Ok((summary, folder)) => {
+            let unfinished = stop.unfinished();
             let page = run_report::write(folder.path());
+            drop(unfinished);
             if json {
-                print_json(&summary)?;
+                console::json(&summary)?;
             } else {
                 print_summary(&summary, &folder);
             }
             say_page(page, json);
             Ok(ExitCode::SUCCESS)
         }
-        Err(SessionError::Train(error @ TrainError::Interrupted { .. })) => {
-            eprintln!("{error}");
-            if let Some(hint) = hint {
-                eprintln!("{hint}");
-            }
-            Ok(ExitCode::from(INTERRUPTED))
-        }
+        Err(SessionError::Train(error @ TrainError::Interrupted { .. })) => Err(match hint {
+            Some(hint) => anyhow!("{error}\n{hint}"),
+            None => error.into(),
+        }),
         Err(SessionError::Train(error @ (TrainError::Observer(_) | TrainError::Run { .. }))) => {
             let error = anyhow::Error::from(error);
             Err(match hint {
@@ -156,19 +147,19 @@ pub(crate) fn run(args: TrainArgs) -> anyhow::Result<ExitCode> {
 /// Where the report is, or why there is none: the training itself is whole without it.
 fn say_page(page: Result<PathBuf, RunReportError>, json: bool) {
     match page {
-        Ok(page) if !json => println!("report    {}", page.display()),
+        Ok(page) if !json => console::news(format!("report    {}", page.display())),
         Ok(_) => {}
-        Err(error) => eprintln!("report: {error}"),
+        Err(error) => console::note(format!("report: {error}")),
     }
 }
 
 /// Prints what the training would take.
 fn dry_run(config: RunConfig, json: bool) -> anyhow::Result<ExitCode> {
-    let footprint = session::footprint(config)?;
+    let footprint = session::footprint(config, &interrupt::stop())?;
     if json {
-        print_json(&footprint)?;
+        console::json(&footprint)?;
     } else {
-        print(&report::footprint(&footprint))?;
+        console::product(report::footprint(&footprint))?;
     }
     footprint.check()?;
     Ok(ExitCode::SUCCESS)
@@ -194,11 +185,11 @@ impl Progress {
     ) -> Progress {
         let config = session.config();
         if !json {
-            println!("{}", report::head(session, device));
+            console::news(report::head(session, device));
             if let Some(link) = &config.pipeline.emulate_link {
-                println!("{}", report::emulated(link));
+                console::news(report::emulated(link));
             }
-            println!("run       {}", folder.path().display());
+            console::news(format!("run       {}", folder.path().display()));
         }
         Progress {
             bar: ProgressBar::hidden(),
@@ -212,7 +203,7 @@ impl Progress {
 
     fn say(&self, text: &str) {
         if !self.json {
-            self.bar.suspend(|| println!("{text}"));
+            self.bar.suspend(|| console::news(text));
         }
     }
 }
@@ -224,10 +215,8 @@ fn timeline_title(session: &Session) -> String {
     let pipeline = &config.pipeline;
     let link = pipeline.emulate_link.as_ref();
     let link = link.map_or_else(String::new, |link| format!(", EMULATED link {link}"));
-    format!(
-        "{}{mark}, {}, {}{link}",
-        data.name, config.model, pipeline.schedule
-    )
+    let (model, schedule) = (config.model, &pipeline.schedule);
+    printable(&format!("{}{mark}, {model}, {schedule}{link}", data.name)).into_owned()
 }
 
 impl Observer for Progress {
@@ -287,41 +276,45 @@ impl Observer for Progress {
     }
 
     fn warn(&mut self, message: &str) {
-        self.bar.suspend(|| eprintln!("warning: {message}"));
+        self.bar
+            .suspend(|| console::note(format!("warning: {message}")));
     }
 }
 
 fn print_summary(summary: &Summary, folder: &RunFolder) {
     let with = format!(" with the weights of epoch {}", summary.best_epoch);
-    println!("{}", report::test(&summary.test, &summary.edgebank, &with));
+    console::news(report::test(&summary.test, &summary.edgebank, &with));
     let stages: Vec<String> = summary
         .stage_seconds
         .iter()
         .map(|(stage, seconds)| format!("{stage} {:.2} s", seconds.as_f64().unwrap_or(0.0)))
         .collect();
-    println!("stages    {}", stages.join(", "));
+    console::news(format!("stages    {}", stages.join(", ")));
     let ks: Vec<String> = summary
         .staleness
         .iter()
         .map(|(k, iterations)| format!("k = {k} in {} iterations", HumanCount(*iterations as u64)))
         .collect();
-    println!(
+    console::news(format!(
         "schedule  {}: {}, training waited {:.2} s",
         summary.schedule,
         ks.join(", "),
         summary.stall_seconds
-    );
+    ));
     if let Some(link) = &summary.emulated_link {
-        println!("{}", report::emulated(link));
+        console::news(report::emulated(link));
     }
     if let Some(profile) = &summary.profile {
-        println!("{profile}");
+        console::news(profile);
     }
     if summary.data.synthetic {
-        println!("{}", report::SYNTHETIC);
+        console::news(report::SYNTHETIC);
     }
     if let Some(missing) = &summary.not_written {
-        println!("missing   {missing}");
+        console::news(format!("missing   {missing}"));
     }
-    println!("written   {}", folder.path().join("summary.json").display());
+    console::news(format!(
+        "written   {}",
+        folder.path().join("summary.json").display()
+    ));
 }

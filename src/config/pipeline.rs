@@ -77,9 +77,6 @@ impl PipelineConfig {
                 expected,
             })
         };
-        if self.queue_depth == 0 {
-            return fail("queue-depth", "0".to_owned(), "at least 1");
-        }
         if let (Some(link), MemoryPlaceName::Device) = (self.emulate_link, self.memory) {
             let expected = "--memory host with it: memory on the device crosses no bus";
             return fail(

@@ -77,12 +77,20 @@ pub fn parse_time(text: &str) -> Result<Duration, QuantityError> {
 /// Reads a size: `4096`, `512KB`, `12MiB`, `1.5GB`.
 ///
 /// # Errors
-/// When the text is something else.
+/// When the text is something else, or over 1,024 GiB.
 pub fn parse_bytes(text: &str) -> Result<u64, QuantityError> {
-    let wrong = || QuantityError::new(text, "a size such as 4096, 512KB, 12MiB or 1.5GB");
+    // Over the slowest link it takes an age that a `Duration` can still add up.
+    const MOST_BYTES: f64 = 1024.0 * 1024.0 * 1024.0 * 1024.0;
+    let wrong = || {
+        let expected = "a size such as 4096, 512KB, 12MiB or 1.5GB, up to 1024GiB";
+        QuantityError::new(text, expected)
+    };
     let (number, unit) = number_and_unit(text).ok_or_else(wrong)?;
-    let scale = scale(unit).ok_or_else(wrong)?;
-    Ok((number * scale) as u64)
+    let bytes = number * scale(unit).ok_or_else(wrong)?;
+    if bytes > MOST_BYTES {
+        return Err(wrong());
+    }
+    Ok(bytes as u64)
 }
 
 fn scale(unit: &str) -> Option<f64> {
@@ -179,6 +187,10 @@ mod tests {
         assert_eq!(parse_bytes("12MiB").unwrap(), 12 << 20);
         for wrong in ["", "x", "3h", "-3", "1e30s", "90000s"] {
             assert!(parse_time(wrong).is_err(), "{wrong}");
+        }
+        assert_eq!(parse_bytes("1024GiB").unwrap(), 1 << 40);
+        for wrong in ["", "x", "1025GiB", "99999999999999999999999GiB", "-1"] {
+            assert!(parse_bytes(wrong).is_err(), "{wrong}");
         }
         for wrong in ["12GB/s", "0GB/s,1us", "12GB,1us", "12,1us"] {
             assert!(wrong.parse::<Link>().is_err(), "{wrong}");

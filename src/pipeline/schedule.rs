@@ -39,6 +39,9 @@ pub enum Schedule {
     Replay(PathBuf),
 }
 
+/// Largest K: what no iteration sees yet is kept.
+const MOST_STALENESS: usize = 10_000;
+
 /// Share of the bottleneck that a period may exceed it by before k is raised; stage times
 /// are measured, and at a boundary their noise must not move k.
 pub const MEASURING_SLACK: f64 = 0.02;
@@ -110,8 +113,11 @@ pub enum ScheduleError {
         "found '{0}', expected sequential, prefetch, staleness:K, mspipe, exact-overlap, auto or replay:FILE"
     )]
     Unknown(String),
-    /// `staleness:` without a number of at least 1.
-    #[error("found 'staleness:{0}', expected staleness:K with K at least 1 (1 is not stale)")]
+    /// `staleness:` without a number that is possible.
+    #[error(
+        "found 'staleness:{0}', expected staleness:K with K at least 1 (which is not stale) and at \
+         most 10,000 (so many updates are kept)"
+    )]
     Bound(String),
 }
 
@@ -121,7 +127,7 @@ impl FromStr for Schedule {
     fn from_str(text: &str) -> Result<Schedule, ScheduleError> {
         if let Some(bound) = text.strip_prefix("staleness:") {
             return match bound.parse() {
-                Ok(k) if k >= 1 => Ok(Schedule::Staleness(k)),
+                Ok(k) if (1..=MOST_STALENESS).contains(&k) => Ok(Schedule::Staleness(k)),
                 _ => Err(ScheduleError::Bound(bound.to_owned())),
             };
         }

@@ -8,6 +8,7 @@
 //! replacement among those of the stream; where more are asked for than there are, all of them
 //! (as in tgbl-wiki), where TGB repeats some.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::counter_rng::RandomStreams;
@@ -64,6 +65,34 @@ impl ListedCandidates {
 }
 
 impl Candidates {
+    /// Whether each of `events` has candidates; asked before a training that would end with them.
+    ///
+    /// # Errors
+    /// [`NegativeError::NoCandidates`] for the first event that has none.
+    pub fn check(
+        &self,
+        events: Range<usize>,
+        stream: EventColumns<'_>,
+    ) -> Result<(), NegativeError> {
+        let none = |event: &usize| match self {
+            Candidates::Listed(lists) => lists.of(*event).is_none_or(<[NodeId]>::is_empty),
+            Candidates::Drawn { pool, .. } => {
+                let time = stream.time[*event];
+                let ties = stream.time.partition_point(|&other| other <= time)
+                    - stream.time.partition_point(|&other| other < time);
+                // Looked at only where it could be: there may be many ties.
+                ties >= pool.len() && {
+                    let at_once = destinations_at_once(*event, stream);
+                    pool.iter().all(|node| at_once.contains(node))
+                }
+            }
+        };
+        match events.into_iter().find(none) {
+            Some(event) => Err(NegativeError::NoCandidates { event }),
+            None => Ok(()),
+        }
+    }
+
     /// Candidates of `event`, an event of `stream`; at least one.
     ///
     /// # Errors
@@ -138,6 +167,31 @@ mod tests {
             src: &stream.src,
             dst: &stream.dst,
             time: &stream.time,
+        }
+    }
+
+    #[test]
+    fn what_has_no_candidate_is_known_beforehand() {
+        let stream = Stream::drawn("0>5@1 1>6@2 0>5@3 0>6@3 1>6@4");
+        let listed = ListedCandidates::new(vec![(0, nodes(&[6])), (1, Vec::new())]);
+        for candidates in [
+            Candidates::Drawn {
+                pool: nodes(&[5, 6]).into(),
+                count: 7,
+            },
+            Candidates::Listed(Arc::new(listed)),
+        ] {
+            for event in 0..stream.time.len() {
+                assert_eq!(
+                    candidates.check(event..event + 1, columns(&stream)),
+                    candidates.of(KEY, event, columns(&stream)).map(drop)
+                );
+            }
+            let first = candidates.check(0..5, columns(&stream)).unwrap_err();
+            assert!(matches!(
+                first,
+                NegativeError::NoCandidates { event: 1 | 2 }
+            ));
         }
     }
 

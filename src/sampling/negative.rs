@@ -28,6 +28,22 @@ pub enum NegativeError {
     /// A pool without a node.
     #[error("negative pool: it is empty; give at least one event or node to draw from")]
     EmptyPool,
+    /// A batch in which every pair occurs.
+    #[error(
+        "negatives of the past: events {}..{} and those of their times are all {sources} x \
+         {destinations} pairs of sources and destinations that there are, so that none is left to \
+         draw; give a smaller --batch-size, a stream with more nodes, or another --protocol than \
+         dyglib",
+        events.start, events.end
+    )]
+    NoPairLeft {
+        /// The batch.
+        events: Range<usize>,
+        /// Distinct sources of the stream.
+        sources: usize,
+        /// Distinct destinations.
+        destinations: usize,
+    },
     /// Events for which no negative was recorded.
     #[error(
         "fixed negatives: events {}..{} asked for, {}..{} recorded; \

@@ -69,7 +69,7 @@ impl PastPairs {
             .filter(|&((&src, &dst), _)| seen.insert((src, dst)))
             .map(|((&src, &dst), &time)| (time, src, dst))
             .collect();
-        let distinct = |nodes: &[NodeId]| {
+        let ascending = |nodes: &[NodeId]| {
             let mut nodes = nodes.to_vec();
             nodes.sort_unstable();
             nodes.dedup();
@@ -82,8 +82,8 @@ impl PastPairs {
         let historical = PastPairs {
             kind: PastKind::Historical,
             first: first.into(),
-            sources: distinct(stream.src),
-            destinations: distinct(stream.dst),
+            sources: ascending(stream.src),
+            destinations: ascending(stream.dst),
             observed: [before(val), before(test)],
         };
         let inductive = PastPairs {
@@ -98,10 +98,42 @@ impl PastPairs {
         self.kind
     }
 
+    /// Whether there is a pair to draw for each of these batches; asked before a training that
+    /// would end with them.
+    ///
+    /// # Errors
+    /// [`NegativeError::NoPairLeft`] for the first batch that there is none for.
+    pub fn check(
+        &self,
+        batches: impl Iterator<Item = Range<usize>>,
+        stream: EventColumns<'_>,
+    ) -> Result<(), NegativeError> {
+        for events in batches.filter(|events| !events.is_empty()) {
+            let span = span(&events, stream);
+            // Counted only where it could be.
+            if span.len() >= self.possible() && distinct(span, stream).len() >= self.possible() {
+                return Err(self.none_left(&events));
+            }
+        }
+        Ok(())
+    }
+
+    fn possible(&self) -> usize {
+        self.sources.len() * self.destinations.len()
+    }
+
+    fn none_left(&self, events: &Range<usize>) -> NegativeError {
+        NegativeError::NoPairLeft {
+            events: events.clone(),
+            sources: self.sources.len(),
+            destinations: self.destinations.len(),
+        }
+    }
+
     /// One pair (source, destination) for each of the batch's `events` of `stream`.
     ///
     /// # Errors
-    /// [`NegativeError::EmptyPool`] if every possible pair is one of the batch's.
+    /// [`NegativeError::NoPairLeft`] if every possible pair is one of the batch's.
     pub(super) fn sample(
         &self,
         key: NegativeKey,
@@ -111,12 +143,8 @@ impl PastPairs {
         if events.is_empty() {
             return Ok((Vec::new(), Vec::new()));
         }
-        let (begin, end) = (stream.time[events.start], stream.time[events.end - 1]);
-        let span = stream.time.partition_point(|&time| time < begin)
-            ..stream.time.partition_point(|&time| time <= end);
-        let present: HashSet<(NodeId, NodeId)> = span
-            .map(|event| (stream.src[event], stream.dst[event]))
-            .collect();
+        let begin = stream.time[events.start];
+        let present = distinct(span(&events, stream), stream);
         // Nothing first seen at `begin` or later could be drawn: it is in the batch's own span.
         let past = self.first.partition_point(|&(time, ..)| time < begin);
         let known = match (self.kind, key.split) {
@@ -139,10 +167,10 @@ impl PastPairs {
             .take(wanted)
             .collect();
 
-        let possible = self.sources.len() * self.destinations.len();
+        let possible = self.possible();
         let mut taken = present;
         if pairs.len() < wanted && taken.len() >= possible {
-            return Err(NegativeError::EmptyPool);
+            return Err(self.none_left(&events));
         }
         let mut rng = rng(1);
         // Once each as long as there are enough.
@@ -159,6 +187,19 @@ impl PastPairs {
         }
         Ok(pairs.into_iter().unzip())
     }
+}
+
+/// The events in a batch's own span of time.
+fn span(events: &Range<usize>, stream: EventColumns<'_>) -> Range<usize> {
+    let (begin, end) = (stream.time[events.start], stream.time[events.end - 1]);
+    stream.time.partition_point(|&time| time < begin)
+        ..stream.time.partition_point(|&time| time <= end)
+}
+
+fn distinct(events: Range<usize>, stream: EventColumns<'_>) -> HashSet<(NodeId, NodeId)> {
+    events
+        .map(|event| (stream.src[event], stream.dst[event]))
+        .collect()
 }
 
 #[cfg(test)]
@@ -252,10 +293,30 @@ mod tests {
         let stream = Stream::drawn("0>1@1 0>1@2");
         let [historical, _] = PastPairs::both_kinds(columns(&stream), 1, 1).unwrap();
         let key = key(SplitPart::Test, SEED);
-        assert_eq!(
-            historical.sample(key, 1..2, columns(&stream)),
-            Err(NegativeError::EmptyPool)
-        );
+        let none = Err(NegativeError::NoPairLeft {
+            events: 1..2,
+            sources: 1,
+            destinations: 1,
+        });
+        assert_eq!(historical.sample(key, 1..2, columns(&stream)), none);
+    }
+
+    #[test]
+    fn what_can_be_drawn_is_known_beforehand() {
+        // The four pairs that there are occur in each batch of four, three in others.
+        let stream = Stream::drawn("0>2@1 0>3@2 1>2@3 1>3@4 0>2@5 0>3@6 1>2@7 1>3@8 0>2@9");
+        let [historical, inductive] = PastPairs::both_kinds(columns(&stream), 2, 4).unwrap();
+        let key = key(SplitPart::Test, SEED);
+        for events in [0..4, 4..8, 0..3, 4..7, 7..8, 3..3] {
+            let batch = || [events.clone()].into_iter();
+            let checked = historical.check(batch(), columns(&stream));
+            for pairs in [&historical, &inductive] {
+                let drawn = pairs.sample(key, events.clone(), columns(&stream));
+                assert_eq!(checked, drawn.map(drop), "{events:?}");
+            }
+            let all = events.len() == 4;
+            assert_eq!(checked.is_err(), all, "{events:?}");
+        }
         assert_eq!(
             PastPairs::both_kinds(EventColumns::default(), 0, 0),
             Err(NegativeError::EmptyPool)

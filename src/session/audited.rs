@@ -3,19 +3,20 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 use burn::tensor::{Device, Tensor};
-use mspipe_datasets::{EventLog, FeatureTable, OpenOptions};
+use mspipe_datasets::{EventLog, FeatureTable, OpenOptions, Stop};
 
 use serde::Serialize;
 
+use super::footprint::Footprint;
+use super::stream::OpenStream;
 use super::tasks::{ForModel, for_model};
 use super::{Session, SessionError};
 use crate::audit::{
     self, AuditStream, Check, Kept, Recording, Report, ScoredBatch, Sight, Subject,
 };
-use crate::config::{CandidateSource, Protocol, RunConfig};
+use crate::config::{self, CandidateSource, ConfigError, Protocol, RunConfig};
 use crate::device::{self, ComputeDevice};
 use crate::features::FeatureSource;
 use crate::memory::node_memory::NodeMemory;
@@ -38,6 +39,9 @@ const CANDIDATES: usize = 5;
 
 /// Random edge features where a stream has none, so that features are audited too.
 const EDGE_WIDTH: usize = 8;
+
+/// Random numbers that are drawn for the features of an audited stream, at most.
+const DRAWN_NUMBERS: usize = 1 << 28;
 
 /// Epochs of the trainings of an audit: the second begins after the first one's test.
 const EPOCHS: usize = 2;
@@ -143,8 +147,7 @@ impl<M: TglNames> Subject for Program<'_, M> {
     fn losses(&mut self, stream: &AuditStream) -> Result<Vec<f32>, SessionError> {
         let session = self.session(stream)?;
         let mut losses = Losses::default();
-        let stop = AtomicBool::new(false);
-        let mut training = session.training::<M>(self.device, &stop)?;
+        let mut training = session.training::<M>(self.device)?;
         training.epochs = 1;
         training.run(&mut losses)?;
         Ok(losses.0)
@@ -152,8 +155,7 @@ impl<M: TglNames> Subject for Program<'_, M> {
 
     fn kept(&mut self, stream: &AuditStream, tested: bool) -> Result<Kept, SessionError> {
         let session = self.session(stream)?;
-        let stop = AtomicBool::new(false);
-        let mut training = session.training::<M>(self.device, &stop)?;
+        let mut training = session.training::<M>(self.device)?;
         (training.epochs, training.test_each_epoch) = (EPOCHS, tested);
         let (_, best) = training.run(&mut Losses::default())?;
         kept(&best, &training.memory)
@@ -244,10 +246,21 @@ pub struct AuditSummary {
 pub fn audit<P: FnMut(Check)>(
     mut config: RunConfig,
     probes: usize,
+    stop: &Stop,
     begin: impl FnOnce(&Session, &ComputeDevice) -> P + Send,
 ) -> Result<AuditSummary, SessionError> {
-    let stream = stream_of(&mut config)?;
-    let session = Session::on(stream.log()?, config)?;
+    config::start_threads(config.threads)?;
+    let stream = stream_of(&mut config, stop)?;
+    let log = stream.log()?;
+    if !config.no_memory_check {
+        let adapter = device::chosen(config.device)?;
+        Footprint::of(
+            &OpenStream::of(config.clone(), log.clone())?,
+            adapter.as_ref(),
+        )
+        .check()?;
+    }
+    let session = Session::on(log, config)?;
     device::on_device_thread(|| {
         let device = device::open(session.config.device)?;
         let mut progress = begin(&session, &device);
@@ -272,14 +285,28 @@ pub fn audit<P: FnMut(Check)>(
 ///
 /// # Errors
 /// Settings out of range, a stream that can't be read.
-pub fn stream_of(config: &mut RunConfig) -> Result<AuditStream, SessionError> {
+pub fn stream_of(config: &mut RunConfig, stop: &Stop) -> Result<AuditStream, SessionError> {
     config.validate()?;
-    let log = EventLog::open(&config.data, &OpenOptions::default())?;
+    let options = OpenOptions {
+        stop: stop.clone(),
+        ..OpenOptions::default()
+    };
+    let log = EventLog::open(&config.data, &options)?;
     let events = config.limit_events.unwrap_or(EVENTS).min(log.events());
     let random = |width: usize| FeatureTable::random_normal(events, width, config.seed);
     let has_own = log.edge_features().is_some_and(|table| !table.all_zero());
     let edge = match config.edge_features {
-        FeatureSource::Random(width) => Some(random(width)),
+        FeatureSource::Random(width) => {
+            if events.saturating_mul(width) > DRAWN_NUMBERS {
+                return Err(SessionError::Config(ConfigError::Range {
+                    option: "edge-features",
+                    found: format!("random:{width} for {events} events"),
+                    expected: "a product up to 268,435,456 (1 GiB): an audit copies the stream for \
+                               each change of it; give a smaller WIDTH or --limit-events",
+                }));
+            }
+            Some(random(width))
+        }
         // Given weights fit the features that they were trained with, and no others.
         FeatureSource::File if !has_own && config.init.is_none() => Some(random(EDGE_WIDTH)),
         FeatureSource::File | FeatureSource::Zero => None,

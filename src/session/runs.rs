@@ -2,29 +2,28 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
-use mspipe_datasets::EventLog;
+use mspipe_datasets::{EventLog, Stop};
 
 use super::footprint::Footprint;
 use super::stream::OpenStream;
 use super::tasks::{self, for_model};
 use super::{Session, SessionError};
 use crate::checkpoint::Checkpoints;
-use crate::config::{ConfigError, RunConfig, Task};
+use crate::config::{self, ConfigError, RunConfig, Task};
 use crate::device::{self, ComputeDevice};
 use crate::run_folder::{EvalSummary, NodeSummary, RunFolder, RunFolderError, Summary};
 use crate::train::epochs::Observer;
 use crate::train::node_classification::NodeObserver;
 
 /// What a training with these settings takes of RAM and of the device's memory. Builds nothing
-/// (a stream that has not been converted yet is converted).
+/// (a stream that has not been converted yet is converted, which `stop` ends early).
 ///
 /// # Errors
 /// Settings out of range, an unreadable stream, a device that is not there.
-pub fn footprint(config: RunConfig) -> Result<Footprint, SessionError> {
+pub fn footprint(config: RunConfig, stop: &Stop) -> Result<Footprint, SessionError> {
     let adapter = device::chosen(config.device)?;
-    let stream = OpenStream::open(config)?;
+    let stream = OpenStream::open(config, stop)?;
     Ok(Footprint::of(&stream, adapter.as_ref()))
 }
 
@@ -41,15 +40,11 @@ pub fn footprint_on(log: EventLog, config: RunConfig) -> Result<Footprint, Sessi
 /// Opens stream and device and does `work`, all that touches tensors on the device thread.
 fn on_device<T: Send>(
     config: RunConfig,
+    stop: &Stop,
     work: impl FnOnce(&Session, &ComputeDevice) -> Result<T, SessionError> + Send,
 ) -> Result<T, SessionError> {
-    if let Some(threads) = config.threads {
-        // Fails only if the pool was started before, by a caller that set its own size.
-        let _ = rayon::ThreadPoolBuilder::new()
-            .num_threads(threads)
-            .build_global();
-    }
-    let session = Session::open(config)?;
+    config::start_threads(config.threads)?;
+    let session = Session::open_until(config, stop)?;
     device::on_device_thread(|| {
         let device = device::open(session.config.device)?;
         session.check_tables(&device)?;
@@ -64,17 +59,16 @@ fn on_device<T: Send>(
 /// See [`SessionError`].
 pub fn run<O: Observer>(
     config: RunConfig,
-    stop: &AtomicBool,
+    stop: &Stop,
     begin: impl FnOnce(&Session, &ComputeDevice, &RunFolder) -> Result<O, RunFolderError> + Send,
 ) -> Result<(Summary, RunFolder), SessionError> {
     RunFolder::check(&config)?;
-    on_device(config, |session, device| {
+    on_device(config, stop, |session, device| {
+        let _unfinished = stop.unfinished();
         let folder = RunFolder::create(&session.config, &session.data.name)?;
         let trained = begin(session, device, &folder)
             .map_err(SessionError::from)
-            .and_then(|mut observer| {
-                session.train_recorded(device, &folder, None, &mut observer, stop)
-            });
+            .and_then(|mut observer| session.train_recorded(device, &folder, None, &mut observer));
         kept_if_used(trained, folder)
     })
 }
@@ -88,7 +82,7 @@ pub fn run<O: Observer>(
 pub fn resume<O: Observer>(
     folder: &Path,
     change: impl FnOnce(&mut RunConfig) -> Result<(), ConfigError>,
-    stop: &AtomicBool,
+    stop: &Stop,
     begin: impl FnOnce(
         &Session,
         &ComputeDevice,
@@ -100,11 +94,12 @@ pub fn resume<O: Observer>(
     let (folder, mut config) = RunFolder::open(folder)?;
     change(&mut config)?;
     let from = Checkpoints::of(folder.path()).load()?;
-    on_device(config, |session, device| {
+    on_device(config, stop, |session, device| {
+        let _unfinished = stop.unfinished();
         let header = from.as_ref().map(|loaded| &loaded.checkpoint.header);
         let place = header.map(|header| (header.epoch, header.iteration));
         let mut observer = begin(session, device, &folder, place)?;
-        let summary = session.train_recorded(device, &folder, from, &mut observer, stop)?;
+        let summary = session.train_recorded(device, &folder, from, &mut observer)?;
         Ok((summary, folder))
     })
 }
@@ -130,12 +125,14 @@ fn kept_if_used<T>(
 /// See [`SessionError`].
 pub fn classify_nodes<O: NodeObserver>(
     mut config: RunConfig,
+    stop: &Stop,
     begin: impl FnOnce(&Session, &ComputeDevice, &RunFolder) -> Result<O, RunFolderError> + Send,
 ) -> Result<(NodeSummary, RunFolder), SessionError> {
     config.task = Task::Node;
     RunFolder::check(&config)?;
-    on_device(config, |session, device| {
+    on_device(config, stop, |session, device| {
         let weights = session.initial_weights()?;
+        let _unfinished = stop.unfinished();
         let folder = RunFolder::create(&session.config, &session.data.name)?;
         let classified = begin(session, device, &folder)
             .map_err(SessionError::from)
@@ -161,9 +158,10 @@ pub fn classify_nodes<O: NodeObserver>(
 /// See [`SessionError`].
 pub fn evaluate<P: FnMut(&str)>(
     config: RunConfig,
+    stop: &Stop,
     begin: impl FnOnce(&Session, &ComputeDevice) -> P + Send,
 ) -> Result<EvalSummary, SessionError> {
-    on_device(config, |session, device| {
+    on_device(config, stop, |session, device| {
         let work = tasks::Evaluate {
             session,
             device,

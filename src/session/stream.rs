@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use mspipe_datasets::{EventLog, OpenOptions, Split};
+use mspipe_datasets::{DataError, EventLog, OpenOptions, Split, Stop};
 
 use super::SessionError;
 use super::initial;
@@ -41,9 +41,15 @@ impl ForModel for Needs<'_> {
 
 impl OpenStream {
     /// Checks the settings and opens their stream; nothing but its store's map is made.
-    pub(super) fn open(config: RunConfig) -> Result<OpenStream, SessionError> {
+    pub(super) fn open(config: RunConfig, stop: &Stop) -> Result<OpenStream, SessionError> {
         config.validate()?;
-        let log = EventLog::open(&config.data, &OpenOptions::default())?;
+        let options = OpenOptions {
+            stop: stop.clone(),
+            ..OpenOptions::default()
+        };
+        let log = EventLog::open(&config.data, &options)?;
+        // One that came with the last event of a conversion.
+        stop.check().map_err(DataError::from)?;
         OpenStream::of(config, Arc::new(log))
     }
 
@@ -74,6 +80,7 @@ impl OpenStream {
                 });
             }
         }
+        config.check_rows(split.train.len().max(split.test.len()).max(split.val.len()))?;
         let [_, node_width] = Features::widths(&log, config.edge_features, config.node_features);
         let notes = initial::fit(&mut config, node_width);
         let [edge_width, node_width] =

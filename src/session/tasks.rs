@@ -3,7 +3,6 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 use burn::tensor::Device;
 
@@ -103,26 +102,20 @@ impl Session {
     }
 
     /// The training that [`train`](Session::train) runs, for callers that look into its memory
-    /// or its optimiser; `M` must be the model of the settings. Set `stop` to end it after the
-    /// current iteration. Call it on the device thread.
+    /// or its optimiser; `M` must be the model of the settings. Call it on the device thread.
     ///
     /// # Errors
     /// Weights to begin with that can't be read, a ledger that can't be replayed.
-    pub fn training<'a, M: TglNames>(
-        &self,
-        device: &Device,
-        stop: &'a AtomicBool,
-    ) -> Result<TrainLoop<'a, M>, SessionError> {
-        self.training_with(self.config.init.as_deref(), device, stop)
+    pub fn training<M: TglNames>(&self, device: &Device) -> Result<TrainLoop<M>, SessionError> {
+        self.training_with(self.config.init.as_deref(), device)
     }
 
     /// The same with the weights of `init`, where there is one.
-    fn training_with<'a, M: TglNames>(
+    fn training_with<M: TglNames>(
         &self,
         init: Option<&Path>,
         device: &Device,
-        stop: &'a AtomicBool,
-    ) -> Result<TrainLoop<'a, M>, SessionError> {
+    ) -> Result<TrainLoop<M>, SessionError> {
         let config = &self.config;
         let autodiff = device.clone().autodiff();
         let model = self.new_model::<M>(init, &autodiff)?;
@@ -140,7 +133,7 @@ impl Session {
                 .map_err(TrainError::from)?,
             queue_depth: config.pipeline.queue_depth,
             emulated_link: config.pipeline.emulate_link,
-            stop,
+            stop: self.stop.clone(),
             progress: Progress::default(),
         })
     }
@@ -152,9 +145,15 @@ impl Session {
             self.other_pool.clone(),
             self.split.clone(),
             device.clone(),
-        );
+        )
+        .until(self.stop.clone());
         let evaluator = match &self.candidates {
-            Some(candidates) => evaluator.with_candidates(candidates.clone()),
+            Some(candidates) => {
+                // Before a training that would end with an event that has none.
+                let evaluated = self.split.val.start..self.split.test.end;
+                candidates.check(evaluated, self.sampling.columns())?;
+                evaluator.with_candidates(candidates.clone())
+            }
             None => evaluator,
         };
         Ok(if self.config.protocol == Protocol::Dyglib {
@@ -173,7 +172,6 @@ pub(super) struct Train<'a> {
     /// Where to go on.
     pub(super) from: Option<Loaded>,
     pub(super) observer: &'a mut dyn Observer,
-    pub(super) stop: &'a AtomicBool,
 }
 
 impl ForModel for Train<'_> {
@@ -183,12 +181,12 @@ impl ForModel for Train<'_> {
         let (session, device) = (self.session, &self.device.device);
         let config = &session.config;
         let mut training = match self.from {
-            None => session.training::<M>(device, self.stop)?,
+            None => session.training::<M>(device)?,
             Some(Loaded {
                 checkpoint, path, ..
             }) => {
                 // It has weights of its own.
-                let mut training = session.training_with::<M>(None, device, self.stop)?;
+                let mut training = session.training_with::<M>(None, device)?;
                 training
                     .resume(checkpoint)
                     .map_err(|error| SessionError::Resume { path, error })?;

@@ -4,23 +4,25 @@
 //! them. Invariant: checkpoints change no number, neither of the training that writes them nor
 //! of one that goes on from them.
 
-use std::fmt;
+use std::fmt::Display;
 use std::num::NonZeroUsize;
 use std::sync::RwLock;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use burn::module::Module;
 use burn::tensor::Tensor;
+use mspipe_datasets::Stop;
 use thiserror::Error;
 
 use super::evaluation::{EvalError, Evaluator, read};
 use super::host_stages::{HostPass, HostPassStages};
+use super::keeping::Keeping;
 use super::progress::{Best, Progress};
 use super::stages::{Pass, PassStages, StageError, Trained};
 use super::trainer::Trainer;
 use super::work::Training;
-use crate::checkpoint::{CheckpointError, Every};
+use crate::checkpoint::Every;
+use crate::eval::LinkMetrics;
 use crate::eval::metrics::MetricError;
 use crate::memory::MemoryStore;
 use crate::memory::node_memory::NodeMemory;
@@ -34,6 +36,7 @@ use crate::pipeline::scheduler::Scheduler;
 use crate::pipeline::trace::Record;
 use crate::sampling::negative::SplitPart;
 
+pub use super::keeping::Kept;
 pub use super::observer::{EpochRecord, NamedTensors, Observer, TrainRecord};
 
 /// Losses that may wait on the device before they are read.
@@ -74,7 +77,7 @@ pub enum TrainError {
         /// What the loss was.
         loss: f32,
     },
-    /// Ctrl-C.
+    /// A stop was requested.
     #[error("interrupted after epoch {epoch}, iteration {iteration}; {kept}")]
     Interrupted {
         /// Epoch, from 1.
@@ -93,41 +96,20 @@ impl From<EvalError> for TrainError {
     fn from(error: EvalError) -> TrainError {
         match error {
             EvalError::Metric(error) => TrainError::Metric(error),
-            error @ (EvalError::Stage(_) | EvalError::Device(_)) => TrainError::Evaluation(error),
-        }
-    }
-}
-
-/// What became of the state of a training that was interrupted.
-#[derive(Debug)]
-pub enum Kept {
-    /// A checkpoint has it.
-    Whole,
-    /// No checkpoints were asked for.
-    Nothing,
-    /// Its checkpoint could not be written.
-    Failed(CheckpointError),
-}
-
-impl fmt::Display for Kept {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Kept::Whole => f.write_str("a checkpoint of it is written"),
-            Kept::Nothing => f.write_str(
-                "losses up to there are written, but no checkpoint (--checkpoint-every never)",
-            ),
-            Kept::Failed(error) => write!(f, "its checkpoint is missing: {error}"),
+            error @ (EvalError::Stage(_) | EvalError::Device(_) | EvalError::Stopped(_)) => {
+                TrainError::Evaluation(error)
+            }
         }
     }
 }
 
 /// The device did not hand over what a checkpoint needs.
-pub(super) fn device_failed(error: impl fmt::Display) -> TrainError {
+pub(super) fn device_failed(error: impl Display) -> TrainError {
     TrainError::Evaluation(EvalError::Device(error.to_string()))
 }
 
 /// Everything that a training works on.
-pub struct TrainLoop<'a, M: MemoryModel> {
+pub struct TrainLoop<M: MemoryModel> {
     /// Stream and rules.
     pub evaluator: Evaluator,
     /// Model and optimiser.
@@ -144,26 +126,13 @@ pub struct TrainLoop<'a, M: MemoryModel> {
     pub epochs: usize,
     /// Whether to evaluate the test part after each epoch.
     pub test_each_epoch: bool,
-    /// Set to end after the current iteration.
-    pub stop: &'a AtomicBool,
+    /// Ends it after the current iteration, in an evaluation after the current batch.
+    pub stop: Stop,
     /// Where it stands.
     pub progress: Progress<M>,
 }
 
-/// When checkpoints are due.
-struct Keeping {
-    every: Every,
-    /// When the last one was tried.
-    since: Instant,
-    /// Of the last one that was written.
-    last: Option<(usize, usize)>,
-    /// What of the last epoch's trace and charts could not be written, if anything.
-    unrecorded: Option<String>,
-    /// Whether the best weights may not be in their file.
-    weights_due: bool,
-}
-
-impl<M: TglNames> TrainLoop<'_, M> {
+impl<M: TglNames> TrainLoop<M> {
     /// Trains from where it stands, and tests once with the weights and memory of the best
     /// epoch; returns these weights too.
     ///
@@ -173,14 +142,9 @@ impl<M: TglNames> TrainLoop<'_, M> {
         &mut self,
         observer: &mut dyn Observer,
     ) -> Result<(TrainRecord, LinkModel<M>), TrainError> {
-        let mut keeping = Keeping {
-            every: observer.checkpoint_every(),
-            since: Instant::now(),
-            last: self.progress.place_if_begun(),
-            unrecorded: None,
-            // The run that wrote the checkpoint may have failed to write them.
-            weights_due: self.progress.best.is_some(),
-        };
+        let mut keeping = Keeping::new(observer.checkpoint_every(), self.progress.place_if_begun());
+        // The run that wrote the checkpoint may have failed to write them.
+        keeping.weights_due = self.progress.best.is_some();
         while self.progress.epoch <= self.epochs {
             self.epoch(observer, &mut keeping)?;
         }
@@ -194,12 +158,22 @@ impl<M: TglNames> TrainLoop<'_, M> {
                 .map_err(TrainError::Observer)?;
         }
         observer.evaluation_begins("test");
+        let tested = self.evaluator.test(&best.model, &mut best.memory);
+        let measured = tested.and_then(|test| Ok((test, self.evaluator.edgebank()?)));
+        let (test, edgebank) = match measured {
+            Ok(measured) => measured,
+            // The checkpoint of the last epoch's end has it all.
+            Err(EvalError::Stopped(_)) => {
+                return Err(self.interrupted(keeping.kept(self.progress.place())));
+            }
+            Err(error) => return Err(error.into()),
+        };
         let totals = &self.progress.totals;
         let record = TrainRecord {
             epochs: self.progress.epochs.clone(),
             best_epoch: best.epoch,
-            test: self.evaluator.test(&best.model, &mut best.memory)?,
-            edgebank: self.evaluator.edgebank()?,
+            test,
+            edgebank,
             stage_times: totals.times,
             staleness: totals.staleness.clone(),
             stall: totals.stall,
@@ -216,24 +190,28 @@ impl<M: TglNames> TrainLoop<'_, M> {
     ) -> Result<(), TrainError> {
         let epoch = self.progress.epoch;
         let trained = self.train_epoch(observer, keeping)?;
-        // Writes files, which is no part of training's time. No result depends on them.
-        let unrecorded = observer.epoch_recorded(&trained).err();
-        let unrecorded = unrecorded.map(|error| error.to_string());
-        if let Some(error) = unrecorded.as_ref().filter(|_| keeping.unrecorded.is_none()) {
-            observer.warn(&format!("{error}; the run continues without it"));
+        // Of an epoch that a checkpoint has whole, nothing is new.
+        if !trained.ledger.is_empty() {
+            // Writes files, which is no part of training's time. No result depends on them.
+            let unrecorded = observer.epoch_recorded(&trained).err();
+            let unrecorded = unrecorded.map(|error| error.to_string());
+            if let Some(error) = unrecorded.as_ref().filter(|_| keeping.unrecorded.is_none()) {
+                observer.warn(&format!("{error}; the run continues without it"));
+            }
+            keeping.unrecorded = unrecorded;
         }
-        keeping.unrecorded = unrecorded;
 
         let model = self.trainer.model().valid();
-        observer.evaluation_begins("validation");
         let mut memory = self.memory.clone();
-        let val = self.evaluator.validate(&model, &mut memory)?;
-        let test = if self.test_each_epoch {
-            observer.evaluation_begins("test");
-            let mut copy = memory.clone();
-            Some(self.evaluator.test_own_pool(&model, &mut copy)?)
-        } else {
-            None
+        let (val, test) = match self.evaluate(&model, &mut memory, observer) {
+            Ok(measured) => measured,
+            Err(EvalError::Stopped(_)) => {
+                // No more copies at once than when an epoch ends.
+                drop(memory);
+                let kept = self.keep(observer, keeping)?;
+                return Err(self.interrupted(kept));
+            }
+            Err(error) => return Err(error.into()),
         };
         let progress = &mut self.progress;
         let losses = &progress.losses;
@@ -270,16 +248,44 @@ impl<M: TglNames> TrainLoop<'_, M> {
         }
         progress.end_epoch(record);
         let kept = self.keep(observer, keeping)?;
-        if self.stop.load(Ordering::Relaxed) && keeping.every != Every::Never {
-            let iteration = self.evaluator.pass(SplitPart::Train, 0).iterations() - 1;
-            return Err(TrainError::Interrupted {
-                epoch,
-                iteration,
-                kept,
-            });
+        if self.stop.requested() && keeping.every != Every::Never {
+            return Err(self.interrupted(kept));
         }
         self.warn_if_lost(&kept, observer, keeping);
         Ok(())
+    }
+
+    /// Validation, which `memory` goes on with, and the test where it is asked for each epoch.
+    fn evaluate(
+        &self,
+        model: &LinkModel<M>,
+        memory: &mut NodeMemory,
+        observer: &mut dyn Observer,
+    ) -> Result<(LinkMetrics, Option<LinkMetrics>), EvalError> {
+        observer.evaluation_begins("validation");
+        let val = self.evaluator.validate(model, memory)?;
+        if !self.test_each_epoch {
+            return Ok((val, None));
+        }
+        observer.evaluation_begins("test");
+        let test = self.evaluator.test_own_pool(model, &mut memory.clone())?;
+        Ok((val, Some(test)))
+    }
+
+    /// The end of a run that was asked to stop, after the last iteration that is trained.
+    fn interrupted(&self, kept: Kept) -> TrainError {
+        let (epoch, iteration) = match self.progress.place() {
+            (epoch, 0) => {
+                let of_an_epoch = self.evaluator.pass(SplitPart::Train, 0).iterations();
+                (epoch - 1, of_an_epoch)
+            }
+            place => place,
+        };
+        TrainError::Interrupted {
+            epoch,
+            iteration: iteration - 1,
+            kept,
+        }
     }
 
     /// The rest of a pass over the training part; returns what overlapped.
@@ -297,25 +303,19 @@ impl<M: TglNames> TrainLoop<'_, M> {
         observer.epoch_begins(epoch, iterations);
         let clock = WallClock::start();
         let mut record = Record::default();
-        loop {
+        // After a pause that came with the last iteration, its updates belong to the epoch.
+        while self.progress.iteration < iterations || !self.progress.unapplied.is_empty() {
             record.extend(self.train_segment(&pass, &clock, observer, keeping)?);
             if self.progress.iteration == iterations {
-                if self.progress.unapplied.is_empty() {
-                    return Ok(record);
-                }
-                // A pause that came with the last iteration: its updates belong to the epoch.
                 continue;
             }
             let kept = self.keep(observer, keeping)?;
-            if self.stop.load(Ordering::Relaxed) {
-                return Err(TrainError::Interrupted {
-                    epoch,
-                    iteration: self.progress.iteration - 1,
-                    kept,
-                });
+            if self.stop.requested() {
+                return Err(self.interrupted(kept));
             }
             self.warn_if_lost(&kept, observer, keeping);
         }
+        Ok(record)
     }
 
     /// Trains until the epoch ends or a checkpoint is due.
@@ -341,7 +341,7 @@ impl<M: TglNames> TrainLoop<'_, M> {
         let progress = &mut self.progress;
         let losses = &mut progress.losses;
         let mut failure = None;
-        let stop = self.stop;
+        let stop = &self.stop;
         let mut proceed = |unread: &mut Vec<Tensor<1>>, iteration: usize| {
             if unread.len() >= UNREAD_LOSSES
                 && let Err(error) = read_losses(epoch, unread, losses, observer)
@@ -351,7 +351,7 @@ impl<M: TglNames> TrainLoop<'_, M> {
             }
             let events = pass.batch_events(iteration).end - pass.events.start;
             observer.iteration(iteration, events);
-            let stopping = stop.load(Ordering::Relaxed);
+            let stopping = stop.requested();
             if iteration + 1 == iterations {
                 Proceed::Go
             } else if keeping.every == Every::Never {

@@ -6,22 +6,23 @@
 //!
 //! It changes no weights and knows no optimiser.
 
+mod banks;
+
 use std::ops::Range;
 use std::sync::Arc;
 
 use burn::tensor::{Device, Tensor};
-use mspipe_datasets::Split;
+use mspipe_datasets::{Split, Stop, Stopped};
 use serde::Serialize;
 use thiserror::Error;
 
 use super::pair_scores::BesideBatch;
 use super::stages::{Pass, PassStages, Sampling, StageError};
-use super::work::{Evaluation, Replay};
+use super::work::{BatchWork, Evaluation, Replay};
 use crate::batch::EventBatch;
-use crate::eval::edgebank::{Bank, EdgeBank};
 use crate::eval::inductive::KnownNodes;
-use crate::eval::metrics::{self, MetricError};
-use crate::eval::{self, BatchScores, LinkMetrics, Negatives, RankMetrics};
+use crate::eval::metrics::MetricError;
+use crate::eval::{BatchScores, LinkMetrics, Negatives, RankMetrics};
 use crate::graph::EventColumns;
 use crate::memory::MemoryStore;
 use crate::model::{LinkModel, Logits, MemoryModel};
@@ -42,6 +43,9 @@ pub enum EvalError {
     /// The device stopped answering.
     #[error("device: {0}")]
     Device(String),
+    /// It was asked to end.
+    #[error(transparent)]
+    Stopped(#[from] Stopped),
 }
 
 impl From<MetricError> for EvalError {
@@ -128,6 +132,8 @@ pub struct Evaluator {
     pub split: Split,
     /// Device without autodiff.
     pub device: Device,
+    /// Ends an evaluation after the current batch.
+    stop: Stop,
 }
 
 impl Evaluator {
@@ -149,19 +155,63 @@ impl Evaluator {
             known,
             split,
             device,
+            stop: Stop::default(),
+        }
+    }
+
+    /// Evaluates until `stop` is requested.
+    #[must_use]
+    pub fn until(self, stop: Stop) -> Evaluator {
+        Evaluator { stop, ..self }
+    }
+
+    /// Ends work on the evaluator's stream that goes over no pass.
+    ///
+    /// # Errors
+    /// A stop.
+    pub(super) fn check_stop(&self) -> Result<(), EvalError> {
+        Ok(self.stop.check()?)
+    }
+
+    /// Runs all iterations of a pass, or as many as there are before a stop.
+    ///
+    /// # Errors
+    /// When a stage fails; a stop.
+    pub(super) fn run<W: BatchWork>(
+        &self,
+        stages: &mut PassStages<'_, W>,
+        mut after: impl FnMut(&mut PassStages<'_, W>, usize) -> Result<(), EvalError>,
+    ) -> Result<(), EvalError> {
+        let mut ended = Ok(());
+        let iterations = stages.pass.iterations();
+        let ran = sequential::run(stages, 0..iterations, |stages, iteration| {
+            ended = self.stop.check().map_err(EvalError::from);
+            if ended.is_ok() {
+                ended = after(stages, iteration);
+            }
+            ended.is_ok()
+        });
+        match ran {
+            Ok(_) => ended,
+            Err(StageError::Stopped(stopped)) => Err(stopped.into()),
+            Err(error) => Err(error.into()),
         }
     }
 
     /// Tests with pairs of the past too.
     ///
     /// # Errors
-    /// When there are none.
+    /// When there are none for a batch of the test.
     pub fn with_past_pairs(self) -> Result<Evaluator, NegativeError> {
         let own = self.sampling();
         let (val, test) = (self.split.val.start, self.split.test.start);
         // Neither draws nor looks at events beyond those that are used.
         let used = part_of(own, 0..self.split.test.end);
         let both = PastPairs::both_kinds(used, val, test)?;
+        let pass = self.pass(SplitPart::Test, 0);
+        let batches = (0..pass.iterations()).map(|iteration| pass.batch_events(iteration));
+        // Both kinds fill up with the same pairs; they are drawn in the test, after training.
+        both[0].check(batches, own.columns())?;
         let past = both.map(|pairs| named(Arc::new(own.with_negatives(NegativePool::Past(pairs)))));
         Ok(Evaluator {
             past: Some(past),
@@ -221,14 +271,13 @@ impl Evaluator {
                 device: &self.device,
             },
         };
-        sequential::run(&mut stages, 0..pass.iterations(), |_, _| true)?;
-        Ok(())
+        self.run(&mut stages, |_, _| Ok(()))
     }
 
     /// Measures the validation part; `memory` goes on.
     ///
     /// # Errors
-    /// When a stage fails or a score is not finite.
+    /// When a stage fails or a score is not finite; a stop.
     pub fn validate<M: MemoryModel>(
         &self,
         model: &LinkModel<M>,
@@ -240,7 +289,7 @@ impl Evaluator {
     /// Measures the test part with the protocol's own pool; `memory` goes on.
     ///
     /// # Errors
-    /// When a stage fails or a score is not finite.
+    /// When a stage fails or a score is not finite; a stop.
     pub fn test_own_pool<M: MemoryModel>(
         &self,
         model: &LinkModel<M>,
@@ -253,7 +302,7 @@ impl Evaluator {
     /// the protocol's own pool leaves it.
     ///
     /// # Errors
-    /// When a stage fails or a score is not finite.
+    /// When a stage fails or a score is not finite; a stop.
     pub fn test<M: MemoryModel, S: MemoryStore + Clone>(
         &self,
         model: &LinkModel<M>,
@@ -293,7 +342,7 @@ impl Evaluator {
     /// on.
     ///
     /// # Errors
-    /// When a stage fails or a score is not finite.
+    /// When a stage fails or a score is not finite; a stop.
     pub fn scores_of<M: MemoryModel>(
         &self,
         model: &LinkModel<M>,
@@ -327,12 +376,13 @@ impl Evaluator {
                     device: &self.device,
                     sampling: &pass.sampling,
                     candidates: candidates.map(|candidates| (candidates, pass.negative_key())),
+                    stop: &self.stop,
                     negatives: Vec::new(),
                     ranks: Vec::new(),
                 },
             },
         };
-        sequential::run(&mut stages, 0..pass.iterations(), |_, _| true)?;
+        self.run(&mut stages, |_, _| Ok(()))?;
         let Evaluation { scored, beside, .. } = stages.work;
         let (batches, logits): (Vec<_>, Vec<_>) = scored.into_iter().unzip();
         let mut scores = read_scores(&logits)?;
@@ -351,88 +401,6 @@ impl Evaluator {
     fn candidates_of(&self, pool: &Pool) -> Option<&Candidates> {
         let own = Arc::ptr_eq(&pool.1, self.sampling());
         self.candidates.as_ref().filter(|_| own)
-    }
-
-    /// Both EdgeBanks on the same events, negatives and candidates.
-    ///
-    /// # Errors
-    /// When negatives can't be drawn.
-    pub fn edgebank(&self) -> Result<EdgeBankMetrics, EvalError> {
-        let train = part_of(self.sampling(), self.split.train.clone());
-        let mut bank = EdgeBank::after(train);
-        let [own, other] = &self.pools;
-        let val = self.over(&mut bank, SplitPart::Validation, own)?;
-        let test = |pool| self.over(&mut bank.clone(), SplitPart::Test, pool);
-        let (test_own, test_other) = (test(own)?, test(other)?);
-        let past = match &self.past {
-            Some([historical, inductive]) => Some([test(historical)?, test(inductive)?]),
-            None => None,
-        };
-        let [unlimited, window] = [0, 1].map(|bank: usize| BankMetrics {
-            val_ap: val[bank].0,
-            test_ap: test_own[bank].0,
-            test_other_pool_ap: test_other[bank].0,
-            test_historical_ap: past.map(|[historical, _]| historical[bank].0),
-            test_inductive_ap: past.map(|[_, inductive]| inductive[bank].0),
-            val_mrr: val[bank].1,
-            test_mrr: test_own[bank].1,
-        });
-        Ok(EdgeBankMetrics { unlimited, window })
-    }
-
-    /// Pooled AP and MRR of each EdgeBank over a part; the bank goes on.
-    fn over(
-        &self,
-        bank: &mut EdgeBank,
-        part: SplitPart,
-        pool: &Pool,
-    ) -> Result<[(f64, Option<f64>); 2], EvalError> {
-        let banks = [Bank::Unlimited, Bank::Window];
-        let pass = self.pass_with(&pool.1, part, 0);
-        let mut scores: [Vec<BatchScores>; 2] = Default::default();
-        let mut ranks: [Vec<(f64, usize)>; 2] = Default::default();
-        let mut batches = Vec::with_capacity(pass.iterations());
-        for iteration in 0..pass.iterations() {
-            let batch = pass.batch(iteration).map_err(StageError::from)?;
-            for (of, scores) in banks.into_iter().zip(&mut scores) {
-                let score = |src: &[_], dst: &[_]| -> Vec<f32> {
-                    let pairs = src.iter().zip(dst);
-                    pairs.map(|(&s, &d)| bank.score(of, s, d)).collect()
-                };
-                scores.push((
-                    score(&batch.src, &batch.dst),
-                    score(batch.negative_sources(), &batch.neg),
-                ));
-            }
-            if let Some(candidates) = self.candidates_of(pool) {
-                let (key, stream) = (pass.negative_key(), pass.sampling.columns());
-                for (i, event) in batch.events.clone().enumerate() {
-                    let others = candidates
-                        .of(key, event, stream)
-                        .map_err(StageError::from)?;
-                    let (src, dst) = (batch.src[i], batch.dst[i]);
-                    for (of, ranks) in banks.into_iter().zip(&mut ranks) {
-                        let of_others: Vec<f32> =
-                            others.iter().map(|&d| bank.score(of, src, d)).collect();
-                        let rank = metrics::reciprocal_rank(bank.score(of, src, dst), &of_others)?;
-                        ranks.push((rank, others.len()));
-                    }
-                }
-            }
-            bank.insert(batch.columns());
-            batches.push(batch);
-        }
-        let mrr = ranks.map(|ranks| RankMetrics::of(&self.known, &batches, &ranks));
-        Ok([
-            (
-                eval::pooled_ap(&scores[0])?,
-                mrr[0].map(|ranking| ranking.mrr),
-            ),
-            (
-                eval::pooled_ap(&scores[1])?,
-                mrr[1].map(|ranking| ranking.mrr),
-            ),
-        ])
     }
 }
 

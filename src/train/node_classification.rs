@@ -33,7 +33,6 @@ use crate::eval::metrics::{self, MetricError};
 use crate::memory::MemoryStore;
 use crate::model::init::Initializer;
 use crate::model::{LinkModel, MemoryModel, ModelInput};
-use crate::pipeline::sequential;
 use crate::sampling::counter_rng::RandomStreams;
 use crate::sampling::negative::SplitPart;
 use classifier::NodeClassifier;
@@ -237,22 +236,15 @@ impl LabeledEmbeddings {
                     sources: Vec::new(),
                 },
             };
-            let mut failure = None;
-            sequential::run(&mut stages, 0..iterations, |stages, iteration| {
+            evaluator.run(&mut stages, |stages, iteration| {
                 let unread = &mut stages.work.sources;
                 if unread.len() < UNREAD_BATCHES && iteration + 1 < iterations {
-                    return true;
+                    return Ok(());
                 }
                 observer.embedded(pass.batch_events(iteration).end);
-                match read(Tensor::cat(std::mem::take(unread), 0)) {
-                    Ok(read) => rows.extend(read),
-                    Err(error) => failure = Some(error),
-                }
-                failure.is_none()
+                rows.extend(read(Tensor::cat(std::mem::take(unread), 0))?);
+                Ok(())
             })?;
-            if let Some(error) = failure {
-                return Err(error.into());
-            }
         }
         Ok(LabeledEmbeddings {
             width: rows.len() / events,
@@ -284,6 +276,7 @@ impl LabeledEmbeddings {
             let events = epoch_events(&self.labels[split.train.clone()], config, epoch as u64);
             let mut losses = Vec::new();
             for batch in events.chunks(config.batch_size) {
+                self.evaluator.check_stop()?;
                 let (embedding, label) = self.batch(batch, &autodiff);
                 let loss = classifier.loss(embedding, label);
                 let gradients = GradientsParams::from_grads(loss.backward(), &classifier);

@@ -7,6 +7,7 @@
 //! candidates an event need no more memory than a few.
 
 use burn::tensor::Device;
+use mspipe_datasets::Stop;
 
 use super::stages::{Sampling, StageError};
 use super::upload;
@@ -34,6 +35,8 @@ pub struct BesideBatch<'a, M: MemoryModel> {
     pub sampling: &'a Sampling,
     /// Whom an event's destination is ranked among, with what their draws depend on.
     pub candidates: Option<(&'a Candidates, NegativeKey)>,
+    /// Ends it early: a batch with a thousand candidates an event takes seconds.
+    pub stop: &'a Stop,
     /// Scores of the batches' negatives that have sources of their own.
     pub negatives: Vec<Vec<f32>>,
     /// Reciprocal rank of each event, and how many candidates it had.
@@ -81,9 +84,10 @@ impl<M: MemoryModel> BesideBatch<'_, M> {
         batch: &EventBatch,
         pairs: &[EventPair],
         memory: &dyn MemoryStore,
-    ) -> Result<Vec<f32>, MemoryError> {
+    ) -> Result<Vec<f32>, StageError> {
         let mut scores = Vec::with_capacity(pairs.len());
         for (chunk, pairs) in (1..).zip(pairs.chunks(PAIRS_PER_CHUNK)) {
+            self.stop.check()?;
             scores.extend(self.score_chunk(batch, pairs, chunk, memory)?);
         }
         Ok(scores)

@@ -197,7 +197,7 @@ fn take_model<M: TglNames>(
         .map_err(|error| ResumeError::Weights { group, error })
 }
 
-impl<M: TglNames> TrainLoop<'_, M> {
+impl<M: TglNames> TrainLoop<M> {
     /// All that is needed to go on from here.
     pub(super) fn save(&self) -> Result<Saved<'_>, TrainError> {
         let progress = &self.progress;

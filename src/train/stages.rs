@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use burn::tensor::{Device, Tensor};
-use mspipe_datasets::EventLog;
+use mspipe_datasets::{EventLog, Stopped};
 use thiserror::Error;
 
 use super::upload;
@@ -34,6 +34,9 @@ pub enum StageError {
     /// Scores have no rank.
     #[error("evaluation: {0}")]
     Rank(MetricError),
+    /// It was asked to end, in the middle of what is scored beside a batch.
+    #[error(transparent)]
+    Stopped(#[from] Stopped),
 }
 
 impl From<MetricError> for StageError {

@@ -183,7 +183,6 @@ pub(super) fn neighbor_rows(pass: &Pass) -> Result<f64> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::AtomicBool;
 
     use clap::Parser;
     use mspipe::device::{self, DeviceChoice};
@@ -207,10 +206,9 @@ mod tests {
             "--epochs=2",
         ];
         let session = Session::open(Program::parse_from(arguments).run).unwrap();
-        let stop = AtomicBool::new(false);
         device::on_device_thread(|| {
             let device = device::open(DeviceChoice::Cpu).unwrap();
-            let training = session.training::<Tgn>(&device.device, &stop).unwrap();
+            let training = session.training::<Tgn>(&device.device).unwrap();
             let evaluator = &training.evaluator;
             let job = Job::write(session.config(), evaluator, 1).unwrap();
 

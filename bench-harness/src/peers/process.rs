@@ -8,8 +8,13 @@ use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::thread;
+use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
+use mspipe::interrupt;
+use mspipe_datasets::Stop;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -60,7 +65,7 @@ pub(super) struct PeerEpoch {
 pub(super) struct Peer {
     python: PathBuf,
     folder: PathBuf,
-    child: Child,
+    child: Arc<Mutex<Child>>,
     input: Option<ChildStdin>,
     output: BufReader<ChildStdout>,
 }
@@ -97,6 +102,8 @@ impl Peer {
         let (Some(input), Some(output)) = (child.stdin.take(), child.stdout.take()) else {
             unreachable!("both were asked for");
         };
+        let child = Arc::new(Mutex::new(child));
+        end_with(interrupt::stop(), Arc::downgrade(&child));
         let mut peer = Peer {
             python: python.to_owned(),
             folder: folder.to_owned(),
@@ -158,8 +165,7 @@ impl Peer {
     /// The error of a process that ended, with the last that it said.
     fn ended(&mut self) -> anyhow::Error {
         drop(self.input.take());
-        let status = self
-            .child
+        let status = lock(&self.child)
             .wait()
             .map_or_else(|error| error.to_string(), |status| status.to_string());
         let said = fs::read(self.folder.join("errors.txt")).unwrap_or_default();
@@ -177,9 +183,29 @@ impl Drop for Peer {
     fn drop(&mut self) {
         drop(self.input.take());
         // It may be in the middle of an epoch; what it gives is not wanted any more.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        let mut child = lock(&self.child);
+        let _ = child.kill();
+        let _ = child.wait();
     }
+}
+
+/// Ends the process when a stop is requested: an epoch of it takes minutes, in which nobody asks.
+fn end_with(stop: Stop, child: Weak<Mutex<Child>>) {
+    thread::spawn(move || {
+        while let Some(child) = child.upgrade() {
+            if stop.requested() {
+                // It may have ended by itself.
+                let _ = lock(&child).kill();
+                return;
+            }
+            drop(child);
+            thread::sleep(Duration::from_millis(100));
+        }
+    });
+}
+
+fn lock(child: &Mutex<Child>) -> MutexGuard<'_, Child> {
+    child.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[derive(Deserialize)]

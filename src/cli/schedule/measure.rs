@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use clap::Args;
+use mspipe::console;
 use mspipe::device;
 use mspipe::pipeline::Stage;
 use mspipe::pipeline::clock::WallClock;
@@ -18,7 +19,6 @@ use mspipe::pipeline::sleeping::{Failure, Sleeper, SleepingStages};
 use mspipe::pipeline::trace::Record;
 use serde::Serialize;
 
-use super::super::{print, print_json};
 use super::profile::ProfileArgs;
 use super::table;
 
@@ -57,6 +57,9 @@ pub(super) struct MeasureArgs {
     #[arg(long)]
     json: bool,
 }
+
+/// Nobody waits longer for stages that only sleep.
+const LONGEST_S: f64 = 3600.0;
 
 /// One schedule's line.
 #[derive(Debug, Serialize)]
@@ -99,6 +102,15 @@ pub(super) fn run(args: &MeasureArgs) -> anyhow::Result<()> {
             args.iterations - 1
         );
     }
+    let sleeps = profile.sum().as_secs_f64() * f64::from(args.iterations) * schedules.len() as f64;
+    if sleeps > LONGEST_S {
+        bail!(
+            "--iterations {} of these stages sleep for up to {:.0} hours, expected at most one hour; \
+             give shorter stages, or one --schedule",
+            args.iterations,
+            sleeps / 3600.0
+        );
+    }
     let mut lines = Vec::new();
     for schedule in schedules {
         let name = schedule.to_string();
@@ -111,7 +123,7 @@ pub(super) fn run(args: &MeasureArgs) -> anyhow::Result<()> {
         schedules: lines,
     };
     if args.json {
-        return print_json(&measurement);
+        return Ok(console::json(&measurement)?);
     }
     let mut rows = vec![
         [
@@ -135,7 +147,7 @@ pub(super) fn run(args: &MeasureArgs) -> anyhow::Result<()> {
         ]
     }));
     let what = args.profile.describe(&profile);
-    print(&format!("{what}\n\n{}", table(&rows)))
+    Ok(console::product(format!("{what}\n\n{}", table(&rows)))?)
 }
 
 /// Measures one schedule; as in a training, on the thread that a device would belong to.

@@ -14,10 +14,10 @@ use mspipe::pipeline::schedule::Schedule;
 use mspipe::pipeline::scheduler::Scheduler;
 use mspipe::pipeline::simulator::simulate;
 use mspipe::pipeline::trace::Record;
+use mspipe::{console, interrupt};
 use mspipe_datasets::whole_file::{self, Existing};
 use serde::Serialize;
 
-use super::super::{print, print_json};
 use super::profile::ProfileArgs;
 use super::table;
 
@@ -150,9 +150,9 @@ pub(super) fn run(args: &SimulateArgs) -> anyhow::Result<()> {
         draw(args, &record(&args.schedule)?)?;
     }
     if args.json {
-        return print_json(&simulation);
+        return Ok(console::json(&simulation)?);
     }
-    print(&text(args, &simulation))
+    Ok(console::product(text(args, &simulation))?)
 }
 
 /// Refuses files that must not be written, before any is.
@@ -182,6 +182,7 @@ fn check_targets(args: &SimulateArgs) -> anyhow::Result<()> {
 }
 
 fn draw(args: &SimulateArgs, record: &Record) -> anyhow::Result<()> {
+    let _unfinished = interrupt::stop().unfinished();
     let existing = Existing::forced(args.force);
     if let Some(path) = &args.gantt {
         // The last iterations are not followed by others that would fill the chart.

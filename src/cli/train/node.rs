@@ -8,16 +8,18 @@ use mspipe::device::ComputeDevice;
 use mspipe::run_folder::{MetricsLog, NodeSummary, RunFolder, RunFolderError};
 use mspipe::session::{self, Session};
 use mspipe::train::node_classification::{LabelCounts, NodeEpoch, NodeMetrics, NodeObserver};
+use mspipe::{console, interrupt};
 
-use super::super::{print_json, report};
+use super::super::report;
 
 /// Classifies nodes and prints.
 pub(super) fn run(config: RunConfig, json: bool) -> anyhow::Result<()> {
-    let (summary, folder) = session::classify_nodes(config, |session, device, folder| {
-        Progress::begin(session, device, folder, json)
-    })?;
+    let (summary, folder) =
+        session::classify_nodes(config, &interrupt::stop(), |session, device, folder| {
+            Progress::begin(session, device, folder, json)
+        })?;
     if json {
-        return print_json(&summary);
+        return Ok(console::json(&summary)?);
     }
     print_summary(&summary, &folder);
     Ok(())
@@ -38,8 +40,8 @@ impl Progress {
         json: bool,
     ) -> Result<Progress, RunFolderError> {
         if !json {
-            println!("{}", report::head(session, device));
-            println!("run       {}", folder.path().display());
+            console::news(report::head(session, device));
+            console::news(format!("run       {}", folder.path().display()));
         }
         Ok(Progress {
             bar: ProgressBar::hidden(),
@@ -52,7 +54,7 @@ impl Progress {
 impl NodeObserver for Progress {
     fn embedding_begins(&mut self, labels: &LabelCounts, events: usize) {
         if !self.json {
-            println!("labels    {}", counts(labels));
+            console::news(format!("labels    {}", counts(labels)));
         }
         self.bar = ProgressBar::new(events as u64);
         let template = "embedding {wide_bar} {percent:>3} % {eta} left";
@@ -68,10 +70,10 @@ impl NodeObserver for Progress {
     fn epoch_done(&mut self, epoch: usize, record: &NodeEpoch) -> io::Result<()> {
         self.bar.finish_and_clear();
         if !self.json {
-            println!(
+            console::news(format!(
                 "epoch {epoch:<3} loss {:.4}  val AUC {:.4} AP {:.4}",
                 record.train_loss, record.val.auc, record.val.ap
-            );
+            ));
         }
         self.log.epoch(epoch, record)
     }
@@ -96,10 +98,10 @@ fn counts(labels: &LabelCounts) -> String {
 fn print_summary(summary: &NodeSummary, folder: &RunFolder) {
     let record = &summary.record;
     let line = |part: &str, metrics: &NodeMetrics, positives: usize| {
-        println!(
+        console::news(format!(
             "{part:<9} AUC {:.4} (chance 0.5)  AP {:.4} (chance {:.4})  {positives} positive labels",
             metrics.auc, metrics.ap, metrics.positive_rate
-        );
+        ));
     };
     line("val", &record.val, record.labels.val.positives);
     line("test", &record.test, record.labels.test.positives);
@@ -107,12 +109,15 @@ fn print_summary(summary: &NodeSummary, folder: &RunFolder) {
         BalanceName::None => "all training labels",
         BalanceName::Sample => "all positive labels and as many negative ones, drawn anew",
     };
-    println!(
+    console::news(format!(
         "          classifier of epoch {} (best validation AUC); an epoch goes over {balance}",
         record.best_epoch
-    );
+    ));
     if summary.setting.data.synthetic {
-        println!("{}", report::SYNTHETIC);
+        console::news(report::SYNTHETIC);
     }
-    println!("written   {}", folder.path().join("summary.json").display());
+    console::news(format!(
+        "written   {}",
+        folder.path().join("summary.json").display()
+    ));
 }

@@ -1,0 +1,163 @@
+//! What each number of the settings may be, in one place.
+//!
+//! A ceiling stands where no machine comes, and low enough that no product of settings leaves
+//! 64 bits, so that what is computed of them beforehand (the estimate of memory above all) is
+//! right. What a machine can hold is far below, and for that estimate to say.
+
+use super::{ConfigError, RunConfig};
+use crate::features::FeatureSource;
+
+/// Most worker threads.
+const MOST_THREADS: usize = 1024;
+
+/// Most rows of a batch: they are numbered in 31 bits on every device.
+const MOST_ROWS: usize = i32::MAX as usize;
+
+/// A number that is at least 1.
+struct Ceiling {
+    option: &'static str,
+    of: fn(&RunConfig) -> usize,
+    most: usize,
+    /// Both ends, and why no more.
+    expected: &'static str,
+}
+
+#[rustfmt::skip]
+const CEILINGS: [Ceiling; 13] = [
+    Ceiling { option: "epochs", of: |c| c.epochs, most: 1_000_000, expected: "1 to 1,000,000, which no run sees the end of" },
+    Ceiling { option: "node-epochs", of: |c| c.node_epochs, most: 1_000_000, expected: "1 to 1,000,000, which no run sees the end of" },
+    Ceiling { option: "batch-size", of: |c| c.batch_size, most: MOST_ROWS / 3, expected: "1 to 715,827,882: a batch has three roots per event, numbered in 31 bits" },
+    Ceiling { option: "node-batch-size", of: |c| c.node_batch_size, most: MOST_ROWS, expected: "1 to 2,147,483,647: rows of a batch are numbered in 31 bits" },
+    Ceiling { option: "fanout", of: |c| c.fanout, most: 128, expected: "1 to 128: with its heads, the attention of a root has at most 128 products" },
+    Ceiling { option: "mail-slots", of: |c| c.mail_slots, most: 128, expected: "1 to 128: with its heads, the attention of a node has at most 128 products" },
+    Ceiling { option: "heads", of: |c| c.heads, most: 128, expected: "1 to 128: with its slots, an attention has at most 128 products" },
+    Ceiling { option: "layers", of: |c| c.layers, most: 4, expected: "1 to 4" },
+    Ceiling { option: "width", of: |c| c.width, most: 16_384, expected: "1 to 16,384: a layer has that number squared" },
+    Ceiling { option: "time-width", of: |c| c.time_width, most: 1500, expected: "1 to 1,500: a slot's time encoding is in workgroup memory" },
+    Ceiling { option: "queue-depth", of: |c| c.pipeline.queue_depth, most: 64, expected: "1 to 64: each batch that is ready takes memory" },
+    Ceiling { option: "edge-features", of: |c| random_width(c.edge_features), most: 16_384, expected: "random:1 to random:16384" },
+    Ceiling { option: "node-features", of: |c| random_width(c.node_features), most: 16_384, expected: "random:1 to random:16384" },
+];
+
+/// 1, which is always possible, where nothing is drawn.
+fn random_width(source: FeatureSource) -> usize {
+    match source {
+        FeatureSource::Random(width) => width,
+        FeatureSource::Zero | FeatureSource::File => 1,
+    }
+}
+
+/// Refuses the first number beyond its ceiling, or 0.
+pub(super) fn check(config: &RunConfig) -> Result<(), ConfigError> {
+    for ceiling in &CEILINGS {
+        let found = (ceiling.of)(config);
+        if !(1..=ceiling.most).contains(&found) {
+            let random = ceiling.option.ends_with("-features");
+            return Err(ConfigError::Range {
+                option: ceiling.option,
+                found: match random {
+                    true => format!("random:{found}"),
+                    false => found.to_string(),
+                },
+                expected: ceiling.expected,
+            });
+        }
+    }
+    check_threads(config.threads)
+}
+
+/// Refuses a number of worker threads.
+fn check_threads(threads: Option<usize>) -> Result<(), ConfigError> {
+    match threads {
+        Some(threads) if !(1..=MOST_THREADS).contains(&threads) => Err(ConfigError::Range {
+            option: "threads",
+            found: threads.to_string(),
+            expected: "1 to 1,024: more than a machine has cores only take turns",
+        }),
+        _ => Ok(()),
+    }
+}
+
+/// Starts as many worker threads as were asked for; call it before anything else uses them.
+///
+/// # Errors
+/// [`ConfigError::Range`], and [`ConfigError::Threads`] when the system refuses.
+pub fn start_threads(threads: Option<usize>) -> Result<(), ConfigError> {
+    check_threads(threads)?;
+    let Some(threads) = threads else {
+        return Ok(());
+    };
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads);
+    match pool.build_global() {
+        Err(error) if std::error::Error::source(&error).is_some() => Err(ConfigError::Threads {
+            threads,
+            reason: error.to_string(),
+        }),
+        // Without a cause, the pool was started before, by a caller that set its own size.
+        _ => Ok(()),
+    }
+}
+
+impl RunConfig {
+    /// Refuses batches of `events` events, fewer where a batch is smaller, whose rows can't be
+    /// numbered.
+    pub(crate) fn check_rows(&self, events: usize) -> Result<(), ConfigError> {
+        let batch = self.batch_size.min(events);
+        // Each layer has its roots and their past events as rows.
+        let rows =
+            (0..self.layers).try_fold(3 * batch, |roots, _| roots.checked_mul(1 + self.fanout));
+        match rows {
+            Some(rows) if rows <= MOST_ROWS => Ok(()),
+            _ => Err(ConfigError::Range {
+                option: "batch-size",
+                found: format!(
+                    "{} with --fanout {} and --layers {}",
+                    self.batch_size, self.fanout, self.layers
+                ),
+                expected: "3 x batch size x (1 + fanout) to the power of layers up to \
+                           2,147,483,647: rows of a batch are numbered in 31 bits",
+            }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Command {
+        #[command(flatten)]
+        run: RunConfig,
+    }
+
+    fn parse(arguments: &[&str]) -> RunConfig {
+        Command::parse_from([&["test", "--data", "x"], arguments].concat()).run
+    }
+
+    #[test]
+    fn a_text_says_its_number() {
+        for ceiling in &CEILINGS {
+            let plain = ceiling.expected.replace(',', "");
+            let most = ceiling.most.to_string();
+            assert!(plain.contains(&most), "{}: {plain}", ceiling.option);
+        }
+        let error = check_threads(Some(0)).unwrap_err().to_string();
+        assert!(error.replace(',', "").contains(&MOST_THREADS.to_string()));
+    }
+
+    #[test]
+    fn rows_of_a_batch_are_a_checked_product() {
+        let options = ["--batch-size=200000", "--fanout=64", "--layers=2"];
+        let config = parse(&options);
+        assert_eq!(config.validate(), Ok(()));
+        assert_eq!(config.check_rows(100_000), Ok(()));
+        let error = config.check_rows(1_000_000).unwrap_err().to_string();
+        assert!(error.starts_with("--batch-size is 200000 with --fanout 64 and --layers 2"));
+        // 3 x 2^32 x 65^4 leaves 64 bits.
+        let most = parse(&["--batch-size=715827882", "--fanout=64", "--layers=4"]);
+        assert!(most.check_rows(usize::MAX).is_err());
+    }
+}
