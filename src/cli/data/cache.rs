@@ -6,7 +6,7 @@ use clap::Args;
 use indicatif::{HumanBytes, HumanCount};
 use mspipe_datasets::cache::{Cache, CachedStore, Unfinished};
 
-use super::super::{print, print_json};
+use mspipe::console;
 
 pub(super) const EXAMPLES: &str = "\
 Examples:
@@ -33,8 +33,8 @@ pub(super) fn run(args: CacheArgs, folder: &Path) -> anyhow::Result<()> {
         None => (cache, "kept"),
     };
     match args.json {
-        true => print_json(&cache),
-        false => print(&table(&cache, what)),
+        true => Ok(console::json(&cache)?),
+        false => Ok(console::product(table(&cache, what))?),
     }
 }
 
