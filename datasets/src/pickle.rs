@@ -30,7 +30,7 @@ pub(crate) const CUT_OFF: &str = "the pickle is damaged or cut off";
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum PickleError {
     /// Its bytes can't be had.
-    #[error("its pickle can't be read: {0}")]
+    #[error("its pickle can't be read")]
     Read(#[from] io::Error),
     /// It is damaged, too large, or nothing that is known.
     #[error("{found} (at byte {at} of the pickle)")]
