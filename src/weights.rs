@@ -19,17 +19,19 @@ mod floats;
 mod pytorch;
 mod safetensors;
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs::{self, File};
-use std::io::{self, Read as _, Write as _};
+use std::io::{BufWriter, Read as _, Write as _};
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
 pub use error::WeightFileError;
 
-use crate::model::tgl_weights::NamedTensor;
+use self::safetensors::Written;
+use crate::model::tgl_weights::{NamedTensor, Unread};
 
 /// Name of the weights in the folder of a run.
 pub const FILE_NAME: &str = "weights.safetensors";
@@ -111,26 +113,64 @@ pub fn write(
     tensors: &BTreeMap<String, NamedTensor>,
     model: Option<&ModelDescription>,
 ) -> Result<(), WeightFileError> {
-    let bytes = safetensors::bytes(path, tensors, model)?;
+    let written = tensors.iter().map(|(name, tensor)| Written {
+        name,
+        shape: &tensor.shape,
+        numbers: Box::new(|| Ok(Cow::Borrowed(&tensor.values[..]))),
+    });
+    replace(path, written.collect(), model)
+}
+
+/// As [`write()`], with numbers that are read from the device when it is their turn: one tensor at
+/// a time is in RAM.
+///
+/// # Errors
+/// As [`write()`], and when the device does not hand them over.
+pub fn write_unread(
+    path: &Path,
+    tensors: &[Unread],
+    model: Option<&ModelDescription>,
+) -> Result<(), WeightFileError> {
+    let written = tensors.iter().map(|tensor| Written {
+        name: tensor.name(),
+        shape: tensor.shape(),
+        numbers: Box::new(|| {
+            let numbers = tensor.read().map_err(|source| WeightFileError::Unread {
+                path: path.to_owned(),
+                source,
+            })?;
+            Ok(Cow::Owned(numbers))
+        }),
+    });
+    replace(path, written.collect(), model)
+}
+
+/// Writes a file beside `path` and gives it that name when it is whole and on disk.
+fn replace(
+    path: &Path,
+    tensors: Vec<Written<'_>>,
+    model: Option<&ModelDescription>,
+) -> Result<(), WeightFileError> {
     let part = {
         let mut name = path.file_name().map_or_else(OsString::new, OsString::from);
         name.push(".tmp");
         path.with_file_name(name)
     };
-    let write = || -> io::Result<()> {
-        let mut file = File::create(&part)?;
-        file.write_all(&bytes)?;
-        file.sync_all()?;
-        fs::rename(&part, path)
+    let failed = |source| WeightFileError::Write {
+        path: path.to_owned(),
+        source,
     };
-    write().map_err(|source| {
-        // It may never have been created; the first error is the one to report.
-        let _ = fs::remove_file(&part);
-        WeightFileError::Write {
-            path: path.to_owned(),
-            source,
-        }
-    })
+    let write = || -> Result<(), WeightFileError> {
+        let mut out = BufWriter::new(File::create(&part).map_err(failed)?);
+        safetensors::write(path, &mut out, tensors, model)?;
+        out.flush()
+            .and_then(|()| out.get_ref().sync_all())
+            .map_err(failed)?;
+        drop(out);
+        fs::rename(&part, path).map_err(failed)
+    };
+    // It may never have been created; the first error is the one to report.
+    write().inspect_err(|_| drop(fs::remove_file(&part)))
 }
 
 /// Enough of a file to tell its kind: the last sign is `ustar` in a tar's first header.

@@ -8,6 +8,7 @@ const RULE: ClockRule = ClockRule {
     mail_slots: 1,
     ticks_per_unit: 1,
     origin: 100,
+    first: 100,
 };
 
 const NODE: [NodeId; 2] = [NodeId(1), NodeId(0)];
@@ -85,6 +86,7 @@ fn query_mode_measures_from_the_last_event_to_the_query() {
     let rule = ClockRule {
         time_delta: TimeDelta::Query,
         origin: 0,
+        first: 0,
         ..RULE
     };
     let mut clock = NodeClock::new(1, rule);
