@@ -165,10 +165,13 @@ impl<'a> Arrays<'a> {
                 expected: T::DTYPE.to_string(),
             });
         }
-        let bytes = array.content.bytes().map_err(|error| Unfit::Contradiction {
-            name: name.to_owned(),
-            reason: format!("can't be read: {error}"),
-        })?;
+        let bytes = array
+            .content
+            .bytes()
+            .map_err(|error| Unfit::Contradiction {
+                name: name.to_owned(),
+                reason: format!("can't be read: {error}"),
+            })?;
         Ok((array.shape, bytemuck::pod_collect_to_vec(&bytes)))
     }
 

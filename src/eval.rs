@@ -69,7 +69,9 @@ pub const EQUAL_SCORES: &str = "all scores are equal, so AP and AUC are those of
 /// Whether all scores are one number.
 pub fn all_equal(positive: &[f32], negative: &[f32]) -> bool {
     let mut scores = positive.iter().chain(negative);
-    scores.next().is_some_and(|first| scores.all(|score| score == first))
+    scores
+        .next()
+        .is_some_and(|first| scores.all(|score| score == first))
 }
 
 /// One against many: where an event's destination stands among its candidates.

@@ -56,7 +56,11 @@ fn steps_agree_with_f64_and_leave_other_handles_alone() {
             (moments, parameters) = adam(moments, moving.collect(), AdamStep::new(1e-2, t));
         }
         let read = |tensor: Tensor<1>| tensor.into_data().try_to_vec::<f32>().unwrap();
-        assert_eq!(read(moments.slice(2 * all..)), [0.0; WATCHED], "all is finite");
+        assert_eq!(
+            read(moments.slice(2 * all..)),
+            [0.0; WATCHED],
+            "all is finite"
+        );
         for ((n, moved), held) in sizes.into_iter().zip(parameters).zip(held) {
             let (start, expected) = expected(n, 5);
             for (found, expected) in read(moved).iter().zip(&expected) {

@@ -118,17 +118,27 @@ fn a_run_ends_where_it_diverged_and_keeps_the_last_sound_checkpoint() {
         let place = said.split("epoch 1, iteration ").nth(1).unwrap();
         let iteration: usize = place.split(':').next().unwrap().parse().unwrap();
         assert!((3..6).contains(&iteration), "{settings}: {said}");
-        for part in ["the run diverged and ends here", "smaller --learning-rate", "data check"] {
+        for part in [
+            "the run diverged and ends here",
+            "smaller --learning-rate",
+            "data check",
+        ] {
             assert!(said.contains(part), "{settings}: {said}");
         }
         let (kept, numbers) = sound(&program.path(&format!("{out}/checkpoint.safetensors")));
-        assert!((2..=iteration).contains(&kept) && numbers > 10_000, "{kept} {numbers}");
+        assert!(
+            (2..=iteration).contains(&kept) && numbers > 10_000,
+            "{kept} {numbers}"
+        );
         let of = format!("The last checkpoint, of epoch 1, iteration {kept}, is from before");
         assert!(said.contains(&of), "{settings}: {said}");
         let metrics = fs::read_to_string(program.path(&format!("{out}/metrics.jsonl"))).unwrap();
         assert_eq!(metrics.lines().count(), iteration + 1, "{settings}");
         let again = program.fails(&format!("train --resume {out}"));
-        assert!(again.contains(&format!("iteration {iteration}: ")), "{again}");
+        assert!(
+            again.contains(&format!("iteration {iteration}: ")),
+            "{again}"
+        );
         assert_eq!(said.lines().last(), again.lines().last(), "{settings}");
     }
 }
@@ -143,7 +153,10 @@ fn a_learning_rate_that_breaks_the_weights_ends_the_run_at_once() {
     let told = "epoch 1, iteration 0: the optimiser's step made weights NaN or infinite; the run \
                 diverged and ends here. Try a smaller --learning-rate";
     assert!(said.contains(told), "{said}");
-    assert!(said.contains("There is no checkpoint from before"), "{said}");
+    assert!(
+        said.contains("There is no checkpoint from before"),
+        "{said}"
+    );
 
     let train = format!("train --data base.csv {SMALL} --epochs 1 --out encoder");
     assert!(program.run(&train).status.success());
@@ -175,9 +188,18 @@ fn scores_that_are_not_finite_are_named_with_their_events() {
         let named: Vec<usize> = said
             .split("event")
             .skip(1)
-            .filter_map(|rest| rest.trim_start_matches(['s', ' ']).split(' ').next()?.parse().ok())
+            .filter_map(|rest| {
+                rest.trim_start_matches(['s', ' '])
+                    .split(' ')
+                    .next()?
+                    .parse()
+                    .ok()
+            })
             .collect();
-        assert!(named.first().is_some_and(|at| events.contains(at)), "{command}: {said}");
+        assert!(
+            named.first().is_some_and(|at| events.contains(at)),
+            "{command}: {said}"
+        );
         assert!(said.contains("mspipe data check"), "{said}");
     }
 }
@@ -191,9 +213,15 @@ fn scores_that_are_all_equal_are_named() {
     let output = program.run(&train);
     assert!(output.status.success(), "{output:?}");
     let printed = String::from_utf8(output.stdout).unwrap();
-    assert!(printed.contains("WARNING: all scores are equal"), "{printed}");
+    assert!(
+        printed.contains("WARNING: all scores are equal"),
+        "{printed}"
+    );
     let said = String::from_utf8(output.stderr).unwrap();
-    for part in ["validation after epoch 1: all scores are equal", "test: all scores are equal"] {
+    for part in [
+        "validation after epoch 1: all scores are equal",
+        "test: all scores are equal",
+    ] {
         assert!(said.contains(part), "{said}");
     }
     let text = |name: &str| fs::read_to_string(program.path("run").join(name)).unwrap();

@@ -401,7 +401,9 @@ fn large_values(table: &FeatureTable) -> Option<(u64, usize, f32)> {
         .reduce(
             || None,
             |a, b| match (a, b) {
-                (Some(a), Some(b)) => Some((a.0 + b.0, a.1.min(b.1), if a.1 < b.1 { a.2 } else { b.2 })),
+                (Some(a), Some(b)) => {
+                    Some((a.0 + b.0, a.1.min(b.1), if a.1 < b.1 { a.2 } else { b.2 }))
+                }
                 (a, b) => a.or(b),
             },
         )

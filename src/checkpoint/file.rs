@@ -63,7 +63,11 @@ pub(super) fn write_to(
     for (name, array) in ordered {
         let bytes = array.content.bytes()?;
         if bytes.len() != array.len() {
-            let found = format!("'{name}' has {} bytes for its shape {:?}", bytes.len(), array.shape);
+            let found = format!(
+                "'{name}' has {} bytes for its shape {:?}",
+                bytes.len(),
+                array.shape
+            );
             return Err(io::Error::other(found));
         }
         out.write_all(&bytes)?;

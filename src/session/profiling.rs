@@ -10,13 +10,13 @@ use std::time::{Duration, Instant};
 use burn::tensor::Device;
 
 use crate::checkpoint::{Arrays, CheckpointError, Every};
+use crate::model::tgl_weights::Unread;
 use crate::pipeline::ledger::LedgerLine;
 use crate::pipeline::schedule::Schedule;
 use crate::pipeline::trace::Record;
 use crate::profiler::machine::{self, Machine};
 use crate::profiler::report::{Profile, Training};
 use crate::profiler::{set_recording, take};
-use crate::model::tgl_weights::Unread;
 use crate::train::epochs::{EpochRecord, Observer, TrainError, TrainRecord};
 use crate::train::evaluation::EvalError;
 

@@ -14,10 +14,10 @@ use super::{Session, SessionError, initial};
 use crate::checkpoint::{Arrays, CheckpointError, Checkpoints, Every, Header, Loaded};
 use crate::config::RunConfig;
 use crate::device::ComputeDevice;
+use crate::model::tgl_weights::Unread;
 use crate::pipeline::ledger::{self, LedgerLine};
 use crate::pipeline::trace::Record;
 use crate::run_folder::{Dataset, DeviceRecord, JsonLines, MetricsLog, RunFolder};
-use crate::model::tgl_weights::Unread;
 use crate::train::epochs::{EpochRecord, Observer};
 use crate::weights::{self, ModelDescription};
 

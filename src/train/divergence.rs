@@ -126,7 +126,9 @@ impl LossReader {
         ] {
             found.extend(commit.map(|commit| (commit as usize - 1, what)));
         }
-        let earliest = found.into_iter().min_by_key(|(at, what)| (*at, what.order()));
+        let earliest = found
+            .into_iter()
+            .min_by_key(|(at, what)| (*at, what.order()));
         if let Some((iteration, _)) = earliest {
             losses.truncate(iteration + 1);
         }

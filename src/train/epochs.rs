@@ -353,28 +353,27 @@ impl<M: TglNames> TrainLoop<'_, M> {
             epoch,
             kept: keeping.last,
         };
-        let mut proceed = |work: &mut Training<'_, M>,
-                           watched: &dyn Fn() -> Tensor<1>,
-                           iteration: usize| {
-            if work.unread.len() >= UNREAD_LOSSES
-                && let Err(error) = reader.read(work, watched(), losses, observer)
-            {
-                failure = Some(error);
-                return Proceed::Stop;
-            }
-            let events = pass.batch_events(iteration).end - pass.events.start;
-            observer.iteration(iteration, events);
-            let stopping = stop.load(Ordering::Relaxed);
-            if iteration + 1 == iterations {
-                Proceed::Go
-            } else if keeping.every == Every::Never {
-                if stopping { Proceed::Stop } else { Proceed::Go }
-            } else if stopping || keeping.every.is_due(first, iteration + 1, keeping.since) {
-                Proceed::Pause
-            } else {
-                Proceed::Go
-            }
-        };
+        let mut proceed =
+            |work: &mut Training<'_, M>, watched: &dyn Fn() -> Tensor<1>, iteration: usize| {
+                if work.unread.len() >= UNREAD_LOSSES
+                    && let Err(error) = reader.read(work, watched(), losses, observer)
+                {
+                    failure = Some(error);
+                    return Proceed::Stop;
+                }
+                let events = pass.batch_events(iteration).end - pass.events.start;
+                observer.iteration(iteration, events);
+                let stopping = stop.load(Ordering::Relaxed);
+                if iteration + 1 == iterations {
+                    Proceed::Go
+                } else if keeping.every == Every::Never {
+                    if stopping { Proceed::Stop } else { Proceed::Go }
+                } else if stopping || keeping.every.is_due(first, iteration + 1, keeping.since) {
+                    Proceed::Pause
+                } else {
+                    Proceed::Go
+                }
+            };
         let executor = Executor {
             queue_depth: NonZeroUsize::new(self.queue_depth).unwrap_or(NonZeroUsize::MIN),
             traced: TRACED.saturating_sub(first),

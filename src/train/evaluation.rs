@@ -255,15 +255,15 @@ impl Evaluator {
         model: &LinkModel<M>,
         memory: &mut S,
     ) -> Result<TestMetrics, EvalError> {
-        let before = memory.clone();
-        let own_pool = self.test_own_pool(model, memory)?;
+        // The own pool comes last, so that there is never more than one copy of the memory.
+        let before = &*memory;
         let test = |pool| self.measure(model, &mut before.clone(), SplitPart::Test, pool);
         let past = self.past.as_ref();
         Ok(TestMetrics {
-            own_pool,
             other_pool: test(&self.pools[1])?,
             historical: past.map(|[historical, _]| test(historical)).transpose()?,
             inductive: past.map(|[_, inductive]| test(inductive)).transpose()?,
+            own_pool: self.test_own_pool(model, memory)?,
         })
     }
 

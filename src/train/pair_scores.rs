@@ -20,7 +20,7 @@ use crate::sampling::Candidates;
 use crate::sampling::negative::NegativeKey;
 
 /// Pairs of one trip through the model: about as many roots as a usual batch has twice over.
-const PAIRS_PER_CHUNK: usize = 4096;
+pub const PAIRS_PER_CHUNK: usize = 4096;
 
 /// A pair and the event, counted from the batch's first, whose time it has.
 type EventPair = (usize, NodeId, NodeId);

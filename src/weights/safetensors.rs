@@ -169,7 +169,10 @@ fn file_header(
         producer: concat!("mspipe ", env!("CARGO_PKG_VERSION")).to_owned(),
         model: model.cloned(),
     })?;
-    let mut text = format!(r#"{{"__metadata__":{{"{ENTRY}":{}}}"#, serde_json::to_string(&own)?);
+    let mut text = format!(
+        r#"{{"__metadata__":{{"{ENTRY}":{}}}"#,
+        serde_json::to_string(&own)?
+    );
     let mut begin = 0;
     for Written { name, shape, .. } in tensors {
         let end = begin + size_of::<f32>() * shape.iter().product::<usize>();
@@ -199,7 +202,11 @@ mod tests {
     #[test]
     fn a_file_has_the_bytes_that_the_library_writes() {
         let tensors = [
-            ("a.weight", vec![2, 3], vec![1.0, -2.5, 0.0, -0.0, 1e-40, 3e38]),
+            (
+                "a.weight",
+                vec![2, 3],
+                vec![1.0, -2.5, 0.0, -0.0, 1e-40, 3e38],
+            ),
             ("b \"quoted\"", vec![0], vec![]),
             ("c", vec![], vec![7.0]),
         ];
@@ -221,7 +228,10 @@ mod tests {
             .map(|(_, _, numbers)| numbers.iter().flat_map(|v: &f32| v.to_le_bytes()).collect())
             .collect();
         let views = tensors.iter().zip(&data).map(|((name, shape, _), data)| {
-            (*name, TensorView::new(Dtype::F32, shape.clone(), data).unwrap())
+            (
+                *name,
+                TensorView::new(Dtype::F32, shape.clone(), data).unwrap(),
+            )
         });
         let expected = ::safetensors::serialize(views, Some(metadata)).unwrap();
         assert_eq!(bytes, expected);

@@ -234,7 +234,10 @@ fn tables(make: &Inputs<'_>, rows: usize, roots: usize, events: usize) -> Vec<Ca
     );
 
     let gradient = make.vector(PARAMETERS);
-    let mut state = Some((make.vector(2 * PARAMETERS + WATCHED).abs(), make.vector(PARAMETERS)));
+    let mut state = Some((
+        make.vector(2 * PARAMETERS + WATCHED).abs(),
+        make.vector(PARAMETERS),
+    ));
     let step = AdamStep::new(1e-4, 3);
     let optimise = case("adam", costs::adam(PARAMETERS), move || {
         state = state.take().and_then(|(moments, parameter)| {

@@ -120,11 +120,7 @@ impl Tables {
     }
 
     /// Replaces `parameter` by TGL's `values`, which must fill its shape.
-    pub(super) fn set(
-        &mut self,
-        parameter: &Parameter,
-        values: &[f32],
-    ) -> Result<(), WeightError> {
+    pub(super) fn set(&mut self, parameter: &Parameter, values: &[f32]) -> Result<(), WeightError> {
         let shape = self.shape(parameter);
         let mut first = 0;
         for path in &parameter.tables {
@@ -135,7 +131,9 @@ impl Tables {
                 };
                 let part = &mut ours[table.of(parameter.part)];
                 let places = places(table.columns, &shape, first);
-                part.iter_mut().zip(places).for_each(|(ours, place)| *ours = values[place]);
+                part.iter_mut()
+                    .zip(places)
+                    .for_each(|(ours, place)| *ours = values[place]);
                 first += table.rows();
                 table.written = Some(ours);
             }
@@ -153,7 +151,9 @@ impl Tables {
             let ours = (table.read)()?;
             let part = &ours[table.of(parameter.part)];
             let places = places(table.columns, &shape, first);
-            part.iter().zip(places).for_each(|(ours, place)| values[place] = *ours);
+            part.iter()
+                .zip(places)
+                .for_each(|(ours, place)| values[place] = *ours);
             first += table.rows();
         }
         Ok(values)

@@ -35,8 +35,7 @@ impl NodeClassifier {
     /// Logits `[events]` of embeddings `[events, width]`.
     pub(super) fn forward(&self, embedding: Tensor<2>) -> Tensor<1> {
         let hidden = embedding.matmul(self.hidden.val()) + self.hidden_bias.val().unsqueeze();
-        let logit =
-            relu(hidden).matmul(self.output.val()) + self.output_bias.val().unsqueeze();
+        let logit = relu(hidden).matmul(self.output.val()) + self.output_bias.val().unsqueeze();
         logit.reshape([-1])
     }
 
