@@ -26,10 +26,10 @@ use crate::model::MemoryModel;
 /// What is not finite, in the order in which an iteration comes to it.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Diverged {
-    /// The edge features of its events.
-    Features,
     /// Updated rows of the node memory.
     Memory,
+    /// The edge features of its events.
+    Features,
     /// The loss.
     Loss(f32),
     /// A gradient, or its square.
@@ -53,12 +53,12 @@ impl Diverged {
     pub(super) fn remedy(self) -> &'static str {
         match self {
             Diverged::Features => {
-                "'mspipe data check' names such features: mend the stream, or leave them out with \
+                "Look for such features with 'mspipe data check': mend the stream, or leave them out with \
                  --edge-features zero"
             }
             _ => {
-                "try a smaller --learning-rate; if that does not help, look with 'mspipe data \
-                 check' for features that are missing, NaN or very large"
+                "Try a smaller --learning-rate; if that does not help, look with 'mspipe data \
+                 check' for features that are very large"
             }
         }
     }
@@ -210,9 +210,7 @@ pub enum Unsound {
         value: f32,
     },
     /// What a batch wrote.
-    #[error(
-        "events {} to {}: {what}; {}", events.start, events.end - 1, what.remedy()
-    )]
+    #[error("events {} to {}: {what}. {}", events.start, events.end - 1, what.remedy())]
     Written {
         /// Events of the batch, from 0.
         events: Range<usize>,

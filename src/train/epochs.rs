@@ -64,7 +64,7 @@ pub enum TrainError {
     /// Something is not a number any more.
     #[error(
         "epoch {epoch}, iteration {iteration}: {what}; the run diverged and ends here. {}. {}",
-        Capitalised(what.remedy()), Sound(*kept)
+        what.remedy(), Sound(*kept)
     )]
     Diverged {
         /// Epoch, from 1.
@@ -89,17 +89,6 @@ pub enum TrainError {
     /// Something could not be written down.
     #[error(transparent)]
     Observer(std::io::Error),
-}
-
-/// A sentence that begins a new one.
-struct Capitalised(&'static str);
-
-impl fmt::Display for Capitalised {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut letters = self.0.chars();
-        let first = letters.next().map(|letter| letter.to_ascii_uppercase());
-        write!(f, "{}{}", first.unwrap_or_default(), letters.as_str())
-    }
 }
 
 /// What is left of a run that diverged.

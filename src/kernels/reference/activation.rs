@@ -71,11 +71,10 @@ mod tests {
                 "sigmoid({x})"
             );
         }
-        let number = |x: f32| {
+        for x in [0.0, -0.0, 1.5, -1.5, f32::INFINITY, f32::NEG_INFINITY] {
             assert_eq!(relu(x), x.max(0.0));
             assert_eq!(behind_relu(x, 3.0), if x > 0.0 { 3.0 } else { 0.0 });
-        };
-        [0.0, -0.0, 1.5, -1.5, f32::INFINITY, f32::NEG_INFINITY].map(number);
+        }
         for function in [exp, sigmoid, tanh, relu, |x| behind_relu(x, x)] {
             assert!(function(f32::NAN).is_nan() && function(-f32::NAN).is_nan());
         }
