@@ -12,6 +12,8 @@ mod architecture;
 mod audit;
 /// The program as a user runs it: trainings, determinism, bad input.
 mod cli;
+/// Runs that diverge, and streams whose features are no numbers.
+mod divergence;
 /// Passes with fixed weights: pools of negatives, candidates; metrics of recorded scores.
 mod evaluation;
 /// The pipeline's executor: order of memory operations, failures, a virtual clock.
@@ -32,6 +34,8 @@ mod models;
 mod mutation;
 /// State labels from embeddings, on streams with a known rule behind the labels.
 mod node_classification;
+/// NaN and infinity pass every operation, on the CPU device.
+mod not_finite;
 /// Random inputs for the operations and one way to run them all.
 mod operations;
 /// What commands write: never over what is not theirs, and never half.
