@@ -14,7 +14,7 @@ fn main(@builtin(local_invocation_index) local: u32) {
     var sum = 0.0;
     for (var pair = local; pair < 2u * events; pair = pair + 128u) {
         let x = select(logit[pair], -logit[pair], pair < events);
-        sum = sum + max(x, 0.0) + log(1.0 + exp(-min(abs(x), 80.0)));
+        sum = sum + relu(x) + log(1.0 + exp(-min(abs(x), 80.0)));
     }
     lane_sum[local] = sum;
     for (var half = 64u; half > 0u; half = half / 2u) {

@@ -33,7 +33,7 @@ fn main(
     var sum = 0.0;
     for (var c = local; c < WIDTH; c = c + WORKGROUP) {
         let hidden = source[source_row + c] + destination[destination_row + c] + bias[c];
-        sum = sum + max(hidden, 0.0) * output[c];
+        sum = sum + relu(hidden) * output[c];
     }
     lane_sum[local] = sum;
     for (var half = WORKGROUP / 2u; half > 0u; half = half / 2u) {

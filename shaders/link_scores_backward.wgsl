@@ -46,13 +46,13 @@ fn main(
                 let hidden = source[at] + bias[c];
                 let positive = hidden + destination[at];
                 let negative = hidden + destination[at_negative];
-                let d_at = select(0.0, d_positive * output[c], positive > 0.0);
-                let d_at_negative = select(0.0, d_negative * output[c], negative > 0.0);
+                let d_at = select(0.0, d_positive * output[c], passes_relu(positive));
+                let d_at_negative = select(0.0, d_negative * output[c], passes_relu(negative));
                 d_destination[at] = d_at;
                 d_destination[at_negative] = d_at_negative;
                 d_source[at] = d_at + d_at_negative;
                 d_bias = d_bias + d_at + d_at_negative;
-                d_output = d_output + d_positive * max(positive, 0.0) + d_negative * max(negative, 0.0);
+                d_output = d_output + d_positive * relu(positive) + d_negative * relu(negative);
             }
         }
         if (c < WIDTH) {

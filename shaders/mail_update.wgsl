@@ -1,6 +1,8 @@
 // Puts mails into mailboxes. Each written place gets the mean of its list of mails, in the
 // list's order; a mail is [own row | peer's row | edge features]. Places are distinct, so
-// no two invocations write the same number. One invocation writes one number.
+// no two invocations write the same number of a mailbox. One invocation writes one number.
+// `watch` remembers the first commit that wrote a number of a memory row, and of edge features,
+// that is not finite, 0 for none; all invocations that write one of them write the same.
 
 const MEMORY: u32 = 4u; // width of a memory row
 const EDGE: u32 = 0u;   // width of an edge feature row
@@ -11,7 +13,8 @@ const EDGE: u32 = 0u;   // width of an edge feature row
 @group(0) @binding(3) var<storage, read_write> place: array<i32>;   // [written]
 @group(0) @binding(4) var<storage, read_write> offsets: array<i32>; // [written + 1], into mails
 @group(0) @binding(5) var<storage, read_write> mails: array<i32>;   // [mails, (row, peer's row, event row)]
-@group(0) @binding(6) var<uniform> sizes: array<vec4<u32>, 2>;      // written
+@group(0) @binding(6) var<storage, read_write> watch: array<f32>;   // [2]: of memory rows, of edge features
+@group(0) @binding(7) var<uniform> sizes: array<vec4<u32>, 2>;      // written, bits of the commit's number
 
 @compute @workgroup_size(64)
 fn main(
@@ -38,5 +41,10 @@ fn main(
             sum = sum + edge[u32(mails[m * 3u + 2u]) * EDGE + c - 2u * MEMORY];
         }
     }
-    mailbox[u32(place[w]) * width + c] = sum / f32(max(end - first, 1u));
+    let mean = sum / f32(max(end - first, 1u));
+    mailbox[u32(place[w]) * width + c] = mean;
+    let part = select(0u, 1u, c >= 2u * MEMORY);
+    if (!is_finite(mean) && watch[part] == 0.0) {
+        watch[part] = bitcast<f32>(sizes[0].y);
+    }
 }

@@ -1,6 +1,5 @@
-// Layer norm of the dropout of x, row by row, after a relu if the floor is 0 (it is the
-// smallest f32 otherwise):
-//   y = max(x * factor, floor), out = (y - mean(y)) / sqrt(var(y) + epsilon) * gamma + beta.
+// Layer norm of the dropout of x, row by row, after a relu where there is one:
+//   y = relu(x * factor), out = (y - mean(y)) / sqrt(var(y) + epsilon) * gamma + beta.
 // The draw of element i depends on the key and i alone, as in dropout.wgsl. A workgroup takes
 // a row; the variance is the mean of the squared distances from the mean.
 
@@ -11,7 +10,7 @@ const WORKGROUP: u32 = 64u;
 @group(0) @binding(1) var<storage, read_write> gamma: array<f32>; // [WIDTH]
 @group(0) @binding(2) var<storage, read_write> beta: array<f32>;  // [WIDTH]
 @group(0) @binding(3) var<storage, read_write> out: array<f32>;   // [rows, WIDTH]
-@group(0) @binding(4) var<uniform> sizes: array<vec4<u32>, 2>;    // rows, drop below, bits of the scale, bits of epsilon ; key, bits of the floor
+@group(0) @binding(4) var<uniform> sizes: array<vec4<u32>, 2>;    // rows, drop below, bits of the scale, bits of epsilon ; key, 1 for a relu
 
 var<workgroup> lane_sum: array<f32, WORKGROUP>;
 var<workgroup> kept: array<f32, WIDTH>;
@@ -45,7 +44,8 @@ fn main(
     for (var c = local; c < WIDTH; c = c + WORKGROUP) {
         let i = row * WIDTH + c;
         let draw = counter_hash(vec4<u32>(key.x, key.y, key.z, i));
-        let y = max(x[i] * select(0.0, bitcast<f32>(sizes[0].z), draw >= sizes[0].y), bitcast<f32>(key.w));
+        let after_dropout = x[i] * select(0.0, bitcast<f32>(sizes[0].z), draw >= sizes[0].y);
+        let y = select(after_dropout, relu(after_dropout), key.w == 1u);
         kept[c] = y;
         sum = sum + y;
     }

@@ -1,6 +1,7 @@
 // Gradient of output_norm with respect to x, and the normalised rows n for the kernel
 // that sums the gradients of gamma and beta. With n = (y - mean) * scale, g = grad * gamma:
-//   d_y = scale * (g - mean(g) - n * mean(g * n)), d_x = d_y * factor where y > floor, else 0.
+//   d_y = scale * (g - mean(g) - n * mean(g * n)), d_x = d_y * factor, but 0 where the relu lets nothing
+// pass.
 // A workgroup takes a row.
 
 const WIDTH: u32 = 5u;
@@ -11,7 +12,7 @@ const WORKGROUP: u32 = 64u;
 @group(0) @binding(2) var<storage, read_write> grad: array<f32>;      // [rows, WIDTH]
 @group(0) @binding(3) var<storage, read_write> d_x: array<f32>;       // [rows, WIDTH]
 @group(0) @binding(4) var<storage, read_write> normalised: array<f32>; // [rows, WIDTH]: n
-@group(0) @binding(5) var<uniform> sizes: array<vec4<u32>, 2>;        // rows, drop below, bits of the scale, bits of epsilon ; key, bits of the floor
+@group(0) @binding(5) var<uniform> sizes: array<vec4<u32>, 2>;        // rows, drop below, bits of the scale, bits of epsilon ; key, 1 for a relu
 
 var<workgroup> lane_sum: array<f32, WORKGROUP>;
 var<workgroup> factor: array<f32, WIDTH>;
@@ -47,7 +48,8 @@ fn main(
         let i = row * WIDTH + c;
         let draw = counter_hash(vec4<u32>(key.x, key.y, key.z, i));
         factor[c] = select(0.0, bitcast<f32>(sizes[0].z), draw >= sizes[0].y);
-        kept[c] = max(x[i] * factor[c], bitcast<f32>(key.w));
+        let after_dropout = x[i] * factor[c];
+        kept[c] = select(after_dropout, relu(after_dropout), key.w == 1u);
         sum = sum + kept[c];
     }
     let mean = total(local, sum) / f32(WIDTH);
@@ -71,6 +73,6 @@ fn main(
         let n = (kept[c] - mean) * scale;
         let d_y = scale * (grad[i] * gamma[c] - mean_g - n * mean_g_n);
         normalised[i] = n;
-        d_x[i] = select(0.0, d_y * factor[c], kept[c] > bitcast<f32>(key.w));
+        d_x[i] = select(0.0, d_y * factor[c], key.w == 0u || passes_relu(kept[c]));
     }
 }

@@ -81,7 +81,7 @@ fn main(
         var total = 0.0;
         for (var k = 0u; k < end_of(FANOUT); k = k + 1u) {
             if (slot_used[k]) {
-                total = total + exp(pair_score[k * HEADS + head] - largest);
+                total = total + exp_of(pair_score[k * HEADS + head] - largest);
             }
         }
         for (var k = 0u; k < end_of(FANOUT); k = k + 1u) {
@@ -91,7 +91,7 @@ fn main(
                 let key = sizes[1];
                 let draw = counter_hash(vec4<u32>(key.x, key.y, key.z, first_pair + pair));
                 if (draw >= sizes[0].y) {
-                    weight = exp(pair_score[pair] - largest) / total * bitcast<f32>(sizes[0].z);
+                    weight = exp_of(pair_score[pair] - largest) / total * bitcast<f32>(sizes[0].z);
                 }
             }
             pair_score[pair] = weight;

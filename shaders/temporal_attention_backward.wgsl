@@ -84,7 +84,7 @@ fn main(
         var total = 0.0;
         for (var k = 0u; k < end_of(FANOUT); k = k + 1u) {
             if (slot_used[k]) {
-                total = total + exp(score[first_pair + k * HEADS + head] - largest);
+                total = total + exp_of(score[first_pair + k * HEADS + head] - largest);
             }
         }
         // d_score becomes the gradient of each weight before dropout, then of the score. A softmax
@@ -100,7 +100,7 @@ fn main(
             if (slot_used[k]) {
                 let key = sizes[1];
                 let draw = counter_hash(vec4<u32>(key.x, key.y, key.z, first_pair + pair));
-                let attention = exp(score[first_pair + pair] - largest) / total;
+                let attention = exp_of(score[first_pair + pair] - largest) / total;
                 if (draw >= sizes[0].y) {
                     let scale = bitcast<f32>(sizes[0].z);
                     after_dropout = attention * scale;
@@ -119,7 +119,7 @@ fn main(
             var d = 0.0;
             if (slot_used[k]) {
                 let s = score[first_pair + pair];
-                d = exp(s - largest) / total * (d_score[pair] - mean);
+                d = exp_of(s - largest) / total * (d_score[pair] - mean);
                 d = select(SLOPE * d, d, s > 0.0);
             }
             d_score[pair] = d;

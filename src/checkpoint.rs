@@ -19,6 +19,8 @@ mod folder;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::{fmt, io};
 
 use bytemuck::Pod;
 use safetensors::Dtype;
@@ -63,7 +65,51 @@ impl Element for u8 {
 pub struct Array<'a> {
     dtype: Dtype,
     shape: Vec<usize>,
-    bytes: Cow<'a, [u8]>,
+    content: Content<'a>,
+}
+
+/// The bytes of an array.
+#[derive(Clone)]
+enum Content<'a> {
+    Held(Cow<'a, [u8]>),
+    /// Made when they are written, so that not all arrays of a checkpoint are in RAM at once.
+    Made(Make<'a>),
+}
+
+type Make<'a> = Arc<dyn Fn() -> io::Result<Vec<f32>> + Send + Sync + 'a>;
+
+impl Content<'_> {
+    fn bytes(&self) -> io::Result<Cow<'_, [u8]>> {
+        match self {
+            Content::Held(bytes) => Ok(Cow::Borrowed(bytes)),
+            Content::Made(make) => make().map(|numbers| {
+                let bytes = bytemuck::cast_slice(&numbers);
+                Cow::Owned(bytes.to_vec())
+            }),
+        }
+    }
+}
+
+impl fmt::Debug for Content<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Content::Held(bytes) => write!(f, "{} bytes", bytes.len()),
+            Content::Made(_) => f.write_str("not made yet"),
+        }
+    }
+}
+
+impl PartialEq for Content<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        matches!((self, other), (Content::Held(a), Content::Held(b)) if a == b)
+    }
+}
+
+impl Array<'_> {
+    /// Bytes that its shape takes.
+    fn len(&self) -> usize {
+        self.shape.iter().product::<usize>() * self.dtype.bitsize() / 8
+    }
 }
 
 #[cfg(target_endian = "big")]
@@ -79,7 +125,22 @@ impl<'a> Arrays<'a> {
         let array = Array {
             dtype: T::DTYPE,
             shape: shape.to_vec(),
-            bytes: Cow::Borrowed(bytemuck::cast_slice(values)),
+            content: Content::Held(Cow::Borrowed(bytemuck::cast_slice(values))),
+        };
+        self.0.insert(name.into(), array);
+    }
+
+    /// Adds numbers that fill `shape` and are made when they are written.
+    pub fn put_made(
+        &mut self,
+        name: impl Into<String>,
+        shape: &[usize],
+        make: impl Fn() -> io::Result<Vec<f32>> + Send + Sync + 'a,
+    ) {
+        let array = Array {
+            dtype: Dtype::F32,
+            shape: shape.to_vec(),
+            content: Content::Made(Arc::new(make)),
         };
         self.0.insert(name.into(), array);
     }
@@ -104,7 +165,14 @@ impl<'a> Arrays<'a> {
                 expected: T::DTYPE.to_string(),
             });
         }
-        Ok((array.shape, bytemuck::pod_collect_to_vec(&array.bytes)))
+        let bytes = array
+            .content
+            .bytes()
+            .map_err(|error| Unfit::Contradiction {
+                name: name.to_owned(),
+                reason: format!("can't be read: {error}"),
+            })?;
+        Ok((array.shape, bytemuck::pod_collect_to_vec(&bytes)))
     }
 
     /// Takes out the array `name`, which must have this shape.

@@ -58,6 +58,20 @@ pub struct LinkMetrics {
     /// Where each event's destination stands among its candidates, if the protocol ranks.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ranking: Option<RankMetrics>,
+    /// Whether all scores are one number: see [`EQUAL_SCORES`].
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub equal_scores: bool,
+}
+
+/// What is said of metrics whose scores are all equal.
+pub const EQUAL_SCORES: &str = "all scores are equal, so AP and AUC are those of chance: the model                                 tells no pair from another. Are features or weights so large that                                 layer norms and gates flatten everything? Scale the features, or                                 try a smaller --learning-rate";
+
+/// Whether all scores are one number.
+pub fn all_equal(positive: &[f32], negative: &[f32]) -> bool {
+    let mut scores = positive.iter().chain(negative);
+    scores
+        .next()
+        .is_some_and(|first| scores.all(|score| score == first))
 }
 
 /// One against many: where an event's destination stands among its candidates.
@@ -125,6 +139,7 @@ impl LinkMetrics {
             auc: metrics::roc_auc(&positive, &negative)?,
             inductive: InductiveMetrics::of(known, batches, scores)?,
             ranking: None,
+            equal_scores: all_equal(&positive, &negative),
         })
     }
 

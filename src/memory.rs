@@ -78,6 +78,24 @@ pub struct MemoryCommit<'a> {
     pub times: &'a clock::FetchedTimes,
 }
 
+/// The first commits that wrote numbers that are not finite, as
+/// [`version`](MemoryStore::version) counts them, from 1.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct NotFinite {
+    /// Into a memory row or what mails hold of one.
+    pub rows: Option<u64>,
+    /// Into what mails hold of edge features.
+    pub features: Option<u64>,
+}
+
+impl NotFinite {
+    /// From the numbers of [`MemoryStore::watched`].
+    pub fn read(numbers: [f32; 2]) -> NotFinite {
+        let [rows, features] = numbers.map(|first| (first != 0.0).then_some(first as u64));
+        NotFinite { rows, features }
+    }
+}
+
 /// Why memory could not be written.
 #[derive(Debug, Error)]
 pub enum MemoryError {
@@ -109,6 +127,10 @@ pub trait MemoryStore {
 
     /// Number of commits since the last reset.
     fn version(&self) -> u64;
+
+    /// What was written since the last reset and is not finite, as the numbers that
+    /// [`NotFinite::read`] takes, `[2]`; not yet read from the device.
+    fn watched(&self) -> Tensor<1>;
 
     /// Forgets everything: zero rows, zero mails, no times.
     fn reset(&mut self);

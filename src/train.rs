@@ -1,6 +1,7 @@
 //! Training: the stages of an iteration, the optimiser, and the loop over epochs.
 
 pub mod adam;
+pub mod divergence;
 pub mod epochs;
 pub mod evaluation;
 pub mod host_stages;

@@ -19,17 +19,19 @@ mod floats;
 mod pytorch;
 mod safetensors;
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, BufWriter, Read as _};
 use std::path::Path;
 
-use mspipe_datasets::whole_file::{self, Existing};
+use mspipe_datasets::whole_file::{Existing, WholeFile};
 use serde::{Deserialize, Serialize};
 
 pub use error::WeightFileError;
 
-use crate::model::tgl_weights::NamedTensor;
+use self::safetensors::Written;
+use crate::model::tgl_weights::{NamedTensor, Unread};
 
 /// Name of the weights in the folder of a run.
 pub const FILE_NAME: &str = "weights.safetensors";
@@ -159,13 +161,57 @@ pub fn write(
     tensors: &BTreeMap<String, NamedTensor>,
     model: Option<&ModelDescription>,
 ) -> Result<(), WeightFileError> {
-    let bytes = safetensors::bytes(path, tensors, model)?;
-    whole_file::write(path, Existing::Replace, |file| file.write_all(&bytes)).map_err(|error| {
-        WeightFileError::Write {
-            path: path.to_owned(),
-            error: error.reason(),
-        }
-    })
+    let written = tensors.iter().map(|(name, tensor)| Written {
+        name,
+        shape: &tensor.shape,
+        numbers: Box::new(|| Ok(Cow::Borrowed(&tensor.values[..]))),
+    });
+    replace(path, written.collect(), model)
+}
+
+/// As [`write()`], with numbers that are read from the device when it is their turn: one tensor at
+/// a time is in RAM.
+///
+/// # Errors
+/// As [`write()`], and when the device does not hand them over.
+pub fn write_unread(
+    path: &Path,
+    tensors: &[Unread],
+    model: Option<&ModelDescription>,
+) -> Result<(), WeightFileError> {
+    let written = tensors.iter().map(|tensor| Written {
+        name: tensor.name(),
+        shape: tensor.shape(),
+        numbers: Box::new(|| {
+            let numbers = tensor.read().map_err(|error| WeightFileError::Unread {
+                path: path.to_owned(),
+                error,
+            })?;
+            Ok(Cow::Owned(numbers))
+        }),
+    });
+    replace(path, written.collect(), model)
+}
+
+/// Writes a file beside `path` and gives it that name when it is whole and on disk.
+fn replace(
+    path: &Path,
+    tensors: Vec<Written<'_>>,
+    model: Option<&ModelDescription>,
+) -> Result<(), WeightFileError> {
+    let failed = |error| WeightFileError::Write {
+        path: path.to_owned(),
+        error,
+    };
+    // Dropped before it is committed, it leaves nothing behind.
+    let file =
+        WholeFile::create(path, Existing::Replace).map_err(|error| failed(error.reason()))?;
+    let mut out = BufWriter::new(file);
+    safetensors::write(path, &mut out, tensors, model)?;
+    let file = out
+        .into_inner()
+        .map_err(|error| failed(error.into_error()))?;
+    file.commit().map_err(|error| failed(error.reason()))
 }
 
 /// Enough of a file to tell its kind: the last sign is `ustar` in a tar's first header.

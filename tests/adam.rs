@@ -1,7 +1,7 @@
 //! Steps of Adam against the same arithmetic in f64.
 
 use burn::tensor::Tensor;
-use mspipe::kernels::adam::{AdamStep, Moving, adam};
+use mspipe::kernels::adam::{AdamStep, Moving, WATCHED, adam};
 
 use crate::on_device;
 
@@ -40,7 +40,7 @@ fn steps_agree_with_f64_and_leave_other_handles_alone() {
             .map(|&n| tensor(expected(n, 0).0.iter().map(|&x| x as f32).collect()))
             .collect();
         let held = parameters.clone();
-        let mut moments = Tensor::zeros([2 * all], device);
+        let mut moments = Tensor::zeros([2 * all + WATCHED], device);
         for t in 1..=5 {
             let moving = parameters
                 .into_iter()
@@ -56,6 +56,11 @@ fn steps_agree_with_f64_and_leave_other_handles_alone() {
             (moments, parameters) = adam(moments, moving.collect(), AdamStep::new(1e-2, t));
         }
         let read = |tensor: Tensor<1>| tensor.into_data().try_to_vec::<f32>().unwrap();
+        assert_eq!(
+            read(moments.slice(2 * all..)),
+            [0.0; WATCHED],
+            "all is finite"
+        );
         for ((n, moved), held) in sizes.into_iter().zip(parameters).zip(held) {
             let (start, expected) = expected(n, 5);
             for (found, expected) in read(moved).iter().zip(&expected) {

@@ -60,6 +60,7 @@ impl Fixture {
             mail_slots: 1,
             ticks_per_unit: log.ticks_per_unit(),
             origin: 0,
+            first: 0,
         };
         let mut pools = [
             NegativePool::destinations(dst).unwrap(),

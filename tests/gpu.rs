@@ -17,6 +17,8 @@ mod layouts;
 mod memory_tables;
 /// Two attention layers against their definition, through the shaders.
 mod models;
+/// NaN and infinity pass every operation, through the shaders.
+mod not_finite;
 /// Random inputs for the operations and one way to run them all.
 mod operations;
 /// Trainings under each schedule, bit by bit, through the shaders.

@@ -75,7 +75,12 @@ fn a_dry_run_counts_structures_and_leaves_nothing() {
         .map(|share| share["ram_bytes"].as_u64().unwrap() + share["device_bytes"].as_u64().unwrap())
         .sum();
     let told = plain["ram_bytes"].as_u64().unwrap();
-    assert!((all..all + (140 << 20)).contains(&told), "{told} of {all}");
+    let threads = std::thread::available_parallelism().unwrap().get() as u64;
+    let program_bytes = (100 + 6 * threads) << 20;
+    assert!(
+        (all..all + program_bytes).contains(&told),
+        "{told} of {all}"
+    );
 
     let random = program.footprint(&format!("{STREAM} --edge-features random:172"));
     assert_eq!(share(&random, "random features"), 19_129 * 172 * 4);
@@ -98,6 +103,53 @@ fn a_dry_run_counts_structures_and_leaves_nothing() {
     let info = program.json("data info synthetic:gdelt:scale=0.0001 --json");
     assert_eq!(info["events"], 19_129);
     assert_eq!(share(&info["training"], "graph (T-CSR)"), graph);
+}
+
+/// Runs a training and returns the most RAM that it had resident, in bytes, as the system counts it.
+#[cfg(target_os = "linux")]
+fn peak_bytes(program: &Program, arguments: &str) -> u64 {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_mspipe"))
+        .args(arguments.split_whitespace())
+        .current_dir(program.folder.path())
+        .env("MSPIPE_CACHE_DIR", program.path("cache"))
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    let status = format!("/proc/{}/status", child.id());
+    let mut peak = 0;
+    loop {
+        // The line is gone once the process has ended, and is a peak that never falls before.
+        let text = fs::read_to_string(&status).unwrap_or_default();
+        let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let kib = line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<u64>().ok());
+        peak = kib.map_or(peak, |kib| 1024 * kib);
+        if let Some(ended) = child.try_wait().unwrap() {
+            assert!(ended.success(), "{arguments}");
+            return peak;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(2));
+    }
+}
+
+/// Parameters, mails, pairs that are ranked, layers: each is the most of one training.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_training_takes_no_more_than_is_told() {
+    let program = Program::new();
+    for settings in [
+        "--model jodie --width 1024 --limit-events 800 --epochs 2",
+        "--model jodie --epochs 1 --width 172 --protocol tgb --batch-size 50 --memory host --threads 4",
+        "--model apan --epochs 1 --width 100 --mail-slots 10 --checkpoint-every 5 --schedule mspipe",
+        "--model tgn --epochs 1 --layers 2 --width 32 --batch-size 300 --memory host --threads 1",
+    ] {
+        let settings = format!("--data synthetic:wikipedia:scale=0.01 --device cpu {settings}");
+        let told = program.json(&format!("train --dry-run --json {settings}"));
+        let told = told["ram_bytes"].as_u64().unwrap();
+        let took = peak_bytes(&program, &format!("train {settings}"));
+        assert!(told >= took, "{settings}: told {told}, took {took}");
+        assert!(told < 6 * took, "{settings}: told {told}, took {took}");
+    }
 }
 
 /// 1.5 10^12 bytes of random features are more than a machine of today has.

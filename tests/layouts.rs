@@ -8,7 +8,7 @@ use burn::tensor::{Device, Gradients, Int, Tensor};
 use mspipe::kernels::dropout::Dropout;
 use mspipe::kernels::gather_rows::{Uses, gather_rows};
 use mspipe::kernels::gru_gates::{gru_gates, gru_gates_backward};
-use mspipe::kernels::mail_update::{MailLists, mail_update};
+use mspipe::kernels::mail_update::{MailLists, MailWatch, mail_update};
 use mspipe::kernels::memory_gather::memory_gather;
 use mspipe::kernels::memory_update::memory_update;
 use mspipe::kernels::temporal_attention::{AttentionSlots, temporal_attention};
@@ -144,7 +144,11 @@ fn memory_operations_take_any_layout() {
                 .list(&[0, 1, 2, 3, 0, 4, 1, 2, 0], device)
                 .reshape([3, 3]),
         };
-        let mailbox = mail_update(mailbox, hidden, edge, lists);
+        let watch = MailWatch {
+            first: Tensor::zeros([2], device),
+            commit: 1,
+        };
+        let (mailbox, _) = mail_update(mailbox, hidden, edge, lists, watch);
         let untouched = layout.table(5, [6, 3], device);
         let node = layout.list(&[5, 4, 4, 0], device);
         let read = memory_gather(untouched, mailbox.clone(), node);

@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 
 use burn::tensor::Device;
-use mspipe::kernels::mail_update::{MailLists, mail_update};
+use mspipe::kernels::mail_update::{MailLists, MailWatch, mail_update};
 use mspipe::kernels::memory_gather::memory_gather;
 use mspipe::kernels::memory_update::memory_update;
 use proptest::prelude::*;
@@ -133,12 +133,19 @@ fn agrees_with_a_map(story: &Story, device: &Device) {
         );
         let hidden_rows = floats(&hidden, [HIDDEN_ROWS, width], device);
         memory = memory_update(memory, hidden_rows.clone(), winner);
-        mailbox = mail_update(
+        let watch = MailWatch {
+            first: floats(&[0.0; 2], [2], device),
+            commit: 1,
+        };
+        let watched;
+        (mailbox, watched) = mail_update(
             mailbox,
             hidden_rows,
             floats(&features, [EVENT_ROWS, edge], device),
             lists(&update.mails, device),
+            watch,
         );
+        assert_eq!(numbers(watched.first), [0.0; 2], "all is finite");
         for &[node, own] in &update.winners {
             let own = row(&hidden, own, width);
             map.entry(node).and_modify(|rows| rows.memory = own);

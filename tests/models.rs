@@ -64,6 +64,7 @@ impl Case {
             mail_slots: 1,
             ticks_per_unit: 1,
             origin: 1,
+            first: 1,
         };
         let clock = NodeClock::new(NODES, rule);
         let (width, mail_width) = (CONFIG.width, CONFIG.mail_width());

@@ -12,6 +12,8 @@ mod architecture;
 mod audit;
 /// The program as a user runs it: trainings, determinism, bad input.
 mod cli;
+/// Runs that diverge, and streams whose features are no numbers.
+mod divergence;
 /// The program when it is asked to end, and when nobody reads what it prints.
 mod endings;
 /// Passes with fixed weights: pools of negatives, candidates; metrics of recorded scores.
@@ -34,6 +36,8 @@ mod models;
 mod mutation;
 /// State labels from embeddings, on streams with a known rule behind the labels.
 mod node_classification;
+/// NaN and infinity pass every operation, on the CPU device.
+mod not_finite;
 /// Random inputs for the operations and one way to run them all.
 mod operations;
 /// Every option of every command with its extremes.

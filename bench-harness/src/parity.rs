@@ -317,6 +317,7 @@ impl<'a, M: TglNames> Replay<'a, M> {
             mail_slots: needs.mail_slots,
             ticks_per_unit: 1,
             origin: 0,
+            first: 0,
         };
         let layout = LayoutRule {
             layers: needs.layers,

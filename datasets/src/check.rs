@@ -22,6 +22,10 @@ use crate::scratch::{self, Scratch};
 use crate::source::RawSource;
 use crate::stop::Stop;
 
+/// Features beyond this in size are named: standardised ones are below 100, and products of
+/// much larger ones with their likes leave the range of f32.
+const LARGE: f32 = 1e6;
+
 /// How bad a finding is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -170,6 +174,7 @@ impl Findings {
         self.lonely_nodes(log);
         for (name, table) in tables(log) {
             self.constant_columns(name, table);
+            self.large_values(name, table);
         }
         if log.edge_features().is_none() {
             let message =
@@ -281,6 +286,18 @@ impl Findings {
         );
     }
 
+    fn large_values(&mut self, name: &str, table: &FeatureTable) {
+        let Some((count, row, value)) = large_values(table) else {
+            return;
+        };
+        let message = format!(
+            "rows of the {name} with a value beyond {LARGE:e} in size: {count}, first: row {row} with \
+             {value:e}; a model may diverge on them, or see nothing else: scale the column, or take \
+             its logarithm"
+        );
+        self.add(Severity::Warning, "large-features", count, message);
+    }
+
     fn constant_columns(&mut self, name: &str, table: &FeatureTable) {
         if table.all_zero() {
             let message = format!(
@@ -387,6 +404,29 @@ fn constant_columns(table: &FeatureTable) -> Vec<usize> {
             |a, b| a.iter().zip(&b).map(|(a, b)| a | b).collect(),
         );
     (0..width).filter(|&column| !varies[column]).collect()
+}
+
+/// Rows with a finite value beyond [`LARGE`] in size: how many, the first, and its first such value.
+fn large_values(table: &FeatureTable) -> Option<(u64, usize, f32)> {
+    let large = |value: &f32| value.is_finite() && value.abs() > LARGE;
+    (0..table.rows())
+        .into_par_iter()
+        .map_init(
+            || vec![0.0; table.width()],
+            |row, i| {
+                table.row_into(i, row);
+                row.iter().copied().find(large).map(|value| (1, i, value))
+            },
+        )
+        .reduce(
+            || None,
+            |a, b| match (a, b) {
+                (Some(a), Some(b)) => {
+                    Some((a.0 + b.0, a.1.min(b.1), if a.1 < b.1 { a.2 } else { b.2 }))
+                }
+                (a, b) => a.or(b),
+            },
+        )
 }
 
 fn not_finite(table: &FeatureTable) -> u64 {

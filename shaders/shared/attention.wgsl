@@ -12,6 +12,11 @@ var<private> slot_edge: array<u32, FANOUT>; // first number of its edge feature 
 var<private> slot_delta: array<f32, FANOUT>;
 var<private> pair_weight: array<f32, PAIRS>; // of each slot's x in the sums, by head
 
+// e^x, NaN for NaN.
+fn exp_of(x: f32) -> f32 {
+    return unless_nan(x, exp(x));
+}
+
 // The end of a loop. Unrolled, these loops take llvmpipe four times as long to compile and run no
 // faster, so there it is not to know the end: sizes[0].w is 0.
 fn end_of(count: u32) -> u32 {

@@ -89,8 +89,12 @@ fn reduce_angle(x: f32) -> ReducedAngle {
     return ReducedAngle(angle, quadrant & 3u);
 }
 
-// (cos x, sin x)
+// (cos x, sin x); NaN for what is not finite.
 fn cos_sin(x: f32) -> vec2<f32> {
+    if (!is_finite(x)) {
+        // The bits of a quiet NaN, whatever a driver makes of an operation on x.
+        return vec2<f32>(bitcast<f32>(bitcast<u32>(x) | 0x7fc00000u));
+    }
     let reduced = reduce_angle(x);
     let r = reduced.angle;
     let r2 = r * r;

@@ -13,7 +13,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
-use super::{Array, Arrays, Checkpoint, CheckpointError, FORMAT, Header};
+use super::{Array, Arrays, Checkpoint, CheckpointError, Content, FORMAT, Header};
 
 /// Our entry in the metadata.
 pub const ENTRY: &str = "mspipe-checkpoint";
@@ -52,7 +52,7 @@ pub(super) fn write_to(
         entries.insert(name.to_owned(), entry);
     };
     for (name, array) in &ordered {
-        describe(name, array.dtype, &array.shape, array.bytes.len());
+        describe(name, array.dtype, &array.shape, array.len());
     }
     describe(SHA256, Dtype::U8, &[SHA256_BYTES], SHA256_BYTES);
     let mut text = serde_json::to_vec(&Value::Object(entries))?;
@@ -60,8 +60,17 @@ pub(super) fn write_to(
 
     out.write_all(&(text.len() as u64).to_le_bytes())?;
     out.write_all(&text)?;
-    for (_, array) in ordered {
-        out.write_all(&array.bytes)?;
+    for (name, array) in ordered {
+        let bytes = array.content.bytes()?;
+        if bytes.len() != array.len() {
+            let found = format!(
+                "'{name}' has {} bytes for its shape {:?}",
+                bytes.len(),
+                array.shape
+            );
+            return Err(io::Error::other(found));
+        }
+        out.write_all(&bytes)?;
     }
     let Hashing { out, sha } = out;
     out.write_all(&sha.finalize())
@@ -131,7 +140,7 @@ pub fn parse(path: &Path, bytes: &[u8]) -> Result<Checkpoint, CheckpointError> {
         let array = Array {
             dtype: view.dtype(),
             shape: view.shape().to_vec(),
-            bytes: Cow::Owned(view.data().to_vec()),
+            content: Content::Held(Cow::Owned(view.data().to_vec())),
         };
         (name.to_owned(), array)
     });

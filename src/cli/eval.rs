@@ -7,6 +7,7 @@ use anyhow::bail;
 use clap::Args;
 use indicatif::ProgressBar;
 use mspipe::config::given::GivenConfig;
+use mspipe::eval::EQUAL_SCORES;
 use mspipe::{console, interrupt, session};
 
 use super::report;
@@ -78,6 +79,9 @@ pub(crate) fn run(args: EvalArgs) -> anyhow::Result<()> {
         report::inductive(&summary.val),
         report::test(&summary.test, &summary.edgebank, "")
     );
+    if summary.val.equal_scores || summary.test.own_pool.equal_scores {
+        text.push_str(&format!("warning: {EQUAL_SCORES}\n"));
+    }
     if summary.setting.data.synthetic {
         text.push_str(report::SYNTHETIC);
         text.push('\n');

@@ -79,6 +79,9 @@ pub(super) fn metrics(metrics: &LinkMetrics) -> String {
         let (mrr, candidates) = (ranking.mrr, ranking.candidates);
         line.push_str(&format!(" MRR {mrr:.4} among {candidates:.0} candidates"));
     }
+    if metrics.equal_scores {
+        line.push_str(", WARNING: all scores are equal");
+    }
     line
 }
 

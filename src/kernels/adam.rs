@@ -12,7 +12,7 @@ use burn::tensor::Tensor;
 use super::costs;
 use super::flex::{floats, floats_mut};
 use super::reference::adam as twin;
-use super::wgsl::{self, KernelSpec, ROWS};
+use super::wgsl::{self, FINITE, KernelSpec, ROWS};
 use crate::profiler::{self, Kind};
 
 pub use super::reference::adam::AdamStep;
@@ -21,7 +21,7 @@ pub use super::reference::adam::AdamStep;
 pub static FORWARD: KernelSpec = KernelSpec {
     name: "adam",
     source: include_str!("../../shaders/adam.wgsl"),
-    shared: &[ROWS],
+    shared: &[ROWS, FINITE],
     workgroup: 64,
     storage_buffers: 9,
     variants: &[],
@@ -29,6 +29,10 @@ pub static FORWARD: KernelSpec = KernelSpec {
 
 /// Parameters that a launch moves.
 const GROUP: usize = 4;
+
+/// Numbers behind the moments: the first step whose gradients were not all finite (or too large
+/// for their squares), and the first whose new parameters were not; 0 for none.
+pub const WATCHED: usize = 2;
 
 /// The moments and four flat parameters, as burn's backends hand them over; those that are not
 /// needed are empty.
@@ -104,12 +108,13 @@ impl Adam for CubeBackend {
                 places[1],
                 places[2],
                 places[3],
-                (moments.shape().num_elements() / 2) as u32,
+                ((moments.shape().num_elements() - WATCHED) / 2) as u32,
                 step.beta_1.to_bits(),
                 step.beta_2.to_bits(),
                 step.epsilon.to_bits(),
                 step.step_size.to_bits(),
                 step.correction.to_bits(),
+                step.number.to_bits(),
             ],
         );
         AdamTensors {
@@ -130,7 +135,9 @@ impl Adam for Flex {
         step: AdamStep,
     ) -> AdamTensors<Self> {
         let moments = floats_mut(&mut state.moments);
-        let (first, second) = moments.split_at_mut(moments.len() / 2);
+        let numbers = (moments.len() - WATCHED) / 2;
+        let (first, rest) = moments.split_at_mut(numbers);
+        let (second, watched) = rest.split_at_mut(numbers);
         let parameters = [
             (&mut state.parameter_0, gradients.gradient_0),
             (&mut state.parameter_1, gradients.gradient_1),
@@ -139,13 +146,18 @@ impl Adam for Flex {
         ];
         for ((parameter, gradient), place) in parameters.into_iter().zip(places) {
             let numbers = place..place + parameter.shape().num_elements();
-            twin::adam(
+            let finite = twin::adam(
                 floats_mut(parameter),
                 &floats(&gradient),
                 &mut first[numbers.clone()],
                 &mut second[numbers],
                 step,
             );
+            for (first_step, finite) in watched.iter_mut().zip(finite) {
+                if !finite && *first_step == 0.0 {
+                    *first_step = step.number;
+                }
+            }
         }
         state
     }
@@ -162,8 +174,8 @@ pub struct Moving {
     pub place: usize,
 }
 
-/// One step of each of `parameters`; returns the moments, `[2 numbers]`, first those of the
-/// gradient, then those of its square, and the parameters. In place where the caller holds the
+/// One step of each of `parameters`; returns the moments, `[2 numbers + WATCHED]`, first those of
+/// the gradient, then those of its square, then what is watched, and the parameters. In place where the caller holds the
 /// only handles.
 pub fn adam(
     mut moments: Tensor<1>,

@@ -9,14 +9,14 @@ use burn::tensor::{Int, Tensor};
 use super::costs;
 use super::flex::{floats, from_floats, ints};
 use super::reference::gru_gates as twin;
-use super::wgsl::{self, GATES, KernelSpec, ROWS};
+use super::wgsl::{self, FINITE, GATES, KernelSpec, ROWS};
 use crate::profiler::{self, Kind};
 
 /// `shaders/gru_gates.wgsl`.
 pub static FORWARD: KernelSpec = KernelSpec {
     name: "gru_gates",
     source: include_str!("../../shaders/gru_gates.wgsl"),
-    shared: &[ROWS, GATES],
+    shared: &[ROWS, FINITE, GATES],
     workgroup: 64,
     storage_buffers: 5,
     variants: &[&[("WIDTH", 100)]],
@@ -26,7 +26,7 @@ pub static FORWARD: KernelSpec = KernelSpec {
 pub static BACKWARD: KernelSpec = KernelSpec {
     name: "gru_gates_backward",
     source: include_str!("../../shaders/gru_gates_backward.wgsl"),
-    shared: &[ROWS, GATES],
+    shared: &[ROWS, FINITE, GATES],
     workgroup: 64,
     storage_buffers: 7,
     variants: &[&[("WIDTH", 100)]],

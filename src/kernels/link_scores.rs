@@ -15,14 +15,14 @@ use burn::tensor::Tensor;
 use super::costs;
 use super::flex::{floats, from_floats};
 use super::reference::link_scores as twin;
-use super::wgsl::{self, GATES, KernelSpec, ROWS};
+use super::wgsl::{self, FINITE, GATES, KernelSpec, ROWS};
 use crate::profiler::{self, Kind};
 
 /// `shaders/link_scores.wgsl`.
 pub static FORWARD: KernelSpec = KernelSpec {
     name: "link_scores",
     source: include_str!("../../shaders/link_scores.wgsl"),
-    shared: &[ROWS],
+    shared: &[ROWS, FINITE],
     workgroup: 64,
     storage_buffers: 6,
     variants: &[&[("WIDTH", 100)], &[("WIDTH", 100), ("WORKGROUP", 8)]],
@@ -32,7 +32,7 @@ pub static FORWARD: KernelSpec = KernelSpec {
 pub static LOSS: KernelSpec = KernelSpec {
     name: "link_loss",
     source: include_str!("../../shaders/link_loss.wgsl"),
-    shared: &[],
+    shared: &[FINITE],
     workgroup: 128,
     storage_buffers: 2,
     variants: &[],
@@ -42,7 +42,7 @@ pub static LOSS: KernelSpec = KernelSpec {
 pub static BACKWARD: KernelSpec = KernelSpec {
     name: "link_scores_backward",
     source: include_str!("../../shaders/link_scores_backward.wgsl"),
-    shared: &[ROWS, GATES],
+    shared: &[ROWS, FINITE, GATES],
     workgroup: 64,
     storage_buffers: 9,
     variants: &[&[("WIDTH", 100)]],

@@ -2,49 +2,58 @@
 
 use burn::backend::tensor::{FloatTensor, IntTensor};
 use burn::backend::wgpu::{CubeBackend, into_contiguous};
-use burn::backend::{Backend, Dispatch, Flex, TensorMetadata, backend_extension};
+use burn::backend::{Backend, Dispatch, ExtensionType, Flex, TensorMetadata, backend_extension};
 use burn::tensor::{Int, Tensor};
 
 use super::costs;
 use super::flex::{floats, floats_mut, ints};
 use super::reference::rows;
-use super::wgsl::{self, KernelSpec, ROWS};
+use super::wgsl::{self, FINITE, KernelSpec, ROWS};
 use crate::profiler::{self, Kind};
 
 /// `shaders/mail_update.wgsl`.
 pub static FORWARD: KernelSpec = KernelSpec {
     name: "mail_update",
     source: include_str!("../../shaders/mail_update.wgsl"),
-    shared: &[ROWS],
+    shared: &[ROWS, FINITE],
     workgroup: 64,
-    storage_buffers: 6,
+    storage_buffers: 7,
     variants: &[&[("MEMORY", 100), ("EDGE", 172)]],
 };
+
+/// What a delivery writes, as burn's backends hand it over.
+#[derive(ExtensionType)]
+pub struct MailTables<B: Backend> {
+    mailbox: FloatTensor<B>,
+    watched: FloatTensor<B>,
+}
 
 /// Dispatch of [`mail_update`] to the backends.
 #[backend_extension(Cube, Flex)]
 pub trait MailUpdate: Backend {
     /// See [`mail_update`].
     fn mail_update(
-        mailbox: FloatTensor<Self>,
+        #[extension_type] tables: MailTables<Self>,
         hidden: FloatTensor<Self>,
         edge: FloatTensor<Self>,
         place: IntTensor<Self>,
         offsets: IntTensor<Self>,
         mails: IntTensor<Self>,
-    ) -> FloatTensor<Self>;
+        commit: f32,
+    ) -> MailTables<Self>;
 }
 
 impl MailUpdate for CubeBackend {
     fn mail_update(
-        mailbox: FloatTensor<Self>,
+        tables: MailTables<Self>,
         hidden: FloatTensor<Self>,
         edge: FloatTensor<Self>,
         place: IntTensor<Self>,
         offsets: IntTensor<Self>,
         mails: IntTensor<Self>,
-    ) -> FloatTensor<Self> {
-        let mailbox = wgsl::writable(mailbox);
+        commit: f32,
+    ) -> MailTables<Self> {
+        let [mailbox, watched] = [tables.mailbox, tables.watched].map(wgsl::writable);
         let [hidden, edge, place, offsets, mails] =
             [hidden, edge, place, offsets, mails].map(into_contiguous);
         let (width, edge_width) = (hidden.shape()[1], edge.shape()[1]);
@@ -53,24 +62,25 @@ impl MailUpdate for CubeBackend {
             &FORWARD,
             &[("MEMORY", width as u32), ("EDGE", edge_width as u32)],
             wgsl::groups_of(written * (2 * width + edge_width), FORWARD.workgroup),
-            &[&mailbox, &hidden, &edge, &place, &offsets, &mails],
-            &[written as u32],
+            &[&mailbox, &hidden, &edge, &place, &offsets, &mails, &watched],
+            &[written as u32, commit.to_bits()],
         );
-        mailbox
+        MailTables { mailbox, watched }
     }
 }
 
 impl MailUpdate for Flex {
     fn mail_update(
-        mut mailbox: FloatTensor<Self>,
+        mut tables: MailTables<Self>,
         hidden: FloatTensor<Self>,
         edge: FloatTensor<Self>,
         place: IntTensor<Self>,
         offsets: IntTensor<Self>,
         mails: IntTensor<Self>,
-    ) -> FloatTensor<Self> {
-        rows::mail_update(
-            floats_mut(&mut mailbox),
+        commit: f32,
+    ) -> MailTables<Self> {
+        let finite = rows::mail_update(
+            floats_mut(&mut tables.mailbox),
             rows::MailParts {
                 hidden: &floats(&hidden),
                 width: hidden.shape()[1],
@@ -81,7 +91,12 @@ impl MailUpdate for Flex {
             &ints(&offsets),
             &ints(&mails),
         );
-        mailbox
+        for (first, finite) in floats_mut(&mut tables.watched).iter_mut().zip(finite) {
+            if !finite && *first == 0.0 {
+                *first = commit;
+            }
+        }
+        tables
     }
 }
 
@@ -96,8 +111,18 @@ pub struct MailLists {
     pub mails: Tensor<2, Int>,
 }
 
+/// Remembers the first commits that wrote numbers that are not finite.
+#[derive(Debug, Clone)]
+pub struct MailWatch {
+    /// Number of the first commit that wrote one of a memory row, and of the first that wrote one
+    /// of edge features, `[2]`; 0 for none.
+    pub first: Tensor<1>,
+    /// Number of this commit, from 1; exact up to 2^24.
+    pub commit: u64,
+}
+
 /// Writes to each place the mean of its mails `[own row | peer's row | edge features]`,
-/// summed in the list's order, and returns the table.
+/// summed in the list's order, and returns the table and what is watched.
 ///
 /// `mailbox` is `[places, 2 width + edge]`, `hidden` `[rows, width]`, `edge`
 /// `[event rows, edge]`. In place where the caller holds the only handle of the table, else
@@ -107,18 +132,29 @@ pub fn mail_update(
     hidden: Tensor<2>,
     edge: Tensor<2>,
     lists: MailLists,
-) -> Tensor<2> {
+    watch: MailWatch,
+) -> (Tensor<2>, MailWatch) {
     let widths = [mailbox.dims()[1], 2 * hidden.dims()[1] + edge.dims()[1]];
     assert_eq!(widths[0], widths[1], "width of a mail");
     let _operation = profiler::operation("mail_update", Kind::Memory, || {
         costs::mail_update(lists.mails.dims()[0], lists.place.dims()[0], widths[0])
     });
-    Tensor::from_dispatch(Dispatch::mail_update(
-        mailbox.into_dispatch(),
+    let tables = MailTables {
+        mailbox: mailbox.into_dispatch(),
+        watched: watch.first.into_dispatch(),
+    };
+    let tables = Dispatch::mail_update(
+        tables,
         hidden.into_dispatch(),
         edge.into_dispatch(),
         lists.place.into_dispatch(),
         lists.offsets.into_dispatch(),
         lists.mails.into_dispatch(),
-    ))
+        watch.commit as f32,
+    );
+    let watch = MailWatch {
+        first: Tensor::from_dispatch(tables.watched),
+        ..watch
+    };
+    (Tensor::from_dispatch(tables.mailbox), watch)
 }

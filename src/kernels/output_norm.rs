@@ -17,7 +17,7 @@ use super::costs;
 use super::flex::{floats, from_floats};
 use super::products::column_sums;
 use super::reference::output_norm as twin;
-use super::wgsl::{self, COUNTER_HASH, KernelSpec, ROWS};
+use super::wgsl::{self, COUNTER_HASH, FINITE, KernelSpec, ROWS};
 use crate::profiler::{self, Kind};
 
 pub use super::reference::output_norm::BeforeNorm;
@@ -26,7 +26,7 @@ pub use super::reference::output_norm::BeforeNorm;
 pub static FORWARD: KernelSpec = KernelSpec {
     name: "output_norm",
     source: include_str!("../../shaders/output_norm.wgsl"),
-    shared: &[ROWS, COUNTER_HASH],
+    shared: &[ROWS, COUNTER_HASH, FINITE],
     workgroup: 64,
     storage_buffers: 4,
     variants: &[&[("WIDTH", 100)], &[("WIDTH", 100), ("WORKGROUP", 8)]],
@@ -36,7 +36,7 @@ pub static FORWARD: KernelSpec = KernelSpec {
 pub static BACKWARD: KernelSpec = KernelSpec {
     name: "output_norm_backward",
     source: include_str!("../../shaders/output_norm_backward.wgsl"),
-    shared: &[ROWS, COUNTER_HASH],
+    shared: &[ROWS, COUNTER_HASH, FINITE],
     workgroup: 64,
     storage_buffers: 5,
     variants: &[&[("WIDTH", 100)], &[("WIDTH", 100), ("WORKGROUP", 8)]],
@@ -88,7 +88,7 @@ fn row_constants(x: &CubeTensor, width: usize) -> [(&'static str, u32); 2] {
 
 /// The sizes uniform of the two kernels that take a row a workgroup.
 fn sizes(rows: usize, before: &BeforeNorm) -> [u32; 8] {
-    let (dropout, floor) = (before.dropout, before.floor().to_bits());
+    let dropout = before.dropout;
     let [a, b, c] = dropout.key;
     let (scale, epsilon) = (dropout.scale.to_bits(), twin::EPSILON.to_bits());
     [
@@ -99,7 +99,7 @@ fn sizes(rows: usize, before: &BeforeNorm) -> [u32; 8] {
         a,
         b,
         c,
-        floor,
+        before.relu.into(),
     ]
 }
 

@@ -9,14 +9,14 @@ use burn::tensor::{Int, Tensor};
 use super::costs;
 use super::flex::{floats, from_floats, ints};
 use super::reference::rnn_gates as twin;
-use super::wgsl::{self, GATES, KernelSpec, ROWS};
+use super::wgsl::{self, FINITE, GATES, KernelSpec, ROWS};
 use crate::profiler::{self, Kind};
 
 /// `shaders/rnn_gates.wgsl`.
 pub static FORWARD: KernelSpec = KernelSpec {
     name: "rnn_gates",
     source: include_str!("../../shaders/rnn_gates.wgsl"),
-    shared: &[ROWS, GATES],
+    shared: &[ROWS, FINITE, GATES],
     workgroup: 64,
     storage_buffers: 5,
     variants: &[&[("WIDTH", 100)]],

@@ -24,7 +24,7 @@ use super::flex::{floats, from_floats, ints};
 use super::gather_rows::{Uses, segment_sums};
 use super::products::column_sums;
 use super::reference::temporal_attention as twin;
-use super::wgsl::{self, ATTENTION, COSINE, COUNTER_HASH, KernelSpec, ROWS};
+use super::wgsl::{self, ATTENTION, COSINE, COUNTER_HASH, FINITE, KernelSpec, ROWS};
 use crate::profiler::{self, Kind};
 use constants::{ROOT_VARIANTS, ROW_VARIANTS, root_constants, row_constants};
 
@@ -40,7 +40,7 @@ const WORKGROUP_BYTES: usize = 16_384;
 pub static FORWARD: KernelSpec = KernelSpec {
     name: "temporal_attention",
     source: include_str!("../../shaders/temporal_attention.wgsl"),
-    shared: &[ROWS, COSINE, COUNTER_HASH, ATTENTION],
+    shared: &[ROWS, COSINE, FINITE, COUNTER_HASH, ATTENTION],
     workgroup: WORKGROUP,
     storage_buffers: 7,
     variants: ROOT_VARIANTS,
@@ -50,7 +50,7 @@ pub static FORWARD: KernelSpec = KernelSpec {
 pub static BACKWARD: KernelSpec = KernelSpec {
     name: "temporal_attention_backward",
     source: include_str!("../../shaders/temporal_attention_backward.wgsl"),
-    shared: &[ROWS, COSINE, COUNTER_HASH, ATTENTION],
+    shared: &[ROWS, COSINE, FINITE, COUNTER_HASH, ATTENTION],
     workgroup: WORKGROUP,
     storage_buffers: 9,
     variants: ROOT_VARIANTS,

@@ -13,14 +13,14 @@ use super::costs;
 use super::flex::{floats, from_floats};
 use super::products::column_sums;
 use super::reference::time_encoding as twin;
-use super::wgsl::{self, COSINE, KernelSpec, ROWS};
+use super::wgsl::{self, COSINE, FINITE, KernelSpec, ROWS};
 use crate::profiler::{self, Kind};
 
 /// `shaders/time_encoding.wgsl`.
 pub static FORWARD: KernelSpec = KernelSpec {
     name: "time_encoding",
     source: include_str!("../../shaders/time_encoding.wgsl"),
-    shared: &[ROWS, COSINE],
+    shared: &[ROWS, COSINE, FINITE],
     workgroup: 64,
     storage_buffers: 3,
     variants: &[&[("WIDTH", 100)]],
@@ -30,7 +30,7 @@ pub static FORWARD: KernelSpec = KernelSpec {
 pub static BACKWARD: KernelSpec = KernelSpec {
     name: "time_encoding_backward",
     source: include_str!("../../shaders/time_encoding_backward.wgsl"),
-    shared: &[ROWS, COSINE],
+    shared: &[ROWS, COSINE, FINITE],
     workgroup: 64,
     storage_buffers: 4,
     variants: &[&[("WIDTH", 100)]],

@@ -88,6 +88,8 @@ impl KernelSpec {
 pub(crate) const ROWS: &str = include_str!("../../shaders/shared/rows.wgsl");
 /// Cosine and sine of any f32, `shaders/shared/cosine.wgsl`.
 pub(crate) const COSINE: &str = include_str!("../../shaders/shared/cosine.wgsl");
+/// What becomes of NaN and infinity, `shaders/shared/finite.wgsl`.
+pub(crate) const FINITE: &str = include_str!("../../shaders/shared/finite.wgsl");
 /// Activations of recurrent cells, `shaders/shared/gates.wgsl`.
 pub(crate) const GATES: &str = include_str!("../../shaders/shared/gates.wgsl");
 /// What both passes of the attention do, `shaders/shared/attention.wgsl`.

@@ -20,6 +20,9 @@ pub struct ClockRule {
     /// Time that a node without updates counts from, and a mail slot that is empty: the
     /// stream's first time, or 0 as in TGL.
     pub origin: Timestamp,
+    /// Time of the stream's first event, which may be before the origin: where the time of JODIE's
+    /// projection counts from then, so that it never runs backwards or through 0.
+    pub first: Timestamp,
 }
 
 /// When each node's memory was last updated and its mails were written.
@@ -46,8 +49,8 @@ pub struct FetchedTimes {
     /// Time since each mail of each row, `[rows * slots]`; since the origin where there is
     /// none.
     pub mail_delta_t: Vec<f32>,
-    /// Time since the last event of each root, over the query's time since the origin plus
-    /// one: from 0 to below 1.
+    /// Time since the last event of each root, over the query's time since the origin (the first
+    /// event, if that is earlier) plus one: from 0 to below 1.
     pub root_recency: Vec<f32>,
     /// How long ago the memory of each root had been updated.
     pub root_age: Vec<f64>,
@@ -151,17 +154,18 @@ impl NodeClock {
                 self.in_units(updated - written)
             }));
         }
+        let origin = self.rule.origin.min(self.rule.first);
         let recency = request
             .root
             .iter()
             .zip(request.root_time)
             .map(|(&node, &time)| {
                 let last_event = match self.newest_mail(node) {
-                    NO_MAIL => self.rule.origin,
+                    NO_MAIL => origin,
                     time => time,
                 };
                 // As TGL's JODIE has it, with the query counted from the origin.
-                let stream = (time - self.rule.origin) as f64 + self.rule.ticks_per_unit as f64;
+                let stream = (time - origin) as f64 + self.rule.ticks_per_unit as f64;
                 ((time - last_event) as f64 / stream) as f32
             });
         times.root_recency = recency.collect();

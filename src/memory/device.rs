@@ -5,7 +5,7 @@ use burn::tensor::{Device, Int, Tensor, TensorData};
 use super::clock::{FetchedTimes, NodeClock};
 use super::similarity::{Correction, Mitigation};
 use super::{FetchedMemory, MemoryCommit, MemoryError, MemoryRequest, MemoryStore};
-use crate::kernels::mail_update::{MailLists, mail_update};
+use crate::kernels::mail_update::{MailLists, MailWatch, mail_update};
 use crate::kernels::memory_gather::memory_gather;
 use crate::kernels::memory_update::memory_update;
 
@@ -16,6 +16,8 @@ pub struct DeviceMemory {
     pub(super) memory: Tensor<2>,
     /// `[nodes, slots x mail width]`.
     pub(super) mailbox: Tensor<2>,
+    /// See [`MemoryStore::watched`].
+    watched: Tensor<1>,
     pub(super) clock: NodeClock,
     mitigation: Option<Mitigation>,
     pub(super) version: u64,
@@ -35,6 +37,7 @@ impl DeviceMemory {
         DeviceMemory {
             memory: Tensor::zeros([nodes, width], device),
             mailbox: Tensor::zeros([nodes, slots * mail_width], device),
+            watched: Tensor::zeros([2], device),
             clock,
             mitigation: None,
             version: 0,
@@ -122,8 +125,13 @@ impl MemoryStore for DeviceMemory {
         let [nodes, mails] = mailbox.dims();
         let slots = self.clock.rule().mail_slots;
         let mailbox = mailbox.reshape([nodes * slots, mails / slots]);
-        let mailbox = mail_update(mailbox, commit.memory, commit.edge, lists);
+        let watch = MailWatch {
+            first: std::mem::replace(&mut self.watched, Tensor::empty([0], &device)),
+            commit: self.version + 1,
+        };
+        let (mailbox, watch) = mail_update(mailbox, commit.memory, commit.edge, lists, watch);
         self.mailbox = mailbox.reshape([nodes, mails]);
+        self.watched = watch.first;
 
         self.clock.commit(winners, deliveries, commit.times);
         self.version += 1;
@@ -134,9 +142,14 @@ impl MemoryStore for DeviceMemory {
         self.version
     }
 
+    fn watched(&self) -> Tensor<1> {
+        self.watched.clone()
+    }
+
     fn reset(&mut self) {
         self.memory = self.memory.zeros_like();
         self.mailbox = self.mailbox.zeros_like();
+        self.watched = self.watched.zeros_like();
         self.clock.reset();
         self.version = 0;
     }

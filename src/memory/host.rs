@@ -28,6 +28,8 @@ pub struct HostMemory {
     pub(super) clock: NodeClock,
     mitigation: Option<Mitigation>,
     pub(super) version: u64,
+    /// See [`MemoryStore::watched`].
+    watched: [f32; 2],
     /// Where fetched rows go when memory is used as a [`MemoryStore`].
     device: Device,
 }
@@ -88,6 +90,7 @@ impl HostMemory {
             clock,
             mitigation,
             version: 0,
+            watched: [0.0; 2],
             device: device.clone(),
         }
     }
@@ -138,7 +141,7 @@ impl HostMemory {
             edge_width,
         };
         let deliveries = &back.deliveries;
-        rows::mail_update(
+        let finite = rows::mail_update(
             &mut self.mailbox,
             parts,
             &self.clock.places(deliveries),
@@ -147,6 +150,11 @@ impl HostMemory {
         );
         self.clock.commit(winners, deliveries, &back.times);
         self.version += 1;
+        for (first, finite) in self.watched.iter_mut().zip(finite) {
+            if !finite && *first == 0.0 {
+                *first = self.version as f32;
+            }
+        }
     }
 
     /// The tables `[nodes, width]` and `[nodes, slots x mail width]`.
@@ -190,7 +198,12 @@ impl MemoryStore for HostMemory {
         self.version
     }
 
+    fn watched(&self) -> Tensor<1> {
+        Tensor::from_floats(self.watched, &self.device)
+    }
+
     fn reset(&mut self) {
+        self.watched = [0.0; 2];
         self.memory.fill(0.0);
         self.mailbox.fill(0.0);
         self.clock.reset();

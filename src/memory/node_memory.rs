@@ -1,5 +1,7 @@
 //! Node memory wherever a run keeps it.
 
+use burn::tensor::Tensor;
+
 use super::device::DeviceMemory;
 use super::host::HostMemory;
 use super::{FetchedMemory, MemoryCommit, MemoryError, MemoryRequest, MemoryStore};
@@ -48,6 +50,10 @@ impl MemoryStore for NodeMemory {
 
     fn version(&self) -> u64 {
         self.store().version()
+    }
+
+    fn watched(&self) -> Tensor<1> {
+        self.store().watched()
     }
 
     fn reset(&mut self) {

@@ -72,6 +72,11 @@ impl WriteBack {
         back
     }
 
+    /// Features of the batch's own events, `[events, edge width]`.
+    pub fn edge(&self) -> &[f32] {
+        &self.edge
+    }
+
     /// Winners and deliveries, the times of their rows, and the events' features.
     pub fn into_parts(self) -> (Winners, Deliveries, FetchedTimes, Vec<f32>) {
         (self.winners, self.deliveries, self.times, self.edge)

@@ -17,13 +17,14 @@ pub mod names;
 mod tables;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use burn::optim::GradientsParams;
 use thiserror::Error;
 
 use super::{LinkModel, MemoryModel};
 use names::ParameterGroup;
-use tables::Tables;
+use tables::{Parameter, Tables};
 
 /// Shape and values of a parameter of TGL; its name is the key that it is found under.
 #[derive(Debug, Clone, PartialEq)]
@@ -140,7 +141,7 @@ pub fn load<M: TglNames>(
                     values: tensor.values.len(),
                 });
             }
-            Some((_, tensor)) => tables.set(&parameter, &tensor.values),
+            Some((_, tensor)) => tables.set(&parameter, &tensor.values)?,
         }
     }
     misfits.extend(unused.into_iter().map(|(name, tensor)| Misfit::Surplus {
@@ -154,6 +155,66 @@ pub fn load<M: TglNames>(
     }
 }
 
+/// A parameter of TGL whose numbers are still where the model has them, so that a whole model can be
+/// written down with one parameter at a time in RAM.
+#[derive(Clone)]
+pub struct Unread {
+    shape: Vec<usize>,
+    parameter: Arc<Parameter>,
+    tables: Arc<Tables>,
+}
+
+impl Unread {
+    /// TGL's name.
+    pub fn name(&self) -> &str {
+        &self.parameter.name
+    }
+
+    /// Lengths of its axes.
+    pub fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+
+    /// Its numbers, row-major.
+    ///
+    /// # Errors
+    /// When the device can't hand them over.
+    pub fn read(&self) -> Result<Vec<f32>, WeightError> {
+        self.tables.read(&self.parameter)
+    }
+}
+
+/// The weights of `model` as TGL names them, sorted by name, of which none is read yet.
+///
+/// # Errors
+/// When the model has them not.
+pub fn unread<M: TglNames>(model: &LinkModel<M>) -> Result<Vec<Unread>, WeightError> {
+    Ok(unread_of::<M>(Tables::of(model, None)?))
+}
+
+fn unread_of<M: TglNames>(tables: Tables) -> Vec<Unread> {
+    let tables = Arc::new(tables);
+    let parameters = tables.parameters::<M>().into_iter();
+    let mut unread: Vec<Unread> = parameters
+        .map(|parameter| Unread {
+            shape: tables.shape(&parameter),
+            parameter: Arc::new(parameter),
+            tables: tables.clone(),
+        })
+        .collect();
+    unread.sort_by(|a, b| a.name().cmp(b.name()));
+    unread
+}
+
+fn read_all(unread: Vec<Unread>) -> Result<BTreeMap<String, NamedTensor>, WeightError> {
+    let named = unread.into_iter().map(|unread| {
+        let values = unread.read()?;
+        let shape = unread.shape.clone();
+        Ok((unread.name().to_owned(), NamedTensor { shape, values }))
+    });
+    named.collect()
+}
+
 /// The weights of `model` as TGL names them.
 ///
 /// # Errors
@@ -161,7 +222,7 @@ pub fn load<M: TglNames>(
 pub fn export<M: TglNames>(
     model: &LinkModel<M>,
 ) -> Result<BTreeMap<String, NamedTensor>, WeightError> {
-    Ok(Tables::of(model, None)?.exported::<M>())
+    read_all(unread(model)?)
 }
 
 /// The gradients of the weights of `model` as TGL names them.
@@ -172,7 +233,7 @@ pub fn export_gradients<M: TglNames>(
     model: &LinkModel<M>,
     gradients: &GradientsParams,
 ) -> Result<BTreeMap<String, NamedTensor>, WeightError> {
-    Ok(Tables::of(model, Some(gradients))?.exported::<M>())
+    read_all(unread_of::<M>(Tables::of(model, Some(gradients))?))
 }
 
 #[cfg(test)]

@@ -191,6 +191,14 @@ fn lead(summary: &Value, synthetic: bool) -> Vec<Block> {
                     machine.";
         blocks.push(Block::Note(text.to_owned()));
     }
+    let epochs = summary["epochs"].as_array().map_or(&[][..], Vec::as_slice);
+    let of_epochs = epochs.iter().map(|epoch| &epoch["val"]);
+    let tests = ["test", "test_other_pool"].map(|name| &summary[name]);
+    if of_epochs.chain(tests).any(|of| of["equal_scores"] == true) {
+        let text = "WARNING: in at least one evaluation all scores were equal. Its AP and AUC are \
+                    those of chance: the model told no pair from another.";
+        blocks.push(Block::Note(text.to_owned()));
+    }
     let data = &summary["data"];
     let count = |value: &Value| thousands(number(value));
     let stream = format!(

@@ -1,13 +1,16 @@
 //! What a training takes of RAM and of the device's memory, told before anything is allocated.
 //!
 //! Counted structure by structure from the settings and the stream's counts, as an upper bound:
-//! each root finds all the past events that it asks for, and all of them name different nodes.
-//! All of it is counted but `PROGRAM_BYTES`, `DRIVER_BYTES` and `SLACK`, which are estimates.
+//! each root finds all the past events that it asks for, and all of them name different nodes, as
+//! far as the stream has so many.
+//! All of it is counted but `PROGRAM_BYTES`, `THREAD_BYTES`, `DRIVER_BYTES` and `SLACK`, which are
+//! fitted to what trainings took.
 //!
 //! Columns and features of a store are mapped, not read: the operating system keeps as much of
 //! them as there is room for. They are told, but nothing is refused for them.
 
 mod pairs;
+mod parameters;
 
 use std::fmt;
 
@@ -17,18 +20,26 @@ use serde::Serialize;
 use thiserror::Error;
 
 use pairs::distinct_pairs;
+use parameters::parameters;
 
 use super::stream::OpenStream;
 use crate::checkpoint::Every;
-use crate::config::{MemoryPlaceName, MitigationName, ModelName, Task};
+use crate::config::{MemoryPlaceName, MitigationName, ModelName, Protocol, Task};
 use crate::device::AdapterReport;
 use crate::features::FeatureSource;
 use crate::graph::Directions;
 use crate::model::{ModelConfig, ModelNeeds};
 use crate::pipeline::schedule::Schedule;
+use crate::train::pair_scores::PAIRS_PER_CHUNK;
 
 /// What the program takes by itself, on the CPU device.
-const PROGRAM_BYTES: u64 = 96 << 20;
+const PROGRAM_BYTES: u64 = 64 << 20;
+
+/// What allocators keep for each thread beside what is in use.
+const THREAD_BYTES: u64 = 6 << 20;
+
+/// Threads beside those that compute: of the program, of the device and of the pipeline.
+const OTHER_THREADS: u64 = 5;
 
 /// What a graphics driver takes more.
 const DRIVER_BYTES: u64 = 120 << 20;
@@ -124,6 +135,7 @@ impl Footprint {
             sum(|share| share.ram_bytes),
             sum(|share| share.device_bytes),
         );
+        let program = PROGRAM_BYTES + THREAD_BYTES * (sizes.threads + OTHER_THREADS);
         let log = &stream.log;
         let features = [log.edge_features(), log.node_features()];
         let mapped = features
@@ -131,10 +143,10 @@ impl Footprint {
             .flatten()
             .map(|table| table.as_bytes().len() as u64);
         let (ram_bytes, device_bytes) = match adapter {
-            None => (ram + device + PROGRAM_BYTES, 0),
+            None => (ram + device + program, 0),
             // What a software adapter keeps is RAM too.
-            Some(adapter) if !adapter.real => (ram + device + PROGRAM_BYTES + DRIVER_BYTES, device),
-            Some(_) => (ram + PROGRAM_BYTES + DRIVER_BYTES, device),
+            Some(adapter) if !adapter.real => (ram + device + program + DRIVER_BYTES, device),
+            Some(_) => (ram + program + DRIVER_BYTES, device),
         };
         Footprint {
             adapter: adapter.map(|adapter| adapter.name.clone()),
@@ -258,8 +270,9 @@ impl Batch {
                 0 => 0,
                 _ => slots,
             };
-            let rows = size.rows(roots + in_layer);
-            let events = size.events + in_layer;
+            let innermost = layer + 1 == layers;
+            let rows = size.rows(roots, in_layer, innermost);
+            let events = size.events + in_layer.min(size.past_events);
             batch.host += 4 * rows + 8 * roots + 5 * slots + events * edge;
             let attended = heads * (width + edge + time + 1);
             // Input, its projection, the result, and the gradients of both.
@@ -272,7 +285,7 @@ impl Batch {
                         + 2 * rows * width
                 }
             };
-            if layer + 1 == layers {
+            if innermost {
                 batch.host += rows * node;
                 if size.memory_on_host {
                     batch.host += rows * (width + mails);
@@ -299,14 +312,21 @@ impl Batch {
 struct Wanted {
     events: u64,
     fanout: u64,
-    /// Where a row is a node, there are no more rows than nodes.
+    /// Events that a root may find.
+    past_events: u64,
+    /// Where a row of the innermost layer is a node, there are no more rows than nodes.
     most_rows: Option<u64>,
     memory_on_host: bool,
 }
 
 impl Wanted {
-    fn rows(self, asked: u64) -> u64 {
-        self.most_rows.map_or(asked, |most| asked.min(most))
+    /// Rows of a layer whose roots find so many events, each of which is a time of its two nodes.
+    fn rows(self, roots: u64, found: u64, innermost: bool) -> u64 {
+        let pairs = roots + found.min(2 * self.past_events);
+        match self.most_rows {
+            Some(nodes) if innermost => pairs.min(nodes),
+            _ => pairs,
+        }
     }
 }
 
@@ -319,23 +339,35 @@ impl Sizes {
         let wanted = Wanted {
             events: config.batch_size.min(stream.events) as u64,
             fanout: config.fanout as u64,
+            past_events: stream.events as u64,
             most_rows: stream.rules.one_row_a_node().then_some(nodes),
             memory_on_host,
         };
         let depth = config.pipeline.queue_depth as u64;
+        let batch_of = |wanted| Batch::of(model, config.model, stream.needs, wanted);
+        let mut batch = batch_of(wanted);
+        if config.protocol == Protocol::Tgb {
+            // Sources, and destinations with their candidates, three roots an event.
+            let roots = PAIRS_PER_CHUNK as u64 + wanted.events;
+            let ranked = batch_of(Wanted {
+                events: roots.div_ceil(3),
+                ..wanted
+            });
+            batch.device = batch.device.max(ranked.host + ranked.device);
+        }
         Sizes {
             events: stream.events as u64,
             train: split.train.len() as u64,
             evaluated: split.val.len().max(split.test.len()) as u64,
             nodes,
             mailbox_bytes: 4 * (stream.needs.mail_slots * model.mail_width()) as u64,
-            batch: Batch::of(model, config.model, stream.needs, wanted),
+            batch,
             in_flight: match config.pipeline.schedule {
                 Schedule::Sequential => 1,
                 // Two queues and what their three threads hold.
                 _ => 2 * depth + 3,
             },
-            threads: rayon::current_num_threads() as u64,
+            threads: config.threads.unwrap_or_else(rayon::current_num_threads) as u64,
         }
     }
 
@@ -413,9 +445,10 @@ impl Sizes {
             add("similar nodes", "--mitigation none", lists, 0);
         }
 
-        // Values, two moments, gradient; the best epoch's, and the one that is evaluated.
+        // Values, two moments, gradients, the best epoch's; two more for what the backward pass and
+        // the writing of a tensor (which is read, transposed and written on its own) hold meanwhile.
         let parameters = 4 * parameters(model, config.model);
-        add("parameters and optimiser", smaller, 0, 6 * parameters);
+        add("parameters and optimiser", smaller, 0, 7 * parameters);
 
         let batches = "a smaller --batch-size or --fanout";
         let slack = |numbers: u64| (4.0 * SLACK * numbers as f64) as u64;
@@ -444,20 +477,4 @@ impl Sizes {
         }
         shares
     }
-}
-
-/// Parameters of a model with its predictor.
-fn parameters(model: &ModelConfig, name: ModelName) -> u64 {
-    let (width, time) = (model.width as u64, model.time_width as u64);
-    let (mail, edge) = (model.mail_width() as u64, model.edge_width as u64);
-    let recurrent = |gates: u64| gates * width * (mail + time + width + 2) + 2 * time;
-    let attention =
-        |keys: u64| width * (width + time + 2 * (keys + time + 1) + 2 * width + 6) + 2 * time;
-    let predictor = 2 * width * width + 4 * width;
-    let own = match name {
-        ModelName::Tgn => recurrent(3) + model.layers as u64 * attention(width + edge),
-        ModelName::Jodie => recurrent(1) + 4 * width,
-        ModelName::Apan => attention(mail) + 4 * width,
-    };
-    own + predictor + model.node_width as u64 * width
 }

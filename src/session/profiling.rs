@@ -10,13 +10,14 @@ use std::time::{Duration, Instant};
 use burn::tensor::Device;
 
 use crate::checkpoint::{Arrays, CheckpointError, Every};
+use crate::model::tgl_weights::Unread;
 use crate::pipeline::ledger::LedgerLine;
 use crate::pipeline::schedule::Schedule;
 use crate::pipeline::trace::Record;
 use crate::profiler::machine::{self, Machine};
 use crate::profiler::report::{Profile, Training};
 use crate::profiler::{set_recording, take};
-use crate::train::epochs::{EpochRecord, NamedTensors, Observer, TrainError, TrainRecord};
+use crate::train::epochs::{EpochRecord, Observer, TrainError, TrainRecord};
 use crate::train::evaluation::EvalError;
 
 /// An observer that records, and tells another one.
@@ -106,7 +107,7 @@ impl Observer for Profiling<'_> {
         self.observer.ledger(lines)
     }
 
-    fn best(&mut self, epoch: usize, weights: &NamedTensors) -> io::Result<()> {
+    fn best(&mut self, epoch: usize, weights: &[Unread]) -> io::Result<()> {
         self.observer.best(epoch, weights)
     }
 

@@ -152,6 +152,7 @@ impl Rules {
             mail_slots: self.needs.mail_slots,
             ticks_per_unit,
             origin: if self.from_first_event { first } else { 0 },
+            first,
         }
     }
 

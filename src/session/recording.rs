@@ -14,10 +14,11 @@ use super::{Session, SessionError, initial};
 use crate::checkpoint::{Arrays, CheckpointError, Checkpoints, Every, Header, Loaded};
 use crate::config::RunConfig;
 use crate::device::ComputeDevice;
+use crate::model::tgl_weights::Unread;
 use crate::pipeline::ledger::{self, LedgerLine};
 use crate::pipeline::trace::Record;
 use crate::run_folder::{Dataset, DeviceRecord, JsonLines, MetricsLog, RunFolder};
-use crate::train::epochs::{EpochRecord, NamedTensors, Observer};
+use crate::train::epochs::{EpochRecord, Observer};
 use crate::weights::{self, ModelDescription};
 
 /// What a checkpoint says of the run that it belongs to.
@@ -219,9 +220,9 @@ impl Observer for Recording<'_> {
         self.observer.epoch_done(epoch, record)
     }
 
-    fn best(&mut self, epoch: usize, tensors: &NamedTensors) -> io::Result<()> {
+    fn best(&mut self, epoch: usize, tensors: &[Unread]) -> io::Result<()> {
         let path = self.folder.path().join(weights::FILE_NAME);
-        weights::write(&path, tensors, Some(&self.model)).map_err(io::Error::other)?;
+        weights::write_unread(&path, tensors, Some(&self.model)).map_err(io::Error::other)?;
         self.observer.best(epoch, tensors)
     }
 

@@ -203,9 +203,9 @@ impl ForModel for Train<'_> {
             (record, model, None)
         };
         let path = self.folder.path().join(weights::FILE_NAME);
-        let tensors = tgl_weights::export(&model).map_err(SessionError::Unreadable)?;
+        let tensors = tgl_weights::unread(&model).map_err(SessionError::Unreadable)?;
         let description = initial::description(config, &session.model, &session.data);
-        weights::write(&path, &tensors, Some(&description))?;
+        weights::write_unread(&path, &tensors, Some(&description))?;
         let setting = session.setting("link", self.device);
         let summary = Summary::new(setting, &config.pipeline, record, profile);
         self.folder.write_summary(&summary)?;

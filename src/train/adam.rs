@@ -7,7 +7,7 @@ use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
 use burn::optim::GradientsParams;
 use burn::tensor::{Shape, Tensor};
 
-use crate::kernels::adam::{AdamStep, Moving, adam};
+use crate::kernels::adam::{AdamStep, Moving, WATCHED, adam};
 
 /// Adam with PyTorch's constants (0.9, 0.999, 1e-8), no decay.
 #[derive(Debug)]
@@ -22,7 +22,7 @@ pub struct Adam {
 /// All moments, side by side in one tensor, and where each parameter has its own.
 #[derive(Debug)]
 struct Table {
-    /// The first moments of all numbers, then the second.
+    /// The first moments of all numbers, then the second, then what the steps watch.
     numbers: Tensor<1>,
     places: HashMap<ParamId, Range<usize>>,
 }
@@ -44,7 +44,7 @@ impl Adam {
             return self.given.get(&id).cloned();
         };
         let of = places.get(&id)?;
-        let all = numbers.dims()[0] / 2;
+        let all = (numbers.dims()[0] - WATCHED) / 2;
         Some([0, all].map(|half| numbers.clone().slice(half + of.start..half + of.end)))
     }
 
@@ -101,7 +101,9 @@ impl Table {
             second.push(v);
         }
         first.append(&mut second);
-        (!first.is_empty()).then(|| Table {
+        let device = first.first()?.device();
+        first.push(Tensor::zeros([WATCHED], &device));
+        Some(Table {
             numbers: Tensor::cat(first, 0),
             places,
         })
@@ -121,6 +123,14 @@ impl Adam {
     /// Steps so far.
     pub fn steps(&self) -> u32 {
         self.steps
+    }
+
+    /// The first step whose gradients were not all finite, and the first whose new parameters
+    /// were not, `[2]`; 0 for none. None before the first step.
+    pub fn watched(&self) -> Option<Tensor<1>> {
+        let numbers = &self.table.as_ref()?.numbers;
+        let end = numbers.dims()[0];
+        Some(numbers.clone().slice(end - WATCHED..end))
     }
 
     /// Factor of each step.

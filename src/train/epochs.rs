@@ -14,16 +14,17 @@ use burn::tensor::Tensor;
 use mspipe_datasets::Stop;
 use thiserror::Error;
 
-use super::evaluation::{EvalError, Evaluator, read};
+use super::divergence::{Diverged, LossReader};
+use super::evaluation::{EvalError, Evaluator};
 use super::host_stages::{HostPass, HostPassStages};
-use super::keeping::Keeping;
+use super::keeping::{Keeping, Sound};
 use super::progress::{Best, Progress};
 use super::stages::{Pass, PassStages, StageError, Trained};
 use super::trainer::Trainer;
 use super::work::Training;
 use crate::checkpoint::Every;
-use crate::eval::LinkMetrics;
 use crate::eval::metrics::MetricError;
+use crate::eval::{EQUAL_SCORES, LinkMetrics};
 use crate::memory::MemoryStore;
 use crate::memory::node_memory::NodeMemory;
 use crate::model::tgl_weights::{self, TglNames};
@@ -37,7 +38,7 @@ use crate::pipeline::trace::Record;
 use crate::sampling::negative::SplitPart;
 
 pub use super::keeping::Kept;
-pub use super::observer::{EpochRecord, NamedTensors, Observer, TrainRecord};
+pub use super::observer::{EpochRecord, Observer, TrainRecord};
 
 /// Losses that may wait on the device before they are read.
 const UNREAD_LOSSES: usize = 32;
@@ -61,21 +62,21 @@ pub enum TrainError {
     Replay(#[from] ReplayError),
     /// The weights could not be evaluated.
     #[error(transparent)]
-    Evaluation(EvalError),
-    /// Scores could not be measured.
-    #[error("evaluation: {0}; the run diverged, try a smaller --learning-rate")]
-    Metric(MetricError),
-    /// The loss is not a number.
+    Evaluation(#[from] EvalError),
+    /// Something is not a number any more.
     #[error(
-        "epoch {epoch}, iteration {iteration}: the loss is {loss}; the training diverged, try a smaller --learning-rate"
+        "epoch {epoch}, iteration {iteration}: {what}; the run diverged and ends here. {}. {}",
+        what.remedy(), Sound(*kept)
     )]
     Diverged {
         /// Epoch, from 1.
         epoch: usize,
         /// Iteration of the epoch, from 0.
         iteration: usize,
-        /// What the loss was.
-        loss: f32,
+        /// What is not finite.
+        what: Diverged,
+        /// Place of the last checkpoint, which is from before.
+        kept: Option<(usize, usize)>,
     },
     /// A stop was requested.
     #[error("interrupted after epoch {epoch}, iteration {iteration}; {kept}")]
@@ -90,17 +91,6 @@ pub enum TrainError {
     /// Something could not be written down.
     #[error(transparent)]
     Observer(std::io::Error),
-}
-
-impl From<EvalError> for TrainError {
-    fn from(error: EvalError) -> TrainError {
-        match error {
-            EvalError::Metric(error) => TrainError::Metric(error),
-            error @ (EvalError::Stage(_) | EvalError::Device(_) | EvalError::Stopped(_)) => {
-                TrainError::Evaluation(error)
-            }
-        }
-    }
 }
 
 /// The device did not hand over what a checkpoint needs.
@@ -149,10 +139,10 @@ impl<M: TglNames> TrainLoop<M> {
             self.epoch(observer, &mut keeping)?;
         }
         let Some(mut best) = self.progress.best.take() else {
-            return Err(TrainError::Metric(MetricError::NoBatch));
+            return Err(EvalError::from(MetricError::NoBatch).into());
         };
         if keeping.weights_due {
-            let weights = tgl_weights::export(&best.model).map_err(device_failed)?;
+            let weights = tgl_weights::unread(&best.model).map_err(device_failed)?;
             observer
                 .best(best.epoch, &weights)
                 .map_err(TrainError::Observer)?;
@@ -168,6 +158,9 @@ impl<M: TglNames> TrainLoop<M> {
             }
             Err(error) => return Err(error.into()),
         };
+        if test.own_pool.equal_scores {
+            observer.warn(&format!("test: {EQUAL_SCORES}"));
+        }
         let totals = &self.progress.totals;
         let record = TrainRecord {
             epochs: self.progress.epochs.clone(),
@@ -226,12 +219,15 @@ impl<M: TglNames> TrainLoop<M> {
         observer
             .epoch_done(epoch, &record)
             .map_err(TrainError::Observer)?;
+        if record.val.equal_scores {
+            observer.warn(&format!("validation after epoch {epoch}: {EQUAL_SCORES}"));
+        }
         if progress
             .best
             .as_ref()
             .is_none_or(|best| val.choice() > best.choice)
         {
-            let weights = tgl_weights::export(&model).map_err(device_failed)?;
+            let weights = tgl_weights::unread(&model).map_err(device_failed)?;
             let written = observer.best(epoch, &weights);
             keeping.weights_due = written.is_err();
             if let Err(error) = written {
@@ -342,26 +338,31 @@ impl<M: TglNames> TrainLoop<M> {
         let losses = &mut progress.losses;
         let mut failure = None;
         let stop = &self.stop;
-        let mut proceed = |unread: &mut Vec<Tensor<1>>, iteration: usize| {
-            if unread.len() >= UNREAD_LOSSES
-                && let Err(error) = read_losses(epoch, unread, losses, observer)
-            {
-                failure = Some(error);
-                return Proceed::Stop;
-            }
-            let events = pass.batch_events(iteration).end - pass.events.start;
-            observer.iteration(iteration, events);
-            let stopping = stop.requested();
-            if iteration + 1 == iterations {
-                Proceed::Go
-            } else if keeping.every == Every::Never {
-                if stopping { Proceed::Stop } else { Proceed::Go }
-            } else if stopping || keeping.every.is_due(first, iteration + 1, keeping.since) {
-                Proceed::Pause
-            } else {
-                Proceed::Go
-            }
+        let reader = LossReader {
+            epoch,
+            kept: keeping.last,
         };
+        let mut proceed =
+            |work: &mut Training<'_, M>, watched: &dyn Fn() -> Tensor<1>, iteration: usize| {
+                if work.unread.len() >= UNREAD_LOSSES
+                    && let Err(error) = reader.read(work, watched(), losses, observer)
+                {
+                    failure = Some(error);
+                    return Proceed::Stop;
+                }
+                let events = pass.batch_events(iteration).end - pass.events.start;
+                observer.iteration(iteration, events);
+                let stopping = stop.requested();
+                if iteration + 1 == iterations {
+                    Proceed::Go
+                } else if keeping.every == Every::Never {
+                    if stopping { Proceed::Stop } else { Proceed::Go }
+                } else if stopping || keeping.every.is_due(first, iteration + 1, keeping.since) {
+                    Proceed::Pause
+                } else {
+                    Proceed::Go
+                }
+            };
         let executor = Executor {
             queue_depth: NonZeroUsize::new(self.queue_depth).unwrap_or(NonZeroUsize::MIN),
             traced: TRACED.saturating_sub(first),
@@ -385,7 +386,7 @@ impl<M: TglNames> TrainLoop<M> {
                     .with(unapplied.into_iter().map(trained).collect());
                 let ended =
                     executor.run_on_device(pass, &mut stages, plan, segment, |stages, i| {
-                        proceed(&mut stages.work.unread, i)
+                        proceed(&mut stages.work, &|| stages.memory.watched(), i)
                     });
                 let ended = ended.map_err(failed).and_then(|ended| {
                     let unapplied = ended.unapplied.into_iter().map(Trained::into_update);
@@ -403,7 +404,7 @@ impl<M: TglNames> TrainLoop<M> {
                 let mut stages = HostPassStages { host: &host, work };
                 let segment = Segment::new(epoch as u64, rest).with(unapplied);
                 let ended = executor.run_on_host(&host, &mut stages, plan, segment, |stages, i| {
-                    proceed(&mut stages.work.unread, i)
+                    proceed(&mut stages.work, &|| host.watched(), i)
                 });
                 let ended = ended.map_err(failed);
                 (
@@ -412,21 +413,18 @@ impl<M: TglNames> TrainLoop<M> {
                 )
             }
         };
-        let Training {
-            mut unread, reads, ..
-        } = work;
+        let mut work = work;
         if let Some(error) = failure {
             return Err(error);
         }
         let (mut record, unapplied) = ended?;
-        if !unread.is_empty() {
-            read_losses(epoch, &mut unread, losses, observer)?;
-        }
+        reader.read(&mut work, self.memory.watched(), losses, observer)?;
+        reader.check_unapplied(&unapplied, losses.len())?;
         progress.iteration = losses.len();
         progress.unapplied = unapplied;
         progress.train_seconds += begin.elapsed().as_secs_f64();
         let totals = &mut progress.totals;
-        for (line, read) in record.ledger.iter_mut().zip(reads) {
+        for (line, read) in record.ledger.iter_mut().zip(work.reads) {
             *totals.staleness.entry(line.k).or_default() += 1;
             line.ages = Some(read.ages);
             line.corrected = read.corrected;
@@ -471,28 +469,5 @@ impl<M: TglNames> TrainLoop<M> {
                 "a checkpoint is missing: {error}; {last}; the training goes on"
             ));
         }
-    }
-}
-
-/// Reads the unread losses, checks them and hands them on.
-fn read_losses(
-    epoch: usize,
-    unread: &mut Vec<Tensor<1>>,
-    losses: &mut Vec<f32>,
-    observer: &mut dyn Observer,
-) -> Result<(), TrainError> {
-    let first = losses.len();
-    losses.extend(read(Tensor::cat(std::mem::take(unread), 0))?);
-    let new = &losses[first..];
-    observer
-        .losses(epoch, first, new)
-        .map_err(TrainError::Observer)?;
-    match new.iter().position(|loss| !loss.is_finite()) {
-        Some(at) => Err(TrainError::Diverged {
-            epoch,
-            iteration: first + at,
-            loss: new[at],
-        }),
-        None => Ok(()),
     }
 }

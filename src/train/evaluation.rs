@@ -16,6 +16,7 @@ use mspipe_datasets::{Split, Stop, Stopped};
 use serde::Serialize;
 use thiserror::Error;
 
+use super::divergence::{check_memory, check_scores};
 use super::pair_scores::BesideBatch;
 use super::stages::{Pass, PassStages, Sampling, StageError};
 use super::work::{BatchWork, Evaluation, Replay};
@@ -34,7 +35,7 @@ use crate::sampling::{Candidates, NegativePool};
 /// Why an evaluation failed.
 #[derive(Debug, Error)]
 pub enum EvalError {
-    /// A stage failed.
+    /// A stage failed, or something that it made is not finite.
     #[error(transparent)]
     Stage(#[from] StageError),
     /// Scores could not be measured.
@@ -263,6 +264,7 @@ impl Evaluator {
         memory: &mut dyn MemoryStore,
     ) -> Result<(), EvalError> {
         let pass = self.pass(SplitPart::Train, 0);
+        let before = memory.version();
         let mut stages = PassStages {
             pass: &pass,
             memory,
@@ -271,7 +273,8 @@ impl Evaluator {
                 device: &self.device,
             },
         };
-        self.run(&mut stages, |_, _| Ok(()))
+        self.run(&mut stages, |_, _| Ok(()))?;
+        check_memory(stages.memory, before, &pass)
     }
 
     /// Measures the validation part; `memory` goes on.
@@ -308,15 +311,15 @@ impl Evaluator {
         model: &LinkModel<M>,
         memory: &mut S,
     ) -> Result<TestMetrics, EvalError> {
-        let before = memory.clone();
-        let own_pool = self.test_own_pool(model, memory)?;
+        // The own pool comes last, so that there is never more than one copy of the memory.
+        let before = &*memory;
         let test = |pool| self.measure(model, &mut before.clone(), SplitPart::Test, pool);
         let past = self.past.as_ref();
         Ok(TestMetrics {
-            own_pool,
             other_pool: test(&self.pools[1])?,
             historical: past.map(|[historical, _]| test(historical)).transpose()?,
             inductive: past.map(|[_, inductive]| test(inductive)).transpose()?,
+            own_pool: self.test_own_pool(model, memory)?,
         })
     }
 
@@ -364,6 +367,7 @@ impl Evaluator {
         pass: &Pass,
         candidates: Option<&Candidates>,
     ) -> Result<Scored, EvalError> {
+        let before = memory.version();
         let mut stages = PassStages {
             pass,
             memory,
@@ -383,13 +387,19 @@ impl Evaluator {
             },
         };
         self.run(&mut stages, |_, _| Ok(()))?;
-        let Evaluation { scored, beside, .. } = stages.work;
+        let PassStages { memory, work, .. } = stages;
+        let Evaluation { scored, beside, .. } = work;
         let (batches, logits): (Vec<_>, Vec<_>) = scored.into_iter().unzip();
         let mut scores = read_scores(&logits)?;
         // Pairs with sources of their own were scored beside the batches.
         for (of_batch, own) in scores.iter_mut().zip(beside.negatives) {
             of_batch.1 = own;
         }
+        for (batch, (positive, negative)) in batches.iter().zip(&scores) {
+            check_scores(batch, "destination", positive).map_err(StageError::from)?;
+            check_scores(batch, "negative", negative).map_err(StageError::from)?;
+        }
+        check_memory(memory, before, pass)?;
         Ok(Scored {
             batches,
             scores,

@@ -15,9 +15,9 @@ use burn::tensor::{ExecutionError, Tensor, TensorData, Transaction};
 use super::stages::{Fetched, Pass, Prepared, Sampled, StageError};
 use super::trainer;
 use super::work::{BatchWork, Training};
-use crate::memory::MemoryError;
 use crate::memory::host::{HostMemory, HostRows};
 use crate::memory::write_back::{Update, WriteBack};
+use crate::memory::{MemoryError, MemoryStore as _};
 use crate::model::MemoryModel;
 use crate::pipeline::link::Link;
 use crate::pipeline::{HostStages, Stages};
@@ -33,6 +33,12 @@ pub struct HostPass<'m> {
 }
 
 impl HostPass<'_> {
+    /// See [`MemoryStore::watched`].
+    pub(super) fn watched(&self) -> Tensor<1> {
+        let memory = self.memory.read().unwrap_or_else(PoisonError::into_inner);
+        memory.watched()
+    }
+
     /// Takes the time of one transfer over the emulated link, if there is one.
     fn transfer(&self, bytes: u64) {
         if let Some(link) = self.emulated_link {

@@ -31,6 +31,21 @@ impl fmt::Display for Kept {
     }
 }
 
+/// What is left of a run that diverged.
+pub(super) struct Sound(pub(super) Option<(usize, usize)>);
+
+impl fmt::Display for Sound {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some((epoch, iteration)) => write!(
+                f,
+                "The last checkpoint, of epoch {epoch}, iteration {iteration}, is from before and stays"
+            ),
+            None => f.write_str("There is no checkpoint from before"),
+        }
+    }
+}
+
 /// When checkpoints are due.
 pub(super) struct Keeping {
     pub(super) every: Every,

@@ -24,11 +24,13 @@ use serde::Serialize;
 use thiserror::Error;
 
 use super::adam::Adam;
+use super::divergence::{Diverged, Unsound, check_memory, diverged};
 use super::evaluation::{EvalError, Evaluator, read};
 use super::stages::{PassStages, StageError};
 use super::upload::floats;
 use super::work::BatchWork;
 use crate::batch::EventBatch;
+use crate::eval::all_equal;
 use crate::eval::metrics::{self, MetricError};
 use crate::memory::MemoryStore;
 use crate::model::init::Initializer;
@@ -85,8 +87,21 @@ pub enum NodeError {
     #[error(transparent)]
     Embedding(#[from] EvalError),
     /// The classifier's scores could not be measured.
-    #[error("evaluation: {0}; the run diverged, try a smaller --node-learning-rate")]
-    Metric(MetricError),
+    #[error(transparent)]
+    Metric(#[from] MetricError),
+    /// The classifier is not made of numbers any more.
+    #[error(
+        "epoch {epoch} of the classifier, batch {batch}: {what}; it diverged and ends here. Try a \
+         smaller --node-learning-rate"
+    )]
+    Diverged {
+        /// Epoch, from 1.
+        epoch: usize,
+        /// Batch of the epoch, from 0.
+        batch: usize,
+        /// What is not finite.
+        what: Diverged,
+    },
     /// Something could not be written down.
     #[error(transparent)]
     Observer(std::io::Error),
@@ -157,6 +172,9 @@ pub struct NodeMetrics {
     pub ap: f64,
     /// Share of positive labels.
     pub positive_rate: f64,
+    /// Whether all scores are one number: see [`EQUAL_SCORES`](crate::eval::EQUAL_SCORES).
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub equal_scores: bool,
 }
 
 /// What an epoch gave.
@@ -227,6 +245,7 @@ impl LabeledEmbeddings {
         for part in [SplitPart::Train, SplitPart::Validation, SplitPart::Test] {
             let pass = evaluator.pass(part, 0);
             let iterations = pass.iterations();
+            let before = memory.version();
             let mut stages = PassStages {
                 pass: &pass,
                 memory,
@@ -245,6 +264,9 @@ impl LabeledEmbeddings {
                 rows.extend(read(Tensor::cat(std::mem::take(unread), 0))?);
                 Ok(())
             })?;
+            let made = pass.events.len() * (rows.len() / pass.events.end.max(1));
+            check_embeddings(&rows[rows.len() - made..], &pass.events)?;
+            check_memory(stages.memory, before, &pass)?;
         }
         Ok(LabeledEmbeddings {
             width: rows.len() / events,
@@ -275,6 +297,7 @@ impl LabeledEmbeddings {
         for epoch in 1..=config.epochs {
             let events = epoch_events(&self.labels[split.train.clone()], config, epoch as u64);
             let mut losses = Vec::new();
+            let steps = optimizer.steps() as usize;
             for batch in events.chunks(config.batch_size) {
                 self.evaluator.check_stop()?;
                 let (embedding, label) = self.batch(batch, &autodiff);
@@ -283,10 +306,14 @@ impl LabeledEmbeddings {
                 classifier = optimizer.step(classifier, gradients);
                 losses.push(loss.inner() * batch.len() as f32);
             }
-            let sum: f64 = read(Tensor::cat(losses, 0))?
-                .into_iter()
-                .map(f64::from)
-                .sum();
+            let batches = losses.len();
+            losses.extend(optimizer.watched());
+            let mut losses = read(Tensor::cat(losses, 0))?;
+            let watched = losses.split_off(batches);
+            if let Some((batch, what)) = diverged(&losses, &watched, steps) {
+                return Err(NodeError::Diverged { epoch, batch, what });
+            }
+            let sum: f64 = losses.into_iter().map(f64::from).sum();
             let valid = classifier.valid();
             let val = self.measure(&valid, split.val.clone())?;
             let record = NodeEpoch {
@@ -354,7 +381,19 @@ impl LabeledEmbeddings {
             auc: metrics::roc_auc(&positive, &negative)?,
             ap: metrics::average_precision(&positive, &negative)?,
             positive_rate: positive.len() as f64 / events.len() as f64,
+            equal_scores: all_equal(&positive, &negative),
         })
+    }
+}
+
+/// Fails if one of the embeddings of `events` is not finite.
+fn check_embeddings(rows: &[f32], events: &Range<usize>) -> Result<(), StageError> {
+    match rows.iter().position(|number| !number.is_finite()) {
+        None => Ok(()),
+        Some(at) => Err(StageError::Unsound(Unsound::Embedding {
+            event: events.start + at * events.len() / rows.len(),
+            value: rows[at],
+        })),
     }
 }
 
@@ -446,46 +485,4 @@ impl<M: MemoryModel> BatchWork for Embedding<'_, M> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const CONFIG: ClassifierConfig = ClassifierConfig {
-        epochs: 1,
-        learning_rate: 1e-3,
-        batch_size: 4,
-        balance: Balance::Sampled,
-        seed: 3,
-    };
-
-    #[test]
-    fn a_sampled_epoch_has_all_positives_and_as_many_new_negatives() {
-        let labels: Vec<i32> = (0..100).map(|event| i32::from(event % 10 == 7)).collect();
-        let epoch = |number| epoch_events(&labels, &CONFIG, number);
-        let (first, second) = (epoch(1), epoch(2));
-        assert_eq!(first, epoch(1));
-        let split = |events: &[usize]| -> (Vec<usize>, Vec<usize>) {
-            let mut sorted = events.to_vec();
-            sorted.sort_unstable();
-            sorted.dedup();
-            assert_eq!(sorted.len(), 20, "each event once");
-            sorted.into_iter().partition(|event| event % 10 == 7)
-        };
-        assert_eq!(split(&first).0.len(), 10);
-        assert_eq!(split(&first).0, split(&second).0);
-        assert_ne!(split(&first).1, split(&second).1);
-        let more_positives = epoch_events(&[1, 1, 0, 1], &CONFIG, 1);
-        assert_eq!(more_positives.len(), 4);
-    }
-
-    #[test]
-    fn a_whole_epoch_is_a_permutation() {
-        let config = ClassifierConfig {
-            balance: Balance::All,
-            ..CONFIG
-        };
-        let mut events = epoch_events(&[0; 50], &config, 1);
-        assert_ne!(events, (0..50).collect::<Vec<_>>());
-        events.sort_unstable();
-        assert_eq!(events, (0..50).collect::<Vec<_>>());
-    }
-}
+mod tests;

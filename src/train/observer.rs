@@ -9,13 +9,10 @@ use serde::{Deserialize, Serialize};
 use super::evaluation::{EdgeBankMetrics, TestMetrics};
 use crate::checkpoint::{Arrays, CheckpointError, Every};
 use crate::eval::LinkMetrics;
-use crate::model::tgl_weights::NamedTensor;
+use crate::model::tgl_weights::Unread;
 use crate::pipeline::StageTimes;
 use crate::pipeline::ledger::LedgerLine;
 use crate::pipeline::trace::Record;
-
-/// Weights by TGL's names.
-pub type NamedTensors = BTreeMap<String, NamedTensor>;
 
 /// What an epoch gave.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -96,7 +93,7 @@ pub trait Observer {
     ///
     /// # Errors
     /// When they can't be written, which does not end the training.
-    fn best(&mut self, _epoch: usize, _weights: &NamedTensors) -> io::Result<()> {
+    fn best(&mut self, _epoch: usize, _weights: &[Unread]) -> io::Result<()> {
         Ok(())
     }
 

@@ -9,6 +9,7 @@
 use burn::tensor::Device;
 use mspipe_datasets::Stop;
 
+use super::divergence::{Unsound, check_scores};
 use super::stages::{Sampling, StageError};
 use super::upload;
 use crate::batch::{EventBatch, Layout, MfgRoots, Wanted};
@@ -20,7 +21,7 @@ use crate::sampling::Candidates;
 use crate::sampling::negative::NegativeKey;
 
 /// Pairs of one trip through the model: about as many roots as a usual batch has twice over.
-const PAIRS_PER_CHUNK: usize = 4096;
+pub const PAIRS_PER_CHUNK: usize = 4096;
 
 /// A pair and the event, counted from the batch's first, whose time it has.
 type EventPair = (usize, NodeId, NodeId);
@@ -56,7 +57,9 @@ impl<M: MemoryModel> BesideBatch<'_, M> {
         if let Some(sources) = &batch.neg_src {
             let pairs = sources.iter().zip(&batch.neg).enumerate();
             let pairs: Vec<EventPair> = pairs.map(|(i, (&src, &dst))| (i, src, dst)).collect();
-            self.negatives.push(self.scores(batch, &pairs, memory)?);
+            let scores = self.scores(batch, &pairs, memory)?;
+            check_scores(batch, "negative", &scores)?;
+            self.negatives.push(scores);
         }
         if let Some((candidates, key)) = self.candidates {
             let stream = self.sampling.columns();
@@ -69,6 +72,15 @@ impl<M: MemoryModel> BesideBatch<'_, M> {
             let scores = self.scores(batch, &pairs, memory)?;
             let mut rest = &scores[..];
             for of_event in pairs.chunk_by(|a, b| a.0 == b.0) {
+                let of_rest = &rest[..of_event.len()];
+                if let Some(&score) = of_rest.iter().find(|score| !score.is_finite()) {
+                    return Err(Unsound::Score {
+                        event: batch.events.start + of_event[0].0,
+                        with: "candidate",
+                        score,
+                    }
+                    .into());
+                }
                 let (own, others) = (rest[0], &rest[1..of_event.len()]);
                 let rank = metrics::reciprocal_rank(own, others)?;
                 self.ranks.push((rank, others.len()));

@@ -14,6 +14,7 @@
 //! and event.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::time::Duration;
 
 use burn::module::Module;
@@ -22,13 +23,13 @@ use thiserror::Error;
 
 use super::adam::{Adam, Moments};
 use super::epochs::{TrainError, TrainLoop, device_failed};
-use super::observer::{EpochRecord, NamedTensors};
+use super::observer::EpochRecord;
 use super::trainer::Trainer;
 use crate::checkpoint::{Arrays, Checkpoint, Unfit};
 use crate::memory::node_memory::NodeMemory;
 use crate::memory::saved::SavedMemory;
 use crate::memory::write_back::{Bounds, Update};
-use crate::model::tgl_weights::{self, NamedTensor, TglNames, WeightError};
+use crate::model::tgl_weights::{self, NamedTensor, TglNames, Unread, WeightError};
 use crate::model::{LinkModel, MemoryModel};
 use crate::pipeline::StageTimes;
 
@@ -140,15 +141,15 @@ impl<M: MemoryModel> Progress<M> {
     }
 }
 
-/// The state of a training on the host.
+/// The state of a training, of which weights and moments are still on the device.
 pub(super) struct Saved<'a> {
     state: Vec<u8>,
     losses: &'a [f32],
     unapplied: &'a [Update],
     memory: SavedMemory<'a>,
-    model: NamedTensors,
-    moments: [NamedTensors; 2],
-    best: Option<(NamedTensors, SavedMemory<'a>)>,
+    model: Vec<Unread>,
+    moments: [Vec<Unread>; 2],
+    best: Option<(Vec<Unread>, SavedMemory<'a>)>,
 }
 
 impl Saved<'_> {
@@ -172,10 +173,11 @@ impl Saved<'_> {
     }
 }
 
-fn put_tensors<'a>(arrays: &mut Arrays<'a>, prefix: &str, tensors: &'a NamedTensors) {
-    for (name, tensor) in tensors {
-        let values = tensor.values.as_slice();
-        arrays.put(format!("{prefix}{name}"), &tensor.shape, values);
+fn put_tensors<'a>(arrays: &mut Arrays<'a>, prefix: &str, tensors: &'a [Unread]) {
+    for tensor in tensors {
+        let name = format!("{prefix}{}", tensor.name());
+        let read = || tensor.read().map_err(io::Error::other);
+        arrays.put_made(name, tensor.shape(), read);
     }
 }
 
@@ -187,7 +189,7 @@ fn take_model<M: TglNames>(
 ) -> Result<LinkModel<M>, ResumeError> {
     let mut group = arrays.take_group(prefix);
     let names: Vec<String> = group.names().map(str::to_owned).collect();
-    let mut tensors = NamedTensors::new();
+    let mut tensors = BTreeMap::new();
     for name in names {
         let (shape, values) = group.take(&name)?;
         tensors.insert(name, NamedTensor { shape, values });
@@ -217,7 +219,7 @@ impl<M: TglNames> TrainLoop<M> {
         let mut cbor = Vec::new();
         ciborium::into_writer(&state, &mut cbor)
             .map_err(|error| TrainError::Observer(std::io::Error::other(error.to_string())))?;
-        let export = |model: &LinkModel<M>| tgl_weights::export(model).map_err(device_failed);
+        let export = |model: &LinkModel<M>| tgl_weights::unread(model).map_err(device_failed);
         let Moments { first, second } = optimizer.moments(self.trainer.model());
         let best = match &progress.best {
             Some(best) => Some((

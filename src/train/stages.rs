@@ -7,6 +7,7 @@ use burn::tensor::{Device, Tensor};
 use mspipe_datasets::{EventLog, Stopped};
 use thiserror::Error;
 
+use super::divergence::Unsound;
 use super::upload;
 use super::work::BatchWork;
 use crate::batch::{Deliveries, EventBatch, Layout, LayoutRule, MfgScratch, Wanted, Winners};
@@ -34,6 +35,9 @@ pub enum StageError {
     /// Scores have no rank.
     #[error("evaluation: {0}")]
     Rank(MetricError),
+    /// With fixed weights, something is not finite.
+    #[error(transparent)]
+    Unsound(#[from] Unsound),
     /// It was asked to end, in the middle of what is scored beside a batch.
     #[error(transparent)]
     Stopped(#[from] Stopped),

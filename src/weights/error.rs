@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use mspipe_datasets::DataError;
 use thiserror::Error;
 
+use crate::model::tgl_weights::WeightError;
+
 /// Why a weights file can't be read or written.
 #[derive(Debug, Error)]
 pub enum WeightFileError {
@@ -157,6 +159,14 @@ pub enum WeightFileError {
         shape: Vec<usize>,
         /// Its numbers.
         values: usize,
+    },
+    /// The device does not hand over what is to be written.
+    #[error("{}: can't be written: {error}", path.display())]
+    Unread {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        error: WeightError,
     },
     /// It can't be written.
     #[error("{}: can't be written: {error}", path.display())]

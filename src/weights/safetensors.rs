@@ -3,17 +3,18 @@
 //! Invariant: what is written depends on the tensors only. The header's metadata has one
 //! entry, `mspipe`, since the library writes several of them in an order that changes.
 
-use std::collections::{BTreeMap, HashMap};
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::io::Write;
 use std::path::Path;
 
-use ::safetensors::tensor::TensorView;
+use ::safetensors::tensor::TensorInfo;
 use ::safetensors::{Dtype, SafeTensorError, SafeTensors};
 use serde::{Deserialize, Serialize};
 
 use super::floats::{self, FloatType};
 use super::{ModelDescription, WeightFile, WeightFileError};
 use crate::checkpoint;
-use crate::model::tgl_weights::NamedTensor;
 
 const KIND: &str = "safetensors file";
 
@@ -105,42 +106,138 @@ fn header(path: &Path, json: &str) -> Result<Header, WeightFileError> {
     serde_json::from_str(json).map_err(damaged)
 }
 
-/// The bytes of a file with `tensors`, to be written to `path`.
-pub(super) fn bytes(
+/// A tensor to be written: its name, its shape, and its numbers, which are asked for once.
+pub(super) struct Written<'a> {
+    pub(super) name: &'a str,
+    pub(super) shape: &'a [usize],
+    pub(super) numbers: Box<dyn FnOnce() -> Result<Cow<'a, [f32]>, WeightFileError> + 'a>,
+}
+
+/// Writes a file with `tensors`, which are sorted by name, to `out`; one after the other, so that
+/// no more than one of them need be in RAM. `path` is what errors call it.
+///
+/// The header is the library's own, byte by byte.
+pub(super) fn write(
     path: &Path,
-    tensors: &BTreeMap<String, NamedTensor>,
+    out: &mut impl Write,
+    tensors: Vec<Written<'_>>,
     model: Option<&ModelDescription>,
-) -> Result<Vec<u8>, WeightFileError> {
-    let mut data = Vec::with_capacity(tensors.len());
-    for (name, tensor) in tensors {
-        if tensor.values.len() != tensor.shape.iter().product::<usize>() {
+) -> Result<(), WeightFileError> {
+    let unwritable = |error| WeightFileError::Write {
+        path: path.to_owned(),
+        error,
+    };
+    let header = file_header(&tensors, model).map_err(|error| unwritable(error.into()))?;
+    out.write_all(&(header.len() as u64).to_le_bytes())
+        .and_then(|()| out.write_all(header.as_bytes()))
+        .map_err(unwritable)?;
+    for Written {
+        name,
+        shape,
+        numbers,
+    } in tensors
+    {
+        let numbers = numbers()?;
+        if numbers.len() != shape.iter().product::<usize>() {
             return Err(WeightFileError::Incomplete {
                 path: path.to_owned(),
-                name: name.clone(),
-                shape: tensor.shape.clone(),
-                values: tensor.values.len(),
+                name: name.to_owned(),
+                shape: shape.to_vec(),
+                values: numbers.len(),
             });
         }
-        let bytes: Vec<u8> = tensor.values.iter().flat_map(|v| v.to_le_bytes()).collect();
         // What could not be read again is not written.
-        floats::tensor(path, name, &tensor.shape, FloatType::F32, &bytes)?;
-        data.push((name, &tensor.shape, bytes));
+        if let Some(place) = numbers.iter().position(|number| !number.is_finite()) {
+            return Err(WeightFileError::NotFinite {
+                path: path.to_owned(),
+                name: name.to_owned(),
+                value: numbers[place].into(),
+                place,
+            });
+        }
+        for numbers in numbers.chunks(1 << 16) {
+            let bytes: Vec<u8> = numbers.iter().flat_map(|v| v.to_le_bytes()).collect();
+            out.write_all(&bytes).map_err(unwritable)?;
+        }
     }
-    let unwritable = |error: SafeTensorError| WeightFileError::Write {
-        path: path.to_owned(),
-        error: std::io::Error::other(error),
-    };
-    let mut views = Vec::with_capacity(data.len());
-    for (name, shape, bytes) in &data {
-        let view = TensorView::new(Dtype::F32, shape.to_vec(), bytes).map_err(unwritable)?;
-        views.push((name.as_str(), view));
-    }
-    let header = serde_json::to_string(&Header {
+    Ok(())
+}
+
+/// The header with its padding.
+fn file_header(
+    tensors: &[Written<'_>],
+    model: Option<&ModelDescription>,
+) -> serde_json::Result<String> {
+    let own = serde_json::to_string(&Header {
         format: FORMAT,
         producer: concat!("mspipe ", env!("CARGO_PKG_VERSION")).to_owned(),
         model: model.cloned(),
-    })
-    .map_err(|error| unwritable(error.into()))?;
-    let metadata = HashMap::from([(ENTRY.to_owned(), header)]);
-    ::safetensors::serialize(views, Some(metadata)).map_err(unwritable)
+    })?;
+    let mut text = format!(
+        r#"{{"__metadata__":{{"{ENTRY}":{}}}"#,
+        serde_json::to_string(&own)?
+    );
+    let mut begin = 0;
+    for Written { name, shape, .. } in tensors {
+        let end = begin + size_of::<f32>() * shape.iter().product::<usize>();
+        let info = TensorInfo {
+            dtype: Dtype::F32,
+            shape: shape.to_vec(),
+            data_offsets: (begin, end),
+        };
+        let (name, info) = (serde_json::to_string(name)?, serde_json::to_string(&info)?);
+        text.push_str(&format!(",{name}:{info}"));
+        begin = end;
+    }
+    text.push('}');
+    let padded = text.len().next_multiple_of(8);
+    text.extend(std::iter::repeat_n(' ', padded - text.len()));
+    Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use ::safetensors::tensor::TensorView;
+
+    use super::*;
+
+    #[test]
+    fn a_file_has_the_bytes_that_the_library_writes() {
+        let tensors = [
+            (
+                "a.weight",
+                vec![2, 3],
+                vec![1.0, -2.5, 0.0, -0.0, 1e-40, 3e38],
+            ),
+            ("b \"quoted\"", vec![0], vec![]),
+            ("c", vec![], vec![7.0]),
+        ];
+        let mut bytes = Vec::new();
+        let written = tensors.iter().map(|(name, shape, numbers)| Written {
+            name,
+            shape,
+            numbers: Box::new(|| Ok(Cow::Borrowed(&numbers[..]))),
+        });
+        write(Path::new("w"), &mut bytes, written.collect(), None).unwrap();
+        let own = Header {
+            format: FORMAT,
+            producer: concat!("mspipe ", env!("CARGO_PKG_VERSION")).to_owned(),
+            model: None,
+        };
+        let metadata = HashMap::from([(ENTRY.to_owned(), serde_json::to_string(&own).unwrap())]);
+        let data: Vec<Vec<u8>> = tensors
+            .iter()
+            .map(|(_, _, numbers)| numbers.iter().flat_map(|v: &f32| v.to_le_bytes()).collect())
+            .collect();
+        let views = tensors.iter().zip(&data).map(|((name, shape, _), data)| {
+            (
+                *name,
+                TensorView::new(Dtype::F32, shape.clone(), data).unwrap(),
+            )
+        });
+        let expected = ::safetensors::serialize(views, Some(metadata)).unwrap();
+        assert_eq!(bytes, expected);
+    }
 }

@@ -1,9 +1,12 @@
 //! The profile of operations on the adapter: launches and the host's time for them.
 
+use burn::tensor::{Device, Tensor};
+use mspipe::kernels::adam::{AdamStep, Moving, WATCHED, adam};
+use mspipe::kernels::mail_update::{MailLists, MailWatch, mail_update};
 use mspipe::profiler;
 
 use super::device_thread;
-use crate::operations::{GruGates, Operation};
+use crate::operations::{GruGates, Operation, floats, ints, numbers};
 
 #[test]
 fn forward_and_backward_are_one_launch_each() {
@@ -24,4 +27,50 @@ fn forward_and_backward_are_one_launch_each() {
     );
     assert_eq!(recorded.launches, 2);
     assert!(!recorded.launch_time.is_zero());
+}
+
+/// Four parameters and a delivery of mails, then all that was watched.
+fn watched_step(device: &Device) -> [Vec<f32>; 2] {
+    let one = || floats(&[1.0], [1], device);
+    let moving = (0..4).map(|place| Moving {
+        parameter: one(),
+        gradient: one(),
+        place,
+    });
+    let moments = Tensor::zeros([8 + WATCHED], device);
+    let mailbox = Tensor::zeros([2, 3], device);
+    let lists = MailLists {
+        place: ints(&[1], [1], device),
+        offsets: ints(&[0, 1], [2], device),
+        mails: ints(&[0, 0, 0], [1, 3], device),
+    };
+    let watch = MailWatch {
+        first: Tensor::zeros([2], device),
+        commit: 1,
+    };
+    let (hidden, edge) = (
+        floats(&[1.0], [1, 1], device),
+        floats(&[1.0], [1, 1], device),
+    );
+    let (moments, _) = adam(moments, moving.collect(), AdamStep::new(1e-2, 1));
+    let (_, watch) = mail_update(mailbox, hidden, edge, lists, watch);
+    [numbers(moments.slice(8..8 + WATCHED)), numbers(watch.first)]
+}
+
+#[test]
+fn watching_takes_no_launch_of_its_own() {
+    let (watched, recorded) = device_thread::run(|device| {
+        profiler::set_recording(true);
+        let watched = watched_step(device);
+        profiler::set_recording(false);
+        (watched, profiler::take())
+    });
+    assert_eq!(watched, [[0.0; 2], [0.0; 2]]);
+    let mut launches: Vec<_> = recorded
+        .operations
+        .iter()
+        .map(|total| (total.name, total.launches))
+        .collect();
+    launches.sort_unstable();
+    assert_eq!(launches, [("adam", 1), ("mail_update", 1)]);
 }

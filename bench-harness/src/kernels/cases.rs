@@ -9,13 +9,13 @@ mod products;
 use burn::backend::Dispatch;
 use burn::nn::LayerNormConfig;
 use burn::tensor::{Device, Int, Tensor};
-use mspipe::kernels::adam::{AdamStep, Moving, adam};
+use mspipe::kernels::adam::{AdamStep, Moving, WATCHED, adam};
 use mspipe::kernels::costs;
 use mspipe::kernels::dropout::{Dropout, dropout};
 use mspipe::kernels::gather_rows::{GatherRows as _, Uses, gather_rows};
 use mspipe::kernels::gru_gates::{gru_gates, gru_gates_backward};
 use mspipe::kernels::link_scores::{LinkLayer, LinkScoring as _, LinkTensors, link_scores};
-use mspipe::kernels::mail_update::{MailLists, mail_update};
+use mspipe::kernels::mail_update::{MailLists, MailWatch, mail_update};
 use mspipe::kernels::memory_gather::memory_gather;
 use mspipe::kernels::memory_update::memory_update;
 use mspipe::kernels::output_norm::{BeforeNorm, OutputNorm as _, output_norm};
@@ -218,19 +218,26 @@ fn tables(make: &Inputs<'_>, rows: usize, roots: usize, events: usize) -> Vec<Ca
         mails: upload::ints(mails, [written, 3], make.device),
     };
     let edge = make.matrix(events, EDGE);
-    let mut table = Some(make.matrix(NODES, MAIL));
+    let watch = MailWatch {
+        first: Tensor::zeros([2], make.device),
+        commit: 1,
+    };
+    let mut tables = Some((make.matrix(NODES, MAIL), watch));
     let deliver = case(
         "mail_update",
         costs::mail_update(written, written, MAIL),
         move || {
-            table = table
-                .take()
-                .map(|table| mail_update(table, hidden.clone(), edge.clone(), lists.clone()));
+            tables = tables.take().map(|(table, watch)| {
+                mail_update(table, hidden.clone(), edge.clone(), lists.clone(), watch)
+            });
         },
     );
 
     let gradient = make.vector(PARAMETERS);
-    let mut state = Some((make.vector(2 * PARAMETERS).abs(), make.vector(PARAMETERS)));
+    let mut state = Some((
+        make.vector(2 * PARAMETERS + WATCHED).abs(),
+        make.vector(PARAMETERS),
+    ));
     let step = AdamStep::new(1e-4, 3);
     let optimise = case("adam", costs::adam(PARAMETERS), move || {
         state = state.take().and_then(|(moments, parameter)| {

@@ -5,6 +5,7 @@ use std::io;
 use indicatif::{HumanCount, ProgressBar, ProgressStyle};
 use mspipe::config::{BalanceName, RunConfig};
 use mspipe::device::ComputeDevice;
+use mspipe::eval::EQUAL_SCORES;
 use mspipe::run_folder::{MetricsLog, NodeSummary, RunFolder, RunFolderError};
 use mspipe::session::{self, Session};
 use mspipe::train::node_classification::{LabelCounts, NodeEpoch, NodeMetrics, NodeObserver};
@@ -105,6 +106,9 @@ fn print_summary(summary: &NodeSummary, folder: &RunFolder) {
     };
     line("val", &record.val, record.labels.val.positives);
     line("test", &record.test, record.labels.test.positives);
+    if record.val.equal_scores || record.test.equal_scores {
+        println!("warning: {EQUAL_SCORES}");
+    }
     let balance = match summary.balance {
         BalanceName::None => "all training labels",
         BalanceName::Sample => "all positive labels and as many negative ones, drawn anew",

@@ -19,6 +19,8 @@ pub struct AdamStep {
     pub step_size: f32,
     /// 1 / √(1 − β₂^t).
     pub correction: f32,
+    /// t, which is exact up to 2^24.
+    pub number: f32,
 }
 
 impl AdamStep {
@@ -31,19 +33,22 @@ impl AdamStep {
             epsilon: 1e-8,
             step_size: (learning_rate / (1.0 - beta_1.powf(f64::from(t)))) as f32,
             correction: (1.0 / (1.0 - beta_2.powf(f64::from(t))).sqrt()) as f32,
+            number: t as f32,
         }
     }
 }
 
-/// One step in place; all four slices have the same length.
+/// One step in place; all four slices have the same length. Returns whether all second moments,
+/// and whether all new parameters, are finite: a moment is not where its gradient is not, or where
+/// the square of that overflows.
 pub fn adam(
     parameter: &mut [f32],
     gradient: &[f32],
     first: &mut [f32],
     second: &mut [f32],
     step: AdamStep,
-) {
-    parameter
+) -> [bool; 2] {
+    let largest = parameter
         .par_chunks_mut(CHUNK)
         .zip(gradient.par_chunks(CHUNK))
         .zip(
@@ -51,11 +56,15 @@ pub fn adam(
                 .par_chunks_mut(CHUNK)
                 .zip(second.par_chunks_mut(CHUNK)),
         )
-        .for_each(|((parameter, gradient), (first, second))| {
-            step_chunk(parameter, gradient, first, second, step);
-        });
+        .map(|((parameter, gradient), (first, second))| {
+            step_chunk(parameter, gradient, first, second, step)
+        })
+        .reduce(|| [0; 2], |a, b| [a[0].max(b[0]), a[1].max(b[1])]);
+    largest.map(|bits| bits < f32::INFINITY.to_bits())
 }
 
+/// Steps of some parameters; returns the largest second moment and the largest size of a new
+/// parameter, as bits, which order as the numbers do, NaN and infinity last.
 #[multiversion(targets("x86_64+avx512f+avx512dq+avx512vl", "x86_64+avx2+fma"))]
 fn step_chunk(
     parameter: &mut [f32],
@@ -63,11 +72,15 @@ fn step_chunk(
     first: &mut [f32],
     second: &mut [f32],
     step: AdamStep,
-) {
+) -> [u32; 2] {
+    let mut largest = [0; 2];
     let moments = first.iter_mut().zip(second);
     for ((p, &g), (m, v)) in parameter.iter_mut().zip(gradient).zip(moments) {
         *m = step.beta_1 * *m + (1.0 - step.beta_1) * g;
         *v = step.beta_2 * *v + (1.0 - step.beta_2) * g * g;
         *p -= step.step_size * *m / (v.sqrt() * step.correction + step.epsilon);
+        largest[0] = largest[0].max(v.abs().to_bits());
+        largest[1] = largest[1].max(p.abs().to_bits());
     }
+    largest
 }

@@ -3,7 +3,7 @@
 use multiversion::multiversion;
 use rayon::prelude::*;
 
-use super::activation::{exp, sigmoid};
+use super::activation::{behind_relu, exp, relu, sigmoid};
 use super::row;
 use super::vector::{LANES, add, dot};
 
@@ -57,15 +57,15 @@ fn score_chunk(input: &LinkInput<'_>, first: usize, logits: &mut [f32]) {
         let destination = row(input.destination, pair, width);
         let terms = source.iter().zip(destination).zip(input.bias);
         for (hidden, ((s, d), b)) in hidden.iter_mut().zip(terms) {
-            *hidden = (s + d + b).max(0.0);
+            *hidden = relu(s + d + b);
         }
         *logit = dot(&hidden, &output) + input.output_bias;
     }
 }
 
-/// log(1 + e^x).
+/// log(1 + e^x), NaN for NaN.
 fn softplus(x: f32) -> f32 {
-    x.max(0.0) + exp(-x.abs().min(80.0)).ln_1p()
+    relu(x) + exp(-x.abs().min(80.0)).ln_1p()
 }
 
 /// What a mean over the events is multiplied by; 1 where there are none.
@@ -174,19 +174,11 @@ fn backward_chunk(
             let hidden = source[c] + input.bias[c];
             let (positive, negative) = (hidden + destination[c], hidden + other[c]);
             let output = input.output[c];
-            d_positive[c] = if positive > 0.0 {
-                of_positive * output
-            } else {
-                0.0
-            };
-            d_negative[c] = if negative > 0.0 {
-                of_negative * output
-            } else {
-                0.0
-            };
+            d_positive[c] = behind_relu(positive, of_positive * output);
+            d_negative[c] = behind_relu(negative, of_negative * output);
             d_source[c] = d_positive[c] + d_negative[c];
             d_bias[c] += d_source[c];
-            d_output[c] += of_positive * positive.max(0.0) + of_negative * negative.max(0.0);
+            d_output[c] += of_positive * relu(positive) + of_negative * relu(negative);
         }
     }
     sum

@@ -3,6 +3,7 @@
 use multiversion::multiversion;
 use rayon::prelude::*;
 
+use super::activation::{behind_relu, relu};
 use super::counter_hash::Dropout;
 use super::row;
 use super::vector::{LANES, add, dot};
@@ -28,11 +29,6 @@ impl BeforeNorm {
         dropout: Dropout::OFF,
         relu: false,
     };
-
-    /// Numbers below this are raised to it, and get no gradient.
-    pub(crate) fn floor(&self) -> f32 {
-        if self.relu { 0.0 } else { f32::MIN }
-    }
 }
 
 /// One row on its way, padded with zeros to whole vectors.
@@ -65,12 +61,13 @@ impl Scratch {
     /// the distances from the mean are multiplied by.
     #[inline(always)]
     fn normalise(&mut self, x: &[f32], first: u32, before: BeforeNorm) -> f32 {
-        let (width, floor) = (x.len(), before.floor());
+        let width = x.len();
         for (i, factor) in (first..).zip(&mut self.factor[..width]) {
             *factor = before.dropout.factor(i);
         }
         for (kept, (x, factor)) in self.kept.iter_mut().zip(x.iter().zip(&self.factor)) {
-            *kept = (x * factor).max(floor);
+            let y = x * factor;
+            *kept = if before.relu { relu(y) } else { y };
         }
         let mean = dot(&self.kept, &self.ones) / width as f32;
         for (n, kept) in self.normalised[..width].iter_mut().zip(&self.kept) {
@@ -147,7 +144,7 @@ fn backward_chunk(
     first: usize,
     d_x: &mut [f32],
 ) -> Vec<f32> {
-    let (width, floor) = (gamma.len(), before.floor());
+    let width = gamma.len();
     let mut scratch = Scratch::new(width);
     let mut sum = vec![0.0; 2 * width];
     let (d_gamma, d_beta) = sum.split_at_mut(width);
@@ -165,10 +162,11 @@ fn backward_chunk(
         for c in 0..width {
             let n = normalised[c];
             let d_y = scale * (g[c] - mean_g - n * mean_g_n);
-            d_x[c] = if kept[c] > floor {
-                d_y * factor[c]
+            let d_kept = d_y * factor[c];
+            d_x[c] = if before.relu {
+                behind_relu(kept[c], d_kept)
             } else {
-                0.0
+                d_kept
             };
             d_gamma[c] += grad[c] * n;
             d_beta[c] += grad[c];

@@ -98,14 +98,16 @@ pub struct MailParts<'a> {
 /// Twin of `mail_update.wgsl`: writes to each `place` the mean of its mails
 /// `[own row | peer's row | edge features]`, in place.
 ///
-/// `offsets` is `[places + 1]`, `mails` `[mails, (row, peer's row, event row)]`.
+/// `offsets` is `[places + 1]`, `mails` `[mails, (row, peer's row, event row)]`. Returns whether
+/// all that was written of memory rows, and of edge features, is finite.
+#[multiversion(targets("x86_64+avx512f+avx512dq+avx512vl", "x86_64+avx2+fma"))]
 pub fn mail_update(
     mailbox: &mut [f32],
     parts: MailParts<'_>,
     place: &[i32],
     offsets: &[i32],
     mails: &[i32],
-) {
+) -> [bool; 2] {
     let MailParts {
         hidden,
         width,
@@ -113,6 +115,8 @@ pub fn mail_update(
         edge_width,
     } = parts;
     let mail_width = 2 * width + edge_width;
+    // As bits, which order as the sizes of the numbers do, NaN and infinity last.
+    let mut largest = [0; 2];
     for (&place, list) in place.iter().zip(offsets.windows(2)) {
         let mail = &mut mailbox[place as usize * mail_width..][..mail_width];
         let (first, end) = (list[0] as usize, list[1] as usize);
@@ -141,5 +145,12 @@ pub fn mail_update(
             let count = (end - first) as f32;
             mail.iter_mut().for_each(|value| *value /= count);
         }
+        let parts = mail.split_at(2 * width);
+        for (largest, part) in largest.iter_mut().zip([parts.0, parts.1]) {
+            for value in part {
+                *largest = value.abs().to_bits().max(*largest);
+            }
+        }
     }
+    largest.map(|bits| bits < f32::INFINITY.to_bits())
 }

@@ -8,6 +8,7 @@ const RULE: ClockRule = ClockRule {
     mail_slots: 1,
     ticks_per_unit: 1,
     origin: 100,
+    first: 100,
 };
 
 const NODE: [NodeId; 2] = [NodeId(1), NodeId(0)];
@@ -85,6 +86,7 @@ fn query_mode_measures_from_the_last_event_to_the_query() {
     let rule = ClockRule {
         time_delta: TimeDelta::Query,
         origin: 0,
+        first: 0,
         ..RULE
     };
     let mut clock = NodeClock::new(1, rule);
@@ -94,6 +96,29 @@ fn query_mode_measures_from_the_last_event_to_the_query() {
     assert_eq!(first.active, [1, 1]);
     event(&mut clock, 0, 1, 140, &first);
     assert_eq!(clock.fetch(rows(&node, &[140, 155])).delta_t, [0.0, 15.0]);
+}
+
+/// TGL divides by t + 1, which is 0 at -1 and negative before.
+#[test]
+fn recency_counts_from_an_event_before_the_origin() {
+    let recency = |origin, first, time: [Timestamp; 3]| {
+        let rule = ClockRule {
+            time_delta: TimeDelta::Query,
+            origin,
+            first,
+            ..RULE
+        };
+        let request = MemoryRequest {
+            root: &[NodeId(0); 3],
+            root_time: &time,
+            ..rows(&[], &[])
+        };
+        NodeClock::new(1, rule).fetch(request).root_recency
+    };
+    assert_eq!(recency(0, -1, [-1, 0, 1]), [0.0, 0.5, 2.0 / 3.0]);
+    assert_eq!(recency(0, -4, [-4, -3, -1]), [0.0, 0.5, 0.75]);
+    // As TGL has it where no time is negative.
+    assert_eq!(recency(0, 3, [3, 4, 9]), [0.75, 0.8, 0.9]);
 }
 
 #[test]

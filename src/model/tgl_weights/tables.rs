@@ -1,15 +1,16 @@
-//! Every parameter of a model on the host, read from the device and written back.
+//! Every parameter of a model, read from the device one by one and written back.
 //!
 //! Invariant: values are moved, never computed.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::optim::GradientsParams;
 use burn::tensor::{Tensor, TensorData};
 
 use super::names::{LINK_PREDICTOR, ParameterGroup, Part, TglParameter};
-use super::{LinkModel, MemoryModel, NamedTensor, TglNames, WeightError};
+use super::{LinkModel, MemoryModel, TglNames, WeightError};
 
 /// A parameter of TGL that a model has.
 pub(super) struct Parameter {
@@ -38,24 +39,28 @@ impl Parameter {
     }
 }
 
-/// Rows `[rows, columns]` on the host.
+/// Rows `[rows, columns]`, where the model has them.
 struct Table {
     columns: usize,
-    values: Vec<f32>,
+    len: usize,
+    /// Copies its numbers from the device.
+    read: Box<dyn Fn() -> Result<Vec<f32>, WeightError> + Send + Sync>,
+    /// What is to be written in their place.
+    written: Option<Vec<f32>>,
 }
 
 impl Table {
     fn rows(&self) -> usize {
-        self.values.len() / self.columns.max(1)
+        self.len / self.columns.max(1)
     }
 
-    /// The values that belong to `part`.
-    fn of(&mut self, part: Part) -> &mut [f32] {
-        let last = self.values.len() - self.columns;
+    /// Places of the numbers that belong to `part`.
+    fn of(&self, part: Part) -> Range<usize> {
+        let last = self.len - self.columns;
         match part {
-            Part::Weight => &mut self.values,
-            Part::WeightAboveBias => &mut self.values[..last],
-            Part::Bias => &mut self.values[last..],
+            Part::Weight => 0..self.len,
+            Part::WeightAboveBias => 0..last,
+            Part::Bias => last..self.len,
         }
     }
 }
@@ -114,41 +119,44 @@ impl Tables {
         }
     }
 
-    /// Visits each of our numbers that `parameter` consists of with its place in TGL's
-    /// row-major tensor.
-    fn each(&mut self, parameter: &Parameter, mut visit: impl FnMut(&mut f32, usize)) {
+    /// Replaces `parameter` by TGL's `values`, which must fill its shape.
+    pub(super) fn set(&mut self, parameter: &Parameter, values: &[f32]) -> Result<(), WeightError> {
         let shape = self.shape(parameter);
-        // A bias is one row: its transpose, [out, 1], lies in memory as the row itself.
-        let inputs = shape.get(1).copied().unwrap_or(1);
         let mut first = 0;
         for path in &parameter.tables {
             if let Some(table) = self.0.get_mut(path) {
-                let columns = table.columns.max(1);
-                let rows = table.of(parameter.part).chunks_exact_mut(columns);
-                for (row, values) in rows.enumerate() {
-                    for (column, value) in values.iter_mut().enumerate() {
-                        visit(value, column * inputs + first + row);
-                    }
-                }
+                let mut ours = match table.written.take() {
+                    Some(ours) => ours,
+                    None => (table.read)()?,
+                };
+                let part = &mut ours[table.of(parameter.part)];
+                let places = places(table.columns, &shape, first);
+                part.iter_mut()
+                    .zip(places)
+                    .for_each(|(ours, place)| *ours = values[place]);
                 first += table.rows();
+                table.written = Some(ours);
             }
         }
+        Ok(())
     }
 
-    /// Replaces `parameter` by TGL's `values`, which must fill its shape.
-    pub(super) fn set(&mut self, parameter: &Parameter, values: &[f32]) {
-        self.each(parameter, |ours, place| *ours = values[place]);
-    }
-
-    pub(super) fn exported<M: TglNames>(mut self) -> BTreeMap<String, NamedTensor> {
-        let parameters = self.parameters::<M>();
-        let named = parameters.into_iter().map(|parameter| {
-            let shape = self.shape(&parameter);
-            let mut values = vec![0.0; shape.iter().product()];
-            self.each(&parameter, |ours, place| values[place] = *ours);
-            (parameter.name, NamedTensor { shape, values })
-        });
-        named.collect()
+    /// TGL's numbers of `parameter`, row-major: no more than its own tables are read from the
+    /// device, one after the other.
+    pub(super) fn read(&self, parameter: &Parameter) -> Result<Vec<f32>, WeightError> {
+        let shape = self.shape(parameter);
+        let mut values = vec![0.0; shape.iter().product()];
+        let mut first = 0;
+        for table in parameter.tables.iter().filter_map(|path| self.0.get(path)) {
+            let ours = (table.read)()?;
+            let part = &ours[table.of(parameter.part)];
+            let places = places(table.columns, &shape, first);
+            part.iter()
+                .zip(places)
+                .for_each(|(ours, place)| values[place] = *ours);
+            first += table.rows();
+        }
+        Ok(values)
     }
 
     /// `model` with these values.
@@ -160,7 +168,15 @@ impl Tables {
     }
 }
 
-/// Reads every parameter (or its gradient) from the device.
+/// Places in TGL's row-major tensor of `shape` of the numbers of consecutive rows of ours, of which
+/// the first is its input `first`.
+fn places(columns: usize, shape: &[usize], first: usize) -> impl Iterator<Item = usize> {
+    // A bias is one row: its transpose, [out, 1], lies in memory as the row itself.
+    let inputs = shape.get(1).copied().unwrap_or(1);
+    (first..).flat_map(move |row| (0..columns).map(move |column| column * inputs + row))
+}
+
+/// Finds every parameter (or its gradient) on the device.
 struct Reader<'a> {
     path: Vec<String>,
     gradients: Option<&'a GradientsParams>,
@@ -169,7 +185,7 @@ struct Reader<'a> {
 
 impl Reader<'_> {
     /// The table of `param`, or none where gradients are read and it is not trained.
-    fn read<const D: usize>(&self, param: &Param<Tensor<D>>) -> Result<Option<Table>, WeightError> {
+    fn find<const D: usize>(&self, param: &Param<Tensor<D>>) -> Result<Option<Table>, WeightError> {
         let parameter = self.path.join(".");
         let tensor = match self.gradients {
             None => param.val(),
@@ -179,16 +195,23 @@ impl Reader<'_> {
                 None => return Err(WeightError::NoGradient(parameter)),
             },
         };
-        let columns = tensor.dims()[D - 1];
-        let unreadable = |reason: String| WeightError::Unreadable { parameter, reason };
-        let data = match tensor.try_into_data() {
-            Ok(data) => data,
-            Err(error) => return Err(unreadable(format!("{error:?}"))),
+        let (columns, len) = (tensor.dims()[D - 1], tensor.shape().num_elements());
+        let read = move || {
+            let unreadable = |reason: String| WeightError::Unreadable {
+                parameter: parameter.clone(),
+                reason,
+            };
+            let data = tensor.clone().try_into_data();
+            let data = data.map_err(|error| unreadable(format!("{error:?}")))?;
+            data.try_into_vec()
+                .map_err(|error| unreadable(format!("{error:?}")))
         };
-        match data.try_into_vec() {
-            Ok(values) => Ok(Some(Table { columns, values })),
-            Err(error) => Err(unreadable(format!("{error:?}"))),
-        }
+        Ok(Some(Table {
+            columns,
+            len,
+            read: Box::new(read),
+            written: None,
+        }))
     }
 }
 
@@ -198,7 +221,7 @@ impl ModuleVisitor for Reader<'_> {
         if self.tables.is_err() {
             return;
         }
-        let table = self.read(param);
+        let table = self.find(param);
         match (&mut self.tables, table) {
             (Ok(tables), Ok(Some(table))) => drop(tables.insert(self.path.join("."), table)),
             (tables, Err(error)) => *tables = Err(error),
@@ -223,11 +246,12 @@ struct Writer {
 
 impl ModuleMapper for Writer {
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        let Some(table) = self.tables.0.remove(&self.path.join(".")) else {
+        let table = self.tables.0.remove(&self.path.join("."));
+        let Some(values) = table.and_then(|table| table.written) else {
             return param;
         };
         param.map(|old| {
-            let data = TensorData::new(table.values, old.shape());
+            let data = TensorData::new(values, old.shape());
             Tensor::from_data(data, &old.device()).set_require_grad(old.is_require_grad())
         })
     }

@@ -3,7 +3,7 @@
 //! Source: `NodeClassificationModel` of TGL's `modules.py`, with one logit for two classes.
 
 use burn::module::{Module, Param};
-use burn::tensor::{Tensor, activation};
+use burn::tensor::Tensor;
 
 use crate::model::init::Initializer;
 
@@ -35,8 +35,7 @@ impl NodeClassifier {
     /// Logits `[events]` of embeddings `[events, width]`.
     pub(super) fn forward(&self, embedding: Tensor<2>) -> Tensor<1> {
         let hidden = embedding.matmul(self.hidden.val()) + self.hidden_bias.val().unsqueeze();
-        let logit =
-            activation::relu(hidden).matmul(self.output.val()) + self.output_bias.val().unsqueeze();
+        let logit = relu(hidden).matmul(self.output.val()) + self.output_bias.val().unsqueeze();
         logit.reshape([-1])
     }
 
@@ -44,7 +43,13 @@ impl NodeClassifier {
     pub(super) fn loss(&self, embedding: Tensor<2>, label: Tensor<1>) -> Tensor<1> {
         let logit = self.forward(embedding);
         // log(1 + e^x) - x y, without overflow.
-        let softplus = activation::relu(logit.clone()) + logit.clone().abs().neg().exp().log1p();
+        let softplus = relu(logit.clone()) + logit.clone().abs().neg().exp().log1p();
         (softplus - logit * label).mean()
     }
+}
+
+/// max(x, 0), and NaN for NaN, of which burn's makes 0.
+fn relu<const D: usize>(x: Tensor<D>) -> Tensor<D> {
+    let not_positive = x.clone().lower_equal_elem(0.0);
+    x.mask_fill(not_positive, 0.0)
 }

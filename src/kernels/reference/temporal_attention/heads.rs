@@ -162,7 +162,9 @@ impl HeadPair {
         let largest: [f32; TOGETHER] = std::array::from_fn(|i| largest[i % 2]);
         for weight in weights {
             for i in 0..TOGETHER {
-                weight[i] = exp((weight[i] - largest[i]).max(-80.0));
+                let below = weight[i] - largest[i];
+                // Not `max`, which would make e^-80 of NaN.
+                weight[i] = exp(if below < -80.0 { -80.0 } else { below });
             }
         }
         for (factor, element) in factors.iter_mut().zip(elements) {

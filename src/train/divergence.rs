@@ -1,0 +1,261 @@
+//! Whether what a run computes is still made of numbers, and where it stopped to be.
+//!
+//! Kernels let NaN and infinity pass, so that a loss, a score or an embedding of them is not
+//! finite. What does not show there at once is remembered where it is written: the first step
+//! with gradients or weights that are not finite by [`Adam`](super::adam::Adam), the first commit
+//! of such rows or mails by the memory. These four numbers are read in the same transfer as the
+//! losses, so they cost no launch, no wait and no read-back of their own, and each checkpoint is
+//! written after them.
+
+use std::fmt;
+use std::ops::Range;
+
+use burn::tensor::Tensor;
+use thiserror::Error;
+
+use super::epochs::TrainError;
+use super::evaluation::{EvalError, read};
+use super::observer::Observer;
+use super::stages::{Pass, StageError};
+use super::work::Training;
+use crate::batch::EventBatch;
+use crate::memory::write_back::Update;
+use crate::memory::{MemoryStore, NotFinite};
+use crate::model::MemoryModel;
+
+/// What is not finite, in the order in which an iteration comes to it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Diverged {
+    /// Updated rows of the node memory.
+    Memory,
+    /// The edge features of its events.
+    Features,
+    /// The loss.
+    Loss(f32),
+    /// A gradient, or its square.
+    Gradient,
+    /// A weight after the step.
+    Weights,
+}
+
+impl Diverged {
+    fn order(self) -> u8 {
+        match self {
+            Diverged::Memory => 0,
+            Diverged::Features => 1,
+            Diverged::Loss(_) => 2,
+            Diverged::Gradient => 3,
+            Diverged::Weights => 4,
+        }
+    }
+
+    /// What may help.
+    pub(super) fn remedy(self) -> &'static str {
+        match self {
+            Diverged::Features => {
+                "Look for such features with 'mspipe data check': mend the stream, or leave them out with \
+                 --edge-features zero"
+            }
+            _ => {
+                "Try a smaller --learning-rate; if that does not help, look with 'mspipe data \
+                 check' for features that are very large"
+            }
+        }
+    }
+}
+
+impl fmt::Display for Diverged {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Diverged::Features => f.write_str("edge features of its events are NaN or infinite"),
+            Diverged::Memory => f.write_str("the updated node memory is NaN or infinite"),
+            Diverged::Loss(loss) => write!(f, "the loss is {loss}"),
+            Diverged::Gradient => {
+                f.write_str("the gradient is NaN, or so large that its square is infinite")
+            }
+            Diverged::Weights => f.write_str("the optimiser's step made weights NaN or infinite"),
+        }
+    }
+}
+
+/// Reads the losses of an epoch with what is watched beside them.
+pub(super) struct LossReader {
+    /// Epoch, from 1.
+    pub(super) epoch: usize,
+    /// Place of the last checkpoint.
+    pub(super) kept: Option<(usize, usize)>,
+}
+
+impl LossReader {
+    /// Reads the unread losses of `work` and what the optimiser and the memory watched, in one
+    /// transfer, adds the losses to `losses`, those of the epoch so far, and hands them on.
+    ///
+    /// # Errors
+    /// [`TrainError::Diverged`] at the first iteration with something that is not finite; when the
+    /// device does not answer or `observer` fails.
+    pub(super) fn read<M: MemoryModel>(
+        &self,
+        work: &mut Training<'_, M>,
+        watched_memory: Tensor<1>,
+        losses: &mut Vec<f32>,
+        observer: &mut dyn Observer,
+    ) -> Result<(), TrainError> {
+        let first = losses.len();
+        let mut unread = std::mem::take(&mut work.unread);
+        let end = first + unread.len();
+        let optimizer = work.trainer.optimizer();
+        let watched_steps = optimizer.watched();
+        let stepped = watched_steps.is_some();
+        unread.extend(watched_steps);
+        unread.push(watched_memory);
+        let mut numbers = read(Tensor::cat(unread, 0))?;
+        let watched = numbers.split_off(end - first);
+        losses.extend(numbers);
+
+        let (steps, memory) = watched.split_at(if stepped { 2 } else { 0 });
+        // Each iteration makes a step; `losses` are those of the last so many.
+        let before = (optimizer.steps() as usize).saturating_sub(end);
+        let mut found: Vec<_> = diverged(&losses[first..], steps, before + first)
+            .map(|(at, what)| (first + at, what))
+            .into_iter()
+            .collect();
+        let written = NotFinite::read([memory[0], memory[1]]);
+        for (commit, what) in [
+            (written.rows, Diverged::Memory),
+            (written.features, Diverged::Features),
+        ] {
+            found.extend(commit.map(|commit| (commit as usize - 1, what)));
+        }
+        let earliest = found
+            .into_iter()
+            .min_by_key(|(at, what)| (*at, what.order()));
+        if let Some((iteration, _)) = earliest {
+            losses.truncate(iteration + 1);
+        }
+        observer
+            .losses(self.epoch, first, losses.get(first..).unwrap_or_default())
+            .map_err(TrainError::Observer)?;
+        earliest.map_or(Ok(()), |(iteration, what)| Err(self.error(iteration, what)))
+    }
+
+    /// Fails if one of the updates that wait for their turn has numbers that are not finite; the
+    /// last of them is of the iteration before `end`.
+    pub(super) fn check_unapplied(
+        &self,
+        unapplied: &[Update],
+        end: usize,
+    ) -> Result<(), TrainError> {
+        let finite = |numbers: &[f32]| numbers.iter().all(|number| number.is_finite());
+        for (iteration, update) in (end - unapplied.len()..).zip(unapplied) {
+            if !finite(&update.rows) {
+                return Err(self.error(iteration, Diverged::Memory));
+            }
+            if !finite(update.back.edge()) {
+                return Err(self.error(iteration, Diverged::Features));
+            }
+        }
+        Ok(())
+    }
+
+    fn error(&self, iteration: usize, what: Diverged) -> TrainError {
+        TrainError::Diverged {
+            epoch: self.epoch,
+            iteration,
+            what,
+            kept: self.kept,
+        }
+    }
+}
+
+/// The first of consecutive iterations with a loss, or a step in `steps` (see
+/// [`Adam::watched`](super::adam::Adam::watched)), that is not finite; so many steps were made
+/// `before`.
+pub(super) fn diverged(losses: &[f32], steps: &[f32], before: usize) -> Option<(usize, Diverged)> {
+    let loss = losses.iter().position(|loss| !loss.is_finite());
+    let loss = loss.map(|at| (at, Diverged::Loss(losses[at])));
+    let steps = steps.iter().zip([Diverged::Gradient, Diverged::Weights]);
+    let steps = steps.filter(|(step, _)| **step != 0.0);
+    let steps = steps.map(|(&step, what)| ((step as usize - 1).saturating_sub(before), what));
+    let found = loss.into_iter().chain(steps);
+    found.min_by_key(|(at, what)| (*at, what.order()))
+}
+
+/// Something that a pass with fixed weights made and that is not finite.
+#[derive(Debug, Clone, PartialEq, Error)]
+pub enum Unsound {
+    /// A score.
+    #[error(
+        "evaluation: the score of event {event} with its {with} is {score}: the features that it is made of, \
+         or the weights, are not finite or too large; look with 'mspipe data check' at the \
+         features, or train with a smaller --learning-rate"
+    )]
+    Score {
+        /// The event, from 0.
+        event: usize,
+        /// `destination`, `negative` or `candidate`.
+        with: &'static str,
+        /// The score.
+        score: f32,
+    },
+    /// An embedding.
+    #[error(
+        "evaluation: the embedding of the source of event {event} has {value} in it: the features that it is \
+         made of, or the weights, are not finite or too large; look with 'mspipe data check' at \
+         the features, or train with a smaller --learning-rate"
+    )]
+    Embedding {
+        /// The event, from 0.
+        event: usize,
+        /// The number.
+        value: f32,
+    },
+    /// What a batch wrote.
+    #[error("evaluation: events {} to {}: {what}. {}", events.start, events.end - 1, what.remedy())]
+    Written {
+        /// Events of the batch, from 0.
+        events: Range<usize>,
+        /// [`Diverged::Memory`] or [`Diverged::Features`].
+        what: Diverged,
+    },
+}
+
+/// Fails if one of the scores of `events` with their `with` is not finite; there may be several an
+/// event, one after the other.
+pub(super) fn check_scores(
+    batch: &EventBatch,
+    with: &'static str,
+    scores: &[f32],
+) -> Result<(), Unsound> {
+    match scores.iter().position(|score| !score.is_finite()) {
+        None => Ok(()),
+        Some(at) => {
+            let each = (scores.len() / batch.events.len().max(1)).max(1);
+            Err(Unsound::Score {
+                event: batch.events.start + at / each,
+                with,
+                score: scores[at],
+            })
+        }
+    }
+}
+
+/// Fails if `memory`, which had made `before` commits when `pass` began, was written with numbers
+/// that are not finite. Reads two numbers from the device.
+pub(super) fn check_memory(
+    memory: &dyn MemoryStore,
+    before: u64,
+    pass: &Pass,
+) -> Result<(), EvalError> {
+    let numbers = read(memory.watched())?;
+    let written = NotFinite::read([numbers[0], numbers[1]]);
+    let (commit, what) = match (written.rows, written.features) {
+        (Some(rows), features) if features.is_none_or(|features| rows <= features) => {
+            (rows, Diverged::Memory)
+        }
+        (_, Some(features)) => (features, Diverged::Features),
+        (_, None) => return Ok(()),
+    };
+    let batch = (commit - 1).saturating_sub(before) as usize;
+    let events = pass.batch_events(batch);
+    Err(StageError::Unsound(Unsound::Written { events, what }).into())
+}
