@@ -19,10 +19,14 @@ mod memory_tables;
 mod models;
 /// Random inputs for the operations and one way to run them all.
 mod operations;
+/// Embeddings and scores do not depend on what else is in a batch, through the shaders.
+mod row_independence;
 /// Trainings under each schedule, bit by bit, through the shaders.
 mod schedules;
 
 mod gpu {
+    /// burn's products, which real GPUs use.
+    mod burn_products;
     /// Accuracy of the shaders' cosine.
     mod cosine;
     /// The one thread that owns the device.
