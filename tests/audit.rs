@@ -133,10 +133,23 @@ fn few_destinations_pass() {
     }
 }
 
+/// Events of one time in several batches: the later ones have the earlier ones in memory.
+#[test]
+fn ties_across_batches_pass() {
+    for options in ["--model jodie", "--model tgn --protocol tgb"] {
+        let mut stream = events(300, 5, 10);
+        stream.time = (0..300).map(|i| i / 100).collect();
+        let report = audit_of(&stream, options);
+        assert!(report.passed(), "{options}:\n{report}");
+    }
+}
+
+/// Some are shorter than a batch, where only past events that are sampled tell of the past.
 #[test]
 fn short_streams_pass() {
-    for model in ["tgn", "jodie", "apan"] {
-        for count in [20, 49, 60, 99, 101] {
+    let some: &[usize] = &[60, 99, 101];
+    for (model, counts) in [("tgn", &[20, 49, 60][..]), ("jodie", some), ("apan", some)] {
+        for &count in counts {
             let report = audit_of(&events(count, 5, 10), &format!("--model {model}"));
             assert!(report.passed(), "{model}, {count} events:\n{report}");
         }
