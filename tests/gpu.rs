@@ -19,8 +19,6 @@ mod memory_tables;
 mod models;
 /// Random inputs for the operations and one way to run them all.
 mod operations;
-/// Embeddings and scores do not depend on what else is in a batch, through the shaders.
-mod row_independence;
 /// Trainings under each schedule, bit by bit, through the shaders.
 mod schedules;
 
