@@ -136,7 +136,7 @@ fn few_destinations_pass() {
 /// Events of one time in several batches: the later ones have the earlier ones in memory.
 #[test]
 fn ties_across_batches_pass() {
-    for options in ["--model jodie", "--model tgn --protocol tgb"] {
+    for options in ["--model jodie", "--model tgn"] {
         let mut stream = events(300, 5, 10);
         stream.time = (0..300).map(|i| i / 100).collect();
         let report = audit_of(&stream, options);
