@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use burn::tensor::Device;
 use clap::Parser;
 use mspipe::audit::{self, AuditStream, Check, Kept, Report, ScoredBatch, Sight, Subject};
 use mspipe::config::{ModelName, RunConfig};
@@ -14,8 +15,10 @@ use mspipe::sampling::{NeighborSampler, Neighbors, Recent, Roots, SampleKey};
 use mspipe::session::SessionError;
 use mspipe::session::audited::{self, Program};
 use mspipe::train::epochs::{EpochRecord, Observer};
+use mspipe_datasets::MAX_TIME;
 
 use crate::on_device;
+use crate::operations::draws;
 
 /// The program's options.
 #[derive(Parser)]
@@ -40,23 +43,22 @@ fn setting(options: &str) -> (RunConfig, AuditStream) {
 }
 
 fn audit(options: &str) -> Report {
-    on_device(|device| {
-        let (config, stream) = setting(options);
-        match config.model {
-            ModelName::Tgn => run(
-                Program::<Tgn>::new(config, &stream, device).unwrap(),
-                &stream,
-            ),
-            ModelName::Jodie => run(
-                Program::<Jodie>::new(config, &stream, device).unwrap(),
-                &stream,
-            ),
-            ModelName::Apan => run(
-                Program::<Apan>::new(config, &stream, device).unwrap(),
-                &stream,
-            ),
-        }
-    })
+    let (config, stream) = setting(options);
+    on_device(|device| audit_on(config, &stream, device))
+}
+
+fn audit_on(config: RunConfig, stream: &AuditStream, device: &Device) -> Report {
+    match config.model {
+        ModelName::Tgn => run(Program::<Tgn>::new(config, stream, device).unwrap(), stream),
+        ModelName::Jodie => run(
+            Program::<Jodie>::new(config, stream, device).unwrap(),
+            stream,
+        ),
+        ModelName::Apan => run(
+            Program::<Apan>::new(config, stream, device).unwrap(),
+            stream,
+        ),
+    }
 }
 
 fn run<S: Subject<Error = SessionError>>(mut subject: S, stream: &AuditStream) -> Report {
@@ -88,6 +90,90 @@ fn every_model_passes() {
             assert!(unsampled || record.compared > 0, "{options}: {record:?}");
         }
     }
+}
+
+/// `count` events of 40 sources with `destinations` destinations, two at a time, `apart` ticks
+/// from the next two.
+fn events(count: usize, destinations: usize, apart: Timestamp) -> AuditStream {
+    let nodes = 41 + destinations;
+    AuditStream {
+        name: "made".to_owned(),
+        nodes,
+        ticks_per_unit: 1,
+        src: (0..count).map(|i| NodeId((i * i % 41) as u32)).collect(),
+        dst: (0..count)
+            .map(|i| NodeId((41 + i * 7 % destinations) as u32))
+            .collect(),
+        time: (0..count).map(|i| (i / 2) as Timestamp * apart).collect(),
+        labels: vec![0; count],
+        edge: draws(3, count * 4),
+        edge_width: 4,
+        node: None,
+        synthetic: false,
+    }
+}
+
+/// Audits `stream` with a small model, in batches of 50 events.
+fn audit_of(stream: &AuditStream, options: &str) -> Report {
+    on_device(|device| audit_on(setting(options).0, stream, device))
+}
+
+#[test]
+fn few_destinations_pass() {
+    for model in ["tgn", "jodie", "apan"] {
+        for destinations in [1, 2, 3] {
+            let stream = events(600, destinations, 10);
+            let report = audit_of(&stream, &format!("--model {model}"));
+            assert!(
+                report.passed(),
+                "{model}, {destinations} destinations:\n{report}"
+            );
+        }
+    }
+}
+
+/// Events of one time in several batches: the later ones have the earlier ones in memory.
+#[test]
+fn ties_across_batches_pass() {
+    for options in ["--model jodie", "--model tgn"] {
+        let mut stream = events(300, 5, 10);
+        stream.time = (0..300).map(|i| i / 100).collect();
+        let report = audit_of(&stream, options);
+        assert!(report.passed(), "{options}:\n{report}");
+    }
+}
+
+/// Some are shorter than a batch, where only past events that are sampled tell of the past.
+#[test]
+fn short_streams_pass() {
+    let some: &[usize] = &[60, 99, 101];
+    for (model, counts) in [("tgn", &[20, 49, 60][..]), ("jodie", some), ("apan", some)] {
+        for &count in counts {
+            let report = audit_of(&events(count, 5, 10), &format!("--model {model}"));
+            assert!(report.passed(), "{model}, {count} events:\n{report}");
+        }
+    }
+}
+
+#[test]
+fn batches_of_short_streams_are_small() {
+    for (events, batch_size) in [(2000, 100), (600, 60), (30, 3), (5, 1)] {
+        let options =
+            format!("mspipe --data synthetic:wikipedia:scale=0.02 --limit-events {events}");
+        let options = Options::try_parse_from(options.split_whitespace());
+        let mut config = options.unwrap().config;
+        audited::stream_of(&mut config).unwrap();
+        assert_eq!(config.batch_size, batch_size, "{events} events");
+    }
+}
+
+/// The largest times that there are, which the changes of an audit would leave.
+#[test]
+fn the_latest_times_pass() {
+    let mut stream = events(200, 5, MAX_TIME / 100);
+    stream.time[199] = MAX_TIME;
+    let report = audit_of(&stream, "--model jodie");
+    assert!(report.passed(), "{report}");
 }
 
 /// Sees events of the query's own time, and those up to `late` ticks later.

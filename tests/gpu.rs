@@ -25,6 +25,8 @@ mod operations;
 mod schedules;
 
 mod gpu {
+    /// burn's products, which real GPUs use.
+    mod burn_products;
     /// Accuracy of the shaders' cosine.
     mod cosine;
     /// The one thread that owns the device.

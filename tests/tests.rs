@@ -56,6 +56,8 @@ mod program;
 mod protocols;
 /// Trainings that go on from checkpoints; trainings that are killed.
 mod resume;
+/// Embeddings and scores do not depend on what else is in a batch, on the CPU device.
+mod row_independence;
 /// Schedules: the simulator against closed forms, the version rule, replays.
 mod schedule;
 /// Trainings under each schedule, bit by bit, on the CPU device.

@@ -4,6 +4,7 @@ use mspipe::kernels::temporal_attention::AttentionShape;
 
 use crate::on_device;
 use crate::operations::{Attention, DropoutCase, GatherRows, GruGates, Operation, TimeEncoding};
+use crate::row_independence::wide_embeddings;
 
 fn in_pool(threads: usize, operation: &impl Operation) -> Vec<Vec<u32>> {
     let pool = rayon::ThreadPoolBuilder::new()
@@ -64,4 +65,18 @@ fn gather_rows() {
 #[test]
 fn dropout() {
     does_not_depend_on_threads(&DropoutCase::new(301, 100, 0.1));
+}
+
+/// Products, cells, norms and all else between a stream and its embeddings; one root alone, too.
+#[test]
+fn embeddings() {
+    let embed = |threads: usize, count: usize| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads);
+        let pool = pool.build().unwrap();
+        pool.install(|| on_device(|device| wide_embeddings(count, device)))
+    };
+    let one = embed(1, 90);
+    assert!(one == embed(3, 90) && one == embed(2, 90));
+    let alone = embed(2, 1);
+    assert!(one[..alone.len()] == alone);
 }

@@ -1,7 +1,8 @@
 //! The event log: one stream of timestamped interactions, read-only.
 //!
 //! Invariants, checked whenever a log is made or opened: times never decrease
-//! (equal times keep file order); every id is below `nodes`; every column has
+//! (equal times keep file order) and lie within [`MAX_TIME`] of 0, so that the difference
+//! of any two is an i64; every id is below `nodes`; every column has
 //! one value an event; `roll` is 0, then 1, then 2; there are at most `u32::MAX`
 //! events and nodes. A log never changes and never builds a graph.
 
@@ -21,6 +22,10 @@ use crate::features::FeatureTable;
 use crate::names::Names;
 use crate::split::Split;
 use crate::stop::{Stop, Stopped};
+
+/// The largest time, and the largest negated one, in ticks: differences of times fit an i64.
+/// 146 years in nanoseconds.
+pub const MAX_TIME: i64 = (1 << 62) - 1;
 
 /// Whether the ids of the original file name nodes of one kind or of two.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -452,6 +457,13 @@ mod tests {
                 .contains("dst of event 2 is node 4, but there are only 4 nodes")
         );
         assert!(refusal(|p| p.time[3] = 4).contains("time 4 of event 3 precedes 5 of event 2"));
+        assert!(
+            refusal(|p| p.time[3] = MAX_TIME + 1).contains("time 4611686018427387904 of event 3")
+        );
+        assert!(
+            refusal(|p| p.time[0] = i64::MIN)
+                .contains("time -9223372036854775808 of event 0 found")
+        );
         assert!(refusal(|p| p.labels = Some(vec![0])).contains("labels has 1 rows, 4 expected"));
         assert!(
             refusal(|p| p.roll = Some(vec![0, 1, 0, 2]))

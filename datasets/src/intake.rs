@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use crate::column::Column;
 use crate::decimal::Decimal;
 use crate::error::{DataError, Place};
-use crate::event_log::IdSpaces;
+use crate::event_log::{IdSpaces, MAX_TIME};
 use crate::raw_event::{EventSink, Position, RawEvent};
 use crate::stop::Stop;
 use crate::store::{FeatureFile, StoreWriter};
@@ -229,6 +229,7 @@ impl Intake {
             let mut time = Vec::with_capacity(events.len());
             for event in &events {
                 let ticks = event.time().ticks(self.scale);
+                let ticks = ticks.filter(|time| (-MAX_TIME..=MAX_TIME).contains(time));
                 time.push(ticks.ok_or_else(|| self.too_large(event.time()))?);
             }
             writer.events(&src, &dst, &time)?;
@@ -268,7 +269,9 @@ impl Intake {
         DataError::Format {
             path: self.path.clone(),
             found: format!(
-                "time {time} does not fit 64 bits together with the finest time, which has {} decimals",
+                "time {time} is too large beside the finest time, which has {} decimals: in units of \
+                 its last decimal times may be from -{MAX_TIME} to {MAX_TIME}, so that the \
+                 difference of any two fits 64 bits",
                 self.scale
             ),
             remedy: "subtract an origin from the times, or round them to fewer decimals".to_owned(),

@@ -83,7 +83,7 @@ pub mod whole_file;
 pub use check::{Finding, Severity, check};
 pub use detect::Format;
 pub use error::{DataError, Place};
-pub use event_log::{EventLog, EventLogParts, IdSpaces};
+pub use event_log::{EventLog, EventLogParts, IdSpaces, MAX_TIME};
 pub use features::{FeatureSource, FeatureTable, FeatureType};
 pub use import::{Report, import};
 pub use info::{FeatureInfo, Info, SplitInfo};

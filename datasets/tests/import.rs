@@ -221,6 +221,7 @@ fn refusals_of_whole_files() {
             "overflow.txt",
             b"1 2 0.000000001\n1 2 9223372036854775807\n",
         ),
+        ("late.txt", b"1 2 0\n1 2 4611686018427387904\n"),
         ("head.csv", b"src,dst,time\n"),
         ("roll.csv", b"src,dst,time,ext_roll\n0,1,0,0\n0,1,1,3\n"),
         ("order.csv", b"src,dst,time,ext_roll\n0,1,0,1\n0,1,1,0\n"),
@@ -246,8 +247,9 @@ fn refusals_of_whole_files() {
     );
     refused(
         "overflow.txt",
-        "does not fit 64 bits together with the finest time, which has 9 decimals",
+        "is too large beside the finest time, which has 9 decimals",
     );
+    refused("late.txt", "times may be from -4611686018427387903 to");
     refused("head.csv", "it holds no events");
     refused(
         "roll.csv",

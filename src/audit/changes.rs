@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use mspipe_datasets::MAX_TIME;
+
 use super::AuditStream;
 use crate::graph::Timestamp;
 
@@ -28,10 +30,11 @@ impl AuditStream {
         }
     }
 
-    /// Puts `events`, which come after `time`, twice as far from it.
+    /// Puts `events`, which come after `time`, twice as far from it, or as far as times go.
     pub(super) fn stretch(&mut self, events: Range<usize>, time: Timestamp) {
         for event in events {
-            self.time[event] += self.time[event] - time;
+            let own = self.time[event];
+            self.time[event] = own.saturating_add(own - time).min(MAX_TIME);
         }
     }
 

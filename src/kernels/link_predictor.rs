@@ -4,8 +4,6 @@
 //! On the GPU it is a sequence of launches, on the CPU
 //! [`mod@super::reference::link_predictor`].
 
-use std::ops::Range;
-
 use burn::backend::autodiff::checkpoint::{base::Checkpointer, strategy::CheckpointStrategy};
 use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
@@ -20,7 +18,7 @@ use burn::tensor::{Shape, Tensor};
 
 use super::costs;
 use super::flex::{floats, from_floats};
-use super::link_scores::{LinkOutput, LinkScoring, LinkTensors};
+use super::link_scores::{LinkLayer, LinkOutput, LinkScoring, LinkTensors};
 use super::products::{product_of_rows, stacked_products_transposed, transposed_product_of_rows};
 use super::reference::link_predictor as twin;
 use super::reference::link_scores::link_loss;
@@ -60,6 +58,12 @@ pub trait LinkPrediction: Backend {
     /// See [`link_predictor`].
     fn link_predictor(#[extension_type] tensors: PredictorTensors<Self>) -> PredictorOutput<Self>;
 
+    /// See [`link_products`].
+    fn link_products(
+        #[extension_type] tensors: PredictorTensors<Self>,
+        sources: usize,
+    ) -> LinkTensors<Self>;
+
     /// Gradients of all inputs, given the gradient of the loss.
     fn link_predictor_backward(
         #[extension_type] tensors: PredictorTensors<Self>,
@@ -84,22 +88,23 @@ fn scored(
     }
 }
 
-/// Rows of the sources, and of destinations and negatives.
-fn sides(roots: usize) -> [Range<usize>; 2] {
-    [0..roots / 3, roots / 3..roots]
-}
-
 impl LinkPrediction for CubeBackend {
-    fn link_predictor(tensors: PredictorTensors<Self>) -> PredictorOutput<Self> {
-        let [sources, others] = sides(tensors.embedding.shape()[0]);
+    fn link_products(tensors: PredictorTensors<Self>, sources: usize) -> LinkTensors<Self> {
+        let roots = tensors.embedding.shape()[0];
         let product = |rows, weight: &FloatTensor<Self>, bias| {
             product_of_rows(tensors.embedding.clone(), rows, weight.clone(), bias)
         };
         let bias = Some(tensors.source_bias.clone());
-        let source = product(sources, &tensors.source, bias);
-        let destination = product(others, &tensors.destination, None);
-        let products = [source.clone(), destination.clone()];
-        let LinkOutput { loss, logits } = Self::link_scores(scored(&tensors, products));
+        let source = product(0..sources, &tensors.source, bias);
+        let destination = product(sources..roots, &tensors.destination, None);
+        scored(&tensors, [source, destination])
+    }
+
+    fn link_predictor(tensors: PredictorTensors<Self>) -> PredictorOutput<Self> {
+        let events = tensors.embedding.shape()[0] / 3;
+        let products = Self::link_products(tensors, events);
+        let (source, destination) = (products.source.clone(), products.destination.clone());
+        let LinkOutput { loss, logits } = Self::link_scores(products);
         PredictorOutput {
             loss,
             logits,
@@ -115,7 +120,8 @@ impl LinkPrediction for CubeBackend {
     ) -> PredictorTensors<Self> {
         let scored = scored(&tensors, [output.source, output.destination]);
         let d = Self::link_scores_backward(scored, output.logits, grad);
-        let [sources, others] = sides(tensors.embedding.shape()[0]);
+        let roots = tensors.embedding.shape()[0];
+        let (sources, others) = (0..roots / 3, roots / 3..roots);
         let weight_gradient = |rows, grad: &FloatTensor<Self>| {
             transposed_product_of_rows(tensors.embedding.clone(), rows, grad.clone())
         };
@@ -154,6 +160,25 @@ fn with_numbers<T>(
 }
 
 impl LinkPrediction for Flex {
+    fn link_products(tensors: PredictorTensors<Self>, sources: usize) -> LinkTensors<Self> {
+        let width = tensors.source_bias.shape()[0];
+        let product = |numbers: Vec<f32>| {
+            let rows = numbers.len() / width;
+            from_floats(numbers, [rows, width])
+        };
+        let ([source, destination], bias) = with_numbers(&tensors, |input| {
+            let products = twin::link_products(input, sources).map(product);
+            (products, from_floats(input.bias.to_vec(), [width]))
+        });
+        LinkTensors {
+            source,
+            destination,
+            bias,
+            output: Self::float_reshape(tensors.output, Shape::new([width])),
+            output_bias: tensors.output_bias,
+        }
+    }
+
     fn link_predictor(tensors: PredictorTensors<Self>) -> PredictorOutput<Self> {
         let output = with_numbers(&tensors, twin::link_predictor);
         let (pairs, width) = (output.logits.len(), tensors.source_bias.shape()[0]);
@@ -228,6 +253,11 @@ impl<B: LinkPrediction> Backward<B, 7> for LinkPredictorBackward {
 }
 
 impl<B: LinkPrediction, C: CheckpointStrategy> LinkPrediction for Autodiff<B, C> {
+    fn link_products(tensors: PredictorTensors<Self>, sources: usize) -> LinkTensors<Self> {
+        let _ = (tensors, sources);
+        unreachable!("pairs are scored without autodiff")
+    }
+
     fn link_predictor(tensors: PredictorTensors<Self>) -> PredictorOutput<Self> {
         let prepared = LinkPredictorBackward
             .prepare::<C>([
@@ -307,6 +337,38 @@ pub struct Scores {
     pub loss: Tensor<1>,
 }
 
+impl PredictorInput {
+    fn into_dispatch(self) -> PredictorTensors<Dispatch> {
+        PredictorTensors {
+            embedding: self.embedding.into_dispatch(),
+            source: self.source.into_dispatch(),
+            source_bias: self.source_bias.into_dispatch(),
+            destination: self.destination.into_dispatch(),
+            destination_bias: self.destination_bias.into_dispatch(),
+            output: self.output.into_dispatch(),
+            output_bias: self.output_bias.into_dispatch(),
+        }
+    }
+}
+
+/// The products of any embeddings, of which the first `sources` are sources, as
+/// [`link_predictor`] makes them, bit for bit, with all that makes scores of them. Without
+/// gradients.
+pub fn link_products(input: PredictorInput, sources: usize) -> LinkLayer {
+    let _operation = profiler::operation("link_products", Kind::Product, || {
+        let [roots, width] = input.embedding.dims();
+        costs::product([roots, width, width], 0)
+    });
+    let layer = Dispatch::link_products(input.into_dispatch(), sources);
+    LinkLayer {
+        source: Tensor::from_dispatch(layer.source),
+        destination: Tensor::from_dispatch(layer.destination),
+        bias: Tensor::from_dispatch(layer.bias),
+        output: Tensor::from_dispatch(layer.output),
+        output_bias: Tensor::from_dispatch(layer.output_bias),
+    }
+}
+
 /// relu(src W_s + b_s + dst W_d + b_d) w + b for each pair, and the loss. Gradients of the loss
 /// go to all inputs.
 pub fn link_predictor(input: PredictorInput) -> Scores {
@@ -314,15 +376,7 @@ pub fn link_predictor(input: PredictorInput) -> Scores {
         let [roots, width] = input.embedding.dims();
         costs::link_predictor(roots / 3, width, false)
     });
-    let output = Dispatch::link_predictor(PredictorTensors {
-        embedding: input.embedding.into_dispatch(),
-        source: input.source.into_dispatch(),
-        source_bias: input.source_bias.into_dispatch(),
-        destination: input.destination.into_dispatch(),
-        destination_bias: input.destination_bias.into_dispatch(),
-        output: input.output.into_dispatch(),
-        output_bias: input.output_bias.into_dispatch(),
-    });
+    let output = Dispatch::link_predictor(input.into_dispatch());
     Scores {
         logits: Tensor::from_dispatch(output.logits),
         loss: Tensor::from_dispatch(output.loss),

@@ -5,7 +5,7 @@ use burn::tensor::{Int, Tensor};
 
 use super::init::Initializer;
 use super::{Logits, ModelConfig};
-use crate::kernels::link_predictor::{PredictorInput, link_predictor};
+use crate::kernels::link_predictor::{PredictorInput, link_predictor, link_products};
 use crate::kernels::link_scores::{LinkLayer, link_scores};
 
 /// Two layers on a pair of embeddings: relu(src W_s + b_s + dst W_d + b_d) w + b.
@@ -44,15 +44,7 @@ impl LinkPredictor {
     /// src ‖ dst ‖ neg.
     pub fn forward(&self, embedding: Tensor<2>) -> Logits {
         let events = embedding.dims()[0] / 3;
-        let scores = link_predictor(PredictorInput {
-            embedding,
-            source: self.source.val(),
-            source_bias: self.source_bias.val(),
-            destination: self.destination.val(),
-            destination_bias: self.destination_bias.val(),
-            output: self.output.val(),
-            output_bias: self.output_bias.val(),
-        });
+        let scores = link_predictor(self.input(embedding));
         Logits {
             positive: scores.logits.clone().slice(0..events),
             negative: scores.logits.slice(events..2 * events),
@@ -67,19 +59,27 @@ impl LinkPredictor {
     /// then each pair's destination; `source` `[pairs]` says which source a pair has.
     pub fn score_pairs(&self, embedding: Tensor<2>, source: Tensor<1, Int>) -> Tensor<1> {
         let ([roots, _], [pairs]) = (embedding.dims(), source.dims());
-        let sources = embedding.clone().slice(0..roots - pairs);
-        let destination = embedding
-            .slice(roots - pairs..roots)
-            .matmul(self.destination.val());
+        let layer = link_products(self.input(embedding), roots - pairs);
+        let destination = layer.destination;
         let scores = link_scores(LinkLayer {
-            source: sources.matmul(self.source.val()).select(0, source),
+            source: layer.source.select(0, source),
             // The kernel scores two destinations a source: the same one twice.
             destination: Tensor::cat(vec![destination.clone(), destination], 0),
-            bias: self.source_bias.val() + self.destination_bias.val(),
-            output: self.output.val().reshape([-1]),
-            output_bias: self.output_bias.val(),
+            ..layer
         });
         scores.logits.slice(0..pairs)
+    }
+
+    fn input(&self, embedding: Tensor<2>) -> PredictorInput {
+        PredictorInput {
+            embedding,
+            source: self.source.val(),
+            source_bias: self.source_bias.val(),
+            destination: self.destination.val(),
+            destination_bias: self.destination_bias.val(),
+            output: self.output.val(),
+            output_bias: self.output_bias.val(),
+        }
     }
 }
 

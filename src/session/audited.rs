@@ -31,8 +31,10 @@ use crate::train::evaluation::EvalError;
 /// Events of an audit, unless `--limit-events` says otherwise.
 const EVENTS: usize = 2000;
 
-/// Events of a batch at most: an audit wants many batches of few events.
+/// Events of a batch at most, and batches at least where there are that many events: an audit wants
+/// many batches of few events.
 const BATCH_SIZE: usize = 100;
+const BATCHES: usize = 10;
 
 /// Candidates of an event at most.
 const CANDIDATES: usize = 5;
@@ -317,7 +319,8 @@ pub fn stream_of(config: &mut RunConfig, stop: &Stop) -> Result<AuditStream, Ses
     }
     config.edge_features = FeatureSource::File;
     config.limit_events = None;
-    config.batch_size = config.batch_size.min(BATCH_SIZE);
+    let most = (events / BATCHES).clamp(1, BATCH_SIZE);
+    config.batch_size = config.batch_size.min(most);
     if config.protocol == Protocol::Tgb {
         // Recorded candidates are of the unchanged stream, and so are these.
         config.candidates = Some(CandidateSource::Drawn(CANDIDATES));

@@ -2,7 +2,7 @@
 
 use rayon::prelude::*;
 
-use super::{EventLog, IdSpaces};
+use super::{EventLog, IdSpaces, MAX_TIME};
 use crate::error::DataError;
 use crate::features::FeatureTable;
 
@@ -76,6 +76,15 @@ impl EventLog {
                 pair[0],
                 at - 1
             ));
+        }
+        // In order by now: the first and the last are the farthest from 0.
+        for event in [0, events.saturating_sub(1)] {
+            let time = self.time().get(event).copied().unwrap_or(0);
+            if time.unsigned_abs() > MAX_TIME.unsigned_abs() {
+                return invalid(format!(
+                    "time {time} of event {event} found, times from -{MAX_TIME} to {MAX_TIME} expected"
+                ));
+            }
         }
         if let Some(roll) = self.roll() {
             if let Some(at) = roll.iter().position(|&r| r > 2) {

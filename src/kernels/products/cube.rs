@@ -32,6 +32,21 @@ fn some_rows(x: FloatTensor<CubeBackend>, rows: Range<usize>) -> FloatTensor<Cub
     CubeBackend::float_slice(x, &[Slice::from(rows), Slice::from(0..width)])
 }
 
+/// burn's product. A lone row goes there twice: burn has other kernels for vectors than for matrices,
+/// and a row must not depend on how many others there are.
+fn matmul(a: FloatTensor<CubeBackend>, b: FloatTensor<CubeBackend>) -> FloatTensor<CubeBackend> {
+    let axis = a.shape().num_dims() - 2;
+    if a.shape()[axis] != 1 {
+        return CubeBackend::float_matmul(a, b);
+    }
+    let twice = CubeBackend::float_cat(vec![a.clone(), a], axis);
+    let out = CubeBackend::float_matmul(twice, b);
+    let first: Vec<Slice> = (0..out.shape().num_dims())
+        .map(|of| Slice::from(0..if of == axis { 1 } else { out.shape()[of] }))
+        .collect();
+    CubeBackend::float_slice(out, &first)
+}
+
 impl Products for CubeBackend {
     fn add_product(
         base: FloatTensor<Self>,
@@ -39,7 +54,7 @@ impl Products for CubeBackend {
         weight: FloatTensor<Self>,
     ) -> FloatTensor<Self> {
         if !is_software(&x) {
-            return Self::float_add(Self::float_matmul(x, weight), base);
+            return Self::float_add(matmul(x, weight), base);
         }
         let (m, k, n) = (x.shape()[0], x.shape()[1], weight.shape()[1]);
         let [x, weight] = [x, weight].map(into_contiguous);
@@ -100,7 +115,7 @@ impl Products for CubeBackend {
     ) -> FloatTensor<Self> {
         if !is_software(&x) {
             let weight = Self::float_swap_dims(split(weight, heads), 1, 2);
-            return Self::float_matmul(split(x, heads), weight);
+            return matmul(split(x, heads), weight);
         }
         let (rows, width, inputs) = (x.shape()[0], x.shape()[1], weight.shape()[0]);
         let k = width / heads;
@@ -117,7 +132,7 @@ impl Products for CubeBackend {
         let (shape, width) = (x.shape(), weight.shape()[1]);
         let (heads, rows, inputs) = (shape[0], shape[1], shape[2]);
         if !is_software(&x) {
-            return join(Self::float_matmul(x, split(weight, heads)));
+            return join(matmul(x, split(weight, heads)));
         }
         let n = width / heads;
         let [x, weight] = [x, weight].map(into_contiguous);
@@ -161,7 +176,7 @@ pub(crate) fn product_of_rows(
 ) -> FloatTensor<CubeBackend> {
     let (k, n) = (x.shape()[1], weight.shape()[1]);
     if !is_software(&x) {
-        let product = CubeBackend::float_matmul(some_rows(x, rows), weight);
+        let product = matmul(some_rows(x, rows), weight);
         return match bias {
             None => product,
             Some(bias) => {

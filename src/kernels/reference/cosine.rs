@@ -3,9 +3,13 @@
 //! The shader reduces the argument with Payne and Hanek's method because WGSL has no f64. Here
 //! the size of the arguments decides, of 16 columns at once: those of slow frequencies need
 //! no reduction, others one in f32, and only those beyond `LARGEST_F32` one in f64. All give the
-//! angle to 6e-8. Arguments beyond `LARGEST_F64` take the standard library's f64 functions.
+//! angle to 6e-8. Columns with arguments beyond `LARGEST_F64` (times in nanoseconds) take those of
+//! [`mod@large`], which round what f64 gives.
+
+mod large;
 
 use super::vector::LANES;
+use large::Multiples;
 
 /// pi/2 in 8, in 11 more and in the bits that are left: products of the first two with whole
 /// numbers up to 2^13 are exact.
@@ -70,6 +74,7 @@ pub struct TimeColumns {
     phi: Vec<f32>,
     /// Largest |omega| and largest |phi| of each [`LANES`] columns.
     bounds: Vec<(f32, f32)>,
+    multiples: &'static Multiples,
 }
 
 impl TimeColumns {
@@ -85,7 +90,12 @@ impl TimeColumns {
         let largest = |of: &[f32]| of.iter().fold(0.0f32, |most, v| most.max(v.abs()));
         let groups = omega.chunks(LANES).zip(phi.chunks(LANES));
         let bounds = groups.map(|(w, p)| (largest(w), largest(p))).collect();
-        TimeColumns { omega, phi, bounds }
+        TimeColumns {
+            omega,
+            phi,
+            bounds,
+            multiples: large::multiples(),
+        }
     }
 
     /// Writes cos and sin of `delta * omega[c] + phi[c]`, both operations rounded to f32.
@@ -114,10 +124,7 @@ impl TimeColumns {
                 Size::NearZero => replace(cosine, sine, near_zero),
                 Size::F32 => replace(cosine, sine, reduced_in_f32),
                 Size::F64 => replace(cosine, sine, reduced_in_f64),
-                Size::Any => replace(cosine, sine, |x| {
-                    let x = f64::from(x);
-                    (x.cos() as f32, x.sin() as f32)
-                }),
+                Size::Any => replace(cosine, sine, |x| large::reduced(self.multiples, x)),
             }
         }
     }

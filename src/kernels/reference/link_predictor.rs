@@ -58,44 +58,42 @@ pub struct PredictorOutput {
     pub destination: Vec<f32>,
 }
 
-/// Scores of all pairs, and the products that they are made of.
-pub fn link_predictor(input: &PredictorInput<'_>) -> PredictorOutput {
-    let (width, events) = (input.width(), input.events());
-    let (sources, others) = input.sides();
-    let mut output = PredictorOutput::default();
+/// Products of the first `sources` rows with the sources' weights, and of all others with those of
+/// the destinations.
+pub fn link_products(input: &PredictorInput<'_>, sources: usize) -> [Vec<f32>; 2] {
+    let width = input.width();
+    let (of_sources, of_others) = input.embedding.split_at(sources * width);
+    let mut products = [Vec::new(), Vec::new()];
     let mut together = Together::default();
-    for (x, weight, out, rows) in [
-        (sources, input.source, &mut output.source, events),
-        (
-            others,
-            input.destination,
-            &mut output.destination,
-            2 * events,
-        ),
-    ] {
-        let (x, weight) = (Matrix::whole(x, width), Matrix::whole(weight, width));
-        together.add(
-            x,
-            weight,
-            [rows, width, width],
-            ROWS,
-            room(out, rows * width),
-        );
+    let sides = [(of_sources, input.source), (of_others, input.destination)];
+    for ((x, weight), out) in sides.into_iter().zip(&mut products) {
+        let sizes = [x.len() / width, width, width];
+        let (x_rows, weight) = (Matrix::whole(x, width), Matrix::whole(weight, width));
+        together.add(x_rows, weight, sizes, ROWS, room(out, x.len()));
     }
     together.write();
-    // SAFETY: both products have been written.
-    unsafe {
-        output.source.set_len(events * width);
-        output.destination.set_len(2 * events * width);
+    for (out, (x, _)) in products.iter_mut().zip(sides) {
+        // SAFETY: the product has been written.
+        unsafe { out.set_len(x.len()) };
     }
-    output.logits = link_scores::link_scores(&LinkInput {
-        source: &output.source,
-        destination: &output.destination,
+    products
+}
+
+/// Scores of all pairs, and the products that they are made of.
+pub fn link_predictor(input: &PredictorInput<'_>) -> PredictorOutput {
+    let [source, destination] = link_products(input, input.events());
+    let logits = link_scores::link_scores(&LinkInput {
+        source: &source,
+        destination: &destination,
         bias: input.bias,
         output: input.output,
         output_bias: input.output_bias,
     });
-    output
+    PredictorOutput {
+        logits,
+        source,
+        destination,
+    }
 }
 
 /// Gradients of the loss.

@@ -5,13 +5,19 @@
 //! factor on one thread and adds in further passes; at the sizes of a batch that costs a
 //! third of the product itself. Blocks of an output depend on its size alone, so its bits do
 //! not depend on the number of threads.
+//!
+//! A row of an output has the same bits whatever the number of rows: a score does not depend on
+//! what else is in its batch. The library has other kernels, with other orders of summation, for
+//! few numbers; `block.rs` keeps them out.
 
+mod block;
 mod heads;
 
 use std::mem::MaybeUninit;
 
 use rayon::prelude::*;
 
+use block::block;
 pub use heads::{from_heads, to_heads, transposed_of_heads};
 
 /// A matrix inside a slice: element (r, c) is at `start + r * rows + c * columns`.
@@ -266,47 +272,6 @@ unsafe fn narrow_block(
             // SAFETY: the caller promises `m` rows of `n` numbers.
             unsafe { to.add(i * stride + j).write(columns[j * m + i]) };
         }
-    }
-}
-
-/// One product on this thread: `a b`, `[m, n]`, to the rows at `to`, which lie `stride` apart, or
-/// added to what they hold.
-///
-/// # Safety
-/// Both factors must hold their matrices; the rows at `to` must be writable, used by nobody
-/// else, and initialised if they are added to.
-unsafe fn block(
-    a: Matrix<'_>,
-    b: Matrix<'_>,
-    [m, k, n]: [usize; 3],
-    accumulate: bool,
-    to: *mut f32,
-    stride: usize,
-) {
-    let first = |matrix: Matrix<'_>| matrix.data.as_ptr().wrapping_add(matrix.start);
-    // SAFETY: as the caller promises.
-    unsafe {
-        gemm::gemm(
-            m,
-            n,
-            k,
-            to,
-            1,
-            stride as isize,
-            accumulate,
-            first(a),
-            a.columns as isize,
-            a.rows as isize,
-            first(b),
-            b.columns as isize,
-            b.rows as isize,
-            1.0,
-            1.0,
-            false,
-            false,
-            false,
-            gemm::Parallelism::None,
-        );
     }
 }
 

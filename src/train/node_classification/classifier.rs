@@ -5,6 +5,7 @@
 use burn::module::{Module, Param};
 use burn::tensor::Tensor;
 
+use crate::kernels::linear::linear;
 use crate::model::init::Initializer;
 
 /// relu(h W + b) w + b.
@@ -34,9 +35,9 @@ impl NodeClassifier {
 
     /// Logits `[events]` of embeddings `[events, width]`.
     pub(super) fn forward(&self, embedding: Tensor<2>) -> Tensor<1> {
-        let hidden = embedding.matmul(self.hidden.val()) + self.hidden_bias.val().unsqueeze();
-        let logit = relu(hidden).matmul(self.output.val()) + self.output_bias.val().unsqueeze();
-        logit.reshape([-1])
+        let (hidden_bias, output_bias) = (self.hidden_bias.val(), self.output_bias.val());
+        let hidden = linear(hidden_bias.unsqueeze(), embedding, self.hidden.val());
+        linear(output_bias.unsqueeze(), relu(hidden), self.output.val()).reshape([-1])
     }
 
     /// Mean binary cross-entropy with `label` `[events]`, `[1]`.

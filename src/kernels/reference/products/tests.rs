@@ -116,3 +116,80 @@ fn column_sums_add_every_row_once() {
         assert!((f64::from(*sum) - expected).abs() < 1e-4);
     }
 }
+
+/// Checks that some of `rows` rows alone have the bits that they have among all: `of` makes
+/// `outputs` numbers of each row that it is given, which are `inputs` wide.
+fn check_rows_alone(
+    what: &str,
+    [rows, inputs, outputs]: [usize; 3],
+    of: impl Fn(&[f32], usize) -> Vec<f32>,
+) {
+    let x = numbers(rows * inputs, 5);
+    let bits = |numbers: &[f32]| numbers.iter().map(|v| v.to_bits()).collect::<Vec<u32>>();
+    let all = bits(&of(&x, rows));
+    for some in (1..=70).chain([rows / 2]) {
+        let first = some * 31 % (rows - some);
+        let alone = bits(&of(&x[first * inputs..][..some * inputs], some));
+        let among = &all[first * outputs..][..some * outputs];
+        assert!(alone == among, "{what}: {some} of {rows} rows");
+    }
+}
+
+#[test]
+fn a_row_has_the_same_bits_whatever_the_number_of_rows() {
+    for (k, n) in [
+        (1, 1),
+        (2, 3),
+        (3, 1),
+        (7, 2),
+        (16, 16),
+        (50, 373),
+        (100, 100),
+        (173, 64),
+        (513, 65),
+        (1100, 9),
+    ] {
+        let (weight, row) = (numbers(k * n, 2), numbers(n, 3));
+        let layouts = [
+            Matrix::whole(&weight, n),
+            Matrix::whole(&weight, k).transposed(),
+        ];
+        for (weight, layout) in layouts.into_iter().zip(["by rows", "by columns"]) {
+            for base in [None, Some(&row[..])] {
+                let what = format!("[{k}, {n}] {layout}, added to {}", base.is_some());
+                check_rows_alone(&what, [701, k, n], |x, rows| {
+                    new_product(Matrix::whole(x, k), weight, [rows, k, n], base)
+                });
+                check_rows_alone(&what, [701, k, n], |x, rows| {
+                    let mut out = vec![0.25; rows * n];
+                    add_product(Matrix::whole(x, k), weight, [rows, k, n], &mut out);
+                    out
+                });
+            }
+        }
+    }
+}
+
+#[test]
+fn a_row_has_the_same_bits_in_products_of_heads() {
+    for (heads, k, inputs) in [(1, 1, 5), (2, 1, 1), (2, 8, 3), (4, 5, 33), (2, 50, 373)] {
+        let (width, weight) = (heads * k, numbers(inputs * heads * k, 2));
+        let what = format!("{heads} heads of {k}, {inputs} inputs");
+        // Back to rows that hold all heads, as `from_heads` takes them apart.
+        let by_row = |by_head: Vec<f32>, rows: usize| {
+            let at = |row: usize, head: usize| &by_head[(head * rows + row) * inputs..][..inputs];
+            let rows = (0..rows).flat_map(|row| (0..heads).map(move |head| (row, head)));
+            rows.flat_map(|(row, head)| at(row, head).to_vec())
+                .collect()
+        };
+        check_rows_alone(&what, [401, width, heads * inputs], |x, rows| {
+            by_row(to_heads(x, &weight, [heads, rows, inputs], width), rows)
+        });
+        check_rows_alone(&what, [401, heads * inputs, width], |x, rows| {
+            let at = |head: usize, row: usize| &x[(row * heads + head) * inputs..][..inputs];
+            let by_head = (0..heads).flat_map(|head| (0..rows).map(move |row| (head, row)));
+            let by_head: Vec<f32> = by_head.flat_map(|(h, r)| at(h, r).to_vec()).collect();
+            from_heads(&by_head, &weight, [heads, rows, inputs], width)
+        });
+    }
+}
