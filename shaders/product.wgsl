@@ -27,16 +27,6 @@ fn load_b(at: vec4<u32>) -> vec4<f32> {
     return vec4<f32>(b[at.x], b[at.y], b[at.z], b[at.w]);
 }
 
-// Four rows that are all the base's.
-fn start(column: u32) -> mat4x4<f32> {
-    if (sizes[3].w != ROW) {
-        return mat4x4<f32>();
-    }
-    let at = places(column, sizes[0].z, 1u);
-    let row = vec4<f32>(base[at.x], base[at.y], base[at.z], base[at.w]);
-    return mat4x4<f32>(row, row, row, row);
-}
-
 fn add_outer(sum: mat4x4<f32>, x: vec4<f32>, y: vec4<f32>) -> mat4x4<f32> {
     return mat4x4<f32>(
         fma(vec4<f32>(x.x), y, sum[0]),
@@ -52,7 +42,10 @@ fn write(tile: mat4x4<f32>, row: u32, column: u32, head: u32) {
         for (var j = 0u; j < 4u; j = j + 1u) {
             if (row + i < sizes[0].x && column + j < sizes[0].z) {
                 var sum = tile[i][j];
-                if (sizes[3].w == OUTPUT) {
+                // Added last, whichever it is: an output of one row may be taken for either.
+                if (sizes[3].w == ROW) {
+                    sum = sum + base[column + j];
+                } else if (sizes[3].w == OUTPUT) {
                     sum = sum + base[at + j];
                 }
                 out[at + j] = sum;
@@ -95,11 +88,11 @@ fn main(
     let b3 = at_b + places(column + 12u, n, sizes[2].y);
     let b4 = at_b + places(column + 16u, n, sizes[2].y);
 
-    var t00 = start(column);
-    var t01 = start(column + 4u);
-    var t02 = start(column + 8u);
-    var t03 = start(column + 12u);
-    var t04 = start(column + 16u);
+    var t00 = mat4x4<f32>();
+    var t01 = t00;
+    var t02 = t00;
+    var t03 = t00;
+    var t04 = t00;
     var t10 = t00;
     var t11 = t01;
     var t12 = t02;

@@ -185,7 +185,8 @@ pub struct Session {
     config: RunConfig,
     /// The stream as the run's summary describes it.
     pub data: Dataset,
-    /// How the stream was opened: what its conversion left out, what was done in the cache.
+    /// What the user should know: how the stream was opened, what its conversion left out, what of
+    /// the settings does not act.
     pub notes: Vec<String>,
     /// Parts of the stream.
     pub split: Split,
@@ -197,7 +198,6 @@ pub struct Session {
     model: ModelConfig,
     /// Before the first event.
     clock: NodeClock,
-    notes: Vec<String>,
     /// Ends what is done with it early.
     stop: Stop,
 }
@@ -276,7 +276,7 @@ impl Session {
             edge_width: features.edge_width(),
             node_width: features.node_width(),
         };
-        let notes = log.notes().to_vec();
+        let notes = [log.notes(), &notes].concat();
         let ticks_per_unit = log.ticks_per_unit();
         let first = log.time().first().copied().unwrap_or(0);
         let clock = NodeClock::new(log.nodes(), rules.clock(ticks_per_unit, first));
@@ -302,7 +302,6 @@ impl Session {
             candidates,
             model,
             clock,
-            notes,
             stop,
         })
     }
@@ -392,11 +391,6 @@ impl Session {
     /// Stream, graph and rules, with the protocol's own negatives.
     pub fn sampling(&self) -> &Arc<Sampling> {
         &self.sampling
-    }
-
-    /// What a user would not guess of how the settings were resolved.
-    pub fn notes(&self) -> &[String] {
-        &self.notes
     }
 
     /// The run's settings.

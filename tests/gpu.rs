@@ -21,6 +21,8 @@ mod models;
 mod not_finite;
 /// Random inputs for the operations and one way to run them all.
 mod operations;
+/// A row has the same bits whatever else is in its batch, through the shaders.
+mod row_independence;
 /// Trainings under each schedule, bit by bit, through the shaders.
 mod schedules;
 

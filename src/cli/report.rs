@@ -52,9 +52,6 @@ pub(super) fn head(session: &Session, device: &ComputeDevice) -> String {
     if let Some(init) = &session.config().init {
         text.push_str(&format!("\nweights   {}", init.display()));
     }
-    for note in session.notes() {
-        text.push_str(&format!("\nnote      {note}"));
-    }
     text
 }
 

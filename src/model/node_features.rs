@@ -6,6 +6,7 @@ use burn::tensor::Tensor;
 
 use super::ModelConfig;
 use super::init::Initializer;
+use crate::kernels::linear::linear;
 
 /// Adds node features to updated memory rows (TGL's `combine_node_feature`).
 #[derive(Module, Debug)]
@@ -20,10 +21,10 @@ impl NodeFeatures {
         let needs_projection = config.node_width > 0 && config.node_width != config.width;
         let projection = needs_projection.then(|| {
             let bound = 1.0 / (config.node_width as f64).sqrt();
-            let mut linear = LinearConfig::new(config.node_width, config.width).init(init.device());
-            linear.weight = init.uniform([config.node_width, config.width], bound);
-            linear.bias = Some(init.uniform([config.width], bound));
-            linear
+            let mut layer = LinearConfig::new(config.node_width, config.width).init(init.device());
+            layer.weight = init.uniform([config.node_width, config.width], bound);
+            layer.bias = Some(init.uniform([config.width], bound));
+            layer
         });
         NodeFeatures { projection }
     }
@@ -32,8 +33,19 @@ impl NodeFeatures {
     pub fn combine(&self, memory: Tensor<2>, features: Option<&Tensor<2>>) -> Tensor<2> {
         match (features, &self.projection) {
             (None, _) => memory,
-            (Some(features), Some(projection)) => memory + projection.forward(features.clone()),
+            (Some(features), Some(projection)) => memory + projected(features.clone(), projection),
             (Some(features), None) => memory + features.clone(),
         }
     }
+}
+
+/// The layer by [`linear`](mod@crate::kernels::linear): burn's own sums a row in another order
+/// where there are few.
+fn projected(features: Tensor<2>, layer: &Linear) -> Tensor<2> {
+    let [_, width] = layer.weight.dims();
+    let bias = match &layer.bias {
+        Some(bias) => bias.val().unsqueeze(),
+        None => Tensor::zeros([1, width], &features.device()),
+    };
+    linear(bias, features, layer.weight.val())
 }

@@ -107,12 +107,6 @@ pub enum NodeError {
     Observer(std::io::Error),
 }
 
-impl From<MetricError> for NodeError {
-    fn from(error: MetricError) -> NodeError {
-        NodeError::Metric(error)
-    }
-}
-
 impl From<StageError> for NodeError {
     fn from(error: StageError) -> NodeError {
         NodeError::Embedding(error.into())
