@@ -110,11 +110,17 @@ impl RunFolder {
         };
         fs::create_dir_all(&path).map_err(|error| failed(&path, error))?;
         let name = path.join(LOCK);
-        let file = match File::create_new(&name) {
-            Ok(file) => file,
-            // Another program began a run here since the look above.
+        let lock = match File::create_new(&name) {
+            Ok(file) => locked(file, &path)?,
+            // Of a program that was killed before it had written the settings, or of one that began a
+            // run here since the look above.
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                return Err(RunFolderError::InUse { path });
+                let RunFolder { lock, .. } = RunFolder::reopened(path.clone())?;
+                if !names_in(&path)?.iter().all(|name| is_of_no_run(name)) {
+                    return Err(RunFolderError::InUse { path });
+                }
+                whole_file::sweep(&path);
+                lock
             }
             Err(error) => {
                 remove_folders(&created);
@@ -122,8 +128,8 @@ impl RunFolder {
             }
         };
         let folder = RunFolder {
-            lock: locked(file, &path)?,
             path,
+            lock,
             created,
         };
         match folder.write_whole(CONFIG, config) {
@@ -344,6 +350,12 @@ fn refuse_content(path: &Path) -> Result<(), RunFolderError> {
     if names.is_empty() {
         return Ok(());
     }
+    let lock = fs::symlink_metadata(path.join(LOCK));
+    let is_lock = lock.is_ok_and(|lock| lock.is_file() && lock.len() == 0);
+    if is_lock && names.iter().all(|name| is_of_no_run(name)) {
+        // Refuses a run that is being begun.
+        return RunFolder::reopened(own()).map(drop);
+    }
     let has = |name: &str| names.iter().any(|found| found == name);
     // A file of the name alone is not enough: it must hold a run's settings.
     let file = path.join(CONFIG);
@@ -375,6 +387,11 @@ fn refuse_content(path: &Path) -> Result<(), RunFolderError> {
     } else {
         RunFolderError::Abandoned { path: own() }
     })
+}
+
+/// What a program leaves that is killed before it has written a run's settings.
+fn is_of_no_run(name: &str) -> bool {
+    name == LOCK || whole_file::is_temporary(name)
 }
 
 /// The names of what is in a folder, sorted.

@@ -16,6 +16,7 @@ use mspipe::session::SessionError;
 use mspipe::session::audited::{self, Program};
 use mspipe::train::epochs::{EpochRecord, Observer};
 use mspipe_datasets::MAX_TIME;
+use mspipe_datasets::Stop;
 
 use crate::on_device;
 use crate::operations::draws;
@@ -162,7 +163,7 @@ fn batches_of_short_streams_are_small() {
             format!("mspipe --data synthetic:wikipedia:scale=0.02 --limit-events {events}");
         let options = Options::try_parse_from(options.split_whitespace());
         let mut config = options.unwrap().config;
-        audited::stream_of(&mut config).unwrap();
+        audited::stream_of(&mut config, &Stop::default()).unwrap();
         assert_eq!(config.batch_size, batch_size, "{events} events");
     }
 }

@@ -64,6 +64,7 @@ impl<M: MemoryModel> World<M> {
                 mail_slots: needs.mail_slots,
                 ticks_per_unit: 1,
                 origin: 1,
+                first: 1,
             },
         );
         let model = LinkModel::new(&config, &mut Initializer::new(7, device));

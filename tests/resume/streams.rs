@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::fs;
 
-use super::killed::Place;
+use crate::place::Place;
 
 const TRAIN: &str = "train --model jodie --device cpu --width 16 --time-width 8 --batch-size 50 \
                      --epochs 1 --checkpoint-every 4 --out run --data";

@@ -1,7 +1,5 @@
 //! Weights of the three models through a file and back.
 
-use std::sync::atomic::AtomicBool;
-
 use burn::tensor::Device;
 use clap::Parser;
 use mspipe::config::RunConfig;
@@ -100,19 +98,17 @@ fn apan_reads_node_features_only_where_its_weights_do() {
         weights::write(&path, &wrapped.collect(), None).unwrap();
         let session = session(&["--model=apan", &init]);
         assert_eq!(session.data.node_width, if used { 7 } else { 0 });
-        let notes = session.notes().join("\n");
+        let notes = session.notes.join("\n");
         assert!(notes.contains("begins with 'module.'"), "{notes}");
         let said = match used {
             true => "apan adds the 7 node features to its embeddings; TGL's APAN reads none",
             false => "the 7 node features are not used: these weights of apan have no map for them",
         };
         assert!(notes.contains(said), "{notes}");
-        session
-            .training::<Apan>(&Device::flex(), &AtomicBool::new(false))
-            .unwrap();
+        session.training::<Apan>(&Device::flex()).unwrap();
     }
     let fresh = session(&["--model=apan"]);
     assert_eq!(fresh.data.node_width, 7);
-    assert!(fresh.notes()[0].contains("(--node-features zero does as it does)"));
-    assert!(session(&["--model=tgn"]).notes().is_empty());
+    assert!(fresh.notes[0].contains("(--node-features zero does as it does)"));
+    assert!(session(&["--model=tgn"]).notes.is_empty());
 }

@@ -33,7 +33,7 @@ fn the_last_one_is_read_and_the_one_before_stays() {
 
     // As a program leaves it that is ended between two renames.
     fs::remove_file(folder.path().join(LAST)).unwrap();
-    fs::write(folder.path().join(PART), b"half").unwrap();
+    fs::write(folder.path().join(".mspipe-1.tmp"), b"half").unwrap();
     assert_eq!(loaded(&checkpoints), (20, false));
 }
 
@@ -92,8 +92,8 @@ fn what_cannot_be_written_leaves_the_last_one() {
     let folder = TempDir::new().unwrap();
     let checkpoints = Checkpoints::of(folder.path());
     save(&checkpoints, 10).unwrap();
-    // A folder in the place of the file that is written first.
-    fs::create_dir(folder.path().join(PART)).unwrap();
+    // A folder with something in it has the name that the last one is to get.
+    fs::create_dir_all(folder.path().join(PREVIOUS).join("mine")).unwrap();
     let error = save(&checkpoints, 20).unwrap_err().to_string();
     assert!(
         error.contains("checkpoint.safetensors: can't be written: "),
