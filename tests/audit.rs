@@ -133,6 +133,16 @@ fn few_destinations_pass() {
     }
 }
 
+/// Labels are no part of a score: where they alone can be changed, there is nothing to change.
+#[test]
+fn a_stream_of_one_pair_without_features_is_no_finding() {
+    let mut stream = events(12, 1, 10);
+    stream.src.fill(NodeId(0));
+    (stream.edge, stream.edge_width) = (Vec::new(), 0);
+    let report = audit_of(&stream, "--model jodie");
+    assert!(report.passed(), "{report}");
+}
+
 /// Events of one time in several batches: the later ones have the earlier ones in memory.
 #[test]
 fn ties_across_batches_pass() {

@@ -148,6 +148,15 @@ fn candidates_that_do_not_fit_are_refused() {
     assert!(text.contains("missing.npy"), "{text}");
 }
 
+/// An audit cuts and changes the stream: its hash is not that of the run's weights.
+#[test]
+fn the_weights_of_a_run_are_audited() {
+    let program = Program::new();
+    program.prints(&format!("train {SMALL} --limit-events 400 --out run"), 0);
+    let text = program.prints("audit run --limit-events 300 --probes 1", 0);
+    assert!(text.contains("no finding"), "{text}");
+}
+
 #[test]
 fn an_audit_prints_its_checks_and_its_exit_code() {
     let program = Program::new();

@@ -319,6 +319,8 @@ pub fn stream_of(config: &mut RunConfig, stop: &Stop) -> Result<AuditStream, Ses
     }
     config.edge_features = FeatureSource::File;
     config.limit_events = None;
+    // The stream is cut and changed, so that it is never the one that given weights were trained on.
+    config.data_of_init = false;
     let most = (events / BATCHES).clamp(1, BATCH_SIZE);
     config.batch_size = config.batch_size.min(most);
     if config.protocol == Protocol::Tgb {
