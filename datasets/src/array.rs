@@ -14,7 +14,7 @@ use half::f16;
 use crate::error::DataError;
 use crate::features::{FeatureTable, FeatureType};
 use crate::packed::{self, Bytes, is_damage, is_zip};
-use crate::{npy, npz, torch};
+use crate::{lfs, npy, npz, torch};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Element {
@@ -105,6 +105,12 @@ impl ArrayReader {
     pub fn open(path: &Path, preferred: &str) -> Result<ArrayReader, DataError> {
         let (file, name) = split_name(path);
         let start = packed::magic(&file)?;
+        if lfs::may_be_pointer(&start) {
+            return Err(DataError::array(
+                &file,
+                format!("{}; {}", lfs::FOUND, lfs::REMEDY),
+            ));
+        }
         if is_zip(&start) {
             let entries = packed::entries(&file)?;
             return match entries.iter().any(|e| torch::is_pickle(&e.name)) {

@@ -57,10 +57,12 @@ pub fn check(spec: &str, options: &OpenOptions) -> Result<Vec<Finding>, DataErro
                 .prefix(".checking-")
                 .tempdir_in(&cache)
                 .map_err(DataError::io("create a temporary folder in", &cache))?;
-            let converted = raw.convert(Defects::Record, &folder.path().join("checked"))?;
+            let mut converted = raw.convert(Defects::Record, &folder.path().join("checked"))?;
+            converted.log.split_rule = options.split;
             findings.observed(&converted.observed, &converted.log);
-            for note in &converted.notes {
-                findings.add(Severity::Note, "import-note", 1, note.clone());
+            if let Some(columns) = &converted.columns {
+                let message = format!("the same by hand: --columns {columns}");
+                findings.add(Severity::Note, "columns", 1, message);
             }
             findings.log(&converted.log, Manifest::find(spec));
         }
@@ -139,6 +141,9 @@ impl Findings {
 
     /// What can be said of any log.
     fn log(&mut self, log: &EventLog, manifest: Option<&Manifest>) {
+        for note in log.notes() {
+            self.add(Severity::Note, "import-note", 1, note.clone());
+        }
         self.duplicates(log);
         self.self_loops(log);
         self.boundaries(log);

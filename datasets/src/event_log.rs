@@ -19,7 +19,7 @@ use crate::column::Column;
 use crate::error::DataError;
 use crate::features::FeatureTable;
 use crate::names::Names;
-use crate::split::Split;
+use crate::split::{Split, SplitRule};
 
 /// Whether the ids of the original file name nodes of one kind or of two.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,6 +48,9 @@ pub struct EventLog {
     pub(crate) store: Option<PathBuf>,
     /// Whether the store has a file of names.
     pub(crate) named: bool,
+    pub(crate) notes: Vec<String>,
+    /// How the events are divided, if not as the stream itself says.
+    pub(crate) split_rule: Option<SplitRule>,
     pub(crate) columns: Columns,
 }
 
@@ -121,6 +124,8 @@ impl EventLog {
             id_spaces: IdSpaces::One,
             store: None,
             named: false,
+            notes: Vec::new(),
+            split_rule: None,
             columns,
         };
         log.validate()?;
@@ -210,6 +215,12 @@ impl EventLog {
         }
     }
 
+    /// What a user should know of how the stream was read: columns that were left out, values
+    /// that were filled in, events that were sorted.
+    pub fn notes(&self) -> &[String] {
+        &self.notes
+    }
+
     /// Whether original ids are one space or two.
     pub fn id_spaces(&self) -> IdSpaces {
         self.id_spaces
@@ -231,15 +242,24 @@ impl EventLog {
         self.synthetic
     }
 
-    /// The `roll` column's split if there is one, else chronological 70/15/15.
+    /// What [`crate::OpenOptions::split`] said when the log was opened; else the `roll` column's
+    /// split if there is one, else chronological 70/15/15.
     pub fn split(&self) -> Split {
-        match self.roll() {
-            Some(roll) => Split::at(
+        match (self.split_rule, self.roll()) {
+            (None, Some(roll)) => Split::at(
                 roll.partition_point(|&r| r < 1),
                 roll.partition_point(|&r| r < 2),
                 self.events(),
             ),
-            None => Split::chronological(self.events(), 0.70, 0.15),
+            _ => self.split_of(self.events()),
+        }
+    }
+
+    /// The split of the first `events` alone: as [`EventLog::split`] without the `roll` column.
+    pub fn split_of(&self, events: usize) -> Split {
+        match self.split_rule {
+            Some(rule) => rule.of(self.time(), self.ticks_per_unit(), events),
+            None => Split::chronological(events, 0.70, 0.15),
         }
     }
 

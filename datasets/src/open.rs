@@ -17,9 +17,14 @@ use crate::error::DataError;
 use crate::event_log::EventLog;
 use crate::intake::Defects;
 use crate::manifest::Manifest;
+use crate::reading::Reading;
 use crate::source::RawSource;
+use crate::split::SplitRule;
 use crate::store::{self, STORE_EXTENSION};
 use crate::synthetic::SyntheticSpec;
+
+/// Counts changes of what readers make of a file, so that older conversions are not used.
+const READERS: u32 = 2;
 
 /// How to read a source, and where things are kept.
 #[derive(Debug, Clone, Default)]
@@ -28,6 +33,10 @@ pub struct OpenOptions {
     pub format: Option<Format>,
     /// Sort events by time if they are not sorted (stable; features and labels follow).
     pub sort: bool,
+    /// How columns and values of a table are read.
+    pub reading: Reading,
+    /// How the stream is divided; None: as it says itself. Changes no conversion.
+    pub split: Option<SplitRule>,
     /// An array with one row an event: `.npy`, `.npz` (`FILE.npz:NAME` if it holds several) or
     /// `.pt`; replaces features of the event file.
     pub edge_features: Option<PathBuf>,
@@ -85,6 +94,10 @@ impl OpenOptions {
         let given = [
             (self.format.is_some(), "--format"),
             (self.sort, "--sort"),
+            (
+                self.reading != Reading::default(),
+                "an option on how columns are read",
+            ),
             (self.edge_features.is_some(), "--edge-features"),
             (self.node_features.is_some(), "--node-features"),
         ];
@@ -180,7 +193,9 @@ fn unknown_name(spec: &str) -> String {
     let near: Vec<&str> = near.iter().take(3).map(|(_, name)| name.as_str()).collect();
     let looks_like_path = spec.contains(['/', '\\']) || Path::new(spec).extension().is_some();
     match (looks_like_path, near.is_empty()) {
-        (true, _) => "there is no such file or folder; check the path".to_owned(),
+        (true, _) => "there is no such file or folder; check the path, which counts from the current folder (a run \
+                       that is used from another folder takes --data PATH)"
+            .to_owned(),
         (false, false) => format!(
             "neither a file nor a known data set; did you mean {}?",
             near.join(" or ")
@@ -202,42 +217,41 @@ impl EventLog {
     /// # Errors
     /// Any [`DataError`]; the message says what to do.
     pub fn open(spec: &str, options: &OpenOptions) -> Result<EventLog, DataError> {
-        match Source::find(spec, options)? {
-            Source::Store(path) => store::open(&path),
+        let mut log = match Source::find(spec, options)? {
+            Source::Store(path) => store::open(&path)?,
             Source::Raw(raw) => {
                 let target = cached_place(&raw, options)?;
-                if store::is_store(&target) {
-                    return store::open(&target);
+                match store::is_store(&target) {
+                    true => store::open(&target)?,
+                    false => raw.convert(options.defects(), &target)?.log,
                 }
-                Ok(raw.convert(options.defects(), &target)?.log)
             }
             Source::Synthetic(synthetic) => {
                 let target = options.cache_folder()?.join(synthetic.folder_name());
-                if store::is_store(&target) {
-                    return store::open(&target);
+                match store::is_store(&target) {
+                    true => store::open(&target)?,
+                    false => synthetic.generate(&target)?,
                 }
-                synthetic.generate(&target)
             }
-        }
+        };
+        log.split_rule = options.split;
+        Ok(log)
     }
 }
 
-/// Converts a source into a store at `to`, which must not exist; returns the log and notes.
+/// Converts a source into a store at `to`, which must not exist.
 pub(crate) fn convert_to(
     spec: &str,
     options: &OpenOptions,
     to: &Path,
-) -> Result<(EventLog, Vec<String>), DataError> {
+) -> Result<EventLog, DataError> {
     match Source::find(spec, options)? {
         Source::Store(path) => Err(DataError::store(
             &path,
             "is a converted store already; use it directly, or copy the folder",
         )),
-        Source::Raw(raw) => {
-            let converted = raw.convert(options.defects(), to)?;
-            Ok((converted.log, converted.notes))
-        }
-        Source::Synthetic(synthetic) => Ok((synthetic.generate(to)?, Vec::new())),
+        Source::Raw(raw) => Ok(raw.convert(options.defects(), to)?.log),
+        Source::Synthetic(synthetic) => synthetic.generate(to),
     }
 }
 
@@ -245,8 +259,8 @@ pub(crate) fn convert_to(
 fn cached_place(raw: &RawSource, options: &OpenOptions) -> Result<PathBuf, DataError> {
     let mut key = Sha256::new();
     key.update(format!(
-        "{} {:?} {} {:?} {:?}\n",
-        raw.name, raw.format, options.sort, raw.edge_features, raw.node_features
+        "{READERS} {} {:?} {} {:?} {:?} {:?}\n",
+        raw.name, raw.format, options.sort, raw.edge_features, raw.node_features, raw.reading
     ));
     for file in raw.files() {
         let file = file.as_path();

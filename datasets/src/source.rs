@@ -12,6 +12,7 @@ use crate::detect::{Format, detect, text_head};
 use crate::error::DataError;
 use crate::open::OpenOptions;
 use crate::packed::{self, TextFile, is_zip};
+use crate::reading::Reading;
 use crate::torch;
 
 /// Files that make up one stream.
@@ -21,11 +22,12 @@ pub(crate) struct RawSource {
     /// The path as it was given.
     pub(crate) path: PathBuf,
     pub(crate) format: Format,
-    /// One file; of GDELT any number, in the order of their names.
+    /// One file; of GDELT and Parquet any number, in the order of their names.
     pub(crate) events: Vec<TextFile>,
     pub(crate) labels: Option<TextFile>,
     pub(crate) edge_features: Option<PathBuf>,
     pub(crate) node_features: Option<PathBuf>,
+    pub(crate) reading: Reading,
 }
 
 impl RawSource {
@@ -38,7 +40,7 @@ impl RawSource {
         let (format, events) = if path.is_dir() {
             folder_events(path, options.format)?
         } else {
-            file_events(path, options.format)?
+            file_events(path, options.format, &options.reading)?
         };
         let mut source = RawSource {
             name: name.to_owned(),
@@ -48,11 +50,23 @@ impl RawSource {
             labels: None,
             edge_features: options.edge_features.clone(),
             node_features: options.node_features.clone(),
+            reading: options.reading.clone(),
         };
         match format {
             Format::TglCsv if path.is_dir() => source.adopt_tgl_folder()?,
             Format::DgbCsv => source.adopt_dgb_features(),
+            Format::Parquet if options.reading.no_header => {
+                return Err(DataError::Option(
+                    "--no-header: columns of Parquet files have names; leave it out".to_owned(),
+                ));
+            }
             Format::Gdelt => {
+                if options.reading != Reading::default() {
+                    return Err(DataError::Option(format!(
+                        "{}: columns of raw GDELT files are fixed; leave out the options on how columns are read",
+                        path.display()
+                    )));
+                }
                 for (given, option) in [
                     (&source.edge_features, "--edge-features"),
                     (&source.node_features, "--node-features"),
@@ -139,7 +153,11 @@ impl RawSource {
 }
 
 /// Format and event files of a file.
-fn file_events(path: &Path, format: Option<Format>) -> Result<(Format, Vec<TextFile>), DataError> {
+fn file_events(
+    path: &Path,
+    format: Option<Format>,
+    reading: &Reading,
+) -> Result<(Format, Vec<TextFile>), DataError> {
     let start = packed::magic(path)?;
     if start.starts_with(b"PAR1") {
         if let Some(other) = format.filter(|&format| format != Format::Parquet) {
@@ -173,7 +191,7 @@ fn file_events(path: &Path, format: Option<Format>) -> Result<(Format, Vec<TextF
         .map(text_head)
         .transpose()?
         .unwrap_or_default();
-    let format = format.map_or_else(|| detect(path, &head), Ok)?;
+    let format = format.map_or_else(|| detect(path, &head, reading), Ok)?;
     Ok((format, events))
 }
 
@@ -194,6 +212,11 @@ fn folder_events(
         .filter(|name| name.starts_with("ml_") && without_packing(name).ends_with(".csv"))
         .collect();
     let gdelt: Vec<&String> = (names.iter().filter(|name| is_gdelt_name(name))).collect();
+    let parts: Vec<&String> = (names.iter())
+        .filter(|name| {
+            name.to_ascii_lowercase().ends_with(".parquet") && !name.starts_with(['.', '_'])
+        })
+        .collect();
     let edges = text_in(folder, "edges.csv")?;
     let fits = [
         (Format::TglCsv, edges.is_some(), "edges.csv, TGL's layout"),
@@ -206,6 +229,11 @@ fn folder_events(
             Format::Gdelt,
             !gdelt.is_empty(),
             "*.export.CSV, raw GDELT files",
+        ),
+        (
+            Format::Parquet,
+            !parts.is_empty(),
+            "*.parquet, the parts of one stream",
         ),
     ];
     let found: Vec<(Format, &str)> = fits
@@ -244,6 +272,10 @@ fn folder_events(
                 .collect()
         }
         Format::Gdelt => gdelt_files(folder, &gdelt)?,
+        // In the order of their names, which is sorted already.
+        Format::Parquet => (parts.iter())
+            .map(|name| TextFile::one(&folder.join(name)))
+            .collect::<Result<_, _>>()?,
         _ => edges.into_iter().collect(),
     };
     Ok((layout, events))
@@ -252,7 +284,7 @@ fn folder_events(
 fn no_layout(folder: &Path, format: Option<Format>) -> DataError {
     if let Some(format) = format {
         return DataError::Option(format!(
-            "--format {}: the folder {} has no such files; a folder is read as tgl (edges.csv), dgb (ml_*.csv) or gdelt (*.export.CSV), \
+            "--format {}: the folder {} has no such files; a folder is read as tgl (edges.csv), dgb (ml_*.csv), gdelt (*.export.CSV) or parquet (*.parquet), \
              for anything else name the event file itself",
             format.name(),
             folder.display()
@@ -260,7 +292,7 @@ fn no_layout(folder: &Path, format: Option<Format>) -> DataError {
     }
     DataError::format(
         folder,
-        "a folder with neither meta.json (a store of mspipe) nor edges.csv (TGL's layout), ml_*.csv (DyGLib's) or *.export.CSV (GDELT's)",
+        "a folder with neither meta.json (a store of mspipe) nor edges.csv (TGL's layout), ml_*.csv (DyGLib's), *.export.CSV (GDELT's) or *.parquet (parts of one stream)",
         "name the event file itself",
     )
 }

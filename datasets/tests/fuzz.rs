@@ -39,6 +39,11 @@ fn events() {
 }
 
 #[test]
+fn schema() {
+    try_out("schema");
+}
+
+#[test]
 fn packed() {
     try_out("packed");
 }

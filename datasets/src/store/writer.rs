@@ -25,6 +25,8 @@ pub(crate) struct Stream {
     pub(crate) nodes: usize,
     pub(crate) ticks_per_unit: i64,
     pub(crate) id_spaces: IdSpaces,
+    /// What a user should know of the conversion.
+    pub(crate) notes: Vec<String>,
 }
 
 /// A store that is being written.
@@ -224,6 +226,7 @@ impl StoreWriter {
             id_map: self.id_map,
             id_spaces: stream.id_spaces,
             names: self.names,
+            notes: stream.notes,
             hash: String::new(),
         };
         // The maps must be gone before the rename: Windows does not move mapped files.
