@@ -169,6 +169,8 @@ pub struct Session {
     config: RunConfig,
     /// The stream as the run's summary describes it.
     pub data: Dataset,
+    /// What a user should know of how the stream was read.
+    pub notes: Vec<String>,
     /// Parts of the stream.
     pub split: Split,
     sampling: Arc<Sampling>,
@@ -245,6 +247,7 @@ impl Session {
             edge_width: features.edge_width(),
             node_width: features.node_width(),
         };
+        let notes = log.notes().to_vec();
         let ticks_per_unit = log.ticks_per_unit();
         let first = log.time().first().copied().unwrap_or(0);
         let clock = NodeClock::new(log.nodes(), rules.clock(ticks_per_unit, first));
@@ -263,6 +266,7 @@ impl Session {
         Ok(Session {
             config,
             data,
+            notes,
             split,
             sampling,
             other_pool,

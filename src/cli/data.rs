@@ -9,20 +9,21 @@ use std::path::PathBuf;
 use anyhow::{Context, bail};
 use clap::{Args, Parser, Subcommand};
 use indicatif::{HumanBytes, HumanCount};
-use mspipe::config::RunConfig;
+use mspipe::config::{ReadingConfig, RunConfig};
 use mspipe::session;
 use mspipe::session::footprint::Footprint;
+use mspipe_datasets::export::export;
 use mspipe_datasets::fetch::{FetchOptions, fetch};
 use mspipe_datasets::manifest::{Manifest, Statistic};
 use mspipe_datasets::{
-    EventLog, FeatureInfo, Finding, Format, Info, OpenOptions, Severity, SyntheticSpec, check,
-    import,
+    EventLog, FeatureInfo, Finding, Info, OpenOptions, Severity, SyntheticSpec, check, import,
 };
 use serde::Serialize;
 
 use super::{print, print_json, report};
 
-const SOURCES: &str = "A SOURCE is a file of events (also .gz or .zip), a folder in TGL's or DGB's layout \
+const SOURCES: &str = "A SOURCE is a file of events (text with commas, tabs, semicolons or white space, also .gz or .zip; \
+                       Parquet), a folder of Parquet parts, a folder in TGL's or DGB's layout \
                        (edges.csv or ml_*.csv with features beside it), a folder of raw GDELT files, a \
                        store that `mspipe data import` wrote, the name of a data set (see `mspipe data list`), or \
                        synthetic:NAME[:scale=X][:seed=N].";
@@ -61,6 +62,9 @@ enum DataCommand {
     /// Ends with exit code 1 if there is a finding of severity `error`.
     #[command(after_help = CHECK_EXAMPLES)]
     Check(ReadArgs),
+    /// Write a stream as one table that any reader understands: .csv or .parquet.
+    #[command(after_help = EXPORT_EXAMPLES)]
+    Export(ExportArgs),
     /// List the known data sets and generators, and which data sets are here.
     List {
         /// Print JSON.
@@ -79,7 +83,8 @@ enum DataCommand {
 const IMPORT_EXAMPLES: &str = "\
 Examples:
   mspipe data import wikipedia.csv
-  mspipe data import mine.txt --format snap --sort --to mine.mspipe
+  mspipe data import mine.txt --sort --to mine.mspipe
+  mspipe data import payments.csv --columns src=payer,dst=payee,time=when,label=fraud
   mspipe data import edges.csv --edge-features edge_features.pt
   mspipe data import events.parquet --edge-features arrays.npz:edge
   mspipe data import gdelt-folder --format gdelt --sort --to gdelt.mspipe";
@@ -92,7 +97,13 @@ Examples:
 const CHECK_EXAMPLES: &str = "\
 Examples:
   mspipe data check wikipedia
+  mspipe data check payments.csv --columns src=payer,dst=payee,time=when
   mspipe data check mine.txt --json";
+
+const EXPORT_EXAMPLES: &str = "\
+Examples:
+  mspipe data export wikipedia --to wikipedia.parquet
+  mspipe data export mine.mspipe --to mine.csv";
 
 const FETCH_EXAMPLES: &str = "\
 Examples:
@@ -109,6 +120,18 @@ struct ImportArgs {
 }
 
 #[derive(Debug, Args)]
+struct ExportArgs {
+    #[command(flatten)]
+    raw: RawArgs,
+    /// The file to write; its ending, .csv or .parquet, says what.
+    #[arg(long, value_name = "FILE")]
+    to: PathBuf,
+    /// Replace the file if it exists.
+    #[arg(long)]
+    force: bool,
+}
+
+#[derive(Debug, Args)]
 struct ReadArgs {
     #[command(flatten)]
     raw: RawArgs,
@@ -121,19 +144,24 @@ struct ReadArgs {
 struct RawArgs {
     /// File, folder, data set or synthetic:NAME.
     source: String,
-    /// Layout of the events: jodie, snap, tgl, dgb, tgb, parquet or gdelt; told from the
-    /// content if not given.
-    #[arg(long)]
-    format: Option<Format>,
-    /// Sort events by time (stable; labels and features follow).
-    #[arg(long)]
-    sort: bool,
     /// Edge features, one row an event: .npy, .npz (FILE.npz:NAME) or PyTorch's .pt.
-    #[arg(long, value_name = "FILE")]
+    #[arg(
+        long,
+        alias = "edge-feature-file",
+        value_name = "FILE",
+        help_heading = "Files of events"
+    )]
     edge_features: Option<PathBuf>,
     /// Node features, one row a node: .npy, .npz (FILE.npz:NAME) or PyTorch's .pt.
-    #[arg(long, value_name = "FILE")]
+    #[arg(
+        long,
+        alias = "node-feature-file",
+        value_name = "FILE",
+        help_heading = "Files of events"
+    )]
     node_features: Option<PathBuf>,
+    #[command(flatten)]
+    reading: ReadingConfig,
 }
 
 /// Runs `mspipe data`.
@@ -152,7 +180,12 @@ pub(crate) fn run(args: DataArgs) -> anyhow::Result<()> {
             let (source, options) = raw.into_options(folders);
             let report = import(&source, &options, &to)?;
             let mut text = format!("imported {source} into {}\n", report.store.display());
-            for note in &report.notes {
+            // Those of the reading stand in the table.
+            for note in report
+                .notes
+                .iter()
+                .filter(|note| !report.info.notes.contains(note))
+            {
                 writeln!(text, "note: {note}")?;
             }
             print(&(text + "\n" + &info_table(&report.info)))
@@ -191,6 +224,17 @@ pub(crate) fn run(args: DataArgs) -> anyhow::Result<()> {
                 1 => bail!("{source}: 1 error found"),
                 errors => bail!("{source}: {errors} errors found"),
             }
+        }
+        DataCommand::Export(ExportArgs { raw, to, force }) => {
+            let (source, options) = raw.into_options(folders);
+            let log = EventLog::open(&source, &options)?;
+            let done = export(&log, &to, force)?;
+            let (events, path) = (HumanCount(done.events as u64), done.path.display());
+            let mut text = format!("exported {events} events of {source} to {path}\n");
+            for note in log.notes().iter().chain(&done.notes) {
+                writeln!(text, "note: {note}")?;
+            }
+            print(&text)
         }
         DataCommand::List { json } => {
             let list = list(&folders)?;
@@ -238,23 +282,14 @@ fn default_training(source: &str, log: EventLog) -> Option<Footprint> {
 
 impl RawArgs {
     fn into_options(self, folders: OpenOptions) -> (String, OpenOptions) {
-        let RawArgs {
-            source,
-            format,
-            sort,
-            edge_features,
-            node_features,
-        } = self;
-        (
-            source,
-            OpenOptions {
-                format,
-                sort,
-                edge_features,
-                node_features,
-                ..folders
-            },
-        )
+        let options = OpenOptions {
+            edge_features: self.edge_features,
+            node_features: self.node_features,
+            data_dir: folders.data_dir,
+            cache_dir: folders.cache_dir,
+            ..self.reading.options()
+        };
+        (self.source, options)
     }
 }
 
@@ -343,6 +378,7 @@ fn info_table(info: &Info) -> String {
         ),
         ("content sha256", info.hash.clone()),
     ];
+    rows.extend(info.notes.iter().map(|note| ("note", note.clone())));
     if let (Some(store), Some(bytes)) = (&info.store, info.store_bytes) {
         rows.push((
             "store",

@@ -46,6 +46,12 @@ pub(super) fn head(session: &Session, device: &ComputeDevice) -> String {
         device.backend,
         device.adapter
     );
+    text.extend(
+        session
+            .notes
+            .iter()
+            .map(|note| format!("\nnote      {note}")),
+    );
     if let Some(init) = &session.config().init {
         text.push_str(&format!("\nweights   {}", init.display()));
     }

@@ -199,6 +199,11 @@ impl Progress {
                 println!("{}", report::emulated(link));
             }
             println!("run       {}", folder.path().display());
+        } else {
+            session
+                .notes
+                .iter()
+                .for_each(|note| eprintln!("note: {note}"));
         }
         Progress {
             bar: ProgressBar::hidden(),

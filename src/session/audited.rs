@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use burn::tensor::{Device, Tensor};
-use mspipe_datasets::{EventLog, FeatureTable, OpenOptions};
+use mspipe_datasets::{EventLog, FeatureTable};
 
 use serde::Serialize;
 
@@ -274,7 +274,7 @@ pub fn audit<P: FnMut(Check)>(
 /// Settings out of range, a stream that can't be read.
 pub fn stream_of(config: &mut RunConfig) -> Result<AuditStream, SessionError> {
     config.validate()?;
-    let log = EventLog::open(&config.data, &OpenOptions::default())?;
+    let log = EventLog::open(&config.data, &config.stream_options())?;
     let events = config.limit_events.unwrap_or(EVENTS).min(log.events());
     let random = |width: usize| FeatureTable::random_normal(events, width, config.seed);
     let has_own = log.edge_features().is_some_and(|table| !table.all_zero());

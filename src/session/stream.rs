@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use mspipe_datasets::{EventLog, OpenOptions, Split};
+use mspipe_datasets::{EventLog, Split};
 
 use super::SessionError;
 use super::protocol::Rules;
@@ -40,7 +40,7 @@ impl OpenStream {
     /// Checks the settings and opens their stream; nothing but its store's map is made.
     pub(super) fn open(config: RunConfig) -> Result<OpenStream, SessionError> {
         config.validate()?;
-        let log = EventLog::open(&config.data, &OpenOptions::default())?;
+        let log = EventLog::open(&config.data, &config.stream_options())?;
         OpenStream::of(config, Arc::new(log))
     }
 
@@ -54,7 +54,7 @@ impl OpenStream {
             .limit_events
             .map_or(log.events(), |limit| limit.min(log.events()));
         let split = if events < log.events() {
-            Split::chronological(events, 0.70, 0.15)
+            log.split_of(events)
         } else {
             log.split()
         };
