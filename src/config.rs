@@ -6,11 +6,13 @@ pub mod given;
 mod limits;
 mod names;
 mod pipeline;
+mod reading;
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use mspipe_datasets::OpenOptions;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -25,6 +27,7 @@ pub use names::{
     TimeDeltaName, TimeEncodingName,
 };
 pub use pipeline::{MemoryPlaceName, MitigationName, PipelineConfig};
+pub use reading::ReadingConfig;
 
 /// Settings that contradict one another.
 #[derive(Debug, Error, PartialEq)]
@@ -134,6 +137,22 @@ pub struct RunConfig {
     /// examples draw for Wikipedia), or file (the stream's own, if it has any)
     #[arg(long, value_name = "zero|random:WIDTH|file", default_value = "file")]
     pub node_features: FeatureSource,
+
+    /// Edge features that are not in the stream's file, one row an event: .npy, .npz
+    /// (FILE.npz:NAME) or PyTorch's .pt
+    #[arg(long, value_name = "FILE", help_heading = "Files of events")]
+    #[serde(default)]
+    pub edge_feature_file: Option<PathBuf>,
+
+    /// Node features, one row a node: .npy, .npz (FILE.npz:NAME) or PyTorch's .pt
+    #[arg(long, value_name = "FILE", help_heading = "Files of events")]
+    #[serde(default)]
+    pub node_feature_file: Option<PathBuf>,
+
+    /// How files of events are read
+    #[command(flatten)]
+    #[serde(default)]
+    pub reading: ReadingConfig,
 
     /// Folder of the run; must not hold a run yet [default: runs/DATA-MODEL-NUMBER]
     #[arg(long, value_name = "DIR")]
@@ -306,6 +325,15 @@ mod as_text {
 }
 
 impl RunConfig {
+    /// How the run's stream is opened.
+    pub fn stream_options(&self) -> OpenOptions {
+        OpenOptions {
+            edge_features: self.edge_feature_file.clone(),
+            node_features: self.node_feature_file.clone(),
+            ..self.reading.options()
+        }
+    }
+
     /// The settings that a run has written to `path`.
     ///
     /// # Errors
