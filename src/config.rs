@@ -12,7 +12,6 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use mspipe_datasets::OpenOptions;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -325,15 +324,6 @@ mod as_text {
 }
 
 impl RunConfig {
-    /// How the run's stream is opened.
-    pub fn stream_options(&self) -> OpenOptions {
-        OpenOptions {
-            edge_features: self.edge_feature_file.clone(),
-            node_features: self.node_feature_file.clone(),
-            ..self.reading.options()
-        }
-    }
-
     /// The settings that a run has written to `path`.
     ///
     /// # Errors

@@ -197,7 +197,7 @@ impl RawSource {
         let Some(labels) = &self.labels else {
             return Ok(None);
         };
-        Ok(match labels_fit(table, labels)? {
+        Ok(match labels_fit(table, labels, &self.stop)? {
             Ok(()) => Some(labels),
             Err(why) => {
                 notes.push(format!("{} was left out: {why}", labels.shown.display()));

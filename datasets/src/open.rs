@@ -3,9 +3,9 @@
 //! A source is, in this order: `synthetic:…`, the name of a data set with a
 //! manifest, a store's folder, a folder of TGL, DyGLib or GDELT, a file. (A file called like a data
 //! set is reached as `./wikipedia`.) Files are converted into the cache under a
-//! key made of the options and of what tells a file from others and from itself
-//! with another content (see `InputFile::identity`), so that a changed file is
-//! converted again. A store of the cache that is damaged or of an earlier version
+//! key made of the options (how columns are read too), the readers' version and what tells a
+//! file from others and from itself with another content (see `InputFile::identity`), so that
+//! a changed file is converted again. A store of the cache that is damaged or of an earlier version
 //! is made anew, with a note. Other conversions are not removed ([`crate::cache`]
 //! lists and removes them); the cache folder can be deleted at any time.
 

@@ -42,7 +42,7 @@ pub(crate) use writer::{FeatureFile, StoreWriter, Stream};
 pub const STORE_EXTENSION: &str = "mspipe";
 
 const FORMAT: &str = "mspipe-store";
-/// 2: checksums. Rises when the layout or the way of reading sources into it changes.
+/// 2: checksums. Rises when the layout changes.
 pub(crate) const VERSION: u32 = 2;
 const META: &str = "meta.json";
 

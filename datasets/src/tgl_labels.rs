@@ -9,12 +9,14 @@ use crate::calendar::parse_date;
 use crate::decimal::Decimal;
 use crate::error::{DataError, Place};
 use crate::packed::TextFile;
+use crate::stop::Stop;
 use crate::table::{Dialect, EventTable, Separator, Table};
 
 /// Whether `labels` has one row for each event, with its source and time; else why not.
 pub(crate) fn labels_fit(
     events: &EventTable<'_>,
     labels: &TextFile,
+    stop: &Stop,
 ) -> Result<Result<(), String>, DataError> {
     if let Some(column) = events.schema.label {
         let own = events.schema.title(column);
@@ -29,6 +31,7 @@ pub(crate) fn labels_fit(
         Err(error) => return Err(error),
     };
     while table.next()? {
+        stop.check()?;
         let at = table.position();
         let row = match rows.next() {
             Ok(Some(row)) => row,
@@ -105,5 +108,37 @@ impl<'a> LabelRows<'a> {
             time: moment(field(1)).ok_or_else(|| at.error("no time", "the time of the event"))?,
             label: at.integer(field(2), "label", "a whole number")?,
         }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::detect::{Format, text_head};
+    use crate::input_file::InputFile;
+    use crate::packed::Unpacking;
+    use crate::reading::Reading;
+
+    /// Those that pass nothing on to an intake, which would look for a stop.
+    #[test]
+    fn every_pass_over_a_file_heeds_a_stop() {
+        let folder = tempfile::tempdir().unwrap();
+        let text = |name: &str, content: &str| {
+            let path = folder.path().join(name);
+            std::fs::write(&path, content).unwrap();
+            TextFile::one(&InputFile::on_disk(&path), Unpacking::default()).unwrap()
+        };
+        let row = |event: usize| format!("{event},1,2,{event}\n");
+        let rows: String = (0..3_000).map(row).collect();
+        let events = text("edges.csv", &format!(",src,dst,time\n{rows}"));
+        let labels = text("labels.csv", ",node,time,label\n0,1,0,1\n");
+        let (head, reading) = (text_head(&events).unwrap(), Reading::default());
+        let mut table = EventTable::of(&events, &head, Format::TglCsv, &reading, false).unwrap();
+        let stop = Stop::default();
+        assert!(labels_fit(&table, &labels, &stop).unwrap().is_err());
+        stop.request();
+        let stopped = |result| matches!(result, Err(DataError::Stopped(_)));
+        assert!(stopped(labels_fit(&table, &labels, &stop).map(drop)));
+        assert!(stopped(table.look_through(&stop)));
     }
 }

@@ -4,6 +4,7 @@
 //! `mspipe-datasets`. Of training it knows how much memory one takes.
 
 mod cache;
+mod list;
 
 use std::path::PathBuf;
 
@@ -17,10 +18,8 @@ use mspipe::session;
 use mspipe::session::footprint::Footprint;
 use mspipe_datasets::export::export;
 use mspipe_datasets::fetch::{FetchOptions, fetch};
-use mspipe_datasets::manifest::{Manifest, Statistic};
-use mspipe_datasets::{
-    EventLog, FeatureInfo, Finding, Info, OpenOptions, Severity, SyntheticSpec, check, import,
-};
+use mspipe_datasets::manifest::Manifest;
+use mspipe_datasets::{EventLog, FeatureInfo, Finding, Info, OpenOptions, Severity, check, import};
 use serde::Serialize;
 
 use super::report;
@@ -255,11 +254,11 @@ pub(crate) fn run(args: DataArgs) -> anyhow::Result<()> {
             Ok(())
         }
         DataCommand::List { json } => {
-            let list = list(&folders)?;
+            let list = list::of(&folders)?;
             if json {
                 Ok(console::json(&list)?)
             } else {
-                Ok(console::product(list_table(&list))?)
+                Ok(console::product(list.table())?)
             }
         }
         DataCommand::Cache(args) => cache::run(args, &folders.cache_folder()?),
@@ -431,73 +430,4 @@ fn findings_text(source: &str, findings: &[Finding]) -> String {
         };
         text + &format!("{severity:<8} {:<26} {}\n", f.code, f.message)
     })
-}
-
-/// What `mspipe data list` shows.
-#[derive(Serialize)]
-struct List {
-    data_dir: PathBuf,
-    data_sets: Vec<ListedSet>,
-    synthetic: Vec<String>,
-}
-
-#[derive(Serialize)]
-struct ListedSet {
-    /// Whether the event file is in the data folder.
-    here: bool,
-    path: PathBuf,
-    #[serde(flatten)]
-    manifest: &'static Manifest,
-}
-
-fn list(folders: &OpenOptions) -> anyhow::Result<List> {
-    let data_dir = folders.data_folder()?;
-    let data_sets = Manifest::all()
-        .iter()
-        .map(|manifest| {
-            let path = manifest.local_file(&data_dir);
-            ListedSet {
-                here: path.is_file(),
-                path,
-                manifest,
-            }
-        })
-        .collect();
-    let synthetic = SyntheticSpec::names()
-        .map(|name| format!("synthetic:{name}"))
-        .collect();
-    Ok(List {
-        data_dir,
-        data_sets,
-        synthetic,
-    })
-}
-
-fn list_table(list: &List) -> String {
-    let figure = |s: &Statistic| {
-        s.value.map_or("unknown".to_owned(), |n| {
-            HumanCount(n.unsigned_abs()).to_string()
-        })
-    };
-    let mut text = format!(
-        "{:<12} {:>12} {:>8}  {:<5} title\n",
-        "name", "events", "nodes", "here"
-    );
-    for ListedSet { here, manifest, .. } in &list.data_sets {
-        text += &format!(
-            "{:<12} {:>12} {:>8}  {:<5} {}\n",
-            manifest.name,
-            figure(&manifest.statistics.events),
-            figure(&manifest.statistics.nodes),
-            if *here { "yes" } else { "no" },
-            manifest.title
-        );
-    }
-    text += &format!(
-        "\nData sets are looked for in {} (MSPIPE_DATA_DIR or --data-dir).\n",
-        list.data_dir.display()
-    );
-    text += "Get one with `mspipe data fetch NAME`.\n";
-    text += &format!("Generated, no file needed: {}\n", list.synthetic.join(", "));
-    text
 }

@@ -6,6 +6,8 @@ use mspipe_datasets::split::{SplitShares, SplitTimes};
 use mspipe_datasets::{Format, OpenOptions, Reading, SplitRule};
 use serde::{Deserialize, Serialize};
 
+use super::RunConfig;
+
 /// How a file of events is read, and how its stream is divided.
 #[derive(Debug, Clone, Default, PartialEq, Args, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -79,6 +81,17 @@ impl ReadingConfig {
             },
             split: shares.or(self.split_at.map(SplitRule::Times)),
             ..OpenOptions::default()
+        }
+    }
+}
+
+impl RunConfig {
+    /// How the run's stream is opened.
+    pub fn stream_options(&self) -> OpenOptions {
+        OpenOptions {
+            edge_features: self.edge_feature_file.clone(),
+            node_features: self.node_feature_file.clone(),
+            ..self.reading.options()
         }
     }
 }

@@ -83,10 +83,10 @@ impl Survey {
         while table.next()? {
             survey.row(table, schema);
             survey.rows += 1;
+            let enough = survey.rows == FIRST_ROWS || survey.rows * fields > FIRST_FIELDS;
             match whole {
-                Some(stop) if survey.rows.is_multiple_of(FIRST_ROWS) => stop.check()?,
-                Some(_) => {}
-                None if survey.rows == FIRST_ROWS || survey.rows * fields > FIRST_FIELDS => {
+                Some(stop) => stop.check()?,
+                None if enough => {
                     survey.complete = false;
                     break;
                 }

@@ -4,6 +4,7 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 use mspipe_datasets::cache::Cache;
+use mspipe_datasets::reading::Bipartite;
 use mspipe_datasets::{EventLog, import};
 
 use super::bench::{Bench, f32_bytes, npy};
@@ -134,6 +135,21 @@ fn a_damaged_store_of_the_cache_is_made_anew_and_said() {
         assert_eq!(notes[1..], read[..]);
         assert_eq!(open().notes(), read);
     }
+}
+
+#[test]
+fn another_way_to_read_the_same_file_is_another_conversion() {
+    let bench = Bench::new(&[("a.csv", b"src,dst,time\n1,1,3\n2,1,5\n")]);
+    let nodes = |bipartite| {
+        let mut options = bench.options();
+        options.reading.bipartite = bipartite;
+        bench.open_with("a.csv", options).unwrap().nodes()
+    };
+    for _ in 0..2 {
+        assert_eq!(nodes(Bipartite::No), 2);
+        assert_eq!(nodes(Bipartite::Yes), 3);
+    }
+    assert_eq!(fs::read_dir(bench.path("cache")).unwrap().count(), 2);
 }
 
 #[test]
