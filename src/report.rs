@@ -396,8 +396,8 @@ mod tests {
         let (page, text) = (document.to_html(), document.to_markdown());
         assert!(!page.contains("<img") && !page.contains('\u{1b}'));
         assert!(!text.contains('\u{1b}') && !text.contains("\n# c"));
-        assert_eq!(text.matches("\\<img").count(), 6);
-        assert_eq!(text.matches("\\[b](").count(), 6);
+        assert_eq!(text.matches("\\<img").count(), 7);
+        assert_eq!(text.matches("\\[b](").count(), 7);
         assert_eq!(text.matches("c \\| `d` \\*e\\*").count(), 2);
     }
 

@@ -152,11 +152,11 @@ fn a_training_takes_no_more_than_is_told() {
     }
 }
 
-/// 1.5 10^12 bytes of random features are more than a machine of today has.
+/// 2.5 10^11 bytes of random features are more than a machine of today has.
 #[test]
 fn what_cannot_fit_is_refused_before_it_is_allocated() {
     let program = Program::new();
-    let settings = "--device cpu --edge-features random:1000000 --data synthetic:gdelt:scale=0.002";
+    let settings = "--device cpu --edge-features random:16384 --data synthetic:gdelt:scale=0.02";
     for command in ["train --dry-run", "train"] {
         let output = program.run(&format!("{command} {settings}"));
         assert!(!output.status.success(), "{output:?}");

@@ -173,11 +173,11 @@ fn a_signal_ends_a_classification_after_the_current_batch() {
         thread::sleep(GLANCE);
     }
     let id = classifying.id().to_string();
-    let kill = Command::new("kill").args(["-HUP", &id]).status().unwrap();
+    let kill = Command::new("kill").args(["-TERM", &id]).status().unwrap();
     assert!(kill.success());
     let ended = watched(classifying, arguments);
     let expected = "interrupted before it was done; begin it again\n";
-    assert_eq!((ended.code, ended.stderr.as_str()), (Some(129), expected));
+    assert_eq!((ended.code, ended.stderr.as_str()), (Some(143), expected));
     let folder = metrics.parent().unwrap();
     assert!(!folder.join("summary.json").exists());
     let mut files = fs::read_dir(folder).unwrap();

@@ -10,6 +10,9 @@ use std::time::SystemTime;
 
 use serde_json::Value;
 
+/// Where the table goes, again each time.
+const JSON: [&str; 3] = ["--json", "all.json", "--force"];
+
 /// An empty folder in cargo's own temporary folder, and what runs there.
 struct Workdir(PathBuf);
 
@@ -25,7 +28,7 @@ impl Workdir {
 
     /// Runs a command on a small stream; also returns what it printed, both streams as text.
     fn run(&self, arguments: &[&str]) -> (bool, String, String) {
-        self.run_into(&["--json", "all.json", "--force"], arguments)
+        self.run_into(&JSON, arguments)
     }
 
     fn run_into(&self, json: &[&str], arguments: &[&str]) -> (bool, String, String) {
@@ -33,7 +36,7 @@ impl Workdir {
             status,
             stdout,
             stderr,
-        } = self.command(arguments).output().unwrap();
+        } = self.command(arguments).args(json).output().unwrap();
         let [stdout, stderr] = [stdout, stderr].map(|bytes| String::from_utf8(bytes).unwrap());
         (status.success(), stdout, stderr)
     }
@@ -44,7 +47,6 @@ impl Workdir {
             .args(arguments)
             .args(["--data", "synthetic:wikipedia:scale=0.01", "--device=cpu"])
             .args(["--out", "grid", "--batch-size=100"])
-            .args(json)
             .current_dir(&self.0)
             .env("MSPIPE_CACHE_DIR", self.0.join("cache"));
         command
@@ -313,7 +315,7 @@ fn a_table_that_nobody_reads_is_in_its_file() {
     let workdir = Workdir::new("unread");
     let (reader, writer) = std::io::pipe().unwrap();
     drop(reader);
-    let mut command = workdir.command(&[&ONE[..], &["2"]].concat());
+    let mut command = workdir.command(&[&ONE[..], &["2"], &JSON].concat());
     let status = command
         .stdout(writer.try_clone().unwrap())
         .stderr(writer)
@@ -324,7 +326,7 @@ fn a_table_that_nobody_reads_is_in_its_file() {
     if cfg!(target_os = "linux") {
         fs::remove_file(workdir.0.join("all.json")).unwrap();
         let full = fs::File::options().write(true).open("/dev/full").unwrap();
-        let mut command = workdir.command(&[&ONE[..], &["2"]].concat());
+        let mut command = workdir.command(&[&ONE[..], &["2"], &JSON].concat());
         let output = command.stdout(full).output().unwrap();
         let said = String::from_utf8(output.stderr).unwrap();
         assert!(
@@ -340,7 +342,7 @@ fn a_table_that_nobody_reads_is_in_its_file() {
 #[test]
 fn a_signal_ends_a_grid_after_the_current_iteration() {
     let workdir = Workdir::new("signal");
-    let mut command = workdir.command(&[&ONE[..], &["100000"]].concat());
+    let mut command = workdir.command(&[&ONE[..], &["100000"], &JSON].concat());
     let training = command
         .stderr(std::process::Stdio::piped())
         .spawn()

@@ -364,9 +364,9 @@ impl Wanted<'_> {
                 part: Some(path.to_owned()),
                 bytes: path.metadata().map_or(0, |metadata| metadata.len()),
             },
-            source => FetchError::Unread {
+            error => FetchError::Unread {
                 path: path.to_owned(),
-                source,
+                error,
             },
         }
     }

@@ -30,8 +30,8 @@ pub(crate) const CUT_OFF: &str = "the pickle is damaged or cut off";
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum PickleError {
     /// Its bytes can't be had.
-    #[error("its pickle can't be read")]
-    Read(#[from] io::Error),
+    #[error("its pickle can't be read: {0}")]
+    Read(io::Error),
     /// It is damaged, too large, or nothing that is known.
     #[error("{found} (at byte {at} of the pickle)")]
     Wrong {
@@ -40,6 +40,12 @@ pub(crate) enum PickleError {
         /// What was found.
         found: String,
     },
+}
+
+impl From<io::Error> for PickleError {
+    fn from(error: io::Error) -> PickleError {
+        PickleError::Read(error)
+    }
 }
 
 /// What a pickle may take.

@@ -150,7 +150,12 @@ mod tests {
 
     #[test]
     fn rows_of_a_batch_are_a_checked_product() {
-        let options = ["--batch-size=200000", "--fanout=64", "--layers=2"];
+        let options = [
+            "--batch-size=200000",
+            "--fanout=64",
+            "--layers=2",
+            "--time-width=16",
+        ];
         let config = parse(&options);
         assert_eq!(config.validate(), Ok(()));
         assert_eq!(config.check_rows(100_000), Ok(()));

@@ -9,7 +9,7 @@ use std::io::{self, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 
 use super::error::{RunFolderError, failed};
-use super::refuse_link;
+use super::place::refuse_link;
 
 /// An open file of JSON lines.
 #[derive(Debug)]

@@ -127,12 +127,12 @@ pub enum FetchError {
         path: PathBuf,
     },
     /// Reading the file failed for another reason than its content.
-    #[error("{}: it could not be read to see whether it is the file", path.display())]
+    #[error("{}: it could not be read to see whether it is the file: {error}", path.display())]
     Unread {
         /// The file; the downloaded one is kept under this name.
         path: PathBuf,
         /// Why.
-        source: DataError,
+        error: DataError,
     },
     /// It was asked to stop.
     #[error(

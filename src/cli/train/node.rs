@@ -107,7 +107,7 @@ fn print_summary(summary: &NodeSummary, folder: &RunFolder) {
     line("val", &record.val, record.labels.val.positives);
     line("test", &record.test, record.labels.test.positives);
     if record.val.equal_scores || record.test.equal_scores {
-        println!("warning: {EQUAL_SCORES}");
+        console::note(format!("warning: {EQUAL_SCORES}"));
     }
     let balance = match summary.balance {
         BalanceName::None => "all training labels",
