@@ -3,6 +3,7 @@
 //! They run on the software adapter (llvmpipe, SwiftShader, WARP) and fail where there is
 //! none; `MSPIPE_TEST_DEVICE=gpu` (or `gpu:1`, …) runs them on a real GPU.
 
+#![allow(clippy::print_stdout, reason = "tests say what they measured")]
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use burn::tensor::Device;

@@ -1,5 +1,6 @@
 //! Tests that need no GPU, in one binary.
 
+#![allow(clippy::print_stdout, reason = "tests say what they measured")]
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use burn::tensor::Device;

@@ -1,6 +1,7 @@
 //! `mspipe-bench parity` as a user runs it: on recordings of TGL, and on a small recording
 //! that is written here, with its numbers worked out by hand.
 
+#![allow(clippy::print_stdout, reason = "tests say what they measured")]
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 #[path = "parity/hand_made.rs"]

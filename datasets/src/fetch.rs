@@ -366,7 +366,7 @@ impl Wanted<'_> {
             },
             error => FetchError::Unread {
                 path: path.to_owned(),
-                error,
+                error: Box::new(error),
             },
         }
     }

@@ -1,11 +1,11 @@
 //! Pickles, interpreted without calling anything: one machine for all files that have one.
 //!
 //! `operations` reads them one operation at a time, `machine` interprets those that tensors and
-//! arrays need, and what a reader makes of functions and types it says with [`Objects`]. Names of
+//! arrays need, and what a reader makes of functions and types it says with `Objects`. Names of
 //! functions stay names; a call that a reader does not know is refused. `checkpoint` goes through
 //! whole PyTorch files for a reader that is not ours.
 //!
-//! Invariants: nesting, stack and memory are bounded whatever the bytes are ([`Limits`]); a length
+//! Invariants: nesting, stack and memory are bounded whatever the bytes are (`Limits`); a length
 //! that a file claims reserves nothing before its bytes have come; errors say at which byte.
 //!
 //! Source: CPython's `Lib/pickletools.py`.
@@ -111,17 +111,21 @@ impl Room {
 
     /// Takes `bytes` before they are allocated.
     pub(crate) fn take(&mut self, bytes: u64) -> Result<(), String> {
-        match self.left.checked_sub(bytes) {
-            Some(left) => {
-                self.left = left;
-                Ok(())
-            }
-            None => Err(format!(
-                "its values take more than {} of memory, which a file of {} does not explain or \
-                 this machine does not have",
-                HumanBytes(self.limit),
-                HumanBytes(self.file)
-            )),
+        self.check(bytes)?;
+        self.left -= bytes;
+        Ok(())
+    }
+
+    /// Refuses `bytes` that there is no room for.
+    fn check(&self, bytes: u64) -> Result<(), String> {
+        if bytes <= self.left {
+            return Ok(());
         }
+        Err(format!(
+            "its values take more than {} of memory, which a file of {} does not explain or this \
+             machine does not have",
+            HumanBytes(self.limit),
+            HumanBytes(self.file)
+        ))
     }
 }

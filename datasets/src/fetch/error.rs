@@ -132,7 +132,7 @@ pub enum FetchError {
         /// The file; the downloaded one is kept under this name.
         path: PathBuf,
         /// Why.
-        error: DataError,
+        error: Box<DataError>,
     },
     /// It was asked to stop.
     #[error(

@@ -99,10 +99,10 @@ pub(crate) fn interpret<O: Objects>(
     loop {
         let (code, length) = operations.next()?;
         // What is longer can't be kept; none of it is read.
-        if length > machine.room.left {
-            let refusal = machine.room.take(length).unwrap_err();
-            return Err(operations.wrong(refusal));
-        }
+        machine
+            .room
+            .check(length)
+            .map_err(|found| operations.wrong(found))?;
         operations.read(length)?;
         if code == b'.' {
             let value = machine.pop().map_err(|found| operations.wrong(found))?;

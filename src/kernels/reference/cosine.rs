@@ -4,7 +4,7 @@
 //! the size of the arguments decides, of 16 columns at once: those of slow frequencies need
 //! no reduction, others one in f32, and only those beyond `LARGEST_F32` one in f64. All give the
 //! angle to 6e-8. Columns with arguments beyond `LARGEST_F64` (times in nanoseconds) take those of
-//! [`mod@large`], which round what f64 gives.
+//! `large`, which round what f64 gives.
 
 mod large;
 
