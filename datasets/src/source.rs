@@ -279,26 +279,7 @@ impl Opener<'_> {
                 "*.parquet, the parts of one stream",
             ),
         ];
-        let found: Vec<(Format, &str)> = fits
-            .into_iter()
-            .filter(|(layout, there, _)| *there && format.is_none_or(|format| format == *layout))
-            .map(|(layout, _, what)| (layout, what))
-            .collect();
-        let layout = match found.as_slice() {
-            [(layout, _)] => *layout,
-            [] => return Err(no_layout(folder, format)),
-            [(one, first), (other, second), ..] => {
-                return Err(DataError::format(
-                    folder,
-                    format!("two layouts fit: {first}, and {second}"),
-                    format!(
-                        "choose with --format {} or --format {}",
-                        one.name(),
-                        other.name()
-                    ),
-                ));
-            }
-        };
+        let layout = only_layout(folder, format, &fits)?;
         let events = match layout {
             Format::DgbCsv => {
                 if let [one, other, ..] = dgb.as_slice() {
@@ -355,6 +336,32 @@ impl Opener<'_> {
             .find(|path| path.is_file())
             .map(|path| self.one(&InputFile::on_disk(&path)))
             .transpose()
+    }
+}
+
+/// The one layout that fits, of layouts with whether their files are there and what these are.
+fn only_layout(
+    folder: &Path,
+    format: Option<Format>,
+    fits: &[(Format, bool, &str)],
+) -> Result<Format, DataError> {
+    let found: Vec<(Format, &str)> = fits
+        .iter()
+        .filter(|(layout, there, _)| *there && format.is_none_or(|format| format == *layout))
+        .map(|(layout, _, what)| (*layout, *what))
+        .collect();
+    match found.as_slice() {
+        [(layout, _)] => Ok(*layout),
+        [] => Err(no_layout(folder, format)),
+        [(one, first), (other, second), ..] => Err(DataError::format(
+            folder,
+            format!("two layouts fit: {first}, and {second}"),
+            format!(
+                "choose with --format {} or --format {}",
+                one.name(),
+                other.name()
+            ),
+        )),
     }
 }
 
