@@ -6,6 +6,7 @@ pub mod given;
 mod limits;
 mod names;
 mod pipeline;
+mod reading;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -25,6 +26,7 @@ pub use names::{
     TimeDeltaName, TimeEncodingName,
 };
 pub use pipeline::{MemoryPlaceName, MitigationName, PipelineConfig};
+pub use reading::ReadingConfig;
 
 /// Settings that contradict one another.
 #[derive(Debug, Error, PartialEq)]
@@ -134,6 +136,22 @@ pub struct RunConfig {
     /// examples draw for Wikipedia), or file (the stream's own, if it has any)
     #[arg(long, value_name = "zero|random:WIDTH|file", default_value = "file")]
     pub node_features: FeatureSource,
+
+    /// Edge features that are not in the stream's file, one row an event: .npy, .npz
+    /// (FILE.npz:NAME) or PyTorch's .pt
+    #[arg(long, value_name = "FILE", help_heading = "Files of events")]
+    #[serde(default)]
+    pub edge_feature_file: Option<PathBuf>,
+
+    /// Node features, one row a node: .npy, .npz (FILE.npz:NAME) or PyTorch's .pt
+    #[arg(long, value_name = "FILE", help_heading = "Files of events")]
+    #[serde(default)]
+    pub node_feature_file: Option<PathBuf>,
+
+    /// How files of events are read
+    #[command(flatten)]
+    #[serde(default)]
+    pub reading: ReadingConfig,
 
     /// Folder of the run; must not hold a run yet [default: runs/DATA-MODEL-NUMBER]
     #[arg(long, value_name = "DIR")]

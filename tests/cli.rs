@@ -379,7 +379,7 @@ fn bad_input_is_told_with_place_finding_and_remedy() {
     let workdir = Workdir::new();
     let header = "user_id,item_id,timestamp,state_label,comma_separated_list_of_features\n";
     let unsorted = workdir.write("unsorted.csv", &format!("{header}0,0,5,0,0\n1,0,3,0,0\n"));
-    let text = workdir.write("text.csv", &format!("{header}0,0,5,0,0\n1,zero,7,0,0\n"));
+    let text = workdir.write("text.csv", &format!("{header}0,0,5,0,0\n1,0,7,0,zero\n"));
     let tiny = workdir.write("tiny.csv", &format!("{header}0,0,5,0,0\n1,0,7,0,0\n"));
     for (arguments, expected) in [
         (

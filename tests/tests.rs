@@ -69,6 +69,8 @@ mod shaders_valid;
 mod threads;
 /// Weights files, read and written, and `mspipe export`.
 mod weights;
+/// Files as people have them, and what every command says of them.
+mod your_data;
 
 /// Runs `work` on the device of this binary: burn's CPU backend.
 fn on_device<T>(work: impl FnOnce(&Device) -> T) -> T {

@@ -19,7 +19,7 @@ use mspipe::run_folder::{RunFolder, Summary};
 use mspipe::sampling::{NeighborSampler, Recent, Roots, SampleKey};
 use mspipe::session::Session;
 use mspipe::train::epochs::{EpochRecord, Observer};
-use mspipe_datasets::{EventLog, OpenOptions};
+use mspipe_datasets::EventLog;
 use serde::Serialize;
 
 use crate::matmul::MatmulReport;
@@ -117,7 +117,7 @@ pub fn measure(mut config: RunConfig) -> Result<SpeedReport> {
 
 /// Roots per second of the recent sampler on one thread, over the stream's own batches.
 fn sampler_speed(config: &RunConfig) -> Result<f64> {
-    let log = EventLog::open(&config.data, &OpenOptions::default())?;
+    let log = EventLog::open(&config.data, &config.stream_options())?;
     let (src, dst): (&[NodeId], &[NodeId]) = (cast_slice(log.src()), cast_slice(log.dst()));
     let graph = Tcsr::build(log.nodes(), src, dst, log.time(), Directions::Both)?;
     let sampler = Recent {

@@ -16,7 +16,7 @@ use crate::features::{FeatureTable, FeatureType};
 use crate::input_file::InputFile;
 use crate::packed::{self, Bytes, is_damage, is_zip};
 use crate::stop::Stop;
-use crate::{npy, npz, torch};
+use crate::{lfs, npy, npz, torch};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Element {
@@ -89,6 +89,12 @@ impl ArrayFile {
     pub(crate) fn open(&self, preferred: &str) -> Result<ArrayReader, DataError> {
         let ArrayFile { file, name } = self;
         let start = packed::magic(file)?;
+        if lfs::may_be_pointer(&start) {
+            return Err(DataError::array(
+                file.shown(),
+                format!("{}; {}", lfs::FOUND, lfs::REMEDY),
+            ));
+        }
         if is_zip(&start) {
             let entries = packed::entries(file)?;
             return match entries.iter().any(|e| torch::is_pickle(&e.name)) {

@@ -61,8 +61,9 @@ pub fn check(spec: &str, options: &OpenOptions) -> Result<Vec<Finding>, DataErro
         Source::Raw(raw) => {
             convert_for_a_look(&raw, options, |converted| {
                 findings.observed(&converted.observed, &converted.log);
-                for note in &converted.notes {
-                    findings.add(Severity::Note, "import-note", 1, note.clone());
+                if let Some(columns) = &converted.columns {
+                    let message = format!("the same by hand: --columns {columns}");
+                    findings.add(Severity::Note, "columns", 1, message);
                 }
                 findings.log(&converted.log, Manifest::find(spec));
             })?;
@@ -97,7 +98,8 @@ fn convert_for_a_look<T>(
     let cache = options.cache_folder()?;
     scratch::sweep(&cache);
     let folder = Scratch::create_in(&cache)?;
-    let converted = raw.convert(Defects::Record, &folder.path().join("checked"))?;
+    let mut converted = raw.convert(Defects::Record, &folder.path().join("checked"))?;
+    converted.log.split_rule = options.split;
     Ok(look(&converted))
 }
 
@@ -167,6 +169,9 @@ impl Findings {
 
     /// What can be said of any log.
     fn log(&mut self, log: &EventLog, manifest: Option<&Manifest>) {
+        for note in log.notes() {
+            self.add(Severity::Note, "import-note", 1, note.clone());
+        }
         self.duplicates(log);
         self.self_loops(log);
         self.boundaries(log);

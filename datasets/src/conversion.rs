@@ -10,25 +10,29 @@ use std::io::Write;
 use std::path::Path;
 
 use crate::array::{ArrayFile, ArrayReader};
-use crate::detect::Format;
+use crate::detect::{Format, text_head};
 use crate::error::DataError;
 use crate::event_log::{EventLog, IdSpaces};
 use crate::features::FeatureType;
+use crate::gdelt;
 use crate::intake::{Defects, Ids, Intake, Observed, Taken, copy_rows};
 use crate::names::Names;
+use crate::packed::TextFile;
+use crate::parquet_events::ParquetEvents;
 use crate::progress::Progress;
 use crate::raw_event::{Described, NodeBits};
 use crate::scratch::Scratch;
 use crate::source::RawSource;
 use crate::store::{FeatureShape, Stream};
-use crate::{dgb_csv, gdelt, jodie_csv, parquet_events, snap_text, tgb_csv, tgl_csv};
+use crate::table::{EventTable, Outcome};
+use crate::tgl_labels::labels_fit;
 
 /// A store made from files.
 pub(crate) struct Converted {
     pub(crate) log: EventLog,
     pub(crate) observed: Observed,
-    /// What a user should know about the conversion.
-    pub(crate) notes: Vec<String>,
+    /// How columns were read, as `--columns` would say it.
+    pub(crate) columns: Option<String>,
 }
 
 impl RawSource {
@@ -41,30 +45,21 @@ impl RawSource {
         let mut edge_features = open_table(self.edge_features.as_ref(), "edge_features")?;
         let mut node_features = open_table(self.node_features.as_ref(), "node_features")?;
 
-        let ids = match (&node_features, self.format) {
-            (_, Format::JodieCsv) => Ids::Two,
-            // Row 0 is padding: ids start at 1.
-            (Some(table), Format::DgbCsv) => Ids::Rows {
-                rows: table.rows().saturating_sub(1),
-                first: 1,
-            },
-            (Some(table), _) => Ids::Rows {
-                rows: table.rows(),
-                first: 0,
-            },
-            (None, _) => Ids::One,
-        };
         let path = self.event_path();
-        let mut intake = Intake::new(
-            path,
-            defects,
-            ids,
-            edge_features.is_some(),
-            staging.path(),
-            self.stop.clone(),
-        )?;
+        let take = |two_spaces: bool| {
+            let ids = self.ids(node_features.as_ref(), two_spaces);
+            let separate = edge_features.is_some();
+            Intake::new(
+                path,
+                defects,
+                ids,
+                separate,
+                staging.path(),
+                self.stop.clone(),
+            )
+        };
         let mut notes = Vec::new();
-        let mut described = self.read(&mut intake, &mut notes)?;
+        let (intake, mut described) = self.read(take, edge_features.is_some(), &mut notes)?;
         notes.append(&mut described.notes);
         let named = described.node_names.is_some();
         if let (true, Some(table)) = (named, &node_features) {
@@ -98,6 +93,7 @@ impl RawSource {
             })?;
             file.close()?;
         }
+        let columns = described.columns.take();
         let names = add_described(&mut taken, described, edge_features.is_some())?;
         if !names.is_empty() {
             taken.writer.names(&names)?;
@@ -118,17 +114,41 @@ impl RawSource {
                 nodes: taken.nodes,
                 ticks_per_unit: taken.ticks_per_unit,
                 id_spaces: taken.id_spaces,
+                notes,
             },
             &self.stop,
         )?;
         Ok(Converted {
             log,
             observed: taken.observed,
-            notes,
+            columns,
         })
     }
 
-    fn read(&self, intake: &mut Intake, notes: &mut Vec<String>) -> Result<Described, DataError> {
+    /// How ids become dense.
+    fn ids(&self, node_features: Option<&ArrayReader>, two_spaces: bool) -> Ids {
+        match node_features {
+            _ if two_spaces => Ids::Two,
+            // Row 0 is padding: ids start at 1.
+            Some(table) if self.format == Format::DgbCsv => Ids::Rows {
+                rows: table.rows().saturating_sub(1),
+                first: 1,
+            },
+            Some(table) => Ids::Rows {
+                rows: table.rows(),
+                first: 0,
+            },
+            None => Ids::One,
+        }
+    }
+
+    /// Reads the events into an intake that `take` makes, knowing whether ids are two spaces.
+    fn read(
+        &self,
+        take: impl Fn(bool) -> Result<Intake, DataError>,
+        separate_features: bool,
+        notes: &mut Vec<String>,
+    ) -> Result<(Intake, Described), DataError> {
         let Some(events) = self.events.first() else {
             return Err(DataError::format(
                 &self.path,
@@ -137,25 +157,53 @@ impl RawSource {
             ));
         };
         match self.format {
-            Format::JodieCsv => jodie_csv::read(events, intake),
-            Format::SnapText => snap_text::read(events, intake),
-            Format::TglCsv => {
-                let labels = match &self.labels {
-                    Some(labels) => tgl_csv::labels_fit(events, labels)?
-                        .inspect_err(|why| {
-                            notes.push(format!("{} was left out: {why}", labels.shown.display()))
-                        })
-                        .ok()
-                        .map(|()| labels),
-                    None => None,
-                };
-                tgl_csv::read(events, labels, intake)
+            Format::Parquet => {
+                let mut parquet =
+                    ParquetEvents::of(&self.events, &self.reading, separate_features, &self.stop)?;
+                loop {
+                    let mut intake = take(parquet.two_spaces())?;
+                    if let Outcome::Read(described) = parquet.read(&mut intake)? {
+                        return Ok((intake, described));
+                    }
+                }
             }
-            Format::DgbCsv => dgb_csv::read(events, intake),
-            Format::TgbCsv => tgb_csv::read(events, intake),
-            Format::Parquet => parquet_events::read(&events.file, intake),
-            Format::Gdelt => gdelt::read(&self.events, intake),
+            Format::Gdelt => {
+                let mut intake = take(false)?;
+                let described = gdelt::read(&self.events, &mut intake)?;
+                Ok((intake, described))
+            }
+            format => {
+                let head = text_head(events)?;
+                let mut table =
+                    EventTable::of(events, &head, format, &self.reading, separate_features)?;
+                let labels = self.fitting_labels(&table, notes)?;
+                loop {
+                    let mut intake = take(table.schema.two_spaces)?;
+                    match table.read(labels, &mut intake)? {
+                        Outcome::Read(described) => return Ok((intake, described)),
+                        Outcome::Again => table.look_through(&self.stop)?,
+                    }
+                }
+            }
         }
+    }
+
+    /// The file of labels, if there is one and it is of these events.
+    fn fitting_labels(
+        &self,
+        table: &EventTable<'_>,
+        notes: &mut Vec<String>,
+    ) -> Result<Option<&TextFile>, DataError> {
+        let Some(labels) = &self.labels else {
+            return Ok(None);
+        };
+        Ok(match labels_fit(table, labels, &self.stop)? {
+            Ok(()) => Some(labels),
+            Err(why) => {
+                notes.push(format!("{} was left out: {why}", labels.shown.display()));
+                None
+            }
+        })
     }
 
     fn add_edge_features(

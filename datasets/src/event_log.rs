@@ -20,7 +20,7 @@ use crate::column::Column;
 use crate::error::DataError;
 use crate::features::FeatureTable;
 use crate::names::Names;
-use crate::split::Split;
+use crate::split::{Split, SplitRule};
 use crate::stop::{Stop, Stopped};
 
 /// The largest time, and the largest negated one, in ticks: differences of times fit an i64.
@@ -55,6 +55,8 @@ pub struct EventLog {
     /// Whether the store has a file of names.
     pub(crate) named: bool,
     pub(crate) notes: Vec<String>,
+    /// How the events are divided, if not as the stream itself says.
+    pub(crate) split_rule: Option<SplitRule>,
     pub(crate) columns: Columns,
 }
 
@@ -129,6 +131,7 @@ impl EventLog {
             store: None,
             named: false,
             notes: Vec::new(),
+            split_rule: None,
             columns,
         };
         log.validate()?;
@@ -150,12 +153,6 @@ impl EventLog {
     /// Folder of the store that the log is mapped from.
     pub fn store(&self) -> Option<&Path> {
         self.store.as_deref()
-    }
-
-    /// What a user should know about how the stream was opened: what its conversion left out or
-    /// changed, if it was converted now, and what was done in the cache.
-    pub fn notes(&self) -> &[String] {
-        &self.notes
     }
 
     /// Number of events.
@@ -224,6 +221,12 @@ impl EventLog {
         }
     }
 
+    /// What a user should know of the stream: what was done in the cache when it was opened, then
+    /// how it was read (columns left out, values filled in, events sorted), which its store keeps.
+    pub fn notes(&self) -> &[String] {
+        &self.notes
+    }
+
     /// Whether original ids are one space or two.
     pub fn id_spaces(&self) -> IdSpaces {
         self.id_spaces
@@ -245,15 +248,24 @@ impl EventLog {
         self.synthetic
     }
 
-    /// The `roll` column's split if there is one, else chronological 70/15/15.
+    /// What [`crate::OpenOptions::split`] said when the log was opened; else the `roll` column's
+    /// split if there is one, else chronological 70/15/15.
     pub fn split(&self) -> Split {
-        match self.roll() {
-            Some(roll) => Split::at(
+        match (self.split_rule, self.roll()) {
+            (None, Some(roll)) => Split::at(
                 roll.partition_point(|&r| r < 1),
                 roll.partition_point(|&r| r < 2),
                 self.events(),
             ),
-            None => Split::chronological(self.events(), 0.70, 0.15),
+            _ => self.split_of(self.events()),
+        }
+    }
+
+    /// The split of the first `events` alone: as [`EventLog::split`] without the `roll` column.
+    pub fn split_of(&self, events: usize) -> Split {
+        match self.split_rule {
+            Some(rule) => rule.of(self.time(), self.ticks_per_unit(), events),
+            None => Split::chronological(events, 0.70, 0.15),
         }
     }
 

@@ -25,7 +25,9 @@ pub struct Report {
 /// # Errors
 /// Any [`DataError`]; nothing is left at `to` then. A store that exists already is not replaced.
 pub fn import(source: &str, options: &OpenOptions, to: &Path) -> Result<Report, DataError> {
-    let (log, mut notes) = convert_to(source, options, to)?;
+    let mut log = convert_to(source, options, to)?;
+    log.split_rule = options.split;
+    let mut notes = log.notes().to_vec();
     let info = Info::of(&log);
     if let Some(manifest) = Manifest::find(source) {
         notes.extend(info.mismatches(manifest).iter().map(ToString::to_string));

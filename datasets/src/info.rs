@@ -48,6 +48,8 @@ pub struct Info {
     pub positive_labels: Option<usize>,
     /// Sizes of the split.
     pub split: SplitInfo,
+    /// What a user should know of how the stream was read.
+    pub notes: Vec<String>,
     /// SHA-256 of the content.
     pub hash: String,
     /// Folder of the store, if the stream is mapped from one.
@@ -116,16 +118,16 @@ impl Info {
                 .labels()
                 .map(|labels| labels.iter().filter(|&&label| label != 0).count()),
             split: SplitInfo {
-                rule: if log.roll().is_some() {
-                    "roll column"
-                } else {
-                    "chronological 70/15/15"
-                }
-                .to_owned(),
+                rule: match (log.split_rule, log.roll()) {
+                    (Some(rule), _) => rule.to_string(),
+                    (None, Some(_)) => "roll column".to_owned(),
+                    (None, None) => "chronological 70/15/15".to_owned(),
+                },
                 train: split.train.len(),
                 val: split.val.len(),
                 test: split.test.len(),
             },
+            notes: log.notes().to_vec(),
             hash: log.hash().to_owned(),
             store: log.store().map(Path::to_path_buf),
             store_bytes: log.store().and_then(folder_bytes),

@@ -8,17 +8,18 @@
 //! | [`split`] | [`Split`]: training, validation, test |
 //! | [`open`], `source` | [`OpenOptions`], from a name to files to a log, the cache |
 //! | [`detect`] | [`Format`], told from a file's content |
-//! | `jodie_csv`, `snap_text`, `tgl_csv`, `dgb_csv`, `tgb_csv`, `parquet_events`, `gdelt` | events, one format each |
+//! | [`reading`], `schema` | which column holds what: by hand, and by names |
+//! | `table`, `tgl_labels`, `parquet_events`, `gdelt` | events of text, of Parquet, of GDELT |
 //! | [`candidates`] | recorded destinations that each event is ranked among |
 //! | [`mod@array`], `npy`, `npz`, `torch` | features in files of their own |
 //! | [`pickle`] | pickles, interpreted in bounded memory |
 //! | `input_file`, `scratch`, `checksum` | files opened once, folders of work in progress, checksums |
 //! | [`ram`] | how much memory there is |
 //! | [`cache`] | what conversions are kept, `mspipe data cache` |
-//! | `packed`, `lines`, `csv_table`, `column_names`, `node_names`, `decimal`, `calendar` | from bytes to fields |
+//! | `packed`, `lines`, `lfs`, `node_names`, `decimal`, `calendar` | from bytes to fields |
 //! | `raw_event`, `intake`, `conversion` | from fields to columns, exactly |
 //! | [`store`] | the folder of columns and its writer |
-//! | [`mod@import`], [`info`], [`mod@check`] | `mspipe data import`, `info`, `check` |
+//! | [`mod@import`], [`info`], [`mod@check`], [`export`] | `mspipe data import`, `info`, `check`, `export` |
 //! | [`manifest`], [`fetch`] | what is known of each data set; downloading it |
 //! | [`synthetic`], `random` | generated streams with published counts |
 //! | `progress`, [`mod@printable`] | progress bars of conversions; text that is safe to print |
@@ -37,14 +38,12 @@ pub mod candidates;
 pub mod check;
 mod checksum;
 mod column;
-mod column_names;
 mod conversion;
-mod csv_table;
 mod decimal;
 pub mod detect;
-mod dgb_csv;
 mod error;
 pub mod event_log;
+pub mod export;
 pub mod features;
 pub mod fetch;
 mod gdelt;
@@ -52,7 +51,7 @@ pub mod import;
 pub mod info;
 mod input_file;
 mod intake;
-mod jodie_csv;
+mod lfs;
 mod lines;
 pub mod manifest;
 pub mod names;
@@ -68,15 +67,16 @@ mod progress;
 pub mod ram;
 mod random;
 mod raw_event;
+pub mod reading;
+mod schema;
 mod scratch;
-mod snap_text;
 mod source;
 pub mod split;
 pub mod stop;
 pub mod store;
 pub mod synthetic;
-mod tgb_csv;
-mod tgl_csv;
+mod table;
+mod tgl_labels;
 mod torch;
 pub mod whole_file;
 
@@ -90,6 +90,7 @@ pub use info::{FeatureInfo, Info, SplitInfo};
 pub use names::Names;
 pub use open::OpenOptions;
 pub use printable::printable;
-pub use split::Split;
+pub use reading::Reading;
+pub use split::{Split, SplitRule};
 pub use stop::{Stop, Stopped};
 pub use synthetic::SyntheticSpec;

@@ -1,10 +1,10 @@
 //! Lines of a text file with their true numbers, one at a time, in bounded memory.
 //!
-//! The formats read here know no quoting, so a record is a line and fields are
-//! what stands between separators. (The csv crate reports the line of the blank
-//! lines before a record instead of the record's, and reads a file without line
-//! breaks into memory whole.) Blank lines are skipped but counted; `\r\n`, a
-//! missing last line break and a UTF-8 byte order mark are accepted.
+//! A record is a line, or several where quotes hold line breaks: `table` splits them into
+//! fields. (The csv crate's own reader reports the line of the blank lines before a record
+//! instead of the record's, and reads a file without line breaks into memory whole.) Blank
+//! lines are skipped but counted; `\r\n`, a missing last line break and a UTF-8 byte order mark
+//! are accepted.
 
 use std::io::{BufRead, BufReader, Read};
 
@@ -19,7 +19,10 @@ pub(crate) struct Lines<'a> {
     text_file: &'a TextFile,
     reader: BufReader<Bytes>,
     text: Vec<u8>,
+    /// Number of the record's first line.
     number: u64,
+    /// Lines of the record behind its first.
+    further: u64,
 }
 
 impl<'a> Lines<'a> {
@@ -30,6 +33,7 @@ impl<'a> Lines<'a> {
             reader: BufReader::with_capacity(1 << 17, text_file.open()?),
             text: Vec::new(),
             number: 0,
+            further: 0,
         })
     }
 
@@ -37,20 +41,10 @@ impl<'a> Lines<'a> {
     pub(crate) fn advance(&mut self) -> Result<bool, DataError> {
         loop {
             self.text.clear();
-            let count = (&mut self.reader)
-                .take(LONGEST_LINE)
-                .read_until(b'\n', &mut self.text)
-                .map_err(|error| self.text_file.unreadable(error, self.number))?
-                as u64;
-            if count == 0 {
+            self.number += 1 + std::mem::take(&mut self.further);
+            if !self.read_line()? {
+                self.number -= 1;
                 return Ok(false);
-            }
-            self.number += 1;
-            if count == LONGEST_LINE && self.text.last() != Some(&b'\n') {
-                return Err(self.position().error(
-                    format!("a line of over {LONGEST_LINE} bytes"),
-                    "one event a line; is this the right file?",
-                ));
             }
             if self.number == 1 && self.text.starts_with(b"\xEF\xBB\xBF") {
                 self.text.drain(..3);
@@ -61,14 +55,48 @@ impl<'a> Lines<'a> {
         }
     }
 
+    /// Adds the next line to the record, which goes on there; false at the end of the file.
+    pub(crate) fn append(&mut self) -> Result<bool, DataError> {
+        self.further += 1;
+        self.read_line()
+    }
+
+    /// Reads a line behind what there is of the record.
+    fn read_line(&mut self) -> Result<bool, DataError> {
+        let before = self.text.len() as u64;
+        let count = (&mut self.reader)
+            .take(LONGEST_LINE.saturating_sub(before))
+            .read_until(b'\n', &mut self.text)
+            .map_err(|error| {
+                let before = (self.number + self.further).saturating_sub(1);
+                self.text_file.unreadable(error, before)
+            })? as u64;
+        if before + count == LONGEST_LINE && self.text.last() != Some(&b'\n') {
+            let (found, expected) = match self.further {
+                0 => (
+                    "a line of over",
+                    "one event a line; is this the right file?",
+                ),
+                _ => (
+                    "a quote that is not closed within",
+                    "a second `\"` behind the field, as RFC 4180 has it",
+                ),
+            };
+            return Err(self
+                .position()
+                .error(format!("{found} {LONGEST_LINE} bytes"), expected));
+        }
+        Ok(count > 0)
+    }
+
     /// The line without white space around it.
     pub(crate) fn line(&self) -> &[u8] {
         self.text.trim_ascii()
     }
 
-    /// What stands between the line's commas.
-    pub(crate) fn comma_fields(&self) -> impl Iterator<Item = &[u8]> {
-        self.line().split(|&byte| byte == b',')
+    /// The record with its white space and line breaks.
+    pub(crate) fn raw(&self) -> &[u8] {
+        &self.text
     }
 
     /// What stands between the line's tabs; fields at its ends may be empty.
@@ -76,13 +104,6 @@ impl<'a> Lines<'a> {
         let line = self.text.strip_suffix(b"\n").unwrap_or(&self.text);
         let line = line.strip_suffix(b"\r").unwrap_or(line);
         line.split(|&byte| byte == b'\t')
-    }
-
-    /// What stands between the line's white space.
-    pub(crate) fn words(&self) -> impl Iterator<Item = &[u8]> {
-        self.line()
-            .split(u8::is_ascii_whitespace)
-            .filter(|word| !word.is_empty())
     }
 
     pub(crate) fn position(&self) -> Position<'a> {

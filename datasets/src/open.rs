@@ -3,9 +3,9 @@
 //! A source is, in this order: `synthetic:…`, the name of a data set with a
 //! manifest, a store's folder, a folder of TGL, DyGLib or GDELT, a file. (A file called like a data
 //! set is reached as `./wikipedia`.) Files are converted into the cache under a
-//! key made of the options and of what tells a file from others and from itself
-//! with another content (see `InputFile::identity`), so that a changed file is
-//! converted again. A store of the cache that is damaged or of an earlier version
+//! key made of the options (how columns are read too), the readers' version and what tells a
+//! file from others and from itself with another content (see `InputFile::identity`), so that
+//! a changed file is converted again. A store of the cache that is damaged or of an earlier version
 //! is made anew, with a note. Other conversions are not removed ([`crate::cache`]
 //! lists and removes them); the cache folder can be deleted at any time.
 
@@ -15,17 +15,21 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest, Sha256};
 
 use crate::array::ArrayFile;
-use crate::conversion::Converted;
 use crate::detect::Format;
 use crate::error::DataError;
 use crate::event_log::EventLog;
 use crate::intake::Defects;
 use crate::manifest::Manifest;
+use crate::reading::Reading;
 use crate::scratch;
 use crate::source::RawSource;
+use crate::split::SplitRule;
 use crate::stop::Stop;
 use crate::store::{self, STORE_EXTENSION};
 use crate::synthetic::SyntheticSpec;
+
+/// Counts changes of what readers make of a file, so that older conversions are not used.
+const READERS: u32 = 2;
 
 /// How to read a source, and where things are kept.
 #[derive(Debug, Clone, Default)]
@@ -34,6 +38,10 @@ pub struct OpenOptions {
     pub format: Option<Format>,
     /// Sort events by time if they are not sorted (stable; features and labels follow).
     pub sort: bool,
+    /// How columns and values of a table are read.
+    pub reading: Reading,
+    /// How the stream is divided; None: as it says itself. Changes no conversion.
+    pub split: Option<SplitRule>,
     /// An array with one row an event: `.npy`, `.npz` (`FILE.npz:NAME` if it holds several) or
     /// `.pt`; replaces features of the event file.
     pub edge_features: Option<PathBuf>,
@@ -95,6 +103,10 @@ impl OpenOptions {
         let given = [
             (self.format.is_some(), "--format"),
             (self.sort, "--sort"),
+            (
+                self.reading != Reading::default(),
+                "an option on how columns are read",
+            ),
             (self.edge_features.is_some(), "--edge-features"),
             (self.node_features.is_some(), "--node-features"),
             (self.unpack_ratio.is_some(), "--unpack-ratio"),
@@ -205,7 +217,9 @@ fn unknown_name(spec: &str) -> String {
     let near: Vec<&str> = near.iter().take(3).map(|(_, name)| name.as_str()).collect();
     let looks_like_path = spec.contains(['/', '\\']) || Path::new(spec).extension().is_some();
     match (looks_like_path, near.is_empty()) {
-        (true, _) => "there is no such file or folder; check the path".to_owned(),
+        (true, _) => "there is no such file or folder; check the path, which counts from the current folder (a run \
+                       that is used from another folder takes --data PATH)"
+            .to_owned(),
         (false, false) => format!(
             "neither a file nor a known data set; did you mean {}?",
             near.join(" or ")
@@ -227,25 +241,20 @@ impl EventLog {
     /// # Errors
     /// Any [`DataError`]; the message says what to do.
     pub fn open(spec: &str, options: &OpenOptions) -> Result<EventLog, DataError> {
-        match Source::find(spec, options, None)? {
-            Source::Store(path) => store::open(&path),
+        let mut log = match Source::find(spec, options, None)? {
+            Source::Store(path) => store::open(&path)?,
             Source::Raw(raw) => {
                 let target = cached_place(&raw, options)?;
-                cached(&target, || {
-                    raw.convert(options.defects(), &target).map(converted)
-                })
+                cached(&target, || Ok(raw.convert(options.defects(), &target)?.log))?
             }
             Source::Synthetic(synthetic) => {
                 let target = options.cache_folder()?.join(synthetic.folder_name());
-                cached(&target, || synthetic.generate(&target, &options.stop))
+                cached(&target, || synthetic.generate(&target, &options.stop))?
             }
-        }
+        };
+        log.split_rule = options.split;
+        Ok(log)
     }
-}
-
-fn converted(Converted { mut log, notes, .. }: Converted) -> EventLog {
-    log.notes = notes;
-    log
 }
 
 /// The store of the cache at `target`, which `make` makes if it is not there, damaged, or of an
@@ -274,27 +283,25 @@ fn cached(
     Ok(log)
 }
 
-/// Converts a source into a store at `to`, which must not exist; returns the log and notes.
+/// Converts a source into a store at `to`, which must not exist.
 pub(crate) fn convert_to(
     spec: &str,
     options: &OpenOptions,
     to: &Path,
-) -> Result<(EventLog, Vec<String>), DataError> {
+) -> Result<EventLog, DataError> {
     let swept = scratch::sweep(scratch::parent(to));
-    let (log, notes) = match Source::find(spec, options, Some(to))? {
+    let mut log = match Source::find(spec, options, Some(to))? {
         Source::Store(path) => {
             return Err(DataError::store(
                 &path,
                 "is a converted store already; use it directly, or copy the folder",
             ));
         }
-        Source::Raw(raw) => {
-            let converted = raw.convert(options.defects(), to)?;
-            (converted.log, converted.notes)
-        }
-        Source::Synthetic(synthetic) => (synthetic.generate(to, &options.stop)?, Vec::new()),
+        Source::Raw(raw) => raw.convert(options.defects(), to)?.log,
+        Source::Synthetic(synthetic) => synthetic.generate(to, &options.stop)?,
     };
-    Ok((log, swept.into_iter().chain(notes).collect()))
+    log.notes.splice(0..0, swept);
+    Ok(log)
 }
 
 /// Of a name as much as leaves room for the rest of a file's name, 255 bytes in all.
@@ -306,7 +313,7 @@ fn cached_place(raw: &RawSource, options: &OpenOptions) -> Result<PathBuf, DataE
         |array: &Option<ArrayFile>| array.as_ref().and_then(ArrayFile::name).map(str::to_owned);
     let mut key = Sha256::new();
     key.update(format!(
-        "{} {} {:?} {} {:?} {:?} {} {}\n",
+        "{READERS} {} {} {:?} {} {:?} {:?} {} {} {:?}\n",
         store::VERSION,
         raw.name,
         raw.format,
@@ -315,6 +322,7 @@ fn cached_place(raw: &RawSource, options: &OpenOptions) -> Result<PathBuf, DataE
         array(&raw.node_features),
         raw.edge_features.is_some(),
         raw.node_features.is_some(),
+        raw.reading,
     ));
     for file in raw.files() {
         key.update(file.identity()? + "\n");

@@ -34,10 +34,6 @@ pub(crate) enum FeatureRow<'a> {
     },
 }
 
-impl FeatureRow<'_> {
-    pub(crate) const NONE: FeatureRow<'static> = FeatureRow::Floats(&[]);
-}
-
 /// What a reader learns of the stream beside its events.
 #[derive(Debug, Default)]
 pub(crate) struct Described {
@@ -45,6 +41,8 @@ pub(crate) struct Described {
     pub(crate) node_names: Option<Vec<String>>,
     /// What the columns of the events' features mean.
     pub(crate) edge_feature_names: Option<Vec<String>>,
+    /// How columns were read, as `--columns` would say it.
+    pub(crate) columns: Option<String>,
     /// Node features that stand in the events: bit-packed rows in the order of `node_names`.
     pub(crate) node_features: Option<NodeBits>,
     /// True if row 0 of separate feature files belongs to no event and no node.
@@ -93,12 +91,6 @@ impl Position<'_> {
             })
     }
 
-    /// A time, exactly.
-    pub(crate) fn time(self, field: &[u8]) -> Result<Decimal, DataError> {
-        Decimal::parse(field)
-            .map_err(|e| self.error(format!("time is {}", quoted(field)), e.expected()))
-    }
-
     /// A small whole number; `1.0` counts as one, because pandas writes it so.
     pub(crate) fn integer<T: TryFrom<i64>>(
         self,
@@ -113,10 +105,64 @@ impl Position<'_> {
             .ok_or_else(|| self.error(format!("{what} is {}", quoted(field)), expected))
     }
 
-    /// A feature value; `nan` and `inf` are numbers here.
-    pub(crate) fn feature(self, field: &[u8], column: usize) -> Result<f32, DataError> {
-        parse_text(field)
-            .ok_or_else(|| self.error(format!("feature {column} is {}", quoted(field)), "a number"))
+    /// A node's name: any text that is not empty.
+    pub(crate) fn name<'f>(self, field: &'f [u8], what: &str) -> Result<&'f str, DataError> {
+        std::str::from_utf8(field)
+            .ok()
+            .filter(|name| !name.is_empty())
+            .ok_or_else(|| {
+                self.error(
+                    format!("{what} is {}", quoted(field)),
+                    match field {
+                        [] => "the name of a node",
+                        _ => "the name of a node in UTF-8 (is the file Latin-1? iconv -f latin1 -t utf-8 converts it)",
+                    },
+                )
+            })
+    }
+
+    /// A mark of the split.
+    pub(crate) fn mark(self, field: &[u8], what: &str) -> Result<u8, DataError> {
+        parse_mark(field).ok_or_else(|| {
+            self.error(
+                format!("{what} is {}", quoted(field)),
+                "0 (train), 1 (validation) or 2 (test), or these words; if the column marks no split: --columns ignore=…",
+            )
+        })
+    }
+}
+
+/// A mark of the split: 0, 1 or 2, or a word.
+pub(crate) fn parse_mark(field: &[u8]) -> Option<u8> {
+    match &field.to_ascii_lowercase()[..] {
+        b"train" | b"training" => Some(0),
+        b"val" | b"valid" | b"validation" | b"dev" => Some(1),
+        b"test" => Some(2),
+        _ => (Decimal::parse(field).ok().and_then(Decimal::integer))
+            .and_then(|mark| u8::try_from(mark).ok())
+            .filter(|mark| *mark <= 2),
+    }
+}
+
+/// Packs truth values, lowest bit first.
+pub(crate) fn pack(bytes: &mut Vec<u8>, values: impl Iterator<Item = bool>) {
+    bytes.clear();
+    for (at, value) in values.enumerate() {
+        if at % 8 == 0 {
+            bytes.push(0);
+        }
+        if let Some(last) = bytes.last_mut() {
+            *last |= u8::from(value) << (at % 8);
+        }
+    }
+}
+
+/// `true` and `false`, however they are written.
+pub(crate) fn parse_bool(field: &[u8]) -> Option<bool> {
+    match field {
+        _ if field.eq_ignore_ascii_case(b"true") => Some(true),
+        _ if field.eq_ignore_ascii_case(b"false") => Some(false),
+        _ => None,
     }
 }
 

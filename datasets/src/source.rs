@@ -13,6 +13,7 @@ use crate::error::DataError;
 use crate::input_file::InputFile;
 use crate::open::OpenOptions;
 use crate::packed::{self, TextFile, Unpacking, is_zip};
+use crate::reading::Reading;
 use crate::stop::Stop;
 use crate::torch;
 
@@ -23,11 +24,12 @@ pub(crate) struct RawSource {
     /// The path as it was given.
     pub(crate) path: PathBuf,
     pub(crate) format: Format,
-    /// One file; of GDELT any number, in the order of their names.
+    /// One file; of GDELT and Parquet any number, in the order of their names.
     pub(crate) events: Vec<TextFile>,
     pub(crate) labels: Option<TextFile>,
     pub(crate) edge_features: Option<ArrayFile>,
     pub(crate) node_features: Option<ArrayFile>,
+    pub(crate) reading: Reading,
     /// Ends a conversion early.
     pub(crate) stop: Stop,
 }
@@ -88,12 +90,24 @@ impl RawSource {
             labels: None,
             edge_features: opener.array(&options.edge_features)?,
             node_features: opener.array(&options.node_features)?,
+            reading: options.reading.clone(),
             stop: options.stop.clone(),
         };
         match format {
             Format::TglCsv if path.is_dir() => source.adopt_tgl_folder(&opener)?,
             Format::DgbCsv => source.adopt_dgb_features(),
+            Format::Parquet if options.reading.no_header => {
+                return Err(DataError::Option(
+                    "--no-header: columns of Parquet files have names; leave it out".to_owned(),
+                ));
+            }
             Format::Gdelt => {
+                if options.reading != Reading::default() {
+                    return Err(DataError::Option(format!(
+                        "{}: columns of raw GDELT files are fixed; leave out the options on how columns are read",
+                        path.display()
+                    )));
+                }
                 for (given, option) in [
                     (&source.edge_features, "--edge-features"),
                     (&source.node_features, "--node-features"),
@@ -222,7 +236,7 @@ impl Opener<'_> {
             .map(text_head)
             .transpose()?
             .unwrap_or_default();
-        let format = format.map_or_else(|| detect(path, &head), Ok)?;
+        let format = format.map_or_else(|| detect(path, &head, &self.options.reading), Ok)?;
         Ok((format, events))
     }
 
@@ -241,6 +255,11 @@ impl Opener<'_> {
             .filter(|name| name.starts_with("ml_") && without_packing(name).ends_with(".csv"))
             .collect();
         let gdelt: Vec<&String> = (names.iter().filter(|name| is_gdelt_name(name))).collect();
+        let parts: Vec<&String> = (names.iter())
+            .filter(|name| {
+                name.to_ascii_lowercase().ends_with(".parquet") && !name.starts_with(['.', '_'])
+            })
+            .collect();
         let edges = self.text_in(folder, "edges.csv")?;
         let fits = [
             (Format::TglCsv, edges.is_some(), "edges.csv, TGL's layout"),
@@ -254,27 +273,13 @@ impl Opener<'_> {
                 !gdelt.is_empty(),
                 "*.export.CSV, raw GDELT files",
             ),
+            (
+                Format::Parquet,
+                !parts.is_empty(),
+                "*.parquet, the parts of one stream",
+            ),
         ];
-        let found: Vec<(Format, &str)> = fits
-            .into_iter()
-            .filter(|(layout, there, _)| *there && format.is_none_or(|format| format == *layout))
-            .map(|(layout, _, what)| (layout, what))
-            .collect();
-        let layout = match found.as_slice() {
-            [(layout, _)] => *layout,
-            [] => return Err(no_layout(folder, format)),
-            [(one, first), (other, second), ..] => {
-                return Err(DataError::format(
-                    folder,
-                    format!("two layouts fit: {first}, and {second}"),
-                    format!(
-                        "choose with --format {} or --format {}",
-                        one.name(),
-                        other.name()
-                    ),
-                ));
-            }
-        };
+        let layout = only_layout(folder, format, &fits)?;
         let events = match layout {
             Format::DgbCsv => {
                 if let [one, other, ..] = dgb.as_slice() {
@@ -291,6 +296,10 @@ impl Opener<'_> {
                     .collect()
             }
             Format::Gdelt => self.gdelt_files(folder, &gdelt)?,
+            // In the order of their names, which is sorted already.
+            Format::Parquet => (parts.iter())
+                .map(|name| self.one(&self.file(&folder.join(name))?))
+                .collect::<Result<_, _>>()?,
             _ => edges.into_iter().collect(),
         };
         Ok((layout, events))
@@ -330,10 +339,36 @@ impl Opener<'_> {
     }
 }
 
+/// The one layout that fits, of layouts with whether their files are there and what these are.
+fn only_layout(
+    folder: &Path,
+    format: Option<Format>,
+    fits: &[(Format, bool, &str)],
+) -> Result<Format, DataError> {
+    let found: Vec<(Format, &str)> = fits
+        .iter()
+        .filter(|(layout, there, _)| *there && format.is_none_or(|format| format == *layout))
+        .map(|(layout, _, what)| (*layout, *what))
+        .collect();
+    match found.as_slice() {
+        [(layout, _)] => Ok(*layout),
+        [] => Err(no_layout(folder, format)),
+        [(one, first), (other, second), ..] => Err(DataError::format(
+            folder,
+            format!("two layouts fit: {first}, and {second}"),
+            format!(
+                "choose with --format {} or --format {}",
+                one.name(),
+                other.name()
+            ),
+        )),
+    }
+}
+
 fn no_layout(folder: &Path, format: Option<Format>) -> DataError {
     if let Some(format) = format {
         return DataError::Option(format!(
-            "--format {}: the folder {} has no such files; a folder is read as tgl (edges.csv), dgb (ml_*.csv) or gdelt (*.export.CSV), \
+            "--format {}: the folder {} has no such files; a folder is read as tgl (edges.csv), dgb (ml_*.csv), gdelt (*.export.CSV) or parquet (*.parquet), \
              for anything else name the event file itself",
             format.name(),
             folder.display()
@@ -341,7 +376,7 @@ fn no_layout(folder: &Path, format: Option<Format>) -> DataError {
     }
     DataError::format(
         folder,
-        "a folder with neither meta.json (a store of mspipe) nor edges.csv (TGL's layout), ml_*.csv (DyGLib's) or *.export.CSV (GDELT's)",
+        "a folder with neither meta.json (a store of mspipe) nor edges.csv (TGL's layout), ml_*.csv (DyGLib's), *.export.CSV (GDELT's) or *.parquet (parts of one stream)",
         "name the event file itself",
     )
 }

@@ -42,7 +42,7 @@ pub(crate) use writer::{FeatureFile, StoreWriter, Stream};
 pub const STORE_EXTENSION: &str = "mspipe";
 
 const FORMAT: &str = "mspipe-store";
-/// 2: checksums. Rises when the layout or the way of reading sources into it changes.
+/// 2: checksums. Rises when the layout changes.
 pub(crate) const VERSION: u32 = 2;
 const META: &str = "meta.json";
 
@@ -68,6 +68,9 @@ pub(crate) struct Meta {
     /// Absent in stores without names, which older versions can read.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) names: bool,
+    /// What the conversion had to say; absent if it was nothing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) notes: Vec<String>,
     pub(crate) hash: String,
     /// Every other file of the store.
     pub(crate) files: BTreeMap<String, FileSum>,
@@ -254,7 +257,8 @@ fn map(folder: &Path, meta: &Meta) -> Result<EventLog, DataError> {
         id_spaces: meta.id_spaces,
         store: Some(folder.to_path_buf()),
         named: meta.names,
-        notes: Vec::new(),
+        notes: meta.notes.clone(),
+        split_rule: None,
         columns,
     })
 }

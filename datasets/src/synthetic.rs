@@ -336,6 +336,7 @@ impl SyntheticSpec {
                 synthetic: true,
                 nodes,
                 ticks_per_unit: 1,
+                notes: Vec::new(),
                 id_spaces: if destinations == 0 {
                     IdSpaces::One
                 } else {

@@ -44,6 +44,11 @@ fn events() {
 }
 
 #[test]
+fn schema() {
+    try_out("schema");
+}
+
+#[test]
 fn packed() {
     try_out("packed");
 }

@@ -27,10 +27,14 @@ pub struct Target {
 }
 
 /// Every target of this file.
-pub const TARGETS: [Target; 9] = [
+pub const TARGETS: [Target; 10] = [
     Target {
         name: "events",
         run: events,
+    },
+    Target {
+        name: "schema",
+        run: schema,
     },
     Target {
         name: "packed",
@@ -81,6 +85,38 @@ pub fn events(data: &[u8]) {
         sort: choice & 1 == 1,
         ..bench.options()
     };
+    bench.try_out("events", &options);
+}
+
+/// A table and how it is read: one byte of choices, `--columns` up to the first line break, then
+/// the text.
+pub fn schema(data: &[u8]) {
+    let Some((&choice, rest)) = data.split_first() else {
+        return;
+    };
+    let (columns, content) = match rest.iter().position(|&byte| byte == b'\n') {
+        Some(end) => (&rest[..end], &rest[end + 1..]),
+        None => (&b""[..], rest),
+    };
+    let word = |at: u8, words: [&'static str; 4]| words[usize::from(choice >> at & 3)];
+    let bench = Bench::new(&[("events", content)]);
+    let mut options = bench.options();
+    let columns = String::from_utf8_lossy(columns).parse();
+    let reading = &mut options.reading;
+    reading.columns = columns.unwrap_or_default();
+    reading.ids = word(0, ["auto", "number", "text", "auto"])
+        .parse()
+        .unwrap_or_default();
+    reading.missing = word(2, ["error", "zero", "mean", "error"])
+        .parse()
+        .unwrap_or_default();
+    reading.time_unit = word(4, ["auto", "ms", "ns", "us"])
+        .parse()
+        .unwrap_or_default();
+    reading.bipartite = word(6, ["auto", "yes", "no", "auto"])
+        .parse()
+        .unwrap_or_default();
+    reading.no_header = choice == 0xff;
     bench.try_out("events", &options);
 }
 

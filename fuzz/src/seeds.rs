@@ -27,6 +27,7 @@ const TGB: &[u8] = b"day,src,dst,weight,callsign\n2019-01-01,YMML,LFPG,0.5,HVN19
 pub fn of(name: &str) -> Vec<Vec<u8>> {
     match name {
         "events" => events(),
+        "schema" => schemas(),
         "packed" => packed(),
         "folder" => folders(),
         "array" => arrays(),
@@ -55,6 +56,21 @@ fn events() -> Vec<Vec<u8>> {
     seeds.extend(forced.iter().map(|text| [&[0xff], &text[..]].concat()));
     seeds.push([&[0xfe][..], b"src,dst,time\n1,2,9\n3,4,8.123456789\n"].concat());
     seeds
+}
+
+fn schemas() -> Vec<Vec<u8>> {
+    let table: &[u8] = b"when,amount,payer,payee,fraud\n2021-11-01T00:00:21.5Z,0.5,007,a,0\n2021-11-01 01:00:22+01:00,,7,\"b, c\",1\n";
+    [
+        (0u8, "src=payer,dst=payee,time=when,label=fraud", table),
+        (0b0100_1010, "src=3,dst=4,time=1,features=amount", table),
+        (0, "", b"\"\",\"source\",\"target\",\"time\",\"split\"\n\"1\",\"u 2\",\"i3\",21,train\n\"2\",\"u1\",\"i1\",56,test\n"),
+        (0, "", b"source;target;time;w\n2;103;21;0,36\n1;101;56,5;4,55\n"),
+        (0, "", b"% bip weighted\n3 4 0.36 1082040982\n2 2 4.55 1082041017\n"),
+        (0b0001_0100, "", b"user\titem\tts\tf2\tf10\n1\t1\t1635724821000\tNA\ttrue\n2\t1\t1635724821250\t2\tFalse\n"),
+        (0xff, "", b"1,2,3,4\n2,1,4,5\n"),
+    ]
+    .map(|(choice, columns, text)| [&[choice], columns.as_bytes(), b"\n", text].concat())
+    .to_vec()
 }
 
 /// Two rows of GDELT 2.0, the second without a second actor.

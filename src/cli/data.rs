@@ -4,28 +4,28 @@
 //! `mspipe-datasets`. Of training it knows how much memory one takes.
 
 mod cache;
+mod list;
 
 use std::path::PathBuf;
 
 use anyhow::{Context, bail};
 use clap::{Args, Parser, Subcommand};
 use indicatif::{HumanBytes, HumanCount};
-use mspipe::config::RunConfig;
+use mspipe::config::{ReadingConfig, RunConfig};
 use mspipe::console;
 use mspipe::interrupt;
 use mspipe::session;
 use mspipe::session::footprint::Footprint;
+use mspipe_datasets::export::export;
 use mspipe_datasets::fetch::{FetchOptions, fetch};
-use mspipe_datasets::manifest::{Manifest, Statistic};
-use mspipe_datasets::{
-    EventLog, FeatureInfo, Finding, Format, Info, OpenOptions, Severity, SyntheticSpec, check,
-    import,
-};
+use mspipe_datasets::manifest::Manifest;
+use mspipe_datasets::{EventLog, FeatureInfo, Finding, Info, OpenOptions, Severity, check, import};
 use serde::Serialize;
 
 use super::report;
 
-const SOURCES: &str = "A SOURCE is a file of events (also .gz or .zip), a folder in TGL's or DGB's layout \
+const SOURCES: &str = "A SOURCE is a file of events (text with commas, tabs, semicolons or white space, also .gz or .zip; \
+                       Parquet), a folder of Parquet parts, a folder in TGL's or DGB's layout \
                        (edges.csv or ml_*.csv with features beside it), a folder of raw GDELT files, a \
                        store that `mspipe data import` wrote, the name of a data set (see `mspipe data list`), or \
                        synthetic:NAME[:scale=X][:seed=N].";
@@ -64,6 +64,9 @@ enum DataCommand {
     /// Ends with exit code 1 if there is a finding of severity `error`.
     #[command(after_help = CHECK_EXAMPLES)]
     Check(ReadArgs),
+    /// Write a stream as one table that any reader understands: .csv or .parquet.
+    #[command(after_help = EXPORT_EXAMPLES)]
+    Export(ExportArgs),
     /// List the known data sets and generators, and which data sets are here.
     List {
         /// Print JSON.
@@ -91,7 +94,8 @@ enum DataCommand {
 const IMPORT_EXAMPLES: &str = "\
 Examples:
   mspipe data import wikipedia.csv
-  mspipe data import mine.txt --format snap --sort --to mine.mspipe
+  mspipe data import mine.txt --sort --to mine.mspipe
+  mspipe data import payments.csv --columns src=payer,dst=payee,time=when,label=fraud
   mspipe data import edges.csv --edge-features edge_features.pt
   mspipe data import events.parquet --edge-features arrays.npz:edge
   mspipe data import gdelt-folder --format gdelt --sort --to gdelt.mspipe";
@@ -104,7 +108,13 @@ Examples:
 const CHECK_EXAMPLES: &str = "\
 Examples:
   mspipe data check wikipedia
+  mspipe data check payments.csv --columns src=payer,dst=payee,time=when
   mspipe data check mine.txt --json";
+
+const EXPORT_EXAMPLES: &str = "\
+Examples:
+  mspipe data export wikipedia --to wikipedia.parquet
+  mspipe data export mine.mspipe --to mine.csv";
 
 const FETCH_EXAMPLES: &str = "\
 Examples:
@@ -121,6 +131,18 @@ struct ImportArgs {
 }
 
 #[derive(Debug, Args)]
+struct ExportArgs {
+    #[command(flatten)]
+    raw: RawArgs,
+    /// The file to write; its ending, .csv or .parquet, says what.
+    #[arg(long, value_name = "FILE")]
+    to: PathBuf,
+    /// Replace the file if it exists.
+    #[arg(long)]
+    force: bool,
+}
+
+#[derive(Debug, Args)]
 struct ReadArgs {
     #[command(flatten)]
     raw: RawArgs,
@@ -133,22 +155,32 @@ struct ReadArgs {
 struct RawArgs {
     /// File, folder, data set or synthetic:NAME.
     source: String,
-    /// Layout of the events: jodie, snap, tgl, dgb, tgb, parquet or gdelt; told from the
-    /// content if not given.
-    #[arg(long)]
-    format: Option<Format>,
-    /// Sort events by time (stable; labels and features follow).
-    #[arg(long)]
-    sort: bool,
     /// Edge features, one row an event: .npy, .npz (FILE.npz:NAME) or PyTorch's .pt.
-    #[arg(long, value_name = "FILE")]
+    #[arg(
+        long,
+        alias = "edge-feature-file",
+        value_name = "FILE",
+        help_heading = "Files of events"
+    )]
     edge_features: Option<PathBuf>,
     /// Node features, one row a node: .npy, .npz (FILE.npz:NAME) or PyTorch's .pt.
-    #[arg(long, value_name = "FILE")]
+    #[arg(
+        long,
+        alias = "node-feature-file",
+        value_name = "FILE",
+        help_heading = "Files of events"
+    )]
     node_features: Option<PathBuf>,
     /// How many times its packed size a .gz or .zip text may have [default: 300].
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(
+        long,
+        value_name = "N",
+        value_parser = clap::value_parser!(u64).range(1..),
+        help_heading = "Files of events"
+    )]
     unpack_ratio: Option<u64>,
+    #[command(flatten)]
+    reading: ReadingConfig,
 }
 
 /// Runs `mspipe data`.
@@ -168,7 +200,9 @@ pub(crate) fn run(args: DataArgs) -> anyhow::Result<()> {
             let (source, options) = raw.into_options(folders);
             let report = import(&source, &options, &to)?;
             let mut text = format!("imported {source} into {}\n", report.store.display());
-            text += &notes(&report.notes);
+            // Those of the stream stand in the table.
+            let own = report.info.notes.as_slice();
+            text += &notes(report.notes.iter().filter(|note| !own.contains(note)));
             // The store is there, whether anybody reads of it or not.
             console::news((text + "\n" + &info_table(&report.info)).trim_end());
             Ok(())
@@ -177,15 +211,13 @@ pub(crate) fn run(args: DataArgs) -> anyhow::Result<()> {
             let (source, options) = raw.into_options(folders);
             let log = EventLog::open(&source, &options)?;
             let described = Described {
-                notes: log.notes().to_vec(),
                 info: Info::of(&log),
                 training: default_training(&source, log),
             };
             if json {
                 return Ok(console::json(&described)?);
             }
-            let mut text = notes(&described.notes);
-            text += &info_table(&described.info);
+            let mut text = info_table(&described.info);
             if let Some(training) = &described.training {
                 text += "\nwith the default settings (mspipe train --dry-run tells of others), ";
                 text += &report::footprint(training);
@@ -210,12 +242,23 @@ pub(crate) fn run(args: DataArgs) -> anyhow::Result<()> {
                 errors => bail!("{source}: {errors} errors found"),
             }
         }
+        DataCommand::Export(ExportArgs { raw, to, force }) => {
+            let (source, options) = raw.into_options(folders);
+            let log = EventLog::open(&source, &options)?;
+            let done = export(&log, &to, force)?;
+            let (events, path) = (HumanCount(done.events as u64), done.path.display());
+            let mut text = format!("exported {events} events of {source} to {path}\n");
+            text += &notes(log.notes().iter().chain(&done.notes));
+            // The file is there, whether anybody reads of it or not.
+            console::news(text.trim_end());
+            Ok(())
+        }
         DataCommand::List { json } => {
-            let list = list(&folders)?;
+            let list = list::of(&folders)?;
             if json {
                 Ok(console::json(&list)?)
             } else {
-                Ok(console::product(list_table(&list))?)
+                Ok(console::product(list.table())?)
             }
         }
         DataCommand::Cache(args) => cache::run(args, &folders.cache_folder()?),
@@ -243,16 +286,12 @@ pub(crate) fn run(args: DataArgs) -> anyhow::Result<()> {
 struct Described {
     #[serde(flatten)]
     info: Info,
-    /// How the stream was opened: what its conversion left out, what was done in the cache.
-    notes: Vec<String>,
     /// What a training with the default settings takes; None where the stream is too small for it.
     training: Option<Footprint>,
 }
 
-fn notes(notes: &[String]) -> String {
-    notes.iter().fold(String::new(), |text, note| {
-        text + &format!("note: {note}\n")
-    })
+fn notes<'a>(notes: impl Iterator<Item = &'a String>) -> String {
+    notes.map(|note| format!("note: {note}\n")).collect()
 }
 
 fn default_training(source: &str, log: EventLog) -> Option<Footprint> {
@@ -269,25 +308,16 @@ fn default_training(source: &str, log: EventLog) -> Option<Footprint> {
 
 impl RawArgs {
     fn into_options(self, folders: OpenOptions) -> (String, OpenOptions) {
-        let RawArgs {
-            source,
-            format,
-            sort,
-            edge_features,
-            node_features,
-            unpack_ratio,
-        } = self;
-        (
-            source,
-            OpenOptions {
-                format,
-                sort,
-                edge_features,
-                node_features,
-                unpack_ratio,
-                ..folders
-            },
-        )
+        let options = OpenOptions {
+            edge_features: self.edge_features,
+            node_features: self.node_features,
+            unpack_ratio: self.unpack_ratio,
+            data_dir: folders.data_dir,
+            cache_dir: folders.cache_dir,
+            stop: folders.stop,
+            ..self.reading.options()
+        };
+        (self.source, options)
     }
 }
 
@@ -376,6 +406,7 @@ fn info_table(info: &Info) -> String {
         ),
         ("content sha256", info.hash.clone()),
     ];
+    rows.extend(info.notes.iter().map(|note| ("note", note.clone())));
     if let (Some(store), Some(bytes)) = (&info.store, info.store_bytes) {
         rows.push((
             "store",
@@ -399,73 +430,4 @@ fn findings_text(source: &str, findings: &[Finding]) -> String {
         };
         text + &format!("{severity:<8} {:<26} {}\n", f.code, f.message)
     })
-}
-
-/// What `mspipe data list` shows.
-#[derive(Serialize)]
-struct List {
-    data_dir: PathBuf,
-    data_sets: Vec<ListedSet>,
-    synthetic: Vec<String>,
-}
-
-#[derive(Serialize)]
-struct ListedSet {
-    /// Whether the event file is in the data folder.
-    here: bool,
-    path: PathBuf,
-    #[serde(flatten)]
-    manifest: &'static Manifest,
-}
-
-fn list(folders: &OpenOptions) -> anyhow::Result<List> {
-    let data_dir = folders.data_folder()?;
-    let data_sets = Manifest::all()
-        .iter()
-        .map(|manifest| {
-            let path = manifest.local_file(&data_dir);
-            ListedSet {
-                here: path.is_file(),
-                path,
-                manifest,
-            }
-        })
-        .collect();
-    let synthetic = SyntheticSpec::names()
-        .map(|name| format!("synthetic:{name}"))
-        .collect();
-    Ok(List {
-        data_dir,
-        data_sets,
-        synthetic,
-    })
-}
-
-fn list_table(list: &List) -> String {
-    let figure = |s: &Statistic| {
-        s.value.map_or("unknown".to_owned(), |n| {
-            HumanCount(n.unsigned_abs()).to_string()
-        })
-    };
-    let mut text = format!(
-        "{:<12} {:>12} {:>8}  {:<5} title\n",
-        "name", "events", "nodes", "here"
-    );
-    for ListedSet { here, manifest, .. } in &list.data_sets {
-        text += &format!(
-            "{:<12} {:>12} {:>8}  {:<5} {}\n",
-            manifest.name,
-            figure(&manifest.statistics.events),
-            figure(&manifest.statistics.nodes),
-            if *here { "yes" } else { "no" },
-            manifest.title
-        );
-    }
-    text += &format!(
-        "\nData sets are looked for in {} (MSPIPE_DATA_DIR or --data-dir).\n",
-        list.data_dir.display()
-    );
-    text += "Get one with `mspipe data fetch NAME`.\n";
-    text += &format!("Generated, no file needed: {}\n", list.synthetic.join(", "));
-    text
 }

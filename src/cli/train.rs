@@ -190,6 +190,10 @@ impl Progress {
                 console::news(report::emulated(link));
             }
             console::news(format!("run       {}", folder.path().display()));
+        } else {
+            for note in &session.notes {
+                console::note(format!("note: {note}"));
+            }
         }
         Progress {
             bar: ProgressBar::hidden(),

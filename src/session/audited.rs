@@ -291,7 +291,7 @@ pub fn stream_of(config: &mut RunConfig, stop: &Stop) -> Result<AuditStream, Ses
     config.validate()?;
     let options = OpenOptions {
         stop: stop.clone(),
-        ..OpenOptions::default()
+        ..config.stream_options()
     };
     let log = EventLog::open(&config.data, &options)?;
     let events = config.limit_events.unwrap_or(EVENTS).min(log.events());

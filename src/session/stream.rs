@@ -45,7 +45,7 @@ impl OpenStream {
         config.validate()?;
         let options = OpenOptions {
             stop: stop.clone(),
-            ..OpenOptions::default()
+            ..config.stream_options()
         };
         let log = EventLog::open(&config.data, &options)?;
         // One that came with the last event of a conversion.
@@ -63,7 +63,7 @@ impl OpenStream {
             .limit_events
             .map_or(log.events(), |limit| limit.min(log.events()));
         let split = if events < log.events() {
-            Split::chronological(events, 0.70, 0.15)
+            log.split_of(events)
         } else {
             log.split()
         };

@@ -192,6 +192,10 @@ impl WeightFileError {
         const SHOWN: usize = 16;
         let begins = match head.get(..SHOWN.min(head.len())) {
             None | Some([]) => "is empty".to_owned(),
+            _ if head.starts_with(b"version https://git-lfs.github.com/") => {
+                "is a Git LFS pointer, which stands for the weights: fetch them with `git lfs pull`"
+                    .to_owned()
+            }
             Some(first) => format!("begins with \"{}\"", first.escape_ascii()),
         };
         WeightFileError::Foreign {

@@ -76,7 +76,12 @@ impl FeatureStage {
         Ok(values.iter().position(|x| !x.is_finite()).map(|column| {
             at.error(
                 format!("feature {column} is {}", values[column]),
-                "a finite number within the range of f32; correct the value or remove the event",
+                match values[column].is_nan() {
+                    true => "a finite number; --missing zero or --missing mean fills in what is missing",
+                    false => {
+                        "a finite number within the range of f32; correct the value or remove the event"
+                    }
+                },
             )
         }))
     }

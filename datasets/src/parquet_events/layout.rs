@@ -1,252 +1,235 @@
-//! Which column of a Parquet file holds what.
+//! Which column of a Parquet file holds what, and as what type.
 //!
-//! Decided from names and types alone, before any row is read. Two columns for
-//! one role, or two sets of features, are refused: which one is meant is not
-//! guessed.
+//! Decided from names and types alone, before any row is read: names by the schema that all
+//! tables have, types here.
 
 use std::path::Path;
 
 use parquet::basic::{ConvertedType, LogicalType, Type};
 use parquet::schema::types::{ColumnDescriptor, SchemaDescriptor};
 
-use crate::column_names::{Role, feature_number, is_feature_list, names_of, role};
 use crate::error::DataError;
+use crate::reading::{IdKind, Missing, Reading};
+use crate::schema::{self, Header, Schema};
 
 /// Leaf columns by their positions in the schema.
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Layout {
-    pub(super) src: usize,
-    pub(super) dst: usize,
-    pub(super) time: usize,
+    pub(super) schema: Schema,
+    /// State labels, unless they proved to be none.
     pub(super) label: Option<usize>,
-    pub(super) roll: Option<usize>,
-    pub(super) features: Features,
-    /// True if a column of ids is text.
-    pub(super) named: bool,
-    feature_names: Vec<String>,
-    unread: Vec<String>,
+    pub(super) features: Vec<usize>,
+    /// Features are all truth values.
+    pub(super) bools: bool,
+    /// Whether ids are names.
+    pub(super) text_ids: bool,
+    /// Columns that are not read, and why.
+    pub(super) left_out: Vec<String>,
 }
 
-/// Where the features are.
-#[derive(Debug)]
-pub(super) enum Features {
-    None,
-    /// One column a feature.
-    Columns {
-        columns: Vec<usize>,
-        bools: bool,
-    },
-    /// One column of lists of one length.
-    List {
-        column: [usize; 1],
-        bools: bool,
-    },
+/// What the values of a column are to a reader.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Bool,
+    /// Integers, floats and decimals.
+    Number,
+    /// Timestamps and dates.
+    Moment,
+    Text,
+    Other,
 }
 
-impl Features {
-    pub(super) fn columns(&self) -> &[usize] {
-        match self {
-            Features::None => &[],
-            Features::Columns { columns, .. } => columns,
-            Features::List { column, .. } => column,
+impl Kind {
+    pub(super) fn of(column: &ColumnDescriptor) -> Kind {
+        let logical = column.logical_type_ref();
+        if is_decimal(column) {
+            return Kind::Number;
+        }
+        match (column.physical_type(), logical) {
+            (_, Some(LogicalType::Unknown)) => Kind::Other,
+            (Type::BOOLEAN, _) => Kind::Bool,
+            (Type::INT96, _) => Kind::Moment,
+            (_, Some(LogicalType::Timestamp(_) | LogicalType::Date)) => Kind::Moment,
+            (Type::INT32 | Type::INT64, None | Some(LogicalType::Integer(_))) => Kind::Number,
+            (Type::FLOAT | Type::DOUBLE, _) => Kind::Number,
+            (Type::FIXED_LEN_BYTE_ARRAY, Some(LogicalType::Float16)) => Kind::Number,
+            (Type::BYTE_ARRAY, _) => Kind::Text,
+            (Type::FIXED_LEN_BYTE_ARRAY, None | Some(LogicalType::Uuid)) => Kind::Text,
+            _ => Kind::Other,
         }
     }
 }
 
+pub(super) fn is_decimal(column: &ColumnDescriptor) -> bool {
+    matches!(column.logical_type_ref(), Some(LogicalType::Decimal(_)))
+        || column.converted_type() == ConvertedType::DECIMAL
+}
+
 impl Layout {
-    pub(super) fn of(path: &Path, schema: &SchemaDescriptor) -> Result<Layout, DataError> {
-        let mut roles: Vec<(Role, usize)> = Vec::new();
-        let mut numbered: Vec<(usize, usize)> = Vec::new();
-        let mut lists = Vec::new();
-        let mut unread = Vec::new();
-        for (at, column) in schema.columns().iter().enumerate() {
-            let root = column.path().parts().first().map_or("", String::as_str);
-            let flat = column.max_rep_level() == 0 && column.path().parts().len() == 1;
-            if let Some(role) = role(root).filter(|_| flat) {
-                if let Some((_, other)) = roles.iter().find(|(known, _)| *known == role) {
-                    return Err(two(
-                        path,
-                        &format!("the {}", title(role)),
-                        &schema.column(*other),
-                        column,
-                    ));
-                }
-                check_type(path, role, column)?;
-                roles.push((role, at));
-            } else if let Some(number) = feature_number(root).filter(|_| flat && is_number(column))
-            {
-                if let Some((_, other)) = numbered.iter().find(|(known, _)| *known == number) {
-                    return Err(two(
-                        path,
-                        &format!("feature {number}"),
-                        &schema.column(*other),
-                        column,
-                    ));
-                }
-                numbered.push((number, at));
-            } else if is_feature_list(root) && column.max_rep_level() == 1 && is_number(column) {
-                lists.push(at);
-            } else {
-                unread.push(column.path().string());
-            }
-        }
-        let found = |role: Role| roles.iter().find(|(r, _)| *r == role).map(|(_, at)| *at);
-        let required = |role: Role| {
-            found(role).ok_or_else(|| {
-                let columns: Vec<String> = (schema.columns().iter().take(12))
-                    .map(|c| c.path().string())
-                    .collect();
-                DataError::format(
-                    path,
-                    format!(
-                        "a Parquet file without a column for the {} (its columns: {})",
-                        title(role),
-                        columns.join(", ")
-                    ),
-                    format!("call that column one of {}", names_of(role)),
-                )
-            })
-        };
-        numbered.sort_unstable();
-        let all_bools = |columns: &[usize]| {
-            columns
+    pub(super) fn of(
+        path: &Path,
+        columns: &SchemaDescriptor,
+        reading: &Reading,
+        separate_features: bool,
+    ) -> Result<Layout, DataError> {
+        let header = Header {
+            names: columns
+                .columns()
                 .iter()
-                .all(|&at| schema.column(at).physical_type() == Type::BOOLEAN)
+                .map(|column| name(column))
+                .collect(),
+            named: true,
         };
-        let feature_names = (numbered
-            .iter()
-            .map(|(_, at)| schema.column(*at).path().string()))
-        .collect();
-        let columns: Vec<usize> = numbered.into_iter().map(|(_, at)| at).collect();
-        let features = match (columns.as_slice(), lists.as_slice()) {
-            ([], []) => Features::None,
-            ([], [only]) => Features::List {
-                column: [*only],
-                bools: all_bools(&[*only]),
-            },
-            ([first, ..], [second, ..]) | ([], [first, second, ..]) => {
-                return Err(two(
+        let schema = Schema::of(path, &header, schema::Layout::default(), reading)?;
+        let mut left_out: Vec<String> = (schema.left_out.iter())
+            .map(|(at, why)| format!("{} ({why})", schema.title(*at)))
+            .collect();
+        for (role, at) in [
+            ("source", schema.src),
+            ("destination", schema.dst),
+            ("time", schema.time),
+        ]
+        .into_iter()
+        .chain(schema.split.map(|at| ("split mark", at)))
+        {
+            check_type(path, role, &columns.column(at))?;
+        }
+        let label = label(path, columns, &schema, &mut left_out)?;
+        let mut features = Vec::new();
+        for &at in &schema.candidates {
+            let column = columns.column(at);
+            let number = matches!(Kind::of(&column), Kind::Bool | Kind::Number);
+            if separate_features {
+                left_out.push(format!(
+                    "{} (the features come from a file of their own)",
+                    schema.title(at)
+                ));
+            } else if number && column.max_rep_level() <= 1 {
+                features.push(at);
+            } else if schema.chosen_features {
+                return Err(DataError::format(
                     path,
-                    "the features",
-                    &schema.column(*first),
-                    &schema.column(*second),
+                    format!("the column {} is {}", schema.title(at), type_of(&column)),
+                    "features are numbers, truth values or lists of them: convert it, or leave it out of features=",
+                ));
+            } else {
+                left_out.push(format!(
+                    "{} ({}, no numbers)",
+                    schema.title(at),
+                    type_of(&column)
                 ));
             }
-            (_, []) => Features::Columns {
-                bools: all_bools(&columns),
-                columns,
-            },
-        };
-        let (src, dst) = (required(Role::Source)?, required(Role::Destination)?);
-        let text = |at: usize| schema.column(at).physical_type() == Type::BYTE_ARRAY;
+        }
+        let features = schema.in_order(features);
+        let is = |at: usize, kind: Kind| Kind::of(&columns.column(at)) == kind;
         Ok(Layout {
-            src,
-            dst,
-            time: required(Role::Time)?,
-            label: found(Role::Label),
-            roll: found(Role::Roll),
+            label,
+            bools: !features.is_empty()
+                && reading.missing != Missing::Mean
+                && features.iter().all(|&at| is(at, Kind::Bool)),
             features,
-            named: text(src) || text(dst),
-            feature_names,
-            unread,
+            text_ids: match reading.ids {
+                IdKind::Auto => is(schema.src, Kind::Text) || is(schema.dst, Kind::Text),
+                IdKind::Number => false,
+                IdKind::Text => true,
+            },
+            left_out,
+            schema,
         })
     }
 
     /// What the columns of the features are called, if each has a column.
-    pub(super) fn feature_names(&self) -> Option<Vec<String>> {
-        (!self.feature_names.is_empty()).then(|| self.feature_names.clone())
+    pub(super) fn feature_names(&self, columns: &SchemaDescriptor) -> Option<Vec<String>> {
+        let flat = self
+            .features
+            .iter()
+            .all(|&at| columns.column(at).max_rep_level() == 0);
+        let names = self
+            .features
+            .iter()
+            .map(|&at| self.schema.names[at].clone());
+        (flat && !self.features.is_empty()).then(|| names.collect())
     }
+}
 
-    pub(super) fn notes(&self) -> Vec<String> {
-        if self.unread.is_empty() {
-            return Vec::new();
+/// The column of the state labels, if its type can hold them.
+fn label(
+    path: &Path,
+    columns: &SchemaDescriptor,
+    schema: &Schema,
+    left_out: &mut Vec<String>,
+) -> Result<Option<usize>, DataError> {
+    let Some(at) = schema.label else {
+        return Ok(None);
+    };
+    let column = columns.column(at);
+    if flat(&column) && matches!(Kind::of(&column), Kind::Bool | Kind::Number) {
+        return Ok(Some(at));
+    }
+    let (title, found) = (schema.title(at), type_of(&column));
+    if schema.chosen_label {
+        let found = format!("the column {title} for the state label is {found}");
+        let remedy = "whole numbers are expected: convert the column";
+        return Err(DataError::format(path, found, remedy));
+    }
+    left_out.push(format!(
+        "{title} (labels are whole numbers, and it is {found}; link prediction needs none)"
+    ));
+    Ok(None)
+}
+
+/// A column's name: that of its root, or its path where it is a field of a structure.
+fn name(column: &ColumnDescriptor) -> String {
+    match column.max_rep_level() {
+        0 => column.path().string(),
+        _ => column.path().parts().first().cloned().unwrap_or_default(),
+    }
+}
+
+fn flat(column: &ColumnDescriptor) -> bool {
+    column.max_rep_level() == 0
+}
+
+fn type_of(column: &ColumnDescriptor) -> String {
+    let lists = if flat(column) { "" } else { "lists of " };
+    match Kind::of(column) {
+        Kind::Bool => format!("{lists}truth values"),
+        Kind::Number => format!("{lists}numbers"),
+        Kind::Moment => format!("{lists}times"),
+        Kind::Text => format!("{lists}text"),
+        Kind::Other => {
+            let logical = (column.logical_type_ref())
+                .map_or(String::new(), |logical| format!(" ({logical:?})"));
+            format!("{lists}{}{logical}", column.physical_type())
         }
-        vec![format!(
-            "columns that were left out: {} (features are called feature_0, feature_1, …)",
-            self.unread.join(", ")
-        )]
     }
 }
 
-fn title(role: Role) -> &'static str {
-    match role {
-        Role::Source => "source",
-        Role::Destination => "destination",
-        Role::Time => "time",
-        Role::Label => "state label",
-        Role::Roll => "split mark",
-    }
-}
-
-fn two(path: &Path, what: &str, one: &ColumnDescriptor, other: &ColumnDescriptor) -> DataError {
-    DataError::format(
-        path,
-        format!(
-            "the columns '{}' and '{}' can both be {what}",
-            one.path().string(),
-            other.path().string()
-        ),
-        "rename or drop the one that is not meant",
-    )
-}
-
-fn is_number(column: &ColumnDescriptor) -> bool {
-    let plain = matches!(
-        column.logical_type_ref(),
-        None | Some(LogicalType::Integer(_))
-    );
-    let number = matches!(
-        column.physical_type(),
-        Type::BOOLEAN | Type::INT32 | Type::INT64 | Type::FLOAT | Type::DOUBLE
-    );
-    number && plain && column.converted_type() != ConvertedType::DECIMAL
-}
-
-fn check_type(path: &Path, role: Role, column: &ColumnDescriptor) -> Result<(), DataError> {
+fn check_type(path: &Path, role: &str, column: &ColumnDescriptor) -> Result<(), DataError> {
+    let kind = Kind::of(column);
     let (fits, expected) = match role {
-        Role::Source | Role::Destination => (
-            match column.physical_type() {
-                Type::INT32 | Type::INT64 => is_number(column),
-                Type::BYTE_ARRAY => true,
-                _ => false,
-            },
+        "time" => (
+            matches!(kind, Kind::Number | Kind::Moment | Kind::Text),
+            "numbers, timestamps, dates or text of these",
+        ),
+        "split mark" => (
+            matches!(kind, Kind::Number | Kind::Bool | Kind::Text),
+            "0, 1 and 2, or train, val and test",
+        ),
+        _ => (
+            matches!(kind, Kind::Number | Kind::Text),
             "integers or text",
         ),
-        Role::Time => (
-            match column.physical_type() {
-                Type::INT32 | Type::INT64 => {
-                    is_number(column)
-                        || matches!(
-                            column.logical_type_ref(),
-                            Some(LogicalType::Timestamp(_) | LogicalType::Date)
-                        )
-                }
-                Type::FLOAT | Type::DOUBLE => true,
-                _ => false,
-            },
-            "integers, floats, timestamps or dates",
-        ),
-        Role::Label | Role::Roll => (
-            matches!(
-                column.physical_type(),
-                Type::INT32 | Type::INT64 | Type::BOOLEAN
-            ) && is_number(column),
-            "integers or booleans",
-        ),
     };
-    if fits {
+    if fits && flat(column) {
         return Ok(());
     }
-    let logical = column
-        .logical_type_ref()
-        .map_or(String::new(), |logical| format!(" ({logical:?})"));
     Err(DataError::format(
         path,
         format!(
-            "the column '{}' for the {} is {}{logical}",
+            "the column '{}' for the {role} is {}",
             column.path().string(),
-            title(role),
-            column.physical_type()
+            type_of(column)
         ),
         format!("{expected} are expected: convert the column"),
     ))

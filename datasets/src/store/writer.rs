@@ -27,6 +27,8 @@ pub(crate) struct Stream {
     pub(crate) nodes: usize,
     pub(crate) ticks_per_unit: i64,
     pub(crate) id_spaces: IdSpaces,
+    /// What a user should know of the conversion.
+    pub(crate) notes: Vec<String>,
 }
 
 /// A store that is being written.
@@ -218,6 +220,7 @@ impl StoreWriter {
             id_map: self.id_map,
             id_spaces: stream.id_spaces,
             names: self.names,
+            notes: stream.notes,
             hash: String::new(),
             files: BTreeMap::new(),
             seal: String::new(),

@@ -64,7 +64,10 @@ fn pages_are_known_by_type_and_by_content() {
         ("[]", "JSON that begins with `[]`"),
         ("", "it is empty"),
         (" \n", "it is empty"),
-        ("Service is down", "not the file: s.txt:1: "),
+        (
+            "Service is down",
+            "not the file: s.txt: no column is known by its name",
+        ),
         ("1 2 10000\nService is down\n", "not the file: s.txt:2: "),
         (
             "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 3\n",
@@ -161,7 +164,9 @@ fn what_an_earlier_version_certified_is_looked_at_again() {
     .unwrap();
     let message = place.message(&place.fetch().unwrap_err());
     assert!(
-        message.starts_with("DATA/small/s.txt: this is not the data set's file: s.txt:1: "),
+        message.starts_with(
+            "DATA/small/s.txt: this is not the data set's file: s.txt: no column is known"
+        ),
         "{message}"
     );
     assert!(

@@ -4,6 +4,7 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 use mspipe_datasets::cache::Cache;
+use mspipe_datasets::reading::Bipartite;
 use mspipe_datasets::{EventLog, import};
 
 use super::bench::{Bench, f32_bytes, npy};
@@ -105,7 +106,8 @@ fn a_damaged_store_of_the_cache_is_made_anew_and_said() {
             first.hash().to_owned(),
             first.store().unwrap().to_path_buf(),
         );
-        assert!(first.notes().is_empty());
+        // Of how it was read alone.
+        let read = first.notes().to_vec();
         drop(first);
         let mut time = fs::read(store.join("time.i64")).unwrap();
         time[0] ^= 1;
@@ -130,8 +132,24 @@ fn a_damaged_store_of_the_cache_is_made_anew_and_said() {
                 && notes[0].ends_with("that was done now)"),
             "{notes:?}"
         );
-        assert!(open().notes().is_empty());
+        assert_eq!(notes[1..], read[..]);
+        assert_eq!(open().notes(), read);
     }
+}
+
+#[test]
+fn another_way_to_read_the_same_file_is_another_conversion() {
+    let bench = Bench::new(&[("a.csv", b"src,dst,time\n1,1,3\n2,1,5\n")]);
+    let nodes = |bipartite| {
+        let mut options = bench.options();
+        options.reading.bipartite = bipartite;
+        bench.open_with("a.csv", options).unwrap().nodes()
+    };
+    for _ in 0..2 {
+        assert_eq!(nodes(Bipartite::No), 2);
+        assert_eq!(nodes(Bipartite::Yes), 3);
+    }
+    assert_eq!(fs::read_dir(bench.path("cache")).unwrap().count(), 2);
 }
 
 #[test]

@@ -43,20 +43,20 @@ fn every_text_format_packed_is_the_same_stream() {
 fn lines_inside_archives_are_named() {
     let bench = Bench::new(&[
         ("a.zip", &deflated(&[("in/e.txt", b"1 2 3\n1 2\n")])),
-        ("a.gz", &gz(b"1 2 3\n1 x 4\n")),
+        ("a.gz", &gz(b"1 2 3\n1 4\n")),
     ]);
     let shown = std::path::Path::new("a.zip").join("in/e.txt");
     assert_eq!(
         bench.refusal("a.zip"),
         format!(
-            "{}:2: 2 fields; expected three: `src dst time`",
+            "{}:2: 2 fields; expected 3, as in the first event; a cut-off line means that the file is incomplete, and fields that hold separators need quotes",
             shown.display()
         )
     );
     assert!(
         bench
             .refusal("a.gz")
-            .starts_with("a.gz:2: dst is `x`; expected a whole number")
+            .starts_with("a.gz:2: 2 fields; expected 3")
     );
 }
 

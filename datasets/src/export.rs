@@ -1,0 +1,185 @@
+//! A stream as one table that any reader understands (`mspipe data export`).
+//!
+//! | column | content |
+//! |---|---|
+//! | `src`, `dst`, `time`, or `user_id`, `item_id`, `timestamp` where ids are two spaces | ids or names as the stream's own file had them; exact times |
+//! | `label`, `ext_roll` | state label, split mark, if the stream has them |
+//! | one for each edge feature | by its name, else `feature_0`, … |
+//!
+//! Read back, the table is the same stream (the same hash), but for what [`Exported::notes`]
+//! names.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use crate::decimal::Decimal;
+use crate::error::DataError;
+use crate::event_log::{EventLog, IdSpaces};
+use crate::features::FeatureType;
+use crate::schema::names::{feature_number, is_index, role};
+use crate::table::plain_id;
+use crate::whole_file::{self, Existing, WholeFile, WholeFileError};
+
+mod parquet_table;
+
+/// What was written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Exported {
+    /// The file.
+    pub path: PathBuf,
+    /// Events in it.
+    pub events: usize,
+    /// What the file does not hold of the stream, and how it must be read.
+    pub notes: Vec<String>,
+}
+
+/// The columns of the table.
+struct Columns<'a> {
+    log: &'a EventLog,
+    /// Source, destination, time.
+    titles: [&'static str; 3],
+    /// Names of the nodes, if their ids are text.
+    names: Option<Vec<String>>,
+    features: Vec<String>,
+}
+
+/// Writes `log` to `to`, which ends in `.csv` or `.parquet` and is replaced only with `replace`.
+///
+/// # Errors
+/// Another ending, a file that exists, a folder that can't be written.
+pub fn export(log: &EventLog, to: &Path, replace: bool) -> Result<Exported, DataError> {
+    let ending = to.extension().map(|ending| ending.to_ascii_lowercase());
+    let parquet = match ending.as_ref().and_then(|ending| ending.to_str()) {
+        Some("csv") => false,
+        Some("parquet") => true,
+        _ => {
+            return Err(DataError::Option(format!(
+                "--to {}: the ending says what is written, and .csv and .parquet are known",
+                to.display()
+            )));
+        }
+    };
+    let existing = Existing::forced(replace);
+    whole_file::check(to, existing).map_err(unwritten)?;
+    let columns = Columns::of(log)?;
+    let mut file = WholeFile::create(to, existing).map_err(unwritten)?;
+    match parquet {
+        true => parquet_table::write(&columns, &mut file, to)?,
+        false => write_csv(&columns, &mut file).map_err(DataError::io("write", to))?,
+    }
+    file.commit().map_err(unwritten)?;
+    Ok(Exported {
+        path: to.to_path_buf(),
+        events: log.events(),
+        notes: columns.notes(),
+    })
+}
+
+impl<'a> Columns<'a> {
+    fn of(log: &'a EventLog) -> Result<Columns<'a>, DataError> {
+        let names = log.names()?;
+        let width = log.edge_features().map_or(0, |table| table.width());
+        let mut features = names.edge_features.unwrap_or_default();
+        let mut sorted = features.clone();
+        sorted.sort_unstable();
+        let twice = sorted.windows(2).any(|pair| pair[0] == pair[1]);
+        let meant = |name: &String| role(name).is_some() || is_index(name, true);
+        // A reader would put numbered columns in order.
+        let numbers: Option<Vec<usize>> = features.iter().map(|n| feature_number(n)).collect();
+        let moved = numbers.is_some_and(|numbers| !numbers.is_sorted());
+        if features.len() != width || twice || moved || features.iter().any(meant) {
+            features = (0..width).map(|at| format!("feature_{at}")).collect();
+        }
+        Ok(Columns {
+            log,
+            titles: match log.id_spaces() {
+                IdSpaces::One => ["src", "dst", "time"],
+                IdSpaces::Two { .. } => ["user_id", "item_id", "timestamp"],
+            },
+            names: names.nodes,
+            features,
+        })
+    }
+
+    /// The number of a node whose id is one.
+    fn id(&self, node: u32) -> u64 {
+        (self.log.original_ids()).map_or(u64::from(node), |ids| ids[node as usize])
+    }
+
+    fn notes(&self) -> Vec<String> {
+        let mut notes = Vec::new();
+        let plain = |names: &Vec<String>| names.iter().all(|n| plain_id(n.as_bytes()).is_some());
+        if self.names.as_ref().is_some_and(plain) {
+            notes.push("all names of nodes are numbers: read it with --ids text".to_owned());
+        }
+        if let Some(table) = self.log.node_features() {
+            notes.push(format!(
+                "node features [{}, {}] belong to no event and are not in it",
+                table.rows(),
+                table.width()
+            ));
+        }
+        if self.log.edge_features().map(|t| t.feature_type()) == Some(FeatureType::F16) {
+            notes.push("edge features of 16 bits were widened to 32".to_owned());
+        }
+        notes
+    }
+}
+
+/// The decimals of the stream's times.
+fn scale(log: &EventLog) -> u8 {
+    log.ticks_per_unit().ilog10() as u8
+}
+
+fn unwritten(error: WholeFileError) -> DataError {
+    match error {
+        WholeFileError::Write { path, error } => DataError::io("write", &path)(error),
+        other => DataError::Option(other.to_string()),
+    }
+}
+
+fn write_csv(columns: &Columns<'_>, to: &mut WholeFile) -> std::io::Result<()> {
+    let log = columns.log;
+    let mut header: Vec<String> = columns.titles.map(str::to_owned).to_vec();
+    header.extend(log.labels().map(|_| "label".to_owned()));
+    header.extend(log.roll().map(|_| "ext_roll".to_owned()));
+    header.extend(columns.features.iter().map(|name| field(name)));
+    writeln!(to, "{}", header.join(","))?;
+    let mut row = vec![0.0; columns.features.len()];
+    let bools = log.edge_features().map(|t| t.feature_type()) == Some(FeatureType::Bits);
+    for event in 0..log.events() {
+        for node in [log.src()[event], log.dst()[event]] {
+            match &columns.names {
+                Some(names) => write!(to, "{},", field(&names[node as usize]))?,
+                None => write!(to, "{},", columns.id(node))?,
+            }
+        }
+        write!(to, "{}", Decimal::of_ticks(log.time()[event], scale(log)))?;
+        if let Some(labels) = log.labels() {
+            write!(to, ",{}", labels[event])?;
+        }
+        if let Some(roll) = log.roll() {
+            write!(to, ",{}", roll[event])?;
+        }
+        if let Some(table) = log.edge_features() {
+            table.row_into(event, &mut row);
+            for value in &row {
+                match bools {
+                    true => write!(to, ",{}", *value != 0.0)?,
+                    false => write!(to, ",{value}")?,
+                }
+            }
+        }
+        writeln!(to)?;
+    }
+    Ok(())
+}
+
+/// A field, in quotes where RFC 4180 wants them.
+fn field(text: &str) -> String {
+    let plain = !text.contains(['"', ',', '\n', '\r']) && text.trim() == text;
+    match plain {
+        true => text.to_owned(),
+        false => format!("\"{}\"", text.replace('"', "\"\"")),
+    }
+}

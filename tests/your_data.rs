@@ -1,0 +1,99 @@
+//! Files as people have them: what the commands say of them, and that a run keeps how they are read.
+
+use std::fs;
+use std::process::Output;
+
+use serde_json::Value;
+
+use crate::place::Place;
+
+const SMALL: &str = "--device cpu --width 8 --time-width 4 --batch-size 100 --epochs 1";
+
+/// 240 events of users and items with the same ids, a column of text, and a hole.
+fn table() -> String {
+    let mut text = String::from("when,amount,user_id,item_id,note\n");
+    for event in 0..240 {
+        let amount = if event == 0 {
+            String::new()
+        } else {
+            format!("{}.5", event % 7)
+        };
+        text += &format!("{event},{amount},{},{},x\n", event % 11, event * 3 % 7);
+    }
+    text
+}
+
+fn run(place: &Place, arguments: &str) -> Output {
+    let mut command = place.command(env!("CARGO_BIN_EXE_mspipe"));
+    command.args(arguments.split_whitespace()).output().unwrap()
+}
+
+/// What a command that must succeed says: standard output, then standard error.
+fn said(place: &Place, arguments: &str) -> [String; 2] {
+    let output = run(place, arguments);
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+    assert!(
+        output.status.success(),
+        "{arguments}: {}",
+        text(&output.stderr)
+    );
+    [text(&output.stdout), text(&output.stderr)]
+}
+
+#[test]
+fn every_command_tells_what_is_left_out_and_a_run_keeps_how_its_file_is_read() {
+    let place = Place::new();
+    fs::write(place.path("t.csv"), table()).unwrap();
+    let options = "--columns time=when --missing zero --bipartite no --split 0.6,0.2";
+    let left_out = "columns that are left out: `note` (`x` on line 2 is no number)";
+    let filled = "values of features that are missing: 1 (1 in `amount`); each is 0";
+    for command in [
+        format!("data info t.csv {options}"),
+        format!("data import t.csv {options} --to t.mspipe"),
+        format!("data check t.csv {options}"),
+        "data info t.mspipe".to_owned(),
+        format!("train --data t.csv {options} {SMALL} --out run"),
+        "eval run".to_owned(),
+        "data export t.mspipe --to t.parquet".to_owned(),
+    ] {
+        let [text, _] = said(&place, &command);
+        assert!(text.contains(left_out), "{command}: {text}");
+        assert!(text.contains(filled), "{command}: {text}");
+    }
+    // Where standard output is data, standard error has them.
+    let [json, notes] = said(
+        &place,
+        &format!("train --data t.csv {options} {SMALL} --out two --json"),
+    );
+    assert!(serde_json::from_str::<Value>(&json).is_ok());
+    assert!(notes.contains(left_out), "{notes}");
+
+    let config: Value =
+        serde_json::from_str(&fs::read_to_string(place.path("run/config.json")).unwrap()).unwrap();
+    let reading = &config["reading"];
+    assert_eq!(reading["columns"], "time=when");
+    assert_eq!(
+        (&reading["missing"], &reading["split"]),
+        (&"zero".into(), &"0.6,0.2".into())
+    );
+    let [text, _] = said(&place, "eval run");
+    assert!(
+        text.contains("144 training, 48 validation, 48 test events"),
+        "{text}"
+    );
+    assert!(text.contains("11 nodes"), "{text}");
+    let [text, _] = said(
+        &place,
+        "data check t.csv --columns time=when --missing zero",
+    );
+    let columns = "--columns src=user_id,dst=item_id,time=when,features=amount";
+    assert!(text.contains(columns), "{text}");
+    let [text, _] = said(&place, "data info t.parquet");
+    let [first, _] = said(&place, "data info t.mspipe");
+    let hash = |text: &str| {
+        text.lines()
+            .find(|l| l.contains("sha256"))
+            .map(str::to_owned)
+    };
+    assert_eq!(hash(&text), hash(&first));
+}
