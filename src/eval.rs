@@ -64,7 +64,9 @@ pub struct LinkMetrics {
 }
 
 /// What is said of metrics whose scores are all equal.
-pub const EQUAL_SCORES: &str = "all scores are equal, so AP and AUC are those of chance: the model                                 tells no pair from another. Are features or weights so large that                                 layer norms and gates flatten everything? Scale the features, or                                 try a smaller --learning-rate";
+pub const EQUAL_SCORES: &str = "all scores are equal, so AP and AUC are those of chance: the model \
+     tells no pair from another. Are features or weights so large that layer norms and gates flatten \
+     everything? Scale the features, or try a smaller --learning-rate";
 
 /// Whether all scores are one number.
 pub fn all_equal(positive: &[f32], negative: &[f32]) -> bool {

@@ -59,8 +59,9 @@ impl Check {
     pub fn meaning(self) -> &'static str {
         match self {
             Check::Past => {
-                "scores do not depend on the past at all, so that this audit shows nothing; use \
-                 more events (--limit-events)"
+                "scores do not depend on the past at all, so that this audit shows nothing (a very narrow \
+                 model may score all pairs alike); use more events (--limit-events), a larger --width, or \
+                 the weights of a run"
             }
             Check::Future => "a score knows the future: events after its own reach it",
             Check::EqualTime => {

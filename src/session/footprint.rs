@@ -33,10 +33,10 @@ use crate::pipeline::schedule::Schedule;
 use crate::train::pair_scores::PAIRS_PER_CHUNK;
 
 /// What the program takes by itself, on the CPU device.
-const PROGRAM_BYTES: u64 = 64 << 20;
+const PROGRAM_BYTES: u64 = 80 << 20;
 
 /// What allocators keep for each thread beside what is in use.
-const THREAD_BYTES: u64 = 6 << 20;
+const THREAD_BYTES: u64 = 8 << 20;
 
 /// Threads beside those that compute: of the program, of the device and of the pipeline.
 const OTHER_THREADS: u64 = 5;
