@@ -76,7 +76,7 @@ fn a_dry_run_counts_structures_and_leaves_nothing() {
         .sum();
     let told = plain["ram_bytes"].as_u64().unwrap();
     let threads = std::thread::available_parallelism().unwrap().get() as u64;
-    let program_bytes = (100 + 6 * threads) << 20;
+    let program_bytes = (130 + 8 * threads) << 20;
     assert!(
         (all..all + program_bytes).contains(&told),
         "{told} of {all}"
