@@ -22,6 +22,31 @@ pub mod model {
             /// Its numbers, row-major.
             pub values: Vec<f32>,
         }
+
+        /// A parameter of a model: here are no models, and so there is none.
+        #[derive(Clone)]
+        pub enum Unread {}
+
+        impl Unread {
+            /// As in mspipe.
+            pub fn name(&self) -> &str {
+                match *self {}
+            }
+
+            /// As in mspipe.
+            pub fn shape(&self) -> &[usize] {
+                match *self {}
+            }
+
+            /// As in mspipe.
+            pub fn read(&self) -> Result<Vec<f32>, WeightError> {
+                match *self {}
+            }
+        }
+
+        /// Why a parameter can't be read.
+        #[derive(Debug, thiserror::Error)]
+        pub enum WeightError {}
     }
 }
 
