@@ -66,6 +66,11 @@ mod system {
     use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
 
     pub(super) fn listen() -> io::Result<()> {
+        // A file that may not grow any more (`ulimit -f`) is then an error like a full disk, and not the
+        // end of the program.
+        let ignore = SigAction::new(SigHandler::SigIgn, SaFlags::empty(), SigSet::empty());
+        // SAFETY: no handler is installed.
+        unsafe { sigaction(Signal::SIGXFSZ, &ignore) }?;
         let handler = SigHandler::Handler(on_signal);
         // What is being read or written when a signal comes goes on.
         let action = SigAction::new(handler, SaFlags::SA_RESTART, SigSet::empty());

@@ -246,9 +246,17 @@ fn io_advice(error: &io::Error) -> &'static str {
 /// Text quoted in a message: at most 60 characters, control characters escaped.
 pub(crate) fn quoted(bytes: &[u8]) -> String {
     let text = String::from_utf8_lossy(bytes);
-    let mut short: String = text.chars().take(60).flat_map(char::escape_debug).collect();
-    if text.chars().count() > 60 {
-        short.push('…');
+    let text: String = shortened(&text, 60)
+        .chars()
+        .flat_map(char::escape_debug)
+        .collect();
+    format!("`{text}`")
+}
+
+/// The first `most` characters of a text from outside, so that a message can be read.
+pub(crate) fn shortened(text: &str, most: usize) -> String {
+    match text.char_indices().nth(most) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
     }
-    format!("`{short}`")
 }

@@ -7,7 +7,7 @@
 
 use std::path::Path;
 
-use crate::error::{DataError, quoted};
+use crate::error::{DataError, quoted, shortened};
 use crate::reading::{Bipartite, Reading};
 
 pub(crate) mod names;
@@ -21,6 +21,9 @@ pub(crate) struct Header {
     pub(crate) names: Vec<String>,
     /// Whether the names stand in the file.
     pub(crate) named: bool,
+    /// Whether rows have one field more than there are names, so that the first is taken for the row's
+    /// own name.
+    pub(crate) row_names: bool,
 }
 
 /// Where columns stand if there are no names, or which names count before all others.
@@ -114,6 +117,11 @@ impl Schema {
             chosen => chosen,
         };
         let event_id = open.event_id()?;
+        if header.row_names {
+            let why = "rows have one field more than the header has names: the first is taken for the \
+                       name of its row, as R writes it; if a name is missing, put it there";
+            left_out.push((0, why.to_owned()));
+        }
         if let Some(at) = open.find(Role::InductiveSplit)? {
             left_out.push((at, "TGL's inductive split is not read".to_owned()));
         }
@@ -227,7 +235,8 @@ impl Open<'_> {
         }
         let refuse = |problem: String| {
             DataError::Option(format!(
-                "--columns {key}={name}: {} has {problem}; its columns: {}",
+                "--columns {key}={}: {} has {problem}; its columns: {}",
+                shortened(name, 60),
                 self.path.display(),
                 list(names)
             ))

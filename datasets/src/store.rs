@@ -27,7 +27,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::checksum;
 use crate::column::Column;
-use crate::error::DataError;
+use crate::error::{DataError, shortened};
 use crate::event_log::{Columns, EventLog, IdSpaces};
 use crate::features::{FeatureTable, FeatureType};
 use crate::names;
@@ -284,5 +284,6 @@ fn explain_meta(folder: &Path, text: &[u8], error: &serde_json::Error) -> DataEr
     {
         return wrong_version(folder, format, version);
     }
+    let error = shortened(&error.to_string(), 300);
     damaged(folder, format!("{META} is not readable ({error})"))
 }

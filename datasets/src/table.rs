@@ -50,6 +50,7 @@ impl<'a> Table<'a> {
             header: Header {
                 names: Vec::new(),
                 named: dialect.header,
+                row_names: false,
             },
             width: 0,
             rest: None,
@@ -89,6 +90,7 @@ impl<'a> Table<'a> {
         } else if found == names.len() + 1 && !blank {
             // R's write.table: the column of row names has no name.
             names.insert(0, String::new());
+            self.header.row_names = true;
         }
         self.width = self.header.names.len();
     }

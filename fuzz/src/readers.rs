@@ -198,7 +198,10 @@ pub fn candidates(data: &[u8]) {
                 assert!(event < log.events() && nodes.iter().all(|&node| node < 6));
             }
         }
-        Err(error) => assert!(error.to_string().len() < 4000, "a message nobody reads"),
+        Err(error) => assert!(
+            error.to_string().len() < 4000,
+            "a message nobody reads: {error}"
+        ),
     }
 }
 
@@ -305,7 +308,10 @@ impl Bench {
         let source = path.to_string_lossy();
         match EventLog::open(&source, options) {
             Ok(log) => use_log(&log),
-            Err(error) => assert!(error.to_string().len() < 4000, "a message nobody reads"),
+            Err(error) => assert!(
+                error.to_string().len() < 4000,
+                "a message nobody reads: {error}"
+            ),
         }
         let _ = check(&source, options);
         self.nothing_half_made();

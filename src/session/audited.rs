@@ -12,7 +12,7 @@ use serde::Serialize;
 use super::footprint::Footprint;
 use super::stream::OpenStream;
 use super::tasks::{ForModel, for_model};
-use super::{Session, SessionError};
+use super::{Session, SessionError, initial};
 use crate::audit::{
     self, AuditStream, Check, Kept, Recording, Report, ScoredBatch, Sight, Subject,
 };
@@ -319,7 +319,10 @@ pub fn stream_of(config: &mut RunConfig, stop: &Stop) -> Result<AuditStream, Ses
     }
     config.edge_features = FeatureSource::File;
     config.limit_events = None;
-    // The stream is cut and changed, so that it is never the one that given weights were trained on.
+    // What is audited is cut and changed, and so never what given weights were trained on.
+    if let Some(init) = &config.init {
+        initial::same_stream(init, log.hash(), config)?;
+    }
     config.data_of_init = false;
     let most = (events / BATCHES).clamp(1, BATCH_SIZE);
     config.batch_size = config.batch_size.min(most);

@@ -102,19 +102,39 @@ pub(super) fn load<M: TglNames>(
                 expected: say(expected),
             });
         }
-        if let (Some(found), Some(now)) = (found.stream, &expected.stream)
-            && config.data_of_init
-            && found != *now
-        {
-            return Err(SessionError::OtherStream {
-                path,
-                found,
-                expected: now.clone(),
-                data: config.data.clone(),
-            });
+        if let Some(now) = &expected.stream {
+            check_stream(&path, found.stream, now, config)?;
         }
     }
     tgl_weights::load(model, &tensors).map_err(|misfit| SessionError::Misfit { path, misfit })
+}
+
+/// Whether the stream that the settings took from the run of `init`, if they did, is what its weights
+/// were trained on: `now` is its SHA-256.
+///
+/// # Errors
+/// When it has changed since; when the weights can't be read.
+pub(super) fn same_stream(init: &Path, now: &str, config: &RunConfig) -> Result<(), SessionError> {
+    let path = weights_file(init)?;
+    let trained_on = weights::open(&path)?.model.and_then(|model| model.stream);
+    check_stream(&path, trained_on, now, config)
+}
+
+fn check_stream(
+    path: &Path,
+    trained_on: Option<String>,
+    now: &str,
+    config: &RunConfig,
+) -> Result<(), SessionError> {
+    match trained_on {
+        Some(found) if config.data_of_init && found != now => Err(SessionError::OtherStream {
+            path: path.to_owned(),
+            found,
+            expected: now.to_owned(),
+            data: config.data.clone(),
+        }),
+        _ => Ok(()),
+    }
 }
 
 /// The weights file that `init` is or holds.

@@ -79,6 +79,7 @@ impl Layout {
                 .map(|column| name(column))
                 .collect(),
             named: true,
+            row_names: false,
         };
         let schema = Schema::of(path, &header, schema::Layout::default(), reading)?;
         let mut left_out: Vec<String> = (schema.left_out.iter())

@@ -6,6 +6,7 @@ fn of(names: &str, layout: Layout, columns: &str) -> Result<Schema, String> {
     let header = Header {
         names: names.split(',').map(str::to_owned).collect(),
         named: true,
+        row_names: false,
     };
     let reading = Reading {
         columns: columns.parse().unwrap(),

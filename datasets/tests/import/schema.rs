@@ -343,3 +343,17 @@ fn pointers_of_git_lfs_are_named() {
         assert!(message.contains(words), "{message}");
     }
 }
+
+/// R writes row names without a header of their own; a header that lacks its last name looks the same.
+#[test]
+fn a_row_with_one_field_too_many_is_told() {
+    let bench = Bench::new(&[("r.csv", b"src,dst,time\n7,1,2,3\n8,1,3,4\n9,2,3,5\n")]);
+    assert_eq!(bench.open("r.csv").time(), [3, 4, 5]);
+    let notes = bench.notes("r.csv");
+    assert!(
+        notes.iter().any(|note| note.contains(
+            "rows have one field more than the header has names: the first is taken for the name of its row"
+        )),
+        "{notes:?}"
+    );
+}
