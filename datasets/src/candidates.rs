@@ -17,14 +17,14 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::path::Path;
 
-use crate::array::ArrayFile;
+use crate::arrays::ArrayFile;
 use crate::error::{DataError, quoted};
-use crate::event_log::{EventLog, IdSpaces};
-use crate::input_file::InputFile;
-use crate::lines::Lines;
-use crate::packed::{self, TextFile, Unpacking};
-use crate::scratch;
+use crate::fields::lines::Lines;
+use crate::files::input_file::InputFile;
+use crate::files::packed::{self, TextFile, Unpacking};
+use crate::files::scratch;
 use crate::stop::Stop;
+use crate::stream::event_log::{EventLog, IdSpaces};
 
 /// An event and its candidates, as dense ids.
 pub type CandidateList = (usize, Vec<u32>);

@@ -10,17 +10,17 @@ use std::collections::BTreeSet;
 use rayon::prelude::*;
 use serde::Serialize;
 
-use crate::conversion::Converted;
 use crate::error::DataError;
-use crate::event_log::{EventLog, IdSpaces, occurrence};
-use crate::features::FeatureTable;
+use crate::files::scratch::{self, Scratch};
+use crate::import::conversion::Converted;
+use crate::import::intake::{Defects, Observed};
+use crate::import::open::{OpenOptions, Source};
+use crate::import::source::RawSource;
 use crate::info::Info;
-use crate::intake::{Defects, Observed};
 use crate::manifest::Manifest;
-use crate::open::{OpenOptions, Source};
-use crate::scratch::{self, Scratch};
-use crate::source::RawSource;
 use crate::stop::Stop;
+use crate::stream::event_log::{EventLog, IdSpaces, occurrence};
+use crate::stream::features::FeatureTable;
 
 /// Features beyond this in size are named: standardised ones are below 100, and products of
 /// much larger ones with their likes leave the range of f32.

@@ -12,12 +12,12 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use crate::decimal::Decimal;
 use crate::error::DataError;
-use crate::event_log::{EventLog, IdSpaces};
-use crate::features::FeatureType;
+use crate::fields::decimal::Decimal;
+use crate::formats::table::plain_id;
 use crate::schema::names::{feature_number, is_index, role};
-use crate::table::plain_id;
+use crate::stream::event_log::{EventLog, IdSpaces};
+use crate::stream::features::FeatureType;
 use crate::whole_file::{self, Existing, WholeFile, WholeFileError};
 
 mod parquet_table;

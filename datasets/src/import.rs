@@ -1,13 +1,18 @@
 //! Explicit conversion into a store of one's choice (`mspipe data import`).
 
+pub(crate) mod conversion;
+pub(crate) mod intake;
+pub(crate) mod open;
+pub(crate) mod source;
+
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
 use crate::error::DataError;
+use crate::import::open::{OpenOptions, convert_to};
 use crate::info::Info;
 use crate::manifest::Manifest;
-use crate::open::{OpenOptions, convert_to};
 
 /// What an import did.
 #[derive(Debug, Clone, PartialEq, Serialize)]

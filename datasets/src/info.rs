@@ -9,9 +9,9 @@ use std::path::{Path, PathBuf};
 use rayon::prelude::*;
 use serde::Serialize;
 
-use crate::event_log::{EventLog, occurrence};
-use crate::features::{FeatureSource, FeatureTable, FeatureType};
 use crate::manifest::{Manifest, Measured, Mismatch};
+use crate::stream::event_log::{EventLog, occurrence};
+use crate::stream::features::{FeatureSource, FeatureTable, FeatureType};
 
 /// Figures of one stream.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -159,7 +159,7 @@ impl Info {
     /// A time in ticks as a decimal in the stream's unit, exactly.
     pub fn time_in_units(&self, ticks: i64) -> String {
         let decimals = self.ticks_per_unit.ilog10() as u8;
-        crate::decimal::Decimal {
+        crate::fields::decimal::Decimal {
             mantissa: ticks,
             scale: decimals,
         }

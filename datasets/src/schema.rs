@@ -8,9 +8,10 @@
 use std::path::Path;
 
 use crate::error::{DataError, quoted, shortened};
-use crate::reading::{Bipartite, Reading};
+use crate::schema::reading::{Bipartite, Reading};
 
 pub(crate) mod names;
+pub mod reading;
 
 use names::{Role, feature_number, is_index, is_rest, plain, role, two_kinds};
 

@@ -25,21 +25,22 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::checksum;
-use crate::column::Column;
 use crate::error::{DataError, shortened};
-use crate::event_log::{Columns, EventLog, IdSpaces};
-use crate::features::{FeatureTable, FeatureType};
-use crate::names;
+use crate::files::checksum;
 use crate::progress::Progress;
 use crate::stop::Stop;
+use crate::stream::column::Column;
+use crate::stream::event_log::{Columns, EventLog, IdSpaces};
+use crate::stream::features::{FeatureTable, FeatureType};
+use crate::stream::names;
 
+pub mod cache;
 mod writer;
 
 pub(crate) use writer::{FeatureFile, StoreWriter, Stream};
 
 /// Ending of a store's folder name.
-pub const STORE_EXTENSION: &str = "mspipe";
+pub(crate) const STORE_EXTENSION: &str = "mspipe";
 
 const FORMAT: &str = "mspipe-store";
 /// 2: checksums. Rises when the layout changes.

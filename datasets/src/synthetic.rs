@@ -21,11 +21,11 @@ use std::path::Path;
 use std::str::FromStr;
 
 use crate::error::DataError;
-use crate::event_log::{EventLog, IdSpaces};
-use crate::features::FeatureType;
 use crate::progress::Progress;
 use crate::stop::Stop;
 use crate::store::{FeatureShape, STORE_EXTENSION, StoreWriter, Stream};
+use crate::stream::event_log::{EventLog, IdSpaces};
+use crate::stream::features::FeatureType;
 
 mod behaviour;
 mod content;

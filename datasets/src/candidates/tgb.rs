@@ -9,9 +9,9 @@ use std::io::BufReader;
 
 use super::{CandidateList, pickle};
 use crate::error::DataError;
-use crate::event_log::{EventLog, IdSpaces};
-use crate::input_file::InputFile;
+use crate::files::input_file::InputFile;
 use crate::pickle::PickleError;
+use crate::stream::event_log::{EventLog, IdSpaces};
 
 /// What TGB calls a node: of sources, and of destinations.
 type Numbering = [HashMap<i64, u32>; 2];

@@ -13,10 +13,10 @@ use parquet::file::writer::{SerializedFileWriter, SerializedRowGroupWriter};
 use parquet::schema::types::Type;
 
 use super::{Columns, scale};
-use crate::decimal::Decimal;
 use crate::error::DataError;
-use crate::event_log::EventLog;
-use crate::features::FeatureType;
+use crate::fields::decimal::Decimal;
+use crate::stream::event_log::EventLog;
+use crate::stream::features::FeatureType;
 use crate::whole_file::WholeFile;
 
 /// Values of features in a row group, at most.

@@ -12,12 +12,12 @@ use std::path::Path;
 use serde::Serialize;
 
 use super::FetchOptions;
-use crate::array::ArrayFile;
+use crate::arrays::ArrayFile;
 use crate::check;
-use crate::detect::Format;
 use crate::error::{DataError, quoted};
+use crate::formats::detect::Format;
+use crate::import::open::OpenOptions;
 use crate::manifest::{Manifest, Measured, Mismatch};
-use crate::open::OpenOptions;
 
 /// What reading a file showed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

@@ -12,9 +12,9 @@ use zip::ZipArchive;
 
 use super::operations::Operations;
 use super::{PickleError, Room};
+use crate::arrays::torch;
 use crate::error::DataError;
-use crate::packed::is_zip;
-use crate::torch;
+use crate::files::packed::is_zip;
 
 /// Upper bound of the memory that a value takes in a library's tree, a place in a growing list
 /// and an entry of a dictionary counted in.

@@ -13,10 +13,10 @@ use bytemuck::Pod;
 
 use super::{FORMAT, FeatureShape, META, Meta, VERSION};
 use crate::error::DataError;
-use crate::event_log::{EventLog, IdSpaces};
-use crate::names::Names;
-use crate::scratch::{Scratch, already_there};
+use crate::files::scratch::{Scratch, already_there};
 use crate::stop::Stop;
+use crate::stream::event_log::{EventLog, IdSpaces};
+use crate::stream::names::Names;
 
 /// What a store says about its stream beside the columns.
 #[derive(Debug, Clone)]

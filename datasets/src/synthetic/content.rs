@@ -8,9 +8,9 @@
 
 use rayon::prelude::*;
 
-use crate::features::FeatureType;
 use crate::random::Words;
 use crate::store::FeatureShape;
+use crate::stream::features::FeatureType;
 
 pub(super) struct Content {
     pairs: Words,

@@ -3,7 +3,7 @@
 use std::fs;
 
 use half::f16;
-use mspipe_datasets::{FeatureTable, FeatureType, OpenOptions, array};
+use mspipe_datasets::{FeatureTable, FeatureType, OpenOptions, arrays};
 use proptest::prelude::*;
 use pytorch_reader::PytorchReader;
 
@@ -23,7 +23,7 @@ fn table(content: &[u8]) -> Result<FeatureTable, String> {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("x");
     fs::write(&path, content).unwrap();
-    array::read_table(&path, "").map_err(|e| e.to_string())
+    arrays::read_table(&path, "").map_err(|e| e.to_string())
 }
 
 #[test]

@@ -1,0 +1,455 @@
+//! Parquet files: a row an event, columns found by their names as in every table (`schema`).
+//!
+//! | column | types |
+//! |---|---|
+//! | source, destination | integers, text, fixed bytes; floats and decimals without fractions |
+//! | time | integers, floats, decimals; timestamps (INT96 too), dates; text of these |
+//! | state label, split mark | integers, truth values, floats without fractions; the mark also text |
+//! | features | truth values, integers, floats (of 16 bits too), decimals; lists of these of one length |
+//!
+//! Timestamps and dates become Unix seconds, exactly; floats are taken as the shortest decimal
+//! that stands for them. Features that are all truth values are bit-packed, others become f32.
+//! Null is a missing value: an error among ids and times, what `--missing` says among features.
+//! Several files are one stream, in the order of their names. Memory: one page of each column
+//! that is read (a MiB as most writers have it), and 4,096 rows.
+//! Source: <https://parquet.apache.org/docs/file-format/>.
+
+use std::fs::File;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+
+use parquet::errors::ParquetError;
+use parquet::file::reader::{FileReader, RowGroupReader, SerializedFileReader};
+
+use crate::error::{DataError, Place};
+use crate::fields::decimal::Decimal;
+use crate::fields::node_names::NodeNames;
+use crate::fields::raw_event::{Described, EventSink, FeatureRow, Position, RawEvent, pack};
+use crate::files::input_file::InputFile;
+use crate::files::packed::TextFile;
+use crate::formats::table::{Outcome, time_hint};
+use crate::progress::Progress;
+use crate::schema::reading::{Missing, Reading, TimeUnit};
+use crate::stop::Stop;
+
+mod cursor;
+mod layout;
+mod values;
+
+use cursor::{Cursor, Id};
+use layout::Layout;
+
+/// Rows that are decoded at a time.
+const BATCH: usize = 4096;
+
+/// Files of events, and how they are read.
+pub(crate) struct ParquetEvents<'a> {
+    files: &'a [TextFile],
+    reading: &'a Reading,
+    layout: Layout,
+    feature_names: Option<Vec<String>>,
+    /// What stands for missing values of each column of features, if their means do.
+    means: Option<Vec<f32>>,
+    events: u64,
+}
+
+impl<'a> ParquetEvents<'a> {
+    /// Looks at the columns. With `separate_features`, those of the events are not read.
+    pub(crate) fn of(
+        files: &'a [TextFile],
+        reading: &'a Reading,
+        separate_features: bool,
+        stop: &Stop,
+    ) -> Result<ParquetEvents<'a>, DataError> {
+        let mut found: Option<(Layout, Option<Vec<String>>)> = None;
+        let mut events = 0;
+        for file in files {
+            let reader = open(&file.file)?;
+            let metadata = reader.metadata().file_metadata();
+            events += u64::try_from(metadata.num_rows()).unwrap_or(0);
+            let columns = metadata.schema_descr();
+            let layout = Layout::of(&file.shown, columns, reading, separate_features)?;
+            match &found {
+                None => found = Some((layout.clone(), layout.feature_names(columns))),
+                Some((first, _)) if *first == layout => {}
+                Some((first, _)) => {
+                    return Err(DataError::format(
+                        &file.shown,
+                        format!(
+                            "its columns ({}) are not those of {} ({}), or of other types",
+                            layout.schema.names.join(", "),
+                            files[0].shown.display(),
+                            first.schema.names.join(", ")
+                        ),
+                        "parts of one stream have the same columns: write them alike, or name the file itself",
+                    ));
+                }
+            }
+        }
+        let (layout, feature_names) =
+            found.ok_or_else(|| DataError::Option("no Parquet file was named".to_owned()))?;
+        let mut all = ParquetEvents {
+            files,
+            reading,
+            layout,
+            feature_names,
+            means: None,
+            events,
+        };
+        if reading.missing == Missing::Mean {
+            all.means = Some(all.find_means(stop)?);
+        }
+        Ok(all)
+    }
+
+    pub(crate) fn two_spaces(&self) -> bool {
+        self.layout.schema.two_spaces
+    }
+
+    /// Reads everything into `sink`; again, after the column of labels proved to be none.
+    pub(crate) fn read(&mut self, sink: &mut dyn EventSink) -> Result<Outcome, DataError> {
+        let name = self.files[0]
+            .shown
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy();
+        let mut rows = Rows {
+            of: self,
+            sources: NodeNames::default(),
+            destinations: NodeNames::default(),
+            progress: Progress::events(format!("reading {name}"), self.events),
+            first_time: None,
+            missing: vec![0; self.layout.features.len()],
+            no_label: None,
+            rounded: 0,
+        };
+        for file in self.files {
+            let reader = open(&file.file)?;
+            for group in 0..reader.metadata().num_row_groups() {
+                let one = guarded(|| reader.get_row_group(group))
+                    .map_err(|error| damaged(&file.shown, Some(group), &error))?;
+                rows.group(&file.shown, group, &*one, sink)?;
+                if let Some(why) = rows.no_label.take() {
+                    self.layout.left_out.push(why);
+                    self.layout.label = None;
+                    return Ok(Outcome::Again);
+                }
+            }
+        }
+        Ok(Outcome::Read(rows.described()))
+    }
+
+    /// The mean of each feature's values, over all files.
+    fn find_means(&self, stop: &Stop) -> Result<Vec<f32>, DataError> {
+        let mut sums = vec![(0.0f64, 0u64); self.layout.features.len()];
+        for file in self.files {
+            let reader = open(&file.file)?;
+            for group in 0..reader.metadata().num_row_groups() {
+                let rows = guarded(|| reader.get_row_group(group))
+                    .map_err(|error| damaged(&file.shown, Some(group), &error))?;
+                for ((sum, count), &column) in sums.iter_mut().zip(&self.layout.features) {
+                    let mut cursor = cursor(&file.shown, group, &*rows, column)?;
+                    each_batch(&*rows, |first, batch| {
+                        stop.check()?;
+                        cursor.fill(first, batch)?;
+                        let values = (0..batch).flat_map(|row| cursor.floats(row));
+                        for value in values.filter(|value| !value.is_nan()) {
+                            *sum += f64::from(value);
+                            *count += 1;
+                        }
+                        Ok(())
+                    })?;
+                }
+            }
+        }
+        Ok(sums
+            .into_iter()
+            .map(|(sum, count)| (sum / count as f64) as f32)
+            .collect())
+    }
+}
+
+/// What is kept from row to row.
+struct Rows<'a> {
+    of: &'a ParquetEvents<'a>,
+    sources: NodeNames,
+    /// Used where destinations have ids of their own.
+    destinations: NodeNames,
+    progress: Progress,
+    first_time: Option<Decimal>,
+    /// Values that were missing, a count for each column of features.
+    missing: Vec<u64>,
+    /// Why the column of labels holds none.
+    no_label: Option<String>,
+    /// Times that had more decimals than count, as arithmetic leaves them, and were rounded.
+    rounded: u64,
+}
+
+impl Rows<'_> {
+    fn group(
+        &mut self,
+        path: &Path,
+        group: usize,
+        reader: &dyn RowGroupReader,
+        sink: &mut dyn EventSink,
+    ) -> Result<(), DataError> {
+        let of = self.of;
+        let layout = &of.layout;
+        let open = |column: usize| cursor(path, group, reader, column);
+        let mut src = open(layout.schema.src)?;
+        let mut dst = open(layout.schema.dst)?;
+        let mut time = open(layout.schema.time)?;
+        let mut label = layout.label.map(open).transpose()?;
+        let mut roll = layout.schema.split.map(open).transpose()?;
+        let mut features = (layout.features.iter())
+            .map(|&column| open(column))
+            .collect::<Result<Vec<_>, _>>()?;
+        let (mut floats, mut bits) = (Vec::new(), Vec::new());
+        each_batch(reader, |first, batch| {
+            for cursor in [&mut src, &mut dst, &mut time]
+                .into_iter()
+                .chain(&mut label)
+                .chain(&mut roll)
+                .chain(&mut features)
+            {
+                cursor.fill(first, batch)?;
+            }
+            for row in 0..batch {
+                let place = Place::Row {
+                    group,
+                    row: first + row as u64,
+                };
+                let moment = time.time(row, of.reading.time_unit)?;
+                self.first_time.get_or_insert(moment);
+                if let Some(cursor) = &label
+                    && cursor.label(row).is_none()
+                {
+                    self.refuse_label(cursor, row, place)?;
+                    return Ok(());
+                }
+                self.features(&features, row, &mut floats)?;
+                let at = Position { path, place };
+                sink.event(RawEvent {
+                    at,
+                    src: self.id(&src, at, row, false)?,
+                    dst: self.id(&dst, at, row, true)?,
+                    time: moment,
+                    label: label.as_ref().and_then(|cursor| cursor.label(row)),
+                    roll: roll.as_ref().map(|cursor| cursor.mark(row)).transpose()?,
+                    edge_id: None,
+                    features: match layout.bools {
+                        true => {
+                            pack(&mut bits, floats.iter().map(|&value| value != 0.0));
+                            FeatureRow::Bits {
+                                width: floats.len(),
+                                bytes: &bits,
+                            }
+                        }
+                        false => FeatureRow::Floats(&floats),
+                    },
+                })?;
+            }
+            self.progress.advance(batch as u64);
+            Ok(())
+        })?;
+        self.rounded += time.rounded_times();
+        Ok(())
+    }
+
+    /// Notes that the column of labels holds none, or refuses it if it was chosen by hand.
+    fn refuse_label(
+        &mut self,
+        cursor: &Cursor<'_>,
+        row: usize,
+        place: Place,
+    ) -> Result<(), DataError> {
+        let layout = &self.of.layout;
+        let value = cursor.no_label(row);
+        if layout.schema.chosen_label {
+            return Err(cursor.error(
+                row,
+                format!("the label is {value}"),
+                "a whole number of 32 bits",
+            ));
+        }
+        let title = layout
+            .label
+            .map_or(String::new(), |at| layout.schema.title(at));
+        self.no_label.get_or_insert(format!(
+            "{title} (labels are whole numbers of 32 bits, and {place} has {value}; link prediction needs none)"
+        ));
+        Ok(())
+    }
+
+    /// The row's features, with what stands for missing ones.
+    fn features(
+        &mut self,
+        cursors: &[Cursor<'_>],
+        row: usize,
+        floats: &mut Vec<f32>,
+    ) -> Result<(), DataError> {
+        floats.clear();
+        for (at, cursor) in cursors.iter().enumerate() {
+            let fill = match (self.of.reading.missing, &self.of.means) {
+                (Missing::Error, _) => f32::NAN,
+                (_, Some(means)) => means[at],
+                _ => 0.0,
+            };
+            let before = floats.len();
+            floats.extend(cursor.floats(row));
+            for value in floats[before..].iter_mut().filter(|value| value.is_nan()) {
+                self.missing[at] += 1;
+                *value = fill;
+            }
+            if self.of.layout.bools
+                && fill.is_nan()
+                && floats[before..].iter().any(|value| value.is_nan())
+            {
+                return Err(cursor.error(row, "null", "true or false; or --missing zero"));
+            }
+        }
+        Ok(())
+    }
+
+    fn id(
+        &mut self,
+        cursor: &Cursor<'_>,
+        at: Position<'_>,
+        row: usize,
+        destination: bool,
+    ) -> Result<u64, DataError> {
+        let layout = &self.of.layout;
+        let cell = cursor.id(row)?;
+        if !layout.text_ids {
+            return match cell {
+                Id::Number(number) => Ok(number),
+                Id::Text(text) => cursor.number_of(row, text),
+            };
+        }
+        let names = match destination && layout.schema.two_spaces {
+            true => &mut self.destinations,
+            false => &mut self.sources,
+        };
+        match cell {
+            // One column is text: then numbers are names too.
+            Id::Number(number) => names.number(at, &number.to_string()),
+            Id::Text(text) => names.number(at, text),
+        }
+    }
+
+    fn described(self) -> Described {
+        let ParquetEvents {
+            layout,
+            reading,
+            feature_names,
+            ..
+        } = self.of;
+        let mut notes = Vec::new();
+        let missing: u64 = self.missing.iter().sum();
+        if missing > 0 && reading.missing != Missing::Error {
+            let columns: Vec<String> = (layout.features.iter().zip(&self.missing))
+                .filter(|(_, count)| **count > 0)
+                .map(|(at, count)| format!("{count} in {}", layout.schema.title(*at)))
+                .take(12)
+                .collect();
+            let by = match reading.missing {
+                Missing::Mean => "the mean of their column",
+                _ => "0",
+            };
+            notes.push(format!(
+                "values of features that are missing: {missing} ({}); each is {by}",
+                columns.join(", ")
+            ));
+        }
+        if reading.time_unit == TimeUnit::Auto {
+            notes.extend(
+                self.first_time
+                    .and_then(|time| time_hint(time, reading.time_unit)),
+            );
+        }
+        if self.rounded > 0 {
+            notes.push(format!(
+                "times with more than nine decimals, as arithmetic leaves them (0.30000000000000004): {}; \
+                 they were rounded to nine, which changes none by more than a part in 10^12",
+                self.rounded
+            ));
+        }
+        if !layout.left_out.is_empty() {
+            notes.push(format!(
+                "columns that are left out: {}",
+                layout.left_out.join(", ")
+            ));
+        }
+        Described {
+            node_names: layout.text_ids.then(|| {
+                let mut names = self.sources.into_names();
+                names.extend(self.destinations.into_names());
+                names
+            }),
+            edge_feature_names: feature_names.clone(),
+            notes,
+            columns: Some(
+                layout
+                    .schema
+                    .as_choice(&layout.features, layout.label.is_some()),
+            ),
+            ..Described::default()
+        }
+    }
+}
+
+fn open(file: &InputFile) -> Result<SerializedFileReader<File>, DataError> {
+    let (path, file) = (file.shown(), file.open()?);
+    guarded(|| SerializedFileReader::new(file)).map_err(|error| damaged(path, None, &error))
+}
+
+fn cursor<'a>(
+    path: &'a Path,
+    group: usize,
+    reader: &dyn RowGroupReader,
+    column: usize,
+) -> Result<Cursor<'a>, DataError> {
+    let descriptor = reader.metadata().schema_descr().column(column);
+    guarded(|| reader.get_column_reader(column))
+        .map_err(|error| damaged(path, Some(group), &error))
+        .map(|reader| Cursor::new(path, group, descriptor, reader))
+}
+
+/// Calls `work` with the first row and the length of each batch of a row group.
+fn each_batch(
+    reader: &dyn RowGroupReader,
+    mut work: impl FnMut(u64, usize) -> Result<(), DataError>,
+) -> Result<(), DataError> {
+    let rows = u64::try_from(reader.metadata().num_rows()).unwrap_or(0);
+    let mut first = 0;
+    while first < rows {
+        let batch = BATCH.min(usize::try_from(rows - first).unwrap_or(BATCH));
+        work(first, batch)?;
+        first += batch as u64;
+    }
+    Ok(())
+}
+
+/// Runs the Parquet library, which panics on some damaged files instead of returning an error
+/// (60.1.0: a negative offset in the metadata, a page that needs a dictionary that is not there).
+/// What it worked on is dropped afterwards. To be removed when it no longer panics.
+fn guarded<T>(read: impl FnOnce() -> Result<T, ParquetError>) -> Result<T, ParquetError> {
+    catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|panic| {
+        let message = panic
+            .downcast_ref::<String>()
+            .map(String::as_str)
+            .or(panic.downcast_ref::<&str>().copied());
+        Err(ParquetError::General(
+            message.unwrap_or("the reader gave up").to_owned(),
+        ))
+    })
+}
+
+fn damaged(path: &Path, group: Option<usize>, error: &ParquetError) -> DataError {
+    let place = group.map_or(String::new(), |group| format!(" in row group {group}"));
+    DataError::format(
+        path,
+        format!("a Parquet file that cannot be read{place} ({error})"),
+        "it is damaged, incomplete, or compressed with something else than snappy, gzip or zstd: copy or write it again",
+    )
+}

@@ -1,0 +1,351 @@
+//! From a name to an open event log, converting at most once.
+//!
+//! A source is, in this order: `synthetic:…`, the name of a data set with a
+//! manifest, a store's folder, a folder of TGL, DyGLib or GDELT, a file. (A file called like a data
+//! set is reached as `./wikipedia`.) Files are converted into the cache under a
+//! key made of the options (how columns are read too), the readers' version and what tells a
+//! file from others and from itself with another content (see `InputFile::identity`), so that
+//! a changed file is converted again. A store of the cache that is damaged or of an earlier version
+//! is made anew, with a note. Other conversions are not removed ([`crate::store::cache`]
+//! lists and removes them); the cache folder can be deleted at any time.
+
+use std::env;
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest, Sha256};
+
+use crate::arrays::ArrayFile;
+use crate::error::DataError;
+use crate::files::scratch;
+use crate::formats::detect::Format;
+use crate::import::intake::Defects;
+use crate::import::source::RawSource;
+use crate::manifest::Manifest;
+use crate::schema::reading::Reading;
+use crate::stop::Stop;
+use crate::store::{self, STORE_EXTENSION};
+use crate::stream::event_log::EventLog;
+use crate::stream::split::SplitRule;
+use crate::synthetic::SyntheticSpec;
+
+/// Counts changes of what readers make of a file, so that older conversions are not used.
+const READERS: u32 = 2;
+
+/// How to read a source, and where things are kept.
+#[derive(Debug, Clone, Default)]
+pub struct OpenOptions {
+    /// Layout of the event file; None detects it from the content.
+    pub format: Option<Format>,
+    /// Sort events by time if they are not sorted (stable; features and labels follow).
+    pub sort: bool,
+    /// How columns and values of a table are read.
+    pub reading: Reading,
+    /// How the stream is divided; None: as it says itself. Changes no conversion.
+    pub split: Option<SplitRule>,
+    /// An array with one row an event: `.npy`, `.npz` (`FILE.npz:NAME` if it holds several) or
+    /// `.pt`; replaces features of the event file.
+    pub edge_features: Option<PathBuf>,
+    /// An array with one row a node, as above. Ids of a stream with one id space are then row numbers.
+    pub node_features: Option<PathBuf>,
+    /// Where data sets are; None: `MSPIPE_DATA_DIR`, else `data` in the cache folder.
+    pub data_dir: Option<PathBuf>,
+    /// Where conversions go; None: `MSPIPE_CACHE_DIR`, else `mspipe` in the platform's cache folder.
+    pub cache_dir: Option<PathBuf>,
+    /// How many times its packed size a packed text may have; None: 300 times.
+    pub unpack_ratio: Option<u64>,
+    /// Ends a conversion early; nothing is left of it then.
+    pub stop: Stop,
+}
+
+impl OpenOptions {
+    /// The folder of conversions and generated streams; it may not exist yet.
+    ///
+    /// # Errors
+    /// [`DataError::Option`] if the platform names no cache folder and none is given.
+    pub fn cache_folder(&self) -> Result<PathBuf, DataError> {
+        if let Some(folder) = self
+            .cache_dir
+            .clone()
+            .or_else(|| folder_from_env("MSPIPE_CACHE_DIR"))
+        {
+            return Ok(folder);
+        }
+        dirs::cache_dir().map(|folder| folder.join("mspipe")).ok_or_else(|| {
+            DataError::Option("there is no cache folder on this system; set MSPIPE_CACHE_DIR to a writable folder".to_owned())
+        })
+    }
+
+    /// The folder below which data sets are looked for, as `NAME/FILE`; it may not exist.
+    ///
+    /// # Errors
+    /// As [`OpenOptions::cache_folder`].
+    pub fn data_folder(&self) -> Result<PathBuf, DataError> {
+        match self
+            .data_dir
+            .clone()
+            .or_else(|| folder_from_env("MSPIPE_DATA_DIR"))
+        {
+            Some(folder) => Ok(folder),
+            None => Ok(self.cache_folder()?.join("data")),
+        }
+    }
+
+    fn defects(&self) -> Defects {
+        if self.sort {
+            Defects::Sort
+        } else {
+            Defects::Refuse
+        }
+    }
+
+    /// Options for raw files mean nothing to a source that has been converted already.
+    fn refuse_raw_options(&self, spec: &str, what: &str) -> Result<(), DataError> {
+        let given = [
+            (self.format.is_some(), "--format"),
+            (self.sort, "--sort"),
+            (
+                self.reading != Reading::default(),
+                "an option on how columns are read",
+            ),
+            (self.edge_features.is_some(), "--edge-features"),
+            (self.node_features.is_some(), "--node-features"),
+            (self.unpack_ratio.is_some(), "--unpack-ratio"),
+        ];
+        match given.into_iter().find(|(given, _)| *given) {
+            None => Ok(()),
+            Some((_, option)) => Err(DataError::Option(format!(
+                "{option} applies to files of events, but {spec} is {what}; leave it out"
+            ))),
+        }
+    }
+}
+
+fn folder_from_env(variable: &str) -> Option<PathBuf> {
+    env::var_os(variable)
+        .filter(|value| !value.is_empty())
+        .map(PathBuf::from)
+}
+
+/// What a name stands for.
+pub(crate) enum Source {
+    Store(PathBuf),
+    Raw(Box<RawSource>),
+    Synthetic(SyntheticSpec),
+}
+
+impl Source {
+    /// Finds what `spec` names. What can be read only once is copied to where its store will be:
+    /// `target`, or the cache.
+    pub(crate) fn find(
+        spec: &str,
+        options: &OpenOptions,
+        target: Option<&Path>,
+    ) -> Result<Source, DataError> {
+        let room = || match target {
+            Some(target) => Ok(scratch::parent(target).to_path_buf()),
+            None => options.cache_folder(),
+        };
+        if spec.starts_with("synthetic:") {
+            options.refuse_raw_options(spec, "generated")?;
+            return Ok(Source::Synthetic(spec.parse()?));
+        }
+        if let Some(manifest) = Manifest::find(spec) {
+            return manifest_source(manifest, options, &room()?);
+        }
+        let path = Path::new(spec);
+        if store::is_store(path) {
+            options.refuse_raw_options(spec, "a converted store")?;
+            return Ok(Source::Store(path.to_path_buf()));
+        }
+        if path.exists() {
+            let name = path
+                .file_stem()
+                .unwrap_or(path.as_os_str())
+                .to_string_lossy();
+            let raw = RawSource::locate(&name, path, options, &room()?)?;
+            return Ok(Source::Raw(Box::new(raw)));
+        }
+        Err(DataError::source(spec, unknown_name(spec)))
+    }
+}
+
+/// A data set is its event file, or its folder where the layout is a folder.
+fn manifest_source(
+    manifest: &Manifest,
+    options: &OpenOptions,
+    room: &Path,
+) -> Result<Source, DataError> {
+    let data_folder = options.data_folder()?;
+    let file = manifest.local_file(&data_folder);
+    if !file.is_file() {
+        let stand_in = match SyntheticSpec::names().any(|known| known == manifest.name) {
+            true => format!(", or try synthetic:{}, which needs no file", manifest.name),
+            false => String::new(),
+        };
+        return Err(DataError::source(
+            &manifest.name,
+            format!(
+                "the data set is not here; expected {}: run `mspipe data fetch {}`, put the file there by hand, \
+                 or set MSPIPE_DATA_DIR to the folder that holds {}{stand_in}",
+                file.display(),
+                manifest.name,
+                Path::new(&manifest.name)
+                    .join(file.file_name().unwrap_or_default())
+                    .display()
+            ),
+        ));
+    }
+    let path = if manifest.format == Format::TglCsv.name() {
+        manifest.folder(&data_folder)
+    } else {
+        file
+    };
+    let raw = RawSource::locate(&manifest.name, &path, options, room)?;
+    Ok(Source::Raw(Box::new(raw)))
+}
+
+fn unknown_name(spec: &str) -> String {
+    let mut names: Vec<String> = Manifest::all().iter().map(|m| m.name.clone()).collect();
+    names.extend(SyntheticSpec::names().map(|name| format!("synthetic:{name}")));
+    let lower = spec.to_lowercase();
+    let mut near: Vec<(f64, &String)> = names
+        .iter()
+        .map(|name| (strsim::jaro_winkler(&lower, name), name))
+        .filter(|(likeness, _)| *likeness > 0.8)
+        .collect();
+    near.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(b.1)));
+    let near: Vec<&str> = near.iter().take(3).map(|(_, name)| name.as_str()).collect();
+    let looks_like_path = spec.contains(['/', '\\']) || Path::new(spec).extension().is_some();
+    match (looks_like_path, near.is_empty()) {
+        (true, _) => "there is no such file or folder; check the path, which counts from the current folder (a run \
+                       that is used from another folder takes --data PATH)"
+            .to_owned(),
+        (false, false) => format!(
+            "neither a file nor a known data set; did you mean {}?",
+            near.join(" or ")
+        ),
+        (false, true) => format!(
+            "neither a file nor a known data set; known are {}",
+            names.join(", ")
+        ),
+    }
+}
+
+impl EventLog {
+    /// Opens a stream: a file, a store folder, a folder of files, a data set's name (`wikipedia`), or
+    /// `synthetic:NAME[:scale=X][:seed=N]`.
+    ///
+    /// Files are converted into the cache once (progress on stderr if it takes over a second on a
+    /// terminal); afterwards opening is a memory map.
+    ///
+    /// # Errors
+    /// Any [`DataError`]; the message says what to do.
+    pub fn open(spec: &str, options: &OpenOptions) -> Result<EventLog, DataError> {
+        let mut log = match Source::find(spec, options, None)? {
+            Source::Store(path) => store::open(&path)?,
+            Source::Raw(raw) => {
+                let target = cached_place(&raw, options)?;
+                cached(&target, || Ok(raw.convert(options.defects(), &target)?.log))?
+            }
+            Source::Synthetic(synthetic) => {
+                let target = options.cache_folder()?.join(synthetic.folder_name());
+                cached(&target, || synthetic.generate(&target, &options.stop))?
+            }
+        };
+        log.split_rule = options.split;
+        Ok(log)
+    }
+}
+
+/// The store of the cache at `target`, which `make` makes if it is not there, damaged, or of an
+/// earlier version.
+fn cached(
+    target: &Path,
+    make: impl FnOnce() -> Result<EventLog, DataError>,
+) -> Result<EventLog, DataError> {
+    let mut notes: Vec<String> = scratch::sweep(scratch::parent(target))
+        .into_iter()
+        .collect();
+    let found = store::is_store(target).then(|| store::open(target));
+    let mut log = match found {
+        Some(Ok(log)) => log,
+        Some(Err(error)) if error.is_of_store() => {
+            scratch::remove(target)?;
+            notes.push(format!(
+                "{error} (as it is of the cache, that was done now)"
+            ));
+            make()?
+        }
+        Some(Err(error)) => return Err(error),
+        None => make()?,
+    };
+    log.notes.splice(0..0, notes);
+    Ok(log)
+}
+
+/// Converts a source into a store at `to`, which must not exist.
+pub(crate) fn convert_to(
+    spec: &str,
+    options: &OpenOptions,
+    to: &Path,
+) -> Result<EventLog, DataError> {
+    let swept = scratch::sweep(scratch::parent(to));
+    let mut log = match Source::find(spec, options, Some(to))? {
+        Source::Store(path) => {
+            return Err(DataError::store(
+                &path,
+                "is a converted store already; use it directly, or copy the folder",
+            ));
+        }
+        Source::Raw(raw) => raw.convert(options.defects(), to)?.log,
+        Source::Synthetic(synthetic) => synthetic.generate(to, &options.stop)?,
+    };
+    log.notes.splice(0..0, swept);
+    Ok(log)
+}
+
+/// Of a name as much as leaves room for the rest of a file's name, 255 bytes in all.
+const NAME_BYTES: usize = 120;
+
+/// Where the conversion of these very files with these options is kept.
+fn cached_place(raw: &RawSource, options: &OpenOptions) -> Result<PathBuf, DataError> {
+    let array =
+        |array: &Option<ArrayFile>| array.as_ref().and_then(ArrayFile::name).map(str::to_owned);
+    let mut key = Sha256::new();
+    key.update(format!(
+        "{READERS} {} {} {:?} {} {:?} {:?} {} {} {:?}\n",
+        store::VERSION,
+        raw.name,
+        raw.format,
+        options.sort,
+        array(&raw.edge_features),
+        array(&raw.node_features),
+        raw.edge_features.is_some(),
+        raw.node_features.is_some(),
+        raw.reading,
+    ));
+    for file in raw.files() {
+        key.update(file.identity()? + "\n");
+    }
+    let key: String = key
+        .finalize()
+        .iter()
+        .take(8)
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    let mut plain = String::new();
+    for c in raw.name.chars() {
+        let c = if c.is_alphanumeric() || "-_".contains(c) {
+            c
+        } else {
+            '-'
+        };
+        if plain.len() + c.len_utf8() > NAME_BYTES {
+            break;
+        }
+        plain.push(c);
+    }
+    Ok(options
+        .cache_folder()?
+        .join(format!("{plain}-{key}.{STORE_EXTENSION}")))
+}

@@ -1,0 +1,392 @@
+//! Finds the files that make up a stream.
+//!
+//! A source is a file (also gzip or zip), or a folder in the layout of TGL
+//! (`edges.csv`), DyGLib and TGN (`ml_NAME.csv`) or GDELT (`*.export.CSV`).
+//! Folders bring their labels and features along. Where two layouts or two
+//! feature files fit equally, nothing is guessed: the error names both.
+
+use std::path::{Path, PathBuf};
+
+use crate::arrays::ArrayFile;
+use crate::arrays::torch;
+use crate::error::DataError;
+use crate::files::input_file::InputFile;
+use crate::files::packed::{self, TextFile, Unpacking, is_zip};
+use crate::formats::detect::{Format, detect, text_head};
+use crate::import::open::OpenOptions;
+use crate::schema::reading::Reading;
+use crate::stop::Stop;
+
+/// Files that make up one stream.
+#[derive(Debug, Clone)]
+pub(crate) struct RawSource {
+    pub(crate) name: String,
+    /// The path as it was given.
+    pub(crate) path: PathBuf,
+    pub(crate) format: Format,
+    /// One file; of GDELT and Parquet any number, in the order of their names.
+    pub(crate) events: Vec<TextFile>,
+    pub(crate) labels: Option<TextFile>,
+    pub(crate) edge_features: Option<ArrayFile>,
+    pub(crate) node_features: Option<ArrayFile>,
+    pub(crate) reading: Reading,
+    /// Ends a conversion early.
+    pub(crate) stop: Stop,
+}
+
+/// How the files of a source are opened.
+struct Opener<'a> {
+    options: &'a OpenOptions,
+    /// Where copies go of what can be read only once.
+    room: &'a Path,
+}
+
+impl Opener<'_> {
+    fn file(&self, path: &Path) -> Result<InputFile, DataError> {
+        InputFile::of(path, self.room, &self.options.stop)
+    }
+
+    fn unpacking(&self) -> Unpacking {
+        self.options
+            .unpack_ratio
+            .map_or(Unpacking::default(), |ratio| Unpacking { ratio })
+    }
+
+    fn one(&self, file: &InputFile) -> Result<TextFile, DataError> {
+        TextFile::one(file, self.unpacking())
+    }
+
+    fn all(&self, file: &InputFile) -> Result<Vec<TextFile>, DataError> {
+        TextFile::all(file, self.unpacking())
+    }
+
+    fn array(&self, path: &Option<PathBuf>) -> Result<Option<ArrayFile>, DataError> {
+        path.as_ref()
+            .map(|path| ArrayFile::of(path, self.room, &self.options.stop))
+            .transpose()
+    }
+}
+
+impl RawSource {
+    /// Works out the format and the files of `path`. What can be read only once is copied into a
+    /// temporary folder in `room`.
+    pub(crate) fn locate(
+        name: &str,
+        path: &Path,
+        options: &OpenOptions,
+        room: &Path,
+    ) -> Result<RawSource, DataError> {
+        let opener = Opener { options, room };
+        let (format, events) = if path.is_dir() {
+            opener.folder_events(path)?
+        } else {
+            opener.file_events(path)?
+        };
+        let mut source = RawSource {
+            name: name.to_owned(),
+            path: path.to_path_buf(),
+            format,
+            events,
+            labels: None,
+            edge_features: opener.array(&options.edge_features)?,
+            node_features: opener.array(&options.node_features)?,
+            reading: options.reading.clone(),
+            stop: options.stop.clone(),
+        };
+        match format {
+            Format::TglCsv if path.is_dir() => source.adopt_tgl_folder(&opener)?,
+            Format::DgbCsv => source.adopt_dgb_features(),
+            Format::Parquet if options.reading.no_header => {
+                return Err(DataError::Option(
+                    "--no-header: columns of Parquet files have names; leave it out".to_owned(),
+                ));
+            }
+            Format::Gdelt => {
+                if options.reading != Reading::default() {
+                    return Err(DataError::Option(format!(
+                        "{}: columns of raw GDELT files are fixed; leave out the options on how columns are read",
+                        path.display()
+                    )));
+                }
+                for (given, option) in [
+                    (&source.edge_features, "--edge-features"),
+                    (&source.node_features, "--node-features"),
+                ] {
+                    if given.is_some() {
+                        return Err(DataError::Option(format!(
+                            "{option}: raw GDELT files bring their own features, and rows are dropped, so that positions mean nothing; leave it out"
+                        )));
+                    }
+                }
+            }
+            _ => {}
+        }
+        Ok(source)
+    }
+
+    /// The first event file: what messages about the whole stream name.
+    pub(crate) fn event_path(&self) -> &Path {
+        self.events.first().map_or(&self.path, |text| &text.shown)
+    }
+
+    fn adopt_tgl_folder(&mut self, opener: &Opener<'_>) -> Result<(), DataError> {
+        self.labels = opener.text_in(&self.path, "labels.csv")?;
+        for (table, given) in [
+            ("edge_features", &mut self.edge_features),
+            ("node_features", &mut self.node_features),
+        ] {
+            if given.is_some() {
+                continue;
+            }
+            let mut there: Vec<PathBuf> = ["npy", "npz", "pt"]
+                .iter()
+                .map(|ending| self.path.join(format!("{table}.{ending}")))
+                .filter(|path| path.is_file())
+                .collect();
+            if there.len() > 1 {
+                let option = table.replace('_', "-");
+                return Err(DataError::format(
+                    &self.path,
+                    format!("both {} and {}", there[0].display(), there[1].display()),
+                    format!(
+                        "say which one is meant with --{option} FILE, or move one out of the folder"
+                    ),
+                ));
+            }
+            *given = there.pop().map(|path| ArrayFile::on_disk(&path));
+        }
+        Ok(())
+    }
+
+    /// `ml_NAME.npy` and `ml_NAME_node.npy` beside `ml_NAME.csv`.
+    fn adopt_dgb_features(&mut self) {
+        let Some(events) = self.events.first() else {
+            return;
+        };
+        let name = events.file_name();
+        let stem = name.strip_suffix(".csv").unwrap_or(&name);
+        for (suffix, given) in [
+            ("", &mut self.edge_features),
+            ("_node", &mut self.node_features),
+        ] {
+            let beside = events
+                .file
+                .shown()
+                .with_file_name(format!("{stem}{suffix}.npy"));
+            if given.is_none() && beside.is_file() {
+                *given = Some(ArrayFile::on_disk(&beside));
+            }
+        }
+    }
+
+    /// Every file that the store depends on.
+    pub(crate) fn files(&self) -> Vec<&InputFile> {
+        let features = [&self.edge_features, &self.node_features];
+        let mut files: Vec<&InputFile> = (self.events.iter().chain(&self.labels))
+            .map(|text| &text.file)
+            .chain(features.into_iter().flatten().map(|array| &array.file))
+            .collect();
+        // Texts of one archive stand side by side.
+        files.dedup_by_key(|file| file.shown());
+        files
+    }
+
+    /// What all files are like at the moment; another answer means that one was changed.
+    pub(crate) fn state(&self) -> Result<Vec<(PathBuf, String)>, DataError> {
+        let state = |file: &InputFile| Ok((file.shown().to_path_buf(), file.state()?));
+        self.files().into_iter().map(state).collect()
+    }
+}
+
+impl Opener<'_> {
+    /// Format and event files of a file.
+    fn file_events(&self, path: &Path) -> Result<(Format, Vec<TextFile>), DataError> {
+        let format = self.options.format;
+        let file = self.file(path)?;
+        let start = packed::magic(&file)?;
+        if start.starts_with(b"PAR1") {
+            if let Some(other) = format.filter(|&format| format != Format::Parquet) {
+                return Err(DataError::Option(format!(
+                    "--format {}: {} is a Parquet file; leave the option out",
+                    other.name(),
+                    path.display()
+                )));
+            }
+            return Ok((Format::Parquet, self.all(&file)?));
+        }
+        if is_zip(&start) {
+            let entries = packed::entries(&file)?;
+            let array = |name: &str| name.ends_with(".npy") || torch::is_pickle(name);
+            if entries.iter().any(|entry| array(&entry.name)) {
+                return Err(DataError::format(
+                    path,
+                    "arrays (.npz or PyTorch's .pt), not events",
+                    "give the event file, and this one with --edge-features or --node-features",
+                ));
+            }
+        }
+        let all = self.all(&file)?;
+        let many = !all.is_empty() && all.iter().all(|text| is_gdelt_name(&text.file_name()));
+        let events = match many || format == Some(Format::Gdelt) {
+            true => all,
+            false => vec![self.one(&file)?],
+        };
+        let head = events
+            .first()
+            .map(text_head)
+            .transpose()?
+            .unwrap_or_default();
+        let format = format.map_or_else(|| detect(path, &head, &self.options.reading), Ok)?;
+        Ok((format, events))
+    }
+
+    /// Layout and event files of a folder.
+    fn folder_events(&self, folder: &Path) -> Result<(Format, Vec<TextFile>), DataError> {
+        let format = self.options.format;
+        let mut names = Vec::new();
+        let list = std::fs::read_dir(folder).map_err(DataError::io("list the folder", folder))?;
+        for entry in list {
+            let entry = entry.map_err(DataError::io("list the folder", folder))?;
+            names.push(entry.file_name().to_string_lossy().into_owned());
+        }
+        names.sort_unstable();
+        let dgb: Vec<&String> = names
+            .iter()
+            .filter(|name| name.starts_with("ml_") && without_packing(name).ends_with(".csv"))
+            .collect();
+        let gdelt: Vec<&String> = (names.iter().filter(|name| is_gdelt_name(name))).collect();
+        let parts: Vec<&String> = (names.iter())
+            .filter(|name| {
+                name.to_ascii_lowercase().ends_with(".parquet") && !name.starts_with(['.', '_'])
+            })
+            .collect();
+        let edges = self.text_in(folder, "edges.csv")?;
+        let fits = [
+            (Format::TglCsv, edges.is_some(), "edges.csv, TGL's layout"),
+            (
+                Format::DgbCsv,
+                !dgb.is_empty(),
+                "ml_*.csv, DyGLib's and TGN's layout",
+            ),
+            (
+                Format::Gdelt,
+                !gdelt.is_empty(),
+                "*.export.CSV, raw GDELT files",
+            ),
+            (
+                Format::Parquet,
+                !parts.is_empty(),
+                "*.parquet, the parts of one stream",
+            ),
+        ];
+        let layout = only_layout(folder, format, &fits)?;
+        let events = match layout {
+            Format::DgbCsv => {
+                if let [one, other, ..] = dgb.as_slice() {
+                    return Err(DataError::format(
+                        folder,
+                        format!("both {one} and {other}"),
+                        "name the event file itself; its features are found beside it",
+                    ));
+                }
+                dgb.first()
+                    .map(|name| self.one(&self.file(&folder.join(name))?))
+                    .transpose()?
+                    .into_iter()
+                    .collect()
+            }
+            Format::Gdelt => self.gdelt_files(folder, &gdelt)?,
+            // In the order of their names, which is sorted already.
+            Format::Parquet => (parts.iter())
+                .map(|name| self.one(&self.file(&folder.join(name))?))
+                .collect::<Result<_, _>>()?,
+            _ => edges.into_iter().collect(),
+        };
+        Ok((layout, events))
+    }
+
+    /// All event files of a folder, each plain, gzip or zip, in the order of their names.
+    fn gdelt_files(&self, folder: &Path, names: &[&String]) -> Result<Vec<TextFile>, DataError> {
+        let mut files = Vec::new();
+        for name in names {
+            files.extend(self.all(&self.file(&folder.join(name))?)?);
+        }
+        files.sort_by_key(TextFile::file_name);
+        if let Some(twice) =
+            (files.windows(2)).find(|pair| pair[0].file_name() == pair[1].file_name())
+        {
+            return Err(DataError::format(
+                folder,
+                format!(
+                    "{} and {} are the same file",
+                    twice[0].shown.display(),
+                    twice[1].shown.display()
+                ),
+                "remove one of them, or its events would count twice",
+            ));
+        }
+        Ok(files)
+    }
+
+    /// A text of this name in a folder, plain or packed.
+    fn text_in(&self, folder: &Path, name: &str) -> Result<Option<TextFile>, DataError> {
+        ["", ".gz", ".zip"]
+            .iter()
+            .map(|ending| folder.join(format!("{name}{ending}")))
+            .find(|path| path.is_file())
+            .map(|path| self.one(&InputFile::on_disk(&path)))
+            .transpose()
+    }
+}
+
+/// The one layout that fits, of layouts with whether their files are there and what these are.
+fn only_layout(
+    folder: &Path,
+    format: Option<Format>,
+    fits: &[(Format, bool, &str)],
+) -> Result<Format, DataError> {
+    let found: Vec<(Format, &str)> = fits
+        .iter()
+        .filter(|(layout, there, _)| *there && format.is_none_or(|format| format == *layout))
+        .map(|(layout, _, what)| (*layout, *what))
+        .collect();
+    match found.as_slice() {
+        [(layout, _)] => Ok(*layout),
+        [] => Err(no_layout(folder, format)),
+        [(one, first), (other, second), ..] => Err(DataError::format(
+            folder,
+            format!("two layouts fit: {first}, and {second}"),
+            format!(
+                "choose with --format {} or --format {}",
+                one.name(),
+                other.name()
+            ),
+        )),
+    }
+}
+
+fn no_layout(folder: &Path, format: Option<Format>) -> DataError {
+    if let Some(format) = format {
+        return DataError::Option(format!(
+            "--format {}: the folder {} has no such files; a folder is read as tgl (edges.csv), dgb (ml_*.csv), gdelt (*.export.CSV) or parquet (*.parquet), \
+             for anything else name the event file itself",
+            format.name(),
+            folder.display()
+        ));
+    }
+    DataError::format(
+        folder,
+        "a folder with neither meta.json (a store of mspipe) nor edges.csv (TGL's layout), ml_*.csv (DyGLib's), *.export.CSV (GDELT's) or *.parquet (parts of one stream)",
+        "name the event file itself",
+    )
+}
+
+fn without_packing(name: &str) -> &str {
+    name.strip_suffix(".gz")
+        .or_else(|| name.strip_suffix(".zip"))
+        .unwrap_or(name)
+}
+
+fn is_gdelt_name(name: &str) -> bool {
+    without_packing(&name.to_ascii_lowercase()).ends_with(".export.csv")
+}
