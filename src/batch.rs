@@ -2,8 +2,8 @@
 //!
 //! An [`EventBatch`] is a range of the stream with one negative an event. Its *root nodes* are
 //! src ‖ dst ‖ neg: with `n` events, event `i` has the roots `i`, `n + i` and `2 n + i`, all queried
-//! at the event's time. [`mfg::Mfg`] is the layout of one sampled layer, [`winners::Winners`] says
-//! which event writes which node's memory, [`deliveries::Deliveries`] which mails go to which node,
+//! at the event's time. [`mfg::Mfg`] is the layout of one sampled layer, [`last writers::LastWriters`] says
+//! which event writes which node's memory, [`mail routing::MailRouting`] which mails go to which node,
 //! and [`layout::Layout`] holds all of them for a batch.
 //!
 //! Neither features nor memory rows are touched here; `mfg` says which rows are needed.
@@ -12,17 +12,17 @@ use std::ops::Range;
 
 use crate::graph::{EventColumns, NodeId, Timestamp};
 
-pub mod deliveries;
 pub mod distinct;
+pub mod last_writers;
 pub mod layout;
+pub mod mail_routing;
 pub mod mfg;
-pub mod winners;
 
-pub use deliveries::{Deliveries, DeliveryRule, MailAggregation, MailOrder};
 pub use distinct::Distinct;
+pub use last_writers::LastWriters;
 pub use layout::{Layout, LayoutRule, Wanted};
+pub use mail_routing::{MailAggregation, MailOrder, MailRouting, MailRule};
 pub use mfg::{Csr, Mfg, MfgRoots, MfgScratch};
-pub use winners::Winners;
 
 /// Events of one iteration with their negatives; all columns have the length of `events`.
 ///

@@ -13,7 +13,7 @@ use mspipe_datasets::{EventLog, FeatureTable};
 use serde::{Deserialize, Serialize};
 
 use crate::graph::{EventId, NodeId};
-use crate::kernels::reference::rows::unpack_bits;
+use crate::kernels::cpu::rows::unpack_bits;
 use crate::kernels::unpack_bits::words_of;
 
 /// Where edge or node features come from.

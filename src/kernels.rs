@@ -1,19 +1,20 @@
-//! The kernels of mspipe: WGSL in `shaders/` for the GPU, a Rust twin in
-//! [`mod@reference`] for the CPU, one file here for each operation.
+//! The kernels of mspipe: WGSL in `shaders/` for the GPU, a CPU kernel in
+//! [`mod@cpu`] for the CPU, one file here for each operation.
 //!
 //! An operation file holds the dispatch trait (burn's backend extension), the WGSL
-//! launch, the call of the twin, the hand-written backward and the function on
+//! launch, the call of the CPU kernel, the hand-written backward and the function on
 //! tensors that the models call.
 //!
 //! Invariants: no atomics, no data-dependent order of additions, so the same inputs
 //! give the same bits on one device; indices, shapes and limits are checked on the
 //! host before a launch, because WGSL runs without bounds checks.
 //!
-//! Everything data-dependent (unique rows, inverse indices, winners) is computed on
+//! Everything data-dependent (unique rows, inverse indices, last writers) is computed on
 //! the CPU by [`crate::batch`]; nothing here sorts or searches.
 
 pub mod adam;
 pub mod costs;
+pub mod cpu;
 pub mod dropout;
 mod flex;
 pub mod gather_rows;
@@ -28,7 +29,6 @@ pub mod memory_update;
 pub mod output_norm;
 pub mod products;
 pub mod recurrent_cell;
-pub mod reference;
 pub mod rnn_gates;
 pub mod temporal_attention;
 pub mod time_encoding;

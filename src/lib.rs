@@ -7,10 +7,10 @@
 //! |---|---|
 //! | [`graph`] | ids, times, the stream's events by node (T-CSR) |
 //! | [`sampling`] | past events and negatives, from counter-based random numbers |
-//! | [`batch`] | a batch's layout: unique rows, indices, winners, deliveries of mails |
+//! | [`batch`] | a batch's layout: unique rows, indices, last writers, mail routing of mails |
 //! | [`features`] | node and edge features of a batch |
 //! | [`memory`] | memory rows, mails and times of nodes, on the device or in RAM |
-//! | [`kernels`] | WGSL kernels, their Rust twins and backwards |
+//! | [`kernels`] | WGSL kernels, CPU kernels and backwards |
 //! | [`model`] | TGN, JODIE, APAN and their parts |
 //! | [`weights`] | weights in files: safetensors, PyTorch's checkpoints |
 //! | [`checkpoint`] | the whole state of a training in one file |
@@ -37,7 +37,7 @@
 //! 4. `train`: [`model::MemoryModel::update`] gives the new memory rows,
 //!    [`model::MemoryModel::embed`] the embeddings; loss, backward, Adam
 //!    ([`train::trainer::Trainer`]).
-//! 5. `update_memory`: [`memory::MemoryStore::commit`] writes the winners' rows and the mails.
+//! 5. `update_memory`: [`memory::MemoryStore::commit`] writes the last writers' rows and the mails.
 //!
 //! [`pipeline::sequential`] runs them one after the other, [`pipeline::executor`] on several
 //! threads under a schedule; [`train::epochs::TrainLoop`] goes over epochs, validation and

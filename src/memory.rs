@@ -1,7 +1,7 @@
 //! Node memory: what each node remembers between batches.
 //!
 //! Rows and mails live where the [`MemoryStore`] keeps them; times live on the host in a
-//! [`clock::NodeClock`], because they do not depend on weights, must be exact to the tick
+//! [`clock::NodeTimes`], because they do not depend on weights, must be exact to the tick
 //! (Δt ω reaches 10^6 and its cosine is wrong when Δt is off by one rounding), and WGSL
 //! has no 64-bit integers.
 //!
@@ -9,10 +9,10 @@
 //! unless [`MemoryWrite::Read`] is asked for.
 //! What this module does not do: decide *when* to fetch and commit ([`crate::pipeline`]).
 
-pub mod clock;
 pub mod device;
 pub mod host;
 pub mod node_memory;
+pub mod node_times;
 pub mod saved;
 pub mod similarity;
 pub mod write_back;
@@ -20,7 +20,7 @@ pub mod write_back;
 use burn::tensor::Tensor;
 use thiserror::Error;
 
-use crate::batch::{Deliveries, Winners};
+use crate::batch::{LastWriters, MailRouting};
 use crate::graph::{NodeId, Timestamp};
 
 /// When a memory row is written.
@@ -60,7 +60,7 @@ pub struct FetchedMemory {
     /// several, rows of one node share the node's, as they are many numbers.
     pub mail_row: Vec<i32>,
     /// Times that belong to them.
-    pub times: clock::FetchedTimes,
+    pub times: node_times::FetchedTimes,
 }
 
 /// What a batch writes back.
@@ -71,11 +71,11 @@ pub struct MemoryCommit<'a> {
     /// Edge features of the batch's event rows, `[event rows, edge width]`.
     pub edge: Tensor<2>,
     /// Whose memory is written.
-    pub winners: &'a Winners,
+    pub last_writers: &'a LastWriters,
     /// Who gets which mail.
-    pub deliveries: &'a Deliveries,
+    pub mail_routing: &'a MailRouting,
     /// Times fetched with the rows.
-    pub times: &'a clock::FetchedTimes,
+    pub times: &'a node_times::FetchedTimes,
 }
 
 /// The first commits that wrote numbers that are not finite, as

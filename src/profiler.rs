@@ -24,7 +24,7 @@ use serde::Serialize;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
-    /// One with a shader and a twin.
+    /// One with a shader and a CPU kernel.
     Kernel,
     /// A matrix product: ours on the CPU, burn's on a GPU.
     Product,

@@ -22,7 +22,7 @@ use crate::config::{ConfigError, MemoryPlaceName, RunConfig, SamplerName};
 use crate::device::{self, ComputeDevice, DeviceError};
 use crate::features::Features;
 use crate::graph::{GraphError, NodeId, Tcsr};
-use crate::memory::clock::NodeClock;
+use crate::memory::node_times::NodeTimes;
 use crate::model::ModelConfig;
 use crate::model::tgl_weights::WeightError;
 use crate::run_folder::{Dataset, DeviceRecord, RunFolder, RunFolderError, Setting, Summary};
@@ -197,7 +197,7 @@ pub struct Session {
     candidates: Option<Candidates>,
     model: ModelConfig,
     /// Before the first event.
-    clock: NodeClock,
+    clock: NodeTimes,
     /// Ends what is done with it early.
     stop: Stop,
 }
@@ -279,7 +279,7 @@ impl Session {
         let notes = [log.notes(), &notes].concat();
         let ticks_per_unit = log.ticks_per_unit();
         let first = log.time().first().copied().unwrap_or(0);
-        let clock = NodeClock::new(log.nodes(), rules.clock(ticks_per_unit, first));
+        let clock = NodeTimes::new(log.nodes(), rules.clock(ticks_per_unit, first));
         let sampling = Arc::new(Sampling {
             log,
             graph,

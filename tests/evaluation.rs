@@ -5,13 +5,13 @@ use std::cmp::Ordering;
 use std::sync::Arc;
 
 use burn::tensor::{Device, Tensor};
-use mspipe::batch::{DeliveryRule, LayoutRule, MailAggregation, MailOrder, TimeDelta};
+use mspipe::batch::{LayoutRule, MailAggregation, MailOrder, MailRule, TimeDelta};
 use mspipe::eval::edgebank::{Bank, EdgeBank};
 use mspipe::eval::{LinkMetrics, Negatives, metrics};
 use mspipe::features::{FeatureSource, Features};
 use mspipe::graph::{Directions, EventColumns, NodeId, Tcsr};
-use mspipe::memory::clock::{ClockRule, NodeClock};
 use mspipe::memory::device::DeviceMemory;
+use mspipe::memory::node_times::{NodeTimes, NodeTimesRule};
 use mspipe::memory::{MemoryStore, MemoryWrite};
 use mspipe::model::init::Initializer;
 use mspipe::model::tgn::Tgn;
@@ -54,7 +54,7 @@ impl Fixture {
         let src: &[NodeId] = bytemuck::cast_slice(log.src());
         let dst: &[NodeId] = bytemuck::cast_slice(log.dst());
         let graph = Tcsr::build(log.nodes(), src, dst, log.time(), Directions::Both).unwrap();
-        let clock = ClockRule {
+        let clock = NodeTimesRule {
             time_delta: TimeDelta::Message,
             write: MemoryWrite::Read,
             mail_slots: 1,
@@ -82,7 +82,7 @@ impl Fixture {
             layout: LayoutRule {
                 layers: 1,
                 time_delta: TimeDelta::Message,
-                delivery: DeliveryRule {
+                mail_rule: MailRule {
                     aggregation: MailAggregation::Last,
                     order: MailOrder::Event,
                     to_neighbors: false,
@@ -95,7 +95,7 @@ impl Fixture {
             scratch: Default::default(),
             log,
         });
-        let clock = NodeClock::new(nodes, clock);
+        let clock = NodeTimes::new(nodes, clock);
         let width = MODEL.width;
         Fixture {
             evaluator: Evaluator::new(sampling, other, split, device.clone()),
@@ -112,7 +112,7 @@ fn bits(tensor: Tensor<2>) -> Vec<u32> {
 
 fn trace(memory: &DeviceMemory) -> (Vec<u32>, Vec<u32>, Vec<i64>, u64) {
     let (rows, mails) = memory.tables();
-    let times = memory.clock().last_update().to_vec();
+    let times = memory.node_times().last_update().to_vec();
     (bits(rows), bits(mails), times, memory.version())
 }
 

@@ -34,10 +34,10 @@ mod gpu {
     mod cosine;
     /// The one thread that owns the device.
     pub(crate) mod device_thread;
+    /// Each shader against its CPU kernel.
+    mod kernels;
     /// Launches as a profile counts them.
     mod launches;
-    /// Each shader against its twin.
-    mod twins;
 }
 
 /// Runs `work` on the device of this binary, on the thread that owns it.

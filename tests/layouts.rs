@@ -1,6 +1,6 @@
 //! Strided and sliced tensors give bit for bit what contiguous ones give.
 //!
-//! Kernels and twins know shapes only, so every operation must first bring its inputs into
+//! Shaders and CPU kernels know shapes only, so every operation must first bring its inputs into
 //! that form: a slice of a CPU tensor shares its parent's storage, a transposed tensor
 //! keeps its original's. Both test binaries run this file, each on its own device.
 
@@ -135,8 +135,8 @@ fn memory_operations_take_any_layout() {
         let mailbox = layout.table(2, [6, 8], device);
         let hidden = layout.table(3, [4, 3], device);
         let edge = layout.table(4, [5, 2], device);
-        let winner = layout.list(&[4, 0, 1, 3], device).reshape([2, 2]);
-        let memory = memory_update(memory, hidden.clone(), winner);
+        let last_writer = layout.list(&[4, 0, 1, 3], device).reshape([2, 2]);
+        let memory = memory_update(memory, hidden.clone(), last_writer);
         let lists = MailLists {
             place: layout.list(&[4, 1], device),
             offsets: layout.list(&[0, 1, 3], device),

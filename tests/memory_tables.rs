@@ -28,7 +28,7 @@ struct Story {
 #[derive(Debug, Clone)]
 struct Update {
     /// (node, row), nodes distinct.
-    winners: Vec<[i32; 2]>,
+    last_writers: Vec<[i32; 2]>,
     /// (node, its mails' (row, peer's row, event row)), nodes distinct.
     mails: Vec<(i32, Vec<[i32; 3]>)>,
     /// Nodes that are read afterwards.
@@ -59,16 +59,19 @@ fn stories() -> impl Strategy<Value = Story> {
 fn updates(nodes: usize) -> impl Strategy<Value = Update> {
     let row = 0..HIDDEN_ROWS as i32;
     let node = 0..nodes as i32;
-    let winners = prop::collection::hash_map(node.clone(), row.clone(), 0..=nodes);
+    let last_writers = prop::collection::hash_map(node.clone(), row.clone(), 0..=nodes);
     let mail = (row.clone(), row, 0..EVENT_ROWS as i32);
     let list = prop::collection::vec(mail, 1..5);
     let mails = prop::collection::hash_map(node.clone(), list, 0..=nodes);
     let read = prop::collection::vec(node, 0..100);
-    let drawn = (winners, mails, read, any::<bool>(), any::<u32>());
-    drawn.prop_map(|(winners, mails, read, shared, seed)| {
+    let drawn = (last_writers, mails, read, any::<bool>(), any::<u32>());
+    drawn.prop_map(|(last_writers, mails, read, shared, seed)| {
         let sources = |list: Vec<(i32, i32, i32)>| list.into_iter().map(|(a, b, c)| [a, b, c]);
         Update {
-            winners: winners.into_iter().map(|(node, row)| [node, row]).collect(),
+            last_writers: last_writers
+                .into_iter()
+                .map(|(node, row)| [node, row])
+                .collect(),
             mails: mails
                 .into_iter()
                 .map(|(node, list)| (node, sources(list).collect()))
@@ -126,13 +129,13 @@ fn agrees_with_a_map(story: &Story, device: &Device) {
         let features = draws(update.seed.wrapping_add(1), EVENT_ROWS * edge);
         let before = (numbers(memory.clone()), numbers(mailbox.clone()));
         let others = update.shared.then(|| (memory.clone(), mailbox.clone()));
-        let winner = ints(
-            update.winners.as_flattened(),
-            [update.winners.len(), 2],
+        let last_writer = ints(
+            update.last_writers.as_flattened(),
+            [update.last_writers.len(), 2],
             device,
         );
         let hidden_rows = floats(&hidden, [HIDDEN_ROWS, width], device);
-        memory = memory_update(memory, hidden_rows.clone(), winner);
+        memory = memory_update(memory, hidden_rows.clone(), last_writer);
         let watch = MailWatch {
             first: floats(&[0.0; 2], [2], device),
             commit: 1,
@@ -146,7 +149,7 @@ fn agrees_with_a_map(story: &Story, device: &Device) {
             watch,
         );
         assert_eq!(numbers(watched.first), [0.0; 2], "all is finite");
-        for &[node, own] in &update.winners {
+        for &[node, own] in &update.last_writers {
             let own = row(&hidden, own, width);
             map.entry(node).and_modify(|rows| rows.memory = own);
         }
@@ -231,10 +234,10 @@ fn updates_and_reads_agree_with_a_map() {
 #[test]
 fn a_whole_table_agrees_with_a_map() {
     on_device(|device| {
-        let winners = (0..300).map(|node| [299 - node, node % 9]);
+        let last_writers = (0..300).map(|node| [299 - node, node % 9]);
         let mails = (0..300).map(|node| (299 - node, vec![[node % 9, (node + 4) % 9, node % 7]]));
         let update = Update {
-            winners: winners.collect(),
+            last_writers: last_writers.collect(),
             mails: mails.collect(),
             read: (0..300).rev().collect(),
             shared: false,

@@ -7,12 +7,12 @@ use std::collections::BTreeMap;
 
 use burn::tensor::Device;
 use mspipe::batch::{
-    DeliveryRule, EventBatch, Layout, LayoutRule, MailAggregation, MailOrder, MfgScratch,
-    TimeDelta, Wanted,
+    EventBatch, Layout, LayoutRule, MailAggregation, MailOrder, MailRule, MfgScratch, TimeDelta,
+    Wanted,
 };
 use mspipe::graph::{Directions, NodeId, Tcsr, Timestamp};
-use mspipe::memory::clock::{ClockRule, NodeClock};
 use mspipe::memory::device::DeviceMemory;
+use mspipe::memory::node_times::{NodeTimes, NodeTimesRule};
 use mspipe::memory::{MemoryCommit, MemoryRequest, MemoryStore, MemoryWrite};
 use mspipe::model::init::Initializer;
 use mspipe::model::tgl_weights::{NamedTensor, export};
@@ -58,7 +58,7 @@ impl Case {
         let src: Vec<NodeId> = (0..EVENTS).map(|i| pick(i, 3)).collect();
         let dst: Vec<NodeId> = (0..EVENTS).map(|i| pick(i, 5)).collect();
         let time: Vec<Timestamp> = (0..EVENTS).map(|i| (i / 2) as i64 * 3 + 1).collect();
-        let rule = ClockRule {
+        let rule = NodeTimesRule {
             time_delta: TimeDelta::Message,
             write: MemoryWrite::Event,
             mail_slots: 1,
@@ -66,7 +66,7 @@ impl Case {
             origin: 1,
             first: 1,
         };
-        let clock = NodeClock::new(NODES, rule);
+        let clock = NodeTimes::new(NODES, rule);
         let (width, mail_width) = (CONFIG.width, CONFIG.mail_width());
         let mut case = Case {
             graph: Tcsr::build(NODES, &src, &dst, &time, Directions::Both).unwrap(),
@@ -95,7 +95,7 @@ impl Case {
         let rule = LayoutRule {
             layers: CONFIG.layers,
             time_delta: TimeDelta::Message,
-            delivery: DeliveryRule {
+            mail_rule: MailRule {
                 aggregation: MailAggregation::Mean,
                 order: MailOrder::Event,
                 to_neighbors: false,
@@ -146,8 +146,8 @@ impl Case {
         let commit = MemoryCommit {
             memory: output.memory,
             edge: edge[0].clone(),
-            winners: &layout.winners,
-            deliveries: &layout.deliveries,
+            last_writers: &layout.last_writers,
+            mail_routing: &layout.mail_routing,
             times: &fetched.times,
         };
         self.memory.commit(commit).unwrap();

@@ -2,9 +2,9 @@
 //! any device. Inputs come from counters: the same on every run and machine.
 
 use burn::tensor::{Device, Gradients, Int, Tensor, TensorData};
+use mspipe::kernels::cpu::counter_hash::counter_hash;
 use mspipe::kernels::dropout::{Dropout, dropout};
 use mspipe::kernels::gather_rows::{Uses, gather_rows};
-use mspipe::kernels::reference::counter_hash::counter_hash;
 use mspipe::kernels::time_encoding::time_encoding;
 
 mod attention;

@@ -5,13 +5,13 @@ use std::ops::Range;
 
 use burn::tensor::{Device, Tensor};
 use mspipe::batch::{
-    DeliveryRule, EventBatch, Layout, LayoutRule, MailAggregation, MailOrder, MfgRoots, MfgScratch,
+    EventBatch, Layout, LayoutRule, MailAggregation, MailOrder, MailRule, MfgRoots, MfgScratch,
     Wanted,
 };
 use mspipe::graph::{Directions, NodeId, Tcsr, Timestamp};
-use mspipe::kernels::reference::counter_hash::counter_hash;
-use mspipe::memory::clock::{ClockRule, FetchedTimes, NodeClock};
+use mspipe::kernels::cpu::counter_hash::counter_hash;
 use mspipe::memory::device::DeviceMemory;
+use mspipe::memory::node_times::{FetchedTimes, NodeTimes, NodeTimesRule};
 use mspipe::memory::{MemoryCommit, MemoryRequest, MemoryStore, MemoryWrite};
 use mspipe::model::apan::Apan;
 use mspipe::model::init::Initializer;
@@ -56,9 +56,9 @@ impl<M: MemoryModel> World<M> {
         let dst: Vec<NodeId> = (0..EVENTS).map(|i| pick(i, 7)).collect();
         let time: Vec<Timestamp> = (0..EVENTS).map(|i| (i / 2) as i64 * 3 + 1).collect();
         let needs = M::needs(&config);
-        let clock = NodeClock::new(
+        let clock = NodeTimes::new(
             NODES,
-            ClockRule {
+            NodeTimesRule {
                 time_delta: needs.time_delta,
                 write: MemoryWrite::Event,
                 mail_slots: needs.mail_slots,
@@ -91,7 +91,7 @@ impl<M: MemoryModel> World<M> {
         LayoutRule {
             layers: self.needs.layers,
             time_delta: self.needs.time_delta,
-            delivery: DeliveryRule {
+            mail_rule: MailRule {
                 aggregation: MailAggregation::Mean,
                 order: MailOrder::Event,
                 to_neighbors: self.needs.mails_to_neighbors,
@@ -127,8 +127,8 @@ impl<M: MemoryModel> World<M> {
         let commit = MemoryCommit {
             memory: output.memory,
             edge,
-            winners: &layout.winners,
-            deliveries: &layout.deliveries,
+            last_writers: &layout.last_writers,
+            mail_routing: &layout.mail_routing,
             times: &times,
         };
         self.memory.commit(commit).unwrap();

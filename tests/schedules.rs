@@ -139,11 +139,11 @@ impl Outcome {
         let (rows, mails, clock) = match memory {
             NodeMemory::Device(memory) => {
                 let (rows, mails) = memory.tables();
-                (read(rows), read(mails), memory.clock())
+                (read(rows), read(mails), memory.node_times())
             }
             NodeMemory::Host(memory) => {
                 let (rows, mails) = memory.tables();
-                (bits(rows), bits(mails), memory.clock())
+                (bits(rows), bits(mails), memory.node_times())
             }
         };
         self.memory = [rows, mails].concat();

@@ -65,7 +65,7 @@ mod schedule;
 mod schedules;
 /// Every WGSL text under naga: valid without capabilities, translatable, as declared.
 mod shaders_valid;
-/// The twins' bits do not depend on the number of threads.
+/// The CPU kernels' bits do not depend on the number of threads.
 mod threads;
 /// Weights files, read and written, and `mspipe export`.
 mod weights;

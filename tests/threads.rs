@@ -1,4 +1,4 @@
-//! The twins give the same bits with one thread and with three.
+//! The CPU kernels give the same bits with one thread and with three.
 
 use mspipe::kernels::temporal_attention::AttentionShape;
 
@@ -33,7 +33,7 @@ fn does_not_depend_on_threads(operation: &impl Operation) {
     }
 }
 
-// Sizes that every twin splits into several tasks.
+// Sizes that every CPU kernel splits into several tasks.
 
 #[test]
 fn temporal_attention() {

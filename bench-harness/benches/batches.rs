@@ -118,7 +118,7 @@ fn negatives() -> Result<Prepared> {
     })
 }
 
-/// Unique rows, indices, winners and deliveries of a batch whose past events are there.
+/// Unique rows, indices, last writers and mail routing of a batch whose past events are there.
 fn layout(model: &str) -> Result<Prepared> {
     let (pass, batches) = batches(model)?;
     let recent = Recent { fanout: FANOUT };

@@ -1,7 +1,7 @@
 //! `parity`: replays a training run of TGL and compares every number.
 //!
 //! Roots and sampled past events are taken from the recording; memory, updater, attention,
-//! loss, gradients, Adam, winners and mails are ours. Nothing is reset between batches, so
+//! loss, gradients, Adam, last writers and mails are ours. Nothing is reset between batches, so
 //! an error of an early batch shows in all later ones.
 //!
 //! Errors are relative to the largest magnitude of the recorded tensor (of one batch or one
@@ -14,12 +14,12 @@ use std::fmt;
 use anyhow::{Context, Result, anyhow, ensure};
 use burn::tensor::{Device, Tensor};
 use mspipe::batch::{
-    DeliveryRule, EventBatch, Layout, LayoutRule, MailAggregation, MailOrder, MfgScratch,
-    TimeDelta, Wanted,
+    EventBatch, Layout, LayoutRule, MailAggregation, MailOrder, MailRule, MfgScratch, TimeDelta,
+    Wanted,
 };
 use mspipe::device::{self, DeviceChoice};
-use mspipe::memory::clock::{ClockRule, NodeClock};
 use mspipe::memory::device::DeviceMemory;
+use mspipe::memory::node_times::{NodeTimes, NodeTimesRule};
 use mspipe::memory::{MemoryCommit, MemoryRequest, MemoryStore, MemoryWrite};
 use mspipe::model::apan::Apan;
 use mspipe::model::init::Initializer;
@@ -311,7 +311,7 @@ impl<'a, M: TglNames> Replay<'a, M> {
             .context("tensors 'init.*'")
             .with_context(|| format!("{}", recording.file.display()))?;
         let needs = M::needs(&config);
-        let clock = ClockRule {
+        let clock = NodeTimesRule {
             time_delta: TimeDelta::Query,
             write: MemoryWrite::Event,
             mail_slots: needs.mail_slots,
@@ -322,7 +322,7 @@ impl<'a, M: TglNames> Replay<'a, M> {
         let layout = LayoutRule {
             layers: needs.layers,
             time_delta: TimeDelta::Query,
-            delivery: DeliveryRule {
+            mail_rule: MailRule {
                 aggregation: MailAggregation::Last,
                 order: MailOrder::Row,
                 to_neighbors: needs.mails_to_neighbors,
@@ -330,7 +330,7 @@ impl<'a, M: TglNames> Replay<'a, M> {
             attends_to_mails: needs.attends_to_mails,
             ticks_per_unit: 1,
         };
-        let clock = NodeClock::new(nodes, clock);
+        let clock = NodeTimes::new(nodes, clock);
         Ok(Replay {
             recording,
             device,
@@ -382,7 +382,7 @@ impl<'a, M: TglNames> Replay<'a, M> {
             time: recorded.time.clone(),
             events,
         };
-        // Every sampling of a batch, for the attention or for the delivery of mails, is the
+        // Every sampling of a batch, for the attention or for the routing of mail, is the
         // recorded one.
         let sample = |_: Wanted<'_>| recorded.neighbors.clone();
         let layout = Layout::build(&batch, &self.layout, sample, &mut self.scratch);
@@ -428,15 +428,15 @@ impl<'a, M: TglNames> Replay<'a, M> {
         self.memory.commit(MemoryCommit {
             memory: output.memory,
             edge,
-            winners: &layout.winners,
-            deliveries: &layout.deliveries,
+            last_writers: &layout.last_writers,
+            mail_routing: &layout.mail_routing,
             times: &fetched.times,
         })?;
         let (memory, mailbox) = self.memory.tables();
         compare(Quantity::Memory, values(memory)?, &recorded.memory)?;
         compare(Quantity::Mailbox, values(mailbox)?, &recorded.mailbox)?;
         // Whole numbers up to 2^24, which f32 holds exactly.
-        let ours = self.memory.clock().last_update();
+        let ours = self.memory.node_times().last_update();
         let ours = ours.iter().map(|&time| time as f32).collect();
         let theirs: Vec<f32> = recorded.last_update.iter().map(|&t| t as f32).collect();
         compare(Quantity::LastUpdate, ours, &theirs)

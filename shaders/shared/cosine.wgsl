@@ -3,8 +3,8 @@
 //
 // WGSL defines cos only for arguments within [-pi, pi], and time differences times
 // frequencies reach 1e6 and more. The argument is reduced exactly: its 24-bit mantissa
-// times the fitting 96 bits of 2/pi in u32 arithmetic (Payne and Hanek). Twin:
-// kernels/reference/cosine.rs.
+// times the fitting 96 bits of 2/pi in u32 arithmetic (Payne and Hanek). CPU kernel:
+// kernels/cpu/cosine.rs.
 
 struct WideProduct {
     low: u32,

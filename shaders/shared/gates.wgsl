@@ -1,5 +1,5 @@
 
-// Activations of recurrent cells, NaN for NaN. Twins: kernels/reference/gru_gates.rs.
+// Activations of recurrent cells, NaN for NaN. CPU kernels: kernels/cpu/gru_gates.rs.
 
 fn sigmoid(x: f32) -> f32 {
     return unless_nan(x, 1.0 / (1.0 + exp(-clamp(x, -80.0, 80.0))));

@@ -5,7 +5,7 @@
 //! memory updater. A model without neighbours has one layer of fanout 0.
 
 use crate::batch::{
-    Deliveries, DeliveryRule, EventBatch, Mfg, MfgRoots, MfgScratch, TimeDelta, Winners,
+    EventBatch, LastWriters, MailRouting, MailRule, Mfg, MfgRoots, MfgScratch, TimeDelta,
 };
 use crate::graph::{NodeId, Timestamp};
 use crate::sampling::Neighbors;
@@ -18,7 +18,7 @@ pub struct LayoutRule {
     /// What a row of the memory updater is.
     pub time_delta: TimeDelta,
     /// How mails are delivered.
-    pub delivery: DeliveryRule,
+    pub mail_rule: MailRule,
     /// Whether the updater attends to mails one by one.
     pub attends_to_mails: bool,
     /// Ticks of the stream's unit.
@@ -45,9 +45,9 @@ pub struct Layout {
     /// `[roots]`: the memory row of each root, those of a batch being src ‖ dst ‖ neg.
     pub root_row: Vec<i32>,
     /// Whose memory is written.
-    pub winners: Winners,
+    pub last_writers: LastWriters,
     /// Who gets which mail.
-    pub deliveries: Deliveries,
+    pub mail_routing: MailRouting,
     /// Whether the updater attends to mails one by one.
     pub attends_to_mails: bool,
 }
@@ -71,7 +71,7 @@ impl Layout {
             events: batch.events.clone(),
         };
         let layout = Layout::of_roots(roots, rule, &mut sample, scratch);
-        let receivers = rule.delivery.to_neighbors.then(|| {
+        let receivers = rule.mail_rule.to_neighbors.then(|| {
             let ends = 2 * batch.src.len();
             sample(Wanted {
                 node: &root[..ends],
@@ -81,8 +81,8 @@ impl Layout {
         });
         let (row, receivers) = (&layout.root_row, receivers.as_ref());
         Layout {
-            winners: Winners::of(batch, row),
-            deliveries: Deliveries::of(batch, row, receivers, rule.delivery),
+            last_writers: LastWriters::of(batch, row),
+            mail_routing: MailRouting::of(batch, row, receivers, rule.mail_rule),
             ..layout
         }
     }
@@ -164,7 +164,7 @@ mod tests {
     const RULE: LayoutRule = LayoutRule {
         layers: 1,
         time_delta: TimeDelta::Message,
-        delivery: DeliveryRule {
+        mail_rule: MailRule {
             aggregation: MailAggregation::Last,
             order: MailOrder::Event,
             to_neighbors: false,
@@ -230,28 +230,28 @@ mod tests {
             let node = [0, 1, 3, 4, 4, 3][root];
             assert_eq!(inner.node[row as usize], NodeId(node));
         }
-        assert_eq!(layout.winners.node, nodes(&[0, 1, 3, 4]));
+        assert_eq!(layout.last_writers.node, nodes(&[0, 1, 3, 4]));
     }
 
     #[test]
     fn neighbours_get_mail_where_asked_for() {
-        let delivery = DeliveryRule {
+        let mail_rule = MailRule {
             to_neighbors: true,
-            ..RULE.delivery
+            ..RULE.mail_rule
         };
         let rule = LayoutRule {
             layers: 0,
-            delivery,
+            mail_rule,
             ..RULE
         };
-        let deliveries = layout(rule).deliveries;
+        let mail_routing = layout(rule).mail_routing;
         // Event 4 (1 -> 4 at 5): the past of 1 is 3, that of 4 is 0. Node 3's own mail is of
         // event 3, so the mail of event 4 that it gets as a neighbour wins.
-        assert_eq!(deliveries.node, nodes(&[0, 1, 3, 4]));
-        assert_eq!(deliveries.time, [5, 5, 5, 5]);
+        assert_eq!(mail_routing.node, nodes(&[0, 1, 3, 4]));
+        assert_eq!(mail_routing.time, [5, 5, 5, 5]);
         // Nodes 0, 1, 3, 4 have rows 0 to 3; node 0 gets the mail of 4, node 3 that of 1.
         assert_eq!(
-            deliveries.mails,
+            mail_routing.mails,
             [[3, 1, 1], [1, 3, 1], [1, 3, 1], [3, 1, 1]]
         );
     }

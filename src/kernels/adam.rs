@@ -10,12 +10,12 @@ use burn::backend::{Backend, Dispatch, ExtensionType, Flex, TensorMetadata, back
 use burn::tensor::Tensor;
 
 use super::costs;
+use super::cpu::adam as cpu;
 use super::flex::{floats, floats_mut};
-use super::reference::adam as twin;
 use super::wgsl::{self, FINITE, KernelSpec, ROWS};
 use crate::profiler::{self, Kind};
 
-pub use super::reference::adam::AdamStep;
+pub use super::cpu::adam::AdamStep;
 
 /// `shaders/adam.wgsl`.
 pub static FORWARD: KernelSpec = KernelSpec {
@@ -146,7 +146,7 @@ impl Adam for Flex {
         ];
         for ((parameter, gradient), place) in parameters.into_iter().zip(places) {
             let numbers = place..place + parameter.shape().num_elements();
-            let finite = twin::adam(
+            let finite = cpu::adam(
                 floats_mut(parameter),
                 &floats(&gradient),
                 &mut first[numbers.clone()],

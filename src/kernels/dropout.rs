@@ -9,12 +9,12 @@ use burn::backend::{Autodiff, Backend, Dispatch, Flex, TensorMetadata, backend_e
 use burn::tensor::Tensor;
 
 use super::costs;
+use super::cpu::counter_hash;
 use super::flex::{floats, from_floats};
-use super::reference::counter_hash;
 use super::wgsl::{self, COUNTER_HASH, KernelSpec, ROWS};
 use crate::profiler::{self, Kind};
 
-pub use super::reference::counter_hash::Dropout;
+pub use super::cpu::counter_hash::Dropout;
 
 /// `shaders/dropout.wgsl`.
 pub static FORWARD: KernelSpec = KernelSpec {

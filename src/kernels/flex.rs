@@ -1,4 +1,4 @@
-//! Between the CPU backend's tensors and the slices that the twins take.
+//! Between the CPU backend's tensors and the slices that the CPU kernels take.
 
 use burn::backend::Flex;
 use burn::backend::tensor::{FloatTensor, IntTensor};

@@ -10,8 +10,8 @@ use burn::backend::{Autodiff, Backend, Dispatch, Flex, TensorMetadata, backend_e
 use burn::tensor::{Int, Shape, Tensor};
 
 use super::costs;
+use super::cpu::rows;
 use super::flex::{floats, from_floats, ints};
-use super::reference::rows;
 use super::wgsl::{self, KernelSpec, ROWS};
 use crate::profiler::{self, Kind};
 

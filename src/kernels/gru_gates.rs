@@ -7,8 +7,8 @@ use burn::backend::{Backend, Dispatch, ExtensionType, Flex, TensorMetadata, back
 use burn::tensor::{Int, Tensor};
 
 use super::costs;
+use super::cpu::gru_gates as cpu;
 use super::flex::{floats, from_floats, ints};
-use super::reference::gru_gates as twin;
 use super::wgsl::{self, FINITE, GATES, KernelSpec, ROWS};
 use crate::profiler::{self, Kind};
 
@@ -123,7 +123,7 @@ impl GruGates for Flex {
         active: IntTensor<Self>,
     ) -> FloatTensor<Self> {
         let (rows, width) = (hidden.shape()[0], hidden.shape()[1]);
-        let out = twin::gru_gates(
+        let out = cpu::gru_gates(
             &floats(&from_input),
             &floats(&from_hidden),
             &floats(&hidden),
@@ -141,7 +141,7 @@ impl GruGates for Flex {
         grad: FloatTensor<Self>,
     ) -> GateGradients<Self> {
         let (rows, width) = (hidden.shape()[0], hidden.shape()[1]);
-        let (d_from_input, d_from_hidden) = twin::gru_gates_backward(
+        let (d_from_input, d_from_hidden) = cpu::gru_gates_backward(
             &floats(&from_input),
             &floats(&from_hidden),
             &floats(&hidden),

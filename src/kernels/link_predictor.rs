@@ -2,7 +2,7 @@
 //! [`mod@super::link_scores`] makes of them, as one operation.
 //!
 //! On the GPU it is a sequence of launches, on the CPU
-//! [`mod@super::reference::link_predictor`].
+//! [`mod@super::cpu::link_predictor`].
 
 use burn::backend::autodiff::checkpoint::{base::Checkpointer, strategy::CheckpointStrategy};
 use burn::backend::autodiff::grads::Gradients;
@@ -17,11 +17,11 @@ use burn::backend::{
 use burn::tensor::{Shape, Tensor};
 
 use super::costs;
+use super::cpu::link_predictor as cpu;
+use super::cpu::link_scores::link_loss;
 use super::flex::{floats, from_floats};
 use super::link_scores::{LinkLayer, LinkOutput, LinkScoring, LinkTensors};
 use super::products::{product_of_rows, stacked_products_transposed, transposed_product_of_rows};
-use super::reference::link_predictor as twin;
-use super::reference::link_scores::link_loss;
 use crate::profiler::{self, Kind};
 
 /// Embeddings and parameters of the predictor, or their gradients, as burn's backends take them.
@@ -140,16 +140,16 @@ impl LinkPrediction for CubeBackend {
     }
 }
 
-/// Calls `twin` with the numbers of `tensors`.
+/// Calls `kernel` with the numbers of `tensors`.
 fn with_numbers<T>(
     tensors: &PredictorTensors<Flex>,
-    twin: impl FnOnce(&twin::PredictorInput<'_>) -> T,
+    kernel: impl FnOnce(&cpu::PredictorInput<'_>) -> T,
 ) -> T {
     let [source_bias, destination_bias] =
         [&tensors.source_bias, &tensors.destination_bias].map(floats);
     let both = source_bias.iter().zip(destination_bias.iter());
     let bias: Vec<f32> = both.map(|(a, b)| a + b).collect();
-    twin(&twin::PredictorInput {
+    kernel(&cpu::PredictorInput {
         embedding: &floats(&tensors.embedding),
         source: &floats(&tensors.source),
         destination: &floats(&tensors.destination),
@@ -167,7 +167,7 @@ impl LinkPrediction for Flex {
             from_floats(numbers, [rows, width])
         };
         let ([source, destination], bias) = with_numbers(&tensors, |input| {
-            let products = twin::link_products(input, sources).map(product);
+            let products = cpu::link_products(input, sources).map(product);
             (products, from_floats(input.bias.to_vec(), [width]))
         });
         LinkTensors {
@@ -180,7 +180,7 @@ impl LinkPrediction for Flex {
     }
 
     fn link_predictor(tensors: PredictorTensors<Self>) -> PredictorOutput<Self> {
-        let output = with_numbers(&tensors, twin::link_predictor);
+        let output = with_numbers(&tensors, cpu::link_predictor);
         let (pairs, width) = (output.logits.len(), tensors.source_bias.shape()[0]);
         PredictorOutput {
             loss: from_floats(vec![link_loss(&output.logits)], [1]),
@@ -196,17 +196,12 @@ impl LinkPrediction for Flex {
         grad: FloatTensor<Self>,
     ) -> PredictorTensors<Self> {
         let [source, destination] = [&output.source, &output.destination].map(floats);
-        let products = twin::Products {
+        let products = cpu::Products {
             source: &source,
             destination: &destination,
         };
         let d = with_numbers(&tensors, |input| {
-            twin::link_predictor_backward(
-                input,
-                products,
-                &floats(&output.logits),
-                floats(&grad)[0],
-            )
+            cpu::link_predictor_backward(input, products, &floats(&output.logits), floats(&grad)[0])
         });
         PredictorTensors {
             embedding: from_floats(d.embedding, tensors.embedding.shape()),

@@ -13,8 +13,8 @@ use burn::backend::{
 use burn::tensor::Tensor;
 
 use super::costs;
+use super::cpu::link_scores as cpu;
 use super::flex::{floats, from_floats};
-use super::reference::link_scores as twin;
 use super::wgsl::{self, FINITE, GATES, KernelSpec, ROWS};
 use crate::profiler::{self, Kind};
 
@@ -131,7 +131,7 @@ impl LinkScoring for CubeBackend {
             &[],
             1,
             &[&logits, &loss],
-            &[events as u32, twin::mean_scale(events).to_bits()],
+            &[events as u32, cpu::mean_scale(events).to_bits()],
         );
         LinkOutput { loss, logits }
     }
@@ -150,7 +150,7 @@ impl LinkScoring for CubeBackend {
             ..
         } = contiguous(tensors);
         let (events, width) = (source.shape()[0], source.shape()[1]);
-        let chunks = events.div_ceil(twin::CHUNK);
+        let chunks = events.div_ceil(cpu::CHUNK);
         let d = LinkTensors {
             source: wgsl::empty(&source, source.shape()),
             destination: wgsl::empty(&source, destination.shape()),
@@ -174,7 +174,7 @@ impl LinkScoring for CubeBackend {
                 &d.destination,
                 &partial,
             ],
-            &[events as u32, twin::mean_scale(events).to_bits()],
+            &[events as u32, cpu::mean_scale(events).to_bits()],
         );
         wgsl::launch(
             &BACKWARD_SUMS,
@@ -189,7 +189,7 @@ impl LinkScoring for CubeBackend {
 
 impl LinkScoring for Flex {
     fn link_scores(tensors: LinkTensors<Self>) -> LinkOutput<Self> {
-        let logits = twin::link_scores(&twin::LinkInput {
+        let logits = cpu::link_scores(&cpu::LinkInput {
             source: &floats(&tensors.source),
             destination: &floats(&tensors.destination),
             bias: &floats(&tensors.bias),
@@ -198,7 +198,7 @@ impl LinkScoring for Flex {
         });
         let pairs = logits.len();
         LinkOutput {
-            loss: from_floats(vec![twin::link_loss(&logits)], [1]),
+            loss: from_floats(vec![cpu::link_loss(&logits)], [1]),
             logits: from_floats(logits, [pairs]),
         }
     }
@@ -208,8 +208,8 @@ impl LinkScoring for Flex {
         logits: FloatTensor<Self>,
         grad: FloatTensor<Self>,
     ) -> LinkTensors<Self> {
-        let d = twin::link_scores_backward(
-            &twin::LinkInput {
+        let d = cpu::link_scores_backward(
+            &cpu::LinkInput {
                 source: &floats(&tensors.source),
                 destination: &floats(&tensors.destination),
                 bias: &floats(&tensors.bias),

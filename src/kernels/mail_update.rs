@@ -6,8 +6,8 @@ use burn::backend::{Backend, Dispatch, ExtensionType, Flex, TensorMetadata, back
 use burn::tensor::{Int, Tensor};
 
 use super::costs;
+use super::cpu::rows;
 use super::flex::{floats, floats_mut, ints};
-use super::reference::rows;
 use super::wgsl::{self, FINITE, KernelSpec, ROWS};
 use crate::profiler::{self, Kind};
 
@@ -21,7 +21,7 @@ pub static FORWARD: KernelSpec = KernelSpec {
     variants: &[&[("MEMORY", 100), ("EDGE", 172)]],
 };
 
-/// What a delivery writes, as burn's backends hand it over.
+/// What mail routing writes, as burn's backends hand it over.
 #[derive(ExtensionType)]
 pub struct MailTables<B: Backend> {
     mailbox: FloatTensor<B>,

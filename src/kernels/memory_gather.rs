@@ -6,8 +6,8 @@ use burn::backend::{Backend, Dispatch, ExtensionType, Flex, TensorMetadata, back
 use burn::tensor::{Int, Tensor};
 
 use super::costs;
+use super::cpu::rows;
 use super::flex::{floats, from_floats, ints};
-use super::reference::rows;
 use super::wgsl::{self, KernelSpec, ROWS};
 use crate::profiler::{self, Kind};
 

@@ -1,4 +1,4 @@
-//! Write-back of a batch's winners to the node memory.
+//! Write-back of a batch's last writers to the node memory.
 
 use burn::backend::tensor::{FloatTensor, IntTensor};
 use burn::backend::wgpu::{CubeBackend, into_contiguous};
@@ -6,8 +6,8 @@ use burn::backend::{Backend, Dispatch, Flex, TensorMetadata, backend_extension};
 use burn::tensor::{Int, Tensor};
 
 use super::costs;
+use super::cpu::rows;
 use super::flex::{floats, floats_mut, ints};
-use super::reference::rows;
 use super::wgsl::{self, KernelSpec, ROWS};
 use crate::profiler::{self, Kind};
 
@@ -28,7 +28,7 @@ pub trait MemoryUpdate: Backend {
     fn memory_update(
         memory: FloatTensor<Self>,
         hidden: FloatTensor<Self>,
-        winner: IntTensor<Self>,
+        last_writer: IntTensor<Self>,
     ) -> FloatTensor<Self>;
 }
 
@@ -36,17 +36,17 @@ impl MemoryUpdate for CubeBackend {
     fn memory_update(
         memory: FloatTensor<Self>,
         hidden: FloatTensor<Self>,
-        winner: IntTensor<Self>,
+        last_writer: IntTensor<Self>,
     ) -> FloatTensor<Self> {
         let memory = wgsl::writable(memory);
-        let [hidden, winner] = [hidden, winner].map(into_contiguous);
-        let (width, winners) = (memory.shape()[1], winner.shape()[0]);
+        let [hidden, last_writer] = [hidden, last_writer].map(into_contiguous);
+        let (width, last_writers) = (memory.shape()[1], last_writer.shape()[0]);
         wgsl::launch(
             &FORWARD,
             &[("WIDTH", width as u32)],
-            wgsl::groups_of(winners * width, FORWARD.workgroup),
-            &[&memory, &hidden, &winner],
-            &[winners as u32],
+            wgsl::groups_of(last_writers * width, FORWARD.workgroup),
+            &[&memory, &hidden, &last_writer],
+            &[last_writers as u32],
         );
         memory
     }
@@ -56,31 +56,35 @@ impl MemoryUpdate for Flex {
     fn memory_update(
         mut memory: FloatTensor<Self>,
         hidden: FloatTensor<Self>,
-        winner: IntTensor<Self>,
+        last_writer: IntTensor<Self>,
     ) -> FloatTensor<Self> {
         let width = memory.shape()[1];
         rows::memory_update(
             floats_mut(&mut memory),
             &floats(&hidden),
-            &ints(&winner),
+            &ints(&last_writer),
             width,
         );
         memory
     }
 }
 
-/// Writes the updated row of each winner and returns the table.
+/// Writes the updated row of each last writer and returns the table.
 ///
-/// `memory` is `[nodes, width]`, `hidden` `[rows, width]`, `winner` `[winners, 2]` with
+/// `memory` is `[nodes, width]`, `hidden` `[rows, width]`, `last writer` `[last writers, 2]` with
 /// (node, row); nodes are distinct. In place where the caller holds the only handle of the
 /// table, else on a copy.
-pub fn memory_update(memory: Tensor<2>, hidden: Tensor<2>, winner: Tensor<2, Int>) -> Tensor<2> {
+pub fn memory_update(
+    memory: Tensor<2>,
+    hidden: Tensor<2>,
+    last_writer: Tensor<2, Int>,
+) -> Tensor<2> {
     let _operation = profiler::operation("memory_update", Kind::Memory, || {
-        costs::gather(winner.dims()[0], memory.dims()[1])
+        costs::gather(last_writer.dims()[0], memory.dims()[1])
     });
     Tensor::from_dispatch(Dispatch::memory_update(
         memory.into_dispatch(),
         hidden.into_dispatch(),
-        winner.into_dispatch(),
+        last_writer.into_dispatch(),
     ))
 }

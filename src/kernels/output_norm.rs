@@ -14,13 +14,13 @@ use burn::nn::LayerNorm;
 use burn::tensor::{Shape, Tensor};
 
 use super::costs;
+use super::cpu::output_norm as cpu;
 use super::flex::{floats, from_floats};
 use super::products::column_sums;
-use super::reference::output_norm as twin;
 use super::wgsl::{self, COUNTER_HASH, FINITE, KernelSpec, ROWS};
 use crate::profiler::{self, Kind};
 
-pub use super::reference::output_norm::BeforeNorm;
+pub use super::cpu::output_norm::BeforeNorm;
 
 /// `shaders/output_norm.wgsl`.
 pub static FORWARD: KernelSpec = KernelSpec {
@@ -90,7 +90,7 @@ fn row_constants(x: &CubeTensor, width: usize) -> [(&'static str, u32); 2] {
 fn sizes(rows: usize, before: &BeforeNorm) -> [u32; 8] {
     let dropout = before.dropout;
     let [a, b, c] = dropout.key;
-    let (scale, epsilon) = (dropout.scale.to_bits(), twin::EPSILON.to_bits());
+    let (scale, epsilon) = (dropout.scale.to_bits(), cpu::EPSILON.to_bits());
     [
         rows as u32,
         dropout.drop_below,
@@ -140,7 +140,7 @@ impl OutputNorm for CubeBackend {
             &[&x, &gamma, &grad, &d_x, &normalised],
             &sizes(rows, &before),
         );
-        let chunks = rows.div_ceil(twin::CHUNK);
+        let chunks = rows.div_ceil(cpu::CHUNK);
         let partial = wgsl::empty(&x, [chunks, 2 * width]);
         wgsl::launch(
             &BACKWARD_SUMS,
@@ -168,7 +168,7 @@ impl OutputNorm for Flex {
         beta: FloatTensor<Self>,
         before: BeforeNorm,
     ) -> FloatTensor<Self> {
-        let out = twin::output_norm(&floats(&x), &floats(&gamma), &floats(&beta), before);
+        let out = cpu::output_norm(&floats(&x), &floats(&gamma), &floats(&beta), before);
         from_floats(out, x.shape())
     }
 
@@ -180,7 +180,7 @@ impl OutputNorm for Flex {
     ) -> NormGradients<Self> {
         let width = gamma.shape()[0];
         let (d_x, mut d_gamma) =
-            twin::output_norm_backward(&floats(&x), &floats(&gamma), &floats(&grad), before);
+            cpu::output_norm_backward(&floats(&x), &floats(&gamma), &floats(&grad), before);
         let d_beta = d_gamma.split_off(width);
         NormGradients {
             x: from_floats(d_x, x.shape()),

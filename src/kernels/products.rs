@@ -1,6 +1,6 @@
 //! Matrix products as the operations that are made of them need them: burn's own on real
 //! GPUs, `product.wgsl` on software adapters, on the CPU those of
-//! [`mod@super::reference::products`], which write results once.
+//! [`mod@super::cpu::products`], which write results once.
 
 mod cube;
 mod product;
@@ -8,8 +8,8 @@ mod product;
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Backend, Flex, TensorMetadata};
 
+use super::cpu::products::{self as cpu, Base, Matrix, Place};
 use super::flex::{floats, floats_mut, from_floats};
-use super::reference::products::{self as twin, Base, Matrix, Place};
 
 pub(crate) use cube::{product_of_rows, stacked_products_transposed, transposed_product_of_rows};
 pub(crate) use product::column_sums;
@@ -65,7 +65,7 @@ impl Products for Flex {
         let (x, weight) = (floats(&x), floats(&weight));
         let (x, weight) = (Matrix::whole(&x, k), Matrix::whole(&weight, n));
         if base.shape()[0] == 1 {
-            let out = twin::new_product(x, weight, [m, k, n], Some(&floats(&base)));
+            let out = cpu::new_product(x, weight, [m, k, n], Some(&floats(&base)));
             return from_floats(out, [m, n]);
         }
         assert_eq!(base.shape()[0], m, "rows that a product is added to");
@@ -75,7 +75,7 @@ impl Products for Flex {
             start: 0,
             stride: n,
         };
-        twin::product(x, weight, k, Base::Output, place, floats_mut(&mut base));
+        cpu::product(x, weight, k, Base::Output, place, floats_mut(&mut base));
         base
     }
 
@@ -83,7 +83,7 @@ impl Products for Flex {
         let (m, k, n) = (grad.shape()[0], grad.shape()[1], weight.shape()[0]);
         let (grad, weight) = (floats(&grad), floats(&weight));
         let weight = Matrix::whole(&weight, k).transposed();
-        let out = twin::new_product(Matrix::whole(&grad, k), weight, [m, k, n], None);
+        let out = cpu::new_product(Matrix::whole(&grad, k), weight, [m, k, n], None);
         from_floats(out, [m, n])
     }
 
@@ -91,13 +91,13 @@ impl Products for Flex {
         let (k, m, n) = (x.shape()[0], x.shape()[1], grad.shape()[1]);
         let (x, grad) = (floats(&x), floats(&grad));
         let x = Matrix::whole(&x, m).transposed();
-        let out = twin::new_product(x, Matrix::whole(&grad, n), [m, k, n], None);
+        let out = cpu::new_product(x, Matrix::whole(&grad, n), [m, k, n], None);
         from_floats(out, [m, n])
     }
 
     fn column_sums(grad: FloatTensor<Self>) -> FloatTensor<Self> {
         let width = grad.shape()[1];
-        from_floats(twin::column_sums(&floats(&grad), width), [1, width])
+        from_floats(cpu::column_sums(&floats(&grad), width), [1, width])
     }
 
     fn product_to_heads(
@@ -106,14 +106,14 @@ impl Products for Flex {
         heads: usize,
     ) -> FloatTensor<Self> {
         let (rows, width, inputs) = (x.shape()[0], x.shape()[1], weight.shape()[0]);
-        let out = twin::to_heads(&floats(&x), &floats(&weight), [heads, rows, inputs], width);
+        let out = cpu::to_heads(&floats(&x), &floats(&weight), [heads, rows, inputs], width);
         from_floats(out, [heads, rows, inputs])
     }
 
     fn product_from_heads(x: FloatTensor<Self>, weight: FloatTensor<Self>) -> FloatTensor<Self> {
         let (shape, width) = (x.shape(), weight.shape()[1]);
         let sizes = [shape[0], shape[1], shape[2]];
-        let out = twin::from_heads(&floats(&x), &floats(&weight), sizes, width);
+        let out = cpu::from_heads(&floats(&x), &floats(&weight), sizes, width);
         from_floats(out, [shape[1], width])
     }
 
@@ -123,7 +123,7 @@ impl Products for Flex {
     ) -> FloatTensor<Self> {
         let (shape, width) = (x.shape(), grad.shape()[1]);
         let sizes = [shape[0], shape[1], shape[2]];
-        let out = twin::transposed_of_heads(&floats(&x), &floats(&grad), sizes, width);
+        let out = cpu::transposed_of_heads(&floats(&x), &floats(&grad), sizes, width);
         from_floats(out, [shape[2], width])
     }
 }

@@ -3,7 +3,7 @@
 //! Inputs are split by what they multiply, so that no concatenated
 //! `[rows, mail width + time width]` array is made, and mails and memory rows are constants of an
 //! iteration, so that the only gradient of an input is that of the time encoding. On the GPU it
-//! is a sequence of launches, on the CPU one pass ([`mod@super::reference::recurrent_cell`]).
+//! is a sequence of launches, on the CPU one pass ([`mod@super::cpu::recurrent_cell`]).
 
 use burn::backend::autodiff::checkpoint::{base::Checkpointer, strategy::CheckpointStrategy};
 use burn::backend::autodiff::grads::Gradients;
@@ -18,10 +18,10 @@ use burn::backend::{
 use burn::tensor::{Int, Shape, Tensor};
 
 use super::costs;
+use super::cpu::recurrent_cell as cpu;
 use super::flex::{floats, from_floats, ints};
 use super::gru_gates::GruGates;
 use super::products::Products;
-use super::reference::recurrent_cell as twin;
 use super::rnn_gates::RnnGates;
 use super::time_encoding::TimeEncoding;
 use crate::profiler::{self, Kind};
@@ -148,13 +148,13 @@ impl RecurrentCell for CubeBackend {
     }
 }
 
-/// Calls `twin` with the numbers of `rows` and `weights`.
+/// Calls `kernel` with the numbers of `rows` and `weights`.
 fn with_numbers<T>(
     rows: &CellRows<Flex>,
     weights: &CellWeights<Flex>,
-    twin: impl FnOnce(&twin::CellInput<'_>) -> T,
+    kernel: impl FnOnce(&cpu::CellInput<'_>) -> T,
 ) -> T {
-    twin(&twin::CellInput {
+    kernel(&cpu::CellInput {
         mail: &floats(&rows.mail),
         delta_t: &floats(&rows.delta_t),
         memory: &floats(&rows.memory),
@@ -172,7 +172,7 @@ impl RecurrentCell for Flex {
     fn recurrent_cell(rows: CellRows<Self>, weights: CellWeights<Self>) -> CellOutput<Self> {
         let shape = rows.memory.shape();
         let outputs = weights.input_bias.shape()[0];
-        let output = with_numbers(&rows, &weights, twin::recurrent_cell);
+        let output = with_numbers(&rows, &weights, cpu::recurrent_cell);
         let product = |numbers: Vec<f32>| {
             let rows = numbers.len() / outputs;
             from_floats(numbers, [rows, outputs])
@@ -191,12 +191,12 @@ impl RecurrentCell for Flex {
         grad: FloatTensor<Self>,
     ) -> CellWeights<Self> {
         let d = with_numbers(&rows, &weights, |input| {
-            let made = twin::CellRows {
+            let made = cpu::CellRows {
                 memory: &floats(&output.memory),
                 from_input: &floats(&output.from_input),
                 from_memory: &floats(&output.from_memory),
             };
-            twin::recurrent_cell_backward(input, &made, &floats(&grad))
+            cpu::recurrent_cell_backward(input, &made, &floats(&grad))
         });
         CellWeights {
             time: from_floats(d.time, weights.time.shape()),

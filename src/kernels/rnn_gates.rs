@@ -7,8 +7,8 @@ use burn::backend::{Backend, Dispatch, Flex, TensorMetadata, backend_extension};
 use burn::tensor::{Int, Tensor};
 
 use super::costs;
+use super::cpu::rnn_gates as cpu;
 use super::flex::{floats, from_floats, ints};
-use super::reference::rnn_gates as twin;
 use super::wgsl::{self, FINITE, GATES, KernelSpec, ROWS};
 use crate::profiler::{self, Kind};
 
@@ -99,7 +99,7 @@ impl RnnGates for Flex {
         active: IntTensor<Self>,
     ) -> FloatTensor<Self> {
         let shape = hidden.shape();
-        let out = twin::rnn_gates(
+        let out = cpu::rnn_gates(
             &floats(&from_input),
             &floats(&from_memory),
             &floats(&hidden),
@@ -115,7 +115,7 @@ impl RnnGates for Flex {
         grad: FloatTensor<Self>,
     ) -> FloatTensor<Self> {
         let shape = out.shape();
-        let d = twin::rnn_gates_backward(&floats(&out), &ints(&active), &floats(&grad), shape[1]);
+        let d = cpu::rnn_gates_backward(&floats(&out), &ints(&active), &floats(&grad), shape[1]);
         from_floats(d, shape)
     }
 }

@@ -19,16 +19,16 @@ use burn::backend::{
 use burn::tensor::{Int, Shape, Tensor};
 
 use super::costs;
+use super::cpu::temporal_attention as cpu;
 use super::dropout::Dropout;
 use super::flex::{floats, from_floats, ints};
 use super::gather_rows::{Uses, segment_sums};
 use super::products::column_sums;
-use super::reference::temporal_attention as twin;
 use super::wgsl::{self, ATTENTION, COSINE, COUNTER_HASH, FINITE, KernelSpec, ROWS};
 use crate::profiler::{self, Kind};
 use constants::{ROOT_VARIANTS, ROW_VARIANTS, root_constants, row_constants};
 
-pub use super::reference::temporal_attention::AttentionShape;
+pub use super::cpu::temporal_attention::AttentionShape;
 
 /// Invocations of the two kernels that take one root a workgroup, on a real GPU.
 const WORKGROUP: u32 = 128;
@@ -279,8 +279,8 @@ impl TemporalAttention for Flex {
         dropout: Dropout,
     ) -> AttentionOutput<Self> {
         let roots = tensors.slot.shape()[0];
-        let (out, score) = twin::temporal_attention(
-            &twin::AttentionInput {
+        let (out, score) = cpu::temporal_attention(
+            &cpu::AttentionInput {
                 query: &floats(&query),
                 node: &floats(&tensors.node),
                 edge: &floats(&tensors.edge),
@@ -289,7 +289,7 @@ impl TemporalAttention for Flex {
                 shape,
                 dropout,
             },
-            twin::Uses {
+            cpu::Uses {
                 offsets: &ints(&tensors.query_offsets),
                 items: &ints(&tensors.query_items),
             },
@@ -310,8 +310,8 @@ impl TemporalAttention for Flex {
     ) -> AttentionGradients<Self> {
         let node_shape = tensors.node.shape();
         let query_shape = query.shape();
-        let gradients = twin::temporal_attention_backward(
-            &twin::AttentionInput {
+        let gradients = cpu::temporal_attention_backward(
+            &cpu::AttentionInput {
                 query: &floats(&query),
                 node: &floats(&tensors.node),
                 edge: &floats(&tensors.edge),
@@ -322,11 +322,11 @@ impl TemporalAttention for Flex {
             },
             &floats(&score),
             &floats(&grad),
-            twin::Uses {
+            cpu::Uses {
                 offsets: &ints(&tensors.query_offsets),
                 items: &ints(&tensors.query_items),
             },
-            twin::Uses {
+            cpu::Uses {
                 offsets: &ints(&tensors.offsets),
                 items: &ints(&tensors.items),
             },

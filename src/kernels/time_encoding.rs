@@ -10,9 +10,9 @@ use burn::backend::{Autodiff, Backend, Dispatch, Flex, TensorMetadata, backend_e
 use burn::tensor::{Shape, Tensor};
 
 use super::costs;
+use super::cpu::time_encoding as cpu;
 use super::flex::{floats, from_floats};
 use super::products::column_sums;
-use super::reference::time_encoding as twin;
 use super::wgsl::{self, COSINE, FINITE, KernelSpec, ROWS};
 use crate::profiler::{self, Kind};
 
@@ -72,7 +72,7 @@ impl TimeEncoding for CubeBackend {
     ) -> FloatTensor<Self> {
         let [time, delta, grad] = [time, delta, grad].map(into_contiguous);
         let (rows, width) = (delta.shape()[0], time.shape()[1]);
-        let chunks = rows.div_ceil(twin::CHUNK);
+        let chunks = rows.div_ceil(cpu::CHUNK);
         let partial = wgsl::empty(&time, [chunks, 2 * width]);
         wgsl::launch(
             &BACKWARD,
@@ -89,7 +89,7 @@ impl TimeEncoding for CubeBackend {
 impl TimeEncoding for Flex {
     fn time_encoding(time: FloatTensor<Self>, delta: FloatTensor<Self>) -> FloatTensor<Self> {
         let (rows, width) = (delta.shape()[0], time.shape()[1]);
-        let out = twin::time_encoding(&floats(&time), &floats(&delta), width);
+        let out = cpu::time_encoding(&floats(&time), &floats(&delta), width);
         from_floats(out, [rows, width])
     }
 
@@ -100,7 +100,7 @@ impl TimeEncoding for Flex {
     ) -> FloatTensor<Self> {
         let width = time.shape()[1];
         let d_time =
-            twin::time_encoding_backward(&floats(&time), &floats(&delta), &floats(&grad), width);
+            cpu::time_encoding_backward(&floats(&time), &floats(&delta), &floats(&grad), width);
         from_floats(d_time, [2, width])
     }
 }

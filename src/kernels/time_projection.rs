@@ -12,9 +12,9 @@ use burn::backend::{
 use burn::tensor::{Shape, Tensor};
 
 use super::costs;
+use super::cpu::time_projection as cpu;
 use super::flex::{floats, from_floats};
 use super::products::column_sums;
-use super::reference::time_projection as twin;
 use super::wgsl::{self, KernelSpec, ROWS};
 use crate::profiler::{self, Kind};
 
@@ -94,7 +94,7 @@ impl TimeProjection for CubeBackend {
         let [x, weight, bias, recency, grad] =
             [x, weight, bias, recency, grad].map(into_contiguous);
         let (rows, width) = (x.shape()[0], x.shape()[1]);
-        let chunks = rows.div_ceil(twin::CHUNK);
+        let chunks = rows.div_ceil(cpu::CHUNK);
         let d_x = wgsl::empty(&x, [rows, width]);
         let partial = wgsl::empty(&x, [chunks, 2 * width]);
         wgsl::launch(
@@ -115,13 +115,13 @@ impl TimeProjection for CubeBackend {
     }
 }
 
-/// Calls `twin` with the numbers of `tensors`.
+/// Calls `kernel` with the numbers of `tensors`.
 fn with_numbers<T>(
     tensors: &ProjectionTensors<Flex>,
     recency: &FloatTensor<Flex>,
-    twin: impl FnOnce(&twin::ProjectionInput<'_>) -> T,
+    kernel: impl FnOnce(&cpu::ProjectionInput<'_>) -> T,
 ) -> T {
-    twin(&twin::ProjectionInput {
+    kernel(&cpu::ProjectionInput {
         x: &floats(&tensors.x),
         recency: &floats(recency),
         weight: &floats(&tensors.weight),
@@ -134,7 +134,7 @@ impl TimeProjection for Flex {
         tensors: ProjectionTensors<Self>,
         recency: FloatTensor<Self>,
     ) -> FloatTensor<Self> {
-        let out = with_numbers(&tensors, &recency, twin::time_projection);
+        let out = with_numbers(&tensors, &recency, cpu::time_projection);
         from_floats(out, tensors.x.shape())
     }
 
@@ -144,7 +144,7 @@ impl TimeProjection for Flex {
         grad: FloatTensor<Self>,
     ) -> ProjectionTensors<Self> {
         let (d_x, mut d_weight) = with_numbers(&tensors, &recency, |input| {
-            twin::time_projection_backward(input, &floats(&grad))
+            cpu::time_projection_backward(input, &floats(&grad))
         });
         let d_bias = d_weight.split_off(d_weight.len() / 2);
         ProjectionTensors {

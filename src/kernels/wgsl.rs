@@ -30,7 +30,7 @@ const MAX_SIZES: usize = 16;
 /// One WGSL kernel: its text and what may be substituted in it.
 #[derive(Debug)]
 pub struct KernelSpec {
-    /// Name of the file in `shaders/`, of the launcher and of the twin.
+    /// Name of the file in `shaders/`, of the launcher and of the CPU kernel.
     pub name: &'static str,
     /// Text of the file.
     pub source: &'static str,

@@ -2,7 +2,7 @@
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
-use super::clock::{FetchedTimes, NodeClock};
+use super::node_times::{FetchedTimes, NodeTimes};
 use super::similarity::{Correction, Mitigation};
 use super::{FetchedMemory, MemoryCommit, MemoryError, MemoryRequest, MemoryStore};
 use crate::kernels::mail_update::{MailLists, MailWatch, mail_update};
@@ -18,27 +18,27 @@ pub struct DeviceMemory {
     pub(super) mailbox: Tensor<2>,
     /// See [`MemoryStore::watched`].
     watched: Tensor<1>,
-    pub(super) clock: NodeClock,
+    pub(super) node_times: NodeTimes,
     mitigation: Option<Mitigation>,
     pub(super) version: u64,
 }
 
 impl DeviceMemory {
     /// Zero rows for `nodes` nodes on `device` (without autodiff: memory is a constant of
-    /// an iteration); `clock` says how many mails a node keeps.
+    /// an iteration); `node_times` says how many mails a node keeps.
     pub fn new(
         nodes: usize,
         width: usize,
         mail_width: usize,
-        clock: NodeClock,
+        node_times: NodeTimes,
         device: &Device,
     ) -> DeviceMemory {
-        let slots = clock.rule().mail_slots;
+        let slots = node_times.rule().mail_slots;
         DeviceMemory {
             memory: Tensor::zeros([nodes, width], device),
             mailbox: Tensor::zeros([nodes, slots * mail_width], device),
             watched: Tensor::zeros([2], device),
-            clock,
+            node_times,
             mitigation: None,
             version: 0,
         }
@@ -60,21 +60,21 @@ impl DeviceMemory {
     }
 
     /// The times that belong to them.
-    pub fn clock(&self) -> &NodeClock {
-        &self.clock
+    pub fn node_times(&self) -> &NodeTimes {
+        &self.node_times
     }
 }
 
 impl MemoryStore for DeviceMemory {
     fn fetch(&self, request: MemoryRequest<'_>) -> FetchedMemory {
-        let correction = Correction::of(self.mitigation.as_ref(), &self.clock, request);
+        let correction = Correction::of(self.mitigation.as_ref(), &self.node_times, request);
         let nodes = request.node.iter().chain(correction.extra());
         let index: Vec<i32> = nodes.map(|node| node.0 as i32).collect();
         let (rows, gathered) = (request.node.len(), index.len());
         let index = ints(index, [gathered], &self.memory.device());
         // Mails of several slots are read where they are: the table is not written before the
         // batch that reads it is done, and then nobody else holds it.
-        let (memory, mail, mail_row) = if self.clock.rule().mail_slots > 1 {
+        let (memory, mail, mail_row) = if self.node_times.rule().mail_slots > 1 {
             let memory = self.memory.clone().select(0, index);
             let nodes = request.node.iter().map(|node| node.0 as i32);
             (memory, self.mailbox.clone(), nodes.collect())
@@ -93,37 +93,37 @@ impl MemoryStore for DeviceMemory {
             mail_row,
             times: FetchedTimes {
                 corrected: correction.corrected(),
-                ..self.clock.fetch(request)
+                ..self.node_times.fetch(request)
             },
         }
     }
 
     fn commit(&mut self, commit: MemoryCommit<'_>) -> Result<(), MemoryError> {
-        let winners = commit.winners;
+        let last_writers = commit.last_writers;
         let device = self.memory.device();
-        let written = commit.times.written(winners);
+        let written = commit.times.written(last_writers);
         let entries = written.len() / 2;
-        let winner = ints(written, [entries, 2], &device);
+        let last_writer = ints(written, [entries, 2], &device);
         // Hand over the only handles of the tables, so that they are written in place.
         let nothing = || Tensor::<2>::empty([0, 0], &device);
         let memory = std::mem::replace(&mut self.memory, nothing());
-        self.memory = memory_update(memory, commit.memory.clone(), winner);
+        self.memory = memory_update(memory, commit.memory.clone(), last_writer);
 
-        let deliveries = commit.deliveries;
-        let place = self.clock.places(deliveries);
+        let mail_routing = commit.mail_routing;
+        let place = self.node_times.places(mail_routing);
         let places = place.len();
         let lists = MailLists {
             place: ints(place, [places], &device),
-            offsets: ints(deliveries.offsets.clone(), [places + 1], &device),
+            offsets: ints(mail_routing.offsets.clone(), [places + 1], &device),
             mails: ints(
-                deliveries.mails.as_flattened().to_vec(),
-                [deliveries.mails.len(), 3],
+                mail_routing.mails.as_flattened().to_vec(),
+                [mail_routing.mails.len(), 3],
                 &device,
             ),
         };
         let mailbox = std::mem::replace(&mut self.mailbox, nothing());
         let [nodes, mails] = mailbox.dims();
-        let slots = self.clock.rule().mail_slots;
+        let slots = self.node_times.rule().mail_slots;
         let mailbox = mailbox.reshape([nodes * slots, mails / slots]);
         let watch = MailWatch {
             first: std::mem::replace(&mut self.watched, Tensor::empty([0], &device)),
@@ -133,7 +133,8 @@ impl MemoryStore for DeviceMemory {
         self.mailbox = mailbox.reshape([nodes, mails]);
         self.watched = watch.first;
 
-        self.clock.commit(winners, deliveries, commit.times);
+        self.node_times
+            .commit(last_writers, mail_routing, commit.times);
         self.version += 1;
         Ok(())
     }
@@ -150,7 +151,7 @@ impl MemoryStore for DeviceMemory {
         self.memory = self.memory.zeros_like();
         self.mailbox = self.mailbox.zeros_like();
         self.watched = self.watched.zeros_like();
-        self.clock.reset();
+        self.node_times.reset();
         self.version = 0;
     }
 }

@@ -3,18 +3,18 @@
 //!
 //! Rows are read ([`HostMemory::gather`]) and written ([`HostMemory::apply`]) here without a
 //! device; what lies between is one upload and one read-back of the rows concerned. Rows are
-//! moved by the twins of the kernels that [`DeviceMemory`](super::device::DeviceMemory)
+//! moved by the same CPU kernels that [`DeviceMemory`](super::device::DeviceMemory)
 //! uses, so both give the same bits.
 
 use burn::tensor::{Device, Tensor, TensorData};
 
-use super::clock::{FetchedTimes, NodeClock};
+use super::node_times::{FetchedTimes, NodeTimes};
 use super::similarity::{Correction, Mitigation};
 use super::write_back::{Update, WriteBack};
 use super::{FetchedMemory, MemoryCommit, MemoryError, MemoryRequest, MemoryStore, read};
 use crate::batch::Distinct;
 use crate::graph::NodeId;
-use crate::kernels::reference::rows::{self, MailParts};
+use crate::kernels::cpu::rows::{self, MailParts};
 
 /// Memory rows, mails and times, all in RAM.
 #[derive(Debug, Clone)]
@@ -25,7 +25,7 @@ pub struct HostMemory {
     pub(super) memory: Vec<f32>,
     /// `[nodes, slots x mail width]`.
     pub(super) mailbox: Vec<f32>,
-    pub(super) clock: NodeClock,
+    pub(super) node_times: NodeTimes,
     mitigation: Option<Mitigation>,
     pub(super) version: u64,
     /// See [`MemoryStore::watched`].
@@ -72,22 +72,22 @@ impl HostRows {
 }
 
 impl HostMemory {
-    /// Zero rows for `nodes` nodes; `clock` says how many mails a node keeps.
+    /// Zero rows for `nodes` nodes; `node_times` says how many mails a node keeps.
     pub fn new(
         nodes: usize,
         width: usize,
         mail_width: usize,
-        clock: NodeClock,
+        node_times: NodeTimes,
         mitigation: Option<Mitigation>,
         device: &Device,
     ) -> HostMemory {
-        let slots = clock.rule().mail_slots;
+        let slots = node_times.rule().mail_slots;
         HostMemory {
             width,
             mail_width,
             memory: vec![0.0; nodes * width],
             mailbox: vec![0.0; nodes * slots * mail_width],
-            clock,
+            node_times,
             mitigation,
             version: 0,
             watched: [0.0; 2],
@@ -97,12 +97,12 @@ impl HostMemory {
 
     /// Reads the rows that a batch needs.
     pub fn gather(&self, request: MemoryRequest<'_>) -> HostRows {
-        let correction = Correction::of(self.mitigation.as_ref(), &self.clock, request);
+        let correction = Correction::of(self.mitigation.as_ref(), &self.node_times, request);
         let times = FetchedTimes {
             corrected: correction.corrected(),
-            ..self.clock.fetch(request)
+            ..self.node_times.fetch(request)
         };
-        let slots = self.clock.rule().mail_slots;
+        let slots = self.node_times.rule().mail_slots;
         let ids =
             |nodes: &[NodeId]| -> Vec<i32> { nodes.iter().map(|node| node.0 as i32).collect() };
         let node = ids(request.node);
@@ -130,8 +130,8 @@ impl HostMemory {
             back,
             rows: updated,
         } = update;
-        let winners = &back.winners;
-        let written = back.times.written(winners);
+        let last_writers = &back.last_writers;
+        let written = back.times.written(last_writers);
         rows::memory_update(&mut self.memory, updated, &written, self.width);
         let edge_width = self.mail_width - 2 * self.width;
         let parts = MailParts {
@@ -140,15 +140,16 @@ impl HostMemory {
             edge: &back.edge,
             edge_width,
         };
-        let deliveries = &back.deliveries;
+        let mail_routing = &back.mail_routing;
         let finite = rows::mail_update(
             &mut self.mailbox,
             parts,
-            &self.clock.places(deliveries),
-            &deliveries.offsets,
-            deliveries.mails.as_flattened(),
+            &self.node_times.places(mail_routing),
+            &mail_routing.offsets,
+            mail_routing.mails.as_flattened(),
         );
-        self.clock.commit(winners, deliveries, &back.times);
+        self.node_times
+            .commit(last_writers, mail_routing, &back.times);
         self.version += 1;
         for (first, finite) in self.watched.iter_mut().zip(finite) {
             if !finite && *first == 0.0 {
@@ -168,8 +169,8 @@ impl HostMemory {
     }
 
     /// The times that belong to them.
-    pub fn clock(&self) -> &NodeClock {
-        &self.clock
+    pub fn node_times(&self) -> &NodeTimes {
+        &self.node_times
     }
 }
 
@@ -180,11 +181,11 @@ impl MemoryStore for HostMemory {
     }
 
     fn commit(&mut self, commit: MemoryCommit<'_>) -> Result<(), MemoryError> {
-        let mails = commit.deliveries.mails.iter();
+        let mails = commit.mail_routing.mails.iter();
         let events = mails.map(|mail| mail[2] as usize + 1).max().unwrap_or(0);
         let back = WriteBack::new(
-            commit.winners.clone(),
-            commit.deliveries.clone(),
+            commit.last_writers.clone(),
+            commit.mail_routing.clone(),
             commit.times.clone(),
             read(commit.edge.slice(0..events))?,
             commit.memory.dims()[0],
@@ -206,7 +207,7 @@ impl MemoryStore for HostMemory {
         self.watched = [0.0; 2];
         self.memory.fill(0.0);
         self.mailbox.fill(0.0);
-        self.clock.reset();
+        self.node_times.reset();
         self.version = 0;
     }
 }

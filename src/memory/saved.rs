@@ -7,10 +7,10 @@ use std::borrow::Cow;
 
 use burn::tensor::{Tensor, TensorData};
 
-use super::clock::NodeClock;
 use super::device::DeviceMemory;
 use super::host::HostMemory;
 use super::node_memory::NodeMemory;
+use super::node_times::NodeTimes;
 use super::{MemoryError, MemoryStore as _, read};
 use crate::checkpoint::{Arrays, Unfit};
 use crate::graph::Timestamp;
@@ -22,11 +22,11 @@ pub struct SavedMemory<'a> {
     rows: Cow<'a, [f32]>,
     /// `[nodes, slots x mail width]`.
     mails: Cow<'a, [f32]>,
-    clock: &'a NodeClock,
+    node_times: &'a NodeTimes,
     version: [i64; 1],
 }
 
-/// Times of a clock.
+/// Times of all nodes.
 #[derive(Debug)]
 pub(super) struct SavedTimes {
     pub(super) last_update: Vec<Timestamp>,
@@ -37,16 +37,19 @@ pub(super) struct SavedTimes {
 impl SavedMemory<'_> {
     /// Adds it to `arrays`, with names that begin with `prefix`.
     pub fn put<'a>(&'a self, arrays: &mut Arrays<'a>, prefix: &str) {
-        let nodes = self.clock.last_update().len();
+        let nodes = self.node_times.last_update().len();
         let mut table = |name: &str, values: &'a [f32]| {
             let width = values.len() / nodes.max(1);
             arrays.put(format!("{prefix}{name}"), &[nodes, width], values);
         };
         table("rows", &self.rows);
         table("mails", &self.mails);
-        arrays.put_column(format!("{prefix}last_update"), self.clock.last_update());
-        arrays.put_column(format!("{prefix}mail_time"), self.clock.mail_time());
-        arrays.put_column(format!("{prefix}next_slot"), self.clock.next_slot());
+        arrays.put_column(
+            format!("{prefix}last_update"),
+            self.node_times.last_update(),
+        );
+        arrays.put_column(format!("{prefix}mail_time"), self.node_times.mail_time());
+        arrays.put_column(format!("{prefix}next_slot"), self.node_times.next_slot());
         arrays.put_column(format!("{prefix}version"), self.version.as_slice());
     }
 }
@@ -64,7 +67,7 @@ impl NodeMemory {
                 SavedMemory {
                     rows: read(rows)?.into(),
                     mails: read(mails)?.into(),
-                    clock: memory.clock(),
+                    node_times: memory.node_times(),
                     version,
                 }
             }
@@ -73,7 +76,7 @@ impl NodeMemory {
                 SavedMemory {
                     rows: rows.into(),
                     mails: mails.into(),
-                    clock: memory.clock(),
+                    node_times: memory.node_times(),
                     version,
                 }
             }
@@ -86,12 +89,12 @@ impl NodeMemory {
     /// # Errors
     /// When arrays are missing or of another size; it is unchanged then.
     pub fn restore(&mut self, arrays: &mut Arrays<'_>) -> Result<(), Unfit> {
-        let (shapes, clock) = match self {
-            NodeMemory::Device(memory) => (memory.shapes(), memory.clock()),
-            NodeMemory::Host(memory) => (memory.shapes(), memory.clock()),
+        let (shapes, node_times) = match self {
+            NodeMemory::Device(memory) => (memory.shapes(), memory.node_times()),
+            NodeMemory::Host(memory) => (memory.shapes(), memory.node_times()),
         };
         let [nodes, _] = shapes[0];
-        let slots = clock.rule().mail_slots;
+        let slots = node_times.rule().mail_slots;
         let rows = arrays.take_shaped("rows", &shapes[0])?;
         let mails = arrays.take_shaped("mails", &shapes[1])?;
         let times = SavedTimes {
@@ -121,7 +124,7 @@ impl DeviceMemory {
         let device = self.memory.device();
         self.memory = Tensor::from_data(TensorData::new(rows, rows_shape), &device);
         self.mailbox = Tensor::from_data(TensorData::new(mails, mails_shape), &device);
-        self.clock.restore(times);
+        self.node_times.restore(times);
         self.version = version;
     }
 
@@ -134,12 +137,12 @@ impl HostMemory {
     fn restore(&mut self, rows: Vec<f32>, mails: Vec<f32>, times: SavedTimes, version: u64) {
         self.memory = rows;
         self.mailbox = mails;
-        self.clock.restore(times);
+        self.node_times.restore(times);
         self.version = version;
     }
 
     fn shapes(&self) -> [[usize; 2]; 2] {
-        let nodes = self.clock.last_update().len();
+        let nodes = self.node_times.last_update().len();
         let width = |table: &[f32]| table.len() / nodes.max(1);
         [[nodes, width(&self.memory)], [nodes, width(&self.mailbox)]]
     }

@@ -16,7 +16,7 @@ use burn::tensor::{Int, Tensor, TensorData};
 use rayon::prelude::*;
 
 use super::MemoryRequest;
-use super::clock::NodeClock;
+use super::node_times::NodeTimes;
 use crate::graph::{NodeId, Timestamp};
 use crate::kernels::memory_update::memory_update;
 
@@ -133,7 +133,7 @@ impl Correction {
     /// What `mitigation` corrects of the rows that `request` names.
     pub fn of(
         mitigation: Option<&Mitigation>,
-        clock: &NodeClock,
+        node_times: &NodeTimes,
         request: MemoryRequest<'_>,
     ) -> Correction {
         let mut correction = Correction {
@@ -146,7 +146,7 @@ impl Correction {
         };
         correction.mitigated = true;
         correction.keep = mitigation.keep;
-        let last_update = clock.last_update();
+        let last_update = node_times.last_update();
         let ages: Vec<Timestamp> = request
             .root
             .iter()
@@ -207,9 +207,9 @@ impl Correction {
         let drawn = weights.matmul(memory.slice(self.rows..self.rows + extra));
         let row = ints(self.row.clone());
         let mixed = own.clone().select(0, row) * self.keep + drawn;
-        let winner = (0..).zip(&self.row).flat_map(|(i, &row)| [row, i]);
-        let winner = ints(winner.collect()).reshape([corrected, 2]);
-        memory_update(own, mixed, winner)
+        let last_writer = (0..).zip(&self.row).flat_map(|(i, &row)| [row, i]);
+        let last_writer = ints(last_writer.collect()).reshape([corrected, 2]);
+        memory_update(own, mixed, last_writer)
     }
 }
 

@@ -5,8 +5,8 @@
 
 use burn::tensor::{Int, Tensor, TensorData};
 
-use super::clock::FetchedTimes;
-use crate::batch::{Deliveries, Winners};
+use super::node_times::FetchedTimes;
+use crate::batch::{LastWriters, MailRouting};
 use crate::checkpoint::{Arrays, Unfit};
 use crate::graph::NodeId;
 
@@ -15,8 +15,8 @@ use crate::graph::NodeId;
 pub struct WriteBack {
     /// Rows of the batch that are read back, ascending.
     rows: Vec<i32>,
-    pub(super) winners: Winners,
-    pub(super) deliveries: Deliveries,
+    pub(super) last_writers: LastWriters,
+    pub(super) mail_routing: MailRouting,
     pub(super) times: FetchedTimes,
     /// Features of the batch's own events, `[events, edge width]`.
     pub(super) edge: Vec<f32>,
@@ -25,27 +25,27 @@ pub struct WriteBack {
 impl WriteBack {
     /// What a batch of `batch_rows` rows writes; `edge` are the features of its own events.
     pub fn new(
-        winners: Winners,
-        deliveries: Deliveries,
+        last_writers: LastWriters,
+        mail_routing: MailRouting,
         times: FetchedTimes,
         edge: Vec<f32>,
         batch_rows: usize,
     ) -> WriteBack {
         let mut back = WriteBack {
             rows: Vec::new(),
-            winners,
-            deliveries,
+            last_writers,
+            mail_routing,
             times,
             edge,
         };
         let mut place = vec![-1; batch_rows];
         if back.times.kept.is_empty() {
             let mails = back
-                .deliveries
+                .mail_routing
                 .mails
                 .iter()
                 .flat_map(|mail| [mail[0], mail[1]]);
-            for row in back.winners.row.iter().copied().chain(mails) {
+            for row in back.last_writers.row.iter().copied().chain(mails) {
                 place[row as usize] = 0;
             }
         } else {
@@ -62,10 +62,10 @@ impl WriteBack {
         // Rows that are kept on reading keep their numbers: all rows are read back then.
         let updated = &back.times.updated;
         back.times.updated = back.rows.iter().map(|&row| updated[row as usize]).collect();
-        for row in &mut back.winners.row {
+        for row in &mut back.last_writers.row {
             *row = place[*row as usize];
         }
-        for [own, peer, _] in &mut back.deliveries.mails {
+        for [own, peer, _] in &mut back.mail_routing.mails {
             *own = place[*own as usize];
             *peer = place[*peer as usize];
         }
@@ -77,9 +77,9 @@ impl WriteBack {
         &self.edge
     }
 
-    /// Winners and deliveries, the times of their rows, and the events' features.
-    pub fn into_parts(self) -> (Winners, Deliveries, FetchedTimes, Vec<f32>) {
-        (self.winners, self.deliveries, self.times, self.edge)
+    /// LastWriters and mail routing, the times of their rows, and the events' features.
+    pub fn into_parts(self) -> (LastWriters, MailRouting, FetchedTimes, Vec<f32>) {
+        (self.last_writers, self.mail_routing, self.times, self.edge)
     }
 
     /// The rows to read back out of the batch's updated rows `[batch rows, width]`.
@@ -115,8 +115,8 @@ impl Update {
     /// Adds it to `arrays`, with names that begin with `prefix`.
     pub fn put<'a>(&'a self, arrays: &mut Arrays<'a>, prefix: &str) {
         let WriteBack {
-            winners,
-            deliveries,
+            last_writers,
+            mail_routing,
             times,
             edge,
             ..
@@ -124,19 +124,19 @@ impl Update {
         let mut nodes = |name: &str, nodes: &'a [NodeId]| {
             arrays.put_column::<u32>(format!("{prefix}{name}"), bytemuck::cast_slice(nodes));
         };
-        nodes("winner_node", &winners.node);
-        nodes("mail_node", &deliveries.node);
+        nodes("winner_node", &last_writers.node);
+        nodes("mail_node", &mail_routing.node);
         nodes("kept_node", &times.kept);
         let mut numbers = |name: &str, numbers: &'a [i32]| {
             arrays.put_column(format!("{prefix}{name}"), numbers);
         };
-        numbers("winner_row", &winners.row);
-        numbers("mail_offsets", &deliveries.offsets);
-        numbers("mail_rows", deliveries.mails.as_flattened());
+        numbers("winner_row", &last_writers.row);
+        numbers("mail_offsets", &mail_routing.offsets);
+        numbers("mail_rows", mail_routing.mails.as_flattened());
         let mut times_of = |name: &str, ticks: &'a [i64]| {
             arrays.put_column(format!("{prefix}{name}"), ticks);
         };
-        times_of("mail_time", &deliveries.time);
+        times_of("mail_time", &mail_routing.time);
         times_of("updated", &times.updated);
         arrays.put_column(format!("{prefix}edge"), edge.as_slice());
         arrays.put_column(format!("{prefix}rows"), self.rows.as_slice());
@@ -151,7 +151,7 @@ impl Update {
             let ids: Vec<u32> = arrays.take_column(name)?;
             Ok(bytemuck::allocation::pod_collect_to_vec(&ids))
         };
-        let winner_node = nodes("winner_node")?;
+        let last_writer_node = nodes("winner_node")?;
         let mail_node = nodes("mail_node")?;
         let kept = nodes("kept_node")?;
         let mails: Vec<i32> = arrays.take_column("mail_rows")?;
@@ -159,11 +159,11 @@ impl Update {
         let update = Update {
             back: WriteBack {
                 rows: Vec::new(),
-                winners: Winners {
-                    node: winner_node,
+                last_writers: LastWriters {
+                    node: last_writer_node,
                     row: arrays.take_column("winner_row")?,
                 },
-                deliveries: Deliveries {
+                mail_routing: MailRouting {
                     node: mail_node,
                     time: arrays.take_column("mail_time")?,
                     offsets: arrays.take_column("mail_offsets")?,
@@ -195,8 +195,8 @@ impl Update {
     /// The array that names something that there is not, and how.
     fn fault(&self, bounds: Bounds) -> Option<(&'static str, &'static str)> {
         let WriteBack {
-            winners,
-            deliveries,
+            last_writers,
+            mail_routing,
             times,
             edge,
             ..
@@ -212,8 +212,8 @@ impl Update {
         let of_event = |mail: &[i32; 3]| {
             mail[2] >= 0 && events.is_none_or(|events| (mail[2] as usize) < events)
         };
-        let lists = &deliveries.offsets;
-        let end = deliveries.mails.len() as i64;
+        let lists = &mail_routing.offsets;
+        let end = mail_routing.mails.len() as i64;
         let whole = lists.first() == Some(&0) && lists.last().map(|&l| i64::from(l)) == Some(end);
         [
             (
@@ -224,27 +224,28 @@ impl Update {
             (
                 "winner_node",
                 "has unknown or unsorted nodes",
-                known(&winners.node),
+                known(&last_writers.node),
             ),
             (
                 "winner_row",
                 "has not a row for each node",
-                winners.row.len() == winners.node.len() && winners.row.iter().all(row_known),
+                last_writers.row.len() == last_writers.node.len()
+                    && last_writers.row.iter().all(row_known),
             ),
             (
                 "mail_node",
                 "has unknown or unsorted nodes",
-                known(&deliveries.node) && deliveries.time.len() == deliveries.node.len(),
+                known(&mail_routing.node) && mail_routing.time.len() == mail_routing.node.len(),
             ),
             (
                 "mail_offsets",
                 "has not a list of mails for each node",
-                lists.len() == deliveries.node.len() + 1 && lists.is_sorted() && whole,
+                lists.len() == mail_routing.node.len() + 1 && lists.is_sorted() && whole,
             ),
             (
                 "mail_rows",
                 "has unknown rows or events",
-                deliveries
+                mail_routing
                     .mails
                     .iter()
                     .all(|mail| of_row(mail) && of_event(mail)),

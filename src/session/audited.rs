@@ -182,11 +182,11 @@ pub fn kept<M: TglNames>(model: &LinkModel<M>, memory: &NodeMemory) -> Result<Ke
     let (rows, mails, clock) = match memory {
         NodeMemory::Device(memory) => {
             let (rows, mails) = memory.tables();
-            (read(rows)?, read(mails)?, memory.clock())
+            (read(rows)?, read(mails)?, memory.node_times())
         }
         NodeMemory::Host(memory) => {
             let (rows, mails) = memory.tables();
-            (rows.to_vec(), mails.to_vec(), memory.clock())
+            (rows.to_vec(), mails.to_vec(), memory.node_times())
         }
     };
     let times = bytemuck::cast_slice(clock.last_update()).to_vec();

@@ -5,14 +5,14 @@ use std::sync::Arc;
 use mspipe_datasets::candidates::read_candidates;
 use mspipe_datasets::{DataError, EventLog};
 
-use crate::batch::{DeliveryRule, LayoutRule, MailAggregation, MailOrder, TimeDelta};
+use crate::batch::{LayoutRule, MailAggregation, MailOrder, MailRule, TimeDelta};
 use crate::config::{
     CandidateSource, ConfigError, MailAggregationName, MemoryWriteName, Protocol, RunConfig,
     TimeDeltaName,
 };
 use crate::graph::{Directions, NodeId, Timestamp};
 use crate::memory::MemoryWrite;
-use crate::memory::clock::ClockRule;
+use crate::memory::node_times::NodeTimesRule;
 use crate::model::ModelNeeds;
 use crate::sampling::candidates::ListedCandidates;
 use crate::sampling::{Candidates, NegativePool};
@@ -67,7 +67,7 @@ pub(super) struct Rules {
     from_first_event: bool,
     time_delta: TimeDelta,
     write: MemoryWrite,
-    delivery: DeliveryRule,
+    mail_rule: MailRule,
     needs: ModelNeeds,
 }
 
@@ -117,7 +117,7 @@ impl Rules {
             from_first_event: !tgl,
             time_delta,
             write,
-            delivery: DeliveryRule {
+            mail_rule: MailRule {
                 aggregation: match config.mail_aggregation {
                     MailAggregationName::Last => MailAggregation::Last,
                     MailAggregationName::Mean => MailAggregation::Mean,
@@ -138,15 +138,15 @@ impl Rules {
         LayoutRule {
             layers: self.needs.layers,
             time_delta: self.time_delta,
-            delivery: self.delivery,
+            mail_rule: self.mail_rule,
             attends_to_mails: self.needs.attends_to_mails,
             ticks_per_unit,
         }
     }
 
     /// What the memory's clock measures on a stream that begins at `first`.
-    pub(super) fn clock(&self, ticks_per_unit: i64, first: Timestamp) -> ClockRule {
-        ClockRule {
+    pub(super) fn clock(&self, ticks_per_unit: i64, first: Timestamp) -> NodeTimesRule {
+        NodeTimesRule {
             time_delta: self.time_delta,
             write: self.write,
             mail_slots: self.needs.mail_slots,

@@ -98,8 +98,8 @@ impl<M: MemoryModel> HostPassStages<'_, '_, '_, M> {
     /// What a batch writes back, once its updated rows `[rows, width]` are known.
     fn trained(fetched: &Fetched, own_edge: Vec<f32>, memory: Tensor<2>) -> HostTrained {
         let back = WriteBack::new(
-            fetched.layout.winners.clone(),
-            fetched.layout.deliveries.clone(),
+            fetched.layout.last_writers.clone(),
+            fetched.layout.mail_routing.clone(),
             fetched.times.clone(),
             own_edge,
             memory.dims()[0],

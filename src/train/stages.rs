@@ -10,12 +10,12 @@ use thiserror::Error;
 use super::divergence::Unsound;
 use super::upload;
 use super::work::BatchWork;
-use crate::batch::{Deliveries, EventBatch, Layout, LayoutRule, MfgScratch, Wanted, Winners};
+use crate::batch::{EventBatch, LastWriters, Layout, LayoutRule, MailRouting, MfgScratch, Wanted};
 use crate::eval::metrics::MetricError;
 use crate::features::{FeatureRows, Features};
 use crate::graph::{EventColumns, EventId, NodeId, Tcsr};
 use crate::memory;
-use crate::memory::clock::FetchedTimes;
+use crate::memory::node_times::FetchedTimes;
 use crate::memory::write_back::{Update, WriteBack};
 use crate::memory::{FetchedMemory, MemoryCommit, MemoryError, MemoryRequest, MemoryStore};
 use crate::model::ModelInput;
@@ -344,8 +344,8 @@ pub struct Fetched {
 
 /// What a batch writes back.
 pub struct Trained {
-    winners: Winners,
-    deliveries: Deliveries,
+    last_writers: LastWriters,
+    mail_routing: MailRouting,
     memory: Tensor<2>,
     edge: Tensor<2>,
     times: FetchedTimes,
@@ -357,11 +357,11 @@ impl Trained {
     /// # Errors
     /// When the device does not hand it over.
     pub(super) fn into_update(self) -> Result<Update, StageError> {
-        let mails = self.deliveries.mails.iter();
+        let mails = self.mail_routing.mails.iter();
         let events = mails.map(|mail| mail[2] as usize + 1).max().unwrap_or(0);
         let back = WriteBack::new(
-            self.winners,
-            self.deliveries,
+            self.last_writers,
+            self.mail_routing,
             self.times,
             memory::read(self.edge.slice(0..events))?,
             self.memory.dims()[0],
@@ -373,14 +373,14 @@ impl Trained {
     /// The same on `device`; a memory row has `width` numbers.
     pub(super) fn of(update: Update, width: usize, edge_width: usize, device: &Device) -> Trained {
         let Update { back, rows } = update;
-        let (winners, deliveries, times, edge) = back.into_parts();
+        let (last_writers, mail_routing, times, edge) = back.into_parts();
         let table = |values: Vec<f32>, width: usize| {
             let rows = values.len() / width.max(1);
             upload::floats(values, [rows, width], device)
         };
         Trained {
-            winners,
-            deliveries,
+            last_writers,
+            mail_routing,
             memory: table(rows, width),
             edge: table(edge, edge_width),
             times,
@@ -435,8 +435,8 @@ impl<W: BatchWork> Stages for PassStages<'_, W> {
             .work
             .run(fetched.iteration, &fetched.batch, &fetched.input);
         Ok(Trained {
-            winners: fetched.layout.winners,
-            deliveries: fetched.layout.deliveries,
+            last_writers: fetched.layout.last_writers,
+            mail_routing: fetched.layout.mail_routing,
             memory,
             edge: fetched.edge,
             times: fetched.times,
@@ -447,8 +447,8 @@ impl<W: BatchWork> Stages for PassStages<'_, W> {
         self.memory.commit(MemoryCommit {
             memory: trained.memory,
             edge: trained.edge,
-            winners: &trained.winners,
-            deliveries: &trained.deliveries,
+            last_writers: &trained.last_writers,
+            mail_routing: &trained.mail_routing,
             times: &trained.times,
         })?;
         Ok(())

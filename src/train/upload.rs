@@ -158,8 +158,11 @@ fn check_indices(layout: &Layout) {
     }
     let innermost = layout.innermost();
     let (rows, events) = (innermost.rows(), innermost.events.len());
-    assert!(within(&layout.winners.row, rows), "rows of winners");
+    assert!(
+        within(&layout.last_writers.row, rows),
+        "rows of last_writers"
+    );
     let valid =
         |[row, peer, event]: &[i32; 3]| within(&[*row, *peer], rows) && within(&[*event], events);
-    assert!(layout.deliveries.mails.iter().all(valid), "mails");
+    assert!(layout.mail_routing.mails.iter().all(valid), "mails");
 }

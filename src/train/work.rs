@@ -7,7 +7,7 @@ use super::stages::StageError;
 use super::trainer::{self, Begun, Trainer};
 use crate::batch::EventBatch;
 use crate::memory::MemoryStore;
-use crate::memory::clock::FetchedTimes;
+use crate::memory::node_times::FetchedTimes;
 use crate::model::{LinkModel, Logits, MemoryModel, ModelInput};
 use crate::pipeline::ledger::AgeHistogram;
 

@@ -17,33 +17,33 @@ fn encode(delta: &[f32], device: &Device) -> Vec<f32> {
 }
 
 /// 1e-6 against f64 because the shader's polynomial and its reduced angle are f32; 2e-7
-/// against the twin, whose result is f64 rounded once.
+/// against the CPU kernel, whose result is f64 rounded once.
 fn is_accurate_up_to(longest: f32) {
     let mut delta: Vec<f32> = draws(20, 2000).iter().map(|d| d.abs() * longest).collect();
     delta.extend((0..1000).map(|i| (i as f32).floor() * std::f32::consts::FRAC_PI_2));
     delta.extend([0.0, 1.0, longest]);
-    let twin = encode(&delta, &Device::flex());
+    let cpu = encode(&delta, &Device::flex());
     let shader = {
         let delta = delta.clone();
         device_thread::run(move |device| encode(&delta, device))
     };
     let (omega, _) = frequencies(WIDTH);
-    let (mut from_exact, mut from_twin) = (0.0f64, 0.0f64);
-    for (i, (&shader, &twin)) in shader.iter().zip(&twin).enumerate() {
+    let (mut from_exact, mut from_cpu) = (0.0f64, 0.0f64);
+    for (i, (&shader, &cpu)) in shader.iter().zip(&cpu).enumerate() {
         let argument = delta[i / WIDTH] * omega[i % WIDTH];
         let exact = f64::from(argument).cos();
         from_exact = from_exact.max((f64::from(shader) - exact).abs());
-        from_twin = from_twin.max((f64::from(shader) - f64::from(twin)).abs());
+        from_cpu = from_cpu.max((f64::from(shader) - f64::from(cpu)).abs());
         assert!(
             from_exact <= 1e-6,
             "cos({argument}): {shader} against {exact}"
         );
         assert!(
-            from_twin <= 2e-7,
-            "cos({argument}): {shader} against the twin's {twin}"
+            from_cpu <= 2e-7,
+            "cos({argument}): {shader} against the CPU kernel's {cpu}"
         );
     }
-    println!("up to {longest:e}: {from_exact:.2e} from f64, {from_twin:.2e} from the twin");
+    println!("up to {longest:e}: {from_exact:.2e} from f64, {from_cpu:.2e} from the CPU kernel");
 }
 
 #[test]

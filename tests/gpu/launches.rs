@@ -29,7 +29,7 @@ fn forward_and_backward_are_one_launch_each() {
     assert!(!recorded.launch_time.is_zero());
 }
 
-/// Four parameters and a delivery of mails, then all that was watched.
+/// Four parameters and the routing of mail, then all that was watched.
 fn watched_step(device: &Device) -> [Vec<f32>; 2] {
     let one = || floats(&[1.0], [1], device);
     let moving = (0..4).map(|place| Moving {

@@ -1,8 +1,8 @@
 //! Temporal attention with inputs as plain numbers.
 
 use burn::tensor::Device;
+use mspipe::kernels::cpu::counter_hash::counter_hash;
 use mspipe::kernels::dropout::Dropout;
-use mspipe::kernels::reference::counter_hash::counter_hash;
 use mspipe::kernels::temporal_attention::{AttentionShape, AttentionSlots, temporal_attention};
 
 use super::{Operation, Outcome, draws, finish, floats, frequencies, gradient, ints, uses_on};

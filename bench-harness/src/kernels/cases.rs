@@ -193,10 +193,10 @@ fn tables(make: &Inputs<'_>, rows: usize, roots: usize, events: usize) -> Vec<Ca
     );
 
     let written = 2 * events;
-    let winners: Vec<i32> = (0..written as i32)
+    let last_writers: Vec<i32> = (0..written as i32)
         .flat_map(|i| [i * 7, i % rows as i32])
         .collect();
-    let winner = upload::ints(winners, [written, 2], make.device);
+    let last_writer = upload::ints(last_writers, [written, 2], make.device);
     let hidden = make.matrix(rows, WIDTH);
     // Handed over and back, so that it is written in place.
     let mut table = Some(make.matrix(NODES, WIDTH));
@@ -205,7 +205,7 @@ fn tables(make: &Inputs<'_>, rows: usize, roots: usize, events: usize) -> Vec<Ca
         case("memory_update", costs::gather(written, WIDTH), move || {
             table = table
                 .take()
-                .map(|table| memory_update(table, hidden.clone(), winner.clone()));
+                .map(|table| memory_update(table, hidden.clone(), last_writer.clone()));
         })
     };
 

@@ -1,4 +1,4 @@
-//! The layout against its definition, on one drawn batch and on random ones; also [`Winners`],
+//! The layout against its definition, on one drawn batch and on random ones; also [`LastWriters`],
 //! which is read off a layout.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use proptest::prelude::*;
 
 use super::*;
-use crate::batch::{Deliveries, DeliveryRule, MailAggregation, MailOrder, Winners};
+use crate::batch::{LastWriters, MailAggregation, MailOrder, MailRouting, MailRule};
 use crate::graph::Directions;
 use crate::graph::drawn_streams::{Stream, streams};
 use crate::sampling::{NeighborSampler, Recent, Roots, SampleKey};
@@ -84,9 +84,9 @@ fn drawn_batch_by_message() {
     assert_eq!(mfg.slot_uses.list(0), [5, 6, 8, 10]);
     assert_eq!(mfg.root_uses.list(3), [3, 4, 5]);
 
-    let winners = Winners::of(&batch, &mfg.root_row);
-    assert_eq!(winners.node, [0, 1, 3, 4].map(NodeId));
-    assert_eq!(winners.row, [0, 1, 2, 3]);
+    let last_writers = LastWriters::of(&batch, &mfg.root_row);
+    assert_eq!(last_writers.node, [0, 1, 3, 4].map(NodeId));
+    assert_eq!(last_writers.row, [0, 1, 2, 3]);
 }
 
 #[test]
@@ -110,7 +110,7 @@ fn drawn_batch_by_query_has_a_row_for_each_node_and_time() {
     assert_eq!(rows, [&roots[..], &neighbors].concat());
     assert_eq!(mfg.root_row, [0, 1, 2, 3, 3, 3]);
     assert_eq!(mfg.slots[..2], [slot(4, 4, 2.5), slot(5, 2, 7.5)]);
-    assert_eq!(Winners::of(&batch, &mfg.root_row).row, [0, 1, 2, 3]);
+    assert_eq!(LastWriters::of(&batch, &mfg.root_row).row, [0, 1, 2, 3]);
 }
 
 #[test]
@@ -124,10 +124,10 @@ fn a_self_loop_is_written_by_its_destination_side() {
         1,
         &mut MfgScratch::new(3),
     );
-    let winners = Winners::of(&batch, &mfg.root_row);
-    assert_eq!(winners.node, [0, 1, 2].map(NodeId));
+    let last_writers = LastWriters::of(&batch, &mfg.root_row);
+    assert_eq!(last_writers.node, [0, 1, 2].map(NodeId));
     assert_eq!(
-        winners.row,
+        last_writers.row,
         [mfg.root_row[5], mfg.root_row[4], mfg.root_row[2]]
     );
 }
@@ -139,7 +139,10 @@ fn no_events_and_no_fanout_are_allowed() {
     for time_delta in [TimeDelta::Message, TimeDelta::Query] {
         let mfg = Mfg::build(&batch, &Neighbors::default(), time_delta, 1, &mut scratch);
         assert_eq!((mfg.rows(), &mfg.slot_uses.offsets[..]), (0, &[0][..]));
-        assert_eq!(Winners::of(&batch, &mfg.root_row), Winners::default());
+        assert_eq!(
+            LastWriters::of(&batch, &mfg.root_row),
+            LastWriters::default()
+        );
     }
     let stream = Stream::drawn("0>1@1");
     let (batch, neighbors) = sampled(&stream, 2, 0..1, vec![NodeId(1)], 0);
@@ -248,27 +251,27 @@ proptest! {
             }
         }
 
-        // Winners and own mails: replay the events in order and let each write overwrite.
+        // LastWriters and own mails: replay the events in order and let each write overwrite.
         let n = batch.src.len();
         let mut last = BTreeMap::new();
         for event in 0..n {
             last.insert(batch.src[event], (event, n + event, event));
             last.insert(batch.dst[event], (n + event, event, event));
         }
-        let winners = Winners::of(&batch, &mfg.root_row);
-        let rule = DeliveryRule {
+        let last_writers = LastWriters::of(&batch, &mfg.root_row);
+        let rule = MailRule {
             aggregation: MailAggregation::Last,
             order: MailOrder::Event,
             to_neighbors: false,
         };
-        let mails = Deliveries::of(&batch, &mfg.root_row, None, rule);
-        prop_assert_eq!(&winners.node, &last.keys().copied().collect::<Vec<_>>());
-        prop_assert_eq!(&mails.node, &winners.node);
+        let mails = MailRouting::of(&batch, &mfg.root_row, None, rule);
+        prop_assert_eq!(&last_writers.node, &last.keys().copied().collect::<Vec<_>>());
+        prop_assert_eq!(&mails.node, &last_writers.node);
         for (w, &(root, peer, event)) in last.values().enumerate() {
-            prop_assert_eq!(winners.row[w], mfg.root_row[root]);
+            prop_assert_eq!(last_writers.row[w], mfg.root_row[root]);
             prop_assert_eq!(mails.mails[w], [mfg.root_row[root], mfg.root_row[peer], event as i32]);
             prop_assert_eq!(mails.time[w], batch.time[event]);
-            prop_assert_eq!(mfg.node[winners.row[w] as usize], winners.node[w]);
+            prop_assert_eq!(mfg.node[last_writers.row[w] as usize], last_writers.node[w]);
         }
     }
 }

@@ -1,8 +1,8 @@
-//! The clock against hand-made histories of one or two nodes.
+//! Node times against hand-made histories of one or two nodes.
 
 use super::*;
 
-const RULE: ClockRule = ClockRule {
+const RULE: NodeTimesRule = NodeTimesRule {
     time_delta: TimeDelta::Message,
     write: MemoryWrite::Event,
     mail_slots: 1,
@@ -24,85 +24,88 @@ fn rows<'a>(node: &'a [NodeId], query_time: &'a [Timestamp]) -> MemoryRequest<'a
 }
 
 /// Commits an event of `node`, whose memory row is `row`, at `time`.
-fn event(clock: &mut NodeClock, node: u32, row: i32, time: Timestamp, times: &FetchedTimes) {
-    let winners = Winners {
+fn event(node_times: &mut NodeTimes, node: u32, row: i32, time: Timestamp, times: &FetchedTimes) {
+    let last_writers = LastWriters {
         node: vec![NodeId(node)],
         row: vec![row],
     };
-    let deliveries = Deliveries {
+    let mail_routing = MailRouting {
         node: vec![NodeId(node)],
         time: vec![time],
         offsets: vec![0, 1],
         mails: vec![[row, row, 0]],
     };
-    clock.commit(&winners, &deliveries, times);
+    node_times.commit(&last_writers, &mail_routing, times);
 }
 
 #[test]
 fn message_mode_measures_between_events_and_skips_nodes_without_mail() {
-    let rule = ClockRule {
+    let rule = NodeTimesRule {
         ticks_per_unit: 10,
         ..RULE
     };
-    let mut clock = NodeClock::new(2, rule);
-    let first = clock.fetch(rows(&NODE, &[]));
+    let mut node_times = NodeTimes::new(2, rule);
+    let first = node_times.fetch(rows(&NODE, &[]));
     assert_eq!((first.delta_t, first.active), (vec![0.0; 2], vec![0; 2]));
 
     // Event at 130: nothing was absorbed, a mail waits.
-    let times = clock.fetch(rows(&NODE, &[]));
-    event(&mut clock, 1, 0, 130, &times);
-    let second = clock.fetch(rows(&NODE, &[]));
+    let times = node_times.fetch(rows(&NODE, &[]));
+    event(&mut node_times, 1, 0, 130, &times);
+    let second = node_times.fetch(rows(&NODE, &[]));
     assert_eq!(second.delta_t, [3.0, 0.0]);
     assert_eq!(second.active, [1, 0]);
 
     // Event at 150: the mail of 130 was absorbed.
-    event(&mut clock, 1, 0, 150, &second);
-    assert_eq!(clock.fetch(rows(&NODE, &[])).delta_t, [2.0, 0.0]);
+    event(&mut node_times, 1, 0, 150, &second);
+    assert_eq!(node_times.fetch(rows(&NODE, &[])).delta_t, [2.0, 0.0]);
 
-    clock.reset();
-    assert_eq!(clock.fetch(rows(&NODE, &[])).active, [0, 0]);
+    node_times.reset();
+    assert_eq!(node_times.fetch(rows(&NODE, &[])).active, [0, 0]);
 }
 
 #[test]
 fn writing_on_read_updates_every_fetched_row() {
     let write = MemoryWrite::Read;
-    let mut clock = NodeClock::new(2, ClockRule { write, ..RULE });
-    let times = clock.fetch(rows(&NODE, &[]));
+    let mut node_times = NodeTimes::new(2, NodeTimesRule { write, ..RULE });
+    let times = node_times.fetch(rows(&NODE, &[]));
     assert_eq!(
         (&times.delta_t[..], &times.active[..]),
         (&[0.0; 2][..], &[1; 2][..])
     );
-    event(&mut clock, 1, 0, 130, &times);
+    event(&mut node_times, 1, 0, 130, &times);
 
     // Node 1 is read without an event of its own: its mail of 130 is absorbed.
-    let times = clock.fetch(rows(&NODE, &[]));
+    let times = node_times.fetch(rows(&NODE, &[]));
     assert_eq!(times.delta_t, [30.0, 0.0]);
-    event(&mut clock, 0, 1, 140, &times);
-    assert_eq!(clock.fetch(rows(&NODE, &[])).delta_t, [0.0, 40.0]);
+    event(&mut node_times, 0, 1, 140, &times);
+    assert_eq!(node_times.fetch(rows(&NODE, &[])).delta_t, [0.0, 40.0]);
 }
 
 #[test]
 fn query_mode_measures_from_the_last_event_to_the_query() {
-    let rule = ClockRule {
+    let rule = NodeTimesRule {
         time_delta: TimeDelta::Query,
         origin: 0,
         first: 0,
         ..RULE
     };
-    let mut clock = NodeClock::new(1, rule);
+    let mut node_times = NodeTimes::new(1, rule);
     let node = [NodeId(0), NodeId(0)];
-    let first = clock.fetch(rows(&node, &[130, 140]));
+    let first = node_times.fetch(rows(&node, &[130, 140]));
     assert_eq!(first.delta_t, [130.0, 140.0]);
     assert_eq!(first.active, [1, 1]);
-    event(&mut clock, 0, 1, 140, &first);
-    assert_eq!(clock.fetch(rows(&node, &[140, 155])).delta_t, [0.0, 15.0]);
+    event(&mut node_times, 0, 1, 140, &first);
+    assert_eq!(
+        node_times.fetch(rows(&node, &[140, 155])).delta_t,
+        [0.0, 15.0]
+    );
 }
 
 /// TGL divides by t + 1, which is 0 at -1 and negative before.
 #[test]
 fn recency_counts_from_an_event_before_the_origin() {
     let recency = |origin, first, time: [Timestamp; 3]| {
-        let rule = ClockRule {
+        let rule = NodeTimesRule {
             time_delta: TimeDelta::Query,
             origin,
             first,
@@ -113,7 +116,7 @@ fn recency_counts_from_an_event_before_the_origin() {
             root_time: &time,
             ..rows(&[], &[])
         };
-        NodeClock::new(1, rule).fetch(request).root_recency
+        NodeTimes::new(1, rule).fetch(request).root_recency
     };
     assert_eq!(recency(0, -1, [-1, 0, 1]), [0.0, 0.5, 2.0 / 3.0]);
     assert_eq!(recency(0, -4, [-4, -3, -1]), [0.0, 0.5, 0.75]);
@@ -123,46 +126,50 @@ fn recency_counts_from_an_event_before_the_origin() {
 
 #[test]
 fn a_full_mailbox_loses_its_oldest_mail() {
-    let rule = ClockRule {
+    let rule = NodeTimesRule {
         time_delta: TimeDelta::Query,
         mail_slots: 3,
         ..RULE
     };
-    let mut clock = NodeClock::new(2, rule);
+    let mut node_times = NodeTimes::new(2, rule);
     let node = [NodeId(1)];
-    let age = |clock: &NodeClock| clock.fetch(rows(&node, &[200])).mail_delta_t;
-    assert_eq!(age(&clock), [100.0; 3], "empty slots count from the origin");
+    let age = |node_times: &NodeTimes| node_times.fetch(rows(&node, &[200])).mail_delta_t;
+    assert_eq!(
+        age(&node_times),
+        [100.0; 3],
+        "empty slots count from the origin"
+    );
     for time in [110, 120, 130, 140] {
-        let mail = Deliveries {
+        let mail = MailRouting {
             node: vec![NodeId(1)],
             time: vec![time],
             offsets: vec![0, 1],
             mails: vec![[0, 0, 0]],
         };
         let slot = [110, 120, 130].iter().position(|&t| t == time).unwrap_or(0);
-        assert_eq!(clock.places(&mail), [3 + slot as i32]);
-        let times = clock.fetch(rows(&node, &[200]));
-        clock.commit(&Winners::default(), &mail, &times);
+        assert_eq!(node_times.places(&mail), [3 + slot as i32]);
+        let times = node_times.fetch(rows(&node, &[200]));
+        node_times.commit(&LastWriters::default(), &mail, &times);
     }
-    assert_eq!(age(&clock), [60.0, 80.0, 70.0]);
+    assert_eq!(age(&node_times), [60.0, 80.0, 70.0]);
     // A node that only got mail as a neighbour was not updated.
-    assert_eq!(clock.last_update(), [100, 100]);
+    assert_eq!(node_times.last_update(), [100, 100]);
 }
 
 #[test]
 fn recency_is_the_time_since_the_last_event_over_the_time_since_the_origin() {
-    let mut clock = NodeClock::new(2, RULE);
+    let mut node_times = NodeTimes::new(2, RULE);
     let request = MemoryRequest {
         root: &NODE,
         root_time: &[199, 149],
         ..rows(&[], &[])
     };
-    let times = clock.fetch(request);
+    let times = node_times.fetch(request);
     assert_eq!(times.root_recency, [99.0 / 100.0, 49.0 / 50.0]);
-    let times = clock.fetch(rows(&NODE, &[]));
-    event(&mut clock, 1, 0, 149, &times);
+    let times = node_times.fetch(rows(&NODE, &[]));
+    event(&mut node_times, 1, 0, 149, &times);
     assert_eq!(
-        clock.fetch(request).root_recency,
+        node_times.fetch(request).root_recency,
         [50.0 / 100.0, 49.0 / 50.0]
     );
 }

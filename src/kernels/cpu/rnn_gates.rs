@@ -1,4 +1,4 @@
-//! Twins of `rnn_gates.wgsl` and `rnn_gates_backward.wgsl`.
+//! CPU kernels of `rnn_gates.wgsl` and `rnn_gates_backward.wgsl`.
 
 use multiversion::multiversion;
 use rayon::prelude::*;

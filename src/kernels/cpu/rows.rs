@@ -1,4 +1,4 @@
-//! Twins of the kernels that move rows: `memory_gather.wgsl`, `memory_update.wgsl`,
+//! CPU kernels that move rows: `memory_gather.wgsl`, `memory_update.wgsl`,
 //! `mail_update.wgsl`, `gather_rows.wgsl`, `segment_sum.wgsl`, `unpack_bits.wgsl`.
 
 use multiversion::multiversion;
@@ -29,7 +29,7 @@ pub fn gather_rows(table: &[f32], index: &[i32], width: usize) -> Vec<f32> {
     out
 }
 
-/// Twin of `unpack_bits.wgsl`: rows of `width` booleans, `ceil(width / 32)` words each with the
+/// CPU kernel of `unpack_bits.wgsl`: rows of `width` booleans, `ceil(width / 32)` words each with the
 /// lowest bit first, as 0 and 1.
 pub fn unpack_bits(words: &[i32], width: usize) -> Vec<f32> {
     let row_words = width.div_ceil(32);
@@ -72,12 +72,12 @@ pub fn segment_sum(value: &[f32], offsets: &[i32], items: &[i32], width: usize) 
     out
 }
 
-/// Twin of `memory_update.wgsl`: writes the memory row of each winner in place.
+/// CPU kernel of `memory_update.wgsl`: writes the memory row of each last writer in place.
 ///
-/// `hidden` is `[rows, width]`, `winner` `[winners, (node, row)]` with distinct nodes.
-pub fn memory_update(memory: &mut [f32], hidden: &[f32], winner: &[i32], width: usize) {
-    for winner in winner.chunks_exact(2) {
-        let [node, own] = [0, 1].map(|field| winner[field] as usize);
+/// `hidden` is `[rows, width]`, `last writer` `[last writers, (node, row)]` with distinct nodes.
+pub fn memory_update(memory: &mut [f32], hidden: &[f32], last_writer: &[i32], width: usize) {
+    for last_writer in last_writer.chunks_exact(2) {
+        let [node, own] = [0, 1].map(|field| last_writer[field] as usize);
         memory[node * width..(node + 1) * width].copy_from_slice(row(hidden, own, width));
     }
 }
@@ -95,7 +95,7 @@ pub struct MailParts<'a> {
     pub edge_width: usize,
 }
 
-/// Twin of `mail_update.wgsl`: writes to each `place` the mean of its mails
+/// CPU kernel of `mail_update.wgsl`: writes to each `place` the mean of its mails
 /// `[own row | peer's row | edge features]`, in place.
 ///
 /// `offsets` is `[places + 1]`, `mails` `[mails, (row, peer's row, event row)]`. Returns whether

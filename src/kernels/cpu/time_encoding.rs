@@ -1,4 +1,4 @@
-//! Twins of `time_encoding.wgsl` and `time_encoding_backward.wgsl`.
+//! CPU kernels of `time_encoding.wgsl` and `time_encoding_backward.wgsl`.
 
 use multiversion::multiversion;
 use rayon::prelude::*;

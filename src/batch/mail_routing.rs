@@ -67,7 +67,7 @@ impl MailOrder {
 
 /// How a model's mails are delivered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct DeliveryRule {
+pub struct MailRule {
     /// Several mails for one node.
     pub aggregation: MailAggregation,
     /// Which of them is the last.
@@ -78,7 +78,7 @@ pub struct DeliveryRule {
 
 /// Lists of mails, one list a node that gets some.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Deliveries {
+pub struct MailRouting {
     /// `[nodes]`: who gets mail, ascending.
     pub node: Vec<NodeId>,
     /// `[nodes]`: time of the last of its mails, in ticks.
@@ -89,8 +89,8 @@ pub struct Deliveries {
     pub mails: Vec<[i32; 3]>,
 }
 
-impl Deliveries {
-    /// Deliveries of `batch`, whose roots src ‖ dst ‖ neg have the memory rows `root_row`.
+impl MailRouting {
+    /// MailRouting of `batch`, whose roots src ‖ dst ‖ neg have the memory rows `root_row`.
     /// `neighbors`, of the roots src ‖ dst, are who else gets a root's mail.
     ///
     /// # Panics
@@ -99,8 +99,8 @@ impl Deliveries {
         batch: &EventBatch,
         root_row: &[i32],
         neighbors: Option<&Neighbors>,
-        rule: DeliveryRule,
-    ) -> Deliveries {
+        rule: MailRule,
+    ) -> MailRouting {
         let events = batch.src.len();
         assert!(
             root_row.len() >= 2 * events,
@@ -127,9 +127,9 @@ impl Deliveries {
         }
         sent.par_sort_unstable();
 
-        let mut deliveries = Deliveries {
+        let mut mail_routing = MailRouting {
             offsets: vec![0],
-            ..Deliveries::default()
+            ..MailRouting::default()
         };
         let sender = |mail: u64| rule.order.root(mail as u32 as usize, events, fanout);
         for received in sent.chunk_by(|a, b| a >> 32 == b >> 32) {
@@ -138,16 +138,16 @@ impl Deliveries {
                 MailAggregation::Last => last,
                 MailAggregation::Mean => received,
             };
-            deliveries.node.push(NodeId((last[0] >> 32) as u32));
-            deliveries.time.push(batch.time[sender(last[0]) % events]);
-            deliveries.mails.extend(kept.iter().map(|&mail| {
+            mail_routing.node.push(NodeId((last[0] >> 32) as u32));
+            mail_routing.time.push(batch.time[sender(last[0]) % events]);
+            mail_routing.mails.extend(kept.iter().map(|&mail| {
                 let root = sender(mail);
                 let peer = (root + events) % (2 * events);
                 [root_row[root], root_row[peer], (root % events) as i32]
             }));
-            deliveries.offsets.push(deliveries.mails.len() as i32);
+            mail_routing.offsets.push(mail_routing.mails.len() as i32);
         }
-        deliveries
+        mail_routing
     }
 }
 
@@ -169,17 +169,17 @@ mod tests {
         (batch, (10..16).collect())
     }
 
-    fn list(deliveries: &Deliveries, node: u32) -> (&[[i32; 3]], Timestamp) {
-        let i = deliveries.node.binary_search(&NodeId(node)).unwrap();
-        let (first, end) = (deliveries.offsets[i], deliveries.offsets[i + 1]);
+    fn list(mail_routing: &MailRouting, node: u32) -> (&[[i32; 3]], Timestamp) {
+        let i = mail_routing.node.binary_search(&NodeId(node)).unwrap();
+        let (first, end) = (mail_routing.offsets[i], mail_routing.offsets[i + 1]);
         (
-            &deliveries.mails[first as usize..end as usize],
-            deliveries.time[i],
+            &mail_routing.mails[first as usize..end as usize],
+            mail_routing.time[i],
         )
     }
 
-    fn rule(aggregation: MailAggregation, order: MailOrder) -> DeliveryRule {
-        DeliveryRule {
+    fn rule(aggregation: MailAggregation, order: MailOrder) -> MailRule {
+        MailRule {
             aggregation,
             order,
             to_neighbors: true,
@@ -189,7 +189,7 @@ mod tests {
     #[test]
     fn the_last_own_mail_wins_or_the_mean_of_all_counts() {
         let (batch, rows) = batch();
-        let last = Deliveries::of(
+        let last = MailRouting::of(
             &batch,
             &rows,
             None,
@@ -201,7 +201,7 @@ mod tests {
         assert_eq!(list(&last, 1), (&[[11, 13, 1]][..], 20));
         assert_eq!(list(&last, 5), (&[[12, 10, 0]][..], 10));
 
-        let mean = Deliveries::of(
+        let mean = MailRouting::of(
             &batch,
             &rows,
             None,
@@ -223,23 +223,23 @@ mod tests {
             ..Neighbors::default()
         };
         let event = rule(MailAggregation::Last, MailOrder::Event);
-        let deliveries = Deliveries::of(&batch, &rows, Some(&neighbors), event);
-        assert_eq!(deliveries.node, [0, 1, 5, 6].map(NodeId));
+        let mail_routing = MailRouting::of(&batch, &rows, Some(&neighbors), event);
+        assert_eq!(mail_routing.node, [0, 1, 5, 6].map(NodeId));
         // Of event 0, node 5's own mail beats the one that it gets as a neighbour.
-        assert_eq!(list(&deliveries, 5), (&[[12, 10, 0]][..], 10));
+        assert_eq!(list(&mail_routing, 5), (&[[12, 10, 0]][..], 10));
         // Node 6 gets root 0's mail of event 0, then root 3's of event 1.
-        assert_eq!(list(&deliveries, 6), (&[[13, 11, 1]][..], 20));
+        assert_eq!(list(&mail_routing, 6), (&[[13, 11, 1]][..], 20));
         // Node 1's own mail of event 1 is later than the one of event 0.
-        assert_eq!(list(&deliveries, 1), (&[[11, 13, 1]][..], 20));
+        assert_eq!(list(&mail_routing, 1), (&[[11, 13, 1]][..], 20));
 
         // TGL: whatever is delivered to a neighbour beats own mails.
         let row = rule(MailAggregation::Last, MailOrder::Row);
-        let deliveries = Deliveries::of(&batch, &rows, Some(&neighbors), row);
-        assert_eq!(list(&deliveries, 5), (&[[10, 12, 0]][..], 10));
-        assert_eq!(list(&deliveries, 1), (&[[12, 10, 0]][..], 10));
+        let mail_routing = MailRouting::of(&batch, &rows, Some(&neighbors), row);
+        assert_eq!(list(&mail_routing, 5), (&[[10, 12, 0]][..], 10));
+        assert_eq!(list(&mail_routing, 1), (&[[12, 10, 0]][..], 10));
 
         let mean = rule(MailAggregation::Mean, MailOrder::Event);
-        let deliveries = Deliveries::of(&batch, &rows, Some(&neighbors), mean);
-        assert_eq!(list(&deliveries, 5).0, [[10, 12, 0], [12, 10, 0]]);
+        let mail_routing = MailRouting::of(&batch, &rows, Some(&neighbors), mean);
+        assert_eq!(list(&mail_routing, 5).0, [[10, 12, 0], [12, 10, 0]]);
     }
 }

@@ -1,10 +1,10 @@
-//! Rust twins of the WGSL kernels: what the CPU device runs, and what the shaders are
+//! The CPU kernels: what the CPU device runs, and what the shaders are
 //! tested against. Same names, same arithmetic.
 //!
-//! Twins are multi-threaded over rows or roots and vectorised for the processor at run
+//! CPU kernels are multi-threaded over rows or roots and vectorised for the processor at run
 //! time ([`multiversion`]). Each output number is summed in an order that depends on
 //! neither threads nor vector width, and operations are fused where the source says `mul_add`
-//! and nowhere else, so a twin's bits are the same on every processor.
+//! and nowhere else, so a CPU kernel's bits are the same on every processor.
 
 pub mod activation;
 pub mod adam;

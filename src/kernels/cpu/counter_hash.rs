@@ -7,7 +7,7 @@ use rayon::prelude::*;
 const CHUNK: usize = 4096;
 
 /// 32 random bits for a counter: pcg4d (Jarzynski and Olano, JCGT 9(3), 2020).
-/// Twin of `shaders/shared/counter_hash.wgsl`.
+/// CPU kernel of `shaders/shared/counter_hash.wgsl`.
 #[inline]
 pub fn counter_hash(counter: [u32; 4]) -> u32 {
     let [mut x, mut y, mut z, mut w] =
@@ -74,7 +74,7 @@ impl Dropout {
     }
 }
 
-/// Twin of `dropout.wgsl`.
+/// CPU kernel of `dropout.wgsl`.
 pub fn dropout(x: &[f32], dropout: Dropout) -> Vec<f32> {
     let mut out = vec![0.0; x.len()];
     out.par_chunks_mut(CHUNK)

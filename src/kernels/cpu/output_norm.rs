@@ -1,4 +1,4 @@
-//! Twins of `output_norm.wgsl` and the two `output_norm_backward` shaders.
+//! CPU kernels of `output_norm.wgsl` and the two `output_norm_backward` shaders.
 
 use multiversion::multiversion;
 use rayon::prelude::*;

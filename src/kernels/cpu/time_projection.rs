@@ -1,4 +1,4 @@
-//! Twins of `time_projection.wgsl` and `time_projection_backward.wgsl`.
+//! CPU kernels of `time_projection.wgsl` and `time_projection_backward.wgsl`.
 
 use multiversion::multiversion;
 use rayon::prelude::*;

@@ -1,4 +1,4 @@
-//! Exponential, sigmoid, hyperbolic tangent and relu of the twins. They vectorise, unlike the
+//! Exponential, sigmoid, hyperbolic tangent and relu of the CPU kernels. They vectorise, unlike the
 //! standard library's, and give the same bits on every processor. Each gives NaN for NaN, which
 //! `max` and `min` of the standard library do not: a run that diverged must not look like a
 //! perfect one.

@@ -1,4 +1,4 @@
-//! Twins of the three `temporal_attention` shaders.
+//! CPU kernels of the three `temporal_attention` shaders.
 
 mod heads;
 mod input;

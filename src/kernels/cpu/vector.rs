@@ -1,4 +1,4 @@
-//! Dot product and scaled addition, the inner loops of the twins.
+//! Dot product and scaled addition, the inner loops of the CPU kernels.
 //!
 //! Inlined into functions that [`multiversion`] compiles for several vector widths. The
 //! dot product keeps 16 partial sums whatever the width, so its bits do not depend on it. Products

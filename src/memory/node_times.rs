@@ -2,12 +2,12 @@
 
 use super::saved::SavedTimes;
 use super::{MemoryRequest, MemoryWrite};
-use crate::batch::{Deliveries, TimeDelta, Winners};
+use crate::batch::{LastWriters, MailRouting, TimeDelta};
 use crate::graph::{NodeId, Timestamp};
 
-/// What a clock measures.
+/// What is measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ClockRule {
+pub struct NodeTimesRule {
     /// Which time difference the updater gets.
     pub time_delta: TimeDelta,
     /// When a memory row is written. [`MemoryWrite::Read`] needs one row a node, so
@@ -27,8 +27,8 @@ pub struct ClockRule {
 
 /// When each node's memory was last updated and its mails were written.
 #[derive(Debug, Clone)]
-pub struct NodeClock {
-    rule: ClockRule,
+pub struct NodeTimes {
+    rule: NodeTimesRule,
     last_update: Vec<Timestamp>,
     /// Times of each node's mails, `[nodes * slots]`; [`NO_MAIL`] where empty.
     mail_time: Vec<Timestamp>,
@@ -63,16 +63,16 @@ pub struct FetchedTimes {
 }
 
 impl FetchedTimes {
-    /// (node, row) of each memory row that is written, one after the other: the winners',
+    /// (node, row) of each memory row that is written, one after the other: the last writers',
     /// then those that are kept though their node has no event.
-    pub(super) fn written(&self, winners: &Winners) -> Vec<i32> {
-        let entries = winners.node.iter().zip(&winners.row);
+    pub(super) fn written(&self, last_writers: &LastWriters) -> Vec<i32> {
+        let entries = last_writers.node.iter().zip(&last_writers.row);
         let mut written: Vec<i32> = entries
             .flat_map(|(node, &row)| [node.0 as i32, row])
             .collect();
         for (row, node) in self.kept.iter().enumerate() {
-            // Winners ascend by node.
-            if winners.node.binary_search(node).is_err() {
+            // LastWriters ascend by node.
+            if last_writers.node.binary_search(node).is_err() {
                 written.extend([node.0 as i32, row as i32]);
             }
         }
@@ -80,10 +80,10 @@ impl FetchedTimes {
     }
 }
 
-impl NodeClock {
-    /// A clock of `nodes` nodes, none of them updated yet.
-    pub fn new(nodes: usize, rule: ClockRule) -> NodeClock {
-        NodeClock {
+impl NodeTimes {
+    /// Times of `nodes` nodes, none of them updated yet.
+    pub fn new(nodes: usize, rule: NodeTimesRule) -> NodeTimes {
+        NodeTimes {
             last_update: vec![rule.origin; nodes],
             mail_time: vec![NO_MAIL; nodes * rule.mail_slots],
             next_slot: vec![0; nodes],
@@ -91,8 +91,8 @@ impl NodeClock {
         }
     }
 
-    /// What the clock measures.
-    pub fn rule(&self) -> &ClockRule {
+    /// What is measured.
+    pub fn rule(&self) -> &NodeTimesRule {
         &self.rule
     }
 
@@ -112,7 +112,7 @@ impl NodeClock {
         &self.next_slot
     }
 
-    /// Takes over the times of another clock of as many nodes and slots.
+    /// Takes over the times of another table of as many nodes and slots.
     pub(super) fn restore(&mut self, times: SavedTimes) {
         self.last_update = times.last_update;
         self.mail_time = times.mail_time;
@@ -194,27 +194,32 @@ impl NodeClock {
         self.mails(node)[newest]
     }
 
-    /// Places in the mailbox table (node x slots + slot) that `deliveries` go to.
-    pub fn places(&self, deliveries: &Deliveries) -> Vec<i32> {
+    /// Places in the mailbox table (node x slots + slot) that `mail routing` go to.
+    pub fn places(&self, mail_routing: &MailRouting) -> Vec<i32> {
         let slots = self.rule.mail_slots as i32;
-        deliveries
+        mail_routing
             .node
             .iter()
             .map(|node| node.0 as i32 * slots + self.next_slot[node.index()] as i32)
             .collect()
     }
 
-    /// Takes over a batch's winners, whose memory is as old as what it absorbed, and its
+    /// Takes over a batch's last writers, whose memory is as old as what it absorbed, and its
     /// mails, which are as old as their last event.
-    pub fn commit(&mut self, winners: &Winners, deliveries: &Deliveries, times: &FetchedTimes) {
+    pub fn commit(
+        &mut self,
+        last_writers: &LastWriters,
+        mail_routing: &MailRouting,
+        times: &FetchedTimes,
+    ) {
         for (node, updated) in times.kept.iter().zip(&times.updated) {
             self.last_update[node.index()] = *updated;
         }
-        for (node, &row) in winners.node.iter().zip(&winners.row) {
+        for (node, &row) in last_writers.node.iter().zip(&last_writers.row) {
             self.last_update[node.index()] = times.updated[row as usize];
         }
-        let places = self.places(deliveries);
-        for ((node, &time), place) in deliveries.node.iter().zip(&deliveries.time).zip(places) {
+        let places = self.places(mail_routing);
+        for ((node, &time), place) in mail_routing.node.iter().zip(&mail_routing.time).zip(places) {
             self.mail_time[place as usize] = time;
             let next = &mut self.next_slot[node.index()];
             *next = (*next + 1) % self.rule.mail_slots as u32;

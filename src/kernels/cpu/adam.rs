@@ -1,4 +1,4 @@
-//! Twin of `adam.wgsl`.
+//! CPU kernel of `adam.wgsl`.
 
 use multiversion::multiversion;
 use rayon::prelude::*;

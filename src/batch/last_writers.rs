@@ -5,33 +5,33 @@
 //! wins; in a self loop the destination's side wins. Negatives never write. (TGL lets a
 //! destination's row win over a source's whatever their times; that fault is not reproduced.)
 //!
-//! Mails are not part of this: see [`crate::batch::deliveries`].
+//! Mails are not part of this: see [`crate::batch::mail routing`].
 
 use crate::batch::EventBatch;
 use crate::graph::NodeId;
 
 /// One entry a written node, ascending by node; both columns have the same length.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Winners {
+pub struct LastWriters {
     /// The node.
     pub node: Vec<NodeId>,
     /// Its memory row at its last event.
     pub row: Vec<i32>,
 }
 
-impl Winners {
-    /// The winners of `batch`, whose roots src ‖ dst ‖ neg have the memory rows `root_row`.
+impl LastWriters {
+    /// The last writers of `batch`, whose roots src ‖ dst ‖ neg have the memory rows `root_row`.
     ///
     /// # Panics
     /// If `root_row` lacks roots of the batch.
-    pub fn of(batch: &EventBatch, root_row: &[i32]) -> Winners {
+    pub fn of(batch: &EventBatch, root_row: &[i32]) -> LastWriters {
         let events = batch.src.len();
         assert!(
             root_row.len() >= 2 * events,
             "the layout lacks roots of the batch"
         );
 
-        // Sorted by (node, event, side), a node's winner is its last write. Sides: 0 source,
+        // Sorted by (node, event, side), a node's last writer is its last write. Sides: 0 source,
         // 1 destination.
         let mut writes: Vec<(NodeId, u32, u32)> = Vec::with_capacity(2 * events);
         for (event, (&src, &dst)) in (0..).zip(batch.src.iter().zip(&batch.dst)) {
@@ -40,15 +40,15 @@ impl Winners {
         }
         writes.sort_unstable();
 
-        let mut winners = Winners::default();
+        let mut last_writers = LastWriters::default();
         for same_node in writes.chunk_by(|a, b| a.0 == b.0) {
             let &[.., (node, event, side)] = same_node else {
                 continue;
             };
             let root = side as usize * events + event as usize;
-            winners.node.push(node);
-            winners.row.push(root_row[root]);
+            last_writers.node.push(node);
+            last_writers.row.push(root_row[root]);
         }
-        winners
+        last_writers
     }
 }

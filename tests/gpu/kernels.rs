@@ -151,7 +151,7 @@ fn dropout() {
     }
 }
 
-/// The twin's cosine is exact to 1.2e-7, the shader's to 1e-6 of which 2e-7 are allowed
+/// The CPU kernel's cosine is exact to 1.2e-7, the shader's to 1e-6 of which 2e-7 are allowed
 /// here. Gradients are sums of up to 127 terms of mixed signs; the shader rounds its
 /// sine 1e-7 differently in each.
 #[test]
@@ -167,7 +167,7 @@ fn time_encoding() {
 }
 
 /// exp and tanh of WGSL may be off by some units in the last place (the specification
-/// allows tanh 1e-5 absolute); the twin's are within 3e-7.
+/// allows tanh 1e-5 absolute); the CPU kernel's are within 3e-7.
 #[test]
 fn gru_gates() {
     for width in WIDTHS {
@@ -309,7 +309,7 @@ const WIKIPEDIA: AttentionShape = AttentionShape {
 };
 
 /// Dot products of up to 372 terms are summed in another order (16 partial sums in the
-/// twin, up to 16 lanes in the shader), which moves a score of order 1 by some 1e-6 and
+/// CPU kernel, up to 16 lanes in the shader), which moves a score of order 1 by some 1e-6 and
 /// with it the softmax.
 fn attention_agrees(shape: AttentionShape, label: &str) {
     for roots in ROWS {

@@ -1,4 +1,4 @@
-//! Cosine and sine of any f32, twin of `shaders/shared/cosine.wgsl`.
+//! Cosine and sine of any f32, CPU kernel of `shaders/shared/cosine.wgsl`.
 //!
 //! The shader reduces the argument with Payne and Hanek's method because WGSL has no f64. Here
 //! the size of the arguments decides, of 16 columns at once: those of slow frequencies need

@@ -1,4 +1,4 @@
-//! Twins of `link_scores.wgsl`, `link_loss.wgsl` and the two `link_scores_backward` shaders.
+//! CPU kernels of `link_scores.wgsl`, `link_loss.wgsl` and the two `link_scores_backward` shaders.
 
 use multiversion::multiversion;
 use rayon::prelude::*;

@@ -1,4 +1,4 @@
-//! Twins of `gru_gates.wgsl` and `gru_gates_backward.wgsl`.
+//! CPU kernels of `gru_gates.wgsl` and `gru_gates_backward.wgsl`.
 
 use multiversion::multiversion;
 use rayon::prelude::*;
