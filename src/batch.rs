@@ -2,8 +2,8 @@
 //!
 //! An [`EventBatch`] is a range of the stream with one negative an event. Its *root nodes* are
 //! src ‖ dst ‖ neg: with `n` events, event `i` has the roots `i`, `n + i` and `2 n + i`, all queried
-//! at the event's time. [`mfg::Mfg`] is the layout of one sampled layer, [`last writers::LastWriters`] says
-//! which event writes which node's memory, [`mail routing::MailRouting`] which mails go to which node,
+//! at the event's time. [`mfg::Mfg`] is the layout of one sampled layer, [`last_writers::LastWriters`] says
+//! which event writes which node's memory, [`mail_routing::MailRouting`] which mails go to which node,
 //! and [`layout::Layout`] holds all of them for a batch.
 //!
 //! Neither features nor memory rows are touched here; `mfg` says which rows are needed.

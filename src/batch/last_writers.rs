@@ -5,7 +5,7 @@
 //! wins; in a self loop the destination's side wins. Negatives never write. (TGL lets a
 //! destination's row win over a source's whatever their times; that fault is not reproduced.)
 //!
-//! Mails are not part of this: see [`crate::batch::mail routing`].
+//! Mails are not part of this: see [`crate::batch::mail_routing`].
 
 use crate::batch::EventBatch;
 use crate::graph::NodeId;

@@ -90,7 +90,7 @@ pub struct MailRouting {
 }
 
 impl MailRouting {
-    /// MailRouting of `batch`, whose roots src ‖ dst ‖ neg have the memory rows `root_row`.
+    /// The routing of mail of `batch`, whose roots src ‖ dst ‖ neg have the memory rows `root_row`.
     /// `neighbors`, of the roots src ‖ dst, are who else gets a root's mail.
     ///
     /// # Panics

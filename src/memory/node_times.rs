@@ -194,7 +194,7 @@ impl NodeTimes {
         self.mails(node)[newest]
     }
 
-    /// Places in the mailbox table (node x slots + slot) that `mail routing` go to.
+    /// Places in the mailbox table (node x slots + slot) that `mail_routing` go to.
     pub fn places(&self, mail_routing: &MailRouting) -> Vec<i32> {
         let slots = self.rule.mail_slots as i32;
         mail_routing
