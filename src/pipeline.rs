@@ -12,7 +12,7 @@
 //! | [`flow`] | which step may begin when: the rules, without threads or time |
 //! | [`executor`], [`sequential`] | what runs [`Stages`]: several threads, or one |
 //! | [`simulator`], [`recurrences`] | the same rules on a stage profile; the paper's equations |
-//! | [`trace`], [`ledger`], [`gantt`] | what happened: spans, staleness, a chart |
+//! | [`trace`], [`ledger`] | what happened: spans, staleness |
 //! | [`clock`] | time, so that tests need no sleeping |
 //! | [`sleeping`] | stages that only sleep, to measure the executor itself |
 //!
@@ -21,7 +21,6 @@
 pub mod clock;
 pub mod executor;
 pub mod flow;
-pub mod gantt;
 pub mod ledger;
 pub mod link;
 mod monitor;

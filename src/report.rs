@@ -327,11 +327,11 @@ fn marked(text: &str, begin: &str, end: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pipeline::gantt::{self, Gantt};
     use crate::pipeline::profile::Residency;
     use crate::pipeline::schedule::Schedule;
     use crate::pipeline::scheduler::Scheduler;
     use crate::pipeline::simulator::simulate;
+    use crate::report::chart::timeline::{self, Timeline};
 
     fn document() -> Document {
         let mut table = Table::new("A <table>", &["name"], &["AP"]);
@@ -406,12 +406,12 @@ mod tests {
         let profile = "sample=3,fetch_features=2,fetch_memory=2,train=10,update_memory=9";
         let mut scheduler = Scheduler::new(Schedule::Mspipe, Residency::Host).unwrap();
         let record = simulate(&profile.parse().unwrap(), &mut scheduler, 2, 60).unwrap();
-        let gantt = Gantt {
+        let drawn = Timeline {
             title: "mspipe".to_owned(),
             iterations: 0..40,
             arrows: true,
         };
-        let svg = gantt::svg(&record, &gantt).unwrap();
+        let svg = timeline::svg(&record, &drawn).unwrap();
         let mut found = 0;
         for kind in ["fill", "stroke"] {
             let attribute = format!("{kind}=\"#");

@@ -36,8 +36,8 @@ use place::{
 
 use crate::checkpoint::{DAMAGED, LAST, PREVIOUS};
 use crate::config::{RunConfig, Task};
-use crate::pipeline::gantt::{self, Gantt};
 use crate::pipeline::trace::Record;
+use crate::report::chart::timeline::{self, Timeline};
 use crate::weights;
 
 /// Name of the chart of a few iterations.
@@ -290,12 +290,12 @@ impl RunFolder {
     /// When it can't be written.
     pub fn write_timeline(&self, record: &Record, title: &str) -> io::Result<()> {
         let from = TIMELINE_FROM.min(record.ledger.len().saturating_sub(TIMELINE_ITERATIONS));
-        let gantt = Gantt {
+        let timeline = Timeline {
             title: title.to_owned(),
             iterations: from..from + TIMELINE_ITERATIONS,
             arrows: true,
         };
-        match gantt::svg(record, &gantt) {
+        match timeline::svg(record, &timeline) {
             Ok(svg) => self.replace(TIMELINE, |file| file.write_all(svg.as_bytes())),
             Err(_) => Ok(()),
         }

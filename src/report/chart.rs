@@ -12,6 +12,7 @@ mod canvas;
 mod lines;
 mod scale;
 mod stacks;
+pub mod timeline;
 
 pub use bars::Bars;
 pub use lines::{Join, Lines, Point, Series};

@@ -7,13 +7,13 @@ use std::time::Duration;
 use anyhow::bail;
 use clap::Args;
 use mspipe::pipeline::Stage;
-use mspipe::pipeline::gantt::{self, Gantt};
 use mspipe::pipeline::profile::{Profile, Residency};
 use mspipe::pipeline::recurrences::delayed_fetch;
 use mspipe::pipeline::schedule::Schedule;
 use mspipe::pipeline::scheduler::Scheduler;
 use mspipe::pipeline::simulator::simulate;
 use mspipe::pipeline::trace::Record;
+use mspipe::report::chart::timeline::{self, Timeline};
 use mspipe::{console, interrupt};
 use mspipe_datasets::whole_file::{self, Existing};
 use serde::Serialize;
@@ -189,12 +189,12 @@ fn draw(args: &SimulateArgs, record: &Record) -> anyhow::Result<()> {
         const AFTER: usize = 10;
         let last = args.iterations as usize - AFTER;
         let first = last - usize::from(args.gantt_iterations);
-        let gantt = Gantt {
+        let chart = Timeline {
             title: format!("{}, simulated", args.schedule),
             iterations: first..last,
             arrows: true,
         };
-        let chart = gantt::svg(record, &gantt)?;
+        let chart = timeline::svg(record, &chart)?;
         whole_file::write(path, existing, |file| file.write_all(chart.as_bytes()))?;
     }
     if let Some(path) = &args.trace {

@@ -15,24 +15,24 @@ use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 use thiserror::Error;
 
-use super::Stage;
-use super::flow::{Lane, Step};
-use super::trace::{Record, Span};
+use crate::pipeline::Stage;
+use crate::pipeline::flow::{Lane, Step};
+use crate::pipeline::trace::{Record, Span};
 
 /// Why a chart can't be drawn.
 #[derive(Debug, Error)]
 #[error("cannot draw the chart: {0}")]
-pub struct GanttError(String);
+pub struct TimelineError(String);
 
-impl GanttError {
-    fn new(error: impl Display) -> GanttError {
-        GanttError(error.to_string())
+impl TimelineError {
+    fn new(error: impl Display) -> TimelineError {
+        TimelineError(error.to_string())
     }
 }
 
 /// What to draw.
 #[derive(Debug, Clone)]
-pub struct Gantt {
+pub struct Timeline {
     /// Above the chart.
     pub title: String,
     /// Iterations whose bars are drawn.
@@ -70,11 +70,11 @@ fn row(stage: Stage) -> f64 {
 ///
 /// # Errors
 /// When there is no span of these iterations.
-pub fn svg(record: &Record, gantt: &Gantt) -> Result<String, GanttError> {
-    let Some(window) = window(record, &gantt.iterations) else {
-        let Range { start, end } = gantt.iterations;
+pub fn svg(record: &Record, timeline: &Timeline) -> Result<String, TimelineError> {
+    let Some(window) = window(record, &timeline.iterations) else {
+        let Range { start, end } = timeline.iterations;
         let message = format!("there are no spans of the iterations {start} to {end}");
-        return Err(GanttError(message));
+        return Err(TimelineError(message));
     };
     let in_window = |span: &&Span| span.begin < window.end && span.end > window.start;
     let spans: Vec<&Span> = record.spans.iter().filter(in_window).collect();
@@ -82,8 +82,8 @@ pub fn svg(record: &Record, gantt: &Gantt) -> Result<String, GanttError> {
     {
         let area = SVGBackend::with_string(&mut text, SIZE).into_drawing_area();
         let time = ms(window.start)..ms(window.end);
-        draw(&area, record, gantt, &spans, time).map_err(GanttError::new)?;
-        area.present().map_err(GanttError::new)?;
+        draw(&area, record, timeline, &spans, time).map_err(TimelineError::new)?;
+        area.present().map_err(TimelineError::new)?;
     }
     Ok(text)
 }
@@ -108,14 +108,14 @@ fn window(record: &Record, iterations: &Range<usize>) -> Option<Range<Duration>>
 fn draw(
     area: &Area<'_>,
     record: &Record,
-    gantt: &Gantt,
+    timeline: &Timeline,
     spans: &[&Span],
     time: Range<f64>,
 ) -> Result<(), Box<dyn std::error::Error>> {
     area.fill(&WHITE)?;
     let ink = |size: i32| ("sans-serif", size).into_font().color(&INK);
     let mut chart = ChartBuilder::on(area)
-        .caption(&gantt.title, ink(20))
+        .caption(&timeline.title, ink(20))
         .margin(12)
         .margin_right(28)
         .margin_bottom(44)
@@ -162,10 +162,10 @@ fn draw(
             chart.draw_series([Text::new(number, ((left + right) / 2.0, y), style)])?;
         }
     }
-    if gantt.arrows {
+    if timeline.arrows {
         draw_arrows(&mut chart, record, spans)?;
     }
-    draw_legend(area, gantt.arrows)
+    draw_legend(area, timeline.arrows)
 }
 
 fn darker(channel: u8) -> u8 {
@@ -249,12 +249,12 @@ mod tests {
         let profile = "sample=3,fetch_features=2,fetch_memory=2,train=10,update_memory=2";
         let mut scheduler = Scheduler::new(Schedule::Staleness(2), Residency::Host).unwrap();
         let record = simulate(&profile.parse().unwrap(), &mut scheduler, 2, 40).unwrap();
-        let mut gantt = Gantt {
+        let mut timeline = Timeline {
             title: "staleness:2".to_owned(),
             iterations: 20..28,
             arrows: true,
         };
-        let chart = svg(&record, &gantt).unwrap();
+        let chart = svg(&record, &timeline).unwrap();
         for stage in Stage::ALL {
             // A label of the axis and one of the legend.
             assert!(chart.matches(stage.name()).count() >= 2, "{stage}");
@@ -262,7 +262,7 @@ mod tests {
         for text in ["\n20\n", "\n27\n", "time, ms", "staleness:2"] {
             assert!(chart.contains(text), "{text}");
         }
-        gantt.iterations = 50..60;
-        assert!(svg(&record, &gantt).is_err());
+        timeline.iterations = 50..60;
+        assert!(svg(&record, &timeline).is_err());
     }
 }
