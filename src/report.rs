@@ -327,11 +327,6 @@ fn marked(text: &str, begin: &str, end: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pipeline::profile::Residency;
-    use crate::pipeline::schedule::Schedule;
-    use crate::pipeline::scheduler::Scheduler;
-    use crate::pipeline::simulator::simulate;
-    use crate::report::chart::timeline::{self, Timeline};
 
     fn document() -> Document {
         let mut table = Table::new("A <table>", &["name"], &["AP"]);
@@ -399,29 +394,6 @@ mod tests {
         assert_eq!(text.matches("\\<img").count(), 7);
         assert_eq!(text.matches("\\[b](").count(), 7);
         assert_eq!(text.matches("c \\| `d` \\*e\\*").count(), 2);
-    }
-
-    #[test]
-    fn styles_name_every_colour_of_a_timeline() {
-        let profile = "sample=3,fetch_features=2,fetch_memory=2,train=10,update_memory=9";
-        let mut scheduler = Scheduler::new(Schedule::Mspipe, Residency::Host).unwrap();
-        let record = simulate(&profile.parse().unwrap(), &mut scheduler, 2, 60).unwrap();
-        let drawn = Timeline {
-            title: "mspipe".to_owned(),
-            iterations: 0..40,
-            arrows: true,
-        };
-        let svg = timeline::svg(&record, &drawn).unwrap();
-        let mut found = 0;
-        for kind in ["fill", "stroke"] {
-            let attribute = format!("{kind}=\"#");
-            for (at, _) in svg.match_indices(&attribute) {
-                let color = &svg[at..at + attribute.len() + 7];
-                assert!(STYLE.contains(&format!("[{color}]")), "{color}");
-                found += 1;
-            }
-        }
-        assert!(found > 100, "{found}");
     }
 
     #[test]

@@ -37,7 +37,7 @@ use place::{
 use crate::checkpoint::{DAMAGED, LAST, PREVIOUS};
 use crate::config::{RunConfig, Task};
 use crate::pipeline::trace::Record;
-use crate::report::chart::timeline::{self, Timeline};
+use crate::report::chart::Timeline;
 use crate::weights;
 
 /// Name of the chart of a few iterations.
@@ -293,9 +293,8 @@ impl RunFolder {
         let timeline = Timeline {
             title: title.to_owned(),
             iterations: from..from + TIMELINE_ITERATIONS,
-            arrows: true,
         };
-        match timeline::svg(record, &timeline) {
+        match timeline.svg(record) {
             Ok(svg) => self.replace(TIMELINE, |file| file.write_all(svg.as_bytes())),
             Err(_) => Ok(()),
         }

@@ -1,9 +1,9 @@
 //! Charts as SVG elements for a page with the styles of [`super`].
 //!
 //! Every colour is a class of the page's styles, so that a chart is legible on light and dark
-//! ground; every bar and point says its value when pointed at. That is why they are written
-//! here and not with `plotters`, whose colours are fixed and whose marks say nothing. Points have
-//! a shape for each colour, for readers who can't tell the colours apart.
+//! ground; every bar and point says its value when pointed at. That is why no crate draws them:
+//! with `plotters`, colours are fixed and marks say nothing. Points have a shape for each colour,
+//! for readers who can't tell the colours apart.
 //!
 //! Invariant: the same data give the same text. Numbers that are not finite are left out.
 
@@ -12,11 +12,12 @@ mod canvas;
 mod lines;
 mod scale;
 mod stacks;
-pub mod timeline;
+mod timeline;
 
 pub use bars::Bars;
 pub use lines::{Join, Lines, Point, Series};
 pub use stacks::Stacks;
+pub use timeline::{Timeline, TimelineError};
 
 /// Colours of series that the page has; a series' number is taken modulo this.
 pub const COLORS: usize = 10;

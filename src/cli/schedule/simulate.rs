@@ -13,7 +13,7 @@ use mspipe::pipeline::schedule::Schedule;
 use mspipe::pipeline::scheduler::Scheduler;
 use mspipe::pipeline::simulator::simulate;
 use mspipe::pipeline::trace::Record;
-use mspipe::report::chart::timeline::{self, Timeline};
+use mspipe::report::chart::Timeline;
 use mspipe::{console, interrupt};
 use mspipe_datasets::whole_file::{self, Existing};
 use serde::Serialize;
@@ -192,9 +192,8 @@ fn draw(args: &SimulateArgs, record: &Record) -> anyhow::Result<()> {
         let chart = Timeline {
             title: format!("{}, simulated", args.schedule),
             iterations: first..last,
-            arrows: true,
         };
-        let chart = timeline::svg(record, &chart)?;
+        let chart = chart.svg(record)?;
         whole_file::write(path, existing, |file| file.write_all(chart.as_bytes()))?;
     }
     if let Some(path) = &args.trace {

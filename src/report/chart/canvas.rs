@@ -160,21 +160,41 @@ impl Canvas {
     }
 
     /// The line below the chart with texts under `ticks`, and the axis' name below them.
-    pub(super) fn horizontal_axis(&mut self, ticks: &[(f64, String)], name: &str, y: f64) {
-        self.line((LEFT, y), (self.width - RIGHT, y), "axis");
+    pub(super) fn horizontal_axis(
+        &mut self,
+        ticks: &[(f64, String)],
+        name: &str,
+        left: f64,
+        y: f64,
+    ) {
+        self.line((left, y), (self.width - RIGHT, y), "axis");
         for (x, text) in ticks {
             self.line((*x, y), (*x, y + 4.0), "axis");
             // The last one must not be cut off.
             let at = x.min(self.width - 3.0 - text_width(text) / 2.0);
             self.text((at, y + 18.0), Anchor::Middle, "soft", text);
         }
-        let middle = (LEFT + self.width - RIGHT) / 2.0;
+        let middle = (left + self.width - RIGHT) / 2.0;
         self.text((middle, y + 36.0), Anchor::Middle, "soft", name);
     }
 
+    /// The element of a page that has the styles.
     pub(super) fn finish(self, height: f64) -> String {
+        self.element(height, "", "")
+    }
+
+    /// The same as a document of its own.
+    pub(super) fn document(self, height: f64, style: &str) -> String {
+        let Canvas { width, .. } = self;
+        let ground = format!(
+            "<style>\n{style}</style>\n<rect width=\"{width}\" height=\"{height:.0}\" class=\"ground\"/>\n"
+        );
+        self.element(height, " xmlns=\"http://www.w3.org/2000/svg\"", &ground)
+    }
+
+    fn element(self, height: f64, attributes: &str, ground: &str) -> String {
         format!(
-            "<svg class=\"chart\" viewBox=\"0 0 {} {height:.0}\" role=\"img\" aria-label=\"{}\">\n{}</svg>",
+            "<svg{attributes} class=\"chart\" viewBox=\"0 0 {} {height:.0}\" role=\"img\" aria-label=\"{}\">\n{ground}{}</svg>",
             self.width,
             escape(&self.title),
             self.marks

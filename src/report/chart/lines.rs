@@ -101,7 +101,7 @@ impl Lines {
             x.ticks(8, self.whole.0)
         };
         let ticks: Vec<_> = ticks.into_iter().map(|(v, text)| (x.at(v), text)).collect();
-        canvas.horizontal_axis(&ticks, &self.x_name, bottom);
+        canvas.horizontal_axis(&ticks, &self.x_name, LEFT, bottom);
         if xs.is_empty() {
             let middle = ((LEFT + width) / 2.0, (top + bottom) / 2.0);
             canvas.text(middle, Anchor::Middle, "soft", "nothing was measured");

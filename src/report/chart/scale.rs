@@ -1,5 +1,7 @@
 //! From numbers to places on a chart, and the round numbers beside an axis.
 
+use std::ops::Range;
+
 /// A range of numbers along an axis.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Scale {
@@ -48,6 +50,16 @@ impl Scale {
         }
     }
 
+    /// Exactly this range.
+    pub(super) fn from_to(range: Range<f64>, place: (f64, f64)) -> Scale {
+        Scale {
+            from: range.start,
+            to: range.end,
+            logarithmic: false,
+            place,
+        }
+    }
+
     pub(super) fn at(&self, value: f64) -> f64 {
         let share = if self.logarithmic {
             (value / self.from).ln() / (self.to / self.from).ln()
@@ -92,13 +104,7 @@ mod tests {
     #[test]
     fn ticks_are_round_and_inside() {
         let ticks = |from, to, count, whole| -> Vec<String> {
-            let scale = Scale {
-                from,
-                to,
-                logarithmic: false,
-                place: (0.0, 1.0),
-            };
-            scale
+            Scale::from_to(from..to, (0.0, 1.0))
                 .ticks(count, whole)
                 .into_iter()
                 .map(|(_, text)| text)

@@ -1,34 +1,26 @@
-//! Draws what happened as a chart: one row a stage, one bar a step, the iteration in each bar,
-//! and from each write the arrow to the reads that see no later one.
+//! What happened in a pipeline: one row a stage, one bar a step with its iteration in it, and from
+//! each write of memory the line to the fetch that sees no later one.
 //!
-//! Invariant: text is dark on a light ground, so the SVG can be read wherever it is put; a page
-//! of [`crate::report`] follows its reader's setting by these colours (its styles name each).
-//! It does not choose what to draw: give it the records and the iterations that fit.
+//! Invariant: the SVG is a document of its own, dark on a light ground by its own styles, so that it
+//! can be read wherever it is put. They are weaker than those of a page, which it follows where it
+//! is part of one. It does not choose what to draw: give it the records and the iterations that fit.
 
-use std::fmt::Display;
 use std::ops::Range;
 use std::time::Duration;
 
-use plotters::coord::Shift;
-use plotters::coord::types::RangedCoordf64;
-use plotters::prelude::*;
-use plotters::style::text_anchor::{HPos, Pos, VPos};
 use thiserror::Error;
 
+use super::canvas::{Anchor, Canvas, Key, RIGHT, fill, stroke, text_width};
+use super::scale::Scale;
+use super::{Size, short};
 use crate::pipeline::Stage;
 use crate::pipeline::flow::{Lane, Step};
 use crate::pipeline::trace::{Record, Span};
 
-/// Why a chart can't be drawn.
+/// There is nothing to draw.
 #[derive(Debug, Error)]
-#[error("cannot draw the chart: {0}")]
-pub struct TimelineError(String);
-
-impl TimelineError {
-    fn new(error: impl Display) -> TimelineError {
-        TimelineError(error.to_string())
-    }
-}
+#[error("cannot draw the chart: there are no spans of the iterations {} to {}", .0.start, .0.end)]
+pub struct TimelineError(Range<usize>);
 
 /// What to draw.
 #[derive(Debug, Clone)]
@@ -37,55 +29,68 @@ pub struct Timeline {
     pub title: String,
     /// Iterations whose bars are drawn.
     pub iterations: Range<usize>,
-    /// Whether to draw which update each fetch of memory sees last.
-    pub arrows: bool,
 }
 
-const SIZE: (u32, u32) = (1280, 420);
-const INK: RGBColor = RGBColor(30, 30, 30);
-const BUBBLE: RGBColor = RGBColor(250, 200, 195);
-const ARROW: RGBColor = RGBColor(110, 110, 110);
-/// Fill of each stage, light enough for dark text.
-const FILL: [RGBColor; 5] = [
-    RGBColor(253, 205, 140),
-    RGBColor(178, 223, 138),
-    RGBColor(166, 206, 227),
-    RGBColor(202, 178, 214),
-    RGBColor(255, 237, 150),
-];
+/// What its marks look like where no page has styles for them.
+const STYLE: &str = "\
+svg { font: 12px sans-serif; } text { fill: #1e1e1e; } .title { font-size: 14px; font-weight: 600; }
+.ground { fill: #fff; } .grid { stroke: #e1e1e1; } .axis { stroke: #1e1e1e; } .wait { fill: #fac8c3; }
+.f0 { fill: #6e6e6e; } .l0 { stroke: #6e6e6e; } [class^=stage] { stroke: #1e1e1e; }
+.stage0 { fill: #fdcd8c; } .stage1 { fill: #b2df8a; } .stage2 { fill: #a6cee3; }
+.stage3 { fill: #cab2d6; } .stage4 { fill: #ffed96; } .odd { filter: brightness(0.88); }
+";
 
-type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
-type Chart<'a, 'b> = ChartContext<'a, SVGBackend<'b>, Cartesian2d<RangedCoordf64, RangedCoordf64>>;
+/// Room for the names of the stages; height of a row and of its bars.
+const LEFT: f64 = 116.0;
+const ROW: f64 = 50.0;
+const BAR: f64 = 36.0;
+
+/// Number of the colour of the lines between writes and fetches; its points are round.
+const SEEN: usize = 0;
 
 fn ms(time: Duration) -> f64 {
     time.as_secs_f64() * 1e3
 }
 
-/// Middle of a stage's row; the first stage is on top.
-fn row(stage: Stage) -> f64 {
-    4.0 - stage as usize as f64
-}
-
-/// The chart as an SVG document.
-///
-/// # Errors
-/// When there is no span of these iterations.
-pub fn svg(record: &Record, timeline: &Timeline) -> Result<String, TimelineError> {
-    let Some(window) = window(record, &timeline.iterations) else {
-        let Range { start, end } = timeline.iterations;
-        let message = format!("there are no spans of the iterations {start} to {end}");
-        return Err(TimelineError(message));
-    };
-    let in_window = |span: &&Span| span.begin < window.end && span.end > window.start;
-    let spans: Vec<&Span> = record.spans.iter().filter(in_window).collect();
-    let mut text = String::new();
-    {
-        let area = SVGBackend::with_string(&mut text, SIZE).into_drawing_area();
-        let time = ms(window.start)..ms(window.end);
-        draw(&area, record, timeline, &spans, time).map_err(TimelineError::new)?;
-        area.present().map_err(TimelineError::new)?;
+impl Timeline {
+    /// The chart as an SVG document.
+    ///
+    /// # Errors
+    /// When there is no span of these iterations.
+    pub fn svg(&self, record: &Record) -> Result<String, TimelineError> {
+        let window = window(record, &self.iterations)
+            .ok_or_else(|| TimelineError(self.iterations.clone()))?;
+        let in_window = |span: &&Span| span.begin < window.end && span.end > window.start;
+        let spans: Vec<&Span> = record.spans.iter().filter(in_window).collect();
+        let width = Size::Wide.width();
+        let mut canvas = Canvas::new(&self.title, width);
+        let top = canvas.legend(&legend()) + 10.0;
+        let bottom = top + ROW * Stage::ALL.len() as f64;
+        let x = Scale::from_to(ms(window.start)..ms(window.end), (LEFT, width - RIGHT));
+        let ticks: Vec<_> = x.ticks(12, false);
+        let ticks: Vec<_> = ticks.into_iter().map(|(v, text)| (x.at(v), text)).collect();
+        for (at, _) in &ticks {
+            canvas.line((*at, top), (*at, bottom), "grid");
+        }
+        for stage in Stage::ALL {
+            let baseline = top + ROW * (stage as usize as f64 + 0.5) + 4.0;
+            canvas.text((LEFT - 8.0, baseline), Anchor::End, "", stage.name());
+        }
+        let mut drawing = Drawing {
+            canvas,
+            x,
+            window,
+            top,
+        };
+        drawing.waits(&spans);
+        let steps = spans.iter().filter(|span| span.begin < span.end);
+        steps.for_each(|span| drawing.step(span));
+        drawing.seen(record, &spans);
+        let mut canvas = drawing.canvas;
+        canvas.line((LEFT, top), (LEFT, bottom), "axis");
+        canvas.horizontal_axis(&ticks, "time, ms", LEFT, bottom);
+        Ok(canvas.document(bottom + 44.0, STYLE))
     }
-    Ok(text)
 }
 
 /// From the first iteration's training to the end of the last one's; from the very beginning
@@ -105,135 +110,98 @@ fn window(record: &Record, iterations: &Range<usize>) -> Option<Range<Duration>>
     (begin < end).then_some(begin..end)
 }
 
-fn draw(
-    area: &Area<'_>,
-    record: &Record,
-    timeline: &Timeline,
-    spans: &[&Span],
-    time: Range<f64>,
-) -> Result<(), Box<dyn std::error::Error>> {
-    area.fill(&WHITE)?;
-    let ink = |size: i32| ("sans-serif", size).into_font().color(&INK);
-    let mut chart = ChartBuilder::on(area)
-        .caption(&timeline.title, ink(20))
-        .margin(12)
-        .margin_right(28)
-        .margin_bottom(44)
-        .x_label_area_size(46)
-        .y_label_area_size(130)
-        .build_cartesian_2d(time.clone(), -0.6..4.6)?;
-    let stage_of = |y: &f64| {
-        let stage = Stage::ALL.into_iter().find(|stage| row(*stage) == *y);
-        stage.map_or_else(String::new, |stage| stage.to_string())
+fn legend() -> Vec<Key> {
+    let key = |name: &str, class: String| Key {
+        name: name.to_owned(),
+        class,
+        shape: None,
     };
-    chart
-        .configure_mesh()
-        .disable_y_mesh()
-        .light_line_style(WHITE.mix(0.0))
-        .bold_line_style(RGBColor(225, 225, 225))
-        .x_labels(12)
-        .y_labels(6)
-        .x_desc("time, ms")
-        .x_label_formatter(&|ms| format!("{}", (ms * 1000.0).round() / 1000.0))
-        .label_style(ink(15))
-        .axis_desc_style(ink(15))
-        .y_label_formatter(&stage_of)
-        .draw()?;
-    draw_bubbles(&mut chart, spans)?;
-    let per_pixel = (time.end - time.start) / f64::from(SIZE.0 - 182);
-    for span in spans.iter().filter(|span| span.begin < span.end) {
-        let (left, right) = (ms(span.begin).max(time.start), ms(span.end).min(time.end));
-        let y = row(span.step.stage());
-        let corners = [(left, y - 0.36), (right, y + 0.36)];
-        let fill = FILL[span.step.stage() as usize];
+    let stages = Stage::ALL.map(|stage| key(stage.name(), class(stage)));
+    let others = [
+        key("the device waits", "wait".to_owned()),
+        key("last update that a fetch sees", fill(SEEN)),
+    ];
+    stages.into_iter().chain(others).collect()
+}
+
+fn class(stage: Stage) -> String {
+    format!("stage{}", stage as usize)
+}
+
+/// The chart's rows in the making.
+struct Drawing {
+    canvas: Canvas,
+    x: Scale,
+    window: Range<Duration>,
+    top: f64,
+}
+
+impl Drawing {
+    /// Place of a time, no further than the chart's edges.
+    fn at(&self, time: Duration) -> f64 {
+        self.x
+            .at(ms(time.clamp(self.window.start, self.window.end)))
+    }
+
+    /// Top of the bars of a stage; the first stage is above the others.
+    fn bar(&self, stage: Stage) -> f64 {
+        self.top + ROW * stage as usize as f64 + (ROW - BAR) / 2.0
+    }
+
+    /// What the device thread waits between two of its spans, in the row of `train`.
+    fn waits(&mut self, spans: &[&Span]) {
+        let device: Vec<_> = spans.iter().filter(|s| s.lane == Lane::Device).collect();
+        for pair in device.windows(2) {
+            let (from, to) = (pair[0].end, pair[1].begin);
+            if from < to {
+                let (left, right) = (self.at(from), self.at(to));
+                let says = format!("the device waits\n{} ms", short(ms(to - from)));
+                let corner = (left, self.bar(Stage::Train));
+                self.canvas.rect(corner, (right - left, BAR), "wait", &says);
+            }
+        }
+    }
+
+    fn step(&mut self, span: &Span) {
+        let stage = span.step.stage();
+        let (left, right, top) = (self.at(span.begin), self.at(span.end), self.bar(stage));
         // Every other iteration is darker, so that neighbours can be told apart.
-        let fill = if span.iteration % 2 == 0 {
-            fill
-        } else {
-            RGBColor(darker(fill.0), darker(fill.1), darker(fill.2))
-        };
-        chart.draw_series([
-            Rectangle::new(corners, fill.filled()),
-            Rectangle::new(corners, INK.stroke_width(1)),
-        ])?;
+        let odd = if span.iteration % 2 == 1 { " odd" } else { "" };
+        let time = short(ms(span.end - span.begin));
+        let says = format!("{stage}, iteration {}\n{time} ms", span.iteration);
+        let size = (right - left, BAR);
+        let class = class(stage) + odd;
+        self.canvas.rect((left, top), size, &class, &says);
         let number = span.iteration.to_string();
-        if (right - left) / per_pixel > 6.5 * number.len() as f64 {
-            let style = ink(12).pos(Pos::new(HPos::Center, VPos::Center));
-            chart.draw_series([Text::new(number, ((left + right) / 2.0, y), style)])?;
+        if right - left > text_width(&number) {
+            let middle = ((left + right) / 2.0, top + BAR / 2.0 + 4.0);
+            self.canvas
+                .text(middle, Anchor::Middle, "on-stage", &number);
         }
     }
-    if timeline.arrows {
-        draw_arrows(&mut chart, record, spans)?;
-    }
-    draw_legend(area, timeline.arrows)
-}
 
-fn darker(channel: u8) -> u8 {
-    (u16::from(channel) * 7 / 8) as u8
-}
-
-/// What the device thread waits between two of its spans, in the row of `train`.
-fn draw_bubbles(
-    chart: &mut Chart<'_, '_>,
-    spans: &[&Span],
-) -> Result<(), Box<dyn std::error::Error>> {
-    let device: Vec<_> = spans.iter().filter(|s| s.lane == Lane::Device).collect();
-    for pair in device.windows(2) {
-        let (left, right, y) = (ms(pair[0].end), ms(pair[1].begin), row(Stage::Train));
-        if left < right {
-            let corners = [(left, y - 0.36), (right, y + 0.36)];
-            chart.draw_series([Rectangle::new(corners, BUBBLE.filled())])?;
+    /// From the end of the last update that a fetch sees to the fetch.
+    fn seen(&mut self, record: &Record, spans: &[&Span]) {
+        let first = record.ledger.first().map_or(0, |line| line.iteration);
+        for line in record.ledger.iter().filter(|line| line.version > first) {
+            let find = |step: Step, iteration: usize| {
+                let is = |span: &&&Span| span.step == step && span.iteration == iteration;
+                spans.iter().find(is)
+            };
+            let written = find(Step::Apply, line.version - 1);
+            let Some((read, wrote)) = find(Step::Gather, line.iteration).zip(written) else {
+                continue;
+            };
+            let from = (self.at(wrote.end), self.bar(Stage::UpdateMemory));
+            let to = (self.at(read.begin), self.bar(Stage::FetchMemory) + BAR);
+            self.canvas.line(from, to, &stroke(SEEN));
+            let says = format!(
+                "iteration {} reads what {} wrote",
+                read.iteration, wrote.iteration
+            );
+            self.canvas.point(to, 3.0, SEEN, &says);
         }
     }
-    Ok(())
-}
-
-/// From the end of the last update that a fetch sees to the fetch.
-fn draw_arrows(
-    chart: &mut Chart<'_, '_>,
-    record: &Record,
-    spans: &[&Span],
-) -> Result<(), Box<dyn std::error::Error>> {
-    let first = record.ledger.first().map_or(0, |line| line.iteration);
-    for line in &record.ledger {
-        let read = |span: &&&Span| span.step == Step::Gather && span.iteration == line.iteration;
-        let wrote = |span: &&&Span| span.step == Step::Apply && span.iteration + 1 == line.version;
-        let (Some(read), Some(wrote)) = (spans.iter().find(read), spans.iter().find(wrote)) else {
-            continue;
-        };
-        if line.version <= first {
-            continue;
-        }
-        let from = (ms(wrote.end), row(Stage::UpdateMemory) + 0.36);
-        let to = (ms(read.begin), row(Stage::FetchMemory) - 0.36);
-        chart.draw_series([PathElement::new([from, to], ARROW.mix(0.8).stroke_width(1))])?;
-        chart.draw_series([Circle::new(to, 3, ARROW.filled())])?;
-    }
-    Ok(())
-}
-
-fn draw_legend(area: &Area<'_>, arrows: bool) -> Result<(), Box<dyn std::error::Error>> {
-    let y = SIZE.1 as i32 - 24;
-    let style = ("sans-serif", 14).into_font().color(&INK);
-    let mut entries: Vec<(RGBColor, String)> = Stage::ALL
-        .into_iter()
-        .map(|stage| (FILL[stage as usize], stage.to_string()))
-        .collect();
-    entries.push((BUBBLE, "the device waits".to_owned()));
-    if arrows {
-        entries.push((ARROW, "last update that a fetch sees".to_owned()));
-    }
-    let mut x = 60;
-    for (color, text) in entries {
-        let corners = [(x, y - 7), (x + 14, y + 7)];
-        area.draw(&Rectangle::new(corners, color.filled()))?;
-        area.draw(&Rectangle::new(corners, INK.stroke_width(1)))?;
-        let style = style.pos(Pos::new(HPos::Left, VPos::Center));
-        let width = 8 * text.len() as i32;
-        area.draw(&Text::new(text, (x + 20, y), style))?;
-        x += 20 + width + 16;
-    }
-    Ok(())
 }
 
 #[cfg(test)]
@@ -244,25 +212,45 @@ mod tests {
     use crate::pipeline::scheduler::Scheduler;
     use crate::pipeline::simulator::simulate;
 
+    fn drawn(schedule: Schedule, iterations: Range<usize>) -> Result<String, TimelineError> {
+        let profile = "sample=3,fetch_features=2,fetch_memory=2,train=10,update_memory=9";
+        let mut scheduler = Scheduler::new(schedule, Residency::Host).unwrap();
+        let record = simulate(&profile.parse().unwrap(), &mut scheduler, 2, 60).unwrap();
+        let timeline = Timeline {
+            title: "staleness:2".to_owned(),
+            iterations,
+        };
+        timeline.svg(&record)
+    }
+
     #[test]
     fn a_chart_has_all_stages_and_iterations() {
-        let profile = "sample=3,fetch_features=2,fetch_memory=2,train=10,update_memory=2";
-        let mut scheduler = Scheduler::new(Schedule::Staleness(2), Residency::Host).unwrap();
-        let record = simulate(&profile.parse().unwrap(), &mut scheduler, 2, 40).unwrap();
-        let mut timeline = Timeline {
-            title: "staleness:2".to_owned(),
-            iterations: 20..28,
-            arrows: true,
-        };
-        let chart = svg(&record, &timeline).unwrap();
+        let chart = drawn(Schedule::Staleness(2), 20..28).unwrap();
         for stage in Stage::ALL {
             // A label of the axis and one of the legend.
             assert!(chart.matches(stage.name()).count() >= 2, "{stage}");
         }
-        for text in ["\n20\n", "\n27\n", "time, ms", "staleness:2"] {
+        for text in [">20<", ">27<", "time, ms", "staleness:2", "class=\"l0\""] {
             assert!(chart.contains(text), "{text}");
         }
-        timeline.iterations = 50..60;
-        assert!(svg(&record, &timeline).is_err());
+        assert!(drawn(Schedule::Staleness(2), 70..80).is_err());
+    }
+
+    #[test]
+    fn every_class_has_a_style_in_the_document_and_on_the_page() {
+        let chart = drawn(Schedule::Mspipe, 0..40).unwrap();
+        let page = include_str!("../page.css");
+        let mut found = 0;
+        for attribute in chart.split("class=\"").skip(2) {
+            let names = attribute.split('"').next().unwrap().split(' ');
+            for name in names.filter(|name| !name.is_empty()) {
+                assert!(page.contains(&format!(".chart .{name} ")), "{name}");
+                // Text is dark everywhere else.
+                let of_a_page = ["soft", "on-stage"].contains(&name);
+                assert!(of_a_page || STYLE.contains(&format!(".{name} ")), "{name}");
+                found += 1;
+            }
+        }
+        assert!(found > 100, "{found}");
     }
 }
