@@ -2,7 +2,7 @@
 //!
 //! | group | what is measured | bound |
 //! |---|---|---|
-//! | `kernels` | each kernel at Wikipedia's sizes | copying as many bytes, or computing as much as a large product does |
+//! | `kernels` | each kernel at Wikipedia's sizes, and burn's own operations for the same | copying as many bytes, or computing as much as a large product does |
 //! | `products` | the matrix products between them | the same |
 //! | `iteration` | a training iteration of each model, all five stages | the same, for the work that is counted |
 //! | `batches` | sampling, layout, features of a batch | copying as many bytes, where bytes are counted |

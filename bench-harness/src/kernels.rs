@@ -1,59 +1,53 @@
-//! `kernels`: each memory-bound kernel against a plain copy of the same bytes in the same run.
+//! The kernels and the matrix products between them, with inputs of Wikipedia's sizes in a batch of 600
+//! events, for `cargo bench`; and burn's own operations for the same, where it has any.
 //!
-//! Bytes are those of [`mspipe::kernels::costs`]: each input read once, each output written
-//! once. The copy reads half as many and writes half as many, with the same threads: memcpy on
-//! the CPU device, burn's `x + 1` on a GPU. Kernel and copy take turns, and the median of each
-//! counts. Where burn's own operations, one after the other, do what the kernel does, they take their
-//! turn too. Sizes are Wikipedia's in a batch of 600 events; its arrays fit in the cache of many
-//! processors, so rates may be above those of main memory, for both.
-//!
-//! A kernel makes its output anew at each call, the CPU's copy writes the same memory.
+//! Bytes are those of [`mspipe::kernels::costs`]: each input read once, each output written once.
+//! Backward passes are called directly, so that neither autodiff nor anything else of burn is timed.
+//! Numbers are arbitrary: no kernel's time depends on them. A kernel makes its output anew at each
+//! call.
 
-mod cases;
+mod of_burn;
 
-use std::fmt;
-use std::time::Instant;
-
-use anyhow::{Result, anyhow};
-use burn::tensor::Device;
-use clap::Args;
-use clap::builder::RangedU64ValueParser;
-use mspipe::device::{self, DeviceChoice};
+use burn::backend::Dispatch;
+use burn::nn::LayerNormConfig;
+use burn::tensor::{Device, Int, Tensor};
+use mspipe::kernels::adam::{AdamStep, Moving, WATCHED, adam};
+use mspipe::kernels::costs;
+use mspipe::kernels::dropout::{Dropout, dropout};
+use mspipe::kernels::gather_rows::{GatherRows as _, Uses, gather_rows};
+use mspipe::kernels::gru_gates::{gru_gates, gru_gates_backward};
+use mspipe::kernels::head_products::{from_heads, to_heads};
+use mspipe::kernels::linear::linear;
+use mspipe::kernels::link_scores::{LinkLayer, LinkScoring as _, LinkTensors, link_scores};
+use mspipe::kernels::mail_update::{MailLists, MailWatch, mail_update};
+use mspipe::kernels::memory_gather::memory_gather;
+use mspipe::kernels::memory_update::memory_update;
+use mspipe::kernels::output_norm::{BeforeNorm, OutputNorm as _, output_norm};
+use mspipe::kernels::rnn_gates::{rnn_gates, rnn_gates_backward};
+use mspipe::kernels::temporal_attention::{
+    AttentionShape, AttentionSlots, AttentionTensors, TemporalAttention as _, temporal_attention,
+};
+use mspipe::kernels::time_encoding::{TimeEncoding as _, time_encoding};
+use mspipe::kernels::unpack_bits::{unpack_bits, words_of};
 use mspipe::profiler::Work;
-use mspipe::profiler::machine;
-use serde::Serialize;
+use mspipe::train::upload;
 
-use cases::OfBurn;
+pub use of_burn::of_burn;
 
-/// Settings.
-#[derive(Debug, Clone, Args)]
-pub struct KernelsConfig {
-    /// Device to use: auto, cpu, gpu, gpu:N or software
-    #[arg(long, default_value_t = DeviceChoice::Auto)]
-    pub device: DeviceChoice,
-
-    /// Measure only kernels whose name contains this
-    #[arg(
-        long,
-        value_name = "NAME",
-        default_value = "",
-        hide_default_value = true
-    )]
-    pub only: String,
-
-    /// Divide the numbers of rows by this
-    #[arg(long, value_name = "N", default_value_t = 1,
-          value_parser = RangedU64ValueParser::<usize>::new().range(1..=600))]
-    pub shrink: usize,
-
-    /// Times that each kernel and its copy are timed
-    #[arg(long, value_name = "N", default_value_t = 15,
-          value_parser = RangedU64ValueParser::<usize>::new().range(1..=100_000))]
-    pub rounds: usize,
-}
-
-/// Calls between two waits for the device, so that waiting is a small share.
-const CALLS: usize = 8;
+/// Widths of memory and embeddings, edge features, a mail, and the time encoding.
+const WIDTH: usize = 100;
+const EDGE: usize = 172;
+/// Boolean edge features of GDELT.
+const BOOLEANS: usize = 186;
+const MAIL: usize = 2 * WIDTH + EDGE;
+const TIME: usize = 100;
+const HEADS: usize = 2;
+/// Past events of a root, and mails of a node (APAN).
+const FANOUT: usize = 10;
+/// Nodes of the stream.
+const NODES: usize = 9_228;
+/// Parameters of TGN.
+const PARAMETERS: usize = 303_000;
 
 /// An operation with its inputs.
 pub struct Case {
@@ -65,187 +59,482 @@ pub struct Case {
     pub run: Box<dyn FnMut()>,
 }
 
-/// All kernels at Wikipedia's sizes, and the matrix products between them.
-pub fn kernels_and_products(device: &Device) -> [Vec<Case>; 2] {
-    [cases::all(1, device), cases::products(1, device)]
+/// Makes inputs on a device.
+struct Inputs<'a> {
+    device: &'a Device,
 }
 
-/// A kernel against a copy.
-#[derive(Debug, Clone, Serialize)]
-pub struct KernelRow {
-    /// The kernel.
-    pub name: &'static str,
-    /// Bytes read and written.
-    pub bytes: u64,
-    /// Floating-point operations.
-    pub flops: u64,
-    /// Microseconds of a call, the median.
-    pub time_us: f64,
-    /// Microseconds of a copy of the same bytes, the median.
-    pub copy_us: f64,
-    /// Microseconds of burn's own operations for the same, where there are any.
-    pub burn_us: Option<f64>,
-    /// 10^9 bytes a second.
-    pub gb_per_s: f64,
-    /// 10^9 bytes a second of the copy.
-    pub copy_gb_per_s: f64,
-    /// The first over the second.
-    pub of_copy: f64,
-    /// 10^9 floating-point operations a second.
-    pub gflop_per_s: f64,
-}
-
-/// A measurement.
-#[derive(Debug, Clone, Serialize)]
-pub struct KernelsReport {
-    /// Device that ran.
-    pub device: String,
-    /// Worker threads.
-    pub threads: usize,
-    /// Times that each was timed.
-    pub rounds: usize,
-    /// What the numbers of rows were divided by.
-    pub shrink: usize,
-    /// Each kernel.
-    pub kernels: Vec<KernelRow>,
-}
-
-/// Measures all kernels.
-///
-/// # Errors
-/// When there is no such device, or it fails.
-pub fn measure(config: &KernelsConfig) -> Result<KernelsReport> {
-    device::on_device_thread(|| {
-        let opened = device::open(config.device)?;
-        let device = &opened.device;
-        let mut of_burn = cases::of_burn(config.shrink.max(1), device);
-        let kernels = cases::all(config.shrink.max(1), device)
-            .into_iter()
-            .filter(|case| case.name.contains(&config.only))
-            .map(|case| {
-                let of_burn = of_burn.iter_mut().find(|(name, _)| *name == case.name);
-                row(case, of_burn, config.rounds, device)
-            })
-            .collect::<Result<_>>()?;
-        Ok(KernelsReport {
-            device: opened.adapter.clone(),
-            threads: rayon::current_num_threads(),
-            rounds: config.rounds.max(1),
-            shrink: config.shrink.max(1),
-            kernels,
-        })
-    })?
-}
-
-fn row(
-    mut case: Case,
-    mut of_burn: Option<&mut OfBurn>,
-    rounds: usize,
-    device: &Device,
-) -> Result<KernelRow> {
-    let mut copy = machine::copy((case.work.bytes / 8) as usize, device);
-    let failed = |error| anyhow!("the device failed: {error:?}");
-    let seconds = |run: &mut dyn FnMut()| -> Result<f64> {
-        let begin = Instant::now();
-        (0..CALLS).for_each(|_| run());
-        device.sync().map_err(failed)?;
-        Ok(begin.elapsed().as_secs_f64() / CALLS as f64)
-    };
-    // Compiles shaders, fills caches.
-    seconds(&mut case.run)?;
-    seconds(&mut copy)?;
-    if let Some((_, run)) = &mut of_burn {
-        seconds(run)?;
+impl Inputs<'_> {
+    fn numbers(&self, count: usize) -> Vec<f32> {
+        (0..count)
+            .map(|i| (i * 7 % 251) as f32 / 251.0 - 0.498)
+            .collect()
     }
-    let (mut own, mut copied, mut burns) = (Vec::new(), Vec::new(), Vec::new());
-    for _ in 0..rounds.max(1) {
-        own.push(seconds(&mut case.run)?);
-        copied.push(seconds(&mut copy)?);
-        if let Some((_, run)) = &mut of_burn {
-            burns.push(seconds(run)?);
+
+    fn matrix(&self, rows: usize, width: usize) -> Tensor<2> {
+        upload::floats(self.numbers(rows * width), [rows, width], self.device)
+    }
+
+    fn vector(&self, count: usize) -> Tensor<1> {
+        upload::floats(self.numbers(count), [count], self.device)
+    }
+
+    fn indices(&self, values: Vec<i32>) -> Tensor<1, Int> {
+        let count = values.len();
+        upload::ints(values, [count], self.device)
+    }
+
+    fn spread(&self, count: usize, below: usize) -> Vec<i32> {
+        (0..count).map(|i| (i * 7919 % below) as i32).collect()
+    }
+
+    /// The uses of `rows` rows by `index`.
+    fn uses(&self, index: &[i32], rows: usize) -> Uses {
+        let mut by_row = vec![Vec::new(); rows];
+        for (place, &row) in (0..).zip(index) {
+            by_row[row as usize].push(place);
+        }
+        let mut offsets = vec![0];
+        let mut items: Vec<i32> = Vec::new();
+        for places in by_row {
+            items.extend(places);
+            offsets.push(items.len() as i32);
+        }
+        Uses {
+            offsets: self.indices(offsets),
+            items: self.indices(items),
         }
     }
-    let median = |seconds: &mut Vec<f64>| {
-        seconds.sort_by(f64::total_cmp);
-        seconds[seconds.len() / 2]
+}
+
+fn case(name: &'static str, work: Work, run: impl FnMut() + 'static) -> Case {
+    Case {
+        name,
+        work,
+        run: Box::new(run),
+    }
+}
+
+/// Rows of memory, roots and events of a batch of 600 events of Wikipedia.
+const SIZES: [usize; 3] = [1_650, 1_800, 600];
+
+/// All kernels, with rows divided by `shrink`.
+pub fn kernels(shrink: usize, device: &Device) -> Vec<Case> {
+    let make = Inputs { device };
+    let [rows, roots, events] = SIZES.map(|size| size / shrink);
+    let mut cases = reading(&make, rows, roots, events);
+    cases.extend(writing(&make, rows, events));
+    cases.push(optimiser(&make));
+    cases.extend(gates(&make, rows));
+    cases.extend(encoding_and_norm(&make, rows, roots));
+    cases.extend(link(&make, events));
+    let tgn = AttentionShape {
+        heads: HEADS,
+        fanout: FANOUT,
+        node: WIDTH,
+        edge: EDGE,
+        time: TIME,
     };
-    let (own, copied) = (median(&mut own), median(&mut copied));
-    let Work { bytes, flops } = case.work;
-    Ok(KernelRow {
-        name: case.name,
-        bytes,
-        flops,
-        time_us: 1e6 * own,
-        copy_us: 1e6 * copied,
-        burn_us: (!burns.is_empty()).then(|| 1e6 * median(&mut burns)),
-        gb_per_s: bytes as f64 / own / 1e9,
-        copy_gb_per_s: bytes as f64 / copied / 1e9,
-        of_copy: copied / own,
-        gflop_per_s: flops as f64 / own / 1e9,
+    let names = ["temporal_attention", "temporal_attention_backward"];
+    cases.extend(attention(&make, names, tgn, [roots, rows, 12_000 / shrink]));
+    let apan = AttentionShape {
+        node: 0,
+        edge: MAIL,
+        ..tgn
+    };
+    let names = ["mailbox attention (apan)", "mailbox attention backward"];
+    cases.extend(attention(&make, names, apan, [roots, 1, roots * FANOUT]));
+    cases
+}
+
+/// The matrix products of TGN between its kernels, forward, with rows divided by `shrink`.
+pub fn products(shrink: usize, device: &Device) -> Vec<Case> {
+    let make = Inputs { device };
+    let [rows, roots, _] = SIZES.map(|size| size / shrink);
+    let layer = |name, rows: usize, inputs: usize, outputs: usize| {
+        let (bias, x) = (make.matrix(1, outputs), make.matrix(rows, inputs));
+        let weight = make.matrix(inputs, outputs);
+        let work = costs::product([rows, inputs, outputs], outputs);
+        case(name, work, move || {
+            drop(linear(bias.clone(), x.clone(), weight.clone()));
+        })
+    };
+    // What attention reads of a past event: memory, edge features, time encoding.
+    let inputs = WIDTH + EDGE + TIME;
+    let heads = {
+        let (x, weight) = (make.matrix(roots, WIDTH), make.matrix(inputs, WIDTH));
+        let work = costs::head_product([HEADS, roots, inputs], WIDTH);
+        case("to_heads (query)", work, move || {
+            drop(to_heads(x.clone(), weight.clone(), HEADS));
+        })
+    };
+    let values = {
+        let x: Tensor<3> = make
+            .matrix(HEADS * roots, inputs)
+            .reshape([HEADS, roots, inputs]);
+        let weight = make.matrix(inputs, WIDTH);
+        let work = costs::head_product([HEADS, roots, inputs], WIDTH);
+        case("from_heads (value)", work, move || {
+            drop(from_heads(x.clone(), weight.clone()));
+        })
+    };
+    vec![
+        layer("linear (mail to gates)", rows, MAIL, 3 * WIDTH),
+        layer("linear (memory to gates)", rows, WIDTH, 3 * WIDTH),
+        layer("linear (output)", roots, WIDTH, WIDTH),
+        heads,
+        values,
+    ]
+}
+
+/// Reading of tables.
+fn reading(make: &Inputs<'_>, rows: usize, roots: usize, events: usize) -> Vec<Case> {
+    let (memory, mailbox) = (make.matrix(NODES, WIDTH), make.matrix(NODES, MAIL));
+    let nodes = make.indices(make.spread(rows, NODES));
+    let gather_memory = case(
+        "memory_gather",
+        costs::gather(rows, WIDTH + MAIL),
+        move || {
+            drop(memory_gather(
+                memory.clone(),
+                mailbox.clone(),
+                nodes.clone(),
+            ))
+        },
+    );
+
+    // As many rows as attention reads, with GDELT's booleans.
+    let (unpacked, words) = (20 * events, words_of(BOOLEANS));
+    let packed = make.spread(unpacked * words, i32::MAX as usize);
+    let packed = upload::ints(packed, [unpacked, words], make.device);
+    let unpack = case(
+        "unpack_bits",
+        costs::unpack_bits(unpacked, BOOLEANS),
+        move || drop(unpack_bits(packed.clone(), BOOLEANS)),
+    );
+
+    let index = make.spread(roots, rows);
+    let uses = make.uses(&index, rows);
+    let (table, places, uses_of) = (make.matrix(rows, WIDTH), make.indices(index), uses.clone());
+    let gather = case("gather_rows", costs::gather(roots, WIDTH), move || {
+        drop(gather_rows(table.clone(), places.clone(), uses.clone()));
+    });
+    let value = make.matrix(roots, WIDTH).into_dispatch();
+    let (offsets, items) = (
+        uses_of.offsets.into_dispatch(),
+        uses_of.items.into_dispatch(),
+    );
+    let sum = case(
+        "gather_rows_backward",
+        costs::segment_sum(roots, rows, WIDTH),
+        move || {
+            drop(Dispatch::segment_sum(
+                value.clone(),
+                offsets.clone(),
+                items.clone(),
+            ))
+        },
+    );
+
+    vec![gather_memory, unpack, gather, sum]
+}
+
+/// Writing of the node memory's tables.
+fn writing(make: &Inputs<'_>, rows: usize, events: usize) -> [Case; 2] {
+    let written = 2 * events;
+    let last_writers: Vec<i32> = (0..written as i32)
+        .flat_map(|i| [i * 7, i % rows as i32])
+        .collect();
+    let last_writer = upload::ints(last_writers, [written, 2], make.device);
+    let hidden = make.matrix(rows, WIDTH);
+    // Handed over and back, so that it is written in place.
+    let mut table = Some(make.matrix(NODES, WIDTH));
+    let write = {
+        let hidden = hidden.clone();
+        case("memory_update", costs::gather(written, WIDTH), move || {
+            table = table
+                .take()
+                .map(|table| memory_update(table, hidden.clone(), last_writer.clone()));
+        })
+    };
+
+    let mails: Vec<i32> = (0..written as i32)
+        .flat_map(|i| [i % rows as i32, (i + 1) % rows as i32, i % events as i32])
+        .collect();
+    let lists = MailLists {
+        place: make.indices((0..written as i32).map(|i| i * 7).collect()),
+        offsets: make.indices((0..=written as i32).collect()),
+        mails: upload::ints(mails, [written, 3], make.device),
+    };
+    let edge = make.matrix(events, EDGE);
+    let watch = MailWatch {
+        first: Tensor::zeros([2], make.device),
+        commit: 1,
+    };
+    let mut tables = Some((make.matrix(NODES, MAIL), watch));
+    let deliver = case(
+        "mail_update",
+        costs::mail_update(written, written, MAIL),
+        move || {
+            tables = tables.take().map(|(table, watch)| {
+                mail_update(table, hidden.clone(), edge.clone(), lists.clone(), watch)
+            });
+        },
+    );
+
+    [write, deliver]
+}
+
+fn optimiser(make: &Inputs<'_>) -> Case {
+    let gradient = make.vector(PARAMETERS);
+    let mut state = Some((
+        make.vector(2 * PARAMETERS + WATCHED).abs(),
+        make.vector(PARAMETERS),
+    ));
+    let step = AdamStep::new(1e-4, 3);
+    case("adam", costs::adam(PARAMETERS), move || {
+        state = state.take().and_then(|(moments, parameter)| {
+            let moving = Moving {
+                parameter,
+                gradient: gradient.clone(),
+                place: 0,
+            };
+            let (moments, mut moved) = adam(moments, vec![moving], step);
+            Some((moments, moved.pop()?))
+        });
     })
 }
 
-impl fmt::Display for KernelsReport {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(
-            f,
-            "{} with {} threads; medians of {}; bytes read and written\n",
-            self.device, self.threads, self.rounds
-        )?;
-        write!(
-            f,
-            "{:<30} {:>8} {:>9} {:>9} {:>9} {:>8} {:>10} {:>9} {:>9}",
-            "kernel",
-            "MB",
-            "µs",
-            "burn's µs",
-            "copy µs",
-            "GB/s",
-            "copy GB/s",
-            "% of copy",
-            "GFLOP/s"
-        )?;
-        for row in &self.kernels {
-            let burns = row.burn_us.map_or("-".into(), |us| format!("{us:.1}"));
-            write!(
-                f,
-                "\n{:<30} {:>8.3} {:>9.1} {burns:>9} {:>9.1} {:>8.1} {:>10.1} {:>9.0} {:>9.1}",
-                row.name,
-                row.bytes as f64 / 1e6,
-                row.time_us,
-                row.copy_us,
-                row.gb_per_s,
-                row.copy_gb_per_s,
-                100.0 * row.of_copy,
-                row.gflop_per_s
-            )?;
-        }
-        Ok(())
-    }
+/// Recurrent cells.
+fn gates(make: &Inputs<'_>, rows: usize) -> Vec<Case> {
+    let numbers = rows * WIDTH;
+    let (input, from_hidden) = (make.matrix(rows, 3 * WIDTH), make.matrix(rows, 3 * WIDTH));
+    let (hidden, grad) = (make.matrix(rows, WIDTH), make.matrix(rows, WIDTH));
+    let active = make.indices(vec![1; rows]);
+    let inputs = (input, from_hidden, hidden.clone(), active.clone());
+    let of = inputs.clone();
+    let forward = case("gru_gates", costs::gru_gates(numbers), move || {
+        let (a, b, c, d) = of.clone();
+        drop(gru_gates(a, b, c, d));
+    });
+    let (of, grad_of) = (inputs, grad.clone());
+    let work = costs::gru_gates_backward(numbers);
+    let backward = case("gru_gates_backward", work, move || {
+        let (a, b, c, d) = of.clone();
+        drop(gru_gates_backward(a, b, c, d, grad_of.clone()));
+    });
+    let of = (hidden.clone(), grad.clone(), hidden.clone(), active.clone());
+    let rnn = case("rnn_gates", costs::rnn_gates(numbers), move || {
+        let (a, b, c, d) = of.clone();
+        drop(rnn_gates(a, b, c, d));
+    });
+    let of = (hidden, active, grad);
+    let work = costs::rnn_gates_backward(numbers);
+    let rnn_backward = case("rnn_gates_backward", work, move || {
+        let (a, b, c) = of.clone();
+        drop(rnn_gates_backward(a, b, c));
+    });
+    vec![forward, backward, rnn, rnn_backward]
+}
+
+/// Time encoding of rows, dropout and layer norm of roots.
+fn encoding_and_norm(make: &Inputs<'_>, rows: usize, roots: usize) -> Vec<Case> {
+    let time = make.matrix(2, TIME);
+    let delta = make.vector(rows).abs() * 2.7e6;
+    let grad = make.matrix(rows, TIME);
+    let encode = {
+        let (time, delta) = (time.clone(), delta.clone());
+        let work = costs::time_encoding(rows, TIME, false);
+        case("time_encoding", work, move || {
+            drop(time_encoding(time.clone(), delta.clone()));
+        })
+    };
+    let inputs = (
+        time.into_dispatch(),
+        delta.into_dispatch(),
+        grad.into_dispatch(),
+    );
+    let work = costs::time_encoding(rows, TIME, true);
+    let encode_backward = case("time_encoding_backward", work, move || {
+        let (a, b, c) = inputs.clone();
+        drop(Dispatch::time_encoding_backward(a, b, c));
+    });
+
+    let drops = Dropout::new(0.1, 5, 1, 2);
+    let x = make.matrix(roots, WIDTH);
+    let drop_out = {
+        let x = x.clone();
+        case("dropout", costs::dropout(roots * WIDTH), move || {
+            drop(dropout(x.clone(), drops));
+        })
+    };
+    let before = BeforeNorm {
+        dropout: drops,
+        relu: true,
+    };
+    let norm = LayerNormConfig::new(WIDTH).init(make.device);
+    let inputs = (
+        x.clone().into_dispatch(),
+        norm.gamma.val().into_dispatch(),
+        make.matrix(roots, WIDTH).into_dispatch(),
+    );
+    let normalise = case("output_norm", costs::output_norm(roots, WIDTH), move || {
+        drop(output_norm(x.clone(), &norm, before));
+    });
+    let work = costs::output_norm_backward(roots, WIDTH);
+    let normalise_backward = case("output_norm_backward", work, move || {
+        let (a, b, c) = inputs.clone();
+        drop(Dispatch::output_norm_backward(a, b, c, before));
+    });
+    vec![
+        encode,
+        encode_backward,
+        drop_out,
+        normalise,
+        normalise_backward,
+    ]
+}
+
+/// Scores and loss of a batch.
+fn link(make: &Inputs<'_>, events: usize) -> Vec<Case> {
+    let layer = LinkLayer {
+        source: make.matrix(events, WIDTH),
+        destination: make.matrix(2 * events, WIDTH),
+        bias: make.vector(WIDTH),
+        output: make.vector(WIDTH),
+        output_bias: make.vector(1),
+    };
+    let tensors = LinkTensors::<Dispatch> {
+        source: layer.source.clone().into_dispatch(),
+        destination: layer.destination.clone().into_dispatch(),
+        bias: layer.bias.clone().into_dispatch(),
+        output: layer.output.clone().into_dispatch(),
+        output_bias: layer.output_bias.clone().into_dispatch(),
+    };
+    let (logits, grad) = (
+        make.vector(2 * events).into_dispatch(),
+        make.vector(1).into_dispatch(),
+    );
+    let forward = case(
+        "link_scores",
+        costs::link_scores(events, WIDTH),
+        move || {
+            drop(link_scores(layer.clone()));
+        },
+    );
+    let work = costs::link_scores_backward(events, WIDTH);
+    let backward = case("link_scores_backward", work, move || {
+        let (tensors, logits) = (tensors.clone(), logits.clone());
+        drop(Dispatch::link_scores_backward(
+            tensors,
+            logits,
+            grad.clone(),
+        ));
+    });
+    vec![forward, backward]
+}
+
+/// Attention of `roots` roots over `rows` node rows and `events` rows of features, all slots
+/// full.
+fn attention(
+    make: &Inputs<'_>,
+    [name, backward_name]: [&'static str; 2],
+    shape: AttentionShape,
+    [roots, rows, events]: [usize; 3],
+) -> [Case; 2] {
+    let slots = roots * shape.fanout;
+    let index = make.spread(slots, rows);
+    let slot: Vec<i32> = index
+        .iter()
+        .zip(0..)
+        .flat_map(|(&row, i)| {
+            let delta = (i % 2_700) as f32 * 1e3;
+            let root = i / shape.fanout as i32;
+            [row, i % events as i32, delta.to_bits().cast_signed(), root]
+        })
+        .collect();
+    let slot = upload::ints(slot, [roots, shape.fanout, 4], make.device);
+    let uses = make.uses(&index, rows);
+    let own: Vec<i32> = (0..roots as i32).collect();
+    let query_uses = make.uses(&own, roots);
+    let by_heads = || {
+        let of = [shape.heads, roots, shape.width()];
+        upload::floats(make.numbers(of.iter().product()), of, make.device)
+    };
+    let (query, grad) = (by_heads() * 0.1, by_heads());
+    let (node, edge) = (
+        make.matrix(rows, shape.node),
+        make.matrix(events, shape.edge),
+    );
+    let time = make.matrix(2, shape.time);
+    let drops = Dropout::new(0.1, 5, 1, 2);
+    let tensors = AttentionTensors::<Dispatch> {
+        node: node.clone().into_dispatch(),
+        edge: edge.clone().into_dispatch(),
+        time: time.clone().into_dispatch(),
+        slot: slot.clone().into_dispatch(),
+        query_offsets: query_uses.offsets.clone().into_dispatch(),
+        query_items: query_uses.items.clone().into_dispatch(),
+        offsets: uses.offsets.clone().into_dispatch(),
+        items: uses.items.clone().into_dispatch(),
+    };
+    let score = make
+        .matrix(roots, shape.fanout * shape.heads)
+        .into_dispatch();
+    let (q, g) = (query.clone().into_dispatch(), grad.into_dispatch());
+    let of = [roots, roots, rows, events];
+    let work = costs::temporal_attention(&shape, of, true);
+    let backward = case(backward_name, work, move || {
+        let (tensors, score) = (tensors.clone(), score.clone());
+        let (q, g) = (q.clone(), g.clone());
+        drop(Dispatch::temporal_attention_backward(
+            q, tensors, score, g, shape, drops,
+        ));
+    });
+    let slots = AttentionSlots {
+        slot,
+        query_uses,
+        uses,
+    };
+    let work = costs::temporal_attention(&shape, of, false);
+    let forward = case(name, work, move || {
+        let (node, edge, time) = (node.clone(), edge.clone(), time.clone());
+        drop(temporal_attention(
+            query.clone(),
+            node,
+            edge,
+            time,
+            slots.clone(),
+            drops,
+        ));
+    });
+    [forward, backward]
 }
 
 #[cfg(test)]
 mod tests {
+    use mspipe::device::{self, DeviceChoice};
+
     use super::*;
 
     #[test]
     fn every_kernel_runs_at_a_tiny_size() {
-        let report = measure(&KernelsConfig {
-            device: DeviceChoice::Cpu,
-            only: String::new(),
-            shrink: 100,
-            rounds: 1,
+        device::on_device_thread(|| {
+            let device = device::open(DeviceChoice::Cpu).unwrap().device;
+            let kernels = kernels(100, &device);
+            assert!(kernels.len() >= 18);
+            let of_burn = of_burn(100, &device);
+            assert_eq!(of_burn.len(), 10);
+            for (name, _) in &of_burn {
+                assert!(kernels.iter().any(|case| case.name == *name), "{name}");
+            }
+            for mut case in kernels.into_iter().chain(products(100, &device)) {
+                assert!(case.work.bytes > 0, "{}", case.name);
+                (case.run)();
+            }
+            of_burn.into_iter().for_each(|(_, mut run)| run());
+            device.sync().unwrap();
         })
         .unwrap();
-        assert!(report.kernels.len() >= 18);
-        for row in &report.kernels {
-            assert!(row.bytes > 0 && row.time_us > 0.0, "{row:?}");
-            assert!(row.burn_us.is_none_or(|us| us > 0.0), "{row:?}");
-            assert!((row.of_copy - row.copy_us / row.time_us).abs() < 1e-9);
-        }
-        let beside = report.kernels.iter().filter(|row| row.burn_us.is_some());
-        assert_eq!(beside.count(), 10);
-        let text = report.to_string();
-        assert_eq!(text.lines().count(), 3 + report.kernels.len(), "{text}");
     }
 }

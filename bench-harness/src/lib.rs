@@ -4,7 +4,6 @@
 //! |---|---|---|
 //! | [`parity`] | `mspipe-bench parity FILE` | does mspipe compute what TGL computed? |
 //! | [`matmul`] | `mspipe-bench matmul` | how fast is this machine's matrix product? |
-//! | [`kernels`] | `mspipe-bench kernels` | how near is each kernel to a plain copy? |
 //! | [`speed`] | `mspipe-bench speed` | how fast is training, for such a machine? |
 //! | [`length`] | `mspipe-bench length` | does an event cost more in a longer stream? |
 //! | [`schedules`] | `mspipe-bench schedules` | what is each schedule worth? |
@@ -17,7 +16,7 @@
 //!
 //! [`recording`] reads the files that `parity` replays; [`grid`] runs the trainings of `schedules`, `mitigation`,
 //! `reproduce` and `check`, [`cell`] is what one of them gave. [`iterations`] trains iteration by iteration, for
-//! `startup` and the benches. [`machine`] names what numbers were measured on.
+//! `startup` and the benches; [`kernels`] has each kernel with inputs for the benches. [`machine`] names what numbers were measured on.
 
 pub mod cell;
 pub mod check;

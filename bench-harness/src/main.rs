@@ -13,7 +13,6 @@ use mspipe::device::{self, DeviceChoice};
 use mspipe::{console, interrupt};
 use mspipe_bench::check::{self, CheckConfig};
 use mspipe_bench::compare;
-use mspipe_bench::kernels::{self, KernelsConfig};
 use mspipe_bench::length::{self, LengthConfig};
 use mspipe_bench::matmul::MatmulReport;
 use mspipe_bench::mitigation::{self, MitigationGrid};
@@ -49,10 +48,6 @@ enum Command {
     Parity(ParityArgs),
     /// Measure f32 matrix products (19800 x 472 x 300), the unit of speed comparisons
     Matmul(MatmulArgs),
-    /// Measure each memory-bound kernel against a plain copy of the same bytes
-    ///
-    /// Sizes are those of a batch of 600 events of Wikipedia.
-    Kernels(KernelsArgs),
     /// Measure training events per second, divided by the machine's GFLOP/s
     ///
     /// Takes the options of `mspipe train`. Trains at least two epochs; the first is not
@@ -202,15 +197,6 @@ struct ParityArgs {
 struct MatmulArgs {
     #[command(flatten)]
     common: Common,
-}
-
-#[derive(Args)]
-struct KernelsArgs {
-    #[command(flatten)]
-    config: KernelsConfig,
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
 }
 
 #[derive(Args)]
@@ -378,11 +364,6 @@ fn run(command: Command, begin: Instant) -> Result<ExitCode> {
                 report.gflops, report.runs, report.device
             );
             print(common.json, &report, text)?;
-            Ok(ExitCode::SUCCESS)
-        }
-        Command::Kernels(KernelsArgs { config, json }) => {
-            let report = kernels::measure(&config)?;
-            print(json, &report, &report)?;
             Ok(ExitCode::SUCCESS)
         }
         Command::Speed(args) => {

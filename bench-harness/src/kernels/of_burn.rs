@@ -3,15 +3,18 @@
 
 use burn::nn::LayerNormConfig;
 use burn::tensor::activation::{relu, sigmoid};
-use burn::tensor::{Distribution, IndexingUpdateOp, Int, Tensor};
+use burn::tensor::{Device, Distribution, IndexingUpdateOp, Int, Tensor};
 
-use super::{Inputs, MAIL, NODES, PARAMETERS, TIME, WIDTH};
+use super::{Inputs, MAIL, NODES, PARAMETERS, SIZES, TIME, WIDTH};
 
 /// Operations that do what the kernel of this name does.
-pub(crate) type OfBurn = (&'static str, Box<dyn FnMut()>);
+type OfBurn = (&'static str, Box<dyn FnMut()>);
 
-/// All of them, at the kernels' sizes.
-pub(super) fn operations(make: &Inputs<'_>, [rows, roots, events]: [usize; 3]) -> Vec<OfBurn> {
+/// What burn's own operations do of the kernels' work, by the kernel's name, with rows divided by
+/// `shrink`.
+pub fn of_burn(shrink: usize, device: &Device) -> Vec<OfBurn> {
+    let make = &Inputs { device };
+    let [rows, roots, events] = SIZES.map(|size| size / shrink);
     let mut all = moves(make, rows, roots);
     all.extend(cells(make, rows));
     all.extend(of_roots(make, rows, roots, events));
