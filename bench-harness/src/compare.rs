@@ -1,7 +1,6 @@
 //! `compare`: faster, slower or no change between two measurements, with their noise.
 //!
-//! A measurement is anything that keeps cells: the JSON of `schedules`, `mitigation` or
-//! `reproduce`, or a folder with trainings in it. Trainings with the same settings are compared
+//! A measurement is anything that keeps cells: the JSON of `schedules` or `reproduce`, or a folder with trainings in it. Trainings with the same settings are compared
 //! with one another, whatever their seed.
 //!
 //! Two speeds differ when the change is larger than the noise, which is the largest of
@@ -165,7 +164,7 @@ fn read(place: &Path) -> Result<BTreeMap<String, Vec<Cell>>> {
         let text = fs::read_to_string(place).with_context(|| place.display().to_string())?;
         let measured: Measured = serde_json::from_str(&text).with_context(|| {
             format!(
-                "{}: is no measurement; give the JSON of schedules, mitigation or reproduce, or a \
+                "{}: is no measurement; give the JSON of schedules or reproduce, or a \
                  folder with trainings",
                 place.display()
             )

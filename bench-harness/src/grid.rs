@@ -12,10 +12,9 @@
 //! The machine's matrix product is measured before the first training and after each, but not
 //! more often than every 20 seconds (it takes one itself), so that every training has a rate
 //! from shortly before and shortly after. It does not decide what is compared:
-//! [`crate::schedules`], [`crate::mitigation`], [`crate::reproduce`] and [`crate::check`] do.
+//! [`crate::schedules`], [`crate::reproduce`] and [`crate::check`] do.
 
 mod observed;
-mod options;
 
 use std::fs;
 use std::io::{self, Write as _};
@@ -36,7 +35,6 @@ use crate::cell::{Cell, CellEpoch, Context};
 use crate::machine;
 use crate::matmul::matmul_gflops;
 use observed::Observed;
-pub(crate) use options::{folder, options, several, values};
 
 /// What makes a run folder a finished training of a grid.
 pub(crate) const CELL: &str = "cell.json";

@@ -6,15 +6,14 @@
 //! | [`matmul`] | `mspipe-bench matmul` | how fast is this machine's matrix product? |
 //! | [`speed`] | `mspipe-bench speed` | how fast is training, for such a machine? |
 //! | [`length`] | `mspipe-bench length` | does an event cost more in a longer stream? |
-//! | [`schedules`] | `mspipe-bench schedules` | what is each schedule worth? |
-//! | [`mitigation`] | `mspipe-bench mitigation` | what is the mitigation worth? |
+//! | [`schedules`] | `mspipe-bench schedules` | what is each schedule worth, and the mitigation? |
 //! | [`startup`] | `mspipe-bench startup` | how long until the first iteration has ended? |
 //! | [`peers`] | `mspipe-bench peers` | is it faster than PyG on this machine? |
 //! | [`reproduce`] | `mspipe-bench reproduce` | what do the paper's experiments give on this machine? |
 //! | [`compare`] | `mspipe-bench compare A B` | which of two measurements is faster? |
 //! | [`check`] | `mspipe-bench check` | do small trainings still give what they gave? |
 //!
-//! [`recording`] reads the files that `parity` replays; [`grid`] runs the trainings of `schedules`, `mitigation`,
+//! [`recording`] reads the files that `parity` replays; [`grid`] runs the trainings of `schedules`,
 //! `reproduce` and `check`, [`cell`] is what one of them gave. [`iterations`] trains iteration by iteration, for
 //! `startup` and the benches; [`kernels`] has each kernel with inputs for the benches. [`machine`] names what numbers were measured on.
 
@@ -27,7 +26,6 @@ pub mod kernels;
 pub mod length;
 pub mod machine;
 pub mod matmul;
-pub mod mitigation;
 pub mod parity;
 pub mod peers;
 pub mod recording;

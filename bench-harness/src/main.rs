@@ -15,7 +15,6 @@ use mspipe_bench::check::{self, CheckConfig};
 use mspipe_bench::compare;
 use mspipe_bench::length::{self, LengthConfig};
 use mspipe_bench::matmul::MatmulReport;
-use mspipe_bench::mitigation::{self, MitigationGrid};
 use mspipe_bench::peers::{self, PeersConfig};
 use mspipe_bench::recording::Recording;
 use mspipe_bench::reproduce::{self, ReproduceConfig};
@@ -66,21 +65,14 @@ enum Command {
     /// driver that compiles its shaders for the first time, take longer.
     #[command(after_help = STARTUP_EXAMPLES)]
     Startup(Box<SpeedArgs>),
-    /// Compare schedules: speed, staleness, stall, test AP
+    /// Compare schedules and mitigations of staleness: speed, k, stall, test AP
     ///
-    /// Trains with every schedule, place of node memory and seed, and prints one table.
-    /// Takes the options of `mspipe train`; --schedule, --memory and --seeds take lists.
+    /// Trains with every schedule, place of node memory, mitigation and seed, and prints one
+    /// table. Takes the options of `mspipe train`; --schedule, --memory, --mitigation, --keep,
+    /// --quantile and --seeds take lists.
     /// Ended and started again, it goes on after the last finished training.
     #[command(after_help = SCHEDULES_EXAMPLES)]
     Schedules(Box<SchedulesArgs>),
-    /// Compare settings of the staleness mitigation: test AP, rows corrected
-    ///
-    /// Trains with every age quantile, λ and seed, without mitigation, and with
-    /// --schedule sequential, and prints one table. Takes the options of `mspipe train`;
-    /// --keep, --quantile and --seeds take lists. Ended and started again, it goes on after
-    /// the last finished training.
-    #[command(after_help = MITIGATION_EXAMPLES)]
-    Mitigation(Box<MitigationArgs>),
     /// Run the experiments of MSPipe's evaluation and write a report
     ///
     /// Trains what the recipes of `bench-harness/recipes` ask for and writes report.html (one
@@ -91,7 +83,7 @@ enum Command {
     Reproduce(ReproduceConfig),
     /// Tell whether a measurement is faster or slower than another
     ///
-    /// Takes the JSON of schedules, mitigation or reproduce, or folders with trainings. Refuses
+    /// Takes the JSON of schedules or reproduce, or folders with trainings. Refuses
     /// measurements of different settings, streams or machines.
     #[command(after_help = COMPARE_EXAMPLES)]
     Compare(CompareArgs),
@@ -153,24 +145,17 @@ Examples:
     mspipe-bench schedules --data synthetic:wikipedia:scale=0.1 --epochs 2 --seeds 0 --out tables/small
   A real stream, all schedules, three seeds, numbers into a file:
     mspipe-bench schedules --data wikipedia --device cpu --epochs 5 --out tables/wikipedia --json schedules.json
+  A schedule without and with the staleness mitigation, beside sequential:
+    mspipe-bench schedules --data wikipedia --device cpu --memory device --schedule sequential,staleness:3 \\
+        --mitigation none,similarity --keep 1,0.95,0.9,0.8,0.5 --quantile 0.99,0.9,0.5 --out tables/mitigation
   As on a slower bus (every row says EMULATED):
     mspipe-bench schedules --data wikipedia --memory host --emulate-link 1GB/s,20us --out tables/slow-bus
 
 Columns: events/s is the median over epochs but the first, and over seeds; / G divides by the
 GFLOP/s of a matrix product at that time; k is the most frequent staleness; stall is the share of
 training time that the device thread waited for its input; train the share in that stage; test AP
-the pooled one, mean ± standard deviation over seeds; speed-up is over sequential, same memory.";
-
-const MITIGATION_EXAMPLES: &str = "\
-Examples:
-  A few minutes, on a generated stream:
-    mspipe-bench mitigation --data synthetic:wikipedia:scale=0.1 --epochs 2 --seeds 0 --keep 0.9 --quantile 0.9,0.5 --out tables/small
-  A real stream, three seeds, numbers into a file:
-    mspipe-bench mitigation --data wikipedia --device cpu --schedule staleness:3 --out tables/mitigation --json mitigation.json
-
-Columns: quantile and λ as --quantile and --keep; test AP the pooled one, mean ± standard deviation
-over seeds; rows corrected is the mean of an iteration; events/s the median over epochs but the
-first, and over seeds.";
+the pooled one, mean ± standard deviation over seeds; speed-up is over sequential, same memory;
+quantile and λ as --quantile and --keep; rows corrected is the mean of an iteration.";
 
 const PEERS_EXAMPLES: &str = "\
 Examples:
@@ -242,14 +227,6 @@ impl JsonFile {
 struct SchedulesArgs {
     #[command(flatten)]
     grid: ScheduleGrid,
-    #[command(flatten)]
-    json: JsonFile,
-}
-
-#[derive(Args)]
-struct MitigationArgs {
-    #[command(flatten)]
-    grid: MitigationGrid,
     #[command(flatten)]
     json: JsonFile,
 }
@@ -384,11 +361,6 @@ fn run(command: Command, begin: Instant) -> Result<ExitCode> {
         Command::Schedules(args) => {
             args.json.check()?;
             print_table(&schedules::measure(args.grid)?, &args.json)?;
-            Ok(ExitCode::SUCCESS)
-        }
-        Command::Mitigation(args) => {
-            args.json.check()?;
-            print_table(&mitigation::measure(args.grid)?, &args.json)?;
             Ok(ExitCode::SUCCESS)
         }
         Command::Reproduce(config) => {

@@ -1,20 +1,21 @@
-//! `schedules`: what each schedule is worth, with memory on the device and on the host.
+//! `schedules`: what each schedule is worth, with memory on the device and on the host, with and
+//! without mitigation of its staleness.
 //!
-//! Every schedule trains with every place and seed, all schedules of a seed before the next
+//! Every schedule trains with every place, mitigation and seed, all of a seed before the next
 //! seed, so that a machine that slows down slows all of them. Speed is the median over epochs
 //! but the first, and over seeds; accuracy the mean over seeds.
 //!
 //! `stall` is the share of training time in which the device thread waited for its input;
 //! `sequential` has none, since its one thread does every stage. `train` is the share that
-//! the stage `train` took; what is left is what overlap can gain.
+//! the stage `train` took; what is left is what overlap can gain. λ = 1 keeps corrected rows as
+//! they are and so gives the numbers of the schedule without mitigation (MSPipe, section 3.4).
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::PathBuf;
 
-use anyhow::Result;
-use clap::{ArgMatches, Args, Command, FromArgMatches};
-use mspipe::config::{MemoryPlaceName, RunConfig};
+use anyhow::{Context as _, Result};
+use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
+use mspipe::config::{MemoryPlaceName, MitigationName, PipelineConfig, RunConfig};
 use mspipe::pipeline::Stage;
 use mspipe::pipeline::schedule::Schedule;
 use serde::Serialize;
@@ -34,22 +35,83 @@ const COMPARED: [&str; 7] = [
     "auto",
 ];
 
+/// Options of a training that a comparison of schedules has no use for.
+const NODE_CLASSIFICATION: [&str; 5] = [
+    "task",
+    "node_epochs",
+    "node_batch_size",
+    "node_learning_rate",
+    "balance",
+];
+
 /// What to compare: the options of a training, several of which take lists.
 #[derive(Debug, Clone)]
 pub struct ScheduleGrid {
     run: RunConfig,
     schedules: Vec<Schedule>,
     places: Vec<MemoryPlaceName>,
+    mitigations: Vec<Option<Mitigation>>,
     seeds: Vec<u64>,
+}
+
+/// Settings of a mitigation.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Mitigation {
+    /// Rows are corrected whose age is above this quantile of their batch.
+    pub quantile: f64,
+    /// What remains of a corrected row (λ).
+    pub keep: f32,
+}
+
+impl Mitigation {
+    /// That of a training, if it has one.
+    fn of(pipeline: &PipelineConfig) -> Option<Mitigation> {
+        (pipeline.mitigation == MitigationName::Similarity).then_some(Mitigation {
+            quantile: pipeline.mitigation_quantile,
+            keep: pipeline.mitigation_keep,
+        })
+    }
+}
+
+/// Makes an option of a training take several values, separated by commas.
+fn several(option: Arg) -> Arg {
+    option.action(ArgAction::Append).value_delimiter(',')
+}
+
+/// The values of such an option, each once.
+fn values<T: Clone + PartialEq + Send + Sync + 'static>(
+    matches: &ArgMatches,
+    option: &str,
+) -> Vec<T> {
+    let mut values: Vec<T> = Vec::new();
+    for value in matches.get_many::<T>(option).into_iter().flatten() {
+        if !values.contains(value) {
+            values.push(value.clone());
+        }
+    }
+    values
 }
 
 impl FromArgMatches for ScheduleGrid {
     fn from_arg_matches(matches: &ArgMatches) -> Result<ScheduleGrid, clap::Error> {
+        let mut mitigations = Vec::new();
+        for name in values(matches, "mitigation") {
+            match name {
+                MitigationName::None => mitigations.push(None),
+                MitigationName::Similarity => {
+                    for quantile in values(matches, "mitigation_quantile") {
+                        let keeps = values(matches, "mitigation_keep").into_iter();
+                        mitigations.extend(keeps.map(|keep| Some(Mitigation { quantile, keep })));
+                    }
+                }
+            }
+        }
         Ok(ScheduleGrid {
             run: RunConfig::from_arg_matches(matches)?,
-            schedules: grid::values(matches, "schedule"),
-            places: grid::values(matches, "memory"),
-            seeds: grid::values(matches, "seed"),
+            schedules: values(matches, "schedule"),
+            places: values(matches, "memory"),
+            mitigations,
+            seeds: values(matches, "seed"),
         })
     }
 
@@ -61,17 +123,52 @@ impl FromArgMatches for ScheduleGrid {
 
 impl Args for ScheduleGrid {
     fn augment_args(command: Command) -> Command {
-        grid::options(command)
+        let training = RunConfig::augment_args(command)
             .mut_arg("schedule", |option| {
-                grid::several(option)
+                several(option)
                     .visible_alias("schedules")
                     .default_values(COMPARED)
                     .help("Schedules to compare, separated by commas")
             })
             .mut_arg("memory", |option| {
-                grid::several(option)
+                several(option)
                     .default_values(["device", "host"])
                     .help("Places of node memory to compare, separated by commas")
+            })
+            .mut_arg("mitigation", |option| {
+                several(option).help(
+                    "Mitigations of staleness to compare, separated by commas; sequential needs none",
+                )
+            })
+            .mut_arg("mitigation_keep", |option| {
+                several(option)
+                    .visible_alias("keep")
+                    .help("What remains of a corrected row (λ), separated by commas")
+            })
+            .mut_arg("mitigation_quantile", |option| {
+                several(option).visible_alias("quantile").help(
+                    "Rows are corrected whose age is above this quantile of their batch, separated by commas",
+                )
+            })
+            .mut_arg("seed", |option| {
+                several(option)
+                    .long("seeds")
+                    .visible_alias("seed")
+                    .default_values(["0", "1", "2"])
+                    .help("Seeds to train with, separated by commas")
+            })
+            .mut_arg("init", |option| {
+                option.help("Begin with the weights of a run's folder or of a file")
+            })
+            .mut_arg("out", |option| {
+                option
+                    .required(true)
+                    .help("Folder of the trainings; those that are finished in it are not run again")
+            });
+        NODE_CLASSIFICATION
+            .into_iter()
+            .fold(training, |command, unused| {
+                command.mut_arg(unused, |option| option.hide(true))
             })
     }
 
@@ -80,13 +177,19 @@ impl Args for ScheduleGrid {
     }
 }
 
-/// What one schedule gave with one place of memory.
+/// What one schedule gave with one place of memory and one mitigation.
 #[derive(Debug, Serialize)]
 pub struct Row {
     /// Where node memory was.
     pub memory: MemoryPlaceName,
     /// What overlapped.
     pub schedule: Schedule,
+    /// The mitigation of its staleness, if there was one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mitigation: Option<Mitigation>,
+    /// Memory rows corrected in an iteration, the mean over seeds; none without mitigation.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub corrected_rows: Option<f64>,
     /// Label of an emulated bus.
     pub emulated: Option<String>,
     /// Median training events per second, over epochs but the first and seeds.
@@ -110,7 +213,7 @@ pub struct Row {
 /// The table, and what it was made of.
 #[derive(Debug, Serialize)]
 pub struct ScheduleReport {
-    /// One row a place and schedule.
+    /// One row a place, schedule and mitigation.
     pub rows: Vec<Row>,
     /// The trainings, in the order in which they ran.
     pub cells: Vec<Cell>,
@@ -121,46 +224,89 @@ pub struct ScheduleReport {
 /// # Errors
 /// See [`grid::run`].
 pub fn measure(asked: ScheduleGrid) -> Result<ScheduleReport> {
-    let ScheduleGrid {
-        run,
-        schedules,
-        places,
-        seeds,
-    } = asked;
-    let mut trainings = Vec::new();
-    for &seed in &seeds {
-        for &memory in &places {
-            for schedule in &schedules {
-                let mut config = run.clone();
-                config.seed = seed;
-                config.pipeline.memory = memory;
-                config.pipeline.schedule = schedule.clone();
-                trainings.push(Training {
-                    label: format!("{schedule}, memory {}, seed {seed}", name_of(&memory)),
-                    config,
-                    work: 1.0,
-                });
+    let out = asked.run.out.clone();
+    let folder = out.context("--out is missing: give a folder for the trainings")?;
+    let arms = asked.arms();
+    let seeds = asked.seeds.iter();
+    let trainings = seeds.flat_map(|seed| arms.iter().map(|arm| asked.training(arm, *seed)));
+    let cells = grid::run(&folder, trainings.collect())?;
+    let cells_of = |arm: &Arm| -> Vec<&Cell> {
+        let of = |cell: &&Cell| Arm::of(&cell.config.pipeline) == *arm;
+        cells.iter().filter(of).collect()
+    };
+    let row = |arm: &Arm| {
+        let sequential = cells_of(&Arm {
+            schedule: Schedule::Sequential,
+            mitigation: None,
+            ..arm.clone()
+        });
+        let sequential = (!sequential.is_empty()).then(|| events_per_s(&sequential));
+        Row::of(&cells_of(arm), sequential)
+    };
+    let rows = arms.iter().map(row).collect();
+    Ok(ScheduleReport { rows, cells })
+}
+
+/// What is compared, with every seed.
+#[derive(Debug, Clone, PartialEq)]
+struct Arm {
+    memory: MemoryPlaceName,
+    schedule: Schedule,
+    mitigation: Option<Mitigation>,
+}
+
+impl Arm {
+    /// That of a training.
+    fn of(pipeline: &PipelineConfig) -> Arm {
+        Arm {
+            memory: pipeline.memory,
+            schedule: pipeline.schedule.clone(),
+            mitigation: Mitigation::of(pipeline),
+        }
+    }
+}
+
+impl ScheduleGrid {
+    fn arms(&self) -> Vec<Arm> {
+        let mut arms = Vec::new();
+        for &memory in &self.places {
+            for schedule in &self.schedules {
+                for &mitigation in &self.mitigations {
+                    // It is never stale.
+                    let mitigation = mitigation.filter(|_| *schedule != Schedule::Sequential);
+                    let arm = Arm {
+                        memory,
+                        schedule: schedule.clone(),
+                        mitigation,
+                    };
+                    if !arms.contains(&arm) {
+                        arms.push(arm);
+                    }
+                }
             }
         }
+        arms
     }
-    let folder: PathBuf = grid::folder(&run)?;
-    let cells = grid::run(&folder, trainings)?;
-    let mut rows = Vec::new();
-    for &memory in &places {
-        let cells_of = |schedule: &Schedule| -> Vec<&Cell> {
-            let of = |cell: &&Cell| {
-                let pipeline = &cell.config.pipeline;
-                pipeline.memory == memory && pipeline.schedule == *schedule
-            };
-            cells.iter().filter(of).collect()
-        };
-        let sequential = cells_of(&Schedule::Sequential);
-        let sequential = (!sequential.is_empty()).then(|| events_per_s(&sequential));
-        for schedule in &schedules {
-            rows.push(Row::of(&cells_of(schedule), sequential));
+
+    fn training(&self, arm: &Arm, seed: u64) -> Training {
+        let mut config = self.run.clone();
+        config.seed = seed;
+        config.pipeline.memory = arm.memory;
+        config.pipeline.schedule = arm.schedule.clone();
+        config.pipeline.mitigation = MitigationName::None;
+        let mut label = arm.schedule.to_string();
+        if let Some(Mitigation { quantile, keep }) = arm.mitigation {
+            config.pipeline.mitigation = MitigationName::Similarity;
+            config.pipeline.mitigation_quantile = quantile;
+            config.pipeline.mitigation_keep = keep;
+            label += &format!(", quantile {quantile}, keep {keep}");
+        }
+        Training {
+            label: format!("{label}, memory {}, seed {seed}", name_of(&arm.memory)),
+            config,
+            work: 1.0,
         }
     }
-    Ok(ScheduleReport { rows, cells })
 }
 
 fn events_per_s(cells: &[&Cell]) -> f64 {
@@ -172,7 +318,7 @@ fn each(cells: &[&Cell], value: impl Fn(&Cell) -> f64) -> Vec<f64> {
 }
 
 impl Row {
-    /// Of the trainings of one place and schedule, at least one.
+    /// Of the trainings of one place, schedule and mitigation, at least one.
     pub(crate) fn of(cells: &[&Cell], sequential_events_per_s: Option<f64>) -> Row {
         let pipeline = &cells[0].config.pipeline;
         let sum = |value: fn(&Cell) -> f64| each(cells, value).iter().sum::<f64>();
@@ -186,9 +332,12 @@ impl Row {
         let most = iterations.iter().rev().max_by_key(|(_, count)| **count);
         let (k, count) = most.map_or((0, 0), |(k, count)| (*k, *count));
         let events_per_s = events_per_s(cells);
+        let corrected: Vec<f64> = cells.iter().filter_map(|c| c.corrected_rows).collect();
         Row {
             memory: pipeline.memory,
             schedule: pipeline.schedule.clone(),
+            mitigation: Mitigation::of(pipeline),
+            corrected_rows: (!corrected.is_empty()).then(|| Spread::of(&corrected).mean),
             emulated: cells[0].emulated_link(),
             events_per_s,
             ratio: median(&each(cells, |cell| {
@@ -208,11 +357,15 @@ impl Row {
 impl fmt::Display for ScheduleReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{}", headline(&self.cells))?;
+        let mitigated = self.rows.iter().any(|row| row.mitigation.is_some());
         write!(
             f,
             "{:<7} {:<14} {:>9} {:>7} {:>11} {:>7} {:>7}  {:<15} {:>8}",
             "memory", "schedule", "events/s", "/ G", "k", "stall", "train", "test AP", "speed-up"
         )?;
+        if mitigated {
+            write!(f, " {:>8} {:>5} {:>14}", "quantile", "λ", "rows corrected")?;
+        }
         for row in &self.rows {
             let or_dash = |value: Option<String>| value.unwrap_or_else(|| "-".to_owned());
             write!(
@@ -228,6 +381,15 @@ impl fmt::Display for ScheduleReport {
                 row.test_ap.to_string(),
                 or_dash(row.speed_up.map(|factor| format!("{factor:.2}"))),
             )?;
+            if mitigated {
+                write!(
+                    f,
+                    " {:>8} {:>5} {:>14}",
+                    or_dash(row.mitigation.map(|m| m.quantile.to_string())),
+                    or_dash(row.mitigation.map(|m| m.keep.to_string())),
+                    or_dash(row.corrected_rows.map(|rows| format!("{rows:.1}"))),
+                )?;
+            }
             if let Some(label) = &row.emulated {
                 write!(f, "  {label}")?;
             }
@@ -263,5 +425,20 @@ mod tests {
         assert_eq!(some.schedules, [Schedule::Auto]);
         assert_eq!(some.places, [MemoryPlaceName::Host]);
         assert_eq!(some.seeds, [7, 8]);
+        assert_eq!(some.arms().len(), 1);
+        let mitigated = grid(&[
+            "--memory=host",
+            "--schedule=sequential,mspipe",
+            "--mitigation=none,similarity",
+            "--keep=1,0.5",
+            "--quantile=0.9,0.5",
+        ]);
+        let with: Vec<_> = mitigated
+            .arms()
+            .into_iter()
+            .map(|arm| arm.mitigation)
+            .collect();
+        assert_eq!(with.len(), 1 + 1 + 4);
+        assert_eq!(with.iter().flatten().count(), 4);
     }
 }
