@@ -15,6 +15,7 @@
 //! | [`weights`] | weights in files: safetensors, PyTorch's checkpoints |
 //! | [`checkpoint`] | the whole state of a training in one file |
 //! | [`pipeline`] | the five stages of an iteration, schedules and staleness, what runs them |
+//! | [`what_if`] | schedules on stage times: simulator, the paper's equations, sleeping stages |
 //! | [`train`] | the stages over a stream, the optimiser, the epochs, node classification |
 //! | [`eval`] | metrics, unseen nodes, EdgeBank |
 //! | [`audit`] | does a score know more than it may? |
@@ -64,3 +65,4 @@ pub mod sampling;
 pub mod session;
 pub mod train;
 pub mod weights;
+pub mod what_if;

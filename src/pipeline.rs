@@ -11,10 +11,8 @@
 //! | [`schedule`], [`scheduler`] | the schedules' names; the k of each iteration, online |
 //! | [`flow`] | which step may begin when: the rules, without threads or time |
 //! | [`executor`], [`sequential`] | what runs [`Stages`]: several threads, or one |
-//! | [`simulator`], [`recurrences`] | the same rules on a stage profile; the paper's equations |
 //! | [`trace`], [`ledger`] | what happened: spans, staleness |
 //! | [`clock`] | time, so that tests need no sleeping |
-//! | [`sleeping`] | stages that only sleep, to measure the executor itself |
 //!
 //! This module imports nothing of the project. Source: MSPipe, section 3.
 
@@ -25,12 +23,9 @@ pub mod ledger;
 pub mod link;
 mod monitor;
 pub mod profile;
-pub mod recurrences;
 pub mod schedule;
 pub mod scheduler;
 pub mod sequential;
-pub mod simulator;
-pub mod sleeping;
 pub mod trace;
 
 use std::fmt;

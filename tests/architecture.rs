@@ -19,7 +19,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("sampling", &["graph"]),
     ("batch", &["graph", "sampling"]),
     ("pipeline", &[]),
-    ("report", &["pipeline", "mspipe_datasets"]),
+    ("what_if", &["pipeline"]),
+    ("report", &["pipeline", "what_if", "mspipe_datasets"]),
     ("checkpoint", &["mspipe_datasets"]),
     ("profiler", &["pipeline", "burn"]),
     ("kernels", &["profiler", "burn"]),
@@ -40,7 +41,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("session", &["graph", "sampling", "batch", "pipeline", "checkpoint", "profiler", "kernels", "device", "features", "memory", "model", "weights", "eval", "audit", "train", "config", "run_folder", "mspipe_datasets", "burn"]),
     ("console", &["mspipe_datasets"]),
     ("interrupt", &["mspipe_datasets"]),
-    ("cli", &["console", "interrupt", "pipeline", "checkpoint", "device", "eval", "audit", "weights", "train", "config", "report", "run_folder", "session", "mspipe_datasets"]),
+    ("cli", &["console", "interrupt", "pipeline", "what_if", "checkpoint", "device", "eval", "audit", "weights", "train", "config", "report", "run_folder", "session", "mspipe_datasets"]),
     ("main", &["cli", "console", "interrupt"]),
 ];
 

@@ -16,8 +16,8 @@ use mspipe::pipeline::flow::Step;
 use mspipe::pipeline::profile::Residency;
 use mspipe::pipeline::schedule::Schedule;
 use mspipe::pipeline::scheduler::Scheduler;
-use mspipe::pipeline::simulator::{simulate, step_time};
 use mspipe::pipeline::trace::Record;
+use mspipe::what_if::simulator::{simulate, step_time};
 use proptest::prelude::*;
 
 use crate::schedule::{any_profile, residency, schedule};

@@ -8,11 +8,11 @@ use mspipe::pipeline::Stage;
 use mspipe::pipeline::flow::Step;
 use mspipe::pipeline::ledger;
 use mspipe::pipeline::profile::{Profile, Residency};
-use mspipe::pipeline::recurrences::delayed_fetch;
 use mspipe::pipeline::schedule::{MEASURING_SLACK, Schedule};
 use mspipe::pipeline::scheduler::{BLOCK, Scheduler};
-use mspipe::pipeline::simulator::simulate;
 use mspipe::pipeline::trace::Record;
+use mspipe::what_if::recurrences::delayed_fetch;
+use mspipe::what_if::simulator::simulate;
 use proptest::prelude::*;
 
 const PROFILES: u32 = 3000;

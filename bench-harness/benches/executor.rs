@@ -10,7 +10,7 @@ use mspipe::pipeline::executor::{Executor, Proceed, Segment};
 use mspipe::pipeline::profile::{Profile, Residency};
 use mspipe::pipeline::schedule::Schedule;
 use mspipe::pipeline::scheduler::Scheduler;
-use mspipe::pipeline::sleeping::{Sleeper, SleepingStages};
+use mspipe::what_if::sleeping::{Sleeper, SleepingStages};
 
 use crate::suite::{Limit, Prepared, Suite};
 

@@ -15,7 +15,7 @@
 //!
 //! Invariant: pure arithmetic. Read and write points count as instants; queues need only be
 //! one deep. Source: MSPipe, section 3.2; the general form is checked against
-//! [`super::simulator`] by tests/schedule.rs.
+//! [`crate::what_if::simulator`] by tests/schedule.rs.
 
 use std::fmt;
 use std::str::FromStr;

@@ -132,15 +132,15 @@ fn run_laps<S: Stages>(
 }
 
 /// Writes down iterations of which none overlap: each sees all updates before it.
-pub(super) struct Recorder {
-    pub(super) record: Record,
+pub(crate) struct Recorder {
+    pub(crate) record: Record,
     epoch: u64,
     first: usize,
     traced: usize,
 }
 
 impl Recorder {
-    pub(super) fn new(epoch: u64, first: usize, traced: usize) -> Recorder {
+    pub(crate) fn new(epoch: u64, first: usize, traced: usize) -> Recorder {
         Recorder {
             record: Record::default(),
             epoch,
@@ -149,7 +149,7 @@ impl Recorder {
         }
     }
 
-    pub(super) fn add(&mut self, iteration: usize, step: Step, time: Range<Duration>, bytes: u64) {
+    pub(crate) fn add(&mut self, iteration: usize, step: Step, time: Range<Duration>, bytes: u64) {
         self.record.times.add(step.stage(), time.end - time.start);
         if iteration - self.first < self.traced {
             self.record.spans.push(Span {

@@ -15,8 +15,8 @@ use mspipe::pipeline::flow::Step;
 use mspipe::pipeline::profile::{Profile, Residency};
 use mspipe::pipeline::schedule::Schedule;
 use mspipe::pipeline::scheduler::Scheduler;
-use mspipe::pipeline::sleeping::{Failure, Sleeper, SleepingStages};
 use mspipe::pipeline::trace::Record;
+use mspipe::what_if::sleeping::{Failure, Sleeper, SleepingStages};
 use serde::Serialize;
 
 use super::profile::ProfileArgs;

@@ -210,7 +210,7 @@ mod tests {
     use crate::pipeline::profile::Residency;
     use crate::pipeline::schedule::Schedule;
     use crate::pipeline::scheduler::Scheduler;
-    use crate::pipeline::simulator::simulate;
+    use crate::what_if::simulator::simulate;
 
     fn drawn(schedule: Schedule, iterations: Range<usize>) -> Result<String, TimelineError> {
         let profile = "sample=3,fetch_features=2,fetch_memory=2,train=10,update_memory=9";

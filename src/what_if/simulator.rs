@@ -1,4 +1,4 @@
-//! Replays a stage profile by the rules of [`super::flow`]: when each step of each iteration
+//! Replays a stage profile by the rules of [`crate::pipeline::flow`]: when each step of each iteration
 //! begins and ends if every stage takes exactly its time.
 //!
 //! Invariant: exact, in whole nanoseconds; the same rules as the executor's, not a model of
@@ -8,14 +8,14 @@
 
 use std::time::Duration;
 
-use super::Stage;
-use super::flow::{Flow, Lane, Next, Step};
-use super::ledger::ReplayError;
-use super::profile::{Profile, Residency};
-use super::schedule::Schedule;
-use super::scheduler::Scheduler;
-use super::sequential::Recorder;
-use super::trace::Record;
+use crate::pipeline::Stage;
+use crate::pipeline::flow::{Flow, Lane, Next, Step};
+use crate::pipeline::ledger::ReplayError;
+use crate::pipeline::profile::{Profile, Residency};
+use crate::pipeline::schedule::Schedule;
+use crate::pipeline::scheduler::Scheduler;
+use crate::pipeline::sequential::Recorder;
+use crate::pipeline::trace::Record;
 
 /// How long a step takes.
 pub fn step_time(profile: &Profile, memory: Residency, step: Step) -> Duration {

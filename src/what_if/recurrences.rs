@@ -8,14 +8,14 @@
 //!
 //! Sampling takes one more rule than the paper writes down: it stays at most a queue ahead.
 //! Without a bound or a delay, fetching runs ahead and k grows with i. Invariant: nothing here
-//! waits for an update, so k is a result; [`super::flow`] has it the other way round, and
+//! waits for an update, so k is a result; [`crate::pipeline::flow`] has it the other way round, and
 //! tests/schedule.rs compares the two.
 //! Source: MSPipe, equations 1 to 5 (with j + 1 for j in the second line of equation 5).
 
 use std::time::Duration;
 
-use super::Stage;
-use super::profile::Profile;
+use crate::pipeline::Stage;
+use crate::pipeline::profile::Profile;
 
 /// One iteration of the equations.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

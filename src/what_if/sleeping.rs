@@ -8,10 +8,10 @@ use std::thread;
 
 use thiserror::Error;
 
-use super::flow::Step;
-use super::profile::{Profile, Residency};
 use super::simulator::step_time;
-use super::{HostStages, Stage, Stages};
+use crate::pipeline::flow::Step;
+use crate::pipeline::profile::{Profile, Residency};
+use crate::pipeline::{HostStages, Stage, Stages};
 
 /// What a stage that was told to fail says.
 const ON_PURPOSE: &str = "failed on purpose (--fail)";

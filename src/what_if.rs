@@ -1,0 +1,13 @@
+//! The pipeline without a model: what stage times would give, before anything is trained.
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | [`simulator`] | the pipeline's rules on a stage profile, without threads |
+//! | [`recurrences`] | the paper's equations, to compare with |
+//! | [`sleeping`] | stages that only sleep, to measure the executor itself |
+//!
+//! Nothing that trains needs it. Source: MSPipe, section 3.
+
+pub mod recurrences;
+pub mod simulator;
+pub mod sleeping;
