@@ -204,6 +204,14 @@ impl DataError {
         }
     }
 
+    /// A store that is not as it was written.
+    pub(crate) fn damaged_store(path: &Path, what: impl fmt::Display) -> DataError {
+        DataError::store(
+            path,
+            format!("{what}; the store is damaged: delete it and import the stream again"),
+        )
+    }
+
     /// Whether it is about a store that can't be used as it is.
     pub(crate) fn is_of_store(&self) -> bool {
         match self {

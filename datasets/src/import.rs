@@ -3,6 +3,7 @@
 pub(crate) mod conversion;
 pub(crate) mod intake;
 pub(crate) mod open;
+pub(crate) mod options;
 pub(crate) mod source;
 
 use std::path::{Path, PathBuf};
@@ -10,7 +11,8 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use crate::error::DataError;
-use crate::import::open::{OpenOptions, convert_to};
+use crate::import::open::convert_to;
+use crate::import::options::OpenOptions;
 use crate::info::Info;
 use crate::manifest::Manifest;
 

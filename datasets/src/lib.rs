@@ -51,8 +51,8 @@ pub mod whole_file;
 
 pub use check::{Finding, Severity, check};
 pub use error::{DataError, Place};
-pub use formats::detect::Format;
-pub use import::open::OpenOptions;
+pub use formats::format::Format;
+pub use import::options::OpenOptions;
 pub use import::{Report, import};
 pub use info::{FeatureInfo, Info, SplitInfo};
 pub use printable::printable;

@@ -118,24 +118,14 @@ impl Schema {
             chosen => chosen,
         };
         let event_id = open.event_id()?;
-        if header.row_names {
-            let why = "rows have one field more than the header has names: the first is taken for the \
-                       name of its row, as R writes it; if a name is missing, put it there";
-            left_out.push((0, why.to_owned()));
-        }
-        if let Some(at) = open.find(Role::InductiveSplit)? {
-            left_out.push((at, "TGL's inductive split is not read".to_owned()));
-        }
+        left_out.extend(open.unread()?);
         let names = &header.names;
-        let candidates = match chosen_features.clone() {
-            Some(chosen) => {
-                let rest = open.left().into_iter();
-                left_out
-                    .extend(rest.map(|at| (at, "not among the features= asked for".to_owned())));
-                chosen
-            }
-            None => open.left(),
-        };
+        let rest = open.left();
+        let is_chosen = chosen_features.is_some();
+        if is_chosen {
+            let why = "not among the features= asked for";
+            left_out.extend(rest.iter().map(|&at| (at, why.to_owned())));
+        }
         let two_spaces = match reading.bipartite {
             Bipartite::Yes => true,
             Bipartite::No => false,
@@ -148,8 +138,8 @@ impl Schema {
             label,
             split,
             event_id,
-            candidates,
-            chosen_features: chosen_features.is_some(),
+            candidates: chosen_features.unwrap_or(rest),
+            chosen_features: is_chosen,
             chosen_label: chosen[3].is_some(),
             left_out,
             two_spaces,
@@ -307,6 +297,20 @@ impl Open<'_> {
             }
         }
         Ok(event_id)
+    }
+
+    /// Takes the columns that have a meaning and no use; why each is not read.
+    fn unread(&mut self) -> Result<Vec<(usize, String)>, DataError> {
+        let mut unread = Vec::new();
+        if self.header.row_names {
+            let why = "rows have one field more than the header has names: the first is taken for the \
+                       name of its row, as R writes it; if a name is missing, put it there";
+            unread.push((0, why.to_owned()));
+        }
+        if let Some(at) = self.find(Role::InductiveSplit)? {
+            unread.push((at, "TGL's inductive split is not read".to_owned()));
+        }
+        Ok(unread)
     }
 
     /// Source, destination and time.

@@ -156,7 +156,7 @@ pub(crate) fn describe(folder: &Path) -> Result<Meta, DataError> {
         return Err(wrong_version(folder, &meta.format, u64::from(meta.version)));
     }
     if meta.seal != meta.own_checksum() {
-        return Err(damaged(&path, "is not as it was written"));
+        return Err(DataError::damaged_store(&path, "is not as it was written"));
     }
     Ok(meta)
 }
@@ -167,7 +167,7 @@ pub(crate) fn open(folder: &Path) -> Result<EventLog, DataError> {
     let log = map(folder, &meta)?;
     verify(folder, &meta)?;
     log.validate()
-        .map_err(|error| damaged(folder, error.to_string()))?;
+        .map_err(|error| DataError::damaged_store(folder, error.to_string()))?;
     Ok(log)
 }
 
@@ -178,7 +178,7 @@ fn verify(folder: &Path, meta: &Meta) -> Result<(), DataError> {
         match meta.files.get(&name) {
             Some(then) if *then == now => {}
             Some(then) => {
-                return Err(damaged(
+                return Err(DataError::damaged_store(
                     &path,
                     format!(
                         "is not as it was written (checksum {} found, {} expected)",
@@ -186,7 +186,12 @@ fn verify(folder: &Path, meta: &Meta) -> Result<(), DataError> {
                     ),
                 ));
             }
-            None => return Err(damaged(&path, "is not listed in meta.json")),
+            None => {
+                return Err(DataError::damaged_store(
+                    &path,
+                    "is not listed in meta.json",
+                ));
+            }
         }
     }
     Ok(())
@@ -209,14 +214,6 @@ fn checksums(
         .zip(sums)
         .map(|(name, (checksum, bytes))| (name, FileSum { bytes, checksum }))
         .collect())
-}
-
-/// What to do about a store that is not as it was written.
-pub(crate) fn damaged(path: &Path, what: impl std::fmt::Display) -> DataError {
-    DataError::store(
-        path,
-        format!("{what}; the store is damaged: delete it and import the stream again"),
-    )
 }
 
 /// Maps the files that `meta` describes, without looking into them.
@@ -286,5 +283,5 @@ fn explain_meta(folder: &Path, text: &[u8], error: &serde_json::Error) -> DataEr
         return wrong_version(folder, format, version);
     }
     let error = shortened(&error.to_string(), 300);
-    damaged(folder, format!("{META} is not readable ({error})"))
+    DataError::damaged_store(folder, format!("{META} is not readable ({error})"))
 }

@@ -240,14 +240,6 @@ fn refusals_of_whole_files() {
         ("T/edges.csv", b"src,dst,time\n0,1,0\n"),
         ("T/edge_features.pt", b"PK"),
         ("empty/x", b""),
-        ("ok.csv", b",src,dst,time\n0,0,1,0\n1,1,0,1\n"),
-        ("gap.csv", b",src,dst,time\n0,0,1,0\n7,1,0,1\n"),
-        ("one.npy", &npy("<f4", "(1, 1)", &f32_bytes(&[1.0]))),
-        (
-            "nan.npy",
-            &npy("<f4", "(2, 1)", &f32_bytes(&[1.0, f32::NAN])),
-        ),
-        ("two.npy", &npy("<f4", "(2, 1)", &f32_bytes(&[1.0, 2.0]))),
     ]);
     let refused = |name: &str, words: &str| {
         let message = bench.refusal(name);
@@ -277,7 +269,20 @@ fn refusals_of_whole_files() {
         "neither meta.json (a store of mspipe) nor edges.csv",
     );
     refused("missing.csv", "there is no such file or folder");
+}
 
+#[test]
+fn features_of_another_file() {
+    let bench = Bench::new(&[
+        ("ok.csv", b",src,dst,time\n0,0,1,0\n1,1,0,1\n"),
+        ("gap.csv", b",src,dst,time\n0,0,1,0\n7,1,0,1\n"),
+        ("one.npy", &npy("<f4", "(1, 1)", &f32_bytes(&[1.0]))),
+        (
+            "nan.npy",
+            &npy("<f4", "(2, 1)", &f32_bytes(&[1.0, f32::NAN])),
+        ),
+        ("two.npy", &npy("<f4", "(2, 1)", &f32_bytes(&[1.0, 2.0]))),
+    ]);
     let with = |file: &str, name: &str| {
         bench.refusal_with(
             name,

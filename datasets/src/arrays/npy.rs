@@ -7,7 +7,7 @@
 use std::io::{BufReader, Read};
 use std::path::Path;
 
-use crate::arrays::{ArrayReader, Element, Header};
+use crate::arrays::reader::{ArrayReader, Element, Header};
 use crate::error::DataError;
 use crate::files::input_file::InputFile;
 use crate::files::packed::Bytes;
@@ -112,6 +112,30 @@ pub(crate) fn read_header(
     Ok(ArrayReader::new(path.to_path_buf(), file, header))
 }
 
+fn element(path: &Path, descr: &str) -> Result<Element, DataError> {
+    Ok(match descr {
+        "<f2" => Element::F16,
+        "<f4" => Element::F32,
+        "<f8" => Element::F64,
+        "|b1" => Element::Bool,
+        "|u1" => Element::U8,
+        "<i4" => Element::I32,
+        "<i8" => Element::I64,
+        other => {
+            let why = match other.starts_with('>') {
+                true => "big-endian values",
+                false => "values",
+            };
+            return Err(DataError::array(
+                path,
+                format!(
+                    "{why} of type `{other}` found; <f2 <f4 <f8 |b1 |u1 <i4 <i8 are readable: numpy.save(file, a.astype('<f4'))"
+                ),
+            ));
+        }
+    })
+}
+
 /// The header is a Python dictionary with the keys `descr`, `fortran_order` and `shape`.
 fn parse_header(path: &Path, header: &str) -> Result<Header, DataError> {
     let shown = crate::error::quoted(header.trim().as_bytes());
@@ -131,28 +155,7 @@ fn parse_header(path: &Path, header: &str) -> Result<Header, DataError> {
         .and_then(|rest| rest.split_once('\''))
         .map(|(name, _)| name)
         .ok_or_else(|| DataError::array(path, "it is an array of records; save a plain array of numbers, such as a.view('<f4').reshape(len(a), -1)"))?;
-    let element = match descr {
-        "<f2" => Element::F16,
-        "<f4" => Element::F32,
-        "<f8" => Element::F64,
-        "|b1" => Element::Bool,
-        "|u1" => Element::U8,
-        "<i4" => Element::I32,
-        "<i8" => Element::I64,
-        other => {
-            let why = if other.starts_with('>') {
-                "big-endian values"
-            } else {
-                "values"
-            };
-            return Err(DataError::array(
-                path,
-                format!(
-                    "{why} of type `{other}` found; <f2 <f4 <f8 |b1 |u1 <i4 <i8 are readable: numpy.save(file, a.astype('<f4'))"
-                ),
-            ));
-        }
-    };
+    let element = element(path, descr)?;
     let order = value("fortran_order").ok_or_else(|| damaged("'fortran_order'"))?;
     if order.starts_with("True") {
         return Err(DataError::array(

@@ -4,8 +4,8 @@
 //! that is named, the only one, or the one that has the table's own name.
 //! Source: <https://numpy.org/doc/stable/reference/generated/numpy.savez.html>.
 
-use crate::arrays::ArrayReader;
 use crate::arrays::npy;
+use crate::arrays::reader::ArrayReader;
 use crate::error::DataError;
 use crate::files::input_file::InputFile;
 use crate::files::packed::Entry;

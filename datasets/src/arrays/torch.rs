@@ -13,10 +13,10 @@
 use std::io::{self, Read};
 use std::path::Path;
 
-use crate::arrays::{ArrayReader, Element, Header};
+use crate::arrays::reader::{ArrayReader, Element, Header};
 use crate::error::DataError;
 use crate::files::input_file::InputFile;
-use crate::files::packed::Entry;
+use crate::files::packed::{Entry, is_torch_pickle};
 
 mod pickle;
 
@@ -26,16 +26,11 @@ use pickle::Tensor;
 const MAX_PICKLE: u64 = 1 << 16;
 const SAVE_TENSOR: &str = "torch.save(x.contiguous().clone(), FILE), x being the tensor";
 
-/// Whether an entry is the description of what was saved.
-pub(crate) fn is_pickle(entry: &str) -> bool {
-    entry == "data.pkl" || entry.ends_with("/data.pkl")
-}
-
 /// Opens the tensor in the archive `archive`.
 pub(crate) fn open(archive: &InputFile, entries: &[Entry]) -> Result<ArrayReader, DataError> {
     let path = archive.shown();
     let refuse = |problem: String| DataError::array(path, problem);
-    let Some(pickle) = entries.iter().find(|entry| is_pickle(&entry.name)) else {
+    let Some(pickle) = entries.iter().find(|entry| is_torch_pickle(&entry.name)) else {
         return Err(refuse("a PyTorch file without data.pkl".to_owned()));
     };
     let root = pickle.name.strip_suffix("data.pkl").unwrap_or_default();

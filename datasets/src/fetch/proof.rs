@@ -15,8 +15,8 @@ use super::FetchOptions;
 use crate::arrays::ArrayFile;
 use crate::check;
 use crate::error::{DataError, quoted};
-use crate::formats::detect::Format;
-use crate::import::open::OpenOptions;
+use crate::formats::format::Format;
+use crate::import::options::OpenOptions;
 use crate::manifest::{Manifest, Measured, Mismatch};
 
 /// What reading a file showed.

@@ -306,6 +306,11 @@ pub(crate) fn is_zip(start: &[u8]) -> bool {
     start.starts_with(b"PK\x03\x04") || start.starts_with(b"PK\x05\x06")
 }
 
+/// Whether an entry is the description of what PyTorch saved.
+pub(crate) fn is_torch_pickle(entry: &str) -> bool {
+    entry == "data.pkl" || entry.ends_with("/data.pkl")
+}
+
 /// Whether an error of reading says that the bytes are wrong, not that they cannot be had.
 pub(crate) fn is_damage(error: &io::Error) -> bool {
     matches!(

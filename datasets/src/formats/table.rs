@@ -15,6 +15,7 @@ use crate::schema::{Header, rest_of};
 mod dialect;
 mod events;
 mod kinds;
+mod labels;
 
 pub(crate) use dialect::{Dialect, Separator};
 pub(crate) use events::{EventTable, Outcome, in_seconds, time_hint};

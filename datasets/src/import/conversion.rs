@@ -7,18 +7,18 @@
 
 use std::fs::File;
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::arrays::{ArrayFile, ArrayReader};
 use crate::error::DataError;
 use crate::fields::raw_event::{Described, NodeBits};
 use crate::files::packed::TextFile;
 use crate::files::scratch::Scratch;
-use crate::formats::detect::{Format, text_head};
+use crate::formats::detect::text_head;
+use crate::formats::format::Format;
 use crate::formats::gdelt;
 use crate::formats::parquet_events::ParquetEvents;
 use crate::formats::table::{EventTable, Outcome};
-use crate::formats::tgl_labels::labels_fit;
 use crate::import::intake::{Defects, Ids, Intake, Observed, Taken, copy_rows};
 use crate::import::source::RawSource;
 use crate::progress::Progress;
@@ -63,13 +63,7 @@ impl RawSource {
         notes.append(&mut described.notes);
         let named = described.node_names.is_some();
         if let (true, Some(table)) = (named, &node_features) {
-            return Err(DataError::array(
-                table.path(),
-                format!(
-                    "rows of node features belong to ids that are numbers, but those of {} are text; number the nodes first",
-                    path.display()
-                ),
-            ));
+            return Err(nodes_without_numbers(table, path));
         }
         let mut taken = intake.finish(target, named)?;
         if defects == Defects::Sort && taken.observed.unsorted > 0 {
@@ -82,30 +76,14 @@ impl RawSource {
             self.add_edge_features(table, &described, staging.path(), &mut taken, defects)?;
         }
         if let Some(table) = &mut node_features {
-            if self.format == Format::DgbCsv {
-                skip_row(table)?;
-            }
-            check_node_rows(table, &taken.id_spaces, taken.nodes)?;
-            let mut file = taken.writer.node_features(shape(table))?;
-            copy_table(table, defects, &mut taken.observed, |bytes| {
-                self.stop.check()?;
-                file.write_rows(bytes)
-            })?;
-            file.close()?;
+            self.add_node_features(table, &mut taken, defects)?;
         }
         let columns = described.columns.take();
         let names = add_described(&mut taken, described, edge_features.is_some())?;
         if !names.is_empty() {
             taken.writer.names(&names)?;
         }
-        if let Some((then, _)) = (state.iter().zip(self.state()?)).find(|(then, now)| *then != now)
-        {
-            return Err(DataError::format(
-                &then.0,
-                "it was changed while it was read",
-                "convert it when nothing writes into it any more, or a copy of it",
-            ));
-        }
+        self.refuse_changes_since(&state)?;
         let log = taken.writer.finish(
             Stream {
                 name: self.name.clone(),
@@ -123,6 +101,18 @@ impl RawSource {
             observed: taken.observed,
             columns,
         })
+    }
+
+    /// Compares the files with what they were like before they were read.
+    fn refuse_changes_since(&self, state: &[(PathBuf, String)]) -> Result<(), DataError> {
+        match (state.iter().zip(self.state()?)).find(|(then, now)| *then != now) {
+            None => Ok(()),
+            Some((then, _)) => Err(DataError::format(
+                &then.0,
+                "it was changed while it was read",
+                "convert it when nothing writes into it any more, or a copy of it",
+            )),
+        }
     }
 
     /// How ids become dense.
@@ -197,13 +187,31 @@ impl RawSource {
         let Some(labels) = &self.labels else {
             return Ok(None);
         };
-        Ok(match labels_fit(table, labels, &self.stop)? {
+        Ok(match table.labels_fit(labels, &self.stop)? {
             Ok(()) => Some(labels),
             Err(why) => {
                 notes.push(format!("{} was left out: {why}", labels.shown.display()));
                 None
             }
         })
+    }
+
+    fn add_node_features(
+        &self,
+        table: &mut ArrayReader,
+        taken: &mut Taken,
+        defects: Defects,
+    ) -> Result<(), DataError> {
+        if self.format == Format::DgbCsv {
+            skip_row(table)?;
+        }
+        check_node_rows(table, &taken.id_spaces, taken.nodes)?;
+        let mut file = taken.writer.node_features(shape(table))?;
+        copy_table(table, defects, &mut taken.observed, |bytes| {
+            self.stop.check()?;
+            file.write_rows(bytes)
+        })?;
+        file.close().map(drop)
     }
 
     fn add_edge_features(
@@ -262,6 +270,16 @@ fn open_table(file: Option<&ArrayFile>, name: &str) -> Result<Option<ArrayReader
         ));
     }
     Ok(table)
+}
+
+fn nodes_without_numbers(table: &ArrayReader, events: &Path) -> DataError {
+    DataError::array(
+        table.path(),
+        format!(
+            "rows of node features belong to ids that are numbers, but those of {} are text; number the nodes first",
+            events.display()
+        ),
+    )
 }
 
 fn skip_row(table: &mut ArrayReader) -> Result<(), DataError> {

@@ -169,23 +169,7 @@ impl Intake {
     /// numbers in the file mean nothing and are not kept.
     pub(crate) fn finish(mut self, target: &Path, named: bool) -> Result<Taken, DataError> {
         let nodes = self.sources.originals.len() + self.destinations.originals.len();
-        if self.count == 0 {
-            return Err(DataError::Format {
-                path: self.path.clone(),
-                found: "it holds no events".to_owned(),
-                remedy: "check that it is the right file and complete".to_owned(),
-            });
-        }
-        if self.count > u32::MAX as usize || nodes > u32::MAX as usize {
-            return Err(DataError::Format {
-                path: self.path.clone(),
-                found: format!("{} events and {nodes} nodes", self.count),
-                remedy: format!(
-                    "at most {} of each are supported: divide the stream",
-                    u32::MAX
-                ),
-            });
-        }
+        self.check_counts(nodes)?;
         self.staged
             .flush()
             .map_err(DataError::io("write into", &self.folder))?;
@@ -220,22 +204,7 @@ impl Intake {
         };
 
         let mut writer = StoreWriter::create(target, self.has_labels, self.has_roll)?;
-        let mut events = Vec::new();
-        for first in (0..self.count).step_by(1 << 14) {
-            self.stop.check()?;
-            let piece = first..self.count.min(first + (1 << 14));
-            staged.read(piece, &mut events)?;
-            let (src, dst): (Vec<u32>, Vec<u32>) = events.iter().map(dense).unzip();
-            let mut time = Vec::with_capacity(events.len());
-            for event in &events {
-                let ticks = event.time().ticks(self.scale);
-                let ticks = ticks.filter(|time| (-MAX_TIME..=MAX_TIME).contains(time));
-                time.push(ticks.ok_or_else(|| self.too_large(event.time()))?);
-            }
-            writer.events(&src, &dst, &time)?;
-            writer.labels(&events.iter().map(|e| e.label).collect::<Vec<_>>())?;
-            writer.roll(&events.iter().map(|e| e.roll).collect::<Vec<_>>())?;
-        }
+        self.write_events(&mut staged, &mut writer, dense)?;
         let order = staged.into_order();
         if let Some((from, shape)) = self
             .features
@@ -263,6 +232,51 @@ impl Intake {
             order,
             observed: self.observed,
         })
+    }
+
+    fn check_counts(&self, nodes: usize) -> Result<(), DataError> {
+        if self.count == 0 {
+            return Err(DataError::format(
+                &self.path,
+                "it holds no events",
+                "check that it is the right file and complete",
+            ));
+        }
+        let most = u32::MAX as usize;
+        if self.count > most || nodes > most {
+            return Err(DataError::format(
+                &self.path,
+                format!("{} events and {nodes} nodes", self.count),
+                format!("at most {most} of each are supported: divide the stream"),
+            ));
+        }
+        Ok(())
+    }
+
+    /// Moves the staged events into a store, their ids made `dense`.
+    fn write_events(
+        &self,
+        staged: &mut StagedEvents,
+        writer: &mut StoreWriter,
+        dense: impl Fn(&Staged) -> (u32, u32),
+    ) -> Result<(), DataError> {
+        let mut events = Vec::new();
+        for first in (0..self.count).step_by(1 << 14) {
+            self.stop.check()?;
+            let piece = first..self.count.min(first + (1 << 14));
+            staged.read(piece, &mut events)?;
+            let (src, dst): (Vec<u32>, Vec<u32>) = events.iter().map(&dense).unzip();
+            let mut time = Vec::with_capacity(events.len());
+            for event in &events {
+                let ticks = event.time().ticks(self.scale);
+                let ticks = ticks.filter(|time| (-MAX_TIME..=MAX_TIME).contains(time));
+                time.push(ticks.ok_or_else(|| self.too_large(event.time()))?);
+            }
+            writer.events(&src, &dst, &time)?;
+            writer.labels(&events.iter().map(|e| e.label).collect::<Vec<_>>())?;
+            writer.roll(&events.iter().map(|e| e.roll).collect::<Vec<_>>())?;
+        }
+        Ok(())
     }
 
     fn too_large(&self, time: Decimal) -> DataError {

@@ -8,12 +8,12 @@
 use std::path::{Path, PathBuf};
 
 use crate::arrays::ArrayFile;
-use crate::arrays::torch;
 use crate::error::DataError;
 use crate::files::input_file::InputFile;
-use crate::files::packed::{self, TextFile, Unpacking, is_zip};
-use crate::formats::detect::{Format, detect, text_head};
-use crate::import::open::OpenOptions;
+use crate::files::packed::{self, TextFile, Unpacking, is_torch_pickle, is_zip};
+use crate::formats::detect::{detect, text_head};
+use crate::formats::format::Format;
+use crate::import::options::OpenOptions;
 use crate::schema::reading::Reading;
 use crate::stop::Stop;
 
@@ -216,7 +216,7 @@ impl Opener<'_> {
         }
         if is_zip(&start) {
             let entries = packed::entries(&file)?;
-            let array = |name: &str| name.ends_with(".npy") || torch::is_pickle(name);
+            let array = |name: &str| name.ends_with(".npy") || is_torch_pickle(name);
             if entries.iter().any(|entry| array(&entry.name)) {
                 return Err(DataError::format(
                     path,

@@ -12,9 +12,8 @@ use zip::ZipArchive;
 
 use super::operations::Operations;
 use super::{PickleError, Room};
-use crate::arrays::torch;
 use crate::error::DataError;
-use crate::files::packed::is_zip;
+use crate::files::packed::{is_torch_pickle, is_zip};
 
 /// Upper bound of the memory that a value takes in a library's tree, a place in a growing list
 /// and an entry of a dictionary counted in.
@@ -99,7 +98,7 @@ fn archive(
         let Ok(entry) = archive.by_index(at) else {
             continue;
         };
-        if torch::is_pickle(&String::from_utf8_lossy(entry.name_raw())) {
+        if is_torch_pickle(&String::from_utf8_lossy(entry.name_raw())) {
             let counted = pickles(BufReader::new(entry), room, 1);
             if room.left == 0 {
                 return Ok(counted);

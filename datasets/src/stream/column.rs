@@ -11,7 +11,6 @@ use bytemuck::Pod;
 use memmap2::Mmap;
 
 use crate::error::DataError;
-use crate::store;
 
 #[cfg(target_endian = "big")]
 compile_error!(
@@ -40,7 +39,7 @@ impl<T: Pod> Column<T> {
         let expected = (values as u64).checked_mul(size_of::<T>() as u64);
         if Some(found) != expected {
             let expected = expected.map_or("an impossible number of".to_owned(), |n| n.to_string());
-            return Err(store::damaged(
+            return Err(DataError::damaged_store(
                 path,
                 format!("{found} bytes found, {expected} expected from meta.json"),
             ));

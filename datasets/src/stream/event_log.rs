@@ -6,8 +6,6 @@
 //! one value an event; `roll` is 0, then 1, then 2; there are at most `u32::MAX`
 //! events and nodes. A log never changes and never builds a graph.
 
-mod invariants;
-
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -17,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::error::DataError;
+use crate::fields::decimal::MAX_SCALE;
 use crate::stop::{Stop, Stopped};
 use crate::stream::column::Column;
 use crate::stream::features::FeatureTable;
@@ -215,8 +214,14 @@ impl EventLog {
     /// # Errors
     /// [`DataError`] if the store's file of names is missing or damaged.
     pub fn names(&self) -> Result<Names, DataError> {
+        let width = |table: Option<&FeatureTable>| table.map_or(0, FeatureTable::width);
+        let counts = [
+            self.nodes(),
+            width(self.edge_features()),
+            width(self.node_features()),
+        ];
         match self.store() {
-            Some(folder) if self.named => Names::read(folder, self),
+            Some(folder) if self.named => Names::read(folder, counts),
             _ => Ok(Names::default()),
         }
     }
@@ -315,6 +320,140 @@ impl EventLog {
         let digest = sha.finalize();
         Ok(digest.iter().map(|byte| format!("{byte:02x}")).collect())
     }
+}
+
+/// The checks of the invariants; each message names the first offence.
+impl EventLog {
+    /// Checks every invariant of the module; large columns are looked through in parallel.
+    pub(crate) fn validate(&self) -> Result<(), DataError> {
+        self.check_sizes()?;
+        self.check_ids()?;
+        self.check_times()?;
+        self.check_roll()
+    }
+
+    fn invalid(&self, problem: String) -> Result<(), DataError> {
+        Err(DataError::invalid(&self.name, problem))
+    }
+
+    fn check_sizes(&self) -> Result<(), DataError> {
+        let events = self.events();
+        if events > u32::MAX as usize || self.nodes > u32::MAX as usize {
+            return self.invalid(format!(
+                "{events} events and {} nodes found, at most {} of each supported",
+                self.nodes,
+                u32::MAX
+            ));
+        }
+        if !is_power_of_ten(self.ticks_per_unit) {
+            return self.invalid(format!(
+                "{} ticks a unit found, a power of ten from 1 to 10^9 expected",
+                self.ticks_per_unit
+            ));
+        }
+        let lengths = [
+            ("dst", Some(self.dst().len()), events),
+            ("time", Some(self.time().len()), events),
+            ("labels", self.labels().map(<[_]>::len), events),
+            ("roll", self.roll().map(<[_]>::len), events),
+            (
+                "edge_features",
+                self.edge_features().map(FeatureTable::rows),
+                events,
+            ),
+            (
+                "node_features",
+                self.node_features().map(FeatureTable::rows),
+                self.nodes,
+            ),
+            ("id_map", self.original_ids().map(<[_]>::len), self.nodes),
+        ];
+        for (column, found, expected) in lengths {
+            if let Some(found) = found.filter(|&found| found != expected) {
+                return self.invalid(format!("{column} has {found} rows, {expected} expected"));
+            }
+        }
+        match self.id_spaces {
+            IdSpaces::Two { sources } if sources > self.nodes => self.invalid(format!(
+                "{sources} source nodes found among {} nodes",
+                self.nodes
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    fn check_ids(&self) -> Result<(), DataError> {
+        for (column, ids) in [("src", &self.columns.src), ("dst", &self.columns.dst)] {
+            for (first, ids) in ids.pieces() {
+                let beyond = |&id: &u32| id as usize >= self.nodes;
+                if let Some(at) = ids.par_iter().position_first(beyond) {
+                    return self.invalid(format!(
+                        "{column} of event {} is node {}, but there are only {} nodes",
+                        first + at,
+                        ids[at],
+                        self.nodes
+                    ));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn check_times(&self) -> Result<(), DataError> {
+        let mut earlier = None;
+        for (first, time) in self.columns.time.pieces() {
+            let falls = |pair: &[i64]| pair[1] < pair[0];
+            let (at, pair) = match (earlier, time.par_windows(2).position_first(falls)) {
+                (Some(last), _) if last > time[0] => (first, [last, time[0]]),
+                (_, Some(at)) => (first + at + 1, [time[at], time[at + 1]]),
+                _ => {
+                    earlier = time.last().copied();
+                    continue;
+                }
+            };
+            return self.invalid(format!(
+                "time {} of event {at} precedes {} of event {}; events must be sorted by time",
+                pair[1],
+                pair[0],
+                at - 1
+            ));
+        }
+        // In order by now: the first and the last are the farthest from 0.
+        for event in [0, self.events().saturating_sub(1)] {
+            let time = self.time().get(event).copied().unwrap_or(0);
+            if time.unsigned_abs() > MAX_TIME.unsigned_abs() {
+                return self.invalid(format!(
+                    "time {time} of event {event} found, times from -{MAX_TIME} to {MAX_TIME} expected"
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    fn check_roll(&self) -> Result<(), DataError> {
+        let Some(roll) = self.roll() else {
+            return Ok(());
+        };
+        if let Some(at) = roll.iter().position(|&r| r > 2) {
+            return self.invalid(format!(
+                "roll of event {at} is {}, 0, 1 or 2 expected",
+                roll[at]
+            ));
+        }
+        if let Some(at) = roll.windows(2).position(|pair| pair[1] < pair[0]) {
+            return self.invalid(format!(
+                "roll falls from {} to {} at event {}; training events must come before validation and test",
+                roll[at],
+                roll[at + 1],
+                at + 1
+            ));
+        }
+        Ok(())
+    }
+}
+
+fn is_power_of_ten(ticks: i64) -> bool {
+    (0..=u32::from(MAX_SCALE)).any(|k| 10i64.pow(k) == ticks)
 }
 
 impl fmt::Debug for EventLog {

@@ -10,9 +10,6 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use crate::error::DataError;
-use crate::store;
-use crate::stream::event_log::EventLog;
-use crate::stream::features::FeatureTable;
 
 /// Their file in a store.
 pub(crate) const FILE: &str = "names.json";
@@ -44,27 +41,16 @@ impl Names {
         file.flush().map_err(DataError::io("write", &path))
     }
 
-    /// Reads the names of `log`, whose store is `folder`.
-    pub(crate) fn read(folder: &Path, log: &EventLog) -> Result<Names, DataError> {
+    /// Reads the names in the store `folder`, of as many nodes, edge features and node features.
+    pub(crate) fn read(folder: &Path, expected: [usize; 3]) -> Result<Names, DataError> {
         let path = folder.join(FILE);
         let text = fs::read(&path).map_err(DataError::io("read", &path))?;
-        let damaged = |what: String| store::damaged(&path, what);
+        let damaged = |what: String| DataError::damaged_store(&path, what);
         let names: Names =
             serde_json::from_slice(&text).map_err(|e| damaged(format!("not readable ({e})")))?;
-        let width = |table: Option<&FeatureTable>| table.map_or(0, FeatureTable::width);
-        for (what, found, expected) in [
-            ("nodes", &names.nodes, log.nodes()),
-            (
-                "edge features",
-                &names.edge_features,
-                width(log.edge_features()),
-            ),
-            (
-                "node features",
-                &names.node_features,
-                width(log.node_features()),
-            ),
-        ] {
+        let found = [&names.nodes, &names.edge_features, &names.node_features];
+        let what = ["nodes", "edge features", "node features"];
+        for ((found, expected), what) in found.into_iter().zip(expected).zip(what) {
             if let Some(found) = found.as_ref().filter(|found| found.len() != expected) {
                 let count = found.len();
                 return Err(damaged(format!(

@@ -72,15 +72,16 @@ fn tensors_with_offset_of_one_dimension_and_deflated() {
     assert_eq!(table(&packed).unwrap().as_bytes(), found.as_bytes());
 }
 
+fn refused(content: &[u8], words: &str) {
+    let message = table(content).unwrap_err();
+    assert!(message.contains(words), "{message}");
+}
+
 #[test]
-fn foreign_and_damaged_tensors() {
+fn foreign_and_damaged_descriptions() {
     let values = f32_bytes(&[1.0; 6]);
     let good = Tensor::dense("FloatStorage", &[3, 2], &[2, 1], &values);
     assert_eq!(table(&good.file()).unwrap().rows(), 3);
-    let refused = |content: &[u8], words: &str| {
-        let message = table(content).unwrap_err();
-        assert!(message.contains(words), "{message}");
-    };
     let operations = good.operations();
     let pickled =
         |head: &[u8], tail: &[u8]| good.file_with(&[b"\x80\x02", head, &operations, tail].concat());
@@ -127,6 +128,12 @@ fn foreign_and_damaged_tensors() {
         &good.file_with(&good.pickle()[..60]),
         "the pickle is damaged or cut off",
     );
+}
+
+#[test]
+fn tensors_that_are_no_table() {
+    let values = f32_bytes(&[1.0; 6]);
+    let good = Tensor::dense("FloatStorage", &[3, 2], &[2, 1], &values);
     let with = |change: &dyn Fn(&mut Tensor)| {
         let mut tensor = good.clone();
         change(&mut tensor);

@@ -289,16 +289,20 @@ fn what_arithmetic_leaves_of_times_is_rounded_and_said() {
     );
 }
 
-#[test]
-fn refusals() {
+fn refused(fields: &str, group: Vec<Column>, words: &str) {
     let bench = Bench::new(&[]);
-    let list = "optional group features (LIST) { repeated group list { optional float element; } }";
-    let refused = |fields: &str, group: Vec<Column>, words: &str| {
-        write(&bench.path("a.parquet"), fields, &[group]);
-        let message = bench.refusal("a.parquet");
-        assert!(message.contains(words), "{message}");
-    };
-    let two = || bare(&[1, 2], &[2, 1], &[1.0, 2.0]);
+    write(&bench.path("a.parquet"), fields, &[group]);
+    let message = bench.refusal("a.parquet");
+    assert!(message.contains(words), "{message}");
+}
+
+/// Two events without features.
+fn two() -> Vec<Column> {
+    bare(&[1, 2], &[2, 1], &[1.0, 2.0])
+}
+
+#[test]
+fn columns_that_are_refused() {
     refused(
         "required int64 src; required int64 dst; required double when;",
         two(),
@@ -318,6 +322,11 @@ fn refusals() {
         ],
         "the column 'src' for the source is truth values; integers or text are expected: convert the column",
     );
+}
+
+#[test]
+fn values_that_are_refused() {
+    let list = "optional group features (LIST) { repeated group list { optional float element; } }";
     refused(
         BARE,
         bare(&[1, -2], &[2, 1], &[1.0, 2.0]),
@@ -373,6 +382,11 @@ fn refusals() {
         with(two(), [Column::I32(vec![0, 3])]),
         "column 'ext_roll', row group 0, row 1: the mark is 3; expected 0 (train), 1 (validation) or 2 (test)",
     );
+}
+
+#[test]
+fn files_that_are_refused() {
+    let bench = Bench::new(&[]);
     write(&bench.path("a.parquet"), BARE, &[two()]);
     let wrong = OpenOptions {
         format: Some("tgl".parse().unwrap()),

@@ -20,8 +20,7 @@ use crate::fields::raw_event::{
     Described, EventSink, FeatureRow, Position, RawEvent, pack, parse_bool,
 };
 use crate::files::packed::TextFile;
-use crate::formats::detect::Format;
-use crate::formats::tgl_labels::LabelRows;
+use crate::formats::format::Format;
 use crate::schema::reading::{IdKind, Missing, Reading, TimeUnit};
 use crate::schema::{Layout, Schema};
 use crate::stop::Stop;
@@ -29,6 +28,7 @@ use crate::stop::Stop;
 use super::kinds::{
     Feature, Kinds, Survey, any_id, is_missing, parse_feature, parse_label, plain_id,
 };
+use super::labels::{LabelRows, moment};
 use super::{Dialect, Separator, Table};
 
 /// A table of events, and how it is read.
@@ -110,6 +110,60 @@ impl<'a> EventTable<'a> {
         self.survey = Survey::of(&mut table, &self.schema, Some(stop))?;
         self.kinds = self.survey.kinds(&self.schema, self.reading);
         Ok(())
+    }
+
+    /// Whether `labels` has one row for each event, with its source and time; else why not.
+    pub(crate) fn labels_fit(
+        &self,
+        labels: &TextFile,
+        stop: &Stop,
+    ) -> Result<Result<(), String>, DataError> {
+        if let Some(column) = self.schema.label {
+            let own = self.schema.title(column);
+            return Ok(Err(format!(
+                "the events have labels of their own, in {own}"
+            )));
+        }
+        let mut table = self.open()?;
+        let mut rows = match LabelRows::open(labels) {
+            Ok(rows) => rows,
+            Err(error @ DataError::Line { .. }) => return Ok(Err(error.to_string())),
+            Err(error) => return Err(error),
+        };
+        while table.next()? {
+            stop.check()?;
+            let at = table.position();
+            let row = match rows.next() {
+                Ok(Some(row)) => row,
+                Ok(None) => {
+                    return Ok(Err(format!(
+                        "it has no row for the event of {}, {}",
+                        at.path.display(),
+                        at.place
+                    )));
+                }
+                Err(error @ DataError::Line { .. }) => return Ok(Err(error.to_string())),
+                Err(error) => return Err(error),
+            };
+            let (src, time) = (self.schema.src, self.schema.time);
+            if row.node.as_bytes() != table.field(src)
+                || Some(row.time) != moment(table.field(time))
+            {
+                return Ok(Err(format!(
+                    "its {} is about node {} at time {}, which is not the source and time of the event of {}, {}",
+                    row.place,
+                    row.node,
+                    row.time,
+                    at.path.display(),
+                    at.place
+                )));
+            }
+        }
+        Ok(match rows.next() {
+            Ok(None) => Ok(()),
+            Ok(Some(row)) => Err(format!("its {} belongs to no event", row.place)),
+            Err(error) => Err(error.to_string()),
+        })
     }
 
     /// Reads everything into `sink`, each event with its label from `labels`.
@@ -497,5 +551,36 @@ pub(crate) fn in_seconds(time: Decimal, unit: TimeUnit) -> Result<Decimal, Decim
     match moved.scale > MAX_SCALE {
         true => Err(DecimalError::TooFine),
         false => Ok(moved),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::files::input_file::InputFile;
+    use crate::files::packed::Unpacking;
+    use crate::formats::detect::text_head;
+
+    /// Those that pass nothing on to an intake, which would look for a stop.
+    #[test]
+    fn every_pass_over_a_file_heeds_a_stop() {
+        let folder = tempfile::tempdir().unwrap();
+        let text = |name: &str, content: &str| {
+            let path = folder.path().join(name);
+            std::fs::write(&path, content).unwrap();
+            TextFile::one(&InputFile::on_disk(&path), Unpacking::default()).unwrap()
+        };
+        let row = |event: usize| format!("{event},1,2,{event}\n");
+        let rows: String = (0..3_000).map(row).collect();
+        let events = text("edges.csv", &format!(",src,dst,time\n{rows}"));
+        let labels = text("labels.csv", ",node,time,label\n0,1,0,1\n");
+        let (head, reading) = (text_head(&events).unwrap(), Reading::default());
+        let mut table = EventTable::of(&events, &head, Format::TglCsv, &reading, false).unwrap();
+        let stop = Stop::default();
+        assert!(table.labels_fit(&labels, &stop).unwrap().is_err());
+        stop.request();
+        let stopped = |result| matches!(result, Err(DataError::Stopped(_)));
+        assert!(stopped(table.labels_fit(&labels, &stop).map(drop)));
+        assert!(stopped(table.look_through(&stop)));
     }
 }
