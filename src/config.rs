@@ -18,12 +18,13 @@ use thiserror::Error;
 use crate::checkpoint::Every;
 use crate::device::DeviceChoice;
 use crate::features::FeatureSource;
+use crate::model::ModelName;
 
 pub use candidates::CandidateSource;
 pub use limits::start_threads;
 pub use names::{
-    BalanceName, MailAggregationName, MemoryWriteName, ModelName, Protocol, SamplerName, Task,
-    TimeDeltaName, TimeEncodingName,
+    BalanceName, MailAggregationName, MemoryWriteName, Protocol, SamplerName, Task, TimeDeltaName,
+    TimeEncodingName,
 };
 pub use pipeline::{MemoryPlaceName, MitigationName, PipelineConfig};
 pub use reading::ReadingConfig;

@@ -35,8 +35,8 @@
 //! 2. `fetch_features` (host): [`features::Features`] gathers the rows of its events.
 //! 3. `fetch_memory` (device thread, as all that follows): [`memory::MemoryStore::fetch`]
 //!    gathers memory, mails and exact time differences; [`train::upload`] makes tensors.
-//! 4. `train`: [`model::MemoryModel::update`] gives the new memory rows,
-//!    [`model::MemoryModel::embed`] the embeddings; loss, backward, Adam
+//! 4. `train`: [`model::Model::update`] gives the new memory rows,
+//!    [`model::Model::embed`] the embeddings; loss, backward, Adam
 //!    ([`train::trainer::Trainer`]).
 //! 5. `update_memory`: [`memory::MemoryStore::commit`] writes the last writers' rows and the mails.
 //!

@@ -2,8 +2,8 @@
 //!
 //! A model never touches the node memory itself: it gets the rows that were fetched for
 //! a batch ([`ModelInput`]) and returns updated rows beside the embeddings
-//! ([`ModelOutput`]). What it needs to be fetched, and where its mails go, it says in its
-//! [`ModelNeeds`]. So every model runs under any staleness and residency.
+//! ([`ModelOutput`]). What has to be fetched for it, and where its mails go, its
+//! [`ModelNeeds`] say. So every model runs under any staleness and residency.
 
 pub mod apan;
 pub mod init;
@@ -18,19 +18,50 @@ pub mod tgn;
 pub mod time_encoding;
 pub mod time_projection;
 
-use burn::module::{Module, ModuleDisplay};
+use std::fmt;
+
+use burn::module::Module;
 use burn::tensor::{Int, Tensor};
+use clap::ValueEnum;
+use serde::{Deserialize, Serialize};
 
 use crate::batch::TimeDelta;
 use crate::kernels::dropout::Dropout;
 use crate::kernels::gather_rows::Uses;
 use crate::kernels::temporal_attention::AttentionSlots;
+use apan::Apan;
 use init::Initializer;
+use jodie::Jodie;
 use link_predictor::LinkPredictor;
+use tgn::Tgn;
 
-/// Widths and probabilities of a model.
+/// A model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ModelName {
+    /// Temporal Graph Network: GRU memory, temporal attention over past events
+    Tgn,
+    /// RNN memory, embeddings that drift with time; no neighbours
+    Jodie,
+    /// Attention over a mailbox; mails go to neighbours too
+    Apan,
+}
+
+impl fmt::Display for ModelName {
+    /// The name that `--model` takes.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.to_possible_value() {
+            Some(value) => f.write_str(value.get_name()),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Which model, its widths and probabilities.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct ModelConfig {
+    /// Which model.
+    pub name: ModelName,
     /// Width of a memory row and of an embedding.
     pub width: usize,
     /// Width of a time encoding.
@@ -57,6 +88,32 @@ impl ModelConfig {
     /// Width of a mail: own row, peer's row, edge features.
     pub fn mail_width(&self) -> usize {
         2 * self.width + self.edge_width
+    }
+
+    /// What has to be fetched for the model, and where its mails go.
+    pub fn needs(&self) -> ModelNeeds {
+        let recurrent = ModelNeeds {
+            layers: 0,
+            mail_slots: 1,
+            attends_to_mails: false,
+            mails_to_neighbors: false,
+            time_delta: TimeDelta::Message,
+        };
+        match self.name {
+            ModelName::Tgn => ModelNeeds {
+                layers: self.layers,
+                ..recurrent
+            },
+            ModelName::Jodie => recurrent,
+            ModelName::Apan => ModelNeeds {
+                layers: 0,
+                mail_slots: self.mail_slots,
+                attends_to_mails: true,
+                mails_to_neighbors: true,
+                // A mail's age at the query is all that an embedding knows of the query.
+                time_delta: TimeDelta::Query,
+            },
+        }
     }
 }
 
@@ -146,21 +203,46 @@ fn draws(key: DropoutKey, probability: f64, stream: u32) -> Dropout {
 }
 
 /// A memory-based temporal graph neural network.
-pub trait MemoryModel: Module + ModuleDisplay {
-    /// What has to be fetched for the model, and where its mails go.
-    fn needs(config: &ModelConfig) -> ModelNeeds;
+#[derive(Module, Debug)]
+pub enum Model {
+    /// See [`tgn`].
+    Tgn(Tgn),
+    /// See [`jodie`].
+    Jodie(Jodie),
+    /// See [`apan`].
+    Apan(Apan),
+}
 
-    /// The model with initial weights; the same seed gives the same bits on any device.
-    fn new(config: &ModelConfig, init: &mut Initializer<'_>) -> Self;
+impl Model {
+    /// The model of `config` with initial weights; the same seed gives the same bits on any device.
+    pub fn new(config: &ModelConfig, init: &mut Initializer<'_>) -> Model {
+        match config.name {
+            ModelName::Tgn => Model::Tgn(Tgn::new(config, init)),
+            ModelName::Jodie => Model::Jodie(Jodie::new(config, init)),
+            ModelName::Apan => Model::Apan(Apan::new(config, init)),
+        }
+    }
 
     /// Updated memory of each row, `[rows, width]`: all that is written back.
-    fn update(&self, input: &ModelInput, key: DropoutKey) -> Tensor<2>;
+    pub fn update(&self, input: &ModelInput, key: DropoutKey) -> Tensor<2> {
+        match self {
+            Model::Tgn(model) => model.updater.forward(input),
+            Model::Jodie(model) => model.updater.forward(input),
+            Model::Apan(model) => model.updater.forward(input, key),
+        }
+    }
 
     /// Embedding of each root, `[roots, width]`, from the updated rows `memory`.
-    fn embed(&self, memory: Tensor<2>, input: &ModelInput, key: DropoutKey) -> Tensor<2>;
+    pub fn embed(&self, memory: Tensor<2>, input: &ModelInput, key: DropoutKey) -> Tensor<2> {
+        match self {
+            Model::Tgn(model) => model.embed(memory, input, key),
+            Model::Jodie(model) => model.embed(memory, input),
+            Model::Apan(model) => model.embed(memory, input),
+        }
+    }
 
     /// Updates the rows and embeds the roots.
-    fn forward(&self, input: &ModelInput, key: DropoutKey) -> ModelOutput {
+    pub fn forward(&self, input: &ModelInput, key: DropoutKey) -> ModelOutput {
         let memory = self.update(input, key);
         ModelOutput {
             embedding: self.embed(memory.clone(), input, key),
@@ -171,9 +253,9 @@ pub trait MemoryModel: Module + ModuleDisplay {
 
 /// A model with the predictor that is trained on top of it.
 #[derive(Module, Debug)]
-pub struct LinkModel<M: Module> {
+pub struct LinkModel {
     /// Makes embeddings.
-    pub model: M,
+    pub model: Model,
     /// Scores pairs of embeddings.
     pub predictor: LinkPredictor,
 }
@@ -188,11 +270,11 @@ pub struct Logits {
     loss: Tensor<1>,
 }
 
-impl<M: MemoryModel> LinkModel<M> {
+impl LinkModel {
     /// Model and predictor with initial weights.
-    pub fn new(config: &ModelConfig, init: &mut Initializer<'_>) -> LinkModel<M> {
+    pub fn new(config: &ModelConfig, init: &mut Initializer<'_>) -> LinkModel {
         LinkModel {
-            model: M::new(config, init),
+            model: Model::new(config, init),
             predictor: LinkPredictor::new(config, init),
         }
     }

@@ -39,7 +39,6 @@ pub use runs::{classify_nodes, evaluate, footprint, footprint_on, resume, run};
 use footprint::{Footprint, TooLarge};
 use recording::Recording;
 use stream::OpenStream;
-use tasks::for_model;
 
 /// Why a run could not be made or did not end.
 #[derive(Debug, Error)]
@@ -341,14 +340,7 @@ impl Session {
         observer: &mut dyn Observer,
     ) -> Result<Summary, SessionError> {
         self.check_tables(device)?;
-        let work = tasks::Train {
-            session: self,
-            device,
-            folder,
-            from: None,
-            observer,
-        };
-        for_model(self.config.model, work)
+        self.train_from(None, device, folder, observer)
     }
 
     /// Trains and writes down all that a run's folder holds; goes on from `from`, if there is
@@ -361,14 +353,7 @@ impl Session {
         observer: &mut dyn Observer,
     ) -> Result<Summary, SessionError> {
         let mut recording = Recording::begin(self, device, folder, from.as_ref(), observer)?;
-        let work = tasks::Train {
-            session: self,
-            device,
-            folder,
-            from,
-            observer: &mut recording,
-        };
-        for_model(self.config.model, work)
+        self.train_from(from, device, folder, &mut recording)
     }
 
     /// What the numbers of this session belong to, on `device`.

@@ -5,12 +5,8 @@ use std::sync::Arc;
 use burn::tensor::Device;
 use clap::Parser;
 use mspipe::audit::{self, AuditStream, Check, Kept, Report, ScoredBatch, Sight, Subject};
-use mspipe::config::{ModelName, RunConfig};
+use mspipe::config::RunConfig;
 use mspipe::graph::{NodeId, Tcsr, Timestamp};
-use mspipe::model::apan::Apan;
-use mspipe::model::jodie::Jodie;
-use mspipe::model::tgl_weights::TglNames;
-use mspipe::model::tgn::Tgn;
 use mspipe::sampling::{NeighborSampler, Neighbors, Recent, Roots, SampleKey};
 use mspipe::session::SessionError;
 use mspipe::session::audited::{self, Program};
@@ -49,17 +45,7 @@ fn audit(options: &str) -> Report {
 }
 
 fn audit_on(config: RunConfig, stream: &AuditStream, device: &Device) -> Report {
-    match config.model {
-        ModelName::Tgn => run(Program::<Tgn>::new(config, stream, device).unwrap(), stream),
-        ModelName::Jodie => run(
-            Program::<Jodie>::new(config, stream, device).unwrap(),
-            stream,
-        ),
-        ModelName::Apan => run(
-            Program::<Apan>::new(config, stream, device).unwrap(),
-            stream,
-        ),
-    }
+    run(Program::new(config, stream, device).unwrap(), stream)
 }
 
 fn run<S: Subject<Error = SessionError>>(mut subject: S, stream: &AuditStream) -> Report {
@@ -203,20 +189,17 @@ impl NeighborSampler for Late {
     }
 }
 
-fn audit_with_sampler<M: TglNames>(
-    options: &str,
-    sampler: impl NeighborSampler + 'static,
-) -> Report {
+fn audit_with_sampler(options: &str, sampler: impl NeighborSampler + 'static) -> Report {
     on_device(|device| {
         let (config, stream) = setting(options);
-        let program = Program::<M>::new(config, &stream, device).unwrap();
+        let program = Program::new(config, &stream, device).unwrap();
         run(program.with_sampler(Arc::new(sampler)), &stream)
     })
 }
 
 #[test]
 fn a_sampler_that_sees_its_own_time_is_found() {
-    let report = audit_with_sampler::<Tgn>("--model tgn", Late { late: 0 });
+    let report = audit_with_sampler("--model tgn", Late { late: 0 });
     let failed = report.failed();
     for check in [Check::EqualTime, Check::OwnFeatures, Check::NeighborCounts] {
         assert!(failed.contains(&check), "{check} in\n{report}");
@@ -237,8 +220,8 @@ fn a_sampler_that_sees_its_own_time_is_found() {
 fn a_sampler_that_sees_the_future_is_found() {
     let hour = 3600;
     for report in [
-        audit_with_sampler::<Tgn>("--model tgn", Late { late: 24 * hour }),
-        audit_with_sampler::<Apan>("--model apan", Late { late: 1000 * hour }),
+        audit_with_sampler("--model tgn", Late { late: 24 * hour }),
+        audit_with_sampler("--model apan", Late { late: 1000 * hour }),
     ] {
         let failed = report.failed();
         for check in [Check::Future, Check::NeighborCounts, Check::Training] {
@@ -269,7 +252,7 @@ impl NeighborSampler for Unfair {
 
 #[test]
 fn negatives_with_fewer_past_events_are_found() {
-    let report = audit_with_sampler::<Tgn>("--model tgn", Unfair);
+    let report = audit_with_sampler("--model tgn", Unfair);
     assert_eq!(report.failed(), [Check::NeighborCounts], "{report}");
     let found = finding(&report, Check::NeighborCounts);
     assert!(found.starts_with("its negative (node "), "{found}");
@@ -284,7 +267,7 @@ fn negatives_with_fewer_past_events_are_found() {
 
 /// Keeps the memory that an evaluation of the test part leaves, as programs do that test on the
 /// live memory before they save it.
-struct SavesLate<'a>(Program<'a, Tgn>, &'a burn::tensor::Device);
+struct SavesLate<'a>(Program<'a>, &'a burn::tensor::Device);
 
 /// Needs no progress.
 struct Silent;
@@ -317,7 +300,7 @@ impl Subject for SavesLate<'_> {
 
     fn kept(&mut self, stream: &AuditStream, tested: bool) -> Result<Kept, SessionError> {
         let session = self.0.session(stream)?;
-        let mut training = session.training::<Tgn>(self.1)?;
+        let mut training = session.training(self.1)?;
         let (_, model) = training.run(&mut Silent)?;
         if tested {
             let evaluator = training.evaluator.clone();

@@ -14,8 +14,7 @@ use mspipe::memory::device::DeviceMemory;
 use mspipe::memory::node_times::{NodeTimes, NodeTimesRule};
 use mspipe::memory::{MemoryStore, MemoryWrite};
 use mspipe::model::init::Initializer;
-use mspipe::model::tgn::Tgn;
-use mspipe::model::{LinkModel, ModelConfig};
+use mspipe::model::{LinkModel, ModelConfig, ModelName};
 use mspipe::sampling::candidates::ListedCandidates;
 use mspipe::sampling::{Candidates, NegativePool, Recent};
 use mspipe::train::evaluation::{Evaluator, Scored};
@@ -26,6 +25,7 @@ use serde_json::Value;
 use super::on_device;
 
 const MODEL: ModelConfig = ModelConfig {
+    name: ModelName::Tgn,
     width: 8,
     time_width: 8,
     edge_width: 4,
@@ -42,7 +42,7 @@ const MODEL: ModelConfig = ModelConfig {
 /// so that every trace of an evaluation shows.
 struct Fixture {
     evaluator: Evaluator,
-    model: LinkModel<Tgn>,
+    model: LinkModel,
     memory: DeviceMemory,
 }
 

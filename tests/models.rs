@@ -16,8 +16,7 @@ use mspipe::memory::node_times::{NodeTimes, NodeTimesRule};
 use mspipe::memory::{MemoryCommit, MemoryRequest, MemoryStore, MemoryWrite};
 use mspipe::model::init::Initializer;
 use mspipe::model::tgl_weights::{NamedTensor, export};
-use mspipe::model::tgn::Tgn;
-use mspipe::model::{LinkModel, MemoryModel, ModelConfig};
+use mspipe::model::{LinkModel, ModelConfig, ModelName};
 use mspipe::sampling::{NeighborSampler, Recent, Roots, SampleKey};
 use mspipe::train::upload::{floats, model_input};
 
@@ -25,6 +24,7 @@ use crate::on_device;
 use crate::operations::{draws, numbers};
 
 const CONFIG: ModelConfig = ModelConfig {
+    name: ModelName::Tgn,
     width: 8,
     time_width: 6,
     edge_width: 3,
@@ -48,7 +48,7 @@ struct Case {
     graph: Tcsr,
     edge: Vec<f32>,
     node: Vec<f32>,
-    model: LinkModel<Tgn>,
+    model: LinkModel,
     memory: DeviceMemory,
 }
 

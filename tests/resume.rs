@@ -8,11 +8,7 @@ mod streams;
 use std::io;
 
 use mspipe::checkpoint::{self, Arrays, Checkpoint, CheckpointError, Checkpoints, Every, Header};
-use mspipe::config::{ModelName, RunConfig};
-use mspipe::model::apan::Apan;
-use mspipe::model::jodie::Jodie;
-use mspipe::model::tgl_weights::TglNames;
-use mspipe::model::tgn::Tgn;
+use mspipe::config::RunConfig;
 use mspipe::pipeline::trace::Record;
 use mspipe::session::Session;
 use mspipe::train::epochs::{EpochRecord, Observer, TrainError, TrainRecord};
@@ -122,21 +118,9 @@ fn train(
     from: Option<Checkpoint>,
     keeper: &mut Keeper,
 ) -> Result<TrainRecord, TrainError> {
-    match config.model {
-        ModelName::Tgn => train_model::<Tgn>(config, from, keeper),
-        ModelName::Jodie => train_model::<Jodie>(config, from, keeper),
-        ModelName::Apan => train_model::<Apan>(config, from, keeper),
-    }
-}
-
-fn train_model<M: TglNames>(
-    config: &RunConfig,
-    from: Option<Checkpoint>,
-    keeper: &mut Keeper,
-) -> Result<TrainRecord, TrainError> {
     on_device(|device| {
         let session = Session::open_until(config.clone(), &keeper.stop).unwrap();
-        let mut training = session.training::<M>(device).unwrap();
+        let mut training = session.training(device).unwrap();
         if let Some(checkpoint) = from {
             training.resume(checkpoint).unwrap();
         }
@@ -343,7 +327,7 @@ fn a_checkpoint_of_another_training_is_refused() {
         let checkpoint = kept.checkpoint((1, kept.places[0].1));
         on_device(|device| {
             let session = Session::open(config).unwrap();
-            let mut training = session.training::<Tgn>(device).unwrap();
+            let mut training = session.training(device).unwrap();
             training.resume(checkpoint).unwrap_err().to_string()
         })
     };

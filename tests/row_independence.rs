@@ -13,11 +13,8 @@ use mspipe::kernels::cpu::counter_hash::counter_hash;
 use mspipe::memory::device::DeviceMemory;
 use mspipe::memory::node_times::{FetchedTimes, NodeTimes, NodeTimesRule};
 use mspipe::memory::{MemoryCommit, MemoryRequest, MemoryStore, MemoryWrite};
-use mspipe::model::apan::Apan;
 use mspipe::model::init::Initializer;
-use mspipe::model::jodie::Jodie;
-use mspipe::model::tgn::Tgn;
-use mspipe::model::{LinkModel, MemoryModel, ModelConfig, ModelNeeds, ModelOutput};
+use mspipe::model::{LinkModel, ModelConfig, ModelName, ModelNeeds, ModelOutput};
 use mspipe::sampling::{NeighborSampler, Neighbors, Recent, Roots, SampleKey};
 use mspipe::train::upload;
 
@@ -32,7 +29,7 @@ const FANOUT: usize = 3;
 const ROOTS: usize = 141;
 
 /// A stream, a memory that has seen it, and a model.
-struct World<M: MemoryModel> {
+struct World {
     config: ModelConfig,
     needs: ModelNeeds,
     src: Vec<NodeId>,
@@ -41,7 +38,7 @@ struct World<M: MemoryModel> {
     graph: Tcsr,
     edge: Vec<f32>,
     node: Vec<f32>,
-    model: LinkModel<M>,
+    model: LinkModel,
     memory: DeviceMemory,
     device: Device,
 }
@@ -49,13 +46,13 @@ struct World<M: MemoryModel> {
 /// A node and the time at which it is asked for.
 type Root = (NodeId, Timestamp);
 
-impl<M: MemoryModel> World<M> {
-    fn new(config: ModelConfig, device: &Device) -> World<M> {
+impl World {
+    fn new(config: ModelConfig, device: &Device) -> World {
         let pick = |i: usize, step: usize| NodeId(((i * step + i / 5) % NODES) as u32);
         let src: Vec<NodeId> = (0..EVENTS).map(|i| pick(i, 3)).collect();
         let dst: Vec<NodeId> = (0..EVENTS).map(|i| pick(i, 7)).collect();
         let time: Vec<Timestamp> = (0..EVENTS).map(|i| (i / 2) as i64 * 3 + 1).collect();
-        let needs = M::needs(&config);
+        let needs = config.needs();
         let clock = NodeTimes::new(
             NODES,
             NodeTimesRule {
@@ -224,8 +221,8 @@ fn bits(numbers: &[f32]) -> Vec<u32> {
 }
 
 /// Checks a model with some widths; `counts` are numbers of roots that are asked for together.
-fn check<M: MemoryModel>(config: ModelConfig, counts: &[usize], device: &Device) {
-    let world = World::<M>::new(config, device);
+fn check(config: ModelConfig, counts: &[usize], device: &Device) {
+    let world = World::new(config, device);
     let (roots, width) = (&roots()[..], config.width);
     let all = bits(&numbers(world.embed(roots)));
     assert!(all.iter().any(|&bits| bits << 1 != 0), "all are zero");
@@ -260,9 +257,10 @@ fn check<M: MemoryModel>(config: ModelConfig, counts: &[usize], device: &Device)
     }
 }
 
-/// Widths with `node_width` node features and `edge_width` edge features.
+/// TGN with `node_width` node features and `edge_width` edge features.
 fn widths(width: usize, heads: usize, edge_width: usize, node_width: usize) -> ModelConfig {
     ModelConfig {
+        name: ModelName::Tgn,
         width,
         time_width: width.div_ceil(2) + 1,
         edge_width,
@@ -278,18 +276,16 @@ fn widths(width: usize, heads: usize, edge_width: usize, node_width: usize) -> M
 
 fn check_models(config: ModelConfig, counts: &[usize], device: &Device) {
     let layers = if config.node_width > 0 { 2 } else { 1 };
-    check::<Tgn>(ModelConfig { layers, ..config }, counts, device);
-    check::<Jodie>(config, counts, device);
-    let mail_slots = 3;
-    check::<Apan>(
-        ModelConfig {
-            mail_slots,
-            node_width: 0,
-            ..config
-        },
-        counts,
-        device,
-    );
+    check(ModelConfig { layers, ..config }, counts, device);
+    let name = ModelName::Jodie;
+    check(ModelConfig { name, ..config }, counts, device);
+    let apan = ModelConfig {
+        name: ModelName::Apan,
+        mail_slots: 3,
+        node_width: 0,
+        ..config
+    };
+    check(apan, counts, device);
 }
 
 #[test]
@@ -303,7 +299,7 @@ fn embeddings_and_scores_do_not_depend_on_other_roots() {
 
 /// Embeddings of the first `count` roots by a TGN as wide as Wikipedia's.
 pub(crate) fn wide_embeddings(count: usize, device: &Device) -> Vec<u32> {
-    let world = World::<Tgn>::new(widths(100, 2, 172, 0), device);
+    let world = World::new(widths(100, 2, 172, 0), device);
     bits(&numbers(world.embed(&roots()[..count])))
 }
 

@@ -6,12 +6,8 @@ use std::path::Path;
 
 use burn::tensor::Tensor;
 use clap::Parser;
-use mspipe::config::{ModelName, RunConfig};
+use mspipe::config::RunConfig;
 use mspipe::memory::node_memory::NodeMemory;
-use mspipe::model::apan::Apan;
-use mspipe::model::jodie::Jodie;
-use mspipe::model::tgl_weights::TglNames;
-use mspipe::model::tgn::Tgn;
 use mspipe::pipeline::ledger::{self, LedgerLine};
 use mspipe::pipeline::trace::Record;
 use mspipe::session::Session;
@@ -96,11 +92,14 @@ impl Observer for Outcome {
 /// Trains on the first `events` of a small generated stream.
 fn train(model: &str, events: &str, options: &str) -> Outcome {
     let config = config(model, events, options);
-    match config.model {
-        ModelName::Tgn => train_model::<Tgn>(config),
-        ModelName::Jodie => train_model::<Jodie>(config),
-        ModelName::Apan => train_model::<Apan>(config),
-    }
+    on_device(move |device| {
+        let session = Session::open(config).unwrap();
+        let mut training = session.training(device).unwrap();
+        let mut outcome = Outcome::default();
+        training.run(&mut outcome).unwrap();
+        outcome.look_into(&training.memory);
+        outcome
+    })
 }
 
 /// Settings of such a training.
@@ -118,17 +117,6 @@ pub(crate) fn config(model: &str, events: &str, options: &str) -> RunConfig {
         panic!("{error}");
     });
     config.config
-}
-
-fn train_model<M: TglNames>(config: RunConfig) -> Outcome {
-    on_device(move |device| {
-        let session = Session::open(config).unwrap();
-        let mut training = session.training::<M>(device).unwrap();
-        let mut outcome = Outcome::default();
-        training.run(&mut outcome).unwrap();
-        outcome.look_into(&training.memory);
-        outcome
-    })
 }
 
 impl Outcome {

@@ -2,10 +2,6 @@
 
 use anyhow::Result;
 use mspipe::device::ComputeDevice;
-use mspipe::model::apan::Apan;
-use mspipe::model::jodie::Jodie;
-use mspipe::model::tgl_weights::TglNames;
-use mspipe::model::tgn::Tgn;
 use mspipe::profiler::{self, Work};
 use mspipe_bench::iterations::Iterations;
 
@@ -19,18 +15,15 @@ const FILL: usize = 40;
 const COUNTED: usize = 10;
 
 pub(crate) fn measure(suite: &mut Suite) -> Result<()> {
-    suite.bench("iteration", "tgn", |device| prepare::<Tgn>("tgn", device))?;
-    suite.bench("iteration", "jodie", |device| {
-        prepare::<Jodie>("jodie", device)
-    })?;
-    suite.bench("iteration", "apan", |device| {
-        prepare::<Apan>("apan", device)
-    })
+    for model in ["tgn", "jodie", "apan"] {
+        suite.bench("iteration", model, |device| prepare(model, device))?;
+    }
+    Ok(())
 }
 
-fn prepare<M: TglNames + 'static>(model: &str, device: &ComputeDevice) -> Result<Prepared> {
+fn prepare(model: &str, device: &ComputeDevice) -> Result<Prepared> {
     let session = stream::session(model)?;
-    let mut iterations = Iterations::<M>::begin(&session, device)?;
+    let mut iterations = Iterations::begin(&session, device)?;
     iterations.run(FILL)?;
     profiler::take();
     profiler::set_recording(true);

@@ -7,7 +7,6 @@ use anyhow::{Context, Result, anyhow, ensure};
 use mspipe::device::ComputeDevice;
 use mspipe::memory::MemoryStore as _;
 use mspipe::memory::node_memory::NodeMemory;
-use mspipe::model::tgl_weights::TglNames;
 use mspipe::pipeline::sequential;
 use mspipe::sampling::negative::SplitPart;
 use mspipe::session::Session;
@@ -16,22 +15,21 @@ use mspipe::train::stages::{Pass, PassStages};
 use mspipe::train::work::Training;
 
 /// A training that goes on when it is told to.
-pub struct Iterations<M: TglNames> {
-    training: TrainLoop<M>,
+pub struct Iterations {
+    training: TrainLoop,
     pass: Pass,
     device: ComputeDevice,
     next: usize,
 }
 
-impl<M: TglNames> Iterations<M> {
-    /// Model and memory of `session`, whose model is `M`, on `device`. Call it, and all else, on
-    /// the device thread.
+impl Iterations {
+    /// Model and memory of `session` on `device`. Call it, and all else, on the device thread.
     ///
     /// # Errors
     /// Node memory that the device can't hold, weights to begin with that can't be read.
-    pub fn begin(session: &Session, device: &ComputeDevice) -> Result<Iterations<M>> {
+    pub fn begin(session: &Session, device: &ComputeDevice) -> Result<Iterations> {
         session.check_tables(device)?;
-        let training = session.training::<M>(&device.device)?;
+        let training = session.training(&device.device)?;
         Ok(Iterations {
             pass: training.evaluator.pass(SplitPart::Train, 1),
             training,

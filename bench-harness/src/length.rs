@@ -10,13 +10,9 @@ use std::fmt;
 
 use anyhow::{Result, ensure};
 use clap::Args;
-use mspipe::config::{self, ModelName, RunConfig};
+use mspipe::config::{self, RunConfig};
 use mspipe::device;
 use mspipe::interrupt;
-use mspipe::model::apan::Apan;
-use mspipe::model::jodie::Jodie;
-use mspipe::model::tgl_weights::TglNames;
-use mspipe::model::tgn::Tgn;
 use mspipe::session::Session;
 use mspipe_datasets::Split;
 use serde::Serialize;
@@ -99,11 +95,7 @@ pub fn measure(config: LengthConfig) -> Result<LengthReport> {
         let of_stream = device::on_device_thread(|| -> Result<Vec<Stretch>> {
             let opened = device::open(run.device)?;
             adapter.clone_from(&opened.adapter);
-            match run.model {
-                ModelName::Tgn => train::<Tgn>(&session, &opened.device, events),
-                ModelName::Jodie => train::<Jodie>(&session, &opened.device, events),
-                ModelName::Apan => train::<Apan>(&session, &opened.device, events),
-            }
+            train(&session, &opened.device, events)
         })??;
         stretches.extend(of_stream);
     }
@@ -115,11 +107,7 @@ pub fn measure(config: LengthConfig) -> Result<LengthReport> {
     })
 }
 
-fn train<M: TglNames>(
-    session: &Session,
-    device: &burn::tensor::Device,
-    events: usize,
-) -> Result<Vec<Stretch>> {
+fn train(session: &Session, device: &burn::tensor::Device, events: usize) -> Result<Vec<Stretch>> {
     let batch = session.config().batch_size;
     let part = session.split.train.clone();
     // Evaluation, which is not timed, takes a batch behind the stretch each.
@@ -135,7 +123,7 @@ fn train<M: TglNames>(
     let mut stretches = Vec::new();
     for first in firsts {
         let end = first + events;
-        let mut training = session.training::<M>(device)?;
+        let mut training = session.training(device)?;
         training.evaluator.split = Split {
             train: first..end,
             val: end..end + batch,

@@ -21,12 +21,9 @@ use mspipe::device::{self, DeviceChoice};
 use mspipe::memory::device::DeviceMemory;
 use mspipe::memory::node_times::{NodeTimes, NodeTimesRule};
 use mspipe::memory::{MemoryCommit, MemoryRequest, MemoryStore, MemoryWrite};
-use mspipe::model::apan::Apan;
 use mspipe::model::init::Initializer;
-use mspipe::model::jodie::Jodie;
-use mspipe::model::tgl_weights::{TglNames, export, export_gradients, load};
-use mspipe::model::tgn::Tgn;
-use mspipe::model::{LinkModel, ModelConfig};
+use mspipe::model::tgl_weights::{export, export_gradients, load};
+use mspipe::model::{LinkModel, ModelConfig, ModelName};
 use mspipe::train::trainer::Trainer;
 use mspipe::train::upload::{floats, model_input};
 use serde::Serialize;
@@ -173,12 +170,9 @@ pub fn replay(recording: &Recording, choice: DeviceChoice) -> Result<Report> {
         let opened = device::open(choice)?;
         let mut tally = Tally::default();
         let device = &opened.device;
-        match recording.settings.model.as_str() {
-            "jodie" => Replay::<Jodie>::start(recording, device)?.run(&mut tally),
-            "apan" => Replay::<Apan>::start(recording, device)?.run(&mut tally),
-            _ => Replay::<Tgn>::start(recording, device)?.run(&mut tally),
-        }
-        .with_context(|| format!("{}", recording.file.display()))?;
+        Replay::start(recording, device)?
+            .run(&mut tally)
+            .with_context(|| format!("{}", recording.file.display()))?;
         let comparisons = tally.0;
         Ok(Report {
             model: recording.settings.model.clone(),
@@ -273,27 +267,29 @@ impl Tally {
 }
 
 /// A model that repeats what TGL did.
-struct Replay<'a, M: TglNames> {
+struct Replay<'a> {
     recording: &'a Recording,
     device: &'a Device,
     layout: LayoutRule,
-    trainer: Trainer<M>,
+    trainer: Trainer,
     memory: DeviceMemory,
     scratch: MfgScratch,
     /// Width of the node features that the model reads.
     node_width: usize,
 }
 
-impl<'a, M: TglNames> Replay<'a, M> {
-    fn start(recording: &'a Recording, device: &'a Device) -> Result<Replay<'a, M>> {
+impl<'a> Replay<'a> {
+    fn start(recording: &'a Recording, device: &'a Device) -> Result<Replay<'a>> {
         let settings = &recording.settings;
         let &Settings { nodes, width, .. } = settings;
         // TGL's APAN reads none: neither its updater nor its embedding has a map for them.
-        let node_width = match settings.model.as_str() {
-            "apan" => 0,
-            _ => settings.node_width,
+        let (name, node_width) = match settings.model.as_str() {
+            "jodie" => (ModelName::Jodie, settings.node_width),
+            "apan" => (ModelName::Apan, 0),
+            _ => (ModelName::Tgn, settings.node_width),
         };
         let config = ModelConfig {
+            name,
             width,
             time_width: settings.time_width,
             edge_width: settings.edge_width,
@@ -306,11 +302,11 @@ impl<'a, M: TglNames> Replay<'a, M> {
             attention_dropout: 0.0,
         };
         let training = device.clone().autodiff();
-        let model = LinkModel::<M>::new(&config, &mut Initializer::new(0, &training));
+        let model = LinkModel::new(&config, &mut Initializer::new(0, &training));
         let model = load(model, &recording.initial)
             .context("tensors 'init.*'")
             .with_context(|| format!("{}", recording.file.display()))?;
-        let needs = M::needs(&config);
+        let needs = config.needs();
         let clock = NodeTimesRule {
             time_delta: TimeDelta::Query,
             write: MemoryWrite::Event,

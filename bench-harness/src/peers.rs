@@ -25,7 +25,6 @@ use mspipe::config::{self, RunConfig};
 use mspipe::console;
 use mspipe::device::{self, DeviceChoice};
 use mspipe::interrupt;
-use mspipe::model::tgn::Tgn;
 use mspipe::pipeline::trace::Record;
 use mspipe::profiler::machine::PRODUCT;
 use mspipe::sampling::negative::SplitPart;
@@ -239,7 +238,7 @@ pub fn measure(asked: PeersConfig) -> Result<PeersReport> {
     device::on_device_thread(|| -> Result<PeersReport> {
         let opened = device::open(DeviceChoice::Cpu)?;
         let device = &opened.device;
-        let mut training: TrainLoop<Tgn> = session.training(device)?;
+        let mut training: TrainLoop = session.training(device)?;
         let threads = rayon::current_num_threads();
         let job = Job::write(session.config(), &training.evaluator, threads)?;
         let (mut peer, pyg) = Peer::start(&python, job.path(), threads)?;

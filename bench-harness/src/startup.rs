@@ -8,13 +8,10 @@ use std::fmt;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use mspipe::config::{self, ModelName, RunConfig};
+use mspipe::config::{self, RunConfig};
 use mspipe::device::{self, ComputeDevice};
 use mspipe::interrupt;
-use mspipe::model::apan::Apan;
-use mspipe::model::jodie::Jodie;
-use mspipe::model::tgl_weights::TglNames;
-use mspipe::model::tgn::Tgn;
+use mspipe::model::ModelName;
 use mspipe::profiler;
 use mspipe::session::Session;
 use serde::Serialize;
@@ -64,11 +61,7 @@ pub fn measure(config: RunConfig, begin: Instant) -> Result<StartupReport> {
     device::on_device_thread(|| {
         let device = device::open(session.config().device)?;
         watch.lap("device");
-        let (operations, next) = match session.config().model {
-            ModelName::Tgn => iterate::<Tgn>(&session, &device, &mut watch)?,
-            ModelName::Jodie => iterate::<Jodie>(&session, &device, &mut watch)?,
-            ModelName::Apan => iterate::<Apan>(&session, &device, &mut watch)?,
-        };
+        let (operations, next) = iterate(&session, &device, &mut watch)?;
         Ok(StartupReport {
             device: device.adapter.clone(),
             data: session.data.name.clone(),
@@ -85,12 +78,12 @@ pub fn measure(config: RunConfig, begin: Instant) -> Result<StartupReport> {
 /// Seconds of what the first iteration is made of, by name.
 type Phases = Vec<(&'static str, f64)>;
 
-fn iterate<M: TglNames>(
+fn iterate(
     session: &Session,
     device: &ComputeDevice,
     watch: &mut Watch,
 ) -> Result<(Phases, [Duration; 2])> {
-    let mut iterations = Iterations::<M>::begin(session, device)?;
+    let mut iterations = Iterations::begin(session, device)?;
     watch.lap("model and memory");
     profiler::take();
     profiler::set_recording(true);

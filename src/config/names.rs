@@ -1,7 +1,5 @@
 //! The words that options take, each with its help text.
 
-use std::fmt;
-
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
@@ -23,28 +21,6 @@ pub enum BalanceName {
     None,
     /// All positive ones and as many negative ones, drawn anew each epoch
     Sample,
-}
-
-/// A model.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum ModelName {
-    /// Temporal Graph Network: GRU memory, temporal attention over past events
-    Tgn,
-    /// RNN memory, embeddings that drift with time; no neighbours
-    Jodie,
-    /// Attention over a mailbox; mails go to neighbours too
-    Apan,
-}
-
-impl fmt::Display for ModelName {
-    /// The name that `--model` takes.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.to_possible_value() {
-            Some(value) => f.write_str(value.get_name()),
-            None => Ok(()),
-        }
-    }
 }
 
 /// What a number is measured under.

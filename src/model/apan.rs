@@ -9,8 +9,7 @@ use burn::tensor::Tensor;
 use super::init::Initializer;
 use super::mailbox_attention::MailboxAttention;
 use super::node_features::NodeFeatures;
-use super::{DropoutKey, MemoryModel, ModelConfig, ModelInput, ModelNeeds};
-use crate::batch::TimeDelta;
+use super::{ModelConfig, ModelInput};
 use crate::kernels::gather_rows::gather_rows;
 use crate::kernels::output_norm::{BeforeNorm, output_norm};
 
@@ -25,19 +24,9 @@ pub struct Apan {
     pub norm: LayerNorm,
 }
 
-impl MemoryModel for Apan {
-    fn needs(config: &ModelConfig) -> ModelNeeds {
-        ModelNeeds {
-            layers: 0,
-            mail_slots: config.mail_slots,
-            attends_to_mails: true,
-            mails_to_neighbors: true,
-            // A mail's age at the query is all that an embedding knows of the query.
-            time_delta: TimeDelta::Query,
-        }
-    }
-
-    fn new(config: &ModelConfig, init: &mut Initializer<'_>) -> Apan {
+impl Apan {
+    /// The model with initial weights.
+    pub(super) fn new(config: &ModelConfig, init: &mut Initializer<'_>) -> Apan {
         Apan {
             updater: MailboxAttention::new(config, init),
             node_features: NodeFeatures::new(config, init),
@@ -45,11 +34,8 @@ impl MemoryModel for Apan {
         }
     }
 
-    fn update(&self, input: &ModelInput, key: DropoutKey) -> Tensor<2> {
-        self.updater.forward(input, key)
-    }
-
-    fn embed(&self, memory: Tensor<2>, input: &ModelInput, _key: DropoutKey) -> Tensor<2> {
+    /// Embedding of each root, `[roots, width]`, from the updated rows `memory`.
+    pub(super) fn embed(&self, memory: Tensor<2>, input: &ModelInput) -> Tensor<2> {
         let node = self
             .node_features
             .combine(memory, input.node_features.as_ref());

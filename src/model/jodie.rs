@@ -9,8 +9,7 @@ use super::init::Initializer;
 use super::memory_updater::RecurrentUpdater;
 use super::node_features::NodeFeatures;
 use super::time_projection::TimeProjection;
-use super::{DropoutKey, MemoryModel, ModelConfig, ModelInput, ModelNeeds};
-use crate::batch::TimeDelta;
+use super::{ModelConfig, ModelInput};
 use crate::kernels::gather_rows::gather_rows;
 use crate::kernels::output_norm::{BeforeNorm, output_norm};
 
@@ -27,18 +26,9 @@ pub struct Jodie {
     pub projection: TimeProjection,
 }
 
-impl MemoryModel for Jodie {
-    fn needs(_config: &ModelConfig) -> ModelNeeds {
-        ModelNeeds {
-            layers: 0,
-            mail_slots: 1,
-            attends_to_mails: false,
-            mails_to_neighbors: false,
-            time_delta: TimeDelta::Message,
-        }
-    }
-
-    fn new(config: &ModelConfig, init: &mut Initializer<'_>) -> Jodie {
+impl Jodie {
+    /// The model with initial weights.
+    pub(super) fn new(config: &ModelConfig, init: &mut Initializer<'_>) -> Jodie {
         Jodie {
             updater: RecurrentUpdater::rnn(config, init),
             node_features: NodeFeatures::new(config, init),
@@ -47,11 +37,8 @@ impl MemoryModel for Jodie {
         }
     }
 
-    fn update(&self, input: &ModelInput, _key: DropoutKey) -> Tensor<2> {
-        self.updater.forward(input)
-    }
-
-    fn embed(&self, memory: Tensor<2>, input: &ModelInput, _key: DropoutKey) -> Tensor<2> {
+    /// Embedding of each root, `[roots, width]`, from the updated rows `memory`.
+    pub(super) fn embed(&self, memory: Tensor<2>, input: &ModelInput) -> Tensor<2> {
         let node = self
             .node_features
             .combine(memory, input.node_features.as_ref());

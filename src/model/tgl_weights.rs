@@ -13,7 +13,7 @@
 //!
 //! Source: amazon-science/tgl 241b336, `modules.py`, `layers.py`, `memorys.py`.
 
-pub mod names;
+mod names;
 mod tables;
 
 use std::collections::BTreeMap;
@@ -22,8 +22,7 @@ use std::sync::Arc;
 use burn::optim::GradientsParams;
 use thiserror::Error;
 
-use super::{LinkModel, MemoryModel};
-use names::ParameterGroup;
+use super::LinkModel;
 use tables::{Parameter, Tables};
 
 /// Shape and values of a parameter of TGL; its name is the key that it is found under.
@@ -98,27 +97,21 @@ pub enum WeightError {
     },
 }
 
-/// A model that TGL has too.
-pub trait TglNames: MemoryModel {
-    /// TGL's names of its parameters; those of the link predictor are the same for all.
-    const GROUPS: &'static [ParameterGroup];
-}
-
 /// `model` with TGL's weights `tensors`, on the device that it is on.
 ///
 /// # Errors
 /// When names are missing or surplus or shapes differ; all of them are listed.
-pub fn load<M: TglNames>(
-    model: LinkModel<M>,
+pub fn load(
+    model: LinkModel,
     tensors: &BTreeMap<String, NamedTensor>,
-) -> Result<LinkModel<M>, WeightError> {
+) -> Result<LinkModel, WeightError> {
     let mut tables = Tables::of(&model, None)?;
     let mut misfits = Vec::new();
     let mut unused: BTreeMap<&str, &NamedTensor> = tensors
         .iter()
         .map(|(name, tensor)| (name.as_str(), tensor))
         .collect();
-    for parameter in tables.parameters::<M>() {
+    for parameter in tables.parameters() {
         let expected = tables.shape(&parameter);
         let found = [Some(&parameter.name), parameter.also.as_ref()]
             .into_iter()
@@ -188,13 +181,13 @@ impl Unread {
 ///
 /// # Errors
 /// When the model has them not.
-pub fn unread<M: TglNames>(model: &LinkModel<M>) -> Result<Vec<Unread>, WeightError> {
-    Ok(unread_of::<M>(Tables::of(model, None)?))
+pub fn unread(model: &LinkModel) -> Result<Vec<Unread>, WeightError> {
+    Ok(unread_of(Tables::of(model, None)?))
 }
 
-fn unread_of<M: TglNames>(tables: Tables) -> Vec<Unread> {
+fn unread_of(tables: Tables) -> Vec<Unread> {
     let tables = Arc::new(tables);
-    let parameters = tables.parameters::<M>().into_iter();
+    let parameters = tables.parameters().into_iter();
     let mut unread: Vec<Unread> = parameters
         .map(|parameter| Unread {
             shape: tables.shape(&parameter),
@@ -219,9 +212,7 @@ fn read_all(unread: Vec<Unread>) -> Result<BTreeMap<String, NamedTensor>, Weight
 ///
 /// # Errors
 /// When the device can't hand them over.
-pub fn export<M: TglNames>(
-    model: &LinkModel<M>,
-) -> Result<BTreeMap<String, NamedTensor>, WeightError> {
+pub fn export(model: &LinkModel) -> Result<BTreeMap<String, NamedTensor>, WeightError> {
     read_all(unread(model)?)
 }
 
@@ -229,11 +220,11 @@ pub fn export<M: TglNames>(
 ///
 /// # Errors
 /// When a parameter has no gradient, or the device can't hand one over.
-pub fn export_gradients<M: TglNames>(
-    model: &LinkModel<M>,
+pub fn export_gradients(
+    model: &LinkModel,
     gradients: &GradientsParams,
 ) -> Result<BTreeMap<String, NamedTensor>, WeightError> {
-    read_all(unread_of::<M>(Tables::of(model, Some(gradients))?))
+    read_all(unread_of(Tables::of(model, Some(gradients))?))
 }
 
 #[cfg(test)]

@@ -8,8 +8,7 @@ use super::init::Initializer;
 use super::memory_updater::RecurrentUpdater;
 use super::node_features::NodeFeatures;
 use super::temporal_attention::TemporalAttention;
-use super::{DropoutKey, MemoryModel, ModelConfig, ModelInput, ModelNeeds};
-use crate::batch::TimeDelta;
+use super::{DropoutKey, ModelConfig, ModelInput};
 
 /// The whole model.
 #[derive(Module, Debug)]
@@ -22,18 +21,9 @@ pub struct Tgn {
     pub layers: Vec<TemporalAttention>,
 }
 
-impl MemoryModel for Tgn {
-    fn needs(config: &ModelConfig) -> ModelNeeds {
-        ModelNeeds {
-            layers: config.layers,
-            mail_slots: 1,
-            attends_to_mails: false,
-            mails_to_neighbors: false,
-            time_delta: TimeDelta::Message,
-        }
-    }
-
-    fn new(config: &ModelConfig, init: &mut Initializer<'_>) -> Tgn {
+impl Tgn {
+    /// The model with initial weights.
+    pub(super) fn new(config: &ModelConfig, init: &mut Initializer<'_>) -> Tgn {
         Tgn {
             updater: RecurrentUpdater::gru(config, init),
             node_features: NodeFeatures::new(config, init),
@@ -43,11 +33,13 @@ impl MemoryModel for Tgn {
         }
     }
 
-    fn update(&self, input: &ModelInput, _key: DropoutKey) -> Tensor<2> {
-        self.updater.forward(input)
-    }
-
-    fn embed(&self, memory: Tensor<2>, input: &ModelInput, key: DropoutKey) -> Tensor<2> {
+    /// Embedding of each root, `[roots, width]`, from the updated rows `memory`.
+    pub(super) fn embed(
+        &self,
+        memory: Tensor<2>,
+        input: &ModelInput,
+        key: DropoutKey,
+    ) -> Tensor<2> {
         let mut node = self
             .node_features
             .combine(memory, input.node_features.as_ref());

@@ -7,9 +7,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use crate::config::{
-    BalanceName, MemoryPlaceName, MitigationName, ModelName, PipelineConfig, Protocol, RunConfig,
+    BalanceName, MemoryPlaceName, MitigationName, PipelineConfig, Protocol, RunConfig,
 };
 use crate::eval::LinkMetrics;
+use crate::model::ModelName;
 use crate::pipeline::link::Link;
 use crate::pipeline::schedule::Schedule;
 use crate::pipeline::{Stage, StageTimes};

@@ -11,7 +11,6 @@ use serde::Serialize;
 
 use super::footprint::Footprint;
 use super::stream::OpenStream;
-use super::tasks::{ForModel, for_model};
 use super::{Session, SessionError, initial};
 use crate::audit::{
     self, AuditStream, Check, Kept, Recording, Report, ScoredBatch, Sight, Subject,
@@ -21,7 +20,7 @@ use crate::device::{self, ComputeDevice};
 use crate::features::FeatureSource;
 use crate::memory::node_memory::NodeMemory;
 use crate::model::LinkModel;
-use crate::model::tgl_weights::{self, TglNames};
+use crate::model::tgl_weights;
 use crate::pipeline::trace::Record;
 use crate::run_folder::Setting;
 use crate::sampling::{Candidates, NegativePool, NeighborSampler};
@@ -48,11 +47,11 @@ const DRAWN_NUMBERS: usize = 1 << 28;
 /// Epochs of the trainings of an audit: the second begins after the first one's test.
 const EPOCHS: usize = 2;
 
-/// The program with its settings; `M` is the model of the settings.
-pub struct Program<'a, M: TglNames> {
+/// The program with its settings.
+pub struct Program<'a> {
     config: RunConfig,
     device: &'a Device,
-    model: LinkModel<M>,
+    model: LinkModel,
     /// Pools of the unchanged stream: which destinations there are is known beforehand, by the
     /// protocol, and no change of the stream may change the negatives.
     negatives: [NegativePool; 2],
@@ -62,7 +61,7 @@ pub struct Program<'a, M: TglNames> {
     sight: Sight,
 }
 
-impl<'a, M: TglNames> Program<'a, M> {
+impl<'a> Program<'a> {
     /// The program with the settings `config`, for `stream` and its changes.
     ///
     /// # Errors
@@ -71,7 +70,7 @@ impl<'a, M: TglNames> Program<'a, M> {
         config: RunConfig,
         stream: &AuditStream,
         device: &'a Device,
-    ) -> Result<Program<'a, M>, SessionError> {
+    ) -> Result<Program<'a>, SessionError> {
         let session = Session::on(stream.log()?, config)?;
         let (config, sampling) = (&session.config, &session.sampling);
         Ok(Program {
@@ -92,7 +91,7 @@ impl<'a, M: TglNames> Program<'a, M> {
 
     /// Audits `sampler` in the place of that of the settings.
     #[must_use]
-    pub fn with_sampler(self, sampler: Arc<dyn NeighborSampler>) -> Program<'a, M> {
+    pub fn with_sampler(self, sampler: Arc<dyn NeighborSampler>) -> Program<'a> {
         let sampler = Some(sampler);
         Program { sampler, ..self }
     }
@@ -115,7 +114,7 @@ impl<'a, M: TglNames> Program<'a, M> {
     }
 }
 
-impl<M: TglNames> Subject for Program<'_, M> {
+impl Subject for Program<'_> {
     type Error = SessionError;
 
     fn scores(&mut self, stream: &AuditStream) -> Result<Vec<ScoredBatch>, SessionError> {
@@ -149,7 +148,7 @@ impl<M: TglNames> Subject for Program<'_, M> {
     fn losses(&mut self, stream: &AuditStream) -> Result<Vec<f32>, SessionError> {
         let session = self.session(stream)?;
         let mut losses = Losses::default();
-        let mut training = session.training::<M>(self.device)?;
+        let mut training = session.training(self.device)?;
         training.epochs = 1;
         training.run(&mut losses)?;
         Ok(losses.0)
@@ -157,7 +156,7 @@ impl<M: TglNames> Subject for Program<'_, M> {
 
     fn kept(&mut self, stream: &AuditStream, tested: bool) -> Result<Kept, SessionError> {
         let session = self.session(stream)?;
-        let mut training = session.training::<M>(self.device)?;
+        let mut training = session.training(self.device)?;
         (training.epochs, training.test_each_epoch) = (EPOCHS, tested);
         let (_, best) = training.run(&mut Losses::default())?;
         kept(&best, &training.memory)
@@ -172,7 +171,7 @@ impl<M: TglNames> Subject for Program<'_, M> {
 ///
 /// # Errors
 /// When the device does not hand them over.
-pub fn kept<M: TglNames>(model: &LinkModel<M>, memory: &NodeMemory) -> Result<Kept, SessionError> {
+pub fn kept(model: &LinkModel, memory: &NodeMemory) -> Result<Kept, SessionError> {
     let bits = |values: &[f32]| values.iter().map(|value| value.to_bits()).collect();
     let weights = tgl_weights::export(model).map_err(SessionError::Unreadable)?;
     let mut parts: Vec<(String, Vec<u32>)> = weights
@@ -266,14 +265,8 @@ pub fn audit<P: FnMut(Check)>(
     device::on_device_thread(|| {
         let device = device::open(session.config.device)?;
         let mut progress = begin(&session, &device);
-        let work = Audit {
-            config: session.config.clone(),
-            stream: &stream,
-            device: &device.device,
-            probes,
-            progress: &mut progress,
-        };
-        let report = for_model(session.config.model, work)?;
+        let mut program = Program::new(session.config.clone(), &stream, &device.device)?;
+        let report = audit::run(&mut program, &stream, probes, &mut progress)?;
         Ok(AuditSummary {
             setting: session.setting("audit", &device),
             probes,
@@ -331,23 +324,6 @@ pub fn stream_of(config: &mut RunConfig, stop: &Stop) -> Result<AuditStream, Ses
         config.candidates = Some(CandidateSource::Drawn(CANDIDATES));
     }
     Ok(stream)
-}
-
-struct Audit<'a> {
-    config: RunConfig,
-    stream: &'a AuditStream,
-    device: &'a Device,
-    probes: usize,
-    progress: &'a mut dyn FnMut(Check),
-}
-
-impl ForModel for Audit<'_> {
-    type Output = Result<Report, SessionError>;
-
-    fn with<M: TglNames>(self) -> Result<Report, SessionError> {
-        let mut program = Program::<M>::new(self.config, self.stream, self.device)?;
-        audit::run(&mut program, self.stream, self.probes, self.progress)
-    }
 }
 
 fn read(tensor: Tensor<2>) -> Result<Vec<f32>, SessionError> {

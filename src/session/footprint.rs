@@ -24,11 +24,11 @@ use parameters::parameters;
 
 use super::stream::OpenStream;
 use crate::checkpoint::Every;
-use crate::config::{MemoryPlaceName, MitigationName, ModelName, Protocol, Task};
+use crate::config::{MemoryPlaceName, MitigationName, Protocol, Task};
 use crate::device::AdapterReport;
 use crate::features::FeatureSource;
 use crate::graph::Directions;
-use crate::model::{ModelConfig, ModelNeeds};
+use crate::model::{ModelConfig, ModelName, ModelNeeds};
 use crate::pipeline::schedule::Schedule;
 use crate::train::pair_scores::PAIRS_PER_CHUNK;
 
@@ -246,7 +246,7 @@ struct Batch {
 }
 
 impl Batch {
-    fn of(model: &ModelConfig, name: ModelName, needs: ModelNeeds, size: Wanted) -> Batch {
+    fn of(model: &ModelConfig, needs: ModelNeeds, size: Wanted) -> Batch {
         let [width, time, edge, node, heads] = [
             model.width,
             model.time_width,
@@ -291,7 +291,7 @@ impl Batch {
                     batch.host += rows * (width + mails);
                 }
                 batch.device += rows * (2 * width + mails + node * 2 + 2 * time);
-                batch.device += match name {
+                batch.device += match model.name {
                     ModelName::Tgn => 16 * rows * width,
                     ModelName::Jodie => 8 * rows * width,
                     ModelName::Apan => {
@@ -344,7 +344,7 @@ impl Sizes {
             memory_on_host,
         };
         let depth = config.pipeline.queue_depth as u64;
-        let batch_of = |wanted| Batch::of(model, config.model, stream.needs, wanted);
+        let batch_of = |wanted| Batch::of(model, stream.needs, wanted);
         let mut batch = batch_of(wanted);
         if config.protocol == Protocol::Tgb {
             // Sources, and destinations with their candidates, three roots an event.
@@ -447,7 +447,7 @@ impl Sizes {
 
         // Values, two moments, gradients, the best epoch's; two more for what the backward pass and
         // the writing of a tensor (which is read, transposed and written on its own) hold meanwhile.
-        let parameters = 4 * parameters(model, config.model);
+        let parameters = 4 * parameters(model);
         add("parameters and optimiser", smaller, 0, 7 * parameters);
 
         let batches = "a smaller --batch-size or --fanout";

@@ -3,10 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use super::SessionError;
-use crate::config::{ModelName, RunConfig, TimeEncodingName};
+use crate::config::{RunConfig, TimeEncodingName};
 use crate::features::FeatureSource;
-use crate::model::tgl_weights::{self, TglNames};
-use crate::model::{LinkModel, ModelConfig};
+use crate::model::tgl_weights;
+use crate::model::{LinkModel, ModelConfig, ModelName};
 use crate::run_folder::Dataset;
 use crate::weights::{self, ModelDescription, WeightFile};
 
@@ -79,12 +79,12 @@ fn reads_node_features(weights: &WeightFile) -> bool {
 /// # Errors
 /// When it can't be read, is of another model, or names or shapes differ; when the run also
 /// brought the settings' stream, and that is not what it was trained on any more.
-pub(super) fn load<M: TglNames>(
-    model: LinkModel<M>,
+pub(super) fn load(
+    model: LinkModel,
     init: &Path,
     config: &RunConfig,
     expected: &ModelDescription,
-) -> Result<LinkModel<M>, SessionError> {
+) -> Result<LinkModel, SessionError> {
     let path = weights_file(init)?;
     let WeightFile {
         tensors,

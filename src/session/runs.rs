@@ -7,7 +7,6 @@ use mspipe_datasets::{EventLog, Stop};
 
 use super::footprint::Footprint;
 use super::stream::OpenStream;
-use super::tasks::{self, for_model};
 use super::{Session, SessionError};
 use crate::checkpoint::Checkpoints;
 use crate::config::{self, ConfigError, RunConfig, Task};
@@ -137,14 +136,7 @@ pub fn classify_nodes<O: NodeObserver>(
         let classified = begin(session, device, &folder)
             .map_err(SessionError::from)
             .and_then(|mut observer| {
-                let work = tasks::ClassifyNodes {
-                    session,
-                    device,
-                    folder: &folder,
-                    weights,
-                    observer: &mut observer,
-                };
-                for_model(session.config.model, work)
+                session.classify_nodes(&weights, device, &folder, &mut observer)
             });
         kept_if_used(classified, folder)
     })
@@ -162,12 +154,7 @@ pub fn evaluate<P: FnMut(&str)>(
     begin: impl FnOnce(&Session, &ComputeDevice) -> P + Send,
 ) -> Result<EvalSummary, SessionError> {
     on_device(config, stop, |session, device| {
-        let work = tasks::Evaluate {
-            session,
-            device,
-            weights: session.initial_weights()?,
-            begins: &mut begin(session, device),
-        };
-        for_model(session.config.model, work)
+        let weights = session.initial_weights()?;
+        session.evaluate(&weights, device, &mut begin(session, device))
     })
 }

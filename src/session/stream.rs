@@ -8,10 +8,8 @@ use mspipe_datasets::{DataError, EventLog, OpenOptions, Split, Stop};
 use super::SessionError;
 use super::initial;
 use super::protocol::Rules;
-use super::tasks::{ForModel, for_model};
 use crate::config::{RunConfig, TimeEncodingName};
 use crate::features::Features;
-use crate::model::tgl_weights::TglNames;
 use crate::model::{ModelConfig, ModelNeeds};
 
 /// See the module.
@@ -26,17 +24,6 @@ pub(super) struct OpenStream {
     pub(super) rules: Rules,
     /// What a user would not guess of how the settings were resolved.
     pub(super) notes: Vec<String>,
-}
-
-/// What a model needs.
-struct Needs<'a>(&'a ModelConfig);
-
-impl ForModel for Needs<'_> {
-    type Output = ModelNeeds;
-
-    fn with<M: TglNames>(self) -> ModelNeeds {
-        M::needs(self.0)
-    }
 }
 
 impl OpenStream {
@@ -86,6 +73,7 @@ impl OpenStream {
         let [edge_width, node_width] =
             Features::widths(&log, config.edge_features, config.node_features);
         let model = ModelConfig {
+            name: config.model,
             width: config.width,
             time_width: config.time_width,
             edge_width,
@@ -97,7 +85,7 @@ impl OpenStream {
             dropout: config.dropout,
             attention_dropout: config.attention_dropout,
         };
-        let needs = for_model(config.model, Needs(&model));
+        let needs = model.needs();
         let rules = Rules::of(&config, needs)?;
         config.time_delta = Some(rules.time_delta_name());
         Ok(OpenStream {

@@ -1,7 +1,6 @@
-//! What is done with a stream and a model: training, evaluation, node classification; each
-//! written once for all models.
+//! What is done with a stream and a model: training, evaluation, node classification.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use burn::tensor::Device;
@@ -9,18 +8,15 @@ use burn::tensor::Device;
 use super::profiling::Profiling;
 use super::{Session, SessionError, initial};
 use crate::checkpoint::Loaded;
-use crate::config::{BalanceName, MemoryPlaceName, MitigationName, ModelName, Protocol};
+use crate::config::{BalanceName, MemoryPlaceName, MitigationName, Protocol};
 use crate::device::ComputeDevice;
 use crate::memory::device::DeviceMemory;
 use crate::memory::host::HostMemory;
 use crate::memory::node_memory::NodeMemory;
 use crate::memory::similarity::{Mitigation, SimilarNodes};
 use crate::model::LinkModel;
-use crate::model::apan::Apan;
 use crate::model::init::Initializer;
-use crate::model::jodie::Jodie;
-use crate::model::tgl_weights::{self, TglNames};
-use crate::model::tgn::Tgn;
+use crate::model::tgl_weights;
 use crate::pipeline::profile::Residency;
 use crate::pipeline::scheduler::Scheduler;
 use crate::run_folder::{EvalSummary, NodeSummary, RunFolder, Summary};
@@ -33,31 +29,13 @@ use crate::train::progress::Progress;
 use crate::train::trainer::Trainer;
 use crate::weights;
 
-/// Work that is the same for each model.
-pub(super) trait ForModel {
-    /// What it gives.
-    type Output;
-
-    /// Does it for one.
-    fn with<M: TglNames>(self) -> Self::Output;
-}
-
-/// Does `work` for the model called `name`.
-pub(super) fn for_model<W: ForModel>(name: ModelName, work: W) -> W::Output {
-    match name {
-        ModelName::Tgn => work.with::<Tgn>(),
-        ModelName::Jodie => work.with::<Jodie>(),
-        ModelName::Apan => work.with::<Apan>(),
-    }
-}
-
 impl Session {
     /// A model on `device`: of `init`, where there is one, else with initial weights.
-    pub(super) fn new_model<M: TglNames>(
+    pub(super) fn new_model(
         &self,
         init: Option<&Path>,
         device: &Device,
-    ) -> Result<LinkModel<M>, SessionError> {
+    ) -> Result<LinkModel, SessionError> {
         let model = LinkModel::new(&self.model, &mut Initializer::new(self.config.seed, device));
         match init {
             Some(init) => initial::load(
@@ -102,23 +80,23 @@ impl Session {
     }
 
     /// The training that [`train`](Session::train) runs, for callers that look into its memory
-    /// or its optimiser; `M` must be the model of the settings. Call it on the device thread.
+    /// or its optimiser. Call it on the device thread.
     ///
     /// # Errors
     /// Weights to begin with that can't be read, a ledger that can't be replayed.
-    pub fn training<M: TglNames>(&self, device: &Device) -> Result<TrainLoop<M>, SessionError> {
+    pub fn training(&self, device: &Device) -> Result<TrainLoop, SessionError> {
         self.training_with(self.config.init.as_deref(), device)
     }
 
     /// The same with the weights of `init`, where there is one.
-    fn training_with<M: TglNames>(
+    fn training_with(
         &self,
         init: Option<&Path>,
         device: &Device,
-    ) -> Result<TrainLoop<M>, SessionError> {
+    ) -> Result<TrainLoop, SessionError> {
         let config = &self.config;
         let autodiff = device.clone().autodiff();
-        let model = self.new_model::<M>(init, &autodiff)?;
+        let model = self.new_model(init, &autodiff)?;
         let residency = match config.pipeline.memory {
             MemoryPlaceName::Device => Residency::Device,
             MemoryPlaceName::Host => Residency::Host,
@@ -162,31 +140,24 @@ impl Session {
             evaluator
         })
     }
-}
 
-/// Trains for link prediction and writes weights and summary.
-pub(super) struct Train<'a> {
-    pub(super) session: &'a Session,
-    pub(super) device: &'a ComputeDevice,
-    pub(super) folder: &'a RunFolder,
-    /// Where to go on.
-    pub(super) from: Option<Loaded>,
-    pub(super) observer: &'a mut dyn Observer,
-}
-
-impl ForModel for Train<'_> {
-    type Output = Result<Summary, SessionError>;
-
-    fn with<M: TglNames>(self) -> Result<Summary, SessionError> {
-        let (session, device) = (self.session, &self.device.device);
-        let config = &session.config;
-        let mut training = match self.from {
-            None => session.training::<M>(device)?,
+    /// Trains for link prediction, from a checkpoint if there is one, and writes weights and
+    /// summary into `folder`.
+    pub(super) fn train_from(
+        &self,
+        from: Option<Loaded>,
+        device: &ComputeDevice,
+        folder: &RunFolder,
+        observer: &mut dyn Observer,
+    ) -> Result<Summary, SessionError> {
+        let config = &self.config;
+        let mut training = match from {
+            None => self.training(&device.device)?,
             Some(Loaded {
                 checkpoint, path, ..
             }) => {
                 // It has weights of its own.
-                let mut training = session.training_with::<M>(None, device)?;
+                let mut training = self.training_with(None, &device.device)?;
                 training
                     .resume(checkpoint)
                     .map_err(|error| SessionError::Resume { path, error })?;
@@ -194,76 +165,63 @@ impl ForModel for Train<'_> {
             }
         };
         let (record, model, profile) = if config.profile {
-            let mut profiling = Profiling::new(self.observer);
+            let mut profiling = Profiling::new(observer);
             let (record, model) = training.run(&mut profiling)?;
-            let profile = profiling.finish(&record, &config.pipeline.schedule, device)?;
+            let schedule = &config.pipeline.schedule;
+            let profile = profiling.finish(&record, schedule, &device.device)?;
             (record, model, Some(profile))
         } else {
-            let (record, model) = training.run(self.observer)?;
+            let (record, model) = training.run(observer)?;
             (record, model, None)
         };
-        let path = self.folder.path().join(weights::FILE_NAME);
+        let path = folder.path().join(weights::FILE_NAME);
         let tensors = tgl_weights::unread(&model).map_err(SessionError::Unreadable)?;
-        let description = initial::description(config, &session.model, &session.data);
+        let description = initial::description(config, &self.model, &self.data);
         weights::write_unread(&path, &tensors, Some(&description))?;
-        let setting = session.setting("link", self.device);
+        let setting = self.setting("link", device);
         let summary = Summary::new(setting, &config.pipeline, record, profile);
-        self.folder.write_summary(&summary)?;
+        folder.write_summary(&summary)?;
         Ok(summary)
     }
-}
 
-/// Replays the training part with fixed weights, validates and tests.
-pub(super) struct Evaluate<'a> {
-    pub(super) session: &'a Session,
-    pub(super) device: &'a ComputeDevice,
-    pub(super) weights: PathBuf,
-    /// Is told which part begins.
-    pub(super) begins: &'a mut dyn FnMut(&str),
-}
-
-impl ForModel for Evaluate<'_> {
-    type Output = Result<EvalSummary, SessionError>;
-
-    fn with<M: TglNames>(self) -> Result<EvalSummary, SessionError> {
-        let (session, device) = (self.session, &self.device.device);
-        let model = session.new_model::<M>(Some(&self.weights), device)?;
-        let mut memory = session.new_memory(device);
-        let evaluator = session.evaluator(device)?;
-        (self.begins)("training");
+    /// Replays the training part with fixed `weights`, validates and tests; `begins` is told which
+    /// part begins.
+    pub(super) fn evaluate(
+        &self,
+        weights: &Path,
+        device: &ComputeDevice,
+        begins: &mut dyn FnMut(&str),
+    ) -> Result<EvalSummary, SessionError> {
+        let model = self.new_model(Some(weights), &device.device)?;
+        let mut memory = self.new_memory(&device.device);
+        let evaluator = self.evaluator(&device.device)?;
+        begins("training");
         evaluator.replay(&model, &mut memory)?;
-        (self.begins)("validation");
+        begins("validation");
         let val = evaluator.validate(&model, &mut memory)?;
-        (self.begins)("test");
+        begins("test");
         let test = evaluator.test(&model, &mut memory)?;
         Ok(EvalSummary {
-            setting: session.setting("eval", self.device),
+            setting: self.setting("eval", device),
             val,
             test,
             edgebank: evaluator.edgebank()?,
         })
     }
-}
 
-/// Classifies nodes on the embeddings of fixed weights and writes the summary.
-pub(super) struct ClassifyNodes<'a> {
-    pub(super) session: &'a Session,
-    pub(super) device: &'a ComputeDevice,
-    pub(super) folder: &'a RunFolder,
-    pub(super) weights: PathBuf,
-    pub(super) observer: &'a mut dyn NodeObserver,
-}
-
-impl ForModel for ClassifyNodes<'_> {
-    type Output = Result<NodeSummary, SessionError>;
-
-    fn with<M: TglNames>(self) -> Result<NodeSummary, SessionError> {
-        let (session, device) = (self.session, &self.device.device);
-        let config = &session.config;
-        let model = session.new_model::<M>(Some(&self.weights), device)?;
-        let mut memory = session.new_memory(device);
-        let evaluator = session.evaluator(device)?;
-        let embeddings = LabeledEmbeddings::of(&evaluator, &model, &mut memory, self.observer)?;
+    /// Classifies nodes on the embeddings of fixed `weights` and writes the summary into `folder`.
+    pub(super) fn classify_nodes(
+        &self,
+        weights: &Path,
+        device: &ComputeDevice,
+        folder: &RunFolder,
+        observer: &mut dyn NodeObserver,
+    ) -> Result<NodeSummary, SessionError> {
+        let config = &self.config;
+        let model = self.new_model(Some(weights), &device.device)?;
+        let mut memory = self.new_memory(&device.device);
+        let evaluator = self.evaluator(&device.device)?;
+        let embeddings = LabeledEmbeddings::of(&evaluator, &model, &mut memory, observer)?;
         let classifier = ClassifierConfig {
             epochs: config.node_epochs,
             learning_rate: config.node_learning_rate,
@@ -274,13 +232,13 @@ impl ForModel for ClassifyNodes<'_> {
             },
             seed: config.seed,
         };
-        let record = embeddings.classify(&classifier, self.observer)?;
+        let record = embeddings.classify(&classifier, observer)?;
         let summary = NodeSummary {
-            setting: session.setting("node", self.device),
+            setting: self.setting("node", device),
             balance: config.balance,
             record,
         };
-        self.folder.write_summary(&summary)?;
+        folder.write_summary(&summary)?;
         Ok(summary)
     }
 }

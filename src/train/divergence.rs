@@ -21,7 +21,6 @@ use super::work::Training;
 use crate::batch::EventBatch;
 use crate::memory::write_back::Update;
 use crate::memory::{MemoryStore, NotFinite};
-use crate::model::MemoryModel;
 
 /// What is not finite, in the order in which an iteration comes to it.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -93,9 +92,9 @@ impl LossReader {
     /// # Errors
     /// [`TrainError::Diverged`] at the first iteration with something that is not finite; when the
     /// device does not answer or `observer` fails.
-    pub(super) fn read<M: MemoryModel>(
+    pub(super) fn read(
         &self,
-        work: &mut Training<'_, M>,
+        work: &mut Training<'_>,
         watched_memory: Tensor<1>,
         losses: &mut Vec<f32>,
         observer: &mut dyn Observer,

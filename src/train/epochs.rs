@@ -27,8 +27,8 @@ use crate::eval::metrics::MetricError;
 use crate::eval::{EQUAL_SCORES, LinkMetrics};
 use crate::memory::MemoryStore;
 use crate::memory::node_memory::NodeMemory;
-use crate::model::tgl_weights::{self, TglNames};
-use crate::model::{LinkModel, MemoryModel};
+use crate::model::LinkModel;
+use crate::model::tgl_weights;
 use crate::pipeline::clock::WallClock;
 use crate::pipeline::executor::{Executor, Proceed, RunError, Segment};
 use crate::pipeline::ledger::ReplayError;
@@ -99,11 +99,11 @@ pub(super) fn device_failed(error: impl Display) -> TrainError {
 }
 
 /// Everything that a training works on.
-pub struct TrainLoop<M: MemoryModel> {
+pub struct TrainLoop {
     /// Stream and rules.
     pub evaluator: Evaluator,
     /// Model and optimiser.
-    pub trainer: Trainer<M>,
+    pub trainer: Trainer,
     /// Node memory, reset at the start of each epoch.
     pub memory: NodeMemory,
     /// Chooses how stale memory may be.
@@ -119,10 +119,10 @@ pub struct TrainLoop<M: MemoryModel> {
     /// Ends it after the current iteration, in an evaluation after the current batch.
     pub stop: Stop,
     /// Where it stands.
-    pub progress: Progress<M>,
+    pub progress: Progress,
 }
 
-impl<M: TglNames> TrainLoop<M> {
+impl TrainLoop {
     /// Trains from where it stands, and tests once with the weights and memory of the best
     /// epoch; returns these weights too.
     ///
@@ -131,7 +131,7 @@ impl<M: TglNames> TrainLoop<M> {
     pub fn run(
         &mut self,
         observer: &mut dyn Observer,
-    ) -> Result<(TrainRecord, LinkModel<M>), TrainError> {
+    ) -> Result<(TrainRecord, LinkModel), TrainError> {
         let mut keeping = Keeping::new(observer.checkpoint_every(), self.progress.place_if_begun());
         // The run that wrote the checkpoint may have failed to write them.
         keeping.weights_due = self.progress.best.is_some();
@@ -254,7 +254,7 @@ impl<M: TglNames> TrainLoop<M> {
     /// Validation, which `memory` goes on with, and the test where it is asked for each epoch.
     fn evaluate(
         &self,
-        model: &LinkModel<M>,
+        model: &LinkModel,
         memory: &mut NodeMemory,
         observer: &mut dyn Observer,
     ) -> Result<(LinkMetrics, Option<LinkMetrics>), EvalError> {
@@ -343,7 +343,7 @@ impl<M: TglNames> TrainLoop<M> {
             kept: keeping.last,
         };
         let mut proceed =
-            |work: &mut Training<'_, M>, watched: &dyn Fn() -> Tensor<1>, iteration: usize| {
+            |work: &mut Training<'_>, watched: &dyn Fn() -> Tensor<1>, iteration: usize| {
                 if work.unread.len() >= UNREAD_LOSSES
                     && let Err(error) = reader.read(work, watched(), losses, observer)
                 {

@@ -26,7 +26,7 @@ use crate::eval::metrics::MetricError;
 use crate::eval::{BatchScores, LinkMetrics, Negatives, RankMetrics};
 use crate::graph::EventColumns;
 use crate::memory::MemoryStore;
-use crate::model::{LinkModel, Logits, MemoryModel};
+use crate::model::{LinkModel, Logits};
 use crate::pipeline::sequential;
 use crate::sampling::negative::{NegativeError, SplitPart};
 use crate::sampling::past_pairs::{PastKind, PastPairs};
@@ -258,11 +258,7 @@ impl Evaluator {
     ///
     /// # Errors
     /// When a stage fails.
-    pub fn replay<M: MemoryModel>(
-        &self,
-        model: &LinkModel<M>,
-        memory: &mut dyn MemoryStore,
-    ) -> Result<(), EvalError> {
+    pub fn replay(&self, model: &LinkModel, memory: &mut dyn MemoryStore) -> Result<(), EvalError> {
         let pass = self.pass(SplitPart::Train, 0);
         let before = memory.version();
         let mut stages = PassStages {
@@ -281,9 +277,9 @@ impl Evaluator {
     ///
     /// # Errors
     /// When a stage fails or a score is not finite; a stop.
-    pub fn validate<M: MemoryModel>(
+    pub fn validate(
         &self,
-        model: &LinkModel<M>,
+        model: &LinkModel,
         memory: &mut dyn MemoryStore,
     ) -> Result<LinkMetrics, EvalError> {
         self.measure(model, memory, SplitPart::Validation, &self.pools[0])
@@ -293,9 +289,9 @@ impl Evaluator {
     ///
     /// # Errors
     /// When a stage fails or a score is not finite; a stop.
-    pub fn test_own_pool<M: MemoryModel>(
+    pub fn test_own_pool(
         &self,
-        model: &LinkModel<M>,
+        model: &LinkModel,
         memory: &mut dyn MemoryStore,
     ) -> Result<LinkMetrics, EvalError> {
         self.measure(model, memory, SplitPart::Test, &self.pools[0])
@@ -306,9 +302,9 @@ impl Evaluator {
     ///
     /// # Errors
     /// When a stage fails or a score is not finite; a stop.
-    pub fn test<M: MemoryModel, S: MemoryStore + Clone>(
+    pub fn test<S: MemoryStore + Clone>(
         &self,
-        model: &LinkModel<M>,
+        model: &LinkModel,
         memory: &mut S,
     ) -> Result<TestMetrics, EvalError> {
         // The own pool comes last, so that there is never more than one copy of the memory.
@@ -323,9 +319,9 @@ impl Evaluator {
         })
     }
 
-    fn measure<M: MemoryModel>(
+    fn measure(
         &self,
-        model: &LinkModel<M>,
+        model: &LinkModel,
         memory: &mut dyn MemoryStore,
         part: SplitPart,
         pool: &Pool,
@@ -346,9 +342,9 @@ impl Evaluator {
     ///
     /// # Errors
     /// When a stage fails or a score is not finite; a stop.
-    pub fn scores_of<M: MemoryModel>(
+    pub fn scores_of(
         &self,
-        model: &LinkModel<M>,
+        model: &LinkModel,
         memory: &mut dyn MemoryStore,
         events: Range<usize>,
     ) -> Result<Scored, EvalError> {
@@ -360,9 +356,9 @@ impl Evaluator {
         self.score(model, memory, &pass, self.candidates_of(own))
     }
 
-    fn score<M: MemoryModel>(
+    fn score(
         &self,
-        model: &LinkModel<M>,
+        model: &LinkModel,
         memory: &mut dyn MemoryStore,
         pass: &Pass,
         candidates: Option<&Candidates>,

@@ -18,7 +18,6 @@ use super::work::{BatchWork, Training};
 use crate::memory::host::{HostMemory, HostRows};
 use crate::memory::write_back::{Update, WriteBack};
 use crate::memory::{MemoryError, MemoryStore as _};
-use crate::model::MemoryModel;
 use crate::pipeline::link::Link;
 use crate::pipeline::{HostStages, Stages};
 
@@ -48,11 +47,11 @@ impl HostPass<'_> {
 }
 
 /// The stages of a training pass.
-pub struct HostPassStages<'a, 'm, 'w, M: MemoryModel> {
+pub struct HostPassStages<'a, 'm, 'w> {
     /// What to go over, and the memory.
     pub host: &'a HostPass<'m>,
     /// Model, optimiser and losses.
-    pub work: Training<'w, M>,
+    pub work: Training<'w>,
 }
 
 /// A batch with its rows out of the host's tables.
@@ -94,7 +93,7 @@ pub struct Pending {
     rows: Copying,
 }
 
-impl<M: MemoryModel> HostPassStages<'_, '_, '_, M> {
+impl HostPassStages<'_, '_, '_> {
     /// What a batch writes back, once its updated rows `[rows, width]` are known.
     fn trained(fetched: &Fetched, own_edge: Vec<f32>, memory: Tensor<2>) -> HostTrained {
         let back = WriteBack::new(
@@ -111,7 +110,7 @@ impl<M: MemoryModel> HostPassStages<'_, '_, '_, M> {
     }
 }
 
-impl<'m, M: MemoryModel> Stages for HostPassStages<'_, 'm, '_, M> {
+impl<'m> Stages for HostPassStages<'_, 'm, '_> {
     type Host = HostPass<'m>;
     type Sampled = Sampled;
     type Prepared = Prepared;
@@ -156,7 +155,7 @@ impl<'m, M: MemoryModel> Stages for HostPassStages<'_, 'm, '_, M> {
     }
 }
 
-impl<'m, M: MemoryModel> HostStages for HostPassStages<'_, 'm, '_, M> {
+impl<'m> HostStages for HostPassStages<'_, 'm, '_> {
     type Gathered = Gathered;
     type Begun = HostBegun;
     type Pending = Pending;

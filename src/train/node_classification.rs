@@ -34,7 +34,7 @@ use crate::eval::all_equal;
 use crate::eval::metrics::{self, MetricError};
 use crate::memory::MemoryStore;
 use crate::model::init::Initializer;
-use crate::model::{LinkModel, MemoryModel, ModelInput};
+use crate::model::{LinkModel, ModelInput};
 use crate::sampling::counter_rng::RandomStreams;
 use crate::sampling::negative::SplitPart;
 use classifier::NodeClassifier;
@@ -226,9 +226,9 @@ impl LabeledEmbeddings {
     /// # Errors
     /// When labels are missing, of other values, or of one kind only in a part; when a
     /// stage fails.
-    pub fn of<M: MemoryModel>(
+    pub fn of(
         evaluator: &Evaluator,
-        model: &LinkModel<M>,
+        model: &LinkModel,
         memory: &mut dyn MemoryStore,
         observer: &mut dyn NodeObserver,
     ) -> Result<LabeledEmbeddings, NodeError> {
@@ -457,14 +457,14 @@ fn epoch_events(labels: &[i32], config: &ClassifierConfig, epoch: u64) -> Vec<us
 }
 
 /// Keeps the embeddings of the sources.
-struct Embedding<'a, M: MemoryModel> {
-    model: &'a LinkModel<M>,
+struct Embedding<'a> {
+    model: &'a LinkModel,
     device: &'a Device,
     /// `[events, width]` of each batch that was not read from the device yet.
     sources: Vec<Tensor<2>>,
 }
 
-impl<M: MemoryModel> BatchWork for Embedding<'_, M> {
+impl BatchWork for Embedding<'_> {
     fn input_device(&self) -> &Device {
         self.device
     }

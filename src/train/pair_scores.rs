@@ -16,7 +16,7 @@ use crate::batch::{EventBatch, Layout, MfgRoots, Wanted};
 use crate::eval::metrics;
 use crate::graph::{NodeId, Timestamp};
 use crate::memory::{MemoryError, MemoryRequest, MemoryStore};
-use crate::model::{LinkModel, MemoryModel};
+use crate::model::LinkModel;
 use crate::sampling::Candidates;
 use crate::sampling::negative::NegativeKey;
 
@@ -27,9 +27,9 @@ pub const PAIRS_PER_CHUNK: usize = 4096;
 type EventPair = (usize, NodeId, NodeId);
 
 /// What is scored beside each batch, and the results so far.
-pub struct BesideBatch<'a, M: MemoryModel> {
+pub struct BesideBatch<'a> {
     /// The model, without autodiff.
-    pub model: &'a LinkModel<M>,
+    pub model: &'a LinkModel,
     /// Device without autodiff.
     pub device: &'a Device,
     /// Stream and rules.
@@ -44,7 +44,7 @@ pub struct BesideBatch<'a, M: MemoryModel> {
     pub ranks: Vec<(f64, usize)>,
 }
 
-impl<M: MemoryModel> BesideBatch<'_, M> {
+impl BesideBatch<'_> {
     /// Scores what belongs beside `batch`, from the memory that it is about to read.
     ///
     /// # Errors

@@ -29,12 +29,12 @@ use crate::checkpoint::{Arrays, Checkpoint, Unfit};
 use crate::memory::node_memory::NodeMemory;
 use crate::memory::saved::SavedMemory;
 use crate::memory::write_back::{Bounds, Update};
-use crate::model::tgl_weights::{self, NamedTensor, TglNames, Unread, WeightError};
-use crate::model::{LinkModel, MemoryModel};
+use crate::model::LinkModel;
+use crate::model::tgl_weights::{self, NamedTensor, Unread, WeightError};
 use crate::pipeline::StageTimes;
 
 /// Where a training stands.
-pub struct Progress<M: MemoryModel> {
+pub struct Progress {
     /// Epoch under way, from 1.
     pub(super) epoch: usize,
     /// Its iterations that are trained.
@@ -48,16 +48,16 @@ pub struct Progress<M: MemoryModel> {
     /// Epochs that have ended.
     pub(super) epochs: Vec<EpochRecord>,
     pub(super) totals: Totals,
-    pub(super) best: Option<Best<M>>,
+    pub(super) best: Option<Best>,
 }
 
 /// The best state so far.
-pub(super) struct Best<M: Module> {
+pub(super) struct Best {
     pub(super) epoch: usize,
     /// See [`LinkMetrics::choice`](crate::eval::LinkMetrics::choice).
     pub(super) choice: f64,
     /// Without autodiff.
-    pub(super) model: LinkModel<M>,
+    pub(super) model: LinkModel,
     /// After validation.
     pub(super) memory: NodeMemory,
 }
@@ -104,9 +104,9 @@ pub enum ResumeError {
     State(String),
 }
 
-impl<M: MemoryModel> Default for Progress<M> {
+impl Default for Progress {
     /// Before the first epoch.
-    fn default() -> Progress<M> {
+    fn default() -> Progress {
         Progress {
             epoch: 1,
             iteration: 0,
@@ -120,7 +120,7 @@ impl<M: MemoryModel> Default for Progress<M> {
     }
 }
 
-impl<M: MemoryModel> Progress<M> {
+impl Progress {
     /// Epoch under way, from 1, and how many of its iterations are trained.
     pub fn place(&self) -> (usize, usize) {
         (self.epoch, self.iteration)
@@ -182,11 +182,11 @@ fn put_tensors<'a>(arrays: &mut Arrays<'a>, prefix: &str, tensors: &'a [Unread])
 }
 
 /// `model` with the tensors of the group `prefix`.
-fn take_model<M: TglNames>(
+fn take_model(
     arrays: &mut Arrays<'_>,
     prefix: &'static str,
-    model: &LinkModel<M>,
-) -> Result<LinkModel<M>, ResumeError> {
+    model: &LinkModel,
+) -> Result<LinkModel, ResumeError> {
     let mut group = arrays.take_group(prefix);
     let names: Vec<String> = group.names().map(str::to_owned).collect();
     let mut tensors = BTreeMap::new();
@@ -199,7 +199,7 @@ fn take_model<M: TglNames>(
         .map_err(|error| ResumeError::Weights { group, error })
 }
 
-impl<M: TglNames> TrainLoop<M> {
+impl TrainLoop {
     /// All that is needed to go on from here.
     pub(super) fn save(&self) -> Result<Saved<'_>, TrainError> {
         let progress = &self.progress;
@@ -219,7 +219,7 @@ impl<M: TglNames> TrainLoop<M> {
         let mut cbor = Vec::new();
         ciborium::into_writer(&state, &mut cbor)
             .map_err(|error| TrainError::Observer(std::io::Error::other(error.to_string())))?;
-        let export = |model: &LinkModel<M>| tgl_weights::unread(model).map_err(device_failed);
+        let export = |model: &LinkModel| tgl_weights::unread(model).map_err(device_failed);
         let Moments { first, second } = optimizer.moments(self.trainer.model());
         let best = match &progress.best {
             Some(best) => Some((

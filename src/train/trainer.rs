@@ -4,7 +4,7 @@ use burn::optim::GradientsParams;
 use burn::tensor::Tensor;
 
 use super::adam::Adam;
-use crate::model::{DropoutKey, LinkModel, Logits, MemoryModel, ModelInput};
+use crate::model::{DropoutKey, LinkModel, Logits, ModelInput};
 
 /// What one batch gave, without autodiff.
 #[derive(Debug, Clone)]
@@ -33,15 +33,15 @@ impl Begun {
 }
 
 /// A model in training.
-pub struct Trainer<M: MemoryModel> {
+pub struct Trainer {
     /// Taken out during a step, so that parameters are written in place.
-    model: Option<LinkModel<M>>,
+    model: Option<LinkModel>,
     optimizer: Adam,
 }
 
-impl<M: MemoryModel> Trainer<M> {
+impl Trainer {
     /// Trains `model`, whose parameters are on a device with autodiff.
-    pub fn new(model: LinkModel<M>, learning_rate: f64) -> Trainer<M> {
+    pub fn new(model: LinkModel, learning_rate: f64) -> Trainer {
         Trainer {
             model: Some(model),
             optimizer: Adam::new(learning_rate),
@@ -49,7 +49,7 @@ impl<M: MemoryModel> Trainer<M> {
     }
 
     /// Goes on with an optimiser that has made steps.
-    pub fn resume(model: LinkModel<M>, optimizer: Adam) -> Trainer<M> {
+    pub fn resume(model: LinkModel, optimizer: Adam) -> Trainer {
         Trainer {
             model: Some(model),
             optimizer,
@@ -62,7 +62,7 @@ impl<M: MemoryModel> Trainer<M> {
     }
 
     /// The model as it is now.
-    pub fn model(&self) -> &LinkModel<M> {
+    pub fn model(&self) -> &LinkModel {
         match &self.model {
             Some(model) => model,
             None => unreachable!("a step puts the model back"),
@@ -104,7 +104,7 @@ impl<M: MemoryModel> Trainer<M> {
 }
 
 /// Forward of a batch without autodiff; `model` and `input` are on a plain device.
-pub fn evaluate<M: MemoryModel>(model: &LinkModel<M>, input: &ModelInput) -> BatchOutput {
+pub fn evaluate(model: &LinkModel, input: &ModelInput) -> BatchOutput {
     let (logits, memory) = model.forward(input, None);
     BatchOutput {
         loss: logits.loss(),

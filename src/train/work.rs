@@ -8,7 +8,7 @@ use super::trainer::{self, Begun, Trainer};
 use crate::batch::EventBatch;
 use crate::memory::MemoryStore;
 use crate::memory::node_times::FetchedTimes;
-use crate::model::{LinkModel, Logits, MemoryModel, ModelInput};
+use crate::model::{LinkModel, Logits, ModelInput};
 use crate::pipeline::ledger::AgeHistogram;
 
 /// What a pass does with a batch on the device.
@@ -33,9 +33,9 @@ pub trait BatchWork {
 }
 
 /// Training: forward, backward, step; keeps the losses.
-pub struct Training<'a, M: MemoryModel> {
+pub struct Training<'a> {
     /// Model and optimiser.
-    pub trainer: &'a mut Trainer<M>,
+    pub trainer: &'a mut Trainer,
     /// Device with autodiff.
     pub device: &'a Device,
     /// Seed of the dropouts.
@@ -57,7 +57,7 @@ pub struct MemoryRead {
     pub corrected: Option<usize>,
 }
 
-impl<M: MemoryModel> BatchWork for Training<'_, M> {
+impl BatchWork for Training<'_> {
     fn input_device(&self) -> &Device {
         self.device
     }
@@ -79,7 +79,7 @@ impl<M: MemoryModel> BatchWork for Training<'_, M> {
     }
 }
 
-impl<M: MemoryModel> Training<'_, M> {
+impl Training<'_> {
     /// The forward pass as far as the updated memory rows.
     pub fn begin(&self, iteration: usize, input: &ModelInput) -> Begun {
         let counter = (self.first_iteration + iteration) as u32;
@@ -95,18 +95,18 @@ impl<M: MemoryModel> Training<'_, M> {
 }
 
 /// Evaluation: forward alone; keeps batches and logits.
-pub struct Evaluation<'a, M: MemoryModel> {
+pub struct Evaluation<'a> {
     /// The model, without autodiff.
-    pub model: &'a LinkModel<M>,
+    pub model: &'a LinkModel,
     /// Device without autodiff.
     pub device: &'a Device,
     /// Batches with their logits, in order.
     pub scored: Vec<(EventBatch, Logits)>,
     /// Pairs that are scored beside each batch.
-    pub beside: BesideBatch<'a, M>,
+    pub beside: BesideBatch<'a>,
 }
 
-impl<M: MemoryModel> BatchWork for Evaluation<'_, M> {
+impl BatchWork for Evaluation<'_> {
     fn input_device(&self) -> &Device {
         self.device
     }
@@ -123,12 +123,12 @@ impl<M: MemoryModel> BatchWork for Evaluation<'_, M> {
 }
 
 /// Updates memory and scores nothing.
-pub(super) struct Replay<'a, M: MemoryModel> {
-    pub(super) model: &'a LinkModel<M>,
+pub(super) struct Replay<'a> {
+    pub(super) model: &'a LinkModel,
     pub(super) device: &'a Device,
 }
 
-impl<M: MemoryModel> BatchWork for Replay<'_, M> {
+impl BatchWork for Replay<'_> {
     fn input_device(&self) -> &Device {
         self.device
     }

@@ -186,7 +186,6 @@ mod tests {
 
     use clap::Parser;
     use mspipe::device::{self, DeviceChoice};
-    use mspipe::model::tgn::Tgn;
     use mspipe::session::Session;
 
     use super::*;
@@ -208,7 +207,7 @@ mod tests {
         let session = Session::open(Program::parse_from(arguments).run).unwrap();
         device::on_device_thread(|| {
             let device = device::open(DeviceChoice::Cpu).unwrap();
-            let training = session.training::<Tgn>(&device.device).unwrap();
+            let training = session.training(&device.device).unwrap();
             let evaluator = &training.evaluator;
             let job = Job::write(session.config(), evaluator, 1).unwrap();
 

@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 use clap::{Args as _, Command, FromArgMatches as _};
-use mspipe::config::{ModelName, RunConfig};
+use mspipe::config::RunConfig;
+use mspipe::model::ModelName;
 use mspipe_datasets::OpenOptions;
 use mspipe_datasets::manifest::Manifest;
 use serde_json::Value;

@@ -6,31 +6,22 @@
 //! Source: amazon-science/tgl 241b336, `modules.py`, `layers.py`, `memorys.py`; for
 //! `node_feat_proj` MSPipe's `memory_updater.py`.
 
-use super::TglNames;
-use crate::model::apan::Apan;
-use crate::model::jodie::Jodie;
-use crate::model::tgn::Tgn;
+use crate::model::Model;
 
-/// TGN: GRU over mails, attention layers.
-impl TglNames for Tgn {
-    const GROUPS: &'static [ParameterGroup] = &[RECURRENT_UPDATER, NODE_FEATURES, ATTENTION_LAYERS];
-}
-
-/// JODIE: RNN over mails, norm, time projection.
-impl TglNames for Jodie {
-    const GROUPS: &'static [ParameterGroup] =
-        &[RECURRENT_UPDATER, NODE_FEATURES, NORM, TIME_PROJECTION];
-}
-
-/// APAN: attention over the mailbox, norm. TGL's APAN reads no node features; ours does, and
-/// names their projection as TGL's other models do.
-impl TglNames for Apan {
-    const GROUPS: &'static [ParameterGroup] = &[MAILBOX_UPDATER, NODE_FEATURES, NORM];
+/// The parameters of `model`; those of the link predictor are the same for all.
+pub(super) fn groups(model: &Model) -> &'static [ParameterGroup] {
+    match model {
+        Model::Tgn(_) => &[RECURRENT_UPDATER, NODE_FEATURES, ATTENTION_LAYERS],
+        Model::Jodie(_) => &[RECURRENT_UPDATER, NODE_FEATURES, NORM, TIME_PROJECTION],
+        // TGL's APAN reads no node features; ours does, and names their projection as TGL's other
+        // models do.
+        Model::Apan(_) => &[MAILBOX_UPDATER, NODE_FEATURES, NORM],
+    }
 }
 
 /// Parameters of one part of a model.
 #[derive(Debug, Clone, Copy)]
-pub struct ParameterGroup {
+pub(super) struct ParameterGroup {
     /// Prefix of TGL's names.
     pub(super) names: &'static str,
     /// Prefix of the paths of our tables in a `LinkModel`.

@@ -9,8 +9,8 @@ use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::optim::GradientsParams;
 use burn::tensor::{Tensor, TensorData};
 
-use super::names::{LINK_PREDICTOR, ParameterGroup, Part, TglParameter};
-use super::{LinkModel, MemoryModel, TglNames, WeightError};
+use super::names::{LINK_PREDICTOR, ParameterGroup, Part, TglParameter, groups};
+use super::{LinkModel, WeightError};
 
 /// A parameter of TGL that a model has.
 pub(super) struct Parameter {
@@ -65,28 +65,35 @@ impl Table {
     }
 }
 
-/// Every parameter of a model, or the gradient of every parameter, by path.
-pub(super) struct Tables(BTreeMap<String, Table>);
+/// Every parameter of a model, or the gradient of every parameter.
+pub(super) struct Tables {
+    by_path: BTreeMap<String, Table>,
+    /// What TGL names of the model.
+    groups: &'static [ParameterGroup],
+}
 
 impl Tables {
-    pub(super) fn of<M: MemoryModel>(
-        model: &LinkModel<M>,
+    pub(super) fn of(
+        model: &LinkModel,
         gradients: Option<&GradientsParams>,
     ) -> Result<Tables, WeightError> {
         let mut reader = Reader {
-            path: Vec::new(),
+            path: Path::default(),
             gradients,
             tables: Ok(BTreeMap::new()),
         };
         model.visit(&mut reader);
-        reader.tables.map(Tables)
+        Ok(Tables {
+            by_path: reader.tables?,
+            groups: groups(&model.model),
+        })
     }
 
     /// The parameters of TGL's model. Where ours has no such table (no projection of node
     /// features, no second layer), TGL has no such parameter.
-    pub(super) fn parameters<M: TglNames>(&self) -> Vec<Parameter> {
+    pub(super) fn parameters(&self) -> Vec<Parameter> {
         let mut found = Vec::new();
-        for group in M::GROUPS.iter().chain([&LINK_PREDICTOR]) {
+        for group in self.groups.iter().chain([&LINK_PREDICTOR]) {
             for layer in 0.. {
                 let before = found.len();
                 let of_layer = group
@@ -104,12 +111,12 @@ impl Tables {
 
     fn have(&self, parameter: &Parameter) -> bool {
         let mut tables = parameter.tables.iter();
-        tables.all(|path| self.0.contains_key(path))
+        tables.all(|path| self.by_path.contains_key(path))
     }
 
     /// Shape that TGL gives `parameter`.
     pub(super) fn shape(&self, parameter: &Parameter) -> Vec<usize> {
-        let tables = || parameter.tables.iter().map(|path| &self.0[path]);
+        let tables = || parameter.tables.iter().map(|path| &self.by_path[path]);
         let outputs = tables().map(|table| table.columns).max().unwrap_or(0);
         let inputs: usize = tables().map(Table::rows).sum();
         match parameter.part {
@@ -124,7 +131,7 @@ impl Tables {
         let shape = self.shape(parameter);
         let mut first = 0;
         for path in &parameter.tables {
-            if let Some(table) = self.0.get_mut(path) {
+            if let Some(table) = self.by_path.get_mut(path) {
                 let mut ours = match table.written.take() {
                     Some(ours) => ours,
                     None => (table.read)()?,
@@ -147,7 +154,11 @@ impl Tables {
         let shape = self.shape(parameter);
         let mut values = vec![0.0; shape.iter().product()];
         let mut first = 0;
-        for table in parameter.tables.iter().filter_map(|path| self.0.get(path)) {
+        for table in parameter
+            .tables
+            .iter()
+            .filter_map(|path| self.by_path.get(path))
+        {
             let ours = (table.read)()?;
             let part = &ours[table.of(parameter.part)];
             let places = places(table.columns, &shape, first);
@@ -160,10 +171,10 @@ impl Tables {
     }
 
     /// `model` with these values.
-    pub(super) fn written_into<M: MemoryModel>(self, model: LinkModel<M>) -> LinkModel<M> {
+    pub(super) fn written_into(self, model: LinkModel) -> LinkModel {
         model.map(&mut Writer {
-            path: Vec::new(),
-            tables: self,
+            path: Path::default(),
+            tables: self.by_path,
         })
     }
 }
@@ -176,9 +187,36 @@ fn places(columns: usize, shape: &[usize], first: usize) -> impl Iterator<Item =
     (first..).flat_map(move |row| (0..columns).map(move |column| column * inputs + row))
 }
 
+/// Where a walk over a module is: names of fields, without the variants of an enum.
+#[derive(Default)]
+struct Path(Vec<String>);
+
+impl Path {
+    fn enter(&mut self, name: &str, container_type: &str) {
+        if !is_enum(container_type) {
+            self.0.push(name.to_owned());
+        }
+    }
+
+    fn exit(&mut self, container_type: &str) {
+        if !is_enum(container_type) {
+            self.0.pop();
+        }
+    }
+
+    fn joined(&self) -> String {
+        self.0.join(".")
+    }
+}
+
+/// As burn's derive calls it.
+fn is_enum(container_type: &str) -> bool {
+    container_type.starts_with("Enum:")
+}
+
 /// Finds every parameter (or its gradient) on the device.
 struct Reader<'a> {
-    path: Vec<String>,
+    path: Path,
     gradients: Option<&'a GradientsParams>,
     tables: Result<BTreeMap<String, Table>, WeightError>,
 }
@@ -186,7 +224,7 @@ struct Reader<'a> {
 impl Reader<'_> {
     /// The table of `param`, or none where gradients are read and it is not trained.
     fn find<const D: usize>(&self, param: &Param<Tensor<D>>) -> Result<Option<Table>, WeightError> {
-        let parameter = self.path.join(".");
+        let parameter = self.path.joined();
         let tensor = match self.gradients {
             None => param.val(),
             Some(gradients) => match gradients.get(param.id) {
@@ -223,30 +261,30 @@ impl ModuleVisitor for Reader<'_> {
         }
         let table = self.find(param);
         match (&mut self.tables, table) {
-            (Ok(tables), Ok(Some(table))) => drop(tables.insert(self.path.join("."), table)),
+            (Ok(tables), Ok(Some(table))) => drop(tables.insert(self.path.joined(), table)),
             (tables, Err(error)) => *tables = Err(error),
             _ => {}
         }
     }
 
-    fn enter_module(&mut self, name: &str, _container_type: &str) {
-        self.path.push(name.to_owned());
+    fn enter_module(&mut self, name: &str, container_type: &str) {
+        self.path.enter(name, container_type);
     }
 
-    fn exit_module(&mut self, _name: &str, _container_type: &str) {
-        self.path.pop();
+    fn exit_module(&mut self, _name: &str, container_type: &str) {
+        self.path.exit(container_type);
     }
 }
 
 /// Replaces the values of every parameter; ids, devices and gradients' requests stay.
 struct Writer {
-    path: Vec<String>,
-    tables: Tables,
+    path: Path,
+    tables: BTreeMap<String, Table>,
 }
 
 impl ModuleMapper for Writer {
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        let table = self.tables.0.remove(&self.path.join("."));
+        let table = self.tables.remove(&self.path.joined());
         let Some(values) = table.and_then(|table| table.written) else {
             return param;
         };
@@ -256,11 +294,11 @@ impl ModuleMapper for Writer {
         })
     }
 
-    fn enter_module(&mut self, name: &str, _container_type: &str) {
-        self.path.push(name.to_owned());
+    fn enter_module(&mut self, name: &str, container_type: &str) {
+        self.path.enter(name, container_type);
     }
 
-    fn exit_module(&mut self, _name: &str, _container_type: &str) {
-        self.path.pop();
+    fn exit_module(&mut self, _name: &str, container_type: &str) {
+        self.path.exit(container_type);
     }
 }

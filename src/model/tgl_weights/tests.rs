@@ -4,13 +4,12 @@ use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{Device, Tensor};
 
 use super::*;
-use crate::model::ModelConfig;
-use crate::model::apan::Apan;
 use crate::model::init::Initializer;
-use crate::model::jodie::Jodie;
-use crate::model::tgn::Tgn;
+use crate::model::temporal_attention::TemporalAttention;
+use crate::model::{Model, ModelConfig, ModelName};
 
-const CONFIG: ModelConfig = ModelConfig {
+const TGN: ModelConfig = ModelConfig {
+    name: ModelName::Tgn,
     width: 4,
     time_width: 3,
     edge_width: 2,
@@ -22,15 +21,31 @@ const CONFIG: ModelConfig = ModelConfig {
     dropout: 0.1,
     attention_dropout: 0.1,
 };
+const JODIE: ModelConfig = ModelConfig {
+    name: ModelName::Jodie,
+    ..TGN
+};
+const APAN: ModelConfig = ModelConfig {
+    name: ModelName::Apan,
+    ..TGN
+};
 
-fn model<M: TglNames>(config: &ModelConfig, seed: u64) -> LinkModel<M> {
+fn model(config: &ModelConfig, seed: u64) -> LinkModel {
     let device = Device::flex().autodiff();
     LinkModel::new(config, &mut Initializer::new(seed, &device))
 }
 
+/// The attention layers of a TGN.
+fn layers(model: &LinkModel) -> &[TemporalAttention] {
+    match &model.model {
+        Model::Tgn(tgn) => &tgn.layers,
+        _ => panic!("not a TGN"),
+    }
+}
+
 /// Weights of every name in the model's shapes, all numbers different.
-fn numbered<M: TglNames>(config: &ModelConfig) -> BTreeMap<String, NamedTensor> {
-    let mut weights = export(&model::<M>(config, 0)).unwrap();
+fn numbered(config: &ModelConfig) -> BTreeMap<String, NamedTensor> {
+    let mut weights = export(&model(config, 0)).unwrap();
     let values = weights.values_mut().flat_map(|tensor| &mut tensor.values);
     for (number, value) in (0u16..).zip(values) {
         *value = f32::from(number);
@@ -38,20 +53,20 @@ fn numbered<M: TglNames>(config: &ModelConfig) -> BTreeMap<String, NamedTensor> 
     weights
 }
 
-fn round_trips<M: TglNames>() {
+fn round_trips(config: ModelConfig) {
     let without = ModelConfig {
         edge_width: 0,
         node_width: 0,
         layers: 1,
-        ..CONFIG
+        ..config
     };
     let as_wide = ModelConfig {
-        node_width: CONFIG.width,
-        ..CONFIG
+        node_width: config.width,
+        ..config
     };
-    for config in [CONFIG, without, as_wide] {
-        let weights = numbered::<M>(&config);
-        let loaded = load(model::<M>(&config, 7), &weights).unwrap();
+    for config in [config, without, as_wide] {
+        let weights = numbered(&config);
+        let loaded = load(model(&config, 7), &weights).unwrap();
         assert_eq!(export(&loaded).unwrap(), weights);
 
         // Every number of the model comes from TGL's, and none from two of them.
@@ -62,14 +77,14 @@ fn round_trips<M: TglNames>() {
 
 #[test]
 fn what_is_loaded_is_exported_again() {
-    round_trips::<Tgn>();
-    round_trips::<Jodie>();
-    round_trips::<Apan>();
+    round_trips(TGN);
+    round_trips(JODIE);
+    round_trips(APAN);
 }
 
 /// Names and shapes of all parameters but the predictor's, one a line.
-fn listed<M: TglNames>() -> String {
-    numbered::<M>(&CONFIG)
+fn listed(config: &ModelConfig) -> String {
+    numbered(config)
         .iter()
         .filter(|(name, _)| !name.starts_with("edge_predictor."))
         .map(|(name, tensor)| format!("{name} {:?}\n", tensor.shape))
@@ -110,9 +125,9 @@ fn names_and_shapes_are_those_of_pytorch() {
              memory_updater.updater.weight_ih [{gates}, 13]\n"
         )
     };
-    assert_eq!(listed::<Tgn>(), layers + &updater(12));
+    assert_eq!(listed(&TGN), layers + &updater(12));
     assert_eq!(
-        listed::<Jodie>(),
+        listed(&JODIE),
         "layers.l0h0.norm.bias [4]\n\
          layers.l0h0.norm.weight [4]\n\
          layers.l0h0t.time_emb.bias [4]\n\
@@ -121,7 +136,7 @@ fn names_and_shapes_are_those_of_pytorch() {
             + &updater(4)
     );
     assert_eq!(
-        listed::<Apan>(),
+        listed(&APAN),
         "layers.l0h0.norm.bias [4]\n\
          layers.l0h0.norm.weight [4]\n\
          memory_updater.layer_norm.bias [4]\n\
@@ -143,7 +158,7 @@ fn names_and_shapes_are_those_of_pytorch() {
 
 #[test]
 fn weights_are_transposed_and_split_by_input() {
-    let mut weights = numbered::<Tgn>(&CONFIG);
+    let mut weights = numbered(&TGN);
     // Number of (output, input): 100 output + input.
     let out = weights.get_mut("layers.l1h0.w_out.weight").unwrap();
     out.values = (0..4)
@@ -154,8 +169,8 @@ fn weights_are_transposed_and_split_by_input() {
         .get_mut("layers.l1h0.time_enc.w.bias")
         .unwrap()
         .values = vec![0.1, 0.2, 0.3];
-    let loaded = load(model::<Tgn>(&CONFIG, 7), &weights).unwrap();
-    let attention = &loaded.model.layers[1];
+    let loaded = load(model(&TGN, 7), &weights).unwrap();
+    let attention = &layers(&loaded)[1];
 
     let row = |tensor: Tensor<2>, row: usize| -> Vec<f32> {
         tensor.narrow(0, row, 1).into_data().try_into_vec().unwrap()
@@ -176,21 +191,21 @@ fn weights_are_transposed_and_split_by_input() {
 fn loading_keeps_ids_and_training() {
     let config = ModelConfig {
         train_time_encoding: false,
-        ..CONFIG
+        ..TGN
     };
-    let fresh = model::<Tgn>(&config, 7);
+    let fresh = model(&config, 7);
     let id = fresh.predictor.output.id;
-    let loaded = load(fresh, &numbered::<Tgn>(&config)).unwrap();
+    let loaded = load(fresh, &numbered(&config)).unwrap();
     assert_eq!(loaded.predictor.output.id, id);
     assert!(loaded.predictor.output.val().is_require_grad());
-    let fixed = loaded.model.layers[0].time_encoding.time.val();
+    let fixed = layers(&loaded)[0].time_encoding.time.val();
     assert!(!fixed.is_require_grad());
 }
 
 /// MSPipe calls the projection of node features otherwise than TGL.
 #[test]
 fn the_other_name_of_a_parameter_is_read() {
-    let weights = numbered::<Jodie>(&CONFIG);
+    let weights = numbered(&JODIE);
     let mut renamed = weights.clone();
     for end in ["weight", "bias"] {
         let tensor = renamed
@@ -198,12 +213,12 @@ fn the_other_name_of_a_parameter_is_read() {
             .unwrap();
         renamed.insert(format!("memory_updater.node_feat_proj.{end}"), tensor);
     }
-    let loaded = load(model::<Jodie>(&CONFIG, 7), &renamed).unwrap();
+    let loaded = load(model(&JODIE, 7), &renamed).unwrap();
     assert_eq!(export(&loaded).unwrap(), weights);
 
     // Both at once: one of them belongs to something else.
     renamed.extend(weights);
-    let error = load(model::<Jodie>(&CONFIG, 7), &renamed).unwrap_err();
+    let error = load(model(&JODIE, 7), &renamed).unwrap_err();
     assert_eq!(
         error.to_string(),
         "these weights are not of this model:\
@@ -215,7 +230,7 @@ fn the_other_name_of_a_parameter_is_read() {
 
 #[test]
 fn every_misfit_is_named() {
-    let mut weights = numbered::<Tgn>(&CONFIG);
+    let mut weights = numbered(&TGN);
     let bias = weights.remove("edge_predictor.src_fc.bias").unwrap();
     weights.insert("edge_predictor.scr_fc.bias".to_owned(), bias);
     weights.get_mut("layers.l0h0.w_k.weight").unwrap().shape = vec![9, 4];
@@ -224,7 +239,7 @@ fn every_misfit_is_named() {
         .unwrap()
         .values
         .pop();
-    let error = load(model::<Tgn>(&CONFIG, 7), &weights).unwrap_err();
+    let error = load(model(&TGN, 7), &weights).unwrap_err();
     let WeightError::Misfits(misfits) = &error else {
         panic!("{error}");
     };
@@ -242,8 +257,8 @@ fn every_misfit_is_named() {
 
 #[test]
 fn weights_of_another_model_are_refused() {
-    let weights = numbered::<Apan>(&CONFIG);
-    let error = load(model::<Jodie>(&CONFIG, 7), &weights).unwrap_err();
+    let weights = numbered(&APAN);
+    let error = load(model(&JODIE, 7), &weights).unwrap_err();
     let message = error.to_string();
     for line in [
         "'memory_updater.updater.weight_ih' is missing, the model expects it with shape [4, 13]",
@@ -257,9 +272,9 @@ fn weights_of_another_model_are_refused() {
 fn gradients_have_the_names_of_their_weights() {
     let config = ModelConfig {
         train_time_encoding: false,
-        ..CONFIG
+        ..TGN
     };
-    let nothing = export_gradients(&model::<Tgn>(&CONFIG, 7), &GradientsParams::new());
+    let nothing = export_gradients(&model(&TGN, 7), &GradientsParams::new());
     let message = nothing.unwrap_err().to_string();
     assert!(
         message.contains("'model.updater.time_encoding.time'"),
@@ -273,7 +288,7 @@ fn gradients_have_the_names_of_their_weights() {
             self.0 = self.0.clone() + param.val().sum();
         }
     }
-    let model = model::<Tgn>(&config, 7);
+    let model = model(&config, 7);
     let mut sum = Sum(Tensor::zeros([1], &Device::flex().autodiff()));
     model.visit(&mut sum);
     let gradients = GradientsParams::from_grads(sum.0.backward(), &model);
