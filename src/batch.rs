@@ -19,10 +19,10 @@ pub mod mail_routing;
 pub mod mfg;
 
 pub use distinct::Distinct;
-pub use last_writers::LastWriters;
+pub use last_writers::{LastWriter, LastWriters};
 pub use layout::{Layout, LayoutRule, Wanted};
-pub use mail_routing::{MailAggregation, MailOrder, MailRouting, MailRule};
-pub use mfg::{Csr, Mfg, MfgRoots, MfgScratch};
+pub use mail_routing::{Mail, MailAggregation, MailOrder, MailRouting, MailRule};
+pub use mfg::{Mfg, MfgRoots, MfgScratch, Slot};
 
 /// Events of one iteration with their negatives; all columns have the length of `events`.
 ///

@@ -9,10 +9,12 @@
 
 use bytemuck::{Pod, Zeroable};
 
+pub mod csr;
 #[cfg(test)]
 pub(crate) mod drawn_streams;
 pub mod tcsr;
 
+pub use csr::Csr;
 pub use tcsr::{GraphError, History, Tcsr};
 
 /// A node of the stream, dense from 0.

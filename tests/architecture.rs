@@ -23,7 +23,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("report", &["pipeline", "what_if", "mspipe_datasets"]),
     ("checkpoint", &["mspipe_datasets"]),
     ("profiler", &["pipeline", "burn"]),
-    ("kernels", &["profiler", "burn"]),
+    ("kernels", &["batch", "profiler", "burn"]),
     ("device", &["kernels", "burn"]),
     ("features", &["graph", "batch", "kernels", "device", "mspipe_datasets", "burn"]),
     ("memory", &["graph", "batch", "checkpoint", "kernels", "device", "burn"]),

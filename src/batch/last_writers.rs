@@ -7,8 +7,20 @@
 //!
 //! Mails are not part of this: see [`crate::batch::mail_routing`].
 
+use bytemuck::{Pod, Zeroable};
+
 use crate::batch::EventBatch;
 use crate::graph::NodeId;
+
+/// A memory row that is written, as kernels read it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+pub struct LastWriter {
+    /// The node.
+    pub node: NodeId,
+    /// Row of the batch's updated rows.
+    pub row: i32,
+}
 
 /// One entry a written node, ascending by node; both columns have the same length.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -37,7 +37,7 @@ pub struct Wanted<'a> {
 }
 
 /// The layout of a batch.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Layout {
     /// Layers, the innermost first; at least one. Each has the batch's own events as its first
     /// event rows.
@@ -156,7 +156,7 @@ impl Layout {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::batch::{MailAggregation, MailOrder};
+    use crate::batch::{MailAggregation, MailOrder, Slot};
     use crate::graph::Directions;
     use crate::graph::drawn_streams::Stream;
     use crate::sampling::{NeighborSampler, Recent, Roots, SampleKey};
@@ -219,12 +219,12 @@ mod tests {
         // Root 4 is the negative 4 at time 4: its past is event 2 at time 3 with node 0, which
         // is embedded at time 3.
         let slot = outer.slots[4 * 2];
-        let row = slot[0] as usize;
+        let row = slot.row as usize;
         assert_eq!((outer.node[row], outer.query_time[row]), (NodeId(0), 3));
         // At time 3 node 0 has one past event, at time 1 with node 3.
         let below = inner.slots[row * 2];
-        assert_eq!(inner.node[below[0] as usize], NodeId(3));
-        assert_eq!(inner.slots[row * 2 + 1], [-1, -1, 0]);
+        assert_eq!(inner.node[below.row as usize], NodeId(3));
+        assert_eq!(inner.slots[row * 2 + 1], Slot::empty(inner.root_row[row]));
         // Memory rows of roots: through both layers.
         for (root, &row) in layout.root_row.iter().enumerate() {
             let node = [0, 1, 3, 4, 4, 3][root];
@@ -250,9 +250,7 @@ mod tests {
         assert_eq!(mail_routing.node, nodes(&[0, 1, 3, 4]));
         assert_eq!(mail_routing.time, [5, 5, 5, 5]);
         // Nodes 0, 1, 3, 4 have rows 0 to 3; node 0 gets the mail of 4, node 3 that of 1.
-        assert_eq!(
-            mail_routing.mails,
-            [[3, 1, 1], [1, 3, 1], [1, 3, 1], [3, 1, 1]]
-        );
+        let mail: &[[i32; 3]] = bytemuck::cast_slice(&mail_routing.mail.items);
+        assert_eq!(mail, [[3, 1, 1], [1, 3, 1], [1, 3, 1], [3, 1, 1]]);
     }
 }

@@ -11,10 +11,11 @@
 //! Sources: TGN (arXiv 2006.10637), section 3.1, message aggregator; APAN (arXiv 2011.11545),
 //! section 3.5; TGL's `memorys.py`.
 
+use bytemuck::{Pod, Zeroable};
 use rayon::prelude::*;
 
 use crate::batch::EventBatch;
-use crate::graph::{NodeId, Timestamp};
+use crate::graph::{Csr, NodeId, Timestamp};
 use crate::sampling::Neighbors;
 
 /// What becomes of several mails that reach a node in one batch.
@@ -76,20 +77,36 @@ pub struct MailRule {
     pub to_neighbors: bool,
 }
 
-/// Lists of mails, one list a node that gets some.
+/// What one piece of mail is made of, as kernels read it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+pub struct Mail {
+    /// Memory row of the sender.
+    pub own: i32,
+    /// Memory row of the event's other end.
+    pub peer: i32,
+    /// Event row.
+    pub event: i32,
+}
+
+/// Which mail goes to whom: one list for each node that gets some.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct MailRouting {
     /// `[nodes]`: who gets mail, ascending.
     pub node: Vec<NodeId>,
     /// `[nodes]`: time of the last of its mails, in ticks.
     pub time: Vec<Timestamp>,
-    /// `[nodes + 1]`: list `i` is `mails[offsets[i]..offsets[i + 1]]`, oldest first.
-    pub offsets: Vec<i32>,
-    /// (memory row of the sender, memory row of its peer, event row) of each mail.
-    pub mails: Vec<[i32; 3]>,
+    /// The mail of each node, oldest first.
+    pub mail: Csr<Mail>,
 }
 
 impl MailRouting {
+    /// Event rows that its mail is made of: the first so many.
+    pub fn events(&self) -> usize {
+        let events = self.mail.items.iter().map(|mail| mail.event as usize + 1);
+        events.max().unwrap_or(0)
+    }
+
     /// The routing of mail of `batch`, whose roots src ‖ dst ‖ neg have the memory rows `root_row`.
     /// `neighbors`, of the roots src ‖ dst, are who else gets a root's mail.
     ///
@@ -127,10 +144,7 @@ impl MailRouting {
         }
         sent.par_sort_unstable();
 
-        let mut mail_routing = MailRouting {
-            offsets: vec![0],
-            ..MailRouting::default()
-        };
+        let mut mail_routing = MailRouting::default();
         let sender = |mail: u64| rule.order.root(mail as u32 as usize, events, fanout);
         for received in sent.chunk_by(|a, b| a >> 32 == b >> 32) {
             let last = &received[received.len() - 1..];
@@ -140,12 +154,15 @@ impl MailRouting {
             };
             mail_routing.node.push(NodeId((last[0] >> 32) as u32));
             mail_routing.time.push(batch.time[sender(last[0]) % events]);
-            mail_routing.mails.extend(kept.iter().map(|&mail| {
+            mail_routing.mail.push(kept.iter().map(|&mail| {
                 let root = sender(mail);
                 let peer = (root + events) % (2 * events);
-                [root_row[root], root_row[peer], (root % events) as i32]
+                Mail {
+                    own: root_row[root],
+                    peer: root_row[peer],
+                    event: (root % events) as i32,
+                }
             }));
-            mail_routing.offsets.push(mail_routing.mails.len() as i32);
         }
         mail_routing
     }
@@ -171,11 +188,8 @@ mod tests {
 
     fn list(mail_routing: &MailRouting, node: u32) -> (&[[i32; 3]], Timestamp) {
         let i = mail_routing.node.binary_search(&NodeId(node)).unwrap();
-        let (first, end) = (mail_routing.offsets[i], mail_routing.offsets[i + 1]);
-        (
-            &mail_routing.mails[first as usize..end as usize],
-            mail_routing.time[i],
-        )
+        let mail = bytemuck::cast_slice(mail_routing.mail.list(i));
+        (mail, mail_routing.time[i])
     }
 
     fn rule(aggregation: MailAggregation, order: MailOrder) -> MailRule {
@@ -208,7 +222,7 @@ mod tests {
             rule(MailAggregation::Mean, MailOrder::Event),
         );
         assert_eq!(list(&mean, 0), (&[[10, 12, 0], [13, 11, 1]][..], 20));
-        assert_eq!(mean.offsets, [0, 2, 3, 4]);
+        assert_eq!(mean.mail.offsets, [0, 2, 3, 4]);
     }
 
     #[test]

@@ -7,63 +7,51 @@
 //! row in a fixed order, without atomics and without a sort.
 //!
 //! Invariants: rows are numbered by first use (roots in order, then slots in order), so nothing
-//! depends on the order of a hash table; the lists of uses ascend; empty slots are -1, -1, 0 and
+//! depends on the order of a hash table; the lists of uses ascend; empty slots
 //! occur in no list.
 //!
 //! Rows hold no data here: no memory, features or mails are read.
 
 use std::ops::Range;
 
+use bytemuck::{Pod, Zeroable};
+
 use crate::batch::{EventBatch, TimeDelta};
-use crate::graph::{EventId, NodeId, Timestamp};
+use crate::graph::{Csr, EventId, NodeId, Timestamp};
 use crate::sampling::Neighbors;
 
 mod index_table;
 
 use index_table::{KeyTable, NodeTable};
 
-/// Lists of numbers, one list a row: row `r` has `items[offsets[r]..offsets[r + 1]]`.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Csr {
-    /// `[rows + 1]`.
-    pub offsets: Vec<i32>,
-    /// `[offsets[rows]]`.
-    pub items: Vec<i32>,
+/// One place for a past event of a root, as kernels read it.
+#[derive(Clone, Copy, Debug, PartialEq, Pod, Zeroable)]
+#[repr(C)]
+pub struct Slot {
+    /// Row of the neighbour, -1 where the slot is empty.
+    pub row: i32,
+    /// Event row, -1 where the slot is empty.
+    pub event: i32,
+    /// Root's query time − event time, in the stream's unit.
+    pub delta_t: f32,
+    /// Row of the root, which asks.
+    pub query: i32,
 }
 
-impl Csr {
-    /// Inverts an index array: list `r` holds, ascending, the positions at which `row_of` is `r`.
-    /// Negative entries are in no list.
-    pub fn invert(rows: usize, row_of: impl Iterator<Item = i32> + Clone) -> Csr {
-        // Counting sort: counts, their prefix sums, then each position into its list's next place.
-        let mut offsets = vec![0i32; rows + 1];
-        for row in row_of.clone().filter(|&row| row >= 0) {
-            offsets[row as usize + 1] += 1;
+impl Slot {
+    /// No past event, asked for by the root in row `query`.
+    pub fn empty(query: i32) -> Slot {
+        Slot {
+            row: -1,
+            event: -1,
+            delta_t: 0.0,
+            query,
         }
-        for row in 0..rows {
-            offsets[row + 1] += offsets[row];
-        }
-        let mut items = vec![0; offsets[rows] as usize];
-        let mut next = offsets.clone();
-        for (position, row) in (0..).zip(row_of).filter(|&(_, row)| row >= 0) {
-            let place = &mut next[row as usize];
-            items[*place as usize] = position;
-            *place += 1;
-        }
-        Csr { offsets, items }
-    }
-
-    /// List of row `row`.
-    ///
-    /// # Panics
-    /// If there is no such row.
-    pub fn list(&self, row: usize) -> &[i32] {
-        &self.items[self.offsets[row] as usize..self.offsets[row + 1] as usize]
     }
 }
 
 /// One sampled layer; see the module's text.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Mfg {
     /// Number of roots.
     pub roots: usize,
@@ -76,9 +64,8 @@ pub struct Mfg {
     pub query_time: Vec<Timestamp>,
     /// `[roots]`: row of each root.
     pub root_row: Vec<i32>,
-    /// `[roots * fanout]`: (row, event row, bits of the f32 Δt = root's query time − event time, in
-    /// the stream's unit); (-1, -1, 0) where the slot is empty.
-    pub slots: Vec<[i32; 3]>,
+    /// `[roots * fanout]`: the past events of each root.
+    pub slots: Vec<Slot>,
     /// For each row the flat slots (`root * fanout + k`) that read it.
     pub slot_uses: Csr,
     /// For each row that a root reads the roots that do. Rows are numbered by first use, roots
@@ -163,14 +150,14 @@ impl Mfg {
         let mut mfg = Mfg {
             roots: roots.node.len(),
             fanout: neighbors.fanout,
-            slots: vec![[-1, -1, 0]; neighbors.node.len()],
+            slots: Vec::with_capacity(neighbors.node.len()),
             ..Mfg::default()
         };
         mfg.number_rows(&roots, neighbors, time_delta, scratch);
         mfg.number_events(&roots, neighbors, &mut scratch.events);
         mfg.fill_delta_t(roots.time, neighbors, ticks_per_unit);
         let rows = mfg.node.len();
-        mfg.slot_uses = Csr::invert(rows, mfg.slots.iter().map(|slot| slot[0]));
+        mfg.slot_uses = Csr::invert(rows, mfg.slots.iter().map(|slot| slot.row));
         let of_roots = mfg.root_row.iter().max().map_or(0, |&row| row as usize + 1);
         mfg.root_uses = Csr::invert(of_roots, mfg.root_row.iter().copied());
         mfg
@@ -195,8 +182,9 @@ impl Mfg {
                 table.clear();
                 self.root_row
                     .extend(roots.node.iter().map(|&n| table.row(n, &mut self.node)));
+                self.empty_slots();
                 for slot in valid_slots(neighbors).flat_map(|(_, slots)| slots) {
-                    self.slots[slot][0] = table.row(neighbors.node[slot], &mut self.node);
+                    self.slots[slot].row = table.row(neighbors.node[slot], &mut self.node);
                 }
             }
             TimeDelta::Query => {
@@ -204,11 +192,21 @@ impl Mfg {
                 table.clear(self.roots + neighbors.node.len());
                 let keys = roots.node.iter().copied().zip(roots.time.iter().copied());
                 self.root_row.extend(keys.map(|key| table.index(key)));
+                self.empty_slots();
                 for slot in valid_slots(neighbors).flat_map(|(_, slots)| slots) {
-                    self.slots[slot][0] = table.index((neighbors.node[slot], neighbors.time[slot]));
+                    self.slots[slot].row =
+                        table.index((neighbors.node[slot], neighbors.time[slot]));
                 }
                 (self.node, self.query_time) = table.keys().iter().copied().unzip();
             }
+        }
+    }
+
+    /// Makes the slots of all roots, which have their rows.
+    fn empty_slots(&mut self) {
+        for &query in &self.root_row {
+            let slots = std::iter::repeat_n(Slot::empty(query), self.fanout);
+            self.slots.extend(slots);
         }
     }
 
@@ -223,7 +221,7 @@ impl Mfg {
         table.clear(neighbors.event.len());
         for slot in valid_slots(neighbors).flat_map(|(_, slots)| slots) {
             let event = neighbors.event[slot];
-            self.slots[slot][1] = if own.contains(&event.index()) {
+            self.slots[slot].event = if own.contains(&event.index()) {
                 (event.index() - own.start) as i32
             } else {
                 // Numbered by first use for now, and beyond the own events.
@@ -237,7 +235,10 @@ impl Mfg {
         for (position, &(_, first_use)) in (0i32..).zip(&ascending) {
             rank[first_use as usize] = own.len() as i32 + position;
         }
-        for [_, event_row, _] in &mut self.slots {
+        for Slot {
+            event: event_row, ..
+        } in &mut self.slots
+        {
             let first_use = *event_row - own.len() as i32;
             if first_use >= 0 {
                 *event_row = rank[first_use as usize];
@@ -259,8 +260,7 @@ impl Mfg {
         for (root, slots) in valid_slots(neighbors) {
             for slot in slots {
                 let ticks = root_time[root] - neighbors.time[slot];
-                let delta_t = (ticks as f64 / ticks_per_unit as f64) as f32;
-                self.slots[slot][2] = delta_t.to_bits().cast_signed();
+                self.slots[slot].delta_t = (ticks as f64 / ticks_per_unit as f64) as f32;
             }
         }
     }

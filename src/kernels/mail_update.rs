@@ -89,7 +89,7 @@ impl MailUpdate for Flex {
             },
             &ints(&place),
             &ints(&offsets),
-            &ints(&mails),
+            bytemuck::cast_slice(&ints(&mails)),
         );
         for (first, finite) in floats_mut(&mut tables.watched).iter_mut().zip(finite) {
             if !finite && *first == 0.0 {

@@ -62,7 +62,7 @@ impl MemoryUpdate for Flex {
         rows::memory_update(
             floats_mut(&mut memory),
             &floats(&hidden),
-            &ints(&last_writer),
+            bytemuck::cast_slice(&ints(&last_writer)),
             width,
         );
         memory

@@ -1,6 +1,7 @@
 //! Node memory in the device's own memory.
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
+use bytemuck::cast_slice;
 
 use super::node_times::{FetchedTimes, NodeTimes};
 use super::similarity::{Correction, Mitigation};
@@ -102,8 +103,7 @@ impl MemoryStore for DeviceMemory {
         let last_writers = commit.last_writers;
         let device = self.memory.device();
         let written = commit.times.written(last_writers);
-        let entries = written.len() / 2;
-        let last_writer = ints(written, [entries, 2], &device);
+        let last_writer = ints(cast_slice(&written).to_vec(), [written.len(), 2], &device);
         // Hand over the only handles of the tables, so that they are written in place.
         let nothing = || Tensor::<2>::empty([0, 0], &device);
         let memory = std::mem::replace(&mut self.memory, nothing());
@@ -112,14 +112,11 @@ impl MemoryStore for DeviceMemory {
         let mail_routing = commit.mail_routing;
         let place = self.node_times.places(mail_routing);
         let places = place.len();
+        let mail = &mail_routing.mail.items;
         let lists = MailLists {
             place: ints(place, [places], &device),
-            offsets: ints(mail_routing.offsets.clone(), [places + 1], &device),
-            mails: ints(
-                mail_routing.mails.as_flattened().to_vec(),
-                [mail_routing.mails.len(), 3],
-                &device,
-            ),
+            offsets: ints(mail_routing.mail.offsets.clone(), [places + 1], &device),
+            mails: ints(cast_slice(mail).to_vec(), [mail.len(), 3], &device),
         };
         let mailbox = std::mem::replace(&mut self.mailbox, nothing());
         let [nodes, mails] = mailbox.dims();

@@ -145,8 +145,8 @@ impl HostMemory {
             &mut self.mailbox,
             parts,
             &self.node_times.places(mail_routing),
-            &mail_routing.offsets,
-            mail_routing.mails.as_flattened(),
+            &mail_routing.mail.offsets,
+            &mail_routing.mail.items,
         );
         self.node_times
             .commit(last_writers, mail_routing, &back.times);
@@ -181,8 +181,7 @@ impl MemoryStore for HostMemory {
     }
 
     fn commit(&mut self, commit: MemoryCommit<'_>) -> Result<(), MemoryError> {
-        let mails = commit.mail_routing.mails.iter();
-        let events = mails.map(|mail| mail[2] as usize + 1).max().unwrap_or(0);
+        let events = commit.mail_routing.events();
         let back = WriteBack::new(
             commit.last_writers.clone(),
             commit.mail_routing.clone(),

@@ -2,7 +2,7 @@
 
 use super::saved::SavedTimes;
 use super::{MemoryRequest, MemoryWrite};
-use crate::batch::{LastWriters, MailRouting, TimeDelta};
+use crate::batch::{LastWriter, LastWriters, MailRouting, TimeDelta};
 use crate::graph::{NodeId, Timestamp};
 
 /// What is measured.
@@ -63,17 +63,17 @@ pub struct FetchedTimes {
 }
 
 impl FetchedTimes {
-    /// (node, row) of each memory row that is written, one after the other: the last writers',
-    /// then those that are kept though their node has no event.
-    pub(super) fn written(&self, last_writers: &LastWriters) -> Vec<i32> {
+    /// Each memory row that is written: the last writers', then those that are kept though their
+    /// node has no event.
+    pub(super) fn written(&self, last_writers: &LastWriters) -> Vec<LastWriter> {
         let entries = last_writers.node.iter().zip(&last_writers.row);
-        let mut written: Vec<i32> = entries
-            .flat_map(|(node, &row)| [node.0 as i32, row])
+        let mut written: Vec<LastWriter> = entries
+            .map(|(&node, &row)| LastWriter { node, row })
             .collect();
-        for (row, node) in self.kept.iter().enumerate() {
+        for (row, &node) in (0..).zip(&self.kept) {
             // LastWriters ascend by node.
-            if last_writers.node.binary_search(node).is_err() {
-                written.extend([node.0 as i32, row as i32]);
+            if last_writers.node.binary_search(&node).is_err() {
+                written.push(LastWriter { node, row });
             }
         }
         written

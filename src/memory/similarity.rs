@@ -17,7 +17,7 @@ use rayon::prelude::*;
 
 use super::MemoryRequest;
 use super::node_times::NodeTimes;
-use crate::graph::{NodeId, Timestamp};
+use crate::graph::{Csr, NodeId, Timestamp};
 use crate::kernels::memory_update::memory_update;
 
 /// Length of a node's list.
@@ -25,11 +25,7 @@ const MOST_SIMILAR: usize = 10;
 
 /// For each node the nodes that share most neighbours with it.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct SimilarNodes {
-    /// `[nodes + 1]`.
-    offsets: Vec<usize>,
-    nodes: Vec<NodeId>,
-}
+pub struct SimilarNodes(Csr<NodeId, usize>);
 
 impl SimilarNodes {
     /// Lists of `nodes` nodes from the events `src`, `dst`: at most ten each, those with more
@@ -86,20 +82,14 @@ impl SimilarNodes {
                 },
             )
             .collect();
-        let mut offsets = vec![0];
-        offsets.extend(lists.iter().scan(0, |end, list| {
-            *end += list.len();
-            Some(*end)
-        }));
-        SimilarNodes {
-            offsets,
-            nodes: lists.concat(),
-        }
+        let mut similar = Csr::default();
+        lists.into_iter().for_each(|list| similar.push(list));
+        SimilarNodes(similar)
     }
 
     /// The nodes most similar to `node`.
     pub fn list(&self, node: NodeId) -> &[NodeId] {
-        &self.nodes[self.offsets[node.index()]..self.offsets[node.index() + 1]]
+        self.0.list(node.index())
     }
 }
 
@@ -123,10 +113,8 @@ pub struct Correction {
     rows: usize,
     /// Rows that are corrected.
     row: Vec<i32>,
-    /// `[rows of the list + 1]`: the similar nodes of each corrected row, in `extra`.
-    offsets: Vec<usize>,
-    /// Nodes whose memory is read beside the batch's rows.
-    extra: Vec<NodeId>,
+    /// The similar nodes of each of them, whose memory is read beside the batch's rows.
+    similar: Csr<NodeId, usize>,
 }
 
 impl Correction {
@@ -138,7 +126,6 @@ impl Correction {
     ) -> Correction {
         let mut correction = Correction {
             rows: request.node.len(),
-            offsets: vec![0],
             ..Correction::default()
         };
         let Some(mitigation) = mitigation else {
@@ -164,12 +151,15 @@ impl Correction {
             }
             *row_done = true;
             let newer = |other: &&NodeId| last_update[other.index()] > last_update[node.index()];
-            let before = correction.extra.len();
-            let similar = mitigation.similar.list(*node);
-            correction.extra.extend(similar.iter().filter(newer));
-            if correction.extra.len() > before {
+            let mut similar = mitigation
+                .similar
+                .list(*node)
+                .iter()
+                .filter(newer)
+                .peekable();
+            if similar.peek().is_some() {
                 correction.row.push(row);
-                correction.offsets.push(correction.extra.len());
+                correction.similar.push(similar.copied());
             }
         }
         correction
@@ -177,7 +167,7 @@ impl Correction {
 
     /// Nodes whose memory is to be read beside the batch's rows, and after them.
     pub fn extra(&self) -> &[NodeId] {
-        &self.extra
+        &self.similar.items
     }
 
     /// Rows that are corrected, if there is a mitigation.
@@ -195,12 +185,13 @@ impl Correction {
             let count = values.len();
             Tensor::<1, Int>::from_data(TensorData::new(values, [count]), &device)
         };
-        let (corrected, extra) = (self.row.len(), self.extra.len());
+        let (corrected, extra) = (self.row.len(), self.similar.items.len());
         // Weights of each similar node in the mean of its row: [corrected, extra].
         let mut weights = vec![0.0f32; corrected * extra];
-        for (row, range) in self.offsets.windows(2).enumerate() {
-            let share = (1.0 - self.keep) / (range[1] - range[0]) as f32;
-            weights[row * extra + range[0]..row * extra + range[1]].fill(share);
+        for (row, weights) in weights.chunks_exact_mut(extra).enumerate() {
+            let similar = self.similar.range(row);
+            let share = (1.0 - self.keep) / similar.len() as f32;
+            weights[similar].fill(share);
         }
         let weights = Tensor::<2>::from_data(TensorData::new(weights, [corrected, extra]), &device);
         let own = memory.clone().slice(0..self.rows);

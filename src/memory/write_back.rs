@@ -6,9 +6,9 @@
 use burn::tensor::{Int, Tensor, TensorData};
 
 use super::node_times::FetchedTimes;
-use crate::batch::{LastWriters, MailRouting};
+use crate::batch::{LastWriters, Mail, MailRouting};
 use crate::checkpoint::{Arrays, Unfit};
-use crate::graph::NodeId;
+use crate::graph::{Csr, NodeId};
 
 /// What a batch writes back, in terms of the updated rows that are read back for it.
 #[derive(Debug, Clone)]
@@ -40,12 +40,9 @@ impl WriteBack {
         };
         let mut place = vec![-1; batch_rows];
         if back.times.kept.is_empty() {
-            let mails = back
-                .mail_routing
-                .mails
-                .iter()
-                .flat_map(|mail| [mail[0], mail[1]]);
-            for row in back.last_writers.row.iter().copied().chain(mails) {
+            let mail = back.mail_routing.mail.items.iter();
+            let of_mail = mail.flat_map(|mail| [mail.own, mail.peer]);
+            for row in back.last_writers.row.iter().copied().chain(of_mail) {
                 place[row as usize] = 0;
             }
         } else {
@@ -65,9 +62,9 @@ impl WriteBack {
         for row in &mut back.last_writers.row {
             *row = place[*row as usize];
         }
-        for [own, peer, _] in &mut back.mail_routing.mails {
-            *own = place[*own as usize];
-            *peer = place[*peer as usize];
+        for mail in &mut back.mail_routing.mail.items {
+            mail.own = place[mail.own as usize];
+            mail.peer = place[mail.peer as usize];
         }
         back
     }
@@ -131,8 +128,8 @@ impl Update {
             arrays.put_column(format!("{prefix}{name}"), numbers);
         };
         numbers("winner_row", &last_writers.row);
-        numbers("mail_offsets", &mail_routing.offsets);
-        numbers("mail_rows", mail_routing.mails.as_flattened());
+        numbers("mail_offsets", &mail_routing.mail.offsets);
+        numbers("mail_rows", bytemuck::cast_slice(&mail_routing.mail.items));
         let mut times_of = |name: &str, ticks: &'a [i64]| {
             arrays.put_column(format!("{prefix}{name}"), ticks);
         };
@@ -154,8 +151,8 @@ impl Update {
         let last_writer_node = nodes("winner_node")?;
         let mail_node = nodes("mail_node")?;
         let kept = nodes("kept_node")?;
-        let mails: Vec<i32> = arrays.take_column("mail_rows")?;
-        let (triples, rest) = mails.as_chunks();
+        let mail: Vec<i32> = arrays.take_column("mail_rows")?;
+        let (triples, rest) = mail.as_chunks();
         let update = Update {
             back: WriteBack {
                 rows: Vec::new(),
@@ -166,8 +163,13 @@ impl Update {
                 mail_routing: MailRouting {
                     node: mail_node,
                     time: arrays.take_column("mail_time")?,
-                    offsets: arrays.take_column("mail_offsets")?,
-                    mails: triples.to_vec(),
+                    mail: Csr {
+                        offsets: arrays.take_column("mail_offsets")?,
+                        items: triples
+                            .iter()
+                            .map(|&[own, peer, event]| Mail { own, peer, event })
+                            .collect(),
+                    },
                 },
                 times: FetchedTimes {
                     updated: arrays.take_column("updated")?,
@@ -207,13 +209,13 @@ impl Update {
             ascending && nodes.last().is_none_or(|last| last.index() < bounds.nodes)
         };
         let row_known = |row: &i32| (0..rows as i64).contains(&i64::from(*row));
-        let of_row = |mail: &[i32; 3]| row_known(&mail[0]) && row_known(&mail[1]);
+        let of_row = |mail: &Mail| row_known(&mail.own) && row_known(&mail.peer);
         let events = edge.len().checked_div(bounds.edge_width);
-        let of_event = |mail: &[i32; 3]| {
-            mail[2] >= 0 && events.is_none_or(|events| (mail[2] as usize) < events)
+        let of_event = |mail: &Mail| {
+            mail.event >= 0 && events.is_none_or(|events| (mail.event as usize) < events)
         };
-        let lists = &mail_routing.offsets;
-        let end = mail_routing.mails.len() as i64;
+        let lists = &mail_routing.mail.offsets;
+        let end = mail_routing.mail.items.len() as i64;
         let whole = lists.first() == Some(&0) && lists.last().map(|&l| i64::from(l)) == Some(end);
         [
             (
@@ -246,7 +248,8 @@ impl Update {
                 "mail_rows",
                 "has unknown rows or events",
                 mail_routing
-                    .mails
+                    .mail
+                    .items
                     .iter()
                     .all(|mail| of_row(mail) && of_event(mail)),
             ),

@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use super::counter_rng::RandomStreams;
 use super::negative::{NegativeError, NegativeKey};
-use crate::graph::{EventColumns, NodeId};
+use crate::graph::{Csr, EventColumns, NodeId};
 
 /// Where candidates come from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,9 +34,8 @@ pub enum Candidates {
 pub struct ListedCandidates {
     /// Events that have a list, ascending.
     event: Vec<usize>,
-    /// `[lists + 1]`: list `i` is `node[offsets[i]..offsets[i + 1]]`.
-    offsets: Vec<usize>,
-    node: Vec<NodeId>,
+    /// Their lists.
+    nodes: Csr<NodeId, usize>,
 }
 
 impl ListedCandidates {
@@ -44,15 +43,11 @@ impl ListedCandidates {
     pub fn new(mut lists: Vec<(usize, Vec<NodeId>)>) -> ListedCandidates {
         // Stable, so that the last list of an event stays last.
         lists.sort_by_key(|(event, _)| *event);
-        let mut listed = ListedCandidates {
-            offsets: vec![0],
-            ..ListedCandidates::default()
-        };
+        let mut listed = ListedCandidates::default();
         for same_event in lists.chunk_by(|a, b| a.0 == b.0) {
             if let [.., (event, nodes)] = same_event {
                 listed.event.push(*event);
-                listed.node.extend(nodes);
-                listed.offsets.push(listed.node.len());
+                listed.nodes.push(nodes.iter().copied());
             }
         }
         listed
@@ -60,7 +55,7 @@ impl ListedCandidates {
 
     fn of(&self, event: usize) -> Option<&[NodeId]> {
         let list = self.event.binary_search(&event).ok()?;
-        Some(&self.node[self.offsets[list]..self.offsets[list + 1]])
+        Some(self.nodes.list(list))
     }
 }
 

@@ -357,8 +357,7 @@ impl Trained {
     /// # Errors
     /// When the device does not hand it over.
     pub(super) fn into_update(self) -> Result<Update, StageError> {
-        let mails = self.mail_routing.mails.iter();
-        let events = mails.map(|mail| mail[2] as usize + 1).max().unwrap_or(0);
+        let events = self.mail_routing.events();
         let back = WriteBack::new(
             self.last_writers,
             self.mail_routing,

@@ -1,9 +1,11 @@
 //! From a batch's plain vectors to tensors on the device.
 
 use burn::tensor::{Device, Int, Shape, Tensor, TensorData};
+use bytemuck::cast_slice;
 
-use crate::batch::{Csr, Distinct, Layout, Mfg};
+use crate::batch::{Distinct, Layout, Mail, Mfg, Slot};
 use crate::features::{FeatureRows, RowValues};
+use crate::graph::Csr;
 use crate::kernels::gather_rows::Uses;
 use crate::kernels::temporal_attention::AttentionSlots;
 use crate::kernels::unpack_bits::{unpack_bits, words_of};
@@ -25,6 +27,11 @@ pub fn ints<const D: usize>(
 ) -> Tensor<D, Int> {
     let _operation = upload(values.len());
     Tensor::from_data(TensorData::new(values, Shape::new(shape)), device)
+}
+
+/// `[roots, slots of a root, 4]`: the slots of each root.
+fn slots(slots: &[Slot], [roots, fanout]: [usize; 2], device: &Device) -> Tensor<3, Int> {
+    ints(cast_slice(slots).to_vec(), [roots, fanout, 4], device)
 }
 
 /// Gathered features as numbers on `device`, `[rows, width]`: booleans are unpacked there.
@@ -93,18 +100,12 @@ pub fn model_input(
 }
 
 fn layer_input(mfg: &Mfg, edge: Tensor<2>, device: &Device) -> LayerInput {
-    let mut slots = Vec::with_capacity(4 * mfg.slots.len());
-    for (of_root, &query) in mfg.slots.chunks(mfg.fanout.max(1)).zip(&mfg.root_row) {
-        for &[row, event, delta_t] in of_root {
-            slots.extend_from_slice(&[row, event, delta_t, query]);
-        }
-    }
     let root_uses = uses(&mfg.root_uses, device);
     LayerInput {
         root_row: ints(mfg.root_row.clone(), [mfg.roots], device),
         root_uses: root_uses.clone(),
         slots: AttentionSlots {
-            slot: ints(slots, [mfg.roots, mfg.fanout, 4], device),
+            slot: slots(&mfg.slots, [mfg.roots, mfg.fanout], device),
             query_uses: root_uses,
             uses: uses(&mfg.slot_uses, device),
         },
@@ -120,17 +121,22 @@ fn mailbox_input(fetched: &FetchedMemory, device: &Device) -> MailboxInput {
         Some(1..) => Distinct::of(0..rows),
         _ => Distinct::of(fetched.mail_row.iter()),
     };
-    let slots = times.mail_delta_t.len().checked_div(rows).unwrap_or(1);
-    let mut slot = Vec::with_capacity(4 * times.mail_delta_t.len());
+    let slots_of_node = times.mail_delta_t.len().checked_div(rows).unwrap_or(1);
+    let mut slot = Vec::with_capacity(times.mail_delta_t.len());
     let of_rows = fetched.mail_row.iter().zip(&query.number);
-    for ((&mail_row, &query), ages) in of_rows.zip(times.mail_delta_t.chunks(slots.max(1))) {
-        for (place, age) in (mail_row * slots as i32..).zip(ages) {
-            slot.extend_from_slice(&[0, place, age.to_bits().cast_signed(), query]);
-        }
+    for ((&mail_row, &query), ages) in of_rows.zip(times.mail_delta_t.chunks(slots_of_node.max(1)))
+    {
+        let mail_slots = (mail_row * slots_of_node as i32..).zip(ages);
+        slot.extend(mail_slots.map(|(place, &delta_t)| Slot {
+            row: 0,
+            event: place,
+            delta_t,
+            query,
+        }));
     }
     let query_uses = Csr::invert(query.first.len(), query.number.iter().copied());
     MailboxInput {
-        slot: ints(slot, [rows, slots, 4], device),
+        slot: slots(&slot, [rows, slots_of_node], device),
         query_uses: uses(&query_uses, device),
         query: ints(query.first.clone(), [query.first.len()], device),
     }
@@ -151,8 +157,8 @@ fn check_indices(layout: &Layout) {
         assert!(within(&mfg.root_uses.items, mfg.roots), "uses by roots");
         let slots = mfg.roots * mfg.fanout;
         assert!(within(&mfg.slot_uses.items, slots), "uses by slots");
-        let valid = |[row, event, _]: &[i32; 3]| {
-            *row == -1 || within(&[*row], rows) && within(&[*event], events)
+        let valid = |slot: &Slot| {
+            slot.row == -1 || within(&[slot.row], rows) && within(&[slot.event], events)
         };
         assert!(mfg.slots.iter().all(valid), "slots");
     }
@@ -162,7 +168,6 @@ fn check_indices(layout: &Layout) {
         within(&layout.last_writers.row, rows),
         "rows of last_writers"
     );
-    let valid =
-        |[row, peer, event]: &[i32; 3]| within(&[*row, *peer], rows) && within(&[*event], events);
-    assert!(layout.mail_routing.mails.iter().all(valid), "mails");
+    let valid = |mail: &Mail| within(&[mail.own, mail.peer], rows) && within(&[mail.event], events);
+    assert!(layout.mail_routing.mail.items.iter().all(valid), "mails");
 }

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use proptest::prelude::*;
 
 use super::*;
-use crate::batch::{LastWriters, MailAggregation, MailOrder, MailRouting, MailRule};
+use crate::batch::{LastWriters, Mail, MailAggregation, MailOrder, MailRouting, MailRule};
 use crate::graph::Directions;
 use crate::graph::drawn_streams::{Stream, streams};
 use crate::sampling::{NeighborSampler, Recent, Roots, SampleKey};
@@ -42,11 +42,21 @@ fn sampled(
     (batch, neighbors)
 }
 
-fn slot(row: i32, event_row: i32, delta_t: f32) -> [i32; 3] {
-    [row, event_row, delta_t.to_bits().cast_signed()]
+/// Row, event row and Δt of a slot.
+type Seen = (i32, i32, f32);
+
+fn slot(row: i32, event: i32, delta_t: f32) -> Seen {
+    (row, event, delta_t)
 }
 
-const EMPTY: [i32; 3] = [-1, -1, 0];
+const EMPTY: Seen = (-1, -1, 0.0);
+
+fn seen(slots: &[Slot]) -> Vec<Seen> {
+    let slots = slots.iter();
+    slots
+        .map(|slot| (slot.row, slot.event, slot.delta_t))
+        .collect()
+}
 
 /// ```text
 /// time    10    20    30    40    40
@@ -80,7 +90,7 @@ fn drawn_batch_by_message() {
         [slot(0, 4, 2.5), EMPTY],           // the negatives: the same
         [slot(0, 4, 2.5), EMPTY],
     ];
-    assert_eq!(mfg.slots, expected.concat());
+    assert_eq!(seen(&mfg.slots), expected.concat());
     assert_eq!(mfg.slot_uses.list(0), [5, 6, 8, 10]);
     assert_eq!(mfg.root_uses.list(3), [3, 4, 5]);
 
@@ -109,7 +119,7 @@ fn drawn_batch_by_query_has_a_row_for_each_node_and_time() {
     let neighbors = [(4, 30), (3, 10), (3, 20), (1, 20), (0, 10), (0, 30)];
     assert_eq!(rows, [&roots[..], &neighbors].concat());
     assert_eq!(mfg.root_row, [0, 1, 2, 3, 3, 3]);
-    assert_eq!(mfg.slots[..2], [slot(4, 4, 2.5), slot(5, 2, 7.5)]);
+    assert_eq!(seen(&mfg.slots[..2]), [slot(4, 4, 2.5), slot(5, 2, 7.5)]);
     assert_eq!(LastWriters::of(&batch, &mfg.root_row).row, [0, 1, 2, 3]);
 }
 
@@ -169,10 +179,7 @@ fn delta_t_is_exact_before_it_becomes_f32() {
         1000,
         &mut MfgScratch::new(2),
     );
-    assert_eq!(
-        f32::from_bits(mfg.slots[0][2].cast_unsigned()),
-        20_000.001_f64 as f32
-    );
+    assert_eq!(mfg.slots[0].delta_t, 20_000.001_f64 as f32);
 }
 
 proptest! {
@@ -211,17 +218,19 @@ proptest! {
         }
         prop_assert_eq!(mfg.slots.len(), mfg.roots * mfg.fanout);
         let mut other_events = BTreeSet::new();
-        for (slot, &[row, event_row, delta_t]) in mfg.slots.iter().enumerate() {
+        for (slot, &of_slot) in mfg.slots.iter().enumerate() {
+            let Slot { row, event, delta_t, query } = of_slot;
             let (root, k) = (slot / fanout, slot % fanout);
+            prop_assert_eq!(query, mfg.root_row[root]);
             if k >= neighbors.len[root] as usize {
-                prop_assert_eq!([row, event_row, delta_t], EMPTY);
+                prop_assert_eq!((row, event, delta_t), EMPTY);
                 continue;
             }
             let (node, time) = (neighbors.node[slot], neighbors.time[slot]);
             prop_assert_eq!(row_key[row as usize], key(node, time));
-            prop_assert_eq!(mfg.events[event_row as usize], neighbors.event[slot]);
+            prop_assert_eq!(mfg.events[event as usize], neighbors.event[slot]);
             let expected = ((root_time[root] - time) as f64 / TICKS as f64) as f32;
-            prop_assert_eq!(f32::from_bits(delta_t.cast_unsigned()), expected);
+            prop_assert_eq!(delta_t, expected);
             prop_assert!(expected > 0.0);
             uses.entry(row).or_default().0.push(slot as i32);
             if !events.contains(&neighbors.event[slot].index()) {
@@ -269,7 +278,7 @@ proptest! {
         prop_assert_eq!(&mails.node, &last_writers.node);
         for (w, &(root, peer, event)) in last.values().enumerate() {
             prop_assert_eq!(last_writers.row[w], mfg.root_row[root]);
-            prop_assert_eq!(mails.mails[w], [mfg.root_row[root], mfg.root_row[peer], event as i32]);
+            prop_assert_eq!(mails.mail.list(w), [Mail { own: mfg.root_row[root], peer: mfg.root_row[peer], event: event as i32 }]);
             prop_assert_eq!(mails.time[w], batch.time[event]);
             prop_assert_eq!(mfg.node[last_writers.row[w] as usize], last_writers.node[w]);
         }

@@ -6,6 +6,7 @@ use rayon::prelude::*;
 
 use super::vector::add;
 use super::{room, row};
+use crate::batch::{LastWriter, Mail};
 
 /// Rows that one task takes.
 const CHUNK: usize = 64;
@@ -74,11 +75,12 @@ pub fn segment_sum(value: &[f32], offsets: &[i32], items: &[i32], width: usize) 
 
 /// CPU kernel of `memory_update.wgsl`: writes the memory row of each last writer in place.
 ///
-/// `hidden` is `[rows, width]`, `last writer` `[last writers, (node, row)]` with distinct nodes.
-pub fn memory_update(memory: &mut [f32], hidden: &[f32], last_writer: &[i32], width: usize) {
-    for last_writer in last_writer.chunks_exact(2) {
-        let [node, own] = [0, 1].map(|field| last_writer[field] as usize);
-        memory[node * width..(node + 1) * width].copy_from_slice(row(hidden, own, width));
+/// `hidden` is `[rows, width]`; the nodes of `written` are distinct.
+pub fn memory_update(memory: &mut [f32], hidden: &[f32], written: &[LastWriter], width: usize) {
+    for last_writer in written {
+        let place = last_writer.node.index() * width;
+        let updated = row(hidden, last_writer.row as usize, width);
+        memory[place..place + width].copy_from_slice(updated);
     }
 }
 
@@ -98,15 +100,15 @@ pub struct MailParts<'a> {
 /// CPU kernel of `mail_update.wgsl`: writes to each `place` the mean of its mails
 /// `[own row | peer's row | edge features]`, in place.
 ///
-/// `offsets` is `[places + 1]`, `mails` `[mails, (row, peer's row, event row)]`. Returns whether
-/// all that was written of memory rows, and of edge features, is finite.
+/// List `i` of `mail`, whose offsets are `[places + 1]`, goes to place `i`. Returns whether all that
+/// was written of memory rows, and of edge features, is finite.
 #[multiversion(targets("x86_64+avx512f+avx512dq+avx512vl", "x86_64+avx2+fma"))]
 pub fn mail_update(
     mailbox: &mut [f32],
     parts: MailParts<'_>,
     place: &[i32],
     offsets: &[i32],
-    mails: &[i32],
+    mail: &[Mail],
 ) -> [bool; 2] {
     let MailParts {
         hidden,
@@ -118,34 +120,33 @@ pub fn mail_update(
     // As bits, which order as the sizes of the numbers do, NaN and infinity last.
     let mut largest = [0; 2];
     for (&place, list) in place.iter().zip(offsets.windows(2)) {
-        let mail = &mut mailbox[place as usize * mail_width..][..mail_width];
+        let target = &mut mailbox[place as usize * mail_width..][..mail_width];
         let (first, end) = (list[0] as usize, list[1] as usize);
         if first == end {
-            mail.fill(0.0);
+            target.fill(0.0);
         }
-        for (i, sources) in mails[3 * first..3 * end].chunks_exact(3).enumerate() {
-            let [own, peer, event] = [0, 1, 2].map(|field| sources[field] as usize);
+        for (i, mail) in mail[first..end].iter().enumerate() {
             let parts = [
-                row(hidden, own, width),
-                row(hidden, peer, width),
-                row(edge, event, edge_width),
+                row(hidden, mail.own as usize, width),
+                row(hidden, mail.peer as usize, width),
+                row(edge, mail.event as usize, edge_width),
             ];
-            let mut rest = &mut *mail;
+            let mut rest = &mut *target;
             for part in parts {
-                let (target, after) = rest.split_at_mut(part.len());
+                let (of_part, after) = rest.split_at_mut(part.len());
                 if i == 0 {
-                    target.copy_from_slice(part);
+                    of_part.copy_from_slice(part);
                 } else {
-                    add(target, part);
+                    add(of_part, part);
                 }
                 rest = after;
             }
         }
         if end - first > 1 {
             let count = (end - first) as f32;
-            mail.iter_mut().for_each(|value| *value /= count);
+            target.iter_mut().for_each(|value| *value /= count);
         }
-        let parts = mail.split_at(2 * width);
+        let parts = target.split_at(2 * width);
         for (largest, part) in largest.iter_mut().zip([parts.0, parts.1]) {
             for value in part {
                 *largest = value.abs().to_bits().max(*largest);

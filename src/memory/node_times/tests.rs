@@ -1,6 +1,8 @@
 //! Node times against hand-made histories of one or two nodes.
 
 use super::*;
+use crate::batch::Mail;
+use crate::graph::Csr;
 
 const RULE: NodeTimesRule = NodeTimesRule {
     time_delta: TimeDelta::Message,
@@ -23,6 +25,17 @@ fn rows<'a>(node: &'a [NodeId], query_time: &'a [Timestamp]) -> MemoryRequest<'a
     }
 }
 
+/// One list with one piece of mail, of an event of `row` with itself.
+fn one_piece(row: i32) -> Csr<Mail> {
+    let mut mail = Csr::default();
+    mail.push([Mail {
+        own: row,
+        peer: row,
+        event: 0,
+    }]);
+    mail
+}
+
 /// Commits an event of `node`, whose memory row is `row`, at `time`.
 fn event(node_times: &mut NodeTimes, node: u32, row: i32, time: Timestamp, times: &FetchedTimes) {
     let last_writers = LastWriters {
@@ -32,8 +45,7 @@ fn event(node_times: &mut NodeTimes, node: u32, row: i32, time: Timestamp, times
     let mail_routing = MailRouting {
         node: vec![NodeId(node)],
         time: vec![time],
-        offsets: vec![0, 1],
-        mails: vec![[row, row, 0]],
+        mail: one_piece(row),
     };
     node_times.commit(&last_writers, &mail_routing, times);
 }
@@ -143,8 +155,7 @@ fn a_full_mailbox_loses_its_oldest_mail() {
         let mail = MailRouting {
             node: vec![NodeId(1)],
             time: vec![time],
-            offsets: vec![0, 1],
-            mails: vec![[0, 0, 0]],
+            mail: one_piece(0),
         };
         let slot = [110, 120, 130].iter().position(|&t| t == time).unwrap_or(0);
         assert_eq!(node_times.places(&mail), [3 + slot as i32]);
