@@ -5,6 +5,7 @@ use std::fmt;
 use mspipe::device::ComputeDevice;
 use mspipe::profiler::Work;
 use mspipe::profiler::machine::Machine;
+use mspipe::profiler::report::cell;
 use mspipe_bench::machine;
 use serde::Serialize;
 
@@ -107,11 +108,6 @@ impl Record {
             entries: Vec::new(),
         }
     }
-}
-
-/// A number in few digits, or a dash.
-fn cell(value: Option<f64>, digits: usize) -> String {
-    value.map_or_else(|| "-".to_owned(), |value| format!("{value:.digits$}"))
 }
 
 impl fmt::Display for Record {

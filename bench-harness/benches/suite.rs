@@ -5,6 +5,7 @@
 
 use std::env;
 use std::fs;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -14,6 +15,7 @@ use mspipe::console;
 use mspipe::device::{self, ComputeDevice, DeviceChoice};
 use mspipe::profiler::Work;
 use mspipe::profiler::machine::{self, Machine};
+use mspipe_datasets::whole_file::{self, Existing};
 use serde::Deserialize;
 
 use crate::record::{Bound, Entry, Estimate, Record};
@@ -182,10 +184,10 @@ impl Suite {
         }
         console::news(format!("\n{}", self.record));
         let path = self.folder.join("mspipe.json");
-        let part = self.folder.join("mspipe.json.tmp");
-        fs::write(&part, serde_json::to_string_pretty(&self.record)? + "\n")
-            .and_then(|()| fs::rename(&part, &path))
-            .with_context(|| format!("{}: can't be written", path.display()))?;
+        let text = serde_json::to_string_pretty(&self.record)? + "\n";
+        whole_file::write(&path, Existing::Replace, |file| {
+            file.write_all(text.as_bytes())
+        })?;
         console::news(format!("\nwritten to {}", path.display()));
         Ok(())
     }

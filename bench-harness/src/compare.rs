@@ -24,9 +24,8 @@ use anyhow::{Context as _, Result, bail};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::cell::{Cell, Spread, name_of};
+use crate::cell::{Cell, Spread, median, name_of};
 use crate::grid::{CELL, settings};
-use crate::speed::median;
 
 /// Settings that don't decide which trainings are compared; device and threads are part of the
 /// context, which says what was really used.

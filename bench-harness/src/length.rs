@@ -17,7 +17,8 @@ use mspipe::session::Session;
 use mspipe_datasets::Split;
 use serde::Serialize;
 
-use crate::speed::{Silent, median, refuse_out};
+use crate::cell::median;
+use crate::speed::{Silent, refuse_out};
 
 /// What to measure.
 #[derive(Debug, Args)]

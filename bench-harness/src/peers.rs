@@ -35,9 +35,9 @@ use serde::Serialize;
 use self::job::{Job, neighbor_rows};
 pub use self::process::Versions;
 use self::process::{Peer, PeerEpoch};
+use crate::cell::median;
 use crate::machine;
 use crate::matmul::matmul_gflops;
-use crate::speed::median;
 
 /// What always differs between the two beside the implementation.
 const DIFFERENCES: [&str; 4] = [

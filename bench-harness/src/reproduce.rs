@@ -4,7 +4,7 @@
 //! |---|---|
 //! | [`recipe`] | recipes as TOML files |
 //! | `plan` | their trainings, each setting once |
-//! | [`experiment`], `views` | what came out, and how it is shown |
+//! | [`experiment`], `views`, `wording` | what came out, and how it is shown |
 //! | `summary` | mspipe against sequential, in one table |
 //! | [`document`] | the report around it |
 //!
@@ -18,6 +18,7 @@ mod plan;
 pub mod recipe;
 mod summary;
 mod views;
+mod wording;
 
 use std::fs;
 use std::io;

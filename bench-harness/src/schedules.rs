@@ -20,9 +20,8 @@ use mspipe::pipeline::Stage;
 use mspipe::pipeline::schedule::Schedule;
 use serde::Serialize;
 
-use crate::cell::{Cell, Spread, headline, name_of};
+use crate::cell::{Cell, Spread, headline, median, name_of};
 use crate::grid::{self, Training};
-use crate::speed::median;
 
 /// The schedules compared where none are asked for, as `--schedule` names them.
 const COMPARED: [&str; 7] = [
@@ -354,6 +353,29 @@ impl Row {
     }
 }
 
+/// What tables say of a row; a dash where there is nothing.
+impl Row {
+    /// The most frequent k and how often it is.
+    pub(crate) fn k_text(&self) -> String {
+        format!("{} ({:.0} %)", self.k, self.k_percent)
+    }
+
+    /// The share that the device thread waited.
+    pub(crate) fn stall_text(&self) -> String {
+        or_dash(self.stall_percent.map(|percent| format!("{percent:.1} %")))
+    }
+
+    /// The speed over that of `sequential`, or of the first arm.
+    pub(crate) fn speed_up_text(&self) -> String {
+        or_dash(self.speed_up.map(|factor| format!("{factor:.2}")))
+    }
+}
+
+/// `-` where there is nothing.
+pub(crate) fn or_dash(value: Option<String>) -> String {
+    value.unwrap_or_else(|| "-".to_owned())
+}
+
 impl fmt::Display for ScheduleReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{}", headline(&self.cells))?;
@@ -367,7 +389,6 @@ impl fmt::Display for ScheduleReport {
             write!(f, " {:>8} {:>5} {:>14}", "quantile", "λ", "rows corrected")?;
         }
         for row in &self.rows {
-            let or_dash = |value: Option<String>| value.unwrap_or_else(|| "-".to_owned());
             write!(
                 f,
                 "\n{:<7} {:<14} {:>9.0} {:>7.1} {:>11} {:>7} {:>7}  {:<15} {:>8}",
@@ -375,11 +396,11 @@ impl fmt::Display for ScheduleReport {
                 row.schedule.to_string(),
                 row.events_per_s,
                 row.ratio,
-                format!("{} ({:.0} %)", row.k, row.k_percent),
-                or_dash(row.stall_percent.map(|percent| format!("{percent:.1} %"))),
+                row.k_text(),
+                row.stall_text(),
                 format!("{:.1} %", row.train_percent),
                 row.test_ap.to_string(),
-                or_dash(row.speed_up.map(|factor| format!("{factor:.2}"))),
+                row.speed_up_text(),
             )?;
             if mitigated {
                 write!(

@@ -3,25 +3,21 @@
 //! The ratio is what compares machines: both numbers are measured in the same run, the
 //! product before and after training. The first epoch is not counted (it warms caches and
 //! compiles shaders); of the others the median is reported. Events per second count batch
-//! preparation to weight update, no evaluation. The sampler is timed alone, on one thread.
+//! preparation to weight update, no evaluation.
 
 use std::fmt;
-use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
-use bytemuck::cast_slice;
 use mspipe::config::{self, RunConfig};
 use mspipe::device;
-use mspipe::graph::{Directions, NodeId, Tcsr};
 use mspipe::interrupt;
 use mspipe::pipeline::trace::Record;
 use mspipe::run_folder::{RunFolder, Summary};
-use mspipe::sampling::{NeighborSampler, Recent, Roots, SampleKey};
 use mspipe::session::Session;
 use mspipe::train::epochs::{EpochRecord, Observer};
-use mspipe_datasets::EventLog;
 use serde::Serialize;
 
+use crate::cell::median;
 use crate::matmul::MatmulReport;
 
 /// A measurement.
@@ -47,8 +43,6 @@ pub struct SpeedReport {
     pub ratio: f64,
     /// Share of each stage in the training time, in percent.
     pub stage_percent: Vec<(String, f64)>,
-    /// Roots per second of the recent sampler (the run's fanout) on one thread.
-    pub sampler_roots_per_s: f64,
 }
 
 /// Refuses a folder for what is not kept.
@@ -111,66 +105,7 @@ pub fn measure(mut config: RunConfig) -> Result<SpeedReport> {
             .into_iter()
             .map(|(stage, seconds)| (stage, 100.0 * seconds / total))
             .collect(),
-        sampler_roots_per_s: sampler_speed(&config)?,
     })
-}
-
-/// Roots per second of the recent sampler on one thread, over the stream's own batches.
-fn sampler_speed(config: &RunConfig) -> Result<f64> {
-    let log = EventLog::open(&config.data, &config.stream_options())?;
-    let (src, dst): (&[NodeId], &[NodeId]) = (cast_slice(log.src()), cast_slice(log.dst()));
-    let graph = Tcsr::build(log.nodes(), src, dst, log.time(), Directions::Both)?;
-    let sampler = Recent {
-        fanout: config.fanout,
-    };
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build()?;
-    let pass = || {
-        let mut roots = 0;
-        for start in (0..log.events()).step_by(config.batch_size) {
-            let events = start..(start + config.batch_size).min(log.events());
-            let node = [
-                &src[events.clone()],
-                &dst[events.clone()],
-                &dst[events.clone()],
-            ]
-            .concat();
-            let time = log.time()[events.clone()].repeat(3);
-            let key = SampleKey {
-                seed: 0,
-                epoch: 0,
-                event: start as u64,
-                request: 0,
-            };
-            let sampled = sampler.sample(
-                &graph,
-                Roots {
-                    node: &node,
-                    time: &time,
-                    hidden_from: None,
-                },
-                key,
-            );
-            roots += sampled.len.len();
-        }
-        roots
-    };
-    pool.install(|| {
-        pass();
-        let begin = Instant::now();
-        let roots = pass() + pass() + pass();
-        Ok(roots as f64 / begin.elapsed().as_secs_f64())
-    })
-}
-
-pub(crate) fn median(values: &[f64]) -> f64 {
-    let mut sorted = values.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    let middle = sorted.len() / 2;
-    if sorted.len().is_multiple_of(2) {
-        (sorted[middle - 1] + sorted[middle]) / 2.0
-    } else {
-        sorted[middle]
-    }
 }
 
 impl fmt::Display for SpeedReport {
@@ -200,19 +135,15 @@ impl fmt::Display for SpeedReport {
             "G: 19800 x 472 x 300 product, GFLOP/s        {:.1} before, {:.1} after",
             self.matmul_gflops[0], self.matmul_gflops[1]
         )?;
-        writeln!(
+        write!(
             f,
             "events/s / G                                 {:.1}",
             self.ratio
         )?;
         for (stage, percent) in &self.stage_percent {
-            writeln!(f, "  {stage:<15} {percent:5.1} %")?;
+            write!(f, "\n  {stage:<15} {percent:5.1} %")?;
         }
-        write!(
-            f,
-            "sampler, one thread                          {:.1} million roots/s",
-            self.sampler_roots_per_s / 1e6
-        )
+        Ok(())
     }
 }
 
@@ -231,16 +162,5 @@ impl Observer for Silent {
     fn evaluation_begins(&mut self, _: &str) {}
     fn epoch_done(&mut self, _: usize, _: &EpochRecord) -> std::io::Result<()> {
         Ok(())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_median_is_the_middle_or_the_mean_of_the_two_middle_ones() {
-        assert_eq!(median(&[3.0, 1.0, 2.0]), 2.0);
-        assert_eq!(median(&[4.0, 1.0, 2.0, 3.0]), 2.5);
     }
 }

@@ -195,8 +195,43 @@ fn remainder(recorded: &Recorded, training: &Training) -> Vec<RemainderRow> {
 }
 
 /// A number in few digits, or a dash.
-fn cell(value: Option<f64>, digits: usize) -> String {
+pub fn cell(value: Option<f64>, digits: usize) -> String {
     value.map_or_else(|| "-".to_owned(), |value| format!("{value:.digits$}"))
+}
+
+fn percent(share: Option<f64>) -> String {
+    cell(share.map(|share| 100.0 * share), 1)
+}
+
+impl fmt::Display for OperationRow {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{:<34} {:>6.1} {:>8.1} {:>9.0} {:>6.1} {:>9.3} {:>9.2} {:>8} {:>7} {:>8} {:>6}",
+            self.name,
+            self.calls,
+            self.launches,
+            self.time_us,
+            100.0 * self.share,
+            self.bytes / 1e6,
+            self.flops / 1e6,
+            cell(self.gb_per_s, 1),
+            percent(self.of_copy),
+            cell(self.gflop_per_s, 1),
+            percent(self.of_matmul),
+        )
+    }
+}
+
+impl fmt::Display for RemainderRow {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (name, none, share) = (self.name, "", percent(self.share));
+        write!(
+            f,
+            "{name:<34} {none:>6} {none:>8} {:>9.0} {share:>6}",
+            self.time_us
+        )
+    }
 }
 
 impl fmt::Display for Profile {
@@ -213,7 +248,6 @@ impl fmt::Display for Profile {
                 "what it costs the host to enqueue"
             }
         )?;
-        let percent = |share: Option<f64>| cell(share.map(|share| 100.0 * share), 1);
         writeln!(
             f,
             "  {:<34} {:>6} {:>8} {:>9} {:>6} {:>9} {:>9} {:>8} {:>7} {:>8} {:>6}",
@@ -230,32 +264,10 @@ impl fmt::Display for Profile {
             "% G"
         )?;
         for row in &self.operations {
-            writeln!(
-                f,
-                "  {:<34} {:>6.1} {:>8.1} {:>9.0} {:>6.1} {:>9.3} {:>9.2} {:>8} {:>7} {:>8} {:>6}",
-                row.name,
-                row.calls,
-                row.launches,
-                row.time_us,
-                100.0 * row.share,
-                row.bytes / 1e6,
-                row.flops / 1e6,
-                cell(row.gb_per_s, 1),
-                percent(row.of_copy),
-                cell(row.gflop_per_s, 1),
-                percent(row.of_matmul),
-            )?;
+            writeln!(f, "  {row}")?;
         }
         for row in &self.remainder {
-            writeln!(
-                f,
-                "  {:<34} {:>6} {:>8} {:>9.0} {:>6}",
-                row.name,
-                "",
-                "",
-                row.time_us,
-                percent(row.share)
-            )?;
+            writeln!(f, "  {row}")?;
         }
         let Machine {
             copy_gb_per_s,

@@ -22,6 +22,8 @@ pub use timeline::{Timeline, TimelineError};
 /// Colours of series that the page has; a series' number is taken modulo this.
 pub const COLORS: usize = 10;
 
+use super::Figure;
+
 /// How much room a chart has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Size {
@@ -39,6 +41,16 @@ impl Size {
             Size::Half => 560.0,
             Size::Wide => 1140.0,
         }
+    }
+}
+
+/// A chart as part of a page.
+fn figure(title: &str, size: Size, svg: String, caption: &str) -> Figure {
+    Figure {
+        title: title.to_owned(),
+        caption: caption.to_owned(),
+        svg,
+        wide: size == Size::Wide,
     }
 }
 

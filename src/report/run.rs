@@ -111,9 +111,12 @@ pub fn document(folder: &Path) -> Result<Document, RunReportError> {
         },
     ];
     if let (Some(svg), Some(section)) = (timeline, sections.last_mut()) {
-        section
-            .blocks
-            .push(Block::Figures(vec![wide("Timeline", svg, TIMELINE)]));
+        section.blocks.push(Block::Figures(vec![Figure {
+            title: "Timeline".to_owned(),
+            caption: TIMELINE.to_owned(),
+            svg,
+            wide: true,
+        }]));
     }
     Ok(Document {
         title,
@@ -158,24 +161,6 @@ fn four(value: &Value) -> String {
     value
         .as_f64()
         .map_or_else(|| "-".to_owned(), |value| format!("{value:.4}"))
-}
-
-fn wide(title: &str, svg: String, caption: &str) -> Figure {
-    Figure {
-        title: title.to_owned(),
-        caption: caption.to_owned(),
-        svg,
-        wide: true,
-    }
-}
-
-fn half(title: &str, svg: String, caption: &str) -> Figure {
-    Figure {
-        title: title.to_owned(),
-        caption: caption.to_owned(),
-        svg,
-        wide: false,
-    }
 }
 
 fn lead(summary: &Value, synthetic: bool) -> Vec<Block> {
@@ -311,12 +296,8 @@ fn course(summary: &Value, losses: &[f64]) -> Vec<Block> {
     let loss = chart("Training loss", "iteration", "loss", thinned(losses), 1);
     let ap = chart("Validation AP", "epoch", "AP", ap, 2);
     let figures = vec![
-        half(
-            &loss.title,
-            loss.svg(),
-            "Mean of consecutive iterations, where there are many.",
-        ),
-        half(&ap.title, ap.svg(), "Pooled AP after each epoch."),
+        loss.figure("Mean of consecutive iterations, where there are many."),
+        ap.figure("Pooled AP after each epoch."),
     ];
     vec![Block::Figures(figures), Block::Table(table)]
 }
@@ -388,17 +369,9 @@ fn pipeline(summary: &Value, ledger: &[Value]) -> Vec<Block> {
         number(&summary["stall_seconds"])
     );
     vec![Block::Figures(vec![
-        wide(&stacks.title, stacks.svg(), &stalled),
-        half(
-            &staleness.title,
-            staleness.svg(),
-            "k = 1: memory is not stale.",
-        ),
-        half(
-            &histogram.title,
-            histogram.svg(),
-            "Time since a root's memory was last written, when it was read.",
-        ),
+        stacks.figure(&stalled),
+        staleness.figure("k = 1: memory is not stale."),
+        histogram.figure("Time since a root's memory was last written, when it was read."),
     ])]
 }
 

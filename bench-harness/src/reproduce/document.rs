@@ -1,13 +1,14 @@
 //! The report of a reproduction: what it was measured on, what the paper says, each experiment.
 
-use mspipe::report::chart::thousands;
+use mspipe::report::chart::{short, thousands};
 use mspipe::report::{Block, Document, Section, Table};
 use serde::Serialize;
 
 use super::experiment::{Experiment, distinct};
 use super::summary;
-use super::views::from_to;
-use crate::cell::{Cell, Context};
+use super::views;
+use super::wording::from_to;
+use crate::cell::{Cell, Context, median, name_of};
 
 /// A figure that others published, beside which ours stand.
 #[derive(Debug, Clone, Copy, Serialize)]
@@ -45,7 +46,7 @@ pub(super) fn document(experiments: &[Experiment], quick: bool) -> Document {
             .into_iter()
             .chain(experiments.iter().map(|experiment| Section {
                 title: experiment.recipe.title.clone(),
-                blocks: experiment.blocks(),
+                blocks: blocks(experiment),
             }))
             .chain([sources(experiments)])
             .collect(),
@@ -53,8 +54,76 @@ pub(super) fn document(experiments: &[Experiment], quick: bool) -> Document {
 }
 
 fn cells(experiments: &[Experiment]) -> impl Iterator<Item = &Cell> {
-    let outcomes = experiments.iter().flat_map(|e| &e.outcomes);
-    outcomes.flat_map(|outcome| &outcome.cells)
+    experiments.iter().flat_map(Experiment::cells)
+}
+
+/// The part of an experiment.
+fn blocks(experiment: &Experiment) -> Vec<Block> {
+    let recipe = &experiment.recipe;
+    let mut blocks = vec![Block::Text(format!("Should reach: {}.", recipe.reaches))];
+    if experiment.outcomes.is_empty() {
+        blocks.push(Block::Note("No training of it is finished.".to_owned()));
+        return blocks;
+    }
+    let views = recipe.views.iter();
+    let seen: Vec<String> = views
+        .filter_map(|view| views::seen(view, experiment))
+        .collect();
+    if !seen.is_empty() {
+        blocks.push(Block::Text(format!("Seen: {}.", seen.join("; "))));
+    }
+    blocks.push(Block::Text(setting(experiment)));
+    let shown = recipe.views.iter();
+    blocks.extend(shown.flat_map(|view| views::show(view, experiment)));
+    blocks
+}
+
+/// What the numbers of an experiment were measured under, where they share it.
+fn setting(experiment: &Experiment) -> String {
+    let shared = |of: &dyn Fn(&Cell) -> String| distinct(experiment.cells().map(of)).join(" / ");
+    let outcomes = experiment.outcomes.iter();
+    let seeds = distinct(outcomes.flat_map(|outcome| outcome.seeds.clone()));
+    let few = doubt(experiment, seeds.len());
+    let seeds: Vec<String> = seeds.iter().map(u64::to_string).collect();
+    let rates: Vec<f64> = experiment.cells().map(Cell::mean_gflops).collect();
+    let emulated = match experiment.emulated() {
+        Some(label) => format!(" Times are those of an {label}, whose transfers sleep."),
+        None => String::new(),
+    };
+    format!(
+        "Measured with protocol {}; batches of {}; epochs: {}; learning rate {}; edge features of width {}; \
+         seeds: {}; on {}; matrix product {:.0} GFLOP/s.{emulated}{few}",
+        shared(&|cell| name_of(&cell.config.protocol)),
+        shared(&|cell| cell.config.batch_size.to_string()),
+        shared(&|cell| cell.config.epochs.to_string()),
+        shared(&|cell| cell.config.learning_rate.to_string()),
+        shared(&|cell| cell.context.edge_width.to_string()),
+        seeds.join(", "),
+        shared(&|cell| format!("{} ({})", cell.context.device, cell.context.machine)),
+        median(&rates)
+    )
+}
+
+/// What speaks against reading much into differences, where few seeds or epochs were measured.
+fn doubt(experiment: &Experiment, seeds: usize) -> String {
+    let cells = || experiment.cells();
+    let counted = cells().map(|cell| cell.counted_events_per_s().len());
+    let mut few = Vec::new();
+    if seeds == 1 {
+        few.push("one seed".to_owned());
+    }
+    if counted.max() == Some(1) {
+        let last = |cell: &Cell| cell.epochs.last().map(|epoch| epoch.train_seconds);
+        let seconds: Vec<f64> = cells().filter_map(last).collect();
+        few.push(format!(
+            "one timed epoch a training, of {} s",
+            from_to(&seconds, short)
+        ));
+    }
+    match few.is_empty() {
+        true => String::new(),
+        false => format!(" With {}, differences may be chance.", few.join(" and ")),
+    }
 }
 
 /// What was trained on, and what others published.
@@ -113,7 +182,7 @@ fn lead(experiments: &[Experiment], quick: bool) -> Vec<Block> {
         true => "-".to_owned(),
         false => format!(
             "median {:.0} GFLOP/s, {} beside the trainings",
-            crate::speed::median(&rates),
+            median(&rates),
             from_to(&rates, |rate| format!("{rate:.0}"))
         ),
     };

@@ -2,13 +2,12 @@
 
 use std::path::PathBuf;
 
-use mspipe::report::Block;
-use mspipe::report::chart::{short, thousands};
+use mspipe::report::chart::thousands;
 use serde::Serialize;
 
 use super::plan::Plan;
 use super::recipe::{Base, Recipe};
-use super::views;
+use super::wording::color_of;
 use crate::cell::{Cell, Spread};
 use crate::schedules::Row;
 
@@ -32,7 +31,7 @@ pub struct Outcome {
     pub arm: String,
     /// Number of its arm.
     #[serde(skip)]
-    pub color: usize,
+    pub arm_number: usize,
     /// Seeds that it was trained with.
     pub seeds: Vec<u64>,
     /// Speed, staleness and test AP; speed-up is over the first arm.
@@ -55,13 +54,9 @@ impl Experiment {
     pub(super) fn all(base: &Base, plan: &Plan, cells: &[Vec<Option<Cell>>]) -> Vec<Experiment> {
         let recipes = base.recipes.iter().enumerate();
         recipes
-            .map(|(number, recipe)| {
-                let mut outcomes = outcomes(number, recipe, plan, cells);
-                compare_with_first_arm(&mut outcomes);
-                Experiment {
-                    recipe: recipe.clone(),
-                    outcomes,
-                }
+            .map(|(number, recipe)| Experiment {
+                recipe: recipe.clone(),
+                outcomes: outcomes(number, recipe, plan, cells),
             })
             .collect()
     }
@@ -80,96 +75,78 @@ impl Experiment {
             .collect()
     }
 
-    /// Its part of the report.
-    pub(super) fn blocks(&self) -> Vec<Block> {
-        let mut blocks = vec![Block::Text(format!(
-            "Should reach: {}.",
-            self.recipe.reaches
-        ))];
-        if self.outcomes.is_empty() {
-            blocks.push(Block::Note("No training of it is finished.".to_owned()));
-            return blocks;
-        }
-        let views = self.recipe.views.iter();
-        let seen: Vec<String> = views.filter_map(|view| views::seen(view, self)).collect();
-        if !seen.is_empty() {
-            blocks.push(Block::Text(format!("Seen: {}.", seen.join("; "))));
-        }
-        blocks.push(Block::Text(self.setting()));
-        for view in &self.recipe.views {
-            blocks.extend(views::show(view, self));
-        }
-        blocks
+    /// Its trainings.
+    pub(super) fn cells(&self) -> impl Iterator<Item = &Cell> {
+        self.outcomes.iter().flat_map(|outcome| &outcome.cells)
     }
 
-    /// What its numbers were measured under, where they share it.
-    fn setting(&self) -> String {
-        let cells = || self.outcomes.iter().flat_map(|outcome| &outcome.cells);
-        let shared = |of: &dyn Fn(&Cell) -> String| distinct(cells().map(of)).join(" / ");
-        let seeds = distinct(
-            self.outcomes
-                .iter()
-                .flat_map(|outcome| outcome.seeds.clone()),
-        );
-        let few = self.doubt(seeds.len());
-        let seeds: Vec<String> = seeds.iter().map(u64::to_string).collect();
-        let rates: Vec<f64> = cells().map(Cell::mean_gflops).collect();
-        let machine = shared(&|cell| format!("{} ({})", cell.context.device, cell.context.machine));
-        let text = [
-            format!(
-                "Measured with protocol {}",
-                shared(&|cell| crate::cell::name_of(&cell.config.protocol))
-            ),
-            format!(
-                "batches of {}",
-                shared(&|c| c.config.batch_size.to_string())
-            ),
-            format!("epochs: {}", shared(&|c| c.config.epochs.to_string())),
-            format!(
-                "learning rate {}",
-                shared(&|cell| cell.config.learning_rate.to_string())
-            ),
-            format!(
-                "edge features of width {}",
-                shared(&|cell| cell.context.edge_width.to_string())
-            ),
-            format!("seeds: {}", seeds.join(", ")),
-            format!("on {machine}"),
-            format!("matrix product {:.0} GFLOP/s", crate::speed::median(&rates)),
-        ];
-        let emulated = match self.emulated() {
-            Some(label) => format!(" Times are those of an {label}, whose transfers sleep."),
-            None => String::new(),
-        };
-        format!("{}.{emulated}{few}", text.join("; "))
+    /// Names of its arms.
+    pub(super) fn arm_names(&self) -> Vec<String> {
+        let arms = self.recipe.arms.iter();
+        arms.map(|(name, _)| name.clone()).collect()
     }
 
-    /// What speaks against reading much into differences, where few seeds or epochs were
-    /// measured.
-    fn doubt(&self, seeds: usize) -> String {
-        let cells = || self.outcomes.iter().flat_map(|outcome| &outcome.cells);
-        let counted = cells().map(|cell| cell.counted_events_per_s().len());
-        let mut few = Vec::new();
-        if seeds == 1 {
-            few.push("one seed".to_owned());
-        }
-        if counted.max() == Some(1) {
-            let last = |cell: &Cell| cell.epochs.last().map(|epoch| epoch.train_seconds);
-            let seconds: Vec<f64> = cells().filter_map(last).collect();
-            few.push(format!(
-                "one timed epoch a training, of {} s",
-                views::from_to(&seconds, short)
-            ));
-        }
-        match few.is_empty() {
-            true => String::new(),
-            false => format!(" With {}, differences may be chance.", few.join(" and ")),
-        }
+    /// Name of the arm that the others are compared with.
+    pub(super) fn first_arm(&self) -> &str {
+        &self.recipe.arms[0].0
     }
 
     /// Label of the emulated bus, if there was one.
     pub(super) fn emulated(&self) -> Option<String> {
         self.outcomes.iter().find_map(|o| o.row.emulated.clone())
+    }
+
+    /// `, EMULATED link …` where there was one.
+    pub(super) fn emulated_note(&self) -> String {
+        let label = self.emulated();
+        label.map_or_else(String::new, |label| format!(", {label}"))
+    }
+}
+
+impl Outcome {
+    /// Its stream and variant, for titles.
+    pub(super) fn title(&self) -> String {
+        match self.variant.as_str() {
+            "" => self.stream.clone(),
+            variant => format!("{}, {variant}", self.stream),
+        }
+    }
+
+    /// Stream, variant and arm, for tables.
+    pub(super) fn names(&self) -> Vec<String> {
+        vec![self.stream.clone(), self.variant.clone(), self.arm.clone()]
+    }
+
+    /// Its arm, with the label of an emulated bus.
+    pub(super) fn labelled_arm(&self) -> String {
+        match &self.row.emulated {
+            Some(label) => format!("{} ({label})", self.arm),
+            None => self.arm.clone(),
+        }
+    }
+
+    /// Number of its colour.
+    pub(super) fn color(&self) -> usize {
+        color_of(&self.arm, self.arm_number)
+    }
+
+    /// Its test AP minus that of another.
+    pub(super) fn ap_over(&self, base: &Outcome) -> f64 {
+        self.row.test_ap.mean - base.row.test_ap.mean
+    }
+}
+
+/// The outcome of an arm among those of a stream and variant.
+pub(super) fn find_arm<'a>(series: &[&'a Outcome], number: usize) -> Option<&'a Outcome> {
+    let is = |outcome: &&&Outcome| outcome.arm_number == number;
+    series.iter().find(is).copied()
+}
+
+/// How many of these outcomes are of generated streams, in words.
+pub(super) fn of_them_synthetic<'a>(outcomes: impl Iterator<Item = &'a Outcome>) -> String {
+    match outcomes.filter(|o| o.cells[0].context.synthetic).count() {
+        0 => String::new(),
+        count => format!(" ({count} of them SYNTHETIC)"),
     }
 }
 
@@ -184,88 +161,93 @@ pub(super) fn distinct<T: PartialEq>(values: impl Iterator<Item = T>) -> Vec<T> 
     all
 }
 
+/// The trainings of one arm on one stream, in one variant.
+struct Trained {
+    stream: String,
+    variant: String,
+    arm: usize,
+    cells: Vec<Cell>,
+    folders: Vec<PathBuf>,
+}
+
 fn outcomes(
     number: usize,
     recipe: &Recipe,
     plan: &Plan,
     cells: &[Vec<Option<Cell>>],
 ) -> Vec<Outcome> {
-    let mut outcomes: Vec<Outcome> = Vec::new();
+    let mut all: Vec<Trained> = Vec::new();
     for asked in plan.asked.iter().filter(|asked| asked.recipe == number) {
         let (group, training) = asked.training;
         let Some(cell) = cells[group][training].clone() else {
             continue;
         };
-        let synthetic = if cell.context.synthetic {
-            " SYNTHETIC"
-        } else {
-            ""
-        };
-        // A generated stream that was asked for by its whole name says so itself.
-        let name = asked.stream.trim_start_matches("synthetic:");
-        // A part of a data set must not be taken for the whole.
-        let events = cell.context.events;
-        let part = match cell.config.limit_events {
-            Some(limit) if limit == events => format!(" (first {})", thousands(events as f64)),
-            _ => String::new(),
-        };
-        let stream = format!("{name}{part}{synthetic}");
-        let variant = asked.variant.join(", ");
-        let group = &plan.groups[group];
-        let folder = group.trainings[training].path(&group.folder);
-        let same =
-            |o: &&mut Outcome| o.stream == stream && o.variant == variant && o.color == asked.arm;
-        match outcomes.iter_mut().find(same) {
-            Some(outcome) => {
-                outcome.seeds.push(cell.config.seed);
-                outcome.cells.push(cell);
-                outcome.folders.push(folder);
-            }
-            None => outcomes.push(Outcome {
+        let (stream, variant) = (name_of(&asked.stream, &cell), asked.variant.join(", "));
+        let same = |o: &Trained| (&o.stream, &o.variant, o.arm) == (&stream, &variant, asked.arm);
+        let at = all.iter().position(same).unwrap_or_else(|| {
+            all.push(Trained {
                 stream,
                 variant,
-                arm: recipe.arms[asked.arm].0.clone(),
-                color: asked.arm,
-                seeds: vec![cell.config.seed],
-                row: Row::of(&[&cell], None),
-                test_ap_other_pool: Spread::of(&[cell.test_other_pool.ap]),
-                edgebank_ap: cell.edgebank_ap,
-                cells: vec![cell],
-                folders: vec![folder],
-            }),
-        }
+                arm: asked.arm,
+                cells: Vec::new(),
+                folders: Vec::new(),
+            });
+            all.len() - 1
+        });
+        let group = &plan.groups[group];
+        let folder = group.trainings[training].path(&group.folder);
+        all[at].cells.push(cell);
+        all[at].folders.push(folder);
     }
-    for outcome in &mut outcomes {
-        let of = |value: fn(&Cell) -> f64| {
-            let values: Vec<f64> = outcome.cells.iter().map(value).collect();
-            Spread::of(&values)
-        };
-        let other_pool = of(|cell| cell.test_other_pool.ap);
-        // The draws of negatives differ from seed to seed.
-        let edgebank = of(|cell| cell.edgebank_ap).mean;
-        outcome.test_ap_other_pool = other_pool;
-        outcome.edgebank_ap = edgebank;
-    }
-    outcomes
+    let speed_of_first = |of: &Trained| {
+        let same = |o: &&Trained| o.arm == 0 && o.stream == of.stream && o.variant == of.variant;
+        let first = all.iter().find(same)?;
+        Some(Row::of(&first.cells.iter().collect::<Vec<_>>(), None).events_per_s)
+    };
+    let speeds: Vec<Option<f64>> = all.iter().map(speed_of_first).collect();
+    let pairs = all.into_iter().zip(speeds);
+    pairs
+        .map(|(trained, first)| trained.outcome(recipe, first))
+        .collect()
 }
 
-/// Rows over all seeds, with the speed-up over the first arm of the same stream and variant.
-fn compare_with_first_arm(outcomes: &mut [Outcome]) {
-    let firsts: Vec<(String, String, f64)> = outcomes
-        .iter()
-        .filter(|outcome| outcome.color == 0)
-        .map(|outcome| {
-            let cells: Vec<&Cell> = outcome.cells.iter().collect();
-            let speed = Row::of(&cells, None).events_per_s;
-            (outcome.stream.clone(), outcome.variant.clone(), speed)
-        })
-        .collect();
-    for outcome in outcomes {
-        let first = firsts
-            .iter()
-            .find(|(stream, variant, _)| *stream == outcome.stream && *variant == outcome.variant)
-            .map(|(.., speed)| *speed);
-        let cells: Vec<&Cell> = outcome.cells.iter().collect();
-        outcome.row = Row::of(&cells, first);
+impl Trained {
+    /// What they gave; the first arm trained `first` events per second.
+    fn outcome(self, recipe: &Recipe, first: Option<f64>) -> Outcome {
+        let of = |value: fn(&Cell) -> f64| {
+            let values: Vec<f64> = self.cells.iter().map(value).collect();
+            Spread::of(&values)
+        };
+        Outcome {
+            arm: recipe.arms[self.arm].0.clone(),
+            arm_number: self.arm,
+            seeds: self.cells.iter().map(|cell| cell.config.seed).collect(),
+            row: Row::of(&self.cells.iter().collect::<Vec<_>>(), first),
+            test_ap_other_pool: of(|cell| cell.test_other_pool.ap),
+            // The draws of negatives differ from seed to seed.
+            edgebank_ap: of(|cell| cell.edgebank_ap).mean,
+            stream: self.stream,
+            variant: self.variant,
+            cells: self.cells,
+            folders: self.folders,
+        }
     }
+}
+
+/// A stream as tables name it, for what was trained on it.
+fn name_of(stream: &str, cell: &Cell) -> String {
+    let synthetic = if cell.context.synthetic {
+        " SYNTHETIC"
+    } else {
+        ""
+    };
+    // A generated stream that was asked for by its whole name says so itself.
+    let name = stream.trim_start_matches("synthetic:");
+    // A part of a data set must not be taken for the whole.
+    let events = cell.context.events;
+    let part = match cell.config.limit_events {
+        Some(limit) if limit == events => format!(" (first {})", thousands(events as f64)),
+        _ => String::new(),
+    };
+    format!("{name}{part}{synthetic}")
 }

@@ -3,9 +3,9 @@
 use mspipe::report::chart::thousands;
 use mspipe::report::{Block, Section, Table};
 
-use super::experiment::{Experiment, Outcome};
-use super::views::{ap_difference, from_to, of_them_synthetic};
-use crate::speed::median;
+use super::experiment::{Experiment, Outcome, of_them_synthetic};
+use super::wording::{ap_difference, from_to};
+use crate::cell::median;
 
 /// Recipes that compare whole schedules.
 const RECIPES: [&str; 2] = ["speed-up", "slow-bus"];
@@ -32,7 +32,7 @@ impl<'a> Pair<'a> {
     }
 
     fn ap_difference(&self) -> f64 {
-        self.mspipe.row.test_ap.mean - self.base.row.test_ap.mean
+        self.mspipe.ap_over(self.base)
     }
 
     fn row(&self) -> Vec<String> {
@@ -41,10 +41,7 @@ impl<'a> Pair<'a> {
             Some(link) => format!("{}, {link}", self.base.stream),
             None => self.base.stream.clone(),
         };
-        let factor = |outcome: &Outcome| {
-            let factor = outcome.row.speed_up;
-            factor.map_or_else(|| "-".to_owned(), |factor| format!("{factor:.2}"))
-        };
+        let factor = |outcome: &Outcome| outcome.row.speed_up_text();
         vec![
             stream,
             self.base.cells[0].config.model.to_string(),

@@ -2,7 +2,8 @@
 
 use super::canvas::{Anchor, Canvas, Key, LEFT, RIGHT, fill, text_width};
 use super::scale::Scale;
-use super::{Size, short};
+use super::{Size, figure, short};
+use crate::report::Figure;
 
 /// A chart of bars.
 #[derive(Debug, Clone, Default)]
@@ -28,6 +29,11 @@ pub struct Bars {
 }
 
 impl Bars {
+    /// The chart with what else there is to say of it, which may be nothing.
+    pub fn figure(&self, caption: &str) -> Figure {
+        figure(&self.title, self.size, self.svg(), caption)
+    }
+
     /// The chart as an SVG element.
     pub fn svg(&self) -> String {
         let width = self.size.width();
@@ -60,17 +66,13 @@ impl Bars {
 
         let group = (width - RIGHT - LEFT) / self.groups.len().max(1) as f64;
         let bar = (group * 0.84 / self.series.len().max(1) as f64).min(64.0);
-        let written = |value: f64| match self.decimals {
-            Some(digits) if value != 0.0 => format!("{value:.digits$}"),
-            _ => short(value),
-        };
-        let widest = values.iter().map(|value| text_width(&written(*value)));
+        let widest = values.iter().map(|value| text_width(&self.written(*value)));
         // No values where one would run into the next bar's.
         let with_values = widest.fold(0.0, f64::max) <= bar;
-        let mut labels = Vec::new();
         // Room for values below bars.
         let negative = values.iter().any(|value| *value < 0.0);
         let below_bars = if negative && with_values { 12.0 } else { 0.0 };
+        let mut labels = Vec::new();
         let mut lines = 1;
         for (nth, (name, values)) in self.groups.iter().zip(&self.values).enumerate() {
             let middle = LEFT + group * (nth as f64 + 0.5);
@@ -81,37 +83,53 @@ impl Bars {
                 canvas.text(place, Anchor::Middle, "soft", text);
             }
             let left = middle - bar * self.series.len() as f64 / 2.0;
-            for (at, ((series, color), value)) in self.series.iter().zip(values).enumerate() {
-                let Some(value) = value.filter(|value| value.is_finite()) else {
-                    continue;
-                };
-                let (x, from, to) = (left + bar * at as f64, y.at(0.0), y.at(value));
-                let says = format!("{name}\n{series}: {}", written(value));
-                let corner = (x + bar * 0.06, from.min(to));
-                canvas.rect(
-                    corner,
-                    (bar * 0.88, (from - to).abs()),
-                    &fill(*color),
-                    &says,
-                );
-                let beyond = if value < 0.0 { to + 13.0 } else { to - 4.0 };
-                if with_values {
-                    labels.push(((x + bar / 2.0, beyond), written(value)));
-                }
-            }
+            labels.extend(self.group(&mut canvas, (name, values), &y, (left, bar)));
         }
         canvas.line((LEFT, y.at(0.0)), (width - RIGHT, y.at(0.0)), "axis");
         if let Some(reference) = self.reference {
             let at = y.at(reference);
             canvas.line((LEFT, at), (width - RIGHT, at), "reference");
         }
-        for (place, text) in labels {
-            canvas.text(place, Anchor::Middle, "value", &text);
+        for (place, text) in labels.iter().filter(|_| with_values) {
+            canvas.text(*place, Anchor::Middle, "value", text);
         }
         let below = bottom + below_bars + 18.0 + 15.0 * lines as f64;
         let middle = (LEFT + width - RIGHT) / 2.0;
         canvas.text((middle, below + 4.0), Anchor::Middle, "soft", &self.x_name);
         canvas.finish(below + if self.x_name.is_empty() { 0.0 } else { 14.0 })
+    }
+
+    fn written(&self, value: f64) -> String {
+        match self.decimals {
+            Some(digits) if value != 0.0 => format!("{value:.digits$}"),
+            _ => short(value),
+        }
+    }
+
+    /// Draws the bars of a group, from `left` on and `bar` wide each; returns their values with the
+    /// places beyond their ends.
+    fn group(
+        &self,
+        canvas: &mut Canvas,
+        (name, values): (&str, &[Option<f64>]),
+        y: &Scale,
+        (left, bar): (f64, f64),
+    ) -> Vec<((f64, f64), String)> {
+        let mut labels = Vec::new();
+        for (at, ((series, color), value)) in self.series.iter().zip(values).enumerate() {
+            let Some(value) = value.filter(|value| value.is_finite()) else {
+                continue;
+            };
+            let (x, from, to) = (left + bar * at as f64, y.at(0.0), y.at(value));
+            let written = self.written(value);
+            let says = format!("{name}\n{series}: {written}");
+            let corner = (x + bar * 0.06, from.min(to));
+            let size = (bar * 0.88, (from - to).abs());
+            canvas.rect(corner, size, &fill(*color), &says);
+            let beyond = if value < 0.0 { to + 13.0 } else { to - 4.0 };
+            labels.push(((x + bar / 2.0, beyond), written));
+        }
+        labels
     }
 }
 

@@ -2,7 +2,8 @@
 
 use super::canvas::{Anchor, Canvas, Key, LEFT, RIGHT, fill, stroke};
 use super::scale::Scale;
-use super::{Size, short};
+use super::{Size, figure, short};
+use crate::report::Figure;
 
 /// How the points of a series are joined.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -63,6 +64,11 @@ pub struct Lines {
 }
 
 impl Lines {
+    /// The chart with what else there is to say of it, which may be nothing.
+    pub fn figure(&self, caption: &str) -> Figure {
+        figure(&self.title, self.size, self.svg(), caption)
+    }
+
     /// The chart as an SVG element.
     pub fn svg(&self) -> String {
         let width = self.size.width();

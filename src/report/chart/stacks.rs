@@ -1,7 +1,8 @@
 //! Horizontal stacks that show how a whole is made up of the pipeline's stages.
 
 use super::canvas::{Anchor, Canvas, Key, RIGHT, text_width};
-use super::{Size, short};
+use super::{Size, figure, short};
+use crate::report::Figure;
 
 /// Height of a row, and of its stack.
 const ROW: f64 = 30.0;
@@ -23,6 +24,11 @@ pub struct Stacks {
 }
 
 impl Stacks {
+    /// The chart with what else there is to say of it, which may be nothing.
+    pub fn figure(&self, caption: &str) -> Figure {
+        figure(&self.title, self.size, self.svg(), caption)
+    }
+
     /// The chart as an SVG element.
     pub fn svg(&self) -> String {
         let width = self.size.width();

@@ -3,122 +3,115 @@
 use mspipe::report::chart::{Bars, Size, thousands};
 use mspipe::report::{Block, Table};
 
-use super::super::experiment::{Experiment, Outcome, distinct};
-use super::{ap_difference, emulated_note, from_to, of_series, or_dash, wide};
+use super::super::experiment::{Experiment, Outcome, distinct, find_arm};
+use super::super::wording::{ap_difference, from_to};
+use crate::schedules::or_dash;
 
 /// A table for each stream and variant, and bars of what each arm changes.
 pub(super) fn arms(experiment: &Experiment) -> Vec<Block> {
-    let first = &experiment.recipe.arms[0].0;
-    let mut blocks = Vec::new();
-    for series in experiment.series() {
-        let base = series.iter().find(|outcome| outcome.color == 0);
-        let mut table = Table::new(
-            &format!("{}; differences are from '{first}'", of_series(series[0])),
-            &["arm"],
-            &[
-                "events/s",
-                "speed-up",
-                "k",
-                "stall",
-                "test AP",
-                "AP difference",
-            ],
-        );
-        for outcome in &series {
-            let row = &outcome.row;
-            let label = row
-                .emulated
-                .as_ref()
-                .map_or_else(String::new, |label| format!(" ({label})"));
-            let difference = base.map(|base| difference(base, outcome));
-            table.rows.push(vec![
-                outcome.arm.clone() + &label,
-                thousands(row.events_per_s),
-                or_dash(row.speed_up.map(|factor| format!("{factor:.2}"))),
-                format!("{} ({:.0} %)", row.k, row.k_percent),
-                or_dash(row.stall_percent.map(|share| format!("{share:.1} %"))),
-                row.test_ap.to_string(),
-                or_dash(difference.map(ap_difference)),
-            ]);
-        }
-        blocks.push(Block::Table(table));
-    }
-    let series = experiment.series();
-    let names = series
-        .iter()
-        .enumerate()
-        .map(|(nth, series)| (of_series(series[0]), nth + 1));
-    let bars = |title: &str, y_name: &str, value: &dyn Fn(&Outcome, &[&Outcome]) -> Option<f64>| {
-        let groups = experiment.recipe.arms.iter().map(|(name, _)| name.clone());
-        let of_arm = |arm: usize| -> Vec<Option<f64>> {
-            let of = |series: &Vec<&Outcome>| {
-                let outcome = series.iter().find(|outcome| outcome.color == arm)?;
-                value(outcome, series)
-            };
-            series.iter().map(of).collect()
+    let first = experiment.first_arm();
+    let link = experiment.emulated_note();
+    let all = experiment.series();
+    let bars = |title: String, y_name: String, value: fn(&Outcome, &[&Outcome]) -> Option<f64>| {
+        let of_arm = |arm: usize| {
+            let of = |series: &Vec<&Outcome>| value(find_arm(series, arm)?, series);
+            all.iter().map(of).collect()
         };
         Bars {
-            title: title.to_owned(),
-            y_name: y_name.to_owned(),
-            groups: groups.collect(),
-            series: names.clone().collect(),
+            title,
+            y_name,
+            groups: experiment.arm_names(),
+            series: all
+                .iter()
+                .map(|series| series[0].title())
+                .zip(1..)
+                .collect(),
             values: (0..experiment.recipe.arms.len()).map(of_arm).collect(),
             size: Size::Wide,
             ..Bars::default()
         }
     };
-    let link = emulated_note(experiment);
-    let mut speed = bars(
-        &format!("Speed-up over '{first}'{link}"),
-        &format!("training events a second, times those of '{first}'"),
-        &|outcome, _| outcome.row.speed_up,
+    let speed = Bars {
+        reference: Some(1.0),
+        decimals: Some(2),
+        ..bars(
+            format!("Speed-up over '{first}'{link}"),
+            format!("training events a second, times those of '{first}'"),
+            |outcome, _| outcome.row.speed_up,
+        )
+    };
+    let accuracy = Bars {
+        decimals: Some(3),
+        ..bars(
+            format!("Test AP minus that of '{first}'{link}"),
+            "difference in test AP".to_owned(),
+            |outcome, series| Some(outcome.ap_over(find_arm(series, 0)?)),
+        )
+    };
+    let figures = vec![
+        speed.figure(""),
+        accuracy.figure("0: the same AP, to the last bit."),
+    ];
+    let tables = all.iter().map(|series| Block::Table(table(first, series)));
+    [Block::Figures(figures)]
+        .into_iter()
+        .chain(tables)
+        .collect()
+}
+
+/// The arms of one stream and variant.
+fn table(first: &str, series: &[&Outcome]) -> Table {
+    let mut table = Table::new(
+        &format!("{}; differences are from '{first}'", series[0].title()),
+        &["arm"],
+        &[
+            "events/s",
+            "speed-up",
+            "k",
+            "stall",
+            "test AP",
+            "AP difference",
+        ],
     );
-    speed.reference = Some(1.0);
-    speed.decimals = Some(2);
-    let title = format!("Test AP minus that of '{first}'{link}");
-    let mut accuracy = bars(&title, "difference in test AP", &|outcome, series| {
-        let base = series.iter().find(|outcome| outcome.color == 0)?;
-        Some(difference(base, outcome))
-    });
-    accuracy.decimals = Some(3);
-    blocks.insert(
-        0,
-        Block::Figures(vec![
-            wide(&speed.title, speed.svg(), String::new()),
-            wide(
-                &accuracy.title,
-                accuracy.svg(),
-                "0: the same AP, to the last bit.".to_owned(),
-            ),
-        ]),
-    );
-    blocks
+    let base = find_arm(series, 0);
+    let row = |outcome: &&Outcome| {
+        let row = &outcome.row;
+        let difference = base.map(|base| ap_difference(outcome.ap_over(base)));
+        vec![
+            outcome.labelled_arm(),
+            thousands(row.events_per_s),
+            row.speed_up_text(),
+            row.k_text(),
+            row.stall_text(),
+            row.test_ap.to_string(),
+            or_dash(difference),
+        ]
+    };
+    table.rows = series.iter().map(row).collect();
+    table
 }
 
 /// Which arms have the AP of the first one.
 pub(super) fn arms_seen(experiment: &Experiment) -> Option<String> {
     let arms = &experiment.recipe.arms;
-    let series = experiment.series();
-    let same = |arm: usize| {
-        series.iter().all(|series| {
-            let of = |number| series.iter().find(|outcome| outcome.color == number);
-            let pair = of(0).zip(of(arm));
-            pair.is_some_and(|(base, outcome)| difference(base, outcome) == 0.0)
+    let all = experiment.series();
+    let same = |arm: &usize| {
+        all.iter().all(|series| {
+            let pair = find_arm(series, 0).zip(find_arm(series, *arm));
+            pair.is_some_and(|(base, outcome)| outcome.ap_over(base) == 0.0)
         })
     };
     let names: Vec<String> = (1..arms.len())
-        .filter(|arm| same(*arm))
+        .filter(same)
         .map(|arm| format!("'{}'", arms[arm].0))
         .collect();
-    let first = &arms[0].0;
     (!names.is_empty()).then(|| {
-        let names = names.join(", ");
-        format!("the same test AP as '{first}', to the last bit, is that of {names}")
+        format!(
+            "the same test AP as '{}', to the last bit, is that of {}",
+            experiment.first_arm(),
+            names.join(", ")
+        )
     })
-}
-
-fn difference(base: &Outcome, outcome: &Outcome) -> f64 {
-    outcome.row.test_ap.mean - base.row.test_ap.mean
 }
 
 /// Megabytes under way at once, at most.
@@ -144,57 +137,37 @@ pub(super) fn in_flight(experiment: &Experiment) -> Vec<Block> {
         &["iterations", "MB", "MB of one iteration"],
     );
     for outcome in &experiment.outcomes {
-        let iterations = outcome
-            .cells
-            .iter()
-            .map(|cell| cell.in_flight.iterations)
-            .max();
-        let largest = outcome
-            .cells
-            .iter()
-            .map(|cell| cell.in_flight.largest)
-            .max();
-        let largest = largest.unwrap_or(0);
-        table.rows.push(vec![
-            outcome.stream.clone(),
-            outcome.variant.clone(),
-            outcome.arm.clone(),
+        let most = outcome.cells.iter().map(|cell| cell.in_flight);
+        let iterations = most.clone().map(|most| most.iterations).max();
+        let largest = most.map(|most| most.largest).max().unwrap_or(0);
+        let mut row = outcome.names();
+        row.extend([
             iterations.unwrap_or(0).to_string(),
             format!("{:.2}", megabytes(outcome)),
             format!("{:.2}", largest as f64 / 1e6),
         ]);
+        table.rows.push(row);
     }
-    let variants = distinct(experiment.outcomes.iter().map(of_series));
-    let value = |(arm, _): (usize, &(String, String))| -> Vec<Option<f64>> {
-        let of = |variant: &String| {
-            let is = |o: &&Outcome| o.color == arm && of_series(o) == *variant;
+    let titles = distinct(experiment.outcomes.iter().map(Outcome::title));
+    let of_arm = |arm: usize| {
+        let of = |title: &String| {
+            let is = |o: &&Outcome| o.arm_number == arm && o.title() == *title;
             experiment.outcomes.iter().find(is).map(megabytes)
         };
-        variants.iter().map(of).collect()
+        titles.iter().map(of).collect()
     };
     let bars = Bars {
         title: "Memory that the iterations under way hold".to_owned(),
         y_name: "MB".to_owned(),
-        groups: experiment
-            .recipe
-            .arms
-            .iter()
-            .map(|(name, _)| name.clone())
-            .collect(),
-        series: variants.iter().cloned().zip(1..).collect(),
-        values: experiment
-            .recipe
-            .arms
-            .iter()
-            .enumerate()
-            .map(value)
-            .collect(),
+        groups: experiment.arm_names(),
+        series: titles.iter().cloned().zip(1..).collect(),
+        values: (0..experiment.recipe.arms.len()).map(of_arm).collect(),
         size: Size::Wide,
         ..Bars::default()
     };
-    let caption = "Beside node memory and mailboxes, which every schedule needs.".to_owned();
+    let caption = "Beside node memory and mailboxes, which every schedule needs.";
     vec![
-        Block::Figures(vec![wide(&bars.title, bars.svg(), caption)]),
+        Block::Figures(vec![bars.figure(caption)]),
         Block::Table(table),
     ]
 }

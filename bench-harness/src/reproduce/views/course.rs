@@ -2,14 +2,14 @@
 
 use std::fs;
 
-use mspipe::report::Block;
 use mspipe::report::chart::{Bars, Join, Lines, Point, Series, Size};
 use mspipe::report::run::{TIMELINE as WHAT_IT_SHOWS, by_age};
+use mspipe::report::{Block, Figure};
 use mspipe::run_folder::TIMELINE;
 
-use super::super::experiment::{Experiment, Outcome};
+use super::super::experiment::{Experiment, Outcome, find_arm};
 use super::super::recipe::View;
-use super::{ap_difference, color_of, emulated_note, half, of_series, shown_and_folded, wide};
+use super::super::wording::{ap_difference, shown_and_folded};
 use crate::cell::Cell;
 
 /// The charts that the trainings drew themselves, folded where there are other views.
@@ -19,10 +19,14 @@ pub(super) fn timeline(experiment: &Experiment) -> Vec<Block> {
         let Ok(svg) = fs::read_to_string(outcome.folders[0].join(TIMELINE)) else {
             continue;
         };
-        let emulated = emulated_note(experiment);
+        let emulated = experiment.emulated_note();
         let title = format!("{}: {}{emulated}", outcome.stream, outcome.arm);
-        // The chart's own title does not stand out.
-        figures.push(wide(&title, svg, format!("{title}.")));
+        figures.push(Figure {
+            caption: format!("{title}."),
+            title,
+            svg,
+            wide: true,
+        });
     }
     let blocks = vec![
         Block::Text(WHAT_IT_SHOWS.to_owned()),
@@ -59,7 +63,7 @@ pub(super) fn k_over_time(experiment: &Experiment) -> Vec<Block> {
             }
         });
         let chart = Lines {
-            title: format!("k over time: {stream}{}", emulated_note(experiment)),
+            title: format!("k over time: {stream}{}", experiment.emulated_note()),
             x_name: "iteration of the training".to_owned(),
             y_name: "k".to_owned(),
             series: series.collect(),
@@ -68,7 +72,7 @@ pub(super) fn k_over_time(experiment: &Experiment) -> Vec<Block> {
             from_zero: true,
             ..Lines::default()
         };
-        figures.push(half(&chart.title, chart.svg(), String::new()));
+        figures.push(chart.figure(""));
     }
     let text = "k = 1: memory is not stale. The first seed alone. Lines that are the same are drawn \
                 beside one another.";
@@ -160,13 +164,16 @@ pub(super) fn ages(experiment: &Experiment) -> Vec<Block> {
                     .to_owned(),
             y_name: "% of the rows".to_owned(),
             groups,
-            series: arms.iter().map(|o| (o.arm.clone(), o.color + 1)).collect(),
+            series: arms
+                .iter()
+                .map(|o| (o.arm.clone(), o.arm_number + 1))
+                .collect(),
             values,
             size: Size::Wide,
             ..Bars::default()
         };
-        let caption = "Time since a root's memory was last written, when it was read.".to_owned();
-        figures.push(wide(&chart.title, chart.svg(), caption));
+        let caption = "Time since a root's memory was last written, when it was read.";
+        figures.push(chart.figure(caption));
     }
     vec![Block::Figures(figures)]
 }
@@ -176,11 +183,11 @@ pub(super) fn ages(experiment: &Experiment) -> Vec<Block> {
 pub(super) fn convergence(experiment: &Experiment) -> Vec<Block> {
     let (mut shown, mut folded, mut losses) = (Vec::new(), Vec::new(), Vec::new());
     for series in experiment.series() {
-        let title = of_series(series[0]);
+        let title = series[0].title();
         let chart = |what: &str, x_name: &str, y_name: &str, points: fn(&[Cell]) -> Vec<Point>| {
             let curve = |outcome: &&Outcome| Series {
                 name: outcome.arm.clone(),
-                color: color_of(&outcome.arm, outcome.color),
+                color: outcome.color(),
                 points: points(&outcome.cells),
             };
             Lines {
@@ -209,10 +216,8 @@ pub(super) fn convergence(experiment: &Experiment) -> Vec<Block> {
             true => &mut shown,
             false => &mut folded,
         };
-        for chart in [by_epoch, by_time] {
-            figures.push(half(&chart.title, chart.svg(), String::new()));
-        }
-        losses.push(half(&loss.title, loss.svg(), String::new()));
+        figures.extend([by_epoch.figure(""), by_time.figure("")]);
+        losses.push(loss.figure(""));
     }
     let seeds = experiment
         .outcomes
@@ -224,13 +229,10 @@ pub(super) fn convergence(experiment: &Experiment) -> Vec<Block> {
     };
     let mut blocks = vec![Block::Text(over)];
     blocks.extend(shown_and_folded(shown, folded, "Other streams"));
-    blocks.extend(match losses.is_empty() {
-        true => None,
-        false => Some(Block::Folded(
-            "Training loss".to_owned(),
-            vec![Block::Figures(losses)],
-        )),
-    });
+    if !losses.is_empty() {
+        let losses = vec![Block::Figures(losses)];
+        blocks.push(Block::Folded("Training loss".to_owned(), losses));
+    }
     blocks
 }
 
@@ -238,17 +240,17 @@ pub(super) fn convergence(experiment: &Experiment) -> Vec<Block> {
 pub(super) fn convergence_seen(experiment: &Experiment) -> Option<String> {
     let last = |outcome: &Outcome| ap_points(&outcome.cells, false).last().map(|point| point.y);
     let difference = |series: Vec<&Outcome>| {
-        let base = series.iter().find(|outcome| outcome.color == 0)?;
+        let base = find_arm(&series, 0)?;
         let other = series.iter().find(|outcome| outcome.arm == "mspipe")?;
         let difference = ap_difference(last(other)? - last(base)?);
-        Some(format!("{difference} ({})", of_series(base)))
+        Some(format!("{difference} ({})", base.title()))
     };
     let all: Vec<String> = experiment
         .series()
         .into_iter()
         .filter_map(difference)
         .collect();
-    let first = &experiment.recipe.arms[0].0;
+    let first = experiment.first_arm();
     (!all.is_empty()).then(|| {
         format!(
             "validation AP of mspipe after the last epoch, minus that of {first}: {}",

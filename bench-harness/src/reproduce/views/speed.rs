@@ -4,13 +4,10 @@ use mspipe::pipeline::Stage;
 use mspipe::report::chart::{Bars, Join, Lines, Point, Series, Size, Stacks, thousands};
 use mspipe::report::{Block, Table};
 
-use super::super::experiment::{Experiment, Outcome, distinct};
-use super::{
-    color_of, emulated_note, from_to, half, of_series, of_them_synthetic, or_dash,
-    shown_and_folded, wide,
-};
-use crate::cell::Cell;
-use crate::speed::median;
+use super::super::experiment::{Experiment, Outcome, distinct, find_arm, of_them_synthetic};
+use super::super::wording::{color_of, from_to, shown_and_folded};
+use crate::cell::{Cell, median};
+use crate::schedules::or_dash;
 
 /// Whether node memory was on the device; where it lies changes no AP.
 fn on_device(variant: &str) -> bool {
@@ -21,8 +18,8 @@ fn on_device(variant: &str) -> bool {
 pub(super) fn speed(experiment: &Experiment) -> Vec<Block> {
     let arms = arms(experiment);
     let streams = experiment.streams();
-    let first = &experiment.recipe.arms[0].0;
-    let link = emulated_note(experiment);
+    let first = experiment.first_arm();
+    let link = experiment.emulated_note();
     let variants = distinct(experiment.outcomes.iter().map(|o| o.variant.as_str()));
     let all_on_device = variants.iter().all(|variant| on_device(variant));
     let (mut shown, mut folded) = (Vec::new(), Vec::new());
@@ -32,7 +29,9 @@ pub(super) fn speed(experiment: &Experiment) -> Vec<Block> {
                 experiment
                     .outcomes
                     .iter()
-                    .find(|o| o.stream == *stream && o.variant == variant && o.color == arm.number)
+                    .find(|o| {
+                        o.stream == *stream && o.variant == variant && o.arm_number == arm.number
+                    })
                     .and_then(|outcome| outcome.row.speed_up)
             };
             arms.iter().map(find).collect()
@@ -58,11 +57,11 @@ pub(super) fn speed(experiment: &Experiment) -> Vec<Block> {
             true => &mut folded,
             false => &mut shown,
         };
-        figures.push(wide(&bars.title, bars.svg(), String::new()));
+        figures.push(bars.figure(""));
     }
     let mut blocks = shown_and_folded(shown, folded, "Speed-up with memory on the device");
     let speed_up = by_arm(experiment, &format!("Speed-up over {first}{link}"), |o| {
-        or_dash(o.row.speed_up.map(|factor| format!("{factor:.2}")))
+        o.row.speed_up_text()
     });
     let several = experiment.outcomes.iter().any(|o| o.seeds.len() > 1);
     let over = match several {
@@ -87,15 +86,15 @@ pub(super) fn speed(experiment: &Experiment) -> Vec<Block> {
 /// How far mspipe's speed and AP are from those of the first arm, and whether schedules that must
 /// not change any AP do not.
 pub(super) fn speed_seen(experiment: &Experiment) -> Option<String> {
-    let first = &experiment.recipe.arms[0].0;
+    let first = experiment.first_arm();
     let (mut speed, mut ap, mut exact) = (Vec::new(), Vec::new(), Vec::new());
     let all = experiment.series();
     for series in &all {
-        let Some(base) = series.iter().find(|outcome| outcome.color == 0) else {
+        let Some(base) = find_arm(series, 0) else {
             continue;
         };
         for outcome in series {
-            let difference = outcome.row.test_ap.mean - base.row.test_ap.mean;
+            let difference = outcome.ap_over(base);
             match outcome.arm.as_str() {
                 "mspipe" => {
                     speed.extend(outcome.row.speed_up);
@@ -152,14 +151,7 @@ fn by_arm(experiment: &Experiment, caption: &str, text: impl Fn(&Outcome) -> Str
     let names: Vec<&str> = arms.iter().map(|arm| arm.name.as_str()).collect();
     let mut table = Table::new(caption, &["stream", "setting"], &names);
     for series in experiment.series() {
-        let cell = |arm: &Arm| {
-            or_dash(
-                series
-                    .iter()
-                    .find(|o| o.color == arm.number)
-                    .map(|outcome| text(outcome)),
-            )
-        };
+        let cell = |arm: &Arm| or_dash(find_arm(&series, arm.number).map(&text));
         let mut row = vec![series[0].stream.clone(), series[0].variant.clone()];
         row.extend(arms.iter().map(cell));
         table.rows.push(row);
@@ -188,21 +180,16 @@ fn everything(experiment: &Experiment) -> Table {
     );
     for outcome in &experiment.outcomes {
         let row = &outcome.row;
-        let percent = |share: f64| format!("{share:.1} %");
-        let arm = match &row.emulated {
-            Some(label) => format!("{} ({label})", outcome.arm),
-            None => outcome.arm.clone(),
-        };
         table.rows.push(vec![
             outcome.stream.clone(),
             outcome.variant.clone(),
-            arm,
+            outcome.labelled_arm(),
             thousands(row.events_per_s),
             format!("{:.1}", row.ratio),
-            or_dash(row.speed_up.map(|factor| format!("{factor:.2}"))),
-            format!("{} ({:.0} %)", row.k, row.k_percent),
-            or_dash(row.stall_percent.map(percent)),
-            percent(row.train_percent),
+            row.speed_up_text(),
+            row.k_text(),
+            row.stall_text(),
+            format!("{:.1} %", row.train_percent),
             row.test_ap.to_string(),
             outcome.test_ap_other_pool.to_string(),
             format!("{:.4}", outcome.edgebank_ap),
@@ -223,7 +210,7 @@ pub(super) fn trade_off(experiment: &Experiment) -> Vec<Block> {
         }
         let point = |outcome: &&Outcome| Series {
             name: outcome.arm.clone(),
-            color: color_of(&outcome.arm, outcome.color),
+            color: outcome.color(),
             points: vec![Point {
                 x: outcome.row.events_per_s,
                 y: outcome.row.test_ap.mean,
@@ -231,7 +218,7 @@ pub(super) fn trade_off(experiment: &Experiment) -> Vec<Block> {
             }],
         };
         let chart = Lines {
-            title: format!("Test AP against speed: {}", of_series(series[0])),
+            title: format!("Test AP against speed: {}", series[0].title()),
             x_name: "training events a second".to_owned(),
             y_name: "test AP".to_owned(),
             series: series.iter().map(point).collect(),
@@ -246,7 +233,7 @@ pub(super) fn trade_off(experiment: &Experiment) -> Vec<Block> {
             true => &mut shown,
             false => &mut folded,
         };
-        figures.push(half(&chart.title, chart.svg(), caption));
+        figures.push(chart.figure(&caption));
     }
     shown_and_folded(shown, folded, "Test AP against speed, other streams")
 }
@@ -276,11 +263,7 @@ pub(super) fn stages(experiment: &Experiment) -> Vec<Block> {
     );
     for outcome in &experiment.outcomes {
         let ms = stage_ms(&outcome.cells);
-        let mut row = vec![
-            outcome.stream.clone(),
-            outcome.variant.clone(),
-            outcome.arm.clone(),
-        ];
+        let mut row = outcome.names();
         row.extend(
             ms.iter()
                 .chain([&ms.iter().sum()])
@@ -310,7 +293,7 @@ pub(super) fn stages(experiment: &Experiment) -> Vec<Block> {
             size: Size::Wide,
         };
         let caption = "Share of each stage, one after the other; on the right the whole iteration.";
-        figures.push(wide(&stacks.title, stacks.svg(), caption.to_owned()));
+        figures.push(stacks.figure(caption));
     }
     vec![
         Block::Figures(figures),

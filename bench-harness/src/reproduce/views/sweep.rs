@@ -5,8 +5,9 @@ use mspipe::report::{Block, Table};
 use serde_json::Value;
 
 use super::super::experiment::{Experiment, Outcome, distinct};
-use super::{color_of, half};
+use super::super::wording::color_of;
 use crate::grid::settings;
+use crate::schedules::or_dash;
 
 /// Charts of AP and of speed for each stream, and a table; `setting` is a name of `config.json`,
 /// or `k` for the most frequent staleness.
@@ -16,68 +17,17 @@ pub(super) fn sweep(experiment: &Experiment, setting: &str) -> Vec<Block> {
         "mitigation_keep" => "λ (what remains of a corrected row)".to_owned(),
         other => other.replace('_', " "),
     };
-    let cells = || experiment.outcomes.iter().flat_map(|o| &o.cells);
-    let mitigated = cells().any(|cell| cell.corrected_rows.is_some());
-    let corrected: &[&str] = if mitigated {
-        &["rows corrected in an iteration"]
-    } else {
-        &[]
-    };
-    let mut table = Table::new(
-        &format!("By {name}"),
-        &["stream", "setting"],
-        &[&[&*name, "events/s", "test AP"], corrected].concat(),
-    );
-    for outcome in &experiment.outcomes {
-        let corrected: Vec<f64> = outcome
-            .cells
-            .iter()
-            .filter_map(|cell| cell.corrected_rows)
-            .collect();
-        let mean = corrected.iter().sum::<f64>() / corrected.len().max(1) as f64;
-        let mut row = vec![
-            outcome.stream.clone(),
-            outcome.variant.clone(),
-            value(outcome, setting).to_string(),
-            thousands(outcome.row.events_per_s),
-            outcome.row.test_ap.to_string(),
-        ];
-        if mitigated {
-            row.push(match corrected.is_empty() {
-                true => "-".to_owned(),
-                false => format!("{mean:.1}"),
-            });
-        }
-        table.rows.push(row);
-    }
     let mut figures = Vec::new();
     for stream in experiment.streams() {
-        let chart = |title: &str, y_name: &str, point: fn(&Outcome, f64) -> Point| {
-            let variants = distinct(experiment.outcomes.iter().map(|o| o.variant.as_str()));
-            let series = |(color, variant): (usize, &&str)| {
-                let of = |o: &&Outcome| o.stream == stream && o.variant == *variant;
-                let mut points: Vec<Point> = experiment
-                    .outcomes
-                    .iter()
-                    .filter(of)
-                    .map(|outcome| point(outcome, value(outcome, setting)))
-                    .collect();
-                points.sort_by(|a, b| a.x.total_cmp(&b.x));
-                let name = if variant.is_empty() { stream } else { variant };
-                Series {
-                    name: name.to_owned(),
-                    color: color_of(variant, color + 1),
-                    points,
-                }
-            };
-            Lines {
-                title: format!("{title}: {stream}"),
-                x_name: name.clone(),
-                y_name: y_name.to_owned(),
-                series: variants.iter().enumerate().map(series).collect(),
-                at_points: true,
-                ..Lines::default()
-            }
+        let chart = |title: &str, y_name: &str, point: fn(&Outcome, f64) -> Point| Lines {
+            title: format!("{title}: {stream}"),
+            x_name: name.clone(),
+            y_name: y_name.to_owned(),
+            series: curves(experiment, stream, |outcome| {
+                point(outcome, value(outcome, setting))
+            }),
+            at_points: true,
+            ..Lines::default()
         };
         let ap = chart("Test AP", "test AP", |outcome, x| Point {
             x,
@@ -90,22 +40,57 @@ pub(super) fn sweep(experiment: &Experiment, setting: &str) -> Vec<Block> {
             deviation: None,
         });
         speed.from_zero = true;
-        figures.push(half(
-            &ap.title,
-            ap.svg(),
-            "Pooled AP of the test part; the axis does not begin at 0.".to_owned(),
-        ));
-        figures.push(half(
-            &speed.title,
-            speed.svg(),
-            "Median over epochs but the first, and seeds.".to_owned(),
-        ));
+        figures.extend([
+            ap.figure("Pooled AP of the test part; the axis does not begin at 0."),
+            speed.figure("Median over epochs but the first, and seeds."),
+        ]);
     }
+    let table = all_numbers(experiment, setting, &name);
     vec![
         Block::Figures(figures),
         Block::Table(ends(experiment, setting, &name)),
         Block::Folded("All numbers".to_owned(), vec![Block::Table(table)]),
     ]
+}
+
+/// The points of each variant on a stream, from left to right.
+fn curves(experiment: &Experiment, stream: &str, point: impl Fn(&Outcome) -> Point) -> Vec<Series> {
+    let variants = distinct(experiment.outcomes.iter().map(|o| o.variant.as_str()));
+    let curve = |(color, variant): (usize, &&str)| {
+        let of = |o: &&Outcome| o.stream == stream && o.variant == *variant;
+        let outcomes = experiment.outcomes.iter().filter(of);
+        let mut points: Vec<Point> = outcomes.map(&point).collect();
+        points.sort_by(|a, b| a.x.total_cmp(&b.x));
+        let name = if variant.is_empty() { stream } else { variant };
+        Series {
+            name: name.to_owned(),
+            color: color_of(variant, color + 1),
+            points,
+        }
+    };
+    variants.iter().enumerate().map(curve).collect()
+}
+
+fn all_numbers(experiment: &Experiment, setting: &str, name: &str) -> Table {
+    let mut outcomes = experiment.outcomes.iter();
+    let mitigated = outcomes.any(|outcome| outcome.row.corrected_rows.is_some());
+    let mut numbers = vec![name, "events/s", "test AP"];
+    numbers.extend(mitigated.then_some("rows corrected in an iteration"));
+    let mut table = Table::new(&format!("By {name}"), &["stream", "setting"], &numbers);
+    let row = |outcome: &Outcome| {
+        let corrected = outcome.row.corrected_rows;
+        let mut row = vec![
+            outcome.stream.clone(),
+            outcome.variant.clone(),
+            value(outcome, setting).to_string(),
+            thousands(outcome.row.events_per_s),
+            outcome.row.test_ap.to_string(),
+        ];
+        row.extend(mitigated.then(|| or_dash(corrected.map(|rows| format!("{rows:.1}")))));
+        row
+    };
+    table.rows = experiment.outcomes.iter().map(row).collect();
+    table
 }
 
 /// Test AP at the first, the best and the last setting, for each stream and variant.
