@@ -1,9 +1,7 @@
-//! The kernels of mspipe: WGSL in `shaders/` for the GPU, a CPU kernel in
-//! [`mod@cpu`] for the CPU, one file here for each operation.
-//!
-//! An operation file holds the dispatch trait (burn's backend extension), the WGSL
-//! launch, the call of the CPU kernel, the hand-written backward and the function on
-//! tensors that the models call.
+//! The kernels of mspipe: an operation is a file of `operations/`, its WGSL for the GPU is in
+//! `shaders/`, its kernel for the CPU in [`mod@cpu`], all of one name. Beside them is what all of
+//! them need: texts and launches ([`wgsl`]), matrix products ([`products`]), tensors of the CPU
+//! backend as slices, and what a call costs ([`costs`]).
 //!
 //! Invariants: no atomics, no data-dependent order of additions, so the same inputs
 //! give the same bits on one device; indices, shapes and limits are checked on the
@@ -12,30 +10,18 @@
 //! Everything data-dependent (unique rows, inverse indices, last writers) is computed on
 //! the CPU by [`crate::batch`]; nothing here sorts or searches.
 
-pub mod adam;
 pub mod costs;
 pub mod cpu;
-pub mod dropout;
 mod flex;
-pub mod gather_rows;
-pub mod gru_gates;
-pub mod head_products;
-pub mod linear;
-pub mod link_predictor;
-pub mod link_scores;
-pub mod mail_update;
-pub mod memory_gather;
-pub mod memory_update;
-pub mod output_norm;
+mod operations;
 pub mod products;
-pub mod recurrent_cell;
-pub mod rnn_gates;
-pub mod temporal_attention;
-pub mod time_encoding;
-pub mod time_projection;
-pub mod unpack_bits;
 pub mod wgsl;
 
+pub use operations::{
+    adam, dropout, gather_rows, gru_gates, head_products, linear, link_predictor, link_scores,
+    mail_update, memory_gather, memory_update, output_norm, recurrent_cell, rnn_gates,
+    temporal_attention, time_encoding, time_projection, unpack_bits,
+};
 use wgsl::KernelSpec;
 
 /// Every WGSL kernel, with the constants of the variants that the tests validate.

@@ -445,8 +445,8 @@ mod checker {
             "//! See [`crate::batch`].\npub(crate) fn f() {}",
         ));
         assert_none(&check(
-            "src/kernels/gather_rows.rs",
-            "use super::wgsl;\nuse crate::kernels::f;",
+            "src/kernels/operations/gather_rows.rs",
+            "use super::dropout;\nuse crate::kernels::f;",
         ));
         assert_none(&check("src/device.rs", "mod tests {\n    use super::*;\n}"));
         assert_none(&check(

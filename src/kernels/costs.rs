@@ -5,7 +5,7 @@
 //! at all. Slots count as full. An exponential, a cosine, a root or a division is one
 //! operation; the hash of a dropout is none, as it is of integers.
 
-use super::temporal_attention::AttentionShape;
+use super::cpu::temporal_attention::AttentionShape;
 use crate::profiler::Work;
 
 /// `[m, k]` times `[k, n]`, added to `base` numbers.

@@ -6,16 +6,16 @@ use burn::backend::wgpu::{CubeBackend, into_contiguous};
 use burn::backend::{Backend, Dispatch, Flex, TensorMetadata, backend_extension};
 use burn::tensor::{Int, Tensor};
 
-use super::costs;
-use super::cpu::rnn_gates as cpu;
-use super::flex::{floats, from_floats, ints};
-use super::wgsl::{self, FINITE, GATES, KernelSpec, ROWS};
+use crate::kernels::costs;
+use crate::kernels::cpu::rnn_gates as cpu;
+use crate::kernels::flex::{floats, from_floats, ints};
+use crate::kernels::wgsl::{self, FINITE, GATES, KernelSpec, ROWS};
 use crate::profiler::{self, Kind};
 
 /// `shaders/rnn_gates.wgsl`.
 pub static FORWARD: KernelSpec = KernelSpec {
     name: "rnn_gates",
-    source: include_str!("../../shaders/rnn_gates.wgsl"),
+    source: include_str!("../../../shaders/rnn_gates.wgsl"),
     shared: &[ROWS, FINITE, GATES],
     workgroup: 64,
     storage_buffers: 5,
@@ -25,7 +25,7 @@ pub static FORWARD: KernelSpec = KernelSpec {
 /// `shaders/rnn_gates_backward.wgsl`.
 pub static BACKWARD: KernelSpec = KernelSpec {
     name: "rnn_gates_backward",
-    source: include_str!("../../shaders/rnn_gates_backward.wgsl"),
+    source: include_str!("../../../shaders/rnn_gates_backward.wgsl"),
     shared: &[ROWS],
     workgroup: 64,
     storage_buffers: 4,

@@ -9,17 +9,17 @@ use burn::backend::wgpu::{CubeBackend, into_contiguous};
 use burn::backend::{Autodiff, Backend, Dispatch, Flex, TensorMetadata, backend_extension};
 use burn::tensor::{Shape, Tensor};
 
-use super::costs;
-use super::cpu::time_encoding as cpu;
-use super::flex::{floats, from_floats};
-use super::products::column_sums;
-use super::wgsl::{self, COSINE, FINITE, KernelSpec, ROWS};
+use crate::kernels::costs;
+use crate::kernels::cpu::time_encoding as cpu;
+use crate::kernels::flex::{floats, from_floats};
+use crate::kernels::products::column_sums;
+use crate::kernels::wgsl::{self, COSINE, FINITE, KernelSpec, ROWS};
 use crate::profiler::{self, Kind};
 
 /// `shaders/time_encoding.wgsl`.
 pub static FORWARD: KernelSpec = KernelSpec {
     name: "time_encoding",
-    source: include_str!("../../shaders/time_encoding.wgsl"),
+    source: include_str!("../../../shaders/time_encoding.wgsl"),
     shared: &[ROWS, COSINE, FINITE],
     workgroup: 64,
     storage_buffers: 3,
@@ -29,7 +29,7 @@ pub static FORWARD: KernelSpec = KernelSpec {
 /// `shaders/time_encoding_backward.wgsl`.
 pub static BACKWARD: KernelSpec = KernelSpec {
     name: "time_encoding_backward",
-    source: include_str!("../../shaders/time_encoding_backward.wgsl"),
+    source: include_str!("../../../shaders/time_encoding_backward.wgsl"),
     shared: &[ROWS, COSINE, FINITE],
     workgroup: 64,
     storage_buffers: 4,

@@ -5,16 +5,16 @@ use burn::backend::wgpu::{CubeBackend, into_contiguous};
 use burn::backend::{Backend, Dispatch, ExtensionType, Flex, TensorMetadata, backend_extension};
 use burn::tensor::{Int, Tensor};
 
-use super::costs;
-use super::cpu::rows;
-use super::flex::{floats, floats_mut, ints};
-use super::wgsl::{self, FINITE, KernelSpec, ROWS};
+use crate::kernels::costs;
+use crate::kernels::cpu::rows;
+use crate::kernels::flex::{floats, floats_mut, ints};
+use crate::kernels::wgsl::{self, FINITE, KernelSpec, ROWS};
 use crate::profiler::{self, Kind};
 
 /// `shaders/mail_update.wgsl`.
 pub static FORWARD: KernelSpec = KernelSpec {
     name: "mail_update",
-    source: include_str!("../../shaders/mail_update.wgsl"),
+    source: include_str!("../../../shaders/mail_update.wgsl"),
     shared: &[ROWS, FINITE],
     workgroup: 64,
     storage_buffers: 7,

@@ -3,7 +3,7 @@
 //! Inputs are split by what they multiply, so that no concatenated
 //! `[rows, mail width + time width]` array is made, and mails and memory rows are constants of an
 //! iteration, so that the only gradient of an input is that of the time encoding. On the GPU it
-//! is a sequence of launches, on the CPU one pass ([`mod@super::cpu::recurrent_cell`]).
+//! is a sequence of launches, on the CPU one pass ([`mod@crate::kernels::cpu::recurrent_cell`]).
 
 use burn::backend::autodiff::checkpoint::{base::Checkpointer, strategy::CheckpointStrategy};
 use burn::backend::autodiff::grads::Gradients;
@@ -17,13 +17,13 @@ use burn::backend::{
 };
 use burn::tensor::{Int, Shape, Tensor};
 
-use super::costs;
-use super::cpu::recurrent_cell as cpu;
-use super::flex::{floats, from_floats, ints};
 use super::gru_gates::GruGates;
-use super::products::Products;
 use super::rnn_gates::RnnGates;
 use super::time_encoding::TimeEncoding;
+use crate::kernels::costs;
+use crate::kernels::cpu::recurrent_cell as cpu;
+use crate::kernels::flex::{floats, from_floats, ints};
+use crate::kernels::products::Products;
 use crate::profiler::{self, Kind};
 
 /// What a cell reads of a batch, as burn's backends take it.

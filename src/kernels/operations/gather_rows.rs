@@ -9,16 +9,16 @@ use burn::backend::wgpu::{CubeBackend, CubeTensor, into_contiguous};
 use burn::backend::{Autodiff, Backend, Dispatch, Flex, TensorMetadata, backend_extension};
 use burn::tensor::{Int, Shape, Tensor};
 
-use super::costs;
-use super::cpu::rows;
-use super::flex::{floats, from_floats, ints};
-use super::wgsl::{self, KernelSpec, ROWS};
+use crate::kernels::costs;
+use crate::kernels::cpu::rows;
+use crate::kernels::flex::{floats, from_floats, ints};
+use crate::kernels::wgsl::{self, KernelSpec, ROWS};
 use crate::profiler::{self, Kind};
 
 /// `shaders/gather_rows.wgsl`.
 pub static FORWARD: KernelSpec = KernelSpec {
     name: "gather_rows",
-    source: include_str!("../../shaders/gather_rows.wgsl"),
+    source: include_str!("../../../shaders/gather_rows.wgsl"),
     shared: &[ROWS],
     workgroup: 64,
     storage_buffers: 3,
@@ -28,7 +28,7 @@ pub static FORWARD: KernelSpec = KernelSpec {
 /// `shaders/segment_sum.wgsl`.
 pub static SEGMENT_SUM: KernelSpec = KernelSpec {
     name: "segment_sum",
-    source: include_str!("../../shaders/segment_sum.wgsl"),
+    source: include_str!("../../../shaders/segment_sum.wgsl"),
     shared: &[ROWS],
     workgroup: 64,
     storage_buffers: 4,

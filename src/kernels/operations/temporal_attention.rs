@@ -18,17 +18,17 @@ use burn::backend::{
 };
 use burn::tensor::{Int, Shape, Tensor};
 
-use super::costs;
-use super::cpu::temporal_attention as cpu;
 use super::dropout::Dropout;
-use super::flex::{floats, from_floats, ints};
 use super::gather_rows::{Uses, segment_sums};
-use super::products::column_sums;
-use super::wgsl::{self, ATTENTION, COSINE, COUNTER_HASH, FINITE, KernelSpec, ROWS};
+use crate::kernels::costs;
+use crate::kernels::cpu::temporal_attention as cpu;
+use crate::kernels::flex::{floats, from_floats, ints};
+use crate::kernels::products::column_sums;
+use crate::kernels::wgsl::{self, ATTENTION, COSINE, COUNTER_HASH, FINITE, KernelSpec, ROWS};
 use crate::profiler::{self, Kind};
 use constants::{ROOT_VARIANTS, ROW_VARIANTS, root_constants, row_constants};
 
-pub use super::cpu::temporal_attention::AttentionShape;
+pub use crate::kernels::cpu::temporal_attention::AttentionShape;
 
 /// Invocations of the two kernels that take one root a workgroup, on a real GPU.
 const WORKGROUP: u32 = 128;
@@ -39,7 +39,7 @@ const WORKGROUP_BYTES: usize = 16_384;
 /// `shaders/temporal_attention.wgsl`.
 pub static FORWARD: KernelSpec = KernelSpec {
     name: "temporal_attention",
-    source: include_str!("../../shaders/temporal_attention.wgsl"),
+    source: include_str!("../../../shaders/temporal_attention.wgsl"),
     shared: &[ROWS, COSINE, FINITE, COUNTER_HASH, ATTENTION],
     workgroup: WORKGROUP,
     storage_buffers: 7,
@@ -49,7 +49,7 @@ pub static FORWARD: KernelSpec = KernelSpec {
 /// `shaders/temporal_attention_backward.wgsl`.
 pub static BACKWARD: KernelSpec = KernelSpec {
     name: "temporal_attention_backward",
-    source: include_str!("../../shaders/temporal_attention_backward.wgsl"),
+    source: include_str!("../../../shaders/temporal_attention_backward.wgsl"),
     shared: &[ROWS, COSINE, FINITE, COUNTER_HASH, ATTENTION],
     workgroup: WORKGROUP,
     storage_buffers: 9,
@@ -59,7 +59,7 @@ pub static BACKWARD: KernelSpec = KernelSpec {
 /// `shaders/temporal_attention_backward_rows.wgsl`.
 pub static BACKWARD_ROWS: KernelSpec = KernelSpec {
     name: "temporal_attention_backward_rows",
-    source: include_str!("../../shaders/temporal_attention_backward_rows.wgsl"),
+    source: include_str!("../../../shaders/temporal_attention_backward_rows.wgsl"),
     shared: &[ROWS],
     workgroup: 64,
     storage_buffers: 7,

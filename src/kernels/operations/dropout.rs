@@ -8,18 +8,18 @@ use burn::backend::wgpu::{CubeBackend, into_contiguous};
 use burn::backend::{Autodiff, Backend, Dispatch, Flex, TensorMetadata, backend_extension};
 use burn::tensor::Tensor;
 
-use super::costs;
-use super::cpu::counter_hash;
-use super::flex::{floats, from_floats};
-use super::wgsl::{self, COUNTER_HASH, KernelSpec, ROWS};
+use crate::kernels::costs;
+use crate::kernels::cpu::counter_hash;
+use crate::kernels::flex::{floats, from_floats};
+use crate::kernels::wgsl::{self, COUNTER_HASH, KernelSpec, ROWS};
 use crate::profiler::{self, Kind};
 
-pub use super::cpu::counter_hash::Dropout;
+pub use crate::kernels::cpu::counter_hash::Dropout;
 
 /// `shaders/dropout.wgsl`.
 pub static FORWARD: KernelSpec = KernelSpec {
     name: "dropout",
-    source: include_str!("../../shaders/dropout.wgsl"),
+    source: include_str!("../../../shaders/dropout.wgsl"),
     shared: &[ROWS, COUNTER_HASH],
     workgroup: 64,
     storage_buffers: 2,

@@ -9,8 +9,8 @@ use burn::backend::wgpu::CubeBackend;
 use burn::backend::{Autodiff, Backend, Dispatch, Flex, TensorMetadata, backend_extension};
 use burn::tensor::Tensor;
 
-use super::costs;
-use super::products::Products;
+use crate::kernels::costs;
+use crate::kernels::products::Products;
 use crate::profiler::{self, Kind};
 
 /// Dispatch of [`linear`] to the backends.

@@ -9,18 +9,18 @@ use burn::backend::wgpu::{CubeBackend, into_contiguous};
 use burn::backend::{Backend, Dispatch, ExtensionType, Flex, TensorMetadata, backend_extension};
 use burn::tensor::Tensor;
 
-use super::costs;
-use super::cpu::adam as cpu;
-use super::flex::{floats, floats_mut};
-use super::wgsl::{self, FINITE, KernelSpec, ROWS};
+use crate::kernels::costs;
+use crate::kernels::cpu::adam as cpu;
+use crate::kernels::flex::{floats, floats_mut};
+use crate::kernels::wgsl::{self, FINITE, KernelSpec, ROWS};
 use crate::profiler::{self, Kind};
 
-pub use super::cpu::adam::AdamStep;
+pub use crate::kernels::cpu::adam::AdamStep;
 
 /// `shaders/adam.wgsl`.
 pub static FORWARD: KernelSpec = KernelSpec {
     name: "adam",
-    source: include_str!("../../shaders/adam.wgsl"),
+    source: include_str!("../../../shaders/adam.wgsl"),
     shared: &[ROWS, FINITE],
     workgroup: 64,
     storage_buffers: 9,

@@ -11,8 +11,8 @@ use burn::backend::wgpu::CubeBackend;
 use burn::backend::{Autodiff, Backend, Dispatch, Flex, TensorMetadata, backend_extension};
 use burn::tensor::{Shape, Tensor};
 
-use super::costs;
-use super::products::Products;
+use crate::kernels::costs;
+use crate::kernels::products::Products;
 use crate::profiler::{self, Kind, Operation};
 
 /// Dispatch of [`to_heads`] and [`from_heads`] to the backends.

@@ -2,7 +2,7 @@
 //! [`mod@super::link_scores`] makes of them, as one operation.
 //!
 //! On the GPU it is a sequence of launches, on the CPU
-//! [`mod@super::cpu::link_predictor`].
+//! [`mod@crate::kernels::cpu::link_predictor`].
 
 use burn::backend::autodiff::checkpoint::{base::Checkpointer, strategy::CheckpointStrategy};
 use burn::backend::autodiff::grads::Gradients;
@@ -16,12 +16,14 @@ use burn::backend::{
 };
 use burn::tensor::{Shape, Tensor};
 
-use super::costs;
-use super::cpu::link_predictor as cpu;
-use super::cpu::link_scores::link_loss;
-use super::flex::{floats, from_floats};
 use super::link_scores::{LinkLayer, LinkOutput, LinkScoring, LinkTensors};
-use super::products::{product_of_rows, stacked_products_transposed, transposed_product_of_rows};
+use crate::kernels::costs;
+use crate::kernels::cpu::link_predictor as cpu;
+use crate::kernels::cpu::link_scores::link_loss;
+use crate::kernels::flex::{floats, from_floats};
+use crate::kernels::products::{
+    product_of_rows, stacked_products_transposed, transposed_product_of_rows,
+};
 use crate::profiler::{self, Kind};
 
 /// Embeddings and parameters of the predictor, or their gradients, as burn's backends take them.

@@ -13,19 +13,19 @@ use burn::backend::{
 use burn::nn::LayerNorm;
 use burn::tensor::{Shape, Tensor};
 
-use super::costs;
-use super::cpu::output_norm as cpu;
-use super::flex::{floats, from_floats};
-use super::products::column_sums;
-use super::wgsl::{self, COUNTER_HASH, FINITE, KernelSpec, ROWS};
+use crate::kernels::costs;
+use crate::kernels::cpu::output_norm as cpu;
+use crate::kernels::flex::{floats, from_floats};
+use crate::kernels::products::column_sums;
+use crate::kernels::wgsl::{self, COUNTER_HASH, FINITE, KernelSpec, ROWS};
 use crate::profiler::{self, Kind};
 
-pub use super::cpu::output_norm::BeforeNorm;
+pub use crate::kernels::cpu::output_norm::BeforeNorm;
 
 /// `shaders/output_norm.wgsl`.
 pub static FORWARD: KernelSpec = KernelSpec {
     name: "output_norm",
-    source: include_str!("../../shaders/output_norm.wgsl"),
+    source: include_str!("../../../shaders/output_norm.wgsl"),
     shared: &[ROWS, COUNTER_HASH, FINITE],
     workgroup: 64,
     storage_buffers: 4,
@@ -35,7 +35,7 @@ pub static FORWARD: KernelSpec = KernelSpec {
 /// `shaders/output_norm_backward.wgsl`.
 pub static BACKWARD: KernelSpec = KernelSpec {
     name: "output_norm_backward",
-    source: include_str!("../../shaders/output_norm_backward.wgsl"),
+    source: include_str!("../../../shaders/output_norm_backward.wgsl"),
     shared: &[ROWS, COUNTER_HASH, FINITE],
     workgroup: 64,
     storage_buffers: 5,
@@ -45,7 +45,7 @@ pub static BACKWARD: KernelSpec = KernelSpec {
 /// `shaders/output_norm_backward_sums.wgsl`.
 pub static BACKWARD_SUMS: KernelSpec = KernelSpec {
     name: "output_norm_backward_sums",
-    source: include_str!("../../shaders/output_norm_backward_sums.wgsl"),
+    source: include_str!("../../../shaders/output_norm_backward_sums.wgsl"),
     shared: &[ROWS],
     workgroup: 64,
     storage_buffers: 3,

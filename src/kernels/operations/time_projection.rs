@@ -11,17 +11,17 @@ use burn::backend::{
 };
 use burn::tensor::{Shape, Tensor};
 
-use super::costs;
-use super::cpu::time_projection as cpu;
-use super::flex::{floats, from_floats};
-use super::products::column_sums;
-use super::wgsl::{self, KernelSpec, ROWS};
+use crate::kernels::costs;
+use crate::kernels::cpu::time_projection as cpu;
+use crate::kernels::flex::{floats, from_floats};
+use crate::kernels::products::column_sums;
+use crate::kernels::wgsl::{self, KernelSpec, ROWS};
 use crate::profiler::{self, Kind};
 
 /// `shaders/time_projection.wgsl`.
 pub static FORWARD: KernelSpec = KernelSpec {
     name: "time_projection",
-    source: include_str!("../../shaders/time_projection.wgsl"),
+    source: include_str!("../../../shaders/time_projection.wgsl"),
     shared: &[ROWS],
     workgroup: 64,
     storage_buffers: 5,
@@ -31,7 +31,7 @@ pub static FORWARD: KernelSpec = KernelSpec {
 /// `shaders/time_projection_backward.wgsl`.
 pub static BACKWARD: KernelSpec = KernelSpec {
     name: "time_projection_backward",
-    source: include_str!("../../shaders/time_projection_backward.wgsl"),
+    source: include_str!("../../../shaders/time_projection_backward.wgsl"),
     shared: &[ROWS],
     workgroup: 64,
     storage_buffers: 7,

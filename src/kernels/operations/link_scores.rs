@@ -12,16 +12,16 @@ use burn::backend::{
 };
 use burn::tensor::Tensor;
 
-use super::costs;
-use super::cpu::link_scores as cpu;
-use super::flex::{floats, from_floats};
-use super::wgsl::{self, FINITE, GATES, KernelSpec, ROWS};
+use crate::kernels::costs;
+use crate::kernels::cpu::link_scores as cpu;
+use crate::kernels::flex::{floats, from_floats};
+use crate::kernels::wgsl::{self, FINITE, GATES, KernelSpec, ROWS};
 use crate::profiler::{self, Kind};
 
 /// `shaders/link_scores.wgsl`.
 pub static FORWARD: KernelSpec = KernelSpec {
     name: "link_scores",
-    source: include_str!("../../shaders/link_scores.wgsl"),
+    source: include_str!("../../../shaders/link_scores.wgsl"),
     shared: &[ROWS, FINITE],
     workgroup: 64,
     storage_buffers: 6,
@@ -31,7 +31,7 @@ pub static FORWARD: KernelSpec = KernelSpec {
 /// `shaders/link_loss.wgsl`.
 pub static LOSS: KernelSpec = KernelSpec {
     name: "link_loss",
-    source: include_str!("../../shaders/link_loss.wgsl"),
+    source: include_str!("../../../shaders/link_loss.wgsl"),
     shared: &[FINITE],
     workgroup: 128,
     storage_buffers: 2,
@@ -41,7 +41,7 @@ pub static LOSS: KernelSpec = KernelSpec {
 /// `shaders/link_scores_backward.wgsl`.
 pub static BACKWARD: KernelSpec = KernelSpec {
     name: "link_scores_backward",
-    source: include_str!("../../shaders/link_scores_backward.wgsl"),
+    source: include_str!("../../../shaders/link_scores_backward.wgsl"),
     shared: &[ROWS, FINITE, GATES],
     workgroup: 64,
     storage_buffers: 9,
@@ -51,7 +51,7 @@ pub static BACKWARD: KernelSpec = KernelSpec {
 /// `shaders/link_scores_backward_sums.wgsl`.
 pub static BACKWARD_SUMS: KernelSpec = KernelSpec {
     name: "link_scores_backward_sums",
-    source: include_str!("../../shaders/link_scores_backward_sums.wgsl"),
+    source: include_str!("../../../shaders/link_scores_backward_sums.wgsl"),
     shared: &[ROWS],
     workgroup: 64,
     storage_buffers: 4,

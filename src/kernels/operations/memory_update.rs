@@ -5,16 +5,16 @@ use burn::backend::wgpu::{CubeBackend, into_contiguous};
 use burn::backend::{Backend, Dispatch, Flex, TensorMetadata, backend_extension};
 use burn::tensor::{Int, Tensor};
 
-use super::costs;
-use super::cpu::rows;
-use super::flex::{floats, floats_mut, ints};
-use super::wgsl::{self, KernelSpec, ROWS};
+use crate::kernels::costs;
+use crate::kernels::cpu::rows;
+use crate::kernels::flex::{floats, floats_mut, ints};
+use crate::kernels::wgsl::{self, KernelSpec, ROWS};
 use crate::profiler::{self, Kind};
 
 /// `shaders/memory_update.wgsl`.
 pub static FORWARD: KernelSpec = KernelSpec {
     name: "memory_update",
-    source: include_str!("../../shaders/memory_update.wgsl"),
+    source: include_str!("../../../shaders/memory_update.wgsl"),
     shared: &[ROWS],
     workgroup: 64,
     storage_buffers: 3,

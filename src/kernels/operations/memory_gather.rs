@@ -5,16 +5,16 @@ use burn::backend::wgpu::{CubeBackend, into_contiguous};
 use burn::backend::{Backend, Dispatch, ExtensionType, Flex, TensorMetadata, backend_extension};
 use burn::tensor::{Int, Tensor};
 
-use super::costs;
-use super::cpu::rows;
-use super::flex::{floats, from_floats, ints};
-use super::wgsl::{self, KernelSpec, ROWS};
+use crate::kernels::costs;
+use crate::kernels::cpu::rows;
+use crate::kernels::flex::{floats, from_floats, ints};
+use crate::kernels::wgsl::{self, KernelSpec, ROWS};
 use crate::profiler::{self, Kind};
 
 /// `shaders/memory_gather.wgsl`.
 pub static FORWARD: KernelSpec = KernelSpec {
     name: "memory_gather",
-    source: include_str!("../../shaders/memory_gather.wgsl"),
+    source: include_str!("../../../shaders/memory_gather.wgsl"),
     shared: &[ROWS],
     workgroup: 64,
     storage_buffers: 5,

@@ -1,0 +1,21 @@
+//! One file for each operation: dispatch trait (burn's backend extension), launch of its shaders,
+//! call of its CPU kernel, backward, and the function on tensors that the models call.
+
+pub mod adam;
+pub mod dropout;
+pub mod gather_rows;
+pub mod gru_gates;
+pub mod head_products;
+pub mod linear;
+pub mod link_predictor;
+pub mod link_scores;
+pub mod mail_update;
+pub mod memory_gather;
+pub mod memory_update;
+pub mod output_norm;
+pub mod recurrent_cell;
+pub mod rnn_gates;
+pub mod temporal_attention;
+pub mod time_encoding;
+pub mod time_projection;
+pub mod unpack_bits;
