@@ -1,33 +1,19 @@
 //! `mspipe-bench parity` as a user runs it: on recordings of TGL, and on a small recording
 //! that is written here, with its numbers worked out by hand.
 
-#![allow(clippy::print_stdout, reason = "tests say what they measured")]
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-
-#[path = "parity/hand_made.rs"]
 mod hand_made;
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
 
 use hand_made::HandMade;
 use mspipe_bench::recording::Recording;
 
+use crate::workdir::{program, run};
+
 fn parity(file: &Path, device: &str) -> (Option<i32>, String) {
-    let Output {
-        status,
-        stdout,
-        stderr,
-    } = Command::new(env!("CARGO_BIN_EXE_mspipe-bench"))
-        .arg("parity")
-        .arg(file)
-        .args(["--device", device])
-        .output()
-        .unwrap();
-    let text = [stdout, stderr]
-        .map(|bytes| String::from_utf8(bytes).unwrap())
-        .concat();
-    (status.code(), text)
+    let asked = ["parity", "--device", device];
+    let (code, stdout, stderr) = run(program(&asked).arg(file));
+    (code, stdout + &stderr)
 }
 
 /// The recording `name`, if this machine has it.

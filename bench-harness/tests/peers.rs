@@ -2,31 +2,15 @@
 //!
 //! `MSPIPE_PEERS_PYTHON` names it; without it the test prints `not run`.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on must fail")]
-
-use std::process::Command;
-
 use serde_json::Value;
 
-fn peers(python: &str, arguments: &[&str]) -> (bool, String, String) {
-    let output = Command::new(env!("CARGO_BIN_EXE_mspipe-bench"))
-        .args([
-            "peers",
-            "--python",
-            python,
-            "--data",
-            "synthetic:wikipedia:scale=0.01",
-        ])
-        .args(["--epochs", "2", "--batch-size", "100", "--threads", "2"])
-        .args(arguments)
-        .output()
-        .unwrap();
-    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-    (
-        output.status.success(),
-        text(output.stdout),
-        text(output.stderr),
-    )
+use crate::workdir::{program, run};
+
+fn peers(python: &str, arguments: &[&str]) -> (Option<i32>, String, String) {
+    let stream = ["--data", "synthetic:wikipedia:scale=0.01"];
+    let settings = ["--epochs", "2", "--batch-size", "100", "--threads", "2"];
+    let asked = ["peers", "--python", python];
+    run(program(&asked).args(stream).args(settings).args(arguments))
 }
 
 #[test]
@@ -38,7 +22,7 @@ fn both_train_the_same_stream() {
     // Without edge features too: PyG takes no width 0.
     for features in ["random:7", "zero"] {
         let (ended, report, errors) = peers(&python, &["--edge-features", features, "--json"]);
-        assert!(ended, "{errors}");
+        assert_eq!(ended, Some(0), "{errors}");
         let report: Value = serde_json::from_str(&report).unwrap();
         let epochs = report["epochs"].as_array().unwrap();
         assert_eq!(epochs.len(), 2);
@@ -58,7 +42,7 @@ fn both_train_the_same_stream() {
 #[test]
 fn a_missing_python_is_told_how_to_get() {
     let (ended, _, errors) = peers("no/such/python", &[]);
-    assert!(!ended);
+    assert_eq!(ended, Some(2));
     assert!(
         errors.contains("pip install torch torch_geometric"),
         "{errors}"

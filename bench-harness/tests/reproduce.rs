@@ -1,76 +1,24 @@
 //! `mspipe-bench reproduce`, `compare` and `check` as a user runs them, on small generated streams.
 
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::path::Path;
 
 use serde_json::Value;
 
-/// An empty folder in cargo's own temporary folder, and what runs there.
-struct Workdir(PathBuf);
-
-impl Workdir {
-    fn new(name: &str) -> Workdir {
-        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
-        if folder.exists() {
-            fs::remove_dir_all(&folder).unwrap();
-        }
-        fs::create_dir_all(&folder).unwrap();
-        Workdir(folder)
-    }
-
-    fn run(&self, arguments: &[&str]) -> (Option<i32>, String, String) {
-        let Output {
-            status,
-            stdout,
-            stderr,
-        } = Command::new(env!("CARGO_BIN_EXE_mspipe-bench"))
-            .args(arguments)
-            .current_dir(&self.0)
-            .env("MSPIPE_CACHE_DIR", self.0.join("cache"))
-            .env("MSPIPE_DATA_DIR", self.0.join("data"))
-            .output()
-            .unwrap();
-        let [stdout, stderr] = [stdout, stderr].map(|bytes| String::from_utf8(bytes).unwrap());
-        (status.code(), stdout, stderr)
-    }
-
-    fn ok(&self, arguments: &[&str]) -> (String, String) {
-        let (code, stdout, stderr) = self.run(arguments);
-        assert_eq!(code, Some(0), "{arguments:?}: {stdout}{stderr}");
-        (stdout, stderr)
-    }
-
-    /// Standard error of a command that could not be done.
-    fn refused(&self, arguments: &[&str]) -> String {
-        let (code, stdout, stderr) = self.run(arguments);
-        assert_eq!(code, Some(2), "{arguments:?}: {stdout}{stderr}");
-        stderr
-    }
-
-    fn reproduce(&self, more: &[&str]) -> (String, String) {
-        let asked = ["reproduce", "--quick", "--device=cpu", "--epochs=1"];
-        self.ok(&[&asked[..], more].concat())
-    }
-
-    fn read(&self, path: &str) -> String {
-        fs::read_to_string(self.0.join(path)).unwrap()
-    }
-
-    fn json(&self, path: &str) -> Value {
-        serde_json::from_str(&self.read(path)).unwrap()
-    }
-}
+use crate::workdir::Workdir;
 
 const SMALL: &str = "--data=synthetic:wikipedia:scale=0.01";
+
+fn reproduce(workdir: &Workdir, more: &[&str]) -> (String, String) {
+    let asked = ["reproduce", "--quick", "--device=cpu", "--epochs=1"];
+    workdir.ok(&[&asked[..], more].concat())
+}
 
 #[test]
 fn a_reproduction_goes_on_and_gives_the_same_report() {
     let workdir = Workdir::new("reproduce");
     let asked = [SMALL, "--recipe=staleness-bound,memory-cost,timeline"];
-    let (page, progress) = workdir.reproduce(&asked);
+    let (page, progress) = reproduce(&workdir, &asked);
     assert_eq!(
         page.trim(),
         Path::new("reproduction-quick")
@@ -128,16 +76,16 @@ fn a_reproduction_goes_on_and_gives_the_same_report() {
         .path()
         .join("cell.json");
     fs::remove_file(&lost).unwrap();
-    let (_, progress) = workdir.reproduce(&[&asked[..], &["--finished"]].concat());
+    let (_, progress) = reproduce(&workdir, &[&asked[..], &["--finished"]].concat());
     assert!(!lost.exists(), "{progress}");
-    let (_, progress) = workdir.reproduce(&asked);
+    let (_, progress) = reproduce(&workdir, &asked);
     assert!(
         progress.contains("22 trainings, 21 of them finished"),
         "{progress}"
     );
     assert!(progress.contains("[1/1] "), "{progress}");
     let after = reports();
-    let (_, progress) = workdir.reproduce(&asked);
+    let (_, progress) = reproduce(&workdir, &asked);
     assert!(
         progress.contains("22 trainings, 22 of them finished"),
         "{progress}"

@@ -1,77 +1,58 @@
 //! `mspipe-bench schedules` as a user runs it, on a small generated stream.
 
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::Command;
 use std::time::SystemTime;
 
 use serde_json::Value;
 
+use crate::workdir::{self, Workdir};
+
 /// Where the table goes, again each time.
 const JSON: [&str; 3] = ["--json", "all.json", "--force"];
 
-/// An empty folder in cargo's own temporary folder, and what runs there.
-struct Workdir(PathBuf);
+/// A folder in which a small stream is trained on.
+struct Grid(Workdir);
 
-impl Workdir {
-    fn new(name: &str) -> Workdir {
-        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
-        if folder.exists() {
-            fs::remove_dir_all(&folder).unwrap();
-        }
-        fs::create_dir_all(&folder).unwrap();
-        Workdir(folder)
-    }
-
-    /// Runs a command on a small stream; also returns what it printed, both streams as text.
-    fn run(&self, arguments: &[&str]) -> (bool, String, String) {
-        self.run_into(&JSON, arguments)
-    }
-
-    fn run_into(&self, json: &[&str], arguments: &[&str]) -> (bool, String, String) {
-        let Output {
-            status,
-            stdout,
-            stderr,
-        } = self.command(arguments).args(json).output().unwrap();
-        let [stdout, stderr] = [stdout, stderr].map(|bytes| String::from_utf8(bytes).unwrap());
-        (status.success(), stdout, stderr)
+impl Grid {
+    fn new(name: &str) -> Grid {
+        Grid(Workdir::new(name))
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_mspipe-bench"));
+        let mut command = self.0.command(arguments);
         command
-            .args(arguments)
             .args(["--data", "synthetic:wikipedia:scale=0.01", "--device=cpu"])
-            .args(["--out", "grid", "--batch-size=100"])
-            .current_dir(&self.0)
-            .env("MSPIPE_CACHE_DIR", self.0.join("cache"));
+            .args(["--out", "grid", "--batch-size=100"]);
         command
     }
 
     fn ok(&self, arguments: &[&str]) -> (String, String) {
-        let (success, stdout, stderr) = self.run(arguments);
-        assert!(success, "{arguments:?}: {stdout}{stderr}");
+        let (code, stdout, stderr) = workdir::run(self.command(arguments).args(JSON));
+        assert_eq!(code, Some(0), "{arguments:?}: {stdout}{stderr}");
         (stdout, stderr)
     }
 
     /// Standard error of a command that must fail.
     fn fails(&self, arguments: &[&str]) -> String {
-        let (success, stdout, stderr) = self.run(arguments);
-        assert!(!success, "{arguments:?}: {stdout}{stderr}");
+        let (code, stdout, stderr) = workdir::run(self.command(arguments).args(JSON));
+        assert_eq!(code, Some(2), "{arguments:?}: {stdout}{stderr}");
         stderr
     }
 
     fn json(&self) -> Value {
-        serde_json::from_str(&fs::read_to_string(self.0.join("all.json")).unwrap()).unwrap()
+        self.0.json("all.json")
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.0.join(name)
     }
 
     /// The finished trainings by name, and when each ended.
     fn finished(&self) -> Vec<(String, SystemTime)> {
-        let mut all: Vec<_> = fs::read_dir(self.0.join("grid"))
+        let mut all: Vec<_> = fs::read_dir(self.path("grid"))
             .unwrap()
             .map(|entry| {
                 let entry = entry.unwrap();
@@ -99,14 +80,14 @@ fn rows(table: &str, words: usize) -> Vec<String> {
 
 #[test]
 fn schedules_are_trained_once_and_put_into_one_table() {
-    let workdir = Workdir::new("schedules");
+    let grid = Grid::new("schedules");
     let asked = [
         "schedules",
         "--schedule=sequential,staleness:2",
         "--seeds=0",
         "--epochs=1",
     ];
-    let (table, progress) = workdir.ok(&asked);
+    let (table, progress) = grid.ok(&asked);
     println!("{progress}{table}");
     assert!(table.contains("SYNTHETIC stream"), "{table}");
     let expected = [
@@ -119,7 +100,7 @@ fn schedules_are_trained_once_and_put_into_one_table() {
     assert!(progress.contains("4 trainings, 0 of them finished"));
     assert!(progress.contains("[4/4] staleness:2, memory host, seed 0 … "));
 
-    let json = workdir.json();
+    let json = grid.json();
     let row = |nth: usize, name: &str| json["rows"][nth][name].clone();
     assert_eq!([0, 1].map(|nth| row(nth, "k")), [1, 2]);
     assert_eq!([0, 2].map(|nth| row(nth, "speed_up")), [1.0, 1.0]);
@@ -133,33 +114,31 @@ fn schedules_are_trained_once_and_put_into_one_table() {
     assert_eq!((ap[0], ap[1]), (ap[2], ap[3]));
     assert_ne!(ap[0], ap[1]);
 
-    let before = workdir.finished();
-    let (again, progress) = workdir.ok(&asked);
+    let before = grid.finished();
+    let (again, progress) = grid.ok(&asked);
     assert_eq!(again, table);
     assert!(
         progress.contains("4 trainings, 4 of them finished"),
         "{progress}"
     );
-    assert_eq!(workdir.finished(), before);
+    assert_eq!(grid.finished(), before);
 
     // A training that was ended before its cell was written is the only one to run again.
-    let lost = workdir
-        .0
-        .join("grid/staleness-2-memory-host-seed-0/cell.json");
+    let lost = grid.path("grid/staleness-2-memory-host-seed-0/cell.json");
     fs::remove_file(lost).unwrap();
-    let (_, progress) = workdir.ok(&asked);
+    let (_, progress) = grid.ok(&asked);
     assert!(progress.contains("[1/1] staleness:2, memory host, seed 0 … "));
-    assert_eq!(workdir.json()["rows"][3]["test_ap"]["mean"], ap[3]);
-    let after = workdir.finished();
+    assert_eq!(grid.json()["rows"][3]["test_ap"]["mean"], ap[3]);
+    let after = grid.finished();
     let changed = before.iter().zip(&after).filter(|(old, new)| old != new);
     assert_eq!(changed.count(), 1);
 
-    let error = workdir.fails(&[&asked[..], &["--fanout=5"]].concat());
+    let error = grid.fails(&[&asked[..], &["--fanout=5"]].concat());
     assert!(
         error.contains("trained with other settings (fanout: 10, now 5); choose another --out"),
         "{error}"
     );
-    let error = workdir.fails(&[&asked[..], &["--threads=7"]].concat());
+    let error = grid.fails(&[&asked[..], &["--threads=7"]].concat());
     assert!(error.contains("threads: null, now 7"), "{error}");
 }
 
@@ -179,8 +158,8 @@ fn content(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
 
 #[test]
 fn what_is_not_of_a_grid_is_refused_and_stays_as_it_is() {
-    let workdir = Workdir::new("foreign");
-    let grid = workdir.0.join("grid");
+    let grid = Grid::new("foreign");
+    let folder = grid.path("grid");
     let asked = [
         "schedules",
         "--schedule=prefetch",
@@ -188,47 +167,45 @@ fn what_is_not_of_a_grid_is_refused_and_stays_as_it_is() {
         "--seeds=0",
         "--epochs=1",
     ];
-    fs::create_dir(&grid).unwrap();
-    fs::write(grid.join("notes.txt"), "mine").unwrap();
-    let error = workdir.fails(&asked);
+    fs::create_dir(&folder).unwrap();
+    fs::write(folder.join("notes.txt"), "mine").unwrap();
+    let error = grid.fails(&asked);
     assert!(
         error.contains("grid: is not empty (notes.txt) and holds no runs of this program"),
         "{error}"
     );
-    assert_eq!(content(&grid).len(), 1);
-    fs::remove_file(grid.join("notes.txt")).unwrap();
-    workdir.ok(&asked);
+    assert_eq!(content(&folder).len(), 1);
+    fs::remove_file(folder.join("notes.txt")).unwrap();
+    grid.ok(&asked);
 
-    let before = fs::read(workdir.0.join("all.json")).unwrap();
-    let (success, _, error) = workdir.run_into(&["--json", "all.json"], &asked);
-    assert!(
-        !success && error.contains("all.json: exists already"),
-        "{error}"
-    );
-    assert_eq!(fs::read(workdir.0.join("all.json")).unwrap(), before);
+    let before = fs::read(grid.path("all.json")).unwrap();
+    let (code, _, error) = workdir::run(grid.command(&asked).args(["--json", "all.json"]));
+    assert_eq!(code, Some(2), "{error}");
+    assert!(error.contains("all.json: exists already"), "{error}");
+    assert_eq!(fs::read(grid.path("all.json")).unwrap(), before);
 
     // A run of `mspipe train` has the name of a run of the grid: it logs metrics.
-    let run = grid.join("prefetch-memory-host-seed-0");
+    let run = folder.join("prefetch-memory-host-seed-0");
     fs::remove_file(run.join("cell.json")).unwrap();
     for (name, text) in [("metrics.jsonl", "{}"), ("notes.txt", "mine")] {
         fs::write(run.join(name), text).unwrap();
-        let before = content(&grid);
-        let error = workdir.fails(&asked);
+        let before = content(&folder);
+        let error = grid.fails(&asked);
         assert!(
             error.contains(&format!(
                 "has {name}, which the run that belongs there does not write"
             )),
             "{error}"
         );
-        assert_eq!(content(&grid), before);
+        assert_eq!(content(&folder), before);
         fs::remove_file(run.join(name)).unwrap();
     }
-    workdir.ok(&asked);
+    grid.ok(&asked);
 }
 
 #[test]
 fn rows_of_an_emulated_bus_say_so() {
-    let workdir = Workdir::new("emulated");
+    let grid = Grid::new("emulated");
     let link = "--emulate-link=10GB/s,1us";
     let asked = [
         "schedules",
@@ -236,7 +213,7 @@ fn rows_of_an_emulated_bus_say_so() {
         "--seeds=4",
         "--epochs=1",
     ];
-    let (table, _) = workdir.ok(&[&asked[..], &["--memory=host", link]].concat());
+    let (table, _) = grid.ok(&[&asked[..], &["--memory=host", link]].concat());
     assert_eq!(rows(&table, 2), ["host prefetch"]);
     assert!(
         table
@@ -246,7 +223,7 @@ fn rows_of_an_emulated_bus_say_so() {
             .contains("EMULATED link 10 GB/s")
     );
     // Nothing is trained before all settings are seen to be possible.
-    let error = workdir.fails(&[&asked[..], &["--memory=host,device", link]].concat());
+    let error = grid.fails(&[&asked[..], &["--memory=host,device", link]].concat());
     assert!(
         error.contains("training 'prefetch, memory device, seed 4'"),
         "{error}"
@@ -255,7 +232,7 @@ fn rows_of_an_emulated_bus_say_so() {
 
 #[test]
 fn a_mitigation_is_compared_with_the_schedule_alone_and_with_sequential() {
-    let workdir = Workdir::new("mitigation");
+    let grid = Grid::new("mitigation");
     let asked = [
         "schedules",
         "--schedule=sequential,staleness:2",
@@ -266,7 +243,7 @@ fn a_mitigation_is_compared_with_the_schedule_alone_and_with_sequential() {
         "--seeds=3",
         "--epochs=1",
     ];
-    let (table, progress) = workdir.ok(&asked);
+    let (table, progress) = grid.ok(&asked);
     println!("{progress}{table}");
     let expected = [
         "device sequential - -",
@@ -283,7 +260,7 @@ fn a_mitigation_is_compared_with_the_schedule_alone_and_with_sequential() {
     };
     let found: Vec<String> = table.lines().skip(5).map(ends).collect();
     assert_eq!(found, expected);
-    let json = workdir.json();
+    let json = grid.json();
     let row = |nth: usize, name: &str| json["rows"][nth][name].clone();
     let ap = [0, 1, 2, 3].map(|nth| row(nth, "test_ap")["mean"].as_f64().unwrap());
     // λ = 1 leaves the rows as they are.
@@ -296,11 +273,11 @@ fn a_mitigation_is_compared_with_the_schedule_alone_and_with_sequential() {
     assert!(row(2, "corrected_rows").as_f64().unwrap() > 1.0);
     assert_eq!(row(2, "corrected_rows"), row(3, "corrected_rows"));
 
-    let before = workdir.finished();
-    let (again, _) = workdir.ok(&asked);
-    assert_eq!((again, workdir.finished()), (table, before));
+    let before = grid.finished();
+    let (again, _) = grid.ok(&asked);
+    assert_eq!((again, grid.finished()), (table, before));
 
-    let error = workdir.fails(&[&asked[..], &["--keep=1.5"]].concat());
+    let error = grid.fails(&[&asked[..], &["--keep=1.5"]].concat());
     assert!(
         error.contains("--mitigation-keep is 1.5, expected 0 to 1"),
         "{error}"
@@ -320,21 +297,21 @@ const ONE: [&str; 7] = [
 
 #[test]
 fn a_table_that_nobody_reads_is_in_its_file() {
-    let workdir = Workdir::new("unread");
+    let grid = Grid::new("unread");
     let (reader, writer) = std::io::pipe().unwrap();
     drop(reader);
-    let mut command = workdir.command(&[&ONE[..], &["2"], &JSON].concat());
+    let mut command = grid.command(&[&ONE[..], &["2"], &JSON].concat());
     let status = command
         .stdout(writer.try_clone().unwrap())
         .stderr(writer)
         .status();
     assert_eq!(status.unwrap().code(), Some(0));
-    assert!(workdir.json().is_object());
+    assert!(grid.json().is_object());
 
     if cfg!(target_os = "linux") {
-        fs::remove_file(workdir.0.join("all.json")).unwrap();
+        fs::remove_file(grid.path("all.json")).unwrap();
         let full = fs::File::options().write(true).open("/dev/full").unwrap();
-        let mut command = workdir.command(&[&ONE[..], &["2"], &JSON].concat());
+        let mut command = grid.command(&[&ONE[..], &["2"], &JSON].concat());
         let output = command.stdout(full).output().unwrap();
         let said = String::from_utf8(output.stderr).unwrap();
         assert!(
@@ -342,21 +319,21 @@ fn a_table_that_nobody_reads_is_in_its_file() {
             "{said}"
         );
         assert_eq!(output.status.code(), Some(2));
-        assert!(workdir.json().is_object());
+        assert!(grid.json().is_object());
     }
 }
 
 #[cfg(unix)]
 #[test]
 fn a_signal_ends_a_grid_after_the_current_iteration() {
-    let workdir = Workdir::new("signal");
-    let mut command = workdir.command(&[&ONE[..], &["100000"], &JSON].concat());
+    let grid = Grid::new("signal");
+    let mut command = grid.command(&[&ONE[..], &["100000"], &JSON].concat());
     let training = command
         .stderr(std::process::Stdio::piped())
         .spawn()
         .unwrap();
     let began = || {
-        let runs = fs::read_dir(workdir.0.join("grid")).into_iter().flatten();
+        let runs = fs::read_dir(grid.path("grid")).into_iter().flatten();
         let mut settings = runs.map(|run| run.unwrap().path().join("config.json"));
         settings.any(|file| file.exists())
     };
