@@ -9,6 +9,7 @@ use mspipe::config::RunConfig;
 use mspipe::sampling::negative::SplitPart;
 use mspipe::session::Session;
 use mspipe::train::stages::Pass;
+use mspipe_bench::cell::synthetic_mark;
 use mspipe_datasets::{EventLog, OpenOptions};
 
 /// A data set's name, and what stands in where its file is missing.
@@ -60,11 +61,7 @@ pub(crate) fn used() -> Option<String> {
 }
 
 fn name(session: &Session) -> String {
-    let synthetic = if session.data.synthetic {
-        " (SYNTHETIC stream)"
-    } else {
-        ""
-    };
+    let synthetic = synthetic_mark(session.data.synthetic);
     format!(
         "batches of {} events of {}{synthetic}, {:.8}, random edge features {} wide",
         session.config().batch_size,

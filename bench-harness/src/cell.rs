@@ -11,6 +11,11 @@ use mspipe::eval::LinkMetrics;
 use mspipe::pipeline::Stage;
 use serde::{Deserialize, Serialize};
 
+/// What stands behind the name of a stream that was generated.
+pub fn synthetic_mark(synthetic: bool) -> &'static str {
+    if synthetic { " (SYNTHETIC stream)" } else { "" }
+}
+
 /// What the numbers of a training belong to, beside its settings.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Context {
@@ -36,11 +41,7 @@ pub struct Context {
 
 impl fmt::Display for Context {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let synthetic = if self.synthetic {
-            " (SYNTHETIC stream)"
-        } else {
-            ""
-        };
+        let synthetic = synthetic_mark(self.synthetic);
         write!(
             f,
             "{}{synthetic}, {} events, {:.8}, edge features {} wide, {} threads, {} ({})",

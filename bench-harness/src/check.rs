@@ -15,13 +15,11 @@ use clap::Args;
 use mspipe::config::RunConfig;
 use mspipe::console;
 use mspipe::device::DeviceChoice;
-use mspipe_datasets::OpenOptions;
-use mspipe_datasets::manifest::Manifest;
 use serde::{Deserialize, Serialize};
 
 use crate::cell::Cell;
 use crate::grid::{self, Group, Training, write_whole};
-use crate::reproduce::settings_of;
+use crate::reproduce::{is_here, settings_of};
 use bands::{Bands, Compared, Recorded};
 
 const RECIPES: &str = include_str!("../check/recipes.toml");
@@ -133,7 +131,11 @@ pub fn run(asked: &CheckConfig) -> Result<CheckReport> {
     // Removed at the end, whatever that is.
     let folder = tempfile::tempdir().context("a folder for the runs")?;
     for (recipe, left_out) in recipes.iter().zip(&mut left_out) {
-        if let Some(name) = recipe.needs.as_ref().filter(|name| !is_here(name)) {
+        if let Some(name) = recipe
+            .needs
+            .as_ref()
+            .filter(|name| !is_here(name).unwrap_or(false))
+        {
             *left_out = Some(format!(
                 "the files of {name} are not there (mspipe data fetch {name})"
             ));
@@ -161,14 +163,6 @@ pub fn run(asked: &CheckConfig) -> Result<CheckReport> {
         }
     };
     report(&recipes, left_out, &cells, &bands)
-}
-
-fn is_here(name: &str) -> bool {
-    let folder = OpenOptions::default().data_folder();
-    match (Manifest::find(name), folder) {
-        (Some(manifest), Ok(folder)) => manifest.local_file(&folder).is_file(),
-        _ => false,
-    }
 }
 
 fn read(file: &Path) -> Result<Bands> {

@@ -44,27 +44,27 @@ enum Command {
     ///
     /// Exits with 1 when a number is outside its tolerance, with 2 when the replay itself
     /// was not possible.
-    Parity(ParityArgs),
+    Parity(Printed<ParityArgs>),
     /// Measure f32 matrix products (19800 x 472 x 300), the unit of speed comparisons
-    Matmul(MatmulArgs),
+    Matmul(Printed<OnDevice>),
     /// Measure training events per second, divided by the machine's GFLOP/s
     ///
     /// Takes the options of `mspipe train`. Trains at least two epochs; the first is not
     /// counted. Nothing is kept.
     #[command(after_help = SPEED_EXAMPLE)]
-    Speed(Box<SpeedArgs>),
+    Speed(Box<Printed<RunConfig>>),
     /// Measure training events per second in streams of different lengths
     ///
     /// Takes the options of `mspipe train`, but --streams in place of --data. Trains stretches
     /// of --events events at three places of each stream.
     #[command(after_help = LENGTH_EXAMPLE)]
-    Length(Box<LengthArgs>),
+    Length(Box<Printed<LengthConfig>>),
     /// Measure the time from the start of the program to the end of the first training iteration
     ///
     /// Takes the options of `mspipe train`. A stream that is converted for the first time, and a
     /// driver that compiles its shaders for the first time, take longer.
     #[command(after_help = STARTUP_EXAMPLES)]
-    Startup(Box<SpeedArgs>),
+    Startup(Box<Printed<RunConfig>>),
     /// Compare schedules and mitigations of staleness: speed, k, stall, test AP
     ///
     /// Trains with every schedule, place of node memory, mitigation and seed, and prints one
@@ -86,19 +86,19 @@ enum Command {
     /// Takes the JSON of schedules or reproduce, or folders with trainings. Refuses
     /// measurements of different settings, streams or machines.
     #[command(after_help = COMPARE_EXAMPLES)]
-    Compare(CompareArgs),
+    Compare(Printed<CompareArgs>),
     /// Train small fixed recipes and compare them with what was recorded
     ///
     /// Fails, with exit code 1, when loss curve, AP, staleness or negatives are not what they
     /// were. --record records them anew, after a change that is meant to change them.
     #[command(after_help = CHECK_EXAMPLES)]
-    Check(CheckArgs),
+    Check(Printed<CheckConfig>),
     /// Train TGN with PyG and with mspipe, in turns, and compare speed and AP
     ///
     /// Both train the same stream on the CPU with the same settings, negatives, threads and
     /// metric, one epoch each in turns. What still differs is printed below the table.
     #[command(after_help = PEERS_EXAMPLES)]
-    Peers(Box<PeersArgs>),
+    Peers(Box<Printed<PeersConfig>>),
 }
 
 const REPRODUCE_EXAMPLES: &str = "\
@@ -170,36 +170,29 @@ Examples:
 Columns: training events/s from batch preparation to weight update, no evaluation; the median leaves
 the first epoch out; ratio is mspipe's over PyG's, its median that of the epochs' ratios.";
 
+/// A command whose report is printed, as text or as JSON.
+#[derive(Args)]
+struct Printed<C: Args> {
+    #[command(flatten)]
+    config: C,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
 #[derive(Args)]
 struct ParityArgs {
     /// Recording (safetensors)
     file: PathBuf,
     #[command(flatten)]
-    common: Common,
+    device: OnDevice,
 }
 
 #[derive(Args)]
-struct MatmulArgs {
-    #[command(flatten)]
-    common: Common,
-}
-
-#[derive(Args)]
-struct SpeedArgs {
-    #[command(flatten)]
-    run: RunConfig,
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
-}
-
-#[derive(Args)]
-struct LengthArgs {
-    #[command(flatten)]
-    config: LengthConfig,
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
+struct OnDevice {
+    /// Device to use: auto, cpu, gpu, gpu:N or software
+    #[arg(long, default_value_t = DeviceChoice::Auto)]
+    device: DeviceChoice,
 }
 
 /// Where a table goes beside the screen.
@@ -240,43 +233,12 @@ struct CompareArgs {
     /// Compare what should not be compared, and say so
     #[arg(long)]
     force: bool,
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
 }
 
-#[derive(Args)]
-struct CheckArgs {
-    #[command(flatten)]
-    config: CheckConfig,
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
-}
-
-#[derive(Args)]
-struct PeersArgs {
-    #[command(flatten)]
-    config: PeersConfig,
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
-}
-
-#[derive(Args)]
-struct Common {
-    /// Device to use: auto, cpu, gpu, gpu:N or software
-    #[arg(long, default_value_t = DeviceChoice::Auto)]
-    device: DeviceChoice,
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
-}
-
-fn print<T: Serialize>(json: bool, report: &T, text: impl Display) -> Result<()> {
+fn print<T: Serialize + Display>(json: bool, report: &T) -> Result<()> {
     match json {
         true => console::json(report)?,
-        false => console::product(format!("{text}\n"))?,
+        false => console::product(format!("{report}\n"))?,
     }
     Ok(())
 }
@@ -320,78 +282,44 @@ fn main() -> ExitCode {
 }
 
 fn run(command: Command, begin: Instant) -> Result<ExitCode> {
+    let mut passed = true;
     match command {
-        Command::Parity(ParityArgs { file, common }) => {
-            let report = parity::replay(&Recording::read(&file)?, common.device)?;
-            print(common.json, &report, &report)?;
-            Ok(if report.passed {
-                ExitCode::SUCCESS
-            } else {
-                ExitCode::FAILURE
-            })
+        Command::Parity(Printed { config, json }) => {
+            let recording = Recording::read(&config.file)?;
+            let report = parity::replay(&recording, config.device.device)?;
+            passed = report.passed;
+            print(json, &report)?;
         }
-        Command::Matmul(MatmulArgs { common }) => {
+        Command::Matmul(Printed { config, json }) => {
             let report = device::on_device_thread(|| -> Result<MatmulReport> {
-                let opened = device::open(common.device)?;
+                let opened = device::open(config.device)?;
                 MatmulReport::measure(&opened.device, &opened.adapter)
             })??;
-            let [rows, inner, columns] = report.size;
-            let text = format!(
-                "{:.1} GFLOP/s ({rows} x {inner} x {columns}, f32, median of {}) on {}",
-                report.gflops, report.runs, report.device
-            );
-            print(common.json, &report, text)?;
-            Ok(ExitCode::SUCCESS)
+            print(json, &report)?;
         }
-        Command::Speed(args) => {
-            let report = speed::measure(args.run)?;
-            print(args.json, &report, &report)?;
-            Ok(ExitCode::SUCCESS)
-        }
-        Command::Length(args) => {
-            let report = length::measure(args.config)?;
-            print(args.json, &report, &report)?;
-            Ok(ExitCode::SUCCESS)
-        }
-        Command::Startup(args) => {
-            let report = startup::measure(args.run, begin)?;
-            print(args.json, &report, &report)?;
-            Ok(ExitCode::SUCCESS)
-        }
+        Command::Speed(args) => print(args.json, &speed::measure(args.config)?)?,
+        Command::Length(args) => print(args.json, &length::measure(args.config)?)?,
+        Command::Startup(args) => print(args.json, &startup::measure(args.config, begin)?)?,
         Command::Schedules(args) => {
             args.json.check()?;
             print_table(&schedules::measure(args.grid)?, &args.json)?;
-            Ok(ExitCode::SUCCESS)
         }
-        Command::Reproduce(config) => {
-            let reproduction = reproduce::run(&config)?;
-            console::news(reproduction.page.display());
-            Ok(ExitCode::SUCCESS)
+        Command::Reproduce(config) => console::news(reproduce::run(&config)?.page.display()),
+        Command::Compare(Printed { config, json }) => {
+            let CompareArgs { before, now, force } = config;
+            print(json, &compare::compare(&before, &now, force)?)?;
         }
-        Command::Compare(CompareArgs {
-            before,
-            now,
-            force,
-            json,
-        }) => {
-            let comparison = compare::compare(&before, &now, force)?;
-            print(json, &comparison, &comparison)?;
-            Ok(ExitCode::SUCCESS)
-        }
-        Command::Check(CheckArgs { config, json }) => {
+        Command::Check(Printed { config, json }) => {
             let report = check::run(&config)?;
-            print(json, &report, &report)?;
-            Ok(match report.passed {
-                true => ExitCode::SUCCESS,
-                false => ExitCode::FAILURE,
-            })
+            passed = report.passed;
+            print(json, &report)?;
         }
-        Command::Peers(args) => {
-            let report = peers::measure(args.config)?;
-            print(args.json, &report, &report)?;
-            Ok(ExitCode::SUCCESS)
-        }
+        Command::Peers(args) => print(args.json, &peers::measure(args.config)?)?,
     }
+    Ok(match passed {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::FAILURE,
+    })
 }
 
 #[cfg(test)]

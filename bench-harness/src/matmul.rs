@@ -5,6 +5,8 @@
 //! Wikipedia when nothing is shared between rows: 1,800 roots with ten past events each,
 //! mail and time encoding 472 wide, three gates of 100.
 
+use std::fmt;
+
 use anyhow::{Result, anyhow};
 use burn::tensor::Device;
 use mspipe::profiler::machine;
@@ -35,6 +37,17 @@ impl MatmulReport {
             runs: machine::PRODUCTS,
             gflops: matmul_gflops(device)?,
         })
+    }
+}
+
+impl fmt::Display for MatmulReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [rows, inner, columns] = self.size;
+        write!(
+            f,
+            "{:.1} GFLOP/s ({rows} x {inner} x {columns}, f32, median of {}) on {}",
+            self.gflops, self.runs, self.device
+        )
     }
 }
 

@@ -35,7 +35,7 @@ use serde::Serialize;
 use self::job::{Job, neighbor_rows};
 pub use self::process::Versions;
 use self::process::{Peer, PeerEpoch};
-use crate::cell::median;
+use crate::cell::{median, synthetic_mark};
 use crate::machine;
 use crate::matmul::matmul_gflops;
 
@@ -372,6 +372,59 @@ impl PeersReport {
         });
         best.map_or((0, f64::NAN), |(epoch, side)| (epoch + 1, side.test_ap))
     }
+
+    fn epoch_rows(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (epoch, row) in (1..).zip(&self.epochs) {
+            let label = match (epoch, self.epochs.len()) {
+                (1, 2..) => "1 (warm-up)".to_owned(),
+                _ => epoch.to_string(),
+            };
+            writeln!(
+                f,
+                "{label:<18} {:>9.0} {:>9.0} {:>6.2}   {:>8.4} {:>8.4}   {:>8.4} {:>8.4}",
+                row.mspipe.events_per_s,
+                row.pyg.events_per_s,
+                row.ratio(),
+                row.mspipe.val_ap,
+                row.pyg.val_ap,
+                row.mspipe.test_ap,
+                row.pyg.test_ap,
+            )?;
+        }
+        Ok(())
+    }
+
+    /// Medians, products and rows read, of both.
+    fn summary_rows(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let speed = |side: fn(&EpochRow) -> Side| -> f64 {
+            let speeds = counted(&self.epochs).map(|row| side(row).events_per_s);
+            median(&speeds.collect::<Vec<_>>())
+        };
+        let (own, theirs) = (speed(|row| row.mspipe), speed(|row| row.pyg));
+        let (own_best, their_best) = (self.best(|row| row.mspipe), self.best(|row| row.pyg));
+        writeln!(
+            f,
+            "{:<18} {own:>9.0} {theirs:>9.0} {:>6.2}   {:>17}   {:>8.4} {:>8.4}",
+            "median", self.ratio, "best validation:", own_best.1, their_best.1
+        )?;
+        let mean = |rates: [f64; 2]| (rates[0] + rates[1]) / 2.0;
+        let (product, their_product) = (mean(self.matmul_gflops), mean(self.pyg_matmul_gflops));
+        writeln!(
+            f,
+            "{:<18} {product:>9.1} {their_product:>9.1} {:>6.2}   19800 x 472 x 300 product, each \
+             by its own library",
+            "GFLOP/s",
+            product / their_product
+        )?;
+        writeln!(
+            f,
+            "{:<18} {:>9.0} {:>9.0} {:>6.2}   past events in a training batch, the mean\n",
+            "neighbour rows",
+            self.neighbor_rows,
+            self.pyg_neighbor_rows,
+            self.neighbor_rows / self.pyg_neighbor_rows
+        )
+    }
 }
 
 impl fmt::Display for PeersReport {
@@ -386,11 +439,7 @@ impl fmt::Display for PeersReport {
             ..
         } = &self.config;
         let [train, val, test] = self.events;
-        let synthetic = if self.synthetic {
-            " (SYNTHETIC stream)"
-        } else {
-            ""
-        };
+        let synthetic = synthetic_mark(self.synthetic);
         writeln!(
             f,
             "TGN on {}{synthetic}, {:.8}: {train} training events, {val} validation, {test} test; \
@@ -423,51 +472,8 @@ impl fmt::Display for PeersReport {
             "{:<18} {:>9} {:>9} {:>6}   {:>8} {:>8}   {:>8} {:>8}",
             "epoch", "mspipe", "PyG", "ratio", "mspipe", "PyG", "mspipe", "PyG"
         )?;
-        for (epoch, row) in (1..).zip(&self.epochs) {
-            let label = match (epoch, self.epochs.len()) {
-                (1, 2..) => "1 (warm-up)".to_owned(),
-                _ => epoch.to_string(),
-            };
-            writeln!(
-                f,
-                "{label:<18} {:>9.0} {:>9.0} {:>6.2}   {:>8.4} {:>8.4}   {:>8.4} {:>8.4}",
-                row.mspipe.events_per_s,
-                row.pyg.events_per_s,
-                row.ratio(),
-                row.mspipe.val_ap,
-                row.pyg.val_ap,
-                row.mspipe.test_ap,
-                row.pyg.test_ap,
-            )?;
-        }
-        let speed = |side: fn(&EpochRow) -> Side| -> f64 {
-            let speeds = counted(&self.epochs).map(|row| side(row).events_per_s);
-            median(&speeds.collect::<Vec<_>>())
-        };
-        let (own, theirs) = (speed(|row| row.mspipe), speed(|row| row.pyg));
-        let (own_best, their_best) = (self.best(|row| row.mspipe), self.best(|row| row.pyg));
-        writeln!(
-            f,
-            "{:<18} {own:>9.0} {theirs:>9.0} {:>6.2}   {:>17}   {:>8.4} {:>8.4}",
-            "median", self.ratio, "best validation:", own_best.1, their_best.1
-        )?;
-        let mean = |rates: [f64; 2]| (rates[0] + rates[1]) / 2.0;
-        let (product, their_product) = (mean(self.matmul_gflops), mean(self.pyg_matmul_gflops));
-        writeln!(
-            f,
-            "{:<18} {product:>9.1} {their_product:>9.1} {:>6.2}   19800 x 472 x 300 product, each \
-             by its own library",
-            "GFLOP/s",
-            product / their_product
-        )?;
-        writeln!(
-            f,
-            "{:<18} {:>9.0} {:>9.0} {:>6.2}   past events in a training batch, the mean\n",
-            "neighbour rows",
-            self.neighbor_rows,
-            self.pyg_neighbor_rows,
-            self.neighbor_rows / self.pyg_neighbor_rows
-        )?;
+        self.epoch_rows(f)?;
+        self.summary_rows(f)?;
         write!(
             f,
             "The same for both: events, order, features, parts, negatives of training and \

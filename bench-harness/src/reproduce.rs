@@ -33,8 +33,8 @@ use crate::cell::Cell;
 use crate::grid::{self, write_whole};
 use document::{PUBLISHED, Published};
 use experiment::Experiment;
-pub(crate) use plan::settings_of;
 use plan::{Changes, Plan};
+pub(crate) use plan::{is_here, settings_of};
 use recipe::Base;
 
 /// Names of the report, in the output's folder.

@@ -17,7 +17,7 @@ use mspipe::session::Session;
 use mspipe::train::epochs::{EpochRecord, Observer};
 use serde::Serialize;
 
-use crate::cell::median;
+use crate::cell::{median, synthetic_mark};
 use crate::matmul::MatmulReport;
 
 /// A measurement.
@@ -110,11 +110,7 @@ pub fn measure(mut config: RunConfig) -> Result<SpeedReport> {
 
 impl fmt::Display for SpeedReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let synthetic = if self.synthetic {
-            " (SYNTHETIC stream)"
-        } else {
-            ""
-        };
+        let synthetic = synthetic_mark(self.synthetic);
         writeln!(
             f,
             "{}{synthetic}, edge features {} wide, batch {}, {} threads, {}",

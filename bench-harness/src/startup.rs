@@ -16,6 +16,7 @@ use mspipe::profiler;
 use mspipe::session::Session;
 use serde::Serialize;
 
+use crate::cell::synthetic_mark;
 use crate::iterations::Iterations;
 use crate::speed::refuse_out;
 
@@ -117,11 +118,7 @@ impl Watch {
 
 impl fmt::Display for StartupReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let synthetic = if self.synthetic {
-            " (SYNTHETIC stream)"
-        } else {
-            ""
-        };
+        let synthetic = synthetic_mark(self.synthetic);
         writeln!(
             f,
             "{} on {}{synthetic}, {}",

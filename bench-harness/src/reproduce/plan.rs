@@ -154,19 +154,22 @@ fn stream_options(known: Option<&Stream>, name: &str) -> Result<String> {
     let Some(stream) = known else {
         return Ok(format!("--data {name}"));
     };
-    let present = match Manifest::find(name) {
-        Some(manifest) => {
-            let folder = OpenOptions::default().data_folder()?;
-            manifest.local_file(&folder).is_file()
-        }
-        None => false,
+    Ok(match is_here(name)? {
+        true => stream.real.clone(),
+        false => stream.stand_in.clone(),
+    })
+}
+
+/// Whether the own files of a data set are there.
+///
+/// # Errors
+/// When no folder is known where they could be.
+pub(crate) fn is_here(name: &str) -> Result<bool> {
+    let Some(manifest) = Manifest::find(name) else {
+        return Ok(false);
     };
-    Ok(if present {
-        &stream.real
-    } else {
-        &stream.stand_in
-    }
-    .clone())
+    let folder = OpenOptions::default().data_folder()?;
+    Ok(manifest.local_file(&folder).is_file())
 }
 
 /// Settings of these options of `mspipe train`; later ones come before earlier ones.
