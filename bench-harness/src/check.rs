@@ -10,7 +10,7 @@ use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result, anyhow, ensure};
+use anyhow::{Context as _, Result, ensure};
 use clap::Args;
 use mspipe::config::RunConfig;
 use mspipe::console;
@@ -240,6 +240,45 @@ fn record(recipes: &[Recipe], cells: &[Vec<Cell>]) -> Result<Bands> {
     })
 }
 
+/// The quantities of a training beside those recorded, or why they can't be compared.
+fn compared(recipe: &Recipe, cell: &Cell, bands: &Bands) -> Result<Result<Vec<Compared>, String>> {
+    let known = bands.recipes.iter().find(|known| known.name == recipe.name);
+    let Some(known) = known else {
+        ensure!(
+            recipe.needs.is_some(),
+            "recipe '{}' is not recorded; record it with check --record",
+            recipe.name
+        );
+        let reason = "it was recorded where its files were not there";
+        return Ok(Err(reason.to_owned()));
+    };
+    ensure!(
+        known.options == recipe.options,
+        "recipe '{}' was recorded with other options ({}); record it anew with check --record",
+        recipe.name,
+        known.options
+    );
+    let found = &cell.context.data_hash;
+    let same = known.data_hash == *found;
+    if !same && recipe.needs.is_some() {
+        return Ok(Err(format!(
+            "it was recorded on another copy of the stream ({:.8}, this is {found:.8})",
+            known.data_hash
+        )));
+    }
+    let mut quantities = bands::compare(&known.quantities, &bands::quantities(cell));
+    // A generated stream is part of what is checked.
+    quantities.push(Compared {
+        name: "stream".to_owned(),
+        nth: (1, 1),
+        recorded: 0.0,
+        tolerance: 0.0,
+        found: Some(f64::from(u8::from(!same))),
+        ok: same,
+    });
+    Ok(Ok(quantities))
+}
+
 fn report(
     recipes: &[Recipe],
     left_out: Vec<Option<String>>,
@@ -247,52 +286,14 @@ fn report(
     bands: &Bands,
 ) -> Result<CheckReport> {
     let mut checked = Vec::new();
-    for ((recipe, mut left_out), cells) in recipes.iter().zip(left_out).zip(cells) {
-        let mut quantities = Vec::new();
-        if let Some(cell) = cells.first() {
-            let known = bands.recipes.iter().find(|known| known.name == recipe.name);
-            match known {
-                Some(known) if known.options != recipe.options => {
-                    return Err(anyhow!(
-                        "recipe '{}' was recorded with other options ({}); record it anew with \
-                         check --record",
-                        recipe.name,
-                        known.options
-                    ));
-                }
-                Some(known)
-                    if known.data_hash != cell.context.data_hash && recipe.needs.is_some() =>
-                {
-                    left_out = Some(format!(
-                        "it was recorded on another copy of the stream ({:.8}, this is {:.8})",
-                        known.data_hash, cell.context.data_hash
-                    ));
-                }
-                Some(known) => {
-                    quantities = bands::compare(&known.quantities, &bands::quantities(cell));
-                    // A generated stream is part of what is checked.
-                    quantities.push(Compared {
-                        name: "stream".to_owned(),
-                        nth: (1, 1),
-                        recorded: 0.0,
-                        tolerance: 0.0,
-                        found: Some(f64::from(u8::from(
-                            known.data_hash != cell.context.data_hash,
-                        ))),
-                        ok: known.data_hash == cell.context.data_hash,
-                    });
-                }
-                None if recipe.needs.is_some() => {
-                    left_out = Some("it was recorded where its files were not there".to_owned());
-                }
-                None => {
-                    return Err(anyhow!(
-                        "recipe '{}' is not recorded; record it with check --record",
-                        recipe.name
-                    ));
-                }
-            }
-        }
+    for ((recipe, left_out), cells) in recipes.iter().zip(left_out).zip(cells) {
+        let (left_out, quantities) = match cells.first() {
+            Some(cell) => match compared(recipe, cell, bands)? {
+                Ok(quantities) => (None, quantities),
+                Err(reason) => (Some(reason), Vec::new()),
+            },
+            None => (left_out, Vec::new()),
+        };
         checked.push(Checked {
             recipe: recipe.name.clone(),
             reaches: recipe.reaches.clone(),

@@ -434,16 +434,13 @@ fn link(make: &Inputs<'_>, events: usize) -> Vec<Case> {
     vec![forward, backward]
 }
 
-/// Attention of `roots` roots over `rows` node rows and `events` rows of features, all slots
-/// full.
-fn attention(
+/// Past events of `roots` roots, all slots full, each root with a query of its own.
+fn slots(
     make: &Inputs<'_>,
-    [name, backward_name]: [&'static str; 2],
     shape: AttentionShape,
     [roots, rows, events]: [usize; 3],
-) -> [Case; 2] {
-    let slots = roots * shape.fanout;
-    let index = make.spread(slots, rows);
+) -> AttentionSlots {
+    let index = make.spread(roots * shape.fanout, rows);
     let slot: Vec<i32> = index
         .iter()
         .zip(0..)
@@ -453,10 +450,23 @@ fn attention(
             [row, i % events as i32, delta.to_bits().cast_signed(), root]
         })
         .collect();
-    let slot = upload::ints(slot, [roots, shape.fanout, 4], make.device);
-    let uses = make.uses(&index, rows);
     let own: Vec<i32> = (0..roots as i32).collect();
-    let query_uses = make.uses(&own, roots);
+    AttentionSlots {
+        slot: upload::ints(slot, [roots, shape.fanout, 4], make.device),
+        query_uses: make.uses(&own, roots),
+        uses: make.uses(&index, rows),
+    }
+}
+
+/// Attention of `roots` roots over `rows` node rows and `events` rows of features, all slots
+/// full.
+fn attention(
+    make: &Inputs<'_>,
+    [name, backward_name]: [&'static str; 2],
+    shape: AttentionShape,
+    [roots, rows, events]: [usize; 3],
+) -> [Case; 2] {
+    let slots = slots(make, shape, [roots, rows, events]);
     let by_heads = || {
         let of = [shape.heads, roots, shape.width()];
         upload::floats(make.numbers(of.iter().product()), of, make.device)
@@ -472,11 +482,11 @@ fn attention(
         node: node.clone().into_dispatch(),
         edge: edge.clone().into_dispatch(),
         time: time.clone().into_dispatch(),
-        slot: slot.clone().into_dispatch(),
-        query_offsets: query_uses.offsets.clone().into_dispatch(),
-        query_items: query_uses.items.clone().into_dispatch(),
-        offsets: uses.offsets.clone().into_dispatch(),
-        items: uses.items.clone().into_dispatch(),
+        slot: slots.slot.clone().into_dispatch(),
+        query_offsets: slots.query_uses.offsets.clone().into_dispatch(),
+        query_items: slots.query_uses.items.clone().into_dispatch(),
+        offsets: slots.uses.offsets.clone().into_dispatch(),
+        items: slots.uses.items.clone().into_dispatch(),
     };
     let score = make
         .matrix(roots, shape.fanout * shape.heads)
@@ -491,11 +501,6 @@ fn attention(
             q, tensors, score, g, shape, drops,
         ));
     });
-    let slots = AttentionSlots {
-        slot,
-        query_uses,
-        uses,
-    };
     let work = costs::temporal_attention(&shape, of, false);
     let forward = case(name, work, move || {
         let (node, edge, time) = (node.clone(), edge.clone(), time.clone());

@@ -64,26 +64,7 @@ fn a_reproduction_goes_on_and_gives_the_same_report() {
     assert_eq!(of("k = 1")["k"], 1);
     assert_ne!(of("k = 1")["test_ap"], of("k = 3")["test_ap"]);
 
-    // A training that was ended before its cell was written is the only one to run again.
-    let cells = workdir
-        .0
-        .join("reproduction-quick/trainings/synthetic-wikipedia-scale-0.01");
-    let lost = fs::read_dir(&cells)
-        .unwrap()
-        .next()
-        .unwrap()
-        .unwrap()
-        .path()
-        .join("cell.json");
-    fs::remove_file(&lost).unwrap();
-    let (_, progress) = reproduce(&workdir, &[&asked[..], &["--finished"]].concat());
-    assert!(!lost.exists(), "{progress}");
-    let (_, progress) = reproduce(&workdir, &asked);
-    assert!(
-        progress.contains("22 trainings, 21 of them finished"),
-        "{progress}"
-    );
-    assert!(progress.contains("[1/1] "), "{progress}");
+    goes_on(&workdir, &asked);
     let after = reports();
     let (_, progress) = reproduce(&workdir, &asked);
     assert!(
@@ -99,6 +80,24 @@ fn a_reproduction_goes_on_and_gives_the_same_report() {
     );
 
     compares(&workdir);
+}
+
+/// A training that was ended before its cell was written is the only one to run again.
+fn goes_on(workdir: &Workdir, asked: &[&str]) {
+    let cells = workdir
+        .0
+        .join("reproduction-quick/trainings/synthetic-wikipedia-scale-0.01");
+    let mut runs = fs::read_dir(&cells).unwrap();
+    let lost = runs.next().unwrap().unwrap().path().join("cell.json");
+    fs::remove_file(&lost).unwrap();
+    let (_, progress) = reproduce(workdir, &[asked, &["--finished"]].concat());
+    assert!(!lost.exists(), "{progress}");
+    let (_, progress) = reproduce(workdir, asked);
+    assert!(
+        progress.contains("22 trainings, 21 of them finished"),
+        "{progress}"
+    );
+    assert!(progress.contains("[1/1] "), "{progress}");
 }
 
 /// A measurement with itself, with another copy, and with one of other settings.
