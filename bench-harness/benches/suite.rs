@@ -16,7 +16,7 @@ use mspipe::device::{self, ComputeDevice, DeviceChoice};
 use mspipe::profiler::Work;
 use mspipe::profiler::machine::{self, Machine};
 use mspipe_datasets::whole_file::{self, Existing};
-use serde::Deserialize;
+use serde_json::Value;
 
 use crate::record::{Bound, Entry, Estimate, Record};
 use crate::stream;
@@ -206,33 +206,25 @@ fn folder() -> PathBuf {
 
 /// What criterion found of the bench in `folder`; nothing where it only tested it.
 fn estimate(folder: &Path) -> Result<Option<Estimate>> {
-    #[derive(Deserialize)]
-    struct Estimates {
-        median: Median,
-    }
-    #[derive(Deserialize)]
-    struct Median {
-        point_estimate: f64,
-        confidence_interval: Interval,
-    }
-    #[derive(Deserialize)]
-    struct Interval {
-        lower_bound: f64,
-        upper_bound: f64,
-    }
     // Criterion's own options: they ask it to measure nothing.
     if env::args().any(|argument| argument == "--test" || argument == "--profile-time") {
         return Ok(None);
     }
     let path = folder.join("new").join("estimates.json");
     let text = fs::read_to_string(&path).with_context(|| format!("{}", path.display()))?;
-    let Estimates { median } = serde_json::from_str(&text)?;
+    let median = &serde_json::from_str::<Value>(&text)?["median"];
     // Criterion counts nanoseconds.
-    Ok(Some(Estimate {
-        median_us: median.point_estimate / 1e3,
-        low_us: median.confidence_interval.lower_bound / 1e3,
-        high_us: median.confidence_interval.upper_bound / 1e3,
-    }))
+    let us = |value: &Value| value.as_f64().map(|ns| ns / 1e3);
+    let interval = &median["confidence_interval"];
+    let estimate = || {
+        Some(Estimate {
+            median_us: us(&median["point_estimate"])?,
+            low_us: us(&interval["lower_bound"])?,
+            high_us: us(&interval["upper_bound"])?,
+        })
+    };
+    let estimate = estimate().with_context(|| format!("{}: no median", path.display()))?;
+    Ok(Some(estimate))
 }
 
 /// Seconds of a plain copy of as many bytes as `work` reads and writes.

@@ -18,7 +18,7 @@ use mspipe::device::DeviceChoice;
 use serde::{Deserialize, Serialize};
 
 use crate::cell::Cell;
-use crate::grid::{self, Group, Training, write_whole};
+use crate::grid::{self, Group, Training, folder_name, write_whole};
 use crate::reproduce::{is_here, settings_of};
 use bands::{Bands, Compared, Recorded};
 
@@ -204,13 +204,8 @@ impl Recipe {
                 ));
             }
         }
-        let name: String = self
-            .name
-            .chars()
-            .map(|c| if c.is_alphanumeric() { c } else { '-' })
-            .collect();
         Ok(Group {
-            folder: folder.join(name),
+            folder: folder.join(folder_name(&self.name)),
             trainings,
         })
     }

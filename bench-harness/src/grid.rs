@@ -292,14 +292,9 @@ impl Training {
             .with_context(|| format!("training '{}'", self.label))
     }
 
-    /// Its run folder. Windows takes no colon in a name.
+    /// Its run folder.
     pub(crate) fn path(&self, folder: &Path) -> PathBuf {
-        let words: Vec<&str> = self
-            .label
-            .split(|c: char| !c.is_alphanumeric() && c != '.')
-            .filter(|word| !word.is_empty())
-            .collect();
-        folder.join(words.join("-"))
+        folder.join(folder_name(&self.label))
     }
 
     /// What its timeline is called.
@@ -419,6 +414,13 @@ impl Training {
         // As a later start reads it: parsing may round the last bit of a number.
         Ok(serde_json::from_str(&text)?)
     }
+}
+
+/// The words of a label as a name of a folder: Windows takes no colon in one.
+pub(crate) fn folder_name(label: &str) -> String {
+    let words = label.split(|c: char| !c.is_alphanumeric() && c != '.');
+    let words: Vec<&str> = words.filter(|word| !word.is_empty()).collect();
+    words.join("-")
 }
 
 /// Writes a file of the harness' own, in the place of an earlier one.

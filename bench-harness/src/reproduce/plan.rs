@@ -15,7 +15,7 @@ use serde_json::Value;
 
 use super::recipe::{Base, Recipe, Stream};
 use crate::cell::name_of;
-use crate::grid::{Group, Training, settings};
+use crate::grid::{Group, Training, folder_name, settings};
 
 /// Which training a recipe asks for, and where its cell will be.
 #[derive(Debug, Clone)]
@@ -222,11 +222,7 @@ fn group_name(stream: &str, plain: &RunConfig, config: &RunConfig) -> String {
     if config.node_features != plain.node_features {
         name += &format!(" node features {}", config.node_features);
     }
-    let words = name.split(|c: char| !c.is_alphanumeric() && c != '.');
-    words
-        .filter(|word| !word.is_empty())
-        .collect::<Vec<_>>()
-        .join("-")
+    folder_name(&name)
 }
 
 /// What sets a training apart: stream, model, place, schedule, whatever differs from the

@@ -16,7 +16,7 @@ fn on_device(variant: &str) -> bool {
 
 /// Bars of the speed-up for each variant, tables of speed-up and AP, and one of everything.
 pub(super) fn speed(experiment: &Experiment) -> Vec<Block> {
-    let arms = arms(experiment);
+    let arms = experiment.arm_names();
     let streams = experiment.streams();
     let first = experiment.first_arm();
     let link = experiment.emulated_note();
@@ -25,16 +25,10 @@ pub(super) fn speed(experiment: &Experiment) -> Vec<Block> {
     let (mut shown, mut folded) = (Vec::new(), Vec::new());
     for variant in variants {
         let value = |stream: &&str| -> Vec<Option<f64>> {
-            let find = |arm: &Arm| {
-                experiment
-                    .outcomes
-                    .iter()
-                    .find(|o| {
-                        o.stream == *stream && o.variant == variant && o.arm_number == arm.number
-                    })
-                    .and_then(|outcome| outcome.row.speed_up)
-            };
-            arms.iter().map(find).collect()
+            let of = |o: &&Outcome| o.stream == *stream && o.variant == variant;
+            let series: Vec<&Outcome> = experiment.outcomes.iter().filter(of).collect();
+            let speed_up = |arm| find_arm(&series, arm)?.row.speed_up;
+            (0..arms.len()).map(speed_up).collect()
         };
         let title = match variant {
             "" => format!("Speed-up{link}"),
@@ -44,9 +38,9 @@ pub(super) fn speed(experiment: &Experiment) -> Vec<Block> {
             title,
             y_name: format!("training events a second, times those of {first}"),
             groups: streams.iter().map(|stream| (*stream).to_owned()).collect(),
-            series: arms
-                .iter()
-                .map(|arm| (arm.name.clone(), arm.color))
+            series: (0..)
+                .zip(&arms)
+                .map(|(number, name)| (name.clone(), color_of(name, number)))
                 .collect(),
             values: streams.iter().map(value).collect(),
             reference: Some(1.0),
@@ -129,31 +123,15 @@ pub(super) fn speed_seen(experiment: &Experiment) -> Option<String> {
     Some(text)
 }
 
-/// An arm of the recipe with its number in it.
-struct Arm {
-    name: String,
-    number: usize,
-    color: usize,
-}
-
-fn arms(experiment: &Experiment) -> Vec<Arm> {
-    let arm = |(number, (name, _)): (usize, &(String, String))| Arm {
-        name: name.clone(),
-        number,
-        color: color_of(name, number),
-    };
-    experiment.recipe.arms.iter().enumerate().map(arm).collect()
-}
-
 /// A row a stream and variant, a column an arm.
 fn by_arm(experiment: &Experiment, caption: &str, text: impl Fn(&Outcome) -> String) -> Table {
-    let arms = arms(experiment);
-    let names: Vec<&str> = arms.iter().map(|arm| arm.name.as_str()).collect();
+    let arms = experiment.arm_names();
+    let names: Vec<&str> = arms.iter().map(String::as_str).collect();
     let mut table = Table::new(caption, &["stream", "setting"], &names);
     for series in experiment.series() {
-        let cell = |arm: &Arm| or_dash(find_arm(&series, arm.number).map(&text));
+        let cell = |arm| or_dash(find_arm(&series, arm).map(&text));
         let mut row = vec![series[0].stream.clone(), series[0].variant.clone()];
-        row.extend(arms.iter().map(cell));
+        row.extend((0..arms.len()).map(cell));
         table.rows.push(row);
     }
     table
