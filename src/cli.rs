@@ -11,9 +11,8 @@ mod train;
 
 use std::process::ExitCode;
 
-use anyhow::Context;
 use clap::{Parser, Subcommand};
-use mspipe::{console, interrupt};
+use mspipe::console;
 use tracing_subscriber::EnvFilter;
 
 const EXAMPLES: &str = "\
@@ -62,7 +61,6 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         )
         .with_writer(console::Stderr::default)
         .init();
-    interrupt::listen().context("signals can't be listened to")?;
     match cli.command {
         Command::Train(args) => train::run(args),
         Command::Eval(args) => eval::run(args).map(|()| ExitCode::SUCCESS),

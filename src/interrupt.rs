@@ -17,32 +17,62 @@
 //! five seconds, whatever it does.
 
 use std::io;
+use std::process::ExitCode;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU8, Ordering};
 
+use anyhow::Context;
+use clap::Parser;
 use mspipe_datasets::Stop;
+
+use crate::console;
 
 static STOP: OnceLock<Stop> = OnceLock::new();
 
 /// Exit code of the first signal; 0 before.
 static CODE: AtomicU8 = AtomicU8::new(0);
 
+/// All of a program: parses its command line, listens, does `work`, and prints the error that ends
+/// it, with all its causes. Returns the exit code: that of the signal that ended the program, or
+/// `failure` for another error.
+pub fn run<C: Parser>(failure: u8, work: impl FnOnce(C) -> anyhow::Result<ExitCode>) -> ExitCode {
+    let ended = match C::try_parse() {
+        Ok(command) => listen()
+            .context("signals can't be listened to")
+            .and_then(|()| work(command)),
+        Err(error) => console::ended_by_clap(&error)
+            .map(ExitCode::from)
+            .map_err(Into::into),
+    };
+    match (ended, exit_code()) {
+        (Ok(code), _) => code,
+        (Err(error), Some(code)) => {
+            console::note(format!("{error:#}"));
+            ExitCode::from(code)
+        }
+        (Err(error), None) => {
+            console::note(format!("error: {error:#}"));
+            ExitCode::from(failure)
+        }
+    }
+}
+
 /// Begins to listen. What is to end early takes [`stop`].
 ///
 /// # Errors
 /// When the system refuses.
-pub fn listen() -> io::Result<()> {
+fn listen() -> io::Result<()> {
     STOP.get_or_init(Stop::default);
     system::listen()
 }
 
-/// The stop that signals request; without [`listen`] it never comes.
+/// The stop that signals request; in a program that does not [`run()`] here it never comes.
 pub fn stop() -> Stop {
     STOP.get_or_init(Stop::default).clone()
 }
 
 /// The exit code of a program that ends because of a signal, if one has come.
-pub fn exit_code() -> Option<u8> {
+fn exit_code() -> Option<u8> {
     Some(CODE.load(Ordering::SeqCst)).filter(|&code| code != 0)
 }
 

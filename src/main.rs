@@ -4,8 +4,7 @@ mod cli;
 
 use std::process::ExitCode;
 
-use clap::Parser;
-use mspipe::{console, interrupt};
+use mspipe::interrupt;
 
 /// A training allocates and frees the same megabytes each iteration; the system's allocator
 /// gives such blocks back to the kernel each time.
@@ -21,23 +20,7 @@ fn main() -> ExitCode {
     // with the process: an iteration takes as many again, and the kernel would have to
     // clear each page that it hands out (a quarter of APAN's time).
     unsafe { libmimalloc_sys::mi_option_set(PURGE_DELAY, -1) };
-    let ended = match cli::Cli::try_parse() {
-        Ok(command) => cli::run(command),
-        Err(error) => console::ended_by_clap(&error)
-            .map(ExitCode::from)
-            .map_err(Into::into),
-    };
-    match (ended, interrupt::exit_code()) {
-        (Ok(code), _) => code,
-        (Err(error), Some(code)) => {
-            console::note(format!("{error:#}"));
-            ExitCode::from(code)
-        }
-        (Err(error), None) => {
-            console::note(format!("error: {error:#}"));
-            ExitCode::FAILURE
-        }
-    }
+    interrupt::run(1, cli::run)
 }
 
 /// Without a desktop session, Mesa's device-select layer prints an error for each instance

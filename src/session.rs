@@ -17,7 +17,7 @@ use std::sync::Arc;
 use mspipe_datasets::{DataError, EventLog, Split, Stop};
 use thiserror::Error;
 
-use crate::checkpoint::{CheckpointError, Loaded};
+use crate::checkpoint::{CheckpointError, Every, Loaded};
 use crate::config::{ConfigError, MemoryPlaceName, RunConfig, SamplerName};
 use crate::device::{self, ComputeDevice, DeviceError};
 use crate::features::Features;
@@ -337,10 +337,10 @@ impl Session {
         &self,
         device: &ComputeDevice,
         folder: &RunFolder,
-        observer: &mut dyn Observer,
+        observer: &mut Observer<'_>,
     ) -> Result<Summary, SessionError> {
         self.check_tables(device)?;
-        self.train_from(None, device, folder, observer)
+        self.train_from(None, Every::Never, device, folder, observer)
     }
 
     /// Trains and writes down all that a run's folder holds; goes on from `from`, if there is
@@ -350,10 +350,13 @@ impl Session {
         device: &ComputeDevice,
         folder: &RunFolder,
         from: Option<Loaded>,
-        observer: &mut dyn Observer,
+        observer: &mut Observer<'_>,
     ) -> Result<Summary, SessionError> {
         let mut recording = Recording::begin(self, device, folder, from.as_ref(), observer)?;
-        self.train_from(from, device, folder, &mut recording)
+        let every = self.config.checkpoint_every;
+        self.train_from(from, every, device, folder, &mut |event| {
+            recording.see(event)
+        })
     }
 
     /// What the numbers of this session belong to, on `device`.

@@ -40,9 +40,9 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     // The only module that names concrete types of every layer.
     ("session", &["graph", "sampling", "batch", "pipeline", "checkpoint", "profiler", "kernels", "device", "features", "memory", "model", "weights", "eval", "audit", "train", "config", "run_folder", "mspipe_datasets", "burn"]),
     ("console", &["mspipe_datasets"]),
-    ("interrupt", &["mspipe_datasets"]),
+    ("interrupt", &["console", "mspipe_datasets"]),
     ("cli", &["console", "interrupt", "pipeline", "what_if", "checkpoint", "device", "eval", "audit", "weights", "train", "config", "report", "run_folder", "session", "mspipe_datasets"]),
-    ("main", &["cli", "console", "interrupt"]),
+    ("main", &["cli", "interrupt"]),
 ];
 
 /// First segment of a path outside the crate, and the name it has in [`MAY_IMPORT`].

@@ -10,7 +10,6 @@ use mspipe::graph::{NodeId, Tcsr, Timestamp};
 use mspipe::sampling::{NeighborSampler, Neighbors, Recent, Roots, SampleKey};
 use mspipe::session::SessionError;
 use mspipe::session::audited::{self, Program};
-use mspipe::train::epochs::{EpochRecord, Observer};
 use mspipe_datasets::MAX_TIME;
 use mspipe_datasets::Stop;
 
@@ -269,24 +268,6 @@ fn negatives_with_fewer_past_events_are_found() {
 /// live memory before they save it.
 struct SavesLate<'a>(Program<'a>, &'a burn::tensor::Device);
 
-/// Needs no progress.
-struct Silent;
-
-impl Observer for Silent {
-    fn epoch_begins(&mut self, _epoch: usize, _iterations: usize) {}
-    fn iteration(&mut self, _iteration: usize, _events: usize) {}
-    fn losses(&mut self, _epoch: usize, _first: usize, _losses: &[f32]) -> std::io::Result<()> {
-        Ok(())
-    }
-    fn epoch_recorded(&mut self, _: &mspipe::pipeline::trace::Record) -> std::io::Result<()> {
-        Ok(())
-    }
-    fn evaluation_begins(&mut self, _part: &str) {}
-    fn epoch_done(&mut self, _epoch: usize, _record: &EpochRecord) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
 impl Subject for SavesLate<'_> {
     type Error = SessionError;
 
@@ -301,7 +282,7 @@ impl Subject for SavesLate<'_> {
     fn kept(&mut self, stream: &AuditStream, tested: bool) -> Result<Kept, SessionError> {
         let session = self.0.session(stream)?;
         let mut training = session.training(self.1)?;
-        let (_, model) = training.run(&mut Silent)?;
+        let (_, model) = training.run(&mut |_| Ok(()))?;
         if tested {
             let evaluator = training.evaluator.clone();
             evaluator.test(&model, &mut training.memory)?;

@@ -7,11 +7,10 @@ mod streams;
 
 use std::io;
 
-use mspipe::checkpoint::{self, Arrays, Checkpoint, CheckpointError, Checkpoints, Every, Header};
+use mspipe::checkpoint::{self, Checkpoint, Checkpoints, Every, Header};
 use mspipe::config::RunConfig;
-use mspipe::pipeline::trace::Record;
 use mspipe::session::Session;
-use mspipe::train::epochs::{EpochRecord, Observer, TrainError, TrainRecord};
+use mspipe::train::epochs::{Keeping, TrainError, TrainEvent, TrainRecord};
 use mspipe_datasets::Stop;
 use tempfile::TempDir;
 
@@ -58,57 +57,39 @@ impl Keeper {
     }
 }
 
-impl Observer for Keeper {
-    fn epoch_begins(&mut self, epoch: usize, iterations: usize) {
-        assert_eq!(iterations, ITERATIONS);
-        self.epoch = epoch;
-    }
-
-    fn iteration(&mut self, iteration: usize, _events: usize) {
-        if self.stop_at == Some((self.epoch, iteration)) {
-            self.stop.request();
-        }
-    }
-
-    fn losses(&mut self, epoch: usize, first: usize, losses: &[f32]) -> io::Result<()> {
-        self.outcome.losses(epoch, first, losses)
-    }
-
-    fn epoch_recorded(&mut self, record: &Record) -> io::Result<()> {
-        self.outcome.epoch_recorded(record)
-    }
-
-    fn evaluation_begins(&mut self, part: &str) {
-        match &mut self.stop_in {
-            Some((of, 0)) if part == *of => self.stop.request(),
-            Some((of, before)) if part == *of => *before -= 1,
+impl Keeper {
+    fn see(&mut self, event: TrainEvent<'_>) -> io::Result<()> {
+        match event {
+            TrainEvent::EpochBegins { epoch, iterations } => {
+                assert_eq!(iterations, ITERATIONS);
+                self.epoch = epoch;
+            }
+            TrainEvent::Iteration { iteration, .. } => {
+                if self.stop_at == Some((self.epoch, iteration)) {
+                    self.stop.request();
+                }
+            }
+            TrainEvent::EvaluationBegins(part) => match &mut self.stop_in {
+                Some((of, 0)) if part == *of => self.stop.request(),
+                Some((of, before)) if part == *of => *before -= 1,
+                _ => {}
+            },
+            TrainEvent::Checkpoint {
+                epoch,
+                iteration,
+                state,
+            } => {
+                let folder = self.folder.path().join(format!("{epoch}-{iteration}"));
+                std::fs::create_dir(&folder).unwrap();
+                self.places.push((epoch, iteration));
+                let header = Header::new(epoch, iteration, serde_json::Value::Null);
+                let kept = Checkpoints::of(&folder).save(&header, state);
+                return kept.map_err(io::Error::other);
+            }
+            TrainEvent::Warning(message) => panic!("{message}"),
             _ => {}
         }
-    }
-
-    fn epoch_done(&mut self, epoch: usize, record: &EpochRecord) -> io::Result<()> {
-        self.outcome.epoch_done(epoch, record)
-    }
-
-    fn checkpoint_every(&self) -> Every {
-        self.every
-    }
-
-    fn keep(
-        &mut self,
-        epoch: usize,
-        iteration: usize,
-        state: &Arrays<'_>,
-    ) -> Result<(), CheckpointError> {
-        let folder = self.folder.path().join(format!("{epoch}-{iteration}"));
-        std::fs::create_dir(&folder).unwrap();
-        self.places.push((epoch, iteration));
-        let header = Header::new(epoch, iteration, serde_json::Value::Null);
-        Checkpoints::of(&folder).save(&header, state)
-    }
-
-    fn warn(&mut self, message: &str) {
-        panic!("{message}");
+        self.outcome.see(event)
     }
 }
 
@@ -124,7 +105,8 @@ fn train(
         if let Some(checkpoint) = from {
             training.resume(checkpoint).unwrap();
         }
-        let result = training.run(keeper);
+        training.keeping = Keeping::new(keeper.every);
+        let result = training.run(&mut |event| keeper.see(event));
         keeper.outcome.look_into(&training.memory);
         result.map(|(record, _)| record)
     })

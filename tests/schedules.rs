@@ -9,9 +9,8 @@ use clap::Parser;
 use mspipe::config::RunConfig;
 use mspipe::memory::node_memory::NodeMemory;
 use mspipe::pipeline::ledger::{self, LedgerLine};
-use mspipe::pipeline::trace::Record;
 use mspipe::session::Session;
-use mspipe::train::epochs::{EpochRecord, Observer};
+use mspipe::train::epochs::TrainEvent;
 
 use crate::on_device;
 
@@ -66,25 +65,17 @@ impl Outcome {
     }
 }
 
-impl Observer for Outcome {
-    fn epoch_begins(&mut self, _epoch: usize, _iterations: usize) {}
-
-    fn iteration(&mut self, _iteration: usize, _events: usize) {}
-
-    fn losses(&mut self, _epoch: usize, _first: usize, losses: &[f32]) -> std::io::Result<()> {
-        self.losses.extend(losses.iter().map(|loss| loss.to_bits()));
-        Ok(())
-    }
-
-    fn epoch_recorded(&mut self, record: &Record) -> std::io::Result<()> {
-        self.ledger.extend(record.ledger.iter().cloned());
-        Ok(())
-    }
-
-    fn evaluation_begins(&mut self, _part: &str) {}
-
-    fn epoch_done(&mut self, _epoch: usize, record: &EpochRecord) -> std::io::Result<()> {
-        self.val_ap = record.val.ap.to_bits();
+impl Outcome {
+    /// Notes what is compared.
+    pub(crate) fn see(&mut self, event: TrainEvent<'_>) -> std::io::Result<()> {
+        match event {
+            TrainEvent::Losses { losses, .. } => {
+                self.losses.extend(losses.iter().map(|loss| loss.to_bits()));
+            }
+            TrainEvent::EpochRecorded(record) => self.ledger.extend(record.ledger.iter().cloned()),
+            TrainEvent::EpochDone { record, .. } => self.val_ap = record.val.ap.to_bits(),
+            _ => {}
+        }
         Ok(())
     }
 }
@@ -96,7 +87,7 @@ fn train(model: &str, events: &str, options: &str) -> Outcome {
         let session = Session::open(config).unwrap();
         let mut training = session.training(device).unwrap();
         let mut outcome = Outcome::default();
-        training.run(&mut outcome).unwrap();
+        training.run(&mut |event| outcome.see(event)).unwrap();
         outcome.look_into(&training.memory);
         outcome
     })

@@ -377,7 +377,7 @@ impl Training {
         // Without a cell nothing is finished: what a start that was ended left is of no use.
         let run = RunFolder::create_again(session.config(), &session.data.name)?;
         let mut observed = Observed::new(&run, self.title(&context))?;
-        let summary = session.train(&bench.opened, &run, &mut observed)?;
+        let summary = session.train(&bench.opened, &run, &mut |event| observed.see(event))?;
         let cell = Cell {
             config: self.config.clone(),
             context,

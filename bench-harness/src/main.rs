@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use clap::{Args, Parser, Subcommand};
 use mspipe::config::RunConfig;
 use mspipe::device::{self, DeviceChoice};
@@ -260,25 +260,7 @@ fn main() -> ExitCode {
     let begin = Instant::now();
     // SAFETY: as in `mspipe` itself: sets a number before any other thread runs.
     unsafe { libmimalloc_sys::mi_option_set(PURGE_DELAY, -1) };
-    let ended = match Cli::try_parse() {
-        Ok(cli) => interrupt::listen()
-            .context("signals can't be listened to")
-            .and_then(|()| run(cli.command, begin)),
-        Err(error) => console::ended_by_clap(&error)
-            .map(ExitCode::from)
-            .map_err(Into::into),
-    };
-    match (ended, interrupt::exit_code()) {
-        (Ok(code), _) => code,
-        (Err(error), Some(code)) => {
-            console::note(format!("{error:#}"));
-            ExitCode::from(code)
-        }
-        (Err(error), None) => {
-            console::note(format!("error: {error:#}"));
-            ExitCode::from(2)
-        }
-    }
+    interrupt::run(2, |cli: Cli| run(cli.command, begin))
 }
 
 fn run(command: Command, begin: Instant) -> Result<ExitCode> {

@@ -25,11 +25,10 @@ use mspipe::config::{self, RunConfig};
 use mspipe::console;
 use mspipe::device::{self, DeviceChoice};
 use mspipe::interrupt;
-use mspipe::pipeline::trace::Record;
 use mspipe::profiler::machine::PRODUCT;
 use mspipe::sampling::negative::SplitPart;
 use mspipe::session::Session;
-use mspipe::train::epochs::{EpochRecord, Observer, TrainLoop};
+use mspipe::train::epochs::{EpochRecord, TrainEvent, TrainLoop};
 use serde::Serialize;
 
 use self::job::{Job, neighbor_rows};
@@ -249,7 +248,12 @@ pub fn measure(asked: PeersConfig) -> Result<PeersReport> {
             epochs: Vec::new(),
             neighbor_rows: Vec::new(),
         };
-        training.run(&mut turns)?;
+        training.run(&mut |event| match event {
+            TrainEvent::EpochDone { epoch, record } => {
+                turns.turn(epoch, record).map_err(io::Error::other)
+            }
+            _ => Ok(()),
+        })?;
         let (epochs, rows) = (turns.epochs, turns.neighbor_rows);
         let after = products(device, &mut peer)?;
         let split = &session.split;
@@ -341,21 +345,6 @@ impl Turns<'_> {
         };
         self.epochs.push(EpochRow { mspipe, pyg });
         Ok(())
-    }
-}
-
-impl Observer for Turns<'_> {
-    fn epoch_begins(&mut self, _: usize, _: usize) {}
-    fn iteration(&mut self, _: usize, _: usize) {}
-    fn losses(&mut self, _: usize, _: usize, _: &[f32]) -> io::Result<()> {
-        Ok(())
-    }
-    fn epoch_recorded(&mut self, _: &Record) -> io::Result<()> {
-        Ok(())
-    }
-    fn evaluation_begins(&mut self, _: &str) {}
-    fn epoch_done(&mut self, epoch: usize, record: &EpochRecord) -> io::Result<()> {
-        self.turn(epoch, record).map_err(io::Error::other)
     }
 }
 

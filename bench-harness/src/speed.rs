@@ -11,10 +11,8 @@ use anyhow::{Context, Result, ensure};
 use mspipe::config::{self, RunConfig};
 use mspipe::device;
 use mspipe::interrupt;
-use mspipe::pipeline::trace::Record;
 use mspipe::run_folder::{RunFolder, Summary};
 use mspipe::session::Session;
-use mspipe::train::epochs::{EpochRecord, Observer};
 use serde::Serialize;
 
 use crate::cell::{median, synthetic_mark};
@@ -77,7 +75,7 @@ pub fn measure(mut config: RunConfig) -> Result<SpeedReport> {
         let opened = device::open(config.device)?;
         let before = MatmulReport::measure(&opened.device, &opened.adapter)?.gflops;
         let folder = RunFolder::create(&config, &session.data.name)?;
-        let summary = session.train(&opened, &folder, &mut Silent)?;
+        let summary = session.train(&opened, &folder, &mut |_| Ok(()))?;
         let after = MatmulReport::measure(&opened.device, &opened.adapter)?.gflops;
         Ok(([before, after], summary))
     })?;
@@ -139,24 +137,6 @@ impl fmt::Display for SpeedReport {
         for (stage, percent) in &self.stage_percent {
             write!(f, "\n  {stage:<15} {percent:5.1} %")?;
         }
-        Ok(())
-    }
-}
-
-/// Tells nobody.
-pub(crate) struct Silent;
-
-impl Observer for Silent {
-    fn epoch_begins(&mut self, _: usize, _: usize) {}
-    fn iteration(&mut self, _: usize, _: usize) {}
-    fn losses(&mut self, _: usize, _: usize, _: &[f32]) -> std::io::Result<()> {
-        Ok(())
-    }
-    fn epoch_recorded(&mut self, _: &Record) -> std::io::Result<()> {
-        Ok(())
-    }
-    fn evaluation_begins(&mut self, _: &str) {}
-    fn epoch_done(&mut self, _: usize, _: &EpochRecord) -> std::io::Result<()> {
         Ok(())
     }
 }

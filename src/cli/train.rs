@@ -15,11 +15,10 @@ use mspipe::checkpoint::LAST;
 use mspipe::config::given::GivenConfig;
 use mspipe::config::{RunConfig, Task};
 use mspipe::device::ComputeDevice;
-use mspipe::pipeline::trace::Record;
 use mspipe::report::run::{self as run_report, RunReportError};
 use mspipe::run_folder::{RunFolder, Summary};
 use mspipe::session::{self, Session, SessionError};
-use mspipe::train::epochs::{EpochRecord, Observer, TrainError};
+use mspipe::train::epochs::{EpochRecord, TrainError, TrainEvent};
 use mspipe::{console, interrupt};
 use mspipe_datasets::printable;
 
@@ -95,14 +94,14 @@ pub(crate) fn run(args: TrainArgs) -> anyhow::Result<ExitCode> {
         let change = |config: &mut RunConfig| args.settings.change_run(config);
         session::resume(folder, change, &stop, |session, device, folder, place| {
             run.get_or_init(|| folder.path().to_owned());
-            let progress = Progress::begin(session, device, folder, json);
+            let mut progress = Progress::begin(session, device, folder, json);
             progress.say(&match place {
                 Some((epoch, iteration)) => {
                     format!("resumed   in epoch {epoch}, at iteration {iteration}")
                 }
                 None => "resumed   at the start: there is no checkpoint yet".to_owned(),
             });
-            Ok(progress)
+            Ok(move |event: TrainEvent<'_>| progress.see(event))
         })
     } else {
         let config = args.settings.resolve()?;
@@ -111,7 +110,8 @@ pub(crate) fn run(args: TrainArgs) -> anyhow::Result<ExitCode> {
         }
         session::run(config, &stop, |session, device, folder| {
             run.get_or_init(|| folder.path().to_owned());
-            Ok(Progress::begin(session, device, folder, json))
+            let mut progress = Progress::begin(session, device, folder, json);
+            Ok(move |event: TrainEvent<'_>| progress.see(event))
         })
     };
     let goes_on = run.get().filter(|run| run.join(LAST).exists());
@@ -223,7 +223,29 @@ fn timeline_title(session: &Session) -> String {
     printable(&format!("{}{mark}, {model}, {schedule}{link}", data.name)).into_owned()
 }
 
-impl Observer for Progress {
+impl Progress {
+    /// Shows what happens.
+    fn see(&mut self, event: TrainEvent<'_>) -> io::Result<()> {
+        match event {
+            TrainEvent::EpochBegins { epoch, iterations } => self.epoch_begins(epoch, iterations),
+            TrainEvent::Iteration { events, .. } => self.bar.set_position(events as u64),
+            TrainEvent::Losses { losses, .. } => {
+                if let Some(last) = losses.last() {
+                    self.bar.set_message(format!("loss {last:.4}"));
+                }
+            }
+            TrainEvent::EpochRecorded(record) => self.folder.write_timeline(record, &self.title)?,
+            TrainEvent::EvaluationBegins(part) => self.evaluation_begins(part),
+            TrainEvent::EpochDone { epoch, record } => self.epoch_done(epoch, record),
+            TrainEvent::Warning(message) => {
+                let note = || console::note(format!("warning: {message}"));
+                self.bar.suspend(note);
+            }
+            TrainEvent::Ledger(_) | TrainEvent::Best { .. } | TrainEvent::Checkpoint { .. } => {}
+        }
+        Ok(())
+    }
+
     fn epoch_begins(&mut self, epoch: usize, iterations: usize) {
         self.bar.finish_and_clear();
         self.bar = ProgressBar::new((iterations * self.batch_size) as u64);
@@ -239,21 +261,6 @@ impl Observer for Progress {
         self.bar.enable_steady_tick(Duration::from_millis(200));
     }
 
-    fn iteration(&mut self, _iteration: usize, events: usize) {
-        self.bar.set_position(events as u64);
-    }
-
-    fn losses(&mut self, _epoch: usize, _first: usize, losses: &[f32]) -> io::Result<()> {
-        if let Some(last) = losses.last() {
-            self.bar.set_message(format!("loss {last:.4}"));
-        }
-        Ok(())
-    }
-
-    fn epoch_recorded(&mut self, record: &Record) -> io::Result<()> {
-        self.folder.write_timeline(record, &self.title)
-    }
-
     fn evaluation_begins(&mut self, part: &str) {
         self.bar.finish_and_clear();
         self.bar = ProgressBar::new_spinner();
@@ -261,7 +268,7 @@ impl Observer for Progress {
         self.bar.enable_steady_tick(Duration::from_millis(200));
     }
 
-    fn epoch_done(&mut self, epoch: usize, record: &EpochRecord) -> io::Result<()> {
+    fn epoch_done(&mut self, epoch: usize, record: &EpochRecord) {
         self.bar.finish_and_clear();
         let mut line = format!(
             "epoch {epoch:<3} loss {:.4}  val {}  {} events/s, {}",
@@ -276,12 +283,6 @@ impl Observer for Progress {
             line.push_str(&below("test", report::metrics(test)));
         }
         self.say(&line);
-        Ok(())
-    }
-
-    fn warn(&mut self, message: &str) {
-        self.bar
-            .suspend(|| console::note(format!("warning: {message}")));
     }
 }
 

@@ -1,7 +1,6 @@
 //! This program as the auditor sees it: its own sampling, batches, memory and models over the
 //! streams that it is given.
 
-use std::io;
 use std::sync::Arc;
 
 use burn::tensor::{Device, Tensor};
@@ -21,10 +20,9 @@ use crate::features::FeatureSource;
 use crate::memory::node_memory::NodeMemory;
 use crate::model::LinkModel;
 use crate::model::tgl_weights;
-use crate::pipeline::trace::Record;
 use crate::run_folder::Setting;
 use crate::sampling::{Candidates, NegativePool, NeighborSampler};
-use crate::train::epochs::{EpochRecord, Observer};
+use crate::train::epochs::TrainEvent;
 use crate::train::evaluation::EvalError;
 
 /// Events of an audit, unless `--limit-events` says otherwise.
@@ -147,18 +145,23 @@ impl Subject for Program<'_> {
 
     fn losses(&mut self, stream: &AuditStream) -> Result<Vec<f32>, SessionError> {
         let session = self.session(stream)?;
-        let mut losses = Losses::default();
+        let mut losses = Vec::new();
         let mut training = session.training(self.device)?;
         training.epochs = 1;
-        training.run(&mut losses)?;
-        Ok(losses.0)
+        training.run(&mut |event| {
+            if let TrainEvent::Losses { losses: read, .. } = event {
+                losses.extend(read);
+            }
+            Ok(())
+        })?;
+        Ok(losses)
     }
 
     fn kept(&mut self, stream: &AuditStream, tested: bool) -> Result<Kept, SessionError> {
         let session = self.session(stream)?;
         let mut training = session.training(self.device)?;
         (training.epochs, training.test_each_epoch) = (EPOCHS, tested);
-        let (_, best) = training.run(&mut Losses::default())?;
+        let (_, best) = training.run(&mut |_| Ok(()))?;
         kept(&best, &training.memory)
     }
 
@@ -193,31 +196,6 @@ pub fn kept(model: &LinkModel, memory: &NodeMemory) -> Result<Kept, SessionError
     parts.push(("mails".to_owned(), bits(&mails)));
     parts.push(("times of the memory".to_owned(), times));
     Ok(Kept(parts))
-}
-
-/// Takes down losses.
-#[derive(Debug, Default)]
-struct Losses(Vec<f32>);
-
-impl Observer for Losses {
-    fn epoch_begins(&mut self, _epoch: usize, _iterations: usize) {}
-
-    fn iteration(&mut self, _iteration: usize, _events: usize) {}
-
-    fn losses(&mut self, _epoch: usize, _first: usize, losses: &[f32]) -> io::Result<()> {
-        self.0.extend(losses);
-        Ok(())
-    }
-
-    fn epoch_recorded(&mut self, _record: &Record) -> io::Result<()> {
-        Ok(())
-    }
-
-    fn evaluation_begins(&mut self, _part: &str) {}
-
-    fn epoch_done(&mut self, _epoch: usize, _record: &EpochRecord) -> io::Result<()> {
-        Ok(())
-    }
 }
 
 /// What was audited, and what was found.

@@ -9,20 +9,16 @@ use std::time::{Duration, Instant};
 
 use burn::tensor::Device;
 
-use crate::checkpoint::{Arrays, CheckpointError, Every};
-use crate::model::tgl_weights::Unread;
-use crate::pipeline::ledger::LedgerLine;
 use crate::pipeline::schedule::Schedule;
-use crate::pipeline::trace::Record;
 use crate::profiler::machine::{self, Machine};
 use crate::profiler::report::{Profile, Training};
 use crate::profiler::{set_recording, take};
-use crate::train::epochs::{EpochRecord, Observer, TrainError, TrainRecord};
+use crate::train::epochs::{Observer, TrainError, TrainEvent, TrainRecord};
 use crate::train::evaluation::EvalError;
 
-/// An observer that records, and tells another one.
+/// Records, and tells another observer.
 pub(super) struct Profiling<'a> {
-    observer: &'a mut dyn Observer,
+    observer: &'a mut Observer<'a>,
     begun: Option<Instant>,
     seconds: Duration,
     iterations: usize,
@@ -30,7 +26,7 @@ pub(super) struct Profiling<'a> {
 
 impl<'a> Profiling<'a> {
     /// Tells `observer` what it is told. Call it, and all else, on the device thread.
-    pub(super) fn new(observer: &'a mut dyn Observer) -> Profiling<'a> {
+    pub(super) fn new(observer: &'a mut Observer<'a>) -> Profiling<'a> {
         take();
         Profiling {
             observer,
@@ -71,66 +67,34 @@ impl Drop for Profiling<'_> {
     }
 }
 
-impl Observer for Profiling<'_> {
-    fn epoch_begins(&mut self, epoch: usize, iterations: usize) {
-        self.observer.epoch_begins(epoch, iterations);
-        self.begun = Some(Instant::now());
-        set_recording(true);
-    }
-
-    fn iteration(&mut self, iteration: usize, events: usize) {
-        self.iterations += 1;
-        self.observer.iteration(iteration, events);
-    }
-
-    fn losses(&mut self, epoch: usize, first: usize, losses: &[f32]) -> io::Result<()> {
-        self.observer.losses(epoch, first, losses)
-    }
-
-    fn epoch_recorded(&mut self, record: &Record) -> io::Result<()> {
-        set_recording(false);
-        if let Some(begun) = self.begun.take() {
-            self.seconds += begun.elapsed();
+impl Profiling<'_> {
+    /// Measures what `event` begins and ends, and tells the observer.
+    pub(super) fn see(&mut self, event: TrainEvent<'_>) -> io::Result<()> {
+        match event {
+            TrainEvent::Iteration { .. } => self.iterations += 1,
+            TrainEvent::EpochRecorded(_) => {
+                set_recording(false);
+                if let Some(begun) = self.begun.take() {
+                    self.seconds += begun.elapsed();
+                }
+            }
+            _ => {}
         }
-        self.observer.epoch_recorded(record)
-    }
-
-    fn evaluation_begins(&mut self, part: &str) {
-        self.observer.evaluation_begins(part);
-    }
-
-    fn epoch_done(&mut self, epoch: usize, record: &EpochRecord) -> io::Result<()> {
-        self.observer.epoch_done(epoch, record)
-    }
-
-    fn ledger(&mut self, lines: &[LedgerLine]) -> io::Result<()> {
-        self.observer.ledger(lines)
-    }
-
-    fn best(&mut self, epoch: usize, weights: &[Unread]) -> io::Result<()> {
-        self.observer.best(epoch, weights)
-    }
-
-    fn checkpoint_every(&self) -> Every {
-        self.observer.checkpoint_every()
-    }
-
-    fn keep(
-        &mut self,
-        epoch: usize,
-        iteration: usize,
-        state: &Arrays<'_>,
-    ) -> Result<(), CheckpointError> {
         let begin = Instant::now();
-        let kept = self.observer.keep(epoch, iteration, state);
-        if let Some(begun) = &mut self.begun {
-            // What it took is no part of training's time.
-            *begun += begin.elapsed();
+        let told = (self.observer)(event);
+        match event {
+            TrainEvent::EpochBegins { .. } => {
+                self.begun = Some(Instant::now());
+                set_recording(true);
+            }
+            TrainEvent::Checkpoint { .. } => {
+                if let Some(begun) = &mut self.begun {
+                    // What it took is no part of training's time.
+                    *begun += begin.elapsed();
+                }
+            }
+            _ => {}
         }
-        kept
-    }
-
-    fn warn(&mut self, message: &str) {
-        self.observer.warn(message);
+        told
     }
 }

@@ -11,14 +11,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{Session, SessionError, initial};
-use crate::checkpoint::{Arrays, CheckpointError, Checkpoints, Every, Header, Loaded};
+use crate::checkpoint::{Arrays, CheckpointError, Checkpoints, Header, Loaded};
 use crate::config::RunConfig;
 use crate::device::ComputeDevice;
-use crate::model::tgl_weights::Unread;
-use crate::pipeline::ledger::{self, LedgerLine};
-use crate::pipeline::trace::Record;
+use crate::pipeline::ledger;
 use crate::run_folder::{Dataset, DeviceRecord, JsonLines, MetricsLog, RunFolder};
-use crate::train::epochs::{EpochRecord, Observer};
+use crate::train::epochs::{Observer, TrainError, TrainEvent};
 use crate::weights::{self, ModelDescription};
 
 /// What a checkpoint says of the run that it belongs to.
@@ -35,9 +33,9 @@ struct Identity {
 /// what they name is compared itself.
 const MAY_DIFFER: [&str; 5] = ["data", "out", "threads", "checkpoint_every", "profile"];
 
-/// An observer that writes down, and tells another one.
+/// Writes down what happens, and tells another observer.
 pub(super) struct Recording<'a> {
-    observer: &'a mut dyn Observer,
+    observer: &'a mut Observer<'a>,
     folder: &'a RunFolder,
     metrics: MetricsLog,
     ledger: JsonLines,
@@ -57,7 +55,7 @@ impl<'a> Recording<'a> {
         device: &ComputeDevice,
         folder: &'a RunFolder,
         loaded: Option<&Loaded>,
-        observer: &'a mut dyn Observer,
+        observer: &'a mut Observer<'a>,
     ) -> Result<Recording<'a>, SessionError> {
         let config = &session.config;
         let mut identity = Identity {
@@ -74,28 +72,8 @@ impl<'a> Recording<'a> {
             let earlier = identity.checked(loaded)?;
             identity.metrics_bytes = earlier.metrics_bytes;
             identity.ledger_bytes = earlier.ledger_bytes;
-            let header = &loaded.checkpoint.header;
-            if let Some((error, aside)) = &loaded.passed_over {
-                let (path, aside) = (loaded.path.display(), aside.display());
-                observer.warn(&format!(
-                    "{error}; it is now {aside}, and the run goes on from the one before, {path}"
-                ));
-            }
-            if earlier.device != identity.device {
-                let [began, goes_on] = [&earlier.device, &identity.device]
-                    .map(|device| format!("{}: {}", device.backend, device.adapter));
-                observer.warn(&format!(
-                    "the run was on another device ({began}) and goes on on {goes_on}: its numbers \
-                     will not be the bits that one device gives"
-                ));
-            }
-            let own = Header::new(0, 0, Value::Null).producer;
-            if header.producer != own {
-                observer.warn(&format!(
-                    "the checkpoint is of {}, this is {own}: its numbers may not be the bits that \
-                     one version gives",
-                    header.producer
-                ));
+            for warning in identity.warnings(loaded, &earlier) {
+                observer(TrainEvent::Warning(&warning)).map_err(TrainError::Observer)?;
             }
         }
         let (metrics, ledger) = folder.logs_after(identity.metrics_bytes, identity.ledger_bytes)?;
@@ -112,6 +90,35 @@ impl<'a> Recording<'a> {
 }
 
 impl Identity {
+    /// What may make the numbers of a run that resumes from `loaded`, of the run `earlier`, others
+    /// than those of one that was not interrupted.
+    fn warnings(&self, loaded: &Loaded, earlier: &Identity) -> Vec<String> {
+        let mut warnings = Vec::new();
+        if let Some((error, aside)) = &loaded.passed_over {
+            let (path, aside) = (loaded.path.display(), aside.display());
+            warnings.push(format!(
+                "{error}; it is now {aside}, and the run goes on from the one before, {path}"
+            ));
+        }
+        if earlier.device != self.device {
+            let [began, goes_on] = [&earlier.device, &self.device]
+                .map(|device| format!("{}: {}", device.backend, device.adapter));
+            warnings.push(format!(
+                "the run was on another device ({began}) and goes on on {goes_on}: its numbers \
+                 will not be the bits that one device gives"
+            ));
+        }
+        let producer = &loaded.checkpoint.header.producer;
+        let own = Header::new(0, 0, Value::Null).producer;
+        if *producer != own {
+            warnings.push(format!(
+                "the checkpoint is of {producer}, this is {own}: its numbers may not be the bits that \
+                 one version gives"
+            ));
+        }
+        warnings
+    }
+
     /// What `loaded` says of its run, which must be this one.
     fn checked(&self, loaded: &Loaded) -> Result<Identity, SessionError> {
         let refused = |reason: String| SessionError::OtherRun {
@@ -181,53 +188,49 @@ fn differences(name: &str, then: &Value, now: &Value, found: &mut Vec<String>) {
     }
 }
 
-impl Observer for Recording<'_> {
-    fn epoch_begins(&mut self, epoch: usize, iterations: usize) {
-        self.observer.epoch_begins(epoch, iterations);
-    }
-
-    fn iteration(&mut self, iteration: usize, events: usize) {
-        self.observer.iteration(iteration, events);
-    }
-
-    fn losses(&mut self, epoch: usize, first: usize, losses: &[f32]) -> io::Result<()> {
-        self.metrics.losses(epoch, first, losses)?;
-        self.observer.losses(epoch, first, losses)
-    }
-
-    fn ledger(&mut self, lines: &[LedgerLine]) -> io::Result<()> {
-        let mut text = Vec::new();
-        ledger::write(lines, &mut text)?;
-        self.ledger.write(&text)?;
-        self.observer.ledger(lines)
-    }
-
-    fn epoch_recorded(&mut self, record: &Record) -> io::Result<()> {
-        // The one is tried though the other can't be written; whoever asks is told of both.
-        let traced = self.folder.write_trace(record);
-        match (traced, self.observer.epoch_recorded(record)) {
-            (Err(trace), Err(other)) => Err(io::Error::other(format!("{trace}; {other}"))),
-            (traced, observed) => traced.and(observed),
+impl Recording<'_> {
+    /// Writes down what there is to write of `event`, and tells the observer.
+    pub(super) fn see(&mut self, event: TrainEvent<'_>) -> io::Result<()> {
+        let written = self.write(event);
+        if let TrainEvent::EpochRecorded(_) = event {
+            // The one is tried though the other can't be written; whoever asks is told of both.
+            return match (written, (self.observer)(event)) {
+                (Err(trace), Err(other)) => Err(io::Error::other(format!("{trace}; {other}"))),
+                (written, told) => written.and(told),
+            };
         }
+        written?;
+        (self.observer)(event)
     }
 
-    fn evaluation_begins(&mut self, part: &str) {
-        self.observer.evaluation_begins(part);
-    }
-
-    fn epoch_done(&mut self, epoch: usize, record: &EpochRecord) -> io::Result<()> {
-        self.metrics.epoch(epoch, record)?;
-        self.observer.epoch_done(epoch, record)
-    }
-
-    fn best(&mut self, epoch: usize, tensors: &[Unread]) -> io::Result<()> {
-        let path = self.folder.path().join(weights::FILE_NAME);
-        weights::write_unread(&path, tensors, Some(&self.model)).map_err(io::Error::other)?;
-        self.observer.best(epoch, tensors)
-    }
-
-    fn checkpoint_every(&self) -> Every {
-        self.identity.config.checkpoint_every
+    fn write(&mut self, event: TrainEvent<'_>) -> io::Result<()> {
+        match event {
+            TrainEvent::Losses {
+                epoch,
+                first,
+                losses,
+            } => self.metrics.losses(epoch, first, losses),
+            TrainEvent::Ledger(lines) => {
+                let mut text = Vec::new();
+                ledger::write(lines, &mut text)?;
+                self.ledger.write(&text)
+            }
+            TrainEvent::EpochRecorded(record) => self.folder.write_trace(record),
+            TrainEvent::EpochDone { epoch, record } => self.metrics.epoch(epoch, record),
+            TrainEvent::Best { weights, .. } => {
+                let path = self.folder.path().join(weights::FILE_NAME);
+                weights::write_unread(&path, weights, Some(&self.model)).map_err(io::Error::other)
+            }
+            TrainEvent::Checkpoint {
+                epoch,
+                iteration,
+                state,
+            } => self.keep(epoch, iteration, state).map_err(io::Error::other),
+            TrainEvent::EpochBegins { .. }
+            | TrainEvent::Iteration { .. }
+            | TrainEvent::EvaluationBegins(_)
+            | TrainEvent::Warning(_) => Ok(()),
+        }
     }
 
     fn keep(
@@ -246,11 +249,6 @@ impl Observer for Recording<'_> {
         let run = serde_json::to_value(&self.identity)
             .map_err(|error| unwritable("config.json")(io::Error::other(error)))?;
         self.checkpoints
-            .save(&Header::new(epoch, iteration, run), state)?;
-        self.observer.keep(epoch, iteration, state)
-    }
-
-    fn warn(&mut self, message: &str) {
-        self.observer.warn(message);
+            .save(&Header::new(epoch, iteration, run), state)
     }
 }

@@ -1,5 +1,6 @@
 //! What a command does with its settings: opens stream, device and run folder, and works.
 
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -12,8 +13,8 @@ use crate::checkpoint::Checkpoints;
 use crate::config::{self, ConfigError, RunConfig, Task};
 use crate::device::{self, ComputeDevice};
 use crate::run_folder::{EvalSummary, NodeSummary, RunFolder, RunFolderError, Summary};
-use crate::train::epochs::Observer;
-use crate::train::node_classification::NodeObserver;
+use crate::train::epochs::TrainEvent;
+use crate::train::node_classification::NodeEvent;
 
 /// What a training with these settings takes of RAM and of the device's memory. Builds nothing
 /// (a stream that has not been converted yet is converted, which `stop` ends early).
@@ -52,11 +53,12 @@ fn on_device<T: Send>(
 }
 
 /// Opens stream, device and run folder and trains for link prediction, whatever the task.
-/// `begin` is told of the session, the device and the folder before.
+/// `begin` is told of the session, the device and the folder before; what it returns is told what
+/// happens.
 ///
 /// # Errors
 /// See [`SessionError`].
-pub fn run<O: Observer>(
+pub fn run<O: FnMut(TrainEvent<'_>) -> io::Result<()>>(
     config: RunConfig,
     stop: &Stop,
     begin: impl FnOnce(&Session, &ComputeDevice, &RunFolder) -> Result<O, RunFolderError> + Send,
@@ -74,11 +76,12 @@ pub fn run<O: Observer>(
 
 /// Goes on with the run in `folder` from its last checkpoint, or from the start if it has none
 /// yet. `change` may change settings that change no number; `begin` is told of the session, the
-/// device, the folder, and where the run goes on: epoch and iteration.
+/// device, the folder, and where the run goes on: epoch and iteration; what it returns is told what
+/// happens.
 ///
 /// # Errors
 /// See [`SessionError`].
-pub fn resume<O: Observer>(
+pub fn resume<O: FnMut(TrainEvent<'_>) -> io::Result<()>>(
     folder: &Path,
     change: impl FnOnce(&mut RunConfig) -> Result<(), ConfigError>,
     stop: &Stop,
@@ -118,11 +121,12 @@ fn kept_if_used<T>(
 }
 
 /// Opens stream, device and run folder and classifies nodes on the embeddings of the
-/// weights of `--init`. `begin` is told of the session, the device and the folder before.
+/// weights of `--init`. `begin` is told of the session, the device and the folder before; what it
+/// returns is told what happens.
 ///
 /// # Errors
 /// See [`SessionError`].
-pub fn classify_nodes<O: NodeObserver>(
+pub fn classify_nodes<O: FnMut(NodeEvent<'_>) -> io::Result<()>>(
     mut config: RunConfig,
     stop: &Stop,
     begin: impl FnOnce(&Session, &ComputeDevice, &RunFolder) -> Result<O, RunFolderError> + Send,

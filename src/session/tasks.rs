@@ -7,7 +7,7 @@ use burn::tensor::Device;
 
 use super::profiling::Profiling;
 use super::{Session, SessionError, initial};
-use crate::checkpoint::Loaded;
+use crate::checkpoint::{Every, Loaded};
 use crate::config::{BalanceName, MemoryPlaceName, MitigationName, Protocol};
 use crate::device::ComputeDevice;
 use crate::memory::device::DeviceMemory;
@@ -20,7 +20,7 @@ use crate::model::tgl_weights;
 use crate::pipeline::profile::Residency;
 use crate::pipeline::scheduler::Scheduler;
 use crate::run_folder::{EvalSummary, NodeSummary, RunFolder, Summary};
-use crate::train::epochs::{Observer, TrainError, TrainLoop};
+use crate::train::epochs::{Keeping, Observer, TrainError, TrainEvent, TrainLoop};
 use crate::train::evaluation::Evaluator;
 use crate::train::node_classification::{
     Balance, ClassifierConfig, LabeledEmbeddings, NodeObserver,
@@ -112,6 +112,7 @@ impl Session {
             queue_depth: config.pipeline.queue_depth,
             emulated_link: config.pipeline.emulate_link,
             stop: self.stop.clone(),
+            keeping: Keeping::new(Every::Never),
             progress: Progress::default(),
         })
     }
@@ -142,13 +143,14 @@ impl Session {
     }
 
     /// Trains for link prediction, from a checkpoint if there is one, and writes weights and
-    /// summary into `folder`.
+    /// summary into `folder`; the state is to be kept `every` so often.
     pub(super) fn train_from(
         &self,
         from: Option<Loaded>,
+        every: Every,
         device: &ComputeDevice,
         folder: &RunFolder,
-        observer: &mut dyn Observer,
+        observer: &mut Observer<'_>,
     ) -> Result<Summary, SessionError> {
         let config = &self.config;
         let mut training = match from {
@@ -164,9 +166,11 @@ impl Session {
                 training
             }
         };
+        training.keeping = Keeping::new(every);
         let (record, model, profile) = if config.profile {
             let mut profiling = Profiling::new(observer);
-            let (record, model) = training.run(&mut profiling)?;
+            let (record, model) =
+                training.run(&mut |event: TrainEvent<'_>| profiling.see(event))?;
             let schedule = &config.pipeline.schedule;
             let profile = profiling.finish(&record, schedule, &device.device)?;
             (record, model, Some(profile))
@@ -215,7 +219,7 @@ impl Session {
         weights: &Path,
         device: &ComputeDevice,
         folder: &RunFolder,
-        observer: &mut dyn NodeObserver,
+        observer: &mut NodeObserver<'_>,
     ) -> Result<NodeSummary, SessionError> {
         let config = &self.config;
         let model = self.new_model(Some(weights), &device.device)?;

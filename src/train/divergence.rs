@@ -15,7 +15,7 @@ use thiserror::Error;
 
 use super::epochs::TrainError;
 use super::evaluation::{EvalError, read};
-use super::observer::Observer;
+use super::observer::{Observer, TrainEvent, tell};
 use super::stages::{Pass, StageError};
 use super::work::Training;
 use crate::batch::EventBatch;
@@ -97,7 +97,7 @@ impl LossReader {
         work: &mut Training<'_>,
         watched_memory: Tensor<1>,
         losses: &mut Vec<f32>,
-        observer: &mut dyn Observer,
+        observer: &mut Observer<'_>,
     ) -> Result<(), TrainError> {
         let first = losses.len();
         let mut unread = std::mem::take(&mut work.unread);
@@ -131,9 +131,12 @@ impl LossReader {
         if let Some((iteration, _)) = earliest {
             losses.truncate(iteration + 1);
         }
-        observer
-            .losses(self.epoch, first, losses.get(first..).unwrap_or_default())
-            .map_err(TrainError::Observer)?;
+        let read = TrainEvent::Losses {
+            epoch: self.epoch,
+            first,
+            losses: losses.get(first..).unwrap_or_default(),
+        };
+        tell(observer, read)?;
         earliest.map_or(Ok(()), |(iteration, what)| Err(self.error(iteration, what)))
     }
 

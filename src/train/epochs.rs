@@ -17,12 +17,12 @@ use thiserror::Error;
 use super::divergence::{Diverged, LossReader};
 use super::evaluation::{EvalError, Evaluator};
 use super::host_stages::{HostPass, HostPassStages};
-use super::keeping::{Keeping, Sound};
+use super::keeping::Sound;
+use super::observer::tell;
 use super::progress::{Best, Progress};
 use super::stages::{Pass, PassStages, StageError, Trained};
 use super::trainer::Trainer;
 use super::work::Training;
-use crate::checkpoint::Every;
 use crate::eval::metrics::MetricError;
 use crate::eval::{EQUAL_SCORES, LinkMetrics};
 use crate::memory::MemoryStore;
@@ -37,8 +37,8 @@ use crate::pipeline::scheduler::Scheduler;
 use crate::pipeline::trace::Record;
 use crate::sampling::negative::SplitPart;
 
-pub use super::keeping::Kept;
-pub use super::observer::{EpochRecord, Observer, TrainRecord};
+pub use super::keeping::{Keeping, Kept};
+pub use super::observer::{EpochRecord, Observer, TrainEvent, TrainRecord};
 
 /// Losses that may wait on the device before they are read.
 const UNREAD_LOSSES: usize = 32;
@@ -118,6 +118,8 @@ pub struct TrainLoop {
     pub test_each_epoch: bool,
     /// Ends it after the current iteration, in an evaluation after the current batch.
     pub stop: Stop,
+    /// When its state is kept.
+    pub keeping: Keeping,
     /// Where it stands.
     pub progress: Progress,
 }
@@ -130,36 +132,32 @@ impl TrainLoop {
     /// See [`TrainError`].
     pub fn run(
         &mut self,
-        observer: &mut dyn Observer,
+        observer: &mut Observer<'_>,
     ) -> Result<(TrainRecord, LinkModel), TrainError> {
-        let mut keeping = Keeping::new(observer.checkpoint_every(), self.progress.place_if_begun());
-        // The run that wrote the checkpoint may have failed to write them.
-        keeping.weights_due = self.progress.best.is_some();
+        self.keeping.begin(&self.progress);
         while self.progress.epoch <= self.epochs {
-            self.epoch(observer, &mut keeping)?;
+            self.epoch(observer)?;
         }
         let Some(mut best) = self.progress.best.take() else {
             return Err(EvalError::from(MetricError::NoBatch).into());
         };
-        if keeping.weights_due {
-            let weights = tgl_weights::unread(&best.model).map_err(device_failed)?;
-            observer
-                .best(best.epoch, &weights)
-                .map_err(TrainError::Observer)?;
+        if self.keeping.weights_due {
+            let weights = &tgl_weights::unread(&best.model).map_err(device_failed)?;
+            let epoch = best.epoch;
+            tell(observer, TrainEvent::Best { epoch, weights })?;
         }
-        observer.evaluation_begins("test");
+        tell(observer, TrainEvent::EvaluationBegins("test"))?;
         let tested = self.evaluator.test(&best.model, &mut best.memory);
         let measured = tested.and_then(|test| Ok((test, self.evaluator.edgebank()?)));
         let (test, edgebank) = match measured {
-            Ok(measured) => measured,
             // The checkpoint of the last epoch's end has it all.
             Err(EvalError::Stopped(_)) => {
-                return Err(self.interrupted(keeping.kept(self.progress.place())));
+                return Err(self.interrupted(self.keeping.kept(self.progress.place())));
             }
-            Err(error) => return Err(error.into()),
+            measured => measured?,
         };
         if test.own_pool.equal_scores {
-            observer.warn(&format!("test: {EQUAL_SCORES}"));
+            warn(observer, &format!("test: {EQUAL_SCORES}"))?;
         }
         let totals = &self.progress.totals;
         let record = TrainRecord {
@@ -170,84 +168,96 @@ impl TrainLoop {
             stage_times: totals.times,
             staleness: totals.staleness.clone(),
             stall: totals.stall,
-            not_written: keeping.unrecorded,
+            not_written: self.keeping.unrecorded.take(),
         };
         Ok((record, best.model))
     }
 
     /// The rest of the epoch under way, validation, and a checkpoint.
-    fn epoch(
-        &mut self,
-        observer: &mut dyn Observer,
-        keeping: &mut Keeping,
-    ) -> Result<(), TrainError> {
+    fn epoch(&mut self, observer: &mut Observer<'_>) -> Result<(), TrainError> {
         let epoch = self.progress.epoch;
-        let trained = self.train_epoch(observer, keeping)?;
+        let trained = self.train_epoch(observer)?;
         // Of an epoch that a checkpoint has whole, nothing is new.
         if !trained.ledger.is_empty() {
-            // Writes files, which is no part of training's time. No result depends on them.
-            let unrecorded = observer.epoch_recorded(&trained).err();
-            let unrecorded = unrecorded.map(|error| error.to_string());
-            if let Some(error) = unrecorded.as_ref().filter(|_| keeping.unrecorded.is_none()) {
-                observer.warn(&format!("{error}; the run continues without it"));
-            }
-            keeping.unrecorded = unrecorded;
+            self.record(&trained, observer)?;
         }
-
         let model = self.trainer.model().valid();
         let mut memory = self.memory.clone();
-        let (val, test) = match self.evaluate(&model, &mut memory, observer) {
-            Ok(measured) => measured,
-            Err(EvalError::Stopped(_)) => {
+        let measured = match self.evaluate(&model, &mut memory, observer) {
+            Err(TrainError::Evaluation(EvalError::Stopped(_))) => {
                 // No more copies at once than when an epoch ends.
                 drop(memory);
-                let kept = self.keep(observer, keeping)?;
+                let kept = self.keep(observer)?;
                 return Err(self.interrupted(kept));
             }
-            Err(error) => return Err(error.into()),
+            measured => measured?,
         };
-        let progress = &mut self.progress;
-        let losses = &progress.losses;
-        let record = EpochRecord {
-            train_loss: losses.iter().map(|&loss| f64::from(loss)).sum::<f64>()
-                / losses.len().max(1) as f64,
-            train_seconds: progress.train_seconds,
-            events_per_s: self.evaluator.split.train.len() as f64 / progress.train_seconds,
-            val,
-            test,
-        };
-        observer
-            .epoch_done(epoch, &record)
-            .map_err(TrainError::Observer)?;
-        if record.val.equal_scores {
-            observer.warn(&format!("validation after epoch {epoch}: {EQUAL_SCORES}"));
-        }
-        if progress
-            .best
-            .as_ref()
-            .is_none_or(|best| val.choice() > best.choice)
-        {
-            let weights = tgl_weights::unread(&model).map_err(device_failed)?;
-            let written = observer.best(epoch, &weights);
-            keeping.weights_due = written.is_err();
-            if let Err(error) = written {
-                observer.warn(&format!(
-                    "the weights of epoch {epoch} are not written: {error}; tried again at the end"
-                ));
-            }
-            progress.best = Some(Best {
+        let events = self.evaluator.split.train.len();
+        let record = self.progress.record(events, measured);
+        tell(
+            observer,
+            TrainEvent::EpochDone {
                 epoch,
-                choice: val.choice(),
-                model,
-                memory,
-            });
+                record: &record,
+            },
+        )?;
+        let val = &record.val;
+        if val.equal_scores {
+            warn(
+                observer,
+                &format!("validation after epoch {epoch}: {EQUAL_SCORES}"),
+            )?;
         }
-        progress.end_epoch(record);
-        let kept = self.keep(observer, keeping)?;
-        if self.stop.requested() && keeping.every != Every::Never {
+        let best = self.progress.best.as_ref();
+        if best.is_none_or(|best| val.choice() > best.choice) {
+            self.choose(model, memory, val.choice(), observer)?;
+        }
+        self.progress.end_epoch(record);
+        let kept = self.keep(observer)?;
+        if self.stop.requested() && self.keeping.keeps() {
             return Err(self.interrupted(kept));
         }
-        self.warn_if_lost(&kept, observer, keeping);
+        self.warn_if_lost(&kept, observer)
+    }
+
+    /// Hands out what the training part of an epoch gave. The observer writes files, which is no
+    /// part of training's time; no result depends on them.
+    fn record(&mut self, trained: &Record, observer: &mut Observer<'_>) -> Result<(), TrainError> {
+        let unrecorded = observer(TrainEvent::EpochRecorded(trained)).err();
+        let unrecorded = unrecorded.map(|error| error.to_string());
+        let before = std::mem::replace(&mut self.keeping.unrecorded, unrecorded);
+        match &self.keeping.unrecorded {
+            Some(error) if before.is_none() => {
+                warn(observer, &format!("{error}; the run continues without it"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The epoch under way is the best so far.
+    fn choose(
+        &mut self,
+        model: LinkModel,
+        memory: NodeMemory,
+        choice: f64,
+        observer: &mut Observer<'_>,
+    ) -> Result<(), TrainError> {
+        let epoch = self.progress.epoch;
+        let weights = &tgl_weights::unread(&model).map_err(device_failed)?;
+        let written = observer(TrainEvent::Best { epoch, weights });
+        self.keeping.weights_due = written.is_err();
+        if let Err(error) = written {
+            let warning = format!(
+                "the weights of epoch {epoch} are not written: {error}; tried again at the end"
+            );
+            warn(observer, &warning)?;
+        }
+        self.progress.best = Some(Best {
+            epoch,
+            choice,
+            model,
+            memory,
+        });
         Ok(())
     }
 
@@ -256,14 +266,14 @@ impl TrainLoop {
         &self,
         model: &LinkModel,
         memory: &mut NodeMemory,
-        observer: &mut dyn Observer,
-    ) -> Result<(LinkMetrics, Option<LinkMetrics>), EvalError> {
-        observer.evaluation_begins("validation");
+        observer: &mut Observer<'_>,
+    ) -> Result<(LinkMetrics, Option<LinkMetrics>), TrainError> {
+        tell(observer, TrainEvent::EvaluationBegins("validation"))?;
         let val = self.evaluator.validate(model, memory)?;
         if !self.test_each_epoch {
             return Ok((val, None));
         }
-        observer.evaluation_begins("test");
+        tell(observer, TrainEvent::EvaluationBegins("test"))?;
         let test = self.evaluator.test_own_pool(model, &mut memory.clone())?;
         Ok((val, Some(test)))
     }
@@ -285,31 +295,27 @@ impl TrainLoop {
     }
 
     /// The rest of a pass over the training part; returns what overlapped.
-    fn train_epoch(
-        &mut self,
-        observer: &mut dyn Observer,
-        keeping: &mut Keeping,
-    ) -> Result<Record, TrainError> {
+    fn train_epoch(&mut self, observer: &mut Observer<'_>) -> Result<Record, TrainError> {
         let epoch = self.progress.epoch;
         let pass = self.evaluator.pass(SplitPart::Train, epoch as u64);
         let iterations = pass.iterations();
         if self.progress.iteration == 0 {
             self.memory.reset();
         }
-        observer.epoch_begins(epoch, iterations);
+        tell(observer, TrainEvent::EpochBegins { epoch, iterations })?;
         let clock = WallClock::start();
         let mut record = Record::default();
         // After a pause that came with the last iteration, its updates belong to the epoch.
         while self.progress.iteration < iterations || !self.progress.unapplied.is_empty() {
-            record.extend(self.train_segment(&pass, &clock, observer, keeping)?);
+            record.extend(self.train_segment(&pass, &clock, observer)?);
             if self.progress.iteration == iterations {
                 continue;
             }
-            let kept = self.keep(observer, keeping)?;
+            let kept = self.keep(observer)?;
             if self.stop.requested() {
                 return Err(self.interrupted(kept));
             }
-            self.warn_if_lost(&kept, observer, keeping);
+            self.warn_if_lost(&kept, observer)?;
         }
         Ok(record)
     }
@@ -319,8 +325,7 @@ impl TrainLoop {
         &mut self,
         pass: &Pass,
         clock: &WallClock,
-        observer: &mut dyn Observer,
-        keeping: &Keeping,
+        observer: &mut Observer<'_>,
     ) -> Result<Record, TrainError> {
         let begin = Instant::now();
         let (epoch, first) = (self.progress.epoch, self.progress.iteration);
@@ -337,30 +342,27 @@ impl TrainLoop {
         let progress = &mut self.progress;
         let losses = &mut progress.losses;
         let mut failure = None;
-        let stop = &self.stop;
+        let (stop, keeping) = (&self.stop, &self.keeping);
         let reader = LossReader {
             epoch,
             kept: keeping.last,
         };
         let mut proceed =
             |work: &mut Training<'_>, watched: &dyn Fn() -> Tensor<1>, iteration: usize| {
-                if work.unread.len() >= UNREAD_LOSSES
-                    && let Err(error) = reader.read(work, watched(), losses, observer)
-                {
+                let mut told = Ok(());
+                if work.unread.len() >= UNREAD_LOSSES {
+                    told = reader.read(work, watched(), losses, observer);
+                }
+                let events = pass.batch_events(iteration).end - pass.events.start;
+                let told =
+                    told.and_then(|()| tell(observer, TrainEvent::Iteration { iteration, events }));
+                if let Err(error) = told {
                     failure = Some(error);
                     return Proceed::Stop;
                 }
-                let events = pass.batch_events(iteration).end - pass.events.start;
-                observer.iteration(iteration, events);
-                let stopping = stop.requested();
-                if iteration + 1 == iterations {
-                    Proceed::Go
-                } else if keeping.every == Every::Never {
-                    if stopping { Proceed::Stop } else { Proceed::Go }
-                } else if stopping || keeping.every.is_due(first, iteration + 1, keeping.since) {
-                    Proceed::Pause
-                } else {
-                    Proceed::Go
+                match iteration + 1 {
+                    trained if trained == iterations => Proceed::Go,
+                    trained => keeping.proceed(first, trained, stop.requested()),
                 }
             };
         let executor = Executor {
@@ -420,54 +422,43 @@ impl TrainLoop {
         let (mut record, unapplied) = ended?;
         reader.read(&mut work, self.memory.watched(), losses, observer)?;
         reader.check_unapplied(&unapplied, losses.len())?;
-        progress.iteration = losses.len();
-        progress.unapplied = unapplied;
-        progress.train_seconds += begin.elapsed().as_secs_f64();
-        let totals = &mut progress.totals;
-        for (line, read) in record.ledger.iter_mut().zip(work.reads) {
-            *totals.staleness.entry(line.k).or_default() += 1;
-            line.ages = Some(read.ages);
-            line.corrected = read.corrected;
-        }
-        totals.times.add_all(&record.times);
-        totals.stall += record.stall();
-        observer
-            .ledger(&record.ledger)
-            .map_err(TrainError::Observer)?;
+        progress.trained(&mut record, work.reads, unapplied, begin.elapsed());
+        tell(observer, TrainEvent::Ledger(&record.ledger))?;
         Ok(record)
     }
 
     /// Hands the state out to be kept.
-    fn keep(&self, observer: &mut dyn Observer, keeping: &mut Keeping) -> Result<Kept, TrainError> {
-        if keeping.every == Every::Never {
+    fn keep(&mut self, observer: &mut Observer<'_>) -> Result<Kept, TrainError> {
+        if !self.keeping.keeps() {
             return Ok(Kept::Nothing);
         }
         let (epoch, iteration) = self.progress.place();
         let saved = self.save()?;
-        let kept = observer.keep(epoch, iteration, &saved.arrays());
-        // After a failure too: the next try is due when the next checkpoint is.
-        keeping.since = Instant::now();
-        Ok(match kept {
-            Ok(()) => {
-                keeping.last = Some((epoch, iteration));
-                Kept::Whole
-            }
-            Err(error) => Kept::Failed(error),
-        })
+        let kept = observer(TrainEvent::Checkpoint {
+            epoch,
+            iteration,
+            state: &saved.arrays(),
+        });
+        drop(saved);
+        Ok(self.keeping.tried((epoch, iteration), kept))
     }
 
-    /// A checkpoint that can't be written does not end the training.
-    fn warn_if_lost(&self, kept: &Kept, observer: &mut dyn Observer, keeping: &Keeping) {
-        if let Kept::Failed(error) = kept {
-            let last = match keeping.last {
-                Some((epoch, iteration)) => {
-                    format!("the last one, of epoch {epoch}, iteration {iteration}, stays as it is")
-                }
-                None => "there is none before it".to_owned(),
-            };
-            observer.warn(&format!(
-                "a checkpoint is missing: {error}; {last}; the training goes on"
-            ));
-        }
+    /// A checkpoint that can't be written does not end the run.
+    fn warn_if_lost(&self, kept: &Kept, observer: &mut Observer<'_>) -> Result<(), TrainError> {
+        let Kept::Failed(error) = kept else {
+            return Ok(());
+        };
+        let last = match self.keeping.last {
+            Some((epoch, iteration)) => {
+                format!("the last one, of epoch {epoch}, iteration {iteration}, stays as it is")
+            }
+            None => "there is none before it".to_owned(),
+        };
+        let warning = format!("a checkpoint is missing: {error}; {last}; the training goes on");
+        warn(observer, &warning)
     }
+}
+
+fn warn(observer: &mut Observer<'_>, message: &str) -> Result<(), TrainError> {
+    tell(observer, TrainEvent::Warning(message))
 }

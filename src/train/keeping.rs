@@ -1,9 +1,12 @@
 //! When the state of a run is kept, and what became of it.
 
 use std::fmt;
+use std::io;
 use std::time::Instant;
 
-use crate::checkpoint::{CheckpointError, Every};
+use super::progress::Progress;
+use crate::checkpoint::Every;
+use crate::pipeline::executor::Proceed;
 
 /// What became of the state of a training that was interrupted.
 #[derive(Debug)]
@@ -13,7 +16,7 @@ pub enum Kept {
     /// No checkpoints were asked for.
     Nothing,
     /// Its checkpoint could not be written.
-    Failed(CheckpointError),
+    Failed(io::Error),
     /// The same, as was warned of at that time.
     Missing,
 }
@@ -46,11 +49,11 @@ impl fmt::Display for Sound {
     }
 }
 
-/// When checkpoints are due.
-pub(super) struct Keeping {
-    pub(super) every: Every,
+/// When the state of a run is kept.
+pub struct Keeping {
+    every: Every,
     /// When the last one was tried.
-    pub(super) since: Instant,
+    since: Instant,
     /// Of the last one that was written.
     pub(super) last: Option<(usize, usize)>,
     /// What of the last epoch's trace and charts could not be written, if anything.
@@ -60,14 +63,56 @@ pub(super) struct Keeping {
 }
 
 impl Keeping {
-    /// From now on; the state of `last` is kept already.
-    pub(super) fn new(every: Every, last: Option<(usize, usize)>) -> Keeping {
+    /// So often, and at the end of each epoch.
+    pub fn new(every: Every) -> Keeping {
         Keeping {
             every,
             since: Instant::now(),
-            last,
+            last: None,
             unrecorded: None,
             weights_due: false,
+        }
+    }
+
+    /// The run begins at `progress`, which is kept already if anything is trained.
+    pub(super) fn begin(&mut self, progress: &Progress) {
+        self.since = Instant::now();
+        self.last = progress.place_if_begun();
+        // The run that wrote the checkpoint may have failed to write them.
+        self.weights_due = progress.has_best();
+    }
+
+    /// Whether a run keeps its state at all.
+    pub(super) fn keeps(&self) -> bool {
+        self.every != Every::Never
+    }
+
+    /// How a run of the pipeline that began at iteration `first` goes on after `trained` iterations
+    /// of an epoch that has more.
+    pub(super) fn proceed(&self, first: usize, trained: usize, stopping: bool) -> Proceed {
+        if stopping {
+            if self.keeps() {
+                Proceed::Pause
+            } else {
+                Proceed::Stop
+            }
+        } else if self.every.is_due(first, trained, self.since) {
+            Proceed::Pause
+        } else {
+            Proceed::Go
+        }
+    }
+
+    /// What became of the state of `place` is known: `kept`.
+    pub(super) fn tried(&mut self, place: (usize, usize), kept: io::Result<()>) -> Kept {
+        // After a failure too: the next try is due when the next checkpoint is.
+        self.since = Instant::now();
+        match kept {
+            Ok(()) => {
+                self.last = Some(place);
+                Kept::Whole
+            }
+            Err(error) => Kept::Failed(error),
         }
     }
 

@@ -195,20 +195,29 @@ pub struct NodeRecord {
     pub test: NodeMetrics,
 }
 
-/// Is told what happens.
-pub trait NodeObserver {
+/// What happens in a classification.
+#[derive(Debug, Clone, Copy)]
+pub enum NodeEvent<'a> {
     /// Labels have been counted; the pass over so many events begins.
-    fn embedding_begins(&mut self, labels: &LabelCounts, events: usize);
-
+    EmbeddingBegins {
+        /// Of each part.
+        labels: &'a LabelCounts,
+        /// Events of all parts.
+        events: usize,
+    },
     /// So many events have been embedded.
-    fn embedded(&mut self, events: usize);
-
-    /// An epoch (from 1) of the classifier has been trained and validated.
-    ///
-    /// # Errors
-    /// When it can't be written.
-    fn epoch_done(&mut self, epoch: usize, record: &NodeEpoch) -> std::io::Result<()>;
+    Embedded(usize),
+    /// An epoch of the classifier has been trained and validated.
+    EpochDone {
+        /// From 1.
+        epoch: usize,
+        /// What it gave.
+        record: &'a NodeEpoch,
+    },
 }
+
+/// Is told what happens; an error ends the classification.
+pub type NodeObserver<'a> = dyn FnMut(NodeEvent<'_>) -> std::io::Result<()> + 'a;
 
 /// Embeddings of the sources of all events, with their labels, on the host.
 pub struct LabeledEmbeddings {
@@ -230,11 +239,15 @@ impl LabeledEmbeddings {
         evaluator: &Evaluator,
         model: &LinkModel,
         memory: &mut dyn MemoryStore,
-        observer: &mut dyn NodeObserver,
+        observer: &mut NodeObserver<'_>,
     ) -> Result<LabeledEmbeddings, NodeError> {
         let events = evaluator.split.test.end;
         let (labels, counts) = checked_labels(evaluator)?;
-        observer.embedding_begins(&counts, events);
+        observer(NodeEvent::EmbeddingBegins {
+            labels: &counts,
+            events,
+        })
+        .map_err(NodeError::Observer)?;
         let mut rows = Vec::new();
         for part in [SplitPart::Train, SplitPart::Validation, SplitPart::Test] {
             let pass = evaluator.pass(part, 0);
@@ -249,15 +262,19 @@ impl LabeledEmbeddings {
                     sources: Vec::new(),
                 },
             };
+            let mut told = Ok(());
             evaluator.run(&mut stages, |stages, iteration| {
                 let unread = &mut stages.work.sources;
                 if unread.len() < UNREAD_BATCHES && iteration + 1 < iterations {
                     return Ok(());
                 }
-                observer.embedded(pass.batch_events(iteration).end);
+                if told.is_ok() {
+                    told = observer(NodeEvent::Embedded(pass.batch_events(iteration).end));
+                }
                 rows.extend(read(Tensor::cat(std::mem::take(unread), 0))?);
                 Ok(())
             })?;
+            told.map_err(NodeError::Observer)?;
             let made = pass.events.len() * (rows.len() / pass.events.end.max(1));
             check_embeddings(&rows[rows.len() - made..], &pass.events)?;
             check_memory(stages.memory, before, &pass)?;
@@ -278,7 +295,7 @@ impl LabeledEmbeddings {
     pub fn classify(
         &self,
         config: &ClassifierConfig,
-        observer: &mut dyn NodeObserver,
+        observer: &mut NodeObserver<'_>,
     ) -> Result<NodeRecord, NodeError> {
         let split = &self.evaluator.split;
         let plain = &self.evaluator.device;
@@ -314,9 +331,11 @@ impl LabeledEmbeddings {
                 train_loss: sum / events.len() as f64,
                 val,
             };
-            observer
-                .epoch_done(epoch, &record)
-                .map_err(NodeError::Observer)?;
+            observer(NodeEvent::EpochDone {
+                epoch,
+                record: &record,
+            })
+            .map_err(NodeError::Observer)?;
             epochs.push(record);
             if best.as_ref().is_none_or(|(_, best, _)| val.auc > best.auc) {
                 best = Some((epoch, val, valid));

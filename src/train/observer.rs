@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::epochs::TrainError;
 use super::evaluation::{EdgeBankMetrics, TestMetrics};
-use crate::checkpoint::{Arrays, CheckpointError, Every};
+use crate::checkpoint::Arrays;
 use crate::eval::LinkMetrics;
 use crate::model::tgl_weights::Unread;
 use crate::pipeline::StageTimes;
@@ -51,71 +52,71 @@ pub struct TrainRecord {
     pub not_written: Option<String>,
 }
 
-/// Is told what happens.
-pub trait Observer {
-    /// An epoch (from 1) begins to train; it has so many iterations.
-    fn epoch_begins(&mut self, epoch: usize, iterations: usize);
-
-    /// An iteration has run; `events` of the epoch are done.
-    fn iteration(&mut self, iteration: usize, events: usize);
-
-    /// Losses of consecutive iterations, the first of them `first`, have been read.
-    ///
-    /// # Errors
-    /// When they can't be written.
-    fn losses(&mut self, epoch: usize, first: usize, losses: &[f32]) -> io::Result<()>;
-
+/// What happens in a run.
+#[derive(Clone, Copy)]
+pub enum TrainEvent<'a> {
+    /// An epoch begins to train.
+    EpochBegins {
+        /// From 1.
+        epoch: usize,
+        /// Iterations that it has.
+        iterations: usize,
+    },
+    /// An iteration has run.
+    Iteration {
+        /// Of the epoch, from 0.
+        iteration: usize,
+        /// Events of the epoch that are done.
+        events: usize,
+    },
+    /// Losses of consecutive iterations have been read.
+    Losses {
+        /// Epoch, from 1.
+        epoch: usize,
+        /// The first of the iterations, from 0.
+        first: usize,
+        /// A loss per iteration.
+        losses: &'a [f32],
+    },
     /// Consecutive iterations have been trained: what each read.
-    ///
-    /// # Errors
-    /// When it can't be written.
-    fn ledger(&mut self, _lines: &[LedgerLine]) -> io::Result<()> {
-        Ok(())
-    }
-
+    Ledger(&'a [LedgerLine]),
     /// An epoch has been trained: what overlapped, and what each iteration read, since its
-    /// beginning or since the training was resumed.
-    ///
-    /// # Errors
-    /// When it can't be written, which does not end the training.
-    fn epoch_recorded(&mut self, record: &Record) -> io::Result<()>;
-
-    /// An evaluation begins.
-    fn evaluation_begins(&mut self, part: &str);
-
+    /// beginning or since the run was resumed. An error does not end the run.
+    EpochRecorded(&'a Record),
+    /// An evaluation begins, of the `validation` or the `test` part.
+    EvaluationBegins(&'static str),
     /// An epoch has been trained and validated.
-    ///
-    /// # Errors
-    /// When it can't be written.
-    fn epoch_done(&mut self, epoch: usize, record: &EpochRecord) -> io::Result<()>;
+    EpochDone {
+        /// From 1.
+        epoch: usize,
+        /// What it gave.
+        record: &'a EpochRecord,
+    },
+    /// An epoch is better than all before it. An error does not end the run.
+    Best {
+        /// From 1.
+        epoch: usize,
+        /// Its weights.
+        weights: &'a [Unread],
+    },
+    /// The state of the run is to be kept; all that happened before has been told. An error does
+    /// not end the run.
+    Checkpoint {
+        /// Epoch under way, from 1.
+        epoch: usize,
+        /// Its iterations that are trained.
+        iteration: usize,
+        /// All that is needed to resume from here.
+        state: &'a Arrays<'a>,
+    },
+    /// Something went wrong that does not end the run.
+    Warning(&'a str),
+}
 
-    /// An epoch is better than all before it; these are its weights.
-    ///
-    /// # Errors
-    /// When they can't be written, which does not end the training.
-    fn best(&mut self, _epoch: usize, _weights: &[Unread]) -> io::Result<()> {
-        Ok(())
-    }
+/// Is told what happens. An error ends the run, unless the event says otherwise.
+pub type Observer<'a> = dyn FnMut(TrainEvent<'_>) -> io::Result<()> + 'a;
 
-    /// How often the training hands out its state to be kept.
-    fn checkpoint_every(&self) -> Every {
-        Every::Never
-    }
-
-    /// Keeps the state of the training, in which `iteration` iterations of `epoch` are trained.
-    /// All that happened before has been told.
-    ///
-    /// # Errors
-    /// When it can't be kept, which does not end the training.
-    fn keep(
-        &mut self,
-        _epoch: usize,
-        _iteration: usize,
-        _state: &Arrays<'_>,
-    ) -> Result<(), CheckpointError> {
-        Ok(())
-    }
-
-    /// Something went wrong that does not end the training.
-    fn warn(&mut self, _message: &str) {}
+/// Tells it, where an error ends the run.
+pub(super) fn tell(observer: &mut Observer<'_>, event: TrainEvent<'_>) -> Result<(), TrainError> {
+    observer(event).map_err(TrainError::Observer)
 }

@@ -25,13 +25,16 @@ use super::adam::{Adam, Moments};
 use super::epochs::{TrainError, TrainLoop, device_failed};
 use super::observer::EpochRecord;
 use super::trainer::Trainer;
+use super::work::MemoryRead;
 use crate::checkpoint::{Arrays, Checkpoint, Unfit};
+use crate::eval::LinkMetrics;
 use crate::memory::node_memory::NodeMemory;
 use crate::memory::saved::SavedMemory;
 use crate::memory::write_back::{Bounds, Update};
 use crate::model::LinkModel;
 use crate::model::tgl_weights::{self, NamedTensor, Unread, WeightError};
 use crate::pipeline::StageTimes;
+use crate::pipeline::trace::Record;
 
 /// Where a training stands.
 pub struct Progress {
@@ -129,6 +132,47 @@ impl Progress {
     /// The same, unless nothing is trained yet.
     pub(super) fn place_if_begun(&self) -> Option<(usize, usize)> {
         (self.place() != (1, 0)).then(|| self.place())
+    }
+
+    /// Whether an epoch has ended.
+    pub(super) fn has_best(&self) -> bool {
+        self.best.is_some()
+    }
+
+    /// The iterations of `record` have been trained, in `time`; `reads` goes into their ledger.
+    pub(super) fn trained(
+        &mut self,
+        record: &mut Record,
+        reads: Vec<MemoryRead>,
+        unapplied: Vec<Update>,
+        time: Duration,
+    ) {
+        self.iteration = self.losses.len();
+        self.unapplied = unapplied;
+        self.train_seconds += time.as_secs_f64();
+        for (line, read) in record.ledger.iter_mut().zip(reads) {
+            *self.totals.staleness.entry(line.k).or_default() += 1;
+            line.ages = Some(read.ages);
+            line.corrected = read.corrected;
+        }
+        self.totals.times.add_all(&record.times);
+        self.totals.stall += record.stall();
+    }
+
+    /// What the epoch under way gave, of `events` training events.
+    pub(super) fn record(
+        &self,
+        events: usize,
+        (val, test): (LinkMetrics, Option<LinkMetrics>),
+    ) -> EpochRecord {
+        let losses = self.losses.iter().map(|&loss| f64::from(loss));
+        EpochRecord {
+            train_loss: losses.sum::<f64>() / self.losses.len().max(1) as f64,
+            train_seconds: self.train_seconds,
+            events_per_s: events as f64 / self.train_seconds,
+            val,
+            test,
+        }
     }
 
     /// The epoch has ended; the next one begins.

@@ -8,7 +8,7 @@ use std::io::{self, BufWriter, Write as _};
 use mspipe::pipeline::ledger;
 use mspipe::pipeline::trace::{Record, Span};
 use mspipe::run_folder::{RunFolder, RunFolderError};
-use mspipe::train::epochs::{EpochRecord, Observer};
+use mspipe::train::epochs::TrainEvent;
 
 use crate::cell::{InFlight, KChange};
 
@@ -52,19 +52,19 @@ impl Observed {
     }
 }
 
-impl Observer for Observed {
-    fn epoch_begins(&mut self, _: usize, _: usize) {
-        self.losses.clear();
-    }
-
-    fn iteration(&mut self, _: usize, _: usize) {}
-
-    fn losses(&mut self, _: usize, _: usize, losses: &[f32]) -> io::Result<()> {
-        self.losses.extend_from_slice(losses);
+impl Observed {
+    /// Notes what happens.
+    pub(super) fn see(&mut self, event: TrainEvent<'_>) -> io::Result<()> {
+        match event {
+            TrainEvent::EpochBegins { .. } => self.losses.clear(),
+            TrainEvent::Losses { losses, .. } => self.losses.extend_from_slice(losses),
+            TrainEvent::EpochRecorded(record) => return self.note(record),
+            _ => {}
+        }
         Ok(())
     }
 
-    fn epoch_recorded(&mut self, record: &Record) -> io::Result<()> {
+    fn note(&mut self, record: &Record) -> io::Result<()> {
         for line in &record.ledger {
             let iteration = self.iterations + line.iteration;
             if self.k_changes.last().is_none_or(|last| last.k != line.k) {
@@ -93,12 +93,6 @@ impl Observer for Observed {
         self.folder.write_timeline(record, &self.title)?;
         ledger::write(&record.ledger, &mut self.ledger)?;
         self.ledger.flush()
-    }
-
-    fn evaluation_begins(&mut self, _: &str) {}
-
-    fn epoch_done(&mut self, _: usize, _: &EpochRecord) -> io::Result<()> {
-        Ok(())
     }
 }
 

@@ -8,7 +8,7 @@ use mspipe::device::ComputeDevice;
 use mspipe::eval::EQUAL_SCORES;
 use mspipe::run_folder::{MetricsLog, NodeSummary, RunFolder, RunFolderError};
 use mspipe::session::{self, Session};
-use mspipe::train::node_classification::{LabelCounts, NodeEpoch, NodeMetrics, NodeObserver};
+use mspipe::train::node_classification::{LabelCounts, NodeEpoch, NodeEvent, NodeMetrics};
 use mspipe::{console, interrupt};
 
 use super::super::report;
@@ -17,7 +17,8 @@ use super::super::report;
 pub(super) fn run(config: RunConfig, json: bool) -> anyhow::Result<()> {
     let (summary, folder) =
         session::classify_nodes(config, &interrupt::stop(), |session, device, folder| {
-            Progress::begin(session, device, folder, json)
+            let mut progress = Progress::begin(session, device, folder, json)?;
+            Ok(move |event: NodeEvent<'_>| progress.see(event))
         })?;
     if json {
         return Ok(console::json(&summary)?);
@@ -52,7 +53,17 @@ impl Progress {
     }
 }
 
-impl NodeObserver for Progress {
+impl Progress {
+    /// Shows what happens, and writes down the epochs.
+    fn see(&mut self, event: NodeEvent<'_>) -> io::Result<()> {
+        match event {
+            NodeEvent::EmbeddingBegins { labels, events } => self.embedding_begins(labels, events),
+            NodeEvent::Embedded(events) => self.bar.set_position(events as u64),
+            NodeEvent::EpochDone { epoch, record } => return self.epoch_done(epoch, record),
+        }
+        Ok(())
+    }
+
     fn embedding_begins(&mut self, labels: &LabelCounts, events: usize) {
         if !self.json {
             console::news(format!("labels    {}", counts(labels)));
@@ -62,10 +73,6 @@ impl NodeObserver for Progress {
         if let Ok(style) = ProgressStyle::with_template(template) {
             self.bar.set_style(style);
         }
-    }
-
-    fn embedded(&mut self, events: usize) {
-        self.bar.set_position(events as u64);
     }
 
     fn epoch_done(&mut self, epoch: usize, record: &NodeEpoch) -> io::Result<()> {
