@@ -22,9 +22,9 @@ use crate::error::{DataError, quoted};
 use crate::fields::lines::Lines;
 use crate::files::input_file::InputFile;
 use crate::files::packed::{self, TextFile, Unpacking};
-use crate::files::scratch;
 use crate::stop::Stop;
 use crate::stream::event_log::{EventLog, IdSpaces};
+use crate::whole_file;
 
 /// An event and its candidates, as dense ids.
 pub type CandidateList = (usize, Vec<u32>);
@@ -38,7 +38,7 @@ pub fn read_candidates(path: &Path, log: &EventLog) -> Result<Vec<CandidateList>
     let ids = Ids::of(log);
     // A copy of what can be read only once goes where there was room for the stream.
     let room = log.store().map_or(std::env::temp_dir(), |store| {
-        scratch::parent(store).to_path_buf()
+        whole_file::parent(store).to_path_buf()
     });
     let array = ArrayFile::of(path, &room, &Stop::default())?;
     let start = packed::magic(&array.file)?;

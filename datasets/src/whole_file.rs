@@ -323,7 +323,7 @@ fn permissions() -> Option<Permissions> {
 }
 
 /// The folder of `path`; of a bare name the current one.
-fn parent(path: &Path) -> &Path {
+pub(crate) fn parent(path: &Path) -> &Path {
     match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),

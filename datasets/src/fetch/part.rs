@@ -13,6 +13,8 @@ use sha2::{Digest, Sha256};
 
 use super::error::FetchError;
 use super::own_file;
+use crate::files::checksum::hex;
+use crate::whole_file;
 
 /// What the server said of the file when the download began.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -147,10 +149,7 @@ impl PartFile {
 /// Atomic rename that survives a power cut where the system can promise that.
 pub(super) fn move_into_place(from: &Path, to: &Path) -> Result<(), FetchError> {
     fs::rename(from, to).map_err(FetchError::io(to, "rename the complete file"))?;
-    // Only some systems can flush a folder; the file itself is already on the disk.
-    if let Some(folder) = to.parent().and_then(|folder| File::open(folder).ok()) {
-        folder.sync_all().ok();
-    }
+    whole_file::sync_folder(whole_file::parent(to));
     Ok(())
 }
 
@@ -204,8 +203,4 @@ fn hash_into(hasher: &mut Sha256, file: &File, path: &Path) -> Result<u64, Fetch
         hasher.update(&buffer[..read]);
         len += read as u64;
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

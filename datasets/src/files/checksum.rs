@@ -55,13 +55,15 @@ pub(crate) fn of_files(
     for ((file, _), sum) in pieces.iter().zip(sums) {
         of_files[*file].write(&sum.to_le_bytes());
     }
-    let sums = of_files.iter().map(|sum| hex(sum.finish_128()));
+    let sums = of_files
+        .iter()
+        .map(|sum| hex(&sum.finish_128().to_be_bytes()));
     Ok(sums.zip(lengths).collect())
 }
 
 /// The checksum of bytes in memory.
 pub(crate) fn of_bytes(bytes: &[u8]) -> String {
-    hex(XxHash3_128::oneshot(bytes))
+    hex(&XxHash3_128::oneshot(bytes).to_be_bytes())
 }
 
 /// The first and the last bytes of a file, at most `bytes` each, as one checksum.
@@ -97,8 +99,9 @@ fn of_piece(path: &Path, start: u64, block: &mut Vec<u8>) -> std::io::Result<(u1
     }
 }
 
-fn hex(sum: u128) -> String {
-    format!("{sum:032x}")
+/// Bytes in hex.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

@@ -16,7 +16,7 @@ use std::time::Duration;
 use sha2::{Digest, Sha256};
 
 use crate::error::DataError;
-use crate::files::checksum;
+use crate::files::checksum::{self, hex};
 use crate::files::scratch::Scratch;
 use crate::progress::Progress;
 use crate::stop::Stop;
@@ -176,11 +176,7 @@ fn copy(from: &Path, to: &Path, stop: &Stop) -> Result<String, DataError> {
         file.write_all(&piece).map_err(DataError::io("write", to))?;
         progress.advance(piece.len() as u64);
     }
-    Ok(sha256
-        .finalize()
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect())
+    Ok(hex(&sha256.finalize()))
 }
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ use indicatif::HumanBytes;
 use tempfile::TempDir;
 
 use crate::error::DataError;
+use crate::whole_file::parent;
 
 /// Beginning of the names of all such folders; the others are those of earlier versions.
 const PREFIX: &str = ".importing-";
@@ -88,14 +89,6 @@ pub(crate) fn already_there(target: &Path) -> DataError {
         target,
         "already exists; delete it first, or choose another place for the store",
     )
-}
-
-/// The folder that holds `path`.
-pub(crate) fn parent(path: &Path) -> &Path {
-    match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    }
 }
 
 /// Removes `folder` as a whole or not at all, as far as others can see.

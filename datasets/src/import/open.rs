@@ -15,6 +15,7 @@ use sha2::{Digest, Sha256};
 
 use crate::arrays::ArrayFile;
 use crate::error::DataError;
+use crate::files::checksum::hex;
 use crate::files::scratch;
 use crate::formats::format::Format;
 use crate::import::options::OpenOptions;
@@ -23,6 +24,7 @@ use crate::manifest::Manifest;
 use crate::store::{self, STORE_EXTENSION};
 use crate::stream::event_log::EventLog;
 use crate::synthetic::SyntheticSpec;
+use crate::whole_file;
 
 /// Counts changes of what readers make of a file, so that older conversions are not used.
 const READERS: u32 = 2;
@@ -43,7 +45,7 @@ impl Source {
         target: Option<&Path>,
     ) -> Result<Source, DataError> {
         let room = || match target {
-            Some(target) => Ok(scratch::parent(target).to_path_buf()),
+            Some(target) => Ok(whole_file::parent(target).to_path_buf()),
             None => options.cache_folder(),
         };
         if spec.starts_with("synthetic:") {
@@ -164,7 +166,7 @@ fn cached(
     target: &Path,
     make: impl FnOnce() -> Result<EventLog, DataError>,
 ) -> Result<EventLog, DataError> {
-    let mut notes: Vec<String> = scratch::sweep(scratch::parent(target))
+    let mut notes: Vec<String> = scratch::sweep(whole_file::parent(target))
         .into_iter()
         .collect();
     let found = store::is_store(target).then(|| store::open(target));
@@ -190,7 +192,7 @@ pub(crate) fn convert_to(
     options: &OpenOptions,
     to: &Path,
 ) -> Result<EventLog, DataError> {
-    let swept = scratch::sweep(scratch::parent(to));
+    let swept = scratch::sweep(whole_file::parent(to));
     let mut log = match Source::find(spec, options, Some(to))? {
         Source::Store(path) => {
             return Err(DataError::store(
@@ -228,12 +230,7 @@ fn cached_place(raw: &RawSource, options: &OpenOptions) -> Result<PathBuf, DataE
     for file in raw.files() {
         key.update(file.identity()? + "\n");
     }
-    let key: String = key
-        .finalize()
-        .iter()
-        .take(8)
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
+    let key = hex(&key.finalize()[..8]);
     let mut plain = String::new();
     for c in raw.name.chars() {
         let c = if c.is_alphanumeric() || "-_".contains(c) {

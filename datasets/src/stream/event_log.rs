@@ -16,6 +16,7 @@ use sha2::{Digest, Sha256};
 
 use crate::error::DataError;
 use crate::fields::decimal::MAX_SCALE;
+use crate::files::checksum::hex;
 use crate::stop::{Stop, Stopped};
 use crate::stream::column::Column;
 use crate::stream::features::FeatureTable;
@@ -317,8 +318,7 @@ impl EventLog {
                 }
             }
         }
-        let digest = sha.finalize();
-        Ok(digest.iter().map(|byte| format!("{byte:02x}")).collect())
+        Ok(hex(&sha.finalize()))
     }
 }
 

@@ -8,6 +8,7 @@ use parquet::errors::ParquetError;
 use parquet::schema::types::ColumnDescPtr;
 
 use super::layout::is_decimal;
+use crate::files::checksum::hex;
 
 pub(super) enum Values {
     Bools(Vec<bool>),
@@ -127,12 +128,6 @@ fn of_bytes<'v>(
         return Ok(Values::Floats(values.map(half).collect()));
     }
     if logical == Some(&LogicalType::Uuid) {
-        let hex = |bytes: &[u8]| {
-            bytes
-                .iter()
-                .map(|byte| format!("{byte:02x}"))
-                .collect::<String>()
-        };
         return Ok(Values::Texts(
             values
                 .map(|bytes| ByteArray::from(hex(bytes).into_bytes()))
