@@ -17,7 +17,7 @@ mod place;
 mod summary;
 
 use std::fs::{self, File, TryLockError};
-use std::io::{self, BufWriter, Write};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -269,10 +269,8 @@ impl RunFolder {
     ///
     /// # Errors
     /// When it can't be written.
-    pub fn ledger(&self) -> Result<BufWriter<File>, RunFolderError> {
-        let path = self.path.join(LEDGER);
-        let file = File::create_new(&path).map_err(|error| failed(&path, error))?;
-        Ok(BufWriter::new(file))
+    pub fn ledger(&self) -> Result<JsonLines, RunFolderError> {
+        JsonLines::create(&self.path.join(LEDGER))
     }
 
     /// Writes the trace of an epoch to `trace.json`, in the place of an earlier epoch's.

@@ -2,12 +2,11 @@
 //!
 //! It writes the ledger as `mspipe train` does, and draws a timeline of the last epoch.
 
-use std::fs::File;
-use std::io::{self, BufWriter, Write as _};
+use std::io;
 
 use mspipe::pipeline::ledger;
 use mspipe::pipeline::trace::{Record, Span};
-use mspipe::run_folder::{RunFolder, RunFolderError};
+use mspipe::run_folder::{JsonLines, RunFolder, RunFolderError};
 use mspipe::train::epochs::TrainEvent;
 
 use crate::cell::{InFlight, KChange};
@@ -17,7 +16,7 @@ pub(super) const CURVE_POINTS: usize = 10;
 
 pub(super) struct Observed {
     folder: RunFolder,
-    ledger: BufWriter<File>,
+    ledger: JsonLines,
     title: String,
     losses: Vec<f32>,
     pub(super) loss_curve: Vec<f64>,
@@ -91,8 +90,9 @@ impl Observed {
         self.in_flight.bytes = self.in_flight.bytes.max(now.bytes);
         self.in_flight.largest = self.in_flight.largest.max(now.largest);
         self.folder.write_timeline(record, &self.title)?;
-        ledger::write(&record.ledger, &mut self.ledger)?;
-        self.ledger.flush()
+        let mut lines = Vec::new();
+        ledger::write(&record.ledger, &mut lines)?;
+        self.ledger.write(&lines)
     }
 }
 
