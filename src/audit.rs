@@ -23,8 +23,8 @@ pub mod stream;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::graph::{NodeId, Tcsr, Timestamp};
-use crate::sampling::{NeighborSampler, Neighbors, Roots, SampleKey};
+use crate::graph::{EventId, NodeId, Queries, Tcsr, Timestamp};
+use crate::sampling::{NeighborSampler, Neighbors, SampleKey};
 pub use report::{Check, CheckRecord, Finding, Report};
 pub use stream::AuditStream;
 
@@ -124,8 +124,14 @@ impl Recording {
 }
 
 impl NeighborSampler for Recording {
-    fn sample(&self, graph: &Tcsr, roots: Roots<'_>, key: SampleKey) -> Neighbors {
-        let neighbors = self.sampler.sample(graph, roots, key);
+    fn sample(
+        &self,
+        graph: &Tcsr,
+        roots: Queries<'_>,
+        hidden_from: Option<EventId>,
+        key: SampleKey,
+    ) -> Neighbors {
+        let neighbors = self.sampler.sample(graph, roots, hidden_from, key);
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         seen.push(Sampled {
             event: key.event,

@@ -10,7 +10,7 @@
 
 use std::ops::Range;
 
-use crate::graph::{EventColumns, NodeId, Timestamp};
+use crate::graph::{EventColumns, NodeId, Queries, Timestamp};
 
 pub mod distinct;
 pub mod last_writers;
@@ -20,9 +20,9 @@ pub mod mfg;
 
 pub use distinct::Distinct;
 pub use last_writers::{LastWriter, LastWriters};
-pub use layout::{Layout, LayoutRule, Wanted};
+pub use layout::{Layout, LayoutRule};
 pub use mail_routing::{Mail, MailAggregation, MailOrder, MailRouting, MailRule};
-pub use mfg::{Mfg, MfgRoots, MfgScratch, Slot};
+pub use mfg::{Mfg, MfgScratch, Slot};
 
 /// Events of one iteration with their negatives; all columns have the length of `events`.
 ///
@@ -81,12 +81,31 @@ impl EventBatch {
         }
     }
 
-    /// The root nodes src ‖ dst ‖ neg and their query times, both `[3 * events]`.
-    pub fn roots(&self) -> (Vec<NodeId>, Vec<Timestamp>) {
-        (
-            [&self.src[..], &self.dst, &self.neg].concat(),
-            self.time.repeat(3),
-        )
+    /// The root nodes src ‖ dst ‖ neg, `[3 * events]`.
+    pub fn roots(&self) -> Roots {
+        Roots {
+            node: [&self.src[..], &self.dst, &self.neg].concat(),
+            time: self.time.repeat(3),
+        }
+    }
+}
+
+/// Root nodes of a batch and their query times.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Roots {
+    /// `[roots]`: the nodes.
+    pub node: Vec<NodeId>,
+    /// `[roots]`: their query times, in ticks.
+    pub time: Vec<Timestamp>,
+}
+
+impl Roots {
+    /// What is asked of samplers and memory.
+    pub fn queries(&self) -> Queries<'_> {
+        Queries {
+            node: &self.node,
+            time: &self.time,
+        }
     }
 }
 
@@ -114,8 +133,8 @@ mod tests {
             &[10, 20, 30, 40],
             vec![NodeId(9), NodeId(9)],
         );
-        let (node, time) = batch.roots();
-        assert_eq!(node, [2, 3, 6, 7, 9, 9].map(NodeId));
-        assert_eq!(time, [20, 30, 20, 30, 20, 30]);
+        let roots = batch.roots();
+        assert_eq!(roots.node, [2, 3, 6, 7, 9, 9].map(NodeId));
+        assert_eq!(roots.time, [20, 30, 20, 30, 20, 30]);
     }
 }

@@ -57,6 +57,16 @@ pub struct EventColumns<'a> {
     pub time: &'a [Timestamp],
 }
 
+/// Nodes, each with the time at which its past or its memory is asked for; both columns have the same
+/// length.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Queries<'a> {
+    /// The nodes.
+    pub node: &'a [NodeId],
+    /// Their query times, in ticks.
+    pub time: &'a [Timestamp],
+}
+
 /// Whose history an event enters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Directions {

@@ -20,8 +20,8 @@ pub mod write_back;
 use burn::tensor::Tensor;
 use thiserror::Error;
 
-use crate::batch::{LastWriters, MailRouting};
-use crate::graph::{NodeId, Timestamp};
+use crate::batch::{LastWriters, Layout, MailRouting};
+use crate::graph::Queries;
 
 /// When a memory row is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,19 +34,30 @@ pub enum MemoryWrite {
 }
 
 /// What a batch asks of the node memory.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub struct MemoryRequest<'a> {
-    /// Node of each row.
-    pub node: &'a [NodeId],
-    /// Each row's time with [`TimeDelta::Query`](crate::batch::TimeDelta::Query), empty
-    /// with `Message`, in ticks.
-    pub query_time: &'a [Timestamp],
+    /// Node and query time of each row; no times with
+    /// [`TimeDelta::Message`](crate::batch::TimeDelta::Message).
+    pub rows: Queries<'a>,
     /// The batch's roots.
-    pub root: &'a [NodeId],
-    /// Their query times, in ticks.
-    pub root_time: &'a [Timestamp],
+    pub roots: Queries<'a>,
     /// The row of each root.
     pub root_row: &'a [i32],
+}
+
+impl<'a> MemoryRequest<'a> {
+    /// What the layout of `roots` asks.
+    pub fn of(layout: &'a Layout, roots: Queries<'a>) -> MemoryRequest<'a> {
+        let innermost = layout.innermost();
+        MemoryRequest {
+            rows: Queries {
+                node: &innermost.node,
+                time: &innermost.query_time,
+            },
+            roots,
+            root_row: &layout.root_row,
+        }
+    }
 }
 
 /// Memory of the rows that a batch needs.

@@ -13,7 +13,7 @@
 
 use rayon::prelude::*;
 
-use crate::graph::{EventId, NodeId, Tcsr, Timestamp};
+use crate::graph::{EventId, NodeId, Queries, Tcsr, Timestamp};
 
 pub mod candidates;
 pub mod counter_rng;
@@ -56,18 +56,6 @@ impl Neighbors {
     }
 }
 
-/// The root nodes of a batch and what they may see.
-#[derive(Clone, Copy, Debug)]
-pub struct Roots<'a> {
-    /// `[roots]`: the nodes.
-    pub node: &'a [NodeId],
-    /// `[roots]`: the query times, in ticks.
-    pub time: &'a [Timestamp],
-    /// Events with this id or a larger one are hidden: the PyG/TGB rule, with the batch's first
-    /// event here. `None`: a root sees earlier events of its own batch too (TGN, TGL, DyGLib).
-    pub hidden_from: Option<EventId>,
-}
-
 /// What the random choices of one call depend on, besides the root.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SampleKey {
@@ -83,11 +71,19 @@ pub struct SampleKey {
 
 /// A rule that selects past events.
 pub trait NeighborSampler: Send + Sync {
-    /// Samples the past of every root.
+    /// Samples the past of every root. Events from `hidden_from` on are hidden: the PyG/TGB rule, with
+    /// the batch's first event here; without it a root sees earlier events of its own batch too (TGN,
+    /// TGL, DyGLib).
     ///
     /// # Panics
     /// If the columns of `roots` differ in length or name a node that the graph does not have.
-    fn sample(&self, graph: &Tcsr, roots: Roots<'_>, key: SampleKey) -> Neighbors;
+    fn sample(
+        &self,
+        graph: &Tcsr,
+        roots: Queries<'_>,
+        hidden_from: Option<EventId>,
+        key: SampleKey,
+    ) -> Neighbors;
 }
 
 /// Roots of one unit of parallel work: large enough to hide rayon's cost (about a microsecond), and
@@ -172,12 +168,11 @@ mod tests {
     fn the_past_is_strict_and_includes_the_first_event() {
         let graph = Stream::drawn("0>4@10 0>5@20 1>4@20 0>4@30").graph(6, Directions::Both);
         let node = [0, 0, 0, 4, 4, 1, 3].map(NodeId);
-        let roots = Roots {
+        let roots = Queries {
             node: &node,
             time: &[10, 11, 30, 20, 31, 20, 99],
-            hidden_from: None,
         };
-        let got = Recent { fanout: 2 }.sample(&graph, roots, KEY);
+        let got = Recent { fanout: 2 }.sample(&graph, roots, None, KEY);
         let expected: [&[_]; 7] = [
             &[],           // nothing precedes its own first event
             &[(4, 0, 10)], // the first event counts
@@ -192,11 +187,7 @@ mod tests {
         }
 
         // Hidden from event 2 on: node 4 has lost events 2 and 3, node 0 event 3.
-        let roots = Roots {
-            hidden_from: Some(EventId(2)),
-            ..roots
-        };
-        let got = Recent { fanout: 2 }.sample(&graph, roots, KEY);
+        let got = Recent { fanout: 2 }.sample(&graph, roots, Some(EventId(2)), KEY);
         assert_eq!(sampled(&got, 4), [(0, 0, 10)]);
         assert_eq!(sampled(&got, 2), [(5, 1, 20), (4, 0, 10)]);
     }
@@ -204,12 +195,11 @@ mod tests {
     #[test]
     fn source_only_hides_the_way_back() {
         let graph = Stream::drawn("0>4@10 4>0@20").graph(5, Directions::SourceOnly);
-        let roots = Roots {
+        let roots = Queries {
             node: &[NodeId(0), NodeId(4)],
             time: &[99, 99],
-            hidden_from: None,
         };
-        let got = Recent { fanout: 3 }.sample(&graph, roots, KEY);
+        let got = Recent { fanout: 3 }.sample(&graph, roots, None, KEY);
         assert_eq!(sampled(&got, 0), [(4, 0, 10)]);
         assert_eq!(sampled(&got, 1), [(0, 1, 20)]);
     }
@@ -217,22 +207,23 @@ mod tests {
     #[test]
     fn fanout_zero_and_no_roots_are_allowed() {
         let graph = Stream::drawn("0>1@1").graph(2, Directions::Both);
-        let roots = Roots {
+        let roots = Queries {
             node: &[NodeId(0)],
             time: &[5],
-            hidden_from: None,
         };
-        let none = Roots {
+        let none = Queries {
             node: &[],
             time: &[],
-            hidden_from: None,
         };
         for sampler in [
             &Recent { fanout: 0 } as &dyn NeighborSampler,
             &Uniform { fanout: 0 },
         ] {
-            assert_eq!(sampler.sample(&graph, roots, KEY).len, [0]);
-            assert_eq!(sampler.sample(&graph, none, KEY), Neighbors::default());
+            assert_eq!(sampler.sample(&graph, roots, None, KEY).len, [0]);
+            assert_eq!(
+                sampler.sample(&graph, none, None, KEY),
+                Neighbors::default()
+            );
         }
     }
 
@@ -259,10 +250,11 @@ mod tests {
             let graph = stream.graph(nodes, directions);
             let (node, time): (Vec<_>, Vec<_>) =
                 queries.iter().map(|&(n, t)| (NodeId(n % nodes as u32), t)).unzip();
-            let roots = Roots { node: &node, time: &time, hidden_from: hidden.map(EventId) };
+            let roots = Queries { node: &node, time: &time };
+            let hidden_from = hidden.map(EventId);
             let key = SampleKey { seed, ..KEY };
-            let recent = Recent { fanout }.sample(&graph, roots, key);
-            let uniform = Uniform { fanout }.sample(&graph, roots, key);
+            let recent = Recent { fanout }.sample(&graph, roots, hidden_from, key);
+            let uniform = Uniform { fanout }.sample(&graph, roots, hidden_from, key);
             for root in 0..node.len() {
                 let mut past = stream.past(node[root], time[root], hidden, both);
                 past.reverse();
@@ -289,12 +281,12 @@ mod tests {
             let (node, time): (Vec<_>, Vec<_>) = (0..3 * ROOTS_PER_CHUNK + 7)
                 .map(|root| (NodeId((root % nodes) as u32), (root % 14) as Timestamp))
                 .unzip();
-            let roots = Roots { node: &node, time: &time, hidden_from: None };
+            let roots = Queries { node: &node, time: &time };
             let key = SampleKey { seed, ..KEY };
             let run = |threads| in_pool(threads, || {
                 let graph = stream.graph(nodes, Directions::Both);
-                let recent = Recent { fanout: 3 }.sample(&graph, roots, key);
-                let uniform = Uniform { fanout: 3 }.sample(&graph, roots, key);
+                let recent = Recent { fanout: 3 }.sample(&graph, roots, None, key);
+                let uniform = Uniform { fanout: 3 }.sample(&graph, roots, None, key);
                 (graph, recent, uniform)
             });
             prop_assert_eq!(run(1), run(3));
@@ -309,12 +301,11 @@ mod tests {
         let last = ROOTS_PER_CHUNK;
         let (mut node, mut time) = (vec![NodeId(0); last + 2], vec![500; last + 2]);
         (node[1], time[last]) = (NodeId(1), 501);
-        let roots = Roots {
+        let roots = Queries {
             node: &node,
             time: &time,
-            hidden_from: None,
         };
-        let draw = |key| Uniform { fanout: 10 }.sample(&graph, roots, key);
+        let draw = |key| Uniform { fanout: 10 }.sample(&graph, roots, None, key);
         let first = draw(KEY);
         for root in [1, last] {
             let events = |root| -> Vec<_> { sampled(&first, root).iter().map(|s| s.1).collect() };

@@ -6,8 +6,8 @@ use burn::tensor::Device;
 use clap::Parser;
 use mspipe::audit::{self, AuditStream, Check, Kept, Report, ScoredBatch, Sight, Subject};
 use mspipe::config::RunConfig;
-use mspipe::graph::{NodeId, Tcsr, Timestamp};
-use mspipe::sampling::{NeighborSampler, Neighbors, Recent, Roots, SampleKey};
+use mspipe::graph::{EventId, NodeId, Queries, Tcsr, Timestamp};
+use mspipe::sampling::{NeighborSampler, Neighbors, Recent, SampleKey};
 use mspipe::session::SessionError;
 use mspipe::session::audited::{self, Program};
 use mspipe_datasets::MAX_TIME;
@@ -178,13 +178,19 @@ struct Late {
 }
 
 impl NeighborSampler for Late {
-    fn sample(&self, graph: &Tcsr, roots: Roots<'_>, key: SampleKey) -> Neighbors {
+    fn sample(
+        &self,
+        graph: &Tcsr,
+        roots: Queries<'_>,
+        hidden_from: Option<EventId>,
+        key: SampleKey,
+    ) -> Neighbors {
         let time: Vec<Timestamp> = roots.time.iter().map(|time| time + 1 + self.late).collect();
-        let roots = Roots {
+        let roots = Queries {
             time: &time,
             ..roots
         };
-        Recent { fanout: FANOUT }.sample(graph, roots, key)
+        Recent { fanout: FANOUT }.sample(graph, roots, hidden_from, key)
     }
 }
 
@@ -239,8 +245,14 @@ fn a_sampler_that_sees_the_future_is_found() {
 struct Unfair;
 
 impl NeighborSampler for Unfair {
-    fn sample(&self, graph: &Tcsr, roots: Roots<'_>, key: SampleKey) -> Neighbors {
-        let mut neighbors = Recent { fanout: FANOUT }.sample(graph, roots, key);
+    fn sample(
+        &self,
+        graph: &Tcsr,
+        roots: Queries<'_>,
+        hidden_from: Option<EventId>,
+        key: SampleKey,
+    ) -> Neighbors {
+        let mut neighbors = Recent { fanout: FANOUT }.sample(graph, roots, hidden_from, key);
         let negatives = roots.node.len() / 3 * 2;
         for len in &mut neighbors.len[negatives..] {
             *len = (*len).min(FANOUT as u32 / 2);
@@ -370,10 +382,9 @@ fn the_faulty_samplers_differ_from_the_sound_one() {
         mspipe::graph::Directions::Both,
     )
     .unwrap();
-    let roots = Roots {
+    let roots = Queries {
         node: &nodes,
         time: &[20; 3],
-        hidden_from: None,
     };
     let key = SampleKey {
         seed: 0,
@@ -381,13 +392,13 @@ fn the_faulty_samplers_differ_from_the_sound_one() {
         event: 0,
         request: 0,
     };
-    let len = |sampler: &dyn NeighborSampler| sampler.sample(&graph, roots, key).len;
+    let len = |sampler: &dyn NeighborSampler| sampler.sample(&graph, roots, None, key).len;
     assert_eq!(len(&Recent { fanout: FANOUT }), [1, 1, 1]);
     assert_eq!(len(&Late { late: 0 }), [2, 2, 2]);
     assert_eq!(len(&Late { late: 10 }), [3, 3, 3]);
-    let roots = Roots {
+    let roots = Queries {
         time: &[99; 3],
         ..roots
     };
-    assert_eq!(Unfair.sample(&graph, roots, key).len, [4, 4, 2]);
+    assert_eq!(Unfair.sample(&graph, roots, None, key).len, [4, 4, 2]);
 }

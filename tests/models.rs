@@ -8,16 +8,15 @@ use std::collections::BTreeMap;
 use burn::tensor::Device;
 use mspipe::batch::{
     EventBatch, Layout, LayoutRule, MailAggregation, MailOrder, MailRule, MfgScratch, TimeDelta,
-    Wanted,
 };
-use mspipe::graph::{Directions, NodeId, Tcsr, Timestamp};
+use mspipe::graph::{Directions, NodeId, Queries, Tcsr, Timestamp};
 use mspipe::memory::device::DeviceMemory;
 use mspipe::memory::node_times::{NodeTimes, NodeTimesRule};
 use mspipe::memory::{MemoryCommit, MemoryRequest, MemoryStore, MemoryWrite};
 use mspipe::model::init::Initializer;
 use mspipe::model::tgl_weights::{NamedTensor, export};
 use mspipe::model::{LinkModel, ModelConfig, ModelName};
-use mspipe::sampling::{NeighborSampler, Recent, Roots, SampleKey};
+use mspipe::sampling::{NeighborSampler, Recent, SampleKey};
 use mspipe::train::upload::{floats, model_input};
 
 use crate::on_device;
@@ -103,30 +102,21 @@ impl Case {
             attends_to_mails: false,
             ticks_per_unit: 1,
         };
-        let sample = |wanted: Wanted<'_>| {
-            let roots = Roots {
-                node: wanted.node,
-                time: wanted.time,
-                hidden_from: None,
-            };
+        let sample = |roots: Queries<'_>, request| {
             let key = SampleKey {
                 seed: 0,
                 epoch: 0,
                 event: 0,
-                request: wanted.request,
+                request,
             };
-            Recent { fanout: FANOUT }.sample(&self.graph, roots, key)
+            Recent { fanout: FANOUT }.sample(&self.graph, roots, None, key)
         };
         let layout = Layout::build(&batch, &rule, sample, &mut MfgScratch::new(NODES));
         let rows = layout.innermost();
-        let (root, root_time) = batch.roots();
-        let fetched = self.memory.fetch(MemoryRequest {
-            node: &rows.node,
-            query_time: &rows.query_time,
-            root: &root,
-            root_time: &root_time,
-            root_row: &layout.root_row,
-        });
+        let roots = batch.roots();
+        let fetched = self
+            .memory
+            .fetch(MemoryRequest::of(&layout, roots.queries()));
         let features = |table: &[f32], ids: Vec<usize>, width: usize| {
             let values = ids.iter().flat_map(|&id| &table[id * width..][..width]);
             floats(values.copied().collect(), [ids.len(), width], device)
@@ -279,11 +269,11 @@ fn two_layers_of_tgn_agree_with_their_definition() {
         let mut case = Case::new(device);
         let nodes: Vec<NodeId> = (0..NODES as u32).map(NodeId).collect();
         let all = case.memory.fetch(MemoryRequest {
-            node: &nodes,
-            query_time: &[],
-            root: &[],
-            root_time: &[],
-            root_row: &[],
+            rows: Queries {
+                node: &nodes,
+                time: &[],
+            },
+            ..MemoryRequest::default()
         });
         let events = 20..30;
         let batch = case.batch(events.clone());
@@ -315,10 +305,11 @@ fn two_layers_of_tgn_agree_with_their_definition() {
             "mails are waiting"
         );
 
-        let (root, time) = batch.roots();
-        let expected: Vec<f64> = root
+        let roots = batch.roots();
+        let expected: Vec<f64> = roots
+            .node
             .iter()
-            .zip(time)
+            .zip(roots.time)
             .flat_map(|(&node, time)| definition.embedding(node, time, 2))
             .collect();
         let ours = case.embed(events, device);

@@ -5,17 +5,16 @@ use std::ops::Range;
 
 use burn::tensor::{Device, Tensor};
 use mspipe::batch::{
-    EventBatch, Layout, LayoutRule, MailAggregation, MailOrder, MailRule, MfgRoots, MfgScratch,
-    Wanted,
+    EventBatch, Layout, LayoutRule, MailAggregation, MailOrder, MailRule, MfgScratch,
 };
-use mspipe::graph::{Directions, NodeId, Tcsr, Timestamp};
+use mspipe::graph::{Directions, NodeId, Queries, Tcsr, Timestamp};
 use mspipe::kernels::cpu::counter_hash::counter_hash;
 use mspipe::memory::device::DeviceMemory;
 use mspipe::memory::node_times::{FetchedTimes, NodeTimes, NodeTimesRule};
 use mspipe::memory::{MemoryCommit, MemoryRequest, MemoryStore, MemoryWrite};
 use mspipe::model::init::Initializer;
 use mspipe::model::{LinkModel, ModelConfig, ModelName, ModelNeeds, ModelOutput};
-use mspipe::sampling::{NeighborSampler, Neighbors, Recent, Roots, SampleKey};
+use mspipe::sampling::{NeighborSampler, Neighbors, Recent, SampleKey};
 use mspipe::train::upload;
 
 use crate::on_device;
@@ -98,19 +97,14 @@ impl World {
         }
     }
 
-    fn sample(&self, wanted: &Wanted<'_>) -> Neighbors {
-        let roots = Roots {
-            node: wanted.node,
-            time: wanted.time,
-            hidden_from: None,
-        };
+    fn sample(&self, roots: Queries<'_>, request: u32) -> Neighbors {
         let key = SampleKey {
             seed: 0,
             epoch: 0,
             event: 0,
-            request: wanted.request,
+            request,
         };
-        Recent { fanout: FANOUT }.sample(&self.graph, roots, key)
+        Recent { fanout: FANOUT }.sample(&self.graph, roots, None, key)
     }
 
     /// Goes over a batch as an evaluation does.
@@ -118,9 +112,9 @@ impl World {
         let neg = events.clone().map(|i| NodeId((i % NODES) as u32)).collect();
         let batch = EventBatch::cut(events, &self.src, &self.dst, &self.time, neg);
         let scratch = &mut MfgScratch::new(NODES);
-        let layout = Layout::build(&batch, &self.rule(), |w| self.sample(&w), scratch);
-        let (root, time) = batch.roots();
-        let (output, edge, times) = self.forward(&layout, &root, &time);
+        let sample = |roots: Queries<'_>, request| self.sample(roots, request);
+        let layout = Layout::build(&batch, &self.rule(), sample, scratch);
+        let (output, edge, times) = self.forward(&layout, batch.roots().queries());
         let commit = MemoryCommit {
             memory: output.memory,
             edge,
@@ -134,17 +128,10 @@ impl World {
     fn forward(
         &self,
         layout: &Layout,
-        root: &[NodeId],
-        root_time: &[Timestamp],
+        roots: Queries<'_>,
     ) -> (ModelOutput, Tensor<2>, FetchedTimes) {
         let rows = layout.innermost();
-        let fetched = self.memory.fetch(MemoryRequest {
-            node: &rows.node,
-            query_time: &rows.query_time,
-            root,
-            root_time,
-            root_row: &layout.root_row,
-        });
+        let fetched = self.memory.fetch(MemoryRequest::of(layout, roots));
         let features = |table: &[f32], ids: Vec<usize>, width: usize| {
             let values = ids.iter().flat_map(|&id| &table[id * width..][..width]);
             let values: Vec<f32> = values.copied().collect();
@@ -169,14 +156,15 @@ impl World {
     /// Embedding of each root, asked for together.
     fn embed(&self, roots: &[Root]) -> Tensor<2> {
         let (node, time): (Vec<NodeId>, Vec<Timestamp>) = roots.iter().copied().unzip();
-        let of = MfgRoots {
+        let roots = Queries {
             node: &node,
             time: &time,
-            events: EVENTS - 20..EVENTS,
         };
         let scratch = &mut MfgScratch::new(NODES);
-        let layout = Layout::of_roots(of, &self.rule(), |w| self.sample(&w), scratch);
-        self.forward(&layout, &node, &time).0.embedding
+        let sample = |roots: Queries<'_>, request| self.sample(roots, request);
+        let events = EVENTS - 20..EVENTS;
+        let layout = Layout::of_roots(roots, events, &self.rule(), sample, scratch);
+        self.forward(&layout, roots).0.embedding
     }
 
     /// Score of each of the first half of `roots` with the root as far after the middle.

@@ -7,9 +7,9 @@ use std::hint::black_box;
 
 use anyhow::Result;
 use mspipe::batch::{EventBatch, Layout, MfgScratch};
-use mspipe::graph::EventId;
+use mspipe::graph::{EventId, Queries};
 use mspipe::profiler::Work;
-use mspipe::sampling::{NeighborSampler, Neighbors, Recent, Roots, SampleKey, Uniform};
+use mspipe::sampling::{NeighborSampler, Neighbors, Recent, SampleKey, Uniform};
 use mspipe::train::stages::Pass;
 
 use crate::stream;
@@ -58,20 +58,15 @@ fn past(
     sampler: &dyn NeighborSampler,
     pass: &Pass,
     batch: &EventBatch,
-    (node, time): (&[mspipe::graph::NodeId], &[mspipe::graph::Timestamp]),
+    roots: Queries<'_>,
 ) -> Neighbors {
-    let roots = Roots {
-        node,
-        time,
-        hidden_from: None,
-    };
     let key = SampleKey {
         seed: 0,
         epoch: 1,
         event: batch.events.start as u64,
         request: 0,
     };
-    sampler.sample(&pass.sampling.graph, roots, key)
+    sampler.sample(&pass.sampling.graph, roots, None, key)
 }
 
 /// Past events of the roots of a batch.
@@ -84,13 +79,13 @@ fn sample(sampler: impl NeighborSampler + 'static, threads: usize) -> Result<Pre
         .into_iter()
         .map(|batch| (batch.roots(), batch))
         .collect();
-    let roots = rooted[0].0.0.len();
+    let roots = rooted[0].0.node.len();
     let mut turn = 0;
     Ok(Prepared {
         run: on_host(move || {
-            let ((node, time), batch) = &rooted[turn % rooted.len()];
+            let (roots, batch) = &rooted[turn % rooted.len()];
             turn += 1;
-            pool.install(|| black_box(past(&sampler, &pass, batch, (node, time))));
+            pool.install(|| black_box(past(&sampler, &pass, batch, roots.queries())));
             Ok(())
         }),
         // Each slot is read from the graph and written.
@@ -125,8 +120,7 @@ fn layout(model: &str) -> Result<Prepared> {
     let ready: Vec<(EventBatch, Neighbors)> = batches
         .into_iter()
         .map(|batch| {
-            let (node, time) = batch.roots();
-            let neighbors = past(&recent, &pass, &batch, (&node, &time));
+            let neighbors = past(&recent, &pass, &batch, batch.roots().queries());
             (batch, neighbors)
         })
         .collect();
@@ -139,7 +133,7 @@ fn layout(model: &str) -> Result<Prepared> {
             turn += 1;
             let rule = &pass.sampling.layout;
             // Copying them is what handing them over costs.
-            let sample = |_: mspipe::batch::Wanted<'_>| neighbors.clone();
+            let sample = |_: Queries<'_>, _| neighbors.clone();
             black_box(Layout::build(batch, rule, sample, &mut scratch));
             Ok(())
         }),
@@ -156,8 +150,7 @@ fn features() -> Result<Prepared> {
     let events: Vec<Vec<EventId>> = batches
         .iter()
         .map(|batch| {
-            let (node, time) = batch.roots();
-            let neighbors = past(&recent, &pass, batch, (&node, &time));
+            let neighbors = past(&recent, &pass, batch, batch.roots().queries());
             let slots = neighbors.event.chunks(FANOUT).zip(&neighbors.len);
             let mut events: Vec<EventId> = slots
                 .flat_map(|(slots, &len)| slots[..len as usize].to_vec())

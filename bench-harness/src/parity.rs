@@ -15,9 +15,9 @@ use anyhow::{Context, Result, anyhow, ensure};
 use burn::tensor::{Device, Tensor};
 use mspipe::batch::{
     EventBatch, Layout, LayoutRule, MailAggregation, MailOrder, MailRule, MfgScratch, TimeDelta,
-    Wanted,
 };
 use mspipe::device::{self, DeviceChoice};
+use mspipe::graph::Queries;
 use mspipe::memory::device::DeviceMemory;
 use mspipe::memory::node_times::{NodeTimes, NodeTimesRule};
 use mspipe::memory::{MemoryCommit, MemoryRequest, MemoryStore, MemoryWrite};
@@ -380,17 +380,13 @@ impl<'a> Replay<'a> {
         };
         // Every sampling of a batch, for the attention or for the routing of mail, is the
         // recorded one.
-        let sample = |_: Wanted<'_>| recorded.neighbors.clone();
+        let sample = |_: Queries<'_>, _| recorded.neighbors.clone();
         let layout = Layout::build(&batch, &self.layout, sample, &mut self.scratch);
         let rows = layout.innermost();
-        let (root, root_time) = batch.roots();
-        let fetched = self.memory.fetch(MemoryRequest {
-            node: &rows.node,
-            query_time: &rows.query_time,
-            root: &root,
-            root_time: &root_time,
-            root_row: &layout.root_row,
-        });
+        let roots = batch.roots();
+        let fetched = self
+            .memory
+            .fetch(MemoryRequest::of(&layout, roots.queries()));
         let event_rows = rows.events.iter().map(|event| event.index());
         let edge = self.features(&self.recording.edge, event_rows, settings.edge_width);
         let node_features = (self.node_width > 0).then(|| {

@@ -4,10 +4,10 @@
 //! distinct (node, query time) pair is embedded once. The innermost layer's rows are the rows of the
 //! memory updater. A model without neighbours has one layer of fanout 0.
 
-use crate::batch::{
-    EventBatch, LastWriters, MailRouting, MailRule, Mfg, MfgRoots, MfgScratch, TimeDelta,
-};
-use crate::graph::{NodeId, Timestamp};
+use std::ops::Range;
+
+use crate::batch::{EventBatch, LastWriters, MailRouting, MailRule, Mfg, MfgScratch, TimeDelta};
+use crate::graph::Queries;
 use crate::sampling::Neighbors;
 
 /// What a model and its protocol ask of a layout.
@@ -23,17 +23,6 @@ pub struct LayoutRule {
     pub attends_to_mails: bool,
     /// Ticks of the stream's unit.
     pub ticks_per_unit: i64,
-}
-
-/// Roots for which past events are wanted.
-#[derive(Clone, Copy, Debug)]
-pub struct Wanted<'a> {
-    /// The roots.
-    pub node: &'a [NodeId],
-    /// Their query times, in ticks.
-    pub time: &'a [Timestamp],
-    /// Number of this request within the batch, so that no two draw the same numbers.
-    pub request: u32,
 }
 
 /// The layout of a batch.
@@ -53,7 +42,8 @@ pub struct Layout {
 }
 
 impl Layout {
-    /// Lays out `batch`; `sample` returns past events of the roots that it is given.
+    /// Lays out `batch`; `sample` returns past events of the roots that it is given, with the number of
+    /// this request within the batch, so that no two draw the same numbers.
     ///
     /// # Panics
     /// If `sample` returns neighbours of other roots, or names a node that `scratch` was not made
@@ -61,23 +51,19 @@ impl Layout {
     pub fn build(
         batch: &EventBatch,
         rule: &LayoutRule,
-        mut sample: impl FnMut(Wanted<'_>) -> Neighbors,
+        mut sample: impl FnMut(Queries<'_>, u32) -> Neighbors,
         scratch: &mut MfgScratch,
     ) -> Layout {
-        let (root, time) = batch.roots();
-        let roots = MfgRoots {
-            node: &root,
-            time: &time,
-            events: batch.events.clone(),
-        };
-        let layout = Layout::of_roots(roots, rule, &mut sample, scratch);
+        let roots = batch.roots();
+        let events = batch.events.clone();
+        let layout = Layout::of_roots(roots.queries(), events, rule, &mut sample, scratch);
         let receivers = rule.mail_rule.to_neighbors.then(|| {
             let ends = 2 * batch.src.len();
-            sample(Wanted {
-                node: &root[..ends],
-                time: &time[..ends],
-                request: rule.layers as u32,
-            })
+            let of_events = Queries {
+                node: &roots.node[..ends],
+                time: &roots.time[..ends],
+            };
+            sample(of_events, rule.layers as u32)
         });
         let (row, receivers) = (&layout.root_row, receivers.as_ref());
         Layout {
@@ -87,37 +73,29 @@ impl Layout {
         }
     }
 
-    /// Lays out any roots, for which nothing is written and no mail is sent.
+    /// Lays out any roots, for which nothing is written and no mail is sent; `events` get the first
+    /// event rows.
     ///
     /// # Panics
     /// As [`Layout::build`].
     pub fn of_roots(
-        roots: MfgRoots<'_>,
+        roots: Queries<'_>,
+        events: Range<usize>,
         rule: &LayoutRule,
-        mut sample: impl FnMut(Wanted<'_>) -> Neighbors,
+        mut sample: impl FnMut(Queries<'_>, u32) -> Neighbors,
         scratch: &mut MfgScratch,
     ) -> Layout {
         let mut layers: Vec<Mfg> = Vec::with_capacity(rule.layers.max(1));
         // From the outermost to the innermost.
         for layer in 0..rule.layers.max(1) {
-            let (node, time) = match layers.last() {
-                None => (roots.node, roots.time),
-                Some(above) => (&above.node[..], &above.query_time[..]),
-            };
+            let queries = layers.last().map_or(roots, |above| Queries {
+                node: &above.node,
+                time: &above.query_time,
+            });
             let neighbors = if rule.layers == 0 {
-                Neighbors::none(node.len())
+                Neighbors::none(queries.node.len())
             } else {
-                let request = layer as u32;
-                sample(Wanted {
-                    node,
-                    time,
-                    request,
-                })
-            };
-            let of_layer = MfgRoots {
-                node,
-                time,
-                events: roots.events.clone(),
+                sample(queries, layer as u32)
             };
             let innermost = layer + 1 >= rule.layers;
             let rows = if innermost {
@@ -125,7 +103,14 @@ impl Layout {
             } else {
                 TimeDelta::Query
             };
-            let mfg = Mfg::of_roots(of_layer, &neighbors, rows, rule.ticks_per_unit, scratch);
+            let mfg = Mfg::of(
+                queries,
+                events.clone(),
+                &neighbors,
+                rows,
+                rule.ticks_per_unit,
+                scratch,
+            );
             layers.push(mfg);
         }
 
@@ -157,9 +142,9 @@ impl Layout {
 mod tests {
     use super::*;
     use crate::batch::{MailAggregation, MailOrder, Slot};
-    use crate::graph::Directions;
     use crate::graph::drawn_streams::Stream;
-    use crate::sampling::{NeighborSampler, Recent, Roots, SampleKey};
+    use crate::graph::{Directions, NodeId};
+    use crate::sampling::{NeighborSampler, Recent, SampleKey};
 
     const RULE: LayoutRule = LayoutRule {
         layers: 1,
@@ -179,19 +164,14 @@ mod tests {
         let graph = stream.graph(5, Directions::Both);
         let neg = vec![NodeId(4), NodeId(3)];
         let batch = EventBatch::cut(3..5, &stream.src, &stream.dst, &stream.time, neg);
-        let sample = |wanted: Wanted<'_>| {
-            let roots = Roots {
-                node: wanted.node,
-                time: wanted.time,
-                hidden_from: None,
-            };
+        let sample = |queries: Queries<'_>, request| {
             let key = SampleKey {
                 seed: 0,
                 epoch: 0,
                 event: 3,
-                request: wanted.request,
+                request,
             };
-            Recent { fanout: 2 }.sample(&graph, roots, key)
+            Recent { fanout: 2 }.sample(&graph, queries, None, key)
         };
         Layout::build(&batch, &rule, sample, &mut MfgScratch::new(5))
     }

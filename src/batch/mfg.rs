@@ -16,8 +16,8 @@ use std::ops::Range;
 
 use bytemuck::{Pod, Zeroable};
 
-use crate::batch::{EventBatch, TimeDelta};
-use crate::graph::{Csr, EventId, NodeId, Timestamp};
+use crate::batch::TimeDelta;
+use crate::graph::{Csr, EventId, NodeId, Queries, Timestamp};
 use crate::sampling::Neighbors;
 
 mod index_table;
@@ -76,18 +76,7 @@ pub struct Mfg {
     pub events: Vec<EventId>,
 }
 
-/// Roots of a layer: those of an [`EventBatch`], or given one by one.
-#[derive(Clone, Debug)]
-pub struct MfgRoots<'a> {
-    /// `[roots]`: the nodes.
-    pub node: &'a [NodeId],
-    /// `[roots]`: their query times, in ticks.
-    pub time: &'a [Timestamp],
-    /// The batch's own events: they get the first event rows, sampled or not.
-    pub events: Range<usize>,
-}
-
-/// Tables that [`Mfg::build`] uses again and again, so that a batch costs no clearing and hardly an
+/// Tables that [`Mfg::of`] uses again and again, so that a batch costs no clearing and hardly an
 /// allocation. What is in them never shows in a result.
 #[derive(Clone, Debug)]
 pub struct MfgScratch {
@@ -108,34 +97,14 @@ impl MfgScratch {
 }
 
 impl Mfg {
-    /// Lays out the batch's roots (src ‖ dst ‖ neg) and what was sampled for them.
-    ///
-    /// `ticks_per_unit` turns differences of ticks into the stream's unit.
-    ///
-    /// # Panics
-    /// If `neighbors` is not of these roots, or names a node that `scratch` was not made for.
-    pub fn build(
-        batch: &EventBatch,
-        neighbors: &Neighbors,
-        time_delta: TimeDelta,
-        ticks_per_unit: i64,
-        scratch: &mut MfgScratch,
-    ) -> Mfg {
-        let (node, time) = batch.roots();
-        let roots = MfgRoots {
-            node: &node,
-            time: &time,
-            events: batch.events.clone(),
-        };
-        Mfg::of_roots(roots, neighbors, time_delta, ticks_per_unit, scratch)
-    }
-
-    /// As [`Mfg::build`], for any roots, such as recorded ones.
+    /// Lays out `roots` and what was sampled for them. The batch's own `events` get the first event
+    /// rows, sampled or not; `ticks_per_unit` turns differences of ticks into the stream's unit.
     ///
     /// # Panics
     /// If `neighbors` is not of these roots, or names a node that `scratch` was not made for.
-    pub fn of_roots(
-        roots: MfgRoots<'_>,
+    pub fn of(
+        roots: Queries<'_>,
+        events: Range<usize>,
         neighbors: &Neighbors,
         time_delta: TimeDelta,
         ticks_per_unit: i64,
@@ -153,8 +122,8 @@ impl Mfg {
             slots: Vec::with_capacity(neighbors.node.len()),
             ..Mfg::default()
         };
-        mfg.number_rows(&roots, neighbors, time_delta, scratch);
-        mfg.number_events(&roots, neighbors, &mut scratch.events);
+        mfg.number_rows(roots, neighbors, time_delta, scratch);
+        mfg.number_events(events, neighbors, &mut scratch.events);
         mfg.fill_delta_t(roots.time, neighbors, ticks_per_unit);
         let rows = mfg.node.len();
         mfg.slot_uses = Csr::invert(rows, mfg.slots.iter().map(|slot| slot.row));
@@ -171,7 +140,7 @@ impl Mfg {
     /// Fills `node`, `query_time`, `root_row` and the rows of the slots.
     fn number_rows(
         &mut self,
-        roots: &MfgRoots<'_>,
+        roots: Queries<'_>,
         neighbors: &Neighbors,
         time_delta: TimeDelta,
         scratch: &mut MfgScratch,
@@ -213,11 +182,10 @@ impl Mfg {
     /// Fills `events` and the event rows of the slots.
     fn number_events(
         &mut self,
-        roots: &MfgRoots<'_>,
+        own: Range<usize>,
         neighbors: &Neighbors,
         table: &mut KeyTable<EventId>,
     ) {
-        let own = &roots.events;
         table.clear(neighbors.event.len());
         for slot in valid_slots(neighbors).flat_map(|(_, slots)| slots) {
             let event = neighbors.event[slot];
@@ -235,17 +203,13 @@ impl Mfg {
         for (position, &(_, first_use)) in (0i32..).zip(&ascending) {
             rank[first_use as usize] = own.len() as i32 + position;
         }
-        for Slot {
-            event: event_row, ..
-        } in &mut self.slots
-        {
-            let first_use = *event_row - own.len() as i32;
+        for slot in &mut self.slots {
+            let first_use = slot.event - own.len() as i32;
             if first_use >= 0 {
-                *event_row = rank[first_use as usize];
+                slot.event = rank[first_use as usize];
             }
         }
-        self.events
-            .extend(own.clone().map(|event| EventId(event as u32)));
+        self.events.extend(own.map(|event| EventId(event as u32)));
         self.events
             .extend(ascending.iter().map(|&(event, _)| event));
     }

@@ -69,15 +69,15 @@ impl DeviceMemory {
 impl MemoryStore for DeviceMemory {
     fn fetch(&self, request: MemoryRequest<'_>) -> FetchedMemory {
         let correction = Correction::of(self.mitigation.as_ref(), &self.node_times, request);
-        let nodes = request.node.iter().chain(correction.extra());
+        let nodes = request.rows.node.iter().chain(correction.extra());
         let index: Vec<i32> = nodes.map(|node| node.0 as i32).collect();
-        let (rows, gathered) = (request.node.len(), index.len());
+        let (rows, gathered) = (request.rows.node.len(), index.len());
         let index = ints(index, [gathered], &self.memory.device());
         // Mails of several slots are read where they are: the table is not written before the
         // batch that reads it is done, and then nobody else holds it.
         let (memory, mail, mail_row) = if self.node_times.rule().mail_slots > 1 {
             let memory = self.memory.clone().select(0, index);
-            let nodes = request.node.iter().map(|node| node.0 as i32);
+            let nodes = request.rows.node.iter().map(|node| node.0 as i32);
             (memory, self.mailbox.clone(), nodes.collect())
         } else {
             let (memory, mail) = memory_gather(self.memory.clone(), self.mailbox.clone(), index);

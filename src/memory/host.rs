@@ -105,7 +105,7 @@ impl HostMemory {
         let slots = self.node_times.rule().mail_slots;
         let ids =
             |nodes: &[NodeId]| -> Vec<i32> { nodes.iter().map(|node| node.0 as i32).collect() };
-        let node = ids(request.node);
+        let node = ids(request.rows.node);
         let all = [&node[..], &ids(correction.extra())].concat();
         let (with_mail, mail_row) = if slots > 1 {
             let distinct = Distinct::of(node.iter());

@@ -126,7 +126,7 @@ impl NodeTimes {
     /// row is updated, Δt = query time − last update. A mail's age is taken at the row's
     /// query time (query mode) or at its node's newest mail (message mode).
     pub fn fetch(&self, request: MemoryRequest<'_>) -> FetchedTimes {
-        let rows = request.node.len();
+        let rows = request.rows.node.len();
         let mut times = FetchedTimes {
             delta_t: Vec::with_capacity(rows),
             active: Vec::with_capacity(rows),
@@ -135,12 +135,12 @@ impl NodeTimes {
             ..FetchedTimes::default()
         };
         if self.rule.write == MemoryWrite::Read {
-            times.kept = request.node.to_vec();
+            times.kept = request.rows.node.to_vec();
         }
-        for (row, &node) in request.node.iter().enumerate() {
+        for (row, &node) in request.rows.node.iter().enumerate() {
             let last_update = self.last_update[node.index()];
             let until = match self.rule.time_delta {
-                TimeDelta::Query => request.query_time[row],
+                TimeDelta::Query => request.rows.time[row],
                 TimeDelta::Message => self.newest_mail(node),
             };
             let active = until != NO_MAIL;
@@ -156,9 +156,10 @@ impl NodeTimes {
         }
         let origin = self.rule.origin.min(self.rule.first);
         let recency = request
-            .root
+            .roots
+            .node
             .iter()
-            .zip(request.root_time)
+            .zip(request.roots.time)
             .map(|(&node, &time)| {
                 let last_event = match self.newest_mail(node) {
                     NO_MAIL => origin,
@@ -169,7 +170,7 @@ impl NodeTimes {
                 ((time - last_event) as f64 / stream) as f32
             });
         times.root_recency = recency.collect();
-        let ages = request.root.iter().zip(request.root_time);
+        let ages = request.roots.node.iter().zip(request.roots.time);
         times.root_age = ages
             .map(|(node, time)| {
                 let ticks = time - self.last_update[node.index()];

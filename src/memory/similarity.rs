@@ -125,7 +125,7 @@ impl Correction {
         request: MemoryRequest<'_>,
     ) -> Correction {
         let mut correction = Correction {
-            rows: request.node.len(),
+            rows: request.rows.node.len(),
             ..Correction::default()
         };
         let Some(mitigation) = mitigation else {
@@ -135,16 +135,17 @@ impl Correction {
         correction.keep = mitigation.keep;
         let last_update = node_times.last_update();
         let ages: Vec<Timestamp> = request
-            .root
+            .roots
+            .node
             .iter()
-            .zip(request.root_time)
+            .zip(request.roots.time)
             .map(|(node, time)| time - last_update[node.index()])
             .collect();
         let Some(threshold) = quantile(&ages, mitigation.age_quantile) else {
             return correction;
         };
         let mut corrected = vec![false; correction.rows];
-        for ((node, &row), &age) in request.root.iter().zip(request.root_row).zip(&ages) {
+        for ((node, &row), &age) in request.roots.node.iter().zip(request.root_row).zip(&ages) {
             let row_done = &mut corrected[row as usize];
             if age as f64 <= threshold || *row_done {
                 continue;

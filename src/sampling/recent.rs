@@ -2,8 +2,8 @@
 //!
 //! Deterministic, so the key is not used. Among equal times the event later in the file is newer.
 
-use crate::graph::Tcsr;
-use crate::sampling::{NeighborSampler, Neighbors, ROOTS_PER_CHUNK, Roots, SampleKey, fill_slots};
+use crate::graph::{EventId, Queries, Tcsr};
+use crate::sampling::{NeighborSampler, Neighbors, ROOTS_PER_CHUNK, SampleKey, fill_slots};
 
 /// Samples the newest `fanout` past events of each root.
 #[derive(Clone, Copy, Debug)]
@@ -13,7 +13,13 @@ pub struct Recent {
 }
 
 impl NeighborSampler for Recent {
-    fn sample(&self, graph: &Tcsr, roots: Roots<'_>, _key: SampleKey) -> Neighbors {
+    fn sample(
+        &self,
+        graph: &Tcsr,
+        roots: Queries<'_>,
+        hidden_from: Option<EventId>,
+        _key: SampleKey,
+    ) -> Neighbors {
         assert_eq!(roots.node.len(), roots.time.len(), "one query time a root");
         fill_slots(roots.node.len(), self.fanout, |first, slots| {
             // All searches come before all copies: the searches are chains of cache misses that do
@@ -21,7 +27,7 @@ impl NeighborSampler for Recent {
             let mut starts = [0; ROOTS_PER_CHUNK];
             for (root, len) in slots.len.iter_mut().enumerate() {
                 let (node, time) = (roots.node[first + root], roots.time[first + root]);
-                let past = graph.past(node, time, roots.hidden_from);
+                let past = graph.past(node, time, hidden_from);
                 let taken = past.len().min(self.fanout);
                 starts[root] = past.end - taken;
                 *len = taken as u32;

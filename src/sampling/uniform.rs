@@ -7,9 +7,9 @@
 //! batch sampled. TGL draws with replacement, so its slots may repeat an event; here no slot
 //! repeats another.
 
-use crate::graph::Tcsr;
+use crate::graph::{EventId, Queries, Tcsr};
 use crate::sampling::counter_rng::{CounterRng, RandomStreams};
-use crate::sampling::{NeighborSampler, Neighbors, ROOTS_PER_CHUNK, Roots, SampleKey, fill_slots};
+use crate::sampling::{NeighborSampler, Neighbors, ROOTS_PER_CHUNK, SampleKey, fill_slots};
 
 /// Samples `fanout` different past events of each root.
 #[derive(Clone, Copy, Debug)]
@@ -19,7 +19,13 @@ pub struct Uniform {
 }
 
 impl NeighborSampler for Uniform {
-    fn sample(&self, graph: &Tcsr, roots: Roots<'_>, key: SampleKey) -> Neighbors {
+    fn sample(
+        &self,
+        graph: &Tcsr,
+        roots: Queries<'_>,
+        hidden_from: Option<EventId>,
+        key: SampleKey,
+    ) -> Neighbors {
         assert_eq!(roots.node.len(), roots.time.len(), "one query time a root");
         let streams = RandomStreams::new(key.seed, key.epoch, b"neighbor");
         fill_slots(roots.node.len(), self.fanout, |first, slots| {
@@ -27,7 +33,7 @@ impl NeighborSampler for Uniform {
             let mut pasts = [const { 0..0 }; ROOTS_PER_CHUNK];
             for (root, past) in pasts.iter_mut().take(slots.len.len()).enumerate() {
                 let root = first + root;
-                *past = graph.past(roots.node[root], roots.time[root], roots.hidden_from);
+                *past = graph.past(roots.node[root], roots.time[root], hidden_from);
             }
             let mut drawn = Vec::with_capacity(self.fanout);
             for (root, len) in slots.len.iter_mut().enumerate() {

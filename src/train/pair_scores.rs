@@ -12,9 +12,9 @@ use mspipe_datasets::Stop;
 use super::divergence::{Unsound, check_scores};
 use super::stages::{Sampling, StageError};
 use super::upload;
-use crate::batch::{EventBatch, Layout, MfgRoots, Wanted};
+use crate::batch::{EventBatch, Layout};
 use crate::eval::metrics;
-use crate::graph::{NodeId, Timestamp};
+use crate::graph::{NodeId, Queries, Timestamp};
 use crate::memory::{MemoryError, MemoryRequest, MemoryStore};
 use crate::model::LinkModel;
 use crate::sampling::Candidates;
@@ -125,23 +125,20 @@ impl BesideBatch<'_> {
         node.extend(pairs.iter().map(|&(_, _, dst)| dst));
         time.extend(pairs.iter().map(|&(event, ..)| batch.time[event]));
 
-        let roots = MfgRoots {
+        let roots = Queries {
             node: &node,
             time: &time,
-            events: batch.events.clone(),
         };
         // Evaluation is epoch 0.
-        let sample = |wanted: Wanted<'_>| sampling.past(wanted, batch.events.start, (0, chunk));
-        let layout = sampling
-            .with_scratch(|scratch| Layout::of_roots(roots, &sampling.layout, sample, scratch));
-        let rows = sampling.feature_rows(&layout);
-        let fetched = memory.fetch(MemoryRequest {
-            node: &layout.innermost().node,
-            query_time: &layout.innermost().query_time,
-            root: &node,
-            root_time: &time,
-            root_row: &layout.root_row,
+        let sample = |queries: Queries<'_>, request| {
+            sampling.past(queries, request, batch.events.start, (0, chunk))
+        };
+        let layout = sampling.with_scratch(|scratch| {
+            let events = batch.events.clone();
+            Layout::of_roots(roots, events, &sampling.layout, sample, scratch)
         });
+        let rows = sampling.feature_rows(&layout);
+        let fetched = memory.fetch(MemoryRequest::of(&layout, roots));
         let (input, _) = sampling.model_input(&layout, rows, &fetched, device);
         let embedding = self.model.model.forward(&input, None).embedding;
         let source = upload::ints(source_of, [pairs.len()], device);

@@ -10,10 +10,10 @@ use thiserror::Error;
 use super::divergence::Unsound;
 use super::upload;
 use super::work::BatchWork;
-use crate::batch::{EventBatch, LastWriters, Layout, LayoutRule, MailRouting, MfgScratch, Wanted};
+use crate::batch::{EventBatch, LastWriters, Layout, LayoutRule, MailRouting, MfgScratch};
 use crate::eval::metrics::MetricError;
 use crate::features::{FeatureRows, Features};
-use crate::graph::{EventColumns, EventId, NodeId, Tcsr};
+use crate::graph::{EventColumns, EventId, NodeId, Queries, Tcsr};
 use crate::memory;
 use crate::memory::node_times::FetchedTimes;
 use crate::memory::write_back::{Update, WriteBack};
@@ -21,7 +21,7 @@ use crate::memory::{FetchedMemory, MemoryCommit, MemoryError, MemoryRequest, Mem
 use crate::model::ModelInput;
 use crate::pipeline::Stages;
 use crate::sampling::negative::{NegativeError, NegativeKey, SplitPart};
-use crate::sampling::{NegativePool, NeighborSampler, Neighbors, Roots, SampleKey};
+use crate::sampling::{NegativePool, NeighborSampler, Neighbors, SampleKey};
 
 /// Why an iteration failed.
 #[derive(Debug, Error)]
@@ -117,26 +117,23 @@ impl Sampling {
         }
     }
 
-    /// Past events of the roots that a batch, whose first event is `first`, wants; `draws` tells
-    /// apart what is sampled for one batch.
+    /// Past events of roots that a batch, whose first event is `first`, asks for with its `request`;
+    /// `draws` tells apart what is sampled for one batch.
     pub(super) fn past(
         &self,
-        wanted: Wanted<'_>,
+        roots: Queries<'_>,
+        request: u32,
         first: usize,
         (epoch, draws): (u64, u64),
     ) -> Neighbors {
-        let roots = Roots {
-            node: wanted.node,
-            time: wanted.time,
-            hidden_from: self.hide_batch.then_some(EventId(first as u32)),
-        };
+        let hidden_from = self.hide_batch.then_some(EventId(first as u32));
         let key = SampleKey {
             seed: self.seed,
             epoch,
             event: first as u64 | draws << 32,
-            request: wanted.request,
+            request,
         };
-        self.sampler.sample(&self.graph, roots, key)
+        self.sampler.sample(&self.graph, roots, hidden_from, key)
     }
 
     /// Does `work` with scratch tables that no other thread uses meanwhile.
@@ -246,8 +243,9 @@ impl Pass {
     pub(super) fn sample(&self, iteration: usize) -> Result<Sampled, StageError> {
         let sampling = &*self.sampling;
         let batch = self.batch(iteration)?;
-        let sample =
-            |wanted: Wanted<'_>| sampling.past(wanted, batch.events.start, (self.epoch, 0));
+        let sample = |roots: Queries<'_>, request| {
+            sampling.past(roots, request, batch.events.start, (self.epoch, 0))
+        };
         let layout = sampling
             .with_scratch(|scratch| Layout::build(&batch, &sampling.layout, sample, scratch));
         Ok(Sampled {
@@ -319,15 +317,7 @@ impl Prepared {
     /// Hands what the batch asks of the node memory to `fetch`.
     pub(super) fn request<T>(&self, fetch: impl FnOnce(MemoryRequest<'_>) -> T) -> T {
         let Sampled { batch, layout, .. } = &self.sampled;
-        let rows = layout.innermost();
-        let (root, root_time) = batch.roots();
-        fetch(MemoryRequest {
-            node: &rows.node,
-            query_time: &rows.query_time,
-            root: &root,
-            root_time: &root_time,
-            root_row: &layout.root_row,
-        })
+        fetch(MemoryRequest::of(layout, batch.roots().queries()))
     }
 }
 

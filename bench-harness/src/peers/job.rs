@@ -12,8 +12,8 @@ use bytemuck::cast_slice;
 use mspipe::config::RunConfig;
 use mspipe::eval::metrics::average_precision;
 use mspipe::graph::{EventId, NodeId};
+use mspipe::sampling::SampleKey;
 use mspipe::sampling::negative::SplitPart;
-use mspipe::sampling::{Roots, SampleKey};
 use mspipe::train::evaluation::Evaluator;
 use mspipe::train::stages::Pass;
 use serde::Serialize;
@@ -163,19 +163,16 @@ pub(super) fn neighbor_rows(pass: &Pass) -> Result<f64> {
     let mut rows = 0;
     for iteration in 0..pass.iterations() {
         let batch = pass.batch(iteration)?;
-        let (node, time) = batch.roots();
-        let roots = Roots {
-            node: &node,
-            time: &time,
-            hidden_from: None,
-        };
+        let roots = batch.roots();
         let key = SampleKey {
             seed: sampling.seed,
             epoch: pass.epoch,
             event: batch.events.start as u64,
             request: 0,
         };
-        let sampled = sampling.sampler.sample(&sampling.graph, roots, key);
+        let sampled = sampling
+            .sampler
+            .sample(&sampling.graph, roots.queries(), None, key);
         rows += sampled.len.iter().map(|&len| len as usize).sum::<usize>();
     }
     Ok(rows as f64 / pass.iterations() as f64)

@@ -6,10 +6,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use proptest::prelude::*;
 
 use super::*;
-use crate::batch::{LastWriters, Mail, MailAggregation, MailOrder, MailRouting, MailRule};
+use crate::batch::{
+    EventBatch, LastWriters, Mail, MailAggregation, MailOrder, MailRouting, MailRule, Roots,
+};
 use crate::graph::Directions;
 use crate::graph::drawn_streams::{Stream, streams};
-use crate::sampling::{NeighborSampler, Recent, Roots, SampleKey};
+use crate::sampling::{NeighborSampler, Recent, SampleKey};
 
 const TICKS: i64 = 4;
 
@@ -23,15 +25,10 @@ fn sampled(
 ) -> (EventBatch, Neighbors) {
     let batch = EventBatch::cut(events, &stream.src, &stream.dst, &stream.time, neg);
     let graph = stream.graph(nodes, Directions::Both);
-    let (node, time) = batch.roots();
-    let roots = Roots {
-        node: &node,
-        time: &time,
-        hidden_from: None,
-    };
     let neighbors = Recent { fanout }.sample(
         &graph,
-        roots,
+        batch.roots().queries(),
+        None,
         SampleKey {
             seed: 0,
             epoch: 0,
@@ -44,6 +41,23 @@ fn sampled(
 
 /// Row, event row and Δt of a slot.
 type Seen = (i32, i32, f32);
+
+fn laid_out(
+    batch: &EventBatch,
+    neighbors: &Neighbors,
+    time_delta: TimeDelta,
+    ticks_per_unit: i64,
+    scratch: &mut MfgScratch,
+) -> Mfg {
+    Mfg::of(
+        batch.roots().queries(),
+        batch.events.clone(),
+        neighbors,
+        time_delta,
+        ticks_per_unit,
+        scratch,
+    )
+}
 
 fn slot(row: i32, event: i32, delta_t: f32) -> Seen {
     (row, event, delta_t)
@@ -71,7 +85,7 @@ fn drawn() -> (EventBatch, Neighbors) {
 #[test]
 fn drawn_batch_by_message() {
     let (batch, neighbors) = drawn();
-    let mfg = Mfg::build(
+    let mfg = laid_out(
         &batch,
         &neighbors,
         TimeDelta::Message,
@@ -102,7 +116,7 @@ fn drawn_batch_by_message() {
 #[test]
 fn drawn_batch_by_query_has_a_row_for_each_node_and_time() {
     let (batch, neighbors) = drawn();
-    let mfg = Mfg::build(
+    let mfg = laid_out(
         &batch,
         &neighbors,
         TimeDelta::Query,
@@ -127,7 +141,7 @@ fn drawn_batch_by_query_has_a_row_for_each_node_and_time() {
 fn a_self_loop_is_written_by_its_destination_side() {
     let stream = Stream::drawn("0>1@1 1>1@2 2>0@2");
     let (batch, neighbors) = sampled(&stream, 3, 0..3, vec![NodeId(2); 3], 1);
-    let mfg = Mfg::build(
+    let mfg = laid_out(
         &batch,
         &neighbors,
         TimeDelta::Query,
@@ -147,7 +161,7 @@ fn no_events_and_no_fanout_are_allowed() {
     let batch = EventBatch::default();
     let mut scratch = MfgScratch::new(0);
     for time_delta in [TimeDelta::Message, TimeDelta::Query] {
-        let mfg = Mfg::build(&batch, &Neighbors::default(), time_delta, 1, &mut scratch);
+        let mfg = laid_out(&batch, &Neighbors::default(), time_delta, 1, &mut scratch);
         assert_eq!((mfg.rows(), &mfg.slot_uses.offsets[..]), (0, &[0][..]));
         assert_eq!(
             LastWriters::of(&batch, &mfg.root_row),
@@ -156,7 +170,7 @@ fn no_events_and_no_fanout_are_allowed() {
     }
     let stream = Stream::drawn("0>1@1");
     let (batch, neighbors) = sampled(&stream, 2, 0..1, vec![NodeId(1)], 0);
-    let mfg = Mfg::build(
+    let mfg = laid_out(
         &batch,
         &neighbors,
         TimeDelta::Message,
@@ -172,7 +186,7 @@ fn delta_t_is_exact_before_it_becomes_f32() {
     let early = 1_700_000_000_000_001_i64;
     let stream = Stream::drawn(&format!("0>1@{early} 0>1@{}", early + 20_000_001));
     let (batch, neighbors) = sampled(&stream, 2, 1..2, vec![NodeId(1)], 1);
-    let mfg = Mfg::build(
+    let mfg = laid_out(
         &batch,
         &neighbors,
         TimeDelta::Message,
@@ -196,13 +210,13 @@ proptest! {
         let events = a.min(b)..a.max(b);
         let neg = neg[..events.len()].iter().map(|n| NodeId(n % nodes as u32)).collect();
         let (batch, neighbors) = sampled(&stream, nodes, events.clone(), neg, fanout);
-        let (root_node, root_time) = batch.roots();
+        let Roots { node: root_node, time: root_time } = batch.roots();
         let time_delta = if by_query { TimeDelta::Query } else { TimeDelta::Message };
 
         // A scratch that has served another batch must not show.
         let mut scratch = MfgScratch::new(nodes);
-        let mfg = Mfg::build(&batch, &neighbors, time_delta, TICKS, &mut scratch);
-        prop_assert_eq!(&mfg, &Mfg::build(&batch, &neighbors, time_delta, TICKS, &mut scratch));
+        let mfg = laid_out(&batch, &neighbors, time_delta, TICKS, &mut scratch);
+        prop_assert_eq!(&mfg, &laid_out(&batch, &neighbors, time_delta, TICKS, &mut scratch));
 
         // Rows: distinct keys; every root and slot finds its own key; every row is used.
         let key = |node, time| (node, if by_query { time } else { 0 });

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::batch::Mail;
-use crate::graph::Csr;
+use crate::graph::{Csr, Queries};
 
 const RULE: NodeTimesRule = NodeTimesRule {
     time_delta: TimeDelta::Message,
@@ -15,13 +15,10 @@ const RULE: NodeTimesRule = NodeTimesRule {
 
 const NODE: [NodeId; 2] = [NodeId(1), NodeId(0)];
 
-fn rows<'a>(node: &'a [NodeId], query_time: &'a [Timestamp]) -> MemoryRequest<'a> {
+fn rows<'a>(node: &'a [NodeId], time: &'a [Timestamp]) -> MemoryRequest<'a> {
     MemoryRequest {
-        node,
-        query_time,
-        root: &[],
-        root_time: &[],
-        root_row: &[],
+        rows: Queries { node, time },
+        ..MemoryRequest::default()
     }
 }
 
@@ -124,8 +121,10 @@ fn recency_counts_from_an_event_before_the_origin() {
             ..RULE
         };
         let request = MemoryRequest {
-            root: &[NodeId(0); 3],
-            root_time: &time,
+            roots: Queries {
+                node: &[NodeId(0); 3],
+                time: &time,
+            },
             ..rows(&[], &[])
         };
         NodeTimes::new(1, rule).fetch(request).root_recency
@@ -171,8 +170,10 @@ fn a_full_mailbox_loses_its_oldest_mail() {
 fn recency_is_the_time_since_the_last_event_over_the_time_since_the_origin() {
     let mut node_times = NodeTimes::new(2, RULE);
     let request = MemoryRequest {
-        root: &NODE,
-        root_time: &[199, 149],
+        roots: Queries {
+            node: &NODE,
+            time: &[199, 149],
+        },
         ..rows(&[], &[])
     };
     let times = node_times.fetch(request);
