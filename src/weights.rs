@@ -15,6 +15,7 @@
 //! PyTorch's see `pytorch-reader`.
 
 mod error;
+mod file;
 mod floats;
 mod pytorch;
 mod safetensors;
@@ -26,51 +27,15 @@ use std::io::{self, BufWriter, Read as _};
 use std::path::Path;
 
 use mspipe_datasets::whole_file::{Existing, WholeFile};
-use serde::{Deserialize, Serialize};
 
 pub use error::WeightFileError;
+pub use file::{ModelDescription, WeightFile};
 
 use self::safetensors::Written;
 use crate::model::tgl_weights::{NamedTensor, Unread};
 
 /// Name of the weights in the folder of a run.
 pub const FILE_NAME: &str = "weights.safetensors";
-
-/// What a file holds.
-#[derive(Debug, Clone, PartialEq)]
-pub struct WeightFile {
-    /// Its tensors by name.
-    pub tensors: BTreeMap<String, NamedTensor>,
-    /// The model that they belong to, if the file says it.
-    pub model: Option<ModelDescription>,
-    /// What every name in the file begins with because of how the model was run (`module.`), taken
-    /// off in `tensors`; empty mostly.
-    pub prefix: String,
-}
-
-/// What a file written by [`write()`] says of its model.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ModelDescription {
-    /// Its name, as `--model` takes it.
-    pub model: String,
-    /// Width of a memory row and of an embedding.
-    pub width: usize,
-    /// Width of a time encoding.
-    pub time_width: usize,
-    /// Width of an edge feature row, 0 for none.
-    pub edge_width: usize,
-    /// Width of a node feature row, 0 for none.
-    pub node_width: usize,
-    /// Layers of sampled neighbours.
-    pub layers: usize,
-    /// Attention heads.
-    pub heads: usize,
-    /// Kind of its time encoding.
-    pub time_encoding: String,
-    /// SHA-256 of the stream that it was trained on; files of earlier versions don't say it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub stream: Option<String>,
-}
 
 /// The tensors of the weights file at `path`.
 ///

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use burn::tensor::{bf16, f16};
 
-use super::WeightFileError;
+use super::error::WeightFileError;
 use crate::model::tgl_weights::NamedTensor;
 
 /// How a file may keep a weight.

@@ -17,7 +17,7 @@ use std::path::Path;
 use mspipe_datasets::pickle::check_checkpoint;
 use pytorch_reader::{DType, PickleError, PickleValue, PytorchError, PytorchReader};
 
-use super::WeightFileError;
+use super::error::WeightFileError;
 use super::floats::{self, FloatType};
 use crate::model::tgl_weights::NamedTensor;
 

@@ -12,8 +12,9 @@ use ::safetensors::tensor::TensorInfo;
 use ::safetensors::{Dtype, SafeTensorError, SafeTensors};
 use serde::{Deserialize, Serialize};
 
+use super::error::WeightFileError;
+use super::file::{ModelDescription, WeightFile};
 use super::floats::{self, FloatType};
-use super::{ModelDescription, WeightFile, WeightFileError};
 use crate::checkpoint;
 
 const KIND: &str = "safetensors file";
