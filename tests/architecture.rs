@@ -1,4 +1,4 @@
-//! The shape of the source: who imports whom, module docs, one build of burn.
+//! The shape of the source: who imports whom, no circles, module docs, one build of burn.
 //!
 //! The check of imports reads text, not syntax: paths that start with `crate::`, `mspipe::` or a
 //! watched crate, and `super::` chains that reach the crate's root. Macros are not expanded.
@@ -7,6 +7,8 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
+
+mod circles;
 
 /// Every module of `src/` and what it may import: modules of the project, and the two crates that
 /// only some layers may know. `burn` stands for all crates that reach a device.
