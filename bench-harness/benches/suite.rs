@@ -230,7 +230,7 @@ fn estimate(folder: &Path) -> Result<Option<Estimate>> {
 /// Seconds of a plain copy of as many bytes as `work` reads and writes.
 fn copy_seconds(work: Work, device: &ComputeDevice) -> Result<f64> {
     let mut copy = machine::copy((work.bytes / 8) as usize, &device.device);
-    let seconds = machine::median(COPIES, || {
+    let seconds = machine::median_seconds(COPIES, || {
         (0..CALLS).for_each(|_| copy());
         device.device.sync()
     });

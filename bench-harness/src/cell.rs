@@ -9,6 +9,7 @@ use clap::ValueEnum;
 use mspipe::config::RunConfig;
 use mspipe::eval::LinkMetrics;
 use mspipe::pipeline::Stage;
+use mspipe::profiler::machine::median;
 use serde::{Deserialize, Serialize};
 
 /// What stands behind the name of a stream that was generated.
@@ -177,18 +178,6 @@ pub(crate) fn name_of(choice: &impl ValueEnum) -> String {
     value.map_or_else(String::new, |value| value.get_name().to_owned())
 }
 
-/// The middle of some values, or the mean of the two middle ones.
-pub(crate) fn median(values: &[f64]) -> f64 {
-    let mut sorted = values.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    let middle = sorted.len() / 2;
-    if sorted.len().is_multiple_of(2) {
-        (sorted[middle - 1] + sorted[middle]) / 2.0
-    } else {
-        sorted[middle]
-    }
-}
-
 /// Mean and spread over seeds.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Spread {
@@ -266,10 +255,5 @@ mod tests {
         let spread = Spread::of(&[1.0, 2.0, 3.0]);
         assert_eq!((spread.mean, spread.deviation), (2.0, Some(1.0)));
         assert_eq!(spread.to_string(), "2.0000 ± 1.0000");
-    }
-    #[test]
-    fn the_median_is_the_middle_or_the_mean_of_the_two_middle_ones() {
-        assert_eq!(median(&[3.0, 1.0, 2.0]), 2.0);
-        assert_eq!(median(&[4.0, 1.0, 2.0, 3.0]), 2.5);
     }
 }

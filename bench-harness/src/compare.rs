@@ -21,10 +21,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
+use mspipe::profiler::machine::median;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::cell::{Cell, Spread, median, name_of};
+use crate::cell::{Cell, Spread, name_of};
 use crate::grid::{CELL, settings};
 
 /// Settings that don't decide which trainings are compared; device and threads are part of the

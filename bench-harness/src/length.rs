@@ -13,11 +13,11 @@ use clap::Args;
 use mspipe::config::{self, RunConfig};
 use mspipe::device;
 use mspipe::interrupt;
+use mspipe::profiler::machine::median;
 use mspipe::session::Session;
 use mspipe_datasets::Split;
 use serde::Serialize;
 
-use crate::cell::median;
 use crate::speed::refuse_out;
 
 /// What to measure.

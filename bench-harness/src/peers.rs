@@ -25,7 +25,7 @@ use mspipe::config::{self, RunConfig};
 use mspipe::console;
 use mspipe::device::{self, DeviceChoice};
 use mspipe::interrupt;
-use mspipe::profiler::machine::PRODUCT;
+use mspipe::profiler::machine::{PRODUCT, median};
 use mspipe::sampling::negative::SplitPart;
 use mspipe::session::Session;
 use mspipe::train::epochs::{EpochRecord, TrainEvent, TrainLoop};
@@ -34,7 +34,7 @@ use serde::Serialize;
 use self::job::{Job, neighbor_rows};
 pub use self::process::Versions;
 use self::process::{Peer, PeerEpoch};
-use crate::cell::{median, synthetic_mark};
+use crate::cell::synthetic_mark;
 use crate::machine;
 use crate::matmul::matmul_gflops;
 

@@ -18,9 +18,10 @@ use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
 use mspipe::config::{MemoryPlaceName, MitigationName, PipelineConfig, RunConfig};
 use mspipe::pipeline::Stage;
 use mspipe::pipeline::schedule::Schedule;
+use mspipe::profiler::machine::median;
 use serde::Serialize;
 
-use crate::cell::{Cell, Spread, headline, median, name_of};
+use crate::cell::{Cell, Spread, headline, name_of};
 use crate::grid::{self, Training};
 
 /// The schedules compared where none are asked for, as `--schedule` names them.

@@ -11,11 +11,12 @@ use anyhow::{Context, Result, ensure};
 use mspipe::config::{self, RunConfig};
 use mspipe::device;
 use mspipe::interrupt;
+use mspipe::profiler::machine::median;
 use mspipe::run_folder::{RunFolder, Summary};
 use mspipe::session::Session;
 use serde::Serialize;
 
-use crate::cell::{median, synthetic_mark};
+use crate::cell::synthetic_mark;
 use crate::matmul::MatmulReport;
 
 /// A measurement.

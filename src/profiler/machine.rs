@@ -74,7 +74,7 @@ pub fn copy(numbers: usize, device: &Device) -> Box<dyn FnMut()> {
 
 fn copy_gb_per_s(device: &Device) -> Result<f64, ExecutionError> {
     let mut once = copy(LARGE, device);
-    let seconds = median(COPIES, || {
+    let seconds = median_seconds(COPIES, || {
         once();
         device.sync()
     })?;
@@ -97,7 +97,7 @@ pub fn matmul_gflops(device: &Device) -> Result<f64, ExecutionError> {
         Tensor::<2>::from_data(TensorData::new(numbers, shape), device)
     };
     let (left, right) = (matrix([rows, inner]), matrix([inner, columns]));
-    let seconds = median(PRODUCTS, || {
+    let seconds = median_seconds(PRODUCTS, || {
         let product = left.clone().matmul(right.clone());
         device.sync()?;
         drop(product);
@@ -106,11 +106,23 @@ pub fn matmul_gflops(device: &Device) -> Result<f64, ExecutionError> {
     Ok(2.0 * (rows * inner * columns) as f64 / seconds / 1e9)
 }
 
+/// The middle of some values, at least one, or the mean of the two middle ones.
+pub fn median(values: &[f64]) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let middle = sorted.len() / 2;
+    if sorted.len().is_multiple_of(2) {
+        (sorted[middle - 1] + sorted[middle]) / 2.0
+    } else {
+        sorted[middle]
+    }
+}
+
 /// Seconds of `run`: the median of `times`, after three that don't count.
 ///
 /// # Errors
 /// Those of `run`.
-pub fn median<E>(times: usize, mut run: impl FnMut() -> Result<(), E>) -> Result<f64, E> {
+pub fn median_seconds<E>(times: usize, mut run: impl FnMut() -> Result<(), E>) -> Result<f64, E> {
     for _ in 0..3 {
         run()?;
     }
@@ -120,6 +132,16 @@ pub fn median<E>(times: usize, mut run: impl FnMut() -> Result<(), E>) -> Result
         run()?;
         seconds.push(begin.elapsed().as_secs_f64());
     }
-    seconds.sort_by(f64::total_cmp);
-    Ok(seconds[seconds.len() / 2])
+    Ok(median(&seconds))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_median_is_the_middle_or_the_mean_of_the_two_middle_ones() {
+        assert_eq!(median(&[3.0, 1.0, 2.0]), 2.0);
+        assert_eq!(median(&[4.0, 1.0, 2.0, 3.0]), 2.5);
+    }
 }

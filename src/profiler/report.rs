@@ -7,7 +7,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::machine::Machine;
+use super::machine::{Machine, median};
 use super::{Kind, Recorded, Total};
 use crate::pipeline::{Stage, StageTimes};
 
@@ -105,7 +105,10 @@ impl Profile {
             iterations: training.iterations,
             iteration_us: 1e6 * training.seconds / iterations,
             launches: recorded.launches as f64 / iterations,
-            launch_us: median_us(&recorded.launch_ns),
+            launch_us: (!recorded.launch_ns.is_empty()).then(|| {
+                let us = recorded.launch_ns.iter().map(|&ns| f64::from(ns) / 1e3);
+                median(&us.collect::<Vec<_>>())
+            }),
             launch_mean_us: (recorded.launches > 0)
                 .then(|| 1e6 * recorded.launch_time.as_secs_f64() / recorded.launches as f64),
             machine,
@@ -123,12 +126,6 @@ impl Profile {
     pub fn bytes(&self) -> f64 {
         self.operations.iter().map(|row| row.bytes).sum()
     }
-}
-
-fn median_us(ns: &[u32]) -> Option<f64> {
-    let mut ns = ns.to_vec();
-    ns.sort_unstable();
-    ns.get(ns.len() / 2).map(|&ns| f64::from(ns) / 1e3)
 }
 
 fn operation_row(total: &Total, training: &Training, rates: Option<Machine>) -> OperationRow {

@@ -1,5 +1,6 @@
 //! The report of a reproduction: what it was measured on, what the paper says, each experiment.
 
+use mspipe::profiler::machine::median;
 use mspipe::report::chart::{short, thousands};
 use mspipe::report::{Block, Document, Section, Table};
 use serde::Serialize;
@@ -8,7 +9,7 @@ use super::experiment::{Experiment, distinct};
 use super::summary;
 use super::views;
 use super::wording::from_to;
-use crate::cell::{Cell, Context, median, name_of};
+use crate::cell::{Cell, Context, name_of};
 
 /// A figure that others published, beside which ours stand.
 #[derive(Debug, Clone, Copy, Serialize)]

@@ -1,11 +1,11 @@
 //! What the report says first: mspipe against sequential, for each stream and model.
 
+use mspipe::profiler::machine::median;
 use mspipe::report::chart::thousands;
 use mspipe::report::{Block, Section, Table};
 
 use super::experiment::{Experiment, Outcome, of_them_synthetic};
 use super::wording::{ap_difference, from_to};
-use crate::cell::median;
 
 /// Recipes that compare whole schedules.
 const RECIPES: [&str; 2] = ["speed-up", "slow-bus"];
