@@ -13,7 +13,7 @@ use mspipe::sampling::{NeighborSampler, Neighbors, Recent, SampleKey, Uniform};
 use mspipe::train::stages::Pass;
 
 use crate::stream;
-use crate::suite::{Limit, Prepared, Suite, on_host};
+use crate::suite::{Limit, Prepared, Run, Suite, on_host};
 
 /// Batches that take turns.
 const BATCHES: usize = 32;
@@ -54,6 +54,15 @@ fn batches(model: &str) -> Result<(Pass, Vec<EventBatch>)> {
     Ok((pass, batches))
 }
 
+/// Calls `call` with one value after the other, again and again.
+fn in_turn<T: 'static>(values: Vec<T>, mut call: impl FnMut(&T) -> Result<()> + 'static) -> Run {
+    let mut turn = 0;
+    on_host(move || {
+        turn += 1;
+        call(&values[turn % values.len()])
+    })
+}
+
 fn past(
     sampler: &dyn NeighborSampler,
     pass: &Pass,
@@ -80,11 +89,8 @@ fn sample(sampler: impl NeighborSampler + 'static, threads: usize) -> Result<Pre
         .map(|batch| (batch.roots(), batch))
         .collect();
     let roots = rooted[0].0.node.len();
-    let mut turn = 0;
     Ok(Prepared {
-        run: on_host(move || {
-            let (roots, batch) = &rooted[turn % rooted.len()];
-            turn += 1;
+        run: in_turn(rooted, move |(roots, batch)| {
             pool.install(|| black_box(past(&sampler, &pass, batch, roots.queries())));
             Ok(())
         }),
@@ -100,11 +106,9 @@ fn negatives() -> Result<Prepared> {
     let (pass, batches) = batches("tgn")?;
     let first = batches[0].events.start / pass.sampling.batch_size;
     let events = batches[0].events.len();
-    let mut turn = 0;
     Ok(Prepared {
-        run: on_host(move || {
-            black_box(pass.batch(first + turn % BATCHES)?);
-            turn += 1;
+        run: in_turn((first..first + BATCHES).collect(), move |batch| {
+            black_box(pass.batch(*batch)?);
             Ok(())
         }),
         work: None,
@@ -126,11 +130,8 @@ fn layout(model: &str) -> Result<Prepared> {
         .collect();
     let mut scratch = MfgScratch::new(pass.sampling.log.nodes());
     let events = ready[0].0.events.len();
-    let mut turn = 0;
     Ok(Prepared {
-        run: on_host(move || {
-            let (batch, neighbors) = &ready[turn % ready.len()];
-            turn += 1;
+        run: in_turn(ready, move |(batch, neighbors)| {
             let rule = &pass.sampling.layout;
             // Copying them is what handing them over costs.
             let sample = |_: Queries<'_>, _| neighbors.clone();
@@ -162,15 +163,9 @@ fn features() -> Result<Prepared> {
         .collect();
     let rows = events.iter().map(Vec::len).sum::<usize>() / events.len();
     let width = pass.sampling.features.edge_width();
-    let mut turn = 0;
     Ok(Prepared {
-        run: on_host(move || {
-            black_box(
-                pass.sampling
-                    .features
-                    .edge_rows(&events[turn % events.len()]),
-            );
-            turn += 1;
+        run: in_turn(events, move |events| {
+            black_box(pass.sampling.features.edge_rows(events));
             Ok(())
         }),
         work: Some(Work::new(2 * rows * width, 0)),
