@@ -30,7 +30,7 @@ pub(crate) fn measure(suite: &mut Suite) -> Result<()> {
     Ok(())
 }
 
-/// As in a training on a device that memory has to be sent to.
+/// As in a run on a device that memory has to be sent to.
 fn prepare(schedule: Schedule) -> Result<Prepared> {
     let memory = Residency::Host;
     let profile = Profile::with_usual_updater(STAGES_MS.map(Duration::from_millis));

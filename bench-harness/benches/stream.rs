@@ -21,7 +21,7 @@ struct Settings {
     run: RunConfig,
 }
 
-/// The stream with the settings of a training of `model`, whatever the device.
+/// The stream with the settings of a run of `model`, whatever the device.
 pub(crate) fn session(model: &str) -> Result<Session> {
     let data = match env::var("MSPIPE_BENCH_DATA") {
         Ok(data) => data,

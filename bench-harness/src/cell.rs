@@ -1,4 +1,4 @@
-//! What one training of a comparison gave, and what tables say of several.
+//! What one run of a comparison gave, and what tables say of several.
 //!
 //! A cell is written to `cell.json` and read back; [`crate::grid`] does both. Speeds are those
 //! of training alone, no evaluation.
@@ -65,7 +65,7 @@ impl Context {
     }
 }
 
-/// What a training gave.
+/// What a run gave.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Cell {
     /// Its settings.
@@ -118,7 +118,7 @@ pub struct CellEpoch {
 /// A k that holds from an iteration on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KChange {
-    /// Iteration of the training, from 0, over all epochs.
+    /// Iteration of the run, from 0, over all epochs.
     pub iteration: usize,
     /// Its staleness.
     pub k: usize,

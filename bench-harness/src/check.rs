@@ -1,4 +1,4 @@
-//! `check`: small trainings with fixed seeds must give what they gave when they were recorded.
+//! `check`: small runs with fixed seeds must give what they gave when they were recorded.
 //!
 //! Recipes are in `check/recipes.toml`, what they gave in `check/bands.json`; `--record` writes
 //! the latter. [`bands`] explains the tolerances. A recipe that needs a data set's own files is
@@ -27,13 +27,13 @@ const RECIPES: &str = include_str!("../check/recipes.toml");
 /// Where bands are, in the repository.
 const BANDS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/check/bands.json");
 
-/// Shares by which the learning rate is changed to see how trainings spread.
+/// Shares by which the learning rate is changed to see how runs spread.
 const DISTURBANCES: [f64; 4] = [1e-6, -1e-6, 3e-6, -3e-6];
 
 /// How to check.
 #[derive(Debug, Clone, Args)]
 pub struct CheckConfig {
-    /// Record what the trainings give now, in the place of what was recorded
+    /// Record what the runs give now, in the place of what was recorded
     #[arg(long)]
     pub record: bool,
 
@@ -56,7 +56,7 @@ struct RecipeFile {
     recipe: Vec<Recipe>,
 }
 
-/// A training to guard.
+/// A run to guard.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Recipe {
@@ -96,7 +96,7 @@ pub struct CheckReport {
 /// Trains the recipes and compares them with what was recorded, or records.
 ///
 /// # Errors
-/// Nothing recorded, or with other settings; a training that fails.
+/// Nothing recorded, or with other settings; a run that fails.
 pub fn run(asked: &CheckConfig) -> Result<CheckReport> {
     let file = asked.bands.clone().unwrap_or_else(|| BANDS.into());
     let mut recipes = toml::from_str::<RecipeFile>(RECIPES)

@@ -1,6 +1,6 @@
 //! `compare`: faster, slower or no change between two measurements, with their noise.
 //!
-//! A measurement is anything that keeps cells: the JSON of `schedules` or `reproduce`, or a folder with trainings in it. Trainings with the same settings are compared
+//! A measurement is anything that keeps cells: the JSON of `schedules` or `reproduce`, or a folder with runs in it. Trainings with the same settings are compared
 //! with one another, whatever their seed.
 //!
 //! Two speeds differ when the change is larger than the noise, which is the largest of
@@ -28,7 +28,7 @@ use serde_json::{Map, Value};
 use crate::cell::{Cell, Spread, name_of};
 use crate::grid::{CELL, settings};
 
-/// Settings that don't decide which trainings are compared; device and threads are part of the
+/// Settings that don't decide which runs are compared; device and threads are part of the
 /// context, which says what was really used.
 const FREE: [&str; 4] = ["seed", "out", "device", "threads"];
 
@@ -208,7 +208,7 @@ fn collect(folder: &Path, cells: &mut Vec<Cell>) -> Result<()> {
     Ok(())
 }
 
-/// Settings of which the trainings have several values, beside those that every label names.
+/// Settings of which the runs have several values, beside those that every label names.
 fn varying<'a>(cells: impl Iterator<Item = &'a Cell>) -> Result<Vec<String>> {
     const NAMED: [&str; 4] = ["data", "model", "memory", "schedule"];
     let all = cells

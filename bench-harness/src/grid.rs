@@ -1,6 +1,6 @@
-//! Trainings that differ in a few settings, one after the other; finished ones are kept.
+//! Runs that differ in a few settings, one after the other; finished ones are kept.
 //!
-//! The folder of a grid holds one run folder a training (`config.json`, `ledger.jsonl`,
+//! The folder of a grid holds one folder per run (`config.json`, `ledger.jsonl`,
 //! `weights.safetensors`, `summary.json`, `timeline.svg`) with `cell.json` in it, what the
 //! tables are made of.
 //! `cell.json` is written last and is complete where it exists: a grid that is started again
@@ -9,8 +9,8 @@
 //! Invariant: the cells of a grid belong together. Settings, stream, device or number of
 //! threads other than those of the rest are refused before anything is trained with them.
 //!
-//! The machine's matrix product is measured before the first training and after each, but not
-//! more often than every 20 seconds (it takes one itself), so that every training has a rate
+//! The machine's matrix product is measured before the first run and after each, but not
+//! more often than every 20 seconds (it takes one itself), so that every run has a rate
 //! from shortly before and shortly after. It does not decide what is compared:
 //! [`crate::schedules`], [`crate::reproduce`] and [`crate::check`] do.
 
@@ -36,13 +36,13 @@ use crate::machine;
 use crate::matmul::matmul_gflops;
 use observed::Observed;
 
-/// What makes a run folder a finished training of a grid.
+/// What makes a folder that of a finished run of a grid.
 pub(crate) const CELL: &str = "cell.json";
 
 /// Time after which the machine's matrix product is measured again.
 const MEASURED_FOR: Duration = Duration::from_secs(20);
 
-/// A training to do.
+/// A run to do.
 #[derive(Debug, Clone)]
 pub struct Training {
     /// What sets it apart from the others; its folder is called after it.
@@ -57,7 +57,7 @@ pub struct Training {
 /// Trainings that belong together, and the folder that keeps them.
 #[derive(Debug, Clone)]
 pub struct Group {
-    /// Holds one run folder a training.
+    /// Holds one folder per run.
     pub folder: PathBuf,
     /// What to train, in this order.
     pub trainings: Vec<Training>,
@@ -68,7 +68,7 @@ pub struct Group {
 ///
 /// # Errors
 /// Settings out of range (before anything is trained), a folder with cells of other settings,
-/// a training that fails.
+/// a run that fails.
 pub fn run(folder: &Path, trainings: Vec<Training>) -> Result<Vec<Cell>> {
     let group = Group {
         folder: folder.to_owned(),

@@ -14,7 +14,7 @@ use mspipe::train::epochs::TrainLoop;
 use mspipe::train::stages::{Pass, PassStages};
 use mspipe::train::work::Training;
 
-/// A training that goes on when it is told to.
+/// A run that continues when it is told to.
 pub struct Iterations {
     training: TrainLoop,
     pass: Pass,

@@ -75,7 +75,7 @@ pub struct LengthReport {
 /// Measures every stretch.
 ///
 /// # Errors
-/// When a stream can't be opened or a training fails.
+/// When a stream can't be opened or a run fails.
 pub fn measure(config: LengthConfig) -> Result<LengthReport> {
     let LengthConfig {
         mut run,

@@ -11,9 +11,9 @@
 //! | [`peers`] | `mspipe-bench peers` | is it faster than PyG on this machine? |
 //! | [`reproduce`] | `mspipe-bench reproduce` | what do the paper's experiments give on this machine? |
 //! | [`compare`] | `mspipe-bench compare A B` | which of two measurements is faster? |
-//! | [`check`] | `mspipe-bench check` | do small trainings still give what they gave? |
+//! | [`check`] | `mspipe-bench check` | do small runs still give what they gave? |
 //!
-//! [`recording`] reads the files that `parity` replays; [`grid`] runs the trainings of `schedules`,
+//! [`recording`] reads the files that `parity` replays; [`grid`] does the runs of `schedules`,
 //! `reproduce` and `check`, [`cell`] is what one of them gave. [`iterations`] trains iteration by iteration, for
 //! `startup` and the benches; [`kernels`] has each kernel with inputs for the benches. [`machine`] names what numbers were measured on.
 

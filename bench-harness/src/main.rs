@@ -70,7 +70,7 @@ enum Command {
     /// Trains with every schedule, place of node memory, mitigation and seed, and prints one
     /// table. Takes the options of `mspipe train`; --schedule, --memory, --mitigation, --keep,
     /// --quantile and --seeds take lists.
-    /// Ended and started again, it goes on after the last finished training.
+    /// Ended and started again, it continues after the last finished run.
     #[command(after_help = SCHEDULES_EXAMPLES)]
     Schedules(Box<SchedulesArgs>),
     /// Run the experiments of MSPipe's evaluation and write a report
@@ -78,12 +78,12 @@ enum Command {
     /// Trains what the recipes of `bench-harness/recipes` ask for and writes report.html (one
     /// page that needs no network), report.md and report.json. A data set whose files are not
     /// there is replaced by a generated stream, and called SYNTHETIC. Ended and started again,
-    /// it goes on after the last finished training.
+    /// it continues after the last finished run.
     #[command(after_help = REPRODUCE_EXAMPLES)]
     Reproduce(ReproduceConfig),
     /// Tell whether a measurement is faster or slower than another
     ///
-    /// Takes the JSON of schedules or reproduce, or folders with trainings. Refuses
+    /// Takes the JSON of schedules or reproduce, or folders with runs. Refuses
     /// measurements of different settings, streams or machines.
     #[command(after_help = COMPARE_EXAMPLES)]
     Compare(Printed<CompareArgs>),

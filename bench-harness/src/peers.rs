@@ -69,7 +69,7 @@ fn differences(ticks_per_unit: i64, edge_width: usize) -> Vec<&'static str> {
         .collect()
 }
 
-/// Options of a training that both can follow.
+/// Options of a run that both can follow.
 const COMPARED: [&str; 14] = [
     "data",
     "edge_features",
@@ -87,7 +87,7 @@ const COMPARED: [&str; 14] = [
     "schedule",
 ];
 
-/// What to compare: options of a training, and where PyG is.
+/// What to compare: options of a run, and where PyG is.
 #[derive(Debug, Clone)]
 pub struct PeersConfig {
     run: RunConfig,
@@ -150,7 +150,7 @@ impl Args for PeersConfig {
     }
 }
 
-/// Names of all options of a training.
+/// Names of all options of a run.
 fn options_of_training() -> Vec<String> {
     RunConfig::augment_args(Command::new("training"))
         .get_arguments()
@@ -180,7 +180,7 @@ pub struct EpochRow {
     pub pyg: Side,
 }
 
-/// Both trainings, and what they belong to.
+/// Both runs, and what they belong to.
 #[derive(Debug, Clone, Serialize)]
 pub struct PeersReport {
     /// Name of the stream.
@@ -226,7 +226,7 @@ pub struct PeersReport {
 /// Trains both in turns.
 ///
 /// # Errors
-/// When Python or its packages are missing, or one of the trainings fails.
+/// When Python or its packages are missing, or one of the runs fails.
 pub fn measure(asked: PeersConfig) -> Result<PeersReport> {
     let PeersConfig { run, python } = asked;
     config::start_threads(run.threads)?;

@@ -3,13 +3,13 @@
 //! | module | what it holds |
 //! |---|---|
 //! | [`recipe`] | recipes as TOML files |
-//! | `plan` | their trainings, each setting once |
+//! | `plan` | their runs, each setting once |
 //! | [`experiment`], `views`, `wording` | what came out, and how it is shown |
 //! | `summary` | mspipe against sequential, in one table |
 //! | [`document`] | the report around it |
 //!
 //! [`crate::grid`] trains, keeps what is finished and tells the time left. The report is made
-//! of the finished trainings alone and has no date, so that making it again gives the same
+//! of the finished runs alone and has no date, so that making it again gives the same
 //! bytes.
 
 pub mod document;
@@ -42,7 +42,7 @@ const HTML: &str = "report.html";
 const MARKDOWN: &str = "report.md";
 const JSON: &str = "report.json";
 
-/// Folder of the trainings, in the output's folder.
+/// Folder of the runs, in the output's folder.
 const TRAININGS: &str = "trainings";
 
 /// What to reproduce.
@@ -70,7 +70,7 @@ pub struct ReproduceConfig {
     )]
     pub seeds: Vec<u64>,
 
-    /// Folder of the trainings and the report; what is finished in it is not run again
+    /// Folder of the runs and the report; what is finished in it is not run again
     /// [default: reproduction, or reproduction-quick]
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
@@ -109,7 +109,7 @@ pub struct Reproduction {
     pub published: [Published; 3],
     /// Each experiment.
     pub experiments: Vec<Experiment>,
-    /// Every training.
+    /// Every run.
     pub cells: Vec<Cell>,
     /// The page.
     #[serde(skip)]

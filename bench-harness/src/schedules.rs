@@ -35,7 +35,7 @@ const COMPARED: [&str; 7] = [
     "auto",
 ];
 
-/// Options of a training that a comparison of schedules has no use for.
+/// Options of a run that a comparison of schedules has no use for.
 const NODE_CLASSIFICATION: [&str; 5] = [
     "task",
     "node_epochs",
@@ -44,7 +44,7 @@ const NODE_CLASSIFICATION: [&str; 5] = [
     "balance",
 ];
 
-/// What to compare: the options of a training, several of which take lists.
+/// What to compare: the options of a run, several of which take lists.
 #[derive(Debug, Clone)]
 pub struct ScheduleGrid {
     run: RunConfig,
@@ -64,7 +64,7 @@ pub struct Mitigation {
 }
 
 impl Mitigation {
-    /// That of a training, if it has one.
+    /// That of a run, if it has one.
     fn of(pipeline: &PipelineConfig) -> Option<Mitigation> {
         (pipeline.mitigation == MitigationName::Similarity).then_some(Mitigation {
             quantile: pipeline.mitigation_quantile,
@@ -215,7 +215,7 @@ pub struct Row {
 pub struct ScheduleReport {
     /// One row a place, schedule and mitigation.
     pub rows: Vec<Row>,
-    /// The trainings, in the order in which they ran.
+    /// The runs, in the order in which they ran.
     pub cells: Vec<Cell>,
 }
 
@@ -256,7 +256,7 @@ struct Arm {
 }
 
 impl Arm {
-    /// That of a training.
+    /// That of a run.
     fn of(pipeline: &PipelineConfig) -> Arm {
         Arm {
             memory: pipeline.memory,
@@ -318,7 +318,7 @@ fn each(cells: &[&Cell], value: impl Fn(&Cell) -> f64) -> Vec<f64> {
 }
 
 impl Row {
-    /// Of the trainings of one place, schedule and mitigation, at least one.
+    /// Of the runs of one place, schedule and mitigation, at least one.
     pub(crate) fn of(cells: &[&Cell], sequential_events_per_s: Option<f64>) -> Row {
         let pipeline = &cells[0].config.pipeline;
         let sum = |value: fn(&Cell) -> f64| each(cells, value).iter().sum::<f64>();

@@ -59,7 +59,7 @@ pub(crate) fn refuse_out(config: &RunConfig) -> Result<()> {
 /// Trains as `config` says, at least two epochs, and measures.
 ///
 /// # Errors
-/// When the training fails.
+/// When the run fails.
 pub fn measure(mut config: RunConfig) -> Result<SpeedReport> {
     refuse_out(&config)?;
     config.epochs = config.epochs.max(2);

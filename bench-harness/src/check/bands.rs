@@ -1,4 +1,4 @@
-//! What the trainings of a check gave when they were recorded, and what may differ from it.
+//! What the runs of a check gave when they were recorded, and what may differ from it.
 //!
 //! Seeds are fixed, so that on one device a training gives the same bits each time. On another
 //! device sums are rounded in another order, and training amplifies that. How much is measured
@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::cell::Cell;
 
-/// A tolerance is this times the largest change of the disturbed trainings, and at least this much:
+/// A tolerance is this times the largest change of the disturbed runs, and at least this much:
 /// kernels that round otherwise have changed a loss by 0.007 where four disturbances changed it by
 /// 0.0008, and the mildest of the faults that were planted changes an AP by 0.007.
 const FACTOR: f64 = 5.0;
@@ -80,7 +80,7 @@ pub struct Compared {
     pub ok: bool,
 }
 
-/// What a training gave; `exact` ones come last.
+/// What a run gave; `exact` ones come last.
 pub(super) fn quantities(cell: &Cell) -> Vec<Quantity> {
     let quantity = |name: &str, values: Vec<f64>, tolerance| Quantity {
         name: name.to_owned(),
@@ -122,7 +122,7 @@ pub(super) fn quantities(cell: &Cell) -> Vec<Quantity> {
     all
 }
 
-/// What a training gave, with tolerances from what `disturbed` ones gave.
+/// What a run gave, with tolerances from what `disturbed` ones gave.
 pub(super) fn record(cell: &Cell, disturbed: &[Cell]) -> Vec<Quantity> {
     let mut all = quantities(cell);
     for (nth, quantity) in all.iter_mut().enumerate() {

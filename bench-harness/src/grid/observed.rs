@@ -1,4 +1,4 @@
-//! What a grid notes of a training while it runs: losses, staleness, ages, what was under way.
+//! What a grid notes of a run: losses, staleness, ages, what was under way.
 //!
 //! It writes the ledger as `mspipe train` does, and draws a timeline of the last epoch.
 
@@ -28,7 +28,7 @@ pub(super) struct Observed {
 }
 
 impl Observed {
-    /// Of a training that writes into `folder`; its timeline is called `title`.
+    /// Of a run that writes into `folder`; its timeline is called `title`.
     pub(super) fn new(folder: &RunFolder, title: String) -> Result<Observed, RunFolderError> {
         Ok(Observed {
             folder: folder.clone(),

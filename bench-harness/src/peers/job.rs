@@ -50,7 +50,7 @@ pub(super) struct Job {
 }
 
 impl Job {
-    /// Writes the stream of `evaluator` and all negatives of a training with `config`.
+    /// Writes the stream of `evaluator` and all negatives of a run with `config`.
     ///
     /// # Errors
     /// When the folder of temporary files can't be written.

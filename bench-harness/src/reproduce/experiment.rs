@@ -1,4 +1,4 @@
-//! What the trainings of a recipe gave: one outcome a stream, variant and arm, over its seeds.
+//! What the runs of a recipe gave: one outcome per stream, variant and arm, over its seeds.
 
 use std::path::PathBuf;
 
@@ -41,7 +41,7 @@ pub struct Outcome {
     pub test_ap_other_pool: Spread,
     /// EdgeBank's, with the protocol's own negatives.
     pub edgebank_ap: f64,
-    /// The trainings.
+    /// The runs.
     #[serde(skip)]
     pub cells: Vec<Cell>,
     /// Their run folders.
@@ -75,7 +75,7 @@ impl Experiment {
             .collect()
     }
 
-    /// Its trainings.
+    /// Its runs.
     pub(super) fn cells(&self) -> impl Iterator<Item = &Cell> {
         self.outcomes.iter().flat_map(|outcome| &outcome.cells)
     }
@@ -161,7 +161,7 @@ pub(super) fn distinct<T: PartialEq>(values: impl Iterator<Item = T>) -> Vec<T> 
     all
 }
 
-/// The trainings of one arm on one stream, in one variant.
+/// The runs of one arm on one stream, in one variant.
 struct Trained {
     stream: String,
     variant: String,

@@ -1,4 +1,4 @@
-//! From recipes to trainings: each setting is trained once, whatever recipes ask for it.
+//! From recipes to runs: each setting is trained once, whatever recipes ask for it.
 //!
 //! Trainings on one stream with the same features share a folder. A data set whose files are
 //! not there is replaced by its stand-in, which every number of it then says.
@@ -108,7 +108,7 @@ impl Plan {
         Ok(())
     }
 
-    /// Where a training is in its group; it is put there if it is new.
+    /// Where a run is in its group; it is put there if it is new.
     fn place(&mut self, folder: PathBuf, training: Training) -> (usize, usize) {
         let known = self.groups.iter().position(|group| group.folder == folder);
         let group = known.unwrap_or_else(|| {
@@ -213,7 +213,7 @@ fn value_of(option: &str) -> String {
     }
 }
 
-/// The folder of trainings that may be compared: same stream, same features.
+/// The folder of runs that may be compared: same stream, same features.
 fn group_name(stream: &str, plain: &RunConfig, config: &RunConfig) -> String {
     let mut name = stream.to_owned();
     if config.edge_features != plain.edge_features {

@@ -5,7 +5,7 @@
 //! one name for each and its own error message. What all recipes share is in
 //! `recipes/reproduce.toml`.
 //!
-//! It reads and resolves recipes; `plan` makes trainings of them.
+//! It reads and resolves recipes; `plan` makes runs of them.
 
 use std::collections::BTreeMap;
 
@@ -98,9 +98,9 @@ pub struct Recipe {
     pub views: Vec<View>,
     /// Streams by name.
     pub data: Vec<String>,
-    /// Options of every training.
+    /// Options of every run.
     pub options: String,
-    /// Options of which each training has one of every list.
+    /// Options of which each run has one of every list.
     pub vary: Vec<Vec<String>>,
     /// What is compared: a name, and options. The first is what the others are compared with.
     pub arms: Vec<(String, String)>,
@@ -121,7 +121,7 @@ pub struct Stream {
 /// What all recipes share.
 #[derive(Debug, Clone)]
 pub struct Base {
-    /// Options of every training.
+    /// Options of every run.
     pub options: String,
     /// Streams by name.
     pub streams: BTreeMap<String, Stream>,

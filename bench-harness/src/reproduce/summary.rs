@@ -56,7 +56,7 @@ impl<'a> Pair<'a> {
     }
 }
 
-/// The summary, where a recipe that compares schedules has finished trainings.
+/// The summary, where a recipe that compares schedules has finished runs.
 pub(super) fn section(experiments: &[Experiment]) -> Option<Section> {
     let compared = |e: &&Experiment| RECIPES.contains(&e.recipe.name.as_str());
     let series: Vec<Vec<&Outcome>> = experiments

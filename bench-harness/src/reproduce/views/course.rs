@@ -1,4 +1,4 @@
-//! What happens in the course of a training: timelines, k, ages, convergence.
+//! What happens in the course of a run: timelines, k, ages, convergence.
 
 use std::fs;
 
@@ -12,7 +12,7 @@ use super::super::recipe::View;
 use super::super::wording::{ap_difference, shown_and_folded};
 use crate::cell::Cell;
 
-/// The charts that the trainings drew themselves, folded where there are other views.
+/// The charts that the runs drew themselves, folded where there are other views.
 pub(super) fn timeline(experiment: &Experiment) -> Vec<Block> {
     let mut figures = Vec::new();
     for outcome in &experiment.outcomes {
