@@ -79,7 +79,8 @@ pub enum ConfigError {
 #[derive(Debug, Clone, PartialEq, Args, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RunConfig {
-    /// Event stream: a file, a store folder, a data set's name, or synthetic:NAME[:scale=X]
+    /// Event stream: a file, - for standard input, a store folder, a data set's name, or
+    /// synthetic:NAME[:scale=X]
     // Empty for none; `validate` says so: a run that weights come from brings its own.
     #[arg(
         long,

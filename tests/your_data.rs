@@ -1,7 +1,8 @@
 //! Files as people have them: what the commands say of them, and that a run keeps how they are read.
 
 use std::fs;
-use std::process::Output;
+use std::io::Write;
+use std::process::{Output, Stdio};
 
 use serde_json::Value;
 
@@ -26,6 +27,21 @@ fn table() -> String {
 fn run(place: &Place, arguments: &str) -> Output {
     let mut command = place.command(env!("CARGO_BIN_EXE_mspipe"));
     command.args(arguments.split_whitespace()).output().unwrap()
+}
+
+/// As [`run`], with `input` on standard input.
+fn run_with(place: &Place, arguments: &str, input: &str) -> Output {
+    let mut child = place
+        .command(env!("CARGO_BIN_EXE_mspipe"))
+        .args(arguments.split_whitespace())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // It may end before it has read everything.
+    let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+    child.wait_with_output().unwrap()
 }
 
 /// What a command that must succeed says: standard output, then standard error.
@@ -96,4 +112,62 @@ fn every_command_tells_what_is_left_out_and_a_run_keeps_how_its_file_is_read() {
             .map(str::to_owned)
     };
     assert_eq!(hash(&text), hash(&first));
+}
+
+#[test]
+fn every_command_reads_standard_input_once() {
+    let place = Place::new();
+    let table = table().replace(",,", ",1,").replace("when,", "time,");
+    fs::write(place.path("t.csv"), &table).unwrap();
+    let sha = |text: &str| {
+        let line = text.lines().find(|line| line.contains("sha256"));
+        line.unwrap_or_else(|| panic!("{text}")).to_owned()
+    };
+    let [named, _] = said(&place, "data info t.csv");
+    for (command, words) in [
+        ("data info -", "origin           stdin"),
+        ("data import -", "imported - into stdin.mspipe"),
+        ("data check -", "`note` (`x` on line 2 is no number)"),
+        ("data export - --to t.parquet", "exported 240 events of -"),
+        (&format!("train --data - {SMALL} --out run"), "240 events"),
+        ("eval run", "36 test events"),
+    ] {
+        let output = run_with(&place, command, &table);
+        let text = String::from_utf8(output.stdout).unwrap();
+        let errors = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.success(), "{command}: {errors}");
+        assert!(text.contains(words), "{command}: {text}");
+        if command == "data info -" {
+            assert_eq!(sha(&text), sha(&named));
+        }
+    }
+    for file in ["stdin.mspipe", "t.parquet"] {
+        assert_eq!(
+            sha(&said(&place, &format!("data info {file}"))[0]),
+            sha(&named)
+        );
+    }
+    for (command, input, words) in [
+        (
+            "data info - --edge-features -",
+            "",
+            "`-` stands twice for standard input",
+        ),
+        ("data info -", "", "stdin: the file is empty"),
+        (
+            "data info -",
+            "src,dst,time\n1,2,3\n1,2\n",
+            "stdin:3: 2 fields",
+        ),
+        (
+            "eval run",
+            &table.replace("1.5", "2.5"),
+            "trained on a stream with sha256",
+        ),
+    ] {
+        let output = run_with(&place, command, input);
+        let errors = String::from_utf8(output.stderr).unwrap();
+        assert!(!output.status.success(), "{command}");
+        assert!(errors.contains(words), "{command}: {errors}");
+    }
 }

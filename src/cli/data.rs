@@ -24,7 +24,7 @@ use serde::Serialize;
 
 use super::report;
 
-const SOURCES: &str = "A SOURCE is a file of events (text with commas, tabs, semicolons or white space, also .gz or .zip; \
+const SOURCES: &str = "A SOURCE is a file of events, or - for standard input (text with commas, tabs, semicolons or white space, also .gz or .zip; \
                        Parquet), a folder of Parquet parts, a folder in TGL's or DGB's layout \
                        (edges.csv or ml_*.csv with features beside it), a folder of raw GDELT files, a \
                        store that `mspipe data import` wrote, the name of a data set (see `mspipe data list`), or \
@@ -98,6 +98,7 @@ Examples:
   mspipe data import payments.csv --columns src=payer,dst=payee,time=when,label=fraud
   mspipe data import edges.csv --edge-features edge_features.pt
   mspipe data import events.parquet --edge-features arrays.npz:edge
+  zcat mine.csv.gz | mspipe data import - --to mine.mspipe
   mspipe data import gdelt-folder --format gdelt --sort --to gdelt.mspipe";
 
 const INFO_EXAMPLES: &str = "\
@@ -330,9 +331,10 @@ fn find(name: &str) -> anyhow::Result<&'static Manifest> {
 
 /// `wiki/edges.csv` becomes `edges.mspipe`, `synthetic:mooc:scale=2` becomes `synthetic-mooc-scale-2.mspipe`.
 fn default_store(source: &str) -> PathBuf {
-    let stem = match source.starts_with("synthetic:") {
-        true => source.replace([':', '='], "-"),
-        false => PathBuf::from(source)
+    let stem = match source {
+        "-" => "stdin".to_owned(),
+        _ if source.starts_with("synthetic:") => source.replace([':', '='], "-"),
+        _ => PathBuf::from(source)
             .file_stem()
             .map_or(source.to_owned(), |s| s.to_string_lossy().into_owned()),
     };

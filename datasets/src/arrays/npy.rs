@@ -9,8 +9,7 @@ use std::path::Path;
 
 use crate::arrays::reader::{ArrayReader, Element, Header};
 use crate::error::DataError;
-use crate::files::input_file::InputFile;
-use crate::files::packed::Bytes;
+use crate::files::input_file::{Bytes, InputFile};
 
 /// Largest header that is believed; NumPy's own are about a hundred bytes.
 const MAX_HEADER: usize = 1 << 20;

@@ -4,7 +4,8 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use crate::error::DataError;
-use crate::files::packed::{Bytes, is_damage};
+use crate::files::input_file::Bytes;
+use crate::files::packed::is_damage;
 use crate::stream::features::FeatureType;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

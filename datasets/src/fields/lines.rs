@@ -10,7 +10,8 @@ use std::io::{BufRead, BufReader, Read};
 
 use crate::error::{DataError, Place};
 use crate::fields::raw_event::Position;
-use crate::files::packed::{Bytes, TextFile};
+use crate::files::input_file::Bytes;
+use crate::files::packed::TextFile;
 
 /// Longer lines are no events (a feature of 172 takes some 2 KB; this allows 100,000 features).
 const LONGEST_LINE: u64 = 1 << 20;

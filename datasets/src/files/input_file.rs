@@ -6,7 +6,7 @@
 //! the disk bounds, and which is removed with the last use; messages go on naming what the user named.
 
 use std::fs::{File, Metadata};
-use std::io::{self, Read, Write};
+use std::io::{self, IsTerminal, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, sync_channel};
@@ -29,6 +29,12 @@ const PATIENCE: Duration = Duration::from_millis(100);
 /// Bytes at each end of a file that [`InputFile::identity`] looks at.
 const ENDS: u64 = 1 << 16;
 
+/// A stream of bytes.
+pub(crate) type Bytes = Box<dyn Read + Send>;
+
+/// What stands for standard input where a file is expected.
+pub(crate) const STDIN: &str = "-";
+
 /// A file that can be opened as often as it is needed.
 #[derive(Debug, Clone)]
 pub(crate) struct InputFile {
@@ -45,18 +51,42 @@ struct Copy {
 }
 
 impl InputFile {
-    /// `path`, which is copied into a temporary folder in `room` if it can't be opened twice.
+    /// `path`, or standard input for [`STDIN`]: copied into a temporary folder in `room` if it can't
+    /// be opened twice.
     pub(crate) fn of(path: &Path, room: &Path, stop: &Stop) -> Result<InputFile, DataError> {
+        if path == Path::new(STDIN) {
+            if io::stdin().is_terminal() {
+                return Err(DataError::source(
+                    STDIN,
+                    "it stands for standard input, which is a terminal; pipe the file into it (zcat FILE | \
+                     mspipe …), or name the file (one called so is ./-)",
+                ));
+            }
+            let open = || Ok(Box::new(io::stdin()) as Bytes);
+            return InputFile::copied(Path::new("stdin"), open, room, stop);
+        }
         let metadata = path.metadata().map_err(DataError::io("open", path))?;
         if !is_read_once(path, &metadata) {
             return Ok(InputFile::on_disk(path));
         }
+        let source = path.to_path_buf();
+        let open = || Ok(Box::new(File::open(source)?) as Bytes);
+        InputFile::copied(path, open, room, stop)
+    }
+
+    /// What `open` gives, in a copy in `room`; messages call it `shown`.
+    fn copied(
+        shown: &Path,
+        open: impl FnOnce() -> io::Result<Bytes> + Send + 'static,
+        room: &Path,
+        stop: &Stop,
+    ) -> Result<InputFile, DataError> {
         let folder = Scratch::create_in(room)?;
         let disk = folder.path().join("copy");
-        let sha256 = copy(path, &disk, stop)?;
+        let sha256 = copy(shown, open, &disk, stop)?;
         Ok(InputFile {
             disk,
-            shown: path.to_path_buf(),
+            shown: shown.to_path_buf(),
             copy: Some(Arc::new(Copy {
                 sha256,
                 _folder: folder,
@@ -143,12 +173,16 @@ fn file_number(_: &Metadata) -> String {
 
 /// Copies all that `from` gives and returns its SHA-256. It is read on a thread of its own: a pipe
 /// into which nobody writes can't be left otherwise when the work is to stop.
-fn copy(from: &Path, to: &Path, stop: &Stop) -> Result<String, DataError> {
+fn copy(
+    from: &Path,
+    open: impl FnOnce() -> io::Result<Bytes> + Send + 'static,
+    to: &Path,
+    stop: &Stop,
+) -> Result<String, DataError> {
     let _unfinished = stop.unfinished();
     let (sender, pieces) = sync_channel::<io::Result<Vec<u8>>>(WAITING);
-    let source = from.to_path_buf();
     thread::spawn(move || {
-        let mut file = match File::open(source) {
+        let mut file = match open() {
             Ok(file) => file,
             // The receiver is gone when the work was stopped; then nobody asks any more.
             Err(error) => return drop(sender.send(Err(error))),

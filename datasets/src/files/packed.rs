@@ -14,11 +14,8 @@ use flate2::read::{DeflateDecoder, MultiGzDecoder};
 use zip::{CompressionMethod, ZipArchive};
 
 use crate::error::DataError;
-use crate::files::input_file::InputFile;
+use crate::files::input_file::{Bytes, InputFile};
 use crate::progress::{Progress, ProgressReader};
-
-/// A stream of bytes.
-pub(crate) type Bytes = Box<dyn Read + Send>;
 
 /// A text file wherever it is.
 #[derive(Debug, Clone)]

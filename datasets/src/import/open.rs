@@ -1,7 +1,7 @@
 //! From a name to an open event log, converting at most once.
 //!
 //! A source is, in this order: `synthetic:…`, the name of a data set with a
-//! manifest, a store's folder, a folder of TGL, DyGLib or GDELT, a file. (A file called like a data
+//! manifest, `-` for standard input, a store's folder, a folder of TGL, DyGLib or GDELT, a file. (A file called like a data
 //! set is reached as `./wikipedia`.) Files are converted into the cache under a
 //! key made of the options (how columns are read too), the readers' version and what tells a
 //! file from others and from itself with another content (see `InputFile::identity`), so that
@@ -16,6 +16,7 @@ use sha2::{Digest, Sha256};
 use crate::arrays::ArrayFile;
 use crate::error::DataError;
 use crate::files::checksum::hex;
+use crate::files::input_file::STDIN;
 use crate::files::scratch;
 use crate::formats::format::Format;
 use crate::import::options::OpenOptions;
@@ -56,6 +57,10 @@ impl Source {
             return manifest_source(manifest, options, &room()?);
         }
         let path = Path::new(spec);
+        if spec == STDIN {
+            let raw = RawSource::locate("stdin", path, options, &room()?)?;
+            return Ok(Source::Raw(Box::new(raw)));
+        }
         if store::is_store(path) {
             options.refuse_raw_options(spec, "a converted store")?;
             return Ok(Source::Store(path.to_path_buf()));

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use crate::arrays::ArrayFile;
 use crate::error::DataError;
-use crate::files::input_file::InputFile;
+use crate::files::input_file::{InputFile, STDIN};
 use crate::files::packed::{self, TextFile, Unpacking, is_torch_pickle, is_zip};
 use crate::formats::detect::{detect, text_head};
 use crate::formats::format::Format;
@@ -76,15 +76,34 @@ impl RawSource {
         options: &OpenOptions,
         room: &Path,
     ) -> Result<RawSource, DataError> {
+        let given = [
+            Some(path),
+            options.edge_features.as_deref(),
+            options.node_features.as_deref(),
+        ];
+        if given
+            .into_iter()
+            .flatten()
+            .filter(|path| *path == Path::new(STDIN))
+            .count()
+            > 1
+        {
+            return Err(DataError::Option(
+                "`-` stands twice for standard input, which gives its bytes once: name all files but one".to_owned(),
+            ));
+        }
         let opener = Opener { options, room };
-        let (format, events) = if path.is_dir() {
+        let (format, events) = if path.is_dir() && path != Path::new(STDIN) {
             opener.folder_events(path)?
         } else {
             opener.file_events(path)?
         };
         let mut source = RawSource {
             name: name.to_owned(),
-            path: path.to_path_buf(),
+            path: match path == Path::new(STDIN) {
+                true => PathBuf::from("stdin"),
+                false => path.to_path_buf(),
+            },
             format,
             events,
             labels: None,
