@@ -103,14 +103,14 @@ pub struct Sampled {
 pub struct Kept(pub Vec<(String, Vec<u32>)>);
 
 /// A sampler that takes down what it is asked and what it answers.
-pub struct Recording {
+pub(crate) struct Recording {
     sampler: Arc<dyn NeighborSampler>,
     seen: Mutex<Vec<Sampled>>,
 }
 
 impl Recording {
     /// Records `sampler`.
-    pub fn of(sampler: Arc<dyn NeighborSampler>) -> Recording {
+    pub(crate) fn of(sampler: Arc<dyn NeighborSampler>) -> Recording {
         Recording {
             sampler,
             seen: Mutex::default(),
@@ -118,7 +118,7 @@ impl Recording {
     }
 
     /// What was recorded since the last call.
-    pub fn take(&self) -> Vec<Sampled> {
+    pub(crate) fn take(&self) -> Vec<Sampled> {
         std::mem::take(&mut *self.seen.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }

@@ -26,7 +26,7 @@ use bytemuck::Pod;
 use safetensors::Dtype;
 use serde::{Deserialize, Serialize};
 
-pub use error::{CheckpointError, Unfit};
+pub(crate) use error::{CheckpointError, Unfit};
 pub use every::Every;
 pub use file::{ENTRY, parse, read};
 pub use folder::{Checkpoints, DAMAGED, LAST, Loaded, PREVIOUS};
@@ -62,7 +62,7 @@ impl Element for u8 {
 
 /// Numbers with a shape, row-major, in the machine's byte order, which is little-endian.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Array<'a> {
+pub(crate) struct Array<'a> {
     dtype: Dtype,
     shape: Vec<usize>,
     content: Content<'a>,
@@ -121,7 +121,12 @@ pub struct Arrays<'a>(BTreeMap<String, Array<'a>>);
 
 impl<'a> Arrays<'a> {
     /// Adds `values`, which fill `shape`.
-    pub fn put<T: Element>(&mut self, name: impl Into<String>, shape: &[usize], values: &'a [T]) {
+    pub(crate) fn put<T: Element>(
+        &mut self,
+        name: impl Into<String>,
+        shape: &[usize],
+        values: &'a [T],
+    ) {
         let array = Array {
             dtype: T::DTYPE,
             shape: shape.to_vec(),
@@ -131,7 +136,7 @@ impl<'a> Arrays<'a> {
     }
 
     /// Adds numbers that fill `shape` and are made when they are written.
-    pub fn put_made(
+    pub(crate) fn put_made(
         &mut self,
         name: impl Into<String>,
         shape: &[usize],
@@ -146,7 +151,7 @@ impl<'a> Arrays<'a> {
     }
 
     /// Adds a column.
-    pub fn put_column<T: Element>(&mut self, name: impl Into<String>, values: &'a [T]) {
+    pub(crate) fn put_column<T: Element>(&mut self, name: impl Into<String>, values: &'a [T]) {
         self.put(name, &[values.len()], values);
     }
 
@@ -179,7 +184,7 @@ impl<'a> Arrays<'a> {
     ///
     /// # Errors
     /// When there is none of this type and shape.
-    pub fn take_shaped<T: Element>(
+    pub(crate) fn take_shaped<T: Element>(
         &mut self,
         name: &str,
         expected: &[usize],
@@ -200,12 +205,12 @@ impl<'a> Arrays<'a> {
     ///
     /// # Errors
     /// When there is none of this type.
-    pub fn take_column<T: Element>(&mut self, name: &str) -> Result<Vec<T>, Unfit> {
+    pub(crate) fn take_column<T: Element>(&mut self, name: &str) -> Result<Vec<T>, Unfit> {
         self.take(name).map(|(_, values)| values)
     }
 
     /// Takes out all arrays whose names begin with `prefix`, without it.
-    pub fn take_group(&mut self, prefix: &str) -> Arrays<'a> {
+    pub(crate) fn take_group(&mut self, prefix: &str) -> Arrays<'a> {
         let mut group = self.0.split_off(prefix);
         let end = group.keys().find(|name| !name.starts_with(prefix)).cloned();
         if let Some(end) = end {

@@ -92,7 +92,7 @@ fn unless_gone(result: io::Result<()>) -> io::Result<()> {
 ///
 /// # Errors
 /// As [`product`].
-pub fn ended_by_clap(error: &clap::Error) -> Result<u8, PrintError> {
+pub(crate) fn ended_by_clap(error: &clap::Error) -> Result<u8, PrintError> {
     let printed = error.print().and_then(|()| io::stdout().flush());
     match error.use_stderr() {
         true => Ok(2),

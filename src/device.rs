@@ -241,7 +241,7 @@ pub fn open(choice: DeviceChoice) -> Result<ComputeDevice, DeviceError> {
 ///
 /// # Errors
 /// When it is not there.
-pub fn chosen(choice: DeviceChoice) -> Result<Option<AdapterReport>, DeviceError> {
+pub(crate) fn chosen(choice: DeviceChoice) -> Result<Option<AdapterReport>, DeviceError> {
     Ok(select(choice)?.map(|(_, report)| report))
 }
 

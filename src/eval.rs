@@ -5,7 +5,7 @@
 //! leaves no trace in what is kept.
 
 pub mod edgebank;
-pub mod inductive;
+pub(crate) mod inductive;
 pub mod metrics;
 
 use std::fmt;
@@ -69,7 +69,7 @@ pub const EQUAL_SCORES: &str = "all scores are equal, so AP and AUC are those of
      everything? Scale the features, or try a smaller --learning-rate";
 
 /// Whether all scores are one number.
-pub fn all_equal(positive: &[f32], negative: &[f32]) -> bool {
+pub(crate) fn all_equal(positive: &[f32], negative: &[f32]) -> bool {
     let mut scores = positive.iter().chain(negative);
     scores
         .next()
@@ -91,7 +91,7 @@ pub struct RankMetrics {
 impl RankMetrics {
     /// From the reciprocal rank and the number of candidates of each event of `batches`, in
     /// order; none without an event.
-    pub fn of(
+    pub(crate) fn of(
         known: &KnownNodes,
         batches: &[EventBatch],
         ranks: &[(f64, usize)],
@@ -119,14 +119,14 @@ fn mean(values: &[f64]) -> Option<f64> {
 }
 
 /// Scores of one batch: of its events and of their negatives.
-pub type BatchScores = (Vec<f32>, Vec<f32>);
+pub(crate) type BatchScores = (Vec<f32>, Vec<f32>);
 
 impl LinkMetrics {
     /// Metrics of `batches` with these scores; `known` are the training part's nodes.
     ///
     /// # Errors
     /// When there is no score or one is not finite.
-    pub fn of(
+    pub(crate) fn of(
         negatives: Negatives,
         known: &KnownNodes,
         batches: &[EventBatch],
@@ -163,7 +163,7 @@ fn pooled(scores: &[BatchScores]) -> BatchScores {
 ///
 /// # Errors
 /// When there is no score or one is not finite.
-pub fn pooled_ap(scores: &[BatchScores]) -> Result<f64, MetricError> {
+pub(crate) fn pooled_ap(scores: &[BatchScores]) -> Result<f64, MetricError> {
     let (positive, negative) = pooled(scores);
     metrics::average_precision(&positive, &negative)
 }

@@ -106,7 +106,7 @@ impl Features {
     }
 
     /// Widths of edge and node features from these sources; draws and reads nothing.
-    pub fn widths(log: &EventLog, edge: FeatureSource, node: FeatureSource) -> [usize; 2] {
+    pub(crate) fn widths(log: &EventLog, edge: FeatureSource, node: FeatureSource) -> [usize; 2] {
         let width = |source, own: Option<&FeatureTable>| match source {
             FeatureSource::Zero => 0,
             FeatureSource::Random(width) => width,
@@ -126,7 +126,7 @@ impl Features {
     }
 
     /// Width of a node feature row, 0 for none.
-    pub fn node_width(&self) -> usize {
+    pub(crate) fn node_width(&self) -> usize {
         self.node.get().map_or(0, FeatureTable::width)
     }
 
@@ -136,7 +136,7 @@ impl Features {
     }
 
     /// Node features of `nodes`, `[nodes, node width]`.
-    pub fn node_rows(&self, nodes: &[NodeId]) -> FeatureRows {
+    pub(crate) fn node_rows(&self, nodes: &[NodeId]) -> FeatureRows {
         gather(self.node.get(), bytemuck::cast_slice(nodes))
     }
 }
@@ -210,7 +210,7 @@ pub enum RowValues {
 
 impl FeatureRows {
     /// Bytes that an upload moves.
-    pub fn bytes(&self) -> u64 {
+    pub(crate) fn bytes(&self) -> u64 {
         let numbers = match &self.values {
             RowValues::Floats(values) => values.len(),
             RowValues::Words(words) => words.len(),

@@ -9,12 +9,12 @@
 
 use bytemuck::{Pod, Zeroable};
 
-pub mod csr;
+pub(crate) mod csr;
 #[cfg(test)]
 pub(crate) mod drawn_streams;
-pub mod tcsr;
+pub(crate) mod tcsr;
 
-pub use csr::Csr;
+pub(crate) use csr::Csr;
 pub use tcsr::{GraphError, History, Tcsr};
 
 /// A node of the stream, dense from 0.

@@ -38,7 +38,7 @@ pub enum Kind {
 
 impl Kind {
     /// Whether it runs in the stage `train`, rather than in those that move memory.
-    pub fn in_training(self) -> bool {
+    pub(crate) fn in_training(self) -> bool {
         !matches!(self, Kind::Memory | Kind::Upload)
     }
 }

@@ -28,7 +28,7 @@ use std::path::Path;
 
 use mspipe_datasets::whole_file::{Existing, WholeFile};
 
-pub use error::WeightFileError;
+pub(crate) use error::WeightFileError;
 pub use file::{ModelDescription, WeightFile};
 
 use self::safetensors::Written;
@@ -139,7 +139,7 @@ pub fn write(
 ///
 /// # Errors
 /// As [`write()`], and when the device does not hand them over.
-pub fn write_unread(
+pub(crate) fn write_unread(
     path: &Path,
     tensors: &[Unread],
     model: Option<&ModelDescription>,

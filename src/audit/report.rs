@@ -28,7 +28,7 @@ pub enum Check {
 
 impl Check {
     /// Its name, as in JSON.
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Check::Past => "past",
             Check::Future => "future",
@@ -56,7 +56,7 @@ impl Check {
     }
 
     /// What it means where it does not hold.
-    pub fn meaning(self) -> &'static str {
+    pub(crate) fn meaning(self) -> &'static str {
         match self {
             Check::Past => {
                 "scores do not depend on the past at all, so that this audit shows nothing (a very narrow \

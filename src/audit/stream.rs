@@ -37,7 +37,7 @@ pub struct AuditStream {
 impl AuditStream {
     /// The first `events` events of `log`. Its own edge features are replaced by `edge`, where that
     /// is given.
-    pub fn head(log: &EventLog, events: usize, edge: Option<&FeatureTable>) -> AuditStream {
+    pub(crate) fn head(log: &EventLog, events: usize, edge: Option<&FeatureTable>) -> AuditStream {
         let events = events.min(log.events());
         let values = |table: &FeatureTable, rows: usize| {
             let mut values = vec![0.0; rows * table.width()];
@@ -74,7 +74,7 @@ impl AuditStream {
     ///
     /// # Errors
     /// When a change has broken it.
-    pub fn log(&self) -> Result<Arc<EventLog>, DataError> {
+    pub(crate) fn log(&self) -> Result<Arc<EventLog>, DataError> {
         let table = |rows: usize, width: usize, values: &[f32]| {
             FeatureTable::from_f32(rows, width, values.to_vec())
         };

@@ -30,7 +30,7 @@ impl Default for Every {
 impl Every {
     /// Whether a checkpoint is due when `trained` iterations of an epoch are trained, of which
     /// the run of the pipeline began at `first` and the last checkpoint was tried at `since`.
-    pub fn is_due(self, first: usize, trained: usize, since: Instant) -> bool {
+    pub(crate) fn is_due(self, first: usize, trained: usize, since: Instant) -> bool {
         match self {
             Every::Iterations(each) => trained / each.max(1) > first / each.max(1),
             Every::Time(time) => since.elapsed() >= time,

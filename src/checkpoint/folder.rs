@@ -68,7 +68,7 @@ impl Checkpoints {
     ///
     /// # Errors
     /// When none is whole, one is of another version, or the folder can't be read.
-    pub fn load(&self) -> Result<Option<Loaded>, CheckpointError> {
+    pub(crate) fn load(&self) -> Result<Option<Loaded>, CheckpointError> {
         let mut damaged: Option<CheckpointError> = None;
         for name in [LAST, PREVIOUS] {
             let path = self.folder.join(name);

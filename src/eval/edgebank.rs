@@ -72,16 +72,6 @@ impl EdgeBank {
             self.end = self.end.max(time);
         }
     }
-
-    /// Number of distinct pairs.
-    pub fn len(&self) -> usize {
-        self.last.len()
-    }
-
-    /// Whether no pair is known.
-    pub fn is_empty(&self) -> bool {
-        self.last.is_empty()
-    }
 }
 
 fn pair(src: NodeId, dst: NodeId) -> u64 {
@@ -132,9 +122,9 @@ mod tests {
 
     #[test]
     fn pairs_are_directed_and_remembered_once() {
-        assert!(EdgeBank::default().is_empty());
+        assert!(EdgeBank::default().last.is_empty());
         let bank = EdgeBank::after(columns(&Stream::drawn("1>2@5 1>2@6")));
-        assert_eq!(bank.len(), 1);
+        assert_eq!(bank.last.len(), 1);
         assert_eq!(scores(&bank, 1, 2), [1.0, 1.0]);
         assert_eq!(scores(&bank, 2, 1), [0.0, 0.0]);
         assert_eq!(scores(&bank, 1, 3), [0.0, 0.0]);
@@ -164,7 +154,7 @@ mod tests {
         assert_eq!(scores(&bank, 1, 6), [1.0, 1.0], "seen again");
         assert_eq!(scores(&bank, 2, 7), [1.0, 0.0], "the window has left it");
         assert_eq!(scores(&bank, 0, 8), [1.0, 1.0]);
-        assert_eq!(bank.len(), 5);
+        assert_eq!(bank.last.len(), 5);
     }
 
     #[test]
@@ -180,7 +170,7 @@ mod tests {
             dst: &dst,
             time: &time,
         });
-        assert_eq!(bank.len(), 30_000);
+        assert_eq!(bank.last.len(), 30_000);
         for src in 0..300 {
             for dst in 0..300 {
                 let expected = if (src + dst) % 3 == 0 { 1.0 } else { 0.0 };

@@ -20,13 +20,13 @@ use crate::graph::NodeId;
 
 /// The nodes of the training part.
 #[derive(Debug, Clone)]
-pub struct KnownNodes {
+pub(crate) struct KnownNodes {
     known: Vec<bool>,
 }
 
 impl KnownNodes {
     /// The endpoints of some events, in a stream of `nodes` nodes.
-    pub fn of(nodes: usize, src: &[NodeId], dst: &[NodeId]) -> KnownNodes {
+    pub(crate) fn of(nodes: usize, src: &[NodeId], dst: &[NodeId]) -> KnownNodes {
         let mut known = vec![false; nodes];
         for node in src.iter().chain(dst) {
             known[node.0 as usize] = true;
@@ -35,7 +35,7 @@ impl KnownNodes {
     }
 
     /// Whether the training part does not have this node.
-    pub fn is_new(&self, node: NodeId) -> bool {
+    pub(crate) fn is_new(&self, node: NodeId) -> bool {
         !self.known[node.0 as usize]
     }
 }
@@ -58,7 +58,7 @@ impl InductiveMetrics {
     ///
     /// # Errors
     /// When a score is not finite.
-    pub fn of(
+    pub(crate) fn of(
         known: &KnownNodes,
         batches: &[EventBatch],
         scores: &[BatchScores],

@@ -88,7 +88,7 @@ pub fn reciprocal_rank(positive: f32, negative: &[f32]) -> Result<f64, MetricErr
 ///
 /// # Errors
 /// No batch, or what `metric` refuses.
-pub fn batch_mean<'a>(
+pub(crate) fn batch_mean<'a>(
     metric: impl Fn(&[f32], &[f32]) -> Result<f64, MetricError>,
     batches: impl IntoIterator<Item = (&'a [f32], &'a [f32])>,
 ) -> Result<f64, MetricError> {

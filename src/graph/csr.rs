@@ -49,21 +49,16 @@ impl<T, O: Offset> Default for Csr<T, O> {
 
 impl<T, O: Offset> Csr<T, O> {
     /// Adds a row with the list `items`.
-    pub fn push(&mut self, items: impl IntoIterator<Item = T>) {
+    pub(crate) fn push(&mut self, items: impl IntoIterator<Item = T>) {
         self.items.extend(items);
         self.offsets.push(O::of(self.items.len()));
-    }
-
-    /// Number of lists.
-    pub fn rows(&self) -> usize {
-        self.offsets.len() - 1
     }
 
     /// Where the list of row `row` lies in `items`.
     ///
     /// # Panics
     /// If there is no such row.
-    pub fn range(&self, row: usize) -> std::ops::Range<usize> {
+    pub(crate) fn range(&self, row: usize) -> std::ops::Range<usize> {
         self.offsets[row].place()..self.offsets[row + 1].place()
     }
 
@@ -71,7 +66,7 @@ impl<T, O: Offset> Csr<T, O> {
     ///
     /// # Panics
     /// If there is no such row.
-    pub fn list(&self, row: usize) -> &[T] {
+    pub(crate) fn list(&self, row: usize) -> &[T] {
         &self.items[self.range(row)]
     }
 }
@@ -79,7 +74,7 @@ impl<T, O: Offset> Csr<T, O> {
 impl Csr {
     /// Inverts an index array: list `r` holds, ascending, the positions at which `row_of` is `r`.
     /// Negative entries are in no list.
-    pub fn invert(rows: usize, row_of: impl Iterator<Item = i32> + Clone) -> Csr {
+    pub(crate) fn invert(rows: usize, row_of: impl Iterator<Item = i32> + Clone) -> Csr {
         // Counting sort: counts, their prefix sums, then each position into its list's next place.
         let mut offsets = vec![0i32; rows + 1];
         for row in row_of.clone().filter(|&row| row >= 0) {

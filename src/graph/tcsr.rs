@@ -106,13 +106,8 @@ pub struct History<'a> {
 
 impl History<'_> {
     /// Number of events.
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.event.len()
-    }
-
-    /// Whether the node has no such event.
-    pub fn is_empty(&self) -> bool {
-        self.event.is_empty()
     }
 }
 
@@ -185,22 +180,9 @@ impl Tcsr {
         Ok(graph)
     }
 
-    /// Number of nodes.
-    pub fn nodes(&self) -> usize {
-        self.indptr.len() - 1
-    }
-
     /// Number of entries over all nodes: two an event for [`Directions::Both`], else one.
-    pub fn entries(&self) -> usize {
+    pub(crate) fn entries(&self) -> usize {
         self.event.len()
-    }
-
-    /// All events of `node` strictly before `before`, oldest first.
-    ///
-    /// # Panics
-    /// If `node` is not a node of the graph.
-    pub fn history(&self, node: NodeId, before: Timestamp) -> History<'_> {
-        self.slice(self.past(node, before, None))
     }
 
     /// Where the past of `node` lies among the entries: its events strictly before `before`, and
@@ -210,7 +192,7 @@ impl Tcsr {
     /// # Panics
     /// If `node` is not a node of the graph.
     #[inline]
-    pub fn past(
+    pub(crate) fn past(
         &self,
         node: NodeId,
         before: Timestamp,
@@ -229,7 +211,7 @@ impl Tcsr {
     /// # Panics
     /// If the range is not within `0..entries`.
     #[inline]
-    pub fn slice(&self, entries: Range<usize>) -> History<'_> {
+    pub(crate) fn slice(&self, entries: Range<usize>) -> History<'_> {
         History {
             neighbor: &self.neighbor[entries.clone()],
             event: &self.event[entries.clone()],
@@ -341,6 +323,11 @@ mod tests {
     use super::*;
     use crate::graph::drawn_streams::Stream;
 
+    /// All events of `node` before `before`.
+    fn history(graph: &Tcsr, node: u32, before: Timestamp) -> History<'_> {
+        graph.slice(graph.past(NodeId(node), before, None))
+    }
+
     /// ```text
     /// time   1     1     2     3
     ///      0->2  1->2  2->2  0->3      node 4 has no event
@@ -349,27 +336,23 @@ mod tests {
     fn entries_are_in_event_order_and_a_self_loop_counts_twice() {
         let stream = Stream::drawn("0>2@1 1>2@1 2>2@2 0>3@3");
         let graph = stream.graph(5, Directions::Both);
-        assert_eq!((graph.nodes(), graph.entries()), (5, 8));
-        let seen = graph.history(NodeId(2), 3);
+        assert_eq!(graph.entries(), 8);
+        let seen = history(&graph, 2, 3);
         assert_eq!(seen.neighbor, [0, 1, 2, 2].map(NodeId));
         assert_eq!(seen.event, [0, 1, 2, 2].map(EventId));
         assert_eq!(seen.time, [1, 1, 2, 2]);
-        assert_eq!(graph.history(NodeId(2), 2).len(), 2);
-        assert!(graph.history(NodeId(2), 1).is_empty());
-        assert!(graph.history(NodeId(4), 9).is_empty());
+        assert_eq!(history(&graph, 2, 2).len(), 2);
+        assert!(history(&graph, 2, 1).event.is_empty());
+        assert!(history(&graph, 4, 9).event.is_empty());
         assert_eq!(stream.graph(5, Directions::SourceOnly).entries(), 4);
     }
 
     #[test]
     fn an_empty_stream_is_a_graph() {
         let graph = Tcsr::build(3, &[], &[], &[], Directions::Both).unwrap();
-        assert!(graph.history(NodeId(2), 9).is_empty());
-        assert_eq!(
-            Tcsr::build(0, &[], &[], &[], Directions::Both)
-                .unwrap()
-                .nodes(),
-            0
-        );
+        assert!(history(&graph, 2, 9).event.is_empty());
+        let no_node = Tcsr::build(0, &[], &[], &[], Directions::Both).unwrap();
+        assert_eq!(no_node.entries(), 0);
     }
 
     #[test]

@@ -51,7 +51,7 @@ impl Machine {
 }
 
 /// Whether `device` is the CPU backend, whose operations run when they are called.
-pub fn is_cpu(device: &Device) -> bool {
+pub(crate) fn is_cpu(device: &Device) -> bool {
     device.clone().inner() == Device::flex()
 }
 

@@ -13,7 +13,7 @@ use crate::pipeline::{Stage, StageTimes};
 
 /// The training that was recorded.
 #[derive(Debug, Clone)]
-pub struct Training {
+pub(crate) struct Training {
     /// Iterations.
     pub iterations: usize,
     /// Seconds of training, without evaluation.
@@ -91,7 +91,7 @@ pub struct Profile {
 
 impl Profile {
     /// From what was recorded in a training.
-    pub fn new(recorded: &Recorded, training: &Training, machine: Machine) -> Profile {
+    pub(crate) fn new(recorded: &Recorded, training: &Training, machine: Machine) -> Profile {
         let iterations = training.iterations.max(1) as f64;
         let rates = training.on_cpu.then_some(machine);
         let mut operations: Vec<OperationRow> = recorded
@@ -118,12 +118,12 @@ impl Profile {
     }
 
     /// Counted floating-point operations of an iteration.
-    pub fn flops(&self) -> f64 {
+    pub(crate) fn flops(&self) -> f64 {
         self.operations.iter().map(|row| row.flops).sum()
     }
 
     /// Counted bytes of an iteration.
-    pub fn bytes(&self) -> f64 {
+    pub(crate) fn bytes(&self) -> f64 {
         self.operations.iter().map(|row| row.bytes).sum()
     }
 }

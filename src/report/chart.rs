@@ -20,7 +20,7 @@ pub use stacks::Stacks;
 pub use timeline::{Timeline, TimelineError};
 
 /// Colours of series that the page has; a series' number is taken modulo this.
-pub const COLORS: usize = 10;
+pub(crate) const COLORS: usize = 10;
 
 use super::Figure;
 

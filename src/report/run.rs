@@ -17,7 +17,7 @@ use super::{Block, Document, Figure, Section, Table};
 use crate::pipeline::Stage;
 
 /// Name of the report in the run folder.
-pub const FILE_NAME: &str = "report.html";
+pub(crate) const FILE_NAME: &str = "report.html";
 
 /// What a timeline shows.
 pub const TIMELINE: &str = "A few iterations of the last epoch, by time since its beginning; numbers in \
@@ -71,7 +71,7 @@ pub fn write(folder: &Path) -> Result<PathBuf, RunReportError> {
 ///
 /// # Errors
 /// When a file of the run is damaged, or there is no summary.
-pub fn document(folder: &Path) -> Result<Document, RunReportError> {
+pub(crate) fn document(folder: &Path) -> Result<Document, RunReportError> {
     let path = folder.join("summary.json");
     let text = fs::read_to_string(&path).map_err(|error| RunReportError::File {
         path: path.clone(),

@@ -35,7 +35,7 @@ impl Bars {
     }
 
     /// The chart as an SVG element.
-    pub fn svg(&self) -> String {
+    pub(crate) fn svg(&self) -> String {
         let width = self.size.width();
         let mut canvas = Canvas::new(&self.title, width);
         let names: Vec<_> = self

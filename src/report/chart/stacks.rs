@@ -30,7 +30,7 @@ impl Stacks {
     }
 
     /// The chart as an SVG element.
-    pub fn svg(&self) -> String {
+    pub(crate) fn svg(&self) -> String {
         let width = self.size.width();
         let mut canvas = Canvas::new(&self.title, width);
         let class = |nth: usize| format!("stage{nth}");
