@@ -57,11 +57,7 @@ impl Bars {
             .chain(&self.reference);
         let values: Vec<f64> = all.copied().filter(|value| value.is_finite()).collect();
         let y = Scale::over(&values, true, false, (bottom, top));
-        let ticks: Vec<_> = y
-            .ticks(5, false)
-            .into_iter()
-            .map(|(v, text)| (y.at(v), text))
-            .collect();
+        let ticks = y.placed(y.ticks(5, false));
         canvas.vertical_axis(&ticks, &self.y_name, top);
 
         let group = (width - RIGHT - LEFT) / self.groups.len().max(1) as f64;

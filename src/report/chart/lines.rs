@@ -95,19 +95,14 @@ impl Lines {
         let x = Scale::over(&xs, false, self.at_points, (LEFT, width - RIGHT));
         let y = Scale::over(&ys, self.from_zero, false, (bottom, top));
 
-        let ticks: Vec<_> = y
-            .ticks(5, self.whole.1)
-            .into_iter()
-            .map(|(v, text)| (y.at(v), text))
-            .collect();
+        let ticks = y.placed(y.ticks(5, self.whole.1));
         canvas.vertical_axis(&ticks, &self.y_name, top);
         let ticks = if self.at_points {
             distinct(&xs)
         } else {
             x.ticks(8, self.whole.0)
         };
-        let ticks: Vec<_> = ticks.into_iter().map(|(v, text)| (x.at(v), text)).collect();
-        canvas.horizontal_axis(&ticks, &self.x_name, LEFT, bottom);
+        canvas.horizontal_axis(&x.placed(ticks), &self.x_name, LEFT, bottom);
         if xs.is_empty() {
             let middle = ((LEFT + width) / 2.0, (top + bottom) / 2.0);
             canvas.text(middle, Anchor::Middle, "soft", "nothing was measured");

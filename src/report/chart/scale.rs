@@ -69,6 +69,12 @@ impl Scale {
         self.place.0 + share * (self.place.1 - self.place.0)
     }
 
+    /// Numbers with their texts at their places.
+    pub(super) fn placed(&self, numbers: Vec<(f64, String)>) -> Vec<(f64, String)> {
+        let place = |(value, text)| (self.at(value), text);
+        numbers.into_iter().map(place).collect()
+    }
+
     /// About `count` round numbers of the range, with their texts; none between whole ones where
     /// there is nothing in between.
     pub(super) fn ticks(&self, count: usize, whole: bool) -> Vec<(f64, String)> {

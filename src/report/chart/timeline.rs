@@ -67,8 +67,7 @@ impl Timeline {
         let top = canvas.legend(&legend()) + 10.0;
         let bottom = top + ROW * Stage::ALL.len() as f64;
         let x = Scale::from_to(ms(window.start)..ms(window.end), (LEFT, width - RIGHT));
-        let ticks: Vec<_> = x.ticks(12, false);
-        let ticks: Vec<_> = ticks.into_iter().map(|(v, text)| (x.at(v), text)).collect();
+        let ticks = x.placed(x.ticks(12, false));
         for (at, _) in &ticks {
             canvas.line((*at, top), (*at, bottom), "grid");
         }
