@@ -26,13 +26,11 @@ use bytemuck::Pod;
 use safetensors::Dtype;
 use serde::{Deserialize, Serialize};
 
+pub use error::FORMAT;
 pub(crate) use error::{CheckpointError, Unfit};
 pub use every::Every;
 pub use file::{ENTRY, parse, read};
 pub use folder::{Checkpoints, DAMAGED, LAST, Loaded, PREVIOUS};
-
-/// Version of the file's layout and of the arrays' meaning.
-pub const FORMAT: u32 = 1;
 
 /// A number that an array may consist of.
 pub trait Element: Pod {

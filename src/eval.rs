@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use crate::batch::EventBatch;
 use inductive::{InductiveMetrics, KnownNodes};
 use metrics::MetricError;
+pub use metrics::{BatchScores, Rank};
 
 /// Which nodes negatives are drawn from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -89,12 +90,11 @@ pub struct RankMetrics {
 }
 
 impl RankMetrics {
-    /// From the reciprocal rank and the number of candidates of each event of `batches`, in
-    /// order; none without an event.
+    /// From the rank of each event of `batches`, in order; none without an event.
     pub(crate) fn of(
         known: &KnownNodes,
         batches: &[EventBatch],
-        ranks: &[(f64, usize)],
+        ranks: &[Rank],
     ) -> Option<RankMetrics> {
         let pairs = batches
             .iter()
@@ -102,10 +102,10 @@ impl RankMetrics {
         let new: Vec<f64> = pairs
             .zip(ranks)
             .filter(|((src, dst), _)| known.is_new(**src) || known.is_new(**dst))
-            .map(|(_, (rank, _))| *rank)
+            .map(|(_, rank)| rank.reciprocal)
             .collect();
-        let all: Vec<f64> = ranks.iter().map(|(rank, _)| *rank).collect();
-        let candidates: usize = ranks.iter().map(|(_, candidates)| candidates).sum();
+        let all: Vec<f64> = ranks.iter().map(|rank| rank.reciprocal).collect();
+        let candidates: usize = ranks.iter().map(|rank| rank.candidates).sum();
         Some(RankMetrics {
             mrr: mean(&all)?,
             candidates: candidates as f64 / ranks.len() as f64,
@@ -118,9 +118,6 @@ fn mean(values: &[f64]) -> Option<f64> {
     (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
 }
 
-/// Scores of one batch: of its events and of their negatives.
-pub(crate) type BatchScores = (Vec<f32>, Vec<f32>);
-
 impl LinkMetrics {
     /// Metrics of `batches` with these scores; `known` are the training part's nodes.
     ///
@@ -132,12 +129,11 @@ impl LinkMetrics {
         batches: &[EventBatch],
         scores: &[BatchScores],
     ) -> Result<LinkMetrics, MetricError> {
-        let (positive, negative) = pooled(scores);
-        let views = scores.iter().map(|(p, n)| (p.as_slice(), n.as_slice()));
+        let BatchScores { positive, negative } = pooled(scores);
         Ok(LinkMetrics {
             negatives,
             ap: metrics::average_precision(&positive, &negative)?,
-            ap_batch_mean: metrics::batch_mean(metrics::average_precision, views)?,
+            ap_batch_mean: metrics::batch_mean(metrics::average_precision, scores)?,
             auc: metrics::roc_auc(&positive, &negative)?,
             inductive: InductiveMetrics::of(known, batches, scores)?,
             ranking: None,
@@ -156,7 +152,10 @@ fn pooled(scores: &[BatchScores]) -> BatchScores {
     let all = |part: fn(&BatchScores) -> &Vec<f32>| -> Vec<f32> {
         scores.iter().flat_map(part).copied().collect()
     };
-    (all(|batch| &batch.0), all(|batch| &batch.1))
+    BatchScores {
+        positive: all(|batch| &batch.positive),
+        negative: all(|batch| &batch.negative),
+    }
 }
 
 /// Pooled average precision of scores.
@@ -164,7 +163,7 @@ fn pooled(scores: &[BatchScores]) -> BatchScores {
 /// # Errors
 /// When there is no score or one is not finite.
 pub(crate) fn pooled_ap(scores: &[BatchScores]) -> Result<f64, MetricError> {
-    let (positive, negative) = pooled(scores);
+    let BatchScores { positive, negative } = pooled(scores);
     metrics::average_precision(&positive, &negative)
 }
 
@@ -184,7 +183,11 @@ mod tests {
             ..EventBatch::default()
         };
         let batches = [batch(&[0, 2], &[5, 6]), batch(&[1], &[7])];
-        let ranks = [(1.0, 10), (0.5, 10), (0.25, 7)];
+        let rank = |reciprocal, candidates| Rank {
+            reciprocal,
+            candidates,
+        };
+        let ranks = [rank(1.0, 10), rank(0.5, 10), rank(0.25, 7)];
         let found = RankMetrics::of(&known, &batches, &ranks).unwrap();
         assert_eq!(found.mrr, 1.75 / 3.0);
         assert_eq!(found.candidates, 9.0);

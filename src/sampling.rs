@@ -18,12 +18,14 @@ use crate::graph::{EventId, NodeId, Queries, Tcsr, Timestamp};
 pub mod candidates;
 pub mod counter_rng;
 pub mod negative;
+mod negative_key;
 pub mod past_pairs;
 pub mod recent;
 pub mod uniform;
 
 pub use candidates::Candidates;
 pub use negative::NegativePool;
+pub use negative_key::{NegativeError, NegativeKey, SplitPart};
 pub use past_pairs::PastPairs;
 pub use recent::Recent;
 pub use uniform::Uniform;

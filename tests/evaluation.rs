@@ -7,7 +7,7 @@ use std::sync::Arc;
 use burn::tensor::{Device, Tensor};
 use mspipe::batch::{LayoutRule, MailAggregation, MailOrder, MailRule, TimeDelta};
 use mspipe::eval::edgebank::{Bank, EdgeBank};
-use mspipe::eval::{LinkMetrics, Negatives, metrics};
+use mspipe::eval::{LinkMetrics, Negatives, Rank, metrics};
 use mspipe::features::{FeatureSource, Features};
 use mspipe::graph::{Directions, EventColumns, NodeId, Tcsr};
 use mspipe::memory::device::DeviceMemory;
@@ -225,18 +225,24 @@ fn a_candidate_scores_what_it_scores_as_a_negative() {
         let (ranked, metrics) = scored(evaluator.with_candidates(listed), &fixture);
         // Nothing else has changed: candidates leave no trace in the memory.
         assert_eq!(ranked.scores, plain.scores);
-        let (positive, negative): (Vec<_>, Vec<_>) = plain.scores.into_iter().unzip();
+        let scores = plain.scores.into_iter();
+        let (positive, negative): (Vec<_>, Vec<_>) =
+            scores.map(|of| (of.positive, of.negative)).unzip();
         let (positive, negative) = (positive.concat(), negative.concat());
         assert_eq!(ranked.ranks.len(), positive.len());
         let mut sum = 0.0;
-        for (i, &(rank, candidates)) in ranked.ranks.iter().enumerate() {
+        for (i, rank) in ranked.ranks.iter().enumerate() {
             let expected = match positive[i].partial_cmp(&negative[i]).unwrap() {
                 Ordering::Greater => 1.0,
                 Ordering::Equal => 1.0 / 1.5,
                 Ordering::Less => 0.5,
             };
-            assert_eq!((rank, candidates), (expected, 1), "event {i}");
-            sum += rank;
+            assert_eq!(
+                (rank.reciprocal, rank.candidates),
+                (expected, 1),
+                "event {i}"
+            );
+            sum += rank.reciprocal;
         }
         let ranking = metrics.ranking.unwrap();
         assert_eq!(ranking.mrr, sum / positive.len() as f64);
@@ -297,7 +303,7 @@ fn edgebanks_ranks_by_hand() {
     let rank = |bank: &EdgeBank, of: Bank, src: u32, dst: u32, others: &[u32]| {
         let score = |dst: u32| bank.score(of, NodeId(src), NodeId(dst));
         let others: Vec<f32> = others.iter().map(|&dst| score(dst)).collect();
-        metrics::reciprocal_rank(score(dst), &others).unwrap()
+        Rank::of(score(dst), &others).unwrap().reciprocal
     };
     // 0>3 among 4 and 5: unlimited knows 3 and 4, so that they tie for ranks 1 and 2; at time 100
     // the window knows neither, and all three tie.

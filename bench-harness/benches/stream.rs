@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 use anyhow::Result;
 use clap::Parser;
 use mspipe::config::RunConfig;
-use mspipe::sampling::negative::SplitPart;
+use mspipe::sampling::SplitPart;
 use mspipe::session::Session;
 use mspipe::train::stages::Pass;
 use mspipe_bench::cell::synthetic_mark;

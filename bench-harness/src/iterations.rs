@@ -8,7 +8,7 @@ use mspipe::device::ComputeDevice;
 use mspipe::memory::MemoryStore as _;
 use mspipe::memory::node_memory::NodeMemory;
 use mspipe::pipeline::sequential;
-use mspipe::sampling::negative::SplitPart;
+use mspipe::sampling::SplitPart;
 use mspipe::session::Session;
 use mspipe::train::epochs::TrainLoop;
 use mspipe::train::stages::{Pass, PassStages};

@@ -26,7 +26,7 @@ use mspipe::console;
 use mspipe::device::{self, DeviceChoice};
 use mspipe::interrupt;
 use mspipe::profiler::machine::{PRODUCT, median};
-use mspipe::sampling::negative::SplitPart;
+use mspipe::sampling::SplitPart;
 use mspipe::session::Session;
 use mspipe::train::epochs::{EpochRecord, TrainEvent, TrainLoop};
 use serde::Serialize;

@@ -5,6 +5,9 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
+/// Version of the file's layout and of the arrays' meaning.
+pub const FORMAT: u32 = 1;
+
 /// Why a checkpoint can't be read or written.
 #[derive(Debug, Error)]
 pub enum CheckpointError {
@@ -37,8 +40,8 @@ pub enum CheckpointError {
         "{}: this checkpoint has format {found}, written by {producer}; this mspipe reads format \
          {}: {}",
         path.display(),
-        super::FORMAT,
-        if *found > super::FORMAT { "take a newer mspipe" } else {
+        FORMAT,
+        if *found > FORMAT { "take a newer mspipe" } else {
             "end the run with the version that began it, or begin it again"
         }
     )]

@@ -13,8 +13,7 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use super::BatchScores;
-use super::metrics::{self, MetricError};
+use super::metrics::{self, BatchScores, MetricError};
 use crate::batch::EventBatch;
 use crate::graph::NodeId;
 
@@ -65,7 +64,7 @@ impl InductiveMetrics {
     ) -> Result<InductiveMetrics, MetricError> {
         let mut new_nodes = BTreeSet::new();
         let (mut positive, mut negative) = (Vec::new(), Vec::new());
-        for (batch, (of_events, of_negatives)) in batches.iter().zip(scores) {
+        for (batch, scores) in batches.iter().zip(scores) {
             for (i, (&src, &dst)) in batch.src.iter().zip(&batch.dst).enumerate() {
                 let new: Vec<NodeId> = [src, dst]
                     .into_iter()
@@ -73,8 +72,8 @@ impl InductiveMetrics {
                     .collect();
                 if !new.is_empty() {
                     new_nodes.extend(new);
-                    positive.push(of_events[i]);
-                    negative.push(of_negatives[i]);
+                    positive.push(scores.positive[i]);
+                    negative.push(scores.negative[i]);
                 }
             }
         }
@@ -110,6 +109,13 @@ mod tests {
         }
     }
 
+    fn scores<const N: usize>(positive: [f32; N], negative: [f32; N]) -> BatchScores {
+        BatchScores {
+            positive: positive.to_vec(),
+            negative: negative.to_vec(),
+        }
+    }
+
     /// Training knows 0, 1, 5 and 6.
     ///
     /// ```text
@@ -121,8 +127,8 @@ mod tests {
         let known = KnownNodes::of(8, &nodes([0, 1]), &nodes([5, 6]));
         let batches = [batch([0, 2, 1], [5, 6, 7]), batch([2, 0], [7, 6])];
         let scores = [
-            (vec![9.0, 3.0, 1.0], vec![-9.0, 2.0, 0.0]),
-            (vec![4.0, 9.0], vec![5.0, -9.0]),
+            scores([9.0, 3.0, 1.0], [-9.0, 2.0, 0.0]),
+            scores([4.0, 9.0], [5.0, -9.0]),
         ];
         let found = InductiveMetrics::of(&known, &batches, &scores).unwrap();
         assert_eq!((found.events, found.new_nodes), (3, 2));
@@ -135,7 +141,7 @@ mod tests {
     #[test]
     fn without_such_an_event_there_is_no_metric() {
         let known = KnownNodes::of(2, &nodes([0]), &nodes([1]));
-        let scores = [(vec![1.0], vec![0.0])];
+        let scores = [scores([1.0], [0.0])];
         let found = InductiveMetrics::of(&known, &[batch([0], [1])], &scores).unwrap();
         let none = InductiveMetrics {
             events: 0,

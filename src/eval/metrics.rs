@@ -72,35 +72,57 @@ pub fn roc_auc(positive: &[f32], negative: &[f32]) -> Result<f64, MetricError> {
     Ok(twice_won as f64 / 2.0 / pairs)
 }
 
-/// Reciprocal of the positive's rank among its negatives, as in TGB: the mean of the rank that a tie
-/// gives at best and at worst. The optimistic rank alone would put a constant scorer first.
-///
-/// # Errors
-/// No negative, a score that is not finite.
-pub fn reciprocal_rank(positive: f32, negative: &[f32]) -> Result<f64, MetricError> {
-    check(&[positive], negative)?;
-    let above = negative.iter().filter(|&&score| score > positive).count();
-    let not_below = negative.iter().filter(|&&score| score >= positive).count();
-    Ok(1.0 / (0.5 * (above + not_below) as f64 + 1.0))
+/// Where an event's destination stands among its candidates.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Rank {
+    /// 1 over the rank, which counts from 1.
+    pub reciprocal: f64,
+    /// How many candidates it was ranked among.
+    pub candidates: usize,
 }
 
-/// Mean of `metric` over batches of (positive, negative) scores, each batch weighing the same.
+impl Rank {
+    /// The positive's rank among its negatives, as in TGB: the mean of the rank that a tie gives at
+    /// best and at worst. The optimistic rank alone would put a constant scorer first.
+    ///
+    /// # Errors
+    /// No negative, a score that is not finite.
+    pub fn of(positive: f32, negative: &[f32]) -> Result<Rank, MetricError> {
+        check(&[positive], negative)?;
+        let above = negative.iter().filter(|&&score| score > positive).count();
+        let not_below = negative.iter().filter(|&&score| score >= positive).count();
+        Ok(Rank {
+            reciprocal: 1.0 / (0.5 * (above + not_below) as f64 + 1.0),
+            candidates: negative.len(),
+        })
+    }
+}
+
+/// Scores of one batch.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct BatchScores {
+    /// Of its events.
+    pub positive: Vec<f32>,
+    /// Of their negatives.
+    pub negative: Vec<f32>,
+}
+
+/// Mean of `metric` over batches, each batch weighing the same.
 ///
 /// # Errors
 /// No batch, or what `metric` refuses.
-pub(crate) fn batch_mean<'a>(
+pub(crate) fn batch_mean(
     metric: impl Fn(&[f32], &[f32]) -> Result<f64, MetricError>,
-    batches: impl IntoIterator<Item = (&'a [f32], &'a [f32])>,
+    batches: &[BatchScores],
 ) -> Result<f64, MetricError> {
-    let (mut sum, mut count) = (0.0, 0u64);
-    for (positive, negative) in batches {
-        sum += metric(positive, negative)?;
-        count += 1;
-    }
-    if count == 0 {
+    if batches.is_empty() {
         return Err(MetricError::NoBatch);
     }
-    Ok(sum / count as f64)
+    let mut sum = 0.0;
+    for batch in batches {
+        sum += metric(&batch.positive, &batch.negative)?;
+    }
+    Ok(sum / batches.len() as f64)
 }
 
 /// How many of each class share one score.
@@ -223,16 +245,25 @@ mod tests {
 
     #[test]
     fn a_constant_scorer_ranks_in_the_middle() {
-        assert_eq!(reciprocal_rank(0.5, &[0.5; 9]).unwrap(), 1.0 / 5.5);
-        assert_eq!(reciprocal_rank(2.0, &[0.5; 9]).unwrap(), 1.0);
-        assert_eq!(reciprocal_rank(1.0, &[3.0, 2.0, 0.0]).unwrap(), 1.0 / 3.0);
+        let reciprocal =
+            |positive, negative: &[f32]| Rank::of(positive, negative).unwrap().reciprocal;
+        assert_eq!(reciprocal(0.5, &[0.5; 9]), 1.0 / 5.5);
+        assert_eq!(reciprocal(2.0, &[0.5; 9]), 1.0);
+        assert_eq!(reciprocal(1.0, &[3.0, 2.0, 0.0]), 1.0 / 3.0);
+    }
+
+    fn batch(positive: &[f32], negative: &[f32]) -> BatchScores {
+        BatchScores {
+            positive: positive.to_vec(),
+            negative: negative.to_vec(),
+        }
     }
 
     #[test]
     fn a_short_batch_weighs_as_much_as_a_full_one() {
-        let batches: [(&[f32], &[f32]); 2] = [(&[3.0, 4.0], &[1.0, 2.0]), (&[0.0], &[1.0])];
-        assert_eq!(batch_mean(roc_auc, batches).unwrap(), 0.5);
-        assert_eq!(batch_mean(roc_auc, []), Err(MetricError::NoBatch));
+        let batches = [batch(&[3.0, 4.0], &[1.0, 2.0]), batch(&[0.0], &[1.0])];
+        assert_eq!(batch_mean(roc_auc, &batches).unwrap(), 0.5);
+        assert_eq!(batch_mean(roc_auc, &[]), Err(MetricError::NoBatch));
     }
 
     #[test]
@@ -243,14 +274,14 @@ mod tests {
             "{error}"
         );
         assert!(roc_auc(&[f32::INFINITY], &[0.0]).is_err());
-        assert!(reciprocal_rank(f32::NAN, &[0.0]).is_err());
+        assert!(Rank::of(f32::NAN, &[0.0]).is_err());
         let empty = MetricError::Empty {
             positives: 0,
             negatives: 1,
         };
         assert_eq!(average_precision(&[], &[0.0]), Err(empty.clone()));
         assert_eq!(
-            batch_mean(average_precision, [(&[][..], &[0.0][..])]),
+            batch_mean(average_precision, &[batch(&[], &[0.0])]),
             Err(empty)
         );
     }

@@ -12,7 +12,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::counter_rng::RandomStreams;
-use super::negative::{NegativeError, NegativeKey};
+use super::negative_key::{NegativeError, NegativeKey};
 use crate::graph::{Csr, EventColumns, NodeId};
 
 /// Where candidates come from.
@@ -145,7 +145,7 @@ fn destinations_at_once(event: usize, stream: EventColumns<'_>) -> Vec<NodeId> {
 mod tests {
     use super::*;
     use crate::graph::drawn_streams::Stream;
-    use crate::sampling::negative::SplitPart;
+    use crate::sampling::SplitPart;
 
     const KEY: NegativeKey = NegativeKey {
         seed: 1,

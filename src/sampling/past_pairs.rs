@@ -24,7 +24,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::counter_rng::RandomStreams;
-use super::negative::{NegativeError, NegativeKey, SplitPart};
+use super::negative_key::{NegativeError, NegativeKey, SplitPart};
 use crate::graph::{EventColumns, NodeId, Timestamp};
 
 /// Which pairs of the past are drawn.

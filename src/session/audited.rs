@@ -122,14 +122,14 @@ impl Subject for Program<'_> {
         let mut memory = session.new_memory(self.device);
         let evaluator = session.evaluator(self.device)?;
         let scored = evaluator.scores_of(&self.model, &mut memory, 0..stream.events())?;
-        let mut ranks = scored.ranks.iter().map(|(rank, _)| *rank);
+        let mut ranks = scored.ranks.iter().map(|rank| rank.reciprocal);
         let batches = scored.batches.into_iter().zip(scored.scores);
         let mut batches: Vec<ScoredBatch> = batches
-            .map(|(batch, (positive, negative))| ScoredBatch {
+            .map(|(batch, scores)| ScoredBatch {
                 rank: ranks.by_ref().take(batch.events.len()).collect(),
                 events: batch.events,
-                positive,
-                negative,
+                positive: scores.positive,
+                negative: scores.negative,
                 sampled: Vec::new(),
             })
             .collect();

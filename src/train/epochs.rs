@@ -35,7 +35,7 @@ use crate::pipeline::ledger::ReplayError;
 use crate::pipeline::link::Link;
 use crate::pipeline::scheduler::Scheduler;
 use crate::pipeline::trace::Record;
-use crate::sampling::negative::SplitPart;
+use crate::sampling::SplitPart;
 
 pub use super::keeping::{Keeping, Kept};
 pub use super::observer::{EpochRecord, Observer, TrainEvent, TrainRecord};

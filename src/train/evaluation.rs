@@ -23,14 +23,13 @@ use super::work::{BatchWork, Evaluation, Replay};
 use crate::batch::EventBatch;
 use crate::eval::inductive::KnownNodes;
 use crate::eval::metrics::MetricError;
-use crate::eval::{BatchScores, LinkMetrics, Negatives, RankMetrics};
+use crate::eval::{BatchScores, LinkMetrics, Negatives, Rank, RankMetrics};
 use crate::graph::EventColumns;
 use crate::memory::MemoryStore;
 use crate::model::{LinkModel, Logits};
 use crate::pipeline::sequential;
-use crate::sampling::negative::{NegativeError, SplitPart};
 use crate::sampling::past_pairs::{PastKind, PastPairs};
-use crate::sampling::{Candidates, NegativePool};
+use crate::sampling::{Candidates, NegativeError, NegativePool, SplitPart};
 
 /// Why an evaluation failed.
 #[derive(Debug, Error)]
@@ -112,8 +111,8 @@ pub struct Scored {
     pub batches: Vec<EventBatch>,
     /// Scores of each batch's events and of its negatives.
     pub scores: Vec<BatchScores>,
-    /// Reciprocal rank and number of candidates of each event, where the protocol ranks.
-    pub ranks: Vec<(f64, usize)>,
+    /// Rank of each event's destination, where the protocol ranks.
+    pub ranks: Vec<Rank>,
 }
 
 /// A pool of negatives by its name, on the stream that it belongs to.
@@ -389,11 +388,11 @@ impl Evaluator {
         let mut scores = read_scores(&logits)?;
         // Pairs with sources of their own were scored beside the batches.
         for (of_batch, own) in scores.iter_mut().zip(beside.negatives) {
-            of_batch.1 = own;
+            of_batch.negative = own;
         }
-        for (batch, (positive, negative)) in batches.iter().zip(&scores) {
-            check_scores(batch, "destination", positive).map_err(StageError::from)?;
-            check_scores(batch, "negative", negative).map_err(StageError::from)?;
+        for (batch, scores) in batches.iter().zip(&scores) {
+            check_scores(batch, "destination", &scores.positive).map_err(StageError::from)?;
+            check_scores(batch, "negative", &scores.negative).map_err(StageError::from)?;
         }
         check_memory(memory, before, pass)?;
         Ok(Scored {
@@ -451,7 +450,10 @@ fn read_scores(logits: &[Logits]) -> Result<Vec<BatchScores>, EvalError> {
         .map(|logits| {
             let range = start..start + logits.positive.dims()[0];
             start = range.end;
-            (positive[range.clone()].to_vec(), negative[range].to_vec())
+            BatchScores {
+                positive: positive[range.clone()].to_vec(),
+                negative: negative[range].to_vec(),
+            }
         })
         .collect())
 }

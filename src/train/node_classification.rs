@@ -35,8 +35,8 @@ use crate::eval::metrics::{self, MetricError};
 use crate::memory::MemoryStore;
 use crate::model::init::Initializer;
 use crate::model::{LinkModel, ModelInput};
+use crate::sampling::SplitPart;
 use crate::sampling::counter_rng::RandomStreams;
-use crate::sampling::negative::SplitPart;
 use classifier::NodeClassifier;
 
 /// Embeddings that may wait on the device before they are read, in batches.

@@ -13,12 +13,11 @@ use super::divergence::{Unsound, check_scores};
 use super::stages::{Sampling, StageError};
 use super::upload;
 use crate::batch::{EventBatch, Layout};
-use crate::eval::metrics;
+use crate::eval::Rank;
 use crate::graph::{NodeId, Queries, Timestamp};
 use crate::memory::{MemoryError, MemoryRequest, MemoryStore};
 use crate::model::LinkModel;
-use crate::sampling::Candidates;
-use crate::sampling::negative::NegativeKey;
+use crate::sampling::{Candidates, NegativeKey};
 
 /// Pairs of one trip through the model: about as many roots as a usual batch has twice over.
 pub const PAIRS_PER_CHUNK: usize = 4096;
@@ -40,8 +39,8 @@ pub struct BesideBatch<'a> {
     pub stop: &'a Stop,
     /// Scores of the batches' negatives that have sources of their own.
     pub negatives: Vec<Vec<f32>>,
-    /// Reciprocal rank of each event, and how many candidates it had.
-    pub ranks: Vec<(f64, usize)>,
+    /// Rank of each event's destination.
+    pub ranks: Vec<Rank>,
 }
 
 impl BesideBatch<'_> {
@@ -82,8 +81,7 @@ impl BesideBatch<'_> {
                     .into());
                 }
                 let (own, others) = (rest[0], &rest[1..of_event.len()]);
-                let rank = metrics::reciprocal_rank(own, others)?;
-                self.ranks.push((rank, others.len()));
+                self.ranks.push(Rank::of(own, others)?);
                 rest = &rest[of_event.len()..];
             }
         }

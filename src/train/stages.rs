@@ -20,8 +20,9 @@ use crate::memory::write_back::{Update, WriteBack};
 use crate::memory::{FetchedMemory, MemoryCommit, MemoryError, MemoryRequest, MemoryStore};
 use crate::model::ModelInput;
 use crate::pipeline::Stages;
-use crate::sampling::negative::{NegativeError, NegativeKey, SplitPart};
-use crate::sampling::{NegativePool, NeighborSampler, Neighbors, SampleKey};
+use crate::sampling::{
+    NegativeError, NegativeKey, NegativePool, NeighborSampler, Neighbors, SampleKey, SplitPart,
+};
 
 /// Why an iteration failed.
 #[derive(Debug, Error)]

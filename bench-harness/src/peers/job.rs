@@ -13,7 +13,7 @@ use mspipe::config::RunConfig;
 use mspipe::eval::metrics::average_precision;
 use mspipe::graph::{EventId, NodeId};
 use mspipe::sampling::SampleKey;
-use mspipe::sampling::negative::SplitPart;
+use mspipe::sampling::SplitPart;
 use mspipe::train::evaluation::Evaluator;
 use mspipe::train::stages::Pass;
 use serde::Serialize;

@@ -2,8 +2,8 @@
 
 use super::{BankMetrics, EdgeBankMetrics, EvalError, Evaluator, Pool, part_of};
 use crate::eval::edgebank::{Bank, EdgeBank};
-use crate::eval::{self, BatchScores, RankMetrics, metrics};
-use crate::sampling::negative::SplitPart;
+use crate::eval::{self, BatchScores, Rank, RankMetrics};
+use crate::sampling::SplitPart;
 use crate::train::stages::StageError;
 
 impl Evaluator {
@@ -44,7 +44,7 @@ impl Evaluator {
         let banks = [Bank::Unlimited, Bank::Window];
         let pass = self.pass_with(&pool.1, part, 0);
         let mut scores: [Vec<BatchScores>; 2] = Default::default();
-        let mut ranks: [Vec<(f64, usize)>; 2] = Default::default();
+        let mut ranks: [Vec<Rank>; 2] = Default::default();
         let mut batches = Vec::with_capacity(pass.iterations());
         for iteration in 0..pass.iterations() {
             self.stop.check()?;
@@ -54,10 +54,10 @@ impl Evaluator {
                     let pairs = src.iter().zip(dst);
                     pairs.map(|(&s, &d)| bank.score(of, s, d)).collect()
                 };
-                scores.push((
-                    score(&batch.src, &batch.dst),
-                    score(batch.negative_sources(), &batch.neg),
-                ));
+                scores.push(BatchScores {
+                    positive: score(&batch.src, &batch.dst),
+                    negative: score(batch.negative_sources(), &batch.neg),
+                });
             }
             if let Some(candidates) = self.candidates_of(pool) {
                 let (key, stream) = (pass.negative_key(), pass.sampling.columns());
@@ -69,8 +69,7 @@ impl Evaluator {
                     for (of, ranks) in banks.into_iter().zip(&mut ranks) {
                         let of_others: Vec<f32> =
                             others.iter().map(|&d| bank.score(of, src, d)).collect();
-                        let rank = metrics::reciprocal_rank(bank.score(of, src, dst), &of_others)?;
-                        ranks.push((rank, others.len()));
+                        ranks.push(Rank::of(bank.score(of, src, dst), &of_others)?);
                     }
                 }
             }
