@@ -1,9 +1,9 @@
 //! One batch: the events themselves and everything that is computed from them on the CPU.
 //!
-//! An [`EventBatch`] is a range of the stream with one negative an event. Its *root nodes* are
+//! An [`EventBatch`] is a range of the stream with one negative per event. Its *root nodes* are
 //! src ‖ dst ‖ neg: with `n` events, event `i` has the roots `i`, `n + i` and `2 n + i`, all queried
 //! at the event's time. [`mfg::Mfg`] is the layout of one sampled layer, [`last_writers::LastWriters`] says
-//! which event writes which node's memory, [`mail_routing::MailRouting`] which mails go to which node,
+//! which event writes which node's memory, [`mail_routing::MailRouting`] which mail goes to which node,
 //! and [`layout::Layout`] holds all of them for a batch.
 //!
 //! Neither features nor memory rows are touched here; `mfg` says which rows are needed.
@@ -36,7 +36,7 @@ pub struct EventBatch {
     pub src: Vec<NodeId>,
     /// Destinations.
     pub dst: Vec<NodeId>,
-    /// Negatives, one an event.
+    /// Negatives, one per event.
     pub neg: Vec<NodeId>,
     /// Sources of the negatives, where these are not the events' own.
     pub neg_src: Option<Vec<NodeId>>,
@@ -56,7 +56,7 @@ impl EventBatch {
         time: &[Timestamp],
         neg: Vec<NodeId>,
     ) -> EventBatch {
-        assert_eq!(neg.len(), events.len(), "one negative an event");
+        assert_eq!(neg.len(), events.len(), "one negative per event");
         EventBatch {
             src: src[events.clone()].to_vec(),
             dst: dst[events.clone()].to_vec(),
@@ -112,9 +112,9 @@ impl Roots {
 /// Which difference of times a memory updater gets, and with it what one of its rows is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TimeDelta {
-    /// Mail time − last update, as in TGN's paper: one updater row a node.
+    /// Mail time − last update, as in TGN's paper: one updater row per node.
     Message,
-    /// Query time − last update, as in TGL and MSPipe: one updater row a (node, query time).
+    /// Query time − last update, as in TGL and MSPipe: one updater row per (node, query time).
     Query,
 }
 

@@ -83,7 +83,7 @@ pub struct RankMetrics {
     /// Mean reciprocal rank; a tie counts as the mean of the rank that it gives at best and at
     /// worst (TGB's convention).
     pub mrr: f64,
-    /// Candidates of an event, on average.
+    /// Candidates per event, on average.
     pub candidates: f64,
     /// Over the events with a node that is not in the training part alone; none if there is none.
     pub inductive_mrr: Option<f64>,

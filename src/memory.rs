@@ -1,6 +1,6 @@
 //! Node memory: what each node remembers between batches.
 //!
-//! Rows and mails live where the [`MemoryStore`] keeps them; times live on the host in a
+//! Rows and mail live where the [`MemoryStore`] keeps them; times live on the host in a
 //! [`clock::NodeTimes`], because they do not depend on weights, must be exact to the tick
 //! (Δt ω reaches 10^6 and its cosine is wrong when Δt is off by one rounding), and WGSL
 //! has no 64-bit integers.
@@ -65,9 +65,9 @@ impl<'a> MemoryRequest<'a> {
 pub struct FetchedMemory {
     /// Memory rows, `[rows, width]`.
     pub memory: Tensor<2>,
-    /// Mails, `[mail rows, slots x mail width]`.
+    /// Mail, `[mail rows, slots x mail width]`.
     pub mail: Tensor<2>,
-    /// Row of `mail` of each row, `[rows]`. A memory with one slot a node has one a row; with
+    /// Row of `mail` of each row, `[rows]`. A memory with one slot per node has one per row; with
     /// several, rows of one node share the node's, as they are many numbers.
     pub mail_row: Vec<i32>,
     /// Times that belong to them.
@@ -93,9 +93,9 @@ pub struct MemoryCommit<'a> {
 /// [`version`](MemoryStore::version) counts them, from 1.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct NotFinite {
-    /// Into a memory row or what mails hold of one.
+    /// Into a memory row or what mail holds of one.
     pub rows: Option<u64>,
-    /// Into what mails hold of edge features.
+    /// Into what mail holds of edge features.
     pub features: Option<u64>,
 }
 
@@ -125,12 +125,12 @@ pub fn read(tensor: Tensor<2>) -> Result<Vec<f32>, MemoryError> {
     data.try_into_vec().map_err(|error| failed(&error))
 }
 
-/// A place that keeps memory rows, mails and times.
+/// A place that keeps memory rows, mail and times.
 pub trait MemoryStore {
     /// Memory of the rows that a batch needs.
     fn fetch(&self, request: MemoryRequest<'_>) -> FetchedMemory;
 
-    /// Writes a batch's memory rows and mails.
+    /// Writes a batch's memory rows and mail.
     ///
     /// # Errors
     /// When the device does not hand the rows over.
@@ -143,6 +143,6 @@ pub trait MemoryStore {
     /// [`NotFinite::read`] takes, `[2]`; not yet read from the device.
     fn watched(&self) -> Tensor<1>;
 
-    /// Forgets everything: zero rows, zero mails, no times.
+    /// Forgets everything: zero rows, empty mail, no times.
     fn reset(&mut self);
 }

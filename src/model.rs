@@ -95,8 +95,8 @@ impl ModelConfig {
         let recurrent = ModelNeeds {
             layers: 0,
             mail_slots: 1,
-            attends_to_mails: false,
-            mails_to_neighbors: false,
+            attends_to_mail: false,
+            mail_to_neighbors: false,
             time_delta: TimeDelta::Message,
         };
         match self.name {
@@ -108,8 +108,8 @@ impl ModelConfig {
             ModelName::Apan => ModelNeeds {
                 layers: 0,
                 mail_slots: self.mail_slots,
-                attends_to_mails: true,
-                mails_to_neighbors: true,
+                attends_to_mail: true,
+                mail_to_neighbors: true,
                 // A mail's age at the query is all that an embedding knows of the query.
                 time_delta: TimeDelta::Query,
             },
@@ -124,10 +124,10 @@ pub struct ModelNeeds {
     pub layers: usize,
     /// Mails that a node keeps.
     pub mail_slots: usize,
-    /// Whether the updater attends to mails one by one: [`ModelInput::mailbox`].
-    pub attends_to_mails: bool,
-    /// Whether nodes of sampled past events get mails too.
-    pub mails_to_neighbors: bool,
+    /// Whether the updater attends to each piece of mail: [`ModelInput::mailbox`].
+    pub attends_to_mail: bool,
+    /// Whether nodes of sampled past events get mail too.
+    pub mail_to_neighbors: bool,
     /// The time difference that suits the model, unless a protocol asks for another.
     pub time_delta: TimeDelta,
 }
@@ -140,7 +140,7 @@ pub struct ModelNeeds {
 pub struct ModelInput {
     /// Memory of each row, `[rows, width]`.
     pub memory: Tensor<2>,
-    /// Mails, `[mail rows, slots x mail width]`: one a row, or those that `mailbox` refers to.
+    /// Mail, `[mail rows, slots x mail width]`: one a row, or those that `mailbox` refers to.
     pub mail: Tensor<2>,
     /// Time since the last update of each row, `[rows]`, in the stream's unit.
     pub delta_t: Tensor<1>,

@@ -36,7 +36,7 @@ pub use uniform::Uniform;
 /// the others are zero.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Neighbors {
-    /// Slots a root.
+    /// Slots per root.
     pub fanout: usize,
     /// `[roots * fanout]`: the other endpoint of the event.
     pub node: Vec<NodeId>,

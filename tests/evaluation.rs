@@ -87,7 +87,7 @@ impl Fixture {
                     order: MailOrder::Event,
                     to_neighbors: false,
                 },
-                attends_to_mails: false,
+                attends_to_mail: false,
                 ticks_per_unit: log.ticks_per_unit(),
             },
             batch_size: 50,

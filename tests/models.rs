@@ -99,7 +99,7 @@ impl Case {
                 order: MailOrder::Event,
                 to_neighbors: false,
             },
-            attends_to_mails: false,
+            attends_to_mail: false,
             ticks_per_unit: 1,
         };
         let sample = |roots: Queries<'_>, request| {

@@ -90,9 +90,9 @@ impl World {
             mail_rule: MailRule {
                 aggregation: MailAggregation::Mean,
                 order: MailOrder::Event,
-                to_neighbors: self.needs.mails_to_neighbors,
+                to_neighbors: self.needs.mail_to_neighbors,
             },
-            attends_to_mails: self.needs.attends_to_mails,
+            attends_to_mail: self.needs.attends_to_mail,
             ticks_per_unit: 1,
         }
     }

@@ -321,9 +321,9 @@ impl<'a> Replay<'a> {
             mail_rule: MailRule {
                 aggregation: MailAggregation::Last,
                 order: MailOrder::Row,
-                to_neighbors: needs.mails_to_neighbors,
+                to_neighbors: needs.mail_to_neighbors,
             },
-            attends_to_mails: needs.attends_to_mails,
+            attends_to_mail: needs.attends_to_mail,
             ticks_per_unit: 1,
         };
         let clock = NodeTimes::new(nodes, clock);

@@ -20,7 +20,7 @@ pub enum Check {
     Repeats,
     /// Every root, of positives and negatives alike, is given what it may see.
     NeighborCounts,
-    /// Later events are unknown to the losses of a training.
+    /// Later events are unknown to the losses of a training run.
     Training,
     /// An evaluation of the test part leaves no trace in what is kept.
     TestTrace,

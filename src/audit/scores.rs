@@ -185,7 +185,7 @@ pub(super) fn around<S: Subject>(
     Ok(record)
 }
 
-/// Changing the events after the middle of a training must leave the losses before them as they are.
+/// Changing the events after the middle of a run must leave the losses before them as they are.
 pub(super) fn of_training<S: Subject>(
     subject: &mut S,
     stream: &AuditStream,

@@ -18,13 +18,13 @@ pub trait Subject {
     /// When it fails.
     fn scores(&mut self, stream: &AuditStream) -> Result<Vec<ScoredBatch>, Self::Error>;
 
-    /// The loss of each iteration of a training over the stream's training part.
+    /// The loss of each iteration of a training run over the stream's training part.
     ///
     /// # Errors
     /// When it fails.
     fn losses(&mut self, stream: &AuditStream) -> Result<Vec<f32>, Self::Error>;
 
-    /// Everything that a training keeps; it tests while it runs if `tested`.
+    /// Everything that a run keeps; it tests while it runs if `tested`.
     ///
     /// # Errors
     /// When it fails.
@@ -77,7 +77,7 @@ pub struct Sampled {
     pub neighbors: Neighbors,
 }
 
-/// What a training keeps, by name, bit for bit.
+/// What a run keeps, by name, bit for bit.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Kept(pub Vec<(String, Vec<u32>)>);
 

@@ -5,7 +5,7 @@
 //! wins; in a self loop the destination's side wins. Negatives never write. (TGL lets a
 //! destination's row win over a source's whatever their times; that fault is not reproduced.)
 //!
-//! Mails are not part of this: see [`crate::batch::mail_routing`].
+//! Mail is not part of this: see [`crate::batch::mail_routing`].
 
 use bytemuck::{Pod, Zeroable};
 

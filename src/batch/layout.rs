@@ -17,10 +17,10 @@ pub struct LayoutRule {
     pub layers: usize,
     /// What a row of the memory updater is.
     pub time_delta: TimeDelta,
-    /// How mails are delivered.
+    /// How mail is delivered.
     pub mail_rule: MailRule,
-    /// Whether the updater attends to mails one by one.
-    pub attends_to_mails: bool,
+    /// Whether the updater attends to each piece of mail.
+    pub attends_to_mail: bool,
     /// Ticks of the stream's unit.
     pub ticks_per_unit: i64,
 }
@@ -37,8 +37,8 @@ pub struct Layout {
     pub last_writers: LastWriters,
     /// Who gets which mail.
     pub mail_routing: MailRouting,
-    /// Whether the updater attends to mails one by one.
-    pub attends_to_mails: bool,
+    /// Whether the updater attends to each piece of mail.
+    pub attends_to_mail: bool,
 }
 
 impl Layout {
@@ -124,7 +124,7 @@ impl Layout {
         Layout {
             layers,
             root_row,
-            attends_to_mails: rule.attends_to_mails,
+            attends_to_mail: rule.attends_to_mail,
             ..Layout::default()
         }
     }
@@ -154,7 +154,7 @@ mod tests {
             order: MailOrder::Event,
             to_neighbors: false,
         },
-        attends_to_mails: false,
+        attends_to_mail: false,
         ticks_per_unit: 1,
     };
 

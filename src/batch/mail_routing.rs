@@ -1,8 +1,8 @@
-//! Which mails of a batch go to which node.
+//! Which mail of a batch goes to which node.
 //!
-//! Each event makes two mails: its source's `[source's row | destination's row | features]` and its
+//! Each event makes two pieces of mail: its source's `[source's row | destination's row | features]` and its
 //! destination's, the other way round. A mail goes to its own node (TGN, JODIE), and where asked
-//! for also to the past events' nodes that were sampled for it (APAN). Of the mails that reach a
+//! for also to the past events' nodes that were sampled for it (APAN). Of the mail that reaches a
 //! node the last one wins, or their mean counts. Negatives send and receive nothing.
 //!
 //! Invariants: nodes ascend and are distinct, so the kernel that writes needs neither atomics nor an
@@ -18,7 +18,7 @@ use crate::batch::EventBatch;
 use crate::graph::{Csr, NodeId, Timestamp};
 use crate::sampling::Neighbors;
 
-/// What becomes of several mails that reach a node in one batch.
+/// What becomes of several pieces of mail that reach a node in one batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MailAggregation {
     /// The last one is kept.
@@ -27,10 +27,10 @@ pub enum MailAggregation {
     Mean,
 }
 
-/// Which of a node's mails is the last.
+/// Which piece of a node's mail is the last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MailOrder {
-    /// That of the last event; of one event's mails, a node's own before one that it gets as a
+    /// That of the last event; of one event's mail, a node's own before one that it gets as a
     /// neighbour, the destination's before the source's.
     Event,
     /// TGL's: a mail that a node gets as a neighbour beats its own, whatever the times; neighbours
@@ -66,14 +66,14 @@ impl MailOrder {
     }
 }
 
-/// How a model's mails are delivered.
+/// How a model's mail is delivered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MailRule {
-    /// Several mails for one node.
+    /// Several pieces for one node.
     pub aggregation: MailAggregation,
     /// Which of them is the last.
     pub order: MailOrder,
-    /// Whether nodes of sampled past events of sources and destinations get mails too.
+    /// Whether nodes of sampled past events of sources and destinations get mail too.
     pub to_neighbors: bool,
 }
 
@@ -94,7 +94,7 @@ pub struct Mail {
 pub struct MailRouting {
     /// `[nodes]`: who gets mail, ascending.
     pub node: Vec<NodeId>,
-    /// `[nodes]`: time of the last of its mails, in ticks.
+    /// `[nodes]`: time of the last of its mail, in ticks.
     pub time: Vec<Timestamp>,
     /// The mail of each node, oldest first.
     pub mail: Csr<Mail>,
@@ -246,7 +246,7 @@ mod tests {
         // Node 1's own mail of event 1 is later than the one of event 0.
         assert_eq!(list(&mail_routing, 1), (&[[11, 13, 1]][..], 20));
 
-        // TGL: whatever is delivered to a neighbour beats own mails.
+        // TGL: whatever is delivered to a neighbour beats own mail.
         let row = rule(MailAggregation::Last, MailOrder::Row);
         let mail_routing = MailRouting::of(&batch, &rows, Some(&neighbors), row);
         assert_eq!(list(&mail_routing, 5), (&[[10, 12, 0]][..], 10));

@@ -10,7 +10,7 @@
 //! depends on the order of a hash table; the lists of uses ascend; empty slots
 //! occur in no list.
 //!
-//! Rows hold no data here: no memory, features or mails are read.
+//! Rows hold no data here: no memory, features or mail is read.
 
 use std::ops::Range;
 
@@ -55,7 +55,7 @@ impl Slot {
 pub struct Mfg {
     /// Number of roots.
     pub roots: usize,
-    /// Slots a root.
+    /// Slots per root.
     pub fanout: usize,
     /// `[rows]`: node of each row.
     pub node: Vec<NodeId>,
@@ -86,7 +86,7 @@ pub struct MfgScratch {
 }
 
 impl MfgScratch {
-    /// Tables for a graph of `nodes` nodes: 8 bytes a node.
+    /// Tables for a graph of `nodes` nodes: 8 bytes per node.
     pub fn new(nodes: usize) -> MfgScratch {
         MfgScratch {
             nodes: NodeTable::new(nodes),

@@ -6,7 +6,7 @@
 //! them.
 //!
 //! Unlike TGN's protocol no node is taken out of training to make it new, so that the
-//! transductive numbers beside these are of an ordinary training. There may be few such
+//! transductive numbers beside these are of an ordinary run. There may be few such
 //! events, or none: their number belongs to every metric.
 
 use std::collections::BTreeSet;

@@ -6,7 +6,7 @@
 //! the number of threads.
 //!
 //! The graph is static: it holds the whole stream, and the past is cut by time at the query. That
-//! costs one search a query and makes every query independent of all others, unlike the moving
+//! costs one search per query and makes every query independent of all others, unlike the moving
 //! pointers of TGL's sampler, which lose neighbours of nodes that repeat within a batch.
 //!
 //! Source: TGL (Zhou et al., VLDB 2022), section 3.1; the fields are its `indptr`, `indices`,
@@ -79,7 +79,7 @@ pub enum GraphError {
     },
 }
 
-/// The temporal graph; see the module's text. 16 bytes an entry, two entries an event for
+/// The temporal graph; see the module's text. 16 bytes per entry, two entries per event for
 /// [`Directions::Both`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tcsr {
@@ -180,7 +180,7 @@ impl Tcsr {
         Ok(graph)
     }
 
-    /// Number of entries over all nodes: two an event for [`Directions::Both`], else one.
+    /// Number of entries over all nodes: two per event for [`Directions::Both`], else one.
     pub(crate) fn entries(&self) -> usize {
         self.event.len()
     }

@@ -10,7 +10,7 @@ use crate::kernels::mail_update::{MailLists, MailWatch, mail_update};
 use crate::kernels::memory_gather::memory_gather;
 use crate::kernels::memory_update::memory_update;
 
-/// Memory rows and mails as two tables on the device, times on the host.
+/// Memory rows and mail as two tables on the device, times on the host.
 #[derive(Debug, Clone)]
 pub struct DeviceMemory {
     /// `[nodes, width]`.
@@ -26,7 +26,7 @@ pub struct DeviceMemory {
 
 impl DeviceMemory {
     /// Zero rows for `nodes` nodes on `device` (without autodiff: memory is a constant of
-    /// an iteration); `node_times` says how many mails a node keeps.
+    /// an iteration); `node_times` says how much mail a node keeps.
     pub fn new(
         nodes: usize,
         width: usize,
@@ -73,7 +73,7 @@ impl MemoryStore for DeviceMemory {
         let index: Vec<i32> = nodes.map(|node| node.0 as i32).collect();
         let (rows, gathered) = (request.rows.node.len(), index.len());
         let index = ints(index, [gathered], &self.memory.device());
-        // Mails of several slots are read where they are: the table is not written before the
+        // Mail of several slots is read where it is: the table is not written before the
         // batch that reads it is done, and then nobody else holds it.
         let (memory, mail, mail_row) = if self.node_times.rule().mail_slots > 1 {
             let memory = self.memory.clone().select(0, index);

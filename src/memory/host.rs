@@ -16,7 +16,7 @@ use crate::batch::Distinct;
 use crate::graph::NodeId;
 use crate::kernels::cpu::rows::{self, MailParts};
 
-/// Memory rows, mails and times, all in RAM.
+/// Memory rows, mail and times, all in RAM.
 #[derive(Debug, Clone)]
 pub struct HostMemory {
     width: usize,
@@ -40,7 +40,7 @@ pub struct HostRows {
     /// Memory of the batch's rows, then of the rows that only a correction reads,
     /// `[rows + extra, width]`.
     memory: Vec<f32>,
-    /// Mails, `[mail rows, slots x mail width]`.
+    /// Mail, `[mail rows, slots x mail width]`.
     mail: Vec<f32>,
     /// Row of `mail` of each row.
     mail_row: Vec<i32>,
@@ -72,7 +72,7 @@ impl HostRows {
 }
 
 impl HostMemory {
-    /// Zero rows for `nodes` nodes; `node_times` says how many mails a node keeps.
+    /// Zero rows for `nodes` nodes; `node_times` says how much mail a node keeps.
     pub fn new(
         nodes: usize,
         width: usize,
@@ -124,7 +124,7 @@ impl HostMemory {
         }
     }
 
-    /// Writes a batch's rows and mails.
+    /// Writes a batch's rows and mail.
     pub fn apply(&mut self, update: &Update) {
         let Update {
             back,

@@ -1,4 +1,4 @@
-//! Times of memory rows and mails, exact, on the host; and the order of a node's mail slots.
+//! Times of memory rows and mail, exact, on the host; and the order of a node's mail slots.
 
 use super::saved::SavedTimes;
 use super::{MemoryRequest, MemoryWrite};
@@ -10,10 +10,10 @@ use crate::graph::{NodeId, Timestamp};
 pub struct NodeTimesRule {
     /// Which time difference the updater gets.
     pub time_delta: TimeDelta,
-    /// When a memory row is written. [`MemoryWrite::Read`] needs one row a node, so
+    /// When a memory row is written. [`MemoryWrite::Read`] needs one row per node, so
     /// [`TimeDelta::Message`].
     pub write: MemoryWrite,
-    /// Mails that a node keeps, at least 1; a new one replaces the oldest.
+    /// Pieces of mail that a node keeps, at least 1; a new one replaces the oldest.
     pub mail_slots: usize,
     /// Ticks of the stream's unit.
     pub ticks_per_unit: i64,
@@ -25,12 +25,12 @@ pub struct NodeTimesRule {
     pub first: Timestamp,
 }
 
-/// When each node's memory was last updated and its mails were written.
+/// When each node's memory was last updated and its mail was written.
 #[derive(Debug, Clone)]
 pub struct NodeTimes {
     rule: NodeTimesRule,
     last_update: Vec<Timestamp>,
-    /// Times of each node's mails, `[nodes * slots]`; [`NO_MAIL`] where empty.
+    /// Times of each node's mail, `[nodes * slots]`; [`NO_MAIL`] where empty.
     mail_time: Vec<Timestamp>,
     /// Slot that each node's next mail goes to.
     next_slot: Vec<u32>,
@@ -101,7 +101,7 @@ impl NodeTimes {
         &self.last_update
     }
 
-    /// Times of each node's mails, `[nodes * slots]`, in ticks; the least number where there
+    /// Times of each node's mail, `[nodes * slots]`, in ticks; the least number where there
     /// is none.
     pub fn mail_time(&self) -> &[Timestamp] {
         &self.mail_time
@@ -206,7 +206,7 @@ impl NodeTimes {
     }
 
     /// Takes over a batch's last writers, whose memory is as old as what it absorbed, and its
-    /// mails, which are as old as their last event.
+    /// mail, which is as old as its last event.
     pub fn commit(
         &mut self,
         last_writers: &LastWriters,
@@ -227,7 +227,7 @@ impl NodeTimes {
         }
     }
 
-    /// Forgets all updates and mails.
+    /// Forgets all updates and mail.
     pub fn reset(&mut self) {
         self.last_update.fill(self.rule.origin);
         self.mail_time.fill(NO_MAIL);

@@ -1,7 +1,7 @@
-//! Node memory in checkpoints: tables, mails, times.
+//! Node memory in checkpoints: tables, mail, times.
 //!
 //! Invariant: numbers are moved, never computed, and are the same wherever the memory lies, so
-//! a memory on the device could go on from what one in RAM left.
+//! a memory on the device could resume from what one in RAM left.
 
 use std::borrow::Cow;
 

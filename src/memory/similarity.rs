@@ -4,7 +4,7 @@
 //! Similar nodes share neighbours in the training events: in a bipartite stream users with
 //! users, through the items that both met. A root whose memory is older than all but a share of
 //! the batch's roots gets λ s + (1 − λ) mean(s of its similar nodes that were updated later).
-//! Times and mails stay as they are.
+//! Times and mail stay as they are.
 //!
 //! Source: MSPipe's `prepare_input` (threshold, λ, the ten most similar); how its lists were made
 //! is in none of its commits, so the number of common neighbours is our choice, as in the paper's

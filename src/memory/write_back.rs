@@ -1,5 +1,5 @@
 //! What a batch writes back when its updated rows are on the host: which rows are read for it,
-//! where they and its mails go; and updates that wait for their turn.
+//! where they and its mail go; and updates that wait for their turn.
 //!
 //! Invariant: rows are numbered as they are read back, so an update needs nothing of its batch.
 

@@ -22,14 +22,14 @@ pub enum Candidates {
     Drawn {
         /// Distinct nodes, ascending.
         pool: Arc<[NodeId]>,
-        /// How many an event.
+        /// How many per event.
         count: usize,
     },
     /// Recorded lists.
     Listed(Arc<ListedCandidates>),
 }
 
-/// Recorded candidates, one list an event.
+/// Recorded candidates, one list per event.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ListedCandidates {
     /// Events that have a list, ascending.
@@ -60,7 +60,7 @@ impl ListedCandidates {
 }
 
 impl Candidates {
-    /// Whether each of `events` has candidates; asked before a training that would end with them.
+    /// Whether each of `events` has candidates; asked before a run that would end with them.
     ///
     /// # Errors
     /// [`NegativeError::NoCandidates`] for the first event that has none.

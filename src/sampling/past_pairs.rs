@@ -98,7 +98,7 @@ impl PastPairs {
         self.kind
     }
 
-    /// Whether there is a pair to draw for each of these batches; asked before a training that
+    /// Whether there is a pair to draw for each of these batches; asked before a run that
     /// would end with them.
     ///
     /// # Errors

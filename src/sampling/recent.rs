@@ -8,7 +8,7 @@ use crate::sampling::{NeighborSampler, Neighbors, ROOTS_PER_CHUNK, SampleKey, fi
 /// Samples the newest `fanout` past events of each root.
 #[derive(Clone, Copy, Debug)]
 pub struct Recent {
-    /// Events a root at most.
+    /// Events per root at most.
     pub fanout: usize,
 }
 

@@ -14,7 +14,7 @@ use crate::sampling::{NeighborSampler, Neighbors, ROOTS_PER_CHUNK, SampleKey, fi
 /// Samples `fanout` different past events of each root.
 #[derive(Clone, Copy, Debug)]
 pub struct Uniform {
-    /// Events a root at most.
+    /// Events per root at most.
     pub fanout: usize,
 }
 
@@ -38,7 +38,7 @@ impl NeighborSampler for Uniform {
             let mut drawn = Vec::with_capacity(self.fanout);
             for (root, len) in slots.len.iter_mut().enumerate() {
                 let history = graph.slice(pasts[root].clone());
-                // A node has at most two entries an event, so fewer than 2^32.
+                // A node has at most two entries per event, so fewer than 2^32.
                 let past = history.len() as u32;
                 if history.len() <= self.fanout {
                     drawn.clear();

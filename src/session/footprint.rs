@@ -261,7 +261,7 @@ impl Batch {
         let mut roots = 3 * size.events;
         // From the outermost layer inwards: the rows of one are the roots of the next.
         for layer in 0..layers {
-            let slots = if needs.layers + usize::from(needs.mails_to_neighbors) > 0 {
+            let slots = if needs.layers + usize::from(needs.mail_to_neighbors) > 0 {
                 roots * size.fanout
             } else {
                 0

@@ -127,7 +127,7 @@ impl Rules {
                 } else {
                     MailOrder::Event
                 },
-                to_neighbors: needs.mails_to_neighbors,
+                to_neighbors: needs.mail_to_neighbors,
             },
             needs,
         })
@@ -139,7 +139,7 @@ impl Rules {
             layers: self.needs.layers,
             time_delta: self.time_delta,
             mail_rule: self.mail_rule,
-            attends_to_mails: self.needs.attends_to_mails,
+            attends_to_mail: self.needs.attends_to_mail,
             ticks_per_unit,
         }
     }

@@ -86,7 +86,7 @@ pub fn model_input(
         delta_t: floats(times.delta_t.clone(), [rows], device),
         active: ints(times.active.clone(), [rows], device),
         mailbox: layout
-            .attends_to_mails
+            .attends_to_mail
             .then(|| mailbox_input(fetched, device)),
         node_features: node_features.as_ref().map(lift),
         root_recency: floats(times.root_recency.clone(), [roots], device),

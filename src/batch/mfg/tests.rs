@@ -274,7 +274,7 @@ proptest! {
             }
         }
 
-        // LastWriters and own mails: replay the events in order and let each write overwrite.
+        // Last writers and own mail: replay the events in order and let each write overwrite.
         let n = batch.src.len();
         let mut last = BTreeMap::new();
         for event in 0..n {
