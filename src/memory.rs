@@ -74,19 +74,19 @@ pub struct FetchedMemory {
     pub times: node_times::FetchedTimes,
 }
 
-/// What a batch writes back.
+/// What a batch writes back, its rows on the device.
 #[derive(Debug)]
-pub struct MemoryCommit<'a> {
+pub struct MemoryCommit {
     /// Updated memory of each fetched row, `[rows, width]`.
     pub memory: Tensor<2>,
     /// Edge features of the batch's event rows, `[event rows, edge width]`.
     pub edge: Tensor<2>,
     /// Whose memory is written.
-    pub last_writers: &'a LastWriters,
+    pub last_writers: LastWriters,
     /// Who gets which mail.
-    pub mail_routing: &'a MailRouting,
+    pub mail_routing: MailRouting,
     /// Times fetched with the rows.
-    pub times: &'a node_times::FetchedTimes,
+    pub times: node_times::FetchedTimes,
 }
 
 /// The first commits that wrote numbers that are not finite, as
@@ -134,7 +134,7 @@ pub trait MemoryStore {
     ///
     /// # Errors
     /// When the device does not hand the rows over.
-    fn commit(&mut self, commit: MemoryCommit<'_>) -> Result<(), MemoryError>;
+    fn commit(&mut self, commit: MemoryCommit) -> Result<(), MemoryError>;
 
     /// Number of commits since the last reset.
     fn version(&self) -> u64;

@@ -30,8 +30,8 @@ use crate::sampling::{Candidates, NegativeError, NegativePool, NeighborSampler, 
 use crate::train::epochs::{Observer, TrainError};
 use crate::train::evaluation::EvalError;
 use crate::train::node_classification::NodeError;
+use crate::train::pass::Sampling;
 use crate::train::progress::ResumeError;
-use crate::train::stages::Sampling;
 use crate::weights::WeightFileError;
 pub use runs::{classify_nodes, evaluate, footprint, footprint_on, resume, run};
 

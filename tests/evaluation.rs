@@ -18,7 +18,7 @@ use mspipe::model::{LinkModel, ModelConfig, ModelName};
 use mspipe::sampling::candidates::ListedCandidates;
 use mspipe::sampling::{Candidates, NegativePool, Recent};
 use mspipe::train::evaluation::{Evaluator, Scored};
-use mspipe::train::stages::Sampling;
+use mspipe::train::pass::Sampling;
 use mspipe_datasets::EventLog;
 use serde_json::Value;
 

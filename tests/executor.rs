@@ -1,10 +1,9 @@
 //! The executor: it does what the simulator says, keeps the version rule whatever the timing,
 //! and ends when something fails.
 
-mod chained_stages;
+mod chain;
 mod virtual_clock;
 
-use std::cell::Cell;
 use std::num::NonZeroUsize;
 use std::sync::mpsc;
 use std::thread;
@@ -21,7 +20,7 @@ use mspipe::what_if::simulator::{simulate, step_time};
 use proptest::prelude::*;
 
 use crate::schedule::{any_profile, residency, schedule};
-use chained_stages::{ChainedStages, Hook, Host, Tables, mix, random_time};
+use chain::{Chain, Hook, Tables, mix, random_time};
 use virtual_clock::VirtualClock;
 
 /// Iterations of a run: past the first choice of k, which is made at 16.
@@ -70,8 +69,7 @@ impl Case {
         hook: Hook<'_>,
         proceed: &dyn Fn(usize) -> Proceed,
     ) -> Outcome {
-        let host = Host::new(hook);
-        let mut stages = ChainedStages::new(&host);
+        let mut chain = Chain::new(hook);
         let executor = Executor {
             queue_depth: NonZeroUsize::new(self.depth).unwrap(),
             traced: ITERATIONS,
@@ -79,44 +77,39 @@ impl Case {
         };
         let mut scheduler = self.scheduler();
         let mut record = Ok(Record::default());
-        let mut unapplied = Vec::new();
         let mut begin = 0;
         while begin < ITERATIONS {
-            let rest = Segment::new(1, begin..ITERATIONS);
-            let segment = rest.with(std::mem::take(&mut unapplied));
-            let paused = Cell::new(false);
-            let go = |_: &mut ChainedStages<'_, '_>, iteration| {
+            let segment = Segment {
+                epoch: 1,
+                iterations: begin..ITERATIONS,
+                unapplied: chain.unapplied.len(),
+            };
+            let mut paused = false;
+            let go = |iteration| {
                 let next = proceed(iteration);
-                paused.set(paused.get() || next == Proceed::Pause);
+                paused |= next == Proceed::Pause;
                 next
             };
-            let plan = &mut scheduler;
-            let ended = match self.memory {
-                Residency::Device => executor.run_on_device(&host, &mut stages, plan, segment, go),
-                Residency::Host => executor.run_on_host(&host, &mut stages, plan, segment, go),
-            };
+            let ended = chain.run(&executor, &mut scheduler, segment, go);
             match (ended, &mut record) {
-                (Ok(ended), Ok(record)) => {
-                    record.extend(ended.record);
-                    unapplied = ended.unapplied;
-                }
+                (Ok(ended), Ok(record)) => record.extend(ended),
                 (Err(error), record) => *record = Err(error),
                 _ => {}
             }
-            if record.is_err() || !paused.get() {
+            if record.is_err() || !paused {
                 break;
             }
             begin = record.as_ref().map_or(0, |record| record.ledger.len());
-            let version = host.tables.lock().unwrap().version;
-            assert_eq!(begin, version + unapplied.len(), "no update is lost");
+            let version = chain.tables.lock().unwrap().version;
+            assert_eq!(begin, version + chain.unapplied.len(), "no update is lost");
         }
-        host.write_all(unapplied);
-        let losses = stages.losses;
-        let tables = *host.tables.lock().unwrap();
+        if record.is_ok() {
+            chain.apply_all();
+        }
         Outcome {
             record,
-            losses,
-            tables,
+            tables: *chain.tables.lock().unwrap(),
+            losses: chain.losses,
         }
     }
 }
@@ -164,11 +157,7 @@ proptest! {
     fn follows_the_simulator_on_a_virtual_clock(profile in any_profile(), case in case()) {
         let simulated =
             simulate(&profile, &mut case.scheduler(), case.depth, ITERATIONS).unwrap();
-        // One after the other, the host's stages have no parts.
-        let memory = match case.schedule {
-            Schedule::Sequential => Residency::Device,
-            _ => case.memory,
-        };
+        let memory = case.memory;
         let outcome = watched(move || {
             let clock = VirtualClock::default();
             let sleep = |step, _| {
@@ -256,8 +245,6 @@ proptest! {
     fn an_error_ends_the_run_with_its_message(case in case(), at in 0..ITERATIONS, nth: usize) {
         let steps = Step::of(case.memory, case.scheduler().early());
         let step = steps[nth % steps.len()];
-        // Run one after the other, the host's stages have no parts.
-        let step = if case.schedule == Schedule::Sequential { Step::Train } else { step };
         let outcome = watched(move || {
             let fail = move |ran, iteration| match (ran, iteration) == (step, at) {
                 true => Err("the disk is gone".to_owned()),
@@ -339,9 +326,8 @@ proptest! {
 #[test]
 fn a_run_may_begin_within_an_epoch_and_may_be_empty() {
     for memory in [Residency::Host, Residency::Device] {
-        let host = Host::new(&no_delay);
-        host.tables.lock().unwrap().version = 10;
-        let mut stages = ChainedStages::new(&host);
+        let mut chain = Chain::new(&no_delay);
+        chain.tables.lock().unwrap().version = 10;
         let executor = Executor {
             queue_depth: NonZeroUsize::MIN,
             traced: 0,
@@ -349,19 +335,19 @@ fn a_run_may_begin_within_an_epoch_and_may_be_empty() {
         };
         let mut scheduler = Scheduler::new(Schedule::Staleness(2), memory).unwrap();
         for (iterations, seen) in [(10..10, vec![]), (10..14, vec![10, 10, 11, 12])] {
-            let go = |_: &mut _, _| Proceed::Go;
-            let (plan, part) = (&mut scheduler, Segment::new(3, iterations));
-            let ended = match memory {
-                Residency::Host => executor.run_on_host(&host, &mut stages, plan, part, go),
-                Residency::Device => executor.run_on_device(&host, &mut stages, plan, part, go),
+            let part = Segment {
+                epoch: 3,
+                iterations,
+                unapplied: 0,
             };
-            let record = ended.unwrap().record;
+            let ended = chain.run(&executor, &mut scheduler, part, |_| Proceed::Go);
+            let record = ended.unwrap();
             let versions: Vec<_> = record.ledger.iter().map(|line| line.version).collect();
             assert_eq!(versions, seen);
             assert!(record.spans.is_empty());
             assert!(record.ledger.iter().all(|line| line.epoch == 3));
         }
-        assert_eq!(host.tables.lock().unwrap().version, 14);
+        assert_eq!(chain.tables.lock().unwrap().version, 14);
     }
 }
 

@@ -136,9 +136,9 @@ impl Case {
         let commit = MemoryCommit {
             memory: output.memory,
             edge: edge[0].clone(),
-            last_writers: &layout.last_writers,
-            mail_routing: &layout.mail_routing,
-            times: &fetched.times,
+            last_writers: layout.last_writers,
+            mail_routing: layout.mail_routing,
+            times: fetched.times,
         };
         self.memory.commit(commit).unwrap();
         numbers(output.embedding)

@@ -118,9 +118,9 @@ impl World {
         let commit = MemoryCommit {
             memory: output.memory,
             edge,
-            last_writers: &layout.last_writers,
-            mail_routing: &layout.mail_routing,
-            times: &times,
+            last_writers: layout.last_writers,
+            mail_routing: layout.mail_routing,
+            times,
         };
         self.memory.commit(commit).unwrap();
     }

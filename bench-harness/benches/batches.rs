@@ -10,7 +10,7 @@ use mspipe::batch::{EventBatch, Layout, MfgScratch};
 use mspipe::graph::{EventId, Queries};
 use mspipe::profiler::Work;
 use mspipe::sampling::{NeighborSampler, Neighbors, Recent, SampleKey, Uniform};
-use mspipe::train::stages::Pass;
+use mspipe::train::pass::Pass;
 
 use crate::stream;
 use crate::suite::{Limit, Prepared, Run, Suite, on_host};

@@ -6,11 +6,10 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use mspipe::pipeline::clock::WallClock;
-use mspipe::pipeline::executor::{Executor, Proceed, Segment};
+use mspipe::pipeline::executor::Executor;
 use mspipe::pipeline::profile::{Profile, Residency};
 use mspipe::pipeline::schedule::Schedule;
-use mspipe::pipeline::scheduler::Scheduler;
-use mspipe::what_if::sleeping::{Sleeper, SleepingStages};
+use mspipe::what_if::sleeping::Sleeper;
 
 use crate::suite::{Limit, Prepared, Suite};
 
@@ -43,20 +42,13 @@ fn prepare(schedule: Schedule) -> Result<Prepared> {
                 memory,
                 failure: None,
             };
-            let mut scheduler = Scheduler::new(schedule.clone(), memory)?;
             let executor = Executor {
                 queue_depth: NonZeroUsize::MIN.saturating_add(1),
                 traced: iterations,
                 clock: &WallClock::start(),
             };
-            let ended = executor.run_on_host(
-                &sleeper,
-                &mut SleepingStages(&sleeper),
-                &mut scheduler,
-                Segment::new(1, 0..iterations),
-                |_, _| Proceed::Go,
-            )?;
-            let period = ended.record.period().context("too few iterations")?;
+            let record = sleeper.run(&executor, schedule.clone(), iterations)?;
+            let period = record.period().context("too few iterations")?;
             Ok(period.mul_f64(times as f64))
         }),
         work: None,

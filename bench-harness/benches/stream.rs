@@ -8,7 +8,7 @@ use clap::Parser;
 use mspipe::config::RunConfig;
 use mspipe::sampling::SplitPart;
 use mspipe::session::Session;
-use mspipe::train::stages::Pass;
+use mspipe::train::pass::Pass;
 use mspipe_bench::cell::synthetic_mark;
 use mspipe_datasets::{EventLog, OpenOptions};
 

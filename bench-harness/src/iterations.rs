@@ -7,12 +7,11 @@ use anyhow::{Context, Result, anyhow, ensure};
 use mspipe::device::ComputeDevice;
 use mspipe::memory::MemoryStore as _;
 use mspipe::memory::node_memory::NodeMemory;
-use mspipe::pipeline::sequential;
 use mspipe::sampling::SplitPart;
 use mspipe::session::Session;
 use mspipe::train::epochs::TrainLoop;
-use mspipe::train::stages::{Pass, PassStages};
-use mspipe::train::work::Training;
+use mspipe::train::iteration::Training;
+use mspipe::train::pass::Pass;
 
 /// A run that continues when it is told to.
 pub struct Iterations {
@@ -57,22 +56,22 @@ impl Iterations {
             let NodeMemory::Device(memory) = &mut self.training.memory else {
                 return Err(anyhow!("--memory host: expected device"));
             };
-            let mut stages = PassStages {
-                pass: &self.pass,
-                memory: &mut **memory,
-                work: Training {
-                    trainer: &mut self.training.trainer,
-                    device: &autodiff,
-                    seed: self.pass.sampling.seed,
-                    first_iteration: 0,
-                    unread: Vec::new(),
-                    reads: Vec::new(),
-                },
+            let mut training = Training {
+                trainer: &mut self.training.trainer,
+                device: &autodiff,
+                seed: self.pass.sampling.seed,
+                first_iteration: 0,
+                unread: Vec::new(),
+                reads: Vec::new(),
             };
-            let iteration = self.next..self.next + 1;
-            sequential::run(&mut stages, iteration, |_, _| true)
-                .with_context(|| format!("iteration {}", self.next))?;
-            last_loss = stages.work.unread.pop();
+            let (pass, iteration) = (&self.pass, self.next);
+            let failed_at = || format!("iteration {iteration}");
+            let sampled = pass.sample(iteration).with_context(failed_at)?;
+            let prepared = pass.fetch_features(sampled);
+            let fetched = pass.fetch_memory(prepared, &**memory, &autodiff);
+            let commit = training.train(iteration, fetched);
+            memory.commit(commit).with_context(failed_at)?;
+            last_loss = training.unread.pop();
             self.next += 1;
         }
         self.device.device.sync().map_err(failed)?;

@@ -420,9 +420,9 @@ impl<'a> Replay<'a> {
         self.memory.commit(MemoryCommit {
             memory: output.memory,
             edge,
-            last_writers: &layout.last_writers,
-            mail_routing: &layout.mail_routing,
-            times: &fetched.times,
+            last_writers: layout.last_writers,
+            mail_routing: layout.mail_routing,
+            times: fetched.times,
         })?;
         let (memory, mailbox) = self.memory.tables();
         compare(Quantity::Memory, values(memory)?, &recorded.memory)?;

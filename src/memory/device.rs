@@ -5,6 +5,7 @@ use bytemuck::cast_slice;
 
 use super::node_times::{FetchedTimes, NodeTimes};
 use super::similarity::{Correction, Mitigation};
+use super::write_back::Update;
 use super::{FetchedMemory, MemoryCommit, MemoryError, MemoryRequest, MemoryStore};
 use crate::kernels::mail_update::{MailLists, MailWatch, mail_update};
 use crate::kernels::memory_gather::memory_gather;
@@ -60,6 +61,25 @@ impl DeviceMemory {
         self.memory.dims()[1]
     }
 
+    /// What is to be committed of an update that waited on the host.
+    pub fn upload(&self, update: Update) -> MemoryCommit {
+        let Update { back, rows } = update;
+        let device = self.memory.device();
+        let table = |values: Vec<f32>, width: usize| {
+            let rows = values.len() / width.max(1);
+            Tensor::from_data(TensorData::new(values, [rows, width]), &device)
+        };
+        let width = self.width();
+        let mail_width = self.mailbox.dims()[1] / self.node_times.rule().mail_slots;
+        MemoryCommit {
+            memory: table(rows, width),
+            edge: table(back.edge, mail_width - 2 * width),
+            last_writers: back.last_writers,
+            mail_routing: back.mail_routing,
+            times: back.times,
+        }
+    }
+
     /// The times that belong to them.
     pub fn node_times(&self) -> &NodeTimes {
         &self.node_times
@@ -99,8 +119,8 @@ impl MemoryStore for DeviceMemory {
         }
     }
 
-    fn commit(&mut self, commit: MemoryCommit<'_>) -> Result<(), MemoryError> {
-        let last_writers = commit.last_writers;
+    fn commit(&mut self, commit: MemoryCommit) -> Result<(), MemoryError> {
+        let last_writers = &commit.last_writers;
         let device = self.memory.device();
         let written = commit.times.written(last_writers);
         let last_writer = ints(cast_slice(&written).to_vec(), [written.len(), 2], &device);
@@ -109,7 +129,7 @@ impl MemoryStore for DeviceMemory {
         let memory = std::mem::replace(&mut self.memory, nothing());
         self.memory = memory_update(memory, commit.memory.clone(), last_writer);
 
-        let mail_routing = commit.mail_routing;
+        let mail_routing = &commit.mail_routing;
         let place = self.node_times.places(mail_routing);
         let places = place.len();
         let mail = &mail_routing.mail.items;
@@ -131,7 +151,7 @@ impl MemoryStore for DeviceMemory {
         self.watched = watch.first;
 
         self.node_times
-            .commit(last_writers, mail_routing, commit.times);
+            .commit(last_writers, mail_routing, &commit.times);
         self.version += 1;
         Ok(())
     }

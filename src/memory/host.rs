@@ -10,8 +10,8 @@ use burn::tensor::{Device, Tensor, TensorData};
 
 use super::node_times::{FetchedTimes, NodeTimes};
 use super::similarity::{Correction, Mitigation};
-use super::write_back::{Update, WriteBack};
-use super::{FetchedMemory, MemoryCommit, MemoryError, MemoryRequest, MemoryStore, read};
+use super::write_back::Update;
+use super::{FetchedMemory, MemoryCommit, MemoryError, MemoryRequest, MemoryStore};
 use crate::batch::Distinct;
 use crate::graph::NodeId;
 use crate::kernels::cpu::rows::{self, MailParts};
@@ -180,17 +180,8 @@ impl MemoryStore for HostMemory {
         self.gather(request).upload(&self.device)
     }
 
-    fn commit(&mut self, commit: MemoryCommit<'_>) -> Result<(), MemoryError> {
-        let events = commit.mail_routing.events();
-        let back = WriteBack::new(
-            commit.last_writers.clone(),
-            commit.mail_routing.clone(),
-            commit.times.clone(),
-            read(commit.edge.slice(0..events))?,
-            commit.memory.dims()[0],
-        );
-        let rows = read(back.select(commit.memory))?;
-        self.apply(&Update { back, rows });
+    fn commit(&mut self, commit: MemoryCommit) -> Result<(), MemoryError> {
+        self.apply(&commit.into_update()?);
         Ok(())
     }
 

@@ -44,7 +44,7 @@ impl MemoryStore for NodeMemory {
         self.store().fetch(request)
     }
 
-    fn commit(&mut self, commit: MemoryCommit<'_>) -> Result<(), MemoryError> {
+    fn commit(&mut self, commit: MemoryCommit) -> Result<(), MemoryError> {
         self.store_mut().commit(commit)
     }
 

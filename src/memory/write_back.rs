@@ -3,9 +3,14 @@
 //!
 //! Invariant: rows are numbered as they are read back, so an update needs nothing of its batch.
 
-use burn::tensor::{Int, Tensor, TensorData};
+use std::fmt::Debug;
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker};
+
+use burn::tensor::{ExecutionError, Int, Tensor, TensorData, Transaction};
 
 use super::node_times::FetchedTimes;
+use super::{MemoryCommit, MemoryError, read};
 use crate::batch::{LastWriters, Mail, MailRouting};
 use crate::checkpoint::{Arrays, Unfit};
 use crate::graph::{Csr, NodeId};
@@ -74,11 +79,6 @@ impl WriteBack {
         &self.edge
     }
 
-    /// LastWriters and mail routing, the times of their rows, and the events' features.
-    pub fn into_parts(self) -> (LastWriters, MailRouting, FetchedTimes, Vec<f32>) {
-        (self.last_writers, self.mail_routing, self.times, self.edge)
-    }
-
     /// The rows to read back out of the batch's updated rows `[batch rows, width]`.
     pub fn select(&self, updated: Tensor<2>) -> Tensor<2> {
         let count = self.rows.len();
@@ -88,6 +88,61 @@ impl WriteBack {
     }
 }
 
+type Reading = Pin<Box<dyn Future<Output = Result<Vec<TensorData>, ExecutionError>> + Send>>;
+
+/// A copy to the host.
+enum Copying {
+    Done(Vec<TensorData>),
+    UnderWay(Reading),
+}
+
+/// An update whose rows are on their way to the host.
+pub struct Pending {
+    back: WriteBack,
+    rows: Copying,
+}
+
+impl Pending {
+    /// Begins to copy `rows`, which [`WriteBack::select`] chose, and does not wait for them. Call
+    /// it on the thread that talks to the device.
+    ///
+    /// # Errors
+    /// When the device fails.
+    pub fn begin(back: WriteBack, rows: Tensor<2>) -> Result<Pending, MemoryError> {
+        let mut reading: Reading = Box::pin(Transaction::default().register(rows).execute_async());
+        // The first poll puts the copy into the device's queue, from this thread.
+        let first = reading
+            .as_mut()
+            .poll(&mut Context::from_waker(Waker::noop()));
+        let rows = match first {
+            Poll::Ready(data) => Copying::Done(data.map_err(unreadable)?),
+            Poll::Pending => Copying::UnderWay(reading),
+        };
+        Ok(Pending { back, rows })
+    }
+
+    /// Waits for the rows, on any thread.
+    ///
+    /// # Errors
+    /// When the device does not hand them over.
+    pub fn receive(self) -> Result<Update, MemoryError> {
+        let data = match self.rows {
+            Copying::Done(data) => data,
+            Copying::UnderWay(reading) => pollster::block_on(reading).map_err(unreadable)?,
+        };
+        let mut rows = Vec::new();
+        for data in data {
+            rows = data.try_into_vec().map_err(unreadable)?;
+        }
+        let back = self.back;
+        Ok(Update { back, rows })
+    }
+}
+
+fn unreadable(error: impl Debug) -> MemoryError {
+    MemoryError::Device(format!("{error:?}"))
+}
+
 /// An update whose rows are on the host, to be written into the tables.
 #[derive(Debug, Clone)]
 pub struct Update {
@@ -95,6 +150,25 @@ pub struct Update {
     pub back: WriteBack,
     /// The rows that [`WriteBack::select`] chose, `[rows, width]`.
     pub rows: Vec<f32>,
+}
+
+impl MemoryCommit {
+    /// The same with its rows on the host.
+    ///
+    /// # Errors
+    /// When the device does not hand them over.
+    pub fn into_update(self) -> Result<Update, MemoryError> {
+        let events = self.mail_routing.events();
+        let back = WriteBack::new(
+            self.last_writers,
+            self.mail_routing,
+            self.times,
+            read(self.edge.slice(0..events))?,
+            self.memory.dims()[0],
+        );
+        let rows = read(back.select(self.memory))?;
+        Ok(Update { back, rows })
+    }
 }
 
 /// Bounds of what an update may name.
@@ -109,6 +183,11 @@ pub struct Bounds {
 }
 
 impl Update {
+    /// Bytes of its rows.
+    pub fn bytes(&self) -> u64 {
+        4 * self.rows.len() as u64
+    }
+
     /// Adds it to `arrays`, with names that begin with `prefix`.
     pub fn put<'a>(&'a self, arrays: &mut Arrays<'a>, prefix: &str) {
         let WriteBack {

@@ -1,39 +1,41 @@
-//! Runs [`Stages`] on several threads.
+//! Runs steps of iterations on several threads, one a lane, or one after the other.
 //!
 //! | thread | memory on the device | memory on the host |
 //! |---|---|---|
-//! | sampler | `sample` | `sample` |
-//! | fetcher | `fetch_features` | `fetch_features`, `gather`, `send` |
-//! | the caller's | `fetch_memory`, `train`, `update_memory` | `upload`, `train` (or `begin`, `finish`), `read_back` |
-//! | updater | | `receive`, `apply` |
+//! | sampler | `Sample` | `Sample` |
+//! | fetcher | `Features` | `Features`, `Gather`, `Send` |
+//! | the caller's | `Gather`, `Train`, `Apply` | `Upload`, `Train` (or `Begin`, `Finish`), `ReadBack` |
+//! | updater | | `Receive`, `Apply` |
+//!
+//! It knows of a batch only its iteration's number: whoever owns the data gives it one closure
+//! a lane ([`Lanes`]), and what one lane hands to another lies beside these.
 //!
 //! Invariants: what may run when is decided by [`super::flow`] alone, so results don't depend on
-//! timing; only the caller's thread talks to the device; an error or a panic of any stage ends
+//! timing; only the caller's thread talks to the device; an error or a panic of any step ends
 //! the run with its message, after the steps under way have ended; after a run that ended
 //! well or was stopped, the updates of all trained iterations are applied; after one that was
-//! paused, those are handed out that are not.
+//! paused, those are left that no iteration was to see yet.
 //!
 //! After an error, updates are whole but those of the last iterations may be missing: start
-//! again from a checkpoint. A stage that never returns is not interrupted.
+//! again from a checkpoint. A step that never returns is not interrupted.
 //! Source: MSPipe, Algorithm 1.
 
-use std::collections::VecDeque;
 use std::io;
 use std::num::NonZeroUsize;
 use std::ops::Range;
-use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
 
 use thiserror::Error;
 
+use super::Stage;
 use super::clock::Clock;
 use super::flow::{Flow, Lane, Step};
 use super::ledger::ReplayError;
 use super::monitor::Monitor;
+use super::profile::Residency;
 use super::schedule::Schedule;
 use super::scheduler::Scheduler;
-use super::trace::Record;
-use super::{HostStages, Stage, Stages, sequential};
+use super::trace::{Record, Span};
 
 /// Why a run ended early.
 #[derive(Debug, Error)]
@@ -90,55 +92,38 @@ pub enum Proceed {
 }
 
 /// A part of an epoch that is run at once.
-#[derive(Debug)]
-pub struct Segment<U> {
+#[derive(Debug, Clone)]
+pub struct Segment {
     /// The epoch.
     pub epoch: u64,
     /// Its iterations to run.
     pub iterations: Range<usize>,
-    /// Updates of the iterations just before, as a pause handed them out.
-    pub unapplied: Vec<U>,
+    /// Iterations just before them whose updates a pause left unapplied.
+    pub unapplied: usize,
 }
 
-impl<U> Segment<U> {
-    /// Iterations with all updates before them applied.
-    pub fn new(epoch: u64, iterations: Range<usize>) -> Segment<U> {
-        Segment {
-            epoch,
-            iterations,
-            unapplied: Vec::new(),
-        }
-    }
-
-    /// The same after a pause that left `unapplied`.
-    #[must_use]
-    pub fn with(self, unapplied: Vec<U>) -> Segment<U> {
-        Segment { unapplied, ..self }
-    }
-
+impl Segment {
     /// The iterations that the flow counts: those with updates to apply.
-    pub(super) fn counted(&self) -> Range<usize> {
-        let first = self.iterations.start.saturating_sub(self.unapplied.len());
-        first..self.iterations.end
+    fn counted(&self) -> Range<usize> {
+        self.iterations.start.saturating_sub(self.unapplied)..self.iterations.end
     }
 }
 
-/// What a run gave.
-#[derive(Debug)]
-pub struct Ended<U> {
-    /// What happened.
-    pub record: Record,
-    /// After a pause, the updates that are not applied, in order.
-    pub unapplied: Vec<U>,
-}
-
-impl<U> From<Record> for Ended<U> {
-    fn from(record: Record) -> Ended<U> {
-        Ended {
-            record,
-            unapplied: Vec::new(),
-        }
-    }
+/// What each lane does in a step of an iteration, whose number is the epoch's; it returns the
+/// bytes that it moved, for the trace.
+///
+/// A lane is called in the order of its steps, never twice at once. A step must come to an end
+/// by itself: nothing interrupts it. `Gather` and `Apply` never run at the same time, whatever
+/// lanes they belong to.
+pub struct Lanes<'a, E> {
+    /// Stage 1.
+    pub sampler: &'a mut (dyn FnMut(Step, usize) -> Result<u64, E> + Send),
+    /// Stage 2, and the first part of stage 3 with memory on the host.
+    pub fetcher: &'a mut (dyn FnMut(Step, usize) -> Result<u64, E> + Send),
+    /// The last part of stage 5 with memory on the host; else it is not called.
+    pub updater: &'a mut (dyn FnMut(Step, usize) -> Result<u64, E> + Send),
+    /// What talks to the device; on the caller's thread.
+    pub device: &'a mut dyn FnMut(Step, usize) -> Result<u64, E>,
 }
 
 /// How to run.
@@ -153,158 +138,29 @@ pub struct Executor<'c> {
 }
 
 impl Executor<'_> {
-    /// Runs iterations of an epoch with memory on the device. `host` must be what
-    /// [`Stages::host`] gives.
+    /// Runs iterations of an epoch.
     ///
     /// `proceed` is called on the caller's thread when an iteration has been trained, with its
     /// number. Its own update may not be applied yet.
     ///
     /// # Errors
-    /// The first failure of a stage or a thread, or a ledger that can't be replayed.
-    pub fn run_on_device<S: Stages>(
+    /// The first failure of a step or a thread, or a ledger that can't be replayed.
+    pub fn run<E: Send>(
         &self,
-        host: &S::Host,
-        stages: &mut S,
         scheduler: &mut Scheduler,
-        segment: Segment<S::Trained>,
-        mut proceed: impl FnMut(&mut S, usize) -> Proceed,
-    ) -> Result<Ended<S::Trained>, RunError<S::Error>> {
+        segment: Segment,
+        lanes: Lanes<'_, E>,
+        mut proceed: impl FnMut(usize) -> Proceed,
+    ) -> Result<Record, RunError<E>> {
         scheduler.begin(segment.epoch, segment.counted())?;
         if *scheduler.schedule() == Schedule::Sequential {
-            let apply = |stages: &mut S, update| stages.update_memory(update);
-            return sequential::run_recorded(self, stages, scheduler, segment, apply, proceed);
+            self.clock.threads_run(1);
+            let record = self.run_in_turn(scheduler.memory(), segment, lanes, proceed);
+            self.clock.thread_stops();
+            return record;
         }
-        let monitor = self.monitor(scheduler, &segment);
-        let (to_fetcher, sampled) = mpsc::channel();
-        let (to_device, prepared) = mpsc::channel();
-        let mut fetched = None;
-        let mut trained = VecDeque::from(segment.unapplied);
-        thread::scope(|scope| {
-            let run = &monitor;
-            let sampler = move || run.drive(Lane::Sampler, sample::<S>(host, to_fetcher));
-            let fetcher = move || {
-                run.drive(Lane::Fetcher, |_, _| {
-                    let prepared = S::fetch_features(host, take(&sampled))?;
-                    let bytes = S::prepared_bytes(&prepared);
-                    hand(&to_device, prepared);
-                    Ok(bytes)
-                });
-            };
-            self.clock.threads_run(3);
-            self.spawn(scope, run, Lane::Sampler, sampler);
-            self.spawn(scope, run, Lane::Fetcher, fetcher);
-            run.drive(Lane::Device, |step, iteration| {
-                match step {
-                    Step::Gather => fetched = Some(stages.fetch_memory(take(&prepared))?),
-                    Step::Train => {
-                        trained.push_back(stages.train(held(&mut fetched))?);
-                        run.follow(proceed(stages, iteration), iteration);
-                    }
-                    _ => stages.update_memory(held(&mut trained.pop_front()))?,
-                }
-                Ok(0)
-            });
-        });
-        Ok(Ended {
-            record: monitor.finish()?,
-            unapplied: trained.into(),
-        })
-    }
-
-    /// Runs iterations of an epoch with memory on the host; the rest as
-    /// [`run_on_device`](Self::run_on_device).
-    ///
-    /// # Errors
-    /// The first failure of a stage or a thread, or a ledger that can't be replayed.
-    pub fn run_on_host<S: HostStages>(
-        &self,
-        host: &S::Host,
-        stages: &mut S,
-        scheduler: &mut Scheduler,
-        segment: Segment<S::Received>,
-        mut proceed: impl FnMut(&mut S, usize) -> Proceed,
-    ) -> Result<Ended<S::Received>, RunError<S::Error>> {
-        scheduler.begin(segment.epoch, segment.counted())?;
-        if *scheduler.schedule() == Schedule::Sequential {
-            let apply = |_: &mut S, update| S::apply(host, update);
-            return sequential::run_recorded(self, stages, scheduler, segment, apply, proceed);
-        }
-        let early = scheduler.early();
-        let monitor = self.monitor(scheduler, &segment);
-        let (to_fetcher, sampled) = mpsc::channel();
-        let (to_device, gathered) = mpsc::channel();
-        let (to_updater, pending) = mpsc::channel();
-        let mut unapplied = VecDeque::from(segment.unapplied);
-        let received = &mut unapplied;
-        thread::scope(|scope| {
-            let run = &monitor;
-            let sampler = move || run.drive(Lane::Sampler, sample::<S>(host, to_fetcher));
-            let fetcher = move || {
-                let (mut prepared, mut rows) = (None, None);
-                run.drive(Lane::Fetcher, |step, _| {
-                    match step {
-                        Step::Features => {
-                            let features = S::fetch_features(host, take(&sampled))?;
-                            let bytes = S::prepared_bytes(&features);
-                            prepared = Some(features);
-                            return Ok(bytes);
-                        }
-                        Step::Gather => rows = Some(S::gather(host, held(&mut prepared))?),
-                        _ => {
-                            let sent = S::send(host, held(&mut rows))?;
-                            let bytes = S::gathered_bytes(&sent);
-                            hand(&to_device, sent);
-                            return Ok(bytes);
-                        }
-                    }
-                    Ok(0)
-                });
-            };
-            let updater = move || {
-                run.drive(Lane::Updater, |step, _| match step {
-                    Step::Receive => {
-                        let rows = S::receive(host, take(&pending))?;
-                        let bytes = S::received_bytes(&rows);
-                        received.push_back(rows);
-                        Ok(bytes)
-                    }
-                    _ => S::apply(host, held(&mut received.pop_front())).map(|()| 0),
-                });
-            };
-            self.clock.threads_run(4);
-            self.spawn(scope, run, Lane::Sampler, sampler);
-            self.spawn(scope, run, Lane::Fetcher, fetcher);
-            self.spawn(scope, run, Lane::Updater, updater);
-            let (mut fetched, mut begun, mut trained) = (None, None, None);
-            run.drive(Lane::Device, |step, iteration| {
-                match step {
-                    Step::Upload => fetched = Some(stages.upload(take(&gathered))?),
-                    Step::Train => trained = Some(stages.train(held(&mut fetched))?),
-                    Step::Begin => {
-                        let (rest, rows) = stages.begin(held(&mut fetched))?;
-                        (begun, trained) = (Some(rest), Some(rows));
-                    }
-                    Step::ReadBack => hand(&to_updater, stages.read_back(held(&mut trained))?),
-                    _ => stages.finish(held(&mut begun))?,
-                }
-                let last = if early { Step::Finish } else { Step::ReadBack };
-                if step == last {
-                    run.follow(proceed(stages, iteration), iteration);
-                }
-                Ok(0)
-            });
-        });
-        Ok(Ended {
-            record: monitor.finish()?,
-            unapplied: unapplied.into(),
-        })
-    }
-
-    fn monitor<'a, E, U>(
-        &'a self,
-        scheduler: &'a mut Scheduler,
-        segment: &Segment<U>,
-    ) -> Monitor<'a, 'a, E> {
+        let lanes_used = Lane::of(scheduler.memory());
+        let trained = Step::trained(scheduler.memory(), scheduler.early());
         let flow = Flow::new(
             scheduler,
             segment.iterations.start,
@@ -313,58 +169,89 @@ impl Executor<'_> {
             self.traced,
             self.clock.now(),
         )
-        .after_pause(segment.unapplied.len());
-        Monitor::new(flow, segment.counted().start, self.clock)
+        .after_pause(segment.unapplied);
+        let monitor = Monitor::new(flow, segment.counted().start, lanes_used.len(), self.clock);
+        let run = &monitor;
+        let others = [
+            (Lane::Sampler, lanes.sampler),
+            (Lane::Fetcher, lanes.fetcher),
+            (Lane::Updater, lanes.updater),
+        ];
+        thread::scope(|scope| {
+            self.clock.threads_run(lanes_used.len());
+            for (lane, work) in others
+                .into_iter()
+                .filter(|(lane, _)| lanes_used.contains(lane))
+            {
+                let thread = thread::Builder::new().name(format!("mspipe-{}", lane.name()));
+                let started = thread.spawn_scoped(scope, move || run.drive(lane, work));
+                if let Err(error) = started {
+                    run.fail(RunError::Thread { lane, error });
+                    run.leave(lane);
+                }
+            }
+            run.drive(Lane::Device, &mut |step, iteration| {
+                let bytes = (lanes.device)(step, iteration)?;
+                if step == trained {
+                    run.follow(proceed(iteration), iteration);
+                }
+                Ok(bytes)
+            });
+        });
+        monitor.finish()
     }
 
-    fn spawn<'scope, E: Send + 'scope>(
+    /// The `sequential` schedule: one lane that does every step, so that each iteration sees all
+    /// updates before it. A stage is one span, with the bytes of its last step.
+    fn run_in_turn<E>(
         &self,
-        scope: &'scope thread::Scope<'scope, '_>,
-        monitor: &Monitor<'_, '_, E>,
-        lane: Lane,
-        work: impl FnOnce() + Send + 'scope,
-    ) {
-        let name = format!("mspipe-{}", lane.name());
-        monitor.count_thread(true);
-        if let Err(error) = thread::Builder::new().name(name).spawn_scoped(scope, work) {
-            monitor.count_thread(false);
-            monitor.fail(RunError::Thread { lane, error });
-            self.clock.thread_stops();
+        memory: Residency,
+        segment: Segment,
+        lanes: Lanes<'_, E>,
+        mut proceed: impl FnMut(usize) -> Proceed,
+    ) -> Result<Record, RunError<E>> {
+        let mut work = |step: Step, iteration| {
+            let done = match step.lane(memory) {
+                Lane::Sampler => (lanes.sampler)(step, iteration),
+                Lane::Fetcher => (lanes.fetcher)(step, iteration),
+                Lane::Updater => (lanes.updater)(step, iteration),
+                Lane::Device => (lanes.device)(step, iteration),
+            };
+            done.map_err(|error| RunError::Stage {
+                stage: step.stage(),
+                iteration,
+                error,
+            })
+        };
+        let first = segment.iterations.start;
+        for iteration in segment.counted().take(segment.unapplied) {
+            work(Step::Apply, iteration)?;
         }
-    }
-}
-
-/// The sampler's work.
-fn sample<'a, S: Stages>(
-    host: &'a S::Host,
-    to_fetcher: Sender<S::Sampled>,
-) -> impl FnMut(Step, usize) -> Result<u64, S::Error> + 'a
-where
-    S::Sampled: 'a,
-{
-    move |_, iteration| {
-        hand(&to_fetcher, S::sample(host, iteration)?);
-        Ok(0)
-    }
-}
-
-/// Hands a batch on. Nobody takes it if the run ends; then it is dropped.
-fn hand<T>(to: &Sender<T>, batch: T) {
-    let _dropped_at_the_end_of_a_run = to.send(batch);
-}
-
-/// Takes the next batch, which the flow says is there.
-fn take<T>(from: &Receiver<T>) -> T {
-    match from.try_recv() {
-        Ok(batch) => batch,
-        Err(_) => unreachable!("a step began before the step that it follows"),
-    }
-}
-
-/// Takes what the lane's step before left.
-fn held<T>(slot: &mut Option<T>) -> T {
-    match slot.take() {
-        Some(value) => value,
-        None => unreachable!("a step began before the step that it follows"),
+        let mut record = Record::default();
+        for iteration in segment.iterations {
+            let mut begin = self.clock.now();
+            let steps = Step::of(memory, false);
+            for of_stage in steps.chunk_by(|step, next| step.stage() == next.stage()) {
+                let mut bytes = 0;
+                for step in of_stage {
+                    bytes = work(*step, iteration)?;
+                }
+                let end = self.clock.now();
+                let span = Span {
+                    lane: Lane::Device,
+                    step: Step::whole(of_stage[0].stage()),
+                    iteration,
+                    begin,
+                    end,
+                    bytes,
+                };
+                record.add_in_turn(segment.epoch, span, iteration - first < self.traced);
+                begin = end;
+            }
+            if proceed(iteration) != Proceed::Go {
+                break;
+            }
+        }
+        Ok(record)
     }
 }

@@ -70,6 +70,36 @@ impl Step {
         }
     }
 
+    /// The step that is all of a stage, where it has no parts.
+    pub fn whole(stage: Stage) -> Step {
+        match stage {
+            Stage::Sample => Step::Sample,
+            Stage::FetchFeatures => Step::Features,
+            Stage::FetchMemory => Step::Gather,
+            Stage::Train => Step::Train,
+            Stage::UpdateMemory => Step::Apply,
+        }
+    }
+
+    /// The lane that runs it.
+    pub fn lane(self, memory: Residency) -> Lane {
+        match (self, memory) {
+            (Step::Sample, _) => Lane::Sampler,
+            (Step::Features | Step::Send, _) | (Step::Gather, Residency::Host) => Lane::Fetcher,
+            (Step::Receive, _) | (Step::Apply, Residency::Host) => Lane::Updater,
+            _ => Lane::Device,
+        }
+    }
+
+    /// The device's last step of an iteration before its update may be applied.
+    pub(super) fn trained(memory: Residency, early: bool) -> Step {
+        match (memory, early) {
+            (Residency::Device, _) => Step::Train,
+            (Residency::Host, true) => Step::Finish,
+            (Residency::Host, false) => Step::ReadBack,
+        }
+    }
+
     /// The steps of an iteration.
     pub fn of(memory: Residency, early: bool) -> &'static [Step] {
         use Step::{

@@ -39,14 +39,15 @@ pub(super) struct Monitor<'s, 'c, E> {
 }
 
 impl<'s, 'c, E> Monitor<'s, 'c, E> {
-    pub(super) fn new(flow: Flow<'s>, first: usize, clock: &'c dyn Clock) -> Self {
+    /// For so many lanes, that of the device among them.
+    pub(super) fn new(flow: Flow<'s>, first: usize, lanes: usize, clock: &'c dyn Clock) -> Self {
         Monitor {
             shared: Mutex::new(Shared {
                 flow,
                 failure: None,
                 waiting: 0,
                 wakings: 0,
-                others: 0,
+                others: lanes - 1,
             }),
             changed: Condvar::new(),
             clock,
@@ -74,10 +75,10 @@ impl<'s, 'c, E> Monitor<'s, 'c, E> {
     /// epoch's number of the iteration, and returns the bytes that it moved.
     ///
     /// The clock must have counted the calling thread already.
-    pub(super) fn drive(&self, lane: Lane, mut work: impl FnMut(Step, usize) -> Result<u64, E>) {
+    pub(super) fn drive(&self, lane: Lane, work: &mut dyn FnMut(Step, usize) -> Result<u64, E>) {
         let current = Cell::new(None);
         let driven = panic::catch_unwind(AssertUnwindSafe(|| {
-            self.drive_unguarded(lane, &current, &mut work);
+            self.drive_unguarded(lane, &current, work);
         }));
         if let Err(payload) = driven {
             self.fail(RunError::Panicked {
@@ -86,9 +87,14 @@ impl<'s, 'c, E> Monitor<'s, 'c, E> {
                 message: panic_message(&*payload),
             });
         }
+        self.leave(lane);
+    }
+
+    /// The thread of a lane has ended, or could not be started. That of the device waits for the
+    /// others: here and not in the threads' join, where the caller couldn't work for the pool.
+    pub(super) fn leave(&self, lane: Lane) {
         let mut shared = self.lock();
         if lane == Lane::Device {
-            // Here and not in the threads' join, where the caller couldn't work for the pool.
             while shared.others > 0 {
                 shared = self.wait(shared);
             }
@@ -164,15 +170,6 @@ impl<'s, 'c, E> Monitor<'s, 'c, E> {
             }
         }
         shared
-    }
-
-    /// A thread that drives a lane is about to be started, or could not be.
-    pub(super) fn count_thread(&self, started: bool) {
-        let mut shared = self.lock();
-        match started {
-            true => shared.others += 1,
-            false => shared.others -= 1,
-        }
     }
 
     /// Ends the run, for this reason if it is the first.

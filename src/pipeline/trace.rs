@@ -60,6 +60,30 @@ impl Record {
         self.ledger.extend(next.ledger);
     }
 
+    /// Adds a stage of an iteration that overlaps with no other one, and so sees all updates
+    /// before it; keeps its span if it is `traced`.
+    pub(crate) fn add_in_turn(&mut self, epoch: u64, span: Span, traced: bool) {
+        let Span {
+            step, iteration, ..
+        } = span;
+        self.times.add(step.stage(), span.end - span.begin);
+        if traced {
+            self.spans.push(span);
+        }
+        if step == Step::Train {
+            self.ledger.push(LedgerLine {
+                epoch,
+                iteration,
+                k: 1,
+                version: iteration,
+                stall_us: 0,
+                decision: None,
+                ages: None,
+                corrected: None,
+            });
+        }
+    }
+
     /// Lanes end steps in an order that is up to the threads.
     pub(super) fn sort_spans(&mut self) {
         self.spans

@@ -15,9 +15,9 @@ use thiserror::Error;
 
 use super::epochs::TrainError;
 use super::evaluation::{EvalError, read};
+use super::iteration::{StageError, Training};
 use super::observer::{Observer, TrainEvent, tell};
-use super::stages::{Pass, StageError};
-use super::work::Training;
+use super::pass::Pass;
 use crate::batch::EventBatch;
 use crate::memory::write_back::Update;
 use crate::memory::{MemoryStore, NotFinite};

@@ -6,7 +6,6 @@
 
 use std::fmt::Display;
 use std::num::NonZeroUsize;
-use std::sync::RwLock;
 use std::time::Instant;
 
 use burn::module::Module;
@@ -16,13 +15,12 @@ use thiserror::Error;
 
 use super::divergence::{Diverged, LossReader};
 use super::evaluation::{EvalError, Evaluator};
-use super::host_stages::{HostPass, HostPassStages};
+use super::iteration::{self, Plan, StageError, Training};
 use super::keeping::Sound;
 use super::observer::tell;
+use super::pass::Pass;
 use super::progress::{Best, Progress};
-use super::stages::{Pass, PassStages, StageError, Trained};
 use super::trainer::Trainer;
-use super::work::Training;
 use crate::eval::metrics::MetricError;
 use crate::eval::{EQUAL_SCORES, LinkMetrics};
 use crate::memory::MemoryStore;
@@ -331,7 +329,7 @@ impl TrainLoop {
         let (epoch, first) = (self.progress.epoch, self.progress.iteration);
         let iterations = pass.iterations();
         let autodiff = self.evaluator.device.clone().autodiff();
-        let work = Training {
+        let mut training = Training {
             trainer: &mut self.trainer,
             device: &autodiff,
             seed: pass.sampling.seed,
@@ -370,59 +368,27 @@ impl TrainLoop {
             traced: TRACED.saturating_sub(first),
             clock,
         };
-        let rest = first..iterations;
-        let unapplied = std::mem::take(&mut progress.unapplied);
-        let plan = &mut self.scheduler;
-        let failed = |error| TrainError::Run { epoch, error };
-        let (ended, work) = match &mut self.memory {
-            NodeMemory::Device(memory) => {
-                let (device, width) = (&self.evaluator.device, memory.width());
-                let edge_width = pass.sampling.features.edge_width();
-                let trained = |update| Trained::of(update, width, edge_width, device);
-                let mut stages = PassStages {
-                    pass,
-                    memory: &mut **memory,
-                    work,
-                };
-                let segment = Segment::new(epoch as u64, rest)
-                    .with(unapplied.into_iter().map(trained).collect());
-                let ended =
-                    executor.run_on_device(pass, &mut stages, plan, segment, |stages, i| {
-                        proceed(&mut stages.work, &|| stages.memory.watched(), i)
-                    });
-                let ended = ended.map_err(failed).and_then(|ended| {
-                    let unapplied = ended.unapplied.into_iter().map(Trained::into_update);
-                    let unapplied: Result<Vec<_>, StageError> = unapplied.collect();
-                    Ok((ended.record, unapplied.map_err(EvalError::from)?))
-                });
-                (ended, stages.work)
-            }
-            NodeMemory::Host(memory) => {
-                let host = HostPass {
-                    pass: pass.clone(),
-                    memory: RwLock::new(memory),
-                    emulated_link: self.emulated_link,
-                };
-                let mut stages = HostPassStages { host: &host, work };
-                let segment = Segment::new(epoch as u64, rest).with(unapplied);
-                let ended = executor.run_on_host(&host, &mut stages, plan, segment, |stages, i| {
-                    proceed(&mut stages.work, &|| host.watched(), i)
-                });
-                let ended = ended.map_err(failed);
-                (
-                    ended.map(|ended| (ended.record, ended.unapplied)),
-                    stages.work,
-                )
-            }
+        let mut unapplied = std::mem::take(&mut progress.unapplied);
+        let plan = Plan {
+            executor,
+            scheduler: &mut self.scheduler,
+            segment: Segment {
+                epoch: epoch as u64,
+                iterations: first..iterations,
+                unapplied: unapplied.len(),
+            },
+            pass,
+            emulated_link: self.emulated_link,
         };
-        let mut work = work;
+        let (memory, work) = (&mut self.memory, &mut training);
+        let ended = iteration::train(plan, memory, work, &mut unapplied, &mut proceed);
         if let Some(error) = failure {
             return Err(error);
         }
-        let (mut record, unapplied) = ended?;
-        reader.read(&mut work, self.memory.watched(), losses, observer)?;
+        let mut record = ended.map_err(|error| TrainError::Run { epoch, error })?;
+        reader.read(&mut training, self.memory.watched(), losses, observer)?;
         reader.check_unapplied(&unapplied, losses.len())?;
-        progress.trained(&mut record, work.reads, unapplied, begin.elapsed());
+        progress.trained(&mut record, training.reads, unapplied, begin.elapsed());
         tell(observer, TrainEvent::Ledger(&record.ledger))?;
         Ok(record)
     }

@@ -17,9 +17,10 @@ use serde::Serialize;
 use thiserror::Error;
 
 use super::divergence::{check_memory, check_scores};
+use super::iteration::StageError;
 use super::pair_scores::BesideBatch;
-use super::stages::{Pass, PassStages, Sampling, StageError};
-use super::work::{BatchWork, Evaluation, Replay};
+use super::pass::{Pass, Sampling};
+use super::trainer;
 use crate::batch::EventBatch;
 use crate::eval::inductive::KnownNodes;
 use crate::eval::metrics::MetricError;
@@ -27,7 +28,6 @@ use crate::eval::{BatchScores, LinkMetrics, Negatives, Rank, RankMetrics};
 use crate::graph::EventColumns;
 use crate::memory::MemoryStore;
 use crate::model::{LinkModel, Logits};
-use crate::pipeline::sequential;
 use crate::sampling::past_pairs::{PastKind, PastPairs};
 use crate::sampling::{Candidates, NegativeError, NegativePool, SplitPart};
 
@@ -36,7 +36,7 @@ use crate::sampling::{Candidates, NegativeError, NegativePool, SplitPart};
 pub enum EvalError {
     /// A stage failed, or something that it made is not finite.
     #[error(transparent)]
-    Stage(#[from] StageError),
+    Stage(StageError),
     /// Scores could not be measured.
     #[error("evaluation: {0}")]
     Metric(MetricError),
@@ -46,6 +46,15 @@ pub enum EvalError {
     /// It was asked to end.
     #[error(transparent)]
     Stopped(#[from] Stopped),
+}
+
+impl From<StageError> for EvalError {
+    fn from(error: StageError) -> EvalError {
+        match error {
+            StageError::Stopped(stopped) => EvalError::Stopped(stopped),
+            error => EvalError::Stage(error),
+        }
+    }
 }
 
 impl From<MetricError> for EvalError {
@@ -165,37 +174,12 @@ impl Evaluator {
         Evaluator { stop, ..self }
     }
 
-    /// Ends work on the evaluator's stream that goes over no pass.
+    /// Ends what works on the evaluator's stream.
     ///
     /// # Errors
     /// A stop.
     pub(super) fn check_stop(&self) -> Result<(), EvalError> {
         Ok(self.stop.check()?)
-    }
-
-    /// Runs all iterations of a pass, or as many as there are before a stop.
-    ///
-    /// # Errors
-    /// When a stage fails; a stop.
-    pub(super) fn run<W: BatchWork>(
-        &self,
-        stages: &mut PassStages<'_, W>,
-        mut after: impl FnMut(&mut PassStages<'_, W>, usize) -> Result<(), EvalError>,
-    ) -> Result<(), EvalError> {
-        let mut ended = Ok(());
-        let iterations = stages.pass.iterations();
-        let ran = sequential::run(stages, 0..iterations, |stages, iteration| {
-            ended = self.stop.check().map_err(EvalError::from);
-            if ended.is_ok() {
-                ended = after(stages, iteration);
-            }
-            ended.is_ok()
-        });
-        match ran {
-            Ok(_) => ended,
-            Err(StageError::Stopped(stopped)) => Err(stopped.into()),
-            Err(error) => Err(error.into()),
-        }
     }
 
     /// Tests with pairs of the past too.
@@ -260,16 +244,14 @@ impl Evaluator {
     pub fn replay(&self, model: &LinkModel, memory: &mut dyn MemoryStore) -> Result<(), EvalError> {
         let pass = self.pass(SplitPart::Train, 0);
         let before = memory.version();
-        let mut stages = PassStages {
-            pass: &pass,
-            memory,
-            work: Replay {
-                model,
-                device: &self.device,
-            },
-        };
-        self.run(&mut stages, |_, _| Ok(()))?;
-        check_memory(stages.memory, before, &pass)
+        for iteration in 0..pass.iterations() {
+            let prepared = pass.fetch_features(pass.sample(iteration)?);
+            let fetched = pass.fetch_memory(prepared, memory, &self.device);
+            let rows = model.model.update(&fetched.input, None);
+            fetched.update_memory(rows, memory)?;
+            self.check_stop()?;
+        }
+        check_memory(memory, before, &pass)
     }
 
     /// Measures the validation part; `memory` goes on.
@@ -363,27 +345,26 @@ impl Evaluator {
         candidates: Option<&Candidates>,
     ) -> Result<Scored, EvalError> {
         let before = memory.version();
-        let mut stages = PassStages {
-            pass,
-            memory,
-            work: Evaluation {
-                model,
-                device: &self.device,
-                scored: Vec::new(),
-                beside: BesideBatch {
-                    model,
-                    device: &self.device,
-                    sampling: &pass.sampling,
-                    candidates: candidates.map(|candidates| (candidates, pass.negative_key())),
-                    stop: &self.stop,
-                    negatives: Vec::new(),
-                    ranks: Vec::new(),
-                },
-            },
+        let mut scored = Vec::with_capacity(pass.iterations());
+        let mut beside = BesideBatch {
+            model,
+            device: &self.device,
+            sampling: &pass.sampling,
+            candidates: candidates.map(|candidates| (candidates, pass.negative_key())),
+            stop: &self.stop,
+            negatives: Vec::new(),
+            ranks: Vec::new(),
         };
-        self.run(&mut stages, |_, _| Ok(()))?;
-        let PassStages { memory, work, .. } = stages;
-        let Evaluation { scored, beside, .. } = work;
+        for iteration in 0..pass.iterations() {
+            let sampled = pass.sample(iteration)?;
+            beside.score(&sampled.batch, memory)?;
+            let prepared = pass.fetch_features(sampled);
+            let fetched = pass.fetch_memory(prepared, memory, &self.device);
+            let output = trainer::evaluate(model, &fetched.input);
+            scored.push((fetched.batch.clone(), output.logits));
+            fetched.update_memory(output.memory, memory)?;
+            self.check_stop()?;
+        }
         let (batches, logits): (Vec<_>, Vec<_>) = scored.into_iter().unzip();
         let mut scores = read_scores(&logits)?;
         // Pairs with sources of their own were scored beside the batches.

@@ -26,15 +26,13 @@ use thiserror::Error;
 use super::adam::Adam;
 use super::divergence::{Diverged, Unsound, check_memory, diverged};
 use super::evaluation::{EvalError, Evaluator, read};
-use super::stages::{PassStages, StageError};
+use super::iteration::StageError;
 use super::upload::floats;
-use super::work::BatchWork;
-use crate::batch::EventBatch;
 use crate::eval::all_equal;
 use crate::eval::metrics::{self, MetricError};
 use crate::memory::MemoryStore;
+use crate::model::LinkModel;
 use crate::model::init::Initializer;
-use crate::model::{LinkModel, ModelInput};
 use crate::sampling::SplitPart;
 use crate::sampling::counter_rng::RandomStreams;
 use classifier::NodeClassifier;
@@ -253,31 +251,24 @@ impl LabeledEmbeddings {
             let pass = evaluator.pass(part, 0);
             let iterations = pass.iterations();
             let before = memory.version();
-            let mut stages = PassStages {
-                pass: &pass,
-                memory,
-                work: Embedding {
-                    model,
-                    device: &evaluator.device,
-                    sources: Vec::new(),
-                },
-            };
-            let mut told = Ok(());
-            evaluator.run(&mut stages, |stages, iteration| {
-                let unread = &mut stages.work.sources;
-                if unread.len() < UNREAD_BATCHES && iteration + 1 < iterations {
-                    return Ok(());
+            let mut unread = Vec::new();
+            for iteration in 0..iterations {
+                let prepared = pass.fetch_features(pass.sample(iteration)?);
+                let fetched = pass.fetch_memory(prepared, memory, &evaluator.device);
+                let output = model.model.forward(&fetched.input, None);
+                // Roots are src ‖ dst ‖ neg.
+                let events = pass.batch_events(iteration);
+                unread.push(output.embedding.slice(0..events.len()));
+                fetched.update_memory(output.memory, memory)?;
+                evaluator.check_stop()?;
+                if unread.len() == UNREAD_BATCHES || iteration + 1 == iterations {
+                    observer(NodeEvent::Embedded(events.end)).map_err(NodeError::Observer)?;
+                    rows.extend(read(Tensor::cat(std::mem::take(&mut unread), 0))?);
                 }
-                if told.is_ok() {
-                    told = observer(NodeEvent::Embedded(pass.batch_events(iteration).end));
-                }
-                rows.extend(read(Tensor::cat(std::mem::take(unread), 0))?);
-                Ok(())
-            })?;
-            told.map_err(NodeError::Observer)?;
+            }
             let made = pass.events.len() * (rows.len() / pass.events.end.max(1));
             check_embeddings(&rows[rows.len() - made..], &pass.events)?;
-            check_memory(stages.memory, before, &pass)?;
+            check_memory(memory, before, &pass)?;
         }
         Ok(LabeledEmbeddings {
             width: rows.len() / events,
@@ -473,28 +464,6 @@ fn epoch_events(labels: &[i32], config: &ClassifierConfig, epoch: u64) -> Vec<us
     let all = events.len();
     shuffle(&mut events, all);
     events
-}
-
-/// Keeps the embeddings of the sources.
-struct Embedding<'a> {
-    model: &'a LinkModel,
-    device: &'a Device,
-    /// `[events, width]` of each batch that was not read from the device yet.
-    sources: Vec<Tensor<2>>,
-}
-
-impl BatchWork for Embedding<'_> {
-    fn input_device(&self) -> &Device {
-        self.device
-    }
-
-    fn run(&mut self, _iteration: usize, batch: &EventBatch, input: &ModelInput) -> Tensor<2> {
-        let output = self.model.model.forward(input, None);
-        // Roots are src ‖ dst ‖ neg.
-        self.sources
-            .push(output.embedding.slice(0..batch.events.len()));
-        output.memory
-    }
 }
 
 #[cfg(test)]

@@ -10,7 +10,8 @@ use burn::tensor::Device;
 use mspipe_datasets::Stop;
 
 use super::divergence::{Unsound, check_scores};
-use super::stages::{Sampling, StageError};
+use super::iteration::StageError;
+use super::pass::Sampling;
 use super::upload;
 use crate::batch::{EventBatch, Layout};
 use crate::eval::Rank;

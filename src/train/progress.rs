@@ -23,9 +23,9 @@ use thiserror::Error;
 
 use super::adam::{Adam, Moments};
 use super::epochs::{TrainError, TrainLoop, device_failed};
+use super::iteration::MemoryRead;
 use super::observer::EpochRecord;
 use super::trainer::Trainer;
-use super::work::MemoryRead;
 use crate::checkpoint::{Arrays, Checkpoint, Unfit};
 use crate::eval::LinkMetrics;
 use crate::memory::node_memory::NodeMemory;

@@ -14,8 +14,7 @@ use crate::pipeline::ledger::ReplayError;
 use crate::pipeline::profile::{Profile, Residency};
 use crate::pipeline::schedule::Schedule;
 use crate::pipeline::scheduler::Scheduler;
-use crate::pipeline::sequential::Recorder;
-use crate::pipeline::trace::Record;
+use crate::pipeline::trace::{Record, Span};
 
 /// How long a step takes.
 pub fn step_time(profile: &Profile, memory: Residency, step: Step) -> Duration {
@@ -81,16 +80,24 @@ pub fn simulate(
 }
 
 fn one_after_the_other(profile: &Profile, iterations: usize, epoch: u64) -> Record {
-    let mut recorder = Recorder::new(epoch, 0, iterations);
-    let mut now = Duration::ZERO;
+    let mut record = Record::default();
+    let mut begin = Duration::ZERO;
     for iteration in 0..iterations {
-        for step in Step::of(Residency::Device, false) {
-            let end = now + step_time(profile, Residency::Device, *step);
-            recorder.add(iteration, *step, now..end, 0);
-            now = end;
+        for stage in Stage::ALL {
+            let end = begin + profile.of(stage);
+            let span = Span {
+                lane: Lane::Device,
+                step: Step::whole(stage),
+                iteration,
+                begin,
+                end,
+                bytes: 0,
+            };
+            record.add_in_turn(epoch, span, true);
+            begin = end;
         }
     }
-    recorder.record
+    record
 }
 
 #[cfg(test)]

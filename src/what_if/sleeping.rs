@@ -1,7 +1,5 @@
 //! Stages that only sleep, as long as a profile says, and fail where they are told to: what the
 //! executor itself costs is measured with them.
-//!
-//! What one of them hands on is the number of its iteration.
 
 use std::str::FromStr;
 use std::thread;
@@ -9,9 +7,13 @@ use std::thread;
 use thiserror::Error;
 
 use super::simulator::step_time;
+use crate::pipeline::Stage;
+use crate::pipeline::executor::{Executor, Lanes, Proceed, RunError, Segment};
 use crate::pipeline::flow::Step;
 use crate::pipeline::profile::{Profile, Residency};
-use crate::pipeline::{HostStages, Stage, Stages};
+use crate::pipeline::schedule::Schedule;
+use crate::pipeline::scheduler::Scheduler;
+use crate::pipeline::trace::Record;
 
 /// What a stage that was told to fail says.
 const ON_PURPOSE: &str = "failed on purpose (--fail)";
@@ -68,7 +70,33 @@ pub struct Sleeper {
 }
 
 impl Sleeper {
-    fn sleep(&self, step: Step, iteration: usize) -> Result<usize, FailedOnPurpose> {
+    /// Runs so many iterations of epoch 1.
+    ///
+    /// # Errors
+    /// The failure, or a ledger that can't be replayed.
+    pub fn run(
+        &self,
+        executor: &Executor<'_>,
+        schedule: Schedule,
+        iterations: usize,
+    ) -> Result<Record, RunError<FailedOnPurpose>> {
+        let sleep = |step, iteration| self.sleep(step, iteration);
+        let lanes = Lanes {
+            sampler: &mut { sleep },
+            fetcher: &mut { sleep },
+            updater: &mut { sleep },
+            device: &mut { sleep },
+        };
+        let segment = Segment {
+            epoch: 1,
+            iterations: 0..iterations,
+            unapplied: 0,
+        };
+        let mut scheduler = Scheduler::new(schedule, self.memory)?;
+        executor.run(&mut scheduler, segment, lanes, |_| Proceed::Go)
+    }
+
+    fn sleep(&self, step: Step, iteration: usize) -> Result<u64, FailedOnPurpose> {
         let time = step_time(&self.profile, self.memory, step);
         // Even a sleep of nothing gives up the core.
         if !time.is_zero() {
@@ -79,7 +107,7 @@ impl Sleeper {
                 assert!(!failure.panics, "{ON_PURPOSE}");
                 Err(FailedOnPurpose)
             }
-            _ => Ok(iteration),
+            _ => Ok(0),
         }
     }
 
@@ -87,93 +115,9 @@ impl Sleeper {
     /// one that is furthest from the device.
     fn fails(&self, stage: Stage, step: Step) -> bool {
         match stage {
-            Stage::Sample => step == Step::Sample,
-            Stage::FetchFeatures => step == Step::Features,
-            Stage::FetchMemory => step == Step::Gather,
             Stage::Train => matches!(step, Step::Train | Step::Begin),
-            Stage::UpdateMemory => match self.memory {
-                Residency::Host => step == Step::Receive,
-                Residency::Device => step == Step::Apply,
-            },
+            Stage::UpdateMemory if self.memory == Residency::Host => step == Step::Receive,
+            stage => step == Step::whole(stage),
         }
-    }
-}
-
-/// The stages.
-pub struct SleepingStages<'a>(pub &'a Sleeper);
-
-impl Stages for SleepingStages<'_> {
-    type Host = Sleeper;
-    type Sampled = usize;
-    type Prepared = usize;
-    type Fetched = usize;
-    type Trained = usize;
-    type Error = FailedOnPurpose;
-
-    fn host(&self) -> &Sleeper {
-        self.0
-    }
-    fn sample(host: &Sleeper, iteration: usize) -> Result<usize, FailedOnPurpose> {
-        host.sleep(Step::Sample, iteration)
-    }
-    fn fetch_features(host: &Sleeper, iteration: usize) -> Result<usize, FailedOnPurpose> {
-        host.sleep(Step::Features, iteration)
-    }
-    /// One of the two parts takes all the time, depending on where memory lies.
-    fn fetch_memory(&mut self, iteration: usize) -> Result<usize, FailedOnPurpose> {
-        let iteration = self.0.sleep(Step::Gather, iteration)?;
-        match self.0.memory {
-            Residency::Host => self.0.sleep(Step::Send, iteration),
-            Residency::Device => Ok(iteration),
-        }
-    }
-    fn train(&mut self, iteration: usize) -> Result<usize, FailedOnPurpose> {
-        self.0.sleep(Step::Train, iteration)
-    }
-    fn update_memory(&mut self, iteration: usize) -> Result<(), FailedOnPurpose> {
-        let iteration = match self.0.memory {
-            Residency::Host => self.0.sleep(Step::Receive, iteration)?,
-            Residency::Device => iteration,
-        };
-        self.0.sleep(Step::Apply, iteration).map(|_| ())
-    }
-}
-
-impl HostStages for SleepingStages<'_> {
-    type Gathered = usize;
-    type Begun = usize;
-    type Pending = usize;
-    type Received = usize;
-
-    fn gathered_bytes(_iteration: &usize) -> u64 {
-        0
-    }
-    fn received_bytes(_iteration: &usize) -> u64 {
-        0
-    }
-    fn gather(host: &Sleeper, iteration: usize) -> Result<usize, FailedOnPurpose> {
-        host.sleep(Step::Gather, iteration)
-    }
-    fn send(host: &Sleeper, iteration: usize) -> Result<usize, FailedOnPurpose> {
-        host.sleep(Step::Send, iteration)
-    }
-    fn upload(&mut self, iteration: usize) -> Result<usize, FailedOnPurpose> {
-        self.0.sleep(Step::Upload, iteration)
-    }
-    fn begin(&mut self, iteration: usize) -> Result<(usize, usize), FailedOnPurpose> {
-        let begun = self.0.sleep(Step::Begin, iteration)?;
-        Ok((begun, begun))
-    }
-    fn finish(&mut self, iteration: usize) -> Result<(), FailedOnPurpose> {
-        self.0.sleep(Step::Finish, iteration).map(|_| ())
-    }
-    fn read_back(&mut self, iteration: usize) -> Result<usize, FailedOnPurpose> {
-        self.0.sleep(Step::ReadBack, iteration)
-    }
-    fn receive(host: &Sleeper, iteration: usize) -> Result<usize, FailedOnPurpose> {
-        host.sleep(Step::Receive, iteration)
-    }
-    fn apply(host: &Sleeper, iteration: usize) -> Result<(), FailedOnPurpose> {
-        host.sleep(Step::Apply, iteration).map(|_| ())
     }
 }

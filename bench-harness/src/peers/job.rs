@@ -15,7 +15,7 @@ use mspipe::graph::{EventId, NodeId};
 use mspipe::sampling::SampleKey;
 use mspipe::sampling::SplitPart;
 use mspipe::train::evaluation::Evaluator;
-use mspipe::train::stages::Pass;
+use mspipe::train::pass::Pass;
 use serde::Serialize;
 
 /// Rows of features that are gathered at a time.

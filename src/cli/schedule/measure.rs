@@ -10,13 +10,12 @@ use mspipe::console;
 use mspipe::device;
 use mspipe::pipeline::Stage;
 use mspipe::pipeline::clock::WallClock;
-use mspipe::pipeline::executor::{Executor, Proceed, Segment};
+use mspipe::pipeline::executor::Executor;
 use mspipe::pipeline::flow::Step;
 use mspipe::pipeline::profile::{Profile, Residency};
 use mspipe::pipeline::schedule::Schedule;
-use mspipe::pipeline::scheduler::Scheduler;
 use mspipe::pipeline::trace::Record;
-use mspipe::what_if::sleeping::{Failure, Sleeper, SleepingStages};
+use mspipe::what_if::sleeping::{Failure, Sleeper};
 use serde::Serialize;
 
 use super::profile::ProfileArgs;
@@ -159,26 +158,12 @@ fn measure(args: &MeasureArgs, profile: &Profile, schedule: Schedule) -> anyhow:
         memory,
         failure: args.fail,
     };
-    let mut stages = SleepingStages(&sleeper);
     let executor = Executor {
         queue_depth: NonZeroUsize::new(args.profile.queue_depth()).unwrap_or(NonZeroUsize::MIN),
         traced: iterations,
         clock: &WallClock::start(),
     };
-    let mut scheduler = Scheduler::new(schedule.clone(), memory)?;
-    let go = |_: &mut SleepingStages<'_>, _| Proceed::Go;
-    let record = match memory {
-        Residency::Host => {
-            let all = Segment::new(1, 0..iterations);
-            let ended = executor.run_on_host(&sleeper, &mut stages, &mut scheduler, all, go)?;
-            ended.record
-        }
-        Residency::Device => {
-            let all = Segment::new(1, 0..iterations);
-            let ended = executor.run_on_device(&sleeper, &mut stages, &mut scheduler, all, go)?;
-            ended.record
-        }
-    };
+    let record = sleeper.run(&executor, schedule.clone(), iterations)?;
     let period = |profile: &Profile| -> anyhow::Result<f64> {
         let period = schedule.period(profile, memory).context("a replay")?;
         Ok(period.as_secs_f64())

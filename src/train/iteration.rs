@@ -1,0 +1,549 @@
+//! The five stages of an iteration, in order, and which lane of the pipeline runs what of them.
+//!
+//! | stage | memory on the device | memory in RAM |
+//! |---|---|---|
+//! | `sample` | [`Pass::sample`] | the same |
+//! | `fetch_features` | [`Pass::fetch_features`] | the same |
+//! | `fetch_memory` | [`Pass::fetch_memory`] | [`HostMemory::gather`], an upload |
+//! | `train` | [`Training::train`] | the same in two parts |
+//! | `update_memory` | [`MemoryStore::commit`] | [`Pending`], [`HostMemory::apply`] |
+//!
+//! [`train`] gives these to the executor, a closure a lane; what one lane hands to another lies in
+//! its channels. An evaluation calls the stages one after the other.
+//!
+//! An emulated link adds the time that it would take for the bytes of each transfer: of the
+//! features at the end of `fetch_features`, of the rows in `Send`, of the updated rows in
+//! `Receive`. It sleeps on the threads of these steps and changes no number.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::{PoisonError, RwLock, RwLockReadGuard};
+use std::thread;
+
+use burn::tensor::{Device, Tensor};
+use mspipe_datasets::Stopped;
+use thiserror::Error;
+
+use super::divergence::Unsound;
+use super::pass::{LayoutFeatures, Pass};
+use super::trainer::{Begun, Trainer};
+use crate::batch::{EventBatch, Layout};
+use crate::eval::metrics::MetricError;
+use crate::graph::Queries;
+use crate::memory::device::DeviceMemory;
+use crate::memory::host::{HostMemory, HostRows};
+use crate::memory::node_memory::NodeMemory;
+use crate::memory::node_times::FetchedTimes;
+use crate::memory::write_back::{Pending, Update, WriteBack};
+use crate::memory::{FetchedMemory, MemoryCommit, MemoryError, MemoryRequest, MemoryStore};
+use crate::model::ModelInput;
+use crate::pipeline::Stage;
+use crate::pipeline::executor::{Executor, Lanes, Proceed, RunError, Segment};
+use crate::pipeline::flow::Step;
+use crate::pipeline::ledger::AgeHistogram;
+use crate::pipeline::link::Link;
+use crate::pipeline::scheduler::Scheduler;
+use crate::pipeline::trace::Record;
+use crate::sampling::NegativeError;
+
+/// Why an iteration failed.
+#[derive(Debug, Error)]
+pub enum StageError {
+    /// Negatives could not be drawn.
+    #[error(transparent)]
+    Negatives(#[from] NegativeError),
+    /// Memory could not be written.
+    #[error(transparent)]
+    Memory(#[from] MemoryError),
+    /// Scores have no rank.
+    #[error("evaluation: {0}")]
+    Rank(MetricError),
+    /// With fixed weights, something is not finite.
+    #[error(transparent)]
+    Unsound(#[from] Unsound),
+    /// It was asked to end, in the middle of what is scored beside a batch.
+    #[error(transparent)]
+    Stopped(#[from] Stopped),
+}
+
+impl From<MetricError> for StageError {
+    fn from(error: MetricError) -> StageError {
+        StageError::Rank(error)
+    }
+}
+
+// Stage 1, `sample`: on the sampler's lane.
+
+/// A batch, laid out.
+pub struct Sampled {
+    pub(super) batch: EventBatch,
+    layout: Layout,
+}
+
+impl Pass {
+    /// Cuts and samples the batch of an iteration, and lays it out.
+    ///
+    /// # Errors
+    /// When negatives can't be drawn.
+    pub fn sample(&self, iteration: usize) -> Result<Sampled, StageError> {
+        let sampling = &*self.sampling;
+        let batch = self.batch(iteration)?;
+        let past = |roots: Queries<'_>, request| {
+            sampling.past(roots, request, batch.events.start, (self.epoch, 0))
+        };
+        let layout =
+            sampling.with_scratch(|scratch| Layout::build(&batch, &sampling.layout, past, scratch));
+        Ok(Sampled { batch, layout })
+    }
+}
+
+// Stage 2, `fetch_features`: on the fetcher's lane.
+
+/// A batch with its features.
+pub struct Prepared {
+    sampled: Sampled,
+    rows: LayoutFeatures,
+}
+
+impl Pass {
+    /// Gathers the features of a batch's events and nodes.
+    pub fn fetch_features(&self, sampled: Sampled) -> Prepared {
+        Prepared {
+            rows: self.sampling.feature_rows(&sampled.layout),
+            sampled,
+        }
+    }
+}
+
+// Stage 3, `fetch_memory`: on the device's lane; of memory in RAM the fetcher gathers the rows.
+
+/// A batch with its rows out of tables in RAM.
+struct Gathered {
+    prepared: Prepared,
+    rows: HostRows,
+}
+
+/// A batch with its memory, on the device.
+pub struct Fetched {
+    pub(super) batch: EventBatch,
+    /// What the model reads of it.
+    pub(super) input: ModelInput,
+    layout: Layout,
+    /// Edge features of the innermost layer's events, the batch's own first.
+    edge: Tensor<2>,
+    times: FetchedTimes,
+}
+
+impl Pass {
+    /// Reads a batch's memory and makes tensors of it all on `device` (with autodiff when
+    /// training).
+    pub fn fetch_memory(
+        &self,
+        prepared: Prepared,
+        memory: &dyn MemoryStore,
+        device: &Device,
+    ) -> Fetched {
+        let fetched = prepared.request(|request| memory.fetch(request));
+        self.load(prepared, fetched, device)
+    }
+
+    /// The same of gathered rows; also the features of the batch's own events, which its mail
+    /// needs on the host, `[events, edge width]`.
+    fn upload(&self, gathered: Gathered, device: &Device) -> (Fetched, Vec<f32>) {
+        let Gathered { prepared, rows } = gathered;
+        let own_edge = prepared.rows.own_edge(prepared.sampled.batch.src.len());
+        let rows = rows.upload(&device.clone().inner());
+        (self.load(prepared, rows, device), own_edge)
+    }
+
+    fn load(&self, prepared: Prepared, fetched: FetchedMemory, device: &Device) -> Fetched {
+        let Prepared { sampled, rows } = prepared;
+        let Sampled { batch, layout } = sampled;
+        let (input, edge) = self.sampling.model_input(&layout, rows, &fetched, device);
+        Fetched {
+            batch,
+            layout,
+            input,
+            edge,
+            times: fetched.times,
+        }
+    }
+}
+
+impl Prepared {
+    fn gather(self, memory: &HostMemory) -> Gathered {
+        Gathered {
+            rows: self.request(|request| memory.gather(request)),
+            prepared: self,
+        }
+    }
+
+    /// Hands what the batch asks of the node memory to `fetch`.
+    fn request<T>(&self, fetch: impl FnOnce(MemoryRequest<'_>) -> T) -> T {
+        let Sampled { batch, layout } = &self.sampled;
+        fetch(MemoryRequest::of(layout, batch.roots().queries()))
+    }
+}
+
+// Stage 4, `train`: on the device's lane, in two parts where the updated memory is to be written
+// back before the second one ends.
+
+/// A model in training and its losses.
+pub struct Training<'a> {
+    /// Model and optimiser.
+    pub trainer: &'a mut Trainer,
+    /// Device with autodiff.
+    pub device: &'a Device,
+    /// Seed of the dropouts.
+    pub seed: u64,
+    /// Iterations of earlier epochs, so that no two iterations share a dropout key.
+    pub first_iteration: usize,
+    /// Losses that were not read from the device yet, `[1]` each.
+    pub unread: Vec<Tensor<1>>,
+    /// What each iteration read of the memory.
+    pub reads: Vec<MemoryRead>,
+}
+
+/// What an iteration read of the memory.
+#[derive(Debug, Clone)]
+pub struct MemoryRead {
+    /// Ages of its roots' memory, in the stream's unit.
+    pub ages: AgeHistogram,
+    /// Rows that the mitigation corrected, if there is one.
+    pub corrected: Option<usize>,
+}
+
+impl Training<'_> {
+    /// Forward, backward and step on a batch; `iteration` counts from the pass's start.
+    pub fn train(&mut self, iteration: usize, fetched: Fetched) -> MemoryCommit {
+        let begun = self.begin(iteration, &fetched);
+        let memory = begun.memory();
+        self.finish(begun, &fetched.input);
+        fetched.commit(memory)
+    }
+
+    /// The forward pass as far as the updated memory rows, which are all that stage 5 needs.
+    fn begin(&mut self, iteration: usize, fetched: &Fetched) -> Begun {
+        let mut ages = AgeHistogram::default();
+        let times = &fetched.times;
+        times.root_age.iter().for_each(|&age| ages.add(age));
+        self.reads.push(MemoryRead {
+            ages,
+            corrected: times.corrected,
+        });
+        let counter = (self.first_iteration + iteration) as u32;
+        self.trainer
+            .begin(&fetched.input, Some((self.seed, counter)))
+    }
+
+    /// The rest of the forward pass, backward and step.
+    fn finish(&mut self, begun: Begun, input: &ModelInput) {
+        let (output, gradients) = self.trainer.backward(begun, input);
+        self.trainer.step(gradients);
+        self.unread.push(output.loss);
+    }
+}
+
+// Stage 5, `update_memory`: on the device's lane; of memory in RAM that begins to copy the updated
+// rows, and the updater writes them.
+
+impl Fetched {
+    /// Writes the updated memory of the batch's rows, `[rows, width]`, and its mail.
+    ///
+    /// # Errors
+    /// When the device does not hand over the rows.
+    pub fn update_memory(
+        self,
+        rows: Tensor<2>,
+        memory: &mut dyn MemoryStore,
+    ) -> Result<(), StageError> {
+        Ok(memory.commit(self.commit(rows))?)
+    }
+
+    fn commit(self, memory: Tensor<2>) -> MemoryCommit {
+        MemoryCommit {
+            memory,
+            edge: self.edge,
+            last_writers: self.layout.last_writers,
+            mail_routing: self.layout.mail_routing,
+            times: self.times,
+        }
+    }
+
+    /// What is written into tables in RAM, and which rows are read back for it; also what the rest
+    /// of stage 4 reads.
+    fn write_back(self, own_edge: Vec<f32>, memory: Tensor<2>) -> (ModelInput, OnDevice) {
+        let Layout {
+            last_writers,
+            mail_routing,
+            ..
+        } = self.layout;
+        let rows = memory.dims()[0];
+        let back = WriteBack::new(last_writers, mail_routing, self.times, own_edge, rows);
+        let rows = back.select(memory);
+        (self.input, (back, rows))
+    }
+}
+
+/// An update with its rows on the device.
+type OnDevice = (WriteBack, Tensor<2>);
+
+/// Bytes that a step moved.
+type Moved = Result<u64, StageError>;
+
+/// Iterations to train, and how.
+pub(super) struct Plan<'a> {
+    pub(super) executor: Executor<'a>,
+    pub(super) scheduler: &'a mut Scheduler,
+    pub(super) segment: Segment,
+    pub(super) pass: &'a Pass,
+    /// A slower bus than the device's own, to be emulated where memory lies in RAM.
+    pub(super) emulated_link: Option<Link>,
+}
+
+/// What to do after an iteration; is given the training, what the memory watched, and the
+/// iteration.
+pub(super) type Follow<'p> =
+    &'p mut dyn FnMut(&mut Training<'_>, &dyn Fn() -> Tensor<1>, usize) -> Proceed;
+
+/// Trains iterations of a pass. `unapplied` are the updates that a pause left, before the run and
+/// after it.
+///
+/// # Errors
+/// The first failure of a stage or a thread, or a ledger that can't be replayed.
+pub(super) fn train(
+    plan: Plan<'_>,
+    memory: &mut NodeMemory,
+    training: &mut Training<'_>,
+    unapplied: &mut Vec<Update>,
+    proceed: Follow<'_>,
+) -> Result<Record, RunError<StageError>> {
+    match memory {
+        NodeMemory::Device(memory) => train_on_device(plan, memory, training, unapplied, proceed),
+        NodeMemory::Host(memory) => train_on_host(plan, memory, training, unapplied, proceed),
+    }
+}
+
+/// Memory on the device: reading it and writing it are steps of the device's lane.
+fn train_on_device(
+    plan: Plan<'_>,
+    memory: &mut DeviceMemory,
+    training: &mut Training<'_>,
+    unapplied: &mut Vec<Update>,
+    proceed: Follow<'_>,
+) -> Result<Record, RunError<StageError>> {
+    let waiting = unapplied.drain(..).map(|update| memory.upload(update));
+    let mut commits: VecDeque<MemoryCommit> = waiting.collect();
+    let pass = plan.pass;
+    let (to_fetcher, sampled) = mpsc::channel();
+    let (to_device, prepared) = mpsc::channel();
+    let mut fetched = None;
+    let on_device = RefCell::new((training, memory));
+    let (executor, scheduler) = (plan.executor, plan.scheduler);
+    let record = executor.run(
+        scheduler,
+        plan.segment,
+        Lanes {
+            sampler: &mut sampler(pass, to_fetcher),
+            fetcher: &mut move |_, _| {
+                let batch = pass.fetch_features(take(&sampled));
+                let bytes = batch.rows.bytes();
+                hand(&to_device, batch);
+                Ok(bytes)
+            },
+            device: &mut |step, iteration| {
+                let (training, memory) = &mut *on_device.borrow_mut();
+                match step {
+                    Step::Gather => {
+                        let batch = take(&prepared);
+                        fetched = Some(pass.fetch_memory(batch, *memory, training.device));
+                    }
+                    Step::Train => commits.push_back(training.train(iteration, held(&mut fetched))),
+                    _ => memory.commit(held(&mut commits.pop_front()))?,
+                }
+                Ok(0)
+            },
+            updater: &mut |_, _| Ok(0),
+        },
+        |iteration| {
+            let (training, memory) = &mut *on_device.borrow_mut();
+            proceed(training, &|| memory.watched(), iteration)
+        },
+    )?;
+    let end = record.ledger.last().map_or(0, |line| line.iteration + 1);
+    for (iteration, commit) in (end.saturating_sub(commits.len())..).zip(commits) {
+        let update = commit.into_update().map_err(|error| RunError::Stage {
+            stage: Stage::UpdateMemory,
+            iteration,
+            error: error.into(),
+        })?;
+        unapplied.push(update);
+    }
+    Ok(record)
+}
+
+/// Memory in RAM: the fetcher reads it and the updater writes it, so that both can overlap
+/// training.
+fn train_on_host(
+    plan: Plan<'_>,
+    memory: &mut HostMemory,
+    training: &mut Training<'_>,
+    unapplied: &mut Vec<Update>,
+    proceed: Follow<'_>,
+) -> Result<Record, RunError<StageError>> {
+    let mut updates = VecDeque::from(std::mem::take(unapplied));
+    let host = Host {
+        pass: plan.pass,
+        memory: RwLock::new(memory),
+        emulated_link: plan.emulated_link,
+    };
+    let (to_fetcher, sampled) = mpsc::channel();
+    let (to_device, gathered) = mpsc::channel();
+    let (to_updater, pending) = mpsc::channel();
+    let training = RefCell::new(training);
+    let (executor, scheduler) = (plan.executor, plan.scheduler);
+    let record = executor.run(
+        scheduler,
+        plan.segment,
+        Lanes {
+            sampler: &mut sampler(plan.pass, to_fetcher),
+            fetcher: &mut host.fetcher(sampled, to_device),
+            device: &mut device(plan.pass, &training, gathered, to_updater),
+            updater: &mut host.updater(pending, &mut updates),
+        },
+        |iteration| proceed(*training.borrow_mut(), &|| host.read().watched(), iteration),
+    )?;
+    *unapplied = updates.into();
+    Ok(record)
+}
+
+fn sampler(pass: &Pass, to_fetcher: Sender<Sampled>) -> impl FnMut(Step, usize) -> Moved + Send {
+    move |_, iteration| {
+        hand(&to_fetcher, pass.sample(iteration)?);
+        Ok(0)
+    }
+}
+
+/// What the lanes beside the device's work with when memory lies in RAM.
+struct Host<'a> {
+    pass: &'a Pass,
+    /// The executor orders who reads and who writes, so nobody ever waits.
+    memory: RwLock<&'a mut HostMemory>,
+    emulated_link: Option<Link>,
+}
+
+impl<'a> Host<'a> {
+    fn read(&self) -> RwLockReadGuard<'_, &'a mut HostMemory> {
+        self.memory.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes the time of one transfer over the emulated link, if there is one.
+    fn transfer(&self, bytes: u64) -> Moved {
+        if let Some(link) = self.emulated_link {
+            thread::sleep(link.time(bytes));
+        }
+        Ok(bytes)
+    }
+
+    /// Stage 2, and stage 3 as far as the rows lie ready for the device.
+    fn fetcher(
+        &self,
+        sampled: Receiver<Sampled>,
+        to_device: Sender<Gathered>,
+    ) -> impl FnMut(Step, usize) -> Moved + Send {
+        let (mut prepared, mut gathered) = (None, None);
+        move |step, _| match step {
+            Step::Features => {
+                let batch = prepared.insert(self.pass.fetch_features(take(&sampled)));
+                self.transfer(batch.rows.bytes())
+            }
+            Step::Gather => {
+                let batch: Prepared = held(&mut prepared);
+                gathered = Some(batch.gather(&self.read()));
+                Ok(0)
+            }
+            _ => {
+                let batch: Gathered = held(&mut gathered);
+                let moved = self.transfer(batch.rows.bytes());
+                hand(&to_device, batch);
+                moved
+            }
+        }
+    }
+
+    /// Stage 5 from where the updated rows are on their way to the host.
+    fn updater<'u>(
+        &'u self,
+        pending: Receiver<Pending>,
+        updates: &'u mut VecDeque<Update>,
+    ) -> impl FnMut(Step, usize) -> Moved + Send {
+        move |step, _| match step {
+            Step::Receive => {
+                let update = take(&pending).receive()?;
+                let moved = self.transfer(update.bytes());
+                updates.push_back(update);
+                moved
+            }
+            _ => {
+                let update = held(&mut updates.pop_front());
+                let mut memory = self.memory.write().unwrap_or_else(PoisonError::into_inner);
+                memory.apply(&update);
+                Ok(0)
+            }
+        }
+    }
+}
+
+/// What the device does when memory lies in RAM: the upload of stage 3, stage 4, and the beginning
+/// of stage 5, which need not wait for the rest of stage 4.
+fn device<'d>(
+    pass: &'d Pass,
+    training: &'d RefCell<&mut Training<'_>>,
+    gathered: Receiver<Gathered>,
+    to_updater: Sender<Pending>,
+) -> impl FnMut(Step, usize) -> Moved + 'd {
+    let (mut fetched, mut begun, mut trained) = (None, None, None);
+    move |step, iteration| {
+        let training = &mut *training.borrow_mut();
+        match step {
+            Step::Upload => fetched = Some(pass.upload(take(&gathered), training.device)),
+            Step::Train | Step::Begin | Step::Finish => {
+                if step != Step::Finish {
+                    let (batch, own_edge): (Fetched, _) = held(&mut fetched);
+                    let forward = training.begin(iteration, &batch);
+                    let (input, back) = batch.write_back(own_edge, forward.memory());
+                    trained = Some(back);
+                    begun = Some((forward, input));
+                }
+                if step != Step::Begin {
+                    let (forward, input) = held(&mut begun);
+                    training.finish(forward, &input);
+                }
+            }
+            _ => {
+                let (back, rows): (WriteBack, _) = held(&mut trained);
+                hand(&to_updater, Pending::begin(back, rows)?);
+            }
+        }
+        Ok(0)
+    }
+}
+
+/// Hands a batch on. Nobody takes it if the run ends; then it is dropped.
+fn hand<T>(to: &Sender<T>, batch: T) {
+    let _dropped_at_the_end_of_a_run = to.send(batch);
+}
+
+/// Takes the next batch, which the executor says is there.
+fn take<T>(from: &Receiver<T>) -> T {
+    held(&mut from.try_recv().ok())
+}
+
+/// Takes what the lane's step before left.
+fn held<T>(slot: &mut Option<T>) -> T {
+    match slot.take() {
+        Some(value) => value,
+        None => unreachable!("a step began before the step that it follows"),
+    }
+}

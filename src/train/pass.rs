@@ -1,0 +1,220 @@
+//! A pass over a part of the stream: its batches, and the rules of sampling that training and
+//! evaluation share.
+
+use std::ops::Range;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use burn::tensor::{Device, Tensor};
+use mspipe_datasets::EventLog;
+
+use super::upload;
+use crate::batch::{EventBatch, Layout, LayoutRule, MfgScratch};
+use crate::features::{FeatureRows, Features};
+use crate::graph::{EventColumns, EventId, NodeId, Queries, Tcsr};
+use crate::memory::FetchedMemory;
+use crate::model::ModelInput;
+use crate::sampling::{
+    NegativeError, NegativeKey, NegativePool, NeighborSampler, Neighbors, SampleKey, SplitPart,
+};
+
+/// What sampling reads: the stream, its graph and the rules of the protocol. Shared by
+/// training and evaluation.
+pub struct Sampling {
+    /// The stream.
+    pub log: Arc<EventLog>,
+    /// Its events by node.
+    pub graph: Arc<Tcsr>,
+    /// Which past events a root sees.
+    pub sampler: Arc<dyn NeighborSampler>,
+    /// Whether the events of a batch are hidden from one another, whatever their times (PyG, TGB).
+    pub hide_batch: bool,
+    /// Where negatives come from.
+    pub negatives: NegativePool,
+    /// Node and edge features.
+    pub features: Features,
+    /// What the model and the protocol ask of a batch's layout.
+    pub layout: LayoutRule,
+    /// Events of a batch.
+    pub batch_size: usize,
+    /// Seed of every draw.
+    pub seed: u64,
+    /// Scratch tables of the layout, one a thread that samples.
+    pub scratch: Mutex<Vec<MfgScratch>>,
+}
+
+impl Sampling {
+    /// The same stream and rules with other negatives.
+    pub fn with_negatives(&self, negatives: NegativePool) -> Sampling {
+        Sampling {
+            negatives,
+            ..self.again()
+        }
+    }
+
+    /// The same stream and rules with another sampler.
+    pub fn with_sampler(&self, sampler: Arc<dyn NeighborSampler>) -> Sampling {
+        Sampling {
+            sampler,
+            ..self.again()
+        }
+    }
+
+    /// The same, with scratch tables of its own.
+    fn again(&self) -> Sampling {
+        Sampling {
+            log: self.log.clone(),
+            graph: self.graph.clone(),
+            sampler: self.sampler.clone(),
+            hide_batch: self.hide_batch,
+            negatives: self.negatives.clone(),
+            features: self.features.clone(),
+            layout: self.layout,
+            batch_size: self.batch_size,
+            seed: self.seed,
+            scratch: Mutex::default(),
+        }
+    }
+
+    /// The stream's columns.
+    pub fn columns(&self) -> EventColumns<'_> {
+        let log = &*self.log;
+        EventColumns {
+            src: bytemuck::cast_slice::<u32, NodeId>(log.src()),
+            dst: bytemuck::cast_slice::<u32, NodeId>(log.dst()),
+            time: log.time(),
+        }
+    }
+
+    /// Past events of roots that a batch, whose first event is `first`, asks for with its `request`;
+    /// `draws` tells apart what is sampled for one batch.
+    pub(super) fn past(
+        &self,
+        roots: Queries<'_>,
+        request: u32,
+        first: usize,
+        (epoch, draws): (u64, u64),
+    ) -> Neighbors {
+        let hidden_from = self.hide_batch.then_some(EventId(first as u32));
+        let key = SampleKey {
+            seed: self.seed,
+            epoch,
+            event: first as u64 | draws << 32,
+            request,
+        };
+        self.sampler.sample(&self.graph, roots, hidden_from, key)
+    }
+
+    /// Does `work` with scratch tables that no other thread uses meanwhile.
+    pub(super) fn with_scratch<T>(&self, work: impl FnOnce(&mut MfgScratch) -> T) -> T {
+        let pool = || self.scratch.lock().unwrap_or_else(PoisonError::into_inner);
+        let unused = pool().pop();
+        let mut scratch = unused.unwrap_or_else(|| MfgScratch::new(self.log.nodes()));
+        let result = work(&mut scratch);
+        pool().push(scratch);
+        result
+    }
+
+    /// Edge features of each layer's events and node features of the innermost layer's rows.
+    pub(super) fn feature_rows(&self, layout: &Layout) -> LayoutFeatures {
+        LayoutFeatures {
+            edge: layout
+                .layers
+                .iter()
+                .map(|layer| self.features.edge_rows(&layer.events))
+                .collect(),
+            node: self.features.node_rows(&layout.innermost().node),
+        }
+    }
+
+    /// What the model reads of a layout whose memory has been fetched, on `device` (with autodiff
+    /// when training), and the edge features of the innermost layer's events.
+    pub(super) fn model_input(
+        &self,
+        layout: &Layout,
+        rows: LayoutFeatures,
+        fetched: &FetchedMemory,
+        device: &Device,
+    ) -> (ModelInput, Tensor<2>) {
+        let plain = fetched.memory.device();
+        let edge = rows.edge.into_iter();
+        let edge: Vec<Tensor<2>> = edge
+            .map(|edge| upload::feature_rows(edge, &plain))
+            .collect();
+        let node = (rows.node.width > 0).then(|| upload::feature_rows(rows.node, &plain));
+        let input = upload::model_input(layout, fetched, &edge, node, device);
+        (input, edge[0].clone())
+    }
+}
+
+/// Features that a layout needs.
+pub(super) struct LayoutFeatures {
+    /// Of each layer's events.
+    edge: Vec<FeatureRows>,
+    node: FeatureRows,
+}
+
+impl LayoutFeatures {
+    /// Bytes of all of them.
+    pub(super) fn bytes(&self) -> u64 {
+        let edge: u64 = self.edge.iter().map(FeatureRows::bytes).sum();
+        edge + self.node.bytes()
+    }
+
+    /// Those of the innermost layer's first `events`, which are the batch's own,
+    /// `[events, edge width]`.
+    pub(super) fn own_edge(&self, events: usize) -> Vec<f32> {
+        self.edge[0].first(events)
+    }
+}
+
+/// A pass over a part of the stream: what the host stages read.
+#[derive(Clone)]
+pub struct Pass {
+    /// Stream, graph and rules.
+    pub sampling: Arc<Sampling>,
+    /// Events of the pass.
+    pub events: Range<usize>,
+    /// Which part they are.
+    pub part: SplitPart,
+    /// Epoch; 0 in evaluation.
+    pub epoch: u64,
+}
+
+impl Pass {
+    /// Iterations of the pass.
+    pub fn iterations(&self) -> usize {
+        self.events.len().div_ceil(self.sampling.batch_size)
+    }
+
+    /// Events of an iteration.
+    pub fn batch_events(&self, iteration: usize) -> Range<usize> {
+        let start = self.events.start + iteration * self.sampling.batch_size;
+        start..(start + self.sampling.batch_size).min(self.events.end)
+    }
+
+    /// Events of an iteration with their negatives.
+    ///
+    /// # Errors
+    /// When negatives can't be drawn.
+    pub fn batch(&self, iteration: usize) -> Result<EventBatch, NegativeError> {
+        let sampling = &*self.sampling;
+        let (events, stream) = (self.batch_events(iteration), sampling.columns());
+        let drawn = sampling
+            .negatives
+            .sample(self.negative_key(), events.clone(), stream)?;
+        let batch = EventBatch::cut(events, stream.src, stream.dst, stream.time, drawn.dst);
+        Ok(EventBatch {
+            neg_src: drawn.src,
+            ..batch
+        })
+    }
+
+    /// What the draws of this pass depend on, besides the event.
+    pub(super) fn negative_key(&self) -> NegativeKey {
+        NegativeKey {
+            seed: self.sampling.seed,
+            epoch: self.epoch,
+            split: self.part,
+        }
+    }
+}
