@@ -2,32 +2,32 @@
 //! run writes down, and what may be read back.
 
 mod candidates;
-pub mod given;
+mod given;
 mod limits;
-mod names;
-mod pipeline;
-mod reading;
+mod parts;
+mod written;
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use clap::Args;
+use clap::{Args, Command, FromArgMatches};
+use mspipe_datasets::OpenOptions;
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 use thiserror::Error;
 
-use crate::checkpoint::Every;
 use crate::device::DeviceChoice;
-use crate::features::FeatureSource;
-use crate::model::ModelName;
 
 pub use candidates::CandidateSource;
+pub use given::{GivenConfig, options};
 pub use limits::start_threads;
-pub use names::{
-    BalanceName, MailAggregationName, MemoryWriteName, Protocol, SamplerName, Task, TimeDeltaName,
-    TimeEncodingName,
+pub use parts::{
+    BalanceName, MachineSettings, MailAggregationName, MemoryPlaceName, MemoryWriteName,
+    MitigationName, ModelSettings, NodeSettings, OutputSettings, PipelineSettings, Protocol,
+    ProtocolSettings, ReadingSettings, SamplerName, SourceSettings, StartSettings, StreamSettings,
+    Task, TimeDeltaName, TimeEncodingName, TrainingSettings,
 };
-pub use pipeline::{MemoryPlaceName, MitigationName, PipelineConfig};
-pub use reading::ReadingConfig;
+use written::Written;
 
 /// Settings that contradict one another.
 #[derive(Debug, Error, PartialEq)]
@@ -77,251 +77,63 @@ pub enum ConfigError {
 
 /// Settings of a training run.
 #[derive(Debug, Clone, PartialEq, Args, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(from = "Written", into = "Written")]
 pub struct RunConfig {
-    /// Event stream: a file, - for standard input, a store folder, a data set's name, or
-    /// synthetic:NAME[:scale=X]
-    // Empty for none; `validate` says so: a run that weights come from brings its own.
-    #[arg(
-        long,
-        value_name = "PATH|NAME|synthetic:NAME",
-        default_value = "",
-        hide_default_value = true
-    )]
-    pub data: String,
+    /// Where the stream lies.
+    #[command(flatten)]
+    pub source: SourceSettings,
 
-    /// What is trained
-    #[arg(long, value_enum, default_value = "link")]
-    pub task: Task,
+    /// What is trained, and from where on.
+    #[command(flatten)]
+    pub start: StartSettings,
 
-    /// Begin with these weights: a run's folder, which brings its settings too (options
-    /// given here come first), or a file (safetensors, TGL's .pkl)
-    #[arg(long, value_name = "RUN|FILE")]
-    pub init: Option<PathBuf>,
+    /// The model.
+    #[command(flatten)]
+    pub model: ModelSettings,
 
-    /// Model to train
-    #[arg(long, value_enum, default_value = "tgn")]
-    pub model: ModelName,
-
+    // Not of the machine's settings: another device has other bits.
     /// Device: auto, cpu, gpu, gpu:N or software
     #[arg(long, default_value = "auto")]
-    #[serde(with = "as_text")]
     pub device: DeviceChoice,
 
-    /// Passes over the training events
-    #[arg(long, value_name = "N", default_value_t = 5)]
-    pub epochs: usize,
-
-    /// Events of a batch
-    #[arg(long, value_name = "N", default_value_t = 600)]
-    pub batch_size: usize,
-
-    /// Seed of every random choice
-    #[arg(long, value_name = "S", default_value_t = 0)]
-    pub seed: u64,
-
-    /// What the numbers are measured under
-    #[arg(long, value_enum, default_value = "default")]
-    pub protocol: Protocol,
-
-    /// Whom a destination is ranked among with --protocol tgb: so many other destinations an
-    /// event (as many as there are for all), or recorded lists [default: 100]
-    #[arg(long, value_name = "N|FILE[,FILE]")]
-    #[serde(default)]
-    pub candidates: Option<CandidateSource>,
-
-    /// Edge features: zero (none), random:WIDTH, or file (the stream's own, if it has any)
-    #[arg(long, value_name = "zero|random:WIDTH|file", default_value = "file")]
-    pub edge_features: FeatureSource,
-
-    /// Node features: zero (none), random:WIDTH (an identity of each node, as TGLite's
-    /// examples draw for Wikipedia), or file (the stream's own, if it has any)
-    #[arg(long, value_name = "zero|random:WIDTH|file", default_value = "file")]
-    pub node_features: FeatureSource,
-
-    /// Edge features that are not in the stream's file, one row an event: .npy, .npz
-    /// (FILE.npz:NAME) or PyTorch's .pt
-    #[arg(long, value_name = "FILE", help_heading = "Files of events")]
-    #[serde(default)]
-    pub edge_feature_file: Option<PathBuf>,
-
-    /// Node features, one row a node: .npy, .npz (FILE.npz:NAME) or PyTorch's .pt
-    #[arg(long, value_name = "FILE", help_heading = "Files of events")]
-    #[serde(default)]
-    pub node_feature_file: Option<PathBuf>,
-
-    /// How files of events are read
+    /// How it is trained.
     #[command(flatten)]
-    #[serde(default)]
-    pub reading: ReadingConfig,
+    pub training: TrainingSettings,
 
-    /// Folder of the run; must not hold a run yet [default: runs/DATA-MODEL-NUMBER]
-    #[arg(long, value_name = "DIR")]
-    pub out: Option<PathBuf>,
-
-    /// Which past events a root sees
-    #[arg(long, value_enum, default_value = "recent", help_heading = "Model")]
-    pub sampler: SamplerName,
-
-    /// Time difference for the memory updater [default: message; query for apan and for
-    /// --protocol tgl]
-    #[arg(long, value_enum, help_heading = "Model")]
-    pub time_delta: Option<TimeDeltaName>,
-
-    /// When a node's memory is written
-    #[arg(long, value_enum, default_value = "event", help_heading = "Model")]
-    pub memory_write: MemoryWriteName,
-
-    /// What becomes of several mails for one node in a batch
-    #[arg(long, value_enum, default_value = "last", help_heading = "Model")]
-    pub mail_aggregation: MailAggregationName,
-
-    /// Mails that a node keeps (apan)
-    #[arg(long, value_name = "N", default_value_t = 10, help_heading = "Model")]
-    pub mail_slots: usize,
-
-    /// Attention layers (tgn)
-    #[arg(long, value_name = "N", default_value_t = 1, help_heading = "Model")]
-    pub layers: usize,
-
-    /// Whether time encodings are trained
-    #[arg(long, value_enum, default_value = "trained", help_heading = "Model")]
-    pub time_encoding: TimeEncodingName,
-
-    /// Past events sampled for a root (tgn), or that get a root's mail (apan)
-    #[arg(long, value_name = "N", default_value_t = 10, help_heading = "Model")]
-    pub fanout: usize,
-
-    /// Width of memory and embeddings
-    #[arg(long, value_name = "N", default_value_t = 100, help_heading = "Model")]
-    pub width: usize,
-
-    /// Width of time encodings
-    #[arg(long, value_name = "N", default_value_t = 100, help_heading = "Model")]
-    pub time_width: usize,
-
-    /// Attention heads; must divide the width
-    #[arg(long, value_name = "N", default_value_t = 2, help_heading = "Model")]
-    pub heads: usize,
-
-    /// Dropout of a layer's output
-    #[arg(long, value_name = "P", default_value_t = 0.1, help_heading = "Model")]
-    pub dropout: f32,
-
-    /// Dropout of attention weights
-    #[arg(long, value_name = "P", default_value_t = 0.1, help_heading = "Model")]
-    pub attention_dropout: f32,
-
-    /// Adam's learning rate
-    #[arg(
-        long,
-        value_name = "LR",
-        default_value_t = 1e-4,
-        help_heading = "Model"
-    )]
-    pub learning_rate: f64,
-
-    /// Passes over the training labels
-    #[arg(
-        long,
-        value_name = "N",
-        default_value_t = 20,
-        help_heading = "Node classification"
-    )]
-    pub node_epochs: usize,
-
-    /// Labels of a batch
-    #[arg(
-        long,
-        value_name = "N",
-        default_value_t = 200,
-        help_heading = "Node classification"
-    )]
-    pub node_batch_size: usize,
-
-    /// Adam's learning rate for the classifier
-    #[arg(
-        long,
-        value_name = "LR",
-        default_value_t = 1e-3,
-        help_heading = "Node classification"
-    )]
-    pub node_learning_rate: f64,
-
-    /// What an epoch goes over; positive labels are rare, so that epochs of `sample` are
-    /// short (--node-epochs 100)
-    // Mean validation AUC of TGN on Wikipedia (17 positives there; seeds 0, 1, 2; random:172
-    // and zero features): none 0.815 after up to 20 epochs, sample 0.813 after up to 100.
-    #[arg(
-        long,
-        value_enum,
-        default_value = "none",
-        help_heading = "Node classification"
-    )]
-    pub balance: BalanceName,
-
-    /// Use only the first N events of the stream
-    #[arg(long, value_name = "N")]
-    pub limit_events: Option<usize>,
-
-    /// Worker threads [default: one a core]
-    #[arg(long, value_name = "N")]
-    pub threads: Option<usize>,
-
-    /// Evaluate the test part after each epoch too (on a copy of the memory)
-    #[arg(long)]
-    pub eval_test_each_epoch: bool,
-
-    /// How often the run is kept for --resume, besides at the end of each epoch: a number of
-    /// iterations, a time (90s, 10m, 2h), epoch (only then), or never
-    #[arg(long, value_name = "N|TIME|epoch|never", default_value_t = Every::default())]
-    #[serde(default)]
-    pub checkpoint_every: Every,
-
-    /// Measure what each operation of an iteration costs: a table at the end, and `profile` in
-    /// summary.json
-    #[arg(long)]
-    #[serde(default)]
-    pub profile: bool,
-
-    /// Begin even if the prediction (--dry-run) says that RAM won't do
-    #[arg(long)]
-    #[serde(default)]
-    pub no_memory_check: bool,
-
-    /// Whether `data` came with the run that `init` names, and not from the command line: then it must
-    /// be what its weights were trained on
-    #[arg(skip)]
-    #[serde(skip)]
-    pub data_of_init: bool,
-
-    /// How iterations overlap
+    /// What the numbers are measured under.
     #[command(flatten)]
-    pub pipeline: PipelineConfig,
+    pub protocol: ProtocolSettings,
+
+    /// How a node classifier is trained.
+    #[command(flatten)]
+    pub node: NodeSettings,
+
+    /// What is used of the stream.
+    #[command(flatten)]
+    pub stream: StreamSettings,
+
+    /// What the machine gives.
+    #[command(flatten)]
+    pub machine: MachineSettings,
+
+    /// What is written.
+    #[command(flatten)]
+    pub output: OutputSettings,
+
+    /// How iterations overlap, where node memory lies, and what is done about staleness.
+    #[command(flatten)]
+    pub pipeline: PipelineSettings,
 }
 
-/// Serde of values that print and parse.
-mod as_text {
-    use std::fmt::Display;
-    use std::str::FromStr;
-
-    use serde::{Deserialize, Deserializer, Serializer, de};
-
-    pub(super) fn serialize<T: Display, S: Serializer>(
-        value: &T,
-        to: S,
-    ) -> Result<S::Ok, S::Error> {
-        to.collect_str(value)
-    }
-
-    pub(super) fn deserialize<'de, T, D>(from: D) -> Result<T, D::Error>
-    where
-        T: FromStr<Err = String>,
-        D: Deserializer<'de>,
-    {
-        String::deserialize(from)?
-            .parse()
-            .map_err(de::Error::custom)
+/// Those of a command line without an option.
+impl Default for RunConfig {
+    fn default() -> RunConfig {
+        let command = RunConfig::augment_args(Command::new("mspipe").no_binary_name(true));
+        let none: [&str; 0] = [];
+        match RunConfig::from_arg_matches(&command.get_matches_from(none)) {
+            Ok(config) => config,
+            Err(error) => unreachable!("every option has a default: {error}"),
+        }
     }
 }
 
@@ -351,86 +163,126 @@ impl RunConfig {
                 expected,
             })
         };
-        if self.data.is_empty() {
+        if self.source.data.is_empty() {
             return Err(ConfigError::Missing {
                 option: "data",
                 expected: "give a file, a data set's name, or synthetic:wikipedia for a generated \
                            stream",
             });
         }
-        if self.task == Task::Node && self.init.is_none() {
+        if self.start.task == Task::Node && self.start.init.is_none() {
             return Err(ConfigError::Missing {
                 option: "init",
                 expected: "--task node classifies embeddings; give the folder of a link \
                            prediction run, or a weights file",
             });
         }
-        if let (Some(candidates), false) = (&self.candidates, self.protocol == Protocol::Tgb) {
+        if let (Some(candidates), false) = (
+            &self.protocol.candidates,
+            self.protocol.name == Protocol::Tgb,
+        ) {
             return fail(
                 "candidates",
                 candidates.to_string(),
                 "--protocol tgb with it: no other protocol ranks",
             );
         }
-        if self.profile && self.task == Task::Node {
+        if self.output.profile && self.start.task == Task::Node {
             return fail("profile", "given".to_owned(), "--task link with it");
         }
         limits::check(self)?;
         self.pipeline.validate()?;
-        if !self.width.is_multiple_of(self.heads) {
-            let found = format!("{} with {} heads", self.width, self.heads);
+        if !self.model.width.is_multiple_of(self.model.heads) {
+            let found = format!("{} with {} heads", self.model.width, self.model.heads);
             return fail("width", found, "a multiple of --heads");
         }
         for (option, p) in [
-            ("dropout", self.dropout),
-            ("attention-dropout", self.attention_dropout),
+            ("dropout", self.model.dropout),
+            ("attention-dropout", self.model.attention_dropout),
         ] {
             if !(0.0..1.0).contains(&p) {
                 return fail(option, p.to_string(), "at least 0 and below 1");
             }
         }
         for (option, rate) in [
-            ("learning-rate", self.learning_rate),
-            ("node-learning-rate", self.node_learning_rate),
+            ("learning-rate", self.training.learning_rate),
+            ("node-learning-rate", self.node.learning_rate),
         ] {
             if !(rate > 0.0 && rate.is_finite()) {
                 return fail(option, rate.to_string(), "a number above 0");
             }
         }
         // The attention kernel keeps its slots' time encodings in workgroup memory.
-        for (option, slots) in [("fanout", self.fanout), ("mail-slots", self.mail_slots)] {
-            if slots * self.time_width > 1500 {
-                let found = format!("{slots} with time width {}", self.time_width);
+        for (option, slots) in [
+            ("fanout", self.model.fanout),
+            ("mail-slots", self.model.mail_slots),
+        ] {
+            if slots * self.model.time_width > 1500 {
+                let found = format!("{slots} with time width {}", self.model.time_width);
                 return fail(option, found, "a product with the time width up to 1500");
             }
-            if slots * self.heads > 128 {
-                let found = format!("{slots} with {} heads", self.heads);
+            if slots * self.model.heads > 128 {
+                let found = format!("{slots} with {} heads", self.model.heads);
                 return fail(option, found, "a product with the heads up to 128");
             }
         }
         Ok(())
+    }
+
+    /// All settings by the names of their options, those of groups too.
+    ///
+    /// # Errors
+    /// When one can't be written: a path that is no text.
+    pub fn by_name(&self) -> Result<Map<String, Value>, serde_json::Error> {
+        let mut all = Map::new();
+        if let Value::Object(settings) = serde_json::to_value(self)? {
+            for (name, value) in settings {
+                match value {
+                    Value::Object(group) => all.extend(group),
+                    value => all.extend([(name, value)]),
+                }
+            }
+        }
+        Ok(all)
+    }
+
+    /// How the run's stream is opened.
+    pub fn stream_options(&self) -> OpenOptions {
+        OpenOptions {
+            edge_features: self.source.edge_feature_file.clone(),
+            node_features: self.source.node_feature_file.clone(),
+            ..self.stream.reading.options()
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::Parser;
-
-    #[derive(Parser)]
-    struct Command {
-        #[command(flatten)]
-        run: RunConfig,
-    }
 
     fn parse(arguments: &[&str]) -> RunConfig {
-        let data: &[&str] = if arguments.contains(&"--data=") {
-            &["test"]
-        } else {
-            &["test", "--data", "x"]
-        };
-        let all = data.iter().chain(arguments);
-        Command::try_parse_from(all).unwrap().run
+        let command = RunConfig::augment_args(Command::new("test").no_binary_name(true));
+        let all = [&["--data=x"], arguments].concat();
+        let matches = command.args_override_self(true).get_matches_from(all);
+        RunConfig::from_arg_matches(&matches).unwrap()
+    }
+
+    #[test]
+    fn every_option_is_written_under_its_name() {
+        let names: Vec<String> = parse(&[])
+            .by_name()
+            .unwrap()
+            .into_iter()
+            .map(|(name, _)| name)
+            .collect();
+        let options = options::<RunConfig>();
+        assert_eq!(names.len(), options.len());
+        for option in options {
+            assert!(
+                names.iter().any(|name| *name == option.as_str()),
+                "{option}"
+            );
+        }
     }
 
     #[test]

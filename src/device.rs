@@ -11,13 +11,14 @@ use std::str::FromStr;
 
 use burn::tensor::Device;
 use burn::tensor::wgpu::WgpuSetup;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::kernels::wgsl::MAX_STORAGE_BUFFERS;
 
 /// What the user asked for with `--device`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub enum DeviceChoice {
     /// The first real GPU, or the CPU backend where there is none.
     #[default]
@@ -58,6 +59,20 @@ impl fmt::Display for DeviceChoice {
             DeviceChoice::Gpu(number) => write!(f, "gpu:{number}"),
             DeviceChoice::Software => f.write_str("software"),
         }
+    }
+}
+
+impl TryFrom<String> for DeviceChoice {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+impl From<DeviceChoice> for String {
+    fn from(choice: DeviceChoice) -> String {
+        choice.to_string()
     }
 }
 

@@ -92,7 +92,7 @@ impl RunFolder {
     /// # Errors
     /// When it holds anything already.
     pub fn check(config: &RunConfig) -> Result<(), RunFolderError> {
-        config.out.as_deref().map_or(Ok(()), refuse_content)
+        config.output.out.as_deref().map_or(Ok(()), refuse_content)
     }
 
     /// Creates the folder of a run and writes its settings.
@@ -100,7 +100,7 @@ impl RunFolder {
     /// # Errors
     /// When it holds anything already or can't be written.
     pub fn create(config: &RunConfig, data_name: &str) -> Result<RunFolder, RunFolderError> {
-        let (path, created) = match &config.out {
+        let (path, created) = match &config.output.out {
             Some(path) => {
                 refuse_content(path)?;
                 (path.clone(), missing_folders(path))
@@ -154,7 +154,12 @@ impl RunFolder {
     /// As [`RunFolder::create`]; when the folder has a file that such a run does not write, or its
     /// run is being written.
     pub fn create_again(config: &RunConfig, data_name: &str) -> Result<RunFolder, RunFolderError> {
-        let Some(path) = config.out.as_ref().filter(|path| path.join(LOCK).exists()) else {
+        let Some(path) = config
+            .output
+            .out
+            .as_ref()
+            .filter(|path| path.join(LOCK).exists())
+        else {
             return RunFolder::create(config, data_name);
         };
         drop(RunFolder::reopened(path.clone())?);
@@ -190,7 +195,7 @@ impl RunFolder {
             return Err(RunFolderError::Ended { path: own() });
         }
         let config = RunConfig::read(&file).map_err(RunFolderError::Settings)?;
-        if config.task == Task::Node {
+        if config.start.task == Task::Node {
             return Err(RunFolderError::Node { path: own() });
         }
         let folder = RunFolder::reopened(own())?;

@@ -217,7 +217,7 @@ impl Session {
     /// As [`Session::open`]; a stop.
     pub fn open_until(config: RunConfig, stop: &Stop) -> Result<Session, SessionError> {
         let stream = OpenStream::open(config, stop)?;
-        if !stream.config.no_memory_check {
+        if !stream.config.machine.no_memory_check {
             Footprint::of(&stream, device::chosen(stream.config.device)?.as_ref()).check()?;
         }
         Session::of(stream, stop.clone())
@@ -244,9 +244,9 @@ impl Session {
         } = stream;
         let features = Features::new(
             &log,
-            config.edge_features,
-            config.node_features,
-            config.seed,
+            config.stream.edge_features,
+            config.stream.node_features,
+            config.training.seed,
         );
         let src: &[NodeId] = bytemuck::cast_slice(&log.src()[..events]);
         let dst: &[NodeId] = bytemuck::cast_slice(&log.dst()[..events]);
@@ -260,8 +260,8 @@ impl Session {
         if rules.all_nodes {
             std::mem::swap(&mut negatives, &mut other_pool);
         }
-        let fanout = config.fanout;
-        let sampler: Arc<dyn NeighborSampler> = match config.sampler {
+        let fanout = config.model.fanout;
+        let sampler: Arc<dyn NeighborSampler> = match config.model.sampler {
             SamplerName::Recent => Arc::new(Recent { fanout }),
             SamplerName::Uniform => Arc::new(Uniform { fanout }),
         };
@@ -286,8 +286,8 @@ impl Session {
             negatives,
             features,
             layout: rules.layout(ticks_per_unit),
-            batch_size: config.batch_size,
-            seed: config.seed,
+            batch_size: config.training.batch_size,
+            seed: config.training.seed,
             scratch: Default::default(),
         });
         Ok(Session {
@@ -352,7 +352,7 @@ impl Session {
         observer: &mut Observer<'_>,
     ) -> Result<Summary, SessionError> {
         let mut recording = Recording::begin(self, device, folder, from.as_ref(), observer)?;
-        let every = self.config.checkpoint_every;
+        let every = self.config.output.checkpoint_every;
         self.train_from(from, every, device, folder, &mut |event| {
             recording.see(event)
         })
@@ -369,7 +369,7 @@ impl Session {
 
     /// The weights to begin with, where they are needed.
     fn initial_weights(&self) -> Result<PathBuf, ConfigError> {
-        self.config.init.clone().ok_or(ConfigError::Missing {
+        self.config.start.init.clone().ok_or(ConfigError::Missing {
             option: "init",
             expected: "give the folder of a link prediction run, or a weights file",
         })

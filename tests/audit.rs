@@ -159,7 +159,7 @@ fn batches_of_short_streams_are_small() {
         let options = Options::try_parse_from(options.split_whitespace());
         let mut config = options.unwrap().config;
         audited::stream_of(&mut config, &Stop::default()).unwrap();
-        assert_eq!(config.batch_size, batch_size, "{events} events");
+        assert_eq!(config.training.batch_size, batch_size, "{events} events");
     }
 }
 

@@ -203,7 +203,7 @@ fn updates_without_edge_features_are_kept_too() {
     for memory in ["device", "host"] {
         let options = format!("--schedule staleness:3 --memory {memory}");
         let mut config = config("jodie", EVENTS, &options);
-        config.edge_features = "zero".parse().unwrap();
+        config.stream.edge_features = "zero".parse().unwrap();
         let mut whole = Keeper::new(Every::Iterations(5));
         let expected = numbers(&train(&config, None, &mut whole).unwrap());
         let from = whole.checkpoint(whole.places[0]);
@@ -314,14 +314,14 @@ fn a_checkpoint_of_another_training_is_refused() {
         })
     };
     let mut other = tgn.clone();
-    other.width = 32;
+    other.model.width = 32;
     let wider = refused(other);
     assert!(
         wider.starts_with("its 'model': these weights are not of this model"),
         "{wider}"
     );
     let mut other = tgn.clone();
-    other.edge_features = "zero".parse().unwrap();
+    other.stream.edge_features = "zero".parse().unwrap();
     let featureless = refused(other);
     assert!(featureless.contains("has shape"), "{featureless}");
 }

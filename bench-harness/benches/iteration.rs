@@ -40,7 +40,7 @@ fn prepare(model: &str, device: &ComputeDevice) -> Result<Prepared> {
             bytes: mean(|work| work.bytes),
             flops: mean(|work| work.flops),
         }),
-        items: Some(("events", session.config().batch_size as f64)),
+        items: Some(("events", session.config().training.batch_size as f64)),
         run: Box::new(move |times| iterations.run(times as usize)),
         bound: Limit::LargeWork,
     })

@@ -64,7 +64,7 @@ fn name(session: &Session) -> String {
     let synthetic = synthetic_mark(session.data.synthetic);
     format!(
         "batches of {} events of {}{synthetic}, {:.8}, random edge features {} wide",
-        session.config().batch_size,
+        session.config().training.batch_size,
         session.data.name,
         session.data.hash,
         session.data.edge_width

@@ -219,7 +219,7 @@ pub(crate) fn headline(cells: &[Cell]) -> String {
     };
     let mut rates: Vec<f64> = cells.iter().flat_map(|cell| cell.matmul_gflops).collect();
     rates.sort_by(f64::total_cmp);
-    let only_warm_up = if config.epochs == 1 {
+    let only_warm_up = if config.training.epochs == 1 {
         " (speeds are of the one that warms up)"
     } else {
         ""
@@ -228,11 +228,11 @@ pub(crate) fn headline(cells: &[Cell]) -> String {
         "{context}\n{}, batch {}, epochs {}{only_warm_up}, learning rate {}, protocol {}\n\
          G: 19800 x 472 x 300 product, GFLOP/s, before and after each training: median {:.1}, \
          {:.1} to {:.1}\n",
-        config.model,
-        config.batch_size,
-        config.epochs,
-        config.learning_rate,
-        name_of(&config.protocol),
+        config.model.name,
+        config.training.batch_size,
+        config.training.epochs,
+        config.training.learning_rate,
+        name_of(&config.protocol.name),
         median(&rates),
         rates[0],
         rates[rates.len() - 1],

@@ -194,10 +194,8 @@ impl Recipe {
         let mut trainings = vec![training(self.name.clone(), config.clone())];
         if asked.record {
             for (nth, share) in DISTURBANCES.into_iter().enumerate() {
-                let disturbed = RunConfig {
-                    learning_rate: config.learning_rate * (1.0 + share),
-                    ..config.clone()
-                };
+                let mut disturbed = config.clone();
+                disturbed.training.learning_rate *= 1.0 + share;
                 trainings.push(training(
                     format!("{}, disturbed {}", self.name, nth + 1),
                     disturbed,
@@ -223,7 +221,7 @@ fn record(recipes: &[Recipe], cells: &[Vec<Cell>]) -> Result<Bands> {
             name: recipe.name.clone(),
             options: recipe.options.clone(),
             data_hash: own.context.data_hash.clone(),
-            seed: own.config.seed,
+            seed: own.config.training.seed,
             quantities: bands::record(own, disturbed),
         })
     });
@@ -376,7 +374,7 @@ mod tests {
                 known.options, recipe.options,
                 "record it anew with check --record"
             );
-            assert_eq!(known.seed, config.seed);
+            assert_eq!(known.seed, config.training.seed);
         }
     }
 }

@@ -21,16 +21,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
+use mspipe::device::DeviceChoice;
 use mspipe::profiler::machine::median;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::cell::{Cell, Spread, name_of};
-use crate::grid::{CELL, settings};
-
-/// Settings that don't decide which runs are compared; device and threads are part of the
-/// context, which says what was really used.
-const FREE: [&str; 4] = ["seed", "out", "device", "threads"];
+use crate::grid::CELL;
 
 /// Change of speed below which nothing is said to have changed.
 const LEAST_NOISE: f64 = 0.02;
@@ -176,14 +173,23 @@ fn read(place: &Path) -> Result<BTreeMap<String, Vec<Cell>>> {
     }
     let mut by_setting: BTreeMap<String, Vec<Cell>> = BTreeMap::new();
     for cell in cells {
-        let mut all = settings(&cell.config)?;
-        FREE.iter().for_each(|name| drop(all.remove(*name)));
         by_setting
-            .entry(Value::Object(all).to_string())
+            .entry(Value::Object(compared(&cell)?).to_string())
             .or_default()
             .push(cell);
     }
     Ok(by_setting)
+}
+
+/// The settings that decide which trainings are compared, whatever the seed and the folder; device
+/// and threads are part of the context, which says what was really used.
+fn compared(cell: &Cell) -> serde_json::Result<Map<String, Value>> {
+    let mut config = cell.config.clone();
+    config.training.seed = 0;
+    config.output.out = None;
+    config.device = DeviceChoice::default();
+    config.machine.threads = None;
+    config.by_name()
 }
 
 fn collect(folder: &Path, cells: &mut Vec<Cell>) -> Result<()> {
@@ -212,14 +218,14 @@ fn collect(folder: &Path, cells: &mut Vec<Cell>) -> Result<()> {
 fn varying<'a>(cells: impl Iterator<Item = &'a Cell>) -> Result<Vec<String>> {
     const NAMED: [&str; 4] = ["data", "model", "memory", "schedule"];
     let all = cells
-        .map(|cell| settings(&cell.config))
-        .collect::<Result<Vec<Map<_, _>>>>()?;
+        .map(compared)
+        .collect::<serde_json::Result<Vec<_>>>()?;
     let Some(first) = all.first() else {
         return Ok(Vec::new());
     };
     Ok(first
         .iter()
-        .filter(|(name, _)| !NAMED.contains(&name.as_str()) && !FREE.contains(&name.as_str()))
+        .filter(|(name, _)| !NAMED.contains(&name.as_str()))
         .filter(|(name, value)| all.iter().any(|other| other.get(*name) != Some(value)))
         .map(|(name, _)| name.clone())
         .collect())
@@ -230,11 +236,11 @@ fn label(cell: &Cell, varying: &[String]) -> Result<String> {
     let mut label = format!(
         "{}, {}, {}, {}",
         cell.context.title(),
-        config.model,
+        config.model.name,
         name_of(&config.pipeline.memory),
         config.pipeline.schedule
     );
-    let all = settings(config)?;
+    let all = config.by_name()?;
     for name in varying {
         let value = all.get(name).map_or_else(String::new, Value::to_string);
         label += &format!(", {} {}", name.replace('_', " "), value.trim_matches('"'));
@@ -295,7 +301,9 @@ fn student(count: usize) -> f64 {
 
 fn accuracy(before: &[Cell], now: &[Cell]) -> Verdict {
     let pairs = before.iter().filter_map(|a| {
-        let b = now.iter().find(|b| b.config.seed == a.config.seed)?;
+        let b = now
+            .iter()
+            .find(|b| b.config.training.seed == a.config.training.seed)?;
         Some(b.test.ap - a.test.ap)
     });
     let differences: Vec<f64> = pairs.collect();

@@ -29,7 +29,7 @@ use mspipe::interrupt;
 use mspipe::run_folder::{LOCK, RunFolder};
 use mspipe::session::Session;
 use mspipe_datasets::whole_file::{self, Existing, WholeFileError};
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use crate::cell::{Cell, CellEpoch, Context};
 use crate::machine;
@@ -100,7 +100,7 @@ pub fn run_groups(groups: Vec<Group>) -> Result<Vec<Vec<Cell>>> {
     if missing > 0 {
         let config = plans.iter().find_map(|plan| plan.trainings.first());
         let (device, threads) = config.map_or((Default::default(), None), |training| {
-            (training.config.device, training.config.threads)
+            (training.config.device, training.config.machine.threads)
         });
         config::start_threads(threads)?;
         device::on_device_thread(|| -> Result<()> {
@@ -270,21 +270,15 @@ fn rough(time: Duration) -> String {
 
 impl Training {
     /// The same with settings as a file gives them back, so that they compare with a file's.
-    fn written_and_read(self) -> Result<Training> {
-        let config = RunConfig {
-            out: None,
-            ..self.config
-        };
-        Ok(Training {
-            label: self.label,
-            work: self.work,
-            config: serde_json::from_str(&serde_json::to_string(&config)?)?,
-        })
+    fn written_and_read(mut self) -> Result<Training> {
+        self.config.output.out = None;
+        self.config = serde_json::from_str(&serde_json::to_string(&self.config)?)?;
+        Ok(self)
     }
 
     fn check(&self) -> Result<()> {
         ensure!(
-            self.config.task == Task::Link,
+            self.config.start.task == Task::Link,
             "--task: found node classification, expected link: only link prediction can be compared"
         );
         self.config
@@ -355,10 +349,8 @@ impl Training {
         shared: &mut Option<Context>,
     ) -> Result<Cell> {
         let path = self.path(folder);
-        let config = RunConfig {
-            out: Some(path.clone()),
-            ..self.config.clone()
-        };
+        let mut config = self.config.clone();
+        config.output.out = Some(path.clone());
         let stop = interrupt::stop();
         let session = Session::open_until(config, &stop)?;
         let _unfinished = stop.unfinished();
@@ -433,7 +425,7 @@ pub(crate) fn write_whole(path: &Path, text: &str) -> Result<(), WholeFileError>
 
 /// The settings that differ, as `epochs: 1, now 2`.
 pub(crate) fn differences(before: &RunConfig, now: &RunConfig) -> Result<Vec<String>> {
-    let (before, now) = (settings(before)?, settings(now)?);
+    let (before, now) = (before.by_name()?, now.by_name()?);
     Ok(now
         .iter()
         .filter(|(name, value)| before.get(*name) != Some(value))
@@ -442,22 +434,6 @@ pub(crate) fn differences(before: &RunConfig, now: &RunConfig) -> Result<Vec<Str
             format!("{name}: {found}, now {value}")
         })
         .collect())
-}
-
-/// All settings by name, those of groups too.
-pub(crate) fn settings(config: &RunConfig) -> Result<Map<String, Value>> {
-    let mut all = Map::new();
-    if let Value::Object(map) = serde_json::to_value(config)? {
-        for (name, value) in map {
-            match value {
-                Value::Object(group) => all.extend(group),
-                value => {
-                    all.insert(name, value);
-                }
-            }
-        }
-    }
-    Ok(all)
 }
 
 #[cfg(test)]

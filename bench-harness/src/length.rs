@@ -84,14 +84,12 @@ pub fn measure(config: LengthConfig) -> Result<LengthReport> {
     } = config;
     refuse_out(&run)?;
     ensure!(events > 0, "--events is 0, expected at least 1");
-    run.epochs = run.epochs.max(2);
-    config::start_threads(run.threads)?;
+    run.training.epochs = run.training.epochs.max(2);
+    config::start_threads(run.machine.threads)?;
     let (mut stretches, mut adapter) = (Vec::new(), String::new());
     for stream in streams {
-        let config = RunConfig {
-            data: stream,
-            ..run.clone()
-        };
+        let mut config = run.clone();
+        config.source.data = stream;
         let session = Session::open_until(config, &interrupt::stop())?;
         let of_stream = device::on_device_thread(|| -> Result<Vec<Stretch>> {
             let opened = device::open(run.device)?;
@@ -102,14 +100,14 @@ pub fn measure(config: LengthConfig) -> Result<LengthReport> {
     }
     Ok(LengthReport {
         device: adapter,
-        model: run.model.to_string(),
-        batch_size: run.batch_size,
+        model: run.model.name.to_string(),
+        batch_size: run.training.batch_size,
         stretches,
     })
 }
 
 fn train(session: &Session, device: &burn::tensor::Device, events: usize) -> Result<Vec<Stretch>> {
-    let batch = session.config().batch_size;
+    let batch = session.config().training.batch_size;
     let part = session.split.train.clone();
     // Evaluation, which is not timed, takes a batch behind the stretch each.
     let room = part.len().saturating_sub(2 * batch);

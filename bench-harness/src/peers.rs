@@ -20,7 +20,7 @@ use burn::module::Module as _;
 use burn::tensor::Device;
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
-use clap::{Arg, ArgMatches, Args, Command, FromArgMatches, value_parser};
+use clap::{Arg, ArgMatches, Args, Command, FromArgMatches, Id, value_parser};
 use mspipe::config::{self, RunConfig};
 use mspipe::console;
 use mspipe::device::{self, DeviceChoice};
@@ -96,9 +96,9 @@ pub struct PeersConfig {
 
 impl FromArgMatches for PeersConfig {
     fn from_arg_matches(matches: &ArgMatches) -> Result<PeersConfig, clap::Error> {
-        for option in options_of_training() {
-            let given = matches.value_source(&option) == Some(ValueSource::CommandLine);
-            if given && !COMPARED.contains(&option.as_str()) {
+        for option in not_compared() {
+            let option = option.as_str();
+            if matches.value_source(option) == Some(ValueSource::CommandLine) {
                 return Err(clap::Error::raw(
                     ErrorKind::ArgumentConflict,
                     format!(
@@ -112,12 +112,11 @@ impl FromArgMatches for PeersConfig {
         let Some(python) = matches.get_one::<PathBuf>("python") else {
             unreachable!("required");
         };
+        let mut run = RunConfig::from_arg_matches(matches)?;
+        run.device = DeviceChoice::Cpu;
+        run.training.eval_test_each_epoch = true;
         Ok(PeersConfig {
-            run: RunConfig {
-                device: DeviceChoice::Cpu,
-                eval_test_each_epoch: true,
-                ..RunConfig::from_arg_matches(matches)?
-            },
+            run,
             python: python.clone(),
         })
     }
@@ -137,12 +136,9 @@ impl Args for PeersConfig {
             .value_parser(value_parser!(PathBuf))
             .help("Python with the packages torch and torch_geometric");
         let command = RunConfig::augment_args(command.arg(python));
-        options_of_training()
-            .into_iter()
-            .filter(|option| !COMPARED.contains(&option.as_str()))
-            .fold(command, |command, unused| {
-                command.mut_arg(unused, |option| option.hide(true))
-            })
+        not_compared().fold(command, |command, unused| {
+            command.mut_arg(unused, |option| option.hide(true))
+        })
     }
 
     fn augment_args_for_update(command: Command) -> Command {
@@ -150,12 +146,10 @@ impl Args for PeersConfig {
     }
 }
 
-/// Names of all options of a run.
-fn options_of_training() -> Vec<String> {
-    RunConfig::augment_args(Command::new("training"))
-        .get_arguments()
-        .map(|option| option.get_id().to_string())
-        .collect()
+/// The other options of a run.
+fn not_compared() -> impl Iterator<Item = Id> {
+    let all = config::options::<RunConfig>().into_iter();
+    all.filter(|option| !COMPARED.contains(&option.as_str()))
 }
 
 /// One of the two in an epoch.
@@ -229,7 +223,7 @@ pub struct PeersReport {
 /// When Python or its packages are missing, or one of the runs fails.
 pub fn measure(asked: PeersConfig) -> Result<PeersReport> {
     let PeersConfig { run, python } = asked;
-    config::start_threads(run.threads)?;
+    config::start_threads(run.machine.threads)?;
     let stop = interrupt::stop();
     let session = Session::open_until(run, &stop)?;
     // The job's folder is removed, and the peer ended.
@@ -419,11 +413,8 @@ impl PeersReport {
 impl fmt::Display for PeersReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let RunConfig {
-            batch_size,
-            fanout,
-            width,
-            learning_rate,
-            seed,
+            model,
+            training,
             pipeline,
             ..
         } = &self.config;
@@ -433,13 +424,17 @@ impl fmt::Display for PeersReport {
             f,
             "TGN on {}{synthetic}, {:.8}: {train} training events, {val} validation, {test} test; \
              edge features {} wide\n\
-             batch {batch_size}, fanout {fanout}, widths {width}, Adam {learning_rate}, seed \
-             {seed}; {} threads each on {}\n\
+             batch {}, fanout {}, widths {}, Adam {}, seed {}; {} threads each on {}\n\
              mspipe: {}, {}, schedule {}, {} parameters\n\
              PyG: torch_geometric {}, torch {}, Python {}, {} parameters\n",
             self.data,
             self.data_hash,
             self.edge_width,
+            training.batch_size,
+            model.fanout,
+            model.width,
+            training.learning_rate,
+            training.seed,
             self.threads,
             self.machine,
             self.program,
@@ -499,7 +494,10 @@ mod tests {
         let run = parse(&["--batch-size=200", "--schedule=prefetch"])
             .unwrap()
             .run;
-        assert_eq!((run.batch_size, run.device), (200, DeviceChoice::Cpu));
+        assert_eq!(
+            (run.training.batch_size, run.device),
+            (200, DeviceChoice::Cpu)
+        );
         for argument in [
             "--model=jodie",
             "--device=gpu",
@@ -509,11 +507,11 @@ mod tests {
             let error = parse(&[argument]).err().unwrap().to_string();
             assert!(error.contains("PyG's TGN can't follow it"), "{error}");
         }
-        let known = options_of_training();
+        let known = config::options::<RunConfig>();
         assert!(
             COMPARED
                 .iter()
-                .all(|option| known.contains(&(*option).to_owned()))
+                .all(|option| known.contains(&Id::from(*option)))
         );
     }
 

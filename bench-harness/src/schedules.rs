@@ -15,7 +15,7 @@ use std::fmt;
 
 use anyhow::{Context as _, Result};
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
-use mspipe::config::{MemoryPlaceName, MitigationName, PipelineConfig, RunConfig};
+use mspipe::config::{MemoryPlaceName, MitigationName, PipelineSettings, RunConfig};
 use mspipe::pipeline::Stage;
 use mspipe::pipeline::schedule::Schedule;
 use mspipe::profiler::machine::median;
@@ -65,7 +65,7 @@ pub struct Mitigation {
 
 impl Mitigation {
     /// That of a run, if it has one.
-    fn of(pipeline: &PipelineConfig) -> Option<Mitigation> {
+    fn of(pipeline: &PipelineSettings) -> Option<Mitigation> {
         (pipeline.mitigation == MitigationName::Similarity).then_some(Mitigation {
             quantile: pipeline.mitigation_quantile,
             keep: pipeline.mitigation_keep,
@@ -224,7 +224,7 @@ pub struct ScheduleReport {
 /// # Errors
 /// See [`grid::run`].
 pub fn measure(asked: ScheduleGrid) -> Result<ScheduleReport> {
-    let out = asked.run.out.clone();
+    let out = asked.run.output.out.clone();
     let folder = out.context("--out is missing: give a folder for the trainings")?;
     let arms = asked.arms();
     let seeds = asked.seeds.iter();
@@ -257,7 +257,7 @@ struct Arm {
 
 impl Arm {
     /// That of a run.
-    fn of(pipeline: &PipelineConfig) -> Arm {
+    fn of(pipeline: &PipelineSettings) -> Arm {
         Arm {
             memory: pipeline.memory,
             schedule: pipeline.schedule.clone(),
@@ -290,7 +290,7 @@ impl ScheduleGrid {
 
     fn training(&self, arm: &Arm, seed: u64) -> Training {
         let mut config = self.run.clone();
-        config.seed = seed;
+        config.training.seed = seed;
         config.pipeline.memory = arm.memory;
         config.pipeline.schedule = arm.schedule.clone();
         config.pipeline.mitigation = MitigationName::None;

@@ -50,7 +50,7 @@ pub struct SpeedReport {
 /// When `--out` is given.
 pub(crate) fn refuse_out(config: &RunConfig) -> Result<()> {
     ensure!(
-        config.out.is_none(),
+        config.output.out.is_none(),
         "--out: this command keeps nothing; leave it out"
     );
     Ok(())
@@ -62,14 +62,14 @@ pub(crate) fn refuse_out(config: &RunConfig) -> Result<()> {
 /// When the run fails.
 pub fn measure(mut config: RunConfig) -> Result<SpeedReport> {
     refuse_out(&config)?;
-    config.epochs = config.epochs.max(2);
+    config.training.epochs = config.training.epochs.max(2);
     let stop = interrupt::stop();
     // Taken before the folder is there, and dropped after it.
     let _unfinished = stop.unfinished();
     // Removed at the end, whatever that is.
     let out = tempfile::tempdir().context("a folder for the run")?;
-    config.out = Some(out.path().to_owned());
-    config::start_threads(config.threads)?;
+    config.output.out = Some(out.path().to_owned());
+    config::start_threads(config.machine.threads)?;
     let session = Session::open_until(config, &stop)?;
     let config = session.config().clone();
     let measured = device::on_device_thread(|| -> Result<([f64; 2], Summary)> {

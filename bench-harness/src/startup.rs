@@ -56,7 +56,7 @@ pub fn measure(config: RunConfig, begin: Instant) -> Result<StartupReport> {
         phases: Vec::new(),
     };
     watch.lap("program and settings");
-    config::start_threads(config.threads)?;
+    config::start_threads(config.machine.threads)?;
     let session = Session::open_until(config, &interrupt::stop())?;
     watch.lap("stream, features, graph");
     device::on_device_thread(|| {
@@ -67,7 +67,7 @@ pub fn measure(config: RunConfig, begin: Instant) -> Result<StartupReport> {
             device: device.adapter.clone(),
             data: session.data.name.clone(),
             synthetic: session.data.synthetic,
-            model: session.config().model,
+            model: session.config().model.name,
             first_iteration_s: watch.phases.iter().map(|(_, seconds)| seconds).sum(),
             phases: watch.phases,
             first_operations: operations,

@@ -8,8 +8,8 @@ use anyhow::bail;
 use clap::Args;
 use indicatif::ProgressBar;
 use mspipe::audit::Check;
+use mspipe::config::GivenConfig;
 use mspipe::config::MitigationName;
-use mspipe::config::given::GivenConfig;
 use mspipe::session::audited;
 use mspipe::{console, interrupt};
 

@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use anyhow::{Context, bail};
 use clap::{Args, Parser, Subcommand};
 use indicatif::{HumanBytes, HumanCount};
-use mspipe::config::{ReadingConfig, RunConfig};
+use mspipe::config::{ReadingSettings, RunConfig};
 use mspipe::console;
 use mspipe::interrupt;
 use mspipe::session;
@@ -181,7 +181,7 @@ struct RawArgs {
     )]
     unpack_ratio: Option<u64>,
     #[command(flatten)]
-    reading: ReadingConfig,
+    reading: ReadingSettings,
 }
 
 /// Runs `mspipe data`.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::bail;
 use clap::Args;
 use indicatif::ProgressBar;
-use mspipe::config::given::GivenConfig;
+use mspipe::config::GivenConfig;
 use mspipe::eval::EQUAL_SCORES;
 use mspipe::{console, interrupt, session};
 

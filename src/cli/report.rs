@@ -49,7 +49,7 @@ pub(super) fn head(session: &Session, device: &ComputeDevice) -> String {
     for note in &session.notes {
         text.push_str(&format!("\nnote      {note}"));
     }
-    if let Some(init) = &session.config().init {
+    if let Some(init) = &session.config().start.init {
         text.push_str(&format!("\nweights   {}", init.display()));
     }
     text

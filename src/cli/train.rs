@@ -12,7 +12,7 @@ use anyhow::anyhow;
 use clap::Args;
 use indicatif::{HumanCount, HumanDuration, ProgressBar, ProgressStyle};
 use mspipe::checkpoint::LAST;
-use mspipe::config::given::GivenConfig;
+use mspipe::config::GivenConfig;
 use mspipe::config::{RunConfig, Task};
 use mspipe::device::ComputeDevice;
 use mspipe::report::run::{self as run_report, RunReportError};
@@ -105,7 +105,7 @@ pub(crate) fn run(args: TrainArgs) -> anyhow::Result<ExitCode> {
         })
     } else {
         let config = args.settings.resolve()?;
-        if config.task == Task::Node {
+        if config.start.task == Task::Node {
             return node::run(config, json).map(|()| ExitCode::SUCCESS);
         }
         session::run(config, &stop, |session, device, folder| {
@@ -199,8 +199,8 @@ impl Progress {
             bar: ProgressBar::hidden(),
             folder: folder.clone(),
             title: timeline_title(session),
-            epochs: config.epochs,
-            batch_size: config.batch_size,
+            epochs: config.training.epochs,
+            batch_size: config.training.batch_size,
             json,
         }
     }
@@ -219,7 +219,7 @@ fn timeline_title(session: &Session) -> String {
     let pipeline = &config.pipeline;
     let link = pipeline.emulate_link.as_ref();
     let link = link.map_or_else(String::new, |link| format!(", EMULATED link {link}"));
-    let (model, schedule) = (config.model, &pipeline.schedule);
+    let (model, schedule) = (config.model.name, &pipeline.schedule);
     printable(&format!("{}{mark}, {model}, {schedule}{link}", data.name)).into_owned()
 }
 

@@ -7,127 +7,114 @@
 use std::path::Path;
 
 use clap::parser::ValueSource;
-use clap::{ArgMatches, Args, Command, FromArgMatches};
-use serde_json::Value;
+use clap::{ArgMatches, Args, Command, FromArgMatches, Id};
 
-use super::{ConfigError, RunConfig};
+use super::{ConfigError, MachineSettings, OutputSettings, RunConfig, SourceSettings};
 
-/// Settings that belong to a run alone, or to the machine that it runs on.
-const NOT_BROUGHT: [&str; 7] = [
-    "task",
-    "init",
-    "out",
-    "threads",
-    "checkpoint_every",
-    "profile",
-    "no_memory_check",
-];
-
-/// Settings, with the names of those that the command line gave.
+/// The settings of a command line, and which of them it gave.
 #[derive(Debug, Clone)]
 pub struct GivenConfig {
+    /// With defaults for what was not given.
     config: RunConfig,
-    given: Vec<String>,
+    /// What was given, alone.
+    given: ArgMatches,
 }
 
 impl GivenConfig {
     /// Begins with the weights `init`, as `--init` does.
     #[must_use]
     pub fn with_init(mut self, init: &Path) -> GivenConfig {
-        self.config.init = Some(init.to_owned());
+        self.config.start.init = Some(init.to_owned());
         self
     }
 
     /// Changes the settings of a run that is to go on by those that were given.
     ///
     /// # Errors
-    /// When one was given that would change its numbers.
-    pub fn change_run(self, run: &mut RunConfig) -> Result<(), ConfigError> {
-        let settings = serde_json::to_value(&self.config).unwrap_or_default();
-        for name in &self.given {
-            match name.as_str() {
-                "data" => run.data.clone_from(&self.config.data),
-                "threads" => run.threads = self.config.threads,
-                "checkpoint_every" => run.checkpoint_every = self.config.checkpoint_every,
-                name if has(&settings, name) => {
-                    return Err(ConfigError::OfRun(name.replace('_', "-")));
-                }
-                _ => {}
-            }
+    /// When one was given that is not of the machine, of the output or of the stream's place:
+    /// it would change the run's numbers, or its folder.
+    pub fn change_run(&self, run: &mut RunConfig) -> Result<(), ConfigError> {
+        let own = options::<RunConfig>();
+        let free = [
+            options::<SourceSettings>(),
+            options::<MachineSettings>(),
+            options::<OutputSettings>(),
+        ]
+        .concat();
+        let settled = |id: &&Id| own.contains(id) && !free.contains(id);
+        if let Some(option) = self.given.ids().find(settled) {
+            return Err(ConfigError::OfRun(option.as_str().replace('_', "-")));
         }
+        if self.config.output.out.is_some() {
+            return Err(ConfigError::OfRun("out".to_owned()));
+        }
+        self.put_into(run);
         Ok(())
     }
 
     /// The weights to begin with.
     pub fn init(&self) -> Option<&Path> {
-        self.config.init.as_deref()
+        self.config.start.init.as_deref()
     }
 
     /// The settings: those of the run that `--init` names, if it names one, changed by what
-    /// was given.
+    /// was given; what is done, on what machine and what is written is never the other run's.
     ///
     /// # Errors
     /// When the run's settings can't be read.
     pub fn resolve(self) -> Result<RunConfig, ConfigError> {
-        let file = match &self.config.init {
+        let file = match self.init() {
             Some(run) if run.is_dir() => run.join("config.json"),
             _ => return Ok(self.config),
         };
         if !file.exists() {
             return Ok(self.config);
         }
-        let failed = |reason: String| ConfigError::Run {
-            path: file.clone(),
-            reason,
-        };
-        // Read as settings first, so that a file of another kind is told from a bad option.
-        let run = RunConfig::read(&file)?;
-        let json = |config: &RunConfig| {
-            serde_json::to_value(config).map_err(|error| failed(error.to_string()))
-        };
-        let mut settings = json(&run)?;
-        self.change(&mut settings, json(&self.config)?);
-        let mut config: RunConfig =
-            serde_json::from_value(settings).map_err(|error| failed(error.to_string()))?;
-        config.data_of_init = !self.given.iter().any(|name| name == "data");
+        let mut config = RunConfig::read(&file)?;
+        self.put_into(&mut config);
+        let RunConfig {
+            source,
+            start,
+            machine,
+            output,
+            ..
+        } = self.config;
+        (config.start, config.machine, config.output) = (start, machine, output);
+        config.start.data_of_init = source.data.is_empty();
         Ok(config)
     }
 
-    /// Puts what was given into `settings`, in groups of settings too.
-    fn change(&self, settings: &mut Value, own: Value) {
-        let (Value::Object(settings), Value::Object(own)) = (settings, own) else {
-            return;
-        };
-        for (name, value) in own {
-            let chosen = NOT_BROUGHT.contains(&name.as_str()) || self.given.contains(&name);
-            match settings.get_mut(&name) {
-                Some(group) if value.is_object() => self.change(group, value),
-                _ if chosen => {
-                    settings.insert(name, value);
-                }
-                _ => {}
-            }
+    /// Puts what was given into `config`.
+    fn put_into(&self, config: &mut RunConfig) {
+        if let Err(error) = config.update_from_arg_matches(&self.given) {
+            unreachable!("it was read once: {error}");
         }
     }
 }
 
-/// Whether there is a setting `name`, in a group of settings too.
-fn has(settings: &Value, name: &str) -> bool {
-    settings.as_object().is_some_and(|settings| {
-        settings.contains_key(name) || settings.values().any(|group| has(group, name))
-    })
+/// The options of some settings.
+pub fn options<T: Args>() -> Vec<Id> {
+    let command = T::augment_args(Command::new("mspipe"));
+    command
+        .get_arguments()
+        .map(|option| option.get_id().clone())
+        .collect()
 }
 
 impl FromArgMatches for GivenConfig {
     fn from_arg_matches(matches: &ArgMatches) -> Result<GivenConfig, clap::Error> {
-        let config = RunConfig::from_arg_matches(matches)?;
-        let given = matches
-            .ids()
-            .map(|id| id.as_str())
-            .filter(|name| matches.value_source(name) == Some(ValueSource::CommandLine))
-            .map(str::to_owned)
-            .collect();
-        Ok(GivenConfig { config, given })
+        let mut given = matches.clone();
+        for id in matches.ids().map(Id::as_str) {
+            if matches.value_source(id) != Some(ValueSource::CommandLine)
+                && let Err(error) = given.try_clear_id(id)
+            {
+                unreachable!("it is one of them: {error}");
+            }
+        }
+        Ok(GivenConfig {
+            config: RunConfig::from_arg_matches(matches)?,
+            given,
+        })
     }
 
     fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
@@ -153,8 +140,10 @@ mod tests {
     use clap::Parser;
     use tempfile::TempDir;
 
-    use super::super::{Every, MemoryPlaceName, ModelName};
+    use super::super::MemoryPlaceName;
     use super::*;
+    use crate::checkpoint::Every;
+    use crate::model::ModelName;
 
     #[derive(Parser)]
     struct Program {
@@ -191,16 +180,22 @@ mod tests {
         // Groups of settings are merged too.
         assert_eq!(config.pipeline.memory, MemoryPlaceName::Host);
         assert_eq!(config.pipeline.queue_depth, 5);
-        assert_eq!((config.data.as_str(), config.seed), ("x", 7));
-        assert!(config.data_of_init);
-        assert_eq!((config.model, config.heads), (ModelName::Jodie, 2));
-        assert_eq!((config.out, config.threads), (None, None));
-        assert_eq!(config.init.as_deref(), Some(folder.path()));
-        assert_eq!(config.task, super::super::Task::Node);
+        assert_eq!(
+            (config.source.data.as_str(), config.training.seed),
+            ("x", 7)
+        );
+        assert!(config.start.data_of_init);
+        assert_eq!(
+            (config.model.name, config.model.heads),
+            (ModelName::Jodie, 2)
+        );
+        assert_eq!((config.output.out, config.machine.threads), (None, None));
+        assert_eq!(config.start.init.as_deref(), Some(folder.path()));
+        assert_eq!(config.start.task, super::super::Task::Node);
 
         let other = resolve(&["--init", run, "--data", "y", "--seed", "0"]).unwrap();
-        assert_eq!((other.data.as_str(), other.seed), ("y", 0));
-        assert!(!other.data_of_init);
+        assert_eq!((other.source.data.as_str(), other.training.seed), ("y", 0));
+        assert!(!other.start.data_of_init);
     }
 
     #[test]
@@ -212,12 +207,15 @@ mod tests {
             given.change_run(&mut run).map(|()| run)
         };
         let moved = change(&["--data", "y", "--threads", "3", "--checkpoint-every", "50"]).unwrap();
-        assert_eq!((moved.data.as_str(), moved.seed), ("y", 7));
+        assert_eq!((moved.source.data.as_str(), moved.training.seed), ("y", 7));
         assert_eq!(
-            (moved.threads, moved.checkpoint_every),
+            (moved.machine.threads, moved.output.checkpoint_every),
             (Some(3), Every::Iterations(50))
         );
-        assert_eq!(change(&[]).unwrap().checkpoint_every, Every::default());
+        assert_eq!(
+            change(&[]).unwrap().output.checkpoint_every,
+            Every::default()
+        );
         for option in [["--seed", "7"], ["--queue-depth", "3"], ["--out", "there"]] {
             let error = change(&option).unwrap_err().to_string();
             assert!(
@@ -231,7 +229,7 @@ mod tests {
     fn a_file_brings_no_settings_and_a_damaged_run_is_named() {
         let folder = TempDir::new().unwrap();
         let config = resolve(&["--init", "weights.safetensors", "--data", "x"]).unwrap();
-        assert_eq!(config.model, ModelName::Tgn);
+        assert_eq!(config.model.name, ModelName::Tgn);
         fs::write(folder.path().join("config.json"), "{\"sede\": 1}").unwrap();
         let error = resolve(&["--init", folder.path().to_str().unwrap()]).unwrap_err();
         let message = error.to_string();

@@ -24,19 +24,19 @@ struct Ceiling {
 
 #[rustfmt::skip]
 const CEILINGS: [Ceiling; 13] = [
-    Ceiling { option: "epochs", of: |c| c.epochs, most: 1_000_000, expected: "1 to 1,000,000, which no run sees the end of" },
-    Ceiling { option: "node-epochs", of: |c| c.node_epochs, most: 1_000_000, expected: "1 to 1,000,000, which no run sees the end of" },
-    Ceiling { option: "batch-size", of: |c| c.batch_size, most: MOST_ROWS / 3, expected: "1 to 715,827,882: a batch has three roots per event, numbered in 31 bits" },
-    Ceiling { option: "node-batch-size", of: |c| c.node_batch_size, most: MOST_ROWS, expected: "1 to 2,147,483,647: rows of a batch are numbered in 31 bits" },
-    Ceiling { option: "fanout", of: |c| c.fanout, most: 128, expected: "1 to 128: with its heads, the attention of a root has at most 128 products" },
-    Ceiling { option: "mail-slots", of: |c| c.mail_slots, most: 128, expected: "1 to 128: with its heads, the attention of a node has at most 128 products" },
-    Ceiling { option: "heads", of: |c| c.heads, most: 128, expected: "1 to 128: with its slots, an attention has at most 128 products" },
-    Ceiling { option: "layers", of: |c| c.layers, most: 4, expected: "1 to 4" },
-    Ceiling { option: "width", of: |c| c.width, most: 16_384, expected: "1 to 16,384: a layer has that number squared" },
-    Ceiling { option: "time-width", of: |c| c.time_width, most: 1500, expected: "1 to 1,500: a slot's time encoding is in workgroup memory" },
+    Ceiling { option: "epochs", of: |c| c.training.epochs, most: 1_000_000, expected: "1 to 1,000,000, which no run sees the end of" },
+    Ceiling { option: "node-epochs", of: |c| c.node.epochs, most: 1_000_000, expected: "1 to 1,000,000, which no run sees the end of" },
+    Ceiling { option: "batch-size", of: |c| c.training.batch_size, most: MOST_ROWS / 3, expected: "1 to 715,827,882: a batch has three roots per event, numbered in 31 bits" },
+    Ceiling { option: "node-batch-size", of: |c| c.node.batch_size, most: MOST_ROWS, expected: "1 to 2,147,483,647: rows of a batch are numbered in 31 bits" },
+    Ceiling { option: "fanout", of: |c| c.model.fanout, most: 128, expected: "1 to 128: with its heads, the attention of a root has at most 128 products" },
+    Ceiling { option: "mail-slots", of: |c| c.model.mail_slots, most: 128, expected: "1 to 128: with its heads, the attention of a node has at most 128 products" },
+    Ceiling { option: "heads", of: |c| c.model.heads, most: 128, expected: "1 to 128: with its slots, an attention has at most 128 products" },
+    Ceiling { option: "layers", of: |c| c.model.layers, most: 4, expected: "1 to 4" },
+    Ceiling { option: "width", of: |c| c.model.width, most: 16_384, expected: "1 to 16,384: a layer has that number squared" },
+    Ceiling { option: "time-width", of: |c| c.model.time_width, most: 1500, expected: "1 to 1,500: a slot's time encoding is in workgroup memory" },
     Ceiling { option: "queue-depth", of: |c| c.pipeline.queue_depth, most: 64, expected: "1 to 64: each batch that is ready takes memory" },
-    Ceiling { option: "edge-features", of: |c| random_width(c.edge_features), most: 16_384, expected: "random:1 to random:16384" },
-    Ceiling { option: "node-features", of: |c| random_width(c.node_features), most: 16_384, expected: "random:1 to random:16384" },
+    Ceiling { option: "edge-features", of: |c| random_width(c.stream.edge_features), most: 16_384, expected: "random:1 to random:16384" },
+    Ceiling { option: "node-features", of: |c| random_width(c.stream.node_features), most: 16_384, expected: "random:1 to random:16384" },
 ];
 
 /// 1, which is always possible, where nothing is drawn.
@@ -63,7 +63,7 @@ pub(super) fn check(config: &RunConfig) -> Result<(), ConfigError> {
             });
         }
     }
-    check_threads(config.threads)
+    check_threads(config.machine.threads)
 }
 
 /// Refuses a number of worker threads.
@@ -102,17 +102,18 @@ impl RunConfig {
     /// Refuses batches of `events` events, fewer where a batch is smaller, whose rows can't be
     /// numbered.
     pub(crate) fn check_rows(&self, events: usize) -> Result<(), ConfigError> {
-        let batch = self.batch_size.min(events);
+        let batch = self.training.batch_size.min(events);
         // Each layer has its roots and their past events as rows.
-        let rows =
-            (0..self.layers).try_fold(3 * batch, |roots, _| roots.checked_mul(1 + self.fanout));
+        let rows = (0..self.model.layers).try_fold(3 * batch, |roots, _| {
+            roots.checked_mul(1 + self.model.fanout)
+        });
         match rows {
             Some(rows) if rows <= MOST_ROWS => Ok(()),
             _ => Err(ConfigError::Range {
                 option: "batch-size",
                 found: format!(
                     "{} with --fanout {} and --layers {}",
-                    self.batch_size, self.fanout, self.layers
+                    self.training.batch_size, self.model.fanout, self.model.layers
                 ),
                 expected: "3 x batch size x (1 + fanout) to the power of layers up to \
                            2,147,483,647: rows of a batch are numbered in 31 bits",

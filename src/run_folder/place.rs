@@ -56,7 +56,7 @@ pub(super) fn refuse_content(path: &Path) -> Result<(), RunFolderError> {
         RunFolderError::Taken { path: own() }
     } else if has(LAST) || has(PREVIOUS) {
         RunFolderError::Unfinished { path: own() }
-    } else if config.task == Task::Node {
+    } else if config.start.task == Task::Node {
         RunFolderError::AbandonedNode { path: own() }
     } else {
         RunFolderError::Abandoned { path: own() }
@@ -127,11 +127,11 @@ pub(super) fn numbered_folder(
         .chars()
         .map(|c| if c.is_alphanumeric() { c } else { '-' })
         .collect();
-    let task = match config.task {
+    let task = match config.start.task {
         Task::Link => "",
         Task::Node => "-node",
     };
-    let model = config.model;
+    let model = config.model.name;
     let mut number = 1;
     loop {
         let path = base.join(format!("{data}-{model}{task}-{number}"));

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use crate::config::{
-    BalanceName, MemoryPlaceName, MitigationName, PipelineConfig, Protocol, RunConfig,
+    BalanceName, MemoryPlaceName, MitigationName, PipelineSettings, Protocol, RunConfig,
 };
 use crate::eval::LinkMetrics;
 use crate::model::ModelName;
@@ -79,12 +79,12 @@ impl Setting {
         Setting {
             task,
             data,
-            model: config.model,
+            model: config.model.name,
             device,
-            protocol: config.protocol,
-            seed: config.seed,
-            batch_size: config.batch_size,
-            init: config.init.clone(),
+            protocol: config.protocol.name,
+            seed: config.training.seed,
+            batch_size: config.training.batch_size,
+            init: config.start.init.clone(),
         }
     }
 }
@@ -143,7 +143,7 @@ impl Summary {
     /// From a finished training.
     pub fn new(
         setting: Setting,
-        pipeline: &PipelineConfig,
+        pipeline: &PipelineSettings,
         record: TrainRecord,
         profile: Option<Profile>,
     ) -> Summary {

@@ -74,12 +74,12 @@ impl<'a> Program<'a> {
         Ok(Program {
             device,
             sight: Sight {
-                fanout: config.fanout,
+                fanout: config.model.fanout,
                 both_directions: sampling.graph.entries() > stream.events(),
                 hide_batch: sampling.hide_batch,
-                batch_size: config.batch_size,
+                batch_size: config.training.batch_size,
             },
-            model: session.new_model(config.init.as_deref(), device)?,
+            model: session.new_model(config.start.init.as_deref(), device)?,
             negatives: [sampling.negatives.clone(), session.other_pool.clone()],
             candidates: session.candidates.clone(),
             sampler: None,
@@ -228,10 +228,10 @@ pub fn audit<P: FnMut(Check)>(
     stop: &Stop,
     begin: impl FnOnce(&Session, &ComputeDevice) -> P + Send,
 ) -> Result<AuditSummary, SessionError> {
-    config::start_threads(config.threads)?;
+    config::start_threads(config.machine.threads)?;
     let stream = stream_of(&mut config, stop)?;
     let log = stream.log()?;
-    if !config.no_memory_check {
+    if !config.machine.no_memory_check {
         let adapter = device::chosen(config.device)?;
         Footprint::of(
             &OpenStream::of(config.clone(), log.clone())?,
@@ -264,11 +264,15 @@ pub fn stream_of(config: &mut RunConfig, stop: &Stop) -> Result<AuditStream, Ses
         stop: stop.clone(),
         ..config.stream_options()
     };
-    let log = EventLog::open(&config.data, &options)?;
-    let events = config.limit_events.unwrap_or(EVENTS).min(log.events());
-    let random = |width: usize| FeatureTable::random_normal(events, width, config.seed);
+    let log = EventLog::open(&config.source.data, &options)?;
+    let events = config
+        .stream
+        .limit_events
+        .unwrap_or(EVENTS)
+        .min(log.events());
+    let random = |width: usize| FeatureTable::random_normal(events, width, config.training.seed);
     let has_own = log.edge_features().is_some_and(|table| !table.all_zero());
-    let edge = match config.edge_features {
+    let edge = match config.stream.edge_features {
         FeatureSource::Random(width) => {
             if events.saturating_mul(width) > DRAWN_NUMBERS {
                 return Err(SessionError::Config(ConfigError::Range {
@@ -281,25 +285,25 @@ pub fn stream_of(config: &mut RunConfig, stop: &Stop) -> Result<AuditStream, Ses
             Some(random(width))
         }
         // Given weights fit the features that they were trained with, and no others.
-        FeatureSource::File if !has_own && config.init.is_none() => Some(random(EDGE_WIDTH)),
+        FeatureSource::File if !has_own && config.start.init.is_none() => Some(random(EDGE_WIDTH)),
         FeatureSource::File | FeatureSource::Zero => None,
     };
     let mut stream = AuditStream::head(&log, events, edge.as_ref());
-    if config.edge_features == FeatureSource::Zero {
+    if config.stream.edge_features == FeatureSource::Zero {
         (stream.edge, stream.edge_width) = (Vec::new(), 0);
     }
-    config.edge_features = FeatureSource::File;
-    config.limit_events = None;
+    config.stream.edge_features = FeatureSource::File;
+    config.stream.limit_events = None;
     // What is audited is cut and changed, and so never what given weights were trained on.
-    if let Some(init) = &config.init {
+    if let Some(init) = &config.start.init {
         initial::same_stream(init, log.hash(), config)?;
     }
-    config.data_of_init = false;
+    config.start.data_of_init = false;
     let most = (events / BATCHES).clamp(1, BATCH_SIZE);
-    config.batch_size = config.batch_size.min(most);
-    if config.protocol == Protocol::Tgb {
+    config.training.batch_size = config.training.batch_size.min(most);
+    if config.protocol.name == Protocol::Tgb {
         // Recorded candidates are of the unchanged stream, and so are these.
-        config.candidates = Some(CandidateSource::Drawn(CANDIDATES));
+        config.protocol.candidates = Some(CandidateSource::Drawn(CANDIDATES));
     }
     Ok(stream)
 }

@@ -337,8 +337,8 @@ impl Sizes {
         let model = &stream.model;
         let memory_on_host = config.pipeline.memory == MemoryPlaceName::Host;
         let wanted = Wanted {
-            events: config.batch_size.min(stream.events) as u64,
-            fanout: config.fanout as u64,
+            events: config.training.batch_size.min(stream.events) as u64,
+            fanout: config.model.fanout as u64,
             past_events: stream.events as u64,
             most_rows: stream.rules.one_row_a_node().then_some(nodes),
             memory_on_host,
@@ -346,7 +346,7 @@ impl Sizes {
         let depth = config.pipeline.queue_depth as u64;
         let batch_of = |wanted| Batch::of(model, stream.needs, wanted);
         let mut batch = batch_of(wanted);
-        if config.protocol == Protocol::Tgb {
+        if config.protocol.name == Protocol::Tgb {
             // Sources, and destinations with their candidates, three roots an event.
             let roots = PAIRS_PER_CHUNK as u64 + wanted.events;
             let ranked = batch_of(Wanted {
@@ -367,7 +367,10 @@ impl Sizes {
                 // Two queues and what their three threads hold.
                 _ => 2 * depth + 3,
             },
-            threads: config.threads.unwrap_or_else(rayon::current_num_threads) as u64,
+            threads: config
+                .machine
+                .threads
+                .unwrap_or_else(rayon::current_num_threads) as u64,
         }
     }
 
@@ -402,8 +405,8 @@ impl Sizes {
             FeatureSource::Random(width) => 4 * rows * *width as u64,
             FeatureSource::Zero | FeatureSource::File => 0,
         };
-        let random = drawn(&config.edge_features, stream.log.events() as u64)
-            + drawn(&config.node_features, self.nodes);
+        let random = drawn(&config.stream.edge_features, stream.log.events() as u64)
+            + drawn(&config.stream.node_features, self.nodes);
         add(
             "random features",
             "--edge-features zero, or features in a file, which are mapped",
@@ -413,7 +416,7 @@ impl Sizes {
 
         let rows = self.nodes * 4 * model.width as u64;
         let mailbox = self.nodes * self.mailbox_bytes;
-        let memories = MEMORIES + u64::from(config.eval_test_each_epoch);
+        let memories = MEMORIES + u64::from(config.training.eval_test_each_epoch);
         let (ram, device) = match config.pipeline.memory {
             MemoryPlaceName::Device => (0, memories + RENEWED),
             MemoryPlaceName::Host => (memories, 0),
@@ -426,7 +429,7 @@ impl Sizes {
             ram * mailbox,
             device * mailbox,
         );
-        if device > 0 && config.checkpoint_every != Every::Never {
+        if device > 0 && config.output.checkpoint_every != Every::Never {
             let saved = SAVED * (rows + mailbox);
             add("checkpoint", "--checkpoint-every never", saved, 0);
         }
@@ -455,7 +458,7 @@ impl Sizes {
         let host = slack(self.in_flight * self.batch.host);
         add("batches in flight", batches, host, slack(self.batch.device));
 
-        let iterations = self.train.div_ceil(config.batch_size as u64);
+        let iterations = self.train.div_ceil(config.training.batch_size as u64);
         // Loss, ledger line with its histogram, trace.
         add(
             "records of an epoch",
@@ -471,7 +474,7 @@ impl Sizes {
         // Events with negatives and scores, sorted for each metric; EdgeBank twice.
         let evaluation = 96 * self.evaluated + 2 * 18 * pairs;
         add("evaluation", "--limit-events N", evaluation, 0);
-        if config.task == Task::Node {
+        if config.start.task == Task::Node {
             let embeddings = self.events * 4 * (model.width as u64 + 4);
             add("embeddings of labels", "--limit-events N", embeddings, 0);
         }

@@ -16,12 +16,12 @@ pub(super) fn description(
     model: &ModelConfig,
     data: &Dataset,
 ) -> ModelDescription {
-    let time_encoding = match config.time_encoding {
+    let time_encoding = match config.model.time_encoding {
         TimeEncodingName::Trained => "trained",
         TimeEncodingName::Fixed => "fixed",
     };
     ModelDescription {
-        model: config.model.to_string(),
+        model: config.model.name.to_string(),
         width: model.width,
         time_width: model.time_width,
         edge_width: model.edge_width,
@@ -37,6 +37,7 @@ pub(super) fn description(
 /// Weights that can't be read are an error later, when they are needed.
 pub(super) fn fit(config: &mut RunConfig, node_width: usize) -> Vec<String> {
     let weights = config
+        .start
         .init
         .as_deref()
         .and_then(|init| weights::open(&weights_file(init).ok()?).ok());
@@ -44,14 +45,14 @@ pub(super) fn fit(config: &mut RunConfig, node_width: usize) -> Vec<String> {
     if let Some(weights) = weights.as_ref().filter(|w| !w.prefix.is_empty()) {
         notes.push(weights::prefix_note(&weights.prefix));
     }
-    if config.model == ModelName::Apan && node_width > 0 {
+    if config.model.name == ModelName::Apan && node_width > 0 {
         match weights.as_ref().is_none_or(reads_node_features) {
             true => notes.push(format!(
                 "apan adds the {node_width} node features to its embeddings; TGL's APAN reads none \
                  (--node-features zero does as it does)"
             )),
             false => {
-                config.node_features = FeatureSource::Zero;
+                config.stream.node_features = FeatureSource::Zero;
                 notes.push(format!(
                     "the {node_width} node features are not used: these weights of apan have no map for \
                      them (TGL's APAN reads none)"
@@ -127,12 +128,14 @@ fn check_stream(
     config: &RunConfig,
 ) -> Result<(), SessionError> {
     match trained_on {
-        Some(found) if config.data_of_init && found != now => Err(SessionError::OtherStream {
-            path: path.to_owned(),
-            found,
-            expected: now.to_owned(),
-            data: config.data.clone(),
-        }),
+        Some(found) if config.start.data_of_init && found != now => {
+            Err(SessionError::OtherStream {
+                path: path.to_owned(),
+                found,
+                expected: now.to_owned(),
+                data: config.source.data.clone(),
+            })
+        }
         _ => Ok(()),
     }
 }

@@ -27,10 +27,10 @@ pub(super) fn candidates(
     log: &EventLog,
     destinations: &NegativePool,
 ) -> Result<Option<Candidates>, DataError> {
-    if config.protocol != Protocol::Tgb {
+    if config.protocol.name != Protocol::Tgb {
         return Ok(None);
     }
-    let source = config.candidates.clone();
+    let source = config.protocol.candidates.clone();
     Ok(match source.unwrap_or(CandidateSource::Drawn(CANDIDATES)) {
         CandidateSource::Files(files) => {
             let mut lists = Vec::new();
@@ -74,14 +74,14 @@ pub(super) struct Rules {
 impl Rules {
     /// Rules of `config` for a model that needs `needs`.
     pub(super) fn of(config: &RunConfig, needs: ModelNeeds) -> Result<Rules, ConfigError> {
-        let tgl = config.protocol == Protocol::Tgl;
-        let time_delta = match config.time_delta {
+        let tgl = config.protocol.name == Protocol::Tgl;
+        let time_delta = match config.model.time_delta {
             Some(TimeDeltaName::Message) => TimeDelta::Message,
             Some(TimeDeltaName::Query) => TimeDelta::Query,
             None if tgl => TimeDelta::Query,
             None => needs.time_delta,
         };
-        let write = match config.memory_write {
+        let write = match config.model.memory_write {
             MemoryWriteName::Event => MemoryWrite::Event,
             MemoryWriteName::Read => MemoryWrite::Read,
         };
@@ -92,10 +92,10 @@ impl Rules {
                 expected: "--time-delta message, which has one row a node",
             });
         }
-        if config.layers > 1 && needs.layers == 0 {
+        if config.model.layers > 1 && needs.layers == 0 {
             return Err(ConfigError::Range {
                 option: "layers",
-                found: config.layers.to_string(),
+                found: config.model.layers.to_string(),
                 expected: "1 for this model, which has no attention layers",
             });
         }
@@ -113,12 +113,12 @@ impl Rules {
             } else {
                 Directions::Both
             },
-            hide_batch: config.protocol == Protocol::Tgb,
+            hide_batch: config.protocol.name == Protocol::Tgb,
             from_first_event: !tgl,
             time_delta,
             write,
             mail_rule: MailRule {
-                aggregation: match config.mail_aggregation {
+                aggregation: match config.model.mail_aggregation {
                     MailAggregationName::Last => MailAggregation::Last,
                     MailAggregationName::Mean => MailAggregation::Mean,
                 },

@@ -29,10 +29,6 @@ struct Identity {
     ledger_bytes: u64,
 }
 
-/// Settings that may be others than when a checkpoint was written: they change no number, or
-/// what they name is compared itself.
-const MAY_DIFFER: [&str; 5] = ["data", "out", "threads", "checkpoint_every", "profile"];
-
 /// Writes down what happens, and tells another observer.
 pub(super) struct Recording<'a> {
     observer: &'a mut Observer<'a>,
@@ -151,12 +147,8 @@ impl Identity {
                 say(&self.data)
             )));
         }
-        let settings = |config: &RunConfig| {
-            serde_json::to_value(config).map_err(|error| refused(error.to_string()))
-        };
-        let (then, now) = (settings(&earlier.config)?, settings(&self.config)?);
-        let mut changed = Vec::new();
-        differences("", &then, &now, &mut changed);
+        let changed = differences(earlier.config.clone(), &self.config)
+            .map_err(|error| refused(error.to_string()))?;
         if changed.is_empty() {
             Ok(earlier)
         } else {
@@ -169,23 +161,24 @@ impl Identity {
     }
 }
 
-/// Where settings differ, as `name: then, now`.
-fn differences(name: &str, then: &Value, now: &Value, found: &mut Vec<String>) {
-    if let (Value::Object(then), Value::Object(now)) = (then, now) {
-        for (name, value) in then
-            .iter()
-            .filter(|(name, _)| !MAY_DIFFER.contains(&name.as_str()))
-        {
-            differences(name, value, now.get(name).unwrap_or(&Value::Null), found);
-        }
-        return;
-    }
+/// The settings that are not as they were, as `name was then and is now`; but not those that change
+/// no number, and not where the stream lies, whose content is compared itself.
+fn differences(mut then: RunConfig, now: &RunConfig) -> Result<Vec<String>, serde_json::Error> {
+    then.source.clone_from(&now.source);
+    then.machine.clone_from(&now.machine);
+    then.output.clone_from(&now.output);
+    let (then, now) = (then.by_name()?, now.by_name()?);
     // Reading a number may have rounded it.
     let close = |a: f64, b: f64| (a - b).abs() <= 1e-14 * a.abs();
-    let same_number = then.as_f64().zip(now.as_f64());
-    if then != now && !same_number.is_some_and(|(then, now)| close(then, now)) {
-        found.push(format!("{name} was {then} and is {now}"));
-    }
+    let same = |then: &Value, now: &Value| {
+        let numbers = then.as_f64().zip(now.as_f64());
+        then == now || numbers.is_some_and(|(then, now)| close(then, now))
+    };
+    let both = then.iter().zip(now.values());
+    Ok(both
+        .filter(|((_, then), now)| !same(then, now))
+        .map(|((name, then), now)| format!("{name} was {then} and is {now}"))
+        .collect())
 }
 
 impl Recording<'_> {

@@ -43,7 +43,7 @@ fn on_device<T: Send>(
     stop: &Stop,
     work: impl FnOnce(&Session, &ComputeDevice) -> Result<T, SessionError> + Send,
 ) -> Result<T, SessionError> {
-    config::start_threads(config.threads)?;
+    config::start_threads(config.machine.threads)?;
     let session = Session::open_until(config, stop)?;
     device::on_device_thread(|| {
         let device = device::open(session.config.device)?;
@@ -131,7 +131,7 @@ pub fn classify_nodes<O: FnMut(NodeEvent<'_>) -> io::Result<()>>(
     stop: &Stop,
     begin: impl FnOnce(&Session, &ComputeDevice, &RunFolder) -> Result<O, RunFolderError> + Send,
 ) -> Result<(NodeSummary, RunFolder), SessionError> {
-    config.task = Task::Node;
+    config.start.task = Task::Node;
     RunFolder::check(&config)?;
     on_device(config, stop, |session, device| {
         let weights = session.initial_weights()?;

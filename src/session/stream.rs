@@ -34,7 +34,7 @@ impl OpenStream {
             stop: stop.clone(),
             ..config.stream_options()
         };
-        let log = EventLog::open(&config.data, &options)?;
+        let log = EventLog::open(&config.source.data, &options)?;
         // One that came with the last event of a conversion.
         stop.check().map_err(DataError::from)?;
         OpenStream::of(config, Arc::new(log))
@@ -47,6 +47,7 @@ impl OpenStream {
     ) -> Result<OpenStream, SessionError> {
         config.validate()?;
         let events = config
+            .stream
             .limit_events
             .map_or(log.events(), |limit| limit.min(log.events()));
         let split = if events < log.events() {
@@ -68,26 +69,33 @@ impl OpenStream {
             }
         }
         config.check_rows(split.train.len().max(split.test.len()).max(split.val.len()))?;
-        let [_, node_width] = Features::widths(&log, config.edge_features, config.node_features);
+        let [_, node_width] = Features::widths(
+            &log,
+            config.stream.edge_features,
+            config.stream.node_features,
+        );
         let notes = initial::fit(&mut config, node_width);
-        let [edge_width, node_width] =
-            Features::widths(&log, config.edge_features, config.node_features);
+        let [edge_width, node_width] = Features::widths(
+            &log,
+            config.stream.edge_features,
+            config.stream.node_features,
+        );
         let model = ModelConfig {
-            name: config.model,
-            width: config.width,
-            time_width: config.time_width,
+            name: config.model.name,
+            width: config.model.width,
+            time_width: config.model.time_width,
             edge_width,
             node_width,
-            layers: config.layers,
-            heads: config.heads,
-            mail_slots: config.mail_slots,
-            train_time_encoding: config.time_encoding == TimeEncodingName::Trained,
-            dropout: config.dropout,
-            attention_dropout: config.attention_dropout,
+            layers: config.model.layers,
+            heads: config.model.heads,
+            mail_slots: config.model.mail_slots,
+            train_time_encoding: config.model.time_encoding == TimeEncodingName::Trained,
+            dropout: config.model.dropout,
+            attention_dropout: config.model.attention_dropout,
         };
         let needs = model.needs();
         let rules = Rules::of(&config, needs)?;
-        config.time_delta = Some(rules.time_delta_name());
+        config.model.time_delta = Some(rules.time_delta_name());
         Ok(OpenStream {
             config,
             log,

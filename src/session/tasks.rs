@@ -36,7 +36,10 @@ impl Session {
         init: Option<&Path>,
         device: &Device,
     ) -> Result<LinkModel, SessionError> {
-        let model = LinkModel::new(&self.model, &mut Initializer::new(self.config.seed, device));
+        let model = LinkModel::new(
+            &self.model,
+            &mut Initializer::new(self.config.training.seed, device),
+        );
         match init {
             Some(init) => initial::load(
                 model,
@@ -85,7 +88,7 @@ impl Session {
     /// # Errors
     /// Weights to begin with that can't be read, a ledger that can't be replayed.
     pub fn training(&self, device: &Device) -> Result<TrainLoop, SessionError> {
-        self.training_with(self.config.init.as_deref(), device)
+        self.training_with(self.config.start.init.as_deref(), device)
     }
 
     /// The same with the weights of `init`, where there is one.
@@ -103,10 +106,10 @@ impl Session {
         };
         Ok(TrainLoop {
             evaluator: self.evaluator(device)?,
-            trainer: Trainer::new(model, config.learning_rate),
+            trainer: Trainer::new(model, config.training.learning_rate),
             memory: self.new_memory(device),
-            epochs: config.epochs,
-            test_each_epoch: config.eval_test_each_epoch,
+            epochs: config.training.epochs,
+            test_each_epoch: config.training.eval_test_each_epoch,
             scheduler: Scheduler::new(config.pipeline.schedule.clone(), residency)
                 .map_err(TrainError::from)?,
             queue_depth: config.pipeline.queue_depth,
@@ -135,7 +138,7 @@ impl Session {
             }
             None => evaluator,
         };
-        Ok(if self.config.protocol == Protocol::Dyglib {
+        Ok(if self.config.protocol.name == Protocol::Dyglib {
             evaluator.with_past_pairs()?
         } else {
             evaluator
@@ -167,7 +170,7 @@ impl Session {
             }
         };
         training.keeping = Keeping::new(every);
-        let (record, model, profile) = if config.profile {
+        let (record, model, profile) = if config.output.profile {
             let mut profiling = Profiling::new(observer);
             let (record, model) =
                 training.run(&mut |event: TrainEvent<'_>| profiling.see(event))?;
@@ -227,19 +230,19 @@ impl Session {
         let evaluator = self.evaluator(&device.device)?;
         let embeddings = LabeledEmbeddings::of(&evaluator, &model, &mut memory, observer)?;
         let classifier = ClassifierConfig {
-            epochs: config.node_epochs,
-            learning_rate: config.node_learning_rate,
-            batch_size: config.node_batch_size,
-            balance: match config.balance {
+            epochs: config.node.epochs,
+            learning_rate: config.node.learning_rate,
+            batch_size: config.node.batch_size,
+            balance: match config.node.balance {
                 BalanceName::None => Balance::All,
                 BalanceName::Sample => Balance::Sampled,
             },
-            seed: config.seed,
+            seed: config.training.seed,
         };
         let record = embeddings.classify(&classifier, observer)?;
         let summary = NodeSummary {
             setting: self.setting("node", device),
-            balance: config.balance,
+            balance: config.node.balance,
             record,
         };
         folder.write_summary(&summary)?;

@@ -89,7 +89,7 @@ impl Job {
             }
             write(name, &little_endian(&drawn))
         };
-        for epoch in 1..=config.epochs {
+        for epoch in 1..=config.training.epochs {
             let pass = evaluator.pass(SplitPart::Train, epoch as u64);
             negatives(&format!("train-{epoch}"), &pass)?;
         }
@@ -103,14 +103,14 @@ impl Job {
             train: part(&split.train),
             val: part(&split.val),
             test: part(&split.test),
-            batch_size: config.batch_size,
-            fanout: config.fanout,
-            width: config.width,
-            time_width: config.time_width,
-            heads: config.heads,
-            attention_dropout: config.attention_dropout,
-            learning_rate: config.learning_rate,
-            seed: config.seed,
+            batch_size: config.training.batch_size,
+            fanout: config.model.fanout,
+            width: config.model.width,
+            time_width: config.model.time_width,
+            heads: config.model.heads,
+            attention_dropout: config.model.attention_dropout,
+            learning_rate: config.training.learning_rate,
+            seed: config.training.seed,
             threads,
         };
         write("job.json", &serde_json::to_vec_pretty(&description)?)?;

@@ -94,10 +94,10 @@ fn setting(experiment: &Experiment) -> String {
     format!(
         "Measured with protocol {}; batches of {}; epochs: {}; learning rate {}; edge features of width {}; \
          seeds: {}; on {}; matrix product {:.0} GFLOP/s.{emulated}{few}",
-        shared(&|cell| name_of(&cell.config.protocol)),
-        shared(&|cell| cell.config.batch_size.to_string()),
-        shared(&|cell| cell.config.epochs.to_string()),
-        shared(&|cell| cell.config.learning_rate.to_string()),
+        shared(&|cell| name_of(&cell.config.protocol.name)),
+        shared(&|cell| cell.config.training.batch_size.to_string()),
+        shared(&|cell| cell.config.training.epochs.to_string()),
+        shared(&|cell| cell.config.training.learning_rate.to_string()),
         shared(&|cell| cell.context.edge_width.to_string()),
         seeds.join(", "),
         shared(&|cell| format!("{} ({})", cell.context.device, cell.context.machine)),

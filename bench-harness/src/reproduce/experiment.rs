@@ -221,7 +221,11 @@ impl Trained {
         Outcome {
             arm: recipe.arms[self.arm].0.clone(),
             arm_number: self.arm,
-            seeds: self.cells.iter().map(|cell| cell.config.seed).collect(),
+            seeds: self
+                .cells
+                .iter()
+                .map(|cell| cell.config.training.seed)
+                .collect(),
             row: Row::of(&self.cells.iter().collect::<Vec<_>>(), first),
             test_ap_other_pool: of(|cell| cell.test_other_pool.ap),
             // The draws of negatives differ from seed to seed.
@@ -245,7 +249,7 @@ fn name_of(stream: &str, cell: &Cell) -> String {
     let name = stream.trim_start_matches("synthetic:");
     // A part of a data set must not be taken for the whole.
     let events = cell.context.events;
-    let part = match cell.config.limit_events {
+    let part = match cell.config.stream.limit_events {
         Some(limit) if limit == events => format!(" (first {})", thousands(events as f64)),
         _ => String::new(),
     };

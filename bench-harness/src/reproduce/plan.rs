@@ -15,7 +15,7 @@ use serde_json::Value;
 
 use super::recipe::{Base, Recipe, Stream};
 use crate::cell::name_of;
-use crate::grid::{Group, Training, folder_name, settings};
+use crate::grid::{Group, Training, folder_name};
 
 /// Which training a recipe asks for, and where its cell will be.
 #[derive(Debug, Clone)]
@@ -216,11 +216,11 @@ fn value_of(option: &str) -> String {
 /// The folder of runs that may be compared: same stream, same features.
 fn group_name(stream: &str, plain: &RunConfig, config: &RunConfig) -> String {
     let mut name = stream.to_owned();
-    if config.edge_features != plain.edge_features {
-        name += &format!(" edge features {}", config.edge_features);
+    if config.stream.edge_features != plain.stream.edge_features {
+        name += &format!(" edge features {}", config.stream.edge_features);
     }
-    if config.node_features != plain.node_features {
-        name += &format!(" node features {}", config.node_features);
+    if config.stream.node_features != plain.stream.node_features {
+        name += &format!(" node features {}", config.stream.node_features);
     }
     folder_name(&name)
 }
@@ -229,10 +229,10 @@ fn group_name(stream: &str, plain: &RunConfig, config: &RunConfig) -> String {
 /// stream's plain settings, seed.
 fn label(stream: &str, plain: &RunConfig, config: &RunConfig) -> Result<String> {
     const NAMED: [&str; 4] = ["model", "memory", "schedule", "seed"];
-    let (before, now) = (settings(plain)?, settings(config)?);
+    let (before, now) = (plain.by_name()?, config.by_name()?);
     let mut label = format!(
         "{stream}, {}, memory {}, {}",
-        config.model,
+        config.model.name,
         name_of(&config.pipeline.memory),
         config.pipeline.schedule
     );
@@ -249,18 +249,21 @@ fn label(stream: &str, plain: &RunConfig, config: &RunConfig) -> Result<String> 
             label += &format!(", {} {text}", name.replace('_', " "));
         }
     }
-    Ok(label + &format!(", seed {}", config.seed))
+    Ok(label + &format!(", seed {}", config.training.seed))
 }
 
 /// About how long a training takes, in any unit. Small batches are slower an event.
 fn work(config: &RunConfig) -> f64 {
-    let model = match config.model {
+    let model = match config.model.name {
         ModelName::Tgn | ModelName::Apan => 1.0,
         ModelName::Jodie => 0.2,
     };
-    let batch = 1.0 + 60.0 / config.batch_size as f64;
+    let batch = 1.0 + 60.0 / config.training.batch_size as f64;
     // One epoch's time for validation, test and preparing.
-    model * batch * (config.epochs as f64 + 1.0) * events(&config.data, config.limit_events)
+    model
+        * batch
+        * (config.training.epochs as f64 + 1.0)
+        * events(&config.source.data, config.stream.limit_events)
 }
 
 /// About how many events a stream has; 10^5 where nothing is known.

@@ -44,7 +44,7 @@ impl<'a> Pair<'a> {
         let factor = |outcome: &Outcome| outcome.row.speed_up_text();
         vec![
             stream,
-            self.base.cells[0].config.model.to_string(),
+            self.base.cells[0].config.model.name.to_string(),
             thousands(self.base.row.events_per_s),
             factor(self.mspipe),
             self.exact.map_or_else(|| "-".to_owned(), factor),

@@ -250,7 +250,7 @@ pub(super) fn stages(experiment: &Experiment) -> Vec<Block> {
         );
         table.rows.push(row);
     }
-    let model = |outcome: &Outcome| outcome.cells[0].config.model.to_string();
+    let model = |outcome: &Outcome| outcome.cells[0].config.model.name.to_string();
     let mut figures = Vec::new();
     for name in distinct(experiment.outcomes.iter().map(model)) {
         let of_model = experiment

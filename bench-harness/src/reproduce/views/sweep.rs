@@ -6,7 +6,6 @@ use serde_json::Value;
 
 use super::super::experiment::{Experiment, Outcome, distinct};
 use super::super::wording::color_of;
-use crate::grid::settings;
 use crate::schedules::or_dash;
 
 /// Charts of AP and of speed for each stream, and a table; `setting` is a name of `config.json`,
@@ -132,7 +131,7 @@ fn value(outcome: &Outcome, setting: &str) -> f64 {
     if setting == "k" {
         return outcome.row.k as f64;
     }
-    let all = settings(&outcome.cells[0].config).ok();
+    let all = outcome.cells[0].config.by_name().ok();
     let value = all.and_then(|all| all.get(setting).and_then(Value::as_f64));
     // A setting of f32 becomes a long f64 on its way.
     value.map_or(f64::NAN, |value| (value * 1e6).round() / 1e6)

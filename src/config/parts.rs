@@ -1,0 +1,527 @@
+//! The parts of a run's settings, by what they mean: what a rule treats alike stands together.
+//!
+//! The help shows options in the order of their fields, and under the heading that came last; where
+//! that is not the order of the parts, `display_order` says what is.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+use mspipe_datasets::reading::{Bipartite, ColumnChoice, IdKind, Missing, TimeUnit};
+use mspipe_datasets::split::{SplitShares, SplitTimes};
+use mspipe_datasets::{Format, OpenOptions, Reading, SplitRule};
+use serde::{Deserialize, Serialize};
+
+use super::{CandidateSource, ConfigError};
+use crate::checkpoint::Every;
+use crate::features::FeatureSource;
+use crate::model::ModelName;
+use crate::pipeline::link::Link;
+use crate::pipeline::schedule::Schedule;
+
+/// Where the stream lies. Its content is compared by its SHA-256 wherever it matters, so that a
+/// stream may be moved.
+#[derive(Debug, Clone, PartialEq, Args)]
+pub struct SourceSettings {
+    /// Event stream: a file, - for standard input, a store folder, a data set's name, or
+    /// synthetic:NAME[:scale=X]
+    // Empty for none; `validate` says so: a run that weights come from brings its own.
+    #[arg(
+        long,
+        value_name = "PATH|NAME|synthetic:NAME",
+        default_value = "",
+        hide_default_value = true
+    )]
+    pub data: String,
+
+    /// Edge features that are not in the stream's file, one row an event: .npy, .npz
+    /// (FILE.npz:NAME) or PyTorch's .pt
+    #[arg(long, value_name = "FILE", help_heading = "Files of events")]
+    pub edge_feature_file: Option<PathBuf>,
+
+    /// Node features, one row a node: .npy, .npz (FILE.npz:NAME) or PyTorch's .pt
+    #[arg(long, value_name = "FILE", help_heading = "Files of events")]
+    pub node_feature_file: Option<PathBuf>,
+}
+
+/// What is trained, and from where on.
+#[derive(Debug, Clone, PartialEq, Args)]
+pub struct StartSettings {
+    /// What is trained
+    #[arg(long, value_enum, default_value = "link")]
+    pub task: Task,
+
+    /// Begin with these weights: a run's folder, which brings its settings too (options
+    /// given here come first), or a file (safetensors, TGL's .pkl)
+    #[arg(long, value_name = "RUN|FILE")]
+    pub init: Option<PathBuf>,
+
+    /// Whether `data` came with the run that `init` names, and not from the command line: then it
+    /// must be what its weights were trained on
+    #[arg(skip)]
+    pub data_of_init: bool,
+}
+
+/// What is trained.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Task {
+    /// A model that tells which pairs of nodes interact
+    Link,
+    /// A classifier of state labels, on embeddings by the model of --init
+    Node,
+}
+
+/// The model.
+#[derive(Debug, Clone, PartialEq, Args)]
+pub struct ModelSettings {
+    /// Model to train
+    #[arg(
+        id = "model",
+        long = "model",
+        value_name = "MODEL",
+        value_enum,
+        default_value = "tgn"
+    )]
+    pub name: ModelName,
+
+    /// Which past events a root sees
+    #[arg(long, value_enum, default_value = "recent", help_heading = "Model")]
+    pub sampler: SamplerName,
+
+    /// Time difference for the memory updater [default: message; query for apan and for
+    /// --protocol tgl]
+    #[arg(long, value_enum, help_heading = "Model")]
+    pub time_delta: Option<TimeDeltaName>,
+
+    /// When a node's memory is written
+    #[arg(long, value_enum, default_value = "event", help_heading = "Model")]
+    pub memory_write: MemoryWriteName,
+
+    /// What becomes of several mails for one node in a batch
+    #[arg(long, value_enum, default_value = "last", help_heading = "Model")]
+    pub mail_aggregation: MailAggregationName,
+
+    /// Mails that a node keeps (apan)
+    #[arg(long, value_name = "N", default_value_t = 10, help_heading = "Model")]
+    pub mail_slots: usize,
+
+    /// Attention layers (tgn)
+    #[arg(long, value_name = "N", default_value_t = 1, help_heading = "Model")]
+    pub layers: usize,
+
+    /// Whether time encodings are trained
+    #[arg(long, value_enum, default_value = "trained", help_heading = "Model")]
+    pub time_encoding: TimeEncodingName,
+
+    /// Past events sampled for a root (tgn), or that get a root's mail (apan)
+    #[arg(long, value_name = "N", default_value_t = 10, help_heading = "Model")]
+    pub fanout: usize,
+
+    /// Width of memory and embeddings
+    #[arg(long, value_name = "N", default_value_t = 100, help_heading = "Model")]
+    pub width: usize,
+
+    /// Width of time encodings
+    #[arg(long, value_name = "N", default_value_t = 100, help_heading = "Model")]
+    pub time_width: usize,
+
+    /// Attention heads; must divide the width
+    #[arg(long, value_name = "N", default_value_t = 2, help_heading = "Model")]
+    pub heads: usize,
+
+    /// Dropout of a layer's output
+    #[arg(long, value_name = "P", default_value_t = 0.1, help_heading = "Model")]
+    pub dropout: f32,
+
+    /// Dropout of attention weights
+    #[arg(long, value_name = "P", default_value_t = 0.1, help_heading = "Model")]
+    pub attention_dropout: f32,
+}
+
+/// Which past events a root sees.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SamplerName {
+    /// The most recent ones
+    Recent,
+    /// Uniform over the past, without replacement
+    Uniform,
+}
+
+/// Which time difference the memory updater gets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TimeDeltaName {
+    /// Between a node's last two events (TGN's paper); one updater row a node
+    Message,
+    /// From a node's last event to the query (TGL, MSPipe); one updater row a (node, time)
+    Query,
+}
+
+/// When a memory row is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum MemoryWriteName {
+    /// When its node has an event (TGN, TGL); negatives never write
+    Event,
+    /// Whenever it is read, by a negative too (TGLite)
+    Read,
+}
+
+/// What becomes of several mails for one node in a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum MailAggregationName {
+    /// The last one is kept (TGN, TGL)
+    Last,
+    /// Their mean is kept
+    Mean,
+}
+
+/// Whether frequencies and phases of time encodings are trained.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TimeEncodingName {
+    /// Trained with the other weights (TGN, TGL)
+    Trained,
+    /// Kept as they start, from 1 down to 10^-9
+    Fixed,
+}
+
+/// How it is trained.
+#[derive(Debug, Clone, PartialEq, Args)]
+pub struct TrainingSettings {
+    /// Passes over the training events
+    #[arg(long, value_name = "N", default_value_t = 5)]
+    pub epochs: usize,
+
+    /// Events of a batch
+    #[arg(long, value_name = "N", default_value_t = 600)]
+    pub batch_size: usize,
+
+    /// Seed of every random choice
+    #[arg(long, value_name = "S", default_value_t = 0)]
+    pub seed: u64,
+
+    /// Adam's learning rate
+    #[arg(
+        long,
+        value_name = "LR",
+        default_value_t = 1e-4,
+        help_heading = "Model"
+    )]
+    pub learning_rate: f64,
+
+    /// Evaluate the test part after each epoch too (on a copy of the memory)
+    #[arg(long, display_order = 103, help_heading = "Files of events")]
+    pub eval_test_each_epoch: bool,
+}
+
+/// What the numbers are measured under.
+#[derive(Debug, Clone, PartialEq, Args)]
+pub struct ProtocolSettings {
+    /// What the numbers are measured under
+    #[arg(
+        id = "protocol",
+        long = "protocol",
+        value_name = "PROTOCOL",
+        value_enum,
+        default_value = "default"
+    )]
+    pub name: Protocol,
+
+    /// Whom a destination is ranked among with --protocol tgb: so many other destinations an
+    /// event (as many as there are for all), or recorded lists [default: 100]
+    #[arg(long, value_name = "N|FILE[,FILE]")]
+    pub candidates: Option<CandidateSource>,
+}
+
+/// What a number is measured under.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Protocol {
+    /// Destination-only negatives, both edge directions, Δt between a node's events
+    Default,
+    /// As TGL: negatives from all nodes, source-to-destination edges, Δt up to the query
+    Tgl,
+    /// As TGB: each destination is ranked among --candidates (MRR, ties averaged), which also
+    /// chooses the epoch; events of a batch don't see one another. TGB's batch size is 200
+    Tgb,
+    /// As DyGLib: tested with pairs of the past too (historical and inductive negatives).
+    /// DyGLib's batch size is 200
+    Dyglib,
+}
+
+/// How a node classifier is trained.
+#[derive(Debug, Clone, PartialEq, Args)]
+pub struct NodeSettings {
+    /// Passes over the training labels
+    #[arg(
+        id = "node_epochs",
+        long = "node-epochs",
+        value_name = "N",
+        default_value_t = 20,
+        help_heading = "Node classification"
+    )]
+    pub epochs: usize,
+
+    /// Labels of a batch
+    #[arg(
+        id = "node_batch_size",
+        long = "node-batch-size",
+        value_name = "N",
+        default_value_t = 200,
+        help_heading = "Node classification"
+    )]
+    pub batch_size: usize,
+
+    /// Adam's learning rate for the classifier
+    #[arg(
+        id = "node_learning_rate",
+        long = "node-learning-rate",
+        value_name = "LR",
+        default_value_t = 1e-3,
+        help_heading = "Node classification"
+    )]
+    pub learning_rate: f64,
+
+    /// What an epoch goes over; positive labels are rare, so that epochs of `sample` are
+    /// short (--node-epochs 100)
+    // Mean validation AUC of TGN on Wikipedia (17 positives there; seeds 0, 1, 2; random:172
+    // and zero features): none 0.815 after up to 20 epochs, sample 0.813 after up to 100.
+    #[arg(
+        long,
+        value_enum,
+        default_value = "none",
+        help_heading = "Node classification"
+    )]
+    pub balance: BalanceName,
+}
+
+/// What an epoch of node classification goes over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum BalanceName {
+    /// All training events
+    None,
+    /// All positive ones and as many negative ones, drawn anew each epoch
+    Sample,
+}
+
+/// What is used of the stream.
+#[derive(Debug, Clone, PartialEq, Args)]
+pub struct StreamSettings {
+    /// Edge features: zero (none), random:WIDTH, or file (the stream's own, if it has any)
+    #[arg(long, value_name = "zero|random:WIDTH|file", default_value = "file")]
+    pub edge_features: FeatureSource,
+
+    /// Node features: zero (none), random:WIDTH (an identity of each node, as TGLite's
+    /// examples draw for Wikipedia), or file (the stream's own, if it has any)
+    #[arg(long, value_name = "zero|random:WIDTH|file", default_value = "file")]
+    pub node_features: FeatureSource,
+
+    /// How files of events are read
+    #[command(flatten)]
+    pub reading: ReadingSettings,
+
+    /// Use only the first N events of the stream
+    #[arg(long, display_order = 101, value_name = "N")]
+    pub limit_events: Option<usize>,
+}
+
+/// How a file of events is read, and how its stream is divided.
+#[derive(Debug, Clone, Default, PartialEq, Args, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[command(next_help_heading = "Files of events")]
+pub struct ReadingSettings {
+    /// Layout of the events: jodie, snap, tgl, dgb, tgb, parquet, gdelt or csv; told from the
+    /// content if not given
+    #[arg(long)]
+    pub format: Option<Format>,
+
+    /// Sort events by time (stable; labels and features follow)
+    #[arg(long)]
+    pub sort: bool,
+
+    /// Which column holds what, by names in the file or numbers from 1, where names don't tell;
+    /// with features= no other column is a feature
+    #[arg(
+        long,
+        value_name = "src=A,dst=B,time=C,label=D,split=E,features=F+G,ignore=H",
+        default_value = "",
+        hide_default_value = true
+    )]
+    pub columns: ColumnChoice,
+
+    /// The first line is an event: columns 1, 2 and 3 are source, destination and time, unless
+    /// --columns says otherwise
+    #[arg(long)]
+    pub no_header: bool,
+
+    /// Ids: number, text, or auto (numbers if all are, without leading zeros)
+    #[arg(long, value_name = "auto|number|text", default_value = "auto")]
+    pub ids: IdKind,
+
+    /// Whether sources and destinations are nodes of two kinds; auto: if their columns are
+    /// called so (user and item, buyer and product)
+    #[arg(long, value_name = "auto|yes|no", default_value = "auto")]
+    pub bipartite: Bipartite,
+
+    /// What times that are numbers count; all but auto makes seconds of them
+    #[arg(long, value_name = "auto|s|ms|us|ns", default_value = "auto")]
+    pub time_unit: TimeUnit,
+
+    /// What becomes of features without a value (empty, NA, nan, null)
+    #[arg(long, value_name = "error|zero|mean", default_value = "error")]
+    pub missing: Missing,
+
+    /// Shares of the events that train and validate; the rest tests [default: the stream's own
+    /// split, else 0.7,0.15]
+    #[arg(long, value_name = "TRAIN,VAL", conflicts_with = "split_at")]
+    pub split: Option<SplitShares>,
+
+    /// When validation and test begin: numbers in the stream's unit, or dates
+    #[arg(long, value_name = "TIME,TIME", allow_hyphen_values = true)]
+    pub split_at: Option<SplitTimes>,
+}
+
+impl ReadingSettings {
+    /// These settings as the reader of streams takes them.
+    pub fn options(&self) -> OpenOptions {
+        let shares = self.split.map(SplitRule::Shares);
+        OpenOptions {
+            format: self.format,
+            sort: self.sort,
+            reading: Reading {
+                columns: self.columns.clone(),
+                no_header: self.no_header,
+                ids: self.ids,
+                bipartite: self.bipartite,
+                time_unit: self.time_unit,
+                missing: self.missing,
+            },
+            split: shares.or(self.split_at.map(SplitRule::Times)),
+            ..OpenOptions::default()
+        }
+    }
+}
+
+/// What the machine gives; changes no number.
+#[derive(Debug, Clone, PartialEq, Args)]
+pub struct MachineSettings {
+    /// Worker threads [default: one a core]
+    #[arg(long, display_order = 102, value_name = "N")]
+    pub threads: Option<usize>,
+
+    /// Begin even if the prediction (--dry-run) says that RAM won't do
+    #[arg(long, display_order = 106)]
+    pub no_memory_check: bool,
+}
+
+/// What is written, and where; changes no number.
+#[derive(Debug, Clone, PartialEq, Args)]
+pub struct OutputSettings {
+    /// Folder of the run; must not hold a run yet [default: runs/DATA-MODEL-NUMBER]
+    #[arg(long, display_order = 100, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+
+    /// How often the run is kept for --resume, besides at the end of each epoch: a number of
+    /// iterations, a time (90s, 10m, 2h), epoch (only then), or never
+    #[arg(long, display_order = 104, value_name = "N|TIME|epoch|never", default_value_t = Every::default())]
+    pub checkpoint_every: Every,
+
+    /// Measure what each operation of an iteration costs: a table at the end, and `profile` in
+    /// summary.json
+    #[arg(long, display_order = 105)]
+    pub profile: bool,
+}
+
+/// Where memory rows and mails are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum MemoryPlaceName {
+    /// In the device's memory
+    Device,
+    /// In RAM: for tables that the device can't hold; reading and writing overlap training
+    Host,
+}
+
+/// What is done about stale memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum MitigationName {
+    /// Nothing
+    None,
+    /// The oldest rows of a batch are drawn towards those of similar nodes (MSPipe-S)
+    Similarity,
+}
+
+/// Settings of the pipeline.
+#[derive(Debug, Clone, PartialEq, Args, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[command(next_help_heading = "Pipeline")]
+pub struct PipelineSettings {
+    /// What overlaps with what: sequential, prefetch, staleness:K, mspipe, exact-overlap,
+    /// auto, or replay:FILE (the k of each iteration as another run's ledger.jsonl has them)
+    #[arg(long, value_name = "NAME", default_value = "sequential")]
+    pub schedule: Schedule,
+
+    /// Where node memory is kept
+    #[arg(long, value_enum, default_value = "device")]
+    pub memory: MemoryPlaceName,
+
+    /// With memory on the host, let what crosses the bus in training take as long as over a
+    /// bus of this bandwidth and latency; its rows, and events/s, are EMULATED
+    #[arg(long, value_name = "RATE,LATENCY")]
+    #[serde(default)]
+    pub emulate_link: Option<Link>,
+
+    /// Batches that may be ready ahead of the stage that takes them
+    #[arg(long, value_name = "N", default_value_t = 2)]
+    pub queue_depth: usize,
+
+    /// What is done about stale memory
+    #[arg(long, value_enum, default_value = "none")]
+    pub mitigation: MitigationName,
+
+    /// Mitigation: what remains of a corrected row (λ)
+    #[arg(long, value_name = "L", default_value_t = 0.9)]
+    pub mitigation_keep: f32,
+
+    /// Mitigation: rows are corrected whose age is above this quantile of their batch
+    #[arg(long, value_name = "Q", default_value_t = 0.99)]
+    pub mitigation_quantile: f64,
+}
+
+impl PipelineSettings {
+    /// Checks what the types can't.
+    ///
+    /// # Errors
+    /// The first setting that is out of range.
+    pub(super) fn validate(&self) -> Result<(), ConfigError> {
+        let fail = |option, found: String, expected| {
+            Err(ConfigError::Range {
+                option,
+                found,
+                expected,
+            })
+        };
+        if let (Some(link), MemoryPlaceName::Device) = (self.emulate_link, self.memory) {
+            let expected = "--memory host with it: memory on the device crosses no bus";
+            return fail(
+                "emulate-link",
+                format!("{link} with --memory device"),
+                expected,
+            );
+        }
+        if !(0.0..=1.0).contains(&self.mitigation_keep) {
+            let found = self.mitigation_keep.to_string();
+            return fail("mitigation-keep", found, "0 to 1");
+        }
+        if !(0.0..1.0).contains(&self.mitigation_quantile) {
+            let found = self.mitigation_quantile.to_string();
+            return fail("mitigation-quantile", found, "at least 0 and below 1");
+        }
+        Ok(())
+    }
+}

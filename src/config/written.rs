@@ -1,0 +1,87 @@
+//! `config.json`: the settings side by side, whatever part they are of, with the names and in the
+//! order that they have had since the first run.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use super::*;
+use crate::checkpoint::Every;
+use crate::features::FeatureSource;
+use crate::model::ModelName;
+
+macro_rules! written {
+    ($($(#[$serde:meta])* $key:ident: $type:ty = $($part:ident).+,)+) => {
+        /// What is written, and read back; an unknown name is an error.
+        #[derive(Serialize, Deserialize)]
+        #[serde(deny_unknown_fields, expecting = "struct RunConfig")]
+        pub(super) struct Written {
+            $($(#[$serde])* $key: $type,)+
+        }
+
+        impl From<RunConfig> for Written {
+            fn from(config: RunConfig) -> Written {
+                Written { $($key: config.$($part).+,)+ }
+            }
+        }
+
+        impl From<Written> for RunConfig {
+            fn from(written: Written) -> RunConfig {
+                let mut config = RunConfig::default();
+                $(config.$($part).+ = written.$key;)+
+                config
+            }
+        }
+    };
+}
+
+written! {
+    data: String = source.data,
+    task: Task = start.task,
+    init: Option<PathBuf> = start.init,
+    model: ModelName = model.name,
+    device: DeviceChoice = device,
+    epochs: usize = training.epochs,
+    batch_size: usize = training.batch_size,
+    seed: u64 = training.seed,
+    protocol: Protocol = protocol.name,
+    #[serde(default)]
+    candidates: Option<CandidateSource> = protocol.candidates,
+    edge_features: FeatureSource = stream.edge_features,
+    node_features: FeatureSource = stream.node_features,
+    #[serde(default)]
+    edge_feature_file: Option<PathBuf> = source.edge_feature_file,
+    #[serde(default)]
+    node_feature_file: Option<PathBuf> = source.node_feature_file,
+    #[serde(default)]
+    reading: ReadingSettings = stream.reading,
+    out: Option<PathBuf> = output.out,
+    sampler: SamplerName = model.sampler,
+    time_delta: Option<TimeDeltaName> = model.time_delta,
+    memory_write: MemoryWriteName = model.memory_write,
+    mail_aggregation: MailAggregationName = model.mail_aggregation,
+    mail_slots: usize = model.mail_slots,
+    layers: usize = model.layers,
+    time_encoding: TimeEncodingName = model.time_encoding,
+    fanout: usize = model.fanout,
+    width: usize = model.width,
+    time_width: usize = model.time_width,
+    heads: usize = model.heads,
+    dropout: f32 = model.dropout,
+    attention_dropout: f32 = model.attention_dropout,
+    learning_rate: f64 = training.learning_rate,
+    node_epochs: usize = node.epochs,
+    node_batch_size: usize = node.batch_size,
+    node_learning_rate: f64 = node.learning_rate,
+    balance: BalanceName = node.balance,
+    limit_events: Option<usize> = stream.limit_events,
+    threads: Option<usize> = machine.threads,
+    eval_test_each_epoch: bool = training.eval_test_each_epoch,
+    #[serde(default)]
+    checkpoint_every: Every = output.checkpoint_every,
+    #[serde(default)]
+    profile: bool = output.profile,
+    #[serde(default)]
+    no_memory_check: bool = machine.no_memory_check,
+    pipeline: PipelineSettings = pipeline,
+}
