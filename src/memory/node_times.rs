@@ -1,6 +1,5 @@
 //! Times of memory rows and mail, exact, on the host; and the order of a node's mail slots.
 
-use super::saved::SavedTimes;
 use super::{MemoryRequest, MemoryWrite};
 use crate::batch::{LastWriter, LastWriters, MailRouting, TimeDelta};
 use crate::graph::{NodeId, Timestamp};
@@ -34,6 +33,14 @@ pub struct NodeTimes {
     mail_time: Vec<Timestamp>,
     /// Slot that each node's next mail goes to.
     next_slot: Vec<u32>,
+}
+
+/// Times of all nodes, as a checkpoint has them.
+#[derive(Debug)]
+pub(super) struct SavedTimes {
+    pub(super) last_update: Vec<Timestamp>,
+    pub(super) mail_time: Vec<Timestamp>,
+    pub(super) next_slot: Vec<u32>,
 }
 
 /// Marks an empty mail slot.

@@ -10,10 +10,9 @@ use burn::tensor::{Tensor, TensorData};
 use super::device::DeviceMemory;
 use super::host::HostMemory;
 use super::node_memory::NodeMemory;
-use super::node_times::NodeTimes;
+use super::node_times::{NodeTimes, SavedTimes};
 use super::{MemoryError, MemoryStore as _, read};
 use crate::checkpoint::{Arrays, Unfit};
-use crate::graph::Timestamp;
 
 /// What a memory holds, on the host.
 #[derive(Debug)]
@@ -24,14 +23,6 @@ pub struct SavedMemory<'a> {
     mails: Cow<'a, [f32]>,
     node_times: &'a NodeTimes,
     version: [i64; 1],
-}
-
-/// Times of all nodes.
-#[derive(Debug)]
-pub(super) struct SavedTimes {
-    pub(super) last_update: Vec<Timestamp>,
-    pub(super) mail_time: Vec<Timestamp>,
-    pub(super) next_slot: Vec<u32>,
 }
 
 impl SavedMemory<'_> {

@@ -15,7 +15,6 @@ const NOT_YET: &[&str] = &[
     "src/config",
     "src/kernels/cpu/products",
     "src/kernels/cpu/temporal_attention",
-    "src/memory",
     "src/model",
     "src/pipeline",
     "src/run_folder",

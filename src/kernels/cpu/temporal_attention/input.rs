@@ -2,9 +2,7 @@
 
 use super::super::counter_hash::Dropout;
 use super::super::row;
-
-/// Numbers of a slot: row, event row, bits of the f32 time since, query row.
-const SLOT: usize = 4;
+use crate::batch::Slot;
 
 /// Widths of an attention over sampled past events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,9 +37,8 @@ pub struct AttentionInput<'a> {
     pub edge: &'a [f32],
     /// omega, then phi, `[2, time]`.
     pub time: &'a [f32],
-    /// `[roots, fanout, (row, event row, f32 bits of delta t, query row)]`, row -1 where empty;
-    /// the query row is the same in all slots of a root.
-    pub slot: &'a [i32],
+    /// `[roots, fanout]`; the query row is the same in all slots of a root.
+    pub slot: &'a [Slot],
     /// Widths.
     pub shape: AttentionShape,
     /// Dropout of the attention weights.
@@ -91,7 +88,7 @@ impl Uses<'_> {
 
 impl AttentionInput<'_> {
     pub(super) fn roots(&self) -> usize {
-        self.slot.len() / (self.shape.fanout * SLOT)
+        self.slot.len() / self.shape.fanout
     }
 
     pub(super) fn queries(&self) -> usize {
@@ -101,7 +98,7 @@ impl AttentionInput<'_> {
     /// Row of a root's query.
     #[inline(always)]
     pub(super) fn query_row(&self, root: usize) -> usize {
-        self.slot[root * self.shape.fanout * SLOT + 3] as usize
+        self.slot[root * self.shape.fanout].query as usize
     }
 
     /// The query of a query row.
@@ -118,9 +115,7 @@ impl AttentionInput<'_> {
     /// Row and event row of a root's slot and the time since its event; `None` where it is empty.
     #[inline(always)]
     pub(super) fn slot(&self, root: usize, k: usize) -> Option<(usize, usize, f32)> {
-        let at = (root * self.shape.fanout + k) * SLOT;
-        let slot = &self.slot[at..at + SLOT];
-        let delta = f32::from_bits(slot[2] as u32);
-        (slot[0] >= 0).then(|| (slot[0] as usize, slot[1] as usize, delta))
+        let slot = &self.slot[root * self.shape.fanout + k];
+        (slot.row >= 0).then_some((slot.row as usize, slot.event as usize, slot.delta_t))
     }
 }

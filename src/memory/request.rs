@@ -1,0 +1,41 @@
+//! What a batch asks of the node memory.
+
+use crate::batch::Layout;
+use crate::graph::Queries;
+
+/// When a memory row is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MemoryWrite {
+    /// When its node has an event (TGN, TGL); negatives and past neighbours never write.
+    Event,
+    /// Whenever it is read (TGLite): every fetched row goes through the updater, with an
+    /// empty mail if it has none, and is kept. Negatives and past neighbours write too.
+    Read,
+}
+
+/// What a batch asks of the node memory.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct MemoryRequest<'a> {
+    /// Node and query time of each row; no times with
+    /// [`TimeDelta::Message`](crate::batch::TimeDelta::Message).
+    pub rows: Queries<'a>,
+    /// The batch's roots.
+    pub roots: Queries<'a>,
+    /// The row of each root.
+    pub root_row: &'a [i32],
+}
+
+impl<'a> MemoryRequest<'a> {
+    /// What the layout of `roots` asks.
+    pub fn of(layout: &'a Layout, roots: Queries<'a>) -> MemoryRequest<'a> {
+        let innermost = layout.innermost();
+        MemoryRequest {
+            rows: Queries {
+                node: &innermost.node,
+                time: &innermost.query_time,
+            },
+            roots,
+            root_row: &layout.root_row,
+        }
+    }
+}
