@@ -140,21 +140,7 @@ fn a_small_training_learns_and_writes_what_the_interface_names() {
     }
     let loss = |epoch: usize| epochs[epoch]["train_loss"].as_f64().unwrap();
     assert!(loss(2) < loss(0), "the loss must fall: {epochs:?}");
-    assert_eq!(summary["task"], "link");
-    for (test, pool) in [("test", "destinations"), ("test_other_pool", "all-nodes")] {
-        let test = &summary[test];
-        assert!(test["ap"].as_f64().unwrap() > 0.6, "{summary}");
-        assert_eq!(test["negatives"], pool);
-        let inductive = &test["inductive"];
-        assert!(inductive["events"].as_u64().unwrap() > 100, "{inductive}");
-        assert!(inductive["new_nodes"].as_u64().unwrap() > 50, "{inductive}");
-        assert!(inductive["auc"].as_f64().unwrap() > 0.5, "{inductive}");
-        assert_ne!(inductive["ap"], test["ap"]);
-    }
-    assert_ne!(summary["test"]["ap"], summary["test_other_pool"]["ap"]);
-    for key in ["val_ap", "test_ap", "test_other_pool_ap"] {
-        assert!(summary["edgebank"][key].as_f64().unwrap() > 0.5);
-    }
+    tells_of_both_pools(&summary);
     for stage in [
         "sample",
         "fetch_features",
@@ -171,6 +157,25 @@ fn a_small_training_learns_and_writes_what_the_interface_names() {
     let config = workdir.json("run/config.json");
     assert_eq!(config["edge_features"], "random:8");
     assert_eq!(losses(&workdir.path("run/metrics.jsonl")).len(), 3 * 23);
+}
+
+/// The test part with negatives of either pool, unseen nodes and the baseline beside them.
+fn tells_of_both_pools(summary: &Value) {
+    assert_eq!(summary["task"], "link");
+    for (test, pool) in [("test", "destinations"), ("test_other_pool", "all-nodes")] {
+        let test = &summary[test];
+        assert!(test["ap"].as_f64().unwrap() > 0.6, "{summary}");
+        assert_eq!(test["negatives"], pool);
+        let inductive = &test["inductive"];
+        assert!(inductive["events"].as_u64().unwrap() > 100, "{inductive}");
+        assert!(inductive["new_nodes"].as_u64().unwrap() > 50, "{inductive}");
+        assert!(inductive["auc"].as_f64().unwrap() > 0.5, "{inductive}");
+        assert_ne!(inductive["ap"], test["ap"]);
+    }
+    assert_ne!(summary["test"]["ap"], summary["test_other_pool"]["ap"]);
+    for key in ["val_ap", "test_ap", "test_other_pool_ap"] {
+        assert!(summary["edgebank"][key].as_f64().unwrap() > 0.5);
+    }
 }
 
 #[test]

@@ -6,7 +6,10 @@
 
 use std::collections::HashMap;
 
-use burn::tensor::Device;
+use burn::tensor::{Device, Tensor};
+use bytemuck::cast_slice;
+use mspipe::batch::{LastWriter, Mail};
+use mspipe::graph::NodeId;
 use mspipe::kernels::mail_update::{MailLists, MailWatch, mail_update};
 use mspipe::kernels::memory_gather::memory_gather;
 use mspipe::kernels::memory_update::memory_update;
@@ -27,10 +30,10 @@ struct Story {
 
 #[derive(Debug, Clone)]
 struct Update {
-    /// (node, row), nodes distinct.
-    last_writers: Vec<[i32; 2]>,
-    /// (node, its mails' (row, peer's row, event row)), nodes distinct.
-    mails: Vec<(i32, Vec<[i32; 3]>)>,
+    /// Nodes are distinct.
+    last_writers: Vec<LastWriter>,
+    /// Nodes, which are distinct, and their mail.
+    mail: Vec<(i32, Vec<Mail>)>,
     /// Nodes that are read afterwards.
     read: Vec<i32>,
     /// Whether somebody else holds handles of the tables meanwhile.
@@ -61,26 +64,25 @@ fn updates(nodes: usize) -> impl Strategy<Value = Update> {
     let node = 0..nodes as i32;
     let last_writers = prop::collection::hash_map(node.clone(), row.clone(), 0..=nodes);
     let mail = (row.clone(), row, 0..EVENT_ROWS as i32);
+    let mail = mail.prop_map(|(own, peer, event)| Mail { own, peer, event });
     let list = prop::collection::vec(mail, 1..5);
-    let mails = prop::collection::hash_map(node.clone(), list, 0..=nodes);
+    let mail = prop::collection::hash_map(node.clone(), list, 0..=nodes);
     let read = prop::collection::vec(node, 0..100);
-    let drawn = (last_writers, mails, read, any::<bool>(), any::<u32>());
-    drawn.prop_map(|(last_writers, mails, read, shared, seed)| {
-        let sources = |list: Vec<(i32, i32, i32)>| list.into_iter().map(|(a, b, c)| [a, b, c]);
-        Update {
-            last_writers: last_writers
-                .into_iter()
-                .map(|(node, row)| [node, row])
-                .collect(),
-            mails: mails
-                .into_iter()
-                .map(|(node, list)| (node, sources(list).collect()))
-                .collect(),
-            read,
-            shared,
-            seed,
-        }
+    let drawn = (last_writers, mail, read, any::<bool>(), any::<u32>());
+    drawn.prop_map(|(last_writers, mail, read, shared, seed)| Update {
+        last_writers: last_writers.into_iter().map(writer).collect(),
+        mail: mail.into_iter().collect(),
+        read,
+        shared,
+        seed,
     })
+}
+
+fn writer((node, row): (i32, i32)) -> LastWriter {
+    LastWriter {
+        node: NodeId(node as u32),
+        row,
+    }
 }
 
 /// What the model holds for a node.
@@ -95,18 +97,75 @@ fn row(table: &[f32], row: i32, width: usize) -> Vec<f32> {
     table[row as usize * width..][..width].to_vec()
 }
 
-fn lists(mails: &[(i32, Vec<[i32; 3]>)], device: &Device) -> MailLists {
-    let place: Vec<i32> = mails.iter().map(|(node, _)| *node).collect();
-    let mut offsets = vec![0];
-    let mut all: Vec<i32> = Vec::new();
-    for (_, list) in mails {
-        all.extend(list.as_flattened());
-        offsets.push(all.len() as i32 / 3);
+fn lists(mail: &[(i32, Vec<Mail>)], device: &Device) -> MailLists {
+    let place: Vec<i32> = mail.iter().map(|(node, _)| *node).collect();
+    let (mut offsets, mut all) = (vec![0], Vec::new());
+    for (_, list) in mail {
+        all.extend(list);
+        offsets.push(all.len() as i32);
     }
     MailLists {
         place: ints(&place, [place.len()], device),
         offsets: ints(&offsets, [offsets.len()], device),
-        mails: ints(&all, [all.len() / 3, 3], device),
+        mails: ints(cast_slice::<Mail, i32>(&all), [all.len(), 3], device),
+    }
+}
+
+impl Update {
+    /// Memory rows and edge features that it writes.
+    fn written(&self, story: &Story) -> (Vec<f32>, Vec<f32>) {
+        let hidden = draws(self.seed, HIDDEN_ROWS * story.width);
+        let features = draws(self.seed.wrapping_add(1), EVENT_ROWS * story.edge);
+        (hidden, features)
+    }
+
+    /// Writes it into the tables of a device.
+    fn to_tables(
+        &self,
+        story: &Story,
+        (memory, mailbox): (Tensor<2>, Tensor<2>),
+        device: &Device,
+    ) -> (Tensor<2>, Tensor<2>) {
+        let (hidden, features) = self.written(story);
+        let hidden = floats(&hidden, [HIDDEN_ROWS, story.width], device);
+        let features = floats(&features, [EVENT_ROWS, story.edge], device);
+        let last_writers = &self.last_writers;
+        let last_writer = ints(cast_slice(last_writers), [last_writers.len(), 2], device);
+        let memory = memory_update(memory, hidden.clone(), last_writer);
+        let watch = MailWatch {
+            first: floats(&[0.0; 2], [2], device),
+            commit: 1,
+        };
+        let lists = lists(&self.mail, device);
+        let (mailbox, watched) = mail_update(mailbox, hidden, features, lists, watch);
+        assert_eq!(numbers(watched.first), [0.0; 2], "all is finite");
+        (memory, mailbox)
+    }
+
+    /// Writes it into the map.
+    fn to_map(&self, story: &Story, map: &mut HashMap<i32, Rows>) {
+        let (hidden, features) = self.written(story);
+        for &LastWriter { node, row: own } in &self.last_writers {
+            let own = row(&hidden, own, story.width);
+            map.entry(node.0 as i32)
+                .and_modify(|rows| rows.memory = own);
+        }
+        for (node, list) in &self.mail {
+            let contents = list.iter().map(|mail| {
+                let parts = [
+                    row(&hidden, mail.own, story.width),
+                    row(&hidden, mail.peer, story.width),
+                    row(&features, mail.event, story.edge),
+                ];
+                parts.concat()
+            });
+            let sum = contents
+                .reduce(|sum, mail| sum.iter().zip(&mail).map(|(a, b)| a + b).collect())
+                .unwrap();
+            let count = list.len() as f32;
+            let mean = sum.iter().map(|value| value / count).collect();
+            map.entry(*node).and_modify(|rows| rows.mail = mean);
+        }
     }
 }
 
@@ -122,53 +181,17 @@ fn agrees_with_a_map(story: &Story, device: &Device) {
             (node, Rows { memory, mail })
         })
         .collect();
+    let wanted = |map: &HashMap<i32, Rows>, nodes: &[i32], part: Part| -> Vec<f32> {
+        let rows = nodes.iter().flat_map(|node| part(&map[node]).clone());
+        rows.collect()
+    };
     let mut memory = floats(&vec![-1.0; nodes * width], [nodes, width], device);
     let mut mailbox = floats(&vec![-2.0; nodes * mail], [nodes, mail], device);
     for update in &story.updates {
-        let hidden = draws(update.seed, HIDDEN_ROWS * width);
-        let features = draws(update.seed.wrapping_add(1), EVENT_ROWS * edge);
         let before = (numbers(memory.clone()), numbers(mailbox.clone()));
         let others = update.shared.then(|| (memory.clone(), mailbox.clone()));
-        let last_writer = ints(
-            update.last_writers.as_flattened(),
-            [update.last_writers.len(), 2],
-            device,
-        );
-        let hidden_rows = floats(&hidden, [HIDDEN_ROWS, width], device);
-        memory = memory_update(memory, hidden_rows.clone(), last_writer);
-        let watch = MailWatch {
-            first: floats(&[0.0; 2], [2], device),
-            commit: 1,
-        };
-        let watched;
-        (mailbox, watched) = mail_update(
-            mailbox,
-            hidden_rows,
-            floats(&features, [EVENT_ROWS, edge], device),
-            lists(&update.mails, device),
-            watch,
-        );
-        assert_eq!(numbers(watched.first), [0.0; 2], "all is finite");
-        for &[node, own] in &update.last_writers {
-            let own = row(&hidden, own, width);
-            map.entry(node).and_modify(|rows| rows.memory = own);
-        }
-        for (node, list) in &update.mails {
-            let contents = list.iter().map(|&[own, peer, event]| {
-                let parts = [
-                    row(&hidden, own, width),
-                    row(&hidden, peer, width),
-                    row(&features, event, edge),
-                ];
-                parts.concat()
-            });
-            let sum = contents
-                .reduce(|sum, mail| sum.iter().zip(&mail).map(|(a, b)| a + b).collect())
-                .unwrap();
-            let count = list.len() as f32;
-            let mean = sum.iter().map(|value| value / count).collect();
-            map.entry(*node).and_modify(|rows| rows.mail = mean);
-        }
+        (memory, mailbox) = update.to_tables(story, (memory, mailbox), device);
+        update.to_map(story, &mut map);
         if let Some((memory, mailbox)) = others {
             let now = (numbers(memory), numbers(mailbox));
             assert!(now == before, "a handle held by somebody else changed");
@@ -178,39 +201,15 @@ fn agrees_with_a_map(story: &Story, device: &Device) {
         let rows = memory_gather(memory.clone(), mailbox.clone(), read);
         assert_eq!(rows.0.dims(), [update.read.len(), width]);
         assert_eq!(rows.1.dims(), [update.read.len(), mail]);
-        let wanted = |part: Part| -> Vec<f32> {
-            update
-                .read
-                .iter()
-                .flat_map(|node| part(&map[node]).clone())
-                .collect()
-        };
-        assert_eq!(
-            numbers(rows.0),
-            wanted(|rows| &rows.memory),
-            "memory rows of the read nodes"
-        );
-        assert_eq!(
-            numbers(rows.1),
-            wanted(|rows| &rows.mail),
-            "mails of the read nodes"
-        );
+        let of_read = |part: Part| wanted(&map, &update.read, part);
+        let (memory_read, mail_read) = (numbers(rows.0), numbers(rows.1));
+        assert_eq!(memory_read, of_read(|rows| &rows.memory), "memory read");
+        assert_eq!(mail_read, of_read(|rows| &rows.mail), "mail read");
     }
-    let all = |part: Part| -> Vec<f32> {
-        (0..nodes as i32)
-            .flat_map(|node| part(&map[&node]).clone())
-            .collect()
-    };
-    assert_eq!(
-        numbers(memory),
-        all(|rows| &rows.memory),
-        "memory of all nodes"
-    );
-    assert_eq!(
-        numbers(mailbox),
-        all(|rows| &rows.mail),
-        "mails of all nodes"
-    );
+    let nodes: Vec<i32> = (0..nodes as i32).collect();
+    let all = |part: Part| wanted(&map, &nodes, part);
+    assert_eq!(numbers(memory), all(|rows| &rows.memory), "all memory");
+    assert_eq!(numbers(mailbox), all(|rows| &rows.mail), "all mail");
 }
 
 #[test]
@@ -234,11 +233,18 @@ fn updates_and_reads_agree_with_a_map() {
 #[test]
 fn a_whole_table_agrees_with_a_map() {
     on_device(|device| {
-        let last_writers = (0..300).map(|node| [299 - node, node % 9]);
-        let mails = (0..300).map(|node| (299 - node, vec![[node % 9, (node + 4) % 9, node % 7]]));
+        let last_writers = (0..300).map(|node| writer((299 - node, node % 9)));
+        let mail = (0..300).map(|node| {
+            let mail = Mail {
+                own: node % 9,
+                peer: (node + 4) % 9,
+                event: node % 7,
+            };
+            (299 - node, vec![mail])
+        });
         let update = Update {
             last_writers: last_writers.collect(),
-            mails: mails.collect(),
+            mail: mail.collect(),
             read: (0..300).rev().collect(),
             shared: false,
             seed: 3,

@@ -196,64 +196,10 @@ pub(crate) fn run(args: DataArgs) -> anyhow::Result<()> {
         ..OpenOptions::default()
     };
     match args.command {
-        DataCommand::Import(ImportArgs { raw, to }) => {
-            let to = to.unwrap_or_else(|| default_store(&raw.source));
-            let (source, options) = raw.into_options(folders);
-            let report = import(&source, &options, &to)?;
-            let mut text = format!("imported {source} into {}\n", report.store.display());
-            // Those of the stream stand in the table.
-            let own = report.info.notes.as_slice();
-            text += &notes(report.notes.iter().filter(|note| !own.contains(note)));
-            // The store is there, whether anybody reads of it or not.
-            console::news((text + "\n" + &info_table(&report.info)).trim_end());
-            Ok(())
-        }
-        DataCommand::Info(ReadArgs { raw, json }) => {
-            let (source, options) = raw.into_options(folders);
-            let log = EventLog::open(&source, &options)?;
-            let described = Described {
-                info: Info::of(&log),
-                training: default_training(&source, log),
-            };
-            if json {
-                return Ok(console::json(&described)?);
-            }
-            let mut text = info_table(&described.info);
-            if let Some(training) = &described.training {
-                text += "\nwith the default settings (mspipe train --dry-run tells of others), ";
-                text += &report::footprint(training);
-            }
-            Ok(console::product(&text)?)
-        }
-        DataCommand::Check(ReadArgs { raw, json }) => {
-            let (source, options) = raw.into_options(folders);
-            let findings = check(&source, &options)?;
-            if json {
-                console::json(&findings)?;
-            } else {
-                console::product(findings_text(&source, &findings))?;
-            }
-            match findings
-                .iter()
-                .filter(|f| f.severity == Severity::Error)
-                .count()
-            {
-                0 => Ok(()),
-                1 => bail!("{source}: 1 error found"),
-                errors => bail!("{source}: {errors} errors found"),
-            }
-        }
-        DataCommand::Export(ExportArgs { raw, to, force }) => {
-            let (source, options) = raw.into_options(folders);
-            let log = EventLog::open(&source, &options)?;
-            let done = export(&log, &to, force)?;
-            let (events, path) = (HumanCount(done.events as u64), done.path.display());
-            let mut text = format!("exported {events} events of {source} to {path}\n");
-            text += &notes(log.notes().iter().chain(&done.notes));
-            // The file is there, whether anybody reads of it or not.
-            console::news(text.trim_end());
-            Ok(())
-        }
+        DataCommand::Import(args) => import_stream(args, folders),
+        DataCommand::Info(args) => describe(args, folders),
+        DataCommand::Check(args) => check_stream(args, folders),
+        DataCommand::Export(args) => export_stream(args, folders),
         DataCommand::List { json } => {
             let list = list::of(&folders)?;
             if json {
@@ -263,23 +209,87 @@ pub(crate) fn run(args: DataArgs) -> anyhow::Result<()> {
             }
         }
         DataCommand::Cache(args) => cache::run(args, &folders.cache_folder()?),
-        DataCommand::Fetch { names } => {
-            let options = FetchOptions {
-                cache_dir: folders.cache_dir.clone(),
-                stop: folders.stop.clone(),
-                ..FetchOptions::new(folders.data_folder()?)
-            };
-            // All names first: a slip in the last one must not show after an hour of downloading.
-            let manifests = names
-                .iter()
-                .map(|name| find(name))
-                .collect::<anyhow::Result<Vec<_>>>()?;
-            for manifest in manifests {
-                console::news(fetch(manifest, &options)?);
-            }
-            Ok(())
-        }
+        DataCommand::Fetch { names } => fetch_all(&names, &folders),
     }
+}
+
+fn import_stream(ImportArgs { raw, to }: ImportArgs, folders: OpenOptions) -> anyhow::Result<()> {
+    let to = to.unwrap_or_else(|| default_store(&raw.source));
+    let (source, options) = raw.into_options(folders);
+    let report = import(&source, &options, &to)?;
+    let mut text = format!("imported {source} into {}\n", report.store.display());
+    // Those of the stream stand in the table.
+    let own = report.info.notes.as_slice();
+    text += &notes(report.notes.iter().filter(|note| !own.contains(note)));
+    // The store is there, whether anybody reads of it or not.
+    console::news((text + "\n" + &info_table(&report.info)).trim_end());
+    Ok(())
+}
+
+fn describe(ReadArgs { raw, json }: ReadArgs, folders: OpenOptions) -> anyhow::Result<()> {
+    let (source, options) = raw.into_options(folders);
+    let log = EventLog::open(&source, &options)?;
+    let described = Described {
+        info: Info::of(&log),
+        training: default_training(&source, log),
+    };
+    if json {
+        return Ok(console::json(&described)?);
+    }
+    let mut text = info_table(&described.info);
+    if let Some(training) = &described.training {
+        text += "\nwith the default settings (mspipe train --dry-run tells of others), ";
+        text += &report::footprint(training);
+    }
+    Ok(console::product(&text)?)
+}
+
+fn check_stream(ReadArgs { raw, json }: ReadArgs, folders: OpenOptions) -> anyhow::Result<()> {
+    let (source, options) = raw.into_options(folders);
+    let findings = check(&source, &options)?;
+    if json {
+        console::json(&findings)?;
+    } else {
+        console::product(findings_text(&source, &findings))?;
+    }
+    match findings
+        .iter()
+        .filter(|f| f.severity == Severity::Error)
+        .count()
+    {
+        0 => Ok(()),
+        1 => bail!("{source}: 1 error found"),
+        errors => bail!("{source}: {errors} errors found"),
+    }
+}
+
+fn export_stream(args: ExportArgs, folders: OpenOptions) -> anyhow::Result<()> {
+    let (source, options) = args.raw.into_options(folders);
+    let log = EventLog::open(&source, &options)?;
+    let done = export(&log, &args.to, args.force)?;
+    let (events, path) = (HumanCount(done.events as u64), done.path.display());
+    let mut text = format!("exported {events} events of {source} to {path}\n");
+    text += &notes(log.notes().iter().chain(&done.notes));
+    // The file is there, whether anybody reads of it or not.
+    console::news(text.trim_end());
+    Ok(())
+}
+
+fn fetch_all(names: &[String], folders: &OpenOptions) -> anyhow::Result<()> {
+    let options = FetchOptions {
+        cache_dir: folders.cache_dir.clone(),
+        stop: folders.stop.clone(),
+        ..FetchOptions::new(folders.data_folder()?)
+    };
+    // All names first: a slip in the last one must not show after an hour of downloading.
+    let manifests = names
+        .iter()
+        .map(|name| find(name))
+        .collect::<anyhow::Result<Vec<_>>>()?;
+    for manifest in manifests {
+        console::news(fetch(manifest, &options)?);
+    }
+    Ok(())
 }
 
 /// What `mspipe data info` tells.
@@ -341,9 +351,8 @@ fn default_store(source: &str) -> PathBuf {
     PathBuf::from(format!("{stem}.mspipe"))
 }
 
-fn info_table(info: &Info) -> String {
-    let count = |n: usize| HumanCount(n as u64).to_string();
-    let features = |table: &Option<FeatureInfo>| match table {
+fn features(table: Option<&FeatureInfo>) -> String {
+    match table {
         None => "none".to_owned(),
         Some(t) => format!(
             "{} {}, {} ({} as f32){}",
@@ -353,20 +362,19 @@ fn info_table(info: &Info) -> String {
             HumanBytes(t.bytes_as_f32),
             if t.all_zero { ", all zero" } else { "" }
         ),
-    };
+    }
+}
+
+fn info_table(info: &Info) -> String {
+    let count = |n: usize| HumanCount(n as u64).to_string();
     let span = (info.last_time as f64 - info.first_time as f64) / info.ticks_per_unit as f64;
     let mut rows = vec![
         (
             "name",
-            format!(
-                "{}{}",
-                info.name,
-                if info.synthetic {
-                    " (synthetic: generated, not recorded)"
-                } else {
-                    ""
-                }
-            ),
+            match info.synthetic {
+                true => format!("{} (synthetic: generated, not recorded)", info.name),
+                false => info.name.clone(),
+            },
         ),
         ("origin", info.origin.clone()),
         ("events", count(info.events)),
@@ -390,8 +398,8 @@ fn info_table(info: &Info) -> String {
             "repeated pairs",
             format!("{:.1} % of the events", 100.0 * info.repeat_ratio),
         ),
-        ("edge features", features(&info.edge_features)),
-        ("node features", features(&info.node_features)),
+        ("edge features", features(info.edge_features.as_ref())),
+        ("node features", features(info.node_features.as_ref())),
         (
             "positive labels",
             info.positive_labels.map_or("no labels".to_owned(), count),

@@ -196,6 +196,42 @@ fn delta_t_is_exact_before_it_becomes_f32() {
     assert_eq!(mfg.slots[0].delta_t, 20_000.001_f64 as f32);
 }
 
+/// Last writers and own mail: replays the events in order and lets each write overwrite.
+fn writes_follow_the_stream(batch: &EventBatch, mfg: &Mfg) -> Result<(), TestCaseError> {
+    let n = batch.src.len();
+    let mut last = BTreeMap::new();
+    for event in 0..n {
+        last.insert(batch.src[event], (event, n + event, event));
+        last.insert(batch.dst[event], (n + event, event, event));
+    }
+    let last_writers = LastWriters::of(batch, &mfg.root_row);
+    let rule = MailRule {
+        aggregation: MailAggregation::Last,
+        order: MailOrder::Event,
+        to_neighbors: false,
+    };
+    let routing = MailRouting::of(batch, &mfg.root_row, None, rule);
+    prop_assert_eq!(
+        &last_writers.node,
+        &last.keys().copied().collect::<Vec<_>>()
+    );
+    prop_assert_eq!(&routing.node, &last_writers.node);
+    for (w, &(root, peer, event)) in last.values().enumerate() {
+        prop_assert_eq!(last_writers.row[w], mfg.root_row[root]);
+        prop_assert_eq!(
+            routing.mail.list(w),
+            [Mail {
+                own: mfg.root_row[root],
+                peer: mfg.root_row[peer],
+                event: event as i32
+            }]
+        );
+        prop_assert_eq!(routing.time[w], batch.time[event]);
+        prop_assert_eq!(mfg.node[last_writers.row[w] as usize], last_writers.node[w]);
+    }
+    Ok(())
+}
+
 proptest! {
     #[test]
     fn layouts_follow_their_definition(
@@ -274,27 +310,6 @@ proptest! {
             }
         }
 
-        // Last writers and own mail: replay the events in order and let each write overwrite.
-        let n = batch.src.len();
-        let mut last = BTreeMap::new();
-        for event in 0..n {
-            last.insert(batch.src[event], (event, n + event, event));
-            last.insert(batch.dst[event], (n + event, event, event));
-        }
-        let last_writers = LastWriters::of(&batch, &mfg.root_row);
-        let rule = MailRule {
-            aggregation: MailAggregation::Last,
-            order: MailOrder::Event,
-            to_neighbors: false,
-        };
-        let mails = MailRouting::of(&batch, &mfg.root_row, None, rule);
-        prop_assert_eq!(&last_writers.node, &last.keys().copied().collect::<Vec<_>>());
-        prop_assert_eq!(&mails.node, &last_writers.node);
-        for (w, &(root, peer, event)) in last.values().enumerate() {
-            prop_assert_eq!(last_writers.row[w], mfg.root_row[root]);
-            prop_assert_eq!(mails.mail.list(w), [Mail { own: mfg.root_row[root], peer: mfg.root_row[peer], event: event as i32 }]);
-            prop_assert_eq!(mails.time[w], batch.time[event]);
-            prop_assert_eq!(mfg.node[last_writers.row[w] as usize], last_writers.node[w]);
-        }
+        writes_follow_the_stream(&batch, &mfg)?;
     }
 }
