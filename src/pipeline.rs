@@ -17,6 +17,7 @@
 //! This module imports nothing of the project. Source: MSPipe, section 3.
 
 pub mod clock;
+pub mod ending;
 pub mod executor;
 pub mod flow;
 pub mod ledger;
@@ -25,6 +26,7 @@ mod monitor;
 pub mod profile;
 pub mod schedule;
 pub mod scheduler;
+pub mod step;
 pub mod trace;
 
 use std::fmt;

@@ -10,11 +10,12 @@ use std::thread;
 use std::time::Duration;
 
 use mspipe::pipeline::clock::{Clock, WallClock};
-use mspipe::pipeline::executor::{Executor, Proceed, RunError, Segment};
-use mspipe::pipeline::flow::Step;
+use mspipe::pipeline::ending::{Proceed, RunError};
+use mspipe::pipeline::executor::{Executor, Segment};
 use mspipe::pipeline::profile::Residency;
 use mspipe::pipeline::schedule::Schedule;
 use mspipe::pipeline::scheduler::Scheduler;
+use mspipe::pipeline::step::Step;
 use mspipe::pipeline::trace::Record;
 use mspipe::what_if::simulator::{simulate, step_time};
 use proptest::prelude::*;

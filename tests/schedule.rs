@@ -5,11 +5,11 @@ use std::io::Write as _;
 use std::time::Duration;
 
 use mspipe::pipeline::Stage;
-use mspipe::pipeline::flow::Step;
 use mspipe::pipeline::ledger;
 use mspipe::pipeline::profile::{Profile, Residency};
 use mspipe::pipeline::schedule::{MEASURING_SLACK, Schedule};
 use mspipe::pipeline::scheduler::{BLOCK, Scheduler};
+use mspipe::pipeline::step::Step;
 use mspipe::pipeline::trace::Record;
 use mspipe::what_if::recurrences::delayed_fetch;
 use mspipe::what_if::simulator::simulate;

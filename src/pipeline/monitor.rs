@@ -12,8 +12,9 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::clock::Clock;
-use super::executor::{Proceed, RunError};
-use super::flow::{Flow, Lane, Next, Step};
+use super::ending::{Proceed, RunError};
+use super::flow::{Flow, Next};
+use super::step::{Lane, Step};
 use super::trace::Record;
 
 /// How often a waiting worker of rayon's pool looks for work: seldom enough to cost nothing.

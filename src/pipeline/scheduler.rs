@@ -15,10 +15,10 @@ use std::collections::VecDeque;
 use std::ops::Range;
 use std::time::Duration;
 
-use super::flow::Step;
 use super::ledger::{Decision, Replay, ReplayError};
 use super::profile::{Profile, Residency};
 use super::schedule::{MEASURING_SLACK, Schedule};
+use super::step::Step;
 
 /// k may change at iterations that are a multiple of this.
 pub const BLOCK: usize = 16;

@@ -14,8 +14,8 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::StageTimes;
-use super::flow::{Lane, Step};
 use super::ledger::LedgerLine;
+use super::step::{Lane, Step};
 
 /// One step of one iteration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]

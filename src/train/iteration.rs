@@ -39,11 +39,12 @@ use crate::memory::write_back::{Pending, Update, WriteBack};
 use crate::memory::{FetchedMemory, MemoryCommit, MemoryError, MemoryRequest, MemoryStore};
 use crate::model::ModelInput;
 use crate::pipeline::Stage;
-use crate::pipeline::executor::{Executor, Lanes, Proceed, RunError, Segment};
-use crate::pipeline::flow::Step;
+use crate::pipeline::ending::{Proceed, RunError};
+use crate::pipeline::executor::{Executor, Lanes, Segment};
 use crate::pipeline::ledger::AgeHistogram;
 use crate::pipeline::link::Link;
 use crate::pipeline::scheduler::Scheduler;
+use crate::pipeline::step::Step;
 use crate::pipeline::trace::Record;
 use crate::sampling::NegativeError;
 

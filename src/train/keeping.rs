@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use super::progress::Progress;
 use crate::checkpoint::Every;
-use crate::pipeline::executor::Proceed;
+use crate::pipeline::ending::Proceed;
 
 /// What became of the state of a training that was interrupted.
 #[derive(Debug)]

@@ -9,11 +9,12 @@
 use std::time::Duration;
 
 use crate::pipeline::Stage;
-use crate::pipeline::flow::{Flow, Lane, Next, Step};
+use crate::pipeline::flow::{Flow, Next};
 use crate::pipeline::ledger::ReplayError;
 use crate::pipeline::profile::{Profile, Residency};
 use crate::pipeline::schedule::Schedule;
 use crate::pipeline::scheduler::Scheduler;
+use crate::pipeline::step::{Lane, Step};
 use crate::pipeline::trace::{Record, Span};
 
 /// How long a step takes.

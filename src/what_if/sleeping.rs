@@ -8,11 +8,12 @@ use thiserror::Error;
 
 use super::simulator::step_time;
 use crate::pipeline::Stage;
-use crate::pipeline::executor::{Executor, Lanes, Proceed, RunError, Segment};
-use crate::pipeline::flow::Step;
+use crate::pipeline::ending::{Proceed, RunError};
+use crate::pipeline::executor::{Executor, Lanes, Segment};
 use crate::pipeline::profile::{Profile, Residency};
 use crate::pipeline::schedule::Schedule;
 use crate::pipeline::scheduler::Scheduler;
+use crate::pipeline::step::Step;
 use crate::pipeline::trace::Record;
 
 /// What a stage that was told to fail says.

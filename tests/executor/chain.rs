@@ -7,10 +7,11 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use mspipe::pipeline::executor::{Executor, Lanes, Proceed, RunError, Segment};
-use mspipe::pipeline::flow::Step;
+use mspipe::pipeline::ending::{Proceed, RunError};
+use mspipe::pipeline::executor::{Executor, Lanes, Segment};
 use mspipe::pipeline::profile::Residency;
 use mspipe::pipeline::scheduler::Scheduler;
+use mspipe::pipeline::step::Step;
 use mspipe::pipeline::trace::Record;
 
 /// Called at the beginning of each step.

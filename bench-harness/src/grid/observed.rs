@@ -146,7 +146,7 @@ fn in_flight(spans: &[Span]) -> InFlight {
 mod tests {
     use std::time::Duration;
 
-    use mspipe::pipeline::flow::{Lane, Step};
+    use mspipe::pipeline::step::{Lane, Step};
 
     use super::*;
 

@@ -15,10 +15,8 @@
 //! Source: <https://parquet.apache.org/docs/file-format/>.
 
 use std::fs::File;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
-use parquet::errors::ParquetError;
 use parquet::file::reader::{FileReader, RowGroupReader, SerializedFileReader};
 
 use crate::error::{DataError, Place};
@@ -33,10 +31,12 @@ use crate::schema::reading::{Missing, Reading, TimeUnit};
 use crate::stop::Stop;
 
 mod cursor;
+mod guard;
 mod layout;
 mod values;
 
 use cursor::{Cursor, Id};
+use guard::{damaged, guarded};
 use layout::Layout;
 
 /// Rows that are decoded at a time.
@@ -428,28 +428,4 @@ fn each_batch(
         first += batch as u64;
     }
     Ok(())
-}
-
-/// Runs the Parquet library, which panics on some damaged files instead of returning an error
-/// (60.1.0: a negative offset in the metadata, a page that needs a dictionary that is not there).
-/// What it worked on is dropped afterwards. To be removed when it no longer panics.
-fn guarded<T>(read: impl FnOnce() -> Result<T, ParquetError>) -> Result<T, ParquetError> {
-    catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|panic| {
-        let message = panic
-            .downcast_ref::<String>()
-            .map(String::as_str)
-            .or(panic.downcast_ref::<&str>().copied());
-        Err(ParquetError::General(
-            message.unwrap_or("the reader gave up").to_owned(),
-        ))
-    })
-}
-
-fn damaged(path: &Path, group: Option<usize>, error: &ParquetError) -> DataError {
-    let place = group.map_or(String::new(), |group| format!(" in row group {group}"));
-    DataError::format(
-        path,
-        format!("a Parquet file that cannot be read{place} ({error})"),
-        "it is damaged, incomplete, or compressed with something else than snappy, gzip or zstd: copy or write it again",
-    )
 }

@@ -11,15 +11,15 @@ use mspipe::device;
 use mspipe::pipeline::Stage;
 use mspipe::pipeline::clock::WallClock;
 use mspipe::pipeline::executor::Executor;
-use mspipe::pipeline::flow::Step;
 use mspipe::pipeline::profile::{Profile, Residency};
 use mspipe::pipeline::schedule::Schedule;
+use mspipe::pipeline::step::Step;
 use mspipe::pipeline::trace::Record;
 use mspipe::what_if::sleeping::{Failure, Sleeper};
 use serde::Serialize;
 
 use super::profile::ProfileArgs;
-use super::table;
+use super::table::table;
 
 const EXAMPLES: &str = "\
 Examples:

@@ -19,7 +19,7 @@ use mspipe_datasets::whole_file::{self, Existing};
 use serde::Serialize;
 
 use super::profile::ProfileArgs;
-use super::table;
+use super::table::table;
 
 const EXAMPLES: &str = "\
 Examples:

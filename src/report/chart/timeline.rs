@@ -14,7 +14,7 @@ use super::canvas::{Anchor, Canvas, Key, RIGHT, fill, stroke, text_width};
 use super::scale::Scale;
 use super::{Size, short};
 use crate::pipeline::Stage;
-use crate::pipeline::flow::{Lane, Step};
+use crate::pipeline::step::{Lane, Step};
 use crate::pipeline::trace::{Record, Span};
 
 /// There is nothing to draw.

@@ -10,9 +10,9 @@ use parquet::column::reader::ColumnReader;
 use parquet::errors::ParquetError;
 use parquet::schema::types::ColumnDescPtr;
 
+use super::guard::{damaged, guarded};
 use super::layout::is_decimal;
 use super::values::{Values, is_unsigned};
-use super::{damaged, guarded};
 use crate::error::{DataError, quoted};
 use crate::fields::calendar::parse_date;
 use crate::fields::decimal::{Decimal, DecimalError, MAX_SCALE};
