@@ -1,4 +1,4 @@
-//! Checkpoints: all that a training needs to go on, in one file.
+//! Checkpoints: all that a run needs to resume, in one file.
 //!
 //! A checkpoint is a safetensors file of named arrays and a header. Its last tensor, `sha256`,
 //! is the SHA-256 of every byte before it. What the arrays mean is up to who writes them
@@ -6,7 +6,7 @@
 //!
 //! Invariants: a file has its final name only when it is whole and on disk; the one before it
 //! stays until then. What is read is refused unless every byte is as it was written, so no
-//! array is ever of half a training.
+//! array is ever of half a run.
 //!
 //! It does not know models, optimisers or memory, and compresses nothing.
 //!

@@ -24,7 +24,7 @@ Examples:
   mspipe devices
   mspipe data info wikipedia.csv
 
-RUST_LOG=info prints what the libraries below report.";
+RUST_LOG=info shows the log messages of the underlying libraries.";
 
 /// Trains memory-based temporal graph neural networks on any GPU, and on the CPU.
 #[derive(Debug, Parser)]
@@ -38,15 +38,15 @@ pub(crate) struct Cli {
 enum Command {
     /// Train a model on an event stream
     Train(train::TrainArgs),
-    /// Measure given weights on an event stream, without training
+    /// Evaluate given weights on an event stream, without training
     Eval(eval::EvalArgs),
-    /// Check that no score knows more than it may
+    /// Check that no score depends on what it must not see
     Audit(audit::AuditArgs),
     /// Import, describe, check and fetch event streams
     Data(data::DataArgs),
     /// Write the weights of a run as safetensors
     Export(export::ExportArgs),
-    /// Compute and measure what the pipeline's schedules give
+    /// Simulate and measure the pipeline's schedules
     Schedule(schedule::ScheduleArgs),
     /// List the adapters of this machine
     Devices(devices::DevicesArgs),

@@ -3,7 +3,7 @@
 //! | call | for | where it can't be written |
 //! |---|---|---|
 //! | [`product`] | what a command was asked for | an error |
-//! | [`news`] | how a run fares; its files have all of it | said once on stderr, the run goes on |
+//! | [`news`] | how a run fares; its files have all of it | said once on stderr, the run continues |
 //! | [`note`] | warnings, progress, errors, on stderr | nothing: there is nowhere left to say it |
 //!
 //! A reader of stdout that has seen enough (`| head`) is never an error: what it does not read is
@@ -55,7 +55,7 @@ pub fn news(line: impl Display) {
         && !SAID.swap(true, Ordering::Relaxed)
     {
         note(format!(
-            "warning: stdout can't be written: {error}; this goes on without it"
+            "warning: stdout can't be written: {error}; continuing without it"
         ));
     }
 }

@@ -220,12 +220,12 @@ fn unfit(adapter: &wgpu::Adapter) -> Option<String> {
     let limits = adapter.limits();
     let needs: [(&str, u64, u64); 3] = [
         (
-            "storage buffers a shader",
+            "storage buffers per shader",
             u64::from(limits.max_storage_buffers_per_shader_stage),
             u64::from(MAX_STORAGE_BUFFERS),
         ),
         (
-            "invocations a workgroup",
+            "invocations per workgroup",
             u64::from(limits.max_compute_invocations_per_workgroup),
             128,
         ),

@@ -66,7 +66,7 @@ pub struct LinkMetrics {
 
 /// What is said of metrics whose scores are all equal.
 pub const EQUAL_SCORES: &str = "all scores are equal, so AP and AUC are those of chance: the model \
-     tells no pair from another. Are features or weights so large that layer norms and gates flatten \
+     cannot tell pairs apart. Are features or weights so large that layer norms and gates flatten \
      everything? Scale the features, or try a smaller --learning-rate";
 
 /// Whether all scores are one number.

@@ -38,7 +38,7 @@ static CODE: AtomicU8 = AtomicU8::new(0);
 pub fn run<C: Parser>(failure: u8, work: impl FnOnce(C) -> anyhow::Result<ExitCode>) -> ExitCode {
     let ended = match C::try_parse() {
         Ok(command) => listen()
-            .context("signals can't be listened to")
+            .context("can't listen for signals")
             .and_then(|()| work(command)),
         Err(error) => console::ended_by_clap(&error)
             .map(ExitCode::from)
@@ -102,7 +102,7 @@ mod system {
         // SAFETY: no handler is installed.
         unsafe { sigaction(Signal::SIGXFSZ, &ignore) }?;
         let handler = SigHandler::Handler(on_signal);
-        // What is being read or written when a signal comes goes on.
+        // Reads and writes in progress when a signal comes continue.
         let action = SigAction::new(handler, SaFlags::SA_RESTART, SigSet::empty());
         for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
             // SAFETY: the handler calls what may be called in one: atomics and `_exit`.

@@ -2,7 +2,7 @@
 //!
 //! A model never touches the node memory itself: it gets the rows that were fetched for
 //! a batch ([`ModelInput`]) and returns updated rows beside the embeddings
-//! ([`ModelOutput`]). What has to be fetched for it, and where its mails go, its
+//! ([`ModelOutput`]). What has to be fetched for it, and where its mail goes, its
 //! [`ModelNeeds`] say. So every model runs under any staleness and residency.
 
 pub mod apan;
@@ -43,7 +43,7 @@ pub enum ModelName {
     Tgn,
     /// RNN memory, embeddings that drift with time; no neighbours
     Jodie,
-    /// Attention over a mailbox; mails go to neighbours too
+    /// Attention over a mailbox; mail goes to neighbours too
     Apan,
 }
 
@@ -74,7 +74,7 @@ pub struct ModelConfig {
     pub layers: usize,
     /// Attention heads; must divide the width.
     pub heads: usize,
-    /// Mails that a node keeps, in a model that keeps several.
+    /// Mail slots per node, in a model that has several.
     pub mail_slots: usize,
     /// Whether frequencies and phases of time encodings are trained.
     pub train_time_encoding: bool,
@@ -90,7 +90,7 @@ impl ModelConfig {
         2 * self.width + self.edge_width
     }
 
-    /// What has to be fetched for the model, and where its mails go.
+    /// What has to be fetched for the model, and where its mail goes.
     pub fn needs(&self) -> ModelNeeds {
         let recurrent = ModelNeeds {
             layers: 0,
@@ -122,7 +122,7 @@ impl ModelConfig {
 pub struct ModelNeeds {
     /// Attention layers over sampled past events, 0 for none.
     pub layers: usize,
-    /// Mails that a node keeps.
+    /// Mail slots per node.
     pub mail_slots: usize,
     /// Whether the updater attends to each piece of mail: [`ModelInput::mailbox`].
     pub attends_to_mail: bool,
@@ -140,13 +140,13 @@ pub struct ModelNeeds {
 pub struct ModelInput {
     /// Memory of each row, `[rows, width]`.
     pub memory: Tensor<2>,
-    /// Mail, `[mail rows, slots x mail width]`: one a row, or those that `mailbox` refers to.
+    /// Mail, `[mail rows, slots x mail width]`: one per row, or those that `mailbox` refers to.
     pub mail: Tensor<2>,
     /// Time since the last update of each row, `[rows]`, in the stream's unit.
     pub delta_t: Tensor<1>,
     /// 1 where the row goes through the updater, 0 where it keeps its memory, `[rows]`.
     pub active: Tensor<1, Int>,
-    /// Where a row's mails are and how old, if the updater attends to them one by one.
+    /// Where a row's mail is and how old, if the updater attends to each of them.
     pub mailbox: Option<MailboxInput>,
     /// Node features of each row, `[rows, node width]`, if the stream has any.
     pub node_features: Option<Tensor<2>>,
@@ -158,10 +158,10 @@ pub struct ModelInput {
     pub layers: Vec<LayerInput>,
 }
 
-/// Mails as the attention kernel takes past events.
+/// Mail as the attention kernel takes past events.
 #[derive(Debug, Clone)]
 pub struct MailboxInput {
-    /// `[rows, slots, 4]`: 0, place among the mails, bits of the f32 time since, query row.
+    /// `[rows, slots, 4]`: 0, place among the mail, bits of the f32 time since, query row.
     pub slot: Tensor<3, Int>,
     /// `[queries]`: a row with the memory of each query. Rows of one node share it.
     pub query: Tensor<1, Int>,

@@ -42,11 +42,11 @@ pub enum Stage {
     Sample,
     /// Gather the features of its events and nodes.
     FetchFeatures,
-    /// Gather memory rows, mails and times.
+    /// Gather memory rows, mail and times.
     FetchMemory,
     /// Forward, and when training backward and optimiser.
     Train,
-    /// Write memory and mails back.
+    /// Write memory and mail back.
     UpdateMemory,
 }
 

@@ -112,7 +112,7 @@ pub fn set_recording(on: bool) {
     ON.set(on);
 }
 
-/// What the calling thread has recorded; it starts anew.
+/// What the calling thread has recorded; recording starts afresh.
 pub fn take() -> Recorded {
     RECORDED.take()
 }

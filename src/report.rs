@@ -3,13 +3,13 @@
 //! | module | what it holds |
 //! |---|---|
 //! | [`chart`] | charts as SVG: lines, points, bars, stacks |
-//! | [`run`] | the report of one training, made from its run folder |
+//! | [`run`] | the report of one run, made from its run folder |
 //!
 //! Invariants: the page needs nothing but itself (styles and charts are inside, no script, no
 //! address is loaded); it follows the reader's light or dark setting; whatever comes from outside
 //! is escaped; SYNTHETIC and EMULATED stand out wherever they are said.
 //!
-//! It knows nothing of trainings, except [`run`].
+//! It knows nothing of runs, except [`run`].
 
 pub mod chart;
 pub mod run;
@@ -72,7 +72,7 @@ pub struct Table {
     pub caption: String,
     /// Its columns: a name, and whether they hold numbers, which stand on the right.
     pub columns: Vec<(String, bool)>,
-    /// Rows, a text a column.
+    /// Rows, a text per column.
     pub rows: Vec<Vec<String>>,
 }
 

@@ -255,7 +255,7 @@ impl RunFolder {
         Ok(MetricsLog { lines })
     }
 
-    /// Goes on with `metrics.jsonl` and `ledger.jsonl` after their first bytes, which are so
+    /// Continues with `metrics.jsonl` and `ledger.jsonl` after their first bytes, which are so
     /// many each.
     ///
     /// # Errors

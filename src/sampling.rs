@@ -63,7 +63,7 @@ impl Neighbors {
 pub struct SampleKey {
     /// Seed of the run; all 64 bits count.
     pub seed: u64,
-    /// Epoch, so that every epoch draws anew.
+    /// Epoch, so that every epoch draws afresh.
     pub epoch: u64,
     /// Id of the batch's first event.
     pub event: u64,

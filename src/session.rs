@@ -50,7 +50,7 @@ pub enum SessionError {
     Data(#[from] DataError),
     /// The stream has too few events.
     #[error(
-        "{name}: {events} events give {part} no event; the stream or --limit-events is too small"
+        "{name}: {events} events leave none for {part}; the stream or --limit-events is too small"
     )]
     TooSmall {
         /// Name of the stream.
@@ -81,7 +81,7 @@ pub enum SessionError {
     /// A folder without weights.
     #[error(
         "{}: has no weights.safetensors; it is written when an epoch of a link prediction \
-         training ends: let it go on, or give the folder of another run",
+         training ends: let it continue, or give the folder of another run",
         run.display()
     )]
     NoWeights {
@@ -130,15 +130,15 @@ pub enum SessionError {
         /// What does not fit.
         misfit: WeightError,
     },
-    /// Mails that the device can't hold in one table.
+    /// Mail that the device can't hold in one table.
     #[error(
-        "the mails of {nodes} nodes take {bytes} bytes, {adapter} takes at most {most} in one table; \
+        "the mail of {nodes} nodes takes {bytes} bytes, {adapter} takes at most {most} in one table; \
          keep them in RAM with --memory host"
     )]
     Mailbox {
         /// Nodes of the stream.
         nodes: usize,
-        /// Bytes of their mails.
+        /// Bytes of their mail.
         bytes: u64,
         /// The device.
         adapter: String,
@@ -159,8 +159,8 @@ pub enum SessionError {
         /// How it can be told.
         reason: String,
     },
-    /// A checkpoint whose content is not a state of this training.
-    #[error("{}: the run can't go on from this checkpoint: {error}", path.display())]
+    /// A checkpoint whose content is not a state of this run.
+    #[error("{}: the run can't be continued from this checkpoint: {error}", path.display())]
     Resume {
         /// The file.
         path: PathBuf,
@@ -204,7 +204,7 @@ impl Session {
     /// Opens the stream and prepares sampling.
     ///
     /// # Errors
-    /// Settings out of range, an unreadable stream, a stream too small to split, a training that
+    /// Settings out of range, an unreadable stream, a stream too small to split, a run that
     /// takes more memory than there is.
     pub fn open(config: RunConfig) -> Result<Session, SessionError> {
         Session::open_until(config, &Stop::default())
@@ -304,7 +304,7 @@ impl Session {
         })
     }
 
-    /// Refuses a device that can't hold the mails, the largest table of node memory: drivers
+    /// Refuses a device that can't hold the mail, the largest table of node memory: drivers
     /// say so late, and not in these words.
     ///
     /// # Errors
@@ -342,7 +342,7 @@ impl Session {
         self.train_from(None, Every::Never, device, folder, observer)
     }
 
-    /// Trains and writes down all that a run's folder holds; goes on from `from`, if there is
+    /// Trains and writes down all that a run's folder holds; continues from `from`, if there is
     /// one.
     fn train_recorded(
         &self,

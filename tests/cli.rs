@@ -1,4 +1,4 @@
-//! The program as a user runs it: trainings end to end, determinism, bad input.
+//! The program as a user runs it: runs end to end, determinism, bad input.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -296,7 +296,7 @@ fn exported_weights_evaluate_to_the_same_digits() {
         let of_file = [&["--init", "w.safetensors"], &as_trained[..]].concat();
         assert_eq!(evaluated(&workdir, &of_file), of_run, "{model}");
         assert!(of_run[0]["ap"].is_number());
-        // The evaluation of a training differs by its memory alone.
+        // The evaluation of a run differs by its memory alone.
         let summary = workdir.json("run/summary.json");
         assert_eq!(summary["edgebank"], of_run[3]);
         let difference =
@@ -336,7 +336,7 @@ fn training_goes_on_from_given_weights() {
     for (arguments, expected) in [
         (vec!["eval"], "no weights are given"),
         (vec!["eval", "run", "--init", "run"], "give one of them"),
-        (vec!["eval", "missing"], "missing: is no folder of a run"),
+        (vec!["eval", "missing"], "missing: is not a run folder"),
         (
             vec!["eval", "--init", "run/weights.safetensors"],
             "--data is missing",

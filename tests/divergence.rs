@@ -12,7 +12,7 @@ use tempfile::TempDir;
 /// The program in a folder of its own.
 struct Program(TempDir);
 
-/// Seven iterations an epoch.
+/// Seven iterations per epoch.
 const SMALL: &str = "--device cpu --width 16 --time-width 8 --batch-size 100 --fanout 4 --seed 1";
 
 impl Program {

@@ -68,7 +68,7 @@ fn a_full_disk_under_stdout_is_said_once_and_ends_no_run() {
                 "error: stdout can't be written: No space left on device (os error 28); its text is lost\n"
             }
             false => {
-                "warning: stdout can't be written: No space left on device (os error 28); this goes on without it\n"
+                "warning: stdout can't be written: No space left on device (os error 28); continuing without it\n"
             }
         };
         assert_eq!(ended.stderr, expected, "{arguments}");
@@ -198,7 +198,7 @@ mod signals {
                 ended.stderr,
                 format!(
                     "interrupted after epoch {}, iteration {}; a checkpoint of it is written\n\
-                     go on with: mspipe train --resume {schedule}\n",
+                     resume with: mspipe train --resume {schedule}\n",
                     last["epoch"], last["iteration"]
                 )
             );
@@ -225,7 +225,7 @@ mod signals {
                 ended.stderr,
                 format!(
                     "interrupted after epoch 1, iteration 61; a checkpoint of it is written\n\
-                     go on with: mspipe train --resume {code}\n"
+                     resume with: mspipe train --resume {code}\n"
                 )
             );
             assert_eq!(ended.code, Some(code));

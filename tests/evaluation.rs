@@ -141,7 +141,7 @@ fn a_test_with_two_pools_leaves_the_memory_of_one() {
     });
 }
 
-/// Which pool comes first decides whose memory goes on, and changes no number.
+/// Which pool comes first decides whose memory continues, and changes no number.
 #[test]
 fn the_second_pool_is_measured_as_if_it_were_the_first() {
     on_device(|device| {
@@ -208,7 +208,7 @@ fn scored(evaluator: Evaluator, fixture: &Fixture) -> (Scored, LinkMetrics) {
     (scored, metrics)
 }
 
-/// With one candidate an event, which is its negative, the rank is 1 or 2: the one that the
+/// With one candidate per event, which is its negative, the rank is 1 or 2: the one that the
 /// scores of the batch itself give. So candidates are scored bit for bit like roots.
 #[test]
 fn a_candidate_scores_what_it_scores_as_a_negative() {

@@ -62,7 +62,7 @@ impl Case {
         })
     }
 
-    /// Goes on after each pause, as a training does in the same process: with the same
+    /// Continues after each pause, as a run does in the same process: with the same
     /// scheduler and with the updates that the pause left.
     fn run_in_parts(
         &self,
@@ -287,7 +287,7 @@ proptest! {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(1000))]
 
-    /// A pause, and going on with what it left unapplied, change nothing that is computed.
+    /// A pause, and continuing with what it left unapplied, change nothing that is computed.
     #[test]
     fn pauses_change_no_result(
         case in case(),

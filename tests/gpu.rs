@@ -24,7 +24,7 @@ mod not_finite;
 mod operations;
 /// A row has the same bits whatever else is in its batch, through the shaders.
 mod row_independence;
-/// Trainings under each schedule, bit by bit, through the shaders.
+/// Runs under each schedule, bit by bit, through the shaders.
 mod schedules;
 
 mod gpu {

@@ -1,4 +1,4 @@
-//! What a training takes of memory, told beforehand; features that stay packed.
+//! What a run takes of memory, told in advance; features that stay packed.
 
 use std::fs;
 use std::path::PathBuf;
@@ -62,7 +62,7 @@ fn a_dry_run_counts_structures_and_leaves_nothing() {
     // 19,129 events, two entries of 16 bytes each; 167 nodes.
     let graph = share(&plain, "graph (T-CSR)");
     assert!((612_128..650_000).contains(&graph), "{graph}");
-    // Memories of 100 and mails of 386 numbers: three, and two while one is begun anew.
+    // Memories of 100 and mail of 386 numbers: three, and two while one is begun again.
     assert_eq!(share(&plain, "node memory"), 5 * 167 * 400);
     assert_eq!(share(&plain, "mailbox"), 5 * 167 * 4 * 386);
     assert_eq!(share(&plain, "checkpoint"), 2 * 167 * 4 * 486);
@@ -105,7 +105,7 @@ fn a_dry_run_counts_structures_and_leaves_nothing() {
     assert_eq!(share(&info["training"], "graph (T-CSR)"), graph);
 }
 
-/// Runs a training and returns the most RAM that it had resident, in bytes, as the system counts it.
+/// Trains and returns the most RAM that it had resident, in bytes, as the system counts it.
 #[cfg(target_os = "linux")]
 fn peak_bytes(program: &Program, arguments: &str) -> u64 {
     let mut child = Command::new(env!("CARGO_BIN_EXE_mspipe"))
@@ -132,7 +132,7 @@ fn peak_bytes(program: &Program, arguments: &str) -> u64 {
     }
 }
 
-/// Parameters, mails, pairs that are ranked, layers: each is the most of one training.
+/// Parameters, mail, pairs that are ranked, layers: each is the most of one run.
 #[cfg(target_os = "linux")]
 #[test]
 fn a_training_takes_no_more_than_is_told() {
@@ -162,7 +162,7 @@ fn what_cannot_fit_is_refused_before_it_is_allocated() {
         assert!(!output.status.success(), "{output:?}");
         let stderr = String::from_utf8(output.stderr).unwrap();
         for part in [
-            "this training takes up to ",
+            "this run takes up to ",
             "are available",
             "random features",
             "try --edge-features zero",

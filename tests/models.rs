@@ -300,10 +300,7 @@ fn two_layers_of_tgn_agree_with_their_definition() {
                 updated.iter().zip(projected).map(|(s, f)| s + f).collect()
             })
             .collect();
-        assert!(
-            all.times.active.iter().sum::<i32>() > 3,
-            "mails are waiting"
-        );
+        assert!(all.times.active.iter().sum::<i32>() > 3, "mail is waiting");
 
         let roots = batch.roots();
         let expected: Vec<f64> = roots

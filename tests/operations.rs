@@ -17,7 +17,7 @@ pub(crate) use cells::{GruGates, RecurrentCell, RnnGates};
 pub(crate) use layers::{HeadProducts, Linear, OutputNorm, TimeProjection};
 pub(crate) use link_scores::{LinkPredictor, LinkScores};
 
-/// What one run of an operation gave: its output, and the gradient of each input for the
+/// Results of one run of an operation: its output, and the gradient of each input for the
 /// loss `sum(output * projection(..))`.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Outcome {

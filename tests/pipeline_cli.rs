@@ -57,7 +57,7 @@ fn a_thread_that_dies_ends_the_run_with_its_message() {
             let thread = thread_of(stage, memory);
             let expected = format!(
                 "error: exact-overlap: the {thread} thread panicked in {stage} of iteration 20: \
-                 failed on purpose (--fail); this is a fault of the program\n"
+                 failed on purpose (--fail); this is a bug in mspipe\n"
             );
             assert_eq!(ended.code, Some(1), "{}", ended.stderr);
             assert!(ended.stderr.ends_with(&expected), "{}", ended.stderr);
@@ -86,7 +86,7 @@ fn a_failure_that_cannot_come_is_refused() {
     }
 }
 
-/// A training of 62 iterations an epoch; where memory lies follows.
+/// A run of 62 iterations per epoch; where memory lies follows.
 pub(crate) const TRAIN: &str = "train --data synthetic:wikipedia:scale=0.02 --device cpu --width 16 \
                      --time-width 8 --edge-features random:4 --batch-size 36 --memory";
 

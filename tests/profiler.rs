@@ -1,4 +1,4 @@
-//! `--profile` of tiny trainings: which operations have a row, that calls and shares add up,
+//! `--profile` of tiny runs: which operations have a row, that calls and shares add up,
 //! and that nothing is there when it was not asked for.
 
 use std::process::Command;
@@ -6,7 +6,7 @@ use std::process::Command;
 use serde_json::Value;
 use tempfile::TempDir;
 
-/// The summary of a training of two epochs with `arguments`, and what was printed.
+/// The summary of a run of two epochs with `arguments`, and what was printed.
 fn train(arguments: &[&str]) -> (Value, String) {
     let folder = TempDir::new().unwrap();
     let run = |more: &[&str]| {

@@ -1,4 +1,4 @@
-//! Trainings that go on from checkpoints give the bits of trainings that never stopped.
+//! Runs that continue from checkpoints give the bits of runs that never stopped.
 
 mod files;
 mod fuzz;
@@ -17,7 +17,7 @@ use tempfile::TempDir;
 use crate::on_device;
 use crate::schedules::{Outcome, config};
 
-/// 14 iterations an epoch.
+/// 14 iterations per epoch.
 const EVENTS: &str = "480";
 const ITERATIONS: usize = 14;
 
@@ -263,7 +263,7 @@ fn a_stop_in_an_evaluation_resumes_in_it() {
             (("validation", 0), 1, (1, ITERATIONS)),
             (("test", 0), 1, (1, ITERATIONS)),
             (("validation", 1), 2, (2, ITERATIONS)),
-            // After two tests of epochs, that of the whole training.
+            // After two tests of epochs, that of the whole run.
             (("test", 2), 2, (3, 0)),
         ] {
             let mut stopped = Keeper::new(Every::Epoch);

@@ -1,4 +1,4 @@
-//! Trainings under each schedule: overlap and the place of the memory change no number, and
+//! Runs under each schedule: overlap and the place of the memory change no number, and
 //! how stale memory is follows the rule alone, whatever the timing is.
 
 use std::fs;
@@ -34,12 +34,12 @@ struct Options {
     config: RunConfig,
 }
 
-/// What a training left behind.
+/// What a run left behind.
 #[derive(Default)]
 pub(crate) struct Outcome {
     pub(crate) losses: Vec<u32>,
     pub(crate) ledger: Vec<LedgerLine>,
-    /// Bits of memory rows and mails.
+    /// Bits of memory rows and mail.
     pub(crate) memory: Vec<u32>,
     last_update: Vec<i64>,
     /// Bits of the validation's AP: scores depend on all weights.
@@ -93,7 +93,7 @@ fn train(model: &str, events: &str, options: &str) -> Outcome {
     })
 }
 
-/// Settings of such a training.
+/// Settings of such a run.
 pub(crate) fn config(model: &str, events: &str, options: &str) -> RunConfig {
     const SMALL: &str = "mspipe --data synthetic:wikipedia:scale=0.01 --batch-size 25 \
                          --edge-features random:4 --width 16 --time-width 8 --fanout 4 \

@@ -11,7 +11,7 @@ mod adam;
 mod architecture;
 /// The leak auditor passes the program and finds what is broken on purpose.
 mod audit;
-/// The program as a user runs it: trainings, determinism, bad input.
+/// The program as a user runs it: runs, determinism, bad input.
 mod cli;
 /// Runs that diverge, and streams whose features are no numbers.
 mod divergence;
@@ -23,7 +23,7 @@ mod evaluation;
 mod executor;
 /// Finite differences of every hand-written backward, on the CPU device.
 mod gradients;
-/// What a training takes of memory, told beforehand; features that stay packed.
+/// What a run takes of memory, told in advance; features that stay packed.
 mod larger_than_ram;
 /// Strided and sliced inputs give what contiguous ones give.
 mod layouts;
@@ -55,13 +55,13 @@ mod profiler;
 mod program;
 /// Protocols and the audit as a user runs them.
 mod protocols;
-/// Trainings that go on from checkpoints; trainings that are killed.
+/// Runs that continue from checkpoints; runs that are killed.
 mod resume;
 /// Embeddings and scores do not depend on what else is in a batch, on the CPU device.
 mod row_independence;
 /// Schedules: the simulator against closed forms, the version rule, replays.
 mod schedule;
-/// Trainings under each schedule, bit by bit, on the CPU device.
+/// Runs under each schedule, bit by bit, on the CPU device.
 mod schedules;
 /// Every WGSL text under naga: valid without capabilities, translatable, as declared.
 mod shaders_valid;

@@ -63,7 +63,7 @@ impl Check {
                  model may score all pairs alike); use more events (--limit-events), a larger --width, or \
                  the weights of a run"
             }
-            Check::Future => "a score knows the future: events after its own reach it",
+            Check::Future => "a score depends on the future: later events affect it",
             Check::EqualTime => {
                 "a score sees an event of its own time; past means strictly before the query"
             }
@@ -81,7 +81,7 @@ impl Check {
             }
             Check::Training => "training sees events that come later in the stream",
             Check::TestTrace => {
-                "what is saved has seen the test part: a later evaluation or training that goes on \
+                "what is saved has seen the test part: a later evaluation or run that continues \
                  from it is contaminated"
             }
         }

@@ -89,7 +89,7 @@ pub(super) fn of_the_past<S: Subject>(
     // No score is made of labels.
     changed.labels.clone_from(&stream.labels);
     if changed == *stream {
-        let why = "all events of the first half are the same, so that there is nothing to change";
+        let why = "all events of the first half are the same, so there is nothing to change";
         return Ok(CheckRecord::skipped(Check::Past, why));
     }
     let after = subject.scores(&changed)?;

@@ -43,7 +43,7 @@ pub struct Sight {
     pub both_directions: bool,
     /// Whether the events of a batch are hidden from one another, whatever their times.
     pub hide_batch: bool,
-    /// Events of a batch.
+    /// Events per batch.
     pub batch_size: usize,
 }
 

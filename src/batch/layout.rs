@@ -17,7 +17,7 @@ pub struct LayoutRule {
     pub layers: usize,
     /// What a row of the memory updater is.
     pub time_delta: TimeDelta,
-    /// How mail is delivered.
+    /// How mail is routed.
     pub mail_rule: MailRule,
     /// Whether the updater attends to each piece of mail.
     pub attends_to_mail: bool,

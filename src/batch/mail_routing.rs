@@ -66,7 +66,7 @@ impl MailOrder {
     }
 }
 
-/// How a model's mail is delivered.
+/// How a model's mail is routed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MailRule {
     /// Several pieces for one node.
@@ -246,7 +246,7 @@ mod tests {
         // Node 1's own mail of event 1 is later than the one of event 0.
         assert_eq!(list(&mail_routing, 1), (&[[11, 13, 1]][..], 20));
 
-        // TGL: whatever is delivered to a neighbour beats own mail.
+        // TGL: whatever is routed to a neighbour beats own mail.
         let row = rule(MailAggregation::Last, MailOrder::Row);
         let mail_routing = MailRouting::of(&batch, &rows, Some(&neighbors), row);
         assert_eq!(list(&mail_routing, 5), (&[[10, 12, 0]][..], 10));

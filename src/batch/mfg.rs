@@ -110,7 +110,11 @@ impl Mfg {
         ticks_per_unit: i64,
         scratch: &mut MfgScratch,
     ) -> Mfg {
-        assert_eq!(roots.node.len(), roots.time.len(), "one query time a root");
+        assert_eq!(
+            roots.node.len(),
+            roots.time.len(),
+            "one query time per root"
+        );
         assert_eq!(
             roots.node.len(),
             neighbors.len.len(),

@@ -20,7 +20,7 @@ pub enum CheckpointError {
         error: io::Error,
     },
     /// It is something else.
-    #[error("{}: this is no checkpoint of mspipe: {found}", path.display())]
+    #[error("{}: this is not an mspipe checkpoint: {found}", path.display())]
     Foreign {
         /// The file.
         path: PathBuf,
@@ -54,7 +54,7 @@ pub enum CheckpointError {
         producer: String,
     },
     /// Neither the last one nor the one before it is whole.
-    #[error("no checkpoint is whole:\n  {last}\n  {previous}\nbegin the run again")]
+    #[error("no checkpoint is intact:\n  {last}\n  {previous}\nstart the run again")]
     NoneWhole {
         /// What is wrong with the last one.
         last: Box<CheckpointError>,
@@ -122,7 +122,7 @@ impl CheckpointError {
     }
 }
 
-/// Arrays that are not those of the training that is to go on.
+/// Arrays that are not those of the run that is to continue.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum Unfit {
     /// An array is not there.

@@ -1,4 +1,4 @@
-//! How often a training is kept.
+//! How often a run writes a checkpoint.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-/// How often a training is kept, besides at the end of each epoch.
+/// How often a run writes a checkpoint, besides at the end of each epoch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum Every {

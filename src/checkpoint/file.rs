@@ -125,7 +125,7 @@ pub fn parse(path: &Path, bytes: &[u8]) -> Result<Checkpoint, CheckpointError> {
             && info.shape == [SHA256_BYTES]
     });
     if sealed && Sha256::digest(content).as_slice() != checksum {
-        let reason = "its content does not have its SHA-256: a part of it has changed";
+        let reason = "its content does not match its SHA-256: a part of it has changed";
         return Err(CheckpointError::damaged(path, reason));
     }
     let header = header(path, entry)?;

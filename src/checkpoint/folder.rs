@@ -26,7 +26,7 @@ pub struct Checkpoints {
     folder: PathBuf,
 }
 
-/// A checkpoint to go on from.
+/// A checkpoint to resume from.
 #[derive(Debug)]
 pub struct Loaded {
     /// Its content.

@@ -26,16 +26,16 @@ Examples:
   Another protocol and another sampler; for a script:
     mspipe audit --data wikipedia.csv --protocol tgb --sampler uniform --json
 
-The first 2,000 events (or --limit-events) are gone over again and again in batches of at most
-100, each time with a part of the stream changed that scores must not depend on. Scores are
-compared bit by bit. docs/audit.md says what is checked, and what can't be.
+The first 2,000 events (or --limit-events) are replayed in batches of at most 100, each time with a
+part of the stream changed that scores must not depend on. Scores are compared bit by bit.
+docs/audit.md lists what is checked, and what can't be.
 
-The exit code is 0 if no rule is violated and 1 with a finding.";
+The exit code is 0 if no rule is violated and 1 if there is a finding.";
 
 /// Said beside findings with the one setting that has them by definition.
 const KNOWS_TRAINING: &str = "\
---mitigation similarity knows the whole training part by its definition (who is similar to whom is
-computed from it beforehand); see docs/audit.md
+--mitigation similarity uses the whole training part by definition (similar nodes are computed from
+it in advance); see docs/audit.md
 ";
 
 /// Arguments of `mspipe audit`.

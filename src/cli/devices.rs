@@ -163,7 +163,7 @@ mod tests {
         let adapters = vec![
             adapter(
                 "gpu:0",
-                Some("it offers 8 storage buffers a shader, 9 are needed"),
+                Some("it offers 8 storage buffers per shader, 9 are needed"),
                 false,
             ),
             adapter("gpu:1", None, true),
@@ -178,7 +178,7 @@ gpu:1     *     Adapter gpu:1                   vulkan  128 MiB  2048 MiB  drive
 software        Adapter software                vulkan  128 MiB  2048 MiB  driver 1.2
 cpu             burn flex on x86_64, 2 threads  -           RAM       RAM  -
 
-gpu:0 (Adapter gpu:0) can't run mspipe: it offers 8 storage buffers a shader, 9 are needed.
+gpu:0 (Adapter gpu:0) can't run mspipe: it offers 8 storage buffers per shader, 9 are needed.
 --device auto takes gpu:1. binding: largest buffer that a shader binds.
 "
         );

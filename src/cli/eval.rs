@@ -24,10 +24,9 @@ Examples:
   TGL's checkpoint as TGL measures it:
     mspipe eval --init models/wiki_tgn.pkl --data wikipedia.csv --protocol tgl
 
-The weights stay as they are. The memory is built by replaying the training part, then
-validation and test follow with that memory, the test with both pools of negatives. A
-training builds its memory while the weights still change, so that the numbers that it
-prints at its end are a little different.";
+The weights do not change. The memory is built by replaying the training part; validation and
+test follow with that memory, the test with both pools of negatives. A training run builds its
+memory while the weights still change, so the numbers that it prints differ slightly.";
 
 /// Arguments of `mspipe eval`.
 #[derive(Debug, Args)]
@@ -49,7 +48,7 @@ pub(crate) fn run(args: EvalArgs) -> anyhow::Result<()> {
     let settings = match (args.run, args.settings.init()) {
         (Some(run), None) if run.is_dir() => args.settings.with_init(&run),
         (Some(run), None) => bail!(
-            "{}: is no folder of a run; give a weights file with --init FILE, and its settings",
+            "{}: is not a run folder; give a weights file with --init FILE, and its settings",
             run.display()
         ),
         (Some(_), Some(_)) => bail!("both a run and --init are given; give one of them"),

@@ -13,7 +13,7 @@ use serde::Serialize;
 
 const EXAMPLES: &str = "\
 Examples:
-  The weights that a training ended with:
+  The final weights of a run:
     mspipe export runs/wikipedia-tgn-1 --to tgn.safetensors
   TGL's checkpoint as safetensors (nothing of the pickle is executed):
     mspipe export models/wiki_tgn.pkl --to tgn.safetensors
@@ -127,7 +127,7 @@ fn weights_file(run: PathBuf) -> anyhow::Result<PathBuf> {
     let file = run.join(weights::FILE_NAME);
     if !file.exists() {
         bail!(
-            "{}: has no {}; it is written when a training ends: let it end, or give the folder of another run",
+            "{}: has no {}; it is written when a run ends: let it end, or give the folder of another run",
             run.display(),
             weights::FILE_NAME
         );

@@ -13,7 +13,7 @@ use mspipe::train::evaluation::{BankMetrics, EdgeBankMetrics, TestMetrics};
 pub(super) const SYNTHETIC: &str =
     "These numbers are of a SYNTHETIC stream and say nothing about the real data set.";
 
-/// Said wherever times of a training over an emulated bus stand.
+/// Said wherever times of a run over an emulated bus stand.
 pub(super) fn emulated(link: &Link) -> String {
     format!(
         "link      EMULATED link of {link}: transfers sleep; times and events/s are not those of \
@@ -32,7 +32,7 @@ pub(super) fn head(session: &Session, device: &ComputeDevice) -> String {
     let count = |events: &std::ops::Range<usize>| HumanCount(events.len() as u64);
     let split = &session.split;
     let mut text = format!(
-        "stream    {}{kind}: {} events, {} nodes, features: {} an event, {} a node\n\
+        "stream    {}{kind}: {} events, {} nodes, features: {} per event, {} per node\n\
          split     {} training, {} validation, {} test events\n\
          device    {}: {}",
         data.name,
@@ -55,7 +55,7 @@ pub(super) fn head(session: &Session, device: &ComputeDevice) -> String {
     text
 }
 
-/// What a training takes, and of what.
+/// The memory that a run needs, by share.
 pub(super) fn footprint(footprint: &Footprint) -> String {
     let device = match &footprint.adapter {
         None => "the CPU".to_owned(),

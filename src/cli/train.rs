@@ -32,18 +32,18 @@ Examples:
     mspipe train --data wikipedia.csv --device cpu --epochs 5 --edge-features zero
   As TGL measures (all-node negatives, Δt up to the query):
     mspipe train --data wikipedia.csv --protocol tgl
-  On from the weights of a run, with its settings, or from TGL's:
+  Start from the weights of a run, with its settings, or from TGL's:
     mspipe train --init runs/wikipedia-tgn-1 --epochs 3
     mspipe train --init models/wiki_tgn.pkl --data wikipedia.csv --protocol tgl
-  MSPipe: memory in RAM, its reading and writing overlap training:
+  MSPipe: memory in RAM, with reads and writes that overlap training:
     mspipe train --data wikipedia.csv --memory host --schedule mspipe
-  The same as over a slower bus, to see what a schedule hides (on a CPU too):
+  The same over an emulated, slower bus, to see what a schedule hides (on a CPU too):
     mspipe train --data wikipedia.csv --memory host --schedule mspipe --emulate-link 12GB/s,20us
-  What each operation of an iteration costs, against what the machine reaches:
+  Cost of each operation of an iteration, against the machine's limits:
     mspipe train --data synthetic:wikipedia:scale=0.1 --device cpu --epochs 2 --profile
-  On where a run was ended, with its settings; its numbers are those of an uninterrupted one:
+  Resume a run where it ended, with its settings and the numbers of an uninterrupted run:
     mspipe train --resume runs/wikipedia-tgn-1
-  What a training takes of RAM and VRAM, before it is started:
+  Estimate the RAM and VRAM that a run needs, without starting it:
     mspipe train --data synthetic:gdelt:scale=0.1 --model apan --dry-run
   State labels (who gets banned?) on the embeddings of a run:
     mspipe train --task node --init runs/wikipedia-tgn-1
@@ -57,7 +57,7 @@ docs/checkpoints.md), summary.json and report.html (all of it as one page, with 
 
 Ctrl-C, SIGTERM and SIGHUP (a terminal that closes) end a run after the current iteration, or the
 current batch of an evaluation, and its checkpoint; exit code 130, 143, 129. A second one ends it
-at once. Where nothing was begun that could be kept, what was converted so far is removed.";
+at once. A conversion that is interrupted leaves nothing behind.";
 
 /// Arguments of `mspipe train`.
 #[derive(Debug, Args)]
@@ -66,7 +66,7 @@ pub(crate) struct TrainArgs {
     #[command(flatten)]
     settings: GivenConfig,
 
-    /// Go on with a run that has not ended, with its settings; only --data (if the stream was
+    /// Resume a run that has not ended, with its settings; only --data (if the stream was
     /// moved), --threads and --checkpoint-every may be given too
     #[arg(long, value_name = "RUN")]
     resume: Option<PathBuf>,
@@ -75,20 +75,20 @@ pub(crate) struct TrainArgs {
     #[arg(long)]
     json: bool,
 
-    /// Only tell what the training takes of RAM and of the device's memory; exit code 1 if it
+    /// Only estimate the RAM and device memory that the run needs; exit code 1 if it
     /// won't fit
     #[arg(long)]
     dry_run: bool,
 }
 
-/// Runs the training.
+/// Trains.
 pub(crate) fn run(args: TrainArgs) -> anyhow::Result<ExitCode> {
     let json = args.json;
     if args.dry_run {
         return dry_run(args.settings.resolve()?, json);
     }
     let stop = interrupt::stop();
-    // Where to go on if it fails.
+    // Where to continue if it fails.
     let run = OnceLock::new();
     let result = if let Some(folder) = &args.resume {
         let change = |config: &mut RunConfig| args.settings.change_run(config);
@@ -115,7 +115,7 @@ pub(crate) fn run(args: TrainArgs) -> anyhow::Result<ExitCode> {
         })
     };
     let goes_on = run.get().filter(|run| run.join(LAST).exists());
-    let hint = goes_on.map(|run| format!("go on with: mspipe train --resume {}", run.display()));
+    let hint = goes_on.map(|run| format!("resume with: mspipe train --resume {}", run.display()));
     match result {
         Ok((summary, folder)) => {
             let unfinished = stop.unfinished();
@@ -136,7 +136,7 @@ pub(crate) fn run(args: TrainArgs) -> anyhow::Result<ExitCode> {
         Err(SessionError::Train(error @ (TrainError::Observer(_) | TrainError::Run { .. }))) => {
             let error = anyhow::Error::from(error);
             Err(match hint {
-                Some(hint) => anyhow!("{error:#}\nwhen that is mended, {hint}"),
+                Some(hint) => anyhow!("{error:#}\nonce that is fixed, {hint}"),
                 None => error,
             })
         }
@@ -153,7 +153,7 @@ fn say_page(page: Result<PathBuf, RunReportError>, json: bool) {
     }
 }
 
-/// Prints what the training would take.
+/// Prints the memory that the run would need.
 fn dry_run(config: RunConfig, json: bool) -> anyhow::Result<ExitCode> {
     let footprint = session::footprint(config, &interrupt::stop())?;
     if json {
@@ -165,7 +165,7 @@ fn dry_run(config: RunConfig, json: bool) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Progress bar and metrics of a training.
+/// Progress bar and metrics of a run.
 struct Progress {
     bar: ProgressBar,
     folder: RunFolder,

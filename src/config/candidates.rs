@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum CandidateSource {
-    /// So many distinct destinations an event, drawn from the run's seed.
+    /// So many distinct destinations per event, drawn from the run's seed.
     Drawn(usize),
     /// Recorded lists, in one file or several.
     Files(Vec<PathBuf>),
@@ -22,7 +22,7 @@ impl FromStr for CandidateSource {
     fn from_str(text: &str) -> Result<Self, String> {
         if let Ok(count) = text.parse() {
             return match count {
-                0 => Err("found 0, expected at least 1 candidate an event".to_owned()),
+                0 => Err("found 0, expected at least 1 candidate per event".to_owned()),
                 count => Ok(CandidateSource::Drawn(count)),
             };
         }

@@ -28,7 +28,7 @@ impl GivenConfig {
         self
     }
 
-    /// Changes the settings of a run that is to go on by those that were given.
+    /// Changes the settings of a run that is to continue by those that were given.
     ///
     /// # Errors
     /// When one was given that is not of the machine, of the output or of the stream's place:

@@ -1,7 +1,7 @@
 //! What each number of the settings may be, in one place.
 //!
 //! A ceiling stands where no machine comes, and low enough that no product of settings leaves
-//! 64 bits, so that what is computed of them beforehand (the estimate of memory above all) is
+//! 64 bits, so that what is computed of them in advance (the estimate of memory above all) is
 //! right. What a machine can hold is far below, and for that estimate to say.
 
 use super::{ConfigError, RunConfig};

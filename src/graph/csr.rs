@@ -1,6 +1,6 @@
 //! Lists of unequal lengths in two columns.
 
-/// One list a row: row `r` has `items[offsets[r]..offsets[r + 1]]`.
+/// One list per row: row `r` has `items[offsets[r]..offsets[r + 1]]`.
 ///
 /// Offsets are `i32` where a kernel reads them, and `usize` where lists may hold more than 2^31 items.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -45,7 +45,7 @@ pub fn segment_sum(uses: usize, rows: usize, width: usize) -> Work {
     )
 }
 
-/// Means of `mails` mails of `width`, written to `places`.
+/// Means of `mails` pieces of mail of `width`, written to `places`.
 pub fn mail_update(mails: usize, places: usize, width: usize) -> Work {
     Work::new(
         mails * (width + 3) + places * (width + 2),
@@ -59,7 +59,7 @@ pub fn time_encoding(rows: usize, width: usize, backward: bool) -> Work {
     Work::new(rows * (width + 1) + 2 * width, flops * rows * width)
 }
 
-/// A recurrent cell of `rows` rows: mails, times and memory rows to the new memory, by way of
+/// A recurrent cell of `rows` rows: mail, times and memory rows to the new memory, by way of
 /// the products. Backward also reads the gradient, and makes those of all parameters and of the
 /// time encoding.
 pub fn recurrent_cell([rows, width, mail, time, outputs]: [usize; 5], backward: bool) -> Work {
@@ -182,7 +182,7 @@ pub fn temporal_attention(
         time,
     } = *shape;
     let slots = roots * fanout;
-    // Edge features, and mails, are read where they are: of a table at most a row a slot.
+    // Edge features, and mail, are read where they are: of a table at most a row per slot.
     let tables = rows * node + events.min(slots) * edge + 2 * time + 4 * slots;
     let (of_roots, of_queries) = (
         heads * roots * shape.width(),

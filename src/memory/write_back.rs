@@ -299,7 +299,7 @@ impl Update {
         [
             (
                 "rows",
-                "has not the numbers of its rows",
+                "has a length that does not match its rows",
                 self.rows.len() == rows * bounds.width,
             ),
             (
@@ -309,7 +309,7 @@ impl Update {
             ),
             (
                 "winner_row",
-                "has not a row for each node",
+                "does not have one row per node",
                 last_writers.row.len() == last_writers.node.len()
                     && last_writers.row.iter().all(row_known),
             ),
@@ -320,7 +320,7 @@ impl Update {
             ),
             (
                 "mail_offsets",
-                "has not a list of mails for each node",
+                "does not have one list of mail per node",
                 lists.len() == mail_routing.node.len() + 1 && lists.is_sorted() && whole,
             ),
             (
@@ -334,7 +334,7 @@ impl Update {
             ),
             (
                 "kept_node",
-                "has not a node for each row",
+                "does not have one node per row",
                 times.kept.is_empty()
                     || times.kept.len() == rows
                         && times.kept.iter().all(|node| node.index() < bounds.nodes),

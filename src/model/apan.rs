@@ -1,6 +1,6 @@
 //! APAN (Wang et al., SIGMOD 2021; arXiv 2011.11545) as TGL defines it: a node attends to the
-//! mails that it got, its own and those of events around it. No neighbours are read to
-//! predict: mails are delivered to sampled neighbours instead.
+//! mail that it got, its own and those of events around it. No neighbours are read to
+//! predict: mail is routed to sampled neighbours instead.
 
 use burn::module::Module;
 use burn::nn::{LayerNorm, LayerNormConfig};
@@ -16,7 +16,7 @@ use crate::kernels::output_norm::{BeforeNorm, output_norm};
 /// The whole model.
 #[derive(Module, Debug)]
 pub struct Apan {
-    /// s' = attention of s over [mails | Φ(ages)], and a layer on top.
+    /// s' = attention of s over [mail | Φ(ages)], and a layer on top.
     pub updater: MailboxAttention,
     /// h = s' + features (TGL's APAN reads no node features).
     pub node_features: NodeFeatures,

@@ -1,5 +1,5 @@
 //! JODIE (Kumar et al., KDD 2019; arXiv 1908.01207) as TGL defines it: a recurrent cell over
-//! mails, and an embedding that drifts with the time since the last event. No neighbours.
+//! mail, and an embedding that drifts with the time since the last event. No neighbours.
 
 use burn::module::Module;
 use burn::nn::{LayerNorm, LayerNormConfig};

@@ -1,4 +1,4 @@
-//! APAN's memory updater: a node's memory attends to its mails.
+//! APAN's memory updater: a node's memory attends to its mail.
 
 use burn::module::{Module, Param};
 use burn::nn::{LayerNorm, LayerNormConfig};
@@ -21,10 +21,10 @@ const OUTPUT_STREAM: u32 = 1;
 /// Queries from the memory row, keys and values from `[mail | Φ(age) | 1]`; the attended
 /// values are added to the memory row, normalised, and pass one layer (APAN, section 3.3).
 ///
-/// Empty slots take part as zero mails, as in TGL. Keys and values are linear in their
-/// inputs, so queries are projected instead of mails: see
+/// Empty slots take part as zero mail, as in TGL. Keys and values are linear in their
+/// inputs, so queries are projected instead of mail: see
 /// [`temporal_attention`](mod@crate::kernels::temporal_attention), whose kernel this is,
-/// with mails in the place of edge features and no node rows.
+/// with mail in the place of edge features and no node rows.
 #[derive(Module, Debug)]
 pub struct MailboxAttention {
     /// Encodes the time since a mail was written.
@@ -98,7 +98,7 @@ impl MailboxAttention {
     }
 }
 
-/// One mail a row, `[mail rows x slots, mail width]`.
+/// One mail per row, `[mail rows x slots, mail width]`.
 fn mails(input: &ModelInput, mailbox: &MailboxInput) -> Tensor<2> {
     let [rows, mails] = input.mail.dims();
     let slots = mailbox.slot.dims()[1];

@@ -10,7 +10,7 @@ use crate::kernels::recurrent_cell::{CellBatch, CellParameters, recurrent_cell};
 
 /// Parameters of a recurrent cell over `[mail | Φ(Δt)]` and a memory row.
 ///
-/// The input weights are split by what they multiply: mails and memory rows are
+/// The input weights are split by what they multiply: mail and memory rows are
 /// constants of an iteration, so only the time part needs a gradient of its input, and
 /// no concatenated `[rows, mail width + time width]` array is made.
 #[derive(Module, Debug)]

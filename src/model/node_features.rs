@@ -39,7 +39,7 @@ impl NodeFeatures {
     }
 }
 
-/// The layer by [`linear`](mod@crate::kernels::linear): burn's own sums a row in another order
+/// The layer by [`linear`](mod@crate::kernels::linear): burn's own sums per row in another order
 /// where there are few.
 fn projected(features: Tensor<2>, layer: &Linear) -> Tensor<2> {
     let [_, width] = layer.weight.dims();

@@ -76,7 +76,7 @@ impl TemporalAttention {
     /// Embedding of each root, `[roots, width]`, from the node rows `node` `[rows, width]`.
     pub fn forward(&self, node: Tensor<2>, input: &LayerInput, key: DropoutKey) -> Tensor<2> {
         let first_stream = self.first_stream as u32;
-        // What depends on a root's row alone is computed once a row: a root that occurs again
+        // What depends on a root's row alone is computed once per row: a root that occurs again
         // in the batch shares it.
         let [own_rows_and_one] = input.root_uses.offsets.dims();
         let own = node.clone().slice(0..own_rows_and_one - 1);

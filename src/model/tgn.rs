@@ -1,4 +1,4 @@
-//! TGN (Rossi et al., 2020; arXiv 2006.10637) as TGL defines it: a GRU over mails, layers
+//! TGN (Rossi et al., 2020; arXiv 2006.10637) as TGL defines it: a GRU over mail, layers
 //! of temporal attention.
 
 use burn::module::Module;

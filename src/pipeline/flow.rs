@@ -10,9 +10,9 @@
 //! * Each lane runs its steps in the order of iterations.
 //! * At most `depth` iterations are ahead of the lane that takes them. Updates need no bound of
 //!   their own: at most k are under way. With one, a queue shorter than k could deadlock:
-//!   `apply(j)` waits for `gather(j + k − 1)`, which waits for training to go on.
+//!   `apply(j)` waits for `gather(j + k − 1)`, which waits for training to continue.
 //! * After the last iteration, or a stop, all updates of trained iterations get applied. After a
-//!   pause those are not that no iteration was to see yet: so a run that goes on from there with
+//!   pause those are not that no iteration was to see yet: so a run that continues from there with
 //!   them reads the same versions as one that never paused.
 //!
 //! Source: MSPipe, Algorithm 1, with the bound as a rule in both directions.

@@ -1,4 +1,4 @@
-//! The staleness ledger: what each iteration read, one JSON line an iteration.
+//! The staleness ledger: what each iteration read, one JSON line per iteration.
 //!
 //! ```json
 //! {"epoch":1,"iteration":32,"k":2,"version":31,"stall_us":0}
@@ -25,7 +25,7 @@ use super::profile::Profile;
 /// What one iteration read.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct LedgerLine {
-    /// Epoch, as the training counts it.
+    /// Epoch, as the run counts it.
     pub epoch: u64,
     /// Iteration of the epoch, from 0.
     pub iteration: usize,

@@ -1,6 +1,6 @@
 //! A bus between host and device: what a transfer over it takes.
 //!
-//! Invariants: a bandwidth is a whole number of bytes a second, at least one; what is printed
+//! Invariants: a bandwidth is a whole number of bytes per second, at least one; what is printed
 //! reads back as the same link. It does not know what else uses the bus: the timing model lets
 //! `fetch_features` and `fetch_memory` take turns ([`super::profile`]).
 

@@ -24,7 +24,7 @@ use super::step::Step;
 pub const BLOCK: usize = 16;
 /// Times of each step that a median is taken of.
 pub const WINDOW: usize = 32;
-/// Iterations at the start of a training that are not measured.
+/// Iterations at the start of a run that are not measured.
 pub const DISCARDED: usize = 4;
 /// Times of each step that the first choice needs.
 pub const ENOUGH: usize = 8;
@@ -67,7 +67,7 @@ pub struct ReadPoint {
     pub decision: Option<Box<Decision>>,
 }
 
-/// Chooses k, run after run of one training.
+/// Chooses k, over the pipeline's passes of one run.
 #[derive(Debug, Clone)]
 pub struct Scheduler {
     schedule: Schedule,
@@ -83,7 +83,7 @@ pub struct Scheduler {
 }
 
 impl Scheduler {
-    /// For a training with memory at `memory`.
+    /// For a run with memory at `memory`.
     ///
     /// # Errors
     /// When the ledger to replay can't be read.
@@ -109,8 +109,8 @@ impl Scheduler {
         })
     }
 
-    /// Goes on with the staleness `k` that an earlier part of the training had last; times are
-    /// measured anew. A fixed bound and a replay don't need it.
+    /// Continues with the staleness `k` that an earlier part of the run had last; times are
+    /// measured again. A fixed bound and a replay don't need it.
     pub fn resume(&mut self, k: usize) {
         if self.schedule.online() {
             self.k = k.max(1);

@@ -34,7 +34,7 @@ pub struct Span {
     pub bytes: u64,
 }
 
-/// What a run gave beside its results.
+/// What a run yields beside its results.
 #[derive(Debug, Clone, Default)]
 pub struct Record {
     /// Time spent in each stage, over all threads.
@@ -52,7 +52,7 @@ impl Record {
         Duration::from_micros(stall_us)
     }
 
-    /// Goes on with what happened next.
+    /// Continues with what happened next.
     pub fn extend(&mut self, next: Record) {
         self.times.add_all(&next.times);
         self.spans.extend(next.spans);

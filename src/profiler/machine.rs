@@ -28,9 +28,9 @@ const TASK: usize = 1 << 14;
 /// Rates of a machine.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Machine {
-    /// 10^9 bytes a second, read and written ones, of a plain copy.
+    /// 10^9 bytes per second, read and written ones, of a plain copy.
     pub copy_gb_per_s: f64,
-    /// 10^9 floating-point operations a second of an f32 product of [`PRODUCT`].
+    /// 10^9 floating-point operations per second of an f32 product of [`PRODUCT`].
     pub matmul_gflops: f64,
     /// Worker threads.
     pub threads: usize,

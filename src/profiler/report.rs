@@ -1,4 +1,4 @@
-//! The cost of a training as `summary.json` and the table at the end of a run have it.
+//! The cost of a run as `summary.json` and the table at the end of a run have it.
 //!
 //! Invariant: rows of the thread that owns the device don't overlap, so their shares of the
 //! training time sum to at most 1. What other threads did meanwhile has no share.
@@ -11,7 +11,7 @@ use super::machine::{Machine, median};
 use super::{Kind, Recorded, Total};
 use crate::pipeline::{Stage, StageTimes};
 
-/// The training that was recorded.
+/// The run that was recorded.
 #[derive(Debug, Clone)]
 pub(crate) struct Training {
     /// Iterations.
@@ -45,11 +45,11 @@ pub struct OperationRow {
     pub bytes: f64,
     /// Floating-point operations, from shapes.
     pub flops: f64,
-    /// 10^9 bytes a second; `None` where time is that of enqueuing.
+    /// 10^9 bytes per second; `None` where time is that of enqueuing.
     pub gb_per_s: Option<f64>,
     /// The same over that of a plain copy.
     pub of_copy: Option<f64>,
-    /// 10^9 operations a second; `None` where time is that of enqueuing.
+    /// 10^9 operations per second; `None` where time is that of enqueuing.
     pub gflop_per_s: Option<f64>,
     /// The same over that of the large matrix product.
     pub of_matmul: Option<f64>,
@@ -90,7 +90,7 @@ pub struct Profile {
 }
 
 impl Profile {
-    /// From what was recorded in a training.
+    /// From what was recorded in a run.
     pub(crate) fn new(recorded: &Recorded, training: &Training, machine: Machine) -> Profile {
         let iterations = training.iterations.max(1) as f64;
         let rates = training.on_cpu.then_some(machine);
@@ -281,7 +281,7 @@ impl fmt::Display for Profile {
         if let (Some(median), Some(mean)) = (self.launch_us, self.launch_mean_us) {
             write!(
                 f,
-                "\n  launches of our shaders: {:.1} an iteration, {median:.1} µs of the host each \
+                "\n  launches of our shaders: {:.1} per iteration, {median:.1} µs of the host each \
                  (median; mean {mean:.1} with compiling and full queues); burn's own are not counted",
                 self.launches
             )?;

@@ -102,7 +102,7 @@ pub(crate) fn document(folder: &Path) -> Result<Document, RunReportError> {
             blocks: accuracy(&summary),
         },
         Section {
-            title: "Course of the training".to_owned(),
+            title: "Course of the run".to_owned(),
             blocks: course(&summary, &losses),
         },
         Section {
@@ -181,13 +181,13 @@ fn lead(summary: &Value, synthetic: bool) -> Vec<Block> {
     let tests = ["test", "test_other_pool"].map(|name| &summary[name]);
     if of_epochs.chain(tests).any(|of| of["equal_scores"] == true) {
         let text = "WARNING: in at least one evaluation all scores were equal. Its AP and AUC are \
-                    those of chance: the model told no pair from another.";
+                    those of chance: the model could not tell pairs apart.";
         blocks.push(Block::Note(text.to_owned()));
     }
     let data = &summary["data"];
     let count = |value: &Value| thousands(number(value));
     let stream = format!(
-        "{} events, {} nodes, features: {} an event, {} a node; SHA-256 {:.12}",
+        "{} events, {} nodes, features: {} per event, {} per node; SHA-256 {:.12}",
         count(&data["events"]),
         count(&data["nodes"]),
         data["edge_width"],
@@ -337,7 +337,7 @@ fn pipeline(summary: &Value, ledger: &[Value]) -> Vec<Block> {
     }
     let staleness = Lines {
         title: "Staleness k".to_owned(),
-        x_name: "iteration of the training".to_owned(),
+        x_name: "training iteration".to_owned(),
         y_name: "k".to_owned(),
         series: vec![Series {
             name: "k".to_owned(),

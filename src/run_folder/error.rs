@@ -54,7 +54,7 @@ pub enum RunFolderError {
     },
     /// It holds a run that was ended before it kept anything.
     #[error(
-        "{}: holds a run that has not ended and has no checkpoint; choose another --out, or begin that \
+        "{}: holds a run that has not ended and has no checkpoint; choose another --out, or start that \
          run again in its place with mspipe train --resume {}",
         path.display(),
         path.display()
@@ -88,7 +88,7 @@ pub enum RunFolderError {
     /// A file that a run writes is a link to somewhere else.
     #[error(
         "{}: is a symbolic link; a run writes only into its own folder: put the file itself there, \
-         or begin the run again",
+         or start the run again",
         path.display()
     )]
     Link {
@@ -101,7 +101,7 @@ pub enum RunFolderError {
         /// The folder.
         path: PathBuf,
     },
-    /// There is no run to go on with.
+    /// There is no run to resume.
     #[error(
         "{}: holds no run (there is no config.json); give a folder that mspipe train has written",
         path.display()
@@ -110,7 +110,7 @@ pub enum RunFolderError {
         /// The folder.
         path: PathBuf,
     },
-    /// The run to go on with has ended.
+    /// The run to resume has ended.
     #[error(
         "{}: this run has ended (summary.json is there); to train on from its weights: mspipe \
          train --init {}",
@@ -121,7 +121,7 @@ pub enum RunFolderError {
         /// The folder.
         path: PathBuf,
     },
-    /// The run to go on with keeps nothing.
+    /// The run to resume keeps nothing.
     #[error(
         "{}: a node classification keeps no checkpoints; start it again (--task node)",
         path.display()
@@ -136,7 +136,7 @@ pub enum RunFolderError {
     /// A file lacks what was in it when the checkpoint was written.
     #[error(
         "{}: has {found} bytes, but had {expected} when the checkpoint was written; put it back \
-         as it was, or begin the run again",
+         as it was, or start the run again",
         path.display()
     )]
     Shorter {

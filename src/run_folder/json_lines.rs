@@ -1,4 +1,4 @@
-//! A file of JSON lines that grows while a run goes on.
+//! A file of JSON lines that grows during a run.
 //!
 //! Invariant: lines are handed to the system whole, in one piece, so that a program that is
 //! killed leaves no half line but where the disk was full. A resumed run cuts off what was
@@ -27,7 +27,7 @@ impl JsonLines {
         })
     }
 
-    /// Goes on after the first `bytes` of the file.
+    /// Continues after the first `bytes` of the file.
     pub(super) fn reopen(path: &Path, bytes: u64) -> Result<JsonLines, RunFolderError> {
         // Not opened for appending: Windows lets no such file be cut.
         refuse_link(path)?;

@@ -1,4 +1,4 @@
-//! What a run gave, as `summary.json` and `--json` have it: one struct a task.
+//! Results of a run, as `summary.json` and `--json` have it: one struct per task.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -62,7 +62,7 @@ pub struct Setting {
     pub protocol: Protocol,
     /// Seed.
     pub seed: u64,
-    /// Events of a batch.
+    /// Events per batch.
     pub batch_size: usize,
     /// The weights that it began with.
     pub init: Option<PathBuf>,
@@ -89,7 +89,7 @@ impl Setting {
     }
 }
 
-/// What a link prediction training gave.
+/// Results of a link prediction run.
 #[derive(Debug, Clone, Serialize)]
 pub struct Summary {
     /// `link`.
@@ -116,7 +116,7 @@ pub struct Summary {
     pub protocol: Protocol,
     /// Seed.
     pub seed: u64,
-    /// Events of a batch.
+    /// Events per batch.
     pub batch_size: usize,
     /// The weights that it began with, where it did not draw its own.
     pub init: Option<PathBuf>,
@@ -140,7 +140,7 @@ pub struct Summary {
 }
 
 impl Summary {
-    /// From a finished training.
+    /// From a finished run.
     pub fn new(
         setting: Setting,
         pipeline: &PipelineSettings,
@@ -183,7 +183,7 @@ fn stage_seconds(times: &StageTimes) -> Map<String, Value> {
         .collect()
 }
 
-/// What an evaluation of fixed weights gave.
+/// Results of an evaluation of fixed weights.
 #[derive(Debug, Clone, Serialize)]
 pub struct EvalSummary {
     /// What the numbers belong to; `init` are the weights.
@@ -198,7 +198,7 @@ pub struct EvalSummary {
     pub edgebank: EdgeBankMetrics,
 }
 
-/// What a node classification gave.
+/// Results of a node classification.
 #[derive(Debug, Clone, Serialize)]
 pub struct NodeSummary {
     /// What the numbers belong to; `init` are the encoder's weights.

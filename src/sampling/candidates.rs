@@ -2,7 +2,7 @@
 //!
 //! The candidates of an event never contain a destination that its source has at the event's own
 //! time, so that no true event counts as a negative. They are fixed: drawn from (seed, part, event)
-//! alone, or recorded beforehand.
+//! alone, or recorded in advance.
 //!
 //! Source: TGB (Huang et al., NeurIPS 2023), `negative_generator.py`: random destinations without
 //! replacement among those of the stream; where more are asked for than there are, all of them

@@ -31,7 +31,7 @@ pub enum NegativePool {
         /// Number of nodes.
         nodes: u32,
     },
-    /// Recorded beforehand, one per event: `node[i]` belongs to event `first + i`.
+    /// Recorded in advance, one per event: `node[i]` belongs to event `first + i`.
     Fixed {
         /// First event that has a negative.
         first: usize,

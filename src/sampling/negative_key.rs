@@ -20,7 +20,7 @@ pub enum SplitPart {
 pub struct NegativeKey {
     /// Seed; for evaluation a fixed one, so that every run is judged by the same negatives.
     pub seed: u64,
-    /// Epoch, so that every epoch of training draws anew; 0 for evaluation.
+    /// Epoch, so that every epoch of training draws afresh; 0 for evaluation.
     pub epoch: u64,
     /// Part of the stream.
     pub split: SplitPart,

@@ -20,7 +20,11 @@ impl NeighborSampler for Recent {
         hidden_from: Option<EventId>,
         _key: SampleKey,
     ) -> Neighbors {
-        assert_eq!(roots.node.len(), roots.time.len(), "one query time a root");
+        assert_eq!(
+            roots.node.len(),
+            roots.time.len(),
+            "one query time per root"
+        );
         fill_slots(roots.node.len(), self.fanout, |first, slots| {
             // All searches come before all copies: the searches are chains of cache misses that do
             // not depend on one another, and in a loop of their own the processor overlaps them.

@@ -26,7 +26,11 @@ impl NeighborSampler for Uniform {
         hidden_from: Option<EventId>,
         key: SampleKey,
     ) -> Neighbors {
-        assert_eq!(roots.node.len(), roots.time.len(), "one query time a root");
+        assert_eq!(
+            roots.node.len(),
+            roots.time.len(),
+            "one query time per root"
+        );
         let streams = RandomStreams::new(key.seed, key.epoch, b"neighbor");
         fill_slots(roots.node.len(), self.fanout, |first, slots| {
             // Searches first, for the reason given in `recent`.

@@ -42,7 +42,7 @@ const EDGE_WIDTH: usize = 8;
 /// Random numbers that are drawn for the features of an audited stream, at most.
 const DRAWN_NUMBERS: usize = 1 << 28;
 
-/// Epochs of the trainings of an audit: the second begins after the first one's test.
+/// Epochs of the runs of an audit: the second begins after the first one's test.
 const EPOCHS: usize = 2;
 
 /// The program with its settings.
@@ -50,7 +50,7 @@ pub struct Program<'a> {
     config: RunConfig,
     device: &'a Device,
     model: LinkModel,
-    /// Pools of the unchanged stream: which destinations there are is known beforehand, by the
+    /// Pools of the unchanged stream: which destinations there are is known in advance, by the
     /// protocol, and no change of the stream may change the negatives.
     negatives: [NegativePool; 2],
     candidates: Option<Candidates>,

@@ -49,7 +49,7 @@ pub(super) fn fit(config: &mut RunConfig, node_width: usize) -> Vec<String> {
         match weights.as_ref().is_none_or(reads_node_features) {
             true => notes.push(format!(
                 "apan adds the {node_width} node features to its embeddings; TGL's APAN reads none \
-                 (--node-features zero does as it does)"
+                 (--node-features zero matches that)"
             )),
             false => {
                 config.stream.node_features = FeatureSource::Zero;

@@ -1,6 +1,6 @@
-//! Records what the operations of training iterations cost, while a training runs.
+//! Records what the operations of training iterations cost, during a run.
 //!
-//! It stands between the training and the observer that the caller gave, because that is told
+//! It stands between the run and the observer that the caller gave, because that is told
 //! when the training part of an epoch begins and ends: evaluations are not recorded. What the
 //! caller's observer does in an iteration counts as training time, as it does without a profile.
 
@@ -36,7 +36,7 @@ impl<'a> Profiling<'a> {
         }
     }
 
-    /// What an iteration cost, once the training is done; measures the machine.
+    /// What an iteration cost, once the run is done; measures the machine.
     ///
     /// # Errors
     /// When the device fails.

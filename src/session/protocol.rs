@@ -89,7 +89,7 @@ impl Rules {
             return Err(ConfigError::Range {
                 option: "memory-write",
                 found: "read with --time-delta query".to_owned(),
-                expected: "--time-delta message, which has one row a node",
+                expected: "--time-delta message, which has one row per node",
             });
         }
         if config.model.layers > 1 && needs.layers == 0 {
@@ -103,7 +103,7 @@ impl Rules {
             return Err(ConfigError::Range {
                 option: "time-delta",
                 found: "message".to_owned(),
-                expected: "query: all that this model knows of a query is the age of its mails",
+                expected: "query: all that this model knows of a query is the age of its mail",
             });
         }
         Ok(Rules {

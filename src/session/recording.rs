@@ -1,8 +1,8 @@
-//! Writes down a training while it runs: losses, metrics, ledger, trace, weights, checkpoints.
+//! Records a run as it trains: losses, metrics, ledger, trace, weights, checkpoints.
 //!
-//! It stands between the training and the observer that the caller gave.
+//! It stands between the run and the observer that the caller gave.
 //! Invariant: when a checkpoint is written, all that was told before it is on disk, and the
-//! checkpoint says how long the files of lines were; a run that goes on from it cuts off what
+//! checkpoint says how long the files of lines were; a run that continues from it cuts off what
 //! came later, so that its files equal those of a run that was never interrupted.
 
 use std::io;
@@ -41,7 +41,7 @@ pub(super) struct Recording<'a> {
 }
 
 impl<'a> Recording<'a> {
-    /// Writes into `folder` and tells `observer`; goes on after `loaded`, if there is one,
+    /// Writes into `folder` and tells `observer`; continues after `loaded`, if there is one,
     /// else at the start.
     ///
     /// # Errors
@@ -93,23 +93,23 @@ impl Identity {
         if let Some((error, aside)) = &loaded.passed_over {
             let (path, aside) = (loaded.path.display(), aside.display());
             warnings.push(format!(
-                "{error}; it is now {aside}, and the run goes on from the one before, {path}"
+                "{error}; it is now {aside}, and the run continues from the one before, {path}"
             ));
         }
         if earlier.device != self.device {
             let [began, goes_on] = [&earlier.device, &self.device]
                 .map(|device| format!("{}: {}", device.backend, device.adapter));
             warnings.push(format!(
-                "the run was on another device ({began}) and goes on on {goes_on}: its numbers \
-                 will not be the bits that one device gives"
+                "the run was on another device ({began}) and continues on {goes_on}: its results \
+                 will not be bit-identical to those of one device"
             ));
         }
         let producer = &loaded.checkpoint.header.producer;
         let own = Header::new(0, 0, Value::Null).producer;
         if *producer != own {
             warnings.push(format!(
-                "the checkpoint is of {producer}, this is {own}: its numbers may not be the bits that \
-                 one version gives"
+                "the checkpoint is of {producer}, this is {own}: its results may not be bit-identical to \
+                 those of one version"
             ));
         }
         warnings
@@ -136,7 +136,7 @@ impl Identity {
         if renamed != self.data {
             let say = |data: &Dataset| {
                 format!(
-                    "{}, {} events, {} nodes, features: {} an event, {} a node, sha256 {}",
+                    "{}, {} events, {} nodes, features: {} per event, {} per node, sha256 {}",
                     data.name, data.events, data.nodes, data.edge_width, data.node_width, data.hash
                 )
             };
@@ -154,7 +154,7 @@ impl Identity {
         } else {
             Err(refused(format!(
                 "config.json has been changed since it was written: {}; put it back as it was, or \
-                 begin another run with --init",
+                 start another run with --init",
                 changed.join(", ")
             )))
         }

@@ -16,7 +16,7 @@ use crate::run_folder::{EvalSummary, NodeSummary, RunFolder, RunFolderError, Sum
 use crate::train::epochs::TrainEvent;
 use crate::train::node_classification::NodeEvent;
 
-/// What a training with these settings takes of RAM and of the device's memory. Builds nothing
+/// The RAM and device memory that a run with these settings needs. Builds nothing
 /// (a stream that has not been converted yet is converted, which `stop` ends early).
 ///
 /// # Errors
@@ -74,9 +74,9 @@ pub fn run<O: FnMut(TrainEvent<'_>) -> io::Result<()>>(
     })
 }
 
-/// Goes on with the run in `folder` from its last checkpoint, or from the start if it has none
+/// Continues with the run in `folder` from its last checkpoint, or from the start if it has none
 /// yet. `change` may change settings that change no number; `begin` is told of the session, the
-/// device, the folder, and where the run goes on: epoch and iteration; what it returns is told what
+/// device, the folder, and where the run continues: epoch and iteration; what it returns is told what
 /// happens.
 ///
 /// # Errors
@@ -106,7 +106,7 @@ pub fn resume<O: FnMut(TrainEvent<'_>) -> io::Result<()>>(
     })
 }
 
-/// What a run gave, with its folder; the folder of a run that failed at once is removed.
+/// Results of a run, with its folder; the folder of a run that failed at once is removed.
 fn kept_if_used<T>(
     result: Result<T, SessionError>,
     folder: RunFolder,

@@ -82,7 +82,7 @@ impl Session {
         )
     }
 
-    /// The training that [`train`](Session::train) runs, for callers that look into its memory
+    /// The run that [`train`](Session::train) runs, for callers that look into its memory
     /// or its optimiser. Call it on the device thread.
     ///
     /// # Errors
@@ -131,7 +131,7 @@ impl Session {
         .until(self.stop.clone());
         let evaluator = match &self.candidates {
             Some(candidates) => {
-                // Before a training that would end with an event that has none.
+                // Before a run that would end with an event that has none.
                 let evaluated = self.split.val.start..self.split.test.end;
                 candidates.check(evaluated, self.sampling.columns())?;
                 evaluator.with_candidates(candidates.clone())

@@ -14,7 +14,7 @@ use crate::kernels::adam::{AdamStep, Moving, WATCHED, adam};
 pub struct Adam {
     learning_rate: f64,
     steps: u32,
-    /// Moments to go on from, until the first step lays them out.
+    /// Moments to resume from, until the first step lays them out.
     given: HashMap<ParamId, [Tensor<1>; 2]>,
     table: Option<Table>,
 }
@@ -110,7 +110,7 @@ impl Table {
     }
 }
 
-/// What Adam goes on from: two modules with moments in the place of parameters.
+/// What Adam continues from: two modules with moments in the place of parameters.
 #[derive(Debug, Clone)]
 pub struct Moments<M> {
     /// First moments.

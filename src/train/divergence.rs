@@ -3,7 +3,7 @@
 //! Kernels let NaN and infinity pass, so that a loss, a score or an embedding of them is not
 //! finite. What does not show there at once is remembered where it is written: the first step
 //! with gradients or weights that are not finite by [`Adam`](super::adam::Adam), the first commit
-//! of such rows or mails by the memory. These four numbers are read in the same transfer as the
+//! of such rows or mail by the memory. These four numbers are read in the same transfer as the
 //! losses, so they cost no launch, no wait and no read-back of their own, and each checkpoint is
 //! written after them.
 
@@ -52,7 +52,7 @@ impl Diverged {
     pub(super) fn remedy(self) -> &'static str {
         match self {
             Diverged::Features => {
-                "Look for such features with 'mspipe data check': mend the stream, or leave them out with \
+                "Look for such features with 'mspipe data check': fix the stream, or leave them out with \
                  --edge-features zero"
             }
             _ => {

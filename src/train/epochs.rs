@@ -1,8 +1,8 @@
 //! The loop over epochs: train, validate, keep the best, test once.
 //!
 //! An epoch is trained in one run of the pipeline, or in several with a checkpoint between
-//! them. Invariant: checkpoints change no number, neither of the training that writes them nor
-//! of one that goes on from them.
+//! them. Invariant: checkpoints change no number, neither of the run that writes them nor
+//! of one that continues from them.
 
 use std::fmt::Display;
 use std::num::NonZeroUsize;
@@ -45,7 +45,7 @@ const UNREAD_LOSSES: usize = 32;
 /// Iterations of an epoch whose stages are in its trace.
 const TRACED: usize = 400;
 
-/// Why a training ended.
+/// Why a run ended.
 #[derive(Debug, Error)]
 pub enum TrainError {
     /// A stage of a training iteration failed, or a thread of the pipeline.
@@ -97,7 +97,7 @@ pub(super) fn device_failed(error: impl Display) -> TrainError {
     TrainError::Evaluation(EvalError::Device(error.to_string()))
 }
 
-/// Everything that a training works on.
+/// Everything that a run works on.
 pub struct TrainLoop {
     /// Stream and rules.
     pub evaluator: Evaluator,
@@ -260,7 +260,7 @@ impl TrainLoop {
         Ok(())
     }
 
-    /// Validation, which `memory` goes on with, and the test where it is asked for each epoch.
+    /// Validation, which `memory` continues with, and the test where it is asked for each epoch.
     fn evaluate(
         &self,
         model: &LinkModel,
@@ -421,7 +421,7 @@ impl TrainLoop {
             }
             None => "there is none before it".to_owned(),
         };
-        let warning = format!("a checkpoint is missing: {error}; {last}; the training goes on");
+        let warning = format!("a checkpoint is missing: {error}; {last}; the run continues");
         warn(observer, &warning)
     }
 }

@@ -1,6 +1,6 @@
 //! Passes over parts of the stream with fixed weights, and what they are worth.
 //!
-//! Validation and test go on with the memory that they are given. The test is measured with
+//! Validation and test continue with the memory that they are given. The test is measured with
 //! two pools of negatives from the same weights and the same memory: the protocol's own
 //! comes first and is the one that validation, and so the choice of an epoch, uses.
 //!
@@ -254,7 +254,7 @@ impl Evaluator {
         check_memory(memory, before, &pass)
     }
 
-    /// Measures the validation part; `memory` goes on.
+    /// Measures the validation part; `memory` continues.
     ///
     /// # Errors
     /// When a stage fails or a score is not finite; a stop.
@@ -266,7 +266,7 @@ impl Evaluator {
         self.measure(model, memory, SplitPart::Validation, &self.pools[0])
     }
 
-    /// Measures the test part with the protocol's own pool; `memory` goes on.
+    /// Measures the test part with the protocol's own pool; `memory` continues.
     ///
     /// # Errors
     /// When a stage fails or a score is not finite; a stop.
@@ -278,7 +278,7 @@ impl Evaluator {
         self.measure(model, memory, SplitPart::Test, &self.pools[0])
     }
 
-    /// Measures the test part with each pool from the same memory, which then goes on as
+    /// Measures the test part with each pool from the same memory, which then continues as
     /// the protocol's own pool leaves it.
     ///
     /// # Errors

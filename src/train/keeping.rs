@@ -8,7 +8,7 @@ use super::progress::Progress;
 use crate::checkpoint::Every;
 use crate::pipeline::ending::Proceed;
 
-/// What became of the state of a training that was interrupted.
+/// What became of the state of a run that was interrupted.
 #[derive(Debug)]
 pub enum Kept {
     /// A checkpoint has it.
@@ -87,7 +87,7 @@ impl Keeping {
         self.every != Every::Never
     }
 
-    /// How a run of the pipeline that began at iteration `first` goes on after `trained` iterations
+    /// How a run of the pipeline that began at iteration `first` continues after `trained` iterations
     /// of an epoch that has more.
     pub(super) fn proceed(&self, first: usize, trained: usize, stopping: bool) -> Proceed {
         if stopping {

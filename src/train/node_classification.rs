@@ -116,7 +116,7 @@ impl From<StageError> for NodeError {
 pub enum Balance {
     /// All training events.
     All,
-    /// All positive ones and as many negative ones, drawn anew each epoch.
+    /// All positive ones and as many negative ones, redrawn each epoch.
     Sampled,
 }
 
@@ -127,7 +127,7 @@ pub struct ClassifierConfig {
     pub epochs: usize,
     /// Adam's learning rate.
     pub learning_rate: f64,
-    /// Labels of a batch.
+    /// Labels per batch.
     pub batch_size: usize,
     /// What an epoch goes over.
     pub balance: Balance,
@@ -169,7 +169,7 @@ pub struct NodeMetrics {
     pub equal_scores: bool,
 }
 
-/// What an epoch gave.
+/// Results of an epoch.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub struct NodeEpoch {
     /// Mean loss over the epoch's labels.
@@ -178,7 +178,7 @@ pub struct NodeEpoch {
     pub val: NodeMetrics,
 }
 
-/// What a classification gave.
+/// Results of a classification.
 #[derive(Debug, Clone, Serialize)]
 pub struct NodeRecord {
     /// Labels of each part.
@@ -209,7 +209,7 @@ pub enum NodeEvent<'a> {
     EpochDone {
         /// From 1.
         epoch: usize,
-        /// What it gave.
+        /// Its result.
         record: &'a NodeEpoch,
     },
 }

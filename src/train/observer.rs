@@ -1,4 +1,4 @@
-//! What a training gave, and who is told while it runs.
+//! Results of a run, and who is told of them while it runs.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -15,14 +15,14 @@ use crate::pipeline::StageTimes;
 use crate::pipeline::ledger::LedgerLine;
 use crate::pipeline::trace::Record;
 
-/// What an epoch gave.
+/// Results of an epoch.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct EpochRecord {
     /// Mean loss over the training events' batches.
     pub train_loss: f64,
     /// Seconds of training, without evaluation.
     pub train_seconds: f64,
-    /// Training events a second.
+    /// Training events per second.
     pub events_per_s: f64,
     /// Metrics of the validation part.
     pub val: LinkMetrics,
@@ -31,7 +31,7 @@ pub struct EpochRecord {
     pub test: Option<LinkMetrics>,
 }
 
-/// What a training gave.
+/// Results of a run.
 #[derive(Debug, Clone)]
 pub struct TrainRecord {
     /// Each epoch.
@@ -89,7 +89,7 @@ pub enum TrainEvent<'a> {
     EpochDone {
         /// From 1.
         epoch: usize,
-        /// What it gave.
+        /// Its result.
         record: &'a EpochRecord,
     },
     /// An epoch is better than all before it. An error does not end the run.

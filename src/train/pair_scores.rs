@@ -3,7 +3,7 @@
 //!
 //! Pairs are queried at the time of the event that they belong to, with the batch's own sampling
 //! rule and from the memory that the batch itself reads. They write nothing: neither memory nor
-//! mails know that they were asked for. They go through the model in chunks, so that a thousand
+//! mail knows that they were asked for. They go through the model in chunks, so that a thousand
 //! candidates an event need no more memory than a few.
 
 use burn::tensor::Device;

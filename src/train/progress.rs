@@ -1,10 +1,10 @@
-//! Where a training stands, and all of it as the arrays of a checkpoint.
+//! Where a run stands, and all of it as the arrays of a checkpoint.
 //!
 //! | arrays | what they hold |
 //! |---|---|
 //! | `state` | epoch, iteration, metrics of ended epochs, k, steps of Adam … as CBOR |
 //! | `model.*`, `adam.first.*`, `adam.second.*` | parameters and moments by TGL's names |
-//! | `memory.*` | node memory: rows, mails, times, slots |
+//! | `memory.*` | node memory: rows, mail, times, slots |
 //! | `losses` | of the epoch under way |
 //! | `unapplied.N.*` | updates that no iteration was to see yet |
 //! | `best.model.*`, `best.memory.*` | of the best epoch so far |
@@ -36,7 +36,7 @@ use crate::model::tgl_weights::{self, NamedTensor, Unread, WeightError};
 use crate::pipeline::StageTimes;
 use crate::pipeline::trace::Record;
 
-/// Where a training stands.
+/// Where a run stands.
 pub struct Progress {
     /// Epoch under way, from 1.
     pub(super) epoch: usize,
@@ -65,7 +65,7 @@ pub(super) struct Best {
     pub(super) memory: NodeMemory,
 }
 
-/// What all training epochs gave.
+/// Results of all training epochs.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(super) struct Totals {
     pub(super) times: StageTimes,
@@ -88,10 +88,10 @@ struct State {
     learning_rate: f64,
 }
 
-/// Why a training can't go on from a checkpoint.
+/// Why a run can't be continued from a checkpoint.
 #[derive(Debug, Error)]
 pub enum ResumeError {
-    /// Arrays are not those of this training.
+    /// Arrays are not those of this run.
     #[error(transparent)]
     Unfit(#[from] Unfit),
     /// Parameters or moments are not of this model.
@@ -159,7 +159,7 @@ impl Progress {
         self.totals.stall += record.stall();
     }
 
-    /// What the epoch under way gave, of `events` training events.
+    /// Results of the epoch under way, of `events` training events.
     pub(super) fn record(
         &self,
         events: usize,
@@ -185,7 +185,7 @@ impl Progress {
     }
 }
 
-/// The state of a training, of which weights and moments are still on the device.
+/// The state of a run, of which weights and moments are still on the device.
 pub(super) struct Saved<'a> {
     state: Vec<u8>,
     losses: &'a [f32],
@@ -244,7 +244,7 @@ fn take_model(
 }
 
 impl TrainLoop {
-    /// All that is needed to go on from here.
+    /// All that is needed to resume from here.
     pub(super) fn save(&self) -> Result<Saved<'_>, TrainError> {
         let progress = &self.progress;
         let optimizer = self.trainer.optimizer();
@@ -283,10 +283,10 @@ impl TrainLoop {
         })
     }
 
-    /// Goes on from `checkpoint`, which a training with the same settings wrote.
+    /// Continues from `checkpoint`, which a run with the same settings wrote.
     ///
     /// # Errors
-    /// When its arrays are not those of such a training; nothing is to be trained then.
+    /// When its arrays are not those of such a run; nothing is to be trained then.
     pub fn resume(&mut self, checkpoint: Checkpoint) -> Result<(), ResumeError> {
         let mut arrays = checkpoint.arrays;
         let cbor: Vec<u8> = arrays.take_column("state")?;

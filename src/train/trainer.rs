@@ -6,7 +6,7 @@ use burn::tensor::Tensor;
 use super::adam::Adam;
 use crate::model::{DropoutKey, LinkModel, Logits, ModelInput};
 
-/// What one batch gave, without autodiff.
+/// Results of one batch, without autodiff.
 #[derive(Debug, Clone)]
 pub struct BatchOutput {
     /// Scores of its events and of their negatives.
@@ -48,7 +48,7 @@ impl Trainer {
         }
     }
 
-    /// Goes on with an optimiser that has made steps.
+    /// Continues with an optimiser that has made steps.
     pub fn resume(model: LinkModel, optimizer: Adam) -> Trainer {
         Trainer {
             model: Some(model),

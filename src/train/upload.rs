@@ -142,7 +142,7 @@ fn mailbox_input(fetched: &FetchedMemory, device: &Device) -> MailboxInput {
     }
 }
 
-/// Shaders run without bounds checks, so that every index is checked here, once a batch.
+/// Shaders run without bounds checks, so that every index is checked here, once per batch.
 ///
 /// # Panics
 /// When an index points outside its table: a bug of whoever laid the batch out.

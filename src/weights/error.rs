@@ -38,7 +38,7 @@ pub enum WeightFileError {
     },
     /// It is a checkpoint of a run.
     #[error(
-        "{}: this is a checkpoint, from which a run goes on; its weights are not those that a \
+        "{}: this is a checkpoint, from which a run continues; its weights are not those that a \
          model is used with: give the folder of the run, or its weights.safetensors",
         path.display()
     )]
@@ -61,7 +61,7 @@ pub enum WeightFileError {
     Exhausting(Box<DataError>),
     /// A pickle or an archive that is not what `torch.save` writes of a state dict.
     #[error(
-        "{}: this is no checkpoint of weights: {reason}; expected a dictionary of tensors, as \
+        "{}: this is not a checkpoint of weights: {reason}; expected a dictionary of tensors, as \
          torch.save(model.state_dict(), FILE) writes it",
         path.display()
     )]
@@ -115,7 +115,7 @@ pub enum WeightFileError {
     },
     /// NaN, infinity, or an f64 that is larger than any f32.
     #[error(
-        "{}: '{name}' has {value} at place {place}, expected finite f32 numbers; the training \
+        "{}: '{name}' has {value} at place {place}, expected finite f32 numbers; the run \
          that it comes from diverged",
         path.display()
     )]

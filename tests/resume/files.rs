@@ -1,4 +1,4 @@
-//! Runs that can't go on, and what they say.
+//! Runs that can't be continued, and what they say.
 
 use std::fs;
 use std::path::Path;
@@ -7,7 +7,7 @@ use mspipe::checkpoint::{self, LAST, PREVIOUS};
 
 use crate::place::Place;
 
-/// 10 iterations an epoch.
+/// 10 iterations per epoch.
 const TRAIN: &str = "train --data synthetic:wikipedia:scale=0.01 --limit-events 500 --epochs 2 \
                      --model jodie --device cpu --width 16 --time-width 8 --edge-features random:4 \
                      --batch-size 36 --checkpoint-every 4";
@@ -66,7 +66,7 @@ fn a_damaged_checkpoint_is_passed_over() {
             "it is cut off after 5000 bytes",
             (|bytes| bytes.truncate(5000)) as fn(&mut Vec<u8>),
         ),
-        ("does not have its SHA-256", |bytes| {
+        ("does not match its SHA-256", |bytes| {
             let middle = bytes.len() / 2;
             bytes[middle] ^= 16;
         }),
@@ -81,7 +81,7 @@ fn a_damaged_checkpoint_is_passed_over() {
         let said = place.run(RESUME, 0);
         assert!(said.contains(what), "{said}");
         assert!(
-            said.contains("and the run goes on from the one before"),
+            said.contains("and the run continues from the one before"),
             "{said}"
         );
         assert!(place.path("run/summary.json").exists());
@@ -100,7 +100,7 @@ fn a_damaged_checkpoint_is_passed_over() {
         change(&place.path("run").join(PREVIOUS), damage);
         let refused = place.run(RESUME, 1);
         assert!(
-            refused.starts_with("error: no checkpoint is whole:\n"),
+            refused.starts_with("error: no checkpoint is intact:\n"),
             "{refused}"
         );
     }
@@ -177,7 +177,7 @@ fn a_checkpoint_is_no_weights_file() {
     unfinished(&place);
     let refused = place.run("export run/checkpoint.safetensors --to w.safetensors", 1);
     assert!(
-        refused.contains("this is a checkpoint, from which a run goes on;"),
+        refused.contains("this is a checkpoint, from which a run continues;"),
         "{refused}"
     );
     assert!(refused.contains("give the folder of the run"), "{refused}");
@@ -196,9 +196,6 @@ fn a_folder_that_can_t_be_written_ends_no_training() {
         said.contains("warning: a checkpoint is missing: "),
         "{said}"
     );
-    assert!(
-        said.contains("stays as it is; the training goes on"),
-        "{said}"
-    );
+    assert!(said.contains("stays as it is; the run continues"), "{said}");
     assert!(place.path("run/summary.json").exists());
 }

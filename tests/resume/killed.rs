@@ -1,5 +1,5 @@
-//! Trainings that are killed at random moments, as often as `MSPIPE_TEST_KILLS` says (a few by
-//! default), and go on: their files end up as those of a training that was never killed.
+//! Runs that are killed at random moments, as often as `MSPIPE_TEST_KILLS` says (a few by
+//! default), and continue: their files end up as those of a run that was never killed.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -16,7 +16,7 @@ use crate::place::Place;
 /// Longer than any run below takes on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// 29 iterations an epoch.
+/// 29 iterations per epoch.
 const TRAIN: &str = "train --data synthetic:wikipedia:scale=0.02 --limit-events 1500 --epochs 3 \
                      --device cpu --width 16 --time-width 8 --edge-features random:4 --mail-slots 3 \
                      --batch-size 36 --checkpoint-every 4";
@@ -112,7 +112,7 @@ fn results(run: &Path) -> BTreeMap<String, String> {
     results.insert("summary.json".to_owned(), summary.to_string());
     let weights = fs::read(run.join(weights::FILE_NAME)).unwrap();
     results.insert("weights".to_owned(), format!("{weights:?}"));
-    // Weights, moments, memory, mails, times after the last epoch, and of the best one.
+    // Weights, moments, memory, mail, times after the last epoch, and of the best one.
     let mut last = checkpoint::read(&run.join(checkpoint::LAST))
         .unwrap()
         .arrays;
@@ -130,7 +130,7 @@ fn same_results(one: &Path, other: &Path) {
     }
 }
 
-/// Starts and kills a training at random moments of `whole` (how long one takes) until it was
+/// Starts and kills a run at random moments of `whole` (how long one takes) until it was
 /// killed `kills` times, then lets it end. Returns how it was killed: before which iterations.
 fn kill(place: &Place, train: &str, kills: usize, whole: Duration, seed: u64) -> usize {
     let run = place.path("killed");
@@ -183,7 +183,7 @@ fn kill(place: &Place, train: &str, kills: usize, whole: Duration, seed: u64) ->
     }
 }
 
-/// Kills a training of `model` with `options` and compares it with one that was not.
+/// Kills a run of `model` with `options` and compares it with one that was not.
 fn survives(model: &str, options: &str, seed: u64) {
     let kills: usize = std::env::var("MSPIPE_TEST_KILLS").map_or(2, |kills| kills.parse().unwrap());
     let place = Place::new();

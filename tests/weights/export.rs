@@ -109,7 +109,7 @@ fn what_cannot_be_exported_is_said() {
     fs::create_dir(folder.path().join("f.safetensors")).unwrap();
     refused(
         &["run", "--to", "w.safetensors"],
-        "run: has no weights.safetensors; it is written when a training ends: let it end, or \
+        "run: has no weights.safetensors; it is written when a run ends: let it end, or \
          give the folder of another run",
     );
     refused(

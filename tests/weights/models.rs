@@ -108,6 +108,6 @@ fn apan_reads_node_features_only_where_its_weights_do() {
     }
     let fresh = session(&["--model=apan"]);
     assert_eq!(fresh.data.node_width, 7);
-    assert!(fresh.notes[0].contains("(--node-features zero does as it does)"));
+    assert!(fresh.notes[0].contains("(--node-features zero matches that)"));
     assert!(session(&["--model=tgn"]).notes.is_empty());
 }

@@ -171,12 +171,12 @@ fn pickles_that_are_no_state_dicts_are_refused() {
     fs::write(&path, pickle(&Value::Int(3))).unwrap();
     assert_eq!(
         refusal(&path),
-        format!("this is no checkpoint of weights: the pickle holds a number{expected}")
+        format!("this is not a checkpoint of weights: the pickle holds a number{expected}")
     );
     save(&path, &whole(0, &[1], &[1]), &[f32_bytes(&[1.0])]);
     assert_eq!(
         refusal(&path),
-        format!("this is no checkpoint of weights: the pickle holds a single tensor{expected}")
+        format!("this is not a checkpoint of weights: the pickle holds a single tensor{expected}")
     );
     // The tensors of a bare pickle have no numbers.
     fs::write(
@@ -219,7 +219,7 @@ fn numbers_that_are_no_weights_are_refused() {
 
     let root = Value::Dict(vec![("fc.bias", whole(0, &[3], &[1]))]);
     save(&path, &root, &[f32_bytes(&[1.0, f32::NAN, 2.0])]);
-    let diverged = "expected finite f32 numbers; the training that it comes from diverged";
+    let diverged = "expected finite f32 numbers; the run that it comes from diverged";
     let refused = refusal(&path);
     assert_eq!(refused, format!("'fc.bias' has NaN at place 1, {diverged}"));
 
@@ -305,7 +305,7 @@ fn other_archives_are_refused() {
     fs::write(&path, renamed).unwrap();
     let message = refusal(&path);
     assert!(
-        message.starts_with("this is no checkpoint of weights: "),
+        message.starts_with("this is not a checkpoint of weights: "),
         "{message}"
     );
 }

@@ -94,16 +94,14 @@ fn each_flipped_bit_is_refused() {
     }
     let mut flipped = whole.clone();
     *flipped.last_mut().unwrap() ^= 1;
-    assert!(refused(&flipped).contains("does not have its SHA-256"));
+    assert!(refused(&flipped).contains("does not match its SHA-256"));
 }
 
 #[test]
 fn foreign_files_are_named() {
-    assert!(
-        refused(b"PK\x03\x04 a zip archive of something").ends_with(
-            "this is no checkpoint of mspipe: it begins with \"PK\\x03\\x04 a zip archi\""
-        )
-    );
+    assert!(refused(b"PK\x03\x04 a zip archive of something").ends_with(
+        "this is not an mspipe checkpoint: it begins with \"PK\\x03\\x04 a zip archi\""
+    ));
     let view = safetensors::tensor::TensorView::new(Dtype::F32, vec![1], &[0; 4]).unwrap();
     let weights = safetensors::serialize([("w", view)], None).unwrap();
     assert!(

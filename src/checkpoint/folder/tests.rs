@@ -64,7 +64,7 @@ fn without_a_whole_one_both_are_named() {
     assert!(error.ends_with("damaged: it is empty"), "{error}");
     fs::write(folder.path().join(PREVIOUS), b"something else").unwrap();
     let error = checkpoints.load().unwrap_err().to_string();
-    assert!(error.starts_with("no checkpoint is whole:\n"), "{error}");
+    assert!(error.starts_with("no checkpoint is intact:\n"), "{error}");
     assert!(
         error.contains("it is empty") && error.contains("something else"),
         "{error}"

@@ -149,7 +149,7 @@ pub(super) fn run(args: &MeasureArgs) -> anyhow::Result<()> {
     Ok(console::product(format!("{what}\n\n{}", table(&rows)))?)
 }
 
-/// Measures one schedule; as in a training, on the thread that a device would belong to.
+/// Measures one schedule; as in a run, on the thread that a device would belong to.
 fn measure(args: &MeasureArgs, profile: &Profile, schedule: Schedule) -> anyhow::Result<Line> {
     let memory = args.profile.memory();
     let iterations = args.iterations as usize;

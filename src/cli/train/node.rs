@@ -118,7 +118,7 @@ fn print_summary(summary: &NodeSummary, folder: &RunFolder) {
     }
     let balance = match summary.balance {
         BalanceName::None => "all training labels",
-        BalanceName::Sample => "all positive labels and as many negative ones, drawn anew",
+        BalanceName::Sample => "all positive labels and as many negative ones, redrawn",
     };
     console::news(format!(
         "          classifier of epoch {} (best validation AUC); an epoch goes over {balance}",

@@ -99,7 +99,7 @@ pub struct CellOutput {
 pub struct CellGradients {
     /// Of omega and phi.
     pub time: Vec<f32>,
-    /// Of the mails' weights.
+    /// Of the mail's weights.
     pub from_mail: Vec<f32>,
     /// Of the time encoding's weights.
     pub from_time: Vec<f32>,
@@ -125,7 +125,7 @@ fn pieces(numbers: &mut Vec<f32>, len: usize, piece: usize, count: usize) -> Vec
         .collect()
 }
 
-/// Zeros, written by the task that goes on with them.
+/// Zeros, written by the task that continues with them.
 fn zeroed(numbers: &mut Unwritten) -> &mut [f32] {
     numbers.fill(MaybeUninit::new(0.0));
     // SAFETY: all have just been written.

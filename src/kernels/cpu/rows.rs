@@ -84,7 +84,7 @@ pub fn memory_update(memory: &mut [f32], hidden: &[f32], written: &[LastWriter],
     }
 }
 
-/// What mails are made of.
+/// What mail is made of.
 #[derive(Debug, Clone, Copy)]
 pub struct MailParts<'a> {
     /// Updated memory rows, `[rows, width]`.
@@ -97,7 +97,7 @@ pub struct MailParts<'a> {
     pub edge_width: usize,
 }
 
-/// CPU kernel of `mail_update.wgsl`: writes to each `place` the mean of its mails
+/// CPU kernel of `mail_update.wgsl`: writes to each `place` the mean of its mail
 /// `[own row | peer's row | edge features]`, in place.
 ///
 /// List `i` of `mail`, whose offsets are `[places + 1]`, goes to place `i`. Returns whether all that

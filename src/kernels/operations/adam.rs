@@ -1,4 +1,4 @@
-//! One step of Adam, four parameters a launch, with all moments in one tensor.
+//! One step of Adam, four parameters per launch, with all moments in one tensor.
 //!
 //! burn's optimiser makes it from fourteen operations on every parameter, a fifth of an
 //! iteration of TGN on the CPU. Four parameters with their gradients are what fits beside the

@@ -129,7 +129,7 @@ impl<B: Linear + Products, C: CheckpointStrategy> Linear for Autodiff<B, C> {
 /// `base + x · weight`, `[rows, outputs]`, for `x` `[rows, inputs]` and `weight`
 /// `[inputs, outputs]`.
 ///
-/// `base` is a sum to go on with, `[rows, outputs]` (written in place where the caller holds
+/// `base` is a sum to continue, `[rows, outputs]` (written in place where the caller holds
 /// the only handle), or a bias, `[1, outputs]`. On the GPU this is burn's product and sum.
 pub fn linear(base: Tensor<2>, x: Tensor<2>, weight: Tensor<2>) -> Tensor<2> {
     let _operation = profiler::operation("linear", Kind::Product, || {

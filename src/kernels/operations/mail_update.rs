@@ -1,4 +1,4 @@
-//! Delivery of a batch's mails to mailboxes.
+//! Routing of a batch's mail to mailboxes.
 
 use burn::backend::tensor::{FloatTensor, IntTensor};
 use burn::backend::wgpu::{CubeBackend, into_contiguous};
@@ -100,7 +100,7 @@ impl MailUpdate for Flex {
     }
 }
 
-/// Which mails go where.
+/// Which mail goes where.
 #[derive(Debug, Clone)]
 pub struct MailLists {
     /// Row of the mailbox table that each list is written to, `[written]`; distinct.
@@ -121,7 +121,7 @@ pub struct MailWatch {
     pub commit: u64,
 }
 
-/// Writes to each place the mean of its mails `[own row | peer's row | edge features]`,
+/// Writes to each place the mean of its mail `[own row | peer's row | edge features]`,
 /// summed in the list's order, and returns the table and what is watched.
 ///
 /// `mailbox` is `[places, 2 width + edge]`, `hidden` `[rows, width]`, `edge`

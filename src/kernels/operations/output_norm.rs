@@ -80,13 +80,13 @@ pub trait OutputNorm: Backend {
     ) -> NormGradients<Self>;
 }
 
-/// Constants of the two kernels that take a row a workgroup.
+/// Constants of the two kernels that take a row per workgroup.
 fn row_constants(x: &CubeTensor, width: usize) -> [(&'static str, u32); 2] {
     let workgroup = wgsl::row_workgroup(x, FORWARD.workgroup);
     [("WIDTH", width as u32), ("WORKGROUP", workgroup)]
 }
 
-/// The sizes uniform of the two kernels that take a row a workgroup.
+/// The sizes uniform of the two kernels that take a row per workgroup.
 fn sizes(rows: usize, before: &BeforeNorm) -> [u32; 8] {
     let dropout = before.dropout;
     let [a, b, c] = dropout.key;

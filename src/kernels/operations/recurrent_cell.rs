@@ -1,7 +1,7 @@
 //! The recurrent cells that update memory: time encoding, products and gates as one operation.
 //!
 //! Inputs are split by what they multiply, so that no concatenated
-//! `[rows, mail width + time width]` array is made, and mails and memory rows are constants of an
+//! `[rows, mail width + time width]` array is made, and mail and memory rows are constants of an
 //! iteration, so that the only gradient of an input is that of the time encoding. On the GPU it
 //! is a sequence of launches, on the CPU one pass ([`mod@crate::kernels::cpu::recurrent_cell`]).
 
@@ -321,7 +321,7 @@ impl<B: RecurrentCell, C: CheckpointStrategy> RecurrentCell for Autodiff<B, C> {
 /// What a cell reads of a batch: constants.
 #[derive(Debug, Clone)]
 pub struct CellBatch {
-    /// Mails, `[rows, mail width]`.
+    /// Mail, `[rows, mail width]`.
     pub mail: Tensor<2>,
     /// Time since the last update of each row, `[rows]`.
     pub delta_t: Tensor<1>,

@@ -80,7 +80,7 @@ impl TglParameter {
     }
 }
 
-/// A GRU or RNN over mails.
+/// A GRU or RNN over mail.
 const RECURRENT_UPDATER: ParameterGroup = ParameterGroup {
     names: "memory_updater.",
     paths: "model.updater.",

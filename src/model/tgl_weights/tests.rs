@@ -82,7 +82,7 @@ fn what_is_loaded_is_exported_again() {
     round_trips(APAN);
 }
 
-/// Names and shapes of all parameters but the predictor's, one a line.
+/// Names and shapes of all parameters but the predictor's, one per line.
 fn listed(config: &ModelConfig) -> String {
     numbered(config)
         .iter()

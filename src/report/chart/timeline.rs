@@ -1,4 +1,4 @@
-//! What happened in a pipeline: one row a stage, one bar a step with its iteration in it, and from
+//! What happened in a pipeline: one row per stage, one bar per step with its iteration in it, and from
 //! each write of memory the line to the fetch that sees no later one.
 //!
 //! Invariant: the SVG is a document of its own, dark on a light ground by its own styles, so that it

@@ -34,7 +34,7 @@ impl Evaluator {
         Ok(EdgeBankMetrics { unlimited, window })
     }
 
-    /// Pooled AP and MRR of each EdgeBank over a part; the bank goes on.
+    /// Pooled AP and MRR of each EdgeBank over a part; the bank continues.
     fn over(
         &self,
         bank: &mut EdgeBank,
