@@ -1,4 +1,4 @@
-//! What the benches gave, with everything it belongs to.
+//! Results of the benches, with everything it belongs to.
 
 use std::fmt;
 
@@ -33,7 +33,7 @@ impl Bound {
     }
 }
 
-/// What one bench gave.
+/// Results of one bench.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Entry {
     group: &'static str,

@@ -1,4 +1,4 @@
-//! What one run of a comparison gave, and what tables say of several.
+//! Results of one run of a comparison, and what tables say of several.
 //!
 //! A cell is written to `cell.json` and read back; [`crate::grid`] does both. Speeds are those
 //! of training alone, no evaluation.
@@ -17,7 +17,7 @@ pub fn synthetic_mark(synthetic: bool) -> &'static str {
     if synthetic { " (SYNTHETIC stream)" } else { "" }
 }
 
-/// What the numbers of a training belong to, beside its settings.
+/// What the numbers of a run belong to, beside its settings.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Context {
     /// Name of the stream.
@@ -65,7 +65,7 @@ impl Context {
     }
 }
 
-/// What a run gave.
+/// Results of a run.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Cell {
     /// Its settings.
@@ -102,7 +102,7 @@ pub struct Cell {
     pub matmul_gflops: [f64; 2],
 }
 
-/// What one epoch gave.
+/// Results of one epoch.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct CellEpoch {
     /// Mean loss.
@@ -226,7 +226,7 @@ pub(crate) fn headline(cells: &[Cell]) -> String {
     };
     format!(
         "{context}\n{}, batch {}, epochs {}{only_warm_up}, learning rate {}, protocol {}\n\
-         G: 19800 x 472 x 300 product, GFLOP/s, before and after each training: median {:.1}, \
+         G: 19800 x 472 x 300 product, GFLOP/s, before and after each run: median {:.1}, \
          {:.1} to {:.1}\n",
         config.model.name,
         config.training.batch_size,

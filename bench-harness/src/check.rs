@@ -174,7 +174,7 @@ fn read(file: &Path) -> Result<Bands> {
     })?;
     serde_json::from_str(&text).with_context(|| {
         format!(
-            "{}: is no record of a check; record it anew with check --record",
+            "{}: is not a record of a check; record it again with check --record",
             file.display()
         )
     })
@@ -233,7 +233,7 @@ fn record(recipes: &[Recipe], cells: &[Vec<Cell>]) -> Result<Bands> {
     })
 }
 
-/// The quantities of a training beside those recorded, or why they can't be compared.
+/// The quantities of a run beside those recorded, or why they can't be compared.
 fn compared(recipe: &Recipe, cell: &Cell, bands: &Bands) -> Result<Result<Vec<Compared>, String>> {
     let known = bands.recipes.iter().find(|known| known.name == recipe.name);
     let Some(known) = known else {
@@ -247,7 +247,7 @@ fn compared(recipe: &Recipe, cell: &Cell, bands: &Bands) -> Result<Result<Vec<Co
     };
     ensure!(
         known.options == recipe.options,
-        "recipe '{}' was recorded with other options ({}); record it anew with check --record",
+        "recipe '{}' was recorded with other options ({}); record it again with check --record",
         recipe.name,
         known.options
     );
@@ -348,7 +348,7 @@ impl fmt::Display for CheckReport {
         let verdict = if self.passed {
             "passed"
         } else {
-            "FAILED: these trainings no longer give what they gave"
+            "FAILED: these runs no longer give the recorded results"
         };
         write!(f, "\n{verdict}")
     }
@@ -372,7 +372,7 @@ mod tests {
                 .unwrap();
             assert_eq!(
                 known.options, recipe.options,
-                "record it anew with check --record"
+                "record it again with check --record"
             );
             assert_eq!(known.seed, config.training.seed);
         }

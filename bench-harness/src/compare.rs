@@ -1,6 +1,6 @@
 //! `compare`: faster, slower or no change between two measurements, with their noise.
 //!
-//! A measurement is anything that keeps cells: the JSON of `schedules` or `reproduce`, or a folder with runs in it. Trainings with the same settings are compared
+//! A measurement is anything that keeps cells: the JSON of `schedules` or `reproduce`, or a folder with runs in it. Runs with the same settings are compared
 //! with one another, whatever their seed.
 //!
 //! Two speeds differ when the change is larger than the noise, which is the largest of
@@ -54,7 +54,7 @@ pub enum Verdict {
     Unclear,
 }
 
-/// Trainings of one setting in both measurements.
+/// Runs of one setting in both measurements.
 #[derive(Debug, Serialize)]
 pub struct Row {
     /// What sets it apart.
@@ -80,7 +80,7 @@ pub struct Comparison {
     pub programs: [String; 2],
     /// Why the two should not be compared, where that was forced.
     pub forced: Vec<String>,
-    /// One row a setting.
+    /// One row per setting.
     pub rows: Vec<Row>,
 }
 
@@ -121,7 +121,7 @@ pub fn compare(before: &Path, now: &Path, force: bool) -> Result<Comparison> {
     if !against.is_empty() && !force {
         bail!(
             "these are not measurements of the same thing ({}); measure again with the same \
-             settings, stream and machine, or compare them all the same with --force",
+             settings, stream and machine, or compare them anyway with --force",
             against.join("; ")
         );
     }
@@ -161,15 +161,15 @@ fn read(place: &Path) -> Result<BTreeMap<String, Vec<Cell>>> {
         let text = fs::read_to_string(place).with_context(|| place.display().to_string())?;
         let measured: Measured = serde_json::from_str(&text).with_context(|| {
             format!(
-                "{}: is no measurement; give the JSON of schedules or reproduce, or a \
-                 folder with trainings",
+                "{}: is not a measurement; give the JSON of schedules or reproduce, or a \
+                 folder with runs",
                 place.display()
             )
         })?;
         measured.cells
     };
     if cells.is_empty() {
-        bail!("{}: there is no finished training", place.display());
+        bail!("{}: there is no finished run", place.display());
     }
     let mut by_setting: BTreeMap<String, Vec<Cell>> = BTreeMap::new();
     for cell in cells {

@@ -54,7 +54,7 @@ pub struct Training {
     pub work: f64,
 }
 
-/// Trainings that belong together, and the folder that keeps them.
+/// Runs that belong together, and the folder that keeps them.
 #[derive(Debug, Clone)]
 pub struct Group {
     /// Holds one folder per run.
@@ -94,7 +94,7 @@ pub fn run_groups(groups: Vec<Group>) -> Result<Vec<Vec<Cell>>> {
         several => format!("{} folders", several.len()),
     };
     console::note(format!(
-        "{all} trainings, {} of them finished in {place}",
+        "{all} runs, {} of them finished in {place}",
         all - missing
     ));
     if missing > 0 {
@@ -307,7 +307,7 @@ impl Training {
         self.path(folder).join(CELL)
     }
 
-    /// What an earlier start gave.
+    /// Results of an earlier start.
     fn kept(&self, folder: &Path) -> Result<Option<Cell>> {
         let path = self.cell_path(folder);
         let text = match fs::read_to_string(&path) {
@@ -317,7 +317,7 @@ impl Training {
         };
         let cell: Cell = serde_json::from_str(&text).with_context(|| {
             format!(
-                "{}: is no finished training of this program; remove it or choose another --out",
+                "{}: is not a finished run of this program; remove it or choose another --out",
                 path.display()
             )
         })?;

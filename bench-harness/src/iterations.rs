@@ -38,7 +38,7 @@ impl Iterations {
     }
 
     /// Trains so many iterations and waits for the device; returns the time that took. After
-    /// the last whole batch of the training part it goes on in its middle with empty memory.
+    /// the last whole batch of the training part it continues in its middle with empty memory.
     ///
     /// # Errors
     /// When a stage or the device fails.

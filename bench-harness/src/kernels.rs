@@ -3,7 +3,7 @@
 //!
 //! Bytes are those of [`mspipe::kernels::costs`]: each input read once, each output written once.
 //! Backward passes are called directly, so that neither autodiff nor anything else of burn is timed.
-//! Numbers are arbitrary: no kernel's time depends on them. A kernel makes its output anew at each
+//! Numbers are arbitrary: no kernel's time depends on them. A kernel makes its output again at each
 //! call.
 
 mod of_burn;
@@ -42,7 +42,7 @@ const BOOLEANS: usize = 186;
 const MAIL: usize = 2 * WIDTH + EDGE;
 const TIME: usize = 100;
 const HEADS: usize = 2;
-/// Past events of a root, and mails of a node (APAN).
+/// Past events of a root, and mail of a node (APAN).
 const FANOUT: usize = 10;
 /// Nodes of the stream.
 const NODES: usize = 9_228;

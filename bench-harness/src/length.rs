@@ -66,7 +66,7 @@ pub struct LengthReport {
     pub device: String,
     /// The model.
     pub model: String,
-    /// Events of a batch.
+    /// Events per batch.
     pub batch_size: usize,
     /// Stretches of each stream in the order that was given.
     pub stretches: Vec<Stretch>,

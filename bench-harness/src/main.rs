@@ -1,4 +1,4 @@
-//! `mspipe-bench`: one subcommand a check or measurement.
+//! `mspipe-bench`: one subcommand per check or measurement.
 
 use std::fmt::Display;
 use std::io::Write as _;
@@ -90,7 +90,7 @@ enum Command {
     /// Train small fixed recipes and compare them with what was recorded
     ///
     /// Fails, with exit code 1, when loss curve, AP, staleness or negatives are not what they
-    /// were. --record records them anew, after a change that is meant to change them.
+    /// were. --record records them again, after a change that is meant to change them.
     #[command(after_help = CHECK_EXAMPLES)]
     Check(Printed<CheckConfig>),
     /// Train TGN with PyG and with mspipe, in turns, and compare speed and AP
@@ -105,11 +105,11 @@ const REPRODUCE_EXAMPLES: &str = "\
 Examples:
   Minutes on two cores, no file needed; see reproduction-quick/report.html:
     mspipe-bench reproduce --quick
-  One data set, everything, as a GPU does it in hours:
+  One data set, everything (hours on a GPU):
     mspipe-bench reproduce --data wikipedia --out reproduction
   One experiment, fewer epochs, on the CPU:
     mspipe-bench reproduce --data wikipedia --recipe speed-up --epochs 3 --edge-features random:172 --device cpu
-  What is finished of a reproduction that still runs:
+  A report on what is finished of a running reproduction:
     mspipe-bench reproduce --data wikipedia --out reproduction --finished";
 
 const COMPARE_EXAMPLES: &str = "\

@@ -21,7 +21,7 @@ pub struct MatmulReport {
     pub size: [usize; 3],
     /// Products timed.
     pub runs: usize,
-    /// 10^9 floating-point operations a second, two for each product of numbers; the median.
+    /// 10^9 floating-point operations per second, two for each product of numbers; the median.
     pub gflops: f64,
 }
 

@@ -1,7 +1,7 @@
 //! `parity`: replays a training run of TGL and compares every number.
 //!
 //! Roots and sampled past events are taken from the recording; memory, updater, attention,
-//! loss, gradients, Adam, last writers and mails are ours. Nothing is reset between batches, so
+//! loss, gradients, Adam, last writers and mail is ours. Nothing is reset between batches, so
 //! an error of an early batch shows in all later ones.
 //!
 //! Errors are relative to the largest magnitude of the recorded tensor (of one batch or one
@@ -50,7 +50,7 @@ pub enum Quantity {
     Memory,
     /// Times of last update after each batch.
     LastUpdate,
-    /// Mails after each batch.
+    /// Mail after each batch.
     Mailbox,
     /// Parameters after the last step.
     Parameters,

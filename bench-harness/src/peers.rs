@@ -40,14 +40,14 @@ use crate::matmul::matmul_gflops;
 
 /// What always differs between the two beside the implementation.
 const DIFFERENCES: [&str; 4] = [
-    "Past events: PyG keeps one list a node and sees events of earlier batches; mspipe samples \
+    "Past events: PyG keeps one list per node and sees events of earlier batches; mspipe samples \
      every root at its own time, earlier events of its batch included, and reads more rows.",
     "Messages: PyG makes a node's message when the node is read, of both nodes' memory at that \
      time, and applies all pending ones when training ends; mspipe keeps the mail that was made at \
      the event.",
     "Attention: PyG's TransformerConv scales scores and adds a linear skip; mspipe's is TGL's: \
      LeakyReLU, an output layer with dropout, ReLU and layer norm.",
-    "Time encoding: PyG draws frequencies from a uniform distribution, mspipe begins with TGN's \
+    "Time encoding: PyG draws frequencies from a uniform distribution, mspipe starts from TGN's \
      powers of ten.",
 ];
 
@@ -102,7 +102,7 @@ impl FromArgMatches for PeersConfig {
                 return Err(clap::Error::raw(
                     ErrorKind::ArgumentConflict,
                     format!(
-                        "--{}: PyG's TGN can't follow it, so that nothing could be compared; leave \
+                        "--{}: PyG's TGN can't follow it, so nothing could be compared; leave \
                          it out\n",
                         option.replace('_', "-")
                     ),
@@ -155,7 +155,7 @@ fn not_compared() -> impl Iterator<Item = Id> {
 /// One of the two in an epoch.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Side {
-    /// Training events a second, batch preparation to weight update.
+    /// Training events per second, batch preparation to weight update.
     pub events_per_s: f64,
     /// Mean loss of the training batches.
     pub train_loss: f64,
@@ -461,7 +461,7 @@ impl fmt::Display for PeersReport {
         write!(
             f,
             "The same for both: events, order, features, parts, negatives of training and \
-             evaluation, the metric (pooled AP), turns by epoch.\nWhat differs:"
+             evaluation, the metric (pooled AP), alternating epochs.\nWhat differs:"
         )?;
         for difference in &self.differences {
             write!(f, "\n* {difference}")?;

@@ -40,7 +40,7 @@ pub struct Settings {
     pub events: usize,
     /// Number of batches that were trained.
     pub batches: usize,
-    /// Events of a batch.
+    /// Events per batch.
     pub batch: usize,
     /// Width of memory and embedding.
     pub width: usize,
@@ -52,7 +52,7 @@ pub struct Settings {
     pub node_width: usize,
     /// Attention heads.
     pub heads: usize,
-    /// Mails that a node keeps.
+    /// Mail slots per node.
     pub mail_slots: usize,
     /// Largest number of sampled past events of a root.
     pub fanout: usize,
@@ -88,7 +88,7 @@ pub struct RecordedBatch {
     pub memory: Vec<f32>,
     /// Last update of each node after the batch, `[nodes]`.
     pub last_update: Vec<Timestamp>,
-    /// Mails after the batch, `[nodes, slots, mail width]`.
+    /// Mail after the batch, `[nodes, slots, mail width]`.
     pub mailbox: Vec<f32>,
 }
 

@@ -95,7 +95,7 @@ pub struct ReproduceConfig {
     #[arg(long, value_name = "N")]
     pub limit_events: Option<usize>,
 
-    /// Worker threads [default: one a core]
+    /// Worker threads [default: one per core]
     #[arg(long, value_name = "N")]
     pub threads: Option<usize>,
 }
@@ -180,7 +180,7 @@ fn refuse_foreign(folder: &Path) -> Result<()> {
             .and_then(|bytes| serde_json::from_slice(&bytes).ok());
         ensure!(
             report.is_some_and(|report| report["experiments"].is_array()),
-            "{}: is of no reproduction (there is no {JSON} of one beside it); move it elsewhere, or choose \
+            "{}: does not belong to a reproduction (there is no {JSON} of one beside it); move it elsewhere, or choose \
              another --out",
             folder.join(page).display()
         );

@@ -30,7 +30,7 @@ pub struct SpeedReport {
     pub synthetic: bool,
     /// Width of the edge features.
     pub edge_width: usize,
-    /// Events of a batch.
+    /// Events per batch.
     pub batch_size: usize,
     /// Worker threads.
     pub threads: usize,

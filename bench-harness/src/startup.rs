@@ -45,7 +45,7 @@ pub struct StartupReport {
     pub next_iterations_s: [f64; 2],
 }
 
-/// Starts a training as `config` says; the program began at `begin`.
+/// Starts a run as `config` says; the program began at `begin`.
 ///
 /// # Errors
 /// When the stream or the device can't be opened, or an iteration fails.

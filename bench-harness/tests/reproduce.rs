@@ -29,7 +29,7 @@ fn a_reproduction_goes_on_and_gives_the_same_report() {
     // Five arms of three models; two more of memory-cost are not among them, and timeline's are
     // all there.
     assert!(
-        progress.contains("22 trainings, 0 of them finished"),
+        progress.contains("22 runs, 0 of them finished"),
         "{progress}"
     );
     let files = ["report.html", "report.md", "report.json"];
@@ -68,7 +68,7 @@ fn a_reproduction_goes_on_and_gives_the_same_report() {
     let after = reports();
     let (_, progress) = reproduce(&workdir, &asked);
     assert!(
-        progress.contains("22 trainings, 22 of them finished"),
+        progress.contains("22 runs, 22 of them finished"),
         "{progress}"
     );
     assert_eq!(reports(), after);
@@ -94,7 +94,7 @@ fn goes_on(workdir: &Workdir, asked: &[&str]) {
     assert!(!lost.exists(), "{progress}");
     let (_, progress) = reproduce(workdir, asked);
     assert!(
-        progress.contains("22 trainings, 21 of them finished"),
+        progress.contains("22 runs, 21 of them finished"),
         "{progress}"
     );
     assert!(progress.contains("[1/1] "), "{progress}");
@@ -139,7 +139,7 @@ fn compares(workdir: &Workdir) {
         "{table}"
     );
     let error = workdir.refused(&["compare", "cache", report]);
-    assert!(error.contains("there is no finished training"), "{error}");
+    assert!(error.contains("there is no finished run"), "{error}");
 }
 
 #[test]

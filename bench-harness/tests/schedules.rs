@@ -50,7 +50,7 @@ impl Grid {
         self.0.0.join(name)
     }
 
-    /// The finished trainings by name, and when each ended.
+    /// The finished runs by name, and when each ended.
     fn finished(&self) -> Vec<(String, SystemTime)> {
         let mut all: Vec<_> = fs::read_dir(self.path("grid"))
             .unwrap()
@@ -97,7 +97,7 @@ fn schedules_are_trained_once_and_put_into_one_table() {
         "host staleness:2",
     ];
     assert_eq!(rows(&table, 2), expected);
-    assert!(progress.contains("4 trainings, 0 of them finished"));
+    assert!(progress.contains("4 runs, 0 of them finished"));
     assert!(progress.contains("[4/4] staleness:2, memory host, seed 0 … "));
 
     let json = grid.json();
@@ -118,7 +118,7 @@ fn schedules_are_trained_once_and_put_into_one_table() {
     let (again, progress) = grid.ok(&asked);
     assert_eq!(again, table);
     assert!(
-        progress.contains("4 trainings, 4 of them finished"),
+        progress.contains("4 runs, 4 of them finished"),
         "{progress}"
     );
     assert_eq!(grid.finished(), before);
@@ -284,7 +284,7 @@ fn a_mitigation_is_compared_with_the_schedule_alone_and_with_sequential() {
     );
 }
 
-/// A grid of one training.
+/// A grid of one run.
 const ONE: [&str; 7] = [
     "schedules",
     "--width=8",

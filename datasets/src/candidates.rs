@@ -96,7 +96,9 @@ impl Ids {
         };
         dense
             .filter(|node| self.destinations.contains(node))
-            .ok_or_else(|| format!("candidate {original}, which is no destination of the stream"))
+            .ok_or_else(|| {
+                format!("candidate {original}, which is not a destination of the stream")
+            })
     }
 }
 

@@ -1,7 +1,7 @@
 //! Looks for what makes a stream unusable or its numbers doubtful (`mspipe data check`).
 //!
 //! Works on stores, data sets, generated streams and raw files. A raw file is
-//! read into a temporary store, going on where an import would stop, so that all
+//! read into a temporary store, continuing where an import would stop, so that all
 //! defects are counted. A line that cannot be read at all is an error of `check`
 //! itself. Nothing is repaired.
 

@@ -54,7 +54,7 @@ pub fn export(log: &EventLog, to: &Path, replace: bool) -> Result<Exported, Data
         Some("parquet") => true,
         _ => {
             return Err(DataError::Option(format!(
-                "--to {}: the ending says what is written, and .csv and .parquet are known",
+                "--to {}: the extension selects the format; .csv and .parquet are known",
                 to.display()
             )));
         }

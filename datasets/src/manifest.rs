@@ -6,7 +6,7 @@
 //!
 //! It does not touch the network ([`crate::fetch`]) and does not read streams.
 //!
-//! Source of the format: `datasets/manifests/*.toml`, one file a data set, embedded in the program.
+//! Source of the format: `datasets/manifests/*.toml`, one file per data set, embedded in the program.
 
 mod unknown;
 

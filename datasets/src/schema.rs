@@ -383,7 +383,7 @@ impl Open<'_> {
         let (found, more) = match self.header.named {
             true => (
                 format!(
-                    "no column is known by its name as the {} (columns: {})",
+                    "no column is recognised by name as the {} (columns: {})",
                     missing.join(", the "),
                     list(names)
                 ),

@@ -1,6 +1,6 @@
 //! Recorded candidates: text, arrays, TGB's pickles, and what is wrong with them.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on must fail")]
+#![allow(clippy::unwrap_used, reason = "a test that cannot continue must fail")]
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -72,7 +72,7 @@ fn what_the_stream_lacks_is_named_with_its_line() {
         ),
         (
             "4,0,9\n",
-            ":1: candidate 9, which is no destination of the stream",
+            ":1: candidate 9, which is not a destination of the stream",
         ),
         ("4,0\n5\n", ":2: `5` alone"),
         ("4,x\n", ":1: a candidate is `x`"),

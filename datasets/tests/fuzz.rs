@@ -3,7 +3,7 @@
 //!
 //! `fuzz/README.md` tells how to fuzz in earnest.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on must fail")]
+#![allow(clippy::unwrap_used, reason = "a test that cannot continue must fail")]
 
 #[allow(unreachable_pub, reason = "shared with the fuzz targets")]
 #[path = "../../fuzz/src/mutation.rs"]

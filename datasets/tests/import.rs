@@ -1,6 +1,6 @@
 //! From small files, written here, to event logs: every format, option and refusal.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on must fail")]
+#![allow(clippy::unwrap_used, reason = "a test that cannot continue must fail")]
 
 #[path = "import/arrays.rs"]
 mod arrays;

@@ -1,6 +1,6 @@
 //! Round trips and damage: what is written is read back, and no bytes make a reader panic.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on must fail")]
+#![allow(clippy::unwrap_used, reason = "a test that cannot continue must fail")]
 
 use std::fmt::Write as _;
 use std::fs;

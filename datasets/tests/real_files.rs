@@ -3,7 +3,7 @@
 //! The files are not part of the project; without them each test prints why it
 //! did not run.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on must fail")]
+#![allow(clippy::unwrap_used, reason = "a test that cannot continue must fail")]
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -185,7 +185,7 @@ fn raw_gdelt_files_are_one_stream() {
     assert_eq!(log.edge_features().map(|t| t.width()), Some(139));
     assert_eq!(log.node_features().map(|t| t.width()), Some(160));
     assert_eq!(names.nodes.map(|names| names.len()), Some(352));
-    // 139 bits take 18 bytes a row, 160 take 20; what is predicted is what lies on the disk.
+    // 139 bits take 18 bytes per row, 160 take 20; what is predicted is what lies on the disk.
     let info = &report.info;
     let sizes = |f: &Option<FeatureInfo>| f.as_ref().map(|f| (f.bytes, f.bytes_as_f32));
     assert_eq!(

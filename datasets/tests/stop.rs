@@ -1,6 +1,6 @@
 //! Conversions that are asked to stop: they end, and nothing of them is left.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on must fail")]
+#![allow(clippy::unwrap_used, reason = "a test that cannot continue must fail")]
 
 use std::fs;
 use std::path::Path;

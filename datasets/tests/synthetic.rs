@@ -1,6 +1,6 @@
 //! Generated streams: published counts, the wanted habits, and the same bits everywhere.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on must fail")]
+#![allow(clippy::unwrap_used, reason = "a test that cannot continue must fail")]
 
 use std::collections::{HashMap, HashSet};
 

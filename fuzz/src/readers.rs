@@ -331,7 +331,7 @@ fn is_store(path: &Path) -> bool {
     path.extension().is_some_and(|ending| ending == "mspipe") && path.join("meta.json").is_file()
 }
 
-/// Reads everything that a training reads.
+/// Reads everything that a run reads.
 fn use_log(log: &EventLog) {
     let nodes = log.nodes();
     assert!(

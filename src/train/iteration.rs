@@ -303,7 +303,7 @@ pub(super) struct Plan<'a> {
     pub(super) emulated_link: Option<Link>,
 }
 
-/// What to do after an iteration; is given the training, what the memory watched, and the
+/// What to do after an iteration; is given the run, what the memory watched, and the
 /// iteration.
 pub(super) type Follow<'p> =
     &'p mut dyn FnMut(&mut Training<'_>, &dyn Fn() -> Tensor<1>, usize) -> Proceed;

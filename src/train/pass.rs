@@ -34,11 +34,11 @@ pub struct Sampling {
     pub features: Features,
     /// What the model and the protocol ask of a batch's layout.
     pub layout: LayoutRule,
-    /// Events of a batch.
+    /// Events per batch.
     pub batch_size: usize,
     /// Seed of every draw.
     pub seed: u64,
-    /// Scratch tables of the layout, one a thread that samples.
+    /// Scratch tables of the layout, one per thread that samples.
     pub scratch: Mutex<Vec<MfgScratch>>,
 }
 

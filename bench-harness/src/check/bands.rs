@@ -1,6 +1,6 @@
-//! What the runs of a check gave when they were recorded, and what may differ from it.
+//! Results of the runs of a check when they were recorded, and what may differ from it.
 //!
-//! Seeds are fixed, so that on one device a training gives the same bits each time. On another
+//! Seeds are fixed, so that on one device a run gives the same bits each time. On another
 //! device sums are rounded in another order, and training amplifies that. How much is measured
 //! when bands are recorded: the learning rate is changed by a millionth, which disturbs every
 //! step about as much as another order of sums does, and the tolerance is a multiple of the
@@ -35,7 +35,7 @@ pub struct Bands {
     pub recipes: Vec<Recorded>,
 }
 
-/// What one recipe gave.
+/// Results of one recipe.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Recorded {
@@ -47,7 +47,7 @@ pub struct Recorded {
     pub data_hash: String,
     /// Its seed.
     pub seed: u64,
-    /// What it gave.
+    /// Its result.
     pub quantities: Vec<Quantity>,
 }
 
@@ -80,7 +80,7 @@ pub struct Compared {
     pub ok: bool,
 }
 
-/// What a run gave; `exact` ones come last.
+/// Results of a run; `exact` ones come last.
 pub(super) fn quantities(cell: &Cell) -> Vec<Quantity> {
     let quantity = |name: &str, values: Vec<f64>, tolerance| Quantity {
         name: name.to_owned(),
@@ -122,7 +122,7 @@ pub(super) fn quantities(cell: &Cell) -> Vec<Quantity> {
     all
 }
 
-/// What a run gave, with tolerances from what `disturbed` ones gave.
+/// Results of a run, with tolerances from what `disturbed` ones gave.
 pub(super) fn record(cell: &Cell, disturbed: &[Cell]) -> Vec<Quantity> {
     let mut all = quantities(cell);
     for (nth, quantity) in all.iter_mut().enumerate() {

@@ -50,10 +50,10 @@ pub struct Versions {
     pub parameters: usize,
 }
 
-/// What an epoch gave.
+/// Results of an epoch.
 #[derive(Debug, Clone, Deserialize)]
 pub(super) struct PeerEpoch {
-    /// Training events a second.
+    /// Training events per second.
     pub(super) events_per_s: f64,
     /// Mean loss of its batches.
     pub(super) train_loss: f64,

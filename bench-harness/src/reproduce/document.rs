@@ -63,7 +63,7 @@ fn blocks(experiment: &Experiment) -> Vec<Block> {
     let recipe = &experiment.recipe;
     let mut blocks = vec![Block::Text(format!("Should reach: {}.", recipe.reaches))];
     if experiment.outcomes.is_empty() {
-        blocks.push(Block::Note("No training of it is finished.".to_owned()));
+        blocks.push(Block::Note("No run of it is finished.".to_owned()));
         return blocks;
     }
     let views = recipe.views.iter();
@@ -117,7 +117,7 @@ fn doubt(experiment: &Experiment, seeds: usize) -> String {
         let last = |cell: &Cell| cell.epochs.last().map(|epoch| epoch.train_seconds);
         let seconds: Vec<f64> = cells().filter_map(last).collect();
         few.push(format!(
-            "one timed epoch a training, of {} s",
+            "one timed epoch per run, of {} s",
             from_to(&seconds, short)
         ));
     }
@@ -150,7 +150,7 @@ fn lead(experiments: &[Experiment], quick: bool) -> Vec<Block> {
         "Speed against accuracy of the schedules of MSPipe, measured by mspipe itself on one \
          machine. `sequential` runs one stage after the other, as TGL does; every number below \
          belongs to the protocol, stream and machine named beside it. 'Should reach' is what was \
-         expected before anything was measured, 'Seen' what these trainings gave."
+         expected before anything was measured, 'Seen' the results of these runs."
             .to_owned(),
     )];
     if quick {
@@ -165,7 +165,7 @@ fn lead(experiments: &[Experiment], quick: bool) -> Vec<Block> {
         blocks.push(Block::Note(
             "Streams called SYNTHETIC were generated, because the data set's files were not there. \
              They have the published counts, or a part of them; an accuracy reached on them says \
-             nothing about the real data set. `mspipe data fetch NAME` brings the files."
+             nothing about the real data set. `mspipe data fetch NAME` downloads the files."
                 .to_owned(),
         ));
     }
@@ -173,7 +173,7 @@ fn lead(experiments: &[Experiment], quick: bool) -> Vec<Block> {
     if cells().any(|cell| cell.context.device.contains("flex")) {
         blocks.push(Block::Note(
             "The device is the CPU: training and the stages that a schedule hides behind it share \
-             its cores, so that overlap has less to win than beside a GPU."
+             its cores, so overlap gains less than with a GPU."
                 .to_owned(),
         ));
     }
@@ -182,7 +182,7 @@ fn lead(experiments: &[Experiment], quick: bool) -> Vec<Block> {
     let rate = match rates.is_empty() {
         true => "-".to_owned(),
         false => format!(
-            "median {:.0} GFLOP/s, {} beside the trainings",
+            "median {:.0} GFLOP/s, {} beside the runs",
             median(&rates),
             from_to(&rates, |rate| format!("{rate:.0}"))
         ),

@@ -1,4 +1,4 @@
-//! What the runs of a recipe gave: one outcome per stream, variant and arm, over its seeds.
+//! Results of the runs of a recipe: one outcome per stream, variant and arm, over its seeds.
 
 use std::path::PathBuf;
 
@@ -20,7 +20,7 @@ pub struct Experiment {
     pub outcomes: Vec<Outcome>,
 }
 
-/// What one arm gave on one stream, in one variant.
+/// Results of one arm on one stream, in one variant.
 #[derive(Debug, Serialize)]
 pub struct Outcome {
     /// The stream, with SYNTHETIC behind its name if it was generated.

@@ -1,6 +1,6 @@
 //! From recipes to runs: each setting is trained once, whatever recipes ask for it.
 //!
-//! Trainings on one stream with the same features share a folder. A data set whose files are
+//! Runs on one stream with the same features share a folder. A data set whose files are
 //! not there is replaced by its stand-in, which every number of it then says.
 
 use std::path::{Path, PathBuf};
@@ -225,7 +225,7 @@ fn group_name(stream: &str, plain: &RunConfig, config: &RunConfig) -> String {
     folder_name(&name)
 }
 
-/// What sets a training apart: stream, model, place, schedule, whatever differs from the
+/// What sets a run apart: stream, model, place, schedule, whatever differs from the
 /// stream's plain settings, seed.
 fn label(stream: &str, plain: &RunConfig, config: &RunConfig) -> Result<String> {
     const NAMED: [&str; 4] = ["model", "memory", "schedule", "seed"];
@@ -252,7 +252,7 @@ fn label(stream: &str, plain: &RunConfig, config: &RunConfig) -> Result<String> 
     Ok(label + &format!(", seed {}", config.training.seed))
 }
 
-/// About how long a training takes, in any unit. Small batches are slower an event.
+/// About how long a run takes, in any unit. Small batches are slower per event.
 fn work(config: &RunConfig) -> f64 {
     let model = match config.model.name {
         ModelName::Tgn | ModelName::Apan => 1.0,

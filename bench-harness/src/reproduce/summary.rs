@@ -85,7 +85,7 @@ pub(super) fn section(experiments: &[Experiment]) -> Option<Section> {
     let mut blocks: Vec<Block> = lines.into_iter().map(Block::Text).collect();
     if pairs.iter().all(|pair| pair.base.seeds.len() == 1) {
         let text = "Each number is that of one seed. How far AP and speed differ from seed to seed \
-                    was not measured, so that none of these differences can be told from chance.";
+                    was not measured, so none of these differences can be distinguished from chance.";
         blocks.push(Block::Note(text.to_owned()));
     }
     let mut table = Table::new(

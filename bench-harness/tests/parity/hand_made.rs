@@ -6,7 +6,7 @@
 //!       0->3   0->4 1->3   0->3      negatives 2 4, 2 2
 //! ```
 //!
-//! So memory stays zero, mails are edge features, every logit is the bias b, the loss is
+//! So memory stays zero, mail is edge features, every logit is the bias b, the loss is
 //! softplus(-b) + softplus(b), its gradient is 2 σ(b) - 1 for b and 0 for all else, and two
 //! steps of Adam move b alone.
 

@@ -322,7 +322,7 @@ mod tests {
         );
         refused(
             &npy(1, &header("|u1", "(1, 2000000)"), &vec![0; 2_000_000]),
-            "1 rows of 2000000 values found, at most 1048576 a row expected; is the array to be transposed?",
+            "1 rows of 2000000 values found, at most 1048576 per row expected; should the array be transposed?",
         );
         refused(
             &npy(1, "{'descr': [('x', '<f4')]}", &[]),

@@ -65,8 +65,8 @@ impl Header {
     pub(crate) fn bytes(&self, path: &Path) -> Result<u64, DataError> {
         if self.width > MAX_WIDTH {
             let problem = format!(
-                "{} rows of {} values found, at most {MAX_WIDTH} a row expected; is the array to be transposed? \
-                 One row an event or node: numpy.save(file, numpy.ascontiguousarray(a.T))",
+                "{} rows of {} values found, at most {MAX_WIDTH} per row expected; should the array be transposed? \
+                 One row per event or node: numpy.save(file, numpy.ascontiguousarray(a.T))",
                 self.rows, self.width
             );
             return Err(DataError::array(path, problem));

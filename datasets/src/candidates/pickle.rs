@@ -42,7 +42,7 @@ pub(super) fn entries(input: impl BufRead, file_bytes: u64) -> Result<Vec<Entry>
         Value::Dictionary => Ok(candidates.entries),
         _ => Err(PickleError::Wrong {
             at: 0,
-            found: "a value that is no dictionary was found".to_owned(),
+            found: "a value that is not a dictionary was found".to_owned(),
         }),
     }
 }
@@ -149,7 +149,7 @@ impl Objects for Candidates {
                 *kind,
                 bytes.clone(),
             ))))),
-            _ => Err("an array that is no list of numbers was found".to_owned()),
+            _ => Err("an array that is not a list of numbers was found".to_owned()),
         }
     }
 }

@@ -64,7 +64,7 @@ pub(super) fn read(file: &InputFile, log: &EventLog) -> Result<Vec<CandidateList
             .collect();
         let nodes = nodes.ok_or_else(|| {
             failed(format!(
-                "a candidate of the event ({src}, {dst}, {time}) is no destination of the stream"
+                "a candidate of the event ({src}, {dst}, {time}) is not a destination of the stream"
             ))
         })?;
         lists.extend(own.iter().map(|&event| (event, nodes.clone())));

@@ -59,7 +59,7 @@ pub struct Download {
     pub restarted: Option<Restart>,
 }
 
-/// Why a download began anew.
+/// Why a download started over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Restart {

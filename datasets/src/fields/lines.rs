@@ -56,7 +56,7 @@ impl<'a> Lines<'a> {
         }
     }
 
-    /// Adds the next line to the record, which goes on there; false at the end of the file.
+    /// Adds the next line to the record, which continues there; false at the end of the file.
     pub(crate) fn append(&mut self) -> Result<bool, DataError> {
         self.further += 1;
         self.read_line()

@@ -3,7 +3,7 @@
 //! Readers look at a file several times: at its first bytes, at the list of an archive, at all of it
 //! once or twice. A pipe, a terminal or another process's output gives its bytes once. What can't be
 //! opened again is therefore copied into a file of our own first ([`InputFile::of`]), whose room only
-//! the disk bounds, and which is removed with the last use; messages go on naming what the user named.
+//! the disk bounds, and which is removed with the last use; messages keep naming what the user named.
 
 use std::fs::{File, Metadata};
 use std::io::{self, IsTerminal, Read, Write};
@@ -24,7 +24,7 @@ use crate::stop::Stop;
 /// Bytes that pass from a pipe at a time, and how many such pieces may wait.
 const PIECE: usize = 1 << 20;
 const WAITING: usize = 4;
-/// How often somebody who waits for a pipe looks whether to go on waiting.
+/// How often somebody who waits for a pipe looks whether to keep waiting.
 const PATIENCE: Duration = Duration::from_millis(100);
 /// Bytes at each end of a file that [`InputFile::identity`] looks at.
 const ENDS: u64 = 1 << 16;

@@ -3,7 +3,7 @@
 //! Runs the reader of a source into an [`Intake`], adds features that come in
 //! files of their own and finishes the store. Nothing is left behind when it
 //! fails. Everything is streamed: memory holds a few MiB of buffers, 16 bytes or
-//! so and the name of each node, and, if events must be sorted, 6 bytes an event.
+//! so and the name of each node, and, if events must be sorted, 6 bytes per event.
 
 use std::fs::File;
 use std::io::Write;

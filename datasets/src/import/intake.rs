@@ -3,7 +3,7 @@
 //! Ids and the resolution of the times are known only after the last line, so
 //! events are first staged in a file of fixed-size records beside the store and
 //! then rewritten; memory grows with the number of nodes, not of events (except
-//! when events must be sorted: then 6 bytes an event). Features are written once,
+//! when events must be sorted: then 6 bytes per event). Features are written once,
 //! in file order, and once more only if they must follow sorted events.
 
 use std::fs::{self, File};
@@ -37,7 +37,7 @@ pub(crate) enum Defects {
     Refuse,
     /// Sort by time (stable); features that are no numbers are errors.
     Sort,
-    /// Count both and go on, sorting by time.
+    /// Count both and continue, sorting by time.
     Record,
 }
 

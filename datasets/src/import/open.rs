@@ -6,7 +6,7 @@
 //! key made of the options (how columns are read too), the readers' version and what tells a
 //! file from others and from itself with another content (see `InputFile::identity`), so that
 //! a changed file is converted again. A store of the cache that is damaged or of an earlier version
-//! is made anew, with a note. Other conversions are not removed ([`crate::store::cache`]
+//! is made again, with a note. Other conversions are not removed ([`crate::store::cache`]
 //! lists and removes them); the cache folder can be deleted at any time.
 
 use std::path::{Path, PathBuf};

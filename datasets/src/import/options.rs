@@ -21,10 +21,10 @@ pub struct OpenOptions {
     pub reading: Reading,
     /// How the stream is divided; None: as it says itself. Changes no conversion.
     pub split: Option<SplitRule>,
-    /// An array with one row an event: `.npy`, `.npz` (`FILE.npz:NAME` if it holds several) or
+    /// An array with one row per event: `.npy`, `.npz` (`FILE.npz:NAME` if it holds several) or
     /// `.pt`; replaces features of the event file.
     pub edge_features: Option<PathBuf>,
-    /// An array with one row a node, as above. Ids of a stream with one id space are then row numbers.
+    /// An array with one row per node, as above. Ids of a stream with one id space are then row numbers.
     pub node_features: Option<PathBuf>,
     /// Where data sets are; None: `MSPIPE_DATA_DIR`, else `data` in the cache folder.
     pub data_dir: Option<PathBuf>,

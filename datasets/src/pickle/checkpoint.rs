@@ -84,7 +84,7 @@ fn archive(
             return Err(DataError::format(
                 path,
                 format!(
-                    "entry {} unpacks from {} to {}, which is no weight",
+                    "entry {} unpacks from {} to {}, which is not a weight",
                     crate::error::quoted(entry.name_raw()),
                     HumanBytes(entry.compressed_size()),
                     HumanBytes(entry.size())

@@ -303,7 +303,7 @@ impl<O: Objects> Machine<O> {
     /// Puts keys and values, one after the other, into the dictionary that is on top of the stack.
     fn entries(&mut self, items: &[Value<O::Object>]) -> Result<(), String> {
         if !matches!(self.stack.last(), Some(Value::Dictionary)) {
-            return Err("entries of something that is no dictionary were found".to_owned());
+            return Err("entries of something that is not a dictionary were found".to_owned());
         }
         for item in items.chunks(2) {
             let [key, value] = item else {

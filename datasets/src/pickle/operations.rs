@@ -87,7 +87,7 @@ impl<R: BufRead> Operations<R> {
         self.argument.clear();
         match argument(code) {
             None => Err(self.wrong(format!(
-                "0x{code:02x}, which is no pickle operation, was found"
+                "0x{code:02x}, which is not a pickle operation, was found"
             ))),
             Some(Argument::Fixed(length)) => Ok((code, length)),
             Some(Argument::Sized(bytes)) => {
@@ -200,7 +200,7 @@ mod tests {
                      (at byte 2 of the pickle)";
         assert_eq!(message(b"\x80\x02X\x10\0\0\0ls"), there);
         assert!(message(b"cos\nsys").contains("damaged or cut off (at byte 0"));
-        assert!(message(b"K\x01\xff").contains("0xff, which is no pickle operation"));
+        assert!(message(b"K\x01\xff").contains("0xff, which is not a pickle operation"));
         let long = [b"V".to_vec(), vec![b'x'; 1 << 17]].concat();
         assert!(message(&long).contains("a line of over 65536 bytes"));
     }

@@ -56,7 +56,7 @@ fn half_known_headers_are_refused() {
     let error = plainly("timestamp,amount,payed_by,payed_to").unwrap_err();
     assert_eq!(
         error,
-        "a.csv: no column is known by its name as the source, the destination (columns: \
+        "a.csv: no column is recognised by name as the source, the destination (columns: \
          `timestamp`, `amount`, `payed_by`, `payed_to`); say which it is with --columns \
          src=COLUMN,dst=COLUMN,time=timestamp; if the first line is an event and no header: \
          --no-header"

@@ -91,9 +91,9 @@ pub struct EventLogParts {
     pub labels: Option<Vec<i32>>,
     /// 0 train, 1 validation, 2 test; never decreasing.
     pub roll: Option<Vec<u8>>,
-    /// One row an event.
+    /// One row per event.
     pub edge_features: Option<FeatureTable>,
-    /// One row a node.
+    /// One row per node.
     pub node_features: Option<FeatureTable>,
     /// Whether the stream was generated.
     pub synthetic: bool,
@@ -210,7 +210,7 @@ impl EventLog {
         self.columns.id_map.as_ref().map(Column::as_slice)
     }
 
-    /// Names of nodes and feature columns, as far as the file had them; read from the store anew.
+    /// Names of nodes and feature columns, as far as the file had them; read from the store each time.
     ///
     /// # Errors
     /// [`DataError`] if the store's file of names is missing or damaged.
@@ -621,7 +621,7 @@ mod tests {
                 .contains("roll falls from 1 to 0 at event 2")
         );
         assert!(refusal(|p| p.roll = Some(vec![0, 0, 0, 3])).contains("is 3, 0, 1 or 2 expected"));
-        assert!(refusal(|p| p.ticks_per_unit = 60).contains("60 ticks a unit"));
+        assert!(refusal(|p| p.ticks_per_unit = 60).contains("60 ticks per unit"));
         assert!(refusal(|p| p.dst.truncate(3)).contains("dst has 3 rows"));
     }
 

@@ -401,7 +401,7 @@ mod tests {
 
     #[test]
     fn packed_rows_become_whole_words() {
-        // width 35: five bytes a row, two words.
+        // width 35: five bytes per row, two words.
         let bytes = vec![1, 2, 3, 0x84, 5, 0xff, 0, 0, 0, 7];
         let bits = FeatureTable::from_bits(2, 35, bytes).unwrap();
         assert_eq!(

@@ -306,7 +306,7 @@ fn columns_that_are_refused() {
     refused(
         "required int64 src; required int64 dst; required double when;",
         two(),
-        "a.parquet: no column is known by its name as the time (columns: `src`, `dst`, `when`); say which it is with --columns src=src,dst=dst,time=COLUMN",
+        "a.parquet: no column is recognised by name as the time (columns: `src`, `dst`, `when`); say which it is with --columns src=src,dst=dst,time=COLUMN",
     );
     refused(
         &format!("{BARE} required int64 user_id;"),

@@ -36,7 +36,7 @@ pub(super) fn arms(experiment: &Experiment) -> Vec<Block> {
         decimals: Some(2),
         ..bars(
             format!("Speed-up over '{first}'{link}"),
-            format!("training events a second, times those of '{first}'"),
+            format!("training events per second, times those of '{first}'"),
             |outcome, _| outcome.row.speed_up,
         )
     };
@@ -124,14 +124,14 @@ fn megabytes(outcome: &Outcome) -> f64 {
 pub(super) fn in_flight_seen(experiment: &Experiment) -> String {
     let all: Vec<f64> = experiment.outcomes.iter().map(megabytes).collect();
     let range = from_to(&all, |megabytes| format!("{megabytes:.1}"));
-    format!("the iterations under way hold {range} MB at most")
+    format!("the iterations in flight hold at most {range} MB")
 }
 
-/// Bytes and iterations under way at once, at most, and as many bytes an iteration.
+/// Bytes and iterations under way at once, at most, and as many bytes per iteration.
 pub(super) fn in_flight(experiment: &Experiment) -> Vec<Block> {
     let mut table = Table::new(
-        "Under way at once, at most: from the beginning of an iteration's first step to the end of \
-         its last one; bytes are those of its features, memory rows, mails and updated rows. One \
+        "In flight at once, at most: from the beginning of an iteration's first step to the end of \
+         its last one; bytes are those of its features, memory rows, mail and updated rows. One \
          iteration alone is what sequential holds",
         &["stream", "setting", "arm"],
         &["iterations", "MB", "MB of one iteration"],
@@ -157,7 +157,7 @@ pub(super) fn in_flight(experiment: &Experiment) -> Vec<Block> {
         titles.iter().map(of).collect()
     };
     let bars = Bars {
-        title: "Memory that the iterations under way hold".to_owned(),
+        title: "Memory held by the iterations in flight".to_owned(),
         y_name: "MB".to_owned(),
         groups: experiment.arm_names(),
         series: titles.iter().cloned().zip(1..).collect(),
@@ -165,7 +165,7 @@ pub(super) fn in_flight(experiment: &Experiment) -> Vec<Block> {
         size: Size::Wide,
         ..Bars::default()
     };
-    let caption = "Beside node memory and mailboxes, which every schedule needs.";
+    let caption = "In addition to node memory and mailboxes, which every schedule needs.";
     vec![
         Block::Figures(vec![bars.figure(caption)]),
         Block::Table(table),

@@ -64,7 +64,7 @@ pub(super) fn k_over_time(experiment: &Experiment) -> Vec<Block> {
         });
         let chart = Lines {
             title: format!("k over time: {stream}{}", experiment.emulated_note()),
-            x_name: "iteration of the training".to_owned(),
+            x_name: "training iteration".to_owned(),
             y_name: "k".to_owned(),
             series: series.collect(),
             join: Join::Step,
@@ -98,13 +98,13 @@ pub(super) fn k_seen(experiment: &Experiment) -> Option<String> {
     };
     let (change, all) = cells().map(last).max()?;
     Some(format!(
-        "the largest k of {} trainings is {largest}; the last change of k, over all of them, is in \
+        "the largest k of {} runs is {largest}; the last change of k, over all of them, is in \
          iteration {change} of {all}",
         cells().count()
     ))
 }
 
-/// Where k changes, and the training's end.
+/// Where k changes, and the run's end.
 fn k_points(cell: &Cell) -> Vec<Point> {
     let iterations: usize = cell.staleness.iter().map(|(_, count)| count).sum();
     let mut points: Vec<Point> = cell

@@ -37,7 +37,7 @@ pub(super) fn speed(experiment: &Experiment) -> Vec<Block> {
         };
         let bars = Bars {
             title,
-            y_name: format!("training events a second, times those of {first}"),
+            y_name: format!("training events per second, times those of {first}"),
             groups: streams.iter().map(|stream| (*stream).to_owned()).collect(),
             series: (0..)
                 .zip(&arms)
@@ -117,7 +117,7 @@ pub(super) fn speed_seen(experiment: &Experiment) -> Option<String> {
         let same = exact.iter().filter(|same| **same).count();
         text += &format!(
             "; prefetch and exact-overlap, which must not change it, have the AP of {first} to the \
-             last bit in {same} of {} trainings",
+             last bit in {same} of {} runs",
             exact.len()
         );
     }
@@ -198,7 +198,7 @@ pub(super) fn trade_off(experiment: &Experiment) -> Vec<Block> {
         };
         let chart = Lines {
             title: format!("Test AP against speed: {}", series[0].title()),
-            x_name: "training events a second".to_owned(),
+            x_name: "training events per second".to_owned(),
             y_name: "test AP".to_owned(),
             series: series.iter().map(point).collect(),
             join: Join::Apart,
@@ -236,7 +236,7 @@ pub(super) fn stages(experiment: &Experiment) -> Vec<Block> {
     let names = Stage::ALL.map(Stage::name);
     let parts = names.map(str::to_owned).to_vec();
     let mut table = Table::new(
-        "Milliseconds of an iteration in each stage, mean over the training",
+        "Milliseconds of an iteration in each stage, mean over the run",
         &["stream", "setting", "arm"],
         &[&names[..], &["sum"]].concat(),
     );

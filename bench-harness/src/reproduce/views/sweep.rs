@@ -33,7 +33,7 @@ pub(super) fn sweep(experiment: &Experiment, setting: &str) -> Vec<Block> {
             y: outcome.row.test_ap.mean,
             deviation: outcome.row.test_ap.deviation,
         });
-        let mut speed = chart("Speed", "training events a second", |outcome, x| Point {
+        let mut speed = chart("Speed", "training events per second", |outcome, x| Point {
             x,
             y: outcome.row.events_per_s,
             deviation: None,

@@ -127,7 +127,7 @@ impl<'a> Cursor<'a> {
             return Err(self.error(
                 0,
                 "lists that do not fit the rows",
-                "one list a row; the file is damaged",
+                "one list per row; the file is damaged",
             ));
         }
         for (row, ends) in starts.windows(2).enumerate() {

@@ -399,7 +399,7 @@ impl<'a> Rows<'a> {
         let number = any_id(field).ok_or_else(|| {
             at.error(
                 format!("{what} is {}", quoted(field)),
-                "the event's number, which tells its row in the features",
+                "the event's number, which identifies its row in the features",
             )
         })?;
         let base = *self.base.get_or_insert(number);
@@ -409,12 +409,10 @@ impl<'a> Rows<'a> {
                 "0 or 1; give the whole file, not a part of it",
             ));
         }
-        number.checked_sub(base).map(Some).ok_or_else(|| {
-            at.error(
-                format!("{what} is 0"),
-                "numbers that go on from those before",
-            )
-        })
+        number
+            .checked_sub(base)
+            .map(Some)
+            .ok_or_else(|| at.error(format!("{what} is 0"), "numbers that continue those before"))
     }
 
     /// What is known when all was read.
@@ -468,7 +466,7 @@ impl<'a> Rows<'a> {
             ));
         }
         if dialect.separator == Separator::Semicolon && self.events > 0 {
-            notes.push("fields are separated by semicolons, so that 0,5 is 0.5".to_owned());
+            notes.push("fields are separated by semicolons, so 0,5 is 0.5".to_owned());
         }
         notes.extend(missing_note(schema, kinds, &self.missing, reading));
         let time = self.first_time.filter(|_| self.dates == Some(false));
