@@ -60,7 +60,7 @@ pub enum ConfigError {
     },
     /// An option that a run has settled.
     #[error(
-        "--{0} can't be given with --resume, which goes on with the settings of the run; to begin \
+        "--{0} can't be given with --resume, which resumes with the settings of the run; to start \
          a run with its weights and other settings: --init RUN"
     )]
     OfRun(String),

@@ -181,7 +181,7 @@ fn read(place: &Path) -> Result<BTreeMap<String, Vec<Cell>>> {
     Ok(by_setting)
 }
 
-/// The settings that decide which trainings are compared, whatever the seed and the folder; device
+/// The settings that decide which runs are compared, whatever the seed and the folder; device
 /// and threads are part of the context, which says what was really used.
 fn compared(cell: &Cell) -> serde_json::Result<Map<String, Value>> {
     let mut config = cell.config.clone();

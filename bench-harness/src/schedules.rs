@@ -73,7 +73,7 @@ impl Mitigation {
     }
 }
 
-/// Makes an option of a training take several values, separated by commas.
+/// Makes an option of a run take several values, separated by commas.
 fn several(option: Arg) -> Arg {
     option.action(ArgAction::Append).value_delimiter(',')
 }
@@ -133,7 +133,7 @@ impl Args for ScheduleGrid {
             .mut_arg("memory", |option| {
                 several(option)
                     .default_values(["device", "host"])
-                    .help("Places of node memory to compare, separated by commas")
+                    .help("Placements of node memory to compare, separated by commas")
             })
             .mut_arg("mitigation", |option| {
                 several(option).help(
@@ -158,12 +158,12 @@ impl Args for ScheduleGrid {
                     .help("Seeds to train with, separated by commas")
             })
             .mut_arg("init", |option| {
-                option.help("Begin with the weights of a run's folder or of a file")
+                option.help("Start from the weights of a run's folder or of a file")
             })
             .mut_arg("out", |option| {
                 option
                     .required(true)
-                    .help("Folder of the trainings; those that are finished in it are not run again")
+                    .help("Folder of the runs; those that are finished in it are not run again")
             });
         NODE_CLASSIFICATION
             .into_iter()
@@ -177,7 +177,7 @@ impl Args for ScheduleGrid {
     }
 }
 
-/// What one schedule gave with one place of memory and one mitigation.
+/// Results of one schedule with one place of memory and one mitigation.
 #[derive(Debug, Serialize)]
 pub struct Row {
     /// Where node memory was.
@@ -213,7 +213,7 @@ pub struct Row {
 /// The table, and what it was made of.
 #[derive(Debug, Serialize)]
 pub struct ScheduleReport {
-    /// One row a place, schedule and mitigation.
+    /// One row per place, schedule and mitigation.
     pub rows: Vec<Row>,
     /// The runs, in the order in which they ran.
     pub cells: Vec<Cell>,
@@ -225,7 +225,7 @@ pub struct ScheduleReport {
 /// See [`grid::run`].
 pub fn measure(asked: ScheduleGrid) -> Result<ScheduleReport> {
     let out = asked.run.output.out.clone();
-    let folder = out.context("--out is missing: give a folder for the trainings")?;
+    let folder = out.context("--out is missing: give a folder for the runs")?;
     let arms = asked.arms();
     let seeds = asked.seeds.iter();
     let trainings = seeds.flat_map(|seed| arms.iter().map(|arm| asked.training(arm, *seed)));

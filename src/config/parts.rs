@@ -33,12 +33,12 @@ pub struct SourceSettings {
     )]
     pub data: String,
 
-    /// Edge features that are not in the stream's file, one row an event: .npy, .npz
+    /// Edge features that are not in the stream's file, one row per event: .npy, .npz
     /// (FILE.npz:NAME) or PyTorch's .pt
     #[arg(long, value_name = "FILE", help_heading = "Files of events")]
     pub edge_feature_file: Option<PathBuf>,
 
-    /// Node features, one row a node: .npy, .npz (FILE.npz:NAME) or PyTorch's .pt
+    /// Node features, one row per node: .npy, .npz (FILE.npz:NAME) or PyTorch's .pt
     #[arg(long, value_name = "FILE", help_heading = "Files of events")]
     pub node_feature_file: Option<PathBuf>,
 }
@@ -46,12 +46,12 @@ pub struct SourceSettings {
 /// What is trained, and from where on.
 #[derive(Debug, Clone, PartialEq, Args)]
 pub struct StartSettings {
-    /// What is trained
+    /// What to train
     #[arg(long, value_enum, default_value = "link")]
     pub task: Task,
 
-    /// Begin with these weights: a run's folder, which brings its settings too (options
-    /// given here come first), or a file (safetensors, TGL's .pkl)
+    /// Start from these weights: a run's folder, which brings its settings too (options
+    /// given here take precedence), or a file (safetensors, TGL's .pkl)
     #[arg(long, value_name = "RUN|FILE")]
     pub init: Option<PathBuf>,
 
@@ -65,7 +65,7 @@ pub struct StartSettings {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Task {
-    /// A model that tells which pairs of nodes interact
+    /// A model that predicts which pairs of nodes interact
     Link,
     /// A classifier of state labels, on embeddings by the model of --init
     Node,
@@ -97,11 +97,11 @@ pub struct ModelSettings {
     #[arg(long, value_enum, default_value = "event", help_heading = "Model")]
     pub memory_write: MemoryWriteName,
 
-    /// What becomes of several mails for one node in a batch
+    /// How mail that reaches a node in one batch is combined
     #[arg(long, value_enum, default_value = "last", help_heading = "Model")]
     pub mail_aggregation: MailAggregationName,
 
-    /// Mails that a node keeps (apan)
+    /// Mail slots per node (apan)
     #[arg(long, value_name = "N", default_value_t = 10, help_heading = "Model")]
     pub mail_slots: usize,
 
@@ -113,7 +113,7 @@ pub struct ModelSettings {
     #[arg(long, value_enum, default_value = "trained", help_heading = "Model")]
     pub time_encoding: TimeEncodingName,
 
-    /// Past events sampled for a root (tgn), or that get a root's mail (apan)
+    /// Past events sampled per root (tgn), or that receive a root's mail (apan)
     #[arg(long, value_name = "N", default_value_t = 10, help_heading = "Model")]
     pub fanout: usize,
 
@@ -129,11 +129,11 @@ pub struct ModelSettings {
     #[arg(long, value_name = "N", default_value_t = 2, help_heading = "Model")]
     pub heads: usize,
 
-    /// Dropout of a layer's output
+    /// Dropout on a layer's output
     #[arg(long, value_name = "P", default_value_t = 0.1, help_heading = "Model")]
     pub dropout: f32,
 
-    /// Dropout of attention weights
+    /// Dropout on attention weights
     #[arg(long, value_name = "P", default_value_t = 0.1, help_heading = "Model")]
     pub attention_dropout: f32,
 }
@@ -152,7 +152,7 @@ pub enum SamplerName {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum TimeDeltaName {
-    /// Between a node's last two events (TGN's paper); one updater row a node
+    /// Between a node's last two events (TGN's paper); one updater row per node
     Message,
     /// From a node's last event to the query (TGL, MSPipe); one updater row a (node, time)
     Query,
@@ -168,7 +168,7 @@ pub enum MemoryWriteName {
     Read,
 }
 
-/// What becomes of several mails for one node in a batch.
+/// How mail that reaches a node in one batch is combined.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum MailAggregationName {
@@ -195,7 +195,7 @@ pub struct TrainingSettings {
     #[arg(long, value_name = "N", default_value_t = 5)]
     pub epochs: usize,
 
-    /// Events of a batch
+    /// Events per batch
     #[arg(long, value_name = "N", default_value_t = 600)]
     pub batch_size: usize,
 
@@ -212,7 +212,7 @@ pub struct TrainingSettings {
     )]
     pub learning_rate: f64,
 
-    /// Evaluate the test part after each epoch too (on a copy of the memory)
+    /// Also evaluate the test part after each epoch (on a copy of the memory)
     #[arg(long, display_order = 103, help_heading = "Files of events")]
     pub eval_test_each_epoch: bool,
 }
@@ -220,7 +220,7 @@ pub struct TrainingSettings {
 /// What the numbers are measured under.
 #[derive(Debug, Clone, PartialEq, Args)]
 pub struct ProtocolSettings {
-    /// What the numbers are measured under
+    /// Protocol that the numbers are measured under
     #[arg(
         id = "protocol",
         long = "protocol",
@@ -230,8 +230,8 @@ pub struct ProtocolSettings {
     )]
     pub name: Protocol,
 
-    /// Whom a destination is ranked among with --protocol tgb: so many other destinations an
-    /// event (as many as there are for all), or recorded lists [default: 100]
+    /// Candidates that a destination is ranked among with --protocol tgb: this many other
+    /// destinations per event (at most all there are), or recorded lists [default: 100]
     #[arg(long, value_name = "N|FILE[,FILE]")]
     pub candidates: Option<CandidateSource>,
 }
@@ -265,7 +265,7 @@ pub struct NodeSettings {
     )]
     pub epochs: usize,
 
-    /// Labels of a batch
+    /// Labels per batch
     #[arg(
         id = "node_batch_size",
         long = "node-batch-size",
@@ -285,7 +285,7 @@ pub struct NodeSettings {
     )]
     pub learning_rate: f64,
 
-    /// What an epoch goes over; positive labels are rare, so that epochs of `sample` are
+    /// Labels that an epoch covers; positive labels are rare, so epochs of `sample` are
     /// short (--node-epochs 100)
     // Mean validation AUC of TGN on Wikipedia (17 positives there; seeds 0, 1, 2; random:172
     // and zero features): none 0.815 after up to 20 epochs, sample 0.813 after up to 100.
@@ -304,7 +304,7 @@ pub struct NodeSettings {
 pub enum BalanceName {
     /// All training events
     None,
-    /// All positive ones and as many negative ones, drawn anew each epoch
+    /// All positive ones and as many negative ones, redrawn each epoch
     Sample,
 }
 
@@ -409,11 +409,11 @@ impl ReadingSettings {
 /// What the machine gives; changes no number.
 #[derive(Debug, Clone, PartialEq, Args)]
 pub struct MachineSettings {
-    /// Worker threads [default: one a core]
+    /// Worker threads [default: one per core]
     #[arg(long, display_order = 102, value_name = "N")]
     pub threads: Option<usize>,
 
-    /// Begin even if the prediction (--dry-run) says that RAM won't do
+    /// Start even if the estimate (--dry-run) exceeds the available RAM
     #[arg(long, display_order = 106)]
     pub no_memory_check: bool,
 }
@@ -425,18 +425,18 @@ pub struct OutputSettings {
     #[arg(long, display_order = 100, value_name = "DIR")]
     pub out: Option<PathBuf>,
 
-    /// How often the run is kept for --resume, besides at the end of each epoch: a number of
+    /// How often to write a checkpoint for --resume, besides at the end of each epoch: a number of
     /// iterations, a time (90s, 10m, 2h), epoch (only then), or never
     #[arg(long, display_order = 104, value_name = "N|TIME|epoch|never", default_value_t = Every::default())]
     pub checkpoint_every: Every,
 
-    /// Measure what each operation of an iteration costs: a table at the end, and `profile` in
+    /// Measure the cost of each operation of an iteration: a table at the end, and `profile` in
     /// summary.json
     #[arg(long, display_order = 105)]
     pub profile: bool,
 }
 
-/// Where memory rows and mails are kept.
+/// Where memory rows and mail are kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum MemoryPlaceName {

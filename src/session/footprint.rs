@@ -1,10 +1,10 @@
-//! What a training takes of RAM and of the device's memory, told before anything is allocated.
+//! Estimates the RAM and device memory that a run needs, before anything is allocated.
 //!
 //! Counted structure by structure from the settings and the stream's counts, as an upper bound:
 //! each root finds all the past events that it asks for, and all of them name different nodes, as
 //! far as the stream has so many.
 //! All of it is counted but `PROGRAM_BYTES`, `THREAD_BYTES`, `DRIVER_BYTES` and `SLACK`, which are
-//! fitted to what trainings took.
+//! fitted to what runs took.
 //!
 //! Columns and features of a store are mapped, not read: the operating system keeps as much of
 //! them as there is room for. They are told, but nothing is refused for them.
@@ -47,14 +47,14 @@ const DRIVER_BYTES: u64 = 120 << 20;
 /// What allocators keep beside what is in use, for what comes and goes with every batch.
 const SLACK: f64 = 1.25;
 
-/// Node memories that exist at once: the training's, the best epoch's, the one under evaluation.
+/// Node memories that exist at once: the run's, the best epoch's, the one under evaluation.
 const MEMORIES: u64 = 3;
 
-/// More of them on a device while one is begun anew: burn makes the zeros and copies them, and the
+/// More of them on a device while one is reset: burn makes the zeros and copies them, and the
 /// old one is still there.
 const RENEWED: u64 = 2;
 
-/// Copies in RAM of what a checkpoint takes off a device: the training's and the best epoch's.
+/// Copies in RAM of what a checkpoint takes off a device: the run's and the best epoch's.
 const SAVED: u64 = 2;
 
 /// One structure.
@@ -71,7 +71,7 @@ pub struct Share {
     remedy: &'static str,
 }
 
-/// What a training takes; see the module.
+/// The memory that a run needs; see the module.
 #[derive(Debug, Clone, Serialize)]
 pub struct Footprint {
     /// Name of the adapter; None on the CPU device.
@@ -97,8 +97,8 @@ pub struct Footprint {
 pub enum TooLarge {
     /// RAM won't do.
     #[error(
-        "this training takes up to {} of RAM, and {} are available:\n{footprint}\n\
-         Most of it is {largest}; try {remedy}. --no-memory-check trains all the same",
+        "this run needs up to {} of RAM, and {} are available:\n{footprint}\n\
+         Most of it is {largest}; try {remedy}. --no-memory-check trains anyway",
         HumanBytes(footprint.ram_bytes), HumanBytes(footprint.available_bytes)
     )]
     Ram {
@@ -207,7 +207,7 @@ impl fmt::Display for Footprint {
                 self.device_bytes,
             ),
             ("available", self.available_bytes, 0),
-            ("mapped, given back on demand", self.mapped_bytes, 0),
+            ("mapped, released on demand", self.mapped_bytes, 0),
         ];
         write!(f, "  {:<34} {:>12} {:>12}", "at most", "RAM", "device")?;
         for (what, ram, device) in shares.chain(sums) {
@@ -228,7 +228,7 @@ struct Sizes {
     train: u64,
     evaluated: u64,
     nodes: u64,
-    /// Bytes of a node's mails.
+    /// Bytes of a node's mail.
     mailbox_bytes: u64,
     batch: Batch,
     /// Batches that are ready or under way on the host.
@@ -347,7 +347,7 @@ impl Sizes {
         let batch_of = |wanted| Batch::of(model, stream.needs, wanted);
         let mut batch = batch_of(wanted);
         if config.protocol.name == Protocol::Tgb {
-            // Sources, and destinations with their candidates, three roots an event.
+            // Sources, and destinations with their candidates, three roots per event.
             let roots = PAIRS_PER_CHUNK as u64 + wanted.events;
             let ranked = batch_of(Wanted {
                 events: roots.div_ceil(3),
@@ -392,7 +392,7 @@ impl Sizes {
             Directions::Both => 2 * self.events,
             Directions::SourceOnly => self.events,
         };
-        // Degrees are counted in a table a thread.
+        // Degrees are counted in a table per thread.
         let graph = 16 * entries + 8 * self.nodes + 8 * self.nodes * (self.threads + 1);
         add(
             "graph (T-CSR)",

@@ -1,4 +1,4 @@
-//! Parquet files: a row per event, columns found by their names as in every table (`schema`).
+//! Parquet files: one row per event, columns found by their names as in every table (`schema`).
 //!
 //! | column | types |
 //! |---|---|
