@@ -52,11 +52,11 @@ pub(crate) struct DataArgs {
 enum DataCommand {
     /// Convert a stream into a memory-mapped store.
     ///
-    /// Training converts what it needs by itself, into the cache. Import to keep a store under a name
+    /// Training converts what it needs automatically, into the cache. Import to keep a store under a name
     /// of your own, to sort a stream, or to add feature files.
     #[command(after_help = IMPORT_EXAMPLES)]
     Import(ImportArgs),
-    /// Count what is in a stream, and what training on it takes of RAM and of the device's memory.
+    /// Describe a stream, and estimate the RAM and device memory that training on it needs.
     #[command(after_help = INFO_EXAMPLES)]
     Info(ReadArgs),
     /// Look for defects: unsorted times, duplicates, constant features, gaps.
@@ -64,24 +64,24 @@ enum DataCommand {
     /// Ends with exit code 1 if there is a finding of severity `error`.
     #[command(after_help = CHECK_EXAMPLES)]
     Check(ReadArgs),
-    /// Write a stream as one table that any reader understands: .csv or .parquet.
+    /// Export a stream as one table, .csv or .parquet.
     #[command(after_help = EXPORT_EXAMPLES)]
     Export(ExportArgs),
-    /// List the known data sets and generators, and which data sets are here.
+    /// List the known data sets and generators, and which data sets are present.
     List {
         /// Print JSON.
         #[arg(long)]
         json: bool,
     },
-    /// List the conversions that are kept, and what interrupted ones left; remove them.
+    /// List cached conversions and the leftovers of interrupted ones; remove them.
     ///
-    /// Every command that takes a SOURCE keeps its conversion, so that a second start is instant. The
+    /// Every command that takes a SOURCE caches its conversion, so later starts are instant. The
     /// data sets themselves are not touched.
     #[command(after_help = cache::EXAMPLES)]
     Cache(cache::CacheArgs),
     /// Download data sets.
     ///
-    /// Continues a broken download. What came is read and compared with the data set's known figures
+    /// Resumes an interrupted download. The file is read and compared with the data set's known figures
     /// (and checksum, where one is published) before it gets its name.
     #[command(after_help = FETCH_EXAMPLES)]
     Fetch {
@@ -135,7 +135,7 @@ struct ImportArgs {
 struct ExportArgs {
     #[command(flatten)]
     raw: RawArgs,
-    /// The file to write; its ending, .csv or .parquet, says what.
+    /// The file to write; its extension, .csv or .parquet, selects the format.
     #[arg(long, value_name = "FILE")]
     to: PathBuf,
     /// Replace the file if it exists.
@@ -156,7 +156,7 @@ struct ReadArgs {
 struct RawArgs {
     /// File, folder, data set or synthetic:NAME.
     source: String,
-    /// Edge features, one row an event: .npy, .npz (FILE.npz:NAME) or PyTorch's .pt.
+    /// Edge features, one row per event: .npy, .npz (FILE.npz:NAME) or PyTorch's .pt.
     #[arg(
         long,
         alias = "edge-feature-file",
@@ -164,7 +164,7 @@ struct RawArgs {
         help_heading = "Files of events"
     )]
     edge_features: Option<PathBuf>,
-    /// Node features, one row a node: .npy, .npz (FILE.npz:NAME) or PyTorch's .pt.
+    /// Node features, one row per node: .npy, .npz (FILE.npz:NAME) or PyTorch's .pt.
     #[arg(
         long,
         alias = "node-feature-file",
@@ -172,7 +172,7 @@ struct RawArgs {
         help_heading = "Files of events"
     )]
     node_features: Option<PathBuf>,
-    /// How many times its packed size a .gz or .zip text may have [default: 300].
+    /// Largest ratio of unpacked to packed size of a .gz or .zip text [default: 300].
     #[arg(
         long,
         value_name = "N",
@@ -238,7 +238,7 @@ fn describe(ReadArgs { raw, json }: ReadArgs, folders: OpenOptions) -> anyhow::R
     }
     let mut text = info_table(&described.info);
     if let Some(training) = &described.training {
-        text += "\nwith the default settings (mspipe train --dry-run tells of others), ";
+        text += "\nwith the default settings (for others: mspipe train --dry-run), ";
         text += &report::footprint(training);
     }
     Ok(console::product(&text)?)
@@ -297,7 +297,7 @@ fn fetch_all(names: &[String], folders: &OpenOptions) -> anyhow::Result<()> {
 struct Described {
     #[serde(flatten)]
     info: Info,
-    /// What a training with the default settings takes; None where the stream is too small for it.
+    /// The memory that a run with the default settings needs; None where the stream is too small for it.
     training: Option<Footprint>,
 }
 
@@ -388,7 +388,7 @@ fn info_table(info: &Info) -> String {
         (
             "time",
             format!(
-                "{} to {} (span {span}, {} ticks a unit)",
+                "{} to {} (span {span}, {} ticks per unit)",
                 info.time_in_units(info.first_time),
                 info.time_in_units(info.last_time),
                 count(info.ticks_per_unit as usize)
@@ -430,7 +430,7 @@ fn info_table(info: &Info) -> String {
 
 fn findings_text(source: &str, findings: &[Finding]) -> String {
     if findings.is_empty() {
-        return format!("{source}: nothing to complain about\n");
+        return format!("{source}: no findings\n");
     }
     findings.iter().fold(String::new(), |text, f| {
         let severity = match f.severity {

@@ -22,7 +22,7 @@ pub enum RunError<E> {
         error: E,
     },
     /// A thread panicked.
-    #[error("the {} thread panicked{}: {message}; this is a fault of the program", lane.name(), place(at))]
+    #[error("the {} thread panicked{}: {message}; this is a bug in mspipe", lane.name(), place(at))]
     Panicked {
         /// The thread.
         lane: Lane,
@@ -53,11 +53,11 @@ fn place(at: &Option<(Step, usize)>) -> String {
 /// What to do once an iteration has been trained.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Proceed {
-    /// Go on.
+    /// Continue.
     Go,
     /// End the run here, with all updates applied.
     Stop,
     /// End the run as soon as what has read memory is trained, and hand out the updates that
-    /// no iteration was to see yet. A run that goes on with them changes no number.
+    /// no iteration was to see yet. A run that continues with them changes no number.
     Pause,
 }
