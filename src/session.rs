@@ -33,7 +33,9 @@ use crate::train::node_classification::NodeError;
 use crate::train::pass::Sampling;
 use crate::train::progress::ResumeError;
 use crate::weights::WeightFileError;
-pub use runs::{classify_nodes, evaluate, footprint, footprint_on, resume, run};
+pub use runs::{
+    classify_nodes, evaluate, evaluate_on, footprint, footprint_on, resume, run, train_on,
+};
 
 use footprint::{Footprint, TooLarge};
 use recording::Recording;
@@ -216,11 +218,15 @@ impl Session {
     /// # Errors
     /// As [`Session::open`]; a stop.
     pub fn open_until(config: RunConfig, stop: &Stop) -> Result<Session, SessionError> {
-        let stream = OpenStream::open(config, stop)?;
+        Session::checked(OpenStream::open(config, stop)?, stop.clone())
+    }
+
+    /// Prepares sampling, unless the run would not fit.
+    fn checked(stream: OpenStream, stop: Stop) -> Result<Session, SessionError> {
         if !stream.config.machine.no_memory_check {
             Footprint::of(&stream, device::chosen(stream.config.device)?.as_ref()).check()?;
         }
-        Session::of(stream, stop.clone())
+        Session::of(stream, stop)
     }
 
     /// Prepares sampling on `log`, whatever stream the settings name.

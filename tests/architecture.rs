@@ -86,6 +86,7 @@ fn sources() -> Vec<Source> {
         "src",
         "shaders",
         "tests",
+        "examples",
         "datasets",
         "bench-harness",
         "fuzz/src",

@@ -19,6 +19,8 @@ mod divergence;
 mod endings;
 /// Passes with fixed weights: pools of negatives, candidates; metrics of recorded scores.
 mod evaluation;
+/// The examples, which are programs of another crate.
+mod examples;
 /// The pipeline's executor: order of memory operations, failures, a virtual clock.
 mod executor;
 /// Finite differences of every hand-written backward, on the CPU device.

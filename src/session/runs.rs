@@ -44,12 +44,63 @@ fn on_device<T: Send>(
     work: impl FnOnce(&Session, &ComputeDevice) -> Result<T, SessionError> + Send,
 ) -> Result<T, SessionError> {
     config::start_threads(config.machine.threads)?;
-    let session = Session::open_until(config, stop)?;
+    with_device(&Session::open_until(config, stop)?, work)
+}
+
+/// The same on a stream that is open.
+fn on_stream<T: Send>(
+    log: &Arc<EventLog>,
+    mut config: RunConfig,
+    work: impl FnOnce(&Session, &ComputeDevice) -> Result<T, SessionError> + Send,
+) -> Result<T, SessionError> {
+    if config.source.data.is_empty() {
+        log.name().clone_into(&mut config.source.data);
+    }
+    config::start_threads(config.machine.threads)?;
+    let stream = OpenStream::of(config, log.clone())?;
+    with_device(&Session::checked(stream, Stop::default())?, work)
+}
+
+fn with_device<T: Send>(
+    session: &Session,
+    work: impl FnOnce(&Session, &ComputeDevice) -> Result<T, SessionError> + Send,
+) -> Result<T, SessionError> {
     device::on_device_thread(|| {
         let device = device::open(session.config.device)?;
         session.check_tables(&device)?;
-        work(&session, &device)
+        work(session, &device)
     })?
+}
+
+/// Trains for link prediction on `log` and writes all that a run's folder holds; `observer` is told
+/// what happens, and ends the run with an error. The stream may be one in memory
+/// ([`EventLog::from_parts`]): the settings' own `data` is not opened.
+///
+/// # Errors
+/// See [`SessionError`].
+pub fn train_on(
+    log: &Arc<EventLog>,
+    config: RunConfig,
+    mut observer: impl FnMut(TrainEvent<'_>) -> io::Result<()> + Send,
+) -> Result<(Summary, RunFolder), SessionError> {
+    RunFolder::check(&config)?;
+    on_stream(log, config, |session, device| {
+        let folder = RunFolder::create(&session.config, &session.data.name)?;
+        let trained = session.train_recorded(device, &folder, None, &mut observer);
+        kept_if_used(trained, folder)
+    })
+}
+
+/// Measures the weights of the settings' `init` on `log`, without training: builds the memory of the
+/// training part, then validates and tests.
+///
+/// # Errors
+/// See [`SessionError`].
+pub fn evaluate_on(log: &Arc<EventLog>, config: RunConfig) -> Result<EvalSummary, SessionError> {
+    on_stream(log, config, |session, device| {
+        let weights = session.initial_weights()?;
+        session.evaluate(&weights, device, &mut |_| ())
+    })
 }
 
 /// Opens stream, device and run folder and trains for link prediction, whatever the task.
