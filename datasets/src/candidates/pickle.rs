@@ -254,7 +254,7 @@ mod tests {
                 &b"\x80\x04cos\nsystem\n(X\x02\0\0\0lstR."[..],
                 "a call of `os system`",
             ),
-            (b"\x80\x04K\x01.", "no dictionary"),
+            (b"\x80\x04K\x01.", "not a dictionary"),
             (b"\x80\x04}K\x01K\x02s.", "an entry other than"),
             (b"\x80\x04}}", "within another"),
             (b"\x80\x04]", "pickle operation 0x5d was found"),

@@ -347,7 +347,7 @@ impl EventLog {
         }
         if !is_power_of_ten(self.ticks_per_unit) {
             return self.invalid(format!(
-                "{} ticks a unit found, a power of ten from 1 to 10^9 expected",
+                "{} ticks per unit found, a power of ten from 1 to 10^9 expected",
                 self.ticks_per_unit
             ));
         }
