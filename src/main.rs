@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use mspipe::interrupt;
 
-/// A training allocates and frees the same megabytes each iteration; the system's allocator
+/// A run allocates and frees the same megabytes each iteration; the system's allocator
 /// gives such blocks back to the kernel each time.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

@@ -72,7 +72,7 @@ const WRITTEN: [&str; 12] = [
 const WRITTEN_WITHOUT_LOG: [&str; 6] =
     [CONFIG, LEDGER, TIMELINE, weights::FILE_NAME, SUMMARY, LOCK];
 
-/// What it shows: so many iterations, the first of them this far into the epoch.
+/// What it shows: this many iterations, the first of them this far into the epoch.
 const TIMELINE_ITERATIONS: usize = 8;
 const TIMELINE_FROM: usize = 12;
 
@@ -278,7 +278,7 @@ impl RunFolder {
         JsonLines::create(&self.path.join(LEDGER))
     }
 
-    /// Writes the trace of an epoch to `trace.json`, in the place of an earlier epoch's.
+    /// Writes the trace of an epoch to `trace.json`, in place of an earlier epoch's.
     ///
     /// # Errors
     /// When it can't be written; the message names the file.
@@ -287,7 +287,7 @@ impl RunFolder {
     }
 
     /// Draws a few iterations of an epoch, from where its beginning is over, as
-    /// `timeline.svg`, in the place of an earlier epoch's. An epoch of no iteration has none.
+    /// `timeline.svg`, in place of an earlier epoch's. An epoch of no iteration has none.
     ///
     /// # Errors
     /// When it can't be written.

@@ -169,7 +169,7 @@ pub enum SessionError {
         /// Why.
         error: ResumeError,
     },
-    /// The training itself.
+    /// Training itself.
     #[error(transparent)]
     Train(#[from] TrainError),
     /// An evaluation.

@@ -30,7 +30,7 @@ fn all_finite(numbers: &[f32]) -> bool {
     numbers.iter().all(|number| number.is_finite())
 }
 
-/// Puts each of `bad` in the place of some numbers of each input. What a finite change of the
+/// Puts each of `bad` in place of some numbers of each input. What a finite change of the
 /// number would have changed must not be finite then: the output, and some gradient.
 fn passes_on(label: &str, mut operation: impl Operation, bad: &[f32]) {
     let plain = {

@@ -33,7 +33,7 @@ const DISTURBANCES: [f64; 4] = [1e-6, -1e-6, 3e-6, -3e-6];
 /// How to check.
 #[derive(Debug, Clone, Args)]
 pub struct CheckConfig {
-    /// Record what the runs give now, in the place of what was recorded
+    /// Record what the runs give now, in place of what was recorded
     #[arg(long)]
     pub record: bool,
 

@@ -283,7 +283,7 @@ impl Training {
         );
         self.config
             .validate()
-            .with_context(|| format!("training '{}'", self.label))
+            .with_context(|| format!("run '{}'", self.label))
     }
 
     /// Its run folder.
@@ -335,7 +335,7 @@ impl Training {
     fn belongs(&self, own: &Context, shared: &Context) -> Result<()> {
         ensure!(
             own == shared,
-            "training '{}' is of {own}, others in its folder are of {shared}; one table can't have \
+            "run '{}' is of {own}, others in its folder are of {shared}; one table can't have \
              both: choose another --out",
             self.label
         );
@@ -415,7 +415,7 @@ pub(crate) fn folder_name(label: &str) -> String {
     words.join("-")
 }
 
-/// Writes a file of the harness' own, in the place of an earlier one.
+/// Writes a file of the harness' own, in place of an earlier one.
 pub(crate) fn write_whole(path: &Path, text: &str) -> Result<(), WholeFileError> {
     let _unfinished = interrupt::stop().unfinished();
     whole_file::write(path, Existing::Replace, |file| {

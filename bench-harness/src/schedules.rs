@@ -143,11 +143,11 @@ impl Args for ScheduleGrid {
             .mut_arg("mitigation_keep", |option| {
                 several(option)
                     .visible_alias("keep")
-                    .help("What remains of a corrected row (λ), separated by commas")
+                    .help("Share of a corrected row that is kept (λ), separated by commas")
             })
             .mut_arg("mitigation_quantile", |option| {
                 several(option).visible_alias("quantile").help(
-                    "Rows are corrected whose age is above this quantile of their batch, separated by commas",
+                    "Correct rows whose age is above this quantile of their batch, separated by commas",
                 )
             })
             .mut_arg("seed", |option| {

@@ -225,7 +225,7 @@ fn rows_of_an_emulated_bus_say_so() {
     // Nothing is trained before all settings are seen to be possible.
     let error = grid.fails(&[&asked[..], &["--memory=host,device", link]].concat());
     assert!(
-        error.contains("training 'prefetch, memory device, seed 4'"),
+        error.contains("run 'prefetch, memory device, seed 4'"),
         "{error}"
     );
 }

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum Every {
-    /// `100`: when so many iterations of an epoch are trained, and at each multiple.
+    /// `100`: after this many iterations of an epoch, and at each multiple.
     Iterations(usize),
     /// `90s`, `10m`, `2h`: when so much time has passed.
     Time(Duration),

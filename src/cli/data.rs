@@ -1,7 +1,7 @@
 //! `mspipe data`: import, describe, check, list and fetch event streams.
 //!
 //! Prints tables for people, JSON with `--json`; everything else is
-//! `mspipe-datasets`. Of training it knows how much memory one takes.
+//! `mspipe-datasets`. Of training it knows only the estimate of memory.
 
 mod cache;
 mod list;

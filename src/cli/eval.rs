@@ -1,4 +1,4 @@
-//! `mspipe eval`: what given weights are worth, without training.
+//! `mspipe eval`: evaluates given weights, without training.
 
 use std::path::PathBuf;
 use std::time::Duration;

@@ -144,7 +144,7 @@ pub(crate) fn run(args: TrainArgs) -> anyhow::Result<ExitCode> {
     }
 }
 
-/// Where the report is, or why there is none: the training itself is whole without it.
+/// Where the report is, or why there is none: the run itself is complete without it.
 fn say_page(page: Result<PathBuf, RunReportError>, json: bool) {
     match page {
         Ok(page) if !json => console::news(format!("report    {}", page.display())),

@@ -24,8 +24,8 @@ struct Ceiling {
 
 #[rustfmt::skip]
 const CEILINGS: [Ceiling; 13] = [
-    Ceiling { option: "epochs", of: |c| c.training.epochs, most: 1_000_000, expected: "1 to 1,000,000, which no run sees the end of" },
-    Ceiling { option: "node-epochs", of: |c| c.node.epochs, most: 1_000_000, expected: "1 to 1,000,000, which no run sees the end of" },
+    Ceiling { option: "epochs", of: |c| c.training.epochs, most: 1_000_000, expected: "1 to 1,000,000, beyond any run that could end" },
+    Ceiling { option: "node-epochs", of: |c| c.node.epochs, most: 1_000_000, expected: "1 to 1,000,000, beyond any run that could end" },
     Ceiling { option: "batch-size", of: |c| c.training.batch_size, most: MOST_ROWS / 3, expected: "1 to 715,827,882: a batch has three roots per event, numbered in 31 bits" },
     Ceiling { option: "node-batch-size", of: |c| c.node.batch_size, most: MOST_ROWS, expected: "1 to 2,147,483,647: rows of a batch are numbered in 31 bits" },
     Ceiling { option: "fanout", of: |c| c.model.fanout, most: 128, expected: "1 to 128: with its heads, the attention of a root has at most 128 products" },

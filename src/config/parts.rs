@@ -154,7 +154,7 @@ pub enum SamplerName {
 pub enum TimeDeltaName {
     /// Between a node's last two events (TGN's paper); one updater row per node
     Message,
-    /// From a node's last event to the query (TGL, MSPipe); one updater row a (node, time)
+    /// From a node's last event to the query (TGL, MSPipe); one updater row per (node, time)
     Query,
 }
 
@@ -164,7 +164,7 @@ pub enum TimeDeltaName {
 pub enum MemoryWriteName {
     /// When its node has an event (TGN, TGL); negatives never write
     Event,
-    /// Whenever it is read, by a negative too (TGLite)
+    /// Whenever it is read, even as a negative (TGLite)
     Read,
 }
 
@@ -184,7 +184,7 @@ pub enum MailAggregationName {
 pub enum TimeEncodingName {
     /// Trained with the other weights (TGN, TGL)
     Trained,
-    /// Kept as they start, from 1 down to 10^-9
+    /// Frozen at their initial values, from 1 down to 10^-9
     Fixed,
 }
 
@@ -334,7 +334,7 @@ pub struct StreamSettings {
 #[serde(deny_unknown_fields)]
 #[command(next_help_heading = "Files of events")]
 pub struct ReadingSettings {
-    /// Layout of the events: jodie, snap, tgl, dgb, tgb, parquet, gdelt or csv; told from the
+    /// Layout of the events: jodie, snap, tgl, dgb, tgb, parquet, gdelt or csv; detected from the
     /// content if not given
     #[arg(long)]
     pub format: Option<Format>,
@@ -343,7 +343,7 @@ pub struct ReadingSettings {
     #[arg(long)]
     pub sort: bool,
 
-    /// Which column holds what, by names in the file or numbers from 1, where names don't tell;
+    /// Roles of columns, by name or by number from 1, where their names are not recognised;
     /// with features= no other column is a feature
     #[arg(
         long,
@@ -363,19 +363,19 @@ pub struct ReadingSettings {
     pub ids: IdKind,
 
     /// Whether sources and destinations are nodes of two kinds; auto: if their columns are
-    /// called so (user and item, buyer and product)
+    /// named accordingly (user and item, buyer and product)
     #[arg(long, value_name = "auto|yes|no", default_value = "auto")]
     pub bipartite: Bipartite,
 
-    /// What times that are numbers count; all but auto makes seconds of them
+    /// Unit of times that are numbers; all but auto converts them to seconds
     #[arg(long, value_name = "auto|s|ms|us|ns", default_value = "auto")]
     pub time_unit: TimeUnit,
 
-    /// What becomes of features without a value (empty, NA, nan, null)
+    /// How missing feature values are treated (empty, NA, nan, null)
     #[arg(long, value_name = "error|zero|mean", default_value = "error")]
     pub missing: Missing,
 
-    /// Shares of the events that train and validate; the rest tests [default: the stream's own
+    /// Shares of training and validation events; the rest is for test [default: the stream's own
     /// split, else 0.7,0.15]
     #[arg(long, value_name = "TRAIN,VAL", conflicts_with = "split_at")]
     pub split: Option<SplitShares>,
@@ -446,13 +446,13 @@ pub enum MemoryPlaceName {
     Host,
 }
 
-/// What is done about stale memory.
+/// Mitigation of staleness.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum MitigationName {
     /// Nothing
     None,
-    /// The oldest rows of a batch are drawn towards those of similar nodes (MSPipe-S)
+    /// The oldest rows of a batch are pulled towards those of similar nodes (MSPipe-S)
     Similarity,
 }
 
@@ -461,7 +461,7 @@ pub enum MitigationName {
 #[serde(deny_unknown_fields)]
 #[command(next_help_heading = "Pipeline")]
 pub struct PipelineSettings {
-    /// What overlaps with what: sequential, prefetch, staleness:K, mspipe, exact-overlap,
+    /// How stages overlap: sequential, prefetch, staleness:K, mspipe, exact-overlap,
     /// auto, or replay:FILE (the k of each iteration as another run's ledger.jsonl has them)
     #[arg(long, value_name = "NAME", default_value = "sequential")]
     pub schedule: Schedule,
@@ -470,8 +470,8 @@ pub struct PipelineSettings {
     #[arg(long, value_enum, default_value = "device")]
     pub memory: MemoryPlaceName,
 
-    /// With memory on the host, let what crosses the bus in training take as long as over a
-    /// bus of this bandwidth and latency; its rows, and events/s, are EMULATED
+    /// With memory on the host, emulate a bus of this bandwidth and latency for what crosses it
+    /// in training; its rows, and events/s, are EMULATED
     #[arg(long, value_name = "RATE,LATENCY")]
     #[serde(default)]
     pub emulate_link: Option<Link>,
@@ -480,15 +480,15 @@ pub struct PipelineSettings {
     #[arg(long, value_name = "N", default_value_t = 2)]
     pub queue_depth: usize,
 
-    /// What is done about stale memory
+    /// Mitigation of staleness
     #[arg(long, value_enum, default_value = "none")]
     pub mitigation: MitigationName,
 
-    /// Mitigation: what remains of a corrected row (λ)
+    /// Mitigation: share of a corrected row that is kept (λ)
     #[arg(long, value_name = "L", default_value_t = 0.9)]
     pub mitigation_keep: f32,
 
-    /// Mitigation: rows are corrected whose age is above this quantile of their batch
+    /// Mitigation: correct rows whose age is above this quantile of their batch
     #[arg(long, value_name = "Q", default_value_t = 0.99)]
     pub mitigation_quantile: f64,
 }

@@ -24,7 +24,7 @@ const OUTPUT_STREAM: u32 = 1;
 /// Empty slots take part as zero mail, as in TGL. Keys and values are linear in their
 /// inputs, so queries are projected instead of mail: see
 /// [`temporal_attention`](mod@crate::kernels::temporal_attention), whose kernel this is,
-/// with mail in the place of edge features and no node rows.
+/// with mail in place of edge features and no node rows.
 #[derive(Module, Debug)]
 pub struct MailboxAttention {
     /// Encodes the time since a mail was written.

@@ -247,7 +247,7 @@ impl<'s> Flow<'s> {
         self.lanes[lane as usize] = LaneState::Busy { began: now };
     }
 
-    /// `lane` has ended what it began, and moved so many bytes.
+    /// `lane` has ended what it began, and moved this many bytes.
     pub fn end(&mut self, lane: Lane, step: Step, now: Duration, bytes: u64) {
         let nth = self.ended[step as usize];
         self.ended[step as usize] += 1;

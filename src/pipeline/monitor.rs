@@ -40,7 +40,7 @@ pub(super) struct Monitor<'s, 'c, E> {
 }
 
 impl<'s, 'c, E> Monitor<'s, 'c, E> {
-    /// For so many lanes, that of the device among them.
+    /// For this many lanes, that of the device among them.
     pub(super) fn new(flow: Flow<'s>, first: usize, lanes: usize, clock: &'c dyn Clock) -> Self {
         Monitor {
             shared: Mutex::new(Shared {

@@ -7,7 +7,7 @@
 //! * host: max(τ1, τ2+τ3, τ4, τ5, (τ3+τ4+τ5)/k),
 //! * device: max(τ1, τ2, τ3+τ4+τ5), whatever k is,
 //!
-//! where an early write-back has the updater's part υ of τ4 in the place of τ4 in the last
+//! where an early write-back has the updater's part υ of τ4 in place of τ4 in the last
 //! term: the memory that iteration i needs has been through stages 3, 4 and 5 of i − k, so k
 //! iterations can't take less. Hence the smallest k that costs nothing is
 //! ceil((τ3+τ4+τ5)/bottleneck); if training is the bottleneck this is 1 + ceil((τ3+τ5)/τ4).

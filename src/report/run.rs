@@ -1,4 +1,4 @@
-//! The report of one link prediction training, made from the files of its run folder.
+//! The report of one link prediction run, made from the files of its run folder.
 //!
 //! Invariant: it reads nothing but `summary.json`, `metrics.jsonl`, `ledger.jsonl` and
 //! `timeline.svg`, so that it can be made again for any finished run; a file that is not there
@@ -53,7 +53,7 @@ pub enum RunReportError {
     },
 }
 
-/// Writes the report of the finished training in `folder` into it, and returns where.
+/// Writes the report of the finished run in `folder` into it, and returns where.
 ///
 /// # Errors
 /// When the run's summary can't be read or the report can't be written.
@@ -67,7 +67,7 @@ pub fn write(folder: &Path) -> Result<PathBuf, RunReportError> {
     Ok(path)
 }
 
-/// The report of the finished training in `folder`.
+/// The report of the finished run in `folder`.
 ///
 /// # Errors
 /// When a file of the run is damaged, or there is no summary.

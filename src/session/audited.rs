@@ -54,7 +54,7 @@ pub struct Program<'a> {
     /// protocol, and no change of the stream may change the negatives.
     negatives: [NegativePool; 2],
     candidates: Option<Candidates>,
-    /// Audited in the place of the sampler of the settings.
+    /// Audited in place of the sampler of the settings.
     sampler: Option<Arc<dyn NeighborSampler>>,
     sight: Sight,
 }
@@ -87,7 +87,7 @@ impl<'a> Program<'a> {
         })
     }
 
-    /// Audits `sampler` in the place of that of the settings.
+    /// Audits `sampler` in place of that of the settings.
     #[must_use]
     pub fn with_sampler(self, sampler: Arc<dyn NeighborSampler>) -> Program<'a> {
         let sampler = Some(sampler);

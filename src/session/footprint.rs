@@ -2,7 +2,7 @@
 //!
 //! Counted structure by structure from the settings and the stream's counts, as an upper bound:
 //! each root finds all the past events that it asks for, and all of them name different nodes, as
-//! far as the stream has so many.
+//! far as the stream has that many.
 //! All of it is counted but `PROGRAM_BYTES`, `THREAD_BYTES`, `DRIVER_BYTES` and `SLACK`, which are
 //! fitted to what runs took.
 //!
@@ -92,7 +92,7 @@ pub struct Footprint {
     pub adapter_table_bytes: Option<u64>,
 }
 
-/// A training that will not fit.
+/// A run that does not fit.
 #[derive(Debug, Error)]
 pub enum TooLarge {
     /// RAM won't do.
@@ -320,7 +320,7 @@ struct Wanted {
 }
 
 impl Wanted {
-    /// Rows of a layer whose roots find so many events, each of which is a time of its two nodes.
+    /// Rows of a layer whose roots find this many events, each of which is a time of its two nodes.
     fn rows(self, roots: u64, found: u64, innermost: bool) -> u64 {
         let pairs = roots + found.min(2 * self.past_events);
         match self.most_rows {

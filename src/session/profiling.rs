@@ -61,7 +61,7 @@ impl<'a> Profiling<'a> {
 }
 
 impl Drop for Profiling<'_> {
-    /// A training that failed leaves nothing switched on.
+    /// A run that failed leaves nothing switched on.
     fn drop(&mut self) {
         set_recording(false);
     }

@@ -110,7 +110,7 @@ impl Table {
     }
 }
 
-/// What Adam continues from: two modules with moments in the place of parameters.
+/// What Adam continues from: two modules with moments in place of parameters.
 #[derive(Debug, Clone)]
 pub struct Moments<M> {
     /// First moments.
@@ -165,7 +165,7 @@ impl Adam {
     }
 }
 
-/// Puts the first or second moments in the place of parameters.
+/// Puts the first or second moments in place of parameters.
 struct Placer<'a> {
     adam: &'a Adam,
     which: usize,

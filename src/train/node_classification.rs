@@ -196,7 +196,7 @@ pub struct NodeRecord {
 /// What happens in a classification.
 #[derive(Debug, Clone, Copy)]
 pub enum NodeEvent<'a> {
-    /// Labels have been counted; the pass over so many events begins.
+    /// Labels have been counted; the pass over this many events begins.
     EmbeddingBegins {
         /// Of each part.
         labels: &'a LabelCounts,
@@ -282,7 +282,7 @@ impl LabeledEmbeddings {
     /// Trains a classifier and measures it.
     ///
     /// # Errors
-    /// When the training diverges, the device stops answering, or `observer` fails.
+    /// When training diverges, the device stops answering, or `observer` fails.
     pub fn classify(
         &self,
         config: &ClassifierConfig,

@@ -71,7 +71,7 @@ pub struct Sleeper {
 }
 
 impl Sleeper {
-    /// Runs so many iterations of epoch 1.
+    /// Runs this many iterations of epoch 1.
     ///
     /// # Errors
     /// The failure, or a ledger that can't be replayed.

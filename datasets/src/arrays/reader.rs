@@ -61,7 +61,7 @@ pub(crate) struct Header {
 }
 
 impl Header {
-    /// Bytes of all values; an error if no file can hold so many, or a row is too wide.
+    /// Bytes of all values; an error if no file can hold that many, or a row is too wide.
     pub(crate) fn bytes(&self, path: &Path) -> Result<u64, DataError> {
         if self.width > MAX_WIDTH {
             let problem = format!(

@@ -43,7 +43,7 @@ impl Default for Unpacking {
 }
 
 impl Unpacking {
-    /// A text of so many bytes is none that hurts.
+    /// A text of up to this many bytes does no harm.
     const HARMLESS: u64 = 1 << 26;
 
     fn limit(self, packed: u64) -> u64 {

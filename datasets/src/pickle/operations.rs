@@ -11,7 +11,7 @@ const MAX_LINE: u64 = 1 << 16;
 enum Argument {
     /// So many bytes.
     Fixed(u64),
-    /// A length of so many bytes, then as many.
+    /// A length in this many bytes, then that many bytes.
     Sized(usize),
     /// So many lines.
     Lines(usize),
