@@ -96,7 +96,7 @@ fn a_dry_run_counts_structures_and_leaves_nothing() {
         "training on the CPU",
         "graph (T-CSR)",
         "available",
-        "mapped, given back",
+        "mapped, released",
     ] {
         assert!(text.contains(line), "{line} of\n{text}");
     }
@@ -162,7 +162,7 @@ fn what_cannot_fit_is_refused_before_it_is_allocated() {
         assert!(!output.status.success(), "{output:?}");
         let stderr = String::from_utf8(output.stderr).unwrap();
         for part in [
-            "this run takes up to ",
+            "this run needs up to ",
             "are available",
             "random features",
             "try --edge-features zero",
