@@ -9,8 +9,9 @@
 //! |---|---|
 //! | [`profile`], [`link`] | stage times, periods, the smallest k; a bus |
 //! | [`schedule`], [`scheduler`] | the schedules' names; the k of each iteration, online |
+//! | [`step`] | the steps of the stages, and the threads that run them |
 //! | [`flow`] | which step may begin when: the rules, without threads or time |
-//! | [`executor`] | what runs the steps: several threads, or one |
+//! | [`executor`], [`ending`] | what runs the steps: several threads, or one; how a run ends |
 //! | [`trace`], [`ledger`] | what happened: spans, staleness |
 //! | [`clock`] | time, so that tests need no sleeping |
 //!
