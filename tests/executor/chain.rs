@@ -141,10 +141,8 @@ impl<'a> Chain<'a> {
         let (to_fetcher, sampled) = mpsc::channel();
         let (to_device, ready) = mpsc::channel();
         let (to_updater, pending) = mpsc::channel();
-        let caller = thread::current().id();
         let unapplied = &mut self.unapplied;
         let (mut prepared, mut gathered): (Held, Held) = (None, None);
-        let (mut fetched, mut trained): (Held, Held) = (None, None);
         let lanes = Lanes {
             sampler: &mut |step, iteration| {
                 to_fetcher.send(sample(hook, step, iteration)?).ok();
@@ -184,34 +182,7 @@ impl<'a> Chain<'a> {
                 }
                 _ => panic!("{step:?} is not of the updater"),
             },
-            device: &mut |step, iteration| {
-                assert_eq!(
-                    caller,
-                    thread::current().id(),
-                    "one thread talks to the device"
-                );
-                match step {
-                    Step::Upload => fetched = Some(pass_on(hook, &ready, step, iteration)?),
-                    Step::Begin => {
-                        trained = fetched;
-                        go_on(hook, &mut fetched.clone(), step, iteration)?;
-                    }
-                    Step::Train | Step::Finish => {
-                        let batch = go_on(hook, &mut fetched, step, iteration)?;
-                        self.losses.push((batch.version, batch.value));
-                        if step == Step::Train {
-                            trained = Some(batch);
-                        }
-                    }
-                    Step::ReadBack => {
-                        to_updater
-                            .send(go_on(hook, &mut trained, step, iteration)?)
-                            .ok();
-                    }
-                    _ => panic!("{step:?} is not of the device"),
-                }
-                Ok(0)
-            },
+            device: &mut device(hook, ready, to_updater, &mut self.losses),
         };
         executor.run(scheduler, segment, lanes, proceed)
     }
@@ -243,6 +214,45 @@ fn sample(hook: Hook<'_>, step: Step, iteration: usize) -> Result<Batch, String>
         version: 0,
         value: iteration as u64,
     })
+}
+
+/// What the device does with memory on the host.
+fn device<'l>(
+    hook: Hook<'l>,
+    ready: mpsc::Receiver<Batch>,
+    to_updater: mpsc::Sender<Batch>,
+    losses: &'l mut Vec<(usize, u64)>,
+) -> impl FnMut(Step, usize) -> Result<u64, String> + 'l {
+    let caller = thread::current().id();
+    let (mut fetched, mut trained): (Held, Held) = (None, None);
+    move |step, iteration| {
+        assert_eq!(
+            caller,
+            thread::current().id(),
+            "one thread talks to the device"
+        );
+        match step {
+            Step::Upload => fetched = Some(pass_on(hook, &ready, step, iteration)?),
+            Step::Begin => {
+                trained = fetched;
+                go_on(hook, &mut fetched.clone(), step, iteration)?;
+            }
+            Step::Train | Step::Finish => {
+                let batch = go_on(hook, &mut fetched, step, iteration)?;
+                losses.push((batch.version, batch.value));
+                if step == Step::Train {
+                    trained = Some(batch);
+                }
+            }
+            Step::ReadBack => {
+                to_updater
+                    .send(go_on(hook, &mut trained, step, iteration)?)
+                    .ok();
+            }
+            _ => panic!("{step:?} is not of the device"),
+        }
+        Ok(0)
+    }
 }
 
 /// A step on the batch that another lane has handed on.
