@@ -180,7 +180,7 @@ fn refuse_foreign(folder: &Path) -> Result<()> {
             .and_then(|bytes| serde_json::from_slice(&bytes).ok());
         ensure!(
             report.is_some_and(|report| report["experiments"].is_array()),
-            "{}: does not belong to a reproduction (there is no {JSON} of one beside it); move it elsewhere, or choose \
+            "{}: does not belong to a reproduction (there is no {JSON} beside it); move it elsewhere, or choose \
              another --out",
             folder.join(page).display()
         );

@@ -163,7 +163,7 @@ fn a_reproduction_keeps_to_a_folder_of_its_own() {
     fs::create_dir(workdir.0.join("r/trainings")).unwrap();
     let error = workdir.refused(&asked);
     assert!(
-        error.contains("r/report.html: is of no reproduction"),
+        error.contains("r/report.html: does not belong to a reproduction"),
         "{error}"
     );
     assert_eq!(workdir.read("r/report.html"), "mine");
