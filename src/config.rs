@@ -64,6 +64,17 @@ pub enum ConfigError {
          a run with its weights and other settings: --init RUN"
     )]
     OfRun(String),
+    /// There is no run.
+    #[error(
+        "{}: holds no run (there is no {}); give a folder that mspipe train has written, or a weights \
+         file and its settings as options",
+        run.display(),
+        run.join("config.json").display()
+    )]
+    NoRun {
+        /// The folder.
+        run: PathBuf,
+    },
     /// The settings of an earlier run can't be read.
     #[error("{}: can't be read as the settings of a run: {reason}; give the run's weights \
              file instead, and the settings as options", path.display())]

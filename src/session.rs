@@ -135,7 +135,7 @@ pub enum SessionError {
     /// Mail that the device can't hold in one table.
     #[error(
         "the mail of {nodes} nodes takes {bytes} bytes, {adapter} takes at most {most} in one table; \
-         keep them in RAM with --memory host"
+         {remedy}"
     )]
     Mailbox {
         /// Nodes of the stream.
@@ -146,6 +146,8 @@ pub enum SessionError {
         adapter: String,
         /// Its limit.
         most: u64,
+        /// What to do.
+        remedy: &'static str,
     },
     /// Weights that the device did not hand over.
     #[error("weights: {0}")]
@@ -178,6 +180,20 @@ pub enum SessionError {
     /// Node classification.
     #[error(transparent)]
     Node(#[from] NodeError),
+}
+
+impl SessionError {
+    /// The same where the settings are those of a run that is resumed: what it advises can be done.
+    fn of_resumed(mut self) -> SessionError {
+        match &mut self {
+            SessionError::TooLarge(error) => error.of_resumed(),
+            SessionError::Mailbox { remedy, .. } => {
+                *remedy = "resume on the device that the run began on";
+            }
+            _ => {}
+        }
+        self
+    }
 }
 
 /// What the stream and the protocol give, before a device is touched.
@@ -327,6 +343,7 @@ impl Session {
                     bytes,
                     adapter: device.adapter.clone(),
                     most,
+                    remedy: "keep them in RAM with --memory host",
                 })
             }
             _ => Ok(()),
@@ -358,7 +375,7 @@ impl Session {
         observer: &mut Observer<'_>,
     ) -> Result<Summary, SessionError> {
         let mut recording = Recording::begin(self, device, folder, from.as_ref(), observer)?;
-        let every = self.config.output.checkpoint_every;
+        let every = self.config.machine.checkpoint_every;
         self.train_from(from, every, device, folder, &mut |event| {
             recording.see(event)
         })

@@ -4,6 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use mspipe::config::RunConfig;
+use mspipe::device::DeviceChoice;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -366,6 +368,53 @@ fn json_goes_to_standard_output_alone() {
     let stdout = workdir.ok(&small(&["--epochs", "1", "--out", "run", "--json"]));
     let printed: Value = serde_json::from_str(&stdout).unwrap();
     assert_eq!(printed, workdir.json("run/summary.json"));
+}
+
+#[test]
+fn a_resume_takes_what_it_advises() {
+    let workdir = Workdir::new();
+    let mut config = RunConfig::default();
+    config.source.data = "synthetic:wikipedia:scale=0.002".to_owned();
+    config.device = DeviceChoice::Cpu;
+    (config.model.width, config.model.time_width) = (16, 8);
+    config.training.epochs = 1;
+    fs::create_dir(workdir.path("run")).unwrap();
+    workdir.write("run/config.json", &serde_json::to_string(&config).unwrap());
+    let refused = workdir.fails(&["train", "--resume", "run", "--profile"]);
+    assert!(
+        refused.contains("--profile can't be given with --resume"),
+        "{refused}"
+    );
+    let of_machine = ["--no-memory-check", "--threads=1", "--checkpoint-every=2"];
+    workdir.ok(&[&["train", "--resume", "run"], &of_machine[..]].concat());
+    assert!(workdir.path("run/summary.json").exists());
+}
+
+#[test]
+fn every_command_says_where_it_looked_for_a_run() {
+    let workdir = Workdir::new();
+    fs::create_dir(workdir.path("empty")).unwrap();
+    for run in ["nope", "empty"] {
+        let looked_for = Path::new(run).join("config.json").display().to_string();
+        for command in [
+            &["train", "--resume", run][..],
+            &["train", "--init", run],
+            &["eval", run],
+            &["eval", "--init", run],
+            &["audit", run],
+            &["export", run, "--to=a.safetensors"],
+        ] {
+            let error = workdir.fails(command);
+            assert!(
+                error.contains(&format!("{run}: holds no run (there is no {looked_for})")),
+                "{command:?}: {error}"
+            );
+            assert!(
+                error.contains("give a folder that mspipe train has written"),
+                "{error}"
+            );
+        }
+    }
 }
 
 #[test]

@@ -14,8 +14,10 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use anyhow::{Context as _, Result};
-use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
-use mspipe::config::{MemoryPlaceName, MitigationName, PipelineSettings, RunConfig};
+use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches, Id};
+use mspipe::config::{
+    self, MemoryPlaceName, MitigationName, NodeSettings, PipelineSettings, RunConfig,
+};
 use mspipe::pipeline::Stage;
 use mspipe::pipeline::schedule::Schedule;
 use mspipe::profiler::machine::median;
@@ -33,15 +35,6 @@ const COMPARED: [&str; 7] = [
     "mspipe",
     "exact-overlap",
     "auto",
-];
-
-/// Options of a run that a comparison of schedules has no use for.
-const NODE_CLASSIFICATION: [&str; 5] = [
-    "task",
-    "node_epochs",
-    "node_batch_size",
-    "node_learning_rate",
-    "balance",
 ];
 
 /// What to compare: the options of a run, several of which take lists.
@@ -165,8 +158,10 @@ impl Args for ScheduleGrid {
                     .required(true)
                     .help("Folder of the runs; those that are finished in it are not run again")
             });
-        NODE_CLASSIFICATION
-            .into_iter()
+        // No nodes are classified.
+        let unused = config::options::<NodeSettings>().into_iter();
+        unused
+            .chain([Id::from("task")])
             .fold(training, |command, unused| {
                 command.mut_arg(unused, |option| option.hide(true))
             })

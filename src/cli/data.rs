@@ -9,7 +9,7 @@ mod list;
 use std::path::PathBuf;
 
 use anyhow::{Context, bail};
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Subcommand};
 use indicatif::{HumanBytes, HumanCount};
 use mspipe::config::{ReadingSettings, RunConfig};
 use mspipe::console;
@@ -306,14 +306,8 @@ fn notes<'a>(notes: impl Iterator<Item = &'a String>) -> String {
 }
 
 fn default_training(source: &str, log: EventLog) -> Option<Footprint> {
-    #[derive(Parser)]
-    struct Defaults {
-        #[command(flatten)]
-        run: RunConfig,
-    }
-    let run = Defaults::try_parse_from(["mspipe", "--data", source])
-        .ok()?
-        .run;
+    let mut run = RunConfig::default();
+    run.source.data = source.to_owned();
     session::footprint_on(log, run).ok()
 }
 

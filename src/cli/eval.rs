@@ -46,7 +46,7 @@ pub(crate) struct EvalArgs {
 /// Evaluates and prints.
 pub(crate) fn run(args: EvalArgs) -> anyhow::Result<()> {
     let settings = match (args.run, args.settings.init()) {
-        (Some(run), None) if run.is_dir() => args.settings.with_init(&run),
+        (Some(run), None) if !run.is_file() => args.settings.with_init(&run),
         (Some(run), None) => bail!(
             "{}: is not a run folder; give a weights file with --init FILE, and its settings",
             run.display()

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 use clap::Args;
 use indicatif::{HumanBytes, HumanCount};
+use mspipe::config::ConfigError;
 use mspipe::weights::{self, ModelDescription, WeightFile};
 use mspipe::{console, interrupt};
 use mspipe_datasets::whole_file::{self, Existing};
@@ -121,11 +122,14 @@ fn check_target(to: &Path, force: bool) -> anyhow::Result<()> {
 
 /// The weights file that `run` is or holds.
 fn weights_file(run: PathBuf) -> anyhow::Result<PathBuf> {
-    if !run.is_dir() {
+    if run.is_file() {
         return Ok(run);
     }
     let file = run.join(weights::FILE_NAME);
     if !file.exists() {
+        if !run.join("config.json").exists() {
+            return Err(ConfigError::NoRun { run }.into());
+        }
         bail!(
             "{}: has no {}; it is written when a run ends: let it end, or give the folder of another run",
             run.display(),

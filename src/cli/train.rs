@@ -66,8 +66,9 @@ pub(crate) struct TrainArgs {
     #[command(flatten)]
     settings: GivenConfig,
 
-    /// Resume a run that has not ended, with its settings; only --data (if the stream was
-    /// moved), --threads and --checkpoint-every may be given too
+    /// Resume a run that has not ended, with its settings; only --data, --edge-feature-file and
+    /// --node-feature-file (if the stream was moved), --threads, --checkpoint-every and
+    /// --no-memory-check may be given too
     #[arg(long, value_name = "RUN")]
     resume: Option<PathBuf>,
 

@@ -9,7 +9,7 @@ use std::path::Path;
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, Command, FromArgMatches, Id};
 
-use super::{ConfigError, MachineSettings, OutputSettings, RunConfig, SourceSettings};
+use super::{ConfigError, MachineSettings, RunConfig, SourceSettings};
 
 /// The settings of a command line, and which of them it gave.
 #[derive(Debug, Clone)]
@@ -31,22 +31,14 @@ impl GivenConfig {
     /// Changes the settings of a run that is to continue by those that were given.
     ///
     /// # Errors
-    /// When one was given that is not of the machine, of the output or of the stream's place:
-    /// it would change the run's numbers, or its folder.
+    /// When one was given that is not of the machine or of the stream's place: it would change
+    /// what the run gives.
     pub fn change_run(&self, run: &mut RunConfig) -> Result<(), ConfigError> {
         let own = options::<RunConfig>();
-        let free = [
-            options::<SourceSettings>(),
-            options::<MachineSettings>(),
-            options::<OutputSettings>(),
-        ]
-        .concat();
+        let free = [options::<SourceSettings>(), options::<MachineSettings>()].concat();
         let settled = |id: &&Id| own.contains(id) && !free.contains(id);
         if let Some(option) = self.given.ids().find(settled) {
             return Err(ConfigError::OfRun(option.as_str().replace('_', "-")));
-        }
-        if self.config.output.out.is_some() {
-            return Err(ConfigError::OfRun("out".to_owned()));
         }
         self.put_into(run);
         Ok(())
@@ -61,14 +53,20 @@ impl GivenConfig {
     /// was given; what is done, on what machine and what is written is never the other run's.
     ///
     /// # Errors
-    /// When the run's settings can't be read.
+    /// When the run's settings can't be read; when there is no run and no file, and no stream was
+    /// given, which only a run brings.
     pub fn resolve(self) -> Result<RunConfig, ConfigError> {
-        let file = match self.init() {
-            Some(run) if run.is_dir() => run.join("config.json"),
-            _ => return Ok(self.config),
-        };
-        if !file.exists() {
+        let Some(run) = self.init() else {
             return Ok(self.config);
+        };
+        let file = run.join("config.json");
+        if !file.exists() {
+            return match self.config.source.data.is_empty() && !run.is_file() {
+                true => Err(ConfigError::NoRun {
+                    run: run.to_owned(),
+                }),
+                false => Ok(self.config),
+            };
         }
         let mut config = RunConfig::read(&file)?;
         self.put_into(&mut config);
@@ -209,20 +207,56 @@ mod tests {
         let moved = change(&["--data", "y", "--threads", "3", "--checkpoint-every", "50"]).unwrap();
         assert_eq!((moved.source.data.as_str(), moved.training.seed), ("y", 7));
         assert_eq!(
-            (moved.machine.threads, moved.output.checkpoint_every),
+            (moved.machine.threads, moved.machine.checkpoint_every),
             (Some(3), Every::Iterations(50))
         );
         assert_eq!(
-            change(&[]).unwrap().output.checkpoint_every,
+            change(&[]).unwrap().machine.checkpoint_every,
             Every::default()
         );
-        for option in [["--seed", "7"], ["--queue-depth", "3"], ["--out", "there"]] {
-            let error = change(&option).unwrap_err().to_string();
+        let files = [
+            "--edge-feature-file",
+            "e.npy",
+            "--node-feature-file",
+            "n.npy",
+        ];
+        let moved = change(&[&files[..], &["--no-memory-check"]].concat()).unwrap();
+        let of_stream = [
+            moved.source.edge_feature_file,
+            moved.source.node_feature_file,
+        ];
+        assert_eq!(of_stream, [Some("e.npy".into()), Some("n.npy".into())]);
+        assert!(moved.machine.no_memory_check && moved.source.data == "x");
+        for option in [
+            &["--seed", "7"][..],
+            &["--queue-depth", "3"],
+            &["--out", "there"],
+            &["--profile"],
+            &["--device", "auto"],
+        ] {
+            let error = change(option).unwrap_err().to_string();
             assert!(
                 error.starts_with(&format!("{} can't be given", option[0])),
                 "{error}"
             );
         }
+    }
+
+    #[test]
+    fn where_no_run_is_what_was_looked_for_is_told() {
+        let folder = TempDir::new().unwrap();
+        let nothing = folder.path().join("nope");
+        for run in [folder.path(), &nothing] {
+            let error = resolve(&["--init", run.to_str().unwrap()]).unwrap_err();
+            let message = error.to_string();
+            let looked_for = run.join("config.json").display().to_string();
+            assert!(
+                message.contains(&looked_for) && message.contains("mspipe train"),
+                "{message}"
+            );
+        }
+        // A folder with weights alone needs a stream.
+        assert!(resolve(&["--init", folder.path().to_str().unwrap(), "--data", "x"]).is_ok());
     }
 
     #[test]

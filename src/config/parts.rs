@@ -406,29 +406,30 @@ impl ReadingSettings {
     }
 }
 
-/// What the machine gives; changes no number.
+/// What belongs to the machine that a run is on: changes no number, and may be other when the run is
+/// resumed.
 #[derive(Debug, Clone, PartialEq, Args)]
 pub struct MachineSettings {
     /// Worker threads [default: one per core]
     #[arg(long, display_order = 102, value_name = "N")]
     pub threads: Option<usize>,
 
+    /// How often to write a checkpoint for --resume, besides at the end of each epoch: a number of
+    /// iterations, a time (90s, 10m, 2h), epoch (only then), or never
+    #[arg(long, display_order = 104, value_name = "N|TIME|epoch|never", default_value_t = Every::default())]
+    pub checkpoint_every: Every,
+
     /// Start even if the estimate (--dry-run) exceeds the available RAM
     #[arg(long, display_order = 106)]
     pub no_memory_check: bool,
 }
 
-/// What is written, and where; changes no number.
+/// What is written beside the numbers, and where.
 #[derive(Debug, Clone, PartialEq, Args)]
 pub struct OutputSettings {
     /// Folder of the run; must not hold a run yet [default: runs/DATA-MODEL-NUMBER]
     #[arg(long, display_order = 100, value_name = "DIR")]
     pub out: Option<PathBuf>,
-
-    /// How often to write a checkpoint for --resume, besides at the end of each epoch: a number of
-    /// iterations, a time (90s, 10m, 2h), epoch (only then), or never
-    #[arg(long, display_order = 104, value_name = "N|TIME|epoch|never", default_value_t = Every::default())]
-    pub checkpoint_every: Every,
 
     /// Measure the cost of each operation of an iteration: a table at the end, and `profile` in
     /// summary.json

@@ -78,7 +78,7 @@ written! {
     threads: Option<usize> = machine.threads,
     eval_test_each_epoch: bool = training.eval_test_each_epoch,
     #[serde(default)]
-    checkpoint_every: Every = output.checkpoint_every,
+    checkpoint_every: Every = machine.checkpoint_every,
     #[serde(default)]
     profile: bool = output.profile,
     #[serde(default)]

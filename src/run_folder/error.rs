@@ -103,8 +103,9 @@ pub enum RunFolderError {
     },
     /// There is no run to resume.
     #[error(
-        "{}: holds no run (there is no config.json); give a folder that mspipe train has written",
-        path.display()
+        "{}: holds no run (there is no {}); give a folder that mspipe train has written",
+        path.display(),
+        path.join("config.json").display()
     )]
     NoRun {
         /// The folder.

@@ -112,7 +112,7 @@ pub enum TooLarge {
     /// A table is larger than the adapter binds.
     #[error(
         "the node memory's largest table has {}, but {adapter} binds at most {} at once; try \
-         --memory host, which keeps it in RAM, or a smaller --width or --mail-slots",
+         {remedy}",
         HumanBytes(*table), HumanBytes(*most)
     )]
     Table {
@@ -122,7 +122,19 @@ pub enum TooLarge {
         adapter: String,
         /// Most bytes that it binds.
         most: u64,
+        /// What makes it smaller.
+        remedy: &'static str,
     },
+}
+
+impl TooLarge {
+    /// Advises what a run that is resumed can still do: its settings can't be others.
+    pub(super) fn of_resumed(&mut self) {
+        match self {
+            TooLarge::Ram { remedy, .. } => *remedy = "fewer --threads, or a machine with more RAM",
+            TooLarge::Table { remedy, .. } => *remedy = "the device that the run began on",
+        }
+    }
 }
 
 impl Footprint {
@@ -176,6 +188,7 @@ impl Footprint {
                 table: self.largest_table_bytes,
                 adapter: adapter.clone(),
                 most,
+                remedy: "--memory host, which keeps it in RAM, or a smaller --width or --mail-slots",
             });
         }
         let largest = self
@@ -429,7 +442,7 @@ impl Sizes {
             ram * mailbox,
             device * mailbox,
         );
-        if device > 0 && config.output.checkpoint_every != Every::Never {
+        if device > 0 && config.machine.checkpoint_every != Every::Never {
             let saved = SAVED * (rows + mailbox);
             add("checkpoint", "--checkpoint-every never", saved, 0);
         }

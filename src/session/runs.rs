@@ -155,6 +155,7 @@ pub fn resume<O: FnMut(TrainEvent<'_>) -> io::Result<()>>(
         let summary = session.train_recorded(device, &folder, from, &mut observer)?;
         Ok((summary, folder))
     })
+    .map_err(SessionError::of_resumed)
 }
 
 /// Results of a run, with its folder; the folder of a run that failed at once is removed.
