@@ -10,6 +10,9 @@
 
 use std::ops::Range;
 
+use clap::ValueEnum;
+use serde::{Deserialize, Serialize};
+
 use crate::graph::{EventColumns, NodeId, Queries, Timestamp};
 
 pub mod distinct;
@@ -110,11 +113,16 @@ impl Roots {
 }
 
 /// Which difference of times a memory updater gets, and with it what one of its rows is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum TimeDelta {
     /// Mail time − last update, as in TGN's paper: one updater row per node.
+    #[value(help = "Between a node's last two events (TGN's paper); one updater row per node")]
     Message,
     /// Query time − last update, as in TGL and MSPipe: one updater row per (node, query time).
+    #[value(
+        help = "From a node's last event to the query (TGL, MSPipe); one updater row per (node, time)"
+    )]
     Query,
 }
 

@@ -22,10 +22,9 @@ pub use candidates::CandidateSource;
 pub use given::{GivenConfig, options};
 pub use limits::start_threads;
 pub use parts::{
-    BalanceName, MachineSettings, MailAggregationName, MemoryPlaceName, MemoryWriteName,
-    MitigationName, ModelSettings, NodeSettings, OutputSettings, PipelineSettings, Protocol,
-    ProtocolSettings, ReadingSettings, SamplerName, SourceSettings, StartSettings, StreamSettings,
-    Task, TimeDeltaName, TimeEncodingName, TrainingSettings,
+    MachineSettings, MitigationName, ModelSettings, NodeSettings, OutputSettings, PipelineSettings,
+    Protocol, ProtocolSettings, ReadingSettings, SamplerName, SourceSettings, StartSettings,
+    StreamSettings, Task, TimeEncodingName, TrainingSettings,
 };
 use written::Written;
 
@@ -67,7 +66,7 @@ pub enum ConfigError {
     /// There is no run.
     #[error(
         "{}: holds no run (there is no {}); give a folder that mspipe train has written, or a weights \
-         file and its settings as options",
+         file",
         run.display(),
         run.join("config.json").display()
     )]

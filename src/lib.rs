@@ -69,11 +69,12 @@ pub mod what_if;
 
 pub use mspipe_datasets::{DataError, EventLog, EventLogParts, FeatureTable, OpenOptions};
 
-pub use config::{ConfigError, MemoryPlaceName, Protocol, RunConfig, SamplerName};
+pub use config::{ConfigError, Protocol, RunConfig, SamplerName};
 pub use device::DeviceChoice;
 pub use eval::{LinkMetrics, RankMetrics};
 pub use features::FeatureSource;
 pub use model::ModelName;
+pub use pipeline::profile::Residency;
 pub use pipeline::schedule::Schedule;
 pub use run_folder::{EvalSummary, RunFolder, Summary};
 pub use session::{SessionError, evaluate_on, train_on};

@@ -18,13 +18,14 @@ use mspipe_datasets::{DataError, EventLog, Split, Stop};
 use thiserror::Error;
 
 use crate::checkpoint::{CheckpointError, Every, Loaded};
-use crate::config::{ConfigError, MemoryPlaceName, RunConfig, SamplerName};
+use crate::config::{ConfigError, RunConfig, SamplerName};
 use crate::device::{self, ComputeDevice, DeviceError};
 use crate::features::Features;
 use crate::graph::{GraphError, NodeId, Tcsr};
 use crate::memory::node_times::NodeTimes;
 use crate::model::ModelConfig;
 use crate::model::tgl_weights::WeightError;
+use crate::pipeline::profile::Residency;
 use crate::run_folder::{Dataset, DeviceRecord, RunFolder, RunFolderError, Setting, Summary};
 use crate::sampling::{Candidates, NegativeError, NegativePool, NeighborSampler, Recent, Uniform};
 use crate::train::epochs::{Observer, TrainError};
@@ -335,9 +336,7 @@ impl Session {
         let slots = self.clock.rule().mail_slots;
         let bytes = 4 * (self.data.nodes * slots * self.model.mail_width()) as u64;
         match device.table_bytes {
-            Some(most)
-                if bytes > most && self.config.pipeline.memory == MemoryPlaceName::Device =>
-            {
+            Some(most) if bytes > most && self.config.pipeline.memory == Residency::Device => {
                 Err(SessionError::Mailbox {
                     nodes: self.data.nodes,
                     bytes,

@@ -338,7 +338,7 @@ fn training_goes_on_from_given_weights() {
     for (arguments, expected) in [
         (vec!["eval"], "no weights are given"),
         (vec!["eval", "run", "--init", "run"], "give one of them"),
-        (vec!["eval", "missing"], "missing: is not a run folder"),
+        (vec!["eval", "missing"], "missing: holds no run"),
         (
             vec!["eval", "--init", "run/weights.safetensors"],
             "--data is missing",

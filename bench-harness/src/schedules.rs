@@ -15,10 +15,9 @@ use std::fmt;
 
 use anyhow::{Context as _, Result};
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches, Id};
-use mspipe::config::{
-    self, MemoryPlaceName, MitigationName, NodeSettings, PipelineSettings, RunConfig,
-};
+use mspipe::config::{self, MitigationName, NodeSettings, PipelineSettings, RunConfig};
 use mspipe::pipeline::Stage;
+use mspipe::pipeline::profile::Residency;
 use mspipe::pipeline::schedule::Schedule;
 use mspipe::profiler::machine::median;
 use serde::Serialize;
@@ -42,7 +41,7 @@ const COMPARED: [&str; 7] = [
 pub struct ScheduleGrid {
     run: RunConfig,
     schedules: Vec<Schedule>,
-    places: Vec<MemoryPlaceName>,
+    places: Vec<Residency>,
     mitigations: Vec<Option<Mitigation>>,
     seeds: Vec<u64>,
 }
@@ -176,7 +175,7 @@ impl Args for ScheduleGrid {
 #[derive(Debug, Serialize)]
 pub struct Row {
     /// Where node memory was.
-    pub memory: MemoryPlaceName,
+    pub memory: Residency,
     /// What overlapped.
     pub schedule: Schedule,
     /// The mitigation of its staleness, if there was one.
@@ -245,7 +244,7 @@ pub fn measure(asked: ScheduleGrid) -> Result<ScheduleReport> {
 /// What is compared, with every seed.
 #[derive(Debug, Clone, PartialEq)]
 struct Arm {
-    memory: MemoryPlaceName,
+    memory: Residency,
     schedule: Schedule,
     mitigation: Option<Mitigation>,
 }
@@ -436,11 +435,11 @@ mod tests {
     fn every_schedule_and_place_is_compared_unless_asked_otherwise() {
         let all = grid(&[]);
         assert_eq!(all.schedules, Schedule::COMPARED);
-        assert_eq!(all.places, [MemoryPlaceName::Device, MemoryPlaceName::Host]);
+        assert_eq!(all.places, [Residency::Device, Residency::Host]);
         assert_eq!(all.seeds, [0, 1, 2]);
         let some = grid(&["--memory=host", "--seed=7,8,7", "--schedules", "auto"]);
         assert_eq!(some.schedules, [Schedule::Auto]);
-        assert_eq!(some.places, [MemoryPlaceName::Host]);
+        assert_eq!(some.places, [Residency::Host]);
         assert_eq!(some.seeds, [7, 8]);
         assert_eq!(some.arms().len(), 1);
         let mitigated = grid(&[

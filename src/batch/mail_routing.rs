@@ -12,18 +12,23 @@
 //! section 3.5; TGL's `memorys.py`.
 
 use bytemuck::{Pod, Zeroable};
+use clap::ValueEnum;
 use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
 
 use crate::batch::EventBatch;
 use crate::graph::{Csr, NodeId, Timestamp};
 use crate::sampling::Neighbors;
 
 /// What becomes of several pieces of mail that reach a node in one batch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum MailAggregation {
     /// The last one is kept.
+    #[value(help = "The last one is kept (TGN, TGL)")]
     Last,
     /// Their mean is kept, with the time of the last.
+    #[value(help = "Their mean is kept")]
     Mean,
 }
 

@@ -138,10 +138,10 @@ mod tests {
     use clap::Parser;
     use tempfile::TempDir;
 
-    use super::super::MemoryPlaceName;
     use super::*;
     use crate::checkpoint::Every;
     use crate::model::ModelName;
+    use crate::pipeline::profile::Residency;
 
     #[derive(Parser)]
     struct Program {
@@ -176,7 +176,7 @@ mod tests {
         let own = ["--heads", "2", "--task", "node", "--queue-depth", "5"];
         let config = resolve(&[&["--init", run], &own[..]].concat()).unwrap();
         // Groups of settings are merged too.
-        assert_eq!(config.pipeline.memory, MemoryPlaceName::Host);
+        assert_eq!(config.pipeline.memory, Residency::Host);
         assert_eq!(config.pipeline.queue_depth, 5);
         assert_eq!(
             (config.source.data.as_str(), config.training.seed),

@@ -12,11 +12,15 @@ use mspipe_datasets::{Format, OpenOptions, Reading, SplitRule};
 use serde::{Deserialize, Serialize};
 
 use super::{CandidateSource, ConfigError};
+use crate::batch::{MailAggregation, TimeDelta};
 use crate::checkpoint::Every;
 use crate::features::FeatureSource;
+use crate::memory::MemoryWrite;
 use crate::model::ModelName;
 use crate::pipeline::link::Link;
+use crate::pipeline::profile::Residency;
 use crate::pipeline::schedule::Schedule;
+use crate::train::node_classification::Balance;
 
 /// Where the stream lies. Its content is compared by its SHA-256 wherever it matters, so that a
 /// stream may be moved.
@@ -91,15 +95,15 @@ pub struct ModelSettings {
     /// Time difference for the memory updater [default: message; query for apan and for
     /// --protocol tgl]
     #[arg(long, value_enum, help_heading = "Model")]
-    pub time_delta: Option<TimeDeltaName>,
+    pub time_delta: Option<TimeDelta>,
 
     /// When a node's memory is written
     #[arg(long, value_enum, default_value = "event", help_heading = "Model")]
-    pub memory_write: MemoryWriteName,
+    pub memory_write: MemoryWrite,
 
     /// How mail that reaches a node in one batch is combined
     #[arg(long, value_enum, default_value = "last", help_heading = "Model")]
-    pub mail_aggregation: MailAggregationName,
+    pub mail_aggregation: MailAggregation,
 
     /// Mail slots per node (apan)
     #[arg(long, value_name = "N", default_value_t = 10, help_heading = "Model")]
@@ -146,36 +150,6 @@ pub enum SamplerName {
     Recent,
     /// Uniform over the past, without replacement
     Uniform,
-}
-
-/// Which time difference the memory updater gets.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum TimeDeltaName {
-    /// Between a node's last two events (TGN's paper); one updater row per node
-    Message,
-    /// From a node's last event to the query (TGL, MSPipe); one updater row per (node, time)
-    Query,
-}
-
-/// When a memory row is written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum MemoryWriteName {
-    /// When its node has an event (TGN, TGL); negatives never write
-    Event,
-    /// Whenever it is read, even as a negative (TGLite)
-    Read,
-}
-
-/// How mail that reaches a node in one batch is combined.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum MailAggregationName {
-    /// The last one is kept (TGN, TGL)
-    Last,
-    /// Their mean is kept
-    Mean,
 }
 
 /// Whether frequencies and phases of time encodings are trained.
@@ -295,17 +269,7 @@ pub struct NodeSettings {
         default_value = "none",
         help_heading = "Node classification"
     )]
-    pub balance: BalanceName,
-}
-
-/// What an epoch of node classification goes over.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum BalanceName {
-    /// All training events
-    None,
-    /// All positive ones and as many negative ones, redrawn each epoch
-    Sample,
+    pub balance: Balance,
 }
 
 /// What is used of the stream.
@@ -437,16 +401,6 @@ pub struct OutputSettings {
     pub profile: bool,
 }
 
-/// Where memory rows and mail are kept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum MemoryPlaceName {
-    /// In the device's memory
-    Device,
-    /// In RAM: for tables that the device can't hold; reading and writing overlap training
-    Host,
-}
-
 /// Mitigation of staleness.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -469,7 +423,7 @@ pub struct PipelineSettings {
 
     /// Where node memory is kept
     #[arg(long, value_enum, default_value = "device")]
-    pub memory: MemoryPlaceName,
+    pub memory: Residency,
 
     /// With memory on the host, emulate a bus of this bandwidth and latency for what crosses it
     /// in training; its rows, and events/s, are EMULATED
@@ -507,7 +461,7 @@ impl PipelineSettings {
                 expected,
             })
         };
-        if let (Some(link), MemoryPlaceName::Device) = (self.emulate_link, self.memory) {
+        if let (Some(link), Residency::Device) = (self.emulate_link, self.memory) {
             let expected = "--memory host with it: memory on the device crosses no bus";
             return fail(
                 "emulate-link",

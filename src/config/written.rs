@@ -6,9 +6,12 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::*;
+use crate::batch::{MailAggregation, TimeDelta};
 use crate::checkpoint::Every;
 use crate::features::FeatureSource;
+use crate::memory::MemoryWrite;
 use crate::model::ModelName;
+use crate::train::node_classification::Balance;
 
 macro_rules! written {
     ($($(#[$serde:meta])* $key:ident: $type:ty = $($part:ident).+,)+) => {
@@ -57,9 +60,9 @@ written! {
     reading: ReadingSettings = stream.reading,
     out: Option<PathBuf> = output.out,
     sampler: SamplerName = model.sampler,
-    time_delta: Option<TimeDeltaName> = model.time_delta,
-    memory_write: MemoryWriteName = model.memory_write,
-    mail_aggregation: MailAggregationName = model.mail_aggregation,
+    time_delta: Option<TimeDelta> = model.time_delta,
+    memory_write: MemoryWrite = model.memory_write,
+    mail_aggregation: MailAggregation = model.mail_aggregation,
     mail_slots: usize = model.mail_slots,
     layers: usize = model.layers,
     time_encoding: TimeEncodingName = model.time_encoding,
@@ -73,7 +76,7 @@ written! {
     node_epochs: usize = node.epochs,
     node_batch_size: usize = node.batch_size,
     node_learning_rate: f64 = node.learning_rate,
-    balance: BalanceName = node.balance,
+    balance: Balance = node.balance,
     limit_events: Option<usize> = stream.limit_events,
     threads: Option<usize> = machine.threads,
     eval_test_each_epoch: bool = training.eval_test_each_epoch,

@@ -1,15 +1,21 @@
 //! What a batch asks of the node memory.
 
+use clap::ValueEnum;
+use serde::{Deserialize, Serialize};
+
 use crate::batch::Layout;
 use crate::graph::Queries;
 
 /// When a memory row is written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum MemoryWrite {
     /// When its node has an event (TGN, TGL); negatives and past neighbours never write.
+    #[value(help = "When its node has an event (TGN, TGL); negatives never write")]
     Event,
     /// Whenever it is read (TGLite): every fetched row goes through the updater, with an
     /// empty mail if it has none, and is kept. Negatives and past neighbours write too.
+    #[value(help = "Whenever it is read, even as a negative (TGLite)")]
     Read,
 }
 

@@ -6,18 +6,17 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use crate::config::{
-    BalanceName, MemoryPlaceName, MitigationName, PipelineSettings, Protocol, RunConfig,
-};
+use crate::config::{MitigationName, PipelineSettings, Protocol, RunConfig};
 use crate::eval::LinkMetrics;
 use crate::model::ModelName;
 use crate::pipeline::link::Link;
+use crate::pipeline::profile::Residency;
 use crate::pipeline::schedule::Schedule;
 use crate::pipeline::{Stage, StageTimes};
 use crate::profiler::report::Profile;
 use crate::train::epochs::{EpochRecord, TrainRecord};
 use crate::train::evaluation::{EdgeBankMetrics, TestMetrics};
-use crate::train::node_classification::NodeRecord;
+use crate::train::node_classification::{Balance, NodeRecord};
 
 /// The stream of a run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -103,7 +102,7 @@ pub struct Summary {
     /// What overlapped.
     pub schedule: Schedule,
     /// Where node memory was kept.
-    pub memory: MemoryPlaceName,
+    pub memory: Residency,
     /// A bus that was emulated: times and events/s are of it and not of the device's own.
     pub emulated_link: Option<Link>,
     /// What was done about stale memory.
@@ -205,7 +204,7 @@ pub struct NodeSummary {
     #[serde(flatten)]
     pub setting: Setting,
     /// What an epoch went over.
-    pub balance: BalanceName,
+    pub balance: Balance,
     /// What came out.
     #[serde(flatten)]
     pub record: NodeRecord,

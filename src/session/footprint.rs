@@ -24,11 +24,12 @@ use parameters::parameters;
 
 use super::stream::OpenStream;
 use crate::checkpoint::Every;
-use crate::config::{MemoryPlaceName, MitigationName, Protocol, Task};
+use crate::config::{MitigationName, Protocol, Task};
 use crate::device::AdapterReport;
 use crate::features::FeatureSource;
 use crate::graph::Directions;
 use crate::model::{ModelConfig, ModelName, ModelNeeds};
+use crate::pipeline::profile::Residency;
 use crate::pipeline::schedule::Schedule;
 use crate::train::pair_scores::PAIRS_PER_CHUNK;
 
@@ -167,8 +168,8 @@ impl Footprint {
             mapped_bytes: 16 * sizes.events + mapped.sum::<u64>(),
             available_bytes: ram::available_bytes(),
             largest_table_bytes: match stream.config.pipeline.memory {
-                MemoryPlaceName::Device => sizes.nodes * sizes.mailbox_bytes,
-                MemoryPlaceName::Host => 0,
+                Residency::Device => sizes.nodes * sizes.mailbox_bytes,
+                Residency::Host => 0,
             },
             adapter_table_bytes: adapter
                 .map(|adapter| adapter.binding_bytes.min(adapter.buffer_bytes)),
@@ -348,7 +349,7 @@ impl Sizes {
         let (config, split) = (&stream.config, &stream.split);
         let nodes = stream.log.nodes() as u64;
         let model = &stream.model;
-        let memory_on_host = config.pipeline.memory == MemoryPlaceName::Host;
+        let memory_on_host = config.pipeline.memory == Residency::Host;
         let wanted = Wanted {
             events: config.training.batch_size.min(stream.events) as u64,
             fanout: config.model.fanout as u64,
@@ -431,8 +432,8 @@ impl Sizes {
         let mailbox = self.nodes * self.mailbox_bytes;
         let memories = MEMORIES + u64::from(config.training.eval_test_each_epoch);
         let (ram, device) = match config.pipeline.memory {
-            MemoryPlaceName::Device => (0, memories + RENEWED),
-            MemoryPlaceName::Host => (memories, 0),
+            Residency::Device => (0, memories + RENEWED),
+            Residency::Host => (memories, 0),
         };
         let smaller = "a smaller --width";
         add("node memory", smaller, ram * rows, device * rows);

@@ -5,11 +5,8 @@ use std::sync::Arc;
 use mspipe_datasets::candidates::read_candidates;
 use mspipe_datasets::{DataError, EventLog};
 
-use crate::batch::{LayoutRule, MailAggregation, MailOrder, MailRule, TimeDelta};
-use crate::config::{
-    CandidateSource, ConfigError, MailAggregationName, MemoryWriteName, Protocol, RunConfig,
-    TimeDeltaName,
-};
+use crate::batch::{LayoutRule, MailOrder, MailRule, TimeDelta};
+use crate::config::{CandidateSource, ConfigError, Protocol, RunConfig};
 use crate::graph::{Directions, NodeId, Timestamp};
 use crate::memory::MemoryWrite;
 use crate::memory::node_times::NodeTimesRule;
@@ -65,7 +62,7 @@ pub(super) struct Rules {
     pub(super) hide_batch: bool,
     /// Whether time counts from the stream's first event, not from 0.
     from_first_event: bool,
-    time_delta: TimeDelta,
+    pub(super) time_delta: TimeDelta,
     write: MemoryWrite,
     mail_rule: MailRule,
     needs: ModelNeeds,
@@ -76,15 +73,11 @@ impl Rules {
     pub(super) fn of(config: &RunConfig, needs: ModelNeeds) -> Result<Rules, ConfigError> {
         let tgl = config.protocol.name == Protocol::Tgl;
         let time_delta = match config.model.time_delta {
-            Some(TimeDeltaName::Message) => TimeDelta::Message,
-            Some(TimeDeltaName::Query) => TimeDelta::Query,
+            Some(time_delta) => time_delta,
             None if tgl => TimeDelta::Query,
             None => needs.time_delta,
         };
-        let write = match config.model.memory_write {
-            MemoryWriteName::Event => MemoryWrite::Event,
-            MemoryWriteName::Read => MemoryWrite::Read,
-        };
+        let write = config.model.memory_write;
         if write == MemoryWrite::Read && time_delta == TimeDelta::Query {
             return Err(ConfigError::Range {
                 option: "memory-write",
@@ -118,10 +111,7 @@ impl Rules {
             time_delta,
             write,
             mail_rule: MailRule {
-                aggregation: match config.model.mail_aggregation {
-                    MailAggregationName::Last => MailAggregation::Last,
-                    MailAggregationName::Mean => MailAggregation::Mean,
-                },
+                aggregation: config.model.mail_aggregation,
                 order: if tgl {
                     MailOrder::Row
                 } else {
@@ -159,13 +149,5 @@ impl Rules {
     /// Whether a batch has one row for each of its nodes, whatever the times.
     pub(super) fn one_row_a_node(&self) -> bool {
         self.time_delta == TimeDelta::Message
-    }
-
-    /// The time difference by its name.
-    pub(super) fn time_delta_name(&self) -> TimeDeltaName {
-        match self.time_delta {
-            TimeDelta::Message => TimeDeltaName::Message,
-            TimeDelta::Query => TimeDeltaName::Query,
-        }
     }
 }

@@ -95,7 +95,7 @@ impl OpenStream {
         };
         let needs = model.needs();
         let rules = Rules::of(&config, needs)?;
-        config.model.time_delta = Some(rules.time_delta_name());
+        config.model.time_delta = Some(rules.time_delta);
         Ok(OpenStream {
             config,
             log,

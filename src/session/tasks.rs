@@ -8,7 +8,7 @@ use burn::tensor::Device;
 use super::profiling::Profiling;
 use super::{Session, SessionError, initial};
 use crate::checkpoint::{Every, Loaded};
-use crate::config::{BalanceName, MemoryPlaceName, MitigationName, Protocol};
+use crate::config::{MitigationName, Protocol};
 use crate::device::ComputeDevice;
 use crate::memory::device::DeviceMemory;
 use crate::memory::host::HostMemory;
@@ -22,9 +22,7 @@ use crate::pipeline::scheduler::Scheduler;
 use crate::run_folder::{EvalSummary, NodeSummary, RunFolder, Summary};
 use crate::train::epochs::{Keeping, Observer, TrainError, TrainEvent, TrainLoop};
 use crate::train::evaluation::Evaluator;
-use crate::train::node_classification::{
-    Balance, ClassifierConfig, LabeledEmbeddings, NodeObserver,
-};
+use crate::train::node_classification::{ClassifierConfig, LabeledEmbeddings, NodeObserver};
 use crate::train::progress::Progress;
 use crate::train::trainer::Trainer;
 use crate::weights;
@@ -61,11 +59,11 @@ impl Session {
         let (nodes, clock) = (self.data.nodes, self.clock.clone());
         let (width, mail_width) = (self.model.width, self.model.mail_width());
         match pipeline.memory {
-            MemoryPlaceName::Device => {
+            Residency::Device => {
                 let memory = DeviceMemory::new(nodes, width, mail_width, clock, device);
                 NodeMemory::Device(Box::new(memory.with_mitigation(mitigation)))
             }
-            MemoryPlaceName::Host => {
+            Residency::Host => {
                 let memory = HostMemory::new(nodes, width, mail_width, clock, mitigation, device);
                 NodeMemory::Host(Box::new(memory))
             }
@@ -100,17 +98,13 @@ impl Session {
         let config = &self.config;
         let autodiff = device.clone().autodiff();
         let model = self.new_model(init, &autodiff)?;
-        let residency = match config.pipeline.memory {
-            MemoryPlaceName::Device => Residency::Device,
-            MemoryPlaceName::Host => Residency::Host,
-        };
         Ok(TrainLoop {
             evaluator: self.evaluator(device)?,
             trainer: Trainer::new(model, config.training.learning_rate),
             memory: self.new_memory(device),
             epochs: config.training.epochs,
             test_each_epoch: config.training.eval_test_each_epoch,
-            scheduler: Scheduler::new(config.pipeline.schedule.clone(), residency)
+            scheduler: Scheduler::new(config.pipeline.schedule.clone(), config.pipeline.memory)
                 .map_err(TrainError::from)?,
             queue_depth: config.pipeline.queue_depth,
             emulated_link: config.pipeline.emulate_link,
@@ -233,10 +227,7 @@ impl Session {
             epochs: config.node.epochs,
             learning_rate: config.node.learning_rate,
             batch_size: config.node.batch_size,
-            balance: match config.node.balance {
-                BalanceName::None => Balance::All,
-                BalanceName::Sample => Balance::Sampled,
-            },
+            balance: config.node.balance,
             seed: config.training.seed,
         };
         let record = embeddings.classify(&classifier, observer)?;

@@ -20,7 +20,8 @@ use std::ops::Range;
 use burn::module::Module;
 use burn::optim::GradientsParams;
 use burn::tensor::{Device, Tensor};
-use serde::Serialize;
+use clap::ValueEnum;
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::adam::Adam;
@@ -112,11 +113,16 @@ impl From<StageError> for NodeError {
 }
 
 /// What an epoch of the classifier goes over.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Balance {
     /// All training events.
+    #[value(name = "none")]
+    #[serde(rename = "none")]
     All,
     /// All positive ones and as many negative ones, redrawn each epoch.
+    #[value(name = "sample")]
+    #[serde(rename = "sample")]
     Sampled,
 }
 

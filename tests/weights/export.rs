@@ -107,14 +107,22 @@ fn what_cannot_be_exported_is_said() {
     };
     fs::create_dir(folder.path().join("run")).unwrap();
     fs::create_dir(folder.path().join("f.safetensors")).unwrap();
+    for run in ["run", "none"] {
+        let looked_for = Path::new(run).join("config.json");
+        refused(
+            &[run, "--to", "w.safetensors"],
+            &format!(
+                "{run}: holds no run (there is no {}); give a folder that mspipe train has \
+                 written, or a weights file",
+                looked_for.display()
+            ),
+        );
+    }
+    fs::write(folder.path().join("run/config.json"), "{}").unwrap();
     refused(
         &["run", "--to", "w.safetensors"],
         "run: has no weights.safetensors; it is written when a run ends: let it end, or \
          give the folder of another run",
-    );
-    refused(
-        &["none", "--to", "w.safetensors"],
-        "none: there is no such file",
     );
     refused(
         &["run", "--to", "w.pkl"],

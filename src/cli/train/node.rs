@@ -3,12 +3,12 @@
 use std::io;
 
 use indicatif::{HumanCount, ProgressBar, ProgressStyle};
-use mspipe::config::{BalanceName, RunConfig};
+use mspipe::config::RunConfig;
 use mspipe::device::ComputeDevice;
 use mspipe::eval::EQUAL_SCORES;
 use mspipe::run_folder::{MetricsLog, NodeSummary, RunFolder, RunFolderError};
 use mspipe::session::{self, Session};
-use mspipe::train::node_classification::{LabelCounts, NodeEpoch, NodeEvent, NodeMetrics};
+use mspipe::train::node_classification::{Balance, LabelCounts, NodeEpoch, NodeEvent, NodeMetrics};
 use mspipe::{console, interrupt};
 
 use super::super::report;
@@ -117,8 +117,8 @@ fn print_summary(summary: &NodeSummary, folder: &RunFolder) {
         console::note(format!("warning: {EQUAL_SCORES}"));
     }
     let balance = match summary.balance {
-        BalanceName::None => "all training labels",
-        BalanceName::Sample => "all positive labels and as many negative ones, redrawn",
+        Balance::All => "all training labels",
+        Balance::Sampled => "all positive labels and as many negative ones, redrawn",
     };
     console::news(format!(
         "          classifier of epoch {} (best validation AUC); an epoch goes over {balance}",
