@@ -18,7 +18,7 @@ use thiserror::Error;
 
 use crate::device::DeviceChoice;
 
-pub use candidates::CandidateSource;
+pub(crate) use candidates::CandidateSource;
 pub use given::{GivenConfig, options};
 pub use limits::start_threads;
 pub use parts::{
@@ -257,7 +257,7 @@ impl RunConfig {
     }
 
     /// How the run's stream is opened.
-    pub fn stream_options(&self) -> OpenOptions {
+    pub(crate) fn stream_options(&self) -> OpenOptions {
         OpenOptions {
             edge_features: self.source.edge_feature_file.clone(),
             node_features: self.source.node_feature_file.clone(),

@@ -5,18 +5,18 @@
 //! ([`ModelOutput`]). What has to be fetched for it, and where its mail goes, its
 //! [`ModelNeeds`] say. So every model runs under any staleness and residency.
 
-pub mod apan;
+pub(crate) mod apan;
 pub mod init;
-pub mod jodie;
-pub mod link_predictor;
-pub mod mailbox_attention;
-pub mod memory_updater;
+pub(crate) mod jodie;
+pub(crate) mod link_predictor;
+pub(crate) mod mailbox_attention;
+pub(crate) mod memory_updater;
 pub mod node_features;
-pub mod temporal_attention;
+pub(crate) mod temporal_attention;
 pub mod tgl_weights;
-pub mod tgn;
-pub mod time_encoding;
-pub mod time_projection;
+pub(crate) mod tgn;
+pub(crate) mod time_encoding;
+pub(crate) mod time_projection;
 
 use std::fmt;
 
@@ -192,7 +192,7 @@ pub struct ModelOutput {
 }
 
 /// Seed and counter of an iteration's dropouts; `None` in evaluation.
-pub type DropoutKey = Option<(u64, u32)>;
+pub(crate) type DropoutKey = Option<(u64, u32)>;
 
 /// The draws of one of a model's dropouts, which have distinct `stream` numbers; none in
 /// evaluation.
@@ -215,7 +215,7 @@ pub enum Model {
 
 impl Model {
     /// The model of `config` with initial weights; the same seed gives the same bits on any device.
-    pub fn new(config: &ModelConfig, init: &mut Initializer<'_>) -> Model {
+    pub(crate) fn new(config: &ModelConfig, init: &mut Initializer<'_>) -> Model {
         match config.name {
             ModelName::Tgn => Model::Tgn(Tgn::new(config, init)),
             ModelName::Jodie => Model::Jodie(Jodie::new(config, init)),
@@ -224,7 +224,7 @@ impl Model {
     }
 
     /// Updated memory of each row, `[rows, width]`: all that is written back.
-    pub fn update(&self, input: &ModelInput, key: DropoutKey) -> Tensor<2> {
+    pub(crate) fn update(&self, input: &ModelInput, key: DropoutKey) -> Tensor<2> {
         match self {
             Model::Tgn(model) => model.updater.forward(input),
             Model::Jodie(model) => model.updater.forward(input),
@@ -233,7 +233,12 @@ impl Model {
     }
 
     /// Embedding of each root, `[roots, width]`, from the updated rows `memory`.
-    pub fn embed(&self, memory: Tensor<2>, input: &ModelInput, key: DropoutKey) -> Tensor<2> {
+    pub(crate) fn embed(
+        &self,
+        memory: Tensor<2>,
+        input: &ModelInput,
+        key: DropoutKey,
+    ) -> Tensor<2> {
         match self {
             Model::Tgn(model) => model.embed(memory, input, key),
             Model::Jodie(model) => model.embed(memory, input),
@@ -280,7 +285,7 @@ impl LinkModel {
     }
 
     /// Logits of the batch and the updated rows.
-    pub fn forward(&self, input: &ModelInput, key: DropoutKey) -> (Logits, Tensor<2>) {
+    pub(crate) fn forward(&self, input: &ModelInput, key: DropoutKey) -> (Logits, Tensor<2>) {
         let output = self.model.forward(input, key);
         (self.predictor.forward(output.embedding), output.memory)
     }

@@ -20,7 +20,7 @@
 pub mod clock;
 pub mod ending;
 pub mod executor;
-pub mod flow;
+pub(crate) mod flow;
 pub mod ledger;
 pub mod link;
 mod monitor;
@@ -85,17 +85,17 @@ pub struct StageTimes([Duration; 5]);
 
 impl StageTimes {
     /// Adds `time` to a stage.
-    pub fn add(&mut self, stage: Stage, time: Duration) {
+    pub(crate) fn add(&mut self, stage: Stage, time: Duration) {
         self.0[stage as usize] += time;
     }
 
     /// Time of a stage.
-    pub fn of(&self, stage: Stage) -> Duration {
+    pub(crate) fn of(&self, stage: Stage) -> Duration {
         self.0[stage as usize]
     }
 
     /// Adds the times of another run.
-    pub fn add_all(&mut self, other: &StageTimes) {
+    pub(crate) fn add_all(&mut self, other: &StageTimes) {
         for stage in Stage::ALL {
             self.add(stage, other.of(stage));
         }

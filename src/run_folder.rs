@@ -229,7 +229,7 @@ impl RunFolder {
 
     /// Removes what [`RunFolder::create`] made if nothing came of the run: no loss, no metric was
     /// written. What others put there meanwhile stays, and the folder with it.
-    pub fn remove_unused(mut self) {
+    pub(crate) fn remove_unused(mut self) {
         let logs = [METRICS, LEDGER];
         let written = |name: &str| {
             fs::metadata(self.path.join(name)).is_ok_and(|metadata| metadata.len() > 0)
@@ -260,7 +260,7 @@ impl RunFolder {
     ///
     /// # Errors
     /// When one of them is shorter or can't be written.
-    pub fn logs_after(
+    pub(crate) fn logs_after(
         &self,
         metrics: u64,
         ledger: u64,
@@ -282,7 +282,7 @@ impl RunFolder {
     ///
     /// # Errors
     /// When it can't be written; the message names the file.
-    pub fn write_trace(&self, record: &Record) -> io::Result<()> {
+    pub(crate) fn write_trace(&self, record: &Record) -> io::Result<()> {
         self.replace(TRACE, |file| record.write_chrome(file))
     }
 
@@ -307,7 +307,7 @@ impl RunFolder {
     ///
     /// # Errors
     /// When it can't be written.
-    pub fn write_summary(&self, summary: &impl Serialize) -> Result<(), RunFolderError> {
+    pub(crate) fn write_summary(&self, summary: &impl Serialize) -> Result<(), RunFolderError> {
         self.write_whole(SUMMARY, summary)
     }
 
@@ -355,7 +355,7 @@ impl MetricsLog {
     ///
     /// # Errors
     /// When the file can't be written.
-    pub fn losses(&mut self, epoch: usize, first: usize, losses: &[f32]) -> io::Result<()> {
+    pub(crate) fn losses(&mut self, epoch: usize, first: usize, losses: &[f32]) -> io::Result<()> {
         let mut lines = Vec::new();
         for (offset, loss) in losses.iter().enumerate() {
             let line = json!({"epoch": epoch, "iteration": first + offset, "loss": loss});
@@ -382,7 +382,7 @@ impl MetricsLog {
     ///
     /// # Errors
     /// When it does not get there.
-    pub fn sync(&mut self) -> io::Result<u64> {
+    pub(crate) fn sync(&mut self) -> io::Result<u64> {
         self.lines.sync()
     }
 }

@@ -16,17 +16,16 @@ use rayon::prelude::*;
 use crate::graph::{EventId, NodeId, Queries, Tcsr, Timestamp};
 
 pub mod candidates;
-pub mod counter_rng;
-pub mod negative;
+pub(crate) mod counter_rng;
+pub(crate) mod negative;
 mod negative_key;
-pub mod past_pairs;
-pub mod recent;
-pub mod uniform;
+pub(crate) mod past_pairs;
+pub(crate) mod recent;
+pub(crate) mod uniform;
 
 pub use candidates::Candidates;
 pub use negative::NegativePool;
 pub use negative_key::{NegativeError, NegativeKey, SplitPart};
-pub use past_pairs::PastPairs;
 pub use recent::Recent;
 pub use uniform::Uniform;
 

@@ -250,7 +250,7 @@ impl Session {
     ///
     /// # Errors
     /// As [`Session::open`], without a look at the memory.
-    pub fn on(log: Arc<EventLog>, config: RunConfig) -> Result<Session, SessionError> {
+    pub(crate) fn on(log: Arc<EventLog>, config: RunConfig) -> Result<Session, SessionError> {
         Session::of(OpenStream::of(config, log)?, Stop::default())
     }
 

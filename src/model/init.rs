@@ -25,7 +25,11 @@ impl<'a> Initializer<'a> {
     }
 
     /// Uniform in ±`bound`, as PyTorch starts its linear and recurrent layers.
-    pub fn uniform<const D: usize>(&mut self, shape: [usize; D], bound: f64) -> Param<Tensor<D>> {
+    pub(crate) fn uniform<const D: usize>(
+        &mut self,
+        shape: [usize; D],
+        bound: f64,
+    ) -> Param<Tensor<D>> {
         let mut rng = self.streams.at(self.next, 0);
         self.next += 1;
         let values = (0..shape.iter().product())
@@ -35,7 +39,7 @@ impl<'a> Initializer<'a> {
     }
 
     /// Standard-normal numbers.
-    pub fn normal<const D: usize>(&mut self, shape: [usize; D]) -> Param<Tensor<D>> {
+    pub(crate) fn normal<const D: usize>(&mut self, shape: [usize; D]) -> Param<Tensor<D>> {
         let mut rng = self.streams.at(self.next, 0);
         self.next += 1;
         let values = (0..shape.iter().product())
@@ -50,7 +54,7 @@ impl<'a> Initializer<'a> {
     }
 
     /// Given values, row-major.
-    pub fn from_values<const D: usize>(
+    pub(crate) fn from_values<const D: usize>(
         &mut self,
         values: Vec<f32>,
         shape: [usize; D],
@@ -60,7 +64,7 @@ impl<'a> Initializer<'a> {
     }
 
     /// The device that the weights are made for.
-    pub fn device(&self) -> &Device {
+    pub(crate) fn device(&self) -> &Device {
         self.device
     }
 }

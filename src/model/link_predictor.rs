@@ -27,7 +27,7 @@ pub struct LinkPredictor {
 
 impl LinkPredictor {
     /// A predictor with PyTorch's initial weights.
-    pub fn new(config: &ModelConfig, init: &mut Initializer<'_>) -> LinkPredictor {
+    pub(crate) fn new(config: &ModelConfig, init: &mut Initializer<'_>) -> LinkPredictor {
         let width = config.width;
         let bound = 1.0 / (width as f64).sqrt();
         LinkPredictor {
@@ -86,12 +86,12 @@ impl LinkPredictor {
 impl Logits {
     /// Binary cross-entropy of the positives against 1 plus that of the negatives
     /// against 0, each averaged (TGL's loss), `[1]`. It alone carries a gradient.
-    pub fn loss(&self) -> Tensor<1> {
+    pub(crate) fn loss(&self) -> Tensor<1> {
         self.loss.clone()
     }
 
     /// The same without autodiff.
-    pub fn inner(self) -> Logits {
+    pub(crate) fn inner(self) -> Logits {
         Logits {
             positive: self.positive.inner(),
             negative: self.negative.inner(),

@@ -50,7 +50,7 @@ pub struct MailboxAttention {
 
 impl MailboxAttention {
     /// An updater with PyTorch's initial weights.
-    pub fn new(config: &ModelConfig, init: &mut Initializer<'_>) -> MailboxAttention {
+    pub(crate) fn new(config: &ModelConfig, init: &mut Initializer<'_>) -> MailboxAttention {
         let width = config.width;
         let attended = config.mail_width() + config.time_width;
         let bound = |inputs: usize| 1.0 / (inputs as f64).sqrt();
@@ -70,7 +70,7 @@ impl MailboxAttention {
     }
 
     /// Updated memory of each row, `[rows, width]`.
-    pub fn forward(&self, input: &ModelInput, key: DropoutKey) -> Tensor<2> {
+    pub(crate) fn forward(&self, input: &ModelInput, key: DropoutKey) -> Tensor<2> {
         let Some(mailbox) = &input.mailbox else {
             unreachable!("APAN's needs ask for the mailbox");
         };

@@ -32,13 +32,13 @@ pub struct RecurrentUpdater {
 impl RecurrentUpdater {
     /// A GRU cell (TGN, equation 3) with PyTorch's initial weights; its gates are packed as
     /// PyTorch does: r, z, n.
-    pub fn gru(config: &ModelConfig, init: &mut Initializer<'_>) -> RecurrentUpdater {
+    pub(crate) fn gru(config: &ModelConfig, init: &mut Initializer<'_>) -> RecurrentUpdater {
         RecurrentUpdater::new(3, config, init)
     }
 
     /// A plain recurrent cell with tanh (JODIE, equations 1 and 2) with PyTorch's initial
     /// weights.
-    pub fn rnn(config: &ModelConfig, init: &mut Initializer<'_>) -> RecurrentUpdater {
+    pub(crate) fn rnn(config: &ModelConfig, init: &mut Initializer<'_>) -> RecurrentUpdater {
         RecurrentUpdater::new(1, config, init)
     }
 
@@ -56,7 +56,7 @@ impl RecurrentUpdater {
     }
 
     /// Updated memory of each row, `[rows, width]`.
-    pub fn forward(&self, input: &ModelInput) -> Tensor<2> {
+    pub(crate) fn forward(&self, input: &ModelInput) -> Tensor<2> {
         let batch = CellBatch {
             mail: input.mail.clone(),
             delta_t: input.delta_t.clone(),

@@ -17,7 +17,7 @@ pub struct NodeFeatures {
 
 impl NodeFeatures {
     /// For node features `config.node_width` wide.
-    pub fn new(config: &ModelConfig, init: &mut Initializer<'_>) -> NodeFeatures {
+    pub(crate) fn new(config: &ModelConfig, init: &mut Initializer<'_>) -> NodeFeatures {
         let needs_projection = config.node_width > 0 && config.node_width != config.width;
         let projection = needs_projection.then(|| {
             let bound = 1.0 / (config.node_width as f64).sqrt();
@@ -30,7 +30,7 @@ impl NodeFeatures {
     }
 
     /// Node rows `[rows, width]` that the embedding reads.
-    pub fn combine(&self, memory: Tensor<2>, features: Option<&Tensor<2>>) -> Tensor<2> {
+    pub(crate) fn combine(&self, memory: Tensor<2>, features: Option<&Tensor<2>>) -> Tensor<2> {
         match (features, &self.projection) {
             (None, _) => memory,
             (Some(features), Some(projection)) => memory + projected(features.clone(), projection),

@@ -45,7 +45,7 @@ pub struct TemporalAttention {
 
 impl TemporalAttention {
     /// Layer number `layer` with PyTorch's initial weights.
-    pub fn new(
+    pub(crate) fn new(
         layer: usize,
         config: &ModelConfig,
         init: &mut Initializer<'_>,
@@ -74,7 +74,12 @@ impl TemporalAttention {
     }
 
     /// Embedding of each root, `[roots, width]`, from the node rows `node` `[rows, width]`.
-    pub fn forward(&self, node: Tensor<2>, input: &LayerInput, key: DropoutKey) -> Tensor<2> {
+    pub(crate) fn forward(
+        &self,
+        node: Tensor<2>,
+        input: &LayerInput,
+        key: DropoutKey,
+    ) -> Tensor<2> {
         let first_stream = self.first_stream as u32;
         // What depends on a root's row alone is computed once per row: a root that occurs again
         // in the batch shares it.

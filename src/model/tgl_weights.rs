@@ -181,7 +181,7 @@ impl Unread {
 ///
 /// # Errors
 /// When the model has them not.
-pub fn unread(model: &LinkModel) -> Result<Vec<Unread>, WeightError> {
+pub(crate) fn unread(model: &LinkModel) -> Result<Vec<Unread>, WeightError> {
     Ok(unread_of(Tables::of(model, None)?))
 }
 

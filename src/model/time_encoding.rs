@@ -17,7 +17,7 @@ pub struct TimeEncoding {
 impl TimeEncoding {
     /// Starts from ω = 10^-(0..9), evenly spaced in the exponent, and φ = 0 (TGAT, TGN).
     /// They stay there where the model's time encoding is not trained.
-    pub fn new(config: &ModelConfig, init: &mut Initializer<'_>) -> TimeEncoding {
+    pub(crate) fn new(config: &ModelConfig, init: &mut Initializer<'_>) -> TimeEncoding {
         let width = config.time_width;
         let step = 9.0 / (width.max(2) - 1) as f64;
         let mut values: Vec<f32> = (0..width)
@@ -35,12 +35,12 @@ impl TimeEncoding {
     }
 
     /// Encodings `[n, width]` of the time differences `delta_t` `[n]`.
-    pub fn forward(&self, delta_t: Tensor<1>) -> Tensor<2> {
+    pub(crate) fn forward(&self, delta_t: Tensor<1>) -> Tensor<2> {
         kernels::time_encoding::time_encoding(self.time.val(), delta_t)
     }
 
     /// Encoding of no time difference, cos φ, `[1, width]`.
-    pub fn of_zero(&self) -> Tensor<2> {
+    pub(crate) fn of_zero(&self) -> Tensor<2> {
         self.forward(Tensor::from_floats([0.0], &self.time.val().device()))
     }
 }

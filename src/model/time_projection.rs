@@ -17,7 +17,7 @@ pub struct TimeProjection {
 
 impl TimeProjection {
     /// Starts from standard-normal numbers, as JODIE's code does.
-    pub fn new(width: usize, init: &mut Initializer<'_>) -> TimeProjection {
+    pub(crate) fn new(width: usize, init: &mut Initializer<'_>) -> TimeProjection {
         TimeProjection {
             weight: init.normal([1, width]),
             bias: init.normal([width]),
@@ -26,7 +26,7 @@ impl TimeProjection {
 
     /// Projected embeddings, `[roots, width]`, of `embedding` `[roots, width]` for `recency`
     /// `[roots]`.
-    pub fn forward(&self, embedding: Tensor<2>, recency: Tensor<1>) -> Tensor<2> {
+    pub(crate) fn forward(&self, embedding: Tensor<2>, recency: Tensor<1>) -> Tensor<2> {
         time_projection(embedding, recency, self.weight.val(), self.bias.val())
     }
 }

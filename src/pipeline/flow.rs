@@ -27,7 +27,7 @@ use super::trace::{Record, Span};
 
 /// What a lane does next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Next {
+pub(crate) enum Next {
     /// This step of the run's iteration of this number (from 0).
     Run(Step, usize),
     /// Nothing until another lane has gone on.
@@ -45,7 +45,7 @@ enum LaneState {
 
 /// The state of a run.
 #[derive(Debug)]
-pub struct Flow<'s> {
+pub(crate) struct Flow<'s> {
     scheduler: &'s mut Scheduler,
     memory: Residency,
     early: bool,
@@ -68,7 +68,7 @@ pub struct Flow<'s> {
 impl<'s> Flow<'s> {
     /// `iterations` of them, the first of which is iteration `first` of the epoch that the
     /// scheduler was told to begin. Spans of the first `traced` are kept.
-    pub fn new(
+    pub(crate) fn new(
         scheduler: &'s mut Scheduler,
         first: usize,
         iterations: usize,
@@ -99,7 +99,7 @@ impl<'s> Flow<'s> {
     /// the run, on top of those that it was made with, and only their updates are still to be
     /// applied.
     #[must_use]
-    pub fn after_pause(mut self, unapplied: usize) -> Flow<'s> {
+    pub(crate) fn after_pause(mut self, unapplied: usize) -> Flow<'s> {
         self.begun = [unapplied; Step::COUNT];
         self.begun[Step::Apply as usize] = 0;
         self.ended = self.begun;
@@ -111,7 +111,7 @@ impl<'s> Flow<'s> {
     }
 
     /// What `lane` may do next. It changes nothing but that a k may get chosen.
-    pub fn next(&mut self, lane: Lane) -> Next {
+    pub(crate) fn next(&mut self, lane: Lane) -> Next {
         let next = match (lane, self.memory) {
             (Lane::Sampler, _) => self.next_of_sampler(),
             (Lane::Fetcher, Residency::Host) => self.next_of_fetcher(),
@@ -227,7 +227,7 @@ impl<'s> Flow<'s> {
     }
 
     /// `lane` begins what [`next`](Self::next) said.
-    pub fn begin(&mut self, lane: Lane, step: Step, now: Duration) {
+    pub(crate) fn begin(&mut self, lane: Lane, step: Step, now: Duration) {
         let nth = self.begun[step as usize];
         self.begun[step as usize] += 1;
         if let LaneState::Idle { since } = self.lanes[lane as usize]
@@ -248,7 +248,7 @@ impl<'s> Flow<'s> {
     }
 
     /// `lane` has ended what it began, and moved this many bytes.
-    pub fn end(&mut self, lane: Lane, step: Step, now: Duration, bytes: u64) {
+    pub(crate) fn end(&mut self, lane: Lane, step: Step, now: Duration, bytes: u64) {
         let nth = self.ended[step as usize];
         self.ended[step as usize] += 1;
         let began = match self.lanes[lane as usize] {
@@ -271,19 +271,19 @@ impl<'s> Flow<'s> {
     }
 
     /// The run ends after its iteration `nth`.
-    pub fn stop_after(&mut self, nth: usize) {
+    pub(crate) fn stop_after(&mut self, nth: usize) {
         self.end = self.end.min(nth + 1);
     }
 
     /// The run pauses after its iteration `nth`, or later: after the last one that has begun to
     /// read memory.
-    pub fn pause_after(&mut self, nth: usize) {
+    pub(crate) fn pause_after(&mut self, nth: usize) {
         self.stop_after(nth.max(self.begun(Step::Gather).saturating_sub(1)));
         self.pausing = true;
     }
 
     /// What happened.
-    pub fn finish(mut self) -> Record {
+    pub(crate) fn finish(mut self) -> Record {
         let trained = self.ended(Step::Train).max(self.ended(Step::Finish));
         let epoch = self.scheduler.epoch();
         let reads = self.reads.into_iter().take(trained).enumerate();

@@ -63,7 +63,7 @@ pub struct AgeHistogram(Vec<u64>);
 
 impl AgeHistogram {
     /// Counts a row of this age (at least 0).
-    pub fn add(&mut self, age: f64) {
+    pub(crate) fn add(&mut self, age: f64) {
         // `as` saturates, so infinity falls into the last bucket and NaN into the first.
         let bucket = (u64::BITS - (age as u64).leading_zeros()) as usize;
         if self.0.len() <= bucket {
@@ -143,7 +143,7 @@ struct Read {
 
 /// The k of each iteration of another run.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Replay {
+pub(crate) struct Replay {
     path: PathBuf,
     k: BTreeMap<(u64, usize), usize>,
 }
@@ -154,7 +154,7 @@ impl Replay {
     /// # Errors
     /// When the file is missing, a line is not of a ledger, or a k is impossible: 0, reaching
     /// before the epoch's first update, or making the memory older than it was.
-    pub fn read(path: &Path) -> Result<Replay, ReplayError> {
+    pub(crate) fn read(path: &Path) -> Result<Replay, ReplayError> {
         let failed = |error| ReplayError::Read {
             path: path.to_owned(),
             error,
@@ -202,7 +202,11 @@ impl Replay {
     ///
     /// # Errors
     /// When one of them is not in the ledger.
-    pub fn of(&self, epoch: u64, iterations: Range<usize>) -> Result<Vec<usize>, ReplayError> {
+    pub(crate) fn of(
+        &self,
+        epoch: u64,
+        iterations: Range<usize>,
+    ) -> Result<Vec<usize>, ReplayError> {
         let found: Vec<usize> = iterations
             .clone()
             .map_while(|iteration| self.k.get(&(epoch, iteration)).copied())

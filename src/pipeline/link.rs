@@ -57,7 +57,7 @@ fn number_and_unit(text: &str) -> Option<(f64, &str)> {
 ///
 /// # Errors
 /// When the text is something else, or over a day.
-pub fn parse_time(text: &str) -> Result<Duration, QuantityError> {
+pub(crate) fn parse_time(text: &str) -> Result<Duration, QuantityError> {
     const DAY_S: f64 = 86_400.0;
     let wrong = || QuantityError::new(text, "a time such as 10, 10ms, 200us or 1.5s");
     let (number, unit) = number_and_unit(text).ok_or_else(wrong)?;

@@ -23,11 +23,11 @@ use super::step::Step;
 /// k may change at iterations that are a multiple of this.
 pub const BLOCK: usize = 16;
 /// Times of each step that a median is taken of.
-pub const WINDOW: usize = 32;
+pub(crate) const WINDOW: usize = 32;
 /// Iterations at the start of a run that are not measured.
-pub const DISCARDED: usize = 4;
+pub(crate) const DISCARDED: usize = 4;
 /// Times of each step that the first choice needs.
-pub const ENOUGH: usize = 8;
+pub(crate) const ENOUGH: usize = 8;
 
 /// Last times of one step.
 #[derive(Debug, Clone, Default)]
@@ -58,7 +58,7 @@ impl Times {
 
 /// What an iteration reads.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct ReadPoint {
+pub(crate) struct ReadPoint {
     /// Its staleness.
     pub k: usize,
     /// Updates of the run (not of the epoch) that it sees.
@@ -111,14 +111,14 @@ impl Scheduler {
 
     /// Continues with the staleness `k` that an earlier part of the run had last; times are
     /// measured again. A fixed bound and a replay don't need it.
-    pub fn resume(&mut self, k: usize) {
+    pub(crate) fn resume(&mut self, k: usize) {
         if self.schedule.online() {
             self.k = k.max(1);
         }
     }
 
     /// The staleness in force.
-    pub fn k(&self) -> usize {
+    pub(crate) fn k(&self) -> usize {
         self.k
     }
 
@@ -128,7 +128,11 @@ impl Scheduler {
     ///
     /// # Errors
     /// When the ledger to replay does not have them.
-    pub fn begin(&mut self, epoch: u64, iterations: Range<usize>) -> Result<(), ReplayError> {
+    pub(crate) fn begin(
+        &mut self,
+        epoch: u64,
+        iterations: Range<usize>,
+    ) -> Result<(), ReplayError> {
         if let Some(replay) = &self.replay {
             self.replayed = replay.of(epoch, iterations.clone())?;
         }
@@ -139,7 +143,7 @@ impl Scheduler {
     }
 
     /// The schedule.
-    pub fn schedule(&self) -> &Schedule {
+    pub(crate) fn schedule(&self) -> &Schedule {
         &self.schedule
     }
 
@@ -149,7 +153,7 @@ impl Scheduler {
     }
 
     /// The epoch of the run.
-    pub fn epoch(&self) -> u64 {
+    pub(crate) fn epoch(&self) -> u64 {
         self.epoch
     }
 
@@ -182,7 +186,7 @@ impl Scheduler {
 
     /// Stage times as measured; `None` while there are too few. What a thread does for a stage
     /// counts where it keeps the thread busy: uploads are time of the device.
-    pub fn measured(&self) -> Option<Profile> {
+    pub(crate) fn measured(&self) -> Option<Profile> {
         let steps = Step::of(self.memory, self.early());
         let enough = |step: &&Step| self.times[**step as usize].last.len() >= ENOUGH;
         if steps.iter().filter(enough).count() < steps.len() {

@@ -35,7 +35,7 @@ pub enum Step {
 
 impl Step {
     /// Number of steps.
-    pub const COUNT: usize = Step::Apply as usize + 1;
+    pub(crate) const COUNT: usize = Step::Apply as usize + 1;
 
     /// The stage that it belongs to.
     pub fn stage(self) -> Stage {
@@ -49,7 +49,7 @@ impl Step {
     }
 
     /// The step that is all of a stage, where it has no parts.
-    pub fn whole(stage: Stage) -> Step {
+    pub(crate) fn whole(stage: Stage) -> Step {
         match stage {
             Stage::Sample => Step::Sample,
             Stage::FetchFeatures => Step::Features,
@@ -60,7 +60,7 @@ impl Step {
     }
 
     /// The lane that runs it.
-    pub fn lane(self, memory: Residency) -> Lane {
+    pub(crate) fn lane(self, memory: Residency) -> Lane {
         match (self, memory) {
             (Step::Sample, _) => Lane::Sampler,
             (Step::Features | Step::Send, _) | (Step::Gather, Residency::Host) => Lane::Fetcher,
@@ -111,10 +111,10 @@ pub enum Lane {
 
 impl Lane {
     /// All lanes.
-    pub const ALL: [Lane; 4] = [Lane::Sampler, Lane::Fetcher, Lane::Device, Lane::Updater];
+    pub(crate) const ALL: [Lane; 4] = [Lane::Sampler, Lane::Fetcher, Lane::Device, Lane::Updater];
 
     /// The lanes that work with memory at `memory`.
-    pub fn of(memory: Residency) -> &'static [Lane] {
+    pub(crate) fn of(memory: Residency) -> &'static [Lane] {
         match memory {
             Residency::Device => &Self::ALL[..3],
             Residency::Host => &Self::ALL,
@@ -122,7 +122,7 @@ impl Lane {
     }
 
     /// The name of its thread.
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Lane::Sampler => "sampler",
             Lane::Fetcher => "fetcher",

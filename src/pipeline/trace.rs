@@ -47,7 +47,7 @@ pub struct Record {
 
 impl Record {
     /// Time that the device thread waited for its input.
-    pub fn stall(&self) -> Duration {
+    pub(crate) fn stall(&self) -> Duration {
         let stall_us = self.ledger.iter().map(|line| line.stall_us).sum();
         Duration::from_micros(stall_us)
     }
@@ -165,7 +165,7 @@ impl Record {
     }
 
     /// The ledger's line of an iteration.
-    pub fn line(&self, iteration: usize) -> Option<&LedgerLine> {
+    pub(crate) fn line(&self, iteration: usize) -> Option<&LedgerLine> {
         let first = self.ledger.first()?.iteration;
         self.ledger.get(iteration.checked_sub(first)?)
     }

@@ -69,7 +69,7 @@ impl JsonLines {
     ///
     /// # Errors
     /// When it does not get there; the message names the file.
-    pub fn sync(&mut self) -> io::Result<u64> {
+    pub(crate) fn sync(&mut self) -> io::Result<u64> {
         let synced = self.file.sync_data().and_then(|()| self.file.metadata());
         synced
             .map(|metadata| metadata.len())

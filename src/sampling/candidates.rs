@@ -64,7 +64,7 @@ impl Candidates {
     ///
     /// # Errors
     /// [`NegativeError::NoCandidates`] for the first event that has none.
-    pub fn check(
+    pub(crate) fn check(
         &self,
         events: Range<usize>,
         stream: EventColumns<'_>,
@@ -92,7 +92,7 @@ impl Candidates {
     ///
     /// # Errors
     /// A pool without any other destination, an event without a list.
-    pub fn of(
+    pub(crate) fn of(
         &self,
         key: NegativeKey,
         event: usize,

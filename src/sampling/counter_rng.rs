@@ -13,14 +13,14 @@ use std::collections::HashMap;
 
 /// All streams of one (seed, epoch, purpose).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RandomStreams {
+pub(crate) struct RandomStreams {
     key: [u32; 2],
 }
 
 impl RandomStreams {
     /// `purpose` is eight letters, one spelling for each use of random numbers in a run, so that
     /// uses with the same seed and epoch stay independent.
-    pub fn new(seed: u64, epoch: u64, purpose: &[u8; 8]) -> RandomStreams {
+    pub(crate) fn new(seed: u64, epoch: u64, purpose: &[u8; 8]) -> RandomStreams {
         let (epoch, purpose) = (halves(epoch), halves(u64::from_le_bytes(*purpose)));
         let block = philox([epoch[0], epoch[1], purpose[0], purpose[1]], halves(seed));
         RandomStreams {
@@ -30,7 +30,7 @@ impl RandomStreams {
 
     /// The stream of `lane` at `event`, from its beginning. It is 2^34 numbers long.
     #[inline]
-    pub fn at(&self, event: u64, lane: u32) -> CounterRng {
+    pub(crate) fn at(&self, event: u64, lane: u32) -> CounterRng {
         let event = halves(event);
         CounterRng {
             key: self.key,
@@ -43,7 +43,7 @@ impl RandomStreams {
 
 /// One stream of random numbers.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CounterRng {
+pub(crate) struct CounterRng {
     key: [u32; 2],
     /// Counter of the next block: (draw, lane, event low, event high).
     counter: [u32; 4],
@@ -55,7 +55,7 @@ pub struct CounterRng {
 impl CounterRng {
     /// 32 random bits.
     #[inline]
-    pub fn next_u32(&mut self) -> u32 {
+    pub(crate) fn next_u32(&mut self) -> u32 {
         if self.used == 4 {
             self.block = philox(self.counter, self.key);
             self.counter[0] = self.counter[0].wrapping_add(1);
@@ -71,7 +71,7 @@ impl CounterRng {
     /// # Panics
     /// If `n` is 0.
     #[inline]
-    pub fn u32_below(&mut self, n: u32) -> u32 {
+    pub(crate) fn u32_below(&mut self, n: u32) -> u32 {
         assert!(n > 0, "no number is below 0");
         let mut product = u64::from(self.next_u32()) * u64::from(n);
         if (product as u32) < n {
@@ -85,7 +85,7 @@ impl CounterRng {
 
     /// The numbers below `n` in random order, each once, lazily: Fisher and Yates' shuffle of an
     /// array of which only the entries that moved are kept, so drawing k of n costs k.
-    pub fn each_below(self, n: u32) -> EachBelow {
+    pub(crate) fn each_below(self, n: u32) -> EachBelow {
         EachBelow {
             rng: self,
             n,
@@ -96,14 +96,14 @@ impl CounterRng {
 
     /// Uniform in `[0, 1)`, a multiple of 2^-24.
     #[inline]
-    pub fn f32_unit(&mut self) -> f32 {
+    pub(crate) fn f32_unit(&mut self) -> f32 {
         (self.next_u32() >> 8) as f32 * (1.0 / 16_777_216.0)
     }
 }
 
 /// The numbers below `n` in random order, each once; see [`CounterRng::each_below`].
 #[derive(Clone, Debug)]
-pub struct EachBelow {
+pub(crate) struct EachBelow {
     rng: CounterRng,
     n: u32,
     drawn: u32,

@@ -44,7 +44,7 @@ pub enum NegativePool {
 
 /// Negatives of consecutive events.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Drawn {
+pub(crate) struct Drawn {
     /// Their sources, where these are not the events' own.
     pub src: Option<Vec<NodeId>>,
     /// Their destinations.
@@ -73,7 +73,7 @@ impl NegativePool {
     ///
     /// # Errors
     /// An empty pool, or events outside a fixed list.
-    pub fn sample(
+    pub(crate) fn sample(
         &self,
         key: NegativeKey,
         events: Range<usize>,

@@ -29,7 +29,7 @@ use crate::graph::{EventColumns, NodeId, Timestamp};
 
 /// Which pairs of the past are drawn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PastKind {
+pub(crate) enum PastKind {
     /// All of them.
     Historical,
     /// Those first seen in evaluation.
@@ -55,7 +55,7 @@ impl PastPairs {
     ///
     /// # Errors
     /// [`NegativeError::EmptyPool`] if the stream is empty.
-    pub fn both_kinds(
+    pub(crate) fn both_kinds(
         stream: EventColumns<'_>,
         val: usize,
         test: usize,
@@ -94,7 +94,7 @@ impl PastPairs {
     }
 
     /// Which pairs are drawn.
-    pub fn kind(&self) -> PastKind {
+    pub(crate) fn kind(&self) -> PastKind {
         self.kind
     }
 
@@ -103,7 +103,7 @@ impl PastPairs {
     ///
     /// # Errors
     /// [`NegativeError::NoPairLeft`] for the first batch that there is none for.
-    pub fn check(
+    pub(crate) fn check(
         &self,
         batches: impl Iterator<Item = Range<usize>>,
         stream: EventColumns<'_>,

@@ -11,7 +11,7 @@ use crate::kernels::adam::{AdamStep, Moving, WATCHED, adam};
 
 /// Adam with PyTorch's constants (0.9, 0.999, 1e-8), no decay.
 #[derive(Debug)]
-pub struct Adam {
+pub(crate) struct Adam {
     learning_rate: f64,
     steps: u32,
     /// Moments to resume from, until the first step lays them out.
@@ -29,7 +29,7 @@ struct Table {
 
 impl Adam {
     /// Before the first step.
-    pub fn new(learning_rate: f64) -> Adam {
+    pub(crate) fn new(learning_rate: f64) -> Adam {
         Adam {
             learning_rate,
             steps: 0,
@@ -49,7 +49,7 @@ impl Adam {
     }
 
     /// Moves each parameter of `module` that has a gradient.
-    pub fn step<M: Module>(&mut self, module: M, gradients: GradientsParams) -> M {
+    pub(crate) fn step<M: Module>(&mut self, module: M, gradients: GradientsParams) -> M {
         self.steps += 1;
         let step = AdamStep::new(self.learning_rate, self.steps);
         let given = &mut self.given;
@@ -112,7 +112,7 @@ impl Table {
 
 /// What Adam continues from: two modules with moments in place of parameters.
 #[derive(Debug, Clone)]
-pub struct Moments<M> {
+pub(crate) struct Moments<M> {
     /// First moments.
     pub first: M,
     /// Second moments.
@@ -121,25 +121,25 @@ pub struct Moments<M> {
 
 impl Adam {
     /// Steps so far.
-    pub fn steps(&self) -> u32 {
+    pub(crate) fn steps(&self) -> u32 {
         self.steps
     }
 
     /// The first step whose gradients were not all finite, and the first whose new parameters
     /// were not, `[2]`; 0 for none. None before the first step.
-    pub fn watched(&self) -> Option<Tensor<1>> {
+    pub(crate) fn watched(&self) -> Option<Tensor<1>> {
         let numbers = &self.table.as_ref()?.numbers;
         let end = numbers.dims()[0];
         Some(numbers.clone().slice(end - WATCHED..end))
     }
 
     /// Factor of each step.
-    pub fn learning_rate(&self) -> f64 {
+    pub(crate) fn learning_rate(&self) -> f64 {
         self.learning_rate
     }
 
     /// The moments of `module`'s parameters; zeros where there was no gradient yet.
-    pub fn moments<M: Module>(&self, module: &M) -> Moments<M> {
+    pub(crate) fn moments<M: Module>(&self, module: &M) -> Moments<M> {
         let [first, second] =
             [0, 1].map(|which| module.clone().map(&mut Placer { adam: self, which }));
         Moments { first, second }
@@ -147,7 +147,7 @@ impl Adam {
 
     /// Adam after `steps` steps that gave `moments`, whose parameters must have the ids of
     /// those that it is to move.
-    pub fn resume<M: Module>(learning_rate: f64, steps: u32, moments: &Moments<M>) -> Adam {
+    pub(crate) fn resume<M: Module>(learning_rate: f64, steps: u32, moments: &Moments<M>) -> Adam {
         let flat = |module: &M| {
             let mut flat = Flat(Vec::new());
             module.visit(&mut flat);

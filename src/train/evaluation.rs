@@ -170,7 +170,7 @@ impl Evaluator {
 
     /// Evaluates until `stop` is requested.
     #[must_use]
-    pub fn until(self, stop: Stop) -> Evaluator {
+    pub(crate) fn until(self, stop: Stop) -> Evaluator {
         Evaluator { stop, ..self }
     }
 

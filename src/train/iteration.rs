@@ -254,7 +254,7 @@ impl Fetched {
     ///
     /// # Errors
     /// When the device does not hand over the rows.
-    pub fn update_memory(
+    pub(crate) fn update_memory(
         self,
         rows: Tensor<2>,
         memory: &mut dyn MemoryStore,

@@ -21,13 +21,13 @@ use crate::model::LinkModel;
 use crate::sampling::{Candidates, NegativeKey};
 
 /// Pairs of one trip through the model: about as many roots as a usual batch has twice over.
-pub const PAIRS_PER_CHUNK: usize = 4096;
+pub(crate) const PAIRS_PER_CHUNK: usize = 4096;
 
 /// A pair and the event, counted from the batch's first, whose time it has.
 type EventPair = (usize, NodeId, NodeId);
 
 /// What is scored beside each batch, and the results so far.
-pub struct BesideBatch<'a> {
+pub(crate) struct BesideBatch<'a> {
     /// The model, without autodiff.
     pub model: &'a LinkModel,
     /// Device without autodiff.

@@ -44,7 +44,7 @@ pub struct Sampling {
 
 impl Sampling {
     /// The same stream and rules with other negatives.
-    pub fn with_negatives(&self, negatives: NegativePool) -> Sampling {
+    pub(crate) fn with_negatives(&self, negatives: NegativePool) -> Sampling {
         Sampling {
             negatives,
             ..self.again()
@@ -52,7 +52,7 @@ impl Sampling {
     }
 
     /// The same stream and rules with another sampler.
-    pub fn with_sampler(&self, sampler: Arc<dyn NeighborSampler>) -> Sampling {
+    pub(crate) fn with_sampler(&self, sampler: Arc<dyn NeighborSampler>) -> Sampling {
         Sampling {
             sampler,
             ..self.again()
@@ -76,7 +76,7 @@ impl Sampling {
     }
 
     /// The stream's columns.
-    pub fn columns(&self) -> EventColumns<'_> {
+    pub(crate) fn columns(&self) -> EventColumns<'_> {
         let log = &*self.log;
         EventColumns {
             src: bytemuck::cast_slice::<u32, NodeId>(log.src()),
@@ -187,7 +187,7 @@ impl Pass {
     }
 
     /// Events of an iteration.
-    pub fn batch_events(&self, iteration: usize) -> Range<usize> {
+    pub(crate) fn batch_events(&self, iteration: usize) -> Range<usize> {
         let start = self.events.start + iteration * self.sampling.batch_size;
         start..(start + self.sampling.batch_size).min(self.events.end)
     }

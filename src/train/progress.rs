@@ -125,7 +125,7 @@ impl Default for Progress {
 
 impl Progress {
     /// Epoch under way, from 1, and how many of its iterations are trained.
-    pub fn place(&self) -> (usize, usize) {
+    pub(crate) fn place(&self) -> (usize, usize) {
         (self.epoch, self.iteration)
     }
 

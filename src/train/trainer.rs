@@ -27,7 +27,7 @@ pub struct Begun {
 
 impl Begun {
     /// Updated memory of each row, `[rows, width]`, without autodiff.
-    pub fn memory(&self) -> Tensor<2> {
+    pub(crate) fn memory(&self) -> Tensor<2> {
         self.memory.clone().inner()
     }
 }
@@ -49,7 +49,7 @@ impl Trainer {
     }
 
     /// Continues with an optimiser that has made steps.
-    pub fn resume(model: LinkModel, optimizer: Adam) -> Trainer {
+    pub(crate) fn resume(model: LinkModel, optimizer: Adam) -> Trainer {
         Trainer {
             model: Some(model),
             optimizer,
@@ -57,7 +57,7 @@ impl Trainer {
     }
 
     /// The optimiser.
-    pub fn optimizer(&self) -> &Adam {
+    pub(crate) fn optimizer(&self) -> &Adam {
         &self.optimizer
     }
 
@@ -104,7 +104,7 @@ impl Trainer {
 }
 
 /// Forward of a batch without autodiff; `model` and `input` are on a plain device.
-pub fn evaluate(model: &LinkModel, input: &ModelInput) -> BatchOutput {
+pub(crate) fn evaluate(model: &LinkModel, input: &ModelInput) -> BatchOutput {
     let (logits, memory) = model.forward(input, None);
     BatchOutput {
         loss: logits.loss(),

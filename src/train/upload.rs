@@ -35,7 +35,7 @@ fn slots(slots: &[Slot], [roots, fanout]: [usize; 2], device: &Device) -> Tensor
 }
 
 /// Gathered features as numbers on `device`, `[rows, width]`: booleans are unpacked there.
-pub fn feature_rows(rows: FeatureRows, device: &Device) -> Tensor<2> {
+pub(crate) fn feature_rows(rows: FeatureRows, device: &Device) -> Tensor<2> {
     let FeatureRows {
         rows,
         width,
