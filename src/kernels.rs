@@ -10,6 +10,7 @@
 //! Everything data-dependent (unique rows, inverse indices, last writers) is computed on
 //! the CPU by [`crate::batch`]; nothing here sorts or searches.
 
+mod autodiff;
 pub mod costs;
 pub mod cpu;
 mod flex;
@@ -18,9 +19,9 @@ pub mod products;
 pub mod wgsl;
 
 pub use operations::{
-    adam, dropout, gather_rows, gru_gates, head_products, linear, link_predictor, link_scores,
-    mail_update, memory_gather, memory_update, output_norm, recurrent_cell, rnn_gates,
-    temporal_attention, time_encoding, time_projection, unpack_bits,
+    adam, dropout, gather_rows, head_products, linear, link_predictor, link_scores, mail_update,
+    memory_gather, memory_update, output_norm, recurrent_cell, temporal_attention, time_encoding,
+    time_projection, unpack_bits,
 };
 use wgsl::KernelSpec;
 
@@ -36,10 +37,10 @@ pub const ALL: &[&KernelSpec] = &[
     &time_encoding::BACKWARD,
     &time_projection::FORWARD,
     &time_projection::BACKWARD,
-    &gru_gates::FORWARD,
-    &gru_gates::BACKWARD,
-    &rnn_gates::FORWARD,
-    &rnn_gates::BACKWARD,
+    &operations::gru_gates::FORWARD,
+    &operations::gru_gates::BACKWARD,
+    &operations::rnn_gates::FORWARD,
+    &operations::rnn_gates::BACKWARD,
     &link_scores::FORWARD,
     &link_scores::LOSS,
     &link_scores::BACKWARD,

@@ -1,25 +1,17 @@
-//! Steps of Adam against the same arithmetic in f64.
+//! Steps of Adam against their definition.
 
 use burn::tensor::Tensor;
 use mspipe::kernels::adam::{AdamStep, Moving, WATCHED, adam};
 
+use crate::definitions::adam::adam as adam_of;
 use crate::on_device;
 
-/// A parameter, its moments and how its gradient depends on the step, in f64.
+/// Parameters at the start and after `steps` steps, in f64.
 fn expected(n: usize, steps: u32) -> (Vec<f64>, Vec<f64>) {
     let start: Vec<f64> = (0..n).map(|i| (i as f64 * 0.37).sin()).collect();
-    let mut moved = start.clone();
-    let (mut first, mut second) = (vec![0.0; n], vec![0.0; n]);
-    for t in 1..=steps {
-        for i in 0..n {
-            let g = f64::from(gradient(i, t));
-            first[i] = 0.9 * first[i] + 0.1 * g;
-            second[i] = 0.999 * second[i] + 0.001 * g * g;
-            let m = first[i] / (1.0 - 0.9f64.powi(t as i32));
-            let v: f64 = second[i] / (1.0 - 0.999f64.powi(t as i32));
-            moved[i] -= 1e-2 * m / (v.sqrt() + 1e-8);
-        }
-    }
+    let of =
+        |(i, start): (usize, &f64)| adam_of(*start, 1e-2, steps, |t| f64::from(gradient(i, t)));
+    let moved = start.iter().enumerate().map(of).collect();
     (start, moved)
 }
 

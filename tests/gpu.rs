@@ -10,8 +10,12 @@ use burn::tensor::Device;
 
 /// Steps of Adam against f64.
 mod adam;
+/// What every operation computes, in f64.
+mod definitions;
 /// Finite differences of every hand-written backward, through the shaders.
 mod gradients;
+/// Each operation against its definition, by the shaders.
+mod kernels;
 /// Strided and sliced inputs give what contiguous ones give.
 mod layouts;
 /// memory_gather, memory_update and mail_update against a plain model, through the shaders.
@@ -34,7 +38,7 @@ mod gpu {
     mod cosine;
     /// The one thread that owns the device.
     pub(crate) mod device_thread;
-    /// Each shader against its CPU kernel.
+    /// Where shaders and CPU kernels give the same bits.
     mod kernels;
     /// Launches as a profile counts them.
     mod launches;

@@ -7,10 +7,10 @@
 use burn::tensor::{Device, Gradients, Int, Tensor};
 use mspipe::kernels::dropout::Dropout;
 use mspipe::kernels::gather_rows::{Uses, gather_rows};
-use mspipe::kernels::gru_gates::{gru_gates, gru_gates_backward};
 use mspipe::kernels::mail_update::{MailLists, MailWatch, mail_update};
 use mspipe::kernels::memory_gather::memory_gather;
 use mspipe::kernels::memory_update::memory_update;
+use mspipe::kernels::recurrent_cell::{CellBatch, CellParameters, recurrent_cell};
 use mspipe::kernels::temporal_attention::{AttentionSlots, temporal_attention};
 use mspipe::kernels::time_encoding::time_encoding;
 
@@ -116,15 +116,47 @@ fn time_encoding_takes_any_layout() {
 }
 
 #[test]
-fn gru_gates_take_any_layout() {
+fn recurrent_cells_take_any_layout() {
     layouts_agree(|layout, device| {
-        let [input, memory] = [1, 2].map(|seed| layout.table(seed, [4, 9], device));
-        let [hidden, grad] = [3, 4].map(|seed| layout.table(seed, [4, 3], device));
-        let active = layout.list(&[1, 0, 1, 1], device);
-        let [a, b, c] = [&input, &memory, &hidden].map(Tensor::clone);
-        let out = gru_gates(a, b, c, active.clone());
-        let [d_input, d_memory] = gru_gates_backward(input, memory, hidden, active, grad);
-        vec![numbers(d_input), numbers(d_memory), numbers(out)]
+        let device = &device.clone().autodiff();
+        let cells = [9, 3].map(|outputs| {
+            let weight =
+                |seed, inputs| layout.table(seed, [inputs, outputs], device).require_grad();
+            let bias = |seed| {
+                let row = layout.table(seed, [1, outputs], device);
+                row.reshape([outputs]).require_grad()
+            };
+            let batch = CellBatch {
+                mail: layout.table(1, [4, 5], device),
+                delta_t: layout.list(&[3, 100, 0, 7], device).float(),
+                memory: layout.table(2, [4, 3], device),
+                active: layout.list(&[1, 0, 1, 1], device),
+            };
+            let parameters = CellParameters {
+                time: layout.table(3, [2, 2], device).require_grad(),
+                from_mail: weight(4, 5),
+                from_time: weight(5, 2),
+                from_memory: weight(6, 3),
+                input_bias: bias(7),
+                memory_bias: bias(8),
+            };
+            let out = recurrent_cell(batch, parameters.clone());
+            let gradients = layout.backward(&out);
+            let of = [
+                &parameters.time,
+                &parameters.from_mail,
+                &parameters.from_time,
+                &parameters.from_memory,
+            ];
+            let mut all = of
+                .map(|parameter| numbers(parameter.grad(&gradients).unwrap()))
+                .to_vec();
+            let biases = [&parameters.input_bias, &parameters.memory_bias];
+            all.extend(biases.map(|bias| numbers(bias.grad(&gradients).unwrap())));
+            all.push(numbers(out));
+            all
+        });
+        cells.concat()
     });
 }
 

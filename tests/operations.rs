@@ -1,21 +1,25 @@
-//! The differentiable operations with inputs as plain numbers, and one way to run them on
-//! any device. Inputs come from counters: the same on every run and machine.
+//! The differentiable operations with inputs as plain numbers, one way to run them on any device, and
+//! what must come out by their definitions. Inputs come from counters: the same on every run and
+//! machine.
 
 use burn::tensor::{Device, Gradients, Int, Tensor, TensorData};
-use mspipe::kernels::cpu::counter_hash::counter_hash;
 use mspipe::kernels::dropout::{Dropout, dropout};
 use mspipe::kernels::gather_rows::{Uses, gather_rows};
 use mspipe::kernels::time_encoding::time_encoding;
 
+use crate::definitions::counter_hash::counter_hash;
+use crate::definitions::dropout::Draws;
+use crate::definitions::{self, wide};
+
 mod attention;
 mod cells;
 mod layers;
-mod link_scores;
+mod link_predictor;
 
 pub(crate) use attention::Attention;
-pub(crate) use cells::{GruGates, RecurrentCell, RnnGates};
+pub(crate) use cells::RecurrentCell;
 pub(crate) use layers::{HeadProducts, Linear, OutputNorm, TimeProjection};
-pub(crate) use link_scores::{LinkPredictor, LinkScores};
+pub(crate) use link_predictor::{LinkPredictor, LinkScores};
 
 /// Results of one run of an operation: its output, and the gradient of each input for the
 /// loss `sum(output * projection(..))`.
@@ -25,6 +29,13 @@ pub(crate) struct Outcome {
     pub(crate) gradients: Vec<Vec<f32>>,
 }
 
+/// The same in f64, by the operation's definition.
+#[derive(Debug, Clone)]
+pub(crate) struct Defined {
+    pub(crate) output: Vec<f64>,
+    pub(crate) gradients: Vec<Vec<f64>>,
+}
+
 /// An operation with its inputs as plain numbers.
 pub(crate) trait Operation: Clone + Send + Sync + 'static {
     /// The differentiable inputs, in the order of [`Outcome::gradients`].
@@ -32,6 +43,9 @@ pub(crate) trait Operation: Clone + Send + Sync + 'static {
 
     /// Runs it on a device, with autodiff.
     fn run(&self, device: &Device) -> Outcome;
+
+    /// What must come out.
+    fn definition(&self) -> Defined;
 }
 
 /// `n` numbers in [-1, 1) that depend on `seed` alone.
@@ -59,6 +73,16 @@ pub(crate) fn frequencies(width: usize) -> (Vec<f32>, Vec<f32>) {
     let last = width.max(2) - 1;
     let omega = (0..width).map(|c| 10.0f32.powf(-9.0 * c as f32 / last as f32));
     (omega.collect(), draws(98, width))
+}
+
+/// The same in f64.
+fn wide_projection(n: usize) -> Vec<f64> {
+    wide(&projection(n))
+}
+
+/// The dropout of these draws.
+fn dropout_of(draws: Draws) -> Dropout {
+    Dropout::new(draws.probability, draws.seed, draws.stream, draws.iteration)
 }
 
 pub(crate) fn floats<const D: usize>(
@@ -141,13 +165,6 @@ impl GatherRows {
             index: picks(2, n, rows),
         }
     }
-
-    /// What must come out.
-    pub(crate) fn expected(&self) -> Vec<f32> {
-        let rows = self.index.iter().map(|&row| row as usize * self.width);
-        rows.flat_map(|at| self.table[at..at + self.width].iter().copied())
-            .collect()
-    }
 }
 
 impl Operation for GatherRows {
@@ -162,6 +179,16 @@ impl Operation for GatherRows {
         let uses = uses_on(self.index.iter().copied(), self.rows, device);
         let out = gather_rows(table.clone(), index, uses);
         finish(out, device, |g| vec![gradient(&table, g)])
+    }
+
+    fn definition(&self) -> Defined {
+        use definitions::gather_rows::{gather_rows, table_gradient};
+        let output = gather_rows(&wide(&self.table), &self.index, self.width);
+        let grad = wide_projection(output.len());
+        Defined {
+            gradients: vec![table_gradient(&grad, &self.index, self.rows, self.width)],
+            output,
+        }
     }
 }
 
@@ -200,13 +227,24 @@ impl Operation for TimeEncoding {
                 .collect()
         })
     }
+
+    fn definition(&self) -> Defined {
+        use definitions::time_encoding::{time_encoding, time_gradients};
+        let output = time_encoding(&self.omega, &self.phi, &self.delta);
+        let grad = wide_projection(output.len());
+        let gradients = time_gradients(&self.omega, &self.phi, &self.delta, &grad);
+        Defined {
+            gradients: gradients.to_vec(),
+            output,
+        }
+    }
 }
 
 #[derive(Debug, Clone)]
 pub(crate) struct DropoutCase {
     x: Vec<f32>,
     width: usize,
-    dropout: Dropout,
+    draws: Draws,
 }
 
 impl DropoutCase {
@@ -214,7 +252,12 @@ impl DropoutCase {
         DropoutCase {
             x: draws(7, rows * width),
             width,
-            dropout: Dropout::new(probability, 0x1234_5678_9abc, 3, 17),
+            draws: Draws {
+                probability,
+                seed: 0x1234_5678_9abc,
+                stream: 3,
+                iteration: 17,
+            },
         }
     }
 }
@@ -228,7 +271,16 @@ impl Operation for DropoutCase {
         let device = &device.clone().autodiff();
         let shape = [self.x.len() / self.width, self.width];
         let x = floats(&self.x, shape, device).require_grad();
-        let out = dropout(x.clone(), self.dropout);
+        let out = dropout(x.clone(), dropout_of(self.draws));
         finish(out, device, |g| vec![gradient(&x, g)])
+    }
+
+    fn definition(&self) -> Defined {
+        let output = definitions::dropout::dropout(&wide(&self.x), self.draws);
+        let grad = wide_projection(output.len());
+        Defined {
+            gradients: vec![definitions::dropout::dropout(&grad, self.draws)],
+            output,
+        }
     }
 }

@@ -13,6 +13,8 @@ mod architecture;
 mod audit;
 /// The program as a user runs it: runs, determinism, bad input.
 mod cli;
+/// What every operation computes, in f64.
+mod definitions;
 /// Runs that diverge, and streams whose features are no numbers.
 mod divergence;
 /// The program when it is asked to end, and when nobody reads what it prints.
@@ -25,6 +27,8 @@ mod examples;
 mod executor;
 /// Finite differences of every hand-written backward, on the CPU device.
 mod gradients;
+/// Each operation against its definition, by the CPU kernels.
+mod kernels;
 /// What a run takes of memory, told in advance; features that stay packed.
 mod larger_than_ram;
 /// Strided and sliced inputs give what contiguous ones give.

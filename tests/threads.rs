@@ -3,7 +3,9 @@
 use mspipe::kernels::temporal_attention::AttentionShape;
 
 use crate::on_device;
-use crate::operations::{Attention, DropoutCase, GatherRows, GruGates, Operation, TimeEncoding};
+use crate::operations::{
+    Attention, DropoutCase, GatherRows, Operation, RecurrentCell, TimeEncoding,
+};
 use crate::row_independence::wide_embeddings;
 
 fn in_pool(threads: usize, operation: &impl Operation) -> Vec<Vec<u32>> {
@@ -48,8 +50,10 @@ fn temporal_attention() {
 }
 
 #[test]
-fn gru_gates() {
-    does_not_depend_on_threads(&GruGates::new(301, 100));
+fn recurrent_cells() {
+    for gates in [1, 3] {
+        does_not_depend_on_threads(&RecurrentCell::new([301, 100, 172], gates, 2.7e6));
+    }
 }
 
 #[test]

@@ -15,15 +15,15 @@ use mspipe::kernels::adam::{AdamStep, Moving, WATCHED, adam};
 use mspipe::kernels::costs;
 use mspipe::kernels::dropout::{Dropout, dropout};
 use mspipe::kernels::gather_rows::{GatherRows as _, Uses, gather_rows};
-use mspipe::kernels::gru_gates::{gru_gates, gru_gates_backward};
 use mspipe::kernels::head_products::{from_heads, to_heads};
 use mspipe::kernels::linear::linear;
-use mspipe::kernels::link_scores::{LinkLayer, LinkScoring as _, LinkTensors, link_scores};
+use mspipe::kernels::link_predictor::{LinkPrediction as _, PredictorTensors};
+use mspipe::kernels::link_scores::{LinkLayer, link_scores};
 use mspipe::kernels::mail_update::{MailLists, MailWatch, mail_update};
 use mspipe::kernels::memory_gather::memory_gather;
 use mspipe::kernels::memory_update::memory_update;
 use mspipe::kernels::output_norm::{BeforeNorm, OutputNorm as _, output_norm};
-use mspipe::kernels::rnn_gates::{rnn_gates, rnn_gates_backward};
+use mspipe::kernels::recurrent_cell::{CellRows, CellWeights, RecurrentCell as _};
 use mspipe::kernels::temporal_attention::{
     AttentionShape, AttentionSlots, AttentionTensors, TemporalAttention as _, temporal_attention,
 };
@@ -125,7 +125,18 @@ pub fn kernels(shrink: usize, device: &Device) -> Vec<Case> {
     let mut cases = reading(&make, rows, roots, events);
     cases.extend(writing(&make, rows, events));
     cases.push(optimiser(&make));
-    cases.extend(gates(&make, rows));
+    cases.extend(cell(
+        &make,
+        ["recurrent_cell (gru)", "recurrent_cell backward (gru)"],
+        rows,
+        3,
+    ));
+    cases.extend(cell(
+        &make,
+        ["recurrent_cell (rnn)", "recurrent_cell backward (rnn)"],
+        rows,
+        1,
+    ));
     cases.extend(encoding_and_norm(&make, rows, roots));
     cases.extend(link(&make, events));
     let tgn = AttentionShape {
@@ -305,36 +316,44 @@ fn optimiser(make: &Inputs<'_>) -> Case {
     })
 }
 
-/// Recurrent cells.
-fn gates(make: &Inputs<'_>, rows: usize) -> Vec<Case> {
-    let numbers = rows * WIDTH;
-    let (input, from_hidden) = (make.matrix(rows, 3 * WIDTH), make.matrix(rows, 3 * WIDTH));
-    let (hidden, grad) = (make.matrix(rows, WIDTH), make.matrix(rows, WIDTH));
-    let active = make.indices(vec![1; rows]);
-    let inputs = (input, from_hidden, hidden.clone(), active.clone());
-    let of = inputs.clone();
-    let forward = case("gru_gates", costs::gru_gates(numbers), move || {
-        let (a, b, c, d) = of.clone();
-        drop(gru_gates(a, b, c, d));
+/// A recurrent cell with its products: three gates are a GRU, one an RNN.
+fn cell(
+    make: &Inputs<'_>,
+    [name, backward_name]: [&'static str; 2],
+    rows: usize,
+    gates: usize,
+) -> [Case; 2] {
+    let outputs = gates * WIDTH;
+    let inputs = CellRows::<Dispatch> {
+        mail: make.matrix(rows, MAIL).into_dispatch(),
+        delta_t: (make.vector(rows).abs() * 2.7e6).into_dispatch(),
+        memory: make.matrix(rows, WIDTH).into_dispatch(),
+        active: make.indices(vec![1; rows]).into_dispatch(),
+    };
+    let weights = CellWeights::<Dispatch> {
+        time: make.matrix(2, TIME).into_dispatch(),
+        from_mail: make.matrix(MAIL, outputs).into_dispatch(),
+        from_time: make.matrix(TIME, outputs).into_dispatch(),
+        from_memory: make.matrix(WIDTH, outputs).into_dispatch(),
+        input_bias: make.vector(outputs).into_dispatch(),
+        memory_bias: make.vector(outputs).into_dispatch(),
+    };
+    let work = |backward| costs::recurrent_cell([rows, WIDTH, MAIL, TIME, outputs], backward);
+    let output = Dispatch::recurrent_cell(inputs.clone(), weights.clone());
+    let grad = make.matrix(rows, WIDTH).into_dispatch();
+    let of = (inputs.clone(), weights.clone());
+    let forward = case(name, work(false), move || {
+        let (inputs, weights) = of.clone();
+        drop(Dispatch::recurrent_cell(inputs, weights));
     });
-    let (of, grad_of) = (inputs, grad.clone());
-    let work = costs::gru_gates_backward(numbers);
-    let backward = case("gru_gates_backward", work, move || {
-        let (a, b, c, d) = of.clone();
-        drop(gru_gates_backward(a, b, c, d, grad_of.clone()));
+    let of = (inputs, weights, output, grad);
+    let backward = case(backward_name, work(true), move || {
+        let (inputs, weights, output, grad) = of.clone();
+        drop(Dispatch::recurrent_cell_backward(
+            inputs, weights, output, grad,
+        ));
     });
-    let of = (hidden.clone(), grad.clone(), hidden.clone(), active.clone());
-    let rnn = case("rnn_gates", costs::rnn_gates(numbers), move || {
-        let (a, b, c, d) = of.clone();
-        drop(rnn_gates(a, b, c, d));
-    });
-    let of = (hidden, active, grad);
-    let work = costs::rnn_gates_backward(numbers);
-    let rnn_backward = case("rnn_gates_backward", work, move || {
-        let (a, b, c) = of.clone();
-        drop(rnn_gates_backward(a, b, c));
-    });
-    vec![forward, backward, rnn, rnn_backward]
+    [forward, backward]
 }
 
 /// Time encoding of rows, dropout and layer norm of roots.
@@ -395,7 +414,7 @@ fn encoding_and_norm(make: &Inputs<'_>, rows: usize, roots: usize) -> Vec<Case> 
     ]
 }
 
-/// Scores and loss of a batch.
+/// Scores and loss of a batch: of products, and with these.
 fn link(make: &Inputs<'_>, events: usize) -> Vec<Case> {
     let layer = LinkLayer {
         source: make.matrix(events, WIDTH),
@@ -404,34 +423,35 @@ fn link(make: &Inputs<'_>, events: usize) -> Vec<Case> {
         output: make.vector(WIDTH),
         output_bias: make.vector(1),
     };
-    let tensors = LinkTensors::<Dispatch> {
-        source: layer.source.clone().into_dispatch(),
-        destination: layer.destination.clone().into_dispatch(),
-        bias: layer.bias.clone().into_dispatch(),
-        output: layer.output.clone().into_dispatch(),
-        output_bias: layer.output_bias.clone().into_dispatch(),
-    };
-    let (logits, grad) = (
-        make.vector(2 * events).into_dispatch(),
-        make.vector(1).into_dispatch(),
-    );
-    let forward = case(
+    let scores = case(
         "link_scores",
         costs::link_scores(events, WIDTH),
         move || {
             drop(link_scores(layer.clone()));
         },
     );
-    let work = costs::link_scores_backward(events, WIDTH);
-    let backward = case("link_scores_backward", work, move || {
-        let (tensors, logits) = (tensors.clone(), logits.clone());
-        drop(Dispatch::link_scores_backward(
-            tensors,
-            logits,
-            grad.clone(),
-        ));
+    let tensors = PredictorTensors::<Dispatch> {
+        embedding: make.matrix(3 * events, WIDTH).into_dispatch(),
+        source: make.matrix(WIDTH, WIDTH).into_dispatch(),
+        source_bias: make.vector(WIDTH).into_dispatch(),
+        destination: make.matrix(WIDTH, WIDTH).into_dispatch(),
+        destination_bias: make.vector(WIDTH).into_dispatch(),
+        output: make.matrix(WIDTH, 1).into_dispatch(),
+        output_bias: make.vector(1).into_dispatch(),
+    };
+    let work = |backward| costs::link_predictor(events, WIDTH, backward);
+    let output = Dispatch::link_predictor(tensors.clone());
+    let grad = make.vector(1).into_dispatch();
+    let of = tensors.clone();
+    let forward = case("link_predictor", work(false), move || {
+        drop(Dispatch::link_predictor(of.clone()));
     });
-    vec![forward, backward]
+    let of = (tensors, output, grad);
+    let backward = case("link_predictor_backward", work(true), move || {
+        let (tensors, output, grad) = of.clone();
+        drop(Dispatch::link_predictor_backward(tensors, output, grad));
+    });
+    vec![scores, forward, backward]
 }
 
 /// Past events of `roots` roots, all slots full, each root with a query of its own.

@@ -83,26 +83,6 @@ pub fn recurrent_cell([rows, width, mail, time, outputs]: [usize; 5], backward: 
     Work::new(read + memory + products, flops)
 }
 
-/// Gates of `numbers` elements: both products, the old rows, the new.
-pub fn gru_gates(numbers: usize) -> Work {
-    Work::new(8 * numbers, 15 * numbers)
-}
-
-/// Gradients of both products, from what [`gru_gates`] reads and the gradient.
-pub fn gru_gates_backward(numbers: usize) -> Work {
-    Work::new(14 * numbers, 29 * numbers)
-}
-
-/// An RNN cell of `numbers` elements.
-pub fn rnn_gates(numbers: usize) -> Work {
-    Work::new(4 * numbers, 2 * numbers)
-}
-
-/// The gradient of [`rnn_gates`]'s products.
-pub fn rnn_gates_backward(numbers: usize) -> Work {
-    Work::new(3 * numbers, 3 * numbers)
-}
-
 /// A dropout of `numbers` elements.
 pub fn dropout(numbers: usize) -> Work {
     Work::new(2 * numbers, numbers)
@@ -136,14 +116,6 @@ pub fn link_scores(events: usize, width: usize) -> Work {
     Work::new(
         3 * events * width + 2 * width + 2 * events,
         2 * events * (5 * width + 5),
-    )
-}
-
-/// Gradients of [`link_scores`].
-pub fn link_scores_backward(events: usize, width: usize) -> Work {
-    Work::new(
-        6 * events * width + 4 * width + 2 * events,
-        2 * events * (8 * width + 4),
     )
 }
 

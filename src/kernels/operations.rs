@@ -4,7 +4,7 @@
 pub mod adam;
 pub mod dropout;
 pub mod gather_rows;
-pub mod gru_gates;
+pub(super) mod gru_gates;
 pub mod head_products;
 pub mod linear;
 pub mod link_predictor;
@@ -14,7 +14,7 @@ pub mod memory_gather;
 pub mod memory_update;
 pub mod output_norm;
 pub mod recurrent_cell;
-pub mod rnn_gates;
+pub(super) mod rnn_gates;
 pub mod temporal_attention;
 pub mod time_encoding;
 pub mod time_projection;

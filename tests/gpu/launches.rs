@@ -6,13 +6,13 @@ use mspipe::kernels::mail_update::{MailLists, MailWatch, mail_update};
 use mspipe::profiler;
 
 use super::device_thread;
-use crate::operations::{GruGates, Operation, floats, ints, numbers};
+use crate::operations::{GatherRows, Operation, floats, ints, numbers};
 
 #[test]
 fn forward_and_backward_are_one_launch_each() {
     let recorded = device_thread::run(|device| {
         profiler::set_recording(true);
-        GruGates::new(65, 7).run(device);
+        GatherRows::new(65, 127, 7).run(device);
         profiler::set_recording(false);
         profiler::take()
     });
@@ -23,7 +23,7 @@ fn forward_and_backward_are_one_launch_each() {
         .collect();
     assert_eq!(
         launches,
-        [("gru_gates", 1, 1), ("gru_gates_backward", 1, 1)]
+        [("gather_rows", 1, 1), ("gather_rows_backward", 1, 1)]
     );
     assert_eq!(recorded.launches, 2);
     assert!(!recorded.launch_time.is_zero());

@@ -1,11 +1,15 @@
 //! Temporal attention with inputs as plain numbers.
 
 use burn::tensor::Device;
-use mspipe::kernels::cpu::counter_hash::counter_hash;
-use mspipe::kernels::dropout::Dropout;
 use mspipe::kernels::temporal_attention::{AttentionShape, AttentionSlots, temporal_attention};
 
-use super::{Operation, Outcome, draws, finish, floats, frequencies, gradient, ints, uses_on};
+use super::{
+    Defined, Operation, Outcome, draws, dropout_of, finish, floats, frequencies, gradient, ints,
+    uses_on, wide_projection,
+};
+use crate::definitions::counter_hash::counter_hash;
+use crate::definitions::dropout::Draws;
+use crate::definitions::temporal_attention as defined;
 
 #[derive(Debug, Clone)]
 pub(crate) struct Attention {
@@ -20,7 +24,7 @@ pub(crate) struct Attention {
     omega: Vec<f32>,
     phi: Vec<f32>,
     slot: Vec<i32>,
-    dropout: Dropout,
+    draws: Draws,
 }
 
 impl Attention {
@@ -63,7 +67,12 @@ impl Attention {
             omega,
             phi,
             slot,
-            dropout: Dropout::new(probability, 5, 1, 2),
+            draws: Draws {
+                probability,
+                seed: 5,
+                stream: 1,
+                iteration: 2,
+            },
         }
     }
 
@@ -119,7 +128,7 @@ impl Operation for Attention {
             uses: uses_on(read, self.rows, device),
         };
         let (q, n, t) = (query.clone(), node.clone(), time.clone());
-        let out = temporal_attention(q, n, edge, t, slots, self.dropout);
+        let out = temporal_attention(q, n, edge, t, slots, dropout_of(self.draws));
         finish(out, device, |g| {
             let time = gradient(&time, g);
             let (omega, phi) = time.split_at(shape.time);
@@ -130,5 +139,37 @@ impl Operation for Attention {
                 phi.to_vec(),
             ]
         })
+    }
+
+    fn definition(&self) -> Defined {
+        let root_slots = self.slot.chunks_exact(4 * self.shape.fanout);
+        let slot = |slot: &[i32]| {
+            (slot[0] >= 0).then(|| defined::Slot {
+                row: slot[0] as usize,
+                event: slot[1] as usize,
+                delta_t: f32::from_bits(slot[2] as u32),
+            })
+        };
+        let attention = defined::Attention {
+            heads: self.shape.heads,
+            fanout: self.shape.fanout,
+            widths: [self.shape.node, self.shape.edge],
+            query: self.query.clone(),
+            query_row: query_rows(self.roots).map(|row| row as usize).collect(),
+            node: self.node.clone(),
+            edge: self.edge.clone(),
+            omega: self.omega.clone(),
+            phi: self.phi.clone(),
+            slots: root_slots
+                .map(|slots| slots.chunks_exact(4).map(slot).collect())
+                .collect(),
+            draws: self.draws,
+        };
+        let output = attention.output();
+        let gradients = attention.gradients(&wide_projection(output.len()));
+        Defined {
+            output,
+            gradients: gradients.to_vec(),
+        }
     }
 }

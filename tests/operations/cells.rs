@@ -1,143 +1,13 @@
-//! Recurrent cells, and their gates alone, with inputs as plain numbers.
+//! Recurrent cells with inputs as plain numbers.
 
-use burn::tensor::{Device, Tensor};
-use mspipe::kernels::gru_gates::{gru_gates, gru_gates_backward};
+use burn::tensor::Device;
 use mspipe::kernels::recurrent_cell::{CellBatch, CellParameters, recurrent_cell};
-use mspipe::kernels::rnn_gates::{rnn_gates, rnn_gates_backward};
 
 use super::{
-    Operation, Outcome, draws, finish, floats, frequencies, gradient, ints, numbers, projection,
+    Defined, Operation, Outcome, draws, finish, floats, frequencies, gradient, ints,
+    wide_projection,
 };
-
-#[derive(Debug, Clone)]
-pub(crate) struct GruGates {
-    rows: usize,
-    width: usize,
-    from_input: Vec<f32>,
-    from_hidden: Vec<f32>,
-    hidden: Vec<f32>,
-    active: Vec<i32>,
-}
-
-impl GruGates {
-    /// Random products; every fourth row is not active.
-    pub(crate) fn new(rows: usize, width: usize) -> GruGates {
-        let product = |seed| {
-            draws(seed, rows * 3 * width)
-                .iter()
-                .map(|v| 2.0 * v)
-                .collect()
-        };
-        GruGates {
-            rows,
-            width,
-            from_input: product(4),
-            from_hidden: product(5),
-            hidden: draws(6, rows * width),
-            active: (0..rows as i32)
-                .map(|row| i32::from(row % 4 != 3))
-                .collect(),
-        }
-    }
-
-    /// With products up to `largest`, where the gates saturate.
-    pub(crate) fn saturated(mut self, largest: f32) -> GruGates {
-        self.from_input.iter_mut().for_each(|v| *v *= largest);
-        self
-    }
-}
-
-impl Operation for GruGates {
-    fn inputs(&mut self) -> Vec<(&'static str, &mut Vec<f32>)> {
-        vec![
-            ("from_input", &mut self.from_input),
-            ("from_hidden", &mut self.from_hidden),
-        ]
-    }
-
-    fn run(&self, device: &Device) -> Outcome {
-        let (products, rows) = ([self.rows, 3 * self.width], [self.rows, self.width]);
-        let input = floats(&self.from_input, products, device);
-        let memory = floats(&self.from_hidden, products, device);
-        let hidden = floats(&self.hidden, rows, device);
-        let active = ints(&self.active, [self.rows], device);
-        let grad = floats(&projection(self.rows * self.width), rows, device);
-        let [a, b, c] = [&input, &memory, &hidden].map(Tensor::clone);
-        let output = gru_gates(a, b, c, active.clone());
-        let gradients = gru_gates_backward(input, memory, hidden, active, grad);
-        Outcome {
-            gradients: gradients.map(numbers).to_vec(),
-            output: numbers(output),
-        }
-    }
-}
-
-#[derive(Debug, Clone)]
-pub(crate) struct RnnGates {
-    rows: usize,
-    width: usize,
-    from_input: Vec<f32>,
-    from_memory: Vec<f32>,
-    hidden: Vec<f32>,
-    active: Vec<i32>,
-}
-
-impl RnnGates {
-    /// Random products times `scale`; every fourth row is not active.
-    pub(crate) fn new(rows: usize, width: usize, scale: f32) -> RnnGates {
-        let product = |seed| {
-            let draws = draws(seed, rows * width);
-            draws.iter().map(|v| v * scale).collect()
-        };
-        RnnGates {
-            rows,
-            width,
-            from_input: product(14),
-            from_memory: product(15),
-            hidden: draws(16, rows * width),
-            active: (0..rows as i32)
-                .map(|row| i32::from(row % 4 != 3))
-                .collect(),
-        }
-    }
-
-    /// What must come out, computed in f64.
-    pub(crate) fn expected(&self) -> Vec<f32> {
-        let product = self.from_input.iter().zip(&self.from_memory);
-        let element = |(i, (a, b)): (usize, (&f32, &f32))| {
-            if self.active[i / self.width] == 0 {
-                self.hidden[i]
-            } else {
-                f64::from(a + b).tanh() as f32
-            }
-        };
-        product.enumerate().map(element).collect()
-    }
-}
-
-impl Operation for RnnGates {
-    fn inputs(&mut self) -> Vec<(&'static str, &mut Vec<f32>)> {
-        vec![
-            ("from_input", &mut self.from_input),
-            ("from_memory", &mut self.from_memory),
-        ]
-    }
-
-    fn run(&self, device: &Device) -> Outcome {
-        let shape = [self.rows, self.width];
-        let products = [&self.from_input, &self.from_memory];
-        let [from_input, from_memory] = products.map(|of| floats(of, shape, device));
-        let hidden = floats(&self.hidden, shape, device);
-        let active = ints(&self.active, [self.rows], device);
-        let grad = floats(&projection(self.rows * self.width), shape, device);
-        let out = rnn_gates(from_input, from_memory, hidden, active.clone());
-        let gradient = numbers(rnn_gates_backward(out.clone(), active, grad));
-        Outcome {
-            gradients: vec![gradient.clone(), gradient],
-            output: numbers(out),
-        }
-    }
-}
+use crate::definitions::recurrent_cell::Cell;
 
 #[derive(Debug, Clone)]
 pub(crate) struct RecurrentCell {
@@ -200,6 +70,29 @@ impl RecurrentCell {
             memory_bias: draws(29, outputs),
         }
     }
+
+    /// With products of mails times `largest`, where the gates saturate.
+    pub(crate) fn saturated(mut self, largest: f32) -> RecurrentCell {
+        self.from_mail.iter_mut().for_each(|v| *v *= largest);
+        self
+    }
+
+    fn cell(&self) -> Cell<'_> {
+        Cell {
+            gates: self.gates,
+            mail: &self.mail,
+            delta_t: &self.delta_t,
+            memory: &self.memory,
+            active: &self.active,
+            omega: &self.omega,
+            phi: &self.phi,
+            from_mail: &self.from_mail,
+            from_time: &self.from_time,
+            from_memory: &self.from_memory,
+            input_bias: &self.input_bias,
+            memory_bias: &self.memory_bias,
+        }
+    }
 }
 
 impl Operation for RecurrentCell {
@@ -250,5 +143,14 @@ impl Operation for RecurrentCell {
                 gradient(&parameters.memory_bias, g),
             ]
         })
+    }
+
+    fn definition(&self) -> Defined {
+        let output = self.cell().new_memory();
+        let grad = wide_projection(output.len());
+        Defined {
+            gradients: self.cell().gradients(&grad),
+            output,
+        }
     }
 }

@@ -3,14 +3,18 @@
 use burn::module::Param;
 use burn::nn::LayerNormConfig;
 use burn::tensor::Device;
-use mspipe::kernels::dropout::Dropout;
 use mspipe::kernels::head_products::{from_heads, to_heads};
 use mspipe::kernels::linear::linear;
 use mspipe::kernels::output_norm::{BeforeNorm, output_norm};
 
 use mspipe::kernels::time_projection::time_projection;
 
-use super::{Operation, Outcome, draws, finish, floats, gradient};
+use super::{
+    Defined, Operation, Outcome, draws, dropout_of, finish, floats, gradient, wide_projection,
+};
+use crate::definitions::dropout::Draws;
+use crate::definitions::head_products::{self, Sizes};
+use crate::definitions::{self, wide};
 
 /// Two layers on one output: bias + x · weight + x · other.
 #[derive(Debug, Clone)]
@@ -38,21 +42,6 @@ impl Linear {
             other: weight(24),
             bias: draws(25, outputs),
         }
-    }
-
-    /// What must come out, computed in f64.
-    pub(crate) fn expected(&self) -> Vec<f64> {
-        let inputs = self.weight.len() / self.outputs;
-        let element = |at: usize| {
-            let (row, column) = (at / self.outputs, at % self.outputs);
-            let term = |k: usize| {
-                let weight = k * self.outputs + column;
-                f64::from(self.x[row * inputs + k])
-                    * (f64::from(self.weight[weight]) + f64::from(self.other[weight]))
-            };
-            f64::from(self.bias[column]) + (0..inputs).map(term).sum::<f64>()
-        };
-        (0..self.rows * self.outputs).map(element).collect()
     }
 }
 
@@ -84,6 +73,21 @@ impl Operation for Linear {
             ]
         })
     }
+
+    fn definition(&self) -> Defined {
+        use definitions::linear::{linear, linear_gradients};
+        let sizes = [self.rows, self.weight.len() / self.outputs, self.outputs];
+        let [x, weight, other, bias] =
+            [&self.x, &self.weight, &self.other, &self.bias].map(|of| wide(of));
+        let both: Vec<f64> = weight.iter().zip(&other).map(|(a, b)| a + b).collect();
+        let output = linear(&bias, &x, &both, sizes);
+        let grad = wide_projection(output.len());
+        let [d_bias, d_x, d_weight] = linear_gradients(&x, &both, sizes, &grad);
+        Defined {
+            output,
+            gradients: vec![d_x, d_weight.clone(), d_weight, d_bias],
+        }
+    }
 }
 
 /// To heads and back: the products around an attention.
@@ -113,28 +117,6 @@ impl HeadProducts {
             value: weight(28),
         }
     }
-
-    /// What must come out, computed in f64.
-    pub(crate) fn expected(&self) -> Vec<f64> {
-        let (width, of_head) = (self.width, self.width / self.heads);
-        let inputs = self.key.len() / width;
-        let element = |at: usize| {
-            let (row, column) = (at / width, at % width);
-            let first = column / of_head * of_head;
-            let projected = |k: usize| -> f64 {
-                let columns = first..first + of_head;
-                columns
-                    .map(|c| {
-                        f64::from(self.x[row * width + c]) * f64::from(self.key[k * width + c])
-                    })
-                    .sum()
-            };
-            (0..inputs)
-                .map(|k| projected(k) * f64::from(self.value[k * width + column]))
-                .sum()
-        };
-        (0..self.rows * width).map(element).collect()
-    }
 }
 
 impl Operation for HeadProducts {
@@ -157,6 +139,26 @@ impl Operation for HeadProducts {
             vec![gradient(&x, g), gradient(&key, g), gradient(&value, g)]
         })
     }
+
+    fn definition(&self) -> Defined {
+        let sizes = Sizes {
+            heads: self.heads,
+            rows: self.rows,
+            inputs: self.key.len() / self.width,
+            width: self.width,
+        };
+        let [x, key, value] = [&self.x, &self.key, &self.value].map(|of| wide(of));
+        let by_head = head_products::to_heads(&x, &key, sizes);
+        let output = head_products::from_heads(&by_head, &value, sizes);
+        let grad = wide_projection(output.len());
+        let [d_by_head, d_value] =
+            head_products::from_heads_gradients(&by_head, &value, sizes, &grad);
+        let [d_x, d_key] = head_products::to_heads_gradients(&x, &key, sizes, &d_by_head);
+        Defined {
+            output,
+            gradients: vec![d_x, d_key, d_value],
+        }
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -165,7 +167,8 @@ pub(crate) struct OutputNorm {
     x: Vec<f32>,
     gamma: Vec<f32>,
     beta: Vec<f32>,
-    before: BeforeNorm,
+    draws: Draws,
+    relu: bool,
 }
 
 impl OutputNorm {
@@ -177,36 +180,14 @@ impl OutputNorm {
             x: draws(29, rows * width).iter().map(away).collect(),
             gamma: draws(30, width),
             beta: draws(31, width),
-            before: BeforeNorm {
-                dropout: Dropout::new(probability, 9, 2, 5),
-                relu,
+            draws: Draws {
+                probability,
+                seed: 9,
+                stream: 2,
+                iteration: 5,
             },
+            relu,
         }
-    }
-
-    /// What must come out, computed in f64.
-    pub(crate) fn expected(&self) -> Vec<f64> {
-        let width = self.width as f64;
-        let mut out = Vec::new();
-        for (r, row) in self.x.chunks(self.width).enumerate() {
-            let kept = |(c, x): (usize, &f32)| {
-                let element = (r * self.width + c) as u32;
-                let kept = f64::from(x * self.before.dropout.factor(element));
-                if self.before.relu {
-                    kept.max(0.0)
-                } else {
-                    kept
-                }
-            };
-            let kept: Vec<f64> = row.iter().enumerate().map(kept).collect();
-            let mean = kept.iter().sum::<f64>() / width;
-            let variance = kept.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / width;
-            out.extend(kept.iter().enumerate().map(|(c, v)| {
-                (v - mean) / (variance + 1e-5).sqrt() * f64::from(self.gamma[c])
-                    + f64::from(self.beta[c])
-            }));
-        }
-        out
     }
 }
 
@@ -227,7 +208,11 @@ impl Operation for OutputNorm {
         let parameter =
             |of: &[f32]| Param::from_tensor(floats(of, [self.width], device).require_grad());
         (norm.gamma, norm.beta) = (parameter(&self.gamma), Some(parameter(&self.beta)));
-        let out = output_norm(x.clone(), &norm, self.before);
+        let before = BeforeNorm {
+            dropout: dropout_of(self.draws),
+            relu: self.relu,
+        };
+        let out = output_norm(x.clone(), &norm, before);
         finish(out, device, |g| {
             let mut gradients = vec![gradient(&x, g)];
             let parameters = [Some(&norm.gamma), norm.beta.as_ref()];
@@ -235,6 +220,18 @@ impl Operation for OutputNorm {
             gradients.extend(parameters.map(|parameter| gradient(&parameter.val(), g)));
             gradients
         })
+    }
+
+    fn definition(&self) -> Defined {
+        use definitions::output_norm::{output_norm, output_norm_gradients};
+        let [x, gamma, beta] = [&self.x, &self.gamma, &self.beta].map(|of| wide(of));
+        let output = output_norm(&x, [&gamma, &beta], self.draws, self.relu);
+        let grad = wide_projection(output.len());
+        let gradients = output_norm_gradients(&x, &gamma, self.draws, self.relu, &grad);
+        Defined {
+            output,
+            gradients: gradients.to_vec(),
+        }
     }
 }
 
@@ -256,16 +253,6 @@ impl TimeProjection {
             weight: draws(62, width),
             bias: draws(63, width),
         }
-    }
-
-    /// What must come out, computed in f64.
-    pub(crate) fn expected(&self) -> Vec<f64> {
-        let element = |(i, x): (usize, &f32)| {
-            let (row, c) = (i / self.width, i % self.width);
-            let [x, r, w, b] = [*x, self.recency[row], self.weight[c], self.bias[c]].map(f64::from);
-            x * (1.0 + r * w + b)
-        };
-        self.x.iter().enumerate().map(element).collect()
     }
 }
 
@@ -289,5 +276,18 @@ impl Operation for TimeProjection {
         finish(out, device, |g| {
             vec![gradient(&x, g), gradient(&weight, g), gradient(&bias, g)]
         })
+    }
+
+    fn definition(&self) -> Defined {
+        use definitions::time_projection::{time_projection, time_projection_gradients};
+        let [x, recency, weight, bias] =
+            [&self.x, &self.recency, &self.weight, &self.bias].map(|of| wide(of));
+        let output = time_projection(&x, &recency, &weight, &bias);
+        let grad = wide_projection(output.len());
+        let gradients = time_projection_gradients(&x, &recency, &weight, &bias, &grad);
+        Defined {
+            output,
+            gradients: gradients.to_vec(),
+        }
     }
 }

@@ -52,26 +52,44 @@ fn moves(make: &Inputs<'_>, rows: usize, roots: usize) -> Vec<OfBurn> {
 }
 
 fn cells(make: &Inputs<'_>, rows: usize) -> Vec<OfBurn> {
-    let (input, memory) = (make.matrix(rows, 3 * WIDTH), make.matrix(rows, 3 * WIDTH));
-    let hidden = make.matrix(rows, WIDTH);
+    let (mail, memory) = (make.matrix(rows, MAIL), make.matrix(rows, WIDTH));
+    let (omega, phi) = (make.matrix(1, TIME), make.matrix(1, TIME));
+    let delta = (make.vector(rows).abs() * 2.7e6).unsqueeze_dim::<2>(1);
     let active: Tensor<1, Int> = make.indices(vec![1; rows]);
     let active = active
         .unsqueeze_dim::<2>(1)
         .equal_elem(1)
         .expand([rows, WIDTH]);
-    let (product, kept, runs) = (hidden.clone(), hidden.clone(), active.clone());
+    // Both products with their biases.
+    let products = |outputs: usize| {
+        let (mail, memory) = (mail.clone(), memory.clone());
+        let (delta, omega, phi) = (delta.clone(), omega.clone(), phi.clone());
+        let [of_mail, of_time, of_memory] =
+            [MAIL, TIME, WIDTH].map(|inputs| make.matrix(inputs, outputs));
+        let (bias, other) = (make.matrix(1, outputs), make.matrix(1, outputs));
+        move || {
+            let encoding = (delta.clone() * omega.clone() + phi.clone()).cos();
+            let of_input = mail.clone().matmul(of_mail.clone()) + encoding.matmul(of_time.clone());
+            let of_memory = memory.clone().matmul(of_memory.clone());
+            (of_input + bias.clone(), of_memory + other.clone())
+        }
+    };
+    let (gru, rnn) = (products(3 * WIDTH), products(WIDTH));
+    let (old, runs) = (memory.clone(), active.clone());
     let third = |of: &Tensor<2>, gate: usize| of.clone().narrow(1, gate * WIDTH, WIDTH);
     vec![
-        of("gru_gates", move || {
-            let r = sigmoid(third(&input, 0) + third(&memory, 0));
-            let z = sigmoid(third(&input, 1) + third(&memory, 1));
-            let n = (third(&input, 2) + r * third(&memory, 2)).tanh();
-            let new = n.clone() + z * (hidden.clone() - n);
-            drop(hidden.clone().mask_where(active.clone(), new));
+        of("recurrent_cell (gru)", move || {
+            let (input, hidden) = gru();
+            let r = sigmoid(third(&input, 0) + third(&hidden, 0));
+            let z = sigmoid(third(&input, 1) + third(&hidden, 1));
+            let n = (third(&input, 2) + r * third(&hidden, 2)).tanh();
+            let new = n.clone() + z * (memory.clone() - n);
+            drop(memory.clone().mask_where(active.clone(), new));
         }),
-        of("rnn_gates", move || {
-            let new = (product.clone() + kept.clone()).tanh();
-            drop(kept.clone().mask_where(runs.clone(), new));
+        of("recurrent_cell (rnn)", move || {
+            let (input, hidden) = rnn();
+            let new = (input + hidden).tanh();
+            drop(old.clone().mask_where(runs.clone(), new));
         }),
     ]
 }

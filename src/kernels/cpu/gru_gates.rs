@@ -1,35 +1,12 @@
-//! CPU kernels of `gru_gates.wgsl` and `gru_gates_backward.wgsl`.
+//! CPU kernels of `gru_gates.wgsl` and `gru_gates_backward.wgsl`, on one thread: a task of
+//! [`mod@super::recurrent_cell`] calls them.
 
 use multiversion::multiversion;
-use rayon::prelude::*;
 
 use super::activation::{sigmoid, tanh};
 
-/// Rows that one task takes.
-const CHUNK: usize = 32;
-
-/// Output of the gates, `[rows, width]`.
-///
-/// `from_input`, `from_hidden` are `[rows, 3 width]` (gates r, z, n), `hidden` is
-/// `[rows, width]`; rows whose `active` is 0 keep `hidden`.
-pub fn gru_gates(
-    from_input: &[f32],
-    from_hidden: &[f32],
-    hidden: &[f32],
-    active: &[i32],
-    width: usize,
-) -> Vec<f32> {
-    let mut out = vec![0.0; hidden.len()];
-    out.par_chunks_mut(CHUNK * width)
-        .zip(from_input.par_chunks(CHUNK * 3 * width))
-        .zip(from_hidden.par_chunks(CHUNK * 3 * width))
-        .zip(hidden.par_chunks(CHUNK * width))
-        .zip(active.par_chunks(CHUNK))
-        .for_each(|((((out, gi), gh), h), active)| forward_chunk(gi, gh, h, active, width, out));
-    out
-}
-
-/// New rows of a chunk.
+/// New rows `[rows, width]` of some rows, from the products `from_input` and `from_hidden`,
+/// `[rows, 3 width]` (gates r, z, n), and the old rows `hidden`, which those keep whose `active` is 0.
 #[multiversion(targets("x86_64+avx512f+avx512dq+avx512vl", "x86_64+avx2+fma"))]
 pub(super) fn forward_chunk(
     from_input: &[f32],
@@ -71,38 +48,7 @@ fn gates_mut(table: &mut [f32], row: usize, width: usize) -> (&mut [f32], &mut [
     (r, z, &mut n[..width])
 }
 
-/// Gradients of `from_input` and `from_hidden`, each `[rows, 3 width]`.
-pub fn gru_gates_backward(
-    from_input: &[f32],
-    from_hidden: &[f32],
-    hidden: &[f32],
-    active: &[i32],
-    grad: &[f32],
-    width: usize,
-) -> (Vec<f32>, Vec<f32>) {
-    let mut d_input = vec![0.0; from_input.len()];
-    let mut d_hidden = vec![0.0; from_input.len()];
-    d_input
-        .par_chunks_mut(CHUNK * 3 * width)
-        .zip(d_hidden.par_chunks_mut(CHUNK * 3 * width))
-        .enumerate()
-        .for_each(|(chunk, (d_input, d_hidden))| {
-            let rows = chunk * CHUNK..(chunk * CHUNK + d_input.len() / (3 * width));
-            backward_chunk(
-                &from_input[rows.start * 3 * width..rows.end * 3 * width],
-                &from_hidden[rows.start * 3 * width..rows.end * 3 * width],
-                &hidden[rows.start * width..rows.end * width],
-                &active[rows.clone()],
-                &grad[rows.start * width..rows.end * width],
-                width,
-                d_input,
-                d_hidden,
-            );
-        });
-    (d_input, d_hidden)
-}
-
-/// Gradients of a chunk; those of rows that are not active are left alone.
+/// Gradients of the two products of some rows; those of rows that are not active are left alone.
 #[multiversion(targets("x86_64+avx512f+avx512dq+avx512vl", "x86_64+avx2+fma"))]
 #[allow(
     clippy::too_many_arguments,

@@ -1,13 +1,12 @@
 //! Dropout whose draws depend on a key and the element alone.
 
-use burn::backend::autodiff::checkpoint::{base::Checkpointer, strategy::CheckpointStrategy};
-use burn::backend::autodiff::grads::Gradients;
-use burn::backend::autodiff::ops::{Backward, Ops, OpsKind, unary};
+use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn::backend::tensor::FloatTensor;
 use burn::backend::wgpu::{CubeBackend, into_contiguous};
 use burn::backend::{Autodiff, Backend, Dispatch, Flex, TensorMetadata, backend_extension};
 use burn::tensor::Tensor;
 
+use crate::kernels::autodiff::differentiable;
 use crate::kernels::costs;
 use crate::kernels::cpu::counter_hash;
 use crate::kernels::flex::{floats, from_floats};
@@ -59,34 +58,16 @@ impl DropoutKernel for Flex {
     }
 }
 
-#[derive(Debug)]
-struct DropoutBackward;
-
-impl<B: DropoutKernel> Backward<B, 1> for DropoutBackward {
-    type State = Dropout;
-
-    fn backward(self, ops: Ops<Self::State, 1>, grads: &mut Gradients, _: &mut Checkpointer) {
-        let dropout = ops.state;
-        unary::<B, _>(ops.parents, ops.node, grads, |grad| {
+impl<B: DropoutKernel, C: CheckpointStrategy> DropoutKernel for Autodiff<B, C> {
+    fn dropout(x: FloatTensor<Self>, dropout: Dropout) -> FloatTensor<Self> {
+        let inputs = [x.node()];
+        let out = B::dropout(x.into_primitive(), dropout);
+        differentiable::<B, C, _, 1>(inputs, dropout, out, |dropout, grad| {
             let _operation = profiler::operation("dropout_backward", Kind::Kernel, || {
                 costs::dropout(grad.shape().num_elements())
             });
-            B::dropout(grad, dropout)
-        });
-    }
-}
-
-impl<B: DropoutKernel, C: CheckpointStrategy> DropoutKernel for Autodiff<B, C> {
-    fn dropout(x: FloatTensor<Self>, dropout: Dropout) -> FloatTensor<Self> {
-        let prepared = DropoutBackward
-            .prepare::<C>([x.node()])
-            .compute_bound()
-            .stateful();
-        let out = B::dropout(x.into_primitive(), dropout);
-        match prepared {
-            OpsKind::Tracked(prepared) => prepared.finish(dropout, out),
-            OpsKind::UnTracked(prepared) => prepared.finish(out),
-        }
+            [B::dropout(grad, dropout)]
+        })
     }
 }
 

@@ -1,14 +1,13 @@
 //! Rows of a table by index, differentiable: the backward is a segmented sum.
 
-use burn::backend::autodiff::checkpoint::{base::Checkpointer, strategy::CheckpointStrategy};
-use burn::backend::autodiff::grads::Gradients;
-use burn::backend::autodiff::ops::{Backward, Ops, OpsKind, unary};
+use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn::backend::ops::FloatTensorOps;
 use burn::backend::tensor::{FloatTensor, IntTensor};
 use burn::backend::wgpu::{CubeBackend, CubeTensor, into_contiguous};
 use burn::backend::{Autodiff, Backend, Dispatch, Flex, TensorMetadata, backend_extension};
 use burn::tensor::{Int, Shape, Tensor};
 
+use crate::kernels::autodiff::differentiable;
 use crate::kernels::costs;
 use crate::kernels::cpu::rows;
 use crate::kernels::flex::{floats, from_floats, ints};
@@ -144,24 +143,6 @@ impl GatherRows for Flex {
     }
 }
 
-#[derive(Debug)]
-struct GatherRowsBackward;
-
-impl<B: GatherRows> Backward<B, 1> for GatherRowsBackward {
-    type State = (IntTensor<B>, IntTensor<B>);
-
-    fn backward(self, ops: Ops<Self::State, 1>, grads: &mut Gradients, _: &mut Checkpointer) {
-        let (offsets, items) = ops.state;
-        unary::<B, _>(ops.parents, ops.node, grads, |grad| {
-            let _operation = profiler::operation("gather_rows_backward", Kind::Kernel, || {
-                let (uses, rows) = (items.shape()[0], offsets.shape()[0].saturating_sub(1));
-                costs::segment_sum(uses, rows, grad.shape()[1])
-            });
-            B::segment_sum(grad, offsets, items)
-        });
-    }
-}
-
 impl<B: GatherRows, C: CheckpointStrategy> GatherRows for Autodiff<B, C> {
     fn gather_rows(
         table: FloatTensor<Self>,
@@ -169,16 +150,16 @@ impl<B: GatherRows, C: CheckpointStrategy> GatherRows for Autodiff<B, C> {
         offsets: IntTensor<Self>,
         items: IntTensor<Self>,
     ) -> FloatTensor<Self> {
-        let prepared = GatherRowsBackward
-            .prepare::<C>([table.node()])
-            .compute_bound()
-            .stateful();
+        let inputs = [table.node()];
         let table = table.into_primitive();
         let out = B::gather_rows(table, index, offsets.clone(), items.clone());
-        match prepared {
-            OpsKind::Tracked(prepared) => prepared.finish((offsets, items), out),
-            OpsKind::UnTracked(prepared) => prepared.finish(out),
-        }
+        differentiable::<B, C, _, 1>(inputs, (offsets, items), out, |(offsets, items), grad| {
+            let _operation = profiler::operation("gather_rows_backward", Kind::Kernel, || {
+                let (uses, rows) = (items.shape()[0], offsets.shape()[0].saturating_sub(1));
+                costs::segment_sum(uses, rows, grad.shape()[1])
+            });
+            [B::segment_sum(grad, offsets, items)]
+        })
     }
 
     fn segment_sum(

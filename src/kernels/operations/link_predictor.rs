@@ -4,9 +4,7 @@
 //! On the GPU it is a sequence of launches, on the CPU
 //! [`mod@crate::kernels::cpu::link_predictor`].
 
-use burn::backend::autodiff::checkpoint::{base::Checkpointer, strategy::CheckpointStrategy};
-use burn::backend::autodiff::grads::Gradients;
-use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
+use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn::backend::ops::FloatTensorOps;
 use burn::backend::tensor::FloatTensor;
 use burn::backend::wgpu::CubeBackend;
@@ -16,7 +14,8 @@ use burn::backend::{
 };
 use burn::tensor::{Shape, Tensor};
 
-use super::link_scores::{LinkLayer, LinkOutput, LinkScoring, LinkTensors};
+use super::link_scores::{LinkLayer, LinkOutput, LinkScoring, LinkTensors, link_scores_backward};
+use crate::kernels::autodiff::differentiable;
 use crate::kernels::costs;
 use crate::kernels::cpu::link_predictor as cpu;
 use crate::kernels::cpu::link_scores::link_loss;
@@ -60,18 +59,22 @@ pub trait LinkPrediction: Backend {
     /// See [`link_predictor`].
     fn link_predictor(#[extension_type] tensors: PredictorTensors<Self>) -> PredictorOutput<Self>;
 
-    /// See [`link_products`].
-    fn link_products(
-        #[extension_type] tensors: PredictorTensors<Self>,
-        sources: usize,
-    ) -> LinkTensors<Self>;
-
     /// Gradients of all inputs, given the gradient of the loss.
     fn link_predictor_backward(
         #[extension_type] tensors: PredictorTensors<Self>,
         #[extension_type] output: PredictorOutput<Self>,
         grad: FloatTensor<Self>,
     ) -> PredictorTensors<Self>;
+}
+
+/// Dispatch of [`link_products`] to the backends: pairs are scored without autodiff.
+#[backend_extension(Cube, Flex)]
+pub trait LinkProducts: Backend {
+    /// See [`link_products`].
+    fn link_products(
+        #[extension_type] tensors: PredictorTensors<Self>,
+        sources: usize,
+    ) -> LinkTensors<Self>;
 }
 
 /// What comes after the products, as the kernels of [`mod@super::link_scores`] take it; the bias
@@ -90,7 +93,7 @@ fn scored(
     }
 }
 
-impl LinkPrediction for CubeBackend {
+impl LinkProducts for CubeBackend {
     fn link_products(tensors: PredictorTensors<Self>, sources: usize) -> LinkTensors<Self> {
         let roots = tensors.embedding.shape()[0];
         let product = |rows, weight: &FloatTensor<Self>, bias| {
@@ -101,7 +104,9 @@ impl LinkPrediction for CubeBackend {
         let destination = product(sources..roots, &tensors.destination, None);
         scored(&tensors, [source, destination])
     }
+}
 
+impl LinkPrediction for CubeBackend {
     fn link_predictor(tensors: PredictorTensors<Self>) -> PredictorOutput<Self> {
         let events = tensors.embedding.shape()[0] / 3;
         let products = Self::link_products(tensors, events);
@@ -121,7 +126,7 @@ impl LinkPrediction for CubeBackend {
         grad: FloatTensor<Self>,
     ) -> PredictorTensors<Self> {
         let scored = scored(&tensors, [output.source, output.destination]);
-        let d = Self::link_scores_backward(scored, output.logits, grad);
+        let d = link_scores_backward(scored, output.logits, grad);
         let roots = tensors.embedding.shape()[0];
         let (sources, others) = (0..roots / 3, roots / 3..roots);
         let weight_gradient = |rows, grad: &FloatTensor<Self>| {
@@ -161,7 +166,7 @@ fn with_numbers<T>(
     })
 }
 
-impl LinkPrediction for Flex {
+impl LinkProducts for Flex {
     fn link_products(tensors: PredictorTensors<Self>, sources: usize) -> LinkTensors<Self> {
         let width = tensors.source_bias.shape()[0];
         let product = |numbers: Vec<f32>| {
@@ -180,7 +185,9 @@ impl LinkPrediction for Flex {
             output_bias: tensors.output_bias,
         }
     }
+}
 
+impl LinkPrediction for Flex {
     fn link_predictor(tensors: PredictorTensors<Self>) -> PredictorOutput<Self> {
         let output = with_numbers(&tensors, cpu::link_predictor);
         let (pairs, width) = (output.logits.len(), tensors.source_bias.shape()[0]);
@@ -217,57 +224,17 @@ impl LinkPrediction for Flex {
     }
 }
 
-#[derive(Debug)]
-struct LinkPredictorBackward;
-
-impl<B: LinkPrediction> Backward<B, 7> for LinkPredictorBackward {
-    type State = (PredictorTensors<B>, PredictorOutput<B>);
-
-    fn backward(self, ops: Ops<Self::State, 7>, grads: &mut Gradients, _: &mut Checkpointer) {
-        let (tensors, output) = ops.state;
-        let grad = grads.consume::<B>(&ops.node);
-        let operation = profiler::operation("link_predictor_backward", Kind::Kernel, || {
-            let embedding = tensors.embedding.shape();
-            costs::link_predictor(embedding[0] / 3, embedding[1], true)
-        });
-        let d = B::link_predictor_backward(tensors, output, grad);
-        drop(operation);
-        let d = [
-            d.embedding,
-            d.source,
-            d.source_bias,
-            d.destination,
-            d.destination_bias,
-            d.output,
-            d.output_bias,
-        ];
-        for (parent, d) in ops.parents.into_iter().zip(d) {
-            if let Some(parent) = parent {
-                grads.register::<B>(parent.id, d);
-            }
-        }
-    }
-}
-
 impl<B: LinkPrediction, C: CheckpointStrategy> LinkPrediction for Autodiff<B, C> {
-    fn link_products(tensors: PredictorTensors<Self>, sources: usize) -> LinkTensors<Self> {
-        let _ = (tensors, sources);
-        unreachable!("pairs are scored without autodiff")
-    }
-
     fn link_predictor(tensors: PredictorTensors<Self>) -> PredictorOutput<Self> {
-        let prepared = LinkPredictorBackward
-            .prepare::<C>([
-                tensors.embedding.node(),
-                tensors.source.node(),
-                tensors.source_bias.node(),
-                tensors.destination.node(),
-                tensors.destination_bias.node(),
-                tensors.output.node(),
-                tensors.output_bias.node(),
-            ])
-            .compute_bound()
-            .stateful();
+        let inputs = [
+            tensors.embedding.node(),
+            tensors.source.node(),
+            tensors.source_bias.node(),
+            tensors.destination.node(),
+            tensors.destination_bias.node(),
+            tensors.output.node(),
+            tensors.output_bias.node(),
+        ];
         let tensors = PredictorTensors::<B> {
             embedding: tensors.embedding.into_primitive(),
             source: tensors.source.into_primitive(),
@@ -278,15 +245,25 @@ impl<B: LinkPrediction, C: CheckpointStrategy> LinkPrediction for Autodiff<B, C>
             output_bias: tensors.output_bias.into_primitive(),
         };
         let output = B::link_predictor(tensors.clone());
-        let constant =
-            |tensor: &FloatTensor<B>| <Self as AutodiffBackend>::from_inner(tensor.clone());
-        let [logits, source, destination] =
-            [&output.logits, &output.source, &output.destination].map(constant);
-        let loss = output.loss.clone();
-        let loss = match prepared {
-            OpsKind::Tracked(prepared) => prepared.finish((tensors, output), loss),
-            OpsKind::UnTracked(prepared) => prepared.finish(loss),
-        };
+        let [logits, source, destination] = [&output.logits, &output.source, &output.destination]
+            .map(|tensor| <Self as AutodiffBackend>::from_inner(tensor.clone()));
+        let (loss, kept) = (output.loss.clone(), (tensors, output));
+        let loss = differentiable::<B, C, _, 7>(inputs, kept, loss, |(tensors, output), grad| {
+            let _operation = profiler::operation("link_predictor_backward", Kind::Kernel, || {
+                let embedding = tensors.embedding.shape();
+                costs::link_predictor(embedding[0] / 3, embedding[1], true)
+            });
+            let d = B::link_predictor_backward(tensors, output, grad);
+            [
+                d.embedding,
+                d.source,
+                d.source_bias,
+                d.destination,
+                d.destination_bias,
+                d.output,
+                d.output_bias,
+            ]
+        });
         PredictorOutput {
             loss,
             logits,

@@ -1,15 +1,10 @@
 //! Scores of a batch's pairs and the loss on them, after the link predictor's two products:
 //! relu, output layer and cross-entropy in two launches, their gradients in two more.
+//! [`mod@super::link_predictor`] is what autodiff knows.
 
-use burn::backend::autodiff::checkpoint::{base::Checkpointer, strategy::CheckpointStrategy};
-use burn::backend::autodiff::grads::Gradients;
-use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
 use burn::backend::tensor::FloatTensor;
 use burn::backend::wgpu::{CubeBackend, into_contiguous};
-use burn::backend::{
-    Autodiff, AutodiffBackend, Backend, Dispatch, ExtensionType, Flex, TensorMetadata,
-    backend_extension,
-};
+use burn::backend::{Backend, Dispatch, ExtensionType, Flex, TensorMetadata, backend_extension};
 use burn::tensor::Tensor;
 
 use crate::kernels::costs;
@@ -83,17 +78,10 @@ pub struct LinkOutput<B: Backend> {
 }
 
 /// Dispatch of [`link_scores`] to the backends.
-#[backend_extension(Cube, Flex, Autodiff)]
+#[backend_extension(Cube, Flex)]
 pub trait LinkScoring: Backend {
     /// See [`link_scores`].
     fn link_scores(#[extension_type] tensors: LinkTensors<Self>) -> LinkOutput<Self>;
-
-    /// Gradients of all inputs, given the logits and the gradient of the loss.
-    fn link_scores_backward(
-        #[extension_type] tensors: LinkTensors<Self>,
-        logits: FloatTensor<Self>,
-        grad: FloatTensor<Self>,
-    ) -> LinkTensors<Self>;
 }
 
 fn contiguous(tensors: LinkTensors<CubeBackend>) -> LinkTensors<CubeBackend> {
@@ -135,56 +123,57 @@ impl LinkScoring for CubeBackend {
         );
         LinkOutput { loss, logits }
     }
+}
 
-    fn link_scores_backward(
-        tensors: LinkTensors<Self>,
-        logits: FloatTensor<Self>,
-        grad: FloatTensor<Self>,
-    ) -> LinkTensors<Self> {
-        let [logits, grad] = [logits, grad].map(into_contiguous);
-        let LinkTensors {
-            source,
-            destination,
-            bias,
-            output,
-            ..
-        } = contiguous(tensors);
-        let (events, width) = (source.shape()[0], source.shape()[1]);
-        let chunks = events.div_ceil(cpu::CHUNK);
-        let d = LinkTensors {
-            source: wgsl::empty(&source, source.shape()),
-            destination: wgsl::empty(&source, destination.shape()),
-            bias: wgsl::empty(&source, [width]),
-            output: wgsl::empty(&source, [width]),
-            output_bias: wgsl::empty(&source, [1]),
-        };
-        let partial = wgsl::empty(&source, [chunks, 2 * width + 1]);
-        wgsl::launch(
-            &BACKWARD,
-            &[("WIDTH", width as u32)],
-            chunks,
-            &[
-                &source,
-                &destination,
-                &bias,
-                &output,
-                &logits,
-                &grad,
-                &d.source,
-                &d.destination,
-                &partial,
-            ],
-            &[events as u32, cpu::mean_scale(events).to_bits()],
-        );
-        wgsl::launch(
-            &BACKWARD_SUMS,
-            &[("WIDTH", width as u32)],
-            wgsl::groups_of(2 * width + 1, BACKWARD_SUMS.workgroup),
-            &[&partial, &d.bias, &d.output, &d.output_bias],
-            &[chunks as u32],
-        );
-        d
-    }
+/// Gradients of all inputs, given the logits and the gradient of the loss.
+pub(super) fn link_scores_backward(
+    tensors: LinkTensors<CubeBackend>,
+    logits: FloatTensor<CubeBackend>,
+    grad: FloatTensor<CubeBackend>,
+) -> LinkTensors<CubeBackend> {
+    let [logits, grad] = [logits, grad].map(into_contiguous);
+    let LinkTensors {
+        source,
+        destination,
+        bias,
+        output,
+        ..
+    } = contiguous(tensors);
+    let (events, width) = (source.shape()[0], source.shape()[1]);
+    let chunks = events.div_ceil(cpu::CHUNK);
+    let d = LinkTensors {
+        source: wgsl::empty(&source, source.shape()),
+        destination: wgsl::empty(&source, destination.shape()),
+        bias: wgsl::empty(&source, [width]),
+        output: wgsl::empty(&source, [width]),
+        output_bias: wgsl::empty(&source, [1]),
+    };
+    let partial = wgsl::empty(&source, [chunks, 2 * width + 1]);
+    wgsl::launch(
+        &BACKWARD,
+        &[("WIDTH", width as u32)],
+        chunks,
+        &[
+            &source,
+            &destination,
+            &bias,
+            &output,
+            &logits,
+            &grad,
+            &d.source,
+            &d.destination,
+            &partial,
+        ],
+        &[events as u32, cpu::mean_scale(events).to_bits()],
+    );
+    wgsl::launch(
+        &BACKWARD_SUMS,
+        &[("WIDTH", width as u32)],
+        wgsl::groups_of(2 * width + 1, BACKWARD_SUMS.workgroup),
+        &[&partial, &d.bias, &d.output, &d.output_bias],
+        &[chunks as u32],
+    );
+    d
 }
 
 impl LinkScoring for Flex {
@@ -201,95 +190,6 @@ impl LinkScoring for Flex {
             loss: from_floats(vec![cpu::link_loss(&logits)], [1]),
             logits: from_floats(logits, [pairs]),
         }
-    }
-
-    fn link_scores_backward(
-        tensors: LinkTensors<Self>,
-        logits: FloatTensor<Self>,
-        grad: FloatTensor<Self>,
-    ) -> LinkTensors<Self> {
-        let d = cpu::link_scores_backward(
-            &cpu::LinkInput {
-                source: &floats(&tensors.source),
-                destination: &floats(&tensors.destination),
-                bias: &floats(&tensors.bias),
-                output: &floats(&tensors.output),
-                output_bias: floats(&tensors.output_bias)[0],
-            },
-            &floats(&logits),
-            floats(&grad)[0],
-        );
-        LinkTensors {
-            source: from_floats(d.source, tensors.source.shape()),
-            destination: from_floats(d.destination, tensors.destination.shape()),
-            bias: from_floats(d.bias, tensors.bias.shape()),
-            output: from_floats(d.output, tensors.output.shape()),
-            output_bias: from_floats(vec![d.output_bias], [1]),
-        }
-    }
-}
-
-#[derive(Debug)]
-struct LinkScoresBackward;
-
-impl<B: LinkScoring> Backward<B, 5> for LinkScoresBackward {
-    type State = (LinkTensors<B>, FloatTensor<B>);
-
-    fn backward(self, ops: Ops<Self::State, 5>, grads: &mut Gradients, _: &mut Checkpointer) {
-        let (tensors, logits) = ops.state;
-        let grad = grads.consume::<B>(&ops.node);
-        let operation = profiler::operation("link_scores_backward", Kind::Kernel, || {
-            let source = tensors.source.shape();
-            costs::link_scores_backward(source[0], source[1])
-        });
-        let d = B::link_scores_backward(tensors, logits, grad);
-        drop(operation);
-        let d = [d.source, d.destination, d.bias, d.output, d.output_bias];
-        for (parent, grad) in ops.parents.into_iter().zip(d) {
-            if let Some(parent) = parent {
-                grads.register::<B>(parent.id, grad);
-            }
-        }
-    }
-}
-
-impl<B: LinkScoring, C: CheckpointStrategy> LinkScoring for Autodiff<B, C> {
-    fn link_scores(tensors: LinkTensors<Self>) -> LinkOutput<Self> {
-        let prepared = LinkScoresBackward
-            .prepare::<C>([
-                tensors.source.node(),
-                tensors.destination.node(),
-                tensors.bias.node(),
-                tensors.output.node(),
-                tensors.output_bias.node(),
-            ])
-            .compute_bound()
-            .stateful();
-        let tensors = LinkTensors::<B> {
-            source: tensors.source.into_primitive(),
-            destination: tensors.destination.into_primitive(),
-            bias: tensors.bias.into_primitive(),
-            output: tensors.output.into_primitive(),
-            output_bias: tensors.output_bias.into_primitive(),
-        };
-        let LinkOutput { loss, logits } = B::link_scores(tensors.clone());
-        let loss = match prepared {
-            OpsKind::Tracked(prepared) => prepared.finish((tensors, logits.clone()), loss),
-            OpsKind::UnTracked(prepared) => prepared.finish(loss),
-        };
-        LinkOutput {
-            loss,
-            logits: <Self as AutodiffBackend>::from_inner(logits),
-        }
-    }
-
-    fn link_scores_backward(
-        tensors: LinkTensors<Self>,
-        logits: FloatTensor<Self>,
-        grad: FloatTensor<Self>,
-    ) -> LinkTensors<Self> {
-        let _ = (tensors, logits, grad);
-        unreachable!("first order only")
     }
 }
 
@@ -311,7 +211,7 @@ pub struct LinkLayer {
 /// Scores and loss of a batch.
 #[derive(Debug, Clone)]
 pub struct LinkScores {
-    /// Logits of (src, dst), then of (src, neg), `[2 events]`; without gradient.
+    /// Logits of (src, dst), then of (src, neg), `[2 events]`.
     pub logits: Tensor<1>,
     /// Mean cross-entropy of the first half against 1 plus that of the second against 0,
     /// `[1]`; 0 without events.
@@ -319,7 +219,7 @@ pub struct LinkScores {
 }
 
 /// relu(source + destination + bias) · output + output bias for each pair, and the loss.
-/// Gradients of the loss go to all five inputs.
+/// Without gradients.
 pub fn link_scores(layer: LinkLayer) -> LinkScores {
     let _operation = profiler::operation("link_scores", Kind::Kernel, || {
         let [events, width] = layer.source.dims();

@@ -1,9 +1,7 @@
 //! What follows an attention layer's output product: dropout, relu and layer norm in one
 //! launch, their gradients in three. Also layer norm alone.
 
-use burn::backend::autodiff::checkpoint::{base::Checkpointer, strategy::CheckpointStrategy};
-use burn::backend::autodiff::grads::Gradients;
-use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
+use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn::backend::ops::FloatTensorOps;
 use burn::backend::tensor::FloatTensor;
 use burn::backend::wgpu::{CubeBackend, CubeTensor, into_contiguous};
@@ -13,6 +11,7 @@ use burn::backend::{
 use burn::nn::LayerNorm;
 use burn::tensor::{Shape, Tensor};
 
+use crate::kernels::autodiff::differentiable;
 use crate::kernels::costs;
 use crate::kernels::cpu::output_norm as cpu;
 use crate::kernels::flex::{floats, from_floats};
@@ -190,28 +189,6 @@ impl OutputNorm for Flex {
     }
 }
 
-#[derive(Debug)]
-struct OutputNormBackward;
-
-impl<B: OutputNorm> Backward<B, 3> for OutputNormBackward {
-    type State = (FloatTensor<B>, FloatTensor<B>, BeforeNorm);
-
-    fn backward(self, ops: Ops<Self::State, 3>, grads: &mut Gradients, _: &mut Checkpointer) {
-        let (x, gamma, before) = ops.state;
-        let grad = grads.consume::<B>(&ops.node);
-        let operation = profiler::operation("output_norm_backward", Kind::Kernel, || {
-            costs::output_norm_backward(x.shape()[0], x.shape()[1])
-        });
-        let d = B::output_norm_backward(x, gamma, grad, before);
-        drop(operation);
-        for (parent, grad) in ops.parents.into_iter().zip([d.x, d.gamma, d.beta]) {
-            if let Some(parent) = parent {
-                grads.register::<B>(parent.id, grad);
-            }
-        }
-    }
-}
-
 impl<B: OutputNorm, C: CheckpointStrategy> OutputNorm for Autodiff<B, C> {
     fn output_norm(
         x: FloatTensor<Self>,
@@ -219,20 +196,17 @@ impl<B: OutputNorm, C: CheckpointStrategy> OutputNorm for Autodiff<B, C> {
         beta: FloatTensor<Self>,
         before: BeforeNorm,
     ) -> FloatTensor<Self> {
-        let prepared = OutputNormBackward
-            .prepare::<C>([x.node(), gamma.node(), beta.node()])
-            .compute_bound()
-            .stateful();
-        let (x, gamma, beta) = (
-            x.into_primitive(),
-            gamma.into_primitive(),
-            beta.into_primitive(),
-        );
+        let inputs = [x.node(), gamma.node(), beta.node()];
+        let [x, gamma, beta] = [x, gamma, beta].map(|tensor| tensor.into_primitive());
         let out = B::output_norm(x.clone(), gamma.clone(), beta, before);
-        match prepared {
-            OpsKind::Tracked(prepared) => prepared.finish((x, gamma, before), out),
-            OpsKind::UnTracked(prepared) => prepared.finish(out),
-        }
+        let kept = (x, gamma, before);
+        differentiable::<B, C, _, 3>(inputs, kept, out, |(x, gamma, before), grad| {
+            let _operation = profiler::operation("output_norm_backward", Kind::Kernel, || {
+                costs::output_norm_backward(x.shape()[0], x.shape()[1])
+            });
+            let d = B::output_norm_backward(x, gamma, grad, before);
+            [d.x, d.gamma, d.beta]
+        })
     }
 
     fn output_norm_backward(

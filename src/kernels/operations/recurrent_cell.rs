@@ -5,9 +5,7 @@
 //! iteration, so that the only gradient of an input is that of the time encoding. On the GPU it
 //! is a sequence of launches, on the CPU one pass ([`mod@crate::kernels::cpu::recurrent_cell`]).
 
-use burn::backend::autodiff::checkpoint::{base::Checkpointer, strategy::CheckpointStrategy};
-use burn::backend::autodiff::grads::Gradients;
-use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
+use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn::backend::ops::FloatTensorOps;
 use burn::backend::tensor::{FloatTensor, IntTensor};
 use burn::backend::wgpu::CubeBackend;
@@ -17,9 +15,10 @@ use burn::backend::{
 };
 use burn::tensor::{Int, Shape, Tensor};
 
-use super::gru_gates::GruGates;
-use super::rnn_gates::RnnGates;
+use super::gru_gates::{gru_gates, gru_gates_backward};
+use super::rnn_gates::{rnn_gates, rnn_gates_backward};
 use super::time_encoding::TimeEncoding;
+use crate::kernels::autodiff::differentiable;
 use crate::kernels::costs;
 use crate::kernels::cpu::recurrent_cell as cpu;
 use crate::kernels::flex::{floats, from_floats, ints};
@@ -102,12 +101,12 @@ impl RecurrentCell for CubeBackend {
         let bias = as_row(weights.memory_bias);
         let from_memory = Self::add_product(bias, memory.clone(), weights.from_memory);
         let cell = if from_memory.shape() == memory.shape() {
-            Self::rnn_gates
+            rnn_gates
         } else {
-            Self::gru_gates
+            gru_gates
         };
         CellOutput {
-            memory: cell(from_input.clone(), from_memory.clone(), memory, active),
+            memory: cell([from_input.clone(), from_memory.clone(), memory, active]),
             from_input,
             from_memory,
         }
@@ -126,13 +125,12 @@ impl RecurrentCell for CubeBackend {
             active,
         } = rows;
         let outputs = weights.input_bias.shape()[0];
-        let (d_input, d_memory) = if output.from_memory.shape() == memory.shape() {
-            let d = Self::rnn_gates_backward(output.memory, active, grad);
-            (d.clone(), d)
+        let [d_input, d_memory] = if output.from_memory.shape() == memory.shape() {
+            let d = rnn_gates_backward(output.memory, active, grad);
+            [d.clone(), d]
         } else {
-            let (input, hidden) = (output.from_input, output.from_memory);
-            let d = Self::gru_gates_backward(input, hidden, memory.clone(), active, grad);
-            (d.from_input, d.from_hidden)
+            let (input, from_memory) = (output.from_input, output.from_memory);
+            gru_gates_backward([input, from_memory, memory.clone(), active], grad)
         };
         let encoding = Self::time_encoding(weights.time.clone(), delta_t.clone());
         let d_encoding = Self::product_transposed(d_input.clone(), weights.from_time);
@@ -209,48 +207,6 @@ impl RecurrentCell for Flex {
     }
 }
 
-#[derive(Debug)]
-struct RecurrentCellBackward;
-
-/// What the backward needs of the forward.
-#[derive(Debug, Clone)]
-struct Saved<B: Backend> {
-    rows: CellRows<B>,
-    weights: CellWeights<B>,
-    output: CellOutput<B>,
-}
-
-impl<B: RecurrentCell> Backward<B, 6> for RecurrentCellBackward {
-    type State = Saved<B>;
-
-    fn backward(self, ops: Ops<Self::State, 6>, grads: &mut Gradients, _: &mut Checkpointer) {
-        let Saved {
-            rows,
-            weights,
-            output,
-        } = ops.state;
-        let grad = grads.consume::<B>(&ops.node);
-        let operation = profiler::operation("recurrent_cell_backward", Kind::Kernel, || {
-            costs::recurrent_cell(sizes(&rows, &weights), true)
-        });
-        let d = B::recurrent_cell_backward(rows, weights, output, grad);
-        drop(operation);
-        let d = [
-            d.time,
-            d.from_mail,
-            d.from_time,
-            d.from_memory,
-            d.input_bias,
-            d.memory_bias,
-        ];
-        for (parent, d) in ops.parents.into_iter().zip(d) {
-            if let Some(parent) = parent {
-                grads.register::<B>(parent.id, d);
-            }
-        }
-    }
-}
-
 /// Rows, width, mail width, time width and outputs.
 fn sizes<B: Backend>(rows: &CellRows<B>, weights: &CellWeights<B>) -> [usize; 5] {
     let (memory, outputs) = (rows.memory.shape(), weights.input_bias.shape()[0]);
@@ -260,17 +216,14 @@ fn sizes<B: Backend>(rows: &CellRows<B>, weights: &CellWeights<B>) -> [usize; 5]
 
 impl<B: RecurrentCell, C: CheckpointStrategy> RecurrentCell for Autodiff<B, C> {
     fn recurrent_cell(rows: CellRows<Self>, weights: CellWeights<Self>) -> CellOutput<Self> {
-        let prepared = RecurrentCellBackward
-            .prepare::<C>([
-                weights.time.node(),
-                weights.from_mail.node(),
-                weights.from_time.node(),
-                weights.from_memory.node(),
-                weights.input_bias.node(),
-                weights.memory_bias.node(),
-            ])
-            .compute_bound()
-            .stateful();
+        let inputs = [
+            weights.time.node(),
+            weights.from_mail.node(),
+            weights.from_time.node(),
+            weights.from_memory.node(),
+            weights.input_bias.node(),
+            weights.memory_bias.node(),
+        ];
         let rows = CellRows::<B> {
             mail: rows.mail.into_primitive(),
             delta_t: rows.delta_t.into_primitive(),
@@ -289,17 +242,22 @@ impl<B: RecurrentCell, C: CheckpointStrategy> RecurrentCell for Autodiff<B, C> {
         let [from_input, from_memory] = [&output.from_input, &output.from_memory]
             .map(|product| <Self as AutodiffBackend>::from_inner(product.clone()));
         let memory = output.memory.clone();
-        let memory = match prepared {
-            OpsKind::Tracked(prepared) => {
-                let saved = Saved {
-                    rows,
-                    weights,
-                    output,
-                };
-                prepared.finish(saved, memory)
-            }
-            OpsKind::UnTracked(prepared) => prepared.finish(memory),
-        };
+        let kept = (rows, weights, output);
+        let memory = differentiable::<B, C, _, 6>(inputs, kept, memory, |kept, grad| {
+            let (rows, weights, output) = kept;
+            let _operation = profiler::operation("recurrent_cell_backward", Kind::Kernel, || {
+                costs::recurrent_cell(sizes(&rows, &weights), true)
+            });
+            let d = B::recurrent_cell_backward(rows, weights, output, grad);
+            [
+                d.time,
+                d.from_mail,
+                d.from_time,
+                d.from_memory,
+                d.input_bias,
+                d.memory_bias,
+            ]
+        });
         CellOutput {
             memory,
             from_input,

@@ -7,19 +7,19 @@
 
 mod constants;
 
-use burn::backend::autodiff::checkpoint::{base::Checkpointer, strategy::CheckpointStrategy};
-use burn::backend::autodiff::grads::Gradients;
-use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
+use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn::backend::ops::FloatTensorOps;
 use burn::backend::tensor::{FloatTensor, IntTensor};
 use burn::backend::wgpu::{CubeBackend, CubeTensor, into_contiguous};
 use burn::backend::{
-    Autodiff, Backend, Dispatch, ExtensionType, Flex, TensorMetadata, backend_extension,
+    Autodiff, AutodiffBackend, Backend, Dispatch, ExtensionType, Flex, TensorMetadata,
+    backend_extension,
 };
 use burn::tensor::{Int, Shape, Tensor};
 
 use super::dropout::Dropout;
 use super::gather_rows::{Uses, segment_sums};
+use crate::kernels::autodiff::differentiable;
 use crate::kernels::costs;
 use crate::kernels::cpu::temporal_attention as cpu;
 use crate::kernels::flex::{floats, from_floats, ints};
@@ -339,48 +339,6 @@ impl TemporalAttention for Flex {
     }
 }
 
-#[derive(Debug)]
-struct TemporalAttentionBackward;
-
-/// What the backward needs of the forward.
-#[derive(Debug, Clone)]
-struct Saved<B: Backend> {
-    query: FloatTensor<B>,
-    tensors: AttentionTensors<B>,
-    score: FloatTensor<B>,
-    shape: AttentionShape,
-    dropout: Dropout,
-}
-
-impl<B: TemporalAttention> Backward<B, 3> for TemporalAttentionBackward {
-    type State = Saved<B>;
-
-    fn backward(self, ops: Ops<Self::State, 3>, grads: &mut Gradients, _: &mut Checkpointer) {
-        let saved = ops.state;
-        let grad = grads.consume::<B>(&ops.node);
-        let operation = profiler::operation("temporal_attention_backward", Kind::Kernel, || {
-            let AttentionTensors { node, edge, .. } = &saved.tensors;
-            let (roots, queries) = (grad.shape()[1], saved.query.shape()[1]);
-            let of = [roots, queries, node.shape()[0], edge.shape()[0]];
-            costs::temporal_attention(&saved.shape, of, true)
-        });
-        let d = B::temporal_attention_backward(
-            saved.query,
-            saved.tensors,
-            saved.score,
-            grad,
-            saved.shape,
-            saved.dropout,
-        );
-        drop(operation);
-        for (parent, grad) in ops.parents.into_iter().zip([d.query, d.node, d.time]) {
-            if let Some(parent) = parent {
-                grads.register::<B>(parent.id, grad);
-            }
-        }
-    }
-}
-
 impl<B: TemporalAttention, C: CheckpointStrategy> TemporalAttention for Autodiff<B, C> {
     fn temporal_attention(
         query: FloatTensor<Self>,
@@ -388,10 +346,7 @@ impl<B: TemporalAttention, C: CheckpointStrategy> TemporalAttention for Autodiff
         shape: AttentionShape,
         dropout: Dropout,
     ) -> AttentionOutput<Self> {
-        let prepared = TemporalAttentionBackward
-            .prepare::<C>([query.node(), tensors.node.node(), tensors.time.node()])
-            .compute_bound()
-            .stateful();
+        let inputs = [query.node(), tensors.node.node(), tensors.time.node()];
         let query = query.into_primitive();
         let tensors = AttentionTensors::<B> {
             node: tensors.node.into_primitive(),
@@ -404,24 +359,21 @@ impl<B: TemporalAttention, C: CheckpointStrategy> TemporalAttention for Autodiff
             items: tensors.items,
         };
         let output = B::temporal_attention(query.clone(), tensors.clone(), shape, dropout);
-        let score = output.score;
-        let out = match prepared {
-            OpsKind::Tracked(prepared) => {
-                let saved = Saved {
-                    query,
-                    tensors,
-                    score: score.clone(),
-                    shape,
-                    dropout,
-                };
-                prepared.finish(saved, output.out)
-            }
-            OpsKind::UnTracked(prepared) => prepared.finish(output.out),
-        };
-        AttentionOutput {
-            out,
-            score: <Self as burn::backend::AutodiffBackend>::from_inner(score),
-        }
+        let score = <Self as AutodiffBackend>::from_inner(output.score.clone());
+        let kept = (query, tensors, output.score, shape, dropout);
+        let out = differentiable::<B, C, _, 3>(inputs, kept, output.out, |kept, grad| {
+            let (query, tensors, score, shape, dropout) = kept;
+            let name = "temporal_attention_backward";
+            let _operation = profiler::operation(name, Kind::Kernel, || {
+                let AttentionTensors { node, edge, .. } = &tensors;
+                let (roots, queries) = (grad.shape()[1], query.shape()[1]);
+                let of = [roots, queries, node.shape()[0], edge.shape()[0]];
+                costs::temporal_attention(&shape, of, true)
+            });
+            let d = B::temporal_attention_backward(query, tensors, score, grad, shape, dropout);
+            [d.query, d.node, d.time]
+        });
+        AttentionOutput { out, score }
     }
 
     fn temporal_attention_backward(

@@ -1,14 +1,13 @@
 //! Time encoding cos(Δt ω + φ) with its backward.
 
-use burn::backend::autodiff::checkpoint::{base::Checkpointer, strategy::CheckpointStrategy};
-use burn::backend::autodiff::grads::Gradients;
-use burn::backend::autodiff::ops::{Backward, Ops, OpsKind, unary};
+use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn::backend::ops::FloatTensorOps;
 use burn::backend::tensor::FloatTensor;
 use burn::backend::wgpu::{CubeBackend, into_contiguous};
 use burn::backend::{Autodiff, Backend, Dispatch, Flex, TensorMetadata, backend_extension};
 use burn::tensor::{Shape, Tensor};
 
+use crate::kernels::autodiff::differentiable;
 use crate::kernels::costs;
 use crate::kernels::cpu::time_encoding as cpu;
 use crate::kernels::flex::{floats, from_floats};
@@ -105,35 +104,17 @@ impl TimeEncoding for Flex {
     }
 }
 
-#[derive(Debug)]
-struct TimeEncodingBackward;
-
-impl<B: TimeEncoding> Backward<B, 1> for TimeEncodingBackward {
-    type State = (FloatTensor<B>, FloatTensor<B>);
-
-    fn backward(self, ops: Ops<Self::State, 1>, grads: &mut Gradients, _: &mut Checkpointer) {
-        let (time, delta) = ops.state;
-        unary::<B, _>(ops.parents, ops.node, grads, |grad| {
+impl<B: TimeEncoding, C: CheckpointStrategy> TimeEncoding for Autodiff<B, C> {
+    fn time_encoding(time: FloatTensor<Self>, delta: FloatTensor<Self>) -> FloatTensor<Self> {
+        let inputs = [time.node()];
+        let (time, delta) = (time.into_primitive(), delta.into_primitive());
+        let out = B::time_encoding(time.clone(), delta.clone());
+        differentiable::<B, C, _, 1>(inputs, (time, delta), out, |(time, delta), grad| {
             let _operation = profiler::operation("time_encoding_backward", Kind::Kernel, || {
                 costs::time_encoding(delta.shape()[0], time.shape()[1], true)
             });
-            B::time_encoding_backward(time, delta, grad)
-        });
-    }
-}
-
-impl<B: TimeEncoding, C: CheckpointStrategy> TimeEncoding for Autodiff<B, C> {
-    fn time_encoding(time: FloatTensor<Self>, delta: FloatTensor<Self>) -> FloatTensor<Self> {
-        let prepared = TimeEncodingBackward
-            .prepare::<C>([time.node()])
-            .compute_bound()
-            .stateful();
-        let (time, delta) = (time.into_primitive(), delta.into_primitive());
-        let out = B::time_encoding(time.clone(), delta.clone());
-        match prepared {
-            OpsKind::Tracked(prepared) => prepared.finish((time, delta), out),
-            OpsKind::UnTracked(prepared) => prepared.finish(out),
-        }
+            [B::time_encoding_backward(time, delta, grad)]
+        })
     }
 
     fn time_encoding_backward(

@@ -1,8 +1,6 @@
 //! JODIE's projection of embeddings to the time of a query.
 
-use burn::backend::autodiff::checkpoint::{base::Checkpointer, strategy::CheckpointStrategy};
-use burn::backend::autodiff::grads::Gradients;
-use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
+use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn::backend::ops::FloatTensorOps;
 use burn::backend::tensor::FloatTensor;
 use burn::backend::wgpu::{CubeBackend, into_contiguous};
@@ -11,6 +9,7 @@ use burn::backend::{
 };
 use burn::tensor::{Shape, Tensor};
 
+use crate::kernels::autodiff::differentiable;
 use crate::kernels::costs;
 use crate::kernels::cpu::time_projection as cpu;
 use crate::kernels::flex::{floats, from_floats};
@@ -155,48 +154,33 @@ impl TimeProjection for Flex {
     }
 }
 
-#[derive(Debug)]
-struct TimeProjectionBackward;
-
-impl<B: TimeProjection> Backward<B, 3> for TimeProjectionBackward {
-    type State = (ProjectionTensors<B>, FloatTensor<B>);
-
-    fn backward(self, ops: Ops<Self::State, 3>, grads: &mut Gradients, _: &mut Checkpointer) {
-        let (tensors, recency) = ops.state;
-        let grad = grads.consume::<B>(&ops.node);
-        let operation = profiler::operation("time_projection_backward", Kind::Kernel, || {
-            costs::time_projection(grad.shape()[0], grad.shape()[1], true)
-        });
-        let d = B::time_projection_backward(tensors, recency, grad);
-        drop(operation);
-        for (parent, d) in ops.parents.into_iter().zip([d.x, d.weight, d.bias]) {
-            if let Some(parent) = parent {
-                grads.register::<B>(parent.id, d);
-            }
-        }
-    }
-}
-
 impl<B: TimeProjection, C: CheckpointStrategy> TimeProjection for Autodiff<B, C> {
     fn time_projection(
         tensors: ProjectionTensors<Self>,
         recency: FloatTensor<Self>,
     ) -> FloatTensor<Self> {
-        let prepared = TimeProjectionBackward
-            .prepare::<C>([tensors.x.node(), tensors.weight.node(), tensors.bias.node()])
-            .compute_bound()
-            .stateful();
+        let ProjectionTensors { x, weight, bias } = tensors;
+        let inputs = [x.node(), weight.node(), bias.node()];
         let tensors = ProjectionTensors::<B> {
-            x: tensors.x.into_primitive(),
-            weight: tensors.weight.into_primitive(),
-            bias: tensors.bias.into_primitive(),
+            x: x.into_primitive(),
+            weight: weight.into_primitive(),
+            bias: bias.into_primitive(),
         };
         let recency = recency.into_primitive();
         let out = B::time_projection(tensors.clone(), recency.clone());
-        match prepared {
-            OpsKind::Tracked(prepared) => prepared.finish((tensors, recency), out),
-            OpsKind::UnTracked(prepared) => prepared.finish(out),
-        }
+        differentiable::<B, C, _, 3>(
+            inputs,
+            (tensors, recency),
+            out,
+            |(tensors, recency), grad| {
+                let _operation =
+                    profiler::operation("time_projection_backward", Kind::Kernel, || {
+                        costs::time_projection(grad.shape()[0], grad.shape()[1], true)
+                    });
+                let d = B::time_projection_backward(tensors, recency, grad);
+                [d.x, d.weight, d.bias]
+            },
+        )
     }
 
     fn time_projection_backward(

@@ -4,8 +4,11 @@ use burn::tensor::Device;
 use mspipe::kernels::link_predictor::{PredictorInput, link_predictor};
 use mspipe::kernels::link_scores::{LinkLayer, link_scores};
 
-use super::{Operation, Outcome, draws, finish, floats, gradient, numbers};
+use super::{Defined, Operation, Outcome, draws, finish, floats, gradient, numbers};
+use crate::definitions::link_predictor::{Pairs, Predictor};
+use crate::definitions::wide;
 
+/// Scores and loss of products, without gradients.
 #[derive(Debug, Clone)]
 pub(crate) struct LinkScores {
     events: usize,
@@ -37,35 +40,20 @@ impl LinkScores {
         }
     }
 
-    /// With logits of order `scale`, far beyond what e^x can take.
-    pub(crate) fn scaled(mut self, scale: f32) -> LinkScores {
-        self.output.iter_mut().for_each(|v| *v *= scale);
-        self
+    pub(crate) fn definition(&self) -> Pairs {
+        Pairs {
+            source: wide(&self.source),
+            destination: wide(&self.destination),
+            bias: wide(&self.bias),
+            output: wide(&self.output),
+            output_bias: f64::from(self.output_bias[0]),
+        }
     }
 
-    /// Logits and loss, computed in f64.
-    pub(crate) fn expected(&self) -> (Vec<f64>, f64) {
-        let width = self.bias.len();
-        let logits: Vec<f64> = (0..2 * self.events)
-            .map(|pair| {
-                let hidden = |c: usize| {
-                    let source = self.source[pair % self.events * width + c];
-                    let sum = source + self.destination[pair * width + c] + self.bias[c];
-                    f64::from(sum).max(0.0) * f64::from(self.output[c])
-                };
-                (0..width).map(hidden).sum::<f64>() + f64::from(self.output_bias[0])
-            })
-            .collect();
-        let softplus = |x: f64| x.max(0.0) + (-x.abs()).exp().ln_1p();
-        let (positive, negative) = logits.split_at(self.events);
-        let sum: f64 = positive.iter().map(|x| softplus(-x)).sum::<f64>()
-            + negative.iter().map(|x| softplus(*x)).sum::<f64>();
-        (logits, sum / self.events.max(1) as f64)
-    }
-
-    /// Logits without autodiff.
-    pub(crate) fn logits(&self, device: &Device) -> Vec<f32> {
-        numbers(link_scores(self.layer(device)).logits)
+    /// Logits and loss.
+    pub(crate) fn run(&self, device: &Device) -> (Vec<f32>, f32) {
+        let scores = link_scores(self.layer(device));
+        (numbers(scores.logits), numbers(scores.loss)[0])
     }
 
     fn layer(&self, device: &Device) -> LinkLayer {
@@ -77,40 +65,6 @@ impl LinkScores {
             output: floats(&self.output, [width], device),
             output_bias: floats(&self.output_bias, [1], device),
         }
-    }
-}
-
-impl Operation for LinkScores {
-    fn inputs(&mut self) -> Vec<(&'static str, &mut Vec<f32>)> {
-        vec![
-            ("source", &mut self.source),
-            ("destination", &mut self.destination),
-            ("bias", &mut self.bias),
-            ("output", &mut self.output),
-            ("output_bias", &mut self.output_bias),
-        ]
-    }
-
-    fn run(&self, device: &Device) -> Outcome {
-        let device = &device.clone().autodiff();
-        let layer = self.layer(device);
-        let layer = LinkLayer {
-            source: layer.source.require_grad(),
-            destination: layer.destination.require_grad(),
-            bias: layer.bias.require_grad(),
-            output: layer.output.require_grad(),
-            output_bias: layer.output_bias.require_grad(),
-        };
-        let scores = link_scores(layer.clone());
-        finish(scores.loss, device, |g| {
-            vec![
-                gradient(&layer.source, g),
-                gradient(&layer.destination, g),
-                gradient(&layer.bias, g),
-                gradient(&layer.output, g),
-                gradient(&layer.output_bias, g),
-            ]
-        })
     }
 }
 
@@ -150,29 +104,22 @@ impl LinkPredictor {
         }
     }
 
-    /// Loss, computed in f64.
-    pub(crate) fn expected(&self) -> f64 {
-        let width = self.output.len();
-        let product = |root: usize, weight: &[f32], c: usize| -> f64 {
-            let terms = (0..width).map(|k| {
-                f64::from(self.embedding[root * width + k]) * f64::from(weight[k * width + c])
-            });
-            terms.sum()
-        };
-        let softplus = |x: f64| x.max(0.0) + (-x.abs()).exp().ln_1p();
-        let mut loss = 0.0;
-        for pair in 0..2 * self.events {
-            let mut logit = f64::from(self.output_bias[0]);
-            for c in 0..width {
-                let sum = product(pair % self.events, &self.source, c)
-                    + product(self.events + pair, &self.destination, c)
-                    + f64::from(self.source_bias[c])
-                    + f64::from(self.destination_bias[c]);
-                logit += sum.max(0.0) * f64::from(self.output[c]);
-            }
-            loss += softplus(if pair < self.events { -logit } else { logit });
+    /// With logits of order `scale`, far beyond what e^x can take.
+    pub(crate) fn scaled(mut self, scale: f32) -> LinkPredictor {
+        self.output.iter_mut().for_each(|v| *v *= scale);
+        self
+    }
+
+    fn predictor(&self) -> Predictor {
+        Predictor {
+            embedding: wide(&self.embedding),
+            source: wide(&self.source),
+            source_bias: wide(&self.source_bias),
+            destination: wide(&self.destination),
+            destination_bias: wide(&self.destination_bias),
+            output: wide(&self.output),
+            output_bias: f64::from(self.output_bias[0]),
         }
-        loss / self.events.max(1) as f64
     }
 }
 
@@ -215,5 +162,13 @@ impl Operation for LinkPredictor {
                 gradient(&input.output_bias, g),
             ]
         })
+    }
+
+    fn definition(&self) -> Defined {
+        let grad = super::wide_projection(1)[0];
+        Defined {
+            output: vec![self.predictor().pairs().loss()],
+            gradients: self.predictor().gradients(grad),
+        }
     }
 }

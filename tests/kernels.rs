@@ -1,0 +1,323 @@
+//! Each operation against its definition in f64, forward and backward, through the functions that the
+//! models call.
+//!
+//! Both test binaries run this file: the CPU kernels are compared with the definitions, and the
+//! shaders. Tolerances are relative to the largest number, and those that the worse of the two needs.
+
+use mspipe::kernels;
+use mspipe::kernels::temporal_attention::AttentionShape;
+use mspipe::kernels::unpack_bits::words_of;
+
+use crate::operations::{
+    Attention, DropoutCase, GatherRows, HeadProducts, Linear, LinkPredictor, LinkScores, Operation,
+    OutputNorm, RecurrentCell, TimeEncoding, TimeProjection, ints, numbers, picks,
+};
+use crate::{definitions, on_device};
+
+/// Row counts: none, one, and around multiples of the 64 invocations of a workgroup.
+pub(crate) const ROWS: [usize; 4] = [0, 1, 65, 127];
+
+/// One number, an odd width, and Wikipedia's.
+pub(crate) const WIDTHS: [usize; 3] = [1, 7, 100];
+
+/// Largest difference of what was found from what is defined, relative to the largest number defined.
+fn error(label: &str, found: &[f32], defined: &[f64]) -> f64 {
+    assert_eq!(found.len(), defined.len(), "{label}");
+    let largest = defined
+        .iter()
+        .fold(0.0f64, |largest, v| largest.max(v.abs()));
+    let mut most = 0.0f64;
+    for (found, defined) in found.iter().zip(defined) {
+        let difference = (f64::from(*found) - defined).abs();
+        assert!(
+            difference.is_finite(),
+            "{label}: {found}, defined {defined}"
+        );
+        most = most.max(difference);
+    }
+    if most == 0.0 { 0.0 } else { most / largest }
+}
+
+/// Compares output and gradients, each within its tolerance.
+fn agrees(mut operation: impl Operation, label: &str, output: f64, gradient: f64) {
+    let found = {
+        let operation = operation.clone();
+        on_device(move |device| operation.run(device))
+    };
+    let defined = operation.definition();
+    let forward = error(&format!("{label} output"), &found.output, &defined.output);
+    assert!(forward <= output, "{label}: output differs by {forward}");
+    let mut text = format!("{label}: output {forward:.1e}");
+    let names = operation.inputs().into_iter().map(|(name, _)| name);
+    let gradients = found.gradients.iter().zip(&defined.gradients);
+    assert_eq!(found.gradients.len(), defined.gradients.len(), "{label}");
+    for (name, (found, defined)) in names.zip(gradients) {
+        let backward = error(&format!("{label} gradient of {name}"), found, defined);
+        assert!(
+            backward <= gradient,
+            "{label}: gradient of {name} differs by {backward}"
+        );
+        text += &format!(", {name} {backward:.1e}");
+    }
+    println!("{text}");
+}
+
+/// Rows are copied; the gradient of one that is read 127 times is a sum of as many terms.
+#[test]
+fn gather_rows() {
+    for width in WIDTHS {
+        for n in ROWS {
+            let label = format!("{n} rows of {width}");
+            agrees(GatherRows::new(65, n, width), &label, 0.0, 1e-6);
+        }
+        let label = format!("one row of {width} 127 times");
+        agrees(GatherRows::new(1, 127, width), &label, 0.0, 1e-6);
+    }
+}
+
+/// Exact, whatever the padding of a row's last word holds.
+#[test]
+fn unpack_bits() {
+    for width in [1, 7, 31, 32, 33, 100, 186] {
+        for rows in ROWS {
+            let row_words = words_of(width);
+            let words = picks(17, rows * row_words, i32::MAX as usize);
+            let words: Vec<i32> = words.iter().map(|word| word.wrapping_mul(5)).collect();
+            let defined = definitions::unpack_bits::unpack_bits(&words, width);
+            let found = on_device(move |device| {
+                let words = ints(&words, [rows, row_words], device);
+                numbers(kernels::unpack_bits::unpack_bits(words, width))
+            });
+            assert_eq!(found, defined, "{rows} rows of {width}");
+        }
+    }
+}
+
+/// The same bits for every counter.
+#[test]
+fn counter_hash() {
+    for i in 0..10_000u32 {
+        let mut counter = [i, !i, i.wrapping_mul(0x9e37_79b9), 7];
+        counter.rotate_left(i as usize % 4);
+        assert_eq!(
+            kernels::cpu::counter_hash::counter_hash(counter),
+            definitions::counter_hash::counter_hash(counter),
+            "{counter:?}"
+        );
+    }
+}
+
+/// The draws are whole numbers, the rest is one product.
+#[test]
+fn dropout() {
+    for width in WIDTHS {
+        for rows in ROWS {
+            for probability in [0.0, 0.1, 0.5] {
+                let label = format!("{rows} rows of {width}, {probability}");
+                let operation = DropoutCase::new(rows, width, probability);
+                agrees(operation, &label, 1e-7, 1e-7);
+            }
+        }
+    }
+}
+
+/// The CPU kernel's cosine is exact to 1.2e-7, and the shader's within 2e-7 of it here. Gradients are
+/// sums of up to 127 terms of mixed signs, and the sines of each are rounded.
+#[test]
+fn time_encoding() {
+    for width in WIDTHS {
+        for n in ROWS {
+            for longest in [1.0, 2.7e6, 1.4e8] {
+                let label = format!("{n} differences to {longest:e}, width {width}");
+                agrees(TimeEncoding::new(n, width, longest), &label, 3.2e-7, 3e-6);
+            }
+        }
+    }
+}
+
+/// exp and tanh of WGSL may be off by some units in the last place (the specification allows tanh
+/// 1e-5 absolute); the CPU kernel's are within 3e-7. Products of up to 127 rows, times of a month.
+#[test]
+fn recurrent_cells() {
+    for gates in [1, 3] {
+        for rows in ROWS {
+            for [width, mail] in [[65, 13], [7, 1], [100, 33], [1, 5]] {
+                let label = format!("{rows} rows of {width}, mail {mail}, {gates} gates");
+                let cell = RecurrentCell::new([rows, width, mail], gates, 2.7e6);
+                agrees(cell, &label, 1e-5, 1e-5);
+            }
+        }
+    }
+}
+
+/// Gates that are 1 or 0; a product that is hundreds is as exact as its largest term.
+#[test]
+fn saturated_cells() {
+    let gru = RecurrentCell::new([65, 7, 3], 3, 2.7e6).saturated(100.0);
+    agrees(gru, "saturated gru", 1e-5, 1e-4);
+    // Beyond what e^x can take: 1 and -1, and no gradient at all.
+    let rnn = RecurrentCell::new([65, 7, 3], 1, 2.7e6).saturated(1e20);
+    let defined = rnn.definition();
+    let found = on_device(move |device| rnn.run(device));
+    let difference = error("saturated rnn", &found.output, &defined.output);
+    assert!(difference <= 1e-5, "output differs by {difference}");
+    assert!(found.gradients.concat().iter().all(|d| d.abs() < 1e-5));
+}
+
+#[test]
+fn time_projection() {
+    for width in WIDTHS {
+        for rows in ROWS {
+            let label = format!("{rows} rows of {width}");
+            agrees(TimeProjection::new(rows, width), &label, 1e-6, 1e-5);
+        }
+    }
+}
+
+/// Logits are dot products of up to 100 terms, of sums of as many; exp and log of WGSL may be off by
+/// some units in the last place.
+#[test]
+fn link_predictor() {
+    for events in ROWS {
+        for width in [1, 5, 65] {
+            let label = format!("{events} events, width {width}");
+            agrees(LinkPredictor::new(events, width), &label, 1e-5, 1e-5);
+        }
+    }
+    let far = LinkPredictor::new(19, 5).scaled(1e3);
+    agrees(far, "logits of hundreds", 1e-5, 1e-5);
+}
+
+/// As above.
+#[test]
+fn link_scores() {
+    for width in WIDTHS {
+        for events in ROWS {
+            let operation = LinkScores::new(events, width);
+            let label = format!("{events} events, width {width}");
+            let pairs = operation.definition();
+            let (logits, loss) = on_device(move |device| operation.run(device));
+            let difference = error(&label, &logits, &pairs.logits());
+            assert!(difference < 1e-5, "{label}: logits differ by {difference}");
+            let difference = error(&label, &[loss], &[pairs.loss()]);
+            assert!(difference < 1e-5, "{label}: loss differs by {difference}");
+        }
+    }
+}
+
+/// Means and variances of up to 100 numbers. (Of rows of one or two numbers nothing but rounding is
+/// left, times up to 316.)
+#[test]
+fn output_norm() {
+    for width in [7, 65, 100] {
+        for rows in ROWS {
+            for (probability, relu) in [(0.0, false), (0.1, true)] {
+                let label = format!("{rows} rows of {width}, {probability}, relu {relu}");
+                let operation = OutputNorm::new(rows, width, probability, relu);
+                agrees(operation, &label, 1e-5, 1e-4);
+            }
+        }
+    }
+}
+
+/// Up to 127 terms (`product.wgsl` on a software adapter, burn's product on a real one). Sizes around
+/// the tile of 32 by 20.
+#[test]
+fn product() {
+    for [rows, inputs, outputs] in [
+        [1, 1, 1],
+        [1, 100, 7],
+        [31, 21, 41],
+        [32, 1, 20],
+        [65, 33, 19],
+        [127, 100, 7],
+    ] {
+        let label = format!("{rows} x {inputs} x {outputs}");
+        agrees(Linear::new(rows, inputs, outputs), &label, 1e-5, 1e-5);
+    }
+    for rows in [1, 65, 127] {
+        let operation = HeadProducts::new(2, rows, 6, 13);
+        agrees(operation, &format!("heads, {rows} rows"), 1e-5, 1e-5);
+    }
+    let three = HeadProducts::new(3, 33, 63, 41);
+    agrees(three, "three heads of 21", 1e-5, 1e-5);
+}
+
+/// The gradient of a bias is a sum of rows: in one, two and three passes on a software adapter.
+#[test]
+fn column_sums() {
+    for rows in [63, 65, 4200] {
+        agrees(Linear::new(rows, 2, 3), &format!("{rows} rows"), 1e-5, 1e-5);
+    }
+}
+
+const WIKIPEDIA: AttentionShape = AttentionShape {
+    heads: 2,
+    fanout: 10,
+    node: 100,
+    edge: 172,
+    time: 100,
+};
+
+/// Dot products of up to 372 terms, which move a score of order 1 by some 1e-6 and with it the softmax.
+fn attention_agrees(shape: AttentionShape, label: &str) {
+    for roots in ROWS {
+        for probability in [0.0, 0.1] {
+            let label = format!("{label}, {roots} roots, dropout {probability}");
+            agrees(
+                Attention::new(shape, roots, probability),
+                &label,
+                1e-5,
+                1e-5,
+            );
+        }
+    }
+}
+
+#[test]
+fn temporal_attention_at_the_widths_of_wikipedia() {
+    attention_agrees(WIKIPEDIA, "wikipedia");
+}
+
+#[test]
+fn temporal_attention_without_edge_features() {
+    let shape = AttentionShape {
+        heads: 1,
+        fanout: 20,
+        node: 16,
+        edge: 0,
+        time: 12,
+    };
+    attention_agrees(shape, "no edge features");
+}
+
+#[test]
+fn temporal_attention_of_width_one() {
+    let shape = AttentionShape {
+        heads: 1,
+        fanout: 1,
+        node: 1,
+        edge: 1,
+        time: 1,
+    };
+    attention_agrees(shape, "width 1");
+}
+
+/// More (slot, head) pairs than invocations in a workgroup.
+#[test]
+fn temporal_attention_of_many_odd_slots() {
+    let shape = AttentionShape {
+        heads: 7,
+        fanout: 19,
+        node: 5,
+        edge: 3,
+        time: 7,
+    };
+    attention_agrees(shape, "many pairs");
+}
+
+#[test]
+fn temporal_attention_without_past_events() {
+    let operation = Attention::new(WIKIPEDIA, 65, 0.0).without_events();
+    agrees(operation, "no past events", 0.0, 0.0);
+}
