@@ -1,7 +1,7 @@
 //! The kernels of mspipe: an operation is a file of `operations/`, its WGSL for the GPU is in
-//! `shaders/`, its kernel for the CPU in [`mod@cpu`], all of one name. Beside them is what all of
-//! them need: texts and launches ([`wgsl`]), matrix products ([`products`]), tensors of the CPU
-//! backend as slices, and what a call costs ([`costs`]).
+//! `shaders/`, its kernel for the CPU in `cpu/`, all of one name. Beside them is what all of
+//! them need: texts and launches ([`wgsl`]), tensors of the CPU backend as slices, how a backward
+//! hangs to a result, and what a call costs ([`costs`]).
 //!
 //! Invariants: no atomics, no data-dependent order of additions, so the same inputs
 //! give the same bits on one device; indices, shapes and limits are checked on the
@@ -12,15 +12,14 @@
 
 mod autodiff;
 pub mod costs;
-pub mod cpu;
+pub(crate) mod cpu;
 mod flex;
 mod operations;
-pub mod products;
 pub mod wgsl;
 
 pub use operations::{
-    adam, dropout, gather_rows, head_products, linear, link_predictor, link_scores, mail_update,
-    memory_gather, memory_update, output_norm, recurrent_cell, temporal_attention, time_encoding,
+    adam, dropout, gather_rows, link_predictor, link_scores, mail_update, memory_gather,
+    memory_update, output_norm, products, recurrent_cell, temporal_attention, time_encoding,
     time_projection, unpack_bits,
 };
 use wgsl::KernelSpec;

@@ -100,7 +100,7 @@ fn counter_hash() {
         let mut counter = [i, !i, i.wrapping_mul(0x9e37_79b9), 7];
         counter.rotate_left(i as usize % 4);
         assert_eq!(
-            kernels::cpu::counter_hash::counter_hash(counter),
+            kernels::dropout::counter_hash(counter),
             definitions::counter_hash::counter_hash(counter),
             "{counter:?}"
         );

@@ -8,7 +8,6 @@ use mspipe::batch::{
     EventBatch, Layout, LayoutRule, MailAggregation, MailOrder, MailRule, MfgScratch,
 };
 use mspipe::graph::{Directions, NodeId, Queries, Tcsr, Timestamp};
-use mspipe::kernels::cpu::counter_hash::counter_hash;
 use mspipe::memory::device::DeviceMemory;
 use mspipe::memory::node_times::{FetchedTimes, NodeTimes, NodeTimesRule};
 use mspipe::memory::{MemoryCommit, MemoryRequest, MemoryStore, MemoryWrite};
@@ -17,6 +16,7 @@ use mspipe::model::{LinkModel, ModelConfig, ModelName, ModelNeeds, ModelOutput};
 use mspipe::sampling::{NeighborSampler, Neighbors, Recent, SampleKey};
 use mspipe::train::upload;
 
+use crate::definitions::counter_hash::counter_hash;
 use crate::on_device;
 use crate::operations::{draws, floats, ints, numbers};
 

@@ -15,14 +15,13 @@ use mspipe::kernels::adam::{AdamStep, Moving, WATCHED, adam};
 use mspipe::kernels::costs;
 use mspipe::kernels::dropout::{Dropout, dropout};
 use mspipe::kernels::gather_rows::{GatherRows as _, Uses, gather_rows};
-use mspipe::kernels::head_products::{from_heads, to_heads};
-use mspipe::kernels::linear::linear;
 use mspipe::kernels::link_predictor::{LinkPrediction as _, PredictorTensors};
 use mspipe::kernels::link_scores::{LinkLayer, link_scores};
 use mspipe::kernels::mail_update::{MailLists, MailWatch, mail_update};
 use mspipe::kernels::memory_gather::memory_gather;
 use mspipe::kernels::memory_update::memory_update;
 use mspipe::kernels::output_norm::{BeforeNorm, OutputNorm as _, output_norm};
+use mspipe::kernels::products::{from_heads, linear, to_heads};
 use mspipe::kernels::recurrent_cell::{CellRows, CellWeights, RecurrentCell as _};
 use mspipe::kernels::temporal_attention::{
     AttentionShape, AttentionSlots, AttentionTensors, TemporalAttention as _, temporal_attention,

@@ -6,22 +6,22 @@
 //! neither threads nor vector width, and operations are fused where the source says `mul_add`
 //! and nowhere else, so a CPU kernel's bits are the same on every processor.
 
-pub mod activation;
-pub mod adam;
-pub mod cosine;
-pub mod counter_hash;
-pub mod gru_gates;
-pub mod link_predictor;
-pub mod link_scores;
-pub mod output_norm;
-pub mod products;
-pub mod recurrent_cell;
-pub mod rnn_gates;
-pub mod rows;
-pub mod temporal_attention;
-pub mod time_encoding;
-pub mod time_projection;
-pub mod vector;
+pub(crate) mod activation;
+pub(crate) mod adam;
+pub(crate) mod cosine;
+pub(crate) mod counter_hash;
+pub(crate) mod gru_gates;
+pub(crate) mod link_predictor;
+pub(crate) mod link_scores;
+pub(crate) mod output_norm;
+pub(crate) mod products;
+pub(crate) mod recurrent_cell;
+pub(crate) mod rnn_gates;
+pub(crate) mod rows;
+pub(crate) mod temporal_attention;
+pub(crate) mod time_encoding;
+pub(crate) mod time_projection;
+pub(crate) mod vector;
 
 /// Numbers still to be written. A batch's tables have megabytes: to clear them first, on one
 /// thread, would take as long as some of the operations.

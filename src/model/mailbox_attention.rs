@@ -9,9 +9,8 @@ use super::time_encoding::TimeEncoding;
 use super::{DropoutKey, MailboxInput, ModelConfig, ModelInput, draws};
 use crate::kernels::dropout::dropout;
 use crate::kernels::gather_rows::Uses;
-use crate::kernels::head_products::{from_heads, to_heads};
-use crate::kernels::linear::linear;
 use crate::kernels::output_norm::{BeforeNorm, output_norm};
+use crate::kernels::products::{from_heads, linear, to_heads};
 use crate::kernels::temporal_attention::{AttentionSlots, temporal_attention};
 
 /// Stream numbers of the dropouts within an iteration.

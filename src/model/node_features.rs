@@ -6,7 +6,7 @@ use burn::tensor::Tensor;
 
 use super::ModelConfig;
 use super::init::Initializer;
-use crate::kernels::linear::linear;
+use crate::kernels::products::linear;
 
 /// Adds node features to updated memory rows (TGL's `combine_node_feature`).
 #[derive(Module, Debug)]
@@ -39,7 +39,7 @@ impl NodeFeatures {
     }
 }
 
-/// The layer by [`linear`](mod@crate::kernels::linear): burn's own sums per row in another order
+/// The layer by [`linear`](crate::kernels::products::linear): burn's own sums per row in another order
 /// where there are few.
 fn projected(features: Tensor<2>, layer: &Linear) -> Tensor<2> {
     let [_, width] = layer.weight.dims();

@@ -8,9 +8,8 @@ use super::init::Initializer;
 use super::time_encoding::TimeEncoding;
 use super::{DropoutKey, LayerInput, ModelConfig, draws};
 use crate::kernels::gather_rows::gather_rows;
-use crate::kernels::head_products::{from_heads, to_heads};
-use crate::kernels::linear::linear;
 use crate::kernels::output_norm::{BeforeNorm, output_norm};
+use crate::kernels::products::{from_heads, linear, to_heads};
 use crate::kernels::temporal_attention::temporal_attention;
 
 /// Queries from the root, keys and values from `[node row | edge features | Φ(Δt) | 1]`.

@@ -3,9 +3,8 @@
 use burn::module::Param;
 use burn::nn::LayerNormConfig;
 use burn::tensor::Device;
-use mspipe::kernels::head_products::{from_heads, to_heads};
-use mspipe::kernels::linear::linear;
 use mspipe::kernels::output_norm::{BeforeNorm, output_norm};
+use mspipe::kernels::products::{from_heads, linear, to_heads};
 
 use mspipe::kernels::time_projection::time_projection;
 

@@ -5,7 +5,7 @@
 
 /// e^x for x in [-87, 87], relative error below 2e-7; vectorises, unlike the library's.
 #[inline(always)]
-pub fn exp(x: f32) -> f32 {
+pub(crate) fn exp(x: f32) -> f32 {
     // x = n ln 2 + r with r in [-ln 2 / 2, ln 2 / 2], ln 2 in two parts.
     let shifted = x.mul_add(std::f32::consts::LOG2_E, 12_582_912.0);
     let n = shifted - 12_582_912.0;
@@ -21,25 +21,25 @@ pub fn exp(x: f32) -> f32 {
 
 /// max(x, 0), and NaN for NaN.
 #[inline(always)]
-pub fn relu(x: f32) -> f32 {
+pub(crate) fn relu(x: f32) -> f32 {
     if x <= 0.0 { 0.0 } else { x }
 }
 
 /// What goes back through [`relu`] of `x`: `grad` where it let x pass, else 0.
 #[inline(always)]
-pub fn behind_relu(x: f32, grad: f32) -> f32 {
+pub(crate) fn behind_relu(x: f32, grad: f32) -> f32 {
     if x <= 0.0 { 0.0 } else { grad }
 }
 
 /// 1 / (1 + e^-x).
 #[inline(always)]
-pub fn sigmoid(x: f32) -> f32 {
+pub(crate) fn sigmoid(x: f32) -> f32 {
     1.0 / (1.0 + exp(-x.clamp(-80.0, 80.0)))
 }
 
 /// Hyperbolic tangent, to 3e-7.
 #[inline(always)]
-pub fn tanh(x: f32) -> f32 {
+pub(crate) fn tanh(x: f32) -> f32 {
     // (e^2x - 1) / (e^2x + 1) cancels near 0, where the series is exact enough.
     let bounded = x.clamp(-10.0, 10.0);
     let e = exp(2.0 * bounded);

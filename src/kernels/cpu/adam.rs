@@ -41,7 +41,7 @@ impl AdamStep {
 /// One step in place; all four slices have the same length. Returns whether all second moments,
 /// and whether all new parameters, are finite: a moment is not where its gradient is not, or where
 /// the square of that overflows.
-pub fn adam(
+pub(crate) fn adam(
     parameter: &mut [f32],
     gradient: &[f32],
     first: &mut [f32],

@@ -69,7 +69,7 @@ fn reduced_in_f64(x: f32) -> (f32, f32) {
 }
 
 /// Columns of a time encoding, and how large their arguments may become.
-pub struct TimeColumns {
+pub(crate) struct TimeColumns {
     omega: Vec<f32>,
     phi: Vec<f32>,
     /// Largest |omega| and largest |phi| of each [`LANES`] columns.
@@ -80,7 +80,7 @@ pub struct TimeColumns {
 impl TimeColumns {
     /// Of `time`, which is omega followed by phi, with columns of zeros up to `columns`: their
     /// cosine is 1 and their sine 0.
-    pub fn new(time: &[f32], columns: usize) -> TimeColumns {
+    pub(crate) fn new(time: &[f32], columns: usize) -> TimeColumns {
         let (omega, phi) = time.split_at(time.len() / 2);
         let [omega, phi] = [omega, phi].map(|of| {
             let mut of = of.to_vec();
@@ -102,7 +102,7 @@ impl TimeColumns {
     ///
     /// Both slices have the width of the encoding.
     #[inline(always)]
-    pub fn encode(&self, delta: f32, cosine: &mut [f32], sine: &mut [f32]) {
+    pub(crate) fn encode(&self, delta: f32, cosine: &mut [f32], sine: &mut [f32]) {
         let width = self.omega.len();
         let (omega, phi) = (&self.omega[..width], &self.phi[..width]);
         let (cosine, sine) = (&mut cosine[..width], &mut sine[..width]);

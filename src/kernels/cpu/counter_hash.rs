@@ -75,7 +75,7 @@ impl Dropout {
 }
 
 /// CPU kernel of `dropout.wgsl`.
-pub fn dropout(x: &[f32], dropout: Dropout) -> Vec<f32> {
+pub(crate) fn dropout(x: &[f32], dropout: Dropout) -> Vec<f32> {
     let mut out = vec![0.0; x.len()];
     out.par_chunks_mut(CHUNK)
         .zip(x.par_chunks(CHUNK))

@@ -1,5 +1,5 @@
 //! CPU kernels of `gru_gates.wgsl` and `gru_gates_backward.wgsl`, on one thread: a task of
-//! [`mod@super::recurrent_cell`] calls them.
+//! `recurrent_cell` calls them.
 
 use multiversion::multiversion;
 

@@ -8,19 +8,19 @@ use super::room;
 
 /// What the predictor reads; all tables row-major.
 #[derive(Debug, Clone, Copy)]
-pub struct PredictorInput<'a> {
+pub(crate) struct PredictorInput<'a> {
     /// Embeddings of src ‖ dst ‖ neg, `[3 events, width]`.
-    pub embedding: &'a [f32],
+    pub(crate) embedding: &'a [f32],
     /// `[width, width]`.
-    pub source: &'a [f32],
+    pub(crate) source: &'a [f32],
     /// `[width, width]`.
-    pub destination: &'a [f32],
+    pub(crate) destination: &'a [f32],
     /// Both biases together, `[width]`.
-    pub bias: &'a [f32],
+    pub(crate) bias: &'a [f32],
     /// `[width]`.
-    pub output: &'a [f32],
+    pub(crate) output: &'a [f32],
     /// Output bias.
-    pub output_bias: f32,
+    pub(crate) output_bias: f32,
 }
 
 impl<'a> PredictorInput<'a> {
@@ -40,27 +40,27 @@ impl<'a> PredictorInput<'a> {
 
 /// The two products.
 #[derive(Debug, Clone, Copy)]
-pub struct Products<'a> {
+pub(crate) struct Products<'a> {
     /// Of the sources, `[events, width]`.
-    pub source: &'a [f32],
+    pub(crate) source: &'a [f32],
     /// Of destinations and negatives, `[2 events, width]`.
-    pub destination: &'a [f32],
+    pub(crate) destination: &'a [f32],
 }
 
 /// Scores of a batch's pairs.
 #[derive(Debug, Default)]
-pub struct PredictorOutput {
+pub(crate) struct PredictorOutput {
     /// Logits, `[2 events]`.
-    pub logits: Vec<f32>,
+    pub(crate) logits: Vec<f32>,
     /// Product of the sources, `[events, width]`.
-    pub source: Vec<f32>,
+    pub(crate) source: Vec<f32>,
     /// Product of destinations and negatives, `[2 events, width]`.
-    pub destination: Vec<f32>,
+    pub(crate) destination: Vec<f32>,
 }
 
 /// Products of the first `sources` rows with the sources' weights, and of all others with those of
 /// the destinations.
-pub fn link_products(input: &PredictorInput<'_>, sources: usize) -> [Vec<f32>; 2] {
+pub(crate) fn link_products(input: &PredictorInput<'_>, sources: usize) -> [Vec<f32>; 2] {
     let width = input.width();
     let (of_sources, of_others) = input.embedding.split_at(sources * width);
     let mut products = [Vec::new(), Vec::new()];
@@ -80,7 +80,7 @@ pub fn link_products(input: &PredictorInput<'_>, sources: usize) -> [Vec<f32>; 2
 }
 
 /// Scores of all pairs, and the products that they are made of.
-pub fn link_predictor(input: &PredictorInput<'_>) -> PredictorOutput {
+pub(crate) fn link_predictor(input: &PredictorInput<'_>) -> PredictorOutput {
     let [source, destination] = link_products(input, input.events());
     let logits = link_scores::link_scores(&LinkInput {
         source: &source,
@@ -98,23 +98,23 @@ pub fn link_predictor(input: &PredictorInput<'_>) -> PredictorOutput {
 
 /// Gradients of the loss.
 #[derive(Debug, Default)]
-pub struct PredictorGradients {
+pub(crate) struct PredictorGradients {
     /// `[3 events, width]`.
-    pub embedding: Vec<f32>,
+    pub(crate) embedding: Vec<f32>,
     /// `[width, width]`.
-    pub source: Vec<f32>,
+    pub(crate) source: Vec<f32>,
     /// `[width, width]`.
-    pub destination: Vec<f32>,
+    pub(crate) destination: Vec<f32>,
     /// Of either bias, `[width]`.
-    pub bias: Vec<f32>,
+    pub(crate) bias: Vec<f32>,
     /// `[width]`.
-    pub output: Vec<f32>,
+    pub(crate) output: Vec<f32>,
     /// Of the output's bias.
-    pub output_bias: f32,
+    pub(crate) output_bias: f32,
 }
 
 /// Backward of the loss on [`link_predictor`]'s logits; `grad` is the gradient of the loss.
-pub fn link_predictor_backward(
+pub(crate) fn link_predictor_backward(
     input: &PredictorInput<'_>,
     products: Products<'_>,
     logits: &[f32],

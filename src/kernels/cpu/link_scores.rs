@@ -8,21 +8,21 @@ use super::row;
 use super::vector::{LANES, add, dot};
 
 /// Events of a task, and of a partial sum of the backward.
-pub const CHUNK: usize = 16;
+pub(crate) const CHUNK: usize = 16;
 
 /// What the link predictor reads after its two products; all row-major.
 #[derive(Debug, Clone, Copy)]
-pub struct LinkInput<'a> {
+pub(crate) struct LinkInput<'a> {
     /// Products of the sources, `[events, width]`.
-    pub source: &'a [f32],
+    pub(crate) source: &'a [f32],
     /// Products of the destinations, then of the negatives, `[2 events, width]`.
-    pub destination: &'a [f32],
+    pub(crate) destination: &'a [f32],
     /// `[width]`.
-    pub bias: &'a [f32],
+    pub(crate) bias: &'a [f32],
     /// Output weights, `[width]`.
-    pub output: &'a [f32],
+    pub(crate) output: &'a [f32],
     /// Output bias.
-    pub output_bias: f32,
+    pub(crate) output_bias: f32,
 }
 
 impl LinkInput<'_> {
@@ -36,7 +36,7 @@ impl LinkInput<'_> {
 }
 
 /// Logits of (src, dst), then of (src, neg), `[2 events]`.
-pub fn link_scores(input: &LinkInput<'_>) -> Vec<f32> {
+pub(crate) fn link_scores(input: &LinkInput<'_>) -> Vec<f32> {
     let mut logits = vec![0.0; 2 * input.events()];
     logits
         .par_chunks_mut(2 * CHUNK)
@@ -69,12 +69,12 @@ fn softplus(x: f32) -> f32 {
 }
 
 /// What a mean over the events is multiplied by; 1 where there are none.
-pub fn mean_scale(events: usize) -> f32 {
+pub(crate) fn mean_scale(events: usize) -> f32 {
     1.0 / events.max(1) as f32
 }
 
 /// Mean cross-entropy of the events' logits against 1 plus that of the negatives' against 0.
-pub fn link_loss(logits: &[f32]) -> f32 {
+pub(crate) fn link_loss(logits: &[f32]) -> f32 {
     let (positive, negative) = logits.split_at(logits.len() / 2);
     // In f64, so that the order of the additions does not show.
     let terms = positive.iter().map(|x| softplus(-x));
@@ -87,21 +87,25 @@ pub fn link_loss(logits: &[f32]) -> f32 {
 
 /// Gradients of the loss.
 #[derive(Debug)]
-pub struct LinkGradients {
+pub(crate) struct LinkGradients {
     /// `[events, width]`.
-    pub source: Vec<f32>,
+    pub(crate) source: Vec<f32>,
     /// `[2 events, width]`.
-    pub destination: Vec<f32>,
+    pub(crate) destination: Vec<f32>,
     /// `[width]`.
-    pub bias: Vec<f32>,
+    pub(crate) bias: Vec<f32>,
     /// `[width]`.
-    pub output: Vec<f32>,
+    pub(crate) output: Vec<f32>,
     /// Of the output's bias.
-    pub output_bias: f32,
+    pub(crate) output_bias: f32,
 }
 
 /// Backward of [`link_loss`] of [`link_scores`]; `grad` is the gradient of the loss.
-pub fn link_scores_backward(input: &LinkInput<'_>, logits: &[f32], grad: f32) -> LinkGradients {
+pub(crate) fn link_scores_backward(
+    input: &LinkInput<'_>,
+    logits: &[f32],
+    grad: f32,
+) -> LinkGradients {
     let (width, events) = (input.width(), input.events());
     let mut d_source = vec![0.0; events * width];
     let mut d_destination = vec![0.0; 2 * events * width];

@@ -9,10 +9,10 @@ use super::row;
 use super::vector::{LANES, add, dot};
 
 /// Added to the variance: PyTorch's default.
-pub const EPSILON: f32 = 1e-5;
+pub(crate) const EPSILON: f32 = 1e-5;
 
 /// Rows that one task takes, and one partial sum of the backward.
-pub const CHUNK: usize = 64;
+pub(crate) const CHUNK: usize = 64;
 
 /// What is done to a row before it is normalised.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -84,7 +84,7 @@ impl Scratch {
 
 /// Layer norm of each row of `x`, `[rows, width]`; `gamma` and `beta` are
 /// `[width]`.
-pub fn output_norm(x: &[f32], gamma: &[f32], beta: &[f32], before: BeforeNorm) -> Vec<f32> {
+pub(crate) fn output_norm(x: &[f32], gamma: &[f32], beta: &[f32], before: BeforeNorm) -> Vec<f32> {
     let mut out = vec![0.0; x.len()];
     let width = gamma.len();
     out.par_chunks_mut(CHUNK * width)
@@ -114,7 +114,7 @@ fn forward_chunk(
 }
 
 /// Gradients of x, `[rows, width]`, and of gamma, then beta, `[2 width]`.
-pub fn output_norm_backward(
+pub(crate) fn output_norm_backward(
     x: &[f32],
     gamma: &[f32],
     grad: &[f32],

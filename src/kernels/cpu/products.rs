@@ -11,31 +11,29 @@
 //! few numbers; `block.rs` keeps them out.
 
 mod block;
-mod heads;
 
 use std::mem::MaybeUninit;
 
 use rayon::prelude::*;
 
 use block::block;
-pub use heads::{from_heads, to_heads, transposed_of_heads};
 
 /// A matrix inside a slice: element (r, c) is at `start + r * rows + c * columns`.
 #[derive(Debug, Clone, Copy)]
-pub struct Matrix<'a> {
+pub(crate) struct Matrix<'a> {
     /// The numbers.
-    pub data: &'a [f32],
+    pub(crate) data: &'a [f32],
     /// Place of element (0, 0).
-    pub start: usize,
+    pub(crate) start: usize,
     /// Distance of two rows.
-    pub rows: usize,
+    pub(crate) rows: usize,
     /// Distance of two columns.
-    pub columns: usize,
+    pub(crate) columns: usize,
 }
 
 impl<'a> Matrix<'a> {
     /// All of `data`, row-major, `width` wide.
-    pub fn whole(data: &'a [f32], width: usize) -> Matrix<'a> {
+    pub(crate) fn whole(data: &'a [f32], width: usize) -> Matrix<'a> {
         Matrix {
             data,
             start: 0,
@@ -45,12 +43,12 @@ impl<'a> Matrix<'a> {
     }
 
     /// The same from element `start` on.
-    pub fn from(self, start: usize) -> Matrix<'a> {
+    pub(crate) fn from(self, start: usize) -> Matrix<'a> {
         Matrix { start, ..self }
     }
 
     /// The transposed matrix.
-    pub fn transposed(self) -> Matrix<'a> {
+    pub(crate) fn transposed(self) -> Matrix<'a> {
         Matrix {
             rows: self.columns,
             columns: self.rows,
@@ -73,7 +71,7 @@ impl<'a> Matrix<'a> {
 
 /// What the products are added to.
 #[derive(Debug, Clone, Copy)]
-pub enum Base<'a> {
+pub(crate) enum Base<'a> {
     /// Nothing.
     Zero,
     /// The same row everywhere, as wide as the output.
@@ -97,15 +95,15 @@ pub(super) fn rows_of_task(m: usize, most: usize) -> usize {
 
 /// Place of a product in an output: `m` by `n` from `start` on, rows `stride` apart.
 #[derive(Debug, Clone, Copy)]
-pub struct Place {
+pub(crate) struct Place {
     /// Rows.
-    pub m: usize,
+    pub(crate) m: usize,
     /// Columns.
-    pub n: usize,
+    pub(crate) n: usize,
     /// Place of element (0, 0).
-    pub start: usize,
+    pub(crate) start: usize,
     /// Distance of two rows.
-    pub stride: usize,
+    pub(crate) stride: usize,
 }
 
 /// A pointer that tasks may share: each writes its own block.
@@ -124,7 +122,7 @@ impl Shared {
 }
 
 /// `out = base + a b` for `a` `[m, k]` and `b` `[k, n]`, where `place` says.
-pub fn product(
+pub(crate) fn product(
     a: Matrix<'_>,
     b: Matrix<'_>,
     k: usize,
@@ -139,7 +137,7 @@ pub fn product(
 }
 
 /// `a b` as a new row-major matrix, plus `row` everywhere if there is one.
-pub fn new_product(
+pub(crate) fn new_product(
     a: Matrix<'_>,
     b: Matrix<'_>,
     [m, k, n]: [usize; 3],
@@ -275,6 +273,94 @@ unsafe fn narrow_block(
     }
 }
 
+/// One new matrix of `len` numbers made of one product for each head, each with its place;
+/// together they must cover it.
+fn new_by_head<'a>(
+    len: usize,
+    heads: usize,
+    of: impl Fn(usize) -> (Matrix<'a>, Matrix<'a>, usize, Place) + Sync,
+) -> Vec<f32> {
+    let mut out = Vec::with_capacity(len);
+    let target = Shared(out.as_mut_ptr());
+    (0..heads).into_par_iter().for_each(|head| {
+        let (a, b, k, place) = of(head);
+        // SAFETY: the new allocation holds `len` numbers, no two heads have the same place,
+        // and nothing is read.
+        unsafe { write(a, b, k, Base::Zero, place, target, len) };
+    });
+    // SAFETY: the places cover all numbers (callers below), and each was written.
+    unsafe { out.set_len(len) };
+    out
+}
+
+/// For each head, its columns of `x` `[rows, width]` times the transposed ones of `weight`
+/// `[inputs, width]`: `[heads, rows, inputs]`.
+pub(crate) fn to_heads(
+    x: &[f32],
+    weight: &[f32],
+    [heads, rows, inputs]: [usize; 3],
+    width: usize,
+) -> Vec<f32> {
+    let k = width / heads;
+    new_by_head(heads * rows * inputs, heads, |head| {
+        let x = Matrix::whole(x, width).from(head * k);
+        let weight = Matrix::whole(weight, width).from(head * k).transposed();
+        let place = Place {
+            m: rows,
+            n: inputs,
+            start: head * rows * inputs,
+            stride: inputs,
+        };
+        (x, weight, k, place)
+    })
+}
+
+/// For each head, `x` `[heads, rows, inputs]` times its columns of `weight`
+/// `[inputs, width]`: its columns of `[rows, width]`.
+pub(crate) fn from_heads(
+    x: &[f32],
+    weight: &[f32],
+    [heads, rows, inputs]: [usize; 3],
+    width: usize,
+) -> Vec<f32> {
+    let n = width / heads;
+    new_by_head(rows * width, heads, |head| {
+        let x = Matrix::whole(x, inputs).from(head * rows * inputs);
+        let weight = Matrix::whole(weight, width).from(head * n);
+        let place = Place {
+            m: rows,
+            n,
+            start: head * n,
+            stride: width,
+        };
+        (x, weight, inputs, place)
+    })
+}
+
+/// For each head, the transposed `x` `[heads, rows, inputs]` times its columns of `grad`
+/// `[rows, width]`: its columns of `[inputs, width]`.
+pub(crate) fn transposed_of_heads(
+    x: &[f32],
+    grad: &[f32],
+    [heads, rows, inputs]: [usize; 3],
+    width: usize,
+) -> Vec<f32> {
+    let n = width / heads;
+    new_by_head(inputs * width, heads, |head| {
+        let x = Matrix::whole(x, inputs)
+            .from(head * rows * inputs)
+            .transposed();
+        let grad = Matrix::whole(grad, width).from(head * n);
+        let place = Place {
+            m: inputs,
+            n,
+            start: head * n,
+            stride: width,
+        };
+        (x, grad, rows, place)
+    })
+}
+
 /// `row + a b` on this thread, into `out` `[m, n]`, which is returned; `row` is zero where there
 /// is none.
 pub(super) fn write_product<'o>(
@@ -376,7 +462,7 @@ pub(super) fn add_product(a: Matrix<'_>, b: Matrix<'_>, [m, k, n]: [usize; 3], o
 const CHUNK: usize = 128;
 
 /// Sum of the rows of a `[rows, width]` matrix.
-pub fn column_sums(matrix: &[f32], width: usize) -> Vec<f32> {
+pub(crate) fn column_sums(matrix: &[f32], width: usize) -> Vec<f32> {
     let partial: Vec<Vec<f32>> = matrix
         .par_chunks(CHUNK * width.max(1))
         .map(|chunk| {

@@ -20,27 +20,27 @@ use super::{gru_gates, rnn_gates};
 
 /// What a cell reads; all tables row-major.
 #[derive(Debug, Clone, Copy)]
-pub struct CellInput<'a> {
+pub(crate) struct CellInput<'a> {
     /// `[rows, mail width]`.
-    pub mail: &'a [f32],
+    pub(crate) mail: &'a [f32],
     /// `[rows]`.
-    pub delta_t: &'a [f32],
+    pub(crate) delta_t: &'a [f32],
     /// `[rows, width]`.
-    pub memory: &'a [f32],
+    pub(crate) memory: &'a [f32],
     /// `[rows]`; rows where it is 0 keep their memory.
-    pub active: &'a [i32],
+    pub(crate) active: &'a [i32],
     /// omega, then phi, `[2, time width]`.
-    pub time: &'a [f32],
+    pub(crate) time: &'a [f32],
     /// `[mail width, outputs]`.
-    pub from_mail: &'a [f32],
+    pub(crate) from_mail: &'a [f32],
     /// `[time width, outputs]`.
-    pub from_time: &'a [f32],
+    pub(crate) from_time: &'a [f32],
     /// `[width, outputs]`.
-    pub from_memory: &'a [f32],
+    pub(crate) from_memory: &'a [f32],
     /// `[outputs]`.
-    pub input_bias: &'a [f32],
+    pub(crate) input_bias: &'a [f32],
     /// `[outputs]`.
-    pub memory_bias: &'a [f32],
+    pub(crate) memory_bias: &'a [f32],
 }
 
 impl CellInput<'_> {
@@ -85,30 +85,30 @@ impl CellInput<'_> {
 
 /// What a cell makes.
 #[derive(Debug, Default)]
-pub struct CellOutput {
+pub(crate) struct CellOutput {
     /// `[rows, width]`.
-    pub memory: Vec<f32>,
+    pub(crate) memory: Vec<f32>,
     /// Product of the input with its bias, `[rows, outputs]`; of a GRU alone.
-    pub from_input: Vec<f32>,
+    pub(crate) from_input: Vec<f32>,
     /// Product of the memory with its bias, the same.
-    pub from_memory: Vec<f32>,
+    pub(crate) from_memory: Vec<f32>,
 }
 
 /// Gradients of a cell's parameters; each as long as its parameter.
 #[derive(Debug, Default)]
-pub struct CellGradients {
+pub(crate) struct CellGradients {
     /// Of omega and phi.
-    pub time: Vec<f32>,
+    pub(crate) time: Vec<f32>,
     /// Of the mail's weights.
-    pub from_mail: Vec<f32>,
+    pub(crate) from_mail: Vec<f32>,
     /// Of the time encoding's weights.
-    pub from_time: Vec<f32>,
+    pub(crate) from_time: Vec<f32>,
     /// Of the memory's weights.
-    pub from_memory: Vec<f32>,
+    pub(crate) from_memory: Vec<f32>,
     /// Of the input product's bias.
-    pub input_bias: Vec<f32>,
+    pub(crate) input_bias: Vec<f32>,
     /// Of the memory product's bias.
-    pub memory_bias: Vec<f32>,
+    pub(crate) memory_bias: Vec<f32>,
 }
 
 /// Makes room for `len` numbers and splits it into `count` pieces of `piece` numbers, of which
@@ -133,7 +133,7 @@ fn zeroed(numbers: &mut Unwritten) -> &mut [f32] {
 }
 
 /// New memory of each row.
-pub fn recurrent_cell(input: &CellInput<'_>) -> CellOutput {
+pub(crate) fn recurrent_cell(input: &CellInput<'_>) -> CellOutput {
     let (rows, width, outputs) = (input.rows(), input.width(), input.outputs());
     let mut output = CellOutput::default();
     if rows == 0 {
@@ -211,7 +211,7 @@ impl CellInput<'_> {
 
 /// Backward of [`recurrent_cell`], whose result is `output`; `grad` is the gradient of the new
 /// memory.
-pub fn recurrent_cell_backward(
+pub(crate) fn recurrent_cell_backward(
     input: &CellInput<'_>,
     output: &CellRows<'_>,
     grad: &[f32],
@@ -292,13 +292,13 @@ pub fn recurrent_cell_backward(
 
 /// What [`recurrent_cell`] has made, as its backward reads it.
 #[derive(Debug, Clone, Copy)]
-pub struct CellRows<'a> {
+pub(crate) struct CellRows<'a> {
     /// `[rows, width]`.
-    pub memory: &'a [f32],
+    pub(crate) memory: &'a [f32],
     /// `[rows, outputs]` of a GRU.
-    pub from_input: &'a [f32],
+    pub(crate) from_input: &'a [f32],
     /// The same.
-    pub from_memory: &'a [f32],
+    pub(crate) from_memory: &'a [f32],
 }
 
 impl CellRows<'_> {

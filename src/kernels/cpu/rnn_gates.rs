@@ -1,5 +1,5 @@
 //! CPU kernels of `rnn_gates.wgsl` and `rnn_gates_backward.wgsl`, on one thread: a task of
-//! [`mod@super::recurrent_cell`] calls them.
+//! `recurrent_cell` calls them.
 
 use multiversion::multiversion;
 

@@ -12,7 +12,7 @@ use crate::batch::{LastWriter, Mail};
 const CHUNK: usize = 64;
 
 /// `table[index[i]]`, row by row.
-pub fn gather_rows(table: &[f32], index: &[i32], width: usize) -> Vec<f32> {
+pub(crate) fn gather_rows(table: &[f32], index: &[i32], width: usize) -> Vec<f32> {
     let mut out = Vec::new();
     if width == 0 {
         return out;
@@ -32,7 +32,7 @@ pub fn gather_rows(table: &[f32], index: &[i32], width: usize) -> Vec<f32> {
 
 /// CPU kernel of `unpack_bits.wgsl`: rows of `width` booleans, `ceil(width / 32)` words each with the
 /// lowest bit first, as 0 and 1.
-pub fn unpack_bits(words: &[i32], width: usize) -> Vec<f32> {
+pub(crate) fn unpack_bits(words: &[i32], width: usize) -> Vec<f32> {
     let row_words = width.div_ceil(32);
     if row_words == 0 {
         return Vec::new();
@@ -59,7 +59,7 @@ fn unpack_chunk(words: &[i32], row_words: usize, width: usize, out: &mut [f32]) 
 
 /// Backward of [`gather_rows`]: for each row the sum of the rows of `value` named by its
 /// `items`, in ascending order.
-pub fn segment_sum(value: &[f32], offsets: &[i32], items: &[i32], width: usize) -> Vec<f32> {
+pub(crate) fn segment_sum(value: &[f32], offsets: &[i32], items: &[i32], width: usize) -> Vec<f32> {
     let rows = offsets.len().saturating_sub(1);
     let mut out = vec![0.0; rows * width];
     out.par_chunks_mut(width.max(1))
@@ -76,7 +76,12 @@ pub fn segment_sum(value: &[f32], offsets: &[i32], items: &[i32], width: usize) 
 /// CPU kernel of `memory_update.wgsl`: writes the memory row of each last writer in place.
 ///
 /// `hidden` is `[rows, width]`; the nodes of `written` are distinct.
-pub fn memory_update(memory: &mut [f32], hidden: &[f32], written: &[LastWriter], width: usize) {
+pub(crate) fn memory_update(
+    memory: &mut [f32],
+    hidden: &[f32],
+    written: &[LastWriter],
+    width: usize,
+) {
     for last_writer in written {
         let place = last_writer.node.index() * width;
         let updated = row(hidden, last_writer.row as usize, width);
@@ -86,15 +91,15 @@ pub fn memory_update(memory: &mut [f32], hidden: &[f32], written: &[LastWriter],
 
 /// What mail is made of.
 #[derive(Debug, Clone, Copy)]
-pub struct MailParts<'a> {
+pub(crate) struct MailParts<'a> {
     /// Updated memory rows, `[rows, width]`.
-    pub hidden: &'a [f32],
+    pub(crate) hidden: &'a [f32],
     /// Width of a memory row.
-    pub width: usize,
+    pub(crate) width: usize,
     /// Edge features, `[event rows, edge width]`.
-    pub edge: &'a [f32],
+    pub(crate) edge: &'a [f32],
     /// Width of an edge feature row.
-    pub edge_width: usize,
+    pub(crate) edge_width: usize,
 }
 
 /// CPU kernel of `mail_update.wgsl`: writes to each `place` the mean of its mail
@@ -103,7 +108,7 @@ pub struct MailParts<'a> {
 /// List `i` of `mail`, whose offsets are `[places + 1]`, goes to place `i`. Returns whether all that
 /// was written of memory rows, and of edge features, is finite.
 #[multiversion(targets("x86_64+avx512f+avx512dq+avx512vl", "x86_64+avx2+fma"))]
-pub fn mail_update(
+pub(crate) fn mail_update(
     mailbox: &mut [f32],
     parts: MailParts<'_>,
     place: &[i32],

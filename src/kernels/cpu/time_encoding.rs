@@ -6,10 +6,10 @@ use rayon::prelude::*;
 use super::cosine::TimeColumns;
 
 /// Rows that one partial sum of the backward covers.
-pub const CHUNK: usize = 64;
+pub(crate) const CHUNK: usize = 64;
 
 /// `cos(delta[i] * omega + phi)`, `[n, width]`; `time` is omega followed by phi.
-pub fn time_encoding(time: &[f32], delta: &[f32], width: usize) -> Vec<f32> {
+pub(crate) fn time_encoding(time: &[f32], delta: &[f32], width: usize) -> Vec<f32> {
     let mut out = vec![0.0; delta.len() * width];
     out.par_chunks_mut(CHUNK * width)
         .zip(delta.par_chunks(CHUNK))
@@ -28,7 +28,12 @@ pub(super) fn encode_chunk(time: &[f32], delta: &[f32], width: usize, out: &mut 
 }
 
 /// Gradient of `time`, `[2, width]`, from the gradient of the encodings `[n, width]`.
-pub fn time_encoding_backward(time: &[f32], delta: &[f32], grad: &[f32], width: usize) -> Vec<f32> {
+pub(crate) fn time_encoding_backward(
+    time: &[f32],
+    delta: &[f32],
+    grad: &[f32],
+    width: usize,
+) -> Vec<f32> {
     let partial: Vec<Vec<f32>> = delta
         .par_chunks(CHUNK)
         .zip(grad.par_chunks(CHUNK * width))

@@ -7,23 +7,23 @@ use super::vector::add;
 use super::{Unwritten, room, row};
 
 /// Rows that one task takes, and one partial sum of the backward.
-pub const CHUNK: usize = 64;
+pub(crate) const CHUNK: usize = 64;
 
 /// What the projection reads; all tables row-major.
 #[derive(Debug, Clone, Copy)]
-pub struct ProjectionInput<'a> {
+pub(crate) struct ProjectionInput<'a> {
     /// `[rows, width]`.
-    pub x: &'a [f32],
+    pub(crate) x: &'a [f32],
     /// `[rows]`.
-    pub recency: &'a [f32],
+    pub(crate) recency: &'a [f32],
     /// `[width]`.
-    pub weight: &'a [f32],
+    pub(crate) weight: &'a [f32],
     /// `[width]`.
-    pub bias: &'a [f32],
+    pub(crate) bias: &'a [f32],
 }
 
 /// `x (1 + recency w + b)`, `[rows, width]`.
-pub fn time_projection(input: &ProjectionInput<'_>) -> Vec<f32> {
+pub(crate) fn time_projection(input: &ProjectionInput<'_>) -> Vec<f32> {
     let mut out = Vec::new();
     room(&mut out, input.x.len())
         .par_chunks_mut(CHUNK * input.weight.len())
@@ -47,7 +47,10 @@ fn forward_chunk(input: &ProjectionInput<'_>, first: usize, out: &mut Unwritten)
 }
 
 /// Gradients of x, `[rows, width]`, and of w, then b, `[2 width]`.
-pub fn time_projection_backward(input: &ProjectionInput<'_>, grad: &[f32]) -> (Vec<f32>, Vec<f32>) {
+pub(crate) fn time_projection_backward(
+    input: &ProjectionInput<'_>,
+    grad: &[f32],
+) -> (Vec<f32>, Vec<f32>) {
     let mut d_x = Vec::new();
     let partial: Vec<Vec<f32>> = room(&mut d_x, input.x.len())
         .par_chunks_mut(CHUNK * input.weight.len())

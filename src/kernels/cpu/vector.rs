@@ -6,11 +6,11 @@
 //! bits but slow on x86 from before 2013.
 
 /// Partial sums of a dot product: the numbers of the widest vector.
-pub const LANES: usize = 16;
+pub(crate) const LANES: usize = 16;
 
 /// Sum of `a[i] * b[i]`; both lengths are the same multiple of [`LANES`].
 #[inline(always)]
-pub fn dot(a: &[f32], b: &[f32]) -> f32 {
+pub(crate) fn dot(a: &[f32], b: &[f32]) -> f32 {
     let mut lanes = [0.0f32; LANES];
     for (x, y) in a
         .as_chunks::<LANES>()
@@ -30,12 +30,12 @@ pub fn dot(a: &[f32], b: &[f32]) -> f32 {
 /// In half the time of four [`dot`]s: a number that is loaded takes part in two products, and
 /// there are enough sums to hide how long an addition takes.
 #[derive(Clone, Copy, Default)]
-pub struct Dots([[[f32; LANES]; 2]; 2]);
+pub(crate) struct Dots([[[f32; LANES]; 2]; 2]);
 
 impl Dots {
     /// Adds the products of a part; all four slices have the same length.
     #[inline(always)]
-    pub fn add(&mut self, a: [&[f32]; 2], b: [&[f32]; 2]) {
+    pub(crate) fn add(&mut self, a: [&[f32]; 2], b: [&[f32]; 2]) {
         let [[mut s00, mut s01], [mut s10, mut s11]] = self.0;
         let mut add =
             |x0: &[f32; LANES], x1: &[f32; LANES], y0: &[f32; LANES], y1: &[f32; LANES]| {
@@ -74,19 +74,19 @@ impl Dots {
 
     /// Sums that [`Dots::partial`] left unfinished, `[of a][of b]`.
     #[inline(always)]
-    pub fn begun(partial: [[[f32; LANES]; 2]; 2]) -> Dots {
+    pub(crate) fn begun(partial: [[[f32; LANES]; 2]; 2]) -> Dots {
         Dots(partial)
     }
 
     /// The sums as far as they are, `[of a][of b]`.
     #[inline(always)]
-    pub fn partial(&self) -> [[[f32; LANES]; 2]; 2] {
+    pub(crate) fn partial(&self) -> [[[f32; LANES]; 2]; 2] {
         self.0
     }
 
     /// The four sums, `[of a][of b]`.
     #[inline(always)]
-    pub fn totals(&self) -> [[f32; 2]; 2] {
+    pub(crate) fn totals(&self) -> [[f32; 2]; 2] {
         let [[s00, s01], [s10, s11]] = self.0;
         [[total(s00), total(s01)], [total(s10), total(s11)]]
     }
@@ -94,7 +94,7 @@ impl Dots {
 
 /// Asks for numbers that will be read soon, where the processor can be asked.
 #[inline(always)]
-pub fn prefetch(numbers: &[f32]) {
+pub(crate) fn prefetch(numbers: &[f32]) {
     #[cfg(target_arch = "x86_64")]
     for line in (0..numbers.len()).step_by(16) {
         use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
@@ -120,7 +120,7 @@ fn total(mut lanes: [f32; LANES]) -> f32 {
 
 /// `out[i] += x[i]`.
 #[inline(always)]
-pub fn add(out: &mut [f32], x: &[f32]) {
+pub(crate) fn add(out: &mut [f32], x: &[f32]) {
     for (o, v) in out.iter_mut().zip(x) {
         *o += v;
     }
@@ -132,7 +132,7 @@ pub fn add(out: &mut [f32], x: &[f32]) {
 /// Some columns after the other, so that their sums stay in registers from the first row to the
 /// last.
 #[inline(always)]
-pub fn add_weighted_rows<'a, const H: usize>(
+pub(crate) fn add_weighted_rows<'a, const H: usize>(
     mut sums: [&mut [f32]; H],
     terms: impl Iterator<Item = (&'a [f32], [f32; H])> + Clone,
 ) {

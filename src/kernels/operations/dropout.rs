@@ -8,12 +8,12 @@ use burn::tensor::Tensor;
 
 use crate::kernels::autodiff::differentiable;
 use crate::kernels::costs;
-use crate::kernels::cpu::counter_hash;
+use crate::kernels::cpu::counter_hash as cpu;
 use crate::kernels::flex::{floats, from_floats};
 use crate::kernels::wgsl::{self, COUNTER_HASH, KernelSpec, ROWS};
 use crate::profiler::{self, Kind};
 
-pub use crate::kernels::cpu::counter_hash::Dropout;
+pub use crate::kernels::cpu::counter_hash::{Dropout, counter_hash};
 
 /// `shaders/dropout.wgsl`.
 pub static FORWARD: KernelSpec = KernelSpec {
@@ -54,7 +54,7 @@ impl DropoutKernel for CubeBackend {
 impl DropoutKernel for Flex {
     fn dropout(x: FloatTensor<Self>, dropout: Dropout) -> FloatTensor<Self> {
         let shape = x.shape();
-        from_floats(counter_hash::dropout(&floats(&x), dropout), shape)
+        from_floats(cpu::dropout(&floats(&x), dropout), shape)
     }
 }
 

@@ -2,7 +2,7 @@
 //! [`mod@super::link_scores`] makes of them, as one operation.
 //!
 //! On the GPU it is a sequence of launches, on the CPU
-//! [`mod@crate::kernels::cpu::link_predictor`].
+//! `cpu/link_predictor.rs`.
 
 use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn::backend::ops::FloatTensorOps;
@@ -14,7 +14,9 @@ use burn::backend::{
 };
 use burn::tensor::{Shape, Tensor};
 
-use super::link_scores::{LinkLayer, LinkOutput, LinkScoring, LinkTensors, link_scores_backward};
+use super::link_scores::{
+    LinkLayer, LinkOutput, LinkScores, LinkScoring, LinkTensors, link_scores_backward,
+};
 use crate::kernels::autodiff::differentiable;
 use crate::kernels::costs;
 use crate::kernels::cpu::link_predictor as cpu;
@@ -301,16 +303,6 @@ pub struct PredictorInput {
     pub output_bias: Tensor<1>,
 }
 
-/// Scores and loss of a batch.
-#[derive(Debug, Clone)]
-pub struct Scores {
-    /// Logits of (src, dst), then of (src, neg), `[2 events]`; without gradient.
-    pub logits: Tensor<1>,
-    /// Mean cross-entropy of the first half against 1 plus that of the second against 0,
-    /// `[1]`; 0 without events.
-    pub loss: Tensor<1>,
-}
-
 impl PredictorInput {
     fn into_dispatch(self) -> PredictorTensors<Dispatch> {
         PredictorTensors {
@@ -345,13 +337,13 @@ pub fn link_products(input: PredictorInput, sources: usize) -> LinkLayer {
 
 /// relu(src W_s + b_s + dst W_d + b_d) w + b for each pair, and the loss. Gradients of the loss
 /// go to all inputs.
-pub fn link_predictor(input: PredictorInput) -> Scores {
+pub fn link_predictor(input: PredictorInput) -> LinkScores {
     let _operation = profiler::operation("link_predictor", Kind::Kernel, || {
         let [roots, width] = input.embedding.dims();
         costs::link_predictor(roots / 3, width, false)
     });
     let output = Dispatch::link_predictor(input.into_dispatch());
-    Scores {
+    LinkScores {
         logits: Tensor::from_dispatch(output.logits),
         loss: Tensor::from_dispatch(output.loss),
     }

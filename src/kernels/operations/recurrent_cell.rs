@@ -3,7 +3,7 @@
 //! Inputs are split by what they multiply, so that no concatenated
 //! `[rows, mail width + time width]` array is made, and mail and memory rows are constants of an
 //! iteration, so that the only gradient of an input is that of the time encoding. On the GPU it
-//! is a sequence of launches, on the CPU one pass ([`mod@crate::kernels::cpu::recurrent_cell`]).
+//! is a sequence of launches, on the CPU one pass (`cpu/recurrent_cell.rs`).
 
 use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn::backend::ops::FloatTensorOps;
@@ -22,7 +22,7 @@ use crate::kernels::autodiff::differentiable;
 use crate::kernels::costs;
 use crate::kernels::cpu::recurrent_cell as cpu;
 use crate::kernels::flex::{floats, from_floats, ints};
-use crate::kernels::products::Products;
+use crate::kernels::products::{ProductGradients, Products};
 use crate::profiler::{self, Kind};
 
 /// What a cell reads of a batch, as burn's backends take it.

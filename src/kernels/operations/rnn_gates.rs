@@ -1,5 +1,5 @@
 //! Launches of an RNN cell's gate, after its two matrix products: part of
-//! [`mod@super::recurrent_cell`], which is what backends and autodiff know.
+//! `recurrent_cell`, which is what backends and autodiff know.
 
 use burn::backend::TensorMetadata;
 use burn::backend::wgpu::{CubeTensor, into_contiguous};

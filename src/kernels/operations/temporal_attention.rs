@@ -5,8 +5,6 @@
 //! `sum a (W_v x) = W_v (sum a x)`: the model projects one query a head and root, and
 //! this operation works on the inputs themselves. The 1 carries the two biases.
 
-mod constants;
-
 use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn::backend::ops::FloatTensorOps;
 use burn::backend::tensor::{FloatTensor, IntTensor};
@@ -26,7 +24,6 @@ use crate::kernels::flex::{floats, from_floats, ints};
 use crate::kernels::products::column_sums;
 use crate::kernels::wgsl::{self, ATTENTION, COSINE, COUNTER_HASH, FINITE, KernelSpec, ROWS};
 use crate::profiler::{self, Kind};
-use constants::{ROOT_VARIANTS, ROW_VARIANTS, root_constants, row_constants};
 
 pub use crate::kernels::cpu::temporal_attention::AttentionShape;
 
@@ -35,6 +32,30 @@ const WORKGROUP: u32 = 128;
 
 /// Workgroup memory that every adapter has.
 const WORKGROUP_BYTES: usize = 16_384;
+
+/// Wikipedia, no edge features, one slot, more pairs than invocations.
+const SHAPES: [[u32; 5]; 4] = [
+    [2, 10, 100, 172, 100],
+    [1, 20, 16, 0, 12],
+    [1, 1, 1, 1, 1],
+    [8, 20, 100, 172, 64],
+];
+
+const ROOT_VARIANTS: &[&[(&str, u32)]] = &[
+    &root_constants(SHAPES[0], 128, 32, false),
+    &root_constants(SHAPES[0], 8, 8, true),
+    &root_constants(SHAPES[1], 128, 32, false),
+    &root_constants(SHAPES[2], 128, 32, false),
+    &root_constants(SHAPES[2], 8, 8, true),
+    &root_constants(SHAPES[3], 128, 4, false),
+];
+
+const ROW_VARIANTS: &[&[(&str, u32)]] = &[
+    &row_constants(SHAPES[0]),
+    &row_constants(SHAPES[1]),
+    &row_constants(SHAPES[2]),
+    &row_constants(SHAPES[3]),
+];
 
 /// `shaders/temporal_attention.wgsl`.
 pub static FORWARD: KernelSpec = KernelSpec {
@@ -124,7 +145,41 @@ pub trait TemporalAttention: Backend {
     ) -> AttentionGradients<Self>;
 }
 
-/// Constants of the two kernels that take one root a workgroup.
+/// Constants of the kernel that sums node rows: heads, fanout, widths of a node row, of an
+/// edge feature row and of the time encoding.
+const fn row_constants(of: [u32; 5]) -> [(&'static str, u32); 5] {
+    let [heads, fanout, node, edge, time] = of;
+    [
+        ("HEADS", heads),
+        ("FANOUT", fanout),
+        ("NODE", node),
+        ("EDGE", edge),
+        ("TIME", time),
+    ]
+}
+
+/// Constants of the two kernels that take one root a workgroup: the same, the workgroup's
+/// invocations, how many of them share one dot product, and whether loops stay loops.
+const fn root_constants(
+    of: [u32; 5],
+    workgroup: u32,
+    lanes: u32,
+    rolled: bool,
+) -> [(&'static str, u32); 8] {
+    let [heads, fanout, node, edge, time] = row_constants(of);
+    [
+        heads,
+        fanout,
+        node,
+        edge,
+        time,
+        ("WORKGROUP", workgroup),
+        ("LANES", lanes),
+        ("ROLLED", rolled as u32),
+    ]
+}
+
+/// The same for a launch.
 fn constants(shape: &AttentionShape, query: &CubeTensor) -> [(&'static str, u32); 8] {
     let software = wgsl::is_software(query);
     let workgroup = wgsl::row_workgroup(query, WORKGROUP);
@@ -271,6 +326,35 @@ impl TemporalAttention for CubeBackend {
     }
 }
 
+/// Calls `kernel` with the numbers of `query` and `tensors` and the uses of queries and node rows.
+fn with_numbers<T>(
+    query: &FloatTensor<Flex>,
+    tensors: &AttentionTensors<Flex>,
+    shape: AttentionShape,
+    dropout: Dropout,
+    kernel: impl FnOnce(&cpu::AttentionInput<'_>, [cpu::Uses<'_>; 2]) -> T,
+) -> T {
+    let of_queries = cpu::Uses {
+        offsets: &ints(&tensors.query_offsets),
+        items: &ints(&tensors.query_items),
+    };
+    let of_rows = cpu::Uses {
+        offsets: &ints(&tensors.offsets),
+        items: &ints(&tensors.items),
+    };
+    let slot = ints(&tensors.slot);
+    let input = cpu::AttentionInput {
+        query: &floats(query),
+        node: &floats(&tensors.node),
+        edge: &floats(&tensors.edge),
+        time: &floats(&tensors.time),
+        slot: bytemuck::cast_slice(&slot),
+        shape,
+        dropout,
+    };
+    kernel(&input, [of_queries, of_rows])
+}
+
 impl TemporalAttention for Flex {
     fn temporal_attention(
         query: FloatTensor<Self>,
@@ -279,21 +363,9 @@ impl TemporalAttention for Flex {
         dropout: Dropout,
     ) -> AttentionOutput<Self> {
         let roots = tensors.slot.shape()[0];
-        let (out, score) = cpu::temporal_attention(
-            &cpu::AttentionInput {
-                query: &floats(&query),
-                node: &floats(&tensors.node),
-                edge: &floats(&tensors.edge),
-                time: &floats(&tensors.time),
-                slot: bytemuck::cast_slice(&ints(&tensors.slot)),
-                shape,
-                dropout,
-            },
-            cpu::Uses {
-                offsets: &ints(&tensors.query_offsets),
-                items: &ints(&tensors.query_items),
-            },
-        );
+        let (out, score) = with_numbers(&query, &tensors, shape, dropout, |input, [queries, _]| {
+            cpu::temporal_attention(input, queries)
+        });
         AttentionOutput {
             out: from_floats(out, [shape.heads, roots, shape.width()]),
             score: from_floats(score, [roots, shape.fanout * shape.heads]),
@@ -308,33 +380,25 @@ impl TemporalAttention for Flex {
         shape: AttentionShape,
         dropout: Dropout,
     ) -> AttentionGradients<Self> {
-        let node_shape = tensors.node.shape();
-        let query_shape = query.shape();
-        let gradients = cpu::temporal_attention_backward(
-            &cpu::AttentionInput {
-                query: &floats(&query),
-                node: &floats(&tensors.node),
-                edge: &floats(&tensors.edge),
-                time: &floats(&tensors.time),
-                slot: bytemuck::cast_slice(&ints(&tensors.slot)),
-                shape,
-                dropout,
-            },
-            &floats(&score),
-            &floats(&grad),
-            cpu::Uses {
-                offsets: &ints(&tensors.query_offsets),
-                items: &ints(&tensors.query_items),
-            },
-            cpu::Uses {
-                offsets: &ints(&tensors.offsets),
-                items: &ints(&tensors.items),
+        let d = with_numbers(
+            &query,
+            &tensors,
+            shape,
+            dropout,
+            |input, [queries, rows]| {
+                cpu::temporal_attention_backward(
+                    input,
+                    &floats(&score),
+                    &floats(&grad),
+                    queries,
+                    rows,
+                )
             },
         );
         AttentionGradients {
-            query: from_floats(gradients.query, query_shape),
-            node: from_floats(gradients.node, node_shape),
-            time: from_floats(gradients.time, [2, shape.time]),
+            query: from_floats(d.query, query.shape()),
+            node: from_floats(d.node, tensors.node.shape()),
+            time: from_floats(d.time, [2, shape.time]),
         }
     }
 }

@@ -5,7 +5,7 @@
 use burn::module::{Module, Param};
 use burn::tensor::Tensor;
 
-use crate::kernels::linear::linear;
+use crate::kernels::products::linear;
 use crate::model::init::Initializer;
 
 /// relu(h W + b) w + b.
