@@ -1,5 +1,4 @@
-//! The CPU kernels: what the CPU device runs, and what the shaders are
-//! tested against. Same names, same arithmetic.
+//! The CPU kernels: what the CPU device runs. Same names and arithmetic as the shaders.
 //!
 //! CPU kernels are multi-threaded over rows or roots and vectorised for the processor at run
 //! time ([`multiversion`]). Each output number is summed in an order that depends on

@@ -80,6 +80,16 @@ pub(crate) enum Base<'a> {
     Output,
 }
 
+impl Base<'_> {
+    /// Some columns of it.
+    fn columns(self, first: usize, count: usize) -> Self {
+        match self {
+            Base::Row(row) => Base::Row(&row[first..first + count]),
+            other => other,
+        }
+    }
+}
+
 /// Columns of an output that are few: see [`narrow_block`].
 const NARROW: usize = 64;
 
@@ -206,46 +216,41 @@ unsafe fn write(
         .for_each(|task| {
             let (i, j) = (task / across * rows, task % across * columns);
             let (m, n) = (rows.min(m - i), columns.min(n - j));
-            if narrow {
-                // SAFETY: as below.
-                unsafe {
-                    narrow_block(
-                        a.skip(i, 0),
-                        b,
-                        [m, k, n],
-                        target.at(start + i * stride),
-                        stride,
-                    )
-                };
-                return;
-            }
-            let accumulate = match base {
-                Base::Zero => false,
-                Base::Output => true,
-                Base::Row(row) => {
-                    for r in 0..m {
-                        let to = target.at(start + (i + r) * stride + j);
-                        // SAFETY: this row of this block lies within the target (asserted
-                        // above), and `row` elsewhere.
-                        unsafe { to.copy_from_nonoverlapping(row[j..].as_ptr(), n) };
-                    }
-                    true
-                }
-            };
-            // SAFETY: the asserts above keep both factors and the block within what they
-            // point to, and no other task writes this block.
+            let to = target.at(start + i * stride + j);
+            // SAFETY: the asserts above keep both factors and the block within what they point to, and
+            // no other task writes this block.
             unsafe {
-                let to = target.at(start + i * stride + j);
-                block(
-                    a.skip(i, 0),
-                    b.skip(0, j),
-                    [m, k, n],
-                    accumulate,
-                    to,
-                    stride,
-                );
+                if narrow {
+                    narrow_block(a.skip(i, 0), b, [m, k, n], to, stride);
+                } else {
+                    let (a, b) = (a.skip(i, 0), b.skip(0, j));
+                    block_on_base(a, b, [m, k, n], base.columns(j, n), to, stride);
+                }
             }
         });
+}
+
+/// As [`block`], added to a base of its `n` columns.
+///
+/// # Safety
+/// As for [`block`]; the rows must be initialised if the base is [`Base::Output`].
+unsafe fn block_on_base(
+    a: Matrix<'_>,
+    b: Matrix<'_>,
+    [m, k, n]: [usize; 3],
+    base: Base<'_>,
+    to: *mut f32,
+    stride: usize,
+) {
+    // SAFETY: as the caller promises; a row lies elsewhere and has `n` numbers.
+    unsafe {
+        if let Base::Row(row) = base {
+            for r in 0..m {
+                to.add(r * stride).copy_from_nonoverlapping(row.as_ptr(), n);
+            }
+        }
+        block(a, b, [m, k, n], !matches!(base, Base::Zero), to, stride);
+    }
 }
 
 /// As [`block`] into rows that were not written yet, for few columns: the library takes the longer

@@ -217,7 +217,7 @@ pub(crate) fn recurrent_cell_backward(
     grad: &[f32],
 ) -> CellGradients {
     let (rows, outputs, time) = (input.rows(), input.outputs(), input.time_width());
-    let (width, mail) = (input.width(), input.mail_width());
+    let width = input.width();
     let chunk = rows_of_task(rows, ROWS);
     let count = rows.div_ceil(chunk);
     let of_memory = if input.is_gru() { outputs } else { 0 };
@@ -269,10 +269,24 @@ pub(crate) fn recurrent_cell_backward(
         memory_bias,
         ..CellGradients::default()
     };
+    weight_gradients(input, &encoding, [&d_input, d_memory], &mut d);
+    d
+}
+
+/// Writes the gradients of the three weights: of each the transposed factor times the gradient of the
+/// product, of the input's and of the memory's.
+fn weight_gradients(
+    input: &CellInput<'_>,
+    encoding: &[f32],
+    [d_input, d_memory]: [&[f32]; 2],
+    d: &mut CellGradients,
+) {
+    let (rows, outputs, time) = (input.rows(), input.outputs(), input.time_width());
+    let (width, mail) = (input.width(), input.mail_width());
     let mut products = Together::default();
     for (d_weight, x, inputs, d_product) in [
-        (&mut d.from_mail, input.mail, mail, &d_input),
-        (&mut d.from_time, &encoding, time, &d_input),
+        (&mut d.from_mail, input.mail, mail, d_input),
+        (&mut d.from_time, encoding, time, d_input),
         (&mut d.from_memory, input.memory, width, d_memory),
     ] {
         let x = Matrix::whole(x, inputs).transposed();
@@ -287,7 +301,6 @@ pub(crate) fn recurrent_cell_backward(
         d.from_time.set_len(time * outputs);
         d.from_memory.set_len(width * outputs);
     }
-    d
 }
 
 /// What [`recurrent_cell`] has made, as its backward reads it.
