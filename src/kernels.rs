@@ -50,8 +50,8 @@ pub const ALL: &[&KernelSpec] = &[
     &temporal_attention::FORWARD,
     &temporal_attention::BACKWARD,
     &temporal_attention::BACKWARD_ROWS,
-    &products::PRODUCT,
-    &products::COLUMN_SUMS,
+    &products::cube::PRODUCT,
+    &products::cube::COLUMN_SUMS,
     &dropout::FORWARD,
     &adam::FORWARD,
 ];

@@ -22,7 +22,7 @@ use crate::kernels::costs;
 use crate::kernels::cpu::link_predictor as cpu;
 use crate::kernels::cpu::link_scores::link_loss;
 use crate::kernels::flex::{floats, from_floats};
-use crate::kernels::products::{
+use crate::kernels::products::cube::{
     product_of_rows, stacked_products_transposed, transposed_product_of_rows,
 };
 use crate::profiler::{self, Kind};

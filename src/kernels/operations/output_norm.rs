@@ -15,7 +15,7 @@ use crate::kernels::autodiff::differentiable;
 use crate::kernels::costs;
 use crate::kernels::cpu::output_norm as cpu;
 use crate::kernels::flex::{floats, from_floats};
-use crate::kernels::products::column_sums;
+use crate::kernels::products::cube::column_sums;
 use crate::kernels::wgsl::{self, COUNTER_HASH, FINITE, KernelSpec, ROWS};
 use crate::profiler::{self, Kind};
 

@@ -6,7 +6,7 @@
 //! but needs the heads in a dimension of their own: on the CPU the permutations around them cost about
 //! as much as the products.
 
-mod cube;
+pub(crate) mod cube;
 
 use burn::backend::autodiff::checkpoint::{base::Checkpointer, strategy::CheckpointStrategy};
 use burn::backend::autodiff::grads::Gradients;
@@ -19,11 +19,6 @@ use crate::kernels::costs;
 use crate::kernels::cpu::products::{self as cpu, Base, Matrix, Place};
 use crate::kernels::flex::{floats, floats_mut, from_floats};
 use crate::profiler::{self, Kind, Operation};
-
-pub use cube::{COLUMN_SUMS, PRODUCT};
-pub(crate) use cube::{
-    column_sums, product_of_rows, stacked_products_transposed, transposed_product_of_rows,
-};
 
 /// Dispatch of [`linear`], [`to_heads`] and [`from_heads`] to the backends.
 ///
@@ -312,7 +307,7 @@ impl<B: Products + ProductGradients, C: CheckpointStrategy> Products for Autodif
 /// `base + x · weight`, `[rows, outputs]`, for `x` `[rows, inputs]` and `weight`
 /// `[inputs, outputs]`.
 ///
-/// `base` is a sum to go on with, `[rows, outputs]` (written in place where the caller holds
+/// `base` is a sum to continue, `[rows, outputs]` (written in place where the caller holds
 /// the only handle), or a bias, `[1, outputs]`. On the GPU this is burn's product and sum.
 pub fn linear(base: Tensor<2>, x: Tensor<2>, weight: Tensor<2>) -> Tensor<2> {
     let _operation = profiler::operation("linear", Kind::Product, || {

@@ -21,7 +21,7 @@ use crate::kernels::autodiff::differentiable;
 use crate::kernels::costs;
 use crate::kernels::cpu::temporal_attention as cpu;
 use crate::kernels::flex::{floats, from_floats, ints};
-use crate::kernels::products::column_sums;
+use crate::kernels::products::cube::column_sums;
 use crate::kernels::wgsl::{self, ATTENTION, COSINE, COUNTER_HASH, FINITE, KernelSpec, ROWS};
 use crate::profiler::{self, Kind};
 

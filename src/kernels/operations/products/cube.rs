@@ -16,7 +16,7 @@ use super::{ProductGradients, Products};
 use crate::kernels::wgsl::{self, KernelSpec, ROWS, is_software};
 
 /// `shaders/product.wgsl`.
-pub static PRODUCT: KernelSpec = KernelSpec {
+pub(crate) static PRODUCT: KernelSpec = KernelSpec {
     name: "product",
     source: include_str!("../../../../shaders/product.wgsl"),
     shared: &[ROWS],
@@ -26,7 +26,7 @@ pub static PRODUCT: KernelSpec = KernelSpec {
 };
 
 /// `shaders/column_sums.wgsl`.
-pub static COLUMN_SUMS: KernelSpec = KernelSpec {
+pub(crate) static COLUMN_SUMS: KernelSpec = KernelSpec {
     name: "column_sums",
     source: include_str!("../../../../shaders/column_sums.wgsl"),
     shared: &[ROWS],
