@@ -6,10 +6,11 @@ use burn::module::Module;
 use burn::nn::{LayerNorm, LayerNormConfig};
 use burn::tensor::Tensor;
 
+use super::config::ModelConfig;
 use super::init::Initializer;
+use super::input::ModelInput;
 use super::mailbox_attention::MailboxAttention;
 use super::node_features::NodeFeatures;
-use super::{ModelConfig, ModelInput};
 use crate::kernels::gather_rows::gather_rows;
 use crate::kernels::output_norm::{BeforeNorm, output_norm};
 

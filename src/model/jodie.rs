@@ -5,11 +5,12 @@ use burn::module::Module;
 use burn::nn::{LayerNorm, LayerNormConfig};
 use burn::tensor::Tensor;
 
+use super::config::ModelConfig;
 use super::init::Initializer;
+use super::input::ModelInput;
 use super::memory_updater::RecurrentUpdater;
 use super::node_features::NodeFeatures;
 use super::time_projection::TimeProjection;
-use super::{ModelConfig, ModelInput};
 use crate::kernels::gather_rows::gather_rows;
 use crate::kernels::output_norm::{BeforeNorm, output_norm};
 

@@ -3,8 +3,8 @@
 use burn::module::{Module, Param};
 use burn::tensor::{Int, Tensor};
 
+use super::config::ModelConfig;
 use super::init::Initializer;
-use super::{Logits, ModelConfig};
 use crate::kernels::link_predictor::{PredictorInput, link_predictor, link_products};
 use crate::kernels::link_scores::{LinkLayer, link_scores};
 
@@ -23,6 +23,16 @@ pub struct LinkPredictor {
     pub output: Param<Tensor<2>>,
     /// `[1]`.
     pub output_bias: Param<Tensor<1>>,
+}
+
+/// Logits of a batch, `[events]` for its events and for their negatives, and the loss on them.
+#[derive(Debug, Clone)]
+pub struct Logits {
+    /// Of (src, dst).
+    pub positive: Tensor<1>,
+    /// Of (src, neg).
+    pub negative: Tensor<1>,
+    loss: Tensor<1>,
 }
 
 impl LinkPredictor {

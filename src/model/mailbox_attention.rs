@@ -4,9 +4,10 @@ use burn::module::{Module, Param};
 use burn::nn::{LayerNorm, LayerNormConfig};
 use burn::tensor::{Tensor, activation};
 
+use super::config::ModelConfig;
 use super::init::Initializer;
+use super::input::{DropoutKey, MailboxInput, ModelInput, draws};
 use super::time_encoding::TimeEncoding;
-use super::{DropoutKey, MailboxInput, ModelConfig, ModelInput, draws};
 use crate::kernels::dropout::dropout;
 use crate::kernels::gather_rows::Uses;
 use crate::kernels::output_norm::{BeforeNorm, output_norm};

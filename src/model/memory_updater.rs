@@ -3,9 +3,10 @@
 use burn::module::{Module, Param};
 use burn::tensor::Tensor;
 
+use super::config::ModelConfig;
 use super::init::Initializer;
+use super::input::ModelInput;
 use super::time_encoding::TimeEncoding;
-use super::{ModelConfig, ModelInput};
 use crate::kernels::recurrent_cell::{CellBatch, CellParameters, recurrent_cell};
 
 /// Parameters of a recurrent cell over `[mail | Φ(Δt)]` and a memory row.

@@ -4,7 +4,7 @@ use burn::module::Module;
 use burn::nn::{Linear, LinearConfig};
 use burn::tensor::Tensor;
 
-use super::ModelConfig;
+use super::config::ModelConfig;
 use super::init::Initializer;
 use crate::kernels::products::linear;
 

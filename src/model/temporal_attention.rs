@@ -4,9 +4,10 @@ use burn::module::{Module, Param};
 use burn::nn::{LayerNorm, LayerNormConfig};
 use burn::tensor::Tensor;
 
+use super::config::ModelConfig;
 use super::init::Initializer;
+use super::input::{DropoutKey, LayerInput, draws};
 use super::time_encoding::TimeEncoding;
-use super::{DropoutKey, LayerInput, ModelConfig, draws};
 use crate::kernels::gather_rows::gather_rows;
 use crate::kernels::output_norm::{BeforeNorm, output_norm};
 use crate::kernels::products::{from_heads, linear, to_heads};

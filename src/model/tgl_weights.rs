@@ -13,6 +13,7 @@
 //!
 //! Source: amazon-science/tgl 241b336, `modules.py`, `layers.py`, `memorys.py`.
 
+mod error;
 mod names;
 mod tables;
 
@@ -20,10 +21,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use burn::optim::GradientsParams;
-use thiserror::Error;
 
 use super::LinkModel;
 use tables::{Parameter, Tables};
+
+pub use error::{Misfit, WeightError};
 
 /// Shape and values of a parameter of TGL; its name is the key that it is found under.
 #[derive(Debug, Clone, PartialEq)]
@@ -32,69 +34,6 @@ pub struct NamedTensor {
     pub shape: Vec<usize>,
     /// Its numbers, row-major.
     pub values: Vec<f32>,
-}
-
-/// One name for which weights and model disagree.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub enum Misfit {
-    /// The model needs it.
-    #[error("'{name}' is missing, the model expects it with shape {expected:?}")]
-    Missing {
-        /// TGL's name.
-        name: String,
-        /// Shape that the model needs.
-        expected: Vec<usize>,
-    },
-    /// The model has nothing of this name.
-    #[error("'{name}' {found:?} is in the weights, the model has no such parameter")]
-    Surplus {
-        /// The name in the weights.
-        name: String,
-        /// Its shape.
-        found: Vec<usize>,
-    },
-    /// The model needs another shape.
-    #[error("'{name}' has shape {found:?}, the model expects {expected:?}")]
-    Misshapen {
-        /// TGL's name.
-        name: String,
-        /// Its shape in the weights.
-        found: Vec<usize>,
-        /// Shape that the model needs.
-        expected: Vec<usize>,
-    },
-    /// Its shape and its numbers do not go together.
-    #[error("'{name}' has {values} values for its shape {shape:?}")]
-    Incomplete {
-        /// TGL's name.
-        name: String,
-        /// Its shape in the weights.
-        shape: Vec<usize>,
-        /// Its numbers.
-        values: usize,
-    },
-}
-
-/// Why weights can't be moved.
-#[derive(Debug, Error)]
-pub enum WeightError {
-    /// Names or shapes differ; all of them are listed.
-    #[error(
-        "these weights are not of this model:{}\ncheck the widths and the kind of the model",
-        .0.iter().map(|misfit| format!("\n  {misfit}")).collect::<String>()
-    )]
-    Misfits(Vec<Misfit>),
-    /// The gradients lack a parameter, so it did not take part in the forward pass.
-    #[error("there is no gradient of '{0}'; were these gradients computed for this model?")]
-    NoGradient(String),
-    /// The device could not hand over the values.
-    #[error("'{parameter}' could not be read from the device: {reason}")]
-    Unreadable {
-        /// Our name of the parameter.
-        parameter: String,
-        /// The device's words.
-        reason: String,
-    },
 }
 
 /// `model` with TGL's weights `tensors`, on the device that it is on.

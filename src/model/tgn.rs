@@ -4,11 +4,12 @@
 use burn::module::Module;
 use burn::tensor::Tensor;
 
+use super::config::ModelConfig;
 use super::init::Initializer;
+use super::input::{DropoutKey, ModelInput};
 use super::memory_updater::RecurrentUpdater;
 use super::node_features::NodeFeatures;
 use super::temporal_attention::TemporalAttention;
-use super::{DropoutKey, ModelConfig, ModelInput};
 
 /// The whole model.
 #[derive(Module, Debug)]

@@ -3,7 +3,7 @@
 use burn::module::{Module, Param};
 use burn::tensor::Tensor;
 
-use super::ModelConfig;
+use super::config::ModelConfig;
 use super::init::Initializer;
 use crate::kernels;
 

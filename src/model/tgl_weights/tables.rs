@@ -9,8 +9,9 @@ use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::optim::GradientsParams;
 use burn::tensor::{Tensor, TensorData};
 
+use super::error::WeightError;
 use super::names::{LINK_PREDICTOR, ParameterGroup, Part, TglParameter, groups};
-use super::{LinkModel, WeightError};
+use crate::model::LinkModel;
 
 /// A parameter of TGL that a model has.
 pub(super) struct Parameter {

@@ -1,0 +1,68 @@
+//! What a model reads of one batch.
+
+use burn::tensor::{Int, Tensor};
+
+use crate::kernels::dropout::Dropout;
+use crate::kernels::gather_rows::Uses;
+use crate::kernels::temporal_attention::AttentionSlots;
+
+/// What a model reads of one batch.
+///
+/// A row is a node whose memory the batch needs (`time_delta = message`), or a (node,
+/// time) pair (`query`).
+#[derive(Debug, Clone)]
+pub struct ModelInput {
+    /// Memory of each row, `[rows, width]`.
+    pub memory: Tensor<2>,
+    /// Mail, `[mail rows, slots x mail width]`: one per row, or those that `mailbox` refers to.
+    pub mail: Tensor<2>,
+    /// Time since the last update of each row, `[rows]`, in the stream's unit.
+    pub delta_t: Tensor<1>,
+    /// 1 where the row goes through the updater, 0 where it keeps its memory, `[rows]`.
+    pub active: Tensor<1, Int>,
+    /// Where a row's mail is and how old, if the updater attends to each of them.
+    pub mailbox: Option<MailboxInput>,
+    /// Node features of each row, `[rows, node width]`, if the stream has any.
+    pub node_features: Option<Tensor<2>>,
+    /// Time since the last event of each root over the time since the stream's start,
+    /// `[roots]`, roots being src ‖ dst ‖ neg.
+    pub root_recency: Tensor<1>,
+    /// Layers, the innermost first: its rows are the memory's, and its roots are the rows
+    /// of the next layer; the last one's roots are the batch's.
+    pub layers: Vec<LayerInput>,
+}
+
+/// Mail as the attention kernel takes past events.
+#[derive(Debug, Clone)]
+pub struct MailboxInput {
+    /// `[rows, slots, 4]`: 0, place among the mail, bits of the f32 time since, query row.
+    pub slot: Tensor<3, Int>,
+    /// `[queries]`: a row with the memory of each query. Rows of one node share it.
+    pub query: Tensor<1, Int>,
+    /// Rows that use each query.
+    pub query_uses: Uses,
+}
+
+/// One sampled layer.
+#[derive(Debug, Clone)]
+pub struct LayerInput {
+    /// Row of each root, `[roots]`; the rows of roots come before all others.
+    pub root_row: Tensor<1, Int>,
+    /// Roots that use each of their rows.
+    pub root_uses: Uses,
+    /// Sampled past events of each root; none where the model needs none.
+    pub slots: AttentionSlots,
+    /// Edge features of the batch's events and of the sampled ones, `[event rows, edge width]`.
+    pub edge: Tensor<2>,
+}
+
+/// Seed and counter of an iteration's dropouts; `None` in evaluation.
+pub type DropoutKey = Option<(u64, u32)>;
+
+/// The draws of one of a model's dropouts, which have distinct `stream` numbers; none in
+/// evaluation.
+pub(super) fn draws(key: DropoutKey, probability: f64, stream: u32) -> Dropout {
+    key.map_or(Dropout::OFF, |(seed, iteration)| {
+        Dropout::new(probability as f32, seed, stream, iteration)
+    })
+}
