@@ -2,23 +2,23 @@
 //! run writes down, and what may be read back.
 
 mod candidates;
+mod error;
 mod given;
 mod limits;
 mod parts;
 mod written;
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use clap::{Args, Command, FromArgMatches};
 use mspipe_datasets::OpenOptions;
-use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use thiserror::Error;
 
 use crate::device::DeviceChoice;
 
 pub(crate) use candidates::CandidateSource;
+pub use error::ConfigError;
 pub use given::{GivenConfig, options};
 pub use limits::start_threads;
 pub use parts::{
@@ -26,68 +26,9 @@ pub use parts::{
     Protocol, ProtocolSettings, ReadingSettings, SamplerName, SourceSettings, StartSettings,
     StreamSettings, Task, TimeEncodingName, TrainingSettings,
 };
-use written::Written;
-
-/// Settings that contradict one another.
-#[derive(Debug, Error, PartialEq)]
-pub enum ConfigError {
-    /// A number out of range.
-    #[error("--{option} is {found}, expected {expected}")]
-    Range {
-        /// The option's name.
-        option: &'static str,
-        /// What was given.
-        found: String,
-        /// What is possible.
-        expected: &'static str,
-    },
-    /// An option that is needed was not given.
-    #[error("--{option} is missing: {expected}")]
-    Missing {
-        /// The option's name.
-        option: &'static str,
-        /// What to give, and why.
-        expected: &'static str,
-    },
-    /// Threads that the system does not give.
-    #[error("--threads is {threads}, which can't be started: {reason}; give fewer")]
-    Threads {
-        /// What was given.
-        threads: usize,
-        /// Why.
-        reason: String,
-    },
-    /// An option that a run has settled.
-    #[error(
-        "--{0} can't be given with --resume, which resumes with the settings of the run; to start \
-         a run with its weights and other settings: --init RUN"
-    )]
-    OfRun(String),
-    /// There is no run.
-    #[error(
-        "{}: holds no run (there is no {}); give a folder that mspipe train has written, or a weights \
-         file",
-        run.display(),
-        run.join("config.json").display()
-    )]
-    NoRun {
-        /// The folder.
-        run: PathBuf,
-    },
-    /// The settings of an earlier run can't be read.
-    #[error("{}: can't be read as the settings of a run: {reason}; give the run's weights \
-             file instead, and the settings as options", path.display())]
-    Run {
-        /// Its `config.json`.
-        path: PathBuf,
-        /// Why.
-        reason: String,
-    },
-}
 
 /// Settings of a training run.
-#[derive(Debug, Clone, PartialEq, Args, Serialize, Deserialize)]
-#[serde(from = "Written", into = "Written")]
+#[derive(Debug, Clone, PartialEq, Args)]
 pub struct RunConfig {
     /// Where the stream lies.
     #[command(flatten)]
@@ -159,84 +100,6 @@ impl RunConfig {
         };
         let text = fs::read_to_string(path).map_err(|error| failed(error.to_string()))?;
         serde_json::from_str(&text).map_err(|error| failed(error.to_string()))
-    }
-
-    /// Checks what the types can't.
-    ///
-    /// # Errors
-    /// The first setting that is out of range.
-    pub fn validate(&self) -> Result<(), ConfigError> {
-        let fail = |option, found: String, expected| {
-            Err(ConfigError::Range {
-                option,
-                found,
-                expected,
-            })
-        };
-        if self.source.data.is_empty() {
-            return Err(ConfigError::Missing {
-                option: "data",
-                expected: "give a file, a data set's name, or synthetic:wikipedia for a generated \
-                           stream",
-            });
-        }
-        if self.start.task == Task::Node && self.start.init.is_none() {
-            return Err(ConfigError::Missing {
-                option: "init",
-                expected: "--task node classifies embeddings; give the folder of a link \
-                           prediction run, or a weights file",
-            });
-        }
-        if let (Some(candidates), false) = (
-            &self.protocol.candidates,
-            self.protocol.name == Protocol::Tgb,
-        ) {
-            return fail(
-                "candidates",
-                candidates.to_string(),
-                "--protocol tgb with it: no other protocol ranks",
-            );
-        }
-        if self.output.profile && self.start.task == Task::Node {
-            return fail("profile", "given".to_owned(), "--task link with it");
-        }
-        limits::check(self)?;
-        self.pipeline.validate()?;
-        if !self.model.width.is_multiple_of(self.model.heads) {
-            let found = format!("{} with {} heads", self.model.width, self.model.heads);
-            return fail("width", found, "a multiple of --heads");
-        }
-        for (option, p) in [
-            ("dropout", self.model.dropout),
-            ("attention-dropout", self.model.attention_dropout),
-        ] {
-            if !(0.0..1.0).contains(&p) {
-                return fail(option, p.to_string(), "at least 0 and below 1");
-            }
-        }
-        for (option, rate) in [
-            ("learning-rate", self.training.learning_rate),
-            ("node-learning-rate", self.node.learning_rate),
-        ] {
-            if !(rate > 0.0 && rate.is_finite()) {
-                return fail(option, rate.to_string(), "a number above 0");
-            }
-        }
-        // The attention kernel keeps its slots' time encodings in workgroup memory.
-        for (option, slots) in [
-            ("fanout", self.model.fanout),
-            ("mail-slots", self.model.mail_slots),
-        ] {
-            if slots * self.model.time_width > 1500 {
-                let found = format!("{slots} with time width {}", self.model.time_width);
-                return fail(option, found, "a product with the time width up to 1500");
-            }
-            if slots * self.model.heads > 128 {
-                let found = format!("{slots} with {} heads", self.model.heads);
-                return fail(option, found, "a product with the heads up to 128");
-            }
-        }
-        Ok(())
     }
 
     /// All settings by the names of their options, those of groups too.

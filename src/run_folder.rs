@@ -29,10 +29,7 @@ use serde_json::json;
 pub use summary::{Dataset, DeviceRecord, EvalSummary, NodeSummary, Setting, Summary};
 
 use error::failed;
-use place::{
-    is_of_no_run, missing_folders, names_in, numbered_folder, refuse_content, refuse_link,
-    remove_folders,
-};
+use place::{missing_folders, names_in, numbered_folder, refuse_link, remove_folders};
 
 use crate::checkpoint::{DAMAGED, LAST, PREVIOUS};
 use crate::config::{RunConfig, Task};
@@ -385,4 +382,61 @@ impl MetricsLog {
     pub(crate) fn sync(&mut self) -> io::Result<u64> {
         self.lines.sync()
     }
+}
+
+/// Refuses a place that has something in it, and says what that is.
+fn refuse_content(path: &Path) -> Result<(), RunFolderError> {
+    let own = || path.to_owned();
+    if !path.is_dir() {
+        return match fs::symlink_metadata(path) {
+            Ok(_) => Err(RunFolderError::NoFolder { path: own() }),
+            Err(_) => Ok(()),
+        };
+    }
+    let names = names_in(path)?;
+    if names.is_empty() {
+        return Ok(());
+    }
+    let lock = fs::symlink_metadata(path.join(LOCK));
+    let is_lock = lock.is_ok_and(|lock| lock.is_file() && lock.len() == 0);
+    if is_lock && names.iter().all(|name| is_of_no_run(name)) {
+        // Refuses a run that is being begun.
+        return RunFolder::reopened(own()).map(drop);
+    }
+    let has = |name: &str| names.iter().any(|found| found == name);
+    // A file of the name alone is not enough: it must hold a run's settings.
+    let file = path.join(CONFIG);
+    let config = match has(LOCK) && file.is_file() {
+        true => RunConfig::read(&file).ok(),
+        false => None,
+    };
+    let Some(config) = config else {
+        const SHOWN: usize = 3;
+        let mut found = names
+            .iter()
+            .take(SHOWN)
+            .cloned()
+            .collect::<Vec<_>>()
+            .join(", ");
+        if names.len() > SHOWN {
+            found += &format!(" and {} more", names.len() - SHOWN);
+        }
+        return Err(RunFolderError::Foreign { path: own(), found });
+    };
+    // Refuses a run that is being written.
+    drop(RunFolder::reopened(own())?);
+    Err(if has(SUMMARY) {
+        RunFolderError::Taken { path: own() }
+    } else if has(LAST) || has(PREVIOUS) {
+        RunFolderError::Unfinished { path: own() }
+    } else if config.start.task == Task::Node {
+        RunFolderError::AbandonedNode { path: own() }
+    } else {
+        RunFolderError::Abandoned { path: own() }
+    })
+}
+
+/// What a program leaves that is killed before it has written a run's settings.
+fn is_of_no_run(name: &str) -> bool {
+    name == LOCK || whole_file::is_temporary(name)
 }

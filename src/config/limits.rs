@@ -4,7 +4,9 @@
 //! 64 bits, so that what is computed of them in advance (the estimate of memory above all) is
 //! right. What a machine can hold is far below, and for that estimate to say.
 
-use super::{ConfigError, RunConfig};
+use super::RunConfig;
+use super::error::ConfigError;
+use super::parts::{Protocol, Task};
 use crate::features::FeatureSource;
 
 /// Most worker threads.
@@ -48,7 +50,7 @@ fn random_width(source: FeatureSource) -> usize {
 }
 
 /// Refuses the first number beyond its ceiling, or 0.
-pub(super) fn check(config: &RunConfig) -> Result<(), ConfigError> {
+fn check(config: &RunConfig) -> Result<(), ConfigError> {
     for ceiling in &CEILINGS {
         let found = (ceiling.of)(config);
         if !(1..=ceiling.most).contains(&found) {
@@ -99,6 +101,84 @@ pub fn start_threads(threads: Option<usize>) -> Result<(), ConfigError> {
 }
 
 impl RunConfig {
+    /// Checks what the types can't.
+    ///
+    /// # Errors
+    /// The first setting that is out of range.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        let fail = |option, found: String, expected| {
+            Err(ConfigError::Range {
+                option,
+                found,
+                expected,
+            })
+        };
+        if self.source.data.is_empty() {
+            return Err(ConfigError::Missing {
+                option: "data",
+                expected: "give a file, a data set's name, or synthetic:wikipedia for a generated \
+                           stream",
+            });
+        }
+        if self.start.task == Task::Node && self.start.init.is_none() {
+            return Err(ConfigError::Missing {
+                option: "init",
+                expected: "--task node classifies embeddings; give the folder of a link \
+                           prediction run, or a weights file",
+            });
+        }
+        if let (Some(candidates), false) = (
+            &self.protocol.candidates,
+            self.protocol.name == Protocol::Tgb,
+        ) {
+            return fail(
+                "candidates",
+                candidates.to_string(),
+                "--protocol tgb with it: no other protocol ranks",
+            );
+        }
+        if self.output.profile && self.start.task == Task::Node {
+            return fail("profile", "given".to_owned(), "--task link with it");
+        }
+        check(self)?;
+        self.pipeline.validate()?;
+        if !self.model.width.is_multiple_of(self.model.heads) {
+            let found = format!("{} with {} heads", self.model.width, self.model.heads);
+            return fail("width", found, "a multiple of --heads");
+        }
+        for (option, p) in [
+            ("dropout", self.model.dropout),
+            ("attention-dropout", self.model.attention_dropout),
+        ] {
+            if !(0.0..1.0).contains(&p) {
+                return fail(option, p.to_string(), "at least 0 and below 1");
+            }
+        }
+        for (option, rate) in [
+            ("learning-rate", self.training.learning_rate),
+            ("node-learning-rate", self.node.learning_rate),
+        ] {
+            if !(rate > 0.0 && rate.is_finite()) {
+                return fail(option, rate.to_string(), "a number above 0");
+            }
+        }
+        // The attention kernel keeps its slots' time encodings in workgroup memory.
+        for (option, slots) in [
+            ("fanout", self.model.fanout),
+            ("mail-slots", self.model.mail_slots),
+        ] {
+            if slots * self.model.time_width > 1500 {
+                let found = format!("{slots} with time width {}", self.model.time_width);
+                return fail(option, found, "a product with the time width up to 1500");
+            }
+            if slots * self.model.heads > 128 {
+                let found = format!("{slots} with {} heads", self.model.heads);
+                return fail(option, found, "a product with the heads up to 128");
+            }
+        }
+        Ok(())
+    }
+
     /// Refuses batches of `events` events, fewer where a batch is smaller, whose rows can't be
     /// numbered.
     pub(crate) fn check_rows(&self, events: usize) -> Result<(), ConfigError> {

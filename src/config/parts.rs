@@ -11,7 +11,8 @@ use mspipe_datasets::split::{SplitShares, SplitTimes};
 use mspipe_datasets::{Format, OpenOptions, Reading, SplitRule};
 use serde::{Deserialize, Serialize};
 
-use super::{CandidateSource, ConfigError};
+use super::candidates::CandidateSource;
+use super::error::ConfigError;
 use crate::batch::{MailAggregation, TimeDelta};
 use crate::checkpoint::Every;
 use crate::features::FeatureSource;

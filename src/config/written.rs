@@ -3,22 +3,39 @@
 
 use std::path::PathBuf;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::*;
+use super::RunConfig;
+use super::candidates::CandidateSource;
+use super::parts::{
+    PipelineSettings, Protocol, ReadingSettings, SamplerName, Task, TimeEncodingName,
+};
 use crate::batch::{MailAggregation, TimeDelta};
 use crate::checkpoint::Every;
+use crate::device::DeviceChoice;
 use crate::features::FeatureSource;
 use crate::memory::MemoryWrite;
 use crate::model::ModelName;
 use crate::train::node_classification::Balance;
+
+impl Serialize for RunConfig {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        Written::from(self.clone()).serialize(to)
+    }
+}
+
+impl<'de> Deserialize<'de> for RunConfig {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<RunConfig, D::Error> {
+        Written::deserialize(from).map(RunConfig::from)
+    }
+}
 
 macro_rules! written {
     ($($(#[$serde:meta])* $key:ident: $type:ty = $($part:ident).+,)+) => {
         /// What is written, and read back; an unknown name is an error.
         #[derive(Serialize, Deserialize)]
         #[serde(deny_unknown_fields, expecting = "struct RunConfig")]
-        pub(super) struct Written {
+        struct Written {
             $($(#[$serde])* $key: $type,)+
         }
 

@@ -1,72 +1,11 @@
-//! Where the folder of a run may be: a new or an empty place, and what to say of any other.
+//! Names in and above the folder of a run: what is there, what is missing, which is free.
 
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use mspipe_datasets::whole_file;
-
 use super::error::{RunFolderError, failed};
-use super::{CONFIG, LOCK, RunFolder, SUMMARY};
-use crate::checkpoint::{LAST, PREVIOUS};
 use crate::config::{RunConfig, Task};
-
-/// Refuses a place that has something in it, and says what that is.
-pub(super) fn refuse_content(path: &Path) -> Result<(), RunFolderError> {
-    let own = || path.to_owned();
-    if !path.is_dir() {
-        return match fs::symlink_metadata(path) {
-            Ok(_) => Err(RunFolderError::NoFolder { path: own() }),
-            Err(_) => Ok(()),
-        };
-    }
-    let names = names_in(path)?;
-    if names.is_empty() {
-        return Ok(());
-    }
-    let lock = fs::symlink_metadata(path.join(LOCK));
-    let is_lock = lock.is_ok_and(|lock| lock.is_file() && lock.len() == 0);
-    if is_lock && names.iter().all(|name| is_of_no_run(name)) {
-        // Refuses a run that is being begun.
-        return RunFolder::reopened(own()).map(drop);
-    }
-    let has = |name: &str| names.iter().any(|found| found == name);
-    // A file of the name alone is not enough: it must hold a run's settings.
-    let file = path.join(CONFIG);
-    let config = match has(LOCK) && file.is_file() {
-        true => RunConfig::read(&file).ok(),
-        false => None,
-    };
-    let Some(config) = config else {
-        const SHOWN: usize = 3;
-        let mut found = names
-            .iter()
-            .take(SHOWN)
-            .cloned()
-            .collect::<Vec<_>>()
-            .join(", ");
-        if names.len() > SHOWN {
-            found += &format!(" and {} more", names.len() - SHOWN);
-        }
-        return Err(RunFolderError::Foreign { path: own(), found });
-    };
-    // Refuses a run that is being written.
-    drop(RunFolder::reopened(own())?);
-    Err(if has(SUMMARY) {
-        RunFolderError::Taken { path: own() }
-    } else if has(LAST) || has(PREVIOUS) {
-        RunFolderError::Unfinished { path: own() }
-    } else if config.start.task == Task::Node {
-        RunFolderError::AbandonedNode { path: own() }
-    } else {
-        RunFolderError::Abandoned { path: own() }
-    })
-}
-
-/// What a program leaves that is killed before it has written a run's settings.
-pub(super) fn is_of_no_run(name: &str) -> bool {
-    name == LOCK || whole_file::is_temporary(name)
-}
 
 /// The names of what is in a folder, sorted.
 pub(super) fn names_in(path: &Path) -> Result<Vec<String>, RunFolderError> {

@@ -1,0 +1,62 @@
+//! Settings that can't be used.
+
+use std::path::PathBuf;
+
+use thiserror::Error;
+
+/// Settings that contradict one another.
+#[derive(Debug, Error, PartialEq)]
+pub enum ConfigError {
+    /// A number out of range.
+    #[error("--{option} is {found}, expected {expected}")]
+    Range {
+        /// The option's name.
+        option: &'static str,
+        /// What was given.
+        found: String,
+        /// What is possible.
+        expected: &'static str,
+    },
+    /// An option that is needed was not given.
+    #[error("--{option} is missing: {expected}")]
+    Missing {
+        /// The option's name.
+        option: &'static str,
+        /// What to give, and why.
+        expected: &'static str,
+    },
+    /// Threads that the system does not give.
+    #[error("--threads is {threads}, which can't be started: {reason}; give fewer")]
+    Threads {
+        /// What was given.
+        threads: usize,
+        /// Why.
+        reason: String,
+    },
+    /// An option that a run has settled.
+    #[error(
+        "--{0} can't be given with --resume, which resumes with the settings of the run; to start \
+         a run with its weights and other settings: --init RUN"
+    )]
+    OfRun(String),
+    /// There is no run.
+    #[error(
+        "{}: holds no run (there is no {}); give a folder that mspipe train has written, or a weights \
+         file",
+        run.display(),
+        run.join("config.json").display()
+    )]
+    NoRun {
+        /// The folder.
+        run: PathBuf,
+    },
+    /// The settings of an earlier run can't be read.
+    #[error("{}: can't be read as the settings of a run: {reason}; give the run's weights \
+             file instead, and the settings as options", path.display())]
+    Run {
+        /// Its `config.json`.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
+}
