@@ -105,3 +105,91 @@ written! {
     no_memory_check: bool = machine.no_memory_check,
     pipeline: PipelineSettings = pipeline,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pipeline::profile::Residency;
+
+    /// Of a run by the version whose settings were not in parts yet.
+    const EARLIER: &str = r#"
+{
+  "data": "synthetic:wikipedia:scale=0.002",
+  "task": "link",
+  "init": null,
+  "model": "apan",
+  "device": "cpu",
+  "epochs": 1,
+  "batch_size": 100,
+  "seed": 0,
+  "protocol": "tgl",
+  "candidates": null,
+  "edge_features": "random:8",
+  "node_features": "file",
+  "edge_feature_file": null,
+  "node_feature_file": null,
+  "reading": {
+    "format": null,
+    "sort": false,
+    "columns": "",
+    "no_header": false,
+    "ids": "auto",
+    "bipartite": "auto",
+    "time_unit": "auto",
+    "missing": "error",
+    "split": null,
+    "split_at": null
+  },
+  "out": "b",
+  "sampler": "uniform",
+  "time_delta": "query",
+  "memory_write": "event",
+  "mail_aggregation": "mean",
+  "mail_slots": 10,
+  "layers": 1,
+  "time_encoding": "fixed",
+  "fanout": 10,
+  "width": 16,
+  "time_width": 8,
+  "heads": 2,
+  "dropout": 0.1,
+  "attention_dropout": 0.1,
+  "learning_rate": 0.0001,
+  "node_epochs": 20,
+  "node_batch_size": 200,
+  "node_learning_rate": 0.001,
+  "balance": "none",
+  "limit_events": null,
+  "threads": 2,
+  "eval_test_each_epoch": true,
+  "checkpoint_every": "10m",
+  "profile": false,
+  "no_memory_check": false,
+  "pipeline": {
+    "schedule": "mspipe",
+    "memory": "host",
+    "emulate_link": "12 GB/s, 20µs",
+    "queue_depth": 3,
+    "mitigation": "similarity",
+    "mitigation_keep": 0.9,
+    "mitigation_quantile": 0.99
+  }
+}
+"#;
+
+    #[test]
+    fn earlier_runs_are_read_and_written_as_they_were() {
+        let config: RunConfig = serde_json::from_str(EARLIER).unwrap();
+        assert_eq!(config.training.learning_rate, 1e-4);
+        assert_eq!(config.pipeline.memory, Residency::Host);
+        assert_eq!(
+            serde_json::to_string_pretty(&config).unwrap(),
+            EARLIER.trim()
+        );
+        // From before some settings were there.
+        let text = EARLIER.replace("\"profile\": false,", "");
+        let oldest = text.replace("\"no_memory_check\": false,", "");
+        assert_ne!(oldest, EARLIER);
+        assert_eq!(serde_json::from_str::<RunConfig>(&oldest).unwrap(), config);
+    }
+}
