@@ -78,5 +78,5 @@ pub use pipeline::profile::Residency;
 pub use pipeline::schedule::Schedule;
 pub use run_folder::{EvalSummary, RunFolder, Summary};
 pub use session::{SessionError, evaluate_on, train_on};
-pub use train::epochs::{EpochRecord, TrainEvent};
-pub use train::evaluation::TestMetrics;
+pub use train::metrics::TestMetrics;
+pub use train::observer::{EpochRecord, TrainEvent};

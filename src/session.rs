@@ -28,11 +28,12 @@ use crate::model::tgl_weights::WeightError;
 use crate::pipeline::profile::Residency;
 use crate::run_folder::{Dataset, DeviceRecord, RunFolder, RunFolderError, Setting, Summary};
 use crate::sampling::{Candidates, NegativeError, NegativePool, NeighborSampler, Recent, Uniform};
-use crate::train::epochs::{Observer, TrainError};
-use crate::train::evaluation::EvalError;
+use crate::train::error::EvalError;
+use crate::train::error::TrainError;
 use crate::train::node_classification::NodeError;
+use crate::train::observer::Observer;
 use crate::train::pass::Sampling;
-use crate::train::progress::ResumeError;
+use crate::train::saving::ResumeError;
 use crate::weights::WeightFileError;
 pub use runs::{
     classify_nodes, evaluate, evaluate_on, footprint, footprint_on, resume, run, train_on,

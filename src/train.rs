@@ -3,13 +3,16 @@
 pub(crate) mod adam;
 pub(crate) mod divergence;
 pub mod epochs;
+pub mod error;
 pub mod evaluation;
 pub mod iteration;
-mod keeping;
+pub mod keeping;
+pub mod metrics;
 pub mod node_classification;
-pub(crate) mod observer;
+pub mod observer;
 pub(crate) mod pair_scores;
 pub mod pass;
 pub(crate) mod progress;
+pub(crate) mod saving;
 pub mod trainer;
 pub mod upload;

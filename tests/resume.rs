@@ -10,7 +10,9 @@ use std::io;
 use mspipe::checkpoint::{self, Checkpoint, Checkpoints, Every, Header};
 use mspipe::config::RunConfig;
 use mspipe::session::Session;
-use mspipe::train::epochs::{Keeping, TrainError, TrainEvent, TrainRecord};
+use mspipe::train::error::TrainError;
+use mspipe::train::keeping::Keeping;
+use mspipe::train::observer::{TrainEvent, TrainRecord};
 use mspipe_datasets::Stop;
 use tempfile::TempDir;
 

@@ -10,7 +10,7 @@ use mspipe::config::RunConfig;
 use mspipe::memory::node_memory::NodeMemory;
 use mspipe::pipeline::ledger::{self, LedgerLine};
 use mspipe::session::Session;
-use mspipe::train::epochs::TrainEvent;
+use mspipe::train::observer::TrainEvent;
 
 use crate::on_device;
 

@@ -28,7 +28,8 @@ use mspipe::interrupt;
 use mspipe::profiler::machine::{PRODUCT, median};
 use mspipe::sampling::SplitPart;
 use mspipe::session::Session;
-use mspipe::train::epochs::{EpochRecord, TrainEvent, TrainLoop};
+use mspipe::train::epochs::TrainLoop;
+use mspipe::train::observer::{EpochRecord, TrainEvent};
 use serde::Serialize;
 
 use self::job::{Job, neighbor_rows};

@@ -7,7 +7,7 @@ use mspipe::eval::{LinkMetrics, Negatives};
 use mspipe::pipeline::link::Link;
 use mspipe::session::Session;
 use mspipe::session::footprint::Footprint;
-use mspipe::train::evaluation::{BankMetrics, EdgeBankMetrics, TestMetrics};
+use mspipe::train::metrics::{BankMetrics, EdgeBankMetrics, TestMetrics};
 
 /// Said wherever numbers of a generated stream end.
 pub(super) const SYNTHETIC: &str =

@@ -18,7 +18,8 @@ use mspipe::device::ComputeDevice;
 use mspipe::report::run::{self as run_report, RunReportError};
 use mspipe::run_folder::{RunFolder, Summary};
 use mspipe::session::{self, Session, SessionError};
-use mspipe::train::epochs::{EpochRecord, TrainError, TrainEvent};
+use mspipe::train::error::TrainError;
+use mspipe::train::observer::{EpochRecord, TrainEvent};
 use mspipe::{console, interrupt};
 use mspipe_datasets::printable;
 

@@ -14,9 +14,9 @@ use crate::pipeline::profile::Residency;
 use crate::pipeline::schedule::Schedule;
 use crate::pipeline::{Stage, StageTimes};
 use crate::profiler::report::Profile;
-use crate::train::epochs::{EpochRecord, TrainRecord};
-use crate::train::evaluation::{EdgeBankMetrics, TestMetrics};
+use crate::train::metrics::{EdgeBankMetrics, TestMetrics};
 use crate::train::node_classification::{Balance, NodeRecord};
+use crate::train::observer::{EpochRecord, TrainRecord};
 
 /// The stream of a run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

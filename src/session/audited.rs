@@ -22,8 +22,8 @@ use crate::model::LinkModel;
 use crate::model::tgl_weights;
 use crate::run_folder::Setting;
 use crate::sampling::{Candidates, NegativePool, NeighborSampler};
-use crate::train::epochs::TrainEvent;
-use crate::train::evaluation::EvalError;
+use crate::train::error::EvalError;
+use crate::train::observer::TrainEvent;
 
 /// Events of an audit, unless `--limit-events` says otherwise.
 const EVENTS: usize = 2000;

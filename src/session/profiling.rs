@@ -13,8 +13,9 @@ use crate::pipeline::schedule::Schedule;
 use crate::profiler::machine::{self, Machine};
 use crate::profiler::report::{Profile, Training};
 use crate::profiler::{set_recording, take};
-use crate::train::epochs::{Observer, TrainError, TrainEvent, TrainRecord};
-use crate::train::evaluation::EvalError;
+use crate::train::error::EvalError;
+use crate::train::error::TrainError;
+use crate::train::observer::{Observer, TrainEvent, TrainRecord};
 
 /// Records, and tells another observer.
 pub(super) struct Profiling<'a> {

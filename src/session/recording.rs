@@ -16,7 +16,8 @@ use crate::config::RunConfig;
 use crate::device::ComputeDevice;
 use crate::pipeline::ledger;
 use crate::run_folder::{Dataset, DeviceRecord, JsonLines, MetricsLog, RunFolder};
-use crate::train::epochs::{Observer, TrainError, TrainEvent};
+use crate::train::error::TrainError;
+use crate::train::observer::{Observer, TrainEvent};
 use crate::weights::{self, ModelDescription};
 
 /// What a checkpoint says of the run that it belongs to.

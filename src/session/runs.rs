@@ -13,8 +13,8 @@ use crate::checkpoint::Checkpoints;
 use crate::config::{self, ConfigError, RunConfig, Task};
 use crate::device::{self, ComputeDevice};
 use crate::run_folder::{EvalSummary, NodeSummary, RunFolder, RunFolderError, Summary};
-use crate::train::epochs::TrainEvent;
 use crate::train::node_classification::NodeEvent;
+use crate::train::observer::TrainEvent;
 
 /// The RAM and device memory that a run with these settings needs. Builds nothing
 /// (a stream that has not been converted yet is converted, which `stop` ends early).

@@ -7,75 +7,16 @@
 //! losses, so they cost no launch, no wait and no read-back of their own, and each checkpoint is
 //! written after them.
 
-use std::fmt;
-use std::ops::Range;
-
 use burn::tensor::Tensor;
-use thiserror::Error;
 
-use super::epochs::TrainError;
-use super::evaluation::{EvalError, read};
-use super::iteration::{StageError, Training};
+use super::error::{Diverged, EvalError, StageError, TrainError, Unsound};
+use super::iteration::Training;
 use super::observer::{Observer, TrainEvent, tell};
 use super::pass::Pass;
+use super::upload::read;
 use crate::batch::EventBatch;
 use crate::memory::write_back::Update;
 use crate::memory::{MemoryStore, NotFinite};
-
-/// What is not finite, in the order in which an iteration comes to it.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Diverged {
-    /// Updated rows of the node memory.
-    Memory,
-    /// The edge features of its events.
-    Features,
-    /// The loss.
-    Loss(f32),
-    /// A gradient, or its square.
-    Gradient,
-    /// A weight after the step.
-    Weights,
-}
-
-impl Diverged {
-    fn order(self) -> u8 {
-        match self {
-            Diverged::Memory => 0,
-            Diverged::Features => 1,
-            Diverged::Loss(_) => 2,
-            Diverged::Gradient => 3,
-            Diverged::Weights => 4,
-        }
-    }
-
-    /// What may help.
-    pub(super) fn remedy(self) -> &'static str {
-        match self {
-            Diverged::Features => {
-                "Look for such features with 'mspipe data check': fix the stream, or leave them out with \
-                 --edge-features zero"
-            }
-            _ => {
-                "Try a smaller --learning-rate; if that does not help, look with 'mspipe data \
-                 check' for features that are very large"
-            }
-        }
-    }
-}
-
-impl fmt::Display for Diverged {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Diverged::Features => f.write_str("edge features of its events are NaN or infinite"),
-            Diverged::Memory => f.write_str("the updated node memory is NaN or infinite"),
-            Diverged::Loss(loss) => write!(f, "the loss is {loss}"),
-            Diverged::Gradient => {
-                f.write_str("the gradient is NaN, or so large that its square is infinite")
-            }
-            Diverged::Weights => f.write_str("the optimiser's step made weights NaN or infinite"),
-        }
-    }
-}
 
 /// Reads the losses of an epoch with what is watched beside them.
 pub(super) struct LossReader {
@@ -180,45 +121,6 @@ pub(super) fn diverged(losses: &[f32], steps: &[f32], before: usize) -> Option<(
     let steps = steps.map(|(&step, what)| ((step as usize - 1).saturating_sub(before), what));
     let found = loss.into_iter().chain(steps);
     found.min_by_key(|(at, what)| (*at, what.order()))
-}
-
-/// Something that a pass with fixed weights made and that is not finite.
-#[derive(Debug, Clone, PartialEq, Error)]
-pub enum Unsound {
-    /// A score.
-    #[error(
-        "evaluation: the score of event {event} with its {with} is {score}: the features that it is made of, \
-         or the weights, are not finite or too large; look with 'mspipe data check' at the \
-         features, or train with a smaller --learning-rate"
-    )]
-    Score {
-        /// The event, from 0.
-        event: usize,
-        /// `destination`, `negative` or `candidate`.
-        with: &'static str,
-        /// The score.
-        score: f32,
-    },
-    /// An embedding.
-    #[error(
-        "evaluation: the embedding of the source of event {event} has {value} in it: the features that it is \
-         made of, or the weights, are not finite or too large; look with 'mspipe data check' at \
-         the features, or train with a smaller --learning-rate"
-    )]
-    Embedding {
-        /// The event, from 0.
-        event: usize,
-        /// The number.
-        value: f32,
-    },
-    /// What a batch wrote.
-    #[error("evaluation: events {} to {}: {what}. {}", events.start, events.end - 1, what.remedy())]
-    Written {
-        /// Events of the batch, from 0.
-        events: Range<usize>,
-        /// [`Diverged::Memory`] or [`Diverged::Features`].
-        what: Diverged,
-    },
 }
 
 /// Fails if one of the scores of `events` with their `with` is not finite; there may be several an

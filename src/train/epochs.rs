@@ -4,19 +4,17 @@
 //! them. Invariant: checkpoints change no number, neither of the run that writes them nor
 //! of one that continues from them.
 
-use std::fmt::Display;
 use std::num::NonZeroUsize;
 use std::time::Instant;
 
 use burn::module::Module;
 use burn::tensor::Tensor;
 use mspipe_datasets::Stop;
-use thiserror::Error;
 
-use super::divergence::{Diverged, LossReader};
-use super::evaluation::{EvalError, Evaluator};
-use super::iteration::{self, Plan, StageError, Training};
-use super::keeping::Sound;
+use super::divergence::LossReader;
+use super::error::{EvalError, Kept, TrainError, device_failed};
+use super::evaluation::Evaluator;
+use super::iteration::{self, Plan, Training};
 use super::observer::tell;
 use super::pass::Pass;
 use super::progress::{Best, Progress};
@@ -28,74 +26,21 @@ use crate::memory::node_memory::NodeMemory;
 use crate::model::LinkModel;
 use crate::model::tgl_weights;
 use crate::pipeline::clock::WallClock;
-use crate::pipeline::ending::{Proceed, RunError};
+use crate::pipeline::ending::Proceed;
 use crate::pipeline::executor::{Executor, Segment};
-use crate::pipeline::ledger::ReplayError;
 use crate::pipeline::link::Link;
 use crate::pipeline::scheduler::Scheduler;
 use crate::pipeline::trace::Record;
 use crate::sampling::SplitPart;
 
-pub use super::keeping::{Keeping, Kept};
-pub use super::observer::{EpochRecord, Observer, TrainEvent, TrainRecord};
+use super::keeping::Keeping;
+use super::observer::{Observer, TrainEvent, TrainRecord};
 
 /// Losses that may wait on the device before they are read.
 const UNREAD_LOSSES: usize = 32;
 
 /// Iterations of an epoch whose stages are in its trace.
 const TRACED: usize = 400;
-
-/// Why a run ended.
-#[derive(Debug, Error)]
-pub enum TrainError {
-    /// A stage of a training iteration failed, or a thread of the pipeline.
-    #[error("epoch {epoch}, {error}")]
-    Run {
-        /// Epoch, from 1.
-        epoch: usize,
-        /// What failed.
-        error: RunError<StageError>,
-    },
-    /// The schedule to replay can't be read.
-    #[error(transparent)]
-    Replay(#[from] ReplayError),
-    /// The weights could not be evaluated.
-    #[error(transparent)]
-    Evaluation(#[from] EvalError),
-    /// Something is not a number any more.
-    #[error(
-        "epoch {epoch}, iteration {iteration}: {what}; the run diverged and ends here. {}. {}",
-        what.remedy(), Sound(*kept)
-    )]
-    Diverged {
-        /// Epoch, from 1.
-        epoch: usize,
-        /// Iteration of the epoch, from 0.
-        iteration: usize,
-        /// What is not finite.
-        what: Diverged,
-        /// Place of the last checkpoint, which is from before.
-        kept: Option<(usize, usize)>,
-    },
-    /// A stop was requested.
-    #[error("interrupted after epoch {epoch}, iteration {iteration}; {kept}")]
-    Interrupted {
-        /// Epoch, from 1.
-        epoch: usize,
-        /// Iteration of the epoch, from 0.
-        iteration: usize,
-        /// What became of its state.
-        kept: Kept,
-    },
-    /// Something could not be written down.
-    #[error(transparent)]
-    Observer(std::io::Error),
-}
-
-/// The device did not hand over what a checkpoint needs.
-pub(super) fn device_failed(error: impl Display) -> TrainError {
-    TrainError::Evaluation(EvalError::Device(error.to_string()))
-}
 
 /// Everything that a run works on.
 pub struct TrainLoop {

@@ -12,106 +12,23 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use burn::tensor::{Device, Tensor};
-use mspipe_datasets::{Split, Stop, Stopped};
-use serde::Serialize;
-use thiserror::Error;
+use mspipe_datasets::{Split, Stop};
 
 use super::divergence::{check_memory, check_scores};
-use super::iteration::StageError;
+use super::error::{EvalError, StageError};
+use super::metrics::{BankMetrics, EdgeBankMetrics, TestMetrics};
 use super::pair_scores::BesideBatch;
 use super::pass::{Pass, Sampling};
 use super::trainer;
+use super::upload::read;
 use crate::batch::EventBatch;
 use crate::eval::inductive::KnownNodes;
-use crate::eval::metrics::MetricError;
 use crate::eval::{BatchScores, LinkMetrics, Negatives, Rank, RankMetrics};
 use crate::graph::EventColumns;
 use crate::memory::MemoryStore;
 use crate::model::{LinkModel, Logits};
 use crate::sampling::past_pairs::{PastKind, PastPairs};
 use crate::sampling::{Candidates, NegativeError, NegativePool, SplitPart};
-
-/// Why an evaluation failed.
-#[derive(Debug, Error)]
-pub enum EvalError {
-    /// A stage failed, or something that it made is not finite.
-    #[error(transparent)]
-    Stage(StageError),
-    /// Scores could not be measured.
-    #[error("evaluation: {0}")]
-    Metric(MetricError),
-    /// The device stopped answering.
-    #[error("device: {0}")]
-    Device(String),
-    /// It was asked to end.
-    #[error(transparent)]
-    Stopped(#[from] Stopped),
-}
-
-impl From<StageError> for EvalError {
-    fn from(error: StageError) -> EvalError {
-        match error {
-            StageError::Stopped(stopped) => EvalError::Stopped(stopped),
-            error => EvalError::Stage(error),
-        }
-    }
-}
-
-impl From<MetricError> for EvalError {
-    fn from(error: MetricError) -> EvalError {
-        EvalError::Metric(error)
-    }
-}
-
-/// Metrics of the test part, with each pool of negatives.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub struct TestMetrics {
-    /// With the protocol's own pool.
-    #[serde(rename = "test")]
-    pub own_pool: LinkMetrics,
-    /// With the other one.
-    #[serde(rename = "test_other_pool")]
-    pub other_pool: LinkMetrics,
-    /// With pairs of the past, if the protocol asks for them.
-    #[serde(rename = "test_historical", skip_serializing_if = "Option::is_none")]
-    pub historical: Option<LinkMetrics>,
-    /// With pairs of the past that were first seen in evaluation, likewise.
-    #[serde(rename = "test_inductive", skip_serializing_if = "Option::is_none")]
-    pub inductive: Option<LinkMetrics>,
-}
-
-/// Metrics of both EdgeBanks.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub struct EdgeBankMetrics {
-    /// Of the one that never forgets.
-    #[serde(flatten)]
-    pub unlimited: BankMetrics,
-    /// Of the one with a time window.
-    pub window: BankMetrics,
-}
-
-/// An EdgeBank's pooled AP, and MRR where the protocol ranks.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
-pub struct BankMetrics {
-    /// On the validation part.
-    pub val_ap: f64,
-    /// On the test part.
-    pub test_ap: f64,
-    /// On the test part with the other pool of negatives.
-    pub test_other_pool_ap: f64,
-    /// On the test part with pairs of the past.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub test_historical_ap: Option<f64>,
-    /// On the test part with pairs of the past that were first seen in evaluation.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub test_inductive_ap: Option<f64>,
-    /// On the validation part.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub val_mrr: Option<f64>,
-    /// On the test part.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub test_mrr: Option<f64>,
-}
 
 /// Consecutive batches with their scores.
 #[derive(Debug, Clone, Default)]
@@ -437,13 +354,4 @@ fn read_scores(logits: &[Logits]) -> Result<Vec<BatchScores>, EvalError> {
             }
         })
         .collect())
-}
-
-/// The numbers of a tensor, row-major.
-pub(super) fn read<const D: usize>(tensor: Tensor<D>) -> Result<Vec<f32>, EvalError> {
-    let data = tensor
-        .try_into_data()
-        .map_err(|error| EvalError::Device(format!("{error:?}")))?;
-    data.try_to_vec()
-        .map_err(|error| EvalError::Device(format!("{error:?}")))
 }

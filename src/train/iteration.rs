@@ -22,21 +22,18 @@ use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 use std::thread;
 
 use burn::tensor::{Device, Tensor};
-use mspipe_datasets::Stopped;
-use thiserror::Error;
 
-use super::divergence::Unsound;
+use super::error::StageError;
 use super::pass::{LayoutFeatures, Pass};
 use super::trainer::{Begun, Trainer};
 use crate::batch::{EventBatch, Layout};
-use crate::eval::metrics::MetricError;
 use crate::graph::Queries;
 use crate::memory::device::DeviceMemory;
 use crate::memory::host::{HostMemory, HostRows};
 use crate::memory::node_memory::NodeMemory;
 use crate::memory::node_times::FetchedTimes;
 use crate::memory::write_back::{Pending, Update, WriteBack};
-use crate::memory::{FetchedMemory, MemoryCommit, MemoryError, MemoryRequest, MemoryStore};
+use crate::memory::{FetchedMemory, MemoryCommit, MemoryRequest, MemoryStore};
 use crate::model::ModelInput;
 use crate::pipeline::Stage;
 use crate::pipeline::ending::{Proceed, RunError};
@@ -46,33 +43,6 @@ use crate::pipeline::link::Link;
 use crate::pipeline::scheduler::Scheduler;
 use crate::pipeline::step::Step;
 use crate::pipeline::trace::Record;
-use crate::sampling::NegativeError;
-
-/// Why an iteration failed.
-#[derive(Debug, Error)]
-pub enum StageError {
-    /// Negatives could not be drawn.
-    #[error(transparent)]
-    Negatives(#[from] NegativeError),
-    /// Memory could not be written.
-    #[error(transparent)]
-    Memory(#[from] MemoryError),
-    /// Scores have no rank.
-    #[error("evaluation: {0}")]
-    Rank(MetricError),
-    /// With fixed weights, something is not finite.
-    #[error(transparent)]
-    Unsound(#[from] Unsound),
-    /// It was asked to end, in the middle of what is scored beside a batch.
-    #[error(transparent)]
-    Stopped(#[from] Stopped),
-}
-
-impl From<MetricError> for StageError {
-    fn from(error: MetricError) -> StageError {
-        StageError::Rank(error)
-    }
-}
 
 // Stage 1, `sample`: on the sampler's lane.
 

@@ -1,53 +1,12 @@
 //! When the state of a run is kept, and what became of it.
 
-use std::fmt;
 use std::io;
 use std::time::Instant;
 
+use super::error::Kept;
 use super::progress::Progress;
 use crate::checkpoint::Every;
 use crate::pipeline::ending::Proceed;
-
-/// What became of the state of a run that was interrupted.
-#[derive(Debug)]
-pub enum Kept {
-    /// A checkpoint has it.
-    Whole,
-    /// No checkpoints were asked for.
-    Nothing,
-    /// Its checkpoint could not be written.
-    Failed(io::Error),
-    /// The same, as was warned of at that time.
-    Missing,
-}
-
-impl fmt::Display for Kept {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Kept::Whole => f.write_str("a checkpoint of it is written"),
-            Kept::Nothing => f.write_str(
-                "losses up to there are written, but no checkpoint (--checkpoint-every never)",
-            ),
-            Kept::Missing => f.write_str("its checkpoint is missing, as a warning said before"),
-            Kept::Failed(error) => write!(f, "its checkpoint is missing: {error}"),
-        }
-    }
-}
-
-/// What is left of a run that diverged.
-pub(super) struct Sound(pub(super) Option<(usize, usize)>);
-
-impl fmt::Display for Sound {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            Some((epoch, iteration)) => write!(
-                f,
-                "The last checkpoint, of epoch {epoch}, iteration {iteration}, is from before and stays"
-            ),
-            None => f.write_str("There is no checkpoint from before"),
-        }
-    }
-}
 
 /// When the state of a run is kept.
 pub struct Keeping {

@@ -25,10 +25,10 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::adam::Adam;
-use super::divergence::{Diverged, Unsound, check_memory, diverged};
-use super::evaluation::{EvalError, Evaluator, read};
-use super::iteration::StageError;
-use super::upload::floats;
+use super::divergence::{check_memory, diverged};
+use super::error::{Diverged, EvalError, StageError, Unsound};
+use super::evaluation::Evaluator;
+use super::upload::{floats, read};
 use crate::eval::all_equal;
 use crate::eval::metrics::{self, MetricError};
 use crate::memory::MemoryStore;

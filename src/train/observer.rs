@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::epochs::TrainError;
-use super::evaluation::{EdgeBankMetrics, TestMetrics};
+use super::error::TrainError;
+use super::metrics::{EdgeBankMetrics, TestMetrics};
 use crate::checkpoint::Arrays;
 use crate::eval::LinkMetrics;
 use crate::model::tgl_weights::Unread;

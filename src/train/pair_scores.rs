@@ -9,8 +9,8 @@
 use burn::tensor::Device;
 use mspipe_datasets::Stop;
 
-use super::divergence::{Unsound, check_scores};
-use super::iteration::StageError;
+use super::divergence::check_scores;
+use super::error::{StageError, Unsound};
 use super::pass::Sampling;
 use super::upload;
 use crate::batch::{EventBatch, Layout};

@@ -1,8 +1,9 @@
-//! From a batch's plain vectors to tensors on the device.
+//! From a batch's plain vectors to tensors on the device, and back.
 
 use burn::tensor::{Device, Int, Shape, Tensor, TensorData};
 use bytemuck::cast_slice;
 
+use super::error::EvalError;
 use crate::batch::{Distinct, Layout, Mail, Mfg, Slot};
 use crate::features::{FeatureRows, RowValues};
 use crate::graph::Csr;
@@ -170,4 +171,13 @@ fn check_indices(layout: &Layout) {
     );
     let valid = |mail: &Mail| within(&[mail.own, mail.peer], rows) && within(&[mail.event], events);
     assert!(layout.mail_routing.mail.items.iter().all(valid), "mails");
+}
+
+/// The numbers of a tensor, row-major.
+pub(super) fn read<const D: usize>(tensor: Tensor<D>) -> Result<Vec<f32>, EvalError> {
+    let data = tensor
+        .try_into_data()
+        .map_err(|error| EvalError::Device(format!("{error:?}")))?;
+    data.try_to_vec()
+        .map_err(|error| EvalError::Device(format!("{error:?}")))
 }

@@ -7,7 +7,7 @@ use std::io;
 use mspipe::pipeline::ledger;
 use mspipe::pipeline::trace::{Record, Span};
 use mspipe::run_folder::{JsonLines, RunFolder, RunFolderError};
-use mspipe::train::epochs::TrainEvent;
+use mspipe::train::observer::TrainEvent;
 
 use crate::cell::{InFlight, KChange};
 

@@ -4,7 +4,7 @@ use super::{BankMetrics, EdgeBankMetrics, EvalError, Evaluator, Pool, part_of};
 use crate::eval::edgebank::{Bank, EdgeBank};
 use crate::eval::{self, BatchScores, Rank, RankMetrics};
 use crate::sampling::SplitPart;
-use crate::train::iteration::StageError;
+use crate::train::error::StageError;
 
 impl Evaluator {
     /// Both EdgeBanks on the same events, negatives and candidates.

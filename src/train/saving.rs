@@ -1,0 +1,229 @@
+//! All of a run as the arrays of a checkpoint, and back.
+//!
+//! | arrays | what they hold |
+//! |---|---|
+//! | `state` | epoch, iteration, metrics of ended epochs, k, steps of Adam … as CBOR |
+//! | `model.*`, `adam.first.*`, `adam.second.*` | parameters and moments by TGL's names |
+//! | `memory.*` | node memory: rows, mail, times, slots |
+//! | `losses` | of the epoch under way |
+//! | `unapplied.N.*` | updates that no iteration was to see yet |
+//! | `best.model.*`, `best.memory.*` | of the best epoch so far |
+//!
+//! Invariant: numbers are moved, never computed. Floats that are no tensors are CBOR, since
+//! reading JSON may round them. Random numbers need no state: they are drawn by seed, epoch
+//! and event.
+
+use std::collections::BTreeMap;
+use std::io;
+
+use burn::module::Module;
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use super::adam::{Adam, Moments};
+use super::epochs::TrainLoop;
+use super::error::{TrainError, device_failed};
+use super::observer::EpochRecord;
+use super::progress::{Best, Progress, Totals};
+use super::trainer::Trainer;
+use crate::checkpoint::{Arrays, Checkpoint, Unfit};
+use crate::memory::saved::SavedMemory;
+use crate::memory::write_back::{Bounds, Update};
+use crate::model::LinkModel;
+use crate::model::tgl_weights::{self, NamedTensor, Unread, WeightError};
+
+/// What is no array.
+#[derive(Serialize, Deserialize)]
+struct State {
+    epoch: usize,
+    iteration: usize,
+    train_seconds: f64,
+    epochs: Vec<EpochRecord>,
+    totals: Totals,
+    best: Option<(usize, f64)>,
+    unapplied: usize,
+    k: usize,
+    steps: u32,
+    learning_rate: f64,
+}
+
+/// Why a run can't be continued from a checkpoint.
+#[derive(Debug, Error)]
+pub enum ResumeError {
+    /// Arrays are not those of this run.
+    #[error(transparent)]
+    Unfit(#[from] Unfit),
+    /// Parameters or moments are not of this model.
+    #[error("its '{group}': {error}")]
+    Weights {
+        /// Which arrays.
+        group: &'static str,
+        /// What is wrong.
+        error: WeightError,
+    },
+    /// The state can't be read.
+    #[error("its array 'state' can't be read: {0}")]
+    State(String),
+}
+
+/// The state of a run, of which weights and moments are still on the device.
+pub(super) struct Saved<'a> {
+    state: Vec<u8>,
+    losses: &'a [f32],
+    unapplied: &'a [Update],
+    memory: SavedMemory<'a>,
+    model: Vec<Unread>,
+    moments: [Vec<Unread>; 2],
+    best: Option<(Vec<Unread>, SavedMemory<'a>)>,
+}
+
+impl Saved<'_> {
+    /// Its arrays.
+    pub(super) fn arrays(&self) -> Arrays<'_> {
+        let mut arrays = Arrays::default();
+        arrays.put_column("state", self.state.as_slice());
+        arrays.put_column("losses", self.losses);
+        for (number, update) in self.unapplied.iter().enumerate() {
+            update.put(&mut arrays, &format!("unapplied.{number}."));
+        }
+        self.memory.put(&mut arrays, "memory.");
+        put_tensors(&mut arrays, "model.", &self.model);
+        put_tensors(&mut arrays, "adam.first.", &self.moments[0]);
+        put_tensors(&mut arrays, "adam.second.", &self.moments[1]);
+        if let Some((model, memory)) = &self.best {
+            put_tensors(&mut arrays, "best.model.", model);
+            memory.put(&mut arrays, "best.memory.");
+        }
+        arrays
+    }
+}
+
+fn put_tensors<'a>(arrays: &mut Arrays<'a>, prefix: &str, tensors: &'a [Unread]) {
+    for tensor in tensors {
+        let name = format!("{prefix}{}", tensor.name());
+        let read = || tensor.read().map_err(io::Error::other);
+        arrays.put_made(name, tensor.shape(), read);
+    }
+}
+
+/// `model` with the tensors of the group `prefix`.
+fn take_model(
+    arrays: &mut Arrays<'_>,
+    prefix: &'static str,
+    model: &LinkModel,
+) -> Result<LinkModel, ResumeError> {
+    let mut group = arrays.take_group(prefix);
+    let names: Vec<String> = group.names().map(str::to_owned).collect();
+    let mut tensors = BTreeMap::new();
+    for name in names {
+        let (shape, values) = group.take(&name)?;
+        tensors.insert(name, NamedTensor { shape, values });
+    }
+    let group = prefix.trim_end_matches('.');
+    tgl_weights::load(model.clone(), &tensors)
+        .map_err(|error| ResumeError::Weights { group, error })
+}
+
+impl TrainLoop {
+    /// All that is needed to resume from here.
+    pub(super) fn save(&self) -> Result<Saved<'_>, TrainError> {
+        let progress = &self.progress;
+        let optimizer = self.trainer.optimizer();
+        let state = State {
+            epoch: progress.epoch,
+            iteration: progress.iteration,
+            train_seconds: progress.train_seconds,
+            epochs: progress.epochs.clone(),
+            totals: progress.totals.clone(),
+            best: progress.best.as_ref().map(|best| (best.epoch, best.choice)),
+            unapplied: progress.unapplied.len(),
+            k: self.scheduler.k(),
+            steps: optimizer.steps(),
+            learning_rate: optimizer.learning_rate(),
+        };
+        let mut cbor = Vec::new();
+        ciborium::into_writer(&state, &mut cbor)
+            .map_err(|error| TrainError::Observer(std::io::Error::other(error.to_string())))?;
+        let export = |model: &LinkModel| tgl_weights::unread(model).map_err(device_failed);
+        let Moments { first, second } = optimizer.moments(self.trainer.model());
+        let best = match &progress.best {
+            Some(best) => Some((
+                export(&best.model)?,
+                best.memory.save().map_err(device_failed)?,
+            )),
+            None => None,
+        };
+        Ok(Saved {
+            state: cbor,
+            losses: &progress.losses,
+            unapplied: &progress.unapplied,
+            memory: self.memory.save().map_err(device_failed)?,
+            model: export(self.trainer.model())?,
+            moments: [export(&first)?, export(&second)?],
+            best,
+        })
+    }
+
+    /// Continues from `checkpoint`, which a run with the same settings wrote.
+    ///
+    /// # Errors
+    /// When its arrays are not those of such a run; nothing is to be trained then.
+    pub fn resume(&mut self, checkpoint: Checkpoint) -> Result<(), ResumeError> {
+        let mut arrays = checkpoint.arrays;
+        let cbor: Vec<u8> = arrays.take_column("state")?;
+        let state: State = ciborium::from_reader(cbor.as_slice())
+            .map_err(|error| ResumeError::State(error.to_string()))?;
+        let fresh = self.trainer.model();
+        let model = take_model(&mut arrays, "model.", fresh)?;
+        let moments = Moments {
+            first: take_model(&mut arrays, "adam.first.", fresh)?,
+            second: take_model(&mut arrays, "adam.second.", fresh)?,
+        };
+        let best = match state.best {
+            Some((epoch, choice)) => {
+                let mut memory = self.memory.clone();
+                memory.restore(&mut arrays.take_group("best.memory."))?;
+                Some(Best {
+                    epoch,
+                    choice,
+                    model: take_model(&mut arrays, "best.model.", &fresh.valid())?,
+                    memory,
+                })
+            }
+            None => None,
+        };
+        self.memory.restore(&mut arrays.take_group("memory."))?;
+        let bounds = Bounds {
+            nodes: self.evaluator.sampling().log.nodes(),
+            width: self.memory.width(),
+            edge_width: self.evaluator.sampling().features.edge_width(),
+        };
+        let mut unapplied = Vec::new();
+        for number in 0..state.unapplied {
+            let mut update = arrays.take_group(&format!("unapplied.{number}."));
+            unapplied.push(Update::take(&mut update, bounds)?);
+        }
+        let losses = arrays.take_shaped("losses", &[state.iteration])?;
+        if state.epoch == 0
+            || state.epochs.len() + 1 != state.epoch
+            || unapplied.len() > losses.len()
+        {
+            let reason = "epochs, iterations and updates contradict one another";
+            return Err(ResumeError::State(reason.to_owned()));
+        }
+        let optimizer = Adam::resume(state.learning_rate, state.steps, &moments);
+        self.trainer = Trainer::resume(model, optimizer);
+        self.scheduler.resume(state.k);
+        self.progress = Progress {
+            epoch: state.epoch,
+            iteration: state.iteration,
+            losses,
+            train_seconds: state.train_seconds,
+            unapplied,
+            epochs: state.epochs,
+            totals: state.totals,
+            best,
+        };
+        Ok(())
+    }
+}
