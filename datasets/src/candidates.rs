@@ -2,7 +2,7 @@
 //!
 //! | file | content |
 //! |---|---|
-//! | text (also `.gz`, `.zip`) | one event a line: its position in the stream from 0, then its candidates, with commas or white space between; lists may differ in length; a first line that is no number is a header |
+//! | text (also packed) | one event a line: its position in the stream from 0, then its candidates, with commas or white space between; lists may differ in length; a first line that is no number is a header |
 //! | `.npy`, `.npz` | integers `[events, 1 + candidates]`, the same in columns |
 //! | `.pkl` | TGB's own: a pickled dictionary {(source, destination, time): array}, see `tgb` |
 //!

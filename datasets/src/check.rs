@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use rayon::prelude::*;
 use serde::Serialize;
 
-use crate::error::DataError;
+use crate::error::{DataError, quoted};
 use crate::files::scratch::{self, Scratch};
 use crate::import::conversion::Converted;
 use crate::import::intake::{Defects, Observed};
@@ -61,7 +61,7 @@ pub fn check(spec: &str, options: &OpenOptions) -> Result<Vec<Finding>, DataErro
     match Source::find(spec, options, None)? {
         Source::Raw(raw) => {
             convert_for_a_look(&raw, options, |converted| {
-                findings.observed(&converted.observed, &converted.log);
+                findings.observed(&converted.observed, &converted.log, options.sort);
                 if let Some(columns) = &converted.columns {
                     let message = format!("the same by hand: --columns {columns}");
                     findings.add(Severity::Note, "columns", 1, message);
@@ -119,19 +119,19 @@ impl Findings {
         }
     }
 
-    fn observed(&mut self, observed: &Observed, log: &EventLog) {
+    fn observed(&mut self, observed: &Observed, log: &EventLog, sort: bool) {
         if let Some(first) = &observed.first_unsorted {
             let message = format!(
-                "events that precede the one before them: {} of {}, first: {first}",
+                "events that precede the one before them: {} of {}{}, first: {first}",
                 observed.unsorted,
-                log.events()
+                log.events(),
+                if sort { " (--sort sorts them)" } else { "" }
             );
-            self.add(
-                Severity::Error,
-                "unsorted-times",
-                observed.unsorted,
-                message,
-            );
+            let severity = match sort {
+                true => Severity::Note,
+                false => Severity::Error,
+            };
+            self.add(severity, "unsorted-times", observed.unsorted, message);
         }
         if let Some(first) = &observed.first_not_finite {
             let message = format!(
@@ -178,9 +178,19 @@ impl Findings {
         self.boundaries(log);
         self.id_gaps(log);
         self.lonely_nodes(log);
-        for (name, table) in tables(log) {
-            self.constant_columns(name, table);
-            self.large_values(name, table);
+        let names = log.names().unwrap_or_default();
+        let names = [names.edge_features, names.node_features];
+        for ((name, table), columns) in [
+            ("edge features", log.edge_features()),
+            ("node features", log.node_features()),
+        ]
+        .into_iter()
+        .zip(names)
+        {
+            if let Some(table) = table {
+                self.constant_columns(name, table, columns.as_deref());
+                self.large_values(name, table, columns.as_deref());
+            }
         }
         if log.edge_features().is_none() {
             let message =
@@ -292,19 +302,20 @@ impl Findings {
         );
     }
 
-    fn large_values(&mut self, name: &str, table: &FeatureTable) {
-        let Some((count, row, value)) = large_values(table) else {
+    fn large_values(&mut self, name: &str, table: &FeatureTable, columns: Option<&[String]>) {
+        let Some((count, row, column, value)) = large_values(table) else {
             return;
         };
         let message = format!(
             "rows of the {name} with a value beyond {LARGE:e} in size: {count}, first: row {row} with \
-             {value:e}; a model may diverge on them, or see nothing else: scale the column, or take \
-             its logarithm"
+             {value:e} in {}; a model may diverge on them, or see nothing else: scale the column, or take \
+             its logarithm",
+            column_name(columns, column)
         );
         self.add(Severity::Warning, "large-features", count, message);
     }
 
-    fn constant_columns(&mut self, name: &str, table: &FeatureTable) {
+    fn constant_columns(&mut self, name: &str, table: &FeatureTable, columns: Option<&[String]>) {
         if table.all_zero() {
             let message = format!(
                 "all {} values of the {name} [{}, {}] are zero: the stream carries no real features",
@@ -320,7 +331,9 @@ impl Findings {
             );
         }
         let constant = constant_columns(table);
-        let shown: Vec<String> = constant.iter().take(5).map(ToString::to_string).collect();
+        let shown: Vec<String> = (constant.iter().take(5))
+            .map(|&column| column_name(columns, column))
+            .collect();
         let dots = if constant.len() > shown.len() {
             ", …"
         } else {
@@ -412,8 +425,17 @@ fn constant_columns(table: &FeatureTable) -> Vec<usize> {
     (0..width).filter(|&column| !varies[column]).collect()
 }
 
-/// Rows with a finite value beyond [`LARGE`] in size: how many, the first, and its first such value.
-fn large_values(table: &FeatureTable) -> Option<(u64, usize, f32)> {
+/// The name of a column of features, or its number from 0 where it has none.
+fn column_name(names: Option<&[String]>, column: usize) -> String {
+    match names.and_then(|names| names.get(column)) {
+        Some(name) => quoted(name.as_bytes()),
+        None => format!("column {column}"),
+    }
+}
+
+/// Rows with a finite value beyond [`LARGE`] in size: how many, the first, and its first such column
+/// and value.
+fn large_values(table: &FeatureTable) -> Option<(u64, usize, usize, f32)> {
     let large = |value: &f32| value.is_finite() && value.abs() > LARGE;
     (0..table.rows())
         .into_par_iter()
@@ -421,14 +443,17 @@ fn large_values(table: &FeatureTable) -> Option<(u64, usize, f32)> {
             || vec![0.0; table.width()],
             |row, i| {
                 table.row_into(i, row);
-                row.iter().copied().find(large).map(|value| (1, i, value))
+                row.iter()
+                    .position(large)
+                    .map(|column| (1, i, column, row[column]))
             },
         )
         .reduce(
             || None,
             |a, b| match (a, b) {
                 (Some(a), Some(b)) => {
-                    Some((a.0 + b.0, a.1.min(b.1), if a.1 < b.1 { a.2 } else { b.2 }))
+                    let first = if a.1 < b.1 { a } else { b };
+                    Some((a.0 + b.0, first.1, first.2, first.3))
                 }
                 (a, b) => a.or(b),
             },

@@ -47,7 +47,7 @@ impl fmt::Display for Place {
 #[derive(Debug, thiserror::Error)]
 pub enum DataError {
     /// The operating system refused something.
-    #[error("{}: cannot {action}: {error}{}", path.display(), io_advice(error))]
+    #[error("{}: cannot {action}: {error}{}", path.display(), io_advice(action, error))]
     Io {
         /// What was being done, as the words after "cannot".
         action: &'static str,
@@ -237,8 +237,13 @@ impl DataError {
 }
 
 /// What a user can do about the commonest refusals.
-fn io_advice(error: &io::Error) -> &'static str {
+fn io_advice(action: &str, error: &io::Error) -> &'static str {
     match error.kind() {
+        io::ErrorKind::NotADirectory | io::ErrorKind::AlreadyExists | io::ErrorKind::NotFound
+            if action.starts_with("create ") =>
+        {
+            " (converted streams go to MSPIPE_CACHE_DIR or --cache-dir, which can be any folder that can be written to)"
+        }
         io::ErrorKind::StorageFull => {
             " (free some space, or set MSPIPE_CACHE_DIR to a folder on a larger disk)"
         }

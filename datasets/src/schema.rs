@@ -117,7 +117,8 @@ impl Schema {
             None => open.find(Role::Split)?,
             chosen => chosen,
         };
-        let event_id = open.event_id()?;
+        let (event_id, indices) = open.event_id()?;
+        left_out.extend(indices);
         left_out.extend(open.unread()?);
         let names = &header.names;
         let rest = open.left();
@@ -169,9 +170,13 @@ impl Schema {
     /// What `--columns` would say the same; `features` are the candidates that became features,
     /// `label` says whether that column was read.
     pub(crate) fn as_choice(&self, features: &[usize], label: bool) -> String {
-        let name = |at: usize| match self.names[at].contains(['+', ',', '=']) {
-            false if !self.names[at].is_empty() => self.names[at].clone(),
-            _ => (at + 1).to_string(),
+        let name = |at: usize| {
+            let name = &self.names[at];
+            let alone = self.names.iter().filter(|other| *other == name).count() == 1;
+            match alone && !name.is_empty() && !name.contains(['+', ',', '=']) {
+                true => name.clone(),
+                false => (at + 1).to_string(),
+            }
         };
         let mut parts = vec![
             format!("src={}", name(self.src)),
@@ -287,16 +292,25 @@ impl Open<'_> {
         }
     }
 
-    /// The column of the events' numbers, if there is one; takes all row indices.
-    fn event_id(&mut self) -> Result<Option<usize>, DataError> {
+    /// The column of the events' numbers, if there is one. Takes all row indices; why none of these
+    /// columns is a feature.
+    #[expect(
+        clippy::type_complexity,
+        reason = "columns with reasons, as elsewhere here"
+    )]
+    fn event_id(&mut self) -> Result<(Option<usize>, Vec<(usize, String)>), DataError> {
         let mut event_id = self.find(Role::EventId)?;
+        let mut left_out: Vec<(usize, String)> = (event_id.iter())
+            .map(|&at| (at, "the events' numbers".to_owned()))
+            .collect();
         for at in self.left() {
             if self.header.named && is_index(&self.header.names[at], at == 0) {
                 self.taken[at] = true;
                 event_id = event_id.or((at == 0).then_some(at));
+                left_out.push((at, "row numbers, as pandas writes them".to_owned()));
             }
         }
-        Ok(event_id)
+        Ok((event_id, left_out))
     }
 
     /// Takes the columns that have a meaning and no use; why each is not read.

@@ -214,10 +214,10 @@ fn malformed_lines_are_named() {
         ("1,0,3,0,1,?", "column 6 is `?`; expected a number"),
         (
             "1,0,3,0,1,nan",
-            "a.csv:3: feature 1 is NaN; expected a finite number; --missing zero",
+            "a.csv:3: column 6 is NaN; expected a finite number; --missing zero",
         ),
-        ("1,0,3,0,1,1e39", "feature 1 is inf"),
-        ("\n\n1,0,3,0,inf,1", "a.csv:5: feature 0 is inf"),
+        ("1,0,3,0,1,1e39", "column 6 is inf"),
+        ("\n\n1,0,3,0,inf,1", "a.csv:5: column 5 is inf"),
     ] {
         let bench = Bench::new(&[("a.csv", format!("{head}{line}\n").as_bytes())]);
         let found = bench.refusal("a.csv");

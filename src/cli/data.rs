@@ -24,7 +24,7 @@ use serde::Serialize;
 
 use super::report;
 
-const SOURCES: &str = "A SOURCE is a file of events, or - for standard input (text with commas, tabs, semicolons or white space, also .gz or .zip; \
+const SOURCES: &str = "A SOURCE is a file of events, or - for standard input (text with commas, tabs, semicolons or white space, also .gz, .bz2, .xz, .zst or .zip; \
                        Parquet), a folder of Parquet parts, a folder in TGL's or DGB's layout \
                        (edges.csv or ml_*.csv with features beside it), a folder of raw GDELT files, a \
                        store that `mspipe data import` wrote, the name of a data set (see `mspipe data list`), or \
@@ -172,7 +172,7 @@ struct RawArgs {
         help_heading = "Files of events"
     )]
     node_features: Option<PathBuf>,
-    /// Largest ratio of unpacked to packed size of a .gz or .zip text [default: 300].
+    /// Largest ratio of unpacked to packed size of a compressed text [default: 300].
     #[arg(
         long,
         value_name = "N",
@@ -422,16 +422,27 @@ fn info_table(info: &Info) -> String {
     })
 }
 
+/// What a check without complaints is worth.
+const LOOKED_FOR: &str = "looked for: times that fall, equal events, features that are no numbers, constant, zero or very \
+                          large ones, events from a node to itself, moments that the split divides, gaps of ids, nodes \
+                          without events\n";
+
 fn findings_text(source: &str, findings: &[Finding]) -> String {
     if findings.is_empty() {
-        return format!("{source}: no findings\n");
+        return format!("{source}: no findings\n{LOOKED_FOR}");
     }
-    findings.iter().fold(String::new(), |text, f| {
+    let none = findings.iter().all(|f| f.severity == Severity::Note);
+    let end = match none {
+        true => format!("no error and no warning\n{LOOKED_FOR}"),
+        false => String::new(),
+    };
+    let lines = findings.iter().fold(String::new(), |text, f| {
         let severity = match f.severity {
             Severity::Error => "error",
             Severity::Warning => "warning",
             Severity::Note => "note",
         };
         text + &format!("{severity:<8} {:<26} {}\n", f.code, f.message)
-    })
+    });
+    lines + &end
 }

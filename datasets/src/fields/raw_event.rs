@@ -21,6 +21,8 @@ pub(crate) struct RawEvent<'a> {
     /// The file's own number of this event, counted from 0.
     pub(crate) edge_id: Option<u64>,
     pub(crate) features: FeatureRow<'a>,
+    /// What the features are called, for messages; empty where they have no names.
+    pub(crate) titles: &'a [String],
 }
 
 /// The features that stand with an event, all rows of one stream in the same form and width.

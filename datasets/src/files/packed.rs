@@ -1,16 +1,20 @@
-//! Text that may be packed: a plain file, one compressed with gzip, or one inside a zip archive.
+//! Text that may be packed: a plain file, one compressed with gzip, bzip2, xz or Zstandard, or one
+//! inside a zip archive.
 //!
-//! Everything is streamed; nothing is unpacked onto the disk. Checksums of gzip
-//! and zip are verified at the end of the stream. Zip entries are stored or
+//! Everything is streamed; nothing is unpacked onto the disk, and a decoder has a bounded memory.
+//! Checksums are verified at the end of the stream, where there are some. Zip entries are stored or
 //! deflated; encrypted and otherwise compressed ones are refused, and so are
 //! archives in which two entries share bytes. A text that unpacks to many times its
 //! packed size is refused where it exceeds that ([`Unpacking`]).
 
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io::{self, BufRead, Read, Seek, SeekFrom};
 use std::path::PathBuf;
 
+use bzip2::bufread::MultiBzDecoder;
 use flate2::Crc;
-use flate2::read::{DeflateDecoder, MultiGzDecoder};
+use flate2::bufread::MultiGzDecoder;
+use flate2::read::DeflateDecoder;
+use lzma_rust2::XzReader;
 use zip::{CompressionMethod, ZipArchive};
 
 use crate::error::DataError;
@@ -25,6 +29,8 @@ pub(crate) struct TextFile {
     pub(crate) shown: PathBuf,
     packing: Packing,
     unpacking: Unpacking,
+    /// What was chosen of an archive of several files.
+    pub(crate) note: Option<String>,
 }
 
 /// How much more a packed text may become than it is.
@@ -54,8 +60,71 @@ impl Unpacking {
 #[derive(Debug, Clone)]
 enum Packing {
     Plain,
-    Gzip,
+    /// The whole file.
+    Compressed(Compression),
     Zip(Entry),
+}
+
+/// How a file is compressed as a whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Compression {
+    Gzip,
+    Bzip2,
+    Xz,
+    Zstandard,
+}
+
+impl Compression {
+    const ALL: [Compression; 4] = [
+        Compression::Gzip,
+        Compression::Bzip2,
+        Compression::Xz,
+        Compression::Zstandard,
+    ];
+    /// What an xz file may ask for: `xz -9` takes 65 MiB. Zstandard's own bound is 128 MiB, as much as
+    /// `zstd --ultra -22` needs.
+    const XZ_KIB: u32 = 1 << 18;
+
+    /// The one that a file which starts like this has.
+    fn of(start: &[u8]) -> Option<Compression> {
+        let magic = |of: &Compression| -> &[u8] {
+            match of {
+                Compression::Gzip => &[0x1f, 0x8b],
+                Compression::Bzip2 => b"BZh",
+                Compression::Xz => b"\xfd7zXZ\0",
+                Compression::Zstandard => &[0x28, 0xb5, 0x2f, 0xfd],
+            }
+        };
+        Compression::ALL
+            .into_iter()
+            .find(|of| start.starts_with(magic(of)))
+    }
+
+    fn ending(self) -> &'static str {
+        match self {
+            Compression::Gzip => ".gz",
+            Compression::Bzip2 => ".bz2",
+            Compression::Xz => ".xz",
+            Compression::Zstandard => ".zst",
+        }
+    }
+
+    fn decoder(self, packed: impl BufRead + Send + 'static) -> io::Result<Bytes> {
+        Ok(match self {
+            Compression::Gzip => Box::new(MultiGzDecoder::new(packed)),
+            Compression::Bzip2 => Box::new(MultiBzDecoder::new(packed)),
+            Compression::Xz => Box::new(XzReader::new_mem_limit(packed, true, Compression::XZ_KIB)),
+            Compression::Zstandard => Box::new(zstd::Decoder::with_buffer(packed)?),
+        })
+    }
+}
+
+/// The name of a file without the ending that says how it is packed.
+pub(crate) fn without_packing(name: &str) -> &str {
+    let endings = Compression::ALL.map(Compression::ending);
+    (endings.into_iter().chain([".zip"]))
+        .find_map(|ending| name.strip_suffix(ending))
+        .unwrap_or(name)
 }
 
 /// An entry of a zip archive.
@@ -75,25 +144,44 @@ pub(crate) struct Entry {
 }
 
 impl TextFile {
-    /// The text in `path`: of a zip archive its only file.
+    /// The text in `path`: of a zip archive its only file, or its only table, which is then noted.
     pub(crate) fn one(file: &InputFile, unpacking: Unpacking) -> Result<TextFile, DataError> {
         let mut all = TextFile::all(file, unpacking)?;
-        if all.len() != 1 {
-            let mut names: Vec<String> = all.iter().take(4).map(TextFile::file_name).collect();
-            if all.len() > names.len() {
-                names.push("…".to_owned());
+        if all.len() == 1 {
+            return Ok(all.remove(0));
+        }
+        let names: Vec<String> = all.iter().map(TextFile::file_name).collect();
+        let list = |names: &[&String]| {
+            let mut shown: Vec<&str> = names.iter().take(4).map(|name| name.as_str()).collect();
+            if names.len() > shown.len() {
+                shown.push("…");
             }
+            shown.join(", ")
+        };
+        let Some(at) = only_table(&names) else {
             return Err(DataError::format(
                 file.shown(),
                 format!(
                     "a zip archive of {} files ({})",
                     all.len(),
-                    names.join(", ")
+                    list(&names.iter().collect::<Vec<_>>())
                 ),
-                "one event file is expected in an archive (or only GDELT's *.export.CSV): unpack it and name the file",
+                "one event file is expected in an archive (or one that is called *_edgelist*.csv, as TGB's are, or only \
+                 GDELT's *.export.CSV): unpack it and name the file",
             ));
-        }
-        Ok(all.remove(0))
+        };
+        let others: Vec<&String> = (names.iter().enumerate())
+            .filter(|(other, _)| *other != at)
+            .map(|(_, name)| name)
+            .collect();
+        let mut one = all.remove(at);
+        one.note = Some(format!(
+            "of the archive's {} files {} was read (beside it: {})",
+            names.len(),
+            names[at],
+            list(&others)
+        ));
+        Ok(one)
     }
 
     /// Every text in `path`: of a zip archive all files, in the order of their names.
@@ -103,11 +191,12 @@ impl TextFile {
             shown,
             packing,
             unpacking,
+            note: None,
         };
         let path = file.shown().to_path_buf();
         let start = magic(file)?;
-        if start.starts_with(&[0x1f, 0x8b]) {
-            return Ok(vec![text(path, Packing::Gzip)]);
+        if let Some(compression) = Compression::of(&start) {
+            return Ok(vec![text(path, Packing::Compressed(compression))]);
         }
         if !is_zip(&start) {
             return Ok(vec![text(path, Packing::Plain)]);
@@ -125,7 +214,7 @@ impl TextFile {
         !matches!(self.packing, Packing::Plain)
     }
 
-    /// Name of the text itself, without folder, archive and `.gz`.
+    /// Name of the text itself, without folder, archive and `.gz` or the like.
     pub(crate) fn file_name(&self) -> String {
         let name = self
             .shown
@@ -134,7 +223,7 @@ impl TextFile {
             .to_string_lossy()
             .into_owned();
         match self.packing {
-            Packing::Gzip => name.strip_suffix(".gz").unwrap_or(&name).to_owned(),
+            Packing::Compressed(of) => name.strip_suffix(of.ending()).unwrap_or(&name).to_owned(),
             _ => name,
         }
     }
@@ -149,13 +238,16 @@ impl TextFile {
                 self.file.open()?,
                 Progress::bytes(label, size),
             )),
-            Packing::Gzip => Box::new(Limited {
-                inner: MultiGzDecoder::new(ProgressReader::new(
-                    io::BufReader::with_capacity(1 << 17, self.file.open()?),
-                    Progress::bytes(label, size),
-                )),
-                left: self.unpacking.limit(size),
-            }),
+            Packing::Compressed(compression) => {
+                let packed = ProgressReader::new(self.file.open()?, Progress::bytes(label, size));
+                let packed = io::BufReader::with_capacity(1 << 17, packed);
+                Box::new(Limited {
+                    inner: compression
+                        .decoder(packed)
+                        .map_err(|error| self.unreadable(error, 0))?,
+                    left: self.unpacking.limit(size),
+                })
+            }
             Packing::Zip(entry) => Box::new(Limited {
                 inner: ProgressReader::new(
                     entry.open(&self.file)?,
@@ -298,9 +390,32 @@ pub(crate) fn magic(file: &InputFile) -> Result<Vec<u8>, DataError> {
     Ok(start)
 }
 
+/// Whether a file that starts like this is packed in a way that is read.
+pub(crate) fn is_packed(start: &[u8]) -> bool {
+    Compression::of(start).is_some() || is_zip(start)
+}
+
 /// Whether a file that starts like this is a zip archive (the second is that of an empty one).
 pub(crate) fn is_zip(start: &[u8]) -> bool {
     start.starts_with(b"PK\x03\x04") || start.starts_with(b"PK\x05\x06")
+}
+
+/// The only edge list of an archive's files (TGB's stand beside their candidates), else their only table.
+fn only_table(names: &[String]) -> Option<usize> {
+    let plain: Vec<String> = names.iter().map(|name| name.to_ascii_lowercase()).collect();
+    let is_table = |name: &str| {
+        [".csv", ".tsv", ".txt", ".edges"]
+            .iter()
+            .any(|ending| name.ends_with(ending))
+            && !["readme", "license", "licence"]
+                .iter()
+                .any(|start| name.starts_with(start))
+    };
+    let only = |fits: &dyn Fn(&str) -> bool| {
+        let mut found = (0..plain.len()).filter(|&at| fits(&plain[at]));
+        found.next().filter(|_| found.next().is_none())
+    };
+    only(&|name| is_table(name) && name.contains("_edgelist")).or_else(|| only(&is_table))
 }
 
 /// Whether an entry is the description of what PyTorch saved.

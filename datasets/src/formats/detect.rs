@@ -10,7 +10,7 @@ use std::path::Path;
 use crate::error::{DataError, quoted};
 use crate::fields::decimal::Decimal;
 use crate::files::lfs;
-use crate::files::packed::{TextFile, is_damage};
+use crate::files::packed::{TextFile, is_damage, is_packed};
 use crate::formats::format::Format;
 use crate::formats::gdelt;
 use crate::formats::table::Dialect;
@@ -124,25 +124,13 @@ fn no_text(head: &[u8]) -> Option<(&'static str, &'static str)> {
             "a NumPy array, not events",
             "give the event file, and this one with --edge-features or --node-features",
         ),
-        [0x1f, 0x8b, ..] | [b'P', b'K', 3, 4, ..] => (
+        text if is_packed(text) => (
             "compressed twice",
-            "decompress it once; gzip and zip are read directly",
-        ),
-        [b'B', b'Z', b'h', ..] => (
-            "compressed with bzip2",
-            "decompress it with bunzip2; gzip and zip are read directly",
-        ),
-        [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => (
-            "compressed with xz",
-            "decompress it with unxz; gzip and zip are read directly",
-        ),
-        [0x28, 0xb5, 0x2f, 0xfd, ..] => (
-            "compressed with Zstandard",
-            "decompress it with unzstd; gzip and zip are read directly",
+            "decompress it once; gzip, bzip2, xz, Zstandard and zip are read directly",
         ),
         [b'7', b'z', 0xbc, 0xaf, ..] => (
             "a 7z archive",
-            "unpack it with 7z x; gzip and zip are read directly",
+            "unpack it with 7z x; gzip, bzip2, xz, Zstandard and zip are read directly",
         ),
         [b'P', b'A', b'R', b'1', ..] => (
             "a compressed Parquet file",
@@ -232,12 +220,9 @@ mod tests {
         refused(b"1 2\n", "no three columns");
         refused(b"1 2 3 4\n", "4 fields, 4 of them numbers, and no header");
         refused(b"1 2 3 4\n", "--columns src=1,dst=2,time=4");
-        refused(
-            b"BZh91AY&SY",
-            "compressed with bzip2; decompress it with bunzip2",
-        );
-        refused(b"\xfd7zXZ\0", "unxz");
-        refused(b"\x28\xb5\x2f\xfd", "unzstd");
+        for start in [&b"BZh91AY&SY"[..], b"\xfd7zXZ\0", b"\x28\xb5\x2f\xfd"] {
+            refused(start, "cut off at their beginning");
+        }
         refused(b"7z\xbc\xaf\x27\x1c", "a 7z archive");
         refused(b"\xff\xfes\0r\0", "UTF-16 text");
         refused(b"\xfe\xff\0s\0r", "iconv -f UTF-16");

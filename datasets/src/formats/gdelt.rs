@@ -94,6 +94,7 @@ pub(crate) fn read(files: &[TextFile], sink: &mut dyn EventSink) -> Result<Descr
                     width,
                     bytes: &bytes,
                 },
+                titles: &[],
             })
         })?;
     }

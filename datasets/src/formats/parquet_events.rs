@@ -17,15 +17,17 @@
 use std::fs::File;
 use std::path::Path;
 
+use parquet::basic::{Compression, Type};
+use parquet::file::metadata::ParquetMetaData;
 use parquet::file::reader::{FileReader, RowGroupReader, SerializedFileReader};
 
-use crate::error::{DataError, Place};
+use crate::error::{DataError, Place, quoted};
 use crate::fields::decimal::Decimal;
 use crate::fields::node_names::NodeNames;
 use crate::fields::raw_event::{Described, EventSink, FeatureRow, Position, RawEvent, pack};
 use crate::files::input_file::InputFile;
 use crate::files::packed::TextFile;
-use crate::formats::table::{Outcome, time_hint};
+use crate::formats::table::{Outcome, coarse_times, refuse_missing_id, time_hint};
 use crate::progress::Progress;
 use crate::schema::reading::{Missing, Reading, TimeUnit};
 use crate::stop::Stop;
@@ -69,6 +71,7 @@ impl<'a> ParquetEvents<'a> {
             events += u64::try_from(metadata.num_rows()).unwrap_or(0);
             let columns = metadata.schema_descr();
             let layout = Layout::of(&file.shown, columns, reading, separate_features)?;
+            check_codecs(&file.shown, reader.metadata(), &layout)?;
             match &found {
                 None => found = Some((layout.clone(), layout.feature_names(columns))),
                 Some((first, _)) if *first == layout => {}
@@ -119,6 +122,8 @@ impl<'a> ParquetEvents<'a> {
             destinations: NodeNames::default(),
             progress: Progress::events(format!("reading {name}"), self.events),
             first_time: None,
+            last_time: None,
+            float32_times: false,
             missing: vec![0; self.layout.features.len()],
             no_label: None,
             rounded: 0,
@@ -177,6 +182,9 @@ struct Rows<'a> {
     destinations: NodeNames,
     progress: Progress,
     first_time: Option<Decimal>,
+    last_time: Option<Decimal>,
+    /// Whether times are floats of 32 bits or fewer.
+    float32_times: bool,
     /// Values that were missing, a count for each column of features.
     missing: Vec<u64>,
     /// Why the column of labels holds none.
@@ -205,6 +213,9 @@ impl Rows<'_> {
             .map(|&column| open(column))
             .collect::<Result<Vec<_>, _>>()?;
         let (mut floats, mut bits) = (Vec::new(), Vec::new());
+        let titles: Vec<String> = (of.feature_names.iter().flatten())
+            .map(|name| quoted(name.as_bytes()))
+            .collect();
         each_batch(reader, |first, batch| {
             for cursor in [&mut src, &mut dst, &mut time]
                 .into_iter()
@@ -221,6 +232,7 @@ impl Rows<'_> {
                 };
                 let moment = time.time(row, of.reading.time_unit)?;
                 self.first_time.get_or_insert(moment);
+                self.last_time = Some(moment);
                 if let Some(cursor) = &label
                     && cursor.label(row).is_none()
                 {
@@ -247,12 +259,15 @@ impl Rows<'_> {
                         }
                         false => FeatureRow::Floats(&floats),
                     },
+                    titles: &titles,
                 })?;
             }
             self.progress.advance(batch as u64);
             Ok(())
         })?;
         self.rounded += time.rounded_times();
+        let physical = |at: usize| reader.metadata().schema_descr().column(at).physical_type();
+        self.float32_times = physical(layout.schema.time) == Type::FLOAT;
         Ok(())
     }
 
@@ -333,7 +348,11 @@ impl Rows<'_> {
         match cell {
             // One column is text: then numbers are names too.
             Id::Number(number) => names.number(at, &number.to_string()),
-            Id::Text(text) => names.number(at, text),
+            Id::Text(text) => {
+                let what = ["the source", "the destination"][usize::from(destination)];
+                refuse_missing_id(at, text.as_bytes(), what, self.of.reading.ids)?;
+                names.number(at, text)
+            }
         }
     }
 
@@ -366,6 +385,9 @@ impl Rows<'_> {
                 self.first_time
                     .and_then(|time| time_hint(time, reading.time_unit)),
             );
+        }
+        if let Some(last) = self.last_time.filter(|_| self.float32_times) {
+            notes.extend(coarse_times(&layout.schema.title(layout.schema.time), last));
         }
         if self.rounded > 0 {
             notes.push(format!(
@@ -426,6 +448,40 @@ fn each_batch(
         let batch = BATCH.min(usize::try_from(rows - first).unwrap_or(BATCH));
         work(first, batch)?;
         first += batch as u64;
+    }
+    Ok(())
+}
+
+/// Refuses what is compressed in a way that this build does not unpack, with the way out.
+fn check_codecs(path: &Path, file: &ParquetMetaData, layout: &Layout) -> Result<(), DataError> {
+    let schema = &layout.schema;
+    let columns = [schema.src, schema.dst, schema.time].into_iter();
+    let columns = columns.chain(layout.label).chain(schema.split);
+    let columns: Vec<usize> = columns.chain(layout.features.iter().copied()).collect();
+    for group in file.row_groups() {
+        for &column in &columns {
+            let codec = group.column(column).compression();
+            let read = matches!(
+                codec,
+                Compression::UNCOMPRESSED
+                    | Compression::SNAPPY
+                    | Compression::GZIP(_)
+                    | Compression::ZSTD(_)
+            );
+            if !read {
+                let name = format!("{codec:?}").to_lowercase();
+                let name = name.split('(').next().unwrap_or_default();
+                return Err(DataError::format(
+                    path,
+                    format!(
+                        "the column {} is compressed with {name}",
+                        schema.title(column)
+                    ),
+                    "snappy, gzip, zstd or none are read: write it again, with pandas \
+                     df.to_parquet(FILE, compression='zstd'), with polars df.write_parquet(FILE, compression='zstd')",
+                ));
+            }
+        }
     }
     Ok(())
 }

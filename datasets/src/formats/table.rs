@@ -18,7 +18,9 @@ mod kinds;
 mod labels;
 
 pub(crate) use dialect::{Dialect, Separator};
-pub(crate) use events::{EventTable, Outcome, in_seconds, time_hint};
+pub(crate) use events::{
+    EventTable, Outcome, coarse_times, in_seconds, refuse_missing_id, time_hint,
+};
 pub(crate) use kinds::{any_id, plain_id};
 
 /// A table at one of its rows.

@@ -9,6 +9,8 @@ use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use half::f16;
+
 use crate::arrays::{ArrayFile, ArrayReader};
 use crate::error::DataError;
 use crate::fields::raw_event::{Described, NodeBits};
@@ -22,10 +24,15 @@ use crate::formats::table::{EventTable, Outcome};
 use crate::import::intake::{Defects, Ids, Intake, Observed, Taken, copy_rows};
 use crate::import::source::RawSource;
 use crate::progress::Progress;
+use crate::schema::reading::Missing;
 use crate::store::{FeatureShape, Stream};
 use crate::stream::event_log::{EventLog, IdSpaces};
 use crate::stream::features::FeatureType;
 use crate::stream::names::Names;
+
+/// Names of the arrays that are taken of several in an `.npz` file.
+const EDGE_FEATURES: &str = "edge_features";
+const NODE_FEATURES: &str = "node_features";
 
 /// A store made from files.
 pub(crate) struct Converted {
@@ -42,8 +49,8 @@ impl RawSource {
         let _unfinished = self.stop.unfinished();
         let (staging, _) = Scratch::beside(target)?;
         let state = self.state()?;
-        let mut edge_features = open_table(self.edge_features.as_ref(), "edge_features")?;
-        let mut node_features = open_table(self.node_features.as_ref(), "node_features")?;
+        let mut edge_features = open_table(self.edge_features.as_ref(), EDGE_FEATURES)?;
+        let mut node_features = open_table(self.node_features.as_ref(), NODE_FEATURES)?;
 
         let path = self.event_path();
         let take = |two_spaces: bool| {
@@ -58,7 +65,9 @@ impl RawSource {
                 self.stop.clone(),
             )
         };
-        let mut notes = Vec::new();
+        let mut notes: Vec<String> = (self.events.iter().chain(&self.labels))
+            .filter_map(|text| text.note.clone())
+            .collect();
         let (intake, mut described) = self.read(take, edge_features.is_some(), &mut notes)?;
         notes.append(&mut described.notes);
         let named = described.node_names.is_some();
@@ -78,6 +87,7 @@ impl RawSource {
         if let Some(table) = &mut node_features {
             self.add_node_features(table, &mut taken, defects)?;
         }
+        notes.append(&mut taken.observed.filled);
         let columns = described.columns.take();
         let names = add_described(&mut taken, described, edge_features.is_some())?;
         if !names.is_empty() {
@@ -196,6 +206,38 @@ impl RawSource {
         })
     }
 
+    /// What stands for missing values of the array `file`, for each column, which `table` reads from
+    /// its next row on; None where they are refused.
+    fn fills(
+        &self,
+        file: Option<&ArrayFile>,
+        preferred: &str,
+        table: &ArrayReader,
+    ) -> Result<Option<Vec<f32>>, DataError> {
+        let (width, mut sums) = (table.width(), vec![(0.0f64, 0u64); table.width()]);
+        match (self.reading.missing, file) {
+            (Missing::Zero, _) => return Ok(Some(vec![0.0; width])),
+            (Missing::Mean, Some(file)) if table.feature_type() != FeatureType::Bits => {
+                let mut again = file.open(preferred)?;
+                again.read_rows(table.next_row(), &mut Vec::new())?;
+                let mut bytes = Vec::new();
+                while again.read_rows(piece_rows(table), &mut bytes)? > 0 {
+                    self.stop.check()?;
+                    for (at, value) in floats(table.feature_type(), &bytes).enumerate() {
+                        if !value.is_nan() {
+                            let (sum, count) = &mut sums[at % width];
+                            (*sum, *count) = (*sum + f64::from(value), *count + 1);
+                        }
+                    }
+                    bytes.clear();
+                }
+            }
+            _ => return Ok(None),
+        }
+        let mean = |(sum, count): (f64, u64)| (sum / count as f64) as f32;
+        Ok(Some(sums.into_iter().map(mean).collect()))
+    }
+
     fn add_node_features(
         &self,
         table: &mut ArrayReader,
@@ -206,11 +248,18 @@ impl RawSource {
             skip_row(table)?;
         }
         check_node_rows(table, &taken.id_spaces, taken.nodes)?;
+        let fills = self.fills(self.node_features.as_ref(), NODE_FEATURES, table)?;
         let mut file = taken.writer.node_features(shape(table))?;
-        copy_table(table, defects, &mut taken.observed, |bytes| {
-            self.stop.check()?;
-            file.write_rows(bytes)
-        })?;
+        copy_table(
+            table,
+            fills.as_deref(),
+            defects,
+            &mut taken.observed,
+            |bytes| {
+                self.stop.check()?;
+                file.write_rows(bytes)
+            },
+        )?;
         file.close().map(drop)
     }
 
@@ -241,21 +290,34 @@ impl RawSource {
                 ),
             ));
         }
+        let fills = self.fills(self.edge_features.as_ref(), EDGE_FEATURES, table)?;
         let mut file = taken.writer.edge_features(shape(table))?;
         let Some(order) = taken.order.as_deref() else {
-            copy_table(table, defects, &mut taken.observed, |bytes| {
-                self.stop.check()?;
-                file.write_rows(bytes)
-            })?;
+            copy_table(
+                table,
+                fills.as_deref(),
+                defects,
+                &mut taken.observed,
+                |bytes| {
+                    self.stop.check()?;
+                    file.write_rows(bytes)
+                },
+            )?;
             return file.close().map(drop);
         };
         let staged = staging.join("separate-features");
         let mut out = File::create(&staged).map_err(DataError::io("create", &staged))?;
-        copy_table(table, defects, &mut taken.observed, |bytes| {
-            self.stop.check()?;
-            out.write_all(bytes)
-                .map_err(DataError::io("write", &staged))
-        })?;
+        copy_table(
+            table,
+            fills.as_deref(),
+            defects,
+            &mut taken.observed,
+            |bytes| {
+                self.stop.check()?;
+                out.write_all(bytes)
+                    .map_err(DataError::io("write", &staged))
+            },
+        )?;
         drop(out);
         copy_rows(&staged, events, file, Some(order), &self.stop)
     }
@@ -342,16 +404,54 @@ fn check_node_rows(
     ))
 }
 
-/// Passes all rows on as stored bytes, looking for values that are not finite.
+/// Rows of some 4 MiB.
+fn piece_rows(table: &ArrayReader) -> usize {
+    (1 << 22) / shape(table).row_bytes().max(1) + 1
+}
+
+/// The values of stored rows.
+fn floats(feature_type: FeatureType, bytes: &[u8]) -> impl Iterator<Item = f32> {
+    let (whole, half): (&[[u8; 4]], &[[u8; 2]]) = match feature_type {
+        FeatureType::F32 => (bytes.as_chunks().0, &[]),
+        FeatureType::F16 => (&[], bytes.as_chunks().0),
+        FeatureType::Bits => (&[], &[]),
+    };
+    let half = half.iter().map(|&value| f16::from_le_bytes(value).to_f32());
+    whole
+        .iter()
+        .map(|&value| f32::from_le_bytes(value))
+        .chain(half)
+}
+
+/// Puts what stands for missing values, one for each column, into stored rows; how many there were.
+fn fill_in(feature_type: FeatureType, bytes: &mut [u8], fills: &[f32]) -> u64 {
+    let missing: Vec<usize> = (floats(feature_type, bytes).enumerate())
+        .filter(|(_, value)| value.is_nan())
+        .map(|(at, _)| at)
+        .collect();
+    for &at in &missing {
+        let fill = fills[at % fills.len()];
+        match feature_type {
+            FeatureType::F32 => bytes.as_chunks_mut().0[at] = fill.to_le_bytes(),
+            FeatureType::F16 => bytes.as_chunks_mut().0[at] = f16::from_f32(fill).to_le_bytes(),
+            FeatureType::Bits => {}
+        }
+    }
+    missing.len() as u64
+}
+
+/// Passes all rows on as stored bytes, with `fills` for missing values, looking for values that are
+/// not finite.
 fn copy_table(
     table: &mut ArrayReader,
+    fills: Option<&[f32]>,
     defects: Defects,
     observed: &mut Observed,
     mut write: impl FnMut(&[u8]) -> Result<(), DataError>,
 ) -> Result<(), DataError> {
     let width = table.width();
     let row_bytes = shape(table).row_bytes().max(1);
-    let piece_rows = (1 << 22) / row_bytes + 1;
+    let piece_rows = piece_rows(table);
     let path = table.path().to_path_buf();
     let name = path
         .file_name()
@@ -359,17 +459,20 @@ fn copy_table(
         .to_string_lossy();
     let mut progress =
         Progress::bytes(format!("reading {name}"), (table.rows() * row_bytes) as u64);
-    let mut bytes = Vec::new();
+    let (mut bytes, mut filled) = (Vec::new(), 0);
     loop {
         bytes.clear();
         let first_row = table.next_row();
         let rows = table.read_rows(piece_rows, &mut bytes)?;
         if rows == 0 {
-            return Ok(());
+            break;
+        }
+        if let Some(fills) = fills {
+            filled += fill_in(table.feature_type(), &mut bytes, fills);
         }
         for at in not_finite(table.feature_type(), &bytes) {
             let problem = format!(
-                "row {}, column {} is not finite (NaN or infinite, or too large for f32); correct the value",
+                "row {}, column {} is not finite (NaN or infinite, or too large for f32); correct the value, or fill in NaN with --missing zero or --missing mean",
                 first_row + at / width,
                 at % width
             );
@@ -384,6 +487,18 @@ fn copy_table(
         write(&bytes)?;
         progress.advance(bytes.len() as u64);
     }
+    if filled > 0 {
+        let by = match fills.is_some_and(|fills| fills.iter().all(|fill| *fill == 0.0)) {
+            true => "0",
+            false => "the mean of its column",
+        };
+        let note = format!(
+            "values of {} that are missing: {filled}; each is {by}",
+            path.display()
+        );
+        observed.filled.push(note);
+    }
+    Ok(())
 }
 
 /// Positions of values that are not finite: all exponent bits set.

@@ -48,6 +48,8 @@ pub(crate) struct Observed {
     pub(crate) first_unsorted: Option<String>,
     pub(crate) not_finite: u64,
     pub(crate) first_not_finite: Option<String>,
+    /// What missing values of arrays were replaced by.
+    pub(crate) filled: Vec<String>,
 }
 
 /// Collects the events of one file.
@@ -304,7 +306,7 @@ impl EventSink for Intake {
         }
         self.check_order(&event)?;
         if let Some(stage) = &mut self.features {
-            if let Some(error) = stage.write(event.at, event.features)? {
+            if let Some(error) = stage.write(&event)? {
                 if self.defects != Defects::Record {
                     return Err(error);
                 }

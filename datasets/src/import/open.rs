@@ -28,7 +28,7 @@ use crate::synthetic::SyntheticSpec;
 use crate::whole_file;
 
 /// Counts changes of what readers make of a file, so that older conversions are not used.
-const READERS: u32 = 2;
+const READERS: u32 = 3;
 
 /// What a name stands for.
 pub(crate) enum Source {

@@ -1,6 +1,6 @@
 //! Finds the files that make up a stream.
 //!
-//! A source is a file (also gzip or zip), or a folder in the layout of TGL
+//! A source is a file (also packed), or a folder in the layout of TGL
 //! (`edges.csv`), DyGLib and TGN (`ml_NAME.csv`) or GDELT (`*.export.CSV`).
 //! Folders bring their labels and features along. Where two layouts or two
 //! feature files fit equally, nothing is guessed: the error names both.
@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use crate::arrays::ArrayFile;
 use crate::error::DataError;
 use crate::files::input_file::{InputFile, STDIN};
-use crate::files::packed::{self, TextFile, Unpacking, is_torch_pickle, is_zip};
+use crate::files::packed::{self, TextFile, Unpacking, is_torch_pickle, is_zip, without_packing};
 use crate::formats::detect::{detect, text_head};
 use crate::formats::format::Format;
 use crate::import::options::OpenOptions;
@@ -324,7 +324,7 @@ impl Opener<'_> {
         Ok((layout, events))
     }
 
-    /// All event files of a folder, each plain, gzip or zip, in the order of their names.
+    /// All event files of a folder, each plain or packed, in the order of their names.
     fn gdelt_files(&self, folder: &Path, names: &[&String]) -> Result<Vec<TextFile>, DataError> {
         let mut files = Vec::new();
         for name in names {
@@ -349,7 +349,7 @@ impl Opener<'_> {
 
     /// A text of this name in a folder, plain or packed.
     fn text_in(&self, folder: &Path, name: &str) -> Result<Option<TextFile>, DataError> {
-        ["", ".gz", ".zip"]
+        ["", ".gz", ".bz2", ".xz", ".zst", ".zip"]
             .iter()
             .map(|ending| folder.join(format!("{name}{ending}")))
             .find(|path| path.is_file())
@@ -398,12 +398,6 @@ fn no_layout(folder: &Path, format: Option<Format>) -> DataError {
         "a folder with neither meta.json (a store of mspipe) nor edges.csv (TGL's layout), ml_*.csv (DyGLib's), *.export.CSV (GDELT's) or *.parquet (parts of one stream)",
         "name the event file itself",
     )
-}
-
-fn without_packing(name: &str) -> &str {
-    name.strip_suffix(".gz")
-        .or_else(|| name.strip_suffix(".zip"))
-        .unwrap_or(name)
 }
 
 fn is_gdelt_name(name: &str) -> bool {

@@ -82,24 +82,24 @@ impl Cache {
         stores.chain(unfinished).sum()
     }
 
-    /// Removes all stores, or those called `names`, and what interrupted work left behind; returns
-    /// what was removed.
+    /// Removes all stores, or those called `names` (in full, or without key and ending: all of that
+    /// stream), and what interrupted work left behind; returns what was removed.
     ///
     /// # Errors
     /// [`DataError::Option`] if there is no store of a name (nothing is removed then), [`DataError::Io`]
     /// if a store can't be removed.
     pub fn clear(&self, names: &[String]) -> Result<Cache, DataError> {
-        let unknown = |name: &&String| self.stores.iter().all(|store| store.name != **name);
+        let unknown = |name: &&String| !self.stores.iter().any(|store| store.is_called(name));
         if let Some(name) = names.iter().find(unknown) {
             return Err(DataError::Option(format!(
-                "{name}: the cache {} has no store of that name; `mspipe data cache` lists them",
+                "{name}: the cache {} has no store of that name, nor any of a stream called so; `mspipe data cache` lists them",
                 self.folder.display()
             )));
         }
         let mut removed = self.clone();
         removed
             .stores
-            .retain(|store| names.is_empty() || names.contains(&store.name));
+            .retain(|store| names.is_empty() || names.iter().any(|name| store.is_called(name)));
         removed.unfinished.retain(|work| work.left_behind);
         for store in &removed.stores {
             scratch::remove(&self.folder.join(&store.name))?;
@@ -110,6 +110,13 @@ impl Cache {
 }
 
 impl CachedStore {
+    /// Whether `name` is the store's name, or its stream's: `wikipedia` of
+    /// `wikipedia-0123456789abcdef.mspipe`.
+    fn is_called(&self, name: &str) -> bool {
+        let stream = self.name.rsplit_once('-').map(|(stream, _)| stream);
+        self.name == name || stream == Some(name)
+    }
+
     fn of(path: &Path) -> CachedStore {
         let described = store::describe(path).ok();
         CachedStore {

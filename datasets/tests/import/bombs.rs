@@ -2,7 +2,7 @@
 
 use mspipe_datasets::OpenOptions;
 
-use super::bench::{Bench, deflated, gz, stored};
+use super::bench::{Bench, bz2, deflated, gz, stored, xz, zst};
 
 #[test]
 fn a_text_that_unpacks_to_much_more_than_it_is_is_refused_unless_allowed() {
@@ -10,8 +10,14 @@ fn a_text_that_unpacks_to_much_more_than_it_is_is_refused_unless_allowed() {
     let line = format!("# {}\n", "a".repeat(1021));
     let lines = (1 << 26) / line.len() + 10;
     let text = format!("1 2 3\n{}the end\n", line.repeat(lines)).into_bytes();
-    let bench = Bench::new(&[("a.gz", &gz(&text)), ("a.zip", &deflated(&[("x", &text)]))]);
-    for name in ["a.gz", "a.zip"] {
+    let bench = Bench::new(&[
+        ("a.gz", &gz(&text)),
+        ("a.zip", &deflated(&[("x", &text)])),
+        ("a.bz2", &bz2(&text)),
+        ("a.xz", &xz(&text)),
+        ("a.zst", &zst(&text)),
+    ]);
+    for name in ["a.gz", "a.zip", "a.bz2", "a.xz", "a.zst"] {
         let refusal = |ratio: u64| {
             let options = OpenOptions {
                 unpack_ratio: Some(ratio),
@@ -26,7 +32,7 @@ fn a_text_that_unpacks_to_much_more_than_it_is_is_refused_unless_allowed() {
             message.contains("`mspipe data import --unpack-ratio 1000`"),
             "{message}"
         );
-        let allowed = refusal(2000);
+        let allowed = refusal(1 << 20);
         assert!(
             allowed.contains(&format!(":{}: 2 fields", lines + 2)),
             "{allowed}"

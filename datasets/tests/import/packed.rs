@@ -1,6 +1,6 @@
-//! gzip and zip, read directly.
+//! Packed texts, read directly.
 
-use super::bench::{Bench, deflated, gz, stored};
+use super::bench::{Bench, bz2, deflated, gz, stored, xz, zst};
 
 const SNAP: &[u8] = b"5 70 10\n70 5 12\n2 5 12\n";
 
@@ -23,9 +23,26 @@ fn every_text_format_packed_is_the_same_stream() {
                 &deflated(&[("folder/x", text), ("__MACOSX/._x", b"shadow")]),
             ),
             ("stored.zip", &stored(&[("x", text)])),
+            ("x.bz2", &bz2(text)),
+            ("members.bz2", &[bz2(&text[..9]), bz2(&text[9..])].concat()),
+            ("x.xz", &xz(text)),
+            ("members.xz", &[xz(&text[..9]), xz(&text[9..])].concat()),
+            ("x.zst", &zst(text)),
+            ("frames.zst", &[zst(&text[..9]), zst(&text[9..])].concat()),
         ]);
         let hash = bench.open(name).hash().to_owned();
-        for packed in ["x.gz", "members.gz", "x.zip", "stored.zip"] {
+        for packed in [
+            "x.gz",
+            "members.gz",
+            "x.zip",
+            "stored.zip",
+            "x.bz2",
+            "members.bz2",
+            "x.xz",
+            "members.xz",
+            "x.zst",
+            "frames.zst",
+        ] {
             assert_eq!(bench.open(packed).hash(), hash, "{name} as {packed}");
         }
     }
@@ -37,6 +54,42 @@ fn every_text_format_packed_is_the_same_stream() {
         ),
     ]);
     assert_eq!(tgl.open("W").labels(), Some(&[7, 0][..]));
+}
+
+#[test]
+fn of_an_archive_of_several_files_the_table_is_read_and_said() {
+    let bench = Bench::new(&[
+        (
+            "tgb.zip",
+            &deflated(&[
+                (
+                    "tgbl_wiki/tgbl-wiki_edgelist_v2.csv",
+                    b"time,src,dst\n1,2,3\n",
+                ),
+                ("tgbl_wiki/tgbl-wiki_val_ns_v2.pkl", b"\x80\x04."),
+                ("tgbl_wiki/tgbl-wiki_node_labels.csv", b"x"),
+            ]),
+        ),
+        (
+            "readme.zip",
+            &stored(&[
+                ("README.txt", b"x"),
+                ("events.txt", SNAP),
+                ("map.json", b"{}"),
+            ]),
+        ),
+    ]);
+    assert_eq!(
+        bench.open("tgb.zip").notes()[0],
+        "of the archive's 3 files tgbl-wiki_edgelist_v2.csv was read (beside it: tgbl-wiki_node_labels.csv, tgbl-wiki_val_ns_v2.pkl)"
+    );
+    let log = bench.open("readme.zip");
+    assert_eq!(log.events(), 3);
+    assert!(
+        log.notes()[0].contains("events.txt was read"),
+        "{:?}",
+        log.notes()
+    );
 }
 
 #[test]
@@ -60,6 +113,13 @@ fn lines_inside_archives_are_named() {
     );
 }
 
+/// With another byte, so many before the end.
+fn flip(mut bytes: Vec<u8>, before_the_end: usize) -> Vec<u8> {
+    let at = bytes.len() - before_the_end;
+    bytes[at] ^= 1;
+    bytes
+}
+
 #[test]
 fn damaged_archives() {
     let text: Vec<u8> = (0..5000)
@@ -67,9 +127,7 @@ fn damaged_archives() {
         .collect();
     let whole = gz(&text);
     let cut = &whole[..whole.len() / 2];
-    let mut flipped = whole.clone();
-    let last = flipped.len() - 6;
-    flipped[last] ^= 1;
+    let flipped = flip(whole.clone(), 6);
     let mut zipped = stored(&[("e.txt", &text)]);
     let at = zipped
         .windows(6)
@@ -91,6 +149,12 @@ fn damaged_archives() {
         ("none.zip", &stored(&[])),
         ("twice.gz", &gz(&gz(SNAP))),
         ("web.gz", &gz(b"<html>")),
+        ("cut.bz2", &bz2(&text)[..1_000]),
+        ("cut.xz", &xz(&text)[..1_000]),
+        ("cut.zst", &zst(&text)[..1_000]),
+        ("sum.xz", &flip(xz(&text), 40)),
+        ("sum.bz2", &flip(bz2(&text), 5)),
+        ("twice.zst", &zst(&xz(SNAP))),
         ("feature.npz", &stored(&[("a.npy", b"")])),
     ]);
     for (file, words) in [
@@ -116,6 +180,27 @@ fn damaged_archives() {
         ("none.zip", "a zip archive of 0 files"),
         ("twice.gz", "compressed twice; decompress it once"),
         ("web.gz", "a web page or XML"),
+        (
+            "cut.bz2",
+            "cut.bz2: the compressed data are damaged or cut off ",
+        ),
+        (
+            "cut.xz",
+            "cut.xz: the compressed data are damaged or cut off ",
+        ),
+        (
+            "cut.zst",
+            "cut.zst: the compressed data are damaged or cut off ",
+        ),
+        (
+            "sum.xz",
+            "sum.xz: the compressed data are damaged or cut off ",
+        ),
+        (
+            "sum.bz2",
+            "sum.bz2: the compressed data are damaged or cut off ",
+        ),
+        ("twice.zst", "compressed twice; decompress it once"),
         (
             "feature.npz",
             "arrays (.npz or PyTorch's .pt), not events; give the event file, and this one with --edge-features",

@@ -375,12 +375,44 @@ fn values_that_are_refused() {
     refused(
         &format!("{BARE} required double f0;"),
         with(two(), [Column::F64(vec![1.0, 1e300])]),
-        "a.parquet: row group 0, row 1: feature 0 is inf; expected a finite number",
+        "a.parquet: row group 0, row 1: `f0` is inf; expected a finite number",
     );
     refused(
         &format!("{BARE} required int32 ext_roll;"),
         with(two(), [Column::I32(vec![0, 3])]),
         "column 'ext_roll', row group 0, row 1: the mark is 3; expected 0 (train), 1 (validation) or 2 (test)",
+    );
+}
+
+/// Files of pyarrow, see `parquet/make.py`.
+#[test]
+fn codecs_that_are_not_read_are_named_and_so_are_coarse_times() {
+    let bench = Bench::new(&[
+        ("lz4.parquet", include_bytes!("../parquet/lz4.parquet")),
+        (
+            "brotli.parquet",
+            include_bytes!("../parquet/brotli.parquet"),
+        ),
+        (
+            "coarse.parquet",
+            include_bytes!("../parquet/float32_times.parquet"),
+        ),
+    ]);
+    for (file, codec) in [("lz4.parquet", "lz4_raw"), ("brotli.parquet", "brotli")] {
+        let message = bench.refusal(file);
+        let words = format!(
+            "{file}: the column `src` is compressed with {codec}; snappy, gzip, zstd or none are read: write it again, with pandas df.to_parquet(FILE, compression='zstd')"
+        );
+        assert!(message.starts_with(&words), "{message}");
+    }
+    let log = bench.open("coarse.parquet");
+    assert_eq!(log.time()[0], log.time()[1]);
+    assert_eq!(
+        log.notes(),
+        [
+            "`time` holds floats of 32 bits: near 1600000000 they are multiples of 128, so that events of \
+          different moments may have one time; write the times as integers or 64-bit floats"
+        ]
     );
 }
 

@@ -1,8 +1,8 @@
 //! What the values of a table are: numbers, text, dates, nothing; and how text writes them.
 
-use mspipe_datasets::IdSpaces;
+use mspipe_datasets::{IdSpaces, OpenOptions, Severity, check};
 
-use super::bench::{Bench, rows};
+use super::bench::{Bench, f32_bytes, npy, rows};
 use super::schema::{reading, refusal};
 
 #[test]
@@ -17,7 +17,7 @@ fn no_row_is_special_among_features() {
             let bench = Bench::new(&[("a.csv", text.as_bytes())]);
             let message = refusal(&bench, "a.csv", bench.options());
             assert!(
-                message.contains(": feature 0 is NaN; expected a finite number; --missing zero"),
+                message.contains(": `weight` is NaN; expected a finite number; --missing zero"),
                 "{message}"
             );
             let zero = bench
@@ -285,4 +285,121 @@ fn text_as_programs_write_it() {
     assert!(message.contains("iconv -f latin1"), "{message}");
     // A node may be called like a comment.
     assert_eq!(bench.open("hash.csv").events(), 1);
+}
+
+#[test]
+fn a_missing_value_is_no_node_unless_ids_are_text() {
+    for word in ["NA", "null", "None", "nan", "<NA>"] {
+        let text = format!("src,dst,time\n7,8,1\n{word},8,2\n");
+        let bench = Bench::new(&[("a.csv", text.as_bytes())]);
+        assert_eq!(
+            refusal(&bench, "a.csv", bench.options()),
+            format!(
+                "a.csv:3: the source is `{word}`, which stands for a missing value; expected a node in every \
+                 event: remove the line; or --ids text, if a node is called so"
+            )
+        );
+        let text = bench.open_with("a.csv", reading(&bench, &[("ids", "text")]));
+        assert_eq!(text.unwrap().nodes(), 3);
+    }
+    let bench = Bench::new(&[("a.csv", b"src,dst,time\na,b,1\na,,2\n")]);
+    let message = refusal(&bench, "a.csv", bench.options());
+    assert!(
+        message.starts_with("a.csv:3: the destination is ``"),
+        "{message}"
+    );
+}
+
+#[test]
+fn columns_of_numbers_of_rows_and_events_are_named() {
+    let bench = Bench::new(&[
+        (
+            "pandas.csv",
+            b",src,dst,time,idx,Unnamed: 0\n0,1,2,3,1,0\n1,2,1,4,2,1\n",
+        ),
+        ("two.csv", b"src,dst,time,w,w\n1,2,3,5,6\n1,2,4,6,7\n"),
+    ]);
+    assert_eq!(
+        bench.open("pandas.csv").notes(),
+        [
+            "columns that are left out: `idx` (the events' numbers), column 1 (row numbers, as pandas writes \
+          them), `Unnamed: 0` (row numbers, as pandas writes them)"
+        ]
+    );
+    // What check prints can be given, where two columns have one name too.
+    let path = bench.path("two.csv");
+    let findings = check(path.to_str().unwrap(), &bench.options()).unwrap();
+    let by_hand = findings.iter().find(|f| f.code == "columns").unwrap();
+    let columns = by_hand.message.split_once("--columns ").unwrap().1;
+    assert_eq!(columns, "src=src,dst=dst,time=time,features=4+5");
+    let chosen = bench.open_with("two.csv", reading(&bench, &[("columns", columns)]));
+    assert_eq!(chosen.unwrap().hash(), bench.open("two.csv").hash());
+}
+
+#[test]
+fn a_check_with_sorting_only_notes_that_times_fall_and_names_columns() {
+    let bench = Bench::new(&[(
+        "a.csv",
+        b"src,dst,time,w,amount\n1,2,9,0.5,3e7\n2,1,4,0.5,1\n",
+    )]);
+    let path = bench.path("a.csv");
+    let found = |options: &OpenOptions, code: &str| {
+        let findings = check(path.to_str().unwrap(), options).unwrap();
+        let finding = findings.iter().find(|f| f.code == code).unwrap();
+        (finding.severity, finding.message.clone())
+    };
+    let sorted = OpenOptions {
+        sort: true,
+        ..bench.options()
+    };
+    assert_eq!(found(&bench.options(), "unsorted-times").0, Severity::Error);
+    let (severity, message) = found(&sorted, "unsorted-times");
+    assert_eq!(severity, Severity::Note);
+    assert!(message.contains("1 of 2 (--sort sorts them)"), "{message}");
+    let (_, message) = found(&sorted, "constant-feature-columns");
+    assert!(message.contains("1 of 2 (`w`)"), "{message}");
+    let (_, message) = found(&sorted, "large-features");
+    assert!(message.contains("3e7 in `amount`"), "{message}");
+}
+
+#[test]
+fn missing_values_of_arrays_are_filled_in_like_those_of_tables() {
+    let nan = f32::NAN;
+    let values = [1.0, nan, 3.0, 8.0];
+    let halves: Vec<u8> = (values.iter())
+        .flat_map(|&value| half::f16::from_f32(value).to_le_bytes())
+        .collect();
+    let bench = Bench::new(&[
+        ("a.txt", b"1 2 9\n2 1 4\n"),
+        ("f4.npy", &npy("<f4", "(2, 2)", &f32_bytes(&values))),
+        ("f2.npy", &npy("<f2", "(2, 2)", &halves)),
+    ]);
+    for array in ["f4.npy", "f2.npy"] {
+        for (missing, fill, by) in [("zero", 0.0, "0"), ("mean", 8.0, "the mean of its column")] {
+            let options = OpenOptions {
+                edge_features: Some(bench.path(array)),
+                sort: true,
+                ..reading(&bench, &[("missing", missing)])
+            };
+            let log = bench.open_with("a.txt", options).unwrap();
+            assert_eq!(rows(&log), [3.0, 8.0, 1.0, fill]);
+            let note = format!("that are missing: 1; each is {by}");
+            assert!(
+                log.notes().iter().any(|n| n.ends_with(&note)),
+                "{:?}",
+                log.notes()
+            );
+        }
+        let refused = OpenOptions {
+            edge_features: Some(bench.path(array)),
+            sort: true,
+            ..bench.options()
+        };
+        let message = bench.open_with("a.txt", refused).unwrap_err();
+        assert!(
+            message.contains("row 0, column 1 is not finite"),
+            "{message}"
+        );
+        assert!(message.contains("--missing mean"), "{message}");
+    }
 }

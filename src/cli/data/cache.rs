@@ -12,12 +12,14 @@ pub(super) const EXAMPLES: &str = "\
 Examples:
   mspipe data cache
   mspipe data cache --clear
+  mspipe data cache --clear wikipedia
   mspipe data cache --clear wikipedia-0123456789abcdef.mspipe";
 
 /// Arguments of `mspipe data cache`.
 #[derive(Debug, Args)]
 pub(super) struct CacheArgs {
-    /// Remove the conversions called NAME, without names all, and what interrupted ones left.
+    /// Remove the conversions called NAME (in full, or the stream's name alone), without names all,
+    /// and what interrupted ones left.
     #[arg(long, value_name = "NAME", num_args = 0..)]
     clear: Option<Vec<String>>,
     /// Print JSON.

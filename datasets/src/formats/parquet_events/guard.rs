@@ -29,6 +29,6 @@ pub(super) fn damaged(path: &Path, group: Option<usize>, error: &ParquetError) -
     DataError::format(
         path,
         format!("a Parquet file that cannot be read{place} ({error})"),
-        "it is damaged, incomplete, or compressed with something else than snappy, gzip or zstd: copy or write it again",
+        "it is damaged or incomplete: copy or write it again",
     )
 }

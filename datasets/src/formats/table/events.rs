@@ -74,6 +74,10 @@ impl<'a> EventTable<'a> {
         schema.chosen_features |= table.rest().is_some();
         if separate_features {
             let why = "the features come from a file of their own";
+            // Their numbers tell their rows there.
+            schema
+                .left_out
+                .retain(|(at, _)| Some(*at) != schema.event_id);
             let columns = std::mem::take(&mut schema.candidates);
             schema
                 .left_out
@@ -176,6 +180,9 @@ impl<'a> EventTable<'a> {
         let mut labels = labels.map(LabelRows::open).transpose()?;
         let mut rows = Rows::of(self);
         let mut features = Vec::with_capacity(self.kinds.features.len());
+        let titles: Vec<String> = (self.kinds.features.iter())
+            .map(|feature| self.schema.title(feature.column))
+            .collect();
         let mut bits = Vec::new();
         while table.next()? {
             let at = table.position();
@@ -219,6 +226,7 @@ impl<'a> EventTable<'a> {
                     }
                     false => FeatureRow::Floats(&features),
                 },
+                titles: &titles,
             })?;
         }
         Ok(rows.described())
@@ -301,7 +309,11 @@ impl<'a> Rows<'a> {
         let (at, schema) = (table.position(), &self.of.schema);
         let sides = [(schema.src, "the source"), (schema.dst, "the destination")];
         if self.of.kinds.text_ids {
-            let [src, dst] = sides.map(|(column, what)| at.name(table.field(column), what));
+            let [src, dst] = sides.map(|(column, what)| {
+                let field = table.field(column);
+                refuse_missing_id(at, field, what, self.of.reading.ids)?;
+                at.name(field, what)
+            });
             let src = self.sources.number(at, src?)?;
             let names = match schema.two_spaces {
                 true => &mut self.destinations,
@@ -475,6 +487,25 @@ impl<'a> Rows<'a> {
     }
 }
 
+/// Refuses `NA`, `null` and their like as a node, unless ids were said to be text.
+pub(crate) fn refuse_missing_id(
+    at: Position<'_>,
+    field: &[u8],
+    what: &str,
+    ids: IdKind,
+) -> Result<(), DataError> {
+    if field.is_empty() || ids == IdKind::Text || !is_missing(field) {
+        return Ok(());
+    }
+    Err(at.error(
+        format!(
+            "{what} is {}, which stands for a missing value",
+            quoted(field)
+        ),
+        "a node in every event: remove the line; or --ids text, if a node is called so",
+    ))
+}
+
 fn missing_note(
     schema: &Schema,
     kinds: &Kinds,
@@ -515,6 +546,18 @@ pub(crate) fn time_hint(first: Decimal, unit: TimeUnit) -> Option<String> {
         "times look like {name} since 1970 (the first is {first}); --time-unit {unit_name} makes \
          seconds of them, with which time encodings work better and faster"
     ))
+}
+
+/// Times as floats of 32 bits, whose 24 binary digits tell few moments since 1970 apart.
+pub(crate) fn coarse_times(title: &str, last: Decimal) -> Option<String> {
+    let size = (last.mantissa as f64 / 10f64.powi(i32::from(last.scale))).abs();
+    let step = 2f64.powi(size.log2().floor() as i32 - 23);
+    (step > 1.0).then(|| {
+        format!(
+            "{title} holds floats of 32 bits: near {last} they are multiples of {step}, so that events of \
+             different moments may have one time; write the times as integers or 64-bit floats"
+        )
+    })
 }
 
 /// A time that is a number, in seconds if its unit is known.

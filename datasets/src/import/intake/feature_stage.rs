@@ -5,7 +5,7 @@ use std::io::{BufWriter, Write};
 use std::path::PathBuf;
 
 use crate::error::{DataError, Place};
-use crate::fields::raw_event::{FeatureRow, Position};
+use crate::fields::raw_event::{FeatureRow, RawEvent};
 use crate::store::FeatureShape;
 use crate::stream::features::FeatureType;
 
@@ -27,11 +27,8 @@ impl FeatureStage {
     }
 
     /// Appends a row; what it returns says which value is not finite.
-    pub(super) fn write(
-        &mut self,
-        at: Position<'_>,
-        row: FeatureRow<'_>,
-    ) -> Result<Option<DataError>, DataError> {
+    pub(super) fn write(&mut self, event: &RawEvent<'_>) -> Result<Option<DataError>, DataError> {
+        let (at, row) = (event.at, event.features);
         let (shape, bytes) = match row {
             FeatureRow::Floats(values) => (
                 FeatureShape {
@@ -74,8 +71,12 @@ impl FeatureStage {
             return Ok(None);
         };
         Ok(values.iter().position(|x| !x.is_finite()).map(|column| {
+            let title = match event.titles.get(column) {
+                Some(title) => title.clone(),
+                None => format!("feature {column}"),
+            };
             at.error(
-                format!("feature {column} is {}", values[column]),
+                format!("{title} is {}", values[column]),
                 match values[column].is_nan() {
                     true => "a finite number; --missing zero or --missing mean fills in what is missing",
                     false => {
