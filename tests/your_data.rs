@@ -171,3 +171,45 @@ fn every_command_reads_standard_input_once() {
         assert!(errors.contains(words), "{command}: {errors}");
     }
 }
+
+/// The archive of `your_data/make.py`, under the name of TGB's.
+#[test]
+fn a_data_set_of_tgb_brings_its_candidates() {
+    let place = Place::new();
+    let folder = place.path("cache/data/tgbl-wiki");
+    fs::create_dir_all(&folder).unwrap();
+    let archive = include_bytes!("your_data/tgbl-wiki-v2.zip");
+    fs::write(folder.join("tgbl-wiki-v2.zip"), archive).unwrap();
+    let [info, _] = said(&place, "data info tgbl-wiki");
+    let note = "of the archive's 3 files tgbl-wiki_edgelist_v2.csv was read";
+    assert!(info.contains(note), "{info}");
+    let tgb = format!("train --data tgbl-wiki --protocol tgb {SMALL} --json");
+    let named = "--candidates cache/data/tgbl-wiki/tgbl-wiki-v2.zip";
+    let mrr = |arguments: &str| {
+        let [json, _] = said(&place, arguments);
+        let report: Value = serde_json::from_str(&json).unwrap();
+        let mut found = Vec::new();
+        collect(&report, "mrr", &mut found);
+        assert!(!found.is_empty(), "{json}");
+        found
+    };
+    let recorded = mrr(&format!("{tgb} --out a"));
+    assert_eq!(recorded, mrr(&format!("{tgb} {named} --out b")));
+    assert_ne!(recorded, mrr(&format!("{tgb} --candidates 6 --out c")));
+}
+
+/// Every value of `key`, however deep.
+fn collect(value: &Value, key: &str, found: &mut Vec<String>) {
+    match value {
+        Value::Object(fields) => {
+            for (name, value) in fields {
+                if name == key {
+                    found.push(value.to_string());
+                }
+                collect(value, key, found);
+            }
+        }
+        Value::Array(values) => values.iter().for_each(|value| collect(value, key, found)),
+        _ => {}
+    }
+}

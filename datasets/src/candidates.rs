@@ -4,7 +4,9 @@
 //! |---|---|
 //! | text (also packed) | one event a line: its position in the stream from 0, then its candidates, with commas or white space between; lists may differ in length; a first line that is no number is a header |
 //! | `.npy`, `.npz` | integers `[events, 1 + candidates]`, the same in columns |
+//! | `NAME_test_ns.npy` | TGB-Seq's own: integers `[test events, candidates]`, a row for each test event in turn; so are other arrays whose name ends in `_test_ns` or in `_test_ns_v` and a number |
 //! | `.pkl` | TGB's own: a pickled dictionary {(source, destination, time): array}, see `tgb` |
+//! | `.zip` | TGB's archive: the `…_val_ns….pkl` and `…_test_ns….pkl` in it |
 //!
 //! In text and arrays, candidates are ids as the stream's own file has them; where sources and destinations have
 //! separate ids, those of destinations. Of several lists for one event the last counts. Nothing is
@@ -15,13 +17,15 @@ mod tgb;
 
 use std::collections::HashMap;
 use std::ops::Range;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::arrays::ArrayFile;
 use crate::error::{DataError, quoted};
 use crate::fields::lines::Lines;
 use crate::files::input_file::InputFile;
-use crate::files::packed::{self, TextFile, Unpacking};
+use crate::files::packed::{self, TextFile, Unpacking, is_zip};
+use crate::import::options::OpenOptions;
+use crate::manifest::Manifest;
 use crate::stop::Stop;
 use crate::stream::event_log::{EventLog, IdSpaces};
 use crate::whole_file;
@@ -42,13 +46,106 @@ pub fn read_candidates(path: &Path, log: &EventLog) -> Result<Vec<CandidateList>
     });
     let array = ArrayFile::of(path, &room, &Stop::default())?;
     let start = packed::magic(&array.file)?;
-    if start.starts_with(b"\x93NUMPY") || path.extension().is_some_and(|e| e == "npz") {
+    if is_of_test_events(path) && start.starts_with(b"\x93NUMPY") {
+        read_test_events(&array, &ids, log.split().test)
+    } else if start.starts_with(b"\x93NUMPY") || path.extension().is_some_and(|e| e == "npz") {
         read_array(&array, &ids)
     } else if start.starts_with(b"\x80") {
-        tgb::read(&array.file, log)
+        let file = &array.file;
+        tgb::read(file.shown(), Box::new(file.open()?), file.bytes()?, log)
+    } else if is_zip(&start) {
+        read_archive(&array.file, &ids, log)
     } else {
         read_text(&array.file, &ids)
     }
+}
+
+/// The file of the candidates that were recorded with the data set called `data`, if it is one that has
+/// some and they are here.
+///
+/// # Errors
+/// As [`OpenOptions::data_folder`].
+pub fn recorded_candidates(
+    data: &str,
+    options: &OpenOptions,
+) -> Result<Option<PathBuf>, DataError> {
+    let Some(manifest) = Manifest::find(data) else {
+        return Ok(None);
+    };
+    let Some(file) = &manifest.candidates else {
+        return Ok(None);
+    };
+    let path = manifest.folder(&options.data_folder()?).join(file);
+    Ok(path.is_file().then_some(path))
+}
+
+/// Whether an array's rows are of test events alone, without the events' positions.
+fn is_of_test_events(path: &Path) -> bool {
+    let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+    let (start, version) = stem.rsplit_once("_v").unwrap_or((&stem, "0"));
+    let plain = match version.parse::<u32>() {
+        Ok(_) => start,
+        Err(_) => &*stem,
+    };
+    plain.ends_with("_test_ns")
+}
+
+/// Those of TGB in its archive.
+fn read_archive(
+    file: &InputFile,
+    ids: &Ids,
+    log: &EventLog,
+) -> Result<Vec<CandidateList>, DataError> {
+    let entries = packed::entries(file)?;
+    let is_recorded = |name: &str| {
+        let name = name.rsplit('/').next().unwrap_or(name);
+        name.ends_with(".pkl") && (name.contains("_val_ns") || name.contains("_test_ns"))
+    };
+    let recorded: Vec<_> = entries
+        .iter()
+        .filter(|entry| is_recorded(&entry.name))
+        .collect();
+    if recorded.is_empty() {
+        return read_text(file, ids);
+    }
+    let mut lists = Vec::new();
+    for entry in recorded {
+        let shown = file.shown().join(&entry.name);
+        lists.extend(tgb::read(&shown, entry.open(file)?, entry.size, log)?);
+    }
+    Ok(lists)
+}
+
+/// TGB-Seq's: a row for each event of `test`.
+fn read_test_events(
+    file: &ArrayFile,
+    ids: &Ids,
+    test: Range<usize>,
+) -> Result<Vec<CandidateList>, DataError> {
+    let path = file.file.shown();
+    let mut array = file.open("candidates")?;
+    let (rows, width) = (array.rows(), array.width());
+    if rows != test.len() || width == 0 {
+        let problem = format!(
+            "{rows} rows of {width} found, {} expected, one for each test event in turn, as the file is called so; \
+             give the split of the data set, or call the file otherwise if its first column is the event",
+            test.len()
+        );
+        return Err(DataError::array(path, problem));
+    }
+    let values = array.read_integers()?;
+    (values.chunks_exact(width).zip(test))
+        .map(|(values, event)| {
+            let node = |&value: &i64| {
+                let known = u64::try_from(value).map_err(|_| format!("the negative number {value}"));
+                known.and_then(|id| ids.destination(id)).map_err(|found| {
+                    let problem = format!("row of event {event}: {found} found; expected ids of destinations as the stream's own file has them");
+                    DataError::array(path, problem)
+                })
+            };
+            Ok((event, values.iter().map(node).collect::<Result<_, _>>()?))
+        })
+        .collect()
 }
 
 /// What the stream's file calls the destinations.

@@ -17,7 +17,7 @@ use std::sync::LazyLock;
 use serde::{Deserialize, Serialize};
 
 /// The manifests in the order in which `mspipe data list` shows them: the paper's five first.
-const EMBEDDED: [(&str, &str); 6] = [
+const EMBEDDED: [(&str, &str); 14] = [
     (
         "wikipedia.toml",
         include_str!("../manifests/wikipedia.toml"),
@@ -29,6 +29,38 @@ const EMBEDDED: [(&str, &str); 6] = [
     (
         "collegemsg.toml",
         include_str!("../manifests/collegemsg.toml"),
+    ),
+    (
+        "tgbl-wiki.toml",
+        include_str!("../manifests/tgbl-wiki.toml"),
+    ),
+    (
+        "tgbl-wiki-v1.toml",
+        include_str!("../manifests/tgbl-wiki-v1.toml"),
+    ),
+    (
+        "tgbl-review.toml",
+        include_str!("../manifests/tgbl-review.toml"),
+    ),
+    (
+        "tgbl-review-v1.toml",
+        include_str!("../manifests/tgbl-review-v1.toml"),
+    ),
+    (
+        "tgbl-coin.toml",
+        include_str!("../manifests/tgbl-coin.toml"),
+    ),
+    (
+        "tgbl-coin-v1.toml",
+        include_str!("../manifests/tgbl-coin-v1.toml"),
+    ),
+    (
+        "tgbl-comment.toml",
+        include_str!("../manifests/tgbl-comment.toml"),
+    ),
+    (
+        "tgbl-flight.toml",
+        include_str!("../manifests/tgbl-flight.toml"),
     ),
 ];
 
@@ -75,12 +107,15 @@ pub struct Manifest {
     pub name: String,
     /// One line that says what the events are.
     pub title: String,
-    /// File layout: `jodie`, `snap` or `tgl`.
+    /// File layout: `jodie`, `snap`, `tgl` or `tgb`.
     pub format: String,
     /// How the stream is divided into training, validation and test.
     pub split: String,
     /// The licence as its publisher states it, or `none stated`.
     pub licence: String,
+    /// Which of the files holds the candidates that were recorded with the data set, if there are some.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub candidates: Option<String>,
     /// What is known to be wrong or surprising in the files.
     pub known_defects: Vec<String>,
     /// The files to download; the first one is the event stream.
@@ -266,8 +301,13 @@ impl Manifest {
                 "letters, digits, '-', '_' and '.', not starting with '.'",
             );
         }
-        if !["jodie", "snap", "tgl"].contains(&self.format.as_str()) {
-            return refuse("format", &self.format, "jodie, snap or tgl");
+        if !["jodie", "snap", "tgl", "tgb"].contains(&self.format.as_str()) {
+            return refuse("format", &self.format, "jodie, snap, tgl or tgb");
+        }
+        if let Some(candidates) = &self.candidates
+            && !self.files.iter().any(|file| file.file == *candidates)
+        {
+            return refuse("candidates", candidates, "one of the files");
         }
         if self.files.is_empty() {
             return refuse("files", "[]", "at least one file, the event stream first");

@@ -3,10 +3,13 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot continue must fail")]
 
 use std::fs;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use mspipe_datasets::candidates::{CandidateList, read_candidates};
+use mspipe_datasets::candidates::{CandidateList, read_candidates, recorded_candidates};
 use mspipe_datasets::{EventLog, EventLogParts, OpenOptions};
+use zip::ZipWriter;
+use zip::write::SimpleFileOptions;
 
 /// Users 0, 1, 2 become nodes 0 to 2, items 0 to 3 nodes 3 to 6.
 const JODIE: &str = "\
@@ -152,4 +155,94 @@ fn a_pickle_that_would_run_something_is_refused() {
     let error = error(&path, &log);
     assert!(error.contains("a call of `os system` was found"), "{error}");
     assert!(error.contains("none is run"), "{error}");
+}
+
+#[test]
+fn an_archive_of_tgb_holds_a_stream_and_its_candidates() {
+    let folder = Folder::new();
+    let pickle = include_bytes!("candidates/jodie_ns_4.pkl");
+    let mut archive = ZipWriter::new(std::io::Cursor::new(Vec::new()));
+    for (name, content) in [
+        ("tgbl_wiki/tgbl-wiki_edgelist_v2.csv", JODIE.as_bytes()),
+        ("tgbl_wiki/tgbl-wiki_test_ns_v2.pkl", pickle),
+    ] {
+        archive
+            .start_file(name, SimpleFileOptions::default())
+            .unwrap();
+        archive.write_all(content).unwrap();
+    }
+    let data = folder.0.path().join("data");
+    fs::create_dir_all(data.join("tgbl-wiki")).unwrap();
+    let path = data.join("tgbl-wiki/tgbl-wiki-v2.zip");
+    let options = OpenOptions {
+        cache_dir: Some(folder.0.path().join("cache")),
+        data_dir: Some(data),
+        ..OpenOptions::default()
+    };
+    assert_eq!(recorded_candidates("tgbl-wiki", &options).unwrap(), None);
+    fs::write(&path, archive.finish().unwrap().into_inner()).unwrap();
+    let log = EventLog::open("tgbl-wiki", &options).unwrap();
+    assert_eq!(log.hash(), folder.jodie().hash());
+    assert!(
+        log.notes()[0].contains("tgbl-wiki_edgelist_v2.csv was read"),
+        "{:?}",
+        log.notes()
+    );
+    let recorded = recorded_candidates("tgbl-wiki", &options).unwrap();
+    assert_eq!(recorded.as_deref(), Some(&*path));
+    assert_eq!(read_candidates(&path, &log).unwrap(), expected());
+    assert_eq!(recorded_candidates("wikipedia", &options).unwrap(), None);
+}
+
+/// Six events of TGB-Seq's layout, of which the last two are test.
+#[test]
+fn candidates_of_tgb_seq_are_of_test_events_in_turn() {
+    let folder = Folder::new();
+    let path = folder.write(
+        "Tiny.csv",
+        "src,dst,time,split\n1,7,0,0\n2,8,1,0\n1,8,2,0\n2,7,3,1\n1,9,4,2\n2,9,5,2\n",
+    );
+    let options = OpenOptions {
+        cache_dir: Some(folder.0.path().join("cache")),
+        ..OpenOptions::default()
+    };
+    let log = EventLog::open(path.to_str().unwrap(), &options).unwrap();
+    let by_format = OpenOptions {
+        format: Some("tgb-seq".parse().unwrap()),
+        ..options.clone()
+    };
+    let same = EventLog::open(path.to_str().unwrap(), &by_format).unwrap();
+    assert_eq!(same.hash(), log.hash());
+    assert_eq!(
+        (log.split().test, log.edge_features().is_none()),
+        (4..6, true)
+    );
+    let array = |rows: usize, values: &[i64]| {
+        let header =
+            format!("{{'descr': '<i8', 'fortran_order': False, 'shape': ({rows}, 2), }}\n");
+        let mut file = b"\x93NUMPY\x01\x00".to_vec();
+        file.extend((header.len() as u16).to_le_bytes());
+        file.extend(header.as_bytes());
+        values
+            .iter()
+            .for_each(|value| file.extend(value.to_le_bytes()));
+        file
+    };
+    for name in ["Tiny_test_ns.npy", "Tiny_test_ns_v2.npy"] {
+        let path = folder.write(name, array(2, &[7, 8, 8, 7]));
+        assert_eq!(
+            read_candidates(&path, &log).unwrap(),
+            [(4, vec![2, 3]), (5, vec![3, 2])]
+        );
+    }
+    let path = folder.write("Tiny_test_ns.npy", array(1, &[7, 8]));
+    assert!(
+        error(&path, &log)
+            .contains("1 rows of 2 found, 2 expected, one for each test event in turn")
+    );
+    let path = folder.write("Tiny_test_ns.npy", array(2, &[7, 8, 8, 70]));
+    assert!(
+        error(&path, &log)
+            .contains("row of event 5: candidate 70, which is no destination of the stream found")
+    );
 }

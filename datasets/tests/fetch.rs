@@ -397,3 +397,27 @@ fn unusable_folder_is_named() {
     assert!(message.starts_with("DATA/small"), "{message}");
     assert!(message.contains("can't "), "{message}");
 }
+
+#[test]
+fn an_archive_of_several_files_is_kept_as_it_is_and_its_edge_list_read() {
+    let mut archive = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
+    for (name, bytes) in [
+        ("x/x_edgelist_v2.csv", &content(5_000)[..]),
+        ("x/x_val_ns_v2.pkl", b"\x80\x04}."),
+        ("x/x_nodes.csv", b"1 2 3\n"),
+    ] {
+        let options = zip::write::SimpleFileOptions::default();
+        archive.start_file(name, options).unwrap();
+        archive.write_all(bytes).unwrap();
+    }
+    let bytes = archive.finish().unwrap().into_inner();
+    let served = bytes.clone();
+    let server = Server::start(move |_, request| serve(request, &served, ETAG));
+    let place = Place::at(&server);
+    let report = place.report(&place.fetch().unwrap());
+    assert!(
+        report.contains("; 500 events read, with nothing to compare"),
+        "{report}"
+    );
+    assert_eq!(place.bytes("s.txt"), bytes);
+}

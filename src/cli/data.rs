@@ -120,6 +120,7 @@ Examples:
 const FETCH_EXAMPLES: &str = "\
 Examples:
   mspipe data fetch wikipedia
+  mspipe data fetch tgbl-wiki
   mspipe data fetch mooc lastfm --data-dir /big/disk";
 
 #[derive(Debug, Args)]

@@ -299,8 +299,8 @@ pub struct StreamSettings {
 #[serde(deny_unknown_fields)]
 #[command(next_help_heading = "Files of events")]
 pub struct ReadingSettings {
-    /// Layout of the events: jodie, snap, tgl, dgb, tgb, parquet, gdelt or csv; detected from the
-    /// content if not given
+    /// Layout of the events: jodie, snap, tgl, dgb, tgb, tgb-seq, parquet, gdelt or csv; detected from
+    /// the content if not given
     #[arg(long)]
     pub format: Option<Format>,
 

@@ -178,6 +178,39 @@ mod tests {
 
     use super::*;
 
+    /// Ranks by the evaluators of TGB (py-tgb 2.3.0) and TGB-Seq (tgb-seq 0.1.2), which agree:
+    ///
+    /// ```python
+    /// rng = np.random.default_rng(7)
+    /// pos = rng.integers(-4, 5, 8).astype(np.float32) / 4
+    /// neg = rng.integers(-4, 5, (8, 6)).astype(np.float32) / 4
+    /// tgb_seq.LinkPred.evaluator.Evaluator().eval(pos, neg)
+    /// [evaluate.Evaluator(name)._eval_hits_and_mrr(pos[k:k+1], neg[k:k+1], "numpy", 10)["mrr"] for k in range(8)]
+    /// ```
+    #[test]
+    fn ranks_are_those_of_tgb_and_tgb_seq() {
+        let positive = [1.0, 0.25, 0.5, 1.0, 0.25, 0.5, 0.75, -0.5];
+        let negative = [
+            [-1.0, -0.5, -0.5, 0.75, 1.0, -1.0],
+            [0.0, 0.75, -0.75, 0.75, -0.75, 0.0],
+            [0.75, -0.5, -0.25, -0.5, 0.5, -0.5],
+            [1.0, 0.0, 0.0, 0.0, 0.25, 0.0],
+            [0.0, 1.0, 0.75, 0.75, 0.5, 0.25],
+            [-0.25, 1.0, 0.0, -0.75, 0.75, -0.75],
+            [0.75, 0.25, -0.75, -1.0, 0.0, -1.0],
+            [-0.75, 0.0, 1.0, 0.0, 0.75, 1.0],
+        ];
+        let theirs: [f32; 8] = [
+            0.6666667, 0.33333334, 0.4, 0.6666667, 0.18181819, 0.33333334, 0.6666667, 0.16666667,
+        ];
+        for ((&positive, negative), theirs) in positive.iter().zip(&negative).zip(theirs) {
+            assert_eq!(
+                Rank::of(positive, negative).unwrap().reciprocal as f32,
+                theirs
+            );
+        }
+    }
+
     /// Scores with their average precision and AUC by scikit-learn 1.9.1:
     ///
     /// ```python

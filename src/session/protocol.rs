@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use mspipe_datasets::candidates::read_candidates;
+use mspipe_datasets::candidates::{read_candidates, recorded_candidates};
 use mspipe_datasets::{DataError, EventLog};
 
 use crate::batch::{LayoutRule, MailOrder, MailRule, TimeDelta};
@@ -27,7 +27,9 @@ pub(super) fn candidates(
     if config.protocol.name != Protocol::Tgb {
         return Ok(None);
     }
-    let source = config.protocol.candidates.clone();
+    let recorded = recorded_candidates(&config.source.data, &config.stream_options())?;
+    let recorded = recorded.map(|file| CandidateSource::Files(vec![file]));
+    let source = config.protocol.candidates.clone().or(recorded);
     Ok(match source.unwrap_or(CandidateSource::Drawn(CANDIDATES)) {
         CandidateSource::Files(files) => {
             let mut lists = Vec::new();

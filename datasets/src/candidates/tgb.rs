@@ -6,10 +6,11 @@
 
 use std::collections::HashMap;
 use std::io::BufReader;
+use std::path::Path;
 
 use super::{CandidateList, pickle};
 use crate::error::DataError;
-use crate::files::input_file::InputFile;
+use crate::files::input_file::Bytes;
 use crate::pickle::PickleError;
 use crate::stream::event_log::{EventLog, IdSpaces};
 
@@ -20,15 +21,19 @@ type Numbering = [HashMap<i64, u32>; 2];
 ///
 /// # Errors
 /// A file of another kind or of another stream.
-pub(super) fn read(file: &InputFile, log: &EventLog) -> Result<Vec<CandidateList>, DataError> {
-    let path = file.shown();
+pub(super) fn read(
+    path: &Path,
+    file: Bytes,
+    size: u64,
+    log: &EventLog,
+) -> Result<Vec<CandidateList>, DataError> {
     let failed = |found: String| {
         let remedy = "a dictionary {(source, destination, time): candidates} as TGB's \
                       negative_samples are is expected; no other pickle is read, and none is run";
         DataError::format(path, found, remedy)
     };
-    let input = BufReader::with_capacity(1 << 17, file.open()?);
-    let entries = pickle::entries(input, file.bytes()?).map_err(|error| match error {
+    let input = BufReader::with_capacity(1 << 17, file);
+    let entries = pickle::entries(input, size).map_err(|error| match error {
         PickleError::Read(error) => DataError::io("read", path)(error),
         wrong => failed(wrong.to_string()),
     })?;

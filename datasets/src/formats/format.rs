@@ -20,6 +20,8 @@ pub enum Format {
     DgbCsv,
     /// TGB's edge list: a csv file with a header, `time,src,dst` and features.
     TgbCsv,
+    /// TGB-Seq's `NAME.csv` with `src,dst,time,split`.
+    TgbSeqCsv,
     /// A Parquet file with columns for source, destination and time.
     Parquet,
     /// Raw GDELT 2.0 event files: one, or a folder or zip archive of many.
@@ -30,19 +32,20 @@ pub enum Format {
 
 impl Format {
     /// Every format, in the order in which they are documented.
-    pub const ALL: [Format; 8] = [
+    pub const ALL: [Format; 9] = [
         Format::JodieCsv,
         Format::SnapText,
         Format::TglCsv,
         Format::DgbCsv,
         Format::TgbCsv,
+        Format::TgbSeqCsv,
         Format::Parquet,
         Format::Gdelt,
         Format::Table,
     ];
 
-    /// The name that [`FromStr`] accepts: `jodie`, `snap`, `tgl`, `dgb`, `tgb`, `parquet`,
-    /// `gdelt` or `csv`.
+    /// The name that [`FromStr`] accepts: `jodie`, `snap`, `tgl`, `dgb`, `tgb`, `tgb-seq`,
+    /// `parquet`, `gdelt` or `csv`.
     pub fn name(self) -> &'static str {
         match self {
             Format::JodieCsv => "jodie",
@@ -50,6 +53,7 @@ impl Format {
             Format::TglCsv => "tgl",
             Format::DgbCsv => "dgb",
             Format::TgbCsv => "tgb",
+            Format::TgbSeqCsv => "tgb-seq",
             Format::Parquet => "parquet",
             Format::Gdelt => "gdelt",
             Format::Table => "csv",

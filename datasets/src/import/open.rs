@@ -108,7 +108,12 @@ fn manifest_source(
     } else {
         file
     };
-    let raw = RawSource::locate(&manifest.name, &path, options, room)?;
+    let mut options = options.clone();
+    if manifest.format == Format::TgbCsv.name() {
+        // Its columns are known by their places.
+        options.format = options.format.or(Some(Format::TgbCsv));
+    }
+    let raw = RawSource::locate(&manifest.name, &path, &options, room)?;
     Ok(Source::Raw(Box::new(raw)))
 }
 

@@ -48,7 +48,15 @@ fn built_in_manifests_are_valid_and_found_by_name() {
             "mooc",
             "lastfm",
             "gdelt",
-            "collegemsg"
+            "collegemsg",
+            "tgbl-wiki",
+            "tgbl-wiki-v1",
+            "tgbl-review",
+            "tgbl-review-v1",
+            "tgbl-coin",
+            "tgbl-coin-v1",
+            "tgbl-comment",
+            "tgbl-flight"
         ]
     );
     assert_eq!(
@@ -122,7 +130,7 @@ fn nonsense_is_refused_with_the_field() {
     );
     assert!(refusal("\"a.txt\"", "\"../a.txt\"").contains("file is \"../a.txt\""));
     assert!(refusal("\"small\"", "\"a/b\"").contains("name is \"a/b\""));
-    assert!(refusal("\"snap\"", "\"excel\"").contains("expected jodie, snap or tgl"));
+    assert!(refusal("\"snap\"", "\"excel\"").contains("expected jodie, snap, tgl or tgb"));
     assert!(refusal("sha256 = \"unknown\"", "sha256 = \"abc\"").contains("64 lower-case"));
     assert!(refusal("size = 3", "size = \"3 MB\"").contains("expected a number or \"unknown\""));
     assert!(refusal("title = ", "titel = ").contains("titel"));

@@ -38,7 +38,7 @@ fn all_types_of_numbers_are_features() {
     );
     let message = bench.refusal("a.parquet");
     assert!(
-        message.contains("row 1: feature 5 is NaN; expected a finite number; --missing zero"),
+        message.contains("row 1: `hole` is NaN; expected a finite number; --missing zero"),
         "{message}"
     );
     for (missing, value) in [("zero", 0.0), ("mean", 7.0)] {

@@ -57,12 +57,12 @@ impl List {
             })
         };
         let mut text = format!(
-            "{:<12} {:>12} {:>8}  {:<5} title\n",
+            "{:<14} {:>12} {:>8}  {:<5} title\n",
             "name", "events", "nodes", "here"
         );
         for ListedSet { here, manifest, .. } in &self.data_sets {
             text += &format!(
-                "{:<12} {:>12} {:>8}  {:<5} {}\n",
+                "{:<14} {:>12} {:>8}  {:<5} {}\n",
                 manifest.name,
                 figure(&manifest.statistics.events),
                 figure(&manifest.statistics.nodes),

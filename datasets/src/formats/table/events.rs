@@ -183,6 +183,8 @@ impl<'a> EventTable<'a> {
         let titles: Vec<String> = (self.kinds.features.iter())
             .map(|feature| self.schema.title(feature.column))
             .collect();
+        // Made once: a title is a text of its own.
+        let split_title = (self.schema.split).map_or(String::new(), |at| self.schema.title(at));
         let mut bits = Vec::new();
         while table.next()? {
             let at = table.position();
@@ -207,7 +209,7 @@ impl<'a> EventTable<'a> {
                 }
                 _ => None,
             };
-            let mark = |column| at.mark(table.field(column), &self.schema.title(column));
+            let mark = |column| at.mark(table.field(column), &split_title);
             sink.event(RawEvent {
                 at,
                 src,
@@ -248,7 +250,7 @@ fn layout(format: Format, dialect: Dialect, table: &Table<'_>, reading: &Reading
             label: Some(3),
             two_kinds: !dialect.header,
         },
-        Format::TglCsv => Layout {
+        Format::TglCsv | Format::TgbSeqCsv => Layout {
             names: Some(["src", "dst", "time"]),
             ..Layout::default()
         },
@@ -405,26 +407,27 @@ impl<'a> Rows<'a> {
         let Some(column) = self.of.schema.event_id.filter(|_| self.of.numbered) else {
             return Ok(None);
         };
-        let (at, what) = (table.position(), self.of.schema.title(column));
-        let what = what.trim_matches('`');
-        let field = table.field(column);
+        let (at, field) = (table.position(), table.field(column));
+        let what = || self.of.schema.title(column).trim_matches('`').to_owned();
         let number = any_id(field).ok_or_else(|| {
             at.error(
-                format!("{what} is {}", quoted(field)),
+                format!("{} is {}", what(), quoted(field)),
                 "the event's number, which identifies its row in the features",
             )
         })?;
         let base = *self.base.get_or_insert(number);
         if base > 1 {
             return Err(at.error(
-                format!("{what} of the first event is {base}"),
+                format!("{} of the first event is {base}", what()),
                 "0 or 1; give the whole file, not a part of it",
             ));
         }
-        number
-            .checked_sub(base)
-            .map(Some)
-            .ok_or_else(|| at.error(format!("{what} is 0"), "numbers that continue those before"))
+        number.checked_sub(base).map(Some).ok_or_else(|| {
+            at.error(
+                format!("{} is 0", what()),
+                "numbers that continue those before",
+            )
+        })
     }
 
     /// What is known when all was read.
