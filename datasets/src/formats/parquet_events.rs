@@ -50,6 +50,10 @@ pub(crate) struct ParquetEvents<'a> {
     reading: &'a Reading,
     layout: Layout,
     feature_names: Option<Vec<String>>,
+    /// These as messages have them.
+    titles: Vec<String>,
+    /// Whether times are floats of 32 bits.
+    float32_times: bool,
     /// What stands for missing values of each column of features, if their means do.
     means: Option<Vec<f32>>,
     events: u64,
@@ -64,7 +68,7 @@ impl<'a> ParquetEvents<'a> {
         stop: &Stop,
     ) -> Result<ParquetEvents<'a>, DataError> {
         let mut found: Option<(Layout, Option<Vec<String>>)> = None;
-        let mut events = 0;
+        let (mut events, mut float32_times) = (0, false);
         for file in files {
             let reader = open(&file.file)?;
             let metadata = reader.metadata().file_metadata();
@@ -72,6 +76,7 @@ impl<'a> ParquetEvents<'a> {
             let columns = metadata.schema_descr();
             let layout = Layout::of(&file.shown, columns, reading, separate_features)?;
             check_codecs(&file.shown, reader.metadata(), &layout)?;
+            float32_times = columns.column(layout.schema.time).physical_type() == Type::FLOAT;
             match &found {
                 None => found = Some((layout.clone(), layout.feature_names(columns))),
                 Some((first, _)) if *first == layout => {}
@@ -95,7 +100,11 @@ impl<'a> ParquetEvents<'a> {
             files,
             reading,
             layout,
+            titles: (feature_names.iter().flatten())
+                .map(|name| quoted(name.as_bytes()))
+                .collect(),
             feature_names,
+            float32_times,
             means: None,
             events,
         };
@@ -123,7 +132,6 @@ impl<'a> ParquetEvents<'a> {
             progress: Progress::events(format!("reading {name}"), self.events),
             first_time: None,
             last_time: None,
-            float32_times: false,
             missing: vec![0; self.layout.features.len()],
             no_label: None,
             rounded: 0,
@@ -183,8 +191,6 @@ struct Rows<'a> {
     progress: Progress,
     first_time: Option<Decimal>,
     last_time: Option<Decimal>,
-    /// Whether times are floats of 32 bits or fewer.
-    float32_times: bool,
     /// Values that were missing, a count for each column of features.
     missing: Vec<u64>,
     /// Why the column of labels holds none.
@@ -213,9 +219,6 @@ impl Rows<'_> {
             .map(|&column| open(column))
             .collect::<Result<Vec<_>, _>>()?;
         let (mut floats, mut bits) = (Vec::new(), Vec::new());
-        let titles: Vec<String> = (of.feature_names.iter().flatten())
-            .map(|name| quoted(name.as_bytes()))
-            .collect();
         each_batch(reader, |first, batch| {
             for cursor in [&mut src, &mut dst, &mut time]
                 .into_iter()
@@ -259,15 +262,13 @@ impl Rows<'_> {
                         }
                         false => FeatureRow::Floats(&floats),
                     },
-                    titles: &titles,
+                    titles: &of.titles,
                 })?;
             }
             self.progress.advance(batch as u64);
             Ok(())
         })?;
         self.rounded += time.rounded_times();
-        let physical = |at: usize| reader.metadata().schema_descr().column(at).physical_type();
-        self.float32_times = physical(layout.schema.time) == Type::FLOAT;
         Ok(())
     }
 
@@ -386,7 +387,7 @@ impl Rows<'_> {
                     .and_then(|time| time_hint(time, reading.time_unit)),
             );
         }
-        if let Some(last) = self.last_time.filter(|_| self.float32_times) {
+        if let Some(last) = self.last_time.filter(|_| self.of.float32_times) {
             notes.extend(coarse_times(&layout.schema.title(layout.schema.time), last));
         }
         if self.rounded > 0 {
