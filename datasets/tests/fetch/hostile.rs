@@ -66,7 +66,7 @@ fn pages_are_known_by_type_and_by_content() {
         (" \n", "it is empty"),
         (
             "Service is down",
-            "not the file: s.txt: no column is known by its name",
+            "not the file: s.txt: no column is recognised by name",
         ),
         ("1 2 10000\nService is down\n", "not the file: s.txt:2: "),
         (
@@ -165,7 +165,7 @@ fn what_an_earlier_version_certified_is_looked_at_again() {
     let message = place.message(&place.fetch().unwrap_err());
     assert!(
         message.starts_with(
-            "DATA/small/s.txt: this is not the data set's file: s.txt: no column is known"
+            "DATA/small/s.txt: this is not the data set's file: s.txt: no column is recognised"
         ),
         "{message}"
     );

@@ -185,7 +185,7 @@ fn tgb_numbers_weights_and_text() {
 
     let message = bench.open_with("odd.csv", bench.options()).unwrap_err();
     assert!(
-        message.contains("known by its name as the source, the destination"),
+        message.contains("recognised by name as the source, the destination"),
         "{message}"
     );
     let tgb = OpenOptions {
