@@ -242,7 +242,8 @@ fn candidates_of_tgb_seq_are_of_test_events_in_turn() {
     );
     let path = folder.write("Tiny_test_ns.npy", array(2, &[7, 8, 8, 70]));
     assert!(
-        error(&path, &log)
-            .contains("row of event 5: candidate 70, which is not a destination of the stream found")
+        error(&path, &log).contains(
+            "row of event 5: candidate 70, which is not a destination of the stream found"
+        )
     );
 }
