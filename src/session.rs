@@ -2,8 +2,10 @@
 //! names concrete types of every layer.
 
 pub mod audited;
+mod error;
 pub mod footprint;
 mod initial;
+mod opening;
 mod profiling;
 mod protocol;
 mod recording;
@@ -14,189 +16,27 @@ mod tasks;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use mspipe_datasets::{DataError, EventLog, Split, Stop};
-use thiserror::Error;
+use mspipe_datasets::{EventLog, Split, Stop};
 
-use crate::checkpoint::{CheckpointError, Every, Loaded};
+use crate::checkpoint::Every;
 use crate::config::{ConfigError, RunConfig, SamplerName};
-use crate::device::{self, ComputeDevice, DeviceError};
+use crate::device::{self, ComputeDevice};
 use crate::features::Features;
-use crate::graph::{GraphError, NodeId, Tcsr};
+use crate::graph::{NodeId, Tcsr};
 use crate::memory::node_times::NodeTimes;
 use crate::model::ModelConfig;
-use crate::model::tgl_weights::WeightError;
 use crate::pipeline::profile::Residency;
-use crate::run_folder::{Dataset, DeviceRecord, RunFolder, RunFolderError, Setting, Summary};
-use crate::sampling::{Candidates, NegativeError, NegativePool, NeighborSampler, Recent, Uniform};
-use crate::train::error::EvalError;
-use crate::train::error::TrainError;
-use crate::train::node_classification::NodeError;
+use crate::run_folder::{Dataset, DeviceRecord, RunFolder, Setting, Summary};
+use crate::sampling::{Candidates, NegativePool, NeighborSampler, Recent, Uniform};
 use crate::train::observer::Observer;
 use crate::train::pass::Sampling;
-use crate::train::saving::ResumeError;
-use crate::weights::WeightFileError;
+pub use error::SessionError;
 pub use runs::{
-    classify_nodes, evaluate, evaluate_on, footprint, footprint_on, resume, run, train_on,
+    classify_nodes, estimate, estimate_on, evaluate, evaluate_on, resume, run, train_on,
 };
 
-use footprint::{Footprint, TooLarge};
-use recording::Recording;
+use footprint::Footprint;
 use stream::OpenStream;
-
-/// Why a run could not be made or did not end.
-#[derive(Debug, Error)]
-pub enum SessionError {
-    /// Settings.
-    #[error(transparent)]
-    Config(#[from] ConfigError),
-    /// The stream.
-    #[error(transparent)]
-    Data(#[from] DataError),
-    /// The stream has too few events.
-    #[error(
-        "{name}: {events} events leave none for {part}; the stream or --limit-events is too small"
-    )]
-    TooSmall {
-        /// Name of the stream.
-        name: String,
-        /// Its events.
-        events: usize,
-        /// The part that is empty.
-        part: &'static str,
-    },
-    /// It would not fit.
-    #[error(transparent)]
-    TooLarge(#[from] TooLarge),
-    /// The stream's graph.
-    #[error(transparent)]
-    Graph(#[from] GraphError),
-    /// Negatives.
-    #[error(transparent)]
-    Negatives(#[from] NegativeError),
-    /// The device.
-    #[error(transparent)]
-    Device(#[from] DeviceError),
-    /// The run folder.
-    #[error(transparent)]
-    Folder(#[from] RunFolderError),
-    /// A weights file.
-    #[error(transparent)]
-    Weights(#[from] WeightFileError),
-    /// A folder without weights.
-    #[error(
-        "{}: has no weights.safetensors; it is written when an epoch of a link prediction \
-         training ends: let it continue, or give the folder of another run",
-        run.display()
-    )]
-    NoWeights {
-        /// The folder.
-        run: PathBuf,
-    },
-    /// Weights of another model.
-    #[error(
-        "{}: has the weights of {found}, the settings say {expected}; give the --model and \
-         --heads that they were trained with",
-        path.display()
-    )]
-    OtherModel {
-        /// The file.
-        path: PathBuf,
-        /// Its model.
-        found: String,
-        /// The model of the settings.
-        expected: String,
-    },
-    /// Weights that were trained on what the stream is no more.
-    #[error(
-        "{}: these weights were trained on a stream with sha256\n  {found}\nand {data} has now\n  \
-         {expected}\nput the stream back as it was (data check looks for faults in it), or give --data \
-         {data} to use the weights on it as it is",
-        path.display()
-    )]
-    OtherStream {
-        /// The file.
-        path: PathBuf,
-        /// SHA-256 of what it was trained on.
-        found: String,
-        /// SHA-256 of the stream that the settings name.
-        expected: String,
-        /// What the settings call it.
-        data: String,
-    },
-    /// Weights that are not this model's.
-    #[error(
-        "{}: {misfit}; edge and node features (--edge-features, --node-features) decide widths too",
-        path.display()
-    )]
-    Misfit {
-        /// The file.
-        path: PathBuf,
-        /// What does not fit.
-        misfit: WeightError,
-    },
-    /// Mail that the device can't hold in one table.
-    #[error(
-        "the mail of {nodes} nodes takes {bytes} bytes, {adapter} takes at most {most} in one table; \
-         {remedy}"
-    )]
-    Mailbox {
-        /// Nodes of the stream.
-        nodes: usize,
-        /// Bytes of their mail.
-        bytes: u64,
-        /// The device.
-        adapter: String,
-        /// Its limit.
-        most: u64,
-        /// What to do.
-        remedy: &'static str,
-    },
-    /// Weights that the device did not hand over.
-    #[error("weights: {0}")]
-    Unreadable(WeightError),
-    /// A checkpoint.
-    #[error(transparent)]
-    Checkpoint(#[from] CheckpointError),
-    /// A checkpoint of another run.
-    #[error("{}: this checkpoint is not of this run: {reason}", path.display())]
-    OtherRun {
-        /// The file.
-        path: PathBuf,
-        /// How it can be told.
-        reason: String,
-    },
-    /// A checkpoint whose content is not a state of this run.
-    #[error("{}: the run can't be continued from this checkpoint: {error}", path.display())]
-    Resume {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        error: ResumeError,
-    },
-    /// Training itself.
-    #[error(transparent)]
-    Train(#[from] TrainError),
-    /// An evaluation.
-    #[error(transparent)]
-    Evaluation(#[from] EvalError),
-    /// Node classification.
-    #[error(transparent)]
-    Node(#[from] NodeError),
-}
-
-impl SessionError {
-    /// The same where the settings are those of a run that is resumed: what it advises can be done.
-    fn of_resumed(mut self) -> SessionError {
-        match &mut self {
-            SessionError::TooLarge(error) => error.of_resumed(),
-            SessionError::Mailbox { remedy, .. } => {
-                *remedy = "resume on the device that the run began on";
-            }
-            _ => {}
-        }
-        self
-    }
-}
 
 /// What the stream and the protocol give, before a device is touched.
 pub struct Session {
@@ -363,22 +203,6 @@ impl Session {
     ) -> Result<Summary, SessionError> {
         self.check_tables(device)?;
         self.train_from(None, Every::Never, device, folder, observer)
-    }
-
-    /// Trains and writes down all that a run's folder holds; continues from `from`, if there is
-    /// one.
-    fn train_recorded(
-        &self,
-        device: &ComputeDevice,
-        folder: &RunFolder,
-        from: Option<Loaded>,
-        observer: &mut Observer<'_>,
-    ) -> Result<Summary, SessionError> {
-        let mut recording = Recording::begin(self, device, folder, from.as_ref(), observer)?;
-        let every = self.config.machine.checkpoint_every;
-        self.train_from(from, every, device, folder, &mut |event| {
-            recording.see(event)
-        })
     }
 
     /// What the numbers of this session belong to, on `device`.

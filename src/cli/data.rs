@@ -309,7 +309,7 @@ fn notes<'a>(notes: impl Iterator<Item = &'a String>) -> String {
 fn default_training(source: &str, log: EventLog) -> Option<Footprint> {
     let mut run = RunConfig::default();
     run.source.data = source.to_owned();
-    session::footprint_on(log, run).ok()
+    session::estimate_on(log, run).ok()
 }
 
 impl RawArgs {

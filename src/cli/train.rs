@@ -157,7 +157,7 @@ fn say_page(page: Result<PathBuf, RunReportError>, json: bool) {
 
 /// Prints the memory that the run would need.
 fn dry_run(config: RunConfig, json: bool) -> anyhow::Result<ExitCode> {
-    let footprint = session::footprint(config, &interrupt::stop())?;
+    let footprint = session::estimate(config, &interrupt::stop())?;
     if json {
         console::json(&footprint)?;
     } else {

@@ -344,6 +344,9 @@ impl Wanted {
     }
 }
 
+/// Takes a share: its name, what makes it smaller, its bytes in RAM and on the device.
+type Add<'a> = dyn FnMut(&'static str, &'static str, u64, u64) + 'a;
+
 impl Sizes {
     fn of(stream: &OpenStream) -> Sizes {
         let (config, split) = (&stream.config, &stream.split);
@@ -389,9 +392,8 @@ impl Sizes {
     }
 
     fn shares(&self, stream: &OpenStream) -> Vec<Share> {
-        let (config, model) = (&stream.config, &stream.model);
         let mut shares = Vec::new();
-        let mut add = |what, remedy, ram_bytes: u64, device_bytes: u64| {
+        let mut add: Box<Add<'_>> = Box::new(|what, remedy, ram_bytes, device_bytes| {
             if ram_bytes + device_bytes > 0 {
                 shares.push(Share {
                     what,
@@ -400,8 +402,17 @@ impl Sizes {
                     remedy,
                 });
             }
-        };
+        });
+        self.of_stream(stream, &mut add);
+        self.of_node_memory(stream, &mut add);
+        self.of_training(stream, &mut add);
+        drop(add);
+        shares
+    }
 
+    /// What holds the stream: its graph, and features that are drawn.
+    fn of_stream(&self, stream: &OpenStream, add: &mut Add<'_>) {
+        let config = &stream.config;
         let entries = match stream.rules.directions {
             Directions::Both => 2 * self.events,
             Directions::SourceOnly => self.events,
@@ -427,7 +438,11 @@ impl Sizes {
             random,
             0,
         );
+    }
 
+    /// Rows, mail and times of nodes.
+    fn of_node_memory(&self, stream: &OpenStream, add: &mut Add<'_>) {
+        let (config, model) = (&stream.config, &stream.model);
         let rows = self.nodes * 4 * model.width as u64;
         let mailbox = self.nodes * self.mailbox_bytes;
         let memories = MEMORIES + u64::from(config.training.eval_test_each_epoch);
@@ -456,7 +471,11 @@ impl Sizes {
             clocks + tables,
             0,
         );
+    }
 
+    /// Parameters, batches, and what grows with the iterations.
+    fn of_training(&self, stream: &OpenStream, add: &mut Add<'_>) {
+        let (config, model) = (&stream.config, &stream.model);
         if config.pipeline.mitigation == MitigationName::Similarity {
             let lists = 32 * self.train + self.nodes * (48 + 8 * self.threads);
             add("similar nodes", "--mitigation none", lists, 0);
@@ -465,7 +484,12 @@ impl Sizes {
         // Values, two moments, gradients, the best epoch's; two more for what the backward pass and
         // the writing of a tensor (which is read, transposed and written on its own) hold meanwhile.
         let parameters = 4 * parameters(model);
-        add("parameters and optimiser", smaller, 0, 7 * parameters);
+        add(
+            "parameters and optimiser",
+            "a smaller --width",
+            0,
+            7 * parameters,
+        );
 
         let batches = "a smaller --batch-size or --fanout";
         let slack = |numbers: u64| (4.0 * SLACK * numbers as f64) as u64;
@@ -492,6 +516,5 @@ impl Sizes {
             let embeddings = self.events * 4 * (model.width as u64 + 4);
             add("embeddings of labels", "--limit-events N", embeddings, 0);
         }
-        shares
     }
 }

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::SessionError;
+use super::error::SessionError;
 use crate::config::{RunConfig, TimeEncodingName};
 use crate::features::FeatureSource;
 use crate::model::tgl_weights;

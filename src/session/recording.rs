@@ -10,12 +10,13 @@ use std::io;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Session, SessionError, initial};
+use super::error::SessionError;
+use super::{Session, initial};
 use crate::checkpoint::{Arrays, CheckpointError, Checkpoints, Header, Loaded};
 use crate::config::RunConfig;
 use crate::device::ComputeDevice;
 use crate::pipeline::ledger;
-use crate::run_folder::{Dataset, DeviceRecord, JsonLines, MetricsLog, RunFolder};
+use crate::run_folder::{Dataset, DeviceRecord, JsonLines, MetricsLog, RunFolder, Summary};
 use crate::train::error::TrainError;
 use crate::train::observer::{Observer, TrainEvent};
 use crate::weights::{self, ModelDescription};
@@ -28,6 +29,24 @@ struct Identity {
     config: RunConfig,
     metrics_bytes: u64,
     ledger_bytes: u64,
+}
+
+impl Session {
+    /// Trains and writes down all that a run's folder holds; continues from `from`, if there is
+    /// one.
+    pub(super) fn train_recorded(
+        &self,
+        device: &ComputeDevice,
+        folder: &RunFolder,
+        from: Option<Loaded>,
+        observer: &mut Observer<'_>,
+    ) -> Result<Summary, SessionError> {
+        let mut recording = Recording::begin(self, device, folder, from.as_ref(), observer)?;
+        let every = self.config.machine.checkpoint_every;
+        self.train_from(from, every, device, folder, &mut |event| {
+            recording.see(event)
+        })
+    }
 }
 
 /// Writes down what happens, and tells another observer.

@@ -21,17 +21,17 @@ use crate::train::observer::TrainEvent;
 ///
 /// # Errors
 /// Settings out of range, an unreadable stream, a device that is not there.
-pub fn footprint(config: RunConfig, stop: &Stop) -> Result<Footprint, SessionError> {
+pub fn estimate(config: RunConfig, stop: &Stop) -> Result<Footprint, SessionError> {
     let adapter = device::chosen(config.device)?;
     let stream = OpenStream::open(config, stop)?;
     Ok(Footprint::of(&stream, adapter.as_ref()))
 }
 
-/// As [`footprint()`], on a stream that is open, whatever the settings call theirs.
+/// As [`estimate()`], on a stream that is open, whatever the settings call theirs.
 ///
 /// # Errors
 /// Settings out of range, a device that is not there.
-pub fn footprint_on(log: EventLog, config: RunConfig) -> Result<Footprint, SessionError> {
+pub fn estimate_on(log: EventLog, config: RunConfig) -> Result<Footprint, SessionError> {
     let adapter = device::chosen(config.device)?;
     let stream = OpenStream::of(config, Arc::new(log))?;
     Ok(Footprint::of(&stream, adapter.as_ref()))

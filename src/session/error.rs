@@ -1,0 +1,174 @@
+//! Why a run can't be made, or did not end.
+
+use std::path::PathBuf;
+
+use mspipe_datasets::DataError;
+use thiserror::Error;
+
+use super::footprint::TooLarge;
+use crate::checkpoint::CheckpointError;
+use crate::config::ConfigError;
+use crate::device::DeviceError;
+use crate::graph::GraphError;
+use crate::model::tgl_weights::WeightError;
+use crate::run_folder::RunFolderError;
+use crate::sampling::NegativeError;
+use crate::train::error::{EvalError, TrainError};
+use crate::train::node_classification::NodeError;
+use crate::train::saving::ResumeError;
+use crate::weights::WeightFileError;
+
+/// Why a run could not be made or did not end.
+#[derive(Debug, Error)]
+pub enum SessionError {
+    /// Settings.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The stream.
+    #[error(transparent)]
+    Data(#[from] DataError),
+    /// The stream has too few events.
+    #[error(
+        "{name}: {events} events leave none for {part}; the stream or --limit-events is too small"
+    )]
+    TooSmall {
+        /// Name of the stream.
+        name: String,
+        /// Its events.
+        events: usize,
+        /// The part that is empty.
+        part: &'static str,
+    },
+    /// It would not fit.
+    #[error(transparent)]
+    TooLarge(#[from] TooLarge),
+    /// The stream's graph.
+    #[error(transparent)]
+    Graph(#[from] GraphError),
+    /// Negatives.
+    #[error(transparent)]
+    Negatives(#[from] NegativeError),
+    /// The device.
+    #[error(transparent)]
+    Device(#[from] DeviceError),
+    /// The run folder.
+    #[error(transparent)]
+    Folder(#[from] RunFolderError),
+    /// A weights file.
+    #[error(transparent)]
+    Weights(#[from] WeightFileError),
+    /// A folder without weights.
+    #[error(
+        "{}: has no weights.safetensors; it is written when an epoch of a link prediction \
+         training ends: let it continue, or give the folder of another run",
+        run.display()
+    )]
+    NoWeights {
+        /// The folder.
+        run: PathBuf,
+    },
+    /// Weights of another model.
+    #[error(
+        "{}: has the weights of {found}, the settings say {expected}; give the --model and \
+         --heads that they were trained with",
+        path.display()
+    )]
+    OtherModel {
+        /// The file.
+        path: PathBuf,
+        /// Its model.
+        found: String,
+        /// The model of the settings.
+        expected: String,
+    },
+    /// Weights that were trained on what the stream is no more.
+    #[error(
+        "{}: these weights were trained on a stream with sha256\n  {found}\nand {data} has now\n  \
+         {expected}\nput the stream back as it was (data check looks for faults in it), or give --data \
+         {data} to use the weights on it as it is",
+        path.display()
+    )]
+    OtherStream {
+        /// The file.
+        path: PathBuf,
+        /// SHA-256 of what it was trained on.
+        found: String,
+        /// SHA-256 of the stream that the settings name.
+        expected: String,
+        /// What the settings call it.
+        data: String,
+    },
+    /// Weights that are not this model's.
+    #[error(
+        "{}: {misfit}; edge and node features (--edge-features, --node-features) decide widths too",
+        path.display()
+    )]
+    Misfit {
+        /// The file.
+        path: PathBuf,
+        /// What does not fit.
+        misfit: WeightError,
+    },
+    /// Mail that the device can't hold in one table.
+    #[error(
+        "the mail of {nodes} nodes takes {bytes} bytes, {adapter} takes at most {most} in one table; \
+         {remedy}"
+    )]
+    Mailbox {
+        /// Nodes of the stream.
+        nodes: usize,
+        /// Bytes of their mail.
+        bytes: u64,
+        /// The device.
+        adapter: String,
+        /// Its limit.
+        most: u64,
+        /// What to do.
+        remedy: &'static str,
+    },
+    /// Weights that the device did not hand over.
+    #[error("weights: {0}")]
+    Unreadable(WeightError),
+    /// A checkpoint.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
+    /// A checkpoint of another run.
+    #[error("{}: this checkpoint is not of this run: {reason}", path.display())]
+    OtherRun {
+        /// The file.
+        path: PathBuf,
+        /// How it can be told.
+        reason: String,
+    },
+    /// A checkpoint whose content is not a state of this run.
+    #[error("{}: the run can't be continued from this checkpoint: {error}", path.display())]
+    Resume {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        error: ResumeError,
+    },
+    /// Training itself.
+    #[error(transparent)]
+    Train(#[from] TrainError),
+    /// An evaluation.
+    #[error(transparent)]
+    Evaluation(#[from] EvalError),
+    /// Node classification.
+    #[error(transparent)]
+    Node(#[from] NodeError),
+}
+
+impl SessionError {
+    /// The same where the settings are those of a run that is resumed: what it advises can be done.
+    pub(super) fn of_resumed(mut self) -> SessionError {
+        match &mut self {
+            SessionError::TooLarge(error) => error.of_resumed(),
+            SessionError::Mailbox { remedy, .. } => {
+                *remedy = "resume on the device that the run began on";
+            }
+            _ => {}
+        }
+        self
+    }
+}

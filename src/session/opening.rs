@@ -1,0 +1,96 @@
+//! Opens a run's stream and resolves its settings against it.
+
+use std::sync::Arc;
+
+use mspipe_datasets::{DataError, EventLog, OpenOptions, Stop};
+
+use super::error::SessionError;
+use super::initial;
+use super::protocol::Rules;
+use super::stream::OpenStream;
+use crate::config::{RunConfig, TimeEncodingName};
+use crate::features::Features;
+use crate::model::ModelConfig;
+
+impl OpenStream {
+    /// Checks the settings and opens their stream; nothing but its store's map is made.
+    pub(super) fn open(config: RunConfig, stop: &Stop) -> Result<OpenStream, SessionError> {
+        config.validate()?;
+        let options = OpenOptions {
+            stop: stop.clone(),
+            ..config.stream_options()
+        };
+        let log = EventLog::open(&config.source.data, &options)?;
+        // One that came with the last event of a conversion.
+        stop.check().map_err(DataError::from)?;
+        OpenStream::of(config, Arc::new(log))
+    }
+
+    /// Resolves the settings against a stream that is open.
+    pub(super) fn of(
+        mut config: RunConfig,
+        log: Arc<EventLog>,
+    ) -> Result<OpenStream, SessionError> {
+        config.validate()?;
+        let events = config
+            .stream
+            .limit_events
+            .map_or(log.events(), |limit| limit.min(log.events()));
+        let split = if events < log.events() {
+            log.split_of(events)
+        } else {
+            log.split()
+        };
+        for (part, range) in [
+            ("training", &split.train),
+            ("validation", &split.val),
+            ("test", &split.test),
+        ] {
+            if range.is_empty() {
+                return Err(SessionError::TooSmall {
+                    name: log.name().to_owned(),
+                    events,
+                    part,
+                });
+            }
+        }
+        config.check_rows(split.train.len().max(split.test.len()).max(split.val.len()))?;
+        let [_, node_width] = Features::widths(
+            &log,
+            config.stream.edge_features,
+            config.stream.node_features,
+        );
+        let notes = initial::fit(&mut config, node_width);
+        let [edge_width, node_width] = Features::widths(
+            &log,
+            config.stream.edge_features,
+            config.stream.node_features,
+        );
+        let model = ModelConfig {
+            name: config.model.name,
+            width: config.model.width,
+            time_width: config.model.time_width,
+            edge_width,
+            node_width,
+            layers: config.model.layers,
+            heads: config.model.heads,
+            mail_slots: config.model.mail_slots,
+            train_time_encoding: config.model.time_encoding == TimeEncodingName::Trained,
+            dropout: config.model.dropout,
+            attention_dropout: config.model.attention_dropout,
+        };
+        let needs = model.needs();
+        let rules = Rules::of(&config, needs)?;
+        config.model.time_delta = Some(rules.time_delta);
+        Ok(OpenStream {
+            config,
+            log,
+            events,
+            split,
+            model,
+            needs,
+            rules,
+            notes,
+        })
+    }
+}
