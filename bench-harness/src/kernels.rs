@@ -6,15 +6,16 @@
 //! Numbers are arbitrary: no kernel's time depends on them. A kernel makes its output again at each
 //! call.
 
+mod inputs;
 mod of_burn;
 
 use burn::backend::Dispatch;
 use burn::nn::LayerNormConfig;
-use burn::tensor::{Device, Int, Tensor};
+use burn::tensor::{Device, Tensor};
 use mspipe::kernels::adam::{AdamStep, Moving, WATCHED, adam};
 use mspipe::kernels::costs;
 use mspipe::kernels::dropout::{Dropout, dropout};
-use mspipe::kernels::gather_rows::{GatherRows as _, Uses, gather_rows};
+use mspipe::kernels::gather_rows::{GatherRows as _, gather_rows};
 use mspipe::kernels::link_predictor::{LinkPrediction as _, PredictorTensors};
 use mspipe::kernels::link_scores::{LinkLayer, link_scores};
 use mspipe::kernels::mail_update::{MailLists, MailWatch, mail_update};
@@ -31,22 +32,8 @@ use mspipe::kernels::unpack_bits::{unpack_bits, words_of};
 use mspipe::profiler::Work;
 use mspipe::train::upload;
 
+use inputs::{BOOLEANS, EDGE, FANOUT, HEADS, Inputs, MAIL, NODES, PARAMETERS, SIZES, TIME, WIDTH};
 pub use of_burn::of_burn;
-
-/// Widths of memory and embeddings, edge features, a mail, and the time encoding.
-const WIDTH: usize = 100;
-const EDGE: usize = 172;
-/// Boolean edge features of GDELT.
-const BOOLEANS: usize = 186;
-const MAIL: usize = 2 * WIDTH + EDGE;
-const TIME: usize = 100;
-const HEADS: usize = 2;
-/// Past events of a root, and mail of a node (APAN).
-const FANOUT: usize = 10;
-/// Nodes of the stream.
-const NODES: usize = 9_228;
-/// Parameters of TGN.
-const PARAMETERS: usize = 303_000;
 
 /// An operation with its inputs.
 pub struct Case {
@@ -58,54 +45,6 @@ pub struct Case {
     pub run: Box<dyn FnMut()>,
 }
 
-/// Makes inputs on a device.
-struct Inputs<'a> {
-    device: &'a Device,
-}
-
-impl Inputs<'_> {
-    fn numbers(&self, count: usize) -> Vec<f32> {
-        (0..count)
-            .map(|i| (i * 7 % 251) as f32 / 251.0 - 0.498)
-            .collect()
-    }
-
-    fn matrix(&self, rows: usize, width: usize) -> Tensor<2> {
-        upload::floats(self.numbers(rows * width), [rows, width], self.device)
-    }
-
-    fn vector(&self, count: usize) -> Tensor<1> {
-        upload::floats(self.numbers(count), [count], self.device)
-    }
-
-    fn indices(&self, values: Vec<i32>) -> Tensor<1, Int> {
-        let count = values.len();
-        upload::ints(values, [count], self.device)
-    }
-
-    fn spread(&self, count: usize, below: usize) -> Vec<i32> {
-        (0..count).map(|i| (i * 7919 % below) as i32).collect()
-    }
-
-    /// The uses of `rows` rows by `index`.
-    fn uses(&self, index: &[i32], rows: usize) -> Uses {
-        let mut by_row = vec![Vec::new(); rows];
-        for (place, &row) in (0..).zip(index) {
-            by_row[row as usize].push(place);
-        }
-        let mut offsets = vec![0];
-        let mut items: Vec<i32> = Vec::new();
-        for places in by_row {
-            items.extend(places);
-            offsets.push(items.len() as i32);
-        }
-        Uses {
-            offsets: self.indices(offsets),
-            items: self.indices(items),
-        }
-    }
-}
-
 fn case(name: &'static str, work: Work, run: impl FnMut() + 'static) -> Case {
     Case {
         name,
@@ -113,9 +52,6 @@ fn case(name: &'static str, work: Work, run: impl FnMut() + 'static) -> Case {
         run: Box::new(run),
     }
 }
-
-/// Rows of memory, roots and events of a batch of 600 events of Wikipedia.
-const SIZES: [usize; 3] = [1_650, 1_800, 600];
 
 /// All kernels, with rows divided by `shrink`.
 pub fn kernels(shrink: usize, device: &Device) -> Vec<Case> {

@@ -5,7 +5,7 @@ use burn::nn::LayerNormConfig;
 use burn::tensor::activation::{relu, sigmoid};
 use burn::tensor::{Device, Distribution, IndexingUpdateOp, Int, Tensor};
 
-use super::{Inputs, MAIL, NODES, PARAMETERS, SIZES, TIME, WIDTH};
+use super::inputs::{Inputs, MAIL, NODES, PARAMETERS, SIZES, TIME, WIDTH};
 
 /// Operations that do what the kernel of this name does.
 type OfBurn = (&'static str, Box<dyn FnMut()>);

@@ -8,7 +8,7 @@
 //! Where the first factor is transposed the sum goes over rows: the gradient of weights, which depends
 //! on all of them anyway. There the library does as it likes.
 
-use super::Matrix;
+use super::matrix::Matrix;
 
 /// Terms of each sum that one call of the library adds. It would choose the number itself, another
 /// one for small outputs than for large ones.

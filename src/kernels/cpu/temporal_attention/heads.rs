@@ -2,8 +2,8 @@
 
 use super::super::activation::exp;
 use super::super::vector::{Dots, LANES, add_weighted_rows};
+use super::input::{AttentionInput, HeadRows, SLOPE};
 use super::slots::{Read, Slots};
-use super::{AttentionInput, HeadRows, SLOPE};
 
 /// Numbers of a root's slots that are taken together, so that all of them fill whole vectors: those
 /// of four slots.

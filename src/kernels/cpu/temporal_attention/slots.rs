@@ -3,7 +3,7 @@
 use super::super::cosine::TimeColumns;
 use super::super::row;
 use super::super::vector::{LANES, prefetch};
-use super::AttentionInput;
+use super::input::AttentionInput;
 
 /// A slot that is not empty.
 #[derive(Clone, Copy)]
