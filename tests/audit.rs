@@ -235,7 +235,7 @@ fn a_sampler_that_sees_the_future_is_found() {
         let found = finding(&report, Check::Future);
         assert!(found.contains("when all events after event "), "{found}");
         assert!(
-            report.to_string().contains("a score knows the future"),
+            report.to_string().contains("a score depends on the future"),
             "{report}"
         );
     }

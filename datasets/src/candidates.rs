@@ -12,6 +12,7 @@
 //! separate ids, those of destinations. Of several lists for one event the last counts. Nothing is
 //! drawn here, and no list is checked for the event's own destination.
 
+mod list;
 mod pickle;
 mod tgb;
 
@@ -30,8 +31,7 @@ use crate::stop::Stop;
 use crate::stream::event_log::{EventLog, IdSpaces};
 use crate::whole_file;
 
-/// An event and its candidates, as dense ids.
-pub type CandidateList = (usize, Vec<u32>);
+pub use list::CandidateList;
 
 /// The candidates of `path` for events of `log`, in file order.
 ///

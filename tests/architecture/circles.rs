@@ -9,21 +9,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::Source;
 
-/// Rooms that still have circles, as their paths begin; none is to be added.
-const NOT_YET: &[&str] = &[
-    "src/config",
-    "src/kernels/cpu/products",
-    "src/kernels/cpu/temporal_attention",
-    "src/model",
-    "src/run_folder",
-    "src/session",
-    "src/train",
-    "datasets/src/candidates",
-    "datasets/src/export",
-    "datasets/src/fetch",
-    "bench-harness/src/kernels",
-];
-
 /// The file of a module, below the crate's root: `memory`, `host` for `crate::memory::host`.
 type Module = Vec<String>;
 
@@ -347,20 +332,10 @@ fn circles(sources: &[Source]) -> Vec<String> {
 #[test]
 fn no_file_needs_one_that_needs_it() {
     let circles = circles(&super::sources());
-    let (known, new): (Vec<&String>, Vec<&String>) = circles
-        .iter()
-        .partition(|circle| NOT_YET.iter().any(|room| circle.starts_with(room)));
     super::assert_none(
-        &new.iter()
+        &circles
+            .iter()
             .map(|circle| format!("these files need each other: {circle}"))
-            .collect::<Vec<_>>(),
-    );
-    let clean = NOT_YET
-        .iter()
-        .filter(|room| !known.iter().any(|circle| circle.starts_with(**room)));
-    super::assert_none(
-        &clean
-            .map(|room| format!("{room} has no circle any more: take it off the list NOT_YET"))
             .collect::<Vec<_>>(),
     );
 }

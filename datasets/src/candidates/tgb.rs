@@ -8,7 +8,8 @@ use std::collections::HashMap;
 use std::io::BufReader;
 use std::path::Path;
 
-use super::{CandidateList, pickle};
+use super::list::CandidateList;
+use super::pickle;
 use crate::error::DataError;
 use crate::files::input_file::Bytes;
 use crate::pickle::PickleError;

@@ -12,7 +12,7 @@ use parquet::file::properties::WriterProperties;
 use parquet::file::writer::{SerializedFileWriter, SerializedRowGroupWriter};
 use parquet::schema::types::Type;
 
-use super::{Columns, scale};
+use super::columns::{Columns, scale};
 use crate::error::DataError;
 use crate::fields::decimal::Decimal;
 use crate::stream::event_log::EventLog;

@@ -11,7 +11,7 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use super::FetchOptions;
+use super::options::FetchOptions;
 use crate::arrays::ArrayFile;
 use crate::check;
 use crate::error::{DataError, quoted};

@@ -13,8 +13,9 @@ use ureq::http::{HeaderMap, Response, StatusCode, Uri, header};
 use ureq::{Agent, Body};
 
 use super::error::{ByHand, FetchError};
+use super::options::FetchOptions;
 use super::part::{PartFile, PartState};
-use super::{FetchOptions, Restart};
+use super::report::Restart;
 use crate::error::quoted;
 
 /// What a complete transfer took.
