@@ -66,10 +66,10 @@ impl Keeper {
                 assert_eq!(iterations, ITERATIONS);
                 self.epoch = epoch;
             }
-            TrainEvent::Iteration { iteration, .. } => {
-                if self.stop_at == Some((self.epoch, iteration)) {
-                    self.stop.request();
-                }
+            TrainEvent::Iteration { iteration, .. }
+                if self.stop_at == Some((self.epoch, iteration)) =>
+            {
+                self.stop.request();
             }
             TrainEvent::EvaluationBegins(part) => match &mut self.stop_in {
                 Some((of, 0)) if part == *of => self.stop.request(),

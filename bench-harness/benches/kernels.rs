@@ -16,10 +16,8 @@ pub(crate) fn measure(suite: &mut Suite) -> Result<()> {
             bench(suite, "kernels", &format!("{name} (burn's)"), work, run)?;
         }
     }
-    let products = products(1, &device).into_iter();
-    products
-        .map(|case| bench(suite, "products", case.name, case.work, case.run))
-        .collect()
+    let mut products = products(1, &device).into_iter();
+    products.try_for_each(|case| bench(suite, "products", case.name, case.work, case.run))
 }
 
 fn bench(

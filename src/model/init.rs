@@ -35,7 +35,7 @@ impl<'a> Initializer<'a> {
         let values = (0..shape.iter().product())
             .map(|_| ((f64::from(rng.f32_unit()) * 2.0 - 1.0) * bound) as f32)
             .collect();
-        self.from_values(values, shape)
+        self.parameter(values, shape)
     }
 
     /// Standard-normal numbers.
@@ -50,11 +50,11 @@ impl<'a> Initializer<'a> {
                 (radius * angle.cos()) as f32
             })
             .collect();
-        self.from_values(values, shape)
+        self.parameter(values, shape)
     }
 
     /// Given values, row-major.
-    pub(crate) fn from_values<const D: usize>(
+    pub(crate) fn parameter<const D: usize>(
         &mut self,
         values: Vec<f32>,
         shape: [usize; D],

@@ -24,7 +24,7 @@ impl TimeEncoding {
             .map(|c| 10f64.powf(-(c as f64) * step) as f32)
             .collect();
         values.resize(2 * width, 0.0);
-        let time = init.from_values(values, [2, width]);
+        let time = init.parameter(values, [2, width]);
         TimeEncoding {
             time: if config.train_time_encoding {
                 time

@@ -248,7 +248,7 @@ impl Crate {
                         .unwrap_or((at.clone(), whole)),
                 );
             }
-            return Some((at, [&[name.clone()], names.as_slice()].concat()));
+            return Some((at, [std::slice::from_ref(name), names.as_slice()].concat()));
         }
         Some((at, Vec::new()))
     }

@@ -119,6 +119,6 @@ impl AttentionInput<'_> {
     #[inline(always)]
     pub(super) fn slot(&self, root: usize, k: usize) -> Option<(usize, usize, f32)> {
         let slot = self.slot[root * self.shape.fanout + k];
-        (slot.row >= 0).then(|| (slot.row as usize, slot.event as usize, slot.delta_t))
+        (slot.row >= 0).then_some((slot.row as usize, slot.event as usize, slot.delta_t))
     }
 }
