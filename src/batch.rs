@@ -71,7 +71,7 @@ impl EventBatch {
     }
 
     /// The source of each negative.
-    pub fn negative_sources(&self) -> &[NodeId] {
+    pub(crate) fn negative_sources(&self) -> &[NodeId] {
         self.neg_src.as_deref().unwrap_or(&self.src)
     }
 

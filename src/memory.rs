@@ -17,7 +17,7 @@ mod request;
 pub mod saved;
 pub mod similarity;
 mod store;
-pub mod write_back;
+pub(crate) mod write_back;
 
 pub use request::{MemoryRequest, MemoryWrite};
 pub use store::{FetchedMemory, MemoryCommit, MemoryError, MemoryStore, NotFinite, read};

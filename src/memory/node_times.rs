@@ -110,12 +110,12 @@ impl NodeTimes {
 
     /// Times of each node's mail, `[nodes * slots]`, in ticks; the least number where there
     /// is none.
-    pub fn mail_time(&self) -> &[Timestamp] {
+    pub(crate) fn mail_time(&self) -> &[Timestamp] {
         &self.mail_time
     }
 
     /// Slot that each node's next mail goes to.
-    pub fn next_slot(&self) -> &[u32] {
+    pub(crate) fn next_slot(&self) -> &[u32] {
         &self.next_slot
     }
 

@@ -79,7 +79,7 @@ impl NodeMemory {
     ///
     /// # Errors
     /// When arrays are missing or of another size; it is unchanged then.
-    pub fn restore(&mut self, arrays: &mut Arrays<'_>) -> Result<(), Unfit> {
+    pub(crate) fn restore(&mut self, arrays: &mut Arrays<'_>) -> Result<(), Unfit> {
         let (shapes, node_times) = match self {
             NodeMemory::Device(memory) => (memory.shapes(), memory.node_times()),
             NodeMemory::Host(memory) => (memory.shapes(), memory.node_times()),

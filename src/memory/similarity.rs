@@ -106,7 +106,7 @@ pub struct Mitigation {
 
 /// The corrections of one batch.
 #[derive(Debug, Clone, Default)]
-pub struct Correction {
+pub(crate) struct Correction {
     mitigated: bool,
     keep: f32,
     /// Rows of the batch.
@@ -119,7 +119,7 @@ pub struct Correction {
 
 impl Correction {
     /// What `mitigation` corrects of the rows that `request` names.
-    pub fn of(
+    pub(crate) fn of(
         mitigation: Option<&Mitigation>,
         node_times: &NodeTimes,
         request: MemoryRequest<'_>,
@@ -167,17 +167,17 @@ impl Correction {
     }
 
     /// Nodes whose memory is to be read beside the batch's rows, and after them.
-    pub fn extra(&self) -> &[NodeId] {
+    pub(crate) fn extra(&self) -> &[NodeId] {
         &self.similar.items
     }
 
     /// Rows that are corrected, if there is a mitigation.
-    pub fn corrected(&self) -> Option<usize> {
+    pub(crate) fn corrected(&self) -> Option<usize> {
         self.mitigated.then_some(self.row.len())
     }
 
     /// The batch's rows, corrected, from `memory` `[rows + extra, width]`.
-    pub fn apply(&self, memory: Tensor<2>) -> Tensor<2> {
+    pub(crate) fn apply(&self, memory: Tensor<2>) -> Tensor<2> {
         if self.row.is_empty() {
             return memory;
         }

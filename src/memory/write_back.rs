@@ -97,7 +97,7 @@ enum Copying {
 }
 
 /// An update whose rows are on their way to the host.
-pub struct Pending {
+pub(crate) struct Pending {
     back: WriteBack,
     rows: Copying,
 }
@@ -108,7 +108,7 @@ impl Pending {
     ///
     /// # Errors
     /// When the device fails.
-    pub fn begin(back: WriteBack, rows: Tensor<2>) -> Result<Pending, MemoryError> {
+    pub(crate) fn begin(back: WriteBack, rows: Tensor<2>) -> Result<Pending, MemoryError> {
         let mut reading: Reading = Box::pin(Transaction::default().register(rows).execute_async());
         // The first poll puts the copy into the device's queue, from this thread.
         let first = reading
@@ -125,7 +125,7 @@ impl Pending {
     ///
     /// # Errors
     /// When the device does not hand them over.
-    pub fn receive(self) -> Result<Update, MemoryError> {
+    pub(crate) fn receive(self) -> Result<Update, MemoryError> {
         let data = match self.rows {
             Copying::Done(data) => data,
             Copying::UnderWay(reading) => pollster::block_on(reading).map_err(unreadable)?,
@@ -157,7 +157,7 @@ impl MemoryCommit {
     ///
     /// # Errors
     /// When the device does not hand them over.
-    pub fn into_update(self) -> Result<Update, MemoryError> {
+    pub(crate) fn into_update(self) -> Result<Update, MemoryError> {
         let events = self.mail_routing.events();
         let back = WriteBack::new(
             self.last_writers,

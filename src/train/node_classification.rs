@@ -128,7 +128,7 @@ pub enum Balance {
 
 /// How the classifier is trained.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct ClassifierConfig {
+pub(crate) struct ClassifierConfig {
     /// Passes over the training labels.
     pub epochs: usize,
     /// Adam's learning rate.
@@ -221,10 +221,10 @@ pub enum NodeEvent<'a> {
 }
 
 /// Is told what happens; an error ends the classification.
-pub type NodeObserver<'a> = dyn FnMut(NodeEvent<'_>) -> std::io::Result<()> + 'a;
+pub(crate) type NodeObserver<'a> = dyn FnMut(NodeEvent<'_>) -> std::io::Result<()> + 'a;
 
 /// Embeddings of the sources of all events, with their labels, on the host.
-pub struct LabeledEmbeddings {
+pub(crate) struct LabeledEmbeddings {
     /// `[events, width]`.
     rows: Vec<f32>,
     width: usize,
@@ -239,7 +239,7 @@ impl LabeledEmbeddings {
     /// # Errors
     /// When labels are missing, of other values, or of one kind only in a part; when a
     /// stage fails.
-    pub fn of(
+    pub(crate) fn of(
         evaluator: &Evaluator,
         model: &LinkModel,
         memory: &mut dyn MemoryStore,
@@ -289,7 +289,7 @@ impl LabeledEmbeddings {
     ///
     /// # Errors
     /// When training diverges, the device stops answering, or `observer` fails.
-    pub fn classify(
+    pub(crate) fn classify(
         &self,
         config: &ClassifierConfig,
         observer: &mut NodeObserver<'_>,

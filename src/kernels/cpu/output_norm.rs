@@ -25,7 +25,7 @@ pub struct BeforeNorm {
 
 impl BeforeNorm {
     /// Nothing.
-    pub const NOTHING: BeforeNorm = BeforeNorm {
+    pub(crate) const NOTHING: BeforeNorm = BeforeNorm {
         dropout: Dropout::OFF,
         relu: false,
     };

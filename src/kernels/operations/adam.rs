@@ -18,7 +18,7 @@ use crate::profiler::{self, Kind};
 pub use crate::kernels::cpu::adam::AdamStep;
 
 /// `shaders/adam.wgsl`.
-pub static FORWARD: KernelSpec = KernelSpec {
+pub(crate) static FORWARD: KernelSpec = KernelSpec {
     name: "adam",
     source: include_str!("../../../shaders/adam.wgsl"),
     shared: &[ROWS, FINITE],

@@ -16,7 +16,7 @@ use crate::profiler::{self, Kind};
 pub use crate::kernels::cpu::counter_hash::{Dropout, counter_hash};
 
 /// `shaders/dropout.wgsl`.
-pub static FORWARD: KernelSpec = KernelSpec {
+pub(crate) static FORWARD: KernelSpec = KernelSpec {
     name: "dropout",
     source: include_str!("../../../shaders/dropout.wgsl"),
     shared: &[ROWS, COUNTER_HASH],
@@ -27,7 +27,7 @@ pub static FORWARD: KernelSpec = KernelSpec {
 
 /// Dispatch of [`dropout`] to the backends.
 #[backend_extension(Cube, Flex, Autodiff)]
-pub trait DropoutKernel: Backend {
+pub(crate) trait DropoutKernel: Backend {
     /// See [`dropout`].
     fn dropout(x: FloatTensor<Self>, dropout: Dropout) -> FloatTensor<Self>;
 }

@@ -15,7 +15,7 @@ use crate::kernels::wgsl::{self, KernelSpec, ROWS};
 use crate::profiler::{self, Kind};
 
 /// `shaders/gather_rows.wgsl`.
-pub static FORWARD: KernelSpec = KernelSpec {
+pub(crate) static FORWARD: KernelSpec = KernelSpec {
     name: "gather_rows",
     source: include_str!("../../../shaders/gather_rows.wgsl"),
     shared: &[ROWS],
@@ -25,7 +25,7 @@ pub static FORWARD: KernelSpec = KernelSpec {
 };
 
 /// `shaders/segment_sum.wgsl`.
-pub static SEGMENT_SUM: KernelSpec = KernelSpec {
+pub(crate) static SEGMENT_SUM: KernelSpec = KernelSpec {
     name: "segment_sum",
     source: include_str!("../../../shaders/segment_sum.wgsl"),
     shared: &[ROWS],

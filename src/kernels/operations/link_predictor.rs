@@ -71,7 +71,7 @@ pub trait LinkPrediction: Backend {
 
 /// Dispatch of [`link_products`] to the backends: pairs are scored without autodiff.
 #[backend_extension(Cube, Flex)]
-pub trait LinkProducts: Backend {
+pub(crate) trait LinkProducts: Backend {
     /// See [`link_products`].
     fn link_products(
         #[extension_type] tensors: PredictorTensors<Self>,
@@ -320,7 +320,7 @@ impl PredictorInput {
 /// The products of any embeddings, of which the first `sources` are sources, as
 /// [`link_predictor`] makes them, bit for bit, with all that makes scores of them. Without
 /// gradients.
-pub fn link_products(input: PredictorInput, sources: usize) -> LinkLayer {
+pub(crate) fn link_products(input: PredictorInput, sources: usize) -> LinkLayer {
     let _operation = profiler::operation("link_products", Kind::Product, || {
         let [roots, width] = input.embedding.dims();
         costs::product([roots, width, width], 0)

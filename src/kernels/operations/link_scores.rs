@@ -14,7 +14,7 @@ use crate::kernels::wgsl::{self, FINITE, GATES, KernelSpec, ROWS};
 use crate::profiler::{self, Kind};
 
 /// `shaders/link_scores.wgsl`.
-pub static FORWARD: KernelSpec = KernelSpec {
+pub(crate) static FORWARD: KernelSpec = KernelSpec {
     name: "link_scores",
     source: include_str!("../../../shaders/link_scores.wgsl"),
     shared: &[ROWS, FINITE],
@@ -24,7 +24,7 @@ pub static FORWARD: KernelSpec = KernelSpec {
 };
 
 /// `shaders/link_loss.wgsl`.
-pub static LOSS: KernelSpec = KernelSpec {
+pub(crate) static LOSS: KernelSpec = KernelSpec {
     name: "link_loss",
     source: include_str!("../../../shaders/link_loss.wgsl"),
     shared: &[FINITE],
@@ -34,7 +34,7 @@ pub static LOSS: KernelSpec = KernelSpec {
 };
 
 /// `shaders/link_scores_backward.wgsl`.
-pub static BACKWARD: KernelSpec = KernelSpec {
+pub(crate) static BACKWARD: KernelSpec = KernelSpec {
     name: "link_scores_backward",
     source: include_str!("../../../shaders/link_scores_backward.wgsl"),
     shared: &[ROWS, FINITE, GATES],
@@ -44,7 +44,7 @@ pub static BACKWARD: KernelSpec = KernelSpec {
 };
 
 /// `shaders/link_scores_backward_sums.wgsl`.
-pub static BACKWARD_SUMS: KernelSpec = KernelSpec {
+pub(crate) static BACKWARD_SUMS: KernelSpec = KernelSpec {
     name: "link_scores_backward_sums",
     source: include_str!("../../../shaders/link_scores_backward_sums.wgsl"),
     shared: &[ROWS],
@@ -55,7 +55,7 @@ pub static BACKWARD_SUMS: KernelSpec = KernelSpec {
 
 /// What the operation reads, or the gradients of that, as burn's backends take it.
 #[derive(ExtensionType, Debug, Clone)]
-pub struct LinkTensors<B: Backend> {
+pub(crate) struct LinkTensors<B: Backend> {
     /// `[events, width]`.
     pub source: FloatTensor<B>,
     /// `[2 events, width]`.
@@ -70,7 +70,7 @@ pub struct LinkTensors<B: Backend> {
 
 /// Loss and logits.
 #[derive(ExtensionType)]
-pub struct LinkOutput<B: Backend> {
+pub(crate) struct LinkOutput<B: Backend> {
     /// `[1]`.
     pub loss: FloatTensor<B>,
     /// `[2 events]`.
@@ -79,7 +79,7 @@ pub struct LinkOutput<B: Backend> {
 
 /// Dispatch of [`link_scores`] to the backends.
 #[backend_extension(Cube, Flex)]
-pub trait LinkScoring: Backend {
+pub(crate) trait LinkScoring: Backend {
     /// See [`link_scores`].
     fn link_scores(#[extension_type] tensors: LinkTensors<Self>) -> LinkOutput<Self>;
 }

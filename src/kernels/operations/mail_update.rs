@@ -12,7 +12,7 @@ use crate::kernels::wgsl::{self, FINITE, KernelSpec, ROWS};
 use crate::profiler::{self, Kind};
 
 /// `shaders/mail_update.wgsl`.
-pub static FORWARD: KernelSpec = KernelSpec {
+pub(crate) static FORWARD: KernelSpec = KernelSpec {
     name: "mail_update",
     source: include_str!("../../../shaders/mail_update.wgsl"),
     shared: &[ROWS, FINITE],
@@ -23,14 +23,14 @@ pub static FORWARD: KernelSpec = KernelSpec {
 
 /// What mail routing writes, as burn's backends hand it over.
 #[derive(ExtensionType)]
-pub struct MailTables<B: Backend> {
+pub(crate) struct MailTables<B: Backend> {
     mailbox: FloatTensor<B>,
     watched: FloatTensor<B>,
 }
 
 /// Dispatch of [`mail_update`] to the backends.
 #[backend_extension(Cube, Flex)]
-pub trait MailUpdate: Backend {
+pub(crate) trait MailUpdate: Backend {
     /// See [`mail_update`].
     fn mail_update(
         #[extension_type] tables: MailTables<Self>,

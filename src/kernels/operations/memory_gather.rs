@@ -12,7 +12,7 @@ use crate::kernels::wgsl::{self, KernelSpec, ROWS};
 use crate::profiler::{self, Kind};
 
 /// `shaders/memory_gather.wgsl`.
-pub static FORWARD: KernelSpec = KernelSpec {
+pub(crate) static FORWARD: KernelSpec = KernelSpec {
     name: "memory_gather",
     source: include_str!("../../../shaders/memory_gather.wgsl"),
     shared: &[ROWS],
@@ -23,14 +23,14 @@ pub static FORWARD: KernelSpec = KernelSpec {
 
 /// Memory rows and mail rows, as burn's backends hand them over.
 #[derive(ExtensionType)]
-pub struct GatheredRows<B: Backend> {
+pub(crate) struct GatheredRows<B: Backend> {
     memory: FloatTensor<B>,
     mail: FloatTensor<B>,
 }
 
 /// Dispatch of [`memory_gather`] to the backends.
 #[backend_extension(Cube, Flex)]
-pub trait MemoryGather: Backend {
+pub(crate) trait MemoryGather: Backend {
     /// See [`memory_gather`].
     fn memory_gather(
         memory: FloatTensor<Self>,

@@ -12,7 +12,7 @@ use crate::kernels::wgsl::{self, KernelSpec, ROWS};
 use crate::profiler::{self, Kind};
 
 /// `shaders/memory_update.wgsl`.
-pub static FORWARD: KernelSpec = KernelSpec {
+pub(crate) static FORWARD: KernelSpec = KernelSpec {
     name: "memory_update",
     source: include_str!("../../../shaders/memory_update.wgsl"),
     shared: &[ROWS],
@@ -23,7 +23,7 @@ pub static FORWARD: KernelSpec = KernelSpec {
 
 /// Dispatch of [`memory_update`] to the backends.
 #[backend_extension(Cube, Flex)]
-pub trait MemoryUpdate: Backend {
+pub(crate) trait MemoryUpdate: Backend {
     /// See [`memory_update`].
     fn memory_update(
         memory: FloatTensor<Self>,

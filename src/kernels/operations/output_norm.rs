@@ -22,7 +22,7 @@ use crate::profiler::{self, Kind};
 pub use crate::kernels::cpu::output_norm::BeforeNorm;
 
 /// `shaders/output_norm.wgsl`.
-pub static FORWARD: KernelSpec = KernelSpec {
+pub(crate) static FORWARD: KernelSpec = KernelSpec {
     name: "output_norm",
     source: include_str!("../../../shaders/output_norm.wgsl"),
     shared: &[ROWS, COUNTER_HASH, FINITE],
@@ -32,7 +32,7 @@ pub static FORWARD: KernelSpec = KernelSpec {
 };
 
 /// `shaders/output_norm_backward.wgsl`.
-pub static BACKWARD: KernelSpec = KernelSpec {
+pub(crate) static BACKWARD: KernelSpec = KernelSpec {
     name: "output_norm_backward",
     source: include_str!("../../../shaders/output_norm_backward.wgsl"),
     shared: &[ROWS, COUNTER_HASH, FINITE],
@@ -42,7 +42,7 @@ pub static BACKWARD: KernelSpec = KernelSpec {
 };
 
 /// `shaders/output_norm_backward_sums.wgsl`.
-pub static BACKWARD_SUMS: KernelSpec = KernelSpec {
+pub(crate) static BACKWARD_SUMS: KernelSpec = KernelSpec {
     name: "output_norm_backward_sums",
     source: include_str!("../../../shaders/output_norm_backward_sums.wgsl"),
     shared: &[ROWS],

@@ -46,7 +46,7 @@ pub trait Products: Backend {
 }
 
 /// The products of their backwards, which are not differentiated themselves.
-pub trait ProductGradients: Backend {
+pub(crate) trait ProductGradients: Backend {
     /// `grad · weightᵀ`.
     fn product_transposed(grad: FloatTensor<Self>, weight: FloatTensor<Self>) -> FloatTensor<Self>;
 

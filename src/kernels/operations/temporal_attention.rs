@@ -58,7 +58,7 @@ const ROW_VARIANTS: &[&[(&str, u32)]] = &[
 ];
 
 /// `shaders/temporal_attention.wgsl`.
-pub static FORWARD: KernelSpec = KernelSpec {
+pub(crate) static FORWARD: KernelSpec = KernelSpec {
     name: "temporal_attention",
     source: include_str!("../../../shaders/temporal_attention.wgsl"),
     shared: &[ROWS, COSINE, FINITE, COUNTER_HASH, ATTENTION],
@@ -68,7 +68,7 @@ pub static FORWARD: KernelSpec = KernelSpec {
 };
 
 /// `shaders/temporal_attention_backward.wgsl`.
-pub static BACKWARD: KernelSpec = KernelSpec {
+pub(crate) static BACKWARD: KernelSpec = KernelSpec {
     name: "temporal_attention_backward",
     source: include_str!("../../../shaders/temporal_attention_backward.wgsl"),
     shared: &[ROWS, COSINE, FINITE, COUNTER_HASH, ATTENTION],
@@ -78,7 +78,7 @@ pub static BACKWARD: KernelSpec = KernelSpec {
 };
 
 /// `shaders/temporal_attention_backward_rows.wgsl`.
-pub static BACKWARD_ROWS: KernelSpec = KernelSpec {
+pub(crate) static BACKWARD_ROWS: KernelSpec = KernelSpec {
     name: "temporal_attention_backward_rows",
     source: include_str!("../../../shaders/temporal_attention_backward_rows.wgsl"),
     shared: &[ROWS],

@@ -16,7 +16,7 @@ use crate::kernels::wgsl::{self, COSINE, FINITE, KernelSpec, ROWS};
 use crate::profiler::{self, Kind};
 
 /// `shaders/time_encoding.wgsl`.
-pub static FORWARD: KernelSpec = KernelSpec {
+pub(crate) static FORWARD: KernelSpec = KernelSpec {
     name: "time_encoding",
     source: include_str!("../../../shaders/time_encoding.wgsl"),
     shared: &[ROWS, COSINE, FINITE],
@@ -26,7 +26,7 @@ pub static FORWARD: KernelSpec = KernelSpec {
 };
 
 /// `shaders/time_encoding_backward.wgsl`.
-pub static BACKWARD: KernelSpec = KernelSpec {
+pub(crate) static BACKWARD: KernelSpec = KernelSpec {
     name: "time_encoding_backward",
     source: include_str!("../../../shaders/time_encoding_backward.wgsl"),
     shared: &[ROWS, COSINE, FINITE],

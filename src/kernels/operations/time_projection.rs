@@ -18,7 +18,7 @@ use crate::kernels::wgsl::{self, KernelSpec, ROWS};
 use crate::profiler::{self, Kind};
 
 /// `shaders/time_projection.wgsl`.
-pub static FORWARD: KernelSpec = KernelSpec {
+pub(crate) static FORWARD: KernelSpec = KernelSpec {
     name: "time_projection",
     source: include_str!("../../../shaders/time_projection.wgsl"),
     shared: &[ROWS],
@@ -28,7 +28,7 @@ pub static FORWARD: KernelSpec = KernelSpec {
 };
 
 /// `shaders/time_projection_backward.wgsl`.
-pub static BACKWARD: KernelSpec = KernelSpec {
+pub(crate) static BACKWARD: KernelSpec = KernelSpec {
     name: "time_projection_backward",
     source: include_str!("../../../shaders/time_projection_backward.wgsl"),
     shared: &[ROWS],

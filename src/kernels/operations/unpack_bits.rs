@@ -12,7 +12,7 @@ use crate::kernels::wgsl::{self, KernelSpec, ROWS};
 use crate::profiler::{self, Kind};
 
 /// `shaders/unpack_bits.wgsl`.
-pub static FORWARD: KernelSpec = KernelSpec {
+pub(crate) static FORWARD: KernelSpec = KernelSpec {
     name: "unpack_bits",
     source: include_str!("../../../shaders/unpack_bits.wgsl"),
     shared: &[ROWS],
@@ -23,7 +23,7 @@ pub static FORWARD: KernelSpec = KernelSpec {
 
 /// Dispatch of [`unpack_bits`] to the backends.
 #[backend_extension(Cube, Flex)]
-pub trait UnpackBits: Backend {
+pub(crate) trait UnpackBits: Backend {
     /// See [`unpack_bits`].
     fn unpack_bits(words: IntTensor<Self>, width: usize) -> FloatTensor<Self>;
 }
