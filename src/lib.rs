@@ -44,6 +44,11 @@
 //! modules below are public for this project's own tests and measurements, and change without
 //! notice.
 
+#![allow(
+    rustdoc::private_intra_doc_links,
+    reason = "texts of modules are for those who work on them"
+)]
+
 pub mod audit;
 pub mod batch;
 pub mod checkpoint;

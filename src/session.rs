@@ -194,7 +194,7 @@ impl Session {
     /// Weights and summary go into `folder`; all else is the observer's.
     ///
     /// # Errors
-    /// Node memory that the device can't hold; see [`TrainError`].
+    /// Node memory that the device can't hold; see [`TrainError`](crate::train::error::TrainError).
     pub fn train(
         &self,
         device: &ComputeDevice,
