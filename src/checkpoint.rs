@@ -2,7 +2,7 @@
 //!
 //! A checkpoint is a safetensors file of named arrays and a header. Its last tensor, `sha256`,
 //! is the SHA-256 of every byte before it. What the arrays mean is up to who writes them
-//! (`train::checkpoint`); docs/checkpoints.md lists them.
+//! (`train::saving`); docs/checkpoints.md lists them.
 //!
 //! Invariants: a file has its final name only when it is whole and on disk; the one before it
 //! stays until then. What is read is refused unless every byte is as it was written, so no
