@@ -393,7 +393,7 @@ impl Sizes {
 
     fn shares(&self, stream: &OpenStream) -> Vec<Share> {
         let mut shares = Vec::new();
-        let mut add: Box<Add<'_>> = Box::new(|what, remedy, ram_bytes, device_bytes| {
+        let mut add = |what, remedy, ram_bytes, device_bytes| {
             if ram_bytes + device_bytes > 0 {
                 shares.push(Share {
                     what,
@@ -402,11 +402,10 @@ impl Sizes {
                     remedy,
                 });
             }
-        });
+        };
         self.of_stream(stream, &mut add);
         self.of_node_memory(stream, &mut add);
         self.of_training(stream, &mut add);
-        drop(add);
         shares
     }
 

@@ -25,6 +25,7 @@ use crate::import::intake::{Defects, Ids, Intake, Observed, Taken, copy_rows};
 use crate::import::source::RawSource;
 use crate::progress::Progress;
 use crate::schema::reading::Missing;
+use crate::stop::Stop;
 use crate::store::{FeatureShape, Stream};
 use crate::stream::event_log::{EventLog, IdSpaces};
 use crate::stream::features::FeatureType;
@@ -250,15 +251,14 @@ impl RawSource {
         check_node_rows(table, &taken.id_spaces, taken.nodes)?;
         let fills = self.fills(self.node_features.as_ref(), NODE_FEATURES, table)?;
         let mut file = taken.writer.node_features(shape(table))?;
+        let observed = &mut taken.observed;
         copy_table(
             table,
             fills.as_deref(),
             defects,
-            &mut taken.observed,
-            |bytes| {
-                self.stop.check()?;
-                file.write_rows(bytes)
-            },
+            observed,
+            &self.stop,
+            |bytes| file.write_rows(bytes),
         )?;
         file.close().map(drop)
     }
@@ -292,16 +292,15 @@ impl RawSource {
         }
         let fills = self.fills(self.edge_features.as_ref(), EDGE_FEATURES, table)?;
         let mut file = taken.writer.edge_features(shape(table))?;
+        let observed = &mut taken.observed;
         let Some(order) = taken.order.as_deref() else {
             copy_table(
                 table,
                 fills.as_deref(),
                 defects,
-                &mut taken.observed,
-                |bytes| {
-                    self.stop.check()?;
-                    file.write_rows(bytes)
-                },
+                observed,
+                &self.stop,
+                |bytes| file.write_rows(bytes),
             )?;
             return file.close().map(drop);
         };
@@ -311,9 +310,9 @@ impl RawSource {
             table,
             fills.as_deref(),
             defects,
-            &mut taken.observed,
+            observed,
+            &self.stop,
             |bytes| {
-                self.stop.check()?;
                 out.write_all(bytes)
                     .map_err(DataError::io("write", &staged))
             },
@@ -440,13 +439,14 @@ fn fill_in(feature_type: FeatureType, bytes: &mut [u8], fills: &[f32]) -> u64 {
     missing.len() as u64
 }
 
-/// Passes all rows on as stored bytes, with `fills` for missing values, looking for values that are
-/// not finite.
+/// Passes all rows on as stored bytes until `stop`, with `fills` for missing values, looking for
+/// values that are not finite.
 fn copy_table(
     table: &mut ArrayReader,
     fills: Option<&[f32]>,
     defects: Defects,
     observed: &mut Observed,
+    stop: &Stop,
     mut write: impl FnMut(&[u8]) -> Result<(), DataError>,
 ) -> Result<(), DataError> {
     let width = table.width();
@@ -484,6 +484,7 @@ fn copy_table(
                 .first_not_finite
                 .get_or_insert_with(|| format!("{}: {problem}", path.display()));
         }
+        stop.check()?;
         write(&bytes)?;
         progress.advance(bytes.len() as u64);
     }

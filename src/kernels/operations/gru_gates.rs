@@ -1,4 +1,4 @@
-//! Launches of a GRU cell's gates, after its two matrix products: part of
+//! The gates of a GRU cell, after its two matrix products: part of
 //! `recurrent_cell`, which is what backends and autodiff know.
 
 use burn::backend::TensorMetadata;
@@ -26,23 +26,7 @@ pub(crate) static BACKWARD: KernelSpec = KernelSpec {
     variants: &[&[("WIDTH", 100)]],
 };
 
-/// New rows `[rows, width]` from the products of input and memory, each `[rows, 3 width]` with the
-/// gates packed as PyTorch packs them (r, z, n); rows whose `active` (`[rows]`) is 0 keep `memory`.
-pub(super) fn gru_gates(inputs: [CubeTensor; 4]) -> CubeTensor {
-    let [from_input, from_memory, memory, active] = inputs.map(into_contiguous);
-    let (rows, width) = (memory.shape()[0], memory.shape()[1]);
-    let out = wgsl::empty(&memory, [rows, width]);
-    wgsl::launch(
-        &FORWARD,
-        &[("WIDTH", width as u32)],
-        wgsl::groups_of(rows * width, FORWARD.workgroup),
-        &[&from_input, &from_memory, &memory, &active, &out],
-        &[rows as u32],
-    );
-    out
-}
-
-/// Gradients of the two products, from what [`gru_gates`] reads and the gradient of the new rows.
+/// Gradients of the two products, from what the forward pass reads and the gradient of the new rows.
 pub(super) fn gru_gates_backward(inputs: [CubeTensor; 4], grad: CubeTensor) -> [CubeTensor; 2] {
     let [from_input, from_memory, memory, active] = inputs.map(into_contiguous);
     let grad = into_contiguous(grad);

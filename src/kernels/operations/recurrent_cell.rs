@@ -8,21 +8,22 @@
 use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn::backend::ops::FloatTensorOps;
 use burn::backend::tensor::{FloatTensor, IntTensor};
-use burn::backend::wgpu::CubeBackend;
+use burn::backend::wgpu::{CubeBackend, CubeTensor, into_contiguous};
 use burn::backend::{
     Autodiff, AutodiffBackend, Backend, Dispatch, ExtensionType, Flex, TensorMetadata,
     backend_extension,
 };
 use burn::tensor::{Int, Shape, Tensor};
 
-use super::gru_gates::{gru_gates, gru_gates_backward};
-use super::rnn_gates::{rnn_gates, rnn_gates_backward};
+use super::gru_gates::{self, gru_gates_backward};
+use super::rnn_gates::{self, rnn_gates_backward};
 use super::time_encoding::TimeEncoding;
 use crate::kernels::autodiff::differentiable;
 use crate::kernels::costs;
 use crate::kernels::cpu::recurrent_cell as cpu;
 use crate::kernels::flex::{floats, from_floats, ints};
 use crate::kernels::products::{ProductGradients, Products};
+use crate::kernels::wgsl::{self, KernelSpec};
 use crate::profiler::{self, Kind};
 
 /// What a cell reads of a batch, as burn's backends take it.
@@ -87,6 +88,23 @@ fn as_row(bias: FloatTensor<CubeBackend>) -> FloatTensor<CubeBackend> {
     CubeBackend::float_reshape(bias, Shape::new([1, outputs]))
 }
 
+/// New rows `[rows, width]` from the products of input and memory, `[rows, width]` of an RNN and
+/// `[rows, 3 width]` of a GRU with the gates packed as PyTorch packs them (r, z, n); rows whose
+/// `active` (`[rows]`) is 0 keep `memory`.
+fn gates(kernel: &'static KernelSpec, inputs: [CubeTensor; 4]) -> CubeTensor {
+    let [from_input, from_memory, memory, active] = inputs.map(into_contiguous);
+    let (rows, width) = (memory.shape()[0], memory.shape()[1]);
+    let out = wgsl::empty(&memory, [rows, width]);
+    wgsl::launch(
+        kernel,
+        &[("WIDTH", width as u32)],
+        wgsl::groups_of(rows * width, kernel.workgroup),
+        &[&from_input, &from_memory, &memory, &active, &out],
+        &[rows as u32],
+    );
+    out
+}
+
 impl RecurrentCell for CubeBackend {
     fn recurrent_cell(rows: CellRows<Self>, weights: CellWeights<Self>) -> CellOutput<Self> {
         let CellRows {
@@ -100,13 +118,14 @@ impl RecurrentCell for CubeBackend {
         let from_input = Self::add_product(from_mail, encoding, weights.from_time);
         let bias = as_row(weights.memory_bias);
         let from_memory = Self::add_product(bias, memory.clone(), weights.from_memory);
-        let cell = if from_memory.shape() == memory.shape() {
-            rnn_gates
+        let kernel = if from_memory.shape() == memory.shape() {
+            &rnn_gates::FORWARD
         } else {
-            gru_gates
+            &gru_gates::FORWARD
         };
+        let inputs = [from_input.clone(), from_memory.clone(), memory, active];
         CellOutput {
-            memory: cell([from_input.clone(), from_memory.clone(), memory, active]),
+            memory: gates(kernel, inputs),
             from_input,
             from_memory,
         }

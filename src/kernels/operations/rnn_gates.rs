@@ -1,4 +1,4 @@
-//! Launches of an RNN cell's gate, after its two matrix products: part of
+//! The gate of an RNN cell, after its two matrix products: part of
 //! `recurrent_cell`, which is what backends and autodiff know.
 
 use burn::backend::TensorMetadata;
@@ -25,22 +25,6 @@ pub(crate) static BACKWARD: KernelSpec = KernelSpec {
     storage_buffers: 4,
     variants: &[&[("WIDTH", 100)]],
 };
-
-/// New rows `[rows, width]` from the products of input and memory, each `[rows, width]`; rows whose
-/// `active` (`[rows]`) is 0 keep `memory`.
-pub(super) fn rnn_gates(inputs: [CubeTensor; 4]) -> CubeTensor {
-    let [from_input, from_memory, memory, active] = inputs.map(into_contiguous);
-    let (rows, width) = (memory.shape()[0], memory.shape()[1]);
-    let out = wgsl::empty(&memory, [rows, width]);
-    wgsl::launch(
-        &FORWARD,
-        &[("WIDTH", width as u32)],
-        wgsl::groups_of(rows * width, FORWARD.workgroup),
-        &[&from_input, &from_memory, &memory, &active, &out],
-        &[rows as u32],
-    );
-    out
-}
 
 /// Gradient of either product, which are the same, from the new rows `out` and their gradient.
 pub(super) fn rnn_gates_backward(
