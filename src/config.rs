@@ -63,13 +63,13 @@ pub struct RunConfig {
     #[command(flatten)]
     pub stream: StreamSettings,
 
-    /// What the machine gives.
-    #[command(flatten)]
-    pub machine: MachineSettings,
-
     /// What is written.
     #[command(flatten)]
     pub output: OutputSettings,
+
+    /// What the machine gives.
+    #[command(flatten)]
+    pub machine: MachineSettings,
 
     /// How iterations overlap, where node memory lies, and what is done about staleness.
     #[command(flatten)]

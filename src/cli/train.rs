@@ -74,12 +74,12 @@ pub(crate) struct TrainArgs {
     resume: Option<PathBuf>,
 
     /// Print summary.json on stdout instead of text
-    #[arg(long)]
+    #[arg(long, help_heading = "Run")]
     json: bool,
 
     /// Only estimate the RAM and device memory that the run needs; exit code 1 if it
     /// won't fit
-    #[arg(long)]
+    #[arg(long, help_heading = "Run")]
     dry_run: bool,
 }
 

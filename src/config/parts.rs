@@ -1,7 +1,7 @@
 //! The parts of a run's settings, by what they mean: what a rule treats alike stands together.
 //!
-//! The help shows options in the order of their fields, and under the heading that came last; where
-//! that is not the order of the parts, `display_order` says what is.
+//! The help shows options in the order of their fields, each under the heading that it names; what
+//! names none comes first, and is what most runs need.
 
 use std::path::PathBuf;
 
@@ -188,7 +188,7 @@ pub struct TrainingSettings {
     pub learning_rate: f64,
 
     /// Also evaluate the test part after each epoch (on a copy of the memory)
-    #[arg(long, display_order = 103, help_heading = "Files of events")]
+    #[arg(long, help_heading = "Run")]
     pub eval_test_each_epoch: bool,
 }
 
@@ -290,22 +290,21 @@ pub struct StreamSettings {
     pub reading: ReadingSettings,
 
     /// Use only the first N events of the stream
-    #[arg(long, display_order = 101, value_name = "N")]
+    #[arg(long, value_name = "N", help_heading = "Files of events")]
     pub limit_events: Option<usize>,
 }
 
 /// How a file of events is read, and how its stream is divided.
 #[derive(Debug, Clone, Default, PartialEq, Args, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-#[command(next_help_heading = "Files of events")]
 pub struct ReadingSettings {
     /// Layout of the events: jodie, snap, tgl, dgb, tgb, tgb-seq, parquet, gdelt or csv; detected from
     /// the content if not given
-    #[arg(long)]
+    #[arg(long, help_heading = "Files of events")]
     pub format: Option<Format>,
 
     /// Sort events by time (stable; labels and features follow)
-    #[arg(long)]
+    #[arg(long, help_heading = "Files of events")]
     pub sort: bool,
 
     /// Roles of columns, by name or by number from 1, where their names are not recognised;
@@ -314,39 +313,70 @@ pub struct ReadingSettings {
         long,
         value_name = "src=A,dst=B,time=C,label=D,split=E,features=F+G,ignore=H",
         default_value = "",
-        hide_default_value = true
+        hide_default_value = true,
+        help_heading = "Files of events"
     )]
     pub columns: ColumnChoice,
 
     /// The first line is an event: columns 1, 2 and 3 are source, destination and time, unless
     /// --columns says otherwise
-    #[arg(long)]
+    #[arg(long, help_heading = "Files of events")]
     pub no_header: bool,
 
     /// Ids: number, text, or auto (numbers if all are, without leading zeros)
-    #[arg(long, value_name = "auto|number|text", default_value = "auto")]
+    #[arg(
+        long,
+        value_name = "auto|number|text",
+        default_value = "auto",
+        help_heading = "Files of events"
+    )]
     pub ids: IdKind,
 
     /// Whether sources and destinations are nodes of two kinds; auto: if their columns are
     /// named accordingly (user and item, buyer and product)
-    #[arg(long, value_name = "auto|yes|no", default_value = "auto")]
+    #[arg(
+        long,
+        value_name = "auto|yes|no",
+        default_value = "auto",
+        help_heading = "Files of events"
+    )]
     pub bipartite: Bipartite,
 
     /// Unit of times that are numbers; all but auto converts them to seconds
-    #[arg(long, value_name = "auto|s|ms|us|ns", default_value = "auto")]
+    #[arg(
+        long,
+        value_name = "auto|s|ms|us|ns",
+        default_value = "auto",
+        help_heading = "Files of events"
+    )]
     pub time_unit: TimeUnit,
 
     /// How missing feature values are treated (empty, NA, nan, null)
-    #[arg(long, value_name = "error|zero|mean", default_value = "error")]
+    #[arg(
+        long,
+        value_name = "error|zero|mean",
+        default_value = "error",
+        help_heading = "Files of events"
+    )]
     pub missing: Missing,
 
     /// Shares of training and validation events; the rest is for test [default: the stream's own
     /// split, else 0.7,0.15]
-    #[arg(long, value_name = "TRAIN,VAL", conflicts_with = "split_at")]
+    #[arg(
+        long,
+        value_name = "TRAIN,VAL",
+        conflicts_with = "split_at",
+        help_heading = "Files of events"
+    )]
     pub split: Option<SplitShares>,
 
     /// When validation and test begin: numbers in the stream's unit, or dates
-    #[arg(long, value_name = "TIME,TIME", allow_hyphen_values = true)]
+    #[arg(
+        long,
+        value_name = "TIME,TIME",
+        allow_hyphen_values = true,
+        help_heading = "Files of events"
+    )]
     pub split_at: Option<SplitTimes>,
 }
 
@@ -376,16 +406,16 @@ impl ReadingSettings {
 #[derive(Debug, Clone, PartialEq, Args)]
 pub struct MachineSettings {
     /// Worker threads [default: one per core]
-    #[arg(long, display_order = 102, value_name = "N")]
+    #[arg(long, value_name = "N", help_heading = "Run")]
     pub threads: Option<usize>,
 
     /// How often to write a checkpoint for --resume, besides at the end of each epoch: a number of
     /// iterations, a time (90s, 10m, 2h), epoch (only then), or never
-    #[arg(long, display_order = 104, value_name = "N|TIME|epoch|never", default_value_t = Every::default())]
+    #[arg(long, value_name = "N|TIME|epoch|never", default_value_t = Every::default(), help_heading = "Run")]
     pub checkpoint_every: Every,
 
     /// Start even if the estimate (--dry-run) exceeds the available RAM
-    #[arg(long, display_order = 106)]
+    #[arg(long, help_heading = "Run")]
     pub no_memory_check: bool,
 }
 
@@ -393,12 +423,12 @@ pub struct MachineSettings {
 #[derive(Debug, Clone, PartialEq, Args)]
 pub struct OutputSettings {
     /// Folder of the run; must not hold a run yet [default: runs/DATA-MODEL-NUMBER]
-    #[arg(long, display_order = 100, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", help_heading = "Run")]
     pub out: Option<PathBuf>,
 
     /// Measure the cost of each operation of an iteration: a table at the end, and `profile` in
     /// summary.json
-    #[arg(long, display_order = 105)]
+    #[arg(long, help_heading = "Run")]
     pub profile: bool,
 }
 
@@ -415,37 +445,51 @@ pub enum MitigationName {
 /// Settings of the pipeline.
 #[derive(Debug, Clone, PartialEq, Args, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-#[command(next_help_heading = "Pipeline")]
 pub struct PipelineSettings {
     /// How stages overlap: sequential, prefetch, staleness:K, mspipe, exact-overlap,
     /// auto, or replay:FILE (the k of each iteration as another run's ledger.jsonl has them)
-    #[arg(long, value_name = "NAME", default_value = "sequential")]
+    #[arg(
+        long,
+        value_name = "NAME",
+        default_value = "sequential",
+        help_heading = "Pipeline"
+    )]
     pub schedule: Schedule,
 
     /// Where node memory is kept
-    #[arg(long, value_enum, default_value = "device")]
+    #[arg(long, value_enum, default_value = "device", help_heading = "Pipeline")]
     pub memory: Residency,
 
     /// With memory on the host, emulate a bus of this bandwidth and latency for what crosses it
     /// in training; its rows, and events/s, are EMULATED
-    #[arg(long, value_name = "RATE,LATENCY")]
+    #[arg(long, value_name = "RATE,LATENCY", help_heading = "Pipeline")]
     #[serde(default)]
     pub emulate_link: Option<Link>,
 
     /// Batches that may be ready ahead of the stage that takes them
-    #[arg(long, value_name = "N", default_value_t = 2)]
+    #[arg(long, value_name = "N", default_value_t = 2, help_heading = "Pipeline")]
     pub queue_depth: usize,
 
     /// Mitigation of staleness
-    #[arg(long, value_enum, default_value = "none")]
+    #[arg(long, value_enum, default_value = "none", help_heading = "Pipeline")]
     pub mitigation: MitigationName,
 
     /// Mitigation: share of a corrected row that is kept (λ)
-    #[arg(long, value_name = "L", default_value_t = 0.9)]
+    #[arg(
+        long,
+        value_name = "L",
+        default_value_t = 0.9,
+        help_heading = "Pipeline"
+    )]
     pub mitigation_keep: f32,
 
     /// Mitigation: correct rows whose age is above this quantile of their batch
-    #[arg(long, value_name = "Q", default_value_t = 0.99)]
+    #[arg(
+        long,
+        value_name = "Q",
+        default_value_t = 0.99,
+        help_heading = "Pipeline"
+    )]
     pub mitigation_quantile: f64,
 }
 
