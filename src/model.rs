@@ -117,6 +117,10 @@ impl LinkModel {
     /// Logits of the batch and the updated rows.
     pub(crate) fn forward(&self, input: &ModelInput, key: DropoutKey) -> (Logits, Tensor<2>) {
         let output = self.model.forward(input, key);
-        (self.predictor.forward(output.embedding), output.memory)
+        let history = input.pair_history.clone();
+        (
+            self.predictor.forward(output.embedding, history),
+            output.memory,
+        )
     }
 }

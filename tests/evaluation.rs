@@ -36,6 +36,7 @@ const MODEL: ModelConfig = ModelConfig {
     train_time_encoding: true,
     dropout: 0.1,
     attention_dropout: 0.1,
+    pair_history: 0,
 };
 
 /// A small generated stream whose memory is written whenever it is read, by negatives too,

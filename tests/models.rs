@@ -34,6 +34,7 @@ const CONFIG: ModelConfig = ModelConfig {
     train_time_encoding: true,
     dropout: 0.1,
     attention_dropout: 0.1,
+    pair_history: 0,
 };
 const NODES: usize = 7;
 const EVENTS: usize = 40;

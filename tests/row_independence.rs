@@ -172,7 +172,7 @@ impl World {
         let sources: Vec<i32> = (0..roots.len() as i32 / 2).collect();
         let source = ints(&sources, [sources.len()], &self.device);
         let predictor = &self.model.predictor;
-        numbers(predictor.score_pairs(self.embed(roots), source))
+        numbers(predictor.score_pairs(self.embed(roots), source, None))
     }
 
     /// The same scores as those of the events of a batch, whose negatives are the destinations.
@@ -180,7 +180,7 @@ impl World {
         let embedding = self.embed(roots);
         let destinations = embedding.clone().slice(roots.len() / 2..roots.len());
         let both = Tensor::cat(vec![embedding, destinations], 0);
-        let logits = self.model.predictor.forward(both);
+        let logits = self.model.predictor.forward(both, None);
         assert_eq!(numbers(logits.positive.clone()), numbers(logits.negative));
         numbers(logits.positive)
     }
@@ -259,6 +259,7 @@ fn widths(width: usize, heads: usize, edge_width: usize, node_width: usize) -> M
         train_time_encoding: true,
         dropout: 0.1,
         attention_dropout: 0.1,
+        pair_history: 0,
     }
 }
 

@@ -59,6 +59,7 @@ fn description() -> ModelDescription {
         layers: 1,
         heads: 2,
         time_encoding: "trained".to_owned(),
+        pair_history: 0,
         stream: Some("5".repeat(64)),
     }
 }

@@ -300,6 +300,7 @@ impl<'a> Replay<'a> {
             train_time_encoding: true,
             dropout: 0.0,
             attention_dropout: 0.0,
+            pair_history: 0,
         };
         let training = device.clone().autodiff();
         let model = LinkModel::new(&config, &mut Initializer::new(0, &training));

@@ -54,6 +54,8 @@ pub struct ModelConfig {
     pub dropout: f32,
     /// Probability of dropout of attention weights.
     pub attention_dropout: f32,
+    /// Statistics of a pair's past events that the link predictor reads, 0 for none.
+    pub pair_history: usize,
 }
 
 impl ModelConfig {

@@ -27,6 +27,10 @@ pub struct ModelInput {
     /// Time since the last event of each root over the time since the stream's start,
     /// `[roots]`, roots being src ‖ dst ‖ neg.
     pub root_recency: Tensor<1>,
+    /// Statistics of the past events of each pair that the link predictor scores, standardised,
+    /// `[2 events, statistics]`: of (src, dst) of all events, then of (src, neg); none for a
+    /// model that reads none.
+    pub pair_history: Option<Tensor<2>>,
     /// Layers, the innermost first: its rows are the memory's, and its roots are the rows
     /// of the next layer; the last one's roots are the batch's.
     pub layers: Vec<LayerInput>,

@@ -8,7 +8,8 @@ use super::init::Initializer;
 use crate::kernels::link_predictor::{PredictorInput, link_predictor, link_products};
 use crate::kernels::link_scores::{LinkLayer, link_scores};
 
-/// Two layers on a pair of embeddings: relu(src W_s + b_s + dst W_d + b_d) w + b.
+/// Two layers on a pair of embeddings and the pair's history h:
+/// relu(src W_s + b_s + dst W_d + b_d + h W_h) w + b.
 #[derive(Module, Debug)]
 pub struct LinkPredictor {
     /// `[width, width]`.
@@ -23,6 +24,8 @@ pub struct LinkPredictor {
     pub output: Param<Tensor<2>>,
     /// `[1]`.
     pub output_bias: Param<Tensor<1>>,
+    /// `[statistics, width]`; none where no pair history is read.
+    pub history: Option<Param<Tensor<2>>>,
 }
 
 /// Logits of a batch, `[events]` for its events and for their negatives, and the loss on them.
@@ -47,14 +50,23 @@ impl LinkPredictor {
             destination_bias: init.uniform([width], bound),
             output: init.uniform([width, 1], bound),
             output_bias: init.uniform([1], bound),
+            // The last draw of a model, so that all others are the same without it.
+            history: (config.pair_history > 0).then(|| {
+                let bound = 1.0 / (config.pair_history as f64).sqrt();
+                init.uniform([config.pair_history, width], bound)
+            }),
         }
     }
 
     /// Logits and loss of a batch from the embeddings `[3 events, width]` of its roots
-    /// src ‖ dst ‖ neg.
-    pub fn forward(&self, embedding: Tensor<2>) -> Logits {
+    /// src ‖ dst ‖ neg and the history `[2 events, statistics]` of (src, dst) ‖ (src, neg), if the
+    /// predictor reads any.
+    ///
+    /// # Panics
+    /// When there is history for a predictor that reads none, or the reverse.
+    pub fn forward(&self, embedding: Tensor<2>, history: Option<Tensor<2>>) -> Logits {
         let events = embedding.dims()[0] / 3;
-        let scores = link_predictor(self.input(embedding));
+        let scores = link_predictor(self.input(embedding, history));
         Logits {
             positive: scores.logits.clone().slice(0..events),
             negative: scores.logits.slice(events..2 * events),
@@ -66,10 +78,19 @@ impl LinkPredictor {
 impl LinkPredictor {
     /// Logits of any pairs, `[pairs]`, bit for bit those that [`forward`](Self::forward) gives for
     /// the same two embeddings. `embedding` `[sources + pairs, width]` has the sources first and
-    /// then each pair's destination; `source` `[pairs]` says which source a pair has.
-    pub fn score_pairs(&self, embedding: Tensor<2>, source: Tensor<1, Int>) -> Tensor<1> {
+    /// then each pair's destination; `source` `[pairs]` says which source a pair has, `history`
+    /// `[pairs, statistics]` what has happened between the two.
+    ///
+    /// # Panics
+    /// When there is history for a predictor that reads none, or the reverse.
+    pub fn score_pairs(
+        &self,
+        embedding: Tensor<2>,
+        source: Tensor<1, Int>,
+        history: Option<Tensor<2>>,
+    ) -> Tensor<1> {
         let ([roots, _], [pairs]) = (embedding.dims(), source.dims());
-        let layer = link_products(self.input(embedding), roots - pairs);
+        let layer = link_products(self.input(embedding, history), roots - pairs);
         let destination = layer.destination;
         let scores = link_scores(LinkLayer {
             source: layer.source.select(0, source),
@@ -80,7 +101,13 @@ impl LinkPredictor {
         scores.logits.slice(0..pairs)
     }
 
-    fn input(&self, embedding: Tensor<2>) -> PredictorInput {
+    fn input(&self, embedding: Tensor<2>, history: Option<Tensor<2>>) -> PredictorInput {
+        assert_eq!(
+            history.is_some(),
+            self.history.is_some(),
+            "history of a pair goes with weights for it"
+        );
+        assert!(history.is_none(), "the kernels read no pair history yet");
         PredictorInput {
             embedding,
             source: self.source.val(),

@@ -29,6 +29,7 @@ pub(super) fn description(
         layers: model.layers,
         heads: model.heads,
         time_encoding: time_encoding.to_owned(),
+        pair_history: model.pair_history,
         stream: Some(data.hash.clone()),
     }
 }

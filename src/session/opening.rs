@@ -78,6 +78,7 @@ impl OpenStream {
             train_time_encoding: config.model.time_encoding == TimeEncodingName::Trained,
             dropout: config.model.dropout,
             attention_dropout: config.model.attention_dropout,
+            pair_history: 0,
         };
         let needs = model.needs();
         let rules = Rules::of(&config, needs)?;

@@ -83,7 +83,9 @@ impl Trainer {
         let Begun { memory, key } = begun;
         let model = self.model();
         let embedding = model.model.embed(memory.clone(), input, key);
-        let logits = model.predictor.forward(embedding);
+        let logits = model
+            .predictor
+            .forward(embedding, input.pair_history.clone());
         let loss = logits.loss();
         let gradients = GradientsParams::from_grads(loss.backward(), self.model());
         let output = BatchOutput {

@@ -91,6 +91,7 @@ pub fn model_input(
             .then(|| mailbox_input(fetched, device)),
         node_features: node_features.as_ref().map(lift),
         root_recency: floats(times.root_recency.clone(), [roots], device),
+        pair_history: None,
         layers: layout
             .layers
             .iter()

@@ -37,7 +37,14 @@ pub struct ModelDescription {
     pub heads: usize,
     /// Kind of its time encoding.
     pub time_encoding: String,
+    /// Statistics of a pair that its link predictor reads; a model without says nothing.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub pair_history: usize,
     /// SHA-256 of the stream that it was trained on; files of earlier versions don't say it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stream: Option<String>,
+}
+
+fn is_zero(number: &usize) -> bool {
+    *number == 0
 }

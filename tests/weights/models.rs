@@ -25,6 +25,7 @@ fn model(name: ModelName, seed: u64) -> LinkModel {
         train_time_encoding: true,
         dropout: 0.1,
         attention_dropout: 0.1,
+        pair_history: 0,
     };
     LinkModel::new(&config, &mut Initializer::new(seed, &Device::flex()))
 }
@@ -84,6 +85,7 @@ fn apan_reads_node_features_only_where_its_weights_do() {
             train_time_encoding: true,
             dropout: 0.1,
             attention_dropout: 0.1,
+            pair_history: 0,
         };
         LinkModel::new(&config, &mut Initializer::new(1, &Device::flex()))
     };

@@ -2,6 +2,8 @@
 
 use thiserror::Error;
 
+use super::names::PAIR_HISTORY;
+
 /// One name for which weights and model disagree.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum Misfit {
@@ -43,13 +45,33 @@ pub enum Misfit {
     },
 }
 
+/// What to do about misfits of one model.
+fn remedies(misfits: &[Misfit]) -> String {
+    let mut remedies = Vec::new();
+    let of_history = |misfit: &Misfit| match misfit {
+        Misfit::Missing { name, .. } if name == PAIR_HISTORY => {
+            Some("these weights know no pair history (TGL's never do): give --pair-history off")
+        }
+        Misfit::Surplus { name, .. } if name == PAIR_HISTORY => {
+            Some("these weights are of a model with pair history: give --pair-history on")
+        }
+        _ => None,
+    };
+    remedies.extend(misfits.iter().find_map(of_history));
+    if !misfits.iter().all(|misfit| of_history(misfit).is_some()) {
+        remedies.push("check the widths and the kind of the model");
+    }
+    remedies.join("\n")
+}
+
 /// Why weights can't be moved.
 #[derive(Debug, Error)]
 pub enum WeightError {
     /// Names or shapes differ; all of them are listed.
     #[error(
-        "these weights are not of this model:{}\ncheck the widths and the kind of the model",
-        .0.iter().map(|misfit| format!("\n  {misfit}")).collect::<String>()
+        "these weights are not of this model:{}\n{}",
+        .0.iter().map(|misfit| format!("\n  {misfit}")).collect::<String>(),
+        remedies(.0)
     )]
     Misfits(Vec<Misfit>),
     /// The gradients lack a parameter, so it did not take part in the forward pass.

@@ -159,6 +159,9 @@ const TIME_PROJECTION: ParameterGroup = ParameterGroup {
     parameters: &[weight("weight", &["weight"]), bias("bias", &["bias"])],
 };
 
+/// Full name of the weights of pair history.
+pub(super) const PAIR_HISTORY: &str = "edge_predictor.history_fc.weight";
+
 /// The link predictor of every model.
 pub(super) const LINK_PREDICTOR: ParameterGroup = ParameterGroup {
     names: "edge_predictor.",
@@ -170,5 +173,7 @@ pub(super) const LINK_PREDICTOR: ParameterGroup = ParameterGroup {
         bias("dst_fc.bias", &["destination_bias"]),
         weight("out_fc.weight", &["output"]),
         bias("out_fc.bias", &["output_bias"]),
+        // TGL's predictor reads no pair history.
+        weight("history_fc.weight", &["history"]),
     ],
 };

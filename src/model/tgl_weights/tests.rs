@@ -20,6 +20,7 @@ const TGN: ModelConfig = ModelConfig {
     train_time_encoding: true,
     dropout: 0.1,
     attention_dropout: 0.1,
+    pair_history: 0,
 };
 const JODIE: ModelConfig = ModelConfig {
     name: ModelName::Jodie,
