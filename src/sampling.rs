@@ -19,6 +19,7 @@ pub mod candidates;
 pub(crate) mod counter_rng;
 pub(crate) mod negative;
 mod negative_key;
+pub mod pair_history;
 pub(crate) mod past_pairs;
 pub(crate) mod recent;
 pub(crate) mod uniform;

@@ -2,7 +2,8 @@
 
 /// One list per row: row `r` has `items[offsets[r]..offsets[r + 1]]`.
 ///
-/// Offsets are `i32` where a kernel reads them, and `usize` where lists may hold more than 2^31 items.
+/// Offsets are `i32` where a kernel reads them, `u32` where there are many rows, and `usize` where
+/// lists may hold more items.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Csr<T = i32, O = i32> {
     /// `[rows + 1]`, from 0, ascending.
@@ -22,6 +23,15 @@ pub trait Offset: Copy {
 impl Offset for i32 {
     fn of(place: usize) -> i32 {
         place as i32
+    }
+    fn place(self) -> usize {
+        self as usize
+    }
+}
+
+impl Offset for u32 {
+    fn of(place: usize) -> u32 {
+        place as u32
     }
     fn place(self) -> usize {
         self as usize

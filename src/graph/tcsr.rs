@@ -17,6 +17,7 @@ use std::ops::Range;
 use rayon::prelude::*;
 use thiserror::Error;
 
+use crate::graph::csr::Offset;
 use crate::graph::{Directions, EventId, NodeId, Timestamp};
 
 /// Why a stream can't become a graph.
@@ -285,7 +286,7 @@ fn degrees(nodes: usize, src: &[NodeId], dst: &[NodeId], both: bool) -> Vec<usiz
 }
 
 /// Exclusive prefix sums with the total at the end.
-fn offsets(counts: &[usize]) -> Vec<usize> {
+pub(crate) fn offsets(counts: &[usize]) -> Vec<usize> {
     let mut total = 0;
     let mut offsets = Vec::with_capacity(counts.len() + 1);
     offsets.push(0);
@@ -296,9 +297,10 @@ fn offsets(counts: &[usize]) -> Vec<usize> {
     offsets
 }
 
-/// Cuts the nodes into at most `parts` ranges with about equally many entries.
-fn balanced(indptr: &[usize], parts: usize) -> Vec<Range<usize>> {
-    let (nodes, entries) = (indptr.len() - 1, indptr[indptr.len() - 1]);
+/// Cuts the nodes (or whatever rows have the offsets `indptr`) into at most `parts` ranges with about
+/// equally many entries.
+pub(crate) fn balanced<O: Offset>(indptr: &[O], parts: usize) -> Vec<Range<usize>> {
+    let (nodes, entries) = (indptr.len() - 1, indptr[indptr.len() - 1].place());
     let mut ranges = Vec::with_capacity(parts);
     let mut start = 0;
     for part in 1..=parts {
@@ -307,7 +309,7 @@ fn balanced(indptr: &[usize], parts: usize) -> Vec<Range<usize>> {
             nodes
         } else {
             indptr
-                .partition_point(|&offset| offset < goal)
+                .partition_point(|&offset| offset.place() < goal)
                 .clamp(start, nodes)
         };
         if start < end {

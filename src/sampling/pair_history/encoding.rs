@@ -1,0 +1,267 @@
+//! Statistics as numbers of about one size, whatever the stream's unit of time.
+//!
+//! A count n becomes ln(1 + n), a time Δt becomes ln(1 + Δt / unit), a share stays what it is;
+//! then each is standardised: less its mean, over its deviation. Where the two never met, or a node
+//! has no event yet, the time is as long as the training part; the statistics beside it tell the
+//! two cases apart.
+//!
+//! The unit and the scales of decay are quantiles of the times between consecutive meetings of the
+//! same pair (10 % for the unit; 75, 90 and 99 %, which is nearly an hour, a day and a week on
+//! Wikipedia). Mean and deviation are those over training events and one negative for each, a
+//! uniform destination of the training part. The unit and the scales are of a node's events where no
+//! pair meets twice. Nothing later is looked at.
+
+use rayon::prelude::*;
+
+use super::index::Met;
+use super::{PairHistory, SCALES, STATISTICS, Statistic, WIDTH};
+use crate::graph::{EventColumns, EventId, Timestamp};
+use crate::sampling::counter_rng::RandomStreams;
+
+/// Quantiles of the times between meetings, in per cent: of the unit, and of the scales.
+const UNIT_PERCENT: usize = 10;
+const SCALE_PERCENT: [usize; SCALES] = [75, 90, 99];
+
+/// Times between meetings that quantiles are taken of, at most.
+const GAPS: usize = 1 << 22;
+
+/// Training events that moments are taken of, at most; each with one negative.
+const SAMPLED_EVENTS: usize = 1 << 18;
+
+/// Rows of one part of a sum over them.
+const ROWS_PER_SUM: usize = 1 << 12;
+
+/// The part of a stream that an encoding is made from, and how it is trained on.
+#[derive(Clone, Copy, Debug)]
+pub struct Training<'a> {
+    /// Nodes of the stream.
+    pub nodes: usize,
+    /// The whole stream.
+    pub stream: EventColumns<'a>,
+    /// Events of the training part, which is the first: those before this one.
+    pub events: usize,
+    /// Ticks in the stream's unit of time.
+    pub ticks_per_unit: i64,
+    /// Events of a batch, if they are hidden from one another.
+    pub hidden_batch: Option<usize>,
+}
+
+/// How statistics become numbers; see the module.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Encoding {
+    /// In the stream's unit of time: the unit of times, and the scales over which counts decay.
+    unit: f32,
+    scales: [f32; SCALES],
+    /// What a time that there is not is encoded as.
+    never: f32,
+    mean: [f32; WIDTH],
+    deviation: [f32; WIDTH],
+}
+
+/// The numbers of an encoding, as files keep them: names without a prefix.
+pub type EncodingArrays = [(&'static str, Vec<f32>); 3];
+
+impl Encoding {
+    /// Its numbers: unit, scales and the time of never as `times`, `mean`, `deviation`.
+    pub fn arrays(&self) -> EncodingArrays {
+        let [hour, day, week] = self.scales;
+        [
+            ("times", vec![self.unit, hour, day, week, self.never]),
+            ("mean", self.mean.to_vec()),
+            ("deviation", self.deviation.to_vec()),
+        ]
+    }
+
+    /// Of such numbers; `None` where their count is another or one is out of range.
+    pub fn of_arrays(arrays: &EncodingArrays) -> Option<Encoding> {
+        let [(_, times), (_, mean), (_, deviation)] = arrays;
+        let &[unit, hour, day, week, never] = times.as_slice() else {
+            return None;
+        };
+        let encoding = Encoding {
+            unit,
+            scales: [hour, day, week],
+            never,
+            mean: mean.as_slice().try_into().ok()?,
+            deviation: deviation.as_slice().try_into().ok()?,
+        };
+        let positive = |numbers: &[f32]| numbers.iter().all(|&n| n > 0.0 && n.is_finite());
+        let finite = |numbers: &[f32]| numbers.iter().all(|n| n.is_finite());
+        let fits = positive(&times[..1 + SCALES])
+            && positive(deviation)
+            && finite(&[never])
+            && finite(mean);
+        fits.then_some(encoding)
+    }
+
+    /// Scales and unit from the gaps between meetings; nothing is standardised.
+    pub(super) fn of_gaps(met: &Met, training: &Training<'_>) -> Encoding {
+        let time = training.stream.time;
+        let part = &time[..training.events];
+        let span = part.last().zip(part.first()).map_or(0, |(b, a)| b - a);
+        let mut gaps = met.gaps(time, training.events, GAPS);
+        gaps.sort_unstable();
+        let in_units =
+            |ticks: Timestamp| (ticks.max(1) as f64 / training.ticks_per_unit as f64) as f32;
+        let quantile = |percent: usize| {
+            let place = gaps.len().saturating_sub(1) * percent / 100;
+            in_units(gaps.get(place).copied().unwrap_or(span))
+        };
+        let unit = quantile(UNIT_PERCENT);
+        Encoding {
+            unit,
+            scales: SCALE_PERCENT.map(quantile),
+            never: (in_units(span) / unit).ln_1p(),
+            mean: [0.0; WIDTH],
+            deviation: [1.0; WIDTH],
+        }
+    }
+}
+
+/// Events of a node or a pair before a time.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Seen {
+    pub(super) count: u32,
+    /// Ticks since the last one, if there is one, and the decayed counts just after it.
+    pub(super) last: Option<(f64, [f32; SCALES])>,
+}
+
+/// What statistics of a pair at a time are made of.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Facts {
+    pub(super) source: Seen,
+    pub(super) candidate: Seen,
+    /// Of the two with one another.
+    pub(super) met: Seen,
+    /// Whether the source's last event was with the candidate.
+    pub(super) last_partner: bool,
+}
+
+/// An encoding on a stream of known resolution.
+#[derive(Debug)]
+pub(super) struct Encoder {
+    pub(super) encoding: Encoding,
+    /// In ticks.
+    unit: f64,
+    pub(super) scales: [f64; SCALES],
+}
+
+impl Encoder {
+    pub(super) fn new(encoding: Encoding, ticks_per_unit: i64) -> Encoder {
+        let ticks = |units: f32| f64::from(units) * ticks_per_unit as f64;
+        Encoder {
+            unit: ticks(encoding.unit),
+            scales: encoding.scales.map(ticks),
+            encoding,
+        }
+    }
+
+    /// The statistic at `place` of [`STATISTICS`](super::STATISTICS).
+    pub(super) fn encode(&self, place: usize, facts: &Facts) -> f32 {
+        let count = |n: u32| (n as f32).ln_1p();
+        let truth = |is: bool| f32::from(u8::from(is));
+        let since = |seen: &Seen| match seen.last {
+            Some((age, _)) => ((age / self.unit) as f32).ln_1p(),
+            None => self.encoding.never,
+        };
+        let recent = |seen: &Seen, scale: usize| match seen.last {
+            Some((age, decayed)) => {
+                (decayed[scale] * ((-age / self.scales[scale]) as f32).exp()).ln_1p()
+            }
+            None => 0.0,
+        };
+        let Facts {
+            source,
+            candidate,
+            met,
+            last_partner,
+        } = facts;
+        let value = match STATISTICS[place] {
+            Statistic::Met => truth(met.count > 0),
+            Statistic::SinceMet => since(met),
+            Statistic::Meetings => count(met.count),
+            Statistic::ShareOfSource => met.count as f32 / source.count.max(1) as f32,
+            Statistic::LastPartner => truth(*last_partner),
+            Statistic::SinceCandidate => since(candidate),
+            Statistic::CandidateEvents => count(candidate.count),
+            Statistic::SinceSource => since(source),
+            Statistic::SourceEvents => count(source.count),
+            Statistic::RecentMeetings(scale) => recent(met, scale),
+            Statistic::RecentCandidateEvents(scale) => recent(candidate, scale),
+        };
+        (value - self.encoding.mean[place]) / self.encoding.deviation[place]
+    }
+}
+
+impl PairHistory {
+    /// Encoded statistics of training events, each followed by one negative of its source:
+    /// `[2 samples, WIDTH]`. Samples are all training events, or as many as
+    /// [`SAMPLED_EVENTS`], spread evenly.
+    pub fn sample(&self, training: &Training<'_>) -> Vec<f32> {
+        let (stream, events) = (training.stream, training.events);
+        let mut destinations = stream.dst[..events].to_vec();
+        destinations.par_sort_unstable();
+        destinations.dedup();
+        let samples = events.min(SAMPLED_EVENTS);
+        // Not the run's seed: runs that differ by it alone see one encoding.
+        let draws = RandomStreams::new(0, 0, b"pairstat");
+        let mut rows = vec![0.0; 2 * samples * WIDTH];
+        rows.par_chunks_mut(2 * WIDTH)
+            .enumerate()
+            .for_each(|(sample, rows)| {
+                let event = (sample as u64 * events as u64 / samples as u64) as usize;
+                let drawn = draws
+                    .at(event as u64, 0)
+                    .u32_below(destinations.len() as u32);
+                let hidden = training.hidden_batch.map(|batch| event - event % batch);
+                let asked = self.of_source(
+                    stream,
+                    stream.src[event],
+                    stream.time[event],
+                    hidden.map(|first| EventId(first as u32)),
+                );
+                let both = [stream.dst[event], destinations[drawn as usize]];
+                for (row, candidate) in rows.chunks_exact_mut(WIDTH).zip(both) {
+                    self.fill(stream, &asked, candidate, row);
+                }
+            });
+        rows
+    }
+}
+
+impl Encoding {
+    /// Standardised by the mean and the deviation of these rows, `[rows, WIDTH]`, of numbers that
+    /// are not.
+    pub(super) fn standardised(self, rows: &[f32]) -> Encoding {
+        let count = (rows.len() / WIDTH).max(1) as f64;
+        let sums = |of: &(dyn Fn(usize, f32) -> f64 + Sync)| {
+            // In parts of one size and in their order, so that threads don't matter.
+            let parts = rows.par_chunks(ROWS_PER_SUM * WIDTH).map(|rows| {
+                let mut sums = [0.0; WIDTH];
+                for row in rows.chunks_exact(WIDTH) {
+                    for (place, (sum, &value)) in sums.iter_mut().zip(row).enumerate() {
+                        *sum += of(place, value);
+                    }
+                }
+                sums
+            });
+            let mut total = [0.0; WIDTH];
+            for part in parts.collect::<Vec<_>>() {
+                total.iter_mut().zip(part).for_each(|(t, part)| *t += part);
+            }
+            total.map(|sum| sum / count)
+        };
+        let mean = sums(&|_, value| f64::from(value)).map(|mean| mean as f32);
+        let squared = |place: usize, value: f32| f64::from(value - mean[place]).powi(2);
+        let deviation = sums(&squared).map(|variance| match variance.sqrt() as f32 {
+            // A statistic that never changes stays 0.
+            deviation if deviation > 1e-6 => deviation,
+            _ => 1.0,
+        });
+        Encoding {
+            mean,
+            deviation,
+            ..self
+        }
+    }
+}

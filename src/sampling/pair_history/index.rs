@@ -1,0 +1,264 @@
+//! The events of each node and of each pair, found without a scan.
+//!
+//! Every node has the list of its events, every pair that met the list of its meetings, both by
+//! event and beside each event the counts that decay, as they were just after it. So what a query
+//! needs is the last entry before it: one binary search, however long a history is. A pair is met
+//! from either side; it is kept once, under the smaller of its two nodes. An event of a node with
+//! itself is one event of that node and one meeting of the pair.
+//!
+//! Per event 48 bytes (two entries of a node and one meeting, 16 bytes each), 8 more per distinct
+//! pair and 16 per node; 8 more per event while it is built. It holds no times: those are the
+//! stream's.
+
+use std::ops::Range;
+
+use rayon::prelude::*;
+
+use super::SCALES;
+use crate::graph::csr::Offset;
+use crate::graph::tcsr::{balanced, offsets};
+use crate::graph::{Csr, EventColumns, EventId, NodeId, Timestamp};
+
+/// Bytes of an index of so many events and nodes, if all pairs differ, with what building takes
+/// on so many threads.
+pub fn most_bytes(events: u64, nodes: u64, threads: u64) -> u64 {
+    (48 + 8 + 8) * events + (16 + 8 * threads) * nodes
+}
+
+/// Lists of events, and beside each event the decayed counts of its list up to it.
+#[derive(Debug)]
+struct Lists<O> {
+    events: Csr<EventId, O>,
+    /// `[entries]`.
+    decayed: Vec<[f32; SCALES]>,
+}
+
+/// The part of one list that a query sees.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) struct Past {
+    /// Number of its events.
+    pub(super) count: u32,
+    /// The last of them, if there is any, and the decayed counts just after it.
+    pub(super) last: Option<(EventId, [f32; SCALES])>,
+}
+
+impl<O: Offset + Sync> Lists<O> {
+    /// The events of row `row` before `before`.
+    fn past(&self, row: usize, before: EventId) -> Past {
+        let entries = self.events.range(row);
+        let list = &self.events.items[entries.clone()];
+        let count = list.partition_point(|&event| event < before);
+        Past {
+            count: count as u32,
+            last: count
+                .checked_sub(1)
+                .map(|last| (list[last], self.decayed[entries.start + last])),
+        }
+    }
+
+    /// With decayed counts: D_i = 1 + D_(i-1) exp(-(t_i - t_(i-1)) / scale), summed in f64.
+    fn of(events: Csr<EventId, O>, time: &[Timestamp], scales: [f64; SCALES]) -> Lists<O> {
+        let mut decayed = vec![[0.0; SCALES]; events.items.len()];
+        in_parts(&events.offsets, &mut decayed, |rows, decayed| {
+            let base = events.offsets[rows.start].place();
+            for row in rows {
+                let entries = events.range(row);
+                let mut sums = [0.0; SCALES];
+                let mut previous = None;
+                let of_row = &mut decayed[entries.start - base..entries.end - base];
+                for (&event, decayed) in events.items[entries].iter().zip(of_row) {
+                    let now = time[event.index()];
+                    let gap = (now - previous.unwrap_or(now)) as f64;
+                    for ((sum, scale), decayed) in sums.iter_mut().zip(scales).zip(decayed) {
+                        *sum = 1.0 + *sum * (-gap / scale).exp();
+                        *decayed = *sum as f32;
+                    }
+                    previous = Some(now);
+                }
+            }
+        });
+        Lists { events, decayed }
+    }
+}
+
+/// The events of each node and pair, not yet decayed: scales are chosen from them.
+pub(super) struct Met {
+    /// `[nodes]`: events of each node.
+    of_node: Csr<EventId, usize>,
+    /// `[nodes]`: of each node the nodes that it met and that are not smaller than it, ascending.
+    partners: Csr<NodeId, usize>,
+    /// `[pairs]`, as `partners` has them: the meetings of each pair.
+    of_pair: Csr<EventId, u32>,
+}
+
+impl Met {
+    /// Of a stream with `nodes` nodes.
+    pub(super) fn of(nodes: usize, stream: EventColumns<'_>) -> Met {
+        let pair = |event: usize| (stream.src[event], stream.dst[event]);
+        let of_node = grouped(nodes, stream.time.len(), |event, put| {
+            let (src, dst) = pair(event);
+            put(src, EventId(event as u32));
+            if dst != src {
+                put(dst, EventId(event as u32));
+            }
+        });
+        let mut meetings: Csr<u64, usize> = grouped(nodes, stream.time.len(), |event, put| {
+            let (src, dst) = pair(event);
+            put(src.min(dst), u64::from(src.max(dst).0) << 32 | event as u64);
+        });
+        in_parts(&meetings.offsets, &mut meetings.items, {
+            let offsets = &meetings.offsets;
+            move |nodes, meetings| {
+                let base = offsets[nodes.start];
+                for node in nodes {
+                    meetings[offsets[node] - base..offsets[node + 1] - base].par_sort_unstable();
+                }
+            }
+        });
+        let mut partners = Csr::default();
+        let mut of_pair = Csr::default();
+        of_pair.items.reserve_exact(meetings.items.len());
+        for node in 0..nodes {
+            let of_partner = meetings.list(node).chunk_by(|a, b| a >> 32 == b >> 32);
+            partners.push(of_partner.map(|meetings| {
+                of_pair.push(meetings.iter().map(|&key| EventId(key as u32)));
+                NodeId((meetings[0] >> 32) as u32)
+            }));
+        }
+        Met {
+            of_node,
+            partners,
+            of_pair,
+        }
+    }
+
+    /// Ticks between consecutive meetings of a pair before event `end`, or between events of a node
+    /// where no pair meets twice; of every n-th, so that there are at most `most`.
+    pub(super) fn gaps(&self, time: &[Timestamp], end: usize, most: usize) -> Vec<Timestamp> {
+        let of_pairs = gaps(&self.of_pair, time, end, most);
+        match of_pairs.is_empty() {
+            true => gaps(&self.of_node, time, end, most),
+            false => of_pairs,
+        }
+    }
+
+    /// With counts that decay over `scales`, in ticks.
+    pub(super) fn decayed(self, time: &[Timestamp], scales: [f64; SCALES]) -> Index {
+        Index {
+            of_node: Lists::of(self.of_node, time, scales),
+            partners: self.partners,
+            of_pair: Lists::of(self.of_pair, time, scales),
+        }
+    }
+}
+
+fn gaps<O: Offset>(
+    lists: &Csr<EventId, O>,
+    time: &[Timestamp],
+    end: usize,
+    most: usize,
+) -> Vec<Timestamp> {
+    let stride = lists.items.len().div_ceil(most).max(1);
+    let rows = 0..lists.offsets.len() - 1;
+    let entries = rows.flat_map(|row| lists.range(row).skip(1));
+    entries
+        .filter(|entry| entry % stride == 0)
+        .map(|entry| [entry - 1, entry].map(|entry| lists.items[entry].index()))
+        .filter(|&[_, later]| later < end)
+        .map(|[earlier, later]| time[later] - time[earlier])
+        .collect()
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Index {
+    of_node: Lists<usize>,
+    partners: Csr<NodeId, usize>,
+    of_pair: Lists<u32>,
+}
+
+impl Index {
+    /// The events of `node` before `before`.
+    ///
+    /// # Panics
+    /// If there is no such node.
+    pub(super) fn of_node(&self, node: NodeId, before: EventId) -> Past {
+        self.of_node.past(node.index(), before)
+    }
+
+    /// The meetings of two nodes before `before`.
+    ///
+    /// # Panics
+    /// If there is no such node.
+    pub(super) fn of_pair(&self, a: NodeId, b: NodeId, before: EventId) -> Past {
+        let partners = self.partners.range(a.min(b).index());
+        let found = self.partners.items[partners.clone()].binary_search(&a.max(b));
+        found.map_or_else(
+            |_| Past::default(),
+            |partner| self.of_pair.past(partners.start + partner, before),
+        )
+    }
+}
+
+/// Items by node, those of one node in the order of events: `put_all` is given an event and puts
+/// what it has for each node. Every part owns a range of nodes and reads the whole stream for
+/// them, as in [`Tcsr::build`](crate::graph::Tcsr::build).
+fn grouped<T: Copy + Default + Send>(
+    nodes: usize,
+    events: usize,
+    put_all: impl Fn(usize, &mut dyn FnMut(NodeId, T)) + Sync,
+) -> Csr<T, usize> {
+    let chunk = events.div_ceil(rayon::current_num_threads()).max(1);
+    let starts: Vec<usize> = (0..events).step_by(chunk).collect();
+    let counts = starts
+        .into_par_iter()
+        .map(|start| {
+            let mut counts = vec![0; nodes];
+            for event in start..(start + chunk).min(events) {
+                put_all(event, &mut |node, _| counts[node.index()] += 1);
+            }
+            counts
+        })
+        .reduce(
+            || vec![0; nodes],
+            |mut sum, part| {
+                sum.iter_mut().zip(part).for_each(|(sum, n)| *sum += n);
+                sum
+            },
+        );
+    let offsets = offsets(&counts);
+    let mut items = vec![T::default(); offsets[nodes]];
+    in_parts(&offsets, &mut items, |rows, items| {
+        let base = offsets[rows.start];
+        let mut next: Vec<usize> = offsets[rows.clone()].iter().map(|o| o - base).collect();
+        for event in 0..events {
+            put_all(event, &mut |node, item| {
+                if rows.contains(&node.index()) {
+                    let place = &mut next[node.index() - rows.start];
+                    items[*place] = item;
+                    *place += 1;
+                }
+            });
+        }
+    });
+    Csr { offsets, items }
+}
+
+/// Does `work` on ranges of rows and their `items` at once.
+fn in_parts<O: Offset + Sync, T: Send>(
+    offsets: &[O],
+    items: &mut [T],
+    work: impl Fn(Range<usize>, &mut [T]) + Sync,
+) {
+    let mut parts = Vec::new();
+    let mut rest = items;
+    for rows in balanced(offsets, rayon::current_num_threads()) {
+        let entries = offsets[rows.end].place() - offsets[rows.start].place();
+        let (own, others) = rest.split_at_mut(entries);
+        parts.push((rows, own));
+        rest = others;
+    }
+    parts
+        .into_par_iter()
+        .for_each(|(rows, own)| work(rows, own));
+}
