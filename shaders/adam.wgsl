@@ -1,5 +1,6 @@
 // One step of Adam (Kingma and Ba, 2015), as PyTorch computes it, in place, of four parameters
-// whose moments lie in one buffer. One invocation takes one number. The corrections of the two
+// whose moments lie in one buffer; with decoupled weight decay (AdamW), and with other constants
+// plain gradient descent. One invocation takes one number. The corrections of the two
 // moments are worked out on the host. The last two numbers of that buffer are the first step
 // whose gradients, and the first whose new parameters, were not all finite, 0 for none; all
 // invocations that write one of them write the same. (A gradient whose square overflows counts:
@@ -14,7 +15,7 @@
 @group(0) @binding(6) var<storage, read_write> gradient_2: array<f32>;
 @group(0) @binding(7) var<storage, read_write> parameter_3: array<f32>;
 @group(0) @binding(8) var<storage, read_write> gradient_3: array<f32>;
-@group(0) @binding(9) var<uniform> sizes: array<vec4<u32>, 4>; // numbers up to the end of each parameter ; place of its moments ; all numbers, bits of beta 1, beta 2, epsilon ; step size, correction, number of the step
+@group(0) @binding(9) var<uniform> sizes: array<vec4<u32>, 4>; // numbers up to the end of each parameter ; place of its moments ; all numbers, bits of beta 1, beta 2, epsilon ; step size, correction, number of the step, what is kept of a parameter
 
 // Remembers the step unless `value` is finite or an earlier step is remembered.
 fn watch(value: f32, place: u32) {
@@ -35,7 +36,7 @@ fn moved(number: f32, gradient: f32, at: u32) -> f32 {
     let v = beta_2 * moments[sizes[2].x + at] + (1.0 - beta_2) * gradient * gradient;
     moments[at] = m;
     moments[sizes[2].x + at] = v;
-    let moved_to = number - step_size * m / (sqrt(v) * correction + epsilon);
+    let moved_to = number * bitcast<f32>(sizes[3].w) - step_size * m / (sqrt(v) * correction + epsilon);
     watch(v, 0u);
     watch(moved_to, 1u);
     return moved_to;

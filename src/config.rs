@@ -5,6 +5,7 @@ mod candidates;
 mod error;
 mod given;
 mod limits;
+mod max_time;
 mod parts;
 mod written;
 
@@ -21,6 +22,7 @@ pub(crate) use candidates::CandidateSource;
 pub use error::ConfigError;
 pub use given::{GivenConfig, options};
 pub use limits::start_threads;
+pub use max_time::MaxTime;
 pub use parts::{
     MachineSettings, MitigationName, ModelSettings, NodeSettings, OutputSettings, PipelineSettings,
     Protocol, ProtocolSettings, ReadingSettings, SamplerName, SourceSettings, StartSettings,

@@ -7,6 +7,7 @@
 pub mod edgebank;
 pub(crate) mod inductive;
 pub mod metrics;
+mod monitor;
 
 use std::fmt;
 
@@ -16,6 +17,7 @@ use crate::batch::EventBatch;
 use inductive::{InductiveMetrics, KnownNodes};
 use metrics::MetricError;
 pub use metrics::{BatchScores, Rank};
+pub use monitor::Monitor;
 
 /// Which nodes negatives are drawn from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -139,11 +141,6 @@ impl LinkMetrics {
             ranking: None,
             equal_scores: all_equal(&positive, &negative),
         })
-    }
-
-    /// What the best epoch is chosen by: MRR where the protocol ranks, else pooled AP.
-    pub fn choice(&self) -> f64 {
-        self.ranking.map_or(self.ap, |ranking| ranking.mrr)
     }
 }
 

@@ -1,15 +1,17 @@
 //! Training: the stages of an iteration, the optimiser, and the loop over epochs.
 
-pub(crate) mod adam;
 pub(crate) mod divergence;
+pub mod ended;
 pub mod epochs;
 pub mod error;
 pub mod evaluation;
 pub mod iteration;
 pub mod keeping;
+pub mod learning_rate;
 pub mod metrics;
 pub mod node_classification;
 pub mod observer;
+pub mod optimizer;
 pub(crate) mod pair_scores;
 pub mod pass;
 pub(crate) mod progress;

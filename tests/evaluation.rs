@@ -7,7 +7,7 @@ use std::sync::Arc;
 use burn::tensor::{Device, Tensor};
 use mspipe::batch::{LayoutRule, MailAggregation, MailOrder, MailRule, TimeDelta};
 use mspipe::eval::edgebank::{Bank, EdgeBank};
-use mspipe::eval::{LinkMetrics, Negatives, Rank, metrics};
+use mspipe::eval::{LinkMetrics, Monitor, Negatives, Rank, metrics};
 use mspipe::features::{FeatureSource, Features};
 use mspipe::graph::{Directions, EventColumns, NodeId, Tcsr};
 use mspipe::memory::device::DeviceMemory;
@@ -248,7 +248,8 @@ fn a_candidate_scores_what_it_scores_as_a_negative() {
         let ranking = metrics.ranking.unwrap();
         assert_eq!(ranking.mrr, sum / positive.len() as f64);
         assert_eq!(ranking.candidates, 1.0);
-        assert_eq!(metrics.choice(), ranking.mrr);
+        let measures = [Monitor::ValAp, Monitor::ValMrr, Monitor::ValAuc].map(|of| of.of(&metrics));
+        assert_eq!(measures, [metrics.ap, ranking.mrr, metrics.auc]);
     });
 }
 

@@ -24,6 +24,7 @@ use mspipe::memory::{MemoryCommit, MemoryRequest, MemoryStore, MemoryWrite};
 use mspipe::model::init::Initializer;
 use mspipe::model::tgl_weights::{export, export_gradients, load};
 use mspipe::model::{LinkModel, ModelConfig, ModelName};
+use mspipe::train::optimizer::OptimizerRule;
 use mspipe::train::trainer::Trainer;
 use mspipe::train::upload::{floats, model_input};
 use serde::Serialize;
@@ -332,7 +333,7 @@ impl<'a> Replay<'a> {
             recording,
             device,
             layout,
-            trainer: Trainer::new(model, settings.learning_rate),
+            trainer: Trainer::new(model, OptimizerRule::adam(settings.learning_rate)),
             memory: DeviceMemory::new(nodes, width, config.mail_width(), clock, device),
             scratch: MfgScratch::new(nodes),
             node_width,

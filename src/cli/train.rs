@@ -237,6 +237,7 @@ impl Progress {
                 }
             }
             TrainEvent::EpochRecorded(record) => self.folder.write_timeline(record, &self.title)?,
+            TrainEvent::TrainingEnds(ended) => self.say(&format!("ended     {ended}")),
             TrainEvent::EvaluationBegins(part) => self.evaluation_begins(part),
             TrainEvent::EpochDone { epoch, record } => self.epoch_done(epoch, record),
             TrainEvent::Warning(message) => {

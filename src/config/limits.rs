@@ -7,6 +7,7 @@
 use super::RunConfig;
 use super::error::ConfigError;
 use super::parts::{Protocol, Task};
+use crate::eval::Monitor;
 use crate::features::FeatureSource;
 
 /// Most worker threads.
@@ -162,6 +163,7 @@ impl RunConfig {
                 return fail(option, rate.to_string(), "a number above 0");
             }
         }
+        self.check_training()?;
         // The attention kernel keeps its slots' time encodings in workgroup memory.
         for (option, slots) in [
             ("fanout", self.model.fanout),
@@ -177,6 +179,50 @@ impl RunConfig {
             }
         }
         Ok(())
+    }
+
+    /// Refuses what the optimiser and the end of training can't use.
+    fn check_training(&self) -> Result<(), ConfigError> {
+        let fail = |option, found: String, expected| {
+            Err(ConfigError::Range {
+                option,
+                found,
+                expected,
+            })
+        };
+        let training = &self.training;
+        let decay = training.weight_decay;
+        if !(decay >= 0.0 && decay * training.learning_rate < 1.0) {
+            let expected = "at least 0, and below 1 / learning rate, which would leave no weight";
+            return fail("weight-decay", decay.to_string(), expected);
+        }
+        if let Some(norm) = training.clip_norm
+            && !((norm as f32).is_normal() && norm > 0.0)
+        {
+            return fail(
+                "clip-norm",
+                norm.to_string(),
+                "a number above 0 that f32 can hold",
+            );
+        }
+        if training.monitor == Some(Monitor::ValMrr) && self.protocol.name != Protocol::Tgb {
+            let expected = "--protocol tgb with it: no other protocol ranks";
+            return fail("monitor", "val-mrr".to_owned(), expected);
+        }
+        Ok(())
+    }
+
+    /// Refuses a warm-up that a run with `iterations` iterations an epoch would not come out of.
+    pub(crate) fn check_warmup(&self, iterations: usize) -> Result<(), ConfigError> {
+        let (warmup, epochs) = (self.training.warmup, self.training.epochs);
+        if warmup == 0 || warmup < epochs.saturating_mul(iterations) {
+            return Ok(());
+        }
+        Err(ConfigError::Range {
+            option: "warmup",
+            found: format!("{warmup} with {epochs} epochs of {iterations} iterations"),
+            expected: "fewer iterations than the run has",
+        })
     }
 
     /// Refuses batches of `events` events, fewer where a batch is smaller, whose rows can't be

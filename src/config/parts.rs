@@ -13,15 +13,19 @@ use serde::{Deserialize, Serialize};
 
 use super::candidates::CandidateSource;
 use super::error::ConfigError;
+use super::max_time::MaxTime;
 use crate::batch::{MailAggregation, TimeDelta};
 use crate::checkpoint::Every;
+use crate::eval::Monitor;
 use crate::features::FeatureSource;
 use crate::memory::MemoryWrite;
 use crate::model::ModelName;
 use crate::pipeline::link::Link;
 use crate::pipeline::profile::Residency;
 use crate::pipeline::schedule::Schedule;
+use crate::train::learning_rate::LrSchedule;
 use crate::train::node_classification::Balance;
+use crate::train::optimizer::OptimizerName;
 
 /// Where the stream lies. Its content is compared by its SHA-256 wherever it matters, so that a
 /// stream may be moved.
@@ -178,14 +182,56 @@ pub struct TrainingSettings {
     #[arg(long, value_name = "S", default_value_t = 0)]
     pub seed: u64,
 
-    /// Adam's learning rate
+    /// Learning rate; with --lr-schedule its highest value
     #[arg(
         long,
         value_name = "LR",
         default_value_t = 1e-4,
-        help_heading = "Model"
+        help_heading = "Training"
     )]
     pub learning_rate: f64,
+
+    /// What the learning rate does after --warmup, over the iterations of all --epochs
+    #[arg(
+        long,
+        value_enum,
+        default_value = "constant",
+        help_heading = "Training"
+    )]
+    pub lr_schedule: LrSchedule,
+
+    /// Iterations over which the learning rate first rises in equal steps; 0: none
+    #[arg(long, value_name = "N", default_value_t = 0, help_heading = "Training")]
+    pub warmup: usize,
+
+    /// What moves the weights
+    #[arg(long, value_enum, default_value = "adam", help_heading = "Training")]
+    pub optimizer: OptimizerName,
+
+    /// Decoupled weight decay (AdamW): before each step all weights are multiplied by
+    /// 1 - learning rate x W
+    #[arg(
+        long,
+        value_name = "W",
+        default_value_t = 0.0,
+        help_heading = "Training"
+    )]
+    pub weight_decay: f64,
+
+    /// Largest norm of the gradients of all weights together; larger ones are scaled down to it
+    /// [default: none]
+    #[arg(long, value_name = "NORM", help_heading = "Training")]
+    pub clip_norm: Option<f64>,
+
+    /// Measure of the validation part that chooses the epoch that is tested, and that
+    /// --patience watches [default: val-mrr for --protocol tgb, else val-ap]
+    #[arg(long, value_enum, help_heading = "Training")]
+    pub monitor: Option<Monitor>,
+
+    /// End training after so many epochs in a row that are not better than the best one before;
+    /// 0: never
+    #[arg(long, value_name = "N", default_value_t = 0, help_heading = "Training")]
+    pub patience: usize,
 
     /// Also evaluate the test part after each epoch (on a copy of the memory)
     #[arg(long, help_heading = "Run")]
@@ -401,8 +447,8 @@ impl ReadingSettings {
     }
 }
 
-/// What belongs to the machine that a run is on: changes no number, and may be other when the run is
-/// resumed.
+/// What belongs to the machine that a run is on: changes no number of an iteration or an epoch, and
+/// may be other when the run is resumed.
 #[derive(Debug, Clone, PartialEq, Args)]
 pub struct MachineSettings {
     /// Worker threads [default: one per core]
@@ -413,6 +459,12 @@ pub struct MachineSettings {
     /// iterations, a time (90s, 10m, 2h), epoch (only then), or never
     #[arg(long, value_name = "N|TIME|epoch|never", default_value_t = Every::default(), help_heading = "Run")]
     pub checkpoint_every: Every,
+
+    /// End training after the first iteration beyond this time (90s, 10m, 2h; counted from the
+    /// start of training, anew after --resume) with a checkpoint, and test the best epoch that
+    /// has ended
+    #[arg(long, value_name = "TIME", help_heading = "Training")]
+    pub max_time: Option<MaxTime>,
 
     /// Start even if the estimate (--dry-run) exceeds the available RAM
     #[arg(long, help_heading = "Run")]

@@ -7,16 +7,20 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::RunConfig;
 use super::candidates::CandidateSource;
+use super::max_time::MaxTime;
 use super::parts::{
     PipelineSettings, Protocol, ReadingSettings, SamplerName, Task, TimeEncodingName,
 };
 use crate::batch::{MailAggregation, TimeDelta};
 use crate::checkpoint::Every;
 use crate::device::DeviceChoice;
+use crate::eval::Monitor;
 use crate::features::FeatureSource;
 use crate::memory::MemoryWrite;
 use crate::model::ModelName;
+use crate::train::learning_rate::LrSchedule;
 use crate::train::node_classification::Balance;
+use crate::train::optimizer::OptimizerName;
 
 impl Serialize for RunConfig {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
@@ -90,6 +94,20 @@ written! {
     dropout: f32 = model.dropout,
     attention_dropout: f32 = model.attention_dropout,
     learning_rate: f64 = training.learning_rate,
+    #[serde(default)]
+    lr_schedule: LrSchedule = training.lr_schedule,
+    #[serde(default)]
+    warmup: usize = training.warmup,
+    #[serde(default)]
+    optimizer: OptimizerName = training.optimizer,
+    #[serde(default)]
+    weight_decay: f64 = training.weight_decay,
+    #[serde(default)]
+    clip_norm: Option<f64> = training.clip_norm,
+    #[serde(default)]
+    monitor: Option<Monitor> = training.monitor,
+    #[serde(default)]
+    patience: usize = training.patience,
     node_epochs: usize = node.epochs,
     node_batch_size: usize = node.batch_size,
     node_learning_rate: f64 = node.learning_rate,
@@ -103,6 +121,8 @@ written! {
     profile: bool = output.profile,
     #[serde(default)]
     no_memory_check: bool = machine.no_memory_check,
+    #[serde(default)]
+    max_time: Option<MaxTime> = machine.max_time,
     pipeline: PipelineSettings = pipeline,
 }
 
@@ -177,15 +197,33 @@ mod tests {
 }
 "#;
 
+    /// What has been added since, after the setting that it follows.
+    const ADDED: [(&str, &str); 2] = [
+        (
+            "  \"learning_rate\": 0.0001,\n",
+            r#"  "lr_schedule": "constant",
+  "warmup": 0,
+  "optimizer": "adam",
+  "weight_decay": 0.0,
+  "clip_norm": null,
+  "monitor": null,
+  "patience": 0,
+"#,
+        ),
+        ("  \"no_memory_check\": false,\n", "  \"max_time\": null,\n"),
+    ];
+
     #[test]
     fn earlier_runs_are_read_and_written_as_they_were() {
         let config: RunConfig = serde_json::from_str(EARLIER).unwrap();
         assert_eq!(config.training.learning_rate, 1e-4);
         assert_eq!(config.pipeline.memory, Residency::Host);
-        assert_eq!(
-            serde_json::to_string_pretty(&config).unwrap(),
-            EARLIER.trim()
-        );
+        let now = ADDED
+            .iter()
+            .fold(EARLIER.to_owned(), |text, (after, added)| {
+                text.replacen(after, &format!("{after}{added}"), 1)
+            });
+        assert_eq!(serde_json::to_string_pretty(&config).unwrap(), now.trim());
         // From before some settings were there.
         let text = EARLIER.replace("\"profile\": false,", "");
         let oldest = text.replace("\"no_memory_check\": false,", "");

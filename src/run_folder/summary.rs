@@ -14,6 +14,7 @@ use crate::pipeline::profile::Residency;
 use crate::pipeline::schedule::Schedule;
 use crate::pipeline::{Stage, StageTimes};
 use crate::profiler::report::Profile;
+use crate::train::ended::Ended;
 use crate::train::metrics::{EdgeBankMetrics, TestMetrics};
 use crate::train::node_classification::{Balance, NodeRecord};
 use crate::train::observer::{EpochRecord, TrainRecord};
@@ -123,6 +124,8 @@ pub struct Summary {
     pub epochs: Vec<EpochRecord>,
     /// Epoch (from 1) whose weights and memory the test used.
     pub best_epoch: usize,
+    /// Why training ended.
+    pub ended: Ended,
     /// Metrics of the test part.
     #[serde(flatten)]
     pub test: TestMetrics,
@@ -163,6 +166,7 @@ impl Summary {
             init: setting.init,
             epochs: record.epochs,
             best_epoch: record.best_epoch,
+            ended: record.ended,
             test: record.test,
             edgebank: record.edgebank,
             stage_seconds: stage_seconds(&record.stage_times),

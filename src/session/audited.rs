@@ -147,7 +147,7 @@ impl Subject for Program<'_> {
         let session = self.session(stream)?;
         let mut losses = Vec::new();
         let mut training = session.training(self.device)?;
-        training.epochs = 1;
+        training.end.epochs = 1;
         training.run(&mut |event| {
             if let TrainEvent::Losses { losses: read, .. } = event {
                 losses.extend(read);
@@ -160,7 +160,7 @@ impl Subject for Program<'_> {
     fn kept(&mut self, stream: &AuditStream, tested: bool) -> Result<Kept, SessionError> {
         let session = self.session(stream)?;
         let mut training = session.training(self.device)?;
-        (training.epochs, training.test_each_epoch) = (EPOCHS, tested);
+        (training.end.epochs, training.test_each_epoch) = (EPOCHS, tested);
         let (_, best) = training.run(&mut |_| Ok(()))?;
         kept(&best, &training.memory)
     }

@@ -7,6 +7,7 @@ use mspipe_datasets::{DataError, EventLog};
 
 use crate::batch::{LayoutRule, MailOrder, MailRule, TimeDelta};
 use crate::config::{CandidateSource, ConfigError, Protocol, RunConfig};
+use crate::eval::Monitor;
 use crate::graph::{Directions, NodeId, Timestamp};
 use crate::memory::MemoryWrite;
 use crate::memory::node_times::NodeTimesRule;
@@ -51,6 +52,18 @@ pub(super) fn candidates(
             _ => None,
         },
     })
+}
+
+/// The measure that chooses the epoch, unless another one is asked for: MRR where the protocol ranks,
+/// else pooled AP.
+pub(super) fn monitor(config: &RunConfig) -> Monitor {
+    config
+        .training
+        .monitor
+        .unwrap_or(match config.protocol.name {
+            Protocol::Tgb => Monitor::ValMrr,
+            Protocol::Default | Protocol::Tgl | Protocol::Dyglib => Monitor::ValAp,
+        })
 }
 
 /// The rules that a run's numbers are measured under.

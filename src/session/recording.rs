@@ -241,6 +241,7 @@ impl Recording<'_> {
             } => self.keep(epoch, iteration, state).map_err(io::Error::other),
             TrainEvent::EpochBegins { .. }
             | TrainEvent::Iteration { .. }
+            | TrainEvent::TrainingEnds(_)
             | TrainEvent::EvaluationBegins(_)
             | TrainEvent::Warning(_) => Ok(()),
         }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use burn::tensor::Device;
 
 use super::profiling::Profiling;
-use super::{Session, SessionError, initial};
+use super::{Session, SessionError, initial, protocol};
 use crate::checkpoint::{Every, Loaded};
 use crate::config::{MitigationName, Protocol};
 use crate::device::ComputeDevice;
@@ -20,12 +20,15 @@ use crate::model::tgl_weights;
 use crate::pipeline::profile::Residency;
 use crate::pipeline::scheduler::Scheduler;
 use crate::run_folder::{EvalSummary, NodeSummary, RunFolder, Summary};
+use crate::train::ended::EndRule;
 use crate::train::epochs::TrainLoop;
 use crate::train::error::TrainError;
 use crate::train::evaluation::Evaluator;
 use crate::train::keeping::Keeping;
+use crate::train::learning_rate::LearningRate;
 use crate::train::node_classification::{ClassifierConfig, LabeledEmbeddings, NodeObserver};
 use crate::train::observer::{Observer, TrainEvent};
+use crate::train::optimizer::OptimizerRule;
 use crate::train::progress::Progress;
 use crate::train::trainer::Trainer;
 use crate::weights;
@@ -103,9 +106,14 @@ impl Session {
         let model = self.new_model(init, &autodiff)?;
         Ok(TrainLoop {
             evaluator: self.evaluator(device)?,
-            trainer: Trainer::new(model, config.training.learning_rate),
+            trainer: Trainer::new(model, self.optimizer_rule()),
             memory: self.new_memory(device),
-            epochs: config.training.epochs,
+            end: EndRule {
+                epochs: config.training.epochs,
+                monitor: protocol::monitor(config),
+                patience: config.training.patience,
+                max_time: config.machine.max_time.map(|time| time.0),
+            },
             test_each_epoch: config.training.eval_test_each_epoch,
             scheduler: Scheduler::new(config.pipeline.schedule.clone(), config.pipeline.memory)
                 .map_err(TrainError::from)?,
@@ -115,6 +123,22 @@ impl Session {
             keeping: Keeping::new(Every::Never),
             progress: Progress::default(),
         })
+    }
+
+    /// How the weights are moved.
+    fn optimizer_rule(&self) -> OptimizerRule {
+        let training = &self.config.training;
+        let iterations = self.split.train.len().div_ceil(training.batch_size);
+        OptimizerRule {
+            optimizer: training.optimizer,
+            learning_rate: LearningRate {
+                peak: training.learning_rate,
+                schedule: training.lr_schedule,
+                warmup: training.warmup,
+                steps: training.epochs.saturating_mul(iterations),
+            },
+            weight_decay: training.weight_decay,
+        }
     }
 
     /// What the protocol evaluates by.

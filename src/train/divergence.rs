@@ -2,7 +2,7 @@
 //!
 //! Kernels let NaN and infinity pass, so that a loss, a score or an embedding of them is not
 //! finite. What does not show there at once is remembered where it is written: the first step
-//! with gradients or weights that are not finite by [`Adam`](super::adam::Adam), the first commit
+//! with gradients or weights that are not finite by [`Optimizer`](super::optimizer::Optimizer), the first commit
 //! of such rows or mail by the memory. These four numbers are read in the same transfer as the
 //! losses, so they cost no launch, no wait and no read-back of their own, and each checkpoint is
 //! written after them.
@@ -111,7 +111,7 @@ impl LossReader {
 }
 
 /// The first of consecutive iterations with a loss, or a step in `steps` (see
-/// [`Adam::watched`](super::adam::Adam::watched)), that is not finite; so many steps were made
+/// [`Optimizer::watched`](super::optimizer::Optimizer::watched)), that is not finite; so many steps were made
 /// `before`.
 pub(super) fn diverged(losses: &[f32], steps: &[f32], before: usize) -> Option<(usize, Diverged)> {
     let loss = losses.iter().position(|loss| !loss.is_finite());

@@ -12,6 +12,7 @@ use burn::tensor::Tensor;
 use mspipe_datasets::Stop;
 
 use super::divergence::LossReader;
+use super::ended::{EndRule, Ended};
 use super::error::{EvalError, Kept, TrainError, device_failed};
 use super::evaluation::Evaluator;
 use super::iteration::{self, Plan, Training};
@@ -34,7 +35,7 @@ use crate::pipeline::trace::Record;
 use crate::sampling::SplitPart;
 
 use super::keeping::Keeping;
-use super::observer::{Observer, TrainEvent, TrainRecord};
+use super::observer::{EpochRecord, Observer, TrainEvent, TrainRecord};
 
 /// Losses that may wait on the device before they are read.
 const UNREAD_LOSSES: usize = 32;
@@ -56,8 +57,8 @@ pub struct TrainLoop {
     pub queue_depth: usize,
     /// A bus that transfers take the time of, with memory on the host.
     pub emulated_link: Option<Link>,
-    /// Passes over the training part.
-    pub epochs: usize,
+    /// When training ends.
+    pub end: EndRule,
     /// Whether to evaluate the test part after each epoch.
     pub test_each_epoch: bool,
     /// Ends it after the current iteration, in an evaluation after the current batch.
@@ -78,10 +79,8 @@ impl TrainLoop {
         &mut self,
         observer: &mut Observer<'_>,
     ) -> Result<(TrainRecord, LinkModel), TrainError> {
-        self.keeping.begin(&self.progress);
-        while self.progress.epoch <= self.epochs {
-            self.epoch(observer)?;
-        }
+        let ended = self.train(observer)?;
+        tell(observer, TrainEvent::TrainingEnds(&ended))?;
         let Some(mut best) = self.progress.best.take() else {
             return Err(EvalError::from(MetricError::NoBatch).into());
         };
@@ -107,6 +106,7 @@ impl TrainLoop {
         let record = TrainRecord {
             epochs: self.progress.epochs.clone(),
             best_epoch: best.epoch,
+            ended,
             test,
             edgebank,
             stage_times: totals.times,
@@ -117,26 +117,92 @@ impl TrainLoop {
         Ok((record, best.model))
     }
 
-    /// The rest of the epoch under way, validation, and a checkpoint.
-    fn epoch(&mut self, observer: &mut Observer<'_>) -> Result<(), TrainError> {
-        let epoch = self.progress.epoch;
-        let trained = self.train_epoch(observer)?;
+    /// Trains until it is over; then there is a best epoch.
+    fn train(&mut self, observer: &mut Observer<'_>) -> Result<Ended, TrainError> {
+        self.keeping.begin(&self.progress);
+        let deadline = self
+            .end
+            .max_time
+            .and_then(|time| Instant::now().checked_add(time));
+        let deadline = Deadline(deadline);
+        loop {
+            if let Some(ended) = self.progress.ended(&self.end, deadline.is_over()) {
+                return Ok(ended);
+            }
+            self.epoch(deadline, observer)?;
+            let (epoch, iteration) = self.progress.place();
+            if iteration > 0 {
+                if !self.progress.has_best() {
+                    self.measure_part(observer)?;
+                }
+                return Ok(Ended::Time { epoch, iteration });
+            }
+        }
+    }
+
+    /// Measures an epoch that its time did not suffice for, since there is no other. The place that
+    /// the run can be resumed at stays in the middle of it.
+    fn measure_part(&mut self, observer: &mut Observer<'_>) -> Result<(), TrainError> {
+        let (epoch, iteration) = self.progress.place();
+        let pass = self.evaluator.pass(SplitPart::Train, epoch as u64);
+        if !self.progress.unapplied.is_empty() {
+            let clock = WallClock::start();
+            self.train_segment(&pass, iteration, &clock, Deadline(None), observer)?;
+        }
+        let trained = pass.batch_events(iteration - 1).end - pass.events.start;
+        let warning = format!(
+            "the time was up before an epoch had ended: validation and test begin with the weights \
+             and the memory after {trained} of {} training events",
+            pass.events.len()
+        );
+        warn(observer, &warning)?;
+        let Some(record) = self.measure(trained, observer)? else {
+            return Err(self.interrupted(self.keeping.kept(self.progress.place())));
+        };
+        self.progress.epochs.push(record);
+        Ok(())
+    }
+
+    /// The rest of the epoch under way, validation, and a checkpoint; the time may be up before.
+    fn epoch(&mut self, deadline: Deadline, observer: &mut Observer<'_>) -> Result<(), TrainError> {
+        let Some(trained) = self.train_epoch(deadline, observer)? else {
+            return Ok(());
+        };
         // Of an epoch that a checkpoint has whole, nothing is new.
         if !trained.ledger.is_empty() {
             self.record(&trained, observer)?;
         }
-        let model = self.trainer.model().valid();
-        let mut memory = self.memory.clone();
-        let measured = match self.evaluate(&model, &mut memory, observer) {
-            Err(TrainError::Evaluation(EvalError::Stopped(_))) => {
-                // No more copies at once than when an epoch ends.
-                drop(memory);
+        let events = self.evaluator.split.train.len();
+        let record = match self.measure(events, observer)? {
+            Some(record) => record,
+            None => {
                 let kept = self.keep(observer)?;
                 return Err(self.interrupted(kept));
             }
+        };
+        self.progress.end_epoch(record);
+        let kept = self.keep(observer)?;
+        if self.stop.requested() && self.keeping.keeps() {
+            return Err(self.interrupted(kept));
+        }
+        self.warn_if_lost(&kept, observer)
+    }
+
+    /// Validates what `events` events of the epoch have trained, and chooses it if it is the best;
+    /// `None` after a stop.
+    fn measure(
+        &mut self,
+        events: usize,
+        observer: &mut Observer<'_>,
+    ) -> Result<Option<EpochRecord>, TrainError> {
+        let epoch = self.progress.epoch;
+        let model = self.trainer.model().valid();
+        let mut memory = self.memory.clone();
+        let measured = match self.evaluate(&model, &mut memory, observer) {
+            // The memory goes first: no more copies at once than when an epoch ends.
+            Err(TrainError::Evaluation(EvalError::Stopped(_))) => return Ok(None),
             measured => measured?,
         };
-        let events = self.evaluator.split.train.len();
         let record = self.progress.record(events, measured);
         tell(
             observer,
@@ -152,16 +218,11 @@ impl TrainLoop {
                 &format!("validation after epoch {epoch}: {EQUAL_SCORES}"),
             )?;
         }
-        let best = self.progress.best.as_ref();
-        if best.is_none_or(|best| val.choice() > best.choice) {
-            self.choose(model, memory, val.choice(), observer)?;
+        let (best, choice) = (self.progress.best.as_ref(), self.end.monitor.of(val));
+        if best.is_none_or(|best| choice > best.choice) {
+            self.choose(model, memory, choice, observer)?;
         }
-        self.progress.end_epoch(record);
-        let kept = self.keep(observer)?;
-        if self.stop.requested() && self.keeping.keeps() {
-            return Err(self.interrupted(kept));
-        }
-        self.warn_if_lost(&kept, observer)
+        Ok(Some(record))
     }
 
     /// Hands out what the training part of an epoch gave. The observer writes files, which is no
@@ -238,8 +299,13 @@ impl TrainLoop {
         }
     }
 
-    /// The rest of a pass over the training part; returns what overlapped.
-    fn train_epoch(&mut self, observer: &mut Observer<'_>) -> Result<Record, TrainError> {
+    /// The rest of a pass over the training part; returns what overlapped, or nothing if the time
+    /// was up before.
+    fn train_epoch(
+        &mut self,
+        deadline: Deadline,
+        observer: &mut Observer<'_>,
+    ) -> Result<Option<Record>, TrainError> {
         let epoch = self.progress.epoch;
         let pass = self.evaluator.pass(SplitPart::Train, epoch as u64);
         let iterations = pass.iterations();
@@ -251,7 +317,8 @@ impl TrainLoop {
         let mut record = Record::default();
         // After a pause that came with the last iteration, its updates belong to the epoch.
         while self.progress.iteration < iterations || !self.progress.unapplied.is_empty() {
-            record.extend(self.train_segment(&pass, &clock, observer)?);
+            let segment = self.train_segment(&pass, iterations, &clock, deadline, observer)?;
+            record.extend(segment);
             if self.progress.iteration == iterations {
                 continue;
             }
@@ -260,28 +327,32 @@ impl TrainLoop {
                 return Err(self.interrupted(kept));
             }
             self.warn_if_lost(&kept, observer)?;
+            if deadline.is_over() {
+                return Ok(None);
+            }
         }
-        Ok(record)
+        Ok(Some(record))
     }
 
-    /// Trains until the epoch ends or a checkpoint is due.
+    /// Trains up to iteration `end` of an epoch, or until a checkpoint is due or the time is up.
     fn train_segment(
         &mut self,
         pass: &Pass,
+        end: usize,
         clock: &WallClock,
+        deadline: Deadline,
         observer: &mut Observer<'_>,
     ) -> Result<Record, TrainError> {
         let begin = Instant::now();
         let (epoch, first) = (self.progress.epoch, self.progress.iteration);
-        let iterations = pass.iterations();
         let autodiff = self.evaluator.device.clone().autodiff();
         let mut training = Training {
             trainer: &mut self.trainer,
             device: &autodiff,
             seed: pass.sampling.seed,
-            first_iteration: (epoch - 1) * iterations,
+            first_iteration: (epoch - 1) * pass.iterations(),
             unread: Vec::new(),
-            reads: Vec::with_capacity(iterations - first),
+            reads: Vec::with_capacity(end - first),
         };
         let progress = &mut self.progress;
         let losses = &mut progress.losses;
@@ -305,8 +376,11 @@ impl TrainLoop {
                     return Proceed::Stop;
                 }
                 match iteration + 1 {
-                    trained if trained == iterations => Proceed::Go,
-                    trained => keeping.proceed(first, trained, stop.requested()),
+                    trained if trained == end => Proceed::Go,
+                    trained => {
+                        let stopping = stop.requested() || deadline.is_over();
+                        keeping.proceed(first, trained, stopping)
+                    }
                 }
             };
         let executor = Executor {
@@ -320,7 +394,7 @@ impl TrainLoop {
             scheduler: &mut self.scheduler,
             segment: Segment {
                 epoch: epoch as u64,
-                iterations: first..iterations,
+                iterations: first..end,
                 unapplied: unapplied.len(),
             },
             pass,
@@ -368,6 +442,16 @@ impl TrainLoop {
         };
         let warning = format!("a checkpoint is missing: {error}; {last}; the run continues");
         warn(observer, &warning)
+    }
+}
+
+/// When the time of training is up, if it ever is.
+#[derive(Debug, Clone, Copy)]
+struct Deadline(Option<Instant>);
+
+impl Deadline {
+    fn is_over(self) -> bool {
+        self.0.is_some_and(|end| Instant::now() >= end)
     }
 }
 

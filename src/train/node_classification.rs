@@ -24,10 +24,10 @@ use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use super::adam::Adam;
 use super::divergence::{check_memory, diverged};
 use super::error::{Diverged, EvalError, StageError, Unsound};
 use super::evaluation::Evaluator;
+use super::optimizer::{Optimizer, OptimizerRule};
 use super::upload::{floats, read};
 use crate::eval::all_equal;
 use crate::eval::metrics::{self, MetricError};
@@ -299,7 +299,7 @@ impl LabeledEmbeddings {
         let autodiff = plain.clone().autodiff();
         let mut init = Initializer::new(config.seed ^ CLASSIFIER_SEED, &autodiff);
         let mut classifier = NodeClassifier::new(self.width, &mut init);
-        let mut optimizer = Adam::new(config.learning_rate);
+        let mut optimizer = Optimizer::new(OptimizerRule::adam(config.learning_rate));
         let mut epochs = Vec::with_capacity(config.epochs);
         let mut best: Option<(usize, NodeMetrics, NodeClassifier)> = None;
         for epoch in 1..=config.epochs {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::ended::Ended;
 use super::error::TrainError;
 use super::metrics::{EdgeBankMetrics, TestMetrics};
 use crate::checkpoint::Arrays;
@@ -36,8 +37,10 @@ pub struct EpochRecord {
 pub struct TrainRecord {
     /// Each epoch.
     pub epochs: Vec<EpochRecord>,
-    /// Epoch (from 1) with the best pooled validation AP, which the test uses.
+    /// Epoch (from 1) that is best by the run's measure, which the test uses.
     pub best_epoch: usize,
+    /// Why training ended.
+    pub ended: Ended,
     /// Metrics of the test part.
     pub test: TestMetrics,
     /// The non-learning baseline.
@@ -92,6 +95,8 @@ pub enum TrainEvent<'a> {
         /// Its result.
         record: &'a EpochRecord,
     },
+    /// Training has ended; the test follows.
+    TrainingEnds(&'a Ended),
     /// An epoch is better than all before it. An error does not end the run.
     Best {
         /// From 1.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::ended::{EndRule, Ended};
 use super::iteration::MemoryRead;
 use super::observer::EpochRecord;
 use crate::eval::LinkMetrics;
@@ -35,7 +36,7 @@ pub struct Progress {
 /// The best state so far.
 pub(super) struct Best {
     pub(super) epoch: usize,
-    /// See [`LinkMetrics::choice`](crate::eval::LinkMetrics::choice).
+    /// Its measure; see [`Monitor`](crate::eval::Monitor).
     pub(super) choice: f64,
     /// Without autodiff.
     pub(super) model: LinkModel,
@@ -81,6 +82,15 @@ impl Progress {
     /// Whether an epoch has ended.
     pub(super) fn has_best(&self) -> bool {
         self.best.is_some()
+    }
+
+    /// Whether training is over by `rule`, between two epochs.
+    pub(super) fn ended(&self, rule: &EndRule, time_is_up: bool) -> Option<Ended> {
+        let best = self.best.as_ref()?.epoch;
+        match self.iteration {
+            0 => rule.after(self.epochs.len(), best, time_is_up),
+            _ => None,
+        }
     }
 
     /// The iterations of `record` have been trained, in `time`; `reads` goes into their ledger.

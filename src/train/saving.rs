@@ -2,7 +2,7 @@
 //!
 //! | arrays | what they hold |
 //! |---|---|
-//! | `state` | epoch, iteration, metrics of ended epochs, k, steps of Adam … as CBOR |
+//! | `state` | epoch, iteration, metrics of ended epochs, k, steps of the optimiser … as CBOR |
 //! | `model.*`, `adam.first.*`, `adam.second.*` | parameters and moments by TGL's names |
 //! | `memory.*` | node memory: rows, mail, times, slots |
 //! | `losses` | of the epoch under way |
@@ -20,10 +20,10 @@ use burn::module::Module;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use super::adam::{Adam, Moments};
 use super::epochs::TrainLoop;
 use super::error::{TrainError, device_failed};
 use super::observer::EpochRecord;
+use super::optimizer::{Moments, Optimizer};
 use super::progress::{Best, Progress, Totals};
 use super::trainer::Trainer;
 use crate::checkpoint::{Arrays, Checkpoint, Unfit};
@@ -44,7 +44,11 @@ struct State {
     unapplied: usize,
     k: usize,
     steps: u32,
+    /// The optimiser's numbers, which reading `config.json` may round; the rest of its rule is exact
+    /// there.
     learning_rate: f64,
+    #[serde(default)]
+    weight_decay: f64,
 }
 
 /// Why a run can't be continued from a checkpoint.
@@ -139,7 +143,8 @@ impl TrainLoop {
             unapplied: progress.unapplied.len(),
             k: self.scheduler.k(),
             steps: optimizer.steps(),
-            learning_rate: optimizer.learning_rate(),
+            learning_rate: optimizer.rule().learning_rate.peak,
+            weight_decay: optimizer.rule().weight_decay,
         };
         let mut cbor = Vec::new();
         ciborium::into_writer(&state, &mut cbor)
@@ -211,7 +216,10 @@ impl TrainLoop {
             let reason = "epochs, iterations and updates contradict one another";
             return Err(ResumeError::State(reason.to_owned()));
         }
-        let optimizer = Adam::resume(state.learning_rate, state.steps, &moments);
+        let mut rule = self.trainer.optimizer().rule();
+        rule.learning_rate.peak = state.learning_rate;
+        rule.weight_decay = state.weight_decay;
+        let optimizer = Optimizer::resume(rule, state.steps, &moments);
         self.trainer = Trainer::resume(model, optimizer);
         self.scheduler.resume(state.k);
         self.progress = Progress {

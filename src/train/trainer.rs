@@ -3,7 +3,7 @@
 use burn::optim::GradientsParams;
 use burn::tensor::Tensor;
 
-use super::adam::Adam;
+use super::optimizer::{Optimizer, OptimizerRule};
 use crate::model::{DropoutKey, LinkModel, Logits, ModelInput};
 
 /// Results of one batch, without autodiff.
@@ -36,20 +36,20 @@ impl Begun {
 pub struct Trainer {
     /// Taken out during a step, so that parameters are written in place.
     model: Option<LinkModel>,
-    optimizer: Adam,
+    optimizer: Optimizer,
 }
 
 impl Trainer {
-    /// Trains `model`, whose parameters are on a device with autodiff.
-    pub fn new(model: LinkModel, learning_rate: f64) -> Trainer {
+    /// Trains `model`, whose parameters are on a device with autodiff, by `rule`.
+    pub fn new(model: LinkModel, rule: OptimizerRule) -> Trainer {
         Trainer {
             model: Some(model),
-            optimizer: Adam::new(learning_rate),
+            optimizer: Optimizer::new(rule),
         }
     }
 
     /// Continues with an optimiser that has made steps.
-    pub(crate) fn resume(model: LinkModel, optimizer: Adam) -> Trainer {
+    pub(crate) fn resume(model: LinkModel, optimizer: Optimizer) -> Trainer {
         Trainer {
             model: Some(model),
             optimizer,
@@ -57,7 +57,7 @@ impl Trainer {
     }
 
     /// The optimiser.
-    pub(crate) fn optimizer(&self) -> &Adam {
+    pub(crate) fn optimizer(&self) -> &Optimizer {
         &self.optimizer
     }
 

@@ -21,6 +21,8 @@ pub struct AdamStep {
     pub correction: f32,
     /// t, which is exact up to 2^24.
     pub number: f32,
+    /// What a parameter is multiplied by before it moves.
+    pub keep: f32,
 }
 
 impl AdamStep {
@@ -34,6 +36,31 @@ impl AdamStep {
             step_size: (learning_rate / (1.0 - beta_1.powf(f64::from(t)))) as f32,
             correction: (1.0 / (1.0 - beta_2.powf(f64::from(t))).sqrt()) as f32,
             number: t as f32,
+            keep: 1.0,
+        }
+    }
+
+    /// Step `t` (from 1) of plain gradient descent, θ − η g: Adam whose averages forget at once and
+    /// whose divisor is 1.
+    pub fn sgd(learning_rate: f64, t: u32) -> AdamStep {
+        AdamStep {
+            beta_1: 0.0,
+            beta_2: 0.0,
+            epsilon: 1.0,
+            step_size: learning_rate as f32,
+            correction: 0.0,
+            number: t as f32,
+            keep: 1.0,
+        }
+    }
+
+    /// The same after parameters have lost the share `decay` (learning rate × weight decay), as in
+    /// AdamW (Loshchilov and Hutter, ICLR 2019) and in PyTorch.
+    #[must_use]
+    pub fn with_decay(self, decay: f64) -> AdamStep {
+        AdamStep {
+            keep: (1.0 - decay) as f32,
+            ..self
         }
     }
 }
@@ -78,7 +105,7 @@ fn step_chunk(
     for ((p, &g), (m, v)) in parameter.iter_mut().zip(gradient).zip(moments) {
         *m = step.beta_1 * *m + (1.0 - step.beta_1) * g;
         *v = step.beta_2 * *v + (1.0 - step.beta_2) * g * g;
-        *p -= step.step_size * *m / (v.sqrt() * step.correction + step.epsilon);
+        *p = *p * step.keep - step.step_size * *m / (v.sqrt() * step.correction + step.epsilon);
         largest[0] = largest[0].max(v.abs().to_bits());
         largest[1] = largest[1].max(p.abs().to_bits());
     }

@@ -115,6 +115,7 @@ impl Adam for CubeBackend {
                 step.step_size.to_bits(),
                 step.correction.to_bits(),
                 step.number.to_bits(),
+                step.keep.to_bits(),
             ],
         );
         AdamTensors {

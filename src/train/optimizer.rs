@@ -1,4 +1,6 @@
-//! Adam over the parameters of a module.
+//! The optimiser over the parameters of a module: Adam or SGD, with decoupled weight decay.
+//!
+//! Both are one operation: plain SGD is Adam without its averages and without the division.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -7,12 +9,59 @@ use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
 use burn::optim::GradientsParams;
 use burn::tensor::{Shape, Tensor};
 
+use clap::ValueEnum;
+use serde::{Deserialize, Serialize};
+
+use super::learning_rate::LearningRate;
 use crate::kernels::adam::{AdamStep, Moving, WATCHED, adam};
 
-/// Adam with PyTorch's constants (0.9, 0.999, 1e-8), no decay.
+/// What moves the weights.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OptimizerName {
+    /// Adam with PyTorch's constants (0.9, 0.999, 1e-8); with --weight-decay AdamW
+    #[default]
+    Adam,
+    /// Gradient descent without momentum; with it, --weight-decay is the same as an L2 penalty
+    Sgd,
+}
+
+/// How the weights are moved.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct OptimizerRule {
+    /// What moves them.
+    pub optimizer: OptimizerName,
+    /// How far.
+    pub learning_rate: LearningRate,
+    /// What they are multiplied by before a step is 1 − learning rate × this.
+    pub weight_decay: f64,
+}
+
+impl OptimizerRule {
+    /// Adam at one learning rate, without decay.
+    pub fn adam(learning_rate: f64) -> OptimizerRule {
+        OptimizerRule {
+            optimizer: OptimizerName::Adam,
+            learning_rate: LearningRate::constant(learning_rate),
+            weight_decay: 0.0,
+        }
+    }
+
+    /// The constants of step `t`, from 1.
+    fn step(&self, t: u32) -> AdamStep {
+        let learning_rate = self.learning_rate.at(t as usize);
+        let step = match self.optimizer {
+            OptimizerName::Adam => AdamStep::new(learning_rate, t),
+            OptimizerName::Sgd => AdamStep::sgd(learning_rate, t),
+        };
+        step.with_decay(learning_rate * self.weight_decay)
+    }
+}
+
+/// Makes the steps.
 #[derive(Debug)]
-pub(crate) struct Adam {
-    learning_rate: f64,
+pub(crate) struct Optimizer {
+    rule: OptimizerRule,
     steps: u32,
     /// Moments to resume from, until the first step lays them out.
     given: HashMap<ParamId, [Tensor<1>; 2]>,
@@ -27,11 +76,11 @@ struct Table {
     places: HashMap<ParamId, Range<usize>>,
 }
 
-impl Adam {
+impl Optimizer {
     /// Before the first step.
-    pub(crate) fn new(learning_rate: f64) -> Adam {
-        Adam {
-            learning_rate,
+    pub(crate) fn new(rule: OptimizerRule) -> Optimizer {
+        Optimizer {
+            rule,
             steps: 0,
             given: HashMap::new(),
             table: None,
@@ -51,7 +100,7 @@ impl Adam {
     /// Moves each parameter of `module` that has a gradient.
     pub(crate) fn step<M: Module>(&mut self, module: M, gradients: GradientsParams) -> M {
         self.steps += 1;
-        let step = AdamStep::new(self.learning_rate, self.steps);
+        let step = self.rule.step(self.steps);
         let given = &mut self.given;
         let table = self
             .table
@@ -110,7 +159,7 @@ impl Table {
     }
 }
 
-/// What Adam continues from: two modules with moments in place of parameters.
+/// What the optimiser continues from: two modules with moments in place of parameters.
 #[derive(Debug, Clone)]
 pub(crate) struct Moments<M> {
     /// First moments.
@@ -119,7 +168,7 @@ pub(crate) struct Moments<M> {
     pub second: M,
 }
 
-impl Adam {
+impl Optimizer {
     /// Steps so far.
     pub(crate) fn steps(&self) -> u32 {
         self.steps
@@ -133,21 +182,25 @@ impl Adam {
         Some(numbers.clone().slice(end - WATCHED..end))
     }
 
-    /// Factor of each step.
-    pub(crate) fn learning_rate(&self) -> f64 {
-        self.learning_rate
+    /// How it moves the weights.
+    pub(crate) fn rule(&self) -> OptimizerRule {
+        self.rule
     }
 
     /// The moments of `module`'s parameters; zeros where there was no gradient yet.
     pub(crate) fn moments<M: Module>(&self, module: &M) -> Moments<M> {
         let [first, second] =
-            [0, 1].map(|which| module.clone().map(&mut Placer { adam: self, which }));
+            [0, 1].map(|which| module.clone().map(&mut Placer { of: self, which }));
         Moments { first, second }
     }
 
-    /// Adam after `steps` steps that gave `moments`, whose parameters must have the ids of
+    /// The optimiser after `steps` steps that gave `moments`, whose parameters must have the ids of
     /// those that it is to move.
-    pub(crate) fn resume<M: Module>(learning_rate: f64, steps: u32, moments: &Moments<M>) -> Adam {
+    pub(crate) fn resume<M: Module>(
+        rule: OptimizerRule,
+        steps: u32,
+        moments: &Moments<M>,
+    ) -> Optimizer {
         let flat = |module: &M| {
             let mut flat = Flat(Vec::new());
             module.visit(&mut flat);
@@ -156,8 +209,8 @@ impl Adam {
         let mut second: HashMap<_, _> = flat(&moments.second).into_iter().collect();
         let first = flat(&moments.first).into_iter();
         let both = first.filter_map(|(id, first)| Some((id, [first, second.remove(&id)?])));
-        Adam {
-            learning_rate,
+        Optimizer {
+            rule,
             steps,
             given: both.collect(),
             table: None,
@@ -167,13 +220,13 @@ impl Adam {
 
 /// Puts the first or second moments in place of parameters.
 struct Placer<'a> {
-    adam: &'a Adam,
+    of: &'a Optimizer,
     which: usize,
 }
 
 impl ModuleMapper for Placer<'_> {
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        let moments = self.adam.moments_of(param.id);
+        let moments = self.of.moments_of(param.id);
         param.map(|parameter| {
             let moment = match moments {
                 Some(moments) => {

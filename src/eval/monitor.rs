@@ -1,0 +1,42 @@
+//! The measure of the validation part that a run goes by.
+
+use std::fmt;
+
+use clap::ValueEnum;
+use serde::{Deserialize, Serialize};
+
+use super::LinkMetrics;
+
+/// The measure that chooses the epoch whose weights are tested, and that patience watches. Larger
+/// is better.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Monitor {
+    /// Average precision over all events and negatives
+    ValAp,
+    /// Mean reciprocal rank among the candidates of --protocol tgb
+    ValMrr,
+    /// Area under the ROC curve
+    ValAuc,
+}
+
+impl Monitor {
+    /// Its value; NaN, which is never better, for an MRR where nothing was ranked.
+    pub fn of(self, val: &LinkMetrics) -> f64 {
+        match self {
+            Monitor::ValAp => val.ap,
+            Monitor::ValMrr => val.ranking.map_or(f64::NAN, |ranking| ranking.mrr),
+            Monitor::ValAuc => val.auc,
+        }
+    }
+}
+
+impl fmt::Display for Monitor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Monitor::ValAp => "validation AP",
+            Monitor::ValMrr => "validation MRR",
+            Monitor::ValAuc => "validation AUC",
+        })
+    }
+}
