@@ -26,7 +26,7 @@ pub use max_time::MaxTime;
 pub use parts::{
     MachineSettings, MitigationName, ModelSettings, NodeSettings, OutputSettings, PipelineSettings,
     Protocol, ProtocolSettings, ReadingSettings, SamplerName, SourceSettings, StartSettings,
-    StreamSettings, Task, TimeEncodingName, TrainingSettings,
+    StreamSettings, Switch, Task, TimeEncodingName, TrainingSettings,
 };
 
 /// Settings of a training run.
@@ -119,6 +119,18 @@ impl RunConfig {
             }
         }
         Ok(all)
+    }
+
+    /// Whether the link predictor reads pair histories.
+    pub fn pair_history(&self) -> Switch {
+        self.model
+            .pair_history
+            .unwrap_or_else(|| self.default_pair_history())
+    }
+
+    /// Whether it does unless told otherwise.
+    pub(crate) fn default_pair_history(&self) -> Switch {
+        Switch::Off
     }
 
     /// How the run's stream is opened.

@@ -6,6 +6,7 @@
 
 pub mod edgebank;
 pub(crate) mod inductive;
+pub(crate) mod logistic;
 pub mod metrics;
 mod monitor;
 

@@ -28,6 +28,7 @@ use crate::model::ModelConfig;
 use crate::pipeline::profile::Residency;
 use crate::run_folder::{Dataset, DeviceRecord, RunFolder, Setting, Summary};
 use crate::sampling::{Candidates, NegativePool, NeighborSampler, Recent, Uniform};
+use crate::train::histories::Histories;
 use crate::train::observer::Observer;
 use crate::train::pass::Sampling;
 pub use error::SessionError;
@@ -142,6 +143,10 @@ impl Session {
         let ticks_per_unit = log.ticks_per_unit();
         let first = log.time().first().copied().unwrap_or(0);
         let clock = NodeTimes::new(log.nodes(), rules.clock(ticks_per_unit, first));
+        let histories = Histories::new(split.train.end, model.pair_history > 0);
+        if let Some(encoding) = initial::encoding(&config)? {
+            histories.give(encoding);
+        }
         let sampling = Arc::new(Sampling {
             log,
             graph,
@@ -152,6 +157,7 @@ impl Session {
             layout: rules.layout(ticks_per_unit),
             batch_size: config.training.batch_size,
             seed: config.training.seed,
+            histories: Arc::new(histories),
             scratch: Default::default(),
         });
         Ok(Session {

@@ -5,6 +5,7 @@ pub mod ended;
 pub mod epochs;
 pub mod error;
 pub mod evaluation;
+pub mod histories;
 pub mod iteration;
 pub mod keeping;
 pub mod learning_rate;

@@ -126,22 +126,26 @@ pub fn write(
     tensors: &BTreeMap<String, NamedTensor>,
     model: Option<&ModelDescription>,
 ) -> Result<(), WeightFileError> {
-    let written = tensors.iter().map(|(name, tensor)| Written {
+    replace(path, tensors.iter().map(borrowed).collect(), model)
+}
+
+fn borrowed<'a>((name, tensor): (&'a String, &'a NamedTensor)) -> Written<'a> {
+    Written {
         name,
         shape: &tensor.shape,
         numbers: Box::new(|| Ok(Cow::Borrowed(&tensor.values[..]))),
-    });
-    replace(path, written.collect(), model)
+    }
 }
 
 /// As [`write()`], with numbers that are read from the device when it is their turn: one tensor at
-/// a time is in RAM.
+/// a time is in RAM. `constants` are written beside them.
 ///
 /// # Errors
 /// As [`write()`], and when the device does not hand them over.
 pub(crate) fn write_unread(
     path: &Path,
     tensors: &[Unread],
+    constants: &BTreeMap<String, NamedTensor>,
     model: Option<&ModelDescription>,
 ) -> Result<(), WeightFileError> {
     let written = tensors.iter().map(|tensor| Written {
@@ -155,7 +159,9 @@ pub(crate) fn write_unread(
             Ok(Cow::Owned(numbers))
         }),
     });
-    replace(path, written.collect(), model)
+    let mut written: Vec<Written<'_>> = written.chain(constants.iter().map(borrowed)).collect();
+    written.sort_by_key(|tensor| tensor.name);
+    replace(path, written, model)
 }
 
 /// Writes a file beside `path` and gives it that name when it is whole and on disk.

@@ -10,6 +10,7 @@ use mspipe::graph::{EventId, NodeId, Queries, Tcsr, Timestamp};
 use mspipe::sampling::{NeighborSampler, Neighbors, Recent, SampleKey};
 use mspipe::session::SessionError;
 use mspipe::session::audited::{self, Program};
+use mspipe::train::histories::Limits;
 use mspipe_datasets::MAX_TIME;
 use mspipe_datasets::Stop;
 
@@ -239,6 +240,37 @@ fn a_sampler_that_sees_the_future_is_found() {
             "{report}"
         );
     }
+}
+
+fn audit_with_limits(options: &str, limits: Limits) -> Report {
+    on_device(|device| {
+        let (config, stream) = setting(&format!("--pair-history on {options}"));
+        let program = Program::new(config, &stream, device).unwrap();
+        run(program.with_history_limits(limits), &stream)
+    })
+}
+
+/// Of a model that samples nothing else, so that nothing but a pair's history can be found.
+#[test]
+fn pair_histories_that_see_what_they_must_not_are_found() {
+    let sound = audit_with_limits("--model jodie", |time, hidden_from| (time, hidden_from));
+    assert!(sound.passed(), "{sound}");
+
+    let own_time = audit_with_limits("--model jodie", |time, hidden| (time + 1, hidden));
+    assert_eq!(own_time.failed(), [Check::EqualTime], "{own_time}");
+
+    let future = audit_with_limits("--model jodie", |time, hidden| (time + 86_400, hidden));
+    for check in [Check::Future, Check::Training] {
+        assert!(future.failed().contains(&check), "{check} in\n{future}");
+    }
+    // Earlier events of a batch that is hidden.
+    let options = "--model jodie --protocol tgb";
+    let sound = audit_with_limits(options, |time, hidden_from| (time, hidden_from));
+    assert!(sound.passed(), "{sound}");
+    let batch = audit_with_limits(options, |time, _| (time, None));
+    assert_eq!(batch.failed(), [Check::Repeats], "{batch}");
+    let found = finding(&batch, Check::Repeats);
+    assert!(found.contains("and so did events "), "{found}");
 }
 
 /// Gives the last third of a batch's roots, its negatives, half as many past events.

@@ -18,6 +18,7 @@ use mspipe::model::{LinkModel, ModelConfig, ModelName};
 use mspipe::sampling::candidates::ListedCandidates;
 use mspipe::sampling::{Candidates, NegativePool, Recent};
 use mspipe::train::evaluation::{Evaluator, Scored};
+use mspipe::train::histories::Histories;
 use mspipe::train::pass::Sampling;
 use mspipe_datasets::EventLog;
 use serde_json::Value;
@@ -93,6 +94,7 @@ impl Fixture {
             },
             batch_size: 50,
             seed: 1,
+            histories: Arc::new(Histories::new(split.train.end, false)),
             scratch: Default::default(),
             log,
         });
@@ -285,6 +287,45 @@ fn pairs_of_the_past_are_harder_and_leave_no_trace() {
             "{bank:?}"
         );
         assert!(window.test_historical_ap.unwrap() > unlimited.test_historical_ap.unwrap());
+    });
+}
+
+/// The stream repeats pairs and prefers some destinations: counting tells more of that than
+/// remembering pairs does.
+#[test]
+fn the_counting_baseline_knows_more_than_edgebank() {
+    on_device(|device| {
+        let fixture = Fixture::new(Negatives::Destinations, device);
+        let pool = fixture.evaluator.sampling().negatives.clone();
+        let NegativePool::Destinations(destinations) = pool else {
+            unreachable!("the fixture's own pool")
+        };
+        let candidates = Candidates::Drawn {
+            pool: destinations[..].into(),
+            count: 7,
+        };
+        let evaluator = fixture.evaluator.with_candidates(candidates);
+        let evaluator = evaluator.with_past_pairs().unwrap();
+        let counts = evaluator.counts().unwrap();
+        let bank = evaluator.edgebank().unwrap().unlimited;
+        let test = counts.test;
+        assert!(counts.val.ap > bank.val_ap + 0.01, "{counts:?} {bank:?}");
+        assert!(
+            test.own_pool.ap > bank.test_ap + 0.01,
+            "{counts:?} {bank:?}"
+        );
+        let ranking = test.own_pool.ranking.unwrap();
+        assert_eq!(ranking.candidates, 7.0);
+        assert!(
+            ranking.mrr > bank.test_mrr.unwrap() + 0.01,
+            "{counts:?} {bank:?}"
+        );
+        // Ranked with the protocol's own pool alone; the others are what they say.
+        assert_eq!(test.other_pool.ranking, None);
+        assert_eq!(test.other_pool.negatives, Negatives::AllNodes);
+        assert!(test.historical.unwrap().ap < test.own_pool.ap);
+        assert_eq!(test.inductive.unwrap().negatives, Negatives::Inductive);
+        assert_eq!(evaluator.counts().unwrap(), counts);
     });
 }
 

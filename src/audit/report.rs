@@ -73,7 +73,7 @@ impl Check {
             }
             Check::Repeats => {
                 "what a node is given depends on where else it occurs in the batch; each root must \
-                 be sampled on its own"
+                 be sampled on its own, and see no event of a batch that is hidden"
             }
             Check::NeighborCounts => {
                 "roots are not sampled by one rule; a model can tell positives from negatives by \

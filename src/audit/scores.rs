@@ -174,10 +174,20 @@ pub(super) fn around<S: Subject>(
             }
             _ => {
                 let in_batch = later.start..later.end.min(batch.end);
-                changed.repeat(probe, in_batch.clone());
-                let change = format!("events {in_batch:?} of its batch became repeats of {probe}");
+                // Where a batch is hidden, its earlier events change nothing for the probe either.
+                let earlier = stream.time.partition_point(|&other| other < time);
+                let before = match subject.sight().hide_batch {
+                    true => batch.start..earlier.max(batch.start),
+                    false => batch.start..batch.start,
+                };
+                changed.repeat(probe, in_batch.clone().chain(before.clone()));
+                let mut change =
+                    format!("events {in_batch:?} of its batch became repeats of {probe}");
+                if !before.is_empty() {
+                    change.push_str(&format!(", and so did events {before:?} before it"));
+                }
                 let after = subject.scores(&changed)?;
-                let known = |event| event < later.start;
+                let known = |event| event < later.start && !before.contains(&event);
                 must_be_equal(&mut record, [base, &after], known, &change);
             }
         }

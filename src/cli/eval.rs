@@ -76,7 +76,7 @@ pub(crate) fn run(args: EvalArgs) -> anyhow::Result<()> {
         report::metrics(&summary.val),
         summary.val.negatives,
         report::inductive(&summary.val),
-        report::test(&summary.test, &summary.edgebank, "")
+        report::test(&summary.test, &summary.edgebank, &summary.counts, "")
     );
     if summary.val.equal_scores || summary.test.own_pool.equal_scores {
         text.push_str(&format!("warning: {EQUAL_SCORES}\n"));

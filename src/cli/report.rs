@@ -7,7 +7,7 @@ use mspipe::eval::{LinkMetrics, Negatives};
 use mspipe::pipeline::link::Link;
 use mspipe::session::Session;
 use mspipe::session::footprint::Footprint;
-use mspipe::train::metrics::{BankMetrics, EdgeBankMetrics, TestMetrics};
+use mspipe::train::metrics::{BankMetrics, CountsMetrics, EdgeBankMetrics, TestMetrics};
 
 /// Said wherever numbers of a generated stream end.
 pub(super) const SYNTHETIC: &str =
@@ -97,8 +97,13 @@ pub(super) fn inductive(metrics: &LinkMetrics) -> String {
     )
 }
 
-/// The test with each pool of negatives, and both EdgeBanks.
-pub(super) fn test(test: &TestMetrics, edgebank: &EdgeBankMetrics, with: &str) -> String {
+/// The test with each pool of negatives, both EdgeBanks and the counting baseline.
+pub(super) fn test(
+    test: &TestMetrics,
+    edgebank: &EdgeBankMetrics,
+    counts: &CountsMetrics,
+    with: &str,
+) -> String {
     let own = Some((&test.own_pool, with));
     let others = [
         Some(&test.other_pool),
@@ -127,7 +132,28 @@ pub(super) fn test(test: &TestMetrics, edgebank: &EdgeBankMetrics, with: &str) -
     ));
     let window = format!("likewise, within {WINDOW_PERCENT} % of the training part's time?");
     lines.push(bank(&edgebank.window, other, &window));
+    lines.push(counting(counts));
     lines.join("\n")
+}
+
+fn counting(counts: &CountsMetrics) -> String {
+    let test = &counts.test;
+    let others = [
+        Some(&test.other_pool),
+        test.historical.as_ref(),
+        test.inductive.as_ref(),
+    ];
+    let others = others.into_iter().flatten();
+    let others: Vec<String> = others
+        .map(|of| format!("AP {:.4} with negatives from {}", of.ap, of.negatives))
+        .collect();
+    format!(
+        "counts    {} on validation; {} on test; {} (counting baseline: logistic regression on the \
+         pair's history, no network)",
+        metrics(&counts.val),
+        metrics(&test.own_pool),
+        others.join(", ")
+    )
 }
 
 fn bank(of: &BankMetrics, other: Negatives, what: &str) -> String {

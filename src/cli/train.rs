@@ -291,7 +291,12 @@ impl Progress {
 
 fn print_summary(summary: &Summary, folder: &RunFolder) {
     let with = format!(" with the weights of epoch {}", summary.best_epoch);
-    console::news(report::test(&summary.test, &summary.edgebank, &with));
+    console::news(report::test(
+        &summary.test,
+        &summary.edgebank,
+        &summary.counts,
+        &with,
+    ));
     let stages: Vec<String> = summary
         .stage_seconds
         .iter()

@@ -102,6 +102,12 @@ pub struct ModelSettings {
     #[arg(long, value_enum, help_heading = "Model")]
     pub time_delta: Option<TimeDelta>,
 
+    /// Whether the link predictor also reads what the two nodes have had to do with each other:
+    /// how often and when they met, and how busy each is, counted in the stream itself and so never
+    /// stale [default: off]
+    #[arg(long, value_enum, help_heading = "Model")]
+    pub pair_history: Option<Switch>,
+
     /// When a node's memory is written
     #[arg(long, value_enum, default_value = "event", help_heading = "Model")]
     pub memory_write: MemoryWrite,
@@ -255,6 +261,16 @@ pub struct ProtocolSettings {
     /// destinations per event (at most all there are), or recorded lists [default: 100]
     #[arg(long, value_name = "N|FILE[,FILE]")]
     pub candidates: Option<CandidateSource>,
+}
+
+/// A setting that is on or off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Switch {
+    /// It holds
+    On,
+    /// It does not
+    Off,
 }
 
 /// What a number is measured under.

@@ -9,7 +9,7 @@ use super::RunConfig;
 use super::candidates::CandidateSource;
 use super::max_time::MaxTime;
 use super::parts::{
-    PipelineSettings, Protocol, ReadingSettings, SamplerName, Task, TimeEncodingName,
+    PipelineSettings, Protocol, ReadingSettings, SamplerName, Switch, Task, TimeEncodingName,
 };
 use crate::batch::{MailAggregation, TimeDelta};
 use crate::checkpoint::Every;
@@ -82,6 +82,8 @@ written! {
     out: Option<PathBuf> = output.out,
     sampler: SamplerName = model.sampler,
     time_delta: Option<TimeDelta> = model.time_delta,
+    #[serde(default = "none_yet")]
+    pair_history: Option<Switch> = model.pair_history,
     memory_write: MemoryWrite = model.memory_write,
     mail_aggregation: MailAggregation = model.mail_aggregation,
     mail_slots: usize = model.mail_slots,
@@ -124,6 +126,11 @@ written! {
     #[serde(default)]
     max_time: Option<MaxTime> = machine.max_time,
     pipeline: PipelineSettings = pipeline,
+}
+
+/// Of runs from before there was pair history.
+fn none_yet() -> Option<Switch> {
+    Some(Switch::Off)
 }
 
 #[cfg(test)]

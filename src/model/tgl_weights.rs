@@ -26,6 +26,7 @@ use super::LinkModel;
 use tables::{Parameter, Tables};
 
 pub use error::{Misfit, WeightError};
+pub(crate) use names::PAIR_HISTORY;
 
 /// Shape and values of a parameter of TGL; its name is the key that it is found under.
 #[derive(Debug, Clone, PartialEq)]

@@ -226,6 +226,7 @@ fn accuracy(summary: &Value) -> Vec<Block> {
             "AUC",
             "AP, new nodes",
             "EdgeBank's AP",
+            "AP of counts",
         ],
     );
     let bank = &summary["edgebank"];
@@ -241,10 +242,12 @@ fn accuracy(summary: &Value) -> Vec<Block> {
             four(&metrics["auc"]),
             four(&metrics["inductive"]["ap"]),
             four(&bank[edgebank]),
+            four(&summary["counts"][name]["ap"]),
         ]);
     }
     let best = format!(
-        "Best epoch: {}. EdgeBank learns nothing: it asks whether the pair has been seen.",
+        "Best epoch: {}. EdgeBank learns nothing: it asks whether the pair has been seen. Counts \
+         are the counting baseline: logistic regression on the pair's history, without a network.",
         text_of(&summary["best_epoch"])
     );
     vec![Block::Table(table), Block::Text(best)]

@@ -15,7 +15,7 @@ use crate::pipeline::schedule::Schedule;
 use crate::pipeline::{Stage, StageTimes};
 use crate::profiler::report::Profile;
 use crate::train::ended::Ended;
-use crate::train::metrics::{EdgeBankMetrics, TestMetrics};
+use crate::train::metrics::{CountsMetrics, EdgeBankMetrics, TestMetrics};
 use crate::train::node_classification::{Balance, NodeRecord};
 use crate::train::observer::{EpochRecord, TrainRecord};
 
@@ -131,6 +131,8 @@ pub struct Summary {
     pub test: TestMetrics,
     /// The non-learning baseline.
     pub edgebank: EdgeBankMetrics,
+    /// The counting baseline.
+    pub counts: CountsMetrics,
     /// Seconds in each stage, over all training epochs.
     pub stage_seconds: Map<String, Value>,
     /// What an iteration costs, where asked for.
@@ -169,6 +171,7 @@ impl Summary {
             ended: record.ended,
             test: record.test,
             edgebank: record.edgebank,
+            counts: record.counts,
             stage_seconds: stage_seconds(&record.stage_times),
             profile,
             not_written: record.not_written,
@@ -199,6 +202,8 @@ pub struct EvalSummary {
     pub test: TestMetrics,
     /// The non-learning baseline.
     pub edgebank: EdgeBankMetrics,
+    /// The counting baseline.
+    pub counts: CountsMetrics,
 }
 
 /// Results of a node classification.

@@ -21,8 +21,10 @@ use crate::memory::node_memory::NodeMemory;
 use crate::model::LinkModel;
 use crate::model::tgl_weights;
 use crate::run_folder::Setting;
+use crate::sampling::pair_history::Encoding;
 use crate::sampling::{Candidates, NegativePool, NeighborSampler};
 use crate::train::error::EvalError;
+use crate::train::histories::Limits;
 use crate::train::observer::TrainEvent;
 
 /// Events of an audit, unless `--limit-events` says otherwise.
@@ -56,6 +58,10 @@ pub struct Program<'a> {
     candidates: Option<Candidates>,
     /// Audited in place of the sampler of the settings.
     sampler: Option<Arc<dyn NeighborSampler>>,
+    /// Audited in place of the rule of what pair histories see.
+    limits: Option<Limits>,
+    /// How pair histories of the unchanged stream are encoded, which weights know.
+    encoding: Option<Encoding>,
     sight: Sight,
 }
 
@@ -83,6 +89,8 @@ impl<'a> Program<'a> {
             negatives: [sampling.negatives.clone(), session.other_pool.clone()],
             candidates: session.candidates.clone(),
             sampler: None,
+            limits: None,
+            encoding: (sampling.histories.read).then(|| sampling.pair_history().encoding().clone()),
             config: config.clone(),
         })
     }
@@ -92,6 +100,13 @@ impl<'a> Program<'a> {
     pub fn with_sampler(self, sampler: Arc<dyn NeighborSampler>) -> Program<'a> {
         let sampler = Some(sampler);
         Program { sampler, ..self }
+    }
+
+    /// Audits pair histories that see what `limits` says in place of what they may.
+    #[must_use]
+    pub fn with_history_limits(self, limits: Limits) -> Program<'a> {
+        let limits = Some(limits);
+        Program { limits, ..self }
     }
 
     /// A session on `stream` with the negatives of the unchanged one.
@@ -104,6 +119,12 @@ impl<'a> Program<'a> {
         let mut sampling = session.sampling.with_negatives(own);
         if let Some(sampler) = &self.sampler {
             sampling = sampling.with_sampler(sampler.clone());
+        }
+        if let Some(limits) = self.limits {
+            sampling = sampling.with_history_limits(limits);
+        }
+        if let Some(encoding) = &self.encoding {
+            sampling.histories.give(encoding.clone());
         }
         session.sampling = Arc::new(sampling);
         session.other_pool = other;

@@ -98,6 +98,18 @@ pub enum SessionError {
         /// What the settings call it.
         data: String,
     },
+    /// Constants of pair history that are none.
+    #[error(
+        "{}: how pair histories are encoded is not as mspipe writes it: {reason}; train again, or \
+         take the weights of another run",
+        path.display()
+    )]
+    Encoding {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
     /// Weights that are not this model's.
     #[error(
         "{}: {misfit}; edge and node features (--edge-features, --node-features) decide widths too",

@@ -31,6 +31,7 @@ use crate::graph::Directions;
 use crate::model::{ModelConfig, ModelName, ModelNeeds};
 use crate::pipeline::profile::Residency;
 use crate::pipeline::schedule::Schedule;
+use crate::sampling::pair_history::most_bytes;
 use crate::train::pair_scores::PAIRS_PER_CHUNK;
 
 /// What the program takes by itself, on the CPU device.
@@ -271,7 +272,11 @@ impl Batch {
         .map(|value| value as u64);
         let mails = needs.mail_slots as u64 * model.mail_width() as u64;
         let layers = needs.layers.max(1);
-        let mut batch = Batch::default();
+        let history = 2 * size.events * model.pair_history as u64;
+        let mut batch = Batch {
+            host: history,
+            device: 2 * history,
+        };
         let mut roots = 3 * size.events;
         // From the outermost layer inwards: the rows of one are the roots of the next.
         for layer in 0..layers {
@@ -409,7 +414,7 @@ impl Sizes {
         shares
     }
 
-    /// What holds the stream: its graph, and features that are drawn.
+    /// What holds the stream: its graph, pair histories, and features that are drawn.
     fn of_stream(&self, stream: &OpenStream, add: &mut Add<'_>) {
         let config = &stream.config;
         let entries = match stream.rules.directions {
@@ -422,6 +427,15 @@ impl Sizes {
             "graph (T-CSR)",
             "--limit-events N, or a machine with more RAM",
             graph,
+            0,
+        );
+
+        // Of a model that reads none too: its counting baseline does, at the end.
+        let histories = most_bytes(self.events, self.nodes, self.threads);
+        add(
+            "pair histories",
+            "--limit-events N, or a machine with more RAM",
+            histories,
             0,
         );
 

@@ -3,11 +3,13 @@
 use std::path::{Path, PathBuf};
 
 use super::error::SessionError;
-use crate::config::{RunConfig, TimeEncodingName};
+use crate::config::{RunConfig, Switch, TimeEncodingName};
 use crate::features::FeatureSource;
 use crate::model::tgl_weights;
 use crate::model::{LinkModel, ModelConfig, ModelName};
 use crate::run_folder::Dataset;
+use crate::sampling::pair_history::Encoding;
+use crate::train::histories;
 use crate::weights::{self, ModelDescription, WeightFile};
 
 /// What a weights file of this run says of its model.
@@ -42,7 +44,7 @@ pub(super) fn fit(config: &mut RunConfig, node_width: usize) -> Vec<String> {
         .init
         .as_deref()
         .and_then(|init| weights::open(&weights_file(init).ok()?).ok());
-    let mut notes = Vec::new();
+    let mut notes = fit_pair_history(config, weights.as_ref());
     if let Some(weights) = weights.as_ref().filter(|w| !w.prefix.is_empty()) {
         notes.push(weights::prefix_note(&weights.prefix));
     }
@@ -61,6 +63,20 @@ pub(super) fn fit(config: &mut RunConfig, node_width: usize) -> Vec<String> {
             }
         }
     }
+    notes
+}
+
+/// Settles whether the model reads pair histories: by the settings, the weights or the protocol.
+fn fit_pair_history(config: &mut RunConfig, weights: Option<&WeightFile>) -> Vec<String> {
+    let mut notes = Vec::new();
+    if let (None, Some(weights)) = (config.model.pair_history, weights) {
+        let known = weights.tensors.contains_key(tgl_weights::PAIR_HISTORY);
+        if !known && config.default_pair_history() == Switch::On {
+            notes.push("pair history is off: these weights know none (TGL's never do)".to_owned());
+        }
+        config.model.pair_history = Some(if known { Switch::On } else { Switch::Off });
+    }
+    config.model.pair_history = Some(config.pair_history());
     notes
 }
 
@@ -89,10 +105,12 @@ pub(super) fn load(
 ) -> Result<LinkModel, SessionError> {
     let path = weights_file(init)?;
     let WeightFile {
-        tensors,
+        mut tensors,
         model: found,
         ..
     } = weights::open(&path)?;
+    // They are the stream's side of the model, see `encoding`.
+    let _constants = histories::take_constants(&mut tensors);
     // Shapes don't tell models apart in each case, and never the number of heads.
     if let Some(found) = found {
         let same = found.model == expected.model && found.heads == expected.heads;
@@ -138,6 +156,23 @@ fn check_stream(
             })
         }
         _ => Ok(()),
+    }
+}
+
+/// The encoding of pair histories that belongs to the weights of `init`, if there is one and the
+/// model reads them. Weights that can't be read are an error later.
+///
+/// # Errors
+/// When it is not one.
+pub(super) fn encoding(config: &RunConfig) -> Result<Option<Encoding>, SessionError> {
+    let path = config.start.init.as_deref().map(weights_file).transpose();
+    let Ok(Some(path)) = path else {
+        return Ok(None);
+    };
+    match weights::open(&path) {
+        Ok(mut weights) => histories::take_constants(&mut weights.tensors)
+            .map_err(|reason| SessionError::Encoding { path, reason }),
+        Err(_) => Ok(None),
     }
 }
 

@@ -8,9 +8,10 @@ use super::error::SessionError;
 use super::initial;
 use super::protocol::Rules;
 use super::stream::OpenStream;
-use crate::config::{RunConfig, TimeEncodingName};
+use crate::config::{RunConfig, Switch, TimeEncodingName};
 use crate::features::Features;
 use crate::model::ModelConfig;
+use crate::sampling::pair_history::WIDTH;
 
 impl OpenStream {
     /// Checks the settings and opens their stream; nothing but its store's map is made.
@@ -79,7 +80,10 @@ impl OpenStream {
             train_time_encoding: config.model.time_encoding == TimeEncodingName::Trained,
             dropout: config.model.dropout,
             attention_dropout: config.model.attention_dropout,
-            pair_history: 0,
+            pair_history: match config.pair_history() {
+                Switch::On => WIDTH,
+                Switch::Off => 0,
+            },
         };
         let needs = model.needs();
         let rules = Rules::of(&config, needs)?;

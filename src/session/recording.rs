@@ -6,6 +6,7 @@
 //! came later, so that its files equal those of a run that was never interrupted.
 
 use std::io;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -19,6 +20,7 @@ use crate::pipeline::ledger;
 use crate::run_folder::{Dataset, DeviceRecord, JsonLines, MetricsLog, RunFolder, Summary};
 use crate::train::error::TrainError;
 use crate::train::observer::{Observer, TrainEvent};
+use crate::train::pass::Sampling;
 use crate::weights::{self, ModelDescription};
 
 /// What a checkpoint says of the run that it belongs to.
@@ -58,6 +60,7 @@ pub(super) struct Recording<'a> {
     checkpoints: Checkpoints,
     identity: Identity,
     model: ModelDescription,
+    sampling: Arc<Sampling>,
 }
 
 impl<'a> Recording<'a> {
@@ -101,6 +104,7 @@ impl<'a> Recording<'a> {
             checkpoints: Checkpoints::of(folder.path()),
             identity,
             model: initial::description(config, &session.model, &session.data),
+            sampling: session.sampling.clone(),
         })
     }
 }
@@ -232,7 +236,9 @@ impl Recording<'_> {
             TrainEvent::EpochDone { epoch, record } => self.metrics.epoch(epoch, record),
             TrainEvent::Best { weights, .. } => {
                 let path = self.folder.path().join(weights::FILE_NAME);
-                weights::write_unread(&path, weights, Some(&self.model)).map_err(io::Error::other)
+                let constants = self.sampling.constants();
+                weights::write_unread(&path, weights, &constants, Some(&self.model))
+                    .map_err(io::Error::other)
             }
             TrainEvent::Checkpoint {
                 epoch,

@@ -205,7 +205,8 @@ impl Session {
         let path = folder.path().join(weights::FILE_NAME);
         let tensors = tgl_weights::unread(&model).map_err(SessionError::Unreadable)?;
         let description = initial::description(config, &self.model, &self.data);
-        weights::write_unread(&path, &tensors, Some(&description))?;
+        let constants = self.sampling.constants();
+        weights::write_unread(&path, &tensors, &constants, Some(&description))?;
         let setting = self.setting("link", device);
         let summary = Summary::new(setting, &config.pipeline, record, profile);
         folder.write_summary(&summary)?;
@@ -234,6 +235,7 @@ impl Session {
             val,
             test,
             edgebank: evaluator.edgebank()?,
+            counts: evaluator.counts()?,
         })
     }
 

@@ -79,6 +79,11 @@ impl TrainLoop {
         &mut self,
         observer: &mut Observer<'_>,
     ) -> Result<(TrainRecord, LinkModel), TrainError> {
+        let sampling = self.evaluator.sampling();
+        if sampling.histories.read {
+            // Not within the first iteration, whose time would be wrong.
+            sampling.pair_history();
+        }
         let ended = self.train(observer)?;
         tell(observer, TrainEvent::TrainingEnds(&ended))?;
         let Some(mut best) = self.progress.best.take() else {
@@ -91,8 +96,9 @@ impl TrainLoop {
         }
         tell(observer, TrainEvent::EvaluationBegins("test"))?;
         let tested = self.evaluator.test(&best.model, &mut best.memory);
-        let measured = tested.and_then(|test| Ok((test, self.evaluator.edgebank()?)));
-        let (test, edgebank) = match measured {
+        let measured = tested
+            .and_then(|test| Ok((test, self.evaluator.edgebank()?, self.evaluator.counts()?)));
+        let (test, edgebank, counts) = match measured {
             // The checkpoint of the last epoch's end has it all.
             Err(EvalError::Stopped(_)) => {
                 return Err(self.interrupted(self.keeping.kept(self.progress.place())));
@@ -109,6 +115,7 @@ impl TrainLoop {
             ended,
             test,
             edgebank,
+            counts,
             stage_times: totals.times,
             staleness: totals.staleness.clone(),
             stall: totals.stall,

@@ -7,6 +7,7 @@
 //! It changes no weights and knows no optimiser.
 
 mod banks;
+mod counts;
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -16,7 +17,7 @@ use mspipe_datasets::{Split, Stop};
 
 use super::divergence::{check_memory, check_scores};
 use super::error::{EvalError, StageError};
-use super::metrics::{BankMetrics, EdgeBankMetrics, TestMetrics};
+use super::metrics::{BankMetrics, CountsMetrics, EdgeBankMetrics, TestMetrics};
 use super::pair_scores::BesideBatch;
 use super::pass::{Pass, Sampling};
 use super::trainer;

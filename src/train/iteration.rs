@@ -26,6 +26,7 @@ use burn::tensor::{Device, Tensor};
 use super::error::StageError;
 use super::pass::{LayoutFeatures, Pass};
 use super::trainer::{Begun, Trainer};
+use super::upload;
 use crate::batch::{EventBatch, Layout};
 use crate::graph::Queries;
 use crate::memory::device::DeviceMemory;
@@ -50,6 +51,8 @@ use crate::pipeline::trace::Record;
 pub struct Sampled {
     pub(super) batch: EventBatch,
     layout: Layout,
+    /// Pair histories of the batch, `[2 events, statistics]`, if the model reads them.
+    history: Option<Vec<f32>>,
 }
 
 impl Pass {
@@ -65,7 +68,12 @@ impl Pass {
         };
         let layout =
             sampling.with_scratch(|scratch| Layout::build(&batch, &sampling.layout, past, scratch));
-        Ok(Sampled { batch, layout })
+        let history = sampling.batch_statistics(&batch);
+        Ok(Sampled {
+            batch,
+            layout,
+            history,
+        })
     }
 }
 
@@ -130,8 +138,16 @@ impl Pass {
 
     fn load(&self, prepared: Prepared, fetched: FetchedMemory, device: &Device) -> Fetched {
         let Prepared { sampled, rows } = prepared;
-        let Sampled { batch, layout } = sampled;
+        let Sampled {
+            batch,
+            layout,
+            history,
+        } = sampled;
         let (input, edge) = self.sampling.model_input(&layout, rows, &fetched, device);
+        let input = ModelInput {
+            pair_history: history.map(|history| upload::statistics(history, device)),
+            ..input
+        };
         Fetched {
             batch,
             layout,
@@ -143,6 +159,12 @@ impl Pass {
 }
 
 impl Prepared {
+    /// Bytes of what the host gathered and sampled for the model, its layout aside.
+    fn bytes(&self) -> u64 {
+        let history = self.sampled.history.as_ref();
+        self.rows.bytes() + history.map_or(0, |history| 4 * history.len() as u64)
+    }
+
     fn gather(self, memory: &HostMemory) -> Gathered {
         Gathered {
             rows: self.request(|request| memory.gather(request)),
@@ -152,7 +174,7 @@ impl Prepared {
 
     /// Hands what the batch asks of the node memory to `fetch`.
     fn request<T>(&self, fetch: impl FnOnce(MemoryRequest<'_>) -> T) -> T {
-        let Sampled { batch, layout } = &self.sampled;
+        let Sampled { batch, layout, .. } = &self.sampled;
         fetch(MemoryRequest::of(layout, batch.roots().queries()))
     }
 }
@@ -319,7 +341,7 @@ fn train_on_device(
             sampler: &mut sampler(pass, to_fetcher),
             fetcher: &mut move |_, _| {
                 let batch = pass.fetch_features(take(&sampled));
-                let bytes = batch.rows.bytes();
+                let bytes = batch.bytes();
                 hand(&to_device, batch);
                 Ok(bytes)
             },
@@ -427,7 +449,7 @@ impl<'a> Host<'a> {
         move |step, _| match step {
             Step::Features => {
                 let batch = prepared.insert(self.pass.fetch_features(take(&sampled)));
-                self.transfer(batch.rows.bytes())
+                self.transfer(batch.bytes())
             }
             Step::Gather => {
                 let batch: Prepared = held(&mut prepared);

@@ -31,6 +31,16 @@ pub struct EdgeBankMetrics {
     pub window: BankMetrics,
 }
 
+/// Metrics of the counting baseline, which is logistic regression on pair histories.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct CountsMetrics {
+    /// Of the validation part.
+    pub val: LinkMetrics,
+    /// Of the test part.
+    #[serde(flatten)]
+    pub test: TestMetrics,
+}
+
 /// An EdgeBank's pooled AP, and MRR where the protocol ranks.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
 pub struct BankMetrics {

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::ended::Ended;
 use super::error::TrainError;
-use super::metrics::{EdgeBankMetrics, TestMetrics};
+use super::metrics::{CountsMetrics, EdgeBankMetrics, TestMetrics};
 use crate::checkpoint::Arrays;
 use crate::eval::LinkMetrics;
 use crate::model::tgl_weights::Unread;
@@ -45,6 +45,8 @@ pub struct TrainRecord {
     pub test: TestMetrics,
     /// The non-learning baseline.
     pub edgebank: EdgeBankMetrics,
+    /// The counting baseline.
+    pub counts: CountsMetrics,
     /// Time in each stage over all training epochs.
     pub stage_times: StageTimes,
     /// Training iterations with each k.

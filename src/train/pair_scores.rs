@@ -141,7 +141,10 @@ impl BesideBatch<'_> {
         let (input, _) = sampling.model_input(&layout, rows, &fetched, device);
         let embedding = self.model.model.forward(&input, None).embedding;
         let source = upload::ints(source_of, [pairs.len()], device);
-        let logits = self.model.predictor.score_pairs(embedding, source, None);
+        let history = sampling
+            .beside_statistics(batch, pairs.iter().copied())
+            .map(|rows| upload::statistics(rows, device));
+        let logits = self.model.predictor.score_pairs(embedding, source, history);
         let unreadable = |error: &dyn std::fmt::Debug| MemoryError::Device(format!("{error:?}"));
         let data = logits.try_into_data().map_err(|error| unreadable(&error))?;
         data.try_to_vec().map_err(|error| unreadable(&error))

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use burn::tensor::{Device, Tensor};
 use mspipe_datasets::EventLog;
 
+use super::histories::{Histories, Limits};
 use super::upload;
 use crate::batch::{EventBatch, Layout, LayoutRule, MfgScratch};
 use crate::features::{FeatureRows, Features};
@@ -38,6 +39,8 @@ pub struct Sampling {
     pub batch_size: usize,
     /// Seed of every draw.
     pub seed: u64,
+    /// Pair histories, as far as they are asked for.
+    pub histories: Arc<Histories>,
     /// Scratch tables of the layout, one per thread that samples.
     pub scratch: Mutex<Vec<MfgScratch>>,
 }
@@ -59,6 +62,14 @@ impl Sampling {
         }
     }
 
+    /// The same stream and rules, but pair histories see what `limits` says.
+    pub(crate) fn with_history_limits(&self, limits: Limits) -> Sampling {
+        Sampling {
+            histories: Arc::new(self.histories.seen_by(limits)),
+            ..self.again()
+        }
+    }
+
     /// The same, with scratch tables of its own.
     fn again(&self) -> Sampling {
         Sampling {
@@ -71,6 +82,7 @@ impl Sampling {
             layout: self.layout,
             batch_size: self.batch_size,
             seed: self.seed,
+            histories: self.histories.clone(),
             scratch: Mutex::default(),
         }
     }

@@ -5,6 +5,7 @@
 //! | `state` | epoch, iteration, metrics of ended epochs, k, steps of the optimiser … as CBOR |
 //! | `model.*`, `adam.first.*`, `adam.second.*` | parameters and moments by TGL's names |
 //! | `memory.*` | node memory: rows, mail, times, slots |
+//! | `pair_history.*` | how pair histories are encoded, if the model reads them |
 //! | `losses` | of the epoch under way |
 //! | `unapplied.N.*` | updates that no iteration was to see yet |
 //! | `best.model.*`, `best.memory.*` | of the best epoch so far |
@@ -22,6 +23,7 @@ use thiserror::Error;
 
 use super::epochs::TrainLoop;
 use super::error::{TrainError, device_failed};
+use super::histories;
 use super::observer::EpochRecord;
 use super::optimizer::{Moments, Optimizer};
 use super::progress::{Best, Progress, Totals};
@@ -65,6 +67,9 @@ pub enum ResumeError {
         /// What is wrong.
         error: WeightError,
     },
+    /// The encoding of pair histories is not one.
+    #[error("{0}")]
+    PairHistory(String),
     /// The state can't be read.
     #[error("its array 'state' can't be read: {0}")]
     State(String),
@@ -73,6 +78,7 @@ pub enum ResumeError {
 /// The state of a run, of which weights and moments are still on the device.
 pub(super) struct Saved<'a> {
     state: Vec<u8>,
+    constants: BTreeMap<String, NamedTensor>,
     losses: &'a [f32],
     unapplied: &'a [Update],
     memory: SavedMemory<'a>,
@@ -87,6 +93,9 @@ impl Saved<'_> {
         let mut arrays = Arrays::default();
         arrays.put_column("state", self.state.as_slice());
         arrays.put_column("losses", self.losses);
+        for (name, tensor) in &self.constants {
+            arrays.put(name, &tensor.shape, &tensor.values);
+        }
         for (number, update) in self.unapplied.iter().enumerate() {
             update.put(&mut arrays, &format!("unapplied.{number}."));
         }
@@ -160,6 +169,7 @@ impl TrainLoop {
         };
         Ok(Saved {
             state: cbor,
+            constants: self.evaluator.sampling().constants(),
             losses: &progress.losses,
             unapplied: &progress.unapplied,
             memory: self.memory.save().map_err(device_failed)?,
@@ -178,6 +188,11 @@ impl TrainLoop {
         let cbor: Vec<u8> = arrays.take_column("state")?;
         let state: State = ciborium::from_reader(cbor.as_slice())
             .map_err(|error| ResumeError::State(error.to_string()))?;
+        let histories = &self.evaluator.sampling().histories;
+        if histories.read {
+            let encoding = histories::take_saved(&mut arrays)?;
+            histories.give(encoding.map_err(ResumeError::PairHistory)?);
+        }
         let fresh = self.trainer.model();
         let model = take_model(&mut arrays, "model.", fresh)?;
         let moments = Moments {

@@ -13,11 +13,18 @@ use crate::kernels::unpack_bits::{unpack_bits, words_of};
 use crate::memory::FetchedMemory;
 use crate::model::{LayerInput, MailboxInput, ModelInput};
 use crate::profiler::{self, Kind, Operation, Work};
+use crate::sampling::pair_history::WIDTH;
 
 /// A float tensor of `values`, row-major.
 pub fn floats<const D: usize>(values: Vec<f32>, shape: [usize; D], device: &Device) -> Tensor<D> {
     let _operation = upload(values.len());
     Tensor::from_data(TensorData::new(values, Shape::new(shape)), device)
+}
+
+/// Pair histories on `device`, `[pairs, statistics]`.
+pub(super) fn statistics(rows: Vec<f32>, device: &Device) -> Tensor<2> {
+    let pairs = rows.len() / WIDTH;
+    floats(rows, [pairs, WIDTH], device)
 }
 
 /// An integer tensor of `values`, row-major.

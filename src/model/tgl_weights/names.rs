@@ -160,7 +160,7 @@ const TIME_PROJECTION: ParameterGroup = ParameterGroup {
 };
 
 /// Full name of the weights of pair history.
-pub(super) const PAIR_HISTORY: &str = "edge_predictor.history_fc.weight";
+pub(crate) const PAIR_HISTORY: &str = "edge_predictor.history_fc.weight";
 
 /// The link predictor of every model.
 pub(super) const LINK_PREDICTOR: ParameterGroup = ParameterGroup {
