@@ -125,6 +125,11 @@ fn link_predictor() {
     agrees_with_differences(LinkPredictor::new(7, 5));
 }
 
+#[test]
+fn link_predictor_with_pair_history() {
+    agrees_with_differences(LinkPredictor::new(7, 5).with_history(3));
+}
+
 /// Logits of hundreds: the gradients stay finite.
 #[test]
 fn link_predictor_far_from_zero() {

@@ -188,19 +188,30 @@ fn link_predictor() {
     agrees(far, "logits of hundreds", 1e-5, 1e-5);
 }
 
+/// As above; of one statistic, of as many as are read, and of more than a vector has.
+#[test]
+fn link_predictor_with_pair_history() {
+    for events in ROWS {
+        for (width, statistics) in [(1, 1), (5, 11), (65, 17)] {
+            let label = format!("{events} events, width {width}, {statistics} statistics");
+            let operation = LinkPredictor::new(events, width).with_history(statistics);
+            agrees(operation, &label, 1e-5, 1e-5);
+        }
+    }
+}
+
 /// As above.
 #[test]
 fn link_scores() {
-    for width in WIDTHS {
-        for events in ROWS {
-            let operation = LinkScores::new(events, width);
-            let label = format!("{events} events, width {width}");
-            let pairs = operation.definition();
-            let (logits, loss) = on_device(move |device| operation.run(device));
-            let difference = error(&label, &logits, &pairs.logits());
+    let cases = WIDTHS.iter().flat_map(|&width| [(width, 0), (width, 13)]);
+    for (width, statistics) in cases {
+        for pairs in ROWS {
+            let operation = LinkScores::new(pairs, width).with_history(statistics);
+            let label = format!("{pairs} pairs, width {width}, {statistics} statistics");
+            let logits = operation.definition().logits();
+            let found = on_device(move |device| operation.run(device));
+            let difference = error(&label, &found, &logits);
             assert!(difference < 1e-5, "{label}: logits differ by {difference}");
-            let difference = error(&label, &[loss], &[pairs.loss()]);
-            assert!(difference < 1e-5, "{label}: loss differs by {difference}");
         }
     }
 }

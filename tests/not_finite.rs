@@ -72,6 +72,8 @@ fn nan_passes_what_saturates() {
         passes_on("cell", RecurrentCell::new([3, 4, 3], gates, 100.0), &NAN);
     }
     passes_on("link_predictor", LinkPredictor::new(3, 5), &NAN);
+    let with_history = LinkPredictor::new(3, 5).with_history(2);
+    passes_on("link_predictor with history", with_history, &NAN);
     for probability in [0.0, 0.5] {
         let shape = AttentionShape {
             heads: 2,

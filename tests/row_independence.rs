@@ -172,7 +172,20 @@ impl World {
         let sources: Vec<i32> = (0..roots.len() as i32 / 2).collect();
         let source = ints(&sources, [sources.len()], &self.device);
         let predictor = &self.model.predictor;
-        numbers(predictor.score_pairs(self.embed(roots), source, None))
+        let history = self.history(roots);
+        numbers(predictor.score_pairs(self.embed(roots), source, history))
+    }
+
+    /// Statistics of the pairs of [`Self::scores`], if the model reads any: drawn for each pair.
+    fn history(&self, roots: &[Root]) -> Option<Tensor<2>> {
+        let (count, (sources, destinations)) =
+            (self.config.pair_history, roots.split_at(roots.len() / 2));
+        let of_pair = |((source, time), (destination, _)): (&Root, &Root)| {
+            draws(source.0 + 64 * destination.0 + 4096 * *time as u32, count)
+        };
+        let pairs = sources.iter().zip(destinations);
+        let statistics: Vec<f32> = pairs.flat_map(of_pair).collect();
+        (count > 0).then(|| floats(&statistics, [sources.len(), count], &self.device))
     }
 
     /// The same scores as those of the events of a batch, whose negatives are the destinations.
@@ -180,7 +193,9 @@ impl World {
         let embedding = self.embed(roots);
         let destinations = embedding.clone().slice(roots.len() / 2..roots.len());
         let both = Tensor::cat(vec![embedding, destinations], 0);
-        let logits = self.model.predictor.forward(both, None);
+        let twice = |rows: Tensor<2>| Tensor::cat(vec![rows.clone(), rows], 0);
+        let history = self.history(roots).map(twice);
+        let logits = self.model.predictor.forward(both, history);
         assert_eq!(numbers(logits.positive.clone()), numbers(logits.negative));
         numbers(logits.positive)
     }
@@ -282,7 +297,11 @@ fn embeddings_and_scores_do_not_depend_on_other_roots() {
     on_device(|device| {
         let few: Vec<usize> = (1..=6).chain([17, 33, 64, 65, 70, 140]).collect();
         check_models(widths(8, 2, 3, 5), &few, device);
-        check_models(widths(7, 1, 4, 0), &few, device);
+        let with_history = ModelConfig {
+            pair_history: 13,
+            ..widths(7, 1, 4, 0)
+        };
+        check_models(with_history, &few, device);
     });
 }
 

@@ -349,18 +349,19 @@ fn encoding_and_norm(make: &Inputs<'_>, rows: usize, roots: usize) -> Vec<Case> 
     ]
 }
 
-/// Scores and loss of a batch: of products, and with these.
+/// Scores of a batch's pairs, from their products; scores and loss, from embeddings.
 fn link(make: &Inputs<'_>, events: usize) -> Vec<Case> {
     let layer = LinkLayer {
-        source: make.matrix(events, WIDTH),
+        source: make.matrix(2 * events, WIDTH),
         destination: make.matrix(2 * events, WIDTH),
         bias: make.vector(WIDTH),
         output: make.vector(WIDTH),
         output_bias: make.vector(1),
+        history: None,
     };
     let scores = case(
         "link_scores",
-        costs::link_scores(events, WIDTH),
+        costs::link_scores([2 * events, WIDTH, 0]),
         move || {
             drop(link_scores(layer.clone()));
         },
@@ -373,18 +374,24 @@ fn link(make: &Inputs<'_>, events: usize) -> Vec<Case> {
         destination_bias: make.vector(WIDTH).into_dispatch(),
         output: make.matrix(WIDTH, 1).into_dispatch(),
         output_bias: make.vector(1).into_dispatch(),
+        history: make.matrix(0, WIDTH).into_dispatch(),
     };
-    let work = |backward| costs::link_predictor(events, WIDTH, backward);
-    let output = Dispatch::link_predictor(tensors.clone());
+    let statistics = make.matrix(2 * events, 0).into_dispatch();
+    let work = |backward| costs::link_predictor([events, WIDTH, 0], backward);
+    let output = Dispatch::link_predictor(tensors.clone(), statistics.clone());
     let grad = make.vector(1).into_dispatch();
-    let of = tensors.clone();
+    let of = (tensors.clone(), statistics.clone());
     let forward = case("link_predictor", work(false), move || {
-        drop(Dispatch::link_predictor(of.clone()));
+        let (tensors, statistics) = of.clone();
+        drop(Dispatch::link_predictor(tensors, statistics));
     });
-    let of = (tensors, output, grad);
+    let of = (tensors, statistics, output, grad);
+    // The two products are copied first, as they are needed again; training overwrites them.
     let backward = case("link_predictor_backward", work(true), move || {
-        let (tensors, output, grad) = of.clone();
-        drop(Dispatch::link_predictor_backward(tensors, output, grad));
+        let (tensors, statistics, output, grad) = of.clone();
+        drop(Dispatch::link_predictor_backward(
+            tensors, statistics, output, grad,
+        ));
     });
     vec![scores, forward, backward]
 }

@@ -99,23 +99,26 @@ pub fn output_norm_backward(rows: usize, width: usize) -> Work {
 }
 
 /// The link predictor: two products of the embeddings, scores and loss; backward the gradients of
-/// all of them.
-pub fn link_predictor(events: usize, width: usize, backward: bool) -> Work {
+/// all of them. `statistics` of each pair's history are read, 0 for none.
+pub fn link_predictor([events, width, statistics]: [usize; 3], backward: bool) -> Work {
     let (embeddings, weights) = (3 * events * width, 2 * width * width + 3 * width);
     let product = 2 * 3 * events * width * width;
+    let history = 2 * events * statistics + statistics * width;
+    let history_flops = 2 * 2 * events * statistics * width;
     if backward {
-        let flops = 2 * product + 2 * events * (8 * width + 4);
-        return Work::new(3 * embeddings + 2 * weights + 2 * events, flops);
+        let flops = 2 * product + 2 * events * (8 * width + 4) + history_flops;
+        return Work::new(3 * embeddings + 2 * weights + 2 * events + history, flops);
     }
-    let flops = product + 2 * events * (5 * width + 5);
-    Work::new(2 * embeddings + weights + 2 * events, flops)
+    let flops = product + 2 * events * (5 * width + 5) + history_flops;
+    Work::new(2 * embeddings + weights + 2 * events + history, flops)
 }
 
-/// Scores and loss of `events` events.
-pub fn link_scores(events: usize, width: usize) -> Work {
+/// Scores of `pairs`, of each of which `statistics` are read.
+pub fn link_scores([pairs, width, statistics]: [usize; 3]) -> Work {
+    let history = pairs * statistics + statistics * width;
     Work::new(
-        3 * events * width + 2 * width + 2 * events,
-        2 * events * (5 * width + 5),
+        2 * pairs * width + 2 * width + pairs + history,
+        pairs * (5 * width + 1) + 2 * pairs * statistics * width,
     )
 }
 

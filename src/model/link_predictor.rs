@@ -6,7 +6,7 @@ use burn::tensor::{Int, Tensor};
 use super::config::ModelConfig;
 use super::init::Initializer;
 use crate::kernels::link_predictor::{PredictorInput, link_predictor, link_products};
-use crate::kernels::link_scores::{LinkLayer, link_scores};
+use crate::kernels::link_scores::{LinkLayer, PairHistory, link_scores};
 
 /// Two layers on a pair of embeddings and the pair's history h:
 /// relu(src W_s + b_s + dst W_d + b_d + h W_h) w + b.
@@ -91,23 +91,21 @@ impl LinkPredictor {
     ) -> Tensor<1> {
         let ([roots, _], [pairs]) = (embedding.dims(), source.dims());
         let layer = link_products(self.input(embedding, history), roots - pairs);
-        let destination = layer.destination;
-        let scores = link_scores(LinkLayer {
+        link_scores(LinkLayer {
             source: layer.source.select(0, source),
-            // The kernel scores two destinations a source: the same one twice.
-            destination: Tensor::cat(vec![destination.clone(), destination], 0),
             ..layer
-        });
-        scores.logits.slice(0..pairs)
+        })
     }
 
     fn input(&self, embedding: Tensor<2>, history: Option<Tensor<2>>) -> PredictorInput {
-        assert_eq!(
-            history.is_some(),
-            self.history.is_some(),
-            "history of a pair goes with weights for it"
-        );
-        assert!(history.is_none(), "the kernels read no pair history yet");
+        let history = match (history, &self.history) {
+            (None, None) => None,
+            (Some(statistics), Some(weight)) => Some(PairHistory {
+                statistics,
+                weight: weight.val(),
+            }),
+            _ => panic!("statistics of pairs need weights, and weights need statistics"),
+        };
         PredictorInput {
             embedding,
             source: self.source.val(),
@@ -116,6 +114,7 @@ impl LinkPredictor {
             destination_bias: self.destination_bias.val(),
             output: self.output.val(),
             output_bias: self.output_bias.val(),
+            history,
         }
     }
 }

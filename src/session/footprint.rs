@@ -272,10 +272,12 @@ impl Batch {
         .map(|value| value as u64);
         let mails = needs.mail_slots as u64 * model.mail_width() as u64;
         let layers = needs.layers.max(1);
-        let history = 2 * size.events * model.pair_history as u64;
+        let statistics = model.pair_history as u64;
+        let history = 2 * size.events * statistics;
         let mut batch = Batch {
             host: history,
-            device: 2 * history,
+            // With partial sums of the gradient of its weights, of 16 events each.
+            device: 2 * history + size.events.div_ceil(16) * statistics * width,
         };
         let mut roots = 3 * size.events;
         // From the outermost layer inwards: the rows of one are the roots of the next.

@@ -1,4 +1,5 @@
-//! The link predictor, relu(src W_s + b_s + dst W_d + b_d) · w + b for each pair, and the loss: mean
+//! The link predictor, relu(src W_s + b_s + dst W_d + b_d + h W_h) · w + b for each pair, whose
+//! statistics are h, and the loss: mean
 //! cross-entropy of the events' logits against 1 plus that of the negatives' against 0.
 
 use super::linear::{linear, linear_gradients};
@@ -8,7 +9,8 @@ fn softplus(x: f64) -> f64 {
     x.max(0.0) + (-x.abs()).exp().ln_1p()
 }
 
-/// What comes after the products: `source` is `[events, width]`, `destination` `[2 events, width]`.
+/// What comes after the products: `source` is `[events, width]`, `destination` `[2 events, width]`,
+/// or both are of any pairs.
 #[derive(Debug, Clone)]
 pub(crate) struct Pairs {
     pub(crate) source: Vec<f64>,
@@ -16,6 +18,14 @@ pub(crate) struct Pairs {
     pub(crate) bias: Vec<f64>,
     pub(crate) output: Vec<f64>,
     pub(crate) output_bias: f64,
+    pub(crate) history: History,
+}
+
+/// `statistics` is `[2 events, n]`, `weight` `[n, width]`; both empty where none are read.
+#[derive(Debug, Clone)]
+pub(crate) struct History {
+    pub(crate) statistics: Vec<f64>,
+    pub(crate) weight: Vec<f64>,
 }
 
 impl Pairs {
@@ -27,13 +37,22 @@ impl Pairs {
     fn sum(&self, pair: usize, c: usize) -> f64 {
         let width = self.output.len();
         let source = self.source[pair % self.events() * width + c];
-        source + self.destination[pair * width + c] + self.bias[c]
+        let mut sum = source + self.destination[pair * width + c] + self.bias[c];
+        for (k, statistic) in self.statistics(pair).iter().enumerate() {
+            sum += statistic * self.history.weight[k * width + c];
+        }
+        sum
     }
 
-    /// Of (src, dst), then of (src, neg).
+    fn statistics(&self, pair: usize) -> &[f64] {
+        let n = self.history.weight.len() / self.output.len();
+        &self.history.statistics[pair * n..][..n]
+    }
+
+    /// Of (src, dst), then of (src, neg), or of any pairs.
     pub(crate) fn logits(&self) -> Vec<f64> {
         let mut logits = Vec::new();
-        for pair in 0..2 * self.events() {
+        for pair in 0..self.destination.len() / self.output.len() {
             let mut logit = self.output_bias;
             for c in 0..self.output.len() {
                 logit += self.sum(pair, c).max(0.0) * self.output[c];
@@ -53,12 +72,14 @@ impl Pairs {
         loss / self.events().max(1) as f64
     }
 
-    /// Gradients of source, destination, bias and output, and of the output's bias.
-    fn gradients(&self, grad: f64) -> ([Vec<f64>; 4], f64) {
+    /// Gradients of source, destination, bias, output and the history's weights, and of the
+    /// output's bias.
+    fn gradients(&self, grad: f64) -> ([Vec<f64>; 5], f64) {
         let (width, events) = (self.output.len(), self.events());
         let mut d_source = vec![0.0; self.source.len()];
         let mut d_destination = vec![0.0; self.destination.len()];
         let (mut d_bias, mut d_output) = (vec![0.0; width], vec![0.0; width]);
+        let mut d_history = vec![0.0; self.history.weight.len()];
         let mut d_output_bias = 0.0;
         for (pair, logit) in self.logits().into_iter().enumerate() {
             let wanted = if pair < events { 1.0 } else { 0.0 };
@@ -72,10 +93,14 @@ impl Pairs {
                     d_source[pair % events * width + c] += d_sum;
                     d_destination[pair * width + c] += d_sum;
                     d_bias[c] += d_sum;
+                    for (k, statistic) in self.statistics(pair).iter().enumerate() {
+                        d_history[k * width + c] += d_sum * statistic;
+                    }
                 }
             }
         }
-        ([d_source, d_destination, d_bias, d_output], d_output_bias)
+        let gradients = [d_source, d_destination, d_bias, d_output, d_history];
+        (gradients, d_output_bias)
     }
 }
 
@@ -89,6 +114,7 @@ pub(crate) struct Predictor {
     pub(crate) destination_bias: Vec<f64>,
     pub(crate) output: Vec<f64>,
     pub(crate) output_bias: f64,
+    pub(crate) history: History,
 }
 
 impl Predictor {
@@ -113,14 +139,16 @@ impl Predictor {
             bias: vec![0.0; self.output.len()],
             output: self.output.clone(),
             output_bias: self.output_bias,
+            history: self.history.clone(),
         }
     }
 
     /// Gradients of the loss: of embedding, source and its bias, destination and its bias, output
-    /// and its bias.
+    /// and its bias, and the history's weights.
     pub(crate) fn gradients(&self, grad: f64) -> Vec<Vec<f64>> {
         let ([of_sources, of_others], (sources, others)) = (self.sizes(), self.sides());
-        let ([d_source, d_destination, _, d_output], d_bias) = self.pairs().gradients(grad);
+        let ([d_source, d_destination, _, d_output, d_history], d_bias) =
+            self.pairs().gradients(grad);
         let [source_bias, mut embedding, source] =
             linear_gradients(sources, &self.source, of_sources, &d_source);
         let [destination_bias, of_destinations, destination] =
@@ -134,6 +162,7 @@ impl Predictor {
             destination_bias,
             d_output,
             vec![d_bias],
+            d_history,
         ]
     }
 }

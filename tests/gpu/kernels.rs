@@ -71,6 +71,7 @@ fn a_second_run_gives_the_bits_of_the_first() {
         repeats(&RecurrentCell::new([rows, 65, 13], 3, 2.7e6));
         repeats(&TimeProjection::new(rows, 100));
         repeats(&LinkPredictor::new(rows, 65));
+        repeats(&LinkPredictor::new(rows, 65).with_history(13));
         repeats(&OutputNorm::new(rows, 100, 0.1, true));
         repeats(&Linear::new(rows, 100, 7));
         repeats(&HeadProducts::new(3, rows, 63, 41));

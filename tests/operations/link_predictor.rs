@@ -1,43 +1,85 @@
-//! The link predictor, and scores and loss alone, with inputs as plain numbers.
+//! The link predictor, and scores alone, with inputs as plain numbers.
 
 use burn::tensor::Device;
 use mspipe::kernels::link_predictor::{PredictorInput, link_predictor};
-use mspipe::kernels::link_scores::{LinkLayer, link_scores};
+use mspipe::kernels::link_scores::{LinkLayer, PairHistory, link_scores};
 
 use super::{Defined, Operation, Outcome, draws, finish, floats, gradient, numbers};
-use crate::definitions::link_predictor::{Pairs, Predictor};
+use crate::definitions::link_predictor::{self, Pairs, Predictor};
 use crate::definitions::wide;
 
-/// Scores and loss of products, without gradients.
+/// Statistics of pairs and their weights, some or none.
+#[derive(Debug, Clone, Default)]
+struct History {
+    statistics: Vec<f32>,
+    weight: Vec<f32>,
+}
+
+impl History {
+    /// `count` statistics of each of `pairs`, whose share of a sum is 0.4 at most.
+    fn new(pairs: usize, count: usize, width: usize) -> History {
+        let weight = draws(57, count * width).into_iter();
+        History {
+            statistics: draws(56, pairs * count),
+            weight: weight.map(|v| v * 0.4 / count as f32).collect(),
+        }
+    }
+
+    fn defined(&self) -> link_predictor::History {
+        link_predictor::History {
+            statistics: wide(&self.statistics),
+            weight: wide(&self.weight),
+        }
+    }
+
+    /// On the device, of pairs of a hidden layer `width` wide.
+    fn on(&self, pairs: usize, width: usize, device: &Device) -> Option<PairHistory> {
+        let count = self.weight.len() / width;
+        (count > 0).then(|| PairHistory {
+            statistics: floats(&self.statistics, [pairs, count], device),
+            weight: floats(&self.weight, [count, width], device),
+        })
+    }
+}
+
+/// Scores of products, without gradients.
 #[derive(Debug, Clone)]
 pub(crate) struct LinkScores {
-    events: usize,
+    pairs: usize,
     source: Vec<f32>,
     destination: Vec<f32>,
     bias: Vec<f32>,
     output: Vec<f32>,
     output_bias: Vec<f32>,
+    history: History,
 }
 
 impl LinkScores {
     /// Random products. No sum of a pair comes closer than 0.05 to the kink of the relu.
-    pub(crate) fn new(events: usize, width: usize) -> LinkScores {
-        let (source, bias) = (draws(17, events * width), draws(19, width));
-        let mut destination = draws(18, 2 * events * width);
+    pub(crate) fn new(pairs: usize, width: usize) -> LinkScores {
+        let (source, bias) = (draws(17, pairs * width), draws(19, width));
+        let mut destination = draws(18, pairs * width);
         for (i, destination) in destination.iter_mut().enumerate() {
-            let sum = source[i % (events * width)] + *destination + bias[i % width];
+            let sum = source[i] + *destination + bias[i % width];
             if sum.abs() < 0.05 {
                 *destination += 0.1;
             }
         }
         LinkScores {
-            events,
+            pairs,
             source,
             destination,
             bias,
             output: draws(20, width),
             output_bias: draws(21, 1),
+            history: History::default(),
         }
+    }
+
+    /// With `count` statistics of each pair.
+    pub(crate) fn with_history(mut self, count: usize) -> LinkScores {
+        self.history = History::new(self.pairs, count, self.bias.len());
+        self
     }
 
     pub(crate) fn definition(&self) -> Pairs {
@@ -47,23 +89,24 @@ impl LinkScores {
             bias: wide(&self.bias),
             output: wide(&self.output),
             output_bias: f64::from(self.output_bias[0]),
+            history: self.history.defined(),
         }
     }
 
-    /// Logits and loss.
-    pub(crate) fn run(&self, device: &Device) -> (Vec<f32>, f32) {
-        let scores = link_scores(self.layer(device));
-        (numbers(scores.logits), numbers(scores.loss)[0])
+    /// Logits.
+    pub(crate) fn run(&self, device: &Device) -> Vec<f32> {
+        numbers(link_scores(self.layer(device)))
     }
 
     fn layer(&self, device: &Device) -> LinkLayer {
         let width = self.bias.len();
         LinkLayer {
-            source: floats(&self.source, [self.events, width], device),
-            destination: floats(&self.destination, [2 * self.events, width], device),
+            source: floats(&self.source, [self.pairs, width], device),
+            destination: floats(&self.destination, [self.pairs, width], device),
             bias: floats(&self.bias, [width], device),
             output: floats(&self.output, [width], device),
             output_bias: floats(&self.output_bias, [1], device),
+            history: self.history.on(self.pairs, width, device),
         }
     }
 }
@@ -78,6 +121,7 @@ pub(crate) struct LinkPredictor {
     destination_bias: Vec<f32>,
     output: Vec<f32>,
     output_bias: Vec<f32>,
+    history: History,
 }
 
 impl LinkPredictor {
@@ -101,7 +145,17 @@ impl LinkPredictor {
             destination_bias: draws(53, width).iter().map(|v| 0.05 * v).collect(),
             output: draws(54, width),
             output_bias: draws(55, 1),
+            history: History::default(),
         }
+    }
+
+    /// With `count` statistics of each pair; biases keep the sums as far from the kink.
+    pub(crate) fn with_history(mut self, count: usize) -> LinkPredictor {
+        self.history = History::new(2 * self.events, count, self.output.len());
+        self.source_bias
+            .iter_mut()
+            .for_each(|v| *v += v.signum() * 0.4);
+        self
     }
 
     /// With logits of order `scale`, far beyond what e^x can take.
@@ -119,13 +173,14 @@ impl LinkPredictor {
             destination_bias: wide(&self.destination_bias),
             output: wide(&self.output),
             output_bias: f64::from(self.output_bias[0]),
+            history: self.history.defined(),
         }
     }
 }
 
 impl Operation for LinkPredictor {
     fn inputs(&mut self) -> Vec<(&'static str, &mut Vec<f32>)> {
-        vec![
+        let mut inputs = vec![
             ("embedding", &mut self.embedding),
             ("source", &mut self.source),
             ("source_bias", &mut self.source_bias),
@@ -133,7 +188,11 @@ impl Operation for LinkPredictor {
             ("destination_bias", &mut self.destination_bias),
             ("output", &mut self.output),
             ("output_bias", &mut self.output_bias),
-        ]
+        ];
+        if !self.history.weight.is_empty() {
+            inputs.push(("history", &mut self.history.weight));
+        }
+        inputs
     }
 
     fn run(&self, device: &Device) -> Outcome {
@@ -149,10 +208,14 @@ impl Operation for LinkPredictor {
             destination_bias: vector(&self.destination_bias),
             output: floats(&self.output, [width, 1], device).require_grad(),
             output_bias: vector(&self.output_bias),
+            history: (self.history.on(2 * self.events, width, device)).map(|history| PairHistory {
+                weight: history.weight.require_grad(),
+                ..history
+            }),
         };
         let scores = link_predictor(input.clone());
         finish(scores.loss, device, |g| {
-            vec![
+            let mut gradients = vec![
                 gradient(&input.embedding, g),
                 gradient(&input.source, g),
                 gradient(&input.source_bias, g),
@@ -160,15 +223,20 @@ impl Operation for LinkPredictor {
                 gradient(&input.destination_bias, g),
                 gradient(&input.output, g),
                 gradient(&input.output_bias, g),
-            ]
+            ];
+            let weight = input.history.as_ref().map(|history| &history.weight);
+            gradients.extend(weight.map(|weight| gradient(weight, g)));
+            gradients
         })
     }
 
     fn definition(&self) -> Defined {
         let grad = super::wide_projection(1)[0];
+        let mut gradients = self.predictor().gradients(grad);
+        gradients.truncate(self.clone().inputs().len());
         Defined {
             output: vec![self.predictor().pairs().loss()],
-            gradients: self.predictor().gradients(grad),
+            gradients,
         }
     }
 }

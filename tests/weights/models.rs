@@ -25,7 +25,7 @@ fn model(name: ModelName, seed: u64) -> LinkModel {
         train_time_encoding: true,
         dropout: 0.1,
         attention_dropout: 0.1,
-        pair_history: 0,
+        pair_history: 11,
     };
     LinkModel::new(&config, &mut Initializer::new(seed, &Device::flex()))
 }

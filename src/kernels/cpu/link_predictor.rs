@@ -2,7 +2,7 @@
 //!
 //! What the GPU does in several launches ([`crate::kernels::link_predictor`]).
 
-use super::link_scores::{self, LinkInput};
+use super::link_scores::{self, HistoryInput, LinkInput};
 use super::products::{Matrix, ROWS, Together, WEIGHT_ROWS};
 use super::room;
 
@@ -21,6 +21,8 @@ pub(crate) struct PredictorInput<'a> {
     pub(crate) output: &'a [f32],
     /// Output bias.
     pub(crate) output_bias: f32,
+    /// Pair history, if any is read.
+    pub(crate) history: HistoryInput<'a>,
 }
 
 impl<'a> PredictorInput<'a> {
@@ -88,6 +90,7 @@ pub(crate) fn link_predictor(input: &PredictorInput<'_>) -> PredictorOutput {
         bias: input.bias,
         output: input.output,
         output_bias: input.output_bias,
+        history: input.history,
     });
     PredictorOutput {
         logits,
@@ -111,6 +114,8 @@ pub(crate) struct PredictorGradients {
     pub(crate) output: Vec<f32>,
     /// Of the output's bias.
     pub(crate) output_bias: f32,
+    /// `[statistics, width]`.
+    pub(crate) history: Vec<f32>,
 }
 
 /// Backward of the loss on [`link_predictor`]'s logits; `grad` is the gradient of the loss.
@@ -128,12 +133,14 @@ pub(crate) fn link_predictor_backward(
         bias: input.bias,
         output: input.output,
         output_bias: input.output_bias,
+        history: input.history,
     };
     let scores = link_scores::link_scores_backward(&scores, logits, grad);
     let mut d = PredictorGradients {
         bias: scores.bias,
         output: scores.output,
         output_bias: scores.output_bias,
+        history: scores.history,
         ..PredictorGradients::default()
     };
     let whole = |table| Matrix::whole(table, width);

@@ -15,12 +15,12 @@ use burn::backend::{
 use burn::tensor::{Shape, Tensor};
 
 use super::link_scores::{
-    LinkLayer, LinkOutput, LinkScores, LinkScoring, LinkTensors, link_scores_backward,
+    self, LinkLayer, LinkTensors, PairHistory, link_scores_backward, statistics_of,
 };
 use crate::kernels::autodiff::differentiable;
 use crate::kernels::costs;
 use crate::kernels::cpu::link_predictor as cpu;
-use crate::kernels::cpu::link_scores::link_loss;
+use crate::kernels::cpu::link_scores::{HistoryInput, link_loss};
 use crate::kernels::flex::{floats, from_floats};
 use crate::kernels::products::cube::{
     product_of_rows, stacked_products_transposed, transposed_product_of_rows,
@@ -44,6 +44,8 @@ pub struct PredictorTensors<B: Backend> {
     pub output: FloatTensor<B>,
     /// `[1]`.
     pub output_bias: FloatTensor<B>,
+    /// Weights of the statistics of a pair, `[statistics, width]`; empty where none are read.
+    pub history: FloatTensor<B>,
 }
 
 /// Loss, logits and the two products.
@@ -58,12 +60,16 @@ pub struct PredictorOutput<B: Backend> {
 /// Dispatch of [`link_predictor`] to the backends.
 #[backend_extension(Cube, Flex, Autodiff)]
 pub trait LinkPrediction: Backend {
-    /// See [`link_predictor`].
-    fn link_predictor(#[extension_type] tensors: PredictorTensors<Self>) -> PredictorOutput<Self>;
+    /// See [`link_predictor`]; `statistics` is `[2 events, statistics]`.
+    fn link_predictor(
+        #[extension_type] tensors: PredictorTensors<Self>,
+        statistics: FloatTensor<Self>,
+    ) -> PredictorOutput<Self>;
 
-    /// Gradients of all inputs, given the gradient of the loss.
+    /// Gradients of `tensors`, given the gradient of the loss.
     fn link_predictor_backward(
         #[extension_type] tensors: PredictorTensors<Self>,
+        statistics: FloatTensor<Self>,
         #[extension_type] output: PredictorOutput<Self>,
         grad: FloatTensor<Self>,
     ) -> PredictorTensors<Self>;
@@ -92,6 +98,7 @@ fn scored(
         bias: tensors.destination_bias.clone(),
         output: CubeBackend::float_reshape(tensors.output.clone(), Shape::new([width])),
         output_bias: tensors.output_bias.clone(),
+        history: tensors.history.clone(),
     }
 }
 
@@ -109,13 +116,15 @@ impl LinkProducts for CubeBackend {
 }
 
 impl LinkPrediction for CubeBackend {
-    fn link_predictor(tensors: PredictorTensors<Self>) -> PredictorOutput<Self> {
+    fn link_predictor(
+        tensors: PredictorTensors<Self>,
+        statistics: FloatTensor<Self>,
+    ) -> PredictorOutput<Self> {
         let events = tensors.embedding.shape()[0] / 3;
         let products = Self::link_products(tensors, events);
-        let (source, destination) = (products.source.clone(), products.destination.clone());
-        let LinkOutput { loss, logits } = Self::link_scores(products);
+        let (logits, [source, destination]) = link_scores::score(products, statistics);
         PredictorOutput {
-            loss,
+            loss: link_scores::link_loss(&logits),
             logits,
             source,
             destination,
@@ -124,11 +133,12 @@ impl LinkPrediction for CubeBackend {
 
     fn link_predictor_backward(
         tensors: PredictorTensors<Self>,
+        statistics: FloatTensor<Self>,
         output: PredictorOutput<Self>,
         grad: FloatTensor<Self>,
     ) -> PredictorTensors<Self> {
         let scored = scored(&tensors, [output.source, output.destination]);
-        let d = link_scores_backward(scored, output.logits, grad);
+        let d = link_scores_backward(scored, statistics, output.logits, grad);
         let roots = tensors.embedding.shape()[0];
         let (sources, others) = (0..roots / 3, roots / 3..roots);
         let weight_gradient = |rows, grad: &FloatTensor<Self>| {
@@ -145,13 +155,15 @@ impl LinkPrediction for CubeBackend {
             ),
             output: Self::float_reshape(d.output, tensors.output.shape()),
             output_bias: d.output_bias,
+            history: d.history,
         }
     }
 }
 
-/// Calls `kernel` with the numbers of `tensors`.
+/// Calls `kernel` with the numbers of `tensors` and `statistics`.
 fn with_numbers<T>(
     tensors: &PredictorTensors<Flex>,
+    statistics: &[f32],
     kernel: impl FnOnce(&cpu::PredictorInput<'_>) -> T,
 ) -> T {
     let [source_bias, destination_bias] =
@@ -165,6 +177,10 @@ fn with_numbers<T>(
         bias: &bias,
         output: &floats(&tensors.output),
         output_bias: floats(&tensors.output_bias)[0],
+        history: HistoryInput {
+            statistics,
+            weight: &floats(&tensors.history),
+        },
     })
 }
 
@@ -175,7 +191,7 @@ impl LinkProducts for Flex {
             let rows = numbers.len() / width;
             from_floats(numbers, [rows, width])
         };
-        let ([source, destination], bias) = with_numbers(&tensors, |input| {
+        let ([source, destination], bias) = with_numbers(&tensors, &[], |input| {
             let products = cpu::link_products(input, sources).map(product);
             (products, from_floats(input.bias.to_vec(), [width]))
         });
@@ -185,13 +201,17 @@ impl LinkProducts for Flex {
             bias,
             output: Self::float_reshape(tensors.output, Shape::new([width])),
             output_bias: tensors.output_bias,
+            history: tensors.history,
         }
     }
 }
 
 impl LinkPrediction for Flex {
-    fn link_predictor(tensors: PredictorTensors<Self>) -> PredictorOutput<Self> {
-        let output = with_numbers(&tensors, cpu::link_predictor);
+    fn link_predictor(
+        tensors: PredictorTensors<Self>,
+        statistics: FloatTensor<Self>,
+    ) -> PredictorOutput<Self> {
+        let output = with_numbers(&tensors, &floats(&statistics), cpu::link_predictor);
         let (pairs, width) = (output.logits.len(), tensors.source_bias.shape()[0]);
         PredictorOutput {
             loss: from_floats(vec![link_loss(&output.logits)], [1]),
@@ -203,6 +223,7 @@ impl LinkPrediction for Flex {
 
     fn link_predictor_backward(
         tensors: PredictorTensors<Self>,
+        statistics: FloatTensor<Self>,
         output: PredictorOutput<Self>,
         grad: FloatTensor<Self>,
     ) -> PredictorTensors<Self> {
@@ -211,7 +232,7 @@ impl LinkPrediction for Flex {
             source: &source,
             destination: &destination,
         };
-        let d = with_numbers(&tensors, |input| {
+        let d = with_numbers(&tensors, &floats(&statistics), |input| {
             cpu::link_predictor_backward(input, products, &floats(&output.logits), floats(&grad)[0])
         });
         PredictorTensors {
@@ -222,12 +243,16 @@ impl LinkPrediction for Flex {
             destination_bias: from_floats(d.bias, tensors.destination_bias.shape()),
             output: from_floats(d.output, tensors.output.shape()),
             output_bias: from_floats(vec![d.output_bias], [1]),
+            history: from_floats(d.history, tensors.history.shape()),
         }
     }
 }
 
 impl<B: LinkPrediction, C: CheckpointStrategy> LinkPrediction for Autodiff<B, C> {
-    fn link_predictor(tensors: PredictorTensors<Self>) -> PredictorOutput<Self> {
+    fn link_predictor(
+        tensors: PredictorTensors<Self>,
+        statistics: FloatTensor<Self>,
+    ) -> PredictorOutput<Self> {
         let inputs = [
             tensors.embedding.node(),
             tensors.source.node(),
@@ -236,6 +261,7 @@ impl<B: LinkPrediction, C: CheckpointStrategy> LinkPrediction for Autodiff<B, C>
             tensors.destination_bias.node(),
             tensors.output.node(),
             tensors.output_bias.node(),
+            tensors.history.node(),
         ];
         let tensors = PredictorTensors::<B> {
             embedding: tensors.embedding.into_primitive(),
@@ -245,17 +271,20 @@ impl<B: LinkPrediction, C: CheckpointStrategy> LinkPrediction for Autodiff<B, C>
             destination_bias: tensors.destination_bias.into_primitive(),
             output: tensors.output.into_primitive(),
             output_bias: tensors.output_bias.into_primitive(),
+            history: tensors.history.into_primitive(),
         };
-        let output = B::link_predictor(tensors.clone());
+        let statistics = statistics.into_primitive();
+        let output = B::link_predictor(tensors.clone(), statistics.clone());
         let [logits, source, destination] = [&output.logits, &output.source, &output.destination]
             .map(|tensor| <Self as AutodiffBackend>::from_inner(tensor.clone()));
-        let (loss, kept) = (output.loss.clone(), (tensors, output));
-        let loss = differentiable::<B, C, _, 7>(inputs, kept, loss, |(tensors, output), grad| {
+        let (loss, kept) = (output.loss.clone(), (tensors, statistics, output));
+        let loss = differentiable::<B, C, _, 8>(inputs, kept, loss, |kept, grad| {
+            let (tensors, statistics, output) = kept;
             let _operation = profiler::operation("link_predictor_backward", Kind::Kernel, || {
-                let embedding = tensors.embedding.shape();
-                costs::link_predictor(embedding[0] / 3, embedding[1], true)
+                let (embedding, history) = (tensors.embedding.shape(), tensors.history.shape());
+                costs::link_predictor([embedding[0] / 3, embedding[1], history[0]], true)
             });
-            let d = B::link_predictor_backward(tensors, output, grad);
+            let d = B::link_predictor_backward(tensors, statistics, output, grad);
             [
                 d.embedding,
                 d.source,
@@ -264,6 +293,7 @@ impl<B: LinkPrediction, C: CheckpointStrategy> LinkPrediction for Autodiff<B, C>
                 d.destination_bias,
                 d.output,
                 d.output_bias,
+                d.history,
             ]
         });
         PredictorOutput {
@@ -276,10 +306,11 @@ impl<B: LinkPrediction, C: CheckpointStrategy> LinkPrediction for Autodiff<B, C>
 
     fn link_predictor_backward(
         tensors: PredictorTensors<Self>,
+        statistics: FloatTensor<Self>,
         output: PredictorOutput<Self>,
         grad: FloatTensor<Self>,
     ) -> PredictorTensors<Self> {
-        let _ = (tensors, output, grad);
+        let _ = (tensors, statistics, output, grad);
         unreachable!("first order only")
     }
 }
@@ -301,11 +332,16 @@ pub struct PredictorInput {
     pub output: Tensor<2>,
     /// `[1]`.
     pub output_bias: Tensor<1>,
+    /// History of each pair, if any is read.
+    pub history: Option<PairHistory>,
 }
 
 impl PredictorInput {
-    fn into_dispatch(self) -> PredictorTensors<Dispatch> {
-        PredictorTensors {
+    /// As the backends take them, with the statistics of `pairs` pairs.
+    fn into_dispatch(self, pairs: usize) -> (PredictorTensors<Dispatch>, FloatTensor<Dispatch>) {
+        let ([_, width], device) = (self.embedding.dims(), self.embedding.device());
+        let [statistics, weight] = PairHistory::tensors(self.history, [pairs, width], &device);
+        let tensors = PredictorTensors {
             embedding: self.embedding.into_dispatch(),
             source: self.source.into_dispatch(),
             source_bias: self.source_bias.into_dispatch(),
@@ -313,8 +349,20 @@ impl PredictorInput {
             destination_bias: self.destination_bias.into_dispatch(),
             output: self.output.into_dispatch(),
             output_bias: self.output_bias.into_dispatch(),
-        }
+            history: weight.into_dispatch(),
+        };
+        (tensors, statistics.into_dispatch())
     }
+}
+
+/// Scores and loss of a batch.
+#[derive(Debug, Clone)]
+pub struct LinkScores {
+    /// Logits of (src, dst), then of (src, neg), `[2 events]`.
+    pub logits: Tensor<1>,
+    /// Mean cross-entropy of the first half against 1 plus that of the second against 0,
+    /// `[1]`; 0 without events.
+    pub loss: Tensor<1>,
 }
 
 /// The products of any embeddings, of which the first `sources` are sources, as
@@ -325,24 +373,33 @@ pub(crate) fn link_products(input: PredictorInput, sources: usize) -> LinkLayer 
         let [roots, width] = input.embedding.dims();
         costs::product([roots, width, width], 0)
     });
-    let layer = Dispatch::link_products(input.into_dispatch(), sources);
+    let (history, pairs) = (input.history.clone(), input.embedding.dims()[0] - sources);
+    let (tensors, _) = input.into_dispatch(pairs);
+    let layer = Dispatch::link_products(tensors, sources);
     LinkLayer {
         source: Tensor::from_dispatch(layer.source),
         destination: Tensor::from_dispatch(layer.destination),
         bias: Tensor::from_dispatch(layer.bias),
         output: Tensor::from_dispatch(layer.output),
         output_bias: Tensor::from_dispatch(layer.output_bias),
+        history,
     }
 }
 
-/// relu(src W_s + b_s + dst W_d + b_d) w + b for each pair, and the loss. Gradients of the loss
-/// go to all inputs.
+/// relu(src W_s + b_s + dst W_d + b_d + h W_h) w + b for each pair, h being the statistics of its
+/// history, and the loss. Gradients of the loss go to all inputs but h.
+///
+/// # Panics
+/// When the statistics are not those of the pairs.
 pub fn link_predictor(input: PredictorInput) -> LinkScores {
+    let [roots, width] = input.embedding.dims();
+    let events = roots / 3;
     let _operation = profiler::operation("link_predictor", Kind::Kernel, || {
-        let [roots, width] = input.embedding.dims();
-        costs::link_predictor(roots / 3, width, false)
+        let statistics = statistics_of(input.history.as_ref());
+        costs::link_predictor([events, width, statistics], false)
     });
-    let output = Dispatch::link_predictor(input.into_dispatch());
+    let (tensors, statistics) = input.into_dispatch(2 * events);
+    let output = Dispatch::link_predictor(tensors, statistics);
     LinkScores {
         logits: Tensor::from_dispatch(output.logits),
         loss: Tensor::from_dispatch(output.loss),

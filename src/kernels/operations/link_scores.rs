@@ -1,11 +1,12 @@
-//! Scores of a batch's pairs and the loss on them, after the link predictor's two products:
-//! relu, output layer and cross-entropy in two launches, their gradients in two more.
+//! Scores of pairs, and the loss on those of a batch, after the link predictor's two products:
+//! history, relu and output layer in one launch, cross-entropy in a second, their gradients in two
+//! more.
 //! [`mod@super::link_predictor`] is what autodiff knows.
 
 use burn::backend::tensor::FloatTensor;
 use burn::backend::wgpu::{CubeBackend, into_contiguous};
 use burn::backend::{Backend, Dispatch, ExtensionType, Flex, TensorMetadata, backend_extension};
-use burn::tensor::Tensor;
+use burn::tensor::{Device, Tensor};
 
 use crate::kernels::costs;
 use crate::kernels::cpu::link_scores as cpu;
@@ -19,8 +20,13 @@ pub(crate) static FORWARD: KernelSpec = KernelSpec {
     source: include_str!("../../../shaders/link_scores.wgsl"),
     shared: &[ROWS, FINITE],
     workgroup: 64,
-    storage_buffers: 6,
-    variants: &[&[("WIDTH", 100)], &[("WIDTH", 100), ("WORKGROUP", 8)]],
+    storage_buffers: 8,
+    variants: &[
+        &[("WIDTH", 100), ("HISTORY", 0)],
+        &[("WIDTH", 100), ("HISTORY", 0), ("WORKGROUP", 8)],
+        &[("WIDTH", 100), ("HISTORY", 16)],
+        &[("WIDTH", 100), ("HISTORY", 16), ("WORKGROUP", 8)],
+    ],
 };
 
 /// `shaders/link_loss.wgsl`.
@@ -33,14 +39,19 @@ pub(crate) static LOSS: KernelSpec = KernelSpec {
     variants: &[],
 };
 
+const BACKWARD_VARIANTS: &[&[(&str, u32)]] = &[
+    &[("WIDTH", 100), ("HISTORY", 0)],
+    &[("WIDTH", 100), ("HISTORY", 16)],
+];
+
 /// `shaders/link_scores_backward.wgsl`.
 pub(crate) static BACKWARD: KernelSpec = KernelSpec {
     name: "link_scores_backward",
     source: include_str!("../../../shaders/link_scores_backward.wgsl"),
     shared: &[ROWS, FINITE, GATES],
     workgroup: 64,
-    storage_buffers: 9,
-    variants: &[&[("WIDTH", 100)]],
+    storage_buffers: 8,
+    variants: BACKWARD_VARIANTS,
 };
 
 /// `shaders/link_scores_backward_sums.wgsl`.
@@ -49,16 +60,16 @@ pub(crate) static BACKWARD_SUMS: KernelSpec = KernelSpec {
     source: include_str!("../../../shaders/link_scores_backward_sums.wgsl"),
     shared: &[ROWS],
     workgroup: 64,
-    storage_buffers: 4,
-    variants: &[&[("WIDTH", 100)]],
+    storage_buffers: 5,
+    variants: BACKWARD_VARIANTS,
 };
 
 /// What the operation reads, or the gradients of that, as burn's backends take it.
 #[derive(ExtensionType, Debug, Clone)]
 pub(crate) struct LinkTensors<B: Backend> {
-    /// `[events, width]`.
+    /// `[events, width]`, or of each pair.
     pub source: FloatTensor<B>,
-    /// `[2 events, width]`.
+    /// `[2 events, width]`, or of each pair.
     pub destination: FloatTensor<B>,
     /// `[width]`.
     pub bias: FloatTensor<B>,
@@ -66,22 +77,18 @@ pub(crate) struct LinkTensors<B: Backend> {
     pub output: FloatTensor<B>,
     /// `[1]`.
     pub output_bias: FloatTensor<B>,
-}
-
-/// Loss and logits.
-#[derive(ExtensionType)]
-pub(crate) struct LinkOutput<B: Backend> {
-    /// `[1]`.
-    pub loss: FloatTensor<B>,
-    /// `[2 events]`.
-    pub logits: FloatTensor<B>,
+    /// Weights of the statistics of a pair, `[statistics, width]`; empty where none are read.
+    pub history: FloatTensor<B>,
 }
 
 /// Dispatch of [`link_scores`] to the backends.
 #[backend_extension(Cube, Flex)]
 pub(crate) trait LinkScoring: Backend {
-    /// See [`link_scores`].
-    fn link_scores(#[extension_type] tensors: LinkTensors<Self>) -> LinkOutput<Self>;
+    /// See [`link_scores`]; `statistics` is `[pairs, statistics]`.
+    fn link_scores(
+        #[extension_type] tensors: LinkTensors<Self>,
+        statistics: FloatTensor<Self>,
+    ) -> FloatTensor<Self>;
 }
 
 fn contiguous(tensors: LinkTensors<CubeBackend>) -> LinkTensors<CubeBackend> {
@@ -91,114 +98,156 @@ fn contiguous(tensors: LinkTensors<CubeBackend>) -> LinkTensors<CubeBackend> {
         bias: into_contiguous(tensors.bias),
         output: into_contiguous(tensors.output),
         output_bias: into_contiguous(tensors.output_bias),
+        history: into_contiguous(tensors.history),
     }
 }
 
 impl LinkScoring for CubeBackend {
-    fn link_scores(tensors: LinkTensors<Self>) -> LinkOutput<Self> {
-        let LinkTensors {
-            source,
-            destination,
-            bias,
-            output,
-            output_bias,
-        } = contiguous(tensors);
-        let (events, width) = (source.shape()[0], source.shape()[1]);
-        let logits = wgsl::empty(&source, [2 * events]);
-        let loss = wgsl::empty(&source, [1]);
-        let workgroup = wgsl::row_workgroup(&source, FORWARD.workgroup);
-        wgsl::launch(
-            &FORWARD,
-            &[("WIDTH", width as u32), ("WORKGROUP", workgroup)],
-            2 * events,
-            &[&source, &destination, &bias, &output, &output_bias, &logits],
-            &[events as u32],
-        );
-        wgsl::launch(
-            &LOSS,
-            &[],
-            1,
-            &[&logits, &loss],
-            &[events as u32, cpu::mean_scale(events).to_bits()],
-        );
-        LinkOutput { loss, logits }
+    fn link_scores(tensors: LinkTensors<Self>, statistics: FloatTensor<Self>) -> FloatTensor<Self> {
+        score(tensors, statistics).0
     }
 }
 
-/// Gradients of all inputs, given the logits and the gradient of the loss.
+/// Logits, and the two products as [`link_scores_backward`] takes them: those of the destinations
+/// with the history's share.
+pub(super) fn score(
+    tensors: LinkTensors<CubeBackend>,
+    statistics: FloatTensor<CubeBackend>,
+) -> (FloatTensor<CubeBackend>, [FloatTensor<CubeBackend>; 2]) {
+    let statistics = into_contiguous(statistics);
+    let LinkTensors {
+        source,
+        mut destination,
+        bias,
+        output,
+        output_bias,
+        history: weight,
+    } = contiguous(tensors);
+    let (sources, width) = (source.shape()[0], source.shape()[1]);
+    let (pairs, history) = (destination.shape()[0], weight.shape()[0]);
+    if history > 0 {
+        destination = wgsl::writable(destination);
+    }
+    let logits = wgsl::empty(&source, [pairs]);
+    wgsl::launch(
+        &FORWARD,
+        &[
+            ("WIDTH", width as u32),
+            ("HISTORY", history as u32),
+            ("WORKGROUP", wgsl::row_workgroup(&source, FORWARD.workgroup)),
+        ],
+        pairs,
+        &[
+            &source,
+            &destination,
+            &bias,
+            &output,
+            &output_bias,
+            &statistics,
+            &weight,
+            &logits,
+        ],
+        &[sources as u32, pairs as u32],
+    );
+    (logits, [source, destination])
+}
+
+/// Mean cross-entropy of a batch's logits `[2 events]`.
+pub(super) fn link_loss(logits: &FloatTensor<CubeBackend>) -> FloatTensor<CubeBackend> {
+    let events = logits.shape()[0] / 2;
+    let loss = wgsl::empty(logits, [1]);
+    wgsl::launch(
+        &LOSS,
+        &[],
+        1,
+        &[logits, &loss],
+        &[events as u32, cpu::mean_scale(events).to_bits()],
+    );
+    loss
+}
+
+/// Gradients of all inputs, given what [`score`] made of them and the gradient of the loss.
+///
+/// Those of the products take the products' place, unless somebody else holds them.
 pub(super) fn link_scores_backward(
     tensors: LinkTensors<CubeBackend>,
+    statistics: FloatTensor<CubeBackend>,
     logits: FloatTensor<CubeBackend>,
     grad: FloatTensor<CubeBackend>,
 ) -> LinkTensors<CubeBackend> {
-    let [logits, grad] = [logits, grad].map(into_contiguous);
+    let [statistics, logits, grad] = [statistics, logits, grad].map(into_contiguous);
     let LinkTensors {
         source,
         destination,
         bias,
         output,
+        history,
         ..
     } = contiguous(tensors);
+    let [source, destination] = [source, destination].map(wgsl::writable);
     let (events, width) = (source.shape()[0], source.shape()[1]);
-    let chunks = events.div_ceil(cpu::CHUNK);
-    let d = LinkTensors {
-        source: wgsl::empty(&source, source.shape()),
-        destination: wgsl::empty(&source, destination.shape()),
-        bias: wgsl::empty(&source, [width]),
-        output: wgsl::empty(&source, [width]),
-        output_bias: wgsl::empty(&source, [1]),
-    };
-    let partial = wgsl::empty(&source, [chunks, 2 * width + 1]);
+    let history = history.shape()[0];
+    let constants = [("WIDTH", width as u32), ("HISTORY", history as u32)];
+    let (chunks, columns) = (events.div_ceil(cpu::CHUNK), (2 + history) * width + 1);
+    let partial = wgsl::empty(&source, [chunks, columns]);
     wgsl::launch(
         &BACKWARD,
-        &[("WIDTH", width as u32)],
+        &constants,
         chunks,
         &[
             &source,
             &destination,
             &bias,
             &output,
+            &statistics,
             &logits,
             &grad,
-            &d.source,
-            &d.destination,
             &partial,
         ],
         &[events as u32, cpu::mean_scale(events).to_bits()],
     );
+    let d = LinkTensors {
+        bias: wgsl::empty(&source, [width]),
+        output: wgsl::empty(&source, [width]),
+        output_bias: wgsl::empty(&source, [1]),
+        history: wgsl::empty(&source, [history, width]),
+        source,
+        destination,
+    };
     wgsl::launch(
         &BACKWARD_SUMS,
-        &[("WIDTH", width as u32)],
-        wgsl::groups_of(2 * width + 1, BACKWARD_SUMS.workgroup),
-        &[&partial, &d.bias, &d.output, &d.output_bias],
+        &constants,
+        wgsl::groups_of(columns, BACKWARD_SUMS.workgroup),
+        &[&partial, &d.bias, &d.output, &d.output_bias, &d.history],
         &[chunks as u32],
     );
     d
 }
 
 impl LinkScoring for Flex {
-    fn link_scores(tensors: LinkTensors<Self>) -> LinkOutput<Self> {
+    fn link_scores(tensors: LinkTensors<Self>, statistics: FloatTensor<Self>) -> FloatTensor<Self> {
         let logits = cpu::link_scores(&cpu::LinkInput {
             source: &floats(&tensors.source),
             destination: &floats(&tensors.destination),
             bias: &floats(&tensors.bias),
             output: &floats(&tensors.output),
             output_bias: floats(&tensors.output_bias)[0],
+            history: cpu::HistoryInput {
+                statistics: &floats(&statistics),
+                weight: &floats(&tensors.history),
+            },
         });
         let pairs = logits.len();
-        LinkOutput {
-            loss: from_floats(vec![cpu::link_loss(&logits)], [1]),
-            logits: from_floats(logits, [pairs]),
-        }
+        from_floats(logits, [pairs])
     }
 }
 
-/// Products of a batch's pairs and what the predictor does with them.
+/// Products of pairs and what the predictor does with them.
 #[derive(Debug, Clone)]
 pub struct LinkLayer {
-    /// Products of the sources, `[events, width]`.
+    /// Products of the sources, `[pairs, width]`.
     pub source: Tensor<2>,
-    /// Products of the destinations, then of the negatives, `[2 events, width]`.
+    /// Products of the destinations, `[pairs, width]`.
     pub destination: Tensor<2>,
     /// Added to every pair before the relu, `[width]`.
     pub bias: Tensor<1>,
@@ -206,34 +255,65 @@ pub struct LinkLayer {
     pub output: Tensor<1>,
     /// Output bias, `[1]`.
     pub output_bias: Tensor<1>,
+    /// History of each pair, if any is read.
+    pub history: Option<PairHistory>,
 }
 
-/// Scores and loss of a batch.
+/// Statistics of what has happened between the two nodes of each pair, and their weights in the
+/// hidden layer.
 #[derive(Debug, Clone)]
-pub struct LinkScores {
-    /// Logits of (src, dst), then of (src, neg), `[2 events]`.
-    pub logits: Tensor<1>,
-    /// Mean cross-entropy of the first half against 1 plus that of the second against 0,
-    /// `[1]`; 0 without events.
-    pub loss: Tensor<1>,
+pub struct PairHistory {
+    /// `[pairs, statistics]`, those of a batch (src, dst), then (src, neg); they get no gradient.
+    pub statistics: Tensor<2>,
+    /// `[statistics, width]`.
+    pub weight: Tensor<2>,
 }
 
-/// relu(source + destination + bias) · output + output bias for each pair, and the loss.
-/// Without gradients.
-pub fn link_scores(layer: LinkLayer) -> LinkScores {
+impl PairHistory {
+    /// The two tensors, without rows where there is no history.
+    ///
+    /// # Panics
+    /// When they are not of `pairs` pairs and of `width`: shaders have no bounds checks.
+    pub(super) fn tensors(
+        history: Option<PairHistory>,
+        [pairs, width]: [usize; 2],
+        device: &Device,
+    ) -> [Tensor<2>; 2] {
+        let Some(PairHistory { statistics, weight }) = history else {
+            return [[pairs, 0], [0, width]].map(|shape| Tensor::empty(shape, device));
+        };
+        let count = weight.dims()[0];
+        assert_eq!(statistics.dims(), [pairs, count], "statistics of the pairs");
+        assert_eq!(weight.dims(), [count, width], "weights of the statistics");
+        [statistics, weight]
+    }
+}
+
+/// How many statistics of a pair are read.
+pub(super) fn statistics_of(history: Option<&PairHistory>) -> usize {
+    history.map_or(0, |history| history.weight.dims()[0])
+}
+
+/// relu(source + destination + bias + statistics · weight) · output + output bias for each pair,
+/// `[pairs]`. Without gradients.
+///
+/// # Panics
+/// When products and statistics are not of as many pairs.
+pub fn link_scores(layer: LinkLayer) -> Tensor<1> {
+    let [pairs, width] = layer.destination.dims();
     let _operation = profiler::operation("link_scores", Kind::Kernel, || {
-        let [events, width] = layer.source.dims();
-        costs::link_scores(events, width)
+        costs::link_scores([pairs, width, statistics_of(layer.history.as_ref())])
     });
-    let output = Dispatch::link_scores(LinkTensors {
+    assert_eq!(layer.source.dims(), [pairs, width], "products of the pairs");
+    let device = layer.source.device();
+    let [statistics, weight] = PairHistory::tensors(layer.history, [pairs, width], &device);
+    let tensors = LinkTensors {
         source: layer.source.into_dispatch(),
         destination: layer.destination.into_dispatch(),
         bias: layer.bias.into_dispatch(),
         output: layer.output.into_dispatch(),
         output_bias: layer.output_bias.into_dispatch(),
-    });
-    LinkScores {
-        logits: Tensor::from_dispatch(output.logits),
-        loss: Tensor::from_dispatch(output.loss),
-    }
+        history: weight.into_dispatch(),
+    };
+    Tensor::from_dispatch(Dispatch::link_scores(tensors, statistics.into_dispatch()))
 }

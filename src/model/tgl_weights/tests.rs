@@ -20,7 +20,7 @@ const TGN: ModelConfig = ModelConfig {
     train_time_encoding: true,
     dropout: 0.1,
     attention_dropout: 0.1,
-    pair_history: 0,
+    pair_history: 3,
 };
 const JODIE: ModelConfig = ModelConfig {
     name: ModelName::Jodie,
@@ -59,6 +59,7 @@ fn round_trips(config: ModelConfig) {
         edge_width: 0,
         node_width: 0,
         layers: 1,
+        pair_history: 0,
         ..config
     };
     let as_wide = ModelConfig {
@@ -254,6 +255,47 @@ fn every_misfit_is_named() {
         \n  'edge_predictor.scr_fc.bias' [4] is in the weights, the model has no such parameter\
         \ncheck the widths and the kind of the model"
     );
+}
+
+const WITHOUT_HISTORY: ModelConfig = ModelConfig {
+    pair_history: 0,
+    ..TGN
+};
+
+/// Everything else is drawn as without it.
+#[test]
+fn pair_history_adds_one_parameter() {
+    let without = export(&model(&WITHOUT_HISTORY, 7)).unwrap();
+    let mut with = export(&model(&TGN, 7)).unwrap();
+    let history = with.remove("edge_predictor.history_fc.weight").unwrap();
+    assert_eq!(with, without);
+    assert_eq!(history.shape, [4, 3]);
+    let bound = 1.0 / 3f32.sqrt();
+    assert!(history.values.iter().all(|v| v.abs() <= bound && *v != 0.0));
+}
+
+#[test]
+fn pair_history_on_one_side_only_is_refused() {
+    let error = |config: &ModelConfig, weights: &BTreeMap<String, NamedTensor>| {
+        load(model(config, 7), weights).unwrap_err().to_string()
+    };
+    assert_eq!(
+        error(&TGN, &numbered(&WITHOUT_HISTORY)),
+        "these weights are not of this model:\
+        \n  'edge_predictor.history_fc.weight' is missing, the model expects it with shape [4, 3]\
+        \nthese weights know no pair history (TGL's never do): give --pair-history off"
+    );
+    assert_eq!(
+        error(&WITHOUT_HISTORY, &numbered(&TGN)),
+        "these weights are not of this model:\
+        \n  'edge_predictor.history_fc.weight' [4, 3] is in the weights, the model has no such parameter\
+        \nthese weights are of a model with pair history: give --pair-history on"
+    );
+    let mut other = numbered(&WITHOUT_HISTORY);
+    other.remove("edge_predictor.out_fc.bias");
+    let both = error(&TGN, &other);
+    let remedies = "give --pair-history off\ncheck the widths and the kind of the model";
+    assert!(both.ends_with(remedies), "{both}");
 }
 
 #[test]
