@@ -205,7 +205,11 @@ mod tests {
 "#;
 
     /// What has been added since, after the setting that it follows.
-    const ADDED: [(&str, &str); 2] = [
+    const ADDED: [(&str, &str); 3] = [
+        (
+            "  \"time_delta\": \"query\",\n",
+            "  \"pair_history\": \"off\",\n",
+        ),
         (
             "  \"learning_rate\": 0.0001,\n",
             r#"  "lr_schedule": "constant",

@@ -18,6 +18,9 @@ const MOST_STEPS: usize = 50;
 /// The length of a step at which the fit has converged.
 const SMALLEST_STEP: f64 = 1e-10;
 
+/// What a loss may grow by, relatively, where a step is right but rounding is as large.
+const ROUNDING: f64 = 1e-12;
+
 /// Rows of one partial sum.
 const ROWS_PER_SUM: usize = 1 << 10;
 
@@ -49,7 +52,7 @@ impl<const W: usize> Logistic<W> {
             let (next, next_sums) = loop {
                 let next: Vec<f64> = at.iter().zip(&step).map(|(w, s)| w - length * s).collect();
                 let next_sums = Sums::of::<W>(rows, &class, &next);
-                if next_sums.loss <= sums.loss || length < 1e-6 {
+                if next_sums.loss <= sums.loss * (1.0 + ROUNDING) || length < 1e-6 {
                     break (next, next_sums);
                 }
                 length /= 2.0;
