@@ -128,9 +128,12 @@ impl RunConfig {
             .unwrap_or_else(|| self.default_pair_history())
     }
 
-    /// Whether it does unless told otherwise.
+    /// Whether it does unless told otherwise: TGL's, MSPipe's and DyGLib's models read none.
     pub(crate) fn default_pair_history(&self) -> Switch {
-        Switch::Off
+        match self.protocol.name {
+            Protocol::Default | Protocol::Tgb => Switch::On,
+            Protocol::Tgl | Protocol::Dyglib => Switch::Off,
+        }
     }
 
     /// How the run's stream is opened.

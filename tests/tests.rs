@@ -51,6 +51,8 @@ mod operations;
 mod options;
 /// What commands write: never over what is not theirs, and never half.
 mod outputs;
+/// Pair history: its encoding in weights files, the counting baseline, weights without it.
+mod pair_history;
 /// The pipeline as a user runs it: failures, threads, an emulated link.
 mod pipeline_cli;
 /// An empty folder in which the program runs.

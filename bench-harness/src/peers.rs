@@ -21,7 +21,7 @@ use burn::tensor::Device;
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{Arg, ArgMatches, Args, Command, FromArgMatches, Id, value_parser};
-use mspipe::config::{self, RunConfig};
+use mspipe::config::{self, RunConfig, Switch};
 use mspipe::console;
 use mspipe::device::{self, DeviceChoice};
 use mspipe::interrupt;
@@ -115,6 +115,8 @@ impl FromArgMatches for PeersConfig {
         };
         let mut run = RunConfig::from_arg_matches(matches)?;
         run.device = DeviceChoice::Cpu;
+        // PyG's TGN reads none.
+        run.model.pair_history = Some(Switch::Off);
         run.training.eval_test_each_epoch = true;
         Ok(PeersConfig {
             run,

@@ -104,7 +104,7 @@ pub struct ModelSettings {
 
     /// Whether the link predictor also reads what the two nodes have had to do with each other:
     /// how often and when they met, and how busy each is, counted in the stream itself and so never
-    /// stale [default: off]
+    /// stale [default: on with --protocol default and tgb, off otherwise]
     #[arg(long, value_enum, help_heading = "Model")]
     pub pair_history: Option<Switch>,
 

@@ -198,6 +198,7 @@ fn lead(summary: &Value, synthetic: bool) -> Vec<Block> {
         ("stream", stream),
         ("device", text_of(&summary["device"]["adapter"])),
         ("protocol", text_of(&summary["protocol"])),
+        ("pair history", text_of(&summary["pair_history"])),
         ("schedule", text_of(&summary["schedule"])),
         (
             "node memory",

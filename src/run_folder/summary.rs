@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use crate::config::{MitigationName, PipelineSettings, Protocol, RunConfig};
+use crate::config::{MitigationName, PipelineSettings, Protocol, RunConfig, Switch};
 use crate::eval::LinkMetrics;
 use crate::model::ModelName;
 use crate::pipeline::link::Link;
@@ -60,6 +60,8 @@ pub struct Setting {
     pub device: DeviceRecord,
     /// What the numbers were measured under.
     pub protocol: Protocol,
+    /// Whether the link predictor read pair histories.
+    pub pair_history: Switch,
     /// Seed.
     pub seed: u64,
     /// Events per batch.
@@ -82,6 +84,7 @@ impl Setting {
             model: config.model.name,
             device,
             protocol: config.protocol.name,
+            pair_history: config.pair_history(),
             seed: config.training.seed,
             batch_size: config.training.batch_size,
             init: config.start.init.clone(),
@@ -114,6 +117,8 @@ pub struct Summary {
     pub stall_seconds: f64,
     /// What the numbers were measured under.
     pub protocol: Protocol,
+    /// Whether the link predictor read pair histories.
+    pub pair_history: Switch,
     /// Seed.
     pub seed: u64,
     /// Events per batch.
@@ -163,6 +168,7 @@ impl Summary {
             staleness: record.staleness,
             stall_seconds: record.stall.as_secs_f64(),
             protocol: setting.protocol,
+            pair_history: setting.pair_history,
             seed: setting.seed,
             batch_size: setting.batch_size,
             init: setting.init,

@@ -21,7 +21,6 @@ use rayon::prelude::*;
 
 use encoding::{Encoder, Facts, Seen};
 pub use encoding::{Encoding, EncodingArrays, Training};
-pub use index::most_bytes;
 use index::{Index, Met, Past};
 
 use crate::graph::{EventColumns, EventId, NodeId, Timestamp};
@@ -83,6 +82,12 @@ impl Statistic {
     fn is_of_source(self) -> bool {
         matches!(self, Statistic::SinceSource | Statistic::SourceEvents)
     }
+}
+
+/// Bytes of the histories of so many events and nodes, if all pairs differ, with what building takes
+/// on so many threads.
+pub fn most_bytes(events: u64, nodes: u64, threads: u64) -> u64 {
+    index::most_bytes(events, nodes, threads) + encoding::most_bytes(events)
 }
 
 /// Pairs that are asked for; the three columns have the same length.

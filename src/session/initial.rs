@@ -71,10 +71,15 @@ fn fit_pair_history(config: &mut RunConfig, weights: Option<&WeightFile>) -> Vec
     let mut notes = Vec::new();
     if let (None, Some(weights)) = (config.model.pair_history, weights) {
         let known = weights.tensors.contains_key(tgl_weights::PAIR_HISTORY);
-        if !known && config.default_pair_history() == Switch::On {
-            notes.push("pair history is off: these weights know none (TGL's never do)".to_owned());
+        let now = if known { Switch::On } else { Switch::Off };
+        if now != config.default_pair_history() {
+            let note = match now {
+                Switch::On => "pair history is on: these weights were trained with it",
+                Switch::Off => "pair history is off: these weights know none (TGL's never do)",
+            };
+            notes.push(note.to_owned());
         }
-        config.model.pair_history = Some(if known { Switch::On } else { Switch::Off });
+        config.model.pair_history = Some(now);
     }
     config.model.pair_history = Some(config.pair_history());
     notes

@@ -31,6 +31,14 @@ const SAMPLED_EVENTS: usize = 1 << 18;
 /// Rows of one part of a sum over them.
 const ROWS_PER_SUM: usize = 1 << 12;
 
+/// Bytes that choosing an encoding takes for a while.
+pub(super) fn most_bytes(events: u64) -> u64 {
+    let gaps = 8 * (2 * events).min(GAPS as u64);
+    let rows = 8 * WIDTH as u64 * events.min(SAMPLED_EVENTS as u64);
+    // Destinations, to draw negatives from.
+    gaps.max(4 * events + rows)
+}
+
 /// The part of a stream that an encoding is made from, and how it is trained on.
 #[derive(Clone, Copy, Debug)]
 pub struct Training<'a> {

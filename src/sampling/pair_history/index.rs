@@ -21,7 +21,7 @@ use crate::graph::{Csr, EventColumns, EventId, NodeId, Timestamp};
 
 /// Bytes of an index of so many events and nodes, if all pairs differ, with what building takes
 /// on so many threads.
-pub fn most_bytes(events: u64, nodes: u64, threads: u64) -> u64 {
+pub(super) fn most_bytes(events: u64, nodes: u64, threads: u64) -> u64 {
     (48 + 8 + 8) * events + (16 + 8 * threads) * nodes
 }
 
