@@ -1,12 +1,15 @@
 // One step of Adam (Kingma and Ba, 2015), as PyTorch computes it, in place, of four parameters
 // whose moments lie in one buffer; with decoupled weight decay (AdamW), and with other constants
-// plain gradient descent. One invocation takes one number. The corrections of the two
-// moments are worked out on the host. The last two numbers of that buffer are the first step
+// plain gradient descent. Where CLIPPED is 1, gradients are first multiplied by the number
+// that clip_scale put behind what is watched. One invocation takes one number. The corrections of the two
+// moments are worked out on the host. Behind the moments are the first step
 // whose gradients, and the first whose new parameters, were not all finite, 0 for none; all
 // invocations that write one of them write the same. (A gradient whose square overflows counts:
 // its moment never comes back.)
 
-@group(0) @binding(0) var<storage, read_write> moments: array<f32>; // [2 all numbers + 2]: first, second, watch
+const CLIPPED: u32 = 0u;
+
+@group(0) @binding(0) var<storage, read_write> moments: array<f32>; // [2 all numbers + 3]: first, second, watch, scale
 @group(0) @binding(1) var<storage, read_write> parameter_0: array<f32>;
 @group(0) @binding(2) var<storage, read_write> gradient_0: array<f32>;
 @group(0) @binding(3) var<storage, read_write> parameter_1: array<f32>;
@@ -25,8 +28,12 @@ fn watch(value: f32, place: u32) {
     }
 }
 
-// The new number for a gradient, whose first moment is at `at`.
-fn moved(number: f32, gradient: f32, at: u32) -> f32 {
+// The new number for a gradient `raw`, whose first moment is at `at`.
+fn moved(number: f32, raw: f32, at: u32) -> f32 {
+    var gradient = raw;
+    if (CLIPPED == 1u) {
+        gradient = moments[2u * sizes[2].x + 2u] * raw;
+    }
     let beta_1 = bitcast<f32>(sizes[2].y);
     let beta_2 = bitcast<f32>(sizes[2].z);
     let epsilon = bitcast<f32>(sizes[2].w);

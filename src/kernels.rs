@@ -18,9 +18,9 @@ mod operations;
 pub mod wgsl;
 
 pub use operations::{
-    adam, dropout, gather_rows, link_predictor, link_scores, mail_update, memory_gather,
-    memory_update, output_norm, products, recurrent_cell, temporal_attention, time_encoding,
-    time_projection, unpack_bits,
+    adam, clip_scale, dropout, gather_rows, link_predictor, link_scores, mail_update,
+    memory_gather, memory_update, output_norm, products, recurrent_cell, temporal_attention,
+    time_encoding, time_projection, unpack_bits,
 };
 use wgsl::KernelSpec;
 
@@ -54,4 +54,6 @@ pub const ALL: &[&KernelSpec] = &[
     &products::cube::COLUMN_SUMS,
     &dropout::FORWARD,
     &adam::FORWARD,
+    &clip_scale::SQUARES,
+    &clip_scale::SCALE,
 ];

@@ -2,7 +2,7 @@
 //! backward, and the kernels that watch for it name the first step and commit.
 
 use burn::tensor::{Device, Tensor};
-use mspipe::kernels::adam::{AdamStep, Moving, WATCHED, adam};
+use mspipe::kernels::adam::{AdamStep, BESIDE, Moving, WATCHED, adam};
 use mspipe::kernels::mail_update::{MailLists, MailWatch, mail_update};
 use mspipe::kernels::temporal_attention::AttentionShape;
 
@@ -103,7 +103,7 @@ fn nan_and_infinity_pass_the_rest() {
 /// Steps with `gradients`, one after the other, on two parameters; what was watched.
 fn watched_steps(gradients: &[[f32; 2]], device: &Device) -> Vec<f32> {
     let one = |number: f32| floats(&[number], [1], device);
-    let mut moments = Tensor::zeros([4 + WATCHED], device);
+    let mut moments = Tensor::zeros([4 + BESIDE], device);
     let mut parameters = vec![one(1.0), one(2.0)];
     for (t, gradients) in (1..).zip(gradients) {
         let moving = parameters.into_iter().zip(gradients).enumerate();

@@ -6,10 +6,13 @@ mod killed;
 mod streams;
 
 use std::io;
+use std::thread;
+use std::time::Duration;
 
 use mspipe::checkpoint::{self, Checkpoint, Checkpoints, Every, Header};
-use mspipe::config::RunConfig;
+use mspipe::config::{MaxTime, RunConfig};
 use mspipe::session::Session;
+use mspipe::train::ended::Ended;
 use mspipe::train::error::TrainError;
 use mspipe::train::keeping::Keeping;
 use mspipe::train::observer::{TrainEvent, TrainRecord};
@@ -35,6 +38,9 @@ struct Keeper {
     /// In the evaluation of this part that so many others came before.
     stop_in: Option<(&'static str, usize)>,
     stop: Stop,
+    /// Where to sleep for so long.
+    sleep_at: Option<((usize, usize), Duration)>,
+    warnings: Vec<String>,
     epoch: usize,
 }
 
@@ -48,6 +54,8 @@ impl Keeper {
             stop_at: None,
             stop_in: None,
             stop: Stop::default(),
+            sleep_at: None,
+            warnings: Vec::new(),
             epoch: 0,
         }
     }
@@ -71,6 +79,10 @@ impl Keeper {
             {
                 self.stop.request();
             }
+            TrainEvent::Iteration { iteration, .. } => match self.sleep_at {
+                Some((place, time)) if place == (self.epoch, iteration) => thread::sleep(time),
+                _ => {}
+            },
             TrainEvent::EvaluationBegins(part) => match &mut self.stop_in {
                 Some((of, 0)) if part == *of => self.stop.request(),
                 Some((of, before)) if part == *of => *before -= 1,
@@ -88,7 +100,7 @@ impl Keeper {
                 let kept = Checkpoints::of(&folder).save(&header, state);
                 return kept.map_err(io::Error::other);
             }
-            TrainEvent::Warning(message) => panic!("{message}"),
+            TrainEvent::Warning(message) => self.warnings.push(message.to_owned()),
             _ => {}
         }
         self.outcome.see(event)
@@ -110,6 +122,13 @@ fn train(
         training.keeping = Keeping::new(keeper.every);
         let result = training.run(&mut |event| keeper.see(event));
         keeper.outcome.look_into(&training.memory);
+        if keeper
+            .warnings
+            .iter()
+            .any(|warning| !warning.starts_with("the time was up"))
+        {
+            panic!("{:?}", keeper.warnings);
+        }
         result.map(|(record, _)| record)
     })
 }
@@ -121,14 +140,14 @@ fn numbers(record: &TrainRecord) -> Vec<String> {
         .map(|epoch| format!("{:?} {:?}", epoch.train_loss.to_bits(), epoch.val))
         .collect();
     all.push(format!(
-        "{} {:?} {:?}",
-        record.best_epoch, record.test, record.staleness
+        "{} {:?} {:?} {:?}",
+        record.best_epoch, record.ended, record.test, record.staleness
     ));
     all
 }
 
 /// Settings whose numbers don't depend on times.
-const SETTINGS: [(&str, &str); 7] = [
+const SETTINGS: [(&str, &str); 9] = [
     ("tgn", "--schedule sequential --memory device"),
     ("tgn", "--schedule staleness:3 --memory device"),
     (
@@ -142,6 +161,16 @@ const SETTINGS: [(&str, &str); 7] = [
     ("jodie", "--schedule mspipe --memory device"),
     ("apan", "--schedule staleness:2 --memory device"),
     ("apan", "--schedule exact-overlap --memory host"),
+    (
+        "tgn",
+        "--lr-schedule cosine --warmup 5 --clip-norm 0.3 --weight-decay 0.1 --max-time 2h \
+         --monitor val-auc --patience 1",
+    ),
+    (
+        "jodie --optimizer sgd",
+        "--lr-schedule linear --warmup 17 --clip-norm 0.3 --weight-decay 0.1 --schedule \
+         staleness:3",
+    ),
 ];
 
 #[test]
@@ -198,6 +227,106 @@ fn checkpoints_change_no_number_of_the_training_that_writes_them() {
             }
         }
     }
+}
+
+/// Settings of the optimiser act: none gives the numbers of another.
+#[test]
+fn each_control_changes_the_numbers() {
+    let losses = |options: &str| {
+        let config = config("tgn", EVENTS, options);
+        let mut keeper = Keeper::new(Every::Never);
+        train(&config, None, &mut keeper).unwrap();
+        keeper.outcome.losses
+    };
+    let plain = losses("");
+    for same in [
+        "--lr-schedule constant --warmup 0 --optimizer adam --weight-decay 0",
+        "--patience 1 --monitor val-ap --max-time 2h",
+        "--clip-norm 1e9",
+    ] {
+        assert_eq!(losses(same), plain, "{same}");
+    }
+    let mut others = vec![plain];
+    for other in [
+        "--lr-schedule cosine",
+        "--lr-schedule linear",
+        "--warmup 3",
+        "--optimizer sgd",
+        "--weight-decay 0.1",
+        "--clip-norm 0.1",
+    ] {
+        let losses = losses(other);
+        assert!(!others.contains(&losses), "{other}");
+        others.push(losses);
+    }
+}
+
+#[test]
+fn patience_ends_a_run_where_it_ends_an_interrupted_one() {
+    // With such a rate no epoch is better than the first one for long.
+    let config = config(
+        "tgn",
+        EVENTS,
+        "--epochs 9 --patience 2 --learning-rate 0.05",
+    );
+    let mut whole = Keeper::new(Every::Epoch);
+    let record = train(&config, None, &mut whole).unwrap();
+    let epochs = record.epochs.len();
+    assert!(epochs < 9, "{:?}", record.ended);
+    let (epoch, patience) = (epochs, 2);
+    assert_eq!(record.ended, Ended::Patience { epoch, patience });
+    assert_eq!(record.best_epoch, epochs - 2);
+    // The last one is of a run that has only its test to do.
+    for place in [whole.places[epochs - 2], whole.places[epochs - 1]] {
+        let mut resumed = Keeper::new(Every::Epoch);
+        let from = whole.checkpoint(place);
+        let again = train(&config, Some(from), &mut resumed).unwrap();
+        assert_eq!(numbers(&again), numbers(&record), "{place:?}");
+    }
+}
+
+#[test]
+fn time_that_is_up_in_the_first_epoch_tests_what_there_is() {
+    for (model, options) in [SETTINGS[0], SETTINGS[3]] {
+        let mut config = config(model, EVENTS, &format!("--epochs 2 {options}"));
+        let mut whole = Keeper::new(Every::Never);
+        let expected = numbers(&train(&config, None, &mut whole).unwrap());
+        config.machine.max_time = Some(MaxTime(Duration::ZERO));
+        let mut timed = Keeper::new(Every::Epoch);
+        let record = train(&config, None, &mut timed).unwrap();
+        let Ended::Time { epoch, iteration } = record.ended else {
+            panic!("{:?}", record.ended);
+        };
+        // What had read memory is trained too: at most k - 1 iterations more.
+        assert!(epoch == 1 && (1..5).contains(&iteration), "{iteration}");
+        assert_eq!((record.best_epoch, record.epochs.len()), (1, 1));
+        assert_eq!(timed.warnings.len(), 1);
+        assert_eq!(timed.places, [(1, iteration)]);
+        // Whoever resumes it before its test has ended trains on.
+        config.machine.max_time = None;
+        let mut resumed = Keeper::new(Every::Never);
+        let from = timed.checkpoint((1, iteration));
+        let record = train(&config, Some(from), &mut resumed).unwrap();
+        assert_eq!(numbers(&record), expected, "{model} {options}");
+    }
+}
+
+#[test]
+fn time_that_is_up_later_tests_the_best_epoch_that_has_ended() {
+    let one = config("tgn", EVENTS, "--epochs 1");
+    let expected = train(&one, None, &mut Keeper::new(Every::Never)).unwrap();
+    let mut two = config("tgn", EVENTS, "--epochs 2");
+    let time = Duration::from_secs(20);
+    two.machine.max_time = Some(MaxTime(time));
+    let mut timed = Keeper::new(Every::Epoch);
+    timed.sleep_at = Some(((2, 4), time));
+    let record = train(&two, None, &mut timed).unwrap();
+    let (epoch, iteration) = (2, 5);
+    assert_eq!(record.ended, Ended::Time { epoch, iteration });
+    assert_eq!(timed.places, [(2, 0), (2, 5)]);
+    assert_eq!((record.best_epoch, record.epochs.len()), (1, 1));
+    assert_eq!(record.test, expected.test);
+    assert!(timed.warnings.is_empty());
 }
 
 #[test]

@@ -12,7 +12,7 @@ mod of_burn;
 use burn::backend::Dispatch;
 use burn::nn::LayerNormConfig;
 use burn::tensor::{Device, Tensor};
-use mspipe::kernels::adam::{AdamStep, Moving, WATCHED, adam};
+use mspipe::kernels::adam::{AdamStep, BESIDE, Moving, adam};
 use mspipe::kernels::costs;
 use mspipe::kernels::dropout::{Dropout, dropout};
 use mspipe::kernels::gather_rows::{GatherRows as _, gather_rows};
@@ -234,7 +234,7 @@ fn writing(make: &Inputs<'_>, rows: usize, events: usize) -> [Case; 2] {
 fn optimiser(make: &Inputs<'_>) -> Case {
     let gradient = make.vector(PARAMETERS);
     let mut state = Some((
-        make.vector(2 * PARAMETERS + WATCHED).abs(),
+        make.vector(2 * PARAMETERS + BESIDE).abs(),
         make.vector(PARAMETERS),
     ));
     let step = AdamStep::new(1e-4, 3);

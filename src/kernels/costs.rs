@@ -137,6 +137,11 @@ pub fn time_projection(rows: usize, width: usize, backward: bool) -> Work {
     )
 }
 
+/// The norm of all gradients.
+pub fn clip_scale(numbers: usize) -> Work {
+    Work::new(numbers, 2 * numbers)
+}
+
 /// A step of Adam: parameter and moments are read and written, the gradient read.
 pub fn adam(numbers: usize) -> Work {
     Work::new(7 * numbers, 13 * numbers)

@@ -7,6 +7,7 @@
 
 pub(crate) mod activation;
 pub(crate) mod adam;
+pub(crate) mod clip_scale;
 pub(crate) mod cosine;
 pub(crate) mod counter_hash;
 pub(crate) mod gru_gates;

@@ -2,6 +2,7 @@
 //! call of its CPU kernel, backward, and the function on tensors that the models call.
 
 pub mod adam;
+pub mod clip_scale;
 pub mod dropout;
 pub mod gather_rows;
 pub(super) mod gru_gates;

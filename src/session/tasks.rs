@@ -138,6 +138,7 @@ impl Session {
                 steps: training.epochs.saturating_mul(iterations),
             },
             weight_decay: training.weight_decay,
+            clip_norm: training.clip_norm,
         }
     }
 

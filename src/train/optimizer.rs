@@ -13,7 +13,7 @@ use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
 use super::learning_rate::LearningRate;
-use crate::kernels::adam::{AdamStep, Moving, WATCHED, adam};
+use crate::kernels::adam::{AdamStep, BESIDE, Moving, WATCHED, adam};
 
 /// What moves the weights.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
@@ -35,6 +35,8 @@ pub struct OptimizerRule {
     pub learning_rate: LearningRate,
     /// What they are multiplied by before a step is 1 − learning rate × this.
     pub weight_decay: f64,
+    /// Largest norm of the gradients of all weights together, if there is one.
+    pub clip_norm: Option<f64>,
 }
 
 impl OptimizerRule {
@@ -44,6 +46,7 @@ impl OptimizerRule {
             optimizer: OptimizerName::Adam,
             learning_rate: LearningRate::constant(learning_rate),
             weight_decay: 0.0,
+            clip_norm: None,
         }
     }
 
@@ -54,7 +57,10 @@ impl OptimizerRule {
             OptimizerName::Adam => AdamStep::new(learning_rate, t),
             OptimizerName::Sgd => AdamStep::sgd(learning_rate, t),
         };
-        step.with_decay(learning_rate * self.weight_decay)
+        AdamStep {
+            clip_norm: self.clip_norm.map(|norm| norm as f32),
+            ..step.with_decay(learning_rate * self.weight_decay)
+        }
     }
 }
 
@@ -71,7 +77,7 @@ pub(crate) struct Optimizer {
 /// All moments, side by side in one tensor, and where each parameter has its own.
 #[derive(Debug)]
 struct Table {
-    /// The first moments of all numbers, then the second, then what the steps watch.
+    /// The first moments of all numbers, then the second, then what stands beside them.
     numbers: Tensor<1>,
     places: HashMap<ParamId, Range<usize>>,
 }
@@ -93,7 +99,7 @@ impl Optimizer {
             return self.given.get(&id).cloned();
         };
         let of = places.get(&id)?;
-        let all = (numbers.dims()[0] - WATCHED) / 2;
+        let all = (numbers.dims()[0] - BESIDE) / 2;
         Some([0, all].map(|half| numbers.clone().slice(half + of.start..half + of.end)))
     }
 
@@ -151,7 +157,7 @@ impl Table {
         }
         first.append(&mut second);
         let device = first.first()?.device();
-        first.push(Tensor::zeros([WATCHED], &device));
+        first.push(Tensor::zeros([BESIDE], &device));
         Some(Table {
             numbers: Tensor::cat(first, 0),
             places,
@@ -178,8 +184,8 @@ impl Optimizer {
     /// were not, `[2]`; 0 for none. None before the first step.
     pub(crate) fn watched(&self) -> Option<Tensor<1>> {
         let numbers = &self.table.as_ref()?.numbers;
-        let end = numbers.dims()[0];
-        Some(numbers.clone().slice(end - WATCHED..end))
+        let first = numbers.dims()[0] - BESIDE;
+        Some(numbers.clone().slice(first..first + WATCHED))
     }
 
     /// How it moves the weights.

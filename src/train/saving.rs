@@ -51,6 +51,8 @@ struct State {
     learning_rate: f64,
     #[serde(default)]
     weight_decay: f64,
+    #[serde(default)]
+    clip_norm: Option<f64>,
 }
 
 /// Why a run can't be continued from a checkpoint.
@@ -154,6 +156,7 @@ impl TrainLoop {
             steps: optimizer.steps(),
             learning_rate: optimizer.rule().learning_rate.peak,
             weight_decay: optimizer.rule().weight_decay,
+            clip_norm: optimizer.rule().clip_norm,
         };
         let mut cbor = Vec::new();
         ciborium::into_writer(&state, &mut cbor)
@@ -234,6 +237,7 @@ impl TrainLoop {
         let mut rule = self.trainer.optimizer().rule();
         rule.learning_rate.peak = state.learning_rate;
         rule.weight_decay = state.weight_decay;
+        rule.clip_norm = state.clip_norm;
         let optimizer = Optimizer::resume(rule, state.steps, &moments);
         self.trainer = Trainer::resume(model, optimizer);
         self.scheduler.resume(state.k);

@@ -8,6 +8,13 @@ pub(crate) enum Rule {
     Sgd,
 }
 
+/// What gradients are multiplied by so that the norm of all of them together is at most `largest`, as
+/// PyTorch's `clip_grad_norm_` has it.
+pub(crate) fn clip_scale(gradients: impl Iterator<Item = f64>, largest: f64) -> f64 {
+    let norm = gradients.map(|g| g * g).sum::<f64>().sqrt();
+    (largest / (norm + 1e-6)).min(1.0)
+}
+
 /// Where `parameter` is after steps `1..=steps` with the gradients that `gradient` gives; before each
 /// it loses the share learning rate × `weight_decay`.
 pub(crate) fn moved(

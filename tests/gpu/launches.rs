@@ -1,7 +1,8 @@
 //! The profile of operations on the adapter: launches and the host's time for them.
 
 use burn::tensor::{Device, Tensor};
-use mspipe::kernels::adam::{AdamStep, Moving, WATCHED, adam};
+use mspipe::kernels::adam::{AdamStep, BESIDE, Moving, WATCHED, adam};
+use mspipe::kernels::clip_scale::clip_scale;
 use mspipe::kernels::mail_update::{MailLists, MailWatch, mail_update};
 use mspipe::profiler;
 
@@ -37,7 +38,7 @@ fn watched_step(device: &Device) -> [Vec<f32>; 2] {
         gradient: one(),
         place,
     });
-    let moments = Tensor::zeros([8 + WATCHED], device);
+    let moments = Tensor::zeros([8 + BESIDE], device);
     let mailbox = Tensor::zeros([2, 3], device);
     let lists = MailLists {
         place: ints(&[1], [1], device),
@@ -55,6 +56,20 @@ fn watched_step(device: &Device) -> [Vec<f32>; 2] {
     let (moments, _) = adam(moments, moving.collect(), AdamStep::new(1e-2, 1));
     let (_, watch) = mail_update(mailbox, hidden, edge, lists, watch);
     [numbers(moments.slice(8..8 + WATCHED)), numbers(watch.first)]
+}
+
+#[test]
+fn a_limit_of_the_norm_takes_a_launch_for_seven_gradients_and_one_more() {
+    let recorded = device_thread::run(|device| {
+        let gradients: Vec<_> = (0..15).map(|_| floats(&[1.0], [1], device)).collect();
+        let moments = Tensor::zeros([BESIDE], device);
+        profiler::set_recording(true);
+        let scale = clip_scale(moments, &gradients, 1.0).slice(WATCHED..);
+        profiler::set_recording(false);
+        assert!((numbers(scale)[0] - 1.0 / 15f32.sqrt()).abs() < 1e-6);
+        profiler::take()
+    });
+    assert_eq!(recorded.launches, 4);
 }
 
 #[test]

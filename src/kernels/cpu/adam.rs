@@ -23,6 +23,8 @@ pub struct AdamStep {
     pub number: f32,
     /// What a parameter is multiplied by before it moves.
     pub keep: f32,
+    /// Largest norm of all gradients of the step together, if there is one.
+    pub clip_norm: Option<f32>,
 }
 
 impl AdamStep {
@@ -37,6 +39,7 @@ impl AdamStep {
             correction: (1.0 / (1.0 - beta_2.powf(f64::from(t))).sqrt()) as f32,
             number: t as f32,
             keep: 1.0,
+            clip_norm: None,
         }
     }
 
@@ -51,6 +54,7 @@ impl AdamStep {
             correction: 0.0,
             number: t as f32,
             keep: 1.0,
+            clip_norm: None,
         }
     }
 
@@ -65,7 +69,7 @@ impl AdamStep {
     }
 }
 
-/// One step in place; all four slices have the same length. Returns whether all second moments,
+/// One step in place with the gradient times `scale`; all four slices have the same length. Returns whether all second moments,
 /// and whether all new parameters, are finite: a moment is not where its gradient is not, or where
 /// the square of that overflows.
 pub(crate) fn adam(
@@ -74,6 +78,7 @@ pub(crate) fn adam(
     first: &mut [f32],
     second: &mut [f32],
     step: AdamStep,
+    scale: f32,
 ) -> [bool; 2] {
     let largest = parameter
         .par_chunks_mut(CHUNK)
@@ -84,7 +89,7 @@ pub(crate) fn adam(
                 .zip(second.par_chunks_mut(CHUNK)),
         )
         .map(|((parameter, gradient), (first, second))| {
-            step_chunk(parameter, gradient, first, second, step)
+            step_chunk(parameter, gradient, first, second, step, scale)
         })
         .reduce(|| [0; 2], |a, b| [a[0].max(b[0]), a[1].max(b[1])]);
     largest.map(|bits| bits < f32::INFINITY.to_bits())
@@ -99,10 +104,12 @@ fn step_chunk(
     first: &mut [f32],
     second: &mut [f32],
     step: AdamStep,
+    scale: f32,
 ) -> [u32; 2] {
     let mut largest = [0; 2];
     let moments = first.iter_mut().zip(second);
     for ((p, &g), (m, v)) in parameter.iter_mut().zip(gradient).zip(moments) {
+        let g = scale * g;
         *m = step.beta_1 * *m + (1.0 - step.beta_1) * g;
         *v = step.beta_2 * *v + (1.0 - step.beta_2) * g * g;
         *p = *p * step.keep - step.step_size * *m / (v.sqrt() * step.correction + step.epsilon);

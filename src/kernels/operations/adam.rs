@@ -9,6 +9,7 @@ use burn::backend::wgpu::{CubeBackend, into_contiguous};
 use burn::backend::{Backend, Dispatch, ExtensionType, Flex, TensorMetadata, backend_extension};
 use burn::tensor::Tensor;
 
+use super::clip_scale::clip_scale;
 use crate::kernels::costs;
 use crate::kernels::cpu::adam as cpu;
 use crate::kernels::flex::{floats, floats_mut};
@@ -24,7 +25,7 @@ pub(crate) static FORWARD: KernelSpec = KernelSpec {
     shared: &[ROWS, FINITE],
     workgroup: 64,
     storage_buffers: 9,
-    variants: &[],
+    variants: &[&[("CLIPPED", 1)]],
 };
 
 /// Parameters that a launch moves.
@@ -33,6 +34,10 @@ const GROUP: usize = 4;
 /// Numbers behind the moments: the first step whose gradients were not all finite (or too large
 /// for their squares), and the first whose new parameters were not; 0 for none.
 pub const WATCHED: usize = 2;
+
+/// All numbers behind the moments: what is watched, and what the gradients of the step are multiplied
+/// by where their norm has a limit.
+pub const BESIDE: usize = WATCHED + 1;
 
 /// The moments and four flat parameters, as burn's backends hand them over; those that are not
 /// needed are empty.
@@ -96,7 +101,7 @@ impl Adam for CubeBackend {
         let places = places.map(|place| place as u32);
         wgsl::launch(
             &FORWARD,
-            &[],
+            &[("CLIPPED", u32::from(step.clip_norm.is_some()))],
             wgsl::groups_of(end, FORWARD.workgroup),
             &[&moments, &p0, &g0, &p1, &g1, &p2, &g2, &p3, &g3],
             &[
@@ -108,7 +113,7 @@ impl Adam for CubeBackend {
                 places[1],
                 places[2],
                 places[3],
-                ((moments.shape().num_elements() - WATCHED) / 2) as u32,
+                ((moments.shape().num_elements() - BESIDE) / 2) as u32,
                 step.beta_1.to_bits(),
                 step.beta_2.to_bits(),
                 step.epsilon.to_bits(),
@@ -136,9 +141,11 @@ impl Adam for Flex {
         step: AdamStep,
     ) -> AdamTensors<Self> {
         let moments = floats_mut(&mut state.moments);
-        let numbers = (moments.len() - WATCHED) / 2;
+        let numbers = (moments.len() - BESIDE) / 2;
         let (first, rest) = moments.split_at_mut(numbers);
-        let (second, watched) = rest.split_at_mut(numbers);
+        let (second, beside) = rest.split_at_mut(numbers);
+        let (watched, scale) = beside.split_at_mut(WATCHED);
+        let scale = step.clip_norm.map_or(1.0, |_| scale[0]);
         let parameters = [
             (&mut state.parameter_0, gradients.gradient_0),
             (&mut state.parameter_1, gradients.gradient_1),
@@ -153,6 +160,7 @@ impl Adam for Flex {
                 &mut first[numbers.clone()],
                 &mut second[numbers],
                 step,
+                scale,
             );
             for (first_step, finite) in watched.iter_mut().zip(finite) {
                 if !finite && *first_step == 0.0 {
@@ -175,14 +183,18 @@ pub struct Moving {
     pub place: usize,
 }
 
-/// One step of each of `parameters`; returns the moments, `[2 numbers + WATCHED]`, first those of
-/// the gradient, then those of its square, then what is watched, and the parameters. In place where the caller holds the
-/// only handles.
+/// One step of each of `parameters`; returns the moments, `[2 numbers + BESIDE]`, first those of
+/// the gradient, then those of its square, then what stands beside them, and the parameters. In place
+/// where the caller holds the only handles.
 pub fn adam(
     mut moments: Tensor<1>,
     parameters: Vec<Moving>,
     step: AdamStep,
 ) -> (Tensor<1>, Vec<Tensor<1>>) {
+    if let Some(largest) = step.clip_norm {
+        let gradients: Vec<_> = parameters.iter().map(|of| of.gradient.clone()).collect();
+        moments = clip_scale(moments, &gradients, largest);
+    }
     let _operation = profiler::operation("adam", Kind::Optimizer, || {
         let numbers = parameters.iter().map(|of| of.parameter.dims()[0]);
         costs::adam(numbers.sum())
