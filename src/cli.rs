@@ -1,6 +1,7 @@
 //! The command line: subcommands, and what people see of them.
 
 mod audit;
+mod compare;
 mod data;
 mod devices;
 mod eval;
@@ -40,6 +41,8 @@ enum Command {
     Train(train::TrainArgs),
     /// Evaluate given weights on an event stream, without training
     Eval(eval::EvalArgs),
+    /// Compare the tests of two settings, seed by seed
+    Compare(compare::CompareArgs),
     /// Check that no score depends on what it must not see
     Audit(audit::AuditArgs),
     /// Import, describe, check and fetch event streams
@@ -64,6 +67,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.command {
         Command::Train(args) => train::run(args),
         Command::Eval(args) => eval::run(args).map(|()| ExitCode::SUCCESS),
+        Command::Compare(args) => compare::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Audit(args) => audit::run(args),
         Command::Data(args) => data::run(args).map(|()| ExitCode::SUCCESS),
         Command::Export(args) => export::run(args).map(|()| ExitCode::SUCCESS),

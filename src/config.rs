@@ -209,6 +209,8 @@ mod tests {
             ("--learning-rate", "NaN"),
             ("--weight-decay", "-1"),
             ("--weight-decay", "10000"),
+            ("--seeds", "0"),
+            ("--seeds", "2"),
             ("--clip-norm", "0"),
             ("--clip-norm", "NaN"),
             ("--clip-norm", "1e39"),

@@ -4,6 +4,7 @@
 //! number says which pool they came from; a test works on a copy of the memory, so that it
 //! leaves no trace in what is kept.
 
+mod bootstrap;
 pub mod edgebank;
 pub(crate) mod inductive;
 pub(crate) mod logistic;
@@ -15,6 +16,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::batch::EventBatch;
+pub use bootstrap::Spread;
 use inductive::{InductiveMetrics, KnownNodes};
 use metrics::MetricError;
 pub use metrics::{BatchScores, Rank};

@@ -13,6 +13,7 @@
 
 mod error;
 mod json_lines;
+mod over_seeds;
 mod place;
 mod summary;
 
@@ -24,11 +25,12 @@ use std::sync::Arc;
 pub use error::RunFolderError;
 pub use json_lines::JsonLines;
 use mspipe_datasets::whole_file::{self, Existing, WholeFile};
+pub use over_seeds::{Comparison, OverSeeds, OverSeedsError};
 use serde::Serialize;
 use serde_json::json;
 pub use summary::{Dataset, DeviceRecord, EvalSummary, NodeSummary, Setting, Summary};
 
-use error::failed;
+use error::{failed, failed_read};
 use place::{missing_folders, names_in, numbered_folder, refuse_link, remove_folders};
 
 use crate::checkpoint::{DAMAGED, LAST, PREVIOUS};
@@ -427,7 +429,7 @@ fn refuse_content(path: &Path) -> Result<(), RunFolderError> {
     drop(RunFolder::reopened(own())?);
     Err(if has(SUMMARY) {
         RunFolderError::Taken { path: own() }
-    } else if has(LAST) || has(PREVIOUS) {
+    } else if has(LAST) || has(PREVIOUS) || config.start.seeds.is_some() {
         RunFolderError::Unfinished { path: own() }
     } else if config.start.task == Task::Node {
         RunFolderError::AbandonedNode { path: own() }

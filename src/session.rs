@@ -10,6 +10,7 @@ mod profiling;
 mod protocol;
 mod recording;
 mod runs;
+mod seeds;
 mod stream;
 mod tasks;
 
@@ -35,6 +36,7 @@ pub use error::SessionError;
 pub use runs::{
     classify_nodes, estimate, estimate_on, evaluate, evaluate_on, resume, run, train_on,
 };
+pub use seeds::{SeedsObserver, resume_seeds, run_seeds};
 
 use footprint::Footprint;
 use stream::OpenStream;

@@ -33,7 +33,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("model", &["graph", "sampling", "batch", "kernels", "device", "burn"]),
     // `burn` for its f16 and bf16, `mspipe_datasets` for its pickle machine and whole files.
     ("weights", &["checkpoint", "model", "mspipe_datasets", "burn"]),
-    ("eval", &["graph", "batch", "mspipe_datasets"]),
+    // `sampling` for its counter-based random numbers.
+    ("eval", &["graph", "sampling", "batch", "mspipe_datasets"]),
     // Knows what it audits only by a trait.
     ("audit", &["graph", "sampling", "mspipe_datasets"]),
     ("train", &["graph", "sampling", "batch", "pipeline", "checkpoint", "profiler", "kernels", "device", "features", "memory", "model", "eval", "mspipe_datasets", "burn"]),

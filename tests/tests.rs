@@ -71,6 +71,8 @@ mod row_independence;
 mod schedule;
 /// Runs under each schedule, bit by bit, on the CPU device.
 mod schedules;
+/// Several runs that differ by their seeds, and their comparison.
+mod seeds;
 /// Every WGSL text under naga: valid without capabilities, translatable, as declared.
 mod shaders_valid;
 /// The CPU kernels' bits do not depend on the number of threads.

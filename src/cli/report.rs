@@ -3,8 +3,9 @@
 use indicatif::HumanCount;
 use mspipe::device::ComputeDevice;
 use mspipe::eval::edgebank::WINDOW_PERCENT;
-use mspipe::eval::{LinkMetrics, Negatives};
+use mspipe::eval::{LinkMetrics, Negatives, Spread};
 use mspipe::pipeline::link::Link;
+use mspipe::run_folder::{Comparison, OverSeeds};
 use mspipe::session::Session;
 use mspipe::session::footprint::Footprint;
 use mspipe::train::metrics::{BankMetrics, CountsMetrics, EdgeBankMetrics, TestMetrics};
@@ -154,6 +155,64 @@ fn counting(counts: &CountsMetrics) -> String {
         metrics(&test.own_pool),
         others.join(", ")
     )
+}
+
+/// Each measure of the test over several seeds.
+pub(super) fn over_seeds(all: &OverSeeds) -> String {
+    let seeds: Vec<String> = all.seeds.iter().map(u64::to_string).collect();
+    let mut lines = vec![
+        format!("seeds     {}", seeds.join(", ")),
+        format!(
+            "{:<34} {:<17} 95 % interval of the mean (bootstrap over seeds)",
+            "measure", "mean ± deviation"
+        ),
+    ];
+    for (name, of) in &all.measures {
+        lines.push(format!("{name:<34} {:<17} {}", spread(of), interval(of)));
+    }
+    if all.data.synthetic {
+        lines.push(SYNTHETIC.to_owned());
+    }
+    lines.join("\n")
+}
+
+/// Two settings side by side.
+pub(super) fn comparison(of: &Comparison) -> String {
+    let seeds: Vec<String> = of.seeds.iter().map(u64::to_string).collect();
+    let mut lines = vec![format!("seeds     {}", seeds.join(", "))];
+    let differ = of.differ.iter().map(|of| format!("differs   {of}"));
+    lines.extend(differ);
+    lines.push(format!(
+        "{:<34} {:<17} {:<17} {:<18} 95 % interval of the difference",
+        "measure", "one", "other", "other - one"
+    ));
+    for (name, [one, other, difference]) in &of.measures {
+        lines.push(format!(
+            "{name:<34} {:<17} {:<17} {:<18} {}",
+            spread(one),
+            spread(other),
+            spread(difference),
+            interval(difference)
+        ));
+    }
+    if of.synthetic {
+        lines.push(SYNTHETIC.to_owned());
+    }
+    lines.join("\n") + "\n"
+}
+
+fn spread(of: &Spread) -> String {
+    match of.deviation {
+        Some(deviation) => format!("{:.4} ± {deviation:.4}", of.mean),
+        None => format!("{:.4}", of.mean),
+    }
+}
+
+fn interval(of: &Spread) -> String {
+    match of.interval {
+        Some([low, high]) => format!("{low:.4} to {high:.4}"),
+        None => "- (one seed)".to_owned(),
+    }
 }
 
 fn bank(of: &BankMetrics, other: Negatives, what: &str) -> String {

@@ -1,6 +1,7 @@
 //! `mspipe train`: progress on stderr, results on stdout.
 
 mod node;
+mod seeds;
 
 use std::io;
 use std::path::PathBuf;
@@ -42,6 +43,10 @@ Examples:
     mspipe train --data wikipedia.csv --memory host --schedule mspipe --emulate-link 12GB/s,20us
   Cost of each operation of an iteration, against the machine's limits:
     mspipe train --data synthetic:wikipedia:scale=0.1 --device cpu --epochs 2 --profile
+  Long training that ends when it no longer helps, or before the batch system's limit:
+    mspipe train --data wikipedia.csv --epochs 50 --patience 5 --lr-schedule cosine --max-time 2h
+  Five seeds: mean and standard deviation of the test (mspipe compare A B compares two such):
+    mspipe train --data wikipedia.csv --seeds 5 --out runs/five
   Resume a run where it ended, with its settings and the numbers of an uninterrupted run:
     mspipe train --resume runs/wikipedia-tgn-1
   Estimate the RAM and VRAM that a run needs, without starting it:
@@ -51,7 +56,7 @@ Examples:
 
 Writes config.json, metrics.jsonl (the loss of each iteration, the metrics of each epoch),
 ledger.jsonl (how stale the memory was that each iteration read), trace.json (for
-ui.perfetto.dev), timeline.svg, weights.safetensors (of the best epoch by validation AP; not
+ui.perfetto.dev), timeline.svg, weights.safetensors (of the best epoch by --monitor; not
 with --task node), checkpoint.safetensors and checkpoint-previous.safetensors (for --resume, see
 docs/checkpoints.md), summary.json and report.html (all of it as one page, with charts; not with
 --task node) into the run's folder.
@@ -89,6 +94,12 @@ pub(crate) fn run(args: TrainArgs) -> anyhow::Result<ExitCode> {
     if args.dry_run {
         return dry_run(args.settings.resolve()?, json);
     }
+    if let Some(folder) = &args.resume
+        && RunConfig::read(&folder.join("config.json")).is_ok_and(|run| run.start.seeds.is_some())
+    {
+        let change = |config: &mut RunConfig| args.settings.change_run(config);
+        return seeds::resume(folder, change, json).map(|()| ExitCode::SUCCESS);
+    }
     let stop = interrupt::stop();
     // Where to continue if it fails.
     let run = OnceLock::new();
@@ -109,6 +120,9 @@ pub(crate) fn run(args: TrainArgs) -> anyhow::Result<ExitCode> {
         let config = args.settings.resolve()?;
         if config.start.task == Task::Node {
             return node::run(config, json).map(|()| ExitCode::SUCCESS);
+        }
+        if config.start.seeds.is_some() {
+            return seeds::run(&config, json).map(|()| ExitCode::SUCCESS);
         }
         session::run(config, &stop, |session, device, folder| {
             run.get_or_init(|| folder.path().to_owned());

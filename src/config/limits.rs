@@ -138,6 +138,7 @@ impl RunConfig {
                 "--protocol tgb with it: no other protocol ranks",
             );
         }
+        self.check_seeds()?;
         if self.output.profile && self.start.task == Task::Node {
             return fail("profile", "given".to_owned(), "--task link with it");
         }
@@ -177,6 +178,37 @@ impl RunConfig {
                 let found = format!("{slots} with {} heads", self.model.heads);
                 return fail(option, found, "a product with the heads up to 128");
             }
+        }
+        Ok(())
+    }
+
+    /// Refuses several runs where there can be one alone.
+    fn check_seeds(&self) -> Result<(), ConfigError> {
+        let Some(seeds) = self.start.seeds else {
+            return Ok(());
+        };
+        let fail = |found: String, expected| {
+            Err(ConfigError::Range {
+                option: "seeds",
+                found,
+                expected,
+            })
+        };
+        if !(1..=1000).contains(&seeds) {
+            return fail(seeds.to_string(), "1 to 1,000 runs, one after the other");
+        }
+        if self.start.task == Task::Node {
+            return fail(seeds.to_string(), "--task link with it");
+        }
+        let first = self.training.seed;
+        if first.checked_add(seeds as u64).is_none() {
+            return fail(format!("{seeds} from {first} on"), "seeds below 2^64");
+        }
+        if self.output.out.is_none() {
+            return Err(ConfigError::Missing {
+                option: "out",
+                expected: "--seeds writes each run into a folder of it",
+            });
         }
         Ok(())
     }

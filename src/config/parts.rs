@@ -64,6 +64,11 @@ pub struct StartSettings {
     #[arg(long, value_name = "RUN|FILE")]
     pub init: Option<PathBuf>,
 
+    /// Train this many runs, with the seeds --seed, --seed + 1 and so on, each in a folder seed-S
+    /// of --out, and print mean and standard deviation of their tests
+    #[arg(long, value_name = "N", help_heading = "Training")]
+    pub seeds: Option<usize>,
+
     /// Whether `data` came with the run that `init` names, and not from the command line: then it
     /// must be what its weights were trained on
     #[arg(skip)]

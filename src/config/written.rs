@@ -70,6 +70,8 @@ written! {
     seed: u64 = training.seed,
     protocol: Protocol = protocol.name,
     #[serde(default)]
+    seeds: Option<usize> = start.seeds,
+    #[serde(default)]
     candidates: Option<CandidateSource> = protocol.candidates,
     edge_features: FeatureSource = stream.edge_features,
     node_features: FeatureSource = stream.node_features,
@@ -205,11 +207,12 @@ mod tests {
 "#;
 
     /// What has been added since, after the setting that it follows.
-    const ADDED: [(&str, &str); 3] = [
+    const ADDED: [(&str, &str); 4] = [
         (
             "  \"time_delta\": \"query\",\n",
             "  \"pair_history\": \"off\",\n",
         ),
+        ("  \"protocol\": \"tgl\",\n", "  \"seeds\": null,\n"),
         (
             "  \"learning_rate\": 0.0001,\n",
             r#"  "lr_schedule": "constant",

@@ -172,6 +172,13 @@ pub enum RunFolderError {
     },
 }
 
+pub(super) fn failed_read(path: &Path, error: io::Error) -> RunFolderError {
+    RunFolderError::Read {
+        path: path.to_owned(),
+        error,
+    }
+}
+
 pub(super) fn failed(path: &Path, error: io::Error) -> RunFolderError {
     RunFolderError::Write {
         path: path.to_owned(),

@@ -11,7 +11,7 @@ use crate::config::ConfigError;
 use crate::device::DeviceError;
 use crate::graph::GraphError;
 use crate::model::tgl_weights::WeightError;
-use crate::run_folder::RunFolderError;
+use crate::run_folder::{OverSeedsError, RunFolderError};
 use crate::sampling::NegativeError;
 use crate::train::error::{EvalError, TrainError};
 use crate::train::node_classification::NodeError;
@@ -51,6 +51,9 @@ pub enum SessionError {
     /// The device.
     #[error(transparent)]
     Device(#[from] DeviceError),
+    /// The results of several runs.
+    #[error(transparent)]
+    OverSeeds(#[from] OverSeedsError),
     /// The run folder.
     #[error(transparent)]
     Folder(#[from] RunFolderError),

@@ -72,7 +72,7 @@ fn with_device<T: Send>(
     })?
 }
 
-/// Trains for link prediction on `log` and writes all that a run's folder holds; `observer` is told
+/// Trains once for link prediction on `log` and writes all that a run's folder holds; `observer` is told
 /// what happens, and ends the run with an error. The stream may be one in memory
 /// ([`EventLog::from_parts`]): the settings' own `data` is not opened.
 ///
@@ -80,9 +80,10 @@ fn with_device<T: Send>(
 /// See [`SessionError`].
 pub fn train_on(
     log: &Arc<EventLog>,
-    config: RunConfig,
+    mut config: RunConfig,
     mut observer: impl FnMut(TrainEvent<'_>) -> io::Result<()> + Send,
 ) -> Result<(Summary, RunFolder), SessionError> {
+    config.start.seeds = None;
     RunFolder::check(&config)?;
     on_stream(log, config, |session, device| {
         let folder = RunFolder::create(&session.config, &session.data.name)?;
@@ -103,17 +104,19 @@ pub fn evaluate_on(log: &Arc<EventLog>, config: RunConfig) -> Result<EvalSummary
     })
 }
 
-/// Opens stream, device and run folder and trains for link prediction, whatever the task.
+/// Opens stream, device and run folder and trains once for link prediction, whatever task and however
+/// many seeds the settings say.
 /// `begin` is told of the session, the device and the folder before; what it returns is told what
 /// happens.
 ///
 /// # Errors
 /// See [`SessionError`].
 pub fn run<O: FnMut(TrainEvent<'_>) -> io::Result<()>>(
-    config: RunConfig,
+    mut config: RunConfig,
     stop: &Stop,
     begin: impl FnOnce(&Session, &ComputeDevice, &RunFolder) -> Result<O, RunFolderError> + Send,
 ) -> Result<(Summary, RunFolder), SessionError> {
+    config.start.seeds = None;
     RunFolder::check(&config)?;
     on_device(config, stop, |session, device| {
         let _unfinished = stop.unfinished();
