@@ -38,7 +38,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     // Knows what it audits only by a trait.
     ("audit", &["graph", "sampling", "mspipe_datasets"]),
     ("train", &["graph", "sampling", "batch", "pipeline", "checkpoint", "profiler", "kernels", "device", "features", "memory", "model", "eval", "mspipe_datasets", "burn"]),
-    ("config", &["batch", "pipeline", "checkpoint", "device", "features", "memory", "model", "train", "mspipe_datasets"]),
+    ("config", &["batch", "pipeline", "checkpoint", "device", "features", "memory", "model", "eval", "train", "mspipe_datasets"]),
     ("run_folder", &["pipeline", "report", "checkpoint", "profiler", "model", "weights", "eval", "train", "config", "mspipe_datasets"]),
     // The only module that names concrete types of every layer.
     ("session", &["graph", "sampling", "batch", "pipeline", "checkpoint", "profiler", "kernels", "device", "features", "memory", "model", "weights", "eval", "audit", "train", "config", "run_folder", "mspipe_datasets", "burn"]),

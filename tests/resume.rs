@@ -264,11 +264,8 @@ fn each_control_changes_the_numbers() {
 #[test]
 fn patience_ends_a_run_where_it_ends_an_interrupted_one() {
     // With such a rate no epoch is better than the first one for long.
-    let config = config(
-        "tgn",
-        EVENTS,
-        "--epochs 9 --patience 2 --learning-rate 0.05",
-    );
+    let mut config = config("tgn", EVENTS, "--epochs 9 --patience 2");
+    config.training.learning_rate = 0.05;
     let mut whole = Keeper::new(Every::Epoch);
     let record = train(&config, None, &mut whole).unwrap();
     let epochs = record.epochs.len();

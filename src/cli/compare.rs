@@ -19,7 +19,8 @@ Runs with the same seed share initial weights, order and negatives, so that thei
 less than either. The interval is of the mean difference: percentile bootstrap over seeds, 10,000
 samples, widened by the root of n / (n - 1); with fewer than five seeds it is a hint, no more. An
 interval without 0 says that the difference is larger than training's own variation.
-Runs on other streams, protocols or batch sizes are refused; all other settings that differ are listed.";
+Runs whose numbers mean something else (another stream, split, protocol, candidates, batch size) are
+refused; all other settings that differ are listed.";
 
 /// Arguments of `mspipe compare`.
 #[derive(Debug, Args)]

@@ -1,28 +1,25 @@
 //! `mspipe train`: progress on stderr, results on stdout.
 
 mod node;
+mod progress;
 mod seeds;
 
-use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::OnceLock;
-use std::time::Duration;
 
 use anyhow::anyhow;
 use clap::Args;
-use indicatif::{HumanCount, HumanDuration, ProgressBar, ProgressStyle};
 use mspipe::checkpoint::LAST;
 use mspipe::config::GivenConfig;
 use mspipe::config::{RunConfig, Task};
-use mspipe::device::ComputeDevice;
-use mspipe::report::run::{self as run_report, RunReportError};
-use mspipe::run_folder::{RunFolder, Summary};
-use mspipe::session::{self, Session, SessionError};
+use mspipe::report::run as run_report;
+use mspipe::session::{self, SessionError};
 use mspipe::train::error::TrainError;
-use mspipe::train::observer::{EpochRecord, TrainEvent};
+use mspipe::train::observer::TrainEvent;
 use mspipe::{console, interrupt};
-use mspipe_datasets::printable;
+
+use progress::{Progress, print_summary, say_page};
 
 use super::report;
 
@@ -73,8 +70,8 @@ pub(crate) struct TrainArgs {
     settings: GivenConfig,
 
     /// Resume a run that has not ended, with its settings; only --data, --edge-feature-file and
-    /// --node-feature-file (if the stream was moved), --threads, --checkpoint-every and
-    /// --no-memory-check may be given too
+    /// --node-feature-file (if the stream was moved), --threads, --checkpoint-every, --max-time
+    /// and --no-memory-check may be given too
     #[arg(long, value_name = "RUN")]
     resume: Option<PathBuf>,
 
@@ -160,15 +157,6 @@ pub(crate) fn run(args: TrainArgs) -> anyhow::Result<ExitCode> {
     }
 }
 
-/// Where the report is, or why there is none: the run itself is complete without it.
-fn say_page(page: Result<PathBuf, RunReportError>, json: bool) {
-    match page {
-        Ok(page) if !json => console::news(format!("report    {}", page.display())),
-        Ok(_) => {}
-        Err(error) => console::note(format!("report: {error}")),
-    }
-}
-
 /// Prints the memory that the run would need.
 fn dry_run(config: RunConfig, json: bool) -> anyhow::Result<ExitCode> {
     let footprint = session::estimate(config, &interrupt::stop())?;
@@ -179,169 +167,4 @@ fn dry_run(config: RunConfig, json: bool) -> anyhow::Result<ExitCode> {
     }
     footprint.check()?;
     Ok(ExitCode::SUCCESS)
-}
-
-/// Progress bar and metrics of a run.
-struct Progress {
-    bar: ProgressBar,
-    folder: RunFolder,
-    /// Of the timeline.
-    title: String,
-    epochs: usize,
-    batch_size: usize,
-    json: bool,
-}
-
-impl Progress {
-    fn begin(
-        session: &Session,
-        device: &ComputeDevice,
-        folder: &RunFolder,
-        json: bool,
-    ) -> Progress {
-        let config = session.config();
-        if !json {
-            console::news(report::head(session, device));
-            if let Some(link) = &config.pipeline.emulate_link {
-                console::news(report::emulated(link));
-            }
-            console::news(format!("run       {}", folder.path().display()));
-        } else {
-            for note in &session.notes {
-                console::note(format!("note: {note}"));
-            }
-        }
-        Progress {
-            bar: ProgressBar::hidden(),
-            folder: folder.clone(),
-            title: timeline_title(session),
-            epochs: config.training.epochs,
-            batch_size: config.training.batch_size,
-            json,
-        }
-    }
-
-    fn say(&self, text: &str) {
-        if !self.json {
-            self.bar.suspend(|| console::news(text));
-        }
-    }
-}
-
-/// What a timeline shows.
-fn timeline_title(session: &Session) -> String {
-    let (config, data) = (session.config(), &session.data);
-    let mark = if data.synthetic { " (SYNTHETIC)" } else { "" };
-    let pipeline = &config.pipeline;
-    let link = pipeline.emulate_link.as_ref();
-    let link = link.map_or_else(String::new, |link| format!(", EMULATED link {link}"));
-    let (model, schedule) = (config.model.name, &pipeline.schedule);
-    printable(&format!("{}{mark}, {model}, {schedule}{link}", data.name)).into_owned()
-}
-
-impl Progress {
-    /// Shows what happens.
-    fn see(&mut self, event: TrainEvent<'_>) -> io::Result<()> {
-        match event {
-            TrainEvent::EpochBegins { epoch, iterations } => self.epoch_begins(epoch, iterations),
-            TrainEvent::Iteration { events, .. } => self.bar.set_position(events as u64),
-            TrainEvent::Losses { losses, .. } => {
-                if let Some(last) = losses.last() {
-                    self.bar.set_message(format!("loss {last:.4}"));
-                }
-            }
-            TrainEvent::EpochRecorded(record) => self.folder.write_timeline(record, &self.title)?,
-            TrainEvent::TrainingEnds(ended) => self.say(&format!("ended     {ended}")),
-            TrainEvent::EvaluationBegins(part) => self.evaluation_begins(part),
-            TrainEvent::EpochDone { epoch, record } => self.epoch_done(epoch, record),
-            TrainEvent::Warning(message) => {
-                let note = || console::note(format!("warning: {message}"));
-                self.bar.suspend(note);
-            }
-            TrainEvent::Ledger(_) | TrainEvent::Best { .. } | TrainEvent::Checkpoint { .. } => {}
-        }
-        Ok(())
-    }
-
-    fn epoch_begins(&mut self, epoch: usize, iterations: usize) {
-        self.bar.finish_and_clear();
-        self.bar = ProgressBar::new((iterations * self.batch_size) as u64);
-        let template = "{prefix} {wide_bar} {percent:>3} % {per_sec} {msg} {eta} left";
-        if let Ok(style) = ProgressStyle::with_template(template) {
-            let rate = |state: &indicatif::ProgressState, out: &mut dyn std::fmt::Write| {
-                let _ = write!(out, "{} events/s", HumanCount(state.per_sec() as u64));
-            };
-            self.bar.set_style(style.with_key("per_sec", rate));
-        }
-        self.bar
-            .set_prefix(format!("epoch {epoch}/{}", self.epochs));
-        self.bar.enable_steady_tick(Duration::from_millis(200));
-    }
-
-    fn evaluation_begins(&mut self, part: &str) {
-        self.bar.finish_and_clear();
-        self.bar = ProgressBar::new_spinner();
-        self.bar.set_message(format!("evaluating the {part} part"));
-        self.bar.enable_steady_tick(Duration::from_millis(200));
-    }
-
-    fn epoch_done(&mut self, epoch: usize, record: &EpochRecord) {
-        self.bar.finish_and_clear();
-        let mut line = format!(
-            "epoch {epoch:<3} loss {:.4}  val {}  {} events/s, {}",
-            record.train_loss,
-            report::metrics(&record.val),
-            HumanCount(record.events_per_s as u64),
-            HumanDuration(Duration::from_secs_f64(record.train_seconds)),
-        );
-        let below = |label: &str, metrics: String| format!("\n{:21}  {label} {metrics}", "");
-        line.push_str(&below("new", report::inductive(&record.val)));
-        if let Some(test) = &record.test {
-            line.push_str(&below("test", report::metrics(test)));
-        }
-        self.say(&line);
-    }
-}
-
-fn print_summary(summary: &Summary, folder: &RunFolder) {
-    let with = format!(" with the weights of epoch {}", summary.best_epoch);
-    console::news(report::test(
-        &summary.test,
-        &summary.edgebank,
-        &summary.counts,
-        &with,
-    ));
-    let stages: Vec<String> = summary
-        .stage_seconds
-        .iter()
-        .map(|(stage, seconds)| format!("{stage} {:.2} s", seconds.as_f64().unwrap_or(0.0)))
-        .collect();
-    console::news(format!("stages    {}", stages.join(", ")));
-    let ks: Vec<String> = summary
-        .staleness
-        .iter()
-        .map(|(k, iterations)| format!("k = {k} in {} iterations", HumanCount(*iterations as u64)))
-        .collect();
-    console::news(format!(
-        "schedule  {}: {}, training waited {:.2} s",
-        summary.schedule,
-        ks.join(", "),
-        summary.stall_seconds
-    ));
-    if let Some(link) = &summary.emulated_link {
-        console::news(report::emulated(link));
-    }
-    if let Some(profile) = &summary.profile {
-        console::news(profile);
-    }
-    if summary.data.synthetic {
-        console::news(report::SYNTHETIC);
-    }
-    if let Some(missing) = &summary.not_written {
-        console::news(format!("missing   {missing}"));
-    }
-    console::news(format!(
-        "written   {}",
-        folder.path().join("summary.json").display()
-    ));
 }

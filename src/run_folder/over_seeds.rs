@@ -11,14 +11,23 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use thiserror::Error;
 
-use super::{Dataset, RunFolderError, SUMMARY, failed_read};
+use super::{CONFIG, Dataset, RunFolderError, SUMMARY, failed_read};
 use crate::eval::Spread;
 
 /// Numbers of a test that are no measures.
 const COUNTS: [&str; 3] = ["events", "new_nodes", "candidates"];
 
-/// Keys of `summary.json` that must be the same in all runs whose measures stand side by side.
-const SETTING: [&str; 3] = ["data", "protocol", "batch_size"];
+/// Settings that say what a measure is measured on and how: the same in all runs whose measures stand
+/// side by side. What a version does not know is null.
+const SETTING: [&str; 7] = [
+    "protocol",
+    "candidates",
+    "hide_batch",
+    "eval_seed",
+    "batch_size",
+    "limit_events",
+    "reading",
+];
 
 /// Results of runs that differ by their seeds.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -108,9 +117,10 @@ pub enum OverSeedsError {
     },
 }
 
-/// A folder with its summary.
+/// A folder with its settings and its summary.
 struct Finished {
     path: PathBuf,
+    config: Value,
     summary: Value,
 }
 
@@ -120,16 +130,25 @@ impl Finished {
             path: path.to_owned(),
             reason,
         };
-        let file = path.join(SUMMARY);
-        if !file.exists() {
-            return Err(no_run(format!("there is no {SUMMARY}")));
-        }
-        let text = fs::read_to_string(&file).map_err(|error| failed_read(&file, error))?;
-        let summary: Value = serde_json::from_str(&text)
-            .map_err(|error| no_run(format!("its {SUMMARY} can't be read: {error}")))?;
+        let read = |name: &str| -> Result<Value, OverSeedsError> {
+            let file = path.join(name);
+            if !file.exists() {
+                return Err(no_run(format!("there is no {name}")));
+            }
+            let text = fs::read_to_string(&file).map_err(|error| failed_read(&file, error))?;
+            serde_json::from_str(&text)
+                .map_err(|error| no_run(format!("its {name} can't be read: {error}")))
+        };
+        let summary = read(SUMMARY)?;
+        // What a run resolves of its settings, its own folder has.
+        let config = match summary["seeds"][0].as_u64() {
+            Some(seed) => read(&format!("seed-{seed}/{CONFIG}"))?,
+            None => read(CONFIG)?,
+        };
         match summary["task"].as_str() {
             Some("link" | "seeds") => Ok(Finished {
                 path: path.to_owned(),
+                config,
                 summary,
             }),
             task => Err(no_run(format!("its task is {}", task.unwrap_or("missing")))),
@@ -140,10 +159,10 @@ impl Finished {
     fn must_match(&self, other: &Finished) -> Result<(), OverSeedsError> {
         // A stream that was moved may have another name.
         let of = |finished: &Finished, key: &str| match key {
-            "data" => finished.summary[key]["hash"].clone(),
-            _ => finished.summary[key].clone(),
+            "data" => finished.summary["data"]["hash"].clone(),
+            key => finished.config[key].clone(),
         };
-        for key in SETTING {
+        for key in ["data"].into_iter().chain(SETTING) {
             let (found, expected) = (of(self, key), of(other, key));
             if found != expected {
                 return Err(OverSeedsError::OtherSetting {
@@ -230,7 +249,7 @@ impl Comparison {
     pub fn read(folders: [&Path; 2]) -> Result<Comparison, OverSeedsError> {
         let [one, other] = [Finished::read(folders[0])?, Finished::read(folders[1])?];
         other.must_match(&one)?;
-        let differ = differences(folders)?;
+        let differ = differences(&one.config, &other.config);
         let [one, other] = [one.over_seeds()?, other.over_seeds()?];
         let shared = one.seeds.iter().filter(|seed| other.seeds.contains(seed));
         let seeds: Vec<u64> = shared.copied().collect();
@@ -259,18 +278,9 @@ impl Comparison {
     }
 }
 
-/// The settings of two folders that differ, but for their seeds and where they lie.
-fn differences(folders: [&Path; 2]) -> Result<Vec<String>, OverSeedsError> {
-    const OWN: [&str; 4] = ["out", "seed", "seeds", "threads"];
-    let [one, other] = folders.map(|folder| -> Result<Value, OverSeedsError> {
-        let file = folder.join(super::CONFIG);
-        let text = fs::read_to_string(&file).map_err(|error| failed_read(&file, error))?;
-        serde_json::from_str(&text).map_err(|error| OverSeedsError::NoRun {
-            path: folder.to_owned(),
-            reason: format!("its {} can't be read: {error}", super::CONFIG),
-        })
-    });
-    let (one, other) = (one?, other?);
+/// The settings that differ, but for those of the machine and for seeds and folders.
+fn differences(one: &Value, other: &Value) -> Vec<String> {
+    const OWN: [&str; 5] = ["out", "seed", "seeds", "threads", "checkpoint_every"];
     let mut found = Vec::new();
     let names = one.as_object().into_iter().chain(other.as_object());
     let mut names: Vec<&String> = names.flat_map(|settings| settings.keys()).collect();
@@ -286,7 +296,7 @@ fn differences(folders: [&Path; 2]) -> Result<Vec<String>, OverSeedsError> {
             found.push(format!("{name}: {a}, {b}"));
         }
     }
-    Ok(found)
+    found
 }
 
 /// The measures of a run's test, by their place in its summary.

@@ -7,11 +7,13 @@ use mspipe::config::RunConfig;
 use mspipe::console;
 use mspipe::device::ComputeDevice;
 use mspipe::interrupt;
+use mspipe::report::run as run_report;
 use mspipe::run_folder::{OverSeeds, RunFolder, RunFolderError, Summary};
 use mspipe::session::{self, SeedsObserver, Session, SessionError};
 use mspipe::train::observer::TrainEvent;
 
-use super::{Progress, print_summary, report, run_report, say_page};
+use super::super::report;
+use super::progress::{Progress, print_summary, say_page};
 
 /// Shows each run as one alone is shown.
 struct Shown {
