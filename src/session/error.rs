@@ -115,8 +115,12 @@ pub enum SessionError {
     },
     /// Weights that are not this model's.
     #[error(
-        "{}: {misfit}; edge and node features (--edge-features, --node-features) decide widths too",
-        path.display()
+        "{}: {misfit}{}",
+        path.display(),
+        match misfit.of_widths() {
+            true => "; edge and node features (--edge-features, --node-features) decide widths too",
+            false => "",
+        }
     )]
     Misfit {
         /// The file.

@@ -6,6 +6,7 @@ use mspipe::config::RunConfig;
 use mspipe::model::init::Initializer;
 use mspipe::model::tgl_weights;
 use mspipe::model::{LinkModel, ModelConfig, ModelName};
+use mspipe::sampling::pair_history::WIDTH;
 use mspipe::session::Session;
 use mspipe::weights;
 use tempfile::TempDir;
@@ -65,6 +66,62 @@ fn session(options: &[&str]) -> Session {
     let features = ["--edge-features=random:3", "--node-features=random:7"];
     let arguments = [&data[..], &features, &["--device=cpu"], options].concat();
     Session::open(Program::parse_from(arguments).run).unwrap()
+}
+
+/// Weights of a model with pair history are refused by one without, and the reverse; the error says
+/// what to give.
+#[test]
+fn pair_history_is_on_in_both_or_in_none() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("w.safetensors");
+    let init = format!("--init={}", path.display());
+    let model = |pair_history| {
+        let config = ModelConfig {
+            name: ModelName::Jodie,
+            width: 8,
+            time_width: 5,
+            edge_width: 3,
+            node_width: 7,
+            layers: 1,
+            heads: 2,
+            mail_slots: 1,
+            train_time_encoding: true,
+            dropout: 0.1,
+            attention_dropout: 0.1,
+            pair_history,
+        };
+        LinkModel::new(&config, &mut Initializer::new(1, &Device::flex()))
+    };
+    let open = |history: &str| {
+        let history = format!("--pair-history={history}");
+        session(&["--model=jodie", &history, &init]).training(&Device::flex())
+    };
+    for (saved, fits, other, said) in [
+        (
+            WIDTH,
+            "on",
+            "off",
+            "are of a model with pair history: give --pair-history on",
+        ),
+        (
+            0,
+            "off",
+            "on",
+            "know no pair history (TGL's never do): give --pair-history off",
+        ),
+    ] {
+        let tensors = tgl_weights::export(&model(saved)).unwrap();
+        weights::write(&path, &tensors, None).unwrap();
+        open(fits).map(drop).unwrap();
+        let error = open(other).map(drop).unwrap_err().to_string();
+        assert!(
+            error.contains("edge_predictor.history_fc.weight"),
+            "{error}"
+        );
+        // Nothing about other widths.
+        let (_, last) = error.rsplit_once("\nthese weights ").unwrap();
+        assert_eq!(last, said);
+    }
 }
 
 /// TGL's APAN has no map for node features, and its weights are used as they were trained.

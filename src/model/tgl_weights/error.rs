@@ -45,20 +45,29 @@ pub enum Misfit {
     },
 }
 
+impl Misfit {
+    /// What to do where one side alone has pair history.
+    fn of_history(&self) -> Option<&'static str> {
+        match self {
+            Misfit::Missing { name, .. } if name == PAIR_HISTORY => {
+                Some("these weights know no pair history (TGL's never do): give --pair-history off")
+            }
+            Misfit::Surplus { name, .. } if name == PAIR_HISTORY => {
+                Some("these weights are of a model with pair history: give --pair-history on")
+            }
+            _ => None,
+        }
+    }
+}
+
 /// What to do about misfits of one model.
 fn remedies(misfits: &[Misfit]) -> String {
-    let mut remedies = Vec::new();
-    let of_history = |misfit: &Misfit| match misfit {
-        Misfit::Missing { name, .. } if name == PAIR_HISTORY => {
-            Some("these weights know no pair history (TGL's never do): give --pair-history off")
-        }
-        Misfit::Surplus { name, .. } if name == PAIR_HISTORY => {
-            Some("these weights are of a model with pair history: give --pair-history on")
-        }
-        _ => None,
-    };
-    remedies.extend(misfits.iter().find_map(of_history));
-    if !misfits.iter().all(|misfit| of_history(misfit).is_some()) {
+    let mut remedies: Vec<&str> = misfits
+        .iter()
+        .find_map(Misfit::of_history)
+        .into_iter()
+        .collect();
+    if misfits.iter().any(|misfit| misfit.of_history().is_none()) {
         remedies.push("check the widths and the kind of the model");
     }
     remedies.join("\n")
@@ -85,4 +94,16 @@ pub enum WeightError {
         /// The device's words.
         reason: String,
     },
+}
+
+impl WeightError {
+    /// Whether other widths may be what is needed.
+    pub(crate) fn of_widths(&self) -> bool {
+        match self {
+            WeightError::Misfits(misfits) => {
+                misfits.iter().any(|misfit| misfit.of_history().is_none())
+            }
+            _ => false,
+        }
+    }
 }
