@@ -433,7 +433,10 @@ impl Sizes {
         );
 
         // Of a model that reads none too: its counting baseline does, at the end.
-        let histories = most_bytes(self.events, self.nodes, self.threads);
+        let histories = match config.start.task {
+            Task::Link => most_bytes(self.events, self.nodes, self.threads),
+            Task::Node => 0,
+        };
         add(
             "pair histories",
             "--limit-events N, or a machine with more RAM",

@@ -251,7 +251,7 @@ impl Session {
         let config = &self.config;
         let model = self.new_model(Some(weights), &device.device)?;
         let mut memory = self.new_memory(&device.device);
-        let evaluator = self.evaluator(&device.device)?;
+        let evaluator = self.evaluator(&device.device)?.of_embeddings();
         let embeddings = LabeledEmbeddings::of(&evaluator, &model, &mut memory, observer)?;
         let classifier = ClassifierConfig {
             epochs: config.node.epochs,

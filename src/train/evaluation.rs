@@ -92,6 +92,16 @@ impl Evaluator {
         Evaluator { stop, ..self }
     }
 
+    /// For embeddings alone: no pair is scored, and so no pair's history is sampled.
+    #[must_use]
+    pub(crate) fn of_embeddings(self) -> Evaluator {
+        let pools = self.pools;
+        Evaluator {
+            pools: pools.map(|(name, sampling)| (name, Arc::new(sampling.without_histories()))),
+            ..self
+        }
+    }
+
     /// Ends what works on the evaluator's stream.
     ///
     /// # Errors

@@ -55,6 +55,11 @@ impl Histories {
         }
     }
 
+    /// The same for what reads none.
+    pub(super) fn unread(&self) -> Histories {
+        Histories::new(self.train, false)
+    }
+
     /// Encodes as the weights were trained with; what is built already stays.
     pub(crate) fn give(&self, encoding: Encoding) {
         let _the_first_one_stays = self.given.set(encoding);

@@ -70,6 +70,14 @@ impl Sampling {
         }
     }
 
+    /// The same stream and rules for what scores no pair: pair histories are not read.
+    pub(super) fn without_histories(&self) -> Sampling {
+        Sampling {
+            histories: Arc::new(self.histories.unread()),
+            ..self.again()
+        }
+    }
+
     /// The same, with scratch tables of its own.
     fn again(&self) -> Sampling {
         Sampling {
