@@ -14,6 +14,7 @@ pub mod node_classification;
 pub mod observer;
 pub mod optimizer;
 pub(crate) mod pair_scores;
+pub(crate) mod pair_statistics;
 pub mod pass;
 pub(crate) mod progress;
 pub(crate) mod saving;

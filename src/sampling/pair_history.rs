@@ -10,79 +10,23 @@
 //! [`Encoding`] turns counts and times into numbers of about one size; its scales and moments are
 //! of the training part alone and belong to the weights that were trained on it.
 //!
-//! Statistics of this kind are how Poursafaei et al. (NeurIPS 2022) explain why EdgeBank, which is
-//! one of them, beats trained models; decayed counts are the intensities of a Hawkes process with
-//! exponential kernels (Hawkes, Biometrika 1971), which can be kept up to date recursively.
+//! Whether two nodes have met is all that EdgeBank knows (Poursafaei et al., NeurIPS 2022). Decayed
+//! counts are the intensities of a Hawkes process with exponential kernels (Hawkes, Biometrika
+//! 1971), which are kept up to date event by event.
 
 mod encoding;
 mod index;
+mod statistic;
 
 use rayon::prelude::*;
 
-use encoding::{Encoder, Facts, Seen};
+use encoding::{Encoder, Facts, SAMPLED_EVENTS, Seen};
 pub use encoding::{Encoding, EncodingArrays, Training};
 use index::{Index, Met, Past};
+pub use statistic::{SCALES, STATISTICS, Statistic, WIDTH};
 
 use crate::graph::{EventColumns, EventId, NodeId, Timestamp};
-
-/// Scales over which counts decay.
-pub const SCALES: usize = 3;
-
-/// Number of statistics of a pair.
-pub const WIDTH: usize = STATISTICS.len();
-
-/// One number of a pair's history.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Statistic {
-    /// 1 if the two have met before, else 0.
-    Met,
-    /// Time since they last met.
-    SinceMet,
-    /// How often they have met.
-    Meetings,
-    /// Share of the source's events that were with the candidate.
-    ShareOfSource,
-    /// 1 if the source's last event was with the candidate, else 0.
-    LastPartner,
-    /// Time since the candidate's last event.
-    SinceCandidate,
-    /// Number of the candidate's events.
-    CandidateEvents,
-    /// Time since the source's last event.
-    SinceSource,
-    /// Number of the source's events.
-    SourceEvents,
-    /// Meetings, of which those long ago count less: exp(-age / scale) each, for one of the scales.
-    RecentMeetings(usize),
-    /// The candidate's events, counted in the same way.
-    RecentCandidateEvents(usize),
-}
-
-/// The statistics of a pair in their order.
-pub const STATISTICS: [Statistic; 15] = [
-    Statistic::Met,
-    Statistic::SinceMet,
-    Statistic::Meetings,
-    Statistic::ShareOfSource,
-    Statistic::LastPartner,
-    Statistic::SinceCandidate,
-    Statistic::CandidateEvents,
-    Statistic::SinceSource,
-    Statistic::SourceEvents,
-    Statistic::RecentMeetings(0),
-    Statistic::RecentMeetings(1),
-    Statistic::RecentMeetings(2),
-    Statistic::RecentCandidateEvents(0),
-    Statistic::RecentCandidateEvents(1),
-    Statistic::RecentCandidateEvents(2),
-];
-
-impl Statistic {
-    /// Whether it is the same for all candidates of a source.
-    fn is_of_source(self) -> bool {
-        matches!(self, Statistic::SinceSource | Statistic::SourceEvents)
-    }
-}
+use crate::sampling::counter_rng::RandomStreams;
 
 /// Bytes of the histories of so many events and nodes, if all pairs differ, with what building takes
 /// on so many threads.
@@ -228,6 +172,42 @@ impl PairHistory {
                 row[place] = self.encoder.encode(place, &facts);
             }
         }
+    }
+}
+
+impl PairHistory {
+    /// Encoded statistics of training events, each followed by one negative of its source:
+    /// `[2 samples, WIDTH]`. Samples are all training events, or as many as
+    /// [`SAMPLED_EVENTS`], spread evenly.
+    pub fn sample(&self, training: &Training<'_>) -> Vec<f32> {
+        let (stream, events) = (training.stream, training.events);
+        let mut destinations = stream.dst[..events].to_vec();
+        destinations.par_sort_unstable();
+        destinations.dedup();
+        let samples = events.min(SAMPLED_EVENTS);
+        // Not the run's seed: runs that differ by it alone see one encoding.
+        let draws = RandomStreams::new(0, 0, b"pairstat");
+        let mut rows = vec![0.0; 2 * samples * WIDTH];
+        rows.par_chunks_mut(2 * WIDTH)
+            .enumerate()
+            .for_each(|(sample, rows)| {
+                let event = (sample as u64 * events as u64 / samples as u64) as usize;
+                let drawn = draws
+                    .at(event as u64, 0)
+                    .u32_below(destinations.len() as u32);
+                let hidden = training.hidden_batch.map(|batch| event - event % batch);
+                let asked = self.of_source(
+                    stream,
+                    stream.src[event],
+                    stream.time[event],
+                    hidden.map(|first| EventId(first as u32)),
+                );
+                let both = [stream.dst[event], destinations[drawn as usize]];
+                for (row, candidate) in rows.chunks_exact_mut(WIDTH).zip(both) {
+                    self.fill(stream, &asked, candidate, row);
+                }
+            });
+        rows
     }
 }
 

@@ -14,9 +14,8 @@
 use rayon::prelude::*;
 
 use super::index::Met;
-use super::{PairHistory, SCALES, STATISTICS, Statistic, WIDTH};
-use crate::graph::{EventColumns, EventId, Timestamp};
-use crate::sampling::counter_rng::RandomStreams;
+use super::statistic::{SCALES, STATISTICS, Statistic, WIDTH};
+use crate::graph::{EventColumns, Timestamp};
 
 /// Quantiles of the times between meetings, in per cent: of the unit, and of the scales.
 const UNIT_PERCENT: usize = 10;
@@ -26,7 +25,7 @@ const SCALE_PERCENT: [usize; SCALES] = [75, 90, 99];
 const GAPS: usize = 1 << 22;
 
 /// Training events that moments are taken of, at most; each with one negative.
-const SAMPLED_EVENTS: usize = 1 << 18;
+pub(super) const SAMPLED_EVENTS: usize = 1 << 18;
 
 /// Rows of one part of a sum over them.
 const ROWS_PER_SUM: usize = 1 << 12;
@@ -198,42 +197,6 @@ impl Encoder {
             Statistic::RecentCandidateEvents(scale) => recent(candidate, scale),
         };
         (value - self.encoding.mean[place]) / self.encoding.deviation[place]
-    }
-}
-
-impl PairHistory {
-    /// Encoded statistics of training events, each followed by one negative of its source:
-    /// `[2 samples, WIDTH]`. Samples are all training events, or as many as
-    /// [`SAMPLED_EVENTS`], spread evenly.
-    pub fn sample(&self, training: &Training<'_>) -> Vec<f32> {
-        let (stream, events) = (training.stream, training.events);
-        let mut destinations = stream.dst[..events].to_vec();
-        destinations.par_sort_unstable();
-        destinations.dedup();
-        let samples = events.min(SAMPLED_EVENTS);
-        // Not the run's seed: runs that differ by it alone see one encoding.
-        let draws = RandomStreams::new(0, 0, b"pairstat");
-        let mut rows = vec![0.0; 2 * samples * WIDTH];
-        rows.par_chunks_mut(2 * WIDTH)
-            .enumerate()
-            .for_each(|(sample, rows)| {
-                let event = (sample as u64 * events as u64 / samples as u64) as usize;
-                let drawn = draws
-                    .at(event as u64, 0)
-                    .u32_below(destinations.len() as u32);
-                let hidden = training.hidden_batch.map(|batch| event - event % batch);
-                let asked = self.of_source(
-                    stream,
-                    stream.src[event],
-                    stream.time[event],
-                    hidden.map(|first| EventId(first as u32)),
-                );
-                let both = [stream.dst[event], destinations[drawn as usize]];
-                for (row, candidate) in rows.chunks_exact_mut(WIDTH).zip(both) {
-                    self.fill(stream, &asked, candidate, row);
-                }
-            });
-        rows
     }
 }
 

@@ -14,7 +14,7 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use super::SCALES;
+use super::statistic::SCALES;
 use crate::graph::csr::Offset;
 use crate::graph::tcsr::{balanced, offsets};
 use crate::graph::{Csr, EventColumns, EventId, NodeId, Timestamp};

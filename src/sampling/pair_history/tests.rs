@@ -1,3 +1,6 @@
+//! Every statistic against a scan of the stream by its definition; what encodings are fitted to; nothing
+//! of the future, no thread and no other row matters.
+
 use proptest::prelude::*;
 
 use super::*;
