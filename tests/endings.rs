@@ -249,7 +249,7 @@ mod signals {
             wait_until("the conversion", || !unfinished(&cache).is_empty());
             send(&converting, signal);
             let ended = watched(converting, info);
-            let expected = "interrupted before it was done; begin it again\n";
+            let expected = "interrupted before it was done; start it again\n";
             assert_eq!((ended.code, ended.stderr.as_str()), (Some(code), expected));
             assert_eq!(fs::read_dir(&cache).unwrap().count(), 0);
         }

@@ -176,7 +176,7 @@ fn a_signal_ends_a_classification_after_the_current_batch() {
     let kill = Command::new("kill").args(["-TERM", &id]).status().unwrap();
     assert!(kill.success());
     let ended = watched(classifying, arguments);
-    let expected = "interrupted before it was done; begin it again\n";
+    let expected = "interrupted before it was done; start it again\n";
     assert_eq!((ended.code, ended.stderr.as_str()), (Some(143), expected));
     let folder = metrics.parent().unwrap();
     assert!(!folder.join("summary.json").exists());

@@ -23,7 +23,7 @@ struct Shared {
 
 /// Work ended early because it was asked to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("interrupted before it was done; begin it again")]
+#[error("interrupted before it was done; start it again")]
 pub struct Stopped;
 
 /// Work that has something to remove or to keep before the program may end; see the module.

@@ -42,7 +42,7 @@ pub enum CheckpointError {
         path.display(),
         FORMAT,
         if *found > FORMAT { "take a newer mspipe" } else {
-            "end the run with the version that began it, or begin it again"
+            "end the run with the version that began it, or start it again"
         }
     )]
     OtherFormat {

@@ -96,8 +96,8 @@ Examples:
   mspipe data import wikipedia.csv
   mspipe data import mine.txt --sort --to mine.mspipe
   mspipe data import payments.csv --columns src=payer,dst=payee,time=when,label=fraud
-  mspipe data import edges.csv --edge-features edge_features.pt
-  mspipe data import events.parquet --edge-features arrays.npz:edge
+  mspipe data import edges.csv --edge-feature-file edge_features.pt
+  mspipe data import events.parquet --edge-feature-file arrays.npz:edge
   zcat mine.csv.gz | mspipe data import - --to mine.mspipe
   mspipe data import gdelt-folder --format gdelt --sort --to gdelt.mspipe";
 
@@ -160,19 +160,19 @@ struct RawArgs {
     /// Edge features, one row per event: .npy, .npz (FILE.npz:NAME) or PyTorch's .pt.
     #[arg(
         long,
-        alias = "edge-feature-file",
+        visible_alias = "edge-features",
         value_name = "FILE",
         help_heading = "Files of events"
     )]
-    edge_features: Option<PathBuf>,
+    edge_feature_file: Option<PathBuf>,
     /// Node features, one row per node: .npy, .npz (FILE.npz:NAME) or PyTorch's .pt.
     #[arg(
         long,
-        alias = "node-feature-file",
+        visible_alias = "node-features",
         value_name = "FILE",
         help_heading = "Files of events"
     )]
-    node_features: Option<PathBuf>,
+    node_feature_file: Option<PathBuf>,
     /// Largest ratio of unpacked to packed size of a compressed text [default: 300].
     #[arg(
         long,
@@ -315,8 +315,8 @@ fn default_training(source: &str, log: EventLog) -> Option<Footprint> {
 impl RawArgs {
     fn into_options(self, folders: OpenOptions) -> (String, OpenOptions) {
         let options = OpenOptions {
-            edge_features: self.edge_features,
-            node_features: self.node_features,
+            edge_features: self.edge_feature_file,
+            node_features: self.node_feature_file,
             unpack_ratio: self.unpack_ratio,
             data_dir: folders.data_dir,
             cache_dir: folders.cache_dir,

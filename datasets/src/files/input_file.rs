@@ -103,6 +103,11 @@ impl InputFile {
         }
     }
 
+    /// Whether it came through a pipe, and is read from a copy.
+    pub(crate) fn is_copy(&self) -> bool {
+        self.copy.is_some()
+    }
+
     /// How messages name it.
     pub(crate) fn shown(&self) -> &Path {
         &self.shown

@@ -107,6 +107,13 @@ pub(crate) fn text_head(file: &TextFile) -> Result<Vec<u8>, DataError> {
     if head.starts_with(b"\xEF\xBB\xBF") {
         head.drain(..3);
     }
+    if head.is_empty() && file.file.is_copy() {
+        return Err(DataError::format(
+            &file.shown,
+            "nothing came",
+            "look at what the command before the pipe says: it wrote no byte",
+        ));
+    }
     if let Some((found, remedy)) = no_text(&head) {
         return Err(DataError::format(&file.shown, found, remedy));
     }
@@ -122,7 +129,7 @@ fn no_text(head: &[u8]) -> Option<(&'static str, &'static str)> {
         ),
         [0x93, b'N', b'U', b'M', b'P', b'Y', ..] => (
             "a NumPy array, not events",
-            "give the event file, and this one with --edge-features or --node-features",
+            "give the event file, and this one with --edge-feature-file or --node-feature-file",
         ),
         text if is_packed(text) => (
             "compressed twice",
@@ -211,7 +218,7 @@ mod tests {
         };
         refused(b"", "the file is empty");
         refused(b"# only a comment\n", "no line holds an event");
-        refused(b"\x93NUMPY\x01\0", "--edge-features");
+        refused(b"\x93NUMPY\x01\0", "--edge-feature-file");
         refused(b"\x1f\x8b\x08", "cut off at their beginning");
         refused(b"PAR1....", "a compressed Parquet file");
         refused(b"  <!DOCTYPE html>", "download probably failed");

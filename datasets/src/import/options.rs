@@ -10,6 +10,10 @@ use crate::schema::reading::Reading;
 use crate::stop::Stop;
 use crate::stream::split::SplitRule;
 
+/// The options that name files of features, as every command has them.
+pub(crate) const EDGE_FEATURE_FILE: &str = "--edge-feature-file";
+pub(crate) const NODE_FEATURE_FILE: &str = "--node-feature-file";
+
 /// How to read a source, and where things are kept.
 #[derive(Debug, Clone, Default)]
 pub struct OpenOptions {
@@ -82,17 +86,16 @@ impl OpenOptions {
         let given = [
             (self.format.is_some(), "--format"),
             (self.sort, "--sort"),
-            (
-                self.reading != Reading::default(),
-                "an option on how columns are read",
-            ),
-            (self.edge_features.is_some(), "--edge-features"),
-            (self.node_features.is_some(), "--node-features"),
+            (self.edge_features.is_some(), EDGE_FEATURE_FILE),
+            (self.node_features.is_some(), NODE_FEATURE_FILE),
             (self.unpack_ratio.is_some(), "--unpack-ratio"),
         ];
-        match given.into_iter().find(|(given, _)| *given) {
+        let given = given
+            .into_iter()
+            .find_map(|(given, option)| given.then_some(option));
+        match given.or(self.reading.given()) {
             None => Ok(()),
-            Some((_, option)) => Err(DataError::Option(format!(
+            Some(option) => Err(DataError::Option(format!(
                 "{option} applies to files of events, but {spec} is {what}; leave it out"
             ))),
         }

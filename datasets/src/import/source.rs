@@ -5,6 +5,7 @@
 //! Folders bring their labels and features along. Where two layouts or two
 //! feature files fit equally, nothing is guessed: the error names both.
 
+use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::arrays::ArrayFile;
@@ -13,7 +14,7 @@ use crate::files::input_file::{InputFile, STDIN};
 use crate::files::packed::{self, TextFile, Unpacking, is_torch_pickle, is_zip, without_packing};
 use crate::formats::detect::{detect, text_head};
 use crate::formats::format::Format;
-use crate::import::options::OpenOptions;
+use crate::import::options::{EDGE_FEATURE_FILE, NODE_FEATURE_FILE, OpenOptions};
 use crate::schema::reading::Reading;
 use crate::stop::Stop;
 
@@ -60,10 +61,21 @@ impl Opener<'_> {
         TextFile::all(file, self.unpacking())
     }
 
-    fn array(&self, path: &Option<PathBuf>) -> Result<Option<ArrayFile>, DataError> {
-        path.as_ref()
-            .map(|path| ArrayFile::of(path, self.room, &self.options.stop))
-            .transpose()
+    /// The array that an option names, if it names one.
+    fn array(&self, option: &str, path: &Option<PathBuf>) -> Result<Option<ArrayFile>, DataError> {
+        let of = |path| match ArrayFile::of(path, self.room, &self.options.stop) {
+            Err(DataError::Io { path, error, .. }) if error.kind() == io::ErrorKind::NotFound => {
+                Err(DataError::array(
+                    &path,
+                    format!(
+                        "there is no such file; check the path, which counts from the current folder (a run \
+                         whose file was moved, or that is used from another folder, takes {option} FILE)"
+                    ),
+                ))
+            }
+            array => array,
+        };
+        path.as_deref().map(of).transpose()
     }
 }
 
@@ -107,8 +119,8 @@ impl RawSource {
             format,
             events,
             labels: None,
-            edge_features: opener.array(&options.edge_features)?,
-            node_features: opener.array(&options.node_features)?,
+            edge_features: opener.array(EDGE_FEATURE_FILE, &options.edge_features)?,
+            node_features: opener.array(NODE_FEATURE_FILE, &options.node_features)?,
             reading: options.reading.clone(),
             stop: options.stop.clone(),
         };
@@ -121,15 +133,15 @@ impl RawSource {
                 ));
             }
             Format::Gdelt => {
-                if options.reading != Reading::default() {
+                if let Some(option) = options.reading.given() {
                     return Err(DataError::Option(format!(
-                        "{}: columns of raw GDELT files are fixed; leave out the options on how columns are read",
+                        "{option}: {}: columns of raw GDELT files are fixed; leave it out",
                         path.display()
                     )));
                 }
                 for (given, option) in [
-                    (&source.edge_features, "--edge-features"),
-                    (&source.node_features, "--node-features"),
+                    (&source.edge_features, EDGE_FEATURE_FILE),
+                    (&source.node_features, NODE_FEATURE_FILE),
                 ] {
                     if given.is_some() {
                         return Err(DataError::Option(format!(
@@ -150,9 +162,9 @@ impl RawSource {
 
     fn adopt_tgl_folder(&mut self, opener: &Opener<'_>) -> Result<(), DataError> {
         self.labels = opener.text_in(&self.path, "labels.csv")?;
-        for (table, given) in [
-            ("edge_features", &mut self.edge_features),
-            ("node_features", &mut self.node_features),
+        for (table, option, given) in [
+            ("edge_features", EDGE_FEATURE_FILE, &mut self.edge_features),
+            ("node_features", NODE_FEATURE_FILE, &mut self.node_features),
         ] {
             if given.is_some() {
                 continue;
@@ -163,12 +175,11 @@ impl RawSource {
                 .filter(|path| path.is_file())
                 .collect();
             if there.len() > 1 {
-                let option = table.replace('_', "-");
                 return Err(DataError::format(
                     &self.path,
                     format!("both {} and {}", there[0].display(), there[1].display()),
                     format!(
-                        "say which one is meant with --{option} FILE, or move one out of the folder"
+                        "say which one is meant with {option} FILE, or move one out of the folder"
                     ),
                 ));
             }
@@ -240,7 +251,7 @@ impl Opener<'_> {
                 return Err(DataError::format(
                     path,
                     "arrays (.npz or PyTorch's .pt), not events",
-                    "give the event file, and this one with --edge-features or --node-features",
+                    "give the event file, and this one with --edge-feature-file or --node-feature-file",
                 ));
             }
         }

@@ -27,6 +27,24 @@ pub struct Reading {
     pub missing: Missing,
 }
 
+impl Reading {
+    /// The first option that is not at its default, if one is not.
+    pub(crate) fn given(&self) -> Option<&'static str> {
+        let default = Reading::default();
+        let given = [
+            (self.columns != default.columns, "--columns"),
+            (self.no_header, "--no-header"),
+            (self.ids != default.ids, "--ids"),
+            (self.bipartite != default.bipartite, "--bipartite"),
+            (self.time_unit != default.time_unit, "--time-unit"),
+            (self.missing != default.missing, "--missing"),
+        ];
+        given
+            .into_iter()
+            .find_map(|(given, option)| given.then_some(option))
+    }
+}
+
 /// Whether ids are numbers or text.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

@@ -171,7 +171,7 @@ fn refusals() {
     };
     let message = bench.refusal_with("ok.CSV", options);
     assert!(
-        message.contains("--edge-features: raw GDELT files bring their own features"),
+        message.contains("--edge-feature-file: raw GDELT files bring their own features"),
         "{message}"
     );
 }

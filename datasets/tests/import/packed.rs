@@ -176,7 +176,7 @@ fn damaged_archives() {
         ("web.gz", "a web page or XML"),
         (
             "feature.npz",
-            "arrays (.npz or PyTorch's .pt), not events; give the event file, and this one with --edge-features",
+            "arrays (.npz or PyTorch's .pt), not events; give the event file, and this one with --edge-feature-file",
         ),
     ] {
         let message = bench.refusal(file);

@@ -124,7 +124,7 @@ fn two_layouts_in_one_folder_are_not_chosen_between() {
     );
     assert!(
         both.refusal("T")
-            .contains("say which one is meant with --edge-features FILE")
+            .contains("say which one is meant with --edge-feature-file FILE")
     );
     let chosen = OpenOptions {
         format: Some("dgb".parse().unwrap()),

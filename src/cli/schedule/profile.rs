@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use clap::{Args, ValueEnum};
+use clap::Args;
 use mspipe::pipeline::Stage;
 use mspipe::pipeline::link::{Link, parse_bytes};
 use mspipe::pipeline::profile::{Profile, Residency};
@@ -34,21 +34,12 @@ pub(super) struct ProfileArgs {
     bytes: Option<Transfers>,
 
     /// Where node memory lies
-    #[arg(long, value_enum, default_value_t = Memory::Host)]
-    memory: Memory,
+    #[arg(long, value_enum, default_value_t = Residency::Host)]
+    memory: Residency,
 
     /// Iterations that may be ready ahead of the thread that takes them
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..))]
     queue_depth: u16,
-}
-
-/// Value of `--memory`.
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum Memory {
-    /// In RAM: reading and writing it are transfers
-    Host,
-    /// In the device's memory: reading and writing it are work of the device
-    Device,
 }
 
 /// Sizes of transfers; a struct, so that the command line takes the list as one value.
@@ -102,10 +93,7 @@ impl ProfileArgs {
     }
 
     pub(super) fn memory(&self) -> Residency {
-        match self.memory {
-            Memory::Host => Residency::Host,
-            Memory::Device => Residency::Device,
-        }
+        self.memory
     }
 
     pub(super) fn queue_depth(&self) -> usize {
@@ -114,7 +102,7 @@ impl ProfileArgs {
 
     /// What the numbers are about, to stand above them.
     pub(super) fn describe(&self, profile: &Profile) -> String {
-        let place = match self.memory() {
+        let place = match self.memory {
             Residency::Host => "host",
             Residency::Device => "device",
         };
