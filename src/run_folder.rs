@@ -34,7 +34,7 @@ use error::{failed, failed_read};
 use place::{missing_folders, names_in, numbered_folder, refuse_link, remove_folders};
 
 use crate::checkpoint::{DAMAGED, LAST, PREVIOUS};
-use crate::config::{RunConfig, Task};
+use crate::config::{ConfigError, RunConfig, Task};
 use crate::pipeline::trace::Record;
 use crate::report::chart::Timeline;
 use crate::weights;
@@ -190,20 +190,30 @@ impl RunFolder {
         if !file.exists() {
             return Err(RunFolderError::NoRun { path: own() });
         }
-        if path.join(SUMMARY).exists() {
-            return Err(RunFolderError::Ended { path: own() });
-        }
+        let ended = path.join(SUMMARY).exists();
         let config = RunConfig::read(&file).map_err(RunFolderError::Settings)?;
-        if config.start.task == Task::Node {
-            return Err(RunFolderError::Node { path: own() });
+        match (config.start.task, ended) {
+            (Task::Node, true) => {
+                return Err(RunFolderError::EndedNode {
+                    path: own(),
+                    init: config.start.init.unwrap_or_default(),
+                });
+            }
+            (Task::Node, false) => return Err(RunFolderError::Node { path: own() }),
+            (Task::Link, true) => return Err(RunFolderError::Ended { path: own() }),
+            (Task::Link, false) => {}
         }
         let folder = RunFolder::reopened(own())?;
         // In a folder that others can write to, a link would lead the run to any file of its user.
         for name in WRITTEN {
             refuse_link(&path.join(name))?;
         }
-        whole_file::sweep(path);
         Ok((folder, config))
+    }
+
+    /// Removes what a program left that was killed while it wrote a file.
+    pub(crate) fn sweep(&self) {
+        whole_file::sweep(&self.path);
     }
 
     /// A folder that a run was begun in, locked.
@@ -330,6 +340,29 @@ impl RunFolder {
             write,
         )?)
     }
+}
+
+/// The weights file that `init` is, or that the run in the folder `init` has written.
+///
+/// # Errors
+/// When the folder holds no run, or one without weights.
+pub fn weights_of(init: &Path) -> Result<PathBuf, RunFolderError> {
+    if !init.is_dir() {
+        return Ok(init.to_owned());
+    }
+    let file = init.join(weights::FILE_NAME);
+    if file.exists() {
+        return Ok(file);
+    }
+    let (path, settings) = (init.to_owned(), init.join(CONFIG));
+    Err(match RunConfig::read(&settings) {
+        Ok(config) if config.start.task == Task::Node => RunFolderError::WeightsOfNode {
+            path,
+            init: config.start.init.unwrap_or_default(),
+        },
+        Err(_) if !settings.exists() => RunFolderError::Settings(ConfigError::NoRun { run: path }),
+        _ => RunFolderError::NoWeights { path },
+    })
 }
 
 /// Locks a run's folder by its file.

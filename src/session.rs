@@ -14,13 +14,12 @@ mod seeds;
 mod stream;
 mod tasks;
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use mspipe_datasets::{EventLog, Split, Stop};
 
 use crate::checkpoint::Every;
-use crate::config::{ConfigError, RunConfig, SamplerName};
+use crate::config::{RunConfig, SamplerName};
 use crate::device::{self, ComputeDevice};
 use crate::features::Features;
 use crate::graph::{NodeId, Tcsr};
@@ -34,11 +33,13 @@ use crate::train::observer::Observer;
 use crate::train::pass::Sampling;
 pub use error::SessionError;
 pub use runs::{
-    classify_nodes, estimate, estimate_on, evaluate, evaluate_on, resume, run, train_on,
+    classify_nodes, dry_resume, dry_run, estimate_on, evaluate, evaluate_on, resume, run, train_on,
 };
 pub use seeds::{SeedsObserver, resume_seeds, run_seeds};
 
 use footprint::Footprint;
+use initial::InitialWeights;
+use opening::Begin;
 use stream::OpenStream;
 
 /// What the stream and the protocol give, before a device is touched.
@@ -57,6 +58,8 @@ pub struct Session {
     /// Whom destinations are ranked among, if the protocol ranks.
     candidates: Option<Candidates>,
     model: ModelConfig,
+    /// What the model begins with, where it does not draw its own.
+    weights: Option<Arc<InitialWeights>>,
     /// Before the first event.
     clock: NodeTimes,
     /// Ends what is done with it early.
@@ -79,7 +82,8 @@ impl Session {
     /// # Errors
     /// As [`Session::open`]; a stop.
     pub fn open_until(config: RunConfig, stop: &Stop) -> Result<Session, SessionError> {
-        Session::checked(OpenStream::open(config, stop)?, stop.clone())
+        let stream = OpenStream::open(config, Begin::Fresh, stop)?;
+        Session::checked(stream, stop.clone())
     }
 
     /// Prepares sampling, unless the run would not fit.
@@ -90,12 +94,17 @@ impl Session {
         Session::of(stream, stop)
     }
 
-    /// Prepares sampling on `log`, whatever stream the settings name.
+    /// Prepares sampling on `log`, whatever stream the settings name, for a model that begins with
+    /// `weights`.
     ///
     /// # Errors
     /// As [`Session::open`], without a look at the memory.
-    pub(crate) fn on(log: Arc<EventLog>, config: RunConfig) -> Result<Session, SessionError> {
-        Session::of(OpenStream::of(config, log)?, Stop::default())
+    fn on(
+        log: Arc<EventLog>,
+        config: RunConfig,
+        weights: Option<Arc<InitialWeights>>,
+    ) -> Result<Session, SessionError> {
+        Session::of(OpenStream::of(config, log, weights)?, Stop::default())
     }
 
     fn of(stream: OpenStream, stop: Stop) -> Result<Session, SessionError> {
@@ -106,6 +115,7 @@ impl Session {
             split,
             model,
             rules,
+            weights,
             notes,
             ..
         } = stream;
@@ -146,7 +156,10 @@ impl Session {
         let first = log.time().first().copied().unwrap_or(0);
         let clock = NodeTimes::new(log.nodes(), rules.clock(ticks_per_unit, first));
         let histories = Histories::new(split.train.end, model.pair_history > 0);
-        if let Some(encoding) = initial::encoding(&config)? {
+        if let Some(encoding) = weights
+            .as_ref()
+            .and_then(|weights| weights.encoding.clone())
+        {
             histories.give(encoding);
         }
         let sampling = Arc::new(Sampling {
@@ -171,6 +184,7 @@ impl Session {
             other_pool,
             candidates,
             model,
+            weights,
             clock,
             stop,
         })
@@ -220,14 +234,6 @@ impl Session {
             adapter: device.adapter.clone(),
         };
         Setting::new(&self.config, task, self.data.clone(), device)
-    }
-
-    /// The weights to begin with, where they are needed.
-    fn initial_weights(&self) -> Result<PathBuf, ConfigError> {
-        self.config.start.init.clone().ok_or(ConfigError::Missing {
-            option: "init",
-            expected: "give the folder of a link prediction run, or a weights file",
-        })
     }
 
     /// Stream, graph and rules, with the protocol's own negatives.

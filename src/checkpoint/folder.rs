@@ -33,8 +33,9 @@ pub struct Loaded {
     pub checkpoint: Checkpoint,
     /// Its file.
     pub path: PathBuf,
-    /// Why it is not the last one: that is damaged, and was put aside under this name.
-    pub passed_over: Option<(CheckpointError, PathBuf)>,
+    /// Why it is not the last one: that is damaged. [`Checkpoints::load`] puts it aside as
+    /// [`DAMAGED`].
+    pub passed_over: Option<CheckpointError>,
 }
 
 impl Checkpoints {
@@ -68,7 +69,7 @@ impl Checkpoints {
     ///
     /// # Errors
     /// When none is whole, one is of another version, or the folder can't be read.
-    pub(crate) fn load(&self) -> Result<Option<Loaded>, CheckpointError> {
+    pub(crate) fn find(&self) -> Result<Option<Loaded>, CheckpointError> {
         let mut damaged: Option<CheckpointError> = None;
         for name in [LAST, PREVIOUS] {
             let path = self.folder.join(name);
@@ -78,8 +79,7 @@ impl Checkpoints {
                 Err(error) => return Err(CheckpointError::unreadable(&path, error)),
             }
             match (file::read(&path), damaged.take()) {
-                (Ok(checkpoint), damaged) => {
-                    let passed_over = damaged.map(|error| self.put_aside(error)).transpose()?;
+                (Ok(checkpoint), passed_over) => {
                     return Ok(Some(Loaded {
                         checkpoint,
                         path,
@@ -99,16 +99,22 @@ impl Checkpoints {
         damaged.map_or(Ok(None), Err)
     }
 
-    /// Renames the last checkpoint, so that the next one does not push the whole one out.
-    fn put_aside(
-        &self,
-        error: CheckpointError,
-    ) -> Result<(CheckpointError, PathBuf), CheckpointError> {
-        let (last, aside) = (self.folder.join(LAST), self.folder.join(DAMAGED));
-        match fs::rename(&last, &aside) {
-            Ok(()) => Ok((error, aside)),
-            Err(source) => Err(CheckpointError::unwritable(&last, source)),
+    /// As [`Checkpoints::find`], to continue from it: a last one that is damaged is renamed, so that
+    /// the next one does not push the whole one out.
+    ///
+    /// # Errors
+    /// Also when it can't be renamed.
+    pub(crate) fn load(&self) -> Result<Option<Loaded>, CheckpointError> {
+        let found = self.find()?;
+        if found
+            .as_ref()
+            .is_some_and(|found| found.passed_over.is_some())
+        {
+            let last = self.folder.join(LAST);
+            fs::rename(&last, self.folder.join(DAMAGED))
+                .map_err(|error| CheckpointError::unwritable(&last, error))?;
         }
+        Ok(found)
     }
 }
 

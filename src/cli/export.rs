@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 use clap::Args;
 use indicatif::{HumanBytes, HumanCount};
-use mspipe::config::ConfigError;
+use mspipe::run_folder::weights_of;
 use mspipe::weights::{self, ModelDescription, WeightFile};
 use mspipe::{console, interrupt};
 use mspipe_datasets::whole_file::{self, Existing};
@@ -67,7 +67,7 @@ struct ExportedTensor {
 /// Reads the weights and writes them.
 pub(crate) fn run(args: ExportArgs) -> anyhow::Result<()> {
     check_target(&args.to, args.force)?;
-    let from = weights_file(args.run)?;
+    let from = weights_of(&args.run)?;
     if whole_file::is_same(&from, &args.to) {
         bail!(
             "{}: is the file that is read; give another name",
@@ -118,25 +118,6 @@ fn check_target(to: &Path, force: bool) -> anyhow::Result<()> {
         );
     }
     Ok(whole_file::check(to, Existing::forced(force))?)
-}
-
-/// The weights file that `run` is or holds.
-fn weights_file(run: PathBuf) -> anyhow::Result<PathBuf> {
-    if run.is_file() {
-        return Ok(run);
-    }
-    let file = run.join(weights::FILE_NAME);
-    if !file.exists() {
-        if !run.join("config.json").exists() {
-            return Err(ConfigError::NoRun { run }.into());
-        }
-        bail!(
-            "{}: has no {}; it is written when a run ends: let it end, or give the folder of another run",
-            run.display(),
-            weights::FILE_NAME
-        );
-    }
-    Ok(file)
 }
 
 fn text(exported: &Exported) -> String {

@@ -14,6 +14,7 @@ use mspipe::checkpoint::LAST;
 use mspipe::config::GivenConfig;
 use mspipe::config::{RunConfig, Task};
 use mspipe::report::run as run_report;
+use mspipe::session::footprint::Footprint;
 use mspipe::session::{self, SessionError};
 use mspipe::train::error::TrainError;
 use mspipe::train::observer::TrainEvent;
@@ -79,8 +80,8 @@ pub(crate) struct TrainArgs {
     #[arg(long, help_heading = "Run")]
     json: bool,
 
-    /// Only estimate the RAM and device memory that the run needs; exit code 1 if it
-    /// won't fit
+    /// Only estimate the RAM and device memory that the run needs, and check what it begins with;
+    /// exit code 1 if it won't fit or can't begin
     #[arg(long, help_heading = "Run")]
     dry_run: bool,
 }
@@ -89,7 +90,7 @@ pub(crate) struct TrainArgs {
 pub(crate) fn run(args: TrainArgs) -> anyhow::Result<ExitCode> {
     let json = args.json;
     if args.dry_run {
-        return dry_run(args.settings.resolve()?, json);
+        return dry_run(args);
     }
     if let Some(folder) = &args.resume
         && RunConfig::read(&folder.join("config.json")).is_ok_and(|run| run.start.seeds.is_some())
@@ -157,14 +158,24 @@ pub(crate) fn run(args: TrainArgs) -> anyhow::Result<ExitCode> {
     }
 }
 
-/// Prints the memory that the run would need.
-fn dry_run(config: RunConfig, json: bool) -> anyhow::Result<ExitCode> {
-    let footprint = session::estimate(config, &interrupt::stop())?;
-    if json {
-        console::json(&footprint)?;
-    } else {
-        console::product(report::footprint(&footprint))?;
-    }
-    footprint.check()?;
+/// Prints the memory that the run would need, and begins it as far as nothing is trained.
+fn dry_run(args: TrainArgs) -> anyhow::Result<ExitCode> {
+    let mut printed = Ok(());
+    let print = |footprint: &Footprint| {
+        printed = match args.json {
+            true => console::json(footprint),
+            false => console::product(report::footprint(footprint)),
+        };
+    };
+    let stop = interrupt::stop();
+    let begun = match &args.resume {
+        Some(folder) => {
+            let change = |config: &mut RunConfig| args.settings.change_run(config);
+            session::dry_resume(folder, change, &stop, print)
+        }
+        None => session::dry_run(args.settings.resolve()?, &stop, print),
+    };
+    printed?;
+    begun?;
     Ok(ExitCode::SUCCESS)
 }

@@ -84,6 +84,14 @@ impl GivenConfig {
 
     /// Puts what was given into `config`.
     fn put_into(&self, config: &mut RunConfig) {
+        // Of the two ways to divide a stream, the one that was given holds.
+        let reading = &mut config.stream.reading;
+        if self.given.contains_id("split_at") {
+            reading.split = None;
+        }
+        if self.given.contains_id("split") {
+            reading.split_at = None;
+        }
         if let Err(error) = config.update_from_arg_matches(&self.given) {
             unreachable!("it was read once: {error}");
         }

@@ -114,18 +114,17 @@ pub enum ReplayError {
         /// What is wrong with it.
         message: String,
     },
-    /// The ledger is of a shorter run.
+    /// The ledger is of a run with other iterations.
     #[error(
-        "{path} has {found} iterations of epoch {epoch} from iteration {first} on, {expected} are to run; replay a ledger of a run with the same stream, batch size and epochs",
+        "{path}: has {found} iterations of epoch {epoch}, and the run has {expected}; replay the ledger of \
+         a run with the same training events, batch size and at least as many epochs",
         path = path.display()
     )]
-    TooShort {
+    OtherRun {
         /// The ledger.
         path: PathBuf,
         /// The epoch.
         epoch: u64,
-        /// First iteration to run.
-        first: usize,
         /// Iterations in the ledger.
         found: usize,
         /// Iterations to run.
@@ -198,6 +197,30 @@ impl Replay {
         Ok(Replay { path, k })
     }
 
+    /// Whether this is the ledger of a run with so many iterations in each of its first `epochs`
+    /// epochs.
+    ///
+    /// # Errors
+    /// When an epoch has fewer or more: they are other iterations than those to run.
+    pub(crate) fn check(&self, epochs: u64, iterations: usize) -> Result<(), ReplayError> {
+        for epoch in 1..=epochs {
+            let found = self.k.range((epoch, 0)..(epoch + 1, 0)).count();
+            if found != iterations {
+                return Err(self.other_run(epoch, found, iterations));
+            }
+        }
+        Ok(())
+    }
+
+    fn other_run(&self, epoch: u64, found: usize, expected: usize) -> ReplayError {
+        ReplayError::OtherRun {
+            path: self.path.clone(),
+            epoch,
+            found,
+            expected,
+        }
+    }
+
     /// The k of the iterations of an epoch.
     ///
     /// # Errors
@@ -212,13 +235,7 @@ impl Replay {
             .map_while(|iteration| self.k.get(&(epoch, iteration)).copied())
             .collect();
         if found.len() < iterations.len() {
-            return Err(ReplayError::TooShort {
-                path: self.path.clone(),
-                epoch,
-                first: iterations.start,
-                found: found.len(),
-                expected: iterations.len(),
-            });
+            return Err(self.other_run(epoch, iterations.start + found.len(), iterations.end));
         }
         Ok(found)
     }
@@ -270,8 +287,37 @@ mod tests {
         let replay = read(&written(&[first, line(1, 2), line(2, 1)])).unwrap();
         assert_eq!(replay.of(1, 0..3).unwrap(), [1, 2, 1]);
         assert_eq!(replay.of(1, 1..2).unwrap(), [2]);
-        let error = replay.of(1, 0..4).unwrap_err().to_string();
-        assert!(error.contains("has 3 iterations of epoch 1"), "{error}");
+        let error = replay.of(1, 1..4).unwrap_err().to_string();
+        assert!(
+            error.contains("has 3 iterations of epoch 1, and the run has 4"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn a_ledger_of_other_iterations_is_refused() {
+        let of_epoch = |epoch| {
+            move |iteration| LedgerLine {
+                epoch,
+                ..line(iteration, 1)
+            }
+        };
+        let lines: Vec<_> = (0..3)
+            .map(of_epoch(1))
+            .chain((0..3).map(of_epoch(2)))
+            .collect();
+        let replay = read(&written(&lines)).unwrap();
+        assert!(replay.check(1, 3).is_ok() && replay.check(2, 3).is_ok());
+        for (epochs, iterations, found) in [
+            (1, 2, "has 3 iterations of epoch 1, and the run has 2"),
+            (2, 4, "has 3 iterations of epoch 1, and the run has 4"),
+            (3, 3, "has 0 iterations of epoch 3, and the run has 3"),
+        ] {
+            let error = replay.check(epochs, iterations).unwrap_err().to_string();
+            assert!(error.contains(found), "{error}");
+        }
+        let empty = read(b"").unwrap().check(1, 3).unwrap_err().to_string();
+        assert!(empty.contains("has 0 iterations of epoch 1"), "{empty}");
     }
 
     #[test]

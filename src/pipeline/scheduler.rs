@@ -109,6 +109,17 @@ impl Scheduler {
         })
     }
 
+    /// Whether a run of `epochs` epochs with so many iterations each can be scheduled so.
+    ///
+    /// # Errors
+    /// When the ledger to replay is of other iterations.
+    pub(crate) fn check(&self, epochs: usize, iterations: usize) -> Result<(), ReplayError> {
+        match &self.replay {
+            Some(replay) => replay.check(epochs as u64, iterations),
+            None => Ok(()),
+        }
+    }
+
     /// Continues with the staleness `k` that an earlier part of the run had last; times are
     /// measured again. A fixed bound and a replay don't need it.
     pub(crate) fn resume(&mut self, k: usize) {

@@ -122,6 +122,42 @@ pub enum RunFolderError {
         /// The folder.
         path: PathBuf,
     },
+    /// The run to resume has ended, and trained no weights of a model.
+    #[error(
+        "{}: this is a node classification that has ended (its results are in summary.json); to train on \
+         the model that gave its embeddings: mspipe train --init {}",
+        path.display(),
+        init.display()
+    )]
+    EndedNode {
+        /// The folder.
+        path: PathBuf,
+        /// The weights that it began with.
+        init: PathBuf,
+    },
+    /// Weights are asked for that a node classification does not have.
+    #[error(
+        "{}: this is a node classification (--task node), which trains no weights of a model; give those          that its embeddings are of: {}",
+        path.display(),
+        init.display()
+    )]
+    WeightsOfNode {
+        /// The folder.
+        path: PathBuf,
+        /// The weights that it began with.
+        init: PathBuf,
+    },
+    /// A run without weights.
+    #[error(
+        "{}: has no weights.safetensors; it is written when the first epoch ends: resume the run \
+         (mspipe train --resume {}), or give the folder of another one",
+        path.display(),
+        path.display()
+    )]
+    NoWeights {
+        /// The folder.
+        path: PathBuf,
+    },
     /// The run to resume keeps nothing.
     #[error(
         "{}: a node classification keeps no checkpoints; start it again (--task node)",

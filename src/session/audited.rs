@@ -9,8 +9,9 @@ use mspipe_datasets::{EventLog, FeatureTable, OpenOptions, Stop};
 use serde::Serialize;
 
 use super::footprint::Footprint;
+use super::initial::InitialWeights;
 use super::stream::OpenStream;
-use super::{Session, SessionError, initial};
+use super::{Session, SessionError};
 use crate::audit::{
     self, AuditStream, Check, Kept, Recording, Report, ScoredBatch, Sight, Subject,
 };
@@ -52,6 +53,7 @@ pub struct Program<'a> {
     config: RunConfig,
     device: &'a Device,
     model: LinkModel,
+    weights: Option<Arc<InitialWeights>>,
     /// Pools of the unchanged stream: which destinations there are is known in advance, by the
     /// protocol, and no change of the stream may change the negatives.
     negatives: [NegativePool; 2],
@@ -75,7 +77,17 @@ impl<'a> Program<'a> {
         stream: &AuditStream,
         device: &'a Device,
     ) -> Result<Program<'a>, SessionError> {
-        let session = Session::on(stream.log()?, config)?;
+        let weights = InitialWeights::open(&config)?;
+        Program::with_weights(config, weights, stream, device)
+    }
+
+    fn with_weights(
+        config: RunConfig,
+        weights: Option<Arc<InitialWeights>>,
+        stream: &AuditStream,
+        device: &'a Device,
+    ) -> Result<Program<'a>, SessionError> {
+        let session = Session::on(stream.log()?, config, weights.clone())?;
         let (config, sampling) = (&session.config, &session.sampling);
         Ok(Program {
             device,
@@ -85,7 +97,8 @@ impl<'a> Program<'a> {
                 hide_batch: sampling.hide_batch,
                 batch_size: config.training.batch_size,
             },
-            model: session.new_model(config.start.init.as_deref(), device)?,
+            model: session.new_model(device)?,
+            weights,
             negatives: [sampling.negatives.clone(), session.other_pool.clone()],
             candidates: session.candidates.clone(),
             sampler: None,
@@ -114,7 +127,7 @@ impl<'a> Program<'a> {
     /// # Errors
     /// As [`Session::on`].
     pub fn session(&self, stream: &AuditStream) -> Result<Session, SessionError> {
-        let mut session = Session::on(stream.log()?, self.config.clone())?;
+        let mut session = Session::on(stream.log()?, self.config.clone(), self.weights.clone())?;
         let [own, other] = self.negatives.clone();
         let mut sampling = session.sampling.with_negatives(own);
         if let Some(sampler) = &self.sampler {
@@ -250,21 +263,24 @@ pub fn audit<P: FnMut(Check)>(
     begin: impl FnOnce(&Session, &ComputeDevice) -> P + Send,
 ) -> Result<AuditSummary, SessionError> {
     config::start_threads(config.machine.threads)?;
-    let stream = stream_of(&mut config, stop)?;
+    config.validate()?;
+    let weights = InitialWeights::open(&config)?;
+    let stream = cut(&mut config, weights.as_deref(), stop)?;
     let log = stream.log()?;
     if !config.machine.no_memory_check {
         let adapter = device::chosen(config.device)?;
         Footprint::of(
-            &OpenStream::of(config.clone(), log.clone())?,
+            &OpenStream::of(config.clone(), log.clone(), weights.clone())?,
             adapter.as_ref(),
         )
         .check()?;
     }
-    let session = Session::on(log, config)?;
+    let session = Session::on(log, config, weights.clone())?;
     device::on_device_thread(|| {
         let device = device::open(session.config.device)?;
         let mut progress = begin(&session, &device);
-        let mut program = Program::new(session.config.clone(), &stream, &device.device)?;
+        let config = session.config.clone();
+        let mut program = Program::with_weights(config, weights.clone(), &stream, &device.device)?;
         let report = audit::run(&mut program, &stream, probes, &mut progress)?;
         Ok(AuditSummary {
             setting: session.setting("audit", &device),
@@ -281,6 +297,16 @@ pub fn audit<P: FnMut(Check)>(
 /// Settings out of range, a stream that can't be read.
 pub fn stream_of(config: &mut RunConfig, stop: &Stop) -> Result<AuditStream, SessionError> {
     config.validate()?;
+    let weights = InitialWeights::open(config)?;
+    cut(config, weights.as_deref(), stop)
+}
+
+/// The same for a model that begins with `weights`.
+fn cut(
+    config: &mut RunConfig,
+    weights: Option<&InitialWeights>,
+    stop: &Stop,
+) -> Result<AuditStream, SessionError> {
     let options = OpenOptions {
         stop: stop.clone(),
         ..config.stream_options()
@@ -316,8 +342,8 @@ pub fn stream_of(config: &mut RunConfig, stop: &Stop) -> Result<AuditStream, Ses
     config.stream.edge_features = FeatureSource::File;
     config.stream.limit_events = None;
     // What is audited is cut and changed, and so never what given weights were trained on.
-    if let Some(init) = &config.start.init {
-        initial::same_stream(init, log.hash(), config)?;
+    if let Some(weights) = weights {
+        weights.check_stream(log.hash(), config)?;
     }
     config.start.data_of_init = false;
     let most = (events / BATCHES).clamp(1, BATCH_SIZE);

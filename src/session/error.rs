@@ -60,16 +60,6 @@ pub enum SessionError {
     /// A weights file.
     #[error(transparent)]
     Weights(#[from] WeightFileError),
-    /// A folder without weights.
-    #[error(
-        "{}: has no weights.safetensors; it is written when an epoch of a link prediction \
-         training ends: let it continue, or give the folder of another run",
-        run.display()
-    )]
-    NoWeights {
-        /// The folder.
-        run: PathBuf,
-    },
     /// Weights of another model.
     #[error(
         "{}: has the weights of {found}, the settings say {expected}; give the --model and \

@@ -1,22 +1,82 @@
 //! The weights that a run begins with, and how its own are described.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use burn::tensor::Device;
 
 use super::error::SessionError;
 use crate::config::{RunConfig, Switch, TimeEncodingName};
 use crate::features::FeatureSource;
+use crate::model::init::Initializer;
 use crate::model::tgl_weights;
 use crate::model::{LinkModel, ModelConfig, ModelName};
-use crate::run_folder::Dataset;
+use crate::run_folder;
 use crate::sampling::pair_history::Encoding;
 use crate::train::histories;
 use crate::weights::{self, ModelDescription, WeightFile};
 
-/// What a weights file of this run says of its model.
+/// The weights that a run begins with, as their file has them.
+pub(super) struct InitialWeights {
+    path: PathBuf,
+    file: WeightFile,
+    /// The encoding of pair histories that belongs to them, if the model reads any.
+    pub(super) encoding: Option<Encoding>,
+}
+
+impl InitialWeights {
+    /// Those that the settings name, if they name any: a file, or what a run has written.
+    ///
+    /// # Errors
+    /// When they can't be read, or the run has none.
+    pub(super) fn open(config: &RunConfig) -> Result<Option<Arc<InitialWeights>>, SessionError> {
+        let Some(init) = &config.start.init else {
+            return Ok(None);
+        };
+        let path = run_folder::weights_of(init)?;
+        let mut file = weights::open(&path)?;
+        // The stream's side of the model.
+        let encoding = match histories::take_constants(&mut file.tensors) {
+            Ok(encoding) => encoding,
+            Err(reason) => return Err(SessionError::Encoding { path, reason }),
+        };
+        Ok(Some(Arc::new(InitialWeights {
+            path,
+            file,
+            encoding,
+        })))
+    }
+
+    /// Whether the stream that the settings took from the run of these weights, if they did, is what
+    /// they were trained on: `now` is its SHA-256.
+    ///
+    /// # Errors
+    /// When it has changed since.
+    pub(super) fn check_stream(&self, now: &str, config: &RunConfig) -> Result<(), SessionError> {
+        let trained_on = self
+            .file
+            .model
+            .as_ref()
+            .and_then(|model| model.stream.as_ref());
+        match trained_on {
+            Some(found) if config.start.data_of_init && found != now => {
+                Err(SessionError::OtherStream {
+                    path: self.path.clone(),
+                    found: found.clone(),
+                    expected: now.to_owned(),
+                    data: config.source.data.clone(),
+                })
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// What a weights file of this run on the stream with this SHA-256 says of its model.
 pub(super) fn description(
     config: &RunConfig,
     model: &ModelConfig,
-    data: &Dataset,
+    stream: &str,
 ) -> ModelDescription {
     let time_encoding = match config.model.time_encoding {
         TimeEncodingName::Trained => "trained",
@@ -32,24 +92,23 @@ pub(super) fn description(
         heads: model.heads,
         time_encoding: time_encoding.to_owned(),
         pair_history: model.pair_history,
-        stream: Some(data.hash.clone()),
+        stream: Some(stream.to_owned()),
     }
 }
 
 /// Fits the settings to the weights that the run begins with, and says what a user would not guess.
-/// Weights that can't be read are an error later, when they are needed.
-pub(super) fn fit(config: &mut RunConfig, node_width: usize) -> Vec<String> {
-    let weights = config
-        .start
-        .init
-        .as_deref()
-        .and_then(|init| weights::open(&weights_file(init).ok()?).ok());
-    let mut notes = fit_pair_history(config, weights.as_ref());
-    if let Some(weights) = weights.as_ref().filter(|w| !w.prefix.is_empty()) {
+pub(super) fn fit(
+    config: &mut RunConfig,
+    node_width: usize,
+    weights: Option<&InitialWeights>,
+) -> Vec<String> {
+    let weights = weights.map(|weights| &weights.file);
+    let mut notes = fit_pair_history(config, weights);
+    if let Some(weights) = weights.filter(|w| !w.prefix.is_empty()) {
         notes.push(weights::prefix_note(&weights.prefix));
     }
     if config.model.name == ModelName::Apan && node_width > 0 {
-        match weights.as_ref().is_none_or(reads_node_features) {
+        match weights.is_none_or(reads_node_features) {
             true => notes.push(format!(
                 "apan adds the {node_width} node features to its embeddings; TGL's APAN reads none \
                  (--node-features zero matches that)"
@@ -97,101 +156,40 @@ fn reads_node_features(weights: &WeightFile) -> bool {
     }
 }
 
-/// `model` with the weights of `init`, a run's folder or a weights file.
+/// The model that a run with these settings begins with, on `device`: with `weights`, where there are
+/// some, else as its seed draws it. `stream` is the SHA-256 of the run's stream.
 ///
 /// # Errors
-/// When it can't be read, is of another model, or names or shapes differ; when the run also
-/// brought the settings' stream, and that is not what it was trained on any more.
-pub(super) fn load(
-    model: LinkModel,
-    init: &Path,
+/// When the weights are of another model, or names or shapes differ; when the run that they are of
+/// also brought the settings' stream, and that is not what it was trained on any more.
+pub(super) fn model(
     config: &RunConfig,
-    expected: &ModelDescription,
+    model: &ModelConfig,
+    stream: &str,
+    weights: Option<&InitialWeights>,
+    device: &Device,
 ) -> Result<LinkModel, SessionError> {
-    let path = weights_file(init)?;
-    let WeightFile {
-        mut tensors,
-        model: found,
-        ..
-    } = weights::open(&path)?;
-    // They are the stream's side of the model, see `encoding`.
-    let _constants = histories::take_constants(&mut tensors);
+    let drawn = LinkModel::new(model, &mut Initializer::new(config.training.seed, device));
+    let Some(weights) = weights else {
+        return Ok(drawn);
+    };
+    let path = || weights.path.clone();
     // Shapes don't tell models apart in each case, and never the number of heads.
-    if let Some(found) = found {
-        let same = found.model == expected.model && found.heads == expected.heads;
-        if !same {
+    if let Some(found) = &weights.file.model {
+        let expected = description(config, model, stream);
+        if (&found.model, found.heads) != (&expected.model, expected.heads) {
             let say = |of: &ModelDescription| format!("{} with {} heads", of.model, of.heads);
             return Err(SessionError::OtherModel {
-                path,
-                found: say(&found),
-                expected: say(expected),
+                path: path(),
+                found: say(found),
+                expected: say(&expected),
             });
         }
-        if let Some(now) = &expected.stream {
-            check_stream(&path, found.stream, now, config)?;
-        }
     }
-    tgl_weights::load(model, &tensors).map_err(|misfit| SessionError::Misfit { path, misfit })
-}
-
-/// Whether the stream that the settings took from the run of `init`, if they did, is what its weights
-/// were trained on: `now` is its SHA-256.
-///
-/// # Errors
-/// When it has changed since; when the weights can't be read.
-pub(super) fn same_stream(init: &Path, now: &str, config: &RunConfig) -> Result<(), SessionError> {
-    let path = weights_file(init)?;
-    let trained_on = weights::open(&path)?.model.and_then(|model| model.stream);
-    check_stream(&path, trained_on, now, config)
-}
-
-fn check_stream(
-    path: &Path,
-    trained_on: Option<String>,
-    now: &str,
-    config: &RunConfig,
-) -> Result<(), SessionError> {
-    match trained_on {
-        Some(found) if config.start.data_of_init && found != now => {
-            Err(SessionError::OtherStream {
-                path: path.to_owned(),
-                found,
-                expected: now.to_owned(),
-                data: config.source.data.clone(),
-            })
-        }
-        _ => Ok(()),
-    }
-}
-
-/// The encoding of pair histories that belongs to the weights of `init`, if there is one and the
-/// model reads them. Weights that can't be read are an error later.
-///
-/// # Errors
-/// When it is not one.
-pub(super) fn encoding(config: &RunConfig) -> Result<Option<Encoding>, SessionError> {
-    let path = config.start.init.as_deref().map(weights_file).transpose();
-    let Ok(Some(path)) = path else {
-        return Ok(None);
-    };
-    match weights::open(&path) {
-        Ok(mut weights) => histories::take_constants(&mut weights.tensors)
-            .map_err(|reason| SessionError::Encoding { path, reason }),
-        Err(_) => Ok(None),
-    }
-}
-
-/// The weights file that `init` is or holds.
-fn weights_file(init: &Path) -> Result<PathBuf, SessionError> {
-    if !init.is_dir() {
-        return Ok(init.to_owned());
-    }
-    let file = init.join(weights::FILE_NAME);
-    if file.exists() {
-        Ok(file)
-    } else {
-        Err(SessionError::NoWeights {
-            run: init.to_owned(),
-        })
-    }
+    weights.check_stream(stream, config)?;
+    let loaded = tgl_weights::load(drawn, &weights.file.tensors);
+    loaded.map_err(|misfit| SessionError::Misfit {
+        path: path(),
+        misfit,
+    })
 }

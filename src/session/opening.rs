@@ -5,18 +5,47 @@ use std::sync::Arc;
 use mspipe_datasets::{DataError, EventLog, OpenOptions, Stop};
 
 use super::error::SessionError;
-use super::initial;
+use super::initial::{self, InitialWeights};
 use super::protocol::Rules;
 use super::stream::OpenStream;
+use crate::checkpoint::Loaded;
 use crate::config::{RunConfig, Switch, TimeEncodingName};
 use crate::features::Features;
 use crate::model::ModelConfig;
 use crate::sampling::pair_history::WIDTH;
 
+/// How a run begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Begin {
+    /// With the weights that the settings name, or none.
+    Fresh,
+    /// From a checkpoint, which has weights of its own: those of `--init` are history.
+    Resumed,
+}
+
+impl Begin {
+    /// Of a run that is resumed from a checkpoint, or at the start where there is none yet.
+    pub(super) fn from(loaded: Option<&Loaded>) -> Begin {
+        match loaded {
+            Some(_) => Begin::Resumed,
+            None => Begin::Fresh,
+        }
+    }
+}
+
 impl OpenStream {
-    /// Checks the settings and opens their stream; nothing but its store's map is made.
-    pub(super) fn open(config: RunConfig, stop: &Stop) -> Result<OpenStream, SessionError> {
+    /// Checks the settings and opens their weights and their stream; nothing but its store's map is
+    /// made.
+    pub(super) fn open(
+        config: RunConfig,
+        begin: Begin,
+        stop: &Stop,
+    ) -> Result<OpenStream, SessionError> {
         config.validate()?;
+        let weights = match begin {
+            Begin::Fresh => InitialWeights::open(&config)?,
+            Begin::Resumed => None,
+        };
         let options = OpenOptions {
             stop: stop.clone(),
             ..config.stream_options()
@@ -24,13 +53,14 @@ impl OpenStream {
         let log = EventLog::open(&config.source.data, &options)?;
         // One that came with the last event of a conversion.
         stop.check().map_err(DataError::from)?;
-        OpenStream::of(config, Arc::new(log))
+        OpenStream::of(config, Arc::new(log), weights)
     }
 
-    /// Resolves the settings against a stream that is open.
+    /// Resolves the settings against a stream and weights that are open.
     pub(super) fn of(
         mut config: RunConfig,
         log: Arc<EventLog>,
+        weights: Option<Arc<InitialWeights>>,
     ) -> Result<OpenStream, SessionError> {
         config.validate()?;
         let events = config
@@ -62,7 +92,7 @@ impl OpenStream {
             config.stream.edge_features,
             config.stream.node_features,
         );
-        let notes = initial::fit(&mut config, node_width);
+        let notes = initial::fit(&mut config, node_width, weights.as_deref());
         let [edge_width, node_width] = Features::widths(
             &log,
             config.stream.edge_features,
@@ -96,6 +126,7 @@ impl OpenStream {
             model,
             needs,
             rules,
+            weights,
             notes,
         })
     }

@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use super::error::SessionError;
 use super::{Session, initial};
-use crate::checkpoint::{Arrays, CheckpointError, Checkpoints, Header, Loaded};
+use crate::checkpoint::{Arrays, CheckpointError, Checkpoints, DAMAGED, Header, Loaded};
 use crate::config::RunConfig;
 use crate::device::ComputeDevice;
 use crate::pipeline::ledger;
@@ -25,7 +25,7 @@ use crate::weights::{self, ModelDescription};
 
 /// What a checkpoint says of the run that it belongs to.
 #[derive(Debug, Serialize, Deserialize)]
-struct Identity {
+pub(super) struct Identity {
     data: Dataset,
     device: DeviceRecord,
     config: RunConfig,
@@ -88,7 +88,7 @@ impl<'a> Recording<'a> {
             ledger_bytes: 0,
         };
         if let Some(loaded) = loaded {
-            let earlier = identity.checked(loaded)?;
+            let earlier = Identity::of_run(session, loaded)?;
             identity.metrics_bytes = earlier.metrics_bytes;
             identity.ledger_bytes = earlier.ledger_bytes;
             for warning in identity.warnings(loaded, &earlier) {
@@ -103,7 +103,7 @@ impl<'a> Recording<'a> {
             ledger,
             checkpoints: Checkpoints::of(folder.path()),
             identity,
-            model: initial::description(config, &session.model, &session.data),
+            model: initial::description(config, &session.model, &session.data.hash),
             sampling: session.sampling.clone(),
         })
     }
@@ -114,7 +114,8 @@ impl Identity {
     /// than those of one that was not interrupted.
     fn warnings(&self, loaded: &Loaded, earlier: &Identity) -> Vec<String> {
         let mut warnings = Vec::new();
-        if let Some((error, aside)) = &loaded.passed_over {
+        if let Some(error) = &loaded.passed_over {
+            let aside = loaded.path.with_file_name(DAMAGED);
             let (path, aside) = (loaded.path.display(), aside.display());
             warnings.push(format!(
                 "{error}; it is now {aside}, and the run continues from the one before, {path}"
@@ -139,8 +140,12 @@ impl Identity {
         warnings
     }
 
-    /// What `loaded` says of its run, which must be this one.
-    fn checked(&self, loaded: &Loaded) -> Result<Identity, SessionError> {
+    /// What `loaded` says of its run, which must be that of `session`.
+    ///
+    /// # Errors
+    /// When it is of another run, stream or setting.
+    pub(super) fn of_run(session: &Session, loaded: &Loaded) -> Result<Identity, SessionError> {
+        let (config, now) = (&session.config, &session.data);
         let refused = |reason: String| SessionError::OtherRun {
             path: loaded.path.clone(),
             reason,
@@ -154,24 +159,31 @@ impl Identity {
         })?;
         // A stream that was moved may have another name.
         let renamed = Dataset {
-            name: self.data.name.clone(),
+            name: now.name.clone(),
             ..earlier.data.clone()
         };
-        if renamed != self.data {
+        if renamed != *now {
             let say = |data: &Dataset| {
                 format!(
                     "{}, {} events, {} nodes, features: {} per event, {} per node, sha256 {}",
                     data.name, data.events, data.nodes, data.edge_width, data.node_width, data.hash
                 )
             };
+            let source = &config.source;
+            let files = [
+                (source.edge_feature_file.is_some(), ", --edge-feature-file"),
+                (source.node_feature_file.is_some(), ", --node-feature-file"),
+            ];
+            let files = files.map(|(given, option)| if given { option } else { "" });
             return Err(refused(format!(
-                "it is of the stream\n  {}\nand --data is\n  {}\ngive the stream that the run \
-                 began with (--data, if it was moved)",
+                "it is of the stream\n  {}\nand this one is\n  {}\ngive the files that the run began with, \
+                 as they were then (--data{}, if they were moved)",
                 say(&earlier.data),
-                say(&self.data)
+                say(now),
+                files.concat()
             )));
         }
-        let changed = differences(earlier.config.clone(), &self.config)
+        let changed = differences(earlier.config.clone(), config)
             .map_err(|error| refused(error.to_string()))?;
         if changed.is_empty() {
             Ok(earlier)

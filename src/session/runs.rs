@@ -7,6 +7,9 @@ use std::sync::Arc;
 use mspipe_datasets::{EventLog, Stop};
 
 use super::footprint::Footprint;
+use super::initial::InitialWeights;
+use super::opening::Begin;
+use super::recording::Identity;
 use super::stream::OpenStream;
 use super::{Session, SessionError};
 use crate::checkpoint::Checkpoints;
@@ -16,35 +19,84 @@ use crate::run_folder::{EvalSummary, NodeSummary, RunFolder, RunFolderError, Sum
 use crate::train::node_classification::NodeEvent;
 use crate::train::observer::TrainEvent;
 
-/// The RAM and device memory that a run with these settings needs. Builds nothing
-/// (a stream that has not been converted yet is converted, which `stop` ends early).
+/// Tells `told` the RAM and device memory that a run with these settings needs and, if it fits, does
+/// all that the run does before it trains, so that what it would refuse at its start is refused now.
+/// Writes nothing (but a stream that has not been converted yet is converted, which `stop` ends
+/// early).
 ///
 /// # Errors
-/// Settings out of range, an unreadable stream, a device that is not there.
-pub fn estimate(config: RunConfig, stop: &Stop) -> Result<Footprint, SessionError> {
-    let adapter = device::chosen(config.device)?;
-    let stream = OpenStream::open(config, stop)?;
-    Ok(Footprint::of(&stream, adapter.as_ref()))
+/// What the run would refuse; a run that does not fit.
+pub fn dry_run(
+    config: RunConfig,
+    stop: &Stop,
+    told: impl FnOnce(&Footprint),
+) -> Result<(), SessionError> {
+    RunFolder::check(&config)?;
+    config::start_threads(config.machine.threads)?;
+    let stream = OpenStream::open(config, Begin::Fresh, stop)?;
+    with_device(&estimated(stream, stop, told)?, Session::check_start)
 }
 
-/// As [`estimate()`], on a stream that is open, whatever the settings call theirs.
+/// The same for the run in `folder`, which is to continue from its last checkpoint; `change` as for
+/// [`resume`].
+///
+/// # Errors
+/// As [`dry_run`]; what can't be resumed.
+pub fn dry_resume(
+    folder: &Path,
+    change: impl FnOnce(&mut RunConfig) -> Result<(), ConfigError>,
+    stop: &Stop,
+    told: impl FnOnce(&Footprint),
+) -> Result<(), SessionError> {
+    let (folder, mut config) = RunFolder::open(folder)?;
+    change(&mut config)?;
+    let from = Checkpoints::of(folder.path()).find()?;
+    config::start_threads(config.machine.threads)?;
+    let checked = || {
+        let stream = OpenStream::open(config, Begin::from(from.as_ref()), stop)?;
+        let session = estimated(stream, stop, told)?;
+        if let Some(loaded) = &from {
+            Identity::of_run(&session, loaded)?;
+        }
+        with_device(&session, Session::check_start)
+    };
+    checked().map_err(SessionError::of_resumed)
+}
+
+/// A session on `stream` that fits; what it needs is told before.
+fn estimated(
+    stream: OpenStream,
+    stop: &Stop,
+    told: impl FnOnce(&Footprint),
+) -> Result<Session, SessionError> {
+    let adapter = device::chosen(stream.config.device)?;
+    let footprint = Footprint::of(&stream, adapter.as_ref());
+    told(&footprint);
+    footprint.check()?;
+    Session::of(stream, stop.clone())
+}
+
+/// The RAM and device memory that a run with these settings needs on a stream that is open, whatever
+/// the settings call theirs.
 ///
 /// # Errors
 /// Settings out of range, a device that is not there.
 pub fn estimate_on(log: EventLog, config: RunConfig) -> Result<Footprint, SessionError> {
     let adapter = device::chosen(config.device)?;
-    let stream = OpenStream::of(config, Arc::new(log))?;
+    let stream = OpenStream::of(config, Arc::new(log), None)?;
     Ok(Footprint::of(&stream, adapter.as_ref()))
 }
 
 /// Opens stream and device and does `work`, all that touches tensors on the device thread.
 fn on_device<T: Send>(
     config: RunConfig,
+    begin: Begin,
     stop: &Stop,
     work: impl FnOnce(&Session, &ComputeDevice) -> Result<T, SessionError> + Send,
 ) -> Result<T, SessionError> {
     config::start_threads(config.machine.threads)?;
-    with_device(&Session::open_until(config, stop)?, work)
+    let stream = OpenStream::open(config, begin, stop)?;
+    with_device(&Session::checked(stream, stop.clone())?, work)
 }
 
 /// The same on a stream that is open.
@@ -57,7 +109,9 @@ fn on_stream<T: Send>(
         log.name().clone_into(&mut config.source.data);
     }
     config::start_threads(config.machine.threads)?;
-    let stream = OpenStream::of(config, log.clone())?;
+    config.validate()?;
+    let weights = InitialWeights::open(&config)?;
+    let stream = OpenStream::of(config, log.clone(), weights)?;
     with_device(&Session::checked(stream, Stop::default())?, work)
 }
 
@@ -99,8 +153,7 @@ pub fn train_on(
 /// See [`SessionError`].
 pub fn evaluate_on(log: &Arc<EventLog>, config: RunConfig) -> Result<EvalSummary, SessionError> {
     on_stream(log, config, |session, device| {
-        let weights = session.initial_weights()?;
-        session.evaluate(&weights, device, &mut |_| ())
+        session.evaluate(device, &mut |_| ())
     })
 }
 
@@ -118,7 +171,7 @@ pub fn run<O: FnMut(TrainEvent<'_>) -> io::Result<()>>(
 ) -> Result<(Summary, RunFolder), SessionError> {
     config.start.seeds = None;
     RunFolder::check(&config)?;
-    on_device(config, stop, |session, device| {
+    on_device(config, Begin::Fresh, stop, |session, device| {
         let _unfinished = stop.unfinished();
         let folder = RunFolder::create(&session.config, &session.data.name)?;
         let trained = begin(session, device, &folder)
@@ -149,8 +202,10 @@ pub fn resume<O: FnMut(TrainEvent<'_>) -> io::Result<()>>(
 ) -> Result<(Summary, RunFolder), SessionError> {
     let (folder, mut config) = RunFolder::open(folder)?;
     change(&mut config)?;
+    folder.sweep();
     let from = Checkpoints::of(folder.path()).load()?;
-    on_device(config, stop, |session, device| {
+    let begins = Begin::from(from.as_ref());
+    on_device(config, begins, stop, |session, device| {
         let _unfinished = stop.unfinished();
         let header = from.as_ref().map(|loaded| &loaded.checkpoint.header);
         let place = header.map(|header| (header.epoch, header.iteration));
@@ -188,15 +243,12 @@ pub fn classify_nodes<O: FnMut(NodeEvent<'_>) -> io::Result<()>>(
 ) -> Result<(NodeSummary, RunFolder), SessionError> {
     config.start.task = Task::Node;
     RunFolder::check(&config)?;
-    on_device(config, stop, |session, device| {
-        let weights = session.initial_weights()?;
+    on_device(config, Begin::Fresh, stop, |session, device| {
         let _unfinished = stop.unfinished();
         let folder = RunFolder::create(&session.config, &session.data.name)?;
         let classified = begin(session, device, &folder)
             .map_err(SessionError::from)
-            .and_then(|mut observer| {
-                session.classify_nodes(&weights, device, &folder, &mut observer)
-            });
+            .and_then(|mut observer| session.classify_nodes(device, &folder, &mut observer));
         kept_if_used(classified, folder)
     })
 }
@@ -212,8 +264,7 @@ pub fn evaluate<P: FnMut(&str)>(
     stop: &Stop,
     begin: impl FnOnce(&Session, &ComputeDevice) -> P + Send,
 ) -> Result<EvalSummary, SessionError> {
-    on_device(config, stop, |session, device| {
-        let weights = session.initial_weights()?;
-        session.evaluate(&weights, device, &mut begin(session, device))
+    on_device(config, Begin::Fresh, stop, |session, device| {
+        session.evaluate(device, &mut begin(session, device))
     })
 }

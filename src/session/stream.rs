@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use mspipe_datasets::{EventLog, Split};
 
+use super::initial::InitialWeights;
 use super::protocol::Rules;
 use crate::config::RunConfig;
 use crate::model::{ModelConfig, ModelNeeds};
@@ -19,6 +20,8 @@ pub(super) struct OpenStream {
     pub(super) model: ModelConfig,
     pub(super) needs: ModelNeeds,
     pub(super) rules: Rules,
+    /// What the model begins with, where it does not draw its own.
+    pub(super) weights: Option<Arc<InitialWeights>>,
     /// What a user would not guess of how the settings were resolved.
     pub(super) notes: Vec<String>,
 }

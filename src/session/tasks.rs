@@ -1,6 +1,5 @@
 //! What is done with a stream and a model: training, evaluation, node classification.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use burn::tensor::Device;
@@ -8,25 +7,27 @@ use burn::tensor::Device;
 use super::profiling::Profiling;
 use super::{Session, SessionError, initial, protocol};
 use crate::checkpoint::{Every, Loaded};
-use crate::config::{MitigationName, Protocol};
+use crate::config::{ConfigError, MitigationName, Protocol, Task};
 use crate::device::ComputeDevice;
 use crate::memory::device::DeviceMemory;
 use crate::memory::host::HostMemory;
 use crate::memory::node_memory::NodeMemory;
 use crate::memory::similarity::{Mitigation, SimilarNodes};
 use crate::model::LinkModel;
-use crate::model::init::Initializer;
 use crate::model::tgl_weights;
 use crate::pipeline::profile::Residency;
 use crate::pipeline::scheduler::Scheduler;
 use crate::run_folder::{EvalSummary, NodeSummary, RunFolder, Summary};
+use crate::sampling::SplitPart;
 use crate::train::ended::EndRule;
 use crate::train::epochs::TrainLoop;
 use crate::train::error::TrainError;
 use crate::train::evaluation::Evaluator;
 use crate::train::keeping::Keeping;
 use crate::train::learning_rate::LearningRate;
-use crate::train::node_classification::{ClassifierConfig, LabeledEmbeddings, NodeObserver};
+use crate::train::node_classification::{
+    ClassifierConfig, LabeledEmbeddings, NodeObserver, checked_labels,
+};
 use crate::train::observer::{Observer, TrainEvent};
 use crate::train::optimizer::OptimizerRule;
 use crate::train::progress::Progress;
@@ -34,25 +35,10 @@ use crate::train::trainer::Trainer;
 use crate::weights;
 
 impl Session {
-    /// A model on `device`: of `init`, where there is one, else with initial weights.
-    pub(super) fn new_model(
-        &self,
-        init: Option<&Path>,
-        device: &Device,
-    ) -> Result<LinkModel, SessionError> {
-        let model = LinkModel::new(
-            &self.model,
-            &mut Initializer::new(self.config.training.seed, device),
-        );
-        match init {
-            Some(init) => initial::load(
-                model,
-                init,
-                &self.config,
-                &initial::description(&self.config, &self.model, &self.data),
-            ),
-            None => Ok(model),
-        }
+    /// The model that the session begins with, on `device`.
+    pub(super) fn new_model(&self, device: &Device) -> Result<LinkModel, SessionError> {
+        let weights = self.weights.as_deref();
+        initial::model(&self.config, &self.model, &self.data.hash, weights, device)
     }
 
     pub(super) fn new_memory(&self, device: &Device) -> NodeMemory {
@@ -92,18 +78,9 @@ impl Session {
     /// # Errors
     /// Weights to begin with that can't be read, a ledger that can't be replayed.
     pub fn training(&self, device: &Device) -> Result<TrainLoop, SessionError> {
-        self.training_with(self.config.start.init.as_deref(), device)
-    }
-
-    /// The same with the weights of `init`, where there is one.
-    fn training_with(
-        &self,
-        init: Option<&Path>,
-        device: &Device,
-    ) -> Result<TrainLoop, SessionError> {
         let config = &self.config;
         let autodiff = device.clone().autodiff();
-        let model = self.new_model(init, &autodiff)?;
+        let model = self.new_model(&autodiff)?;
         Ok(TrainLoop {
             evaluator: self.evaluator(device)?,
             trainer: Trainer::new(model, self.optimizer_rule()),
@@ -115,8 +92,7 @@ impl Session {
                 max_time: config.machine.max_time.map(|time| time.0),
             },
             test_each_epoch: config.training.eval_test_each_epoch,
-            scheduler: Scheduler::new(config.pipeline.schedule.clone(), config.pipeline.memory)
-                .map_err(TrainError::from)?,
+            scheduler: self.scheduler()?,
             queue_depth: config.pipeline.queue_depth,
             emulated_link: config.pipeline.emulate_link,
             stop: self.stop.clone(),
@@ -139,6 +115,36 @@ impl Session {
             },
             weight_decay: training.weight_decay,
             clip_norm: training.clip_norm,
+        }
+    }
+
+    fn scheduler(&self) -> Result<Scheduler, SessionError> {
+        let pipeline = &self.config.pipeline;
+        let scheduler = Scheduler::new(pipeline.schedule.clone(), pipeline.memory);
+        Ok(scheduler.map_err(TrainError::from)?)
+    }
+
+    /// Refuses to replay the ledger of a run with other iterations.
+    fn check_schedule(
+        &self,
+        scheduler: &Scheduler,
+        evaluator: &Evaluator,
+    ) -> Result<(), SessionError> {
+        let iterations = evaluator.pass(SplitPart::Train, 0).iterations();
+        let checked = scheduler.check(self.config.training.epochs, iterations);
+        Ok(checked.map_err(TrainError::from)?)
+    }
+
+    /// Makes and checks all that a run needs before its first batch, and drops it.
+    ///
+    /// # Errors
+    /// What the run would refuse.
+    pub(super) fn check_start(&self, device: &ComputeDevice) -> Result<(), SessionError> {
+        self.new_model(&device.device)?;
+        let evaluator = self.evaluator(&device.device)?;
+        match self.config.start.task {
+            Task::Link => self.check_schedule(&self.scheduler()?, &evaluator),
+            Task::Node => Ok(checked_labels(&evaluator).map(drop)?),
         }
     }
 
@@ -178,19 +184,16 @@ impl Session {
         observer: &mut Observer<'_>,
     ) -> Result<Summary, SessionError> {
         let config = &self.config;
-        let mut training = match from {
-            None => self.training(&device.device)?,
-            Some(Loaded {
-                checkpoint, path, ..
-            }) => {
-                // It has weights of its own.
-                let mut training = self.training_with(None, &device.device)?;
-                training
-                    .resume(checkpoint)
-                    .map_err(|error| SessionError::Resume { path, error })?;
-                training
-            }
-        };
+        let mut training = self.training(&device.device)?;
+        self.check_schedule(&training.scheduler, &training.evaluator)?;
+        if let Some(Loaded {
+            checkpoint, path, ..
+        }) = from
+        {
+            training
+                .resume(checkpoint)
+                .map_err(|error| SessionError::Resume { path, error })?;
+        }
         training.keeping = Keeping::new(every);
         let (record, model, profile) = if config.output.profile {
             let mut profiling = Profiling::new(observer);
@@ -205,7 +208,7 @@ impl Session {
         };
         let path = folder.path().join(weights::FILE_NAME);
         let tensors = tgl_weights::unread(&model).map_err(SessionError::Unreadable)?;
-        let description = initial::description(config, &self.model, &self.data);
+        let description = initial::description(config, &self.model, &self.data.hash);
         let constants = self.sampling.constants();
         weights::write_unread(&path, &tensors, &constants, Some(&description))?;
         let setting = self.setting("link", device);
@@ -214,15 +217,20 @@ impl Session {
         Ok(summary)
     }
 
-    /// Replays the training part with fixed `weights`, validates and tests; `begins` is told which
+    /// Replays the training part with the given weights, validates and tests; `begins` is told which
     /// part begins.
     pub(super) fn evaluate(
         &self,
-        weights: &Path,
         device: &ComputeDevice,
         begins: &mut dyn FnMut(&str),
     ) -> Result<EvalSummary, SessionError> {
-        let model = self.new_model(Some(weights), &device.device)?;
+        if self.weights.is_none() {
+            return Err(SessionError::Config(ConfigError::Missing {
+                option: "init",
+                expected: "give the folder of a link prediction run, or a weights file",
+            }));
+        }
+        let model = self.new_model(&device.device)?;
         let mut memory = self.new_memory(&device.device);
         let evaluator = self.evaluator(&device.device)?;
         begins("training");
@@ -240,16 +248,15 @@ impl Session {
         })
     }
 
-    /// Classifies nodes on the embeddings of fixed `weights` and writes the summary into `folder`.
+    /// Classifies nodes on the embeddings of the given weights and writes the summary into `folder`.
     pub(super) fn classify_nodes(
         &self,
-        weights: &Path,
         device: &ComputeDevice,
         folder: &RunFolder,
         observer: &mut NodeObserver<'_>,
     ) -> Result<NodeSummary, SessionError> {
         let config = &self.config;
-        let model = self.new_model(Some(weights), &device.device)?;
+        let model = self.new_model(&device.device)?;
         let mut memory = self.new_memory(&device.device);
         let evaluator = self.evaluator(&device.device)?.of_embeddings();
         let embeddings = LabeledEmbeddings::of(&evaluator, &model, &mut memory, observer)?;

@@ -408,7 +408,10 @@ fn check_embeddings(rows: &[f32], events: &Range<usize>) -> Result<(), StageErro
 }
 
 /// The labels of all events, with their numbers.
-fn checked_labels(evaluator: &Evaluator) -> Result<(Vec<i32>, LabelCounts), NodeError> {
+///
+/// # Errors
+/// When there are none, others than 0 and 1, or a part with labels of one kind.
+pub(crate) fn checked_labels(evaluator: &Evaluator) -> Result<(Vec<i32>, LabelCounts), NodeError> {
     let log = &evaluator.sampling().log;
     let stream = || log.name().to_owned();
     let split = &evaluator.split;
