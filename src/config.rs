@@ -2,6 +2,7 @@
 //! run writes down, and what may be read back.
 
 mod candidates;
+mod effect;
 mod error;
 mod given;
 mod limits;
@@ -19,6 +20,7 @@ use serde_json::{Map, Value};
 use crate::device::DeviceChoice;
 
 pub(crate) use candidates::CandidateSource;
+pub use effect::Purpose;
 pub use error::ConfigError;
 pub use given::{GivenConfig, options};
 pub use limits::start_threads;
@@ -76,6 +78,10 @@ pub struct RunConfig {
     /// How iterations overlap, where node memory lies, and what is done about staleness.
     #[command(flatten)]
     pub pipeline: PipelineSettings,
+
+    /// What is to be said of options that were given and change nothing
+    #[arg(skip)]
+    pub without_effect: Vec<String>,
 }
 
 /// Those of a command line without an option.

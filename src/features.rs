@@ -28,6 +28,13 @@ pub enum FeatureSource {
     File,
 }
 
+impl FeatureSource {
+    /// Whether they are the stream's own.
+    pub(crate) fn of_stream(self) -> bool {
+        matches!(self, FeatureSource::File)
+    }
+}
+
 impl FromStr for FeatureSource {
     type Err = String;
 

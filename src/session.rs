@@ -108,6 +108,7 @@ impl Session {
     }
 
     fn of(stream: OpenStream, stop: Stop) -> Result<Session, SessionError> {
+        let notes = stream.notes();
         let OpenStream {
             config,
             log,
@@ -116,7 +117,6 @@ impl Session {
             model,
             rules,
             weights,
-            notes,
             ..
         } = stream;
         let features = Features::new(
@@ -151,7 +151,6 @@ impl Session {
             edge_width: features.edge_width(),
             node_width: features.node_width(),
         };
-        let notes = [log.notes(), &notes].concat();
         let ticks_per_unit = log.ticks_per_unit();
         let first = log.time().first().copied().unwrap_or(0);
         let clock = NodeTimes::new(log.nodes(), rules.clock(ticks_per_unit, first));
@@ -233,7 +232,8 @@ impl Session {
             backend: device.backend.to_owned(),
             adapter: device.adapter.clone(),
         };
-        Setting::new(&self.config, task, self.data.clone(), device)
+        let notes = self.notes.clone();
+        Setting::new(&self.config, task, self.data.clone(), device, notes)
     }
 
     /// Stream, graph and rules, with the protocol's own negatives.

@@ -8,8 +8,7 @@ use anyhow::bail;
 use clap::Args;
 use indicatif::ProgressBar;
 use mspipe::audit::Check;
-use mspipe::config::GivenConfig;
-use mspipe::config::MitigationName;
+use mspipe::config::{GivenConfig, MitigationName, Purpose};
 use mspipe::session::audited;
 use mspipe::{console, interrupt};
 
@@ -70,7 +69,7 @@ pub(crate) fn run(args: AuditArgs) -> anyhow::Result<ExitCode> {
     let bar = ProgressBar::new_spinner();
     bar.enable_steady_tick(Duration::from_millis(200));
     let mut head = String::new();
-    let config = settings.resolve()?;
+    let config = settings.resolve(Purpose::Audit)?;
     let similarity = config.pipeline.mitigation == MitigationName::Similarity;
     let audited = audited::audit(
         config,
@@ -85,6 +84,7 @@ pub(crate) fn run(args: AuditArgs) -> anyhow::Result<ExitCode> {
     let summary = audited?;
     let code = ExitCode::from(u8::from(!summary.passed));
     if args.json {
+        report::say_notes(&summary.setting.notes);
         console::json(&summary)?;
         return Ok(code);
     }

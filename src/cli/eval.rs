@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::bail;
 use clap::Args;
 use indicatif::ProgressBar;
-use mspipe::config::GivenConfig;
+use mspipe::config::{GivenConfig, Purpose};
 use mspipe::eval::EQUAL_SCORES;
 use mspipe::{console, interrupt, session};
 
@@ -60,7 +60,7 @@ pub(crate) fn run(args: EvalArgs) -> anyhow::Result<()> {
     bar.enable_steady_tick(Duration::from_millis(200));
     let mut head = String::new();
     let summary = session::evaluate(
-        settings.resolve()?,
+        settings.resolve(Purpose::Eval)?,
         &interrupt::stop(),
         |session, device| {
             head = report::head(session, device);
@@ -69,6 +69,7 @@ pub(crate) fn run(args: EvalArgs) -> anyhow::Result<()> {
     )?;
     bar.finish_and_clear();
     if json {
+        report::say_notes(&summary.setting.notes);
         return Ok(console::json(&summary)?);
     }
     let mut text = format!(

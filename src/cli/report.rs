@@ -1,6 +1,7 @@
 //! What `train` and `eval` print of a session and of its metrics.
 
 use indicatif::HumanCount;
+use mspipe::console;
 use mspipe::device::ComputeDevice;
 use mspipe::eval::edgebank::WINDOW_PERCENT;
 use mspipe::eval::{LinkMetrics, Negatives, Spread};
@@ -54,6 +55,13 @@ pub(super) fn head(session: &Session, device: &ComputeDevice) -> String {
         text.push_str(&format!("\nweights   {}", init.display()));
     }
     text
+}
+
+/// What the user should know, where it is not in what is printed.
+pub(super) fn say_notes(notes: &[String]) {
+    for note in notes {
+        console::note(format!("note: {note}"));
+    }
 }
 
 /// The memory that a run needs, by share.

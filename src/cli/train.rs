@@ -11,8 +11,7 @@ use std::sync::OnceLock;
 use anyhow::anyhow;
 use clap::Args;
 use mspipe::checkpoint::LAST;
-use mspipe::config::GivenConfig;
-use mspipe::config::{RunConfig, Task};
+use mspipe::config::{GivenConfig, Purpose, RunConfig, Task};
 use mspipe::report::run as run_report;
 use mspipe::session::footprint::Footprint;
 use mspipe::session::{self, SessionError};
@@ -115,7 +114,7 @@ pub(crate) fn run(args: TrainArgs) -> anyhow::Result<ExitCode> {
             Ok(move |event: TrainEvent<'_>| progress.see(event))
         })
     } else {
-        let config = args.settings.resolve()?;
+        let config = args.settings.resolve(Purpose::Train)?;
         if config.start.task == Task::Node {
             return node::run(config, json).map(|()| ExitCode::SUCCESS);
         }
@@ -161,7 +160,8 @@ pub(crate) fn run(args: TrainArgs) -> anyhow::Result<ExitCode> {
 /// Prints the memory that the run would need, and begins it as far as nothing is trained.
 fn dry_run(args: TrainArgs) -> anyhow::Result<ExitCode> {
     let mut printed = Ok(());
-    let print = |footprint: &Footprint| {
+    let print = |footprint: &Footprint, notes: &[String]| {
+        report::say_notes(notes);
         printed = match args.json {
             true => console::json(footprint),
             false => console::product(report::footprint(footprint)),
@@ -173,7 +173,7 @@ fn dry_run(args: TrainArgs) -> anyhow::Result<ExitCode> {
             let change = |config: &mut RunConfig| args.settings.change_run(config);
             session::dry_resume(folder, change, &stop, print)
         }
-        None => session::dry_run(args.settings.resolve()?, &stop, print),
+        None => session::dry_run(args.settings.resolve(Purpose::Train)?, &stop, print),
     };
     printed?;
     begun?;

@@ -9,6 +9,7 @@ use std::path::Path;
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, Command, FromArgMatches, Id};
 
+use super::effect::{Purpose, without_effect};
 use super::{ConfigError, MachineSettings, RunConfig, SourceSettings};
 
 /// The settings of a command line, and which of them it gave.
@@ -50,12 +51,20 @@ impl GivenConfig {
     }
 
     /// The settings: those of the run that `--init` names, if it names one, changed by what
-    /// was given; what is done, on what machine and what is written is never the other run's.
+    /// was given; what is done, on what machine and what is written is never the other run's. What
+    /// was given and has no effect on what the settings are for is noted.
     ///
     /// # Errors
     /// When the run's settings can't be read; when there is no run and no file, and no stream was
     /// given, which only a run brings.
-    pub fn resolve(self) -> Result<RunConfig, ConfigError> {
+    pub fn resolve(self, purpose: Purpose) -> Result<RunConfig, ConfigError> {
+        let given = self.given.clone();
+        let mut config = self.merged()?;
+        config.without_effect = without_effect(given.ids(), &config, purpose);
+        Ok(config)
+    }
+
+    fn merged(self) -> Result<RunConfig, ConfigError> {
         let Some(run) = self.init() else {
             return Ok(self.config);
         };
@@ -159,7 +168,10 @@ mod tests {
 
     fn resolve(arguments: &[&str]) -> Result<RunConfig, ConfigError> {
         let all = ["test"].iter().chain(arguments);
-        Program::try_parse_from(all).unwrap().run.resolve()
+        Program::try_parse_from(all)
+            .unwrap()
+            .run
+            .resolve(Purpose::Train)
     }
 
     #[test]

@@ -68,15 +68,18 @@ pub struct Setting {
     pub batch_size: usize,
     /// The weights that it began with.
     pub init: Option<PathBuf>,
+    /// What the user was told of the stream and the settings.
+    pub notes: Vec<String>,
 }
 
 impl Setting {
-    /// That of `config` on a stream and a device.
+    /// That of `config` on a stream and a device, with what was said of them.
     pub fn new(
         config: &RunConfig,
         task: &'static str,
         data: Dataset,
         device: DeviceRecord,
+        notes: Vec<String>,
     ) -> Setting {
         Setting {
             task,
@@ -88,6 +91,7 @@ impl Setting {
             seed: config.training.seed,
             batch_size: config.training.batch_size,
             init: config.start.init.clone(),
+            notes,
         }
     }
 }
@@ -125,6 +129,8 @@ pub struct Summary {
     pub batch_size: usize,
     /// The weights that it began with, where it did not draw its own.
     pub init: Option<PathBuf>,
+    /// What the user was told of the stream and the settings.
+    pub notes: Vec<String>,
     /// Each epoch.
     pub epochs: Vec<EpochRecord>,
     /// Epoch (from 1) whose weights and memory the test used.
@@ -172,6 +178,7 @@ impl Summary {
             seed: setting.seed,
             batch_size: setting.batch_size,
             init: setting.init,
+            notes: setting.notes,
             epochs: record.epochs,
             best_epoch: record.best_epoch,
             ended: record.ended,

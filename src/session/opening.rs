@@ -92,7 +92,7 @@ impl OpenStream {
             config.stream.edge_features,
             config.stream.node_features,
         );
-        let notes = initial::fit(&mut config, node_width, weights.as_deref());
+        let fitted = initial::fit(&mut config, node_width, weights.as_deref());
         let [edge_width, node_width] = Features::widths(
             &log,
             config.stream.edge_features,
@@ -127,7 +127,7 @@ impl OpenStream {
             needs,
             rules,
             weights,
-            notes,
+            fitted,
         })
     }
 }

@@ -19,7 +19,8 @@ use crate::run_folder::{EvalSummary, NodeSummary, RunFolder, RunFolderError, Sum
 use crate::train::node_classification::NodeEvent;
 use crate::train::observer::TrainEvent;
 
-/// Tells `told` the RAM and device memory that a run with these settings needs and, if it fits, does
+/// Tells `told` the RAM and device memory that a run with these settings needs, and what the user
+/// should know of stream and settings. If it fits, does
 /// all that the run does before it trains, so that what it would refuse at its start is refused now.
 /// Writes nothing (but a stream that has not been converted yet is converted, which `stop` ends
 /// early).
@@ -29,7 +30,7 @@ use crate::train::observer::TrainEvent;
 pub fn dry_run(
     config: RunConfig,
     stop: &Stop,
-    told: impl FnOnce(&Footprint),
+    told: impl FnOnce(&Footprint, &[String]),
 ) -> Result<(), SessionError> {
     RunFolder::check(&config)?;
     config::start_threads(config.machine.threads)?;
@@ -46,7 +47,7 @@ pub fn dry_resume(
     folder: &Path,
     change: impl FnOnce(&mut RunConfig) -> Result<(), ConfigError>,
     stop: &Stop,
-    told: impl FnOnce(&Footprint),
+    told: impl FnOnce(&Footprint, &[String]),
 ) -> Result<(), SessionError> {
     let (folder, mut config) = RunFolder::open(folder)?;
     change(&mut config)?;
@@ -67,11 +68,11 @@ pub fn dry_resume(
 fn estimated(
     stream: OpenStream,
     stop: &Stop,
-    told: impl FnOnce(&Footprint),
+    told: impl FnOnce(&Footprint, &[String]),
 ) -> Result<Session, SessionError> {
     let adapter = device::chosen(stream.config.device)?;
     let footprint = Footprint::of(&stream, adapter.as_ref());
-    told(&footprint);
+    told(&footprint, &stream.notes());
     footprint.check()?;
     Session::of(stream, stop.clone())
 }

@@ -23,5 +23,14 @@ pub(super) struct OpenStream {
     /// What the model begins with, where it does not draw its own.
     pub(super) weights: Option<Arc<InitialWeights>>,
     /// What a user would not guess of how the settings were resolved.
-    pub(super) notes: Vec<String>,
+    pub(super) fitted: Vec<String>,
+}
+
+impl OpenStream {
+    /// What the user should know: how the stream was opened, what its conversion left out, what of
+    /// the settings does not act.
+    pub(super) fn notes(&self) -> Vec<String> {
+        let without_effect = &self.config.without_effect;
+        [self.log.notes(), without_effect, &self.fitted].concat()
+    }
 }

@@ -44,6 +44,8 @@ impl Progress {
         if !json {
             console::news(report::head(session, device));
             console::news(format!("run       {}", folder.path().display()));
+        } else {
+            report::say_notes(&session.notes);
         }
         Ok(Progress {
             bar: ProgressBar::hidden(),
