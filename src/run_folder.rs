@@ -347,7 +347,7 @@ impl RunFolder {
 /// # Errors
 /// When the folder holds no run, or one without weights.
 pub fn weights_of(init: &Path) -> Result<PathBuf, RunFolderError> {
-    if !init.is_dir() {
+    if init.is_file() {
         return Ok(init.to_owned());
     }
     let file = init.join(weights::FILE_NAME);

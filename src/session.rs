@@ -38,9 +38,8 @@ pub use runs::{
 pub use seeds::{SeedsObserver, resume_seeds, run_seeds};
 
 use footprint::Footprint;
-use initial::InitialWeights;
 use opening::Begin;
-use stream::OpenStream;
+use stream::{InitialWeights, OpenStream};
 
 /// What the stream and the protocol give, before a device is touched.
 pub struct Session {

@@ -354,7 +354,7 @@ fn training_goes_on_from_given_weights() {
         (vec!["eval", "run", "--data", "none.csv"], "none.csv"),
         (
             vec!["train", "--init", "cache", "--data", SMALL[2]],
-            "cache: has no weights.safetensors",
+            "cache: holds no run (there is no ",
         ),
     ] {
         let stderr = workdir.fails(&arguments);

@@ -198,10 +198,13 @@ impl Findings {
                     .to_owned();
             self.add(Severity::Note, "no-edge-features", 1, message);
         }
-        for mismatch in manifest
-            .map(|m| Info::of(log).mismatches(m))
-            .unwrap_or_default()
-        {
+        let Some(manifest) = manifest else { return };
+        let info = Info::of(log);
+        for mismatch in info.mismatches(manifest) {
+            if let Some(message) = info.without_features(&mismatch) {
+                self.add(Severity::Warning, "without-features", 1, message);
+                continue;
+            }
             let message = format!("not the data set that is known under this name: {mismatch}");
             self.add(Severity::Error, "manifest-mismatch", 1, message);
         }

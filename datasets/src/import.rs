@@ -37,7 +37,10 @@ pub fn import(source: &str, options: &OpenOptions, to: &Path) -> Result<Report, 
     let mut notes = log.notes().to_vec();
     let info = Info::of(&log);
     if let Some(manifest) = Manifest::find(source) {
-        notes.extend(info.mismatches(manifest).iter().map(ToString::to_string));
+        notes.extend(info.mismatches(manifest).iter().map(|mismatch| {
+            info.without_features(mismatch)
+                .unwrap_or_else(|| mismatch.to_string())
+        }));
     }
     Ok(Report {
         store: to.to_path_buf(),

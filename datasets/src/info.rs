@@ -139,6 +139,23 @@ impl Info {
         manifest.verify(&self.measured())
     }
 
+    /// What is to be said of `mismatch` where it is that a copy of a data set is without its features:
+    /// such copies are about, and their events are the data set's.
+    pub(crate) fn without_features(&self, mismatch: &Mismatch) -> Option<String> {
+        let none = self
+            .edge_features
+            .as_ref()
+            .is_none_or(|table| table.all_zero);
+        (mismatch.statistic == "edge_feature_width" && none).then(|| {
+            format!(
+                "this copy is without the data set's {} features per event; its events are good for all that \
+                 uses none (--edge-features zero or random:WIDTH), but numbers that were published with \
+                 features are not comparable",
+                mismatch.expected
+            )
+        })
+    }
+
     /// The figures that manifests have.
     pub(crate) fn measured(&self) -> Measured {
         let whole = |n: usize| i64::try_from(n).ok();

@@ -128,6 +128,8 @@ written! {
     #[serde(default)]
     max_time: Option<MaxTime> = machine.max_time,
     pipeline: PipelineSettings = pipeline,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    without_effect: Vec<String> = without_effect,
 }
 
 /// Of runs from before there was pair history.

@@ -9,8 +9,7 @@ use mspipe_datasets::{EventLog, FeatureTable, OpenOptions, Stop};
 use serde::Serialize;
 
 use super::footprint::Footprint;
-use super::initial::InitialWeights;
-use super::stream::OpenStream;
+use super::stream::{InitialWeights, OpenStream};
 use super::{Session, SessionError};
 use crate::audit::{
     self, AuditStream, Check, Kept, Recording, Report, ScoredBatch, Sight, Subject,

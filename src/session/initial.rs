@@ -1,28 +1,19 @@
 //! The weights that a run begins with, and how its own are described.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use burn::tensor::Device;
 
 use super::error::SessionError;
+use super::stream::InitialWeights;
 use crate::config::{RunConfig, Switch, TimeEncodingName};
 use crate::features::FeatureSource;
 use crate::model::init::Initializer;
 use crate::model::tgl_weights;
 use crate::model::{LinkModel, ModelConfig, ModelName};
 use crate::run_folder;
-use crate::sampling::pair_history::Encoding;
 use crate::train::histories;
 use crate::weights::{self, ModelDescription, WeightFile};
-
-/// The weights that a run begins with, as their file has them.
-pub(super) struct InitialWeights {
-    path: PathBuf,
-    file: WeightFile,
-    /// The encoding of pair histories that belongs to them, if the model reads any.
-    pub(super) encoding: Option<Encoding>,
-}
 
 impl InitialWeights {
     /// Those that the settings name, if they name any: a file, or what a run has written.

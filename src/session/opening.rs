@@ -5,9 +5,9 @@ use std::sync::Arc;
 use mspipe_datasets::{DataError, EventLog, OpenOptions, Stop};
 
 use super::error::SessionError;
-use super::initial::{self, InitialWeights};
+use super::initial;
 use super::protocol::Rules;
-use super::stream::OpenStream;
+use super::stream::{InitialWeights, OpenStream};
 use crate::checkpoint::Loaded;
 use crate::config::{RunConfig, Switch, TimeEncodingName};
 use crate::features::Features;

@@ -176,8 +176,8 @@ impl Identity {
             ];
             let files = files.map(|(given, option)| if given { option } else { "" });
             return Err(refused(format!(
-                "it is of the stream\n  {}\nand this one is\n  {}\ngive the files that the run began with, \
-                 as they were then (--data{}, if they were moved)",
+                "it is of the stream\n  {}\nand this one is\n  {}\ngive the stream that the run \
+                 began with, as it was then (--data{}, if it was moved)",
                 say(&earlier.data),
                 say(now),
                 files.concat()

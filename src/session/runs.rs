@@ -7,10 +7,9 @@ use std::sync::Arc;
 use mspipe_datasets::{EventLog, Stop};
 
 use super::footprint::Footprint;
-use super::initial::InitialWeights;
 use super::opening::Begin;
 use super::recording::Identity;
-use super::stream::OpenStream;
+use super::stream::{InitialWeights, OpenStream};
 use super::{Session, SessionError};
 use crate::checkpoint::Checkpoints;
 use crate::config::{self, ConfigError, RunConfig, Task};

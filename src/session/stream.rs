@@ -1,14 +1,24 @@
 //! A stream with a run's settings resolved against it, before anything is built of it: what a
 //! prediction of memory needs, and a session begins with.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use mspipe_datasets::{EventLog, Split};
 
-use super::initial::InitialWeights;
 use super::protocol::Rules;
 use crate::config::RunConfig;
 use crate::model::{ModelConfig, ModelNeeds};
+use crate::sampling::pair_history::Encoding;
+use crate::weights::WeightFile;
+
+/// The weights that a run begins with, as their file has them.
+pub(super) struct InitialWeights {
+    pub(super) path: PathBuf,
+    pub(super) file: WeightFile,
+    /// The encoding of pair histories that belongs to them, if the model reads any.
+    pub(super) encoding: Option<Encoding>,
+}
 
 /// See the module.
 pub(super) struct OpenStream {

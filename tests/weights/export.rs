@@ -121,8 +121,8 @@ fn what_cannot_be_exported_is_said() {
     fs::write(folder.path().join("run/config.json"), "{}").unwrap();
     refused(
         &["run", "--to", "w.safetensors"],
-        "run: has no weights.safetensors; it is written when a run ends: let it end, or \
-         give the folder of another run",
+        "run: has no weights.safetensors; it is written when the first epoch ends: resume the run \
+         (mspipe train --resume run), or give the folder of another one",
     );
     refused(
         &["run", "--to", "w.pkl"],
