@@ -198,14 +198,19 @@ impl Replay {
     }
 
     /// Whether this is the ledger of a run with so many iterations in each of its first `epochs`
-    /// epochs.
+    /// epochs, of which it need not have those beyond `needed`.
     ///
     /// # Errors
     /// When an epoch has fewer or more: they are other iterations than those to run.
-    pub(crate) fn check(&self, epochs: u64, iterations: usize) -> Result<(), ReplayError> {
+    pub(crate) fn check(
+        &self,
+        epochs: u64,
+        needed: u64,
+        iterations: usize,
+    ) -> Result<(), ReplayError> {
         for epoch in 1..=epochs {
             let found = self.k.range((epoch, 0)..(epoch + 1, 0)).count();
-            if found != iterations {
+            if found != iterations && (found > 0 || epoch <= needed) {
                 return Err(self.other_run(epoch, found, iterations));
             }
         }
@@ -307,16 +312,21 @@ mod tests {
             .chain((0..3).map(of_epoch(2)))
             .collect();
         let replay = read(&written(&lines)).unwrap();
-        assert!(replay.check(1, 3).is_ok() && replay.check(2, 3).is_ok());
+        assert!(replay.check(1, 1, 3).is_ok() && replay.check(2, 2, 3).is_ok());
+        // A run that may end early does not need all epochs, but no others either.
+        assert!(replay.check(5, 1, 3).is_ok() && replay.check(5, 1, 2).is_err());
         for (epochs, iterations, found) in [
             (1, 2, "has 3 iterations of epoch 1, and the run has 2"),
             (2, 4, "has 3 iterations of epoch 1, and the run has 4"),
             (3, 3, "has 0 iterations of epoch 3, and the run has 3"),
         ] {
-            let error = replay.check(epochs, iterations).unwrap_err().to_string();
+            let error = replay
+                .check(epochs, epochs, iterations)
+                .unwrap_err()
+                .to_string();
             assert!(error.contains(found), "{error}");
         }
-        let empty = read(b"").unwrap().check(1, 3).unwrap_err().to_string();
+        let empty = read(b"").unwrap().check(1, 1, 3).unwrap_err().to_string();
         assert!(empty.contains("has 0 iterations of epoch 1"), "{empty}");
     }
 

@@ -109,13 +109,19 @@ impl Scheduler {
         })
     }
 
-    /// Whether a run of `epochs` epochs with so many iterations each can be scheduled so.
+    /// Whether a run of `epochs` epochs with so many iterations each, which may end after `needed`,
+    /// can be scheduled so.
     ///
     /// # Errors
     /// When the ledger to replay is of other iterations.
-    pub(crate) fn check(&self, epochs: usize, iterations: usize) -> Result<(), ReplayError> {
+    pub(crate) fn check(
+        &self,
+        epochs: usize,
+        needed: usize,
+        iterations: usize,
+    ) -> Result<(), ReplayError> {
         match &self.replay {
-            Some(replay) => replay.check(epochs as u64, iterations),
+            Some(replay) => replay.check(epochs as u64, needed as u64, iterations),
             None => Ok(()),
         }
     }

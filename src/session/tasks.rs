@@ -131,7 +131,10 @@ impl Session {
         evaluator: &Evaluator,
     ) -> Result<(), SessionError> {
         let iterations = evaluator.pass(SplitPart::Train, 0).iterations();
-        let checked = scheduler.check(self.config.training.epochs, iterations);
+        let (epochs, patience) = (self.config.training.epochs, self.config.training.patience);
+        let may_end = patience > 0 || self.config.machine.max_time.is_some();
+        let needed = if may_end { 1 } else { epochs };
+        let checked = scheduler.check(epochs, needed, iterations);
         Ok(checked.map_err(TrainError::from)?)
     }
 
