@@ -31,7 +31,7 @@ use serde_json::json;
 pub use summary::{Dataset, DeviceRecord, EvalSummary, NodeSummary, Setting, Summary};
 
 use error::{failed, failed_read};
-use place::{missing_folders, names_in, numbered_folder, refuse_link, remove_folders};
+use place::{missing_folders, names_in, numbered_folder, refuse_foreign, remove_folders};
 
 use crate::checkpoint::{DAMAGED, LAST, PREVIOUS};
 use crate::config::{ConfigError, RunConfig, Task};
@@ -204,9 +204,8 @@ impl RunFolder {
             (Task::Link, false) => {}
         }
         let folder = RunFolder::reopened(own())?;
-        // In a folder that others can write to, a link would lead the run to any file of its user.
         for name in WRITTEN {
-            refuse_link(&path.join(name))?;
+            refuse_foreign(&path.join(name))?;
         }
         Ok((folder, config))
     }
@@ -219,7 +218,7 @@ impl RunFolder {
     /// A folder that a run was begun in, locked.
     fn reopened(path: PathBuf) -> Result<RunFolder, RunFolderError> {
         let name = path.join(LOCK);
-        refuse_link(&name)?;
+        refuse_foreign(&name)?;
         // Nothing is ever written to it, so that nothing is cut off.
         let mut options = File::options();
         options.read(true).write(true).create(true).truncate(false);

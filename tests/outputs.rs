@@ -167,14 +167,21 @@ fn a_resumed_run_follows_no_link_out_of_its_folder() {
         let link = place.path("run").join(name);
         let aside = place.path("aside");
         fs::rename(&link, &aside).unwrap();
-        std::os::unix::fs::symlink(place.path("mine"), &link).unwrap();
-        let before = content(&place);
-        let refused = place.run("train --resume run", 1);
-        assert!(
-            refused.contains(&format!("run/{name}: is a symbolic link")),
-            "{refused}"
-        );
-        assert_eq!(content(&place), before);
+        let links = [
+            |to: &Path, link: &Path| std::os::unix::fs::symlink(to, link),
+            |to: &Path, link: &Path| fs::hard_link(to, link),
+        ];
+        for make in links {
+            make(&place.path("mine"), &link).unwrap();
+            let before = content(&place);
+            let refused = place.run("train --resume run", 1);
+            assert!(
+                refused.contains(&format!("run/{name}: is a link, or has another name")),
+                "{refused}"
+            );
+            assert_eq!(content(&place), before);
+            fs::remove_file(&link).unwrap();
+        }
         fs::rename(&aside, &link).unwrap();
     }
 }

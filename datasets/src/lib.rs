@@ -37,6 +37,7 @@ mod formats;
 pub mod import;
 pub mod info;
 pub mod manifest;
+pub mod own_file;
 pub mod pickle;
 pub mod printable;
 mod progress;

@@ -79,6 +79,10 @@ pub(crate) fn run(args: EvalArgs) -> anyhow::Result<()> {
         report::inductive(&summary.val),
         report::test(&summary.test, &summary.edgebank, &summary.counts, "")
     );
+    text.push_str(
+        "memory    built by replaying the training part with these weights; the numbers of a training run, \
+         whose weights still changed, differ slightly\n",
+    );
     if summary.val.equal_scores || summary.test.own_pool.equal_scores {
         text.push_str(&format!("warning: {EQUAL_SCORES}\n"));
     }

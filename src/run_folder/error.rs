@@ -85,14 +85,14 @@ pub enum RunFolderError {
         /// What it has.
         found: String,
     },
-    /// A file that a run writes is a link to somewhere else.
+    /// What a run writes is a link to somewhere else, or has a name elsewhere too.
     #[error(
-        "{}: is a symbolic link; a run writes only into its own folder: put the file itself there, \
-         or start the run again",
+        "{}: is a link, or has another name elsewhere; a run writes only into files of its own: resume a copy \
+         of the folder (cp -rL), or start the run again",
         path.display()
     )]
-    Link {
-        /// The link.
+    NotOwn {
+        /// The file.
         path: PathBuf,
     },
     /// Another program writes into it.

@@ -9,7 +9,7 @@ use std::io::{self, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 
 use super::error::{RunFolderError, failed};
-use super::place::refuse_link;
+use super::place::refuse_foreign;
 
 /// An open file of JSON lines.
 #[derive(Debug)]
@@ -30,7 +30,7 @@ impl JsonLines {
     /// Continues after the first `bytes` of the file.
     pub(super) fn reopen(path: &Path, bytes: u64) -> Result<JsonLines, RunFolderError> {
         // Not opened for appending: Windows lets no such file be cut.
-        refuse_link(path)?;
+        refuse_foreign(path)?;
         let mut options = OpenOptions::new();
         options.write(true).create(true).truncate(false);
         let open = || -> io::Result<(File, u64)> {

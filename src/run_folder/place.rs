@@ -4,6 +4,8 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use mspipe_datasets::own_file;
+
 use super::error::{RunFolderError, failed};
 use crate::config::{RunConfig, Task};
 
@@ -22,13 +24,13 @@ pub(super) fn names_in(path: &Path) -> Result<Vec<String>, RunFolderError> {
     Ok(names)
 }
 
-/// Refuses a name that leads out of a run's folder.
-pub(super) fn refuse_link(path: &Path) -> Result<(), RunFolderError> {
-    match fs::symlink_metadata(path) {
-        Ok(metadata) if metadata.is_symlink() => Err(RunFolderError::Link {
+/// Refuses to write what is not, or not only, of a run's folder.
+pub(super) fn refuse_foreign(path: &Path) -> Result<(), RunFolderError> {
+    match own_file::is_foreign(path) {
+        true => Err(RunFolderError::NotOwn {
             path: path.to_owned(),
         }),
-        _ => Ok(()),
+        false => Ok(()),
     }
 }
 

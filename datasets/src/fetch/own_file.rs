@@ -1,13 +1,12 @@
-//! The files that fetching keeps beside a data set's own: opened without following links.
-//!
-//! A data folder may be shared. A link under one of these names, put there by somebody else, would
-//! make us write through it into whatever it leads to.
+//! The files that fetching keeps beside a data set's own: opened only where they are its own
+//! ([`crate::own_file`]), since a data folder may be shared.
 
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, Write};
 use std::path::Path;
 
 use super::error::FetchError;
+use crate::own_file::is_own;
 
 /// Opens `path` for reading and writing, as it is or new.
 ///
@@ -19,7 +18,7 @@ pub(super) fn open(path: &Path) -> Result<File, FetchError> {
         path: path.to_owned(),
     };
     match fs::symlink_metadata(path) {
-        Ok(before) if !before.is_file() => Err(not_plain()),
+        Ok(before) if !is_own(&before) => Err(not_plain()),
         Ok(before) => {
             let file = open_options().open(path).map_err(failed())?;
             // Between the two calls somebody may have put a link there.
@@ -49,7 +48,7 @@ pub(super) fn write(path: &Path, content: &[u8]) -> Result<(), FetchError> {
 pub(super) fn read(path: &Path) -> Option<Vec<u8>> {
     fs::symlink_metadata(path)
         .ok()
-        .filter(Metadata::is_file)
+        .filter(is_own)
         .and_then(|_| fs::read(path).ok())
 }
 
@@ -59,15 +58,14 @@ fn open_options() -> OpenOptions {
     options
 }
 
-/// Whether both are one file that has one name only.
+/// Whether both are one file of our own.
 #[cfg(unix)]
 fn is_same(one: &Metadata, other: &Metadata) -> bool {
     use std::os::unix::fs::MetadataExt;
-    (one.dev(), one.ino()) == (other.dev(), other.ino()) && other.nlink() <= 1
+    (one.dev(), one.ino()) == (other.dev(), other.ino()) && is_own(other)
 }
 
-/// Links need a privilege there.
 #[cfg(not(unix))]
 fn is_same(_: &Metadata, other: &Metadata) -> bool {
-    other.is_file()
+    is_own(other)
 }
