@@ -70,8 +70,8 @@ pub(crate) struct TrainArgs {
     settings: GivenConfig,
 
     /// Resume a run that has not ended, with its settings; only --data, --edge-feature-file and
-    /// --node-feature-file (if the stream was moved), --threads, --checkpoint-every, --max-time
-    /// and --no-memory-check may be given too
+    /// --node-feature-file (if the stream was moved), --threads, --checkpoint-every, --max-time,
+    /// --profile and --no-memory-check may be given too
     #[arg(long, value_name = "RUN")]
     resume: Option<PathBuf>,
 

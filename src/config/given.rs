@@ -247,11 +247,11 @@ mod tests {
         ];
         assert_eq!(of_stream, [Some("e.npy".into()), Some("n.npy".into())]);
         assert!(moved.machine.no_memory_check && moved.source.data == "x");
+        assert!(change(&["--profile"]).unwrap().machine.profile);
         for option in [
             &["--seed", "7"][..],
             &["--queue-depth", "3"],
             &["--out", "there"],
-            &["--profile"],
             &["--device", "auto"],
         ] {
             let error = change(option).unwrap_err().to_string();

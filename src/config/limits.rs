@@ -139,7 +139,7 @@ impl RunConfig {
             );
         }
         self.check_seeds()?;
-        if self.output.profile && self.start.task == Task::Node {
+        if self.machine.profile && self.start.task == Task::Node {
             return fail("profile", "given".to_owned(), "--task link with it");
         }
         check(self)?;

@@ -490,19 +490,19 @@ pub struct MachineSettings {
     /// Start even if the estimate (--dry-run) exceeds the available RAM
     #[arg(long, help_heading = "Run")]
     pub no_memory_check: bool,
-}
-
-/// What is written beside the numbers, and where.
-#[derive(Debug, Clone, PartialEq, Args)]
-pub struct OutputSettings {
-    /// Folder of the run; must not hold a run yet [default: runs/DATA-MODEL-NUMBER]
-    #[arg(long, value_name = "DIR", help_heading = "Run")]
-    pub out: Option<PathBuf>,
 
     /// Measure the cost of each operation of an iteration: a table at the end, and `profile` in
     /// summary.json
     #[arg(long, help_heading = "Run")]
     pub profile: bool,
+}
+
+/// Where what a run writes goes.
+#[derive(Debug, Clone, PartialEq, Args)]
+pub struct OutputSettings {
+    /// Folder of the run; must not hold a run yet [default: runs/DATA-MODEL-NUMBER]
+    #[arg(long, value_name = "DIR", help_heading = "Run")]
+    pub out: Option<PathBuf>,
 }
 
 /// Mitigation of staleness.

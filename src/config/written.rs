@@ -122,7 +122,7 @@ written! {
     #[serde(default)]
     checkpoint_every: Every = machine.checkpoint_every,
     #[serde(default)]
-    profile: bool = output.profile,
+    profile: bool = machine.profile,
     #[serde(default)]
     no_memory_check: bool = machine.no_memory_check,
     #[serde(default)]

@@ -9,13 +9,14 @@ use std::time::{Duration, Instant};
 
 use burn::tensor::Device;
 
+use crate::pipeline::StageTimes;
 use crate::pipeline::schedule::Schedule;
 use crate::profiler::machine::{self, Machine};
 use crate::profiler::report::{Profile, Training};
 use crate::profiler::{set_recording, take};
 use crate::train::error::EvalError;
 use crate::train::error::TrainError;
-use crate::train::observer::{Observer, TrainEvent, TrainRecord};
+use crate::train::observer::{Observer, TrainEvent};
 
 /// Records, and tells another observer.
 pub(super) struct Profiling<'a> {
@@ -23,6 +24,8 @@ pub(super) struct Profiling<'a> {
     begun: Option<Instant>,
     seconds: Duration,
     iterations: usize,
+    /// Of what was trained since, not of what a resumed run had trained before.
+    stages: StageTimes,
 }
 
 impl<'a> Profiling<'a> {
@@ -34,6 +37,7 @@ impl<'a> Profiling<'a> {
             begun: None,
             seconds: Duration::ZERO,
             iterations: 0,
+            stages: StageTimes::default(),
         }
     }
 
@@ -43,7 +47,6 @@ impl<'a> Profiling<'a> {
     /// When the device fails.
     pub(super) fn finish(
         self,
-        record: &TrainRecord,
         schedule: &Schedule,
         device: &Device,
     ) -> Result<Profile, TrainError> {
@@ -51,7 +54,7 @@ impl<'a> Profiling<'a> {
         let training = Training {
             iterations: self.iterations,
             seconds: self.seconds.as_secs_f64(),
-            stages: record.stage_times,
+            stages: self.stages,
             sequential: *schedule == Schedule::Sequential,
             on_cpu: machine::is_cpu(device),
         };
@@ -73,7 +76,8 @@ impl Profiling<'_> {
     pub(super) fn see(&mut self, event: TrainEvent<'_>) -> io::Result<()> {
         match event {
             TrainEvent::Iteration { .. } => self.iterations += 1,
-            TrainEvent::EpochRecorded(_) => {
+            TrainEvent::EpochRecorded(record) => {
+                self.stages.add_all(&record.times);
                 set_recording(false);
                 if let Some(begun) = self.begun.take() {
                     self.seconds += begun.elapsed();

@@ -198,12 +198,12 @@ impl Session {
                 .map_err(|error| SessionError::Resume { path, error })?;
         }
         training.keeping = Keeping::new(every);
-        let (record, model, profile) = if config.output.profile {
+        let (record, model, profile) = if config.machine.profile {
             let mut profiling = Profiling::new(observer);
             let (record, model) =
                 training.run(&mut |event: TrainEvent<'_>| profiling.see(event))?;
             let schedule = &config.pipeline.schedule;
-            let profile = profiling.finish(&record, schedule, &device.device)?;
+            let profile = profiling.finish(schedule, &device.device)?;
             (record, model, Some(profile))
         } else {
             let (record, model) = training.run(observer)?;

@@ -41,9 +41,7 @@ impl Progress {
             }
             console::news(format!("run       {}", folder.path().display()));
         } else {
-            for note in &session.notes {
-                console::note(format!("note: {note}"));
-            }
+            report::say_notes(&session.notes);
         }
         Progress {
             bar: ProgressBar::hidden(),
