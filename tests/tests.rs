@@ -17,6 +17,8 @@ mod cli;
 mod definitions;
 /// Runs that diverge, and streams whose features are no numbers.
 mod divergence;
+/// Dry runs refuse what their runs refuse; what node classifications say of themselves.
+mod dry_run;
 /// The program when it is asked to end, and when nobody reads what it prints.
 mod endings;
 /// Passes with fixed weights: pools of negatives, candidates; metrics of recorded scores.

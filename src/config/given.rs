@@ -211,6 +211,18 @@ mod tests {
         assert_eq!(config.start.init.as_deref(), Some(folder.path()));
         assert_eq!(config.start.task, super::super::Task::Node);
 
+        // Of the two ways to divide the stream, the one that is given holds.
+        let of = |option: &str, value: &str| {
+            let config = resolve(&["--init", run, option, value]).unwrap();
+            let text = serde_json::to_string(&config).unwrap();
+            fs::write(folder.path().join("config.json"), text).unwrap();
+            let reading = config.stream.reading;
+            (reading.split.is_some(), reading.split_at.is_some())
+        };
+        assert_eq!(of("--split", "0.5,0.2"), (true, false));
+        assert_eq!(of("--split-at", "5,7"), (false, true));
+        assert_eq!(of("--split", "0.5,0.2"), (true, false));
+
         let other = resolve(&["--init", run, "--data", "y", "--seed", "0"]).unwrap();
         assert_eq!((other.source.data.as_str(), other.training.seed), ("y", 0));
         assert!(!other.start.data_of_init);
