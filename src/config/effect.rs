@@ -77,6 +77,7 @@ const RULES: &[Rule] = &[
     ("node_feature_file", ALL, Need::OwnNodeFeatures),
     ("task", &[Link, Node], Need::Nothing),
     ("init", ALL, Need::Nothing),
+    ("seeds", &[Link], Need::Nothing),
     ("model", ALL, Need::Nothing),
     ("sampler", ALL, NEIGHBOURS),
     ("time_delta", ALL, Need::Nothing),
