@@ -346,7 +346,7 @@ fn updates_without_edge_features_are_kept_too() {
 
 #[test]
 fn a_stop_keeps_the_iteration_that_it_comes_in() {
-    for (model, options) in [SETTINGS[0], SETTINGS[3]] {
+    for (model, options) in [SETTINGS[0], SETTINGS[3], SETTINGS[7], SETTINGS[8]] {
         let config = config(model, EVENTS, &format!("--epochs 2 {options}"));
         let mut whole = Keeper::new(Every::Never);
         let expected = numbers(&train(&config, None, &mut whole).unwrap());

@@ -219,7 +219,7 @@ fn lead(summary: &Value, synthetic: bool) -> Vec<Block> {
 
 fn accuracy(summary: &Value) -> Vec<Block> {
     let mut table = Table::new(
-        "Test part, with the weights and the memory of the best epoch by validation AP",
+        "Test part, with the weights and the memory of the best epoch",
         &["negatives from"],
         &[
             "AP",
@@ -247,9 +247,11 @@ fn accuracy(summary: &Value) -> Vec<Block> {
         ]);
     }
     let best = format!(
-        "Best epoch: {}. EdgeBank learns nothing: it asks whether the pair has been seen. Counts \
+        "Best epoch: {} (by {}); training ended by {}. EdgeBank learns nothing: it asks whether the pair has been seen. Counts \
          are the counting baseline: logistic regression on the pair's history, without a network.",
-        text_of(&summary["best_epoch"])
+        text_of(&summary["best_epoch"]),
+        text_of(&summary["monitor"]),
+        text_of(&summary["ended"]["reason"])
     );
     vec![Block::Table(table), Block::Text(best)]
 }

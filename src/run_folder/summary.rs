@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use crate::config::{MitigationName, PipelineSettings, Protocol, RunConfig, Switch};
-use crate::eval::LinkMetrics;
+use crate::eval::{LinkMetrics, Monitor};
 use crate::model::ModelName;
 use crate::pipeline::link::Link;
 use crate::pipeline::profile::Residency;
@@ -135,6 +135,8 @@ pub struct Summary {
     pub epochs: Vec<EpochRecord>,
     /// Epoch (from 1) whose weights and memory the test used.
     pub best_epoch: usize,
+    /// The measure that chose it.
+    pub monitor: Monitor,
     /// Why training ended.
     pub ended: Ended,
     /// Metrics of the test part.
@@ -181,6 +183,7 @@ impl Summary {
             notes: setting.notes,
             epochs: record.epochs,
             best_epoch: record.best_epoch,
+            monitor: record.monitor,
             ended: record.ended,
             test: record.test,
             edgebank: record.edgebank,

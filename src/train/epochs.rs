@@ -112,6 +112,7 @@ impl TrainLoop {
         let record = TrainRecord {
             epochs: self.progress.epochs.clone(),
             best_epoch: best.epoch,
+            monitor: self.end.monitor,
             ended,
             test,
             edgebank,

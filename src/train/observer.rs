@@ -10,7 +10,7 @@ use super::ended::Ended;
 use super::error::TrainError;
 use super::metrics::{CountsMetrics, EdgeBankMetrics, TestMetrics};
 use crate::checkpoint::Arrays;
-use crate::eval::LinkMetrics;
+use crate::eval::{LinkMetrics, Monitor};
 use crate::model::tgl_weights::Unread;
 use crate::pipeline::StageTimes;
 use crate::pipeline::ledger::LedgerLine;
@@ -39,6 +39,8 @@ pub struct TrainRecord {
     pub epochs: Vec<EpochRecord>,
     /// Epoch (from 1) that is best by the run's measure, which the test uses.
     pub best_epoch: usize,
+    /// That measure.
+    pub monitor: Monitor,
     /// Why training ended.
     pub ended: Ended,
     /// Metrics of the test part.
