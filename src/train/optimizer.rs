@@ -22,7 +22,7 @@ pub enum OptimizerName {
     /// Adam with PyTorch's constants (0.9, 0.999, 1e-8); with --weight-decay AdamW
     #[default]
     Adam,
-    /// Gradient descent without momentum; with it, --weight-decay is the same as an L2 penalty
+    /// Gradient descent without momentum; --weight-decay is then the same as an L2 penalty
     Sgd,
 }
 
