@@ -19,7 +19,7 @@ use crate::batch::EventBatch;
 pub use bootstrap::Spread;
 use inductive::{InductiveMetrics, KnownNodes};
 use metrics::MetricError;
-pub use metrics::{BatchScores, Rank};
+pub use metrics::{BatchScores, Hits, Rank};
 pub use monitor::Monitor;
 
 /// Which nodes negatives are drawn from.
@@ -88,10 +88,15 @@ pub struct RankMetrics {
     /// Mean reciprocal rank; a tie counts as the mean of the rank that it gives at best and at
     /// worst (TGB's convention).
     pub mrr: f64,
+    /// Shares of events whose destination is among the first, by the same ranks.
+    #[serde(flatten)]
+    pub hits: Hits,
     /// Candidates per event, on average.
     pub candidates: f64,
     /// Over the events with a node that is not in the training part alone; none if there is none.
     pub inductive_mrr: Option<f64>,
+    /// Likewise.
+    pub inductive_hits: Option<Hits>,
 }
 
 impl RankMetrics {
@@ -104,23 +109,25 @@ impl RankMetrics {
         let pairs = batches
             .iter()
             .flat_map(|batch| batch.src.iter().zip(&batch.dst));
-        let new: Vec<f64> = pairs
+        let new: Vec<Rank> = pairs
             .zip(ranks)
             .filter(|((src, dst), _)| known.is_new(**src) || known.is_new(**dst))
-            .map(|(_, rank)| rank.reciprocal)
+            .map(|(_, rank)| *rank)
             .collect();
-        let all: Vec<f64> = ranks.iter().map(|rank| rank.reciprocal).collect();
         let candidates: usize = ranks.iter().map(|rank| rank.candidates).sum();
         Some(RankMetrics {
-            mrr: mean(&all)?,
+            mrr: mean_reciprocal(ranks)?,
+            hits: Hits::of(ranks.iter())?,
             candidates: candidates as f64 / ranks.len() as f64,
-            inductive_mrr: mean(&new),
+            inductive_mrr: mean_reciprocal(&new),
+            inductive_hits: Hits::of(new.iter()),
         })
     }
 }
 
-fn mean(values: &[f64]) -> Option<f64> {
-    (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
+fn mean_reciprocal(ranks: &[Rank]) -> Option<f64> {
+    let sum: f64 = ranks.iter().map(|rank| rank.reciprocal).sum();
+    (!ranks.is_empty()).then(|| sum / ranks.len() as f64)
 }
 
 impl LinkMetrics {
@@ -192,6 +199,13 @@ mod tests {
         assert_eq!(found.mrr, 1.75 / 3.0);
         assert_eq!(found.candidates, 9.0);
         assert_eq!(found.inductive_mrr, Some(0.5));
+        let hits = |at_1, at_3| Hits {
+            at_1,
+            at_3,
+            at_10: 1.0,
+        };
+        assert_eq!(found.hits, hits(1.0 / 3.0, 2.0 / 3.0));
+        assert_eq!(found.inductive_hits, Some(hits(0.0, 1.0)));
         assert_eq!(RankMetrics::of(&known, &[], &[]), None);
     }
 }

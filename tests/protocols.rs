@@ -61,6 +61,15 @@ fn tgb_ranks_in_training_and_evaluation_alike() {
         // Ranks are 1 to 8.
         assert!(mrr > 0.125 && mrr < 1.0, "{ranking}");
         assert!(number(&ranking["inductive_mrr"]) > 0.125, "{ranking}");
+        let hits = ["hits@1", "hits@3", "hits@10"].map(|k| number(&ranking[k]));
+        assert!(0.0 < hits[0] && hits[0] < hits[1], "{ranking}");
+        // The reciprocal rank of a hit of 1 is 1, that of the others at most two thirds.
+        assert!(
+            hits[0] < mrr && mrr <= hits[0] + (1.0 - hits[0]) * 2.0 / 3.0,
+            "{ranking}"
+        );
+        assert_eq!(hits[2], 1.0, "all of 8 are among the first 10");
+        assert_eq!(number(&ranking["inductive_hits"]["hits@10"]), 1.0);
         assert!(summary["test_other_pool"].get("ranking").is_none());
         let bank = &summary["edgebank"];
         for mrr in [
@@ -70,6 +79,9 @@ fn tgb_ranks_in_training_and_evaluation_alike() {
             &bank["window"]["test_mrr"],
         ] {
             assert!(number(mrr) > 0.2, "{bank}");
+        }
+        for hits in [&bank["test_hits"], &bank["window"]["test_hits"]] {
+            assert_eq!(number(&hits["hits@10"]), 1.0, "{bank}");
         }
     }
     assert_eq!(trained["edgebank"], evaluated["edgebank"]);
@@ -93,9 +105,11 @@ fn tgb_ranks_in_training_and_evaluation_alike() {
     assert_eq!(number(&listed["test"]["ranking"]["candidates"]), 1.0);
     let text = program.prints("eval run", 0);
     assert!(
-        text.contains(" MRR 0.") && text.contains(" among 7 candidates"),
+        text.contains(" MRR 0.") && text.contains(" hits@10 1.0000 among 7 candidates"),
         "{text}"
     );
+    let page = fs::read_to_string(program.0.path().join("run/report.html")).unwrap();
+    assert!(page.contains("hits@3") && page.contains("rank among 7 candidates"));
     assert!(
         text.contains("within 15 % of the training part's time?"),
         "{text}"

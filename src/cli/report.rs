@@ -4,7 +4,7 @@ use indicatif::HumanCount;
 use mspipe::console;
 use mspipe::device::ComputeDevice;
 use mspipe::eval::edgebank::WINDOW_PERCENT;
-use mspipe::eval::{LinkMetrics, Negatives, Spread};
+use mspipe::eval::{LinkMetrics, Negatives, RankMetrics, Spread};
 use mspipe::pipeline::link::Link;
 use mspipe::run_folder::{Comparison, OverSeeds};
 use mspipe::session::Session;
@@ -82,8 +82,13 @@ pub(super) fn metrics(metrics: &LinkMetrics) -> String {
         metrics.ap, metrics.ap_batch_mean, metrics.auc
     );
     if let Some(ranking) = &metrics.ranking {
-        let (mrr, candidates) = (ranking.mrr, ranking.candidates);
-        line.push_str(&format!(" MRR {mrr:.4} among {candidates:.0} candidates"));
+        let RankMetrics {
+            mrr,
+            hits,
+            candidates,
+            ..
+        } = ranking;
+        line += &format!(" MRR {mrr:.4} {hits} among {candidates:.0} candidates");
     }
     if metrics.equal_scores {
         line.push_str(", WARNING: all scores are equal");
@@ -97,10 +102,12 @@ pub(super) fn inductive(metrics: &LinkMetrics) -> String {
     let (Some(ap), Some(auc)) = (of.ap, of.auc) else {
         return "no event with a node that training never saw".to_owned();
     };
-    let mrr = metrics.ranking.and_then(|ranking| ranking.inductive_mrr);
+    let ranking = metrics
+        .ranking
+        .and_then(|ranking| ranking.inductive_mrr.zip(ranking.inductive_hits));
     format!(
         "AP {ap:.4} AUC {auc:.4}{} over {} events with {} nodes that training never saw",
-        mrr.map_or(String::new(), |mrr| format!(" MRR {mrr:.4}")),
+        ranking.map_or(String::new(), |(mrr, hits)| format!(" MRR {mrr:.4} {hits}")),
         HumanCount(of.events as u64),
         HumanCount(of.new_nodes as u64)
     )
@@ -238,6 +245,9 @@ fn bank(of: &BankMetrics, other: Negatives, what: &str) -> String {
     }
     if let (Some(val), Some(test)) = (of.val_mrr, of.test_mrr) {
         line.push_str(&format!("; MRR {val:.4} on validation, {test:.4} on test"));
+    }
+    if let Some(hits) = of.test_hits {
+        line.push_str(&format!(" with {hits}"));
     }
     line + &format!(" ({what})")
 }

@@ -10,6 +10,9 @@
 //! NaN scores are refused, since any rank of theirs would hide a diverged model. Counts are exact
 //! integers, sums are f64.
 
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 /// Why a metric has no value.
@@ -95,6 +98,47 @@ impl Rank {
             reciprocal: 1.0 / (0.5 * (above + not_below) as f64 + 1.0),
             candidates: negative.len(),
         })
+    }
+
+    /// Whether it is `k` or better.
+    fn hits(&self, k: u32) -> bool {
+        // Ranks are halves of integers, whose reciprocals are as far from each other.
+        self.reciprocal >= 1.0 / f64::from(k)
+    }
+}
+
+/// Shares of events whose destination is among the first: hits@k, with TGB's convention for ties, by
+/// which a rank that is not whole is no hit of the k below it.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Hits {
+    /// Ranked first.
+    #[serde(rename = "hits@1")]
+    pub at_1: f64,
+    /// Among the first three.
+    #[serde(rename = "hits@3")]
+    pub at_3: f64,
+    /// Among the first ten.
+    #[serde(rename = "hits@10")]
+    pub at_10: f64,
+}
+
+impl Hits {
+    /// Of these ranks; none without a rank.
+    pub(crate) fn of<'a>(ranks: impl ExactSizeIterator<Item = &'a Rank> + Clone) -> Option<Hits> {
+        let events = ranks.len();
+        let share = |k| ranks.clone().filter(|rank| rank.hits(k)).count() as f64 / events as f64;
+        (events > 0).then(|| Hits {
+            at_1: share(1),
+            at_3: share(3),
+            at_10: share(10),
+        })
+    }
+}
+
+impl fmt::Display for Hits {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Hits { at_1, at_3, at_10 } = self;
+        write!(f, "hits@1 {at_1:.4} hits@3 {at_3:.4} hits@10 {at_10:.4}")
     }
 }
 
@@ -208,6 +252,35 @@ mod tests {
                 Rank::of(positive, negative).unwrap().reciprocal as f32,
                 theirs
             );
+        }
+    }
+
+    /// By hand: ranks 1, 1.5, 3, 3.5 and 11 of a score of 0.
+    #[test]
+    fn hits_are_ranks_within_the_first_k() {
+        let ranks: Vec<Rank> = [(0, 0), (0, 1), (2, 0), (2, 1), (10, 0)]
+            .map(|(above, equal)| {
+                let mut others = vec![-1.0];
+                others.resize(1 + above, 1.0);
+                others.resize(1 + above + equal, 0.0);
+                Rank::of(0.0, &others).unwrap()
+            })
+            .to_vec();
+        let hits = Hits::of(ranks.iter()).unwrap();
+        let expected = Hits {
+            at_1: 0.2,
+            at_3: 0.6,
+            at_10: 0.8,
+        };
+        assert_eq!(hits, expected);
+        assert_eq!(Hits::of([].iter()), None);
+        for rank in 1..2000u32 {
+            let reciprocal = |rank: f64| Rank {
+                reciprocal: 1.0 / rank,
+                candidates: 2000,
+            };
+            assert!(reciprocal(f64::from(rank)).hits(rank));
+            assert!(!reciprocal(f64::from(rank) + 0.5).hits(rank));
         }
     }
 

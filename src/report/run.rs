@@ -253,7 +253,44 @@ fn accuracy(summary: &Value) -> Vec<Block> {
         text_of(&summary["monitor"]),
         text_of(&summary["ended"]["reason"])
     );
-    vec![Block::Table(table), Block::Text(best)]
+    let mut blocks = vec![Block::Table(table), Block::Text(best)];
+    blocks.extend(ranks(summary).map(Block::Table));
+    blocks
+}
+
+/// MRR and hits of the test part, if the run ranks.
+fn ranks(summary: &Value) -> Option<Table> {
+    let ranking = summary["test"].get("ranking")?;
+    let mut table = Table::new(
+        &format!(
+            "Test part: the destination's rank among {:.0} candidates on average",
+            number(&ranking["candidates"])
+        ),
+        &["of"],
+        &["MRR", "hits@1", "hits@3", "hits@10"],
+    );
+    let (bank, counts) = (&summary["edgebank"], &summary["counts"]["test"]["ranking"]);
+    for (of, mrr, hits) in [
+        ("the model", &ranking["mrr"], ranking),
+        (
+            "the model, new nodes",
+            &ranking["inductive_mrr"],
+            &ranking["inductive_hits"],
+        ),
+        ("EdgeBank", &bank["test_mrr"], &bank["test_hits"]),
+        (
+            "EdgeBank with a window",
+            &bank["window"]["test_mrr"],
+            &bank["window"]["test_hits"],
+        ),
+        ("counting baseline", &counts["mrr"], counts),
+    ] {
+        let hits = ["hits@1", "hits@3", "hits@10"].map(|name| four(&hits[name]));
+        let mut row = vec![of.to_owned(), four(mrr)];
+        row.extend(hits);
+        table.rows.push(row);
+    }
+    Some(table)
 }
 
 fn course(summary: &Value, losses: &[f64]) -> Vec<Block> {

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::eval::LinkMetrics;
+use crate::eval::{Hits, LinkMetrics};
 
 /// Metrics of the test part, with each pool of negatives.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
@@ -41,7 +41,7 @@ pub struct CountsMetrics {
     pub test: TestMetrics,
 }
 
-/// An EdgeBank's pooled AP, and MRR where the protocol ranks.
+/// An EdgeBank's pooled AP, and MRR and hits where the protocol ranks.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
 pub struct BankMetrics {
     /// On the validation part.
@@ -62,4 +62,10 @@ pub struct BankMetrics {
     /// On the test part.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub test_mrr: Option<f64>,
+    /// On the validation part.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub val_hits: Option<Hits>,
+    /// On the test part.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub test_hits: Option<Hits>,
 }

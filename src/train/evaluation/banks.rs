@@ -28,19 +28,21 @@ impl Evaluator {
             test_other_pool_ap: test_other[bank].0,
             test_historical_ap: past.map(|[historical, _]| historical[bank].0),
             test_inductive_ap: past.map(|[_, inductive]| inductive[bank].0),
-            val_mrr: val[bank].1,
-            test_mrr: test_own[bank].1,
+            val_mrr: val[bank].1.map(|ranking| ranking.mrr),
+            test_mrr: test_own[bank].1.map(|ranking| ranking.mrr),
+            val_hits: val[bank].1.map(|ranking| ranking.hits),
+            test_hits: test_own[bank].1.map(|ranking| ranking.hits),
         });
         Ok(EdgeBankMetrics { unlimited, window })
     }
 
-    /// Pooled AP and MRR of each EdgeBank over a part; the bank continues.
+    /// Pooled AP and ranking of each EdgeBank over a part; the bank continues.
     fn over(
         &self,
         bank: &mut EdgeBank,
         part: SplitPart,
         pool: &Pool,
-    ) -> Result<[(f64, Option<f64>); 2], EvalError> {
+    ) -> Result<[(f64, Option<RankMetrics>); 2], EvalError> {
         let banks = [Bank::Unlimited, Bank::Window];
         let pass = self.pass_with(&pool.1, part, 0);
         let mut scores: [Vec<BatchScores>; 2] = Default::default();
@@ -76,16 +78,10 @@ impl Evaluator {
             bank.insert(batch.columns());
             batches.push(batch);
         }
-        let mrr = ranks.map(|ranks| RankMetrics::of(&self.known, &batches, &ranks));
+        let ranking = ranks.map(|ranks| RankMetrics::of(&self.known, &batches, &ranks));
         Ok([
-            (
-                eval::pooled_ap(&scores[0])?,
-                mrr[0].map(|ranking| ranking.mrr),
-            ),
-            (
-                eval::pooled_ap(&scores[1])?,
-                mrr[1].map(|ranking| ranking.mrr),
-            ),
+            (eval::pooled_ap(&scores[0])?, ranking[0]),
+            (eval::pooled_ap(&scores[1])?, ranking[1]),
         ])
     }
 }
