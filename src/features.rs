@@ -143,7 +143,7 @@ impl Features {
     }
 
     /// Node features of `nodes`, `[nodes, node width]`.
-    pub(crate) fn node_rows(&self, nodes: &[NodeId]) -> FeatureRows {
+    pub fn node_rows(&self, nodes: &[NodeId]) -> FeatureRows {
         gather(self.node.get(), bytemuck::cast_slice(nodes))
     }
 }

@@ -86,6 +86,15 @@ impl Model {
         }
     }
 
+    /// Whether an embedding depends on the time of the query by more than its row of memory.
+    pub(crate) fn reads_query_time(&self) -> bool {
+        match self {
+            Model::Tgn(model) => !model.layers.is_empty(),
+            Model::Jodie(_) => true,
+            Model::Apan(_) => false,
+        }
+    }
+
     /// Updates the rows and embeds the roots.
     pub fn forward(&self, input: &ModelInput, key: DropoutKey) -> ModelOutput {
         let memory = self.update(input, key);

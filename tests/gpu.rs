@@ -26,6 +26,8 @@ mod models;
 mod not_finite;
 /// Random inputs for the operations and one way to run them all.
 mod operations;
+/// Pairs scored beside a batch against pairs scored alone, through the shaders.
+mod pair_scores;
 /// A row has the same bits whatever else is in its batch, through the shaders.
 mod row_independence;
 /// Runs under each schedule, bit by bit, through the shaders.

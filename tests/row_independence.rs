@@ -169,11 +169,12 @@ impl World {
 
     /// Score of each of the first half of `roots` with the root as far after the middle.
     fn scores(&self, roots: &[Root]) -> Vec<f32> {
-        let sources: Vec<i32> = (0..roots.len() as i32 / 2).collect();
-        let source = ints(&sources, [sources.len()], &self.device);
+        let pairs = roots.len() / 2;
+        let each: Vec<i32> = (0..pairs as i32).collect();
+        let each = ints(&each, [pairs], &self.device);
         let predictor = &self.model.predictor;
         let history = self.history(roots);
-        numbers(predictor.score_pairs(self.embed(roots), source, history))
+        numbers(predictor.score_pairs(self.embed(roots), pairs, [each.clone(), each], history))
     }
 
     /// Statistics of the pairs of [`Self::scores`], if the model reads any: drawn for each pair.

@@ -55,6 +55,8 @@ mod options;
 mod outputs;
 /// Pair history: its encoding in weights files, the counting baseline, weights without it.
 mod pair_history;
+/// Pairs scored beside a batch against pairs scored alone, on the CPU device.
+mod pair_scores;
 /// The pipeline as a user runs it: failures, threads, an emulated link.
 mod pipeline_cli;
 /// An empty folder in which the program runs.

@@ -25,10 +25,13 @@ pub struct MemoryRequest<'a> {
     /// Node and query time of each row; no times with
     /// [`TimeDelta::Message`](crate::batch::TimeDelta::Message).
     pub rows: Queries<'a>,
-    /// The batch's roots.
+    /// The roots that are asked for.
     pub roots: Queries<'a>,
     /// The row of each root.
     pub root_row: &'a [i32],
+    /// The roots whose ages tell which are old to a mitigation: the batch's, also where others are
+    /// asked for beside it.
+    pub aged: Queries<'a>,
 }
 
 impl<'a> MemoryRequest<'a> {
@@ -42,6 +45,7 @@ impl<'a> MemoryRequest<'a> {
             },
             roots,
             root_row: &layout.root_row,
+            aged: roots,
         }
     }
 }

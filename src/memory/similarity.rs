@@ -17,7 +17,7 @@ use rayon::prelude::*;
 
 use super::MemoryRequest;
 use super::node_times::NodeTimes;
-use crate::graph::{Csr, NodeId, Timestamp};
+use crate::graph::{Csr, NodeId, Queries, Timestamp};
 use crate::kernels::memory_update::memory_update;
 
 /// Length of a node's list.
@@ -134,16 +134,14 @@ impl Correction {
         correction.mitigated = true;
         correction.keep = mitigation.keep;
         let last_update = node_times.last_update();
-        let ages: Vec<Timestamp> = request
-            .roots
-            .node
-            .iter()
-            .zip(request.roots.time)
-            .map(|(node, time)| time - last_update[node.index()])
-            .collect();
-        let Some(threshold) = quantile(&ages, mitigation.age_quantile) else {
+        let ages = |roots: Queries<'_>| -> Vec<Timestamp> {
+            let age = |(node, time): (&NodeId, &Timestamp)| time - last_update[node.index()];
+            roots.node.iter().zip(roots.time).map(age).collect()
+        };
+        let Some(threshold) = quantile(&ages(request.aged), mitigation.age_quantile) else {
             return correction;
         };
+        let ages = ages(request.roots);
         let mut corrected = vec![false; correction.rows];
         for ((node, &row), &age) in request.roots.node.iter().zip(request.root_row).zip(&ages) {
             let row_done = &mut corrected[row as usize];

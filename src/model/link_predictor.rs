@@ -66,7 +66,7 @@ impl LinkPredictor {
     /// When there is history for a predictor that reads none, or the reverse.
     pub fn forward(&self, embedding: Tensor<2>, history: Option<Tensor<2>>) -> Logits {
         let events = embedding.dims()[0] / 3;
-        let scores = link_predictor(self.input(embedding, history));
+        let scores = link_predictor(self.input(embedding, self.weighted(history)));
         Logits {
             positive: scores.logits.clone().slice(0..events),
             negative: scores.logits.slice(events..2 * events),
@@ -77,8 +77,8 @@ impl LinkPredictor {
 
 impl LinkPredictor {
     /// Logits of any pairs, `[pairs]`, bit for bit those that [`forward`](Self::forward) gives for
-    /// the same two embeddings. `embedding` `[sources + pairs, width]` has the sources first and
-    /// then each pair's destination; `source` `[pairs]` says which source a pair has, `history`
+    /// the same two embeddings. `embedding` `[sources + destinations, width]` has `sources` sources
+    /// first; `source` and `destination` `[pairs]` say which of either a pair has, `history`
     /// `[pairs, statistics]` what has happened between the two.
     ///
     /// # Panics
@@ -86,26 +86,32 @@ impl LinkPredictor {
     pub fn score_pairs(
         &self,
         embedding: Tensor<2>,
-        source: Tensor<1, Int>,
+        sources: usize,
+        [source, destination]: [Tensor<1, Int>; 2],
         history: Option<Tensor<2>>,
     ) -> Tensor<1> {
-        let ([roots, _], [pairs]) = (embedding.dims(), source.dims());
-        let layer = link_products(self.input(embedding, history), roots - pairs);
+        let layer = link_products(self.input(embedding, None), sources);
         link_scores(LinkLayer {
+            history: self.weighted(history),
             source: layer.source.select(0, source),
+            destination: layer.destination.select(0, destination),
             ..layer
         })
     }
 
-    fn input(&self, embedding: Tensor<2>, history: Option<Tensor<2>>) -> PredictorInput {
-        let history = match (history, &self.history) {
+    /// Statistics of pairs with their weights.
+    fn weighted(&self, history: Option<Tensor<2>>) -> Option<PairHistory> {
+        match (history, &self.history) {
             (None, None) => None,
             (Some(statistics), Some(weight)) => Some(PairHistory {
                 statistics,
                 weight: weight.val(),
             }),
             _ => panic!("statistics of pairs need weights, and weights need statistics"),
-        };
+        }
+    }
+
+    fn input(&self, embedding: Tensor<2>, history: Option<PairHistory>) -> PredictorInput {
         PredictorInput {
             embedding,
             source: self.source.val(),

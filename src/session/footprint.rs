@@ -24,7 +24,7 @@ use parameters::parameters;
 
 use super::stream::OpenStream;
 use crate::checkpoint::Every;
-use crate::config::{MitigationName, Protocol, Task};
+use crate::config::{CandidateSource, MitigationName, Protocol, RunConfig, Task};
 use crate::device::AdapterReport;
 use crate::features::FeatureSource;
 use crate::graph::Directions;
@@ -32,7 +32,7 @@ use crate::model::{ModelConfig, ModelName, ModelNeeds};
 use crate::pipeline::profile::Residency;
 use crate::pipeline::schedule::Schedule;
 use crate::sampling::pair_history::most_bytes;
-use crate::train::pair_scores::PAIRS_PER_CHUNK;
+use crate::train::pair_scores::{PAIR_BYTES, PAIRS_PER_CHUNK, TABLE_ROWS};
 
 /// What the program takes by itself, on the CPU device.
 const PROGRAM_BYTES: u64 = 80 << 20;
@@ -246,9 +246,21 @@ struct Sizes {
     /// Bytes of a node's mail.
     mailbox_bytes: u64,
     batch: Batch,
+    /// Pairs of a batch that are ranked.
+    ranked: u64,
     /// Batches that are ready or under way on the host.
     in_flight: u64,
     threads: u64,
+}
+
+/// Most candidates that an event has.
+fn candidates_per_event(config: &RunConfig, nodes: u64) -> u64 {
+    let most = match config.protocol.candidates {
+        Some(CandidateSource::Drawn(count)) => count as u64,
+        // As many as TGB records for an event of any of its sets.
+        Some(CandidateSource::Files(_)) | None => 1000,
+    };
+    most.min(nodes)
 }
 
 /// Numbers (of four bytes) of one batch.
@@ -370,14 +382,15 @@ impl Sizes {
         let depth = config.pipeline.queue_depth as u64;
         let batch_of = |wanted| Batch::of(model, stream.needs, wanted);
         let mut batch = batch_of(wanted);
+        let mut ranked = 0;
         if config.protocol.name == Protocol::Tgb {
-            // Sources, and destinations with their candidates, three roots per event.
-            let roots = PAIRS_PER_CHUNK as u64 + wanted.events;
-            let ranked = batch_of(Wanted {
-                events: roots.div_ceil(3),
+            ranked = wanted.events * (1 + candidates_per_event(config, nodes));
+            // Sources, or destinations with their candidates, three roots per event.
+            let of_chunk = batch_of(Wanted {
+                events: (PAIRS_PER_CHUNK as u64).min(ranked).div_ceil(3),
                 ..wanted
             });
-            batch.device = batch.device.max(ranked.host + ranked.device);
+            batch.device = batch.device.max(of_chunk.host + of_chunk.device);
         }
         Sizes {
             events: stream.events as u64,
@@ -386,6 +399,7 @@ impl Sizes {
             nodes,
             mailbox_bytes: 4 * (stream.needs.mail_slots * model.mail_width()) as u64,
             batch,
+            ranked,
             in_flight: match config.pipeline.schedule {
                 Schedule::Sequential => 1,
                 // Two queues and what their three threads hold.
@@ -513,6 +527,16 @@ impl Sizes {
         let slack = |numbers: u64| (4.0 * SLACK * numbers as f64) as u64;
         let host = slack(self.in_flight * self.batch.host);
         add("batches in flight", batches, host, slack(self.batch.device));
+
+        if self.ranked > 0 {
+            let table = 4 * TABLE_ROWS as u64 * model.width as u64;
+            add(
+                "ranking",
+                "fewer --candidates or a smaller --batch-size",
+                PAIR_BYTES * self.ranked,
+                table,
+            );
+        }
 
         let iterations = self.train.div_ceil(config.training.batch_size as u64);
         // Loss, ledger line with its histogram, trace.

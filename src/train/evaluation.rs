@@ -18,18 +18,18 @@ use mspipe_datasets::{Split, Stop};
 use super::divergence::{check_memory, check_scores};
 use super::error::{EvalError, StageError};
 use super::metrics::{BankMetrics, CountsMetrics, EdgeBankMetrics, TestMetrics};
-use super::pair_scores::BesideBatch;
+use super::pair_scores::{BesideBatch, UpdatedRows};
 use super::pass::{Pass, Sampling};
 use super::trainer;
 use super::upload::read;
 use crate::batch::EventBatch;
 use crate::eval::inductive::KnownNodes;
 use crate::eval::{BatchScores, LinkMetrics, Negatives, Rank, RankMetrics};
-use crate::graph::EventColumns;
+use crate::graph::{EventColumns, NodeId};
 use crate::memory::MemoryStore;
 use crate::model::{LinkModel, Logits};
 use crate::sampling::past_pairs::{PastKind, PastPairs};
-use crate::sampling::{Candidates, NegativeError, NegativePool, SplitPart};
+use crate::sampling::{Candidates, NegativeError, NegativeKey, NegativePool, SplitPart};
 
 /// Consecutive batches with their scores.
 #[derive(Debug, Clone, Default)]
@@ -265,6 +265,44 @@ impl Evaluator {
         self.score(model, memory, &pass, self.candidates_of(own))
     }
 
+    /// The logits of `pairs`, each an event counted from the batch's first and two nodes, at the
+    /// time of its event: as candidates are scored, from the memory that `batch` is about to read.
+    /// Writes nothing.
+    ///
+    /// # Errors
+    /// When the device fails; a stop.
+    ///
+    /// # Panics
+    /// When the batch has no such event.
+    pub fn scores_of_pairs(
+        &self,
+        model: &LinkModel,
+        memory: &dyn MemoryStore,
+        batch: &EventBatch,
+        pairs: &[(u32, NodeId, NodeId)],
+    ) -> Result<Vec<f32>, EvalError> {
+        let mut beside = self.beside(model, self.sampling(), None);
+        Ok(beside.scores(batch, pairs, memory)?)
+    }
+
+    fn beside<'a>(
+        &'a self,
+        model: &'a LinkModel,
+        sampling: &'a Sampling,
+        candidates: Option<(&'a Candidates, NegativeKey)>,
+    ) -> BesideBatch<'a> {
+        BesideBatch {
+            model,
+            device: &self.device,
+            sampling,
+            candidates,
+            stop: &self.stop,
+            negatives: Vec::new(),
+            ranks: Vec::new(),
+            updated: UpdatedRows::default(),
+        }
+    }
+
     fn score(
         &self,
         model: &LinkModel,
@@ -274,15 +312,8 @@ impl Evaluator {
     ) -> Result<Scored, EvalError> {
         let before = memory.version();
         let mut scored = Vec::with_capacity(pass.iterations());
-        let mut beside = BesideBatch {
-            model,
-            device: &self.device,
-            sampling: &pass.sampling,
-            candidates: candidates.map(|candidates| (candidates, pass.negative_key())),
-            stop: &self.stop,
-            negatives: Vec::new(),
-            ranks: Vec::new(),
-        };
+        let candidates = candidates.map(|candidates| (candidates, pass.negative_key()));
+        let mut beside = self.beside(model, &pass.sampling, candidates);
         for iteration in 0..pass.iterations() {
             let sampled = pass.sample(iteration)?;
             beside.score(&sampled.batch, memory)?;

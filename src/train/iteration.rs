@@ -64,7 +64,7 @@ impl Pass {
         let sampling = &*self.sampling;
         let batch = self.batch(iteration)?;
         let past = |roots: Queries<'_>, request| {
-            sampling.past(roots, request, batch.events.start, (self.epoch, 0))
+            sampling.past(roots, request, batch.events.start, self.epoch)
         };
         let layout =
             sampling.with_scratch(|scratch| Layout::build(&batch, &sampling.layout, past, scratch));

@@ -2,29 +2,45 @@
 //! their own.
 //!
 //! Pairs are queried at the time of the event that they belong to, with the batch's own sampling
-//! rule and from the memory that the batch itself reads. They write nothing: neither memory nor
-//! mail knows that they were asked for. They go through the model in chunks, so that a thousand
-//! candidates an event need no more memory than a few.
+//! rule and draws, and from the memory that the batch itself reads. They write nothing: neither
+//! memory nor mail knows that they were asked for.
+//!
+//! What is the same for several pairs is computed once. A batch's candidates are few nodes, asked
+//! for again by each of its events. So its sources are embedded first, and then pairs go through
+//! the model in chunks, ordered by destination: a destination's queries follow each other and read
+//! the same rows, which the memory updater makes once per batch ([`UpdatedRows`]), and queries of
+//! one node at one time are one root. A thousand candidates per event need no more of the device's
+//! memory than a few; on the host a pair takes at most [`PAIR_BYTES`]. No score depends on what else is
+//! asked for.
 
-use burn::tensor::Device;
+mod trips;
+mod updated_rows;
+
+use std::sync::mpsc;
+use std::thread;
+
+use burn::tensor::{Device, Tensor};
 use mspipe_datasets::Stop;
 
 use super::divergence::check_scores;
 use super::error::{StageError, Unsound};
 use super::pass::Sampling;
 use super::upload;
-use crate::batch::{EventBatch, Layout};
+use crate::batch::EventBatch;
 use crate::eval::Rank;
-use crate::graph::{NodeId, Queries, Timestamp};
 use crate::memory::{MemoryError, MemoryRequest, MemoryStore};
 use crate::model::LinkModel;
+use crate::sampling::pair_history::WIDTH;
 use crate::sampling::{Candidates, NegativeKey};
 
-/// Pairs of one trip through the model: about as many roots as a usual batch has twice over.
-pub(crate) const PAIRS_PER_CHUNK: usize = 4096;
+use trips::{EventPair, PairList, Trip, TripPairs};
 
-/// A pair and the event, counted from the batch's first, whose time it has.
-type EventPair = (usize, NodeId, NodeId);
+pub(crate) use trips::PAIRS_PER_CHUNK;
+pub(crate) use updated_rows::{TABLE_ROWS, UpdatedRows};
+
+/// Bytes of RAM of each pair of a batch: the pair, in a vector that has grown, its place in the order,
+/// its source, its score.
+pub(crate) const PAIR_BYTES: u64 = 2 * 12 + 8 + 4 + 4;
 
 /// What is scored beside each batch, and the results so far.
 pub(crate) struct BesideBatch<'a> {
@@ -42,6 +58,8 @@ pub(crate) struct BesideBatch<'a> {
     pub negatives: Vec<Vec<f32>>,
     /// Rank of each event's destination.
     pub ranks: Vec<Rank>,
+    /// Rows that the chunks of a batch share.
+    pub updated: UpdatedRows,
 }
 
 impl BesideBatch<'_> {
@@ -54,9 +72,10 @@ impl BesideBatch<'_> {
         batch: &EventBatch,
         memory: &dyn MemoryStore,
     ) -> Result<(), StageError> {
+        self.updated.forget();
         if let Some(sources) = &batch.neg_src {
-            let pairs = sources.iter().zip(&batch.neg).enumerate();
-            let pairs: Vec<EventPair> = pairs.map(|(i, (&src, &dst))| (i, src, dst)).collect();
+            let pairs = (0..).zip(sources).zip(&batch.neg);
+            let pairs: Vec<EventPair> = pairs.map(|((i, &src), &dst)| (i, src, dst)).collect();
             let scores = self.scores(batch, &pairs, memory)?;
             check_scores(batch, "negative", &scores)?;
             self.negatives.push(scores);
@@ -67,7 +86,7 @@ impl BesideBatch<'_> {
             for (i, event) in batch.events.clone().enumerate() {
                 let others = candidates.of(key, event, stream)?;
                 let all = [batch.dst[i]].into_iter().chain(others);
-                pairs.extend(all.map(|dst| (i, batch.src[i], dst)));
+                pairs.extend(all.map(|dst| (i as u32, batch.src[i], dst)));
             }
             let scores = self.scores(batch, &pairs, memory)?;
             let mut rest = &scores[..];
@@ -75,7 +94,7 @@ impl BesideBatch<'_> {
                 let of_rest = &rest[..of_event.len()];
                 if let Some(&score) = of_rest.iter().find(|score| !score.is_finite()) {
                     return Err(Unsound::Score {
-                        event: batch.events.start + of_event[0].0,
+                        event: batch.events.start + of_event[0].0 as usize,
                         with: "candidate",
                         score,
                     }
@@ -90,63 +109,94 @@ impl BesideBatch<'_> {
     }
 
     /// The logit of each pair.
-    fn scores(
-        &self,
+    pub(super) fn scores(
+        &mut self,
         batch: &EventBatch,
         pairs: &[EventPair],
         memory: &dyn MemoryStore,
     ) -> Result<Vec<f32>, StageError> {
-        let mut scores = Vec::with_capacity(pairs.len());
-        for (chunk, pairs) in (1..).zip(pairs.chunks(PAIRS_PER_CHUNK)) {
-            self.stop.check()?;
-            scores.extend(self.score_chunk(batch, pairs, chunk, memory)?);
-        }
-        Ok(scores)
+        // In the order of the events, in which pairs share what is of their source.
+        let with_event = pairs
+            .iter()
+            .map(|&(event, src, dst)| (event as usize, src, dst));
+        let history = self.sampling.beside_statistics(batch, with_event);
+        let list = PairList::new(batch, pairs, self.sampling, &self.model.model);
+        // One trip is laid out while another is computed.
+        let (list, (to_device, trips)) = (&list, mpsc::sync_channel(0));
+        thread::scope(|threads| {
+            // Ends early when the other side has.
+            threads.spawn(move || list.trips().try_for_each(|trip| to_device.send(trip).ok()));
+            let mut scores = vec![0.0; pairs.len()];
+            let mut sources = Vec::new();
+            for trip in trips {
+                self.stop.check()?;
+                let (embedding, pairs) = self.embed(trip, batch, memory);
+                let Some(pairs) = pairs else {
+                    sources.push(embedding);
+                    continue;
+                };
+                let source = Tensor::cat(std::mem::take(&mut sources), 0);
+                sources.push(source.clone());
+                let logits = self.logits([source, embedding], &pairs, history.as_deref())?;
+                for (&place, logit) in pairs.place.iter().zip(logits) {
+                    scores[place as usize] = logit;
+                }
+            }
+            Ok(scores)
+        })
     }
 
-    fn score_chunk(
+    /// The logits of the pairs of a trip, given the embeddings of all sources and of the trip's
+    /// destinations, and the histories of all pairs.
+    fn logits(
         &self,
-        batch: &EventBatch,
-        pairs: &[EventPair],
-        chunk: u64,
-        memory: &dyn MemoryStore,
+        [source, destination]: [Tensor<2>; 2],
+        pairs: &TripPairs,
+        history: Option<&[f32]>,
     ) -> Result<Vec<f32>, MemoryError> {
-        let (sampling, device) = (self.sampling, self.device);
-        // Roots are the distinct sources, then each pair's destination.
-        let (mut node, mut time): (Vec<NodeId>, Vec<Timestamp>) = (Vec::new(), Vec::new());
-        let mut source_of: Vec<i32> = Vec::with_capacity(pairs.len());
-        for same in pairs.chunk_by(|a, b| (a.0, a.1) == (b.0, b.1)) {
-            let (event, src, _) = same[0];
-            source_of.extend(same.iter().map(|_| node.len() as i32));
-            node.push(src);
-            time.push(batch.time[event]);
-        }
-        node.extend(pairs.iter().map(|&(_, _, dst)| dst));
-        time.extend(pairs.iter().map(|&(event, ..)| batch.time[event]));
-
-        let roots = Queries {
-            node: &node,
-            time: &time,
-        };
-        // Evaluation is epoch 0.
-        let sample = |queries: Queries<'_>, request| {
-            sampling.past(queries, request, batch.events.start, (0, chunk))
-        };
-        let layout = sampling.with_scratch(|scratch| {
-            let events = batch.events.clone();
-            Layout::of_roots(roots, events, &sampling.layout, sample, scratch)
+        let device = self.device;
+        let ints = |values: &[i32]| upload::ints(values.to_vec(), [values.len()], device);
+        let history = history.map(|rows| {
+            let of = |&place: &u32| &rows[place as usize * WIDTH..(place as usize + 1) * WIDTH];
+            upload::statistics(pairs.place.iter().flat_map(of).copied().collect(), device)
         });
-        let rows = sampling.feature_rows(&layout);
-        let fetched = memory.fetch(MemoryRequest::of(&layout, roots));
-        let (input, _) = sampling.model_input(&layout, rows, &fetched, device);
-        let embedding = self.model.model.forward(&input, None).embedding;
-        let source = upload::ints(source_of, [pairs.len()], device);
-        let history = sampling
-            .beside_statistics(batch, pairs.iter().copied())
-            .map(|rows| upload::statistics(rows, device));
-        let logits = self.model.predictor.score_pairs(embedding, source, history);
+        let sources = source.dims()[0];
+        let embedding = Tensor::cat(vec![source, destination], 0);
+        let ends = [ints(&pairs.source), ints(&pairs.destination)];
+        let predictor = &self.model.predictor;
+        let logits = predictor.score_pairs(embedding, sources, ends, history);
         let unreadable = |error: &dyn std::fmt::Debug| MemoryError::Device(format!("{error:?}"));
         let data = logits.try_into_data().map_err(|error| unreadable(&error))?;
         data.try_to_vec().map_err(|error| unreadable(&error))
+    }
+
+    /// Embeddings of a trip's roots, `[roots, width]`, and its pairs.
+    fn embed(
+        &mut self,
+        trip: Trip,
+        batch: &EventBatch,
+        memory: &dyn MemoryStore,
+    ) -> (Tensor<2>, Option<TripPairs>) {
+        let (device, model) = (self.device, &self.model.model);
+        let Trip {
+            roots,
+            layout,
+            features,
+            pairs,
+        } = trip;
+        let whole = MemoryRequest::of(&layout, roots.queries());
+        let own = batch.roots();
+        let rows = self.updated.find(whole.rows);
+        let fetched = memory.fetch(MemoryRequest {
+            rows: rows.new.queries(),
+            aged: own.queries(),
+            ..whole
+        });
+        let (input, _) = (self.sampling).model_input(&layout, features, &fetched, device);
+        let made = (!rows.new.node.is_empty()).then(|| model.update(&input, None));
+        // A mitigation corrects the rows of the roots that are asked for together.
+        let kept = fetched.times.corrected.is_none();
+        let updated = self.updated.take(rows, made, kept, device);
+        (model.embed(updated, &input, None), pairs)
     }
 }

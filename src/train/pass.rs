@@ -105,20 +105,21 @@ impl Sampling {
         }
     }
 
-    /// Past events of roots that a batch, whose first event is `first`, asks for with its `request`;
-    /// `draws` tells apart what is sampled for one batch.
+    /// Past events of roots that a batch, whose first event is `first`, asks for with its `request`.
+    /// What is drawn for a root depends on nothing else, so that pairs beside a batch see what its
+    /// own events see.
     pub(super) fn past(
         &self,
         roots: Queries<'_>,
         request: u32,
         first: usize,
-        (epoch, draws): (u64, u64),
+        epoch: u64,
     ) -> Neighbors {
         let hidden_from = self.hide_batch.then_some(EventId(first as u32));
         let key = SampleKey {
             seed: self.seed,
             epoch,
-            event: first as u64 | draws << 32,
+            event: first as u64,
             request,
         };
         self.sampler.sample(&self.graph, roots, hidden_from, key)

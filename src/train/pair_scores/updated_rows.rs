@@ -1,0 +1,174 @@
+//! Rows of the memory updater that the chunks of one batch share.
+//!
+//! What the updater makes of a row depends on the row alone, and the memory does not change while
+//! pairs are scored beside a batch. So a row is made once per batch, and found here by all later
+//! chunks. The table is bounded: one that is full is forgotten, and rows are made again.
+
+use std::collections::HashMap;
+
+use burn::tensor::{Device, Tensor};
+
+use crate::batch::Roots;
+use crate::graph::{NodeId, Queries, Timestamp};
+use crate::kernels::memory_update::memory_update;
+use crate::train::upload;
+
+/// Rows that the table holds.
+pub(crate) const TABLE_ROWS: usize = 1 << 16;
+
+/// Updated rows of the batch, those of the chunks so far.
+#[derive(Default)]
+pub(crate) struct UpdatedRows {
+    /// `[TABLE_ROWS, width]`, of which only the places that are given out were ever written.
+    table: Option<Tensor<2>>,
+    /// Place of each row: a node, or a node and its query time.
+    place: HashMap<(NodeId, Timestamp), i32>,
+}
+
+/// The rows of a chunk.
+pub(super) struct ChunkRows {
+    /// Those that are not in the table yet.
+    pub(super) new: Roots,
+    /// Place of each row of the chunk.
+    place: Vec<i32>,
+}
+
+impl UpdatedRows {
+    /// Forgets all rows: the memory has changed.
+    pub(super) fn forget(&mut self) {
+        self.place.clear();
+    }
+
+    /// Gives each of `rows`, which are distinct, a place.
+    pub(super) fn find(&mut self, rows: Queries<'_>) -> ChunkRows {
+        let found = self.number(rows);
+        if self.place.len() <= TABLE_ROWS {
+            return found;
+        }
+        self.forget();
+        self.number(rows)
+    }
+
+    fn number(&mut self, rows: Queries<'_>) -> ChunkRows {
+        let mut found = ChunkRows {
+            new: Roots::default(),
+            place: Vec::with_capacity(rows.node.len()),
+        };
+        for (row, &node) in rows.node.iter().enumerate() {
+            let time = rows.time.get(row).copied();
+            let next = self.place.len() as i32;
+            let place = *self
+                .place
+                .entry((node, time.unwrap_or_default()))
+                .or_insert(next);
+            if place == next {
+                found.new.node.push(node);
+                found.new.time.extend(time);
+            }
+            found.place.push(place);
+        }
+        found
+    }
+
+    /// The rows of a chunk, `[rows, width]`, given what the updater made of the new ones,
+    /// `[new, width]`. Rows that depend on who else is asked for are not `kept` for later chunks.
+    pub(super) fn take(
+        &mut self,
+        rows: ChunkRows,
+        made: Option<Tensor<2>>,
+        kept: bool,
+        device: &Device,
+    ) -> Tensor<2> {
+        let new = rows.new.node.len();
+        let all_new = new == rows.place.len();
+        let Some(made) = made else {
+            return self.gather(rows.place, device);
+        };
+        if !kept || self.place.len() > TABLE_ROWS {
+            assert!(all_new, "rows of a table that was forgotten");
+            self.forget();
+            return made;
+        }
+        let first = (self.place.len() - new) as i32;
+        let places: Vec<i32> = (first..)
+            .zip(0..new as i32)
+            .flat_map(|(place, row)| [place, row])
+            .collect();
+        let places = upload::ints(places, [new, 2], device);
+        // The only handle of the table, so that it is written in place.
+        let table = self.table.take();
+        let table = table.unwrap_or_else(|| Tensor::empty([TABLE_ROWS, made.dims()[1]], device));
+        self.table = Some(memory_update(table, made.clone(), places));
+        if all_new {
+            made
+        } else {
+            self.gather(rows.place, device)
+        }
+    }
+
+    fn gather(&self, place: Vec<i32>, device: &Device) -> Tensor<2> {
+        let Some(table) = self.table.clone() else {
+            unreachable!("rows that were never made")
+        };
+        let rows = place.len();
+        table.select(0, upload::ints(place, [rows], device))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn chunk(nodes: std::ops::Range<u32>) -> Vec<NodeId> {
+        nodes.map(NodeId).collect()
+    }
+
+    /// Asks for rows of nodes, each of which is made of the node's number; returns how many are
+    /// new.
+    fn ask(rows: &mut UpdatedRows, nodes: &[NodeId], kept: bool) -> usize {
+        let device = Device::flex();
+        let found = rows.find(Queries {
+            node: nodes,
+            time: &[],
+        });
+        let new = found.new.node.clone();
+        let made = (!new.is_empty()).then(|| {
+            let values = new.iter().map(|node| node.0 as f32).collect();
+            upload::floats(values, [new.len(), 1], &device)
+        });
+        let taken = rows.take(found, made, kept, &device).into_data();
+        let taken: Vec<f32> = taken.try_to_vec().unwrap();
+        let expected: Vec<f32> = nodes.iter().map(|node| node.0 as f32).collect();
+        assert_eq!(taken, expected);
+        new.len()
+    }
+
+    #[test]
+    fn a_row_is_made_once_until_the_memory_changes() {
+        let mut rows = UpdatedRows::default();
+        assert_eq!(ask(&mut rows, &chunk(0..10), true), 10);
+        assert_eq!(ask(&mut rows, &chunk(5..20), true), 10);
+        assert_eq!(ask(&mut rows, &chunk(0..20), true), 0);
+        rows.forget();
+        assert_eq!(ask(&mut rows, &chunk(3..7), true), 4);
+    }
+
+    #[test]
+    fn a_full_table_is_forgotten() {
+        let (mut rows, most) = (UpdatedRows::default(), TABLE_ROWS as u32);
+        assert_eq!(ask(&mut rows, &chunk(0..most - 1), true), TABLE_ROWS - 1);
+        assert_eq!(ask(&mut rows, &chunk(0..most), true), 1);
+        assert_eq!(ask(&mut rows, &chunk(most - 1..most + 2), true), 3);
+        assert_eq!(ask(&mut rows, &chunk(most..most + 3), true), 1);
+        // A chunk that does not fit at all leaves nothing behind.
+        assert_eq!(ask(&mut rows, &chunk(0..most + 1), true), TABLE_ROWS + 1);
+        assert_eq!(ask(&mut rows, &chunk(0..1), true), 1);
+    }
+
+    #[test]
+    fn rows_of_a_mitigation_are_not_shared() {
+        let mut rows = UpdatedRows::default();
+        assert_eq!(ask(&mut rows, &chunk(0..10), false), 10);
+        assert_eq!(ask(&mut rows, &chunk(0..10), false), 10);
+    }
+}
