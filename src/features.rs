@@ -5,12 +5,16 @@
 //! in RAM of them is what the operating system keeps. Booleans stay packed until they are on
 //! the device.
 
+mod scale;
+
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
 use mspipe_datasets::{EventLog, FeatureTable};
 use serde::{Deserialize, Serialize};
+
+pub use scale::FeatureScale;
 
 use crate::graph::{EventId, NodeId};
 use crate::kernels::cpu::rows::unpack_bits;
@@ -26,12 +30,14 @@ pub enum FeatureSource {
     Random(usize),
     /// Those of the stream.
     File,
+    /// Those of the stream, each column standardised by the training part; see [`FeatureScale`].
+    Standardized,
 }
 
 impl FeatureSource {
     /// Whether they are the stream's own.
     pub(crate) fn of_stream(self) -> bool {
-        matches!(self, FeatureSource::File)
+        matches!(self, FeatureSource::File | FeatureSource::Standardized)
     }
 }
 
@@ -42,12 +48,15 @@ impl FromStr for FeatureSource {
         match text {
             "zero" => Ok(FeatureSource::Zero),
             "file" => Ok(FeatureSource::File),
+            "standardize" => Ok(FeatureSource::Standardized),
             _ => text
                 .strip_prefix("random:")
                 .and_then(|width| width.parse().ok())
                 .filter(|&width: &usize| width > 0)
                 .map(FeatureSource::Random)
-                .ok_or_else(|| format!("found '{text}', expected zero, file or random:WIDTH")),
+                .ok_or_else(|| {
+                    format!("found '{text}', expected zero, file, standardize or random:WIDTH")
+                }),
         }
     }
 }
@@ -72,6 +81,7 @@ impl fmt::Display for FeatureSource {
             FeatureSource::Zero => f.write_str("zero"),
             FeatureSource::Random(width) => write!(f, "random:{width}"),
             FeatureSource::File => f.write_str("file"),
+            FeatureSource::Standardized => f.write_str("standardize"),
         }
     }
 }
@@ -81,6 +91,8 @@ impl fmt::Display for FeatureSource {
 pub struct Features {
     edge: Table,
     node: Table,
+    /// What edge features are standardised by.
+    edge_scale: Option<Arc<FeatureScale>>,
 }
 
 /// Keeps the seeds of random edge and node features apart.
@@ -99,16 +111,30 @@ impl Features {
             _ => Table::None,
         };
         Features {
+            edge_scale: None,
             edge: match edge {
                 FeatureSource::Zero => Table::None,
                 FeatureSource::Random(width) => Table::random(log.events(), width, seed),
-                FeatureSource::File => own(log.edge_features(), Table::Edges(log.clone())),
+                FeatureSource::File | FeatureSource::Standardized => {
+                    own(log.edge_features(), Table::Edges(log.clone()))
+                }
             },
             node: match node {
                 FeatureSource::Zero => Table::None,
                 FeatureSource::Random(width) => Table::random(log.nodes(), width, seed ^ NODE_SEED),
-                FeatureSource::File => own(log.node_features(), Table::Nodes(log.clone())),
+                FeatureSource::File | FeatureSource::Standardized => {
+                    own(log.node_features(), Table::Nodes(log.clone()))
+                }
             },
+        }
+    }
+
+    /// The same with edge features that are standardised by `scale`, if there is one.
+    #[must_use]
+    pub(crate) fn with_edge_scale(self, scale: Option<FeatureScale>) -> Features {
+        Features {
+            edge_scale: scale.map(Arc::new),
+            ..self
         }
     }
 
@@ -117,7 +143,7 @@ impl Features {
         let width = |source, own: Option<&FeatureTable>| match source {
             FeatureSource::Zero => 0,
             FeatureSource::Random(width) => width,
-            FeatureSource::File => own
+            FeatureSource::File | FeatureSource::Standardized => own
                 .filter(|table| is_used(table))
                 .map_or(0, FeatureTable::width),
         };
@@ -139,7 +165,11 @@ impl Features {
 
     /// Edge features of `events`, `[events, edge width]`.
     pub fn edge_rows(&self, events: &[EventId]) -> FeatureRows {
-        gather(self.edge.get(), bytemuck::cast_slice(events))
+        let rows = gather(self.edge.get(), bytemuck::cast_slice(events));
+        match &self.edge_scale {
+            Some(scale) => rows.scaled(scale),
+            None => rows,
+        }
     }
 
     /// Node features of `nodes`, `[nodes, node width]`.
@@ -149,7 +179,7 @@ impl Features {
 }
 
 /// A column of zeros stands for "no features" in published files.
-fn is_used(table: &FeatureTable) -> bool {
+pub(crate) fn is_used(table: &FeatureTable) -> bool {
     table.width() > 0 && !table.all_zero()
 }
 
@@ -216,6 +246,15 @@ pub enum RowValues {
 }
 
 impl FeatureRows {
+    fn scaled(self, scale: &FeatureScale) -> FeatureRows {
+        let mut values = self.first(self.rows);
+        scale.apply(&mut values);
+        FeatureRows {
+            values: RowValues::Floats(values),
+            ..self
+        }
+    }
+
     /// Bytes that an upload moves.
     pub(crate) fn bytes(&self) -> u64 {
         let numbers = match &self.values {

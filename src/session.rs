@@ -123,7 +123,8 @@ impl Session {
             config.stream.edge_features,
             config.stream.node_features,
             config.training.seed,
-        );
+        )
+        .with_edge_scale(config.stream.edge_scale.clone());
         let src: &[NodeId] = bytemuck::cast_slice(&log.src()[..events]);
         let dst: &[NodeId] = bytemuck::cast_slice(&log.dst()[..events]);
         let time = &log.time()[..events];

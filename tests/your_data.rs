@@ -215,3 +215,62 @@ fn collect(value: &Value, key: &str, found: &mut Vec<String>) {
         _ => {}
     }
 }
+
+#[test]
+fn edge_features_are_standardised_by_the_run_s_own_training_part() {
+    let place = Place::new();
+    let wei = |scale: f64| {
+        let mut text = String::from("src,dst,time,wei,constant\n");
+        for event in 0..240 {
+            let amount = scale * f64::from(1 + event * 7 % 13);
+            text += &format!(
+                "{},{},{event},{amount:e},4\n",
+                event % 11,
+                20 + event * 3 % 7
+            );
+        }
+        text
+    };
+    fs::write(place.path("a.csv"), wei(1e18)).unwrap();
+    // The same but for the unit, by a power of two, so that no bit of what is standardised differs.
+    fs::write(place.path("b.csv"), wei(1e18 / 4096.0)).unwrap();
+    let [text, _] = said(&place, &format!("train --data a.csv {SMALL} --out plain"));
+    assert!(
+        text.contains("--edge-features standardize scales each column"),
+        "{text}"
+    );
+    let losses = |run: &str| {
+        let text = fs::read_to_string(place.path(run).join("metrics.jsonl")).unwrap();
+        let lines = text.lines().filter(|line| line.contains("\"loss\""));
+        lines.map(str::to_owned).collect::<Vec<_>>()
+    };
+    for data in ["a", "b"] {
+        let options = "--edge-features standardize";
+        let [text, _] = said(
+            &place,
+            &format!("train --data {data}.csv {SMALL} {options} --out {data}"),
+        );
+        assert!(!text.contains("scales each column"), "{text}");
+    }
+    assert_eq!(losses("a"), losses("b"));
+    assert_ne!(losses("a"), losses("plain"));
+    let config: Value =
+        serde_json::from_str(&fs::read_to_string(place.path("a/config.json")).unwrap()).unwrap();
+    let scale = config["edge_scale"].as_array().unwrap();
+    assert!(
+        scale.len() == 2 && scale[1] == "mean 4e0 deviation 0e0",
+        "{scale:?}"
+    );
+    // On another stream, weights keep the scale that they were trained with.
+    said(&place, "train --init a --data b.csv --epochs 1 --out more");
+    let more: Value =
+        serde_json::from_str(&fs::read_to_string(place.path("more/config.json")).unwrap()).unwrap();
+    assert_eq!(more["edge_scale"], config["edge_scale"]);
+    said(&place, "eval a");
+    said(&place, "audit a --limit-events 200 --probes 1");
+    let refused = run(
+        &place,
+        &format!("train --data a.csv {SMALL} --node-features standardize"),
+    );
+    assert!(!refused.status.success());
+}

@@ -311,8 +311,8 @@ impl Findings {
         };
         let message = format!(
             "rows of the {name} with a value beyond {LARGE:e} in size: {count}, first: row {row} with \
-             {value:e} in {}; a model may diverge on them, or see nothing else: scale the column, or take \
-             its logarithm",
+             {value:e} in {}; a model may diverge on them, or see nothing else: train with --edge-features \
+             standardize, scale the column, or take its logarithm",
             column_name(columns, column)
         );
         self.add(Severity::Warning, "large-features", count, message);

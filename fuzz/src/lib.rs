@@ -50,6 +50,7 @@ pub mod model {
     }
 }
 
+#[allow(dead_code, reason = "targets read; what writes is a run's")]
 #[path = "../../src"]
 mod of_mspipe {
     pub mod checkpoint;

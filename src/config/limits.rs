@@ -46,7 +46,7 @@ const CEILINGS: [Ceiling; 13] = [
 fn random_width(source: FeatureSource) -> usize {
     match source {
         FeatureSource::Random(width) => width,
-        FeatureSource::Zero | FeatureSource::File => 1,
+        FeatureSource::Zero | FeatureSource::File | FeatureSource::Standardized => 1,
     }
 }
 
@@ -139,6 +139,10 @@ impl RunConfig {
             );
         }
         self.check_seeds()?;
+        if self.stream.node_features == FeatureSource::Standardized {
+            let expected = "zero, random:WIDTH or file: edge features alone are standardised";
+            return fail("node-features", "standardize".to_owned(), expected);
+        }
         if self.machine.profile && self.start.task == Task::Node {
             return fail("profile", "given".to_owned(), "--task link with it");
         }

@@ -17,7 +17,7 @@ use super::max_time::MaxTime;
 use crate::batch::{MailAggregation, TimeDelta};
 use crate::checkpoint::Every;
 use crate::eval::Monitor;
-use crate::features::FeatureSource;
+use crate::features::{FeatureScale, FeatureSource};
 use crate::memory::MemoryWrite;
 use crate::model::ModelName;
 use crate::pipeline::link::Link;
@@ -343,9 +343,20 @@ pub struct NodeSettings {
 /// What is used of the stream.
 #[derive(Debug, Clone, PartialEq, Args)]
 pub struct StreamSettings {
-    /// Edge features: zero (none), random:WIDTH, or file (the stream's own, if it has any)
-    #[arg(long, value_name = "zero|random:WIDTH|file", default_value = "file")]
+    /// Edge features: zero (none), random:WIDTH, file (the stream's own, if it has any), or
+    /// standardize (the same, each column less its mean, over its standard deviation, both of
+    /// the training part)
+    #[arg(
+        long,
+        value_name = "zero|random:WIDTH|file|standardize",
+        default_value = "file"
+    )]
     pub edge_features: FeatureSource,
+
+    /// What `edge_features` are standardised by: of the training part, or of the run that `init`
+    /// names
+    #[arg(skip)]
+    pub edge_scale: Option<FeatureScale>,
 
     /// Node features: zero (none), random:WIDTH (an identity of each node, as TGLite's
     /// examples draw for Wikipedia), or file (the stream's own, if it has any)

@@ -15,7 +15,7 @@ use crate::batch::{MailAggregation, TimeDelta};
 use crate::checkpoint::Every;
 use crate::device::DeviceChoice;
 use crate::eval::Monitor;
-use crate::features::FeatureSource;
+use crate::features::{FeatureScale, FeatureSource};
 use crate::memory::MemoryWrite;
 use crate::model::ModelName;
 use crate::train::learning_rate::LrSchedule;
@@ -128,6 +128,8 @@ written! {
     #[serde(default)]
     max_time: Option<MaxTime> = machine.max_time,
     pipeline: PipelineSettings = pipeline,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    edge_scale: Option<FeatureScale> = stream.edge_scale,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     without_effect: Vec<String> = without_effect,
 }

@@ -16,7 +16,7 @@ use crate::audit::{
 };
 use crate::config::{self, CandidateSource, ConfigError, Protocol, RunConfig};
 use crate::device::{self, ComputeDevice};
-use crate::features::FeatureSource;
+use crate::features::{FeatureScale, FeatureSource, is_used};
 use crate::memory::node_memory::NodeMemory;
 use crate::model::LinkModel;
 use crate::model::tgl_weights;
@@ -332,6 +332,8 @@ fn cut(
         }
         // Given weights fit the features that they were trained with, and no others.
         FeatureSource::File if !has_own && config.start.init.is_none() => Some(random(EDGE_WIDTH)),
+        // By the unchanged stream: a change of it is no change of the scale.
+        FeatureSource::Standardized => standardized(config, &log, events)?,
         FeatureSource::File | FeatureSource::Zero => None,
     };
     let mut stream = AuditStream::head(&log, events, edge.as_ref());
@@ -339,6 +341,7 @@ fn cut(
         (stream.edge, stream.edge_width) = (Vec::new(), 0);
     }
     config.stream.edge_features = FeatureSource::File;
+    config.stream.edge_scale = None;
     config.stream.limit_events = None;
     // What is audited is cut and changed, and so never what given weights were trained on.
     if let Some(weights) = weights {
@@ -352,6 +355,27 @@ fn cut(
         config.protocol.candidates = Some(CandidateSource::Drawn(CANDIDATES));
     }
     Ok(stream)
+}
+
+/// The edge features of the first `events` events, as a run with these settings standardises them.
+fn standardized(
+    config: &RunConfig,
+    log: &EventLog,
+    events: usize,
+) -> Result<Option<FeatureTable>, SessionError> {
+    let Some(table) = log.edge_features().filter(|table| is_used(table)) else {
+        return Ok(None);
+    };
+    let settled = config.stream.edge_scale.clone();
+    let scale = settled
+        .filter(|scale| scale.width() == table.width())
+        .unwrap_or_else(|| FeatureScale::of(table, log.split_of(events).train));
+    let mut rows = vec![0.0; events * table.width()];
+    for (event, row) in rows.chunks_mut(table.width()).enumerate() {
+        table.row_into(event, row);
+    }
+    scale.apply(&mut rows);
+    Ok(Some(FeatureTable::from_f32(events, table.width(), rows)?))
 }
 
 fn read(tensor: Tensor<2>) -> Result<Vec<f32>, SessionError> {

@@ -460,7 +460,7 @@ impl Sizes {
 
         let drawn = |source: &FeatureSource, rows: u64| match source {
             FeatureSource::Random(width) => 4 * rows * *width as u64,
-            FeatureSource::Zero | FeatureSource::File => 0,
+            FeatureSource::Zero | FeatureSource::File | FeatureSource::Standardized => 0,
         };
         let random = drawn(&config.stream.edge_features, stream.log.events() as u64)
             + drawn(&config.stream.node_features, self.nodes);

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use mspipe_datasets::{DataError, EventLog, OpenOptions, Stop};
+use mspipe_datasets::{DataError, EventLog, OpenOptions, Split, Stop};
 
 use super::error::SessionError;
 use super::initial;
@@ -10,7 +10,7 @@ use super::protocol::Rules;
 use super::stream::{InitialWeights, OpenStream};
 use crate::checkpoint::Loaded;
 use crate::config::{RunConfig, Switch, TimeEncodingName};
-use crate::features::Features;
+use crate::features::{FeatureScale, FeatureSource, Features, is_used};
 use crate::model::ModelConfig;
 use crate::sampling::pair_history::WIDTH;
 
@@ -92,7 +92,8 @@ impl OpenStream {
             config.stream.edge_features,
             config.stream.node_features,
         );
-        let fitted = initial::fit(&mut config, node_width, weights.as_deref());
+        let mut fitted = initial::fit(&mut config, node_width, weights.as_deref());
+        fitted.extend(settle_scale(&mut config, &log, &split));
         let [edge_width, node_width] = Features::widths(
             &log,
             config.stream.edge_features,
@@ -130,4 +131,39 @@ impl OpenStream {
             fitted,
         })
     }
+}
+
+/// Settles what edge features are standardised by, which a run that the settings are of has settled
+/// already; or says that they had better be.
+fn settle_scale(config: &mut RunConfig, log: &EventLog, split: &Split) -> Option<String> {
+    /// Beyond this in size (see `data check`) features overwhelm all else.
+    const LARGE: f32 = 1e6;
+    /// Events that are looked at.
+    const LOOKED_AT: usize = 10_000;
+
+    let stream = &mut config.stream;
+    let table = log.edge_features().filter(|table| is_used(table));
+    let standardized = stream.edge_features == FeatureSource::Standardized;
+    let settled = stream.edge_scale.take();
+    let table = table.filter(|_| stream.edge_features.of_stream())?;
+    if standardized {
+        let fits = settled.filter(|scale| scale.width() == table.width());
+        stream.edge_scale =
+            Some(fits.unwrap_or_else(|| FeatureScale::of(table, split.train.clone())));
+        return None;
+    }
+    let mut row = vec![0.0; table.width()];
+    let mut largest = 0.0_f32;
+    for event in split.train.clone().take(LOOKED_AT) {
+        table.row_into(event, &mut row);
+        largest = row
+            .iter()
+            .fold(largest, |most, value| most.max(value.abs()));
+    }
+    (largest > LARGE).then(|| {
+        format!(
+            "edge features are up to {largest:e} in size, beside which a model sees nothing else: \
+             --edge-features standardize scales each column"
+        )
+    })
 }
