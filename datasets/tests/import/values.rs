@@ -98,6 +98,12 @@ fn no_row_is_special_among_ids() {
         ["ids are read as text, because of `bob_77` on line 3"]
     );
     assert_eq!(bench.open("big.csv").nodes(), 2);
+    assert_eq!(
+        bench.notes("big.csv"),
+        [
+            "ids are read as text, because of `1208925819614629174706178` on line 2 (numbers end at 2^64 - 1)"
+        ]
+    );
     assert_eq!(bench.open("float.csv").original_ids(), Some(&[1, 2, 5][..]));
     let text = bench
         .open_with("float.csv", reading(&bench, &[("ids", "text")]))

@@ -138,16 +138,15 @@ impl Survey {
         };
         let mut notes = Vec::new();
         if let (Some(odd), IdKind::Auto, true) = (&self.no_number, reading.ids, self.numbers > 0) {
-            let leading_zeros = odd.value.bytes().all(|b| b.is_ascii_digit());
+            let digits = odd.value.bytes().all(|b| b.is_ascii_digit());
+            let why = match (digits, odd.value.starts_with('0')) {
+                (true, true) => " (--ids number reads it without its zeros)",
+                (true, false) => " (numbers end at 2^64 - 1)",
+                (false, _) => "",
+            };
             notes.push(format!(
-                "ids are read as text, because of `{}` on {}{}",
-                odd.value,
-                odd.place,
-                if leading_zeros {
-                    " (--ids number reads it without its zeros)"
-                } else {
-                    ""
-                }
+                "ids are read as text, because of `{}` on {}{why}",
+                odd.value, odd.place,
             ));
         }
         let mut out: Vec<String> = (schema.left_out.iter())
@@ -156,11 +155,14 @@ impl Survey {
         let features = self.features(schema, reading, &mut out);
         let label = match (&self.no_label, schema.label) {
             (Some(odd), Some(column)) if !schema.chosen_label => {
+                let value = match odd.value.is_empty() {
+                    true => "none".to_owned(),
+                    false => format!("`{}`", odd.value),
+                };
                 out.push(format!(
-                    "{} (labels are whole numbers, and {} has `{}`; link prediction needs none)",
+                    "{} (labels are whole numbers, and {} has {value}; link prediction needs none)",
                     schema.title(column),
                     odd.place,
-                    odd.value
                 ));
                 false
             }
