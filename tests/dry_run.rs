@@ -19,7 +19,7 @@ fn what_a_run_refuses_at_its_start_its_dry_run_refuses() {
     for (options, expected) in [
         ("--init nope", "nope: holds no run"),
         ("--init /dev/null", "/dev/null: holds no run"),
-        ("--init empty.jsonl", "empty.jsonl: neither safetensors nor"),
+        ("--init empty.jsonl", "neither a safetensors file nor"),
         (
             "--init run --model jodie",
             "has the weights of tgn with 2 heads",

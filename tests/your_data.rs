@@ -155,7 +155,7 @@ fn every_command_reads_standard_input_once() {
             "",
             "`-` stands twice for standard input",
         ),
-        ("data info -", "", "stdin: the file is empty"),
+        ("data info -", "", "stdin: nothing came"),
         (
             "data info -",
             "src,dst,time\n1,2,3\n1,2\n",

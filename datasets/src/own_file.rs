@@ -13,9 +13,10 @@ pub fn is_own(metadata: &Metadata) -> bool {
     metadata.is_file() && has_one_name(metadata)
 }
 
-/// Whether under `path` lies something else than a file of one's own.
+/// Whether writing to `path` would change something else than a file of one's own. (A folder of that
+/// name can't be written to, which is told where it is tried.)
 pub fn is_foreign(path: &Path) -> bool {
-    fs::symlink_metadata(path).is_ok_and(|metadata| !is_own(&metadata))
+    fs::symlink_metadata(path).is_ok_and(|metadata| !metadata.is_dir() && !is_own(&metadata))
 }
 
 #[cfg(unix)]

@@ -137,7 +137,8 @@ pub enum RunFolderError {
     },
     /// Weights are asked for that a node classification does not have.
     #[error(
-        "{}: this is a node classification (--task node), which trains no weights of a model; give those          that its embeddings are of: {}",
+        "{}: this is a node classification (--task node), which trains no weights of a model; give those \
+         that its embeddings are of: {}",
         path.display(),
         init.display()
     )]
