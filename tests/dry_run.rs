@@ -37,10 +37,13 @@ fn what_a_run_refuses_at_its_start_its_dry_run_refuses() {
             "--epochs 1 --schedule replay:run/ledger.jsonl --limit-events 600",
             "has 6 iterations of epoch 1, and the run has 5",
         ),
-        ("--protocol tgb --candidates lists.csv", "has no candidates"),
+        (
+            "--protocol tgb --candidates lists.csv",
+            "candidate 1, which is not a destination of the stream",
+        ),
         (
             "--task node --init run --limit-events 300",
-            "positive labels",
+            "has no state labels",
         ),
         ("--out run", "holds a run that has ended"),
     ] {
