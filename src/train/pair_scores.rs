@@ -39,8 +39,8 @@ pub(crate) use trips::PAIRS_PER_CHUNK;
 pub(crate) use updated_rows::{TABLE_ROWS, UpdatedRows};
 
 /// Bytes of RAM of each pair of a batch: the pair, in a vector that has grown, its place in the order,
-/// its source, its score.
-pub(crate) const PAIR_BYTES: u64 = 2 * 12 + 8 + 4 + 4;
+/// its source, its score; and its history, where the model reads it.
+pub(crate) const PAIR_BYTES: u64 = 2 * 12 + 8 + 4 + 4 + 4 * WIDTH as u64;
 
 /// What is scored beside each batch, and the results so far.
 pub(crate) struct BesideBatch<'a> {
