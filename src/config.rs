@@ -138,8 +138,13 @@ impl RunConfig {
     pub(crate) fn default_pair_history(&self) -> Switch {
         match self.protocol.name {
             Protocol::Default | Protocol::Tgb => Switch::On,
-            Protocol::Tgl | Protocol::Dyglib => Switch::Off,
+            Protocol::Tgl | Protocol::Dyglib | Protocol::Mspipe => Switch::Off,
         }
+    }
+
+    /// Seed of what an evaluation draws.
+    pub fn eval_seed(&self) -> u64 {
+        self.protocol.eval_seed.unwrap_or(self.training.seed)
     }
 
     /// How the run's stream is opened.

@@ -93,6 +93,8 @@ pub struct RankMetrics {
     pub hits: Hits,
     /// Candidates per event, on average.
     pub candidates: f64,
+    /// Whether the events of a batch were hidden from one another.
+    pub batch_hidden: bool,
     /// Over the events with a node that is not in the training part alone; none if there is none.
     pub inductive_mrr: Option<f64>,
     /// Likewise.
@@ -100,11 +102,13 @@ pub struct RankMetrics {
 }
 
 impl RankMetrics {
-    /// From the rank of each event of `batches`, in order; none without an event.
+    /// From the rank of each event of `batches`, in order, whose events were hidden from one another or
+    /// not; none without an event.
     pub(crate) fn of(
         known: &KnownNodes,
         batches: &[EventBatch],
         ranks: &[Rank],
+        batch_hidden: bool,
     ) -> Option<RankMetrics> {
         let pairs = batches
             .iter()
@@ -119,6 +123,7 @@ impl RankMetrics {
             mrr: mean_reciprocal(ranks)?,
             hits: Hits::of(ranks.iter())?,
             candidates: candidates as f64 / ranks.len() as f64,
+            batch_hidden,
             inductive_mrr: mean_reciprocal(&new),
             inductive_hits: Hits::of(new.iter()),
         })
@@ -195,9 +200,10 @@ mod tests {
             candidates,
         };
         let ranks = [rank(1.0, 10), rank(0.5, 10), rank(0.25, 7)];
-        let found = RankMetrics::of(&known, &batches, &ranks).unwrap();
+        let found = RankMetrics::of(&known, &batches, &ranks, true).unwrap();
         assert_eq!(found.mrr, 1.75 / 3.0);
         assert_eq!(found.candidates, 9.0);
+        assert!(found.batch_hidden);
         assert_eq!(found.inductive_mrr, Some(0.5));
         let hits = |at_1, at_3| Hits {
             at_1,
@@ -206,6 +212,6 @@ mod tests {
         };
         assert_eq!(found.hits, hits(1.0 / 3.0, 2.0 / 3.0));
         assert_eq!(found.inductive_hits, Some(hits(0.0, 1.0)));
-        assert_eq!(RankMetrics::of(&known, &[], &[]), None);
+        assert_eq!(RankMetrics::of(&known, &[], &[], true), None);
     }
 }

@@ -39,6 +39,7 @@ pub use seeds::{SeedsObserver, resume_seeds, run_seeds};
 
 use footprint::Footprint;
 use opening::Begin;
+use protocol::Pools;
 use stream::{InitialWeights, OpenStream};
 
 /// What the stream and the protocol give, before a device is touched.
@@ -129,14 +130,9 @@ impl Session {
         let dst: &[NodeId] = bytemuck::cast_slice(&log.dst()[..events]);
         let time = &log.time()[..events];
         let graph = Arc::new(Tcsr::build(log.nodes(), src, dst, time, rules.directions)?);
-        let mut negatives = NegativePool::destinations(dst)?;
-        let mut other_pool = NegativePool::AllNodes {
-            nodes: log.nodes() as u32,
-        };
-        let candidates = protocol::candidates(&config, &log, &negatives)?;
-        if rules.all_nodes {
-            std::mem::swap(&mut negatives, &mut other_pool);
-        }
+        let pools = Pools::of(config.protocol.name, &log, events, split.train.end)?;
+        let candidates =
+            protocol::candidates(&config, &log, pools.destinations(), split.train.end)?;
         let fanout = config.model.fanout;
         let sampler: Arc<dyn NeighborSampler> = match config.model.sampler {
             SamplerName::Recent => Arc::new(Recent { fanout }),
@@ -166,12 +162,14 @@ impl Session {
             graph,
             sampler,
             hide_batch: rules.hide_batch,
-            negatives,
+            negatives: pools.own,
+            train_negatives: pools.train,
             features,
             layout: rules.layout(ticks_per_unit),
             batch_size: config.training.batch_size,
             seed: config.training.seed,
             histories: Arc::new(histories),
+            eval_seed: config.eval_seed(),
             scratch: Default::default(),
         });
         Ok(Session {
@@ -180,7 +178,7 @@ impl Session {
             notes,
             split,
             sampling,
-            other_pool,
+            other_pool: pools.other,
             candidates,
             model,
             weights,

@@ -288,7 +288,7 @@ fn evaluated(workdir: &Workdir, arguments: &[&str]) -> [Value; 4] {
 fn exported_weights_evaluate_to_the_same_digits() {
     for model in ["tgn", "jodie", "apan"] {
         let workdir = Workdir::new();
-        let options = ["--model", model, "--seed", "3"];
+        let options = ["--model", model, "--seed", "3", "--eval-seed", "3"];
         workdir.ok(&small(
             &[&options[..], &["--epochs", "1", "--out", "run"]].concat(),
         ));

@@ -81,6 +81,7 @@ impl Fixture {
             sampler: Arc::new(Recent { fanout: 4 }),
             hide_batch: false,
             negatives: own,
+            train_negatives: None,
             layout: LayoutRule {
                 layers: 1,
                 time_delta: TimeDelta::Message,
@@ -95,6 +96,7 @@ impl Fixture {
             batch_size: 50,
             seed: 1,
             histories: Arc::new(Histories::new(split.train.end, false)),
+            eval_seed: 1,
             scratch: Default::default(),
             log,
         });
@@ -250,8 +252,17 @@ fn a_candidate_scores_what_it_scores_as_a_negative() {
         let ranking = metrics.ranking.unwrap();
         assert_eq!(ranking.mrr, sum / positive.len() as f64);
         assert_eq!(ranking.candidates, 1.0);
-        let measures = [Monitor::ValAp, Monitor::ValMrr, Monitor::ValAuc].map(|of| of.of(&metrics));
-        assert_eq!(measures, [metrics.ap, ranking.mrr, metrics.auc]);
+        assert!(!ranking.batch_hidden);
+        let measures = [
+            (Monitor::ValAp, metrics.ap),
+            (Monitor::ValApBatchMean, metrics.ap_batch_mean),
+            (Monitor::ValMrr, ranking.mrr),
+            (Monitor::ValAuc, metrics.auc),
+        ];
+        for (monitor, value) in measures {
+            assert_eq!(monitor.of(&metrics), value);
+        }
+        assert_ne!(metrics.ap, metrics.ap_batch_mean);
     });
 }
 

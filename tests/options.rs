@@ -20,7 +20,8 @@ const EXTREMES: [&str; 8] = [
 ];
 
 /// Words that are followed by a number, for the options that take them.
-const WITH_A_NUMBER: [(&str, &str); 8] = [
+const WITH_A_NUMBER: [(&str, &str); 9] = [
+    ("candidates", "half-historical:"),
     ("edge-features", "random:"),
     ("node-features", "random:"),
     ("schedule", "staleness:"),

@@ -165,6 +165,7 @@ impl World {
             sampler: case.sampler.clone(),
             hide_batch: case.hide_batch,
             negatives: NegativePool::destinations(dst).unwrap(),
+            train_negatives: None,
             layout: LayoutRule {
                 layers: needs.layers,
                 time_delta: case.time_delta,
@@ -178,6 +179,7 @@ impl World {
             },
             batch_size: 40,
             seed: 1,
+            eval_seed: 1,
             scratch: Default::default(),
             histories: Arc::new(Histories::new(log.split().train.end, false)),
             log: log.clone(),

@@ -98,6 +98,12 @@ fn tgb_ranks_in_training_and_evaluation_alike() {
     );
     assert!(number(&more["test"]["ranking"]["mrr"]) < number(&evaluated["test"]["ranking"]["mrr"]));
 
+    // Half of them are what the source has met before, where it has.
+    let half = program.json("eval run --candidates half-historical:7");
+    assert_eq!(number(&half["test"]["ranking"]["candidates"]), 7.0);
+    assert_ne!(half["test"]["ranking"], evaluated["test"]["ranking"]);
+    assert_eq!(of(&half, "ap"), of(&evaluated, "ap"));
+
     // Recorded lists: one destination for each event of both parts.
     let lists: String = (0..1575).map(|event| format!("{event},800\n")).collect();
     fs::write(program.0.path().join("lists.csv"), lists).unwrap();
@@ -105,7 +111,8 @@ fn tgb_ranks_in_training_and_evaluation_alike() {
     assert_eq!(number(&listed["test"]["ranking"]["candidates"]), 1.0);
     let text = program.prints("eval run", 0);
     assert!(
-        text.contains(" MRR 0.") && text.contains(" hits@10 1.0000 among 7 candidates"),
+        text.contains(" MRR 0.")
+            && text.contains(" hits@10 1.0000 among 7 candidates, batch hidden"),
         "{text}"
     );
     let page = fs::read_to_string(program.0.path().join("run/report.html")).unwrap();
@@ -113,6 +120,116 @@ fn tgb_ranks_in_training_and_evaluation_alike() {
     assert!(
         text.contains("within 15 % of the training part's time?"),
         "{text}"
+    );
+}
+
+#[test]
+fn an_mrr_says_whether_the_batch_was_hidden() {
+    let program = Program::new();
+    let options = "--protocol tgb --candidates 7 --hide-batch off --out run";
+    let trained = program.json(&format!("train {SMALL} {options}"));
+    assert_eq!(trained["hide_batch"], "off");
+    assert_eq!(trained["test"]["ranking"]["batch_hidden"], false);
+    let page = fs::read_to_string(program.0.path().join("run/report.html")).unwrap();
+    assert!(page.contains("visible to one another"), "{page}");
+    let config = fs::read_to_string(program.0.path().join("run/config.json")).unwrap();
+    assert!(config.contains("\"hide_batch\": \"off\""), "{config}");
+
+    // The protocol's own default, said to be other than in training.
+    let text = program.prints("eval run --hide-batch on", 0);
+    assert!(text.contains("candidates, batch hidden"), "{text}");
+    assert!(
+        text.contains(
+            "trained with events of a batch visible to one another; here they are hidden from one \
+             another (--hide-batch on)"
+        ),
+        "{text}"
+    );
+    let hidden = program.json("eval run --hide-batch on");
+    assert_eq!(hidden["init_hide_batch"], "off");
+    let visible = program.json("eval run");
+    assert_eq!(visible["hide_batch"], "off");
+    assert!(visible["test"]["ap"] != hidden["test"]["ap"]);
+    let text = program.prints("eval run", 0);
+    assert!(!text.contains("weights were trained with events"), "{text}");
+
+    // Another protocol brings its own.
+    program.prints(&format!("train {SMALL} --out plain"), 0);
+    let tgb = program.json("eval plain --protocol tgb --candidates 7");
+    assert_eq!(
+        (&tgb["hide_batch"], &tgb["init_hide_batch"]),
+        (&"on".into(), &"off".into())
+    );
+    assert_eq!(
+        program.json("eval plain --protocol tgl")["hide_batch"],
+        "off"
+    );
+}
+
+#[test]
+fn runs_with_other_seeds_are_judged_by_the_same_draws() {
+    let program = Program::new();
+    let train = format!("train {SMALL} --protocol tgb --candidates 7");
+    let of = |options: &str| program.json(&format!("{train} {options}"));
+    let first = of("--seed 1 --out first");
+    let second = of("--seed 2 --out second");
+    let other = of("--seed 1 --eval-seed 1 --out other");
+    assert_eq!(first["eval_seed"], 0);
+    assert_eq!(other["eval_seed"], 1);
+    // EdgeBank learns nothing: what it is worth depends on the draws alone.
+    assert_eq!(first["edgebank"], second["edgebank"]);
+    assert_ne!(first["edgebank"], other["edgebank"]);
+    assert_ne!(first["test"], second["test"]);
+    // Training does not depend on them.
+    assert_eq!(
+        first["epochs"][0]["train_loss"],
+        other["epochs"][0]["train_loss"]
+    );
+    assert_ne!(
+        first["epochs"][0]["train_loss"],
+        second["epochs"][0]["train_loss"]
+    );
+    assert_ne!(first["test"], other["test"]);
+
+    // A run from before the option drew by its own seed.
+    let path = program.0.path().join("other/config.json");
+    let config = fs::read_to_string(&path).unwrap();
+    let earlier = config.replace("  \"eval_seed\": 1,\n", "");
+    assert_ne!(config, earlier);
+    let now = program.json("eval other");
+    fs::write(&path, earlier).unwrap();
+    assert_eq!(program.json("eval other"), now);
+}
+
+#[test]
+fn mspipe_measures_as_its_released_code() {
+    let program = Program::new();
+    let small = SMALL.replace("--epochs 1", "--epochs 3");
+    let run = |options: &str| program.json(&format!("train {small} {options}"));
+    let summary = run("--protocol mspipe --out run");
+    let of = |summary: &Value, key: &str| summary["test"][key].clone();
+    assert_eq!(of(&summary, "negatives"), "all-nodes");
+    // Of the validation part, the mean over batches decides.
+    let epochs = summary["epochs"].as_array().unwrap();
+    let best = (1..=epochs.len())
+        .rev()
+        .max_by(|&a, &b| {
+            let mean = |epoch: usize| number(&epochs[epoch - 1]["val"]["ap_batch_mean"]);
+            mean(a).total_cmp(&mean(b))
+        })
+        .unwrap();
+    assert_eq!(summary["best_epoch"], best);
+    // Same rules of evaluation as TGL's, other negatives in training.
+    let tgl = run("--protocol tgl --out tgl");
+    assert_eq!(summary["edgebank"], tgl["edgebank"]);
+    assert_ne!(
+        summary["epochs"][0]["train_loss"],
+        tgl["epochs"][0]["train_loss"]
+    );
+    let evaluated = program.json("eval run");
+    assert_eq!(
+        program.json("eval run --protocol tgl")["test"]["ap"],
+        of(&evaluated, "ap")
     );
 }
 
@@ -128,13 +245,33 @@ fn dyglib_tests_with_pairs_of_the_past() {
         assert!(number(&summary[key]["ap"]) > 0.0);
         assert!(number(&summary[key]["inductive"]["events"]) > 0.0);
     }
+    assert_eq!(summary["batch_size"], 100);
+    let small = SMALL.replace("--batch-size 100", "");
+    let preset = program.json(&format!("train {small} --protocol dyglib --out preset"));
+    assert_eq!(
+        preset["batch_size"], 200,
+        "DyGLib's, unless another is given"
+    );
     let bank = &summary["edgebank"];
     assert!(
         number(&bank["test_historical_ap"]) < number(&bank["test_ap"]),
         "{bank}"
     );
     assert!(bank["window"]["test_inductive_ap"].is_number());
+    for name in ["recent_events", "repeat_interval", "repeat_threshold"] {
+        let of = &bank["dyglib"][name];
+        for key in [
+            "val_ap",
+            "test_ap",
+            "test_historical_ap",
+            "test_inductive_ap",
+        ] {
+            assert!(number(&of[key]) > 0.2, "{name} {of}");
+        }
+        assert_ne!(of, &bank["window"], "{name}");
+    }
     let text = program.prints("eval run", 0);
+    assert_eq!(text.matches("(DyGLib's: ").count(), 3, "{text}");
     for negatives in [
         "pairs of the past\n",
         "pairs of the past that training never saw\n",

@@ -125,12 +125,24 @@ fn two_settings_are_compared_by_the_seeds_that_both_have() {
         &format!("{TRAIN} --protocol=tgl --seed=7 --out=tgl"),
     );
     succeeds(&program, &format!("{TRAIN} --seed=7 --out=seven"));
+    for rule in ["--eval-seed=3", "--hide-batch=on"] {
+        let out = rule.split(['-', '=']).nth(2).unwrap();
+        succeeds(&program, &format!("{TRAIN} --seed=7 {rule} --out={out}"));
+    }
     for (arguments, expected) in [
         (
             "compare one tgl",
             "tgl: its protocol is \"tgl\", and that of one is \"default\"",
         ),
         ("compare one seven", "none in common"),
+        (
+            "compare one eval",
+            "eval: its eval_seed is 3, and that of one is 0",
+        ),
+        (
+            "compare one hide",
+            "hide: its hide_batch is \"on\", and that of one is \"off\"",
+        ),
         ("compare one missing", "missing: holds no finished run"),
     ] {
         let ended = program.run(arguments);

@@ -21,6 +21,8 @@ Examples:
   Weights from a file (the settings are given as for train; random features need the seed
   that they were trained with):
     mspipe eval --init tgn.safetensors --data wikipedia.csv --edge-features random:172
+  With a batch's earlier events visible, whatever the run was trained with:
+    mspipe eval runs/wikipedia-tgn-1 --hide-batch off
   TGL's checkpoint as TGL measures it:
     mspipe eval --init models/wiki_tgn.pkl --data wikipedia.csv --protocol tgl
 

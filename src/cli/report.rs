@@ -1,6 +1,9 @@
 //! What `train` and `eval` print of a session and of its metrics.
 
+use clap::ValueEnum;
+use clap::builder::PossibleValue;
 use indicatif::HumanCount;
+use mspipe::config::RunConfig;
 use mspipe::console;
 use mspipe::device::ComputeDevice;
 use mspipe::eval::edgebank::WINDOW_PERCENT;
@@ -36,7 +39,8 @@ pub(super) fn head(session: &Session, device: &ComputeDevice) -> String {
     let mut text = format!(
         "stream    {}{kind}: {} events, {} nodes, features: {} per event, {} per node\n\
          split     {} training, {} validation, {} test events\n\
-         device    {}: {}",
+         device    {}: {}\n\
+         protocol  {}",
         data.name,
         HumanCount(data.events as u64),
         HumanCount(data.nodes as u64),
@@ -46,7 +50,8 @@ pub(super) fn head(session: &Session, device: &ComputeDevice) -> String {
         count(&split.val),
         count(&split.test),
         device.backend,
-        device.adapter
+        device.adapter,
+        protocol(session.config())
     );
     for note in &session.notes {
         text.push_str(&format!("\nnote      {note}"));
@@ -62,6 +67,24 @@ pub(super) fn say_notes(notes: &[String]) {
     for note in notes {
         console::note(format!("note: {note}"));
     }
+}
+
+/// What the numbers are measured under.
+fn protocol(config: &RunConfig) -> String {
+    let hidden = match config.protocol.hides_batch().is_on() {
+        true => "hidden from",
+        false => "visible to",
+    };
+    let name = config.protocol.name.to_possible_value();
+    let mut text = format!(
+        "{}; events of a batch {hidden} one another; evaluations draw from seed {}",
+        name.as_ref().map_or("", PossibleValue::get_name),
+        config.eval_seed()
+    );
+    if let Some(candidates) = &config.protocol.candidates {
+        text.push_str(&format!("; candidates {candidates}"));
+    }
+    text
 }
 
 /// The memory that a run needs, by share.
@@ -86,9 +109,14 @@ pub(super) fn metrics(metrics: &LinkMetrics) -> String {
             mrr,
             hits,
             candidates,
+            batch_hidden,
             ..
         } = ranking;
-        line += &format!(" MRR {mrr:.4} {hits} among {candidates:.0} candidates");
+        let batch = match batch_hidden {
+            true => "hidden",
+            false => "visible",
+        };
+        line += &format!(" MRR {mrr:.4} {hits} among {candidates:.0} candidates, batch {batch}");
     }
     if metrics.equal_scores {
         line.push_str(", WARNING: all scores are equal");
@@ -148,6 +176,22 @@ pub(super) fn test(
     ));
     let window = format!("likewise, within {WINDOW_PERCENT} % of the training part's time?");
     lines.push(bank(&edgebank.window, other, &window));
+    if let Some(dyglib) = &edgebank.dyglib {
+        let recent = format!("DyGLib's: likewise, among the last {WINDOW_PERCENT} % of events?");
+        for (of, what) in [
+            (&dyglib.recent_events, &*recent),
+            (
+                &dyglib.repeat_interval,
+                "DyGLib's: likewise, within the mean time that pairs take to repeat?",
+            ),
+            (
+                &dyglib.repeat_threshold,
+                "DyGLib's: has it been seen as often as pairs are on average?",
+            ),
+        ] {
+            lines.push(bank(of, other, what));
+        }
+    }
     lines.push(counting(counts));
     lines.join("\n")
 }
@@ -244,7 +288,9 @@ fn bank(of: &BankMetrics, other: Negatives, what: &str) -> String {
         }
     }
     if let (Some(val), Some(test)) = (of.val_mrr, of.test_mrr) {
-        line.push_str(&format!("; MRR {val:.4} on validation, {test:.4} on test"));
+        line.push_str(&format!(
+            "; MRR {val:.4} on validation, {test:.4} on test, batch hidden"
+        ));
     }
     if let Some(hits) = of.test_hits {
         line.push_str(&format!(" with {hits}"));

@@ -108,6 +108,8 @@ const RULES: &[Rule] = &[
     ("max_time", &[Link], Need::Nothing),
     ("eval_test_each_epoch", &[Link], Need::Nothing),
     ("protocol", ALL, Need::Nothing),
+    ("hide_batch", ALL, Need::Nothing),
+    ("eval_seed", ALL, Need::Nothing),
     ("candidates", &[Link, Eval], Need::Nothing),
     ("node_epochs", &[Node], Need::Nothing),
     ("node_batch_size", &[Node], Need::Nothing),

@@ -78,6 +78,7 @@ impl GivenConfig {
             };
         }
         let mut config = RunConfig::read(&file)?;
+        let trained = config.protocol.hide_batch;
         self.put_into(&mut config);
         let RunConfig {
             source,
@@ -88,6 +89,7 @@ impl GivenConfig {
         } = self.config;
         (config.start, config.machine, config.output) = (start, machine, output);
         config.start.data_of_init = source.data.is_empty();
+        config.start.hide_batch_of_init = trained;
         Ok(config)
     }
 
@@ -104,6 +106,14 @@ impl GivenConfig {
         if let Err(error) = config.update_from_arg_matches(&self.given) {
             unreachable!("it was read once: {error}");
         }
+        // Of another protocol, not of the run's.
+        if self.was_given("protocol") && !self.was_given("hide_batch") {
+            config.protocol.hide_batch = None;
+        }
+    }
+
+    fn was_given(&self, option: &str) -> bool {
+        self.given.ids().any(|id| id.as_str() == option)
     }
 }
 

@@ -3,6 +3,7 @@
 //! The help shows options in the order of their fields, each under the heading that it names; what
 //! names none comes first, and is what most runs need.
 
+use std::fmt;
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
@@ -69,6 +70,10 @@ pub struct StartSettings {
     #[arg(long, value_name = "N", help_heading = "Training")]
     pub seeds: Option<usize>,
 
+    /// What the run that `init` names was trained with, where that is known
+    #[arg(skip)]
+    pub hide_batch_of_init: Option<Switch>,
+
     /// Whether `data` came with the run that `init` names, and not from the command line: then it
     /// must be what its weights were trained on
     #[arg(skip)]
@@ -103,7 +108,7 @@ pub struct ModelSettings {
     pub sampler: SamplerName,
 
     /// Time difference for the memory updater [default: message; query for apan and for
-    /// --protocol tgl]
+    /// --protocol tgl and mspipe]
     #[arg(long, value_enum, help_heading = "Model")]
     pub time_delta: Option<TimeDelta>,
 
@@ -185,8 +190,14 @@ pub struct TrainingSettings {
     #[arg(long, value_name = "N", default_value_t = 5)]
     pub epochs: usize,
 
-    /// Events per batch
-    #[arg(long, value_name = "N", default_value_t = 600)]
+    /// Events per batch [default: 600; 200 with --protocol dyglib]
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 600,
+        default_value_if("protocol", "dyglib", "200"),
+        hide_default_value = true
+    )]
     pub batch_size: usize,
 
     /// Seed of every random choice
@@ -235,7 +246,8 @@ pub struct TrainingSettings {
     pub clip_norm: Option<f64>,
 
     /// Measure of the validation part that chooses the epoch that is tested, and that
-    /// --patience watches [default: val-mrr for --protocol tgb, else val-ap]
+    /// --patience watches [default: val-mrr for --protocol tgb, val-ap-batch-mean for --protocol
+    /// mspipe, else val-ap]
     #[arg(long, value_enum, help_heading = "Training")]
     pub monitor: Option<Monitor>,
 
@@ -262,10 +274,42 @@ pub struct ProtocolSettings {
     )]
     pub name: Protocol,
 
+    /// Whether the events of a batch are hidden from one another, in training and evaluation; off:
+    /// a batch's earlier events are sampled like any of the past. An MRR is printed with it
+    /// [default: on for --protocol tgb, off otherwise]
+    #[arg(long, value_enum)]
+    pub hide_batch: Option<Switch>,
+
+    /// Seed of what an evaluation draws: negatives, candidates, past events; runs with another
+    /// --seed are judged by the same ones
+    // None only until an earlier run's settings are settled.
+    #[arg(long, value_name = "S", default_value = "0")]
+    pub eval_seed: Option<u64>,
+
     /// Candidates that a destination is ranked among with --protocol tgb: this many other
-    /// destinations per event (at most all there are), or recorded lists [default: 100]
-    #[arg(long, value_name = "N|FILE[,FILE]")]
+    /// destinations per event (at most all there are), so many of which up to half are destinations
+    /// that the source has in training (TGB's generator), or recorded lists [default: 100]
+    #[arg(long, value_name = "N|half-historical:N|FILE[,FILE]")]
     pub candidates: Option<CandidateSource>,
+}
+
+impl ProtocolSettings {
+    /// Whether the events of a batch are hidden from one another.
+    pub fn hides_batch(&self) -> Switch {
+        self.hide_batch.unwrap_or(match self.name {
+            Protocol::Tgb => Switch::On,
+            _ => Switch::Off,
+        })
+    }
+
+    /// Settles what runs from before some settings were there did, with their `seed`.
+    pub(super) fn settle_earlier(&mut self, seed: u64) {
+        // Evaluation drew by the seed of the run.
+        if self.eval_seed.is_none() {
+            self.eval_seed = Some(seed);
+            self.hide_batch = Some(self.hides_batch());
+        }
+    }
 }
 
 /// A setting that is on or off.
@@ -276,6 +320,22 @@ pub enum Switch {
     On,
     /// It does not
     Off,
+}
+
+impl fmt::Display for Switch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Switch::On => "on",
+            Switch::Off => "off",
+        })
+    }
+}
+
+impl Switch {
+    /// Whether it is on.
+    pub fn is_on(self) -> bool {
+        self == Switch::On
+    }
 }
 
 /// What a number is measured under.
@@ -289,9 +349,13 @@ pub enum Protocol {
     /// As TGB: each destination is ranked among --candidates (MRR, ties averaged), which also
     /// chooses the epoch; events of a batch don't see one another. TGB's batch size is 200
     Tgb,
-    /// As DyGLib: tested with pairs of the past too (historical and inductive negatives).
-    /// DyGLib's batch size is 200
+    /// As DyGLib: training negatives from training destinations, tested with pairs of the past too
+    /// (historical and inductive negatives), DyGLib's EdgeBanks beside; batches of 200
     Dyglib,
+    /// As MSPipe's released code measures (--schedule mspipe is how it overlaps): negatives from all
+    /// end points, in training those of training events, else as tgl; batch-mean AP chooses the
+    /// epoch
+    Mspipe,
 }
 
 /// How a node classifier is trained.

@@ -30,7 +30,9 @@ impl Serialize for RunConfig {
 
 impl<'de> Deserialize<'de> for RunConfig {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<RunConfig, D::Error> {
-        Written::deserialize(from).map(RunConfig::from)
+        let mut config = Written::deserialize(from).map(RunConfig::from)?;
+        config.protocol.settle_earlier(config.training.seed);
+        Ok(config)
     }
 }
 
@@ -71,6 +73,10 @@ written! {
     protocol: Protocol = protocol.name,
     #[serde(default)]
     seeds: Option<usize> = start.seeds,
+    #[serde(default)]
+    hide_batch: Option<Switch> = protocol.hide_batch,
+    #[serde(default)]
+    eval_seed: Option<u64> = protocol.eval_seed,
     #[serde(default)]
     candidates: Option<CandidateSource> = protocol.candidates,
     edge_features: FeatureSource = stream.edge_features,
@@ -154,7 +160,7 @@ mod tests {
   "device": "cpu",
   "epochs": 1,
   "batch_size": 100,
-  "seed": 0,
+  "seed": 7,
   "protocol": "tgl",
   "candidates": null,
   "edge_features": "random:8",
@@ -216,7 +222,10 @@ mod tests {
             "  \"time_delta\": \"query\",\n",
             "  \"pair_history\": \"off\",\n",
         ),
-        ("  \"protocol\": \"tgl\",\n", "  \"seeds\": null,\n"),
+        (
+            "  \"protocol\": \"tgl\",\n",
+            "  \"seeds\": null,\n  \"hide_batch\": \"off\",\n  \"eval_seed\": 7,\n",
+        ),
         (
             "  \"learning_rate\": 0.0001,\n",
             r#"  "lr_schedule": "constant",
@@ -242,6 +251,10 @@ mod tests {
                 text.replacen(after, &format!("{after}{added}"), 1)
             });
         assert_eq!(serde_json::to_string_pretty(&config).unwrap(), now.trim());
+        assert_eq!(config.protocol.eval_seed, Some(7));
+        assert_eq!(config.protocol.hide_batch, Some(Switch::Off));
+        let ranking: RunConfig = serde_json::from_str(&EARLIER.replace("tgl", "tgb")).unwrap();
+        assert_eq!(ranking.protocol.hide_batch, Some(Switch::On));
         // From before some settings were there.
         let text = EARLIER.replace("\"profile\": false,", "");
         let oldest = text.replace("\"no_memory_check\": false,", "");

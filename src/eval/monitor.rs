@@ -14,6 +14,8 @@ use super::LinkMetrics;
 pub enum Monitor {
     /// Average precision over all events and negatives
     ValAp,
+    /// Mean of the batches' average precisions, as MSPipe's code chooses
+    ValApBatchMean,
     /// Mean reciprocal rank among the candidates of --protocol tgb
     ValMrr,
     /// Area under the ROC curve
@@ -25,6 +27,7 @@ impl Monitor {
     pub fn of(self, val: &LinkMetrics) -> f64 {
         match self {
             Monitor::ValAp => val.ap,
+            Monitor::ValApBatchMean => val.ap_batch_mean,
             Monitor::ValMrr => val.ranking.map_or(f64::NAN, |ranking| ranking.mrr),
             Monitor::ValAuc => val.auc,
         }
@@ -35,6 +38,7 @@ impl fmt::Display for Monitor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Monitor::ValAp => "validation AP",
+            Monitor::ValApBatchMean => "validation AP (batch mean)",
             Monitor::ValMrr => "validation MRR",
             Monitor::ValAuc => "validation AUC",
         })

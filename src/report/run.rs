@@ -205,8 +205,12 @@ fn lead(summary: &Value, synthetic: bool) -> Vec<Block> {
             format!("on the {}", text_of(&summary["memory"])),
         ),
         ("mitigation", text_of(&summary["mitigation"])),
-        ("events of a batch", text_of(&summary["batch_size"])),
+        (
+            "events of a batch",
+            format!("{}, {}", text_of(&summary["batch_size"]), batch(summary)),
+        ),
         ("seed", text_of(&summary["seed"])),
+        ("seed of evaluation", text_of(&summary["eval_seed"])),
     ];
     blocks.push(Block::Facts(
         facts
@@ -215,6 +219,16 @@ fn lead(summary: &Value, synthetic: bool) -> Vec<Block> {
             .collect(),
     ));
     blocks
+}
+
+const HIDDEN: &str = "hidden from one another";
+
+/// How the events of a batch stood to one another.
+fn batch(summary: &Value) -> &'static str {
+    match summary["hide_batch"].as_str() {
+        Some("on") => HIDDEN,
+        _ => "visible to one another",
+    }
 }
 
 fn accuracy(summary: &Value) -> Vec<Block> {
@@ -234,8 +248,13 @@ fn accuracy(summary: &Value) -> Vec<Block> {
     for (name, edgebank) in [
         ("test", "test_ap"),
         ("test_other_pool", "test_other_pool_ap"),
+        ("test_historical", "test_historical_ap"),
+        ("test_inductive", "test_inductive_ap"),
     ] {
         let metrics = &summary[name];
+        if metrics.is_null() {
+            continue;
+        }
         table.rows.push(vec![
             text_of(&metrics["negatives"]).replace('-', " "),
             four(&metrics["ap"]),
@@ -266,27 +285,31 @@ fn ranks(summary: &Value) -> Option<Table> {
             "Test part: the destination's rank among {:.0} candidates on average",
             number(&ranking["candidates"])
         ),
-        &["of"],
+        &["of", "events of a batch"],
         &["MRR", "hits@1", "hits@3", "hits@10"],
     );
     let (bank, counts) = (&summary["edgebank"], &summary["counts"]["test"]["ranking"]);
-    for (of, mrr, hits) in [
-        ("the model", &ranking["mrr"], ranking),
+    let seen = batch(summary);
+    // A bank is asked before it knows the batch.
+    for (of, seen, mrr, hits) in [
+        ("the model", seen, &ranking["mrr"], ranking),
         (
             "the model, new nodes",
+            seen,
             &ranking["inductive_mrr"],
             &ranking["inductive_hits"],
         ),
-        ("EdgeBank", &bank["test_mrr"], &bank["test_hits"]),
+        ("EdgeBank", HIDDEN, &bank["test_mrr"], &bank["test_hits"]),
         (
             "EdgeBank with a window",
+            HIDDEN,
             &bank["window"]["test_mrr"],
             &bank["window"]["test_hits"],
         ),
-        ("counting baseline", &counts["mrr"], counts),
+        ("counting baseline", seen, &counts["mrr"], counts),
     ] {
         let hits = ["hits@1", "hits@3", "hits@10"].map(|name| four(&hits[name]));
-        let mut row = vec![of.to_owned(), four(mrr)];
+        let mut row = vec![of.to_owned(), seen.to_owned(), four(mrr)];
         row.extend(hits);
         table.rows.push(row);
     }

@@ -62,8 +62,15 @@ pub struct Setting {
     pub protocol: Protocol,
     /// Whether the link predictor read pair histories.
     pub pair_history: Switch,
+    /// Whether the events of a batch were hidden from one another.
+    pub hide_batch: Switch,
+    /// The same in the training of the weights that it began with, where that is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub init_hide_batch: Option<Switch>,
     /// Seed.
     pub seed: u64,
+    /// Seed of what evaluations drew.
+    pub eval_seed: u64,
     /// Events per batch.
     pub batch_size: usize,
     /// The weights that it began with.
@@ -88,7 +95,10 @@ impl Setting {
             device,
             protocol: config.protocol.name,
             pair_history: config.pair_history(),
+            hide_batch: config.protocol.hides_batch(),
+            init_hide_batch: config.start.hide_batch_of_init,
             seed: config.training.seed,
+            eval_seed: config.eval_seed(),
             batch_size: config.training.batch_size,
             init: config.start.init.clone(),
             notes,
@@ -123,8 +133,15 @@ pub struct Summary {
     pub protocol: Protocol,
     /// Whether the link predictor read pair histories.
     pub pair_history: Switch,
+    /// Whether the events of a batch were hidden from one another.
+    pub hide_batch: Switch,
+    /// The same in the training of the weights that it began with, where that is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub init_hide_batch: Option<Switch>,
     /// Seed.
     pub seed: u64,
+    /// Seed of what evaluations drew.
+    pub eval_seed: u64,
     /// Events per batch.
     pub batch_size: usize,
     /// The weights that it began with, where it did not draw its own.
@@ -177,7 +194,10 @@ impl Summary {
             stall_seconds: record.stall.as_secs_f64(),
             protocol: setting.protocol,
             pair_history: setting.pair_history,
+            hide_batch: setting.hide_batch,
+            init_hide_batch: setting.init_hide_batch,
             seed: setting.seed,
+            eval_seed: setting.eval_seed,
             batch_size: setting.batch_size,
             init: setting.init,
             notes: setting.notes,

@@ -5,8 +5,12 @@
 //! alone, or recorded in advance.
 //!
 //! Source: TGB (Huang et al., NeurIPS 2023), `negative_generator.py`: random destinations without
-//! replacement among those of the stream; where more are asked for than there are, all of them
-//! (as in tgbl-wiki), where TGB repeats some.
+//! replacement among those of the stream (its strategy `rnd`); where more are asked for than there
+//! are, all of them (as in tgbl-wiki), where TGB repeats some. Its strategy `hist_rnd` is
+//! [`Candidates::HalfHistorical`]: up to half of them are destinations that the source has in the
+//! training part, the rest random ones that it has not. History is the training part alone, in the
+//! test too, so that what is drawn does not depend on what is evaluated; a source that training does
+//! not have has none. (TGB's random half excludes the history of an earlier event's source there.)
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -25,8 +29,44 @@ pub enum Candidates {
         /// How many per event.
         count: usize,
     },
+    /// So many distinct ones: up to half of them from the source's history, the rest from a pool
+    /// without that history.
+    HalfHistorical {
+        /// Distinct nodes, ascending, those of the history among them.
+        pool: Arc<[NodeId]>,
+        /// How many per event.
+        count: usize,
+        /// Who has met whom.
+        history: Arc<SourceHistory>,
+    },
     /// Recorded lists.
     Listed(Arc<ListedCandidates>),
+}
+
+/// The distinct destinations of each source in some events; 4 bytes each, and 8 per node.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SourceHistory(Csr<NodeId, usize>);
+
+impl SourceHistory {
+    /// That of events from `src` to `dst` in a stream of `nodes` nodes.
+    pub(crate) fn of(nodes: usize, src: &[NodeId], dst: &[NodeId]) -> SourceHistory {
+        let pairs = src.iter().copied().zip(dst.iter().copied());
+        let mut pairs: Vec<(NodeId, NodeId)> = pairs.collect();
+        pairs.sort_unstable();
+        pairs.dedup();
+        let mut history = Csr::default();
+        let mut of_sources = pairs.chunk_by(|a, b| a.0 == b.0).peekable();
+        for node in (0..nodes as u32).map(NodeId) {
+            let own = of_sources.next_if(|own| own[0].0 == node);
+            history.push(own.unwrap_or_default().iter().map(|&(_, dst)| dst));
+        }
+        SourceHistory(history)
+    }
+
+    /// The destinations of `src`, ascending.
+    fn list(&self, src: NodeId) -> &[NodeId] {
+        self.0.list(src.index())
+    }
 }
 
 /// Recorded candidates, one list per event.
@@ -71,14 +111,25 @@ impl Candidates {
     ) -> Result<(), NegativeError> {
         let none = |event: &usize| match self {
             Candidates::Listed(lists) => lists.of(*event).is_none_or(<[NodeId]>::is_empty),
+            // Looked at only where it could be: there may be many ties.
             Candidates::Drawn { pool, .. } => {
-                let time = stream.time[*event];
-                let ties = stream.time.partition_point(|&other| other <= time)
-                    - stream.time.partition_point(|&other| other < time);
-                // Looked at only where it could be: there may be many ties.
-                ties >= pool.len() && {
+                ties(*event, stream) >= pool.len() && {
                     let at_once = destinations_at_once(*event, stream);
                     pool.iter().all(|node| at_once.contains(node))
+                }
+            }
+            Candidates::HalfHistorical {
+                pool,
+                count,
+                history,
+            } => {
+                let seen = history.list(stream.src[*event]);
+                ties(*event, stream) + seen.len() >= pool.len() && {
+                    let at_once = destinations_at_once(*event, stream);
+                    let possible = |node: &&NodeId| !at_once.contains(node);
+                    let historical = seen.iter().filter(possible).take(count / 2).count();
+                    let unseen = |node: &&NodeId| seen.binary_search(node).is_err();
+                    historical == 0 && !pool.iter().filter(possible).any(|node| unseen(&node))
                 }
             }
         };
@@ -103,6 +154,14 @@ impl Candidates {
                 Some(list) => list.to_vec(),
                 None => return Err(NegativeError::NoCandidates { event }),
             },
+            Candidates::HalfHistorical {
+                pool,
+                count,
+                history,
+            } => {
+                let seen = history.list(stream.src[event]);
+                half_historical(key, event, stream, (pool, seen, *count))
+            }
             Candidates::Drawn { pool, count } => {
                 let true_ones = destinations_at_once(event, stream);
                 let possible = |node: &NodeId| !true_ones.contains(node);
@@ -126,6 +185,38 @@ impl Candidates {
         }
         Ok(found)
     }
+}
+
+/// Up to half of `count` of the source's `seen` destinations, the rest of `pool` without them; none
+/// that the source of `event` has at its time.
+fn half_historical(
+    key: NegativeKey,
+    event: usize,
+    stream: EventColumns<'_>,
+    (pool, seen, count): (&[NodeId], &[NodeId], usize),
+) -> Vec<NodeId> {
+    let true_ones = destinations_at_once(event, stream);
+    let possible = |node: &NodeId| !true_ones.contains(node);
+    let streams = RandomStreams::new(key.seed, key.epoch, b"halfhist");
+    // Ids are u32, so neither list is longer.
+    let order = |nodes: &[NodeId], lane| {
+        let rng = streams.at(event as u64, 2 * key.split as u32 + lane);
+        rng.each_below(nodes.len() as u32)
+    };
+    let historical = order(seen, 0).map(|place| seen[place as usize]);
+    let mut found: Vec<NodeId> = historical.filter(possible).take(count / 2).collect();
+    let unseen = |node: &NodeId| seen.binary_search(node).is_err();
+    let others = order(pool, 1).map(|place| pool[place as usize]);
+    let missing = count - found.len();
+    found.extend(others.filter(possible).filter(unseen).take(missing));
+    found
+}
+
+/// Events at the time of `event`.
+fn ties(event: usize, stream: EventColumns<'_>) -> usize {
+    let time = stream.time[event];
+    stream.time.partition_point(|&other| other <= time)
+        - stream.time.partition_point(|&other| other < time)
 }
 
 /// Destinations that the source of `event` has at its time.
@@ -215,6 +306,83 @@ mod tests {
         assert_ne!(two[0], two[1]);
         assert_eq!(two, draw(1, 2, 1));
         assert!((2..20).any(|seed| draw(1, 2, seed) != two));
+    }
+
+    /// By TGB's definition: of `count` candidates, as many of the source's training destinations as
+    /// there are, up to half; the rest have never been its own.
+    #[test]
+    fn half_of_the_candidates_are_of_the_sources_history() {
+        // Training is the first five events; 3 is a source that it does not have.
+        let stream = Stream::drawn("0>10@1 0>11@2 1>12@3 0>10@4 0>13@5 0>12@6 1>12@7 3>14@8");
+        let pool = Arc::<[NodeId]>::from(nodes(&(10..30).collect::<Vec<_>>()));
+        let history = SourceHistory::of(30, &stream.src[..5], &stream.dst[..5]);
+        assert_eq!(history.list(NodeId(0)), nodes(&[10, 11, 13]));
+        assert_eq!(history.list(NodeId(3)), nodes(&[]));
+        let history = Arc::new(history);
+        let draw = |event, count, seed| {
+            let (pool, history) = (pool.clone(), history.clone());
+            let key = NegativeKey { seed, ..KEY };
+            Candidates::HalfHistorical {
+                pool,
+                count,
+                history,
+            }
+            .of(key, event, columns(&stream))
+            .unwrap()
+        };
+        for (event, src, own, count, historical) in [
+            (5, 0, 12, 4, 2),
+            (5, 0, 12, 5, 2),
+            (5, 0, 12, 10, 3),
+            // Its only destination is the event's own.
+            (6, 1, 12, 6, 0),
+            (7, 3, 14, 6, 0),
+            (5, 0, 12, 1, 0),
+        ] {
+            for seed in 0..30 {
+                let drawn = draw(event, count, seed);
+                assert_eq!(drawn, draw(event, count, seed));
+                assert_eq!(drawn.len(), count, "event {event}");
+                let mut distinct = drawn.clone();
+                distinct.sort_unstable();
+                distinct.dedup();
+                assert_eq!(distinct.len(), count);
+                assert!(!drawn.contains(&NodeId(own)));
+                let seen = history.list(NodeId(src));
+                let of_history = drawn.iter().filter(|node| seen.contains(node)).count();
+                assert_eq!(of_history, historical, "event {event}: {drawn:?}");
+            }
+        }
+        let all: std::collections::BTreeSet<NodeId> =
+            (0..300).flat_map(|seed| draw(5, 4, seed)).collect();
+        assert_eq!(all.len(), 19, "each but the event's own can be drawn");
+        // More than there are: all of the history, and each that is not of it, once.
+        assert_eq!(draw(5, 100, 0).len(), 19);
+    }
+
+    #[test]
+    fn a_source_that_has_met_all_has_only_its_history() {
+        let stream = Stream::drawn("0>5@1 0>6@2 0>5@3 1>6@4");
+        let pool = Arc::<[NodeId]>::from(nodes(&[5, 6]));
+        let history = SourceHistory::of(7, &stream.src[..2], &stream.dst[..2]);
+        let history = Arc::new(history);
+        for (event, count, expected) in [
+            (2, 2, Some(&[6][..])),
+            (3, 2, Some(&[5])),
+            // A half of one is none.
+            (2, 1, None),
+            (3, 1, Some(&[5])),
+        ] {
+            let candidates = Candidates::HalfHistorical {
+                pool: pool.clone(),
+                count,
+                history: history.clone(),
+            };
+            let drawn = candidates.of(KEY, event, columns(&stream));
+            assert_eq!(drawn.clone().ok(), expected.map(nodes), "event {event}");
+            let checked = candidates.check(event..event + 1, columns(&stream));
+            assert_eq!(checked, drawn.map(drop), "event {event}");
+        }
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! The pool is part of the protocol and decides what a score means: on a bipartite stream most of
 //! *all nodes* are impossible destinations (89 % on Wikipedia), which makes the task easy, so
 //! [`NegativePool::destinations`] is the default and [`NegativePool::AllNodes`] is for parity with
-//! TGL and MSPipe.
+//! TGL, [`NegativePool::end_points`] for that with MSPipe.
 //!
 //! A draw depends on (seed, epoch, split, event) alone: not on the batch size, the order of calls
 //! or the number of threads. A negative may equal the true destination, or another destination of
@@ -26,6 +26,9 @@ use crate::sampling::past_pairs::PastPairs;
 pub enum NegativePool {
     /// Uniform over these nodes, ascending and distinct; made by [`NegativePool::destinations`].
     Destinations(Vec<NodeId>),
+    /// Uniform over these nodes, ascending and distinct, whatever their side; made by
+    /// [`NegativePool::end_points`].
+    EndPoints(Vec<NodeId>),
     /// Uniform over all nodes of the graph, whatever their side.
     AllNodes {
         /// Number of nodes.
@@ -53,19 +56,21 @@ pub(crate) struct Drawn {
 
 impl NegativePool {
     /// The distinct destinations of some events: of the whole stream, as in TGN and DyGLib, or of
-    /// the training events only. `dst` is the destination column of these events. (MSPipe's own
-    /// pool is the distinct endpoints of the training events: give sources and destinations.)
+    /// the training events only. `dst` is the destination column of these events.
     ///
     /// # Errors
     /// [`NegativeError::EmptyPool`] if there is no event.
     pub fn destinations(dst: &[NodeId]) -> Result<NegativePool, NegativeError> {
-        let mut pool = dst.to_vec();
-        pool.sort_unstable();
-        pool.dedup();
-        if pool.is_empty() {
-            return Err(NegativeError::EmptyPool);
-        }
-        Ok(NegativePool::Destinations(pool))
+        occurring(&[dst]).map(NegativePool::Destinations)
+    }
+
+    /// The distinct sources and destinations of some events: of those of training, where MSPipe
+    /// trains, or of the first ones of a stream, in which other nodes do not occur.
+    ///
+    /// # Errors
+    /// [`NegativeError::EmptyPool`] if there is no event.
+    pub fn end_points(src: &[NodeId], dst: &[NodeId]) -> Result<NegativePool, NegativeError> {
+        occurring(&[src, dst]).map(NegativePool::EndPoints)
     }
 
     /// One negative for each of `events` of `stream`, in their order. Only pairs of the past
@@ -92,11 +97,11 @@ impl NegativePool {
                 let src = Some(src);
                 return Ok(Drawn { src, dst });
             }
-            NegativePool::Destinations(pool) if pool.is_empty() => {
+            NegativePool::Destinations(pool) | NegativePool::EndPoints(pool) if pool.is_empty() => {
                 return Err(NegativeError::EmptyPool);
             }
             NegativePool::AllNodes { nodes: 0 } => return Err(NegativeError::EmptyPool),
-            NegativePool::Destinations(pool) => events
+            NegativePool::Destinations(pool) | NegativePool::EndPoints(pool) => events
                 .map(|event| pool[draw(event, pool.len()) as usize])
                 .collect(),
             NegativePool::AllNodes { nodes } => events
@@ -115,6 +120,20 @@ impl NegativePool {
         };
         Ok(Drawn { src: None, dst })
     }
+}
+
+/// The nodes of some columns once each, ascending; takes a byte per node besides.
+fn occurring(columns: &[&[NodeId]]) -> Result<Vec<NodeId>, NegativeError> {
+    let all = || columns.iter().copied().flatten();
+    let Some(last) = all().max() else {
+        return Err(NegativeError::EmptyPool);
+    };
+    let mut occurs = vec![false; last.index() + 1];
+    all().for_each(|node| occurs[node.index()] = true);
+    let nodes = (0..).map(NodeId).zip(occurs);
+    Ok(nodes
+        .filter_map(|(node, occurs)| occurs.then_some(node))
+        .collect())
 }
 
 #[cfg(test)]
@@ -152,6 +171,21 @@ mod tests {
             let count = drawn.iter().filter(|&&n| n == node).count();
             assert!((880..1120).contains(&count), "{node:?}: {count} of 3000");
         }
+    }
+
+    /// Where every node occurs, the two are one pool.
+    #[test]
+    fn end_points_are_the_nodes_that_occur() {
+        let pool = NegativePool::end_points(&nodes(&[3, 0, 3]), &nodes(&[9, 0, 4])).unwrap();
+        assert_eq!(pool, NegativePool::EndPoints(nodes(&[0, 3, 4, 9])));
+        let drawn = draw(&pool, KEY, 0..4000).unwrap();
+        for node in nodes(&[0, 3, 4, 9]) {
+            let count = drawn.iter().filter(|&&n| n == node).count();
+            assert!((880..1120).contains(&count), "{node:?}: {count} of 4000");
+        }
+        let all = NegativePool::end_points(&nodes(&[0, 2]), &nodes(&[1, 3])).unwrap();
+        let of_graph = NegativePool::AllNodes { nodes: 4 };
+        assert_eq!(draw(&all, KEY, 0..99), draw(&of_graph, KEY, 0..99));
     }
 
     #[test]
@@ -214,6 +248,7 @@ mod tests {
         );
         for pool in [
             NegativePool::Destinations(vec![]),
+            NegativePool::EndPoints(vec![]),
             NegativePool::AllNodes { nodes: 0 },
         ] {
             assert_eq!(draw(&pool, KEY, 0..1), Err(NegativeError::EmptyPool));

@@ -8,16 +8,17 @@
 //!   before the part that is evaluated.
 //!
 //! Neither takes pairs that occur in the batch's own span of time. A batch draws without
-//! replacement as many pairs as it has events; where there are too few, the rest are random
-//! (source, destination) pairs that are none of the batch's. A negative therefore has its own
-//! source, and takes the time of the event that it stands beside.
+//! replacement as many pairs as it has events; where there are too few, random (source,
+//! destination) pairs that are none of the batch's events fill up, and come first, beside the
+//! batch's earliest events. A negative therefore has its own source, and takes the time of the event
+//! that it stands beside.
 //!
 //! A draw depends on (seed, part, batch): other than uniform negatives, these depend on the batch
 //! size by their definition.
 //!
 //! Source: Poursafaei et al., NeurIPS 2022, section 4, as DyGLib (Yu et al., NeurIPS 2023) defines
-//! them in `NegativeEdgeSampler` of its `utils/utils.py`. Unlike there, the pairs that fill up come
-//! after those of the past.
+//! them in `NegativeEdgeSampler` of its `utils/utils.py`. A pair that fills up may have happened
+//! before, there and here.
 
 use std::collections::HashSet;
 use std::ops::Range;
@@ -109,9 +110,9 @@ impl PastPairs {
         stream: EventColumns<'_>,
     ) -> Result<(), NegativeError> {
         for events in batches.filter(|events| !events.is_empty()) {
-            let span = span(&events, stream);
             // Counted only where it could be.
-            if span.len() >= self.possible() && distinct(span, stream).len() >= self.possible() {
+            let all = self.possible();
+            if events.len() >= all && distinct(events.clone(), stream).len() >= all {
                 return Err(self.none_left(&events));
             }
         }
@@ -159,7 +160,7 @@ impl PastPairs {
         let streams = RandomStreams::new(key.seed, key.epoch, b"pastpair");
         let rng = |lane| streams.at(events.start as u64, 2 * key.split as u32 + lane);
         // Ids and events are u32, and so is the number of distinct pairs.
-        let mut pairs: Vec<(NodeId, NodeId)> = rng(0)
+        let past: Vec<(NodeId, NodeId)> = rng(0)
             .each_below(drawable.len() as u32)
             .map(|pair| drawable[pair as usize])
             .map(|(_, src, dst)| (src, dst))
@@ -168,14 +169,16 @@ impl PastPairs {
             .collect();
 
         let possible = self.possible();
-        let mut taken = present;
-        if pairs.len() < wanted && taken.len() >= possible {
+        let mut taken = distinct(events.clone(), stream);
+        let missing = wanted - past.len();
+        if missing > 0 && taken.len() >= possible {
             return Err(self.none_left(&events));
         }
         let mut rng = rng(1);
         // Once each as long as there are enough.
-        let once = possible - taken.len() >= wanted - pairs.len();
-        while pairs.len() < wanted {
+        let once = possible - taken.len() >= missing;
+        let mut pairs = Vec::with_capacity(wanted);
+        while pairs.len() < missing {
             let mut draw = |nodes: &[NodeId]| nodes[rng.u32_below(nodes.len() as u32) as usize];
             let pair = (draw(&self.sources), draw(&self.destinations));
             if !taken.contains(&pair) {
@@ -185,6 +188,7 @@ impl PastPairs {
                 }
             }
         }
+        pairs.extend(past);
         Ok(pairs.into_iter().unzip())
     }
 }
@@ -286,6 +290,29 @@ mod tests {
         let pairs: HashSet<(u32, u32)> = src.iter().zip(&dst).map(|(s, d)| (s.0, d.0)).collect();
         assert_eq!(pairs.len(), 2);
         assert!(pairs.is_disjoint(&HashSet::from([(0, 5), (1, 6)])));
+    }
+
+    /// DyGLib's rule, as `random_sample_with_collision_check` and `historical_sample` of its
+    /// `utils/utils.py` have it.
+    #[test]
+    fn fill_ups_avoid_the_batch_alone_and_come_first() {
+        // Events 1 and 2 share a time; a batch of event 1 alone may draw the pair of event 2.
+        let stream = Stream::drawn("0>5@1 1>6@2 0>6@2");
+        let [historical, _] = PastPairs::both_kinds(columns(&stream), 1, 1).unwrap();
+        let mut all = HashSet::new();
+        for seed in 0..50 {
+            let (src, dst) = historical
+                .sample(key(SplitPart::Test, seed), 0..1, columns(&stream))
+                .unwrap();
+            all.insert((src[0].0, dst[0].0));
+            // One pair of the past; of the two that are not the batch's, one is new.
+            let (src, dst) = historical
+                .sample(key(SplitPart::Test, seed), 1..3, columns(&stream))
+                .unwrap();
+            assert_eq!((src[1].0, dst[1].0), (0, 5), "the past comes last");
+            assert!([(0, 5), (1, 5)].contains(&(src[0].0, dst[0].0)));
+        }
+        assert_eq!(all, HashSet::from([(0, 6), (1, 5), (1, 6)]));
     }
 
     #[test]

@@ -56,6 +56,7 @@ pub struct Program<'a> {
     /// Pools of the unchanged stream: which destinations there are is known in advance, by the
     /// protocol, and no change of the stream may change the negatives.
     negatives: [NegativePool; 2],
+    train_negatives: Option<NegativePool>,
     candidates: Option<Candidates>,
     /// Audited in place of the sampler of the settings.
     sampler: Option<Arc<dyn NeighborSampler>>,
@@ -99,6 +100,7 @@ impl<'a> Program<'a> {
             model: session.new_model(device)?,
             weights,
             negatives: [sampling.negatives.clone(), session.other_pool.clone()],
+            train_negatives: sampling.train_negatives.clone(),
             candidates: session.candidates.clone(),
             sampler: None,
             limits: None,
@@ -129,6 +131,7 @@ impl<'a> Program<'a> {
         let mut session = Session::on(stream.log()?, self.config.clone(), self.weights.clone())?;
         let [own, other] = self.negatives.clone();
         let mut sampling = session.sampling.with_negatives(own);
+        sampling.train_negatives.clone_from(&self.train_negatives);
         if let Some(sampler) = &self.sampler {
             sampling = sampling.with_sampler(sampler.clone());
         }

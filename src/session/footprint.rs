@@ -256,7 +256,9 @@ struct Sizes {
 /// Most candidates that an event has.
 fn candidates_per_event(config: &RunConfig, nodes: u64) -> u64 {
     let most = match config.protocol.candidates {
-        Some(CandidateSource::Drawn(count)) => count as u64,
+        Some(CandidateSource::Drawn(count) | CandidateSource::HalfHistorical(count)) => {
+            count as u64
+        }
         // As many as TGB records for an event of any of its sets.
         Some(CandidateSource::Files(_)) | None => 1000,
     };
@@ -547,12 +549,21 @@ impl Sizes {
             0,
         );
 
+        if let Some(CandidateSource::HalfHistorical(_)) = config.protocol.candidates {
+            // Pairs of the training part while they are sorted, and the lists.
+            let history = 12 * self.train + 8 * self.nodes;
+            add("history of candidates", "--candidates N", history, 0);
+        }
         let pairs = distinct_pairs(
             &stream.log.src()[..stream.events],
             &stream.log.dst()[..stream.events],
         );
         // Events with negatives and scores, sorted for each metric; EdgeBank twice.
-        let evaluation = 96 * self.evaluated + 2 * 18 * pairs;
+        let mut evaluation = 96 * self.evaluated + 2 * 18 * pairs;
+        if config.protocol.name == Protocol::Dyglib {
+            // What its banks know more.
+            evaluation += 2 * (34 * pairs + 8 * self.events);
+        }
         add("evaluation", "--limit-events N", evaluation, 0);
         if config.start.task == Task::Node {
             let embeddings = self.events * 4 * (model.width as u64 + 4);

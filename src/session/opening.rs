@@ -33,6 +33,30 @@ impl Begin {
     }
 }
 
+/// Writes down whether the events of a batch see one another; says so where the weights that a run
+/// begins with were trained by the other rule.
+fn settle_visibility(config: &mut RunConfig) -> Option<String> {
+    let hide_batch = config.protocol.hides_batch();
+    config.protocol.hide_batch = Some(hide_batch);
+    let trained = config.start.hide_batch_of_init?;
+    (trained != hide_batch).then(|| {
+        format!(
+            "the weights were trained with events of a batch {} one another; here they are {} one \
+             another (--hide-batch {hide_batch})",
+            seen(trained),
+            seen(hide_batch)
+        )
+    })
+}
+
+/// How events of a batch stand to one another.
+fn seen(hide_batch: Switch) -> &'static str {
+    match hide_batch {
+        Switch::On => "hidden from",
+        Switch::Off => "visible to",
+    }
+}
+
 impl OpenStream {
     /// Checks the settings and opens their weights and their stream; nothing but its store's map is
     /// made.
@@ -119,6 +143,7 @@ impl OpenStream {
         let needs = model.needs();
         let rules = Rules::of(&config, needs)?;
         config.model.time_delta = Some(rules.time_delta);
+        fitted.extend(settle_visibility(&mut config));
         Ok(OpenStream {
             config,
             log,

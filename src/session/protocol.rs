@@ -12,18 +12,19 @@ use crate::graph::{Directions, NodeId, Timestamp};
 use crate::memory::MemoryWrite;
 use crate::memory::node_times::NodeTimesRule;
 use crate::model::ModelNeeds;
-use crate::sampling::candidates::ListedCandidates;
-use crate::sampling::{Candidates, NegativePool};
+use crate::sampling::candidates::{ListedCandidates, SourceHistory};
+use crate::sampling::{Candidates, NegativeError, NegativePool};
 
 /// Candidates of an event of `--protocol tgb`, unless others are asked for.
 const CANDIDATES: usize = 100;
 
 /// Whom destinations are ranked among, if the protocol of `config` ranks; `destinations` are those
-/// of the stream `log`.
+/// of the stream `log`, whose first `train` events are trained on.
 pub(super) fn candidates(
     config: &RunConfig,
     log: &EventLog,
     destinations: &NegativePool,
+    train: usize,
 ) -> Result<Option<Candidates>, DataError> {
     if config.protocol.name != Protocol::Tgb {
         return Ok(None);
@@ -51,11 +52,23 @@ pub(super) fn candidates(
             }),
             _ => None,
         },
+        CandidateSource::HalfHistorical(count) => match destinations {
+            NegativePool::Destinations(pool) => {
+                let src = bytemuck::cast_slice(&log.src()[..train]);
+                let dst = bytemuck::cast_slice(&log.dst()[..train]);
+                Some(Candidates::HalfHistorical {
+                    pool: pool[..].into(),
+                    count,
+                    history: Arc::new(SourceHistory::of(log.nodes(), src, dst)),
+                })
+            }
+            _ => None,
+        },
     })
 }
 
 /// The measure that chooses the epoch, unless another one is asked for: MRR where the protocol ranks,
-/// else pooled AP.
+/// the mean of the batches' AP as MSPipe's code has it, else pooled AP.
 pub(super) fn monitor(config: &RunConfig) -> Monitor {
     config
         .training
@@ -63,14 +76,64 @@ pub(super) fn monitor(config: &RunConfig) -> Monitor {
         .unwrap_or(match config.protocol.name {
             Protocol::Tgb => Monitor::ValMrr,
             Protocol::Default | Protocol::Tgl | Protocol::Dyglib => Monitor::ValAp,
+            Protocol::Mspipe => Monitor::ValApBatchMean,
         })
+}
+
+/// Pools that negatives are drawn from.
+pub(super) struct Pools {
+    /// In evaluation.
+    pub(super) own: NegativePool,
+    /// In training, if elsewhere.
+    pub(super) train: Option<NegativePool>,
+    /// The one of destinations and all nodes that the protocol does not use.
+    pub(super) other: NegativePool,
+}
+
+impl Pools {
+    /// Those of `protocol` on the first `events` events of `log`, of which the first `train` ones are
+    /// trained on.
+    pub(super) fn of(
+        protocol: Protocol,
+        log: &EventLog,
+        events: usize,
+        train: usize,
+    ) -> Result<Pools, NegativeError> {
+        let src: &[NodeId] = bytemuck::cast_slice(&log.src()[..events]);
+        let dst: &[NodeId] = bytemuck::cast_slice(&log.dst()[..events]);
+        let destinations = NegativePool::destinations(dst)?;
+        let all_nodes = if events < log.events() {
+            // What only later events have does not occur.
+            NegativePool::end_points(src, dst)?
+        } else {
+            NegativePool::AllNodes {
+                nodes: log.nodes() as u32,
+            }
+        };
+        let (own, other) = match protocol {
+            Protocol::Tgl | Protocol::Mspipe => (all_nodes, destinations),
+            Protocol::Default | Protocol::Tgb | Protocol::Dyglib => (destinations, all_nodes),
+        };
+        let train = match protocol {
+            Protocol::Dyglib => Some(NegativePool::destinations(&dst[..train])?),
+            Protocol::Mspipe => Some(NegativePool::end_points(&src[..train], &dst[..train])?),
+            Protocol::Default | Protocol::Tgl | Protocol::Tgb => None,
+        };
+        Ok(Pools { own, train, other })
+    }
+
+    /// The destinations.
+    pub(super) fn destinations(&self) -> &NegativePool {
+        match &self.own {
+            NegativePool::Destinations(_) => &self.own,
+            _ => &self.other,
+        }
+    }
 }
 
 /// The rules that a run's numbers are measured under.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Rules {
-    /// Whether negatives come from all nodes, not from destinations alone.
-    pub(super) all_nodes: bool,
     /// Which endpoints see an event as their past.
     pub(super) directions: Directions,
     /// Whether the events of a batch are hidden from one another.
@@ -86,7 +149,8 @@ pub(super) struct Rules {
 impl Rules {
     /// Rules of `config` for a model that needs `needs`.
     pub(super) fn of(config: &RunConfig, needs: ModelNeeds) -> Result<Rules, ConfigError> {
-        let tgl = config.protocol.name == Protocol::Tgl;
+        // MSPipe's code is built on TGL's.
+        let tgl = matches!(config.protocol.name, Protocol::Tgl | Protocol::Mspipe);
         let time_delta = match config.model.time_delta {
             Some(time_delta) => time_delta,
             None if tgl => TimeDelta::Query,
@@ -115,13 +179,12 @@ impl Rules {
             });
         }
         Ok(Rules {
-            all_nodes: tgl,
             directions: if tgl {
                 Directions::SourceOnly
             } else {
                 Directions::Both
             },
-            hide_batch: config.protocol.name == Protocol::Tgb,
+            hide_batch: config.protocol.hides_batch().is_on(),
             from_first_event: !tgl,
             time_delta,
             write,
@@ -164,5 +227,88 @@ impl Rules {
     /// Whether a batch has one row for each of its nodes, whatever the times.
     pub(super) fn one_row_a_node(&self) -> bool {
         self.time_delta == TimeDelta::Message
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use mspipe_datasets::EventLog;
+
+    use super::*;
+
+    /// 800 users, 10 items, 1,575 events.
+    fn log() -> EventLog {
+        EventLog::open("synthetic:wikipedia:scale=0.01", &Default::default()).unwrap()
+    }
+
+    fn nodes(pool: &NegativePool) -> Vec<u32> {
+        match pool {
+            NegativePool::Destinations(nodes) | NegativePool::EndPoints(nodes) => {
+                nodes.iter().map(|node| node.0).collect()
+            }
+            NegativePool::AllNodes { nodes } => (0..*nodes).collect(),
+            _ => {
+                unreachable!("a protocol has neither recorded negatives nor pairs as its own pool")
+            }
+        }
+    }
+
+    /// By a plain definition: each node that a column of the events has.
+    fn occurring(columns: &[&[u32]], events: usize) -> Vec<u32> {
+        let mut all: Vec<u32> = columns.iter().flat_map(|c| c[..events].to_vec()).collect();
+        all.sort_unstable();
+        all.dedup();
+        all
+    }
+
+    #[test]
+    fn negatives_come_from_where_the_protocol_says() {
+        let log = log();
+        let (all, train) = (log.events(), log.split().train.end);
+        let (src, dst) = (log.src(), log.dst());
+        let everyone: Vec<u32> = (0..log.nodes() as u32).collect();
+        for (protocol, own, trained, other) in [
+            (Protocol::Default, occurring(&[dst], all), None, &everyone),
+            (Protocol::Tgb, occurring(&[dst], all), None, &everyone),
+            (
+                Protocol::Dyglib,
+                occurring(&[dst], all),
+                Some(occurring(&[dst], train)),
+                &everyone,
+            ),
+            (
+                Protocol::Tgl,
+                everyone.clone(),
+                None,
+                &occurring(&[dst], all),
+            ),
+            (
+                Protocol::Mspipe,
+                everyone.clone(),
+                Some(occurring(&[src, dst], train)),
+                &occurring(&[dst], all),
+            ),
+        ] {
+            let pools = Pools::of(protocol, &log, all, train).unwrap();
+            assert_eq!(nodes(&pools.own), own, "{protocol:?}");
+            assert_eq!(pools.train.as_ref().map(nodes), trained, "{protocol:?}");
+            assert_eq!(&nodes(&pools.other), other, "{protocol:?}");
+            assert_eq!(nodes(pools.destinations()), occurring(&[dst], all));
+        }
+        assert!(occurring(&[src, dst], train).len() < log.nodes());
+    }
+
+    #[test]
+    fn of_the_first_events_only_nodes_that_occur_are_drawn() {
+        let log = log();
+        let (src, dst) = (log.src(), log.dst());
+        for protocol in [Protocol::Tgl, Protocol::Mspipe] {
+            let pools = Pools::of(protocol, &log, 300, 200).unwrap();
+            assert_eq!(nodes(&pools.own), occurring(&[src, dst], 300));
+            assert_eq!(nodes(&pools.other), occurring(&[dst], 300));
+        }
+        let pools = Pools::of(Protocol::Default, &log, 300, 200).unwrap();
+        assert_eq!(nodes(&pools.other), occurring(&[src, dst], 300));
+        assert!(nodes(&pools.other).len() < log.nodes());
     }
 }

@@ -49,6 +49,10 @@ pub fn run_seeds(
     config.validate()?;
     RunFolder::check(config)?;
     let _unfinished = stop.unfinished();
+    // What its protocol decides is written down, as each run does, so that the two compare.
+    let mut config = config.clone();
+    config.protocol.hide_batch = Some(config.protocol.hides_batch());
+    let config = &config;
     let folder = RunFolder::create(config, "")?;
     match train_seeds(config, &folder, stop, observer) {
         Ok(all) => Ok((all, folder)),

@@ -17,7 +17,7 @@ use mspipe_datasets::{Split, Stop};
 
 use super::divergence::{check_memory, check_scores};
 use super::error::{EvalError, StageError};
-use super::metrics::{BankMetrics, CountsMetrics, EdgeBankMetrics, TestMetrics};
+use super::metrics::{BankMetrics, CountsMetrics, DyglibBanks, EdgeBankMetrics, TestMetrics};
 use super::pair_scores::{BesideBatch, UpdatedRows};
 use super::pass::{Pass, Sampling};
 use super::trainer;
@@ -242,7 +242,7 @@ impl Evaluator {
             ranks,
         } = self.score(model, memory, &pass, self.candidates_of(pool))?;
         let metrics = LinkMetrics::of(pool.0, &self.known, &batches, &scores)?;
-        let ranking = RankMetrics::of(&self.known, &batches, &ranks);
+        let ranking = RankMetrics::of(&self.known, &batches, &ranks, pass.sampling.hide_batch);
         Ok(LinkMetrics { ranking, ..metrics })
     }
 
@@ -352,7 +352,7 @@ impl Evaluator {
 /// The name of a stream's negatives.
 fn named(sampling: Arc<Sampling>) -> Pool {
     let name = match &sampling.negatives {
-        NegativePool::AllNodes { .. } => Negatives::AllNodes,
+        NegativePool::AllNodes { .. } | NegativePool::EndPoints(_) => Negatives::AllNodes,
         NegativePool::Destinations(_) | NegativePool::Fixed { .. } => Negatives::Destinations,
         NegativePool::Past(pairs) => match pairs.kind() {
             PastKind::Historical => Negatives::Historical,

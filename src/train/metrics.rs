@@ -29,6 +29,21 @@ pub struct EdgeBankMetrics {
     pub unlimited: BankMetrics,
     /// Of the one with a time window.
     pub window: BankMetrics,
+    /// Of DyGLib's other ones, where its protocol is measured.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dyglib: Option<DyglibBanks>,
+}
+
+/// Metrics of the EdgeBanks that DyGLib has besides the one that never forgets; see
+/// [`crate::eval::edgebank::Bank`].
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct DyglibBanks {
+    /// A window over the last events.
+    pub recent_events: BankMetrics,
+    /// A window as long as pairs take to repeat.
+    pub repeat_interval: BankMetrics,
+    /// Pairs that have happened at least as often as pairs on average.
+    pub repeat_threshold: BankMetrics,
 }
 
 /// Metrics of the counting baseline, which is logistic regression on pair histories.

@@ -29,18 +29,22 @@ pub struct Sampling {
     pub sampler: Arc<dyn NeighborSampler>,
     /// Whether the events of a batch are hidden from one another, whatever their times (PyG, TGB).
     pub hide_batch: bool,
-    /// Where negatives come from.
+    /// Where negatives come from, in evaluation.
     pub negatives: NegativePool,
+    /// Where those of training come from, if elsewhere.
+    pub train_negatives: Option<NegativePool>,
     /// Node and edge features.
     pub features: Features,
     /// What the model and the protocol ask of a batch's layout.
     pub layout: LayoutRule,
     /// Events per batch.
     pub batch_size: usize,
-    /// Seed of every draw.
+    /// Seed of every draw of training.
     pub seed: u64,
     /// Pair histories, as far as they are asked for.
     pub histories: Arc<Histories>,
+    /// Seed of every draw of evaluation.
+    pub eval_seed: u64,
     /// Scratch tables of the layout, one per thread that samples.
     pub scratch: Mutex<Vec<MfgScratch>>,
 }
@@ -86,11 +90,13 @@ impl Sampling {
             sampler: self.sampler.clone(),
             hide_batch: self.hide_batch,
             negatives: self.negatives.clone(),
+            train_negatives: self.train_negatives.clone(),
             features: self.features.clone(),
             layout: self.layout,
             batch_size: self.batch_size,
             seed: self.seed,
             histories: self.histories.clone(),
+            eval_seed: self.eval_seed,
             scratch: Mutex::default(),
         }
     }
@@ -102,6 +108,14 @@ impl Sampling {
             src: bytemuck::cast_slice::<u32, NodeId>(log.src()),
             dst: bytemuck::cast_slice::<u32, NodeId>(log.dst()),
             time: log.time(),
+        }
+    }
+
+    /// The seed that draws of `epoch` depend on; 0 is evaluation.
+    fn seed_of(&self, epoch: u64) -> u64 {
+        match epoch {
+            0 => self.eval_seed,
+            _ => self.seed,
         }
     }
 
@@ -117,7 +131,7 @@ impl Sampling {
     ) -> Neighbors {
         let hidden_from = self.hide_batch.then_some(EventId(first as u32));
         let key = SampleKey {
-            seed: self.seed,
+            seed: self.seed_of(epoch),
             epoch,
             event: first as u64,
             request,
@@ -220,9 +234,11 @@ impl Pass {
     pub fn batch(&self, iteration: usize) -> Result<EventBatch, NegativeError> {
         let sampling = &*self.sampling;
         let (events, stream) = (self.batch_events(iteration), sampling.columns());
-        let drawn = sampling
-            .negatives
-            .sample(self.negative_key(), events.clone(), stream)?;
+        let pool = match (&sampling.train_negatives, self.part) {
+            (Some(pool), SplitPart::Train) => pool,
+            _ => &sampling.negatives,
+        };
+        let drawn = pool.sample(self.negative_key(), events.clone(), stream)?;
         let batch = EventBatch::cut(events, stream.src, stream.dst, stream.time, drawn.dst);
         Ok(EventBatch {
             neg_src: drawn.src,
@@ -233,7 +249,7 @@ impl Pass {
     /// What the draws of this pass depend on, besides the event.
     pub(super) fn negative_key(&self) -> NegativeKey {
         NegativeKey {
-            seed: self.sampling.seed,
+            seed: self.sampling.seed_of(self.epoch),
             epoch: self.epoch,
             split: self.part,
         }

@@ -1,57 +1,84 @@
-//! EdgeBank on the events, negatives and candidates of an evaluation.
+//! EdgeBanks on the events, negatives and candidates of an evaluation.
 
-use super::{BankMetrics, EdgeBankMetrics, EvalError, Evaluator, Pool, part_of};
+use super::{BankMetrics, DyglibBanks, EdgeBankMetrics, EvalError, Evaluator, Pool, part_of};
 use crate::eval::edgebank::{Bank, EdgeBank};
 use crate::eval::{self, BatchScores, Rank, RankMetrics};
 use crate::sampling::SplitPart;
 use crate::train::error::StageError;
 
+/// Those of every protocol, then DyGLib's.
+const BANKS: [Bank; 5] = [
+    Bank::Unlimited,
+    Bank::Window,
+    Bank::RecentEvents,
+    Bank::RepeatInterval,
+    Bank::RepeatThreshold,
+];
+
+/// Pooled AP of a bank, and its ranking where the protocol ranks.
+type Worth = (f64, Option<RankMetrics>);
+
 impl Evaluator {
-    /// Both EdgeBanks on the same events, negatives and candidates.
+    /// The EdgeBanks on the same events, negatives and candidates; DyGLib's too where pairs of the
+    /// past are negatives.
     ///
     /// # Errors
     /// When negatives can't be drawn.
     pub fn edgebank(&self) -> Result<EdgeBankMetrics, EvalError> {
         let train = part_of(self.sampling(), self.split.train.clone());
-        let mut bank = EdgeBank::after(train);
+        let (mut bank, banks) = match self.past {
+            Some(_) => (EdgeBank::with_repeats_after(train), &BANKS[..]),
+            None => (EdgeBank::after(train), &BANKS[..2]),
+        };
         let [own, other] = &self.pools;
-        let val = self.over(&mut bank, SplitPart::Validation, own)?;
-        let test = |pool| self.over(&mut bank.clone(), SplitPart::Test, pool);
+        let val = self.over(&mut bank, banks, SplitPart::Validation, own)?;
+        let test = |pool| self.over(&mut bank.clone(), banks, SplitPart::Test, pool);
         let (test_own, test_other) = (test(own)?, test(other)?);
         let past = match &self.past {
             Some([historical, inductive]) => Some([test(historical)?, test(inductive)?]),
             None => None,
         };
-        let [unlimited, window] = [0, 1].map(|bank: usize| BankMetrics {
-            val_ap: val[bank].0,
-            test_ap: test_own[bank].0,
-            test_other_pool_ap: test_other[bank].0,
-            test_historical_ap: past.map(|[historical, _]| historical[bank].0),
-            test_inductive_ap: past.map(|[_, inductive]| inductive[bank].0),
-            val_mrr: val[bank].1.map(|ranking| ranking.mrr),
-            test_mrr: test_own[bank].1.map(|ranking| ranking.mrr),
-            val_hits: val[bank].1.map(|ranking| ranking.hits),
-            test_hits: test_own[bank].1.map(|ranking| ranking.hits),
-        });
-        Ok(EdgeBankMetrics { unlimited, window })
+        let metrics = |bank: usize| {
+            let past = past.as_ref();
+            BankMetrics {
+                val_ap: val[bank].0,
+                test_ap: test_own[bank].0,
+                test_other_pool_ap: test_other[bank].0,
+                test_historical_ap: past.map(|[historical, _]| historical[bank].0),
+                test_inductive_ap: past.map(|[_, inductive]| inductive[bank].0),
+                val_mrr: val[bank].1.map(|ranking| ranking.mrr),
+                test_mrr: test_own[bank].1.map(|ranking| ranking.mrr),
+                val_hits: val[bank].1.map(|ranking| ranking.hits),
+                test_hits: test_own[bank].1.map(|ranking| ranking.hits),
+            }
+        };
+        Ok(EdgeBankMetrics {
+            unlimited: metrics(0),
+            window: metrics(1),
+            dyglib: self.past.is_some().then(|| DyglibBanks {
+                recent_events: metrics(2),
+                repeat_interval: metrics(3),
+                repeat_threshold: metrics(4),
+            }),
+        })
     }
 
-    /// Pooled AP and ranking of each EdgeBank over a part; the bank continues.
+    /// What each of `banks` is worth over a part; the bank continues.
     fn over(
         &self,
         bank: &mut EdgeBank,
+        banks: &[Bank],
         part: SplitPart,
         pool: &Pool,
-    ) -> Result<[(f64, Option<RankMetrics>); 2], EvalError> {
-        let banks = [Bank::Unlimited, Bank::Window];
+    ) -> Result<Vec<Worth>, EvalError> {
         let pass = self.pass_with(&pool.1, part, 0);
-        let mut scores: [Vec<BatchScores>; 2] = Default::default();
-        let mut ranks: [Vec<Rank>; 2] = Default::default();
+        let mut scores: Vec<Vec<BatchScores>> = vec![Vec::new(); banks.len()];
+        let mut ranks: Vec<Vec<Rank>> = vec![Vec::new(); banks.len()];
         let mut batches = Vec::with_capacity(pass.iterations());
         for iteration in 0..pass.iterations() {
             self.stop.check()?;
             let batch = pass.batch(iteration).map_err(StageError::from)?;
-            for (of, scores) in banks.into_iter().zip(&mut scores) {
+            for (&of, scores) in banks.iter().zip(&mut scores) {
                 let score = |src: &[_], dst: &[_]| -> Vec<f32> {
                     let pairs = src.iter().zip(dst);
                     pairs.map(|(&s, &d)| bank.score(of, s, d)).collect()
@@ -68,7 +95,7 @@ impl Evaluator {
                         .of(key, event, stream)
                         .map_err(StageError::from)?;
                     let (src, dst) = (batch.src[i], batch.dst[i]);
-                    for (of, ranks) in banks.into_iter().zip(&mut ranks) {
+                    for (&of, ranks) in banks.iter().zip(&mut ranks) {
                         let of_others: Vec<f32> =
                             others.iter().map(|&d| bank.score(of, src, d)).collect();
                         ranks.push(Rank::of(bank.score(of, src, dst), &of_others)?);
@@ -78,10 +105,13 @@ impl Evaluator {
             bank.insert(batch.columns());
             batches.push(batch);
         }
-        let ranking = ranks.map(|ranks| RankMetrics::of(&self.known, &batches, &ranks));
-        Ok([
-            (eval::pooled_ap(&scores[0])?, ranking[0]),
-            (eval::pooled_ap(&scores[1])?, ranking[1]),
-        ])
+        let of_banks = scores.iter().zip(&ranks);
+        of_banks
+            .map(|(scores, ranks)| {
+                // A batch is scored before the bank knows it, whatever models see of it.
+                let ranking = RankMetrics::of(&self.known, &batches, ranks, true);
+                Ok((eval::pooled_ap(scores)?, ranking))
+            })
+            .collect()
     }
 }

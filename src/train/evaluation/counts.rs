@@ -109,7 +109,7 @@ impl Evaluator {
             batches.push(batch);
         }
         let metrics = LinkMetrics::of(pool.0, &self.known, &batches, &scores)?;
-        let ranking = RankMetrics::of(&self.known, &batches, &ranks);
+        let ranking = RankMetrics::of(&self.known, &batches, &ranks, pass.sampling.hide_batch);
         Ok(LinkMetrics { ranking, ..metrics })
     }
 }
