@@ -59,7 +59,8 @@ pub struct FetchedTimes {
     /// Time since the last event of each root, over the query's time since the origin (the first
     /// event, if that is earlier) plus one: from 0 to below 1.
     pub root_recency: Vec<f32>,
-    /// How long ago the memory of each root had been updated.
+    /// Age of what each root knows of itself: time since its newest mail, since the origin where it
+    /// has none.
     pub root_age: Vec<f64>,
     /// Rows that a mitigation corrected, if there is one.
     pub corrected: Option<usize>,
@@ -180,7 +181,7 @@ impl NodeTimes {
         let ages = request.roots.node.iter().zip(request.roots.time);
         times.root_age = ages
             .map(|(node, time)| {
-                let ticks = time - self.last_update[node.index()];
+                let ticks = time - self.newest(*node);
                 ticks as f64 / self.rule.ticks_per_unit as f64
             })
             .collect();
@@ -200,6 +201,15 @@ impl NodeTimes {
         let slots = self.rule.mail_slots;
         let newest = (self.next_slot[node.index()] as usize + slots - 1) % slots;
         self.mails(node)[newest]
+    }
+
+    /// Time of what a node knows of itself: its newest mail, which the updater lets into a row
+    /// before anything reads it; the origin where there is none.
+    pub(super) fn newest(&self, node: NodeId) -> Timestamp {
+        match self.newest_mail(node) {
+            NO_MAIL => self.rule.origin,
+            time => time,
+        }
     }
 
     /// Places in the mailbox table (node x slots + slot) that `mail_routing` go to.

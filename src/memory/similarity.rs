@@ -133,9 +133,8 @@ impl Correction {
         };
         correction.mitigated = true;
         correction.keep = mitigation.keep;
-        let last_update = node_times.last_update();
         let ages = |roots: Queries<'_>| -> Vec<Timestamp> {
-            let age = |(node, time): (&NodeId, &Timestamp)| time - last_update[node.index()];
+            let age = |(&node, time): (&NodeId, &Timestamp)| time - node_times.newest(node);
             roots.node.iter().zip(roots.time).map(age).collect()
         };
         let Some(threshold) = quantile(&ages(request.aged), mitigation.age_quantile) else {
@@ -149,7 +148,8 @@ impl Correction {
                 continue;
             }
             *row_done = true;
-            let newer = |other: &&NodeId| last_update[other.index()] > last_update[node.index()];
+            let newest = node_times.newest(*node);
+            let newer = |other: &&NodeId| node_times.newest(**other) > newest;
             let mut similar = mitigation
                 .similar
                 .list(*node)

@@ -110,6 +110,50 @@ fn query_mode_measures_from_the_last_event_to_the_query() {
     );
 }
 
+/// The mail of a node's last event has been let into no memory row yet, but into what a root reads.
+#[test]
+fn age_counts_from_the_newest_mail() {
+    for (time_delta, write) in [
+        (TimeDelta::Message, MemoryWrite::Event),
+        (TimeDelta::Message, MemoryWrite::Read),
+        (TimeDelta::Query, MemoryWrite::Event),
+    ] {
+        let rule = NodeTimesRule {
+            time_delta,
+            write,
+            ticks_per_unit: 10,
+            mail_slots: 2,
+            ..RULE
+        };
+        let mut node_times = NodeTimes::new(2, rule);
+        let ages = |node_times: &NodeTimes| {
+            let request = MemoryRequest {
+                roots: Queries {
+                    node: &NODE,
+                    time: &[160; 2],
+                },
+                ..rows(&[], &[])
+            };
+            node_times.fetch(request).root_age
+        };
+        assert_eq!(ages(&node_times), [6.0, 6.0], "from the origin");
+        // Mail that a node gets without an event of its own counts too.
+        for (node, time, age) in [(1, 130, 3.0), (1, 150, 1.0), (1, 155, 0.5)] {
+            let times = node_times.fetch(rows(&NODE, &[time; 2]));
+            event(&mut node_times, node, 0, time, &times);
+            assert_eq!(ages(&node_times), [age, 6.0], "{time_delta:?} {write:?}");
+        }
+        let mail_routing = MailRouting {
+            node: vec![NodeId(0)],
+            time: vec![158],
+            mail: one_piece(0),
+        };
+        let times = node_times.fetch(rows(&NODE, &[158; 2]));
+        node_times.commit(&LastWriters::default(), &mail_routing, &times);
+        assert_eq!(ages(&node_times), [0.5, 0.2]);
+    }
+}
+
 /// TGL divides by t + 1, which is 0 at -1 and negative before.
 #[test]
 fn recency_counts_from_an_event_before_the_origin() {
