@@ -51,19 +51,19 @@ enum Command {
     ///
     /// Takes the options of `mspipe train`. Trains at least two epochs; the first is not
     /// counted. Nothing is kept.
-    #[command(after_help = SPEED_EXAMPLE)]
+    #[command(after_help = SPEED_EXAMPLE, mut_arg("epochs", five))]
     Speed(Box<Printed<RunConfig>>),
     /// Measure training events per second in streams of different lengths
     ///
     /// Takes the options of `mspipe train`, but --streams in place of --data. Trains stretches
     /// of --events events at three places of each stream.
-    #[command(after_help = LENGTH_EXAMPLE)]
+    #[command(after_help = LENGTH_EXAMPLE, mut_arg("epochs", five))]
     Length(Box<Printed<LengthConfig>>),
     /// Measure the time from the start of the program to the end of the first training iteration
     ///
     /// Takes the options of `mspipe train`. A stream that is converted for the first time, and a
     /// driver that compiles its shaders for the first time, take longer.
-    #[command(after_help = STARTUP_EXAMPLES)]
+    #[command(after_help = STARTUP_EXAMPLES, mut_arg("epochs", five))]
     Startup(Box<Printed<RunConfig>>),
     /// Compare schedules and mitigations of staleness: speed, k, stall, test AP
     ///
@@ -71,7 +71,7 @@ enum Command {
     /// table. Takes the options of `mspipe train`; --schedule, --memory, --mitigation, --keep,
     /// --quantile and --seeds take lists.
     /// Ended and started again, it continues after the last finished run.
-    #[command(after_help = SCHEDULES_EXAMPLES)]
+    #[command(after_help = SCHEDULES_EXAMPLES, mut_arg("epochs", five))]
     Schedules(Box<SchedulesArgs>),
     /// Run the experiments of MSPipe's evaluation and write a report
     ///
@@ -97,7 +97,7 @@ enum Command {
     ///
     /// Both train the same stream on the CPU with the same settings, negatives, threads and
     /// metric, one epoch each in turns. What still differs is printed below the table.
-    #[command(after_help = PEERS_EXAMPLES)]
+    #[command(after_help = PEERS_EXAMPLES, mut_arg("epochs", five))]
     Peers(Box<Printed<PeersConfig>>),
 }
 
@@ -169,6 +169,14 @@ Examples:
 
 Columns: training events/s from batch preparation to weight update, no evaluation; the median leaves
 the first epoch out; ratio is mspipe's over PyG's, its median that of the epochs' ratios.";
+
+/// Epochs of a measurement: as many as tell a speed, not until nothing more is learnt.
+fn five(epochs: clap::Arg) -> clap::Arg {
+    epochs
+        .help("Passes over the training events")
+        .default_value("5")
+        .hide_default_value(false)
+}
 
 /// A command whose report is printed, as text or as JSON.
 #[derive(Args)]
@@ -313,5 +321,15 @@ mod tests {
     #[test]
     fn the_command_line_is_sound() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn measurements_train_five_epochs_unless_told_otherwise() {
+        let epochs = |options: &str| match Cli::parse_from(options.split(' ')).command {
+            Command::Speed(args) => args.config.training.epochs,
+            _ => unreachable!("speed"),
+        };
+        assert_eq!(epochs("mspipe-bench speed --data x"), 5);
+        assert_eq!(epochs("mspipe-bench speed --data x --epochs 7"), 7);
     }
 }

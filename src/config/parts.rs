@@ -186,8 +186,15 @@ pub enum TimeEncodingName {
 /// How it is trained.
 #[derive(Debug, Clone, PartialEq, Args)]
 pub struct TrainingSettings {
-    /// Passes over the training events
-    #[arg(long, value_name = "N", default_value_t = 5)]
+    /// Passes over the training events, at most: see --patience [default: 50; 5 with --protocol tgl
+    /// and mspipe]
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 50,
+        default_value_ifs([("protocol", "tgl", "5"), ("protocol", "mspipe", "5")]),
+        hide_default_value = true
+    )]
     pub epochs: usize,
 
     /// Events per batch [default: 600; 200 with --protocol dyglib]
@@ -204,11 +211,18 @@ pub struct TrainingSettings {
     #[arg(long, value_name = "S", default_value_t = 0)]
     pub seed: u64,
 
-    /// Learning rate; with --lr-schedule its highest value
+    /// Learning rate; with --lr-schedule its highest value [default: 0.001; 0.0001 with --protocol
+    /// tgl, mspipe and dyglib]
     #[arg(
         long,
         value_name = "LR",
-        default_value_t = 1e-4,
+        default_value_t = 1e-3,
+        default_value_ifs([
+            ("protocol", "tgl", "1e-4"),
+            ("protocol", "mspipe", "1e-4"),
+            ("protocol", "dyglib", "1e-4"),
+        ]),
+        hide_default_value = true,
         help_heading = "Training"
     )]
     pub learning_rate: f64,
@@ -252,8 +266,15 @@ pub struct TrainingSettings {
     pub monitor: Option<Monitor>,
 
     /// End training after so many epochs in a row that are not better than the best one before;
-    /// 0: never
-    #[arg(long, value_name = "N", default_value_t = 0, help_heading = "Training")]
+    /// 0: never [default: 5; 0 with --protocol tgl and mspipe]
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 5,
+        default_value_ifs([("protocol", "tgl", "0"), ("protocol", "mspipe", "0")]),
+        hide_default_value = true,
+        help_heading = "Training"
+    )]
     pub patience: usize,
 
     /// Also evaluate the test part after each epoch (on a copy of the memory)
