@@ -36,6 +36,7 @@ pub use runs::{
     classify_nodes, dry_resume, dry_run, estimate_on, evaluate, evaluate_on, resume, run, train_on,
 };
 pub use seeds::{SeedsObserver, resume_seeds, run_seeds};
+pub use tasks::Measured;
 
 use footprint::Footprint;
 use opening::Begin;

@@ -294,6 +294,8 @@ fn exported_weights_evaluate_to_the_same_digits() {
         ));
         workdir.ok(&["export", "run", "--to", "w.safetensors"]);
         let of_run = evaluated(&workdir, &["run"]);
+        let [no_val, test, ..] = evaluated(&workdir, &["run", "--test-only"]);
+        assert_eq!((&no_val, &test), (&Value::Null, &of_run[1]), "{model}");
         let as_trained = [&SMALL[1..], &options].concat();
         let of_file = [&["--init", "w.safetensors"], &as_trained[..]].concat();
         assert_eq!(evaluated(&workdir, &of_file), of_run, "{model}");

@@ -16,7 +16,7 @@ use mspipe::memory::{MemoryStore, MemoryWrite};
 use mspipe::model::init::Initializer;
 use mspipe::model::{LinkModel, ModelConfig, ModelName};
 use mspipe::sampling::candidates::ListedCandidates;
-use mspipe::sampling::{Candidates, NegativePool, Recent};
+use mspipe::sampling::{Candidates, NegativePool, Recent, SplitPart};
 use mspipe::train::evaluation::{Evaluator, Scored};
 use mspipe::train::histories::Histories;
 use mspipe::train::pass::Sampling;
@@ -129,7 +129,9 @@ fn a_test_with_two_pools_leaves_the_memory_of_one() {
             model,
             mut memory,
         } = Fixture::new(Negatives::Destinations, device);
-        evaluator.replay(&model, &mut memory).unwrap();
+        evaluator
+            .replay(&model, &mut memory, SplitPart::Train)
+            .unwrap();
         let replayed = trace(&memory);
         assert!(replayed.0.iter().any(|bits| *bits != 0));
         let val = evaluator.validate(&model, &mut memory).unwrap();

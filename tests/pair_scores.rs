@@ -202,7 +202,9 @@ impl World {
             memory,
             rows: RefCell::default(),
         };
-        self.evaluator.replay(&self.model, &mut memory).unwrap();
+        self.evaluator
+            .replay(&self.model, &mut memory, SplitPart::Train)
+            .unwrap();
         let batch = self.evaluator.pass(SplitPart::Test, 0).batch(0).unwrap();
         let nodes = (0..self.sampling.log.nodes() as u32).map(NodeId);
         let mut pairs = Vec::new();

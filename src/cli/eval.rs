@@ -8,6 +8,7 @@ use clap::Args;
 use indicatif::ProgressBar;
 use mspipe::config::{GivenConfig, Purpose};
 use mspipe::eval::EQUAL_SCORES;
+use mspipe::session::Measured;
 use mspipe::{console, interrupt, session};
 
 use super::report;
@@ -40,6 +41,10 @@ pub(crate) struct EvalArgs {
     #[command(flatten)]
     settings: GivenConfig,
 
+    /// Measure the test part alone; the validation part only builds the memory
+    #[arg(long)]
+    test_only: bool,
+
     /// Print the numbers as JSON
     #[arg(long)]
     json: bool,
@@ -58,11 +63,16 @@ pub(crate) fn run(args: EvalArgs) -> anyhow::Result<()> {
         (None, None) => bail!("no weights are given; give the folder of a run, or --init FILE"),
     };
     let json = args.json;
+    let measured = match args.test_only {
+        true => Measured::Test,
+        false => Measured::ValidationAndTest,
+    };
     let bar = ProgressBar::new_spinner();
     bar.enable_steady_tick(Duration::from_millis(200));
     let mut head = String::new();
     let summary = session::evaluate(
         settings.resolve(Purpose::Eval)?,
+        measured,
         &interrupt::stop(),
         |session, device| {
             head = report::head(session, device);
@@ -74,18 +84,29 @@ pub(crate) fn run(args: EvalArgs) -> anyhow::Result<()> {
         report::say_notes(&summary.setting.notes);
         return Ok(console::json(&summary)?);
     }
-    let mut text = format!(
-        "{head}\nval       {}, negatives from {}\n  new     {}\n{}\n",
-        report::metrics(&summary.val),
-        summary.val.negatives,
-        report::inductive(&summary.val),
-        report::test(&summary.test, &summary.edgebank, &summary.counts, "")
-    );
+    let mut text = format!("{head}\n");
+    if let Some(val) = &summary.val {
+        text.push_str(&format!(
+            "val       {}, negatives from {}\n  new     {}\n",
+            report::metrics(val),
+            val.negatives,
+            report::inductive(val)
+        ));
+    }
+    text.push_str(&report::test(
+        &summary.test,
+        &summary.edgebank,
+        &summary.counts,
+        "",
+    ));
+    text.push('\n');
     text.push_str(
         "memory    built by replaying the training part with these weights; the numbers of a training run, \
          whose weights still changed, differ slightly\n",
     );
-    if summary.val.equal_scores || summary.test.own_pool.equal_scores {
+    if summary.val.as_ref().is_some_and(|val| val.equal_scores)
+        || summary.test.own_pool.equal_scores
+    {
         text.push_str(&format!("warning: {EQUAL_SCORES}\n"));
     }
     if summary.setting.data.synthetic {

@@ -231,8 +231,8 @@ pub struct EvalSummary {
     /// What the numbers belong to; `init` are the weights.
     #[serde(flatten)]
     pub setting: Setting,
-    /// Metrics of the validation part.
-    pub val: LinkMetrics,
+    /// Metrics of the validation part; None where the test alone is measured.
+    pub val: Option<LinkMetrics>,
     /// Metrics of the test part.
     #[serde(flatten)]
     pub test: TestMetrics,

@@ -10,7 +10,7 @@ use super::footprint::Footprint;
 use super::opening::Begin;
 use super::recording::Identity;
 use super::stream::{InitialWeights, OpenStream};
-use super::{Session, SessionError};
+use super::{Measured, Session, SessionError};
 use crate::checkpoint::Checkpoints;
 use crate::config::{self, ConfigError, RunConfig, Task};
 use crate::device::{self, ComputeDevice};
@@ -153,7 +153,7 @@ pub fn train_on(
 /// See [`SessionError`].
 pub fn evaluate_on(log: &Arc<EventLog>, config: RunConfig) -> Result<EvalSummary, SessionError> {
     on_stream(log, config, |session, device| {
-        session.evaluate(device, &mut |_| ())
+        session.evaluate(device, Measured::ValidationAndTest, &mut |_| ())
     })
 }
 
@@ -254,17 +254,18 @@ pub fn classify_nodes<O: FnMut(NodeEvent<'_>) -> io::Result<()>>(
 }
 
 /// Opens stream and device and evaluates the weights of `--init`: builds the memory of the
-/// training part without training, then validates and tests. `begin` is told of the
+/// training part without training, then validates and tests, or tests alone. `begin` is told of the
 /// session and the device before; what it returns is told which part begins.
 ///
 /// # Errors
 /// See [`SessionError`].
 pub fn evaluate<P: FnMut(&str)>(
     config: RunConfig,
+    measured: Measured,
     stop: &Stop,
     begin: impl FnOnce(&Session, &ComputeDevice) -> P + Send,
 ) -> Result<EvalSummary, SessionError> {
     on_device(config, Begin::Fresh, stop, |session, device| {
-        session.evaluate(device, &mut begin(session, device))
+        session.evaluate(device, measured, &mut begin(session, device))
     })
 }

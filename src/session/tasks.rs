@@ -34,6 +34,15 @@ use crate::train::progress::Progress;
 use crate::train::trainer::Trainer;
 use crate::weights;
 
+/// What an evaluation measures.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Measured {
+    /// Both parts.
+    ValidationAndTest,
+    /// The test part: where each event is ranked among a thousand, half of the time.
+    Test,
+}
+
 impl Session {
     /// The model that the session begins with, on `device`.
     pub(super) fn new_model(&self, device: &Device) -> Result<LinkModel, SessionError> {
@@ -220,11 +229,13 @@ impl Session {
         Ok(summary)
     }
 
-    /// Replays the training part with the given weights, validates and tests; `begins` is told which
+    /// Replays the training part with the given weights, validates and tests, or goes over the
+    /// validation part as over training where only the test is `measured`; `begins` is told which
     /// part begins.
     pub(super) fn evaluate(
         &self,
         device: &ComputeDevice,
+        measured: Measured,
         begins: &mut dyn FnMut(&str),
     ) -> Result<EvalSummary, SessionError> {
         if self.weights.is_none() {
@@ -237,9 +248,15 @@ impl Session {
         let mut memory = self.new_memory(&device.device);
         let evaluator = self.evaluator(&device.device)?;
         begins("training");
-        evaluator.replay(&model, &mut memory)?;
+        evaluator.replay(&model, &mut memory, SplitPart::Train)?;
         begins("validation");
-        let val = evaluator.validate(&model, &mut memory)?;
+        let val = match measured {
+            Measured::ValidationAndTest => Some(evaluator.validate(&model, &mut memory)?),
+            Measured::Test => {
+                evaluator.replay(&model, &mut memory, SplitPart::Validation)?;
+                None
+            }
+        };
         begins("test");
         let test = evaluator.test(&model, &mut memory)?;
         Ok(EvalSummary {

@@ -164,13 +164,17 @@ impl Evaluator {
         }
     }
 
-    /// Builds the memory of the training part: goes over it with these weights and
-    /// measures nothing.
+    /// Builds the memory of a part: goes over it with these weights and measures nothing.
     ///
     /// # Errors
     /// When a stage fails.
-    pub fn replay(&self, model: &LinkModel, memory: &mut dyn MemoryStore) -> Result<(), EvalError> {
-        let pass = self.pass(SplitPart::Train, 0);
+    pub fn replay(
+        &self,
+        model: &LinkModel,
+        memory: &mut dyn MemoryStore,
+        part: SplitPart,
+    ) -> Result<(), EvalError> {
+        let pass = self.pass(part, 0);
         let before = memory.version();
         for iteration in 0..pass.iterations() {
             let prepared = pass.fetch_features(pass.sample(iteration)?);
