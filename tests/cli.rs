@@ -198,6 +198,13 @@ fn the_same_seed_gives_the_same_losses_whatever_the_threads() {
             threads,
             "--seed",
             seed,
+            // Ranking lays out on the host while the device computes: with one thread, in turns.
+            "--protocol",
+            "tgb",
+            "--candidates",
+            "20",
+            "--eval-seed",
+            seed,
         ]));
     }
     let of = |run: &str| losses(&workdir.path(run).join("metrics.jsonl"));
@@ -206,6 +213,7 @@ fn the_same_seed_gives_the_same_losses_whatever_the_threads() {
     assert_ne!(of("c"), of("d"));
     let val = |run: &str| workdir.json(&format!("{run}/summary.json"))["epochs"][0]["val"].clone();
     assert_eq!(val("a"), val("b"));
+    assert!(val("a")["ranking"]["mrr"].is_number());
 }
 
 #[test]

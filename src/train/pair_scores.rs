@@ -16,9 +16,6 @@
 mod trips;
 mod updated_rows;
 
-use std::sync::mpsc;
-use std::thread;
-
 use burn::tensor::{Device, Tensor};
 use mspipe_datasets::Stop;
 
@@ -121,19 +118,21 @@ impl BesideBatch<'_> {
             .map(|&(event, src, dst)| (event as usize, src, dst));
         let history = self.sampling.beside_statistics(batch, with_event);
         let list = PairList::new(batch, pairs, self.sampling, &self.model.model);
-        // One trip is laid out while another is computed.
-        let (list, (to_device, trips)) = (&list, mpsc::sync_channel(0));
-        thread::scope(|threads| {
-            // Ends early when the other side has.
-            threads.spawn(move || list.trips().try_for_each(|trip| to_device.send(trip).ok()));
-            let mut scores = vec![0.0; pairs.len()];
-            let mut sources = Vec::new();
-            for trip in trips {
-                self.stop.check()?;
+        let mut trips = list.trips();
+        let mut next = trips.next();
+        let mut scores = vec![0.0; pairs.len()];
+        let mut sources = Vec::new();
+        while let Some(trip) = next.take() {
+            self.stop.check()?;
+            // The next trip is laid out while this one is computed, by a worker that has nothing to
+            // do; if there is none, by this one afterwards. (A thread of its own would wait for ever
+            // for a pool whose only worker waits for it.)
+            let computed = rayon::in_place_scope(|scope| {
+                scope.spawn(|_| next = trips.next());
                 let (embedding, pairs) = self.embed(trip, batch, memory);
                 let Some(pairs) = pairs else {
                     sources.push(embedding);
-                    continue;
+                    return Ok(());
                 };
                 let source = Tensor::cat(std::mem::take(&mut sources), 0);
                 sources.push(source.clone());
@@ -141,9 +140,11 @@ impl BesideBatch<'_> {
                 for (&place, logit) in pairs.place.iter().zip(logits) {
                     scores[place as usize] = logit;
                 }
-            }
-            Ok(scores)
-        })
+                Ok::<_, MemoryError>(())
+            });
+            computed?;
+        }
+        Ok(scores)
     }
 
     /// The logits of the pairs of a trip, given the embeddings of all sources and of the trip's
