@@ -204,9 +204,13 @@ fn probe() -> Vec<(wgpu::Adapter, AdapterReport)> {
         .collect()
 }
 
-fn instance() -> wgpu::Instance {
+/// This machine's graphics interfaces. `WGPU_VALIDATION=1 WGPU_DEBUG=1` has them check every call and
+/// log what is wrong with it: by the Khronos validation layer, or Direct3D's debug layer, where there
+/// is one.
+pub fn instance() -> wgpu::Instance {
     wgpu::Instance::new(wgpu::InstanceDescriptor {
         backends: wgpu::Backends::PRIMARY,
+        flags: wgpu::InstanceFlags::from_env_or_default(),
         ..wgpu::InstanceDescriptor::new_without_display_handle()
     })
 }

@@ -44,6 +44,8 @@ mod gpu {
     mod kernels;
     /// Launches as a profile counts them.
     mod launches;
+    /// Messages of the Khronos validation layer reach the tests.
+    mod validation;
 }
 
 /// Runs `work` on the device of this binary, on the thread that owns it.

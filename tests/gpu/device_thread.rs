@@ -12,6 +12,7 @@ use std::sync::{Mutex, OnceLock};
 use burn::tensor::Device;
 use mspipe::device::{ComputeDevice, DeviceChoice, DeviceError};
 use tracing::field::{Field, Visit};
+use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
 use tracing_subscriber::util::SubscriberInitExt as _;
 
@@ -19,7 +20,7 @@ type Panic = Box<dyn Any + Send>;
 type Work = Box<dyn FnOnce(&Result<ComputeDevice, DeviceError>) + Send>;
 
 /// Runs `work` on the device thread and returns its result; panics as it panicked, when
-/// the device can't be opened, and when burn or wgpu logged a warning meanwhile.
+/// the device can't be opened, and when burn, wgpu or a validation layer logged a warning meanwhile.
 pub(crate) fn run<T: Send + 'static>(work: impl FnOnce(&Device) -> T + Send + 'static) -> T {
     static QUEUE: OnceLock<Sender<Work>> = OnceLock::new();
     let queue = QUEUE.get_or_init(|| {
@@ -36,9 +37,14 @@ pub(crate) fn run<T: Send + 'static>(work: impl FnOnce(&Device) -> T + Send + 's
                 return;
             }
         };
-        drop(std::mem::take(&mut *WARNINGS.lock().unwrap()));
-        let outcome = catch_unwind(AssertUnwindSafe(|| work(&device.device)));
-        let warnings = std::mem::take(&mut *WARNINGS.lock().unwrap());
+        keep_validation();
+        let outcome = catch_unwind(AssertUnwindSafe(|| {
+            let value = work(&device.device);
+            // Drivers speak of what was only submitted before this returns.
+            device.device.sync().unwrap();
+            value
+        }));
+        let warnings = take_warnings();
         let outcome = match outcome {
             Ok(_) if !warnings.is_empty() => Err(Box::new(warnings.join("\n")) as Panic),
             outcome => outcome,
@@ -56,30 +62,53 @@ pub(crate) fn run<T: Send + 'static>(work: impl FnOnce(&Device) -> T + Send + 's
 }
 
 fn serve(work: &Receiver<Work>) {
-    tracing_subscriber::registry().with(Warnings).init();
+    // The level is what wgpu asks the validation layer for.
+    let subscriber = tracing_subscriber::registry().with(LevelFilter::WARN);
+    subscriber.with(Warnings).init();
     let choice = std::env::var("MSPIPE_TEST_DEVICE").unwrap_or_else(|_| "software".to_owned());
     let choice: DeviceChoice = choice.parse().expect("MSPIPE_TEST_DEVICE");
     let device = mspipe::device::open(choice);
     if let Ok(device) = &device {
-        // Not eprintln!, which libtest captures.
-        let _ = writeln!(std::io::stderr(), "adapter: {}", device.adapter);
+        say(&format!("adapter: {}", device.adapter));
     }
     for work in work {
         work(&device);
     }
 }
 
-/// Warnings and errors logged since the last test. burn reports a failed launch only so,
-/// and in the data that is read afterwards.
+/// Warnings and errors that were logged. burn reports a failed launch only so, and in the data that is
+/// read afterwards; the validation layer only so.
 static WARNINGS: Mutex<Vec<String>> = Mutex::new(Vec::new());
+
+/// What was logged since it was last asked, or is kept by [`keep_validation`].
+pub(crate) fn take_warnings() -> Vec<String> {
+    std::mem::take(&mut *WARNINGS.lock().unwrap())
+}
+
+/// Forgets what was logged between tests, but for messages of the validation layer: a loader warns of
+/// drivers that it can't load, and CPU tests run beside this thread.
+fn keep_validation() {
+    let mut warnings = WARNINGS.lock().unwrap();
+    warnings.retain(|warning| warning.contains("VALIDATION ["));
+}
+
+/// Not eprintln!, which libtest captures.
+pub(crate) fn say(text: &str) {
+    let _ = writeln!(std::io::stderr(), "{text}");
+}
+
+/// The validation layer of Debian 12 (1.3.239) says so of every module: it does not know WGSL as a
+/// language that modules are made from, which wgpu names in them where `WGPU_DEBUG` is set.
+const UNKNOWN_LANGUAGE: &str = "SPIR-V module not valid: Invalid source language operand: 10";
 
 struct Warnings;
 
 impl<S: tracing::Subscriber> Layer<S> for Warnings {
     fn on_event(&self, event: &tracing::Event<'_>, _: Context<'_, S>) {
-        if *event.metadata().level() <= tracing::Level::WARN {
-            let mut message = Message(String::new());
-            event.record(&mut message);
+        let mut message = Message(String::new());
+        event.record(&mut message);
+        // What the validation layer says of objects comes in records of their own.
+        if !message.0.contains(UNKNOWN_LANGUAGE) && !message.0.starts_with("message: \t") {
             WARNINGS.lock().unwrap().push(message.0);
         }
     }
