@@ -187,13 +187,25 @@ fn cached(
             notes.push(format!(
                 "{error} (as it is of the cache, that was done now)"
             ));
-            make()?
+            made(target, make)?
         }
         Some(Err(error)) => return Err(error),
-        None => make()?,
+        None => made(target, make)?,
     };
     log.notes.splice(0..0, notes);
     Ok(log)
+}
+
+/// What `make` makes at `target`, or what another program made there meanwhile: two that begin at once
+/// with the same stream convert it both, and one is first.
+fn made(
+    target: &Path,
+    make: impl FnOnce() -> Result<EventLog, DataError>,
+) -> Result<EventLog, DataError> {
+    match make() {
+        Err(error) if error.is_of_store() && store::is_store(target) => store::open(target),
+        made => made,
+    }
 }
 
 /// Converts a source into a store at `to`, which must not exist.
@@ -256,4 +268,25 @@ fn cached_place(raw: &RawSource, options: &OpenOptions) -> Result<PathBuf, DataE
     Ok(options
         .cache_folder()?
         .join(format!("{plain}-{key}.{STORE_EXTENSION}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stop::Stop;
+
+    #[test]
+    fn of_two_that_convert_a_stream_at_once_the_second_opens_what_the_first_has_made() {
+        let folder = tempfile::tempdir().unwrap();
+        let target = folder.path().join("mooc.mspipe");
+        let stream: SyntheticSpec = "synthetic:mooc:scale=0.001".parse().unwrap();
+        let make = || stream.generate(&target, &Stop::default());
+        let mut first = String::new();
+        let second = cached(&target, || {
+            first = make().unwrap().hash().to_owned();
+            make()
+        });
+        assert_eq!(second.unwrap().hash(), first);
+        assert!(make().unwrap_err().to_string().contains("already exists"));
+    }
 }

@@ -62,7 +62,7 @@ impl Bench {
     /// What an import says, for `name` as it is.
     pub(crate) fn notes(&self, name: &str) -> Vec<String> {
         let source = self.path(name);
-        let to = self.path("noted.mspipe");
+        let to = self.path(&format!("{name}.mspipe"));
         import(source.to_str().unwrap(), &self.options(), &to)
             .unwrap()
             .notes
