@@ -30,7 +30,7 @@ fn what_a_run_refuses_at_its_start_its_dry_run_refuses() {
             "has 0 iterations of epoch 1",
         ),
         (
-            "--schedule replay:run/ledger.jsonl --epochs 2",
+            "--schedule replay:run/ledger.jsonl --epochs 2 --patience 0",
             "has 0 iterations of epoch 2",
         ),
         (

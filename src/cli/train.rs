@@ -11,7 +11,7 @@ use std::sync::OnceLock;
 use anyhow::anyhow;
 use clap::Args;
 use mspipe::checkpoint::LAST;
-use mspipe::config::{GivenConfig, Purpose, RunConfig, Task};
+use mspipe::config::{ConfigError, GivenConfig, Purpose, RunConfig, Task};
 use mspipe::report::run as run_report;
 use mspipe::session::footprint::Footprint;
 use mspipe::session::{self, SessionError};
@@ -75,6 +75,16 @@ pub(crate) struct TrainArgs {
     #[arg(long, value_name = "RUN")]
     resume: Option<PathBuf>,
 
+    /// Train this many runs, with the seeds --seed, --seed + 1 and so on, each in a folder seed-S
+    /// of --out, and print mean and standard deviation of their tests
+    #[arg(
+        long,
+        value_name = "N",
+        help_heading = "Training",
+        conflicts_with = "resume"
+    )]
+    seeds: Option<usize>,
+
     /// Print summary.json on stdout instead of text
     #[arg(long, help_heading = "Run")]
     json: bool,
@@ -83,6 +93,15 @@ pub(crate) struct TrainArgs {
     /// exit code 1 if it won't fit or can't begin
     #[arg(long, help_heading = "Run")]
     dry_run: bool,
+}
+
+impl TrainArgs {
+    /// The settings of a new run, or of several.
+    fn resolve(self) -> Result<RunConfig, ConfigError> {
+        let mut config = self.settings.resolve(Purpose::Train)?;
+        config.start.seeds = self.seeds;
+        Ok(config)
+    }
 }
 
 /// Trains.
@@ -114,7 +133,7 @@ pub(crate) fn run(args: TrainArgs) -> anyhow::Result<ExitCode> {
             Ok(move |event: TrainEvent<'_>| progress.see(event))
         })
     } else {
-        let config = args.settings.resolve(Purpose::Train)?;
+        let config = args.resolve()?;
         if config.start.task == Task::Node {
             return node::run(config, json).map(|()| ExitCode::SUCCESS);
         }
@@ -159,10 +178,11 @@ pub(crate) fn run(args: TrainArgs) -> anyhow::Result<ExitCode> {
 
 /// Prints the memory that the run would need, and begins it as far as nothing is trained.
 fn dry_run(args: TrainArgs) -> anyhow::Result<ExitCode> {
+    let json = args.json;
     let mut printed = Ok(());
     let print = |footprint: &Footprint, notes: &[String]| {
         report::say_notes(notes);
-        printed = match args.json {
+        printed = match json {
             true => console::json(footprint),
             false => console::product(report::footprint(footprint)),
         };
@@ -173,7 +193,7 @@ fn dry_run(args: TrainArgs) -> anyhow::Result<ExitCode> {
             let change = |config: &mut RunConfig| args.settings.change_run(config);
             session::dry_resume(folder, change, &stop, print)
         }
-        None => session::dry_run(args.settings.resolve(Purpose::Train)?, &stop, print),
+        None => session::dry_run(args.resolve()?, &stop, print),
     };
     printed?;
     begun?;

@@ -77,7 +77,6 @@ const RULES: &[Rule] = &[
     ("node_feature_file", ALL, Need::OwnNodeFeatures),
     ("task", &[Link, Node], Need::Nothing),
     ("init", ALL, Need::Nothing),
-    ("seeds", &[Link], Need::Nothing),
     ("model", ALL, Need::Nothing),
     ("sampler", ALL, NEIGHBOURS),
     ("time_delta", ALL, Need::Nothing),
@@ -226,7 +225,7 @@ mod tests {
             "optimizer" => "sgd",
             "monitor" => "val-auc",
             "max_time" => "1h",
-            "pair_history" => "on",
+            "pair_history" | "hide_batch" => "on",
             _ => "2",
         };
         format!("--{}={value}", option.replace('_', "-"))

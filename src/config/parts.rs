@@ -65,9 +65,8 @@ pub struct StartSettings {
     #[arg(long, value_name = "RUN|FILE")]
     pub init: Option<PathBuf>,
 
-    /// Train this many runs, with the seeds --seed, --seed + 1 and so on, each in a folder seed-S
-    /// of --out, and print mean and standard deviation of their tests
-    #[arg(long, value_name = "N", help_heading = "Training")]
+    /// Number of runs, with the seeds from that of these settings on, each in a folder of the output
+    #[arg(skip)]
     pub seeds: Option<usize>,
 
     /// What the run that `init` names was trained with, where that is known
@@ -333,13 +332,15 @@ impl ProtocolSettings {
     }
 }
 
-/// A setting that is on or off.
+/// A setting that is on or off; the help of each such option says what that means.
+#[expect(
+    missing_docs,
+    reason = "a line of help for each value would say nothing"
+)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Switch {
-    /// It holds
     On,
-    /// It does not
     Off,
 }
 
