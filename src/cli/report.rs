@@ -207,10 +207,12 @@ fn counting(counts: &CountsMetrics) -> String {
     let others: Vec<String> = others
         .map(|of| format!("AP {:.4} with negatives from {}", of.ap, of.negatives))
         .collect();
+    let validation = counts.val.as_ref();
+    let validation =
+        validation.map_or_else(String::new, |of| format!("{} on validation; ", metrics(of)));
     format!(
-        "counts    {} on validation; {} on test; {} (counting baseline: logistic regression on the \
+        "counts    {validation}{} on test; {} (counting baseline: logistic regression on the \
          pair's history, no network)",
-        metrics(&counts.val),
         metrics(&test.own_pool),
         others.join(", ")
     )

@@ -84,13 +84,17 @@ impl CounterRng {
     }
 
     /// The numbers below `n` in random order, each once, lazily: Fisher and Yates' shuffle of an
-    /// array of which only the entries that moved are kept, so drawing k of n costs k.
+    /// array of which, if it is long, only the entries that moved are kept, so drawing k of n costs k.
     pub(crate) fn each_below(self, n: u32) -> EachBelow {
+        let rest = match n {
+            ..=KEPT_WHOLE => Rest::All((0..n).collect()),
+            _ => Rest::Moved(HashMap::new()),
+        };
         EachBelow {
             rng: self,
             n,
             drawn: 0,
-            moved: HashMap::new(),
+            rest,
         }
     }
 
@@ -107,8 +111,37 @@ pub(crate) struct EachBelow {
     rng: CounterRng,
     n: u32,
     drawn: u32,
-    /// Where a shuffled array would differ from the ascending one.
-    moved: HashMap<u32, u32>,
+    rest: Rest,
+}
+
+/// Longest array that is kept whole: to write it costs less than the look-ups of a hundred draws.
+const KEPT_WHOLE: u32 = 1 << 12;
+
+/// The array that is shuffled, from the first number that is not drawn yet.
+#[derive(Clone, Debug)]
+enum Rest {
+    All(Vec<u32>),
+    /// Where it differs from the ascending one.
+    Moved(HashMap<u32, u32>),
+}
+
+impl Rest {
+    /// The number at `chosen`, in whose place the one at `first` comes, which is not asked for again.
+    fn take(&mut self, first: u32, chosen: u32) -> u32 {
+        match self {
+            Rest::All(all) => {
+                all.swap(first as usize, chosen as usize);
+                all[first as usize]
+            }
+            Rest::Moved(moved) => {
+                let at_first = moved.remove(&first).unwrap_or(first);
+                match chosen == first {
+                    true => at_first,
+                    false => moved.insert(chosen, at_first).unwrap_or(chosen),
+                }
+            }
+        }
+    }
 }
 
 impl Iterator for EachBelow {
@@ -123,12 +156,7 @@ impl Iterator for EachBelow {
             self.drawn + self.rng.u32_below(self.n - self.drawn),
         );
         self.drawn += 1;
-        let first = self.moved.remove(&place).unwrap_or(place);
-        if chosen == place {
-            Some(first)
-        } else {
-            Some(self.moved.insert(chosen, first).unwrap_or(chosen))
-        }
+        Some(self.rest.take(place, chosen))
     }
 }
 
@@ -173,6 +201,15 @@ mod tests {
             "{orders:?}"
         );
         assert_eq!(streams.at(0, 0).each_below(0).next(), None);
+        // An array that is kept whole and one of which moved entries are draw alike.
+        for event in 0..20 {
+            let whole = streams.at(event, 0).each_below(100);
+            let moved = EachBelow {
+                rest: Rest::Moved(HashMap::new()),
+                ..whole.clone()
+            };
+            assert!(whole.eq(moved));
+        }
         let first: Vec<u32> = streams.at(0, 0).each_below(1 << 30).take(1000).collect();
         let distinct: std::collections::BTreeSet<&u32> = first.iter().collect();
         assert_eq!(distinct.len(), 1000);

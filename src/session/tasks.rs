@@ -264,7 +264,7 @@ impl Session {
             val,
             test,
             edgebank: evaluator.edgebank()?,
-            counts: evaluator.counts()?,
+            counts: evaluator.counts(measured == Measured::ValidationAndTest)?,
         })
     }
 

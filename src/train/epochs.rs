@@ -96,8 +96,13 @@ impl TrainLoop {
         }
         tell(observer, TrainEvent::EvaluationBegins("test"))?;
         let tested = self.evaluator.test(&best.model, &mut best.memory);
-        let measured = tested
-            .and_then(|test| Ok((test, self.evaluator.edgebank()?, self.evaluator.counts()?)));
+        let measured = tested.and_then(|test| {
+            Ok((
+                test,
+                self.evaluator.edgebank()?,
+                self.evaluator.counts(true)?,
+            ))
+        });
         let (test, edgebank, counts) = match measured {
             // The checkpoint of the last epoch's end has it all.
             Err(EvalError::Stopped(_)) => {

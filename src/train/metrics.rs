@@ -49,8 +49,8 @@ pub struct DyglibBanks {
 /// Metrics of the counting baseline, which is logistic regression on pair histories.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct CountsMetrics {
-    /// Of the validation part.
-    pub val: LinkMetrics,
+    /// Of the validation part; None where the test alone is measured.
+    pub val: Option<LinkMetrics>,
     /// Of the test part.
     #[serde(flatten)]
     pub test: TestMetrics,

@@ -11,6 +11,8 @@
 //! uniform destination of the training part. The unit and the scales are of a node's events where no
 //! pair meets twice. Nothing later is looked at.
 
+use std::f64::consts::{FRAC_1_SQRT_2, LN_2};
+
 use rayon::prelude::*;
 
 use super::index::Met;
@@ -149,31 +151,40 @@ pub(super) struct Facts {
 pub(super) struct Encoder {
     pub(super) encoding: Encoding,
     /// In ticks.
-    unit: f64,
     pub(super) scales: [f64; SCALES],
+    /// Per tick: of the unit, and of the scales.
+    per_unit: f64,
+    per_scale: [f64; SCALES],
+    /// What a number less its mean is multiplied by.
+    per_deviation: [f32; WIDTH],
 }
 
 impl Encoder {
     pub(super) fn new(encoding: Encoding, ticks_per_unit: i64) -> Encoder {
         let ticks = |units: f32| f64::from(units) * ticks_per_unit as f64;
+        let scales = encoding.scales.map(ticks);
         Encoder {
-            unit: ticks(encoding.unit),
-            scales: encoding.scales.map(ticks),
+            scales,
+            per_unit: ticks(encoding.unit).recip(),
+            per_scale: scales.map(f64::recip),
+            per_deviation: encoding.deviation.map(f32::recip),
             encoding,
         }
     }
 
     /// The statistic at `place` of [`STATISTICS`](super::STATISTICS).
+    #[inline]
     pub(super) fn encode(&self, place: usize, facts: &Facts) -> f32 {
-        let count = |n: u32| (n as f32).ln_1p();
+        let count = |n: u32| ln_1p(f64::from(n));
         let truth = |is: bool| f32::from(u8::from(is));
         let since = |seen: &Seen| match seen.last {
-            Some((age, _)) => ((age / self.unit) as f32).ln_1p(),
+            Some((age, _)) => ln_1p(age * self.per_unit),
             None => self.encoding.never,
         };
         let recent = |seen: &Seen, scale: usize| match seen.last {
             Some((age, decayed)) => {
-                (decayed[scale] * ((-age / self.scales[scale]) as f32).exp()).ln_1p()
+                let left = ((-age * self.per_scale[scale]) as f32).exp();
+                ln_1p(f64::from(decayed[scale] * left))
             }
             None => 0.0,
         };
@@ -196,8 +207,31 @@ impl Encoder {
             Statistic::RecentMeetings(scale) => recent(met, scale),
             Statistic::RecentCandidateEvents(scale) => recent(candidate, scale),
         };
-        (value - self.encoding.mean[place]) / self.encoding.deviation[place]
+        (value - self.encoding.mean[place]) * self.per_deviation[place]
     }
+}
+
+/// ln(1 + x) of 0 ≤ x < 2^52, rounded to a float from within 1e-10 of its size: the same on every
+/// system, and several times as fast as its library's, of which ranking would need ten a pair.
+///
+/// 1 + x = 2^e m with √½ ≤ m < √2, and ln m = 2 artanh s with s = (m - 1) / (m + 1).
+#[inline]
+fn ln_1p(x: f64) -> f32 {
+    let y = 1.0 + x;
+    let exponent = (y.to_bits().wrapping_sub(FRAC_1_SQRT_2.to_bits()) >> 52) as u32;
+    let s = match exponent {
+        // Of small x nothing is lost in 1 + x.
+        0 => x / (2.0 + x),
+        _ => {
+            let m = f64::from_bits(y.to_bits() - (u64::from(exponent) << 52));
+            (m - 1.0) / (m + 1.0)
+        }
+    };
+    let z = s * s;
+    let series = [13.0, 11.0, 9.0, 7.0, 5.0, 3.0, 1.0]
+        .into_iter()
+        .fold(0.0, |sum, n: f64| sum * z + n.recip());
+    (2.0 * s * series + f64::from(exponent) * LN_2) as f32
 }
 
 impl Encoding {
@@ -234,5 +268,27 @@ impl Encoding {
             deviation,
             ..self
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_logarithm_is_that_of_the_library() {
+        let mut x = 1e-30;
+        while x < 4e15 {
+            for near in [x, (x as f32).round().into(), (x + 0.5).sqrt()] {
+                let expected = f64::ln_1p(near);
+                let found = f64::from(ln_1p(near));
+                assert!(
+                    (found - expected).abs() <= expected * f64::from(f32::EPSILON),
+                    "{near:e}: {found} for {expected}"
+                );
+            }
+            x *= 1.0037;
+        }
+        assert_eq!(ln_1p(0.0), 0.0);
     }
 }

@@ -62,16 +62,18 @@ impl<'a> Counts<'a> {
 }
 
 impl Evaluator {
-    /// The counting baseline on the same events, negatives and candidates.
+    /// The counting baseline on the same events, negatives and candidates: on the test, and on the
+    /// validation part too if that is asked for.
     ///
     /// # Errors
     /// When negatives can't be drawn; a stop.
-    pub fn counts(&self) -> Result<CountsMetrics, EvalError> {
+    pub fn counts(&self, validation: bool) -> Result<CountsMetrics, EvalError> {
         let counts = Counts::of(self.sampling());
+        let val = || self.counted(&counts, SplitPart::Validation, &self.pools[0]);
         let test = |pool| self.counted(&counts, SplitPart::Test, pool);
         let past = self.past.as_ref();
         Ok(CountsMetrics {
-            val: self.counted(&counts, SplitPart::Validation, &self.pools[0])?,
+            val: validation.then(val).transpose()?,
             test: TestMetrics {
                 own_pool: test(&self.pools[0])?,
                 other_pool: test(&self.pools[1])?,
