@@ -277,7 +277,7 @@ mod tests {
 
     #[test]
     fn the_logarithm_is_that_of_the_library() {
-        let mut x = 1e-30;
+        let mut x: f64 = 1e-30;
         while x < 4e15 {
             for near in [x, (x as f32).round().into(), (x + 0.5).sqrt()] {
                 let expected = f64::ln_1p(near);
