@@ -322,7 +322,10 @@ fn the_counting_baseline_knows_more_than_edgebank() {
         let counts = evaluator.counts(true).unwrap();
         let bank = evaluator.edgebank().unwrap().unlimited;
         let test = counts.test;
-        assert!(counts.val.unwrap().ap > bank.val_ap + 0.01, "{counts:?} {bank:?}");
+        assert!(
+            counts.val.unwrap().ap > bank.val_ap + 0.01,
+            "{counts:?} {bank:?}"
+        );
         assert!(
             test.own_pool.ap > bank.test_ap + 0.01,
             "{counts:?} {bank:?}"
