@@ -359,6 +359,10 @@ pub fn weights_of(init: &Path) -> Result<PathBuf, RunFolderError> {
             path,
             init: config.start.init.unwrap_or_default(),
         },
+        Ok(config) if config.start.seeds.is_some() => RunFolderError::SeveralRuns {
+            run: init.join(format!("seed-{}", config.training.seed)),
+            path,
+        },
         Err(_) if !settings.exists() => RunFolderError::Settings(ConfigError::NoRun { run: path }),
         _ => RunFolderError::NoWeights { path },
     })

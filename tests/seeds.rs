@@ -93,6 +93,14 @@ fn two_settings_are_compared_by_the_seeds_that_both_have() {
         &program,
         &format!("{TRAIN} --seed=1 --seeds=3 --lr-schedule=linear --out=other"),
     );
+    let several = program.run("eval one");
+    assert!(
+        several
+            .stderr
+            .contains("give the folder of one of them, such as one/seed-0"),
+        "{}",
+        several.stderr
+    );
     let text = succeeds(&program, "compare one other --json");
     let comparison: Value = serde_json::from_str(&text).unwrap();
     assert_eq!(comparison["seeds"], json!([1, 2]));

@@ -148,6 +148,18 @@ pub enum RunFolderError {
         /// The weights that it began with.
         init: PathBuf,
     },
+    /// Several runs where one is expected.
+    #[error(
+        "{}: holds the runs of several seeds; give the folder of one of them, such as {}",
+        path.display(),
+        run.display()
+    )]
+    SeveralRuns {
+        /// Their folder.
+        path: PathBuf,
+        /// The first of them.
+        run: PathBuf,
+    },
     /// A run without weights.
     #[error(
         "{}: has no weights.safetensors; it is written when the first epoch ends: resume the run \

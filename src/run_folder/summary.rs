@@ -6,7 +6,9 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use crate::config::{MitigationName, PipelineSettings, Protocol, RunConfig, Switch};
+use crate::config::{
+    CandidateSource, MitigationName, PipelineSettings, Protocol, RunConfig, Switch,
+};
 use crate::eval::{LinkMetrics, Monitor};
 use crate::model::ModelName;
 use crate::pipeline::link::Link;
@@ -67,6 +69,9 @@ pub struct Setting {
     /// The same in the training of the weights that it began with, where that is known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub init_hide_batch: Option<Switch>,
+    /// What destinations were ranked among, where it was given: without it they are the data set's
+    /// recorded candidates, or 100 drawn ones.
+    pub candidates: Option<CandidateSource>,
     /// Seed.
     pub seed: u64,
     /// Seed of what evaluations drew.
@@ -97,6 +102,7 @@ impl Setting {
             pair_history: config.pair_history(),
             hide_batch: config.protocol.hides_batch(),
             init_hide_batch: config.start.hide_batch_of_init,
+            candidates: config.protocol.candidates.clone(),
             seed: config.training.seed,
             eval_seed: config.eval_seed(),
             batch_size: config.training.batch_size,
@@ -138,6 +144,9 @@ pub struct Summary {
     /// The same in the training of the weights that it began with, where that is known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub init_hide_batch: Option<Switch>,
+    /// What destinations were ranked among, where it was given: without it they are the data set's
+    /// recorded candidates, or 100 drawn ones.
+    pub candidates: Option<CandidateSource>,
     /// Seed.
     pub seed: u64,
     /// Seed of what evaluations drew.
@@ -196,6 +205,7 @@ impl Summary {
             pair_history: setting.pair_history,
             hide_batch: setting.hide_batch,
             init_hide_batch: setting.init_hide_batch,
+            candidates: setting.candidates,
             seed: setting.seed,
             eval_seed: setting.eval_seed,
             batch_size: setting.batch_size,
