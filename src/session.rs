@@ -134,11 +134,6 @@ impl Session {
         let pools = Pools::of(config.protocol.name, &log, events, split.train.end)?;
         let candidates =
             protocol::candidates(&config, &log, pools.destinations(), split.train.end)?;
-        let fanout = config.model.fanout;
-        let sampler: Arc<dyn NeighborSampler> = match config.model.sampler {
-            SamplerName::Recent => Arc::new(Recent { fanout }),
-            SamplerName::Uniform => Arc::new(Uniform { fanout }),
-        };
         let data = Dataset {
             name: log.name().to_owned(),
             events,
@@ -152,16 +147,14 @@ impl Session {
         let first = log.time().first().copied().unwrap_or(0);
         let clock = NodeTimes::new(log.nodes(), rules.clock(ticks_per_unit, first));
         let histories = Histories::new(split.train.end, model.pair_history > 0);
-        if let Some(encoding) = weights
-            .as_ref()
-            .and_then(|weights| weights.encoding.clone())
-        {
+        let given = weights.as_ref().and_then(|given| given.encoding.clone());
+        if let Some(encoding) = given {
             histories.give(encoding);
         }
         let sampling = Arc::new(Sampling {
             log,
             graph,
-            sampler,
+            sampler: sampler(&config),
             hide_batch: rules.hide_batch,
             negatives: pools.own,
             train_negatives: pools.train,
@@ -243,6 +236,15 @@ impl Session {
     /// The run's settings.
     pub fn config(&self) -> &RunConfig {
         &self.config
+    }
+}
+
+/// What chooses the past events that a root sees.
+fn sampler(config: &RunConfig) -> Arc<dyn NeighborSampler> {
+    let fanout = config.model.fanout;
+    match config.model.sampler {
+        SamplerName::Recent => Arc::new(Recent { fanout }),
+        SamplerName::Uniform => Arc::new(Uniform { fanout }),
     }
 }
 

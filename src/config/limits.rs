@@ -169,6 +169,18 @@ impl RunConfig {
             }
         }
         self.check_training()?;
+        self.check_attention()
+    }
+
+    /// Refuses more slots than the attention kernel has room for.
+    fn check_attention(&self) -> Result<(), ConfigError> {
+        let fail = |option, found: String, expected| {
+            Err(ConfigError::Range {
+                option,
+                found,
+                expected,
+            })
+        };
         // The attention kernel keeps its slots' time encodings in workgroup memory.
         for (option, slots) in [
             ("fanout", self.model.fanout),

@@ -137,7 +137,8 @@ fn statistics_by_hand() {
         };
         history.of_pairs(columns(&stream), pairs, hidden.map(EventId))
     };
-    let ln = |x: f32| (1.0 + x).ln();
+    let [one, two, three, four] = [1.0, 2.0, 3.0, 4.0].map(f32::ln_1p);
+    let [five, ten] = [5.0, 10.0].map(f32::ln_1p);
     let close = |got: &[f32], expected: [f32; 9]| {
         for (place, (got, expected)) in got.iter().zip(expected).enumerate() {
             assert!(
@@ -150,47 +151,17 @@ fn statistics_by_hand() {
     let row_of_two = row(0, 4, 20, None);
     close(
         &row_of_two,
-        [
-            1.0,
-            ln(5.0),
-            ln(2.0),
-            2.0 / 3.0,
-            0.0,
-            ln(5.0),
-            ln(2.0),
-            ln(5.0),
-            ln(3.0),
-        ],
+        [1.0, five, two, 2.0 / 3.0, 0.0, five, two, five, three],
     );
     let decayed = (-2.0f32).exp() + (-1.0f32).exp();
-    assert!((row_of_two[9] - ln(decayed)).abs() < 1e-6);
+    assert!((row_of_two[9] - f32::ln_1p(decayed)).abs() < 1e-6);
     // Events of time 10 are not seen at time 10, nor those from event 1 on where they are hidden.
-    let first = [
-        1.0,
-        ln(5.0),
-        ln(1.0),
-        1.0,
-        1.0,
-        ln(5.0),
-        ln(1.0),
-        ln(5.0),
-        ln(1.0),
-    ];
+    let first = [1.0, five, one, 1.0, 1.0, five, one, five, one];
     close(&row(0, 4, 10, None), first);
     assert_eq!(row(0, 4, 10, Some(1)), row(0, 4, 10, None));
     close(
         &row(0, 4, 20, Some(1)),
-        [
-            1.0,
-            ln(10.0),
-            ln(1.0),
-            1.0,
-            1.0,
-            ln(10.0),
-            ln(1.0),
-            ln(10.0),
-            ln(1.0),
-        ],
+        [1.0, ten, one, 1.0, 1.0, ten, one, ten, one],
     );
     // Nobody has met 3 or 2; an event with oneself counts once.
     close(
@@ -199,17 +170,7 @@ fn statistics_by_hand() {
     );
     close(
         &row(0, 0, 40, None),
-        [
-            1.0,
-            ln(5.0),
-            ln(1.0),
-            0.25,
-            1.0,
-            ln(5.0),
-            ln(4.0),
-            ln(5.0),
-            ln(4.0),
-        ],
+        [1.0, five, one, 0.25, 1.0, five, four, five, four],
     );
 }
 
