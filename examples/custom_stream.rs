@@ -52,7 +52,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let log = Arc::new(visits()?);
 
     let mut config = RunConfig {
-        device: DeviceChoice::Cpu,
+        device: DeviceChoice::Cpu.into(),
         ..RunConfig::default()
     };
     config.model.name = ModelName::Jodie;

@@ -24,7 +24,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     // Settings are those of the command line, with the same defaults.
     let mut config = RunConfig {
-        device: DeviceChoice::Cpu,
+        device: DeviceChoice::Cpu.into(),
         ..RunConfig::default()
     };
     config.model.name = ModelName::Tgn;

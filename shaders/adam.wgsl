@@ -1,4 +1,4 @@
-// One step of Adam (Kingma and Ba, 2015), as PyTorch computes it, in place, of four parameters
+// One step of Adam (Kingma and Ba, 2015), as PyTorch computes it, in place, of three parameters
 // whose moments lie in one buffer; with decoupled weight decay (AdamW), and with other constants
 // plain gradient descent. Where CLIPPED is 1, gradients are first multiplied by the number
 // that clip_scale put behind what is watched. One invocation takes one number. The corrections of the two
@@ -16,9 +16,7 @@ const CLIPPED: u32 = 0u;
 @group(0) @binding(4) var<storage, read_write> gradient_1: array<f32>;
 @group(0) @binding(5) var<storage, read_write> parameter_2: array<f32>;
 @group(0) @binding(6) var<storage, read_write> gradient_2: array<f32>;
-@group(0) @binding(7) var<storage, read_write> parameter_3: array<f32>;
-@group(0) @binding(8) var<storage, read_write> gradient_3: array<f32>;
-@group(0) @binding(9) var<uniform> sizes: array<vec4<u32>, 4>; // numbers up to the end of each parameter ; place of its moments ; all numbers, bits of beta 1, beta 2, epsilon ; step size, correction, number of the step, what is kept of a parameter
+@group(0) @binding(7) var<uniform> sizes: array<vec4<u32>, 4>; // numbers up to the end of each parameter, 0 ; place of its moments, 0 ; all numbers, bits of beta 1, beta 2, epsilon ; step size, correction, number of the step, what is kept of a parameter
 
 // Remembers the step unless `value` is finite or an earlier step is remembered.
 fn watch(value: f32, place: u32) {
@@ -66,8 +64,5 @@ fn main(
     } else if (i < ends.z) {
         let j = i - ends.y;
         parameter_2[j] = moved(parameter_2[j], gradient_2[j], places.z + j);
-    } else if (i < ends.w) {
-        let j = i - ends.z;
-        parameter_3[j] = moved(parameter_3[j], gradient_3[j], places.w + j);
     }
 }

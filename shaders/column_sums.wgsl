@@ -1,9 +1,9 @@
-// Sums over chunks of 64 rows of some columns of a matrix: the first of two or three passes that
+// Sums over chunks of 64 rows of some columns of a matrix, which may begin anywhere in its buffer: the first of two or three passes that
 // end with one row. One invocation sums a column of a chunk.
 
 @group(0) @binding(0) var<storage, read_write> matrix: array<f32>; // [rows, stride]
 @group(0) @binding(1) var<storage, read_write> sums: array<f32>;   // [chunks, width]
-@group(0) @binding(2) var<uniform> sizes: array<vec4<u32>, 2>;     // rows, stride, first column, width
+@group(0) @binding(2) var<uniform> sizes: array<vec4<u32>, 2>;     // rows, stride, place of the first number, width
 
 @compute @workgroup_size(64)
 fn main(

@@ -1,8 +1,8 @@
 // First half of the backward of temporal_attention: each root's share of the gradient of
 // its query (segment_sum adds those of roots that share one), the two
 // coefficients of each (slot, head) with which temporal_attention_backward_rows makes the
-// gradient of the node rows, and each root's share of the gradients of omega and phi.
-// One workgroup takes one root.
+// gradient of the node rows, and each root's share of the gradients of omega and phi. All in one
+// buffer, since a shader can bind only eight. One workgroup takes one root.
 
 const HEADS: u32 = 2u;
 const FANOUT: u32 = 5u;
@@ -24,9 +24,8 @@ const SIDE: u32 = 2u * PAIRS + 2u * TIME; // coefficients, then omega's and phi'
 @group(0) @binding(4) var<storage, read_write> slot: array<i32>;    // [roots, FANOUT, (row, event row, f32 bits of delta t, query row)]
 @group(0) @binding(5) var<storage, read_write> score: array<f32>;   // [roots, FANOUT, HEADS]
 @group(0) @binding(6) var<storage, read_write> grad: array<f32>;    // [HEADS, roots, WIDTH]
-@group(0) @binding(7) var<storage, read_write> d_query: array<f32>; // [HEADS, roots, WIDTH]
-@group(0) @binding(8) var<storage, read_write> side: array<f32>;    // [roots, SIDE]
-@group(0) @binding(9) var<uniform> sizes: array<vec4<u32>, 2>;      // roots, drop below, bits of the scale, 0 ; key, queries
+@group(0) @binding(7) var<storage, read_write> shares: array<f32>;  // gradients of queries [HEADS, roots, WIDTH], then [roots, SIDE]
+@group(0) @binding(8) var<uniform> sizes: array<vec4<u32>, 2>;      // roots, drop below, bits of the scale, 0 ; key, queries
 
 var<workgroup> encoding: array<vec2<f32>, FANOUT * TIME>; // cos, sin
 var<workgroup> weight: array<f32, PAIRS>;  // attention after dropout
@@ -46,7 +45,7 @@ fn encoding_of(at: u32) -> f32 {
 }
 
 fn write_sum(at: u32, sum: f32) {
-    d_query[at] = sum;
+    shares[at] = sum;
 }
 
 @compute @workgroup_size(WORKGROUP)
@@ -127,9 +126,10 @@ fn main(
     }
     workgroupBarrier();
 
+    let side = HEADS * roots * WIDTH + root * SIDE;
     for (var pair = local; pair < PAIRS; pair = pair + WORKGROUP) {
-        side[root * SIDE + 2u * pair] = weight[pair];
-        side[root * SIDE + 2u * pair + 1u] = d_score[pair];
+        shares[side + 2u * pair] = weight[pair];
+        shares[side + 2u * pair + 1u] = d_score[pair];
     }
     for (var pair = 0u; pair < end_of(PAIRS); pair = pair + 1u) {
         pair_weight[pair] = d_score[pair];
@@ -156,7 +156,7 @@ fn main(
                 d_phi = d_phi + d_argument;
             }
         }
-        side[root * SIDE + 2u * PAIRS + c] = d_omega;
-        side[root * SIDE + 2u * PAIRS + TIME + c] = d_phi;
+        shares[side + 2u * PAIRS + c] = d_omega;
+        shares[side + 2u * PAIRS + TIME + c] = d_phi;
     }
 }

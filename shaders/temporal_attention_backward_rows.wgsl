@@ -13,7 +13,7 @@ const SIDE: u32 = 2u * PAIRS + 2u * TIME;
 
 @group(0) @binding(0) var<storage, read_write> query: array<f32>;   // [HEADS, queries, WIDTH]
 @group(0) @binding(1) var<storage, read_write> grad: array<f32>;    // [HEADS, roots, WIDTH]
-@group(0) @binding(2) var<storage, read_write> side: array<f32>;    // [roots, SIDE]
+@group(0) @binding(2) var<storage, read_write> shares: array<f32>;  // [HEADS, roots, WIDTH], then [roots, SIDE]
 @group(0) @binding(3) var<storage, read_write> slot: array<i32>;    // [roots, FANOUT, (.., query row)]
 @group(0) @binding(4) var<storage, read_write> offsets: array<i32>; // [rows + 1]
 @group(0) @binding(5) var<storage, read_write> items: array<i32>;   // slots of each row
@@ -42,12 +42,12 @@ fn main(
         let root = flat / FANOUT;
         let query_row = u32(slot[flat * 4u + 3u]);
         for (var head = 0u; head < HEADS; head = head + 1u) {
-            let pair = root * SIDE + 2u * ((flat % FANOUT) * HEADS + head);
+            let pair = HEADS * roots * WIDTH + root * SIDE + 2u * ((flat % FANOUT) * HEADS + head);
             let g = (head * roots + root) * WIDTH + columns;
             let q = (head * queries + query_row) * WIDTH + columns;
             let of_grad = vec4<f32>(grad[g.x], grad[g.y], grad[g.z], grad[g.w]);
             let of_query = vec4<f32>(query[q.x], query[q.y], query[q.z], query[q.w]);
-            sum = sum + side[pair] * of_grad + side[pair + 1u] * of_query;
+            sum = sum + shares[pair] * of_grad + shares[pair + 1u] * of_query;
         }
     }
     for (var c = 0u; c < min(4u, NODE - column); c = c + 1u) {

@@ -24,7 +24,7 @@ pub mod mfg;
 pub use distinct::Distinct;
 pub use last_writers::{LastWriter, LastWriters};
 pub use layout::{Layout, LayoutRule};
-pub use mail_routing::{Mail, MailAggregation, MailOrder, MailRouting, MailRule};
+pub use mail_routing::{Mail, MailAggregation, MailList, MailOrder, MailRouting, MailRule};
 pub use mfg::{Mfg, MfgScratch, Slot};
 
 /// Events of one iteration with their negatives; all columns have the length of `events`.

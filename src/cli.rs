@@ -13,8 +13,7 @@ mod train;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use mspipe::console;
-use tracing_subscriber::EnvFilter;
+use mspipe::{console, device};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -58,12 +57,7 @@ enum Command {
 /// Runs a parsed command.
 pub(crate) fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     // Warnings of the GPU runtime are failed launches: never hide them.
-    tracing_subscriber::fmt()
-        .with_env_filter(
-            EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn")),
-        )
-        .with_writer(console::Stderr::default)
-        .init();
+    device::heed_log(console::Stderr::default);
     match cli.command {
         Command::Train(args) => train::run(args),
         Command::Eval(args) => eval::run(args).map(|()| ExitCode::SUCCESS),

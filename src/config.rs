@@ -17,7 +17,7 @@ use clap::{Args, Command, FromArgMatches};
 use mspipe_datasets::OpenOptions;
 use serde_json::{Map, Value};
 
-use crate::device::DeviceChoice;
+use crate::device::DeviceSettings;
 
 pub(crate) use candidates::CandidateSource;
 pub use effect::Purpose;
@@ -46,10 +46,10 @@ pub struct RunConfig {
     #[command(flatten)]
     pub model: ModelSettings,
 
-    // Not of the machine's settings: another device has other bits.
-    /// Device: auto, cpu, gpu, gpu:N or software
-    #[arg(long, default_value = "auto")]
-    pub device: DeviceChoice,
+    // Not of the machine's settings: another device, or other kernels on it, has other bits.
+    /// The device and how it is opened.
+    #[command(flatten)]
+    pub device: DeviceSettings,
 
     /// How it is trained.
     #[command(flatten)]

@@ -5,76 +5,29 @@
 //! under a number is the one that runs. burn's streams belong to threads, so everything
 //! that touches a tensor runs inside [`on_device_thread`].
 
-use std::fmt;
+mod adapters;
+mod failure;
+mod heaps;
+mod limits;
+mod loader;
+mod settings;
+
 use std::panic::{self, AssertUnwindSafe};
-use std::str::FromStr;
 
 use burn::tensor::Device;
 use burn::tensor::wgpu::WgpuSetup;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use thiserror::Error;
 
+use crate::kernels::choice;
 use crate::kernels::wgsl::MAX_STORAGE_BUFFERS;
+use failure::Watch;
 
-/// What the user asked for with `--device`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub enum DeviceChoice {
-    /// The first real GPU, or the CPU backend where there is none.
-    #[default]
-    Auto,
-    /// burn's CPU backend.
-    Cpu,
-    /// The real GPU of this number, in the order of `mspipe devices`.
-    Gpu(usize),
-    /// A software adapter (llvmpipe, SwiftShader, WARP), for tests.
-    Software,
-}
-
-impl FromStr for DeviceChoice {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "auto" => Ok(DeviceChoice::Auto),
-            "cpu" => Ok(DeviceChoice::Cpu),
-            "gpu" => Ok(DeviceChoice::Gpu(0)),
-            "software" => Ok(DeviceChoice::Software),
-            _ => text
-                .strip_prefix("gpu:")
-                .and_then(|number| number.parse().ok())
-                .map(DeviceChoice::Gpu)
-                .ok_or_else(|| {
-                    format!("found '{text}', expected auto, cpu, gpu, gpu:N or software")
-                }),
-        }
-    }
-}
-
-impl fmt::Display for DeviceChoice {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            DeviceChoice::Auto => f.write_str("auto"),
-            DeviceChoice::Cpu => f.write_str("cpu"),
-            DeviceChoice::Gpu(number) => write!(f, "gpu:{number}"),
-            DeviceChoice::Software => f.write_str("software"),
-        }
-    }
-}
-
-impl TryFrom<String> for DeviceChoice {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Self, String> {
-        text.parse()
-    }
-}
-
-impl From<DeviceChoice> for String {
-    fn from(choice: DeviceChoice) -> String {
-        choice.to_string()
-    }
-}
+pub use crate::kernels::choice::{AdapterClass, KernelChoice, Kernels};
+pub(crate) use failure::has_failed;
+pub use failure::{DeviceFailure, heed_log};
+pub use limits::LimitsChoice;
+pub use settings::{DeviceChoice, DeviceSettings};
 
 /// Why a device can't be used.
 #[derive(Debug, Error)]
@@ -118,6 +71,9 @@ pub enum DeviceError {
     /// The device thread panicked.
     #[error("the device thread stopped: {0}")]
     Panicked(String),
+    /// The device failed while it worked.
+    #[error(transparent)]
+    Failed(#[from] DeviceFailure),
 }
 
 /// One adapter, as `mspipe devices` lists it.
@@ -131,8 +87,14 @@ pub struct AdapterReport {
     pub api: String,
     /// Driver and its version.
     pub driver: String,
+    /// What it is.
+    pub class: AdapterClass,
     /// Whether it is a real GPU.
     pub real: bool,
+    /// The kernels that it runs.
+    pub kernels: Kernels,
+    /// Memory of its own (RAM on an integrated or software adapter), in bytes, where the driver tells it.
+    pub memory_bytes: Option<u64>,
     /// Largest buffer that a shader can bind, in bytes.
     pub binding_bytes: u64,
     /// Largest buffer, in bytes.
@@ -147,6 +109,66 @@ pub struct AdapterReport {
     pub auto: bool,
 }
 
+impl AdapterReport {
+    /// Of a software adapter, or of a GPU that has no number yet.
+    fn new(adapter: &wgpu::Adapter) -> AdapterReport {
+        let (info, limits) = (adapter.get_info(), adapter.limits());
+        let class = AdapterClass::from(info.device_type);
+        let driver = format!("{} {}", info.driver, info.driver_info);
+        AdapterReport {
+            device: "software".to_owned(),
+            name: info.name,
+            api: info.backend.to_string(),
+            driver: driver.trim().to_owned(),
+            class,
+            real: class != AdapterClass::Software,
+            kernels: KernelChoice::Auto.on(class),
+            memory_bytes: heaps::device_bytes(adapter),
+            binding_bytes: limits.max_storage_buffer_binding_size,
+            buffer_bytes: limits.max_buffer_size,
+            storage_buffers: limits.max_storage_buffers_per_shader_stage,
+            workgroup_bytes: limits.max_compute_workgroup_storage_size,
+            unfit: unfit(adapter),
+            auto: false,
+        }
+    }
+
+    /// Whether what it keeps is in RAM.
+    pub(crate) fn shares_ram(&self) -> bool {
+        matches!(
+            self.class,
+            AdapterClass::Integrated | AdapterClass::Software
+        )
+    }
+
+    fn set_limits(&mut self, limits: &wgpu::Limits) {
+        self.binding_bytes = limits.max_storage_buffer_binding_size;
+        self.buffer_bytes = limits.max_buffer_size;
+        self.storage_buffers = limits.max_storage_buffers_per_shader_stage;
+        self.workgroup_bytes = limits.max_compute_workgroup_storage_size;
+    }
+
+    /// The error that it can't run mspipe.
+    fn unfit(&self, reason: String) -> DeviceError {
+        DeviceError::Unfit {
+            adapter: self.name.clone(),
+            reason,
+        }
+    }
+
+    /// What results belong to: name, API and driver, and what was asked for that changes results.
+    fn described(&self, settings: DeviceSettings) -> String {
+        let mut text = format!("{} ({}, {})", self.name, self.api, self.driver);
+        if self.kernels != KernelChoice::Auto.on(self.class) {
+            text += &format!(", kernels of --kernels {}", settings.kernels);
+        }
+        if settings.limits != LimitsChoice::Adapter {
+            text += &format!(", limits of --limits {}", settings.limits);
+        }
+        text
+    }
+}
+
 /// An opened device.
 #[derive(Debug, Clone)]
 pub struct ComputeDevice {
@@ -156,49 +178,51 @@ pub struct ComputeDevice {
     pub backend: &'static str,
     /// Name of the adapter, driver and API, or what the CPU backend runs on.
     pub adapter: String,
+    /// The kernels that it runs; none on the CPU.
+    pub kernels: Option<Kernels>,
     /// Largest number of bytes in one table; none on the CPU.
     pub table_bytes: Option<u64>,
+    /// What burn works on; none on the CPU.
+    wgpu: Option<wgpu::Device>,
 }
 
-/// Adapters of this machine with a report on each, real GPUs first.
+impl ComputeDevice {
+    /// Takes the device away from burn, as a driver does that resets it: for tests of what follows.
+    pub fn lose(&self) {
+        if let Some(device) = &self.wgpu {
+            device.destroy();
+        }
+    }
+}
+
+/// What is missing where this machine offers no adapter, and how to get it, if that can be told.
+pub fn missing_loader() -> Option<&'static str> {
+    loader::missing()
+}
+
+/// Adapters of this machine with a report on each, in the order in which they are numbered: each card once,
+/// discrete ones first, software last.
 pub fn adapters() -> Vec<AdapterReport> {
     probe().into_iter().map(|(_, report)| report).collect()
 }
 
 fn probe() -> Vec<(wgpu::Adapter, AdapterReport)> {
-    let instance = instance();
-    let mut found = pollster::block_on(instance.enumerate_adapters(wgpu::Backends::PRIMARY));
-    found.sort_by_key(|adapter| software(&adapter.get_info()));
+    let found = pollster::block_on(instance().enumerate_adapters(wgpu::Backends::PRIMARY));
+    let infos: Vec<_> = found.iter().map(wgpu::Adapter::get_info).collect();
+    let order = adapters::offered(&infos, |at| unfit(&found[at]).is_none());
+    let mut found: Vec<Option<wgpu::Adapter>> = found.into_iter().map(Some).collect();
     let (mut gpus, mut auto_taken) = (0, false);
-    found
+    order
         .into_iter()
+        .filter_map(|at| found[at].take())
         .map(|adapter| {
-            let (info, limits) = (adapter.get_info(), adapter.limits());
-            let real = !software(&info);
-            let unfit = unfit(&adapter);
-            let device = if real {
+            let mut report = AdapterReport::new(&adapter);
+            if report.real {
+                report.device = format!("gpu:{gpus}");
                 gpus += 1;
-                format!("gpu:{}", gpus - 1)
-            } else {
-                "software".to_owned()
-            };
-            let auto = real && unfit.is_none() && !auto_taken;
-            auto_taken |= auto;
-            let report = AdapterReport {
-                device,
-                name: info.name,
-                api: info.backend.to_string(),
-                driver: format!("{} {}", info.driver, info.driver_info)
-                    .trim()
-                    .to_owned(),
-                real,
-                binding_bytes: limits.max_storage_buffer_binding_size,
-                buffer_bytes: limits.max_buffer_size,
-                storage_buffers: limits.max_storage_buffers_per_shader_stage,
-                workgroup_bytes: limits.max_compute_workgroup_storage_size,
-                unfit,
-                auto,
-            };
+            }
+            report.auto = report.real && report.unfit.is_none() && !auto_taken;
+            auto_taken |= report.auto;
             (adapter, report)
         })
         .collect()
@@ -213,10 +237,6 @@ pub fn instance() -> wgpu::Instance {
         flags: wgpu::InstanceFlags::from_env_or_default(),
         ..wgpu::InstanceDescriptor::new_without_display_handle()
     })
-}
-
-fn software(info: &wgpu::AdapterInfo) -> bool {
-    info.device_type == wgpu::DeviceType::Cpu
 }
 
 /// What the kernels need and this adapter lacks.
@@ -245,33 +265,72 @@ fn unfit(adapter: &wgpu::Adapter) -> Option<String> {
         .map(|(what, has, needs)| format!("it offers {has} {what}, {needs} are needed"))
 }
 
-/// Opens the device that `choice` asks for.
+/// Opens the device that `settings` ask for.
 ///
 /// # Errors
 /// When it is not there, lacks something, or the driver refuses it.
-pub fn open(choice: DeviceChoice) -> Result<ComputeDevice, DeviceError> {
-    match select(choice)? {
+pub fn open(settings: impl Into<DeviceSettings>) -> Result<ComputeDevice, DeviceError> {
+    let settings = settings.into();
+    match select(settings)? {
         None => Ok(cpu()),
-        Some((adapter, report)) => open_adapter(adapter, &report),
+        Some(found) => found.open(settings),
     }
 }
 
-/// The adapter that [`open`] takes for `choice`, which stays closed; None for the CPU.
+/// The adapter that [`open`] takes for `settings`, which stays closed; None for the CPU.
 ///
 /// # Errors
-/// When it is not there.
-pub(crate) fn chosen(choice: DeviceChoice) -> Result<Option<AdapterReport>, DeviceError> {
-    Ok(select(choice)?.map(|(_, report)| report))
+/// When it is not there, or lacks limits that are asked for.
+pub(crate) fn chosen(settings: DeviceSettings) -> Result<Option<AdapterReport>, DeviceError> {
+    Ok(select(settings)?.map(|found| found.report))
+}
+
+/// An adapter that is to be opened.
+struct Selected {
+    adapter: wgpu::Adapter,
+    /// With the kernels that it is to run and the limits that are asked of it.
+    report: AdapterReport,
+    limits: wgpu::Limits,
+}
+
+impl Selected {
+    fn new(
+        (adapter, mut report): (wgpu::Adapter, AdapterReport),
+        settings: DeviceSettings,
+    ) -> Result<Selected, DeviceError> {
+        let limits = settings
+            .limits
+            .of(&adapter.limits())
+            .map_err(|reason| report.unfit(reason))?;
+        report.kernels = settings.kernels.on(report.class);
+        report.set_limits(&limits);
+        Ok(Selected {
+            adapter,
+            report,
+            limits,
+        })
+    }
+}
+
+/// The adapter for `settings`, None for the CPU.
+fn select(settings: DeviceSettings) -> Result<Option<Selected>, DeviceError> {
+    let Some(found) = find(settings.choice)? else {
+        return Ok(None);
+    };
+    Selected::new(found, settings).map(Some)
 }
 
 /// The adapter for `choice`, None for the CPU.
-fn select(choice: DeviceChoice) -> Result<Option<(wgpu::Adapter, AdapterReport)>, DeviceError> {
+fn find(choice: DeviceChoice) -> Result<Option<(wgpu::Adapter, AdapterReport)>, DeviceError> {
     if choice == DeviceChoice::Cpu {
         return Ok(None);
     }
     let found = probe();
     let names = match found.as_slice() {
-        [] => "this machine offers no adapter".to_owned(),
+        [] => match loader::missing() {
+            None => "this machine offers no adapter".to_owned(),
+            Some(missing) => format!("this machine offers no adapter: {missing}"),
+        },
         some => {
             let names = some.iter().map(|(_, report)| {
                 let kind = if report.real { "GPU" } else { "software" };
@@ -311,55 +370,65 @@ fn cpu() -> ComputeDevice {
             std::env::consts::ARCH,
             rayon::current_num_threads()
         ),
+        kernels: None,
         table_bytes: None,
+        wgpu: None,
     }
 }
 
-fn open_adapter(
-    adapter: wgpu::Adapter,
-    report: &AdapterReport,
-) -> Result<ComputeDevice, DeviceError> {
-    if let Some(reason) = &report.unfit {
-        return Err(DeviceError::Unfit {
+impl Selected {
+    fn open(self, settings: DeviceSettings) -> Result<ComputeDevice, DeviceError> {
+        let Selected {
+            adapter,
+            report,
+            limits,
+        } = self;
+        if let Some(reason) = &report.unfit {
+            return Err(report.unfit(reason.clone()));
+        }
+        let refused = |reason: String| DeviceError::Refused {
             adapter: report.name.clone(),
-            reason: reason.clone(),
-        });
-    }
-    let refused = |reason: String| DeviceError::Refused {
-        adapter: report.name.clone(),
-        reason,
-    };
-    // All features but experimental ones; mappable buffers slow real GPUs down.
-    let features = adapter
-        .features()
-        .difference(wgpu::Features::MAPPABLE_PRIMARY_BUFFERS)
-        .difference(wgpu::Features::all_experimental_mask());
-    let (device, queue) = pollster::block_on(adapter.request_device(&wgpu::DeviceDescriptor {
-        label: Some("mspipe"),
-        required_features: features,
-        required_limits: adapter.limits(),
-        memory_hints: wgpu::MemoryHints::MemoryUsage,
-        ..Default::default()
-    }))
-    .map_err(|error| refused(error.to_string()))?;
-    let backend = adapter.get_info().backend;
-    let setup = WgpuSetup {
-        instance: instance(),
-        adapter,
-        device,
-        queue,
-        backend,
-    };
-    let device = Device::wgpu_options()
-        .setup(setup)
-        .init()
+            reason,
+        };
+        // All features but experimental ones; mappable buffers slow real GPUs down.
+        let features = adapter
+            .features()
+            .difference(wgpu::Features::MAPPABLE_PRIMARY_BUFFERS)
+            .difference(wgpu::Features::all_experimental_mask());
+        let (device, queue) = pollster::block_on(adapter.request_device(&wgpu::DeviceDescriptor {
+            label: Some("mspipe"),
+            required_features: features,
+            required_limits: limits,
+            memory_hints: wgpu::MemoryHints::MemoryUsage,
+            ..Default::default()
+        }))
         .map_err(|error| refused(error.to_string()))?;
-    Ok(ComputeDevice {
-        device,
-        backend: "wgpu",
-        adapter: format!("{} ({}, {})", report.name, report.api, report.driver),
-        table_bytes: Some(report.binding_bytes.min(report.buffer_bytes)),
-    })
+        let backend = adapter.get_info().backend;
+        let setup = WgpuSetup {
+            instance: instance(),
+            adapter,
+            device: device.clone(),
+            queue,
+            backend,
+        };
+        let opened = Device::wgpu_options()
+            .setup(setup)
+            .init()
+            .map_err(|error| refused(error.to_string()))?;
+        let most = report.binding_bytes.min(report.buffer_bytes);
+        let watch = Watch::new(&report.name, report.memory_bytes, most);
+        watch.listen(&device);
+        failure::add(&opened, watch);
+        choice::settle(&opened, report.kernels);
+        Ok(ComputeDevice {
+            device: opened,
+            backend: "wgpu",
+            adapter: report.described(settings),
+            kernels: Some(report.kernels),
+            table_bytes: Some(most),
+            wgpu: Some(device),
+        })
+    }
 }
 
 /// Runs `work` on the thread that owns burn, and returns its result.
@@ -368,34 +437,28 @@ fn open_adapter(
 /// where a thread outside the pool would be put to sleep and woken for each operation.
 ///
 /// # Errors
-/// When it panics, with the panic's message.
+/// When a device that is open failed meanwhile, whatever came of the work; when it panics, with the panic's
+/// message.
 pub fn on_device_thread<T: Send>(work: impl FnOnce() -> T + Send) -> Result<T, DeviceError> {
-    panic::catch_unwind(AssertUnwindSafe(|| rayon::scope(|_| work()))).map_err(|panic| {
-        let message = panic
-            .downcast_ref::<String>()
-            .map(String::as_str)
-            .or_else(|| panic.downcast_ref::<&str>().copied());
-        DeviceError::Panicked(message.unwrap_or("it panicked").to_owned())
-    })
+    let (done, failure) = rayon::scope(|_| {
+        let done = panic::catch_unwind(AssertUnwindSafe(work));
+        (done, failure::take())
+    });
+    match failure {
+        Some(failure) => Err(failure.into()),
+        None => done.map_err(|panic| {
+            let message = panic
+                .downcast_ref::<String>()
+                .map(String::as_str)
+                .or_else(|| panic.downcast_ref::<&str>().copied());
+            DeviceError::Panicked(message.unwrap_or("it panicked").to_owned())
+        }),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn choices_read_back_as_they_print() {
-        for text in ["auto", "cpu", "gpu:0", "gpu:3", "software"] {
-            let choice: DeviceChoice = text.parse().unwrap();
-            assert_eq!(choice.to_string(), text);
-        }
-        assert_eq!("gpu".parse(), Ok(DeviceChoice::Gpu(0)));
-        let error = "gpu:x".parse::<DeviceChoice>().unwrap_err();
-        assert_eq!(
-            error,
-            "found 'gpu:x', expected auto, cpu, gpu, gpu:N or software"
-        );
-    }
 
     #[test]
     fn a_panic_on_the_device_thread_comes_back_as_an_error() {

@@ -1,7 +1,7 @@
 //! The kernels of mspipe: an operation is a file of `operations/`, its WGSL for the GPU is in
 //! `shaders/`, its kernel for the CPU in `cpu/`, all of one name. Beside them is what all of
-//! them need: texts and launches ([`wgsl`]), tensors of the CPU backend as slices, how a backward
-//! hangs to a result, and what a call costs ([`costs`]).
+//! them need: texts and launches ([`wgsl`]), which of them an adapter runs ([`choice`]), tensors of
+//! the CPU backend as slices, how a backward hangs to a result, and what a call costs ([`costs`]).
 //!
 //! Invariants: no atomics, no data-dependent order of additions, so the same inputs
 //! give the same bits on one device; indices, shapes and limits are checked on the
@@ -11,6 +11,7 @@
 //! the CPU by [`crate::batch`]; nothing here sorts or searches.
 
 mod autodiff;
+pub mod choice;
 pub mod costs;
 pub(crate) mod cpu;
 mod flex;

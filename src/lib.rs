@@ -23,7 +23,7 @@
 //!     ..EventLogParts::default()
 //! })?);
 //! let mut config = RunConfig {
-//!     device: DeviceChoice::Cpu,
+//!     device: DeviceChoice::Cpu.into(),
 //!     ..RunConfig::default()
 //! };
 //! config.model.width = 8;
@@ -75,7 +75,7 @@ pub mod what_if;
 pub use mspipe_datasets::{DataError, EventLog, EventLogParts, FeatureTable, OpenOptions};
 
 pub use config::{ConfigError, Protocol, RunConfig, SamplerName};
-pub use device::DeviceChoice;
+pub use device::{DeviceChoice, DeviceSettings, KernelChoice, LimitsChoice};
 pub use eval::{LinkMetrics, RankMetrics};
 pub use features::FeatureSource;
 pub use model::ModelName;

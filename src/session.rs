@@ -20,7 +20,7 @@ use mspipe_datasets::{EventLog, Split, Stop};
 
 use crate::checkpoint::Every;
 use crate::config::{RunConfig, SamplerName};
-use crate::device::{self, ComputeDevice};
+use crate::device::{self, ComputeDevice, DeviceError, DeviceFailure};
 use crate::features::Features;
 use crate::graph::{NodeId, Tcsr};
 use crate::memory::node_times::NodeTimes;
@@ -65,6 +65,8 @@ pub struct Session {
     clock: NodeTimes,
     /// Ends what is done with it early.
     stop: Stop,
+    /// Device memory that it was estimated to take.
+    device_bytes: Option<u64>,
 }
 
 impl Session {
@@ -89,10 +91,31 @@ impl Session {
 
     /// Prepares sampling, unless the run would not fit.
     fn checked(stream: OpenStream, stop: Stop) -> Result<Session, SessionError> {
-        if !stream.config.machine.no_memory_check {
-            Footprint::of(&stream, device::chosen(stream.config.device)?.as_ref()).check()?;
+        if stream.config.machine.no_memory_check {
+            return Session::of(stream, stop);
         }
-        Session::of(stream, stop)
+        let adapter = device::chosen(stream.config.device)?;
+        let footprint = Footprint::of(&stream, adapter.as_ref());
+        footprint.check()?;
+        Ok(Session::of(stream, stop)?.estimated_at(&footprint))
+    }
+
+    /// The same, with the device memory that was estimated for it.
+    fn estimated_at(self, footprint: &Footprint) -> Session {
+        Session {
+            device_bytes: Some(footprint.device_bytes),
+            ..self
+        }
+    }
+
+    /// Why the session ends with `error`, beside the device memory that was estimated for it.
+    fn of_device(&self, error: DeviceError) -> SessionError {
+        match (error, self.device_bytes) {
+            (DeviceError::Failed(failure @ DeviceFailure::NoMemory { .. }), Some(estimate)) => {
+                SessionError::NoMemory { estimate, failure }
+            }
+            (error, _) => error.into(),
+        }
     }
 
     /// Prepares sampling on `log`, whatever stream the settings name, for a model that begins with
@@ -178,6 +201,7 @@ impl Session {
             weights,
             clock,
             stop,
+            device_bytes: None,
         })
     }
 

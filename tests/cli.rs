@@ -385,7 +385,7 @@ fn a_resume_takes_what_it_advises() {
     let workdir = Workdir::new();
     let mut config = RunConfig::default();
     config.source.data = "synthetic:wikipedia:scale=0.002".to_owned();
-    config.device = DeviceChoice::Cpu;
+    config.device = DeviceChoice::Cpu.into();
     (config.model.width, config.model.time_width) = (16, 8);
     config.training.epochs = 1;
     fs::create_dir(workdir.path("run")).unwrap();
@@ -501,4 +501,32 @@ fn bad_input_is_told_with_place_finding_and_remedy() {
         let stderr = workdir.fails(&arguments);
         assert!(stderr.contains(expected), "{arguments:?}:\n{stderr}");
     }
+}
+
+/// A library of this name that is none stands before the system's.
+#[cfg(target_os = "linux")]
+#[test]
+fn without_a_vulkan_loader_it_is_told_what_to_install() {
+    let workdir = Workdir::new();
+    workdir.write("libvulkan.so.1", "");
+    let run = |arguments: &[&str]| {
+        let output = Command::new(env!("CARGO_BIN_EXE_mspipe"))
+            .args(arguments)
+            .env("LD_LIBRARY_PATH", workdir.path(""))
+            .env("MSPIPE_CACHE_DIR", workdir.path("cache"))
+            .output()
+            .unwrap();
+        text(&output)
+    };
+    let missing = "the Vulkan loader, libvulkan.so.1, can't be loaded (Debian and Ubuntu: apt-get install \
+                   libvulkan1; Fedora: dnf install vulkan-loader), and without it no driver is found";
+    let devices = run(&["devices"]);
+    assert!(devices.contains(&format!("Here {missing}.")), "{devices}");
+    let stream = "synthetic:wikipedia:scale=0.002";
+    let refused = run(&["train", "--data", stream, "--device", "gpu"]);
+    let expected = format!(
+        "error: no GPU 0: this machine offers no adapter: {missing}; 'mspipe devices' lists what there is, \
+         '--device cpu' needs no GPU"
+    );
+    assert!(refused.contains(&expected), "{refused}");
 }

@@ -1,7 +1,9 @@
 //! Tests that run the WGSL kernels, in one binary.
 //!
 //! They run on the software adapter (llvmpipe, SwiftShader, WARP) and fail where there is
-//! none; `MSPIPE_TEST_DEVICE=gpu` (or `gpu:1`, …) runs them on a real GPU.
+//! none; `MSPIPE_TEST_DEVICE=gpu` (or `gpu:1`, …) runs them on a real GPU. `MSPIPE_TEST_KERNELS=gpu`
+//! runs the kernels of a GPU whatever the adapter is, `software` those of a software adapter;
+//! `MSPIPE_TEST_LIMITS` is `webgpu`, or `alignment:64` or another alignment of slices.
 
 #![allow(clippy::print_stdout, reason = "tests say what they measured")]
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
@@ -40,6 +42,8 @@ mod gpu {
     mod cosine;
     /// The one thread that owns the device.
     pub(crate) mod device_thread;
+    /// What becomes of work on a device that fails.
+    mod failure;
     /// Where shaders and CPU kernels give the same bits.
     mod kernels;
     /// Launches as a profile counts them.

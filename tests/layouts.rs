@@ -5,6 +5,8 @@
 //! keeps its original's. Both test binaries run this file, each on its own device.
 
 use burn::tensor::{Device, Gradients, Int, Tensor};
+use bytemuck::cast_slice;
+use mspipe::batch::MailList;
 use mspipe::kernels::dropout::Dropout;
 use mspipe::kernels::gather_rows::{Uses, gather_rows};
 use mspipe::kernels::mail_update::{MailLists, MailWatch, mail_update};
@@ -170,8 +172,9 @@ fn memory_operations_take_any_layout() {
         let last_writer = layout.list(&[4, 0, 1, 3], device).reshape([2, 2]);
         let memory = memory_update(memory, hidden.clone(), last_writer);
         let lists = MailLists {
-            place: layout.list(&[4, 1], device),
-            offsets: layout.list(&[0, 1, 3], device),
+            lists: layout
+                .list(cast_slice(&MailList::of(&[4, 1], &[0, 1, 3])), device)
+                .reshape([2, 4]),
             mails: layout
                 .list(&[0, 1, 2, 3, 0, 4, 1, 2, 0], device)
                 .reshape([3, 3]),

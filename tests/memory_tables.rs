@@ -8,7 +8,7 @@ use std::collections::HashMap;
 
 use burn::tensor::{Device, Tensor};
 use bytemuck::cast_slice;
-use mspipe::batch::{LastWriter, Mail};
+use mspipe::batch::{LastWriter, Mail, MailList};
 use mspipe::graph::NodeId;
 use mspipe::kernels::mail_update::{MailLists, MailWatch, mail_update};
 use mspipe::kernels::memory_gather::memory_gather;
@@ -104,11 +104,7 @@ fn lists(mail: &[(i32, Vec<Mail>)], device: &Device) -> MailLists {
         all.extend(list);
         offsets.push(all.len() as i32);
     }
-    MailLists {
-        place: ints(&place, [place.len()], device),
-        offsets: ints(&offsets, [offsets.len()], device),
-        mails: ints(cast_slice::<Mail, i32>(&all), [all.len(), 3], device),
-    }
+    MailLists::new(&MailList::of(&place, &offsets), &all, device)
 }
 
 impl Update {
@@ -162,8 +158,8 @@ impl Update {
             let sum = contents
                 .reduce(|sum, mail| sum.iter().zip(&mail).map(|(a, b)| a + b).collect())
                 .unwrap();
-            let count = list.len() as f32;
-            let mean = sum.iter().map(|value| value / count).collect();
+            let share = 1.0 / list.len() as f32;
+            let mean = sum.iter().map(|value| value * share).collect();
             map.entry(*node).and_modify(|rows| rows.mail = mean);
         }
     }

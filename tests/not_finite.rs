@@ -2,6 +2,7 @@
 //! backward, and the kernels that watch for it name the first step and commit.
 
 use burn::tensor::{Device, Tensor};
+use mspipe::batch::{Mail, MailList};
 use mspipe::kernels::adam::{AdamStep, BESIDE, Moving, WATCHED, adam};
 use mspipe::kernels::mail_update::{MailLists, MailWatch, mail_update};
 use mspipe::kernels::temporal_attention::AttentionShape;
@@ -9,7 +10,7 @@ use mspipe::kernels::temporal_attention::AttentionShape;
 use crate::on_device;
 use crate::operations::{
     Attention, DropoutCase, GatherRows, HeadProducts, Linear, LinkPredictor, Operation, Outcome,
-    OutputNorm, RecurrentCell, TimeEncoding, TimeProjection, floats, ints, numbers,
+    OutputNorm, RecurrentCell, TimeEncoding, TimeProjection, floats, numbers,
 };
 
 /// `operation` with `change` made of the number `at` of its input `input`, on the device.
@@ -141,11 +142,8 @@ fn mail_update_names_the_first_commit_that_went_wrong() {
         };
         let (infinity, nan) = (f32::INFINITY, f32::NAN);
         for (row, feature) in [(1.0, 2.0), (1.0, infinity), (nan, 1.0), (nan, nan)] {
-            let lists = MailLists {
-                place: ints(&[2, 0], [2], device),
-                offsets: ints(&[0, 1, 2], [3], device),
-                mails: ints(&[0, 1, 0, 1, 0, 0], [2, 3], device),
-            };
+            let mail = [[0, 1, 0], [1, 0, 0]].map(|[own, peer, event]| Mail { own, peer, event });
+            let lists = MailLists::new(&MailList::of(&[2, 0], &[0, 1, 2]), &mail, device);
             watch.commit += 1;
             let hidden = floats(&[0.5, 0.5, 0.5, row], [2, width], device);
             let edge = floats(&[0.5, feature, 0.5], [1, edge_width], device);

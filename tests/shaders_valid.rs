@@ -114,12 +114,23 @@ fn entry_point_and_limits_are_as_declared() {
 }
 
 #[test]
-fn the_adapter_requirement_is_the_widest_kernel() {
+fn no_text_binds_more_storage_buffers_than_webgpu_guarantees() {
     let widest = mspipe::kernels::ALL
         .iter()
         .map(|spec| spec.storage_buffers)
         .max();
     assert_eq!(widest, Some(MAX_STORAGE_BUFFERS));
+    let guaranteed = wgpu::Limits::default().max_storage_buffers_per_shader_stage;
+    assert_eq!(guaranteed, 8);
+    for_each_text(|_, label, text, _| {
+        let (module, _) = module(label, text);
+        let storage = module
+            .global_variables
+            .iter()
+            .filter(|(_, of)| matches!(of.space, AddressSpace::Storage { .. }));
+        let bound = storage.count();
+        assert!(bound <= guaranteed as usize, "{label} binds {bound}");
+    });
 }
 
 #[test]

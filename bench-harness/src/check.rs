@@ -14,7 +14,7 @@ use anyhow::{Context as _, Result, ensure};
 use clap::Args;
 use mspipe::config::RunConfig;
 use mspipe::console;
-use mspipe::device::DeviceChoice;
+use mspipe::device::DeviceSettings;
 use serde::{Deserialize, Serialize};
 
 use crate::cell::Cell;
@@ -37,9 +37,9 @@ pub struct CheckConfig {
     #[arg(long)]
     pub record: bool,
 
-    /// Device to use: auto, cpu, gpu, gpu:N or software
-    #[arg(long, default_value_t = DeviceChoice::Auto)]
-    pub device: DeviceChoice,
+    /// The device and how it is opened.
+    #[command(flatten)]
+    pub device: DeviceSettings,
 
     /// Recipe to check; may be given several times [default: all]
     #[arg(long, value_name = "NAME")]
@@ -183,8 +183,17 @@ fn read(file: &Path) -> Result<Bands> {
 impl Recipe {
     /// Its training, and those with another learning rate where it is to be recorded.
     fn group(&self, asked: &CheckConfig, folder: &Path) -> Result<Group> {
-        let device = format!("--device={}", asked.device);
-        let config = settings_of(&[&self.options], &[device])
+        let DeviceSettings {
+            choice,
+            kernels,
+            limits,
+        } = asked.device;
+        let device = [
+            format!("--device={choice}"),
+            format!("--kernels={kernels}"),
+            format!("--limits={limits}"),
+        ];
+        let config = settings_of(&[&self.options], &device)
             .with_context(|| format!("check/recipes.toml: recipe '{}'", self.name))?;
         let training = |label: String, config: RunConfig| Training {
             label,

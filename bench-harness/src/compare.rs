@@ -21,7 +21,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
-use mspipe::device::DeviceChoice;
+use mspipe::device::DeviceSettings;
 use mspipe::profiler::machine::median;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -187,7 +187,7 @@ fn compared(cell: &Cell) -> serde_json::Result<Map<String, Value>> {
     let mut config = cell.config.clone();
     config.training.seed = 0;
     config.output.out = None;
-    config.device = DeviceChoice::default();
+    config.device = DeviceSettings::default();
     config.machine.threads = None;
     config.by_name()
 }

@@ -24,7 +24,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail, ensure};
 use mspipe::config::{self, RunConfig, Task};
 use mspipe::console;
-use mspipe::device::{self, ComputeDevice, DeviceChoice};
+use mspipe::device::{self, ComputeDevice, DeviceSettings};
 use mspipe::interrupt;
 use mspipe::run_folder::{LOCK, RunFolder};
 use mspipe::session::Session;
@@ -206,7 +206,7 @@ struct Bench {
 }
 
 impl Bench {
-    fn open(device: DeviceChoice, plans: &[Plan]) -> Result<Bench> {
+    fn open(device: DeviceSettings, plans: &[Plan]) -> Result<Bench> {
         let opened = device::open(device)?;
         let gflops = matmul_gflops(&opened.device)?;
         Ok(Bench {

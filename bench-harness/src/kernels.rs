@@ -12,6 +12,7 @@ mod of_burn;
 use burn::backend::Dispatch;
 use burn::nn::LayerNormConfig;
 use burn::tensor::{Device, Tensor};
+use mspipe::batch::{Mail, MailList};
 use mspipe::kernels::adam::{AdamStep, BESIDE, Moving, adam};
 use mspipe::kernels::costs;
 use mspipe::kernels::dropout::{Dropout, dropout};
@@ -204,14 +205,16 @@ fn writing(make: &Inputs<'_>, rows: usize, events: usize) -> [Case; 2] {
         })
     };
 
-    let mails: Vec<i32> = (0..written as i32)
-        .flat_map(|i| [i % rows as i32, (i + 1) % rows as i32, i % events as i32])
+    let mails: Vec<Mail> = (0..written as i32)
+        .map(|i| Mail {
+            own: i % rows as i32,
+            peer: (i + 1) % rows as i32,
+            event: i % events as i32,
+        })
         .collect();
-    let lists = MailLists {
-        place: make.indices((0..written as i32).map(|i| i * 7).collect()),
-        offsets: make.indices((0..=written as i32).collect()),
-        mails: upload::ints(mails, [written, 3], make.device),
-    };
+    let places: Vec<i32> = (0..written as i32).map(|i| i * 7).collect();
+    let offsets: Vec<i32> = (0..=written as i32).collect();
+    let lists = MailLists::new(&MailList::of(&places, &offsets), &mails, make.device);
     let edge = make.matrix(events, EDGE);
     let watch = MailWatch {
         first: Tensor::zeros([2], make.device),

@@ -9,7 +9,7 @@ use std::time::Instant;
 use anyhow::Result;
 use clap::{Args, Parser, Subcommand};
 use mspipe::config::RunConfig;
-use mspipe::device::{self, DeviceChoice};
+use mspipe::device::{self, DeviceSettings};
 use mspipe::{console, interrupt};
 use mspipe_bench::check::{self, CheckConfig};
 use mspipe_bench::compare;
@@ -46,7 +46,7 @@ enum Command {
     /// was not possible.
     Parity(Printed<ParityArgs>),
     /// Measure f32 matrix products (19800 x 472 x 300), the unit of speed comparisons
-    Matmul(Printed<OnDevice>),
+    Matmul(Printed<DeviceSettings>),
     /// Measure training events per second, divided by the machine's GFLOP/s
     ///
     /// Takes the options of `mspipe train`. Trains at least two epochs; the first is not
@@ -193,14 +193,7 @@ struct ParityArgs {
     /// Recording (safetensors)
     file: PathBuf,
     #[command(flatten)]
-    device: OnDevice,
-}
-
-#[derive(Args)]
-struct OnDevice {
-    /// Device to use: auto, cpu, gpu, gpu:N or software
-    #[arg(long, default_value_t = DeviceChoice::Auto)]
-    device: DeviceChoice,
+    device: DeviceSettings,
 }
 
 /// Where a table goes beside the screen.
@@ -268,7 +261,10 @@ fn main() -> ExitCode {
     let begin = Instant::now();
     // SAFETY: as in `mspipe` itself: sets a number before any other thread runs.
     unsafe { libmimalloc_sys::mi_option_set(PURGE_DELAY, -1) };
-    interrupt::run(2, |cli: Cli| run(cli.command, begin))
+    interrupt::run(2, |cli: Cli| {
+        device::heed_log(console::Stderr::default);
+        run(cli.command, begin)
+    })
 }
 
 fn run(command: Command, begin: Instant) -> Result<ExitCode> {
@@ -276,13 +272,13 @@ fn run(command: Command, begin: Instant) -> Result<ExitCode> {
     match command {
         Command::Parity(Printed { config, json }) => {
             let recording = Recording::read(&config.file)?;
-            let report = parity::replay(&recording, config.device.device)?;
+            let report = parity::replay(&recording, config.device)?;
             passed = report.passed;
             print(json, &report)?;
         }
         Command::Matmul(Printed { config, json }) => {
             let report = device::on_device_thread(|| -> Result<MatmulReport> {
-                let opened = device::open(config.device)?;
+                let opened = device::open(config)?;
                 MatmulReport::measure(&opened.device, &opened.adapter)
             })??;
             print(json, &report)?;

@@ -16,7 +16,7 @@ use burn::tensor::{Device, Tensor};
 use mspipe::batch::{
     EventBatch, Layout, LayoutRule, MailAggregation, MailOrder, MailRule, MfgScratch, TimeDelta,
 };
-use mspipe::device::{self, DeviceChoice};
+use mspipe::device::{self, DeviceSettings};
 use mspipe::graph::Queries;
 use mspipe::memory::device::DeviceMemory;
 use mspipe::memory::node_times::{NodeTimes, NodeTimesRule};
@@ -161,14 +161,14 @@ impl fmt::Display for Report {
     }
 }
 
-/// Replays `recording` on the device that `choice` asks for.
+/// Replays `recording` on the device that `settings` ask for.
 ///
 /// # Errors
 /// When there is no such device, it fails, or the recorded weights are not of this model.
 /// Numbers that differ are no error; they are in the report.
-pub fn replay(recording: &Recording, choice: DeviceChoice) -> Result<Report> {
+pub fn replay(recording: &Recording, settings: DeviceSettings) -> Result<Report> {
     device::on_device_thread(|| {
-        let opened = device::open(choice)?;
+        let opened = device::open(settings)?;
         let mut tally = Tally::default();
         let device = &opened.device;
         Replay::start(recording, device)?

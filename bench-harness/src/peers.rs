@@ -114,7 +114,7 @@ impl FromArgMatches for PeersConfig {
             unreachable!("required");
         };
         let mut run = RunConfig::from_arg_matches(matches)?;
-        run.device = DeviceChoice::Cpu;
+        run.device = DeviceChoice::Cpu.into();
         // PyG's TGN reads none.
         run.model.pair_history = Some(Switch::Off);
         run.training.eval_test_each_epoch = true;
@@ -498,7 +498,7 @@ mod tests {
             .unwrap()
             .run;
         assert_eq!(
-            (run.training.batch_size, run.device),
+            (run.training.batch_size, run.device.choice),
             (200, DeviceChoice::Cpu)
         );
         for argument in [

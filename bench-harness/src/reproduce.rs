@@ -83,6 +83,14 @@ pub struct ReproduceConfig {
     #[arg(long, value_name = "DEVICE")]
     pub device: Option<String>,
 
+    /// Kernels: auto, gpu or software, whatever the device is
+    #[arg(long, value_name = "KERNELS", hide_short_help = true)]
+    pub kernels: Option<String>,
+
+    /// Limits to ask of the device: adapter, webgpu or alignment:N
+    #[arg(long, value_name = "LIMITS", hide_short_help = true)]
+    pub limits: Option<String>,
+
     /// Passes over the training events
     #[arg(long, value_name = "N")]
     pub epochs: Option<usize>,
@@ -203,6 +211,8 @@ impl ReproduceConfig {
             options.extend(value.map(|value| format!("--{option}={value}")));
         };
         give("device", self.device.clone());
+        give("kernels", self.kernels.clone());
+        give("limits", self.limits.clone());
         give("epochs", self.epochs.map(|epochs| epochs.to_string()));
         give("edge-features", self.edge_features.clone());
         give(

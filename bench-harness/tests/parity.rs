@@ -11,8 +11,16 @@ use mspipe_bench::recording::Recording;
 use crate::workdir::{program, run};
 
 fn parity(file: &Path, device: &str) -> (Option<i32>, String) {
-    let asked = ["parity", "--device", device];
-    let (code, stdout, stderr) = run(program(&asked).arg(file));
+    let mut asked = program(&["parity", "--device", device]);
+    for (option, variable) in [
+        ("--kernels", "MSPIPE_TEST_KERNELS"),
+        ("--limits", "MSPIPE_TEST_LIMITS"),
+    ] {
+        if let Some(value) = std::env::var_os(variable) {
+            asked.arg(option).arg(value);
+        }
+    }
+    let (code, stdout, stderr) = run(asked.arg(file));
     (code, stdout + &stderr)
 }
 

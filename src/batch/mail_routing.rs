@@ -94,6 +94,37 @@ pub struct Mail {
     pub event: i32,
 }
 
+/// Where a list of mail goes, as kernels read it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Pod, Zeroable)]
+#[repr(C)]
+pub struct MailList {
+    /// Row of the table of mail that its mean is written to.
+    pub place: i32,
+    /// Its first piece of mail.
+    pub first: i32,
+    /// The one behind its last.
+    pub end: i32,
+    /// What the sum of its mail is multiplied by: 1 / their number. Divided here, because WGSL
+    /// rounds a division as it likes and a product in one way only.
+    pub share: f32,
+}
+
+impl MailList {
+    /// The lists that begin at `offsets` (`[places + 1]`, as in [`Csr`]) and go to `places`, which are
+    /// distinct.
+    pub fn of(places: &[i32], offsets: &[i32]) -> Vec<MailList> {
+        let lists = places.iter().zip(offsets.windows(2));
+        lists
+            .map(|(&place, bounds)| MailList {
+                place,
+                first: bounds[0],
+                end: bounds[1],
+                share: 1.0 / (bounds[1] - bounds[0]).max(1) as f32,
+            })
+            .collect()
+    }
+}
+
 /// Which mail goes to whom: one list for each node that gets some.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct MailRouting {

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 
 use clap::Args;
 use mspipe::console;
-use mspipe::device::{self, AdapterReport, DeviceChoice};
+use mspipe::device::{self, AdapterReport, DeviceChoice, Kernels};
 use serde::Serialize;
 
 /// Arguments of `mspipe devices`.
@@ -25,6 +25,8 @@ struct DeviceList {
     adapters: Vec<AdapterReport>,
     /// What the CPU device runs on.
     cpu: String,
+    /// What keeps adapters from being found, if that can be told.
+    missing: Option<&'static str>,
 }
 
 /// Lists the devices.
@@ -38,6 +40,7 @@ pub(crate) fn run(args: DevicesArgs) -> anyhow::Result<()> {
             .to_owned(),
         adapters,
         cpu: device::open(DeviceChoice::Cpu)?.adapter,
+        missing: device::missing_loader(),
     };
     if args.json {
         Ok(console::json(&list)?)
@@ -59,7 +62,7 @@ No real GPU, only software adapters: these are for tests, and slower than the CP
 fn table(list: &DeviceList) -> String {
     let mut rows = vec![
         [
-            "device", "auto", "adapter", "api", "binding", "buffer", "driver",
+            "device", "auto", "adapter", "class", "api", "kernels", "binding", "buffer", "driver",
         ]
         .map(str::to_owned),
     ];
@@ -68,7 +71,9 @@ fn table(list: &DeviceList) -> String {
             adapter.device.clone(),
             mark(adapter.auto),
             adapter.name.clone(),
+            adapter.class.to_string(),
             adapter.api.clone(),
+            adapter.kernels.made_for.to_owned(),
             mebibytes(adapter.binding_bytes),
             mebibytes(adapter.buffer_bytes),
             adapter.driver.clone(),
@@ -79,6 +84,8 @@ fn table(list: &DeviceList) -> String {
         "cpu".to_owned(),
         mark(list.auto == "cpu"),
         list.cpu.clone(),
+        none.clone(),
+        none.clone(),
         none.clone(),
         host.clone(),
         host,
@@ -92,7 +99,7 @@ fn table(list: &DeviceList) -> String {
             let width = rows.iter().map(|row| row[column].chars().count()).max();
             let width = width.unwrap_or(0);
             // Sizes stand right, so that their digits line up.
-            if matches!(column, 4 | 5) {
+            if matches!(column, 6 | 7) {
                 let _ = write!(line, "{cell:>width$}  ");
             } else {
                 let _ = write!(line, "{cell:<width$}  ");
@@ -111,8 +118,16 @@ fn table(list: &DeviceList) -> String {
     }
     if list.adapters.is_empty() {
         text += NO_ADAPTER;
+        if let Some(missing) = list.missing {
+            let _ = writeln!(text, "Here {missing}.");
+        }
     } else if !list.adapters.iter().any(|adapter| adapter.real) {
         text += ONLY_SOFTWARE;
+    }
+    let mut kernels: Vec<Kernels> = list.adapters.iter().map(|of| of.kernels).collect();
+    kernels.dedup();
+    for kernels in kernels {
+        let _ = writeln!(text, "kernels {kernels}.");
     }
     let _ = writeln!(
         text,
@@ -132,15 +147,24 @@ fn mebibytes(bytes: u64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use mspipe::device::{AdapterClass, KernelChoice};
+
     use super::*;
 
     fn adapter(device: &str, unfit: Option<&str>, auto: bool) -> AdapterReport {
+        let class = match device {
+            "software" => AdapterClass::Software,
+            _ => AdapterClass::Discrete,
+        };
         AdapterReport {
+            class,
+            kernels: KernelChoice::Auto.on(class),
             device: device.to_owned(),
             name: format!("Adapter {device}"),
             api: "vulkan".to_owned(),
             driver: "driver 1.2".to_owned(),
             real: device != "software",
+            memory_bytes: None,
             binding_bytes: 128 << 20,
             buffer_bytes: 2048 << 20,
             storage_buffers: 32,
@@ -155,6 +179,7 @@ mod tests {
             auto: auto.to_owned(),
             adapters,
             cpu: "burn flex on x86_64, 2 threads".to_owned(),
+            missing: None,
         }
     }
 
@@ -172,13 +197,15 @@ mod tests {
         assert_eq!(
             table(&list(adapters, "gpu:1")),
             "\
-device    auto  adapter                         api     binding    buffer  driver
-gpu:0           Adapter gpu:0                   vulkan  128 MiB  2048 MiB  driver 1.2
-gpu:1     *     Adapter gpu:1                   vulkan  128 MiB  2048 MiB  driver 1.2
-software        Adapter software                vulkan  128 MiB  2048 MiB  driver 1.2
-cpu             burn flex on x86_64, 2 threads  -           RAM       RAM  -
+device    auto  adapter                         class     api     kernels   binding    buffer  driver
+gpu:0           Adapter gpu:0                   discrete  vulkan  gpu       128 MiB  2048 MiB  driver 1.2
+gpu:1     *     Adapter gpu:1                   discrete  vulkan  gpu       128 MiB  2048 MiB  driver 1.2
+software        Adapter software                software  vulkan  software  128 MiB  2048 MiB  driver 1.2
+cpu             burn flex on x86_64, 2 threads  -         -       -             RAM       RAM  -
 
 gpu:0 (Adapter gpu:0) can't run mspipe: it offers 8 storage buffers per shader, 9 are needed.
+kernels gpu: products by burn, up to 128 invocations to a row, 32 to a dot product, loops unrolled.
+kernels software: own products, up to 8 invocations to a row, 8 to a dot product, loops rolled.
 --device auto takes gpu:1. binding: largest buffer that a shader binds.
 "
         );

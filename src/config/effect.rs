@@ -6,6 +6,7 @@
 use clap::Id;
 
 use super::{MitigationName, RunConfig, Task};
+use crate::device::DeviceChoice;
 use crate::model::ModelName;
 use crate::pipeline::schedule::Schedule;
 
@@ -36,6 +37,7 @@ use Work::{Audit, Eval, Link, Node};
 enum Need {
     Nothing,
     Models(&'static [ModelName]),
+    Adapter,
     OwnEdgeFeatures,
     OwnNodeFeatures,
     Overlap,
@@ -51,6 +53,8 @@ impl Need {
             Need::Nothing => None,
             Need::Models(models) => (!models.contains(&config.model.name))
                 .then(|| format!("with --model {}", config.model.name)),
+            Need::Adapter => (config.device.choice == DeviceChoice::Cpu)
+                .then(|| format!("with --device {}", config.device.choice)),
             Need::OwnEdgeFeatures => (!stream.edge_features.of_stream())
                 .then(|| format!("with --edge-features {}", stream.edge_features)),
             Need::OwnNodeFeatures => (!stream.node_features.of_stream())
@@ -92,6 +96,8 @@ const RULES: &[Rule] = &[
     ("dropout", TRAINS, NEIGHBOURS),
     ("attention_dropout", TRAINS, NEIGHBOURS),
     ("device", ALL, Need::Nothing),
+    ("kernels", ALL, Need::Adapter),
+    ("limits", ALL, Need::Adapter),
     ("epochs", &[Link], Need::Nothing),
     ("batch_size", ALL, Need::Nothing),
     ("seed", ALL, Need::Nothing),
@@ -205,6 +211,8 @@ mod tests {
             "mail_aggregation" => "mean",
             "time_encoding" => "fixed",
             "device" => "cpu",
+            "kernels" => "software",
+            "limits" => "webgpu",
             "protocol" => "tgb",
             "balance" => "sample",
             "edge_features" | "node_features" => "file",
@@ -239,6 +247,7 @@ mod tests {
                 [ModelName::Apan] => [&["--model=apan"], &["--model=tgn"]],
                 _ => [&["--model=tgn"], &["--model=jodie"]],
             },
+            Need::Adapter => [&["--device=gpu"], &["--device=cpu"]],
             Need::OwnEdgeFeatures => [&[], &["--edge-features=zero"]],
             Need::OwnNodeFeatures => [&[], &["--node-features=random:3"]],
             Need::Overlap => [&["--schedule=mspipe"], &["--schedule=sequential"]],

@@ -13,7 +13,7 @@ use super::parts::{
 };
 use crate::batch::{MailAggregation, TimeDelta};
 use crate::checkpoint::Every;
-use crate::device::DeviceChoice;
+use crate::device::{DeviceChoice, KernelChoice, LimitsChoice};
 use crate::eval::Monitor;
 use crate::features::{FeatureScale, FeatureSource};
 use crate::memory::MemoryWrite;
@@ -66,7 +66,11 @@ written! {
     task: Task = start.task,
     init: Option<PathBuf> = start.init,
     model: ModelName = model.name,
-    device: DeviceChoice = device,
+    device: DeviceChoice = device.choice,
+    #[serde(default)]
+    kernels: KernelChoice = device.kernels,
+    #[serde(default)]
+    limits: LimitsChoice = device.limits,
     epochs: usize = training.epochs,
     batch_size: usize = training.batch_size,
     seed: u64 = training.seed,
@@ -217,7 +221,11 @@ mod tests {
 "#;
 
     /// What has been added since, after the setting that it follows.
-    const ADDED: [(&str, &str); 4] = [
+    const ADDED: [(&str, &str); 5] = [
+        (
+            "  \"device\": \"cpu\",\n",
+            "  \"kernels\": \"auto\",\n  \"limits\": \"adapter\",\n",
+        ),
         (
             "  \"time_delta\": \"query\",\n",
             "  \"pair_history\": \"off\",\n",

@@ -16,13 +16,14 @@ use burn::cubecl::prelude::*;
 use burn::cubecl::server::{KernelArguments, MetadataBindingInfo};
 use burn::tensor::{DType, Shape};
 
+use super::choice;
 use crate::profiler;
 
 /// Largest number of workgroups that every backend takes along one axis.
 const MAX_GROUPS_PER_AXIS: u32 = 65_535;
 
-/// Storage buffers that the widest kernel binds; an adapter must offer as many.
-pub const MAX_STORAGE_BUFFERS: u32 = 9;
+/// Storage buffers that the widest kernel binds; an adapter must offer as many. WebGPU guarantees eight.
+pub const MAX_STORAGE_BUFFERS: u32 = 8;
 
 /// Sizes that a launch may have.
 const MAX_SIZES: usize = 16;
@@ -175,20 +176,15 @@ pub(crate) fn launch(
     );
 }
 
-/// Invocations of a workgroup that takes one row together: `usual` of them, but eight on a
-/// software adapter, which runs no more at a time and pays for each barrier.
+/// Invocations of a workgroup that takes one row together: `usual` of them, or as many as the
+/// device's kernels have at most.
 pub(crate) fn row_workgroup(tensor: &CubeTensor, usual: u32) -> u32 {
-    if is_software(tensor) { 8 } else { usual }
+    usual.min(choice::of(tensor).row_workgroup)
 }
 
 /// Workgroups of `workgroup` invocations that cover `invocations`.
 pub(crate) fn groups_of(invocations: usize, workgroup: u32) -> usize {
     invocations.div_ceil(workgroup as usize)
-}
-
-/// Whether a tensor is on a software adapter (llvmpipe, SwiftShader, WARP).
-pub(crate) fn is_software(tensor: &CubeTensor) -> bool {
-    tensor.client.properties().identity.physical.is_none()
 }
 
 /// An uninitialised contiguous tensor beside `like`, f32.
@@ -198,6 +194,18 @@ pub(crate) fn empty(like: &CubeTensor, shape: impl Into<Shape>) -> CubeTensor {
         like.device.clone(),
         shape.into(),
         DType::F32,
+    )
+}
+
+/// The first numbers of a contiguous tensor, as one of this shape.
+pub(crate) fn beginning(of: &CubeTensor, shape: Shape) -> CubeTensor {
+    debug_assert!(shape.num_elements() <= of.meta.shape().num_elements());
+    CubeTensor::new_contiguous(
+        of.client.clone(),
+        of.device.clone(),
+        shape,
+        of.handle.clone(),
+        of.dtype,
     )
 }
 

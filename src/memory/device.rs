@@ -7,6 +7,7 @@ use super::node_times::{FetchedTimes, NodeTimes};
 use super::similarity::{Correction, Mitigation};
 use super::write_back::Update;
 use super::{FetchedMemory, MemoryCommit, MemoryError, MemoryRequest, MemoryStore};
+use crate::batch::MailList;
 use crate::kernels::mail_update::{MailLists, MailWatch, mail_update};
 use crate::kernels::memory_gather::memory_gather;
 use crate::kernels::memory_update::memory_update;
@@ -130,14 +131,9 @@ impl MemoryStore for DeviceMemory {
         self.memory = memory_update(memory, commit.memory.clone(), last_writer);
 
         let mail_routing = &commit.mail_routing;
-        let place = self.node_times.places(mail_routing);
-        let places = place.len();
-        let mail = &mail_routing.mail.items;
-        let lists = MailLists {
-            place: ints(place, [places], &device),
-            offsets: ints(mail_routing.mail.offsets.clone(), [places + 1], &device),
-            mails: ints(cast_slice(mail).to_vec(), [mail.len(), 3], &device),
-        };
+        let places = self.node_times.places(mail_routing);
+        let lists = MailList::of(&places, &mail_routing.mail.offsets);
+        let lists = MailLists::new(&lists, &mail_routing.mail.items, &device);
         let mailbox = std::mem::replace(&mut self.mailbox, nothing());
         let [nodes, mails] = mailbox.dims();
         let slots = self.node_times.rule().mail_slots;

@@ -12,7 +12,7 @@ use super::node_times::{FetchedTimes, NodeTimes};
 use super::similarity::{Correction, Mitigation};
 use super::write_back::Update;
 use super::{FetchedMemory, MemoryCommit, MemoryError, MemoryRequest, MemoryStore};
-use crate::batch::Distinct;
+use crate::batch::{Distinct, MailList};
 use crate::graph::NodeId;
 use crate::kernels::cpu::rows::{self, MailParts};
 
@@ -144,8 +144,10 @@ impl HostMemory {
         let finite = rows::mail_update(
             &mut self.mailbox,
             parts,
-            &self.node_times.places(mail_routing),
-            &mail_routing.mail.offsets,
+            &MailList::of(
+                &self.node_times.places(mail_routing),
+                &mail_routing.mail.offsets,
+            ),
             &mail_routing.mail.items,
         );
         self.node_times

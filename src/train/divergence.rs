@@ -9,12 +9,13 @@
 
 use burn::tensor::Tensor;
 
-use super::error::{Diverged, EvalError, StageError, TrainError, Unsound};
+use super::error::{Diverged, EvalError, StageError, TrainError, Unsound, device_failed};
 use super::iteration::Training;
 use super::observer::{Observer, TrainEvent, tell};
 use super::pass::Pass;
 use super::upload::read;
 use crate::batch::EventBatch;
+use crate::device;
 use crate::memory::write_back::Update;
 use crate::memory::{MemoryStore, NotFinite};
 
@@ -49,6 +50,9 @@ impl LossReader {
         unread.extend(watched_steps);
         unread.push(watched_memory);
         let mut numbers = read(Tensor::cat(unread, 0))?;
+        if device::has_failed() {
+            return Err(device_failed("a part of the work was not done"));
+        }
         let watched = numbers.split_off(end - first);
         losses.extend(numbers);
 

@@ -6,11 +6,14 @@
 use std::any::Any;
 use std::io::Write as _;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::str::FromStr;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Mutex, OnceLock};
 
 use burn::tensor::Device;
-use mspipe::device::{ComputeDevice, DeviceChoice, DeviceError};
+use mspipe::device::{
+    ComputeDevice, DeviceChoice, DeviceError, DeviceSettings, KernelChoice, Kernels, LimitsChoice,
+};
 use tracing::field::{Field, Visit};
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
@@ -61,15 +64,43 @@ pub(crate) fn run<T: Send + 'static>(work: impl FnOnce(&Device) -> T + Send + 's
     }
 }
 
+/// What the environment asks for: `MSPIPE_TEST_DEVICE` is as `--device` (the software adapter unless it
+/// names another), `MSPIPE_TEST_KERNELS` as `--kernels`, `MSPIPE_TEST_LIMITS` as `--limits`.
+pub(crate) fn settings() -> DeviceSettings {
+    DeviceSettings {
+        choice: asked("MSPIPE_TEST_DEVICE", DeviceChoice::Software),
+        kernels: asked("MSPIPE_TEST_KERNELS", KernelChoice::Auto),
+        limits: asked("MSPIPE_TEST_LIMITS", LimitsChoice::Adapter),
+    }
+}
+
+fn asked<T: FromStr<Err = String>>(name: &str, usual: T) -> T {
+    match std::env::var(name) {
+        Ok(text) => text
+            .parse()
+            .unwrap_or_else(|error| panic!("{name}: {error}")),
+        Err(_) => usual,
+    }
+}
+
+static KERNELS: OnceLock<Kernels> = OnceLock::new();
+
+/// The kernels that the device runs; asked for after some work on it.
+pub(crate) fn kernels() -> Kernels {
+    *KERNELS.get().expect("the device was opened")
+}
+
 fn serve(work: &Receiver<Work>) {
     // The level is what wgpu asks the validation layer for.
     let subscriber = tracing_subscriber::registry().with(LevelFilter::WARN);
     subscriber.with(Warnings).init();
-    let choice = std::env::var("MSPIPE_TEST_DEVICE").unwrap_or_else(|_| "software".to_owned());
-    let choice: DeviceChoice = choice.parse().expect("MSPIPE_TEST_DEVICE");
-    let device = mspipe::device::open(choice);
+    let device = mspipe::device::open(settings());
     if let Ok(device) = &device {
         say(&format!("adapter: {}", device.adapter));
+        if let Some(kernels) = device.kernels {
+            KERNELS.set(kernels).unwrap();
+            say(&format!("kernels {kernels}"));
+        }
     }
     for work in work {
         work(&device);

@@ -1,13 +1,15 @@
 //! The profile of operations on the adapter: launches and the host's time for them.
 
 use burn::tensor::{Device, Tensor};
+use mspipe::batch::{Mail, MailList};
+use mspipe::device::{DeviceChoice, KernelChoice};
 use mspipe::kernels::adam::{AdamStep, BESIDE, Moving, WATCHED, adam};
 use mspipe::kernels::clip_scale::clip_scale;
 use mspipe::kernels::mail_update::{MailLists, MailWatch, mail_update};
 use mspipe::profiler;
 
 use super::device_thread;
-use crate::operations::{GatherRows, Operation, floats, ints, numbers};
+use crate::operations::{GatherRows, Linear, Operation, floats, numbers};
 
 #[test]
 fn forward_and_backward_are_one_launch_each() {
@@ -30,21 +32,17 @@ fn forward_and_backward_are_one_launch_each() {
     assert!(!recorded.launch_time.is_zero());
 }
 
-/// Four parameters and the routing of mail, then all that was watched.
+/// Three parameters and the routing of mail, then all that was watched.
 fn watched_step(device: &Device) -> [Vec<f32>; 2] {
     let one = || floats(&[1.0], [1], device);
-    let moving = (0..4).map(|place| Moving {
+    let moving = (0..3).map(|place| Moving {
         parameter: one(),
         gradient: one(),
         place,
     });
-    let moments = Tensor::zeros([8 + BESIDE], device);
+    let moments = Tensor::zeros([6 + BESIDE], device);
     let mailbox = Tensor::zeros([2, 3], device);
-    let lists = MailLists {
-        place: ints(&[1], [1], device),
-        offsets: ints(&[0, 1], [2], device),
-        mails: ints(&[0, 0, 0], [1, 3], device),
-    };
+    let lists = MailLists::new(&MailList::of(&[1], &[0, 1]), &[Mail::default()], device);
     let watch = MailWatch {
         first: Tensor::zeros([2], device),
         commit: 1,
@@ -55,7 +53,7 @@ fn watched_step(device: &Device) -> [Vec<f32>; 2] {
     );
     let (moments, _) = adam(moments, moving.collect(), AdamStep::new(1e-2, 1));
     let (_, watch) = mail_update(mailbox, hidden, edge, lists, watch);
-    [numbers(moments.slice(8..8 + WATCHED)), numbers(watch.first)]
+    [numbers(moments.slice(6..6 + WATCHED)), numbers(watch.first)]
 }
 
 #[test]
@@ -88,4 +86,29 @@ fn watching_takes_no_launch_of_its_own() {
         .collect();
     launches.sort_unstable();
     assert_eq!(launches, [("adam", 1), ("mail_update", 1)]);
+}
+
+/// A layer forward and backward has five products and sums of columns, and no launch of our own
+/// where they are burn's.
+#[test]
+fn products_are_launched_by_whom_the_kernels_say() {
+    let recorded = device_thread::run(|device| {
+        profiler::set_recording(true);
+        Linear::new(65, 100, 7).run(device);
+        profiler::set_recording(false);
+        profiler::take()
+    });
+    let kernels = device_thread::kernels();
+    let asked = device_thread::settings();
+    let expected = match (asked.kernels, asked.choice) {
+        (KernelChoice::Gpu, _) => "gpu",
+        (KernelChoice::Software, _) => "software",
+        (KernelChoice::Auto, DeviceChoice::Software) => "software",
+        (KernelChoice::Auto, _) => "gpu",
+    };
+    assert_eq!(kernels.made_for, expected);
+    match expected {
+        "gpu" => assert_eq!(recorded.launches, 0),
+        _ => assert!(recorded.launches >= 3, "{}", recorded.launches),
+    }
 }

@@ -6,7 +6,7 @@ use rayon::prelude::*;
 
 use super::vector::add;
 use super::{room, row};
-use crate::batch::{LastWriter, Mail};
+use crate::batch::{LastWriter, Mail, MailList};
 
 /// Rows that one task takes.
 const CHUNK: usize = 64;
@@ -105,14 +105,12 @@ pub(crate) struct MailParts<'a> {
 /// CPU kernel of `mail_update.wgsl`: writes to each `place` the mean of its mail
 /// `[own row | peer's row | edge features]`, in place.
 ///
-/// List `i` of `mail`, whose offsets are `[places + 1]`, goes to place `i`. Returns whether all that
-/// was written of memory rows, and of edge features, is finite.
+/// Returns whether all that was written of memory rows, and of edge features, is finite.
 #[multiversion(targets("x86_64+avx512f+avx512dq+avx512vl", "x86_64+avx2+fma"))]
 pub(crate) fn mail_update(
     mailbox: &mut [f32],
     parts: MailParts<'_>,
-    place: &[i32],
-    offsets: &[i32],
+    lists: &[MailList],
     mail: &[Mail],
 ) -> [bool; 2] {
     let MailParts {
@@ -124,9 +122,9 @@ pub(crate) fn mail_update(
     let mail_width = 2 * width + edge_width;
     // As bits, which order as the sizes of the numbers do, NaN and infinity last.
     let mut largest = [0; 2];
-    for (&place, list) in place.iter().zip(offsets.windows(2)) {
-        let target = &mut mailbox[place as usize * mail_width..][..mail_width];
-        let (first, end) = (list[0] as usize, list[1] as usize);
+    for list in lists {
+        let target = &mut mailbox[list.place as usize * mail_width..][..mail_width];
+        let (first, end) = (list.first as usize, list.end as usize);
         if first == end {
             target.fill(0.0);
         }
@@ -148,8 +146,7 @@ pub(crate) fn mail_update(
             }
         }
         if end - first > 1 {
-            let count = (end - first) as f32;
-            target.iter_mut().for_each(|value| *value /= count);
+            target.iter_mut().for_each(|value| *value *= list.share);
         }
         let parts = target.split_at(2 * width);
         for (largest, part) in largest.iter_mut().zip([parts.0, parts.1]) {

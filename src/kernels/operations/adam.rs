@@ -1,8 +1,8 @@
-//! One step of Adam, four parameters per launch, with all moments in one tensor.
+//! One step of Adam, three parameters per launch, with all moments in one tensor.
 //!
 //! burn's optimiser makes it from fourteen operations on every parameter, a fifth of an
-//! iteration of TGN on the CPU. Four parameters with their gradients are what fits beside the
-//! moments into the storage buffers that every adapter can bind.
+//! iteration of TGN on the CPU. Three parameters with their gradients are what fits beside the
+//! moments into the eight storage buffers that every adapter can bind.
 
 use burn::backend::tensor::FloatTensor;
 use burn::backend::wgpu::{CubeBackend, into_contiguous};
@@ -24,12 +24,12 @@ pub(crate) static FORWARD: KernelSpec = KernelSpec {
     source: include_str!("../../../shaders/adam.wgsl"),
     shared: &[ROWS, FINITE],
     workgroup: 64,
-    storage_buffers: 9,
+    storage_buffers: 7,
     variants: &[&[("CLIPPED", 1)]],
 };
 
 /// Parameters that a launch moves.
-const GROUP: usize = 4;
+const GROUP: usize = 3;
 
 /// Numbers behind the moments: the first step whose gradients were not all finite (or too large
 /// for their squares), and the first whose new parameters were not; 0 for none.
@@ -39,7 +39,7 @@ pub const WATCHED: usize = 2;
 /// by where their norm has a limit.
 pub const BESIDE: usize = WATCHED + 1;
 
-/// The moments and four flat parameters, as burn's backends hand them over; those that are not
+/// The moments and three flat parameters, as burn's backends hand them over; those that are not
 /// needed are empty.
 #[derive(ExtensionType)]
 pub struct AdamTensors<B: Backend> {
@@ -47,7 +47,6 @@ pub struct AdamTensors<B: Backend> {
     parameter_0: FloatTensor<B>,
     parameter_1: FloatTensor<B>,
     parameter_2: FloatTensor<B>,
-    parameter_3: FloatTensor<B>,
 }
 
 /// The gradients of [`AdamTensors`].
@@ -56,7 +55,6 @@ pub struct AdamGradients<B: Backend> {
     gradient_0: FloatTensor<B>,
     gradient_1: FloatTensor<B>,
     gradient_2: FloatTensor<B>,
-    gradient_3: FloatTensor<B>,
 }
 
 /// Dispatch of [`adam`] to the backends.
@@ -66,7 +64,7 @@ pub trait Adam: Backend {
     fn adam(
         #[extension_type] state: AdamTensors<Self>,
         #[extension_type] gradients: AdamGradients<Self>,
-        places: [usize; 4],
+        places: [usize; GROUP],
         step: AdamStep,
     ) -> AdamTensors<Self>;
 }
@@ -75,26 +73,24 @@ impl Adam for CubeBackend {
     fn adam(
         state: AdamTensors<Self>,
         gradients: AdamGradients<Self>,
-        places: [usize; 4],
+        places: [usize; GROUP],
         step: AdamStep,
     ) -> AdamTensors<Self> {
-        let [moments, p0, p1, p2, p3] = [
+        let [moments, p0, p1, p2] = [
             state.moments,
             state.parameter_0,
             state.parameter_1,
             state.parameter_2,
-            state.parameter_3,
         ]
         .map(wgsl::writable);
-        let [g0, g1, g2, g3] = [
+        let [g0, g1, g2] = [
             gradients.gradient_0,
             gradients.gradient_1,
             gradients.gradient_2,
-            gradients.gradient_3,
         ]
         .map(into_contiguous);
         let mut end = 0;
-        let ends = [&p0, &p1, &p2, &p3].map(|parameter| {
+        let ends = [&p0, &p1, &p2].map(|parameter| {
             end += parameter.shape().num_elements();
             end as u32
         });
@@ -103,16 +99,16 @@ impl Adam for CubeBackend {
             &FORWARD,
             &[("CLIPPED", u32::from(step.clip_norm.is_some()))],
             wgsl::groups_of(end, FORWARD.workgroup),
-            &[&moments, &p0, &g0, &p1, &g1, &p2, &g2, &p3, &g3],
+            &[&moments, &p0, &g0, &p1, &g1, &p2, &g2],
             &[
                 ends[0],
                 ends[1],
                 ends[2],
-                ends[3],
+                0,
                 places[0],
                 places[1],
                 places[2],
-                places[3],
+                0,
                 ((moments.shape().num_elements() - BESIDE) / 2) as u32,
                 step.beta_1.to_bits(),
                 step.beta_2.to_bits(),
@@ -128,7 +124,6 @@ impl Adam for CubeBackend {
             parameter_0: p0,
             parameter_1: p1,
             parameter_2: p2,
-            parameter_3: p3,
         }
     }
 }
@@ -137,7 +132,7 @@ impl Adam for Flex {
     fn adam(
         mut state: AdamTensors<Self>,
         gradients: AdamGradients<Self>,
-        places: [usize; 4],
+        places: [usize; GROUP],
         step: AdamStep,
     ) -> AdamTensors<Self> {
         let moments = floats_mut(&mut state.moments);
@@ -150,7 +145,6 @@ impl Adam for Flex {
             (&mut state.parameter_0, gradients.gradient_0),
             (&mut state.parameter_1, gradients.gradient_1),
             (&mut state.parameter_2, gradients.gradient_2),
-            (&mut state.parameter_3, gradients.gradient_3),
         ];
         for ((parameter, gradient), place) in parameters.into_iter().zip(places) {
             let numbers = place..place + parameter.shape().num_elements();
@@ -211,29 +205,22 @@ pub fn adam(
                 place: 0,
             })
         });
-        let places = [0, 1, 2, 3].map(|i| group[i].place);
-        let [a, b, c, d] = group;
+        let places = [0, 1, 2].map(|i| group[i].place);
+        let [a, b, c] = group;
         let gradients = AdamGradients {
             gradient_0: a.gradient.into_dispatch(),
             gradient_1: b.gradient.into_dispatch(),
             gradient_2: c.gradient.into_dispatch(),
-            gradient_3: d.gradient.into_dispatch(),
         };
         let state = AdamTensors {
             moments: moments.into_dispatch(),
             parameter_0: a.parameter.into_dispatch(),
             parameter_1: b.parameter.into_dispatch(),
             parameter_2: c.parameter.into_dispatch(),
-            parameter_3: d.parameter.into_dispatch(),
         };
         let state = Dispatch::adam(state, gradients, places, step);
         moments = Tensor::from_dispatch(state.moments);
-        let group = [
-            state.parameter_0,
-            state.parameter_1,
-            state.parameter_2,
-            state.parameter_3,
-        ];
+        let group = [state.parameter_0, state.parameter_1, state.parameter_2];
         moved.extend(group.map(Tensor::from_dispatch).into_iter().take(count));
     }
     (moments, moved)

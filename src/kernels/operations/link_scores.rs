@@ -8,6 +8,7 @@ use burn::backend::wgpu::{CubeBackend, into_contiguous};
 use burn::backend::{Backend, Dispatch, ExtensionType, Flex, TensorMetadata, backend_extension};
 use burn::tensor::{Device, Tensor};
 
+use crate::kernels::choice::SOFTWARE;
 use crate::kernels::costs;
 use crate::kernels::cpu::link_scores as cpu;
 use crate::kernels::flex::{floats, from_floats};
@@ -23,9 +24,17 @@ pub(crate) static FORWARD: KernelSpec = KernelSpec {
     storage_buffers: 8,
     variants: &[
         &[("WIDTH", 100), ("HISTORY", 0)],
-        &[("WIDTH", 100), ("HISTORY", 0), ("WORKGROUP", 8)],
+        &[
+            ("WIDTH", 100),
+            ("HISTORY", 0),
+            ("WORKGROUP", SOFTWARE.row_workgroup),
+        ],
         &[("WIDTH", 100), ("HISTORY", 16)],
-        &[("WIDTH", 100), ("HISTORY", 16), ("WORKGROUP", 8)],
+        &[
+            ("WIDTH", 100),
+            ("HISTORY", 16),
+            ("WORKGROUP", SOFTWARE.row_workgroup),
+        ],
     ],
 };
 

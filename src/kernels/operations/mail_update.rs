@@ -3,8 +3,9 @@
 use burn::backend::tensor::{FloatTensor, IntTensor};
 use burn::backend::wgpu::{CubeBackend, into_contiguous};
 use burn::backend::{Backend, Dispatch, ExtensionType, Flex, TensorMetadata, backend_extension};
-use burn::tensor::{Int, Tensor};
+use burn::tensor::{Device, Int, Tensor, TensorData};
 
+use crate::batch::{Mail, MailList};
 use crate::kernels::costs;
 use crate::kernels::cpu::rows;
 use crate::kernels::flex::{floats, floats_mut, ints};
@@ -17,7 +18,7 @@ pub(crate) static FORWARD: KernelSpec = KernelSpec {
     source: include_str!("../../../shaders/mail_update.wgsl"),
     shared: &[ROWS, FINITE],
     workgroup: 64,
-    storage_buffers: 7,
+    storage_buffers: 6,
     variants: &[&[("MEMORY", 100), ("EDGE", 172)]],
 };
 
@@ -36,8 +37,7 @@ pub(crate) trait MailUpdate: Backend {
         #[extension_type] tables: MailTables<Self>,
         hidden: FloatTensor<Self>,
         edge: FloatTensor<Self>,
-        place: IntTensor<Self>,
-        offsets: IntTensor<Self>,
+        lists: IntTensor<Self>,
         mails: IntTensor<Self>,
         commit: f32,
     ) -> MailTables<Self>;
@@ -48,21 +48,19 @@ impl MailUpdate for CubeBackend {
         tables: MailTables<Self>,
         hidden: FloatTensor<Self>,
         edge: FloatTensor<Self>,
-        place: IntTensor<Self>,
-        offsets: IntTensor<Self>,
+        lists: IntTensor<Self>,
         mails: IntTensor<Self>,
         commit: f32,
     ) -> MailTables<Self> {
         let [mailbox, watched] = [tables.mailbox, tables.watched].map(wgsl::writable);
-        let [hidden, edge, place, offsets, mails] =
-            [hidden, edge, place, offsets, mails].map(into_contiguous);
+        let [hidden, edge, lists, mails] = [hidden, edge, lists, mails].map(into_contiguous);
         let (width, edge_width) = (hidden.shape()[1], edge.shape()[1]);
-        let written = place.shape()[0];
+        let written = lists.shape()[0];
         wgsl::launch(
             &FORWARD,
             &[("MEMORY", width as u32), ("EDGE", edge_width as u32)],
             wgsl::groups_of(written * (2 * width + edge_width), FORWARD.workgroup),
-            &[&mailbox, &hidden, &edge, &place, &offsets, &mails, &watched],
+            &[&mailbox, &hidden, &edge, &lists, &mails, &watched],
             &[written as u32, commit.to_bits()],
         );
         MailTables { mailbox, watched }
@@ -74,8 +72,7 @@ impl MailUpdate for Flex {
         mut tables: MailTables<Self>,
         hidden: FloatTensor<Self>,
         edge: FloatTensor<Self>,
-        place: IntTensor<Self>,
-        offsets: IntTensor<Self>,
+        lists: IntTensor<Self>,
         mails: IntTensor<Self>,
         commit: f32,
     ) -> MailTables<Self> {
@@ -87,8 +84,7 @@ impl MailUpdate for Flex {
                 edge: &floats(&edge),
                 edge_width: edge.shape()[1],
             },
-            &ints(&place),
-            &ints(&offsets),
+            bytemuck::cast_slice(&ints(&lists)),
             bytemuck::cast_slice(&ints(&mails)),
         );
         for (first, finite) in floats_mut(&mut tables.watched).iter_mut().zip(finite) {
@@ -103,12 +99,24 @@ impl MailUpdate for Flex {
 /// Which mail goes where.
 #[derive(Debug, Clone)]
 pub struct MailLists {
-    /// Row of the mailbox table that each list is written to, `[written]`; distinct.
-    pub place: Tensor<1, Int>,
-    /// Where each list begins in `mails`, `[written + 1]`.
-    pub offsets: Tensor<1, Int>,
+    /// Each list's place in the mailbox table, where it begins and ends in `mails`, and bits of 1 / the
+    /// number of its mail, `[written, 4]`: [`MailList`]s. Places are distinct.
+    pub lists: Tensor<2, Int>,
     /// (row, peer's row, event row) of each mail, `[mails, 3]`.
     pub mails: Tensor<2, Int>,
+}
+
+impl MailLists {
+    /// These lists of `mails`, on `device`.
+    pub fn new(lists: &[MailList], mails: &[Mail], device: &Device) -> MailLists {
+        let table = |numbers: &[i32], rows: usize, columns: usize| {
+            Tensor::from_data(TensorData::new(numbers.to_vec(), [rows, columns]), device)
+        };
+        MailLists {
+            lists: table(bytemuck::cast_slice(lists), lists.len(), 4),
+            mails: table(bytemuck::cast_slice(mails), mails.len(), 3),
+        }
+    }
 }
 
 /// Remembers the first commits that wrote numbers that are not finite.
@@ -121,8 +129,8 @@ pub struct MailWatch {
     pub commit: u64,
 }
 
-/// Writes to each place the mean of its mail `[own row | peer's row | edge features]`,
-/// summed in the list's order, and returns the table and what is watched.
+/// Writes to each place the sum of its mail `[own row | peer's row | edge features]` in the list's
+/// order times the list's share, their mean, and returns the table and what is watched.
 ///
 /// `mailbox` is `[places, 2 width + edge]`, `hidden` `[rows, width]`, `edge`
 /// `[event rows, edge]`. In place where the caller holds the only handle of the table, else
@@ -137,7 +145,7 @@ pub fn mail_update(
     let widths = [mailbox.dims()[1], 2 * hidden.dims()[1] + edge.dims()[1]];
     assert_eq!(widths[0], widths[1], "width of a mail");
     let _operation = profiler::operation("mail_update", Kind::Memory, || {
-        costs::mail_update(lists.mails.dims()[0], lists.place.dims()[0], widths[0])
+        costs::mail_update(lists.mails.dims()[0], lists.lists.dims()[0], widths[0])
     });
     let tables = MailTables {
         mailbox: mailbox.into_dispatch(),
@@ -147,8 +155,7 @@ pub fn mail_update(
         tables,
         hidden.into_dispatch(),
         edge.into_dispatch(),
-        lists.place.into_dispatch(),
-        lists.offsets.into_dispatch(),
+        lists.lists.into_dispatch(),
         lists.mails.into_dispatch(),
         watch.commit as f32,
     );

@@ -12,6 +12,7 @@ use burn::nn::LayerNorm;
 use burn::tensor::{Shape, Tensor};
 
 use crate::kernels::autodiff::differentiable;
+use crate::kernels::choice::SOFTWARE;
 use crate::kernels::costs;
 use crate::kernels::cpu::output_norm as cpu;
 use crate::kernels::flex::{floats, from_floats};
@@ -28,7 +29,10 @@ pub(crate) static FORWARD: KernelSpec = KernelSpec {
     shared: &[ROWS, COUNTER_HASH, FINITE],
     workgroup: 64,
     storage_buffers: 4,
-    variants: &[&[("WIDTH", 100)], &[("WIDTH", 100), ("WORKGROUP", 8)]],
+    variants: &[
+        &[("WIDTH", 100)],
+        &[("WIDTH", 100), ("WORKGROUP", SOFTWARE.row_workgroup)],
+    ],
 };
 
 /// `shaders/output_norm_backward.wgsl`.
@@ -38,7 +42,10 @@ pub(crate) static BACKWARD: KernelSpec = KernelSpec {
     shared: &[ROWS, COUNTER_HASH, FINITE],
     workgroup: 64,
     storage_buffers: 5,
-    variants: &[&[("WIDTH", 100)], &[("WIDTH", 100), ("WORKGROUP", 8)]],
+    variants: &[
+        &[("WIDTH", 100)],
+        &[("WIDTH", 100), ("WORKGROUP", SOFTWARE.row_workgroup)],
+    ],
 };
 
 /// `shaders/output_norm_backward_sums.wgsl`.

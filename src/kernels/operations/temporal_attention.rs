@@ -18,16 +18,17 @@ use burn::tensor::{Int, Shape, Tensor};
 use super::dropout::Dropout;
 use super::gather_rows::{Uses, segment_sums};
 use crate::kernels::autodiff::differentiable;
+use crate::kernels::choice::{self, GPU, Kernels, SOFTWARE};
 use crate::kernels::costs;
 use crate::kernels::cpu::temporal_attention as cpu;
 use crate::kernels::flex::{floats, from_floats, ints};
-use crate::kernels::products::cube::column_sums;
+use crate::kernels::products::cube::strided_sums;
 use crate::kernels::wgsl::{self, ATTENTION, COSINE, COUNTER_HASH, FINITE, KernelSpec, ROWS};
 use crate::profiler::{self, Kind};
 
 pub use crate::kernels::cpu::temporal_attention::AttentionShape;
 
-/// Invocations of the two kernels that take one root a workgroup, on a real GPU.
+/// Most invocations of the two kernels that take one root a workgroup.
 const WORKGROUP: u32 = 128;
 
 /// Workgroup memory that every adapter has.
@@ -42,12 +43,12 @@ const SHAPES: [[u32; 5]; 4] = [
 ];
 
 const ROOT_VARIANTS: &[&[(&str, u32)]] = &[
-    &root_constants(SHAPES[0], 128, 32, false),
-    &root_constants(SHAPES[0], 8, 8, true),
-    &root_constants(SHAPES[1], 128, 32, false),
-    &root_constants(SHAPES[2], 128, 32, false),
-    &root_constants(SHAPES[2], 8, 8, true),
-    &root_constants(SHAPES[3], 128, 4, false),
+    &root_constants(SHAPES[0], &GPU, GPU.lanes),
+    &root_constants(SHAPES[0], &SOFTWARE, SOFTWARE.lanes),
+    &root_constants(SHAPES[1], &GPU, GPU.lanes),
+    &root_constants(SHAPES[2], &GPU, GPU.lanes),
+    &root_constants(SHAPES[2], &SOFTWARE, SOFTWARE.lanes),
+    &root_constants(SHAPES[3], &GPU, 4),
 ];
 
 const ROW_VARIANTS: &[&[(&str, u32)]] = &[
@@ -73,7 +74,7 @@ pub(crate) static BACKWARD: KernelSpec = KernelSpec {
     source: include_str!("../../../shaders/temporal_attention_backward.wgsl"),
     shared: &[ROWS, COSINE, FINITE, COUNTER_HASH, ATTENTION],
     workgroup: WORKGROUP,
-    storage_buffers: 9,
+    storage_buffers: 8,
     variants: ROOT_VARIANTS,
 };
 
@@ -160,13 +161,13 @@ const fn row_constants(of: [u32; 5]) -> [(&'static str, u32); 5] {
 
 /// Constants of the two kernels that take one root a workgroup: the same, the workgroup's
 /// invocations, how many of them share one dot product, and whether loops stay loops.
-const fn root_constants(
-    of: [u32; 5],
-    workgroup: u32,
-    lanes: u32,
-    rolled: bool,
-) -> [(&'static str, u32); 8] {
+const fn root_constants(of: [u32; 5], kernels: &Kernels, lanes: u32) -> [(&'static str, u32); 8] {
     let [heads, fanout, node, edge, time] = row_constants(of);
+    let workgroup = if kernels.row_workgroup < WORKGROUP {
+        kernels.row_workgroup
+    } else {
+        WORKGROUP
+    };
     [
         heads,
         fanout,
@@ -175,19 +176,18 @@ const fn root_constants(
         time,
         ("WORKGROUP", workgroup),
         ("LANES", lanes),
-        ("ROLLED", rolled as u32),
+        ("ROLLED", kernels.rolled as u32),
     ]
 }
 
 /// The same for a launch.
 fn constants(shape: &AttentionShape, query: &CubeTensor) -> [(&'static str, u32); 8] {
-    let software = wgsl::is_software(query);
-    let workgroup = wgsl::row_workgroup(query, WORKGROUP);
-    let mut lanes = workgroup.min(32);
+    let kernels = choice::of(query);
+    let mut lanes = kernels.lanes;
     while lanes > 1 && workgroup_bytes(shape, lanes) > WORKGROUP_BYTES {
         lanes /= 2;
     }
-    root_constants(widths(shape), workgroup, lanes, software)
+    root_constants(widths(shape), &kernels, lanes)
 }
 
 /// Workgroup memory of the backward, which takes more than the forward, with `lanes`
@@ -280,8 +280,9 @@ impl TemporalAttention for CubeBackend {
         let (queries, roots) = (query.shape()[1], tensors.slot.shape()[0]);
         let coefficients = 2 * shape.fanout * shape.heads;
         let side_width = coefficients + 2 * shape.time;
-        let d_query = wgsl::empty(&query, grad.shape());
-        let side = wgsl::empty(&query, [roots, side_width]);
+        // Gradients of the queries, then of all else, root by root.
+        let of_queries = grad.shape().num_elements();
+        let shares = wgsl::empty(&query, [of_queries + roots * side_width]);
         wgsl::launch(
             &BACKWARD,
             &constants(&shape, &query),
@@ -294,11 +295,11 @@ impl TemporalAttention for CubeBackend {
                 &tensors.slot,
                 &score,
                 &grad,
-                &d_query,
-                &side,
+                &shares,
             ],
             &sizes(roots, queries, &dropout),
         );
+        let d_query = wgsl::beginning(&shares, grad.shape());
         let d_query = segment_sums(&d_query, &tensors.query_offsets, &tensors.query_items);
         let rows = tensors.node.shape()[0];
         let d_node = wgsl::empty(&query, [rows, shape.node]);
@@ -309,7 +310,7 @@ impl TemporalAttention for CubeBackend {
             &[
                 &query,
                 &grad,
-                &side,
+                &shares,
                 &tensors.slot,
                 &tensors.offsets,
                 &tensors.items,
@@ -317,7 +318,12 @@ impl TemporalAttention for CubeBackend {
             ],
             &[rows as u32, roots as u32, queries as u32],
         );
-        let d_time = column_sums(&side, coefficients, 2 * shape.time);
+        let d_time = strided_sums(
+            &shares,
+            [roots, side_width],
+            of_queries + coefficients,
+            2 * shape.time,
+        );
         AttentionGradients {
             query: d_query,
             node: d_node,

@@ -1,5 +1,5 @@
-//! Products on a GPU: burn's own on a real one, `product.wgsl` and `column_sums.wgsl` on a software
-//! adapter.
+//! Products on an adapter: burn's, or `product.wgsl` and `column_sums.wgsl`, as its
+//! [`Kernels`](crate::kernels::choice::Kernels) say.
 //!
 //! burn's product is made for real GPUs. On llvmpipe each of its kernels takes the driver
 //! seconds to compile, and an iteration needs a dozen of them; this is one kernel for all.
@@ -13,7 +13,8 @@ use burn::backend::wgpu::{CubeBackend, CubeTensor, into_contiguous};
 use burn::tensor::{Shape, Slice};
 
 use super::{ProductGradients, Products};
-use crate::kernels::wgsl::{self, KernelSpec, ROWS, is_software};
+use crate::kernels::choice::{self, ProductsBy};
+use crate::kernels::wgsl::{self, KernelSpec, ROWS};
 
 /// `shaders/product.wgsl`.
 pub(crate) static PRODUCT: KernelSpec = KernelSpec {
@@ -142,7 +143,17 @@ fn new_product(a: Matrix<'_>, b: Matrix<'_>, size: [usize; 4], shape: Shape) -> 
 /// Sums of all rows of `width` columns from `first` on of a contiguous `[rows, stride]` tensor,
 /// `[1, width]`.
 pub(crate) fn column_sums(matrix: &CubeTensor, first: usize, width: usize) -> CubeTensor {
-    let (mut rows, mut stride) = (matrix.shape()[0], matrix.shape()[1]);
+    strided_sums(matrix, [matrix.shape()[0], matrix.shape()[1]], first, width)
+}
+
+/// The same of rows that lie anywhere in a contiguous tensor: `first` is the place of the first
+/// number that is summed.
+pub(crate) fn strided_sums(
+    matrix: &CubeTensor,
+    [mut rows, mut stride]: [usize; 2],
+    first: usize,
+    width: usize,
+) -> CubeTensor {
     let (mut from, mut first) = (matrix.clone(), first);
     loop {
         let chunks = rows.div_ceil(CHUNK).max(1);
@@ -181,6 +192,11 @@ fn some_rows(x: FloatTensor<CubeBackend>, rows: Range<usize>) -> FloatTensor<Cub
     CubeBackend::float_slice(x, &[Slice::from(rows), Slice::from(0..width)])
 }
 
+/// Whether burn multiplies on the device of `tensor`.
+fn by_burn(tensor: &CubeTensor) -> bool {
+    choice::of(tensor).products == ProductsBy::Burn
+}
+
 /// burn's product. A lone row goes there twice: burn has other kernels for vectors than for matrices,
 /// and a row must not depend on how many others there are.
 fn matmul(a: FloatTensor<CubeBackend>, b: FloatTensor<CubeBackend>) -> FloatTensor<CubeBackend> {
@@ -202,7 +218,7 @@ impl Products for CubeBackend {
         x: FloatTensor<Self>,
         weight: FloatTensor<Self>,
     ) -> FloatTensor<Self> {
-        if !is_software(&x) {
+        if by_burn(&x) {
             return Self::float_add(matmul(x, weight), base);
         }
         let (m, k, n) = (x.shape()[0], x.shape()[1], weight.shape()[1]);
@@ -226,7 +242,7 @@ impl Products for CubeBackend {
         weight: FloatTensor<Self>,
         heads: usize,
     ) -> FloatTensor<Self> {
-        if !is_software(&x) {
+        if by_burn(&x) {
             let weight = Self::float_swap_dims(split(weight, heads), 1, 2);
             return matmul(split(x, heads), weight);
         }
@@ -244,7 +260,7 @@ impl Products for CubeBackend {
     fn product_from_heads(x: FloatTensor<Self>, weight: FloatTensor<Self>) -> FloatTensor<Self> {
         let (shape, width) = (x.shape(), weight.shape()[1]);
         let (heads, rows, inputs) = (shape[0], shape[1], shape[2]);
-        if !is_software(&x) {
+        if by_burn(&x) {
             return join(matmul(x, split(weight, heads)));
         }
         let n = width / heads;
@@ -260,7 +276,7 @@ impl Products for CubeBackend {
 
 impl ProductGradients for CubeBackend {
     fn product_transposed(grad: FloatTensor<Self>, weight: FloatTensor<Self>) -> FloatTensor<Self> {
-        if !is_software(&grad) {
+        if by_burn(&grad) {
             return Self::float_matmul(grad, Self::float_swap_dims(weight, 0, 1));
         }
         let (m, k, n) = (grad.shape()[0], grad.shape()[1], weight.shape()[0]);
@@ -274,7 +290,7 @@ impl ProductGradients for CubeBackend {
     }
 
     fn transposed_product(x: FloatTensor<Self>, grad: FloatTensor<Self>) -> FloatTensor<Self> {
-        if !is_software(&x) {
+        if by_burn(&x) {
             return Self::float_matmul(Self::float_swap_dims(x, 0, 1), grad);
         }
         let (k, m, n) = (x.shape()[0], x.shape()[1], grad.shape()[1]);
@@ -288,7 +304,7 @@ impl ProductGradients for CubeBackend {
     }
 
     fn column_sums(grad: FloatTensor<Self>) -> FloatTensor<Self> {
-        if !is_software(&grad) {
+        if by_burn(&grad) {
             return Self::float_sum_dim(grad, 0);
         }
         let width = grad.shape()[1];
@@ -301,7 +317,7 @@ impl ProductGradients for CubeBackend {
     ) -> FloatTensor<Self> {
         let (shape, width) = (x.shape(), grad.shape()[1]);
         let (heads, rows, inputs) = (shape[0], shape[1], shape[2]);
-        if !is_software(&x) {
+        if by_burn(&x) {
             let x = Self::float_swap_dims(x, 1, 2);
             return join(Self::float_matmul(x, split(grad, heads)));
         }
@@ -326,7 +342,7 @@ pub(crate) fn product_of_rows(
     bias: Option<FloatTensor<CubeBackend>>,
 ) -> FloatTensor<CubeBackend> {
     let (k, n) = (x.shape()[1], weight.shape()[1]);
-    if !is_software(&x) {
+    if by_burn(&x) {
         let product = matmul(some_rows(x, rows), weight);
         return match bias {
             None => product,
@@ -355,7 +371,7 @@ pub(crate) fn transposed_product_of_rows(
     rows: Range<usize>,
     grad: FloatTensor<CubeBackend>,
 ) -> FloatTensor<CubeBackend> {
-    if !is_software(&x) {
+    if by_burn(&x) {
         return CubeBackend::transposed_product(some_rows(x, rows), grad);
     }
     let (m, n) = (x.shape()[1], grad.shape()[1]);
@@ -373,7 +389,7 @@ pub(crate) fn stacked_products_transposed(
     grads: [FloatTensor<CubeBackend>; 2],
     weights: [FloatTensor<CubeBackend>; 2],
 ) -> FloatTensor<CubeBackend> {
-    if !is_software(&grads[0]) {
+    if by_burn(&grads[0]) {
         let [first, second] = grads;
         let [weight, other] = weights;
         let first = CubeBackend::product_transposed(first, weight);

@@ -1,0 +1,121 @@
+//! What the user asks of a device: which one, which kernels, which limits.
+
+use std::fmt;
+use std::str::FromStr;
+
+use clap::Args;
+use serde::{Deserialize, Serialize};
+
+use super::limits::LimitsChoice;
+use crate::kernels::choice::KernelChoice;
+
+/// How a device is chosen and opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Args)]
+pub struct DeviceSettings {
+    /// Device: auto, cpu, gpu, gpu:N or software
+    #[arg(
+        id = "device",
+        long = "device",
+        value_name = "DEVICE",
+        default_value = "auto"
+    )]
+    pub choice: DeviceChoice,
+
+    /// Kernels to run: auto (those for the adapter's class), gpu or software
+    #[arg(long, default_value = "auto", hide_short_help = true)]
+    pub kernels: KernelChoice,
+
+    /// Limits to ask of the adapter: adapter (all that it offers), webgpu (what WebGPU guarantees), or
+    /// alignment:N (all but slices of buffers, which begin at multiples of N bytes)
+    #[arg(long, default_value = "adapter", hide_short_help = true)]
+    pub limits: LimitsChoice,
+}
+
+/// The device with the kernels of its class and all that it offers.
+impl From<DeviceChoice> for DeviceSettings {
+    fn from(choice: DeviceChoice) -> DeviceSettings {
+        DeviceSettings {
+            choice,
+            ..DeviceSettings::default()
+        }
+    }
+}
+
+/// What the user asked for with `--device`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum DeviceChoice {
+    /// The first real GPU, or the CPU backend where there is none.
+    #[default]
+    Auto,
+    /// burn's CPU backend.
+    Cpu,
+    /// The real GPU of this number, in the order of `mspipe devices`.
+    Gpu(usize),
+    /// A software adapter (llvmpipe, SwiftShader, WARP), for tests.
+    Software,
+}
+
+impl FromStr for DeviceChoice {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "auto" => Ok(DeviceChoice::Auto),
+            "cpu" => Ok(DeviceChoice::Cpu),
+            "gpu" => Ok(DeviceChoice::Gpu(0)),
+            "software" => Ok(DeviceChoice::Software),
+            _ => text
+                .strip_prefix("gpu:")
+                .and_then(|number| number.parse().ok())
+                .map(DeviceChoice::Gpu)
+                .ok_or_else(|| {
+                    format!("found '{text}', expected auto, cpu, gpu, gpu:N or software")
+                }),
+        }
+    }
+}
+
+impl fmt::Display for DeviceChoice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            DeviceChoice::Auto => f.write_str("auto"),
+            DeviceChoice::Cpu => f.write_str("cpu"),
+            DeviceChoice::Gpu(number) => write!(f, "gpu:{number}"),
+            DeviceChoice::Software => f.write_str("software"),
+        }
+    }
+}
+
+impl TryFrom<String> for DeviceChoice {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+impl From<DeviceChoice> for String {
+    fn from(choice: DeviceChoice) -> String {
+        choice.to_string()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn choices_read_back_as_they_print() {
+        for text in ["auto", "cpu", "gpu:0", "gpu:3", "software"] {
+            let choice: DeviceChoice = text.parse().unwrap();
+            assert_eq!(choice.to_string(), text);
+        }
+        assert_eq!("gpu".parse(), Ok(DeviceChoice::Gpu(0)));
+        let error = "gpu:x".parse::<DeviceChoice>().unwrap_err();
+        assert_eq!(
+            error,
+            "found 'gpu:x', expected auto, cpu, gpu, gpu:N or software"
+        );
+    }
+}
