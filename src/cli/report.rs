@@ -91,9 +91,13 @@ fn protocol(config: &RunConfig) -> String {
 pub(super) fn footprint(footprint: &Footprint) -> String {
     let device = match &footprint.adapter {
         None => "the CPU".to_owned(),
-        Some(adapter) => {
-            format!("{adapter}\n  (wgpu does not tell how much memory an adapter has)")
+        Some(adapter) if footprint.device_is_ram => {
+            format!("{adapter}\n  (whose memory is RAM)")
         }
+        Some(adapter) if footprint.adapter_bytes.is_none() => {
+            format!("{adapter}\n  (whose driver does not tell how much memory it has)")
+        }
+        Some(adapter) => adapter.clone(),
     };
     format!("training on {device}\n{footprint}\n")
 }

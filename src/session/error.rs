@@ -2,13 +2,14 @@
 
 use std::path::PathBuf;
 
+use indicatif::HumanBytes;
 use mspipe_datasets::DataError;
 use thiserror::Error;
 
 use super::footprint::TooLarge;
 use crate::checkpoint::CheckpointError;
 use crate::config::ConfigError;
-use crate::device::DeviceError;
+use crate::device::{DeviceError, DeviceFailure};
 use crate::graph::GraphError;
 use crate::model::tgl_weights::WeightError;
 use crate::run_folder::{OverSeedsError, RunFolderError};
@@ -51,6 +52,17 @@ pub enum SessionError {
     /// The device.
     #[error(transparent)]
     Device(#[from] DeviceError),
+    /// The device had less memory than the run needed.
+    #[error(
+        "this run was estimated to need up to {} of device memory, and {failure}",
+        HumanBytes(*estimate)
+    )]
+    NoMemory {
+        /// Bytes that it was estimated to need.
+        estimate: u64,
+        /// What the device had.
+        failure: DeviceFailure,
+    },
     /// The results of several runs.
     #[error(transparent)]
     OverSeeds(#[from] OverSeedsError),

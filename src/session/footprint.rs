@@ -59,6 +59,10 @@ const RENEWED: u64 = 2;
 /// Copies in RAM of what a checkpoint takes off a device: the run's and the best epoch's.
 const SAVED: u64 = 2;
 
+/// The structures that `--memory host` keeps off a device.
+const NODE_MEMORY: &str = "node memory";
+const MAILBOX: &str = "mailbox";
+
 /// One structure.
 #[derive(Debug, Clone, Serialize)]
 pub struct Share {
@@ -78,12 +82,16 @@ pub struct Share {
 pub struct Footprint {
     /// Name of the adapter; None on the CPU device.
     pub adapter: Option<String>,
+    /// Whether the device's memory is RAM: of the CPU device, a software adapter, an integrated GPU.
+    pub device_is_ram: bool,
     /// The structures.
     pub shares: Vec<Share>,
     /// RAM at the peak.
     pub ram_bytes: u64,
-    /// The device's own memory at the peak, 0 on the CPU device.
+    /// The device's memory at the peak, 0 on the CPU device; where it is RAM, `ram_bytes` has it too.
     pub device_bytes: u64,
+    /// Memory of the adapter's own, where it has some and its driver tells how much.
+    pub adapter_bytes: Option<u64>,
     /// Columns and features mapped from the store.
     pub mapped_bytes: u64,
     /// RAM that is available now, to this process and within its control group.
@@ -111,6 +119,24 @@ pub enum TooLarge {
         /// What makes it smaller.
         remedy: &'static str,
     },
+    /// The device's memory won't do.
+    #[error(
+        "this run needs up to {} of the memory of {adapter}, which has {}:\n{footprint}\n\
+         Most of it is {largest}; try {remedy}. --no-memory-check trains anyway",
+        HumanBytes(footprint.device_bytes), HumanBytes(*has)
+    )]
+    Device {
+        /// The figures.
+        footprint: Box<Footprint>,
+        /// The adapter.
+        adapter: String,
+        /// Bytes that it has.
+        has: u64,
+        /// The largest structure on it.
+        largest: &'static str,
+        /// What makes it smaller.
+        remedy: String,
+    },
     /// A table is larger than the adapter binds.
     #[error(
         "the node memory's largest table has {}, but {adapter} binds at most {} at once; try \
@@ -135,6 +161,9 @@ impl TooLarge {
         match self {
             TooLarge::Ram { remedy, .. } => *remedy = "fewer --threads, or a machine with more RAM",
             TooLarge::Table { remedy, .. } => *remedy = "the device that the run began on",
+            TooLarge::Device { remedy, .. } => {
+                "the device that the run began on".clone_into(remedy)
+            }
         }
     }
 }
@@ -156,16 +185,17 @@ impl Footprint {
             .into_iter()
             .flatten()
             .map(|table| table.as_bytes().len() as u64);
-        let (ram_bytes, device_bytes) = match adapter {
-            None => (ram + device + program, 0),
-            // What a software adapter keeps is RAM too.
-            Some(adapter) if !adapter.real => (ram + device + program + DRIVER_BYTES, device),
-            Some(_) => (ram + program + DRIVER_BYTES, device),
-        };
+        let device_is_ram = adapter.is_none_or(AdapterReport::shares_ram);
+        let driver = adapter.map_or(0, |_| DRIVER_BYTES);
+        let ram_bytes = ram + program + driver + if device_is_ram { device } else { 0 };
         Footprint {
             adapter: adapter.map(|adapter| adapter.name.clone()),
+            device_is_ram,
             ram_bytes,
-            device_bytes,
+            device_bytes: adapter.map_or(0, |_| device),
+            adapter_bytes: adapter
+                .filter(|_| !device_is_ram)
+                .and_then(|adapter| adapter.memory_bytes),
             mapped_bytes: 16 * sizes.events + mapped.sum::<u64>(),
             available_bytes: ram::available_bytes(),
             largest_table_bytes: match stream.config.pipeline.memory {
@@ -193,10 +223,14 @@ impl Footprint {
                 remedy: "--memory host, which keeps it in RAM, or a smaller --width or --mail-slots",
             });
         }
+        self.check_device()?;
         let largest = self
             .shares
             .iter()
-            .max_by_key(|share| share.ram_bytes + share.device_bytes);
+            .max_by_key(|share| match self.device_is_ram {
+                true => share.ram_bytes + share.device_bytes,
+                false => share.ram_bytes,
+            });
         match largest {
             Some(largest) if self.ram_bytes > self.available_bytes => Err(TooLarge::Ram {
                 footprint: Box::new(self.clone()),
@@ -205,6 +239,34 @@ impl Footprint {
             }),
             _ => Ok(()),
         }
+    }
+}
+
+impl Footprint {
+    /// Refuses what the device's own memory won't hold.
+    fn check_device(&self) -> Result<(), TooLarge> {
+        let largest = self.shares.iter().max_by_key(|share| share.device_bytes);
+        let (Some(has), Some(adapter), Some(largest)) =
+            (self.adapter_bytes, &self.adapter, largest)
+        else {
+            return Ok(());
+        };
+        if self.device_bytes <= has {
+            return Ok(());
+        }
+        Err(TooLarge::Device {
+            footprint: Box::new(self.clone()),
+            adapter: adapter.clone(),
+            has,
+            largest: largest.what,
+            remedy: match [NODE_MEMORY, MAILBOX].contains(&largest.what) {
+                true => format!(
+                    "--memory host, which keeps it in RAM, or {}",
+                    largest.remedy
+                ),
+                false => largest.remedy.to_owned(),
+            },
+        })
     }
 }
 
@@ -221,7 +283,11 @@ impl fmt::Display for Footprint {
                 self.ram_bytes,
                 self.device_bytes,
             ),
-            ("available", self.available_bytes, 0),
+            (
+                "available",
+                self.available_bytes,
+                self.adapter_bytes.unwrap_or(0),
+            ),
             ("mapped, released on demand", self.mapped_bytes, 0),
         ];
         write!(f, "  {:<34} {:>12} {:>12}", "at most", "RAM", "device")?;
@@ -485,9 +551,9 @@ impl Sizes {
             Residency::Host => (memories, 0),
         };
         let smaller = "a smaller --width";
-        add("node memory", smaller, ram * rows, device * rows);
+        add(NODE_MEMORY, smaller, ram * rows, device * rows);
         add(
-            "mailbox",
+            MAILBOX,
             "a smaller --width or --mail-slots",
             ram * mailbox,
             device * mailbox,
@@ -568,6 +634,73 @@ impl Sizes {
         if config.start.task == Task::Node {
             let embeddings = self.events * 4 * (model.width as u64 + 4);
             add("embeddings of labels", "--limit-events N", embeddings, 0);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use mspipe_datasets::Stop;
+
+    use super::super::opening::Begin;
+    use super::*;
+    use crate::device::{AdapterClass, KernelChoice};
+
+    /// Of a small stream with wide rows, on an adapter of this class with so much memory.
+    fn on(class: AdapterClass, memory_bytes: Option<u64>) -> Footprint {
+        let mut config = RunConfig::default();
+        config.source.data = "synthetic:wikipedia:scale=0.05".to_owned();
+        config.model.width = 1024;
+        let stream = OpenStream::open(config, Begin::Fresh, &Stop::default()).unwrap();
+        let adapter = AdapterReport {
+            device: "gpu:0".to_owned(),
+            name: "a card".to_owned(),
+            api: "vulkan".to_owned(),
+            driver: "driver 1".to_owned(),
+            class,
+            real: class != AdapterClass::Software,
+            kernels: KernelChoice::Auto.on(class),
+            memory_bytes,
+            binding_bytes: 1 << 40,
+            buffer_bytes: 1 << 40,
+            storage_buffers: 8,
+            workgroup_bytes: 16_384,
+            unfit: None,
+            auto: true,
+        };
+        Footprint::of(&stream, Some(&adapter))
+    }
+
+    #[test]
+    fn memory_of_integrated_and_software_adapters_is_ram() {
+        let [own, integrated, software] = [
+            AdapterClass::Discrete,
+            AdapterClass::Integrated,
+            AdapterClass::Software,
+        ]
+        .map(|class| on(class, Some(1)));
+        assert!(own.device_bytes > 100 << 20, "{}", own.device_bytes);
+        assert!(!own.device_is_ram && own.adapter_bytes == Some(1));
+        for shared in [integrated, software] {
+            assert!(shared.device_is_ram && shared.adapter_bytes.is_none());
+            assert_eq!(shared.ram_bytes, own.ram_bytes + own.device_bytes);
+            assert_eq!(shared.device_bytes, own.device_bytes);
+        }
+    }
+
+    #[test]
+    fn what_a_card_won_t_hold_is_refused_where_its_driver_tells_how_much_it_has() {
+        let needed = on(AdapterClass::Discrete, None);
+        assert!(needed.check_device().is_ok());
+        let has = |bytes| on(AdapterClass::Discrete, Some(bytes)).check_device();
+        assert!(has(needed.device_bytes).is_ok());
+        let refused = has(needed.device_bytes - 1).unwrap_err().to_string();
+        for part in [
+            "of the memory of a card, which has ",
+            "Most of it is mailbox; try --memory host, which keeps it in RAM, or a smaller --width",
+            "--no-memory-check trains anyway",
+        ] {
+            assert!(refused.contains(part), "{part}: {refused}");
         }
     }
 }

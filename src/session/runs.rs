@@ -73,7 +73,7 @@ fn estimated(
     let footprint = Footprint::of(&stream, adapter.as_ref());
     told(&footprint, &stream.notes());
     footprint.check()?;
-    Session::of(stream, stop.clone())
+    Ok(Session::of(stream, stop.clone())?.estimated_at(&footprint))
 }
 
 /// The RAM and device memory that a run with these settings needs on a stream that is open, whatever
@@ -123,7 +123,8 @@ fn with_device<T: Send>(
         let device = device::open(session.config.device)?;
         session.check_tables(&device)?;
         work(session, &device)
-    })?
+    })
+    .map_err(|error| session.of_device(error))?
 }
 
 /// Trains once for link prediction on `log` and writes all that a run's folder holds; `observer` is told
