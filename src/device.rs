@@ -25,7 +25,7 @@ use failure::Watch;
 
 pub use crate::kernels::choice::{AdapterClass, KernelChoice, Kernels};
 pub(crate) use failure::has_failed;
-pub use failure::{DeviceFailure, heed_log};
+pub use failure::{DeviceFailure, heed, heed_log};
 pub use limits::LimitsChoice;
 pub use settings::{DeviceChoice, DeviceSettings};
 

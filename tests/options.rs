@@ -20,12 +20,13 @@ const EXTREMES: [&str; 8] = [
 ];
 
 /// Words that are followed by a number, for the options that take them.
-const WITH_A_NUMBER: [(&str, &str); 9] = [
+const WITH_A_NUMBER: [(&str, &str); 10] = [
     ("candidates", "half-historical:"),
     ("edge-features", "random:"),
     ("node-features", "random:"),
     ("schedule", "staleness:"),
     ("device", "gpu:"),
+    ("limits", "alignment:"),
     ("data", "synthetic:wikipedia:scale="),
     ("data", "synthetic:wikipedia:scale=0.002:seed="),
     ("fail", "train:"),

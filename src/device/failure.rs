@@ -7,6 +7,7 @@
 //! whatever came of the work.
 
 use std::fmt;
+use std::panic::{self, AssertUnwindSafe};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use burn::tensor::{Device, ExecutionError};
@@ -105,43 +106,45 @@ impl Watch {
 
     /// Listens to what wgpu says of `device`, in place of who has listened before: cubecl, whose listener
     /// panics. So does this one, after it has kept the error: what is under way must not go on
-    /// with a buffer that is none, and the panic ends it on the thread that asked for it.
+    /// with a buffer that is none, and the panic ends it on the thread that asked for it. (No panic hook is
+    /// told: the run ends with the error.)
     pub(super) fn listen(&self, device: &wgpu::Device) {
         let watch = self.clone();
         device.on_uncaptured_error(Arc::new(move |error| {
-            watch.keep(watch.of_wgpu(&error));
-            panic!("wgpu: {error}");
+            let reason = error.to_string();
+            watch.keep(match error {
+                wgpu::Error::OutOfMemory { .. } => watch.no_memory(),
+                _ => watch.of(reason.clone()),
+            });
+            panic::resume_unwind(Box::new(format!("wgpu: {reason}")));
         }));
     }
 
-    fn of_wgpu(&self, error: &wgpu::Error) -> DeviceFailure {
-        let adapter = self.adapter.clone();
-        let reason = error.to_string();
-        match error {
-            wgpu::Error::OutOfMemory { .. } => DeviceFailure::NoMemory {
-                adapter,
-                memory: self.memory,
-            },
-            _ => self.undone(reason),
+    fn no_memory(&self) -> DeviceFailure {
+        DeviceFailure::NoMemory {
+            adapter: self.adapter.clone(),
+            memory: self.memory,
         }
     }
 
-    /// A piece of work that was not done, for a reason that may be the size of a buffer.
-    fn undone(&self, reason: String) -> DeviceFailure {
+    /// Of a reason in the words of wgpu or cubecl.
+    fn of(&self, reason: String) -> DeviceFailure {
+        let says = |words: &[&str]| words.iter().any(|word| reason.contains(word));
         let adapter = self.adapter.clone();
-        let sizes = [
+        if says(&["out of device memory"]) {
+            self.no_memory()
+        } else if says(&[
             "binding size",
             "Buffer size",
-            "BufferTooBig",
-            "buffer is too big",
-        ];
-        match sizes.iter().any(|word| reason.contains(word)) {
-            true => DeviceFailure::TooLarge {
+            "can't allocate buffer of size",
+        ]) {
+            DeviceFailure::TooLarge {
                 adapter,
                 most: self.most,
                 reason,
-            },
-            false => DeviceFailure::Undone { adapter, reason },
+            }
+        } else {
+            DeviceFailure::Undone { adapter, reason }
         }
     }
 
@@ -150,20 +153,22 @@ impl Watch {
         first.get_or_insert(failure);
     }
 
-    /// The first failure, which is then forgotten: what wgpu told, else what burn says of the device once it
-    /// has done all that it was given, else what was only logged.
+    /// The first failure, which is then forgotten: a lost device before all that follows from it; what wgpu
+    /// told; what burn says of the device once it has done all that it was given; what was only logged.
     fn take(&self, device: &Device) -> Option<DeviceFailure> {
+        let synced = panic::catch_unwind(AssertUnwindSafe(|| device.sync()));
         let mut first = self.first.lock().unwrap_or_else(PoisonError::into_inner);
         let (kept, logged) = (first.take(), logged());
         drop(first);
-        kept.or_else(|| match device.sync() {
-            Err(ExecutionError::DevicePoisoned { reason }) => Some(DeviceFailure::Lost {
+        match synced {
+            Ok(Err(ExecutionError::DevicePoisoned { reason })) => Some(DeviceFailure::Lost {
                 adapter: self.adapter.clone(),
                 reason: cause_of(&reason),
             }),
-            Err(error) => Some(self.undone(cause_of(&error.to_string()))),
-            Ok(()) => logged.map(|reason| self.undone(reason)),
-        })
+            Ok(Err(error)) => kept.or_else(|| Some(self.of(cause_of(&error.to_string())))),
+            Ok(Ok(())) => kept.or_else(|| logged.map(|reason| self.of(reason))),
+            Err(_) => kept.or_else(|| Some(self.of("its thread has stopped".to_owned()))),
+        }
     }
 }
 
@@ -192,19 +197,27 @@ pub(super) fn take() -> Option<DeviceFailure> {
     open.iter().find_map(|(device, watch)| watch.take(device))
 }
 
-/// The innermost cause that an error of burn or cubecl names, without its backtrace, in one line.
+/// The innermost cause that an error of burn or cubecl names, in one line without its backtrace.
 fn cause_of(error: &str) -> String {
     let before = error.split("\nBacktrace").next().unwrap_or(error);
     let cause = before.rsplit("Caused by:\n").next().unwrap_or(before);
-    cause.lines().map(str::trim).collect::<Vec<_>>().join(" ")
+    let lines = cause.lines().map(str::trim);
+    let words: Vec<_> = lines.take_while(|line| !line.starts_with("0: ")).collect();
+    words.join(" ")
 }
 
-/// The first error that was only logged since the last look.
+/// The first error that was only logged, or met when something was read, since the last look.
 static LOGGED: Mutex<Option<String>> = Mutex::new(None);
 
 /// That error, which is then forgotten: it belongs to the device that is asked first.
 fn logged() -> Option<String> {
     LOGGED.lock().unwrap_or_else(PoisonError::into_inner).take()
+}
+
+/// Keeps what burn said when something could not be read: why it was not written.
+pub fn heed(error: &impl fmt::Display) {
+    let mut first = LOGGED.lock().unwrap_or_else(PoisonError::into_inner);
+    first.get_or_insert_with(|| cause_of(&error.to_string()));
 }
 
 /// From now on warnings and errors of the log (or what `RUST_LOG` says) are written to `writer`, and errors
@@ -233,8 +246,7 @@ impl<S: Subscriber> Layer<S> for Heed {
         };
         event.record(&mut said);
         if said.is_failure(*event.metadata().level()) {
-            let mut first = LOGGED.lock().unwrap_or_else(PoisonError::into_inner);
-            first.get_or_insert(said.message);
+            heed(&said.message);
         }
     }
 }
@@ -301,6 +313,9 @@ mod tests {
     fn the_cause_is_told_without_its_backtrace() {
         let error = "An IO error happened\nCaused by:\n  no room\n  at all\nBacktrace:\n  0: main";
         assert_eq!(cause_of(error), "no room at all");
+        let error =
+            "An IO error happened\nCaused by:\n  can't allocate buffer of size: 9\n   0: main";
+        assert_eq!(cause_of(error), "can't allocate buffer of size: 9");
         assert_eq!(cause_of("plain"), "plain");
     }
 
@@ -309,9 +324,9 @@ mod tests {
         let watch = Watch::new("a card", Some(8 << 30), 128 << 20);
         let kept = || watch.first.lock().unwrap().clone();
         assert_eq!(kept(), None);
-        let too_large = watch.undone("Buffer binding size 1 exceeds the limit".to_owned());
+        let too_large = watch.of("Buffer binding size 1 exceeds the limit".to_owned());
         watch.keep(too_large.clone());
-        watch.keep(watch.undone("another".to_owned()));
+        watch.keep(watch.of("another".to_owned()));
         assert_eq!(kept(), Some(too_large.clone()));
         assert_eq!(
             too_large.to_string(),

@@ -5,6 +5,7 @@ use bytemuck::cast_slice;
 
 use super::error::EvalError;
 use crate::batch::{Distinct, Layout, Mail, Mfg, Slot};
+use crate::device;
 use crate::features::{FeatureRows, RowValues};
 use crate::graph::Csr;
 use crate::kernels::gather_rows::Uses;
@@ -185,6 +186,7 @@ fn check_indices(layout: &Layout) {
 pub(super) fn read<const D: usize>(tensor: Tensor<D>) -> Result<Vec<f32>, EvalError> {
     let data = tensor
         .try_into_data()
+        .inspect_err(device::heed)
         .map_err(|error| EvalError::Device(format!("{error:?}")))?;
     data.try_to_vec()
         .map_err(|error| EvalError::Device(format!("{error:?}")))
