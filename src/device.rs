@@ -417,8 +417,7 @@ impl Selected {
             .map_err(|error| refused(error.to_string()))?;
         let most = report.binding_bytes.min(report.buffer_bytes);
         let watch = Watch::new(&report.name, report.memory_bytes, most);
-        watch.listen(&device);
-        failure::add(&opened, watch);
+        failure::add(&opened, &device, watch);
         choice::settle(&opened, report.kernels);
         Ok(ComputeDevice {
             device: opened,

@@ -9,6 +9,7 @@
 use std::fmt;
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use burn::tensor::{Device, ExecutionError};
 use indicatif::HumanBytes;
@@ -82,6 +83,9 @@ fn told(memory: Option<u64>) -> String {
     }
 }
 
+/// How long a device that failed is given to end what it was doing.
+const NEWS: Duration = Duration::from_secs(5);
+
 /// The first failure of one device.
 #[derive(Debug, Clone)]
 pub(super) struct Watch {
@@ -108,7 +112,7 @@ impl Watch {
     /// panics. So does this one, after it has kept the error: what is under way must not go on
     /// with a buffer that is none, and the panic ends it on the thread that asked for it. (No panic hook is
     /// told: the run ends with the error.)
-    pub(super) fn listen(&self, device: &wgpu::Device) {
+    fn listen(&self, device: &wgpu::Device) {
         let watch = self.clone();
         device.on_uncaptured_error(Arc::new(move |error| {
             let reason = error.to_string();
@@ -118,6 +122,8 @@ impl Watch {
             });
             panic::resume_unwind(Box::new(format!("wgpu: {reason}")));
         }));
+        let watch = self.clone();
+        device.set_device_lost_callback(move |_, reason| watch.lose(reason));
     }
 
     fn no_memory(&self) -> DeviceFailure {
@@ -148,6 +154,22 @@ impl Watch {
         }
     }
 
+    /// Keeps that the device is lost, whatever was kept before: buffers of a lost device are refused with
+    /// other words, and sooner than wgpu tells why.
+    fn lose(&self, reason: String) {
+        let mut first = self.first.lock().unwrap_or_else(PoisonError::into_inner);
+        if !matches!(*first, Some(DeviceFailure::Lost { .. })) {
+            *first = Some(self.lost(reason));
+        }
+    }
+
+    fn lost(&self, reason: String) -> DeviceFailure {
+        DeviceFailure::Lost {
+            adapter: self.adapter.clone(),
+            reason,
+        }
+    }
+
     fn keep(&self, failure: DeviceFailure) {
         let mut first = self.first.lock().unwrap_or_else(PoisonError::into_inner);
         first.get_or_insert(failure);
@@ -155,16 +177,22 @@ impl Watch {
 
     /// The first failure, which is then forgotten: a lost device before all that follows from it; what wgpu
     /// told; what burn says of the device once it has done all that it was given; what was only logged.
-    fn take(&self, device: &Device) -> Option<DeviceFailure> {
+    fn take(&self, device: &Device, wgpu: &wgpu::Device) -> Option<DeviceFailure> {
         let synced = panic::catch_unwind(AssertUnwindSafe(|| device.sync()));
+        // wgpu tells of a loss when it is asked for news and all work has ended, as it has unless something
+        // failed. What came of that is told by the listeners.
+        let _ = wgpu.poll(wgpu::PollType::Wait {
+            submission_index: None,
+            timeout: Some(NEWS),
+        });
         let mut first = self.first.lock().unwrap_or_else(PoisonError::into_inner);
         let (kept, logged) = (first.take(), logged());
         drop(first);
         match synced {
-            Ok(Err(ExecutionError::DevicePoisoned { reason })) => Some(DeviceFailure::Lost {
-                adapter: self.adapter.clone(),
-                reason: cause_of(&reason),
-            }),
+            _ if matches!(kept, Some(DeviceFailure::Lost { .. })) => kept,
+            Ok(Err(ExecutionError::DevicePoisoned { reason })) => {
+                Some(self.lost(cause_of(&reason)))
+            }
             Ok(Err(error)) => kept.or_else(|| Some(self.of(cause_of(&error.to_string())))),
             Ok(Ok(())) => kept.or_else(|| logged.map(|reason| self.of(reason))),
             Err(_) => kept.or_else(|| Some(self.of("its thread has stopped".to_owned()))),
@@ -173,12 +201,25 @@ impl Watch {
 }
 
 /// The adapters that this process has opened; they stay open.
-static OPEN: Mutex<Vec<(Device, Watch)>> = Mutex::new(Vec::new());
+static OPEN: Mutex<Vec<Open>> = Mutex::new(Vec::new());
 
-/// From now on [`take`] asks `device` too.
-pub(super) fn add(device: &Device, watch: Watch) {
+/// One of them, as burn and as wgpu know it.
+#[derive(Clone)]
+struct Open {
+    burn: Device,
+    wgpu: wgpu::Device,
+    watch: Watch,
+}
+
+/// From now on [`take`] asks this device too, and `watch` listens to it.
+pub(super) fn add(burn: &Device, wgpu: &wgpu::Device, watch: Watch) {
+    watch.listen(wgpu);
     let mut open = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
-    open.push((device.clone(), watch));
+    open.push(Open {
+        burn: burn.clone(),
+        wgpu: wgpu.clone(),
+        watch,
+    });
 }
 
 /// Whether a failure of an open device has been told or logged since the last [`take`]. Costs no wait.
@@ -187,14 +228,15 @@ pub(crate) fn has_failed() -> bool {
     let told = |watch: &Watch| watch.first.lock().is_ok_and(|first| first.is_some());
     let logged = LOGGED.lock().unwrap_or_else(PoisonError::into_inner);
     open.iter()
-        .any(|(_, watch)| logged.is_some() || told(watch))
+        .any(|device| logged.is_some() || told(&device.watch))
 }
 
 /// The first failure of any open device since the last call; waits until they have done what they were
 /// given. Called on the thread that gave it to them.
 pub(super) fn take() -> Option<DeviceFailure> {
     let open = OPEN.lock().unwrap_or_else(PoisonError::into_inner).clone();
-    open.iter().find_map(|(device, watch)| watch.take(device))
+    open.iter()
+        .find_map(|device| device.watch.take(&device.burn, &device.wgpu))
 }
 
 /// The innermost cause that an error of burn or cubecl names, in one line without its backtrace.
@@ -333,5 +375,9 @@ mod tests {
             "a card binds at most 128.00 MiB at once, and a tensor has more: try a smaller --batch-size, \
              --fanout or --width, or --device cpu (Buffer binding size 1 exceeds the limit)"
         );
+        watch.lose("reset".to_owned());
+        watch.lose("dropped".to_owned());
+        watch.keep(too_large);
+        assert_eq!(kept(), Some(watch.lost("reset".to_owned())));
     }
 }
