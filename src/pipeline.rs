@@ -7,9 +7,11 @@
 //!
 //! | module | what it holds |
 //! |---|---|
-//! | [`profile`], [`link`] | stage times, periods, the smallest k; a bus |
+//! | [`profile`], [`link`] | stage times; a bus |
+//! | [`cycle`] | what bounds the period, and the smallest k |
 //! | [`schedule`], [`scheduler`] | the schedules' names; the k of each iteration, online |
-//! | [`step`] | the steps of the stages, and the threads that run them |
+//! | [`step`] | the steps of the stages, and the lanes that run them |
+//! | [`queue`] | when a device with a queue did what its thread encoded |
 //! | [`flow`] | which step may begin when: the rules, without threads or time |
 //! | [`executor`], [`ending`] | what runs the steps: several threads, or one; how a run ends |
 //! | [`trace`], [`ledger`] | what happened: spans, staleness |
@@ -18,6 +20,7 @@
 //! This module imports nothing of the project. Source: MSPipe, section 3.
 
 pub mod clock;
+pub mod cycle;
 pub mod ending;
 pub mod executor;
 pub(crate) mod flow;
@@ -25,6 +28,7 @@ pub mod ledger;
 pub mod link;
 mod monitor;
 pub mod profile;
+pub mod queue;
 pub mod schedule;
 pub mod scheduler;
 pub mod step;

@@ -3,11 +3,13 @@
 //! | module | what it holds |
 //! |---|---|
 //! | [`simulator`] | the pipeline's rules on a stage profile, without threads |
+//! | [`queued_device`] | a device that works behind a queue |
 //! | [`recurrences`] | the paper's equations, to compare with |
 //! | [`sleeping`] | stages that only sleep, to measure the executor itself |
 //!
 //! Nothing that trains needs it. Source: MSPipe, section 3.
 
+pub mod queued_device;
 pub mod recurrences;
 pub mod simulator;
 pub mod sleeping;

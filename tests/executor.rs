@@ -75,6 +75,7 @@ impl Case {
             queue_depth: NonZeroUsize::new(self.depth).unwrap(),
             traced: ITERATIONS,
             clock,
+            queue: None,
         };
         let mut scheduler = self.scheduler();
         let mut record = Ok(Record::default());
@@ -333,6 +334,7 @@ fn a_run_may_begin_within_an_epoch_and_may_be_empty() {
             queue_depth: NonZeroUsize::MIN,
             traced: 0,
             clock: &WallClock::start(),
+            queue: None,
         };
         let mut scheduler = Scheduler::new(Schedule::Staleness(2), memory).unwrap();
         for (iterations, seen) in [(10..10, vec![]), (10..14, vec![10, 10, 11, 12])] {

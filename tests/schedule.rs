@@ -101,7 +101,7 @@ proptest! {
         for schedule in Schedule::COMPARED {
             let period = schedule.period(&profile, memory).unwrap();
             let k = schedule.staleness(&profile, memory, MEASURING_SLACK).unwrap();
-            let mut on_top = profile.sum();
+            let mut on_top = profile.in_turn(memory);
             if schedule.online() {
                 let exact = profile.period(memory, schedule.early(), 1);
                 on_top += (exact - period) * (BLOCK as u32 + 1);
@@ -144,7 +144,7 @@ proptest! {
         prop_assert!(k == 1 || profile.period(Residency::Host, early, k - 1) > bottleneck);
         if !early {
             let record = run(&profile, &Schedule::Staleness(k), Residency::Host, 2);
-            prop_assert_eq!(check_length(&record, bottleneck, k, profile.sum()), Ok(()));
+            prop_assert_eq!(check_length(&record, bottleneck, k, profile.in_turn(Residency::Host)), Ok(()));
         }
     }
 

@@ -46,6 +46,7 @@ fn prepare(schedule: Schedule) -> Result<Prepared> {
                 queue_depth: NonZeroUsize::MIN.saturating_add(1),
                 traced: iterations,
                 clock: &WallClock::start(),
+                queue: None,
             };
             let record = sleeper.run(&executor, schedule.clone(), iterations)?;
             let period = record.period().context("too few iterations")?;

@@ -5,7 +5,8 @@
 //! | sampler | `Sample` | `Sample` |
 //! | fetcher | `Features` | `Features`, `Gather`, `Send` |
 //! | the caller's | `Gather`, `Train`, `Apply` | `Upload`, `Train` (or `Begin`, `Finish`), `ReadBack` |
-//! | updater | | `Receive`, `Apply` |
+//! | receiver | | `Receive` |
+//! | updater | | `Apply` |
 //!
 //! It knows of a batch only its iteration's number: whoever owns the data gives it one closure
 //! a lane ([`Lanes`]), and what one lane hands to another lies beside these.
@@ -29,6 +30,7 @@ use super::ending::{Proceed, RunError};
 use super::flow::Flow;
 use super::monitor::Monitor;
 use super::profile::Residency;
+use super::queue::{QueueIteration, QueueTimes};
 use super::schedule::Schedule;
 use super::scheduler::Scheduler;
 use super::step::{Lane, Step};
@@ -63,6 +65,8 @@ pub struct Lanes<'a, E> {
     pub sampler: &'a mut (dyn FnMut(Step, usize) -> Result<u64, E> + Send),
     /// Stage 2, and the first part of stage 3 with memory on the host.
     pub fetcher: &'a mut (dyn FnMut(Step, usize) -> Result<u64, E> + Send),
+    /// Waits for the updated rows of stage 5 with memory on the host; else it is not called.
+    pub receiver: &'a mut (dyn FnMut(Step, usize) -> Result<u64, E> + Send),
     /// The last part of stage 5 with memory on the host; else it is not called.
     pub updater: &'a mut (dyn FnMut(Step, usize) -> Result<u64, E> + Send),
     /// What talks to the device; on the caller's thread.
@@ -78,6 +82,8 @@ pub struct Executor<'c> {
     pub traced: usize,
     /// Tells the time.
     pub clock: &'c dyn Clock,
+    /// Tells what the device's queue does, if it has one and somebody measures it.
+    pub queue: Option<&'c dyn QueueTimes>,
 }
 
 impl Executor<'_> {
@@ -102,9 +108,9 @@ impl Executor<'_> {
             self.clock.thread_stops();
             return record;
         }
-        let lanes_used = Lane::of(scheduler.memory());
+        let lanes_used = Lane::threads(scheduler.memory());
         let trained = Step::trained(scheduler.memory(), scheduler.early());
-        let flow = Flow::new(
+        let mut flow = Flow::new(
             scheduler,
             segment.iterations.start,
             segment.iterations.len(),
@@ -113,11 +119,15 @@ impl Executor<'_> {
             self.clock.now(),
         )
         .after_pause(segment.unapplied);
+        if self.queue.is_some() {
+            flow.expect_queue();
+        }
         let monitor = Monitor::new(flow, segment.counted().start, lanes_used.len(), self.clock);
         let run = &monitor;
         let others = [
             (Lane::Sampler, lanes.sampler),
             (Lane::Fetcher, lanes.fetcher),
+            (Lane::Receiver, lanes.receiver),
             (Lane::Updater, lanes.updater),
         ];
         thread::scope(|scope| {
@@ -135,13 +145,20 @@ impl Executor<'_> {
             }
             run.drive(Lane::Device, &mut |step, iteration| {
                 let bytes = (lanes.device)(step, iteration)?;
+                run.device_ran(self.device_ran(false));
                 if step == trained {
                     run.follow(proceed(iteration), iteration);
                 }
                 Ok(bytes)
             });
         });
+        monitor.device_ran(self.device_ran(true));
         monitor.finish()
+    }
+
+    /// What the device's queue did; with `all`, waits for what it still does.
+    fn device_ran(&self, all: bool) -> Vec<QueueIteration> {
+        self.queue.map_or_else(Vec::new, |queue| queue.take(all))
     }
 
     /// The `sequential` schedule: one lane that does every step, so that each iteration sees all
@@ -157,8 +174,9 @@ impl Executor<'_> {
             let done = match step.lane(memory) {
                 Lane::Sampler => (lanes.sampler)(step, iteration),
                 Lane::Fetcher => (lanes.fetcher)(step, iteration),
+                Lane::Receiver => (lanes.receiver)(step, iteration),
                 Lane::Updater => (lanes.updater)(step, iteration),
-                Lane::Device => (lanes.device)(step, iteration),
+                Lane::Device | Lane::Gpu | Lane::Bus => (lanes.device)(step, iteration),
             };
             done.map_err(|error| RunError::Stage {
                 stage: step.stage(),
@@ -191,10 +209,14 @@ impl Executor<'_> {
                 record.add_in_turn(segment.epoch, span, iteration - first < self.traced);
                 begin = end;
             }
+            let ran = self.device_ran(false);
+            record.add_queues(ran, first + self.traced);
             if proceed(iteration) != Proceed::Go {
                 break;
             }
         }
+        let ran = self.device_ran(true);
+        record.add_queues(ran, first + self.traced);
         Ok(record)
     }
 }

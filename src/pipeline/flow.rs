@@ -17,13 +17,20 @@
 //!
 //! Source: MSPipe, Algorithm 1, with the bound as a rule in both directions.
 
+use std::collections::VecDeque;
+use std::ops::Range;
 use std::time::Duration;
 
 use super::ledger::LedgerLine;
 use super::profile::Residency;
+use super::queue::QueueIteration;
 use super::scheduler::{ReadPoint, Scheduler};
 use super::step::{Lane, Step};
 use super::trace::{Record, Span};
+
+/// Iterations whose receiving is remembered until the queue's times are told: more than are ever
+/// under way.
+const KEPT_RECEIVES: usize = 256;
 
 /// What a lane does next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,8 +63,12 @@ pub(crate) struct Flow<'s> {
     ended: [usize; Step::COUNT],
     /// Of the iterations that have read or are the next to.
     reads: Vec<ReadPoint>,
-    lanes: [LaneState; 4],
+    lanes: [LaneState; Lane::ALL.len()],
     stalls: Vec<Duration>,
+    /// When the rows of the last iterations were received, up to the last that were.
+    received: VecDeque<Range<Duration>>,
+    /// What the device's queue did for iterations whose rows were not received yet.
+    device_ran: VecDeque<QueueIteration>,
     traced: usize,
     /// Iterations before the run whose updates were left unapplied; the first of the run's.
     unapplied: usize,
@@ -86,8 +97,10 @@ impl<'s> Flow<'s> {
             begun: [0; Step::COUNT],
             ended: [0; Step::COUNT],
             reads: Vec::new(),
-            lanes: [LaneState::Idle { since: now }; 4],
+            lanes: [LaneState::Idle { since: now }; Lane::ALL.len()],
             stalls: Vec::new(),
+            received: VecDeque::new(),
+            device_ran: VecDeque::new(),
             traced,
             unapplied: 0,
             pausing: false,
@@ -118,8 +131,11 @@ impl<'s> Flow<'s> {
             (Lane::Fetcher, Residency::Device) => self.next_features(Step::Gather),
             (Lane::Device, Residency::Host) => self.next_of_device(),
             (Lane::Device, Residency::Device) => self.next_of_device_with_memory(),
+            (Lane::Receiver, Residency::Host) => self.next_of_receiver(),
             (Lane::Updater, Residency::Host) => self.next_of_updater(),
-            (Lane::Updater, Residency::Device) => Next::Over,
+            (Lane::Receiver | Lane::Updater, Residency::Device) | (Lane::Gpu | Lane::Bus, _) => {
+                Next::Over
+            }
         };
         match next {
             Next::Run(_, nth) if nth >= self.end => Next::Over,
@@ -203,18 +219,24 @@ impl<'s> Flow<'s> {
         self.run_if(self.ended(Step::Features) > nth, Step::Gather, nth)
     }
 
+    /// It waits for the device, on a thread of its own: an update that may be written meanwhile must
+    /// not wait behind that.
+    fn next_of_receiver(&self) -> Next {
+        let nth = self.ended(Step::Receive);
+        self.run_if(self.ended(Step::ReadBack) > nth, Step::Receive, nth)
+    }
+
     fn next_of_updater(&mut self) -> Next {
-        let (nth, received) = (self.ended(Step::Apply), self.ended(Step::Receive));
-        let gathered = self.ended(Step::Gather);
-        let keeps = self.pausing && gathered >= self.end;
-        if nth < received && !keeps {
-            // Also after a stop, when what is being gathered will not be used.
-            let quiet = self.begun(Step::Gather) == gathered;
-            let ready = quiet && (gathered >= self.end || self.next_version() > nth);
-            return self.run_if(ready, Step::Apply, nth);
+        let (nth, gathered) = (self.ended(Step::Apply), self.ended(Step::Gather));
+        if self.pausing && gathered >= self.end {
+            return Next::Over;
         }
-        let ready = self.ended(Step::ReadBack) > received;
-        self.run_if(ready, Step::Receive, received)
+        // Also after a stop, when what is being gathered will not be used.
+        let quiet = self.begun(Step::Gather) == gathered;
+        let ready = self.ended(Step::Receive) > nth
+            && quiet
+            && (gathered >= self.end || self.next_version() > nth);
+        self.run_if(ready, Step::Apply, nth)
     }
 
     /// Updates that the next iteration to gather sees.
@@ -230,6 +252,13 @@ impl<'s> Flow<'s> {
     pub(crate) fn begin(&mut self, lane: Lane, step: Step, now: Duration) {
         let nth = self.begun[step as usize];
         self.begun[step as usize] += 1;
+        let first = match self.memory {
+            Residency::Host => Step::Upload,
+            Residency::Device => Step::Gather,
+        };
+        if step == first {
+            self.scheduler.observe_begin(now);
+        }
         if let LaneState::Idle { since } = self.lanes[lane as usize]
             && lane == Lane::Device
         {
@@ -267,6 +296,46 @@ impl<'s> Flow<'s> {
                 end: now,
                 bytes,
             });
+        }
+        if step == Step::Receive {
+            self.received.push_back(began..now);
+            if self.received.len() > KEPT_RECEIVES {
+                self.received.pop_front();
+            }
+            self.observe_queue();
+        }
+    }
+
+    /// The device has a queue, whose times will be told.
+    pub(crate) fn expect_queue(&mut self) {
+        self.scheduler.expect_queue();
+    }
+
+    /// What the device's queue did for an iteration; in their order, but not for all.
+    pub(crate) fn device_ran(&mut self, ran: QueueIteration) {
+        let nth = ran.iteration.saturating_sub(self.first);
+        self.record
+            .add_queue(&ran, nth < self.unapplied + self.traced);
+        self.device_ran.push_back(ran);
+        self.observe_queue();
+    }
+
+    /// Tells the scheduler of the iterations that are through.
+    fn observe_queue(&mut self) {
+        let received = self.ended(Step::Receive);
+        while let Some(ran) = self.device_ran.front() {
+            let nth = ran.iteration.saturating_sub(self.first);
+            let on_host = self.memory == Residency::Host;
+            if on_host && nth >= received {
+                return;
+            }
+            let at = (self.received.len() + nth).checked_sub(received);
+            let taken = at.and_then(|at| self.received.get(at)).cloned();
+            // Of one that was received too long ago nothing can be said any more.
+            if !on_host || taken.is_some() {
+                self.scheduler.observe_queue(ran, taken);
+            }
+            self.device_ran.pop_front();
         }
     }
 

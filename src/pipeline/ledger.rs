@@ -20,6 +20,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use super::cycle::Cycle;
 use super::profile::Profile;
 
 /// What one iteration read.
@@ -51,7 +52,10 @@ pub struct LedgerLine {
 pub struct Decision {
     /// The staleness chosen.
     pub k: usize,
-    /// Medians of the stage times in seconds that it was chosen from.
+    /// What it was chosen from, in seconds.
+    #[serde(flatten)]
+    pub cycle: Cycle,
+    /// Medians of the stage times in seconds, for who reads the ledger.
     pub measured: Profile,
 }
 
@@ -249,6 +253,7 @@ impl Replay {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::pipeline::profile::Residency;
 
     fn line(iteration: usize, k: usize) -> LedgerLine {
         LedgerLine {
@@ -285,9 +290,11 @@ mod tests {
         assert_eq!(ages.buckets()[..3], [2, 1, 2]);
         assert_eq!(ages.buckets()[64], 1);
         first.ages = Some(ages);
+        let measured = Profile::with_usual_updater([std::time::Duration::ZERO; 5]);
         first.decision = Some(Box::new(Decision {
             k: 1,
-            measured: Profile::with_usual_updater([std::time::Duration::ZERO; 5]),
+            cycle: measured.cycle(Residency::Host, false),
+            measured,
         }));
         let replay = read(&written(&[first, line(1, 2), line(2, 1)])).unwrap();
         assert_eq!(replay.of(1, 0..3).unwrap(), [1, 2, 1]);

@@ -14,6 +14,7 @@ use std::time::Duration;
 use super::clock::Clock;
 use super::ending::{Proceed, RunError};
 use super::flow::{Flow, Next};
+use super::queue::QueueIteration;
 use super::step::{Lane, Step};
 use super::trace::Record;
 
@@ -178,6 +179,14 @@ impl<'s, 'c, E> Monitor<'s, 'c, E> {
         let mut shared = self.lock();
         shared.failure.get_or_insert(failure);
         self.wake(&mut shared);
+    }
+
+    /// What the device's queue did.
+    pub(super) fn device_ran(&self, ran: Vec<QueueIteration>) {
+        if !ran.is_empty() {
+            let mut shared = self.lock();
+            ran.into_iter().for_each(|ran| shared.flow.device_ran(ran));
+        }
     }
 
     /// Does what was said after an iteration (the epoch's number).

@@ -84,7 +84,7 @@ impl Schedule {
     /// Time of an iteration once it has settled; `None` for a replay.
     pub fn period(&self, profile: &Profile, memory: Residency) -> Option<Duration> {
         if *self == Schedule::Sequential {
-            return Some(profile.sum());
+            return Some(profile.in_turn(memory));
         }
         let k = self.staleness(profile, memory, MEASURING_SLACK)?;
         Some(profile.period(memory, self.early(), k))

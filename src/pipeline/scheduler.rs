@@ -15,10 +15,12 @@ use std::collections::VecDeque;
 use std::ops::Range;
 use std::time::Duration;
 
+use super::cycle::Cycle;
 use super::ledger::{Decision, Replay, ReplayError};
-use super::profile::{Profile, Residency};
+use super::profile::{Profile, Queue, Residency};
+use super::queue::QueueIteration;
 use super::schedule::{MEASURING_SLACK, Schedule};
-use super::step::Step;
+use super::step::{Lane, Step};
 
 /// k may change at iterations that are a multiple of this.
 pub const BLOCK: usize = 16;
@@ -28,6 +30,12 @@ pub(crate) const WINDOW: usize = 32;
 pub(crate) const DISCARDED: usize = 4;
 /// Times of each step that the first choice needs.
 pub(crate) const ENOUGH: usize = 8;
+
+/// With staleness k, iterations repeat themselves every k or k + 1: this many are a multiple of both
+/// up to k = 2, and of k up to 3.
+const REPEATS: usize = 6;
+/// Share of a period that a round trip has to explain for it to be what the iterations wait for.
+const EXPLAINED: f64 = 0.9;
 
 /// Last times of one step.
 #[derive(Debug, Clone, Default)]
@@ -50,9 +58,87 @@ impl Times {
 
     /// The median; zero for a step that this schedule doesn't have.
     fn median(&self) -> Duration {
+        self.one_in(2)
+    }
+
+    /// The largest of the smallest of which one in `parts` is.
+    fn one_in(&self, parts: usize) -> Duration {
         let mut sorted: Vec<Duration> = self.last.iter().copied().collect();
         sorted.sort_unstable();
-        sorted.get(sorted.len() / 2).copied().unwrap_or_default()
+        let at = sorted.len() / parts;
+        sorted.get(at).copied().unwrap_or_default()
+    }
+}
+
+/// Last times of a device that works behind a queue, and of taking over its rows. What a step takes
+/// the thread says nothing about these, since both overlap.
+#[derive(Debug, Clone, Default)]
+struct QueueTimes {
+    encode: Times,
+    kernels: Times,
+    /// Up to the updated memory, where it is written early.
+    updater: Times,
+    up: Times,
+    down: Times,
+    /// Of all steps.
+    work: Times,
+    /// Of those before the rest of training, where memory is written early.
+    before_rest: Times,
+    /// That the queue was busy with what came before, at the step that found it least busy.
+    waits: Times,
+    /// The ways to the updated rows and to the end of training.
+    back: Way,
+    trained: Way,
+    /// From when the rows were there until they were taken.
+    receive: Times,
+}
+
+/// Times of a way through the device, see [`QueueIteration::way_to`].
+#[derive(Debug, Clone, Default)]
+struct Way {
+    all: Times,
+    /// Of iterations that found the queue idle. Those that had to wait had their first submission
+    /// encoded meanwhile, so their way seems shorter than it is.
+    idle: Times,
+}
+
+impl Way {
+    fn add(&mut self, way: Option<Duration>, idle: bool) {
+        let Some(way) = way else {
+            return;
+        };
+        self.all.add(way);
+        if idle {
+            self.idle.add(way);
+        }
+    }
+
+    fn median(&self) -> Duration {
+        self.all.median().max(self.idle.median())
+    }
+}
+
+impl QueueTimes {
+    fn add(&mut self, iteration: &QueueIteration, received: Option<Range<Duration>>) {
+        let copies = |step: Step| step.queue_lane() == Lane::Bus;
+        let waited = iteration.waited();
+        self.encode.add(iteration.encode());
+        self.work.add(iteration.work(|_| true));
+        self.kernels.add(iteration.work(|step| !copies(step)));
+        self.updater.add(iteration.work(|step| step == Step::Begin));
+        self.up.add(iteration.work(|step| step == Step::Upload));
+        self.down.add(iteration.work(|step| step == Step::ReadBack));
+        let before_rest = iteration.work(|step| step != Step::Finish);
+        self.before_rest.add(before_rest);
+        self.waits.add(iteration.least_waited());
+        let (idle, way) = (waited.is_zero(), |step| iteration.way_to(step));
+        self.back.add(way(Step::ReadBack), idle);
+        self.trained.add(way(Step::Finish), idle);
+        let ready = iteration.end_of(Step::ReadBack).unwrap_or_default();
+        let taken = received.map_or(Duration::ZERO, |taken| {
+            taken.end.saturating_sub(ready.max(taken.start))
+        });
+        self.receive.add(taken);
     }
 }
 
@@ -77,6 +163,10 @@ pub struct Scheduler {
     replayed: Vec<usize>,
     k: usize,
     times: [Times; Step::COUNT],
+    /// Of a device that has a queue.
+    queue: Option<QueueTimes>,
+    /// When the device's thread began the last iterations with the k in force.
+    begins: VecDeque<Duration>,
     epoch: u64,
     first: usize,
     version: usize,
@@ -103,6 +193,8 @@ impl Scheduler {
             replayed: Vec::new(),
             k,
             times: Default::default(),
+            queue: None,
+            begins: VecDeque::new(),
             epoch: 0,
             first: 0,
             version: 0,
@@ -134,6 +226,13 @@ impl Scheduler {
         }
     }
 
+    /// The same with this k for the first iterations of the run, whatever was measured.
+    #[cfg(test)]
+    pub(crate) fn with_k(mut self, k: usize, iterations: usize) -> Scheduler {
+        self.replayed = vec![k; iterations];
+        self
+    }
+
     /// The staleness in force.
     pub(crate) fn k(&self) -> usize {
         self.k
@@ -153,6 +252,7 @@ impl Scheduler {
         if let Some(replay) = &self.replay {
             self.replayed = replay.of(epoch, iterations.clone())?;
         }
+        self.begins.clear();
         self.epoch = epoch;
         self.first = iterations.start;
         self.version = 0;
@@ -201,43 +301,159 @@ impl Scheduler {
         self.times[step as usize].add(time);
     }
 
-    /// Stage times as measured; `None` while there are too few. What a thread does for a stage
-    /// counts where it keeps the thread busy: uploads are time of the device.
-    pub(crate) fn measured(&self) -> Option<Profile> {
+    /// Takes note that the device's thread begins an iteration.
+    pub(super) fn observe_begin(&mut self, now: Duration) {
+        if self.begins.len() == WINDOW {
+            self.begins.pop_front();
+        }
+        self.begins.push_back(now);
+    }
+
+    /// Time of an iteration with the k in force, as far as it is known.
+    fn period(&self) -> Option<Duration> {
+        let after = self.begins.iter().skip(REPEATS);
+        let mut times: Vec<Duration> = self
+            .begins
+            .iter()
+            .zip(after)
+            .map(|(begin, end)| end.saturating_sub(*begin) / REPEATS as u32)
+            .collect();
+        times.sort_unstable();
+        times.get(times.len() / 2).copied()
+    }
+
+    /// The device has a queue, whose times will be told.
+    pub(super) fn expect_queue(&mut self) {
+        self.queue.get_or_insert_default();
+    }
+
+    /// Takes note of what the queue took for an iteration, and of when its rows were received.
+    pub(super) fn observe_queue(
+        &mut self,
+        iteration: &QueueIteration,
+        received: Option<Range<Duration>>,
+    ) {
+        let queue = self.queue.get_or_insert_default();
+        queue.add(iteration, received);
+    }
+
+    fn time(&self, steps: &[Step]) -> Duration {
+        let times = steps.iter().map(|step| self.times[*step as usize].median());
+        times.sum()
+    }
+
+    /// What bounds the period, and the stage times, as measured; `None` while there are too few times.
+    pub(crate) fn measured(&self) -> Option<(Cycle, Profile)> {
         let steps = Step::of(self.memory, self.early());
-        let enough = |step: &&Step| self.times[**step as usize].last.len() >= ENOUGH;
-        if steps.iter().filter(enough).count() < steps.len() {
+        let enough = |times: &Times| times.last.len() >= ENOUGH;
+        if !steps.iter().all(|step| enough(&self.times[*step as usize])) {
             return None;
         }
-        let time = |steps: &[Step]| -> Duration {
-            steps
-                .iter()
-                .map(|step| self.times[*step as usize].median())
-                .sum()
+        let (cycle, profile) = match &self.queue {
+            None => self.of_a_thread(),
+            Some(queue) if enough(&queue.work) => self.of_a_queue(queue),
+            Some(_) => return None,
         };
-        let known = time(&[Step::Upload, Step::Begin, Step::ReadBack]);
-        let train = known + time(&[Step::Train, Step::Finish]);
-        let times = [
-            time(&[Step::Sample]),
-            time(&[Step::Features]),
-            time(&[Step::Gather, Step::Send]),
-            train,
-            time(&[Step::Receive, Step::Apply]),
-        ];
+        Some((cycle, profile))
+    }
+
+    /// Of a device whose thread does the work. What the thread does for another stage counts where it
+    /// keeps the thread busy: uploads are time of the device.
+    fn of_a_thread(&self) -> (Cycle, Profile) {
+        let known = self.time(&[Step::Upload, Step::Begin, Step::ReadBack]);
+        let train = known + self.time(&[Step::Train, Step::Finish]);
+        let update = self.time(&[Step::Receive, Step::Apply]);
+        let fetch = self.time(&[Step::Gather, Step::Send]);
+        let [sample, features] = [Step::Sample, Step::Features].map(|step| self.time(&[step]));
+        let times = [sample, features, fetch, train, update];
         // A late write-back doesn't tell when the updated memory is known.
-        Some(Profile::new(
-            times,
-            if self.early() { known } else { train },
-        ))
+        let updater = if self.early() { known } else { train };
+        let profile = Profile::new(times, updater);
+        (profile.cycle(self.memory, self.early()), profile)
+    }
+
+    /// Of a device that works behind a queue: its round trip is measured, not put together of times
+    /// that overlap.
+    fn of_a_queue(&self, queue: &QueueTimes) -> (Cycle, Profile) {
+        let on_host = self.memory == Residency::Host;
+        let fetch = self.time(&[Step::Gather, Step::Send]);
+        let apply = self.time(&[Step::Apply]);
+        let receive = queue.receive.median();
+        // Where the queue finds nothing to do within an iteration, that seems to be work; but no lane
+        // works longer than the period.
+        let work = queue.work.median();
+        let work = self.period().map_or(work, |period| work.min(period));
+        let mut lanes = vec![
+            (Lane::Sampler, self.time(&[Step::Sample])),
+            (Lane::Fetcher, self.time(&[Step::Features])),
+            (Lane::Device, queue.encode.median()),
+            (Lane::Gpu, work),
+        ];
+        let mut round_trips = [Duration::ZERO; 2];
+        if on_host {
+            lanes[1].1 += fetch;
+            lanes.push((Lane::Receiver, receive));
+            // Reading and writing the tables exclude each other.
+            lanes.push((Lane::Updater, self.time(&[Step::Gather]) + apply));
+            let transfers = fetch + receive + apply;
+            round_trips[0] = transfers + queue.back.median();
+            if self.early() {
+                round_trips[1] = transfers + queue.trained.median() + queue.before_rest.median();
+            }
+        }
+        (
+            Cycle::new(&lanes, round_trips),
+            self.queued_profile(queue, fetch, receive + apply),
+        )
+    }
+
+    fn queued_profile(&self, queue: &QueueTimes, fetch: Duration, update: Duration) -> Profile {
+        let (fetch, update) = match self.memory {
+            Residency::Host => (fetch, update),
+            // The thread only encodes them, and the queue's time for them is among the kernels'.
+            Residency::Device => Default::default(),
+        };
+        let [sample, features] = [Step::Sample, Step::Features].map(|step| self.time(&[step]));
+        let kernels = queue.kernels.median();
+        let updater = match self.early() {
+            true => queue.updater.median(),
+            false => kernels,
+        };
+        Profile::new([sample, features, fetch, kernels, update], updater).with_queue(Queue {
+            encode: queue.encode.median(),
+            up: queue.up.median(),
+            down: queue.down.median(),
+            ..Queue::default()
+        })
+    }
+
+    /// Whether iterations wait for memory with the k in force: nothing is busy all the time, and the
+    /// round trip explains that.
+    ///
+    /// It says so where the busiest lane can't be told well enough: what a queue does for an
+    /// iteration that finds it idle seems to take as long as its first submission is awaited.
+    fn stalled(&self, cycle: &Cycle) -> bool {
+        let (Some(queue), Some(period)) = (&self.queue, self.period()) else {
+            return false;
+        };
+        let slack = period.mul_f64(MEASURING_SLACK);
+        // Of k iterations that are under way together, the first finds it idle then.
+        let queue_idle = queue.waits.one_in(4) < slack;
+        let others_idle = cycle.busiest_but_the_queue + slack < period;
+        queue_idle && others_idle && cycle.round_trips(self.k) > period.mul_f64(EXPLAINED)
     }
 
     fn decide(&mut self) -> Option<Box<Decision>> {
-        let measured = self.measured()?;
-        self.k = measured.minimal_staleness(self.memory, self.early(), MEASURING_SLACK);
-        Some(Box::new(Decision {
-            k: self.k,
-            measured,
-        }))
+        let (cycle, measured) = self.measured()?;
+        let mut k = cycle.minimal_staleness(MEASURING_SLACK);
+        if self.memory == Residency::Host && self.stalled(&cycle) {
+            k = k.max(self.k + 1);
+        }
+        if k != self.k {
+            self.begins.clear();
+        }
+        self.k = k;
+        Some(Box::new(Decision { k, cycle, measured }))
     }
 }
 

@@ -27,7 +27,7 @@ pub enum Step {
     Finish,
     /// Stage 5 on the host: what the device thread does.
     ReadBack,
-    /// Stage 5 on the host: waiting for the rows.
+    /// Stage 5 on the host: waiting for the rows, and taking them.
     Receive,
     /// Stage 5: the write point on the host, all of the stage on the device.
     Apply,
@@ -64,8 +64,18 @@ impl Step {
         match (self, memory) {
             (Step::Sample, _) => Lane::Sampler,
             (Step::Features | Step::Send, _) | (Step::Gather, Residency::Host) => Lane::Fetcher,
-            (Step::Receive, _) | (Step::Apply, Residency::Host) => Lane::Updater,
+            (Step::Receive, _) => Lane::Receiver,
+            (Step::Apply, Residency::Host) => Lane::Updater,
             _ => Lane::Device,
+        }
+    }
+
+    /// The lane of the device's queue that does what this step of the device's thread has encoded:
+    /// with memory on the host some steps only copy.
+    pub(crate) fn queue_lane(self) -> Lane {
+        match self {
+            Step::Upload | Step::ReadBack => Lane::Bus,
+            _ => Lane::Gpu,
         }
     }
 
@@ -95,7 +105,8 @@ impl Step {
     }
 }
 
-/// A thread of the pipeline.
+/// A lane of the pipeline: a thread, or what works beside the threads on what the device's one has
+/// encoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Lane {
@@ -103,30 +114,53 @@ pub enum Lane {
     Sampler,
     /// Runs stage 2, and reads memory that lies on the host.
     Fetcher,
-    /// Talks to the device.
+    /// Talks to the device: does its work, or encodes it where the device has a queue.
     Device,
+    /// The kernels of the device's queue.
+    Gpu,
+    /// Copies between host and device in the device's queue.
+    Bus,
+    /// Waits for the updated rows of memory that lies on the host.
+    Receiver,
     /// Writes memory that lies on the host.
     Updater,
 }
 
 impl Lane {
     /// All lanes.
-    pub(crate) const ALL: [Lane; 4] = [Lane::Sampler, Lane::Fetcher, Lane::Device, Lane::Updater];
+    pub(crate) const ALL: [Lane; 7] = [
+        Lane::Sampler,
+        Lane::Fetcher,
+        Lane::Device,
+        Lane::Gpu,
+        Lane::Bus,
+        Lane::Receiver,
+        Lane::Updater,
+    ];
 
-    /// The lanes that work with memory at `memory`.
-    pub(crate) fn of(memory: Residency) -> &'static [Lane] {
+    /// The threads that work with memory at `memory`.
+    pub(crate) fn threads(memory: Residency) -> &'static [Lane] {
         match memory {
-            Residency::Device => &Self::ALL[..3],
-            Residency::Host => &Self::ALL,
+            Residency::Device => &[Lane::Sampler, Lane::Fetcher, Lane::Device],
+            Residency::Host => &[
+                Lane::Sampler,
+                Lane::Fetcher,
+                Lane::Device,
+                Lane::Receiver,
+                Lane::Updater,
+            ],
         }
     }
 
-    /// The name of its thread.
-    pub(crate) fn name(self) -> &'static str {
+    /// Its name in traces and reports; a thread has it too.
+    pub fn name(self) -> &'static str {
         match self {
             Lane::Sampler => "sampler",
             Lane::Fetcher => "fetcher",
             Lane::Device => "device",
+            Lane::Gpu => "gpu",
+            Lane::Bus => "bus",
+            Lane::Receiver => "receiver",
             Lane::Updater => "updater",
         }
     }

@@ -1,26 +1,29 @@
 //! What happened in a run: spans of stages, and their view in Chrome's trace viewer.
 //!
 //! Invariant: the spans of one lane don't overlap. Only the first iterations of a run keep
-//! theirs (a long stream has millions); times and the ledger are of all.
-//! It does not measure inside a GPU: a span is what the thread spent.
+//! theirs (a long stream has millions); times and the ledger are of all. A span is what a thread spent, or
+//! on the lanes `gpu` and `bus` what a device's queue did, as far as that was measured
+//! ([`super::queue`]).
 //!
 //! Source of the format: "Trace Event Format" of the Chromium project (complete events
 //! `ph: "X"`, times in µs; metadata events `ph: "M"`), which ui.perfetto.dev reads too.
 
 use std::io::{self, Write};
+use std::ops::Range;
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::StageTimes;
 use super::ledger::LedgerLine;
+use super::queue::QueueIteration;
 use super::step::{Lane, Step};
 
 /// One step of one iteration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Span {
-    /// The thread that ran it.
+    /// The thread that ran it, or the lane of the device's queue.
     pub lane: Lane,
     /// What it ran.
     pub step: Step,
@@ -39,13 +42,66 @@ pub struct Span {
 pub struct Record {
     /// Time spent in each stage, over all threads.
     pub times: StageTimes,
+    /// What the device's queue spent, if it has one.
+    pub queue: QueueTotals,
     /// Spans of the first iterations, by lane and time.
     pub spans: Vec<Span>,
     /// What each trained iteration read.
     pub ledger: Vec<LedgerLine>,
 }
 
+/// Time that a device's queue spent in each stage, over the iterations in which it was measured.
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
+pub struct QueueTotals {
+    /// Running kernels.
+    pub gpu: StageTimes,
+    /// Copying between host and device.
+    pub bus: StageTimes,
+    /// Iterations measured.
+    pub iterations: u64,
+}
+
+impl QueueTotals {
+    /// Adds what was measured in another run.
+    pub(crate) fn add_all(&mut self, other: &QueueTotals) {
+        self.gpu.add_all(&other.gpu);
+        self.bus.add_all(&other.bus);
+        self.iterations += other.iterations;
+    }
+}
+
 impl Record {
+    /// Adds what the device's queue did for an iteration; keeps the spans if it is `traced`.
+    pub(super) fn add_queue(&mut self, ran: &QueueIteration, traced: bool) {
+        self.queue.iterations += 1;
+        for span in &ran.spans {
+            let lane = span.step.queue_lane();
+            let times = match lane {
+                Lane::Bus => &mut self.queue.bus,
+                _ => &mut self.queue.gpu,
+            };
+            times.add(span.step.stage(), span.end.saturating_sub(span.begin));
+            if traced {
+                self.spans.push(Span {
+                    lane,
+                    step: span.step,
+                    iteration: ran.iteration,
+                    begin: span.begin,
+                    end: span.end,
+                    bytes: 0,
+                });
+            }
+        }
+    }
+
+    /// The same of several, of which those below iteration `traced` are.
+    pub(crate) fn add_queues(&mut self, ran: Vec<QueueIteration>, traced: usize) {
+        for ran in ran {
+            self.add_queue(&ran, ran.iteration < traced);
+        }
+        self.sort_spans();
+    }
+
     /// Time that the device thread waited for its input.
     pub(crate) fn stall(&self) -> Duration {
         let stall_us = self.ledger.iter().map(|line| line.stall_us).sum();
@@ -55,6 +111,7 @@ impl Record {
     /// Continues with what happened next.
     pub fn extend(&mut self, next: Record) {
         self.times.add_all(&next.times);
+        self.queue.add_all(&next.queue);
         self.spans.extend(next.spans);
         self.sort_spans();
         self.ledger.extend(next.ledger);
@@ -97,6 +154,7 @@ impl Record {
         let begins: Vec<Duration> = self
             .spans
             .iter()
+            .filter(|span| span.lane == Lane::Device)
             .filter(|span| matches!(span.step, Step::Train | Step::Begin))
             .map(|span| span.begin)
             .collect();
@@ -107,8 +165,32 @@ impl Record {
         (steps >= 2).then(|| (last - from).div_f64(steps as f64))
     }
 
+    /// What the device waited between its spans, each with the iteration that it waited for: its
+    /// queue if that was measured, else its thread.
+    pub(crate) fn waits(&self) -> Vec<(Lane, Range<Duration>, usize)> {
+        let of_queue = |span: &&Span| matches!(span.lane, Lane::Gpu | Lane::Bus);
+        let mut spans: Vec<&Span> = self.spans.iter().filter(of_queue).collect();
+        let lane = match spans.is_empty() {
+            true => Lane::Device,
+            false => Lane::Gpu,
+        };
+        if spans.is_empty() {
+            let device = self.spans.iter().filter(|span| span.lane == lane);
+            spans.extend(device);
+        }
+        spans.sort_by_key(|span| (span.begin, span.end));
+        let gaps = spans.windows(2).filter_map(|pair| {
+            let (before, after) = (pair[0], pair[1]);
+            // Between iterations that were not both measured nobody knows what it did.
+            let follows = after.iteration <= before.iteration + 1;
+            let gap = before.end..after.begin;
+            (follows && gap.start < gap.end).then_some((lane, gap, after.iteration))
+        });
+        gaps.collect()
+    }
+
     /// Writes the spans as a trace that chrome://tracing and ui.perfetto.dev open: a row a
-    /// thread; what a thread waited between two spans of the device is named `bubble`.
+    /// lane; what the device waited is named `bubble`.
     ///
     /// # Errors
     /// When it can't be written.
@@ -122,7 +204,9 @@ impl Record {
         event(
             json!({"ph": "M", "name": "process_name", "pid": 1, "tid": 0, "args": {"name": "mspipe"}}),
         )?;
-        for lane in Lane::ALL {
+        let queued = self.spans.iter().any(|span| span.lane == Lane::Gpu);
+        let drawn = |lane: &Lane| queued || !matches!(lane, Lane::Gpu | Lane::Bus);
+        for lane in Lane::ALL.into_iter().filter(drawn) {
             let tid = lane as usize + 1;
             event(json!({
                 "ph": "M", "name": "thread_name", "pid": 1, "tid": tid,
@@ -133,19 +217,15 @@ impl Record {
                 "args": {"sort_index": tid},
             }))?;
         }
-        let mut device_free: Option<Duration> = None;
+        for (lane, gap, iteration) in self.waits() {
+            event(json!({
+                "ph": "X", "name": "bubble", "cat": "bubble", "pid": 1, "tid": lane as usize + 1,
+                "ts": micros(gap.start), "dur": micros(gap.end - gap.start),
+                "args": {"iteration": iteration},
+            }))?;
+        }
         for span in &self.spans {
             let tid = span.lane as usize + 1;
-            if span.lane == Lane::Device {
-                if let Some(free) = device_free.filter(|free| *free < span.begin) {
-                    event(json!({
-                        "ph": "X", "name": "bubble", "cat": "bubble", "pid": 1, "tid": tid,
-                        "ts": micros(free), "dur": micros(span.begin - free),
-                        "args": {"iteration": span.iteration},
-                    }))?;
-                }
-                device_free = Some(span.end);
-            }
             let mut args = json!({"iteration": span.iteration, "step": span.step});
             if span.bytes > 0 {
                 args["bytes"] = span.bytes.into();
@@ -178,6 +258,8 @@ fn micros(time: Duration) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::pipeline::Stage;
+    use crate::pipeline::queue::QueueSpan;
 
     #[test]
     fn a_trace_is_json_with_names_and_bubbles() {
@@ -202,9 +284,38 @@ mod tests {
         let events: Vec<serde_json::Value> = serde_json::from_slice(&text).unwrap();
         let complete: Vec<_> = events.iter().filter(|event| event["ph"] == "X").collect();
         let names: Vec<_> = complete.iter().map(|event| &event["name"]).collect();
-        assert_eq!(names, ["fetch_memory", "train", "bubble", "train"]);
-        assert_eq!(complete[2]["dur"], 15.0);
-        assert_eq!(complete[0]["args"]["bytes"], 64);
+        assert_eq!(names, ["bubble", "fetch_memory", "train", "train"]);
+        assert_eq!(complete[0]["dur"], 15.0);
+        assert_eq!(complete[1]["args"]["bytes"], 64);
         assert_eq!(events[1]["args"]["name"], "sampler");
+    }
+
+    #[test]
+    fn a_queue_has_rows_and_bubbles_of_its_own() {
+        let us = Duration::from_micros;
+        let mut record = Record::default();
+        for iteration in [0, 1] {
+            let at = 100 * iteration as u64;
+            let span = |step, begin, end| QueueSpan {
+                step,
+                submitted: us(at),
+                encoded: us(at + 5),
+                begin: us(at + begin),
+                end: us(at + end),
+            };
+            let spans = vec![span(Step::Upload, 5, 10), span(Step::Train, 10, 60)];
+            record.add_queue(&QueueIteration { iteration, spans }, true);
+        }
+        record.sort_spans();
+        assert_eq!(record.waits(), [(Lane::Gpu, us(60)..us(105), 1)]);
+        assert_eq!(record.queue.bus.of(Stage::FetchMemory), us(10));
+        assert_eq!(record.queue.gpu.of(Stage::Train), us(100));
+        let mut text = Vec::new();
+        record.write_chrome(&mut text).unwrap();
+        let text = String::from_utf8(text).unwrap();
+        assert!(
+            text.contains("\"gpu\"") && text.contains("\"bus\""),
+            "{text}"
+        );
     }
 }

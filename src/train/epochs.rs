@@ -400,6 +400,7 @@ impl TrainLoop {
             queue_depth: NonZeroUsize::new(self.queue_depth).unwrap_or(NonZeroUsize::MIN),
             traced: TRACED.saturating_sub(first),
             clock,
+            queue: None,
         };
         let mut unapplied = std::mem::take(&mut progress.unapplied);
         let plan = Plan {

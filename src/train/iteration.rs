@@ -18,7 +18,7 @@
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::sync::mpsc::{self, Receiver, Sender};
-use std::sync::{PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 use std::thread;
 
 use burn::tensor::{Device, Tensor};
@@ -357,6 +357,7 @@ fn train_on_device(
                 }
                 Ok(0)
             },
+            receiver: &mut |_, _| Ok(0),
             updater: &mut |_, _| Ok(0),
         },
         |iteration| {
@@ -385,7 +386,7 @@ fn train_on_host(
     unapplied: &mut Vec<Update>,
     proceed: Follow<'_>,
 ) -> Result<Record, RunError<StageError>> {
-    let mut updates = VecDeque::from(std::mem::take(unapplied));
+    let updates = Mutex::new(VecDeque::from(std::mem::take(unapplied)));
     let host = Host {
         pass: plan.pass,
         memory: RwLock::new(memory),
@@ -393,7 +394,7 @@ fn train_on_host(
     };
     let (to_fetcher, sampled) = mpsc::channel();
     let (to_device, gathered) = mpsc::channel();
-    let (to_updater, pending) = mpsc::channel();
+    let (to_receiver, pending) = mpsc::channel();
     let training = RefCell::new(training);
     let (executor, scheduler) = (plan.executor, plan.scheduler);
     let record = executor.run(
@@ -402,12 +403,14 @@ fn train_on_host(
         Lanes {
             sampler: &mut sampler(plan.pass, to_fetcher),
             fetcher: &mut host.fetcher(sampled, to_device),
-            device: &mut device(plan.pass, &training, gathered, to_updater),
-            updater: &mut host.updater(pending, &mut updates),
+            device: &mut device(plan.pass, &training, gathered, to_receiver),
+            receiver: &mut host.receiver(pending, &updates),
+            updater: &mut host.updater(&updates),
         },
         |iteration| proceed(*training.borrow_mut(), &|| host.read().watched(), iteration),
     )?;
-    *unapplied = updates.into();
+    let updates = updates.into_inner();
+    *unapplied = updates.unwrap_or_else(PoisonError::into_inner).into();
     Ok(record)
 }
 
@@ -465,27 +468,37 @@ impl<'a> Host<'a> {
         }
     }
 
-    /// Stage 5 from where the updated rows are on their way to the host.
-    fn updater<'u>(
+    /// Stage 5 from where the updated rows are on their way to the host until they are there.
+    fn receiver<'u>(
         &'u self,
         pending: Receiver<Pending>,
-        updates: &'u mut VecDeque<Update>,
+        updates: &'u Mutex<VecDeque<Update>>,
     ) -> impl FnMut(Step, usize) -> Moved + Send {
-        move |step, _| match step {
-            Step::Receive => {
-                let update = take(&pending).receive()?;
-                let moved = self.transfer(update.bytes());
-                updates.push_back(update);
-                moved
-            }
-            _ => {
-                let update = held(&mut updates.pop_front());
-                let mut memory = self.memory.write().unwrap_or_else(PoisonError::into_inner);
-                memory.apply(&update);
-                Ok(0)
-            }
+        move |_, _| {
+            let update = take(&pending).receive()?;
+            let moved = self.transfer(update.bytes());
+            lock(updates).push_back(update);
+            moved
         }
     }
+
+    /// The rest of stage 5.
+    fn updater<'u>(
+        &'u self,
+        updates: &'u Mutex<VecDeque<Update>>,
+    ) -> impl FnMut(Step, usize) -> Moved + Send {
+        move |_, _| {
+            let update = held(&mut lock(updates).pop_front());
+            let mut memory = self.memory.write().unwrap_or_else(PoisonError::into_inner);
+            memory.apply(&update);
+            Ok(0)
+        }
+    }
+}
+
+/// Updates that were received and not applied, in order. The executor says when there is one.
+fn lock(updates: &Mutex<VecDeque<Update>>) -> MutexGuard<'_, VecDeque<Update>> {
+    updates.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// What the device does when memory lies in RAM: the upload of stage 3, stage 4, and the beginning
@@ -494,7 +507,7 @@ fn device<'d>(
     pass: &'d Pass,
     training: &'d RefCell<&mut Training<'_>>,
     gathered: Receiver<Gathered>,
-    to_updater: Sender<Pending>,
+    to_receiver: Sender<Pending>,
 ) -> impl FnMut(Step, usize) -> Moved + 'd {
     let (mut fetched, mut begun, mut trained) = (None, None, None);
     move |step, iteration| {
@@ -516,7 +529,7 @@ fn device<'d>(
             }
             _ => {
                 let (back, rows): (WriteBack, _) = held(&mut trained);
-                hand(&to_updater, Pending::begin(back, rows)?);
+                hand(&to_receiver, Pending::begin(back, rows)?);
             }
         }
         Ok(0)

@@ -3,7 +3,8 @@
 //!
 //! Invariant: exact, in whole nanoseconds; the same rules as the executor's, not a model of
 //! them. Read points, write points, uploads and the start of a read-back take no time: their
-//! share of a profile is part of the transfer or of `train`.
+//! share of a profile is part of the transfer or of `train`. A device with a queue works by
+//! [`super::queued_device`].
 //! It does not know jitter, nor that threads share cores.
 
 use std::time::Duration;
@@ -16,21 +17,16 @@ use crate::pipeline::schedule::Schedule;
 use crate::pipeline::scheduler::Scheduler;
 use crate::pipeline::step::{Lane, Step};
 use crate::pipeline::trace::{Record, Span};
+use crate::what_if::queued_device::QueuedDevice;
 
-/// How long a step takes.
+/// How long a step takes its thread; of `Receive`, once the rows are on the host.
 pub fn step_time(profile: &Profile, memory: Residency, step: Step) -> Duration {
-    let on_device = memory == Residency::Device;
     match step {
         Step::Sample => profile.of(Stage::Sample),
         Step::Features => profile.of(Stage::FetchFeatures),
-        Step::Gather if on_device => profile.of(Stage::FetchMemory),
         Step::Send => profile.of(Stage::FetchMemory),
-        Step::Train => profile.of(Stage::Train),
-        Step::Begin => profile.updater(),
-        Step::Finish => profile.of(Stage::Train) - profile.updater(),
         Step::Receive => profile.of(Stage::UpdateMemory),
-        Step::Apply if on_device => profile.of(Stage::UpdateMemory),
-        Step::Gather | Step::Upload | Step::ReadBack | Step::Apply => Duration::ZERO,
+        step => profile.device_step(memory, step).encode,
     }
 }
 
@@ -46,59 +42,109 @@ pub fn simulate(
 ) -> Result<Record, ReplayError> {
     const EPOCH: u64 = 1;
     scheduler.begin(EPOCH, 0..iterations)?;
+    let mut run = Simulated {
+        profile,
+        memory: scheduler.memory(),
+        device: profile
+            .queue()
+            .map(|_| QueuedDevice::new(*profile, scheduler.memory(), scheduler.early())),
+        now: Duration::ZERO,
+    };
     if *scheduler.schedule() == Schedule::Sequential {
-        return Ok(one_after_the_other(profile, iterations, EPOCH));
+        return Ok(run.one_after_the_other(iterations, EPOCH));
     }
-    let memory = scheduler.memory();
-    let mut now = Duration::ZERO;
-    let mut flow = Flow::new(scheduler, 0, iterations, queue_depth, iterations, now);
-    let mut busy: [Option<(Step, Duration)>; 4] = [None; 4];
-    loop {
-        let mut changed = true;
-        while changed {
-            changed = false;
-            for lane in Lane::ALL {
-                let slot = &mut busy[lane as usize];
-                if slot.is_none()
-                    && let Next::Run(step, _) = flow.next(lane)
-                {
-                    flow.begin(lane, step, now);
-                    *slot = Some((step, now + step_time(profile, memory, step)));
-                    changed = true;
-                }
-                if let Some((step, _)) = slot.take_if(|(_, end)| *end <= now) {
-                    flow.end(lane, step, now, 0);
-                    changed = true;
-                }
-            }
-        }
-        match busy.iter().flatten().map(|(_, end)| *end).min() {
-            Some(end) => now = end,
-            None => break,
-        }
+    let mut flow = Flow::new(scheduler, 0, iterations, queue_depth, iterations, run.now);
+    if run.device.is_some() {
+        flow.expect_queue();
     }
+    run.overlapping(&mut flow);
     Ok(flow.finish())
 }
 
-fn one_after_the_other(profile: &Profile, iterations: usize, epoch: u64) -> Record {
-    let mut record = Record::default();
-    let mut begin = Duration::ZERO;
-    for iteration in 0..iterations {
-        for stage in Stage::ALL {
-            let end = begin + profile.of(stage);
-            let span = Span {
-                lane: Lane::Device,
-                step: Step::whole(stage),
-                iteration,
-                begin,
-                end,
-                bytes: 0,
-            };
-            record.add_in_turn(epoch, span, true);
-            begin = end;
+/// A run on a simulated clock.
+struct Simulated<'p> {
+    profile: &'p Profile,
+    memory: Residency,
+    /// The device, if it has a queue.
+    device: Option<QueuedDevice>,
+    now: Duration,
+}
+
+impl Simulated<'_> {
+    /// When a step that begins now ends for its thread.
+    fn end_of(&mut self, step: Step, iteration: usize) -> Duration {
+        let mut begin = self.now;
+        if let Some(device) = &mut self.device {
+            match step {
+                Step::Receive => begin = begin.max(device.next_ready()),
+                step if step.lane(self.memory) == Lane::Device => {
+                    device.begin(step, iteration, self.now);
+                }
+                _ => {}
+            }
+        }
+        begin + step_time(self.profile, self.memory, step)
+    }
+
+    fn overlapping(&mut self, flow: &mut Flow<'_>) {
+        let mut busy: [Option<(Step, Duration)>; Lane::ALL.len()] = Default::default();
+        loop {
+            let mut changed = true;
+            while changed {
+                changed = false;
+                while let Some(ran) = self.device.as_mut().and_then(|d| d.through(self.now)) {
+                    flow.device_ran(ran);
+                }
+                for lane in Lane::ALL {
+                    let slot = &mut busy[lane as usize];
+                    if slot.is_none()
+                        && let Next::Run(step, nth) = flow.next(lane)
+                    {
+                        flow.begin(lane, step, self.now);
+                        *slot = Some((step, self.end_of(step, nth)));
+                        changed = true;
+                    }
+                    if let Some((step, _)) = slot.take_if(|(_, end)| *end <= self.now) {
+                        flow.end(lane, step, self.now, 0);
+                        changed = true;
+                    }
+                }
+            }
+            match busy.iter().flatten().map(|(_, end)| *end).min() {
+                Some(end) => self.now = end,
+                None => break,
+            }
+        }
+        while let Some(ran) = self.device.as_mut().and_then(|d| d.through(Duration::MAX)) {
+            flow.device_ran(ran);
         }
     }
-    record
+
+    /// A stage is one span of the device's thread, which waits for the rows where they go to the host.
+    fn one_after_the_other(&mut self, iterations: usize, epoch: u64) -> Record {
+        let mut record = Record::default();
+        for iteration in 0..iterations {
+            let steps = Step::of(self.memory, false);
+            for of_stage in steps.chunk_by(|step, next| step.stage() == next.stage()) {
+                let begin = self.now;
+                for step in of_stage {
+                    self.now = self.end_of(*step, iteration);
+                }
+                let span = Span {
+                    lane: Lane::Device,
+                    step: Step::whole(of_stage[0].stage()),
+                    iteration,
+                    begin,
+                    end: self.now,
+                    bytes: 0,
+                };
+                record.add_in_turn(epoch, span, true);
+            }
+        }
+        let through = std::iter::from_fn(|| self.device.as_mut()?.through(Duration::MAX));
+        record.add_queues(through.collect(), iterations);
+        record
+    }
 }
 
 #[cfg(test)]

@@ -101,6 +101,7 @@ impl<'a> Chain<'a> {
                     .ok();
                 Ok(24)
             },
+            receiver: &mut |step, _| panic!("{step:?} with memory on the device"),
             updater: &mut |step, _| panic!("{step:?} with memory on the device"),
             device: &mut |step, iteration| {
                 assert_eq!(
@@ -141,7 +142,7 @@ impl<'a> Chain<'a> {
         let (to_fetcher, sampled) = mpsc::channel();
         let (to_device, ready) = mpsc::channel();
         let (to_updater, pending) = mpsc::channel();
-        let unapplied = &mut self.unapplied;
+        let unapplied = &Mutex::new(&mut self.unapplied);
         let (mut prepared, mut gathered): (Held, Held) = (None, None);
         let lanes = Lanes {
             sampler: &mut |step, iteration| {
@@ -170,13 +171,15 @@ impl<'a> Chain<'a> {
                 }
                 Ok(0)
             },
-            updater: &mut move |step, iteration| match step {
-                Step::Receive => {
-                    unapplied.push_back(pass_on(hook, &pending, step, iteration)?);
-                    Ok(24)
-                }
+            receiver: &mut move |step, iteration| {
+                assert_eq!(step, Step::Receive, "of the receiver");
+                let update = pass_on(hook, &pending, step, iteration)?;
+                unapplied.lock().unwrap().push_back(update);
+                Ok(24)
+            },
+            updater: &mut |step, iteration| match step {
                 Step::Apply => {
-                    let mut update = unapplied.pop_front();
+                    let mut update = unapplied.lock().unwrap().pop_front();
                     write(tables, go_on(hook, &mut update, step, iteration)?);
                     Ok(0)
                 }

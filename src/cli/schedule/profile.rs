@@ -18,6 +18,9 @@ pub(super) struct ProfileArgs {
     ///
     /// sample=3,fetch_features=2,fetch_memory=2,train=10,update_memory=2,updater=2; `updater` is
     /// the part of train after which the updated memory is known, a fifth of it unless given.
+    /// For a GPU, which works behind a queue, add encode=1.5 (the host's part of train, whose time is
+    /// then the GPU's), submissions=4 that train comes in, and up=0.5, down=0.1 for the copies of an
+    /// iteration in that queue.
     #[arg(long, value_name = "STAGE=TIME,…", required_unless_present = "profile")]
     stages: Option<Profile>,
 

@@ -114,7 +114,7 @@ pub(super) fn run(args: &SimulateArgs) -> anyhow::Result<()> {
         compared.push(args.schedule.clone());
     }
     let mut lines = Vec::new();
-    let sequential = profile.sum().as_secs_f64();
+    let sequential = profile.in_turn(memory).as_secs_f64();
     let prefetch = profile.period(memory, false, 1).as_secs_f64();
     let ratio = |of: f64, to: f64| if to > 0.0 { of / to } else { 1.0 };
     for schedule in compared {

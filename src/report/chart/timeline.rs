@@ -1,5 +1,5 @@
-//! What happened in a pipeline: one row per stage, one bar per step with its iteration in it, and from
-//! each write of memory the line to the fetch that sees no later one.
+//! What happened in a pipeline: one row per stage and, if it was measured, per lane of the device's queue;
+//! one bar per step with its iteration in it, and from each write of memory the line to the fetch that sees no later one.
 //!
 //! Invariant: the SVG is a document of its own, dark on a light ground by its own styles, so that it
 //! can be read wherever it is put. They are weaker than those of a page, which it follows where it
@@ -65,7 +65,10 @@ impl Timeline {
         let width = Size::Wide.width();
         let mut canvas = Canvas::new(&self.title, width);
         let top = canvas.legend(&legend()) + 10.0;
-        let bottom = top + ROW * Stage::ALL.len() as f64;
+        let queued = spans.iter().any(|span| queue_row(span.lane).is_some());
+        let queue_rows = if queued { &QUEUE[..] } else { &[] };
+        let rows = Stage::ALL.len() + queue_rows.len();
+        let bottom = top + ROW * rows as f64;
         let x = Scale::from_to(ms(window.start)..ms(window.end), (LEFT, width - RIGHT));
         let ticks = x.placed(x.ticks(12, false));
         for (at, _) in &ticks {
@@ -75,13 +78,18 @@ impl Timeline {
             let baseline = top + ROW * (stage as usize as f64 + 0.5) + 4.0;
             canvas.text((LEFT - 8.0, baseline), Anchor::End, "", stage.name());
         }
+        for lane in queue_rows {
+            let row = queue_row(*lane).unwrap_or_default();
+            let baseline = top + ROW * (row as f64 + 0.5) + 4.0;
+            canvas.text((LEFT - 8.0, baseline), Anchor::End, "", lane.name());
+        }
         let mut drawing = Drawing {
             canvas,
             x,
             window,
             top,
         };
-        drawing.waits(&spans);
+        drawing.waits(record);
         let steps = spans.iter().filter(|span| span.begin < span.end);
         steps.for_each(|span| drawing.step(span));
         drawing.seen(record, &spans);
@@ -107,6 +115,14 @@ fn window(record: &Record, iterations: &Range<usize>) -> Option<Range<Duration>>
         .is_some_and(|line| line.iteration == first.iteration);
     let begin = if is_first { earliest } else { first.begin };
     (begin < end).then_some(begin..end)
+}
+
+/// The lanes of a device's queue, which have rows below those of the stages.
+const QUEUE: [Lane; 2] = [Lane::Gpu, Lane::Bus];
+
+fn queue_row(lane: Lane) -> Option<usize> {
+    let at = QUEUE.iter().position(|of_queue| *of_queue == lane)?;
+    Some(Stage::ALL.len() + at)
 }
 
 fn legend() -> Vec<Key> {
@@ -144,26 +160,32 @@ impl Drawing {
 
     /// Top of the bars of a stage; the first stage is above the others.
     fn bar(&self, stage: Stage) -> f64 {
-        self.top + ROW * stage as usize as f64 + (ROW - BAR) / 2.0
+        self.bar_of_row(stage as usize)
     }
 
-    /// What the device thread waits between two of its spans, in the row of `train`.
-    fn waits(&mut self, spans: &[&Span]) {
-        let device: Vec<_> = spans.iter().filter(|s| s.lane == Lane::Device).collect();
-        for pair in device.windows(2) {
-            let (from, to) = (pair[0].end, pair[1].begin);
-            if from < to {
-                let (left, right) = (self.at(from), self.at(to));
-                let says = format!("the device waits\n{} ms", short(ms(to - from)));
-                let corner = (left, self.bar(Stage::Train));
-                self.canvas.rect(corner, (right - left, BAR), "wait", &says);
+    fn bar_of_row(&self, row: usize) -> f64 {
+        self.top + ROW * row as f64 + (ROW - BAR) / 2.0
+    }
+
+    /// What the device waits between two of its spans: its queue in a row of its own, or its thread in
+    /// the row of `train`.
+    fn waits(&mut self, record: &Record) {
+        for (lane, gap, _) in record.waits() {
+            if gap.start >= self.window.end || gap.end <= self.window.start {
+                continue;
             }
+            let (left, right) = (self.at(gap.start), self.at(gap.end));
+            let says = format!("the device waits\n{} ms", short(ms(gap.end - gap.start)));
+            let row = queue_row(lane).unwrap_or(Stage::Train as usize);
+            let corner = (left, self.bar_of_row(row));
+            self.canvas.rect(corner, (right - left, BAR), "wait", &says);
         }
     }
 
     fn step(&mut self, span: &Span) {
         let stage = span.step.stage();
-        let (left, right, top) = (self.at(span.begin), self.at(span.end), self.bar(stage));
+        let row = queue_row(span.lane).unwrap_or(stage as usize);
+        let (left, right, top) = (self.at(span.begin), self.at(span.end), self.bar_of_row(row));
         // Every other iteration is darker, so that neighbours can be told apart.
         let odd = if span.iteration % 2 == 1 { " odd" } else { "" };
         let time = short(ms(span.end - span.begin));
@@ -184,7 +206,10 @@ impl Drawing {
         let first = record.ledger.first().map_or(0, |line| line.iteration);
         for line in record.ledger.iter().filter(|line| line.version > first) {
             let find = |step: Step, iteration: usize| {
-                let is = |span: &&&Span| span.step == step && span.iteration == iteration;
+                let is = |span: &&&Span| {
+                    let of_thread = queue_row(span.lane).is_none();
+                    of_thread && span.step == step && span.iteration == iteration
+                };
                 spans.iter().find(is)
             };
             let written = find(Step::Apply, line.version - 1);
@@ -233,6 +258,24 @@ mod tests {
             assert!(chart.contains(text), "{text}");
         }
         assert!(drawn(Schedule::Staleness(2), 70..80).is_err());
+    }
+
+    #[test]
+    fn a_device_with_a_queue_has_rows_for_it() {
+        let profile =
+            "sample=1,fetch_features=1,fetch_memory=1,train=5,update_memory=1,encode=2,up=1";
+        let mut scheduler = Scheduler::new(Schedule::Staleness(2), Residency::Host).unwrap();
+        let record = simulate(&profile.parse().unwrap(), &mut scheduler, 2, 60).unwrap();
+        let timeline = Timeline {
+            title: String::new(),
+            iterations: 20..28,
+        };
+        let chart = timeline.svg(&record).unwrap();
+        assert!(
+            chart.contains(">gpu<") && chart.contains(">bus<"),
+            "{chart}"
+        );
+        assert!(!drawn(Schedule::Mspipe, 20..28).unwrap().contains(">gpu<"));
     }
 
     #[test]
