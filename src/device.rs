@@ -10,6 +10,7 @@ mod failure;
 mod heaps;
 mod limits;
 mod loader;
+pub mod queue;
 mod settings;
 
 use std::panic::{self, AssertUnwindSafe};
@@ -404,6 +405,7 @@ impl Selected {
         }))
         .map_err(|error| refused(error.to_string()))?;
         let backend = adapter.get_info().backend;
+        let gpu_queue = queue::GpuQueue::new(device.clone(), queue.clone(), backend);
         let setup = WgpuSetup {
             instance: instance(),
             adapter,
@@ -419,6 +421,7 @@ impl Selected {
         let watch = Watch::new(&report.name, report.memory_bytes, most);
         failure::add(&opened, &device, watch);
         choice::settle(&opened, report.kernels);
+        gpu_queue.register(&opened);
         Ok(ComputeDevice {
             device: opened,
             backend: "wgpu",

@@ -10,6 +10,7 @@
 //! | [`profile`], [`link`] | stage times; a bus |
 //! | [`cycle`] | what bounds the period, and the smallest k |
 //! | [`schedule`], [`scheduler`] | the schedules' names; the k of each iteration, online |
+//! | [`residency`] | where memory lies |
 //! | [`step`] | the steps of the stages, and the lanes that run them |
 //! | [`queue`] | when a device with a queue did what its thread encoded |
 //! | [`flow`] | which step may begin when: the rules, without threads or time |
@@ -29,6 +30,7 @@ pub mod link;
 mod monitor;
 pub mod profile;
 pub mod queue;
+pub mod residency;
 pub mod schedule;
 pub mod scheduler;
 pub mod step;

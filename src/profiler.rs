@@ -90,6 +90,8 @@ pub struct Recorded {
     pub launch_time: Duration,
     /// Nanoseconds of each of the first 2^20 of them.
     pub launch_ns: Vec<u32>,
+    /// Times that what had been enqueued was submitted on purpose.
+    pub submissions: u64,
 }
 
 /// Launches whose times are kept.
@@ -103,8 +105,11 @@ thread_local! {
             launches: 0,
             launch_time: Duration::ZERO,
             launch_ns: Vec::new(),
+            submissions: 0,
         })
     };
+    /// Launches since the last submission on purpose.
+    static PENDING: Cell<u64> = const { Cell::new(0) };
 }
 
 /// Turns recording of the calling thread on or off; what it has recorded is kept.
@@ -115,6 +120,20 @@ pub fn set_recording(on: bool) {
 /// What the calling thread has recorded; recording starts afresh.
 pub fn take() -> Recorded {
     RECORDED.take()
+}
+
+/// All that the calling thread has enqueued is submitted.
+pub(crate) fn submitted() {
+    PENDING.set(0);
+    if ON.get() {
+        RECORDED.with_borrow_mut(|recorded| recorded.submissions += 1);
+    }
+}
+
+/// Launches of our shaders that the calling thread has enqueued, while it recorded, since all was
+/// submitted on purpose. The device may not know of them yet.
+pub fn pending() -> u64 {
+    PENDING.get()
 }
 
 /// An operation under way; it ends when this is dropped.
@@ -186,6 +205,7 @@ impl Drop for Launch {
     fn drop(&mut self) {
         if let Some(begin) = self.0 {
             let time = begin.elapsed();
+            PENDING.set(PENDING.get() + 1);
             RECORDED.with_borrow_mut(|recorded| {
                 recorded.launches += 1;
                 recorded.launch_time += time;
@@ -230,6 +250,9 @@ mod tests {
         assert_eq!(x.work, Work::new(11, 6));
         assert_eq!((y.name, y.calls, y.launches), ("y", 1, 0));
         assert_eq!(recorded.launches, 3);
+        assert_eq!(pending(), 3);
+        submitted();
+        assert_eq!(pending(), 0);
         assert_eq!(take(), Recorded::default());
     }
 }

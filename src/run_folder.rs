@@ -28,7 +28,9 @@ use mspipe_datasets::whole_file::{self, Existing, WholeFile};
 pub use over_seeds::{Comparison, OverSeeds, OverSeedsError};
 use serde::Serialize;
 use serde_json::json;
-pub use summary::{Dataset, DeviceRecord, EvalSummary, NodeSummary, Setting, Summary};
+pub use summary::{
+    Dataset, DeviceRecord, EvalSummary, NodeSummary, QueueSeconds, Setting, Summary,
+};
 
 use error::{failed, failed_read};
 use place::{missing_folders, names_in, numbered_folder, refuse_foreign, remove_folders};

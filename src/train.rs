@@ -17,6 +17,8 @@ pub(crate) mod pair_scores;
 pub(crate) mod pair_statistics;
 pub mod pass;
 pub(crate) mod progress;
+mod queue_times;
 pub(crate) mod saving;
+mod submission;
 pub mod trainer;
 pub mod upload;

@@ -48,6 +48,8 @@ mod gpu {
     mod kernels;
     /// Launches as a profile counts them.
     mod launches;
+    /// What has been submitted to the device's queue, and when it came to it.
+    mod queue;
     /// Messages of the Khronos validation layer reach the tests.
     mod validation;
 }

@@ -13,6 +13,7 @@ use super::node_times::FetchedTimes;
 use super::{MemoryCommit, MemoryError, read};
 use crate::batch::{LastWriters, Mail, MailRouting};
 use crate::checkpoint::{Arrays, Unfit};
+use crate::device::queue::{self, Submission};
 use crate::graph::{Csr, NodeId};
 
 /// What a batch writes back, in terms of the updated rows that are read back for it.
@@ -93,7 +94,8 @@ type Reading = Pin<Box<dyn Future<Output = Result<Vec<TensorData>, ExecutionErro
 /// A copy to the host.
 enum Copying {
     Done(Vec<TensorData>),
-    UnderWay(Reading),
+    /// With its place in the device's queue.
+    UnderWay(Reading, Option<Submission>),
 }
 
 /// An update whose rows are on their way to the host.
@@ -109,6 +111,7 @@ impl Pending {
     /// # Errors
     /// When the device fails.
     pub(crate) fn begin(back: WriteBack, rows: Tensor<2>) -> Result<Pending, MemoryError> {
+        let device = rows.device();
         let mut reading: Reading = Box::pin(Transaction::default().register(rows).execute_async());
         // The first poll puts the copy into the device's queue, from this thread.
         let first = reading
@@ -116,7 +119,11 @@ impl Pending {
             .poll(&mut Context::from_waker(Waker::noop()));
         let rows = match first {
             Poll::Ready(data) => Copying::Done(data.map_err(unreadable)?),
-            Poll::Pending => Copying::UnderWay(reading),
+            Poll::Pending => {
+                // Made right behind the copy, before anything else of this thread.
+                let place = queue::of(&device).map(|queue| queue.submitted());
+                Copying::UnderWay(reading, place)
+            }
         };
         Ok(Pending { back, rows })
     }
@@ -128,7 +135,14 @@ impl Pending {
     pub(crate) fn receive(self) -> Result<Update, MemoryError> {
         let data = match self.rows {
             Copying::Done(data) => data,
-            Copying::UnderWay(reading) => pollster::block_on(reading).map_err(unreadable)?,
+            Copying::UnderWay(reading, place) => {
+                // cubecl's thread that polls waits for the latest submission, which may be of another
+                // iteration by now.
+                if let Some(place) = place {
+                    place.wait().map_err(unreadable)?;
+                }
+                pollster::block_on(reading).map_err(unreadable)?
+            }
         };
         let mut rows = Vec::new();
         for data in data {

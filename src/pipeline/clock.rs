@@ -27,6 +27,11 @@ impl WallClock {
     pub fn start() -> WallClock {
         WallClock(Instant::now())
     }
+
+    /// Its time at `instant`; zero for one before it was made.
+    pub(crate) fn at(&self, instant: Instant) -> Duration {
+        instant.saturating_duration_since(self.0)
+    }
 }
 
 impl Clock for WallClock {

@@ -23,28 +23,14 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use clap::ValueEnum;
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Serialize, Serializer};
 use thiserror::Error;
 
 use super::Stage;
 use super::cycle::Cycle;
 use super::link::{QuantityError, parse_time};
+pub use super::residency::Residency;
 use super::step::{Lane, Step};
-
-/// Where the tables of node memory lie.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Residency {
-    /// In the device's memory: reading and writing them are work of the device.
-    #[value(help = "In the device's memory")]
-    Device,
-    /// In RAM: reading and writing them are transfers that can overlap training.
-    #[value(
-        help = "In RAM: for tables that the device can't hold; reading and writing overlap training"
-    )]
-    Host,
-}
 
 /// Part of `train` up to the updated memory where a profile doesn't say.
 const DEFAULT_UPDATER_SHARE: f64 = 0.2;

@@ -31,6 +31,8 @@ pub struct QueueIteration {
     pub iteration: usize,
     /// Its steps.
     pub spans: Vec<QueueSpan>,
+    /// Whether each step was waited for, for want of a clock on the device.
+    pub in_turn: bool,
 }
 
 /// Measures a device's queue.
@@ -108,6 +110,7 @@ mod tests {
         QueueIteration {
             iteration: 0,
             spans: spans.collect(),
+            in_turn: false,
         }
     }
 

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::Stage;
-use super::profile::Residency;
+use super::residency::Residency;
 
 /// What a thread does without interruption.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]

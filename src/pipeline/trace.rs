@@ -15,10 +15,10 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::StageTimes;
 use super::ledger::LedgerLine;
 use super::queue::QueueIteration;
 use super::step::{Lane, Step};
+use super::{Stage, StageTimes};
 
 /// One step of one iteration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -59,6 +59,8 @@ pub struct QueueTotals {
     pub bus: StageTimes,
     /// Iterations measured.
     pub iterations: u64,
+    /// Of these, those in which each step was waited for, for want of a clock on the device.
+    pub in_turn: u64,
 }
 
 impl QueueTotals {
@@ -67,6 +69,16 @@ impl QueueTotals {
         self.gpu.add_all(&other.gpu);
         self.bus.add_all(&other.bus);
         self.iterations += other.iterations;
+        self.in_turn += other.in_turn;
+    }
+
+    /// Seconds of each lane and stage in an iteration, the mean of those measured.
+    pub(crate) fn mean_seconds(&self, lane: Lane, stage: Stage) -> Option<f64> {
+        let times = match lane {
+            Lane::Bus => &self.bus,
+            _ => &self.gpu,
+        };
+        (self.iterations > 0).then(|| times.of(stage).as_secs_f64() / self.iterations as f64)
     }
 }
 
@@ -74,6 +86,7 @@ impl Record {
     /// Adds what the device's queue did for an iteration; keeps the spans if it is `traced`.
     pub(super) fn add_queue(&mut self, ran: &QueueIteration, traced: bool) {
         self.queue.iterations += 1;
+        self.queue.in_turn += u64::from(ran.in_turn);
         for span in &ran.spans {
             let lane = span.step.queue_lane();
             let times = match lane {
@@ -258,7 +271,6 @@ fn micros(time: Duration) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pipeline::Stage;
     use crate::pipeline::queue::QueueSpan;
 
     #[test]
@@ -304,12 +316,20 @@ mod tests {
                 end: us(at + end),
             };
             let spans = vec![span(Step::Upload, 5, 10), span(Step::Train, 10, 60)];
-            record.add_queue(&QueueIteration { iteration, spans }, true);
+            record.add_queue(
+                &QueueIteration {
+                    iteration,
+                    spans,
+                    in_turn: false,
+                },
+                true,
+            );
         }
         record.sort_spans();
         assert_eq!(record.waits(), [(Lane::Gpu, us(60)..us(105), 1)]);
         assert_eq!(record.queue.bus.of(Stage::FetchMemory), us(10));
-        assert_eq!(record.queue.gpu.of(Stage::Train), us(100));
+        let mean = record.queue.mean_seconds(Lane::Gpu, Stage::Train);
+        assert_eq!(mean, Some(50e-6));
         let mut text = Vec::new();
         record.write_chrome(&mut text).unwrap();
         let text = String::from_utf8(text).unwrap();

@@ -324,6 +324,7 @@ mod tests {
             launches: 0,
             launch_time: Duration::ZERO,
             launch_ns: Vec::new(),
+            submissions: 0,
         };
         let training = Training {
             iterations: 10,

@@ -381,10 +381,19 @@ fn thinned(losses: &[f64]) -> Vec<Point> {
 
 fn pipeline(summary: &Value, ledger: &[Value]) -> Vec<Block> {
     let seconds = Stage::ALL.map(|stage| number(&summary["stage_seconds"][stage.name()]));
+    let mut rows = vec![("all threads".to_owned(), seconds.to_vec())];
+    for lane in ["gpu", "bus"] {
+        let means = &summary["queue"][lane];
+        if means.is_object() {
+            // The mean of the iterations that were measured.
+            let all = |stage: Stage| number(&means[stage.name()]) * ledger.len() as f64;
+            rows.push((lane.to_owned(), Stage::ALL.map(all).to_vec()));
+        }
+    }
     let stacks = Stacks {
-        title: "Time in each stage, all threads".to_owned(),
+        title: "Time in each stage, all epochs".to_owned(),
         parts: Stage::ALL.map(|stage| stage.name().to_owned()).to_vec(),
-        rows: vec![("all epochs".to_owned(), seconds.to_vec())],
+        rows,
         unit: "s".to_owned(),
         size: Size::Wide,
     };

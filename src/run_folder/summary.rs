@@ -14,6 +14,8 @@ use crate::model::ModelName;
 use crate::pipeline::link::Link;
 use crate::pipeline::profile::Residency;
 use crate::pipeline::schedule::Schedule;
+use crate::pipeline::step::Lane;
+use crate::pipeline::trace::QueueTotals;
 use crate::pipeline::{Stage, StageTimes};
 use crate::profiler::report::Profile;
 use crate::train::ended::Ended;
@@ -172,8 +174,12 @@ pub struct Summary {
     pub edgebank: EdgeBankMetrics,
     /// The counting baseline.
     pub counts: CountsMetrics,
-    /// Seconds in each stage, over all training epochs.
+    /// Seconds of the threads in each stage, over all training epochs; on a GPU its thread only
+    /// encodes.
     pub stage_seconds: Map<String, Value>,
+    /// What a GPU did in an iteration, where there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub queue: Option<QueueSeconds>,
     /// What an iteration costs, where asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub profile: Option<Profile>,
@@ -219,9 +225,44 @@ impl Summary {
             edgebank: record.edgebank,
             counts: record.counts,
             stage_seconds: stage_seconds(&record.stage_times),
+            queue: QueueSeconds::of(&record.queue),
             profile,
             not_written: record.not_written,
         }
+    }
+}
+
+/// Mean seconds of an iteration in the queue of a GPU, which works beside the threads.
+#[derive(Debug, Clone, Serialize)]
+pub struct QueueSeconds {
+    /// Running kernels, by stage.
+    pub gpu: Map<String, Value>,
+    /// Copying between host and device, by stage.
+    pub bus: Map<String, Value>,
+    /// Iterations that were measured.
+    pub iterations: u64,
+    /// How: `timestamps`, or `waiting` for each step where the adapter has none.
+    pub measured_by: &'static str,
+}
+
+impl QueueSeconds {
+    fn of(totals: &QueueTotals) -> Option<QueueSeconds> {
+        let lane = |lane| -> Option<Map<String, Value>> {
+            let mean = |stage: Stage| {
+                let seconds = totals.mean_seconds(lane, stage)?;
+                Some((stage.name().to_owned(), json!(seconds)))
+            };
+            Stage::ALL.into_iter().map(mean).collect()
+        };
+        Some(QueueSeconds {
+            gpu: lane(Lane::Gpu)?,
+            bus: lane(Lane::Bus)?,
+            iterations: totals.iterations,
+            measured_by: match totals.in_turn {
+                0 => "timestamps",
+                _ => "waiting",
+            },
+        })
     }
 }
 

@@ -19,6 +19,7 @@ use super::iteration::{self, Plan, Training};
 use super::observer::tell;
 use super::pass::Pass;
 use super::progress::{Best, Progress};
+use super::queue_times::Stopwatch;
 use super::trainer::Trainer;
 use crate::eval::metrics::MetricError;
 use crate::eval::{EQUAL_SCORES, LinkMetrics};
@@ -30,6 +31,7 @@ use crate::pipeline::clock::WallClock;
 use crate::pipeline::ending::Proceed;
 use crate::pipeline::executor::{Executor, Segment};
 use crate::pipeline::link::Link;
+use crate::pipeline::queue::QueueTimes;
 use crate::pipeline::scheduler::Scheduler;
 use crate::pipeline::trace::Record;
 use crate::sampling::SplitPart;
@@ -123,6 +125,7 @@ impl TrainLoop {
             edgebank,
             counts,
             stage_times: totals.times,
+            queue: totals.queue,
             staleness: totals.staleness.clone(),
             stall: totals.stall,
             not_written: self.keeping.unrecorded.take(),
@@ -396,11 +399,13 @@ impl TrainLoop {
                     }
                 }
             };
+        let (place, early) = (self.scheduler.memory(), self.scheduler.early());
+        let stopwatch = Stopwatch::new(&self.evaluator.device, clock, first, place, early);
         let executor = Executor {
             queue_depth: NonZeroUsize::new(self.queue_depth).unwrap_or(NonZeroUsize::MIN),
             traced: TRACED.saturating_sub(first),
             clock,
-            queue: None,
+            queue: stopwatch.as_ref().map(|watch| watch as &dyn QueueTimes),
         };
         let mut unapplied = std::mem::take(&mut progress.unapplied);
         let plan = Plan {
@@ -413,6 +418,7 @@ impl TrainLoop {
             },
             pass,
             emulated_link: self.emulated_link,
+            stopwatch: stopwatch.as_ref(),
         };
         let (memory, work) = (&mut self.memory, &mut training);
         let ended = iteration::train(plan, memory, work, &mut unapplied, &mut proceed);

@@ -25,6 +25,8 @@ use burn::tensor::{Device, Tensor};
 
 use super::error::StageError;
 use super::pass::{LayoutFeatures, Pass};
+use super::queue_times::Stopwatch;
+use super::submission;
 use super::trainer::{Begun, Trainer};
 use super::upload;
 use crate::batch::{EventBatch, Layout};
@@ -44,6 +46,7 @@ use crate::pipeline::link::Link;
 use crate::pipeline::scheduler::Scheduler;
 use crate::pipeline::step::Step;
 use crate::pipeline::trace::Record;
+use crate::profiler;
 
 // Stage 1, `sample`: on the sampler's lane.
 
@@ -293,6 +296,21 @@ pub(super) struct Plan<'a> {
     pub(super) pass: &'a Pass,
     /// A slower bus than the device's own, to be emulated where memory lies in RAM.
     pub(super) emulated_link: Option<Link>,
+    /// Measures the device's queue, if it has one.
+    pub(super) stopwatch: Option<&'a Stopwatch<'a>>,
+}
+
+/// Runs a step of the device's thread, measured where somebody does.
+fn measured(
+    stopwatch: Option<&Stopwatch<'_>>,
+    step: Step,
+    iteration: usize,
+    work: impl FnOnce() -> Moved,
+) -> Moved {
+    match stopwatch {
+        Some(stopwatch) => stopwatch.step(step, iteration, work),
+        None => work(),
+    }
 }
 
 /// What to do after an iteration; is given the run, what the memory watched, and the
@@ -328,7 +346,7 @@ fn train_on_device(
 ) -> Result<Record, RunError<StageError>> {
     let waiting = unapplied.drain(..).map(|update| memory.upload(update));
     let mut commits: VecDeque<MemoryCommit> = waiting.collect();
-    let pass = plan.pass;
+    let (pass, stopwatch) = (plan.pass, plan.stopwatch);
     let (to_fetcher, sampled) = mpsc::channel();
     let (to_device, prepared) = mpsc::channel();
     let mut fetched = None;
@@ -347,15 +365,23 @@ fn train_on_device(
             },
             device: &mut |step, iteration| {
                 let (training, memory) = &mut *on_device.borrow_mut();
-                match step {
-                    Step::Gather => {
-                        let batch = take(&prepared);
-                        fetched = Some(pass.fetch_memory(batch, *memory, training.device));
+                measured(stopwatch, step, iteration, || {
+                    match step {
+                        Step::Gather => {
+                            let batch = take(&prepared);
+                            fetched = Some(pass.fetch_memory(batch, *memory, training.device));
+                        }
+                        Step::Train => {
+                            commits.push_back(training.train(iteration, held(&mut fetched)));
+                        }
+                        _ => {
+                            memory.commit(held(&mut commits.pop_front()))?;
+                            // The last of an iteration: what follows may have to wait for its batch.
+                            submission::flush(training.device)?;
+                        }
                     }
-                    Step::Train => commits.push_back(training.train(iteration, held(&mut fetched))),
-                    _ => memory.commit(held(&mut commits.pop_front()))?,
-                }
-                Ok(0)
+                    Ok(0)
+                })
             },
             receiver: &mut |_, _| Ok(0),
             updater: &mut |_, _| Ok(0),
@@ -403,7 +429,12 @@ fn train_on_host(
         Lanes {
             sampler: &mut sampler(plan.pass, to_fetcher),
             fetcher: &mut host.fetcher(sampled, to_device),
-            device: &mut device(plan.pass, &training, gathered, to_receiver),
+            device: &mut device(
+                (plan.pass, plan.stopwatch),
+                &training,
+                gathered,
+                to_receiver,
+            ),
             receiver: &mut host.receiver(pending, &updates),
             updater: &mut host.updater(&updates),
         },
@@ -504,7 +535,7 @@ fn lock(updates: &Mutex<VecDeque<Update>>) -> MutexGuard<'_, VecDeque<Update>> {
 /// What the device does when memory lies in RAM: the upload of stage 3, stage 4, and the beginning
 /// of stage 5, which need not wait for the rest of stage 4.
 fn device<'d>(
-    pass: &'d Pass,
+    (pass, stopwatch): (&'d Pass, Option<&'d Stopwatch<'d>>),
     training: &'d RefCell<&mut Training<'_>>,
     gathered: Receiver<Gathered>,
     to_receiver: Sender<Pending>,
@@ -512,27 +543,36 @@ fn device<'d>(
     let (mut fetched, mut begun, mut trained) = (None, None, None);
     move |step, iteration| {
         let training = &mut *training.borrow_mut();
-        match step {
-            Step::Upload => fetched = Some(pass.upload(take(&gathered), training.device)),
-            Step::Train | Step::Begin | Step::Finish => {
-                if step != Step::Finish {
-                    let (batch, own_edge): (Fetched, _) = held(&mut fetched);
-                    let forward = training.begin(iteration, &batch);
-                    let (input, back) = batch.write_back(own_edge, forward.memory());
-                    trained = Some(back);
-                    begun = Some((forward, input));
+        measured(stopwatch, step, iteration, || {
+            match step {
+                Step::Upload => {
+                    fetched = Some(pass.upload(take(&gathered), training.device));
+                    submission::flush(training.device)?;
                 }
-                if step != Step::Begin {
-                    let (forward, input) = held(&mut begun);
-                    training.finish(forward, &input);
+                Step::Train | Step::Begin | Step::Finish => {
+                    if step != Step::Finish {
+                        let (batch, own_edge): (Fetched, _) = held(&mut fetched);
+                        let forward = training.begin(iteration, &batch);
+                        let (input, back) = batch.write_back(own_edge, forward.memory());
+                        trained = Some(back);
+                        begun = Some((forward, input));
+                    }
+                    if step != Step::Begin {
+                        let (forward, input) = held(&mut begun);
+                        training.finish(forward, &input);
+                    }
+                    if step == Step::Finish {
+                        submission::flush(training.device)?;
+                    }
+                }
+                _ => {
+                    let (back, rows): (WriteBack, _) = held(&mut trained);
+                    hand(&to_receiver, Pending::begin(back, rows)?);
+                    profiler::submitted();
                 }
             }
-            _ => {
-                let (back, rows): (WriteBack, _) = held(&mut trained);
-                hand(&to_receiver, Pending::begin(back, rows)?);
-            }
-        }
-        Ok(0)
+            Ok(0)
+        })
     }
 }
 

@@ -14,7 +14,7 @@ use crate::eval::{LinkMetrics, Monitor};
 use crate::model::tgl_weights::Unread;
 use crate::pipeline::StageTimes;
 use crate::pipeline::ledger::LedgerLine;
-use crate::pipeline::trace::Record;
+use crate::pipeline::trace::{QueueTotals, Record};
 
 /// Results of an epoch.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -51,6 +51,8 @@ pub struct TrainRecord {
     pub counts: CountsMetrics,
     /// Time in each stage over all training epochs.
     pub stage_times: StageTimes,
+    /// What the device's queue spent in the iterations in which it was measured.
+    pub queue: QueueTotals,
     /// Training iterations with each k.
     pub staleness: BTreeMap<usize, usize>,
     /// Time that training waited for its input.

@@ -13,7 +13,7 @@ use crate::memory::node_memory::NodeMemory;
 use crate::memory::write_back::Update;
 use crate::model::LinkModel;
 use crate::pipeline::StageTimes;
-use crate::pipeline::trace::Record;
+use crate::pipeline::trace::{QueueTotals, Record};
 
 /// Where a run stands.
 pub struct Progress {
@@ -48,6 +48,8 @@ pub(super) struct Best {
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(super) struct Totals {
     pub(super) times: StageTimes,
+    #[serde(default)]
+    pub(super) queue: QueueTotals,
     pub(super) staleness: BTreeMap<usize, usize>,
     pub(super) stall: Duration,
 }
@@ -110,6 +112,7 @@ impl Progress {
             line.corrected = read.corrected;
         }
         self.totals.times.add_all(&record.times);
+        self.totals.queue.add_all(&record.queue);
         self.totals.stall += record.stall();
     }
 

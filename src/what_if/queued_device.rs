@@ -65,7 +65,11 @@ impl QueuedDevice {
         }
         if step == self.last {
             let spans = std::mem::take(&mut self.spans);
-            self.done.push_back(QueueIteration { iteration, spans });
+            self.done.push_back(QueueIteration {
+                iteration,
+                spans,
+                in_turn: false,
+            });
         }
     }
 

@@ -8,7 +8,7 @@ use indicatif::{HumanCount, HumanDuration, ProgressBar, ProgressStyle};
 use mspipe::console;
 use mspipe::device::ComputeDevice;
 use mspipe::report::run::RunReportError;
-use mspipe::run_folder::{RunFolder, Summary};
+use mspipe::run_folder::{QueueSeconds, RunFolder, Summary};
 use mspipe::session::Session;
 use mspipe::train::observer::{EpochRecord, TrainEvent};
 use mspipe_datasets::printable;
@@ -135,6 +135,25 @@ impl Progress {
     }
 }
 
+/// What a GPU did in an iteration, beside the threads.
+fn queue_times(queue: &QueueSeconds) -> String {
+    let lanes = [("", &queue.gpu), ("bus ", &queue.bus)];
+    let times = lanes.into_iter().flat_map(|(lane, stages)| {
+        let seconds = stages
+            .iter()
+            .map(|(stage, s)| (stage, s.as_f64().unwrap_or(0.0)));
+        let worked = seconds.filter(|(_, seconds)| *seconds > 0.0);
+        worked.map(move |(stage, seconds)| format!("{lane}{stage} {:.2} ms", seconds * 1e3))
+    });
+    let times: Vec<String> = times.collect();
+    format!(
+        "{} an iteration, by {} in {} of them",
+        times.join(", "),
+        queue.measured_by,
+        HumanCount(queue.iterations)
+    )
+}
+
 /// Prints what came out of a run.
 pub(super) fn print_summary(summary: &Summary, folder: &RunFolder) {
     let with = format!(" with the weights of epoch {}", summary.best_epoch);
@@ -150,6 +169,9 @@ pub(super) fn print_summary(summary: &Summary, folder: &RunFolder) {
         .map(|(stage, seconds)| format!("{stage} {:.2} s", seconds.as_f64().unwrap_or(0.0)))
         .collect();
     console::news(format!("stages    {}", stages.join(", ")));
+    if let Some(queue) = &summary.queue {
+        console::news(format!("gpu       {}", queue_times(queue)));
+    }
     let ks: Vec<String> = summary
         .staleness
         .iter()
