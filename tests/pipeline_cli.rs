@@ -20,7 +20,7 @@ fn thread_of(stage: &str, memory: &str) -> &'static str {
     match (stage, memory) {
         ("sample", _) => "sampler",
         ("fetch_features", _) | ("fetch_memory", "host") => "fetcher",
-        ("update_memory", "host") => "updater",
+        ("update_memory", "host") => "receiver",
         _ => "device",
     }
 }
