@@ -9,7 +9,8 @@
 use std::fmt;
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use burn::tensor::{Device, ExecutionError};
 use indicatif::HumanBytes;
@@ -84,7 +85,7 @@ fn told(memory: Option<u64>) -> String {
 }
 
 /// How long a device that failed is given to end what it was doing.
-const NEWS: Duration = Duration::from_secs(5);
+const NEWS: Duration = Duration::from_secs(2);
 
 /// The first failure of one device.
 #[derive(Debug, Clone)]
@@ -163,6 +164,28 @@ impl Watch {
         }
     }
 
+    /// wgpu tells of a loss when it is asked for news and all work has ended, as it has unless something
+    /// failed. Whoever asks first has the listener called, on a thread of his own, so what looks like
+    /// a consequence is given a moment.
+    fn wait_for_news(&self, wgpu: &wgpu::Device) {
+        let until = Instant::now() + NEWS;
+        loop {
+            // What came of the work is told by the listeners.
+            let _ = wgpu.poll(wgpu::PollType::Wait {
+                submission_index: None,
+                timeout: Some(NEWS),
+            });
+            let first = self.first.lock().unwrap_or_else(PoisonError::into_inner);
+            let consequence = matches!(&*first, Some(DeviceFailure::Undone { reason, .. })
+                if reason.contains("is invalid"));
+            drop(first);
+            if !consequence || Instant::now() > until {
+                return;
+            }
+            thread::sleep(NEWS / 100);
+        }
+    }
+
     fn lost(&self, reason: String) -> DeviceFailure {
         DeviceFailure::Lost {
             adapter: self.adapter.clone(),
@@ -179,12 +202,7 @@ impl Watch {
     /// told; what burn says of the device once it has done all that it was given; what was only logged.
     fn take(&self, device: &Device, wgpu: &wgpu::Device) -> Option<DeviceFailure> {
         let synced = panic::catch_unwind(AssertUnwindSafe(|| device.sync()));
-        // wgpu tells of a loss when it is asked for news and all work has ended, as it has unless something
-        // failed. What came of that is told by the listeners.
-        let _ = wgpu.poll(wgpu::PollType::Wait {
-            submission_index: None,
-            timeout: Some(NEWS),
-        });
+        self.wait_for_news(wgpu);
         let mut first = self.first.lock().unwrap_or_else(PoisonError::into_inner);
         let (kept, logged) = (first.take(), logged());
         drop(first);
