@@ -16,6 +16,7 @@
 //! | [`flow`] | which step may begin when: the rules, without threads or time |
 //! | [`executor`], [`ending`] | what runs the steps: several threads, or one; how a run ends |
 //! | [`trace`], [`ledger`] | what happened: spans, staleness |
+//! | [`staleness`] | what the rule does: lost mail, stale rows |
 //! | [`clock`] | time, so that tests need no sleeping |
 //!
 //! This module imports nothing of the project. Source: MSPipe, section 3.
@@ -33,6 +34,7 @@ pub mod queue;
 pub mod residency;
 pub mod schedule;
 pub mod scheduler;
+pub mod staleness;
 pub mod step;
 pub mod trace;
 

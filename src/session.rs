@@ -170,8 +170,7 @@ impl Session {
         let first = log.time().first().copied().unwrap_or(0);
         let clock = NodeTimes::new(log.nodes(), rules.clock(ticks_per_unit, first));
         let histories = Histories::new(split.train.end, model.pair_history > 0);
-        let given = weights.as_ref().and_then(|given| given.encoding.clone());
-        if let Some(encoding) = given {
+        if let Some(encoding) = weights.as_ref().and_then(|given| given.encoding.clone()) {
             histories.give(encoding);
         }
         let sampling = Arc::new(Sampling {

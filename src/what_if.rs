@@ -6,6 +6,7 @@
 //! | [`queued_device`] | a device that works behind a queue |
 //! | [`recurrences`] | the paper's equations, to compare with |
 //! | [`sleeping`] | stages that only sleep, to measure the executor itself |
+//! | [`staleness`] | what staleness does to the memory of a stream |
 //!
 //! Nothing that trains needs it. Source: MSPipe, section 3.
 
@@ -13,3 +14,4 @@ pub mod queued_device;
 pub mod recurrences;
 pub mod simulator;
 pub mod sleeping;
+pub mod staleness;

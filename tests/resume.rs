@@ -140,8 +140,8 @@ fn numbers(record: &TrainRecord) -> Vec<String> {
         .map(|epoch| format!("{:?} {:?}", epoch.train_loss.to_bits(), epoch.val))
         .collect();
     all.push(format!(
-        "{} {:?} {:?} {:?}",
-        record.best_epoch, record.ended, record.test, record.staleness
+        "{} {:?} {:?} {:?} {:?}",
+        record.best_epoch, record.ended, record.test, record.staleness, record.stale_memory
     ));
     all
 }
@@ -220,8 +220,8 @@ fn checkpoints_change_no_number_of_the_training_that_writes_them() {
                 .zip(&whole.outcome.ledger[done..]);
             for (line, expected) in lines {
                 assert_eq!(
-                    (line.iteration, line.k),
-                    (expected.iteration, expected.k),
+                    (line.iteration, line.k, &line.stale_memory),
+                    (expected.iteration, expected.k, &expected.stale_memory),
                     "{what}"
                 );
             }

@@ -9,6 +9,7 @@ use clap::Parser;
 use mspipe::config::RunConfig;
 use mspipe::memory::node_memory::NodeMemory;
 use mspipe::pipeline::ledger::{self, LedgerLine};
+use mspipe::pipeline::staleness::StaleMemory;
 use mspipe::session::Session;
 use mspipe::train::observer::TrainEvent;
 
@@ -53,6 +54,11 @@ impl Outcome {
         assert!(self.memory == other.memory, "memory of {what}");
         assert!(self.last_update == other.last_update, "times of {what}");
         assert_eq!(self.val_ap, other.val_ap, "AP of {what}");
+        let stale = |outcome: &Outcome| -> Vec<Option<StaleMemory>> {
+            let lines = outcome.ledger.iter();
+            lines.map(|line| line.stale_memory.clone()).collect()
+        };
+        assert_eq!(stale(self), stale(other), "stale memory of {what}");
     }
 
     /// Fails unless each iteration had the k that `k` says, and the version that follows.

@@ -79,6 +79,8 @@ mod schedules;
 mod seeds;
 /// Every WGSL text under naga: valid without capabilities, translatable, as declared.
 mod shaders_valid;
+/// What staleness does to memory, against counts from the definition.
+mod staleness;
 /// The CPU kernels' bits do not depend on the number of threads.
 mod threads;
 /// Weights files, read and written, and `mspipe export`.

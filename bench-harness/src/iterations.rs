@@ -7,6 +7,7 @@ use anyhow::{Context, Result, anyhow, ensure};
 use mspipe::device::ComputeDevice;
 use mspipe::memory::MemoryStore as _;
 use mspipe::memory::node_memory::NodeMemory;
+use mspipe::pipeline::staleness::StalenessCounter;
 use mspipe::sampling::SplitPart;
 use mspipe::session::Session;
 use mspipe::train::epochs::TrainLoop;
@@ -18,6 +19,7 @@ pub struct Iterations {
     training: TrainLoop,
     pass: Pass,
     device: ComputeDevice,
+    staleness: StalenessCounter,
     next: usize,
 }
 
@@ -30,6 +32,7 @@ impl Iterations {
         session.check_tables(device)?;
         let training = session.training(&device.device)?;
         Ok(Iterations {
+            staleness: counter(&training),
             pass: training.evaluator.pass(SplitPart::Train, 1),
             training,
             device: device.clone(),
@@ -51,6 +54,7 @@ impl Iterations {
         for _ in 0..times {
             if self.next == whole {
                 self.training.memory.reset();
+                self.staleness = counter(&self.training);
                 self.next = whole / 2;
             }
             let NodeMemory::Device(memory) = &mut self.training.memory else {
@@ -63,6 +67,8 @@ impl Iterations {
                 first_iteration: 0,
                 unread: Vec::new(),
                 reads: Vec::new(),
+                staleness: &mut self.staleness,
+                iterations: usize::MAX,
             };
             let (pass, iteration) = (&self.pass, self.next);
             let failed_at = || format!("iteration {iteration}");
@@ -83,6 +89,12 @@ impl Iterations {
         }
         Ok(time)
     }
+}
+
+/// Of an epoch that begins.
+fn counter(training: &TrainLoop) -> StalenessCounter {
+    let times = training.memory.node_times();
+    StalenessCounter::new(times.last_update().len(), times.rule().mail_slots)
 }
 
 fn failed(error: impl std::fmt::Debug) -> anyhow::Error {

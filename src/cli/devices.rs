@@ -92,23 +92,7 @@ fn table(list: &DeviceList) -> String {
         none,
     ]);
 
-    let mut text = String::new();
-    for row in &rows {
-        let mut line = String::new();
-        for (column, cell) in row.iter().enumerate() {
-            let width = rows.iter().map(|row| row[column].chars().count()).max();
-            let width = width.unwrap_or(0);
-            // Sizes stand right, so that their digits line up.
-            if matches!(column, 6 | 7) {
-                let _ = write!(line, "{cell:>width$}  ");
-            } else {
-                let _ = write!(line, "{cell:<width$}  ");
-            }
-        }
-        text += line.trim_end();
-        text.push('\n');
-    }
-
+    let mut text = aligned(&rows);
     text.push('\n');
     for adapter in &list.adapters {
         if let Some(reason) = &adapter.unfit {
@@ -134,6 +118,27 @@ fn table(list: &DeviceList) -> String {
         "--device auto takes {}. binding: largest buffer that a shader binds.",
         list.auto
     );
+    text
+}
+
+/// Lines with columns of one width each.
+fn aligned(rows: &[[String; 9]]) -> String {
+    let mut text = String::new();
+    for row in rows {
+        let mut line = String::new();
+        for (column, cell) in row.iter().enumerate() {
+            let width = rows.iter().map(|row| row[column].chars().count()).max();
+            let width = width.unwrap_or(0);
+            // Sizes stand right, so that their digits line up.
+            if matches!(column, 6 | 7) {
+                let _ = write!(line, "{cell:>width$}  ");
+            } else {
+                let _ = write!(line, "{cell:<width$}  ");
+            }
+        }
+        text += line.trim_end();
+        text.push('\n');
+    }
     text
 }
 

@@ -1,10 +1,12 @@
-//! `mspipe schedule`: what each schedule gives on a stage profile, computed or measured.
+//! `mspipe schedule`: what each schedule gives on a stage profile, computed or measured, and what its
+//! staleness does to a stream.
 //!
 //! Trains nothing and opens no device.
 
 mod measure;
 mod profile;
 mod simulate;
+mod staleness;
 mod table;
 
 use clap::{Args, Subcommand};
@@ -20,6 +22,8 @@ pub(crate) struct ScheduleArgs {
 enum ScheduleCommand {
     /// Compute period, staleness and speed-up of every schedule for given stage times
     Simulate(simulate::SimulateArgs),
+    /// Count what each staleness does to a stream's memory: lost mail, stale rows; nothing is trained
+    Staleness(staleness::StalenessArgs),
     /// Run the executor with sleeping stages, and compare its period with the computed one
     Measure(measure::MeasureArgs),
 }
@@ -28,6 +32,7 @@ enum ScheduleCommand {
 pub(crate) fn run(args: ScheduleArgs) -> anyhow::Result<()> {
     match args.command {
         ScheduleCommand::Simulate(args) => simulate::run(&args),
+        ScheduleCommand::Staleness(args) => staleness::run(args),
         ScheduleCommand::Measure(args) => measure::run(&args),
     }
 }

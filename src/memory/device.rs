@@ -115,6 +115,7 @@ impl MemoryStore for DeviceMemory {
             mail_row,
             times: FetchedTimes {
                 corrected: correction.corrected(),
+                version: self.version,
                 ..self.node_times.fetch(request)
             },
         }

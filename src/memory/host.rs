@@ -100,6 +100,7 @@ impl HostMemory {
         let correction = Correction::of(self.mitigation.as_ref(), &self.node_times, request);
         let times = FetchedTimes {
             corrected: correction.corrected(),
+            version: self.version,
             ..self.node_times.fetch(request)
         };
         let slots = self.node_times.rule().mail_slots;

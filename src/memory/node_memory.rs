@@ -4,6 +4,7 @@ use burn::tensor::Tensor;
 
 use super::device::DeviceMemory;
 use super::host::HostMemory;
+use super::node_times::NodeTimes;
 use super::{FetchedMemory, MemoryCommit, MemoryError, MemoryRequest, MemoryStore};
 
 /// One of the two residencies; both give the same results.
@@ -21,6 +22,14 @@ impl NodeMemory {
         match self {
             NodeMemory::Device(memory) => memory.width(),
             NodeMemory::Host(memory) => memory.width(),
+        }
+    }
+
+    /// When its rows were written and its mail was.
+    pub fn node_times(&self) -> &NodeTimes {
+        match self {
+            NodeMemory::Device(memory) => memory.node_times(),
+            NodeMemory::Host(memory) => memory.node_times(),
         }
     }
 

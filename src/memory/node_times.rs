@@ -64,6 +64,8 @@ pub struct FetchedTimes {
     pub root_age: Vec<f64>,
     /// Rows that a mitigation corrected, if there is one.
     pub corrected: Option<usize>,
+    /// Commits that they were read after, since the last reset.
+    pub version: u64,
     /// Time that each row's memory has when the updater has run.
     pub(super) updated: Vec<Timestamp>,
     /// Node of each row, where memory is kept though its node has no event; else empty.
@@ -71,6 +73,15 @@ pub struct FetchedTimes {
 }
 
 impl FetchedTimes {
+    /// Nodes whose rows are written, each once.
+    pub fn written_nodes<'a>(&'a self, last_writers: &'a LastWriters) -> &'a [NodeId] {
+        match self.kept.is_empty() {
+            true => &last_writers.node,
+            // The last writers' are among them.
+            false => &self.kept,
+        }
+    }
+
     /// Each memory row that is written: the last writers', then those that are kept though their
     /// node has no event.
     pub(super) fn written(&self, last_writers: &LastWriters) -> Vec<LastWriter> {

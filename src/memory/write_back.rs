@@ -202,6 +202,17 @@ impl Update {
         4 * self.rows.len() as u64
     }
 
+    /// Nodes whose rows it writes, and those that get mail, ascending.
+    pub(crate) fn nodes(&self) -> [&[NodeId]; 2] {
+        let WriteBack {
+            last_writers,
+            mail_routing,
+            times,
+            ..
+        } = &self.back;
+        [times.written_nodes(last_writers), &mail_routing.node]
+    }
+
     /// Adds it to `arrays`, with names that begin with `prefix`.
     pub fn put<'a>(&'a self, arrays: &mut Arrays<'a>, prefix: &str) {
         let WriteBack {

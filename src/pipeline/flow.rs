@@ -369,6 +369,7 @@ impl<'s> Flow<'s> {
                     .map_or(0, |time| time.as_micros() as u64),
                 decision: read.decision,
                 ages: None,
+                stale_memory: None,
                 corrected: None,
             })
             .collect();

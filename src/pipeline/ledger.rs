@@ -6,10 +6,11 @@
 //!
 //! `version` counts the updates of the epoch that the iteration saw: iteration i, from 0, with
 //! staleness k saw i + 1 − k. A line may also hold a `decision` (a k chosen from measured
-//! times) and `ages` (how long ago the rows read had been written).
+//! times), `ages` (how long ago the rows read had been written) and `stale_memory` (what of them was
+//! stale, and which mail was overwritten).
 //!
 //! Invariant: `replay:FILE` reads back exactly what is written here.
-//! It does not measure ages; whoever knows the times of rows adds them.
+//! It measures neither ages nor rows; whoever knows them adds them.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -22,6 +23,7 @@ use thiserror::Error;
 
 use super::cycle::Cycle;
 use super::profile::Profile;
+use super::staleness::StaleMemory;
 
 /// What one iteration read.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -42,6 +44,9 @@ pub struct LedgerLine {
     /// Ages of the memory rows read.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ages: Option<AgeHistogram>,
+    /// What of its memory was stale, and which mail went.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stale_memory: Option<StaleMemory>,
     /// Rows that a mitigation drew towards those of similar nodes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub corrected: Option<usize>,
@@ -264,6 +269,7 @@ mod tests {
             stall_us: 7,
             decision: None,
             ages: None,
+            stale_memory: None,
             corrected: None,
         }
     }

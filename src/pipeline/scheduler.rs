@@ -281,7 +281,7 @@ impl Scheduler {
     }
 
     /// What the run's iteration `nth` (from 0) reads; to be asked once each, in order.
-    pub(super) fn read_point(&mut self, nth: usize) -> ReadPoint {
+    pub(crate) fn read_point(&mut self, nth: usize) -> ReadPoint {
         let mut decision = None;
         if let Some(k) = self.replayed.get(nth) {
             self.k = *k;

@@ -149,6 +149,7 @@ impl Record {
                 stall_us: 0,
                 decision: None,
                 ages: None,
+                stale_memory: None,
                 corrected: None,
             });
         }

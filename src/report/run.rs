@@ -15,6 +15,7 @@ use thiserror::Error;
 use super::chart::{Bars, Join, Lines, Point, Series, Size, Stacks, short, thousands};
 use super::{Block, Document, Figure, Section, Table};
 use crate::pipeline::Stage;
+use crate::pipeline::staleness::stale_rows;
 
 /// Name of the report in the run folder.
 pub(crate) const FILE_NAME: &str = "report.html";
@@ -443,11 +444,47 @@ fn pipeline(summary: &Value, ledger: &[Value]) -> Vec<Block> {
         "Training waited {:.2} s for its input.",
         number(&summary["stall_seconds"])
     );
-    vec![Block::Figures(vec![
+    let mut blocks = vec![Block::Figures(vec![
         stacks.figure(&stalled),
         staleness.figure("k = 1: memory is not stale."),
         histogram.figure("Time since a root's memory was last written, when it was read."),
-    ])]
+    ])];
+    blocks.extend(stale_memory(&summary["stale_memory"]).map(Block::Table));
+    blocks
+}
+
+/// What staleness did to memory; none of a run that did not count it.
+fn stale_memory(counts: &Value) -> Option<Table> {
+    let rows = |name: &str| {
+        let counts = counts[name].as_array()?;
+        let counts: Vec<u64> = counts.iter().filter_map(Value::as_u64).collect();
+        Some((stale_rows(&counts), counts.len().saturating_sub(1)))
+    };
+    let mail = |name: &str| counts[name].as_u64();
+    let mut table = Table::new(
+        "What staleness did to memory, over all training epochs. Stale rows lack updates of their own node; lost \
+         mail was overwritten before an update had absorbed it",
+        &["of"],
+        &["all", "stale or lost", "%", "updates lacked, at most"],
+    );
+    let mut row = |name: &str, all: u64, part: u64, most: String| {
+        let percent = 100.0 * part as f64 / all.max(1) as f64;
+        let [all, part] = [all, part].map(|count| thousands(count as f64));
+        table.rows.push(vec![
+            name.to_owned(),
+            all,
+            part,
+            format!("{percent:.1}"),
+            most,
+        ]);
+    };
+    for (name, of) in [("rows read", "rows_read"), ("rows written", "rows_written")] {
+        let ((all, stale), most) = rows(of)?;
+        row(name, all, stale, most.to_string());
+    }
+    let (overwritten, lost) = (mail("mail_overwritten")?, mail("mail_lost")?);
+    row("mail overwritten", overwritten, lost, "-".to_owned());
+    Some(table)
 }
 
 /// Names of the ages, and the shares of each series by age; those young ages that no series has

@@ -14,6 +14,7 @@ use crate::model::ModelName;
 use crate::pipeline::link::Link;
 use crate::pipeline::profile::Residency;
 use crate::pipeline::schedule::Schedule;
+use crate::pipeline::staleness::StaleMemory;
 use crate::pipeline::step::Lane;
 use crate::pipeline::trace::QueueTotals;
 use crate::pipeline::{Stage, StageTimes};
@@ -135,6 +136,8 @@ pub struct Summary {
     pub mitigation: MitigationName,
     /// Training iterations with each k.
     pub staleness: BTreeMap<usize, usize>,
+    /// What staleness did to memory, over all training iterations.
+    pub stale_memory: StaleMemory,
     /// Seconds that training waited for its input.
     pub stall_seconds: f64,
     /// What the numbers were measured under.
@@ -206,6 +209,7 @@ impl Summary {
             emulated_link: pipeline.emulate_link,
             mitigation: pipeline.mitigation,
             staleness: record.staleness,
+            stale_memory: record.stale_memory,
             stall_seconds: record.stall.as_secs_f64(),
             protocol: setting.protocol,
             pair_history: setting.pair_history,

@@ -564,7 +564,8 @@ impl Sizes {
         }
         let slots = stream.needs.mail_slots as u64;
         let clocks = (memories + 1) * self.nodes * (12 + 8 * slots);
-        let tables = self.nodes * (8 * self.in_flight.min(4) + 8);
+        // The last is the counter of staleness and what a checkpoint keeps of it.
+        let tables = self.nodes * (8 * self.in_flight.min(4) + 8 + 32);
         add(
             "times and tables of nodes",
             "--limit-events N",

@@ -33,6 +33,7 @@ use crate::pipeline::executor::{Executor, Segment};
 use crate::pipeline::link::Link;
 use crate::pipeline::queue::QueueTimes;
 use crate::pipeline::scheduler::Scheduler;
+use crate::pipeline::staleness::StalenessCounter;
 use crate::pipeline::trace::Record;
 use crate::sampling::SplitPart;
 
@@ -127,6 +128,7 @@ impl TrainLoop {
             stage_times: totals.times,
             queue: totals.queue,
             staleness: totals.staleness.clone(),
+            stale_memory: totals.stale_memory.clone(),
             stall: totals.stall,
             not_written: self.keeping.unrecorded.take(),
         };
@@ -327,6 +329,9 @@ impl TrainLoop {
         let iterations = pass.iterations();
         if self.progress.iteration == 0 {
             self.memory.reset();
+            let times = self.memory.node_times();
+            let (nodes, slots) = (times.last_update().len(), times.rule().mail_slots);
+            self.progress.staleness = StalenessCounter::new(nodes, slots);
         }
         tell(observer, TrainEvent::EpochBegins { epoch, iterations })?;
         let clock = WallClock::start();
@@ -362,15 +367,17 @@ impl TrainLoop {
         let begin = Instant::now();
         let (epoch, first) = (self.progress.epoch, self.progress.iteration);
         let autodiff = self.evaluator.device.clone().autodiff();
+        let progress = &mut self.progress;
         let mut training = Training {
             trainer: &mut self.trainer,
             device: &autodiff,
             seed: pass.sampling.seed,
             first_iteration: (epoch - 1) * pass.iterations(),
             unread: Vec::new(),
+            staleness: &mut progress.staleness,
+            iterations: pass.iterations(),
             reads: Vec::with_capacity(end - first),
         };
-        let progress = &mut self.progress;
         let losses = &mut progress.losses;
         let mut failure = None;
         let (stop, keeping) = (&self.stop, &self.keeping);
@@ -401,15 +408,9 @@ impl TrainLoop {
             };
         let (place, early) = (self.scheduler.memory(), self.scheduler.early());
         let stopwatch = Stopwatch::new(&self.evaluator.device, clock, first, place, early);
-        let executor = Executor {
-            queue_depth: NonZeroUsize::new(self.queue_depth).unwrap_or(NonZeroUsize::MIN),
-            traced: TRACED.saturating_sub(first),
-            clock,
-            queue: stopwatch.as_ref().map(|watch| watch as &dyn QueueTimes),
-        };
         let mut unapplied = std::mem::take(&mut progress.unapplied);
         let plan = Plan {
-            executor,
+            executor: executor(self.queue_depth, first, clock, stopwatch.as_ref()),
             scheduler: &mut self.scheduler,
             segment: Segment {
                 epoch: epoch as u64,
@@ -428,7 +429,8 @@ impl TrainLoop {
         let mut record = ended.map_err(|error| TrainError::Run { epoch, error })?;
         reader.read(&mut training, self.memory.watched(), losses, observer)?;
         reader.check_unapplied(&unapplied, losses.len())?;
-        progress.trained(&mut record, training.reads, unapplied, begin.elapsed());
+        let reads = training.reads;
+        progress.trained(&mut record, reads, unapplied, begin.elapsed());
         tell(observer, TrainEvent::Ledger(&record.ledger))?;
         Ok(record)
     }
@@ -462,6 +464,21 @@ impl TrainLoop {
         };
         let warning = format!("a checkpoint is missing: {error}; {last}; the run continues");
         warn(observer, &warning)
+    }
+}
+
+/// What runs the iterations from `first` on.
+fn executor<'c>(
+    queue_depth: usize,
+    first: usize,
+    clock: &'c WallClock,
+    stopwatch: Option<&'c Stopwatch<'_>>,
+) -> Executor<'c> {
+    Executor {
+        queue_depth: NonZeroUsize::new(queue_depth).unwrap_or(NonZeroUsize::MIN),
+        traced: TRACED.saturating_sub(first),
+        clock,
+        queue: stopwatch.map(|watch| watch as &dyn QueueTimes),
     }
 }
 

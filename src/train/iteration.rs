@@ -22,6 +22,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 use std::thread;
 
 use burn::tensor::{Device, Tensor};
+use bytemuck::cast_slice;
 
 use super::error::StageError;
 use super::pass::{LayoutFeatures, Pass};
@@ -44,6 +45,7 @@ use crate::pipeline::executor::{Executor, Lanes, Segment};
 use crate::pipeline::ledger::AgeHistogram;
 use crate::pipeline::link::Link;
 use crate::pipeline::scheduler::Scheduler;
+use crate::pipeline::staleness::{BatchNodes, StaleMemory, StalenessCounter};
 use crate::pipeline::step::Step;
 use crate::pipeline::trace::Record;
 use crate::profiler;
@@ -197,6 +199,10 @@ pub struct Training<'a> {
     pub first_iteration: usize,
     /// Losses that were not read from the device yet, `[1]` each.
     pub unread: Vec<Tensor<1>>,
+    /// What staleness does in the epoch.
+    pub staleness: &'a mut StalenessCounter,
+    /// Iterations of the epoch.
+    pub iterations: usize,
     /// What each iteration read of the memory.
     pub reads: Vec<MemoryRead>,
 }
@@ -206,6 +212,8 @@ pub struct Training<'a> {
 pub struct MemoryRead {
     /// Ages of its roots' memory, in the stream's unit.
     pub ages: AgeHistogram,
+    /// What of it was stale.
+    pub stale: StaleMemory,
     /// Rows that the mitigation corrected, if there is one.
     pub corrected: Option<usize>,
 }
@@ -224,13 +232,34 @@ impl Training<'_> {
         let mut ages = AgeHistogram::default();
         let times = &fetched.times;
         times.root_age.iter().for_each(|&age| ages.add(age));
+        let stale = self.count(iteration, fetched);
         self.reads.push(MemoryRead {
             ages,
+            stale,
             corrected: times.corrected,
         });
         let counter = (self.first_iteration + iteration) as u32;
         self.trainer
             .begin(&fetched.input, Some((self.seed, counter)))
+    }
+
+    /// Counts what of the memory read was stale, and which mail went.
+    fn count(&mut self, iteration: usize, fetched: &Fetched) -> StaleMemory {
+        let Layout {
+            last_writers,
+            mail_routing,
+            ..
+        } = &fetched.layout;
+        let nodes = BatchNodes {
+            read: cast_slice(&fetched.layout.innermost().node),
+            written: cast_slice(fetched.times.written_nodes(last_writers)),
+            mailed: cast_slice(&mail_routing.node),
+        };
+        let mut counts = self.staleness.read(fetched.times.version as usize, nodes);
+        if iteration + 1 == self.iterations {
+            self.staleness.end(&mut counts);
+        }
+        counts
     }
 
     /// The rest of the forward pass, backward and step.

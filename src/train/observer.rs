@@ -14,6 +14,7 @@ use crate::eval::{LinkMetrics, Monitor};
 use crate::model::tgl_weights::Unread;
 use crate::pipeline::StageTimes;
 use crate::pipeline::ledger::LedgerLine;
+use crate::pipeline::staleness::StaleMemory;
 use crate::pipeline::trace::{QueueTotals, Record};
 
 /// Results of an epoch.
@@ -55,6 +56,8 @@ pub struct TrainRecord {
     pub queue: QueueTotals,
     /// Training iterations with each k.
     pub staleness: BTreeMap<usize, usize>,
+    /// What staleness did to memory, over all training iterations.
+    pub stale_memory: StaleMemory,
     /// Time that training waited for its input.
     pub stall: Duration,
     /// Why the trace or the chart of the last epoch is missing, or of an epoch before.

@@ -13,6 +13,7 @@ use crate::memory::node_memory::NodeMemory;
 use crate::memory::write_back::Update;
 use crate::model::LinkModel;
 use crate::pipeline::StageTimes;
+use crate::pipeline::staleness::{StaleMemory, StalenessCounter};
 use crate::pipeline::trace::{QueueTotals, Record};
 
 /// Where a run stands.
@@ -27,6 +28,8 @@ pub struct Progress {
     pub(super) train_seconds: f64,
     /// Updates of the last of them that are not applied yet.
     pub(super) unapplied: Vec<Update>,
+    /// What staleness does in it.
+    pub(super) staleness: StalenessCounter,
     /// Epochs that have ended.
     pub(super) epochs: Vec<EpochRecord>,
     pub(super) totals: Totals,
@@ -51,6 +54,8 @@ pub(super) struct Totals {
     #[serde(default)]
     pub(super) queue: QueueTotals,
     pub(super) staleness: BTreeMap<usize, usize>,
+    #[serde(default)]
+    pub(super) stale_memory: StaleMemory,
     pub(super) stall: Duration,
 }
 
@@ -63,6 +68,7 @@ impl Default for Progress {
             losses: Vec::new(),
             train_seconds: 0.0,
             unapplied: Vec::new(),
+            staleness: StalenessCounter::default(),
             epochs: Vec::new(),
             totals: Totals::default(),
             best: None,
@@ -108,7 +114,9 @@ impl Progress {
         self.train_seconds += time.as_secs_f64();
         for (line, read) in record.ledger.iter_mut().zip(reads) {
             *self.totals.staleness.entry(line.k).or_default() += 1;
+            self.totals.stale_memory.add(&read.stale);
             line.ages = Some(read.ages);
+            line.stale_memory = Some(read.stale);
             line.corrected = read.corrected;
         }
         self.totals.times.add_all(&record.times);

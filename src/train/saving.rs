@@ -7,6 +7,7 @@
 //! | `memory.*` | node memory: rows, mail, times, slots |
 //! | `pair_history.*` | how pair histories are encoded, if the model reads them |
 //! | `losses` | of the epoch under way |
+//! | `staleness.*` | mail of each node and what of it updates have absorbed, in the middle of an epoch |
 //! | `unapplied.N.*` | updates that no iteration was to see yet |
 //! | `best.model.*`, `best.memory.*` | of the best epoch so far |
 //!
@@ -18,6 +19,7 @@ use std::collections::BTreeMap;
 use std::io;
 
 use burn::module::Module;
+use bytemuck::cast_slice;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -29,10 +31,12 @@ use super::optimizer::{Moments, Optimizer};
 use super::progress::{Best, Progress, Totals};
 use super::trainer::Trainer;
 use crate::checkpoint::{Arrays, Checkpoint, Unfit};
+use crate::memory::MemoryStore as _;
 use crate::memory::saved::SavedMemory;
 use crate::memory::write_back::{Bounds, Update};
 use crate::model::LinkModel;
 use crate::model::tgl_weights::{self, NamedTensor, Unread, WeightError};
+use crate::pipeline::staleness::{SavedStaleness, StalenessCounter};
 
 /// What is no array.
 #[derive(Serialize, Deserialize)]
@@ -83,6 +87,7 @@ pub(super) struct Saved<'a> {
     constants: BTreeMap<String, NamedTensor>,
     losses: &'a [f32],
     unapplied: &'a [Update],
+    staleness: Option<SavedStaleness>,
     memory: SavedMemory<'a>,
     model: Vec<Unread>,
     moments: [Vec<Unread>; 2],
@@ -97,6 +102,11 @@ impl Saved<'_> {
         arrays.put_column("losses", self.losses);
         for (name, tensor) in &self.constants {
             arrays.put(name, &tensor.shape, &tensor.values);
+        }
+        if let Some(staleness) = &self.staleness {
+            arrays.put_column("staleness.kept", staleness.kept.as_slice());
+            arrays.put_column("staleness.unabsorbed", staleness.unabsorbed.as_slice());
+            arrays.put_column("staleness.mail", staleness.mail.as_slice());
         }
         for (number, update) in self.unapplied.iter().enumerate() {
             update.put(&mut arrays, &format!("unapplied.{number}."));
@@ -144,6 +154,7 @@ impl TrainLoop {
     pub(super) fn save(&self) -> Result<Saved<'_>, TrainError> {
         let progress = &self.progress;
         let optimizer = self.trainer.optimizer();
+        let applied = self.memory.version() as usize;
         let state = State {
             epoch: progress.epoch,
             iteration: progress.iteration,
@@ -175,11 +186,40 @@ impl TrainLoop {
             constants: self.evaluator.sampling().constants(),
             losses: &progress.losses,
             unapplied: &progress.unapplied,
+            staleness: (progress.iteration > 0).then(|| progress.staleness.saved(applied)),
             memory: self.memory.save().map_err(device_failed)?,
             model: export(self.trainer.model())?,
             moments: [export(&first)?, export(&second)?],
             best,
         })
+    }
+
+    /// What staleness had done in the epoch of `state`, whose `unapplied` updates wait, with the
+    /// memory as it was then.
+    fn resumed_staleness(
+        &self,
+        arrays: &mut Arrays<'_>,
+        state: &State,
+        unapplied: &[Update],
+    ) -> Result<StalenessCounter, Unfit> {
+        if state.iteration == 0 {
+            return Ok(StalenessCounter::default());
+        }
+        let times = self.memory.node_times();
+        let nodes = [times.last_update().len()];
+        let mail: Vec<i64> = arrays.take_shaped("staleness.mail", &[2])?;
+        let saved = SavedStaleness {
+            kept: arrays.take_shaped("staleness.kept", &nodes)?,
+            unabsorbed: arrays.take_shaped("staleness.unabsorbed", &nodes)?,
+            mail: [mail[0], mail[1]],
+        };
+        let applied = self.memory.version() as usize;
+        let mut counter = StalenessCounter::resume(times.rule().mail_slots, applied, saved);
+        for update in unapplied {
+            let [written, mailed] = update.nodes();
+            counter.resume_unapplied(cast_slice(written), cast_slice(mailed));
+        }
+        Ok(counter)
     }
 
     /// Continues from `checkpoint`, which a run with the same settings wrote.
@@ -226,6 +266,7 @@ impl TrainLoop {
             let mut update = arrays.take_group(&format!("unapplied.{number}."));
             unapplied.push(Update::take(&mut update, bounds)?);
         }
+        let staleness = self.resumed_staleness(&mut arrays, &state, &unapplied)?;
         let losses = arrays.take_shaped("losses", &[state.iteration])?;
         if state.epoch == 0
             || state.epochs.len() + 1 != state.epoch
@@ -247,6 +288,7 @@ impl TrainLoop {
             losses,
             train_seconds: state.train_seconds,
             unapplied,
+            staleness,
             epochs: state.epochs,
             totals: state.totals,
             best,

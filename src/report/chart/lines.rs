@@ -63,14 +63,38 @@ pub struct Lines {
     pub size: Size,
 }
 
+/// What its marks look like where no page has styles for them.
+const STYLE: &str = "\
+svg { font: 12px sans-serif; } text { fill: #1c2330; } .title { font-size: 14px; font-weight: 600; }
+.soft { fill: #5b6576; } .ground { fill: #fff; } .grid { stroke: #dfe3e9; } .axis { stroke: #5b6576; }
+path { fill: none; stroke-width: 2; stroke-linejoin: round; } circle, polygon { stroke: #fff; }
+.f0 { fill: #596273; } .f1 { fill: #2868b8; } .f2 { fill: #1f8a5b; } .f3 { fill: #7a9a0e; }
+.f4 { fill: #c98a00; } .f5 { fill: #d0511c; } .f6 { fill: #6b46d6; } .f7 { fill: #c02b6a; }
+.f8 { fill: #0c8391; } .f9 { fill: #85592f; } .l0 { stroke: #596273; } .l1 { stroke: #2868b8; }
+.l2 { stroke: #1f8a5b; } .l3 { stroke: #7a9a0e; } .l4 { stroke: #c98a00; } .l5 { stroke: #d0511c; }
+.l6 { stroke: #6b46d6; } .l7 { stroke: #c02b6a; } .l8 { stroke: #0c8391; } .l9 { stroke: #85592f; }
+";
+
 impl Lines {
     /// The chart with what else there is to say of it, which may be nothing.
     pub fn figure(&self, caption: &str) -> Figure {
         figure(&self.title, self.size, self.svg(), caption)
     }
 
+    /// The chart as an SVG document of its own, dark on a light ground.
+    pub fn document(&self) -> String {
+        let (canvas, height) = self.drawn();
+        canvas.document(height, STYLE)
+    }
+
     /// The chart as an SVG element.
     pub(crate) fn svg(&self) -> String {
+        let (canvas, height) = self.drawn();
+        canvas.finish(height)
+    }
+
+    /// What is drawn, and how high it is.
+    fn drawn(&self) -> (Canvas, f64) {
         let width = self.size.width();
         let mut canvas = Canvas::new(&self.title, width);
         let names: Vec<_> = self
@@ -130,7 +154,7 @@ impl Lines {
                 self.mark(&mut canvas, series, point, *place, &y, radius);
             }
         }
-        canvas.finish(bottom + 46.0)
+        (canvas, bottom + 46.0)
     }
 
     fn mark(
