@@ -8,6 +8,7 @@ mod eval;
 mod export;
 mod report;
 mod schedule;
+mod table;
 mod train;
 
 use std::process::ExitCode;

@@ -32,7 +32,7 @@ impl Iterations {
         session.check_tables(device)?;
         let training = session.training(&device.device)?;
         Ok(Iterations {
-            staleness: counter(&training),
+            staleness: training.new_staleness(),
             pass: training.evaluator.pass(SplitPart::Train, 1),
             training,
             device: device.clone(),
@@ -54,7 +54,7 @@ impl Iterations {
         for _ in 0..times {
             if self.next == whole {
                 self.training.memory.reset();
-                self.staleness = counter(&self.training);
+                self.staleness = self.training.new_staleness();
                 self.next = whole / 2;
             }
             let NodeMemory::Device(memory) = &mut self.training.memory else {
@@ -89,12 +89,6 @@ impl Iterations {
         }
         Ok(time)
     }
-}
-
-/// Of an epoch that begins.
-fn counter(training: &TrainLoop) -> StalenessCounter {
-    let times = training.memory.node_times();
-    StalenessCounter::new(times.last_update().len(), times.rule().mail_slots)
 }
 
 fn failed(error: impl std::fmt::Debug) -> anyhow::Error {

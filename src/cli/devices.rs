@@ -9,6 +9,8 @@ use mspipe::console;
 use mspipe::device::{self, AdapterReport, DeviceChoice, Kernels};
 use serde::Serialize;
 
+use super::table;
+
 /// Arguments of `mspipe devices`.
 #[derive(Debug, Args)]
 pub(crate) struct DevicesArgs {
@@ -92,7 +94,8 @@ fn table(list: &DeviceList) -> String {
         none,
     ]);
 
-    let mut text = aligned(&rows);
+    // Sizes stand right.
+    let mut text = table::table(&rows, |column| matches!(column, 6 | 7));
     text.push('\n');
     for adapter in &list.adapters {
         if let Some(reason) = &adapter.unfit {
@@ -118,27 +121,6 @@ fn table(list: &DeviceList) -> String {
         "--device auto takes {}. binding: largest buffer that a shader binds.",
         list.auto
     );
-    text
-}
-
-/// Lines with columns of one width each.
-fn aligned(rows: &[[String; 9]]) -> String {
-    let mut text = String::new();
-    for row in rows {
-        let mut line = String::new();
-        for (column, cell) in row.iter().enumerate() {
-            let width = rows.iter().map(|row| row[column].chars().count()).max();
-            let width = width.unwrap_or(0);
-            // Sizes stand right, so that their digits line up.
-            if matches!(column, 6 | 7) {
-                let _ = write!(line, "{cell:>width$}  ");
-            } else {
-                let _ = write!(line, "{cell:<width$}  ");
-            }
-        }
-        text += line.trim_end();
-        text.push('\n');
-    }
     text
 }
 

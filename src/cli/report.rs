@@ -9,7 +9,7 @@ use mspipe::device::ComputeDevice;
 use mspipe::eval::edgebank::WINDOW_PERCENT;
 use mspipe::eval::{LinkMetrics, Negatives, RankMetrics, Spread};
 use mspipe::pipeline::link::Link;
-use mspipe::pipeline::staleness::{StaleMemory, stale_rows};
+use mspipe::pipeline::staleness::{StaleMemory, percent, stale_rows};
 use mspipe::run_folder::{Comparison, OverSeeds};
 use mspipe::session::Session;
 use mspipe::session::footprint::Footprint;
@@ -30,8 +30,11 @@ pub(super) fn emulated(link: &Link) -> String {
 /// What staleness did to the memory of a run.
 pub(super) fn stale_memory(counts: &StaleMemory) -> String {
     let of = |part: u64, whole: u64, what: &str| {
-        let percent = 100.0 * part as f64 / whole.max(1) as f64;
-        format!("{percent:.1} % of {} {what}", HumanCount(whole))
+        format!(
+            "{:.1} % of {} {what}",
+            percent(part, whole),
+            HumanCount(whole)
+        )
     };
     let stale = |by_lacking: &[u64], what| {
         let (rows, stale) = stale_rows(by_lacking);

@@ -7,7 +7,6 @@ mod measure;
 mod profile;
 mod simulate;
 mod staleness;
-mod table;
 
 use clap::{Args, Subcommand};
 

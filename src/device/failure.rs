@@ -8,7 +8,7 @@
 
 use std::fmt;
 use std::panic::{self, AssertUnwindSafe};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -158,7 +158,7 @@ impl Watch {
     /// Keeps that the device is lost, whatever was kept before: buffers of a lost device are refused with
     /// other words, and sooner than wgpu tells why.
     fn lose(&self, reason: String) {
-        let mut first = self.first.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut first = locked(&self.first);
         if !matches!(*first, Some(DeviceFailure::Lost { .. })) {
             *first = Some(self.lost(reason));
         }
@@ -175,7 +175,7 @@ impl Watch {
                 submission_index: None,
                 timeout: Some(NEWS),
             });
-            let first = self.first.lock().unwrap_or_else(PoisonError::into_inner);
+            let first = locked(&self.first);
             let consequence = matches!(&*first, Some(DeviceFailure::Undone { reason, .. })
                 if reason.contains("is invalid"));
             drop(first);
@@ -194,7 +194,7 @@ impl Watch {
     }
 
     fn keep(&self, failure: DeviceFailure) {
-        let mut first = self.first.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut first = locked(&self.first);
         first.get_or_insert(failure);
     }
 
@@ -203,7 +203,7 @@ impl Watch {
     fn take(&self, device: &Device, wgpu: &wgpu::Device) -> Option<DeviceFailure> {
         let synced = panic::catch_unwind(AssertUnwindSafe(|| device.sync()));
         self.wait_for_news(wgpu);
-        let mut first = self.first.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut first = locked(&self.first);
         let (kept, logged) = (first.take(), logged());
         drop(first);
         match synced {
@@ -232,7 +232,7 @@ struct Open {
 /// From now on [`take`] asks this device too, and `watch` listens to it.
 pub(super) fn add(burn: &Device, wgpu: &wgpu::Device, watch: Watch) {
     watch.listen(wgpu);
-    let mut open = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut open = locked(&OPEN);
     open.push(Open {
         burn: burn.clone(),
         wgpu: wgpu.clone(),
@@ -242,9 +242,9 @@ pub(super) fn add(burn: &Device, wgpu: &wgpu::Device, watch: Watch) {
 
 /// Whether a failure of an open device has been told or logged since the last [`take`]. Costs no wait.
 pub(crate) fn has_failed() -> bool {
-    let open = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
+    let open = locked(&OPEN);
     let told = |watch: &Watch| watch.first.lock().is_ok_and(|first| first.is_some());
-    let logged = LOGGED.lock().unwrap_or_else(PoisonError::into_inner);
+    let logged = locked(&LOGGED);
     open.iter()
         .any(|device| logged.is_some() || told(&device.watch))
 }
@@ -252,9 +252,14 @@ pub(crate) fn has_failed() -> bool {
 /// The first failure of any open device since the last call; waits until they have done what they were
 /// given. Called on the thread that gave it to them.
 pub(super) fn take() -> Option<DeviceFailure> {
-    let open = OPEN.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let open = locked(&OPEN).clone();
     open.iter()
         .find_map(|device| device.watch.take(&device.burn, &device.wgpu))
+}
+
+/// What a lock holds, also after a panic: a failure must be told all the same.
+fn locked<T>(lock: &Mutex<T>) -> MutexGuard<'_, T> {
+    lock.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The innermost cause that an error of burn or cubecl names, in one line without its backtrace.
@@ -271,12 +276,12 @@ static LOGGED: Mutex<Option<String>> = Mutex::new(None);
 
 /// That error, which is then forgotten: it belongs to the device that is asked first.
 fn logged() -> Option<String> {
-    LOGGED.lock().unwrap_or_else(PoisonError::into_inner).take()
+    locked(&LOGGED).take()
 }
 
 /// Keeps what burn said when something could not be read: why it was not written.
 pub fn heed(error: &impl fmt::Display) {
-    let mut first = LOGGED.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut first = locked(&LOGGED);
     first.get_or_insert_with(|| cause_of(&error.to_string()));
 }
 

@@ -17,7 +17,7 @@
 //!
 //! Invariant: pure arithmetic. Read and write points count as instants; queues need only be
 //! one deep. Source: MSPipe, section 3.2; the general form is checked against
-//! [`crate::what_if::simulator`] by tests/schedule.rs and tests/queued_device.rs.
+//! [`crate::what_if::simulator`] by tests/schedule.rs and src/what_if/queued_device/tests.rs.
 
 use std::fmt;
 use std::str::FromStr;

@@ -349,12 +349,11 @@ impl Scheduler {
         if !steps.iter().all(|step| enough(&self.times[*step as usize])) {
             return None;
         }
-        let (cycle, profile) = match &self.queue {
-            None => self.of_a_thread(),
-            Some(queue) if enough(&queue.work) => self.of_a_queue(queue),
-            Some(_) => return None,
-        };
-        Some((cycle, profile))
+        match &self.queue {
+            None => Some(self.of_a_thread()),
+            Some(queue) if enough(&queue.work) => Some(self.of_a_queue(queue)),
+            Some(_) => None,
+        }
     }
 
     /// Of a device whose thread does the work. What the thread does for another stage counts where it

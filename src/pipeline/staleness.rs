@@ -55,6 +55,11 @@ pub fn stale_rows(by_lacking: &[u64]) -> (u64, u64) {
     (rows, rows - by_lacking.first().unwrap_or(&0))
 }
 
+/// A part of what was counted in per cent; of nothing, 0.
+pub fn percent(part: u64, all: u64) -> f64 {
+    100.0 * part as f64 / all.max(1) as f64
+}
+
 /// Counts a row that lacks so many updates.
 fn count(by_lacking: &mut Vec<u64>, lacks: u32) {
     let lacks = lacks as usize;

@@ -9,13 +9,14 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use mspipe_datasets::whole_file::{self, Existing, WholeFileError};
+use serde::Deserialize as _;
 use serde_json::Value;
 use thiserror::Error;
 
 use super::chart::{Bars, Join, Lines, Point, Series, Size, Stacks, short, thousands};
 use super::{Block, Document, Figure, Section, Table};
 use crate::pipeline::Stage;
-use crate::pipeline::staleness::stale_rows;
+use crate::pipeline::staleness::{StaleMemory, percent, stale_rows};
 
 /// Name of the report in the run folder.
 pub(crate) const FILE_NAME: &str = "report.html";
@@ -455,12 +456,7 @@ fn pipeline(summary: &Value, ledger: &[Value]) -> Vec<Block> {
 
 /// What staleness did to memory; none of a run that did not count it.
 fn stale_memory(counts: &Value) -> Option<Table> {
-    let rows = |name: &str| {
-        let counts = counts[name].as_array()?;
-        let counts: Vec<u64> = counts.iter().filter_map(Value::as_u64).collect();
-        Some((stale_rows(&counts), counts.len().saturating_sub(1)))
-    };
-    let mail = |name: &str| counts[name].as_u64();
+    let counts = StaleMemory::deserialize(counts).ok()?;
     let mut table = Table::new(
         "What staleness did to memory, over all training epochs. Stale rows lack updates of their own node; lost \
          mail was overwritten before an update had absorbed it",
@@ -468,21 +464,25 @@ fn stale_memory(counts: &Value) -> Option<Table> {
         &["all", "stale or lost", "%", "updates lacked, at most"],
     );
     let mut row = |name: &str, all: u64, part: u64, most: String| {
-        let percent = 100.0 * part as f64 / all.max(1) as f64;
+        let share = percent(part, all);
         let [all, part] = [all, part].map(|count| thousands(count as f64));
         table.rows.push(vec![
             name.to_owned(),
             all,
             part,
-            format!("{percent:.1}"),
+            format!("{share:.1}"),
             most,
         ]);
     };
-    for (name, of) in [("rows read", "rows_read"), ("rows written", "rows_written")] {
-        let ((all, stale), most) = rows(of)?;
+    for (name, by_lacking) in [
+        ("rows read", &counts.rows_read),
+        ("rows written", &counts.rows_written),
+    ] {
+        let (all, stale) = stale_rows(by_lacking);
+        let most = by_lacking.len().saturating_sub(1);
         row(name, all, stale, most.to_string());
     }
-    let (overwritten, lost) = (mail("mail_overwritten")?, mail("mail_lost")?);
+    let (overwritten, lost) = (counts.mail_overwritten, counts.mail_lost);
     row("mail overwritten", overwritten, lost, "-".to_owned());
     Some(table)
 }

@@ -240,9 +240,7 @@ impl Footprint {
             _ => Ok(()),
         }
     }
-}
 
-impl Footprint {
     /// Refuses what the device's own memory won't hold.
     fn check_device(&self) -> Result<(), TooLarge> {
         let largest = self.shares.iter().max_by_key(|share| share.device_bytes);

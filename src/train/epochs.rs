@@ -73,6 +73,12 @@ pub struct TrainLoop {
 }
 
 impl TrainLoop {
+    /// What counts staleness in an epoch that begins.
+    pub fn new_staleness(&self) -> StalenessCounter {
+        let times = self.memory.node_times();
+        StalenessCounter::new(times.last_update().len(), times.rule().mail_slots)
+    }
+
     /// Trains from where it stands, and tests once with the weights and memory of the best
     /// epoch; returns these weights too.
     ///
@@ -329,9 +335,7 @@ impl TrainLoop {
         let iterations = pass.iterations();
         if self.progress.iteration == 0 {
             self.memory.reset();
-            let times = self.memory.node_times();
-            let (nodes, slots) = (times.last_update().len(), times.rule().mail_slots);
-            self.progress.staleness = StalenessCounter::new(nodes, slots);
+            self.progress.staleness = self.new_staleness();
         }
         tell(observer, TrainEvent::EpochBegins { epoch, iterations })?;
         let clock = WallClock::start();

@@ -18,8 +18,8 @@ use mspipe::pipeline::trace::Record;
 use mspipe::what_if::sleeping::{Failure, Sleeper};
 use serde::Serialize;
 
+use super::super::table::table;
 use super::profile::ProfileArgs;
-use super::table::table;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -147,7 +147,10 @@ pub(super) fn run(args: &MeasureArgs) -> anyhow::Result<()> {
         ]
     }));
     let what = args.profile.describe(&profile);
-    Ok(console::product(format!("{what}\n\n{}", table(&rows)))?)
+    Ok(console::product(format!(
+        "{what}\n\n{}",
+        table(&rows, |column| column > 0)
+    ))?)
 }
 
 /// Measures one schedule; as in a run, on the thread that a device would belong to.

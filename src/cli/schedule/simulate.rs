@@ -18,8 +18,8 @@ use mspipe::{console, interrupt};
 use mspipe_datasets::whole_file::{self, Existing};
 use serde::Serialize;
 
+use super::super::table::table;
 use super::profile::ProfileArgs;
-use super::table::table;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -227,7 +227,7 @@ fn text(args: &SimulateArgs, simulation: &Simulation) -> String {
     let mut text = format!(
         "{}\n\n{}",
         args.profile.describe(&simulation.stages),
-        table(&rows)
+        table(&rows, |column| column > 0)
     );
     if let Some(k) = simulation.recurrences_k {
         text +=

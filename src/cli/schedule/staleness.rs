@@ -7,7 +7,7 @@ use anyhow::bail;
 use clap::Args;
 use mspipe::config::ReadingSettings;
 use mspipe::pipeline::schedule::Schedule;
-use mspipe::pipeline::staleness::stale_rows;
+use mspipe::pipeline::staleness::{percent, stale_rows};
 use mspipe::report::chart::{Lines, Point, Series, Size};
 use mspipe::what_if::staleness::{EndPoints, StreamStaleness, count};
 use mspipe::{console, interrupt};
@@ -16,7 +16,7 @@ use mspipe_datasets::{EventLog, OpenOptions};
 use rayon::prelude::*;
 use serde::Serialize;
 
-use super::table::table;
+use super::super::table::table;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -84,9 +84,12 @@ struct Counted {
     staleness: Vec<Line>,
 }
 
-/// A part of a whole in per cent; of nothing, 0.
-fn percent(part: u64, whole: u64) -> f64 {
-    100.0 * part as f64 / whole.max(1) as f64
+impl Counted {
+    /// The stream's name, marked if it is synthetic.
+    fn name(&self) -> String {
+        let mark = if self.synthetic { " (SYNTHETIC)" } else { "" };
+        format!("{}{mark}", self.data)
+    }
 }
 
 impl Line {
@@ -203,18 +206,13 @@ fn text(args: &StalenessArgs, counted: &Counted) -> String {
             per_row(line.counts.catch_up_steps),
         ]
     }));
-    let mark = if counted.synthetic {
-        " (SYNTHETIC)"
-    } else {
-        ""
-    };
     let mut text = format!(
-        "{}{mark}: {} training events, {} nodes; mail and rows are counted by node and batch;\n\
+        "{}: {} training events, {} nodes; mail and rows are counted by node and batch;\n\
          updates lacked and steps are per row written\n\n{}",
-        counted.data,
+        counted.name(),
         counted.events,
         counted.nodes,
-        table(&rows)
+        table(&rows, |column| column > 0)
     );
     if let Some(path) = &args.chart {
         text += &format!("written {}\n", path.display());
@@ -254,13 +252,8 @@ fn chart(counted: &Counted, batch_sizes: &[u32]) -> String {
             });
         }
     }
-    let mark = if counted.synthetic {
-        " (SYNTHETIC)"
-    } else {
-        ""
-    };
     Lines {
-        title: format!("Staleness of {}{mark}", counted.data),
+        title: format!("Staleness of {}", counted.name()),
         x_name: "k".to_owned(),
         y_name: "% of mail overwritten, of rows written".to_owned(),
         series,
