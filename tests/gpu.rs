@@ -8,7 +8,10 @@
 #![allow(clippy::print_stdout, reason = "tests say what they measured")]
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+use std::str::FromStr;
+
 use burn::tensor::Device;
+use mspipe::device::{DeviceChoice, DeviceSettings, KernelChoice, LimitsChoice};
 
 /// Steps of Adam against f64.
 mod adam;
@@ -20,6 +23,8 @@ mod gradients;
 mod kernels;
 /// Strided and sliced inputs give what contiguous ones give.
 mod layouts;
+/// How far results are from what is defined.
+mod measured;
 /// memory_gather, memory_update and mail_update against a plain model, through the shaders.
 mod memory_tables;
 /// Two attention layers against their definition, through the shaders.
@@ -57,4 +62,23 @@ mod gpu {
 /// Runs `work` on the device of this binary, on the thread that owns it.
 fn on_device<T: Send + 'static>(work: impl FnOnce(&Device) -> T + Send + 'static) -> T {
     gpu::device_thread::run(work)
+}
+
+/// The device of this binary, as the environment asks for it: `MSPIPE_TEST_DEVICE` is as `--device` (the software adapter unless it
+/// names another), `MSPIPE_TEST_KERNELS` as `--kernels`, `MSPIPE_TEST_LIMITS` as `--limits`.
+fn device_settings() -> DeviceSettings {
+    DeviceSettings {
+        choice: asked("MSPIPE_TEST_DEVICE", DeviceChoice::Software),
+        kernels: asked("MSPIPE_TEST_KERNELS", KernelChoice::Auto),
+        limits: asked("MSPIPE_TEST_LIMITS", LimitsChoice::Adapter),
+    }
+}
+
+fn asked<T: FromStr<Err = String>>(name: &str, usual: T) -> T {
+    match std::env::var(name) {
+        Ok(text) => text
+            .parse()
+            .unwrap_or_else(|error| panic!("{name}: {error}")),
+        Err(_) => usual,
+    }
 }

@@ -8,6 +8,7 @@ use mspipe::kernels;
 use mspipe::kernels::temporal_attention::AttentionShape;
 use mspipe::kernels::unpack_bits::words_of;
 
+use crate::measured::within;
 use crate::operations::{
     Attention, DropoutCase, GatherRows, HeadProducts, Linear, LinkPredictor, LinkScores, Operation,
     OutputNorm, RecurrentCell, TimeEncoding, TimeProjection, ints, numbers, picks,
@@ -46,25 +47,19 @@ fn agrees(mut operation: impl Operation, label: &str, output: f64, gradient: f64
     };
     let defined = operation.definition();
     let forward = error(&format!("{label} output"), &found.output, &defined.output);
-    assert!(forward <= output, "{label}: output differs by {forward}");
-    let mut text = format!("{label}: output {forward:.1e}");
+    within(&format!("{label}: output"), forward, output);
     let names = operation.inputs().into_iter().map(|(name, _)| name);
     let gradients = found.gradients.iter().zip(&defined.gradients);
     assert_eq!(found.gradients.len(), defined.gradients.len(), "{label}");
     for (name, (found, defined)) in names.zip(gradients) {
-        let backward = error(&format!("{label} gradient of {name}"), found, defined);
-        assert!(
-            backward <= gradient,
-            "{label}: gradient of {name} differs by {backward}"
-        );
-        text += &format!(", {name} {backward:.1e}");
+        let what = format!("{label}: gradient of {name}");
+        within(&what, error(&what, found, defined), gradient);
     }
-    println!("{text}");
 }
 
 /// Rows are copied; the gradient of one that is read 127 times is a sum of as many terms.
-#[test]
-fn gather_rows() {
+#[cfg_attr(test, test)]
+pub(crate) fn gather_rows() {
     for width in WIDTHS {
         for n in ROWS {
             let label = format!("{n} rows of {width}");
@@ -76,8 +71,8 @@ fn gather_rows() {
 }
 
 /// Exact, whatever the padding of a row's last word holds.
-#[test]
-fn unpack_bits() {
+#[cfg_attr(test, test)]
+pub(crate) fn unpack_bits() {
     for width in [1, 7, 31, 32, 33, 100, 186] {
         for rows in ROWS {
             let row_words = words_of(width);
@@ -94,8 +89,8 @@ fn unpack_bits() {
 }
 
 /// The same bits for every counter.
-#[test]
-fn counter_hash() {
+#[cfg_attr(test, test)]
+pub(crate) fn counter_hash() {
     for i in 0..10_000u32 {
         let mut counter = [i, !i, i.wrapping_mul(0x9e37_79b9), 7];
         counter.rotate_left(i as usize % 4);
@@ -108,8 +103,8 @@ fn counter_hash() {
 }
 
 /// The draws are whole numbers, the rest is one product.
-#[test]
-fn dropout() {
+#[cfg_attr(test, test)]
+pub(crate) fn dropout() {
     for width in WIDTHS {
         for rows in ROWS {
             for probability in [0.0, 0.1, 0.5] {
@@ -123,8 +118,8 @@ fn dropout() {
 
 /// The CPU kernel's cosine is exact to 1.2e-7, and the shader's within 2e-7 of it here. Gradients are
 /// sums of up to 127 terms of mixed signs, and the sines of each are rounded.
-#[test]
-fn time_encoding() {
+#[cfg_attr(test, test)]
+pub(crate) fn time_encoding() {
     for width in WIDTHS {
         for n in ROWS {
             for longest in [1.0, 2.7e6, 1.4e8] {
@@ -137,8 +132,8 @@ fn time_encoding() {
 
 /// exp and tanh of WGSL may be off by some units in the last place (the specification allows tanh
 /// 1e-5 absolute); the CPU kernel's are within 3e-7. Products of up to 127 rows, times of a month.
-#[test]
-fn recurrent_cells() {
+#[cfg_attr(test, test)]
+pub(crate) fn recurrent_cells() {
     for gates in [1, 3] {
         for rows in ROWS {
             for [width, mail] in [[65, 13], [7, 1], [100, 33], [1, 5]] {
@@ -151,8 +146,8 @@ fn recurrent_cells() {
 }
 
 /// Gates that are 1 or 0; a product that is hundreds is as exact as its largest term.
-#[test]
-fn saturated_cells() {
+#[cfg_attr(test, test)]
+pub(crate) fn saturated_cells() {
     let gru = RecurrentCell::new([65, 7, 3], 3, 2.7e6).saturated(100.0);
     agrees(gru, "saturated gru", 1e-5, 1e-4);
     // Beyond what e^x can take: 1 and -1, and no gradient at all.
@@ -160,12 +155,12 @@ fn saturated_cells() {
     let defined = rnn.definition();
     let found = on_device(move |device| rnn.run(device));
     let difference = error("saturated rnn", &found.output, &defined.output);
-    assert!(difference <= 1e-5, "output differs by {difference}");
+    within("saturated rnn: output", difference, 1e-5);
     assert!(found.gradients.concat().iter().all(|d| d.abs() < 1e-5));
 }
 
-#[test]
-fn time_projection() {
+#[cfg_attr(test, test)]
+pub(crate) fn time_projection() {
     for width in WIDTHS {
         for rows in ROWS {
             let label = format!("{rows} rows of {width}");
@@ -176,8 +171,8 @@ fn time_projection() {
 
 /// Logits are dot products of up to 100 terms, of sums of as many; exp and log of WGSL may be off by
 /// some units in the last place.
-#[test]
-fn link_predictor() {
+#[cfg_attr(test, test)]
+pub(crate) fn link_predictor() {
     for events in ROWS {
         for width in [1, 5, 65] {
             let label = format!("{events} events, width {width}");
@@ -189,8 +184,8 @@ fn link_predictor() {
 }
 
 /// As above; of one statistic, of as many as are read, and of more than a vector has.
-#[test]
-fn link_predictor_with_pair_history() {
+#[cfg_attr(test, test)]
+pub(crate) fn link_predictor_with_pair_history() {
     for events in ROWS {
         for (width, statistics) in [(1, 1), (5, 11), (65, 17)] {
             let label = format!("{events} events, width {width}, {statistics} statistics");
@@ -201,8 +196,8 @@ fn link_predictor_with_pair_history() {
 }
 
 /// As above.
-#[test]
-fn link_scores() {
+#[cfg_attr(test, test)]
+pub(crate) fn link_scores() {
     let cases = WIDTHS.iter().flat_map(|&width| [(width, 0), (width, 13)]);
     for (width, statistics) in cases {
         for pairs in ROWS {
@@ -211,15 +206,15 @@ fn link_scores() {
             let logits = operation.definition().logits();
             let found = on_device(move |device| operation.run(device));
             let difference = error(&label, &found, &logits);
-            assert!(difference < 1e-5, "{label}: logits differ by {difference}");
+            within(&format!("{label}: logits"), difference, 1e-5);
         }
     }
 }
 
 /// Means and variances of up to 100 numbers. (Of rows of one or two numbers nothing but rounding is
 /// left, times up to 316.)
-#[test]
-fn output_norm() {
+#[cfg_attr(test, test)]
+pub(crate) fn output_norm() {
     for width in [7, 65, 100] {
         for rows in ROWS {
             for (probability, relu) in [(0.0, false), (0.1, true)] {
@@ -233,8 +228,8 @@ fn output_norm() {
 
 /// Up to 127 terms (`product.wgsl` on a software adapter, burn's product on a real one). Sizes around
 /// the tile of 32 by 20.
-#[test]
-fn product() {
+#[cfg_attr(test, test)]
+pub(crate) fn product() {
     for [rows, inputs, outputs] in [
         [1, 1, 1],
         [1, 100, 7],
@@ -255,8 +250,8 @@ fn product() {
 }
 
 /// The gradient of a bias is a sum of rows: in one, two and three passes on a software adapter.
-#[test]
-fn column_sums() {
+#[cfg_attr(test, test)]
+pub(crate) fn column_sums() {
     for rows in [63, 65, 4200] {
         agrees(Linear::new(rows, 2, 3), &format!("{rows} rows"), 1e-5, 1e-5);
     }
@@ -285,13 +280,13 @@ fn attention_agrees(shape: AttentionShape, label: &str) {
     }
 }
 
-#[test]
-fn temporal_attention_at_the_widths_of_wikipedia() {
+#[cfg_attr(test, test)]
+pub(crate) fn temporal_attention_at_the_widths_of_wikipedia() {
     attention_agrees(WIKIPEDIA, "wikipedia");
 }
 
-#[test]
-fn temporal_attention_without_edge_features() {
+#[cfg_attr(test, test)]
+pub(crate) fn temporal_attention_without_edge_features() {
     let shape = AttentionShape {
         heads: 1,
         fanout: 20,
@@ -302,8 +297,8 @@ fn temporal_attention_without_edge_features() {
     attention_agrees(shape, "no edge features");
 }
 
-#[test]
-fn temporal_attention_of_width_one() {
+#[cfg_attr(test, test)]
+pub(crate) fn temporal_attention_of_width_one() {
     let shape = AttentionShape {
         heads: 1,
         fanout: 1,
@@ -315,8 +310,8 @@ fn temporal_attention_of_width_one() {
 }
 
 /// More (slot, head) pairs than invocations in a workgroup.
-#[test]
-fn temporal_attention_of_many_odd_slots() {
+#[cfg_attr(test, test)]
+pub(crate) fn temporal_attention_of_many_odd_slots() {
     let shape = AttentionShape {
         heads: 7,
         fanout: 19,
@@ -327,8 +322,8 @@ fn temporal_attention_of_many_odd_slots() {
     attention_agrees(shape, "many pairs");
 }
 
-#[test]
-fn temporal_attention_without_past_events() {
+#[cfg_attr(test, test)]
+pub(crate) fn temporal_attention_without_past_events() {
     let operation = Attention::new(WIKIPEDIA, 65, 0.0).without_events();
     agrees(operation, "no past events", 0.0, 0.0);
 }

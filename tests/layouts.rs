@@ -89,8 +89,8 @@ fn layouts_agree(work: fn(Layout, &Device) -> Vec<Vec<f32>>) {
     });
 }
 
-#[test]
-fn gather_rows_takes_any_layout() {
+#[cfg_attr(test, test)]
+pub(crate) fn gather_rows_takes_any_layout() {
     layouts_agree(|layout, device| {
         let device = &device.clone().autodiff();
         let table = layout.table(1, [3, 5], device).require_grad();
@@ -105,8 +105,8 @@ fn gather_rows_takes_any_layout() {
     });
 }
 
-#[test]
-fn time_encoding_takes_any_layout() {
+#[cfg_attr(test, test)]
+pub(crate) fn time_encoding_takes_any_layout() {
     layouts_agree(|layout, device| {
         let device = &device.clone().autodiff();
         let time = layout.table(1, [2, 5], device).require_grad();
@@ -117,8 +117,8 @@ fn time_encoding_takes_any_layout() {
     });
 }
 
-#[test]
-fn recurrent_cells_take_any_layout() {
+#[cfg_attr(test, test)]
+pub(crate) fn recurrent_cells_take_any_layout() {
     layouts_agree(|layout, device| {
         let device = &device.clone().autodiff();
         let cells = [9, 3].map(|outputs| {
@@ -162,8 +162,8 @@ fn recurrent_cells_take_any_layout() {
     });
 }
 
-#[test]
-fn memory_operations_take_any_layout() {
+#[cfg_attr(test, test)]
+pub(crate) fn memory_operations_take_any_layout() {
     layouts_agree(|layout, device| {
         let memory = layout.table(1, [6, 3], device);
         let mailbox = layout.table(2, [6, 8], device);
@@ -196,8 +196,8 @@ fn memory_operations_take_any_layout() {
     });
 }
 
-#[test]
-fn temporal_attention_takes_any_layout() {
+#[cfg_attr(test, test)]
+pub(crate) fn temporal_attention_takes_any_layout() {
     layouts_agree(|layout, device| {
         let device = &device.clone().autodiff();
         let query = layout.table(1, [4, 7], device).require_grad();

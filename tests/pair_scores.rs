@@ -27,7 +27,7 @@ use mspipe::train::pass::Sampling;
 use mspipe::train::upload;
 use mspipe_datasets::EventLog;
 
-use super::on_device;
+use crate::on_device;
 
 const MODEL: ModelConfig = ModelConfig {
     name: ModelName::Tgn,
@@ -300,8 +300,8 @@ impl World {
     }
 }
 
-#[test]
-fn pairs_of_tgn_have_the_bits_that_they_have_alone() {
+#[cfg_attr(test, test)]
+pub(crate) fn pairs_of_tgn_have_the_bits_that_they_have_alone() {
     on_device(|device| {
         for layers in [1, 2] {
             for time_delta in [TimeDelta::Message, TimeDelta::Query] {
@@ -311,8 +311,8 @@ fn pairs_of_tgn_have_the_bits_that_they_have_alone() {
     });
 }
 
-#[test]
-fn pairs_of_jodie_and_apan_have_the_bits_that_they_have_alone() {
+#[cfg_attr(test, test)]
+pub(crate) fn pairs_of_jodie_and_apan_have_the_bits_that_they_have_alone() {
     on_device(|device| {
         for name in [ModelName::Jodie, ModelName::Apan] {
             for time_delta in [TimeDelta::Message, TimeDelta::Query] {
@@ -323,8 +323,8 @@ fn pairs_of_jodie_and_apan_have_the_bits_that_they_have_alone() {
 }
 
 /// What is drawn for a pair beside a batch is what the batch itself draws, whatever the chunk.
-#[test]
-fn draws_do_not_depend_on_the_chunk() {
+#[cfg_attr(test, test)]
+pub(crate) fn draws_do_not_depend_on_the_chunk() {
     on_device(|device| {
         Case {
             sampler: Arc::new(Uniform { fanout: 3 }),
@@ -336,8 +336,8 @@ fn draws_do_not_depend_on_the_chunk() {
 }
 
 /// The batch's own roots say which candidates are old.
-#[test]
-fn a_mitigation_corrects_candidates_by_the_ages_of_the_batch() {
+#[cfg_attr(test, test)]
+pub(crate) fn a_mitigation_corrects_candidates_by_the_ages_of_the_batch() {
     on_device(|device| {
         Case {
             mitigation: true,

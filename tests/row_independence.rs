@@ -293,8 +293,8 @@ fn check_models(config: ModelConfig, counts: &[usize], device: &Device) {
     check(apan, counts, device);
 }
 
-#[test]
-fn embeddings_and_scores_do_not_depend_on_other_roots() {
+#[cfg_attr(test, test)]
+pub(crate) fn embeddings_and_scores_do_not_depend_on_other_roots() {
     on_device(|device| {
         let few: Vec<usize> = (1..=6).chain([17, 33, 64, 65, 70, 140]).collect();
         check_models(widths(8, 2, 3, 5), &few, device);
@@ -312,8 +312,8 @@ pub(crate) fn wide_embeddings(count: usize, device: &Device) -> Vec<u32> {
     bits(&numbers(world.embed(&roots()[..count])))
 }
 
-#[test]
-fn wide_embeddings_do_not_depend_on_other_roots() {
+#[cfg_attr(test, test)]
+pub(crate) fn wide_embeddings_do_not_depend_on_other_roots() {
     on_device(|device| {
         let all = wide_embeddings(ROOTS, device);
         for count in [1, 2, 70] {

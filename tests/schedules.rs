@@ -142,8 +142,8 @@ fn three(line: &LedgerLine) -> usize {
     (line.iteration + 1).min(3)
 }
 
-#[test]
-fn overlap_and_the_place_of_the_memory_change_no_number() {
+#[cfg_attr(test, test)]
+pub(crate) fn overlap_and_the_place_of_the_memory_change_no_number() {
     for model in MODELS {
         let reference = train(model, SHORT, "--schedule sequential --memory device");
         assert_eq!(reference.losses.len(), 8);
@@ -168,8 +168,8 @@ fn overlap_and_the_place_of_the_memory_change_no_number() {
     }
 }
 
-#[test]
-fn queue_depth_and_timing_change_no_number_of_a_stale_training() {
+#[cfg_attr(test, test)]
+pub(crate) fn queue_depth_and_timing_change_no_number_of_a_stale_training() {
     for model in MODELS {
         let stale = "--schedule staleness:3 --memory";
         let reference = train(model, SHORT, &format!("{stale} device --queue-depth 2"));
@@ -187,8 +187,8 @@ fn queue_depth_and_timing_change_no_number_of_a_stale_training() {
     }
 }
 
-#[test]
-fn a_replay_of_an_online_schedule_gives_its_numbers() {
+#[cfg_attr(test, test)]
+pub(crate) fn a_replay_of_an_online_schedule_gives_its_numbers() {
     let link = format!("--memory host --emulate-link {}", LINKS[2]);
     let online = train("tgn", LONG, &format!("--schedule mspipe {link}"));
     // The link's latency alone takes longer than one iteration may.
@@ -213,8 +213,8 @@ fn replay(path: &Path) -> String {
     format!("--schedule replay:{path}")
 }
 
-#[test]
-fn the_mitigation_is_the_same_wherever_memory_lies() {
+#[cfg_attr(test, test)]
+pub(crate) fn the_mitigation_is_the_same_wherever_memory_lies() {
     let stale = "--schedule staleness:3 --memory";
     // A correction knows nothing of models, but of rows.
     for model in [MODELS[0], MODELS[3]] {

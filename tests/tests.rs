@@ -35,6 +35,8 @@ mod kernels;
 mod larger_than_ram;
 /// Strided and sliced inputs give what contiguous ones give.
 mod layouts;
+/// How far results are from what is defined.
+mod measured;
 /// memory_gather, memory_update and mail_update against a plain model, on the CPU device.
 mod memory_tables;
 /// Two attention layers against their definition, on the CPU device.

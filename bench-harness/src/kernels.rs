@@ -43,10 +43,10 @@ pub struct Case {
     /// What a call reads, writes and computes.
     pub work: Work,
     /// Calls it; on a GPU it is enqueued.
-    pub run: Box<dyn FnMut()>,
+    pub run: Box<dyn FnMut() + Send>,
 }
 
-fn case(name: &'static str, work: Work, run: impl FnMut() + 'static) -> Case {
+fn case(name: &'static str, work: Work, run: impl FnMut() + Send + 'static) -> Case {
     Case {
         name,
         work,

@@ -12,11 +12,13 @@
 //! | [`reproduce`] | `mspipe-bench reproduce` | what do the paper's experiments give on this machine? |
 //! | [`compare`] | `mspipe-bench compare A B` | which of two measurements is faster? |
 //! | [`check`] | `mspipe-bench check` | do small runs still give what they gave? |
+//! | [`accept`] | `mspipe-bench accept` | does it work on this device, and how fast? |
 //!
 //! [`recording`] reads the files that `parity` replays; [`grid`] does the runs of `schedules`,
 //! `reproduce` and `check`, [`cell`] is what one of them gave. [`iterations`] trains iteration by iteration, for
 //! `startup` and the benches; [`kernels`] has each kernel with inputs for the benches. [`machine`] names what numbers were measured on.
 
+pub mod accept;
 pub mod cell;
 pub mod check;
 pub mod compare;

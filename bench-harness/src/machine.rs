@@ -31,8 +31,8 @@ fn processor() -> Option<String> {
     }
 }
 
-/// Version, and the commit where the program lies in its repository; `+ changes` where files
-/// that git knows differ from it.
+/// Version, and the commit where the program lies in its repository, with `+ changes` where files
+/// that git knows differ from it; elsewhere what `MSPIPE_COMMIT` says (`scripts/pack-accept`).
 pub fn program() -> String {
     let source = Path::new(env!("CARGO_MANIFEST_DIR"));
     let git = |arguments: &[&str]| output(Command::new("git").args(arguments).current_dir(source));
@@ -44,7 +44,11 @@ pub fn program() -> String {
             let changed = if clean { "" } else { " + changes" };
             format!("mspipe {version}, commit {commit}{changed}")
         }
-        None => format!("mspipe {version}, commit unknown"),
+        None => {
+            let packed = std::env::var("MSPIPE_COMMIT");
+            let commit = packed.unwrap_or_else(|_| "unknown".to_owned());
+            format!("mspipe {version}, commit {commit}")
+        }
     }
 }
 

@@ -11,6 +11,7 @@ use clap::{Args, Parser, Subcommand};
 use mspipe::config::RunConfig;
 use mspipe::device::{self, DeviceSettings};
 use mspipe::{console, interrupt};
+use mspipe_bench::accept::{self, AcceptConfig};
 use mspipe_bench::check::{self, CheckConfig};
 use mspipe_bench::compare;
 use mspipe_bench::length::{self, LengthConfig};
@@ -93,6 +94,14 @@ enum Command {
     /// were. --record records them again, after a change that is meant to change them.
     #[command(after_help = CHECK_EXAMPLES)]
     Check(Printed<CheckConfig>),
+    /// Check and measure everything on a device: does it work here, and how fast?
+    ///
+    /// Adapters and limits; shaders and gradients against their definitions; three models
+    /// against the CPU device; kernels, speed, schedules and a profile, measured. Continues
+    /// after failures, writes accept.json and accept.html (one page that needs no network) and
+    /// exits with 1 where a check does not hold. Needs no data, no sources and no compiler.
+    #[command(after_help = ACCEPT_EXAMPLES)]
+    Accept(Printed<AcceptConfig>),
     /// Train TGN with PyG and with mspipe, in turns, and compare speed and AP
     ///
     /// Both train the same stream on the CPU with the same settings, negatives, threads and
@@ -123,6 +132,15 @@ Examples:
   mspipe-bench check
   mspipe-bench check --device software
   mspipe-bench check --device cpu --record";
+
+const ACCEPT_EXAMPLES: &str = "\
+Examples:
+  The first GPU, under 10 minutes:
+    mspipe-bench accept --out accept
+  Another one, under 2 minutes, the report as JSON on standard output:
+    mspipe-bench accept --device gpu:1 --quick --out accept --json
+  Only the shaders, on a processor that emulates a GPU:
+    mspipe-bench accept --device software --part checks --part parity --out accept";
 
 const SPEED_EXAMPLE: &str = "\
 Example:
@@ -300,6 +318,14 @@ fn run(command: Command, begin: Instant) -> Result<ExitCode> {
             passed = report.passed;
             print(json, &report)?;
         }
+        Command::Accept(Printed { config, json }) => match config.child() {
+            Some((part, file)) => accept::run_part(part, &config.asked(part), file).map(drop)?,
+            None => {
+                let report = accept::run(&config)?;
+                passed = report.accepted;
+                print(json, &report)?;
+            }
+        },
         Command::Peers(args) => print(args.json, &peers::measure(args.config)?)?,
     }
     Ok(match passed {

@@ -1,4 +1,5 @@
-//! `parity`: replays a training run of TGL and compares every number.
+//! `parity`: replays a training run of TGL and compares every number; or one that another device
+//! recorded ([`record`]).
 //!
 //! Roots and sampled past events are taken from the recording; memory, updater, attention,
 //! loss, gradients, Adam, last writers and mail is ours. Nothing is reset between batches, so
@@ -29,7 +30,7 @@ use mspipe::train::trainer::Trainer;
 use mspipe::train::upload::{floats, model_input};
 use serde::Serialize;
 
-use crate::recording::{Named, RecordedBatch, Recording, Settings};
+use crate::recording::{Named, Outcome, RecordedBatch, Recording, Settings};
 
 /// Tensors that are nowhere larger than this are compared on this scale: f32 rounding of
 /// intermediate numbers around 1 is 6e-8, so smaller tensors hold no digits to compare.
@@ -172,7 +173,7 @@ pub fn replay(recording: &Recording, settings: DeviceSettings) -> Result<Report>
         let mut tally = Tally::default();
         let device = &opened.device;
         Replay::start(recording, device)?
-            .run(&mut tally)
+            .compare(&mut tally)
             .with_context(|| format!("{}", recording.file.display()))?;
         let comparisons = tally.0;
         Ok(Report {
@@ -183,6 +184,30 @@ pub fn replay(recording: &Recording, settings: DeviceSettings) -> Result<Report>
             comparisons,
         })
     })?
+}
+
+/// Trains the batches of `recording` on the device that `choice` asks for, from weights drawn with
+/// `seed`, and returns it with all numbers of that run in place of its own.
+///
+/// # Errors
+/// When there is no such device, or it fails.
+pub fn record(mut recording: Recording, seed: u64, choice: DeviceChoice) -> Result<Recording> {
+    let (initial, outcomes, last) = device::on_device_thread(|| -> Result<_> {
+        let device = device::open(choice)?.device;
+        let training = device.clone().autodiff();
+        let config = model_config(&recording.settings);
+        let model = LinkModel::new(&config, &mut Initializer::new(seed, &training));
+        let initial = export(&model)?;
+        let mut replay = Replay::of(&recording, model, &device);
+        let batches = recording.batches.iter().enumerate();
+        let outcomes: Result<Vec<_>> = batches.map(|(i, batch)| replay.batch(i, batch)).collect();
+        Ok((initial, outcomes?, export(replay.trainer.model())?))
+    })??;
+    for (batch, outcome) in recording.batches.iter_mut().zip(outcomes) {
+        batch.outcome = outcome;
+    }
+    (recording.initial, recording.last) = (initial, last);
+    Ok(recording)
 }
 
 /// Largest errors so far.
@@ -238,6 +263,26 @@ impl Tally {
         Ok(())
     }
 
+    /// Compares all numbers of a batch.
+    fn add_batch(&mut self, i: usize, ours: &Outcome, theirs: &Outcome) -> Result<()> {
+        let (at, place) = (format!(" in batch {i}"), format!("batch {i}"));
+        self.add_named(Quantity::Gradients, &at, &ours.gradients, &theirs.gradients)?;
+        let mut compare = |quantity, of: fn(&Outcome) -> &Vec<f32>| {
+            self.add(quantity, &place, of(ours), of(theirs))
+        };
+        compare(Quantity::PositiveLogits, |of| &of.positive)?;
+        compare(Quantity::NegativeLogits, |of| &of.negative)?;
+        compare(Quantity::Loss, |of| &of.loss)?;
+        compare(Quantity::Memory, |of| &of.memory)?;
+        compare(Quantity::Mailbox, |of| &of.mailbox)?;
+        // Whole numbers up to 2^24, which f32 holds exactly.
+        let times = |of: &Outcome| -> Vec<f32> {
+            let ticks = of.last_update.iter();
+            ticks.map(|&time| time as f32).collect()
+        };
+        self.add(Quantity::LastUpdate, &place, &times(ours), &times(theirs))
+    }
+
     /// Compares parameters or gradients by name.
     fn add_named(
         &mut self,
@@ -279,35 +324,46 @@ struct Replay<'a> {
     node_width: usize,
 }
 
+/// The model that a recording is of, without dropout.
+fn model_config(settings: &Settings) -> ModelConfig {
+    // TGL's APAN reads none: neither its updater nor its embedding has a map for them.
+    let (name, node_width) = match settings.model.as_str() {
+        "jodie" => (ModelName::Jodie, settings.node_width),
+        "apan" => (ModelName::Apan, 0),
+        _ => (ModelName::Tgn, settings.node_width),
+    };
+    ModelConfig {
+        name,
+        width: settings.width,
+        time_width: settings.time_width,
+        edge_width: settings.edge_width,
+        node_width,
+        layers: 1,
+        heads: settings.heads,
+        mail_slots: settings.mail_slots,
+        train_time_encoding: true,
+        dropout: 0.0,
+        attention_dropout: 0.0,
+        pair_history: 0,
+    }
+}
+
 impl<'a> Replay<'a> {
+    /// With the recorded weights.
     fn start(recording: &'a Recording, device: &'a Device) -> Result<Replay<'a>> {
-        let settings = &recording.settings;
-        let &Settings { nodes, width, .. } = settings;
-        // TGL's APAN reads none: neither its updater nor its embedding has a map for them.
-        let (name, node_width) = match settings.model.as_str() {
-            "jodie" => (ModelName::Jodie, settings.node_width),
-            "apan" => (ModelName::Apan, 0),
-            _ => (ModelName::Tgn, settings.node_width),
-        };
-        let config = ModelConfig {
-            name,
-            width,
-            time_width: settings.time_width,
-            edge_width: settings.edge_width,
-            node_width,
-            layers: 1,
-            heads: settings.heads,
-            mail_slots: settings.mail_slots,
-            train_time_encoding: true,
-            dropout: 0.0,
-            attention_dropout: 0.0,
-            pair_history: 0,
-        };
         let training = device.clone().autodiff();
+        let config = model_config(&recording.settings);
         let model = LinkModel::new(&config, &mut Initializer::new(0, &training));
         let model = load(model, &recording.initial)
             .context("tensors 'init.*'")
             .with_context(|| format!("{}", recording.file.display()))?;
+        Ok(Replay::of(recording, model, device))
+    }
+
+    fn of(recording: &'a Recording, model: LinkModel, device: &'a Device) -> Replay<'a> {
+        let settings = &recording.settings;
+        let &Settings { nodes, width, .. } = settings;
+        let config = model_config(settings);
         let needs = config.needs();
         let clock = NodeTimesRule {
             time_delta: TimeDelta::Query,
@@ -329,20 +385,23 @@ impl<'a> Replay<'a> {
             ticks_per_unit: 1,
         };
         let clock = NodeTimes::new(nodes, clock);
-        Ok(Replay {
+        Replay {
             recording,
             device,
             layout,
             trainer: Trainer::new(model, OptimizerRule::adam(settings.learning_rate)),
             memory: DeviceMemory::new(nodes, width, config.mail_width(), clock, device),
             scratch: MfgScratch::new(nodes),
-            node_width,
-        })
+            node_width: config.node_width,
+        }
     }
 
-    fn run(&mut self, tally: &mut Tally) -> Result<()> {
+    /// Trains all batches and compares each.
+    fn compare(&mut self, tally: &mut Tally) -> Result<()> {
         for (i, batch) in self.recording.batches.iter().enumerate() {
-            self.batch(i, batch, tally)
+            let compared = self.batch(i, batch);
+            compared
+                .and_then(|ours| tally.add_batch(i, &ours, &batch.outcome))
                 .with_context(|| format!("batch {i}"))?;
         }
         let (initial, last) = (&self.recording.initial, &self.recording.last);
@@ -367,9 +426,9 @@ impl<'a> Replay<'a> {
         )
     }
 
-    fn batch(&mut self, i: usize, recorded: &RecordedBatch, tally: &mut Tally) -> Result<()> {
+    /// Trains a batch.
+    fn batch(&mut self, i: usize, recorded: &RecordedBatch) -> Result<Outcome> {
         let settings = &self.recording.settings;
-        let place = format!("batch {i}");
         let events = i * settings.batch..(i + 1) * settings.batch;
         let part = |k: usize| recorded.roots[k * events.len()..(k + 1) * events.len()].to_vec();
         let batch = EventBatch {
@@ -401,22 +460,13 @@ impl<'a> Replay<'a> {
 
         let begun = self.trainer.begin(&input, None);
         let (output, gradients) = self.trainer.backward(begun, &input);
-        let ours = export_gradients(self.trainer.model(), &gradients)?;
-        let at = format!(" in {place}");
-        tally.add_named(Quantity::Gradients, &at, &ours, &recorded.gradients)?;
-        let mut compare =
-            |quantity, ours: Vec<f32>, theirs: &[f32]| tally.add(quantity, &place, &ours, theirs);
-        compare(
-            Quantity::PositiveLogits,
-            values(output.logits.positive)?,
-            &recorded.positive,
-        )?;
-        compare(
-            Quantity::NegativeLogits,
-            values(output.logits.negative)?,
-            &recorded.negative,
-        )?;
-        compare(Quantity::Loss, values(output.loss)?, &recorded.loss)?;
+        let outcome = Outcome {
+            gradients: export_gradients(self.trainer.model(), &gradients)?,
+            positive: values(output.logits.positive)?,
+            negative: values(output.logits.negative)?,
+            loss: values(output.loss)?,
+            ..Outcome::default()
+        };
 
         self.trainer.step(gradients);
         self.memory.commit(MemoryCommit {
@@ -427,13 +477,12 @@ impl<'a> Replay<'a> {
             times: fetched.times,
         })?;
         let (memory, mailbox) = self.memory.tables();
-        compare(Quantity::Memory, values(memory)?, &recorded.memory)?;
-        compare(Quantity::Mailbox, values(mailbox)?, &recorded.mailbox)?;
-        // Whole numbers up to 2^24, which f32 holds exactly.
-        let ours = self.memory.node_times().last_update();
-        let ours = ours.iter().map(|&time| time as f32).collect();
-        let theirs: Vec<f32> = recorded.last_update.iter().map(|&t| t as f32).collect();
-        compare(Quantity::LastUpdate, ours, &theirs)
+        Ok(Outcome {
+            memory: values(memory)?,
+            mailbox: values(mailbox)?,
+            last_update: self.memory.node_times().last_update().to_vec(),
+            ..outcome
+        })
     }
 
     /// The rows `rows` of a feature table as a tensor, `[rows, width]`.
@@ -453,7 +502,11 @@ impl<'a> Replay<'a> {
 /// is left of an exact zero after rounding. Adam divides it by its own size, so that the
 /// step is as good as random.
 fn is_noise(batch: &RecordedBatch, parameter: &str, i: usize) -> bool {
-    let gradient = batch.gradients.get(parameter).map(|g| g.values[i].abs());
+    let gradient = batch
+        .outcome
+        .gradients
+        .get(parameter)
+        .map(|g| g.values[i].abs());
     gradient.is_some_and(|g| g > 0.0 && g < 1e-8)
 }
 

@@ -1,4 +1,5 @@
-//! A training run of TGL, as recorded in a safetensors file.
+//! A training run of TGL, as recorded in a safetensors file; or one of ours on a drawn stream
+//! ([`drawn`]), recorded on a device that is trusted.
 //!
 //! Layout: the header's metadata hold the settings (`model`, `nodes`, `events`, `batches`,
 //! `batch`, `dim`, `time`, `edge_dim`, `node_dim`, `heads`, `fanout`, `lr`, for APAN `mailbox`); tensors are
@@ -14,6 +15,8 @@
 //! `b{i}.nbr.*` is absent where the model samples nothing (JODIE). `mailbox_t` is not read:
 //! in TGN and JODIE, TGL writes it in the wrong order and does not use it; APAN's shows in
 //! every later number.
+
+pub mod drawn;
 
 use std::collections::{BTreeMap, HashMap};
 use std::ops::RangeInclusive;
@@ -67,15 +70,22 @@ impl Settings {
     }
 }
 
-/// One batch: its input, and what TGL made of it.
+/// One batch: its input, and what was made of it.
 #[derive(Debug, Clone)]
 pub struct RecordedBatch {
     /// Roots src ‖ dst ‖ neg, `[3 batch]`.
     pub roots: Vec<NodeId>,
     /// Query time of each event, `[batch]`.
     pub time: Vec<Timestamp>,
-    /// What TGL's sampler returned.
+    /// What the sampler returned.
     pub neighbors: Neighbors,
+    /// The numbers.
+    pub outcome: Outcome,
+}
+
+/// Numbers of a batch that was trained.
+#[derive(Debug, Clone, Default)]
+pub struct Outcome {
     /// Logits of the events, `[batch]`.
     pub positive: Vec<f32>,
     /// Logits of their negatives, `[batch]`.
@@ -95,7 +105,7 @@ pub struct RecordedBatch {
 /// A whole recorded run.
 #[derive(Debug, Clone)]
 pub struct Recording {
-    /// Where it was read from.
+    /// Where it was read from, or what made it.
     pub file: PathBuf,
     /// What it was started with.
     pub settings: Settings,
@@ -344,16 +354,18 @@ impl Content<'_> {
             roots,
             time: stream.time[events].to_vec(),
             neighbors: self.neighbors(i, settings, stream)?,
-            positive: self.floats(&name("logit.pos"), &[batch])?,
-            negative: self.floats(&name("logit.neg"), &[batch])?,
-            loss: self.floats(&name("loss"), &[1])?,
-            gradients: self.named(&name("grad."))?,
-            memory: self.floats(&name("memory"), &[nodes, settings.width])?,
-            last_update: self.ticks(&name("memory_t"), nodes)?,
-            mailbox: self.floats(
-                &name("mailbox"),
-                &[nodes, settings.mail_slots, settings.mail_width()],
-            )?,
+            outcome: Outcome {
+                positive: self.floats(&name("logit.pos"), &[batch])?,
+                negative: self.floats(&name("logit.neg"), &[batch])?,
+                loss: self.floats(&name("loss"), &[1])?,
+                gradients: self.named(&name("grad."))?,
+                memory: self.floats(&name("memory"), &[nodes, settings.width])?,
+                last_update: self.ticks(&name("memory_t"), nodes)?,
+                mailbox: self.floats(
+                    &name("mailbox"),
+                    &[nodes, settings.mail_slots, settings.mail_width()],
+                )?,
+            },
         })
     }
 

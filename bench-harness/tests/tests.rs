@@ -3,6 +3,8 @@
 #![allow(clippy::print_stdout, reason = "tests say what they measured")]
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+// A device checked and measured as a whole.
+mod accept;
 // Recordings of TGL, and one whose numbers are worked out by hand.
 mod parity;
 // PyG beside mspipe, where there is a Python with it.

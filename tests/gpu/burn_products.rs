@@ -1,12 +1,12 @@
 //! burn's products, which are those of real GPUs: a row has the same bits among any number of rows
 //! from two on. (A lone row is given to them twice.)
 
-use super::device_thread;
+use crate::on_device;
 use crate::operations::{draws, floats, numbers};
 
-#[test]
-fn rows_do_not_depend_on_their_number() {
-    device_thread::run(|device| {
+#[cfg_attr(test, test)]
+pub(crate) fn rows_do_not_depend_on_their_number() {
+    on_device(|device| {
         let (most, inputs, outputs) = (600, 100, 60);
         let (x, weight) = (draws(1, most * inputs), draws(2, inputs * outputs));
         let weight = floats(&weight, [inputs, outputs], device);

@@ -6,14 +6,11 @@
 use std::any::Any;
 use std::io::Write as _;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::str::FromStr;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Mutex, OnceLock};
 
 use burn::tensor::Device;
-use mspipe::device::{
-    ComputeDevice, DeviceChoice, DeviceError, DeviceSettings, KernelChoice, Kernels, LimitsChoice,
-};
+use mspipe::device::{ComputeDevice, DeviceError, Kernels};
 use tracing::field::{Field, Visit};
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
@@ -64,25 +61,6 @@ pub(crate) fn run<T: Send + 'static>(work: impl FnOnce(&Device) -> T + Send + 's
     }
 }
 
-/// What the environment asks for: `MSPIPE_TEST_DEVICE` is as `--device` (the software adapter unless it
-/// names another), `MSPIPE_TEST_KERNELS` as `--kernels`, `MSPIPE_TEST_LIMITS` as `--limits`.
-pub(crate) fn settings() -> DeviceSettings {
-    DeviceSettings {
-        choice: asked("MSPIPE_TEST_DEVICE", DeviceChoice::Software),
-        kernels: asked("MSPIPE_TEST_KERNELS", KernelChoice::Auto),
-        limits: asked("MSPIPE_TEST_LIMITS", LimitsChoice::Adapter),
-    }
-}
-
-fn asked<T: FromStr<Err = String>>(name: &str, usual: T) -> T {
-    match std::env::var(name) {
-        Ok(text) => text
-            .parse()
-            .unwrap_or_else(|error| panic!("{name}: {error}")),
-        Err(_) => usual,
-    }
-}
-
 static KERNELS: OnceLock<Kernels> = OnceLock::new();
 
 /// The kernels that the device runs; asked for after some work on it.
@@ -91,10 +69,10 @@ pub(crate) fn kernels() -> Kernels {
 }
 
 fn serve(work: &Receiver<Work>) {
-    // The level is what wgpu asks the validation layer for.
+    // The level is what wgpu asks the validation layer for. A program may have a subscriber already.
     let subscriber = tracing_subscriber::registry().with(LevelFilter::WARN);
-    subscriber.with(Warnings).init();
-    let device = mspipe::device::open(settings());
+    let _ = subscriber.with(Warnings).try_init();
+    let device = mspipe::device::open(crate::device_settings());
     if let Ok(device) = &device {
         say(&format!("adapter: {}", device.adapter));
         if let Some(kernels) = device.kernels {

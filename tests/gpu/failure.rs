@@ -48,7 +48,7 @@ fn message(
 #[test]
 fn a_lost_device_ends_a_run_with_what_to_do() {
     let name = "a_lost_device_ends_a_run_with_what_to_do";
-    let said = message(name, device_thread::settings(), |device| {
+    let said = message(name, crate::device_settings(), |device| {
         let session = Session::open(config("tgn", "700", "--epochs 2")).unwrap();
         let mut training = session.training(&device.device).unwrap();
         let ended = training.run(&mut |event| {
@@ -70,7 +70,7 @@ fn a_tensor_beyond_what_the_device_binds_ends_with_what_to_do() {
     let name = "a_tensor_beyond_what_the_device_binds_ends_with_what_to_do";
     let settings = DeviceSettings {
         limits: "webgpu".parse().unwrap(),
-        ..device_thread::settings()
+        ..crate::device_settings()
     };
     let said = message(name, settings, |device| {
         // 256 MiB of 128.
@@ -88,7 +88,7 @@ fn a_tensor_beyond_what_the_device_binds_ends_with_what_to_do() {
 #[test]
 fn what_the_runtime_only_logs_is_no_success() {
     let name = "what_the_runtime_only_logs_is_no_success";
-    let said = message(name, device_thread::settings(), |device| {
+    let said = message(name, crate::device_settings(), |device| {
         let one = Tensor::<1>::ones([3], &device.device);
         tracing::error!(target: "cubecl_wgpu::backend::base", "the device refused the pipeline");
         assert_eq!(one.sum().into_scalar::<f32>(), 3.0);
@@ -103,7 +103,7 @@ fn what_the_runtime_only_logs_is_no_success() {
 #[test]
 fn a_device_that_works_is_no_failure() {
     let name = "a_device_that_works_is_no_failure";
-    let said = message(name, device_thread::settings(), |device| {
+    let said = message(name, crate::device_settings(), |device| {
         let one = Tensor::<1>::ones([3], &device.device);
         assert_eq!(one.sum().into_scalar::<f32>(), 3.0);
         panic!("{}", device.adapter);

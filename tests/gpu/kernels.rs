@@ -4,8 +4,8 @@
 use burn::tensor::Device;
 use mspipe::kernels::temporal_attention::AttentionShape;
 
-use super::device_thread;
 use crate::kernels::{ROWS, WIDTHS};
+use crate::on_device;
 use crate::operations::{
     Attention, DropoutCase, GatherRows, HeadProducts, Linear, LinkPredictor, Operation, Outcome,
     OutputNorm, RecurrentCell, TimeEncoding, TimeProjection,
@@ -22,8 +22,7 @@ fn bits(outcome: &Outcome) -> Vec<u32> {
 /// What the adapter gives, twice.
 fn repeats(operation: &impl Operation) -> Outcome {
     let operation = operation.clone();
-    let (first, again) =
-        device_thread::run(move |device| (operation.run(device), operation.run(device)));
+    let (first, again) = on_device(move |device| (operation.run(device), operation.run(device)));
     assert!(
         bits(&first) == bits(&again),
         "a second run gives other bits"
@@ -36,8 +35,8 @@ fn has_the_bits_of_the_cpu(operation: &impl Operation) {
     assert!(bits(&repeats(operation)) == bits(&cpu), "other bits");
 }
 
-#[test]
-fn gather_rows() {
+#[cfg_attr(test, test)]
+pub(crate) fn gather_rows() {
     for width in WIDTHS {
         for n in ROWS {
             has_the_bits_of_the_cpu(&GatherRows::new(65, n, width));
@@ -47,13 +46,13 @@ fn gather_rows() {
 }
 
 /// More workgroups than fit one axis of a dispatch.
-#[test]
-fn gather_rows_in_a_folded_dispatch() {
+#[cfg_attr(test, test)]
+pub(crate) fn gather_rows_in_a_folded_dispatch() {
     has_the_bits_of_the_cpu(&GatherRows::new(65, 45_000, 100));
 }
 
-#[test]
-fn dropout() {
+#[cfg_attr(test, test)]
+pub(crate) fn dropout() {
     for width in WIDTHS {
         for rows in ROWS {
             for probability in [0.0, 0.1, 0.5] {
@@ -63,8 +62,8 @@ fn dropout() {
     }
 }
 
-#[test]
-fn a_second_run_gives_the_bits_of_the_first() {
+#[cfg_attr(test, test)]
+pub(crate) fn a_second_run_gives_the_bits_of_the_first() {
     for rows in [1, 127] {
         repeats(&TimeEncoding::new(rows, 100, 2.7e6));
         repeats(&RecurrentCell::new([rows, 65, 13], 1, 2.7e6));

@@ -9,11 +9,12 @@ use mspipe::kernels::mail_update::{MailLists, MailWatch, mail_update};
 use mspipe::profiler;
 
 use super::device_thread;
-use crate::operations::{GatherRows, Linear, Operation, floats, numbers};
+use crate::on_device;
+use crate::operations::{GatherRows, Linear, Operation, floats, ints, numbers};
 
-#[test]
-fn forward_and_backward_are_one_launch_each() {
-    let recorded = device_thread::run(|device| {
+#[cfg_attr(test, test)]
+pub(crate) fn forward_and_backward_are_one_launch_each() {
+    let recorded = on_device(|device| {
         profiler::set_recording(true);
         GatherRows::new(65, 127, 7).run(device);
         profiler::set_recording(false);
@@ -56,9 +57,9 @@ fn watched_step(device: &Device) -> [Vec<f32>; 2] {
     [numbers(moments.slice(6..6 + WATCHED)), numbers(watch.first)]
 }
 
-#[test]
-fn a_limit_of_the_norm_takes_a_launch_for_seven_gradients_and_one_more() {
-    let recorded = device_thread::run(|device| {
+#[cfg_attr(test, test)]
+pub(crate) fn a_limit_of_the_norm_takes_a_launch_for_seven_gradients_and_one_more() {
+    let recorded = on_device(|device| {
         let gradients: Vec<_> = (0..15).map(|_| floats(&[1.0], [1], device)).collect();
         let moments = Tensor::zeros([BESIDE], device);
         profiler::set_recording(true);
@@ -70,9 +71,9 @@ fn a_limit_of_the_norm_takes_a_launch_for_seven_gradients_and_one_more() {
     assert_eq!(recorded.launches, 4);
 }
 
-#[test]
-fn watching_takes_no_launch_of_its_own() {
-    let (watched, recorded) = device_thread::run(|device| {
+#[cfg_attr(test, test)]
+pub(crate) fn watching_takes_no_launch_of_its_own() {
+    let (watched, recorded) = on_device(|device| {
         profiler::set_recording(true);
         let watched = watched_step(device);
         profiler::set_recording(false);
@@ -90,16 +91,16 @@ fn watching_takes_no_launch_of_its_own() {
 
 /// A layer forward and backward has five products and sums of columns, and no launch of our own
 /// where they are burn's.
-#[test]
-fn products_are_launched_by_whom_the_kernels_say() {
-    let recorded = device_thread::run(|device| {
+#[cfg_attr(test, test)]
+pub(crate) fn products_are_launched_by_whom_the_kernels_say() {
+    let recorded = on_device(|device| {
         profiler::set_recording(true);
         Linear::new(65, 100, 7).run(device);
         profiler::set_recording(false);
         profiler::take()
     });
     let kernels = device_thread::kernels();
-    let asked = device_thread::settings();
+    let asked = crate::device_settings();
     let expected = match (asked.kernels, asked.choice) {
         (KernelChoice::Gpu, _) => "gpu",
         (KernelChoice::Software, _) => "software",

@@ -1,0 +1,152 @@
+//! A part in a process of its own: what a driver does to it ends that process alone.
+
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result};
+use mspipe::interrupt;
+
+use super::{AcceptConfig, Part, PartReport, Row, Verdict};
+
+/// A part that takes longer hangs. On two cores that emulate a GPU the checks take a few minutes.
+const LONGEST: Duration = Duration::from_secs(1800);
+
+/// Time between two looks at a running part.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// Where the conversion of the generated stream goes, unless the user chose a place.
+const CACHE: &str = "MSPIPE_CACHE_DIR";
+
+/// Runs `part` as `config` says, in a process of `program` (this one) that works in the folder `work`.
+///
+/// # Errors
+/// When the program can't be started, or what it wrote can't be read.
+pub(super) fn run(
+    program: &Path,
+    part: Part,
+    config: &AcceptConfig,
+    work: &Path,
+) -> Result<PartReport> {
+    let file = work.join(format!("{}.json", part.name()));
+    let mut command = Command::new(program);
+    command
+        .arg("accept")
+        .args(["--device", &config.device.to_string()])
+        .args(["--part", &part.name()])
+        .arg("--out")
+        .arg(&config.out)
+        .arg("--into")
+        .arg(&file)
+        .args(config.quick.then_some("--quick"))
+        .stdin(Stdio::null())
+        .stdout(Stdio::null());
+    if std::env::var_os(CACHE).is_none() {
+        command.env(CACHE, work.join("cache"));
+    }
+    let begin = Instant::now();
+    let child = command
+        .spawn()
+        .with_context(|| format!("{} can't be started", program.display()))?;
+    let ended = wait(child)?;
+    let mut report = match std::fs::read_to_string(&file) {
+        Ok(text) => serde_json::from_str(&text).with_context(|| file.display().to_string())?,
+        // It did not come as far.
+        Err(_) => PartReport::new(part),
+    };
+    report.seconds = begin.elapsed().as_secs_f64();
+    if let Some(how) = ended {
+        let name = report.under_way.take();
+        report.rows.push(Row {
+            name: name.unwrap_or_else(|| format!("the part {}", part.name())),
+            verdict: Verdict::Fails,
+            found: how,
+            expected: "runs to its end".to_owned(),
+            seconds: report.seconds - report.rows.iter().map(|row| row.seconds).sum::<f64>(),
+        });
+    }
+    Ok(report)
+}
+
+/// Waits for a process; how it ended, unless it ended well.
+fn wait(mut child: Child) -> Result<Option<String>> {
+    let (begin, stop) = (Instant::now(), interrupt::stop());
+    loop {
+        if let Some(status) = child.try_wait()? {
+            return Ok((!status.success()).then(|| ending(status)));
+        }
+        if begin.elapsed() > LONGEST || stop.requested() {
+            child.kill()?;
+            child.wait()?;
+            let seconds = begin.elapsed().as_secs();
+            return Ok(Some(format!(
+                "it did not end in {seconds} s and was stopped"
+            )));
+        }
+        thread::sleep(LOOK);
+    }
+}
+
+fn ending(status: ExitStatus) -> String {
+    format!("the process ended early ({status}); what it said is above")
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Program {
+        #[command(flatten)]
+        config: AcceptConfig,
+    }
+
+    /// What becomes of the part `checks` of a program that does this with its file, `$into`.
+    fn part_of(does: &str) -> PartReport {
+        let folder = tempfile::tempdir().unwrap();
+        let program = folder.path().join("program");
+        let text = format!(
+            "#!/bin/sh\nfor word; do into=$next; [ \"$next\" = 1 ] && into=$word; \
+             next=; [ \"$word\" = --into ] && next=1; [ -n \"$into\" ] && break; done\n{does}\n"
+        );
+        std::fs::write(&program, text).unwrap();
+        std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+        let config = Program::parse_from(["accept", "--out=x"]).config;
+        run(&program, Part::Checks, &config, folder.path()).unwrap()
+    }
+
+    #[test]
+    fn a_process_that_ends_early_leaves_what_it_found_and_fails_in_the_check_under_way() {
+        let mut before = PartReport::new(Part::Checks);
+        before.rows.push(Row {
+            name: "a".to_owned(),
+            verdict: Verdict::Holds,
+            found: String::new(),
+            expected: String::new(),
+            seconds: 0.0,
+        });
+        before.under_way = Some("kernels::dropout".to_owned());
+        let text = serde_json::to_string(&before).unwrap();
+        let report = part_of(&format!("printf '%s' '{text}' > \"$into\"\nkill -SEGV $$"));
+        assert_eq!(report.rows.len(), 2, "{report:?}");
+        assert_eq!(report.rows[0], before.rows[0]);
+        let last = &report.rows[1];
+        assert_eq!(last.name, "kernels::dropout");
+        assert_eq!(last.verdict, Verdict::Fails);
+        assert!(last.found.contains("signal: 11"), "{last:?}");
+        assert_eq!(report.under_way, None);
+    }
+
+    #[test]
+    fn a_process_that_writes_nothing_fails_as_a_whole() {
+        let report = part_of("exit 3");
+        assert_eq!(report.rows.len(), 1);
+        assert_eq!(report.rows[0].name, "the part checks");
+        assert!(report.rows[0].found.contains("exit status: 3"));
+    }
+}

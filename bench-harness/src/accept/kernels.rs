@@ -1,0 +1,206 @@
+//! The part `kernels`: the time of each kernel and matrix product, beside what the device's own copy and
+//! product would take for its bytes and operations.
+//!
+//! A window of several calls is timed by the device's timestamps, where it has them, so that neither
+//! the host's calls nor its waiting are in it; where it has none, by the host's clock with a wait at
+//! each end. The median of several windows counts.
+
+use std::fmt;
+
+use anyhow::{Context as _, Result, anyhow};
+use burn::tensor::{Device, Tensor, TimingMethod};
+use mspipe::console;
+use mspipe::device;
+use mspipe::profiler::machine::{PRODUCT, median};
+use serde::{Deserialize, Serialize};
+
+use super::device::Rates;
+use super::{Asked, Findings};
+use crate::kernels::{Case, kernels, products};
+
+/// Calls of a window: few enough for one submission (32 launches), so that the device does not
+/// wait for the host within it.
+const CALLS: usize = 8;
+
+/// Windows of a case, at least and at most.
+const WINDOWS: [usize; 2] = [3, 25];
+
+/// Numbers of the large copy: 64 MiB.
+const LARGE: usize = 1 << 24;
+
+/// What told a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Clock {
+    /// Timestamps that the device wrote.
+    Device,
+    /// The host's clock between two waits for the device.
+    Host,
+}
+
+impl fmt::Display for Clock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Clock::Device => "timestamps of the device",
+            Clock::Host => "the host's clock",
+        })
+    }
+}
+
+/// Times of all of them.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct KernelTimes {
+    /// What the device reaches.
+    pub rates: Rates,
+    /// One a kernel and product.
+    pub rows: Vec<KernelRow>,
+}
+
+/// The time of a kernel.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct KernelRow {
+    /// Its name.
+    pub name: String,
+    /// Whether it is a matrix product.
+    pub product: bool,
+    /// Microseconds of a call.
+    pub us: f64,
+    /// Microseconds that the device's copy takes for its bytes, or its product for its
+    /// operations, whichever is longer.
+    pub bound_us: f64,
+    /// 10^9 bytes per second.
+    pub gb_per_s: f64,
+    /// 10^9 floating-point operations per second.
+    pub gflop_per_s: f64,
+    /// What told the time.
+    pub clock: Clock,
+}
+
+pub(super) fn run(asked: &Asked, findings: &mut Findings) -> Result<()> {
+    let opened = device::open(asked.device)?;
+    device::on_device_thread(|| of_device(&opened.device, 1, asked.seconds, findings))?
+}
+
+/// Times all kernels with rows divided by `shrink`, in about `seconds`.
+///
+/// # Errors
+/// When the device fails, or the findings can't be written.
+pub fn of_device(
+    device: &Device,
+    shrink: usize,
+    seconds: f64,
+    findings: &mut Findings,
+) -> Result<()> {
+    let rates = rates(device)?;
+    findings.report.kernels = Some(KernelTimes {
+        rates,
+        rows: Vec::new(),
+    });
+    let kernels = kernels(shrink, device)
+        .into_iter()
+        .map(|case| (case, false));
+    let products = products(shrink, device)
+        .into_iter()
+        .map(|case| (case, true));
+    let cases: Vec<(Case, bool)> = kernels.chain(products).collect();
+    let each = seconds / cases.len() as f64;
+    console::note(format!("  {} kernels and products", cases.len()));
+    for (case, product) in cases {
+        let name = case.name;
+        findings.check(name, "is timed", |report| {
+            let row = row(case, product, rates, each, device).map_err(|e| format!("{e:#}"))?;
+            let found = format!(
+                "{:.1} µs, {:.0} % of what its bound allows",
+                row.us,
+                100.0 * row.bound_us / row.us
+            );
+            if let Some(times) = &mut report.kernels {
+                times.rows.push(row);
+            }
+            Ok(found.into())
+        })?;
+    }
+    Ok(())
+}
+
+fn row(
+    mut case: Case,
+    product: bool,
+    rates: Rates,
+    seconds: f64,
+    device: &Device,
+) -> Result<KernelRow> {
+    let (time, clock) = timed(device, seconds, &mut *case.run)?;
+    let (bytes, flops) = (case.work.bytes as f64, case.work.flops as f64);
+    let bound = (bytes / rates.copy_gb_per_s).max(flops / rates.product_gflops) / 1e9;
+    Ok(KernelRow {
+        name: case.name.to_owned(),
+        product,
+        us: 1e6 * time,
+        bound_us: 1e6 * bound,
+        gb_per_s: bytes / time / 1e9,
+        gflop_per_s: flops / time / 1e9,
+        clock,
+    })
+}
+
+/// What `device` reaches: of the copy and the product that [`Machine`](mspipe::profiler::machine::Machine) times by the host's clock.
+///
+/// # Errors
+/// When it fails.
+pub(super) fn rates(device: &Device) -> Result<Rates> {
+    let from = Tensor::<1>::ones([LARGE], device);
+    let (copy, clock) = timed(device, 0.5, &mut move || drop(from.clone() + 1.0))?;
+    let [rows, inner, columns] = PRODUCT;
+    let matrix = |shape: [usize; 2]| Tensor::<2>::ones(shape, device) * 0.37;
+    let (left, right) = (matrix([rows, inner]), matrix([inner, columns]));
+    let mut product = move || drop(left.clone().matmul(right.clone()));
+    let (product, _) = timed(device, 1.0, &mut product)?;
+    Ok(Rates {
+        copy_gb_per_s: 8.0 * LARGE as f64 / copy / 1e9,
+        product_gflops: 2.0 * (rows * inner * columns) as f64 / product / 1e9,
+        clock,
+    })
+}
+
+/// Seconds of a call of `run` on `device`, measured for about so many seconds after a first window
+/// that compiles; and what told them.
+fn timed(device: &Device, seconds: f64, run: &mut (dyn FnMut() + Send)) -> Result<(f64, Clock)> {
+    // Compiles, and tells how long one takes with everything around it.
+    window(device, 1, run)?;
+    let begin = std::time::Instant::now();
+    window(device, 1, run)?;
+    let one = begin.elapsed().as_secs_f64();
+    // A call that fills the device needs no others beside it.
+    let calls = if one > 0.05 { 1 } else { CALLS };
+    let [least, most] = WINDOWS;
+    // An emulated device takes seconds for the large product.
+    let least = if one > 1.0 { 1 } else { least };
+    let windows = (seconds / (one * calls as f64)) as usize;
+    let mut times = Vec::new();
+    let mut clock = Clock::Device;
+    for _ in 0..windows.clamp(least, most) {
+        let (time, by) = window(device, calls, run)?;
+        times.push(time / calls as f64);
+        clock = by;
+    }
+    Ok((median(&times), clock))
+}
+
+/// Seconds of so many calls.
+fn window(device: &Device, calls: usize, run: &mut (dyn FnMut() + Send)) -> Result<(f64, Clock)> {
+    // What is enqueued before is not part of it.
+    device.sync().map_err(failed)?;
+    let profiled = device.profile(|| (0..calls).for_each(|_| run()));
+    let ((), duration) = profiled.map_err(failed)?;
+    let clock = match duration.timing_method() {
+        TimingMethod::Device => Clock::Device,
+        TimingMethod::System => Clock::Host,
+    };
+    let ticks = pollster::block_on(duration.resolve()).context("the device told no time")?;
+    Ok((ticks.duration().as_secs_f64(), clock))
+}
+
+fn failed(error: impl fmt::Debug) -> anyhow::Error {
+    anyhow!("the device failed: {error:?}")
+}

@@ -1,0 +1,470 @@
+//! The report of `accept` as a page: the verdict and what does not hold first, then what each part found.
+
+use mspipe::report::chart::{Bars, Size, Stacks, short};
+use mspipe::report::run::TIMELINE as WHAT_A_TIMELINE_SHOWS;
+use mspipe::report::{Block, Document, Figure, Section, Table};
+use serde_json::Value;
+
+use super::device::DeviceFacts;
+use super::kernels::{Clock, KernelRow, KernelTimes};
+use super::profile::ProfiledRun;
+use super::schedules::ScheduleRow;
+use super::speed::SpeedRow;
+use super::{AcceptReport, Part, PartReport, Row, Verdict};
+use crate::schedules::or_dash;
+
+/// Letters of what was found that a table has; the rest is in `accept.json`, and where a check
+/// does not hold also above the tables.
+const CELL: usize = 72;
+
+/// Failed checks above the tables.
+const FAILURES: usize = 8;
+
+/// Kernels in the chart.
+const LONGEST: usize = 14;
+
+/// The page.
+pub fn document(report: &AcceptReport) -> Document {
+    let sections = report.parts.iter().map(|part| Section {
+        title: title(part.part).to_owned(),
+        blocks: blocks(part),
+    });
+    Document {
+        title: format!("mspipe on {}", report.device),
+        lead: lead(report),
+        sections: sections.collect(),
+    }
+}
+
+/// The same without what each part found.
+pub fn summary(report: &AcceptReport) -> Document {
+    Document {
+        sections: Vec::new(),
+        ..document(report)
+    }
+}
+
+fn title(part: Part) -> &'static str {
+    match part {
+        Part::Device => "Device",
+        Part::Checks => "Shaders and gradients",
+        Part::Parity => "Training beside the CPU device",
+        Part::Kernels => "Kernels and matrix products",
+        Part::Speed => "Speed of training",
+        Part::Schedules => "Schedules",
+        Part::Profile => "A profiled run",
+    }
+}
+
+fn lead(report: &AcceptReport) -> Vec<Block> {
+    let mut blocks = vec![Block::Note(format!("{}.", report.verdict))];
+    if report.emulated {
+        let text = "The device is EMULATED: a processor runs the shaders of a GPU. Whether checks hold \
+                    says something of the program and of this driver; times, rates and speeds say \
+                    nothing of any GPU.";
+        blocks.push(Block::Note(text.to_owned()));
+    }
+    let parts = report.parts.iter();
+    let failed: Vec<Block> = parts
+        .flat_map(|part| part.failed().map(move |row| failure(part, row)))
+        .collect();
+    let more = failed.len().saturating_sub(FAILURES);
+    blocks.extend(failed.into_iter().take(FAILURES));
+    if more > 0 {
+        blocks.push(Block::Note(format!(
+            "{more} more FAILED; the tables below have them."
+        )));
+    }
+    let of = |name: &str, value: String| (name.to_owned(), value);
+    let minutes = format!("{:.0} s{}", report.seconds, quick(report));
+    blocks.push(Block::Facts(vec![
+        of("device", report.device.clone()),
+        of("asked for", format!("`--device {}`", report.asked)),
+        of("machine", report.machine.clone()),
+        of("program", report.program.clone()),
+        of("took", minutes),
+    ]));
+    let mut table = Table::new("Parts", &["part", "left out"], &["checks", "failed", "s"]);
+    table.rows = report.parts.iter().map(part_row).collect();
+    blocks.push(Block::Table(table));
+    blocks
+}
+
+fn quick(report: &AcceptReport) -> &'static str {
+    if report.quick { ", with `--quick`" } else { "" }
+}
+
+fn failure(part: &PartReport, row: &Row) -> Block {
+    Block::Note(format!(
+        "FAILED `{}` ({}): found {}; expected: {}.",
+        row.name,
+        part.part.name(),
+        row.found,
+        row.expected
+    ))
+}
+
+fn part_row(part: &PartReport) -> Vec<String> {
+    let checks = part.rows.iter().filter(|row| row.verdict != Verdict::Told);
+    vec![
+        title(part.part).to_owned(),
+        cut(&part.left_out.join("; ")),
+        checks.count().to_string(),
+        part.failed().count().to_string(),
+        format!("{:.1}", part.seconds),
+    ]
+}
+
+fn blocks(part: &PartReport) -> Vec<Block> {
+    let mut blocks = Vec::new();
+    if !part.left_out.is_empty() {
+        blocks.push(Block::Text(format!(
+            "Left out: {}.",
+            part.left_out.join("; ")
+        )));
+    }
+    if let Some(facts) = &part.device {
+        blocks.extend(adapters(facts));
+    }
+    if let Some(times) = &part.kernels {
+        blocks.extend(kernels(times));
+    }
+    if !part.speed.is_empty() {
+        blocks.extend(speed(&part.speed));
+    }
+    if !part.schedules.is_empty() {
+        blocks.extend(schedules(&part.schedules));
+    }
+    if let Some(run) = &part.profile {
+        blocks.extend(profile(run));
+    }
+    blocks.push(Block::Table(checks(part)));
+    // Long lists of what holds are for those who look for something.
+    let long = part.rows.len() > 12 || part.kernels.is_some() || !part.speed.is_empty();
+    if long && let Some(table) = blocks.pop() {
+        let title = format!("All {} checks", part.rows.len());
+        blocks.push(Block::Folded(title, vec![table]));
+    }
+    blocks
+}
+
+fn checks(part: &PartReport) -> Table {
+    let words = ["check", "", "found", "expected"];
+    let mut table = Table::new("Each check with what it found", &words, &["s"]);
+    table.rows = part.rows.iter().map(check_row).collect();
+    table
+}
+
+fn check_row(row: &Row) -> Vec<String> {
+    let verdict = match row.verdict {
+        Verdict::Holds => "holds",
+        Verdict::Fails => "FAILED",
+        Verdict::Told => "",
+    };
+    vec![
+        row.name.clone(),
+        verdict.to_owned(),
+        cut(&row.found),
+        cut(&row.expected),
+        format!("{:.2}", row.seconds),
+    ]
+}
+
+/// A text as a table has room for it.
+fn cut(text: &str) -> String {
+    let line = text.lines().next().unwrap_or_default();
+    match line.char_indices().nth(CELL) {
+        None if line.len() == text.len() => line.to_owned(),
+        None => format!("{line} …"),
+        Some((at, _)) => format!("{} …", &line[..at]),
+    }
+}
+
+/// The adapters, with whatever is known of each.
+fn adapters(facts: &DeviceFacts) -> Vec<Block> {
+    let mut blocks = Vec::new();
+    if let Some(rates) = facts.rates {
+        blocks.push(Block::Facts(vec![
+            (
+                "plain copy of 64 MiB".to_owned(),
+                format!("{} GB/s, read and written", short(rates.copy_gb_per_s)),
+            ),
+            (
+                "product 19800 x 472 x 300".to_owned(),
+                format!("{} GFLOP/s", short(rates.product_gflops)),
+            ),
+            ("measured by".to_owned(), rates.clock.to_string()),
+        ]));
+    }
+    for adapter in &facts.adapters {
+        let all = adapter.as_object().into_iter().flatten();
+        let known = all.filter(|(_, value)| !value.is_null());
+        let facts = known.map(|(name, value)| (name.replace('_', " "), plain(name, value)));
+        blocks.push(Block::Facts(facts.collect()));
+    }
+    blocks
+}
+
+/// A value as a reader takes it.
+fn plain(name: &str, value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Bool(true) => "yes".to_owned(),
+        Value::Bool(false) => "no".to_owned(),
+        Value::Number(number) if name.ends_with("_bytes") => {
+            let bytes = number.as_f64().unwrap_or(0.0);
+            match bytes >= f64::from(1 << 20) {
+                true => format!("{:.0} MiB", bytes / f64::from(1 << 20)),
+                false => format!("{:.0} KiB", bytes / 1024.0),
+            }
+        }
+        Value::Object(all) => {
+            let all = all
+                .iter()
+                .map(|(name, value)| format!("{name} {}", plain(name, value)));
+            all.collect::<Vec<_>>().join(", ")
+        }
+        other => other.to_string(),
+    }
+}
+
+fn kernels(times: &KernelTimes) -> Vec<Block> {
+    let rates = times.rates;
+    let text = format!(
+        "Inputs have the sizes of a batch of 600 events of Wikipedia. Bound: the time that the device's own \
+         copy ({} GB/s) takes for the kernel's bytes, or its product ({} GFLOP/s) for its operations, \
+         whichever is longer; inputs that stay in a cache can beat it. Times are by {}.",
+        short(rates.copy_gb_per_s),
+        short(rates.product_gflops),
+        clock(&times.rows)
+    );
+    let mut longest: Vec<&KernelRow> = times.rows.iter().collect();
+    longest.sort_by(|a, b| b.us.total_cmp(&a.us));
+    longest.truncate(LONGEST);
+    let bars = Bars {
+        title: "The longest of them beside their bounds".to_owned(),
+        y_name: "µs".to_owned(),
+        groups: longest
+            .iter()
+            .map(|row| row.name.replace('_', " "))
+            .collect(),
+        series: vec![("measured".to_owned(), 1), ("bound".to_owned(), 0)],
+        values: longest
+            .iter()
+            .map(|row| vec![Some(row.us), Some(row.bound_us)])
+            .collect(),
+        size: Size::Wide,
+        ..Bars::default()
+    };
+    let mut blocks = vec![Block::Text(text)];
+    if !longest.is_empty() {
+        blocks.push(Block::Figures(vec![bars.figure("")]));
+    }
+    for (caption, product) in [("Kernels", false), ("Matrix products", true)] {
+        let numbers = ["µs", "bound, µs", "of the bound, %", "GB/s", "GFLOP/s"];
+        let mut table = Table::new(caption, &["name"], &numbers);
+        let rows = times.rows.iter().filter(|row| row.product == product);
+        table.rows = rows.map(kernel_row).collect();
+        blocks.push(Block::Table(table));
+    }
+    blocks
+}
+
+fn clock(rows: &[KernelRow]) -> String {
+    match rows.first() {
+        Some(row) if rows.iter().all(|other| other.clock == row.clock) => row.clock.to_string(),
+        _ => format!(
+            "{}, or where there were none by {}",
+            Clock::Device,
+            Clock::Host
+        ),
+    }
+}
+
+fn kernel_row(row: &KernelRow) -> Vec<String> {
+    vec![
+        row.name.clone(),
+        short(row.us),
+        short(row.bound_us),
+        format!("{:.0}", 100.0 * row.bound_us / row.us),
+        short(row.gb_per_s),
+        short(row.gflop_per_s),
+    ]
+}
+
+fn speed(rows: &[SpeedRow]) -> Vec<Block> {
+    let mut models: Vec<&str> = rows.iter().map(|row| row.model.as_str()).collect();
+    models.dedup();
+    let mut batches: Vec<usize> = rows.iter().map(|row| row.batch_size).collect();
+    batches.sort_unstable();
+    batches.dedup();
+    let value = |batch: usize, model: &&str| {
+        let of = |row: &&SpeedRow| row.batch_size == batch && row.model == *model;
+        rows.iter().find(of).map(|row| row.events_per_s)
+    };
+    let bars = Bars {
+        title: "Training events per second".to_owned(),
+        x_name: "events per batch".to_owned(),
+        y_name: "events/s".to_owned(),
+        groups: batches.iter().map(ToString::to_string).collect(),
+        series: models
+            .iter()
+            .map(|model| model.to_uppercase())
+            .zip(1..)
+            .collect(),
+        values: batches
+            .iter()
+            .map(|&batch| models.iter().map(|model| value(batch, model)).collect())
+            .collect(),
+        size: Size::Wide,
+        ..Bars::default()
+    };
+    let numbers = ["batch", "events of an epoch", "events/s", "ms an iteration"];
+    let caption = "SYNTHETIC stream of Wikipedia's size, schedule `auto`, memory on the device, no evaluation; \
+                   the second epoch";
+    let mut table = Table::new(caption, &["model"], &numbers);
+    table.rows = rows
+        .iter()
+        .map(|row| {
+            vec![
+                row.model.to_uppercase(),
+                row.batch_size.to_string(),
+                short(row.events as f64),
+                short(row.events_per_s),
+                short(row.iteration_ms),
+            ]
+        })
+        .collect();
+    vec![Block::Figures(vec![bars.figure("")]), Block::Table(table)]
+}
+
+fn schedules(rows: &[ScheduleRow]) -> Vec<Block> {
+    let mut names: Vec<&str> = Vec::new();
+    for row in rows {
+        if !names.contains(&row.schedule.as_str()) {
+            names.push(&row.schedule);
+        }
+    }
+    let places = ["device", "host"];
+    let value = |name: &str, place: &str| {
+        let of = |row: &&ScheduleRow| row.schedule == name && row.memory == place;
+        rows.iter().find(of).map(|row| row.events_per_s)
+    };
+    let bars = Bars {
+        title: "Training events per second of each schedule".to_owned(),
+        y_name: "events/s".to_owned(),
+        groups: names.iter().map(|name| (*name).to_owned()).collect(),
+        series: vec![
+            ("memory on the device".to_owned(), 1),
+            ("memory in RAM".to_owned(), 4),
+        ],
+        values: names
+            .iter()
+            .map(|name| places.iter().map(|place| value(name, place)).collect())
+            .collect(),
+        size: Size::Wide,
+        ..Bars::default()
+    };
+    let words = ["memory", "schedule", "most frequent k"];
+    let numbers = ["events/s", "speed-up", "stall, %", "test AP"];
+    let caption = "TGN on the SYNTHETIC stream. k: iteration i reads memory with the updates up to i - k. Stall: \
+                   share of the time that the device thread waited for its input. Speed-up: over \
+                   `sequential` with the same place of memory";
+    let mut table = Table::new(caption, &words, &numbers);
+    table.rows = rows
+        .iter()
+        .map(|row| {
+            vec![
+                row.memory.clone(),
+                row.schedule.clone(),
+                format!("{} ({:.0} %)", row.k, row.k_percent),
+                short(row.events_per_s),
+                or_dash(row.speed_up.map(|factor| format!("{factor:.2}"))),
+                or_dash(row.stall_percent.map(|percent| format!("{percent:.1}"))),
+                format!("{:.4}", row.test_ap),
+            ]
+        })
+        .collect();
+    vec![Block::Figures(vec![bars.figure("")]), Block::Table(table)]
+}
+
+fn profile(run: &ProfiledRun) -> Vec<Block> {
+    let staleness: Vec<String> = run
+        .staleness
+        .iter()
+        .map(|(k, count)| format!("k = {k}: {count}"))
+        .collect();
+    let mut facts = vec![
+        ("trained".to_owned(), format!("`{}`", run.options)),
+        ("events per second".to_owned(), short(run.events_per_s)),
+        ("iterations".to_owned(), staleness.join(", ")),
+        (
+            "device thread waited".to_owned(),
+            format!("{} s", short(run.stall_seconds)),
+        ),
+    ];
+    for name in ["iteration_us", "launches", "launch_us", "launch_mean_us"] {
+        if let Some(value) = run.profile[name].as_f64() {
+            let name = name.replace("_us", ", µs").replace('_', " ");
+            facts.push((name, short(value)));
+        }
+    }
+    let stages = Stacks {
+        title: "Time in each stage".to_owned(),
+        parts: run
+            .stage_seconds
+            .iter()
+            .map(|(stage, _)| stage.clone())
+            .collect(),
+        rows: vec![(
+            "all threads".to_owned(),
+            run.stage_seconds
+                .iter()
+                .map(|(_, seconds)| *seconds)
+                .collect(),
+        )],
+        unit: "s".to_owned(),
+        size: Size::Wide,
+    };
+    let mut figures = vec![stages.figure("")];
+    if let Some(svg) = &run.timeline {
+        figures.push(Figure {
+            title: "Timeline".to_owned(),
+            caption: WHAT_A_TIMELINE_SHOWS.to_owned(),
+            svg: svg.clone(),
+            wide: true,
+        });
+    }
+    let mut blocks = vec![Block::Facts(facts), Block::Figures(figures)];
+    if let Some(table) = operations(&run.profile) {
+        blocks.push(Block::Table(table));
+    }
+    blocks
+}
+
+/// What each operation of an iteration costs.
+fn operations(profile: &Value) -> Option<Table> {
+    let rows = profile["operations"].as_array()?;
+    let caption = match profile["time_is"].as_str() {
+        Some("work") => "Operations of an iteration",
+        _ => "Operations of an iteration; time is what the host takes to enqueue them",
+    };
+    let numbers = ["calls", "launches", "µs", "share, %"];
+    let mut table = Table::new(caption, &["operation", "kind"], &numbers);
+    let number = |value: &Value| value.as_f64().map_or_else(|| "-".to_owned(), short);
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    table.rows = rows
+        .iter()
+        .map(|row| {
+            vec![
+                text(&row["name"]),
+                text(&row["kind"]),
+                number(&row["calls"]),
+                number(&row["launches"]),
+                number(&row["time_us"]),
+                format!("{:.1}", 100.0 * row["share"].as_f64().unwrap_or(0.0)),
+            ]
+        })
+        .collect();
+    Some(table)
+}

@@ -1,0 +1,46 @@
+//! The part `parity`: three models train a drawn stream on this device and on the CPU device, from
+//! the same weights, and every number is compared.
+
+use anyhow::Result;
+use mspipe::console;
+use mspipe::device::DeviceChoice;
+
+use super::{Asked, Findings};
+use crate::parity::{record, replay};
+use crate::recording::drawn::drawn;
+
+/// Seed of the first weights.
+const SEED: u64 = 7;
+
+pub(super) fn run(asked: &Asked, findings: &mut Findings) -> Result<()> {
+    let [batches, batch] = if asked.quick { [3, 200] } else { [6, 600] };
+    for model in ["tgn", "jodie", "apan"] {
+        console::note(format!("  {model}, {batches} batches of {batch} events"));
+        let recording = record(drawn(model, batches, batch)?, SEED, DeviceChoice::Cpu)?;
+        let replayed = replay(&recording, asked.device);
+        let report = match replayed {
+            Ok(report) => report,
+            Err(error) => {
+                let name = format!("{model}: trains");
+                findings.check(&name, "no error", |_| Err(format!("{error:#}")))?;
+                continue;
+            }
+        };
+        for row in report.comparisons {
+            let name = format!("{model}: {}", row.quantity);
+            let expected = match row.tolerance {
+                0.0 => "the same numbers".to_owned(),
+                tolerance => format!("at most {tolerance:.0e}"),
+            };
+            let found = format!(
+                "off by {:.1e} at most ({}), {} numbers",
+                row.relative, row.worst, row.numbers
+            );
+            findings.check(&name, &expected, |_| match row.passed {
+                true => Ok(found.into()),
+                false => Err(found),
+            })?;
+        }
+    }
+    Ok(())
+}

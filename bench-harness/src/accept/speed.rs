@@ -1,0 +1,69 @@
+//! The part `speed`: training events per second of three models, at three sizes of a batch.
+//!
+//! Two epochs of the generated stream, of which the second counts: the first compiles and warms
+//! caches. From the preparation of a batch to the update of the weights, no evaluation.
+
+use anyhow::Result;
+use mspipe::console;
+use serde::{Deserialize, Serialize};
+
+use super::trained::{self, SOUND};
+use super::{Asked, Findings};
+
+/// Batches that a run trains at least.
+const LEAST: usize = 6;
+
+/// The speed of a model.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SpeedRow {
+    /// The model.
+    pub model: String,
+    /// Events per batch.
+    pub batch_size: usize,
+    /// Training events of an epoch.
+    pub events: usize,
+    /// Training events per second of the second epoch.
+    pub events_per_s: f64,
+    /// Milliseconds of an iteration.
+    pub iteration_ms: f64,
+}
+
+pub(super) fn run(asked: &Asked, findings: &mut Findings) -> Result<()> {
+    let batches: &[usize] = if asked.quick {
+        &[600]
+    } else {
+        &[200, 600, 4000]
+    };
+    let device = trained::open(asked)?;
+    let per_event = trained::seconds_per_event(asked, &device)?;
+    let each = asked.seconds / (3 * batches.len()) as f64;
+    for model in ["tgn", "jodie", "apan"] {
+        for &batch in batches {
+            let events = trained::events(each, per_event, LEAST, batch);
+            let name = format!("{model}, batch {batch}");
+            console::note(format!("  {name}"));
+            findings.check(&name, SOUND, |report| {
+                let options = format!(
+                    "--model {model} --batch-size {batch} --limit-events {events} --epochs 2"
+                );
+                let config = trained::settings(asked, &options).map_err(trained::text)?;
+                let run = trained::train(config, &device, &name).map_err(trained::text)?;
+                let sound = trained::sound(&run.summary)?;
+                let Some(epoch) = run.summary.epochs.last() else {
+                    return Err("no epoch was trained".to_owned());
+                };
+                let row = SpeedRow {
+                    model: model.to_owned(),
+                    batch_size: batch,
+                    events: (epoch.events_per_s * epoch.train_seconds).round() as usize,
+                    events_per_s: epoch.events_per_s,
+                    iteration_ms: 1e3 * batch as f64 / epoch.events_per_s,
+                };
+                let found = format!("{:.0} events/s; {sound}", row.events_per_s);
+                report.speed.push(row);
+                Ok(found.into())
+            })?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,179 @@
+//! `mspipe-bench accept` as a user runs it, on the software adapter, and its parts at small sizes.
+
+use burn::tensor::Tensor;
+use mspipe::device::{self, DeviceChoice};
+use mspipe_bench::accept::{AcceptReport, Findings, Part, Verdict, checks, judged, kernels};
+use mspipe_checks::{Check, Group, on_device};
+use serde_json::Value;
+
+use crate::workdir::Workdir;
+
+/// The report that a command wrote.
+fn report(folder: &Workdir) -> AcceptReport {
+    serde_json::from_value(folder.json("accept/accept.json")).unwrap()
+}
+
+fn names(report: &AcceptReport, verdict: Verdict) -> Vec<&str> {
+    let rows = report.parts.iter().flat_map(|part| &part.rows);
+    let rows = rows.filter(|row| row.verdict == verdict);
+    rows.map(|row| row.name.as_str()).collect()
+}
+
+#[test]
+fn three_models_agree_with_the_cpu_device_and_the_report_says_so() {
+    let folder = Workdir::new("accept_parity");
+    let asked = [
+        "accept",
+        "--device=software",
+        "--quick",
+        "--part=parity",
+        "--out=accept",
+    ];
+    let (stdout, progress) = folder.ok(&asked);
+    println!("{progress}");
+    let report = report(&folder);
+    assert!(report.accepted && report.emulated, "{stdout}");
+    assert!(
+        report.verdict.starts_with("ACCEPTED: all "),
+        "{}",
+        report.verdict
+    );
+    assert!(report.verdict.ends_with("on an EMULATED device"));
+    assert!(stdout.contains(&report.verdict), "{stdout}");
+    let parts: Vec<Part> = report.parts.iter().map(|part| part.part).collect();
+    assert_eq!(parts, [Part::Device, Part::Parity]);
+    let held = names(&report, Verdict::Holds);
+    for name in ["device", "tgn: gradients", "jodie: memory", "apan: mailbox"] {
+        assert!(held.contains(&name), "{name}: {held:?}");
+    }
+    let page = folder.read("accept/accept.html");
+    assert!(page.contains("<b class=\"warning\">EMULATED</b>"));
+    assert!(!page.contains("http"), "it needs nothing else");
+    assert!(progress.contains("parity:\n"), "{progress}");
+
+    // What is there is not replaced unasked.
+    let refused = folder.refused(&asked);
+    assert!(refused.contains("exists already"), "{refused}");
+    let (json, _) = folder.ok(&[&asked[..], &["--force", "--part=device", "--json"]].concat()[..]);
+    assert!(serde_json::from_str::<Value>(&json).is_ok(), "{json}");
+}
+
+#[test]
+fn a_device_that_is_not_there_is_a_failed_check_and_the_rest_is_left_out() {
+    let folder = Workdir::new("accept_missing");
+    let (code, stdout, _) = folder.run(&["accept", "--device=gpu:97", "--out=accept"]);
+    assert_eq!(code, Some(1), "{stdout}");
+    let report = report(&folder);
+    assert!(!report.accepted);
+    assert_eq!(names(&report, Verdict::Fails), ["device"]);
+    assert_eq!(report.parts.len(), Part::ALL.len());
+    for part in &report.parts[1..] {
+        assert_eq!(part.left_out, ["there is no device to run it on"]);
+        assert!(part.rows.is_empty());
+    }
+    let page = folder.read("accept/accept.html");
+    assert!(page.contains("FAILED `device`") || page.contains("FAILED <code>device</code>"));
+    assert!(page.contains("no GPU 97"), "{page}");
+}
+
+/// A kernel whose result is compared with something else.
+fn a_wrong_result() {
+    let found: f32 = on_device(|device| {
+        let ones = Tensor::<1>::ones([70], device);
+        (ones * 3.0).sum().try_into_scalar().unwrap()
+    });
+    mspipe_checks::within("the sum of 70 threes", f64::from(found - 209.0).abs(), 1e-6);
+}
+
+fn a_right_result() {
+    let found: f32 = on_device(|device| {
+        let ones = Tensor::<1>::ones([70], device);
+        ones.sum().try_into_scalar().unwrap()
+    });
+    mspipe_checks::within("the sum of 70 ones", f64::from(found - 70.0).abs(), 1e-6);
+}
+
+#[test]
+fn one_wrong_result_fails_the_whole_and_the_rest_is_checked() {
+    mspipe_checks::set_device(DeviceChoice::Software);
+    let check = |name, holds| Check { name, holds };
+    let groups = [Group {
+        name: "sums".to_owned(),
+        expected: "the sum",
+        checks: vec![
+            check("right", a_right_result as fn()),
+            check("wrong", a_wrong_result),
+            check("right_again", a_right_result),
+        ],
+    }];
+    let mut findings = Findings::new(Part::Checks, None);
+    checks::of_groups(&groups, &mut findings).unwrap();
+    let part = findings.report;
+    let verdicts: Vec<Verdict> = part.rows.iter().map(|row| row.verdict).collect();
+    assert_eq!(verdicts, [Verdict::Holds, Verdict::Fails, Verdict::Holds]);
+    let wrong = &part.rows[1];
+    assert_eq!(wrong.name, "sums::wrong");
+    assert!(
+        wrong
+            .found
+            .starts_with("the sum of 70 threes differs by 1e0"),
+        "{wrong:?}"
+    );
+    assert!(wrong.found.contains("accept.rs:"), "{wrong:?}");
+    let (accepted, verdict) = judged(&[part.clone()], 0);
+    assert_eq!(
+        (accepted, verdict.as_str()),
+        (false, "FAILED: 1 of 3 checks do not hold")
+    );
+
+    let mut right = part;
+    right.rows.remove(1);
+    assert_eq!(
+        judged(&[right.clone()], 0),
+        (true, "ACCEPTED: all 2 checks hold".to_owned())
+    );
+    assert!(!judged(&[right], 1).0, "a part has not run");
+    assert!(!judged(&[], 0).0, "nothing was checked");
+}
+
+#[test]
+fn every_check_is_listed_once_under_the_name_of_its_test() {
+    let all = mspipe_checks::all();
+    let mut names: Vec<String> = all
+        .iter()
+        .flat_map(|group| {
+            group
+                .checks
+                .iter()
+                .map(|check| format!("{}::{}", group.name, check.name))
+        })
+        .collect();
+    let count = names.len();
+    names.sort();
+    names.dedup();
+    assert_eq!(names.len(), count);
+    for name in [
+        "kernels::gather_rows",
+        "gpu::launches::watching_takes_no_launch_of_its_own",
+    ] {
+        assert!(names.contains(&name.to_owned()), "{names:?}");
+    }
+    assert!(count > 60, "{count}");
+}
+
+#[test]
+fn kernels_are_timed_beside_their_bounds() {
+    let mut findings = Findings::new(Part::Kernels, None);
+    let device = device::open(DeviceChoice::Software).unwrap().device;
+    device::on_device_thread(|| kernels::of_device(&device, 100, 0.0, &mut findings))
+        .unwrap()
+        .unwrap();
+    let times = findings.report.kernels.unwrap();
+    assert!(times.rows.len() > 20);
+    assert!(times.rows.iter().any(|row| row.product));
+    for row in &times.rows {
+        assert!(row.us > 0.0 && row.us.is_finite(), "{row:?}");
+        assert!(row.bound_us > 0.0, "{row:?}");
+    }
+    assert_eq!(findings.report.rows.len(), times.rows.len());
+}
