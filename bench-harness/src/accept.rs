@@ -36,7 +36,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use anyhow::{Context as _, Result};
 use clap::{Args, ValueEnum};
 use mspipe::console;
-use mspipe::device::DeviceChoice;
+use mspipe::device::{DeviceChoice, DeviceSettings, KernelChoice, LimitsChoice};
 use mspipe::interrupt;
 use mspipe_datasets::whole_file::{self, Existing};
 use serde::{Deserialize, Serialize};
@@ -55,6 +55,14 @@ pub struct AcceptConfig {
     /// Device to use: auto, cpu, gpu, gpu:N or software
     #[arg(long, default_value_t = DeviceChoice::Gpu(0))]
     pub device: DeviceChoice,
+
+    /// Kernels to run: auto (those for the adapter's class), gpu or software
+    #[arg(long, default_value_t = KernelChoice::Auto, hide_short_help = true)]
+    pub kernels: KernelChoice,
+
+    /// Limits to ask of the adapter: adapter, webgpu or alignment:N
+    #[arg(long, default_value_t = LimitsChoice::Adapter, hide_short_help = true)]
+    pub limits: LimitsChoice,
 
     /// Folder for accept.json and accept.html
     #[arg(long, value_name = "FOLDER")]
@@ -129,7 +137,7 @@ impl Part {
 #[derive(Debug, Clone, Copy)]
 pub struct Asked {
     /// The device.
-    pub device: DeviceChoice,
+    pub device: DeviceSettings,
     /// Whether to do less.
     pub quick: bool,
     /// Seconds that measurements may take.
@@ -140,7 +148,11 @@ impl AcceptConfig {
     /// What a part is run with.
     pub fn asked(&self, part: Part) -> Asked {
         Asked {
-            device: self.device,
+            device: DeviceSettings {
+                choice: self.device,
+                kernels: self.kernels,
+                limits: self.limits,
+            },
             quick: self.quick,
             seconds: part.seconds(self.quick),
         }

@@ -186,14 +186,14 @@ pub fn replay(recording: &Recording, settings: DeviceSettings) -> Result<Report>
     })?
 }
 
-/// Trains the batches of `recording` on the device that `choice` asks for, from weights drawn with
+/// Trains the batches of `recording` on the device that `settings` ask for, from weights drawn with
 /// `seed`, and returns it with all numbers of that run in place of its own.
 ///
 /// # Errors
 /// When there is no such device, or it fails.
-pub fn record(mut recording: Recording, seed: u64, choice: DeviceChoice) -> Result<Recording> {
+pub fn record(mut recording: Recording, seed: u64, settings: DeviceSettings) -> Result<Recording> {
     let (initial, outcomes, last) = device::on_device_thread(|| -> Result<_> {
-        let device = device::open(choice)?.device;
+        let device = device::open(settings)?.device;
         let training = device.clone().autodiff();
         let config = model_config(&recording.settings);
         let model = LinkModel::new(&config, &mut Initializer::new(seed, &training));

@@ -9,7 +9,6 @@ use mspipe::device::{self, ComputeDevice, DeviceError, DeviceFailure, DeviceSett
 use mspipe::session::Session;
 use mspipe::train::observer::TrainEvent;
 
-use super::device_thread;
 use crate::schedules::config;
 
 /// Set in the process that runs one test alone.

@@ -10,7 +10,7 @@ use mspipe::profiler;
 
 use super::device_thread;
 use crate::on_device;
-use crate::operations::{GatherRows, Linear, Operation, floats, ints, numbers};
+use crate::operations::{GatherRows, Linear, Operation, floats, numbers};
 
 #[cfg_attr(test, test)]
 pub(crate) fn forward_and_backward_are_one_launch_each() {

@@ -24,7 +24,7 @@ pub(super) fn run(asked: &Asked, findings: &mut Findings) -> Result<()> {
     if asked.quick {
         without(&LONG, "by --quick");
     }
-    if asked.device == DeviceChoice::Cpu {
+    if asked.device.choice == DeviceChoice::Cpu {
         without(&LAUNCHES, "which the CPU device has none of");
     }
     of_groups(&groups, findings)

@@ -34,6 +34,8 @@ pub(super) fn run(
     command
         .arg("accept")
         .args(["--device", &config.device.to_string()])
+        .args(["--kernels", &config.kernels.to_string()])
+        .args(["--limits", &config.limits.to_string()])
         .args(["--part", &part.name()])
         .arg("--out")
         .arg(&config.out)

@@ -46,7 +46,7 @@ pub(super) fn run(asked: &Asked, findings: &mut Findings) -> Result<()> {
         .collect();
     findings.tell("adapters", format!("{}: {}", names.len(), names.join(", ")))?;
     let mut opened = None;
-    let expected = format!("--device {} opens", asked.device);
+    let expected = format!("--device {} opens", asked.device.choice);
     findings.check("device", &expected, |_| {
         let device = device::open(asked.device).map_err(|error| error.to_string())?;
         let found = device.adapter.clone();
@@ -61,7 +61,7 @@ pub(super) fn run(asked: &Asked, findings: &mut Findings) -> Result<()> {
         !adapter.real && opened.adapter.starts_with(&adapter.name)
     };
     facts.emulated =
-        asked.device == DeviceChoice::Software || adapters.iter().any(|a| software(&a));
+        asked.device.choice == DeviceChoice::Software || adapters.iter().any(|a| software(&a));
     facts.opened = Some(opened.adapter.clone());
     findings.report.device = Some(facts);
     reads_back(&opened, findings)?;

@@ -16,7 +16,11 @@ pub(super) fn run(asked: &Asked, findings: &mut Findings) -> Result<()> {
     let [batches, batch] = if asked.quick { [3, 200] } else { [6, 600] };
     for model in ["tgn", "jodie", "apan"] {
         console::note(format!("  {model}, {batches} batches of {batch} events"));
-        let recording = record(drawn(model, batches, batch)?, SEED, DeviceChoice::Cpu)?;
+        let recording = record(
+            drawn(model, batches, batch)?,
+            SEED,
+            DeviceChoice::Cpu.into(),
+        )?;
         let replayed = replay(&recording, asked.device);
         let report = match replayed {
             Ok(report) => report,

@@ -24,8 +24,15 @@ const PROBE_EVENTS: usize = 12_000;
 /// Settings of a run on the stream.
 pub(super) fn settings(asked: &Asked, options: &str) -> Result<RunConfig> {
     let stream = format!("--data {STREAM}");
-    let device = format!("--device={}", asked.device);
-    settings_of(&[&stream, options], &[device])
+    let device = asked.device;
+    settings_of(
+        &[&stream, options],
+        &[
+            format!("--device={}", device.choice),
+            format!("--kernels={}", device.kernels),
+            format!("--limits={}", device.limits),
+        ],
+    )
 }
 
 /// Seconds of TGN for a training event, at the usual size of a batch.
