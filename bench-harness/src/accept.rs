@@ -255,6 +255,8 @@ pub struct AcceptReport {
     pub asked: String,
     /// Adapter, driver and API.
     pub device: String,
+    /// Parts that `--part` left out.
+    pub not_asked: usize,
     /// Whether the device is a processor that emulates one.
     pub emulated: bool,
     /// Whether less was done.
@@ -281,6 +283,13 @@ impl AcceptReport {
             device: "no device".to_owned(),
             emulated: false,
             quick: config.quick,
+            not_asked: match config.part.as_slice() {
+                [] => 0,
+                _ => Part::ALL
+                    .iter()
+                    .filter(|part| **part != Part::Device && !config.part.contains(part))
+                    .count(),
+            },
             program: machine::program(),
             machine: machine::machine(),
             begun: now.map_or(0, |since| since.as_secs()),
@@ -298,6 +307,13 @@ impl AcceptReport {
         }
         self.parts.push(part);
         (self.accepted, self.verdict) = judged(&self.parts, missing);
+        if self.accepted && self.not_asked > 0 {
+            self.accepted = false;
+            self.verdict = format!(
+                "INCOMPLETE: {} parts were not asked for; all checks of the others hold",
+                self.not_asked
+            );
+        }
         if self.emulated {
             self.verdict += ", on an EMULATED device";
         }
