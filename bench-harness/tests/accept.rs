@@ -120,7 +120,7 @@ fn one_wrong_result_fails_the_whole_and_the_rest_is_checked() {
         "{wrong:?}"
     );
     assert!(wrong.found.contains("accept.rs:"), "{wrong:?}");
-    let (accepted, verdict) = judged(&[part.clone()], 0);
+    let (accepted, verdict) = judged(std::slice::from_ref(&part), 0);
     assert_eq!(
         (accepted, verdict.as_str()),
         (false, "FAILED: 1 of 3 checks do not hold")
