@@ -5,7 +5,8 @@ use mspipe::console;
 use mspipe::device::DeviceChoice;
 use mspipe_checks::{Check, Group, Measured};
 
-use super::{Asked, Findings, Found};
+use super::asked::Asked;
+use super::found::{Findings, Found};
 
 /// Groups that `--quick` leaves out: they train and score whole runs.
 const LONG: [&str; 3] = ["row_independence", "pair_scores", "schedules"];

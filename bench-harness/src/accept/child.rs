@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result};
 use mspipe::interrupt;
 
-use super::{AcceptConfig, Part, PartReport, Row, Verdict};
+use super::asked::{AcceptConfig, Part};
+use super::found::{PartReport, Row, Verdict};
 
 /// A part that takes longer hangs. On two cores that emulate a GPU the checks take a few minutes.
 const LONGEST: Duration = Duration::from_secs(1800);

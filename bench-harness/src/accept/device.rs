@@ -2,36 +2,10 @@
 
 use anyhow::Result;
 use mspipe::device::{self, ComputeDevice, DeviceChoice};
-use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
-use super::{Asked, Findings};
-use crate::accept::kernels::{Clock, rates};
-
-/// What there is.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
-pub struct DeviceFacts {
-    /// Each adapter as `mspipe devices --json` lists it.
-    pub adapters: Vec<Value>,
-    /// Adapter, driver and API of the opened device; none if none was.
-    pub opened: Option<String>,
-    /// Whether a processor emulates it.
-    pub emulated: bool,
-    /// What it reaches, if it was measured.
-    pub rates: Option<Rates>,
-}
-
-/// Rates of a device.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct Rates {
-    /// 10^9 bytes per second, read and written ones, of a plain copy of 64 MiB.
-    pub copy_gb_per_s: f64,
-    /// 10^9 floating-point operations per second of burn's f32 product of
-    /// [`mspipe::profiler::machine::PRODUCT`].
-    pub product_gflops: f64,
-    /// What measured them.
-    pub clock: Clock,
-}
+use super::asked::Asked;
+use super::found::{DeviceFacts, Findings};
+use super::kernels::rates;
 
 pub(super) fn run(asked: &Asked, findings: &mut Findings) -> Result<()> {
     let mut facts = DeviceFacts::default();

@@ -12,10 +12,9 @@ use burn::tensor::{Device, Tensor, TimingMethod};
 use mspipe::console;
 use mspipe::device;
 use mspipe::profiler::machine::{PRODUCT, median};
-use serde::{Deserialize, Serialize};
 
-use super::device::Rates;
-use super::{Asked, Findings};
+use super::asked::Asked;
+use super::found::{Clock, Findings, KernelRow, KernelTimes, Rates};
 use crate::kernels::{Case, kernels, products};
 
 /// Calls of a window: few enough for one submission (32 launches), so that the device does not
@@ -27,54 +26,6 @@ const WINDOWS: [usize; 2] = [3, 25];
 
 /// Numbers of the large copy: 64 MiB.
 const LARGE: usize = 1 << 24;
-
-/// What told a time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Clock {
-    /// Timestamps that the device wrote.
-    Device,
-    /// The host's clock between two waits for the device.
-    Host,
-}
-
-impl fmt::Display for Clock {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Clock::Device => "timestamps of the device",
-            Clock::Host => "the host's clock",
-        })
-    }
-}
-
-/// Times of all of them.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct KernelTimes {
-    /// What the device reaches.
-    pub rates: Rates,
-    /// One a kernel and product.
-    pub rows: Vec<KernelRow>,
-}
-
-/// The time of a kernel.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct KernelRow {
-    /// Its name.
-    pub name: String,
-    /// Whether it is a matrix product.
-    pub product: bool,
-    /// Microseconds of a call.
-    pub us: f64,
-    /// Microseconds that the device's copy takes for its bytes, or its product for its
-    /// operations, whichever is longer.
-    pub bound_us: f64,
-    /// 10^9 bytes per second.
-    pub gb_per_s: f64,
-    /// 10^9 floating-point operations per second.
-    pub gflop_per_s: f64,
-    /// What told the time.
-    pub clock: Clock,
-}
 
 pub(super) fn run(asked: &Asked, findings: &mut Findings) -> Result<()> {
     let opened = device::open(asked.device)?;

@@ -5,12 +5,11 @@ use mspipe::report::run::TIMELINE as WHAT_A_TIMELINE_SHOWS;
 use mspipe::report::{Block, Document, Figure, Section, Table};
 use serde_json::Value;
 
-use super::device::DeviceFacts;
-use super::kernels::{Clock, KernelRow, KernelTimes};
-use super::profile::ProfiledRun;
-use super::schedules::ScheduleRow;
-use super::speed::SpeedRow;
-use super::{AcceptReport, Part, PartReport, Row, Verdict};
+use super::asked::Part;
+use super::found::{
+    AcceptReport, Clock, DeviceFacts, KernelRow, KernelTimes, PartReport, ProfiledRun, Row,
+    ScheduleRow, SpeedRow, Verdict,
+};
 use crate::schedules::or_dash;
 
 /// Letters of what was found that a table has; the rest is in `accept.json`, and where a check

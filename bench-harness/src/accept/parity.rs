@@ -5,7 +5,8 @@ use anyhow::Result;
 use mspipe::console;
 use mspipe::device::DeviceChoice;
 
-use super::{Asked, Findings};
+use super::asked::Asked;
+use super::found::Findings;
 use crate::parity::{Quantity, record, replay};
 use crate::recording::drawn::drawn;
 

@@ -4,36 +4,16 @@
 //! to do.
 
 use anyhow::Result;
-use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
+use super::asked::Asked;
+use super::found::{Findings, ProfiledRun};
 use super::trained::{self, SOUND};
-use super::{Asked, Findings};
 
 /// What is trained.
 const OPTIONS: &str = "--model tgn --schedule mspipe --memory host --profile --epochs 2";
 
 /// Batches of an epoch at least: the chart shows 8 from the 12th on, k is chosen at the 16th.
 const LEAST: usize = 32;
-
-/// A run with its profile.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct ProfiledRun {
-    /// What was trained.
-    pub options: String,
-    /// Training events per second of the second epoch.
-    pub events_per_s: f64,
-    /// Seconds in each stage, over all epochs.
-    pub stage_seconds: Vec<(String, f64)>,
-    /// Seconds that the device thread waited for its input.
-    pub stall_seconds: f64,
-    /// Training iterations with each k.
-    pub staleness: Vec<(usize, usize)>,
-    /// `profile` of the run's summary.
-    pub profile: Value,
-    /// A few iterations, as an SVG element.
-    pub timeline: Option<String>,
-}
 
 pub(super) fn run(asked: &Asked, findings: &mut Findings) -> Result<()> {
     let device = trained::open(asked)?;

@@ -10,10 +10,10 @@ use std::collections::HashMap;
 use anyhow::Result;
 use mspipe::console;
 use mspipe::run_folder::Summary;
-use serde::{Deserialize, Serialize};
 
+use super::asked::Asked;
+use super::found::{Findings, Found, ScheduleRow};
 use super::trained::{self, SOUND};
-use super::{Asked, Findings, Found};
 
 /// Batches of an epoch at least: `mspipe` chooses its k at the 16th iteration.
 const LEAST: usize = 20;
@@ -32,27 +32,6 @@ const QUICK: [&str; 4] = ["sequential", "exact-overlap", "staleness:2", "mspipe"
 
 /// Those whose memory is never stale.
 const EXACT: [&str; 3] = ["sequential", "prefetch", "exact-overlap"];
-
-/// What a schedule gave.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct ScheduleRow {
-    /// Where node memory was: `device` or `host`.
-    pub memory: String,
-    /// What overlapped.
-    pub schedule: String,
-    /// Training events per second of the second epoch.
-    pub events_per_s: f64,
-    /// The same over that of `sequential` with the same place.
-    pub speed_up: Option<f64>,
-    /// Most frequent staleness.
-    pub k: usize,
-    /// Percent of the iterations that had it.
-    pub k_percent: f64,
-    /// Percent of the training time that the device thread waited; none for `sequential`.
-    pub stall_percent: Option<f64>,
-    /// Pooled AP of the test part.
-    pub test_ap: f64,
-}
 
 /// What runs that must be equal are compared by: losses, and scores, which all weights and all of
 /// the memory decide.

@@ -5,31 +5,16 @@
 
 use anyhow::Result;
 use mspipe::console;
-use serde::{Deserialize, Serialize};
 
+use super::asked::Asked;
+use super::found::{Findings, SpeedRow};
 use super::trained::{self, SOUND};
-use super::{Asked, Findings};
 
 /// Batches that a run trains at least.
 const LEAST: usize = 6;
 
 /// Bytes of APAN's mailboxes on the stream: 9,227 nodes with 10 mails of two rows of 100 and 172 features.
 const APAN_TABLE: u64 = 9_227 * 10 * (2 * 100 + 172) * 4;
-
-/// The speed of a model.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct SpeedRow {
-    /// The model.
-    pub model: String,
-    /// Events per batch.
-    pub batch_size: usize,
-    /// Training events of an epoch.
-    pub events: usize,
-    /// Training events per second of the second epoch.
-    pub events_per_s: f64,
-    /// Milliseconds of an iteration.
-    pub iteration_ms: f64,
-}
 
 pub(super) fn run(asked: &Asked, findings: &mut Findings) -> Result<()> {
     let batches: &[usize] = if asked.quick {

@@ -7,7 +7,7 @@ use mspipe::interrupt;
 use mspipe::run_folder::{RunFolder, Summary};
 use mspipe::session::Session;
 
-use super::Asked;
+use super::asked::Asked;
 use crate::iterations::Iterations;
 use crate::reproduce::settings_of;
 

@@ -1,0 +1,416 @@
+//! What the parts find: checks with their verdicts, measurements, and the whole report.
+
+use std::fmt;
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use anyhow::Result;
+use mspipe_datasets::whole_file::{self, Existing};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::asked::{AcceptConfig, Part};
+use crate::machine;
+
+/// What there is.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct DeviceFacts {
+    /// Each adapter as `mspipe devices --json` lists it.
+    pub adapters: Vec<Value>,
+    /// Adapter, driver and API of the opened device; none if none was.
+    pub opened: Option<String>,
+    /// Whether a processor emulates it.
+    pub emulated: bool,
+    /// What it reaches, if it was measured.
+    pub rates: Option<Rates>,
+}
+
+/// Rates of a device.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Rates {
+    /// 10^9 bytes per second, read and written ones, of a plain copy of 64 MiB.
+    pub copy_gb_per_s: f64,
+    /// 10^9 floating-point operations per second of burn's f32 product of
+    /// [`mspipe::profiler::machine::PRODUCT`].
+    pub product_gflops: f64,
+    /// What measured them.
+    pub clock: Clock,
+}
+
+/// What told a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Clock {
+    /// Timestamps that the device wrote.
+    Device,
+    /// The host's clock between two waits for the device.
+    Host,
+}
+
+impl fmt::Display for Clock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Clock::Device => "timestamps of the device",
+            Clock::Host => "the host's clock",
+        })
+    }
+}
+
+/// Times of all of them.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct KernelTimes {
+    /// What the device reaches.
+    pub rates: Rates,
+    /// One a kernel and product.
+    pub rows: Vec<KernelRow>,
+}
+
+/// The time of a kernel.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct KernelRow {
+    /// Its name.
+    pub name: String,
+    /// Whether it is a matrix product.
+    pub product: bool,
+    /// Microseconds of a call.
+    pub us: f64,
+    /// Microseconds that the device's copy takes for its bytes, or its product for its
+    /// operations, whichever is longer.
+    pub bound_us: f64,
+    /// 10^9 bytes per second.
+    pub gb_per_s: f64,
+    /// 10^9 floating-point operations per second.
+    pub gflop_per_s: f64,
+    /// What told the time.
+    pub clock: Clock,
+}
+
+/// The speed of a model.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SpeedRow {
+    /// The model.
+    pub model: String,
+    /// Events per batch.
+    pub batch_size: usize,
+    /// Training events of an epoch.
+    pub events: usize,
+    /// Training events per second of the second epoch.
+    pub events_per_s: f64,
+    /// Milliseconds of an iteration.
+    pub iteration_ms: f64,
+}
+
+/// What a schedule gave.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ScheduleRow {
+    /// Where node memory was: `device` or `host`.
+    pub memory: String,
+    /// What overlapped.
+    pub schedule: String,
+    /// Training events per second of the second epoch.
+    pub events_per_s: f64,
+    /// The same over that of `sequential` with the same place.
+    pub speed_up: Option<f64>,
+    /// Most frequent staleness.
+    pub k: usize,
+    /// Percent of the iterations that had it.
+    pub k_percent: f64,
+    /// Percent of the training time that the device thread waited; none for `sequential`.
+    pub stall_percent: Option<f64>,
+    /// Pooled AP of the test part.
+    pub test_ap: f64,
+}
+
+/// A run with its profile.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ProfiledRun {
+    /// What was trained.
+    pub options: String,
+    /// Training events per second of the second epoch.
+    pub events_per_s: f64,
+    /// Seconds in each stage, over all epochs.
+    pub stage_seconds: Vec<(String, f64)>,
+    /// Seconds that the device thread waited for its input.
+    pub stall_seconds: f64,
+    /// Training iterations with each k.
+    pub staleness: Vec<(usize, usize)>,
+    /// `profile` of the run's summary.
+    pub profile: Value,
+    /// A few iterations, as an SVG element.
+    pub timeline: Option<String>,
+}
+
+/// Whether what was expected was found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Verdict {
+    /// It was.
+    Holds,
+    /// It was not.
+    Fails,
+    /// Nothing was expected.
+    Told,
+}
+
+/// A check, and what came of it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Row {
+    /// Its name.
+    pub name: String,
+    /// Whether it holds.
+    pub verdict: Verdict,
+    /// What was found.
+    pub found: String,
+    /// What was expected.
+    pub expected: String,
+    /// Seconds that it took.
+    pub seconds: f64,
+}
+
+/// What a part found.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct PartReport {
+    /// The part.
+    pub part: Part,
+    /// Seconds that it took.
+    pub seconds: f64,
+    /// Its checks.
+    pub rows: Vec<Row>,
+    /// What is left out of it, and why.
+    pub left_out: Vec<String>,
+    /// The check that is under way, until it has ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub under_way: Option<String>,
+    /// What it measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device: Option<DeviceFacts>,
+    /// Times of kernels and products.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kernels: Option<KernelTimes>,
+    /// Events per second of models and batch sizes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub speed: Vec<SpeedRow>,
+    /// Events per second of schedules and places of memory.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub schedules: Vec<ScheduleRow>,
+    /// The profiled run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub profile: Option<ProfiledRun>,
+}
+
+impl PartReport {
+    pub(super) fn new(part: Part) -> PartReport {
+        PartReport {
+            part,
+            seconds: 0.0,
+            rows: Vec::new(),
+            left_out: Vec::new(),
+            under_way: None,
+            device: None,
+            kernels: None,
+            speed: Vec::new(),
+            schedules: Vec::new(),
+            profile: None,
+        }
+    }
+
+    pub(super) fn failed(&self) -> impl Iterator<Item = &Row> {
+        self.rows.iter().filter(|row| row.verdict == Verdict::Fails)
+    }
+}
+
+/// All of it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct AcceptReport {
+    /// Whether every check of every part that ran holds, and all parts that were asked for ran.
+    pub accepted: bool,
+    /// The same in a sentence.
+    pub verdict: String,
+    /// What was asked for with `--device`.
+    pub asked: String,
+    /// Adapter, driver and API.
+    pub device: String,
+    /// Parts that `--part` left out.
+    pub not_asked: usize,
+    /// Whether the device is a processor that emulates one.
+    pub emulated: bool,
+    /// Whether less was done.
+    pub quick: bool,
+    /// Version and commit of the program.
+    pub program: String,
+    /// Processor, cores and system.
+    pub machine: String,
+    /// Seconds since 1970 at the beginning.
+    pub begun: u64,
+    /// Seconds that it took.
+    pub seconds: f64,
+    /// The parts that have run.
+    pub parts: Vec<PartReport>,
+}
+
+impl AcceptReport {
+    pub(super) fn begin(config: &AcceptConfig) -> AcceptReport {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH);
+        AcceptReport {
+            accepted: false,
+            verdict: String::new(),
+            asked: config.device.to_string(),
+            device: "no device".to_owned(),
+            emulated: false,
+            quick: config.quick,
+            not_asked: match config.part.as_slice() {
+                [] => 0,
+                _ => Part::ALL
+                    .iter()
+                    .filter(|part| **part != Part::Device && !config.part.contains(part))
+                    .count(),
+            },
+            program: machine::program(),
+            machine: machine::machine(),
+            begun: now.map_or(0, |since| since.as_secs()),
+            seconds: 0.0,
+            parts: Vec::new(),
+        }
+    }
+
+    /// Adds a part and judges all there is; `missing` are the parts that have not run.
+    pub(super) fn add(&mut self, part: PartReport, missing: usize) {
+        if let Some(facts) = &part.device
+            && let Some(opened) = &facts.opened
+        {
+            (self.device, self.emulated) = (opened.clone(), facts.emulated);
+        }
+        self.parts.push(part);
+        (self.accepted, self.verdict) = judged(&self.parts, missing);
+        if self.accepted && self.not_asked > 0 {
+            self.accepted = false;
+            self.verdict = format!(
+                "INCOMPLETE: {} parts were not asked for; all checks of the others hold",
+                self.not_asked
+            );
+        }
+        if self.emulated {
+            self.verdict += ", on an EMULATED device";
+        }
+    }
+}
+
+/// The verdict on some parts: whether all is well, and a sentence.
+pub fn judged(parts: &[PartReport], missing: usize) -> (bool, String) {
+    let rows = || parts.iter().flat_map(|part| &part.rows);
+    let checks = rows().filter(|row| row.verdict != Verdict::Told).count();
+    let failed = parts.iter().flat_map(PartReport::failed).count();
+    let sentence = match (checks, failed, missing) {
+        (_, 0, 1..) => format!("UNFINISHED: {missing} parts have not run, {checks} checks hold"),
+        (0, ..) => "FAILED: nothing was checked".to_owned(),
+        (_, 0, 0) => format!("ACCEPTED: all {checks} checks hold"),
+        _ => format!("FAILED: {failed} of {checks} checks do not hold"),
+    };
+    (failed == 0 && missing == 0 && checks > 0, sentence)
+}
+
+/// Keeps what a part finds in its file, as it finds it.
+pub struct Findings {
+    /// What was found so far.
+    pub report: PartReport,
+    file: Option<PathBuf>,
+    begin: Instant,
+}
+
+impl Findings {
+    /// Of `part`; kept in memory alone where there is no file.
+    pub fn new(part: Part, file: Option<PathBuf>) -> Findings {
+        Findings {
+            report: PartReport::new(part),
+            file,
+            begin: Instant::now(),
+        }
+    }
+
+    /// Does a check and notes what came of it: what was found, or what was found instead.
+    ///
+    /// # Errors
+    /// When the file can't be written.
+    pub fn check(
+        &mut self,
+        name: &str,
+        expected: &str,
+        work: impl FnOnce(&mut PartReport) -> Result<Found, String>,
+    ) -> Result<()> {
+        self.report.under_way = Some(name.to_owned());
+        self.keep()?;
+        let begin = Instant::now();
+        let (verdict, found, expected) = match work(&mut self.report) {
+            Ok(Found {
+                text,
+                expected: None,
+            }) => (Verdict::Holds, text, expected.to_owned()),
+            Ok(Found {
+                text,
+                expected: Some(other),
+            }) => (Verdict::Holds, text, other),
+            Err(text) => (Verdict::Fails, text, expected.to_owned()),
+        };
+        self.row(name, verdict, found, expected, begin.elapsed())
+    }
+
+    /// Notes something of which nothing is expected.
+    ///
+    /// # Errors
+    /// When the file can't be written.
+    pub fn tell(&mut self, name: &str, found: String) -> Result<()> {
+        self.row(name, Verdict::Told, found, String::new(), Duration::ZERO)
+    }
+
+    fn row(
+        &mut self,
+        name: &str,
+        verdict: Verdict,
+        found: String,
+        expected: String,
+        time: Duration,
+    ) -> Result<()> {
+        self.report.rows.push(Row {
+            name: name.to_owned(),
+            verdict,
+            found,
+            expected,
+            seconds: time.as_secs_f64(),
+        });
+        self.report.under_way = None;
+        self.keep()
+    }
+
+    /// Writes what there is.
+    ///
+    /// # Errors
+    /// When that fails.
+    pub fn keep(&mut self) -> Result<()> {
+        self.report.seconds = self.begin.elapsed().as_secs_f64();
+        let Some(file) = &self.file else {
+            return Ok(());
+        };
+        let text = serde_json::to_string(&self.report)?;
+        whole_file::write(file, Existing::Replace, |to| to.write_all(text.as_bytes()))?;
+        Ok(())
+    }
+}
+
+/// What a check that holds found.
+#[derive(Debug, Clone, Default)]
+pub struct Found {
+    /// In words.
+    pub text: String,
+    /// What was expected, where that is more than was known before.
+    pub expected: Option<String>,
+}
+
+impl From<String> for Found {
+    fn from(text: String) -> Found {
+        Found {
+            text,
+            expected: None,
+        }
+    }
+}
