@@ -20,7 +20,7 @@ pub const PRODUCTS: usize = 11;
 const COPIES: usize = 7;
 
 /// Numbers of the large copy: 64 MiB.
-const LARGE: usize = 1 << 24;
+pub const LARGE: usize = 1 << 24;
 
 /// Numbers that one task copies at least.
 const TASK: usize = 1 << 14;
@@ -57,7 +57,7 @@ pub(crate) fn is_cpu(device: &Device) -> bool {
 
 /// A plain copy of `numbers` f32, to be called again and again: on the CPU device a memcpy on
 /// all threads, on a GPU burn's `x + 1`, which is enqueued.
-pub fn copy(numbers: usize, device: &Device) -> Box<dyn FnMut()> {
+pub fn copy(numbers: usize, device: &Device) -> Box<dyn FnMut() + Send> {
     if is_cpu(device) {
         let from = vec![1.0f32; numbers];
         let mut to = vec![0.0f32; numbers];
@@ -81,12 +81,8 @@ fn copy_gb_per_s(device: &Device) -> Result<f64, ExecutionError> {
     Ok(8.0 * LARGE as f64 / seconds / 1e9)
 }
 
-/// GFLOP/s of burn's f32 product of [`PRODUCT`] on `device`: the median of several, each until
-/// the device has finished, after a warm-up.
-///
-/// # Errors
-/// When the device fails.
-pub fn matmul_gflops(device: &Device) -> Result<f64, ExecutionError> {
+/// Burn's f32 product of [`PRODUCT`] on `device`, to be called again and again.
+pub fn product(device: &Device) -> impl FnMut() -> Tensor<2> + Send + use<> {
     let [rows, inner, columns] = PRODUCT;
     // Any numbers without zeros and subnormals do.
     let matrix = |shape: [usize; 2]| {
@@ -97,13 +93,29 @@ pub fn matmul_gflops(device: &Device) -> Result<f64, ExecutionError> {
         Tensor::<2>::from_data(TensorData::new(numbers, shape), device)
     };
     let (left, right) = (matrix([rows, inner]), matrix([inner, columns]));
+    move || left.clone().matmul(right.clone())
+}
+
+/// 10^9 operations per second of a [`product`] that takes so many seconds.
+pub fn product_gflops(seconds: f64) -> f64 {
+    let [rows, inner, columns] = PRODUCT;
+    2.0 * (rows * inner * columns) as f64 / seconds / 1e9
+}
+
+/// GFLOP/s of [`product`] on `device`: the median of several, each until the device has finished,
+/// after a warm-up.
+///
+/// # Errors
+/// When the device fails.
+pub fn matmul_gflops(device: &Device) -> Result<f64, ExecutionError> {
+    let mut once = product(device);
     let seconds = median_seconds(PRODUCTS, || {
-        let product = left.clone().matmul(right.clone());
+        let product = once();
         device.sync()?;
         drop(product);
         Ok(())
     })?;
-    Ok(2.0 * (rows * inner * columns) as f64 / seconds / 1e9)
+    Ok(product_gflops(seconds))
 }
 
 /// The middle of some values, at least one, or the mean of the two middle ones.

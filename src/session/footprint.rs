@@ -35,7 +35,7 @@ use crate::sampling::pair_history::most_bytes;
 use crate::train::pair_scores::{PAIR_BYTES, PAIRS_PER_CHUNK, TABLE_ROWS};
 
 /// What the program takes by itself, on the CPU device.
-const PROGRAM_BYTES: u64 = 84 << 20;
+const PROGRAM_BYTES: u64 = 80 << 20;
 
 /// What allocators keep for each thread beside what is in use.
 const THREAD_BYTES: u64 = 8 << 20;

@@ -223,7 +223,9 @@ impl PartReport {
 /// All of it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct AcceptReport {
-    /// Whether every check of every part that ran holds, and all parts that were asked for ran.
+    /// Whether every check of the parts that were asked for holds, and all of them ran.
+    pub held: bool,
+    /// The same, and no part was left out with `--part`.
     pub accepted: bool,
     /// The same in a sentence.
     pub verdict: String,
@@ -253,6 +255,7 @@ impl AcceptReport {
     pub(super) fn begin(config: &AcceptConfig) -> AcceptReport {
         let now = SystemTime::now().duration_since(UNIX_EPOCH);
         AcceptReport {
+            held: false,
             accepted: false,
             verdict: String::new(),
             asked: config.device.to_string(),
@@ -282,9 +285,9 @@ impl AcceptReport {
             (self.device, self.emulated) = (opened.clone(), facts.emulated);
         }
         self.parts.push(part);
-        (self.accepted, self.verdict) = judged(&self.parts, missing);
-        if self.accepted && self.not_asked > 0 {
-            self.accepted = false;
+        (self.held, self.verdict) = judged(&self.parts, missing);
+        self.accepted = self.held && self.not_asked == 0;
+        if self.held && !self.accepted {
             self.verdict = format!(
                 "INCOMPLETE: {} parts were not asked for; all checks of the others hold",
                 self.not_asked
@@ -338,21 +341,49 @@ impl Findings {
         expected: &str,
         work: impl FnOnce(&mut PartReport) -> Result<Found, String>,
     ) -> Result<()> {
+        let (came, time) = self.attempt(name, work)?;
+        let expected = expected.to_owned();
+        let (verdict, found, expected) = match came {
+            Ok(found) => (
+                Verdict::Holds,
+                found.text,
+                found.expected.unwrap_or(expected),
+            ),
+            Err(text) => (Verdict::Fails, text, expected),
+        };
+        self.row(name, verdict, found, expected, time)
+    }
+
+    /// Measures something: no value is expected, only that the device does it.
+    ///
+    /// # Errors
+    /// When the file can't be written.
+    pub fn measure(
+        &mut self,
+        name: &str,
+        work: impl FnOnce(&mut PartReport) -> Result<String, String>,
+    ) -> Result<()> {
+        let (came, time) = self.attempt(name, work)?;
+        match came {
+            Ok(found) => self.row(name, Verdict::Told, found, String::new(), time),
+            Err(text) => {
+                let expected = "the device does it".to_owned();
+                self.row(name, Verdict::Fails, text, expected, time)
+            }
+        }
+    }
+
+    /// Does `work` with its name kept as what is under way, and says how long it took.
+    fn attempt<T>(
+        &mut self,
+        name: &str,
+        work: impl FnOnce(&mut PartReport) -> T,
+    ) -> Result<(T, Duration)> {
         self.report.under_way = Some(name.to_owned());
         self.keep()?;
         let begin = Instant::now();
-        let (verdict, found, expected) = match work(&mut self.report) {
-            Ok(Found {
-                text,
-                expected: None,
-            }) => (Verdict::Holds, text, expected.to_owned()),
-            Ok(Found {
-                text,
-                expected: Some(other),
-            }) => (Verdict::Holds, text, other),
-            Err(text) => (Verdict::Fails, text, expected.to_owned()),
-        };
-        self.row(name, verdict, found, expected, begin.elapsed())
+        let came = work(&mut self.report);
+        Ok((came, begin.elapsed()))
     }
 
     /// Notes something of which nothing is expected.

@@ -8,10 +8,10 @@
 use std::fmt;
 
 use anyhow::{Context as _, Result, anyhow};
-use burn::tensor::{Device, Tensor, TimingMethod};
+use burn::tensor::{Device, TimingMethod};
 use mspipe::console;
 use mspipe::device;
-use mspipe::profiler::machine::{PRODUCT, median};
+use mspipe::profiler::machine::{LARGE, copy, median, product, product_gflops};
 
 use super::asked::Asked;
 use super::found::{Clock, Findings, KernelRow, KernelTimes, Rates};
@@ -23,9 +23,6 @@ const CALLS: usize = 8;
 
 /// Windows of a case, at least and at most.
 const WINDOWS: [usize; 2] = [3, 25];
-
-/// Numbers of the large copy: 64 MiB.
-const LARGE: usize = 1 << 24;
 
 pub(super) fn run(asked: &Asked, findings: &mut Findings) -> Result<()> {
     let opened = device::open(asked.device)?;
@@ -58,7 +55,7 @@ pub fn of_device(
     console::note(format!("  {} kernels and products", cases.len()));
     for (case, product) in cases {
         let name = case.name;
-        findings.check(name, "is timed", |report| {
+        findings.measure(name, |report| {
             let row = row(case, product, rates, each, device).map_err(|e| format!("{e:#}"))?;
             let found = format!(
                 "{:.1} µs, {:.0} % of what its bound allows",
@@ -68,7 +65,7 @@ pub fn of_device(
             if let Some(times) = &mut report.kernels {
                 times.rows.push(row);
             }
-            Ok(found.into())
+            Ok(found)
         })?;
     }
     Ok(())
@@ -95,21 +92,17 @@ fn row(
     })
 }
 
-/// What `device` reaches: of the copy and the product that [`Machine`](mspipe::profiler::machine::Machine) times by the host's clock.
+/// What `device` reaches of the copy and the product that a profile compares with.
 ///
 /// # Errors
 /// When it fails.
 pub(super) fn rates(device: &Device) -> Result<Rates> {
-    let from = Tensor::<1>::ones([LARGE], device);
-    let (copy, clock) = timed(device, 0.5, &mut move || drop(from.clone() + 1.0))?;
-    let [rows, inner, columns] = PRODUCT;
-    let matrix = |shape: [usize; 2]| Tensor::<2>::ones(shape, device) * 0.37;
-    let (left, right) = (matrix([rows, inner]), matrix([inner, columns]));
-    let mut product = move || drop(left.clone().matmul(right.clone()));
-    let (product, _) = timed(device, 1.0, &mut product)?;
+    let (copied, clock) = timed(device, 0.5, &mut *copy(LARGE, device))?;
+    let mut once = product(device);
+    let (multiplied, _) = timed(device, 1.0, &mut move || drop(once()))?;
     Ok(Rates {
-        copy_gb_per_s: 8.0 * LARGE as f64 / copy / 1e9,
-        product_gflops: 2.0 * (rows * inner * columns) as f64 / product / 1e9,
+        copy_gb_per_s: 8.0 * LARGE as f64 / copied / 1e9,
+        product_gflops: product_gflops(multiplied),
         clock,
     })
 }

@@ -141,7 +141,7 @@ fn blocks(part: &PartReport) -> Vec<Block> {
     // Long lists of what holds are for those who look for something.
     let long = part.rows.len() > 12 || part.kernels.is_some() || !part.speed.is_empty();
     if long && let Some(table) = blocks.pop() {
-        let title = format!("All {} checks", part.rows.len());
+        let title = format!("All {} rows", part.rows.len());
         blocks.push(Block::Folded(title, vec![table]));
     }
     blocks
@@ -149,7 +149,11 @@ fn blocks(part: &PartReport) -> Vec<Block> {
 
 fn checks(part: &PartReport) -> Table {
     let words = ["check", "", "found", "expected"];
-    let mut table = Table::new("Each check with what it found", &words, &["s"]);
+    let mut table = Table::new(
+        "Each check and measurement with what it found",
+        &words,
+        &["s"],
+    );
     table.rows = part.rows.iter().map(check_row).collect();
     table
 }
