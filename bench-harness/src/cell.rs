@@ -10,6 +10,7 @@ use mspipe::config::RunConfig;
 use mspipe::eval::LinkMetrics;
 use mspipe::pipeline::Stage;
 use mspipe::profiler::machine::median;
+use mspipe::run_folder::QueueSeconds;
 use serde::{Deserialize, Serialize};
 
 /// What stands behind the name of a stream that was generated.
@@ -80,6 +81,9 @@ pub struct Cell {
     pub loss_curve: Vec<f64>,
     /// Seconds in each stage over all epochs and threads, by its name.
     pub stage_seconds: Vec<(String, f64)>,
+    /// What a GPU's queue did in an iteration, beside the threads.
+    #[serde(default)]
+    pub queue: Option<QueueSeconds>,
     /// Seconds that the device thread waited for its input.
     pub stall_seconds: f64,
     /// Training iterations with each k, smallest k first.

@@ -9,6 +9,8 @@ use serde::Serialize;
 
 use super::machine::{Machine, median};
 use super::{Kind, Recorded, Total};
+use crate::pipeline::step::Lane;
+use crate::pipeline::trace::QueueTotals;
 use crate::pipeline::{Stage, StageTimes};
 
 /// The run that was recorded.
@@ -20,6 +22,8 @@ pub(crate) struct Training {
     pub seconds: f64,
     /// Time in each stage, over all threads.
     pub stages: StageTimes,
+    /// What a GPU's queue did beside them.
+    pub queue: QueueTotals,
     /// Whether all stages ran on the thread that owns the device, one after the other.
     pub sequential: bool,
     /// Whether operations run when they are called, as on the CPU device.
@@ -66,6 +70,17 @@ pub struct RemainderRow {
     pub share: Option<f64>,
 }
 
+/// What a GPU's queue does in an iteration, beside all threads.
+#[derive(Debug, Clone, Serialize)]
+pub struct LaneRow {
+    /// `gpu`, which runs kernels, or `bus`, which copies between host and device.
+    pub lane: &'static str,
+    /// Microseconds, the mean of the iterations in which it was measured.
+    pub time_us: f64,
+    /// The same over the time of an iteration. Threads and lanes overlap.
+    pub busy: f64,
+}
+
 /// What an iteration costs.
 #[derive(Debug, Clone, Serialize)]
 pub struct Profile {
@@ -87,6 +102,8 @@ pub struct Profile {
     pub operations: Vec<OperationRow>,
     /// The rest.
     pub remainder: Vec<RemainderRow>,
+    /// The lanes of a GPU's queue; empty where there is none.
+    pub lanes: Vec<LaneRow>,
 }
 
 impl Profile {
@@ -114,6 +131,7 @@ impl Profile {
             machine,
             operations,
             remainder: remainder(recorded, training),
+            lanes: lanes(training),
         }
     }
 
@@ -191,6 +209,20 @@ fn remainder(recorded: &Recorded, training: &Training) -> Vec<RemainderRow> {
     rows
 }
 
+fn lanes(training: &Training) -> Vec<LaneRow> {
+    let iteration = training.seconds / training.iterations.max(1) as f64;
+    let row = |lane: Lane| {
+        let of = |stage| training.queue.mean_seconds(lane, stage);
+        let seconds: f64 = Stage::ALL.into_iter().map(of).sum::<Option<f64>>()?;
+        Some(LaneRow {
+            lane: lane.name(),
+            time_us: 1e6 * seconds,
+            busy: seconds / iteration,
+        })
+    };
+    [Lane::Gpu, Lane::Bus].into_iter().filter_map(row).collect()
+}
+
 /// A number in few digits, or a dash.
 pub fn cell(value: Option<f64>, digits: usize) -> String {
     value.map_or_else(|| "-".to_owned(), |value| format!("{value:.digits$}"))
@@ -231,6 +263,18 @@ impl fmt::Display for RemainderRow {
     }
 }
 
+impl fmt::Display for LaneRow {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (lane, none) = (self.lane, "");
+        write!(
+            f,
+            "{lane:<34} {none:>6} {none:>8} {:>9.0} {:>6.1}",
+            self.time_us,
+            100.0 * self.busy
+        )
+    }
+}
+
 impl fmt::Display for Profile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let work = self.time_is == "work";
@@ -264,6 +308,12 @@ impl fmt::Display for Profile {
             writeln!(f, "  {row}")?;
         }
         for row in &self.remainder {
+            writeln!(f, "  {row}")?;
+        }
+        if !self.lanes.is_empty() {
+            writeln!(f, "  beside the threads, in the device's queue:")?;
+        }
+        for row in &self.lanes {
             writeln!(f, "  {row}")?;
         }
         let Machine {
@@ -311,11 +361,15 @@ mod tests {
         }
     }
 
-    fn profile(sequential: bool, on_cpu: bool) -> Profile {
+    fn in_stages(ms: [u64; 5]) -> StageTimes {
         let mut stages = StageTimes::default();
-        for (stage, ms) in Stage::ALL.into_iter().zip([100, 50, 40, 700, 60]) {
+        for (stage, ms) in Stage::ALL.into_iter().zip(ms) {
             stages.add(stage, Duration::from_millis(ms));
         }
+        stages
+    }
+
+    fn profile(sequential: bool, on_cpu: bool) -> Profile {
         let recorded = Recorded {
             operations: vec![
                 total("gather", Kind::Memory, 30),
@@ -329,7 +383,13 @@ mod tests {
         let training = Training {
             iterations: 10,
             seconds: 1.0,
-            stages,
+            stages: in_stages([100, 50, 40, 700, 60]),
+            queue: QueueTotals {
+                gpu: in_stages([0, 0, 10, 70, 0]),
+                bus: in_stages([0, 5, 5, 0, 0]),
+                iterations: if on_cpu { 0 } else { 2 },
+                in_turn: 0,
+            },
             sequential,
             on_cpu,
         };
@@ -370,6 +430,20 @@ mod tests {
         let operations: f64 = profile.operations.iter().map(|row| row.share).sum();
         let rest: f64 = profile.remainder.iter().filter_map(|row| row.share).sum();
         assert!((operations + rest - 1.0).abs() < 1e-9);
-        assert!(profile.to_string().contains("to enqueue"));
+        let text = profile.to_string();
+        assert!(text.contains("to enqueue"), "{text}");
+
+        // Two iterations of ten were measured, each of 100 ms.
+        let lanes = profile.lanes.iter();
+        let lanes: Vec<_> = lanes.map(|row| (row.lane, row.time_us, row.busy)).collect();
+        assert_eq!(lanes, [("gpu", 40_000.0, 0.4), ("bus", 5_000.0, 0.05)]);
+        assert!(text.contains("beside the threads"), "{text}");
+    }
+
+    #[test]
+    fn a_device_without_a_queue_has_no_lanes() {
+        let profile = profile(true, true);
+        assert!(profile.lanes.is_empty());
+        assert!(!profile.to_string().contains("queue:"));
     }
 }

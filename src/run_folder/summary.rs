@@ -237,7 +237,7 @@ impl Summary {
 }
 
 /// Mean seconds of an iteration in the queue of a GPU, which works beside the threads.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct QueueSeconds {
     /// Running kernels, by stage.
     pub gpu: Map<String, Value>,
@@ -246,7 +246,7 @@ pub struct QueueSeconds {
     /// Iterations that were measured.
     pub iterations: u64,
     /// How: `timestamps`, or `waiting` for each step where the adapter has none.
-    pub measured_by: &'static str,
+    pub measured_by: String,
 }
 
 impl QueueSeconds {
@@ -265,7 +265,16 @@ impl QueueSeconds {
             measured_by: match totals.in_turn {
                 0 => "timestamps",
                 _ => "waiting",
-            },
+            }
+            .to_owned(),
+        })
+    }
+
+    /// Each lane's name and its mean seconds in the stages.
+    pub fn lanes(&self) -> [(&'static str, [f64; 5]); 2] {
+        [(Lane::Gpu, &self.gpu), (Lane::Bus, &self.bus)].map(|(lane, seconds)| {
+            let of = |stage: Stage| seconds[stage.name()].as_f64().unwrap_or_default();
+            (lane.name(), Stage::ALL.map(of))
         })
     }
 }

@@ -11,6 +11,7 @@ use burn::tensor::Device;
 
 use crate::pipeline::StageTimes;
 use crate::pipeline::schedule::Schedule;
+use crate::pipeline::trace::QueueTotals;
 use crate::profiler::machine::{self, Machine};
 use crate::profiler::report::{Profile, Training};
 use crate::profiler::{set_recording, take};
@@ -26,6 +27,7 @@ pub(super) struct Profiling<'a> {
     iterations: usize,
     /// Of what was trained since, not of what a resumed run had trained before.
     stages: StageTimes,
+    queue: QueueTotals,
 }
 
 impl<'a> Profiling<'a> {
@@ -38,6 +40,7 @@ impl<'a> Profiling<'a> {
             seconds: Duration::ZERO,
             iterations: 0,
             stages: StageTimes::default(),
+            queue: QueueTotals::default(),
         }
     }
 
@@ -55,6 +58,7 @@ impl<'a> Profiling<'a> {
             iterations: self.iterations,
             seconds: self.seconds.as_secs_f64(),
             stages: self.stages,
+            queue: self.queue,
             sequential: *schedule == Schedule::Sequential,
             on_cpu: machine::is_cpu(device),
         };
@@ -78,6 +82,7 @@ impl Profiling<'_> {
             TrainEvent::Iteration { .. } => self.iterations += 1,
             TrainEvent::EpochRecorded(record) => {
                 self.stages.add_all(&record.times);
+                self.queue.add_all(&record.queue);
                 set_recording(false);
                 if let Some(begun) = self.begun.take() {
                     self.seconds += begun.elapsed();

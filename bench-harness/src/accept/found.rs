@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::Result;
+use mspipe::run_folder::QueueSeconds;
 use mspipe_datasets::whole_file::{self, Existing};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -131,6 +132,8 @@ pub struct ProfiledRun {
     pub events_per_s: f64,
     /// Seconds in each stage, over all epochs.
     pub stage_seconds: Vec<(String, f64)>,
+    /// What the device's queue did in an iteration, beside the threads.
+    pub queue: Option<QueueSeconds>,
     /// Seconds that the device thread waited for its input.
     pub stall_seconds: f64,
     /// Training iterations with each k.

@@ -412,6 +412,15 @@ fn profile(run: &ProfiledRun) -> Vec<Block> {
             facts.push((name, short(value)));
         }
     }
+    let threads = run.stage_seconds.iter().map(|(_, seconds)| *seconds);
+    let mut rows = vec![("all threads".to_owned(), threads.collect())];
+    if let Some(queue) = &run.queue {
+        let iterations: usize = run.staleness.iter().map(|(_, count)| count).sum();
+        rows.extend(queue.lanes().map(|(lane, seconds)| {
+            let all = seconds.map(|seconds| seconds * iterations as f64);
+            (lane.to_owned(), all.to_vec())
+        }));
+    }
     let stages = Stacks {
         title: "Time in each stage".to_owned(),
         parts: run
@@ -419,13 +428,7 @@ fn profile(run: &ProfiledRun) -> Vec<Block> {
             .iter()
             .map(|(stage, _)| stage.clone())
             .collect(),
-        rows: vec![(
-            "all threads".to_owned(),
-            run.stage_seconds
-                .iter()
-                .map(|(_, seconds)| *seconds)
-                .collect(),
-        )],
+        rows,
         unit: "s".to_owned(),
         size: Size::Wide,
     };

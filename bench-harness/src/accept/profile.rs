@@ -34,6 +34,7 @@ pub(super) fn run(asked: &Asked, findings: &mut Findings) -> Result<()> {
             stage_seconds: seconds
                 .map(|(stage, seconds)| (stage.clone(), seconds.as_f64().unwrap_or(0.0)))
                 .collect(),
+            queue: summary.queue,
             stall_seconds: summary.stall_seconds,
             staleness: summary.staleness.into_iter().collect(),
             profile,

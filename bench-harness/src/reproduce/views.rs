@@ -3,6 +3,7 @@
 mod arms;
 mod course;
 mod speed;
+mod stages;
 mod sweep;
 
 use mspipe::report::Block;
@@ -15,7 +16,7 @@ pub(super) fn show(view: &View, experiment: &Experiment) -> Vec<Block> {
     match view {
         View::Speed => speed::speed(experiment),
         View::TradeOff => speed::trade_off(experiment),
-        View::Stages => speed::stages(experiment),
+        View::Stages => stages::stages(experiment),
         View::Timeline => course::timeline(experiment),
         View::KOverTime => course::k_over_time(experiment),
         View::Convergence => course::convergence(experiment),
@@ -30,7 +31,7 @@ pub(super) fn show(view: &View, experiment: &Experiment) -> Vec<Block> {
 pub(super) fn seen(view: &View, experiment: &Experiment) -> Option<String> {
     match view {
         View::Speed => speed::speed_seen(experiment),
-        View::Stages => Some(speed::stages_seen(experiment)),
+        View::Stages => Some(stages::stages_seen(experiment)),
         View::KOverTime => course::k_seen(experiment),
         View::Convergence => course::convergence_seen(experiment),
         View::Arms => arms::arms_seen(experiment),

@@ -7,6 +7,7 @@ use std::time::Duration;
 use indicatif::{HumanCount, HumanDuration, ProgressBar, ProgressStyle};
 use mspipe::console;
 use mspipe::device::ComputeDevice;
+use mspipe::pipeline::Stage;
 use mspipe::report::run::RunReportError;
 use mspipe::run_folder::{QueueSeconds, RunFolder, Summary};
 use mspipe::session::Session;
@@ -137,13 +138,11 @@ impl Progress {
 
 /// What a GPU did in an iteration, beside the threads.
 fn queue_times(queue: &QueueSeconds) -> String {
-    let lanes = [("", &queue.gpu), ("bus ", &queue.bus)];
-    let times = lanes.into_iter().flat_map(|(lane, stages)| {
-        let seconds = stages
-            .iter()
-            .map(|(stage, s)| (stage, s.as_f64().unwrap_or(0.0)));
-        let worked = seconds.filter(|(_, seconds)| *seconds > 0.0);
-        worked.map(move |(stage, seconds)| format!("{lane}{stage} {:.2} ms", seconds * 1e3))
+    let times = queue.lanes().into_iter().flat_map(|(lane, seconds)| {
+        let lane = if lane == "bus" { "bus " } else { "" };
+        let stages = Stage::ALL.into_iter().zip(seconds);
+        let worked = stages.filter(|(_, seconds)| *seconds > 0.0);
+        worked.map(move |(stage, s)| format!("{lane}{} {:.2} ms", stage.name(), s * 1e3))
     });
     let times: Vec<String> = times.collect();
     format!(

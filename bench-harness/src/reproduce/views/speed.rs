@@ -1,4 +1,4 @@
-//! Speed-up, accuracy against speed, and where an iteration's time goes.
+//! Speed-up, and accuracy against speed.
 
 use mspipe::pipeline::Stage;
 use mspipe::profiler::machine::median;
@@ -215,86 +215,4 @@ pub(super) fn trade_off(experiment: &Experiment) -> Vec<Block> {
         figures.push(chart.figure(&caption));
     }
     shown_and_folded(shown, folded, "Test AP against speed, other streams")
-}
-
-/// Milliseconds of an iteration in each stage.
-fn stage_ms(cells: &[Cell]) -> Vec<f64> {
-    let iterations: usize = cells
-        .iter()
-        .flat_map(|c| &c.staleness)
-        .map(|(_, count)| count)
-        .sum();
-    let ms = |stage: Stage| {
-        let seconds: f64 = cells.iter().map(|cell| cell.seconds_in(stage)).sum();
-        1e3 * seconds / iterations.max(1) as f64
-    };
-    Stage::ALL.map(ms).to_vec()
-}
-
-/// Stacks of the stages, one chart a model, and a table of their times.
-pub(super) fn stages(experiment: &Experiment) -> Vec<Block> {
-    let names = Stage::ALL.map(Stage::name);
-    let parts = names.map(str::to_owned).to_vec();
-    let mut table = Table::new(
-        "Milliseconds of an iteration in each stage, mean over the run",
-        &["stream", "setting", "arm"],
-        &[&names[..], &["sum"]].concat(),
-    );
-    for outcome in &experiment.outcomes {
-        let ms = stage_ms(&outcome.cells);
-        let mut row = outcome.names();
-        row.extend(
-            ms.iter()
-                .chain([&ms.iter().sum()])
-                .map(|ms| format!("{ms:.2}")),
-        );
-        table.rows.push(row);
-    }
-    let model = |outcome: &Outcome| outcome.cells[0].config.model.name.to_string();
-    let mut figures = Vec::new();
-    for name in distinct(experiment.outcomes.iter().map(model)) {
-        let of_model = experiment
-            .outcomes
-            .iter()
-            .filter(|outcome| model(outcome) == name);
-        let row = |outcome: &Outcome| {
-            let place = outcome.variant.trim_start_matches(&format!("{name}, "));
-            (
-                format!("{}, {place}", outcome.stream),
-                stage_ms(&outcome.cells),
-            )
-        };
-        let stacks = Stacks {
-            title: format!("Stages of an iteration: {name}"),
-            parts: parts.clone(),
-            rows: of_model.map(row).collect(),
-            unit: "ms".to_owned(),
-            size: Size::Wide,
-        };
-        let caption = "Share of each stage, one after the other; on the right the whole iteration.";
-        figures.push(stacks.figure(caption));
-    }
-    vec![
-        Block::Figures(figures),
-        Block::Folded("All numbers".to_owned(), vec![Block::Table(table)]),
-    ]
-}
-
-/// The share of training, and what that leaves to overlap.
-pub(super) fn stages_seen(experiment: &Experiment) -> String {
-    let train = Stage::ALL.iter().position(|stage| *stage == Stage::Train);
-    let share = |outcome: &Outcome| {
-        let ms = stage_ms(&outcome.cells);
-        let train = train.map_or(0.0, |nth| ms[nth]);
-        train / ms.iter().sum::<f64>()
-    };
-    let shares: Vec<f64> = experiment.outcomes.iter().map(share).collect();
-    let percent = from_to(&shares, |share| format!("{:.0} %", 100.0 * share));
-    let bounds: Vec<f64> = shares.iter().map(|share| 1.0 / share).collect();
-    let bound = from_to(&bounds, |bound| format!("{bound:.2}"));
-    format!(
-        "the stage train takes {percent} of an iteration, so that hiding all other stages behind it \
-         can make training at most {bound} times as fast; a larger speed-up in these settings \
-         has another cause, as a rule an unsteady machine"
-    )
 }
