@@ -157,7 +157,7 @@ fn the_second_pool_is_measured_as_if_it_were_the_first() {
             let (evaluator, model) = (&fixture.evaluator, &fixture.model);
             // Memory before the first event: the same for both.
             let test = evaluator.test(model, &mut fixture.memory.clone()).unwrap();
-            (test, evaluator.edgebank().unwrap())
+            (test, evaluator.edgebank(true).unwrap())
         };
         let (a, bank_a) = measure(Negatives::Destinations);
         let (b, bank_b) = measure(Negatives::AllNodes);
@@ -293,7 +293,7 @@ fn pairs_of_the_past_are_harder_and_leave_no_trace() {
         assert_eq!(inductive.negatives, Negatives::Inductive);
         assert_ne!(historical.auc, inductive.auc);
         // A bank that remembers pairs is fooled by pairs that have happened.
-        let bank = evaluator.edgebank().unwrap();
+        let bank = evaluator.edgebank(true).unwrap();
         let [unlimited, window] = [bank.unlimited, bank.window];
         assert!(
             unlimited.test_historical_ap.unwrap() < unlimited.test_ap - 0.1,
@@ -320,10 +320,10 @@ fn the_counting_baseline_knows_more_than_edgebank() {
         let evaluator = fixture.evaluator.with_candidates(candidates);
         let evaluator = evaluator.with_past_pairs().unwrap();
         let counts = evaluator.counts(true).unwrap();
-        let bank = evaluator.edgebank().unwrap().unlimited;
+        let bank = evaluator.edgebank(true).unwrap().unlimited;
         let test = counts.test;
         assert!(
-            counts.val.unwrap().ap > bank.val_ap + 0.01,
+            counts.val.unwrap().ap > bank.val_ap.unwrap() + 0.01,
             "{counts:?} {bank:?}"
         );
         assert!(

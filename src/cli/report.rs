@@ -200,26 +200,29 @@ pub(super) fn test(
         .collect();
     let other = test.other_pool.negatives;
     lines.push(bank(
+        "unlimited",
         &edgebank.unlimited,
         other,
         "no learning: has the pair been seen?",
     ));
     let window = format!("likewise, within {WINDOW_PERCENT} % of the training part's time?");
-    lines.push(bank(&edgebank.window, other, &window));
+    lines.push(bank("window", &edgebank.window, other, &window));
     if let Some(dyglib) = &edgebank.dyglib {
         let recent = format!("DyGLib's: likewise, among the last {WINDOW_PERCENT} % of events?");
-        for (of, what) in [
-            (&dyglib.recent_events, &*recent),
+        for (name, of, what) in [
+            ("recent events", &dyglib.recent_events, &*recent),
             (
+                "repeat interval",
                 &dyglib.repeat_interval,
                 "DyGLib's: likewise, within the mean time that pairs take to repeat?",
             ),
             (
+                "repeat threshold",
                 &dyglib.repeat_threshold,
                 "DyGLib's: has it been seen as often as pairs are on average?",
             ),
         ] {
-            lines.push(bank(of, other, what));
+            lines.push(bank(name, of, other, what));
         }
     }
     lines.push(counting(counts));
@@ -306,10 +309,16 @@ fn interval(of: &Spread) -> String {
     }
 }
 
-fn bank(of: &BankMetrics, other: Negatives, what: &str) -> String {
+fn bank(name: &str, of: &BankMetrics, other: Negatives, what: &str) -> String {
+    let on = |val: Option<String>, test: String| {
+        let val = val.map_or(String::new(), |val| format!("{val} on validation, "));
+        format!("{val}{test} on test")
+    };
+    let number = |of: f64| format!("{of:.4}");
     let mut line = format!(
-        "EdgeBank  AP {:.4} on validation, {:.4} on test, {:.4} with negatives from {other}",
-        of.val_ap, of.test_ap, of.test_other_pool_ap
+        "EdgeBank  {name}: AP {}, {:.4} with negatives from {other}",
+        on(of.val_ap.map(number), number(of.test_ap)),
+        of.test_other_pool_ap
     );
     for (ap, negatives) in [
         (of.test_historical_ap, Negatives::Historical),
@@ -319,10 +328,9 @@ fn bank(of: &BankMetrics, other: Negatives, what: &str) -> String {
             line.push_str(&format!(", {ap:.4} from {negatives}"));
         }
     }
-    if let (Some(val), Some(test)) = (of.val_mrr, of.test_mrr) {
-        line.push_str(&format!(
-            "; MRR {val:.4} on validation, {test:.4} on test, batch hidden"
-        ));
+    if let Some(test) = of.test_mrr {
+        let mrr = on(of.val_mrr.map(number), number(test));
+        line.push_str(&format!("; MRR {mrr}, batch hidden"));
     }
     if let Some(hits) = of.test_hits {
         line.push_str(&format!(" with {hits}"));

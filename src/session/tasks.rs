@@ -259,12 +259,13 @@ impl Session {
         };
         begins("test");
         let test = evaluator.test(&model, &mut memory)?;
+        let validation = measured == Measured::ValidationAndTest;
         Ok(EvalSummary {
             setting: self.setting("eval", device),
             val,
             test,
-            edgebank: evaluator.edgebank()?,
-            counts: evaluator.counts(measured == Measured::ValidationAndTest)?,
+            edgebank: evaluator.edgebank(validation)?,
+            counts: evaluator.counts(validation)?,
         })
     }
 

@@ -108,7 +108,7 @@ impl TrainLoop {
         let measured = tested.and_then(|test| {
             Ok((
                 test,
-                self.evaluator.edgebank()?,
+                self.evaluator.edgebank(true)?,
                 self.evaluator.counts(true)?,
             ))
         });

@@ -59,8 +59,9 @@ pub struct CountsMetrics {
 /// An EdgeBank's pooled AP, and MRR and hits where the protocol ranks.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
 pub struct BankMetrics {
-    /// On the validation part.
-    pub val_ap: f64,
+    /// On the validation part, where that is measured.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub val_ap: Option<f64>,
     /// On the test part.
     pub test_ap: f64,
     /// On the test part with the other pool of negatives.

@@ -1,5 +1,7 @@
 //! EdgeBanks on the events, negatives and candidates of an evaluation.
 
+use rayon::prelude::*;
+
 use super::{BankMetrics, DyglibBanks, EdgeBankMetrics, EvalError, Evaluator, Pool, part_of};
 use crate::eval::edgebank::{Bank, EdgeBank};
 use crate::eval::{self, BatchScores, Rank, RankMetrics};
@@ -20,18 +22,24 @@ type Worth = (f64, Option<RankMetrics>);
 
 impl Evaluator {
     /// The EdgeBanks on the same events, negatives and candidates; DyGLib's too where pairs of the
-    /// past are negatives.
+    /// past are negatives. On the test, and on the `validation` part too if that is asked for.
     ///
     /// # Errors
-    /// When negatives can't be drawn.
-    pub fn edgebank(&self) -> Result<EdgeBankMetrics, EvalError> {
+    /// When negatives can't be drawn; a stop.
+    pub fn edgebank(&self, validation: bool) -> Result<EdgeBankMetrics, EvalError> {
         let train = part_of(self.sampling(), self.split.train.clone());
         let (mut bank, banks) = match self.past {
             Some(_) => (EdgeBank::with_repeats_after(train), &BANKS[..]),
             None => (EdgeBank::after(train), &BANKS[..2]),
         };
         let [own, other] = &self.pools;
-        let val = self.over(&mut bank, banks, SplitPart::Validation, own)?;
+        let val = match validation {
+            true => Some(self.over(&mut bank, banks, SplitPart::Validation, own)?),
+            false => {
+                bank.insert(part_of(self.sampling(), self.split.val.clone()));
+                None
+            }
+        };
         let test = |pool| self.over(&mut bank.clone(), banks, SplitPart::Test, pool);
         let (test_own, test_other) = (test(own)?, test(other)?);
         let past = match &self.past {
@@ -40,15 +48,16 @@ impl Evaluator {
         };
         let metrics = |bank: usize| {
             let past = past.as_ref();
+            let val = val.as_ref().map(|val| val[bank]);
             BankMetrics {
-                val_ap: val[bank].0,
+                val_ap: val.map(|(ap, _)| ap),
                 test_ap: test_own[bank].0,
                 test_other_pool_ap: test_other[bank].0,
                 test_historical_ap: past.map(|[historical, _]| historical[bank].0),
                 test_inductive_ap: past.map(|[_, inductive]| inductive[bank].0),
-                val_mrr: val[bank].1.map(|ranking| ranking.mrr),
+                val_mrr: val.and_then(|(_, ranking)| Some(ranking?.mrr)),
                 test_mrr: test_own[bank].1.map(|ranking| ranking.mrr),
-                val_hits: val[bank].1.map(|ranking| ranking.hits),
+                val_hits: val.and_then(|(_, ranking)| Some(ranking?.hits)),
                 test_hits: test_own[bank].1.map(|ranking| ranking.hits),
             }
         };
@@ -90,15 +99,24 @@ impl Evaluator {
             }
             if let Some(candidates) = self.candidates_of(pool) {
                 let (key, stream) = (pass.negative_key(), pass.sampling.columns());
-                for (i, event) in batch.events.clone().enumerate() {
+                let (bank, events) = (&*bank, batch.events.clone().into_par_iter());
+                let rank = |event: usize| {
                     let others = candidates
                         .of(key, event, stream)
                         .map_err(StageError::from)?;
+                    let i = event - batch.events.start;
                     let (src, dst) = (batch.src[i], batch.dst[i]);
-                    for (&of, ranks) in banks.iter().zip(&mut ranks) {
+                    let rank = |&of: &Bank| {
                         let of_others: Vec<f32> =
                             others.iter().map(|&d| bank.score(of, src, d)).collect();
-                        ranks.push(Rank::of(bank.score(of, src, dst), &of_others)?);
+                        Ok(Rank::of(bank.score(of, src, dst), &of_others)?)
+                    };
+                    banks.iter().map(rank).collect()
+                };
+                let of_events: Result<Vec<Vec<Rank>>, EvalError> = events.map(rank).collect();
+                for of_event in of_events? {
+                    for (ranks, rank) in ranks.iter_mut().zip(of_event) {
+                        ranks.push(rank);
                     }
                 }
             }
