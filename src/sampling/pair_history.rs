@@ -20,9 +20,9 @@ mod statistic;
 
 use rayon::prelude::*;
 
-use encoding::{Encoder, Facts, SAMPLED_EVENTS, Seen};
+use encoding::{Encoder, Facts, SAMPLED_EVENTS, Seen, TOGETHER};
 pub use encoding::{Encoding, EncodingArrays, Training};
-use index::{Index, Met, Past};
+use index::{Index, Met, Past, count_first};
 pub use statistic::{SCALES, STATISTICS, Statistic, WIDTH};
 
 use crate::graph::{EventColumns, EventId, NodeId, Timestamp};
@@ -45,8 +45,19 @@ pub struct Pairs<'a> {
     pub time: &'a [Timestamp],
 }
 
-/// Pairs of one unit of parallel work: a pair takes a fifth of a microsecond or more.
-const PAIRS_PER_CHUNK: usize = 128;
+/// Events of a batch, whose sources meet two candidates each; all columns have the same length.
+#[derive(Clone, Copy, Debug)]
+pub struct Events<'a> {
+    /// The sources.
+    pub source: &'a [NodeId],
+    /// Whom each may interact with, first and second candidates.
+    pub candidates: [&'a [NodeId]; 2],
+    /// When, in ticks.
+    pub time: &'a [Timestamp],
+}
+
+/// Pairs of one unit of parallel work: a pair takes a tenth of a microsecond or more.
+const PAIRS_PER_CHUNK: usize = 4 * TOGETHER;
 
 /// Histories of all pairs of a stream; see the module.
 #[derive(Debug)]
@@ -100,82 +111,60 @@ impl PairHistory {
         rows.par_chunks_mut(PAIRS_PER_CHUNK * WIDTH)
             .zip(columns)
             .for_each(|(rows, ((source, candidate), time))| {
-                let mut previous: Option<OfSource> = None;
+                let mut chunk = Chunk::new(self, stream);
                 let pairs = source.iter().zip(candidate).zip(time);
                 for (row, ((&source, &candidate), &time)) in rows.chunks_exact_mut(WIDTH).zip(pairs)
                 {
-                    let of_source = previous
-                        .filter(|of_source| (of_source.node, of_source.time) == (source, time))
-                        .unwrap_or_else(|| self.of_source(stream, source, time, hidden_from));
-                    self.fill(stream, &of_source, candidate, row);
-                    previous = Some(of_source);
+                    chunk.ask(source, time, hidden_from);
+                    chunk.add(candidate, row);
                 }
             });
         rows
     }
 
-    /// What all candidates of a source at a time share.
-    fn of_source(
+    /// The same of the first candidates of all events, then of the second ones,
+    /// `[2 events, WIDTH]`: what is of the source is found once.
+    ///
+    /// # Panics
+    /// As [`of_pairs`](Self::of_pairs).
+    pub fn of_events(
         &self,
         stream: EventColumns<'_>,
-        source: NodeId,
-        time: Timestamp,
+        events: Events<'_>,
         hidden_from: Option<EventId>,
-    ) -> OfSource {
-        // Events are in order of time, so that the two limits are one event.
-        let earlier = EventId(stream.time.partition_point(|&other| other < time) as u32);
-        let before = hidden_from.map_or(earlier, |hidden| hidden.min(earlier));
-        let past = self.index.of_node(source, before);
-        let partner = past.last.map(|(last, _)| {
-            let (src, dst) = (stream.src[last.index()], stream.dst[last.index()]);
-            if src == source { dst } else { src }
-        });
-        let mut of_source = OfSource {
-            node: source,
-            time,
-            before,
-            partner,
-            seen: seen(past, stream, time),
-            row: [0.0; WIDTH],
-        };
-        let facts = Facts {
-            source: of_source.seen,
-            ..Facts::default()
-        };
-        for (place, statistic) in STATISTICS.into_iter().enumerate() {
-            if statistic.is_of_source() {
-                of_source.row[place] = self.encoder.encode(place, &facts);
-            }
-        }
-        of_source
+    ) -> Vec<f32> {
+        let count = events.source.len();
+        let [first, second] = events.candidates;
+        assert_eq!([first.len(), second.len(), events.time.len()], [count; 3]);
+        let mut rows = vec![0.0; 2 * count * WIDTH];
+        let (of_first, of_second) = rows.split_at_mut(count * WIDTH);
+        const EVENTS: usize = PAIRS_PER_CHUNK / 2;
+        let columns = (events.source.par_chunks(EVENTS))
+            .zip(events.time.par_chunks(EVENTS))
+            .zip(first.par_chunks(EVENTS).zip(second.par_chunks(EVENTS)));
+        of_first
+            .par_chunks_mut(EVENTS * WIDTH)
+            .zip(of_second.par_chunks_mut(EVENTS * WIDTH))
+            .zip(columns)
+            .for_each(
+                |((of_first, of_second), ((source, time), (first, second)))| {
+                    let mut chunk = Chunk::new(self, stream);
+                    let rows = of_first.chunks_exact_mut(WIDTH);
+                    let rows = rows.zip(of_second.chunks_exact_mut(WIDTH));
+                    let candidates = first.iter().zip(second);
+                    let events = source.iter().zip(time).zip(candidates);
+                    for ((of_first, of_second), ((&source, &time), (&first, &second))) in
+                        rows.zip(events)
+                    {
+                        chunk.ask(source, time, hidden_from);
+                        chunk.add(first, of_first);
+                        chunk.add(second, of_second);
+                    }
+                },
+            );
+        rows
     }
 
-    /// The statistics of a candidate, `[WIDTH]`.
-    fn fill(
-        &self,
-        stream: EventColumns<'_>,
-        source: &OfSource,
-        candidate: NodeId,
-        row: &mut [f32],
-    ) {
-        let met = self.index.of_pair(source.node, candidate, source.before);
-        let past = self.index.of_node(candidate, source.before);
-        let facts = Facts {
-            source: source.seen,
-            candidate: seen(past, stream, source.time),
-            met: seen(met, stream, source.time),
-            last_partner: source.partner == Some(candidate),
-        };
-        row.copy_from_slice(&source.row);
-        for (place, statistic) in STATISTICS.into_iter().enumerate() {
-            if !statistic.is_of_source() {
-                row[place] = self.encoder.encode(place, &facts);
-            }
-        }
-    }
-}
-
-impl PairHistory {
     /// Encoded statistics of training events, each followed by one negative of its source:
     /// `[2 samples, WIDTH]`. Samples are all training events, or as many as
     /// [`SAMPLED_EVENTS`], spread evenly.
@@ -188,52 +177,134 @@ impl PairHistory {
         // Not the run's seed: runs that differ by it alone see one encoding.
         let draws = RandomStreams::new(0, 0, b"pairstat");
         let mut rows = vec![0.0; 2 * samples * WIDTH];
-        rows.par_chunks_mut(2 * WIDTH)
+        rows.par_chunks_mut(PAIRS_PER_CHUNK * WIDTH)
             .enumerate()
-            .for_each(|(sample, rows)| {
-                let event = (sample as u64 * events as u64 / samples as u64) as usize;
-                let drawn = draws
-                    .at(event as u64, 0)
-                    .u32_below(destinations.len() as u32);
-                let hidden = training.hidden_batch.map(|batch| event - event % batch);
-                let asked = self.of_source(
-                    stream,
-                    stream.src[event],
-                    stream.time[event],
-                    hidden.map(|first| EventId(first as u32)),
-                );
-                let both = [stream.dst[event], destinations[drawn as usize]];
-                for (row, candidate) in rows.chunks_exact_mut(WIDTH).zip(both) {
-                    self.fill(stream, &asked, candidate, row);
+            .for_each(|(part, rows)| {
+                let mut chunk = Chunk::new(self, stream);
+                let first = part * PAIRS_PER_CHUNK / 2;
+                for (sample, rows) in (first..).zip(rows.chunks_exact_mut(2 * WIDTH)) {
+                    let event = (sample as u64 * events as u64 / samples as u64) as usize;
+                    let drawn = draws
+                        .at(event as u64, 0)
+                        .u32_below(destinations.len() as u32);
+                    let hidden = training.hidden_batch.map(|batch| event - event % batch);
+                    let hidden = hidden.map(|first| EventId(first as u32));
+                    let (of_event, of_drawn) = rows.split_at_mut(WIDTH);
+                    chunk.ask(stream.src[event], stream.time[event], hidden);
+                    chunk.add(stream.dst[event], of_event);
+                    chunk.add(destinations[drawn as usize], of_drawn);
                 }
             });
         rows
     }
 }
 
+/// Pairs of one unit of work, one after the other, of which some wait to be encoded together: all
+/// are when it is dropped.
+struct Chunk<'a, 'r> {
+    history: &'a PairHistory,
+    stream: EventColumns<'a>,
+    asked: Option<OfSource>,
+    facts: Facts,
+    /// Rows of the pairs that wait.
+    rows: Vec<&'r mut [f32]>,
+}
+
 /// What all candidates of a source at a time share.
-#[derive(Clone, Copy)]
 struct OfSource {
     node: NodeId,
     time: Timestamp,
+    hidden_from: Option<EventId>,
     /// The first event that is not seen.
     before: EventId,
     /// Whom its last event was with.
     partner: Option<NodeId>,
     seen: Seen,
-    /// With the statistics that are of the source alone.
-    row: [f32; WIDTH],
+}
+
+impl<'a, 'r> Chunk<'a, 'r> {
+    fn new(history: &'a PairHistory, stream: EventColumns<'a>) -> Chunk<'a, 'r> {
+        Chunk {
+            history,
+            stream,
+            asked: None,
+            facts: Facts::NONE,
+            rows: Vec::with_capacity(TOGETHER),
+        }
+    }
+
+    /// The pairs that follow are of this source and time, and see no event from `hidden_from` on.
+    fn ask(&mut self, node: NodeId, time: Timestamp, hidden_from: Option<EventId>) {
+        let previous = self.asked.as_ref();
+        let same = |of: &OfSource| (of.node, of.time, of.hidden_from) == (node, time, hidden_from);
+        if previous.is_some_and(same) {
+            return;
+        }
+        let stream = self.stream;
+        // Events are in order of time, so that the two limits are one event. Sources follow each
+        // other in time, and what is hidden is mostly later than all that is seen.
+        let all = stream.time.len();
+        let hidden = hidden_from.map_or(all, |hidden| hidden.index().min(all));
+        let hint = match (previous, hidden_from) {
+            (Some(of), None) => of.before.index(),
+            _ => hidden,
+        };
+        let before = count_first(&stream.time[..hidden], |&other| other < time, hint);
+        let before = EventId(before as u32);
+        let past = self.history.index.of_node(node, before);
+        let partner = past.last.map(|(last, _)| {
+            let (src, dst) = (stream.src[last.index()], stream.dst[last.index()]);
+            if src == node { dst } else { src }
+        });
+        self.asked = Some(OfSource {
+            node,
+            time,
+            hidden_from,
+            before,
+            partner,
+            seen: seen(past, stream, time),
+        });
+    }
+
+    /// Writes the statistics of the source and this candidate to `row`, `[WIDTH]`, sooner or later.
+    fn add(&mut self, candidate: NodeId, row: &'r mut [f32]) {
+        let Some(source) = &self.asked else {
+            unreachable!("a candidate of no source")
+        };
+        let index = &self.history.index;
+        let met = index.of_pair(source.node, candidate, source.before);
+        let past = index.of_node(candidate, source.before);
+        let [past, met] = [past, met].map(|past| seen(past, self.stream, source.time));
+        let seen = [&source.seen, &past, &met];
+        let last_partner = source.partner == Some(candidate);
+        self.facts.set(self.rows.len(), seen, last_partner);
+        self.rows.push(row);
+        if self.rows.len() == TOGETHER {
+            self.encode();
+        }
+    }
+
+    fn encode(&mut self) {
+        self.history.encoder.encode(&self.facts, &mut self.rows);
+        self.rows.clear();
+    }
+}
+
+impl Drop for Chunk<'_, '_> {
+    fn drop(&mut self) {
+        self.encode();
+    }
 }
 
 /// What `past` is at `now`.
+#[inline]
 fn seen(past: Past, stream: EventColumns<'_>, now: Timestamp) -> Seen {
-    Seen {
+    past.last.map_or(Seen::default(), |(last, decayed)| Seen {
         count: past.count,
         // Exact in ticks before it becomes a float.
-        last: past
-            .last
-            .map(|(last, decayed)| ((now - stream.time[last.index()]) as f64, decayed)),
-    }
+        age: (now - stream.time[last.index()]) as f64,
+        decayed,
+    })
 }
 
 #[cfg(test)]

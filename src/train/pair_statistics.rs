@@ -7,7 +7,7 @@ use super::pass::Sampling;
 use crate::batch::EventBatch;
 use crate::graph::{EventId, NodeId, Timestamp};
 use crate::model::tgl_weights::NamedTensor;
-use crate::sampling::pair_history::{PairHistory, Pairs, Training};
+use crate::sampling::pair_history::{Events, PairHistory, Pairs, Training};
 
 impl Sampling {
     /// The stream's pair histories.
@@ -56,12 +56,25 @@ impl Sampling {
     /// Statistics of a batch's (src, dst), then of its negatives, `[2 events, WIDTH]`, if the model
     /// reads them.
     pub(crate) fn batch_statistics(&self, batch: &EventBatch) -> Option<Vec<f32>> {
-        self.histories.read.then(|| {
-            let source = [&batch.src[..], batch.negative_sources()].concat();
-            let candidate = [&batch.dst[..], &batch.neg].concat();
-            let time = batch.time.repeat(2);
-            self.statistics([&source, &candidate], &time, batch.events.start)
-        })
+        if !self.histories.read {
+            return None;
+        }
+        if batch.neg_src.is_none() && self.histories.audited.is_none() {
+            let events = Events {
+                source: &batch.src,
+                candidates: [&batch.dst, &batch.neg],
+                time: &batch.time,
+            };
+            let hidden_from = self
+                .hide_batch
+                .then_some(EventId(batch.events.start as u32));
+            let history = self.pair_history();
+            return Some(history.of_events(self.columns(), events, hidden_from));
+        }
+        let source = [&batch.src[..], batch.negative_sources()].concat();
+        let candidate = [&batch.dst[..], &batch.neg].concat();
+        let time = batch.time.repeat(2);
+        Some(self.statistics([&source, &candidate], &time, batch.events.start))
     }
 
     /// Statistics of pairs (event, counted from the batch's first, whose time it has; source;

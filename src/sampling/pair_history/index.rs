@@ -30,12 +30,12 @@ pub(super) fn most_bytes(events: u64, nodes: u64, threads: u64) -> u64 {
     (48 + 8 + 8) * events + (20 + 8 * threads) * nodes
 }
 
-/// Lists of events, and beside each event the decayed counts of its list up to it.
-#[derive(Debug)]
-struct Lists<O> {
-    events: Csr<EventId, O>,
-    /// `[entries]`.
-    decayed: Vec<[f32; SCALES]>,
+/// An event of a list, and the counts that decay as they were just after it: a query reads both at
+/// once.
+#[derive(Clone, Copy, Debug, Default)]
+struct Entry {
+    event: EventId,
+    decayed: [f32; SCALES],
 }
 
 /// The part of one list that a query sees.
@@ -47,63 +47,67 @@ pub(super) struct Past {
     pub(super) last: Option<(EventId, [f32; SCALES])>,
 }
 
-impl<O: Offset + Sync> Lists<O> {
-    /// The events of row `row` before `before`, of which there may be `hint`.
-    fn past(&self, row: usize, before: EventId, hint: u32) -> Past {
-        let entries = self.events.range(row);
-        let list = &self.events.items[entries.clone()];
-        let count = count_before(list, before, hint as usize);
-        Past {
-            count: count as u32,
-            last: count
-                .checked_sub(1)
-                .map(|last| (list[last], self.decayed[entries.start + last])),
-        }
-    }
-
-    /// With decayed counts: D_i = 1 + D_(i-1) exp(-(t_i - t_(i-1)) / scale), summed in f64.
-    fn of(events: Csr<EventId, O>, time: &[Timestamp], scales: [f64; SCALES]) -> Lists<O> {
-        let mut decayed = vec![[0.0; SCALES]; events.items.len()];
-        in_parts(&events.offsets, &mut decayed, |rows, decayed| {
-            let base = events.offsets[rows.start].place();
-            for row in rows {
-                let entries = events.range(row);
-                let mut sums = [0.0; SCALES];
-                let mut previous = None;
-                let of_row = &mut decayed[entries.start - base..entries.end - base];
-                for (&event, decayed) in events.items[entries].iter().zip(of_row) {
-                    let now = time[event.index()];
-                    let gap = (now - previous.unwrap_or(now)) as f64;
-                    for ((sum, scale), decayed) in sums.iter_mut().zip(scales).zip(decayed) {
-                        *sum = 1.0 + *sum * (-gap / scale).exp();
-                        *decayed = *sum as f32;
-                    }
-                    previous = Some(now);
-                }
-            }
-        });
-        Lists { events, decayed }
+/// The events of `list` before `before`, of which there may be `hint`.
+fn past(list: &[Entry], before: EventId, hint: u32) -> Past {
+    let count = count_first(list, |entry| entry.event < before, hint as usize);
+    let last = count.checked_sub(1).map(|last| list[last]);
+    Past {
+        count: count as u32,
+        last: last.map(|entry| (entry.event, entry.decayed)),
     }
 }
 
-/// How many of `list`, which ascends, are less than `before`: `hint` if that is right, else found by
-/// doubling steps from there.
-fn count_before(list: &[EventId], before: EventId, hint: usize) -> usize {
-    let is_before = |place: usize| list[place] < before;
+/// Lists with decayed counts: D_i = 1 + D_(i-1) exp(-(t_i - t_(i-1)) / scale), summed in f64.
+fn with_decayed<O: Offset + Sync>(
+    events: Csr<EventId, O>,
+    time: &[Timestamp],
+    scales: [f64; SCALES],
+) -> Csr<Entry, O> {
+    let mut entries = vec![Entry::default(); events.items.len()];
+    in_parts(&events.offsets, &mut entries, |rows, entries| {
+        let base = events.offsets[rows.start].place();
+        for row in rows {
+            let places = events.range(row);
+            let mut sums = [0.0; SCALES];
+            let mut previous = None;
+            let of_row = &mut entries[places.start - base..places.end - base];
+            for (&event, entry) in events.items[places].iter().zip(of_row) {
+                let now = time[event.index()];
+                let gap = (now - previous.unwrap_or(now)) as f64;
+                for (sum, scale) in sums.iter_mut().zip(scales) {
+                    *sum = 1.0 + *sum * (-gap / scale).exp();
+                }
+                *entry = Entry {
+                    event,
+                    decayed: sums.map(|sum| sum as f32),
+                };
+                previous = Some(now);
+            }
+        }
+    });
+    Csr {
+        offsets: events.offsets,
+        items: entries,
+    }
+}
+
+/// How many of `list` are in front of the first for which `is_first` is false, as it is for all
+/// after it: `hint` if that is right, else found by doubling steps from there.
+pub(super) fn count_first<T>(list: &[T], is_first: impl Fn(&T) -> bool, hint: usize) -> usize {
     let hint = hint.min(list.len());
     let (mut low, mut high, mut step) = (hint, hint, 1);
-    // All before `low` are less, none from `high` on.
-    while low > 0 && !is_before(low - 1) {
+    // True for all before `low`, for none from `high` on.
+    while low > 0 && !is_first(&list[low - 1]) {
         high = low - 1;
         low = high.saturating_sub(step);
         step *= 2;
     }
-    while high < list.len() && is_before(high) {
+    while high < list.len() && is_first(&list[high]) {
         low = high + 1;
         high = (low + step).min(list.len());
         step *= 2;
     }
-    low + list[low..high].partition_point(|&event| event < before)
+    low + list[low..high].partition_point(is_first)
 }
 
 /// The events of each node and pair, not yet decayed: scales are chosen from them.
@@ -171,10 +175,10 @@ impl Met {
     pub(super) fn decayed(self, time: &[Timestamp], scales: [f64; SCALES]) -> Index {
         let nodes = self.of_node.offsets.len() - 1;
         Index {
-            of_node: Lists::of(self.of_node, time, scales),
+            of_node: with_decayed(self.of_node, time, scales),
             hints: (0..nodes).map(|_| AtomicU32::new(0)).collect(),
             partners: self.partners,
-            of_pair: Lists::of(self.of_pair, time, scales),
+            of_pair: with_decayed(self.of_pair, time, scales),
         }
     }
 }
@@ -199,11 +203,11 @@ fn gaps<O: Offset>(
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Index {
-    of_node: Lists<usize>,
+    of_node: Csr<Entry, usize>,
     /// `[nodes]`: how many events the last query of a node saw.
     hints: Vec<AtomicU32>,
     partners: Csr<NodeId, usize>,
-    of_pair: Lists<u32>,
+    of_pair: Csr<Entry, u32>,
 }
 
 impl Index {
@@ -213,8 +217,12 @@ impl Index {
     /// If there is no such node.
     pub(super) fn of_node(&self, node: NodeId, before: EventId) -> Past {
         let hint = &self.hints[node.index()];
-        let past = (self.of_node).past(node.index(), before, hint.load(Ordering::Relaxed));
-        hint.store(past.count, Ordering::Relaxed);
+        let hinted = hint.load(Ordering::Relaxed);
+        let past = past(self.of_node.list(node.index()), before, hinted);
+        // Threads that write beside each other wait for each other: only what is new.
+        if past.count != hinted {
+            hint.store(past.count, Ordering::Relaxed);
+        }
         past
     }
 
@@ -227,7 +235,7 @@ impl Index {
         let found = self.partners.items[partners.clone()].binary_search(&a.max(b));
         found.map_or_else(
             |_| Past::default(),
-            |partner| self.of_pair.past(partners.start + partner, before, 0),
+            |partner| past(self.of_pair.list(partners.start + partner), before, 0),
         )
     }
 }

@@ -54,10 +54,3 @@ pub const STATISTICS: [Statistic; 15] = [
     Statistic::RecentCandidateEvents(1),
     Statistic::RecentCandidateEvents(2),
 ];
-
-impl Statistic {
-    /// Whether it is the same for all candidates of a source.
-    pub(super) fn is_of_source(self) -> bool {
-        matches!(self, Statistic::SinceSource | Statistic::SourceEvents)
-    }
-}

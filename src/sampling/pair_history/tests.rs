@@ -257,6 +257,31 @@ proptest! {
         }
     }
 
+    /// Two candidates of each event are the same bits as pairs of their own, in any order.
+    #[test]
+    fn events_are_two_pairs_each((nodes, stream) in streams(9, 80), hidden in prop::option::of(0..80u32)) {
+        let history = PairHistory::new(&training(nodes, &stream, stream.time.len() / 2), None);
+        let (mut source, mut candidate, mut time) = all_pairs(nodes, false);
+        let hidden_from = hidden.map(EventId);
+        let of_pairs = |source: &[NodeId], candidate: &[NodeId], time: &[Timestamp]| {
+            let pairs = Pairs { source, candidate, time };
+            history.of_pairs(columns(&stream), pairs, hidden_from)
+        };
+        let second: Vec<NodeId> = source.iter().rev().copied().collect();
+        let events = Events { source: &source, candidates: [&candidate, &second], time: &time };
+        let both = history.of_events(columns(&stream), events, hidden_from);
+        let first = of_pairs(&source, &candidate, &time);
+        let of_second = of_pairs(&source, &second, &time);
+        prop_assert_eq!(both, [first.clone(), of_second].concat());
+        for column in [&mut source, &mut candidate] {
+            column.reverse();
+        }
+        time.reverse();
+        let backwards = of_pairs(&source, &candidate, &time);
+        let rows = backwards.chunks(WIDTH).rev().flatten().copied();
+        prop_assert_eq!(rows.collect::<Vec<f32>>(), first);
+    }
+
     /// What a query at time t gives does not change with the events from t on, nor with those from
     /// `hidden_from` on; the encoding does not change with those after the training part.
     #[test]
