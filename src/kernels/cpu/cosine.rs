@@ -8,6 +8,8 @@
 
 mod large;
 
+use std::ops::Range;
+
 use super::vector::LANES;
 use large::Multiples;
 
@@ -103,23 +105,10 @@ impl TimeColumns {
     /// Both slices have the width of the encoding.
     #[inline(always)]
     pub(crate) fn encode(&self, delta: f32, cosine: &mut [f32], sine: &mut [f32]) {
-        let width = self.omega.len();
-        let (omega, phi) = (&self.omega[..width], &self.phi[..width]);
-        let (cosine, sine) = (&mut cosine[..width], &mut sine[..width]);
-        for c in 0..width {
-            cosine[c] = delta * omega[c] + phi[c];
-        }
-        // Neighbouring columns of one size together: long loops vectorise.
+        self.arguments(delta, cosine);
         let mut group = 0;
-        while group < self.bounds.len() {
-            let size = Size::of(delta, self.bounds[group]);
-            let begin = group * LANES;
-            group += 1;
-            while group < self.bounds.len() && Size::of(delta, self.bounds[group]) == size {
-                group += 1;
-            }
-            let end = (group * LANES).min(width);
-            let (cosine, sine) = (&mut cosine[begin..end], &mut sine[begin..end]);
+        while let Some((columns, size)) = self.next_of_one_size(delta, &mut group) {
+            let (cosine, sine) = (&mut cosine[columns.clone()], &mut sine[columns]);
             match size {
                 Size::NearZero => replace(cosine, sine, near_zero),
                 Size::F32 => replace(cosine, sine, reduced_in_f32),
@@ -127,6 +116,45 @@ impl TimeColumns {
                 Size::Any => replace(cosine, sine, |x| large::reduced(self.multiples, x)),
             }
         }
+    }
+
+    /// Writes the cosines alone, the same bits, in three quarters of the time.
+    #[inline(always)]
+    pub(crate) fn encode_cosine(&self, delta: f32, cosine: &mut [f32]) {
+        self.arguments(delta, cosine);
+        let mut group = 0;
+        while let Some((columns, size)) = self.next_of_one_size(delta, &mut group) {
+            let cosine = &mut cosine[columns];
+            match size {
+                Size::NearZero => replace_by_cosine(cosine, near_zero),
+                Size::F32 => replace_by_cosine(cosine, reduced_in_f32),
+                Size::F64 => replace_by_cosine(cosine, reduced_in_f64),
+                Size::Any => replace_by_cosine(cosine, |x| large::reduced(self.multiples, x)),
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn arguments(&self, delta: f32, arguments: &mut [f32]) {
+        let width = self.omega.len();
+        let (omega, phi) = (&self.omega[..width], &self.phi[..width]);
+        let arguments = &mut arguments[..width];
+        for c in 0..width {
+            arguments[c] = delta * omega[c] + phi[c];
+        }
+    }
+
+    /// Neighbouring columns of one size from those of `group` on, which becomes the next: long loops
+    /// vectorise. (Not with a closure for each: it would not be inlined.)
+    #[inline(always)]
+    fn next_of_one_size(&self, delta: f32, group: &mut usize) -> Option<(Range<usize>, Size)> {
+        let begin = *group * LANES;
+        let size = Size::of(delta, *self.bounds.get(*group)?);
+        *group += 1;
+        while *group < self.bounds.len() && Size::of(delta, self.bounds[*group]) == size {
+            *group += 1;
+        }
+        Some((begin..(*group * LANES).min(self.omega.len()), size))
     }
 }
 
@@ -165,6 +193,14 @@ fn replace(cosine: &mut [f32], sine: &mut [f32], of: impl Fn(f32) -> (f32, f32))
     }
 }
 
+/// Replaces arguments by their cosines.
+#[inline(always)]
+fn replace_by_cosine(cosine: &mut [f32], of: impl Fn(f32) -> (f32, f32)) {
+    for cosine in cosine {
+        *cosine = of(*cosine).0;
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -196,6 +232,23 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn cosines_alone_are_the_same_bits(
+            delta in prop_oneof![-2.0f32..2.0, -1e9f32..1e9, Just(f32::NAN), Just(f32::INFINITY)],
+            columns in 1..70usize,
+        ) {
+            let omega = (0..columns).map(|c| 10f32.powf(c as f32 * -0.2));
+            let phi = (0..columns).map(|c| (c as f32).sin());
+            let time: Vec<f32> = omega.chain(phi).collect();
+            let encoding = TimeColumns::new(&time, columns.next_multiple_of(LANES));
+            let mut rows = vec![vec![0.0f32; columns.next_multiple_of(LANES)]; 3];
+            let [both, sine, alone] = &mut rows[..] else { unreachable!() };
+            encoding.encode(delta, both, sine);
+            encoding.encode_cosine(delta, alone);
+            let bits = |row: &[f32]| row.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
+            prop_assert_eq!(bits(both), bits(alone));
+        }
+
         #[test]
         fn agrees_with_f64_where_f32_is_enough(x in -8192.0f32..8192.0) {
             let (mut c, mut s) = ([0.0f32], [0.0f32]);

@@ -150,7 +150,7 @@ fn forward_task(
             if let Some(&next) = uses.items.get(place) {
                 slots.prefetch(root, next as usize);
             }
-            slots.find(root);
+            slots.find::<false>(root);
             score.fill(0.0);
             for pair in &mut *pairs {
                 pair.multiply_query(slots, query);
@@ -326,7 +326,7 @@ fn backward_task(
                 slots.prefetch(root, next as usize);
                 (0..heads).for_each(|head| prefetch(of_root(next as usize).of(head)));
             }
-            slots.find(root);
+            slots.find::<true>(root);
             for pair in &mut *pairs {
                 pair.multiply(slots, of_root(root));
                 pair.weigh(slots, root, row(task.score, root, numbers));

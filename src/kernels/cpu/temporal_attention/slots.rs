@@ -98,9 +98,10 @@ impl<'a> Slots<'a> {
         self.reads.clear();
     }
 
-    /// Finds the valid slots of the next root of a query row and encodes their times.
+    /// Finds the valid slots of the next root of a query row and encodes their times, with the sines
+    /// if gradients will ask for them.
     #[inline(always)]
-    pub(super) fn find(&mut self, root: usize) {
+    pub(super) fn find<const SINES: bool>(&mut self, root: usize) {
         let (input, stride) = (self.input, self.stride);
         let shape = &input.shape;
         std::mem::swap(&mut self.valid, &mut self.before);
@@ -113,8 +114,11 @@ impl<'a> Slots<'a> {
             };
             let i = self.valid.len();
             let of_slot = i * stride..(i + 1) * stride;
-            let (tail, sine) = (&mut self.tail[of_slot.clone()], &mut self.sine[of_slot]);
-            self.columns.encode(delta, tail, sine);
+            let tail = &mut self.tail[of_slot.clone()];
+            match SINES {
+                true => self.columns.encode(delta, tail, &mut self.sine[of_slot]),
+                false => self.columns.encode_cosine(delta, tail),
+            }
             let read = Read {
                 node: row(input.node, node, shape.node),
                 edge: row(input.edge, edge, shape.edge),
