@@ -31,7 +31,7 @@ use tgn::Tgn;
 
 pub use config::{ModelConfig, ModelName, ModelNeeds};
 pub use input::{DropoutKey, LayerInput, MailboxInput, ModelInput};
-pub use link_predictor::Logits;
+pub use link_predictor::{Logits, OfSources};
 
 /// What a model makes of a batch.
 #[derive(Debug, Clone)]

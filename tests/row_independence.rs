@@ -174,7 +174,10 @@ impl World {
         let each = ints(&each, [pairs], &self.device);
         let predictor = &self.model.predictor;
         let history = self.history(roots);
-        numbers(predictor.score_pairs(self.embed(roots), pairs, [each.clone(), each], history))
+        let embedding = self.embed(roots);
+        let sources = predictor.of_sources(embedding.clone().slice(0..pairs));
+        let destinations = embedding.slice(pairs..2 * pairs);
+        numbers(predictor.score_pairs(&sources, destinations, [each.clone(), each], history))
     }
 
     /// Statistics of the pairs of [`Self::scores`], if the model reads any: drawn for each pair.

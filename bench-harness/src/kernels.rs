@@ -362,11 +362,15 @@ fn link(make: &Inputs<'_>, events: usize) -> Vec<Case> {
         output_bias: make.vector(1),
         history: None,
     };
+    let places = [(); 2].map(|()| {
+        let places = (0..2 * events as i32).collect();
+        upload::ints(places, [2 * events], make.device)
+    });
     let scores = case(
         "link_scores",
         costs::link_scores([2 * events, WIDTH, 0]),
         move || {
-            drop(link_scores(layer.clone()));
+            drop(link_scores(layer.clone(), places.clone()));
         },
     );
     let tensors = PredictorTensors::<Dispatch> {

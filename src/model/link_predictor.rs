@@ -28,6 +28,10 @@ pub struct LinkPredictor {
     pub history: Option<Param<Tensor<2>>>,
 }
 
+/// Products of some sources, which many pairs share.
+#[derive(Debug, Clone)]
+pub struct OfSources(Tensor<2>);
+
 /// Logits of a batch, `[events]` for its events and for their negatives, and the loss on them.
 #[derive(Debug, Clone)]
 pub struct Logits {
@@ -76,27 +80,32 @@ impl LinkPredictor {
 }
 
 impl LinkPredictor {
+    /// What scores need of some sources, given their embeddings, `[sources, width]`.
+    pub fn of_sources(&self, embedding: Tensor<2>) -> OfSources {
+        let sources = embedding.dims()[0];
+        OfSources(link_products(self.input(embedding, None), sources).source)
+    }
+
     /// Logits of any pairs, `[pairs]`, bit for bit those that [`forward`](Self::forward) gives for
-    /// the same two embeddings. `embedding` `[sources + destinations, width]` has `sources` sources
-    /// first; `source` and `destination` `[pairs]` say which of either a pair has, `history`
+    /// the same two embeddings. `embedding` `[destinations, width]` is that of the destinations;
+    /// `source` and `destination` `[pairs]` say which of either a pair has, `history`
     /// `[pairs, statistics]` what has happened between the two.
     ///
     /// # Panics
     /// When there is history for a predictor that reads none, or the reverse.
     pub fn score_pairs(
         &self,
+        sources: &OfSources,
         embedding: Tensor<2>,
-        sources: usize,
         [source, destination]: [Tensor<1, Int>; 2],
         history: Option<Tensor<2>>,
     ) -> Tensor<1> {
-        let layer = link_products(self.input(embedding, None), sources);
-        link_scores(LinkLayer {
+        let layer = LinkLayer {
+            source: sources.0.clone(),
             history: self.weighted(history),
-            source: layer.source.select(0, source),
-            destination: layer.destination.select(0, destination),
-            ..layer
-        })
+            ..link_products(self.input(embedding, None), 0)
+        };
+        link_scores(layer, [source, destination])
     }
 
     /// Statistics of pairs with their weights.

@@ -18,6 +18,7 @@ mod updated_rows;
 
 use burn::tensor::{Device, Tensor};
 use mspipe_datasets::Stop;
+use rayon::prelude::*;
 
 use super::divergence::check_scores;
 use super::error::{StageError, Unsound};
@@ -26,7 +27,7 @@ use super::upload;
 use crate::batch::EventBatch;
 use crate::eval::Rank;
 use crate::memory::{MemoryError, MemoryRequest, MemoryStore};
-use crate::model::LinkModel;
+use crate::model::{LinkModel, OfSources};
 use crate::sampling::pair_history::WIDTH;
 use crate::sampling::{Candidates, NegativeKey};
 
@@ -121,7 +122,8 @@ impl BesideBatch<'_> {
         let mut trips = list.trips();
         let mut next = trips.next();
         let mut scores = vec![0.0; pairs.len()];
-        let mut sources = Vec::new();
+        let mut embedded = Vec::new();
+        let mut sources = None;
         while let Some(trip) = next.take() {
             self.stop.check()?;
             // The next trip is laid out while this one is computed, by a worker that has nothing to
@@ -131,12 +133,15 @@ impl BesideBatch<'_> {
                 scope.spawn(|_| next = trips.next());
                 let (embedding, pairs) = self.embed(trip, batch, memory);
                 let Some(pairs) = pairs else {
-                    sources.push(embedding);
+                    embedded.push(embedding);
                     return Ok(());
                 };
-                let source = Tensor::cat(std::mem::take(&mut sources), 0);
-                sources.push(source.clone());
-                let logits = self.logits([source, embedding], &pairs, history.as_deref())?;
+                let of_sources = || {
+                    let embedding = Tensor::cat(std::mem::take(&mut embedded), 0);
+                    self.model.predictor.of_sources(embedding)
+                };
+                let sources = sources.get_or_insert_with(of_sources);
+                let logits = self.logits(sources, embedding, &pairs, history.as_deref())?;
                 for (&place, logit) in pairs.place.iter().zip(logits) {
                     scores[place as usize] = logit;
                 }
@@ -147,25 +152,30 @@ impl BesideBatch<'_> {
         Ok(scores)
     }
 
-    /// The logits of the pairs of a trip, given the embeddings of all sources and of the trip's
-    /// destinations, and the histories of all pairs.
+    /// The logits of the pairs of a trip, given what is known of all sources, the embeddings of the
+    /// trip's destinations, and the histories of all pairs.
     fn logits(
         &self,
-        [source, destination]: [Tensor<2>; 2],
+        sources: &OfSources,
+        embedding: Tensor<2>,
         pairs: &TripPairs,
         history: Option<&[f32]>,
     ) -> Result<Vec<f32>, MemoryError> {
         let device = self.device;
         let ints = |values: &[i32]| upload::ints(values.to_vec(), [values.len()], device);
         let history = history.map(|rows| {
-            let of = |&place: &u32| &rows[place as usize * WIDTH..(place as usize + 1) * WIDTH];
-            upload::statistics(pairs.place.iter().flat_map(of).copied().collect(), device)
+            let mut of_pairs = vec![0.0; pairs.place.len() * WIDTH];
+            let of_pair = of_pairs
+                .par_chunks_exact_mut(WIDTH)
+                .with_min_len(PAIRS_PER_CHUNK / 8);
+            of_pair.zip(&pairs.place).for_each(|(to, &place)| {
+                to.copy_from_slice(&rows[place as usize * WIDTH..][..WIDTH]);
+            });
+            upload::statistics(of_pairs, device)
         });
-        let sources = source.dims()[0];
-        let embedding = Tensor::cat(vec![source, destination], 0);
         let ends = [ints(&pairs.source), ints(&pairs.destination)];
         let predictor = &self.model.predictor;
-        let logits = predictor.score_pairs(embedding, sources, ends, history);
+        let logits = predictor.score_pairs(sources, embedding, ends, history);
         let unreadable = |error: &dyn std::fmt::Debug| MemoryError::Device(format!("{error:?}"));
         let data = logits.try_into_data().map_err(|error| unreadable(&error))?;
         data.try_to_vec().map_err(|error| unreadable(&error))

@@ -1,6 +1,6 @@
 //! The link predictor, and scores alone, with inputs as plain numbers.
 
-use burn::tensor::Device;
+use burn::tensor::{Device, Tensor, TensorData};
 use mspipe::kernels::link_predictor::{PredictorInput, link_predictor};
 use mspipe::kernels::link_scores::{LinkLayer, PairHistory, link_scores};
 
@@ -95,7 +95,11 @@ impl LinkScores {
 
     /// Logits.
     pub(crate) fn run(&self, device: &Device) -> Vec<f32> {
-        numbers(link_scores(self.layer(device)))
+        let places = || {
+            let places = (0..self.pairs as i32).collect();
+            Tensor::from_data(TensorData::new::<i32, _>(places, [self.pairs]), device)
+        };
+        numbers(link_scores(self.layer(device), [places(), places()]))
     }
 
     fn layer(&self, device: &Device) -> LinkLayer {

@@ -34,6 +34,20 @@ impl<'a> PredictorInput<'a> {
         self.embedding.len() / self.width() / 3
     }
 
+    /// What comes after the products, of which those of the sources are given.
+    fn scores<'s>(&self, source: &'s [f32]) -> LinkInput<'s>
+    where
+        'a: 's,
+    {
+        LinkInput {
+            source,
+            bias: self.bias,
+            output: self.output,
+            output_bias: self.output_bias,
+            history: self.history,
+        }
+    }
+
     /// Embeddings of the sources, and of destinations and negatives.
     fn sides(&self) -> (&'a [f32], &'a [f32]) {
         self.embedding.split_at(self.events() * self.width())
@@ -45,7 +59,7 @@ impl<'a> PredictorInput<'a> {
 pub(crate) struct Products<'a> {
     /// Of the sources, `[events, width]`.
     pub(crate) source: &'a [f32],
-    /// Of destinations and negatives, `[2 events, width]`.
+    /// Of destinations and negatives, with those of the histories, `[2 events, width]`.
     pub(crate) destination: &'a [f32],
 }
 
@@ -56,7 +70,7 @@ pub(crate) struct PredictorOutput {
     pub(crate) logits: Vec<f32>,
     /// Product of the sources, `[events, width]`.
     pub(crate) source: Vec<f32>,
-    /// Product of destinations and negatives, `[2 events, width]`.
+    /// Product of destinations and negatives, with that of the histories, `[2 events, width]`.
     pub(crate) destination: Vec<f32>,
 }
 
@@ -83,15 +97,8 @@ pub(crate) fn link_products(input: &PredictorInput<'_>, sources: usize) -> [Vec<
 
 /// Scores of all pairs, and the products that they are made of.
 pub(crate) fn link_predictor(input: &PredictorInput<'_>) -> PredictorOutput {
-    let [source, destination] = link_products(input, input.events());
-    let logits = link_scores::link_scores(&LinkInput {
-        source: &source,
-        destination: &destination,
-        bias: input.bias,
-        output: input.output,
-        output_bias: input.output_bias,
-        history: input.history,
-    });
+    let [source, mut destination] = link_products(input, input.events());
+    let logits = link_scores::batch_scores(&input.scores(&source), &mut destination);
     PredictorOutput {
         logits,
         source,
@@ -127,15 +134,12 @@ pub(crate) fn link_predictor_backward(
 ) -> PredictorGradients {
     let (width, events) = (input.width(), input.events());
     let (sources, others) = input.sides();
-    let scores = LinkInput {
-        source: products.source,
-        destination: products.destination,
-        bias: input.bias,
-        output: input.output,
-        output_bias: input.output_bias,
-        history: input.history,
-    };
-    let scores = link_scores::link_scores_backward(&scores, logits, grad);
+    let scores = link_scores::link_scores_backward(
+        &input.scores(products.source),
+        products.destination,
+        logits,
+        grad,
+    );
     let mut d = PredictorGradients {
         bias: scores.bias,
         output: scores.output,

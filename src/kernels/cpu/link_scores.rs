@@ -10,14 +10,14 @@ use super::vector::{LANES, add, add_weighted_rows, dot};
 /// Events of a task, and of a partial sum of the backward.
 pub(crate) const CHUNK: usize = 16;
 
-/// What the link predictor reads after its two products; all row-major.
+/// Pairs of a task of the forward.
+const PAIRS: usize = 2 * CHUNK;
+
+/// What the link predictor reads besides the products of the destinations; all row-major.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct LinkInput<'a> {
-    /// Products of the sources, `[events, width]`, or one of each pair.
+    /// Products of the sources, `[events, width]`, or a table of such rows.
     pub(crate) source: &'a [f32],
-    /// Products of the destinations, then of the negatives, `[2 events, width]`, or of those of
-    /// any pairs.
-    pub(crate) destination: &'a [f32],
     /// `[width]`.
     pub(crate) bias: &'a [f32],
     /// Output weights, `[width]`.
@@ -31,7 +31,7 @@ pub(crate) struct LinkInput<'a> {
 /// Statistics of each pair and what they are multiplied by; both empty where none is read.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct HistoryInput<'a> {
-    /// `[2 events, statistics]`.
+    /// `[pairs, statistics]`.
     pub(crate) statistics: &'a [f32],
     /// `[statistics, width]`.
     pub(crate) weight: &'a [f32],
@@ -52,42 +52,106 @@ impl LinkInput<'_> {
     }
 }
 
-/// Product of a pair's destination, with that of its history added in `sum`.
+/// Pairs that are taken together: weights that are loaded take part in as many sums.
+const TOGETHER: usize = 4;
+
+/// Rows as wide as `width` out of as many together.
 #[inline(always)]
-fn with_history<'a>(input: &'a LinkInput<'_>, pair: usize, sum: &'a mut [f32]) -> &'a [f32] {
-    let destination = row(input.destination, pair, input.width());
-    let statistics = input.statistics();
-    if statistics == 0 {
-        return destination;
+fn apart(rows: &mut [f32], width: usize) -> [&mut [f32]; TOGETHER] {
+    let (a, rows) = rows.split_at_mut(width);
+    let (b, rows) = rows.split_at_mut(width);
+    let (c, d) = rows.split_at_mut(width);
+    [a, b, c, d]
+}
+
+/// Adds the products of the histories of some pairs, from `first` on, to their `rows`.
+#[inline(always)]
+fn add_histories(input: &LinkInput<'_>, first: usize, rows: &mut [f32]) {
+    let (width, statistics) = (input.width(), input.statistics());
+    let of_pair = |pair| row(input.history.statistics, pair, statistics);
+    let weights = || input.history.weight.chunks_exact(width).enumerate();
+    let mut pair = first;
+    let mut fours = rows.chunks_exact_mut(TOGETHER * width);
+    for four in &mut fours {
+        // One by one: an array's `map` would not be inlined.
+        let (a, b) = (of_pair(pair), of_pair(pair + 1));
+        let (c, d) = (of_pair(pair + 2), of_pair(pair + 3));
+        let terms = weights().map(|(k, weight)| (weight, [a[k], b[k], c[k], d[k]]));
+        add_weighted_rows(apart(four, width), terms);
+        pair += TOGETHER;
     }
-    sum.copy_from_slice(destination);
-    let of_pair = row(input.history.statistics, pair, statistics);
-    let weights = input.history.weight.chunks_exact(input.width());
-    add_weighted_rows([sum], weights.zip(of_pair.iter().map(|&h| [h])));
-    sum
+    for one in fours.into_remainder().chunks_exact_mut(width) {
+        let of_pair = of_pair(pair);
+        let terms = weights().map(|(k, weight)| (weight, [of_pair[k]]));
+        add_weighted_rows([one], terms);
+        pair += 1;
+    }
 }
 
-/// Logits of (src, dst), then of (src, neg), `[2 events]`, or of any pairs.
-pub(crate) fn link_scores(input: &LinkInput<'_>) -> Vec<f32> {
-    let mut logits = vec![0.0; input.destination.len() / input.width()];
-    logits
-        .par_chunks_mut(2 * CHUNK)
-        .enumerate()
-        .for_each(|(chunk, logits)| score_chunk(input, chunk * 2 * CHUNK, logits));
-    logits
-}
-
-#[multiversion(targets("x86_64+avx512f+avx512dq+avx512vl", "x86_64+avx2+fma"))]
-fn score_chunk(input: &LinkInput<'_>, first: usize, logits: &mut [f32]) {
+/// Logits of (src, dst), then of (src, neg), `[2 events]`. `destination` `[2 events, width]` has the
+/// products of both; those of the histories are added.
+pub(crate) fn batch_scores(input: &LinkInput<'_>, destination: &mut [f32]) -> Vec<f32> {
     let (width, events) = (input.width(), input.events());
+    let mut logits = vec![0.0; destination.len() / width];
+    logits
+        .par_chunks_mut(PAIRS)
+        .zip(destination.par_chunks_mut(PAIRS * width))
+        .enumerate()
+        .for_each(|(chunk, (logits, rows))| {
+            let first = chunk * PAIRS;
+            let source: [i32; PAIRS] = std::array::from_fn(|i| ((first + i) % events) as i32);
+            score_chunk(input, first, &source, rows, logits);
+        });
+    logits
+}
+
+/// Logits of any pairs, `[pairs]`: `places` are their rows among the products of the sources and of
+/// the destinations.
+pub(crate) fn pair_scores(
+    input: &LinkInput<'_>,
+    destination: &[f32],
+    places: [&[i32]; 2],
+) -> Vec<f32> {
+    let width = input.width();
+    let [source, of_destination] = places;
+    let mut logits = vec![0.0; source.len()];
+    logits
+        .par_chunks_mut(PAIRS)
+        .zip(source.par_chunks(PAIRS))
+        .zip(of_destination.par_chunks(PAIRS))
+        .enumerate()
+        .for_each_init(
+            || vec![0.0; PAIRS * width],
+            |rows, (chunk, ((logits, source), of_destination))| {
+                let rows = &mut rows[..logits.len() * width];
+                for (to, &place) in rows.chunks_exact_mut(width).zip(of_destination) {
+                    to.copy_from_slice(row(destination, place as usize, width));
+                }
+                score_chunk(input, chunk * PAIRS, source, rows, logits);
+            },
+        );
+    logits
+}
+
+/// Adds the histories of pairs from `first` on to the products of their destinations, `rows`, and
+/// writes their logits; `source` are their rows among the products of the sources.
+#[multiversion(targets("x86_64+avx512f+avx512dq+avx512vl", "x86_64+avx2+fma"))]
+fn score_chunk(
+    input: &LinkInput<'_>,
+    first: usize,
+    source: &[i32],
+    rows: &mut [f32],
+    logits: &mut [f32],
+) {
+    let width = input.width();
+    add_histories(input, first, rows);
     let padded = width.next_multiple_of(LANES);
     let mut output = vec![0.0; padded];
     output[..width].copy_from_slice(input.output);
     let mut hidden = vec![0.0; padded];
-    let mut sum = vec![0.0; width];
-    for (pair, logit) in (first..).zip(logits) {
-        let source = row(input.source, pair % events, width);
-        let destination = with_history(input, pair, &mut sum);
+    let pairs = rows.chunks_exact(width).zip(source);
+    for ((destination, &source), logit) in pairs.zip(logits) {
+        let source = row(input.source, source as usize, width);
         let terms = source.iter().zip(destination).zip(input.bias);
         for (hidden, ((s, d), b)) in hidden.iter_mut().zip(terms) {
             *hidden = relu(s + d + b);
@@ -135,9 +199,11 @@ pub(crate) struct LinkGradients {
     pub(crate) history: Vec<f32>,
 }
 
-/// Backward of [`link_loss`] of [`link_scores`]; `grad` is the gradient of the loss.
+/// Backward of [`link_loss`] of [`batch_scores`], which left `destination` as it is; `grad` is the
+/// gradient of the loss.
 pub(crate) fn link_scores_backward(
     input: &LinkInput<'_>,
+    destination: &[f32],
     logits: &[f32],
     grad: f32,
 ) -> LinkGradients {
@@ -156,7 +222,7 @@ pub(crate) fn link_scores_backward(
                 d_positive,
                 d_negative,
             };
-            backward_chunk(input, logits, grad, chunk * CHUNK, rows)
+            backward_chunk(input, (destination, logits), grad, chunk * CHUNK, rows)
         })
         .collect();
     let mut sum = vec![0.0; columns(input)];
@@ -193,7 +259,7 @@ struct DRows<'a> {
 #[multiversion(targets("x86_64+avx512f+avx512dq+avx512vl", "x86_64+avx2+fma"))]
 fn backward_chunk(
     input: &LinkInput<'_>,
-    logits: &[f32],
+    (destinations, logits): (&[f32], &[f32]),
     grad: f32,
     first: usize,
     rows: DRows<'_>,
@@ -204,8 +270,6 @@ fn backward_chunk(
     let (d_bias, rest) = sum.split_at_mut(width);
     let (d_output, rest) = rest.split_at_mut(width);
     let (d_output_bias, d_history) = rest.split_at_mut(1);
-    let mut sums = vec![0.0; 2 * width];
-    let (positive_sum, negative_sum) = sums.split_at_mut(width);
     let d_rows = rows
         .d_source
         .chunks_exact_mut(width)
@@ -216,8 +280,8 @@ fn backward_chunk(
         let of_negative = sigmoid(logits[events + event]) * scale;
         d_output_bias[0] += of_positive + of_negative;
         let source = row(input.source, event, width);
-        let destination = with_history(input, event, positive_sum);
-        let other = with_history(input, events + event, negative_sum);
+        let destination = row(destinations, event, width);
+        let other = row(destinations, events + event, width);
         for c in 0..width {
             let hidden = source[c] + input.bias[c];
             let (positive, negative) = (hidden + destination[c], hidden + other[c]);
@@ -229,17 +293,44 @@ fn backward_chunk(
             d_output[c] += of_positive * relu(positive) + of_negative * relu(negative);
         }
     }
-    let (positives, negatives) = (first, events + first);
-    for (k, d_history) in d_history.chunks_exact_mut(width).enumerate() {
-        for (first, d_rows) in [
-            (positives, &*rows.d_positive),
-            (negatives, &*rows.d_negative),
-        ] {
-            let of_pair = |pair| [row(input.history.statistics, pair, input.statistics())[k]];
-            let d_rows = d_rows.chunks_exact(width);
-            let terms = d_rows.zip(first..).map(|(d, pair)| (d, of_pair(pair)));
-            add_weighted_rows([&mut *d_history], terms);
-        }
+    let sides = [
+        (first, &*rows.d_positive),
+        (events + first, &*rows.d_negative),
+    ];
+    for (first, d_rows) in sides {
+        add_history_gradients(input, first, d_rows, d_history);
     }
     sum
+}
+
+/// Adds what the gradients `d_rows` of some pairs, from `first` on, make of the gradients of the
+/// history's weights, `[statistics, width]`.
+#[inline(always)]
+fn add_history_gradients(
+    input: &LinkInput<'_>,
+    first: usize,
+    d_rows: &[f32],
+    d_history: &mut [f32],
+) {
+    let (width, statistics) = (input.width(), input.statistics());
+    let pairs = || d_rows.chunks_exact(width).zip(first..);
+    let of_pair = |pair| row(input.history.statistics, pair, statistics);
+    let mut k = 0;
+    let mut fours = d_history.chunks_exact_mut(TOGETHER * width);
+    for four in &mut fours {
+        let terms = pairs().map(|(d, pair)| {
+            let of_pair = of_pair(pair);
+            (
+                d,
+                [of_pair[k], of_pair[k + 1], of_pair[k + 2], of_pair[k + 3]],
+            )
+        });
+        add_weighted_rows(apart(four, width), terms);
+        k += TOGETHER;
+    }
+    for one in fours.into_remainder().chunks_exact_mut(width) {
+        let terms = pairs().map(|(d, pair)| (d, [of_pair(pair)[k]]));
+        add_weighted_rows([one], terms);
+        k += 1;
+    }
 }

@@ -4,6 +4,8 @@
 //! On the GPU it is a sequence of launches, on the CPU
 //! `cpu/link_predictor.rs`.
 
+use std::ops::Range;
+
 use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn::backend::ops::FloatTensorOps;
 use burn::backend::tensor::FloatTensor;
@@ -25,6 +27,7 @@ use crate::kernels::flex::{floats, from_floats};
 use crate::kernels::products::cube::{
     product_of_rows, stacked_products_transposed, transposed_product_of_rows,
 };
+use crate::kernels::wgsl;
 use crate::profiler::{self, Kind};
 
 /// Embeddings and parameters of the predictor, or their gradients, as burn's backends take them.
@@ -105,8 +108,10 @@ fn scored(
 impl LinkProducts for CubeBackend {
     fn link_products(tensors: PredictorTensors<Self>, sources: usize) -> LinkTensors<Self> {
         let roots = tensors.embedding.shape()[0];
-        let product = |rows, weight: &FloatTensor<Self>, bias| {
-            product_of_rows(tensors.embedding.clone(), rows, weight.clone(), bias)
+        let width = tensors.source_bias.shape()[0];
+        let product = |rows: Range<usize>, weight: &FloatTensor<Self>, bias| match rows.is_empty() {
+            true => wgsl::empty(&tensors.embedding, [0, width]),
+            false => product_of_rows(tensors.embedding.clone(), rows, weight.clone(), bias),
         };
         let bias = Some(tensors.source_bias.clone());
         let source = product(0..sources, &tensors.source, bias);

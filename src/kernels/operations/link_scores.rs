@@ -3,15 +3,16 @@
 //! more.
 //! [`mod@super::link_predictor`] is what autodiff knows.
 
-use burn::backend::tensor::FloatTensor;
+use burn::backend::ops::FloatTensorOps;
+use burn::backend::tensor::{FloatTensor, IntTensor};
 use burn::backend::wgpu::{CubeBackend, into_contiguous};
 use burn::backend::{Backend, Dispatch, ExtensionType, Flex, TensorMetadata, backend_extension};
-use burn::tensor::{Device, Tensor};
+use burn::tensor::{Device, Int, Tensor};
 
 use crate::kernels::choice::SOFTWARE;
 use crate::kernels::costs;
 use crate::kernels::cpu::link_scores as cpu;
-use crate::kernels::flex::{floats, from_floats};
+use crate::kernels::flex::{floats, from_floats, ints};
 use crate::kernels::wgsl::{self, FINITE, GATES, KernelSpec, ROWS};
 use crate::profiler::{self, Kind};
 
@@ -90,12 +91,22 @@ pub(crate) struct LinkTensors<B: Backend> {
     pub history: FloatTensor<B>,
 }
 
+/// Rows of pairs among the products, as burn's backends take them.
+#[derive(ExtensionType, Debug, Clone)]
+pub(crate) struct LinkPlaces<B: Backend> {
+    /// Among those of the sources, `[pairs]`.
+    pub source: IntTensor<B>,
+    /// Among those of the destinations, `[pairs]`.
+    pub destination: IntTensor<B>,
+}
+
 /// Dispatch of [`link_scores`] to the backends.
 #[backend_extension(Cube, Flex)]
 pub(crate) trait LinkScoring: Backend {
     /// See [`link_scores`]; `statistics` is `[pairs, statistics]`.
     fn link_scores(
         #[extension_type] tensors: LinkTensors<Self>,
+        #[extension_type] places: LinkPlaces<Self>,
         statistics: FloatTensor<Self>,
     ) -> FloatTensor<Self>;
 }
@@ -112,8 +123,17 @@ fn contiguous(tensors: LinkTensors<CubeBackend>) -> LinkTensors<CubeBackend> {
 }
 
 impl LinkScoring for CubeBackend {
-    fn link_scores(tensors: LinkTensors<Self>, statistics: FloatTensor<Self>) -> FloatTensor<Self> {
-        score(tensors, statistics).0
+    fn link_scores(
+        tensors: LinkTensors<Self>,
+        places: LinkPlaces<Self>,
+        statistics: FloatTensor<Self>,
+    ) -> FloatTensor<Self> {
+        let of_pairs = LinkTensors {
+            source: Self::float_select(tensors.source, 0, places.source),
+            destination: Self::float_select(tensors.destination, 0, places.destination),
+            ..tensors
+        };
+        score(of_pairs, statistics).0
     }
 }
 
@@ -234,10 +254,13 @@ pub(super) fn link_scores_backward(
 }
 
 impl LinkScoring for Flex {
-    fn link_scores(tensors: LinkTensors<Self>, statistics: FloatTensor<Self>) -> FloatTensor<Self> {
-        let logits = cpu::link_scores(&cpu::LinkInput {
+    fn link_scores(
+        tensors: LinkTensors<Self>,
+        places: LinkPlaces<Self>,
+        statistics: FloatTensor<Self>,
+    ) -> FloatTensor<Self> {
+        let input = cpu::LinkInput {
             source: &floats(&tensors.source),
-            destination: &floats(&tensors.destination),
             bias: &floats(&tensors.bias),
             output: &floats(&tensors.output),
             output_bias: floats(&tensors.output_bias)[0],
@@ -245,18 +268,21 @@ impl LinkScoring for Flex {
                 statistics: &floats(&statistics),
                 weight: &floats(&tensors.history),
             },
-        });
+        };
+        let [source, destination] = [&places.source, &places.destination].map(ints);
+        let of_destinations = floats(&tensors.destination);
+        let logits = cpu::pair_scores(&input, &of_destinations, [&source, &destination]);
         let pairs = logits.len();
         from_floats(logits, [pairs])
     }
 }
 
-/// Products of pairs and what the predictor does with them.
+/// Products and what the predictor does with those of pairs.
 #[derive(Debug, Clone)]
 pub struct LinkLayer {
-    /// Products of the sources, `[pairs, width]`.
+    /// Products of the sources, `[sources, width]`.
     pub source: Tensor<2>,
-    /// Products of the destinations, `[pairs, width]`.
+    /// Products of the destinations, `[destinations, width]`.
     pub destination: Tensor<2>,
     /// Added to every pair before the relu, `[width]`.
     pub bias: Tensor<1>,
@@ -304,16 +330,18 @@ pub(super) fn statistics_of(history: Option<&PairHistory>) -> usize {
 }
 
 /// relu(source + destination + bias + statistics · weight) · output + output bias for each pair,
-/// `[pairs]`. Without gradients.
+/// `[pairs]`; `source` and `destination` `[pairs]` are its rows among the products. Without
+/// gradients.
 ///
 /// # Panics
-/// When products and statistics are not of as many pairs.
-pub fn link_scores(layer: LinkLayer) -> Tensor<1> {
-    let [pairs, width] = layer.destination.dims();
+/// When places and statistics are not of as many pairs.
+pub fn link_scores(layer: LinkLayer, [source, destination]: [Tensor<1, Int>; 2]) -> Tensor<1> {
+    let ([pairs], [_, width]) = (source.dims(), layer.destination.dims());
     let _operation = profiler::operation("link_scores", Kind::Kernel, || {
         costs::link_scores([pairs, width, statistics_of(layer.history.as_ref())])
     });
-    assert_eq!(layer.source.dims(), [pairs, width], "products of the pairs");
+    assert_eq!(destination.dims(), [pairs], "places of the pairs");
+    assert_eq!(layer.source.dims()[1], width, "products of one width");
     let device = layer.source.device();
     let [statistics, weight] = PairHistory::tensors(layer.history, [pairs, width], &device);
     let tensors = LinkTensors {
@@ -324,5 +352,10 @@ pub fn link_scores(layer: LinkLayer) -> Tensor<1> {
         output_bias: layer.output_bias.into_dispatch(),
         history: weight.into_dispatch(),
     };
-    Tensor::from_dispatch(Dispatch::link_scores(tensors, statistics.into_dispatch()))
+    let places = LinkPlaces {
+        source: source.into_dispatch(),
+        destination: destination.into_dispatch(),
+    };
+    let statistics = statistics.into_dispatch();
+    Tensor::from_dispatch(Dispatch::link_scores(tensors, places, statistics))
 }
