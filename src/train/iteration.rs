@@ -71,9 +71,14 @@ impl Pass {
         let past = |roots: Queries<'_>, request| {
             sampling.past(roots, request, batch.events.start, self.epoch)
         };
-        let layout =
-            sampling.with_scratch(|scratch| Layout::build(&batch, &sampling.layout, past, scratch));
-        let history = sampling.batch_statistics(&batch);
+        // Workers count what has happened before while this thread, alone, lays the batch out.
+        let mut history = None;
+        let layout = rayon::in_place_scope(|scope| {
+            if sampling.histories.read {
+                scope.spawn(|_| history = sampling.batch_statistics(&batch));
+            }
+            sampling.with_scratch(|scratch| Layout::build(&batch, &sampling.layout, past, scratch))
+        });
         Ok(Sampled {
             batch,
             layout,
