@@ -135,9 +135,10 @@ fn read(text: &str) -> File {
         let token = tokens[at];
         if tokens[at..].starts_with(&TEST) {
             at += TEST.len();
+            // Another attribute may stand between, such as `#[cfg(unix)]`.
             let module = tokens[at..]
                 .iter()
-                .take(6)
+                .take(8)
                 .position(|&token| token == "mod");
             if let Some(module) = module {
                 at += module + 1;

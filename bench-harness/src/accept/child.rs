@@ -95,11 +95,10 @@ fn ending(status: ExitStatus) -> String {
     format!("the process ended early ({status}); what it said is above")
 }
 
+// The programs are shell scripts.
 #[cfg(test)]
+#[cfg(unix)]
 mod tests {
-    // The programs are shell scripts.
-    #![cfg(unix)]
-
     use std::os::unix::fs::PermissionsExt as _;
 
     use clap::Parser;

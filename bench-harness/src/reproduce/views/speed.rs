@@ -1,13 +1,11 @@
 //! Speed-up, and accuracy against speed.
 
-use mspipe::pipeline::Stage;
 use mspipe::profiler::machine::median;
-use mspipe::report::chart::{Bars, Join, Lines, Point, Series, Size, Stacks, thousands};
+use mspipe::report::chart::{Bars, Join, Lines, Point, Series, Size, thousands};
 use mspipe::report::{Block, Table};
 
 use super::super::experiment::{Experiment, Outcome, distinct, find_arm, of_them_synthetic};
 use super::super::wording::{color_of, from_to, shown_and_folded};
-use crate::cell::Cell;
 use crate::schedules::or_dash;
 
 /// Whether node memory was on the device; where it lies changes no AP.
