@@ -24,7 +24,7 @@ mod subject;
 pub use report::{Check, CheckRecord, Finding, Report};
 pub use stream::AuditStream;
 pub(crate) use subject::Recording;
-pub use subject::{Kept, Sampled, ScoredBatch, Sight, Subject};
+pub use subject::{Answers, Kept, Sampled, ScoredBatch, Sight, Subject};
 
 /// Runs all checks; `probes` is at how many events the stream is changed, `progress` is told which
 /// check begins.
@@ -57,5 +57,7 @@ pub fn run<S: Subject>(
     checks.push(scores::of_training(subject, stream, sight.batch_size)?);
     progress(Check::TestTrace);
     checks.push(scores::of_testing(subject, stream)?);
+    progress(Check::Answers);
+    checks.push(scores::of_answers(subject, stream, &probes)?);
     Ok(Report { checks })
 }

@@ -84,6 +84,14 @@ impl EventBatch {
         }
     }
 
+    /// The ends src ‖ dst of its events, `[2 * events]`.
+    pub(crate) fn ends(&self) -> Roots {
+        Roots {
+            node: [&self.src[..], &self.dst].concat(),
+            time: self.time.repeat(2),
+        }
+    }
+
     /// The root nodes src ‖ dst ‖ neg, `[3 * events]`.
     pub fn roots(&self) -> Roots {
         Roots {

@@ -1,8 +1,8 @@
 //! Checkpoints: all that a run needs to resume, in one file.
 //!
-//! A checkpoint is a safetensors file of named arrays and a header. Its last tensor, `sha256`,
-//! is the SHA-256 of every byte before it. What the arrays mean is up to who writes them
-//! (`train::saving`); docs/checkpoints.md lists them.
+//! A checkpoint, and the state that an ended run leaves, is a safetensors file of named arrays and a
+//! header. Its last tensor, `sha256`, is the SHA-256 of every byte before it. What the arrays mean is up
+//! to who writes them (`train::saving`); docs/checkpoints.md lists them.
 //!
 //! Invariants: a file has its final name only when it is whole and on disk; the one before it
 //! stays until then. What is read is refused unless every byte is as it was written, so no
@@ -29,6 +29,7 @@ use serde::{Deserialize, Serialize};
 pub use error::FORMAT;
 pub(crate) use error::{CheckpointError, Unfit};
 pub use every::Every;
+pub(crate) use file::write_file;
 pub use file::{ENTRY, parse, read};
 pub use folder::{Checkpoints, DAMAGED, LAST, Loaded, PREVIOUS};
 

@@ -4,12 +4,17 @@ mod audit;
 mod compare;
 mod data;
 mod devices;
+mod embed;
 mod eval;
 mod export;
+mod predict;
 mod report;
 mod schedule;
+mod score;
 mod table;
+mod top_k;
 mod train;
+mod update;
 
 use std::process::ExitCode;
 
@@ -21,6 +26,7 @@ Examples:
   mspipe train --data synthetic:wikipedia:scale=0.1 --epochs 3
   mspipe train --data wikipedia.csv --device cpu --edge-features zero
   mspipe audit --data wikipedia.csv --model tgn
+  mspipe top-k runs/wikipedia-tgn-1 --sources 1,2,3 --k 10
   mspipe export runs/wikipedia-tgn-1 --to tgn.safetensors
   mspipe devices
   mspipe data info wikipedia.csv
@@ -41,13 +47,21 @@ enum Command {
     Train(train::TrainArgs),
     /// Evaluate given weights on an event stream, without training
     Eval(eval::EvalArgs),
+    /// Score pairs by what a run has learnt
+    Score(score::ScoreArgs),
+    /// Rank all destinations for some sources
+    TopK(top_k::TopKArgs),
+    /// Write embeddings of nodes
+    Embed(embed::EmbedArgs),
+    /// Have the memory of a run follow new events, without training
+    Update(update::UpdateArgs),
     /// Compare the tests of two settings, seed by seed
     Compare(compare::CompareArgs),
     /// Check that no score depends on what it must not see
     Audit(audit::AuditArgs),
     /// Import, describe, check and fetch event streams
     Data(data::DataArgs),
-    /// Write the weights of a run as safetensors
+    /// Write the weights of a run, or a state that needs no stream, as safetensors
     Export(export::ExportArgs),
     /// Simulate and measure the pipeline's schedules
     Schedule(schedule::ScheduleArgs),
@@ -62,6 +76,10 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.command {
         Command::Train(args) => train::run(args),
         Command::Eval(args) => eval::run(args).map(|()| ExitCode::SUCCESS),
+        Command::Score(args) => score::run(&args).map(|()| ExitCode::SUCCESS),
+        Command::TopK(args) => top_k::run(&args).map(|()| ExitCode::SUCCESS),
+        Command::Embed(args) => embed::run(&args).map(|()| ExitCode::SUCCESS),
+        Command::Update(args) => update::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Compare(args) => compare::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Audit(args) => audit::run(args),
         Command::Data(args) => data::run(args).map(|()| ExitCode::SUCCESS),

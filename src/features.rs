@@ -5,6 +5,7 @@
 //! in RAM of them is what the operating system keeps. Booleans stay packed until they are on
 //! the device.
 
+mod followed;
 mod scale;
 
 use std::fmt;
@@ -14,6 +15,7 @@ use std::sync::Arc;
 use mspipe_datasets::{EventLog, FeatureTable};
 use serde::{Deserialize, Serialize};
 
+pub(crate) use followed::FollowedRows;
 pub use scale::FeatureScale;
 
 use crate::graph::{EventId, NodeId};
@@ -153,19 +155,56 @@ impl Features {
         ]
     }
 
+    /// Rows of a stream that is followed, of its events and of its nodes, in place of tables.
+    pub(crate) fn followed(edge: FollowedRows, node: FollowedRows) -> Features {
+        Features {
+            edge: Table::Followed(edge),
+            node: Table::Followed(node),
+            edge_scale: None,
+        }
+    }
+
+    /// The rows of events and of nodes, if they are of a stream that is followed.
+    pub(crate) fn followed_rows(&mut self) -> Option<[&mut FollowedRows; 2]> {
+        match (&mut self.edge, &mut self.node) {
+            (Table::Followed(edge), Table::Followed(node)) => Some([edge, node]),
+            _ => None,
+        }
+    }
+
+    /// The same of the first `events` events and `nodes` nodes of a stream that is followed from there on;
+    /// edge features are not scaled.
+    pub(crate) fn to_follow(&self, events: usize, nodes: usize) -> Features {
+        let none = |count| FollowedRows::kept(count, 0, Vec::new(), Vec::new());
+        let rows = |table: &Table, count: usize| match table {
+            Table::None => none(count),
+            Table::Random(table) => FollowedRows::drawn(table, count),
+            Table::Edges(log) => FollowedRows::of_events(log, count),
+            Table::Nodes(log) => FollowedRows::of_nodes(log, count),
+            Table::Followed(rows) => rows.clone(),
+        };
+        Features::followed(rows(&self.edge, events), rows(&self.node, nodes))
+    }
+
+    /// The rows of `events` and of `nodes`, `[ids, width]` each, not scaled.
+    pub(crate) fn unscaled(&self, events: &[u32], nodes: &[u32]) -> [Vec<f32>; 2] {
+        let rows = |table: &Table, ids: &[u32]| table.gather(ids).first(ids.len());
+        [rows(&self.edge, events), rows(&self.node, nodes)]
+    }
+
     /// Width of an edge feature row, 0 for none.
     pub fn edge_width(&self) -> usize {
-        self.edge.get().map_or(0, FeatureTable::width)
+        self.edge.width()
     }
 
     /// Width of a node feature row, 0 for none.
     pub(crate) fn node_width(&self) -> usize {
-        self.node.get().map_or(0, FeatureTable::width)
+        self.node.width()
     }
 
     /// Edge features of `events`, `[events, edge width]`.
     pub fn edge_rows(&self, events: &[EventId]) -> FeatureRows {
-        let rows = gather(self.edge.get(), bytemuck::cast_slice(events));
+        let rows = self.edge.gather(bytemuck::cast_slice(events));
         match &self.edge_scale {
             Some(scale) => rows.scaled(scale),
             None => rows,
@@ -174,7 +213,7 @@ impl Features {
 
     /// Node features of `nodes`, `[nodes, node width]`.
     pub fn node_rows(&self, nodes: &[NodeId]) -> FeatureRows {
-        gather(self.node.get(), bytemuck::cast_slice(nodes))
+        self.node.gather(bytemuck::cast_slice(nodes))
     }
 }
 
@@ -183,13 +222,14 @@ pub(crate) fn is_used(table: &FeatureTable) -> bool {
     table.width() > 0 && !table.all_zero()
 }
 
-/// One of the two tables: drawn, or the stream's own.
+/// One of the two tables: drawn, the stream's own, or what is kept of one that is followed.
 #[derive(Debug, Clone)]
 enum Table {
     None,
     Random(Arc<FeatureTable>),
     Edges(Arc<EventLog>),
     Nodes(Arc<EventLog>),
+    Followed(FollowedRows),
 }
 
 impl Table {
@@ -199,10 +239,28 @@ impl Table {
 
     fn get(&self) -> Option<&FeatureTable> {
         match self {
-            Table::None => None,
+            Table::None | Table::Followed(_) => None,
             Table::Random(table) => Some(table),
             Table::Edges(log) => log.edge_features(),
             Table::Nodes(log) => log.node_features(),
+        }
+    }
+
+    fn width(&self) -> usize {
+        match self {
+            Table::Followed(rows) => rows.width(),
+            table => table.get().map_or(0, FeatureTable::width),
+        }
+    }
+
+    fn gather(&self, ids: &[u32]) -> FeatureRows {
+        match self {
+            Table::Followed(rows) => FeatureRows {
+                rows: ids.len(),
+                width: rows.width(),
+                values: RowValues::Floats(rows.gather(ids)),
+            },
+            table => gather(table.get(), ids),
         }
     }
 }

@@ -72,7 +72,7 @@ pub mod train;
 pub mod weights;
 pub mod what_if;
 
-pub use mspipe_datasets::{DataError, EventLog, EventLogParts, FeatureTable, OpenOptions};
+pub use mspipe_datasets::{DataError, EventLog, EventLogParts, FeatureTable, NodeKey, OpenOptions};
 
 pub use config::{ConfigError, Protocol, RunConfig, SamplerName};
 pub use device::{DeviceChoice, DeviceSettings, KernelChoice, LimitsChoice};
@@ -82,6 +82,9 @@ pub use model::ModelName;
 pub use pipeline::profile::Residency;
 pub use pipeline::schedule::Schedule;
 pub use run_folder::{EvalSummary, RunFolder, Summary};
+pub use session::predict::{
+    Late, LoadOptions, NewEvent, Pair, PredictError, Predictor, Ranked, Score, Side, Updated,
+};
 pub use session::{SessionError, evaluate_on, train_on};
 pub use train::metrics::TestMetrics;
 pub use train::observer::{EpochRecord, TrainEvent};

@@ -1,5 +1,5 @@
 //! The folder of a run: `config.json`, `metrics.jsonl`, `ledger.jsonl`, `trace.json`,
-//! `timeline.svg`, `weights.safetensors`, checkpoints, `summary.json`.
+//! `timeline.svg`, `weights.safetensors`, `state.safetensors`, checkpoints, `summary.json`.
 //!
 //! `config.json` holds the resolved settings, `metrics.jsonl` one line for each iteration's
 //! loss and each epoch, `ledger.jsonl` how stale the memory was that each iteration read,
@@ -50,17 +50,21 @@ const LEDGER: &str = "ledger.jsonl";
 const TRACE: &str = "trace.json";
 const SUMMARY: &str = "summary.json";
 
+/// Name of the state that an ended run leaves.
+pub const STATE: &str = "state.safetensors";
+
 /// Name of the file that is locked while a program writes into the folder.
 pub const LOCK: &str = "run.lock";
 
 /// All that a run may write.
-const WRITTEN: [&str; 12] = [
+const WRITTEN: [&str; 13] = [
     CONFIG,
     METRICS,
     LEDGER,
     TRACE,
     TIMELINE,
     weights::FILE_NAME,
+    STATE,
     LAST,
     PREVIOUS,
     DAMAGED,
@@ -70,8 +74,15 @@ const WRITTEN: [&str; 12] = [
 ];
 
 /// What a run writes that logs no metrics and keeps no checkpoints, in any order.
-const WRITTEN_WITHOUT_LOG: [&str; 6] =
-    [CONFIG, LEDGER, TIMELINE, weights::FILE_NAME, SUMMARY, LOCK];
+const WRITTEN_WITHOUT_LOG: [&str; 7] = [
+    CONFIG,
+    LEDGER,
+    TIMELINE,
+    weights::FILE_NAME,
+    STATE,
+    SUMMARY,
+    LOCK,
+];
 
 /// What it shows: this many iterations, the first of them this far into the epoch.
 const TIMELINE_ITERATIONS: usize = 8;
@@ -210,6 +221,16 @@ impl RunFolder {
             refuse_foreign(&path.join(name))?;
         }
         Ok((folder, config))
+    }
+
+    /// The folder `path` of a run and its settings, to ask what it has learnt.
+    ///
+    /// # Errors
+    /// When it holds no run, or one without weights of a model.
+    pub(crate) fn settings(path: &Path) -> Result<(PathBuf, RunConfig), RunFolderError> {
+        weights_of(path)?;
+        let config = RunConfig::read(&path.join(CONFIG)).map_err(RunFolderError::Settings)?;
+        Ok((path.to_owned(), config))
     }
 
     /// Removes what a program left that was killed while it wrote a file.

@@ -6,10 +6,12 @@ mod error;
 pub mod footprint;
 mod initial;
 mod opening;
+pub mod predict;
 mod profiling;
 mod protocol;
 mod recording;
 mod runs;
+pub mod scores;
 mod seeds;
 mod stream;
 mod tasks;
@@ -174,7 +176,7 @@ impl Session {
             histories.give(encoding);
         }
         let sampling = Arc::new(Sampling {
-            log,
+            log: log.into(),
             graph,
             sampler: sampler(&config),
             hide_batch: rules.hide_batch,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use burn::tensor::Device;
 use clap::Parser;
-use mspipe::audit::{self, AuditStream, Check, Kept, Report, ScoredBatch, Sight, Subject};
+use mspipe::audit::{self, Answers, AuditStream, Check, Kept, Report, ScoredBatch, Sight, Subject};
 use mspipe::config::RunConfig;
 use mspipe::graph::{EventId, NodeId, Queries, Tcsr, Timestamp};
 use mspipe::sampling::{NeighborSampler, Neighbors, Recent, SampleKey};
@@ -334,6 +334,14 @@ impl Subject for SavesLate<'_> {
         audited::kept(&model, &training.memory)
     }
 
+    fn answers(
+        &mut self,
+        stream: &AuditStream,
+        asked: bool,
+    ) -> Result<Option<Answers>, SessionError> {
+        self.0.answers(stream, asked)
+    }
+
     fn sight(&self) -> Sight {
         self.0.sight()
     }
@@ -353,6 +361,68 @@ fn memory_that_is_saved_after_the_test_is_found() {
         report.to_string().contains("has seen the test part"),
         "{report}"
     );
+}
+
+/// Answers with the memory of all that it was asked before, as servers do that take a question for an
+/// event.
+struct Remembers<'a>(Program<'a>);
+
+impl Subject for Remembers<'_> {
+    type Error = SessionError;
+
+    fn scores(&mut self, stream: &AuditStream) -> Result<Vec<ScoredBatch>, SessionError> {
+        self.0.scores(stream)
+    }
+
+    fn losses(&mut self, stream: &AuditStream) -> Result<Vec<f32>, SessionError> {
+        self.0.losses(stream)
+    }
+
+    fn kept(&mut self, stream: &AuditStream, tested: bool) -> Result<Kept, SessionError> {
+        self.0.kept(stream, tested)
+    }
+
+    fn answers(
+        &mut self,
+        stream: &AuditStream,
+        asked: bool,
+    ) -> Result<Option<Answers>, SessionError> {
+        let mut answers = self.0.answers(stream, asked)?.unwrap();
+        if asked {
+            answers.kept.0[0].1[3] ^= 1;
+        }
+        Ok(Some(answers))
+    }
+
+    fn sight(&self) -> Sight {
+        self.0.sight()
+    }
+}
+
+#[test]
+fn a_question_that_leaves_a_trace_is_found() {
+    let report = on_device(|device| {
+        let (config, stream) = setting("--model tgn --epochs 1");
+        run(
+            Remembers(Program::new(config, &stream, device).unwrap()),
+            &stream,
+        )
+    });
+    assert_eq!(report.failed(), [Check::Answers], "{report}");
+    let found = finding(&report, Check::Answers);
+    assert!(
+        found.contains("`memory` differ when it was asked, the first at 3"),
+        "{found}"
+    );
+}
+
+/// A pair is asked for when its own event is observed already, as the others of its batch are.
+#[test]
+fn answers_that_see_their_own_event_are_found() {
+    let report = audit_with_sampler("--model tgn", Late { late: 0 });
+    assert!(report.failed().contains(&Check::Answers), "{report}");
+    let found = finding(&report, Check::Answers);
+    assert!(found.contains("features and label of event "), "{found}");
 }
 
 /// Scores nothing but chance: no check but the first can tell.
@@ -377,6 +447,10 @@ impl Subject for Constant {
 
     fn kept(&mut self, _stream: &AuditStream, _tested: bool) -> Result<Kept, SessionError> {
         Ok(Kept::default())
+    }
+
+    fn answers(&mut self, _: &AuditStream, _: bool) -> Result<Option<Answers>, SessionError> {
+        Ok(None)
     }
 
     fn sight(&self) -> Sight {

@@ -98,7 +98,7 @@ impl Fixture {
             histories: Arc::new(Histories::new(split.train.end, false)),
             eval_seed: 1,
             scratch: Default::default(),
-            log,
+            log: log.into(),
         });
         let clock = NodeTimes::new(nodes, clock);
         let width = MODEL.width;

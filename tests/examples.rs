@@ -46,3 +46,17 @@ fn custom_stream_learns_its_own_events() {
     };
     assert!(number(&printed, "best validation AP") > 0.7, "{printed}");
 }
+
+#[test]
+fn predict_answers_and_follows() {
+    let Some(printed) = run("predict") else {
+        return;
+    };
+    assert!(
+        printed.contains("followed 60 events, 1 new node"),
+        "{printed}"
+    );
+    assert!(printed.contains("known [true, true]"), "{printed}");
+    let before = number(&printed, "with score");
+    assert!((0.5..=1.0).contains(&before), "{printed}");
+}

@@ -53,6 +53,8 @@ mod gpu {
     mod kernels;
     /// Launches as a profile counts them.
     mod launches;
+    /// Answers of a trained model.
+    mod predict;
     /// What has been submitted to the device's queue, and when it came to it.
     mod queue;
     /// Messages of the Khronos validation layer reach the tests.

@@ -40,7 +40,7 @@ const STAGES: &str = "--stages=sample=0.1,fetch_features=0.1,fetch_memory=0.1,tr
                       update_memory=0.1 --iterations=40 --link=1GB/s,1us --bytes=fetch_memory=1";
 
 /// Each command with arguments that it works with.
-fn commands() -> [(&'static str, String); 11] {
+fn commands() -> [(&'static str, String); 15] {
     let simulated = format!("{STAGES} --gantt=a.svg --trace=a.json");
     [
         ("train", format!("{STREAM} --dry-run")),
@@ -50,6 +50,13 @@ fn commands() -> [(&'static str, String); 11] {
             format!("{STREAM} --model=jodie --limit-events=300 --probes=1"),
         ),
         ("export", "run --to=a.safetensors --force".to_owned()),
+        ("score", "run --device=cpu --pairs=pairs.csv".to_owned()),
+        ("top-k", "run --device=cpu --sources=1,2".to_owned()),
+        ("embed", "run --device=cpu --to=a.npy --force".to_owned()),
+        (
+            "update",
+            "run --device=cpu --events=events.txt --to=b.safetensors --force".to_owned(),
+        ),
         ("devices", String::new()),
         ("data import", "events.txt --to=store".to_owned()),
         ("data info", "events.txt".to_owned()),
@@ -89,6 +96,7 @@ fn values(option: &str) -> Vec<String> {
 fn extremes_are_taken_or_refused() {
     let program = Program::new();
     std::fs::write(program.path("events.txt"), "0 3 1\n1 4 2\n2 3 3\n").unwrap();
+    std::fs::write(program.path("pairs.csv"), "src,dst\n0,1\n2,3\n").unwrap();
     let run = program.run(&format!("train {STREAM} --epochs=1 --out=run"));
     assert_eq!(run.code, Some(0), "{}", run.stderr);
 

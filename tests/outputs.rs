@@ -161,6 +161,7 @@ fn a_resumed_run_follows_no_link_out_of_its_folder() {
         "trace.json",
         "timeline.svg",
         "weights.safetensors",
+        "state.safetensors",
         "checkpoint.safetensors",
         "report.html",
     ] {

@@ -182,7 +182,7 @@ impl World {
             eval_seed: 1,
             scratch: Default::default(),
             histories: Arc::new(Histories::new(log.split().train.end, false)),
-            log: log.clone(),
+            log: log.clone().into(),
         });
         let other = NegativePool::AllNodes {
             nodes: log.nodes() as u32,

@@ -319,7 +319,7 @@ fn an_audit_prints_its_checks_and_its_exit_code() {
     assert_eq!(report["passed"], true);
     assert_eq!(report["task"], "audit");
     let checks = report["checks"].as_array().unwrap();
-    assert_eq!(checks.len(), 8);
+    assert_eq!(checks.len(), 9);
     assert!(
         checks[5]["skipped"]
             .as_str()

@@ -63,6 +63,10 @@ mod pair_scores;
 mod pipeline_cli;
 /// An empty folder in which the program runs.
 mod place;
+/// What a predictor answers, against an evaluation.
+mod predict;
+/// The commands that ask a run, on text ids.
+mod predict_cli;
 /// What an iteration costs: rows, shares, and their absence.
 mod profiler;
 /// The program in a folder of its own.

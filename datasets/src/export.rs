@@ -111,7 +111,7 @@ fn write_csv(columns: &Columns<'_>, to: &mut WholeFile) -> std::io::Result<()> {
 }
 
 /// A field, in quotes where RFC 4180 wants them.
-fn field(text: &str) -> String {
+pub(crate) fn field(text: &str) -> String {
     let plain = !text.contains(['"', ',', '\n', '\r']) && text.trim() == text;
     match plain {
         true => text.to_owned(),

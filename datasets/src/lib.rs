@@ -9,6 +9,7 @@
 //! | `fields` | from bytes to an event's exact values |
 //! | [`arrays`] | features in files of their own: `.npy`, `.npz`, `.pt` |
 //! | [`pickle`] | pickles, interpreted in bounded memory |
+//! | [`asked`] | ids and times as people give them; tables of pairs and nodes that are asked for |
 //! | [`candidates`] | recorded destinations that each event is ranked among |
 //! | `store` | the folder of columns and its writer; [`cache`], the conversions that are kept |
 //! | `files` | files opened once, packed or not; checksums; folders of work in progress |
@@ -26,6 +27,7 @@
 //! of graphs, models or devices.
 
 pub mod arrays;
+pub mod asked;
 pub mod candidates;
 pub mod check;
 mod error;
@@ -50,6 +52,7 @@ mod stream;
 pub mod synthetic;
 pub mod whole_file;
 
+pub use asked::NodeKey;
 pub use check::{Finding, Severity, check};
 pub use error::{DataError, Place};
 pub use formats::format::Format;

@@ -64,6 +64,82 @@ pub(crate) struct Schema {
     pub(crate) named: bool,
 }
 
+/// Where the columns of what is asked for stand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct AskedColumns {
+    pub(crate) src: usize,
+    /// None in a table of nodes.
+    pub(crate) dst: Option<usize>,
+    pub(crate) time: Option<usize>,
+    /// Whether nodes are destinations, as their column's name says.
+    pub(crate) destinations: bool,
+}
+
+/// Source, destination and, if there is one, time of pairs: by `--columns`, by name, or by position
+/// where there are no names.
+///
+/// # Errors
+/// As [`Schema::of`].
+pub(crate) fn pairs(
+    path: &Path,
+    header: &Header,
+    reading: &Reading,
+) -> Result<AskedColumns, DataError> {
+    let mut open = Open {
+        path,
+        header,
+        taken: vec![false; header.names.len()],
+    };
+    let choice = &reading.columns;
+    let chosen = [&choice.src, &choice.dst, &choice.time];
+    let mut found = [None; 3];
+    for ((found, name), (key, role)) in found.iter_mut().zip(chosen).zip([
+        ("src", Role::Source),
+        ("dst", Role::Destination),
+        ("time", Role::Time),
+    ]) {
+        *found = match name {
+            Some(name) => Some(open.take(name, key)?),
+            None => open.find(role)?,
+        };
+    }
+    let by_position = !header.named && found[..2] == [None; 2] && header.names.len() >= 2;
+    if by_position {
+        found = [
+            Some(0),
+            Some(1),
+            found[2].or((header.names.len() > 2).then_some(2)),
+        ];
+    }
+    match found {
+        [Some(src), Some(dst), time] => Ok(AskedColumns {
+            src,
+            dst: Some(dst),
+            time,
+            destinations: false,
+        }),
+        // Pairs may do without a time.
+        [src, dst, time] => Err(open.incomplete([src, dst, time.or(Some(0))])),
+    }
+}
+
+/// The column of a table of nodes: the first.
+pub(crate) fn nodes(header: &Header) -> AskedColumns {
+    let name = header.names.first().filter(|_| header.named);
+    AskedColumns {
+        src: 0,
+        dst: None,
+        time: None,
+        destinations: name.is_some_and(|name| role(name) == Some(Role::Destination)),
+    }
+}
+
+/// Whether a name is that of a column of nodes, rather than of a node.
+pub(crate) fn is_node(name: &str) -> bool {
+    let known = matches!(role(name), Some(Role::Source | Role::Destination));
+    known || ["node", "nodes", "nodeid", "id"].contains(&plain(name).as_str())
+}
+
 /// Columns still without a role.
 struct Open<'a> {
     path: &'a Path,

@@ -24,6 +24,8 @@ pub enum Check {
     Training,
     /// An evaluation of the test part leaves no trace in what is kept.
     TestTrace,
+    /// What is asked of a trained model knows nothing of the future and leaves no trace.
+    Answers,
 }
 
 impl Check {
@@ -38,6 +40,7 @@ impl Check {
             Check::NeighborCounts => "neighbor-counts",
             Check::Training => "training",
             Check::TestTrace => "test-trace",
+            Check::Answers => "answers",
         }
     }
 
@@ -52,6 +55,7 @@ impl Check {
             Check::NeighborCounts => "each root gets the past events that it may see, and as many",
             Check::Training => "changed later events leave the losses before them as they are",
             Check::TestTrace => "weights and memory that are kept do not depend on a test",
+            Check::Answers => "score and update know no later event, and asking leaves no trace",
         }
     }
 
@@ -83,6 +87,9 @@ impl Check {
             Check::TestTrace => {
                 "what is saved has seen the test part: a later evaluation or run that continues \
                  from it is contaminated"
+            }
+            Check::Answers => {
+                "an answer depends on what comes later, or a question changes what later ones are told"
             }
         }
     }

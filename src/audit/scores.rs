@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::report::{Check, CheckRecord};
-use super::{AuditStream, ScoredBatch, Subject};
+use super::{AuditStream, Kept, ScoredBatch, Subject};
 
 const RANK: &str = "its reciprocal rank";
 
@@ -239,6 +239,58 @@ pub(super) fn of_testing<S: Subject>(
 ) -> Result<CheckRecord, S::Error> {
     let mut record = CheckRecord::new(Check::TestTrace);
     let (without, with) = (subject.kept(stream, false)?, subject.kept(stream, true)?);
+    must_be_kept(
+        &mut record,
+        [&without, &with],
+        "the test part was evaluated",
+    );
+    Ok(record)
+}
+
+/// What is asked must know nothing of later events nor of the pair's own, and leave no trace.
+pub(super) fn of_answers<S: Subject>(
+    subject: &mut S,
+    stream: &AuditStream,
+    probes: &[usize],
+) -> Result<CheckRecord, S::Error> {
+    let mut record = CheckRecord::new(Check::Answers);
+    let Some(base) = subject.answers(stream, true)? else {
+        let why = "nobody can ask: with --memory-write read each question would write memory";
+        return Ok(CheckRecord::skipped(Check::Answers, why));
+    };
+    let mut compare = |changed: &AuditStream, end: usize, change: &str| {
+        if let Some(after) = subject.answers(changed, true)? {
+            let both = [&base.batches[..], &after.batches];
+            must_be_equal(&mut record, both, |event| event < end, change);
+        }
+        Ok(())
+    };
+    for &probe in probes {
+        let time = stream.time[probe];
+        let later = stream.later_than(time)..stream.events();
+        let mut changed = stream.clone();
+        changed.change_endpoints(later.clone());
+        changed.change_features(later.clone());
+        changed.stretch(later.clone(), time);
+        let change = format!("all events after event {probe} (time {time}) were changed");
+        compare(&changed, later.start, &change)?;
+        let mut changed = stream.clone();
+        changed.change_features([probe]);
+        let change = format!("features and label of event {probe} were changed");
+        compare(
+            &changed,
+            later.start.min(batch_of(probe, &base.batches).end),
+            &change,
+        )?;
+    }
+    if let Some(silent) = subject.answers(stream, false)? {
+        must_be_kept(&mut record, [&silent.kept, &base.kept], "it was asked");
+    }
+    Ok(record)
+}
+
+/// Compares what is kept, which must be the same.
+fn must_be_kept(record: &mut CheckRecord, [without, with]: [&Kept; 2], when: &str) {
     for ((name, was), (other, is)) in without.0.iter().zip(&with.0) {
         record.compared += was.len();
         let differing: Vec<usize> = (0..was.len().max(is.len()))
@@ -247,23 +299,22 @@ pub(super) fn of_testing<S: Subject>(
         if let (Some(first), false) = (differing.first(), name != other) {
             record.add(None, || {
                 format!(
-                    "{} of {} values of what is kept as `{name}` differ when the test part was \
-                     evaluated, the first at {first}",
+                    "{} of {} values of what is kept as `{name}` differ when {when}, the first at \
+                     {first}",
                     differing.len(),
                     was.len()
                 )
             });
         } else if name != other {
             record.add(None, || {
-                format!("`{name}` is kept as `{other}` after a test")
+                format!("`{name}` is kept as `{other}` when {when}")
             });
         }
     }
     if without.0.len() != with.0.len() {
         let (was, is) = (without.0.len(), with.0.len());
         record.add(None, || {
-            format!("{is} things are kept after a test, {was} without")
+            format!("{is} things are kept when {when}, {was} otherwise")
         });
     }
-    Ok(record)
 }

@@ -30,8 +30,29 @@ pub trait Subject {
     /// When it fails.
     fn kept(&mut self, stream: &AuditStream, tested: bool) -> Result<Kept, Self::Error>;
 
+    /// Goes over the whole stream as whoever asks a trained model does: each batch's pairs and their
+    /// negatives are asked for, if it is `asked`, and then memory follows its events. None where
+    /// nobody can ask.
+    ///
+    /// # Errors
+    /// When it fails.
+    fn answers(
+        &mut self,
+        stream: &AuditStream,
+        asked: bool,
+    ) -> Result<Option<Answers>, Self::Error>;
+
     /// What a root may see.
     fn sight(&self) -> Sight;
+}
+
+/// What a subject answered, and what it keeps afterwards.
+#[derive(Debug, Clone, Default)]
+pub struct Answers {
+    /// Batch after batch; none where nothing was asked.
+    pub batches: Vec<ScoredBatch>,
+    /// Memory after the last event.
+    pub kept: Kept,
 }
 
 /// What a root may see of the past.

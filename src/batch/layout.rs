@@ -73,6 +73,33 @@ impl Layout {
         }
     }
 
+    /// Lays out the events of `batch` alone, without its negatives and without past events: all that
+    /// memory needs to follow them. What is written and which mail is sent is what
+    /// [`build`](Layout::build) says for the same rule.
+    ///
+    /// # Panics
+    /// As [`Layout::build`].
+    pub fn of_events(
+        batch: &EventBatch,
+        rule: &LayoutRule,
+        mut sample: impl FnMut(Queries<'_>, u32) -> Neighbors,
+        scratch: &mut MfgScratch,
+    ) -> Layout {
+        let ends = batch.ends();
+        let memory_alone = LayoutRule { layers: 0, ..*rule };
+        let none = |queries: Queries<'_>, _| Neighbors::none(queries.node.len());
+        let events = batch.events.clone();
+        let layout = Layout::of_roots(ends.queries(), events, &memory_alone, none, scratch);
+        let to_neighbors = rule.mail_rule.to_neighbors;
+        let receivers = to_neighbors.then(|| sample(ends.queries(), rule.layers as u32));
+        let (row, receivers) = (&layout.root_row, receivers.as_ref());
+        Layout {
+            last_writers: LastWriters::of(batch, row),
+            mail_routing: MailRouting::of(batch, row, receivers, rule.mail_rule),
+            ..layout
+        }
+    }
+
     /// Lays out any roots, for which nothing is written and no mail is sent; `events` get the first
     /// event rows.
     ///

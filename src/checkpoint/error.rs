@@ -20,7 +20,7 @@ pub enum CheckpointError {
         error: io::Error,
     },
     /// It is something else.
-    #[error("{}: this is not an mspipe checkpoint: {found}", path.display())]
+    #[error("{}: this is neither a checkpoint nor a state of mspipe: {found}", path.display())]
     Foreign {
         /// The file.
         path: PathBuf,
@@ -28,7 +28,7 @@ pub enum CheckpointError {
         found: String,
     },
     /// It is not as it was written.
-    #[error("{}: this checkpoint is damaged: {reason}", path.display())]
+    #[error("{}: this file is damaged: {reason}", path.display())]
     Damaged {
         /// The file.
         path: PathBuf,
@@ -37,7 +37,7 @@ pub enum CheckpointError {
     },
     /// Another version of this program wrote it.
     #[error(
-        "{}: this checkpoint has format {found}, written by {producer}; this mspipe reads format \
+        "{}: this file has format {found}, written by {producer}; this mspipe reads format \
          {}: {}",
         path.display(),
         FORMAT,
@@ -74,13 +74,11 @@ pub enum CheckpointError {
 /// What to do about a file that can't be written.
 fn remedy(error: &io::Error) -> &'static str {
     match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-            "make room on the disk of the run's folder"
-        }
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "make room on its disk",
         io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
-            "make the run's folder writable"
+            "make its folder writable"
         }
-        _ => "check the disk of the run's folder",
+        _ => "check its disk",
     }
 }
 

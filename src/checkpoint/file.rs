@@ -8,6 +8,7 @@ use std::fs;
 use std::io::{self, Write};
 use std::path::Path;
 
+use mspipe_datasets::whole_file::{self, Existing, WholeFileError};
 use safetensors::{Dtype, SafeTensorError, SafeTensors};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -92,6 +93,20 @@ impl<W: Write> Write for Hashing<'_, W> {
     fn flush(&mut self) -> io::Result<()> {
         self.out.flush()
     }
+}
+
+/// Writes one file with what a checkpoint holds, which appears under its name when it is whole and on
+/// disk.
+///
+/// # Errors
+/// When it can't be written, or `existing` keeps what is there.
+pub(crate) fn write_file(
+    path: &Path,
+    existing: Existing,
+    header: &Header,
+    arrays: &Arrays<'_>,
+) -> Result<(), WholeFileError> {
+    whole_file::write(path, existing, |out| write_to(out, header, arrays))
 }
 
 /// The checkpoint in the file `path`.

@@ -1,6 +1,6 @@
 //! `mspipe eval`: evaluates given weights, without training.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::bail;
@@ -9,7 +9,10 @@ use indicatif::ProgressBar;
 use mspipe::config::{GivenConfig, Purpose};
 use mspipe::eval::EQUAL_SCORES;
 use mspipe::session::Measured;
+use mspipe::session::scores::ScoresTo;
 use mspipe::{console, interrupt, session};
+use mspipe_datasets::asked::TableFormat;
+use mspipe_datasets::whole_file::{self, Existing};
 
 use super::report;
 
@@ -24,6 +27,8 @@ Examples:
     mspipe eval --init tgn.safetensors --data wikipedia.csv --edge-features random:172
   With a batch's earlier events visible, whatever the run was trained with:
     mspipe eval runs/wikipedia-tgn-1 --hide-batch off
+  Every score that the numbers are made of:
+    mspipe eval runs/wikipedia-tgn-1 --scores scores.parquet
   TGL's checkpoint as TGL measures it:
     mspipe eval --init models/wiki_tgn.pkl --data wikipedia.csv --protocol tgl
 
@@ -45,9 +50,35 @@ pub(crate) struct EvalArgs {
     #[arg(long)]
     test_only: bool,
 
+    /// Write every score to this table, .csv or .parquet: of each event, of its negative from each pool,
+    /// and of the candidates where the protocol ranks
+    #[arg(long, value_name = "FILE")]
+    scores: Option<PathBuf>,
+
+    /// Replace the table of --scores if it exists
+    #[arg(long, requires = "scores")]
+    force: bool,
+
     /// Print the numbers as JSON
     #[arg(long)]
     json: bool,
+}
+
+/// Where the scores go; found out before anything is computed.
+fn scores_to(path: &Path, force: bool) -> anyhow::Result<ScoresTo> {
+    let existing = Existing::forced(force);
+    let Some(format) = TableFormat::of(path) else {
+        bail!(
+            "--scores {}: the extension selects the format; .csv and .parquet are known",
+            path.display()
+        );
+    };
+    whole_file::check(path, existing)?;
+    Ok(ScoresTo {
+        path: path.to_owned(),
+        format,
+        existing,
+    })
 }
 
 /// Evaluates and prints.
@@ -67,12 +98,18 @@ pub(crate) fn run(args: EvalArgs) -> anyhow::Result<()> {
         true => Measured::Test,
         false => Measured::ValidationAndTest,
     };
+    let scores = args
+        .scores
+        .as_deref()
+        .map(|path| scores_to(path, args.force));
+    let scores = scores.transpose()?;
     let bar = ProgressBar::new_spinner();
     bar.enable_steady_tick(Duration::from_millis(200));
     let mut head = String::new();
     let summary = session::evaluate(
         settings.resolve(Purpose::Eval)?,
         measured,
+        scores.as_ref(),
         &interrupt::stop(),
         |session, device| {
             head = report::head(session, device);

@@ -1,16 +1,20 @@
-//! `mspipe export`: the weights of a run, or of a file, as a safetensors file.
+//! `mspipe export`: the weights of a run, or of a file, as a safetensors file; or the run's state with all
+//! that it needs of its stream.
 
 use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context, bail};
 use clap::Args;
 use indicatif::{HumanBytes, HumanCount};
 use mspipe::run_folder::weights_of;
+use mspipe::session::predict::{LoadOptions, Predictor};
 use mspipe::weights::{self, ModelDescription, WeightFile};
 use mspipe::{console, interrupt};
 use mspipe_datasets::whole_file::{self, Existing};
 use serde::Serialize;
+
+use super::update::check_target;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -18,6 +22,9 @@ Examples:
     mspipe export runs/wikipedia-tgn-1 --to tgn.safetensors
   TGL's checkpoint as safetensors (nothing of the pickle is executed):
     mspipe export models/wiki_tgn.pkl --to tgn.safetensors
+  All that answers need, to ask the run on another machine without its stream:
+    mspipe export runs/wikipedia-tgn-1 --self-contained --to wikipedia.safetensors
+    mspipe top-k wikipedia.safetensors --sources 1,2,3
   In Python:
     model.load_state_dict(safetensors.torch.load_file('tgn.safetensors'))
 
@@ -33,6 +40,15 @@ pub(crate) struct ExportArgs {
     /// File to write; its name ends with .safetensors
     #[arg(long, value_name = "FILE")]
     to: PathBuf,
+
+    /// Write the run's state with all that it needs of its stream (ends and times of all events, 16 bytes
+    /// each, and the features that sampling can still reach) in place of weights alone
+    #[arg(long)]
+    self_contained: bool,
+
+    /// Where the run's stream is, if it was moved
+    #[arg(long, value_name = "PATH|NAME", requires = "self_contained")]
+    data: Option<String>,
 
     /// Replace FILE if it exists
     #[arg(long)]
@@ -67,6 +83,9 @@ struct ExportedTensor {
 /// Reads the weights and writes them.
 pub(crate) fn run(args: ExportArgs) -> anyhow::Result<()> {
     check_target(&args.to, args.force)?;
+    if args.self_contained {
+        return export_state(&args);
+    }
     let from = weights_of(&args.run)?;
     if whole_file::is_same(&from, &args.to) {
         bail!(
@@ -109,15 +128,46 @@ pub(crate) fn run(args: ExportArgs) -> anyhow::Result<()> {
     }
 }
 
-/// Refuses a target that must not be written.
-fn check_target(to: &Path, force: bool) -> anyhow::Result<()> {
-    let shown = to.display();
-    if to.extension().is_none_or(|end| end != "safetensors") {
-        bail!(
-            "--to {shown}: only safetensors are written; expected a name that ends with .safetensors"
-        );
+/// What `--json` prints of a state.
+#[derive(Debug, Serialize)]
+struct ExportedState {
+    from: PathBuf,
+    to: PathBuf,
+    bytes: u64,
+    events: usize,
+    nodes: usize,
+}
+
+/// Writes a state that needs no stream.
+fn export_state(args: &ExportArgs) -> anyhow::Result<()> {
+    let options = LoadOptions {
+        data: args.data.clone(),
+        stop: interrupt::stop(),
+        ..LoadOptions::default()
+    };
+    let predictor = Predictor::load_with(&args.run, &options)?;
+    let unfinished = interrupt::stop().unfinished();
+    predictor.save(&args.to, true, Existing::forced(args.force))?;
+    drop(unfinished);
+    let bytes = std::fs::metadata(&args.to).with_context(|| args.to.display().to_string())?;
+    let exported = ExportedState {
+        from: args.run.clone(),
+        to: args.to.clone(),
+        bytes: bytes.len(),
+        events: predictor.events(),
+        nodes: predictor.nodes().count(),
+    };
+    if args.json {
+        return Ok(console::json(&exported)?);
     }
-    Ok(whole_file::check(to, Existing::forced(force))?)
+    console::news(format!(
+        "written   {} ({}): memory of {} nodes after {} events, and what sampling needs of these",
+        exported.to.display(),
+        HumanBytes(exported.bytes),
+        HumanCount(exported.nodes as u64),
+        HumanCount(exported.events as u64)
+    ));
+    Ok(())
 }
 
 fn text(exported: &Exported) -> String {

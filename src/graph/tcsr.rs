@@ -5,9 +5,13 @@
 //! node's first event is returned like any other. The result of [`Tcsr::build`] does not depend on
 //! the number of threads.
 //!
-//! The graph is static: it holds the whole stream, and the past is cut by time at the query. That
-//! costs one search per query and makes every query independent of all others, unlike the moving
-//! pointers of TGL's sampler, which lose neighbours of nodes that repeat within a batch.
+//! The graph holds the whole stream, and the past is cut by time at the query. That costs one search
+//! per query and makes every query independent of all others, unlike the moving pointers of TGL's
+//! sampler, which lose neighbours of nodes that repeat within a batch.
+//!
+//! A stream that is followed grows ([`Tcsr::append`]): a node's entries then move to where there is
+//! room for twice as many, so an event costs a bounded number of copies on average and lookups stay
+//! what they are.
 //!
 //! Source: TGL (Zhou et al., VLDB 2022), section 3.1; the fields are its `indptr`, `indices`,
 //! `eid` and `ts`.
@@ -84,14 +88,25 @@ pub enum GraphError {
 /// [`Directions::Both`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tcsr {
-    /// `[nodes + 1]`: node `n` owns the entries `indptr[n]..indptr[n + 1]`.
-    indptr: Vec<usize>,
-    /// `[entries]`: the other endpoint.
+    /// `[nodes]`: where the entries of each node lie.
+    rows: Vec<Row>,
+    /// Whose past an event enters.
+    directions: Directions,
+    /// The other endpoint of each entry.
     neighbor: Vec<NodeId>,
-    /// `[entries]`: the event; ascending within a node.
+    /// The event of each entry; ascending within a node.
     event: Vec<EventId>,
-    /// `[entries]`: the event's time; ascending within a node.
+    /// The event's time; ascending within a node.
     time: Vec<Timestamp>,
+}
+
+/// The entries of one node.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Row {
+    start: usize,
+    len: u32,
+    /// Entries that there is room for, from `start` on.
+    room: u32,
 }
 
 /// Part of one node's past, oldest first. The three slices have the same length.
@@ -129,11 +144,21 @@ impl Tcsr {
         let both = directions == Directions::Both;
         let indptr = offsets(&degrees(nodes, src, dst, both));
         let entries = indptr[nodes];
+        let row = |bounds: &[usize]| {
+            // At most two entries per event, of which there are at most i32::MAX.
+            let len = (bounds[1] - bounds[0]) as u32;
+            Row {
+                start: bounds[0],
+                len,
+                room: len,
+            }
+        };
         let mut graph = Tcsr {
+            rows: indptr.windows(2).map(row).collect(),
+            directions,
             neighbor: vec![NodeId(0); entries],
             event: vec![EventId(0); entries],
             time: vec![0; entries],
-            indptr,
         };
 
         // Every part owns a range of nodes with about equally many entries and reads the whole
@@ -145,15 +170,15 @@ impl Tcsr {
             &mut graph.event[..],
             &mut graph.time[..],
         );
-        for nodes in balanced(&graph.indptr, rayon::current_num_threads()) {
-            let entries = graph.indptr[nodes.end] - graph.indptr[nodes.start];
+        for nodes in balanced(&indptr, rayon::current_num_threads()) {
+            let entries = indptr[nodes.end] - indptr[nodes.start];
             let (a, rest_a) = neighbor.split_at_mut(entries);
             let (b, rest_b) = event.split_at_mut(entries);
             let (c, rest_c) = ticks.split_at_mut(entries);
             (neighbor, event, ticks) = (rest_a, rest_b, rest_c);
             parts.push((nodes, a, b, c));
         }
-        let indptr = &graph.indptr;
+        let indptr = &indptr;
         parts
             .into_par_iter()
             .for_each(|(nodes, neighbor, event, ticks)| {
@@ -183,7 +208,48 @@ impl Tcsr {
 
     /// Number of entries over all nodes: two per event for [`Directions::Both`], else one.
     pub(crate) fn entries(&self) -> usize {
-        self.event.len()
+        self.rows.iter().map(|row| row.len as usize).sum()
+    }
+
+    /// Adds nodes without events, until there are `nodes`.
+    pub(crate) fn grow(&mut self, nodes: usize) {
+        let nodes = nodes.max(self.rows.len());
+        self.rows.resize(nodes, Row::default());
+    }
+
+    /// Adds the event `event`, which is not earlier than any that the graph has.
+    ///
+    /// # Panics
+    /// If a node is not one of the graph.
+    pub(crate) fn append(&mut self, event: EventId, [src, dst]: [NodeId; 2], time: Timestamp) {
+        self.put(src, dst, event, time);
+        if self.directions == Directions::Both {
+            self.put(dst, src, event, time);
+        }
+    }
+
+    fn put(&mut self, owner: NodeId, other: NodeId, event: EventId, time: Timestamp) {
+        /// Entries that a node's first move makes room for, at least.
+        const ROOM: u32 = 4;
+        let row = &mut self.rows[owner.index()];
+        if row.len == row.room {
+            let entries = row.start..row.start + row.len as usize;
+            let room = (2 * row.len).max(ROOM);
+            row.start = self.event.len();
+            row.room = room;
+            self.neighbor.extend_from_within(entries.clone());
+            self.event.extend_from_within(entries.clone());
+            self.time.extend_from_within(entries);
+            let end = row.start + room as usize;
+            self.neighbor.resize(end, NodeId(0));
+            self.event.resize(end, EventId(0));
+            self.time.resize(end, 0);
+        }
+        let place = row.start + row.len as usize;
+        row.len += 1;
+        self.neighbor[place] = other;
+        self.event[place] = event;
+        self.time[place] = time;
     }
 
     /// Where the past of `node` lies among the entries: its events strictly before `before`, and
@@ -199,7 +265,8 @@ impl Tcsr {
         before: Timestamp,
         hidden_from: Option<EventId>,
     ) -> Range<usize> {
-        let (start, end) = (self.indptr[node.index()], self.indptr[node.index() + 1]);
+        let Row { start, len, .. } = self.rows[node.index()];
+        let end = start + len as usize;
         let mut len = self.time[start..end].partition_point(|&time| time < before);
         if let Some(hidden) = hidden_from {
             len = self.event[start..start + len].partition_point(|&event| event < hidden);
@@ -347,6 +414,35 @@ mod tests {
         assert!(history(&graph, 2, 1).event.is_empty());
         assert!(history(&graph, 4, 9).event.is_empty());
         assert_eq!(stream.graph(5, Directions::SourceOnly).entries(), 4);
+    }
+
+    #[test]
+    fn a_graph_that_grows_answers_as_one_that_is_built() {
+        let stream = Stream::drawn("0>2@1 1>2@1 2>2@2 0>3@3 4>0@3 0>2@5 0>5@6 2>0@6 0>2@7 0>3@8");
+        for directions in [Directions::Both, Directions::SourceOnly] {
+            let built = stream.graph(6, directions);
+            for first in 0..stream.src.len() {
+                let mut grown = Tcsr::build(
+                    4,
+                    &stream.src[..first.min(4)],
+                    &stream.dst[..first.min(4)],
+                    &stream.time[..first.min(4)],
+                    directions,
+                )
+                .unwrap();
+                grown.grow(6);
+                for event in first.min(4)..stream.src.len() {
+                    let ends = [stream.src[event], stream.dst[event]];
+                    grown.append(EventId(event as u32), ends, stream.time[event]);
+                }
+                assert_eq!(grown.entries(), built.entries());
+                for node in 0..6 {
+                    for before in 0..10 {
+                        assert_eq!(history(&grown, node, before), history(&built, node, before));
+                    }
+                }
+            }
+        }
     }
 
     #[test]

@@ -161,6 +161,15 @@ impl HostMemory {
         }
     }
 
+    /// Adds nodes with zero rows and no mail, until there are `nodes`.
+    pub(crate) fn grow(&mut self, nodes: usize) {
+        self.node_times.grow(nodes);
+        let nodes = self.node_times.last_update().len();
+        let slots = self.node_times.rule().mail_slots;
+        self.memory.resize(nodes * self.width, 0.0);
+        self.mailbox.resize(nodes * slots * self.mail_width, 0.0);
+    }
+
     /// The tables `[nodes, width]` and `[nodes, slots x mail width]`.
     pub fn tables(&self) -> (&[f32], &[f32]) {
         (&self.memory, &self.mailbox)

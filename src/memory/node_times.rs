@@ -131,6 +131,19 @@ impl NodeTimes {
         &self.next_slot
     }
 
+    /// Adds nodes that were never updated, until there are `nodes`.
+    pub(super) fn grow(&mut self, nodes: usize) {
+        let nodes = nodes.max(self.last_update.len());
+        self.last_update.resize(nodes, self.rule.origin);
+        self.mail_time.resize(nodes * self.rule.mail_slots, NO_MAIL);
+        self.next_slot.resize(nodes, 0);
+    }
+
+    /// Whether a node has had mail, as each end of an event gets some.
+    pub(crate) fn has_mail(&self, node: NodeId) -> bool {
+        self.newest_mail(node) != NO_MAIL
+    }
+
     /// Takes over the times of another table of as many nodes and slots.
     pub(super) fn restore(&mut self, times: SavedTimes) {
         self.last_update = times.last_update;

@@ -62,15 +62,7 @@ impl NodeMemory {
                     version,
                 }
             }
-            NodeMemory::Host(memory) => {
-                let (rows, mails) = memory.tables();
-                SavedMemory {
-                    rows: rows.into(),
-                    mails: mails.into(),
-                    node_times: memory.node_times(),
-                    version,
-                }
-            }
+            NodeMemory::Host(memory) => memory.save(),
         })
     }
 
@@ -80,10 +72,32 @@ impl NodeMemory {
     /// # Errors
     /// When arrays are missing or of another size; it is unchanged then.
     pub(crate) fn restore(&mut self, arrays: &mut Arrays<'_>) -> Result<(), Unfit> {
-        let (shapes, node_times) = match self {
-            NodeMemory::Device(memory) => (memory.shapes(), memory.node_times()),
-            NodeMemory::Host(memory) => (memory.shapes(), memory.node_times()),
-        };
+        match self {
+            NodeMemory::Device(memory) => {
+                let held = Held::take(arrays, memory.shapes(), memory.node_times())?;
+                memory.restore(held);
+            }
+            NodeMemory::Host(memory) => memory.restore(arrays)?,
+        }
+        Ok(())
+    }
+}
+
+/// What arrays hold of a memory.
+struct Held {
+    rows: Vec<f32>,
+    mails: Vec<f32>,
+    times: SavedTimes,
+    version: u64,
+}
+
+impl Held {
+    /// Of a memory whose tables have these shapes.
+    fn take(
+        arrays: &mut Arrays<'_>,
+        shapes: [[usize; 2]; 2],
+        node_times: &NodeTimes,
+    ) -> Result<Held, Unfit> {
         let [nodes, _] = shapes[0];
         let slots = node_times.rule().mail_slots;
         let rows = arrays.take_shaped("rows", &shapes[0])?;
@@ -100,23 +114,23 @@ impl NodeMemory {
             });
         }
         let version: Vec<i64> = arrays.take_shaped("version", &[1])?;
-        let version = version[0] as u64;
-        match self {
-            NodeMemory::Device(memory) => memory.restore(rows, mails, times, version),
-            NodeMemory::Host(memory) => memory.restore(rows, mails, times, version),
-        }
-        Ok(())
+        Ok(Held {
+            rows,
+            mails,
+            times,
+            version: version[0] as u64,
+        })
     }
 }
 
 impl DeviceMemory {
-    fn restore(&mut self, rows: Vec<f32>, mails: Vec<f32>, times: SavedTimes, version: u64) {
+    fn restore(&mut self, held: Held) {
         let [rows_shape, mails_shape] = self.shapes();
         let device = self.memory.device();
-        self.memory = Tensor::from_data(TensorData::new(rows, rows_shape), &device);
-        self.mailbox = Tensor::from_data(TensorData::new(mails, mails_shape), &device);
-        self.node_times.restore(times);
-        self.version = version;
+        self.memory = Tensor::from_data(TensorData::new(held.rows, rows_shape), &device);
+        self.mailbox = Tensor::from_data(TensorData::new(held.mails, mails_shape), &device);
+        self.node_times.restore(held.times);
+        self.version = held.version;
     }
 
     fn shapes(&self) -> [[usize; 2]; 2] {
@@ -125,11 +139,28 @@ impl DeviceMemory {
 }
 
 impl HostMemory {
-    fn restore(&mut self, rows: Vec<f32>, mails: Vec<f32>, times: SavedTimes, version: u64) {
-        self.memory = rows;
-        self.mailbox = mails;
-        self.node_times.restore(times);
-        self.version = version;
+    /// What it holds.
+    pub(crate) fn save(&self) -> SavedMemory<'_> {
+        let (rows, mails) = self.tables();
+        SavedMemory {
+            rows: rows.into(),
+            mails: mails.into(),
+            node_times: self.node_times(),
+            version: [self.version as i64],
+        }
+    }
+
+    /// As [`NodeMemory::restore`].
+    ///
+    /// # Errors
+    /// When arrays are missing or of another size; it is unchanged then.
+    pub(crate) fn restore(&mut self, arrays: &mut Arrays<'_>) -> Result<(), Unfit> {
+        let held = Held::take(arrays, self.shapes(), self.node_times())?;
+        self.memory = held.rows;
+        self.mailbox = held.mails;
+        self.node_times.restore(held.times);
+        self.version = held.version;
+        Ok(())
     }
 
     fn shapes(&self) -> [[usize; 2]; 2] {

@@ -30,7 +30,7 @@ impl fmt::Display for ModelName {
 }
 
 /// Which model, its widths and probabilities.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct ModelConfig {
     /// Which model.
     pub name: ModelName,

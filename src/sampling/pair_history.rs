@@ -17,6 +17,7 @@
 mod encoding;
 mod index;
 mod statistic;
+mod tail;
 
 use rayon::prelude::*;
 
@@ -24,6 +25,7 @@ use encoding::{Encoder, Facts, SAMPLED_EVENTS, Seen, TOGETHER};
 pub use encoding::{Encoding, EncodingArrays, Training};
 use index::{Index, Met, Past, count_first};
 pub use statistic::{SCALES, STATISTICS, Statistic, WIDTH};
+use tail::Tail;
 
 use crate::graph::{EventColumns, EventId, NodeId, Timestamp};
 use crate::sampling::counter_rng::RandomStreams;
@@ -63,6 +65,8 @@ const PAIRS_PER_CHUNK: usize = 4 * TOGETHER;
 #[derive(Debug)]
 pub struct PairHistory {
     index: Index,
+    /// What came after the index was built.
+    tail: Tail,
     encoder: Encoder,
 }
 
@@ -75,13 +79,38 @@ impl PairHistory {
         let encoding = given.unwrap_or_else(|| Encoding::of_gaps(&met, training));
         let encoder = Encoder::new(encoding, training.ticks_per_unit);
         let index = met.decayed(training.stream.time, encoder.scales);
-        let mut history = PairHistory { index, encoder };
+        let mut history = PairHistory {
+            index,
+            tail: Tail::default(),
+            encoder,
+        };
         if !known {
             let rows = history.sample(training);
             let encoding = history.encoder.encoding.standardised(&rows);
             history.encoder = Encoder::new(encoding, training.ticks_per_unit);
         }
         history
+    }
+
+    /// Adds the stream's event `event`, the next one, whose columns `stream` has already.
+    ///
+    /// # Panics
+    /// If `stream` has no such event.
+    pub(crate) fn append(&mut self, stream: EventColumns<'_>, event: EventId) {
+        let place = event.index();
+        let ends = [stream.src[place], stream.dst[place]];
+        let (now, scales) = (stream.time[place], self.encoder.scales);
+        (self.tail).push(&self.index, event, ends, stream.time, now, scales);
+    }
+
+    fn past_of_node(&self, node: NodeId, before: EventId) -> Past {
+        let newer = self.tail.of_node(node, before);
+        newer.unwrap_or_else(|| self.index.of_node(node, before))
+    }
+
+    fn past_of_pair(&self, a: NodeId, b: NodeId, before: EventId) -> Past {
+        let newer = self.tail.of_pair(a, b, before);
+        newer.unwrap_or_else(|| self.index.of_pair(a, b, before))
     }
 
     /// How its numbers are encoded.
@@ -94,8 +123,7 @@ impl PairHistory {
     /// time share what is of the source.
     ///
     /// # Panics
-    /// If the columns of `pairs` differ in length or name a node that the stream does not have; if
-    /// it is not the stream that this was built of.
+    /// If the columns of `pairs` differ in length; if it is not the stream that this was built of.
     pub fn of_pairs(
         &self,
         stream: EventColumns<'_>,
@@ -251,7 +279,7 @@ impl<'a, 'r> Chunk<'a, 'r> {
         };
         let before = count_first(&stream.time[..hidden], |&other| other < time, hint);
         let before = EventId(before as u32);
-        let past = self.history.index.of_node(node, before);
+        let past = self.history.past_of_node(node, before);
         let partner = past.last.map(|(last, _)| {
             let (src, dst) = (stream.src[last.index()], stream.dst[last.index()]);
             if src == node { dst } else { src }
@@ -271,9 +299,9 @@ impl<'a, 'r> Chunk<'a, 'r> {
         let Some(source) = &self.asked else {
             unreachable!("a candidate of no source")
         };
-        let index = &self.history.index;
-        let met = index.of_pair(source.node, candidate, source.before);
-        let past = index.of_node(candidate, source.before);
+        let history = self.history;
+        let met = history.past_of_pair(source.node, candidate, source.before);
+        let past = history.past_of_node(candidate, source.before);
         let [past, met] = [past, met].map(|past| seen(past, self.stream, source.time));
         let seen = [&source.seen, &past, &met];
         let last_partner = source.partner == Some(candidate);

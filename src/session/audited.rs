@@ -9,23 +9,26 @@ use mspipe_datasets::{EventLog, FeatureTable, OpenOptions, Stop};
 use serde::Serialize;
 
 use super::footprint::Footprint;
+use super::predict::PredictError;
 use super::stream::{InitialWeights, OpenStream};
 use super::{Session, SessionError};
 use crate::audit::{
-    self, AuditStream, Check, Kept, Recording, Report, ScoredBatch, Sight, Subject,
+    self, Answers, AuditStream, Check, Kept, Recording, Report, ScoredBatch, Sight, Subject,
 };
 use crate::config::{self, CandidateSource, ConfigError, Protocol, RunConfig};
 use crate::device::{self, ComputeDevice};
 use crate::features::{FeatureScale, FeatureSource, is_used};
+use crate::memory::MemoryWrite;
 use crate::memory::node_memory::NodeMemory;
 use crate::model::LinkModel;
 use crate::model::tgl_weights;
 use crate::run_folder::Setting;
 use crate::sampling::pair_history::Encoding;
-use crate::sampling::{Candidates, NegativePool, NeighborSampler};
+use crate::sampling::{Candidates, NegativePool, NeighborSampler, SplitPart};
 use crate::train::error::EvalError;
 use crate::train::histories::Limits;
 use crate::train::observer::TrainEvent;
+use crate::train::pass::Pass;
 
 /// Events of an audit, unless `--limit-events` says otherwise.
 const EVENTS: usize = 2000;
@@ -201,8 +204,40 @@ impl Subject for Program<'_> {
         kept(&best, &training.memory)
     }
 
+    fn answers(
+        &mut self,
+        stream: &AuditStream,
+        asked: bool,
+    ) -> Result<Option<Answers>, SessionError> {
+        if self.config.model.memory_write == MemoryWrite::Read {
+            return Ok(None);
+        }
+        let session = self.session(stream)?;
+        let predictor = session
+            .predictor(&self.model, self.device)
+            .map_err(of_asking)?;
+        let predictor = predictor.audited(self.sampler.clone(), self.limits);
+        let pass = Pass {
+            sampling: session.sampling.clone(),
+            events: 0..stream.events(),
+            part: SplitPart::Test,
+            epoch: 0,
+        };
+        let batches = (0..pass.iterations()).map(|iteration| pass.batch(iteration));
+        let answers = predictor.answers(&*stream.log()?, batches, asked);
+        Ok(Some(answers.map_err(of_asking)?))
+    }
+
     fn sight(&self) -> Sight {
         self.sight
+    }
+}
+
+/// Why a predictor of a session could not answer.
+fn of_asking(error: PredictError) -> SessionError {
+    match error {
+        PredictError::Session(error) => error,
+        error => SessionError::Asked(error.to_string()),
     }
 }
 

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use indicatif::HumanBytes;
 use mspipe_datasets::DataError;
+use mspipe_datasets::whole_file::WholeFileError;
 use thiserror::Error;
 
 use super::footprint::TooLarge;
@@ -178,6 +179,12 @@ pub enum SessionError {
     /// Node classification.
     #[error(transparent)]
     Node(#[from] NodeError),
+    /// A question to a trained model, or what its memory was to follow.
+    #[error("{0}")]
+    Asked(String),
+    /// The table of an evaluation's scores.
+    #[error(transparent)]
+    Scores(#[from] WholeFileError),
 }
 
 impl SessionError {

@@ -9,6 +9,7 @@ use mspipe_datasets::{EventLog, Stop};
 use super::footprint::Footprint;
 use super::opening::Begin;
 use super::recording::Identity;
+use super::scores::ScoresTo;
 use super::stream::{InitialWeights, OpenStream};
 use super::{Measured, Session, SessionError};
 use crate::checkpoint::Checkpoints;
@@ -154,7 +155,7 @@ pub fn train_on(
 /// See [`SessionError`].
 pub fn evaluate_on(log: &Arc<EventLog>, config: RunConfig) -> Result<EvalSummary, SessionError> {
     on_stream(log, config, |session, device| {
-        session.evaluate(device, Measured::ValidationAndTest, &mut |_| ())
+        session.evaluate(device, Measured::ValidationAndTest, None, &mut |_| ())
     })
 }
 
@@ -256,17 +257,19 @@ pub fn classify_nodes<O: FnMut(NodeEvent<'_>) -> io::Result<()>>(
 
 /// Opens stream and device and evaluates the weights of `--init`: builds the memory of the
 /// training part without training, then validates and tests, or tests alone. `begin` is told of the
-/// session and the device before; what it returns is told which part begins.
+/// session and the device before; what it returns is told which part begins. All scores go `to` a
+/// table, if one is given.
 ///
 /// # Errors
 /// See [`SessionError`].
 pub fn evaluate<P: FnMut(&str)>(
     config: RunConfig,
     measured: Measured,
+    to: Option<&ScoresTo>,
     stop: &Stop,
     begin: impl FnOnce(&Session, &ComputeDevice) -> P + Send,
 ) -> Result<EvalSummary, SessionError> {
     on_device(config, Begin::Fresh, stop, |session, device| {
-        session.evaluate(device, measured, &mut begin(session, device))
+        session.evaluate(device, measured, to, &mut begin(session, device))
     })
 }

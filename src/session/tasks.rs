@@ -5,6 +5,7 @@ use std::sync::Arc;
 use burn::tensor::Device;
 
 use super::profiling::Profiling;
+use super::scores::{ScoresTable, ScoresTo};
 use super::{Session, SessionError, initial, protocol};
 use crate::checkpoint::{Every, Loaded};
 use crate::config::{ConfigError, MitigationName, Protocol, Task};
@@ -22,7 +23,7 @@ use crate::sampling::SplitPart;
 use crate::train::ended::EndRule;
 use crate::train::epochs::TrainLoop;
 use crate::train::error::TrainError;
-use crate::train::evaluation::Evaluator;
+use crate::train::evaluation::{Evaluator, ScoreSink, Scored};
 use crate::train::keeping::Keeping;
 use crate::train::learning_rate::LearningRate;
 use crate::train::node_classification::{
@@ -223,19 +224,40 @@ impl Session {
         let description = initial::description(config, &self.model, &self.data.hash);
         let constants = self.sampling.constants();
         weights::write_unread(&path, &tensors, &constants, Some(&description))?;
+        self.leave_state(&model, &device.device, folder, observer)?;
         let setting = self.setting("link", device);
         let summary = Summary::new(setting, &config.pipeline, record, profile);
         folder.write_summary(&summary)?;
         Ok(summary)
     }
 
+    /// Writes the run's state; one that can't be written costs the run nothing else: whoever asks it
+    /// replays the stream.
+    fn leave_state(
+        &self,
+        model: &LinkModel,
+        device: &Device,
+        folder: &RunFolder,
+        observer: &mut Observer<'_>,
+    ) -> Result<(), SessionError> {
+        let Err(error) = self.write_state(model, device, folder) else {
+            return Ok(());
+        };
+        let warning = format!(
+            "the run's state is not written: {error}; mspipe score and its like build it from the \
+             stream each time"
+        );
+        Ok(observer(TrainEvent::Warning(&warning)).map_err(TrainError::Observer)?)
+    }
+
     /// Replays the training part with the given weights, validates and tests, or goes over the
     /// validation part as over training where only the test is `measured`; `begins` is told which
-    /// part begins.
+    /// part begins. All scores go `to` a table, if one is given.
     pub(super) fn evaluate(
         &self,
         device: &ComputeDevice,
         measured: Measured,
+        to: Option<&ScoresTo>,
         begins: &mut dyn FnMut(&str),
     ) -> Result<EvalSummary, SessionError> {
         if self.weights.is_none() {
@@ -244,6 +266,11 @@ impl Session {
                 expected: "give the folder of a link prediction run, or a weights file",
             }));
         }
+        let mut table = to.map(|to| to.begin(self)).transpose()?;
+        let mut put = |part, negatives, scored: &Scored| match &mut table {
+            Some(table) => table.put(part, negatives, scored),
+            None => Ok(()),
+        };
         let model = self.new_model(&device.device)?;
         let mut memory = self.new_memory(&device.device);
         let evaluator = self.evaluator(&device.device)?;
@@ -251,22 +278,28 @@ impl Session {
         evaluator.replay(&model, &mut memory, SplitPart::Train)?;
         begins("validation");
         let val = match measured {
-            Measured::ValidationAndTest => Some(evaluator.validate(&model, &mut memory)?),
+            Measured::ValidationAndTest => Some(evaluator.validate_to(
+                &model,
+                &mut memory,
+                to.map(|_| &mut put as ScoreSink<'_>),
+            )?),
             Measured::Test => {
                 evaluator.replay(&model, &mut memory, SplitPart::Validation)?;
                 None
             }
         };
         begins("test");
-        let test = evaluator.test(&model, &mut memory)?;
+        let test = evaluator.test_to(&model, &mut memory, to.map(|_| &mut put as ScoreSink<'_>))?;
         let validation = measured == Measured::ValidationAndTest;
-        Ok(EvalSummary {
+        let summary = EvalSummary {
             setting: self.setting("eval", device),
             val,
             test,
             edgebank: evaluator.edgebank(validation)?,
             counts: evaluator.counts(validation)?,
-        })
+        };
+        table.map_or(Ok(()), ScoresTable::finish)?;
+        Ok(summary)
     }
 
     /// Classifies nodes on the embeddings of the given weights and writes the summary into `folder`.

@@ -215,6 +215,9 @@ pub enum EvalError {
     /// It was asked to end.
     #[error(transparent)]
     Stopped(#[from] Stopped),
+    /// Whoever was told the scores failed.
+    #[error("the scores can't be written: {0}")]
+    Sink(io::Error),
 }
 
 impl From<StageError> for EvalError {

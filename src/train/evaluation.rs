@@ -9,6 +9,7 @@
 mod banks;
 mod counts;
 
+use std::io;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -18,6 +19,7 @@ use mspipe_datasets::{Split, Stop};
 use super::divergence::{check_memory, check_scores};
 use super::error::{EvalError, StageError};
 use super::metrics::{BankMetrics, CountsMetrics, DyglibBanks, EdgeBankMetrics, TestMetrics};
+pub use super::pair_scores::CandidateScore;
 use super::pair_scores::{BesideBatch, UpdatedRows};
 use super::pass::{Pass, Sampling};
 use super::trainer;
@@ -40,7 +42,12 @@ pub struct Scored {
     pub scores: Vec<BatchScores>,
     /// Rank of each event's destination, where the protocol ranks.
     pub ranks: Vec<Rank>,
+    /// Scores of all candidates, as far as they are asked for.
+    pub candidates: Vec<CandidateScore>,
 }
+
+/// Is told the scores of a part with a pool of negatives; its error ends the evaluation.
+pub type ScoreSink<'a> = &'a mut dyn FnMut(SplitPart, Negatives, &Scored) -> io::Result<()>;
 
 /// A pool of negatives by its name, on the stream that it belongs to.
 type Pool = (Negatives, Arc<Sampling>);
@@ -195,7 +202,20 @@ impl Evaluator {
         model: &LinkModel,
         memory: &mut dyn MemoryStore,
     ) -> Result<LinkMetrics, EvalError> {
-        self.measure(model, memory, SplitPart::Validation, &self.pools[0])
+        self.validate_to(model, memory, None)
+    }
+
+    /// The same; `sink` is told all scores.
+    ///
+    /// # Errors
+    /// As [`Evaluator::validate`]; the sink's own.
+    pub fn validate_to(
+        &self,
+        model: &LinkModel,
+        memory: &mut dyn MemoryStore,
+        sink: Option<ScoreSink<'_>>,
+    ) -> Result<LinkMetrics, EvalError> {
+        self.measure(model, memory, SplitPart::Validation, &self.pools[0], sink)
     }
 
     /// Measures the test part with the protocol's own pool; `memory` continues.
@@ -207,7 +227,7 @@ impl Evaluator {
         model: &LinkModel,
         memory: &mut dyn MemoryStore,
     ) -> Result<LinkMetrics, EvalError> {
-        self.measure(model, memory, SplitPart::Test, &self.pools[0])
+        self.measure(model, memory, SplitPart::Test, &self.pools[0], None)
     }
 
     /// Measures the test part with each pool from the same memory, which then continues as
@@ -220,15 +240,34 @@ impl Evaluator {
         model: &LinkModel,
         memory: &mut S,
     ) -> Result<TestMetrics, EvalError> {
+        self.test_to(model, memory, None)
+    }
+
+    /// The same; `sink` is told all scores.
+    ///
+    /// # Errors
+    /// As [`Evaluator::test`]; the sink's own.
+    pub fn test_to<S: MemoryStore + Clone>(
+        &self,
+        model: &LinkModel,
+        memory: &mut S,
+        mut sink: Option<ScoreSink<'_>>,
+    ) -> Result<TestMetrics, EvalError> {
         // The own pool comes last, so that there is never more than one copy of the memory.
         let before = &*memory;
-        let test = |pool| self.measure(model, &mut before.clone(), SplitPart::Test, pool);
+        let mut test = |pool| {
+            let sink = reborrowed(&mut sink);
+            self.measure(model, &mut before.clone(), SplitPart::Test, pool, sink)
+        };
         let past = self.past.as_ref();
+        let other_pool = test(&self.pools[1])?;
+        let historical = past.map(|[historical, _]| test(historical)).transpose()?;
+        let inductive = past.map(|[_, inductive]| test(inductive)).transpose()?;
         Ok(TestMetrics {
-            other_pool: test(&self.pools[1])?,
-            historical: past.map(|[historical, _]| test(historical)).transpose()?,
-            inductive: past.map(|[_, inductive]| test(inductive)).transpose()?,
-            own_pool: self.test_own_pool(model, memory)?,
+            other_pool,
+            historical,
+            inductive,
+            own_pool: self.measure(model, memory, SplitPart::Test, &self.pools[0], sink)?,
         })
     }
 
@@ -238,13 +277,20 @@ impl Evaluator {
         memory: &mut dyn MemoryStore,
         part: SplitPart,
         pool: &Pool,
+        sink: Option<ScoreSink<'_>>,
     ) -> Result<LinkMetrics, EvalError> {
         let pass = self.pass_with(&pool.1, part, 0);
+        let candidates = self.candidates_of(pool);
+        let scored = self.score(model, memory, &pass, candidates, sink.is_some())?;
+        if let Some(sink) = sink {
+            sink(part, pool.0, &scored).map_err(EvalError::Sink)?;
+        }
         let Scored {
             batches,
             scores,
             ranks,
-        } = self.score(model, memory, &pass, self.candidates_of(pool))?;
+            ..
+        } = scored;
         let metrics = LinkMetrics::of(pool.0, &self.known, &batches, &scores)?;
         let ranking = RankMetrics::of(&self.known, &batches, &ranks, pass.sampling.hide_batch);
         Ok(LinkMetrics { ranking, ..metrics })
@@ -266,7 +312,7 @@ impl Evaluator {
             events,
             ..self.pass_with(&own.1, SplitPart::Test, 0)
         };
-        self.score(model, memory, &pass, self.candidates_of(own))
+        self.score(model, memory, &pass, self.candidates_of(own), false)
     }
 
     /// The logits of `pairs`, each an event counted from the batch's first and two nodes, at the
@@ -303,6 +349,7 @@ impl Evaluator {
             stop: &self.stop,
             negatives: Vec::new(),
             ranks: Vec::new(),
+            kept: None,
             updated: UpdatedRows::default(),
         }
     }
@@ -313,11 +360,13 @@ impl Evaluator {
         memory: &mut dyn MemoryStore,
         pass: &Pass,
         candidates: Option<&Candidates>,
+        keep_candidates: bool,
     ) -> Result<Scored, EvalError> {
         let before = memory.version();
         let mut scored = Vec::with_capacity(pass.iterations());
         let candidates = candidates.map(|candidates| (candidates, pass.negative_key()));
         let mut beside = self.beside(model, &pass.sampling, candidates);
+        beside.kept = keep_candidates.then(Vec::new);
         for iteration in 0..pass.iterations() {
             let sampled = pass.sample(iteration)?;
             beside.score(&sampled.batch, memory)?;
@@ -343,6 +392,7 @@ impl Evaluator {
             batches,
             scores,
             ranks: beside.ranks,
+            candidates: beside.kept.unwrap_or_default(),
         })
     }
 
@@ -350,6 +400,14 @@ impl Evaluator {
     fn candidates_of(&self, pool: &Pool) -> Option<&Candidates> {
         let own = Arc::ptr_eq(&pool.1, self.sampling());
         self.candidates.as_ref().filter(|_| own)
+    }
+}
+
+/// A sink for another call.
+fn reborrowed<'a>(sink: &'a mut Option<ScoreSink<'_>>) -> Option<ScoreSink<'a>> {
+    match sink {
+        Some(sink) => Some(&mut **sink),
+        None => None,
     }
 }
 

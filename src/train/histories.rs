@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::OnceLock;
 
 use crate::checkpoint::{Arrays, Unfit};
-use crate::graph::{EventId, Timestamp};
+use crate::graph::{EventColumns, EventId, Timestamp};
 use crate::model::tgl_weights::NamedTensor;
 use crate::sampling::pair_history::{Encoding, EncodingArrays, PairHistory, Training, WIDTH};
 
@@ -60,6 +60,13 @@ impl Histories {
     pub(super) fn get<'a>(&self, training: impl FnOnce() -> Training<'a>) -> &PairHistory {
         self.built
             .get_or_init(|| PairHistory::new(&training(), self.given.get().cloned()))
+    }
+
+    /// Adds the next event of the stream, whose columns `stream` has already, to what is built.
+    pub(super) fn append(&mut self, stream: EventColumns<'_>, event: EventId) {
+        if let Some(built) = self.built.get_mut() {
+            built.append(stream, event);
+        }
     }
 
     /// Encodes as the weights were trained with; what is built already stays.

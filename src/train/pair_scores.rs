@@ -26,6 +26,7 @@ use super::pass::Sampling;
 use super::upload;
 use crate::batch::EventBatch;
 use crate::eval::Rank;
+use crate::graph::NodeId;
 use crate::memory::{MemoryError, MemoryRequest, MemoryStore};
 use crate::model::{LinkModel, OfSources};
 use crate::sampling::pair_history::WIDTH;
@@ -56,8 +57,21 @@ pub(crate) struct BesideBatch<'a> {
     pub negatives: Vec<Vec<f32>>,
     /// Rank of each event's destination.
     pub ranks: Vec<Rank>,
+    /// The scores of all candidates, where they are asked for.
+    pub kept: Option<Vec<CandidateScore>>,
     /// Rows that the chunks of a batch share.
     pub updated: UpdatedRows,
+}
+
+/// The score of a candidate, one of those that an event's destination is ranked among.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct CandidateScore {
+    /// The event, by its place in the stream.
+    pub event: u32,
+    /// The candidate.
+    pub candidate: NodeId,
+    /// Its logit with the event's source.
+    pub logit: f32,
 }
 
 impl BesideBatch<'_> {
@@ -100,6 +114,16 @@ impl BesideBatch<'_> {
                 }
                 let (own, others) = (rest[0], &rest[1..of_event.len()]);
                 self.ranks.push(Rank::of(own, others)?);
+                if let Some(kept) = &mut self.kept {
+                    let others = of_event[1..].iter().zip(others);
+                    kept.extend(
+                        others.map(|(&(place, _, candidate), &logit)| CandidateScore {
+                            event: batch.events.start as u32 + place,
+                            candidate,
+                            logit,
+                        }),
+                    );
+                }
                 rest = &rest[of_event.len()..];
             }
         }
@@ -150,6 +174,25 @@ impl BesideBatch<'_> {
             computed?;
         }
         Ok(scores)
+    }
+
+    /// The embedding of each source of `batch` at its time, in parts that follow each other.
+    pub(super) fn embeddings(
+        &mut self,
+        batch: &EventBatch,
+        memory: &dyn MemoryStore,
+    ) -> Result<Vec<Tensor<2>>, StageError> {
+        let pairs = (0..).zip(&batch.src).zip(&batch.dst);
+        let pairs: Vec<EventPair> = pairs.map(|((i, &src), &dst)| (i, src, dst)).collect();
+        let list = PairList::new(batch, &pairs, self.sampling, &self.model.model);
+        let mut parts = Vec::new();
+        // Each source is one of its own, and sources come first.
+        let trips = pairs.len().div_ceil(PAIRS_PER_CHUNK);
+        for trip in list.trips().take(trips) {
+            self.stop.check()?;
+            parts.push(self.embed(trip, batch, memory).0);
+        }
+        Ok(parts)
     }
 
     /// The logits of the pairs of a trip, given what is known of all sources, the embeddings of the

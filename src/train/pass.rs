@@ -5,13 +5,13 @@ use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use burn::tensor::{Device, Tensor};
-use mspipe_datasets::EventLog;
 
 use super::histories::{Histories, Limits};
+use super::stream::Stream;
 use super::upload;
 use crate::batch::{EventBatch, Layout, LayoutRule, MfgScratch};
 use crate::features::{FeatureRows, Features};
-use crate::graph::{EventColumns, EventId, NodeId, Queries, Tcsr};
+use crate::graph::{EventColumns, EventId, Queries, Tcsr};
 use crate::memory::FetchedMemory;
 use crate::model::ModelInput;
 use crate::sampling::{
@@ -22,7 +22,7 @@ use crate::sampling::{
 /// training and evaluation.
 pub struct Sampling {
     /// The stream.
-    pub log: Arc<EventLog>,
+    pub log: Stream,
     /// Its events by node.
     pub graph: Arc<Tcsr>,
     /// Which past events a root sees.
@@ -103,12 +103,7 @@ impl Sampling {
 
     /// The stream's columns.
     pub(crate) fn columns(&self) -> EventColumns<'_> {
-        let log = &*self.log;
-        EventColumns {
-            src: bytemuck::cast_slice::<u32, NodeId>(log.src()),
-            dst: bytemuck::cast_slice::<u32, NodeId>(log.dst()),
-            time: log.time(),
-        }
+        self.log.columns()
     }
 
     /// The seed that draws of `epoch` depend on; 0 is evaluation.
@@ -143,7 +138,7 @@ impl Sampling {
     pub(super) fn with_scratch<T>(&self, work: impl FnOnce(&mut MfgScratch) -> T) -> T {
         let pool = || self.scratch.lock().unwrap_or_else(PoisonError::into_inner);
         let unused = pool().pop();
-        let mut scratch = unused.unwrap_or_else(|| MfgScratch::new(self.log.nodes()));
+        let mut scratch = unused.unwrap_or_else(|| MfgScratch::new(self.log.room()));
         let result = work(&mut scratch);
         pool().push(scratch);
         result

@@ -8,6 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use mspipe::checkpoint;
+use mspipe::session::predict;
 use mspipe::weights;
 use serde_json::Value;
 
@@ -60,7 +61,9 @@ fn all_readable(run: &Path) {
                 assert!(text.is_empty() || text.ends_with('\n'), "{text}");
                 lines(&path);
             }
-            checkpoint::LAST | checkpoint::PREVIOUS => drop(checkpoint::read(&path).unwrap()),
+            checkpoint::LAST | checkpoint::PREVIOUS | predict::FILE_NAME => {
+                drop(checkpoint::read(&path).unwrap());
+            }
             "timeline.svg" | "report.html" => {
                 let text = fs::read_to_string(&path).unwrap();
                 assert!(

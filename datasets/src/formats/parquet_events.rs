@@ -32,11 +32,13 @@ use crate::progress::Progress;
 use crate::schema::reading::{Missing, Reading, TimeUnit};
 use crate::stop::Stop;
 
+mod asked;
 mod cursor;
 mod guard;
 mod layout;
 mod values;
 
+pub(crate) use asked::read_asked;
 use cursor::{Cursor, Id};
 use guard::{damaged, guarded};
 use layout::Layout;

@@ -143,22 +143,23 @@ impl FeatureTable {
     ///
     /// Filled in parallel; the bits depend neither on the number of threads nor on the platform.
     pub fn random_normal(rows: usize, width: usize, seed: u64) -> FeatureTable {
-        let words = Words::new(seed, u64::from_le_bytes(*b"normals\0"));
         let mut values = vec![0.0f32; rows * width];
         values
             .par_chunks_mut(1 << 14)
             .enumerate()
-            .for_each(|(chunk, out)| {
-                let first = (chunk as u64) << 14;
-                for (i, value) in out.iter_mut().enumerate() {
-                    *value = normal_quantile(open_unit(words.at(first + i as u64))) as f32;
-                }
-            });
+            .for_each(|(chunk, out)| draw_normals(seed, (chunk as u64) << 14, out));
         FeatureTable {
             rows,
             width,
             values: Values::F32(Column::Owned(values)),
         }
+    }
+
+    /// Row `row` of [`FeatureTable::random_normal`] with rows of this width, however many it has.
+    pub fn random_normal_row(row: usize, width: usize, seed: u64) -> Vec<f32> {
+        let mut values = vec![0.0; width];
+        draw_normals(seed, row as u64 * width as u64, &mut values);
+        values
     }
 
     /// Maps a store's file; `rows * width` is checked against its size.
@@ -370,6 +371,14 @@ impl FeatureTable {
     }
 }
 
+/// Draws the normals from number `first` on.
+fn draw_normals(seed: u64, first: u64, out: &mut [f32]) {
+    let words = Words::new(seed, u64::from_le_bytes(*b"normals\0"));
+    for (number, value) in (first..).zip(out) {
+        *value = normal_quantile(open_unit(words.at(number))) as f32;
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -444,6 +453,10 @@ mod tests {
             FeatureTable::random_normal(1000, 172, 43).as_bytes()
         );
         let values = one.as_f32().unwrap();
+        assert_eq!(
+            values[172 * 123..172 * 124],
+            FeatureTable::random_normal_row(123, 172, 42)
+        );
         let n = values.len() as f64;
         let mean = values.iter().map(|&x| f64::from(x)).sum::<f64>() / n;
         let var = values

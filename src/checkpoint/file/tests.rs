@@ -68,7 +68,7 @@ fn each_length_but_the_whole_is_refused() {
     let whole = small();
     for length in 0..whole.len() {
         let error = refused(&whole[..length]);
-        assert!(error.starts_with("run/checkpoint.safetensors: this checkpoint is damaged: "));
+        assert!(error.starts_with("run/checkpoint.safetensors: this file is damaged: "));
         let cut = format!("it is cut off after {length} bytes of ");
         assert!(length == 0 || error.contains(&cut), "{error}");
     }
@@ -100,7 +100,7 @@ fn each_flipped_bit_is_refused() {
 #[test]
 fn foreign_files_are_named() {
     assert!(refused(b"PK\x03\x04 a zip archive of something").ends_with(
-        "this is not an mspipe checkpoint: it begins with \"PK\\x03\\x04 a zip archi\""
+        "this is neither a checkpoint nor a state of mspipe: it begins with \"PK\\x03\\x04 a zip archi\""
     ));
     let view = safetensors::tensor::TensorView::new(Dtype::F32, vec![1], &[0; 4]).unwrap();
     let weights = safetensors::serialize([("w", view)], None).unwrap();

@@ -73,10 +73,7 @@ fn with_decayed<O: Offset + Sync>(
             let of_row = &mut entries[places.start - base..places.end - base];
             for (&event, entry) in events.items[places].iter().zip(of_row) {
                 let now = time[event.index()];
-                let gap = (now - previous.unwrap_or(now)) as f64;
-                for (sum, scale) in sums.iter_mut().zip(scales) {
-                    *sum = 1.0 + *sum * (-gap / scale).exp();
-                }
+                decayed_after(&mut sums, now - previous.unwrap_or(now), scales);
                 *entry = Entry {
                     event,
                     decayed: sums.map(|sum| sum as f32),
@@ -88,6 +85,13 @@ fn with_decayed<O: Offset + Sync>(
     Csr {
         offsets: events.offsets,
         items: entries,
+    }
+}
+
+/// Moves decayed counts on by one event, `gap` ticks after the one before it.
+pub(super) fn decayed_after(sums: &mut [f64; SCALES], gap: Timestamp, scales: [f64; SCALES]) {
+    for (sum, scale) in sums.iter_mut().zip(scales) {
+        *sum = 1.0 + *sum * (-(gap as f64) / scale).exp();
     }
 }
 
@@ -213,10 +217,11 @@ pub(super) struct Index {
 impl Index {
     /// The events of `node` before `before`.
     ///
-    /// # Panics
-    /// If there is no such node.
+    /// A node that came after it was built has none.
     pub(super) fn of_node(&self, node: NodeId, before: EventId) -> Past {
-        let hint = &self.hints[node.index()];
+        let Some(hint) = self.hints.get(node.index()) else {
+            return Past::default();
+        };
         let hinted = hint.load(Ordering::Relaxed);
         let past = past(self.of_node.list(node.index()), before, hinted);
         // Threads that write beside each other wait for each other: only what is new.
@@ -228,15 +233,40 @@ impl Index {
 
     /// The meetings of two nodes before `before`.
     ///
-    /// # Panics
-    /// If there is no such node.
+    /// Nodes that came after it was built have none.
     pub(super) fn of_pair(&self, a: NodeId, b: NodeId, before: EventId) -> Past {
-        let partners = self.partners.range(a.min(b).index());
+        let row = self.pair(a, b);
+        row.map_or_else(Past::default, |row| past(self.of_pair.list(row), before, 0))
+    }
+
+    /// All events of `node`.
+    pub(super) fn events_of_node(&self, node: NodeId) -> impl Iterator<Item = EventId> + '_ {
+        let list = match node.index() < self.hints.len() {
+            true => self.of_node.list(node.index()),
+            false => &[],
+        };
+        list.iter().map(|entry| entry.event)
+    }
+
+    /// All meetings of two nodes.
+    pub(super) fn events_of_pair(
+        &self,
+        a: NodeId,
+        b: NodeId,
+    ) -> impl Iterator<Item = EventId> + '_ {
+        let list = (self.pair(a, b)).map_or(&[][..], |row| self.of_pair.list(row));
+        list.iter().map(|entry| entry.event)
+    }
+
+    /// The row of a pair that has met.
+    fn pair(&self, a: NodeId, b: NodeId) -> Option<usize> {
+        let smaller = a.min(b).index();
+        if smaller >= self.hints.len() {
+            return None;
+        }
+        let partners = self.partners.range(smaller);
         let found = self.partners.items[partners.clone()].binary_search(&a.max(b));
-        found.map_or_else(
-            |_| Past::default(),
-            |partner| past(self.of_pair.list(partners.start + partner), before, 0),
-        )
+        found.ok().map(|partner| partners.start + partner)
     }
 }
 

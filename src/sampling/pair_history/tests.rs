@@ -282,6 +282,40 @@ proptest! {
         prop_assert_eq!(rows.collect::<Vec<f32>>(), first);
     }
 
+    /// A stream that grew event by event gives the bits of one that was read whole.
+    #[test]
+    fn histories_that_grow_are_those_of_the_whole_stream(
+        (nodes, stream) in streams(9, 80),
+        at in 0..80usize,
+    ) {
+        let (events, scales) = (stream.time.len(), [1.5, 3.0, 40.0]);
+        let at = at % (events + 1);
+        let whole = PairHistory::new(&training(nodes, &stream, events), Some(plain(scales)));
+        // Nodes that only later events have are not known when it is built.
+        let ends = stream.src[..at].iter().chain(&stream.dst[..at]);
+        let known = ends.map(|node| node.index() + 1).max().unwrap_or(0);
+        let all = columns(&stream);
+        let first = EventColumns {
+            src: &all.src[..at],
+            dst: &all.dst[..at],
+            time: &all.time[..at],
+        };
+        let part = Training { stream: first, events: at, ..training(known, &stream, at) };
+        let mut grown = PairHistory::new(&part, Some(plain(scales)));
+        for event in at..events {
+            grown.append(all, EventId(event as u32));
+        }
+        let (source, candidate, time) = all_pairs(nodes, true);
+        let pairs = Pairs { source: &source, candidate: &candidate, time: &time };
+        for hidden_from in [None, Some(EventId(at as u32)), Some(EventId((at + 3) as u32))] {
+            let bits = |history: &PairHistory| -> Vec<u32> {
+                let rows = history.of_pairs(all, pairs, hidden_from);
+                rows.into_iter().map(f32::to_bits).collect()
+            };
+            prop_assert_eq!(bits(&whole), bits(&grown));
+        }
+    }
+
     /// What a query at time t gives does not change with the events from t on, nor with those from
     /// `hidden_from` on; the encoding does not change with those after the training part.
     #[test]

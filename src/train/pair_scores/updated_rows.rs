@@ -17,7 +17,7 @@ use crate::train::upload;
 pub(crate) const TABLE_ROWS: usize = 1 << 16;
 
 /// Updated rows of the batch, those of the chunks so far.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub(crate) struct UpdatedRows {
     /// `[TABLE_ROWS, width]`, of which only the places that are given out were ever written.
     table: Option<Tensor<2>>,
@@ -35,7 +35,7 @@ pub(super) struct ChunkRows {
 
 impl UpdatedRows {
     /// Forgets all rows: the memory has changed.
-    pub(super) fn forget(&mut self) {
+    pub(crate) fn forget(&mut self) {
         self.place.clear();
     }
 

@@ -180,7 +180,7 @@ fn label(
 }
 
 /// A column's name: that of its root, or its path where it is a field of a structure.
-fn name(column: &ColumnDescriptor) -> String {
+pub(super) fn name(column: &ColumnDescriptor) -> String {
     match column.max_rep_level() {
         0 => column.path().string(),
         _ => column.path().parts().first().cloned().unwrap_or_default(),
@@ -206,7 +206,11 @@ fn type_of(column: &ColumnDescriptor) -> String {
     }
 }
 
-fn check_type(path: &Path, role: &str, column: &ColumnDescriptor) -> Result<(), DataError> {
+pub(super) fn check_type(
+    path: &Path,
+    role: &str,
+    column: &ColumnDescriptor,
+) -> Result<(), DataError> {
     let kind = Kind::of(column);
     let (fits, expected) = match role {
         "time" => (

@@ -1,0 +1,79 @@
+//! A Parquet table of what is asked for: pairs, or nodes.
+
+use parquet::file::reader::FileReader;
+
+use super::cursor::{Cursor, Id};
+use super::guard::{damaged, guarded};
+use super::layout::{check_type, name};
+use super::{cursor, each_batch, open};
+use crate::asked::NodeKey;
+use crate::error::{DataError, Place};
+use crate::fields::decimal::Decimal;
+use crate::fields::raw_event::Position;
+use crate::files::input_file::InputFile;
+use crate::schema::reading::TimeUnit;
+use crate::schema::{AskedColumns, Header};
+
+/// A row: where it stands, its ids and its time.
+pub(crate) type AskedRow<'a> = (Position<'a>, [Option<NodeKey>; 2], Option<Decimal>);
+
+/// Passes the rows of `file` to `sink`; `columns` tells its columns from the header. Ids are made text
+/// or numbers.
+pub(crate) fn read_asked(
+    file: &InputFile,
+    columns: impl Fn(&Header) -> Result<AskedColumns, DataError>,
+    text: bool,
+    unit: TimeUnit,
+    mut sink: impl FnMut(AskedRow<'_>) -> Result<(), DataError>,
+) -> Result<AskedColumns, DataError> {
+    let path = file.shown();
+    let reader = open(file)?;
+    let schema = reader.metadata().file_metadata().schema_descr();
+    let header = Header {
+        names: schema.columns().iter().map(|column| name(column)).collect(),
+        named: true,
+        row_names: false,
+    };
+    let columns = columns(&header)?;
+    let roles = [("source", Some(columns.src)), ("destination", columns.dst)];
+    for (role, at) in roles.into_iter().chain([("time", columns.time)]) {
+        if let Some(at) = at {
+            check_type(path, role, &schema.column(at))?;
+        }
+    }
+    for group in 0..reader.metadata().num_row_groups() {
+        let rows = guarded(|| reader.get_row_group(group))
+            .map_err(|error| damaged(path, Some(group), &error))?;
+        let open = |column: usize| cursor(path, group, &*rows, column);
+        let mut src = open(columns.src)?;
+        let mut dst = columns.dst.map(open).transpose()?;
+        let mut time = columns.time.map(open).transpose()?;
+        each_batch(&*rows, |first, batch| {
+            let all = [&mut src].into_iter().chain(&mut dst).chain(&mut time);
+            for cursor in all {
+                cursor.fill(first, batch)?;
+            }
+            for row in 0..batch {
+                let place = Place::Row {
+                    group,
+                    row: first + row as u64,
+                };
+                let time = time.as_ref().map(|cursor| cursor.time(row, unit));
+                let dst = dst.as_ref().map(|cursor| key(cursor, row, text));
+                let keys = [Some(key(&src, row, text)?), dst.transpose()?];
+                sink((Position { path, place }, keys, time.transpose()?))?;
+            }
+            Ok(())
+        })?;
+    }
+    Ok(columns)
+}
+
+fn key(cursor: &Cursor<'_>, row: usize, text: bool) -> Result<NodeKey, DataError> {
+    Ok(match (cursor.id(row)?, text) {
+        (Id::Number(number), false) => NodeKey::Number(number),
+        (Id::Number(number), true) => NodeKey::Text(number.to_string()),
+        (Id::Text(name), true) => NodeKey::Text(name.to_owned()),
+        (Id::Text(name), false) => NodeKey::Number(cursor.number_of(row, name)?),
+    })
+}

@@ -1,0 +1,187 @@
+//! What `score`, `top-k`, `embed` and `update` share: the run that is asked, its stream, tables in and
+//! out.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+use clap::Args;
+use mspipe::device::DeviceChoice;
+use mspipe::session::predict::{LoadOptions, Predictor};
+use mspipe::{console, interrupt};
+use mspipe_datasets::asked::{AskedOptions, Cells, ColumnKind, TableFormat, TableWriter};
+use mspipe_datasets::reading::{ColumnChoice, TimeUnit};
+use mspipe_datasets::whole_file::{self, Existing, WholeFile};
+use mspipe_datasets::{Reading, reading};
+
+/// What stands for standard input and output.
+pub(super) const STANDARD: &str = "-";
+
+/// What is asked, and where.
+#[derive(Debug, Args)]
+pub(super) struct Asked {
+    /// Folder of a run that has ended, or a state (state.safetensors of a run, what update or export
+    /// --self-contained wrote)
+    #[arg(value_name = "RUN|STATE")]
+    run: PathBuf,
+
+    /// Where the run's stream is, if it was moved; a self-contained state needs none
+    #[arg(long, value_name = "PATH|NAME")]
+    data: Option<String>,
+
+    /// Device: auto, cpu, gpu, gpu:N or software [default: that of the run]
+    #[arg(long, value_name = "DEVICE")]
+    device: Option<DeviceChoice>,
+
+    /// Threads of the CPU, the device's and the sampler's [default: all cores]
+    #[arg(long, value_name = "N", value_parser = threads)]
+    threads: Option<usize>,
+}
+
+fn threads(text: &str) -> Result<usize, String> {
+    let wrong = || format!("found '{text}', expected a number of threads from 1 to 1024");
+    let threads: usize = text.parse().map_err(|_| wrong())?;
+    (1..=1024)
+        .contains(&threads)
+        .then_some(threads)
+        .ok_or_else(wrong)
+}
+
+impl Asked {
+    /// Loads it.
+    pub(super) fn open(&self) -> anyhow::Result<Predictor> {
+        let options = LoadOptions {
+            device: self.device.map(Into::into),
+            data: self.data.clone(),
+            threads: self.threads,
+            stop: interrupt::stop(),
+            ..LoadOptions::default()
+        };
+        Ok(Predictor::load_with(&self.run, &options)?)
+    }
+}
+
+/// How a table that is read names its columns.
+#[derive(Debug, Args)]
+pub(super) struct Columns {
+    /// Which column holds what, by name or by number from 1 on: src=…,dst=…,time=…
+    #[arg(long, value_name = "ROLE=COLUMN,…")]
+    columns: Option<ColumnChoice>,
+
+    /// The first line is a row and no header
+    #[arg(long)]
+    no_header: bool,
+
+    /// What times that are numbers count: s, ms, us or ns [default: as the run's stream]
+    #[arg(long, value_name = "UNIT")]
+    time_unit: Option<TimeUnit>,
+}
+
+impl Columns {
+    /// How the table is read for `predictor`.
+    pub(super) fn reading(&self, predictor: &Predictor) -> Reading {
+        let of_run = &predictor.config().stream.reading;
+        Reading {
+            columns: self.columns.clone().unwrap_or_default(),
+            no_header: self.no_header,
+            ids: match predictor.ids_are_text() {
+                true => reading::IdKind::Text,
+                false => reading::IdKind::Number,
+            },
+            bipartite: match predictor.has_two_kinds() {
+                true => reading::Bipartite::Yes,
+                false => reading::Bipartite::No,
+            },
+            time_unit: self.time_unit.unwrap_or(of_run.time_unit),
+            missing: of_run.missing,
+        }
+    }
+
+    /// The same for pairs and nodes.
+    pub(super) fn asked(&self, predictor: &Predictor) -> AskedOptions {
+        asked(predictor, self.reading(predictor))
+    }
+}
+
+/// How tables of what is asked of `predictor` are read.
+pub(super) fn asked(predictor: &Predictor, reading: Reading) -> AskedOptions {
+    AskedOptions {
+        text_ids: predictor.ids_are_text(),
+        ticks_per_unit: predictor.ticks_per_unit(),
+        reading,
+        stop: interrupt::stop(),
+    }
+}
+
+/// The time that an option names, in ticks.
+pub(super) fn time(predictor: &Predictor, option: &str, text: &str) -> anyhow::Result<i64> {
+    match predictor.ticks(text) {
+        Ok(ticks) => Ok(ticks),
+        Err(expected) => bail!("{option} {text}: expected {expected}"),
+    }
+}
+
+/// A time just after the last event, so that all events are in its past.
+pub(super) fn now(predictor: &Predictor) -> i64 {
+    predictor.last().map_or(0, |last| last.saturating_add(1))
+}
+
+/// Where a table goes.
+pub(super) struct Output {
+    path: PathBuf,
+    format: TableFormat,
+    existing: Existing,
+}
+
+impl Output {
+    /// `path`, whose ending selects the format, or `-` for text on standard output. A file that exists is
+    /// replaced only with `force`; found out before anything is computed.
+    pub(super) fn checked(option: &str, path: &Path, force: bool) -> anyhow::Result<Output> {
+        let existing = Existing::forced(force);
+        let format = match TableFormat::of(path) {
+            _ if path == Path::new(STANDARD) => TableFormat::Csv,
+            Some(format) => format,
+            None => bail!(
+                "{option} {}: the extension selects the format; .csv and .parquet are known",
+                path.display()
+            ),
+        };
+        if path != Path::new(STANDARD) {
+            whole_file::check(path, existing)?;
+        }
+        Ok(Output {
+            path: path.to_owned(),
+            format,
+            existing,
+        })
+    }
+
+    /// Writes a table, which appears when it is whole.
+    pub(super) fn write(
+        &self,
+        columns: Vec<(String, ColumnKind)>,
+        cells: &[Cells<'_>],
+    ) -> anyhow::Result<()> {
+        if self.path == Path::new(STANDARD) {
+            let mut table = TableWriter::new(Vec::new(), self.format, columns)?;
+            table.rows(cells)?;
+            let text = table.finish()?;
+            return Ok(console::product(String::from_utf8_lossy(&text))?);
+        }
+        let shown = || format!("{}: can't be written", self.path.display());
+        let file = WholeFile::create(&self.path, self.existing)?;
+        let mut table = TableWriter::new(file, self.format, columns).with_context(shown)?;
+        table.rows(cells).with_context(shown)?;
+        table.finish().with_context(shown)?.commit()?;
+        Ok(())
+    }
+
+    /// Whether it is standard output.
+    pub(super) fn is_standard(&self) -> bool {
+        self.path == Path::new(STANDARD)
+    }
+
+    /// The file.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+}

@@ -1,0 +1,177 @@
+//! `mspipe top-k`: the destinations that suit sources best.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::bail;
+use clap::Args;
+use mspipe::console;
+use mspipe::session::predict::{Predictor, Ranked, Side};
+use mspipe_datasets::asked::{Cells, ColumnKind};
+use mspipe_datasets::{NodeKey, Reading};
+use serde::Serialize;
+
+use super::predict::{Asked, Output, STANDARD, asked, now, time};
+
+const EXAMPLES: &str = "\
+Examples:
+  The ten best destinations for one source, just after the last event:
+    mspipe top-k runs/shop-tgn-1 --sources alice --k 10
+  For the sources of a file (its first column), without what each has met already:
+    mspipe top-k runs/wikipedia-tgn-1 --sources users.csv --at 2678400 --k 20 --exclude-seen --out best.parquet
+
+All destinations of the stream so far are scored for each source; of equal scores the one that was seen
+first comes first. 'mspipe score --help' says what logit and score are. Asking changes nothing.";
+
+/// Arguments of `mspipe top-k`.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct TopKArgs {
+    #[command(flatten)]
+    asked: Asked,
+
+    /// The sources: a file with one in each line (csv, Parquet), - for standard input, or ids with
+    /// commas between them
+    #[arg(long, value_name = "FILE|a,b,c")]
+    sources: String,
+
+    /// When, in the stream's unit or as a date; not before the last event that memory has followed
+    /// [default: just after it]
+    #[arg(long, value_name = "TIME")]
+    at: Option<String>,
+
+    /// Destinations of each source
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    k: usize,
+
+    /// Leave out destinations that the source has had an event with
+    #[arg(long)]
+    exclude_seen: bool,
+
+    /// Where to: a .csv or .parquet file; - for csv on standard output
+    #[arg(long, value_name = "FILE|-", default_value = "-")]
+    out: PathBuf,
+
+    /// Replace FILE if it exists
+    #[arg(long)]
+    force: bool,
+
+    /// Print the answers as JSON
+    #[arg(long, conflicts_with = "out")]
+    json: bool,
+}
+
+/// What `--json` prints of each source.
+#[derive(Debug, Serialize)]
+struct Best {
+    src: String,
+    known: bool,
+    best: Vec<BestOne>,
+}
+
+#[derive(Debug, Serialize)]
+struct BestOne {
+    dst: String,
+    logit: f32,
+    score: f32,
+}
+
+/// Ranks and writes.
+pub(crate) fn run(args: &TopKArgs) -> anyhow::Result<()> {
+    let out = Output::checked("--out", &args.out, args.force)?;
+    let predictor = args.asked.open()?;
+    let at = match &args.at {
+        Some(at) => time(&predictor, "--at", at)?,
+        None => now(&predictor),
+    };
+    let sources = keys(&predictor, "--sources", &args.sources)?;
+    let mut ranked: Vec<(bool, Vec<Ranked>)> = Vec::with_capacity(sources.len());
+    for source in &sources {
+        let best = predictor.top_k(source, at, args.k, args.exclude_seen)?;
+        ranked.push((predictor.knows(source, Side::Source)?, best));
+    }
+    if args.json {
+        let best = sources
+            .iter()
+            .zip(ranked)
+            .map(|(source, (known, best))| Best {
+                src: source.to_string(),
+                known,
+                best: best
+                    .into_iter()
+                    .map(|one| BestOne {
+                        dst: one.node.to_string(),
+                        logit: one.logit,
+                        score: one.score,
+                    })
+                    .collect(),
+            });
+        return Ok(console::json(&best.collect::<Vec<_>>())?);
+    }
+    write(&predictor, &out, &sources, &ranked)?;
+    let unknown = ranked.iter().filter(|(known, _)| !known).count();
+    if unknown > 0 {
+        console::note(format!(
+            "{unknown} of {} sources have had no event: what is best for them is what is best for anybody",
+            sources.len()
+        ));
+    }
+    Ok(())
+}
+
+fn write(
+    predictor: &Predictor,
+    out: &Output,
+    sources: &[NodeKey],
+    ranked: &[(bool, Vec<Ranked>)],
+) -> anyhow::Result<()> {
+    let (mut src, mut dst, mut rank) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut logit, mut score) = (Vec::new(), Vec::new());
+    for (source, (_, best)) in sources.iter().zip(ranked) {
+        for (place, one) in (1..).zip(best) {
+            src.push(source.clone());
+            rank.push(place);
+            dst.push(one.node.clone());
+            logit.push(one.logit);
+            score.push(one.score);
+        }
+    }
+    let text = predictor.ids_are_text();
+    let columns = [
+        ("src", ColumnKind::Keys { text }),
+        ("rank", ColumnKind::Counts),
+        ("dst", ColumnKind::Keys { text }),
+        ("logit", ColumnKind::Floats),
+        ("score", ColumnKind::Floats),
+    ];
+    out.write(
+        columns.map(|(name, kind)| (name.to_owned(), kind)).to_vec(),
+        &[
+            Cells::Keys(&src),
+            Cells::Counts(&rank),
+            Cells::Keys(&dst),
+            Cells::Floats(&logit),
+            Cells::Floats(&score),
+        ],
+    )
+}
+
+/// Nodes that an option names: those of a file, or ids with commas between them.
+fn keys(predictor: &Predictor, option: &str, given: &str) -> anyhow::Result<Vec<NodeKey>> {
+    let path = Path::new(given);
+    if given == STANDARD || path.is_file() {
+        return Ok(asked(predictor, Reading::default()).nodes(path)?.src);
+    }
+    let key = |id: &str| match predictor.ids_are_text() {
+        true => Ok(NodeKey::from(id)),
+        false => id.parse().map(NodeKey::Number).map_err(|_| id.to_owned()),
+    };
+    let ids = given.split(',').map(str::trim).filter(|id| !id.is_empty());
+    match ids.map(key).collect::<Result<Vec<_>, _>>() {
+        Ok(keys) if keys.is_empty() => bail!("{option}: no node is named"),
+        Ok(keys) => Ok(keys),
+        Err(id) => bail!(
+            "{option} {given}: there is no such file, and the id {id:?} is no whole number, as all ids of \
+             the run's stream are"
+        ),
+    }
+}

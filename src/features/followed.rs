@@ -1,0 +1,225 @@
+//! Feature rows of a stream that is followed: those that it had, and those that came since.
+//!
+//! What it had is a table of all of it, mapped or drawn, or a few rows that a state has kept. What came
+//! since is kept until it is let go of ([`FollowedRows::keep`]). Rows are unpacked on the host: few are
+//! asked for at a time.
+
+use std::fmt;
+use std::sync::Arc;
+
+use mspipe_datasets::{EventLog, FeatureTable};
+
+/// The rows of a stream's first events, or nodes.
+#[derive(Clone)]
+enum First {
+    /// All of them, drawn.
+    Drawn(Arc<FeatureTable>),
+    /// Those of a log's events.
+    Events(Arc<EventLog>),
+    /// Those of a log's nodes.
+    Nodes(Arc<EventLog>),
+    /// Some of them.
+    Kept(Kept),
+}
+
+/// Rows with their ids.
+#[derive(Clone, Default)]
+struct Kept {
+    /// Ascending.
+    ids: Vec<u32>,
+    /// `[ids, width]`.
+    values: Vec<f32>,
+}
+
+impl Kept {
+    /// # Panics
+    /// When `id` is not among them.
+    fn row(&self, id: u32, width: usize) -> &[f32] {
+        let place = self.ids.binary_search(&id);
+        let place = place.expect("a row that sampling does not need was not kept");
+        &self.values[place * width..(place + 1) * width]
+    }
+}
+
+/// See the module.
+#[derive(Clone)]
+pub(crate) struct FollowedRows {
+    width: usize,
+    /// Ids of `first` are below this; the others follow.
+    count: usize,
+    first: First,
+    newer: Kept,
+    /// The id of the row that comes next.
+    next: u32,
+}
+
+impl fmt::Debug for FollowedRows {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let FollowedRows { width, count, .. } = self;
+        write!(f, "{} rows of {width} after {count}", self.newer.ids.len())
+    }
+}
+
+impl FollowedRows {
+    fn of(first: First, width: usize, count: usize) -> FollowedRows {
+        FollowedRows {
+            width,
+            count,
+            first,
+            newer: Kept::default(),
+            next: count as u32,
+        }
+    }
+
+    /// The first `count` rows of `table`.
+    pub(super) fn drawn(table: &Arc<FeatureTable>, count: usize) -> FollowedRows {
+        FollowedRows::of(First::Drawn(table.clone()), table.width(), count)
+    }
+
+    /// The rows of the first `count` events of `log`.
+    pub(super) fn of_events(log: &Arc<EventLog>, count: usize) -> FollowedRows {
+        let width = log.edge_features().map_or(0, FeatureTable::width);
+        FollowedRows::of(First::Events(log.clone()), width, count)
+    }
+
+    /// The rows of the first `count` nodes of `log`.
+    pub(super) fn of_nodes(log: &Arc<EventLog>, count: usize) -> FollowedRows {
+        let width = log.node_features().map_or(0, FeatureTable::width);
+        FollowedRows::of(First::Nodes(log.clone()), width, count)
+    }
+
+    /// Of `count` rows those with the ids `ids`, ascending, which are all that is asked for;
+    /// `values` are `[ids, width]`.
+    pub(crate) fn kept(
+        count: usize,
+        width: usize,
+        ids: Vec<u32>,
+        values: Vec<f32>,
+    ) -> FollowedRows {
+        FollowedRows::of(First::Kept(Kept { ids, values }), width, count)
+    }
+
+    pub(crate) fn width(&self) -> usize {
+        self.width
+    }
+
+    /// Adds the next row.
+    ///
+    /// # Panics
+    /// When it has another width.
+    pub(crate) fn push(&mut self, row: &[f32]) {
+        assert_eq!(row.len(), self.width, "width of a feature row");
+        if self.width > 0 {
+            self.newer.ids.push(self.next);
+            self.newer.values.extend_from_slice(row);
+        }
+        self.next += 1;
+    }
+
+    /// Adds `rows` rows, of which only those with the ids `ids`, ascending, are there; `values` are
+    /// `[ids, width]`.
+    pub(crate) fn extend_kept(&mut self, rows: usize, ids: &[u32], values: &[f32]) {
+        self.newer.ids.extend_from_slice(ids);
+        self.newer.values.extend_from_slice(values);
+        self.next += rows as u32;
+    }
+
+    /// Rows that came since and are there.
+    pub(crate) fn newer(&self) -> usize {
+        self.newer.ids.len()
+    }
+
+    /// Lets go of all that came since but for the rows `needed`, ascending, which are all that is asked
+    /// for from now on.
+    pub(crate) fn keep(&mut self, needed: &[u32]) {
+        let (width, Kept { ids, values }) = (self.width, &mut self.newer);
+        let mut needed = needed.iter().copied().peekable();
+        let mut kept = 0;
+        for place in 0..ids.len() {
+            let id = ids[place];
+            while needed.next_if(|&other| other < id).is_some() {}
+            if needed.peek() == Some(&id) {
+                ids[kept] = id;
+                values.copy_within(place * width..(place + 1) * width, kept * width);
+                kept += 1;
+            }
+        }
+        ids.truncate(kept);
+        values.truncate(kept * width);
+    }
+
+    /// The rows `ids`, `[ids, width]`. A row that is not there is zero: a node that was never seen
+    /// has no features.
+    ///
+    /// # Panics
+    /// When one is asked for that was not kept, or was let go of.
+    pub(crate) fn gather(&self, ids: &[u32]) -> Vec<f32> {
+        let mut rows = vec![0.0; ids.len() * self.width];
+        if self.width > 0 {
+            for (&id, row) in ids.iter().zip(rows.chunks_exact_mut(self.width)) {
+                self.row_into(id, row);
+            }
+        }
+        rows
+    }
+
+    fn row_into(&self, id: u32, row: &mut [f32]) {
+        let width = self.width;
+        if id as usize >= self.count {
+            if id < self.next {
+                row.copy_from_slice(self.newer.row(id, width));
+            }
+            return;
+        }
+        let table = match &self.first {
+            First::Drawn(table) => Some(&**table),
+            First::Events(log) => log.edge_features(),
+            First::Nodes(log) => log.node_features(),
+            First::Kept(kept) => {
+                row.copy_from_slice(kept.row(id, width));
+                None
+            }
+        };
+        if let Some(table) = table {
+            table.row_into(id as usize, row);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rows() -> FollowedRows {
+        let mut rows = FollowedRows::kept(4, 2, vec![1, 3], vec![1.0, 1.5, 3.0, 3.5]);
+        for id in 4..9u8 {
+            rows.push(&[f32::from(id), f32::from(id) + 0.5]);
+        }
+        rows
+    }
+
+    #[test]
+    fn rows_stay_under_their_ids() {
+        let mut rows = rows();
+        assert_eq!(rows.gather(&[8, 1, 4]), [8.0, 8.5, 1.0, 1.5, 4.0, 4.5]);
+        rows.keep(&[1, 2, 5, 8, 11]);
+        assert_eq!(rows.newer(), 2);
+        rows.push(&[9.0, 9.5]);
+        assert_eq!(
+            rows.gather(&[9, 5, 3, 8]),
+            [9.0, 9.5, 5.0, 5.5, 3.0, 3.5, 8.0, 8.5]
+        );
+        // Whoever was never seen has none.
+        assert_eq!(rows.gather(&[10]), [0.0, 0.0]);
+        rows.extend_kept(3, &[11], &[11.0, 11.5]);
+        assert_eq!(rows.gather(&[11, 13]), [11.0, 11.5, 0.0, 0.0]);
+    }
+
+    #[test]
+    #[should_panic(expected = "was not kept")]
+    fn a_row_that_was_let_go_of_is_no_zero() {
+        let mut rows = rows();
+        rows.keep(&[5]);
+        rows.gather(&[4]);
+    }
+}

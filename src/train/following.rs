@@ -1,0 +1,218 @@
+//! Memory that follows events with fixed weights, and pairs that are asked for in between.
+//!
+//! What belongs to an event is done in two steps. It is *observed*: the stream, its graph and the pair
+//! histories have it, and later queries sample it. Then memory *follows*: updated rows and mail are
+//! written, of up to a batch's events at once. Between the two the events stand to a query as those of
+//! a batch do in an evaluation: in its past if they are earlier than it, unless the protocol hides the
+//! events of a batch, and not in memory yet. So whoever observes and asks in the batches of an
+//! evaluation gets its scores, bit for bit.
+//!
+//! Asking writes nothing. No gradient is kept and no past event sampled for memory's sake.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use burn::tensor::{Device, Tensor};
+use mspipe_datasets::Stop;
+
+use super::error::{EvalError, StageError};
+use super::pair_scores::{BesideBatch, UpdatedRows};
+use super::pass::Sampling;
+use super::stream::Stream;
+use super::upload;
+use crate::batch::{EventBatch, Layout};
+use crate::graph::{EventId, NodeId, Queries, Timestamp};
+use crate::memory::host::HostMemory;
+use crate::memory::{MemoryCommit, MemoryRequest, MemoryStore};
+use crate::model::LinkModel;
+
+impl Sampling {
+    /// Adds an event at the end of a stream that is followed; `features` are its edge features.
+    ///
+    /// # Panics
+    /// When the stream is not followed, other copies of its graph are in use, a node is not one of
+    /// its own, or the event has features of another width.
+    pub(crate) fn observe(&mut self, [src, dst]: [NodeId; 2], time: Timestamp, features: &[f32]) {
+        let Stream::Followed(stream) = &mut self.log else {
+            panic!("a stream that was opened does not change");
+        };
+        let event = EventId(stream.time.len() as u32);
+        stream.src.push(src.0);
+        stream.dst.push(dst.0);
+        stream.time.push(time);
+        let Some([edge, _]) = self.features.followed_rows() else {
+            panic!("features of a stream that is not followed");
+        };
+        edge.push(features);
+        (Arc::get_mut(&mut self.graph).expect("the only graph")).append(event, [src, dst], time);
+        let histories = Arc::get_mut(&mut self.histories).expect("the only histories");
+        histories.append(self.log.columns(), event);
+    }
+
+    /// Adds nodes without events, until there are `nodes`.
+    ///
+    /// # Panics
+    /// As [`Sampling::observe`].
+    pub(crate) fn grow(&mut self, nodes: usize) {
+        let before = self.log.room();
+        let Stream::Followed(stream) = &mut self.log else {
+            panic!("a stream that was opened does not change");
+        };
+        stream.nodes = nodes;
+        (Arc::get_mut(&mut self.graph).expect("the only graph")).grow(nodes);
+        if self.log.room() > before {
+            self.scratch = Default::default();
+        }
+    }
+
+    /// Whom `node` has had an event with, as its past says; some may be named more than once.
+    pub(crate) fn partners(&self, node: NodeId) -> Vec<NodeId> {
+        let all = self.graph.past(node, Timestamp::MAX, None);
+        self.graph.slice(all).neighbor.to_vec()
+    }
+
+    /// The events `events` of the stream.
+    fn cut(&self, events: Range<usize>) -> EventBatch {
+        let stream = self.columns();
+        EventBatch {
+            src: stream.src[events.clone()].to_vec(),
+            dst: stream.dst[events.clone()].to_vec(),
+            time: stream.time[events.clone()].to_vec(),
+            neg: Vec::new(),
+            neg_src: None,
+            events,
+        }
+    }
+}
+
+/// What is asked, and from what: a model, a stream and the memory as it stands.
+pub(crate) struct Asked<'a> {
+    /// Without autodiff.
+    pub(crate) model: &'a LinkModel,
+    /// Without autodiff.
+    pub(crate) device: &'a Device,
+    pub(crate) sampling: &'a Sampling,
+    pub(crate) memory: &'a HostMemory,
+    /// Events that memory has followed: the stream's first.
+    pub(crate) followed: usize,
+    pub(crate) stop: &'a Stop,
+}
+
+impl Asked<'_> {
+    /// The logit of each pair at its time.
+    ///
+    /// # Errors
+    /// When the device fails; a stop.
+    pub(crate) fn scores(
+        &self,
+        [src, dst]: [&[NodeId]; 2],
+        time: &[Timestamp],
+        updated: &mut UpdatedRows,
+    ) -> Result<Vec<f32>, EvalError> {
+        let batch = self.queries([src, dst], time);
+        let pairs = (0..).zip(src).zip(dst);
+        let pairs: Vec<_> = pairs.map(|((i, &src), &dst)| (i, src, dst)).collect();
+        self.beside(updated, |beside| beside.scores(&batch, &pairs, self.memory))
+    }
+
+    /// The logit of each of `candidates` as the destination of `source` at `time`.
+    ///
+    /// # Errors
+    /// When the device fails; a stop.
+    pub(crate) fn scores_of_source(
+        &self,
+        source: NodeId,
+        candidates: &[NodeId],
+        time: Timestamp,
+        updated: &mut UpdatedRows,
+    ) -> Result<Vec<f32>, EvalError> {
+        let batch = self.queries([&[source], &[source]], &[time]);
+        let pairs: Vec<_> = candidates.iter().map(|&dst| (0, source, dst)).collect();
+        self.beside(updated, |beside| beside.scores(&batch, &pairs, self.memory))
+    }
+
+    /// The embedding of each node at its time, `[nodes, width]`.
+    ///
+    /// # Errors
+    /// When the device fails; a stop.
+    pub(crate) fn embeddings(
+        &self,
+        node: &[NodeId],
+        time: &[Timestamp],
+        updated: &mut UpdatedRows,
+    ) -> Result<Vec<f32>, EvalError> {
+        let batch = self.queries([node, node], time);
+        let parts = self.beside(updated, |beside| beside.embeddings(&batch, self.memory))?;
+        match parts.is_empty() {
+            true => Ok(Vec::new()),
+            false => upload::read(Tensor::cat(parts, 0)),
+        }
+    }
+
+    /// What is asked as a batch that comes next and has no events.
+    fn queries(&self, [src, dst]: [&[NodeId]; 2], time: &[Timestamp]) -> EventBatch {
+        EventBatch {
+            events: self.followed..self.followed,
+            src: src.to_vec(),
+            dst: dst.to_vec(),
+            neg: dst.to_vec(),
+            neg_src: None,
+            time: time.to_vec(),
+        }
+    }
+
+    fn beside<T>(
+        &self,
+        updated: &mut UpdatedRows,
+        ask: impl FnOnce(&mut BesideBatch<'_>) -> Result<T, StageError>,
+    ) -> Result<T, EvalError> {
+        let mut beside = BesideBatch {
+            model: self.model,
+            device: self.device,
+            sampling: self.sampling,
+            candidates: None,
+            stop: self.stop,
+            negatives: Vec::new(),
+            ranks: Vec::new(),
+            kept: None,
+            updated: std::mem::take(updated),
+        };
+        let asked = ask(&mut beside);
+        *updated = beside.updated;
+        Ok(asked?)
+    }
+}
+
+/// Has `memory` follow the events `events` of the stream of `sampling`, as one batch.
+///
+/// # Errors
+/// When the device does not hand over the updated rows.
+pub(crate) fn follow(
+    model: &LinkModel,
+    sampling: &Sampling,
+    memory: &mut HostMemory,
+    device: &Device,
+    events: Range<usize>,
+) -> Result<(), EvalError> {
+    if events.is_empty() {
+        return Ok(());
+    }
+    let batch = sampling.cut(events);
+    // Evaluation is epoch 0.
+    let past = |roots: Queries<'_>, request| sampling.past(roots, request, batch.events.start, 0);
+    let layout =
+        sampling.with_scratch(|scratch| Layout::of_events(&batch, &sampling.layout, past, scratch));
+    let roots = batch.ends();
+    let fetched = memory.fetch(MemoryRequest::of(&layout, roots.queries()));
+    let rows = sampling.feature_rows(&layout);
+    let (input, edge) = sampling.model_input(&layout, rows, &fetched, device);
+    let updated = model.model.update(&input, None);
+    let commit = MemoryCommit {
+        memory: updated,
+        edge,
+        last_writers: layout.last_writers,
+        mail_routing: layout.mail_routing,
+        times: fetched.times,
+    };
+    Ok(memory.commit(commit).map_err(StageError::from)?)
+}
