@@ -106,7 +106,7 @@ fn two_settings_are_compared_by_the_seeds_that_both_have() {
     assert_eq!(comparison["seeds"], json!([1, 2]));
     assert_eq!(
         comparison["differ"],
-        json!(["lr_schedule: \"constant\", \"linear\""])
+        json!(["lr_schedule: constant, linear"])
     );
     let of = comparison["measures"]["test.ap"].as_array().unwrap();
     let [one, other] = ["one", "other"].map(|runs| {

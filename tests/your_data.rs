@@ -273,4 +273,16 @@ fn edge_features_are_standardised_by_the_run_s_own_training_part() {
         &format!("train --data a.csv {SMALL} --node-features standardize"),
     );
     assert!(!refused.status.success());
+    // Where there is nothing to scale, that is said.
+    let text: String = wei(1.0)
+        .lines()
+        .map(|line| line.splitn(4, ',').take(3).collect::<Vec<_>>().join(",") + "\n")
+        .collect();
+    fs::write(place.path("plain.csv"), text).unwrap();
+    let options = "--edge-features standardize --out none";
+    let [text, _] = said(&place, &format!("train --data plain.csv {SMALL} {options}"));
+    assert!(
+        text.contains("standardize has no effect: the stream has no edge features"),
+        "{text}"
+    );
 }

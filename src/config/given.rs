@@ -150,7 +150,9 @@ impl FromArgMatches for GivenConfig {
 
 impl Args for GivenConfig {
     fn augment_args(command: Command) -> Command {
-        RunConfig::augment_args(command)
+        let command = RunConfig::augment_args(command);
+        // `-1` is a number out of range, which is told with what is expected, and no unknown option.
+        command.mut_args(|arg| arg.allow_negative_numbers(true))
     }
 
     fn augment_args_for_update(command: Command) -> Command {
@@ -182,6 +184,16 @@ mod tests {
             .unwrap()
             .run
             .resolve(Purpose::Train)
+    }
+
+    #[test]
+    fn a_negative_number_is_out_of_range_and_no_unknown_option() {
+        let error = resolve(&["--data", "x", "--clip-norm", "-1"]).unwrap_err();
+        assert!(error.to_string().contains("clip-norm"), "{error}");
+        let [program, data] = ["test", "--data=x"];
+        let parsed = Program::try_parse_from([program, data, "--epochs", "-1"]);
+        let said = parsed.err().unwrap().to_string();
+        assert!(said.contains("invalid value '-1'"), "{said}");
     }
 
     #[test]

@@ -281,6 +281,10 @@ impl Comparison {
 /// The settings that differ, but for those of the machine and for seeds and folders.
 fn differences(one: &Value, other: &Value) -> Vec<String> {
     const OWN: [&str; 5] = ["out", "seed", "seeds", "threads", "checkpoint_every"];
+    let written = |value: &Value| {
+        let text = value.as_str().map(str::to_owned);
+        text.unwrap_or_else(|| value.to_string())
+    };
     let mut found = Vec::new();
     let names = one.as_object().into_iter().chain(other.as_object());
     let mut names: Vec<&String> = names.flat_map(|settings| settings.keys()).collect();
@@ -293,7 +297,7 @@ fn differences(one: &Value, other: &Value) -> Vec<String> {
         // What an earlier version did not write is null here.
         let (a, b) = (&one[name.as_str()], &other[name.as_str()]);
         if a != b {
-            found.push(format!("{name}: {a}, {b}"));
+            found.push(format!("{name}: {}, {}", written(a), written(b)));
         }
     }
     found

@@ -170,6 +170,10 @@ fn settle_scale(config: &mut RunConfig, log: &EventLog, split: &Split) -> Option
     let table = log.edge_features().filter(|table| is_used(table));
     let standardized = stream.edge_features == FeatureSource::Standardized;
     let settled = stream.edge_scale.take();
+    if standardized && table.is_none() {
+        let note = "--edge-features standardize has no effect: the stream has no edge features";
+        return Some(note.to_owned());
+    }
     let table = table.filter(|_| stream.edge_features.of_stream())?;
     if standardized {
         let fits = settled.filter(|scale| scale.width() == table.width());
