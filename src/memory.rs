@@ -9,6 +9,7 @@
 //! unless [`MemoryWrite::Read`] is asked for.
 //! What this module does not do: decide *when* to fetch and commit ([`crate::pipeline`]).
 
+pub mod backlog;
 pub mod device;
 pub mod host;
 pub mod node_memory;

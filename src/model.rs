@@ -30,7 +30,7 @@ use link_predictor::LinkPredictor;
 use tgn::Tgn;
 
 pub use config::{ModelConfig, ModelName, ModelNeeds};
-pub use input::{DropoutKey, LayerInput, MailboxInput, ModelInput};
+pub use input::{BacklogInput, DropoutKey, LayerInput, MailboxInput, ModelInput};
 pub use link_predictor::{Logits, OfSources};
 
 /// What a model makes of a batch.

@@ -60,6 +60,7 @@ impl Fixture {
             time_delta: TimeDelta::Message,
             write: MemoryWrite::Read,
             mail_slots: 1,
+            catch_up: false,
             ticks_per_unit: log.ticks_per_unit(),
             origin: 0,
             first: 0,

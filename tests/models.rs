@@ -63,6 +63,7 @@ impl Case {
             time_delta: TimeDelta::Message,
             write: MemoryWrite::Event,
             mail_slots: 1,
+            catch_up: false,
             ticks_per_unit: 1,
             origin: 1,
             first: 1,

@@ -117,6 +117,7 @@ impl Case {
                 time_delta: self.time_delta,
                 write: MemoryWrite::Event,
                 mail_slots: needs.mail_slots,
+                catch_up: false,
                 ticks_per_unit: log.ticks_per_unit(),
                 origin: 0,
                 first: 0,

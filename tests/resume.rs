@@ -147,7 +147,7 @@ fn numbers(record: &TrainRecord) -> Vec<String> {
 }
 
 /// Settings whose numbers don't depend on times.
-const SETTINGS: [(&str, &str); 9] = [
+const SETTINGS: [(&str, &str); 11] = [
     ("tgn", "--schedule sequential --memory device"),
     ("tgn", "--schedule staleness:3 --memory device"),
     (
@@ -159,6 +159,14 @@ const SETTINGS: [(&str, &str); 9] = [
         "--schedule staleness:4 --memory host",
     ),
     ("jodie", "--schedule mspipe --memory device"),
+    (
+        "jodie",
+        "--schedule staleness:4 --memory host --mitigation catch-up",
+    ),
+    (
+        "tgn --time-delta query",
+        "--schedule staleness:3 --memory device --mitigation catch-up",
+    ),
     ("apan", "--schedule staleness:2 --memory device"),
     ("apan", "--schedule exact-overlap --memory host"),
     (

@@ -58,6 +58,7 @@ impl World {
                 time_delta: needs.time_delta,
                 write: MemoryWrite::Event,
                 mail_slots: needs.mail_slots,
+                catch_up: false,
                 ticks_per_unit: 1,
                 origin: 1,
                 first: 1,

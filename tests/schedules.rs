@@ -16,10 +16,10 @@ use mspipe::train::observer::TrainEvent;
 use crate::on_device;
 
 /// Each model, and one whose rows are not nodes but nodes at a time.
-const MODELS: [&str; 4] = ["tgn", "jodie", "apan", "tgn --time-delta query"];
+pub(crate) const MODELS: [&str; 4] = ["tgn", "jodie", "apan", "tgn --time-delta query"];
 
 /// 8 iterations of training.
-const SHORT: &str = "280";
+pub(crate) const SHORT: &str = "280";
 
 /// 20 iterations of training: `mspipe` chooses its k at the 16th, and there are old rows with
 /// similar nodes.
@@ -62,7 +62,7 @@ impl Outcome {
     }
 
     /// Fails unless each iteration had the k that `k` says, and the version that follows.
-    fn must_be_stale(&self, k: impl Fn(&LedgerLine) -> usize) {
+    pub(crate) fn must_be_stale(&self, k: impl Fn(&LedgerLine) -> usize) {
         assert_eq!(self.ledger.len(), self.losses.len());
         for line in &self.ledger {
             assert_eq!(line.k, k(line), "{line:?}");
@@ -87,7 +87,7 @@ impl Outcome {
 }
 
 /// Trains on the first `events` of a small generated stream.
-fn train(model: &str, events: &str, options: &str) -> Outcome {
+pub(crate) fn train(model: &str, events: &str, options: &str) -> Outcome {
     let config = config(model, events, options);
     on_device(move |device| {
         let session = Session::open(config).unwrap();
@@ -138,7 +138,7 @@ impl Outcome {
 }
 
 /// What an iteration of `staleness:3` has.
-fn three(line: &LedgerLine) -> usize {
+pub(crate) fn three(line: &LedgerLine) -> usize {
     (line.iteration + 1).min(3)
 }
 

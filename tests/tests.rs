@@ -11,6 +11,8 @@ mod adam;
 mod architecture;
 /// The leak auditor passes the program and finds what is broken on purpose.
 mod audit;
+/// Mail is caught up on: by hand, at any k, and in runs.
+mod catch_up;
 /// The program as a user runs it: runs, determinism, bad input.
 mod cli;
 /// What every operation computes, in f64.

@@ -369,6 +369,7 @@ impl<'a> Replay<'a> {
             time_delta: TimeDelta::Query,
             write: MemoryWrite::Event,
             mail_slots: needs.mail_slots,
+            catch_up: false,
             ticks_per_unit: 1,
             origin: 0,
             first: 0,

@@ -46,9 +46,19 @@ pub struct ScheduleGrid {
     seeds: Vec<u64>,
 }
 
-/// Settings of a mitigation.
+/// A mitigation with its settings.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Mitigation {
+    /// Which one.
+    pub name: MitigationName,
+    /// What it corrects, if it corrects rows.
+    #[serde(flatten)]
+    pub correction: Option<Correction>,
+}
+
+/// Settings of a mitigation that corrects rows.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Correction {
     /// Rows are corrected whose age is above this quantile of their batch.
     pub quantile: f64,
     /// What remains of a corrected row (λ).
@@ -58,10 +68,12 @@ pub struct Mitigation {
 impl Mitigation {
     /// That of a run, if it has one.
     fn of(pipeline: &PipelineSettings) -> Option<Mitigation> {
-        (pipeline.mitigation == MitigationName::Similarity).then_some(Mitigation {
+        let name = pipeline.mitigation;
+        let correction = name.corrects_rows().then_some(Correction {
             quantile: pipeline.mitigation_quantile,
             keep: pipeline.mitigation_keep,
-        })
+        });
+        (name != MitigationName::None).then_some(Mitigation { name, correction })
     }
 }
 
@@ -88,13 +100,15 @@ impl FromArgMatches for ScheduleGrid {
     fn from_arg_matches(matches: &ArgMatches) -> Result<ScheduleGrid, clap::Error> {
         let mut mitigations = Vec::new();
         for name in values(matches, "mitigation") {
-            match name {
-                MitigationName::None => mitigations.push(None),
-                MitigationName::Similarity => {
-                    for quantile in values(matches, "mitigation_quantile") {
-                        let keeps = values(matches, "mitigation_keep").into_iter();
-                        mitigations.extend(keeps.map(|keep| Some(Mitigation { quantile, keep })));
-                    }
+            let with = |correction| Some(Mitigation { name, correction });
+            if name == MitigationName::None {
+                mitigations.push(None);
+            } else if !name.corrects_rows() {
+                mitigations.push(with(None));
+            } else {
+                for quantile in values(matches, "mitigation_quantile") {
+                    let keeps = values(matches, "mitigation_keep").into_iter();
+                    mitigations.extend(keeps.map(|keep| with(Some(Correction { quantile, keep }))));
                 }
             }
         }
@@ -289,11 +303,16 @@ impl ScheduleGrid {
         config.pipeline.schedule = arm.schedule.clone();
         config.pipeline.mitigation = MitigationName::None;
         let mut label = arm.schedule.to_string();
-        if let Some(Mitigation { quantile, keep }) = arm.mitigation {
-            config.pipeline.mitigation = MitigationName::Similarity;
-            config.pipeline.mitigation_quantile = quantile;
-            config.pipeline.mitigation_keep = keep;
-            label += &format!(", quantile {quantile}, keep {keep}");
+        if let Some(Mitigation { name, correction }) = arm.mitigation {
+            config.pipeline.mitigation = name;
+            match correction {
+                Some(Correction { quantile, keep }) => {
+                    config.pipeline.mitigation_quantile = quantile;
+                    config.pipeline.mitigation_keep = keep;
+                    label += &format!(", quantile {quantile}, keep {keep}");
+                }
+                None => label += &format!(", {}", name_of(&name)),
+            }
         }
         Training {
             label: format!("{label}, memory {}, seed {seed}", name_of(&arm.memory)),
@@ -381,7 +400,11 @@ impl fmt::Display for ScheduleReport {
             "memory", "schedule", "events/s", "/ G", "k", "stall", "train", "test AP", "speed-up"
         )?;
         if mitigated {
-            write!(f, " {:>8} {:>5} {:>14}", "quantile", "λ", "rows corrected")?;
+            write!(
+                f,
+                " {:>19} {:>8} {:>5} {:>14}",
+                "mitigation", "quantile", "λ", "rows corrected"
+            )?;
         }
         for row in &self.rows {
             write!(
@@ -397,12 +420,14 @@ impl fmt::Display for ScheduleReport {
                 row.test_ap.to_string(),
                 row.speed_up_text(),
             )?;
+            let correction = row.mitigation.and_then(|m| m.correction);
             if mitigated {
                 write!(
                     f,
-                    " {:>8} {:>5} {:>14}",
-                    or_dash(row.mitigation.map(|m| m.quantile.to_string())),
-                    or_dash(row.mitigation.map(|m| m.keep.to_string())),
+                    " {:>19} {:>8} {:>5} {:>14}",
+                    or_dash(row.mitigation.map(|m| name_of(&m.name))),
+                    or_dash(correction.map(|of| of.quantile.to_string())),
+                    or_dash(correction.map(|of| of.keep.to_string())),
                     or_dash(row.corrected_rows.map(|rows| format!("{rows:.1}"))),
                 )?;
             }

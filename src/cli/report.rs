@@ -28,7 +28,7 @@ pub(super) fn emulated(link: &Link) -> String {
 }
 
 /// What staleness did to the memory of a run.
-pub(super) fn stale_memory(counts: &StaleMemory) -> String {
+pub(super) fn stale_memory(counts: &StaleMemory, updater_rows: u64) -> String {
     let of = |part: u64, whole: u64, what: &str| {
         format!(
             "{:.1} % of {} {what}",
@@ -41,14 +41,15 @@ pub(super) fn stale_memory(counts: &StaleMemory) -> String {
         of(stale, rows, what)
     };
     format!(
-        "memory    stale: {}, {}; lost: {}",
+        "memory    stale: {}, {}; lost: {}; the updater ran {} times",
         stale(&counts.rows_read, "rows read"),
         stale(&counts.rows_written, "rows written"),
         of(
             counts.mail_lost,
             counts.mail_overwritten,
             "pieces of mail overwritten"
-        )
+        ),
+        HumanCount(updater_rows)
     )
 }
 

@@ -5,7 +5,7 @@
 
 use clap::Id;
 
-use super::{MitigationName, RunConfig, Task};
+use super::{RunConfig, Task};
 use crate::device::DeviceChoice;
 use crate::model::ModelName;
 use crate::pipeline::schedule::Schedule;
@@ -61,7 +61,7 @@ impl Need {
                 .then(|| format!("with --node-features {}", stream.node_features)),
             Need::Overlap => (pipeline.schedule == Schedule::Sequential)
                 .then(|| format!("with --schedule {}", pipeline.schedule)),
-            Need::Mitigation => (pipeline.mitigation == MitigationName::None)
+            Need::Mitigation => (!pipeline.mitigation.corrects_rows())
                 .then(|| "without --mitigation similarity".to_owned()),
         }
     }

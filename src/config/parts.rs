@@ -604,12 +604,22 @@ pub struct OutputSettings {
 
 /// Mitigation of staleness.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "kebab-case")]
 pub enum MitigationName {
     /// Nothing
     None,
+    /// A node keeps its last k pieces of mail, and its row absorbs all that it has not absorbed: none
+    /// is lost (tgn, jodie)
+    CatchUp,
     /// The oldest rows of a batch are pulled towards those of similar nodes (MSPipe-S)
     Similarity,
+}
+
+impl MitigationName {
+    /// Whether it pulls rows towards others, by `--mitigation-keep` and `--mitigation-quantile`.
+    pub fn corrects_rows(self) -> bool {
+        self == MitigationName::Similarity
+    }
 }
 
 /// Settings of the pipeline.

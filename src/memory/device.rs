@@ -81,6 +81,15 @@ impl DeviceMemory {
         }
     }
 
+    /// Pieces of mail at these places of all nodes' slots, `[places, mail width]`.
+    fn select_mail(&self, places: &[i32]) -> Tensor<2> {
+        let [nodes, mails] = self.mailbox.dims();
+        let slots = self.node_times.rule().mail_slots;
+        let pieces = self.mailbox.clone().reshape([nodes * slots, mails / slots]);
+        let places = ints(places.to_vec(), [places.len()], &self.memory.device());
+        pieces.select(0, places)
+    }
+
     /// The times that belong to them.
     pub fn node_times(&self) -> &NodeTimes {
         &self.node_times
@@ -90,13 +99,26 @@ impl DeviceMemory {
 impl MemoryStore for DeviceMemory {
     fn fetch(&self, request: MemoryRequest<'_>) -> FetchedMemory {
         let correction = Correction::of(self.mitigation.as_ref(), &self.node_times, request);
+        let times = FetchedTimes {
+            corrected: correction.corrected(),
+            version: self.version,
+            ..self.node_times.fetch(request)
+        };
         let nodes = request.rows.node.iter().chain(correction.extra());
         let index: Vec<i32> = nodes.map(|node| node.0 as i32).collect();
         let (rows, gathered) = (request.rows.node.len(), index.len());
         let index = ints(index, [gathered], &self.memory.device());
         // Mail of several slots is read where it is: the table is not written before the
         // batch that reads it is done, and then nobody else holds it.
-        let (memory, mail, mail_row) = if self.node_times.rule().mail_slots > 1 {
+        let rule = self.node_times.rule();
+        let mut earlier_mail = None;
+        let (memory, mail, mail_row) = if rule.catch_up {
+            let memory = self.memory.clone().select(0, index);
+            let mail = self.select_mail(&times.mail_place);
+            earlier_mail =
+                (times.backlog.mail() > 0).then(|| self.select_mail(&times.backlog.place));
+            (memory, mail, (0..rows as i32).collect())
+        } else if rule.mail_slots > 1 {
             let memory = self.memory.clone().select(0, index);
             let nodes = request.rows.node.iter().map(|node| node.0 as i32);
             (memory, self.mailbox.clone(), nodes.collect())
@@ -113,11 +135,8 @@ impl MemoryStore for DeviceMemory {
             memory: correction.apply(memory),
             mail,
             mail_row,
-            times: FetchedTimes {
-                corrected: correction.corrected(),
-                version: self.version,
-                ..self.node_times.fetch(request)
-            },
+            earlier_mail,
+            times,
         }
     }
 

@@ -42,9 +42,12 @@ pub struct HostRows {
     memory: Vec<f32>,
     /// Mail, `[mail rows, slots x mail width]`.
     mail: Vec<f32>,
+    /// Mail that is absorbed before it, `[mail, mail width]`.
+    earlier_mail: Vec<f32>,
     /// Row of `mail` of each row.
     mail_row: Vec<i32>,
-    widths: [usize; 2],
+    /// Of a memory row, of a row of `mail`, of a piece of mail.
+    widths: [usize; 3],
     correction: Correction,
     times: FetchedTimes,
 }
@@ -52,7 +55,7 @@ pub struct HostRows {
 impl HostRows {
     /// Bytes that an upload moves.
     pub fn bytes(&self) -> u64 {
-        4 * (self.memory.len() + self.mail.len()) as u64
+        4 * (self.memory.len() + self.mail.len() + self.earlier_mail.len()) as u64
     }
 
     /// The rows as tensors on `device`.
@@ -61,11 +64,14 @@ impl HostRows {
             let rows = values.len() / width.max(1);
             Tensor::<2>::from_data(TensorData::new(values, [rows, width]), device)
         };
-        let [width, mail_width] = self.widths;
+        let [width, mail_width, piece] = self.widths;
+        let earlier_mail =
+            (self.times.backlog.mail() > 0).then(|| tensor(self.earlier_mail, piece));
         FetchedMemory {
             memory: self.correction.apply(tensor(self.memory, width)),
             mail: tensor(self.mail, mail_width),
             mail_row: self.mail_row,
+            earlier_mail,
             times: self.times,
         }
     }
@@ -103,23 +109,39 @@ impl HostMemory {
             version: self.version,
             ..self.node_times.fetch(request)
         };
-        let slots = self.node_times.rule().mail_slots;
+        let rule = self.node_times.rule();
         let ids =
             |nodes: &[NodeId]| -> Vec<i32> { nodes.iter().map(|node| node.0 as i32).collect() };
         let node = ids(request.rows.node);
         let all = [&node[..], &ids(correction.extra())].concat();
+        let piece = self.mail_width;
+        let one_each = || (0..node.len() as i32).collect();
+        if rule.catch_up {
+            let mail = |places: &[i32]| rows::gather_rows(&self.mailbox, places, piece);
+            return HostRows {
+                memory: rows::gather_rows(&self.memory, &all, self.width),
+                mail: mail(&times.mail_place),
+                earlier_mail: mail(&times.backlog.place),
+                mail_row: one_each(),
+                widths: [self.width, piece, piece],
+                correction,
+                times,
+            };
+        }
+        let slots = rule.mail_slots;
         let (with_mail, mail_row) = if slots > 1 {
             let distinct = Distinct::of(node.iter());
             let first = distinct.first.iter().map(|&row| node[row as usize]);
             (first.collect(), distinct.number)
         } else {
-            (node.clone(), (0..node.len() as i32).collect())
+            (node.clone(), one_each())
         };
         HostRows {
             memory: rows::gather_rows(&self.memory, &all, self.width),
-            mail: rows::gather_rows(&self.mailbox, &with_mail, slots * self.mail_width),
+            mail: rows::gather_rows(&self.mailbox, &with_mail, slots * piece),
+            earlier_mail: Vec::new(),
             mail_row,
-            widths: [self.width, slots * self.mail_width],
+            widths: [self.width, slots * piece, piece],
             correction,
             times,
         }

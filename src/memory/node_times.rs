@@ -1,5 +1,6 @@
 //! Times of memory rows and mail, exact, on the host; and the order of a node's mail slots.
 
+use super::backlog::{Backlog, Piece};
 use super::{MemoryRequest, MemoryWrite};
 use crate::batch::{LastWriter, LastWriters, MailRouting, TimeDelta};
 use crate::graph::{NodeId, Timestamp};
@@ -14,6 +15,9 @@ pub struct NodeTimesRule {
     pub write: MemoryWrite,
     /// Pieces of mail that a node keeps, at least 1; a new one replaces the oldest.
     pub mail_slots: usize,
+    /// Whether a row absorbs all mail that it has not absorbed, one piece after the other, and not
+    /// its newest alone. [`MemoryWrite::Event`] only.
+    pub catch_up: bool,
     /// Ticks of the stream's unit.
     pub ticks_per_unit: i64,
     /// Time that a node without updates counts from, and a mail slot that is empty: the
@@ -33,6 +37,10 @@ pub struct NodeTimes {
     mail_time: Vec<Timestamp>,
     /// Slot that each node's next mail goes to.
     next_slot: Vec<u32>,
+    /// Mail that each node got, and of it what its row has absorbed; both wrap around. Kept to catch
+    /// up.
+    received: Vec<u32>,
+    absorbed: Vec<u32>,
 }
 
 /// Times of all nodes, as a checkpoint has them.
@@ -41,6 +49,8 @@ pub(super) struct SavedTimes {
     pub(super) last_update: Vec<Timestamp>,
     pub(super) mail_time: Vec<Timestamp>,
     pub(super) next_slot: Vec<u32>,
+    pub(super) received: Vec<u32>,
+    pub(super) absorbed: Vec<u32>,
 }
 
 /// Marks an empty mail slot.
@@ -66,6 +76,12 @@ pub struct FetchedTimes {
     pub corrected: Option<usize>,
     /// Commits that they were read after, since the last reset.
     pub version: u64,
+    /// Mail that rows absorb before their newest, to catch up.
+    pub backlog: Backlog,
+    /// Place of each row's newest mail in the table of mail, to catch up; else empty.
+    pub(super) mail_place: Vec<i32>,
+    /// Mail that each row's node had got, which the updated row has absorbed; to catch up, else empty.
+    pub(super) seen: Vec<u32>,
     /// Time that each row's memory has when the updater has run.
     pub(super) updated: Vec<Timestamp>,
     /// Node of each row, where memory is kept though its node has no event; else empty.
@@ -80,6 +96,13 @@ impl FetchedTimes {
             // The last writers' are among them.
             false => &self.kept,
         }
+    }
+
+    /// Pieces of mail that the updater absorbs: one for each row that it runs for, and what they
+    /// catch up.
+    pub fn updater_rows(&self) -> u64 {
+        let runs = self.active.iter().map(|&runs| runs as u64).sum::<u64>();
+        runs + self.backlog.mail() as u64
     }
 
     /// Each memory row that is written: the last writers', then those that are kept though their
@@ -106,6 +129,8 @@ impl NodeTimes {
             last_update: vec![rule.origin; nodes],
             mail_time: vec![NO_MAIL; nodes * rule.mail_slots],
             next_slot: vec![0; nodes],
+            received: vec![0; if rule.catch_up { nodes } else { 0 }],
+            absorbed: vec![0; if rule.catch_up { nodes } else { 0 }],
             rule,
         }
     }
@@ -137,6 +162,10 @@ impl NodeTimes {
         self.last_update.resize(nodes, self.rule.origin);
         self.mail_time.resize(nodes * self.rule.mail_slots, NO_MAIL);
         self.next_slot.resize(nodes, 0);
+        if self.rule.catch_up {
+            self.received.resize(nodes, 0);
+            self.absorbed.resize(nodes, 0);
+        }
     }
 
     /// Whether a node has had mail, as each end of an event gets some.
@@ -144,11 +173,18 @@ impl NodeTimes {
         self.newest_mail(node) != NO_MAIL
     }
 
+    /// Mail that each node got, and of it what its row has absorbed; empty unless rows catch up.
+    pub(crate) fn received_and_absorbed(&self) -> [&[u32]; 2] {
+        [&self.received, &self.absorbed]
+    }
+
     /// Takes over the times of another table of as many nodes and slots.
     pub(super) fn restore(&mut self, times: SavedTimes) {
         self.last_update = times.last_update;
         self.mail_time = times.mail_time;
         self.next_slot = times.next_slot;
+        self.received = times.received;
+        self.absorbed = times.absorbed;
     }
 
     /// Times of the requested rows and roots.
@@ -169,8 +205,17 @@ impl NodeTimes {
         if self.rule.write == MemoryWrite::Read {
             times.kept = request.rows.node.to_vec();
         }
+        if self.rule.catch_up {
+            let nodes = request.rows.node;
+            times.backlog = Backlog::of(self, nodes);
+            times.mail_place = nodes.iter().map(|&node| self.mail_place(node, 0)).collect();
+            times.seen = nodes
+                .iter()
+                .map(|node| self.received[node.index()])
+                .collect();
+        }
         for (row, &node) in request.rows.node.iter().enumerate() {
-            let last_update = self.last_update[node.index()];
+            let last_update = self.last_update_before(node, 0);
             let until = match self.rule.time_delta {
                 TimeDelta::Query => request.rows.time[row],
                 TimeDelta::Message => self.newest_mail(node),
@@ -222,9 +267,56 @@ impl NodeTimes {
     }
 
     fn newest_mail(&self, node: NodeId) -> Timestamp {
+        self.mails(node)[self.mail_slot(node, 0)]
+    }
+
+    /// Slot of the piece of a node's mail that so many are newer than.
+    fn mail_slot(&self, node: NodeId, newer: usize) -> usize {
         let slots = self.rule.mail_slots;
-        let newest = (self.next_slot[node.index()] as usize + slots - 1) % slots;
-        self.mails(node)[newest]
+        (self.next_slot[node.index()] as usize + 2 * slots - 1 - newer) % slots
+    }
+
+    /// Its place in the table of mail.
+    fn mail_place(&self, node: NodeId, newer: usize) -> i32 {
+        (node.index() * self.rule.mail_slots + self.mail_slot(node, newer)) as i32
+    }
+
+    /// Pieces of a node's mail that its row has not absorbed and that are still there.
+    pub(super) fn unabsorbed(&self, node: NodeId) -> usize {
+        let [received, absorbed] = [&self.received, &self.absorbed].map(|all| all[node.index()]);
+        (received.wrapping_sub(absorbed) as usize).min(self.rule.mail_slots)
+    }
+
+    /// The piece of a node's mail that so many are newer than, absorbed after those before it.
+    pub(super) fn mail(&self, node: NodeId, newer: usize) -> Piece {
+        let last_update = self.last_update_before(node, newer);
+        let updated = self.last_update_after(node, newer, last_update);
+        Piece {
+            place: self.mail_place(node, newer),
+            delta_t: self.in_units(updated - last_update),
+        }
+    }
+
+    /// Time of a node's row when all has been absorbed that came before the piece of mail that so many
+    /// are newer than.
+    fn last_update_before(&self, node: NodeId, newer: usize) -> Timestamp {
+        let last_update = self.last_update[node.index()];
+        if self.rule.catch_up && self.unabsorbed(node) > newer + 1 {
+            self.last_update_after(node, newer + 1, last_update)
+        } else {
+            last_update
+        }
+    }
+
+    /// The same when that piece has been absorbed too: its own time, and where differences count to the
+    /// query, the time of the next piece, which came with the node's next update. A row that was
+    /// written from stale memory may be newer than the mail that it has not absorbed: then no time
+    /// passes.
+    fn last_update_after(&self, node: NodeId, newer: usize, last_update: Timestamp) -> Timestamp {
+        match self.rule.time_delta {
+            TimeDelta::Message => self.mails(node)[self.mail_slot(node, newer)],
+            TimeDelta::Query => self.mails(node)[self.mail_slot(node, newer - 1)].max(last_update),
+        }
     }
 
     /// Time of what a node knows of itself: its newest mail, which the updater lets into a row
@@ -260,6 +352,15 @@ impl NodeTimes {
         for (node, &row) in last_writers.node.iter().zip(&last_writers.row) {
             self.last_update[node.index()] = times.updated[row as usize];
         }
+        if self.rule.catch_up {
+            for (node, &row) in last_writers.node.iter().zip(&last_writers.row) {
+                self.absorbed[node.index()] = times.seen[row as usize];
+            }
+            for node in &mail_routing.node {
+                let received = &mut self.received[node.index()];
+                *received = received.wrapping_add(1);
+            }
+        }
         let places = self.places(mail_routing);
         for ((node, &time), place) in mail_routing.node.iter().zip(&mail_routing.time).zip(places) {
             self.mail_time[place as usize] = time;
@@ -273,6 +374,8 @@ impl NodeTimes {
         self.last_update.fill(self.rule.origin);
         self.mail_time.fill(NO_MAIL);
         self.next_slot.fill(0);
+        self.received.fill(0);
+        self.absorbed.fill(0);
     }
 }
 

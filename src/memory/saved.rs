@@ -42,6 +42,11 @@ impl SavedMemory<'_> {
         arrays.put_column(format!("{prefix}mail_time"), self.node_times.mail_time());
         arrays.put_column(format!("{prefix}next_slot"), self.node_times.next_slot());
         arrays.put_column(format!("{prefix}version"), self.version.as_slice());
+        if self.node_times.rule().catch_up {
+            let [received, absorbed] = self.node_times.received_and_absorbed();
+            arrays.put_column(format!("{prefix}received"), received);
+            arrays.put_column(format!("{prefix}absorbed"), absorbed);
+        }
     }
 }
 
@@ -100,12 +105,20 @@ impl Held {
     ) -> Result<Held, Unfit> {
         let [nodes, _] = shapes[0];
         let slots = node_times.rule().mail_slots;
+        let catch_up = node_times.rule().catch_up;
+        let mut counts = |name| match catch_up {
+            true => arrays.take_shaped(name, &[nodes]),
+            false => Ok(Vec::new()),
+        };
+        let (received, absorbed) = (counts("received")?, counts("absorbed")?);
         let rows = arrays.take_shaped("rows", &shapes[0])?;
         let mails = arrays.take_shaped("mails", &shapes[1])?;
         let times = SavedTimes {
             last_update: arrays.take_shaped("last_update", &[nodes])?,
             mail_time: arrays.take_shaped("mail_time", &[nodes * slots])?,
             next_slot: arrays.take_shaped("next_slot", &[nodes])?,
+            received,
+            absorbed,
         };
         if times.next_slot.iter().any(|&slot| slot as usize >= slots) {
             return Err(Unfit::Contradiction {

@@ -17,6 +17,8 @@ pub struct FetchedMemory {
     /// Row of `mail` of each row, `[rows]`. A memory with one slot per node has one per row; with
     /// several, rows of one node share the node's, as they are many numbers.
     pub mail_row: Vec<i32>,
+    /// Mail that is absorbed before it, `[mail, mail width]`, as [`FetchedTimes::backlog`] has it.
+    pub earlier_mail: Option<Tensor<2>>,
     /// Times that belong to them.
     pub times: FetchedTimes,
 }

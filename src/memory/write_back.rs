@@ -65,6 +65,10 @@ impl WriteBack {
         // Rows that are kept on reading keep their numbers: all rows are read back then.
         let updated = &back.times.updated;
         back.times.updated = back.rows.iter().map(|&row| updated[row as usize]).collect();
+        if !back.times.seen.is_empty() {
+            let seen = &back.times.seen;
+            back.times.seen = back.rows.iter().map(|&row| seen[row as usize]).collect();
+        }
         for row in &mut back.last_writers.row {
             *row = place[*row as usize];
         }
@@ -194,6 +198,8 @@ pub struct Bounds {
     pub width: usize,
     /// Width of an edge feature row.
     pub edge_width: usize,
+    /// Whether rows catch up on mail.
+    pub catch_up: bool,
 }
 
 impl Update {
@@ -239,6 +245,9 @@ impl Update {
         };
         times_of("mail_time", &mail_routing.time);
         times_of("updated", &times.updated);
+        if !times.seen.is_empty() {
+            arrays.put_column(format!("{prefix}seen"), times.seen.as_slice());
+        }
         arrays.put_column(format!("{prefix}edge"), edge.as_slice());
         arrays.put_column(format!("{prefix}rows"), self.rows.as_slice());
     }
@@ -257,6 +266,10 @@ impl Update {
         let kept = nodes("kept_node")?;
         let mail: Vec<i32> = arrays.take_column("mail_rows")?;
         let (triples, rest) = mail.as_chunks();
+        let seen = match bounds.catch_up {
+            true => arrays.take_column("seen")?,
+            false => Vec::new(),
+        };
         let update = Update {
             back: WriteBack {
                 rows: Vec::new(),
@@ -278,6 +291,7 @@ impl Update {
                 times: FetchedTimes {
                     updated: arrays.take_column("updated")?,
                     kept,
+                    seen,
                     ..FetchedTimes::default()
                 },
                 edge: arrays.take_column("edge")?,
@@ -356,6 +370,11 @@ impl Update {
                     .items
                     .iter()
                     .all(|mail| of_row(mail) && of_event(mail)),
+            ),
+            (
+                "seen",
+                "does not have one number per row",
+                !bounds.catch_up || times.seen.len() == rows,
             ),
             (
                 "kept_node",

@@ -16,6 +16,8 @@ pub struct ModelInput {
     pub memory: Tensor<2>,
     /// Mail, `[mail rows, slots x mail width]`: one per row, or those that `mailbox` refers to.
     pub mail: Tensor<2>,
+    /// Mail that some rows absorb before it.
+    pub backlog: Option<BacklogInput>,
     /// Time since the last update of each row, `[rows]`, in the stream's unit.
     pub delta_t: Tensor<1>,
     /// 1 where the row goes through the updater, 0 where it keeps its memory, `[rows]`.
@@ -34,6 +36,22 @@ pub struct ModelInput {
     /// Layers, the innermost first: its rows are the memory's, and its roots are the rows
     /// of the next layer; the last one's roots are the batch's.
     pub layers: Vec<LayerInput>,
+}
+
+/// Mail that rows absorb before their newest, without gradients, as
+/// [`Backlog`](crate::memory::backlog::Backlog) has it.
+#[derive(Debug, Clone)]
+pub struct BacklogInput {
+    /// `[entries]`: a row with the memory that each entry begins with.
+    pub row: Tensor<1, Int>,
+    /// Entries of each step: the first ones.
+    pub steps: Vec<usize>,
+    /// `[mail, mail width]`, step by step.
+    pub mail: Tensor<2>,
+    /// `[mail]`, as [`ModelInput::delta_t`].
+    pub delta_t: Tensor<1>,
+    /// `[rows]`: each row among the entries and, behind them, the rows.
+    pub source: Tensor<1, Int>,
 }
 
 /// Mail as the attention kernel takes past events.

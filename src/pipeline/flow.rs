@@ -370,6 +370,7 @@ impl<'s> Flow<'s> {
                 decision: read.decision,
                 ages: None,
                 stale_memory: None,
+                updater_rows: None,
                 corrected: None,
             })
             .collect();

@@ -47,6 +47,9 @@ pub struct LedgerLine {
     /// What of its memory was stale, and which mail went.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stale_memory: Option<StaleMemory>,
+    /// Pieces of mail that the updater absorbed into the rows read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub updater_rows: Option<u64>,
     /// Rows that a mitigation drew towards those of similar nodes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub corrected: Option<usize>,
@@ -235,6 +238,11 @@ impl Replay {
         }
     }
 
+    /// The largest k.
+    pub(crate) fn most(&self) -> usize {
+        self.k.values().copied().max().unwrap_or(1)
+    }
+
     /// The k of the iterations of an epoch.
     ///
     /// # Errors
@@ -270,6 +278,7 @@ mod tests {
             decision: None,
             ages: None,
             stale_memory: None,
+            updater_rows: None,
             corrected: None,
         }
     }

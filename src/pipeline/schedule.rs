@@ -15,6 +15,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use super::ledger::{Replay, ReplayError};
 use super::profile::{Profile, Residency};
 
 /// What overlaps, and how stale memory may be.
@@ -41,6 +42,10 @@ pub enum Schedule {
 
 /// Largest K: what no iteration sees yet is kept.
 const MOST_STALENESS: usize = 10_000;
+
+/// Largest staleness that is chosen from measured times, which ask for 4 at most unless they can't be told
+/// well: what has to be kept for it is known before a run.
+pub(super) const MOST_ONLINE: usize = 8;
 
 /// Share of the bottleneck that a period may exceed it by before k is raised; stage times
 /// are measured, and at a boundary their noise must not move k.
@@ -79,6 +84,19 @@ impl Schedule {
             }
             Schedule::Replay(_) => None,
         }
+    }
+
+    /// Largest staleness that an iteration may have.
+    ///
+    /// # Errors
+    /// When the ledger to replay can't be read.
+    pub(crate) fn most_staleness(&self) -> Result<usize, ReplayError> {
+        Ok(match self {
+            Schedule::Sequential | Schedule::Prefetch | Schedule::ExactOverlap => 1,
+            Schedule::Staleness(k) => *k,
+            Schedule::Mspipe | Schedule::Auto => MOST_ONLINE,
+            Schedule::Replay(path) => Replay::read(path)?.most(),
+        })
     }
 
     /// Time of an iteration once it has settled; `None` for a replay.

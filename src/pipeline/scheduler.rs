@@ -19,7 +19,7 @@ use super::cycle::Cycle;
 use super::ledger::{Decision, Replay, ReplayError};
 use super::profile::{Profile, Queue, Residency};
 use super::queue::QueueIteration;
-use super::schedule::{MEASURING_SLACK, Schedule};
+use super::schedule::{MEASURING_SLACK, MOST_ONLINE, Schedule};
 use super::step::{Lane, Step};
 
 /// k may change at iterations that are a multiple of this.
@@ -448,6 +448,7 @@ impl Scheduler {
         if self.memory == Residency::Host && self.stalled(&cycle) {
             k = k.max(self.k + 1);
         }
+        k = k.min(MOST_ONLINE);
         if k != self.k {
             self.begins.clear();
         }

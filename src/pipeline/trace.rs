@@ -150,6 +150,7 @@ impl Record {
                 decision: None,
                 ages: None,
                 stale_memory: None,
+                updater_rows: None,
                 corrected: None,
             });
         }

@@ -138,6 +138,8 @@ pub struct Summary {
     pub staleness: BTreeMap<usize, usize>,
     /// What staleness did to memory, over all training iterations.
     pub stale_memory: StaleMemory,
+    /// Pieces of mail that the updater absorbed into the rows that training read.
+    pub updater_rows: u64,
     /// Seconds that training waited for its input.
     pub stall_seconds: f64,
     /// What the numbers were measured under.
@@ -210,6 +212,7 @@ impl Summary {
             mitigation: pipeline.mitigation,
             staleness: record.staleness,
             stale_memory: record.stale_memory,
+            updater_rows: record.updater_rows,
             stall_seconds: record.stall.as_secs_f64(),
             protocol: setting.protocol,
             pair_history: setting.pair_history,

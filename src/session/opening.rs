@@ -9,10 +9,11 @@ use super::initial;
 use super::protocol::Rules;
 use super::stream::{InitialWeights, OpenStream};
 use crate::checkpoint::Loaded;
-use crate::config::{RunConfig, Switch, TimeEncodingName};
+use crate::config::{MitigationName, RunConfig, Switch, TimeEncodingName};
 use crate::features::{FeatureScale, FeatureSource, Features, is_used};
 use crate::model::ModelConfig;
 use crate::sampling::pair_history::WIDTH;
+use crate::train::error::TrainError;
 
 /// How a run begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -140,7 +141,11 @@ impl OpenStream {
                 Switch::Off => 0,
             },
         };
-        let needs = model.needs();
+        let mut needs = model.needs();
+        if config.pipeline.mitigation == MitigationName::CatchUp && !needs.attends_to_mail {
+            let most = config.pipeline.schedule.most_staleness();
+            needs.mail_slots = most.map_err(TrainError::from)?;
+        }
         let rules = Rules::of(&config, needs)?;
         config.model.time_delta = Some(rules.time_delta);
         fitted.extend(settle_visibility(&mut config));

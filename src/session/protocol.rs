@@ -6,7 +6,7 @@ use mspipe_datasets::candidates::{read_candidates, recorded_candidates};
 use mspipe_datasets::{DataError, EventLog};
 
 use crate::batch::{LayoutRule, MailOrder, MailRule, TimeDelta};
-use crate::config::{CandidateSource, ConfigError, Protocol, RunConfig};
+use crate::config::{CandidateSource, ConfigError, MitigationName, Protocol, RunConfig};
 use crate::eval::Monitor;
 use crate::graph::{Directions, NodeId, Timestamp};
 use crate::memory::MemoryWrite;
@@ -143,6 +143,7 @@ pub(super) struct Rules {
     pub(super) time_delta: TimeDelta,
     write: MemoryWrite,
     mail_rule: MailRule,
+    catch_up: bool,
     needs: ModelNeeds,
 }
 
@@ -178,6 +179,22 @@ impl Rules {
                 expected: "query: all that this model knows of a query is the age of its mail",
             });
         }
+        let catch_up = config.pipeline.mitigation == MitigationName::CatchUp;
+        if catch_up && write == MemoryWrite::Read {
+            return Err(ConfigError::Range {
+                option: "mitigation",
+                found: "catch-up with --memory-write read".to_owned(),
+                expected: "--memory-write event: a row that is written whenever it is read absorbs its mail again and again",
+            });
+        }
+        if catch_up && needs.attends_to_mail {
+            return Err(ConfigError::Range {
+                option: "mitigation",
+                found: format!("catch-up with --model {}", config.model.name),
+                expected: "tgn or jodie: this model attends to all mail that a node keeps; more --mail-slots \
+                           keep more",
+            });
+        }
         Ok(Rules {
             directions: if tgl {
                 Directions::SourceOnly
@@ -197,6 +214,7 @@ impl Rules {
                 },
                 to_neighbors: needs.mail_to_neighbors,
             },
+            catch_up,
             needs,
         })
     }
@@ -218,6 +236,7 @@ impl Rules {
             time_delta: self.time_delta,
             write: self.write,
             mail_slots: self.needs.mail_slots,
+            catch_up: self.catch_up,
             ticks_per_unit,
             origin: if self.from_first_event { first } else { 0 },
             first,

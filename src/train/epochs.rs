@@ -135,6 +135,7 @@ impl TrainLoop {
             queue: totals.queue,
             staleness: totals.staleness.clone(),
             stale_memory: totals.stale_memory.clone(),
+            updater_rows: totals.updater_rows,
             stall: totals.stall,
             not_written: self.keeping.unrecorded.take(),
         };

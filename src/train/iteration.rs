@@ -219,6 +219,8 @@ pub struct MemoryRead {
     pub ages: AgeHistogram,
     /// What of it was stale.
     pub stale: StaleMemory,
+    /// Pieces of mail that the updater absorbed into its rows.
+    pub updater_rows: u64,
     /// Rows that the mitigation corrected, if there is one.
     pub corrected: Option<usize>,
 }
@@ -241,6 +243,7 @@ impl Training<'_> {
         self.reads.push(MemoryRead {
             ages,
             stale,
+            updater_rows: times.updater_rows(),
             corrected: times.corrected,
         });
         let counter = (self.first_iteration + iteration) as u32;

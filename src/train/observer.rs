@@ -58,6 +58,8 @@ pub struct TrainRecord {
     pub staleness: BTreeMap<usize, usize>,
     /// What staleness did to memory, over all training iterations.
     pub stale_memory: StaleMemory,
+    /// Pieces of mail that the updater absorbed into the rows that training read.
+    pub updater_rows: u64,
     /// Time that training waited for its input.
     pub stall: Duration,
     /// Why the trace or the chart of the last epoch is missing, or of an epoch before.

@@ -56,6 +56,8 @@ pub(super) struct Totals {
     pub(super) staleness: BTreeMap<usize, usize>,
     #[serde(default)]
     pub(super) stale_memory: StaleMemory,
+    #[serde(default)]
+    pub(super) updater_rows: u64,
     pub(super) stall: Duration,
 }
 
@@ -115,7 +117,9 @@ impl Progress {
         for (line, read) in record.ledger.iter_mut().zip(reads) {
             *self.totals.staleness.entry(line.k).or_default() += 1;
             self.totals.stale_memory.add(&read.stale);
+            self.totals.updater_rows += read.updater_rows;
             line.ages = Some(read.ages);
+            line.updater_rows = Some(read.updater_rows);
             line.stale_memory = Some(read.stale);
             line.corrected = read.corrected;
         }

@@ -260,6 +260,7 @@ impl TrainLoop {
             nodes: self.evaluator.sampling().log.nodes(),
             width: self.memory.width(),
             edge_width: self.evaluator.sampling().features.edge_width(),
+            catch_up: self.memory.node_times().rule().catch_up,
         };
         let mut unapplied = Vec::new();
         for number in 0..state.unapplied {

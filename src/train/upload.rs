@@ -12,7 +12,8 @@ use crate::kernels::gather_rows::Uses;
 use crate::kernels::temporal_attention::AttentionSlots;
 use crate::kernels::unpack_bits::{unpack_bits, words_of};
 use crate::memory::FetchedMemory;
-use crate::model::{LayerInput, MailboxInput, ModelInput};
+use crate::memory::backlog::Backlog;
+use crate::model::{BacklogInput, LayerInput, MailboxInput, ModelInput};
 use crate::profiler::{self, Kind, Operation, Work};
 use crate::sampling::pair_history::WIDTH;
 
@@ -92,6 +93,8 @@ pub fn model_input(
     ModelInput {
         memory: lift(&fetched.memory),
         mail: lift(&fetched.mail),
+        backlog: (fetched.earlier_mail.clone())
+            .map(|mail| backlog_input(&times.backlog, mail, &device.clone().inner())),
         delta_t: floats(times.delta_t.clone(), [rows], device),
         active: ints(times.active.clone(), [rows], device),
         mailbox: layout
@@ -106,6 +109,18 @@ pub fn model_input(
             .zip(edge)
             .map(|(mfg, edge)| layer_input(mfg, lift(edge), device))
             .collect(),
+    }
+}
+
+/// On `device`, which has no autodiff.
+fn backlog_input(backlog: &Backlog, mail: Tensor<2>, device: &Device) -> BacklogInput {
+    let ints = |values: &[i32]| ints(values.to_vec(), [values.len()], device);
+    BacklogInput {
+        row: ints(&backlog.row),
+        steps: backlog.steps.clone(),
+        mail,
+        delta_t: floats(backlog.delta_t.clone(), [backlog.delta_t.len()], device),
+        source: ints(&backlog.source),
     }
 }
 

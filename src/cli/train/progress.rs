@@ -182,7 +182,10 @@ pub(super) fn print_summary(summary: &Summary, folder: &RunFolder) {
         ks.join(", "),
         summary.stall_seconds
     ));
-    console::news(report::stale_memory(&summary.stale_memory));
+    console::news(report::stale_memory(
+        &summary.stale_memory,
+        summary.updater_rows,
+    ));
     if let Some(link) = &summary.emulated_link {
         console::news(report::emulated(link));
     }

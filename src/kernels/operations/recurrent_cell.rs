@@ -326,6 +326,20 @@ pub struct CellParameters {
     pub memory_bias: Tensor<1>,
 }
 
+impl CellParameters {
+    /// The same without autodiff.
+    pub fn inner(self) -> CellParameters {
+        CellParameters {
+            time: self.time.inner(),
+            from_mail: self.from_mail.inner(),
+            from_time: self.from_time.inner(),
+            from_memory: self.from_memory.inner(),
+            input_bias: self.input_bias.inner(),
+            memory_bias: self.memory_bias.inner(),
+        }
+    }
+}
+
 /// New memory `[rows, width]`: GRU or RNN cell of `[mail | cos(Δt ω + φ)]` and the old memory.
 pub fn recurrent_cell(batch: CellBatch, parameters: CellParameters) -> Tensor<2> {
     let rows = CellRows::<Dispatch> {

@@ -8,6 +8,7 @@ const RULE: NodeTimesRule = NodeTimesRule {
     time_delta: TimeDelta::Message,
     write: MemoryWrite::Event,
     mail_slots: 1,
+    catch_up: false,
     ticks_per_unit: 1,
     origin: 100,
     first: 100,
