@@ -6,7 +6,7 @@
 
 use std::collections::VecDeque;
 
-use burn::tensor::{Device, Tensor};
+use burn::tensor::Device;
 use mspipe::batch::{
     EventBatch, Layout, LayoutRule, MailAggregation, MailOrder, MailRule, MfgScratch, TimeDelta,
 };

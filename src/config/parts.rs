@@ -627,7 +627,8 @@ impl MitigationName {
 #[serde(deny_unknown_fields)]
 pub struct PipelineSettings {
     /// How stages overlap: sequential, prefetch, staleness:K, mspipe, exact-overlap,
-    /// auto, or replay:FILE (the k of each iteration as another run's ledger.jsonl has them)
+    /// auto, or replay:FILE (the k of each iteration as another run's ledger.jsonl has them).
+    /// mspipe and auto choose a k of at most 8
     #[arg(
         long,
         value_name = "NAME",

@@ -30,7 +30,7 @@ pub enum Schedule {
     /// `staleness:K`: everything overlaps, k is K (at least 1).
     Staleness(usize),
     /// `mspipe`: everything overlaps, k is the smallest that keeps training going, measured
-    /// while it runs.
+    /// while it runs, and 8 at most.
     Mspipe,
     /// `exact-overlap`: memory is written back right after the updater's forward, k = 1.
     ExactOverlap,
@@ -44,7 +44,7 @@ pub enum Schedule {
 const MOST_STALENESS: usize = 10_000;
 
 /// Largest staleness that is chosen from measured times, which ask for 4 at most unless they can't be told
-/// well: what has to be kept for it is known before a run.
+/// well: so what has to be kept for it is known before a run. Help and docs name the number.
 pub(super) const MOST_ONLINE: usize = 8;
 
 /// Share of the bottleneck that a period may exceed it by before k is raised; stage times
