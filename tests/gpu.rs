@@ -15,6 +15,8 @@ use mspipe::device::{DeviceChoice, DeviceSettings, KernelChoice, LimitsChoice};
 
 /// Steps of Adam against f64.
 mod adam;
+/// Mail is caught up on: by hand, at any k, and in runs, through the shaders.
+mod catch_up;
 /// What every operation computes, in f64.
 mod definitions;
 /// Finite differences of every hand-written backward, through the shaders.

@@ -209,3 +209,22 @@ fn a_chart_and_a_table_are_drawn() {
     let none = program.run(&format!("{command} --k 0"));
     assert_eq!(none.code, Some(2), "{}", none.stderr);
 }
+
+#[test]
+fn catching_up_is_refused_where_it_means_nothing() {
+    let program = Program::new();
+    let small = "train --data synthetic:wikipedia:scale=0.01 --device cpu --epochs 1 --out x \
+                 --mitigation catch-up";
+    for (options, expected) in [
+        ("--model apan", "attends to all mail that a node keeps"),
+        ("--memory-write read", "expected --memory-write event"),
+    ] {
+        let ended = program.run(&format!("{small} {options}"));
+        assert_ne!(ended.code, Some(0));
+        assert!(ended.stderr.contains(expected), "{}", ended.stderr);
+    }
+    let ended = program.run(&format!("{small} --mitigation-keep 0.5 --limit-events 300"));
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    let told = [ended.stderr, ended.stdout].concat();
+    assert!(told.contains("--mitigation-keep"), "{told}");
+}
