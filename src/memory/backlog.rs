@@ -9,7 +9,6 @@
 
 use std::cmp::Reverse;
 
-use super::node_times::NodeTimes;
 use crate::graph::NodeId;
 
 /// The mail of one batch's rows that is absorbed before their newest.
@@ -29,11 +28,16 @@ pub struct Backlog {
 }
 
 impl Backlog {
-    /// That of rows of these nodes.
-    pub(super) fn of(times: &NodeTimes, rows: &[NodeId]) -> Backlog {
+    /// That of rows of these nodes, given how many pieces of a node's mail its row has not absorbed, and
+    /// the piece that so many are newer than.
+    pub(super) fn of(
+        rows: &[NodeId],
+        unabsorbed: impl Fn(NodeId) -> usize,
+        piece: impl Fn(NodeId, usize) -> Piece,
+    ) -> Backlog {
         let mut entries: Vec<(Reverse<usize>, NodeId, i32)> = (0..)
             .zip(rows)
-            .map(|(row, &node)| (Reverse(times.unabsorbed(node)), node, row))
+            .map(|(row, &node)| (Reverse(unabsorbed(node)), node, row))
             .filter(|(Reverse(unabsorbed), ..)| *unabsorbed > 1)
             .collect();
         entries.sort_unstable();
@@ -51,9 +55,9 @@ impl Backlog {
                 |(Reverse(unabsorbed), ..): &(Reverse<usize>, NodeId, i32)| *unabsorbed > newer;
             let of_step = entries.partition_point(begun);
             for (_, node, _) in &entries[..of_step] {
-                let mail = times.mail(*node, newer);
-                backlog.place.push(mail.place);
-                backlog.delta_t.push(mail.delta_t);
+                let piece = piece(*node, newer);
+                backlog.place.push(piece.place);
+                backlog.delta_t.push(piece.delta_t);
             }
             backlog.steps.push(of_step);
         }

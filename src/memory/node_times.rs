@@ -207,7 +207,11 @@ impl NodeTimes {
         }
         if self.rule.catch_up {
             let nodes = request.rows.node;
-            times.backlog = Backlog::of(self, nodes);
+            times.backlog = Backlog::of(
+                nodes,
+                |node| self.unabsorbed(node),
+                |node, newer| self.piece(node, newer),
+            );
             times.mail_place = nodes.iter().map(|&node| self.mail_place(node, 0)).collect();
             times.seen = nodes
                 .iter()
@@ -282,13 +286,13 @@ impl NodeTimes {
     }
 
     /// Pieces of a node's mail that its row has not absorbed and that are still there.
-    pub(super) fn unabsorbed(&self, node: NodeId) -> usize {
+    fn unabsorbed(&self, node: NodeId) -> usize {
         let [received, absorbed] = [&self.received, &self.absorbed].map(|all| all[node.index()]);
         (received.wrapping_sub(absorbed) as usize).min(self.rule.mail_slots)
     }
 
     /// The piece of a node's mail that so many are newer than, absorbed after those before it.
-    pub(super) fn mail(&self, node: NodeId, newer: usize) -> Piece {
+    fn piece(&self, node: NodeId, newer: usize) -> Piece {
         let last_update = self.last_update_before(node, newer);
         let updated = self.last_update_after(node, newer, last_update);
         Piece {
