@@ -332,8 +332,8 @@ impl Update {
         let of_event = |mail: &Mail| {
             mail.event >= 0 && events.is_none_or(|events| (mail.event as usize) < events)
         };
-        let lists = &mail_routing.mail.offsets;
-        let end = mail_routing.mail.items.len() as i64;
+        let (lists, mail) = (&mail_routing.mail.offsets, &mail_routing.mail.items);
+        let end = mail.len() as i64;
         let whole = lists.first() == Some(&0) && lists.last().map(|&l| i64::from(l)) == Some(end);
         [
             (
@@ -365,11 +365,7 @@ impl Update {
             (
                 "mail_rows",
                 "has unknown rows or events",
-                mail_routing
-                    .mail
-                    .items
-                    .iter()
-                    .all(|mail| of_row(mail) && of_event(mail)),
+                mail.iter().all(|mail| of_row(mail) && of_event(mail)),
             ),
             (
                 "seen",

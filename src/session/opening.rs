@@ -11,7 +11,7 @@ use super::stream::{InitialWeights, OpenStream};
 use crate::checkpoint::Loaded;
 use crate::config::{MitigationName, RunConfig, Switch, TimeEncodingName};
 use crate::features::{FeatureScale, FeatureSource, Features, is_used};
-use crate::model::ModelConfig;
+use crate::model::{ModelConfig, ModelNeeds};
 use crate::sampling::pair_history::WIDTH;
 use crate::train::error::TrainError;
 
@@ -141,11 +141,7 @@ impl OpenStream {
                 Switch::Off => 0,
             },
         };
-        let mut needs = model.needs();
-        if config.pipeline.mitigation == MitigationName::CatchUp && !needs.attends_to_mail {
-            let most = config.pipeline.schedule.most_staleness();
-            needs.mail_slots = most.map_err(TrainError::from)?;
-        }
+        let needs = needs(&config, &model)?;
         let rules = Rules::of(&config, needs)?;
         config.model.time_delta = Some(rules.time_delta);
         fitted.extend(settle_visibility(&mut config));
@@ -161,6 +157,15 @@ impl OpenStream {
             fitted,
         })
     }
+}
+
+/// What a model needs of the pipeline, with the mail that a node keeps to catch up on.
+fn needs(config: &RunConfig, model: &ModelConfig) -> Result<ModelNeeds, TrainError> {
+    let mut needs = model.needs();
+    if config.pipeline.mitigation == MitigationName::CatchUp && !needs.attends_to_mail {
+        needs.mail_slots = config.pipeline.schedule.most_staleness()?;
+    }
+    Ok(needs)
 }
 
 /// Settles what edge features are standardised by, which a run that the settings are of has settled
