@@ -52,7 +52,10 @@ fn absorb(memory: f32, feature: f32, delta_t: f32) -> f32 {
 }
 
 /// What a row absorbs, oldest first: features and time differences.
-fn absorbed(fetched: &FetchedMemory, row: usize) -> Vec<(f32, f32)> {
+type Absorbed = Vec<(f32, f32)>;
+
+/// That of a row.
+fn absorbed(fetched: &FetchedMemory, row: usize) -> Absorbed {
     let backlog = &fetched.times.backlog;
     let mut all = Vec::new();
     let entries = backlog.row.len();
@@ -118,7 +121,7 @@ impl Stream {
         (batch_size, k): (usize, usize),
         time_delta: TimeDelta,
         device: &Device,
-    ) -> (Vec<(NodeId, Vec<(f32, f32)>)>, Vec<f32>) {
+    ) -> (Vec<(NodeId, Absorbed)>, Vec<f32>) {
         let timed = time_delta == TimeDelta::Message;
         let rule = LayoutRule {
             layers: 0,
@@ -188,7 +191,7 @@ fn a_pair_that_meets_in_every_batch_by_hand() {
             let mut memory = place(rule(TimeDelta::Message, 3, true), device);
             let (story, _) = stream.run(&mut *memory, (1, 3), TimeDelta::Message, device);
             let of_node_1 = story.into_iter().filter(|(node, _)| *node == NodeId(1));
-            let found: Vec<Vec<(f32, f32)>> = of_node_1.map(|(_, mail)| mail).collect();
+            let found: Vec<Absorbed> = of_node_1.map(|(_, mail)| mail).collect();
             // Batch 3 sees the update of 0, batch 4 those of 0 and 1, whose rows had seen nothing;
             // batch 6 continues from the row of batch 3, which had absorbed the mail of 0.
             let expected: [&[(f32, f32)]; 7] = [
@@ -213,7 +216,7 @@ fn differences_to_the_query_by_hand() {
         let mut memory = on_host(rule(TimeDelta::Query, 3, true), device);
         let (story, _) = stream.run(&mut *memory, (1, 3), TimeDelta::Query, device);
         let of_node_1 = story.into_iter().filter(|(node, _)| *node == NodeId(1));
-        let found: Vec<Vec<(f32, f32)>> = of_node_1.map(|(_, mail)| mail).collect();
+        let found: Vec<Absorbed> = of_node_1.map(|(_, mail)| mail).collect();
         // A row absorbs empty mail where there is none yet. The row of batch 2 is of time 30 when
         // batch 5 continues from it with the mail of times 10, 20 and 30.
         let expected: [&[(f32, f32)]; 6] = [
