@@ -159,14 +159,6 @@ const SETTINGS: [(&str, &str); 11] = [
         "--schedule staleness:4 --memory host",
     ),
     ("jodie", "--schedule mspipe --memory device"),
-    (
-        "jodie",
-        "--schedule staleness:4 --memory host --mitigation catch-up",
-    ),
-    (
-        "tgn --time-delta query",
-        "--schedule staleness:3 --memory device --mitigation catch-up",
-    ),
     ("apan", "--schedule staleness:2 --memory device"),
     ("apan", "--schedule exact-overlap --memory host"),
     (
@@ -178,6 +170,14 @@ const SETTINGS: [(&str, &str); 11] = [
         "jodie --optimizer sgd",
         "--lr-schedule linear --warmup 17 --clip-norm 0.3 --weight-decay 0.1 --schedule \
          staleness:3",
+    ),
+    (
+        "jodie",
+        "--schedule staleness:4 --memory host --mitigation catch-up",
+    ),
+    (
+        "tgn --time-delta query",
+        "--schedule staleness:3 --memory device --mitigation catch-up",
     ),
 ];
 

@@ -188,7 +188,8 @@ mod tests {
 
     #[test]
     fn a_negative_number_is_out_of_range_and_no_unknown_option() {
-        let error = resolve(&["--data", "x", "--clip-norm", "-1"]).unwrap_err();
+        let config = resolve(&["--data", "x", "--clip-norm", "-1"]).unwrap();
+        let error = config.validate().unwrap_err();
         assert!(error.to_string().contains("clip-norm"), "{error}");
         let [program, data] = ["test", "--data=x"];
         let parsed = Program::try_parse_from([program, data, "--epochs", "-1"]);

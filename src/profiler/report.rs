@@ -434,9 +434,12 @@ mod tests {
         assert!(text.contains("to enqueue"), "{text}");
 
         // Two iterations of ten were measured, each of 100 ms.
+        let percent = |row: &LaneRow| (100.0 * row.busy).round();
         let lanes = profile.lanes.iter();
-        let lanes: Vec<_> = lanes.map(|row| (row.lane, row.time_us, row.busy)).collect();
-        assert_eq!(lanes, [("gpu", 40_000.0, 0.4), ("bus", 5_000.0, 0.05)]);
+        let lanes: Vec<_> = lanes
+            .map(|row| (row.lane, row.time_us.round(), percent(row)))
+            .collect();
+        assert_eq!(lanes, [("gpu", 40_000.0, 40.0), ("bus", 5_000.0, 5.0)]);
         assert!(text.contains("beside the threads"), "{text}");
     }
 
