@@ -4,7 +4,7 @@ use std::process::Command;
 
 use tempfile::TempDir;
 
-use super::device_thread::settings;
+use crate::device_settings;
 
 /// What the program prints with these arguments, in `place`.
 fn run(place: &TempDir, arguments: &str) -> String {
@@ -27,7 +27,7 @@ fn logits(table: &str) -> Vec<f32> {
 
 #[test]
 fn answers_are_those_of_the_cpu() {
-    let device = settings().choice;
+    let device = device_settings().choice;
     for model in ["tgn", "jodie", "apan"] {
         let place = TempDir::new().unwrap();
         run(
