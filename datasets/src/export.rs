@@ -21,7 +21,7 @@ use crate::whole_file::{self, Existing, WholeFile, WholeFileError};
 use columns::{Columns, scale};
 
 mod columns;
-mod parquet_table;
+pub(crate) mod parquet_table;
 
 /// What was written.
 #[derive(Debug, Clone, PartialEq, Eq)]

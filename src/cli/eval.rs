@@ -11,9 +11,9 @@ use mspipe::eval::EQUAL_SCORES;
 use mspipe::session::Measured;
 use mspipe::session::scores::ScoresTo;
 use mspipe::{console, interrupt, session};
-use mspipe_datasets::asked::TableFormat;
-use mspipe_datasets::whole_file::{self, Existing};
+use mspipe_datasets::whole_file::Existing;
 
+use super::predict::table_format;
 use super::report;
 
 const EXAMPLES: &str = "\
@@ -64,19 +64,12 @@ pub(crate) struct EvalArgs {
     json: bool,
 }
 
-/// Where the scores go; found out before anything is computed.
+/// Where the scores go.
 fn scores_to(path: &Path, force: bool) -> anyhow::Result<ScoresTo> {
     let existing = Existing::forced(force);
-    let Some(format) = TableFormat::of(path) else {
-        bail!(
-            "--scores {}: the extension selects the format; .csv and .parquet are known",
-            path.display()
-        );
-    };
-    whole_file::check(path, existing)?;
     Ok(ScoresTo {
         path: path.to_owned(),
-        format,
+        format: table_format("--scores", path, existing)?,
         existing,
     })
 }

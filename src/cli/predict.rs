@@ -125,6 +125,23 @@ pub(super) fn now(predictor: &Predictor) -> i64 {
     predictor.last().map_or(0, |last| last.saturating_add(1))
 }
 
+/// The format of the table that `option` writes to the file `path`, by its ending; refused before
+/// anything is computed if the ending is another one, or `existing` keeps what is there.
+pub(super) fn table_format(
+    option: &str,
+    path: &Path,
+    existing: Existing,
+) -> anyhow::Result<TableFormat> {
+    let Some(format) = TableFormat::of(path) else {
+        bail!(
+            "{option} {}: the extension selects the format; .csv and .parquet are known",
+            path.display()
+        );
+    };
+    whole_file::check(path, existing)?;
+    Ok(format)
+}
+
 /// Where a table goes.
 pub(super) struct Output {
     path: PathBuf,
@@ -133,21 +150,14 @@ pub(super) struct Output {
 }
 
 impl Output {
-    /// `path`, whose ending selects the format, or `-` for text on standard output. A file that exists is
-    /// replaced only with `force`; found out before anything is computed.
+    /// `path` as [`table_format`] has it, or `-` for text on standard output. A file that exists is
+    /// replaced only with `force`.
     pub(super) fn checked(option: &str, path: &Path, force: bool) -> anyhow::Result<Output> {
         let existing = Existing::forced(force);
-        let format = match TableFormat::of(path) {
-            _ if path == Path::new(STANDARD) => TableFormat::Csv,
-            Some(format) => format,
-            None => bail!(
-                "{option} {}: the extension selects the format; .csv and .parquet are known",
-                path.display()
-            ),
+        let format = match path == Path::new(STANDARD) {
+            true => TableFormat::Csv,
+            false => table_format(option, path, existing)?,
         };
-        if path != Path::new(STANDARD) {
-            whole_file::check(path, existing)?;
-        }
         Ok(Output {
             path: path.to_owned(),
             format,

@@ -5,9 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use parquet::basic::{Compression, LogicalType, Repetition, Type as Physical};
-use parquet::data_type::{
-    ByteArray, ByteArrayType, DataType, DoubleType, FloatType, Int32Type, Int64Type,
-};
+use parquet::data_type::{ByteArray, ByteArrayType, DoubleType, FloatType, Int32Type, Int64Type};
 use parquet::errors::ParquetError;
 use parquet::file::properties::WriterProperties;
 use parquet::file::writer::{SerializedFileWriter, SerializedRowGroupWriter};
@@ -15,6 +13,7 @@ use parquet::schema::types::Type;
 
 use super::{NodeKey, time_text};
 use crate::export::field;
+use crate::export::parquet_table::column;
 
 /// As what a table is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -229,40 +228,30 @@ fn parquet_column<W: Write + Send>(
     match (cells, kind) {
         (Cells::Keys(keys), ColumnKind::Keys { text: true }) => {
             let names = keys.iter().map(NodeKey::to_string).collect();
-            put::<ByteArrayType, W>(out, &texts(names))
+            column::<ByteArrayType>(out, &texts(names))
         }
         (Cells::Keys(keys), _) => {
             let numbers = keys.iter().map(|key| match key {
                 NodeKey::Number(number) => *number as i64,
                 NodeKey::Text(_) => 0,
             });
-            put::<Int64Type, W>(out, &numbers.collect::<Vec<_>>())
+            column::<Int64Type>(out, &numbers.collect::<Vec<_>>())
         }
         (Cells::Times(times), ColumnKind::Times { ticks_per_unit }) if ticks_per_unit > 1 => {
             let times = times
                 .iter()
                 .map(|&ticks| ticks as f64 / ticks_per_unit as f64);
-            put::<DoubleType, W>(out, &times.collect::<Vec<_>>())
+            column::<DoubleType>(out, &times.collect::<Vec<_>>())
         }
-        (Cells::Times(times), _) => put::<Int64Type, W>(out, times),
-        (Cells::Floats(floats), _) => put::<FloatType, W>(out, floats),
-        (Cells::Counts(counts), _) => put::<Int32Type, W>(
+        (Cells::Times(times), _) => column::<Int64Type>(out, times),
+        (Cells::Floats(floats), _) => column::<FloatType>(out, floats),
+        (Cells::Counts(counts), _) => column::<Int32Type>(
             out,
             &counts.iter().map(|&count| count as i32).collect::<Vec<_>>(),
         ),
         (Cells::Words(words), _) => {
             let words = words.iter().map(|word| (*word).to_owned()).collect();
-            put::<ByteArrayType, W>(out, &texts(words))
+            column::<ByteArrayType>(out, &texts(words))
         }
     }
-}
-
-fn put<T: DataType, W: Write + Send>(
-    out: &mut SerializedRowGroupWriter<'_, W>,
-    values: &[T::T],
-) -> Result<(), ParquetError> {
-    let missing = || ParquetError::General("fewer columns than the schema".to_owned());
-    let mut to = out.next_column()?.ok_or_else(missing)?;
-    to.typed::<T>().write_batch(values, None, None)?;
-    to.close()
 }

@@ -1,5 +1,6 @@
 //! The table as Parquet, compressed with snappy.
 
+use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -208,8 +209,9 @@ fn double(log: &EventLog, ticks: i64) -> f64 {
     ticks as f64 / log.ticks_per_unit() as f64
 }
 
-fn column<T: DataType>(
-    out: &mut SerializedRowGroupWriter<'_, &mut WholeFile>,
+/// Writes `values` as the next column of a row group; a table without gaps has no levels.
+pub(crate) fn column<T: DataType>(
+    out: &mut SerializedRowGroupWriter<'_, impl Write + Send>,
     values: &[T::T],
 ) -> Result<(), ParquetError> {
     let missing = || ParquetError::General("fewer columns than the schema".to_owned());

@@ -254,8 +254,9 @@ impl Predictor {
         const EVENTS: usize = 8192;
         let (nodes, batch) = (Nodes::of(log, 0)?, self.sampling.batch_size);
         let mut all = Updated::default();
-        for first in (0..log.events()).step_by(batch * (EVENTS / batch).max(1)) {
-            let end = (first + batch * (EVENTS / batch).max(1)).min(log.events());
+        let step = batch * (EVENTS / batch).max(1);
+        for first in (0..log.events()).step_by(step) {
+            let end = (first + step).min(log.events());
             let events = self.events_within(log, &nodes, first..end)?;
             self.check(&events, first)?;
             let updated = self.update(&events, late)?;
