@@ -262,12 +262,14 @@ fn locked<T>(lock: &Mutex<T>) -> MutexGuard<'_, T> {
     lock.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The innermost cause that an error of burn or cubecl names, in one line without its backtrace.
+/// The innermost cause that an error of burn or cubecl names, in one line without its backtrace, or the
+/// words that there is none.
 fn cause_of(error: &str) -> String {
     let before = error.split("\nBacktrace").next().unwrap_or(error);
     let cause = before.rsplit("Caused by:\n").next().unwrap_or(before);
     let lines = cause.lines().map(str::trim);
-    let words: Vec<_> = lines.take_while(|line| !line.starts_with("0: ")).collect();
+    let backtrace = |line: &str| line.starts_with("0: ") || line.starts_with("No backtrace");
+    let words: Vec<_> = lines.take_while(|line| !backtrace(line)).collect();
     words.join(" ")
 }
 
@@ -381,6 +383,8 @@ mod tests {
         let error =
             "An IO error happened\nCaused by:\n  can't allocate buffer of size: 9\n   0: main";
         assert_eq!(cause_of(error), "can't allocate buffer of size: 9");
+        let error = "Caused by:\n  no room\nNo backtrace available\n\n  Asked at:\n  No backtrace available";
+        assert_eq!(cause_of(error), "no room");
         assert_eq!(cause_of("plain"), "plain");
     }
 
