@@ -9,6 +9,7 @@ use clap::ValueEnum;
 use mspipe::config::RunConfig;
 use mspipe::eval::LinkMetrics;
 use mspipe::pipeline::Stage;
+use mspipe::pipeline::staleness::StaleMemory;
 use mspipe::profiler::machine::median;
 use mspipe::run_folder::QueueSeconds;
 use serde::{Deserialize, Serialize};
@@ -88,6 +89,9 @@ pub struct Cell {
     pub stall_seconds: f64,
     /// Training iterations with each k, smallest k first.
     pub staleness: Vec<(usize, usize)>,
+    /// What staleness did to memory; none in cells of programs that did not count it.
+    #[serde(default)]
+    pub stale_memory: Option<StaleMemory>,
     /// Where k changed, the first iteration of the training included.
     pub k_changes: Vec<KChange>,
     /// Root rows read in training by age, as [`mspipe::pipeline::ledger::AgeHistogram`] counts.

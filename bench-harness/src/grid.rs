@@ -394,6 +394,7 @@ impl Training {
             queue: summary.queue,
             stall_seconds: summary.stall_seconds,
             staleness: summary.staleness.into_iter().collect(),
+            stale_memory: Some(summary.stale_memory),
             k_changes: observed.k_changes,
             ages: observed.ages,
             in_flight: observed.in_flight,

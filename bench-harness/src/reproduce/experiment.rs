@@ -39,6 +39,8 @@ pub struct Outcome {
     pub row: Row,
     /// Pooled AP of the test part with the other pool of negatives.
     pub test_ap_other_pool: Spread,
+    /// Mean of the batches' APs, with the protocol's own negatives.
+    pub test_ap_batch_mean: Spread,
     /// EdgeBank's, with the protocol's own negatives.
     pub edgebank_ap: f64,
     /// The runs.
@@ -228,6 +230,7 @@ impl Trained {
                 .collect(),
             row: Row::of(&self.cells.iter().collect::<Vec<_>>(), first),
             test_ap_other_pool: of(|cell| cell.test_other_pool.ap),
+            test_ap_batch_mean: of(|cell| cell.test.ap_batch_mean),
             // The draws of negatives differ from seed to seed.
             edgebank_ap: of(|cell| cell.edgebank_ap).mean,
             stream: self.stream,

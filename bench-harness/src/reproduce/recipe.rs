@@ -22,7 +22,7 @@ macro_rules! recipes {
 }
 
 /// Every recipe by its name, in the order of the report.
-const RECIPES: [(&str, &str); 11] = recipes![
+const RECIPES: [(&str, &str); 14] = recipes![
     "speed-up"
     "stage-times"
     "timeline"
@@ -31,9 +31,12 @@ const RECIPES: [(&str, &str); 11] = recipes![
     "slow-bus"
     "convergence"
     "mitigation"
+    "frontier"
+    "frontier-apan"
     "batch-size"
     "memory-cost"
     "ablation"
+    "paper"
 ];
 
 /// How the numbers of a recipe are shown.
@@ -60,6 +63,8 @@ pub enum View {
     InFlight,
     /// A table of arms, against the first one.
     Arms,
+    /// Accuracy against lost mail, and what mitigations win back.
+    Frontier,
 }
 
 impl TryFrom<String> for View {
@@ -76,6 +81,7 @@ impl TryFrom<String> for View {
             "convergence" => View::Convergence,
             "in-flight" => View::InFlight,
             "arms" => View::Arms,
+            "frontier" => View::Frontier,
             _ => match name.strip_prefix("sweep:") {
                 Some(setting) => View::Sweep(setting.to_owned()),
                 None => return Err(format!("there is no view '{name}'")),
@@ -210,7 +216,11 @@ impl Base {
 impl Recipe {
     fn read(name: &str, text: &str, quick: bool, seeds: &[u64]) -> Result<Recipe> {
         let file: RecipeFile = toml::from_str(text)?;
-        let instead = if quick { file.quick } else { Quick::default() };
+        let (instead, own_seeds) = match quick {
+            // The report says of all that is quick how many seeds there are.
+            true => (file.quick, None),
+            false => (Quick::default(), file.seeds),
+        };
         Ok(Recipe {
             name: name.to_owned(),
             reaches: file.reaches,
@@ -220,7 +230,7 @@ impl Recipe {
             options: instead.options.unwrap_or(file.options),
             vary: instead.vary.unwrap_or(file.vary),
             arms: instead.arms.unwrap_or(file.arms),
-            seeds: file.seeds.unwrap_or_else(|| seeds.to_vec()),
+            seeds: own_seeds.unwrap_or_else(|| seeds.to_vec()),
         })
     }
 }

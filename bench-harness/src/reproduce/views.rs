@@ -2,6 +2,7 @@
 
 mod arms;
 mod course;
+mod frontier;
 mod speed;
 mod stages;
 mod sweep;
@@ -24,6 +25,7 @@ pub(super) fn show(view: &View, experiment: &Experiment) -> Vec<Block> {
         View::Sweep(setting) => sweep::sweep(experiment, setting),
         View::Arms => arms::arms(experiment),
         View::InFlight => arms::in_flight(experiment),
+        View::Frontier => frontier::frontier(experiment),
     }
 }
 
@@ -36,6 +38,7 @@ pub(super) fn seen(view: &View, experiment: &Experiment) -> Option<String> {
         View::Convergence => course::convergence_seen(experiment),
         View::Arms => arms::arms_seen(experiment),
         View::InFlight => Some(arms::in_flight_seen(experiment)),
+        View::Frontier => frontier::frontier_seen(experiment),
         View::TradeOff | View::Timeline | View::Sweep(_) | View::Ages => None,
     }
 }

@@ -151,6 +151,7 @@ fn everything(experiment: &Experiment) -> Table {
             "stall",
             "in train",
             "test AP",
+            "AP, batch mean",
             "AP, other negatives",
             "EdgeBank",
         ],
@@ -168,6 +169,7 @@ fn everything(experiment: &Experiment) -> Table {
             row.stall_text(),
             format!("{:.1} %", row.train_percent),
             row.test_ap.to_string(),
+            outcome.test_ap_batch_mean.to_string(),
             outcome.test_ap_other_pool.to_string(),
             format!("{:.4}", outcome.edgebank_ap),
         ]);

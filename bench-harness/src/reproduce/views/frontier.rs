@@ -1,0 +1,252 @@
+//! What staleness loses: accuracy against the mail that no update absorbs.
+//!
+//! Runs are compared with the one of the same batch size that loses nothing: k = 1 without a
+//! mitigation. Differences are of runs with the same seed.
+
+use mspipe::config::MitigationName;
+use mspipe::eval::Spread;
+use mspipe::pipeline::staleness::{StaleMemory, percent, stale_rows};
+use mspipe::report::chart::{Join, Lines, Point, Series};
+use mspipe::report::{Block, Table};
+
+use super::super::experiment::{Experiment, Outcome, distinct};
+use crate::cell::{Cell, name_of};
+use crate::schedules::or_dash;
+
+/// A chart and a table for each stream and variant.
+pub(super) fn frontier(experiment: &Experiment) -> Vec<Block> {
+    let all = experiment.series();
+    let figures = all.iter().map(|series| chart(series).figure(CAPTION));
+    let figures = Block::Figures(figures.collect());
+    let tables = all.iter().map(|series| Block::Table(table(series)));
+    std::iter::once(figures).chain(tables).collect()
+}
+
+const CAPTION: &str = "Each point is a staleness and a batch size; the axes do not begin at 0. Mail is \
+    lost that was overwritten before an update had absorbed it.";
+
+/// How much each mitigation wins back of what staleness cost, over all streams and variants.
+pub(super) fn frontier_seen(experiment: &Experiment) -> Option<String> {
+    let all = experiment.series();
+    let outcomes = || experiment.outcomes.iter().map(mitigation);
+    let mitigations = distinct(outcomes().filter(|name| *name != MitigationName::None));
+    let of = |name: &MitigationName| {
+        let of_series = |series: &Vec<&Outcome>| {
+            let stale = series.iter().filter(|o| mitigation(o) == *name);
+            let won: Vec<f64> = stale
+                .filter_map(|o| Compared::of(o, series)?.won_back())
+                .collect();
+            won
+        };
+        let won: Vec<f64> = all.iter().flat_map(of_series).collect();
+        let half = won.iter().filter(|share| **share >= 0.5).count();
+        (!won.is_empty()).then(|| {
+            let name = name_of(name);
+            format!(
+                "{name} wins back at least half of what staleness cost in {half} of {} cases",
+                won.len()
+            )
+        })
+    };
+    let said: Vec<String> = mitigations.iter().filter_map(of).collect();
+    (!said.is_empty()).then(|| said.join("; "))
+}
+
+fn chart(series: &[&Outcome]) -> Lines {
+    let mitigations = distinct(series.iter().map(|outcome| mitigation(outcome)));
+    let points = |(color, name): (usize, &MitigationName)| {
+        let of_it = series.iter().filter(|outcome| mitigation(outcome) == *name);
+        Series {
+            name: format!("mitigation {}", name_of(name)),
+            color: color + 1,
+            points: of_it.map(|outcome| point(outcome)).collect(),
+        }
+    };
+    let name = measure_name(series[0]);
+    Lines {
+        title: format!("Test {name} against lost mail: {}", series[0].title()),
+        x_name: "mail lost, % of what was overwritten".to_owned(),
+        y_name: format!("test {name}"),
+        series: mitigations.iter().enumerate().map(points).collect(),
+        join: Join::Apart,
+        ..Lines::default()
+    }
+}
+
+fn point(outcome: &Outcome) -> Point {
+    let spread = Spread::of(measures(outcome));
+    Point {
+        x: lost(outcome).unwrap_or(0.0),
+        y: spread.mean,
+        deviation: spread.deviation,
+    }
+}
+
+fn table(series: &[&Outcome]) -> Table {
+    let name = measure_name(series[0]);
+    let mut table = Table::new(
+        &format!(
+            "{}; differences are from k = 1 at the same batch size without mitigation, over runs with \
+             the same seed, in brackets the 95 % interval of their mean (bootstrap over seeds); won \
+             back: of what k cost without mitigation",
+            series[0].title()
+        ),
+        &["arm", "mitigation"],
+        &[
+            "batch",
+            "k",
+            &format!("test {name}"),
+            "difference",
+            "won back",
+            "mail lost",
+            "rows read stale",
+        ],
+    );
+    let row = |outcome: &&Outcome| {
+        let compared = Compared::of(outcome, series);
+        let won = compared.as_ref().and_then(Compared::won_back);
+        let of_rows = counts(outcome).map(|counts| stale_rows(&counts.rows_read));
+        vec![
+            outcome.labelled_arm(),
+            name_of(&mitigation(outcome)),
+            batch_size(outcome).to_string(),
+            outcome.row.k_text(),
+            spread_text(&Spread::of(measures(outcome))),
+            or_dash(compared.map(|compared| difference_text(&compared.difference))),
+            or_dash(won.map(|share| format!("{:.0} %", 100.0 * share))),
+            or_dash(lost(outcome).map(|lost| format!("{lost:.1} %"))),
+            or_dash(of_rows.map(|(rows, stale)| format!("{:.1} %", percent(stale, rows)))),
+        ]
+    };
+    table.rows = series.iter().map(row).collect();
+    table
+}
+
+/// A stale outcome beside those of the same batch size.
+struct Compared {
+    /// From k = 1 without mitigation.
+    difference: Spread,
+    /// Mean difference of the same k without mitigation, if the outcome has one.
+    without: Option<f64>,
+}
+
+impl Compared {
+    fn of(outcome: &Outcome, series: &[&Outcome]) -> Option<Compared> {
+        let plain = |k: usize| {
+            let like = |other: &&&Outcome| {
+                (mitigation(other), other.row.k) == (MitigationName::None, k)
+                    && batch_size(other) == batch_size(outcome)
+            };
+            series.iter().find(like)
+        };
+        let fresh = plain(1).filter(|fresh| !std::ptr::eq(**fresh, outcome))?;
+        let mitigated = mitigation(outcome) != MitigationName::None;
+        let stale = plain(outcome.row.k).filter(|_| mitigated);
+        Some(Compared {
+            difference: paired(outcome, fresh)?,
+            without: stale.and_then(|stale| Some(paired(stale, fresh)?.mean)),
+        })
+    }
+
+    /// The share of what staleness cost that the mitigation wins back; none where it cost nothing.
+    fn won_back(&self) -> Option<f64> {
+        let cost = -self.without.filter(|difference| *difference < 0.0)?;
+        Some((self.difference.mean + cost) / cost)
+    }
+}
+
+/// Differences of the runs of two outcomes that share a seed.
+fn paired(of: &Outcome, from: &Outcome) -> Option<Spread> {
+    let pairs = of.seeds.iter().zip(&of.cells);
+    let differences: Vec<f64> = pairs
+        .filter_map(|(seed, cell)| {
+            let at = from.seeds.iter().position(|other| other == seed)?;
+            Some(measure(cell) - measure(&from.cells[at]))
+        })
+        .collect();
+    (!differences.is_empty()).then(|| Spread::of(differences))
+}
+
+fn mitigation(outcome: &Outcome) -> MitigationName {
+    outcome.cells[0].config.pipeline.mitigation
+}
+
+fn batch_size(outcome: &Outcome) -> usize {
+    outcome.cells[0].config.training.batch_size
+}
+
+/// What the protocol judges by: MRR where it ranks, else pooled AP.
+fn measure(cell: &Cell) -> f64 {
+    let ranked = cell.test.ranking.as_ref().map(|ranking| ranking.mrr);
+    ranked.unwrap_or(cell.test.ap)
+}
+
+fn measure_name(outcome: &Outcome) -> &'static str {
+    match outcome.cells[0].test.ranking {
+        Some(_) => "MRR",
+        None => "AP",
+    }
+}
+
+fn measures(outcome: &Outcome) -> Vec<f64> {
+    outcome.cells.iter().map(measure).collect()
+}
+
+/// What staleness did to memory, over all seeds; none in cells of programs that did not count it.
+fn counts(outcome: &Outcome) -> Option<StaleMemory> {
+    let mut all = StaleMemory::default();
+    for cell in &outcome.cells {
+        all.add(cell.stale_memory.as_ref()?);
+    }
+    Some(all)
+}
+
+/// Mail lost in per cent of what was overwritten.
+fn lost(outcome: &Outcome) -> Option<f64> {
+    let counts = counts(outcome)?;
+    Some(percent(counts.mail_lost, counts.mail_overwritten))
+}
+
+fn spread_text(spread: &Spread) -> String {
+    match spread.deviation {
+        Some(deviation) => format!("{:.4} ± {deviation:.4}", spread.mean),
+        None => format!("{:.4}", spread.mean),
+    }
+}
+
+fn difference_text(difference: &Spread) -> String {
+    match difference.interval {
+        Some([from, to]) => format!("{:+.4} [{from:+.4}, {to:+.4}]", difference.mean),
+        None => format!("{:+.4}", difference.mean),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_won_back_is_a_share_of_what_staleness_cost() {
+        let won = |difference: f64, without: Option<f64>| {
+            let difference = Spread::of(vec![difference]);
+            Compared {
+                difference,
+                without,
+            }
+            .won_back()
+        };
+        assert_eq!(won(-0.25, Some(-0.5)), Some(0.5));
+        assert_eq!(won(0.25, Some(-0.5)), Some(1.5));
+        assert_eq!(won(-1.0, Some(-0.5)), Some(-1.0));
+        // Nothing was lost, so there is nothing to win back.
+        assert_eq!(won(-0.25, Some(0.5)), None);
+        assert_eq!(won(-0.25, None), None);
+    }
+
+    #[test]
+    fn a_difference_of_several_seeds_has_an_interval() {
+        assert_eq!(difference_text(&Spread::of(vec![0.5])), "+0.5000");
+        let several = difference_text(&Spread::of(vec![-0.5, -0.25]));
+        assert!(several.starts_with("-0.3750 [-0."), "{several}");
+    }
+}
