@@ -24,6 +24,9 @@ const STYLE: &str = include_str!("report/page.css");
 /// Tables with more columns have less room for each.
 const DENSE_FROM: usize = 9;
 
+/// Texts of more characters don't fit into a cell on one line beside others.
+const LONG_CELL: usize = 40;
+
 /// Words that say that a number is not what it could be taken for.
 const WARNINGS: [&str; 2] = ["SYNTHETIC", "EMULATED"];
 
@@ -229,10 +232,11 @@ impl Table {
     fn html(&self, page: &mut String) {
         let class = |number: &bool| if *number { " class=\"number\"" } else { "" };
         let caption = inline(&self.caption);
-        let dense = if self.columns.len() > DENSE_FROM {
-            " class=\"dense\""
-        } else {
-            ""
+        let long = |text: &String| text.chars().nth(LONG_CELL).is_some();
+        let many = self.columns.len() > DENSE_FROM;
+        let dense = match many || self.rows.iter().flatten().any(long) {
+            true => " class=\"dense\"",
+            false => "",
         };
         let _ = write!(
             page,
