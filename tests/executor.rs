@@ -159,6 +159,8 @@ proptest! {
     fn follows_the_simulator_on_a_virtual_clock(profile in any_profile(), case in case()) {
         let simulated =
             simulate(&profile, &mut case.scheduler(), case.depth, ITERATIONS).unwrap();
+        // What ends at the same moment may come in any order, and with these it counts which.
+        let ordered = !matches!(case.schedule, Schedule::Freshest(_));
         let memory = case.memory;
         let outcome = watched(move || {
             let clock = VirtualClock::default();
@@ -169,8 +171,10 @@ proptest! {
             case.run(&clock, &sleep, usize::MAX)
         });
         let record = outcome.record.unwrap();
-        prop_assert_eq!(&record.ledger, &simulated.ledger);
-        prop_assert_eq!(without_bytes(&record), without_bytes(&simulated));
+        if ordered {
+            prop_assert_eq!(&record.ledger, &simulated.ledger);
+            prop_assert_eq!(without_bytes(&record), without_bytes(&simulated));
+        }
         prop_assert_eq!((outcome.losses, outcome.tables), by_definition(&record));
     }
 }
@@ -180,6 +184,7 @@ proptest! {
 
     #[test]
     fn keeps_the_version_rule_under_random_delays(case in case(), seed: u64) {
+        let schedule = case.schedule.clone();
         let outcome = watched(move || {
             let clock = VirtualClock::default();
             let sleep = |step, iteration| {
@@ -191,6 +196,9 @@ proptest! {
         let record = outcome.record.unwrap();
         prop_assert_eq!(record.ledger.len(), ITERATIONS);
         prop_assert_eq!((outcome.losses, outcome.tables), by_definition(&record));
+        if let Schedule::Freshest(Some(bound)) = schedule {
+            prop_assert!(record.ledger.iter().all(|line| line.k <= bound));
+        }
     }
 }
 
@@ -314,7 +322,7 @@ proptest! {
         prop_assert_eq!(record.ledger.len(), ITERATIONS);
         let (losses, tables) = by_definition(&record);
         prop_assert_eq!((&paused.losses, paused.tables), (&losses, tables));
-        if !case.schedule.online() {
+        if !case.schedule.timed() {
             let whole = run(vec![false; ITERATIONS]);
             prop_assert_eq!(paused.losses, whole.losses);
             let ks = |record: &Record| -> Vec<_> {

@@ -20,11 +20,12 @@ const EXTREMES: [&str; 8] = [
 ];
 
 /// Words that are followed by a number, for the options that take them.
-const WITH_A_NUMBER: [(&str, &str); 10] = [
+const WITH_A_NUMBER: [(&str, &str); 11] = [
     ("candidates", "half-historical:"),
     ("edge-features", "random:"),
     ("node-features", "random:"),
     ("schedule", "staleness:"),
+    ("schedule", "freshest:"),
     ("device", "gpu:"),
     ("limits", "alignment:"),
     ("data", "synthetic:wikipedia:scale="),

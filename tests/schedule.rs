@@ -54,7 +54,12 @@ pub(crate) fn residency() -> impl Strategy<Value = Residency> {
 /// Schedules that need no file.
 pub(crate) fn schedule() -> impl Strategy<Value = Schedule> {
     let compared = prop::sample::select(&Schedule::COMPARED[..]);
-    prop_oneof![4 => compared, 1 => (1usize..10).prop_map(Schedule::Staleness)]
+    let freshest = (1usize..10).prop_map(|k| Schedule::Freshest(Some(k)));
+    prop_oneof![
+        4 => compared,
+        1 => (1usize..10).prop_map(Schedule::Staleness),
+        1 => freshest,
+    ]
 }
 
 fn run(profile: &Profile, schedule: &Schedule, memory: Residency, depth: usize) -> Record {
@@ -161,6 +166,28 @@ proptest! {
         prop_assert_eq!(last[1].begin[train] - last[0].begin[train], profile.of(Stage::Train));
     }
 
+    /// However far back it may read, it reads what the smallest k of the exact rule reads, in the same
+    /// time: reading is put off until then.
+    #[test]
+    fn the_freshest_memory_is_that_of_the_minimal_k(
+        profile in training_bound(),
+        more in 1usize..4,
+        depth in 1usize..5,
+    ) {
+        let k = profile.minimal_staleness(Residency::Host, false, 0.0);
+        let bound = k + more;
+        let record = run(&profile, &Schedule::Freshest(Some(bound)), Residency::Host, depth);
+        let exact = run(&profile, &Schedule::Staleness(bound), Residency::Host, depth);
+        prop_assert_eq!(record.period(), exact.period());
+        prop_assert_eq!(settled_stall_us(&record), 0);
+        let transfers = profile.of(Stage::FetchMemory) + profile.of(Stage::UpdateMemory);
+        // Where an update is written just when it should be read, either may be first.
+        let tie = profile.of(Stage::Train) * (k as u32 - 1) == transfers;
+        for line in &record.ledger[ITERATIONS / 2..ITERATIONS - bound] {
+            prop_assert!(line.k == k || tie && line.k == k + 1, "{line:?}, minimal {k}");
+        }
+    }
+
     /// When iteration i gathers, exactly the updates up to i − k_i are applied.
     #[test]
     fn simulations_keep_the_version_rule(
@@ -180,8 +207,10 @@ proptest! {
             }
             // An update that the iteration doesn't see ends after it has read.
             prop_assert!(applied[line.version].end >= read.end);
-            if let Schedule::Staleness(k) = schedule {
-                prop_assert_eq!(line.k, k.min(line.iteration + 1));
+            match schedule {
+                Schedule::Staleness(k) => prop_assert_eq!(line.k, k.min(line.iteration + 1)),
+                Schedule::Freshest(Some(k)) => prop_assert!(line.k <= k),
+                _ => {}
             }
         }
         prop_assert!(record.ledger.is_sorted_by_key(|line| line.version));
@@ -192,8 +221,16 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(100))]
 
     #[test]
-    fn a_replay_reads_what_the_run_read(profile in any_profile(), other in any_profile()) {
-        let online = run(&profile, &Schedule::Mspipe, Residency::Host, 2);
+    fn a_replay_reads_what_the_run_read(
+        profile in any_profile(),
+        other in any_profile(),
+        schedule in prop::sample::select(vec![
+            Schedule::Mspipe,
+            Schedule::Freshest(None),
+            Schedule::Freshest(Some(4)),
+        ]),
+    ) {
+        let online = run(&profile, &schedule, Residency::Host, 2);
         let mut file = tempfile::NamedTempFile::new().unwrap();
         let mut text = Vec::new();
         ledger::write(&online.ledger, &mut text).unwrap();

@@ -206,6 +206,29 @@ pub(crate) fn a_replay_of_an_online_schedule_gives_its_numbers() {
     }
 }
 
+#[cfg_attr(test, test)]
+pub(crate) fn the_freshest_memory_is_within_its_bound_and_replayed_exactly() {
+    // The way to the device and back takes several iterations, so that what is ready is old.
+    let link = format!("--memory host --emulate-link {}", LINKS[2]);
+    for bound in [1, 4] {
+        let options = format!("--schedule freshest:{bound} {link}");
+        let freshest = train("jodie", LONG, &options);
+        freshest.must_be_stale(|line| line.k);
+        assert!(freshest.ledger.iter().all(|line| line.k <= bound));
+        let oldest = freshest.ledger.iter().map(|line| line.k).max();
+        assert!(bound == 1 || oldest > Some(1), "{bound}");
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ledger.jsonl");
+        ledger::write(&freshest.ledger, &mut fs::File::create(&path).unwrap()).unwrap();
+        for place in ["host", "device"] {
+            let options = format!("{} --memory {place}", replay(&path));
+            train("jodie", LONG, &options).must_equal(&freshest, place);
+        }
+    }
+    let on_device = train("jodie", SHORT, "--schedule freshest:4 --memory device");
+    on_device.must_be_stale(|_| 1);
+}
+
 /// Options that replay a ledger.
 fn replay(path: &Path) -> String {
     let path = path.display().to_string();

@@ -26,12 +26,13 @@ use crate::cell::{Cell, Spread, headline, name_of};
 use crate::grid::{self, Training};
 
 /// The schedules compared where none are asked for, as `--schedule` names them.
-const COMPARED: [&str; 7] = [
+const COMPARED: [&str; 8] = [
     "sequential",
     "prefetch",
     "staleness:2",
     "staleness:3",
     "mspipe",
+    "freshest",
     "exact-overlap",
     "auto",
 ];

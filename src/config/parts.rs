@@ -626,9 +626,9 @@ impl MitigationName {
 #[derive(Debug, Clone, PartialEq, Args, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PipelineSettings {
-    /// How stages overlap: sequential, prefetch, staleness:K, mspipe, exact-overlap,
-    /// auto, or replay:FILE (the k of each iteration as another run's ledger.jsonl has them).
-    /// mspipe and auto choose a k of at most 8
+    /// How stages overlap: sequential, prefetch, staleness:K, mspipe, freshest, freshest:K,
+    /// exact-overlap, auto, or replay:FILE (the k of each iteration as another run's ledger.jsonl has
+    /// them). mspipe, freshest and auto choose a k of at most 8
     #[arg(
         long,
         value_name = "NAME",

@@ -4,12 +4,16 @@
 //! may move time forward when no thread of the executor has anything to do, which is why the
 //! executor tells it when threads start to wait and when they are woken.
 
+use std::thread;
 use std::time::{Duration, Instant};
 
 /// Tells the time to all threads of a run.
 pub trait Clock: Sync {
     /// Time since some fixed moment.
     fn now(&self) -> Duration;
+
+    /// The calling thread sleeps for so long.
+    fn sleep(&self, time: Duration);
 
     /// So many more threads run from now on.
     fn threads_run(&self, _threads: usize) {}
@@ -37,5 +41,9 @@ impl WallClock {
 impl Clock for WallClock {
     fn now(&self) -> Duration {
         self.0.elapsed()
+    }
+
+    fn sleep(&self, time: Duration) {
+        thread::sleep(time);
     }
 }

@@ -7,6 +7,10 @@
 //! * **Version rule.** Iteration i gathers when exactly the updates up to i − k_i are applied:
 //!   `apply(i − k_i)` has ended before `gather(i)` begins, and `apply(i − k_i + 1)` begins only
 //!   after `gather(i)` has ended. The steps around these points (sends, receives) overlap.
+//! * **Freshest.** With a schedule that reads the newest memory, `gather(i)` begins when all updates up
+//!   to i − k_i are applied or later, as late as training lets it, and what is applied when it begins
+//!   is what it reads: the k that is logged counts that, and a replay of it is under the version rule.
+//!   No update waits for a read that has not begun.
 //! * Each lane runs its steps in the order of iterations.
 //! * At most `depth` iterations are ahead of the lane that takes them. Updates need no bound of
 //!   their own: at most k are under way. With one, a queue shorter than k could deadlock:
@@ -39,8 +43,19 @@ pub(crate) enum Next {
     Run(Step, usize),
     /// Nothing until another lane has gone on.
     Wait,
+    /// Nothing until this time.
+    Until(Duration),
     /// Nothing any more.
     Over,
+}
+
+/// When memory should be read at the latest.
+#[derive(Debug, Clone, Copy)]
+enum Latest {
+    /// At this time.
+    At(Duration),
+    /// That is known once the device has begun the iteration before.
+    Unknown,
 }
 
 /// A lane's step under way, or when its last one ended.
@@ -65,6 +80,10 @@ pub(crate) struct Flow<'s> {
     reads: Vec<ReadPoint>,
     lanes: [LaneState; Lane::ALL.len()],
     stalls: Vec<Duration>,
+    /// When the device's thread began its last iteration.
+    device_began: Duration,
+    /// Whether the device works behind a queue.
+    queued: bool,
     /// When the rows of the last iterations were received, up to the last that were.
     received: VecDeque<Range<Duration>>,
     /// What the device's queue did for iterations whose rows were not received yet.
@@ -99,6 +118,8 @@ impl<'s> Flow<'s> {
             reads: Vec::new(),
             lanes: [LaneState::Idle { since: now }; Lane::ALL.len()],
             stalls: Vec::new(),
+            device_began: now,
+            queued: false,
             received: VecDeque::new(),
             device_ran: VecDeque::new(),
             traced,
@@ -124,10 +145,10 @@ impl<'s> Flow<'s> {
     }
 
     /// What `lane` may do next. It changes nothing but that a k may get chosen.
-    pub(crate) fn next(&mut self, lane: Lane) -> Next {
+    pub(crate) fn next(&mut self, lane: Lane, now: Duration) -> Next {
         let next = match (lane, self.memory) {
             (Lane::Sampler, _) => self.next_of_sampler(),
-            (Lane::Fetcher, Residency::Host) => self.next_of_fetcher(),
+            (Lane::Fetcher, Residency::Host) => self.next_of_fetcher(now),
             (Lane::Fetcher, Residency::Device) => self.next_features(Step::Gather),
             (Lane::Device, Residency::Host) => self.next_of_device(),
             (Lane::Device, Residency::Device) => self.next_of_device_with_memory(),
@@ -174,16 +195,52 @@ impl<'s> Flow<'s> {
         self.run_if(ready, Step::Features, nth)
     }
 
-    fn next_of_fetcher(&mut self) -> Next {
+    fn next_of_fetcher(&mut self, now: Duration) -> Next {
         let gathered = self.ended(Step::Gather);
         if self.ended(Step::Send) < gathered {
             return Next::Run(Step::Send, self.ended(Step::Send));
         }
         if gathered < self.ended(Step::Features) {
+            if self.scheduler.freshest() && gathered < self.end {
+                return self.next_freshest(gathered, now);
+            }
             let ready = gathered < self.end && self.ended(Step::Apply) == self.next_version();
             return self.run_if(ready, Step::Gather, gathered);
         }
         self.next_features(Step::Upload)
+    }
+
+    /// Iteration `nth` is the next to gather, and reads the newest memory as late as it may.
+    fn next_freshest(&mut self, nth: usize, now: Duration) -> Next {
+        let applied = self.ended(Step::Apply);
+        // Neither while an update is being written.
+        if applied < self.next_version() || applied < self.begun(Step::Apply) {
+            return Next::Wait;
+        }
+        match self.latest_read(nth) {
+            Some(Latest::At(time)) if time > now => Next::Until(time),
+            Some(Latest::Unknown) => Next::Wait,
+            _ => Next::Run(Step::Gather, nth),
+        }
+    }
+
+    /// When the memory of iteration `nth` should begin to be read for the device not to wait for it;
+    /// `None` for at once.
+    fn latest_read(&self, nth: usize) -> Option<Latest> {
+        if self.queued {
+            let received = self.received.back()?;
+            let ahead = nth + 1 - self.ended(Step::Receive);
+            let after = self.scheduler.read_after_end(ahead)?;
+            return Some(Latest::At(received.end + after));
+        }
+        if nth == self.unapplied {
+            return None;
+        }
+        let after = self.scheduler.read_after_begin()?;
+        Some(match self.begun(Step::Upload) == nth {
+            true => Latest::At(self.device_began + after),
+            false => Latest::Unknown,
+        })
     }
 
     fn next_of_device(&self) -> Next {
@@ -235,11 +292,11 @@ impl<'s> Flow<'s> {
         let quiet = self.begun(Step::Gather) == gathered;
         let ready = self.ended(Step::Receive) > nth
             && quiet
-            && (gathered >= self.end || self.next_version() > nth);
+            && (gathered >= self.end || self.scheduler.freshest() || self.next_version() > nth);
         self.run_if(ready, Step::Apply, nth)
     }
 
-    /// Updates that the next iteration to gather sees.
+    /// Updates that the next iteration to gather sees, at least.
     fn next_version(&mut self) -> usize {
         let nth = self.ended(Step::Gather);
         if self.reads.len() == nth {
@@ -258,6 +315,12 @@ impl<'s> Flow<'s> {
         };
         if step == first {
             self.scheduler.observe_begin(now);
+            self.device_began = now;
+        }
+        if step == Step::Gather && self.scheduler.freshest() {
+            let version = self.ended(Step::Apply);
+            let read = &mut self.reads[nth];
+            (read.version, read.k) = (version, nth + 1 - version);
         }
         if let LaneState::Idle { since } = self.lanes[lane as usize]
             && lane == Lane::Device
@@ -308,6 +371,7 @@ impl<'s> Flow<'s> {
 
     /// The device has a queue, whose times will be told.
     pub(crate) fn expect_queue(&mut self) {
+        self.queued = true;
         self.scheduler.expect_queue();
     }
 

@@ -116,9 +116,14 @@ impl<'s, 'c, E> Monitor<'s, 'c, E> {
     ) {
         let mut shared = self.lock();
         while shared.failure.is_none() {
-            match shared.flow.next(lane) {
+            match shared.flow.next(lane, self.clock.now()) {
                 Next::Over => return,
                 Next::Wait => shared = self.wait(shared),
+                Next::Until(time) => {
+                    drop(shared);
+                    self.clock.sleep(time.saturating_sub(self.clock.now()));
+                    shared = self.lock();
+                }
                 Next::Run(step, nth) => {
                     let iteration = self.first + nth;
                     current.set(Some((step, iteration)));

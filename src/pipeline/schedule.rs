@@ -32,6 +32,10 @@ pub enum Schedule {
     /// `mspipe`: everything overlaps, k is the smallest that keeps training going, measured
     /// while it runs, and 8 at most.
     Mspipe,
+    /// `freshest`, `freshest:K`: everything overlaps, and an iteration reads the newest memory that is
+    /// ready as late as training lets it, never older than K allows; without K the bound is that of
+    /// `mspipe`.
+    Freshest(Option<usize>),
     /// `exact-overlap`: memory is written back right after the updater's forward, k = 1.
     ExactOverlap,
     /// `auto`: early write-back, and the smallest k that keeps training going.
@@ -53,12 +57,13 @@ pub const MEASURING_SLACK: f64 = 0.02;
 
 impl Schedule {
     /// The schedules that depend on nothing but the profile, `staleness` with K = 2 and 3.
-    pub const COMPARED: [Schedule; 7] = [
+    pub const COMPARED: [Schedule; 8] = [
         Schedule::Sequential,
         Schedule::Prefetch,
         Schedule::Staleness(2),
         Schedule::Staleness(3),
         Schedule::Mspipe,
+        Schedule::Freshest(None),
         Schedule::ExactOverlap,
         Schedule::Auto,
     ];
@@ -70,16 +75,25 @@ impl Schedule {
 
     /// Whether k is chosen from measured stage times.
     pub fn online(&self) -> bool {
-        matches!(self, Schedule::Mspipe | Schedule::Auto)
+        matches!(
+            self,
+            Schedule::Mspipe | Schedule::Freshest(None) | Schedule::Auto
+        )
     }
 
-    /// The staleness that it settles on, of profiles measured with `slack`; `None` for a
-    /// replay, whose file says.
+    /// Whether what iterations read depends on measured times, so that only a replay repeats it.
+    pub fn timed(&self) -> bool {
+        self.online() || matches!(self, Schedule::Freshest(_))
+    }
+
+    /// The staleness that it settles on, of profiles measured with `slack`, or that bounds it; `None`
+    /// for a replay, whose file says.
     pub fn staleness(&self, profile: &Profile, memory: Residency, slack: f64) -> Option<usize> {
         match self {
             Schedule::Sequential | Schedule::Prefetch | Schedule::ExactOverlap => Some(1),
-            Schedule::Staleness(k) => Some(*k),
-            Schedule::Mspipe | Schedule::Auto => {
+            Schedule::Freshest(Some(_)) if memory == Residency::Device => Some(1),
+            Schedule::Staleness(k) | Schedule::Freshest(Some(k)) => Some(*k),
+            Schedule::Mspipe | Schedule::Freshest(None) | Schedule::Auto => {
                 Some(profile.minimal_staleness(memory, self.early(), slack))
             }
             Schedule::Replay(_) => None,
@@ -93,8 +107,8 @@ impl Schedule {
     pub(crate) fn most_staleness(&self) -> Result<usize, ReplayError> {
         Ok(match self {
             Schedule::Sequential | Schedule::Prefetch | Schedule::ExactOverlap => 1,
-            Schedule::Staleness(k) => *k,
-            Schedule::Mspipe | Schedule::Auto => MOST_ONLINE,
+            Schedule::Staleness(k) | Schedule::Freshest(Some(k)) => *k,
+            Schedule::Mspipe | Schedule::Freshest(None) | Schedule::Auto => MOST_ONLINE,
             Schedule::Replay(path) => Replay::read(path)?.most(),
         })
     }
@@ -116,6 +130,8 @@ impl fmt::Display for Schedule {
             Schedule::Prefetch => f.write_str("prefetch"),
             Schedule::Staleness(k) => write!(f, "staleness:{k}"),
             Schedule::Mspipe => f.write_str("mspipe"),
+            Schedule::Freshest(None) => f.write_str("freshest"),
+            Schedule::Freshest(Some(k)) => write!(f, "freshest:{k}"),
             Schedule::ExactOverlap => f.write_str("exact-overlap"),
             Schedule::Auto => f.write_str("auto"),
             Schedule::Replay(path) => write!(f, "replay:{}", path.display()),
@@ -128,15 +144,21 @@ impl fmt::Display for Schedule {
 pub enum ScheduleError {
     /// No schedule of this name.
     #[error(
-        "found '{0}', expected sequential, prefetch, staleness:K, mspipe, exact-overlap, auto or replay:FILE"
+        "found '{0}', expected sequential, prefetch, staleness:K, mspipe, freshest, freshest:K, exact-overlap, \
+         auto or replay:FILE"
     )]
     Unknown(String),
-    /// `staleness:` without a number that is possible.
+    /// `staleness:` or `freshest:` without a number that is possible.
     #[error(
-        "found 'staleness:{0}', expected staleness:K with K at least 1 (which is not stale) and at \
+        "found '{name}:{bound}', expected {name}:K with K at least 1 (which is not stale) and at \
          most 10,000 (so many updates are kept)"
     )]
-    Bound(String),
+    Bound {
+        /// The schedule.
+        name: &'static str,
+        /// What follows it.
+        bound: String,
+    },
 }
 
 impl FromStr for Schedule {
@@ -144,10 +166,10 @@ impl FromStr for Schedule {
 
     fn from_str(text: &str) -> Result<Schedule, ScheduleError> {
         if let Some(bound) = text.strip_prefix("staleness:") {
-            return match bound.parse() {
-                Ok(k) if (1..=MOST_STALENESS).contains(&k) => Ok(Schedule::Staleness(k)),
-                _ => Err(ScheduleError::Bound(bound.to_owned())),
-            };
+            return Ok(Schedule::Staleness(read_bound("staleness", bound)?));
+        }
+        if let Some(bound) = text.strip_prefix("freshest:") {
+            return Ok(Schedule::Freshest(Some(read_bound("freshest", bound)?)));
         }
         match text.strip_prefix("replay:") {
             Some(file) if !file.is_empty() => return Ok(Schedule::Replay(file.into())),
@@ -157,10 +179,22 @@ impl FromStr for Schedule {
             "sequential" => Ok(Schedule::Sequential),
             "prefetch" => Ok(Schedule::Prefetch),
             "mspipe" => Ok(Schedule::Mspipe),
+            "freshest" => Ok(Schedule::Freshest(None)),
             "exact-overlap" => Ok(Schedule::ExactOverlap),
             "auto" => Ok(Schedule::Auto),
             _ => Err(ScheduleError::Unknown(text.to_owned())),
         }
+    }
+}
+
+/// The K of `name`.
+fn read_bound(name: &'static str, bound: &str) -> Result<usize, ScheduleError> {
+    match bound.parse() {
+        Ok(k) if (1..=MOST_STALENESS).contains(&k) => Ok(k),
+        _ => Err(ScheduleError::Bound {
+            name,
+            bound: bound.to_owned(),
+        }),
     }
 }
 
@@ -185,7 +219,8 @@ mod tests {
     #[test]
     fn names_are_read_as_they_are_printed() {
         let replay = Schedule::Replay("runs/x/ledger.jsonl".into());
-        for schedule in Schedule::COMPARED.into_iter().chain([replay]) {
+        let others = [replay, Schedule::Freshest(Some(3))];
+        for schedule in Schedule::COMPARED.into_iter().chain(others) {
             assert_eq!(schedule.to_string().parse(), Ok(schedule));
         }
     }
@@ -196,6 +231,7 @@ mod tests {
         assert!(error("fast").contains("found 'fast', expected sequential, prefetch"));
         assert!(error("staleness:0").contains("K at least 1"));
         assert!(error("staleness:x").contains("staleness:x"));
+        assert!(error("freshest:0").contains("expected freshest:K with K at least 1"));
         assert!(error("replay:").contains("replay:FILE"));
     }
 
@@ -211,13 +247,13 @@ mod tests {
                 .unwrap()
                 .as_millis()
         });
-        assert_eq!(periods, [19, 14, 10, 10, 10, 10, 10]);
+        assert_eq!(periods, [19, 14, 10, 10, 10, 10, 10, 10]);
         let on_device = Schedule::COMPARED.map(|schedule| {
             schedule
                 .period(&profile, Residency::Device)
                 .unwrap()
                 .as_millis()
         });
-        assert_eq!(on_device, [19, 14, 14, 14, 14, 14, 14]);
+        assert_eq!(on_device, [19, 14, 14, 14, 14, 14, 14, 14]);
     }
 }

@@ -37,6 +37,9 @@ const REPEATS: usize = 6;
 /// Share of a period that a round trip has to explain for it to be what the iterations wait for.
 const EXPLAINED: f64 = 0.9;
 
+/// Of so many times one is that quick or slow that reading as late as possible reckons with it.
+const QUARTER: usize = 4;
+
 /// Last times of one step.
 #[derive(Debug, Clone, Default)]
 struct Times {
@@ -56,6 +59,11 @@ impl Times {
         self.last.push_back(time);
     }
 
+    /// Whether there are enough of them to choose by.
+    fn enough(&self) -> bool {
+        self.last.len() >= ENOUGH
+    }
+
     /// The median; zero for a step that this schedule doesn't have.
     fn median(&self) -> Duration {
         self.one_in(2)
@@ -63,9 +71,17 @@ impl Times {
 
     /// The largest of the smallest of which one in `parts` is.
     fn one_in(&self, parts: usize) -> Duration {
+        self.nth(self.last.len() / parts)
+    }
+
+    /// The smallest of the largest of which one in `parts` is.
+    fn all_but_one_in(&self, parts: usize) -> Duration {
+        self.nth((self.last.len() - self.last.len() / parts).saturating_sub(1))
+    }
+
+    fn nth(&self, at: usize) -> Duration {
         let mut sorted: Vec<Duration> = self.last.iter().copied().collect();
         sorted.sort_unstable();
-        let at = sorted.len() / parts;
         sorted.get(at).copied().unwrap_or_default()
     }
 }
@@ -184,6 +200,7 @@ impl Scheduler {
         };
         let k = match schedule {
             Schedule::Staleness(k) => k,
+            Schedule::Freshest(Some(k)) if memory == Residency::Host => k,
             _ => 1,
         };
         Ok(Scheduler {
@@ -280,7 +297,14 @@ impl Scheduler {
         self.memory == Residency::Host && self.schedule.early()
     }
 
-    /// What the run's iteration `nth` (from 0) reads; to be asked once each, in order.
+    /// Whether an iteration reads the newest memory that is ready. On the device every update is, since
+    /// reading, training and writing are one queue.
+    pub(super) fn freshest(&self) -> bool {
+        self.memory == Residency::Host && matches!(self.schedule, Schedule::Freshest(_))
+    }
+
+    /// What the run's iteration `nth` (from 0) reads, or the oldest that it may read; to be asked once
+    /// each, in order.
     pub(crate) fn read_point(&mut self, nth: usize) -> ReadPoint {
         let mut decision = None;
         if let Some(k) = self.replayed.get(nth) {
@@ -342,16 +366,52 @@ impl Scheduler {
         times.sum()
     }
 
+    /// How long after the device has begun an iteration the memory of the next one should begin to be
+    /// read, to be there just when the device is free. `None` where that can't be told, or reading takes
+    /// longer than training: then it should begin at once.
+    ///
+    /// Quick training and slow reading are reckoned with, since a device that waits costs more than
+    /// memory that is read a little early.
+    pub(super) fn read_after_begin(&self) -> Option<Duration> {
+        let device = [Step::Upload, Step::Train, Step::ReadBack];
+        let quick: Duration = device.iter().map(|step| self.quick(*step)).sum();
+        self.times[Step::Train as usize]
+            .enough()
+            .then(|| quick.checked_sub(self.slow_read()))?
+    }
+
+    /// The same for a device with a queue, counted from when it was through with the iteration
+    /// `ahead` (at least 1) before that one whose memory is to be read.
+    pub(super) fn read_after_end(&self, ahead: usize) -> Option<Duration> {
+        let queue = self
+            .queue
+            .as_ref()
+            .filter(|_| self.times[Step::Train as usize].enough())?;
+        let work = queue.work.one_in(QUARTER);
+        let work = self.period().map_or(work, |period| work.min(period));
+        // The thread encodes before the queue has something to do.
+        let before = self.slow_read() + queue.encode.median() + queue.receive.median();
+        (work * (ahead - 1) as u32).checked_sub(before)
+    }
+
+    fn quick(&self, step: Step) -> Duration {
+        self.times[step as usize].one_in(QUARTER)
+    }
+
+    fn slow_read(&self) -> Duration {
+        let slow = |step| self.times[step as usize].all_but_one_in(QUARTER);
+        slow(Step::Gather) + slow(Step::Send)
+    }
+
     /// What bounds the period, and the stage times, as measured; `None` while there are too few times.
     pub(crate) fn measured(&self) -> Option<(Cycle, Profile)> {
         let steps = Step::of(self.memory, self.early());
-        let enough = |times: &Times| times.last.len() >= ENOUGH;
-        if !steps.iter().all(|step| enough(&self.times[*step as usize])) {
+        if !steps.iter().all(|step| self.times[*step as usize].enough()) {
             return None;
         }
         match &self.queue {
             None => Some(self.of_a_thread()),
-            Some(queue) if enough(&queue.work) => Some(self.of_a_queue(queue)),
+            Some(queue) if queue.work.enough() => Some(self.of_a_queue(queue)),
             Some(_) => None,
         }
     }
@@ -437,7 +497,7 @@ impl Scheduler {
         };
         let slack = period.mul_f64(MEASURING_SLACK);
         // Of k iterations that are under way together, the first finds it idle then.
-        let queue_idle = queue.waits.one_in(4) < slack;
+        let queue_idle = queue.waits.one_in(QUARTER) < slack;
         let others_idle = cycle.busiest_but_the_queue + slack < period;
         queue_idle && others_idle && cycle.round_trips(self.k) > period.mul_f64(EXPLAINED)
     }

@@ -88,6 +88,7 @@ impl Simulated<'_> {
 
     fn overlapping(&mut self, flow: &mut Flow<'_>) {
         let mut busy: [Option<(Step, Duration)>; Lane::ALL.len()] = Default::default();
+        let mut awake: [Option<Duration>; Lane::ALL.len()] = Default::default();
         loop {
             let mut changed = true;
             while changed {
@@ -97,12 +98,17 @@ impl Simulated<'_> {
                 }
                 for lane in Lane::ALL {
                     let slot = &mut busy[lane as usize];
-                    if slot.is_none()
-                        && let Next::Run(step, nth) = flow.next(lane)
-                    {
-                        flow.begin(lane, step, self.now);
-                        *slot = Some((step, self.end_of(step, nth)));
-                        changed = true;
+                    awake[lane as usize] = None;
+                    if slot.is_none() {
+                        match flow.next(lane, self.now) {
+                            Next::Run(step, nth) => {
+                                flow.begin(lane, step, self.now);
+                                *slot = Some((step, self.end_of(step, nth)));
+                                changed = true;
+                            }
+                            Next::Until(time) => awake[lane as usize] = Some(time),
+                            Next::Wait | Next::Over => {}
+                        }
                     }
                     if let Some((step, _)) = slot.take_if(|(_, end)| *end <= self.now) {
                         flow.end(lane, step, self.now, 0);
@@ -110,7 +116,8 @@ impl Simulated<'_> {
                     }
                 }
             }
-            match busy.iter().flatten().map(|(_, end)| *end).min() {
+            let ends = busy.iter().flatten().map(|(_, end)| *end);
+            match ends.chain(awake.iter().flatten().copied()).min() {
                 Some(end) => self.now = end,
                 None => break,
             }

@@ -22,21 +22,6 @@ pub(crate) struct VirtualClock {
 }
 
 impl VirtualClock {
-    /// Sleeps on this clock.
-    pub(crate) fn sleep(&self, time: Duration) {
-        if time.is_zero() {
-            return;
-        }
-        let mut state = self.state.lock().unwrap();
-        let deadline = state.now + time;
-        state.sleepers.push(deadline);
-        state.running -= 1;
-        self.move_on(&mut state);
-        while state.now < deadline {
-            state = self.moved.wait(state).unwrap();
-        }
-    }
-
     fn move_on(&self, state: &mut State) {
         if state.running > 0 {
             return;
@@ -54,6 +39,20 @@ impl VirtualClock {
 impl Clock for VirtualClock {
     fn now(&self) -> Duration {
         self.state.lock().unwrap().now
+    }
+
+    fn sleep(&self, time: Duration) {
+        if time.is_zero() {
+            return;
+        }
+        let mut state = self.state.lock().unwrap();
+        let deadline = state.now + time;
+        state.sleepers.push(deadline);
+        state.running -= 1;
+        self.move_on(&mut state);
+        while state.now < deadline {
+            state = self.moved.wait(state).unwrap();
+        }
     }
 
     fn threads_run(&self, threads: usize) {

@@ -21,7 +21,7 @@ pub(super) fn ap_difference(difference: f64) -> String {
 }
 
 /// Colours of the arms that several recipes have, so that each has the same one everywhere.
-const ARMS: [&str; 10] = [
+const ARMS: [&str; 11] = [
     "sequential",
     "prefetch",
     "staleness:2",
@@ -32,6 +32,7 @@ const ARMS: [&str; 10] = [
     "mspipe + mitigation",
     "exact-overlap",
     "auto",
+    "freshest",
 ];
 
 /// Number of the colour of an arm by its name; `number` for any other.

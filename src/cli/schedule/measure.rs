@@ -87,7 +87,8 @@ pub(super) fn run(args: &MeasureArgs) -> anyhow::Result<()> {
     let memory = args.profile.memory();
     let schedules = match &args.schedule {
         Some(Schedule::Replay(_)) => bail!(
-            "a replay has no predicted period; expected sequential, prefetch, staleness:K, mspipe, exact-overlap or auto"
+            "a replay has no predicted period; expected sequential, prefetch, staleness:K, mspipe, freshest, \
+             freshest:K, exact-overlap or auto"
         ),
         Some(schedule) => vec![schedule.clone()],
         None => Schedule::COMPARED.to_vec(),

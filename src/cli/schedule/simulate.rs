@@ -30,8 +30,11 @@ Examples:
         --bytes fetch_memory=36MiB,update_memory=4MiB
   A chart of one schedule, and the same for ui.perfetto.dev:
     mspipe schedule simulate --stages … --schedule staleness:2 --gantt chart.svg --trace trace.json
+  What reading as late as possible gives where memory may be up to 3 updates old:
+    mspipe schedule simulate --stages … --schedule freshest:3 --gantt chart.svg
 
-k: iteration i reads memory in which exactly the updates up to i − k are applied; 1 is not stale.
+k: iteration i reads memory in which exactly the updates up to i − k are applied; 1 is not stale. With
+freshest the k of an iteration is what it came to, and the one shown is the last one's.
 Each stage takes exactly its time and each thread has a core of its own; a machine whose few cores
 do everything gains less.";
 
