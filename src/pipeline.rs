@@ -10,6 +10,7 @@
 //! | [`profile`], [`link`] | stage times; a bus |
 //! | [`cycle`] | what bounds the period, and the smallest k |
 //! | [`schedule`], [`scheduler`] | the schedules' names; the k of each iteration, online |
+//! | [`turns`] | whether iterations overlap at all, tried while a training runs |
 //! | [`residency`] | where memory lies |
 //! | [`step`] | the steps of the stages, and the lanes that run them |
 //! | [`queue`] | when a device with a queue did what its thread encoded |
@@ -37,6 +38,7 @@ pub mod scheduler;
 pub mod staleness;
 pub mod step;
 pub mod trace;
+pub mod turns;
 
 use std::fmt;
 use std::time::Duration;

@@ -159,6 +159,7 @@ fn tables_and_models() -> Vec<Group> {
             overlap_and_the_place_of_the_memory_change_no_number,
             queue_depth_and_timing_change_no_number_of_a_stale_training,
             a_replay_of_an_online_schedule_gives_its_numbers,
+            auto_tries_whether_to_overlap_and_its_ledger_replays_that,
             the_freshest_memory_is_within_its_bound_and_replayed_exactly,
             the_mitigation_is_the_same_wherever_memory_lies,
         ]),

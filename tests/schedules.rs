@@ -10,6 +10,7 @@ use mspipe::config::RunConfig;
 use mspipe::memory::node_memory::NodeMemory;
 use mspipe::pipeline::ledger::{self, LedgerLine};
 use mspipe::pipeline::staleness::StaleMemory;
+use mspipe::pipeline::turns::Running;
 use mspipe::session::Session;
 use mspipe::train::observer::TrainEvent;
 
@@ -227,6 +228,52 @@ pub(crate) fn the_freshest_memory_is_within_its_bound_and_replayed_exactly() {
     }
     let on_device = train("jodie", SHORT, "--schedule freshest:4 --memory device");
     on_device.must_be_stale(|_| 1);
+}
+
+#[cfg_attr(test, test)]
+pub(crate) fn auto_tries_whether_to_overlap_and_its_ledger_replays_that() {
+    // 44 iterations an epoch, of which an iteration in turn waits for the link three times.
+    let link = format!("--epochs 2 --memory host --emulate-link {}", LINKS[2]);
+    let auto = train("jodie", "1574", &format!("--schedule auto {link}"));
+    assert_eq!(auto.ledger.len(), 88);
+    let parts: Vec<(Running, usize)> = auto
+        .ledger
+        .chunk_by(|line, next| (line.running, line.epoch) == (next.running, next.epoch))
+        .map(|part| (part[0].running.unwrap(), part.len()))
+        .collect();
+    let (in_turn, overlapped) = (Running::InTurn, Running::Overlapped);
+    // The first part of an epoch that is too short to measure would be tried again.
+    let expected = [
+        (in_turn, 16),
+        (overlapped, 16),
+        (in_turn, 12),
+        (overlapped, 44),
+    ];
+    assert_eq!(parts, expected);
+    let choices: Vec<_> = auto
+        .ledger
+        .iter()
+        .filter(|line| line.choice.is_some())
+        .collect();
+    assert_eq!(choices.len(), 1);
+    assert_eq!((choices[0].epoch, choices[0].iteration), (2, 16));
+    let choice = choices[0].choice.unwrap();
+    assert!(
+        choice.running == overlapped && choice.overlapped < choice.in_turn,
+        "{choice:?}"
+    );
+    auto.must_be_stale(|line| match line.running {
+        Some(Running::Overlapped) => line.k,
+        _ => 1,
+    });
+
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("ledger.jsonl");
+    ledger::write(&auto.ledger, &mut fs::File::create(&path).unwrap()).unwrap();
+    for place in ["host", "device"] {
+        let options = format!("{} --epochs 2 --memory {place}", replay(&path));
+        train("jodie", "1574", &options).must_equal(&auto, place);
+    }
 }
 
 /// Options that replay a ledger.

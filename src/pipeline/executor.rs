@@ -31,7 +31,6 @@ use super::flow::Flow;
 use super::monitor::Monitor;
 use super::profile::Residency;
 use super::queue::{QueueIteration, QueueTimes};
-use super::schedule::Schedule;
 use super::scheduler::Scheduler;
 use super::step::{Lane, Step};
 use super::trace::{Record, Span};
@@ -102,7 +101,7 @@ impl Executor<'_> {
         mut proceed: impl FnMut(usize) -> Proceed,
     ) -> Result<Record, RunError<E>> {
         scheduler.begin(segment.epoch, segment.counted())?;
-        if *scheduler.schedule() == Schedule::Sequential {
+        if scheduler.in_turn() {
             self.clock.threads_run(1);
             let record = self.run_in_turn(scheduler.memory(), segment, lanes, proceed);
             self.clock.thread_stops();
@@ -161,7 +160,7 @@ impl Executor<'_> {
         self.queue.map_or_else(Vec::new, |queue| queue.take(all))
     }
 
-    /// The `sequential` schedule: one lane that does every step, so that each iteration sees all
+    /// Iterations in turn: one lane that does every step, so that each iteration sees all
     /// updates before it. A stage is one span, with the bytes of its last step.
     fn run_in_turn<E>(
         &self,

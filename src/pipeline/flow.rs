@@ -422,20 +422,14 @@ impl<'s> Flow<'s> {
         let reads = self.reads.into_iter().take(trained).enumerate();
         let reads = reads.skip(self.unapplied);
         self.record.ledger = reads
-            .map(|(nth, read)| LedgerLine {
-                epoch,
-                iteration: self.first + nth,
-                k: read.k,
-                version: self.first + read.version,
-                stall_us: self
-                    .stalls
-                    .get(nth)
-                    .map_or(0, |time| time.as_micros() as u64),
-                decision: read.decision,
-                ages: None,
-                stale_memory: None,
-                updater_rows: None,
-                corrected: None,
+            .map(|(nth, read)| {
+                let stall = self.stalls.get(nth);
+                let (iteration, version) = (self.first + nth, self.first + read.version);
+                LedgerLine {
+                    stall_us: stall.map_or(0, |time| time.as_micros() as u64),
+                    decision: read.decision,
+                    ..LedgerLine::new(epoch, iteration, read.k, version)
+                }
             })
             .collect();
         self.record.sort_spans();

@@ -6,7 +6,7 @@
 //!
 //! `version` counts the updates of the epoch that the iteration saw: iteration i, from 0, with
 //! staleness k saw i + 1 − k. A line may also hold a `decision` (a k chosen from measured
-//! times), `ages` (how long ago the rows read had been written) and `stale_memory` (what of them was
+//! times), `running` and `choice` (whether it overlapped with others, where both are tried), `ages` (how long ago the rows read had been written) and `stale_memory` (what of them was
 //! stale, and which mail was overwritten).
 //!
 //! Invariant: `replay:FILE` reads back exactly what is written here.
@@ -24,6 +24,7 @@ use thiserror::Error;
 use super::cycle::Cycle;
 use super::profile::Profile;
 use super::staleness::StaleMemory;
+use super::turns::{Choice, Running};
 
 /// What one iteration read.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -38,6 +39,12 @@ pub struct LedgerLine {
     pub version: usize,
     /// Time in µs that the device thread waited for its input.
     pub stall_us: u64,
+    /// How the iteration ran, where that was tried.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub running: Option<Running>,
+    /// A choice of that, which holds from this iteration on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub choice: Option<Choice>,
     /// A choice of k that holds from this iteration on.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub decision: Option<Box<Decision>>,
@@ -53,6 +60,26 @@ pub struct LedgerLine {
     /// Rows that a mitigation drew towards those of similar nodes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub corrected: Option<usize>,
+}
+
+impl LedgerLine {
+    /// That of an iteration of an epoch, with nothing but what a replay needs.
+    pub(crate) fn new(epoch: u64, iteration: usize, k: usize, version: usize) -> LedgerLine {
+        LedgerLine {
+            epoch,
+            iteration,
+            k,
+            version,
+            stall_us: 0,
+            running: None,
+            choice: None,
+            decision: None,
+            ages: None,
+            stale_memory: None,
+            updater_rows: None,
+            corrected: None,
+        }
+    }
 }
 
 /// A choice of k.
@@ -270,16 +297,8 @@ mod tests {
 
     fn line(iteration: usize, k: usize) -> LedgerLine {
         LedgerLine {
-            epoch: 1,
-            iteration,
-            k,
-            version: iteration + 1 - k,
             stall_us: 7,
-            decision: None,
-            ages: None,
-            stale_memory: None,
-            updater_rows: None,
-            corrected: None,
+            ..LedgerLine::new(1, iteration, k, iteration + 1 - k)
         }
     }
 

@@ -16,11 +16,12 @@ use std::ops::Range;
 use std::time::Duration;
 
 use super::cycle::Cycle;
-use super::ledger::{Decision, Replay, ReplayError};
+use super::ledger::{Decision, LedgerLine, Replay, ReplayError};
 use super::profile::{Profile, Queue, Residency};
 use super::queue::QueueIteration;
 use super::schedule::{MEASURING_SLACK, MOST_ONLINE, Schedule};
 use super::step::{Lane, Step};
+use super::turns::{self, Running, Turns};
 
 /// k may change at iterations that are a multiple of this.
 pub const BLOCK: usize = 16;
@@ -31,9 +32,6 @@ pub(crate) const DISCARDED: usize = 4;
 /// Times of each step that the first choice needs.
 pub(crate) const ENOUGH: usize = 8;
 
-/// With staleness k, iterations repeat themselves every k or k + 1: this many are a multiple of both
-/// up to k = 2, and of k up to 3.
-const REPEATS: usize = 6;
 /// Share of a period that a round trip has to explain for it to be what the iterations wait for.
 const EXPLAINED: f64 = 0.9;
 
@@ -175,6 +173,8 @@ pub struct Scheduler {
     schedule: Schedule,
     memory: Residency,
     replay: Option<Replay>,
+    /// Whether iterations overlap, where that is to be tried.
+    turns: Option<Turns>,
     /// k of the replayed iterations of this run.
     replayed: Vec<usize>,
     k: usize,
@@ -207,6 +207,7 @@ impl Scheduler {
             schedule,
             memory,
             replay,
+            turns: None,
             replayed: Vec::new(),
             k,
             times: Default::default(),
@@ -216,6 +217,44 @@ impl Scheduler {
             first: 0,
             version: 0,
         })
+    }
+
+    /// The same, which with `auto` also tries whether iterations should overlap at all. Whoever runs
+    /// them must do so in parts: see [`part`](Self::part) and [`ran`](Self::ran).
+    #[must_use]
+    pub(crate) fn trying_turns(mut self) -> Scheduler {
+        self.turns = (self.schedule == Schedule::Auto).then(Turns::default);
+        self
+    }
+
+    /// Whether iterations follow one another.
+    pub(super) fn in_turn(&self) -> bool {
+        let turns = self.turns.as_ref();
+        self.schedule == Schedule::Sequential
+            || turns.is_some_and(|turns| turns.running() == Running::InTurn)
+    }
+
+    /// The end of the part of `iterations` that is to be run next.
+    pub(crate) fn part(&self, iterations: Range<usize>) -> usize {
+        let part = self.turns.as_ref().map(Turns::part);
+        part.map_or(iterations.end, |part| {
+            iterations.end.min(iterations.start.saturating_add(part))
+        })
+    }
+
+    /// A part ran: its iterations were trained at these moments, and their ledger is this one, where
+    /// it says how they ran if that is tried.
+    pub(crate) fn ran(&mut self, moments: &[Duration], ledger: &mut [LedgerLine]) {
+        let Some(turns) = &mut self.turns else {
+            return;
+        };
+        for line in &mut *ledger {
+            line.running = Some(turns.running());
+        }
+        if let Some(first) = ledger.first_mut() {
+            first.choice = turns.take_choice();
+        }
+        turns.ran(moments);
     }
 
     /// Whether a run of `epochs` epochs with so many iterations each, which may end after `needed`,
@@ -294,7 +333,7 @@ impl Scheduler {
     /// Whether memory is written back before training has ended. On the device there is
     /// nothing to gain by it: reading, training and writing are one queue.
     pub fn early(&self) -> bool {
-        self.memory == Residency::Host && self.schedule.early()
+        self.memory == Residency::Host && self.schedule.early() && !self.in_turn()
     }
 
     /// Whether an iteration reads the newest memory that is ready. On the device every update is, since
@@ -335,15 +374,8 @@ impl Scheduler {
 
     /// Time of an iteration with the k in force, as far as it is known.
     fn period(&self) -> Option<Duration> {
-        let after = self.begins.iter().skip(REPEATS);
-        let mut times: Vec<Duration> = self
-            .begins
-            .iter()
-            .zip(after)
-            .map(|(begin, end)| end.saturating_sub(*begin) / REPEATS as u32)
-            .collect();
-        times.sort_unstable();
-        times.get(times.len() / 2).copied()
+        let begins: Vec<Duration> = self.begins.iter().copied().collect();
+        turns::period(&begins)
     }
 
     /// The device has a queue, whose times will be told.

@@ -141,18 +141,8 @@ impl Record {
             self.spans.push(span);
         }
         if step == Step::Train {
-            self.ledger.push(LedgerLine {
-                epoch,
-                iteration,
-                k: 1,
-                version: iteration,
-                stall_us: 0,
-                decision: None,
-                ages: None,
-                stale_memory: None,
-                updater_rows: None,
-                corrected: None,
-            });
+            let line = LedgerLine::new(epoch, iteration, 1, iteration);
+            self.ledger.push(line);
         }
     }
 

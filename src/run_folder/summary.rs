@@ -136,6 +136,8 @@ pub struct Summary {
     pub mitigation: MitigationName,
     /// Training iterations with each k.
     pub staleness: BTreeMap<usize, usize>,
+    /// Training iterations that followed one another under `auto`, which found that quicker or tried it.
+    pub in_turn: usize,
     /// What staleness did to memory, over all training iterations.
     pub stale_memory: StaleMemory,
     /// Pieces of mail that the updater absorbed into the rows that training read.
@@ -211,6 +213,7 @@ impl Summary {
             emulated_link: pipeline.emulate_link,
             mitigation: pipeline.mitigation,
             staleness: record.staleness,
+            in_turn: record.in_turn,
             stale_memory: record.stale_memory,
             updater_rows: record.updater_rows,
             stall_seconds: record.stall.as_secs_f64(),

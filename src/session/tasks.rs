@@ -131,7 +131,7 @@ impl Session {
     fn scheduler(&self) -> Result<Scheduler, SessionError> {
         let pipeline = &self.config.pipeline;
         let scheduler = Scheduler::new(pipeline.schedule.clone(), pipeline.memory);
-        Ok(scheduler.map_err(TrainError::from)?)
+        Ok(scheduler.map_err(TrainError::from)?.trying_turns())
     }
 
     /// Refuses to replay the ledger of a run with other iterations.

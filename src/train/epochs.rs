@@ -27,7 +27,7 @@ use crate::memory::MemoryStore;
 use crate::memory::node_memory::NodeMemory;
 use crate::model::LinkModel;
 use crate::model::tgl_weights;
-use crate::pipeline::clock::WallClock;
+use crate::pipeline::clock::{Clock as _, WallClock};
 use crate::pipeline::ending::Proceed;
 use crate::pipeline::executor::{Executor, Segment};
 use crate::pipeline::link::Link;
@@ -134,6 +134,7 @@ impl TrainLoop {
             stage_times: totals.times,
             queue: totals.queue,
             staleness: totals.staleness.clone(),
+            in_turn: totals.in_turn,
             stale_memory: totals.stale_memory.clone(),
             updater_rows: totals.updater_rows,
             stall: totals.stall,
@@ -343,9 +344,11 @@ impl TrainLoop {
         let mut record = Record::default();
         // After a pause that came with the last iteration, its updates belong to the epoch.
         while self.progress.iteration < iterations || !self.progress.unapplied.is_empty() {
-            let segment = self.train_segment(&pass, iterations, &clock, deadline, observer)?;
+            let end = self.scheduler.part(self.progress.iteration..iterations);
+            let (segment, ended_early) =
+                self.train_segment(&pass, end, &clock, deadline, observer)?;
             record.extend(segment);
-            if self.progress.iteration == iterations {
+            if self.progress.iteration == iterations || !ended_early {
                 continue;
             }
             let kept = self.keep(observer)?;
@@ -360,7 +363,8 @@ impl TrainLoop {
         Ok(Some(record))
     }
 
-    /// Trains up to iteration `end` of an epoch, or until a checkpoint is due or the time is up.
+    /// Trains up to iteration `end` of an epoch, or until a checkpoint is due or the time is up; then it
+    /// says so.
     fn train_segment(
         &mut self,
         pass: &Pass,
@@ -368,7 +372,7 @@ impl TrainLoop {
         clock: &WallClock,
         deadline: Deadline,
         observer: &mut Observer<'_>,
-    ) -> Result<Record, TrainError> {
+    ) -> Result<(Record, bool), TrainError> {
         let begin = Instant::now();
         let (epoch, first) = (self.progress.epoch, self.progress.iteration);
         let autodiff = self.evaluator.device.clone().autodiff();
@@ -384,7 +388,7 @@ impl TrainLoop {
             reads: Vec::with_capacity(end - first),
         };
         let losses = &mut progress.losses;
-        let mut failure = None;
+        let (mut failure, mut ended_early, mut moments) = (None, false, Vec::new());
         let (stop, keeping) = (&self.stop, &self.keeping);
         let reader = LossReader {
             epoch,
@@ -396,6 +400,7 @@ impl TrainLoop {
                 if work.unread.len() >= UNREAD_LOSSES {
                     told = reader.read(work, watched(), losses, observer);
                 }
+                moments.push(clock.now());
                 let events = pass.batch_events(iteration).end - pass.events.start;
                 let told =
                     told.and_then(|()| tell(observer, TrainEvent::Iteration { iteration, events }));
@@ -403,13 +408,13 @@ impl TrainLoop {
                     failure = Some(error);
                     return Proceed::Stop;
                 }
-                match iteration + 1 {
-                    trained if trained == end => Proceed::Go,
-                    trained => {
-                        let stopping = stop.requested() || deadline.is_over();
-                        keeping.proceed(first, trained, stopping)
-                    }
-                }
+                let stopping = stop.requested() || deadline.is_over();
+                let proceed = match iteration + 1 {
+                    trained if trained == pass.iterations() => Proceed::Go,
+                    trained => keeping.proceed(first, trained, stopping),
+                };
+                ended_early |= proceed != Proceed::Go;
+                proceed
             };
         let (place, early) = (self.scheduler.memory(), self.scheduler.early());
         let stopwatch = Stopwatch::new(&self.evaluator.device, clock, first, place, early);
@@ -428,16 +433,15 @@ impl TrainLoop {
         };
         let (memory, work) = (&mut self.memory, &mut training);
         let ended = iteration::train(plan, memory, work, &mut unapplied, &mut proceed);
-        if let Some(error) = failure {
-            return Err(error);
-        }
+        failure.map_or(Ok(()), Err)?;
         let mut record = ended.map_err(|error| TrainError::Run { epoch, error })?;
         reader.read(&mut training, self.memory.watched(), losses, observer)?;
         reader.check_unapplied(&unapplied, losses.len())?;
         let reads = training.reads;
+        self.scheduler.ran(&moments, &mut record.ledger);
         progress.trained(&mut record, reads, unapplied, begin.elapsed());
         tell(observer, TrainEvent::Ledger(&record.ledger))?;
-        Ok(record)
+        Ok((record, ended_early))
     }
 
     /// Hands the state out to be kept.

@@ -56,6 +56,8 @@ pub struct TrainRecord {
     pub queue: QueueTotals,
     /// Training iterations with each k.
     pub staleness: BTreeMap<usize, usize>,
+    /// Of these, those that followed one another though the schedule lets them overlap.
+    pub in_turn: usize,
     /// What staleness did to memory, over all training iterations.
     pub stale_memory: StaleMemory,
     /// Pieces of mail that the updater absorbed into the rows that training read.

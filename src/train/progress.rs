@@ -15,6 +15,7 @@ use crate::model::LinkModel;
 use crate::pipeline::StageTimes;
 use crate::pipeline::staleness::{StaleMemory, StalenessCounter};
 use crate::pipeline::trace::{QueueTotals, Record};
+use crate::pipeline::turns::Running;
 
 /// Where a run stands.
 pub struct Progress {
@@ -54,6 +55,9 @@ pub(super) struct Totals {
     #[serde(default)]
     pub(super) queue: QueueTotals,
     pub(super) staleness: BTreeMap<usize, usize>,
+    /// Iterations that followed one another, of those where overlap was tried.
+    #[serde(default)]
+    pub(super) in_turn: usize,
     #[serde(default)]
     pub(super) stale_memory: StaleMemory,
     #[serde(default)]
@@ -116,6 +120,7 @@ impl Progress {
         self.train_seconds += time.as_secs_f64();
         for (line, read) in record.ledger.iter_mut().zip(reads) {
             *self.totals.staleness.entry(line.k).or_default() += 1;
+            self.totals.in_turn += usize::from(line.running == Some(Running::InTurn));
             self.totals.stale_memory.add(&read.stale);
             self.totals.updater_rows += read.updater_rows;
             line.ages = Some(read.ages);

@@ -176,8 +176,12 @@ pub(super) fn print_summary(summary: &Summary, folder: &RunFolder) {
         .iter()
         .map(|(k, iterations)| format!("k = {k} in {} iterations", HumanCount(*iterations as u64)))
         .collect();
+    let in_turn = match summary.in_turn {
+        0 => String::new(),
+        iterations => format!(", {} of them in turn", HumanCount(iterations as u64)),
+    };
     console::news(format!(
-        "schedule  {}: {}, training waited {:.2} s",
+        "schedule  {}: {}{in_turn}, training waited {:.2} s",
         summary.schedule,
         ks.join(", "),
         summary.stall_seconds
