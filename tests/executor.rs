@@ -51,6 +51,15 @@ struct Outcome {
 }
 
 impl Case {
+    /// Any of its steps.
+    fn step(&self, nth: usize) -> Step {
+        let steps = match self.schedule {
+            Schedule::Sequential => Step::in_turn(self.memory),
+            _ => Step::of(self.memory, self.scheduler().early()),
+        };
+        steps[nth % steps.len()]
+    }
+
     fn scheduler(&self) -> Scheduler {
         Scheduler::new(self.schedule.clone(), self.memory).unwrap()
     }
@@ -253,8 +262,7 @@ proptest! {
 
     #[test]
     fn an_error_ends_the_run_with_its_message(case in case(), at in 0..ITERATIONS, nth: usize) {
-        let steps = Step::of(case.memory, case.scheduler().early());
-        let step = steps[nth % steps.len()];
+        let step = case.step(nth);
         let outcome = watched(move || {
             let fail = move |ran, iteration| match (ran, iteration) == (step, at) {
                 true => Err("the disk is gone".to_owned()),
@@ -269,8 +277,7 @@ proptest! {
     #[test]
     fn a_panic_ends_the_run_with_its_message(case in case(), at in 0..ITERATIONS, nth: usize) {
         prop_assume!(case.schedule != Schedule::Sequential);
-        let steps = Step::of(case.memory, case.scheduler().early());
-        let step = steps[nth % steps.len()];
+        let step = case.step(nth);
         let outcome = watched(move || {
             let panic = move |ran, iteration| {
                 assert!((ran, iteration) != (step, at), "out of luck");

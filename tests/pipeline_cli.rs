@@ -145,6 +145,13 @@ fn an_emulated_link_takes_its_time_and_is_named() {
         let seconds = summary["stage_seconds"][stage].as_f64().unwrap();
         assert!(seconds >= 0.060, "{stage}: {seconds} s");
     }
+    // In turn, the part of training that makes the new memory is told from the rest.
+    let [updater, train] = [
+        &summary["updater_seconds"],
+        &summary["stage_seconds"]["train"],
+    ];
+    let [updater, train] = [updater, train].map(|seconds| seconds.as_f64().unwrap());
+    assert!(0.0 < updater && updater < train, "{updater} of {train} s");
 
     let refused = program.run(&format!("{TRAIN} device {options} 12GB/s,20us"));
     assert_eq!(refused.code, Some(1));

@@ -326,8 +326,12 @@ mod command {
         let epoch = json!({"train_seconds": 0.5, "events_per_s": 2000.0});
         let stages = json!({"sample": 0.008, "fetch_features": 0.016, "fetch_memory": 0.8,
             "train": 0.08, "update_memory": 0.0});
-        let summary = json!({"batch_size": 300, "epochs": [epoch, epoch], "stage_seconds": stages});
-        fs::write(folder.path().join("summary.json"), summary.to_string()).unwrap();
+        let mut summary =
+            json!({"batch_size": 300, "epochs": [epoch, epoch], "stage_seconds": stages});
+        let write = |summary: &Value| {
+            fs::write(folder.path().join("summary.json"), summary.to_string()).unwrap();
+        };
+        write(&summary);
         let found = json(&[
             "simulate",
             "--profile",
@@ -341,6 +345,12 @@ mod command {
         assert_eq!(found["stages"]["sample"], 0.001);
         assert_eq!(found["stages"]["fetch_memory"], 0.003);
         assert_eq!(found["stages"]["train"], 0.01);
+        // A fifth of `train`, unless the run says.
+        assert_eq!(found["stages"]["updater"], 0.002);
+        summary["updater_seconds"] = json!(0.04);
+        write(&summary);
+        let found = json(&["simulate", "--profile", &run, "--json"]);
+        assert_eq!(found["stages"]["updater"], 0.005);
     }
 
     #[test]

@@ -82,6 +82,9 @@ pub struct Cell {
     pub loss_curve: Vec<f64>,
     /// Seconds in each stage over all epochs and threads, by its name.
     pub stage_seconds: Vec<(String, f64)>,
+    /// Of these, in `train` until the updated memory was known, where that was told from the rest.
+    #[serde(default)]
+    pub updater_seconds: Option<f64>,
     /// What a GPU's queue did in an iteration, beside the threads.
     #[serde(default)]
     pub queue: Option<QueueSeconds>,

@@ -391,6 +391,7 @@ impl Training {
                 .into_iter()
                 .map(|(stage, seconds)| (stage, seconds.as_f64().unwrap_or(0.0)))
                 .collect(),
+            updater_seconds: summary.updater_seconds,
             queue: summary.queue,
             stall_seconds: summary.stall_seconds,
             staleness: summary.staleness.into_iter().collect(),

@@ -82,6 +82,45 @@ fn a_reproduction_goes_on_and_gives_the_same_report() {
     compares(&workdir);
 }
 
+#[test]
+fn stage_times_say_where_an_early_write_back_suffices() {
+    let workdir = Workdir::new("stage-times");
+    reproduce(&workdir, &[SMALL, "--recipe=stage-times"]);
+    let page = workdir.read("reproduction-quick/report.md");
+    let rows: Vec<Vec<&str>> = page
+        .lines()
+        .filter_map(|line| line.strip_prefix('|')?.strip_suffix('|'))
+        .map(|line| line.split('|').map(str::trim).collect())
+        .filter(|row: &Vec<&str>| row.len() == 10 && row[2] == "sequential")
+        .collect();
+    let (stages, early): (Vec<_>, Vec<_>) = rows.into_iter().partition(|row| row[3] == "threads");
+    assert_eq!((stages.len(), early.len()), (6, 6));
+    let ms = |text: &str| text.parse::<f64>().unwrap();
+    let mut on_host = 0;
+    for (stages, early) in stages.iter().zip(&early) {
+        assert_eq!(stages[1], early[1]);
+        if stages[1].contains("device") {
+            assert!(early[3..].iter().all(|cell| *cell == "-"), "{early:?}");
+            continue;
+        }
+        on_host += 1;
+        let [sample, features, fetch, train, update] = [4, 5, 6, 7, 8].map(|at| ms(stages[at]));
+        let [updater, way, busiest, exact] = [3, 4, 5, 7].map(|at| ms(early[at]));
+        assert!(0.0 < updater && updater < train, "{stages:?} {early:?}");
+        let close = |found: f64, expected: f64| (found - expected).abs() < 0.03;
+        assert!(close(way, fetch + updater + update), "{stages:?} {early:?}");
+        let lanes = [sample, features + fetch, train, update];
+        assert!(
+            close(busiest, lanes.into_iter().fold(0.0, f64::max)),
+            "{stages:?} {early:?}"
+        );
+        assert!(close(exact, way.max(busiest)), "{early:?}");
+        assert!(way == busiest || early[6] == if way < busiest { "yes" } else { "no" });
+    }
+    assert_eq!(on_host, 3);
+    assert!(page.contains("of 3 settings with memory in RAM"), "{page}");
+}
+
 /// A training that was ended before its cell was written is the only one to run again.
 fn goes_on(workdir: &Workdir, asked: &[&str]) {
     let cells = workdir

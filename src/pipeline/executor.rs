@@ -190,11 +190,14 @@ impl Executor<'_> {
         let mut record = Record::default();
         for iteration in segment.iterations {
             let mut begin = self.clock.now();
-            let steps = Step::of(memory, false);
+            let steps = Step::in_turn(memory);
             for of_stage in steps.chunk_by(|step, next| step.stage() == next.stage()) {
                 let mut bytes = 0;
                 for step in of_stage {
                     bytes = work(*step, iteration)?;
+                    if *step == Step::Begin {
+                        record.updater += self.clock.now() - begin;
+                    }
                 }
                 let end = self.clock.now();
                 let span = Span {

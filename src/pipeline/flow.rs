@@ -350,6 +350,9 @@ impl<'s> Flow<'s> {
         self.lanes[lane as usize] = LaneState::Idle { since: now };
         self.scheduler.observe(step, now - began);
         self.record.times.add(step.stage(), now - began);
+        if step == Step::Begin {
+            self.record.updater += now - began;
+        }
         if nth < self.unapplied + self.traced {
             self.record.spans.push(Span {
                 lane,

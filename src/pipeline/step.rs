@@ -103,6 +103,20 @@ impl Step {
             ],
         }
     }
+
+    /// The steps of an iteration that follows another: those of stage 4 in two parts where memory lies
+    /// on the host, which tells when the updated memory is known.
+    pub fn in_turn(memory: Residency) -> &'static [Step] {
+        use Step::{
+            Apply, Begin, Features, Finish, Gather, ReadBack, Receive, Sample, Send, Upload,
+        };
+        match memory {
+            Residency::Device => Step::of(memory, false),
+            Residency::Host => &[
+                Sample, Features, Gather, Send, Upload, Begin, Finish, ReadBack, Receive, Apply,
+            ],
+        }
+    }
 }
 
 /// A lane of the pipeline: a thread, or what works beside the threads on what the device's one has

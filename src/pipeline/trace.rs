@@ -42,6 +42,9 @@ pub struct Span {
 pub struct Record {
     /// Time spent in each stage, over all threads.
     pub times: StageTimes,
+    /// Time of these in `train` until the updated memory was known; zero where that is not told from
+    /// the rest.
+    pub updater: Duration,
     /// What the device's queue spent, if it has one.
     pub queue: QueueTotals,
     /// Spans of the first iterations, by lane and time.
@@ -57,6 +60,10 @@ pub struct QueueTotals {
     pub gpu: StageTimes,
     /// Copying between host and device.
     pub bus: StageTimes,
+    /// Running the kernels of `train` until the updated memory was known; zero where that is not told
+    /// from the rest.
+    #[serde(default)]
+    pub updater: Duration,
     /// Iterations measured.
     pub iterations: u64,
     /// Of these, those in which each step was waited for, for want of a clock on the device.
@@ -68,6 +75,7 @@ impl QueueTotals {
     pub(crate) fn add_all(&mut self, other: &QueueTotals) {
         self.gpu.add_all(&other.gpu);
         self.bus.add_all(&other.bus);
+        self.updater += other.updater;
         self.iterations += other.iterations;
         self.in_turn += other.in_turn;
     }
@@ -93,7 +101,11 @@ impl Record {
                 Lane::Bus => &mut self.queue.bus,
                 _ => &mut self.queue.gpu,
             };
-            times.add(span.step.stage(), span.end.saturating_sub(span.begin));
+            let time = span.end.saturating_sub(span.begin);
+            times.add(span.step.stage(), time);
+            if span.step == Step::Begin {
+                self.queue.updater += time;
+            }
             if traced {
                 self.spans.push(Span {
                     lane,
@@ -124,6 +136,7 @@ impl Record {
     /// Continues with what happened next.
     pub fn extend(&mut self, next: Record) {
         self.times.add_all(&next.times);
+        self.updater += next.updater;
         self.queue.add_all(&next.queue);
         self.spans.extend(next.spans);
         self.sort_spans();

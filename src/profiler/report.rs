@@ -387,6 +387,7 @@ mod tests {
             queue: QueueTotals {
                 gpu: in_stages([0, 0, 10, 70, 0]),
                 bus: in_stages([0, 5, 5, 0, 0]),
+                updater: Duration::ZERO,
                 iterations: if on_cpu { 0 } else { 2 },
                 in_turn: 0,
             },

@@ -184,6 +184,10 @@ pub struct Summary {
     /// Seconds of the threads in each stage, over all training epochs; on a GPU its thread only
     /// encodes.
     pub stage_seconds: Map<String, Value>,
+    /// Those of `train` until the updated memory was known, where that was told from the rest: with
+    /// memory on the host, in turn or written back early.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub updater_seconds: Option<f64>,
     /// What a GPU did in an iteration, where there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub queue: Option<QueueSeconds>,
@@ -235,6 +239,7 @@ impl Summary {
             edgebank: record.edgebank,
             counts: record.counts,
             stage_seconds: stage_seconds(&record.stage_times),
+            updater_seconds: (!record.updater.is_zero()).then_some(record.updater.as_secs_f64()),
             queue: QueueSeconds::of(&record.queue),
             profile,
             not_written: record.not_written,
@@ -249,6 +254,10 @@ pub struct QueueSeconds {
     pub gpu: Map<String, Value>,
     /// Copying between host and device, by stage.
     pub bus: Map<String, Value>,
+    /// Running the kernels of `train` until the updated memory was known, where that was told from the
+    /// rest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub updater: Option<f64>,
     /// Iterations that were measured.
     pub iterations: u64,
     /// How: `timestamps`, or `waiting` for each step where the adapter has none.
@@ -267,6 +276,8 @@ impl QueueSeconds {
         Some(QueueSeconds {
             gpu: lane(Lane::Gpu)?,
             bus: lane(Lane::Bus)?,
+            updater: (!totals.updater.is_zero())
+                .then(|| totals.updater.as_secs_f64() / totals.iterations as f64),
             iterations: totals.iterations,
             measured_by: match totals.in_turn {
                 0 => "timestamps",

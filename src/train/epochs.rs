@@ -132,6 +132,7 @@ impl TrainLoop {
             edgebank,
             counts,
             stage_times: totals.times,
+            updater: totals.updater,
             queue: totals.queue,
             staleness: totals.staleness.clone(),
             in_turn: totals.in_turn,

@@ -52,6 +52,8 @@ pub struct TrainRecord {
     pub counts: CountsMetrics,
     /// Time in each stage over all training epochs.
     pub stage_times: StageTimes,
+    /// Of these, in `train` until the updated memory was known; zero where that was not told apart.
+    pub updater: Duration,
     /// What the device's queue spent in the iterations in which it was measured.
     pub queue: QueueTotals,
     /// Training iterations with each k.

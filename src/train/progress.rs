@@ -52,6 +52,9 @@ pub(super) struct Best {
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(super) struct Totals {
     pub(super) times: StageTimes,
+    /// Of these, in `train` until the updated memory was known.
+    #[serde(default)]
+    pub(super) updater: Duration,
     #[serde(default)]
     pub(super) queue: QueueTotals,
     pub(super) staleness: BTreeMap<usize, usize>,
@@ -129,6 +132,7 @@ impl Progress {
             line.corrected = read.corrected;
         }
         self.totals.times.add_all(&record.times);
+        self.totals.updater += record.updater;
         self.totals.queue.add_all(&record.queue);
         self.totals.stall += record.stall();
     }

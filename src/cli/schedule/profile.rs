@@ -123,6 +123,7 @@ struct RunSummary {
     batch_size: usize,
     epochs: Vec<EpochSpeed>,
     stage_seconds: std::collections::BTreeMap<String, f64>,
+    updater_seconds: Option<f64>,
 }
 
 #[derive(Deserialize)]
@@ -152,18 +153,23 @@ fn profile_of_run(run: &Path) -> anyhow::Result<Profile> {
     };
     let iterations: f64 = summary.epochs.iter().map(batches).sum();
     let mut times = [Duration::ZERO; 5];
+    let mean = |what: &str, seconds: f64| {
+        Duration::try_from_secs_f64(seconds / iterations).with_context(|| {
+            format!(
+                "{}: {what} took {seconds} s in {iterations} iterations",
+                path.display()
+            )
+        })
+    };
     for stage in Stage::ALL {
         let seconds = summary
             .stage_seconds
             .get(stage.name())
             .with_context(|| format!("{}: stage_seconds has no {stage}", path.display()))?;
-        times[stage as usize] =
-            Duration::try_from_secs_f64(seconds / iterations).with_context(|| {
-                format!(
-                    "{}: {stage} took {seconds} s in {iterations} iterations",
-                    path.display()
-                )
-            })?;
+        times[stage as usize] = mean(stage.name(), *seconds)?;
     }
-    Ok(Profile::with_usual_updater(times))
+    Ok(match summary.updater_seconds {
+        Some(seconds) => Profile::new(times, mean("the updater", seconds)?),
+        None => Profile::with_usual_updater(times),
+    })
 }
