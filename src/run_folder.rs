@@ -29,7 +29,8 @@ pub use over_seeds::{Comparison, OverSeeds, OverSeedsError};
 use serde::Serialize;
 use serde_json::json;
 pub use summary::{
-    Dataset, DeviceRecord, EvalSummary, NodeSummary, QueueSeconds, Setting, Summary,
+    Dataset, DeviceRecord, Estimate, EvalSummary, MachineUse, NodeSummary, QueueSeconds, Setting,
+    Summary,
 };
 
 use error::{failed, failed_read};

@@ -28,7 +28,7 @@ use crate::graph::{NodeId, Tcsr};
 use crate::memory::node_times::NodeTimes;
 use crate::model::ModelConfig;
 use crate::pipeline::profile::Residency;
-use crate::run_folder::{Dataset, DeviceRecord, RunFolder, Setting, Summary};
+use crate::run_folder::{Dataset, DeviceRecord, Estimate, RunFolder, Setting, Summary};
 use crate::sampling::{Candidates, NegativePool, NeighborSampler, Recent, Uniform};
 use crate::train::histories::Histories;
 use crate::train::observer::Observer;
@@ -67,8 +67,8 @@ pub struct Session {
     clock: NodeTimes,
     /// Ends what is done with it early.
     stop: Stop,
-    /// Device memory that it was estimated to take.
-    device_bytes: Option<u64>,
+    /// Memory that it was estimated to take.
+    estimate: Option<Estimate>,
 }
 
 impl Session {
@@ -102,17 +102,21 @@ impl Session {
         Ok(Session::of(stream, stop)?.estimated_at(&footprint))
     }
 
-    /// The same, with the device memory that was estimated for it.
+    /// The same, with the memory that was estimated for it.
     fn estimated_at(self, footprint: &Footprint) -> Session {
         Session {
-            device_bytes: Some(footprint.device_bytes),
+            estimate: Some(Estimate {
+                ram_bytes: footprint.ram_bytes,
+                device_bytes: footprint.device_bytes,
+            }),
             ..self
         }
     }
 
     /// Why the session ends with `error`, beside the device memory that was estimated for it.
     fn of_device(&self, error: DeviceError) -> SessionError {
-        match (error, self.device_bytes) {
+        let estimate = self.estimate.map(|estimate| estimate.device_bytes);
+        match (error, estimate) {
             (DeviceError::Failed(failure @ DeviceFailure::NoMemory { .. }), Some(estimate)) => {
                 SessionError::NoMemory { estimate, failure }
             }
@@ -202,7 +206,7 @@ impl Session {
             weights,
             clock,
             stop,
-            device_bytes: None,
+            estimate: None,
         })
     }
 

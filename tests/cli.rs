@@ -156,9 +156,32 @@ fn a_small_training_learns_and_writes_what_the_interface_names() {
         );
     }
 
+    tells_of_the_machine(&summary, &page);
     let config = workdir.json("run/config.json");
     assert_eq!(config["edge_features"], "random:8");
     assert_eq!(losses(&workdir.path("run/metrics.jsonl")).len(), 3 * 23);
+}
+
+/// What was taken of the machine is measured, and stands beside what was estimated.
+fn tells_of_the_machine(summary: &Value, page: &str) {
+    let used = &summary["machine_use"];
+    let train = summary["stage_seconds"]["train"].as_f64().unwrap();
+    let epochs = summary["epochs"].as_array().unwrap();
+    let seconds = epochs
+        .iter()
+        .map(|epoch| epoch["train_seconds"].as_f64().unwrap());
+    let busy = used["device_busy"].as_f64().unwrap();
+    let expected = train / seconds.sum::<f64>();
+    assert!((busy - expected).abs() < 1e-9, "{used}: {expected}");
+    assert!(busy > 0.05 && used["peak_device_bytes"].is_null(), "{used}");
+    assert!(page.contains("device busy"));
+    if cfg!(target_os = "linux") {
+        let bytes = |key: &str| used[key].as_u64().unwrap();
+        let (peak, estimated) = (bytes("peak_ram_bytes"), bytes("estimated_ram_bytes"));
+        // Mapped pages of the program and the stream come on top of what is estimated.
+        let mapped = 200 << 20;
+        assert!(peak > 10 << 20 && peak < estimated + mapped, "{used}");
+    }
 }
 
 /// The test part with negatives of either pool, unseen nodes and the baseline beside them.

@@ -16,6 +16,17 @@ pub fn available_bytes() -> u64 {
         .map_or(machine, |group| machine.min(group.free_memory))
 }
 
+/// The most RAM that this process has had at once, with the pages of files that it mapped and read;
+/// `None` where the system does not tell (all but Linux).
+pub fn peak_bytes() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kib << 10)
+}
+
 /// What is wrong with taking `bytes` more, if they are not there.
 pub(crate) fn room_for(bytes: u64) -> Result<(), String> {
     if bytes < SMALL {
@@ -47,6 +58,21 @@ pub(crate) fn filled<T: Clone>(count: usize, fill: T) -> Result<Vec<T>, String> 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn the_peak_stays_when_memory_is_given_back() {
+        const BYTES: usize = 96 << 20;
+        let before = peak_bytes().unwrap();
+        let taken = std::hint::black_box(vec![1u8; BYTES]);
+        assert!(taken.iter().all(|byte| *byte == 1));
+        drop(taken);
+        let after = peak_bytes().unwrap();
+        assert!(
+            after >= before && after >= BYTES as u64,
+            "{before}, {after}"
+        );
+    }
 
     #[test]
     fn what_cannot_be_had_is_said() {

@@ -65,6 +65,13 @@ impl GpuQueue {
         self.tick_ns.is_some()
     }
 
+    /// Bytes of the device's memory that are taken at the moment, by all of the process; `None` where
+    /// the graphics interface does not tell.
+    pub fn memory_bytes(&self) -> Option<u64> {
+        let report = self.device.generate_allocator_report()?;
+        Some(report.total_reserved_bytes)
+    }
+
     /// All that has been submitted up to now.
     pub fn submitted(&self) -> Submission {
         Submission {

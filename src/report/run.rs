@@ -8,6 +8,7 @@ use std::fs;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
+use indicatif::HumanBytes;
 use mspipe_datasets::whole_file::{self, Existing, WholeFileError};
 use serde::Deserialize as _;
 use serde_json::Value;
@@ -217,10 +218,40 @@ fn lead(summary: &Value, synthetic: bool) -> Vec<Block> {
     blocks.push(Block::Facts(
         facts
             .into_iter()
+            .chain(machine_use(&summary["machine_use"]))
             .map(|(name, value)| (name.to_owned(), value))
             .collect(),
     ));
     blocks
+}
+
+/// What the run took of the machine, beside what was estimated; nothing of a run that did not say.
+fn machine_use(used: &Value) -> Vec<(&'static str, String)> {
+    let bytes = |key: &str| {
+        used[key]
+            .as_u64()
+            .map(|bytes| HumanBytes(bytes).to_string())
+    };
+    let memory = |name, taken: &str, estimated: &str| {
+        let taken = bytes(taken)?;
+        Some(match bytes(estimated) {
+            Some(estimated) => (name, format!("{taken} at most, {estimated} estimated")),
+            None => (name, format!("{taken} at most")),
+        })
+    };
+    let busy = used["device_busy"].as_f64();
+    [
+        memory("RAM", "peak_ram_bytes", "estimated_ram_bytes"),
+        memory(
+            "device memory",
+            "peak_device_bytes",
+            "estimated_device_bytes",
+        ),
+        busy.map(|share| ("device busy", format!("{:.0} % of training", 100.0 * share))),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 const HIDDEN: &str = "hidden from one another";

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use mspipe_datasets::ram;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
@@ -191,6 +192,8 @@ pub struct Summary {
     /// What a GPU did in an iteration, where there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub queue: Option<QueueSeconds>,
+    /// What the run took of the machine.
+    pub machine_use: MachineUse,
     /// What an iteration costs, where asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub profile: Option<Profile>,
@@ -205,8 +208,10 @@ impl Summary {
         setting: Setting,
         pipeline: &PipelineSettings,
         record: TrainRecord,
+        estimate: Option<Estimate>,
         profile: Option<Profile>,
     ) -> Summary {
+        let machine_use = MachineUse::of(&record, estimate);
         Summary {
             task: setting.task,
             data: setting.data,
@@ -241,8 +246,62 @@ impl Summary {
             stage_seconds: stage_seconds(&record.stage_times),
             updater_seconds: (!record.updater.is_zero()).then_some(record.updater.as_secs_f64()),
             queue: QueueSeconds::of(&record.queue),
+            machine_use,
             profile,
             not_written: record.not_written,
+        }
+    }
+}
+
+/// Memory that a run was estimated to take, before it began.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Estimate {
+    /// RAM.
+    pub ram_bytes: u64,
+    /// The device's memory, 0 on the CPU.
+    pub device_bytes: u64,
+}
+
+/// What a run took of the machine, beside what was estimated before it.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct MachineUse {
+    /// The most RAM that the process had at once, pages of mapped files included; none where the system
+    /// does not tell.
+    pub peak_ram_bytes: Option<u64>,
+    /// RAM that was estimated, without mapped files.
+    pub estimated_ram_bytes: Option<u64>,
+    /// The most memory of a GPU that was taken, looked at after each part of an epoch; none on the CPU
+    /// and where the graphics interface does not tell.
+    pub peak_device_bytes: Option<u64>,
+    /// Memory of a GPU that was estimated.
+    pub estimated_device_bytes: Option<u64>,
+    /// Share of the time of training in which the device worked: a GPU's queue, by the iterations that were
+    /// measured, or else the thread that trains.
+    pub device_busy: f64,
+}
+
+impl MachineUse {
+    /// Of a finished run; RAM up to now.
+    fn of(record: &TrainRecord, estimate: Option<Estimate>) -> MachineUse {
+        let iterations: usize = record.staleness.values().sum();
+        let of_queue = |lane| -> Option<f64> {
+            let seconds = Stage::ALL.map(|stage| record.queue.mean_seconds(lane, stage));
+            seconds.into_iter().sum()
+        };
+        let queue = of_queue(Lane::Gpu).zip(of_queue(Lane::Bus));
+        let worked = match queue {
+            Some((gpu, bus)) => (gpu + bus) * iterations as f64,
+            None => record.stage_times.of(Stage::Train).as_secs_f64(),
+        };
+        let trained: f64 = record.epochs.iter().map(|epoch| epoch.train_seconds).sum();
+        MachineUse {
+            peak_ram_bytes: ram::peak_bytes(),
+            estimated_ram_bytes: estimate.map(|estimate| estimate.ram_bytes),
+            peak_device_bytes: record.device_bytes,
+            estimated_device_bytes: estimate
+                .map(|estimate| estimate.device_bytes)
+                .filter(|bytes| *bytes > 0),
+            device_busy: (worked / trained.max(f64::MIN_POSITIVE)).min(1.0),
         }
     }
 }

@@ -226,7 +226,7 @@ impl Session {
         weights::write_unread(&path, &tensors, &constants, Some(&description))?;
         self.leave_state(&model, &device.device, folder, observer)?;
         let setting = self.setting("link", device);
-        let summary = Summary::new(setting, &config.pipeline, record, profile);
+        let summary = Summary::new(setting, &config.pipeline, record, self.estimate, profile);
         folder.write_summary(&summary)?;
         Ok(summary)
     }

@@ -21,6 +21,7 @@ use super::pass::Pass;
 use super::progress::{Best, Progress};
 use super::queue_times::Stopwatch;
 use super::trainer::Trainer;
+use crate::device::queue;
 use crate::eval::metrics::MetricError;
 use crate::eval::{EQUAL_SCORES, LinkMetrics};
 use crate::memory::MemoryStore;
@@ -122,6 +123,7 @@ impl TrainLoop {
         if test.own_pool.equal_scores {
             warn(observer, &format!("test: {EQUAL_SCORES}"))?;
         }
+        self.look_at_device();
         let totals = &self.progress.totals;
         let record = TrainRecord {
             epochs: self.progress.epochs.clone(),
@@ -139,6 +141,7 @@ impl TrainLoop {
             stale_memory: totals.stale_memory.clone(),
             updater_rows: totals.updater_rows,
             stall: totals.stall,
+            device_bytes: totals.device_bytes,
             not_written: self.keeping.unrecorded.take(),
         };
         Ok((record, best.model))
@@ -195,6 +198,7 @@ impl TrainLoop {
         let Some(trained) = self.train_epoch(deadline, observer)? else {
             return Ok(());
         };
+        self.look_at_device();
         // Of an epoch that a checkpoint has whole, nothing is new.
         if !trained.ledger.is_empty() {
             self.record(&trained, observer)?;
@@ -208,6 +212,7 @@ impl TrainLoop {
             }
         };
         self.progress.end_epoch(record);
+        self.look_at_device();
         let kept = self.keep(observer)?;
         if self.stop.requested() && self.keeping.keeps() {
             return Err(self.interrupted(kept));
@@ -250,6 +255,14 @@ impl TrainLoop {
             self.choose(model, memory, choice, observer)?;
         }
         Ok(Some(record))
+    }
+
+    /// Takes note of how much of the device's memory is taken; burn gives little of it back.
+    fn look_at_device(&mut self) {
+        let queue = queue::of(&self.evaluator.device);
+        let taken = queue.and_then(|queue| queue.memory_bytes());
+        let most = &mut self.progress.totals.device_bytes;
+        *most = taken.max(*most);
     }
 
     /// Hands out what the training part of an epoch gave. The observer writes files, which is no

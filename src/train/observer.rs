@@ -66,6 +66,9 @@ pub struct TrainRecord {
     pub updater_rows: u64,
     /// Time that training waited for its input.
     pub stall: Duration,
+    /// The most memory that was taken on a device with a queue, looked at after each part of an epoch;
+    /// `None` where it does not tell.
+    pub device_bytes: Option<u64>,
     /// Why the trace or the chart of the last epoch is missing, or of an epoch before.
     pub not_written: Option<String>,
 }

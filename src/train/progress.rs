@@ -66,6 +66,9 @@ pub(super) struct Totals {
     #[serde(default)]
     pub(super) updater_rows: u64,
     pub(super) stall: Duration,
+    /// The most memory that was taken on a device with a queue, as far as it was looked at.
+    #[serde(default)]
+    pub(super) device_bytes: Option<u64>,
 }
 
 impl Default for Progress {

@@ -200,3 +200,20 @@ fn a_run_has_the_lanes_of_the_queue_in_its_record() {
         }
     }
 }
+
+/// What a tensor takes is among what is taken of the device's memory, where its driver tells.
+#[test]
+fn memory_that_is_taken_is_told() {
+    const ROWS: usize = 8192;
+    let taken = device_thread::run(|device| {
+        let queue = queue::of(device).unwrap();
+        let rows = Tensor::<2>::ones([ROWS, 1024], device);
+        assert_eq!(rows.clone().slice([0..1, 0..1]).into_scalar::<f32>(), 1.0);
+        let taken = queue.memory_bytes();
+        drop(rows);
+        taken
+    });
+    if let Some(taken) = taken {
+        assert!(taken >= 4 * 1024 * ROWS as u64, "{taken} bytes");
+    }
+}

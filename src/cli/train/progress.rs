@@ -4,12 +4,12 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use indicatif::{HumanCount, HumanDuration, ProgressBar, ProgressStyle};
+use indicatif::{HumanBytes, HumanCount, HumanDuration, ProgressBar, ProgressStyle};
 use mspipe::console;
 use mspipe::device::ComputeDevice;
 use mspipe::pipeline::Stage;
 use mspipe::report::run::RunReportError;
-use mspipe::run_folder::{QueueSeconds, RunFolder, Summary};
+use mspipe::run_folder::{MachineUse, QueueSeconds, RunFolder, Summary};
 use mspipe::session::Session;
 use mspipe::train::observer::{EpochRecord, TrainEvent};
 use mspipe_datasets::printable;
@@ -153,6 +153,29 @@ fn queue_times(queue: &QueueSeconds) -> String {
     )
 }
 
+/// What a run took of the machine, beside what was estimated.
+fn machine_use(used: &MachineUse) -> String {
+    let memory = |what: &str, taken: Option<u64>, estimated: Option<u64>| {
+        let taken = format!("{what} {} at most", HumanBytes(taken?));
+        Some(match estimated {
+            Some(estimated) => format!("{taken} ({} estimated), ", HumanBytes(estimated)),
+            None => format!("{taken}, "),
+        })
+    };
+    let ram = memory("RAM", used.peak_ram_bytes, used.estimated_ram_bytes);
+    let device = memory(
+        "device memory",
+        used.peak_device_bytes,
+        used.estimated_device_bytes,
+    );
+    format!(
+        "machine   {}{}device busy {:.0} % of training",
+        ram.unwrap_or_default(),
+        device.unwrap_or_default(),
+        100.0 * used.device_busy
+    )
+}
+
 /// Prints what came out of a run.
 pub(super) fn print_summary(summary: &Summary, folder: &RunFolder) {
     let with = format!(" with the weights of epoch {}", summary.best_epoch);
@@ -190,6 +213,7 @@ pub(super) fn print_summary(summary: &Summary, folder: &RunFolder) {
         &summary.stale_memory,
         summary.updater_rows,
     ));
+    console::news(machine_use(&summary.machine_use));
     if let Some(link) = &summary.emulated_link {
         console::news(report::emulated(link));
     }
