@@ -11,6 +11,7 @@ mod predict;
 mod report;
 mod schedule;
 mod score;
+mod serve;
 mod table;
 mod top_k;
 mod train;
@@ -55,6 +56,8 @@ enum Command {
     Embed(embed::EmbedArgs),
     /// Have the memory of a run follow new events, without training
     Update(update::UpdateArgs),
+    /// Answer over HTTP while events come in
+    Serve(serve::ServeArgs),
     /// Compare the tests of two settings, seed by seed
     Compare(compare::CompareArgs),
     /// Check that no score depends on what it must not see
@@ -80,6 +83,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::TopK(args) => top_k::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Embed(args) => embed::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Update(args) => update::run(&args).map(|()| ExitCode::SUCCESS),
+        Command::Serve(args) => serve::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Compare(args) => compare::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Audit(args) => audit::run(args),
         Command::Data(args) => data::run(args).map(|()| ExitCode::SUCCESS),

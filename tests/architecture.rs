@@ -42,9 +42,10 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("run_folder", &["pipeline", "report", "checkpoint", "profiler", "model", "weights", "eval", "train", "config", "mspipe_datasets"]),
     // The only module that names concrete types of every layer.
     ("session", &["graph", "sampling", "batch", "pipeline", "checkpoint", "profiler", "kernels", "device", "features", "memory", "model", "weights", "eval", "audit", "train", "config", "run_folder", "mspipe_datasets", "burn"]),
+    ("serve", &["session", "mspipe_datasets"]),
     ("console", &["mspipe_datasets"]),
     ("interrupt", &["console", "mspipe_datasets"]),
-    ("cli", &["console", "interrupt", "pipeline", "what_if", "checkpoint", "device", "eval", "audit", "weights", "train", "config", "report", "run_folder", "session", "mspipe_datasets"]),
+    ("cli", &["console", "interrupt", "pipeline", "what_if", "checkpoint", "device", "eval", "audit", "weights", "train", "config", "report", "run_folder", "session", "serve", "mspipe_datasets"]),
     ("main", &["cli", "interrupt"]),
 ];
 

@@ -85,6 +85,9 @@ mod schedule;
 mod schedules;
 /// Several runs that differ by their seeds, and their comparison.
 mod seeds;
+/// The server of answers, as its clients meet it.
+#[cfg(unix)]
+mod serve;
 /// Every WGSL text under naga: valid without capabilities, translatable, as declared.
 mod shaders_valid;
 /// What staleness does to memory, against counts from the definition.

@@ -47,16 +47,25 @@ fn threads(text: &str) -> Result<usize, String> {
 }
 
 impl Asked {
-    /// Loads it.
-    pub(super) fn open(&self) -> anyhow::Result<Predictor> {
-        let options = LoadOptions {
+    /// How it is loaded.
+    pub(super) fn options(&self) -> LoadOptions {
+        LoadOptions {
             device: self.device.map(Into::into),
             data: self.data.clone(),
             threads: self.threads,
             stop: interrupt::stop(),
             ..LoadOptions::default()
-        };
-        Ok(Predictor::load_with(&self.run, &options)?)
+        }
+    }
+
+    /// The run's folder, or the state.
+    pub(super) fn path(&self) -> &Path {
+        &self.run
+    }
+
+    /// Loads it.
+    pub(super) fn open(&self) -> anyhow::Result<Predictor> {
+        Ok(Predictor::load_with(&self.run, &self.options())?)
     }
 }
 

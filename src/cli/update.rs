@@ -62,11 +62,20 @@ pub(crate) struct UpdateArgs {
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
-enum LateName {
+pub(super) enum LateName {
     /// They are left out, and counted
     Refuse,
     /// They are taken as events of the last one's time, and counted
     Accept,
+}
+
+impl From<LateName> for Late {
+    fn from(name: LateName) -> Late {
+        match name {
+            LateName::Refuse => Late::Refuse,
+            LateName::Accept => Late::Accept,
+        }
+    }
 }
 
 /// What `--json` prints.
@@ -97,12 +106,8 @@ pub(crate) fn run(args: &UpdateArgs) -> anyhow::Result<()> {
         ..OpenOptions::default()
     };
     let log = EventLog::open(&args.events.to_string_lossy(), &options)?;
-    let late = match args.late {
-        LateName::Refuse => Late::Refuse,
-        LateName::Accept => Late::Accept,
-    };
     let updated = predictor
-        .update_from(&log, late)
+        .update_from(&log, args.late.into())
         .with_context(|| args.events.display().to_string())?;
     let unfinished = interrupt::stop().unfinished();
     predictor.save(&args.to, false, Existing::forced(args.force))?;

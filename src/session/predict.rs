@@ -246,6 +246,11 @@ impl Predictor {
         nodes.map(|node| (self.nodes.key(node), self.nodes.side(node)))
     }
 
+    /// How many nodes there are.
+    pub fn node_count(&self) -> usize {
+        self.nodes.len()
+    }
+
     /// Whether ids are text.
     pub fn ids_are_text(&self) -> bool {
         self.nodes.are_text()

@@ -180,7 +180,7 @@ impl Predictor {
     }
 
     /// Refuses events that can't be followed, before any of them is; errors call the first one `first`.
-    fn check(&self, events: &[NewEvent], first: usize) -> Result<(), PredictError> {
+    pub(crate) fn check(&self, events: &[NewEvent], first: usize) -> Result<(), PredictError> {
         let count = self.events() + events.len();
         if count > i32::MAX as usize {
             return Err(PredictError::TooMany { found: count });

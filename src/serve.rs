@@ -1,0 +1,190 @@
+//! A server of answers: events come in, scores, rankings and embeddings go out, over HTTP.
+//!
+//! A folder of the server's own has a log of all events that it acknowledged and, from time to time, the
+//! state. Both together say where it stands: it begins with the state and follows what the log has
+//! beyond it, in the same batches, so that a server that was killed answers with the same bits.
+//!
+//! Invariants: an event that was acknowledged is on disk; requests that ask share the predictor, and
+//! memory is changed between them by one thread ([`ingest`]); what waits, what is read and who is
+//! connected is bounded. It deliberately has no TLS and no users: a proxy has.
+
+mod answers;
+mod connections;
+mod error;
+mod ingest;
+mod lines;
+mod log;
+mod numbers;
+mod reading;
+mod shared;
+mod wire;
+mod work;
+
+use std::fs::{self, File, TryLockError};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc;
+use std::sync::{Arc, RwLock};
+use std::thread;
+use std::time::{Duration, Instant};
+
+pub use error::ServeError;
+pub use shared::ServeOptions;
+
+use ingest::{Ingest, Sequences, given};
+use log::Log;
+use numbers::Numbers;
+use shared::Server;
+
+use crate::session::predict::{FILE_NAME, LoadOptions, Predictor};
+
+/// Name of the log in the server's folder.
+const LOG: &str = "events.log";
+
+/// Name of the file that is locked while a server has the folder.
+const LOCK: &str = "serve.lock";
+
+/// How long connections may take to end with the server.
+const FAREWELL: Duration = Duration::from_secs(5);
+
+/// Serves what the run or state `path` has learnt until `options`' stop is requested; `tell` is told the
+/// address once it listens, and what goes wrong.
+///
+/// # Errors
+/// What can't be read, an address that can't be had, memory that can't follow, a last state that can't be
+/// saved.
+pub fn serve(
+    path: &Path,
+    load: &LoadOptions,
+    options: ServeOptions,
+    tell: impl Fn(&str) + Send + Sync + 'static,
+) -> Result<(), ServeError> {
+    if !options.address.ip().is_loopback() && options.token.is_none() {
+        return Err(ServeError::Open(options.address));
+    }
+    let stop = load.stop.clone();
+    // The state is saved before the program ends.
+    let _unfinished = stop.unfinished();
+    let _lock = locked(&options.folder)?;
+    let refused = |error| ServeError::Listen {
+        address: options.address,
+        error,
+    };
+    // Refused before the log is followed.
+    let listener = TcpListener::bind(options.address).map_err(refused)?;
+    let address = listener.local_addr().map_err(refused)?;
+    let (predictor, log, sequences) = restored(path, load, &options.folder, &tell)?;
+    let (queue, work) = mpsc::sync_channel(options.queue);
+    let server = Arc::new(Server {
+        ticks_per_unit: predictor.ticks_per_unit(),
+        text_ids: predictor.ids_are_text(),
+        two_kinds: predictor.has_two_kinds(),
+        predictor: RwLock::new(predictor),
+        numbers: Numbers::new(),
+        stop: stop.clone(),
+        queue,
+        tell: Box::new(tell),
+        options,
+    });
+    let accepting = {
+        let server = server.clone();
+        thread::spawn(move || server.accept(&listener))
+    };
+    if server.options.standard_input {
+        let server = server.clone();
+        thread::spawn(move || server.standard_input());
+    }
+    server.tell(format!("listening on http://{address}/"));
+    let ingest = Ingest {
+        server: &server,
+        log,
+        sequences,
+        late: server.options.late,
+        save_every: server.options.save_every,
+    };
+    let ended = ingest.run(&work);
+    stop.request();
+    // Whoever still waits for the queue is told, and the listener looks up.
+    drop(work);
+    drop(TcpStream::connect_timeout(
+        &reachable(address),
+        Duration::from_secs(1),
+    ));
+    let until = Instant::now() + FAREWELL;
+    while server.numbers.connections.load(Ordering::SeqCst) > 0 && Instant::now() < until {
+        thread::sleep(Duration::from_millis(10));
+    }
+    drop(accepting);
+    ended
+}
+
+/// An address under which this machine reaches itself.
+fn reachable(mut address: SocketAddr) -> SocketAddr {
+    if address.ip().is_unspecified() {
+        address.set_ip(match address {
+            SocketAddr::V4(_) => std::net::Ipv4Addr::LOCALHOST.into(),
+            SocketAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
+        });
+    }
+    address
+}
+
+/// The folder, which nobody else has until what is returned is dropped.
+fn locked(folder: &Path) -> Result<File, ServeError> {
+    let failed = |error| ServeError::Folder {
+        path: folder.to_owned(),
+        error,
+    };
+    fs::create_dir_all(folder).map_err(failed)?;
+    let lock = File::create(folder.join(LOCK)).map_err(failed)?;
+    match lock.try_lock() {
+        Ok(()) => Ok(lock),
+        Err(TryLockError::WouldBlock) => Err(ServeError::Taken(folder.to_owned())),
+        Err(TryLockError::Error(error)) => Err(failed(error)),
+    }
+}
+
+/// The predictor as the folder's state and log say, or as `path` does where they say nothing yet.
+fn restored(
+    path: &Path,
+    load: &LoadOptions,
+    folder: &Path,
+    tell: &dyn Fn(&str),
+) -> Result<(Predictor, Log, Sequences), ServeError> {
+    let saved = folder.join(FILE_NAME);
+    let mut predictor = Predictor::load_with(if saved.is_file() { &saved } else { path }, load)?;
+    let hash = predictor.data().hash.clone();
+    let (first, mut sequences, mut replayed) = (given(&predictor), Sequences::default(), 0);
+    let log = folder.join(LOG);
+    let found = Log::open(&log, &hash, first, |entry| {
+        sequences.note(&entry);
+        let expected = given(&predictor);
+        if entry.before < first {
+            return Ok(());
+        }
+        if entry.before != expected {
+            return Err(ServeError::Hole {
+                path: log.clone(),
+                found: entry.before,
+                expected,
+            });
+        }
+        replayed += predictor.update(&entry.events, entry.late)?.events;
+        Ok(())
+    })?;
+    if found.cut > 0 {
+        tell(&format!(
+            "{}: {} bytes of an unfinished record are cut off; nobody was told of it",
+            log.display(),
+            found.cut
+        ));
+    }
+    if replayed > 0 {
+        tell(&format!(
+            "{}: {replayed} events followed again",
+            log.display()
+        ));
+    }
+    Ok((predictor, found.log, sequences))
+}

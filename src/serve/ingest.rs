@@ -1,0 +1,215 @@
+//! Events on their way into memory: checked, written to the log, followed; by one thread, in order.
+//!
+//! Requests wait in a queue of bounded length. What waits is written to the log as one group and synced
+//! once; then memory follows each request's events as batches of its own, and each is answered. So the
+//! memory depends on the requests and their order, and not on how they met: what the log has gives
+//! the same bits when it is followed again.
+//!
+//! A request that says whose it is and which of theirs (`source`, `seq`) is followed once, however often
+//! it comes.
+
+use std::collections::HashMap;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
+use std::time::Duration;
+
+use super::error::ServeError;
+use super::log::{Entry, Log};
+use super::shared::Server;
+use super::work::{Reply, Work};
+use crate::session::predict::{Late, Predictor};
+
+/// Requests of a group, and events of one at most (but for those of its last request).
+const GROUP: usize = 64;
+const GROUP_EVENTS: usize = 16_384;
+
+/// Sources whose numbers are remembered.
+const SOURCES: usize = 4096;
+
+/// How often a silent queue looks whether the server is to end.
+const GLANCE: Duration = Duration::from_millis(50);
+
+/// The last number of each source.
+#[derive(Debug, Default)]
+pub(super) struct Sequences(HashMap<String, u64>);
+
+impl Sequences {
+    /// Takes note of an entry of the log.
+    pub(super) fn note(&mut self, entry: &Entry) {
+        if !entry.source.is_empty() {
+            self.0.insert(entry.source.clone(), entry.seq);
+        }
+    }
+
+    /// What is to be said of the request `seq` of `source`, unless it is the next one. The first number of
+    /// a source may be any.
+    fn unfit(&self, source: &str, seq: u64) -> Option<Reply> {
+        match self.0.get(source) {
+            None if self.0.len() >= SOURCES => Some(Reply::Refused(format!(
+                "there are {SOURCES} sources already; use fewer names"
+            ))),
+            None => None,
+            Some(&last) if seq <= last => Some(Reply::Repeated),
+            Some(&last) if seq == last + 1 => None,
+            Some(&last) => Some(Reply::Gap { expected: last + 1 }),
+        }
+    }
+}
+
+/// Events that were given so far, refused ones too: where an entry of the log stands.
+pub(super) fn given(predictor: &Predictor) -> u64 {
+    predictor.events() as u64 + predictor.late()[1]
+}
+
+/// The thread's own.
+pub(super) struct Ingest<'a> {
+    pub(super) server: &'a Server,
+    pub(super) log: Log,
+    pub(super) sequences: Sequences,
+    pub(super) late: Late,
+    pub(super) save_every: u64,
+}
+
+impl Ingest<'_> {
+    /// Follows what comes until the server is to end and nothing waits; then saves the state.
+    ///
+    /// # Errors
+    /// When memory can't follow what is on disk, or the last state can't be saved.
+    pub(super) fn run(mut self, queue: &Receiver<Work>) -> Result<(), ServeError> {
+        let mut unsaved = 0;
+        loop {
+            let first = match queue.recv_timeout(GLANCE) {
+                Ok(first) => first,
+                Err(RecvTimeoutError::Timeout) if !self.server.stop.requested() => continue,
+                Err(_) => break,
+            };
+            let mut group = vec![first];
+            let mut events = group[0].events.len();
+            while group.len() < GROUP
+                && events < GROUP_EVENTS
+                && let Ok(next) = queue.try_recv()
+            {
+                events += next.events.len();
+                group.push(next);
+            }
+            let waited = group.len() as u64;
+            unsaved += self.follow(group)?;
+            self.server
+                .numbers
+                .waiting
+                .fetch_sub(waited, Ordering::Relaxed);
+            if unsaved >= self.save_every {
+                // The log has everything: a state that can't be saved now may be later.
+                if let Err(error) = self.server.save() {
+                    self.server
+                        .numbers
+                        .failed_saves
+                        .fetch_add(1, Ordering::Relaxed);
+                    self.server.tell(format!("the state is not saved: {error}"));
+                }
+                unsaved = 0;
+            }
+        }
+        self.server.save()
+    }
+
+    /// Writes a group to the log and follows it; returns the events that were followed.
+    fn follow(&mut self, group: Vec<Work>) -> Result<u64, ServeError> {
+        let mut before = given(&self.server.predictor());
+        let (mut entries, mut accepted, mut answered) = (Vec::new(), Vec::new(), Vec::new());
+        for work in group {
+            if let Some(unfit) = self.unfit(&work) {
+                answered.push((work.reply, unfit));
+                continue;
+            }
+            let entry = Entry {
+                before,
+                late: self.late,
+                source: work.source,
+                seq: work.seq.unwrap_or(0),
+                events: work.events,
+            };
+            // One that comes twice within a group is found here.
+            self.sequences.note(&entry);
+            before += entry.events.len() as u64;
+            entries.push(entry);
+            accepted.push(work.reply);
+        }
+        if !entries.is_empty()
+            && let Err(error) = self.log.append(&entries)
+        {
+            return self.unlogged(&error, &entries, accepted, answered);
+        }
+        let numbers = &self.server.numbers;
+        numbers
+            .log_bytes
+            .store(self.log.length(), Ordering::Relaxed);
+        let mut followed = 0;
+        for (entry, reply) in entries.iter().zip(accepted) {
+            match self.server.update(&entry.events, entry.late) {
+                Ok(updated) => {
+                    followed += updated.events as u64;
+                    answered.push((reply, Reply::Followed(updated)));
+                }
+                Err(error) => {
+                    let said =
+                        format!("the events are on disk, and memory could not follow: {error}");
+                    _ = reply.send(Reply::Ending(said));
+                    return Err(error);
+                }
+            }
+        }
+        // Whoever has gone has gone.
+        answered
+            .into_iter()
+            .for_each(|(reply, what)| _ = reply.send(what));
+        Ok(followed)
+    }
+
+    /// What is to be said of a request that can't be followed.
+    fn unfit(&self, work: &Work) -> Option<Reply> {
+        if let Some(unfit) = work
+            .seq
+            .and_then(|seq| self.sequences.unfit(&work.source, seq))
+        {
+            return Some(unfit);
+        }
+        let unfit = self.server.predictor().check(&work.events, 0).err();
+        unfit.map(|error| Reply::Refused(error.to_string()))
+    }
+
+    /// A group that could not be written: nothing of it has happened.
+    fn unlogged(
+        &mut self,
+        error: &std::io::Error,
+        entries: &[Entry],
+        accepted: Vec<SyncSender<Reply>>,
+        answered: Vec<(SyncSender<Reply>, Reply)>,
+    ) -> Result<u64, ServeError> {
+        let said = format!("the log of events can't be written: {error}");
+        self.server.tell(&said);
+        // Numbers go back to where they were before the first request of each source.
+        for entry in entries
+            .iter()
+            .rev()
+            .filter(|entry| !entry.source.is_empty())
+        {
+            match entry.seq.checked_sub(1) {
+                Some(last) => self.sequences.0.insert(entry.source.clone(), last),
+                None => self.sequences.0.remove(&entry.source),
+            };
+        }
+        for reply in accepted {
+            _ = reply.send(Reply::Failed(said.clone()));
+        }
+        for (reply, what) in answered {
+            // What was repeated may be of this group.
+            let what = match what {
+                Reply::Repeated => Reply::Failed(said.clone()),
+                what => what,
+            };
+            _ = reply.send(what);
+        }
+        Ok(0)
+    }
+}

@@ -1,0 +1,87 @@
+//! What all threads of a server share: the predictor, numbers, the way into memory.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::SyncSender;
+use std::sync::{PoisonError, RwLock, RwLockReadGuard};
+use std::time::Duration;
+
+use mspipe_datasets::Stop;
+use mspipe_datasets::whole_file::Existing;
+
+use super::error::ServeError;
+use super::numbers::Numbers;
+use super::work::Work;
+use crate::session::predict::{FILE_NAME, Late, NewEvent, Predictor, Updated};
+
+/// How a server serves.
+#[derive(Debug, Clone)]
+pub struct ServeOptions {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// Its folder.
+    pub folder: PathBuf,
+    /// What whoever asks must know.
+    pub token: Option<String>,
+    /// What becomes of late events.
+    pub late: Late,
+    /// Events after which the state is saved.
+    pub save_every: u64,
+    /// Bytes of a request's body, at most.
+    pub max_body: usize,
+    /// Connections at once, at most.
+    pub max_connections: u64,
+    /// Requests for events that wait, at most.
+    pub queue: usize,
+    /// Time for a request to come, and for an answer to be taken.
+    pub patience: Duration,
+    /// Whether events also come from standard input, one JSON object in a line.
+    pub standard_input: bool,
+}
+
+/// What all its threads share.
+pub(super) struct Server {
+    pub(super) predictor: RwLock<Predictor>,
+    pub(super) options: ServeOptions,
+    pub(super) numbers: Numbers,
+    pub(super) stop: Stop,
+    pub(super) queue: SyncSender<Work>,
+    /// Where news go.
+    pub(super) tell: Box<dyn Fn(&str) + Send + Sync>,
+    pub(super) ticks_per_unit: i64,
+    pub(super) text_ids: bool,
+    pub(super) two_kinds: bool,
+}
+
+impl Server {
+    pub(super) fn tell(&self, what: impl AsRef<str>) {
+        (self.tell)(what.as_ref());
+    }
+
+    pub(super) fn predictor(&self) -> RwLockReadGuard<'_, Predictor> {
+        self.predictor
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn update(&self, events: &[NewEvent], late: Late) -> Result<Updated, ServeError> {
+        let mut predictor = self
+            .predictor
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        let updated = predictor.update(events, late)?;
+        drop(predictor);
+        self.numbers.followed(updated.events as u64);
+        let late = (updated.moved + updated.refused) as u64;
+        self.numbers.late.fetch_add(late, Ordering::Relaxed);
+        Ok(updated)
+    }
+
+    pub(super) fn save(&self) -> Result<(), ServeError> {
+        let to = self.options.folder.join(FILE_NAME);
+        self.predictor().save(&to, false, Existing::Replace)?;
+        self.numbers.saves.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    }
+}

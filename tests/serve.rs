@@ -1,0 +1,624 @@
+//! `mspipe serve` as its clients meet it: answers, events that outlive the program, and what is refused.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::process::{Child, Command};
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use mspipe::{Late, NewEvent, Pair, Predictor};
+use serde_json::{Value, json};
+
+use crate::program::{PATIENCE, Program};
+
+/// A server that runs.
+struct Served {
+    program: Child,
+    address: SocketAddr,
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        self.program.kill().ok();
+        self.program.wait().ok();
+    }
+}
+
+const EVENTS: usize = 600;
+
+/// The nth event: users and items with names, some new ones as time goes on.
+fn event(nth: usize) -> Value {
+    let user = nth * 7 % (20 + nth / 200);
+    json!({
+        "src": format!("u{user}"),
+        "dst": format!("item {}", (user + nth / 20 % 3 * 5) % 15),
+        "time": nth * 60,
+    })
+}
+
+/// A run on the first events.
+fn trained() -> Program {
+    let program = Program::new();
+    let mut text = "src,dst,time\n".to_owned();
+    for nth in 0..EVENTS {
+        let event = event(nth);
+        let field = |name: &str| event[name].as_str().unwrap().to_owned();
+        text.push_str(&format!(
+            "{},{},{}\n",
+            field("src"),
+            field("dst"),
+            event["time"]
+        ));
+    }
+    fs::write(program.path("shop.csv"), text).unwrap();
+    let ended = program.run(
+        "train --data shop.csv --device cpu --width 16 --time-width 8 --fanout 4 --epochs 1 \
+         --batch-size 50 --out run",
+    );
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    program
+}
+
+fn serve(program: &Program, options: &str) -> Served {
+    let arguments = format!("serve run --http 127.0.0.1:0 {options}");
+    let mut child = program.start(&arguments);
+    let (tell, said) = mpsc::channel();
+    let lines = BufReader::new(child.stderr.take().unwrap()).lines();
+    thread::spawn(move || {
+        lines
+            .map_while(Result::ok)
+            .for_each(|line| _ = tell.send(line))
+    });
+    let mut before = Vec::new();
+    loop {
+        let Ok(line) = said.recv_timeout(PATIENCE) else {
+            panic!("{arguments}: {before:?}");
+        };
+        if let Some(address) = line.strip_prefix("listening on http://") {
+            return Served {
+                program: child,
+                address: address.trim_end_matches('/').parse().unwrap(),
+            };
+        }
+        before.push(line);
+    }
+}
+
+impl Served {
+    /// Sends bytes as they are and reads the answer: status, head, body. None if there is none.
+    fn sent(&self, bytes: &[u8]) -> Option<(u16, String, String)> {
+        let mut stream = TcpStream::connect(self.address).ok()?;
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.write_all(bytes).ok()?;
+        answer(&mut stream)
+    }
+
+    fn post_with(&self, path: &str, header: &str, body: &str) -> Option<(u16, String, String)> {
+        let length = body.len();
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\nContent-Length: {length}\r\n{header}\r\n",
+            self.address
+        );
+        self.sent(format!("{head}{body}").as_bytes())
+    }
+
+    fn post(&self, path: &str, body: &Value) -> Value {
+        let (status, _, said) = self.post_with(path, "", &body.to_string()).unwrap();
+        assert_eq!(status, 200, "{path} {body}: {said}");
+        serde_json::from_str(&said).unwrap()
+    }
+
+    fn get(&self, path: &str) -> (u16, String) {
+        let head = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+        let (status, _, body) = self.sent(head.as_bytes()).unwrap();
+        (status, body)
+    }
+
+    fn refused(&self, path: &str, body: &str) -> (u16, String) {
+        let (status, _, said) = self.post_with(path, "", body).unwrap();
+        let said: Value = serde_json::from_str(&said).unwrap();
+        (status, said["error"].as_str().unwrap().to_owned())
+    }
+
+    /// Ends it as a system does, and returns its exit code.
+    fn ends(mut self) -> Option<i32> {
+        let id = self.program.id().to_string();
+        assert!(
+            Command::new("kill")
+                .args(["-TERM", &id])
+                .status()
+                .unwrap()
+                .success()
+        );
+        let until = Instant::now() + PATIENCE;
+        while Instant::now() < until {
+            if let Some(status) = self.program.try_wait().unwrap() {
+                return status.code();
+            }
+            thread::sleep(Duration::from_millis(10));
+        }
+        panic!("it does not end");
+    }
+}
+
+fn answer(stream: &mut TcpStream) -> Option<(u16, String, String)> {
+    let mut reader = BufReader::new(stream);
+    let (mut head, mut length) = (String::new(), 0);
+    loop {
+        let before = head.len();
+        if reader.read_line(&mut head).ok()? == 0 {
+            return None;
+        }
+        let line = head[before..].trim_end().to_ascii_lowercase();
+        if let Some(value) = line.strip_prefix("content-length: ") {
+            length = value.parse().unwrap();
+        }
+        if line.is_empty() {
+            break;
+        }
+    }
+    let mut body = vec![0; length];
+    reader.read_exact(&mut body).ok()?;
+    let status = head.split(' ').nth(1)?.parse().ok()?;
+    Some((status, head, String::from_utf8(body).unwrap()))
+}
+
+fn lines(events: impl IntoIterator<Item = usize>) -> String {
+    events
+        .into_iter()
+        .map(|nth| format!("{}\n", event(nth)))
+        .collect()
+}
+
+/// Pairs of all users and items.
+fn pairs() -> Value {
+    let pair = |nth: usize| json!([format!("u{}", nth % 24), format!("item {}", nth / 24)]);
+    (0..24 * 15).map(pair).collect::<Vec<_>>().into()
+}
+
+#[test]
+fn answers_are_those_of_the_library() {
+    let program = trained();
+    let served = serve(&program, "--to srv");
+    let mut library = Predictor::load(program.path("run")).unwrap();
+    for first in [EVENTS, EVENTS + 70, EVENTS + 120] {
+        let new: Vec<NewEvent> = (first..first + 50)
+            .map(|nth| {
+                let event = event(nth);
+                NewEvent {
+                    src: event["src"].as_str().unwrap().into(),
+                    dst: event["dst"].as_str().unwrap().into(),
+                    time: event["time"].as_i64().unwrap(),
+                    features: Vec::new(),
+                }
+            })
+            .collect();
+        let updated = library.update(&new, Late::Refuse).unwrap();
+        let (status, _, said) = served
+            .post_with("/events", "", &lines(first..first + 50))
+            .unwrap();
+        let said: Value = serde_json::from_str(&said).unwrap();
+        assert_eq!(
+            (status, &said["events"]),
+            (200, &updated.events.into()),
+            "{said}"
+        );
+        assert_eq!(said["new_nodes"], updated.new_nodes);
+
+        let now = library.last().unwrap() + 1;
+        let asked: Vec<Pair> = pairs()
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|pair| Pair {
+                src: pair[0].as_str().unwrap().into(),
+                dst: pair[1].as_str().unwrap().into(),
+                time: now,
+            })
+            .collect();
+        let expected = library.score(&asked).unwrap();
+        let found = served.post("/score", &json!({"pairs": pairs()}));
+        assert_eq!(found["events"], library.events());
+        for (found, expected) in found["scores"].as_array().unwrap().iter().zip(&expected) {
+            assert_eq!(found["logit"].as_f64().unwrap() as f32, expected.logit);
+            assert_eq!(found["known"], json!(expected.known));
+        }
+        let best = library.top_k(&"u3".into(), now, 4, true).unwrap();
+        let found = served.post(
+            "/top-k",
+            &json!({"source": "u3", "k": 4, "exclude_seen": true}),
+        );
+        let names: Vec<&str> = found["best"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|one| one["dst"].as_str().unwrap())
+            .collect();
+        let expected: Vec<String> = best.iter().map(|one| one.node.to_string()).collect();
+        assert_eq!(names, expected);
+        let found = served.post(
+            "/embed",
+            &json!({"nodes": ["u3", "nobody"], "side": "source"}),
+        );
+        let rows = library
+            .embed(&["u3".into(), "nobody".into()], mspipe::Side::Source, now)
+            .unwrap();
+        let row: Vec<f32> = found["rows"][1]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|x| x.as_f64().unwrap() as f32)
+            .collect();
+        assert_eq!(row, rows[16..]);
+        assert_eq!(found["known"], json!([true, false]));
+    }
+    let (status, metrics) = served.get("/metrics");
+    assert_eq!(status, 200);
+    for line in [
+        "mspipe_events_total 150",
+        "mspipe_requests_total{path=\"/score\",status=\"200\"} 3",
+    ] {
+        assert!(metrics.lines().any(|found| found == line), "{metrics}");
+    }
+    assert!(served.get("/").1.contains("<!doctype html>"));
+    assert_eq!(served.get("/healthz"), (200, "ok\n".to_owned()));
+    let before = served.post("/score", &json!({"pairs": pairs()}));
+    assert_eq!(served.ends(), Some(143));
+
+    // The state is saved, so that nothing is followed again; commands can ask it too.
+    assert!(program.path("srv/state.safetensors").exists());
+    let again = serve(&program, "--to srv");
+    assert_eq!(again.post("/score", &json!({"pairs": pairs()})), before);
+    let top = program.run("top-k srv/state.safetensors --sources u3 --k 2");
+    assert_eq!(top.code, Some(0), "{}", top.stderr);
+    // The folder is taken.
+    let second = program.run("serve run --http 127.0.0.1:0 --to srv");
+    assert_eq!(second.code, Some(1));
+    assert!(
+        second.stderr.contains("another server has this folder"),
+        "{}",
+        second.stderr
+    );
+}
+
+/// The requests of one client, one after the other, each until it is acknowledged.
+fn request(nth: usize) -> String {
+    lines((0..10).map(|event| EVENTS + nth * 10 + event))
+}
+
+#[test]
+fn what_was_acknowledged_outlives_kill_9() {
+    const REQUESTS: usize = 60;
+    let program = trained();
+    let options = "--save-every 70 --to";
+    let undisturbed = serve(&program, &format!("{options} calm"));
+    for nth in 0..REQUESTS {
+        let path = format!("/events?source=test&seq={nth}");
+        assert_eq!(
+            undisturbed.post_with(&path, "", &request(nth)).unwrap().0,
+            200
+        );
+    }
+    let expected = undisturbed.post("/score", &json!({"pairs": pairs()}));
+    assert_eq!(expected["events"], EVENTS + REQUESTS * 10);
+
+    let kills: usize = std::env::var("MSPIPE_TEST_KILLS").map_or(5, |kills| kills.parse().unwrap());
+    let mut served = serve(&program, &format!("{options} rough"));
+    let (mut next, mut repeated, mut killed) = (0, 0, 0);
+    while next < REQUESTS {
+        // After a time that is another one each round.
+        let id = served.program.id().to_string();
+        let wait = Duration::from_micros(700 + (killed as u64 * 7919 + 13) % 23 * 900);
+        let killer = (killed < kills).then(|| {
+            thread::spawn(move || {
+                thread::sleep(wait);
+                Command::new("kill").args(["-9", &id]).status().unwrap();
+            })
+        });
+        while next < REQUESTS {
+            let path = format!("/events?source=test&seq={next}");
+            match served.post_with(&path, "", &request(next)) {
+                Some((200, _, said)) => {
+                    let said: Value = serde_json::from_str(&said).unwrap();
+                    repeated += usize::from(said["repeated"] == true);
+                    next += 1;
+                }
+                Some((503, _, _)) => {}
+                Some((status, _, said)) => panic!("{status}: {said}"),
+                None => break,
+            }
+        }
+        if let Some(killer) = killer {
+            killer.join().unwrap();
+            killed += 1;
+            served.program.wait().unwrap();
+            served = serve(&program, &format!("{options} rough"));
+            // One that was acknowledged is there, once.
+            if next > 0 {
+                let path = format!("/events?source=test&seq={}", next - 1);
+                let (status, _, said) = served.post_with(&path, "", &request(next - 1)).unwrap();
+                assert!(
+                    status == 200 && said.contains("\"repeated\":true"),
+                    "{said}"
+                );
+            }
+        }
+    }
+    println!("killed {killed} times; {repeated} requests were on disk and not acknowledged");
+    assert!(killed > 0);
+    assert_eq!(served.post("/score", &json!({"pairs": pairs()})), expected);
+}
+
+#[test]
+fn what_can_not_be_served_is_refused_with_its_reason() {
+    let program = trained();
+    let served = serve(&program, "--to srv --max-body 20000000 --patience 1");
+    let good = event(EVENTS);
+    let line = |name: &str, value: Value| {
+        let mut event = good.clone();
+        event[name] = value;
+        event.to_string()
+    };
+    let long = "x".repeat(10 << 20);
+    for (path, body, status, part) in [
+        ("/events", "{".to_owned(), 400, "line 1: EOF"),
+        ("/events", format!("{good}\nnonsense\n"), 400, "line 2"),
+        (
+            "/events",
+            line("colour", "red".into()),
+            400,
+            "unknown field `colour`",
+        ),
+        ("/events", line("src", Value::Null), 400, "expected an id"),
+        ("/events", line("src", "".into()), 400, "an id is empty"),
+        (
+            "/events",
+            line("dst", long.into()),
+            400,
+            "has 10485760 bytes; expected at most 1024",
+        ),
+        (
+            "/events",
+            line("time", "soon".into()),
+            400,
+            "expected a decimal number",
+        ),
+        ("/events", line("time", json!(1.5)), 400, "decimals"),
+        ("/events", String::new(), 400, "no events"),
+        ("/events?seq=1", good.to_string(), 400, "go together"),
+        (
+            "/events?source=a&seq=-1",
+            good.to_string(),
+            400,
+            "whole number",
+        ),
+        (
+            "/events?colour=red",
+            good.to_string(),
+            400,
+            "expected source and seq",
+        ),
+        ("/score", "[]".to_owned(), 400, "the body"),
+        (
+            "/score",
+            json!({"pairs": [["a"]]}).to_string(),
+            400,
+            "pair 0: expected [src, dst]",
+        ),
+        (
+            "/score",
+            json!({"pairs": [], "when": 3}).to_string(),
+            400,
+            "unknown field `when`",
+        ),
+        (
+            "/score",
+            json!({"pairs": [["u1", "item 1"]], "at": 7}).to_string(),
+            409,
+            "precedes",
+        ),
+        (
+            "/top-k",
+            json!({"k": 3}).to_string(),
+            400,
+            "missing field `source`",
+        ),
+        (
+            "/embed",
+            json!({"nodes": ["u1"], "side": "left"}).to_string(),
+            400,
+            "unknown variant",
+        ),
+        ("/nowhere", "{}".to_owned(), 404, "/events"),
+        ("/healthz", "{}".to_owned(), 405, "expected GET"),
+    ] {
+        let (found, said) = served.refused(path, &body);
+        assert_eq!(found, status, "{path}: {said}");
+        assert!(said.contains(part), "{path}: {said}");
+    }
+    // A late event is left out and counted; a request that skips a number is refused.
+    let late: Value =
+        serde_json::from_str(&served.post_with("/events", "", &lines([3])).unwrap().2).unwrap();
+    assert_eq!(
+        (&late["events"], &late["late_refused"]),
+        (&0.into(), &1.into())
+    );
+    assert_eq!(
+        served
+            .post_with("/events?source=a&seq=4", "", &lines([EVENTS]))
+            .unwrap()
+            .0,
+        200
+    );
+    let (status, said) = served.refused("/events?source=a&seq=6", &lines([EVENTS + 1]));
+    assert!(status == 409 && said.contains("expected 5"), "{said}");
+
+    for (bytes, status) in [
+        ("nonsense\r\n\r\n".to_owned(), 400),
+        ("POST /score HTTP/1.1\r\nHost: x\r\n\r\n".to_owned(), 411),
+        (
+            "POST /score HTTP/1.1\r\nContent-Length: 99999999\r\n\r\n".to_owned(),
+            413,
+        ),
+        (
+            "POST /score HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n".to_owned(),
+            400,
+        ),
+        (
+            "POST /score HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n".to_owned(),
+            501,
+        ),
+        (
+            format!("GET / HTTP/1.1\r\nX: {}\r\n\r\n", "y".repeat(20_000)),
+            431,
+        ),
+        // Slow: the rest never comes.
+        (
+            "POST /score HTTP/1.1\r\nContent-Length: 100\r\n\r\n{".to_owned(),
+            408,
+        ),
+        ("GET / HT".to_owned(), 408),
+    ] {
+        let found = served.sent(bytes.as_bytes()).unwrap();
+        assert_eq!(found.0, status, "{bytes:.60}: {}", found.2);
+    }
+    // Half closed: what was sent is not a request, and is answered all the same.
+    let mut half = TcpStream::connect(served.address).unwrap();
+    half.write_all(b"POST /score HTTP/1.1\r\nContent-Length: 100\r\n\r\n{")
+        .unwrap();
+    half.shutdown(std::net::Shutdown::Write).unwrap();
+    assert_eq!(answer(&mut half).unwrap().0, 400);
+    let other = served.post_with(
+        "/events",
+        "Origin: http://example.com\r\n",
+        &lines([EVENTS + 1]),
+    );
+    assert_eq!(other.unwrap().0, 403);
+    // After all of this it serves, over one connection several requests.
+    let mut stream = TcpStream::connect(served.address).unwrap();
+    for _ in 0..3 {
+        stream
+            .write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+            .unwrap();
+        assert_eq!(answer(&mut stream).unwrap().0, 200);
+    }
+}
+
+#[test]
+fn strangers_need_a_token() {
+    let program = trained();
+    let open = program.run("serve run --http 0.0.0.0:0 --to srv");
+    assert_eq!(open.code, Some(1));
+    assert!(open.stderr.contains("--token-file"), "{}", open.stderr);
+    fs::write(program.path("short"), "abc\n").unwrap();
+    let short = program.run("serve run --http 127.0.0.1:0 --token-file short");
+    assert!(short.stderr.contains("at least 16"), "{}", short.stderr);
+    fs::write(program.path("token"), "0123456789abcdefgh\n").unwrap();
+    let served = serve(&program, "--to srv --token-file token");
+    let body = json!({"pairs": [["u1", "item 1"]]}).to_string();
+    let ask = |header: &str| served.post_with("/score", header, &body).unwrap();
+    let (status, head, _) = ask("");
+    assert!(
+        status == 401 && head.contains("WWW-Authenticate: Bearer"),
+        "{head}"
+    );
+    assert_eq!(ask("Authorization: Bearer 0123456789abcdefgx\r\n").0, 401);
+    assert_eq!(ask("Authorization: Bearer 0123456789abcdefgh\r\n").0, 200);
+    assert_eq!(served.get("/healthz").0, 200);
+    assert_eq!(served.get("/metrics").0, 401);
+}
+
+/// More than can be followed at once is told to come again, and nothing of it is lost.
+#[test]
+fn a_full_queue_pushes_back() {
+    let program = trained();
+    let served = serve(
+        &program,
+        "--to srv --queue 1 --max-connections 12 --late accept",
+    );
+    let (clients, each) = (8, 12);
+    let busy: usize = thread::scope(|scope| {
+        let client = |client: usize| {
+            let served = &served;
+            scope.spawn(move || {
+                let mut busy = 0;
+                for nth in 0..each {
+                    let path = format!("/events?source=c{client}&seq={nth}");
+                    loop {
+                        let (status, head, said) = served
+                            .post_with(&path, "", &request(nth * clients + client))
+                            .unwrap();
+                        if status == 200 {
+                            break;
+                        }
+                        assert_eq!(status, 503, "{said}");
+                        assert!(head.contains("Retry-After: 1"), "{head}");
+                        busy += 1;
+                        thread::sleep(Duration::from_millis(2));
+                    }
+                }
+                busy
+            })
+        };
+        let clients: Vec<_> = (0..clients).map(client).collect();
+        clients
+            .into_iter()
+            .map(|client| client.join().unwrap())
+            .sum()
+    });
+    println!("{busy} requests were told to come again");
+    let found = served.post("/score", &json!({"pairs": []}));
+    assert_eq!(found["events"], EVENTS + clients * each * 10);
+    // More connections than allowed are told to come again too.
+    let held: Vec<TcpStream> = (0..12)
+        .map(|_| TcpStream::connect(served.address).unwrap())
+        .collect();
+    thread::sleep(Duration::from_millis(300));
+    let (status, _, said) = served
+        .sent(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+        .unwrap();
+    assert!(
+        status == 503 && said.contains("--max-connections"),
+        "{said}"
+    );
+    drop(held);
+}
+
+#[test]
+fn events_come_from_standard_input_too() {
+    let program = trained();
+    let mut command = program.command("serve run --http 127.0.0.1:0 --to srv --events -");
+    command
+        .stdin(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let mut input = child.stdin.take().unwrap();
+    let mut said = BufReader::new(child.stderr.take().unwrap()).lines();
+    let mut next = || said.next().unwrap().unwrap();
+    let address = next();
+    let address = address
+        .strip_prefix("listening on http://")
+        .unwrap()
+        .trim_end_matches('/');
+    input
+        .write_all(
+            format!(
+                "{}nonsense\n{}",
+                lines(EVENTS..EVENTS + 30),
+                lines(EVENTS + 30..EVENTS + 40)
+            )
+            .as_bytes(),
+        )
+        .unwrap();
+    drop(input);
+    assert!(next().contains("line 31"));
+    assert!(next().contains("ended after line 41; 1 of its lines"));
+    let served = Served {
+        address: address.parse().unwrap(),
+        program: child,
+    };
+    let found = served.post("/score", &json!({"pairs": []}));
+    assert_eq!(found["events"], EVENTS + 40);
+}
