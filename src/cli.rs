@@ -11,6 +11,7 @@ mod predict;
 mod report;
 mod schedule;
 mod score;
+#[cfg(feature = "serve")]
 mod serve;
 mod table;
 mod top_k;
@@ -57,6 +58,7 @@ enum Command {
     /// Have the memory of a run follow new events, without training
     Update(update::UpdateArgs),
     /// Answer over HTTP while events come in
+    #[cfg(feature = "serve")]
     Serve(serve::ServeArgs),
     /// Compare the tests of two settings, seed by seed
     Compare(compare::CompareArgs),
@@ -83,6 +85,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::TopK(args) => top_k::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Embed(args) => embed::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Update(args) => update::run(&args).map(|()| ExitCode::SUCCESS),
+        #[cfg(feature = "serve")]
         Command::Serve(args) => serve::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Compare(args) => compare::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Audit(args) => audit::run(args),

@@ -67,6 +67,7 @@ pub mod profiler;
 pub mod report;
 pub mod run_folder;
 pub mod sampling;
+#[cfg(feature = "serve")]
 pub mod serve;
 pub mod session;
 pub mod train;

@@ -9,6 +9,7 @@
 //! connected is bounded. It deliberately has no TLS and no users: a proxy has.
 
 mod answers;
+mod arrow;
 mod connections;
 mod error;
 mod ingest;
@@ -23,19 +24,21 @@ mod work;
 use std::fs::{self, File, TryLockError};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc;
-use std::sync::{Arc, RwLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
 pub use error::ServeError;
 pub use shared::ServeOptions;
 
-use ingest::{Ingest, Sequences, given};
+use ingest::{Ingest, Sequences, follow_again, given};
 use log::Log;
 use numbers::Numbers;
+use parking_lot::{Mutex, RwLock};
 use shared::Server;
+use wire::Room;
 
 use crate::session::predict::{FILE_NAME, LoadOptions, Predictor};
 
@@ -44,6 +47,9 @@ const LOG: &str = "events.log";
 
 /// Name of the file that is locked while a server has the folder.
 const LOCK: &str = "serve.lock";
+
+/// Bodies of the largest size that there is room for.
+const BODIES: u64 = 8;
 
 /// How long connections may take to end with the server.
 const FAREWELL: Duration = Duration::from_secs(5);
@@ -81,6 +87,8 @@ pub fn serve(
         text_ids: predictor.ids_are_text(),
         two_kinds: predictor.has_two_kinds(),
         predictor: RwLock::new(predictor),
+        turn: Mutex::new(()),
+        room: Room::new(BODIES * options.max_body as u64),
         numbers: Numbers::new(),
         stop: stop.clone(),
         queue,
@@ -157,20 +165,22 @@ fn restored(
     let hash = predictor.data().hash.clone();
     let (first, mut sequences, mut replayed) = (given(&predictor), Sequences::default(), 0);
     let log = folder.join(LOG);
-    let found = Log::open(&log, &hash, first, |entry| {
-        sequences.note(&entry);
-        let expected = given(&predictor);
-        if entry.before < first {
-            return Ok(());
+    let found = Log::open(&log, &hash, first, |group| {
+        group.iter().for_each(|entry| sequences.note(entry));
+        let (before, expected) = (group.first().map(|entry| entry.before), given(&predictor));
+        match before {
+            // The state has followed it.
+            Some(before) if before >= first => {}
+            _ => return Ok(()),
         }
-        if entry.before != expected {
+        if before != Some(expected) {
             return Err(ServeError::Hole {
                 path: log.clone(),
-                found: entry.before,
+                found: before.unwrap_or_default(),
                 expected,
             });
         }
-        replayed += predictor.update(&entry.events, entry.late)?.events;
+        replayed += follow_again(&mut predictor, &group)?;
         Ok(())
     })?;
     if found.cut > 0 {

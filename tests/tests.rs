@@ -86,7 +86,7 @@ mod schedules;
 /// Several runs that differ by their seeds, and their comparison.
 mod seeds;
 /// The server of answers, as its clients meet it.
-#[cfg(unix)]
+#[cfg(all(unix, feature = "serve"))]
 mod serve;
 /// Every WGSL text under naga: valid without capabilities, translatable, as declared.
 mod shaders_valid;

@@ -11,6 +11,7 @@
 //! | [`peers`] | `mspipe-bench peers` | is it faster than PyG on this machine? |
 //! | [`reproduce`] | `mspipe-bench reproduce` | what do the paper's experiments give on this machine? |
 //! | [`compare`] | `mspipe-bench compare A B` | which of two measurements is faster? |
+//! | [`serve`] | `mspipe-bench serve RUN` | how many events does a server follow, and how long does an answer take? |
 //! | [`check`] | `mspipe-bench check` | do small runs still give what they gave? |
 //! | [`accept`] | `mspipe-bench accept` | does it work on this device, and how fast? |
 //!
@@ -33,5 +34,6 @@ pub mod peers;
 pub mod recording;
 pub mod reproduce;
 pub mod schedules;
+pub mod serve;
 pub mod speed;
 pub mod startup;

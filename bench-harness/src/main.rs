@@ -20,6 +20,7 @@ use mspipe_bench::peers::{self, PeersConfig};
 use mspipe_bench::recording::Recording;
 use mspipe_bench::reproduce::{self, ReproduceConfig};
 use mspipe_bench::schedules::{self, ScheduleGrid};
+use mspipe_bench::serve::{self, ServeConfig};
 use mspipe_bench::{parity, speed, startup};
 use mspipe_datasets::whole_file::{self, Existing};
 use serde::Serialize;
@@ -108,6 +109,12 @@ enum Command {
     /// metric, one epoch each in turns. What still differs is printed below the table.
     #[command(after_help = PEERS_EXAMPLES, mut_arg("epochs", five))]
     Peers(Box<Printed<PeersConfig>>),
+    /// Measure what `mspipe serve` follows and answers, and what it holds of memory
+    ///
+    /// Starts the program on the CPU with a run, sends events and questions over loopback, alone
+    /// and together, and prints rates and latencies. Nothing is kept.
+    #[command(after_help = SERVE_EXAMPLES)]
+    Serve(Box<Printed<ServeConfig>>),
 }
 
 const REPRODUCE_EXAMPLES: &str = "\
@@ -187,6 +194,14 @@ Examples:
 
 Columns: training events/s from batch preparation to weight update, no evaluation; the median leaves
 the first epoch out; ratio is mspipe's over PyG's, its median that of the epochs' ratios.";
+
+const SERVE_EXAMPLES: &str = "\
+Examples:
+  A model of Wikipedia's size, three times 20 seconds:
+    mspipe train --data synthetic:wikipedia --device cpu --epochs 1 --out wikipedia
+    mspipe-bench serve wikipedia
+  What five million events with new nodes leave in RAM:
+    mspipe-bench serve wikipedia --part growth --clients 1 -- --save-every 1000000";
 
 /// Epochs of a measurement: as many as tell a speed, not until nothing more is learnt.
 fn five(epochs: clap::Arg) -> clap::Arg {
@@ -327,6 +342,7 @@ fn run(command: Command, begin: Instant) -> Result<ExitCode> {
             }
         },
         Command::Peers(args) => print(args.json, &peers::measure(args.config)?)?,
+        Command::Serve(args) => print(args.json, &serve::measure(&args.config)?)?,
     }
     Ok(match passed {
         true => ExitCode::SUCCESS,

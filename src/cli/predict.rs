@@ -59,6 +59,7 @@ impl Asked {
     }
 
     /// The run's folder, or the state.
+    #[cfg(feature = "serve")]
     pub(super) fn path(&self) -> &Path {
         &self.run
     }

@@ -2,7 +2,7 @@
 //!
 //! | request | body | answer |
 //! |---|---|---|
-//! | `POST /events?source=NAME&seq=N` | `{"src", "dst", "time", "features"}`, an object in each line | what was followed, once it is on disk |
+//! | `POST /events?source=NAME&seq=N` | `{"src", "dst", "time", "features"}`, an object in each line; or Arrow's IPC format | what was followed, once it is on disk |
 //! | `POST /score` | `{"pairs": [[src, dst] or [src, dst, time], …], "at"}` | `logit`, `score`, `known` of each, in order |
 //! | `POST /top-k` | `{"source", "k", "at", "exclude_seen"}` | the best destinations |
 //! | `POST /embed` | `{"nodes": […], "side", "at"}` | a row of numbers for each |
@@ -11,6 +11,7 @@
 //! `at` is a number in the stream's unit or a date; without it, a question is asked just after the last event.
 //! Names that are not known are refused: a `k` that is spelt wrong is no `k`.
 
+use std::net::IpAddr;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{self, TrySendError};
 
@@ -27,6 +28,9 @@ use crate::session::predict::{Pair, PredictError, Predictor, Side};
 
 /// Pairs, nodes, destinations of one request, at most.
 const MANY: usize = 100_000;
+
+/// What the `Content-Type` of a body in Arrow's IPC format begins with.
+const ARROW: &str = "application/vnd.apache.arrow";
 
 /// The page for people.
 const PAGE: &str = include_str!("page.html");
@@ -148,8 +152,8 @@ fn unanswered(error: PredictError) -> Response {
 
 impl Server {
     /// The answer to `request`, and what its path is called among the numbers.
-    pub(super) fn answer(&self, request: &Request) -> (&'static str, Response) {
-        type Handler = fn(&Server, &Request) -> Answer;
+    pub(super) fn answer(&self, request: &Request<'_>) -> (&'static str, Response) {
+        type Handler = fn(&Server, &Request<'_>) -> Answer;
         let paths: [(&str, &str, Handler); 8] = [
             ("/healthz", "GET", |server, _| server.healthz()),
             ("/", "GET", |_, _| {
@@ -196,7 +200,7 @@ impl Server {
     }
 
     /// Refuses whoever does not know the token, and pages of other sites.
-    fn admit(&self, request: &Request) -> Result<(), Response> {
+    fn admit(&self, request: &Request<'_>) -> Result<(), Response> {
         if let Some(origin) = &request.origin {
             let site = origin
                 .split_once("://")
@@ -207,7 +211,17 @@ impl Server {
             }
         }
         let Some(token) = &self.options.token else {
-            return Ok(());
+            // Whoever owns a name can have it lead here, and its pages with it.
+            return match names_this_machine(&request.host) {
+                true => Ok(()),
+                false => Err(Response::refused(
+                    403,
+                    format!(
+                        "found the host {:?}; expected an address or localhost, for a server without a token",
+                        request.host
+                    ),
+                )),
+            };
         };
         // Digests are compared, so that how long it takes says nothing of the token.
         let digest = |text: &str| Sha256::digest(text.as_bytes());
@@ -255,13 +269,18 @@ impl Server {
         })
     }
 
-    fn take_events(&self, request: &Request) -> Answer {
+    fn take_events(&self, request: &Request<'_>) -> Answer {
         let (source, seq) = numbered(&request.query)?;
-        let text = std::str::from_utf8(&request.body).map_err(|_| bad("the body is not UTF-8"))?;
-        let events = self.events(text, 1).map_err(bad)?;
+        let events = if request.kind.starts_with(ARROW) {
+            self.arrow_events(&request.body).map_err(bad)?
+        } else {
+            let text = std::str::from_utf8(&request.body);
+            let text = text.map_err(|_| bad("the body is not UTF-8"))?;
+            self.events(text, 1).map_err(bad)?
+        };
         if events.is_empty() {
             return Err(bad(
-                "the body has no events; expected a JSON object in each line",
+                "the body has no events; expected a JSON object in each line, or Arrow's IPC format",
             ));
         }
         let (reply, answer) = mpsc::sync_channel(1);
@@ -343,7 +362,7 @@ impl Server {
     fn score(&self, body: &[u8]) -> Answer {
         let body: ScoreBody = parsed(body)?;
         self.few("pairs", body.pairs.len())?;
-        let predictor = self.predictor();
+        let (_turn, predictor) = self.question();
         let at = self.at(&predictor, body.at.as_ref())?;
         let pair = |(place, pair): (usize, &Vec<Value>)| {
             let named = |error: String| bad(format!("pair {place}: {error}"));
@@ -381,7 +400,7 @@ impl Server {
         let source = self
             .key(&body.source)
             .map_err(|error| bad(format!("source: {error}")))?;
-        let predictor = self.predictor();
+        let (_turn, predictor) = self.question();
         let at = self.at(&predictor, body.at.as_ref())?;
         let best = predictor.top_k(&source, at, body.k.min(MANY), body.exclude_seen);
         let best = best.map_err(unanswered)?;
@@ -425,7 +444,7 @@ impl Server {
         let nodes: Result<Vec<NodeKey>, Response> =
             body.nodes.iter().enumerate().map(key).collect();
         let nodes = nodes?;
-        let predictor = self.predictor();
+        let (_turn, predictor) = self.question();
         let at = self.at(&predictor, body.at.as_ref())?;
         let values = predictor.embed(&nodes, side, at).map_err(unanswered)?;
         let known: Result<Vec<bool>, PredictError> = nodes
@@ -441,6 +460,16 @@ impl Server {
                 .collect(),
         }))
     }
+}
+
+/// Whether `host`, with or without a port, is an address, `localhost` or nothing.
+fn names_this_machine(host: &str) -> bool {
+    let name = match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
+        _ => host,
+    };
+    let address = name.trim_start_matches('[').trim_end_matches(']');
+    name.is_empty() || name.eq_ignore_ascii_case("localhost") || address.parse::<IpAddr>().is_ok()
 }
 
 /// Whose request it is, and which of theirs.

@@ -42,7 +42,7 @@ impl Server {
             patience: self.options.patience,
             idle: self.options.patience * 2,
         };
-        let Ok(mut connection) = Connection::new(stream, limits, &self.stop) else {
+        let Ok(mut connection) = Connection::new(stream, limits, &self.room, &self.stop) else {
             return;
         };
         if !is_welcome {

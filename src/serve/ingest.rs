@@ -1,9 +1,9 @@
 //! Events on their way into memory: checked, written to the log, followed; by one thread, in order.
 //!
 //! Requests wait in a queue of bounded length. What waits is written to the log as one group and synced
-//! once; then memory follows each request's events as batches of its own, and each is answered. So the
-//! memory depends on the requests and their order, and not on how they met: what the log has gives
-//! the same bits when it is followed again.
+//! once; then memory follows its events, whoever sent them, in batches of as many as in training, and each
+//! request is answered. The log keeps the groups, so that what it has gives the same bits when it is
+//! followed again. Between two batches questions have their turn.
 //!
 //! A request that says whose it is and which of theirs (`source`, `seq`) is followed once, however often
 //! it comes.
@@ -17,7 +17,7 @@ use super::error::ServeError;
 use super::log::{Entry, Log};
 use super::shared::Server;
 use super::work::{Reply, Work};
-use crate::session::predict::{Late, Predictor};
+use crate::session::predict::{Late, NewEvent, PredictError, Predictor, Updated};
 
 /// Requests of a group, and events of one at most (but for those of its last request).
 const GROUP: usize = 64;
@@ -59,6 +59,58 @@ impl Sequences {
 /// Events that were given so far, refused ones too: where an entry of the log stands.
 pub(super) fn given(predictor: &Predictor) -> u64 {
     predictor.events() as u64 + predictor.late()[1]
+}
+
+/// A batch: whose events they are among the requests of a group, in order.
+type Batch<'a> = Vec<(usize, &'a [NewEvent])>;
+
+/// The events of a group in batches of at most `size`.
+fn batches(group: &[Entry], size: usize) -> Vec<Batch<'_>> {
+    let (mut batches, mut batch, mut room) = (Vec::new(), Batch::new(), size);
+    for (place, entry) in group.iter().enumerate() {
+        let mut rest = &entry.events[..];
+        while !rest.is_empty() {
+            let (taken, left) = rest.split_at(room.min(rest.len()));
+            batch.push((place, taken));
+            (rest, room) = (left, room - taken.len());
+            if room == 0 {
+                batches.push(std::mem::take(&mut batch));
+                room = size;
+            }
+        }
+    }
+    batches.extend((!batch.is_empty()).then_some(batch));
+    batches
+}
+
+/// Has memory follow a batch of `group`; `updated` is what became of each of its requests.
+fn follow_batch(
+    predictor: &mut Predictor,
+    group: &[Entry],
+    batch: &Batch<'_>,
+    updated: &mut [Updated],
+) -> Result<(), PredictError> {
+    for &(place, events) in batch {
+        let one = predictor.observe(events, group[place].late)?;
+        let all = &mut updated[place];
+        all.events += one.events;
+        all.moved += one.moved;
+        all.refused += one.refused;
+        all.new_nodes += one.new_nodes;
+    }
+    predictor.follow()
+}
+
+/// Has memory follow a group of the log; returns how many events it has followed.
+pub(super) fn follow_again(
+    predictor: &mut Predictor,
+    group: &[Entry],
+) -> Result<usize, PredictError> {
+    let mut updated = vec![Updated::default(); group.len()];
+    for batch in batches(group, predictor.batch_size()) {
+        follow_batch(predictor, group, &batch, &mut updated)?;
+    }
+    Ok(updated.iter().map(|of| of.events).sum())
 }
 
 /// The thread's own.
@@ -144,26 +196,44 @@ impl Ingest<'_> {
         numbers
             .log_bytes
             .store(self.log.length(), Ordering::Relaxed);
-        let mut followed = 0;
-        for (entry, reply) in entries.iter().zip(accepted) {
-            match self.server.update(&entry.events, entry.late) {
-                Ok(updated) => {
-                    followed += updated.events as u64;
-                    answered.push((reply, Reply::Followed(updated)));
-                }
-                Err(error) => {
-                    let said =
-                        format!("the events are on disk, and memory could not follow: {error}");
-                    _ = reply.send(Reply::Ending(said));
-                    return Err(error);
-                }
-            }
-        }
+        let followed = self.follow_all(&entries, &accepted)?;
         // Whoever has gone has gone.
         answered
             .into_iter()
             .for_each(|(reply, what)| _ = reply.send(what));
         Ok(followed)
+    }
+
+    /// Has memory follow a group that is on disk, and answers each request when its last event is followed.
+    fn follow_all(
+        &self,
+        group: &[Entry],
+        replies: &[SyncSender<Reply>],
+    ) -> Result<u64, ServeError> {
+        let mut updated = vec![Updated::default(); group.len()];
+        let mut left: Vec<usize> = group.iter().map(|entry| entry.events.len()).collect();
+        let size = self.server.predictor().batch_size();
+        for batch in batches(group, size) {
+            let followed = self
+                .server
+                .change(|predictor| follow_batch(predictor, group, &batch, &mut updated));
+            if let Err(error) = followed {
+                let said = format!("the events are on disk, and memory could not follow: {error}");
+                for reply in replies {
+                    // Those that were answered have gone.
+                    _ = reply.try_send(Reply::Ending(said.clone()));
+                }
+                return Err(error.into());
+            }
+            for (place, events) in batch {
+                left[place] -= events.len();
+                if left[place] == 0 {
+                    self.server.note(&updated[place]);
+                    _ = replies[place].send(Reply::Followed(updated[place]));
+                }
+            }
+        }
+        Ok(updated.iter().map(|of| of.events as u64).sum())
     }
 
     /// What is to be said of a request that can't be followed.
@@ -211,5 +281,41 @@ impl Ingest<'_> {
             _ = reply.send(what);
         }
         Ok(0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(events: usize) -> Entry {
+        let event = NewEvent {
+            src: 1u64.into(),
+            dst: 2u64.into(),
+            time: 3,
+            features: Vec::new(),
+        };
+        Entry {
+            before: 0,
+            late: Late::Refuse,
+            source: String::new(),
+            seq: 0,
+            events: vec![event; events],
+        }
+    }
+
+    #[test]
+    fn a_group_is_cut_into_batches_across_its_requests() {
+        let cut = |requests: &[usize]| -> Vec<Vec<(usize, usize)>> {
+            let group: Vec<Entry> = requests.iter().map(|&events| entry(events)).collect();
+            let lengths =
+                |batch: Batch<'_>| batch.iter().map(|(of, all)| (*of, all.len())).collect();
+            batches(&group, 10).into_iter().map(lengths).collect()
+        };
+        assert_eq!(cut(&[3, 4]), [vec![(0, 3), (1, 4)]]);
+        assert_eq!(cut(&[10, 1]), [vec![(0, 10)], vec![(1, 1)]]);
+        let long = [vec![(0, 7), (1, 3)], vec![(1, 10)], vec![(1, 9), (2, 1)]];
+        assert_eq!(cut(&[7, 22, 1]), long);
+        assert!(cut(&[]).is_empty());
     }
 }

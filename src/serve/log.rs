@@ -60,7 +60,7 @@ pub(super) struct Found {
 
 impl Log {
     /// The log in the file `path`, made if there is none, of a stream with the SHA-256 `hash` after `given`
-    /// events; each request that it holds is told to `each`.
+    /// events; each group of requests that it holds is told to `each`.
     ///
     /// # Errors
     /// A log of another stream, damage before its end, a disk that fails; what `each` returns.
@@ -68,7 +68,7 @@ impl Log {
         path: &Path,
         hash: &str,
         given: u64,
-        mut each: impl FnMut(Entry) -> Result<(), ServeError>,
+        mut each: impl FnMut(Vec<Entry>) -> Result<(), ServeError>,
     ) -> Result<Found, ServeError> {
         let failed = |error| ServeError::Log {
             path: path.to_owned(),
@@ -105,7 +105,7 @@ impl Log {
                 Record::Whole(content) => {
                     let entries = entries(&content)
                         .ok_or_else(|| log.damaged(length, "a record can't be read"))?;
-                    entries.into_iter().try_for_each(&mut each)?;
+                    each(entries)?;
                     length += (FRAME + content.len()) as u64;
                 }
                 Record::Unfinished => break,
@@ -356,8 +356,8 @@ mod tests {
 
     fn opened(path: &Path, hash: &str) -> Result<(Found, Vec<Entry>), ServeError> {
         let mut all = Vec::new();
-        let found = Log::open(path, hash, 5, |entry| {
-            all.push(entry);
+        let found = Log::open(path, hash, 5, |group| {
+            all.extend(group);
             Ok(())
         })?;
         Ok((found, all))

@@ -4,16 +4,17 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::SyncSender;
-use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;
 
 use mspipe_datasets::Stop;
 use mspipe_datasets::whole_file::Existing;
+use parking_lot::{Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use super::error::ServeError;
 use super::numbers::Numbers;
+use super::wire::Room;
 use super::work::Work;
-use crate::session::predict::{FILE_NAME, Late, NewEvent, Predictor, Updated};
+use crate::session::predict::{FILE_NAME, Late, PredictError, Predictor, Updated};
 
 /// How a server serves.
 #[derive(Debug, Clone)]
@@ -43,6 +44,10 @@ pub struct ServeOptions {
 /// What all its threads share.
 pub(super) struct Server {
     pub(super) predictor: RwLock<Predictor>,
+    /// Held by who asks: a question takes all cores, and the rows that questions share.
+    pub(super) turn: Mutex<()>,
+    /// For the bodies of all connections.
+    pub(super) room: Room,
     pub(super) options: ServeOptions,
     pub(super) numbers: Numbers,
     pub(super) stop: Stop,
@@ -59,23 +64,33 @@ impl Server {
         (self.tell)(what.as_ref());
     }
 
+    /// What is known of the predictor, for a moment.
     pub(super) fn predictor(&self) -> RwLockReadGuard<'_, Predictor> {
-        self.predictor
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
+        self.predictor.read()
     }
 
-    pub(super) fn update(&self, events: &[NewEvent], late: Late) -> Result<Updated, ServeError> {
-        let mut predictor = self
-            .predictor
-            .write()
-            .unwrap_or_else(PoisonError::into_inner);
-        let updated = predictor.update(events, late)?;
-        drop(predictor);
+    /// The predictor, for a question that takes a while.
+    pub(super) fn question(&self) -> (MutexGuard<'_, ()>, RwLockReadGuard<'_, Predictor>) {
+        (self.turn.lock(), self.predictor.read())
+    }
+
+    /// Has memory follow a batch, as `follow` does; whoever waits with a question is next.
+    pub(super) fn change(
+        &self,
+        follow: impl FnOnce(&mut Predictor) -> Result<(), PredictError>,
+    ) -> Result<(), PredictError> {
+        let mut predictor = self.predictor.write();
+        let followed = follow(&mut predictor);
+        // Without being handed on, the lock would be taken again for the next batch before they wake up.
+        RwLockWriteGuard::unlock_fair(predictor);
+        followed
+    }
+
+    /// Takes note of a request that memory has followed.
+    pub(super) fn note(&self, updated: &Updated) {
         self.numbers.followed(updated.events as u64);
         let late = (updated.moved + updated.refused) as u64;
         self.numbers.late.fetch_add(late, Ordering::Relaxed);
-        Ok(updated)
     }
 
     pub(super) fn save(&self) -> Result<(), ServeError> {

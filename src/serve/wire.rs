@@ -9,6 +9,7 @@
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::TcpStream;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use mspipe_datasets::Stop;
@@ -19,6 +20,9 @@ const HEAD: usize = 16 << 10;
 
 /// Headers of a request.
 const HEADERS: usize = 64;
+
+/// Letters of an error.
+const ERROR: usize = 1000;
 
 /// How often a wait looks whether the server is to end.
 const GLANCE: Duration = Duration::from_millis(100);
@@ -34,9 +38,44 @@ pub(super) struct Limits {
     pub(super) idle: Duration,
 }
 
+/// Room for the bodies of all connections: what they hold together is bounded.
+#[derive(Debug)]
+pub(super) struct Room {
+    held: AtomicU64,
+    most: u64,
+}
+
+/// A part of it, until it is dropped.
+#[derive(Debug)]
+struct Taken<'a> {
+    room: &'a Room,
+    bytes: u64,
+}
+
+impl Room {
+    pub(super) fn new(most: u64) -> Room {
+        Room {
+            held: AtomicU64::new(0),
+            most,
+        }
+    }
+
+    fn take(&self, bytes: u64) -> Option<Taken<'_>> {
+        let taken = Taken { room: self, bytes };
+        let before = self.held.fetch_add(bytes, Ordering::Relaxed);
+        (before.saturating_add(bytes) <= self.most).then_some(taken)
+    }
+}
+
+impl Drop for Taken<'_> {
+    fn drop(&mut self) {
+        self.room.held.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
+
 /// A request.
 #[derive(Debug)]
-pub(super) struct Request {
+pub(super) struct Request<'a> {
     pub(super) method: String,
     /// Without what follows a `?`.
     pub(super) path: String,
@@ -47,12 +86,16 @@ pub(super) struct Request {
     /// The page that a browser sends it from.
     pub(super) origin: Option<String>,
     pub(super) host: String,
+    /// What the body is, as `Content-Type` says.
+    pub(super) kind: String,
     pub(super) body: Vec<u8>,
     /// Whether the client wants to ask again.
     keep: bool,
+    /// For its body.
+    _room: Option<Taken<'a>>,
 }
 
-impl Request {
+impl Request<'_> {
     /// Takes what its headers say; returns the bytes of its body, and whether the client waits to be told that
     /// it may send them.
     fn headers(
@@ -81,6 +124,7 @@ impl Request {
                         .map(|token| token.trim().to_owned());
                 }
                 "origin" => self.origin = Some(value.to_owned()),
+                "content-type" => value.clone_into(&mut self.kind),
                 "host" => value.clone_into(&mut self.host),
                 "expect" => expects = value.eq_ignore_ascii_case("100-continue"),
                 "connection" if value.eq_ignore_ascii_case("close") => self.keep = false,
@@ -128,8 +172,9 @@ impl Response {
     }
 
     pub(super) fn refused(status: u16, error: impl AsRef<str>) -> Response {
-        let error = error.as_ref();
-        let body = serde_json::to_vec(&Refusal { error }).unwrap_or_default();
+        // What it quotes may be as long as a body.
+        let error: String = error.as_ref().chars().take(ERROR).collect();
+        let body = serde_json::to_vec(&Refusal { error: &error }).unwrap_or_default();
         Response::text(status, "application/json", body)
     }
 
@@ -157,12 +202,13 @@ pub(super) struct Connection<'a> {
     /// Bytes that were read, and belong to what comes next.
     read: Vec<u8>,
     limits: Limits,
+    room: &'a Room,
     stop: &'a Stop,
 }
 
 /// What a head says of the body.
-struct Head {
-    request: Request,
+struct Head<'a> {
+    request: Request<'a>,
     /// Bytes of the head.
     length: usize,
     body: usize,
@@ -178,6 +224,7 @@ impl<'a> Connection<'a> {
     pub(super) fn new(
         stream: TcpStream,
         limits: Limits,
+        room: &'a Room,
         stop: &'a Stop,
     ) -> io::Result<Connection<'a>> {
         stream.set_nodelay(true)?;
@@ -187,12 +234,13 @@ impl<'a> Connection<'a> {
             stream,
             read: Vec::new(),
             limits,
+            room,
             stop,
         })
     }
 
     /// The next request.
-    pub(super) fn next(&mut self) -> Result<Request, NoRequest> {
+    pub(super) fn next(&mut self) -> Result<Request<'a>, NoRequest> {
         if self.read.is_empty() {
             // Silence between requests is no fault.
             let until = Instant::now() + self.limits.idle;
@@ -269,7 +317,7 @@ impl<'a> Connection<'a> {
     }
 
     /// The head of the request that was read, if it is whole.
-    fn head(&self) -> Result<Option<Head>, NoRequest> {
+    fn head(&self) -> Result<Option<Head<'a>>, NoRequest> {
         let mut headers = [httparse::EMPTY_HEADER; HEADERS];
         let mut parsed = httparse::Request::new(&mut headers);
         let length = match parsed.parse(&self.read) {
@@ -298,33 +346,46 @@ impl<'a> Connection<'a> {
             token: None,
             origin: None,
             host: String::new(),
+            kind: String::new(),
             body: Vec::new(),
             keep: parsed.version == Some(1),
+            _room: None,
         };
         let (body, expects) = request.headers(parsed.headers)?;
-        if body.is_none() && request.method == "POST" {
-            return Err(refuse(411, "a POST needs a Content-Length"));
-        }
-        let body = body.unwrap_or(0);
-        if body > self.limits.body as u64 {
-            return Err(refuse(
-                413,
-                format!(
-                    "the body has {body} bytes; expected at most {} (--max-body); send less at once",
-                    self.limits.body
-                ),
-            ));
-        }
+        let body = self.admitted(&mut request, body)?;
         Ok(Some(Head {
             request,
             length,
-            body: body as usize,
+            body,
             expects,
         }))
     }
 
+    /// Bytes of the body of `request`, whose head says `bytes`, if it may have as many.
+    fn admitted(&self, request: &mut Request<'a>, bytes: Option<u64>) -> Result<usize, NoRequest> {
+        if bytes.is_none() && request.method == "POST" {
+            return Err(refuse(411, "a POST needs a Content-Length"));
+        }
+        let bytes = bytes.unwrap_or(0);
+        if bytes > self.limits.body as u64 {
+            return Err(refuse(
+                413,
+                format!(
+                    "the body has {bytes} bytes; expected at most {} (--max-body); send less at once",
+                    self.limits.body
+                ),
+            ));
+        }
+        request._room = Some(self.room.take(bytes).ok_or_else(|| {
+            let mut busy = Response::refused(503, "other requests take all the room for bodies");
+            busy.retry_after = Some(1);
+            NoRequest::Refused(busy.last())
+        })?);
+        Ok(bytes as usize)
+    }
+
     /// Sends `response`; whether another request may come.
-    pub(super) fn answer(&mut self, request: Option<&Request>, response: &Response) -> bool {
+    pub(super) fn answer(&mut self, request: Option<&Request<'_>>, response: &Response) -> bool {
         let keeps = request.is_some_and(|request| request.keep)
             && !response.closes
             && !self.stop.requested();

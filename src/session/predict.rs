@@ -251,6 +251,11 @@ impl Predictor {
         self.nodes.len()
     }
 
+    /// Events of a batch: as many as in training.
+    pub fn batch_size(&self) -> usize {
+        self.sampling.batch_size
+    }
+
     /// Whether ids are text.
     pub fn ids_are_text(&self) -> bool {
         self.nodes.are_text()

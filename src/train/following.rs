@@ -183,7 +183,8 @@ impl Asked<'_> {
     }
 }
 
-/// Has `memory` follow the events `events` of the stream of `sampling`, as one batch.
+/// Has `memory` follow the events `events` of the stream of `sampling`, as one batch; returns the nodes
+/// whose memory or mail has changed, some twice.
 ///
 /// # Errors
 /// When the device does not hand over the updated rows.
@@ -193,9 +194,9 @@ pub(crate) fn follow(
     memory: &mut HostMemory,
     device: &Device,
     events: Range<usize>,
-) -> Result<(), EvalError> {
+) -> Result<Vec<NodeId>, EvalError> {
     if events.is_empty() {
-        return Ok(());
+        return Ok(Vec::new());
     }
     let batch = sampling.cut(events);
     // Evaluation is epoch 0.
@@ -207,6 +208,7 @@ pub(crate) fn follow(
     let rows = sampling.feature_rows(&layout);
     let (input, edge) = sampling.model_input(&layout, rows, &fetched, device);
     let updated = model.model.update(&input, None);
+    let changed = [&layout.last_writers.node[..], &layout.mail_routing.node].concat();
     let commit = MemoryCommit {
         memory: updated,
         edge,
@@ -214,5 +216,6 @@ pub(crate) fn follow(
         mail_routing: layout.mail_routing,
         times: fetched.times,
     };
-    Ok(memory.commit(commit).map_err(StageError::from)?)
+    memory.commit(commit).map_err(StageError::from)?;
+    Ok(changed)
 }

@@ -127,16 +127,16 @@ impl Predictor {
             self.standing.followed = batch.end;
             let (model, sampling) = (&self.model, &self.sampling);
             let (memory, device) = (&mut self.memory, &self.device);
-            device::on_device_thread(|| {
+            let changed = device::on_device_thread(|| {
                 following::follow(model, sampling, memory, device, batch)
             })??;
+            let updated = self.updated.get_mut();
+            updated
+                .unwrap_or_else(|poisoned| poisoned.into_inner())
+                .forget_nodes(&changed);
             self.let_go();
         }
         self.broken = false;
-        let updated = self.updated.get_mut();
-        updated
-            .unwrap_or_else(|poisoned| poisoned.into_inner())
-            .forget();
         Ok(())
     }
 

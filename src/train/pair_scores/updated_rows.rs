@@ -2,9 +2,11 @@
 //!
 //! What the updater makes of a row depends on the row alone, and the memory does not change while
 //! pairs are scored beside a batch. So a row is made once per batch, and found here by all later
-//! chunks. The table is bounded: one that is full is forgotten, and rows are made again.
+//! chunks. Questions in between updates of few nodes keep the rows of all others. The table is
+//! bounded: one that is full is forgotten, and rows are made again.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
 use burn::tensor::{Device, Tensor};
 
@@ -23,12 +25,20 @@ pub(crate) struct UpdatedRows {
     table: Option<Tensor<2>>,
     /// Place of each row: a node, or a node and its query time.
     place: HashMap<(NodeId, Timestamp), i32>,
+    /// Places below `end` that have no row any more.
+    free: Vec<i32>,
+    /// Places from here on have had no row since all were forgotten.
+    end: i32,
+    /// Rows have query times.
+    timed: bool,
 }
 
 /// The rows of a chunk.
 pub(super) struct ChunkRows {
     /// Those that are not in the table yet.
     pub(super) new: Roots,
+    /// Place of each of these.
+    new_place: Vec<i32>,
     /// Place of each row of the chunk.
     place: Vec<i32>,
 }
@@ -37,12 +47,27 @@ impl UpdatedRows {
     /// Forgets all rows: the memory has changed.
     pub(crate) fn forget(&mut self) {
         self.place.clear();
+        self.free.clear();
+        self.end = 0;
+        self.timed = false;
+    }
+
+    /// Forgets the rows of `nodes`: their memory or mail has changed.
+    pub(crate) fn forget_nodes(&mut self, nodes: &[NodeId]) {
+        if self.timed {
+            self.forget();
+            return;
+        }
+        for &node in nodes {
+            self.free
+                .extend(self.place.remove(&(node, Timestamp::default())));
+        }
     }
 
     /// Gives each of `rows`, which are distinct, a place.
     pub(super) fn find(&mut self, rows: Queries<'_>) -> ChunkRows {
         let found = self.number(rows);
-        if self.place.len() <= TABLE_ROWS {
+        if self.end as usize <= TABLE_ROWS {
             return found;
         }
         self.forget();
@@ -52,19 +77,23 @@ impl UpdatedRows {
     fn number(&mut self, rows: Queries<'_>) -> ChunkRows {
         let mut found = ChunkRows {
             new: Roots::default(),
+            new_place: Vec::new(),
             place: Vec::with_capacity(rows.node.len()),
         };
         for (row, &node) in rows.node.iter().enumerate() {
             let time = rows.time.get(row).copied();
-            let next = self.place.len() as i32;
-            let place = *self
-                .place
-                .entry((node, time.unwrap_or_default()))
-                .or_insert(next);
-            if place == next {
-                found.new.node.push(node);
-                found.new.time.extend(time);
-            }
+            self.timed |= time.is_some();
+            let place = match self.place.entry((node, time.unwrap_or_default())) {
+                Entry::Occupied(of) => *of.get(),
+                Entry::Vacant(none) => {
+                    let place = self.free.pop().unwrap_or(self.end);
+                    self.end = self.end.max(place + 1);
+                    found.new.node.push(node);
+                    found.new.time.extend(time);
+                    found.new_place.push(place);
+                    *none.insert(place)
+                }
+            };
             found.place.push(place);
         }
         found
@@ -84,15 +113,14 @@ impl UpdatedRows {
         let Some(made) = made else {
             return self.gather(rows.place, device);
         };
-        if !kept || self.place.len() > TABLE_ROWS {
+        if !kept || self.end as usize > TABLE_ROWS {
             assert!(all_new, "rows of a table that was forgotten");
             self.forget();
             return made;
         }
-        let first = (self.place.len() - new) as i32;
-        let places: Vec<i32> = (first..)
+        let places: Vec<i32> = (rows.new_place.iter())
             .zip(0..new as i32)
-            .flat_map(|(place, row)| [place, row])
+            .flat_map(|(&place, row)| [place, row])
             .collect();
         let places = upload::ints(places, [new, 2], device);
         // The only handle of the table, so that it is written in place.
@@ -151,6 +179,32 @@ mod tests {
         assert_eq!(ask(&mut rows, &chunk(0..20), true), 0);
         rows.forget();
         assert_eq!(ask(&mut rows, &chunk(3..7), true), 4);
+    }
+
+    #[test]
+    fn rows_of_nodes_that_changed_are_made_again_in_their_places() {
+        let mut rows = UpdatedRows::default();
+        ask(&mut rows, &chunk(0..10), true);
+        rows.forget_nodes(&[NodeId(3), NodeId(7), NodeId(99)]);
+        assert_eq!(ask(&mut rows, &chunk(2..5), true), 1);
+        assert_eq!(ask(&mut rows, &chunk(0..12), true), 3);
+        assert_eq!((rows.end, rows.free.len()), (12, 0));
+        // Churn does not fill the table.
+        for _ in 0..TABLE_ROWS {
+            rows.forget_nodes(&[NodeId(5)]);
+            rows.find(Queries {
+                node: &[NodeId(5)],
+                time: &[],
+            });
+        }
+        assert_eq!(rows.end, 12);
+        // A row of one time says nothing of which others the node has.
+        rows.find(Queries {
+            node: &[NodeId(5)],
+            time: &[8],
+        });
+        rows.forget_nodes(&[NodeId(1)]);
+        assert!(rows.place.is_empty());
     }
 
     #[test]
