@@ -21,10 +21,10 @@ use std::sync::Arc;
 use mspipe_datasets::{EventLog, Split, Stop};
 
 use crate::checkpoint::Every;
-use crate::config::{RunConfig, SamplerName};
+use crate::config::{MitigationName, RunConfig, SamplerName};
 use crate::device::{self, ComputeDevice, DeviceError, DeviceFailure};
 use crate::features::Features;
-use crate::graph::{NodeId, Tcsr};
+use crate::graph::{Directions, NodeId, Tcsr};
 use crate::memory::node_times::NodeTimes;
 use crate::model::ModelConfig;
 use crate::pipeline::profile::Residency;
@@ -63,6 +63,8 @@ pub struct Session {
     model: ModelConfig,
     /// What the model begins with, where it does not draw its own.
     weights: Option<Arc<InitialWeights>>,
+    /// Events of both ends of all nodes, where a mitigation looks for similar ones.
+    past: Option<Arc<Tcsr>>,
     /// Before the first event.
     clock: NodeTimes,
     /// Ends what is done with it early.
@@ -156,10 +158,8 @@ impl Session {
             config.training.seed,
         )
         .with_edge_scale(config.stream.edge_scale.clone());
-        let src: &[NodeId] = bytemuck::cast_slice(&log.src()[..events]);
-        let dst: &[NodeId] = bytemuck::cast_slice(&log.dst()[..events]);
-        let time = &log.time()[..events];
-        let graph = Arc::new(Tcsr::build(log.nodes(), src, dst, time, rules.directions)?);
+        let graph = Arc::new(graph_of(&log, events, rules.directions)?);
+        let past = past(&config, &log, events, &graph, rules.directions)?;
         let pools = Pools::of(config.protocol.name, &log, events, split.train.end)?;
         let candidates =
             protocol::candidates(&config, &log, pools.destinations(), split.train.end)?;
@@ -204,6 +204,7 @@ impl Session {
             candidates,
             model,
             weights,
+            past,
             clock,
             stop,
             estimate: None,
@@ -266,6 +267,31 @@ impl Session {
     pub fn config(&self) -> &RunConfig {
         &self.config
     }
+}
+
+/// The first `events` of a stream, by node.
+fn graph_of(log: &EventLog, events: usize, directions: Directions) -> Result<Tcsr, SessionError> {
+    let src: &[NodeId] = bytemuck::cast_slice(&log.src()[..events]);
+    let dst: &[NodeId] = bytemuck::cast_slice(&log.dst()[..events]);
+    let time = &log.time()[..events];
+    Ok(Tcsr::build(log.nodes(), src, dst, time, directions)?)
+}
+
+/// Events of both ends of all nodes, if a mitigation looks for similar ones: `graph` where it has them.
+fn past(
+    config: &RunConfig,
+    log: &EventLog,
+    events: usize,
+    graph: &Arc<Tcsr>,
+    directions: Directions,
+) -> Result<Option<Arc<Tcsr>>, SessionError> {
+    Ok(match (config.pipeline.mitigation, directions) {
+        (MitigationName::Similarity, Directions::Both) => Some(graph.clone()),
+        (MitigationName::Similarity, Directions::SourceOnly) => {
+            Some(Arc::new(graph_of(log, events, Directions::Both)?))
+        }
+        _ => None,
+    })
 }
 
 /// What chooses the past events that a root sees.

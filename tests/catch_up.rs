@@ -177,7 +177,7 @@ impl Stream {
             rows: all,
             roots: all,
             root_row: &(0..NODES as i32).collect::<Vec<_>>(),
-            aged: all,
+            trains_from: None,
         });
         (story, updated(&fetched, timed))
     }

@@ -153,7 +153,7 @@ fn tables_and_models() -> Vec<Group> {
             pairs_of_tgn_have_the_bits_that_they_have_alone,
             pairs_of_jodie_and_apan_have_the_bits_that_they_have_alone,
             draws_do_not_depend_on_the_chunk,
-            a_mitigation_corrects_candidates_by_the_ages_of_the_batch,
+            a_mitigation_leaves_candidates_alone,
         ]),
         group!(schedules, "overlap, queues and the place of memory change no bit of a run", [
             overlap_and_the_place_of_the_memory_change_no_number,

@@ -41,6 +41,8 @@ mod pair_scores;
 mod row_independence;
 /// Runs under each schedule, bit by bit, through the shaders.
 mod schedules;
+/// Corrections of stale memory by hand: who, by whom, and when not, through the shaders.
+mod similarity;
 
 mod gpu {
     /// burn's products, which real GPUs use.

@@ -90,6 +90,8 @@ mod seeds;
 mod serve;
 /// Every WGSL text under naga: valid without capabilities, translatable, as declared.
 mod shaders_valid;
+/// Corrections of stale memory by hand: who, by whom, and when not.
+mod similarity;
 /// What staleness does to memory, against counts from the definition.
 mod staleness;
 /// The CPU kernels' bits do not depend on the number of threads.

@@ -33,8 +33,8 @@ The exit code is 0 if no rule is violated and 1 if there is a finding.";
 
 /// Said beside findings with the one setting that has them by definition.
 const KNOWS_TRAINING: &str = "\
---mitigation similarity uses the whole training part by definition (similar nodes are computed from
-it in advance); see docs/audit.md
+--mitigation similarity-released uses the whole training part by definition (similar nodes are
+computed from it in advance); see docs/audit.md
 ";
 
 /// Arguments of `mspipe audit`.
@@ -70,7 +70,7 @@ pub(crate) fn run(args: AuditArgs) -> anyhow::Result<ExitCode> {
     bar.enable_steady_tick(Duration::from_millis(200));
     let mut head = String::new();
     let config = settings.resolve(Purpose::Audit)?;
-    let similarity = config.pipeline.mitigation == MitigationName::Similarity;
+    let similarity = config.pipeline.mitigation == MitigationName::SimilarityReleased;
     let audited = audited::audit(
         config,
         args.probes.into(),

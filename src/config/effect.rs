@@ -62,7 +62,7 @@ impl Need {
             Need::Overlap => (pipeline.schedule == Schedule::Sequential)
                 .then(|| format!("with --schedule {}", pipeline.schedule)),
             Need::Mitigation => (!pipeline.mitigation.corrects_rows())
-                .then(|| "without --mitigation similarity".to_owned()),
+                .then(|| "without --mitigation similarity or similarity-released".to_owned()),
         }
     }
 }

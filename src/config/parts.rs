@@ -611,14 +611,19 @@ pub enum MitigationName {
     /// A node keeps its last k pieces of mail, and its row absorbs all that it has not absorbed: none
     /// is lost (tgn, jodie)
     CatchUp,
-    /// The oldest rows of a batch are pulled towards those of similar nodes (MSPipe-S)
+    /// In training the oldest rows of a batch are pulled towards those of nodes that were similar before
+    /// it (MSPipe-S)
     Similarity,
+    /// The same as MSPipe's released code has it: similar in all of training, which scores then know in
+    /// advance; nodes without memory too
+    SimilarityReleased,
 }
 
 impl MitigationName {
     /// Whether it pulls rows towards others, by `--mitigation-keep` and `--mitigation-quantile`.
     pub fn corrects_rows(self) -> bool {
-        self == MitigationName::Similarity
+        use MitigationName::{Similarity, SimilarityReleased};
+        matches!(self, Similarity | SimilarityReleased)
     }
 }
 

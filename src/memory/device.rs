@@ -48,7 +48,7 @@ impl DeviceMemory {
     }
 
     /// The same memory with stale rows corrected when they are fetched.
-    pub(crate) fn with_mitigation(self, mitigation: Option<Mitigation>) -> DeviceMemory {
+    pub fn with_mitigation(self, mitigation: Option<Mitigation>) -> DeviceMemory {
         DeviceMemory { mitigation, ..self }
     }
 

@@ -323,6 +323,12 @@ impl NodeTimes {
         }
     }
 
+    /// Whether a node's row has absorbed anything after the stream's first event: until then it is zero, or
+    /// hardly more.
+    pub(super) fn has_memory(&self, node: NodeId) -> bool {
+        self.last_update[node.index()] != self.rule.origin
+    }
+
     /// Time of what a node knows of itself: its newest mail, which the updater lets into a row
     /// before anything reads it; the origin where there is none.
     pub(super) fn newest(&self, node: NodeId) -> Timestamp {

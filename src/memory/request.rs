@@ -4,7 +4,7 @@ use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
 use crate::batch::Layout;
-use crate::graph::Queries;
+use crate::graph::{EventId, Queries};
 
 /// When a memory row is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
@@ -29,13 +29,12 @@ pub struct MemoryRequest<'a> {
     pub roots: Queries<'a>,
     /// The row of each root.
     pub root_row: &'a [i32],
-    /// The roots whose ages tell which are old to a mitigation: the batch's, also where others are
-    /// asked for beside it.
-    pub aged: Queries<'a>,
+    /// In training, the batch's first event: only then stale memory is corrected, from events before it.
+    pub trains_from: Option<EventId>,
 }
 
 impl<'a> MemoryRequest<'a> {
-    /// What the layout of `roots` asks.
+    /// What the layout of `roots` asks, outside of training.
     pub fn of(layout: &'a Layout, roots: Queries<'a>) -> MemoryRequest<'a> {
         let innermost = layout.innermost();
         MemoryRequest {
@@ -45,7 +44,15 @@ impl<'a> MemoryRequest<'a> {
             },
             roots,
             root_row: &layout.root_row,
-            aged: roots,
+            trains_from: None,
+        }
+    }
+
+    /// The same in training on the batch that begins at `first`.
+    pub fn training_from(self, first: EventId) -> MemoryRequest<'a> {
+        MemoryRequest {
+            trains_from: Some(first),
+            ..self
         }
     }
 }

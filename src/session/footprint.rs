@@ -517,7 +517,12 @@ impl Sizes {
             Directions::SourceOnly => self.events,
         };
         // Degrees are counted in a table per thread.
-        let graph = 16 * entries + 8 * self.nodes + 8 * self.nodes * (self.threads + 1);
+        // A mitigation that looks for similar nodes needs both directions.
+        let again = match (config.pipeline.mitigation, stream.rules.directions) {
+            (MitigationName::Similarity, Directions::SourceOnly) => 2 * self.events,
+            _ => 0,
+        };
+        let graph = 16 * (entries + again) + 8 * self.nodes + 8 * self.nodes * (self.threads + 1);
         add(
             "graph (T-CSR)",
             "--limit-events N, or a machine with more RAM",
@@ -593,7 +598,7 @@ impl Sizes {
     /// Parameters, batches, and what grows with the iterations.
     fn of_training(&self, stream: &OpenStream, add: &mut Add<'_>) {
         let (config, model) = (&stream.config, &stream.model);
-        if config.pipeline.mitigation == MitigationName::Similarity {
+        if config.pipeline.mitigation == MitigationName::SimilarityReleased {
             let lists = 32 * self.train + self.nodes * (48 + 8 * self.threads);
             add("similar nodes", "--mitigation none", lists, 0);
         }

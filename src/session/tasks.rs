@@ -13,7 +13,7 @@ use crate::device::ComputeDevice;
 use crate::memory::device::DeviceMemory;
 use crate::memory::host::HostMemory;
 use crate::memory::node_memory::NodeMemory;
-use crate::memory::similarity::{Mitigation, SimilarNodes};
+use crate::memory::similarity::{Mitigation, Similar, SimilarNodes};
 use crate::model::LinkModel;
 use crate::model::tgl_weights;
 use crate::pipeline::profile::Residency;
@@ -53,8 +53,15 @@ impl Session {
 
     pub(super) fn new_memory(&self, device: &Device) -> NodeMemory {
         let pipeline = &self.config.pipeline;
-        let mitigation = (pipeline.mitigation == MitigationName::Similarity).then(|| Mitigation {
-            similar: Arc::new(self.similar_nodes()),
+        let similar = match pipeline.mitigation {
+            MitigationName::None | MitigationName::CatchUp => None,
+            MitigationName::Similarity => self.past.clone().map(Similar::Past),
+            MitigationName::SimilarityReleased => {
+                Some(Similar::Listed(Arc::new(self.similar_nodes())))
+            }
+        };
+        let mitigation = similar.map(|similar| Mitigation {
+            similar,
             keep: pipeline.mitigation_keep,
             age_quantile: pipeline.mitigation_quantile,
         });

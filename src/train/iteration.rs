@@ -31,7 +31,7 @@ use super::submission;
 use super::trainer::{Begun, Trainer};
 use super::upload;
 use crate::batch::{EventBatch, Layout};
-use crate::graph::Queries;
+use crate::graph::{EventId, Queries};
 use crate::memory::device::DeviceMemory;
 use crate::memory::host::{HostMemory, HostRows};
 use crate::memory::node_memory::NodeMemory;
@@ -56,6 +56,8 @@ use crate::profiler;
 pub struct Sampled {
     pub(super) batch: EventBatch,
     layout: Layout,
+    /// Whether it is of training.
+    trains: bool,
     /// Pair histories of the batch, `[2 events, statistics]`, if the model reads them.
     history: Option<Vec<f32>>,
 }
@@ -82,6 +84,7 @@ impl Pass {
         Ok(Sampled {
             batch,
             layout,
+            trains: self.epoch > 0,
             history,
         })
     }
@@ -152,6 +155,7 @@ impl Pass {
             batch,
             layout,
             history,
+            ..
         } = sampled;
         let (input, edge) = self.sampling.model_input(&layout, rows, &fetched, device);
         let input = ModelInput {
@@ -184,8 +188,18 @@ impl Prepared {
 
     /// Hands what the batch asks of the node memory to `fetch`.
     fn request<T>(&self, fetch: impl FnOnce(MemoryRequest<'_>) -> T) -> T {
-        let Sampled { batch, layout, .. } = &self.sampled;
-        fetch(MemoryRequest::of(layout, batch.roots().queries()))
+        let Sampled {
+            batch,
+            layout,
+            trains,
+            ..
+        } = &self.sampled;
+        let roots = batch.roots();
+        let request = MemoryRequest::of(layout, roots.queries());
+        fetch(match trains {
+            true => request.training_from(EventId(batch.events.start as u32)),
+            false => request,
+        })
     }
 }
 

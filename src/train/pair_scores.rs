@@ -155,7 +155,7 @@ impl BesideBatch<'_> {
             // for a pool whose only worker waits for it.)
             let computed = rayon::in_place_scope(|scope| {
                 scope.spawn(|_| next = trips.next());
-                let (embedding, pairs) = self.embed(trip, batch, memory);
+                let (embedding, pairs) = self.embed(trip, memory);
                 let Some(pairs) = pairs else {
                     embedded.push(embedding);
                     return Ok(());
@@ -190,7 +190,7 @@ impl BesideBatch<'_> {
         let trips = pairs.len().div_ceil(PAIRS_PER_CHUNK);
         for trip in list.trips().take(trips) {
             self.stop.check()?;
-            parts.push(self.embed(trip, batch, memory).0);
+            parts.push(self.embed(trip, memory).0);
         }
         Ok(parts)
     }
@@ -225,12 +225,7 @@ impl BesideBatch<'_> {
     }
 
     /// Embeddings of a trip's roots, `[roots, width]`, and its pairs.
-    fn embed(
-        &mut self,
-        trip: Trip,
-        batch: &EventBatch,
-        memory: &dyn MemoryStore,
-    ) -> (Tensor<2>, Option<TripPairs>) {
+    fn embed(&mut self, trip: Trip, memory: &dyn MemoryStore) -> (Tensor<2>, Option<TripPairs>) {
         let (device, model) = (self.device, &self.model.model);
         let Trip {
             roots,
@@ -239,18 +234,14 @@ impl BesideBatch<'_> {
             pairs,
         } = trip;
         let whole = MemoryRequest::of(&layout, roots.queries());
-        let own = batch.roots();
         let rows = self.updated.find(whole.rows);
         let fetched = memory.fetch(MemoryRequest {
             rows: rows.new.queries(),
-            aged: own.queries(),
             ..whole
         });
         let (input, _) = (self.sampling).model_input(&layout, features, &fetched, device);
         let made = (!rows.new.node.is_empty()).then(|| model.update(&input, None));
-        // A mitigation corrects the rows of the roots that are asked for together.
-        let kept = fetched.times.corrected.is_none();
-        let updated = self.updated.take(rows, made, kept, device);
+        let updated = self.updated.take(rows, made, device);
         (model.embed(updated, &input, None), pairs)
     }
 }

@@ -100,12 +100,11 @@ impl UpdatedRows {
     }
 
     /// The rows of a chunk, `[rows, width]`, given what the updater made of the new ones,
-    /// `[new, width]`. Rows that depend on who else is asked for are not `kept` for later chunks.
+    /// `[new, width]`.
     pub(super) fn take(
         &mut self,
         rows: ChunkRows,
         made: Option<Tensor<2>>,
-        kept: bool,
         device: &Device,
     ) -> Tensor<2> {
         let new = rows.new.node.len();
@@ -113,7 +112,7 @@ impl UpdatedRows {
         let Some(made) = made else {
             return self.gather(rows.place, device);
         };
-        if !kept || self.end as usize > TABLE_ROWS {
+        if self.end as usize > TABLE_ROWS {
             assert!(all_new, "rows of a table that was forgotten");
             self.forget();
             return made;
@@ -153,7 +152,7 @@ mod tests {
 
     /// Asks for rows of nodes, each of which is made of the node's number; returns how many are
     /// new.
-    fn ask(rows: &mut UpdatedRows, nodes: &[NodeId], kept: bool) -> usize {
+    fn ask(rows: &mut UpdatedRows, nodes: &[NodeId]) -> usize {
         let device = Device::flex();
         let found = rows.find(Queries {
             node: nodes,
@@ -164,7 +163,7 @@ mod tests {
             let values = new.iter().map(|node| node.0 as f32).collect();
             upload::floats(values, [new.len(), 1], &device)
         });
-        let taken = rows.take(found, made, kept, &device).into_data();
+        let taken = rows.take(found, made, &device).into_data();
         let taken: Vec<f32> = taken.try_to_vec().unwrap();
         let expected: Vec<f32> = nodes.iter().map(|node| node.0 as f32).collect();
         assert_eq!(taken, expected);
@@ -174,20 +173,20 @@ mod tests {
     #[test]
     fn a_row_is_made_once_until_the_memory_changes() {
         let mut rows = UpdatedRows::default();
-        assert_eq!(ask(&mut rows, &chunk(0..10), true), 10);
-        assert_eq!(ask(&mut rows, &chunk(5..20), true), 10);
-        assert_eq!(ask(&mut rows, &chunk(0..20), true), 0);
+        assert_eq!(ask(&mut rows, &chunk(0..10)), 10);
+        assert_eq!(ask(&mut rows, &chunk(5..20)), 10);
+        assert_eq!(ask(&mut rows, &chunk(0..20)), 0);
         rows.forget();
-        assert_eq!(ask(&mut rows, &chunk(3..7), true), 4);
+        assert_eq!(ask(&mut rows, &chunk(3..7)), 4);
     }
 
     #[test]
     fn rows_of_nodes_that_changed_are_made_again_in_their_places() {
         let mut rows = UpdatedRows::default();
-        ask(&mut rows, &chunk(0..10), true);
+        ask(&mut rows, &chunk(0..10));
         rows.forget_nodes(&[NodeId(3), NodeId(7), NodeId(99)]);
-        assert_eq!(ask(&mut rows, &chunk(2..5), true), 1);
-        assert_eq!(ask(&mut rows, &chunk(0..12), true), 3);
+        assert_eq!(ask(&mut rows, &chunk(2..5)), 1);
+        assert_eq!(ask(&mut rows, &chunk(0..12)), 3);
         assert_eq!((rows.end, rows.free.len()), (12, 0));
         // Churn does not fill the table.
         for _ in 0..TABLE_ROWS {
@@ -210,19 +209,12 @@ mod tests {
     #[test]
     fn a_full_table_is_forgotten() {
         let (mut rows, most) = (UpdatedRows::default(), TABLE_ROWS as u32);
-        assert_eq!(ask(&mut rows, &chunk(0..most - 1), true), TABLE_ROWS - 1);
-        assert_eq!(ask(&mut rows, &chunk(0..most), true), 1);
-        assert_eq!(ask(&mut rows, &chunk(most - 1..most + 2), true), 3);
-        assert_eq!(ask(&mut rows, &chunk(most..most + 3), true), 1);
+        assert_eq!(ask(&mut rows, &chunk(0..most - 1)), TABLE_ROWS - 1);
+        assert_eq!(ask(&mut rows, &chunk(0..most)), 1);
+        assert_eq!(ask(&mut rows, &chunk(most - 1..most + 2)), 3);
+        assert_eq!(ask(&mut rows, &chunk(most..most + 3)), 1);
         // A chunk that does not fit at all leaves nothing behind.
-        assert_eq!(ask(&mut rows, &chunk(0..most + 1), true), TABLE_ROWS + 1);
-        assert_eq!(ask(&mut rows, &chunk(0..1), true), 1);
-    }
-
-    #[test]
-    fn rows_of_a_mitigation_are_not_shared() {
-        let mut rows = UpdatedRows::default();
-        assert_eq!(ask(&mut rows, &chunk(0..10), false), 10);
-        assert_eq!(ask(&mut rows, &chunk(0..10), false), 10);
+        assert_eq!(ask(&mut rows, &chunk(0..most + 1)), TABLE_ROWS + 1);
+        assert_eq!(ask(&mut rows, &chunk(0..1)), 1);
     }
 }
