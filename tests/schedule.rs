@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use mspipe::pipeline::Stage;
 use mspipe::pipeline::ledger;
-use mspipe::pipeline::profile::{Profile, Residency};
-use mspipe::pipeline::schedule::{MEASURING_SLACK, Schedule};
+use mspipe::pipeline::profile::{MEASURING_SLACK, Profile, Residency};
+use mspipe::pipeline::schedule::Schedule;
 use mspipe::pipeline::scheduler::{BLOCK, Scheduler};
 use mspipe::pipeline::step::Step;
 use mspipe::pipeline::trace::Record;

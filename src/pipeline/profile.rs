@@ -32,6 +32,10 @@ use super::link::{QuantityError, parse_time};
 pub use super::residency::Residency;
 use super::step::{Lane, Step};
 
+/// Share of the bottleneck that a period may exceed it by before k is raised; stage times
+/// are measured, and at a boundary their noise must not move k.
+pub const MEASURING_SLACK: f64 = 0.02;
+
 /// Part of `train` up to the updated memory where a profile doesn't say.
 const DEFAULT_UPDATER_SHARE: f64 = 0.2;
 

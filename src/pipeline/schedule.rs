@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::ledger::{Replay, ReplayError};
-use super::profile::{Profile, Residency};
+use super::profile::{MEASURING_SLACK, Profile, Residency};
 
 /// What overlaps, and how stale memory may be.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -50,10 +50,6 @@ const MOST_STALENESS: usize = 10_000;
 /// Largest staleness that is chosen from measured times, which ask for 4 at most unless they can't be told
 /// well: so what has to be kept for it is known before a run. Help and docs name the number.
 pub(super) const MOST_ONLINE: usize = 8;
-
-/// Share of the bottleneck that a period may exceed it by before k is raised; stage times
-/// are measured, and at a boundary their noise must not move k.
-pub const MEASURING_SLACK: f64 = 0.02;
 
 impl Schedule {
     /// The schedules that depend on nothing but the profile, `staleness` with K = 2 and 3.

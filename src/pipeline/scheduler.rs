@@ -17,9 +17,9 @@ use std::time::Duration;
 
 use super::cycle::Cycle;
 use super::ledger::{Decision, LedgerLine, Replay, ReplayError};
-use super::profile::{Profile, Queue, Residency};
+use super::profile::{MEASURING_SLACK, Profile, Queue, Residency};
 use super::queue::QueueIteration;
-use super::schedule::{MEASURING_SLACK, MOST_ONLINE, Schedule};
+use super::schedule::{MOST_ONLINE, Schedule};
 use super::step::{Lane, Step};
 use super::turns::{self, Running, Turns};
 

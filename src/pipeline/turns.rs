@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use serde::{Serialize, Serializer};
 
-use super::schedule::MEASURING_SLACK;
+use super::profile::MEASURING_SLACK;
 
 /// Rounds of trials at the start.
 const ROUNDS: usize = 2;

@@ -14,8 +14,8 @@ use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
 
 use crate::pipeline::Stage;
-use crate::pipeline::profile::{Profile, Queue, Residency};
-use crate::pipeline::schedule::{MEASURING_SLACK, Schedule};
+use crate::pipeline::profile::{MEASURING_SLACK, Profile, Queue, Residency};
+use crate::pipeline::schedule::Schedule;
 use crate::pipeline::scheduler::Scheduler;
 use crate::pipeline::step::{Lane, Step};
 use crate::pipeline::trace::Record;
