@@ -35,12 +35,13 @@ pub use shared::ServeOptions;
 
 use ingest::{Ingest, Sequences, follow_again, given};
 use log::Log;
+use mspipe_datasets::NodeKey;
 use numbers::Numbers;
 use parking_lot::{Mutex, RwLock};
 use shared::Server;
 use wire::Room;
 
-use crate::session::predict::{FILE_NAME, LoadOptions, Predictor};
+use crate::session::predict::{FILE_NAME, LoadOptions, Pair, Predictor};
 
 /// Name of the log in the server's folder.
 const LOG: &str = "events.log";
@@ -81,6 +82,7 @@ pub fn serve(
     let listener = TcpListener::bind(options.address).map_err(refused)?;
     let address = listener.local_addr().map_err(refused)?;
     let (predictor, log, sequences) = restored(path, load, &options.folder, &tell)?;
+    warm_up(&predictor);
     let (queue, work) = mpsc::sync_channel(options.queue);
     let server = Arc::new(Server {
         ticks_per_unit: predictor.ticks_per_unit(),
@@ -125,6 +127,20 @@ pub fn serve(
     }
     drop(accepting);
     ended
+}
+
+/// Asks once, so that nobody waits for the memory that questions share.
+fn warm_up(predictor: &Predictor) {
+    let ids: Vec<NodeKey> = predictor.nodes().map(|(id, _)| id).take(200).collect();
+    let time = predictor.last().map_or(0, |last| last.saturating_add(1));
+    let pair = |(src, dst): (&NodeKey, &NodeKey)| Pair {
+        src: src.clone(),
+        dst: dst.clone(),
+        time,
+    };
+    let pairs: Vec<Pair> = ids.iter().zip(ids.iter().rev()).map(pair).collect();
+    // Whoever asks is told what is wrong.
+    _ = predictor.score(&pairs);
 }
 
 /// An address under which this machine reaches itself.

@@ -5,6 +5,7 @@
 //! asked for at a time.
 
 use std::fmt;
+use std::iter::Peekable;
 use std::sync::Arc;
 
 use mspipe_datasets::{EventLog, FeatureTable};
@@ -31,7 +32,76 @@ struct Kept {
     values: Vec<f32>,
 }
 
+/// Rows of a chunk.
+const CHUNK: usize = 1024;
+
+/// Rows that came since, in chunks, so that one more moves none of the others: a table that grows twice as
+/// large at once would have whoever asks wait for it.
+#[derive(Clone, Default)]
+struct Newer {
+    /// None is empty; ids ascend.
+    chunks: Vec<Kept>,
+    rows: usize,
+}
+
+impl Newer {
+    fn push(&mut self, id: u32, row: &[f32]) {
+        let full = |chunk: &Kept| chunk.ids.len() >= CHUNK;
+        if self.chunks.last().is_none_or(full) {
+            self.chunks.push(Kept {
+                ids: Vec::with_capacity(CHUNK),
+                values: Vec::with_capacity(CHUNK * row.len()),
+            });
+        }
+        let Some(chunk) = self.chunks.last_mut() else {
+            unreachable!("there is one with room");
+        };
+        chunk.ids.push(id);
+        chunk.values.extend_from_slice(row);
+        self.rows += 1;
+    }
+
+    /// # Panics
+    /// When `id` is not among them.
+    fn row(&self, id: u32, width: usize) -> &[f32] {
+        let after = self.chunks.partition_point(|chunk| chunk.ids[0] <= id);
+        let chunk = after.checked_sub(1).map(|place| &self.chunks[place]);
+        chunk.expect("a row that was not kept").row(id, width)
+    }
+
+    /// Lets go of all but those `needed`, ascending.
+    fn keep(&mut self, needed: &[u32], width: usize) {
+        let mut needed = needed.iter().copied().peekable();
+        for chunk in &mut self.chunks {
+            chunk.keep(&mut needed, width);
+        }
+        self.chunks.retain(|chunk| !chunk.ids.is_empty());
+        self.rows = self.chunks.iter().map(|chunk| chunk.ids.len()).sum();
+    }
+}
+
 impl Kept {
+    /// Lets go of all but those `needed`, ascending, of which it takes those up to its last.
+    fn keep(&mut self, needed: &mut Peekable<impl Iterator<Item = u32>>, width: usize) {
+        let mut kept = 0;
+        for place in 0..self.ids.len() {
+            let id = self.ids[place];
+            while needed.next_if(|&other| other < id).is_some() {}
+            if needed.peek() == Some(&id) {
+                let row = place * width..(place + 1) * width;
+                self.ids[kept] = id;
+                self.values.copy_within(row, kept * width);
+                kept += 1;
+            }
+        }
+        self.ids.truncate(kept);
+        self.values.truncate(kept * width);
+        if self.values.len() < self.values.capacity() / 2 {
+            self.ids.shrink_to_fit();
+            self.values.shrink_to_fit();
+        }
+    }
+
     /// # Panics
     /// When `id` is not among them.
     fn row(&self, id: u32, width: usize) -> &[f32] {
@@ -48,7 +118,7 @@ pub(crate) struct FollowedRows {
     /// Ids of `first` are below this; the others follow.
     count: usize,
     first: First,
-    newer: Kept,
+    newer: Newer,
     /// The id of the row that comes next.
     next: u32,
 }
@@ -56,7 +126,7 @@ pub(crate) struct FollowedRows {
 impl fmt::Debug for FollowedRows {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let FollowedRows { width, count, .. } = self;
-        write!(f, "{} rows of {width} after {count}", self.newer.ids.len())
+        write!(f, "{} rows of {width} after {count}", self.newer.rows)
     }
 }
 
@@ -66,7 +136,7 @@ impl FollowedRows {
             width,
             count,
             first,
-            newer: Kept::default(),
+            newer: Newer::default(),
             next: count as u32,
         }
     }
@@ -110,8 +180,7 @@ impl FollowedRows {
     pub(crate) fn push(&mut self, row: &[f32]) {
         assert_eq!(row.len(), self.width, "width of a feature row");
         if self.width > 0 {
-            self.newer.ids.push(self.next);
-            self.newer.values.extend_from_slice(row);
+            self.newer.push(self.next, row);
         }
         self.next += 1;
     }
@@ -119,33 +188,21 @@ impl FollowedRows {
     /// Adds `rows` rows, of which only those with the ids `ids`, ascending, are there; `values` are
     /// `[ids, width]`.
     pub(crate) fn extend_kept(&mut self, rows: usize, ids: &[u32], values: &[f32]) {
-        self.newer.ids.extend_from_slice(ids);
-        self.newer.values.extend_from_slice(values);
+        for (&id, row) in ids.iter().zip(values.chunks(self.width.max(1))) {
+            self.newer.push(id, row);
+        }
         self.next += rows as u32;
     }
 
     /// Rows that came since and are there.
     pub(crate) fn newer(&self) -> usize {
-        self.newer.ids.len()
+        self.newer.rows
     }
 
     /// Lets go of all that came since but for the rows `needed`, ascending, which are all that is asked
     /// for from now on.
     pub(crate) fn keep(&mut self, needed: &[u32]) {
-        let (width, Kept { ids, values }) = (self.width, &mut self.newer);
-        let mut needed = needed.iter().copied().peekable();
-        let mut kept = 0;
-        for place in 0..ids.len() {
-            let id = ids[place];
-            while needed.next_if(|&other| other < id).is_some() {}
-            if needed.peek() == Some(&id) {
-                ids[kept] = id;
-                values.copy_within(place * width..(place + 1) * width, kept * width);
-                kept += 1;
-            }
-        }
-        ids.truncate(kept);
-        values.truncate(kept * width);
+        self.newer.keep(needed, self.width);
     }
 
     /// The rows `ids`, `[ids, width]`. A row that is not there is zero: a node that was never seen
@@ -213,6 +270,25 @@ mod tests {
         assert_eq!(rows.gather(&[10]), [0.0, 0.0]);
         rows.extend_kept(3, &[11], &[11.0, 11.5]);
         assert_eq!(rows.gather(&[11, 13]), [11.0, 11.5, 0.0, 0.0]);
+    }
+
+    #[test]
+    fn rows_of_many_chunks_stay_under_their_ids() {
+        let mut rows = FollowedRows::kept(0, 1, Vec::new(), Vec::new());
+        let many = 3 * CHUNK as u32 + 5;
+        (0..many).for_each(|id| rows.push(&[id as f32]));
+        // Of the second chunk none, of the third one.
+        let chunk = CHUNK as u32;
+        let needed: Vec<u32> = (0..chunk)
+            .step_by(3)
+            .chain([2 * chunk + 7, many - 1])
+            .collect();
+        rows.keep(&needed);
+        assert_eq!((rows.newer(), rows.newer.chunks.len()), (needed.len(), 3));
+        rows.push(&[many as f32]);
+        let asked: Vec<u32> = needed.iter().copied().chain([many]).rev().collect();
+        let expected: Vec<f32> = asked.iter().map(|&id| id as f32).collect();
+        assert_eq!(rows.gather(&asked), expected);
     }
 
     #[test]

@@ -23,12 +23,12 @@ struct Newer {
     last: Option<Timestamp>,
 }
 
-/// See the module.
+/// See the module. Lists lie apart, so that a map that grows moves little at once.
 #[derive(Debug, Default)]
 pub(super) struct Tail {
-    of_node: HashMap<NodeId, Newer>,
+    of_node: HashMap<NodeId, Box<Newer>>,
     /// By the smaller of the two nodes, then the other.
-    of_pair: HashMap<(NodeId, NodeId), Newer>,
+    of_pair: HashMap<(NodeId, NodeId), Box<Newer>>,
 }
 
 impl Newer {
@@ -90,12 +90,13 @@ impl Tail {
         let both = [src, dst];
         for &node in if src == dst { &both[..1] } else { &both[..] } {
             let newer = (self.of_node.entry(node))
-                .or_insert_with(|| Newer::after(index.events_of_node(node), time, scales));
+                .or_insert_with(|| Newer::after(index.events_of_node(node), time, scales).into());
             newer.push(event, now, scales);
         }
         let pair = (src.min(dst), src.max(dst));
-        let newer = (self.of_pair.entry(pair))
-            .or_insert_with(|| Newer::after(index.events_of_pair(pair.0, pair.1), time, scales));
+        let newer = (self.of_pair.entry(pair)).or_insert_with(|| {
+            Newer::after(index.events_of_pair(pair.0, pair.1), time, scales).into()
+        });
         newer.push(event, now, scales);
     }
 
