@@ -18,7 +18,8 @@ mod request;
 pub mod saved;
 pub mod similarity;
 mod store;
+pub mod trends;
 pub(crate) mod write_back;
 
-pub use request::{MemoryRequest, MemoryWrite};
+pub use request::{MemoryRequest, MemoryWrite, Written};
 pub use store::{FetchedMemory, MemoryCommit, MemoryError, MemoryStore, NotFinite, read};

@@ -14,6 +14,7 @@ pub(crate) mod link_predictor;
 pub(crate) mod mailbox_attention;
 pub(crate) mod memory_updater;
 pub mod node_features;
+pub mod pres;
 pub(crate) mod temporal_attention;
 pub mod tgl_weights;
 pub(crate) mod tgn;
@@ -27,10 +28,11 @@ use apan::Apan;
 use init::Initializer;
 use jodie::Jodie;
 use link_predictor::LinkPredictor;
+use pres::Pres;
 use tgn::Tgn;
 
 pub use config::{ModelConfig, ModelName, ModelNeeds};
-pub use input::{BacklogInput, DropoutKey, LayerInput, MailboxInput, ModelInput};
+pub use input::{BacklogInput, DropoutKey, LayerInput, MailboxInput, ModelInput, TrendInput};
 pub use link_predictor::{Logits, OfSources};
 
 /// What a model makes of a batch.
@@ -112,6 +114,8 @@ pub struct LinkModel {
     pub model: Model,
     /// Scores pairs of embeddings.
     pub predictor: LinkPredictor,
+    /// Smooths rows in training, where that is asked for.
+    pub pres: Option<Pres>,
 }
 
 impl LinkModel {
@@ -120,6 +124,16 @@ impl LinkModel {
         LinkModel {
             model: Model::new(config, init),
             predictor: LinkPredictor::new(config, init),
+            pres: None,
+        }
+    }
+
+    /// The same that smooths rows in training, beginning with γ = `keep` and with β = `coherence`.
+    pub fn with_pres(self, keep: f32, coherence: f64) -> LinkModel {
+        let device = self.predictor.output_bias.val().device();
+        LinkModel {
+            pres: Some(Pres::new(keep, coherence, &device)),
+            ..self
         }
     }
 

@@ -158,6 +158,7 @@ impl Stream {
             let features: Vec<f32> = events.clone().map(|event| (event + 1) as f32).collect();
             unapplied.push_back(MemoryCommit {
                 memory: floats(&rows, [rows.len(), 1], device),
+                changes: None,
                 edge: floats(&features, [features.len(), 1], device),
                 last_writers: layout.last_writers,
                 mail_routing: layout.mail_routing,
@@ -178,6 +179,7 @@ impl Stream {
             roots: all,
             root_row: &(0..NODES as i32).collect::<Vec<_>>(),
             trains_from: None,
+            written: None,
         });
         (story, updated(&fetched, timed))
     }

@@ -37,6 +37,8 @@ mod not_finite;
 mod operations;
 /// Pairs scored beside a batch against pairs scored alone, through the shaders.
 mod pair_scores;
+/// Prediction and correction of memory: by hand, its gradients, and in runs, through the shaders.
+mod pres;
 /// A row has the same bits whatever else is in its batch, through the shaders.
 mod row_independence;
 /// Runs under each schedule, bit by bit, through the shaders.

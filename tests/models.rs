@@ -138,6 +138,7 @@ impl Case {
         let output = self.model.model.forward(&input, None);
         let commit = MemoryCommit {
             memory: output.memory,
+            changes: None,
             edge: edge[0].clone(),
             last_writers: layout.last_writers,
             mail_routing: layout.mail_routing,

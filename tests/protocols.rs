@@ -339,6 +339,11 @@ fn an_audit_tells_the_mitigations_apart() {
     let text = program.prints(&format!("{audit} --mitigation similarity-released"), 1);
     assert!(text.contains("training: "), "{text}");
     assert!(text.contains("by definition"), "{text}");
+    for model in ["tgn", "jodie"] {
+        let options = format!("--mitigation pres --model {model}");
+        let text = program.prints(&format!("{audit} {options}"), 0);
+        assert!(text.contains("no finding"), "{text}");
+    }
     for model in ["tgn", "apan"] {
         let options = format!("--mitigation similarity --model {model}");
         let text = program.prints(&format!("{audit} {options}"), 0);

@@ -147,7 +147,7 @@ fn numbers(record: &TrainRecord) -> Vec<String> {
 }
 
 /// Settings whose numbers don't depend on times.
-const SETTINGS: [(&str, &str); 11] = [
+const SETTINGS: [(&str, &str); 13] = [
     ("tgn", "--schedule sequential --memory device"),
     ("tgn", "--schedule staleness:3 --memory device"),
     (
@@ -178,6 +178,14 @@ const SETTINGS: [(&str, &str); 11] = [
     (
         "tgn --time-delta query",
         "--schedule staleness:3 --memory device --mitigation catch-up",
+    ),
+    (
+        "tgn",
+        "--schedule staleness:3 --memory host --mitigation pres",
+    ),
+    (
+        "apan",
+        "--schedule staleness:2 --memory device --mitigation pres --clip-norm 0.3",
     ),
 ];
 

@@ -118,6 +118,7 @@ impl World {
         let (output, edge, times) = self.forward(&layout, batch.roots().queries());
         let commit = MemoryCommit {
             memory: output.memory,
+            changes: None,
             edge,
             last_writers: layout.last_writers,
             mail_routing: layout.mail_routing,

@@ -136,6 +136,7 @@ impl Setting {
             memory
                 .commit(MemoryCommit {
                     memory: floats(&rows, [nodes.len(), width], device),
+                    changes: None,
                     edge: floats(&vec![0.5; edge], [1, edge], device),
                     last_writers: layout.last_writers,
                     mail_routing: layout.mail_routing,
@@ -162,6 +163,7 @@ fn fetch(
         roots,
         root_row: &(0..roots.node.len() as i32).collect::<Vec<_>>(),
         trains_from,
+        written: None,
     })
 }
 

@@ -69,6 +69,8 @@ mod place;
 mod predict;
 /// The commands that ask a run, on text ids.
 mod predict_cli;
+/// Prediction and correction of memory: by hand, its gradients, and in runs.
+mod pres;
 /// What an iteration costs: rows, shares, and their absence.
 mod profiler;
 /// The program in a folder of its own.

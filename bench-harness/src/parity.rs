@@ -472,6 +472,7 @@ impl<'a> Replay<'a> {
         self.trainer.step(gradients);
         self.memory.commit(MemoryCommit {
             memory: output.memory,
+            changes: None,
             edge,
             last_writers: layout.last_writers,
             mail_routing: layout.mail_routing,

@@ -32,11 +32,12 @@ pub struct LastWriters {
 }
 
 impl LastWriters {
-    /// The last writers of `batch`, whose roots src ‖ dst ‖ neg have the memory rows `root_row`.
+    /// The last writers of `batch`, whose roots src ‖ dst ‖ neg have the memory rows `root_row`; and
+    /// the side that each is written as: 0 source, 1 destination.
     ///
     /// # Panics
     /// If `root_row` lacks roots of the batch.
-    pub fn of(batch: &EventBatch, root_row: &[i32]) -> LastWriters {
+    pub fn of(batch: &EventBatch, root_row: &[i32]) -> (LastWriters, Vec<u8>) {
         let events = batch.src.len();
         assert!(
             root_row.len() >= 2 * events,
@@ -45,7 +46,7 @@ impl LastWriters {
 
         // Sorted by (node, event, side), a node's last writer is its last write. Sides: 0 source,
         // 1 destination.
-        let mut writes: Vec<(NodeId, u32, u32)> = Vec::with_capacity(2 * events);
+        let mut writes: Vec<(NodeId, u32, u8)> = Vec::with_capacity(2 * events);
         for (event, (&src, &dst)) in (0..).zip(batch.src.iter().zip(&batch.dst)) {
             writes.push((src, event, 0));
             writes.push((dst, event, 1));
@@ -53,6 +54,7 @@ impl LastWriters {
         writes.sort_unstable();
 
         let mut last_writers = LastWriters::default();
+        let mut sides = Vec::new();
         for same_node in writes.chunk_by(|a, b| a.0 == b.0) {
             let &[.., (node, event, side)] = same_node else {
                 continue;
@@ -60,7 +62,8 @@ impl LastWriters {
             let root = side as usize * events + event as usize;
             last_writers.node.push(node);
             last_writers.row.push(root_row[root]);
+            sides.push(side);
         }
-        last_writers
+        (last_writers, sides)
     }
 }

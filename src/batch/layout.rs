@@ -35,6 +35,8 @@ pub struct Layout {
     pub root_row: Vec<i32>,
     /// Whose memory is written.
     pub last_writers: LastWriters,
+    /// Of each, the side that it is written as: 0 source, 1 destination.
+    pub written_side: Vec<u8>,
     /// Who gets which mail.
     pub mail_routing: MailRouting,
     /// Whether the updater attends to each piece of mail.
@@ -66,8 +68,10 @@ impl Layout {
             sample(of_events, rule.layers as u32)
         });
         let (row, receivers) = (&layout.root_row, receivers.as_ref());
+        let (last_writers, written_side) = LastWriters::of(batch, row);
         Layout {
-            last_writers: LastWriters::of(batch, row),
+            last_writers,
+            written_side,
             mail_routing: MailRouting::of(batch, row, receivers, rule.mail_rule),
             ..layout
         }
@@ -93,8 +97,10 @@ impl Layout {
         let to_neighbors = rule.mail_rule.to_neighbors;
         let receivers = to_neighbors.then(|| sample(ends.queries(), rule.layers as u32));
         let (row, receivers) = (&layout.root_row, receivers.as_ref());
+        let (last_writers, written_side) = LastWriters::of(batch, row);
         Layout {
-            last_writers: LastWriters::of(batch, row),
+            last_writers,
+            written_side,
             mail_routing: MailRouting::of(batch, row, receivers, rule.mail_rule),
             ..layout
         }

@@ -5,7 +5,7 @@
 
 use clap::Id;
 
-use super::{RunConfig, Task};
+use super::{MitigationName, RunConfig, Task};
 use crate::device::DeviceChoice;
 use crate::model::ModelName;
 use crate::pipeline::schedule::Schedule;
@@ -41,7 +41,9 @@ enum Need {
     OwnEdgeFeatures,
     OwnNodeFeatures,
     Overlap,
-    Mitigation,
+    Share,
+    Correction,
+    Pres,
 }
 
 impl Need {
@@ -61,8 +63,12 @@ impl Need {
                 .then(|| format!("with --node-features {}", stream.node_features)),
             Need::Overlap => (pipeline.schedule == Schedule::Sequential)
                 .then(|| format!("with --schedule {}", pipeline.schedule)),
-            Need::Mitigation => (!pipeline.mitigation.corrects_rows())
+            Need::Share => (!pipeline.mitigation.keeps_a_share())
+                .then(|| "without --mitigation similarity, similarity-released or pres".to_owned()),
+            Need::Correction => (!pipeline.mitigation.corrects_rows())
                 .then(|| "without --mitigation similarity or similarity-released".to_owned()),
+            Need::Pres => (pipeline.mitigation != MitigationName::Pres)
+                .then(|| "without --mitigation pres".to_owned()),
         }
     }
 }
@@ -143,8 +149,9 @@ const RULES: &[Rule] = &[
     ("emulate_link", TRAINS, Need::Nothing),
     ("queue_depth", TRAINS, Need::Overlap),
     ("mitigation", ALL, Need::Nothing),
-    ("mitigation_keep", ALL, Need::Mitigation),
-    ("mitigation_quantile", ALL, Need::Mitigation),
+    ("mitigation_keep", ALL, Need::Share),
+    ("mitigation_quantile", ALL, Need::Correction),
+    ("coherence", ALL, Need::Pres),
 ];
 
 /// What is to be said of the options that were `given` and change nothing of what a command does with
@@ -251,7 +258,9 @@ mod tests {
             Need::OwnEdgeFeatures => [&[], &["--edge-features=zero"]],
             Need::OwnNodeFeatures => [&[], &["--node-features=random:3"]],
             Need::Overlap => [&["--schedule=mspipe"], &["--schedule=sequential"]],
-            Need::Mitigation => [&["--mitigation=similarity"], &["--mitigation=none"]],
+            Need::Share => [&["--mitigation=pres"], &["--mitigation=none"]],
+            Need::Correction => [&["--mitigation=similarity"], &["--mitigation=pres"]],
+            Need::Pres => [&["--mitigation=pres"], &["--mitigation=similarity"]],
         }
     }
 

@@ -611,6 +611,9 @@ pub enum MitigationName {
     /// A node keeps its last k pieces of mail, and its row absorbs all that it has not absorbed: none
     /// is lost (tgn, jodie)
     CatchUp,
+    /// In training a row that is written is drawn towards what its node's past changes predict, and kept
+    /// coherent with what it was (PRES)
+    Pres,
     /// In training the oldest rows of a batch are pulled towards those of nodes that were similar before
     /// it (MSPipe-S)
     Similarity,
@@ -620,6 +623,11 @@ pub enum MitigationName {
 }
 
 impl MitigationName {
+    /// Whether it keeps a share of rows, by `--mitigation-keep`.
+    pub fn keeps_a_share(self) -> bool {
+        self.corrects_rows() || self == MitigationName::Pres
+    }
+
     /// Whether it pulls rows towards others, by `--mitigation-keep` and `--mitigation-quantile`.
     pub fn corrects_rows(self) -> bool {
         use MitigationName::{Similarity, SimilarityReleased};
@@ -660,7 +668,8 @@ pub struct PipelineSettings {
     #[arg(long, value_enum, default_value = "none", help_heading = "Pipeline")]
     pub mitigation: MitigationName,
 
-    /// Mitigation: share of a corrected row that is kept (λ)
+    /// Mitigation: share of a corrected row that is kept (λ of similarity; γ of pres to begin with, which
+    /// is trained)
     #[arg(
         long,
         value_name = "L",
@@ -668,6 +677,16 @@ pub struct PipelineSettings {
         help_heading = "Pipeline"
     )]
     pub mitigation_keep: f32,
+
+    /// Mitigation: weight in the loss of the coherence of written rows with what they were (β of pres)
+    #[arg(
+        long,
+        value_name = "B",
+        default_value_t = COHERENCE,
+        help_heading = "Pipeline"
+    )]
+    #[serde(default = "coherence")]
+    pub coherence: f64,
 
     /// Mitigation: correct rows whose age is above this quantile of their batch
     #[arg(
@@ -677,6 +696,16 @@ pub struct PipelineSettings {
         help_heading = "Pipeline"
     )]
     pub mitigation_quantile: f64,
+}
+
+/// Beyond this nothing else would count.
+const MOST_COHERENCE: f64 = 1000.0;
+
+/// β of PRES's paper.
+const COHERENCE: f64 = 0.1;
+
+fn coherence() -> f64 {
+    COHERENCE
 }
 
 impl PipelineSettings {
@@ -707,6 +736,10 @@ impl PipelineSettings {
         if !(0.0..1.0).contains(&self.mitigation_quantile) {
             let found = self.mitigation_quantile.to_string();
             return fail("mitigation-quantile", found, "at least 0 and below 1");
+        }
+        if !(0.0..=MOST_COHERENCE).contains(&self.coherence) {
+            let found = self.coherence.to_string();
+            return fail("coherence", found, "0 to 1000");
         }
         Ok(())
     }

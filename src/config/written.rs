@@ -221,7 +221,7 @@ mod tests {
 "#;
 
     /// What has been added since, after the setting that it follows.
-    const ADDED: [(&str, &str); 5] = [
+    const ADDED: [(&str, &str); 6] = [
         (
             "  \"device\": \"cpu\",\n",
             "  \"kernels\": \"auto\",\n  \"limits\": \"adapter\",\n",
@@ -246,6 +246,10 @@ mod tests {
 "#,
         ),
         ("  \"no_memory_check\": false,\n", "  \"max_time\": null,\n"),
+        (
+            "    \"mitigation_keep\": 0.9,\n",
+            "    \"coherence\": 0.1,\n",
+        ),
     ];
 
     #[test]

@@ -5,6 +5,7 @@ use bytemuck::cast_slice;
 
 use super::node_times::{FetchedTimes, NodeTimes};
 use super::similarity::{Correction, Mitigation};
+use super::trends::DeviceTrends;
 use super::write_back::Update;
 use super::{FetchedMemory, MemoryCommit, MemoryError, MemoryRequest, MemoryStore};
 use crate::batch::MailList;
@@ -23,6 +24,7 @@ pub struct DeviceMemory {
     watched: Tensor<1>,
     pub(super) node_times: NodeTimes,
     mitigation: Option<Mitigation>,
+    pub(super) trends: Option<DeviceTrends>,
     pub(super) version: u64,
 }
 
@@ -43,6 +45,7 @@ impl DeviceMemory {
             watched: Tensor::zeros([2], device),
             node_times,
             mitigation: None,
+            trends: None,
             version: 0,
         }
     }
@@ -50,6 +53,13 @@ impl DeviceMemory {
     /// The same memory with stale rows corrected when they are fetched.
     pub fn with_mitigation(self, mitigation: Option<Mitigation>) -> DeviceMemory {
         DeviceMemory { mitigation, ..self }
+    }
+
+    /// The same memory with trends, if `kept`; zero rows.
+    pub fn with_trends(self, kept: bool) -> DeviceMemory {
+        let [nodes, width] = self.memory.dims();
+        let trends = kept.then(|| DeviceTrends::new(nodes, width, &self.memory.device()));
+        DeviceMemory { trends, ..self }
     }
 
     /// The tables `[nodes, width]` and `[nodes, slots x mail width]`.
@@ -64,16 +74,19 @@ impl DeviceMemory {
 
     /// What is to be committed of an update that waited on the host.
     pub fn upload(&self, update: Update) -> MemoryCommit {
-        let Update { back, rows } = update;
         let device = self.memory.device();
         let table = |values: Vec<f32>, width: usize| {
             let rows = values.len() / width.max(1);
             Tensor::from_data(TensorData::new(values, [rows, width]), &device)
         };
         let width = self.width();
+        let changes = update.changes(width).to_vec();
+        let Update { back, mut rows } = update;
+        rows.truncate(rows.len() - changes.len());
         let mail_width = self.mailbox.dims()[1] / self.node_times.rule().mail_slots;
         MemoryCommit {
             memory: table(rows, width),
+            changes: (!changes.is_empty()).then(|| table(changes, width)),
             edge: table(back.edge, mail_width - 2 * width),
             last_writers: back.last_writers,
             mail_routing: back.mail_routing,
@@ -99,11 +112,15 @@ impl DeviceMemory {
 impl MemoryStore for DeviceMemory {
     fn fetch(&self, request: MemoryRequest<'_>) -> FetchedMemory {
         let correction = Correction::of(self.mitigation.as_ref(), &self.node_times, request);
-        let times = FetchedTimes {
+        let mut times = FetchedTimes {
             corrected: correction.corrected(),
             version: self.version,
             ..self.node_times.fetch(request)
         };
+        let mut sums = None;
+        if let Some(trends) = &self.trends {
+            (times.trends, sums) = trends.fetch(request, self.node_times.of_rows(&times));
+        }
         let nodes = request.rows.node.iter().chain(correction.extra());
         let index: Vec<i32> = nodes.map(|node| node.0 as i32).collect();
         let (rows, gathered) = (request.rows.node.len(), index.len());
@@ -136,6 +153,7 @@ impl MemoryStore for DeviceMemory {
             mail,
             mail_row,
             earlier_mail,
+            trends: sums,
             times,
         }
     }
@@ -168,6 +186,9 @@ impl MemoryStore for DeviceMemory {
 
         self.node_times
             .commit(last_writers, mail_routing, &commit.times);
+        if let (Some(trends), Some(changes)) = (&mut self.trends, commit.changes) {
+            trends.add(&commit.times.trends.place, changes);
+        }
         self.version += 1;
         Ok(())
     }
@@ -185,6 +206,9 @@ impl MemoryStore for DeviceMemory {
         self.mailbox = self.mailbox.zeros_like();
         self.watched = self.watched.zeros_like();
         self.node_times.reset();
+        if let Some(trends) = &mut self.trends {
+            trends.reset();
+        }
         self.version = 0;
     }
 }

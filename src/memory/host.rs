@@ -10,6 +10,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 
 use super::node_times::{FetchedTimes, NodeTimes};
 use super::similarity::{Correction, Mitigation};
+use super::trends::HostTrends;
 use super::write_back::Update;
 use super::{FetchedMemory, MemoryCommit, MemoryError, MemoryRequest, MemoryStore};
 use crate::batch::{Distinct, MailList};
@@ -27,6 +28,7 @@ pub struct HostMemory {
     pub(super) mailbox: Vec<f32>,
     pub(super) node_times: NodeTimes,
     mitigation: Option<Mitigation>,
+    pub(super) trends: Option<HostTrends>,
     pub(super) version: u64,
     /// See [`MemoryStore::watched`].
     watched: [f32; 2],
@@ -44,6 +46,8 @@ pub struct HostRows {
     mail: Vec<f32>,
     /// Mail that is absorbed before it, `[mail, mail width]`.
     earlier_mail: Vec<f32>,
+    /// Sums of past changes, `[trends, width]`.
+    trends: Vec<f32>,
     /// Row of `mail` of each row.
     mail_row: Vec<i32>,
     /// Of a memory row, of a row of `mail`, of a piece of mail.
@@ -55,7 +59,8 @@ pub struct HostRows {
 impl HostRows {
     /// Bytes that an upload moves.
     pub fn bytes(&self) -> u64 {
-        4 * (self.memory.len() + self.mail.len() + self.earlier_mail.len()) as u64
+        let mail = self.mail.len() + self.earlier_mail.len();
+        4 * (self.memory.len() + mail + self.trends.len()) as u64
     }
 
     /// The rows as tensors on `device`.
@@ -72,6 +77,7 @@ impl HostRows {
             mail: tensor(self.mail, mail_width),
             mail_row: self.mail_row,
             earlier_mail,
+            trends: (!self.trends.is_empty()).then(|| tensor(self.trends, width)),
             times: self.times,
         }
     }
@@ -95,20 +101,32 @@ impl HostMemory {
             mailbox: vec![0.0; nodes * slots * mail_width],
             node_times,
             mitigation,
+            trends: None,
             version: 0,
             watched: [0.0; 2],
             device: device.clone(),
         }
     }
 
+    /// The same memory with trends, if `kept`; zero rows.
+    pub fn with_trends(self, kept: bool) -> HostMemory {
+        let nodes = self.node_times.last_update().len();
+        let trends = kept.then(|| HostTrends::new(nodes, self.width));
+        HostMemory { trends, ..self }
+    }
+
     /// Reads the rows that a batch needs.
     pub fn gather(&self, request: MemoryRequest<'_>) -> HostRows {
         let correction = Correction::of(self.mitigation.as_ref(), &self.node_times, request);
-        let times = FetchedTimes {
+        let mut times = FetchedTimes {
             corrected: correction.corrected(),
             version: self.version,
             ..self.node_times.fetch(request)
         };
+        let mut sums = Vec::new();
+        if let Some(trends) = &self.trends {
+            (times.trends, sums) = trends.fetch(request, self.node_times.of_rows(&times));
+        }
         let rule = self.node_times.rule();
         let ids =
             |nodes: &[NodeId]| -> Vec<i32> { nodes.iter().map(|node| node.0 as i32).collect() };
@@ -122,6 +140,7 @@ impl HostMemory {
                 memory: rows::gather_rows(&self.memory, &all, self.width),
                 mail: mail(&times.mail_place),
                 earlier_mail: mail(&times.backlog.place),
+                trends: sums,
                 mail_row: one_each(),
                 widths: [self.width, piece, piece],
                 correction,
@@ -140,6 +159,7 @@ impl HostMemory {
             memory: rows::gather_rows(&self.memory, &all, self.width),
             mail: rows::gather_rows(&self.mailbox, &with_mail, slots * piece),
             earlier_mail: Vec::new(),
+            trends: sums,
             mail_row,
             widths: [self.width, slots * piece, piece],
             correction,
@@ -149,10 +169,7 @@ impl HostMemory {
 
     /// Writes a batch's rows and mail.
     pub fn apply(&mut self, update: &Update) {
-        let Update {
-            back,
-            rows: updated,
-        } = update;
+        let (back, updated) = (&update.back, update.updated(self.width));
         let last_writers = &back.last_writers;
         let written = back.times.written(last_writers);
         rows::memory_update(&mut self.memory, updated, &written, self.width);
@@ -175,6 +192,9 @@ impl HostMemory {
         );
         self.node_times
             .commit(last_writers, mail_routing, &back.times);
+        if let Some(trends) = &mut self.trends {
+            trends.add(&back.times.trends.place, update.changes(self.width));
+        }
         self.version += 1;
         for (first, finite) in self.watched.iter_mut().zip(finite) {
             if !finite && *first == 0.0 {
@@ -189,6 +209,9 @@ impl HostMemory {
         let nodes = self.node_times.last_update().len();
         let slots = self.node_times.rule().mail_slots;
         self.memory.resize(nodes * self.width, 0.0);
+        if let Some(trends) = &mut self.trends {
+            trends.grow(nodes);
+        }
         self.mailbox.resize(nodes * slots * self.mail_width, 0.0);
     }
 
@@ -232,6 +255,9 @@ impl MemoryStore for HostMemory {
         self.memory.fill(0.0);
         self.mailbox.fill(0.0);
         self.node_times.reset();
+        if let Some(trends) = &mut self.trends {
+            trends.reset();
+        }
         self.version = 0;
     }
 }

@@ -1,6 +1,7 @@
 //! Times of memory rows and mail, exact, on the host; and the order of a node's mail slots.
 
 use super::backlog::{Backlog, Piece};
+use super::trends::{FetchedTrends, RowTimes};
 use super::{MemoryRequest, MemoryWrite};
 use crate::batch::{LastWriter, LastWriters, MailRouting, TimeDelta};
 use crate::graph::{NodeId, Timestamp};
@@ -78,6 +79,8 @@ pub struct FetchedTimes {
     pub version: u64,
     /// Mail that rows absorb before their newest, to catch up.
     pub backlog: Backlog,
+    /// Past changes of the rows that will be written, if a mitigation reads them.
+    pub trends: FetchedTrends,
     /// Place of each row's newest mail in the table of mail, to catch up; else empty.
     pub(super) mail_place: Vec<i32>,
     /// Mail that each row's node had got, which the updated row has absorbed; to catch up, else empty.
@@ -259,6 +262,15 @@ impl NodeTimes {
             })
             .collect();
         times
+    }
+
+    /// What trends need of the times of a fetch.
+    pub(super) fn of_rows<'a>(&self, times: &'a FetchedTimes) -> RowTimes<'a> {
+        RowTimes {
+            active: &times.active,
+            delta_t: &times.delta_t,
+            tick: self.in_units(1),
+        }
     }
 
     fn in_units(&self, ticks: i64) -> f32 {

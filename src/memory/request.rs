@@ -4,7 +4,7 @@ use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
 use crate::batch::Layout;
-use crate::graph::{EventId, Queries};
+use crate::graph::{EventId, NodeId, Queries};
 
 /// When a memory row is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
@@ -31,6 +31,19 @@ pub struct MemoryRequest<'a> {
     pub root_row: &'a [i32],
     /// In training, the batch's first event: only then stale memory is corrected, from events before it.
     pub trains_from: Option<EventId>,
+    /// What the batch will write, where it is known.
+    pub written: Option<Written<'a>>,
+}
+
+/// Nodes whose memory a batch writes, each once; one entry a node.
+#[derive(Debug, Clone, Copy)]
+pub struct Written<'a> {
+    /// The node.
+    pub node: &'a [NodeId],
+    /// Its memory row.
+    pub row: &'a [i32],
+    /// The side that it is written as: 0 source, 1 destination.
+    pub side: &'a [u8],
 }
 
 impl<'a> MemoryRequest<'a> {
@@ -45,6 +58,11 @@ impl<'a> MemoryRequest<'a> {
             roots,
             root_row: &layout.root_row,
             trains_from: None,
+            written: Some(Written {
+                node: &layout.last_writers.node,
+                row: &layout.last_writers.row,
+                side: &layout.written_side,
+            }),
         }
     }
 

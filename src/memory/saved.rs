@@ -11,6 +11,7 @@ use super::device::DeviceMemory;
 use super::host::HostMemory;
 use super::node_memory::NodeMemory;
 use super::node_times::{NodeTimes, SavedTimes};
+use super::trends::{COMPONENTS, DeviceTrends, HostTrends, SavedTrends};
 use super::{MemoryError, MemoryStore as _, read};
 use crate::checkpoint::{Arrays, Unfit};
 
@@ -22,6 +23,8 @@ pub struct SavedMemory<'a> {
     /// `[nodes, slots x mail width]`.
     mails: Cow<'a, [f32]>,
     node_times: &'a NodeTimes,
+    /// Sums and numbers of changes, where there are trends.
+    trends: Option<(Cow<'a, [f32]>, &'a [u32])>,
     version: [i64; 1],
 }
 
@@ -35,6 +38,9 @@ impl SavedMemory<'_> {
         };
         table("rows", &self.rows);
         table("mails", &self.mails);
+        if let Some((sums, _)) = &self.trends {
+            table("trends", sums);
+        }
         arrays.put_column(
             format!("{prefix}last_update"),
             self.node_times.last_update(),
@@ -46,6 +52,9 @@ impl SavedMemory<'_> {
             let [received, absorbed] = self.node_times.received_and_absorbed();
             arrays.put_column(format!("{prefix}received"), received);
             arrays.put_column(format!("{prefix}absorbed"), absorbed);
+        }
+        if let Some((_, counts)) = self.trends {
+            arrays.put_column(format!("{prefix}trend_counts"), counts);
         }
     }
 }
@@ -60,7 +69,12 @@ impl NodeMemory {
         Ok(match self {
             NodeMemory::Device(memory) => {
                 let (rows, mails) = memory.tables();
+                let trends = match memory.trends.as_ref().map(DeviceTrends::tables) {
+                    Some((sums, counts)) => Some((read(sums)?.into(), counts)),
+                    None => None,
+                };
                 SavedMemory {
+                    trends,
                     rows: read(rows)?.into(),
                     mails: read(mails)?.into(),
                     node_times: memory.node_times(),
@@ -79,7 +93,8 @@ impl NodeMemory {
     pub(crate) fn restore(&mut self, arrays: &mut Arrays<'_>) -> Result<(), Unfit> {
         match self {
             NodeMemory::Device(memory) => {
-                let held = Held::take(arrays, memory.shapes(), memory.node_times())?;
+                let trends = memory.trends.is_some();
+                let held = Held::take(arrays, memory.shapes(), memory.node_times(), trends)?;
                 memory.restore(held);
             }
             NodeMemory::Host(memory) => memory.restore(arrays)?,
@@ -93,6 +108,7 @@ struct Held {
     rows: Vec<f32>,
     mails: Vec<f32>,
     times: SavedTimes,
+    trends: Option<SavedTrends>,
     version: u64,
 }
 
@@ -102,8 +118,9 @@ impl Held {
         arrays: &mut Arrays<'_>,
         shapes: [[usize; 2]; 2],
         node_times: &NodeTimes,
+        trends: bool,
     ) -> Result<Held, Unfit> {
-        let [nodes, _] = shapes[0];
+        let [nodes, width] = shapes[0];
         let slots = node_times.rule().mail_slots;
         let catch_up = node_times.rule().catch_up;
         let mut counts = |name| match catch_up {
@@ -126,11 +143,19 @@ impl Held {
                 reason: format!("has slots beyond the {slots} that a node has"),
             });
         }
+        let trends = match trends {
+            true => Some(SavedTrends {
+                sums: arrays.take_shaped("trends", &[nodes, COMPONENTS * width])?,
+                counts: arrays.take_shaped("trend_counts", &[COMPONENTS * nodes])?,
+            }),
+            false => None,
+        };
         let version: Vec<i64> = arrays.take_shaped("version", &[1])?;
         Ok(Held {
             rows,
             mails,
             times,
+            trends,
             version: version[0] as u64,
         })
     }
@@ -143,6 +168,9 @@ impl DeviceMemory {
         self.memory = Tensor::from_data(TensorData::new(held.rows, rows_shape), &device);
         self.mailbox = Tensor::from_data(TensorData::new(held.mails, mails_shape), &device);
         self.node_times.restore(held.times);
+        if let (Some(trends), Some(saved)) = (&mut self.trends, held.trends) {
+            trends.restore(saved);
+        }
         self.version = held.version;
     }
 
@@ -159,6 +187,9 @@ impl HostMemory {
             rows: rows.into(),
             mails: mails.into(),
             node_times: self.node_times(),
+            trends: (self.trends.as_ref())
+                .map(HostTrends::tables)
+                .map(|(sums, counts)| (sums.into(), counts)),
             version: [self.version as i64],
         }
     }
@@ -168,10 +199,14 @@ impl HostMemory {
     /// # Errors
     /// When arrays are missing or of another size; it is unchanged then.
     pub(crate) fn restore(&mut self, arrays: &mut Arrays<'_>) -> Result<(), Unfit> {
-        let held = Held::take(arrays, self.shapes(), self.node_times())?;
+        let trends = self.trends.is_some();
+        let held = Held::take(arrays, self.shapes(), self.node_times(), trends)?;
         self.memory = held.rows;
         self.mailbox = held.mails;
         self.node_times.restore(held.times);
+        if let (Some(trends), Some(saved)) = (&mut self.trends, held.trends) {
+            trends.restore(saved);
+        }
         self.version = held.version;
         Ok(())
     }

@@ -19,6 +19,8 @@ pub struct FetchedMemory {
     pub mail_row: Vec<i32>,
     /// Mail that is absorbed before it, `[mail, mail width]`, as [`FetchedTimes::backlog`] has it.
     pub earlier_mail: Option<Tensor<2>>,
+    /// Sums of past changes, `[trends, width]`, of the rows that [`FetchedTimes::trends`] names.
+    pub trends: Option<Tensor<2>>,
     /// Times that belong to them.
     pub times: FetchedTimes,
 }
@@ -28,6 +30,8 @@ pub struct FetchedMemory {
 pub struct MemoryCommit {
     /// Updated memory of each fetched row, `[rows, width]`.
     pub memory: Tensor<2>,
+    /// Changes of the rows that [`FetchedTimes::trends`] names, `[trends, width]`, if there are any.
+    pub changes: Option<Tensor<2>>,
     /// Edge features of the batch's event rows, `[event rows, edge width]`.
     pub edge: Tensor<2>,
     /// Whose memory is written.

@@ -10,6 +10,7 @@ use std::task::{Context, Poll, Waker};
 use burn::tensor::{ExecutionError, Int, Tensor, TensorData, Transaction};
 
 use super::node_times::FetchedTimes;
+use super::trends::{COMPONENTS, FetchedTrends};
 use super::{MemoryCommit, MemoryError, read};
 use crate::batch::{LastWriters, Mail, MailRouting};
 use crate::checkpoint::{Arrays, Unfit};
@@ -84,12 +85,17 @@ impl WriteBack {
         &self.edge
     }
 
-    /// The rows to read back out of the batch's updated rows `[batch rows, width]`.
-    pub fn select(&self, updated: Tensor<2>) -> Tensor<2> {
+    /// The rows to read back out of the batch's updated rows `[batch rows, width]`, and behind them
+    /// the changes of rows, `[trends, width]`.
+    pub fn select(&self, updated: Tensor<2>, changes: Option<Tensor<2>>) -> Tensor<2> {
         let count = self.rows.len();
         let rows = TensorData::new(self.rows.clone(), [count]);
         let rows = Tensor::<1, Int>::from_data(rows, &updated.device());
-        updated.select(0, rows)
+        let rows = updated.select(0, rows);
+        match changes {
+            Some(changes) => Tensor::cat(vec![rows, changes], 0),
+            None => rows,
+        }
     }
 }
 
@@ -166,7 +172,7 @@ fn unreadable(error: impl Debug) -> MemoryError {
 pub struct Update {
     /// Where its rows go.
     pub back: WriteBack,
-    /// The rows that [`WriteBack::select`] chose, `[rows, width]`.
+    /// What [`WriteBack::select`] chose, `[rows + trends, width]`.
     pub rows: Vec<f32>,
 }
 
@@ -184,7 +190,7 @@ impl MemoryCommit {
             read(self.edge.slice(0..events))?,
             self.memory.dims()[0],
         );
-        let rows = read(back.select(self.memory))?;
+        let rows = read(back.select(self.memory, self.changes))?;
         Ok(Update { back, rows })
     }
 }
@@ -200,12 +206,24 @@ pub struct Bounds {
     pub edge_width: usize,
     /// Whether rows catch up on mail.
     pub catch_up: bool,
+    /// Whether there are trends.
+    pub trends: bool,
 }
 
 impl Update {
     /// Bytes of its rows.
     pub fn bytes(&self) -> u64 {
         4 * self.rows.len() as u64
+    }
+
+    /// The updated rows, `[rows, width]`.
+    pub(super) fn updated(&self, width: usize) -> &[f32] {
+        &self.rows[..self.rows.len() - self.back.times.trends.place.len() * width]
+    }
+
+    /// The changes of rows, `[trends, width]`.
+    pub(super) fn changes(&self, width: usize) -> &[f32] {
+        &self.rows[self.rows.len() - self.back.times.trends.place.len() * width..]
     }
 
     /// Nodes whose rows it writes, and those that get mail, ascending.
@@ -248,6 +266,10 @@ impl Update {
         if !times.seen.is_empty() {
             arrays.put_column(format!("{prefix}seen"), times.seen.as_slice());
         }
+        if !times.trends.place.is_empty() {
+            let places = times.trends.place.as_slice();
+            arrays.put_column(format!("{prefix}trends"), places);
+        }
         arrays.put_column(format!("{prefix}edge"), edge.as_slice());
         arrays.put_column(format!("{prefix}rows"), self.rows.as_slice());
     }
@@ -268,6 +290,10 @@ impl Update {
         let (triples, rest) = mail.as_chunks();
         let seen = match bounds.catch_up {
             true => arrays.take_column("seen")?,
+            false => Vec::new(),
+        };
+        let place = match bounds.trends && arrays.names().any(|name| name == "trends") {
+            true => arrays.take_column("trends")?,
             false => Vec::new(),
         };
         let update = Update {
@@ -292,6 +318,10 @@ impl Update {
                     updated: arrays.take_column("updated")?,
                     kept,
                     seen,
+                    trends: FetchedTrends {
+                        place,
+                        ..FetchedTrends::default()
+                    },
                     ..FetchedTimes::default()
                 },
                 edge: arrays.take_column("edge")?,
@@ -299,7 +329,7 @@ impl Update {
             rows: arrays.take_column("rows")?,
         };
         let fault = if rest.is_empty() {
-            update.fault(bounds)
+            update.fault(bounds).or_else(|| update.trends_fault(bounds))
         } else {
             Some(("mail_rows", "does not consist of triples"))
         };
@@ -339,7 +369,7 @@ impl Update {
             (
                 "rows",
                 "has a length that does not match its rows",
-                self.rows.len() == rows * bounds.width,
+                self.rows.len() == (rows + times.trends.place.len()) * bounds.width,
             ),
             (
                 "winner_node",
@@ -382,5 +412,14 @@ impl Update {
         ]
         .into_iter()
         .find_map(|(name, reason, holds)| (!holds).then_some((name, reason)))
+    }
+
+    /// The same of the trends alone.
+    fn trends_fault(&self, bounds: Bounds) -> Option<(&'static str, &'static str)> {
+        let places = &self.back.times.trends.place;
+        let end = (COMPONENTS * bounds.nodes) as i64;
+        let known = |place: &i32| (0..end).contains(&i64::from(*place));
+        let sound = places.is_sorted_by(|a, b| a < b) && places.iter().all(known);
+        (!sound).then_some(("trends", "has unknown or repeated places"))
     }
 }

@@ -18,6 +18,8 @@ pub struct ModelInput {
     pub mail: Tensor<2>,
     /// Mail that some rows absorb before it.
     pub backlog: Option<BacklogInput>,
+    /// Past changes of the rows that will be written, in training with [`pres`](super::pres).
+    pub trends: Option<TrendInput>,
     /// Time since the last update of each row, `[rows]`, in the stream's unit.
     pub delta_t: Tensor<1>,
     /// 1 where the row goes through the updater, 0 where it keeps its memory, `[rows]`.
@@ -52,6 +54,30 @@ pub struct BacklogInput {
     pub delta_t: Tensor<1>,
     /// `[rows]`: each row among the entries and, behind them, the rows.
     pub source: Tensor<1, Int>,
+}
+
+/// Past changes of the rows that will be written, as
+/// [`FetchedTrends`](crate::memory::trends::FetchedTrends) has them.
+#[derive(Debug, Clone)]
+pub struct TrendInput {
+    /// `[trends]`: the row of each.
+    pub row: Tensor<1, Int>,
+    /// Trends of each row.
+    pub row_uses: Uses,
+    /// Sums of past changes per unit of time, `[trends, width]`.
+    pub sums: Tensor<2>,
+    /// How many there were, at least 1, `[trends, 1]`.
+    pub count: Tensor<2>,
+    /// 1 where there were some, else 0, `[trends, 1]`.
+    pub known: Tensor<2>,
+    /// Time since the last update, in the stream's unit, `[trends, 1]`.
+    pub delta_t: Tensor<2>,
+    /// The same, at least a tick, `[trends, 1]`.
+    pub spacing: Tensor<2>,
+    /// `[rows]`: each row among the rows and, behind them, the trends.
+    pub source: Tensor<1, Int>,
+    /// Rows of each of these.
+    pub source_uses: Uses,
 }
 
 /// Mail as the attention kernel takes past events.

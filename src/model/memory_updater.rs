@@ -164,6 +164,7 @@ mod tests {
             memory,
             mail,
             backlog: None,
+            trends: None,
             delta_t,
             active: Tensor::ones([rows], &device),
             mailbox: None,

@@ -27,6 +27,7 @@ use tables::{Parameter, Tables};
 
 pub use error::{Misfit, WeightError};
 pub(crate) use names::PAIR_HISTORY;
+use names::PRES_GATE;
 
 /// Shape and values of a parameter of TGL; its name is the key that it is found under.
 #[derive(Debug, Clone, PartialEq)]
@@ -37,7 +38,8 @@ pub struct NamedTensor {
     pub values: Vec<f32>,
 }
 
-/// `model` with TGL's weights `tensors`, on the device that it is on.
+/// `model` with TGL's weights `tensors`, on the device that it is on. What only training needs, of
+/// `--mitigation pres`, may be missing, and then stays as it is, or be left over.
 ///
 /// # Errors
 /// When names are missing or surplus or shapes differ; all of them are listed.
@@ -58,6 +60,7 @@ pub fn load(
             .flatten()
             .find_map(|name| unused.remove_entry(name.as_str()));
         match found {
+            None if parameter.name == PRES_GATE => {}
             None => misfits.push(Misfit::Missing {
                 name: parameter.name,
                 expected,
@@ -77,6 +80,7 @@ pub fn load(
             Some((_, tensor)) => tables.set(&parameter, &tensor.values)?,
         }
     }
+    unused.remove(PRES_GATE);
     misfits.extend(unused.into_iter().map(|(name, tensor)| Misfit::Surplus {
         name: name.to_owned(),
         found: tensor.shape.clone(),

@@ -28,6 +28,7 @@ use crate::config::{CandidateSource, MitigationName, Protocol, RunConfig, Task};
 use crate::device::AdapterReport;
 use crate::features::FeatureSource;
 use crate::graph::Directions;
+use crate::memory::trends::COMPONENTS;
 use crate::model::{ModelConfig, ModelName, ModelNeeds};
 use crate::pipeline::profile::Residency;
 use crate::pipeline::schedule::Schedule;
@@ -577,13 +578,23 @@ impl Sizes {
             ram * mailbox,
             device * mailbox,
         );
+        // Sums of changes, a row for each component of a node.
+        let pres = u64::from(config.pipeline.mitigation == MitigationName::Pres);
+        let trends = COMPONENTS as u64 * rows * pres;
+        add(
+            "trends of nodes",
+            "--mitigation none, or a smaller --width",
+            ram * trends,
+            device * trends,
+        );
         if device > 0 && config.machine.checkpoint_every != Every::Never {
-            let saved = SAVED * (rows + mailbox);
+            let saved = SAVED * (rows + mailbox + trends);
             add("checkpoint", "--checkpoint-every never", saved, 0);
         }
         let slots = stream.needs.mail_slots as u64;
         // What each node has got and absorbed of its mail, where rows catch up.
         let counts = 8 * u64::from(config.pipeline.mitigation == MitigationName::CatchUp);
+        let counts = counts + 4 * COMPONENTS as u64 * pres;
         let clocks = (memories + 1) * self.nodes * (12 + 8 * slots + counts);
         // The last is the counter of staleness and what a checkpoint keeps of it.
         let tables = self.nodes * (8 * self.in_flight.min(4) + 8 + 32);

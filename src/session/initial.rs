@@ -6,7 +6,7 @@ use burn::tensor::Device;
 
 use super::error::SessionError;
 use super::stream::InitialWeights;
-use crate::config::{RunConfig, Switch, TimeEncodingName};
+use crate::config::{MitigationName, RunConfig, Switch, TimeEncodingName};
 use crate::features::FeatureSource;
 use crate::model::init::Initializer;
 use crate::model::tgl_weights;
@@ -161,6 +161,11 @@ pub(super) fn model(
     device: &Device,
 ) -> Result<LinkModel, SessionError> {
     let drawn = LinkModel::new(model, &mut Initializer::new(config.training.seed, device));
+    let pipeline = &config.pipeline;
+    let drawn = match pipeline.mitigation {
+        MitigationName::Pres => drawn.with_pres(pipeline.mitigation_keep, pipeline.coherence),
+        _ => drawn,
+    };
     let Some(weights) = weights else {
         return Ok(drawn);
     };

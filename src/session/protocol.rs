@@ -180,21 +180,7 @@ impl Rules {
             });
         }
         let catch_up = config.pipeline.mitigation == MitigationName::CatchUp;
-        if catch_up && write == MemoryWrite::Read {
-            return Err(ConfigError::Range {
-                option: "mitigation",
-                found: "catch-up with --memory-write read".to_owned(),
-                expected: "--memory-write event: a row that is written whenever it is read absorbs its mail again and again",
-            });
-        }
-        if catch_up && needs.attends_to_mail {
-            return Err(ConfigError::Range {
-                option: "mitigation",
-                found: format!("catch-up with --model {}", config.model.name),
-                expected: "tgn or jodie: this model attends to all mail that a node keeps; more --mail-slots \
-                           keep more",
-            });
-        }
+        refuse_mitigation(config, needs)?;
         Ok(Rules {
             directions: if tgl {
                 Directions::SourceOnly
@@ -247,6 +233,37 @@ impl Rules {
     pub(super) fn one_row_a_node(&self) -> bool {
         self.time_delta == TimeDelta::Message
     }
+}
+
+/// Refuses a mitigation that a model, or when its rows are written, leaves without a meaning.
+fn refuse_mitigation(config: &RunConfig, needs: ModelNeeds) -> Result<(), ConfigError> {
+    let write = config.model.memory_write;
+    let catch_up = config.pipeline.mitigation == MitigationName::CatchUp;
+    if catch_up && write == MemoryWrite::Read {
+        return Err(ConfigError::Range {
+            option: "mitigation",
+            found: "catch-up with --memory-write read".to_owned(),
+            expected: "--memory-write event: a row that is written whenever it is read absorbs its mail again and again",
+        });
+    }
+    if config.pipeline.mitigation == MitigationName::Pres && write == MemoryWrite::Read {
+        return Err(ConfigError::Range {
+            option: "mitigation",
+            found: "pres with --memory-write read".to_owned(),
+            expected: "--memory-write event: pres predicts the changes that a node's events make, as a \
+                       source and as a destination, and a row that is written whenever it is read is \
+                       neither",
+        });
+    }
+    if catch_up && needs.attends_to_mail {
+        return Err(ConfigError::Range {
+            option: "mitigation",
+            found: format!("catch-up with --model {}", config.model.name),
+            expected: "tgn or jodie: this model attends to all mail that a node keeps; more --mail-slots \
+                       keep more",
+        });
+    }
+    Ok(())
 }
 
 #[cfg(test)]

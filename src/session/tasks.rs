@@ -54,7 +54,7 @@ impl Session {
     pub(super) fn new_memory(&self, device: &Device) -> NodeMemory {
         let pipeline = &self.config.pipeline;
         let similar = match pipeline.mitigation {
-            MitigationName::None | MitigationName::CatchUp => None,
+            MitigationName::None | MitigationName::CatchUp | MitigationName::Pres => None,
             MitigationName::Similarity => self.past.clone().map(Similar::Past),
             MitigationName::SimilarityReleased => {
                 Some(Similar::Listed(Arc::new(self.similar_nodes())))
@@ -65,16 +65,18 @@ impl Session {
             keep: pipeline.mitigation_keep,
             age_quantile: pipeline.mitigation_quantile,
         });
+        let trends = pipeline.mitigation == MitigationName::Pres;
         let (nodes, clock) = (self.data.nodes, self.clock.clone());
         let (width, mail_width) = (self.model.width, self.model.mail_width());
         match pipeline.memory {
             Residency::Device => {
                 let memory = DeviceMemory::new(nodes, width, mail_width, clock, device);
-                NodeMemory::Device(Box::new(memory.with_mitigation(mitigation)))
+                let memory = memory.with_mitigation(mitigation).with_trends(trends);
+                NodeMemory::Device(Box::new(memory))
             }
             Residency::Host => {
                 let memory = HostMemory::new(nodes, width, mail_width, clock, mitigation, device);
-                NodeMemory::Host(Box::new(memory))
+                NodeMemory::Host(Box::new(memory.with_trends(trends)))
             }
         }
     }

@@ -211,6 +211,7 @@ pub(crate) fn follow(
     let changed = [&layout.last_writers.node[..], &layout.mail_routing.node].concat();
     let commit = MemoryCommit {
         memory: updated,
+        changes: None,
         edge,
         last_writers: layout.last_writers,
         mail_routing: layout.mail_routing,

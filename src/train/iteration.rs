@@ -243,9 +243,9 @@ impl Training<'_> {
     /// Forward, backward and step on a batch; `iteration` counts from the pass's start.
     pub fn train(&mut self, iteration: usize, fetched: Fetched) -> MemoryCommit {
         let begun = self.begin(iteration, &fetched);
-        let memory = begun.memory();
+        let (memory, changes) = (begun.memory(), begun.changes());
         self.finish(begun, &fetched.input);
-        fetched.commit(memory)
+        fetched.commit(memory, changes)
     }
 
     /// The forward pass as far as the updated memory rows, which are all that stage 5 needs.
@@ -305,12 +305,13 @@ impl Fetched {
         rows: Tensor<2>,
         memory: &mut dyn MemoryStore,
     ) -> Result<(), StageError> {
-        Ok(memory.commit(self.commit(rows))?)
+        Ok(memory.commit(self.commit(rows, None))?)
     }
 
-    fn commit(self, memory: Tensor<2>) -> MemoryCommit {
+    fn commit(self, memory: Tensor<2>, changes: Option<Tensor<2>>) -> MemoryCommit {
         MemoryCommit {
             memory,
+            changes,
             edge: self.edge,
             last_writers: self.layout.last_writers,
             mail_routing: self.layout.mail_routing,
@@ -320,7 +321,8 @@ impl Fetched {
 
     /// What is written into tables in RAM, and which rows are read back for it; also what the rest
     /// of stage 4 reads.
-    fn write_back(self, own_edge: Vec<f32>, memory: Tensor<2>) -> (ModelInput, OnDevice) {
+    fn write_back(self, own_edge: Vec<f32>, begun: &Begun) -> (ModelInput, OnDevice) {
+        let memory = begun.memory();
         let Layout {
             last_writers,
             mail_routing,
@@ -328,7 +330,7 @@ impl Fetched {
         } = self.layout;
         let rows = memory.dims()[0];
         let back = WriteBack::new(last_writers, mail_routing, self.times, own_edge, rows);
-        let rows = back.select(memory);
+        let rows = back.select(memory, begun.changes());
         (self.input, (back, rows))
     }
 }
@@ -604,7 +606,7 @@ fn device<'d>(
                     if step != Step::Finish {
                         let (batch, own_edge): (Fetched, _) = held(&mut fetched);
                         let forward = training.begin(iteration, &batch);
-                        let (input, back) = batch.write_back(own_edge, forward.memory());
+                        let (input, back) = batch.write_back(own_edge, &forward);
                         trained = Some(back);
                         begun = Some((forward, input));
                     }

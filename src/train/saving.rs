@@ -260,6 +260,7 @@ impl TrainLoop {
             nodes: self.evaluator.sampling().log.nodes(),
             width: self.memory.width(),
             edge_width: self.evaluator.sampling().features.edge_width(),
+            trends: self.trainer.model().pres.is_some(),
             catch_up: self.memory.node_times().rule().catch_up,
         };
         let mut unapplied = Vec::new();

@@ -23,12 +23,20 @@ pub struct Begun {
     /// With autodiff.
     memory: Tensor<2>,
     key: DropoutKey,
+    /// What the loss gains, with autodiff.
+    incoherence: Option<Tensor<1>>,
+    changes: Option<Tensor<2>>,
 }
 
 impl Begun {
     /// Updated memory of each row, `[rows, width]`, without autodiff.
     pub(crate) fn memory(&self) -> Tensor<2> {
         self.memory.clone().inner()
+    }
+
+    /// Changes of the rows that have trends, `[trends, width]`, without autodiff.
+    pub(crate) fn changes(&self) -> Option<Tensor<2>> {
+        self.changes.clone()
     }
 }
 
@@ -72,21 +80,43 @@ impl Trainer {
     /// The forward pass as far as the updated memory rows, which are all that is written
     /// back.
     pub fn begin(&self, input: &ModelInput, key: DropoutKey) -> Begun {
-        Begun {
-            memory: self.model().model.update(input, key),
+        let LinkModel { model, pres, .. } = self.model();
+        let memory = model.update(input, key);
+        let begun = Begun {
+            memory,
             key,
+            incoherence: None,
+            changes: None,
+        };
+        let (Some(pres), Some(trends)) = (pres, &input.trends) else {
+            return begun;
+        };
+        let smoothed = pres.smooth(begun.memory, &input.memory, trends);
+        Begun {
+            memory: smoothed.memory,
+            incoherence: smoothed.incoherence,
+            changes: Some(smoothed.changes),
+            ..begun
         }
     }
 
     /// The rest of the forward pass, and the backward pass.
     pub fn backward(&self, begun: Begun, input: &ModelInput) -> (BatchOutput, GradientsParams) {
-        let Begun { memory, key } = begun;
+        let Begun {
+            memory,
+            key,
+            incoherence,
+            ..
+        } = begun;
         let model = self.model();
         let embedding = model.model.embed(memory.clone(), input, key);
         let logits = model
             .predictor
             .forward(embedding, input.pair_history.clone());
-        let loss = logits.loss();
+        let loss = match incoherence {
+            Some(incoherence) => logits.loss() + incoherence,
+            None => logits.loss(),
+        };
         let gradients = GradientsParams::from_grads(loss.backward(), self.model());
         let output = BatchOutput {
             logits: logits.inner(),

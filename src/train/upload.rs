@@ -13,7 +13,8 @@ use crate::kernels::temporal_attention::AttentionSlots;
 use crate::kernels::unpack_bits::{unpack_bits, words_of};
 use crate::memory::FetchedMemory;
 use crate::memory::backlog::Backlog;
-use crate::model::{BacklogInput, LayerInput, MailboxInput, ModelInput};
+use crate::memory::trends::FetchedTrends;
+use crate::model::{BacklogInput, LayerInput, MailboxInput, ModelInput, TrendInput};
 use crate::profiler::{self, Kind, Operation, Work};
 use crate::sampling::pair_history::WIDTH;
 
@@ -95,6 +96,8 @@ pub fn model_input(
         mail: lift(&fetched.mail),
         backlog: (fetched.earlier_mail.clone())
             .map(|mail| backlog_input(&times.backlog, mail, &device.clone().inner())),
+        trends: (fetched.trends.as_ref())
+            .map(|sums| trend_input(&times.trends, lift(sums), rows, device)),
         delta_t: floats(times.delta_t.clone(), [rows], device),
         active: ints(times.active.clone(), [rows], device),
         mailbox: layout
@@ -121,6 +124,39 @@ fn backlog_input(backlog: &Backlog, mail: Tensor<2>, device: &Device) -> Backlog
         mail,
         delta_t: floats(backlog.delta_t.clone(), [backlog.delta_t.len()], device),
         source: ints(&backlog.source),
+    }
+}
+
+/// Of a batch of so many `rows`.
+fn trend_input(
+    trends: &FetchedTrends,
+    sums: Tensor<2>,
+    rows: usize,
+    device: &Device,
+) -> TrendInput {
+    let written = trends.row.len();
+    let column = |values: Vec<f32>| floats(values, [written, 1], device);
+    let counts = trends.count.iter();
+    let mut source: Vec<i32> = (0..rows as i32).collect();
+    for (behind, &row) in (rows as i32..).zip(&trends.row) {
+        source[row as usize] = behind;
+    }
+    let source_uses = Csr::invert(rows + written, source.iter().copied());
+    let row_uses = Csr::invert(rows, trends.row.iter().copied());
+    TrendInput {
+        row: ints(trends.row.clone(), [written], device),
+        row_uses: uses(&row_uses, device),
+        sums,
+        count: column(counts.clone().map(|&n| n.max(1) as f32).collect()),
+        known: column(counts.map(|&n| n.min(1) as f32).collect()),
+        delta_t: column(trends.delta_t.clone()),
+        spacing: column(
+            (trends.delta_t.iter())
+                .map(|time| time.max(trends.tick))
+                .collect(),
+        ),
+        source: ints(source, [rows], device),
+        source_uses: uses(&source_uses, device),
     }
 }
 

@@ -108,7 +108,8 @@ fn drawn_batch_by_message() {
     assert_eq!(mfg.slot_uses.list(0), [5, 6, 8, 10]);
     assert_eq!(mfg.root_uses.list(3), [3, 4, 5]);
 
-    let last_writers = LastWriters::of(&batch, &mfg.root_row);
+    let (last_writers, sides) = LastWriters::of(&batch, &mfg.root_row);
+    assert_eq!(sides, [0, 0, 1, 1]);
     assert_eq!(last_writers.node, [0, 1, 3, 4].map(NodeId));
     assert_eq!(last_writers.row, [0, 1, 2, 3]);
 }
@@ -134,7 +135,7 @@ fn drawn_batch_by_query_has_a_row_for_each_node_and_time() {
     assert_eq!(rows, [&roots[..], &neighbors].concat());
     assert_eq!(mfg.root_row, [0, 1, 2, 3, 3, 3]);
     assert_eq!(seen(&mfg.slots[..2]), [slot(4, 4, 2.5), slot(5, 2, 7.5)]);
-    assert_eq!(LastWriters::of(&batch, &mfg.root_row).row, [0, 1, 2, 3]);
+    assert_eq!(LastWriters::of(&batch, &mfg.root_row).0.row, [0, 1, 2, 3]);
 }
 
 #[test]
@@ -148,7 +149,8 @@ fn a_self_loop_is_written_by_its_destination_side() {
         1,
         &mut MfgScratch::new(3),
     );
-    let last_writers = LastWriters::of(&batch, &mfg.root_row);
+    let (last_writers, sides) = LastWriters::of(&batch, &mfg.root_row);
+    assert_eq!(sides, [1, 1, 0]);
     assert_eq!(last_writers.node, [0, 1, 2].map(NodeId));
     assert_eq!(
         last_writers.row,
@@ -164,7 +166,7 @@ fn no_events_and_no_fanout_are_allowed() {
         let mfg = laid_out(&batch, &Neighbors::default(), time_delta, 1, &mut scratch);
         assert_eq!((mfg.rows(), &mfg.slot_uses.offsets[..]), (0, &[0][..]));
         assert_eq!(
-            LastWriters::of(&batch, &mfg.root_row),
+            LastWriters::of(&batch, &mfg.root_row).0,
             LastWriters::default()
         );
     }
@@ -204,7 +206,7 @@ fn writes_follow_the_stream(batch: &EventBatch, mfg: &Mfg) -> Result<(), TestCas
         last.insert(batch.src[event], (event, n + event, event));
         last.insert(batch.dst[event], (n + event, event, event));
     }
-    let last_writers = LastWriters::of(batch, &mfg.root_row);
+    let (last_writers, _) = LastWriters::of(batch, &mfg.root_row);
     let rule = MailRule {
         aggregation: MailAggregation::Last,
         order: MailOrder::Event,

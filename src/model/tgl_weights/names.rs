@@ -162,6 +162,16 @@ const TIME_PROJECTION: ParameterGroup = ParameterGroup {
 /// Full name of the weights of pair history.
 pub(crate) const PAIR_HISTORY: &str = "edge_predictor.history_fc.weight";
 
+/// Full name of the gate of `--mitigation pres`.
+pub(super) const PRES_GATE: &str = "memory_updater.pres_gate";
+
+/// What smooths rows in training; TGL has no such thing.
+pub(super) const PRES: ParameterGroup = ParameterGroup {
+    names: "memory_updater.",
+    paths: "pres.",
+    parameters: &[bias("pres_gate", &["gate"])],
+};
+
 /// The link predictor of every model.
 pub(super) const LINK_PREDICTOR: ParameterGroup = ParameterGroup {
     names: "edge_predictor.",

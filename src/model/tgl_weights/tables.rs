@@ -10,7 +10,7 @@ use burn::optim::GradientsParams;
 use burn::tensor::{Tensor, TensorData};
 
 use super::error::WeightError;
-use super::names::{LINK_PREDICTOR, ParameterGroup, Part, TglParameter, groups};
+use super::names::{LINK_PREDICTOR, PRES, ParameterGroup, Part, TglParameter, groups};
 use crate::model::LinkModel;
 
 /// A parameter of TGL that a model has.
@@ -94,7 +94,7 @@ impl Tables {
     /// features, no second layer), TGL has no such parameter.
     pub(super) fn parameters(&self) -> Vec<Parameter> {
         let mut found = Vec::new();
-        for group in self.groups.iter().chain([&LINK_PREDICTOR]) {
+        for group in self.groups.iter().chain([&LINK_PREDICTOR, &PRES]) {
             for layer in 0.. {
                 let before = found.len();
                 let of_layer = group
