@@ -90,7 +90,13 @@ fn read(memory: &dyn MemoryStore, event: usize, device: &Device) -> (ModelInput,
     let fetched = memory.fetch(request);
     let edge = floats(&[0.5], [1, 1], device);
     let training = device.clone().autodiff();
-    let input = upload::model_input(&layout, &fetched, &[edge.clone()], None, &training);
+    let input = upload::model_input(
+        &layout,
+        &fetched,
+        std::slice::from_ref(&edge),
+        None,
+        &training,
+    );
     let commit = MemoryCommit {
         memory: fetched.memory,
         changes: None,

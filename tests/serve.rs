@@ -74,7 +74,9 @@ fn serve(program: &Program, options: &str) -> Served {
     let mut before = Vec::new();
     loop {
         let Ok(line) = said.recv_timeout(PATIENCE) else {
-            panic!("{arguments}: {before:?}");
+            let _ = child.kill();
+            let ended = child.wait();
+            panic!("{arguments}: {before:?}, {ended:?}");
         };
         if let Some(address) = line.strip_prefix("listening on http://") {
             return Served {
@@ -178,6 +180,85 @@ fn pairs() -> Value {
     (0..24 * 15).map(pair).collect::<Vec<_>>().into()
 }
 
+/// Server and library follow 50 events from `first` on, and say the same of it.
+fn both_follow(served: &Served, library: &mut Predictor, first: usize) {
+    let new: Vec<NewEvent> = (first..first + 50)
+        .map(|nth| {
+            let event = event(nth);
+            NewEvent {
+                src: event["src"].as_str().unwrap().into(),
+                dst: event["dst"].as_str().unwrap().into(),
+                time: event["time"].as_i64().unwrap(),
+                features: Vec::new(),
+            }
+        })
+        .collect();
+    let updated = library.update(&new, Late::Refuse).unwrap();
+    let (status, _, said) = served
+        .post_with("/events", "", &lines(first..first + 50))
+        .unwrap();
+    let said: Value = serde_json::from_str(&said).unwrap();
+    assert_eq!(
+        (status, &said["events"]),
+        (200, &updated.events.into()),
+        "{said}"
+    );
+    assert_eq!(said["new_nodes"], updated.new_nodes);
+}
+
+fn scores_are_equal(served: &Served, library: &mut Predictor) {
+    let now = library.last().unwrap() + 1;
+    let asked: Vec<Pair> = pairs()
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|pair| Pair {
+            src: pair[0].as_str().unwrap().into(),
+            dst: pair[1].as_str().unwrap().into(),
+            time: now,
+        })
+        .collect();
+    let expected = library.score(&asked).unwrap();
+    let found = served.post("/score", &json!({"pairs": pairs()}));
+    assert_eq!(found["events"], library.events());
+    for (found, expected) in found["scores"].as_array().unwrap().iter().zip(&expected) {
+        assert_eq!(found["logit"].as_f64().unwrap() as f32, expected.logit);
+        assert_eq!(found["known"], json!(expected.known));
+    }
+}
+
+fn the_best_and_their_embeddings_are_equal(served: &Served, library: &mut Predictor) {
+    let now = library.last().unwrap() + 1;
+    let best = library.top_k(&"u3".into(), now, 4, true).unwrap();
+    let found = served.post(
+        "/top-k",
+        &json!({"source": "u3", "k": 4, "exclude_seen": true}),
+    );
+    let names: Vec<&str> = found["best"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| one["dst"].as_str().unwrap())
+        .collect();
+    let expected: Vec<String> = best.iter().map(|one| one.node.to_string()).collect();
+    assert_eq!(names, expected);
+    let found = served.post(
+        "/embed",
+        &json!({"nodes": ["u3", "nobody"], "side": "source"}),
+    );
+    let rows = library
+        .embed(&["u3".into(), "nobody".into()], mspipe::Side::Source, now)
+        .unwrap();
+    let row: Vec<f32> = found["rows"][1]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|x| x.as_f64().unwrap() as f32)
+        .collect();
+    assert_eq!(row, rows[16..]);
+    assert_eq!(found["known"], json!([true, false]));
+}
+
 #[test]
 fn answers_are_those_of_the_library() {
     let program = trained();
@@ -188,75 +269,9 @@ fn answers_are_those_of_the_library() {
     };
     let mut library = Predictor::load_with(program.path("run"), &options).unwrap();
     for first in [EVENTS, EVENTS + 70, EVENTS + 120] {
-        let new: Vec<NewEvent> = (first..first + 50)
-            .map(|nth| {
-                let event = event(nth);
-                NewEvent {
-                    src: event["src"].as_str().unwrap().into(),
-                    dst: event["dst"].as_str().unwrap().into(),
-                    time: event["time"].as_i64().unwrap(),
-                    features: Vec::new(),
-                }
-            })
-            .collect();
-        let updated = library.update(&new, Late::Refuse).unwrap();
-        let (status, _, said) = served
-            .post_with("/events", "", &lines(first..first + 50))
-            .unwrap();
-        let said: Value = serde_json::from_str(&said).unwrap();
-        assert_eq!(
-            (status, &said["events"]),
-            (200, &updated.events.into()),
-            "{said}"
-        );
-        assert_eq!(said["new_nodes"], updated.new_nodes);
-
-        let now = library.last().unwrap() + 1;
-        let asked: Vec<Pair> = pairs()
-            .as_array()
-            .unwrap()
-            .iter()
-            .map(|pair| Pair {
-                src: pair[0].as_str().unwrap().into(),
-                dst: pair[1].as_str().unwrap().into(),
-                time: now,
-            })
-            .collect();
-        let expected = library.score(&asked).unwrap();
-        let found = served.post("/score", &json!({"pairs": pairs()}));
-        assert_eq!(found["events"], library.events());
-        for (found, expected) in found["scores"].as_array().unwrap().iter().zip(&expected) {
-            assert_eq!(found["logit"].as_f64().unwrap() as f32, expected.logit);
-            assert_eq!(found["known"], json!(expected.known));
-        }
-        let best = library.top_k(&"u3".into(), now, 4, true).unwrap();
-        let found = served.post(
-            "/top-k",
-            &json!({"source": "u3", "k": 4, "exclude_seen": true}),
-        );
-        let names: Vec<&str> = found["best"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .map(|one| one["dst"].as_str().unwrap())
-            .collect();
-        let expected: Vec<String> = best.iter().map(|one| one.node.to_string()).collect();
-        assert_eq!(names, expected);
-        let found = served.post(
-            "/embed",
-            &json!({"nodes": ["u3", "nobody"], "side": "source"}),
-        );
-        let rows = library
-            .embed(&["u3".into(), "nobody".into()], mspipe::Side::Source, now)
-            .unwrap();
-        let row: Vec<f32> = found["rows"][1]
-            .as_array()
-            .unwrap()
-            .iter()
-            .map(|x| x.as_f64().unwrap() as f32)
-            .collect();
-        assert_eq!(row, rows[16..]);
-        assert_eq!(found["known"], json!([true, false]));
+        both_follow(&served, &mut library, first);
+        scores_are_equal(&served, &mut library);
+        the_best_and_their_embeddings_are_equal(&served, &mut library);
     }
     let (status, metrics) = served.get("/metrics");
     assert_eq!(status, 200);
@@ -400,10 +415,10 @@ fn what_was_acknowledged_outlives_kill_9() {
     assert_eq!(found, undisturbed.post("/score", &asked));
 }
 
-#[test]
-fn what_can_not_be_served_is_refused_with_its_reason() {
-    let program = trained();
-    let served = serve(&program, "--to srv --max-body 20000000 --patience 1");
+/// A request, its status, and a part of what is said.
+type Refused = (&'static str, String, u16, &'static str);
+
+fn refused_events() -> Vec<Refused> {
     let good = event(EVENTS);
     let line = |name: &str, value: Value| {
         let mut event = good.clone();
@@ -411,7 +426,7 @@ fn what_can_not_be_served_is_refused_with_its_reason() {
         event.to_string()
     };
     let long = "x".repeat(10 << 20);
-    for (path, body, status, part) in [
+    vec![
         ("/events", "{".to_owned(), 400, "line 1: EOF"),
         ("/events", format!("{good}\nnonsense\n"), 400, "line 2"),
         (
@@ -449,6 +464,11 @@ fn what_can_not_be_served_is_refused_with_its_reason() {
             400,
             "expected source and seq",
         ),
+    ]
+}
+
+fn refused_questions() -> Vec<Refused> {
+    vec![
         ("/score", "[]".to_owned(), 400, "the body"),
         (
             "/score",
@@ -482,7 +502,14 @@ fn what_can_not_be_served_is_refused_with_its_reason() {
         ),
         ("/nowhere", "{}".to_owned(), 404, "/events"),
         ("/healthz", "{}".to_owned(), 405, "expected GET"),
-    ] {
+    ]
+}
+
+#[test]
+fn what_can_not_be_served_is_refused_with_its_reason() {
+    let program = trained();
+    let served = serve(&program, "--to srv --max-body 20000000 --patience 1");
+    for (path, body, status, part) in refused_events().into_iter().chain(refused_questions()) {
         let (found, said) = served.refused(path, &body);
         assert_eq!(found, status, "{path}: {said}");
         assert!(said.contains(part), "{path}: {said}");
@@ -503,7 +530,12 @@ fn what_can_not_be_served_is_refused_with_its_reason() {
     );
     let (status, said) = served.refused("/events?source=a&seq=6", &lines([EVENTS + 1]));
     assert!(status == 409 && said.contains("expected 5"), "{said}");
+}
 
+#[test]
+fn what_is_no_request_is_refused_and_costs_no_other_connection() {
+    let program = trained();
+    let served = serve(&program, "--to srv --max-body 20000000 --patience 1");
     for (bytes, status) in [
         ("nonsense\r\n\r\n".to_owned(), 400),
         ("POST /score HTTP/1.1\r\nHost: x\r\n\r\n".to_owned(), 411),

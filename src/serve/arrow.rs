@@ -385,7 +385,7 @@ impl<'a> Parts<'a> {
         };
         let count = self.column(None)?;
         let all: Vec<f32> = (self.numbers(count, bytes)?.chunks_exact(bytes))
-            .map(|value| float(value))
+            .map(float)
             .collect();
         let list = |range: std::ops::Range<usize>| -> Result<Vec<f32>, String> {
             Ok(all.get(range).ok_or(Damaged)?.to_vec())
