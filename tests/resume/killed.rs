@@ -78,14 +78,16 @@ fn all_readable(run: &Path) {
     }
 }
 
-/// `value` without what depends on times and places.
+/// `value` without what depends on times, places and the machine.
 fn timeless(mut value: Value) -> Value {
-    const TIMES: [&str; 7] = [
+    const TIMES: [&str; 9] = [
         "train_seconds",
         "events_per_s",
         "stall_us",
         "stall_seconds",
         "stage_seconds",
+        "updater_seconds",
+        "machine_use",
         "decision",
         "schedule",
     ];
