@@ -2,6 +2,7 @@
 
 mod audit;
 mod compare;
+mod config;
 mod data;
 mod devices;
 mod embed;
@@ -9,10 +10,13 @@ mod eval;
 mod export;
 mod predict;
 mod report;
+mod runs;
 mod schedule;
 mod score;
 #[cfg(feature = "serve")]
 mod serve;
+mod shell;
+mod sweep;
 mod table;
 mod top_k;
 mod train;
@@ -20,7 +24,7 @@ mod update;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 use mspipe::{console, device};
 
 const EXAMPLES: &str = "\
@@ -47,6 +51,8 @@ pub(crate) struct Cli {
 enum Command {
     /// Train a model on an event stream
     Train(train::TrainArgs),
+    /// Train with several settings and choose the best on validation
+    Sweep(sweep::SweepArgs),
     /// Evaluate given weights on an event stream, without training
     Eval(eval::EvalArgs),
     /// Score pairs by what a run has learnt
@@ -60,6 +66,10 @@ enum Command {
     /// Answer over HTTP while events come in
     #[cfg(feature = "serve")]
     Serve(serve::ServeArgs),
+    /// List runs: how far they are, what they are worth, which settings differ
+    Runs(runs::RunsArgs),
+    /// Write the page of a run again, or of several runs side by side
+    Report(runs::ReportArgs),
     /// Compare the tests of two settings, seed by seed
     Compare(compare::CompareArgs),
     /// Check that no score depends on what it must not see
@@ -68,10 +78,16 @@ enum Command {
     Data(data::DataArgs),
     /// Write the weights of a run, or a state that needs no stream, as safetensors
     Export(export::ExportArgs),
+    /// Print settings as a file: all with their defaults, or those that a run would have
+    Config(config::ConfigArgs),
     /// Simulate and measure the pipeline's schedules
     Schedule(schedule::ScheduleArgs),
     /// List the adapters of this machine
     Devices(devices::DevicesArgs),
+    /// Print what a shell needs to complete command lines
+    Completions(shell::CompletionsArgs),
+    /// Print or write the manual pages
+    Man(shell::ManArgs),
 }
 
 /// Runs a parsed command.
@@ -80,6 +96,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     device::heed_log(console::Stderr::default);
     match cli.command {
         Command::Train(args) => train::run(args),
+        Command::Sweep(args) => sweep::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Eval(args) => eval::run(args).map(|()| ExitCode::SUCCESS),
         Command::Score(args) => score::run(&args).map(|()| ExitCode::SUCCESS),
         Command::TopK(args) => top_k::run(&args).map(|()| ExitCode::SUCCESS),
@@ -87,10 +104,17 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Update(args) => update::run(&args).map(|()| ExitCode::SUCCESS),
         #[cfg(feature = "serve")]
         Command::Serve(args) => serve::run(&args).map(|()| ExitCode::SUCCESS),
+        Command::Runs(args) => runs::list(&args).map(|()| ExitCode::SUCCESS),
+        Command::Report(args) => runs::page(&args).map(|()| ExitCode::SUCCESS),
         Command::Compare(args) => compare::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Audit(args) => audit::run(args),
         Command::Data(args) => data::run(args).map(|()| ExitCode::SUCCESS),
         Command::Export(args) => export::run(args).map(|()| ExitCode::SUCCESS),
+        Command::Config(args) => config::run(args).map(|()| ExitCode::SUCCESS),
+        Command::Completions(args) => {
+            shell::completions(&args, Cli::command()).map(|()| ExitCode::SUCCESS)
+        }
+        Command::Man(args) => shell::man(&args, Cli::command()).map(|()| ExitCode::SUCCESS),
         Command::Schedule(args) => schedule::run(args).map(|()| ExitCode::SUCCESS),
         Command::Devices(args) => devices::run(args).map(|()| ExitCode::SUCCESS),
     }

@@ -1,13 +1,17 @@
 //! Settings of a run: one struct for the command line, the resolved configuration that a
 //! run writes down, and what may be read back.
 
+mod by_protocol;
 mod candidates;
 mod effect;
 mod error;
 mod given;
+mod layers;
 mod limits;
+mod listing;
 mod max_time;
 mod parts;
+mod settings_file;
 mod written;
 
 use std::fs;
@@ -22,17 +26,22 @@ use crate::device::DeviceSettings;
 pub(crate) use candidates::CandidateSource;
 pub use effect::Purpose;
 pub use error::ConfigError;
-pub use given::{GivenConfig, options};
+pub use given::GivenConfig;
+pub(crate) use layers::PlacedSetting;
+pub use layers::options;
 pub use limits::start_threads;
+pub use listing::{defaults, schema, to_toml};
 pub use max_time::MaxTime;
 pub use parts::{
-    MachineSettings, MitigationName, ModelSettings, NodeSettings, OutputSettings, PipelineSettings,
-    Protocol, ProtocolSettings, ReadingSettings, SamplerName, SourceSettings, StartSettings,
-    StreamSettings, Switch, Task, TimeEncodingName, TrainingSettings,
+    LogName, MachineSettings, MitigationName, ModelSettings, NodeSettings, OutputSettings,
+    PipelineSettings, Protocol, ProtocolSettings, ReadingSettings, SamplerName, SeedsSettings,
+    SourceSettings, StartSettings, StreamSettings, Switch, Task, TimeEncodingName,
+    TrainingSettings,
 };
 
 /// Settings of a training run.
 #[derive(Debug, Clone, PartialEq, Args)]
+#[command(mut_args(by_protocol::decide))]
 pub struct RunConfig {
     /// Where the stream lies.
     #[command(flatten)]
@@ -134,12 +143,9 @@ impl RunConfig {
             .unwrap_or_else(|| self.default_pair_history())
     }
 
-    /// Whether it does unless told otherwise: TGL's, MSPipe's and DyGLib's models read none.
+    /// Whether it does unless told otherwise.
     pub(crate) fn default_pair_history(&self) -> Switch {
-        match self.protocol.name {
-            Protocol::Default | Protocol::Tgb => Switch::On,
-            Protocol::Tgl | Protocol::Dyglib | Protocol::Mspipe => Switch::Off,
-        }
+        self.protocol.name.pair_history()
     }
 
     /// Seed of what an evaluation draws.

@@ -4,7 +4,7 @@
 //! `config.json` holds the resolved settings, `metrics.jsonl` one line for each iteration's
 //! loss and each epoch, `ledger.jsonl` how stale the memory was that each iteration read,
 //! `trace.json` the stages of the last epoch as Chrome's and Perfetto's trace viewers take
-//! them, `timeline.svg` a few iterations of it as a chart, `weights.safetensors` the weights of
+//! them, `events.out.tfevents…` (with `--log tensorboard`) what TensorBoard reads, `timeline.svg` a few iterations of it as a chart, `weights.safetensors` the weights of
 //! the best epoch so far, which the test uses
 //! (node classification trains none and has no such file), `summary.json` what came out.
 //! `summary.json` is written last and appears under its name only when it is complete: a
@@ -12,7 +12,9 @@
 //! writes into the folder. Checkpoints: [`crate::checkpoint`].
 
 mod error;
+mod event_file;
 mod json_lines;
+pub mod listing;
 mod over_seeds;
 mod place;
 mod summary;
@@ -23,6 +25,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub use error::RunFolderError;
+pub(crate) use event_file::EventFile;
 pub use json_lines::JsonLines;
 use mspipe_datasets::whole_file::{self, Existing, WholeFile};
 pub use over_seeds::{Comparison, OverSeeds, OverSeedsError};

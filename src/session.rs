@@ -3,6 +3,7 @@
 
 pub mod audited;
 mod error;
+mod event_log;
 pub mod footprint;
 mod initial;
 mod opening;
@@ -14,6 +15,7 @@ mod runs;
 pub mod scores;
 mod seeds;
 mod stream;
+mod sweep;
 mod tasks;
 
 use std::sync::Arc;
@@ -38,6 +40,7 @@ pub use runs::{
     classify_nodes, dry_resume, dry_run, estimate_on, evaluate, evaluate_on, resume, run, train_on,
 };
 pub use seeds::{SeedsObserver, resume_seeds, run_seeds};
+pub use sweep::{Method, SweepError, SweepPlan, SweepResult, Trial, TrialResult, run_sweep};
 pub use tasks::Measured;
 
 use footprint::Footprint;

@@ -41,7 +41,7 @@ const STAGES: &str = "--stages=sample=0.1,fetch_features=0.1,fetch_memory=0.1,tr
                       update_memory=0.1 --iterations=40 --link=1GB/s,1us --bytes=fetch_memory=1";
 
 /// Each command with arguments that it works with.
-fn commands() -> [(&'static str, String); 16] {
+fn commands() -> [(&'static str, String); 21] {
     let simulated = format!("{STAGES} --gantt=a.svg --trace=a.json");
     [
         ("train", format!("{STREAM} --dry-run")),
@@ -61,6 +61,11 @@ fn commands() -> [(&'static str, String); 16] {
         // Refused for its address without a token: else it would serve on.
         ("serve", "run --device=cpu --http=0.0.0.0:0".to_owned()),
         ("devices", String::new()),
+        ("config", STREAM.to_owned()),
+        ("man", "train".to_owned()),
+        ("runs", ".".to_owned()),
+        ("report", "run --force".to_owned()),
+        ("sweep", "none.toml".to_owned()),
         ("data import", "events.txt --to=store".to_owned()),
         ("data info", "events.txt".to_owned()),
         ("data check", "events.txt".to_owned()),

@@ -1,8 +1,6 @@
 //! `--mitigation pres`: rows are drawn towards what the past predicts, by hand and in runs, wherever
 //! memory lies.
 
-use std::slice;
-
 use burn::tensor::{Device, Tensor};
 use mspipe::batch::{
     EventBatch, Layout, LayoutRule, MailAggregation, MailOrder, MailRule, MfgScratch, TimeDelta,
@@ -92,7 +90,6 @@ fn read(memory: &dyn MemoryStore, event: usize, device: &Device) -> (ModelInput,
     let fetched = memory.fetch(request);
     let edge = floats(&[0.5], [1, 1], device);
     let training = device.clone().autodiff();
-<<<<<<< ours
     let input = upload::model_input(
         &layout,
         &fetched,
@@ -100,9 +97,6 @@ fn read(memory: &dyn MemoryStore, event: usize, device: &Device) -> (ModelInput,
         None,
         &training,
     );
-=======
-    let input = upload::model_input(&layout, &fetched, slice::from_ref(&edge), None, &training);
->>>>>>> theirs
     let commit = MemoryCommit {
         memory: fetched.memory,
         changes: None,

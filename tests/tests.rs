@@ -81,6 +81,8 @@ mod protocols;
 mod resume;
 /// Embeddings and scores do not depend on what else is in a batch, on the CPU device.
 mod row_independence;
+/// Lists and pages of runs, event files, sweeps.
+mod runs;
 /// Schedules: the simulator against closed forms, the version rule, replays.
 mod schedule;
 /// Runs under each schedule, bit by bit, on the CPU device.
@@ -90,6 +92,8 @@ mod seeds;
 /// The server of answers, as its clients meet it.
 #[cfg(all(unix, feature = "serve"))]
 mod serve;
+/// Settings from files, and what help, completions and manual pages show of them.
+mod settings;
 /// Every WGSL text under naga: valid without capabilities, translatable, as declared.
 mod shaders_valid;
 /// Corrections of stale memory by hand: who, by whom, and when not.

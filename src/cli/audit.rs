@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::bail;
-use clap::Args;
+use clap::{Arg, Args};
 use indicatif::ProgressBar;
 use mspipe::audit::Check;
 use mspipe::config::{GivenConfig, MitigationName, Purpose};
@@ -13,6 +13,17 @@ use mspipe::session::audited;
 use mspipe::{console, interrupt};
 
 use super::report;
+
+const FEW: &str = "\
+Examples:
+  A model on the head of a stream, with initial weights:
+    mspipe audit --data wikipedia.csv --model tgn
+  The settings and weights of a run:
+    mspipe audit runs/wikipedia-tgn-1
+  More of the stream, changed around more events:
+    mspipe audit --data wikipedia.csv --model apan --limit-events 10000 --probes 20
+
+These are what a person needs first; 'mspipe audit --help' has all options and more examples.";
 
 const EXAMPLES: &str = "\
 Examples:
@@ -25,8 +36,8 @@ Examples:
   Another protocol and another sampler; for a script:
     mspipe audit --data wikipedia.csv --protocol tgb --sampler uniform --json
 
-The first 2,000 events (or --limit-events) are replayed in batches of at most 100, each time with a
-part of the stream changed that scores must not depend on. Scores are compared bit by bit.
+The first 2,000 events (or --limit-events) are replayed in batches of at most 100, each time with a \
+part of the stream changed that scores must not depend on. Scores are compared bit by bit. \
 docs/audit.md lists what is checked, and what can't be.
 
 The exit code is 0 if no rule is violated and 1 if there is a finding.";
@@ -37,9 +48,20 @@ const KNOWS_TRAINING: &str = "\
 computed from it in advance); see docs/audit.md
 ";
 
+/// An option with what `-h` shows of the settings of a run that this command takes.
+fn first(option: Arg) -> Arg {
+    match option.get_id().as_str() {
+        "epochs" | "batch_size" | "learning_rate" | "schedule" | "out" => {
+            option.hide_short_help(true)
+        }
+        "init" | "limit_events" => option.hide_short_help(false),
+        _ => option,
+    }
+}
+
 /// Arguments of `mspipe audit`.
 #[derive(Debug, Args)]
-#[command(after_help = EXAMPLES)]
+#[command(after_help = FEW, after_long_help = EXAMPLES, mut_args(first))]
 pub(crate) struct AuditArgs {
     /// Folder of a run: its weights and its settings, which options change
     run: Option<PathBuf>,
@@ -59,12 +81,13 @@ pub(crate) struct AuditArgs {
 
 /// Audits and prints.
 pub(crate) fn run(args: AuditArgs) -> anyhow::Result<ExitCode> {
+    let settings = args.settings.read()?;
     let settings = match args.run {
-        Some(_) if args.settings.init().is_some() => {
+        Some(_) if settings.init().is_some() => {
             bail!("both a run and --init are given; give one of them")
         }
-        Some(run) => args.settings.with_init(&run),
-        None => args.settings,
+        Some(run) => settings.with_init(&run),
+        None => settings,
     };
     let bar = ProgressBar::new_spinner();
     bar.enable_steady_tick(Duration::from_millis(200));

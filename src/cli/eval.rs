@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::bail;
-use clap::Args;
+use clap::{Arg, Args};
 use indicatif::ProgressBar;
 use mspipe::config::{GivenConfig, Purpose};
 use mspipe::eval::EQUAL_SCORES;
@@ -15,6 +15,17 @@ use mspipe_datasets::whole_file::Existing;
 
 use super::predict::table_format;
 use super::report;
+
+const FEW: &str = "\
+Examples:
+  The weights of a run, on its own stream and with its own settings:
+    mspipe eval runs/wikipedia-tgn-1
+  With a batch's earlier events visible, whatever the run was trained with:
+    mspipe eval runs/wikipedia-tgn-1 --hide-batch off
+  TGL's checkpoint as TGL measures it:
+    mspipe eval --init models/wiki_tgn.pkl --data wikipedia.csv --protocol tgl
+
+These are what a person needs first; 'mspipe eval --help' has all options and more examples.";
 
 const EXAMPLES: &str = "\
 Examples:
@@ -32,13 +43,24 @@ Examples:
   TGL's checkpoint as TGL measures it:
     mspipe eval --init models/wiki_tgn.pkl --data wikipedia.csv --protocol tgl
 
-The weights do not change. The memory is built by replaying the training part; validation and
-test follow with that memory, the test with both pools of negatives. A training run builds its
+The weights do not change. The memory is built by replaying the training part; validation and \
+test follow with that memory, the test with both pools of negatives. A training run builds its \
 memory while the weights still change, so the numbers that it prints differ slightly.";
+
+/// An option with what `-h` shows of the settings of a run that this command takes.
+fn first(option: Arg) -> Arg {
+    match option.get_id().as_str() {
+        "epochs" | "batch_size" | "learning_rate" | "schedule" | "out" => {
+            option.hide_short_help(true)
+        }
+        "init" | "hide_batch" => option.hide_short_help(false),
+        _ => option,
+    }
+}
 
 /// Arguments of `mspipe eval`.
 #[derive(Debug, Args)]
-#[command(after_help = EXAMPLES)]
+#[command(after_help = FEW, after_long_help = EXAMPLES, mut_args(first))]
 pub(crate) struct EvalArgs {
     /// Folder of a run: its weights and its settings, which options change
     run: Option<PathBuf>,
@@ -76,14 +98,15 @@ fn scores_to(path: &Path, force: bool) -> anyhow::Result<ScoresTo> {
 
 /// Evaluates and prints.
 pub(crate) fn run(args: EvalArgs) -> anyhow::Result<()> {
-    let settings = match (args.run, args.settings.init()) {
-        (Some(run), None) if !run.is_file() => args.settings.with_init(&run),
+    let settings = args.settings.read()?;
+    let settings = match (args.run, settings.init()) {
+        (Some(run), None) if !run.is_file() => settings.with_init(&run),
         (Some(run), None) => bail!(
             "{}: is not a run folder; give a weights file with --init FILE, and its settings",
             run.display()
         ),
         (Some(_), Some(_)) => bail!("both a run and --init are given; give one of them"),
-        (None, Some(_)) => args.settings,
+        (None, Some(_)) => settings,
         (None, None) => bail!("no weights are given; give the folder of a run, or --init FILE"),
     };
     let json = args.json;

@@ -11,7 +11,7 @@ use std::sync::OnceLock;
 use anyhow::anyhow;
 use clap::Args;
 use mspipe::checkpoint::LAST;
-use mspipe::config::{ConfigError, GivenConfig, Purpose, RunConfig, Task};
+use mspipe::config::{GivenConfig, Purpose, RunConfig, SeedsSettings, Task};
 use mspipe::report::run as run_report;
 use mspipe::session::footprint::Footprint;
 use mspipe::session::{self, SessionError};
@@ -22,6 +22,17 @@ use mspipe::{console, interrupt};
 use progress::{Progress, print_summary, say_page};
 
 use super::report;
+
+const FEW: &str = "\
+Examples:
+  No file and no GPU needed; the stream is generated:
+    mspipe train --data synthetic:wikipedia:scale=0.1 --epochs 3
+  A real stream on the CPU:
+    mspipe train --data wikipedia.csv --device cpu
+  Resume a run where it ended, with the numbers of an uninterrupted run:
+    mspipe train --resume runs/wikipedia-tgn-1
+
+These are what a person needs first; 'mspipe train --help' has all options and more examples.";
 
 const EXAMPLES: &str = "\
 Examples:
@@ -48,60 +59,54 @@ Examples:
     mspipe train --resume runs/wikipedia-tgn-1
   Estimate the RAM and VRAM that a run needs, without starting it:
     mspipe train --data synthetic:gdelt:scale=0.1 --model apan --dry-run
+  Settings from a file, one of them changed ('mspipe config --defaults' prints such a file):
+    mspipe train --config run.toml --set learning_rate=3e-4
+  The settings of another run, its seed alone changed:
+    mspipe train --config runs/wikipedia-tgn-1/config.json --seed 1
   State labels (who gets banned?) on the embeddings of a run:
     mspipe train --task node --init runs/wikipedia-tgn-1
 
-Writes config.json, metrics.jsonl (the loss of each iteration, the metrics of each epoch),
-ledger.jsonl (how stale the memory was that each iteration read), trace.json (for
-ui.perfetto.dev), timeline.svg, weights.safetensors (of the best epoch by --monitor; not
-with --task node), checkpoint.safetensors and checkpoint-previous.safetensors (for --resume, see
-docs/checkpoints.md), summary.json and report.html (all of it as one page, with charts; not with
+Writes config.json, metrics.jsonl (the loss of each iteration, the metrics of each epoch), \
+ledger.jsonl (how stale the memory was that each iteration read), trace.json (for \
+ui.perfetto.dev), timeline.svg, weights.safetensors (of the best epoch by --monitor; not \
+with --task node), checkpoint.safetensors and checkpoint-previous.safetensors (for --resume, see \
+docs/checkpoints.md), summary.json and report.html (all of it as one page, with charts; not with \
 --task node) into the run's folder.
 
-Ctrl-C, SIGTERM and SIGHUP (a terminal that closes) end a run after the current iteration, or the
-current batch of an evaluation, and its checkpoint; exit code 130, 143, 129. A second one ends it
+Ctrl-C, SIGTERM and SIGHUP (a terminal that closes) end a run after the current iteration, or the \
+current batch of an evaluation, and its checkpoint; exit code 130, 143, 129. A second one ends it \
 at once. A conversion that is interrupted leaves nothing behind.";
 
 /// Arguments of `mspipe train`.
 #[derive(Debug, Args)]
-#[command(after_help = EXAMPLES)]
+#[command(after_help = FEW, after_long_help = EXAMPLES)]
 pub(crate) struct TrainArgs {
     #[command(flatten)]
     settings: GivenConfig,
 
-    /// Resume a run that has not ended, with its settings; only --data, --edge-feature-file and
-    /// --node-feature-file (if the stream was moved), --threads, --checkpoint-every, --max-time,
-    /// --profile and --no-memory-check may be given too
-    #[arg(long, value_name = "RUN")]
-    resume: Option<PathBuf>,
-
-    /// Train this many runs, with the seeds --seed, --seed + 1 and so on, each in a folder seed-S
-    /// of --out, and print mean and standard deviation of their tests
+    /// Resume a run that has not ended, with its settings
+    ///
+    /// Only --data, --edge-feature-file and --node-feature-file (if the stream was moved), --threads,
+    /// --checkpoint-every, --max-time, --profile and --no-memory-check may be given too.
     #[arg(
         long,
-        value_name = "N",
-        help_heading = "Training",
-        conflicts_with = "resume"
+        value_name = "RUN",
+        help_heading = "Run",
+        conflicts_with = "seeds"
     )]
-    seeds: Option<usize>,
+    resume: Option<PathBuf>,
+
+    #[command(flatten)]
+    seeds: SeedsSettings,
 
     /// Print summary.json on stdout instead of text
-    #[arg(long, help_heading = "Run")]
+    #[arg(long, help_heading = "Run", hide_short_help = true)]
     json: bool,
 
     /// Only estimate the RAM and device memory that the run needs, and check what it begins with;
     /// exit code 1 if it won't fit or can't begin
-    #[arg(long, help_heading = "Run")]
+    #[arg(long, help_heading = "Run", hide_short_help = true)]
     dry_run: bool,
-}
-
-impl TrainArgs {
-    /// The settings of a new run, or of several.
-    fn resolve(self) -> Result<RunConfig, ConfigError> {
-        let mut config = self.settings.resolve(Purpose::Train)?;
-        config.start.seeds = self.seeds;
-        Ok(config)
-    }
 }
 
 /// Trains.
@@ -133,7 +138,7 @@ pub(crate) fn run(args: TrainArgs) -> anyhow::Result<ExitCode> {
             Ok(move |event: TrainEvent<'_>| progress.see(event))
         })
     } else {
-        let config = args.resolve()?;
+        let config = args.settings.resolve(Purpose::Train)?;
         if config.start.task == Task::Node {
             return node::run(config, json).map(|()| ExitCode::SUCCESS);
         }
@@ -193,7 +198,7 @@ fn dry_run(args: TrainArgs) -> anyhow::Result<ExitCode> {
             let change = |config: &mut RunConfig| args.settings.change_run(config);
             session::dry_resume(folder, change, &stop, print)
         }
-        None => session::dry_run(args.resolve()?, &stop, print),
+        None => session::dry_run(args.settings.resolve(Purpose::Train)?, &stop, print),
     };
     printed?;
     begun?;

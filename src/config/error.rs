@@ -1,5 +1,6 @@
 //! Settings that can't be used.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use thiserror::Error;
@@ -39,6 +40,14 @@ pub enum ConfigError {
          a run with its weights and other settings: --init RUN"
     )]
     OfRun(String),
+    /// A setting of a file or of `--set`.
+    #[error("{place}: {reason}")]
+    At {
+        /// `run.toml:3`, `--set epochs=three`.
+        place: String,
+        /// What was found there, and what was expected.
+        reason: String,
+    },
     /// There is no run.
     #[error(
         "{}: holds no run (there is no {}); give a folder that mspipe train has written, or a weights \
@@ -59,4 +68,17 @@ pub enum ConfigError {
         /// Why.
         reason: String,
     },
+}
+
+impl ConfigError {
+    /// The same with the place where the setting stands, if it is one of these, by name.
+    pub(super) fn placed(&self, places: &BTreeMap<String, String>) -> Option<ConfigError> {
+        let (ConfigError::Range { option, .. } | ConfigError::Missing { option, .. }) = self else {
+            return None;
+        };
+        Some(ConfigError::At {
+            place: places.get(&option.replace('-', "_"))?.clone(),
+            reason: self.to_string(),
+        })
+    }
 }

@@ -1,27 +1,98 @@
-//! Settings as given on the command line, possibly on top of those of an earlier run.
+//! Settings as given on the command line and in files, possibly on top of those of an earlier run.
 //!
 //! A run that weights are taken from brings the settings that it was made with: its model,
 //! stream, features, seed and protocol, so that its weights meet what they were trained on.
-//! Options given on the command line come before them, defaults after them.
+//! What is given, on the command line or in a file, comes before them, defaults after them.
 
-use std::path::Path;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, Command, FromArgMatches, Id};
 
 use super::effect::{Purpose, without_effect};
-use super::{ConfigError, MachineSettings, RunConfig, SourceSettings};
+use super::layers::{PlacedSetting, options};
+use super::{ConfigError, MachineSettings, RunConfig, SourceSettings, by_protocol, layers};
 
-/// The settings of a command line, and which of them it gave.
+/// What a person needs first, which `-h` shows; `--help` shows all.
+const FIRST: [&str; 11] = [
+    "data",
+    "model",
+    "epochs",
+    "batch_size",
+    "learning_rate",
+    "protocol",
+    "schedule",
+    "device",
+    "out",
+    "config",
+    "set",
+];
+
+/// Where settings come from besides the options of their names.
+#[derive(Debug, Clone, Default, PartialEq, Args)]
+struct FilesSettings {
+    /// Settings from this file, TOML or a run's config.json, by the names of their options
+    ///
+    /// From the weakest to the strongest: defaults, the run of --init, this file, --set, options. 'mspipe
+    /// config --defaults' prints such a file.
+    #[arg(long, value_name = "FILE", help_heading = "Settings")]
+    config: Option<PathBuf>,
+
+    /// Change a setting, as a file would; may be given several times
+    #[arg(long, value_name = "NAME=VALUE", help_heading = "Settings")]
+    set: Vec<String>,
+}
+
+/// The settings of a command line and of the files that it names, and which of them were given.
 #[derive(Debug, Clone)]
 pub struct GivenConfig {
     /// With defaults for what was not given.
     config: RunConfig,
     /// What was given, alone.
     given: ArgMatches,
+    /// What is still to be read.
+    files: FilesSettings,
+    /// Where each setting stands that is not of the command line.
+    places: BTreeMap<String, String>,
+    /// Those of a file.
+    of_file: Vec<String>,
 }
 
 impl GivenConfig {
+    /// With what `--config` and `--set` say.
+    ///
+    /// # Errors
+    /// A file that can't be read, an unknown name, a value that its option does not take.
+    pub fn read(self) -> Result<GivenConfig, ConfigError> {
+        if self.files == FilesSettings::default() {
+            return Ok(self);
+        }
+        let FilesSettings { config, set } = &self.files;
+        let set = set.iter().map(|word| PlacedSetting::of_set(word));
+        let set = set.collect::<Result<Vec<_>, _>>()?;
+        GivenConfig::layered(config.as_deref(), &set, &self.given)
+    }
+
+    fn layered(
+        file: Option<&Path>,
+        set: &[PlacedSetting],
+        given: &ArgMatches,
+    ) -> Result<GivenConfig, ConfigError> {
+        let layered = layers::layered(file, set, given)?;
+        let mut read = GivenConfig::of_read(&layered.matches);
+        (read.places, read.of_file) = (layered.places, layered.of_file);
+        Ok(read)
+    }
+
+    /// What was read once.
+    fn of_read(matches: &ArgMatches) -> GivenConfig {
+        match GivenConfig::from_arg_matches(matches) {
+            Ok(read) => read,
+            Err(error) => unreachable!("it was read once: {error}"),
+        }
+    }
+
     /// Begins with the weights `init`, as `--init` does.
     #[must_use]
     pub fn with_init(mut self, init: &Path) -> GivenConfig {
@@ -35,6 +106,14 @@ impl GivenConfig {
     /// When one was given that is not of the machine or of the stream's place: it would change
     /// what the run gives.
     pub fn change_run(&self, run: &mut RunConfig) -> Result<(), ConfigError> {
+        for (name, given) in [
+            ("config", self.files.config.is_some()),
+            ("set", !self.files.set.is_empty()),
+        ] {
+            if given {
+                return Err(ConfigError::OfRun(name.to_owned()));
+            }
+        }
         let own = options::<RunConfig>();
         let free = [options::<SourceSettings>(), options::<MachineSettings>()].concat();
         let settled = |id: &&Id| own.contains(id) && !free.contains(id);
@@ -55,13 +134,60 @@ impl GivenConfig {
     /// was given and has no effect on what the settings are for is noted.
     ///
     /// # Errors
-    /// When the run's settings can't be read; when there is no run and no file, and no stream was
-    /// given, which only a run brings.
+    /// Those of [`GivenConfig::read`]; a setting of a file that is out of range; when the run's
+    /// settings can't be read; when there is no run and no file, and no stream was given, which only a
+    /// run brings.
     pub fn resolve(self, purpose: Purpose) -> Result<RunConfig, ConfigError> {
-        let given = self.given.clone();
-        let mut config = self.merged()?;
-        config.without_effect = without_effect(given.ids(), &config, purpose);
-        Ok(config)
+        let read = self.read()?;
+        let (given, places) = (read.given.clone(), read.places.clone());
+        let (at_default, kept) = (read.at_default(), read.kept_from_file());
+        let seeds = given.try_get_one::<usize>("seeds").ok().flatten().copied();
+        let mut config = read.merged()?;
+        config.start.seeds = seeds.filter(|_| purpose == Purpose::Train);
+        let told = given
+            .ids()
+            .filter(|id| !at_default.iter().any(|name| id.as_str() == name));
+        config.without_effect = without_effect(told, &config, purpose);
+        config.without_effect.extend(kept);
+        // What is wrong in a file is said with its line; anything else is said when the run begins.
+        let mut checked = config.clone();
+        if checked.source.data.is_empty() {
+            "-".clone_into(&mut checked.source.data);
+        }
+        let wrong = checked.validate().err();
+        match wrong.and_then(|error| error.placed(&places)) {
+            Some(error) => Err(error),
+            None => Ok(config),
+        }
+    }
+
+    /// Settings of a file that are as by default: a file may name all, and nothing is to be said of those.
+    fn at_default(&self) -> Vec<String> {
+        let all = |config: &RunConfig| config.by_name().unwrap_or_default();
+        let (default, own) = (all(&RunConfig::default()), all(&self.config));
+        let same = |name: &&String| default.get(*name) == own.get(*name);
+        let names = self.of_file.iter().filter(same);
+        names.cloned().collect()
+    }
+
+    /// What is to be said where the protocol was given apart from a file: which of its rules the file
+    /// overrules.
+    fn kept_from_file(&self) -> Option<String> {
+        let of_file = |name: &str| self.of_file.iter().any(|other| other == name);
+        if of_file("protocol") || !self.was_given("protocol") {
+            return None;
+        }
+        let protocol = self.config.protocol.name;
+        let all = self.config.by_name().unwrap_or_default();
+        let kept: Vec<String> = by_protocol::decided_otherwise(protocol, all)
+            .filter(|name| of_file(name))
+            .map(|name| name.replace('_', "-"))
+            .collect();
+        (!kept.is_empty()).then(|| {
+            let names = kept.join(", ");
+            let protocol = protocol.name();
+            format!("{names}: as the file of settings has them; --protocol {protocol} alone would decide otherwise")
+        })
     }
 
     fn merged(self) -> Result<RunConfig, ConfigError> {
@@ -117,13 +243,20 @@ impl GivenConfig {
     }
 }
 
-/// The options of some settings.
-pub fn options<T: Args>() -> Vec<Id> {
-    let command = T::augment_args(Command::new("mspipe"));
-    command
-        .get_arguments()
-        .map(|option| option.get_id().clone())
-        .collect()
+impl RunConfig {
+    /// Those of a run with what a file says and then `settings`.
+    ///
+    /// # Errors
+    /// Those of [`GivenConfig::resolve`], with the place of the setting.
+    pub(crate) fn from_settings(
+        file: Option<&Path>,
+        settings: &[PlacedSetting],
+    ) -> Result<RunConfig, ConfigError> {
+        let none: [&str; 0] = [];
+        let nothing = layers::settings().get_matches_from(none);
+        let given = GivenConfig::of_read(&nothing).given;
+        GivenConfig::layered(file, settings, &given)?.resolve(Purpose::Train)
+    }
 }
 
 impl FromArgMatches for GivenConfig {
@@ -136,9 +269,16 @@ impl FromArgMatches for GivenConfig {
                 unreachable!("it is one of them: {error}");
             }
         }
+        let read = |id| matches.try_contains_id(id).unwrap_or(false);
         Ok(GivenConfig {
             config: RunConfig::from_arg_matches(matches)?,
             given,
+            files: match read("config") || read("set") {
+                true => FilesSettings::from_arg_matches(matches)?,
+                false => FilesSettings::default(),
+            },
+            places: BTreeMap::new(),
+            of_file: Vec::new(),
         })
     }
 
@@ -150,9 +290,12 @@ impl FromArgMatches for GivenConfig {
 
 impl Args for GivenConfig {
     fn augment_args(command: Command) -> Command {
-        let command = RunConfig::augment_args(command);
+        let command = FilesSettings::augment_args(RunConfig::augment_args(command));
         // `-1` is a number out of range, which is told with what is expected, and no unknown option.
-        command.mut_args(|arg| arg.allow_negative_numbers(true))
+        command.mut_args(|arg| {
+            let first = FIRST.contains(&arg.get_id().as_str());
+            arg.allow_negative_numbers(true).hide_short_help(!first)
+        })
     }
 
     fn augment_args_for_update(command: Command) -> Command {

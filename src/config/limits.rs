@@ -42,6 +42,12 @@ const CEILINGS: [Ceiling; 13] = [
     Ceiling { option: "node-features", of: |c| random_width(c.stream.node_features), most: 16_384, expected: "random:1 to random:16384" },
 ];
 
+/// The most that an option may be, where it has a ceiling.
+pub(super) fn most(option: &str) -> Option<usize> {
+    let ceiling = CEILINGS.iter().find(|ceiling| ceiling.option == option);
+    ceiling.map(|ceiling| ceiling.most)
+}
+
 /// 1, which is always possible, where nothing is drawn.
 fn random_width(source: FeatureSource) -> usize {
     match source {

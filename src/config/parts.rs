@@ -39,7 +39,8 @@ pub struct SourceSettings {
         long,
         value_name = "PATH|NAME|synthetic:NAME",
         default_value = "",
-        hide_default_value = true
+        hide_default_value = true,
+        help_heading = "Stream"
     )]
     pub data: String,
 
@@ -57,15 +58,16 @@ pub struct SourceSettings {
 #[derive(Debug, Clone, PartialEq, Args)]
 pub struct StartSettings {
     /// What to train
-    #[arg(long, value_enum, default_value = "link")]
+    #[arg(long, value_enum, default_value = "link", help_heading = "Training")]
     pub task: Task,
 
     /// Start from these weights: a run's folder, which brings its settings too (options
     /// given here take precedence), or a file (safetensors, TGL's .pkl)
-    #[arg(long, value_name = "RUN|FILE")]
+    #[arg(long, value_name = "RUN|FILE", help_heading = "Training")]
     pub init: Option<PathBuf>,
 
-    /// Number of runs, with the seeds from that of these settings on, each in a folder of the output
+    /// Number of runs ([`SeedsSettings`]), with the seeds from that of these settings on, each in a
+    /// folder of the output
     #[arg(skip)]
     pub seeds: Option<usize>,
 
@@ -77,6 +79,20 @@ pub struct StartSettings {
     /// must be what its weights were trained on
     #[arg(skip)]
     pub data_of_init: bool,
+}
+
+/// How many runs: what `mspipe train` alone asks.
+#[derive(Debug, Clone, PartialEq, Args)]
+pub struct SeedsSettings {
+    /// Train this many runs, with the seeds --seed, --seed + 1 and so on, each in a folder seed-S
+    /// of --out, and print mean and standard deviation of their tests
+    #[arg(
+        long,
+        value_name = "N",
+        help_heading = "Training",
+        hide_short_help = true
+    )]
+    pub seeds: Option<usize>,
 }
 
 /// What is trained.
@@ -98,7 +114,8 @@ pub struct ModelSettings {
         long = "model",
         value_name = "MODEL",
         value_enum,
-        default_value = "tgn"
+        default_value = "tgn",
+        help_heading = "Model"
     )]
     pub name: ModelName,
 
@@ -113,7 +130,7 @@ pub struct ModelSettings {
 
     /// Whether the link predictor also reads what the two nodes have had to do with each other:
     /// how often and when they met, and how busy each is, counted in the stream itself and so never
-    /// stale [default: on with --protocol default and tgb, off otherwise]
+    /// stale
     #[arg(long, value_enum, help_heading = "Model")]
     pub pair_history: Option<Switch>,
 
@@ -185,45 +202,20 @@ pub enum TimeEncodingName {
 /// How it is trained.
 #[derive(Debug, Clone, PartialEq, Args)]
 pub struct TrainingSettings {
-    /// Passes over the training events, at most: see --patience [default: 50; 5 with --protocol tgl
-    /// and mspipe]
-    #[arg(
-        long,
-        value_name = "N",
-        default_value_t = 50,
-        default_value_ifs([("protocol", "tgl", "5"), ("protocol", "mspipe", "5")]),
-        hide_default_value = true
-    )]
+    /// Passes over the training events, at most: see --patience
+    #[arg(long, value_name = "N", help_heading = "Training")]
     pub epochs: usize,
 
-    /// Events per batch [default: 600; 200 with --protocol dyglib]
-    #[arg(
-        long,
-        value_name = "N",
-        default_value_t = 600,
-        default_value_if("protocol", "dyglib", "200"),
-        hide_default_value = true
-    )]
+    /// Events per batch
+    #[arg(long, value_name = "N", help_heading = "Training")]
     pub batch_size: usize,
 
     /// Seed of every random choice
-    #[arg(long, value_name = "S", default_value_t = 0)]
+    #[arg(long, value_name = "S", default_value_t = 0, help_heading = "Training")]
     pub seed: u64,
 
-    /// Learning rate; with --lr-schedule its highest value [default: 0.001; 0.0001 with --protocol
-    /// tgl, mspipe and dyglib]
-    #[arg(
-        long,
-        value_name = "LR",
-        default_value_t = 1e-3,
-        default_value_ifs([
-            ("protocol", "tgl", "1e-4"),
-            ("protocol", "mspipe", "1e-4"),
-            ("protocol", "dyglib", "1e-4"),
-        ]),
-        hide_default_value = true,
-        help_heading = "Training"
-    )]
+    /// Learning rate; with --lr-schedule its highest value
+    #[arg(long, value_name = "LR", help_heading = "Training")]
     pub learning_rate: f64,
 
     /// What the learning rate does after --warmup, over the iterations of all --epochs
@@ -259,21 +251,13 @@ pub struct TrainingSettings {
     pub clip_norm: Option<f64>,
 
     /// Measure of the validation part that chooses the epoch that is tested, and that
-    /// --patience watches [default: val-mrr for --protocol tgb, val-ap-batch-mean for --protocol
-    /// mspipe, else val-ap]
+    /// --patience watches
     #[arg(long, value_enum, help_heading = "Training")]
     pub monitor: Option<Monitor>,
 
     /// End training after so many epochs in a row that are not better than the best one before;
-    /// 0: never [default: 5; 0 with --protocol tgl and mspipe]
-    #[arg(
-        long,
-        value_name = "N",
-        default_value_t = 5,
-        default_value_ifs([("protocol", "tgl", "0"), ("protocol", "mspipe", "0")]),
-        hide_default_value = true,
-        help_heading = "Training"
-    )]
+    /// 0: never
+    #[arg(long, value_name = "N", help_heading = "Training")]
     pub patience: usize,
 
     /// Also evaluate the test part after each epoch (on a copy of the memory)
@@ -290,36 +274,42 @@ pub struct ProtocolSettings {
         long = "protocol",
         value_name = "PROTOCOL",
         value_enum,
-        default_value = "default"
+        default_value = "default",
+        help_heading = "Evaluation"
     )]
     pub name: Protocol,
 
     /// Whether the events of a batch are hidden from one another, in training and evaluation; off:
     /// a batch's earlier events are sampled like any of the past. An MRR is printed with it
-    /// [default: on for --protocol tgb, off otherwise]
-    #[arg(long, value_enum)]
+    #[arg(long, value_enum, help_heading = "Evaluation")]
     pub hide_batch: Option<Switch>,
 
     /// Seed of what an evaluation draws: negatives, candidates, past events; runs with another
     /// --seed are judged by the same ones
     // None only until an earlier run's settings are settled.
-    #[arg(long, value_name = "S", default_value = "0")]
+    #[arg(
+        long,
+        value_name = "S",
+        default_value = "0",
+        help_heading = "Evaluation"
+    )]
     pub eval_seed: Option<u64>,
 
     /// Candidates that a destination is ranked among with --protocol tgb: this many other
     /// destinations per event (at most all there are), so many of which up to half are destinations
     /// that the source has in training (TGB's generator), or recorded lists [default: 100]
-    #[arg(long, value_name = "N|half-historical:N|FILE[,FILE]")]
+    #[arg(
+        long,
+        value_name = "N|half-historical:N|FILE[,FILE]",
+        help_heading = "Evaluation"
+    )]
     pub candidates: Option<CandidateSource>,
 }
 
 impl ProtocolSettings {
     /// Whether the events of a batch are hidden from one another.
     pub fn hides_batch(&self) -> Switch {
-        self.hide_batch.unwrap_or(match self.name {
-            Protocol::Tgb => Switch::On,
-            _ => Switch::Off,
-        })
+        self.hide_batch.unwrap_or_else(|| self.name.hides_batch())
     }
 
     /// Settles what runs from before some settings were there did, with their `seed`.
@@ -380,6 +370,46 @@ pub enum Protocol {
     Mspipe,
 }
 
+impl Protocol {
+    /// Its name on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Protocol::Default => "default",
+            Protocol::Tgl => "tgl",
+            Protocol::Tgb => "tgb",
+            Protocol::Dyglib => "dyglib",
+            Protocol::Mspipe => "mspipe",
+        }
+    }
+
+    /// Whether the link predictor reads pair histories unless told otherwise: TGL's, MSPipe's and
+    /// DyGLib's models read none.
+    pub(super) fn pair_history(self) -> Switch {
+        match self {
+            Protocol::Default | Protocol::Tgb => Switch::On,
+            Protocol::Tgl | Protocol::Dyglib | Protocol::Mspipe => Switch::Off,
+        }
+    }
+
+    /// Whether the events of a batch are hidden from one another unless told otherwise.
+    pub(super) fn hides_batch(self) -> Switch {
+        match self {
+            Protocol::Tgb => Switch::On,
+            _ => Switch::Off,
+        }
+    }
+
+    /// The measure that chooses the epoch unless told otherwise: MRR where the protocol ranks, the
+    /// mean of the batches' AP as MSPipe's code has it, else pooled AP.
+    pub(crate) fn monitor(self) -> Monitor {
+        match self {
+            Protocol::Tgb => Monitor::ValMrr,
+            Protocol::Default | Protocol::Tgl | Protocol::Dyglib => Monitor::ValAp,
+            Protocol::Mspipe => Monitor::ValApBatchMean,
+        }
+    }
+}
+
 /// How a node classifier is trained.
 #[derive(Debug, Clone, PartialEq, Args)]
 pub struct NodeSettings {
@@ -435,7 +465,8 @@ pub struct StreamSettings {
     #[arg(
         long,
         value_name = "zero|random:WIDTH|file|standardize",
-        default_value = "file"
+        default_value = "file",
+        help_heading = "Stream"
     )]
     pub edge_features: FeatureSource,
 
@@ -446,7 +477,12 @@ pub struct StreamSettings {
 
     /// Node features: zero (none), random:WIDTH (an identity of each node, as TGLite's
     /// examples draw for Wikipedia), or file (the stream's own, if it has any)
-    #[arg(long, value_name = "zero|random:WIDTH|file", default_value = "file")]
+    #[arg(
+        long,
+        value_name = "zero|random:WIDTH|file",
+        default_value = "file",
+        help_heading = "Stream"
+    )]
     pub node_features: FeatureSource,
 
     /// How files of events are read
@@ -600,6 +636,18 @@ pub struct OutputSettings {
     /// Folder of the run; must not hold a run yet [default: runs/DATA-MODEL-NUMBER]
     #[arg(long, value_name = "DIR", help_heading = "Run")]
     pub out: Option<PathBuf>,
+
+    /// Also write losses, metrics and settings as another program reads them, into the run's folder
+    #[arg(long, value_enum, value_name = "PROGRAM", help_heading = "Run")]
+    pub log: Option<LogName>,
+}
+
+/// Who else reads what a run gives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogName {
+    /// An event file: tensorboard --logdir runs
+    Tensorboard,
 }
 
 /// Mitigation of staleness.

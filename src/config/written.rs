@@ -9,7 +9,8 @@ use super::RunConfig;
 use super::candidates::CandidateSource;
 use super::max_time::MaxTime;
 use super::parts::{
-    PipelineSettings, Protocol, ReadingSettings, SamplerName, Switch, Task, TimeEncodingName,
+    LogName, PipelineSettings, Protocol, ReadingSettings, SamplerName, Switch, Task,
+    TimeEncodingName,
 };
 use crate::batch::{MailAggregation, TimeDelta};
 use crate::checkpoint::Every;
@@ -92,6 +93,8 @@ written! {
     #[serde(default)]
     reading: ReadingSettings = stream.reading,
     out: Option<PathBuf> = output.out,
+    #[serde(default)]
+    log: Option<LogName> = output.log,
     sampler: SamplerName = model.sampler,
     time_delta: Option<TimeDelta> = model.time_delta,
     #[serde(default = "none_yet")]
@@ -226,6 +229,7 @@ mod tests {
             "  \"device\": \"cpu\",\n",
             "  \"kernels\": \"auto\",\n  \"limits\": \"adapter\",\n",
         ),
+        ("  \"out\": \"b\",\n", "  \"log\": null,\n"),
         (
             "  \"time_delta\": \"query\",\n",
             "  \"pair_history\": \"off\",\n",

@@ -17,17 +17,28 @@ pub struct DeviceSettings {
         id = "device",
         long = "device",
         value_name = "DEVICE",
-        default_value = "auto"
+        default_value = "auto",
+        help_heading = "Run"
     )]
     pub choice: DeviceChoice,
 
     /// Kernels to run: auto (those for the adapter's class), gpu or software
-    #[arg(long, default_value = "auto", hide_short_help = true)]
+    #[arg(
+        long,
+        default_value = "auto",
+        hide_short_help = true,
+        help_heading = "Run"
+    )]
     pub kernels: KernelChoice,
 
     /// Limits to ask of the adapter: adapter (all that it offers), webgpu (what WebGPU guarantees), or
     /// alignment:N (all but slices of buffers, which begin at multiples of N bytes)
-    #[arg(long, default_value = "adapter", hide_short_help = true)]
+    #[arg(
+        long,
+        default_value = "adapter",
+        hide_short_help = true,
+        help_heading = "Run"
+    )]
     pub limits: LimitsChoice,
 }
 

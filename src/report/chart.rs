@@ -35,11 +35,12 @@ pub enum Size {
 }
 
 impl Size {
-    /// Width in the chart's units, whose text is 12 high.
+    /// Width in the chart's units, whose text is 12 high: that of the page's figures in pixels, so that
+    /// all charts have one scale.
     fn width(self) -> f64 {
         match self {
-            Size::Half => 560.0,
-            Size::Wide => 1140.0,
+            Size::Half => 526.0,
+            Size::Wide => 1100.0,
         }
     }
 }

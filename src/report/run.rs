@@ -14,7 +14,7 @@ use serde::Deserialize as _;
 use serde_json::Value;
 use thiserror::Error;
 
-use super::chart::{Bars, Join, Lines, Point, Series, Size, Stacks, short, thousands};
+use super::chart::{Bars, Join, Lines, Point, Series, Stacks, short, thousands};
 use super::{Block, Document, Figure, Section, Table};
 use crate::pipeline::Stage;
 use crate::pipeline::staleness::{StaleMemory, percent, stale_rows};
@@ -394,15 +394,23 @@ fn course(summary: &Value, losses: &[f64]) -> Vec<Block> {
     };
     let loss = chart("Training loss", "iteration", "loss", thinned(losses), 1);
     let ap = chart("Validation AP", "epoch", "AP", ap, 2);
-    let figures = vec![
-        loss.figure("Mean of consecutive iterations, where there are many."),
-        ap.figure("Pooled AP after each epoch."),
+    let figures = [
+        (
+            loss,
+            "Mean of consecutive iterations, where there are many.",
+        ),
+        (ap, "Pooled AP after each epoch."),
     ];
-    vec![Block::Figures(figures), Block::Table(table)]
+    // One point is no curve; the table has it.
+    let figures = figures
+        .into_iter()
+        .filter(|(chart, _)| chart.series[0].points.len() > 1)
+        .map(|(chart, says)| chart.figure(says));
+    vec![Block::Figures(figures.collect()), Block::Table(table)]
 }
 
 /// At most [`LOSS_POINTS`] means of consecutive numbers.
-fn thinned(losses: &[f64]) -> Vec<Point> {
+pub(super) fn thinned(losses: &[f64]) -> Vec<Point> {
     let each = losses.len().div_ceil(LOSS_POINTS).max(1);
     let mean = |(nth, part): (usize, &[f64])| Point {
         x: (nth * each) as f64 + part.len() as f64 / 2.0,
@@ -428,35 +436,70 @@ fn pipeline(summary: &Value, ledger: &[Value]) -> Vec<Block> {
         parts: Stage::ALL.map(|stage| stage.name().to_owned()).to_vec(),
         rows,
         unit: "s".to_owned(),
-        size: Size::Wide,
+        ..Stacks::default()
     };
-    let (mut k, mut ages): (Vec<Point>, Vec<f64>) = (Vec::new(), Vec::new());
-    for (nth, line) in ledger.iter().enumerate() {
-        k.push(Point {
-            x: nth as f64,
-            y: number(&line["k"]),
-            deviation: None,
-        });
-        let counts = line["ages"].as_array().map_or(&[][..], Vec::as_slice);
-        ages.resize(ages.len().max(counts.len()), 0.0);
-        ages.iter_mut()
-            .zip(counts)
-            .for_each(|(all, count)| *all += number(count));
+    let stalled = format!(
+        "Training waited {:.2} s for its input.",
+        number(&summary["stall_seconds"])
+    );
+    let mut figures = vec![stacks.figure(&stalled)];
+    let ks: Vec<f64> = ledger.iter().map(|line| number(&line["k"])).collect();
+    let mut text = None;
+    match ks.first() {
+        Some(first) if ks.iter().all(|k| k == first) => text = Some(constant(*first)),
+        Some(_) => figures.push(staleness(&ks)),
+        None => {}
     }
-    let staleness = Lines {
+    figures.extend(ages(ledger));
+    let mut blocks = vec![Block::Figures(figures)];
+    blocks.extend(text.map(Block::Text));
+    blocks.extend(stale_memory(&summary["stale_memory"]).map(Block::Table));
+    blocks
+}
+
+/// What is said of a k that never changes.
+fn constant(k: f64) -> String {
+    let means = match k {
+        1.0 => "memory was not stale",
+        _ => "each iteration read memory without the updates of those just before it",
+    };
+    format!("Staleness: k = {k} in every iteration ({means}).")
+}
+
+/// The k of each iteration.
+fn staleness(ks: &[f64]) -> Figure {
+    let point = |(nth, k): (usize, &f64)| Point {
+        x: nth as f64,
+        y: *k,
+        deviation: None,
+    };
+    let chart = Lines {
         title: "Staleness k".to_owned(),
         x_name: "training iteration".to_owned(),
         y_name: "k".to_owned(),
         series: vec![Series {
             name: "k".to_owned(),
             color: 6,
-            points: k,
+            points: ks.iter().enumerate().map(point).collect(),
         }],
         join: Join::Step,
         whole: (true, true),
         from_zero: true,
         ..Lines::default()
     };
+    chart.figure("k = 1: memory is not stale.")
+}
+
+/// How old the memory was that roots read; none where nothing was read, or all at one age.
+fn ages(ledger: &[Value]) -> Option<Figure> {
+    let mut ages: Vec<f64> = Vec::new();
+    for line in ledger {
+        let counts = line["ages"].as_array().map_or(&[][..], Vec::as_slice);
+        ages.resize(ages.len().max(counts.len()), 0.0);
+        ages.iter_mut()
+            .zip(counts)
+            .for_each(|(all, count)| *all += number(count));
+    }
     let rows: f64 = ages.iter().sum();
     let shares = ages
         .iter()
@@ -472,17 +515,8 @@ fn pipeline(summary: &Value, ledger: &[Value]) -> Vec<Block> {
         values,
         ..Bars::default()
     };
-    let stalled = format!(
-        "Training waited {:.2} s for its input.",
-        number(&summary["stall_seconds"])
-    );
-    let mut blocks = vec![Block::Figures(vec![
-        stacks.figure(&stalled),
-        staleness.figure("k = 1: memory is not stale."),
-        histogram.figure("Time since a root's memory was last written, when it was read."),
-    ])];
-    blocks.extend(stale_memory(&summary["stale_memory"]).map(Block::Table));
-    blocks
+    let says = "Time since a root's memory was last written, when it was read.";
+    (histogram.groups.len() > 1).then(|| histogram.figure(says))
 }
 
 /// What staleness did to memory; none of a run that did not count it.

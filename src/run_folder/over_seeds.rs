@@ -19,7 +19,7 @@ const COUNTS: [&str; 3] = ["events", "new_nodes", "candidates"];
 
 /// Settings that say what a measure is measured on and how: the same in all runs whose measures stand
 /// side by side. What a version does not know is null.
-const SETTING: [&str; 7] = [
+pub(super) const SETTING: [&str; 7] = [
     "protocol",
     "candidates",
     "hide_batch",

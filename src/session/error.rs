@@ -8,6 +8,7 @@ use mspipe_datasets::whole_file::WholeFileError;
 use thiserror::Error;
 
 use super::footprint::TooLarge;
+use super::sweep::SweepError;
 use crate::checkpoint::CheckpointError;
 use crate::config::ConfigError;
 use crate::device::{DeviceError, DeviceFailure};
@@ -26,6 +27,9 @@ pub enum SessionError {
     /// Settings.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// A sweep.
+    #[error(transparent)]
+    Sweep(#[from] SweepError),
     /// The stream.
     #[error(transparent)]
     Data(#[from] DataError),

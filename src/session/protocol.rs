@@ -67,17 +67,10 @@ pub(super) fn candidates(
     })
 }
 
-/// The measure that chooses the epoch, unless another one is asked for: MRR where the protocol ranks,
-/// the mean of the batches' AP as MSPipe's code has it, else pooled AP.
+/// The measure that chooses the epoch.
 pub(super) fn monitor(config: &RunConfig) -> Monitor {
-    config
-        .training
-        .monitor
-        .unwrap_or(match config.protocol.name {
-            Protocol::Tgb => Monitor::ValMrr,
-            Protocol::Default | Protocol::Tgl | Protocol::Dyglib => Monitor::ValAp,
-            Protocol::Mspipe => Monitor::ValApBatchMean,
-        })
+    let given = config.training.monitor;
+    given.unwrap_or_else(|| config.protocol.name.monitor())
 }
 
 /// Pools that negatives are drawn from.

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::error::SessionError;
+use super::event_log::EventLog;
 use super::{Session, initial};
 use crate::checkpoint::{Arrays, CheckpointError, Checkpoints, DAMAGED, Header, Loaded};
 use crate::config::RunConfig;
@@ -45,9 +46,14 @@ impl Session {
     ) -> Result<Summary, SessionError> {
         let mut recording = Recording::begin(self, device, folder, from.as_ref(), observer)?;
         let every = self.config.machine.checkpoint_every;
-        self.train_from(from, every, device, folder, &mut |event| {
+        let summary = self.train_from(from, every, device, folder, &mut |event| {
             recording.see(event)
-        })
+        })?;
+        if let Some(log) = &mut recording.log {
+            log.test(&summary.test)
+                .map_err(|error| SessionError::from(TrainError::Observer(error)))?;
+        }
+        Ok(summary)
     }
 }
 
@@ -57,6 +63,7 @@ pub(super) struct Recording<'a> {
     folder: &'a RunFolder,
     metrics: MetricsLog,
     ledger: JsonLines,
+    log: Option<EventLog>,
     checkpoints: Checkpoints,
     identity: Identity,
     model: ModelDescription,
@@ -96,11 +103,15 @@ impl<'a> Recording<'a> {
             }
         }
         let (metrics, ledger) = folder.logs_after(identity.metrics_bytes, identity.ledger_bytes)?;
+        let place = loaded.map(|loaded| &loaded.checkpoint.header);
+        let place = place.map(|header| (header.epoch, header.iteration));
+        let logged = config.output.log.is_some();
         Ok(Recording {
             observer,
             folder,
             metrics,
             ledger,
+            log: logged.then(|| EventLog::new(folder.path(), config, place)),
             checkpoints: Checkpoints::of(folder.path()),
             identity,
             model: initial::description(config, &session.model, &session.data.hash),
@@ -233,6 +244,9 @@ impl Recording<'_> {
     }
 
     fn write(&mut self, event: TrainEvent<'_>) -> io::Result<()> {
+        if let Some(log) = &mut self.log {
+            log.see(event)?;
+        }
         match event {
             TrainEvent::Losses {
                 epoch,

@@ -194,7 +194,8 @@ impl Canvas {
 
     fn element(self, height: f64, attributes: &str, ground: &str) -> String {
         format!(
-            "<svg{attributes} class=\"chart\" viewBox=\"0 0 {} {height:.0}\" role=\"img\" aria-label=\"{}\">\n{ground}{}</svg>",
+            "<svg{attributes} class=\"chart\" width=\"{}\" viewBox=\"0 0 {} {height:.0}\" role=\"img\" aria-label=\"{}\">\n{ground}{}</svg>",
+            self.width,
             self.width,
             escape(&self.title),
             self.marks

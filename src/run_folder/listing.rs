@@ -1,0 +1,394 @@
+//! Runs of a folder side by side: how far each is, what it is worth, and which settings differ.
+//!
+//! It reads `config.json`, `metrics.jsonl` and `summary.json`; a run that is still written is shown as far
+//! as it is.
+
+use std::collections::BTreeSet;
+use std::fs::{self, File, TryLockError};
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use super::over_seeds::SETTING;
+use super::{CONFIG, LOCK, METRICS, RunFolderError, SUMMARY, failed_read};
+use crate::config::{RunConfig, Task};
+use crate::eval::Monitor;
+use crate::report::comparison::{self, RunOfPage};
+
+/// Settings that change no number of a run.
+const FREE: [&str; 5] = ["out", "seeds", "threads", "checkpoint_every", "log"];
+
+/// Folders are looked for this deep.
+const DEPTH: usize = 4;
+
+/// How far a run is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RunState {
+    /// It has its summary.
+    Ended,
+    /// A program writes into its folder.
+    Running,
+    /// It has no summary, and nobody writes into it.
+    Stopped,
+}
+
+impl RunState {
+    /// As it is shown.
+    pub fn name(self) -> &'static str {
+        match self {
+            RunState::Ended => "ended",
+            RunState::Running => "running",
+            RunState::Stopped => "stopped",
+        }
+    }
+}
+
+/// What the folder of a run says.
+#[derive(Debug, Clone)]
+pub struct FoundRun {
+    /// The folder.
+    pub folder: PathBuf,
+    /// Its path below the folder that was looked through, or its own name.
+    pub name: String,
+    /// How far it is.
+    pub state: RunState,
+    /// When its settings were written, where the system tells.
+    pub started: Option<SystemTime>,
+    /// What chooses its best epoch.
+    pub monitor: Monitor,
+    /// Passes that it may have.
+    pub of_epochs: usize,
+    /// All settings, by the names of their options.
+    pub settings: Map<String, Value>,
+    task: Task,
+    epochs: Vec<Value>,
+    losses: Vec<f64>,
+    summary: Option<Value>,
+}
+
+impl FoundRun {
+    /// The run in `folder`, called `name`.
+    ///
+    /// # Errors
+    /// When its settings can't be read.
+    pub fn read(folder: &Path, name: &str) -> Result<FoundRun, RunFolderError> {
+        let file = folder.join(CONFIG);
+        if !file.exists() {
+            return Err(RunFolderError::NoRun {
+                path: folder.to_owned(),
+            });
+        }
+        let mut config = RunConfig::read(&file).map_err(RunFolderError::Settings)?;
+        let metadata = fs::metadata(&file).and_then(|metadata| metadata.modified());
+        let given = config.training.monitor;
+        let monitor = given.unwrap_or_else(|| config.protocol.name.monitor());
+        // What a run found out is no setting.
+        config.stream.edge_scale = None;
+        config.without_effect = Vec::new();
+        let (epochs, losses) = metrics(&folder.join(METRICS))?;
+        let summary = match fs::read_to_string(folder.join(SUMMARY)) {
+            Ok(text) => serde_json::from_str(&text).ok(),
+            Err(_) => None,
+        };
+        let node_epochs = config.start.task == Task::Node;
+        Ok(FoundRun {
+            folder: folder.to_owned(),
+            name: name.to_owned(),
+            state: state(folder, summary.is_some()),
+            started: metadata.ok(),
+            monitor,
+            of_epochs: match node_epochs {
+                true => config.node.epochs,
+                false => config.training.epochs,
+            },
+            settings: config.by_name().unwrap_or_default(),
+            task: config.start.task,
+            epochs,
+            losses,
+            summary,
+        })
+    }
+
+    /// Epochs that are trained and validated.
+    pub fn trained_epochs(&self) -> usize {
+        self.epochs.len()
+    }
+
+    /// The name of the measure that its numbers are of.
+    pub fn measure(&self) -> &'static str {
+        match (self.task, self.monitor) {
+            (Task::Node, _) | (_, Monitor::ValAuc) => "AUC",
+            (_, Monitor::ValMrr) => "MRR",
+            (_, Monitor::ValApBatchMean) => "batch AP",
+            (_, Monitor::ValAp) => "AP",
+        }
+    }
+
+    /// The measure in metrics.
+    fn of(&self, metrics: &Value) -> Option<f64> {
+        match (self.task, self.monitor) {
+            (Task::Node, _) | (_, Monitor::ValAuc) => metrics["auc"].as_f64(),
+            (_, Monitor::ValMrr) => metrics["ranking"]["mrr"].as_f64(),
+            (_, Monitor::ValApBatchMean) => metrics["ap_batch_mean"].as_f64(),
+            (_, Monitor::ValAp) => metrics["ap"].as_f64(),
+        }
+    }
+
+    /// The measure of each epoch's validation; NaN where there is none.
+    fn validations(&self) -> Vec<f64> {
+        let of = |epoch: &Value| self.of(&epoch["val"]).unwrap_or(f64::NAN);
+        self.epochs.iter().map(of).collect()
+    }
+
+    /// The best epoch so far, from 1, and the measure of its validation: the earliest of equals.
+    pub fn best(&self) -> Option<(usize, f64)> {
+        let all = self.validations().into_iter().enumerate();
+        let better = |best: Option<(usize, f64)>, (nth, value): (usize, f64)| match best {
+            Some((_, most)) if value.is_nan() || value <= most => best,
+            _ if value.is_nan() => best,
+            _ => Some((nth + 1, value)),
+        };
+        all.fold(None, better)
+    }
+
+    /// The measure of the test, once it has ended.
+    pub fn test(&self) -> Option<f64> {
+        self.of(&self.summary.as_ref()?["test"])
+    }
+
+    /// Mean training events per second of its epochs.
+    pub fn events_per_s(&self) -> Option<f64> {
+        let each = |epoch: &Value| epoch["events_per_s"].as_f64();
+        let all: Vec<f64> = self.epochs.iter().filter_map(each).collect();
+        (!all.is_empty()).then(|| all.iter().sum::<f64>() / all.len() as f64)
+    }
+
+    /// Whether its stream was generated.
+    pub fn is_synthetic(&self) -> bool {
+        let name = self.settings.get("data").and_then(Value::as_str);
+        name.is_some_and(|name| name.starts_with("synthetic:"))
+    }
+
+    /// What a page of several runs shows of it; its settings are those of `differing`.
+    fn of_page(&self, differing: &[String]) -> RunOfPage {
+        let test = self.summary.as_ref().map(|summary| &summary["test"]);
+        let at = |name: &str| test.and_then(|test| test[name].as_f64());
+        RunOfPage {
+            name: self.name.clone(),
+            state: format!(
+                "{}, {} of {} epochs",
+                self.state.name(),
+                self.trained_epochs(),
+                self.of_epochs
+            ),
+            is_synthetic: self.is_synthetic(),
+            settings: differing.iter().map(|name| self.written(name)).collect(),
+            measure: self.measure().to_owned(),
+            validations: self.validations(),
+            losses: self.losses.clone(),
+            best: self.best(),
+            test: self.test(),
+            test_ap: at("ap"),
+            test_auc: at("auc"),
+            events_per_s: self.events_per_s(),
+        }
+    }
+
+    /// A setting as it is shown.
+    pub fn written(&self, setting: &str) -> String {
+        match self.settings.get(setting) {
+            None | Some(Value::Null) => "-".to_owned(),
+            Some(Value::String(text)) => text.clone(),
+            Some(other) => other.to_string(),
+        }
+    }
+}
+
+/// The runs below `base`, by name, and what is to be said of folders that can't be read.
+///
+/// # Errors
+/// When `base` itself can't be read.
+pub fn runs_below(base: &Path) -> Result<(Vec<FoundRun>, Vec<String>), RunFolderError> {
+    let (mut runs, mut unread) = (Vec::new(), Vec::new());
+    fs::read_dir(base).map_err(|error| failed_read(base, error))?;
+    let mut open = vec![(base.to_owned(), 0)];
+    while let Some((folder, depth)) = open.pop() {
+        let is_run = folder.join(CONFIG).is_file();
+        let below = folder.strip_prefix(base).unwrap_or(&folder);
+        let name = match below.as_os_str().is_empty() {
+            true => name_of(&folder),
+            false => below.display().to_string(),
+        };
+        if is_run {
+            match FoundRun::read(&folder, &name) {
+                // Of several seeds, each is a run below it.
+                Ok(run) if run.settings.get("seeds").is_some_and(Value::is_u64) => {}
+                Ok(run) => {
+                    runs.push(run);
+                    continue;
+                }
+                Err(error) => {
+                    unread.push(error.to_string());
+                    continue;
+                }
+            }
+        }
+        if depth < DEPTH {
+            // What can't be looked into holds no run of this user.
+            let inside = fs::read_dir(&folder).into_iter().flatten().flatten();
+            let folders = inside.map(|entry| entry.path());
+            open.extend(folders.filter(|p| p.is_dir()).map(|path| (path, depth + 1)));
+        }
+    }
+    runs.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok((runs, unread))
+}
+
+/// The last part of a path, or all of it where it has none.
+pub fn name_of(folder: &Path) -> String {
+    let name = folder.file_name();
+    name.map_or_else(
+        || folder.display().to_string(),
+        |name| name.to_string_lossy().into_owned(),
+    )
+}
+
+/// The settings in which runs differ, in the order in which they are written; not those that change no
+/// number.
+pub fn differing(runs: &[FoundRun]) -> Vec<String> {
+    let Some((first, others)) = runs.split_first() else {
+        return Vec::new();
+    };
+    let differs = |name: &&String| {
+        let own = first.settings.get(*name);
+        !FREE.contains(&name.as_str())
+            && others.iter().any(|other| other.settings.get(*name) != own)
+    };
+    first.settings.keys().filter(differs).cloned().collect()
+}
+
+/// A page of runs side by side; of a choice by validation, the test is shown of the `chosen` run alone.
+pub fn page(title: &str, runs: &[FoundRun], chosen: Option<&Path>) -> String {
+    let differing = differing(runs);
+    let of_page = |run: &FoundRun| {
+        let mut page = run.of_page(&differing);
+        if chosen.is_some_and(|chosen| chosen != run.folder) {
+            (page.test, page.test_ap, page.test_auc) = (None, None, None);
+        }
+        page
+    };
+    let pages: Vec<RunOfPage> = runs.iter().map(of_page).collect();
+    comparison::document(title, &pages, &differing, &incomparable(runs)).to_html()
+}
+
+/// What keeps the numbers of runs from being compared: settings that say what they are measured on, in
+/// which the runs differ.
+pub fn incomparable(runs: &[FoundRun]) -> Vec<String> {
+    let mut names: Vec<String> = differing(runs)
+        .into_iter()
+        .filter(|name| SETTING.contains(&name.as_str()))
+        .collect();
+    let hash = |run: &FoundRun| {
+        let summary = run.summary.as_ref()?;
+        summary["data"]["hash"].as_str().map(str::to_owned)
+    };
+    let streams: BTreeSet<String> = runs.iter().filter_map(hash).collect();
+    if streams.len() > 1 {
+        names.insert(0, "stream".to_owned());
+    }
+    names
+}
+
+/// The epochs and the losses that a file of metrics holds; a line that is being written is left out.
+fn metrics(path: &Path) -> Result<(Vec<Value>, Vec<f64>), RunFolderError> {
+    let text = match fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
+        Err(error) => return Err(failed_read(path, error)),
+    };
+    let lines = text.lines().map(serde_json::from_str::<Value>);
+    let lines: Vec<Value> = lines.map_while(Result::ok).collect();
+    let losses = lines.iter().filter_map(|line| line["loss"].as_f64());
+    let losses = losses.collect();
+    let is_epoch = |line: &Value| line.get("loss").is_none();
+    Ok((lines.into_iter().filter(is_epoch).collect(), losses))
+}
+
+fn state(folder: &Path, ended: bool) -> RunState {
+    let is_locked = || {
+        let lock = File::open(folder.join(LOCK)).map(|file| file.try_lock_shared());
+        matches!(lock, Ok(Err(TryLockError::WouldBlock)))
+    };
+    match ended {
+        true => RunState::Ended,
+        false if is_locked() => RunState::Running,
+        false => RunState::Stopped,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tempfile::TempDir;
+
+    use super::*;
+
+    /// A run with these settings and validation APs; ended where it has a test.
+    fn run(folder: &Path, seed: u64, aps: &[f64], test: Option<f64>) {
+        let mut config = RunConfig::default();
+        config.training.seed = seed;
+        config.source.data = "synthetic:wikipedia".to_owned();
+        fs::create_dir_all(folder).unwrap();
+        let text = serde_json::to_string(&config).unwrap();
+        fs::write(folder.join(CONFIG), text).unwrap();
+        let mut lines = "{\"epoch\":1,\"iteration\":0,\"loss\":0.5}\n".to_owned();
+        for (nth, ap) in aps.iter().enumerate() {
+            let epoch = nth + 1;
+            lines += &format!(
+                "{{\"epoch\":{epoch},\"val\":{{\"ap\":{ap}}},\"events_per_s\":{epoch}}}\n"
+            );
+        }
+        fs::write(folder.join(METRICS), lines + "{\"epo").unwrap();
+        if let Some(ap) = test {
+            let text = format!("{{\"test\":{{\"ap\":{ap}}},\"data\":{{\"hash\":\"a\"}}}}");
+            fs::write(folder.join(SUMMARY), text).unwrap();
+        }
+    }
+
+    #[test]
+    fn runs_are_found_with_progress_and_best_epoch() {
+        let base = TempDir::new().unwrap();
+        run(&base.path().join("b"), 1, &[0.5, 0.75, 0.75], Some(0.625));
+        run(&base.path().join("deep/a"), 0, &[], None);
+        fs::create_dir(base.path().join("other")).unwrap();
+        fs::create_dir(base.path().join("wrong")).unwrap();
+        fs::write(base.path().join("wrong").join(CONFIG), "{").unwrap();
+        let (runs, unread) = runs_below(base.path()).unwrap();
+        assert_eq!(unread.len(), 1, "{unread:?}");
+        let names: Vec<&str> = runs.iter().map(|run| run.name.as_str()).collect();
+        assert_eq!(names, ["b", "deep/a"]);
+        assert_eq!(runs[0].best(), Some((2, 0.75)));
+        assert_eq!((runs[0].test(), runs[1].test()), (Some(0.625), None));
+        assert_eq!(runs[0].events_per_s(), Some(2.0));
+        assert_eq!(runs[0].trained_epochs(), 3);
+        assert_eq!(runs[0].losses, [0.5]);
+        let states = [runs[0].state, runs[1].state];
+        assert_eq!(states, [RunState::Ended, RunState::Stopped]);
+        assert_eq!(differing(&runs), ["seed"]);
+        assert_eq!(incomparable(&runs), [""; 0]);
+        assert_eq!((runs[0].best(), runs[1].best()), (Some((2, 0.75)), None));
+    }
+
+    #[test]
+    fn one_that_is_written_is_running() {
+        let base = TempDir::new().unwrap();
+        run(base.path(), 0, &[0.5], None);
+        let lock = File::create(base.path().join(LOCK)).unwrap();
+        let state = || FoundRun::read(base.path(), "a").unwrap().state;
+        assert_eq!(state(), RunState::Stopped);
+        lock.try_lock().unwrap();
+        assert_eq!(state(), RunState::Running);
+    }
+}

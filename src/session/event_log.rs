@@ -1,0 +1,124 @@
+//! What a run tells TensorBoard, with `--log tensorboard`.
+//!
+//! Steps are training iterations, counted over all epochs. A run that resumes writes another file, which
+//! has TensorBoard forget what came after its checkpoint.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::config::{RunConfig, to_toml};
+use crate::eval::LinkMetrics;
+use crate::run_folder::EventFile;
+use crate::train::metrics::TestMetrics;
+use crate::train::observer::TrainEvent;
+
+/// The log of a run.
+pub(super) struct EventLog {
+    folder: PathBuf,
+    settings: String,
+    /// Begun with the first number: a run that fails before leaves none.
+    file: Option<EventFile>,
+    /// Iterations of an epoch.
+    iterations: usize,
+    /// Where the run resumed: epoch, from 1, and iteration.
+    resumed: Option<(usize, usize)>,
+    /// Iterations so far.
+    last: u64,
+}
+
+impl EventLog {
+    /// That of a run in `folder`, which resumes at an epoch and an iteration.
+    pub(super) fn new(
+        folder: &Path,
+        config: &RunConfig,
+        resumed: Option<(usize, usize)>,
+    ) -> EventLog {
+        EventLog {
+            folder: folder.to_owned(),
+            settings: format!("```toml\n{}```\n", to_toml(config)),
+            file: None,
+            iterations: 0,
+            resumed,
+            last: 0,
+        }
+    }
+
+    /// Writes what there is to write of `event`.
+    ///
+    /// # Errors
+    /// When the file can't be written.
+    pub(super) fn see(&mut self, event: TrainEvent<'_>) -> io::Result<()> {
+        match event {
+            TrainEvent::EpochBegins { iterations, .. } => {
+                self.iterations = iterations;
+                Ok(())
+            }
+            TrainEvent::Losses {
+                epoch,
+                first,
+                losses,
+            } => {
+                let first = self.step(epoch - 1, first);
+                for (offset, loss) in losses.iter().enumerate() {
+                    let step = first + offset as u64;
+                    let values = [("train/loss", f64::from(*loss))];
+                    self.file()?.scalars(step, &values)?;
+                }
+                Ok(())
+            }
+            TrainEvent::EpochDone { epoch, record } => {
+                self.last = self.step(epoch, 0);
+                let mut values = vec![
+                    ("epoch/train_loss", record.train_loss),
+                    ("epoch/events_per_s", record.events_per_s),
+                    ("validation/ap", record.val.ap),
+                    ("validation/ap_batch_mean", record.val.ap_batch_mean),
+                    ("validation/auc", record.val.auc),
+                ];
+                values.extend(mrr("validation/mrr", &record.val));
+                if let Some(test) = &record.test {
+                    values.push(("test_each_epoch/ap", test.ap));
+                }
+                let step = self.last;
+                self.file()?.scalars(step, &values)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Writes what the test gave.
+    ///
+    /// # Errors
+    /// When the file can't be written.
+    pub(super) fn test(&mut self, test: &TestMetrics) -> io::Result<()> {
+        let own = &test.own_pool;
+        let mut values = vec![("test/ap", own.ap), ("test/auc", own.auc)];
+        values.extend(mrr("test/mrr", own));
+        let step = self.last;
+        self.file()?.scalars(step, &values)
+    }
+
+    /// The number of an iteration, from 0, of an epoch, from 0, over all epochs.
+    fn step(&self, epoch: usize, iteration: usize) -> u64 {
+        (epoch * self.iterations + iteration) as u64
+    }
+
+    fn file(&mut self) -> io::Result<&mut EventFile> {
+        if self.file.is_none() {
+            let mut file = EventFile::create(&self.folder)?;
+            if let Some((epoch, iteration)) = self.resumed {
+                file.forget_from(self.step(epoch - 1, iteration))?;
+            }
+            file.text("settings", &self.settings)?;
+            self.file = Some(file);
+        }
+        match &mut self.file {
+            Some(file) => Ok(file),
+            None => unreachable!("begun above"),
+        }
+    }
+}
+
+fn mrr<'a>(tag: &'a str, metrics: &LinkMetrics) -> Option<(&'a str, f64)> {
+    metrics.ranking.map(|ranking| (tag, ranking.mrr))
+}

@@ -1,0 +1,255 @@
+//! Runs side by side: lists, pages, event files, and sweeps that are killed and continued.
+
+use std::fs;
+use std::thread;
+use std::time::Instant;
+
+use serde_json::Value;
+
+use crate::program::{GLANCE, PATIENCE, Program};
+
+/// A run of a second.
+const SMALL: &str = "train --data=synthetic:wikipedia:scale=0.002 --device=cpu --width=16 \
+                     --time-width=8 --batch-size=50 --epochs=2";
+
+fn ok(program: &Program, arguments: &str) -> String {
+    let ended = program.run(arguments);
+    assert_eq!(ended.code, Some(0), "{arguments}: {}", ended.stderr);
+    ended.stdout
+}
+
+fn json(text: &str) -> Value {
+    serde_json::from_str(text).unwrap()
+}
+
+/// Two runs, `runs/a` and `runs/b`, that differ by seed and learning rate.
+fn two_runs() -> Program {
+    let program = Program::new();
+    ok(&program, &format!("{SMALL} --out=runs/a"));
+    ok(
+        &program,
+        &format!("{SMALL} --out=runs/b --seed=1 --learning-rate=0.01"),
+    );
+    program
+}
+
+#[test]
+fn runs_are_listed_sorted_and_filtered() {
+    let program = two_runs();
+    let listed = ok(&program, "runs");
+    let lines: Vec<&str> = listed.lines().collect();
+    assert_eq!(
+        lines[0].split_whitespace().collect::<Vec<_>>(),
+        [
+            "run",
+            "state",
+            "epochs",
+            "val",
+            "test",
+            "seed",
+            "learning_rate"
+        ]
+    );
+    let words: Vec<&str> = lines[1].split_whitespace().collect();
+    assert_eq!(words[..4], ["a", "ended", "2/2", "AP"], "{listed}");
+    assert_eq!(words[6..], ["0", "0.001"], "{listed}");
+    assert!(listed.contains("SYNTHETIC"));
+    assert!(lines[..3].iter().all(|line| line.len() <= 80), "{listed}");
+
+    let all = json(&ok(&program, "runs --json --sort val"));
+    let runs = all["runs"].as_array().unwrap();
+    assert!(runs[0]["val"].as_f64() >= runs[1]["val"].as_f64());
+    let name = runs[0]["name"].as_str().unwrap();
+    let summary = program.json(&format!("runs/{name}/summary.json"));
+    assert_eq!(runs[0]["test"], summary["test"]["ap"]);
+    assert_eq!(runs[0]["best_epoch"], summary["best_epoch"]);
+    assert_eq!(
+        all["differing"],
+        serde_json::json!(["seed", "learning_rate"])
+    );
+
+    for (filter, expected) in [
+        ("seed=1", &["b"][..]),
+        ("seed!=1", &["a"]),
+        ("learning-rate<0.005", &["a"]),
+        ("state=ended", &["a", "b"]),
+        ("val>=2", &[]),
+        ("model=apan", &[]),
+    ] {
+        let found = json(&ok(
+            &program,
+            &format!("runs --json --sort name --filter {filter}"),
+        ));
+        let names = found["runs"].as_array().unwrap().iter();
+        let names: Vec<&str> = names.map(|run| run["name"].as_str().unwrap()).collect();
+        assert_eq!(names, expected, "{filter}");
+    }
+    let unknown = program.run("runs --filter sede=1");
+    assert_eq!(unknown.code, Some(1));
+    assert!(unknown.stderr.contains("'sede' is neither a setting nor"));
+}
+
+#[test]
+fn runs_are_drawn_on_one_page() {
+    let program = two_runs();
+    ok(&program, "report runs/a runs/b --to both.html");
+    let page = fs::read_to_string(program.path("both.html")).unwrap();
+    for part in [
+        "2 runs",
+        "runs/a",
+        "runs/b",
+        "learning_rate",
+        "Training loss",
+    ] {
+        assert!(page.contains(part), "{part}");
+    }
+    let again = program.run("report runs/a runs/b --to both.html");
+    assert_eq!(again.code, Some(1));
+    fs::remove_file(program.path("runs/a/report.html")).unwrap();
+    ok(&program, "report runs/a");
+    let page = fs::read_to_string(program.path("runs/a/report.html")).unwrap();
+    // A k that never changes is a sentence and no chart.
+    assert!(page.contains("k = 1 in every iteration") && !page.contains(">Staleness k<"));
+}
+
+#[test]
+fn an_event_file_has_every_loss_and_its_checksums() {
+    let program = Program::new();
+    ok(&program, &format!("{SMALL} --out=run --log=tensorboard"));
+    let names = fs::read_dir(program.path("run")).unwrap();
+    let names = names.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let events: Vec<String> = names.filter(|name| name.contains("tfevents")).collect();
+    assert_eq!(events.len(), 1);
+    let bytes = fs::read(program.path("run").join(&events[0])).unwrap();
+    let count = |word: &str| {
+        let word = word.as_bytes();
+        bytes
+            .windows(word.len())
+            .filter(|part| *part == word)
+            .count()
+    };
+    let metrics = fs::read_to_string(program.path("run/metrics.jsonl")).unwrap();
+    let losses = metrics.lines().filter(|line| line.contains("\"loss\""));
+    assert_eq!(count("train/loss"), losses.count());
+    assert_eq!(count("validation/ap_batch_mean"), 2);
+    assert_eq!(count("test/auc"), 1);
+    assert_eq!(count("batch_size = 50"), 1, "the settings");
+}
+
+const SWEEP: &str = "out = \"sweep\"\n[settings]\ndata = \"synthetic:wikipedia:scale=0.01\"\n\
+                     device = \"cpu\"\ntime_width = 8\nepochs = 2\nthreads = 1\n[values]\n\
+                     learning_rate = [1e-4, 1e-2]\nbatch_size = [50, 100]\nwidth = [8, 16]\n";
+
+/// Kills a sweep once so many of its runs have ended.
+fn killed_after(program: &Program, ended: usize) {
+    let mut sweep = program.start("sweep sweep.toml");
+    let begin = Instant::now();
+    let done = || {
+        let runs = (1..=8).map(|nth| format!("sweep/run-{nth:03}/summary.json"));
+        runs.filter(|path| program.path(path).exists()).count()
+    };
+    while done() < ended {
+        assert!(
+            begin.elapsed() < PATIENCE,
+            "{ended} of the runs have not ended"
+        );
+        assert!(sweep.try_wait().unwrap().is_none(), "it was not killed");
+        thread::sleep(GLANCE);
+    }
+    sweep.kill().unwrap();
+    sweep.wait().unwrap();
+    assert!(done() < 8);
+}
+
+#[test]
+fn a_sweep_that_is_killed_twice_chooses_as_one_by_hand() {
+    let program = Program::new();
+    fs::write(program.path("sweep.toml"), SWEEP).unwrap();
+    killed_after(&program, 2);
+    killed_after(&program, 4);
+    let first = fs::metadata(program.path("sweep/run-001/summary.json")).unwrap();
+    let result = json(&ok(&program, "sweep sweep.toml --json"));
+    let again = fs::metadata(program.path("sweep/run-001/summary.json")).unwrap();
+    assert_eq!(first.modified().unwrap(), again.modified().unwrap());
+
+    // By hand: each run alone, and the best of their validations.
+    let mut best: Option<(f64, String)> = None;
+    let mut nth = 0;
+    for batch_size in [50, 100] {
+        for learning_rate in ["1e-4", "1e-2"] {
+            for width in [8, 16] {
+                nth += 1;
+                let out = format!("hand-{batch_size}-{learning_rate}-{width}");
+                ok(
+                    &program,
+                    &format!(
+                        "train --data synthetic:wikipedia:scale=0.01 --device cpu --time-width 8 --epochs 2 \
+                         --threads 1 --learning-rate {learning_rate} --batch-size {batch_size} --width {width} \
+                         --out {out}"
+                    ),
+                );
+                let summary = program.json(&format!("{out}/summary.json"));
+                let vals = summary["epochs"].as_array().unwrap().iter();
+                let val = vals.map(|epoch| epoch["val"]["ap"].as_f64().unwrap());
+                let val = val.fold(f64::MIN, f64::max);
+                let own = program.json(&format!("sweep/run-{nth:03}/summary.json"));
+                assert_eq!(own["test"], summary["test"], "run-{nth:03}, {out}");
+                if best.as_ref().is_none_or(|(most, _)| val > *most) {
+                    best = Some((val, format!("sweep/run-{nth:03}")));
+                }
+            }
+        }
+    }
+    let (val, folder) = best.unwrap();
+    assert_eq!(result["best"], folder.as_str());
+    assert_eq!(result["trials"][0]["val"], val);
+    assert_eq!(result["trials"].as_array().unwrap().len(), 8);
+    let summary = program.json(&format!("{folder}/summary.json"));
+    assert_eq!(result["test"], summary["test"]["ap"]);
+    // The test of the chosen one alone is on the page.
+    let page = fs::read_to_string(program.path("sweep/report.html")).unwrap();
+    let table = &page[..page.rfind("Settings that differ").unwrap()];
+    let number = format!("{:.4}", result["test"].as_f64().unwrap());
+    assert!(table.contains(&number));
+    assert_eq!(table.matches("<td class=\"number\">-</td>").count(), 3 * 7);
+
+    let text = ok(&program, "sweep sweep.toml");
+    assert!(
+        text.contains(&format!("best      {folder}, by validation")),
+        "{text}"
+    );
+    // The folder is of this file alone.
+    fs::write(program.path("sweep.toml"), SWEEP.replace("1e-2", "2e-2")).unwrap();
+    let other = program.run("sweep sweep.toml");
+    assert_eq!(other.code, Some(1));
+    assert!(
+        other.stderr.contains("holds a sweep of another file"),
+        "{}",
+        other.stderr
+    );
+}
+
+#[test]
+fn halving_trains_the_better_part_longer_and_goes_on_after_one_that_diverges() {
+    let program = Program::new();
+    let text = SWEEP
+        .replace("scale=0.01", "scale=0.002")
+        .replace("epochs = 2", "epochs = 4")
+        .replace(
+            "batch_size = [50, 100]\nwidth = [8, 16]\n",
+            "seed = [0, 1]\n",
+        )
+        .replace("1e-4, 1e-2", "1e-2, 1e38")
+        + "[halving]\nepochs = 1\nkeep = 2\n";
+    fs::write(program.path("sweep.toml"), text).unwrap();
+    let result = json(&ok(&program, "sweep sweep.toml --json"));
+    let trials = result["trials"].as_array().unwrap();
+    assert_eq!((trials.len(), &trials[0]["epochs"]), (1, &Value::from(4)));
+    let dropped = result["dropped"].as_array().unwrap();
+    assert_eq!(dropped.len(), 3);
+    let failed = dropped.iter().filter(|trial| trial["failed"].is_string());
+    assert_eq!(failed.count(), 2, "{dropped:?}");
+    let folder = result["best"].as_str().unwrap();
+    assert!(folder.starts_with("sweep/rung-3/run-00"), "{folder}");
+    assert_eq!(program.json(&format!("{folder}/config.json"))["epochs"], 4);
+}

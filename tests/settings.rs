@@ -1,0 +1,326 @@
+//! Settings from files: what is taken, which of two comes first, and what is said of a wrong one; and
+//! what the help, the completions and the manual pages show of them.
+
+use std::fs;
+use std::process::Command;
+
+use serde_json::{Value, json};
+
+use crate::program::Program;
+
+/// A run of seconds.
+const SMALL: &str = "device = \"cpu\"\nwidth = 16\ntime-width = 8\nbatch_size = 100\nepochs = 2\n\
+                     data = \"synthetic:wikipedia:scale=0.002\"\n";
+
+fn ok(program: &Program, arguments: &str) -> String {
+    let ended = program.run(arguments);
+    assert_eq!(ended.code, Some(0), "{arguments}: {}", ended.stderr);
+    ended.stdout
+}
+
+/// The settings that a run would have.
+fn settings(program: &Program, arguments: &str) -> Value {
+    let text = ok(program, &format!("config --json {arguments}"));
+    serde_json::from_str(&text).unwrap()
+}
+
+fn write(program: &Program, name: &str, text: &str) {
+    fs::write(program.path(name), text).unwrap();
+}
+
+#[test]
+fn defaults_file_set_run_and_file_again_are_equal() {
+    let program = Program::new();
+    let listed = ok(&program, "config --defaults");
+    write(&program, "defaults.toml", &listed);
+    assert_eq!(
+        settings(&program, "--config defaults.toml"),
+        settings(&program, "")
+    );
+
+    write(&program, "run.toml", SMALL);
+    let given = "--config run.toml --set epochs=1 --set sampler=uniform --seed 7";
+    let before = settings(&program, given);
+    assert_eq!(before["epochs"], 1);
+    ok(&program, &format!("train {given} --out run"));
+    let mut written = program.json("run/config.json");
+    let found_out = ["time_delta", "hide_batch", "pair_history", "out"];
+    for (name, value) in before.as_object().unwrap() {
+        if !found_out.contains(&name.as_str()) {
+            assert_eq!(written[name], *value, "{name}");
+        }
+    }
+
+    // The file that the run has written, elsewhere, as it is and as TOML.
+    fs::copy(program.path("run/config.json"), program.path("copy.json")).unwrap();
+    assert_eq!(settings(&program, "--config copy.json"), written);
+    let toml = ok(&program, "config --config copy.json");
+    write(&program, "copy.toml", &toml);
+    assert_eq!(settings(&program, "--config copy.toml"), written);
+
+    // Where it lies, its folder is that of its own run.
+    written["out"] = Value::Null;
+    assert_eq!(settings(&program, "--config run/config.json"), written);
+    ok(&program, "train --config run/config.json --out again");
+    let losses = |run: &str| fs::read_to_string(program.path(run).join("metrics.jsonl")).unwrap();
+    let of = |text: &str| -> Vec<String> {
+        let lines = text.lines().filter(|line| line.contains("\"loss\""));
+        lines.map(str::to_owned).collect()
+    };
+    assert_eq!(of(&losses("run")), of(&losses("again")));
+}
+
+#[test]
+fn later_layers_come_before_earlier_ones() {
+    let program = Program::new();
+    write(&program, "run.toml", SMALL);
+    let epochs = |arguments: &str| settings(&program, arguments)["epochs"].clone();
+    assert_eq!(epochs(""), 50);
+    assert_eq!(epochs("--config run.toml"), 2);
+    assert_eq!(epochs("--config run.toml --set epochs=3"), 3);
+    assert_eq!(epochs("--config run.toml --set epochs=3 --set epochs=4"), 4);
+    assert_eq!(epochs("--config run.toml --set epochs=3 --epochs 5"), 5);
+    // What a file's protocol decides, the file need not say.
+    write(&program, "tgl.toml", "protocol = \"tgl\"\n");
+    assert_eq!(epochs("--config tgl.toml"), 5);
+    assert_eq!(epochs("--config tgl.toml --protocol tgb"), 50);
+    // A switch that a file turns on is turned off again.
+    write(
+        &program,
+        "sort.toml",
+        "sort = true\n[pipeline]\nqueue_depth = 5\n",
+    );
+    let sorted = settings(&program, "--config sort.toml");
+    assert_eq!(sorted["reading"]["sort"], true);
+    assert_eq!(sorted["pipeline"]["queue_depth"], 5);
+    let off = settings(&program, "--config sort.toml --set sort=false");
+    assert_eq!(off["reading"]["sort"], false);
+    // Of the two ways to divide a stream, the later one holds.
+    write(&program, "split.toml", "split = \"0.5,0.2\"\n");
+    let at = settings(&program, "--config split.toml --split-at 5,7");
+    assert_eq!(at["reading"]["split"], Value::Null);
+    assert_ne!(at["reading"]["split_at"], Value::Null);
+}
+
+#[test]
+fn what_a_file_overrules_of_a_protocol_is_told() {
+    let program = Program::new();
+    write(&program, "run.toml", SMALL);
+    let ended = program.run("config --config run.toml --protocol tgl");
+    assert!(
+        ended.stderr.contains(
+            "note: epochs, batch-size: as the file of settings has them; --protocol tgl alone would decide otherwise"
+        ),
+        "{}",
+        ended.stderr
+    );
+    // What acts on nothing is told too, but not that a file names a default.
+    write(
+        &program,
+        "slots.toml",
+        "mail_slots = 3\nbalance = \"none\"\n",
+    );
+    let ended = program.run("config --config slots.toml");
+    assert_eq!(
+        ended.stderr,
+        "note: --mail-slots has no effect with --model tgn\n"
+    );
+}
+
+#[test]
+fn a_wrong_file_is_refused_with_line_and_reason() {
+    let program = Program::new();
+    for (text, expected) in WRONG {
+        write(&program, "run.toml", text);
+        let ended = program.run("train --dry-run --config run.toml");
+        assert_eq!(
+            (ended.code, ended.stderr.as_str()),
+            (Some(1), format!("error: {expected}\n").as_str()),
+            "{text}"
+        );
+    }
+    for (set, expected) in [
+        (
+            "epoch=3",
+            "--set epoch=3: unknown setting 'epoch'; the nearest is 'epochs' (mspipe config --defaults \
+             has all)",
+        ),
+        (
+            "epochs",
+            "--set epochs: found no '=', expected NAME=VALUE, for example epochs=3",
+        ),
+        (
+            "heads=0",
+            "--set heads=0: --heads is 0, expected 1 to 128: with its slots, an attention has at most \
+             128 products",
+        ),
+    ] {
+        let ended = program.run(&format!("train --dry-run --set {set}"));
+        assert_eq!(
+            (ended.code, ended.stderr),
+            (Some(1), format!("error: {expected}\n"))
+        );
+    }
+    let ended = program.run("train --config nowhere.toml");
+    assert!(
+        ended
+            .stderr
+            .starts_with("error: nowhere.toml: can't be read as a file of settings: "),
+        "{}",
+        ended.stderr
+    );
+    let ended = program.run("train --resume run --set epochs=3");
+    assert_ne!(ended.code, Some(0));
+}
+
+#[rustfmt::skip]
+const WRONG: [(&str, &str); 13] = [
+    ("epochs = 3\nlearning_rat = 0.1\n",
+     "run.toml:2: unknown setting 'learning_rat'; the nearest is 'learning_rate' (mspipe config --defaults has all)"),
+    ("\n[training]\nepochs = 3\n",
+     "run.toml:3: unknown table 'training'; settings stand at the top (mspipe config --defaults)"),
+    ("[pipeline]\nmemory = \"host\"\nepochs = 3\n",
+     "run.toml:3: 'epochs' stands in the table 'pipeline' and is not of it; put it above the first table"),
+    ("epochs = \"three\"\n",
+     "run.toml:1: epochs: found 'three': invalid digit found in string"),
+    ("# a model\nmodel = \"tgm\"\n",
+     "run.toml:2: model: found 'tgm', expected one of tgn, jodie, apan"),
+    ("device = \"cuda\"\n",
+     "run.toml:1: device: found 'cuda', expected auto, cpu, gpu, gpu:N or software"),
+    ("seed = 1\nepochs = 0\n",
+     "run.toml:2: --epochs is 0, expected 1 to 1,000,000, beyond any run that could end"),
+    ("sort = \"yes\"\n",
+     "run.toml:1: sort: found 'yes', expected true or false"),
+    ("width = [16, 32]\n",
+     "run.toml:1: width: found a list, expected one value"),
+    ("pair_history = true\n",
+     "run.toml:1: pair_history: found 'true', expected one of on, off"),
+    ("split = \"0.5,0.2\"\nsplit_at = \"5,7\"\n",
+     "run.toml:2: 'split_at' can't be given with 'split' (run.toml:1); leave one out"),
+    ("memory = \"host\"\n[pipeline]\nmemory = \"device\"\n",
+     "run.toml:3: 'memory' is given twice, in run.toml:1 too"),
+    ("{\n  \"epochs\": 3,\n  \"epochs\": 4\n}\n",
+     "run.toml:3: 'epochs' stands in line 2 already"),
+];
+
+#[test]
+fn what_is_neither_toml_nor_json_is_told() {
+    let program = Program::new();
+    for (text, begins) in [
+        ("epochs = 3\nseed =\n", "error: run.toml:2: is no TOML: "),
+        ("{\n \"epochs\": 3,\n}\n", "error: run.toml:3: is no JSON: "),
+    ] {
+        write(&program, "run.toml", text);
+        let ended = program.run("train --dry-run --config run.toml");
+        assert!(ended.stderr.starts_with(begins), "{}", ended.stderr);
+    }
+}
+
+/// What the program prints in 80 columns.
+fn in_80_columns(program: &Program, arguments: &str) -> String {
+    let mut command: Command = program.command(arguments);
+    let output = command.env("COLUMNS", "80").output().unwrap();
+    assert!(output.status.success(), "{arguments}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn short_help_fits_the_screen_and_all_defaults_are_said_once() {
+    let program = Program::new();
+    for command in ["train", "eval", "audit", "config"] {
+        let short = in_80_columns(&program, &format!("{command} -h"));
+        let long = in_80_columns(&program, &format!("{command} --help"));
+        assert!(short.lines().count() <= 70, "{command}: {short}");
+        assert!(
+            short.lines().all(|line| line.chars().count() <= 80),
+            "{short}"
+        );
+        let options = |text: &str| text.lines().filter(|line| is_option(line)).count();
+        assert!(options(&short) <= 16, "{command}: {short}");
+        assert!(options(&long) > 50, "{command}: {long}");
+        for part in long.split("\n      --").skip(1) {
+            assert!(part.matches("[default").count() <= 1, "{command}: {part}");
+        }
+    }
+    let short = in_80_columns(&program, "train -h");
+    for part in [
+        "Stream:\n",
+        "Model:\n",
+        "Training:\n",
+        "Pipeline:\n",
+        "Run:\n",
+        "Settings:\n",
+        "--data",
+        "--resume",
+    ] {
+        assert!(short.contains(part), "{part}\n{short}");
+    }
+    let words: Vec<&str> = short.split_whitespace().collect();
+    let words = words.join(" ");
+    assert!(words.contains("[default: 50; 5 with --protocol tgl and mspipe]"));
+    assert_eq!(short.matches("\n    mspipe train").count(), 3, "{short}");
+}
+
+fn is_option(line: &str) -> bool {
+    let name = line.trim_start().trim_start_matches("-h, ");
+    name.starts_with("--") && line.find("--").is_some_and(|at| at <= 6)
+}
+
+#[test]
+fn shells_and_man_know_every_option() {
+    let program = Program::new();
+    for shell in ["bash", "zsh", "fish", "powershell", "elvish"] {
+        // More than a pipe holds.
+        let text = in_80_columns(&program, &format!("completions {shell}"));
+        for word in ["train", "learning-rate", "completions"] {
+            assert!(text.contains(word), "{shell}: {word}");
+        }
+        // The others complete names alone.
+        if ["bash", "zsh", "fish"].contains(&shell) {
+            assert!(text.contains("dyglib"), "{shell}");
+        }
+    }
+    let page = in_80_columns(&program, "man train");
+    assert!(page.contains(".TH mspipe-train 1"), "{page}");
+    assert!(page.contains("learning\\-rate"), "{page}");
+    ok(&program, "man --to pages");
+    for name in ["mspipe.1", "mspipe-data-import.1", "mspipe-config.1"] {
+        assert!(program.path("pages").join(name).exists(), "{name}");
+    }
+    let again = program.run("man --to pages");
+    assert_eq!(again.code, Some(1), "{}", again.stderr);
+    ok(&program, "man --to pages --force");
+    let unknown = program.run("man trian");
+    assert_eq!(
+        unknown.stderr,
+        "error: mspipe has no command 'trian'; mspipe -h lists them\n"
+    );
+}
+
+#[test]
+fn the_schema_is_of_what_a_run_writes() {
+    let program = Program::new();
+    let schema: Value = serde_json::from_str(&ok(&program, "config --schema")).unwrap();
+    let written = settings(&program, "");
+    for (name, value) in written.as_object().unwrap() {
+        let property = &schema["properties"][name];
+        if let Some(possible) = property["enum"].as_array() {
+            assert!(possible.contains(value), "{name}: {value}");
+            continue;
+        }
+        let kind = match value {
+            Value::Null => "null",
+            Value::Bool(_) => "boolean",
+            Value::Number(number) if number.is_u64() && property["type"] != "number" => "integer",
+            Value::Number(_) => "number",
+            Value::String(_) => "string",
+            Value::Array(_) => "array",
+            Value::Object(_) => "object",
+        };
+        let types = &property["type"];
+        let own = types
+            .as_array()
+            .map_or(types == kind, |all| all.contains(&json!(kind)));
+        assert!(own, "{name}: {value}, {property}");
+    }
+}
