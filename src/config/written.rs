@@ -224,7 +224,7 @@ mod tests {
 "#;
 
     /// What has been added since, after the setting that it follows.
-    const ADDED: [(&str, &str); 6] = [
+    const ADDED: [(&str, &str); 7] = [
         (
             "  \"device\": \"cpu\",\n",
             "  \"kernels\": \"auto\",\n  \"limits\": \"adapter\",\n",

@@ -379,7 +379,7 @@ fn combinations(file: &SweepFile, tried: &[Tried]) -> Result<Vec<Vec<String>>, S
                     return Err(format!("more than {MOST} combinations; give fewer values"));
                 }
                 let with = |earlier: &Vec<String>| -> Vec<Vec<String>> {
-                    let add = |value: &String| [&earlier[..], &[value.clone()]].concat();
+                    let add = |value: &String| [&earlier[..], std::slice::from_ref(value)].concat();
                     values.iter().map(add).collect()
                 };
                 all = all.iter().flat_map(with).collect();

@@ -107,7 +107,7 @@ pub(super) fn stages(experiment: &Experiment) -> Vec<Block> {
 struct Early {
     /// υ: of `train`, until the updated memory is known.
     updater: Duration,
-    /// τ3 + υ + τ5; on a GPU the way through its queue, or half of the next iteration's.
+    /// τ3 + υ + τ5; on a GPU the way through its queue.
     way: Duration,
     /// B, the time of the busiest lane, which is the period of `mspipe`.
     busiest: Duration,
@@ -154,7 +154,7 @@ impl Early {
         let cycle = profile.cycle(memory, true);
         Some(Early {
             updater,
-            way: cycle.round_trip.max(cycle.next_round_trip / 2),
+            way: cycle.round_trip,
             busiest: cycle.busiest,
             exact: cycle.period(1),
             k: profile.minimal_staleness(memory, false, 0.0),
@@ -162,7 +162,7 @@ impl Early {
     }
 
     fn suffices(&self) -> bool {
-        self.way <= self.busiest
+        self.exact <= self.busiest
     }
 }
 
@@ -178,7 +178,7 @@ fn overlap(experiment: &Experiment) -> Table {
             "υ",
             "τ3 + υ + τ5",
             "B",
-            "≤ B",
+            "suffices",
             "exact-overlap",
             "mspipe",
             "k of mspipe",
