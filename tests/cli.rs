@@ -124,7 +124,13 @@ fn a_small_training_learns_and_writes_what_the_interface_names() {
 
     let page = fs::read_to_string(workdir.path("run/report.html")).unwrap();
     let ap = format!("{:.4}", summary["test"]["ap"].as_f64().unwrap());
-    for part in ["SYNTHETIC", "Training loss", "Staleness k", "time, ms", &ap] {
+    for part in [
+        "SYNTHETIC",
+        "Training loss",
+        "Staleness: k = 1 in every iteration",
+        "time, ms",
+        &ap,
+    ] {
         assert!(page.contains(part), "{part}");
     }
     let epochs = summary["epochs"].as_array().unwrap();

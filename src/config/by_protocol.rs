@@ -82,11 +82,15 @@ pub(super) fn decide(option: Arg) -> Arg {
     match decided {
         Decided::Rule(_) => option,
         Decided::Value(of) => {
+            let default = of(Protocol::Default);
+            // The others alone: a program may change the default itself.
+            let others = Protocol::value_variants().iter();
+            let others = others.filter(|protocol| of(**protocol) != default);
             let with = |protocol: &Protocol| ("protocol", protocol.name(), of(*protocol));
             option
                 .required(false)
-                .default_value(of(Protocol::Default))
-                .default_value_ifs(Protocol::value_variants().iter().map(with))
+                .default_value(default)
+                .default_value_ifs(others.map(with))
                 .hide_default_value(true)
         }
     }
