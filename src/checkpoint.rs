@@ -179,6 +179,14 @@ impl<'a> Arrays<'a> {
         Ok((array.shape, bytemuck::pod_collect_to_vec(&bytes)))
     }
 
+    /// Numbers in a row of the table `name`, if it is there.
+    pub(crate) fn row_width(&self, name: &str) -> Option<usize> {
+        match self.0.get(name)?.shape[..] {
+            [_, width] => Some(width),
+            _ => None,
+        }
+    }
+
     /// Takes out the array `name`, which must have this shape.
     ///
     /// # Errors

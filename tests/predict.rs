@@ -166,7 +166,7 @@ fn before_test() -> LoadOptions {
 }
 
 /// Models with what decides on which way a score is computed.
-const RUNS: [&str; 8] = [
+const RUNS: [&str; 10] = [
     "--model tgn",
     "--model tgn --hide-batch on",
     "--model tgn --pair-history off --layers 2 --edge-features random:5",
@@ -175,6 +175,8 @@ const RUNS: [&str; 8] = [
     "--model jodie",
     "--model apan",
     "--model apan --hide-batch on --mail-aggregation mean --memory host",
+    "--model tgn --schedule staleness:3 --mitigation catch-up",
+    "--model jodie --schedule staleness:3 --mitigation pres",
 ];
 
 #[test]

@@ -26,8 +26,8 @@ Examples:
   Events from another program:
     tail -f events.jsonl | mspipe serve runs/shop-tgn-1 --http 127.0.0.1:8080 --events -
 
-The server's folder (--to) has the log of all events and the state; a server that is started with the same
-folder goes on where the last one was, however that ended. The run itself stays as it is.";
+The server's folder (--to) has the log of all events and the state; a server that is started with
+the same folder goes on where the last one was, however that ended. The run itself stays as it is.";
 
 /// Arguments of `mspipe serve`.
 #[derive(Debug, Args)]

@@ -11,7 +11,7 @@ use super::error::PredictError;
 use super::nodes::Nodes;
 use super::state::{self, Events, Standing, State, Written};
 use super::{FILE_NAME, Predictor};
-use crate::config::{self, RunConfig};
+use crate::config::{self, MitigationName, RunConfig};
 use crate::device::{self, ComputeDevice, DeviceSettings};
 use crate::features::{Features, FollowedRows};
 use crate::graph::{NodeId, Tcsr};
@@ -20,7 +20,7 @@ use crate::memory::host::HostMemory;
 use crate::memory::node_times::NodeTimes;
 use crate::model::init::Initializer;
 use crate::model::tgl_weights::{self, NamedTensor};
-use crate::model::{LinkModel, ModelConfig};
+use crate::model::{LinkModel, ModelConfig, ModelNeeds};
 use crate::run_folder::{DeviceRecord, RunFolder};
 use crate::sampling::NegativePool;
 use crate::sampling::pair_history::Encoding;
@@ -202,7 +202,10 @@ impl Predictor {
             })?;
         let weights = named(arrays.take_group("model."), path)?;
         let mut memory_arrays = arrays.take_group("memory.");
-        let rules = Rules::of(&standing.config, standing.model.needs())?;
+        let mails = memory_arrays.row_width("mails").unwrap_or_default();
+        let slots = mails / standing.model.mail_width();
+        let needs = needs(&standing.model, &standing.config, slots);
+        let rules = Rules::of(&standing.config, needs)?;
         let (mut events, mut features) = match contained {
             Some(contained) => contained_stream(&standing, contained),
             None => store_backed(path, &standing, log, &options.stop)?,
@@ -272,6 +275,15 @@ fn opened(
         ..config.stream_options()
     };
     Ok(Arc::new(EventLog::open(&config.source.data, &options)?))
+}
+
+/// What the model needs. A run whose rows caught up has kept several pieces of mail for each node.
+fn needs(model: &ModelConfig, config: &RunConfig, kept: usize) -> ModelNeeds {
+    let mut needs = model.needs();
+    if config.pipeline.mitigation == MitigationName::CatchUp {
+        needs.mail_slots = kept.max(1);
+    }
+    needs
 }
 
 /// The tensors of a group of arrays.
@@ -359,6 +371,7 @@ impl Session {
     /// What a predictor after the first `end` events is made of.
     fn parts(&self, log: &Arc<EventLog>, end: usize) -> Result<Parts, PredictError> {
         let nodes = Nodes::of(log, end)?;
+        let slots = self.clock.rule().mail_slots;
         let encoding = self.sampling.histories.read.then(|| {
             let given = self
                 .weights
@@ -368,7 +381,7 @@ impl Session {
         });
         Ok(Parts {
             standing: self.standing(log, &nodes, end),
-            rules: Rules::of(&self.config, self.model.needs())?,
+            rules: Rules::of(&self.config, needs(&self.model, &self.config, slots))?,
             events: columns(log, end),
             features: self.sampling.features.to_follow(end, log.nodes()),
             encoding,
