@@ -19,7 +19,7 @@ use mspipe::sampling::Neighbors;
 
 use crate::on_device;
 use crate::operations::{floats, numbers};
-use crate::schedules::{MODELS, Outcome, SHORT, three, train};
+use crate::schedules::{MODELS, Outcome, SHORT, same_wherever_memory_lies, train};
 
 const NODES: usize = 8;
 
@@ -289,16 +289,8 @@ fn without_staleness_the_bits_are_those_of_none() {
 #[test]
 fn a_run_loses_no_mail_and_is_the_same_wherever_memory_lies() {
     for model in MODELS.into_iter().filter(|model| *model != "apan") {
-        let stale = "--schedule staleness:3 --memory";
-        let reference = caught_up(model, &format!("{stale} device"));
-        reference.must_be_stale(three);
-        for options in [
-            format!("{stale} host"),
-            format!("{stale} host --queue-depth 5"),
-        ] {
-            caught_up(model, &options).must_equal(&reference, &format!("{model} {options}"));
-        }
-        let none = train(model, SHORT, &format!("{stale} host"));
+        let reference = same_wherever_memory_lies(model, caught_up);
+        let none = train(model, SHORT, "--schedule staleness:3 --memory host");
         assert_ne!(none.losses, reference.losses, "{model}");
         let lost = |outcome: &Outcome| -> u64 {
             let lines = outcome.ledger.iter();

@@ -18,7 +18,7 @@ use mspipe::train::upload;
 
 use crate::on_device;
 use crate::operations::{draws, floats, numbers, projection};
-use crate::schedules::{MODELS, Outcome, SHORT, config, three, train};
+use crate::schedules::{MODELS, Outcome, SHORT, config, same_wherever_memory_lies, train};
 
 const NODES: usize = 3;
 const WIDTH: usize = 2;
@@ -299,15 +299,7 @@ fn without_prediction_and_coherence_the_bits_are_those_of_none() {
 #[test]
 fn a_run_is_the_same_wherever_memory_lies() {
     for model in MODELS {
-        let stale = "--schedule staleness:3 --memory";
-        let reference = smoothed(model, &format!("{stale} device"));
-        reference.must_be_stale(three);
-        for options in [
-            format!("{stale} host"),
-            format!("{stale} host --queue-depth 5"),
-        ] {
-            smoothed(model, &options).must_equal(&reference, &format!("{model} {options}"));
-        }
+        same_wherever_memory_lies(model, smoothed);
     }
 }
 

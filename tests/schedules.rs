@@ -279,6 +279,24 @@ pub(crate) fn auto_tries_whether_to_overlap_and_its_ledger_replays_that() {
     }
 }
 
+/// What `train` gives where three updates may be missing, which is the same wherever memory lies.
+#[cfg(test)]
+pub(crate) fn same_wherever_memory_lies(
+    model: &str,
+    train: impl Fn(&str, &str) -> Outcome,
+) -> Outcome {
+    let stale = "--schedule staleness:3 --memory";
+    let reference = train(model, &format!("{stale} device"));
+    reference.must_be_stale(three);
+    for options in [
+        format!("{stale} host"),
+        format!("{stale} host --queue-depth 5"),
+    ] {
+        train(model, &options).must_equal(&reference, &format!("{model} {options}"));
+    }
+    reference
+}
+
 /// Options that replay a ledger.
 fn replay(path: &Path) -> String {
     let path = path.display().to_string();

@@ -14,17 +14,6 @@ use mspipe::{console, interrupt};
 
 use super::report;
 
-const FEW: &str = "\
-Examples:
-  A model on the head of a stream, with initial weights:
-    mspipe audit --data wikipedia.csv --model tgn
-  The settings and weights of a run:
-    mspipe audit runs/wikipedia-tgn-1
-  More of the stream, changed around more events:
-    mspipe audit --data wikipedia.csv --model apan --limit-events 10000 --probes 20
-
-These are what a person needs first; 'mspipe audit --help' has all options and more examples.";
-
 const EXAMPLES: &str = "\
 Examples:
   A model on the head of a stream, with initial weights:
@@ -32,7 +21,12 @@ Examples:
   The settings and weights of a run:
     mspipe audit runs/wikipedia-tgn-1
   More of the stream, changed around more events:
-    mspipe audit --data wikipedia.csv --model apan --limit-events 10000 --probes 20
+    mspipe audit --data wikipedia.csv --model apan --limit-events 10000 --probes 20";
+
+const FIRST: &str = "\
+These are what a person needs first; 'mspipe audit --help' has all options and more examples.";
+
+const MORE: &str = "  \
   Another protocol and another sampler; for a script:
     mspipe audit --data wikipedia.csv --protocol tgb --sampler uniform --json
 
@@ -61,7 +55,11 @@ fn first(option: Arg) -> Arg {
 
 /// Arguments of `mspipe audit`.
 #[derive(Debug, Args)]
-#[command(after_help = FEW, after_long_help = EXAMPLES, mut_args(first))]
+#[command(
+    after_help = format!("{EXAMPLES}\n\n{FIRST}"),
+    after_long_help = format!("{EXAMPLES}\n{MORE}"),
+    mut_args(first)
+)]
 pub(crate) struct AuditArgs {
     /// Folder of a run: its weights and its settings, which options change
     run: Option<PathBuf>,

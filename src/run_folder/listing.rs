@@ -117,24 +117,24 @@ impl FoundRun {
         self.epochs.len()
     }
 
+    /// The measure that its numbers are of: its name, and where metrics have it.
+    fn measured(&self) -> (&'static str, &'static str) {
+        match (self.task, self.monitor) {
+            (Task::Node, _) | (_, Monitor::ValAuc) => ("AUC", "/auc"),
+            (_, Monitor::ValMrr) => ("MRR", "/ranking/mrr"),
+            (_, Monitor::ValApBatchMean) => ("batch AP", "/ap_batch_mean"),
+            (_, Monitor::ValAp) => ("AP", "/ap"),
+        }
+    }
+
     /// The name of the measure that its numbers are of.
     pub fn measure(&self) -> &'static str {
-        match (self.task, self.monitor) {
-            (Task::Node, _) | (_, Monitor::ValAuc) => "AUC",
-            (_, Monitor::ValMrr) => "MRR",
-            (_, Monitor::ValApBatchMean) => "batch AP",
-            (_, Monitor::ValAp) => "AP",
-        }
+        self.measured().0
     }
 
     /// The measure in metrics.
     fn of(&self, metrics: &Value) -> Option<f64> {
-        match (self.task, self.monitor) {
-            (Task::Node, _) | (_, Monitor::ValAuc) => metrics["auc"].as_f64(),
-            (_, Monitor::ValMrr) => metrics["ranking"]["mrr"].as_f64(),
-            (_, Monitor::ValApBatchMean) => metrics["ap_batch_mean"].as_f64(),
-            (_, Monitor::ValAp) => metrics["ap"].as_f64(),
-        }
+        metrics.pointer(self.measured().1)?.as_f64()
     }
 
     /// The measure of each epoch's validation; NaN where there is none.

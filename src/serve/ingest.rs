@@ -92,11 +92,7 @@ fn follow_batch(
 ) -> Result<(), PredictError> {
     for &(place, events) in batch {
         let one = predictor.observe(events, group[place].late)?;
-        let all = &mut updated[place];
-        all.events += one.events;
-        all.moved += one.moved;
-        all.refused += one.refused;
-        all.new_nodes += one.new_nodes;
+        updated[place].add(&one);
     }
     predictor.follow()
 }

@@ -16,7 +16,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, BufReader, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
-use mspipe_datasets::NodeKey;
+use mspipe_datasets::{NodeKey, whole_file};
 use sha2::{Digest, Sha256};
 
 use super::error::ServeError;
@@ -134,10 +134,8 @@ impl Log {
         self.file.write_all(&header)?;
         self.file.sync_all()?;
         // The name is on disk too.
-        if let Some(folder) = self.path.parent()
-            && let Ok(folder) = File::open(folder)
-        {
-            folder.sync_all().ok();
+        if let Some(folder) = self.path.parent() {
+            whole_file::sync_folder(folder);
         }
         Ok(())
     }

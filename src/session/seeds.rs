@@ -105,27 +105,39 @@ fn train_seeds(
         if path.join("summary.json").exists() {
             continue;
         }
-        let (summary, run) = if path.join("config.json").exists() {
-            let change = |run: &mut RunConfig| {
-                run.source.clone_from(&config.source);
-                run.machine.clone_from(&config.machine);
-                Ok(())
-            };
-            runs::resume(path, change, stop, |session, device, folder, place| {
-                observer.begins(session, device, folder, place)
-            })?
-        } else {
-            let mut own = config.clone();
-            own.training.seed += nth as u64;
-            own.start.seeds = None;
-            own.output.out = Some(path.clone());
-            runs::run(own, stop, |session, device, folder| {
-                observer.begins(session, device, folder, None)
-            })?
-        };
-        observer.ended(&summary, &run);
+        let mut own = config.clone();
+        own.training.seed += nth as u64;
+        own.start.seeds = None;
+        train_in(path, own, stop, observer)?;
     }
     let all = OverSeeds::read(&folders)?;
     folder.write_summary(&all)?;
     Ok(all)
+}
+
+/// Trains the run of `config` in the folder `path`, or goes on with the one that was begun there, with the
+/// stream's place and the machine of `config`.
+pub(super) fn train_in(
+    path: &Path,
+    mut config: RunConfig,
+    stop: &Stop,
+    observer: &mut impl SeedsObserver,
+) -> Result<(), SessionError> {
+    let (summary, run) = if path.join("config.json").exists() {
+        let change = |run: &mut RunConfig| {
+            run.source.clone_from(&config.source);
+            run.machine.clone_from(&config.machine);
+            Ok(())
+        };
+        runs::resume(path, change, stop, |session, device, folder, place| {
+            observer.begins(session, device, folder, place)
+        })?
+    } else {
+        config.output.out = Some(path.to_owned());
+        runs::run(config, stop, |session, device, folder| {
+            observer.begins(session, device, folder, None)
+        })?
+    };
+    observer.ended(&summary, &run);
+    Ok(())
 }

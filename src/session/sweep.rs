@@ -17,8 +17,8 @@ use serde::Serialize;
 
 pub use plan::{Method, SweepError, SweepPlan, Trial};
 
-use super::{SeedsObserver, SessionError, runs};
-use crate::config::RunConfig;
+use super::seeds::train_in;
+use super::{SeedsObserver, SessionError};
 use crate::run_folder::RunFolderError;
 use crate::run_folder::listing::{self, FoundRun};
 use crate::train::error::TrainError;
@@ -166,27 +166,8 @@ fn train_one(
     }
     let mut config = trial.config.clone();
     config.training.epochs = epochs;
-    config.output.out = Some(folder.to_owned());
-    let trained = match folder.join("config.json").exists() {
-        true => {
-            let change = |run: &mut RunConfig| {
-                run.source.clone_from(&config.source);
-                run.machine.clone_from(&config.machine);
-                Ok(())
-            };
-            runs::resume(folder, change, stop, |session, device, folder, place| {
-                observer.begins(session, device, folder, place)
-            })
-        }
-        false => runs::run(config, stop, |session, device, folder| {
-            observer.begins(session, device, folder, None)
-        }),
-    };
-    match trained {
-        Ok((summary, folder)) => {
-            observer.ended(&summary, &folder);
-            result(None)
-        }
+    match train_in(folder, config, stop, observer) {
+        Ok(()) => result(None),
         // A learning rate that is too large is a result of a sweep, and no end of it.
         Err(SessionError::Train(error @ TrainError::Diverged { .. })) => {
             result(Some(error.to_string()))

@@ -53,6 +53,16 @@ pub struct Updated {
     pub new_nodes: usize,
 }
 
+impl Updated {
+    /// Adds what another update did.
+    pub(crate) fn add(&mut self, other: &Updated) {
+        self.events += other.events;
+        self.moved += other.moved;
+        self.refused += other.refused;
+        self.new_nodes += other.new_nodes;
+    }
+}
+
 impl Predictor {
     /// Has memory follow `events`, which come after all so far, in batches of at most as many events as
     /// in training. What is given at once and fits into a batch is one batch: fewer calls take less
@@ -259,11 +269,7 @@ impl Predictor {
             let end = (first + step).min(log.events());
             let events = self.events_within(log, &nodes, first..end)?;
             self.check(&events, first)?;
-            let updated = self.update(&events, late)?;
-            all.events += updated.events;
-            all.moved += updated.moved;
-            all.refused += updated.refused;
-            all.new_nodes += updated.new_nodes;
+            all.add(&self.update(&events, late)?);
         }
         Ok(all)
     }

@@ -10,7 +10,7 @@ use mspipe::report::chart::{Join, Lines, Point, Series};
 use mspipe::report::{Block, Table};
 
 use super::super::experiment::{Experiment, Outcome, distinct};
-use crate::cell::{Cell, name_of};
+use crate::cell::{self, Cell, name_of};
 use crate::schedules::or_dash;
 
 /// A chart and a table for each stream and variant.
@@ -74,7 +74,7 @@ fn chart(series: &[&Outcome]) -> Lines {
 }
 
 fn point(outcome: &Outcome) -> Point {
-    let spread = Spread::of(measures(outcome));
+    let spread = cell::Spread::of(&measures(outcome));
     Point {
         x: lost(outcome).unwrap_or(0.0),
         y: spread.mean,
@@ -111,7 +111,7 @@ fn table(series: &[&Outcome]) -> Table {
             name_of(&mitigation(outcome)),
             batch_size(outcome).to_string(),
             outcome.row.k_text(),
-            spread_text(&Spread::of(measures(outcome))),
+            cell::Spread::of(&measures(outcome)).to_string(),
             or_dash(compared.map(|compared| difference_text(&compared.difference))),
             or_dash(won.map(|share| format!("{:.0} %", 100.0 * share))),
             or_dash(lost(outcome).map(|lost| format!("{lost:.1} %"))),
@@ -205,13 +205,6 @@ fn counts(outcome: &Outcome) -> Option<StaleMemory> {
 fn lost(outcome: &Outcome) -> Option<f64> {
     let counts = counts(outcome)?;
     Some(percent(counts.mail_lost, counts.mail_overwritten))
-}
-
-fn spread_text(spread: &Spread) -> String {
-    match spread.deviation {
-        Some(deviation) => format!("{:.4} ± {deviation:.4}", spread.mean),
-        None => format!("{:.4}", spread.mean),
-    }
 }
 
 fn difference_text(difference: &Spread) -> String {
