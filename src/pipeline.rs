@@ -18,6 +18,7 @@
 //! | [`executor`], [`ending`] | what runs the steps: several threads, or one; how a run ends |
 //! | [`trace`], [`ledger`] | what happened: spans, staleness |
 //! | [`staleness`] | what the rule does: lost mail, stale rows |
+//! | [`probe`] | what stale memory does to gradients, where a run looks |
 //! | [`clock`] | time, so that tests need no sleeping |
 //!
 //! This module imports nothing of the project. Source: MSPipe, section 3.
@@ -30,6 +31,7 @@ pub(crate) mod flow;
 pub mod ledger;
 pub mod link;
 mod monitor;
+pub mod probe;
 pub mod profile;
 pub mod queue;
 pub mod residency;

@@ -5,15 +5,17 @@
 //! | [`chart`] | charts as SVG: lines, points, bars, stacks |
 //! | [`run`] | the report of one run, made from its run folder |
 //! | [`comparison`] | the report of several runs |
+//! | [`probes`] | what probes of a run found |
 //!
 //! Invariants: the page needs nothing but itself (styles and charts are inside, no script, no
 //! address is loaded); it follows the reader's light or dark setting; whatever comes from outside
 //! is escaped; SYNTHETIC and EMULATED stand out wherever they are said.
 //!
-//! It knows nothing of runs, except [`run`] and [`comparison`].
+//! It knows nothing of runs, except [`run`], [`comparison`] and [`probes`].
 
 pub mod chart;
 pub mod comparison;
+pub mod probes;
 pub mod run;
 
 use std::fmt::Write as _;

@@ -2,7 +2,7 @@
 //! `timeline.svg`, `weights.safetensors`, `state.safetensors`, checkpoints, `summary.json`.
 //!
 //! `config.json` holds the resolved settings, `metrics.jsonl` one line for each iteration's
-//! loss and each epoch, `ledger.jsonl` how stale the memory was that each iteration read,
+//! loss, each epoch and each probe, `ledger.jsonl` how stale the memory was that each iteration read,
 //! `trace.json` the stages of the last epoch as Chrome's and Perfetto's trace viewers take
 //! them, `events.out.tfevents…` (with `--log tensorboard`) what TensorBoard reads, `timeline.svg` a few iterations of it as a chart, `weights.safetensors` the weights of
 //! the best epoch so far, which the test uses
@@ -41,6 +41,7 @@ use place::{missing_folders, names_in, numbered_folder, refuse_foreign, remove_f
 
 use crate::checkpoint::{DAMAGED, LAST, PREVIOUS};
 use crate::config::{ConfigError, RunConfig, Task};
+use crate::pipeline::probe::Probe;
 use crate::pipeline::trace::Record;
 use crate::report::chart::Timeline;
 use crate::weights;
@@ -421,6 +422,19 @@ impl MetricsLog {
         let mut lines = Vec::new();
         for (offset, loss) in losses.iter().enumerate() {
             let line = json!({"epoch": epoch, "iteration": first + offset, "loss": loss});
+            writeln!(lines, "{line}")?;
+        }
+        self.lines.write(&lines)
+    }
+
+    /// One line for each iteration that was probed.
+    ///
+    /// # Errors
+    /// When the file can't be written.
+    pub(crate) fn probes(&mut self, epoch: usize, probes: &[Probe]) -> io::Result<()> {
+        let mut lines = Vec::new();
+        for probe in probes {
+            let line = json!({"epoch": epoch, "probe": probe});
             writeln!(lines, "{line}")?;
         }
         self.lines.write(&lines)

@@ -17,6 +17,7 @@ pub mod optimizer;
 pub(crate) mod pair_scores;
 pub(crate) mod pair_statistics;
 pub mod pass;
+pub mod probes;
 pub(crate) mod progress;
 mod queue_times;
 pub(crate) mod saving;

@@ -9,6 +9,7 @@ use clap::Parser;
 use mspipe::config::RunConfig;
 use mspipe::memory::node_memory::NodeMemory;
 use mspipe::pipeline::ledger::{self, LedgerLine};
+use mspipe::pipeline::profile::MEASURING_SLACK;
 use mspipe::pipeline::staleness::StaleMemory;
 use mspipe::pipeline::turns::Running;
 use mspipe::session::Session;
@@ -102,18 +103,19 @@ pub(crate) fn train(model: &str, events: &str, options: &str) -> Outcome {
 /// Settings of such a run.
 pub(crate) fn config(model: &str, events: &str, options: &str) -> RunConfig {
     const SMALL: &str = "mspipe --batch-size 25 --edge-features random:4 --width 16 --time-width 8 --fanout 4 \
-                         --mail-slots 3 --learning-rate 1e-3";
+                         --mail-slots 3";
     let data = match options.contains("--data ") {
         true => "",
         false => "--data synthetic:wikipedia:scale=0.01",
     };
-    let epochs = if options.contains("--epochs") {
-        ""
-    } else {
-        "--epochs 1"
+    let unless_given = |option: &str, value: &str| match options.contains(option) {
+        true => String::new(),
+        false => format!("{option} {value}"),
     };
+    let epochs = unless_given("--epochs", "1");
+    let rate = unless_given("--learning-rate", "1e-3");
     let chosen =
-        format!("{SMALL} {data} --model {model} --limit-events {events} {epochs} {options}");
+        format!("{SMALL} {data} --model {model} --limit-events {events} {epochs} {rate} {options}");
     let config = Options::try_parse_from(chosen.split_whitespace()).unwrap_or_else(|error| {
         panic!("{error}");
     });
@@ -244,15 +246,6 @@ pub(crate) fn auto_tries_whether_to_overlap_and_its_ledger_replays_that() {
         .chunk_by(|line, next| (line.running, line.epoch) == (next.running, next.epoch))
         .map(|part| (part[0].running.unwrap(), part.len()))
         .collect();
-    let (in_turn, overlapped) = (Running::InTurn, Running::Overlapped);
-    // The first part of an epoch that is too short to measure would be tried again.
-    let expected = [
-        (in_turn, 16),
-        (overlapped, 16),
-        (in_turn, 12),
-        (overlapped, 44),
-    ];
-    assert_eq!(parts, expected);
     let choices: Vec<_> = auto
         .ledger
         .iter()
@@ -261,10 +254,17 @@ pub(crate) fn auto_tries_whether_to_overlap_and_its_ledger_replays_that() {
     assert_eq!(choices.len(), 1);
     assert_eq!((choices[0].epoch, choices[0].iteration), (2, 16));
     let choice = choices[0].choice.unwrap();
-    assert!(
-        choice.running == overlapped && choice.overlapped < choice.in_turn,
-        "{choice:?}"
-    );
+    let (in_turn, overlapped) = (Running::InTurn, Running::Overlapped);
+    // Which it is the machine decides, and it may be busy with something else.
+    let quicker = choice.overlapped < choice.in_turn.mul_f64(1.0 - MEASURING_SLACK);
+    assert_eq!(choice.running == overlapped, quicker, "{choice:?}");
+    // The first part of an epoch that is too short to measure would be tried again.
+    let mut expected = vec![(in_turn, 16), (overlapped, 16), (in_turn, 12)];
+    expected.extend(match choice.running {
+        Running::Overlapped => vec![(overlapped, 44)],
+        Running::InTurn => vec![(overlapped, 16), (in_turn, 28)],
+    });
+    assert_eq!(parts, expected);
     auto.must_be_stale(|line| match line.running {
         Some(Running::Overlapped) => line.k,
         _ => 1,

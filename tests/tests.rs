@@ -71,6 +71,8 @@ mod predict;
 mod predict_cli;
 /// Prediction and correction of memory: by hand, its gradients, and in runs.
 mod pres;
+/// Stale memory and gradients against those that are not stale, beside a run.
+mod probes;
 /// What an iteration costs: rows, shares, and their absence.
 mod profiler;
 /// The program in a folder of its own.

@@ -9,6 +9,7 @@ use clap::ValueEnum;
 use mspipe::config::RunConfig;
 use mspipe::eval::LinkMetrics;
 use mspipe::pipeline::Stage;
+use mspipe::pipeline::probe::Probe;
 use mspipe::pipeline::staleness::StaleMemory;
 use mspipe::profiler::machine::median;
 use mspipe::run_folder::QueueSeconds;
@@ -109,6 +110,9 @@ pub struct Cell {
     pub edgebank_ap: f64,
     /// Memory rows that the mitigation corrected in an iteration, the mean; none without one.
     pub corrected_rows: Option<f64>,
+    /// What probes found, if the run was probed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub probes: Vec<Probe>,
     /// GFLOP/s of the product of [`crate::matmul`], before and after.
     pub matmul_gflops: [f64; 2],
 }

@@ -399,6 +399,7 @@ impl Training {
             k_changes: observed.k_changes,
             ages: observed.ages,
             in_flight: observed.in_flight,
+            probes: observed.probes,
             test: summary.test.own_pool,
             test_other_pool: summary.test.other_pool,
             edgebank_ap: summary.edgebank.unlimited.test_ap,

@@ -69,13 +69,14 @@ impl Iterations {
                 reads: Vec::new(),
                 staleness: &mut self.staleness,
                 iterations: usize::MAX,
+                probes: None,
             };
             let (pass, iteration) = (&self.pass, self.next);
             let failed_at = || format!("iteration {iteration}");
             let sampled = pass.sample(iteration).with_context(failed_at)?;
             let prepared = pass.fetch_features(sampled);
             let fetched = pass.fetch_memory(prepared, &**memory, &autodiff);
-            let commit = training.train(iteration, fetched);
+            let commit = training.train(iteration, fetched).with_context(failed_at)?;
             memory.commit(commit).with_context(failed_at)?;
             last_loss = training.unread.pop();
             self.next += 1;

@@ -141,6 +141,7 @@ const RULES: &[Rule] = &[
     ("limit_events", ALL, Need::Nothing),
     ("out", &[Link, Node], Need::Nothing),
     ("log", &[Link], Need::Nothing),
+    ("probe_every", &[Link], Need::Nothing),
     ("profile", &[Link], Need::Nothing),
     ("threads", ALL, Need::Nothing),
     ("checkpoint_every", &[Link], Need::Nothing),

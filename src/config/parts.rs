@@ -4,6 +4,7 @@
 //! names none comes first, and is what most runs need.
 
 use std::fmt;
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
@@ -636,6 +637,12 @@ pub struct OutputSettings {
     /// Folder of the run; must not hold a run yet [default: runs/DATA-MODEL-NUMBER]
     #[arg(long, value_name = "DIR", help_heading = "Run")]
     pub out: Option<PathBuf>,
+
+    /// Compare each N-th iteration with what memory that is not stale would give: errors of memory and of
+    /// gradients, their norms and smoothness, into metrics.jsonl and the report. Costs a second forward
+    /// pass an iteration, and changes no number of the run
+    #[arg(long, value_name = "N", help_heading = "Pipeline")]
+    pub probe_every: Option<NonZeroUsize>,
 
     /// Also write losses, metrics and settings as another program reads them, into the run's folder
     #[arg(long, value_enum, value_name = "PROGRAM", help_heading = "Run")]

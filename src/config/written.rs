@@ -1,6 +1,7 @@
 //! `config.json`: the settings side by side, whatever part they are of, with the names and in the
 //! order that they have had since the first run.
 
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -95,6 +96,8 @@ written! {
     out: Option<PathBuf> = output.out,
     #[serde(default)]
     log: Option<LogName> = output.log,
+    #[serde(default)]
+    probe_every: Option<NonZeroUsize> = output.probe_every,
     sampler: SamplerName = model.sampler,
     time_delta: Option<TimeDelta> = model.time_delta,
     #[serde(default = "none_yet")]
@@ -229,7 +232,10 @@ mod tests {
             "  \"device\": \"cpu\",\n",
             "  \"kernels\": \"auto\",\n  \"limits\": \"adapter\",\n",
         ),
-        ("  \"out\": \"b\",\n", "  \"log\": null,\n"),
+        (
+            "  \"out\": \"b\",\n",
+            "  \"log\": null,\n  \"probe_every\": null,\n",
+        ),
         (
             "  \"time_delta\": \"query\",\n",
             "  \"pair_history\": \"off\",\n",

@@ -15,8 +15,9 @@ use serde_json::Value;
 use thiserror::Error;
 
 use super::chart::{Bars, Join, Lines, Point, Series, Stacks, short, thousands};
-use super::{Block, Document, Figure, Section, Table};
+use super::{Block, Document, Figure, Section, Table, probes};
 use crate::pipeline::Stage;
+use crate::pipeline::probe::Probe;
 use crate::pipeline::staleness::{StaleMemory, percent, stale_rows};
 
 /// Name of the report in the run folder.
@@ -85,9 +86,12 @@ pub(crate) fn document(folder: &Path) -> Result<Document, RunReportError> {
         error,
         expected: "summary",
     })?;
-    let losses: Vec<f64> = lines(&folder.join("metrics.jsonl"), "metrics")?
-        .iter()
+    let metrics = lines(&folder.join("metrics.jsonl"), "metrics")?;
+    let losses: Vec<f64> = (metrics.iter())
         .filter_map(|line| line["loss"].as_f64())
+        .collect();
+    let probes: Vec<Probe> = (metrics.iter())
+        .filter_map(|line| Probe::deserialize(line.get("probe")?).ok())
         .collect();
     let ledger = lines(&folder.join("ledger.jsonl"), "ledger")?;
     let timeline = fs::read_to_string(folder.join("timeline.svg")).ok();
@@ -121,6 +125,7 @@ pub(crate) fn document(folder: &Path) -> Result<Document, RunReportError> {
             wide: true,
         }]));
     }
+    sections.extend(probes::section(&probes));
     Ok(Document {
         title,
         lead: lead(&summary, synthetic),

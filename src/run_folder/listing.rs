@@ -18,7 +18,14 @@ use crate::eval::Monitor;
 use crate::report::comparison::{self, RunOfPage};
 
 /// Settings that change no number of a run.
-const FREE: [&str; 5] = ["out", "seeds", "threads", "checkpoint_every", "log"];
+const FREE: [&str; 6] = [
+    "out",
+    "seeds",
+    "threads",
+    "checkpoint_every",
+    "log",
+    "probe_every",
+];
 
 /// Folders are looked for this deep.
 const DEPTH: usize = 4;
@@ -313,7 +320,7 @@ fn metrics(path: &Path) -> Result<(Vec<Value>, Vec<f64>), RunFolderError> {
     let lines: Vec<Value> = lines.map_while(Result::ok).collect();
     let losses = lines.iter().filter_map(|line| line["loss"].as_f64());
     let losses = losses.collect();
-    let is_epoch = |line: &Value| line.get("loss").is_none();
+    let is_epoch = |line: &Value| line.get("val").is_some();
     Ok((lines.into_iter().filter(is_epoch).collect(), losses))
 }
 

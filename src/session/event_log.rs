@@ -66,6 +66,18 @@ impl EventLog {
                 }
                 Ok(())
             }
+            TrainEvent::Probed { probes, .. } => {
+                for probe in probes {
+                    let mut values = vec![
+                        ("probe/memory_error", probe.memory_error),
+                        ("probe/gradient_error", probe.gradient_error),
+                        ("probe/squared_gradient", probe.squared_gradient),
+                    ];
+                    values.extend(probe.smoothness.map(|value| ("probe/smoothness", value)));
+                    self.file()?.scalars(probe.trained as u64 - 1, &values)?;
+                }
+                Ok(())
+            }
             TrainEvent::EpochDone { epoch, record } => {
                 self.last = self.step(epoch, 0);
                 let mut values = vec![

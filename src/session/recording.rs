@@ -258,6 +258,7 @@ impl Recording<'_> {
                 ledger::write(lines, &mut text)?;
                 self.ledger.write(&text)
             }
+            TrainEvent::Probed { epoch, probes } => self.metrics.probes(epoch, probes),
             TrainEvent::EpochRecorded(record) => self.folder.write_trace(record),
             TrainEvent::EpochDone { epoch, record } => self.metrics.epoch(epoch, record),
             TrainEvent::Best { weights, .. } => {

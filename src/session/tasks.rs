@@ -31,6 +31,7 @@ use crate::train::node_classification::{
 };
 use crate::train::observer::{Observer, TrainEvent};
 use crate::train::optimizer::OptimizerRule;
+use crate::train::probes::Probes;
 use crate::train::progress::Progress;
 use crate::train::trainer::Trainer;
 use crate::weights;
@@ -116,6 +117,7 @@ impl Session {
             emulated_link: config.pipeline.emulate_link,
             stop: self.stop.clone(),
             keeping: Keeping::new(Every::Never),
+            probes: config.output.probe_every.map(Probes::new),
             progress: Progress::default(),
         })
     }

@@ -18,6 +18,7 @@ use super::evaluation::Evaluator;
 use super::iteration::{self, Plan, Training};
 use super::observer::tell;
 use super::pass::Pass;
+use super::probes::Probes;
 use super::progress::{Best, Progress};
 use super::queue_times::Stopwatch;
 use super::trainer::Trainer;
@@ -44,6 +45,10 @@ use super::observer::{EpochRecord, Observer, TrainEvent, TrainRecord};
 /// Losses that may wait on the device before they are read.
 const UNREAD_LOSSES: usize = 32;
 
+/// What is said of an epoch that was resumed.
+const UNPROBED: &str = "nothing is probed in the rest of the epoch: memory that is not stale has to follow it \
+                        from its beginning";
+
 /// Iterations of an epoch whose stages are in its trace.
 const TRACED: usize = 400;
 
@@ -69,6 +74,8 @@ pub struct TrainLoop {
     pub stop: Stop,
     /// When its state is kept.
     pub keeping: Keeping,
+    /// Compares it with a run whose memory is not stale, if that is asked for.
+    pub probes: Option<Probes>,
     /// Where it stands.
     pub progress: Progress,
 }
@@ -352,8 +359,14 @@ impl TrainLoop {
         if self.progress.iteration == 0 {
             self.memory.reset();
             self.progress.staleness = self.new_staleness();
+            if let Some(probes) = &mut self.probes {
+                probes.begin_epoch(&self.memory);
+            }
         }
         tell(observer, TrainEvent::EpochBegins { epoch, iterations })?;
+        if self.probes.as_ref().is_some_and(|probes| !probes.follows()) {
+            warn(observer, UNPROBED)?;
+        }
         let clock = WallClock::start();
         let mut record = Record::default();
         // After a pause that came with the last iteration, its updates belong to the epoch.
@@ -373,6 +386,9 @@ impl TrainLoop {
             if deadline.is_over() {
                 return Ok(None);
             }
+        }
+        if let Some(probes) = &mut self.probes {
+            probes.end_epoch();
         }
         Ok(Some(record))
     }
@@ -400,6 +416,7 @@ impl TrainLoop {
             staleness: &mut progress.staleness,
             iterations: pass.iterations(),
             reads: Vec::with_capacity(end - first),
+            probes: self.probes.as_mut(),
         };
         let losses = &mut progress.losses;
         let (mut failure, mut ended_early, mut moments) = (None, false, Vec::new());
@@ -455,6 +472,16 @@ impl TrainLoop {
         self.scheduler.ran(&moments, &mut record.ledger);
         progress.trained(&mut record, reads, unapplied, begin.elapsed());
         tell(observer, TrainEvent::Ledger(&record.ledger))?;
+        let probed = self.probes.as_mut().map(Probes::take).unwrap_or_default();
+        if !probed.is_empty() {
+            tell(
+                observer,
+                TrainEvent::Probed {
+                    epoch,
+                    probes: &probed,
+                },
+            )?;
+        }
         Ok((record, ended_early))
     }
 

@@ -26,6 +26,7 @@ use bytemuck::cast_slice;
 
 use super::error::StageError;
 use super::pass::{LayoutFeatures, Pass};
+use super::probes::Probes;
 use super::queue_times::Stopwatch;
 use super::submission;
 use super::trainer::{Begun, Trainer};
@@ -38,7 +39,7 @@ use crate::memory::node_memory::NodeMemory;
 use crate::memory::node_times::FetchedTimes;
 use crate::memory::write_back::{Pending, Update, WriteBack};
 use crate::memory::{FetchedMemory, MemoryCommit, MemoryRequest, MemoryStore};
-use crate::model::ModelInput;
+use crate::model::{DropoutKey, ModelInput};
 use crate::pipeline::Stage;
 use crate::pipeline::ending::{Proceed, RunError};
 use crate::pipeline::executor::{Executor, Lanes, Segment};
@@ -224,6 +225,8 @@ pub struct Training<'a> {
     pub iterations: usize,
     /// What each iteration read of the memory.
     pub reads: Vec<MemoryRead>,
+    /// Compares it with memory that is not stale, where that is asked for.
+    pub probes: Option<&'a mut Probes>,
 }
 
 /// What an iteration read of the memory.
@@ -241,15 +244,22 @@ pub struct MemoryRead {
 
 impl Training<'_> {
     /// Forward, backward and step on a batch; `iteration` counts from the pass's start.
-    pub fn train(&mut self, iteration: usize, fetched: Fetched) -> MemoryCommit {
-        let begun = self.begin(iteration, &fetched);
+    ///
+    /// # Errors
+    /// When the device does not hand over what a probe compares.
+    pub fn train(
+        &mut self,
+        iteration: usize,
+        fetched: Fetched,
+    ) -> Result<MemoryCommit, StageError> {
+        let begun = self.begin(iteration, &fetched)?;
         let (memory, changes) = (begun.memory(), begun.changes());
-        self.finish(begun, &fetched.input);
-        fetched.commit(memory, changes)
+        self.finish(begun, &fetched.input)?;
+        Ok(fetched.commit(memory, changes))
     }
 
     /// The forward pass as far as the updated memory rows, which are all that stage 5 needs.
-    fn begin(&mut self, iteration: usize, fetched: &Fetched) -> Begun {
+    fn begin(&mut self, iteration: usize, fetched: &Fetched) -> Result<Begun, StageError> {
         let mut ages = AgeHistogram::default();
         let times = &fetched.times;
         times.root_age.iter().for_each(|&age| ages.add(age));
@@ -260,9 +270,36 @@ impl Training<'_> {
             updater_rows: times.updater_rows(),
             corrected: times.corrected,
         });
-        let counter = (self.first_iteration + iteration) as u32;
-        self.trainer
-            .begin(&fetched.input, Some((self.seed, counter)))
+        let before = self.first_iteration + iteration;
+        let key = Some((self.seed, before as u32));
+        let begun = self.trainer.begin(&fetched.input, key);
+        self.follow_fresh(before + 1, fetched, &begun, key)?;
+        Ok(begun)
+    }
+
+    /// Has memory that is not stale follow a batch, of which `begun` is the run's forward pass, where the run
+    /// is probed; `trained` counts its iterations up to this one.
+    fn follow_fresh(
+        &mut self,
+        trained: usize,
+        fetched: &Fetched,
+        begun: &Begun,
+        key: DropoutKey,
+    ) -> Result<(), StageError> {
+        let Some(probes) = &mut self.probes else {
+            return Ok(());
+        };
+        let Some(fresh) = probes.fresh() else {
+            return Ok(());
+        };
+        let (input, times) = fetched.read_from(fresh, self.device);
+        let right = self.trainer.begin(&input, key);
+        fresh.commit(fetched.written_as(right.memory(), right.changes(), times))?;
+        if probes.is_due(trained) {
+            let rows = [begun, &right].map(|begun| fetched.of_roots(begun.memory()));
+            probes.keep(trained, rows, right, input)?;
+        }
+        Ok(())
     }
 
     /// Counts what of the memory read was stale, and which mail went.
@@ -285,10 +322,14 @@ impl Training<'_> {
     }
 
     /// The rest of the forward pass, backward and step.
-    fn finish(&mut self, begun: Begun, input: &ModelInput) {
+    fn finish(&mut self, begun: Begun, input: &ModelInput) -> Result<(), StageError> {
         let (output, gradients) = self.trainer.backward(begun, input);
+        if let Some(probes) = &mut self.probes {
+            probes.compare(self.trainer, &gradients)?;
+        }
         self.trainer.step(gradients);
         self.unread.push(output.loss);
+        Ok(())
     }
 }
 
@@ -317,6 +358,54 @@ impl Fetched {
             mail_routing: self.layout.mail_routing,
             times: self.times,
         }
+    }
+
+    /// What the model reads of a training batch whose memory is another one.
+    pub(super) fn read_from(
+        &self,
+        memory: &dyn MemoryStore,
+        device: &Device,
+    ) -> (ModelInput, FetchedTimes) {
+        let roots = self.batch.roots();
+        let request = MemoryRequest::of(&self.layout, roots.queries());
+        let fetched = memory.fetch(request.training_from(EventId(self.batch.events.start as u32)));
+        let own = &self.input;
+        let edge: Vec<_> = own
+            .layers
+            .iter()
+            .map(|layer| layer.edge.clone().inner())
+            .collect();
+        let node_features = own.node_features.clone().map(Tensor::inner);
+        let input = upload::model_input(&self.layout, &fetched, &edge, node_features, device);
+        let input = ModelInput {
+            pair_history: own.pair_history.clone(),
+            ..input
+        };
+        (input, fetched.times)
+    }
+
+    /// The update of another memory that was read with `times`.
+    pub(super) fn written_as(
+        &self,
+        memory: Tensor<2>,
+        changes: Option<Tensor<2>>,
+        times: FetchedTimes,
+    ) -> MemoryCommit {
+        MemoryCommit {
+            memory,
+            changes,
+            edge: self.edge.clone(),
+            last_writers: self.layout.last_writers.clone(),
+            mail_routing: self.layout.mail_routing.clone(),
+            times,
+        }
+    }
+
+    /// Of `rows`, `[rows, width]`, that of each root, `[roots, width]`.
+    pub(super) fn of_roots(&self, rows: Tensor<2>) -> Tensor<2> {
+        let row = self.layout.root_row.clone();
+        let row = upload::ints(row.clone(), [row.len()], &rows.device());
+        rows.select(0, row)
     }
 
     /// What is written into tables in RAM, and which rows are read back for it; also what the rest
@@ -425,7 +514,7 @@ fn train_on_device(
                             fetched = Some(pass.fetch_memory(batch, *memory, training.device));
                         }
                         Step::Train => {
-                            commits.push_back(training.train(iteration, held(&mut fetched)));
+                            commits.push_back(training.train(iteration, held(&mut fetched))?);
                         }
                         _ => {
                             memory.commit(held(&mut commits.pop_front()))?;
@@ -605,14 +694,14 @@ fn device<'d>(
                 Step::Train | Step::Begin | Step::Finish => {
                     if step != Step::Finish {
                         let (batch, own_edge): (Fetched, _) = held(&mut fetched);
-                        let forward = training.begin(iteration, &batch);
+                        let forward = training.begin(iteration, &batch)?;
                         let (input, back) = batch.write_back(own_edge, &forward);
                         trained = Some(back);
                         begun = Some((forward, input));
                     }
                     if step != Step::Begin {
                         let (forward, input) = held(&mut begun);
-                        training.finish(forward, &input);
+                        training.finish(forward, &input)?;
                     }
                     if step == Step::Finish {
                         submission::flush(training.device)?;

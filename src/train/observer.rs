@@ -14,6 +14,7 @@ use crate::eval::{LinkMetrics, Monitor};
 use crate::model::tgl_weights::Unread;
 use crate::pipeline::StageTimes;
 use crate::pipeline::ledger::LedgerLine;
+use crate::pipeline::probe::Probe;
 use crate::pipeline::staleness::StaleMemory;
 use crate::pipeline::trace::{QueueTotals, Record};
 
@@ -101,6 +102,13 @@ pub enum TrainEvent<'a> {
     },
     /// Consecutive iterations have been trained: what each read.
     Ledger(&'a [LedgerLine]),
+    /// Iterations among them have been compared with memory that is not stale.
+    Probed {
+        /// Epoch, from 1.
+        epoch: usize,
+        /// What was found, in order.
+        probes: &'a [Probe],
+    },
     /// An epoch has been trained: what overlapped, and what each iteration read, since its
     /// beginning or since the run was resumed. An error does not end the run.
     EpochRecorded(&'a Record),

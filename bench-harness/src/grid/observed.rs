@@ -1,10 +1,11 @@
-//! What a grid notes of a run: losses, staleness, ages, what was under way.
+//! What a grid notes of a run: losses, staleness, ages, probes, what was under way.
 //!
 //! It writes the ledger as `mspipe train` does, and draws a timeline of the last epoch.
 
 use std::io;
 
 use mspipe::pipeline::ledger;
+use mspipe::pipeline::probe::Probe;
 use mspipe::pipeline::trace::{Record, Span};
 use mspipe::run_folder::{JsonLines, RunFolder, RunFolderError};
 use mspipe::train::observer::TrainEvent;
@@ -23,6 +24,7 @@ pub(super) struct Observed {
     pub(super) k_changes: Vec<KChange>,
     pub(super) ages: Vec<u64>,
     pub(super) in_flight: InFlight,
+    pub(super) probes: Vec<Probe>,
     iterations: usize,
     corrected: Option<usize>,
 }
@@ -39,6 +41,7 @@ impl Observed {
             k_changes: Vec::new(),
             ages: Vec::new(),
             in_flight: InFlight::default(),
+            probes: Vec::new(),
             iterations: 0,
             corrected: None,
         })
@@ -57,6 +60,7 @@ impl Observed {
         match event {
             TrainEvent::EpochBegins { .. } => self.losses.clear(),
             TrainEvent::Losses { losses, .. } => self.losses.extend_from_slice(losses),
+            TrainEvent::Probed { probes, .. } => self.probes.extend_from_slice(probes),
             TrainEvent::EpochRecorded(record) => return self.note(record),
             _ => {}
         }

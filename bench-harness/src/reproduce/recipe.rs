@@ -22,7 +22,7 @@ macro_rules! recipes {
 }
 
 /// Every recipe by its name, in the order of the report.
-const RECIPES: [(&str, &str); 14] = recipes![
+const RECIPES: [(&str, &str); 15] = recipes![
     "speed-up"
     "stage-times"
     "timeline"
@@ -30,6 +30,7 @@ const RECIPES: [(&str, &str); 14] = recipes![
     "k-over-time"
     "slow-bus"
     "convergence"
+    "gradients"
     "mitigation"
     "frontier"
     "frontier-apan"
@@ -59,6 +60,8 @@ pub enum View {
     Ages,
     /// Validation AP by epoch and by time.
     Convergence,
+    /// Errors of memory and gradients, and how gradients fall.
+    Gradients,
     /// Iterations and bytes under way.
     InFlight,
     /// A table of arms, against the first one.
@@ -79,6 +82,7 @@ impl TryFrom<String> for View {
             "k-over-time" => View::KOverTime,
             "ages" => View::Ages,
             "convergence" => View::Convergence,
+            "gradients" => View::Gradients,
             "in-flight" => View::InFlight,
             "arms" => View::Arms,
             "frontier" => View::Frontier,

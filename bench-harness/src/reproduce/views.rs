@@ -3,6 +3,7 @@
 mod arms;
 mod course;
 mod frontier;
+mod gradients;
 mod speed;
 mod stages;
 mod sweep;
@@ -21,6 +22,7 @@ pub(super) fn show(view: &View, experiment: &Experiment) -> Vec<Block> {
         View::Timeline => course::timeline(experiment),
         View::KOverTime => course::k_over_time(experiment),
         View::Convergence => course::convergence(experiment),
+        View::Gradients => gradients::gradients(experiment),
         View::Ages => course::ages(experiment),
         View::Sweep(setting) => sweep::sweep(experiment, setting),
         View::Arms => arms::arms(experiment),
@@ -39,6 +41,7 @@ pub(super) fn seen(view: &View, experiment: &Experiment) -> Option<String> {
         View::Arms => arms::arms_seen(experiment),
         View::InFlight => Some(arms::in_flight_seen(experiment)),
         View::Frontier => frontier::frontier_seen(experiment),
+        View::Gradients => gradients::gradients_seen(experiment),
         View::TradeOff | View::Timeline | View::Sweep(_) | View::Ages => None,
     }
 }

@@ -91,7 +91,10 @@ impl Progress {
                 let note = || console::note(format!("warning: {message}"));
                 self.bar.suspend(note);
             }
-            TrainEvent::Ledger(_) | TrainEvent::Best { .. } | TrainEvent::Checkpoint { .. } => {}
+            TrainEvent::Ledger(_)
+            | TrainEvent::Probed { .. }
+            | TrainEvent::Best { .. }
+            | TrainEvent::Checkpoint { .. } => {}
         }
         Ok(())
     }

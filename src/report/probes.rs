@@ -1,0 +1,89 @@
+//! What probes of a run found, drawn: how far stale memory and its gradients are from what they should be, and
+//! how gradients fall.
+
+use super::chart::{Lines, Point, Series};
+use super::{Block, Section};
+use crate::pipeline::probe::{Probe, ProbeMeans, falling};
+
+/// A series of the chart of [`falling_chart`].
+pub fn falling_series(name: &str, color: usize, probes: &[Probe]) -> Series {
+    let point = |(x, y)| Point {
+        x,
+        y,
+        deviation: None,
+    };
+    Series {
+        name: name.to_owned(),
+        color,
+        points: falling(probes).into_iter().map(point).collect(),
+    }
+}
+
+/// How gradients fall with the iterations.
+pub fn falling_chart(title: &str, series: Vec<Series>) -> Lines {
+    Lines {
+        title: title.to_owned(),
+        x_name: "log10 of T, the training iterations".to_owned(),
+        y_name: "log10 of the mean ‖g‖² up to T".to_owned(),
+        series,
+        ..Lines::default()
+    }
+}
+
+/// The part of a run's report; none where nothing was probed.
+pub(super) fn section(probes: &[Probe]) -> Option<Section> {
+    let means = ProbeMeans::of(probes)?;
+    let slope = means.slope.map_or_else(String::new, |slope| {
+        format!(" The mean of ‖g‖² changes as T^({slope:.2}); the theorem says T^(-0.5) at worst.")
+    });
+    let smoothness = means.smoothness.map_or_else(String::new, |value| {
+        format!(" ‖g(W′) − g(W)‖ is {value:.3} times ‖W′ − W‖ (median).")
+    });
+    let text = format!(
+        "{} iterations were compared with memory that is not stale, driven by the same weights. On average the \
+         rows that roots are embedded from are {:.2} % off, and gradients {:.2} %.{smoothness}{slope}",
+        probes.len(),
+        100.0 * means.memory_error,
+        100.0 * means.gradient_error
+    );
+    let mut blocks = vec![Block::Text(text)];
+    if probes.len() > 1 {
+        let fall = falling_chart("Gradients", vec![falling_series("‖g‖²", 2, probes)]);
+        blocks.push(Block::Figures(vec![
+            errors(probes).figure("‖Ŝ − S‖ / ‖S‖ and ‖g(Ŝ) − g(S)‖ / ‖g(S)‖."),
+            fall.figure("Running mean over the probes."),
+        ]));
+    }
+    Some(Section {
+        title: "What staleness did to gradients".to_owned(),
+        blocks,
+    })
+}
+
+/// The errors of each probe, in percent.
+fn errors(probes: &[Probe]) -> Lines {
+    let series = |name: &str, color, of: fn(&Probe) -> f64| Series {
+        name: name.to_owned(),
+        color,
+        points: probes
+            .iter()
+            .map(|probe| Point {
+                x: probe.trained as f64,
+                y: 100.0 * of(probe),
+                deviation: None,
+            })
+            .collect(),
+    };
+    Lines {
+        title: "Errors by staleness".to_owned(),
+        x_name: "training iteration".to_owned(),
+        y_name: "% of what is not stale".to_owned(),
+        series: vec![
+            series("memory", 1, |probe| probe.memory_error),
+            series("gradient", 5, |probe| probe.gradient_error),
+        ],
+        whole: (true, false),
+        from_zero: true,
+        ..Lines::default()
+    }
+}
