@@ -4,6 +4,8 @@
 //! change smoothly with weights and memory, and that stale memory is near to what it should be, and concludes
 //! that the mean of ‖g‖² over T iterations falls as T^(-1/2).
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 /// What an iteration's probe found. Ŝ are the rows that its roots are embedded from, S those of memory that
@@ -49,6 +51,24 @@ impl ProbeMeans {
             smoothness: smoothness.get(smoothness.len() / 2).copied(),
             slope: slope(&falling(probes)),
         })
+    }
+}
+
+impl fmt::Display for ProbeMeans {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "rows that roots are embedded from are {:.2} % off on average, gradients {:.2} %",
+            100.0 * self.memory_error,
+            100.0 * self.gradient_error
+        )?;
+        if let Some(slope) = self.slope {
+            write!(
+                f,
+                "; the mean of ‖g‖² over T iterations changes as T^({slope:.2})"
+            )?;
+        }
+        Ok(())
     }
 }
 

@@ -33,18 +33,15 @@ pub fn falling_chart(title: &str, series: Vec<Series>) -> Lines {
 /// The part of a run's report; none where nothing was probed.
 pub(super) fn section(probes: &[Probe]) -> Option<Section> {
     let means = ProbeMeans::of(probes)?;
-    let slope = means.slope.map_or_else(String::new, |slope| {
-        format!(" The mean of ‖g‖² changes as T^({slope:.2}); the theorem says T^(-0.5) at worst.")
-    });
     let smoothness = means.smoothness.map_or_else(String::new, |value| {
-        format!(" ‖g(W′) − g(W)‖ is {value:.3} times ‖W′ − W‖ (median).")
+        format!(
+            " ‖g(W′) − g(W)‖ is {value:.3} times ‖W′ − W‖ (median, on one batch of each epoch)."
+        )
     });
     let text = format!(
-        "{} iterations were compared with memory that is not stale, driven by the same weights. On average the \
-         rows that roots are embedded from are {:.2} % off, and gradients {:.2} %.{smoothness}{slope}",
-        probes.len(),
-        100.0 * means.memory_error,
-        100.0 * means.gradient_error
+        "{} iterations were compared with memory that is not stale, driven by the same weights: {means}.{smoothness} \
+         The theorem of MSPipe has it fall at least as T^(-0.5), for SGD with steps that shrink likewise.",
+        probes.len()
     );
     let mut blocks = vec![Block::Text(text)];
     if probes.len() > 1 {

@@ -8,6 +8,7 @@ use indicatif::{HumanBytes, HumanCount, HumanDuration, ProgressBar, ProgressStyl
 use mspipe::console;
 use mspipe::device::ComputeDevice;
 use mspipe::pipeline::Stage;
+use mspipe::pipeline::probe::{Probe, ProbeMeans};
 use mspipe::report::run::RunReportError;
 use mspipe::run_folder::{MachineUse, QueueSeconds, RunFolder, Summary};
 use mspipe::session::Session;
@@ -24,6 +25,7 @@ pub(super) struct Progress {
     title: String,
     epochs: usize,
     batch_size: usize,
+    probes: Vec<Probe>,
     json: bool,
 }
 
@@ -50,6 +52,7 @@ impl Progress {
             title: timeline_title(session),
             epochs: config.training.epochs,
             batch_size: config.training.batch_size,
+            probes: Vec::new(),
             json,
         }
     }
@@ -84,17 +87,23 @@ impl Progress {
                 }
             }
             TrainEvent::EpochRecorded(record) => self.folder.write_timeline(record, &self.title)?,
-            TrainEvent::TrainingEnds(ended) => self.say(&format!("ended     {ended}")),
+            TrainEvent::Probed { probes, .. } => self.probes.extend_from_slice(probes),
+            TrainEvent::TrainingEnds(ended) => {
+                self.say(&format!("ended     {ended}"));
+                if let Some(means) = ProbeMeans::of(&self.probes) {
+                    self.say(&format!(
+                        "probed    {} iterations: {means}",
+                        self.probes.len()
+                    ));
+                }
+            }
             TrainEvent::EvaluationBegins(part) => self.evaluation_begins(part),
             TrainEvent::EpochDone { epoch, record } => self.epoch_done(epoch, record),
             TrainEvent::Warning(message) => {
                 let note = || console::note(format!("warning: {message}"));
                 self.bar.suspend(note);
             }
-            TrainEvent::Ledger(_)
-            | TrainEvent::Probed { .. }
-            | TrainEvent::Best { .. }
-            | TrainEvent::Checkpoint { .. } => {}
+            TrainEvent::Ledger(_) | TrainEvent::Best { .. } | TrainEvent::Checkpoint { .. } => {}
         }
         Ok(())
     }
