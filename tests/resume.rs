@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use mspipe::checkpoint::{self, Checkpoint, Checkpoints, Every, Header};
 use mspipe::config::{MaxTime, RunConfig};
+use mspipe::pipeline::probe::Probe;
 use mspipe::session::Session;
 use mspipe::train::ended::Ended;
 use mspipe::train::error::TrainError;
@@ -25,6 +26,9 @@ use crate::schedules::{Outcome, config};
 /// 14 iterations per epoch.
 const EVENTS: &str = "480";
 const ITERATIONS: usize = 14;
+
+/// How warnings begin that these runs may give.
+const EXPECTED: [&str; 2] = ["the time was up", "nothing is probed"];
 
 /// Keeps a checkpoint every few iterations, and what happened.
 struct Keeper {
@@ -41,6 +45,7 @@ struct Keeper {
     /// Where to sleep for so long.
     sleep_at: Option<((usize, usize), Duration)>,
     warnings: Vec<String>,
+    probes: Vec<Probe>,
     epoch: usize,
 }
 
@@ -56,6 +61,7 @@ impl Keeper {
             stop: Stop::default(),
             sleep_at: None,
             warnings: Vec::new(),
+            probes: Vec::new(),
             epoch: 0,
         }
     }
@@ -101,6 +107,7 @@ impl Keeper {
                 return kept.map_err(io::Error::other);
             }
             TrainEvent::Warning(message) => self.warnings.push(message.to_owned()),
+            TrainEvent::Probed { probes, .. } => self.probes.extend_from_slice(probes),
             _ => {}
         }
         self.outcome.see(event)
@@ -125,7 +132,7 @@ fn train(
         if keeper
             .warnings
             .iter()
-            .any(|warning| !warning.starts_with("the time was up"))
+            .any(|warning| !EXPECTED.iter().any(|start| warning.starts_with(start)))
         {
             panic!("{:?}", keeper.warnings);
         }
@@ -242,6 +249,25 @@ fn checkpoints_change_no_number_of_the_training_that_writes_them() {
                 );
             }
         }
+    }
+}
+
+/// Memory that is not stale follows an epoch from its beginning or not at all.
+#[test]
+fn probes_go_on_with_the_epoch_after() {
+    let options = "--epochs 2 --schedule staleness:3 --probe-every 4";
+    let config = config("tgn", EVENTS, options);
+    let mut whole = Keeper::new(Every::Iterations(3));
+    train(&config, None, &mut whole).unwrap();
+    let trained: Vec<usize> = whole.probes.iter().map(|probe| probe.trained).collect();
+    assert_eq!(trained, [4, 8, 12, 16, 20, 24, 28]);
+    assert!(whole.warnings.is_empty());
+
+    for (place, warnings) in [(whole.places[0], 1), ((2, 0), 0)] {
+        let mut resumed = Keeper::new(Every::Epoch);
+        train(&config, Some(whole.checkpoint(place)), &mut resumed).unwrap();
+        assert_eq!(resumed.probes, whole.probes[3..], "{place:?}");
+        assert_eq!(resumed.warnings.len(), warnings, "{place:?}");
     }
 }
 
