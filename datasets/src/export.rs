@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 
 use crate::error::DataError;
 use crate::fields::decimal::Decimal;
-use crate::stream::event_log::EventLog;
+use crate::stream::event_log::{EventLog, NO_LABEL};
 use crate::stream::features::FeatureType;
 use crate::whole_file::{self, Existing, WholeFile, WholeFileError};
 
@@ -91,7 +91,10 @@ fn write_csv(columns: &Columns<'_>, to: &mut WholeFile) -> std::io::Result<()> {
         }
         write!(to, "{}", Decimal::of_ticks(log.time()[event], scale(log)))?;
         if let Some(labels) = log.labels() {
-            write!(to, ",{}", labels[event])?;
+            match labels[event] {
+                NO_LABEL => write!(to, ",")?,
+                label => write!(to, ",{label}")?,
+            }
         }
         if let Some(roll) = log.roll() {
             write!(to, ",{}", roll[event])?;

@@ -10,7 +10,7 @@ use rayon::prelude::*;
 use serde::Serialize;
 
 use crate::manifest::{Manifest, Measured, Mismatch};
-use crate::stream::event_log::{EventLog, occurrence};
+use crate::stream::event_log::{EventLog, NO_LABEL, occurrence};
 use crate::stream::features::{FeatureSource, FeatureTable, FeatureType};
 
 /// Figures of one stream.
@@ -114,9 +114,12 @@ impl Info {
             repeat_ratio: repeat_ratio(log),
             edge_features: log.edge_features().map(FeatureInfo::of),
             node_features: log.node_features().map(FeatureInfo::of),
-            positive_labels: log
-                .labels()
-                .map(|labels| labels.iter().filter(|&&label| label != 0).count()),
+            positive_labels: log.labels().map(|labels| {
+                labels
+                    .iter()
+                    .filter(|&&label| label != 0 && label != NO_LABEL)
+                    .count()
+            }),
             split: SplitInfo {
                 rule: match (log.split_rule, log.roll()) {
                     (Some(rule), _) => rule.to_string(),

@@ -63,7 +63,7 @@ pub use printable::printable;
 pub use schema::reading::{self, Reading};
 pub use stop::{Stop, Stopped};
 pub use store::cache;
-pub use stream::event_log::{EventLog, EventLogParts, IdSpaces, MAX_TIME};
+pub use stream::event_log::{EventLog, EventLogParts, IdSpaces, MAX_TIME, NO_LABEL};
 pub use stream::features::{FeatureSource, FeatureTable, FeatureType};
 pub use stream::names::Names;
 pub use stream::split::{self, Split, SplitRule};

@@ -16,7 +16,7 @@ use parquet::schema::types::Type;
 use super::columns::{Columns, scale};
 use crate::error::DataError;
 use crate::fields::decimal::Decimal;
-use crate::stream::event_log::EventLog;
+use crate::stream::event_log::{EventLog, NO_LABEL};
 use crate::stream::features::FeatureType;
 use crate::whole_file::WholeFile;
 
@@ -78,7 +78,10 @@ impl Table {
         let mut fields = Vec::new();
         let mut add = |name: &str, physical: Physical, logical: Option<LogicalType>| {
             let field = Type::primitive_type_builder(name, physical)
-                .with_repetition(Repetition::REQUIRED)
+                .with_repetition(match name == "label" && has_gaps(log) {
+                    true => Repetition::OPTIONAL,
+                    false => Repetition::REQUIRED,
+                })
                 .with_logical_type(logical);
             // A decimal says how many digits it has.
             let field = match physical == Physical::INT64
@@ -163,7 +166,11 @@ impl Table {
             Time::Whole | Time::Decimals => column::<Int64Type>(out, times)?,
         }
         if let Some(labels) = log.labels() {
-            column::<Int32Type>(out, &labels[events.clone()])?;
+            let labels = &labels[events.clone()];
+            match has_gaps(log) {
+                true => labels_with_gaps(out, labels)?,
+                false => column::<Int32Type>(out, labels)?,
+            }
         }
         if let Some(roll) = log.roll() {
             let marks = roll[events.clone()].iter().map(|&mark| i32::from(mark));
@@ -209,7 +216,34 @@ fn double(log: &EventLog, ticks: i64) -> f64 {
     ticks as f64 / log.ticks_per_unit() as f64
 }
 
-/// Writes `values` as the next column of a row group; a table without gaps has no levels.
+/// Whether events have no label though the stream has some.
+fn has_gaps(log: &EventLog) -> bool {
+    log.labels()
+        .is_some_and(|labels| labels.contains(&NO_LABEL))
+}
+
+/// Writes labels, and null for those that are missing.
+fn labels_with_gaps(
+    out: &mut SerializedRowGroupWriter<'_, impl Write + Send>,
+    labels: &[i32],
+) -> Result<(), ParquetError> {
+    let missing = || ParquetError::General("fewer columns than the schema".to_owned());
+    let mut to = out.next_column()?.ok_or_else(missing)?;
+    let is_there: Vec<i16> = labels
+        .iter()
+        .map(|&label| i16::from(label != NO_LABEL))
+        .collect();
+    let labels: Vec<i32> = labels
+        .iter()
+        .copied()
+        .filter(|&label| label != NO_LABEL)
+        .collect();
+    to.typed::<Int32Type>()
+        .write_batch(&labels, Some(&is_there), None)?;
+    to.close()
+}
+
+/// Writes `values` as the next column of a row group; a column without gaps has no levels.
 pub(crate) fn column<T: DataType>(
     out: &mut SerializedRowGroupWriter<'_, impl Write + Send>,
     values: &[T::T],

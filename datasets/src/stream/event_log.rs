@@ -27,6 +27,9 @@ use crate::stream::split::{Split, SplitRule};
 /// 146 years in nanoseconds.
 pub const MAX_TIME: i64 = (1 << 62) - 1;
 
+/// In place of the label of an event that has none.
+pub const NO_LABEL: i32 = i32::MIN;
+
 /// Whether the ids of the original file name nodes of one kind or of two.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -87,7 +90,7 @@ pub struct EventLogParts {
     pub time: Vec<i64>,
     /// Ticks in one unit of the stream, a power of ten; 0 stands for 1.
     pub ticks_per_unit: i64,
-    /// State label of the source at each event.
+    /// State label of the source at each event, or label of the event; [`NO_LABEL`] where there is none.
     pub labels: Option<Vec<i32>>,
     /// 0 train, 1 validation, 2 test; never decreasing.
     pub roll: Option<Vec<u8>>,
@@ -185,7 +188,7 @@ impl EventLog {
         self.ticks_per_unit
     }
 
-    /// State label of the source at each event.
+    /// State label of the source at each event, or label of the event; [`NO_LABEL`] where there is none.
     pub fn labels(&self) -> Option<&[i32]> {
         self.columns.labels.as_ref().map(Column::as_slice)
     }

@@ -18,6 +18,7 @@ use crate::fields::calendar::parse_date;
 use crate::fields::decimal::{Decimal, DecimalError, MAX_SCALE};
 use crate::formats::table::{any_id, in_seconds};
 use crate::schema::reading::TimeUnit as Unit;
+use crate::stream::event_log::NO_LABEL;
 
 /// A column at a batch of rows.
 pub(super) struct Cursor<'a> {
@@ -367,9 +368,18 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    /// A whole number of 32 bits, or a truth value; None if the row has another value, or none.
+    /// A whole number of 32 bits, or a truth value; [`NO_LABEL`] if the row has no value, None if it
+    /// has another one.
     pub(super) fn label(&self, row: usize) -> Option<i32> {
-        let at = self.at(row)?;
+        let Some(at) = self.at(row) else {
+            return Some(NO_LABEL);
+        };
+        // What a data frame makes of whole numbers with gaps.
+        if let Values::Floats(_) | Values::Doubles(_) = &self.values
+            && self.float(at).is_nan()
+        {
+            return Some(NO_LABEL);
+        }
         if let Values::Bools(values) = &self.values {
             return Some(i32::from(values[at]));
         }

@@ -8,6 +8,7 @@ use crate::fields::raw_event::{Position, parse_bool};
 use crate::schema::Schema;
 use crate::schema::reading::{IdKind, Missing, Reading};
 use crate::stop::Stop;
+use crate::stream::event_log::NO_LABEL;
 
 use super::Table;
 
@@ -264,8 +265,11 @@ pub(crate) fn any_id(field: &[u8]) -> Option<u64> {
     (!field.is_empty()).then_some(value)
 }
 
-/// A whole number of 32 bits, or a truth value.
+/// A whole number of 32 bits, or a truth value; [`NO_LABEL`] where there is no value.
 pub(super) fn parse_label(at: Position<'_>, field: &[u8]) -> Option<i32> {
+    if is_missing(field) {
+        return Some(NO_LABEL);
+    }
     (at.integer(field, "", "").ok()).or_else(|| parse_bool(field).map(i32::from))
 }
 

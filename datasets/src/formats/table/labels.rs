@@ -9,7 +9,9 @@ use crate::error::{DataError, Place};
 use crate::fields::calendar::parse_date;
 use crate::fields::decimal::Decimal;
 use crate::files::packed::TextFile;
+use crate::stream::event_log::NO_LABEL;
 
+use super::kinds::is_missing;
 use super::{Dialect, Separator, Table};
 
 pub(super) fn moment(field: &[u8]) -> Option<Decimal> {
@@ -54,7 +56,10 @@ impl<'a> LabelRows<'a> {
             place: at.place,
             node: at.name(field(0), "node")?.to_owned(),
             time: moment(field(1)).ok_or_else(|| at.error("no time", "the time of the event"))?,
-            label: at.integer(field(2), "label", "a whole number")?,
+            label: match is_missing(field(2)) {
+                true => NO_LABEL,
+                false => at.integer(field(2), "label", "a whole number")?,
+            },
         }))
     }
 }
