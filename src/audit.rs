@@ -11,11 +11,15 @@
 //! of time t, not on what else is in its batch. (An event of an *earlier batch* is in memory even
 //! where it has the same time, as in TGN and TGL: batches are cut by position.)
 //!
+//! The score of a *label* may depend on more, the labels and features of the training part and, where events
+//! are classified, the event's own features; but never on its own label or on what comes later.
+//!
 //! It can't find what is outside this rule, such as features that were computed from the future
 //! before they came into the file; see `docs/audit.md`.
 
 mod changes;
 mod counts;
+mod labels;
 mod report;
 mod scores;
 pub mod stream;
@@ -24,7 +28,7 @@ mod subject;
 pub use report::{Check, CheckRecord, Finding, Report};
 pub use stream::AuditStream;
 pub(crate) use subject::Recording;
-pub use subject::{Answers, Kept, Sampled, ScoredBatch, Sight, Subject};
+pub use subject::{Answers, Kept, LabelScores, Sampled, ScoredBatch, Sight, Subject};
 
 /// Runs all checks; `probes` is at how many events the stream is changed, `progress` is told which
 /// check begins.
@@ -59,5 +63,9 @@ pub fn run<S: Subject>(
     checks.push(scores::of_testing(subject, stream)?);
     progress(Check::Answers);
     checks.push(scores::of_answers(subject, stream, &probes)?);
+    if let Some(base) = subject.label_scores(stream)? {
+        progress(Check::Labels);
+        checks.push(labels::of_labels(subject, stream, &base)?);
+    }
     Ok(Report { checks })
 }

@@ -68,7 +68,7 @@ pub struct RunConfig {
     #[command(flatten)]
     pub protocol: ProtocolSettings,
 
-    /// How a node classifier is trained.
+    /// How a classifier of labels is trained.
     #[command(flatten)]
     pub node: NodeSettings,
 

@@ -5,6 +5,7 @@
 //! leaves no trace in what is kept.
 
 mod bootstrap;
+pub(crate) mod classes;
 pub mod edgebank;
 pub(crate) mod inductive;
 pub(crate) mod logistic;
@@ -17,6 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::batch::EventBatch;
 pub use bootstrap::Spread;
+pub use classes::{ClassMetrics, ClassTable, Curve, LabelMetrics};
 use inductive::{InductiveMetrics, KnownNodes};
 use metrics::MetricError;
 pub use metrics::{BatchScores, Hits, Rank};

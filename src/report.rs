@@ -15,6 +15,7 @@
 
 pub mod chart;
 pub mod comparison;
+mod labels;
 pub mod probes;
 pub mod run;
 

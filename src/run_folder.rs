@@ -6,7 +6,7 @@
 //! `trace.json` the stages of the last epoch as Chrome's and Perfetto's trace viewers take
 //! them, `events.out.tfevents…` (with `--log tensorboard`) what TensorBoard reads, `timeline.svg` a few iterations of it as a chart, `weights.safetensors` the weights of
 //! the best epoch so far, which the test uses
-//! (node classification trains none and has no such file), `summary.json` what came out.
+//! (a classification of labels trains none of a model and has no such file), `summary.json` what came out.
 //! `summary.json` is written last and appears under its name only when it is complete: a
 //! folder without it is of a run that has not ended. `run.lock` is locked while a program
 //! writes into the folder. Checkpoints: [`crate::checkpoint`].
@@ -32,8 +32,8 @@ pub use over_seeds::{Comparison, OverSeeds, OverSeedsError};
 use serde::Serialize;
 use serde_json::json;
 pub use summary::{
-    Dataset, DeviceRecord, Estimate, EvalSummary, MachineUse, NodeSummary, QueueSeconds, Setting,
-    Summary,
+    ClassificationSummary, Dataset, DeviceRecord, Estimate, EvalSummary, MachineUse, QueueSeconds,
+    Setting, Summary,
 };
 
 use error::{failed, failed_read};
@@ -210,16 +210,14 @@ impl RunFolder {
         }
         let ended = path.join(SUMMARY).exists();
         let config = RunConfig::read(&file).map_err(RunFolderError::Settings)?;
-        match (config.start.task, ended) {
-            (Task::Node, true) => {
-                return Err(RunFolderError::EndedNode {
+        if ended {
+            return Err(match config.start.task {
+                Task::Link => RunFolderError::Ended { path: own() },
+                Task::Node | Task::Edge => RunFolderError::EndedClassification {
                     path: own(),
                     init: config.start.init.unwrap_or_default(),
-                });
-            }
-            (Task::Node, false) => return Err(RunFolderError::Node { path: own() }),
-            (Task::Link, true) => return Err(RunFolderError::Ended { path: own() }),
-            (Task::Link, false) => {}
+                },
+            });
         }
         let folder = RunFolder::reopened(own())?;
         for name in WRITTEN {
@@ -383,8 +381,9 @@ pub fn weights_of(init: &Path) -> Result<PathBuf, RunFolderError> {
     }
     let (path, settings) = (init.to_owned(), init.join(CONFIG));
     Err(match RunConfig::read(&settings) {
-        Ok(config) if config.start.task == Task::Node => RunFolderError::WeightsOfNode {
+        Ok(config) if config.start.task != Task::Link => RunFolderError::WeightsOfClassification {
             path,
+            task: config.start.task.name(),
             init: config.start.init.unwrap_or_default(),
         },
         Ok(config) if config.start.seeds.is_some() => RunFolderError::SeveralRuns {
@@ -508,8 +507,6 @@ fn refuse_content(path: &Path) -> Result<(), RunFolderError> {
         RunFolderError::Taken { path: own() }
     } else if has(LAST) || has(PREVIOUS) || config.start.seeds.is_some() {
         RunFolderError::Unfinished { path: own() }
-    } else if config.start.task == Task::Node {
-        RunFolderError::AbandonedNode { path: own() }
     } else {
         RunFolderError::Abandoned { path: own() }
     })

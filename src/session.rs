@@ -2,6 +2,7 @@
 //! names concrete types of every layer.
 
 pub mod audited;
+mod classifying;
 mod error;
 mod event_log;
 pub mod footprint;
@@ -37,7 +38,8 @@ use crate::train::observer::Observer;
 use crate::train::pass::Sampling;
 pub use error::SessionError;
 pub use runs::{
-    classify_nodes, dry_resume, dry_run, estimate_on, evaluate, evaluate_on, resume, run, train_on,
+    classify, dry_resume, dry_run, estimate_on, evaluate, evaluate_on, resume,
+    resume_classification, run, train_on,
 };
 pub use seeds::{SeedsObserver, resume_seeds, run_seeds};
 pub use sweep::{Method, SweepError, SweepPlan, SweepResult, Trial, TrialResult, run_sweep};

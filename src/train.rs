@@ -1,5 +1,6 @@
 //! Training: the stages of an iteration, the optimiser, and the loop over epochs.
 
+pub mod classification;
 pub(crate) mod divergence;
 pub mod ended;
 pub mod epochs;
@@ -11,7 +12,6 @@ pub mod iteration;
 pub mod keeping;
 pub mod learning_rate;
 pub mod metrics;
-pub mod node_classification;
 pub mod observer;
 pub mod optimizer;
 pub(crate) mod pair_scores;

@@ -4,15 +4,17 @@ use std::sync::Arc;
 
 use burn::tensor::Device;
 use clap::Parser;
-use mspipe::audit::{self, Answers, AuditStream, Check, Kept, Report, ScoredBatch, Sight, Subject};
+use mspipe::audit::{
+    self, Answers, AuditStream, Check, Kept, LabelScores, Report, ScoredBatch, Sight, Subject,
+};
 use mspipe::config::RunConfig;
 use mspipe::graph::{EventId, NodeId, Queries, Tcsr, Timestamp};
 use mspipe::sampling::{NeighborSampler, Neighbors, Recent, SampleKey};
 use mspipe::session::SessionError;
 use mspipe::session::audited::{self, Program};
 use mspipe::train::histories::Limits;
-use mspipe_datasets::MAX_TIME;
 use mspipe_datasets::Stop;
+use mspipe_datasets::{MAX_TIME, NO_LABEL};
 
 use crate::on_device;
 use crate::operations::draws;
@@ -361,6 +363,88 @@ fn memory_that_is_saved_after_the_test_is_found() {
         report.to_string().contains("has seen the test part"),
         "{report}"
     );
+}
+
+/// A small model on a stream whose events have one of three labels, or none.
+fn labelled(options: &str) -> (RunConfig, AuditStream) {
+    let (config, mut stream) = setting(options);
+    for (event, label) in stream.labels.iter_mut().enumerate() {
+        *label = match event * event % 7 {
+            4 => NO_LABEL,
+            other => other as i32,
+        };
+    }
+    (config, stream)
+}
+
+#[test]
+fn labels_of_nodes_and_of_events_pass() {
+    for task in ["node", "edge --balance weights", "edge --model jodie"] {
+        let (config, stream) = labelled(&format!("--epochs 1 --task {task}"));
+        let report = on_device(|device| audit_on(config, &stream, device));
+        assert!(report.passed(), "{task}:\n{report}");
+        let labels = report.checks.last().unwrap();
+        assert_eq!(labels.check, Check::Labels);
+        assert!(
+            labels.compared > 1000 && labels.skipped.is_none(),
+            "{labels:?}"
+        );
+    }
+}
+
+/// Puts the label of each event among its features, as files have it that were made carelessly.
+struct Tells<'a>(Program<'a>);
+
+impl Subject for Tells<'_> {
+    type Error = SessionError;
+
+    fn scores(&mut self, stream: &AuditStream) -> Result<Vec<ScoredBatch>, SessionError> {
+        self.0.scores(stream)
+    }
+
+    fn losses(&mut self, stream: &AuditStream) -> Result<Vec<f32>, SessionError> {
+        self.0.losses(stream)
+    }
+
+    fn kept(&mut self, stream: &AuditStream, tested: bool) -> Result<Kept, SessionError> {
+        self.0.kept(stream, tested)
+    }
+
+    fn answers(
+        &mut self,
+        stream: &AuditStream,
+        asked: bool,
+    ) -> Result<Option<Answers>, SessionError> {
+        self.0.answers(stream, asked)
+    }
+
+    fn label_scores(&mut self, stream: &AuditStream) -> Result<Option<LabelScores>, SessionError> {
+        let mut told = stream.clone();
+        for (event, label) in stream.labels.iter().enumerate() {
+            told.edge[event * told.edge_width] += *label as f32;
+        }
+        self.0.label_scores(&told)
+    }
+
+    fn sight(&self) -> Sight {
+        self.0.sight()
+    }
+}
+
+#[test]
+fn labels_among_the_features_are_found() {
+    let (config, mut stream) = labelled("--epochs 1 --task edge");
+    stream
+        .labels
+        .iter_mut()
+        .for_each(|label| *label = (*label).max(0));
+    let report = on_device(|device| {
+        let program = Program::new(config, &stream, device).unwrap();
+        run(Tells(program), &stream)
+    });
+    assert_eq!(report.failed(), [Check::Labels], "{report}");
+    let found = finding(&report, Check::Labels);
+    assert!(found.contains("when the label of event "), "{found}");
 }
 
 /// Answers with the memory of all that it was asked before, as servers do that take a question for an

@@ -1,36 +1,16 @@
-//! Node classification as a user runs it, on streams whose labels follow a known rule.
+//! Classification of labels as a user runs it, on streams whose labels follow a known rule.
 
-use std::fmt::Write as _;
 use std::fs;
 use std::process::{Command, Output};
 
 use serde_json::Value;
 use tempfile::TempDir;
 
-/// Events of a stream.
-const EVENTS: usize = 1500;
+use crate::labelled::{Seen, grouped, stream};
 
-/// A stream of 30 users and 10 items as JODIE writes it. Every seventh event or so is a bad
-/// one: its feature says so. `label` is told whether the event itself and whether the user's
-/// event before it was bad.
-fn stream(label: impl Fn(usize, bool, bool) -> i32) -> String {
-    let mut text = "user_id,item_id,timestamp,state_label,features\n".to_owned();
-    let mut was_bad = [false; 30];
-    let mut state = 12_345u64;
-    let mut random = |below: u64| {
-        state = state
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
-        (state >> 33) % below
-    };
-    for event in 0..EVENTS {
-        let (user, item, bad) = (random(30), random(10), random(7) == 0);
-        let before = std::mem::replace(&mut was_bad[user as usize], bad);
-        let label = label(event, bad, before);
-        let feature = if bad { 2.0 } else { -1.0 };
-        writeln!(text, "{user},{item},{event},{label},{feature},0.5").unwrap();
-    }
-    text
+/// A stream with two kinds of events and these labels.
+fn two_kinds(label: impl Fn(&Seen) -> i32) -> String {
+    stream(2, |seen| label(seen).to_string())
 }
 
 /// A folder with a stream and a link prediction run on it.
@@ -60,9 +40,18 @@ impl Workdir {
             .unwrap()
     }
 
-    /// The summary that a classification prints.
+    /// The summary that a classification of state labels prints.
     fn classified(&self, arguments: &str) -> Value {
-        let output = self.train(&format!("--task node --init link --json {arguments}"));
+        self.summary(&format!("--task node {arguments}"))
+    }
+
+    /// The summary that a classification of events' labels prints.
+    fn edges(&self, arguments: &str) -> Value {
+        self.summary(&format!("--task edge {arguments}"))
+    }
+
+    fn summary(&self, arguments: &str) -> Value {
+        let output = self.train(&format!("--init link --json {arguments}"));
         assert!(output.status.success(), "{output:?}");
         serde_json::from_slice(&output.stdout).unwrap()
     }
@@ -81,8 +70,8 @@ fn auc(summary: &Value, part: &str) -> f64 {
 
 #[test]
 fn a_label_that_follows_the_recent_past_is_learned() {
-    let workdir = Workdir::new(&stream(|_, _, before| i32::from(before)));
-    for balance in ["none", "sample"] {
+    let workdir = Workdir::new(&two_kinds(|seen| seen.before as i32));
+    for balance in ["none", "sample", "weights"] {
         let options = format!("--balance {balance} --node-epochs 30 --node-learning-rate 3e-3");
         let summary = workdir.classified(&format!("{options} --out {balance}"));
         assert_eq!(summary["task"], "node");
@@ -123,28 +112,202 @@ fn a_label_that_follows_the_recent_past_is_learned() {
 /// The event's own feature decides, and that must not be seen.
 #[test]
 fn the_labelled_event_itself_is_not_seen() {
-    let workdir = Workdir::new(&stream(|_, bad, _| i32::from(bad)));
+    let workdir = Workdir::new(&two_kinds(|seen| seen.kind as i32));
     let summary = workdir.classified("--node-epochs 10 --out node");
     assert!((auc(&summary, "test") - 0.5).abs() < 0.2, "{summary}");
 }
 
 #[test]
+fn a_label_of_an_event_that_follows_the_past_is_learned() {
+    // A sixth of the labels is 1.
+    let workdir = Workdir::new(&grouped(6, |group, _| i32::from(group == 2)));
+    let options = "--node-epochs 20 --node-learning-rate 3e-3";
+    let plain = workdir.edges(&format!("{options} --out plain"));
+    assert_eq!(plain["task"], "edge");
+    assert!(auc(&plain, "val") > 0.8, "{plain}");
+    assert!(auc(&plain, "test") > 0.8, "{plain}");
+    // Rare labels that weigh more are predicted more often.
+    let weighted = workdir.edges(&format!("{options} --balance weights --out weighted"));
+    assert!(auc(&weighted, "test") > 0.8, "{weighted}");
+    let predicted = |of: &Value| {
+        of["test_classes"]["classes"][1]["predicted"]
+            .as_u64()
+            .unwrap()
+    };
+    assert!(
+        predicted(&weighted) > predicted(&plain),
+        "{plain}\n{weighted}"
+    );
+    check_tables(&plain);
+    let page = fs::read_to_string(workdir.folder.path().join("weighted/report.html")).unwrap();
+    for part in [
+        "Precision and recall",
+        "Confusion: ",
+        "F1-macro",
+        "rare classes weigh more",
+    ] {
+        assert!(page.contains(part), "{part}");
+    }
+
+    // The same on one thread and on two.
+    let threads = |threads: usize| {
+        let mut summary = workdir.edges(&format!(
+            "--node-epochs 2 --threads {threads} --out t{threads}"
+        ));
+        summary["device"] = Value::Null;
+        summary
+    };
+    assert_eq!(threads(1), threads(2));
+}
+
+/// Tables and metrics of the test part say the same.
+fn check_tables(summary: &Value) {
+    let (test, table) = (&summary["test"], &summary["test_classes"]);
+    let confusion: Vec<Vec<u64>> = serde_json::from_value(table["confusion"].clone()).unwrap();
+    let all: u64 = confusion.iter().flatten().sum();
+    assert_eq!(summary["labels"]["test"]["events"], all);
+    let right: u64 = (0..confusion.len())
+        .map(|class| confusion[class][class])
+        .sum();
+    assert_eq!(test["accuracy"], right as f64 / all as f64);
+    assert_eq!(test["f1_micro"], test["accuracy"]);
+    for (class, row) in table["classes"].as_array().unwrap().iter().enumerate() {
+        assert_eq!(row["support"], confusion[class].iter().sum::<u64>());
+        let predicted: u64 = confusion.iter().map(|row| row[class]).sum();
+        assert_eq!(row["predicted"], predicted);
+        assert_eq!(
+            row["precision"],
+            confusion[class][class] as f64 / predicted.max(1) as f64
+        );
+    }
+}
+
+#[test]
+fn labels_of_events_that_follow_nothing_are_not_learned() {
+    let workdir = Workdir::new(&grouped(2, |_, chance| (chance & 1) as i32));
+    let summary = workdir.edges("--node-epochs 10 --out edge");
+    assert!((auc(&summary, "test") - 0.5).abs() < 0.15, "{summary}");
+}
+
+#[test]
+fn an_events_own_features_are_read_for_its_label() {
+    let workdir = Workdir::new(&two_kinds(|seen| seen.kind as i32));
+    let summary = workdir.edges("--node-epochs 10 --node-learning-rate 3e-3 --out edge");
+    assert!(auc(&summary, "test") > 0.99, "{summary}");
+    let without = workdir.train(
+        "--data s.csv --device cpu --batch-size 50 --epochs 1 --width 32 --time-width 32 \
+         --edge-features zero --out link0",
+    );
+    assert!(without.status.success(), "{without:?}");
+    let output = workdir.train("--task edge --init link0 --json --node-epochs 10 --out edge0");
+    let summary: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert!((auc(&summary, "test") - 0.5).abs() < 0.2, "{summary}");
+}
+
+#[test]
+fn one_of_five_labels_is_learned() {
+    // Not the numbers of classes.
+    const LABELS: [i32; 5] = [-3, 0, 4, 7, 20];
+    let workdir = Workdir::new(&grouped(5, |group, _| LABELS[group]));
+    let options = "--node-epochs 20 --node-learning-rate 3e-3";
+    let summary = workdir.edges(&format!("{options} --out edge"));
+    assert_eq!(summary["labels"]["classes"], serde_json::json!(LABELS));
+    assert!(auc(&summary, "test") > 0.75, "{summary}");
+    assert!(
+        summary["test"]["f1_micro"].as_f64().unwrap() > 0.45,
+        "{summary}"
+    );
+    assert!(summary["test"]["positive_rate"].is_null());
+    check_tables(&summary);
+    assert_eq!(
+        summary["test_classes"]["curves"].as_array().unwrap().len(),
+        5
+    );
+    let best = summary["best_epoch"].as_u64().unwrap() as usize;
+    let f1 = |epoch: &Value| epoch["val"]["f1_micro"].as_f64().unwrap();
+    let epochs = summary["epochs"].as_array().unwrap();
+    assert!(
+        epochs
+            .iter()
+            .all(|epoch| f1(epoch) <= f1(&epochs[best - 1]))
+    );
+    // The same labels as states of the source.
+    let nodes = workdir.classified(&format!("{options} --balance sample --out node"));
+    assert!(auc(&nodes, "test") > 0.7, "{nodes}");
+    let text = workdir.train("--task edge --init link --node-epochs 1 --out text");
+    let text = String::from_utf8(text.stdout).unwrap();
+    assert!(text.contains("labels    5 classes: "), "{text}");
+    assert!(text.contains("best validation F1-micro"), "{text}");
+}
+
+#[test]
+fn events_without_a_label_are_said_and_left_out() {
+    let workdir = Workdir::new(&stream(2, |seen| match seen.event % 3 {
+        0 => String::new(),
+        _ => seen.before.to_string(),
+    }));
+    let summary = workdir.edges("--node-epochs 30 --node-learning-rate 3e-3 --out edge");
+    let labels = &summary["labels"];
+    assert_eq!(
+        (&labels["train"]["events"], &labels["train"]["missing"]),
+        (&700.into(), &350.into())
+    );
+    assert_eq!(labels["test"]["missing"], 75);
+    assert!(auc(&summary, "test") > 0.6, "{summary}");
+    check_tables(&summary);
+    let text = workdir.train("--task edge --init link --node-epochs 1 --out text");
+    let text = String::from_utf8(text.stdout).unwrap();
+    let expected =
+        "500 events have no label (350 / 75 / 75): they are neither trained on nor measured";
+    assert!(text.contains(expected), "{text}");
+}
+
+#[test]
+fn the_audit_of_labels_passes() {
+    let workdir = Workdir::new(&two_kinds(|seen| seen.before as i32));
+    for task in ["edge", "node"] {
+        let output = Command::new(env!("CARGO_BIN_EXE_mspipe"))
+            .args(["audit", "link", "--task", task, "--json", "--probes", "1"])
+            .current_dir(workdir.folder.path())
+            .env("MSPIPE_CACHE_DIR", workdir.folder.path().join("cache"))
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{output:?}");
+        let audit: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let checks = audit["checks"].as_array().unwrap();
+        let labels = checks
+            .iter()
+            .find(|check| check["check"] == "labels")
+            .unwrap();
+        assert_eq!(labels["violations"], 0);
+        assert!(labels["compared"].as_u64().unwrap() > 1000, "{labels}");
+    }
+}
+
+#[test]
 fn labels_that_cannot_be_learned_are_refused() {
-    let late = Workdir::new(&stream(|event, _, _| {
-        i32::from(event == 10 || event == 1100)
+    let late = Workdir::new(&two_kinds(|seen| {
+        i32::from([10, 1100].contains(&seen.event))
     }));
     let stderr = late.fails("");
     let expected = "s: the test part has 0 positive labels among 225 events";
     assert!(stderr.contains(expected), "{stderr}");
 
-    let three = Workdir::new(&stream(|event, _, _| event as i32 % 3));
+    let three = Workdir::new(&two_kinds(|seen| {
+        if seen.event < 1200 {
+            seen.event as i32 % 3
+        } else {
+            2
+        }
+    }));
     let stderr = three.fails("");
     assert!(
-        stderr.contains("s: event 2 has the state label 2, expected 0 or 1"),
+        stderr.contains("s: the validation part has labels of 1 classes among 225 events")
+            || stderr.contains("s: the test part has labels of 1 classes among 225 events"),
         "{stderr}"
     );
     let stderr = three.fails("--data synthetic:mooc:scale=0.01 --edge-features random:2");
-    assert!(stderr.contains("has no state labels"), "{stderr}");
+    assert!(stderr.contains("has no labels of events"), "{stderr}");
 }
 
 #[cfg(unix)]
@@ -156,7 +319,7 @@ fn a_signal_ends_a_classification_after_the_current_batch() {
 
     use crate::program::{GLANCE, PATIENCE, watched};
 
-    let workdir = Workdir::new(&stream(|_, _, before| i32::from(before)));
+    let workdir = Workdir::new(&two_kinds(|seen| seen.before as i32));
     let arguments = "train --task node --init link --node-epochs 1000000 --out node";
     let classifying = Command::new(env!("CARGO_BIN_EXE_mspipe"))
         .args(arguments.split_whitespace())
@@ -176,9 +339,14 @@ fn a_signal_ends_a_classification_after_the_current_batch() {
     let kill = Command::new("kill").args(["-TERM", &id]).status().unwrap();
     assert!(kill.success());
     let ended = watched(classifying, arguments);
-    let expected = "interrupted before it was done; start it again\n";
-    assert_eq!((ended.code, ended.stderr.as_str()), (Some(143), expected));
+    assert_eq!(ended.code, Some(143), "{}", ended.stderr);
+    let said = &ended.stderr;
+    assert!(said.starts_with("interrupted in epoch "), "{said}");
+    let expected =
+        "batches; a checkpoint of it is written\nresume with: mspipe train --resume node\n";
+    assert!(said.ends_with(expected), "{said}");
     let folder = metrics.parent().unwrap();
+    assert!(folder.join("checkpoint.safetensors").exists());
     assert!(!folder.join("summary.json").exists());
     let mut files = fs::read_dir(folder).unwrap();
     assert!(files.all(|file| {

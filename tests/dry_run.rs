@@ -43,7 +43,7 @@ fn what_a_run_refuses_at_its_start_its_dry_run_refuses() {
         ),
         (
             "--task node --init run --limit-events 300",
-            "has no state labels",
+            "has no labels of events",
         ),
         ("--out run", "holds a run that has ended"),
     ] {
@@ -110,7 +110,7 @@ fn a_dry_run_may_be_of_a_run_that_is_to_resume() {
 }
 
 #[test]
-fn a_node_classification_says_what_it_is() {
+fn a_classification_says_what_it_is() {
     let place = Place::new();
     let mut config = RunConfig::default();
     config.source.data = "synthetic:wikipedia:scale=0.005".to_owned();
@@ -119,14 +119,12 @@ fn a_node_classification_says_what_it_is() {
     let text = serde_json::to_string(&config).unwrap();
     fs::write(place.path("node/config.json"), text).unwrap();
     let unfinished = place.run("train --resume node", 1);
-    assert!(
-        unfinished.contains("start it again (--task node)"),
-        "{unfinished}"
-    );
+    assert!(unfinished.contains("link: holds no run"), "{unfinished}");
     fs::write(place.path("node/summary.json"), "{}").unwrap();
     let ended = place.run("train --resume node", 1);
     assert!(
-        ended.contains("a node classification that has ended") && ended.contains("--init link"),
+        ended.contains("a classification of labels that has ended")
+            && ended.contains("--init link"),
         "{ended}"
     );
     for arguments in [

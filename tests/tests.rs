@@ -13,6 +13,8 @@ mod architecture;
 mod audit;
 /// Mail is caught up on: by hand, at any k, and in runs.
 mod catch_up;
+/// Labels of nodes and of events from embeddings, on streams with a known rule behind the labels.
+mod classification;
 /// The program as a user runs it: runs, determinism, bad input.
 mod cli;
 /// What every operation computes, in f64.
@@ -33,6 +35,8 @@ mod executor;
 mod gradients;
 /// Each operation against its definition, by the CPU kernels.
 mod kernels;
+/// Streams whose labels follow a known rule.
+mod labelled;
 /// What a run takes of memory, told in advance; features that stay packed.
 mod larger_than_ram;
 /// Strided and sliced inputs give what contiguous ones give.
@@ -47,8 +51,6 @@ mod models;
 #[allow(unreachable_pub, reason = "shared with the fuzz targets")]
 #[path = "../fuzz/src/mutation.rs"]
 mod mutation;
-/// State labels from embeddings, on streams with a known rule behind the labels.
-mod node_classification;
 /// NaN and infinity pass every operation, on the CPU device.
 mod not_finite;
 /// Random inputs for the operations and one way to run them all.

@@ -1,18 +1,39 @@
 //! Changes of a stream: each touches only what its name says, and keeps times in order.
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 
-use mspipe_datasets::MAX_TIME;
+use mspipe_datasets::{MAX_TIME, NO_LABEL};
 
 use super::AuditStream;
 use crate::graph::Timestamp;
 
 impl AuditStream {
+    /// Gives each of `events` another label, of those that the stream has: the next larger one, or after
+    /// the largest the smallest. An event without a label stays one.
+    pub(super) fn change_labels(&mut self, events: impl IntoIterator<Item = usize>) {
+        let there: BTreeSet<i32> = self.labels.iter().copied().collect();
+        let labels: Vec<i32> = there
+            .into_iter()
+            .filter(|label| *label != NO_LABEL)
+            .collect();
+        for event in events {
+            let label = &mut self.labels[event];
+            *label = match labels.binary_search(label) {
+                Ok(place) if labels.len() > 1 => labels[(place + 1) % labels.len()],
+                // A stream of one label, or none.
+                Ok(_) => 1 - (*label).clamp(0, 1),
+                Err(_) => NO_LABEL,
+            };
+        }
+    }
+
     /// Gives each of `events` other features and another label.
     pub(super) fn change_features(&mut self, events: impl IntoIterator<Item = usize>) {
+        let events: Vec<usize> = events.into_iter().collect();
+        self.change_labels(events.iter().copied());
         let width = self.edge_width;
         for event in events {
-            self.labels[event] = 1 - self.labels[event].clamp(0, 1);
             for value in &mut self.edge[event * width..(event + 1) * width] {
                 // Nothing that is usual for a feature stays what it was.
                 *value += 1.0;

@@ -26,6 +26,8 @@ pub enum Check {
     TestTrace,
     /// What is asked of a trained model knows nothing of the future and leaves no trace.
     Answers,
+    /// What a classifier says of an event knows neither its label nor later events.
+    Labels,
 }
 
 impl Check {
@@ -41,6 +43,7 @@ impl Check {
             Check::Training => "training",
             Check::TestTrace => "test-trace",
             Check::Answers => "answers",
+            Check::Labels => "labels",
         }
     }
 
@@ -55,6 +58,7 @@ impl Check {
             Check::NeighborCounts => "each root gets the past events that it may see, and as many",
             Check::Training => "changed later events leave the losses before them as they are",
             Check::TestTrace => "weights and memory that are kept do not depend on a test",
+            Check::Labels => "a class's score knows neither the event's own label nor later events",
             Check::Answers => "score and update know no later event, and asking leaves no trace",
         }
     }
@@ -87,6 +91,10 @@ impl Check {
             Check::TestTrace => {
                 "what is saved has seen the test part: a later evaluation or run that continues \
                  from it is contaminated"
+            }
+            Check::Labels => {
+                "the classifier sees the label that it is to tell, or what comes later; or it sees \
+                 no labels at all, so that the check shows nothing"
             }
             Check::Answers => {
                 "an answer depends on what comes later, or a question changes what later ones are told"

@@ -42,8 +42,28 @@ pub trait Subject {
         asked: bool,
     ) -> Result<Option<Answers>, Self::Error>;
 
+    /// Goes over the whole stream and gives what a classifier of labels, trained on the training part,
+    /// says of each labelled event after it. None where no labels are classified.
+    ///
+    /// # Errors
+    /// When it fails.
+    fn label_scores(&mut self, stream: &AuditStream) -> Result<Option<LabelScores>, Self::Error> {
+        let _ = stream;
+        Ok(None)
+    }
+
     /// What a root may see.
     fn sight(&self) -> Sight;
+}
+
+/// What a classifier says of labelled events.
+#[derive(Debug, Clone, Default)]
+pub struct LabelScores {
+    /// Each event with its logits.
+    pub events: Vec<(usize, Vec<f32>)>,
+    /// Whether the events' own features are among what is classified, which their label may be learned
+    /// from.
+    pub reads_own_features: bool,
 }
 
 /// What a subject answered, and what it keeps afterwards.

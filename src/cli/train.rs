@@ -1,10 +1,10 @@
 //! `mspipe train`: progress on stderr, results on stdout.
 
-mod node;
+mod labels;
 mod progress;
 mod seeds;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::OnceLock;
 
@@ -65,13 +65,14 @@ Examples:
     mspipe train --config runs/wikipedia-tgn-1/config.json --seed 1
   State labels (who gets banned?) on the embeddings of a run:
     mspipe train --task node --init runs/wikipedia-tgn-1
+  Labels of events (which payment is fraud?), rare classes weighing more:
+    mspipe train --task edge --init runs/payments-tgn-1 --balance weights
 
 Writes config.json, metrics.jsonl (the loss of each iteration, the metrics of each epoch), \
 ledger.jsonl (how stale the memory was that each iteration read), trace.json (for \
 ui.perfetto.dev), timeline.svg, weights.safetensors (of the best epoch by --monitor; not \
-with --task node), checkpoint.safetensors and checkpoint-previous.safetensors (for --resume, see \
-docs/checkpoints.md), summary.json and report.html (all of it as one page, with charts; not with \
---task node) into the run's folder.
+with --task node and edge), checkpoint.safetensors and checkpoint-previous.safetensors (for --resume, see \
+docs/checkpoints.md), summary.json and report.html (all of it as one page, with charts) into the run's folder.
 
 Ctrl-C, SIGTERM and SIGHUP (a terminal that closes) end a run after the current iteration, or the \
 current batch of an evaluation, and its checkpoint; exit code 130, 143, 129. A second one ends it \
@@ -116,10 +117,9 @@ pub(crate) fn run(args: TrainArgs) -> anyhow::Result<ExitCode> {
         return dry_run(args);
     }
     if let Some(folder) = &args.resume
-        && RunConfig::read(&folder.join("config.json")).is_ok_and(|run| run.start.seeds.is_some())
+        && let Some(ended) = resume_other(folder, &args)
     {
-        let change = |config: &mut RunConfig| args.settings.change_run(config);
-        return seeds::resume(folder, change, json).map(|()| ExitCode::SUCCESS);
+        return ended;
     }
     let stop = interrupt::stop();
     // Where to continue if it fails.
@@ -139,8 +139,8 @@ pub(crate) fn run(args: TrainArgs) -> anyhow::Result<ExitCode> {
         })
     } else {
         let config = args.settings.resolve(Purpose::Train)?;
-        if config.start.task == Task::Node {
-            return node::run(config, json).map(|()| ExitCode::SUCCESS);
+        if config.start.task != Task::Link {
+            return labels::run(config, json);
         }
         if config.start.seeds.is_some() {
             return seeds::run(&config, json).map(|()| ExitCode::SUCCESS);
@@ -179,6 +179,16 @@ pub(crate) fn run(args: TrainArgs) -> anyhow::Result<ExitCode> {
         }
         Err(error) => Err(error.into()),
     }
+}
+
+/// Continues with what is no single run of link prediction.
+fn resume_other(folder: &Path, args: &TrainArgs) -> Option<anyhow::Result<ExitCode>> {
+    let run = RunConfig::read(&folder.join("config.json")).ok()?;
+    let change = |config: &mut RunConfig| args.settings.change_run(config);
+    if run.start.seeds.is_some() {
+        return Some(seeds::resume(folder, change, args.json).map(|()| ExitCode::SUCCESS));
+    }
+    (run.start.task != Task::Link).then(|| labels::resume(folder, change, args.json))
 }
 
 /// Prints the memory that the run would need, and begins it as far as nothing is trained.

@@ -25,12 +25,13 @@ pub enum Purpose {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Work {
     Link,
-    Node,
+    /// Of labels, of nodes or of events.
+    Classify,
     Eval,
     Audit,
 }
 
-use Work::{Audit, Eval, Link, Node};
+use Work::{Audit, Classify, Eval, Link};
 
 /// What an option needs to act, beside the work that it is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,6 +45,7 @@ enum Need {
     Share,
     Correction,
     Pres,
+    Labels,
 }
 
 impl Need {
@@ -69,14 +71,17 @@ impl Need {
                 .then(|| "without --mitigation similarity or similarity-released".to_owned()),
             Need::Pres => (pipeline.mitigation != MitigationName::Pres)
                 .then(|| "without --mitigation pres".to_owned()),
+            Need::Labels => (config.start.task == Task::Link).then(|| WITHOUT_LABELS.to_owned()),
         }
     }
 }
 
+const WITHOUT_LABELS: &str = "without --task node or edge";
+
 /// An option, the work that it acts in, and what it needs there.
 type Rule = (&'static str, &'static [Work], Need);
 
-const ALL: &[Work] = &[Link, Node, Eval, Audit];
+const ALL: &[Work] = &[Link, Classify, Eval, Audit];
 const TRAINS: &[Work] = &[Link, Audit];
 const NEIGHBOURS: Need = Need::Models(&[ModelName::Tgn, ModelName::Apan]);
 
@@ -85,7 +90,7 @@ const RULES: &[Rule] = &[
     ("data", ALL, Need::Nothing),
     ("edge_feature_file", ALL, Need::OwnEdgeFeatures),
     ("node_feature_file", ALL, Need::OwnNodeFeatures),
-    ("task", &[Link, Node], Need::Nothing),
+    ("task", &[Link, Classify, Audit], Need::Nothing),
     ("init", ALL, Need::Nothing),
     ("model", ALL, Need::Nothing),
     ("sampler", ALL, NEIGHBOURS),
@@ -122,10 +127,10 @@ const RULES: &[Rule] = &[
     ("hide_batch", ALL, Need::Nothing),
     ("eval_seed", ALL, Need::Nothing),
     ("candidates", &[Link, Eval], Need::Nothing),
-    ("node_epochs", &[Node], Need::Nothing),
-    ("node_batch_size", &[Node], Need::Nothing),
-    ("node_learning_rate", &[Node], Need::Nothing),
-    ("balance", &[Node], Need::Nothing),
+    ("node_epochs", &[Classify], Need::Nothing),
+    ("node_batch_size", &[Classify, Audit], Need::Labels),
+    ("node_learning_rate", &[Classify, Audit], Need::Labels),
+    ("balance", &[Classify, Audit], Need::Labels),
     ("edge_features", ALL, Need::Nothing),
     ("node_features", ALL, Need::Nothing),
     ("format", ALL, Need::Nothing),
@@ -139,12 +144,12 @@ const RULES: &[Rule] = &[
     ("split", ALL, Need::Nothing),
     ("split_at", ALL, Need::Nothing),
     ("limit_events", ALL, Need::Nothing),
-    ("out", &[Link, Node], Need::Nothing),
+    ("out", &[Link, Classify], Need::Nothing),
     ("log", &[Link], Need::Nothing),
     ("probe_every", &[Link], Need::Nothing),
     ("profile", &[Link], Need::Nothing),
     ("threads", ALL, Need::Nothing),
-    ("checkpoint_every", &[Link], Need::Nothing),
+    ("checkpoint_every", &[Link, Classify], Need::Nothing),
     ("no_memory_check", ALL, Need::Nothing),
     ("schedule", TRAINS, Need::Nothing),
     ("memory", ALL, Need::Nothing),
@@ -165,7 +170,7 @@ pub(super) fn without_effect<'a>(
 ) -> Vec<String> {
     let work = match (purpose, config.start.task) {
         (Purpose::Train, Task::Link) => Link,
-        (Purpose::Train, Task::Node) => Node,
+        (Purpose::Train, Task::Node | Task::Edge) => Classify,
         (Purpose::Eval, _) => Eval,
         (Purpose::Audit, _) => Audit,
     };
@@ -173,10 +178,10 @@ pub(super) fn without_effect<'a>(
     let note = |(option, works, need): &Rule| {
         let why = match work {
             _ if works.contains(&work) => need.missing(config)?,
-            _ if *works == [Node] => "without --task node".to_owned(),
-            Node => "with --task node".to_owned(),
+            Classify => format!("with --task {}", config.start.task.name()),
             Eval => "in an evaluation".to_owned(),
-            Link | Audit => "in an audit".to_owned(),
+            Audit => "in an audit".to_owned(),
+            Link => WITHOUT_LABELS.to_owned(),
         };
         let option = option.replace('_', "-");
         Some(format!("--{option} has no effect {why}"))
@@ -264,6 +269,7 @@ mod tests {
             Need::Share => [&["--mitigation=pres"], &["--mitigation=none"]],
             Need::Correction => [&["--mitigation=similarity"], &["--mitigation=pres"]],
             Need::Pres => [&["--mitigation=pres"], &["--mitigation=similarity"]],
+            Need::Labels => [&["--task=edge"], &["--task=link"]],
         }
     }
 
@@ -282,7 +288,8 @@ mod tests {
     fn an_option_without_effect_is_told_of_and_no_other() {
         let works = [
             (Link, Purpose::Train, "--task=link"),
-            (Node, Purpose::Train, "--task=node"),
+            (Classify, Purpose::Train, "--task=node"),
+            (Classify, Purpose::Train, "--task=edge"),
             (Eval, Purpose::Eval, "--task=link"),
             (Audit, Purpose::Audit, "--task=link"),
         ];
@@ -290,13 +297,21 @@ mod tests {
             let said = format!("--{} has no effect ", option.replace('_', "-"));
             let given = given(option);
             for (work, purpose, task) in works {
-                for (met, others) in [true, false].into_iter().zip(both(*need)) {
+                // In training the task is the work itself.
+                let given_by_work = *need == Need::Labels && purpose != Purpose::Audit;
+                let cases = if given_by_work {
+                    [&[][..]; 2]
+                } else {
+                    both(*need)
+                };
+                for (met, others) in [true, false].into_iter().zip(cases) {
                     let arguments = [&[task], others, &[given.as_str()]].concat();
                     let notes = notes(purpose, &arguments);
                     let told = notes.iter().any(|note| note.starts_with(&said));
-                    let acts = acts_in.contains(&work) && (met || *need == Need::Nothing);
+                    let met = met || given_by_work || *need == Need::Nothing;
+                    let acts = acts_in.contains(&work) && met;
                     // Given as the option that is looked at, a task is another work.
-                    if *option != "task" || work == Eval || work == Audit {
+                    if *option != "task" || work == Eval {
                         assert_eq!(told, !acts, "{work:?} {arguments:?}: {notes:?}");
                     }
                 }
@@ -315,7 +330,7 @@ mod tests {
             (
                 Purpose::Train,
                 &["--balance=sample"],
-                "--balance has no effect without --task node",
+                "--balance has no effect without --task node or edge",
             ),
             (
                 Purpose::Train,

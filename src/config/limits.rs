@@ -111,8 +111,23 @@ impl RunConfig {
     /// Checks what the types can't.
     ///
     /// # Errors
-    /// The first setting that is out of range.
+    /// The first setting that is out of range or missing.
     pub fn validate(&self) -> Result<(), ConfigError> {
+        if self.start.task.label_of().is_some() && self.start.init.is_none() {
+            return Err(ConfigError::Missing {
+                option: "init",
+                expected: "--task node and edge classify embeddings; give the folder of a link \
+                           prediction run, or a weights file",
+            });
+        }
+        self.check_values()
+    }
+
+    /// The same for what needs no trained weights, as an audit does.
+    ///
+    /// # Errors
+    /// The first setting that is out of range.
+    pub(crate) fn check_values(&self) -> Result<(), ConfigError> {
         let fail = |option, found: String, expected| {
             Err(ConfigError::Range {
                 option,
@@ -125,13 +140,6 @@ impl RunConfig {
                 option: "data",
                 expected: "give a file, a data set's name, or synthetic:wikipedia for a generated \
                            stream",
-            });
-        }
-        if self.start.task == Task::Node && self.start.init.is_none() {
-            return Err(ConfigError::Missing {
-                option: "init",
-                expected: "--task node classifies embeddings; give the folder of a link \
-                           prediction run, or a weights file",
             });
         }
         if let (Some(candidates), false) = (
@@ -149,7 +157,7 @@ impl RunConfig {
             let expected = "zero, random:WIDTH or file: edge features alone are standardised";
             return fail("node-features", "standardize".to_owned(), expected);
         }
-        if self.machine.profile && self.start.task == Task::Node {
+        if self.machine.profile && self.start.task != Task::Link {
             return fail("profile", "given".to_owned(), "--task link with it");
         }
         check(self)?;
@@ -219,7 +227,7 @@ impl RunConfig {
         if !(1..=1000).contains(&seeds) {
             return fail(seeds.to_string(), "1 to 1,000 runs, one after the other");
         }
-        if self.start.task == Task::Node {
+        if self.start.task != Task::Link {
             return fail(seeds.to_string(), "--task link with it");
         }
         let first = self.training.seed;

@@ -25,8 +25,8 @@ use crate::model::ModelName;
 use crate::pipeline::link::Link;
 use crate::pipeline::profile::Residency;
 use crate::pipeline::schedule::Schedule;
+use crate::train::classification::{Balance, LabelOf};
 use crate::train::learning_rate::LrSchedule;
-use crate::train::node_classification::Balance;
 use crate::train::optimizer::OptimizerName;
 
 /// Where the stream lies. Its content is compared by its SHA-256 wherever it matters, so that a
@@ -104,6 +104,29 @@ pub enum Task {
     Link,
     /// A classifier of state labels, on embeddings by the model of --init
     Node,
+    /// A classifier of labels of the events themselves, on embeddings of both nodes by the model of --init
+    /// and the event's features
+    Edge,
+}
+
+impl Task {
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Task::Link => "link",
+            Task::Node => "node",
+            Task::Edge => "edge",
+        }
+    }
+
+    /// What the labels are of that it classifies, if it does.
+    pub fn label_of(self) -> Option<LabelOf> {
+        match self {
+            Task::Link => None,
+            Task::Node => Some(LabelOf::Source),
+            Task::Edge => Some(LabelOf::Event),
+        }
+    }
 }
 
 /// The model.
@@ -411,16 +434,16 @@ impl Protocol {
     }
 }
 
-/// How a node classifier is trained.
+/// How a classifier of labels is trained, of nodes or of events.
 #[derive(Debug, Clone, PartialEq, Args)]
 pub struct NodeSettings {
-    /// Passes over the training labels
+    /// Passes of the classifier over the training labels
     #[arg(
         id = "node_epochs",
         long = "node-epochs",
         value_name = "N",
         default_value_t = 20,
-        help_heading = "Node classification"
+        help_heading = "Classification (--task node and edge)"
     )]
     pub epochs: usize,
 
@@ -430,7 +453,7 @@ pub struct NodeSettings {
         long = "node-batch-size",
         value_name = "N",
         default_value_t = 200,
-        help_heading = "Node classification"
+        help_heading = "Classification (--task node and edge)"
     )]
     pub batch_size: usize,
 
@@ -440,11 +463,11 @@ pub struct NodeSettings {
         long = "node-learning-rate",
         value_name = "LR",
         default_value_t = 1e-3,
-        help_heading = "Node classification"
+        help_heading = "Classification (--task node and edge)"
     )]
     pub learning_rate: f64,
 
-    /// Labels that an epoch covers; positive labels are rare, so epochs of `sample` are
+    /// How classes weigh against one another; positive labels are rare, so epochs of `sample` are
     /// short (--node-epochs 100)
     // Mean validation AUC of TGN on Wikipedia (17 positives there; seeds 0, 1, 2; random:172
     // and zero features): none 0.815 after up to 20 epochs, sample 0.813 after up to 100.
@@ -452,7 +475,7 @@ pub struct NodeSettings {
         long,
         value_enum,
         default_value = "none",
-        help_heading = "Node classification"
+        help_heading = "Classification (--task node and edge)"
     )]
     pub balance: Balance,
 }

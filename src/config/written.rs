@@ -20,8 +20,8 @@ use crate::eval::Monitor;
 use crate::features::{FeatureScale, FeatureSource};
 use crate::memory::MemoryWrite;
 use crate::model::ModelName;
+use crate::train::classification::Balance;
 use crate::train::learning_rate::LrSchedule;
-use crate::train::node_classification::Balance;
 use crate::train::optimizer::OptimizerName;
 
 impl Serialize for RunConfig {

@@ -75,6 +75,26 @@ pub fn roc_auc(positive: &[f32], negative: &[f32]) -> Result<f64, MetricError> {
     Ok(twice_won as f64 / 2.0 / pairs)
 }
 
+/// Recall and precision at each distinct score, from high to low: what [`average_precision`] goes over.
+///
+/// # Errors
+/// An empty class, a score that is not finite.
+pub(crate) fn precision_recall(
+    positive: &[f32],
+    negative: &[f32],
+) -> Result<Vec<[f64; 2]>, MetricError> {
+    let mut found = Tied::default();
+    let mut point = |tied: Tied| {
+        found.positives += tied.positives;
+        found.negatives += tied.negatives;
+        let right = found.positives as f64;
+        let precision = right / (found.positives + found.negatives) as f64;
+        [right / positive.len() as f64, precision]
+    };
+    let tied = descending(positive, negative)?;
+    Ok(tied.into_iter().map(&mut point).collect())
+}
+
 /// Where an event's destination stands among its candidates.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Rank {

@@ -1,4 +1,4 @@
-//! The report of one link prediction run, made from the files of its run folder.
+//! The report of one run, made from the files of its run folder.
 //!
 //! Invariant: it reads nothing but `summary.json`, `metrics.jsonl`, `ledger.jsonl` and
 //! `timeline.svg`, so that it can be made again for any finished run; a file that is not there
@@ -15,7 +15,7 @@ use serde_json::Value;
 use thiserror::Error;
 
 use super::chart::{Bars, Join, Lines, Point, Series, Stacks, short, thousands};
-use super::{Block, Document, Figure, Section, Table, probes};
+use super::{Block, Document, Figure, Section, Table, labels, probes};
 use crate::pipeline::Stage;
 use crate::pipeline::probe::Probe;
 use crate::pipeline::staleness::{StaleMemory, percent, stale_rows};
@@ -103,6 +103,17 @@ pub(crate) fn document(folder: &Path) -> Result<Document, RunReportError> {
         "{} on {data}{mark}",
         text_of(&summary["model"]).to_uppercase()
     );
+    if of_labels(&summary) {
+        let task = match summary["task"].as_str() {
+            Some("edge") => "labels of events",
+            _ => "state labels",
+        };
+        return Ok(Document {
+            title: format!("{title}: {task}"),
+            lead: lead(&summary, synthetic),
+            sections: labels::sections(&summary),
+        });
+    }
     let mut sections = vec![
         Section {
             title: "Accuracy".to_owned(),
@@ -133,6 +144,11 @@ pub(crate) fn document(folder: &Path) -> Result<Document, RunReportError> {
     })
 }
 
+/// Whether it is of a classification of labels.
+fn of_labels(summary: &Value) -> bool {
+    matches!(summary["task"].as_str(), Some("node" | "edge"))
+}
+
 /// The lines of a file of JSON lines; none where there is no file.
 fn lines(path: &Path, expected: &'static str) -> Result<Vec<Value>, RunReportError> {
     let text = match fs::read_to_string(path) {
@@ -153,7 +169,7 @@ fn lines(path: &Path, expected: &'static str) -> Result<Vec<Value>, RunReportErr
     })
 }
 
-fn text_of(value: &Value) -> String {
+pub(super) fn text_of(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
         Value::Null => "-".to_owned(),
@@ -161,11 +177,11 @@ fn text_of(value: &Value) -> String {
     }
 }
 
-fn number(value: &Value) -> f64 {
+pub(super) fn number(value: &Value) -> f64 {
     value.as_f64().unwrap_or(f64::NAN)
 }
 
-fn four(value: &Value) -> String {
+pub(super) fn four(value: &Value) -> String {
     value
         .as_f64()
         .map_or_else(|| "-".to_owned(), |value| format!("{value:.4}"))
@@ -189,7 +205,7 @@ fn lead(summary: &Value, synthetic: bool) -> Vec<Block> {
     let tests = ["test", "test_other_pool"].map(|name| &summary[name]);
     if of_epochs.chain(tests).any(|of| of["equal_scores"] == true) {
         let text = "WARNING: in at least one evaluation all scores were equal. Its AP and AUC are \
-                    those of chance: the model could not tell pairs apart.";
+                    those of chance: the model could not tell them apart.";
         blocks.push(Block::Note(text.to_owned()));
     }
     let data = &summary["data"];
@@ -202,24 +218,30 @@ fn lead(summary: &Value, synthetic: bool) -> Vec<Block> {
         data["node_width"],
         text_of(&data["hash"])
     );
-    let facts = [
+    let mut facts = vec![
         ("stream", stream),
         ("device", text_of(&summary["device"]["adapter"])),
         ("protocol", text_of(&summary["protocol"])),
-        ("pair history", text_of(&summary["pair_history"])),
-        ("schedule", text_of(&summary["schedule"])),
-        (
-            "node memory",
-            format!("on the {}", text_of(&summary["memory"])),
-        ),
-        ("mitigation", text_of(&summary["mitigation"])),
+    ];
+    if of_labels(summary) {
+        facts.extend(labels::facts(summary));
+    } else {
+        let memory = format!("on the {}", text_of(&summary["memory"]));
+        facts.extend([
+            ("pair history", text_of(&summary["pair_history"])),
+            ("schedule", text_of(&summary["schedule"])),
+            ("node memory", memory),
+            ("mitigation", text_of(&summary["mitigation"])),
+        ]);
+    }
+    facts.extend([
         (
             "events of a batch",
             format!("{}, {}", text_of(&summary["batch_size"]), batch(summary)),
         ),
         ("seed", text_of(&summary["seed"])),
         ("seed of evaluation", text_of(&summary["eval_seed"])),
-    ];
+    ]);
     blocks.push(Block::Facts(
         facts
             .into_iter()

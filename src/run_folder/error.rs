@@ -63,16 +63,6 @@ pub enum RunFolderError {
         /// The folder.
         path: PathBuf,
     },
-    /// It holds a node classification that was ended.
-    #[error(
-        "{}: holds a node classification that has not ended, which can't be resumed; choose another \
-         --out",
-        path.display()
-    )]
-    AbandonedNode {
-        /// The folder.
-        path: PathBuf,
-    },
     /// It holds what another kind of run wrote, or what no run writes.
     #[error(
         "{}: has {found}, which the run that belongs there does not write; nothing in it was touched; \
@@ -124,27 +114,29 @@ pub enum RunFolderError {
     },
     /// The run to resume has ended, and trained no weights of a model.
     #[error(
-        "{}: this is a node classification that has ended (its results are in summary.json); to train on \
+        "{}: this is a classification of labels that has ended (its results are in summary.json); to train on \
          the model that gave its embeddings: mspipe train --init {}",
         path.display(),
         init.display()
     )]
-    EndedNode {
+    EndedClassification {
         /// The folder.
         path: PathBuf,
         /// The weights that it began with.
         init: PathBuf,
     },
-    /// Weights are asked for that a node classification does not have.
+    /// Weights are asked for that a classification of labels does not have.
     #[error(
-        "{}: this is a node classification (--task node), which trains no weights of a model; give those \
+        "{}: this is a classification of labels (--task {task}), which trains no weights of a model; give those \
          that its embeddings are of: {}",
         path.display(),
         init.display()
     )]
-    WeightsOfNode {
+    WeightsOfClassification {
         /// The folder.
         path: PathBuf,
+        /// Its task.
+        task: &'static str,
         /// The weights that it began with.
         init: PathBuf,
     },
@@ -168,15 +160,6 @@ pub enum RunFolderError {
         path.display()
     )]
     NoWeights {
-        /// The folder.
-        path: PathBuf,
-    },
-    /// The run to resume keeps nothing.
-    #[error(
-        "{}: a node classification keeps no checkpoints; start it again (--task node)",
-        path.display()
-    )]
-    Node {
         /// The folder.
         path: PathBuf,
     },

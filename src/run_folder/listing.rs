@@ -100,16 +100,15 @@ impl FoundRun {
             Ok(text) => serde_json::from_str(&text).ok(),
             Err(_) => None,
         };
-        let node_epochs = config.start.task == Task::Node;
         Ok(FoundRun {
             folder: folder.to_owned(),
             name: name.to_owned(),
             state: state(folder, summary.is_some()),
             started: metadata.ok(),
             monitor,
-            of_epochs: match node_epochs {
-                true => config.node.epochs,
-                false => config.training.epochs,
+            of_epochs: match config.start.task {
+                Task::Link => config.training.epochs,
+                Task::Node | Task::Edge => config.node.epochs,
             },
             settings: config.by_name().unwrap_or_default(),
             task: config.start.task,
@@ -127,7 +126,7 @@ impl FoundRun {
     /// The measure that its numbers are of: its name, and where metrics have it.
     fn measured(&self) -> (&'static str, &'static str) {
         match (self.task, self.monitor) {
-            (Task::Node, _) | (_, Monitor::ValAuc) => ("AUC", "/auc"),
+            (Task::Node | Task::Edge, _) | (_, Monitor::ValAuc) => ("AUC", "/auc"),
             (_, Monitor::ValMrr) => ("MRR", "/ranking/mrr"),
             (_, Monitor::ValApBatchMean) => ("batch AP", "/ap_batch_mean"),
             (_, Monitor::ValAp) => ("AP", "/ap"),

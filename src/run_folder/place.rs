@@ -51,8 +51,8 @@ pub(super) fn remove_folders(folders: &[PathBuf]) {
     }
 }
 
-/// The first of `base/DATA-MODEL-1`, `-2`, … that does not exist yet; for node
-/// classification `base/DATA-MODEL-node-1`.
+/// The first of `base/DATA-MODEL-1`, `-2`, … that does not exist yet; for
+/// classifications `base/DATA-MODEL-node-1` and `base/DATA-MODEL-edge-1`.
 pub(super) fn numbered_folder(
     base: &Path,
     config: &RunConfig,
@@ -71,6 +71,7 @@ pub(super) fn numbered_folder(
     let task = match config.start.task {
         Task::Link => "",
         Task::Node => "-node",
+        Task::Edge => "-edge",
     };
     let model = config.model.name;
     let mut number = 1;

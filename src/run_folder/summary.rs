@@ -20,9 +20,9 @@ use crate::pipeline::step::Lane;
 use crate::pipeline::trace::QueueTotals;
 use crate::pipeline::{Stage, StageTimes};
 use crate::profiler::report::Profile;
+use crate::train::classification::{Balance, ClassificationRecord};
 use crate::train::ended::Ended;
 use crate::train::metrics::{CountsMetrics, EdgeBankMetrics, TestMetrics};
-use crate::train::node_classification::{Balance, NodeRecord};
 use crate::train::observer::{EpochRecord, TrainRecord};
 
 /// The stream of a run.
@@ -56,7 +56,7 @@ pub struct DeviceRecord {
 /// What numbers belong to.
 #[derive(Debug, Clone, Serialize)]
 pub struct Setting {
-    /// `link`, `node` or `eval`.
+    /// `link`, `node`, `edge`, `eval` or `audit`.
     pub task: &'static str,
     /// The stream.
     pub data: Dataset,
@@ -382,15 +382,15 @@ pub struct EvalSummary {
     pub counts: CountsMetrics,
 }
 
-/// Results of a node classification.
+/// Results of a classification of labels.
 #[derive(Debug, Clone, Serialize)]
-pub struct NodeSummary {
+pub struct ClassificationSummary {
     /// What the numbers belong to; `init` are the encoder's weights.
     #[serde(flatten)]
     pub setting: Setting,
-    /// What an epoch went over.
+    /// How classes weighed.
     pub balance: Balance,
     /// What came out.
     #[serde(flatten)]
-    pub record: NodeRecord,
+    pub record: ClassificationRecord,
 }

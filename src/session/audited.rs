@@ -13,8 +13,10 @@ use super::predict::PredictError;
 use super::stream::{InitialWeights, OpenStream};
 use super::{Session, SessionError};
 use crate::audit::{
-    self, Answers, AuditStream, Check, Kept, Recording, Report, ScoredBatch, Sight, Subject,
+    self, Answers, AuditStream, Check, Kept, LabelScores, Recording, Report, ScoredBatch, Sight,
+    Subject,
 };
+use crate::checkpoint::Every;
 use crate::config::{self, CandidateSource, ConfigError, Protocol, RunConfig};
 use crate::device::{self, ComputeDevice};
 use crate::features::{FeatureScale, FeatureSource, is_used};
@@ -25,6 +27,7 @@ use crate::model::tgl_weights;
 use crate::run_folder::Setting;
 use crate::sampling::pair_history::Encoding;
 use crate::sampling::{Candidates, NegativePool, NeighborSampler, SplitPart};
+use crate::train::classification::{LabelOf, Labels};
 use crate::train::error::EvalError;
 use crate::train::histories::Limits;
 use crate::train::observer::TrainEvent;
@@ -65,6 +68,8 @@ pub struct Program<'a> {
     sampler: Option<Arc<dyn NeighborSampler>>,
     /// Audited in place of the rule of what pair histories see.
     limits: Option<Limits>,
+    /// The classes of the unchanged stream, where labels are classified.
+    classes: Option<Vec<i32>>,
     /// How pair histories of the unchanged stream are encoded, which weights know.
     encoding: Option<Encoding>,
     sight: Sight,
@@ -92,7 +97,12 @@ impl<'a> Program<'a> {
     ) -> Result<Program<'a>, SessionError> {
         let session = Session::on(stream.log()?, config, weights.clone())?;
         let (config, sampling) = (&session.config, &session.sampling);
+        let classes = match config.start.task.label_of() {
+            Some(_) => Some(session.checked_labels()?.class_labels().to_vec()),
+            None => None,
+        };
         Ok(Program {
+            classes,
             device,
             sight: Sight {
                 fanout: config.model.fanout,
@@ -228,6 +238,24 @@ impl Subject for Program<'_> {
         Ok(Some(answers.map_err(of_asking)?))
     }
 
+    fn label_scores(&mut self, stream: &AuditStream) -> Result<Option<LabelScores>, SessionError> {
+        let (Some(of), Some(classes)) = (self.config.start.task.label_of(), &self.classes) else {
+            return Ok(None);
+        };
+        let session = self.session(stream)?;
+        let labels = Labels::of(&session.sampling.log, &session.split, Some(classes))?;
+        let logits = session
+            .classification(of, labels, self.device, Every::Never)?
+            .logits()?;
+        let events = logits.into_iter();
+        Ok(Some(LabelScores {
+            events: events
+                .map(|(event, logits)| (event as usize, logits))
+                .collect(),
+            reads_own_features: of == LabelOf::Event,
+        }))
+    }
+
     fn sight(&self) -> Sight {
         self.sight
     }
@@ -300,7 +328,7 @@ pub fn audit<P: FnMut(Check)>(
     begin: impl FnOnce(&Session, &ComputeDevice) -> P + Send,
 ) -> Result<AuditSummary, SessionError> {
     config::start_threads(config.machine.threads)?;
-    config.validate()?;
+    config.check_values()?;
     let weights = InitialWeights::open(&config)?;
     let stream = cut(&mut config, weights.as_deref(), stop)?;
     let log = stream.log()?;
@@ -333,7 +361,7 @@ pub fn audit<P: FnMut(Check)>(
 /// # Errors
 /// Settings out of range, a stream that can't be read.
 pub fn stream_of(config: &mut RunConfig, stop: &Stop) -> Result<AuditStream, SessionError> {
-    config.validate()?;
+    config.check_values()?;
     let weights = InitialWeights::open(config)?;
     cut(config, weights.as_deref(), stop)
 }

@@ -16,8 +16,8 @@ use crate::graph::GraphError;
 use crate::model::tgl_weights::WeightError;
 use crate::run_folder::{OverSeedsError, RunFolderError};
 use crate::sampling::NegativeError;
+use crate::train::classification::ClassificationError;
 use crate::train::error::{EvalError, TrainError};
-use crate::train::node_classification::NodeError;
 use crate::train::saving::ResumeError;
 use crate::weights::WeightFileError;
 
@@ -180,9 +180,9 @@ pub enum SessionError {
     /// An evaluation.
     #[error(transparent)]
     Evaluation(#[from] EvalError),
-    /// Node classification.
+    /// A classification of labels.
     #[error(transparent)]
-    Node(#[from] NodeError),
+    Classification(#[from] ClassificationError),
     /// A question to a trained model, or what its memory was to follow.
     #[error("{0}")]
     Asked(String),

@@ -33,6 +33,7 @@ use crate::model::{ModelConfig, ModelName, ModelNeeds};
 use crate::pipeline::profile::Residency;
 use crate::pipeline::schedule::Schedule;
 use crate::sampling::pair_history::most_bytes;
+use crate::train::classification::LabelOf;
 use crate::train::pair_scores::{PAIR_BYTES, PAIRS_PER_CHUNK, TABLE_ROWS};
 
 /// What the program takes by itself, on the CPU device.
@@ -534,7 +535,7 @@ impl Sizes {
         // Of a model that reads none too: its counting baseline does, at the end.
         let histories = match config.start.task {
             Task::Link => most_bytes(self.events, self.nodes, self.threads),
-            Task::Node => 0,
+            Task::Node | Task::Edge => 0,
         };
         add(
             "pair histories",
@@ -664,8 +665,12 @@ impl Sizes {
             evaluation += 2 * (34 * pairs + 8 * self.events);
         }
         add("evaluation", "--limit-events N", evaluation, 0);
-        if config.start.task == Task::Node {
-            let embeddings = self.events * 4 * (model.width as u64 + 4);
+        if let Some(of) = config.start.task.label_of() {
+            let nodes = match of {
+                LabelOf::Source => 1,
+                LabelOf::Event => 2,
+            };
+            let embeddings = self.events * 4 * (nodes * model.width as u64 + 4);
             add("embeddings of labels", "--limit-events N", embeddings, 0);
         }
     }

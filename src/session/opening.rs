@@ -87,7 +87,7 @@ impl OpenStream {
         log: Arc<EventLog>,
         weights: Option<Arc<InitialWeights>>,
     ) -> Result<OpenStream, SessionError> {
-        config.validate()?;
+        config.check_values()?;
         let events = config
             .stream
             .limit_events

@@ -57,17 +57,86 @@ impl Session {
     }
 }
 
+/// The files of lines and the checkpoints of a run.
+pub(super) struct RunFiles<'a> {
+    folder: &'a RunFolder,
+    pub(super) metrics: MetricsLog,
+    ledger: JsonLines,
+    checkpoints: Checkpoints,
+    identity: Identity,
+}
+
 /// Writes down what happens, and tells another observer.
 pub(super) struct Recording<'a> {
     observer: &'a mut Observer<'a>,
-    folder: &'a RunFolder,
-    metrics: MetricsLog,
-    ledger: JsonLines,
+    files: RunFiles<'a>,
     log: Option<EventLog>,
-    checkpoints: Checkpoints,
-    identity: Identity,
     model: ModelDescription,
     sampling: Arc<Sampling>,
+}
+
+impl<'a> RunFiles<'a> {
+    /// Those in `folder`, after `loaded`, if there is one, else at the start, and what the user should
+    /// know of it.
+    ///
+    /// # Errors
+    /// When files can't be written, or `loaded` is of another run, stream or setting.
+    pub(super) fn open(
+        session: &Session,
+        device: &ComputeDevice,
+        folder: &'a RunFolder,
+        loaded: Option<&Loaded>,
+    ) -> Result<(RunFiles<'a>, Vec<String>), SessionError> {
+        let mut identity = Identity {
+            data: session.data.clone(),
+            device: DeviceRecord {
+                backend: device.backend.to_owned(),
+                adapter: device.adapter.clone(),
+            },
+            config: session.config.clone(),
+            metrics_bytes: 0,
+            ledger_bytes: 0,
+        };
+        let mut warnings = Vec::new();
+        if let Some(loaded) = loaded {
+            let earlier = Identity::of_run(session, loaded)?;
+            identity.metrics_bytes = earlier.metrics_bytes;
+            identity.ledger_bytes = earlier.ledger_bytes;
+            warnings = identity.warnings(loaded, &earlier);
+        }
+        let (metrics, ledger) = folder.logs_after(identity.metrics_bytes, identity.ledger_bytes)?;
+        let files = RunFiles {
+            folder,
+            metrics,
+            ledger,
+            checkpoints: Checkpoints::of(folder.path()),
+            identity,
+        };
+        Ok((files, warnings))
+    }
+
+    /// Writes a checkpoint, once all that was written before is on disk.
+    ///
+    /// # Errors
+    /// When it can't be written.
+    pub(super) fn keep(
+        &mut self,
+        epoch: usize,
+        iteration: usize,
+        state: &Arrays<'_>,
+    ) -> Result<(), CheckpointError> {
+        let path = |name| self.folder.path().join(name);
+        let unwritable = |name| {
+            let path = path(name);
+            move |error| CheckpointError::Write { path, error }
+        };
+        self.identity.metrics_bytes = self.metrics.sync().map_err(unwritable("metrics.jsonl"))?;
+        self.identity.ledger_bytes = self.ledger.sync().map_err(unwritable("ledger.jsonl"))?;
+        let run = serde_json::to_value(&self.identity)
+            .map_err(|error| unwritable("config.json")(io::Error::other(error)))?;
+        self.checkpoints
+            .save(&Header::new(epoch, iteration, run), state)
+    }
 }
 
 impl<'a> Recording<'a> {
@@ -84,36 +153,17 @@ impl<'a> Recording<'a> {
         observer: &'a mut Observer<'a>,
     ) -> Result<Recording<'a>, SessionError> {
         let config = &session.config;
-        let mut identity = Identity {
-            data: session.data.clone(),
-            device: DeviceRecord {
-                backend: device.backend.to_owned(),
-                adapter: device.adapter.clone(),
-            },
-            config: config.clone(),
-            metrics_bytes: 0,
-            ledger_bytes: 0,
-        };
-        if let Some(loaded) = loaded {
-            let earlier = Identity::of_run(session, loaded)?;
-            identity.metrics_bytes = earlier.metrics_bytes;
-            identity.ledger_bytes = earlier.ledger_bytes;
-            for warning in identity.warnings(loaded, &earlier) {
-                observer(TrainEvent::Warning(&warning)).map_err(TrainError::Observer)?;
-            }
+        let (files, warnings) = RunFiles::open(session, device, folder, loaded)?;
+        for warning in warnings {
+            observer(TrainEvent::Warning(&warning)).map_err(TrainError::Observer)?;
         }
-        let (metrics, ledger) = folder.logs_after(identity.metrics_bytes, identity.ledger_bytes)?;
         let place = loaded.map(|loaded| &loaded.checkpoint.header);
         let place = place.map(|header| (header.epoch, header.iteration));
         let logged = config.output.log.is_some();
         Ok(Recording {
             observer,
-            folder,
-            metrics,
-            ledger,
+            files,
             log: logged.then(|| EventLog::new(folder.path(), config, place)),
-            checkpoints: Checkpoints::of(folder.path()),
-            identity,
             model: initial::description(config, &session.model, &session.data.hash),
             sampling: session.sampling.clone(),
         })
@@ -252,17 +302,17 @@ impl Recording<'_> {
                 epoch,
                 first,
                 losses,
-            } => self.metrics.losses(epoch, first, losses),
+            } => self.files.metrics.losses(epoch, first, losses),
             TrainEvent::Ledger(lines) => {
                 let mut text = Vec::new();
                 ledger::write(lines, &mut text)?;
-                self.ledger.write(&text)
+                self.files.ledger.write(&text)
             }
-            TrainEvent::Probed { epoch, probes } => self.metrics.probes(epoch, probes),
-            TrainEvent::EpochRecorded(record) => self.folder.write_trace(record),
-            TrainEvent::EpochDone { epoch, record } => self.metrics.epoch(epoch, record),
+            TrainEvent::Probed { epoch, probes } => self.files.metrics.probes(epoch, probes),
+            TrainEvent::EpochRecorded(record) => self.files.folder.write_trace(record),
+            TrainEvent::EpochDone { epoch, record } => self.files.metrics.epoch(epoch, record),
             TrainEvent::Best { weights, .. } => {
-                let path = self.folder.path().join(weights::FILE_NAME);
+                let path = self.files.folder.path().join(weights::FILE_NAME);
                 let constants = self.sampling.constants();
                 weights::write_unread(&path, weights, &constants, Some(&self.model))
                     .map_err(io::Error::other)
@@ -271,31 +321,12 @@ impl Recording<'_> {
                 epoch,
                 iteration,
                 state,
-            } => self.keep(epoch, iteration, state).map_err(io::Error::other),
+            } => (self.files.keep(epoch, iteration, state)).map_err(io::Error::other),
             TrainEvent::EpochBegins { .. }
             | TrainEvent::Iteration { .. }
             | TrainEvent::TrainingEnds(_)
             | TrainEvent::EvaluationBegins(_)
             | TrainEvent::Warning(_) => Ok(()),
         }
-    }
-
-    fn keep(
-        &mut self,
-        epoch: usize,
-        iteration: usize,
-        state: &Arrays<'_>,
-    ) -> Result<(), CheckpointError> {
-        let path = |name| self.folder.path().join(name);
-        let unwritable = |name| {
-            let path = path(name);
-            move |error| CheckpointError::Write { path, error }
-        };
-        self.identity.metrics_bytes = self.metrics.sync().map_err(unwritable("metrics.jsonl"))?;
-        self.identity.ledger_bytes = self.ledger.sync().map_err(unwritable("ledger.jsonl"))?;
-        let run = serde_json::to_value(&self.identity)
-            .map_err(|error| unwritable("config.json")(io::Error::other(error)))?;
-        self.checkpoints
-            .save(&Header::new(epoch, iteration, run), state)
     }
 }

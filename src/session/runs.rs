@@ -13,10 +13,10 @@ use super::scores::ScoresTo;
 use super::stream::{InitialWeights, OpenStream};
 use super::{Measured, Session, SessionError};
 use crate::checkpoint::Checkpoints;
-use crate::config::{self, ConfigError, RunConfig, Task};
+use crate::config::{self, ConfigError, RunConfig};
 use crate::device::{self, ComputeDevice};
-use crate::run_folder::{EvalSummary, NodeSummary, RunFolder, RunFolderError, Summary};
-use crate::train::node_classification::NodeEvent;
+use crate::run_folder::{ClassificationSummary, EvalSummary, RunFolder, RunFolderError, Summary};
+use crate::train::classification::{ClassificationEvent, LabelOf, Place};
 use crate::train::observer::TrainEvent;
 
 /// Tells `told` the RAM and device memory that a run with these settings needs, and what the user
@@ -232,26 +232,65 @@ fn kept_if_used<T>(
     }
 }
 
-/// Opens stream, device and run folder and classifies nodes on the embeddings of the
-/// weights of `--init`. `begin` is told of the session, the device and the folder before; what it
-/// returns is told what happens.
+/// Opens stream, device and run folder and classifies labels, of nodes or of events as the task says, on
+/// the embeddings of the weights of `--init`. `begin` is told of the session, the device and the folder
+/// before; what it returns is told what happens.
 ///
 /// # Errors
 /// See [`SessionError`].
-pub fn classify_nodes<O: FnMut(NodeEvent<'_>) -> io::Result<()>>(
-    mut config: RunConfig,
+pub fn classify<O: FnMut(ClassificationEvent<'_>) -> io::Result<()>>(
+    config: RunConfig,
     stop: &Stop,
-    begin: impl FnOnce(&Session, &ComputeDevice, &RunFolder) -> Result<O, RunFolderError> + Send,
-) -> Result<(NodeSummary, RunFolder), SessionError> {
-    config.start.task = Task::Node;
+    begin: impl FnOnce(&Session, &ComputeDevice, &RunFolder) -> O + Send,
+) -> Result<(ClassificationSummary, RunFolder), SessionError> {
+    let of = label_of(&config)?;
     RunFolder::check(&config)?;
     on_device(config, Begin::Fresh, stop, |session, device| {
         let _unfinished = stop.unfinished();
         let folder = RunFolder::create(&session.config, &session.data.name)?;
-        let classified = begin(session, device, &folder)
-            .map_err(SessionError::from)
-            .and_then(|mut observer| session.classify_nodes(device, &folder, &mut observer));
+        let mut observer = begin(session, device, &folder);
+        let classified = session.classify_recorded(of, None, device, &folder, &mut observer);
         kept_if_used(classified, folder)
+    })
+}
+
+/// Continues with the classification in `folder` as [`resume`] does with a run of link prediction; epoch 0
+/// is the pass over the stream.
+///
+/// # Errors
+/// See [`SessionError`].
+pub fn resume_classification<O: FnMut(ClassificationEvent<'_>) -> io::Result<()>>(
+    folder: &Path,
+    change: impl FnOnce(&mut RunConfig) -> Result<(), ConfigError>,
+    stop: &Stop,
+    begin: impl FnOnce(&Session, &ComputeDevice, &RunFolder, Option<Place>) -> O + Send,
+) -> Result<(ClassificationSummary, RunFolder), SessionError> {
+    let (folder, mut config) = RunFolder::open(folder)?;
+    change(&mut config)?;
+    let of = label_of(&config)?;
+    folder.sweep();
+    let from = Checkpoints::of(folder.path()).load()?;
+    let begins = Begin::from(from.as_ref());
+    on_device(config, begins, stop, |session, device| {
+        let _unfinished = stop.unfinished();
+        let header = from.as_ref().map(|loaded| &loaded.checkpoint.header);
+        let place = header.map(|header| Place {
+            epoch: header.epoch,
+            batch: header.iteration,
+        });
+        let mut observer = begin(session, device, &folder, place);
+        let summary = session.classify_recorded(of, from, device, &folder, &mut observer)?;
+        Ok((summary, folder))
+    })
+    .map_err(SessionError::of_resumed)
+}
+
+/// What labels the task of the settings is about.
+fn label_of(config: &RunConfig) -> Result<LabelOf, ConfigError> {
+    config.start.task.label_of().ok_or(ConfigError::Range {
+        option: "task",
+        found: config.start.task.name().to_owned(),
+        expected: "node or edge: labels are to be classified",
     })
 }
 

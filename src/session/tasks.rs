@@ -1,4 +1,4 @@
-//! What is done with a stream and a model: training, evaluation, node classification.
+//! What is done with a stream and a model: training and evaluation.
 
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ use crate::model::LinkModel;
 use crate::model::tgl_weights;
 use crate::pipeline::profile::Residency;
 use crate::pipeline::scheduler::Scheduler;
-use crate::run_folder::{EvalSummary, NodeSummary, RunFolder, Summary};
+use crate::run_folder::{EvalSummary, RunFolder, Summary};
 use crate::sampling::SplitPart;
 use crate::train::ended::EndRule;
 use crate::train::epochs::TrainLoop;
@@ -26,9 +26,6 @@ use crate::train::error::TrainError;
 use crate::train::evaluation::{Evaluator, ScoreSink, Scored};
 use crate::train::keeping::Keeping;
 use crate::train::learning_rate::LearningRate;
-use crate::train::node_classification::{
-    ClassifierConfig, LabeledEmbeddings, NodeObserver, checked_labels,
-};
 use crate::train::observer::{Observer, TrainEvent};
 use crate::train::optimizer::OptimizerRule;
 use crate::train::probes::Probes;
@@ -168,7 +165,7 @@ impl Session {
         let evaluator = self.evaluator(&device.device)?;
         match self.config.start.task {
             Task::Link => self.check_schedule(&self.scheduler()?, &evaluator),
-            Task::Node => Ok(checked_labels(&evaluator).map(drop)?),
+            Task::Node | Task::Edge => self.checked_labels().map(drop),
         }
     }
 
@@ -310,35 +307,6 @@ impl Session {
             counts: evaluator.counts(validation)?,
         };
         table.map_or(Ok(()), ScoresTable::finish)?;
-        Ok(summary)
-    }
-
-    /// Classifies nodes on the embeddings of the given weights and writes the summary into `folder`.
-    pub(super) fn classify_nodes(
-        &self,
-        device: &ComputeDevice,
-        folder: &RunFolder,
-        observer: &mut NodeObserver<'_>,
-    ) -> Result<NodeSummary, SessionError> {
-        let config = &self.config;
-        let model = self.new_model(&device.device)?;
-        let mut memory = self.new_memory(&device.device);
-        let evaluator = self.evaluator(&device.device)?.of_embeddings();
-        let embeddings = LabeledEmbeddings::of(&evaluator, &model, &mut memory, observer)?;
-        let classifier = ClassifierConfig {
-            epochs: config.node.epochs,
-            learning_rate: config.node.learning_rate,
-            batch_size: config.node.batch_size,
-            balance: config.node.balance,
-            seed: config.training.seed,
-        };
-        let record = embeddings.classify(&classifier, observer)?;
-        let summary = NodeSummary {
-            setting: self.setting("node", device),
-            balance: config.node.balance,
-            record,
-        };
-        folder.write_summary(&summary)?;
         Ok(summary)
     }
 }

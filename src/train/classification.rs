@@ -1,20 +1,28 @@
-//! Node classification: the state label of an event's source, from its embedding.
+//! Classification: labels of events, from embeddings of their nodes.
 //!
-//! What is embedded: the source of each event at the event's time, by an encoder that was
-//! trained for link prediction and stays as it is, in one pass over the stream. The event
-//! itself is not applied yet: memory holds the batches before, sampled past events are
-//! strictly earlier. A classifier is then trained on the training part's embeddings; the
-//! epoch is chosen by the validation part's AUC and the test part is looked at once.
+//! What is embedded: for state labels ([`LabelOf::Source`]) the source of each event, for labels of the
+//! events themselves ([`LabelOf::Event`]) both of its nodes, at the event's time, by an encoder that was
+//! trained for link prediction and stays as it is, in one pass over the stream. The event itself is not
+//! applied yet: memory holds the batches before, sampled past events are strictly earlier. A classifier
+//! is then trained on the training part's embeddings, for labels of events with the events' own features
+//! beside them; the epoch is chosen by the validation part (AUC, with more than two classes F1-micro) and
+//! the test part is looked at once.
 //!
-//! Invariants: labels are 0 or 1, each part has both; the same seed gives the same numbers.
+//! Invariants: no label is input of anything; events without a label are embedded as all others and
+//! neither trained on nor measured; each part has two classes at least; the same seed gives the same
+//! numbers, also of a run that was interrupted and resumed.
 //!
-//! It does not train the encoder, and does not use the features of the labelled event.
+//! It does not train the encoder, and for state labels does not use the features of the labelled event.
 //!
-//! Source: the labels are JODIE's (Kumar et al., KDD 2019), the classifier TGL's (Zhou et
-//! al., VLDB 2022).
+//! Source: the state labels are JODIE's (Kumar et al., KDD 2019), the classifier TGL's (Zhou et al., VLDB
+//! 2022); labels of events as in DistTGL (Zhou et al., SC 2023).
 
 mod classifier;
+mod encoding;
+mod labels;
+mod saving;
 
+use std::io;
 use std::ops::Range;
 
 use burn::module::Module;
@@ -24,63 +32,82 @@ use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use super::divergence::{check_memory, diverged};
-use super::error::{Diverged, EvalError, StageError, Unsound};
+use super::divergence::diverged;
+use super::error::{Diverged, EvalError, Kept, StageError};
 use super::evaluation::Evaluator;
+use super::keeping::Keeping;
 use super::optimizer::{Optimizer, OptimizerRule};
 use super::upload::{floats, read};
-use crate::eval::all_equal;
-use crate::eval::metrics::{self, MetricError};
-use crate::memory::MemoryStore;
+use crate::checkpoint::{Arrays, Every};
+use crate::eval::classes::ClassScores;
+use crate::eval::metrics::MetricError;
+use crate::eval::{ClassTable, LabelMetrics};
+use crate::memory::node_memory::NodeMemory;
 use crate::model::LinkModel;
 use crate::model::init::Initializer;
 use crate::sampling::SplitPart;
 use crate::sampling::counter_rng::RandomStreams;
-use classifier::NodeClassifier;
+use classifier::{Classifier, logits_of};
+use encoding::{Encoder, Rows};
+pub(crate) use labels::Labels;
+pub use labels::{LabelCount, LabelCounts};
 
-/// Embeddings that may wait on the device before they are read, in batches.
-const UNREAD_BATCHES: usize = 32;
 /// Events that are classified at once outside training.
 const CLASSIFIED_AT_ONCE: usize = 4096;
 /// Keeps the classifier's first weights apart from the encoder's.
 const CLASSIFIER_SEED: u64 = 0x6e6f_6465;
 
-/// Why nodes could not be classified.
+/// Why labels could not be classified.
 #[derive(Debug, Error)]
-pub enum NodeError {
+pub enum ClassificationError {
     /// The stream has no labels.
     #[error(
-        "{stream}: has no state labels; --task node needs a stream with them, such as JODIE's \
-         wikipedia.csv, reddit.csv and mooc.csv"
+        "{stream}: has no labels of events; --task node and edge need a stream with them, such as JODIE's \
+         wikipedia.csv, reddit.csv and mooc.csv (--columns label=NAME says which column they are in)"
     )]
     NoLabels {
         /// Name of the stream.
         stream: String,
     },
-    /// A label that is neither 0 nor 1.
-    #[error("{stream}: event {event} has the state label {label}, expected 0 or 1")]
-    Label {
+    /// One label alone.
+    #[error(
+        "{stream}: all labels are {label}, so there is nothing to learn; take another column or stream"
+    )]
+    OneLabel {
         /// Name of the stream.
         stream: String,
-        /// The event.
-        event: usize,
-        /// Its label.
+        /// The label.
         label: i32,
+    },
+    /// Numbers that are no labels.
+    #[error(
+        "{stream}: has {found} different labels, expected {most} at most; such a column is a number and no \
+         label: take another one (--columns label=NAME)"
+    )]
+    Classes {
+        /// Name of the stream.
+        stream: String,
+        /// Different labels.
+        found: usize,
+        /// How many there may be.
+        most: usize,
     },
     /// A part in which all labels are equal.
     #[error(
-        "{stream}: the {part} part has {positives} positive labels among {events} events; it \
-         needs both kinds: take more of the stream (--limit-events), or another one"
+        "{stream}: the {part} part has {found} among {events} events; it needs {needed}: take more of the \
+         stream (--limit-events), or another one"
     )]
     OneClass {
         /// Name of the stream.
         stream: String,
         /// The part.
         part: &'static str,
-        /// Its positive labels.
-        positives: usize,
-        /// Its events.
+        /// Its labels.
+        found: String,
+        /// Its labelled events.
         events: usize,
+        /// What there must be.
+        needed: &'static str,
     },
     /// The stream could not be embedded, or the device stopped answering.
     #[error(transparent)]
@@ -101,29 +128,71 @@ pub enum NodeError {
         /// What is not finite.
         what: Diverged,
     },
+    /// A stop was requested.
+    #[error("interrupted {place}; {kept}")]
+    Interrupted {
+        /// Where.
+        place: Place,
+        /// What became of its state.
+        kept: Kept,
+    },
     /// Something could not be written down.
     #[error(transparent)]
-    Observer(std::io::Error),
+    Observer(io::Error),
 }
 
-impl From<StageError> for NodeError {
-    fn from(error: StageError) -> NodeError {
-        NodeError::Embedding(error.into())
+impl From<StageError> for ClassificationError {
+    fn from(error: StageError) -> ClassificationError {
+        ClassificationError::Embedding(error.into())
     }
 }
 
-/// What an epoch of the classifier goes over.
+/// How far a classification is: epoch 0 is the pass over the stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    /// Epoch of the classifier, from 1; 0 while events are embedded.
+    pub epoch: usize,
+    /// Batches of it that are done.
+    pub batch: usize,
+}
+
+impl std::fmt::Display for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Place { epoch, batch } = self;
+        match epoch {
+            0 => write!(f, "after {batch} batches were embedded"),
+            _ => write!(
+                f,
+                "in epoch {epoch} of the classifier, after {batch} batches"
+            ),
+        }
+    }
+}
+
+/// What labels are of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LabelOf {
+    /// The state of an event's source.
+    Source,
+    /// The event.
+    Event,
+}
+
+/// How classes weigh against one another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Balance {
-    /// All training events.
+    /// All training labels, each with the same weight
     #[value(name = "none")]
     #[serde(rename = "none")]
     All,
-    /// All positive ones and as many negative ones, redrawn each epoch.
+    /// All labels of the rarest class (of two, the positive one) and as many of each other, redrawn each
+    /// epoch
     #[value(name = "sample")]
     #[serde(rename = "sample")]
     Sampled,
+    /// All training labels, each weighing by the inverse of how frequent its class is in the training part
+    Weights,
 }
 
 /// How the classifier is trained.
@@ -135,74 +204,45 @@ pub(crate) struct ClassifierConfig {
     pub learning_rate: f64,
     /// Labels per batch.
     pub batch_size: usize,
-    /// What an epoch goes over.
+    /// How classes weigh.
     pub balance: Balance,
     /// Seed of the first weights and of every draw.
     pub seed: u64,
 }
 
-/// Labels of one part of the stream.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub struct LabelCount {
-    /// Labelled events.
-    pub events: usize,
-    /// Those with label 1.
-    pub positives: usize,
-}
-
-/// Labels of the three parts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub struct LabelCounts {
-    /// Training.
-    pub train: LabelCount,
-    /// Validation.
-    pub val: LabelCount,
-    /// Test.
-    pub test: LabelCount,
-}
-
-/// Metrics of one part, over all its events together.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub struct NodeMetrics {
-    /// Area under the ROC curve; 0.5 is chance.
-    pub auc: f64,
-    /// Average precision; `positive_rate` is chance.
-    pub ap: f64,
-    /// Share of positive labels.
-    pub positive_rate: f64,
-    /// Whether all scores are one number: see [`EQUAL_SCORES`](crate::eval::EQUAL_SCORES).
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    pub equal_scores: bool,
-}
-
 /// Results of an epoch.
-#[derive(Debug, Clone, Copy, Serialize)]
-pub struct NodeEpoch {
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub struct ClassifierEpoch {
     /// Mean loss over the epoch's labels.
     pub train_loss: f64,
     /// Metrics of the validation part.
-    pub val: NodeMetrics,
+    pub val: LabelMetrics,
 }
 
 /// Results of a classification.
 #[derive(Debug, Clone, Serialize)]
-pub struct NodeRecord {
+pub struct ClassificationRecord {
     /// Labels of each part.
     pub labels: LabelCounts,
     /// Each epoch.
-    pub epochs: Vec<NodeEpoch>,
-    /// Epoch (from 1) with the best validation AUC, whose classifier is measured.
+    pub epochs: Vec<ClassifierEpoch>,
+    /// Epoch (from 1) with the best validation AUC, or F1-micro where there are more than two classes, whose
+    /// classifier is measured.
     pub best_epoch: usize,
     /// Metrics of the validation part.
-    pub val: NodeMetrics,
+    pub val: LabelMetrics,
     /// Metrics of the test part.
-    pub test: NodeMetrics,
+    pub test: LabelMetrics,
+    /// The classes of the validation part.
+    pub val_classes: ClassTable,
+    /// The classes of the test part.
+    pub test_classes: ClassTable,
 }
 
 /// What happens in a classification.
 #[derive(Debug, Clone, Copy)]
-pub enum NodeEvent<'a> {
-    /// Labels have been counted; the pass over this many events begins.
+pub enum ClassificationEvent<'a> {
+    /// Labels have been counted; the pass over this many events begins or continues.
     EmbeddingBegins {
         /// Of each part.
         labels: &'a LabelCounts,
@@ -216,240 +256,417 @@ pub enum NodeEvent<'a> {
         /// From 1.
         epoch: usize,
         /// Its result.
-        record: &'a NodeEpoch,
+        record: &'a ClassifierEpoch,
     },
+    /// The state is to be kept.
+    Checkpoint {
+        /// How far it is.
+        place: Place,
+        /// All of it.
+        state: &'a Arrays<'a>,
+    },
+    /// Something that the user should know.
+    Warning(&'a str),
 }
 
 /// Is told what happens; an error ends the classification.
-pub(crate) type NodeObserver<'a> = dyn FnMut(NodeEvent<'_>) -> std::io::Result<()> + 'a;
+pub(crate) type ClassificationObserver<'a> =
+    dyn FnMut(ClassificationEvent<'_>) -> io::Result<()> + 'a;
 
-/// Embeddings of the sources of all events, with their labels, on the host.
-pub(crate) struct LabeledEmbeddings {
-    /// `[events, width]`.
-    rows: Vec<f32>,
-    width: usize,
-    labels: Vec<i32>,
+/// A classification and how far it is.
+pub(crate) struct Classification {
+    pub(super) of: LabelOf,
     evaluator: Evaluator,
-    counts: LabelCounts,
+    labels: Labels,
+    config: ClassifierConfig,
+    encoder: Encoder,
+    rows: Rows,
+    /// Once all events are embedded.
+    training: Option<Training>,
+    keeping: Keeping,
 }
 
-impl LabeledEmbeddings {
-    /// Goes over the stream with `model` and an empty `memory`.
-    ///
-    /// # Errors
-    /// When labels are missing, of other values, or of one kind only in a part; when a
-    /// stage fails.
-    pub(crate) fn of(
-        evaluator: &Evaluator,
-        model: &LinkModel,
-        memory: &mut dyn MemoryStore,
-        observer: &mut NodeObserver<'_>,
-    ) -> Result<LabeledEmbeddings, NodeError> {
-        let events = evaluator.split.test.end;
-        let (labels, counts) = checked_labels(evaluator)?;
-        observer(NodeEvent::EmbeddingBegins {
-            labels: &counts,
-            events,
-        })
-        .map_err(NodeError::Observer)?;
-        let mut rows = Vec::new();
-        for part in [SplitPart::Train, SplitPart::Validation, SplitPart::Test] {
-            let pass = evaluator.pass(part, 0);
-            let iterations = pass.iterations();
-            let before = memory.version();
-            let mut unread = Vec::new();
-            for iteration in 0..iterations {
-                let prepared = pass.fetch_features(pass.sample(iteration)?);
-                let fetched = pass.fetch_memory(prepared, memory, &evaluator.device);
-                let output = model.model.forward(&fetched.input, None);
-                // Roots are src ‖ dst ‖ neg.
-                let events = pass.batch_events(iteration);
-                unread.push(output.embedding.slice(0..events.len()));
-                fetched.update_memory(output.memory, memory)?;
-                evaluator.check_stop()?;
-                if unread.len() == UNREAD_BATCHES || iteration + 1 == iterations {
-                    observer(NodeEvent::Embedded(events.end)).map_err(NodeError::Observer)?;
-                    rows.extend(read(Tensor::cat(std::mem::take(&mut unread), 0))?);
-                }
-            }
-            let made = pass.events.len() * (rows.len() / pass.events.end.max(1));
-            check_embeddings(&rows[rows.len() - made..], &pass.events)?;
-            check_memory(memory, before, &pass)?;
-        }
-        Ok(LabeledEmbeddings {
-            width: rows.len() / events,
-            rows,
+/// The classifier, and how far it is trained.
+struct Training {
+    classifier: Classifier,
+    optimizer: Optimizer,
+    /// Epochs that have ended.
+    epochs: Vec<ClassifierEpoch>,
+    /// Batches of the next that are trained.
+    batch: usize,
+    /// Their losses, each times its weight.
+    losses: Vec<f32>,
+    best: Option<Best>,
+}
+
+/// The best epoch so far.
+struct Best {
+    epoch: usize,
+    val: LabelMetrics,
+    /// Without autodiff.
+    classifier: Classifier,
+}
+
+impl Classification {
+    /// Before the first event, with an empty `memory`. State is kept `every` so often, after the pass over
+    /// the stream, and when a stop is requested.
+    pub(crate) fn new(
+        of: LabelOf,
+        evaluator: Evaluator,
+        labels: Labels,
+        config: ClassifierConfig,
+        (model, memory): (LinkModel, NodeMemory),
+        every: Every,
+    ) -> Classification {
+        Classification {
+            of,
+            evaluator,
             labels,
-            evaluator: evaluator.clone(),
-            counts,
-        })
+            config,
+            encoder: Encoder {
+                model,
+                memory,
+                batches: 0,
+            },
+            rows: Rows::default(),
+            training: None,
+            keeping: Keeping::new(every),
+        }
     }
 
-    /// Trains a classifier and measures it.
+    /// Does what is left to do.
     ///
     /// # Errors
-    /// When training diverges, the device stops answering, or `observer` fails.
-    pub(crate) fn classify(
-        &self,
-        config: &ClassifierConfig,
-        observer: &mut NodeObserver<'_>,
-    ) -> Result<NodeRecord, NodeError> {
-        let split = &self.evaluator.split;
-        let plain = &self.evaluator.device;
-        let autodiff = plain.clone().autodiff();
-        let mut init = Initializer::new(config.seed ^ CLASSIFIER_SEED, &autodiff);
-        let mut classifier = NodeClassifier::new(self.width, &mut init);
-        let mut optimizer = Optimizer::new(OptimizerRule::adam(config.learning_rate));
-        let mut epochs = Vec::with_capacity(config.epochs);
-        let mut best: Option<(usize, NodeMetrics, NodeClassifier)> = None;
-        for epoch in 1..=config.epochs {
-            let events = epoch_events(&self.labels[split.train.clone()], config, epoch as u64);
-            let mut losses = Vec::new();
-            let steps = optimizer.steps() as usize;
-            for batch in events.chunks(config.batch_size) {
-                self.evaluator.check_stop()?;
-                let (embedding, label) = self.batch(batch, &autodiff);
-                let loss = classifier.loss(embedding, label);
-                let gradients = GradientsParams::from_grads(loss.backward(), &classifier);
-                classifier = optimizer.step(classifier, gradients);
-                losses.push(loss.inner() * batch.len() as f32);
-            }
-            let batches = losses.len();
-            losses.extend(optimizer.watched());
-            let mut losses = read(Tensor::cat(losses, 0))?;
-            let watched = losses.split_off(batches);
-            if let Some((batch, what)) = diverged(&losses, &watched, steps) {
-                return Err(NodeError::Diverged { epoch, batch, what });
-            }
-            let sum: f64 = losses.into_iter().map(f64::from).sum();
-            let valid = classifier.valid();
-            let val = self.measure(&valid, split.val.clone())?;
-            let record = NodeEpoch {
-                train_loss: sum / events.len() as f64,
-                val,
-            };
-            observer(NodeEvent::EpochDone {
-                epoch,
-                record: &record,
-            })
-            .map_err(NodeError::Observer)?;
-            epochs.push(record);
-            if best.as_ref().is_none_or(|(_, best, _)| val.auc > best.auc) {
-                best = Some((epoch, val, valid));
-            }
+    /// When a stage fails, training diverges, the device stops answering, or `observer` fails; a stop.
+    pub(crate) fn run(
+        &mut self,
+        observer: &mut ClassificationObserver<'_>,
+    ) -> Result<ClassificationRecord, ClassificationError> {
+        observer(ClassificationEvent::EmbeddingBegins {
+            labels: &self.labels.counts,
+            events: self.evaluator.split.test.end,
+        })
+        .map_err(ClassificationError::Observer)?;
+        self.embed(observer)?;
+        if self.training.is_none() {
+            self.training = Some(self.new_training());
+            self.keep(false, observer)?;
         }
-        let Some((best_epoch, val, classifier)) = best else {
-            return Err(NodeError::Metric(MetricError::NoBatch));
-        };
-        Ok(NodeRecord {
-            labels: self.counts,
+        while self.epochs() < self.config.epochs {
+            self.train_epoch(observer)?;
+        }
+        let training = self.training.take();
+        let Some(Training {
+            best: Some(best),
             epochs,
-            best_epoch,
-            val,
-            test: self.measure(&classifier, split.test.clone())?,
+            ..
+        }) = training
+        else {
+            return Err(ClassificationError::Metric(MetricError::NoBatch));
+        };
+        let val = self.scores(&best.classifier, self.labels.val.clone())?;
+        let test = self.scores(&best.classifier, self.labels.test.clone())?;
+        Ok(ClassificationRecord {
+            labels: self.labels.counts.clone(),
+            epochs,
+            best_epoch: best.epoch,
+            val: best.val,
+            test: test.metrics()?,
+            val_classes: val.table()?,
+            test_classes: test.table()?,
         })
     }
 
-    /// Embeddings `[events, width]` and labels `[events]` of some events.
-    fn batch(&self, events: &[usize], device: &Device) -> (Tensor<2>, Tensor<1>) {
-        let rows = events
-            .iter()
-            .flat_map(|event| &self.rows[event * self.width..][..self.width])
-            .copied()
-            .collect();
-        let labels = events
-            .iter()
-            .map(|&event| self.labels[event] as f32)
-            .collect();
-        (
-            floats(rows, [events.len(), self.width], device),
-            floats(labels, [events.len()], device),
-        )
+    /// For the audit: logits of the labelled events after the training part, one event's after the
+    /// other, by a classifier that was trained for an epoch and that no validation chose.
+    ///
+    /// # Errors
+    /// As [`Classification::run`].
+    pub(crate) fn logits(&mut self) -> Result<Vec<(u32, Vec<f32>)>, ClassificationError> {
+        self.embed(&mut |_| Ok(()))?;
+        self.training = Some(self.new_training());
+        self.train_batches(&self.epoch_events(1))?;
+        let Some(training) = self.training.take() else {
+            return Ok(Vec::new());
+        };
+        let later = self.labels.val.start..self.labels.test.end;
+        let scores = self.scores(&training.classifier.valid(), later.clone())?;
+        let each = scores.scores.chunks(logits_of(self.labels.classes()));
+        let events = self.labels.events[later].iter().copied();
+        Ok(events.zip(each.map(<[f32]>::to_vec)).collect())
     }
 
-    /// Metrics of `events`.
-    fn measure(
-        &self,
-        classifier: &NodeClassifier,
-        events: Range<usize>,
-    ) -> Result<NodeMetrics, NodeError> {
-        let events: Vec<usize> = events.collect();
-        let (mut positive, mut negative) = (Vec::new(), Vec::new());
-        for chunk in events.chunks(CLASSIFIED_AT_ONCE) {
-            let (embedding, _) = self.batch(chunk, &self.evaluator.device);
-            let logits = read(classifier.forward(embedding))?;
-            for (event, logit) in chunk.iter().zip(logits) {
-                let class = if self.labels[*event] == 1 {
-                    &mut positive
-                } else {
-                    &mut negative
-                };
-                class.push(logit);
+    /// Epochs that have ended.
+    fn epochs(&self) -> usize {
+        self.training
+            .as_ref()
+            .map_or(0, |training| training.epochs.len())
+    }
+
+    /// How far it is.
+    fn place(&self) -> Place {
+        match &self.training {
+            None => Place {
+                epoch: 0,
+                batch: self.encoder.batches,
+            },
+            Some(training) => Place {
+                epoch: training.epochs.len() + 1,
+                batch: training.batch,
+            },
+        }
+    }
+
+    /// Events of the first `batches` batches.
+    fn events_of(&self, mut batches: usize) -> usize {
+        let mut end = 0;
+        for part in [SplitPart::Train, SplitPart::Validation, SplitPart::Test] {
+            let pass = self.evaluator.pass(part, 0);
+            let of_part = batches.min(pass.iterations());
+            if of_part > 0 {
+                end = pass.batch_events(of_part - 1).end;
+            }
+            batches -= of_part;
+        }
+        end
+    }
+
+    /// A classifier that is not trained yet.
+    fn new_training(&self) -> Training {
+        let autodiff = self.evaluator.device.clone().autodiff();
+        let mut init = Initializer::new(self.config.seed ^ CLASSIFIER_SEED, &autodiff);
+        let width = match self.of {
+            LabelOf::Source => self.rows.width,
+            LabelOf::Event => self.rows.width / 2,
+        };
+        let classes = self.labels.classes();
+        Training {
+            classifier: Classifier::new(self.input_width(), width, classes, &mut init),
+            optimizer: Optimizer::new(OptimizerRule::adam(self.config.learning_rate)),
+            epochs: Vec::new(),
+            batch: 0,
+            losses: Vec::new(),
+            best: None,
+        }
+    }
+
+    /// The labels that an epoch, from 1, goes over, in its order.
+    fn epoch_events(&self, epoch: u64) -> Vec<usize> {
+        let class = &self.labels.class[self.labels.train.clone()];
+        epoch_events(class, self.labels.classes(), &self.config, epoch)
+    }
+
+    /// Batches of an epoch.
+    fn epoch_batches(&self, epoch: u64) -> usize {
+        self.epoch_events(epoch)
+            .len()
+            .div_ceil(self.config.batch_size)
+    }
+
+    /// Trains what is left of the epoch under way, and validates.
+    fn train_epoch(
+        &mut self,
+        observer: &mut ClassificationObserver<'_>,
+    ) -> Result<(), ClassificationError> {
+        let epoch = self.epochs() + 1;
+        let events = self.epoch_events(epoch as u64);
+        let batches = events.len().div_ceil(self.config.batch_size);
+        while self.place().batch < batches {
+            let stopping = self.train_batches(&events)?;
+            if stopping || self.place().batch < batches {
+                self.keep(stopping, observer)?;
             }
         }
-        Ok(NodeMetrics {
-            auc: metrics::roc_auc(&positive, &negative)?,
-            ap: metrics::average_precision(&positive, &negative)?,
-            positive_rate: positive.len() as f64 / events.len() as f64,
-            equal_scores: all_equal(&positive, &negative),
-        })
-    }
-}
-
-/// Fails if one of the embeddings of `events` is not finite.
-fn check_embeddings(rows: &[f32], events: &Range<usize>) -> Result<(), StageError> {
-    match rows.iter().position(|number| !number.is_finite()) {
-        None => Ok(()),
-        Some(at) => Err(StageError::Unsound(Unsound::Embedding {
-            event: events.start + at * events.len() / rows.len(),
-            value: rows[at],
-        })),
-    }
-}
-
-/// The labels of all events, with their numbers.
-///
-/// # Errors
-/// When there are none, others than 0 and 1, or a part with labels of one kind.
-pub(crate) fn checked_labels(evaluator: &Evaluator) -> Result<(Vec<i32>, LabelCounts), NodeError> {
-    let log = &evaluator.sampling().log;
-    let stream = || log.name().to_owned();
-    let split = &evaluator.split;
-    let labels = log
-        .labels()
-        .map(|labels| labels[..split.test.end].to_vec())
-        .ok_or_else(|| NodeError::NoLabels { stream: stream() })?;
-    if let Some(event) = labels.iter().position(|label| !(0..=1).contains(label)) {
-        return Err(NodeError::Label {
-            stream: stream(),
-            event,
-            label: labels[event],
-        });
-    }
-    let count = |part, events: &Range<usize>| {
-        let labels = &labels[events.clone()];
-        let positives = labels.iter().filter(|label| **label == 1).count();
-        let events = labels.len();
-        if positives == 0 || positives == events {
-            return Err(NodeError::OneClass {
-                stream: stream(),
-                part,
-                positives,
-                events,
+        let Some(mut training) = self.training.take() else {
+            return Ok(());
+        };
+        let classifier = training.classifier.valid();
+        let val = self
+            .scores(&classifier, self.labels.val.clone())?
+            .metrics()?;
+        let sum: f64 = training.losses.drain(..).map(f64::from).sum();
+        let weight: f64 = match self.class_weights() {
+            None => events.len() as f64,
+            Some(weights) => {
+                let of = |event: &usize| f64::from(weights[self.labels.class[*event] as usize]);
+                events.iter().map(of).sum()
+            }
+        };
+        let record = ClassifierEpoch {
+            train_loss: sum / weight,
+            val,
+        };
+        training.epochs.push(record);
+        training.batch = 0;
+        let choice = |metrics: &LabelMetrics| match self.labels.classes() {
+            2 => metrics.auc,
+            _ => metrics.f1_micro,
+        };
+        if (training.best.as_ref()).is_none_or(|best| choice(&val) > choice(&best.val)) {
+            training.best = Some(Best {
+                epoch,
+                val,
+                classifier,
             });
         }
-        Ok(LabelCount { events, positives })
-    };
-    let counts = LabelCounts {
-        train: count("training", &split.train)?,
-        val: count("validation", &split.val)?,
-        test: count("test", &split.test)?,
-    };
-    Ok((labels, counts))
+        self.training = Some(training);
+        observer(ClassificationEvent::EpochDone {
+            epoch,
+            record: &record,
+        })
+        .map_err(ClassificationError::Observer)?;
+        match self.keeping.is_due_after_epoch() {
+            true => self.keep(false, observer),
+            false => Ok(()),
+        }
+    }
+
+    /// Trains batches of `events` until the epoch ends, a checkpoint is due or a stop is requested; whether
+    /// it is one.
+    fn train_batches(&mut self, events: &[usize]) -> Result<bool, ClassificationError> {
+        let Some(mut training) = self.training.take() else {
+            return Ok(false);
+        };
+        let autodiff = self.evaluator.device.clone().autodiff();
+        let weights = self.class_weights();
+        let first = training.batch;
+        let steps = training.optimizer.steps() as usize;
+        let mut losses = Vec::new();
+        let mut stopping = false;
+        for batch in events.chunks(self.config.batch_size).skip(first) {
+            let (rows, target) = (
+                self.inputs(batch, &autodiff),
+                self.targets(batch, &autodiff),
+            );
+            let each = training.classifier.losses(rows, target);
+            let (loss, weight) = match &weights {
+                None => (each.mean(), batch.len() as f32),
+                Some(weights) => {
+                    let of = |event: &usize| weights[self.labels.class[*event] as usize];
+                    let of_batch: Vec<f32> = batch.iter().map(of).collect();
+                    let sum = of_batch.iter().sum::<f32>();
+                    let of_batch = floats(of_batch, [batch.len()], &autodiff);
+                    ((each * of_batch).sum() / sum, sum)
+                }
+            };
+            let gradients = GradientsParams::from_grads(loss.backward(), &training.classifier);
+            training.classifier = training.optimizer.step(training.classifier, gradients);
+            losses.push(loss.inner() * weight);
+            training.batch += 1;
+            stopping = self.evaluator.check_stop().is_err();
+            if stopping || self.keeping.is_due(first, training.batch) {
+                break;
+            }
+        }
+        let batches = losses.len();
+        losses.extend(training.optimizer.watched());
+        let mut losses = read(Tensor::cat(losses, 0))?;
+        let watched = losses.split_off(batches);
+        if let Some((batch, what)) = diverged(&losses, &watched, steps) {
+            return Err(ClassificationError::Diverged {
+                epoch: training.epochs.len() + 1,
+                batch: first + batch,
+                what,
+            });
+        }
+        training.losses.extend(losses);
+        self.training = Some(training);
+        Ok(stopping)
+    }
+
+    /// Has the state kept, unless it is; ends the classification if it is `stopping`.
+    fn keep(
+        &mut self,
+        stopping: bool,
+        observer: &mut ClassificationObserver<'_>,
+    ) -> Result<(), ClassificationError> {
+        let place = self.place();
+        let number = (place.epoch, place.batch);
+        let mut failed = None;
+        if self.keeping.keeps() && self.keeping.last != Some(number) {
+            let saved = self.save()?;
+            let written = observer(ClassificationEvent::Checkpoint {
+                place,
+                state: &saved.arrays(),
+            });
+            drop(saved);
+            if let Kept::Failed(error) = self.keeping.tried(number, written) {
+                failed = Some(error);
+            }
+        }
+        match (stopping, failed) {
+            (true, Some(error)) => Err(ClassificationError::Interrupted {
+                place,
+                kept: Kept::Failed(error),
+            }),
+            (true, None) => Err(ClassificationError::Interrupted {
+                place,
+                kept: self.keeping.kept(number),
+            }),
+            (false, Some(error)) => {
+                let warning = format!("{error}; the run continues, and tries again later");
+                observer(ClassificationEvent::Warning(&warning))
+                    .map_err(ClassificationError::Observer)
+            }
+            (false, None) => Ok(()),
+        }
+    }
+
+    /// What the loss of each class counts, where classes weigh differently: the mean over the training
+    /// labels is 1.
+    fn class_weights(&self) -> Option<Vec<f32>> {
+        let train = &self.labels.counts.train;
+        let there = train.by_class.iter().filter(|events| **events > 0).count();
+        let weight = |events: &usize| match events {
+            0 => 0.0,
+            events => (train.events as f64 / (there * events) as f64) as f32,
+        };
+        (self.config.balance == Balance::Weights)
+            .then(|| train.by_class.iter().map(weight).collect())
+    }
+
+    /// What the classifier should say of some labelled events, `[labels, logits]`.
+    fn targets(&self, labelled: &[usize], device: &Device) -> Tensor<2> {
+        let logits = logits_of(self.labels.classes());
+        let mut targets = vec![0.0; labelled.len() * logits];
+        for (row, &at) in labelled.iter().enumerate() {
+            let class = self.labels.class[at] as usize;
+            match logits {
+                1 => targets[row] = class as f32,
+                _ => targets[row * logits + class] = 1.0,
+            }
+        }
+        floats(targets, [labelled.len(), logits], device)
+    }
+
+    /// Scores of some of the labelled events.
+    fn scores(
+        &self,
+        classifier: &Classifier,
+        labelled: Range<usize>,
+    ) -> Result<ClassScores<'_>, ClassificationError> {
+        let class = self.labels.class[labelled.clone()].to_vec();
+        let labelled: Vec<usize> = labelled.collect();
+        let mut scores = Vec::new();
+        for chunk in labelled.chunks(CLASSIFIED_AT_ONCE) {
+            let rows = self.inputs(chunk, &self.evaluator.device);
+            scores.extend(read(classifier.forward(rows))?);
+        }
+        Ok(ClassScores {
+            classes: self.labels.class_labels(),
+            class,
+            scores,
+        })
+    }
 }
 
-/// The events of an epoch in its order; training events begin at 0.
-fn epoch_events(labels: &[i32], config: &ClassifierConfig, epoch: u64) -> Vec<usize> {
+/// The labels of an epoch in its order; training labels, of these classes, begin at 0.
+fn epoch_events(
+    class: &[u32],
+    classes: usize,
+    config: &ClassifierConfig,
+    epoch: u64,
+) -> Vec<usize> {
     let mut rng = RandomStreams::new(config.seed, epoch, b"nodetask").at(0, 0);
     // The first `wanted` places of a shuffle by Fisher and Yates.
     let mut shuffle = |items: &mut [usize], wanted: usize| {
@@ -460,13 +677,25 @@ fn epoch_events(labels: &[i32], config: &ClassifierConfig, epoch: u64) -> Vec<us
         }
     };
     let mut events: Vec<usize> = match config.balance {
-        Balance::All => (0..labels.len()).collect(),
+        Balance::All | Balance::Weights => (0..class.len()).collect(),
         Balance::Sampled => {
-            let (mut events, mut negatives): (Vec<usize>, Vec<usize>) =
-                (0..labels.len()).partition(|&event| labels[event] == 1);
-            let wanted = events.len();
-            shuffle(&mut negatives, wanted);
-            events.extend(negatives.into_iter().take(wanted));
+            let mut by_class = vec![Vec::new(); classes];
+            for (event, &class) in class.iter().enumerate() {
+                by_class[class as usize].push(event);
+            }
+            let counts = by_class.iter().map(Vec::len).enumerate();
+            let rarest = match classes {
+                2 => Some((1, by_class[1].len())),
+                _ => counts
+                    .filter(|(_, events)| *events > 0)
+                    .min_by_key(|(_, events)| *events),
+            };
+            let (rarest, wanted) = rarest.unwrap_or((0, 0));
+            let mut events = std::mem::take(&mut by_class[rarest]);
+            for mut others in by_class {
+                shuffle(&mut others, wanted);
+                events.extend(others.into_iter().take(wanted));
+            }
             events
         }
     };

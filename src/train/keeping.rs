@@ -46,6 +46,21 @@ impl Keeping {
         self.every != Every::Never
     }
 
+    /// Whether the state is due after `trained` batches, of which the last was kept, or tried, at `first`.
+    pub(super) fn is_due(&self, first: usize, trained: usize) -> bool {
+        self.every.is_due(first, trained, self.since)
+    }
+
+    /// Whether the state of a classification is due at the end of an epoch of the classifier: these are
+    /// short, and the state has the embeddings of all labels.
+    pub(super) fn is_due_after_epoch(&self) -> bool {
+        match self.every {
+            Every::Time(time) => self.since.elapsed() >= time,
+            Every::Iterations(_) | Every::Epoch => true,
+            Every::Never => false,
+        }
+    }
+
     /// How a run of the pipeline that began at iteration `first` continues after `trained` iterations
     /// of an epoch that has more.
     pub(super) fn proceed(&self, first: usize, trained: usize, stopping: bool) -> Proceed {

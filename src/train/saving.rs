@@ -123,7 +123,7 @@ impl Saved<'_> {
     }
 }
 
-fn put_tensors<'a>(arrays: &mut Arrays<'a>, prefix: &str, tensors: &'a [Unread]) {
+pub(super) fn put_tensors<'a>(arrays: &mut Arrays<'a>, prefix: &str, tensors: &'a [Unread]) {
     for tensor in tensors {
         let name = format!("{prefix}{}", tensor.name());
         let read = || tensor.read().map_err(io::Error::other);
@@ -132,7 +132,7 @@ fn put_tensors<'a>(arrays: &mut Arrays<'a>, prefix: &str, tensors: &'a [Unread])
 }
 
 /// `model` with the tensors of the group `prefix`.
-fn take_model(
+pub(super) fn take_model(
     arrays: &mut Arrays<'_>,
     prefix: &'static str,
     model: &LinkModel,

@@ -12,6 +12,7 @@ use mspipe::session::predict;
 use mspipe::weights;
 use serde_json::Value;
 
+use crate::labelled::stream;
 use crate::place::Place;
 
 /// Longer than any run below takes on a busy machine.
@@ -217,6 +218,60 @@ fn survives(model: &str, options: &str, seed: u64) {
         println!("{model} {options}: killed {killed} times, same bits");
         fs::remove_dir_all(place.path("killed")).unwrap();
     }
+}
+
+/// All that a classification left behind, but for what its settings know of the run of --init, which is
+/// not needed any more when it resumes.
+fn classified(run: &Path) -> [String; 3] {
+    let mut summary = json(&run.join("summary.json"));
+    summary.as_object_mut().unwrap().remove("init_hide_batch");
+    let metrics = fs::read_to_string(run.join("metrics.jsonl")).unwrap();
+    let last = checkpoint::read(&run.join(checkpoint::LAST)).unwrap();
+    [metrics, summary.to_string(), format!("{:?}", last.arrays)]
+}
+
+/// Kills a classification of labels, which has a pass over the stream and then epochs, and compares it
+/// with one that was not.
+fn labels_survive(task: &str, seed: u64) {
+    let kills: usize = std::env::var("MSPIPE_TEST_KILLS").map_or(4, |kills| kills.parse().unwrap());
+    let place = Place::new();
+    let labelled = stream(5, |seen| match seen.event % 11 {
+        0 => String::new(),
+        _ => seen.before.to_string(),
+    });
+    fs::write(place.path("s.csv"), labelled).unwrap();
+    let link = "--data s.csv --device cpu --batch-size 20 --epochs 1 --width 16 --time-width 8";
+    place.run(&format!("train {link} --out link"), 0);
+    let train = format!(
+        "train --task {task} --init link --node-epochs 60 --node-batch-size 60 --balance weights \
+         --checkpoint-every 10"
+    );
+    let begin = Instant::now();
+    place.run(&format!("{train} --out whole"), 0);
+    let whole = begin.elapsed();
+    let (mut left, mut tries) = (kills, 0);
+    while left > 0 {
+        tries += 1;
+        assert!(tries < 20, "{left} kills came too late each time");
+        let killed = kill(&place, &train, left, whole, seed + tries);
+        left -= killed.min(left);
+        let [one, other] = ["killed", "whole"].map(|run| classified(&place.path(run)));
+        for (one, other) in one.iter().zip(&other) {
+            assert!(one == other, "{one}\n{other}");
+        }
+        println!("{task}: killed {killed} times, same bits");
+        fs::remove_dir_all(place.path("killed")).unwrap();
+    }
+}
+
+#[test]
+fn labels_of_nodes() {
+    labels_survive("node", 8);
+}
+
+#[test]
+fn labels_of_events() {
+    labels_survive("edge", 9);
 }
 
 #[test]

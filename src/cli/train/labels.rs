@@ -1,36 +1,99 @@
-//! `mspipe train --task node`: progress and results of node classification.
+//! `mspipe train --task node` and `--task edge`: progress and results of a classification of labels.
 
 use std::io;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::OnceLock;
 
+use anyhow::anyhow;
 use indicatif::{HumanCount, ProgressBar, ProgressStyle};
-use mspipe::config::RunConfig;
+use mspipe::checkpoint::LAST;
+use mspipe::config::{ConfigError, RunConfig};
 use mspipe::device::ComputeDevice;
-use mspipe::eval::EQUAL_SCORES;
-use mspipe::run_folder::{MetricsLog, NodeSummary, RunFolder, RunFolderError};
-use mspipe::session::{self, Session};
-use mspipe::train::node_classification::{Balance, LabelCounts, NodeEpoch, NodeEvent, NodeMetrics};
+use mspipe::eval::{ClassTable, EQUAL_SCORES, LabelMetrics};
+use mspipe::report::run as run_report;
+use mspipe::run_folder::{ClassificationSummary, RunFolder};
+use mspipe::session::{self, Session, SessionError};
+use mspipe::train::classification::{
+    Balance, ClassificationError, ClassificationEvent, ClassifierEpoch, LabelCount, LabelCounts,
+};
 use mspipe::{console, interrupt};
 
 use super::super::report;
+use super::progress::say_page;
 
-/// Classifies nodes and prints.
-pub(super) fn run(config: RunConfig, json: bool) -> anyhow::Result<()> {
-    let (summary, folder) =
-        session::classify_nodes(config, &interrupt::stop(), |session, device, folder| {
-            let mut progress = Progress::begin(session, device, folder, json)?;
-            Ok(move |event: NodeEvent<'_>| progress.see(event))
-        })?;
-    if json {
-        return Ok(console::json(&summary)?);
-    }
-    print_summary(&summary, &folder);
-    Ok(())
+/// Classes that are printed; the report has all.
+const SHOWN_CLASSES: usize = 12;
+
+/// Classifies labels and prints.
+pub(super) fn run(config: RunConfig, json: bool) -> anyhow::Result<ExitCode> {
+    let folder = OnceLock::new();
+    let result = session::classify(config, &interrupt::stop(), |session, device, run| {
+        folder.get_or_init(|| run.path().to_owned());
+        let mut progress = Progress::begin(session, device, run, json);
+        move |event: ClassificationEvent<'_>| progress.see(event)
+    });
+    end(result, folder.get(), json)
 }
 
-/// Progress bar and metrics of a classification.
+/// Continues with the classification in a folder.
+pub(super) fn resume(
+    run: &Path,
+    change: impl FnOnce(&mut RunConfig) -> Result<(), ConfigError>,
+    json: bool,
+) -> anyhow::Result<ExitCode> {
+    let stop = interrupt::stop();
+    let result =
+        session::resume_classification(run, change, &stop, |session, device, run, place| {
+            let mut progress = Progress::begin(session, device, run, json);
+            progress.say(&match place {
+                Some(place) => format!("resumed   {place}"),
+                None => "resumed   at the start: there is no checkpoint yet".to_owned(),
+            });
+            move |event: ClassificationEvent<'_>| progress.see(event)
+        });
+    end(result, Some(&run.to_owned()), json)
+}
+
+/// Prints what came out, or how to continue.
+fn end(
+    result: Result<(ClassificationSummary, RunFolder), SessionError>,
+    run: Option<&PathBuf>,
+    json: bool,
+) -> anyhow::Result<ExitCode> {
+    let (summary, folder) = match result {
+        Ok(ended) => ended,
+        Err(SessionError::Classification(
+            error @ (ClassificationError::Interrupted { .. } | ClassificationError::Observer(_)),
+        )) => {
+            let kept = run.filter(|run| run.join(LAST).exists());
+            return Err(match kept {
+                Some(run) => {
+                    anyhow!(
+                        "{error}\nresume with: mspipe train --resume {}",
+                        run.display()
+                    )
+                }
+                None => error.into(),
+            });
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let stop = interrupt::stop();
+    let unfinished = stop.unfinished();
+    let page = run_report::write(folder.path());
+    drop(unfinished);
+    match json {
+        true => console::json(&summary)?,
+        false => print_summary(&summary, &folder),
+    }
+    say_page(page, json);
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Progress bar of a classification.
 struct Progress {
     bar: ProgressBar,
-    log: MetricsLog,
     json: bool,
 }
 
@@ -40,90 +103,131 @@ impl Progress {
         device: &ComputeDevice,
         folder: &RunFolder,
         json: bool,
-    ) -> Result<Progress, RunFolderError> {
+    ) -> Progress {
         if !json {
             console::news(report::head(session, device));
             console::news(format!("run       {}", folder.path().display()));
         } else {
             report::say_notes(&session.notes);
         }
-        Ok(Progress {
+        Progress {
             bar: ProgressBar::hidden(),
-            log: folder.metrics()?,
             json,
-        })
+        }
     }
-}
 
-impl Progress {
-    /// Shows what happens, and writes down the epochs.
-    fn see(&mut self, event: NodeEvent<'_>) -> io::Result<()> {
+    fn say(&self, text: &str) {
+        if !self.json {
+            self.bar.suspend(|| console::news(text));
+        }
+    }
+
+    /// Shows what happens.
+    fn see(&mut self, event: ClassificationEvent<'_>) -> io::Result<()> {
         match event {
-            NodeEvent::EmbeddingBegins { labels, events } => self.embedding_begins(labels, events),
-            NodeEvent::Embedded(events) => self.bar.set_position(events as u64),
-            NodeEvent::EpochDone { epoch, record } => return self.epoch_done(epoch, record),
+            ClassificationEvent::EmbeddingBegins { labels, events } => {
+                self.say(&format!("labels    {}", counts(labels)));
+                self.bar = ProgressBar::new(events as u64);
+                let template = "embedding {wide_bar} {percent:>3} % {eta} left";
+                if let Ok(style) = ProgressStyle::with_template(template) {
+                    self.bar.set_style(style);
+                }
+            }
+            ClassificationEvent::Embedded(events) => self.bar.set_position(events as u64),
+            ClassificationEvent::EpochDone { epoch, record } => self.epoch_done(epoch, record),
+            ClassificationEvent::Warning(message) => {
+                let note = || console::note(format!("warning: {message}"));
+                self.bar.suspend(note);
+            }
+            ClassificationEvent::Checkpoint { .. } => {}
         }
         Ok(())
     }
 
-    fn embedding_begins(&mut self, labels: &LabelCounts, events: usize) {
-        if !self.json {
-            console::news(format!("labels    {}", counts(labels)));
-        }
-        self.bar = ProgressBar::new(events as u64);
-        let template = "embedding {wide_bar} {percent:>3} % {eta} left";
-        if let Ok(style) = ProgressStyle::with_template(template) {
-            self.bar.set_style(style);
-        }
-    }
-
-    fn epoch_done(&mut self, epoch: usize, record: &NodeEpoch) -> io::Result<()> {
+    fn epoch_done(&mut self, epoch: usize, record: &ClassifierEpoch) {
         self.bar.finish_and_clear();
-        if !self.json {
-            console::news(format!(
-                "epoch {epoch:<3} loss {:.4}  val AUC {:.4} AP {:.4}",
-                record.train_loss, record.val.auc, record.val.ap
-            ));
-        }
-        self.log.epoch(epoch, record)
+        let val = &record.val;
+        let more = match val.positive_rate {
+            Some(_) => String::new(),
+            None => format!(" F1-micro {:.4} F1-macro {:.4}", val.f1_micro, val.f1_macro),
+        };
+        self.say(&format!(
+            "epoch {epoch:<3} loss {:.4}  val AUC {:.4} AP {:.4}{more}",
+            record.train_loss, val.auc, val.ap
+        ));
     }
 }
 
 /// `217 positive labels: 150 / 40 / 27 …`
 fn counts(labels: &LabelCounts) -> String {
-    let LabelCounts { train, val, test } = labels;
-    format!(
-        "{} positive labels: {} / {} / {} among {} / {} / {} events of training / validation / \
-         test",
-        train.positives + val.positives + test.positives,
-        train.positives,
-        val.positives,
-        test.positives,
-        HumanCount(train.events as u64),
-        HumanCount(val.events as u64),
-        HumanCount(test.events as u64)
-    )
+    let LabelCounts {
+        train, val, test, ..
+    } = labels;
+    let three = |of: fn(&LabelCount) -> usize| {
+        let [train, val, test] = [train, val, test].map(|count| HumanCount(of(count) as u64));
+        format!("{train} / {val} / {test}")
+    };
+    let positives = |count: &LabelCount| count.positives;
+    let all: Option<usize> = [train, val, test].map(positives).into_iter().sum();
+    let mut text = match all {
+        Some(all) => {
+            let parts = three(|count| count.positives.unwrap_or_default());
+            format!("{all} positive labels: {parts} among ")
+        }
+        None => format!("{} classes: ", labels.classes.len()),
+    };
+    text += &three(|count| count.events);
+    let missing = train.missing + val.missing + test.missing;
+    text += match missing {
+        0 => " events of training / validation / test",
+        _ => " labelled events of training / validation / test",
+    };
+    if missing > 0 {
+        let parts = three(|count| count.missing);
+        text += &format!(
+            "\n          {} events have no label ({parts}): they are neither trained on nor measured",
+            HumanCount(missing as u64)
+        );
+    }
+    text
 }
 
-fn print_summary(summary: &NodeSummary, folder: &RunFolder) {
+fn print_summary(summary: &ClassificationSummary, folder: &RunFolder) {
     let record = &summary.record;
-    let line = |part: &str, metrics: &NodeMetrics, positives: usize| {
+    let line = |part: &str, metrics: &LabelMetrics, count: &LabelCount| {
+        let (ap, of) = match (metrics.positive_rate, count.positives) {
+            (Some(rate), Some(positives)) => (
+                format!(" (chance {rate:.4})"),
+                format!("{positives} positive labels"),
+            ),
+            _ => (String::new(), format!("{} labels", count.events)),
+        };
         console::news(format!(
-            "{part:<9} AUC {:.4} (chance 0.5)  AP {:.4} (chance {:.4})  {positives} positive labels",
-            metrics.auc, metrics.ap, metrics.positive_rate
+            "{part:<9} AUC {:.4} (chance 0.5)  AP {:.4}{ap}  F1-micro {:.4}  F1-macro {:.4}  {of}",
+            metrics.auc, metrics.ap, metrics.f1_micro, metrics.f1_macro
         ));
     };
-    line("val", &record.val, record.labels.val.positives);
-    line("test", &record.test, record.labels.test.positives);
+    line("val", &record.val, &record.labels.val);
+    line("test", &record.test, &record.labels.test);
     if record.val.equal_scores || record.test.equal_scores {
         console::note(format!("warning: {EQUAL_SCORES}"));
     }
+    print_classes(&record.test_classes);
     let balance = match summary.balance {
-        Balance::All => "all training labels",
-        Balance::Sampled => "all positive labels and as many negative ones, redrawn",
+        Balance::All => "an epoch goes over all training labels",
+        Balance::Sampled => {
+            "an epoch goes over all labels of the rarest class and as many of each other, redrawn"
+        }
+        Balance::Weights => {
+            "an epoch goes over all training labels, weighed by how rare their class is"
+        }
+    };
+    let chosen = match record.val.positive_rate {
+        Some(_) => "AUC",
+        None => "F1-micro",
     };
     console::news(format!(
-        "          classifier of epoch {} (best validation AUC); an epoch goes over {balance}",
+        "          classifier of epoch {} (best validation {chosen}); {balance}",
         record.best_epoch
     ));
     if summary.setting.data.synthetic {
@@ -133,4 +237,23 @@ fn print_summary(summary: &NodeSummary, folder: &RunFolder) {
         "written   {}",
         folder.path().join("summary.json").display()
     ));
+}
+
+/// The classes of the test part.
+fn print_classes(table: &ClassTable) {
+    let mut text = format!(
+        "{:<9} {:>8} {:>9} {:>9} {:>8} {:>9}",
+        "class", "labels", "precision", "recall", "F1", "predicted"
+    );
+    for class in table.classes.iter().take(SHOWN_CLASSES) {
+        text += &format!(
+            "\n{:<9} {:>8} {:>9.4} {:>9.4} {:>8.4} {:>9}",
+            class.label, class.support, class.precision, class.recall, class.f1, class.predicted
+        );
+    }
+    if table.classes.len() > SHOWN_CLASSES {
+        let more = table.classes.len() - SHOWN_CLASSES;
+        text += &format!("\n          and {more} classes more, in the report");
+    }
+    console::news(text);
 }

@@ -12,8 +12,8 @@ const CONFIG: ClassifierConfig = ClassifierConfig {
 
 #[test]
 fn a_sampled_epoch_has_all_positives_and_as_many_new_negatives() {
-    let labels: Vec<i32> = (0..100).map(|event| i32::from(event % 10 == 7)).collect();
-    let epoch = |number| epoch_events(&labels, &CONFIG, number);
+    let class: Vec<u32> = (0..100).map(|event| u32::from(event % 10 == 7)).collect();
+    let epoch = |number| epoch_events(&class, 2, &CONFIG, number);
     let (first, second) = (epoch(1), epoch(2));
     assert_eq!(first, epoch(1));
     let split = |events: &[usize]| -> (Vec<usize>, Vec<usize>) {
@@ -26,7 +26,7 @@ fn a_sampled_epoch_has_all_positives_and_as_many_new_negatives() {
     assert_eq!(split(&first).0.len(), 10);
     assert_eq!(split(&first).0, split(&second).0);
     assert_ne!(split(&first).1, split(&second).1);
-    let more_positives = epoch_events(&[1, 1, 0, 1], &CONFIG, 1);
+    let more_positives = epoch_events(&[1, 1, 0, 1], 2, &CONFIG, 1);
     assert_eq!(more_positives.len(), 4);
 }
 
@@ -36,8 +36,21 @@ fn a_whole_epoch_is_a_permutation() {
         balance: Balance::All,
         ..CONFIG
     };
-    let mut events = epoch_events(&[0; 50], &config, 1);
+    let mut events = epoch_events(&[0; 50], 2, &config, 1);
     assert_ne!(events, (0..50).collect::<Vec<_>>());
     events.sort_unstable();
     assert_eq!(events, (0..50).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_sampled_epoch_of_several_classes_has_as_many_of_each() {
+    let class: Vec<u32> = (0..100).map(|event| [0, 0, 1, 3][event % 4]).collect();
+    let mut events = epoch_events(&class, 4, &CONFIG, 1);
+    events.sort_unstable();
+    events.dedup();
+    assert_eq!(events.len(), 75, "each event once");
+    for of in [0, 1, 3] {
+        let events = events.iter().filter(|event| class[**event] == of);
+        assert_eq!(events.count(), 25);
+    }
 }

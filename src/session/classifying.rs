@@ -1,0 +1,99 @@
+//! Classification of labels: from a session to a finished run folder.
+
+use std::io;
+
+use super::recording::RunFiles;
+use super::{Session, SessionError};
+use crate::checkpoint::{Every, Loaded};
+use crate::device::ComputeDevice;
+use crate::run_folder::{ClassificationSummary, RunFolder};
+use crate::train::classification::{
+    Classification, ClassificationError, ClassificationEvent, ClassificationObserver,
+    ClassifierConfig, LabelOf, Labels,
+};
+
+impl Session {
+    /// The labels of the stream, which can be learned.
+    ///
+    /// # Errors
+    /// When they can't.
+    pub(super) fn checked_labels(&self) -> Result<Labels, SessionError> {
+        let log = &self.sampling.log;
+        Ok(Labels::of(log, &self.split, None)?.checked(log)?)
+    }
+
+    /// A classification of `labels` that has not begun, on the embeddings of the weights that the
+    /// session begins with.
+    pub(super) fn classification(
+        &self,
+        of: LabelOf,
+        labels: Labels,
+        device: &burn::tensor::Device,
+        every: Every,
+    ) -> Result<Classification, SessionError> {
+        let config = &self.config;
+        let model = self.new_model(device)?;
+        let memory = self.new_memory(device);
+        let evaluator = self.evaluator(device)?.of_embeddings();
+        let classifier = ClassifierConfig {
+            epochs: config.node.epochs,
+            learning_rate: config.node.learning_rate,
+            batch_size: config.node.batch_size,
+            balance: config.node.balance,
+            seed: config.training.seed,
+        };
+        let encoder = (model, memory);
+        Ok(Classification::new(
+            of, evaluator, labels, classifier, encoder, every,
+        ))
+    }
+
+    /// Classifies labels, from a checkpoint if there is one, and writes all that such a run's folder
+    /// holds.
+    pub(super) fn classify_recorded(
+        &self,
+        of: LabelOf,
+        from: Option<Loaded>,
+        device: &ComputeDevice,
+        folder: &RunFolder,
+        observer: &mut ClassificationObserver<'_>,
+    ) -> Result<ClassificationSummary, SessionError> {
+        let labels = self.checked_labels()?;
+        let every = self.config.machine.checkpoint_every;
+        let mut classification = self.classification(of, labels, &device.device, every)?;
+        let (mut files, warnings) = RunFiles::open(self, device, folder, from.as_ref())?;
+        for warning in warnings {
+            observer(ClassificationEvent::Warning(&warning))
+                .map_err(ClassificationError::Observer)?;
+        }
+        if let Some(Loaded {
+            checkpoint, path, ..
+        }) = from
+        {
+            classification
+                .resume(checkpoint)
+                .map_err(|error| SessionError::Resume { path, error })?;
+        }
+        let record = classification.run(&mut |event| {
+            match event {
+                ClassificationEvent::EpochDone { epoch, record } => {
+                    files.metrics.epoch(epoch, record)?;
+                }
+                ClassificationEvent::Checkpoint { place, state } => {
+                    (files.keep(place.epoch, place.batch, state)).map_err(io::Error::other)?;
+                }
+                ClassificationEvent::EmbeddingBegins { .. }
+                | ClassificationEvent::Embedded(_)
+                | ClassificationEvent::Warning(_) => {}
+            }
+            observer(event)
+        })?;
+        let summary = ClassificationSummary {
+            setting: self.setting(self.config.start.task.name(), device),
+            balance: self.config.node.balance,
+            record,
+        };
+        folder.write_summary(&summary)?;
+        Ok(summary)
+    }
+}
