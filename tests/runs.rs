@@ -1,5 +1,6 @@
 //! Runs side by side: lists, pages, event files, and sweeps that are killed and continued.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::thread;
 use std::time::Instant;
@@ -136,6 +137,115 @@ fn an_event_file_has_every_loss_and_its_checksums() {
     assert_eq!(count("batch_size = 50"), 1, "the settings");
 }
 
+/// The fields of a message of Protocol Buffers: their numbers and contents, a whole number's too.
+fn fields(mut bytes: &[u8]) -> Vec<(u8, Vec<u8>)> {
+    fn varint(bytes: &mut &[u8]) -> u64 {
+        let mut value = 0;
+        for nth in 0.. {
+            let (byte, rest) = bytes.split_first().unwrap();
+            *bytes = rest;
+            value |= u64::from(byte & 0x7f) << (7 * nth);
+            if *byte < 0x80 {
+                break;
+            }
+        }
+        value
+    }
+    let mut all = Vec::new();
+    while !bytes.is_empty() {
+        let key = varint(&mut bytes) as u8;
+        let length = match key & 7 {
+            0 => {
+                all.push((key >> 3, varint(&mut bytes).to_le_bytes().to_vec()));
+                continue;
+            }
+            1 => 8,
+            5 => 4,
+            _ => varint(&mut bytes) as usize,
+        };
+        let (content, rest) = bytes.split_at(length);
+        all.push((key >> 3, content.to_vec()));
+        bytes = rest;
+    }
+    all
+}
+
+/// The numbers of a run by tag and step, as TensorBoard shows them: a `SessionLog` that starts has it forget
+/// what earlier files of the folder say from its step on.
+fn shown(program: &Program, run: &str) -> BTreeMap<(String, u64), u32> {
+    let names = fs::read_dir(program.path(run)).unwrap();
+    let names = names.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let mut files: Vec<String> = names.filter(|name| name.contains("tfevents")).collect();
+    files.sort();
+    let mut shown = BTreeMap::new();
+    for file in files {
+        let bytes = fs::read(program.path(run).join(file)).unwrap();
+        let mut at = 0;
+        while at < bytes.len() {
+            let length = u64::from_le_bytes(bytes[at..at + 8].try_into().unwrap()) as usize;
+            let event = fields(&bytes[at + 12..at + 12 + length]);
+            at += length + 16;
+            let of = |number| event.iter().find(|(field, _)| *field == number);
+            let step = of(2).map_or(0, |(_, step)| {
+                u64::from_le_bytes(step[..8].try_into().unwrap())
+            });
+            if of(7).is_some() {
+                shown.retain(|(_, earlier): &(String, u64), _| *earlier < step);
+            }
+            for (_, value) in of(5).iter().flat_map(|(_, summary)| fields(summary)) {
+                let value = fields(&value);
+                let tag = String::from_utf8(value[0].1.clone()).unwrap();
+                if let Some((_, number)) = value.iter().find(|(field, _)| *field == 2) {
+                    let bits = u32::from_le_bytes(number[..4].try_into().unwrap());
+                    assert!(
+                        shown.insert((tag.clone(), step), bits).is_none(),
+                        "{tag} {step} twice"
+                    );
+                }
+            }
+        }
+    }
+    shown.retain(|(tag, _), _| tag != "epoch/events_per_s");
+    shown
+}
+
+/// Whatever a run had written when it was killed: before its first checkpoint, in an epoch, after the last.
+#[test]
+fn a_resumed_run_continues_its_event_files() {
+    let program = Program::new();
+    let run = "train --data=synthetic:wikipedia:scale=0.01 --device=cpu --width=16 --time-width=8 \
+               --batch-size=20 --epochs=2 --threads=1 --log=tensorboard";
+    ok(
+        &program,
+        &format!("{run} --checkpoint-every=never --out=whole"),
+    );
+    let whole = shown(&program, "whole");
+    assert!(whole.len() > 100);
+    let lines = fs::read_to_string(program.path("whole/metrics.jsonl")).unwrap();
+    let of_epoch = lines.lines().count() / 2;
+    for (out, every, after) in [
+        ("start", "epoch", 3),
+        ("middle", "7", of_epoch / 2),
+        ("end", "7", 2 * of_epoch),
+    ] {
+        let mut killed = program.start(&format!("{run} --checkpoint-every={every} --out={out}"));
+        let begin = Instant::now();
+        let metrics = program.path(out).join("metrics.jsonl");
+        let written = || fs::read_to_string(&metrics).map_or(0, |text| text.lines().count());
+        while written() < after && killed.try_wait().unwrap().is_none() {
+            assert!(begin.elapsed() < PATIENCE, "{out}");
+            thread::sleep(std::time::Duration::from_millis(1));
+        }
+        killed.kill().unwrap();
+        killed.wait().unwrap();
+        // It may have been quicker than its killer.
+        if !program.path(out).join("summary.json").exists() {
+            ok(&program, &format!("train --resume {out}"));
+        }
+        assert!(shown(&program, out) == whole, "{out}");
+    }
+}
+
 const SWEEP: &str = "out = \"sweep\"\n[settings]\ndata = \"synthetic:wikipedia:scale=0.01\"\n\
                      device = \"cpu\"\ntime_width = 8\nepochs = 2\nthreads = 1\n[values]\n\
                      learning_rate = [1e-4, 1e-2]\nbatch_size = [50, 100]\nwidth = [8, 16]\n";
@@ -252,4 +362,51 @@ fn halving_trains_the_better_part_longer_and_goes_on_after_one_that_diverges() {
     let folder = result["best"].as_str().unwrap();
     assert!(folder.starts_with("sweep/rung-3/run-00"), "{folder}");
     assert_eq!(program.json(&format!("{folder}/config.json"))["epochs"], 4);
+}
+
+#[test]
+fn a_random_sweep_trains_what_it_drew_and_draws_the_same_again() {
+    let program = Program::new();
+    let text = |runs: usize| {
+        format!(
+            "out = \"sweep\"\nmethod = \"random\"\nruns = {runs}\nseed = 3\n[settings]\n\
+             data = \"synthetic:wikipedia:scale=0.002\"\ndevice = \"cpu\"\ntime_width = 8\nepochs = 1\n\
+             batch_size = 50\n[values]\nlearning_rate = {{ from = 1e-4, to = 1e-2, log = true }}\n\
+             width = [8, 16]\nseed = {{ from = 1, to = 1000 }}\n"
+        )
+    };
+    fs::write(program.path("sweep.toml"), text(3)).unwrap();
+    let result = json(&ok(&program, "sweep sweep.toml --json"));
+    let trials = result["trials"].as_array().unwrap();
+    assert_eq!(trials.len(), 3);
+    let drawn = |nth: usize| program.json(&format!("sweep/run-{nth:03}/config.json"));
+    let mut best = (f64::MIN, String::new());
+    for nth in 1..=3 {
+        let config = drawn(nth);
+        let rate = config["learning_rate"].as_f64().unwrap();
+        assert!((1e-4..=1e-2).contains(&rate), "{rate}");
+        assert!([8, 16].contains(&config["width"].as_u64().unwrap()));
+        assert!((1..=1000).contains(&config["seed"].as_u64().unwrap()));
+        let summary = program.json(&format!("sweep/run-{nth:03}/summary.json"));
+        let val = summary["epochs"][0]["val"]["ap"].as_f64().unwrap();
+        if val > best.0 {
+            best = (val, format!("sweep/run-{nth:03}"));
+        }
+    }
+    assert_ne!(drawn(1)["learning_rate"], drawn(2)["learning_rate"]);
+    assert_eq!(
+        (&result["best"], &trials[0]["val"]),
+        (&best.1.into(), &best.0.into())
+    );
+    // The same draws, if the same sweep begins elsewhere.
+    let elsewhere = text(2).replace("\"sweep\"", "\"again\"");
+    fs::write(program.path("again.toml"), elsewhere).unwrap();
+    ok(&program, "sweep again.toml");
+    for nth in 1..=2 {
+        let again = program.json(&format!("again/run-{nth:03}/summary.json"));
+        assert_eq!(
+            again["test"],
+            program.json(&format!("sweep/run-{nth:03}/summary.json"))["test"]
+        );
+    }
 }

@@ -20,26 +20,29 @@ pub(super) struct EventLog {
     file: Option<EventFile>,
     /// Iterations of an epoch.
     iterations: usize,
-    /// Where the run resumed: epoch, from 1, and iteration.
-    resumed: Option<(usize, usize)>,
+    /// Iterations that were trained when it began.
+    from: u64,
     /// Iterations so far.
     last: u64,
 }
 
 impl EventLog {
-    /// That of a run in `folder`, which resumes at an epoch and an iteration.
+    /// That of a run in `folder` with so many `iterations` per epoch, which resumes at an epoch, from 1, and
+    /// an iteration.
     pub(super) fn new(
         folder: &Path,
         config: &RunConfig,
+        iterations: usize,
         resumed: Option<(usize, usize)>,
     ) -> EventLog {
+        let from = resumed.map_or(0, |(epoch, first)| (epoch - 1) * iterations + first) as u64;
         EventLog {
             folder: folder.to_owned(),
             settings: format!("```toml\n{}```\n", to_toml(config)),
             file: None,
-            iterations: 0,
-            resumed,
-            last: 0,
+            iterations,
+            from,
+            last: from,
         }
     }
 
@@ -49,10 +52,6 @@ impl EventLog {
     /// When the file can't be written.
     pub(super) fn see(&mut self, event: TrainEvent<'_>) -> io::Result<()> {
         match event {
-            TrainEvent::EpochBegins { iterations, .. } => {
-                self.iterations = iterations;
-                Ok(())
-            }
             TrainEvent::Losses {
                 epoch,
                 first,
@@ -118,9 +117,8 @@ impl EventLog {
     fn file(&mut self) -> io::Result<&mut EventFile> {
         if self.file.is_none() {
             let mut file = EventFile::create(&self.folder)?;
-            if let Some((epoch, iteration)) = self.resumed {
-                file.forget_from(self.step(epoch - 1, iteration))?;
-            }
+            // Of a run that was started again without a checkpoint, all.
+            file.forget_from(self.from)?;
             file.text("settings", &self.settings)?;
             self.file = Some(file);
         }

@@ -163,7 +163,14 @@ impl<'a> Recording<'a> {
         Ok(Recording {
             observer,
             files,
-            log: logged.then(|| EventLog::new(folder.path(), config, place)),
+            log: logged.then(|| {
+                let batches = session
+                    .split
+                    .train
+                    .len()
+                    .div_ceil(config.training.batch_size);
+                EventLog::new(folder.path(), config, batches, place)
+            }),
             model: initial::description(config, &session.model, &session.data.hash),
             sampling: session.sampling.clone(),
         })
