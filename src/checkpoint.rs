@@ -19,8 +19,9 @@ mod folder;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::fmt;
+use std::io::{self, Write};
 use std::sync::Arc;
-use std::{fmt, io};
 
 use bytemuck::Pod;
 use safetensors::Dtype;
@@ -71,20 +72,29 @@ pub(crate) struct Array<'a> {
 #[derive(Clone)]
 enum Content<'a> {
     Held(Cow<'a, [u8]>),
-    /// Made when they are written, so that not all arrays of a checkpoint are in RAM at once.
+    /// Made when they are written, some at a time, so that not all arrays of a checkpoint are in RAM at
+    /// once.
     Made(Make<'a>),
 }
 
-type Make<'a> = Arc<dyn Fn() -> io::Result<Vec<f32>> + Send + Sync + 'a>;
+type Make<'a> = Arc<dyn Fn(&mut dyn Write) -> io::Result<()> + Send + Sync + 'a>;
 
 impl Content<'_> {
+    fn write(&self, out: &mut dyn Write) -> io::Result<()> {
+        match self {
+            Content::Held(bytes) => out.write_all(bytes),
+            Content::Made(make) => make(out),
+        }
+    }
+
     fn bytes(&self) -> io::Result<Cow<'_, [u8]>> {
         match self {
             Content::Held(bytes) => Ok(Cow::Borrowed(bytes)),
-            Content::Made(make) => make().map(|numbers| {
-                let bytes = bytemuck::cast_slice(&numbers);
-                Cow::Owned(bytes.to_vec())
-            }),
+            Content::Made(make) => {
+                let mut bytes = Vec::new();
+                make(&mut bytes)?;
+                Ok(Cow::Owned(bytes))
+            }
         }
     }
 }
@@ -140,6 +150,17 @@ impl<'a> Arrays<'a> {
         name: impl Into<String>,
         shape: &[usize],
         make: impl Fn() -> io::Result<Vec<f32>> + Send + Sync + 'a,
+    ) {
+        let write = move |out: &mut dyn Write| out.write_all(bytemuck::cast_slice(&make()?));
+        self.put_written(name, shape, write);
+    }
+
+    /// Adds f32 numbers that fill `shape`, whose bytes `make` writes when they are written.
+    pub(crate) fn put_written(
+        &mut self,
+        name: impl Into<String>,
+        shape: &[usize],
+        make: impl Fn(&mut dyn Write) -> io::Result<()> + Send + Sync + 'a,
     ) {
         let array = Array {
             dtype: Dtype::F32,

@@ -172,6 +172,15 @@ impl Features {
         }
     }
 
+    /// Bytes in RAM of a stream that is followed.
+    pub(crate) fn followed_bytes(&self) -> u64 {
+        let bytes = |table: &Table| match table {
+            Table::Followed(rows) => rows.bytes(),
+            _ => 0,
+        };
+        bytes(&self.edge) + bytes(&self.node)
+    }
+
     /// The same of the first `events` events and `nodes` nodes of a stream that is followed from there on;
     /// edge features are not scaled.
     pub(crate) fn to_follow(&self, events: usize, nodes: usize) -> Features {

@@ -12,6 +12,7 @@ use bytemuck::{Pod, Zeroable};
 pub(crate) mod csr;
 #[cfg(test)]
 pub(crate) mod drawn_streams;
+pub(crate) mod sharded;
 pub(crate) mod tcsr;
 
 pub(crate) use csr::Csr;

@@ -17,6 +17,7 @@ mod lines;
 mod log;
 mod numbers;
 mod reading;
+mod saving;
 mod shared;
 mod wire;
 mod work;
@@ -31,20 +32,17 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 pub use error::ServeError;
-pub use shared::ServeOptions;
+pub use shared::{MaxJump, ServeOptions};
 
 use ingest::{Ingest, Sequences, follow_again, given};
 use log::Log;
-use mspipe_datasets::NodeKey;
+use mspipe_datasets::{NodeKey, whole_file};
 use numbers::Numbers;
 use parking_lot::{Mutex, RwLock};
 use shared::Server;
 use wire::Room;
 
 use crate::session::predict::{FILE_NAME, LoadOptions, Pair, Predictor};
-
-/// Name of the log in the server's folder.
-const LOG: &str = "events.log";
 
 /// Name of the file that is locked while a server has the folder.
 const LOCK: &str = "serve.lock";
@@ -74,6 +72,8 @@ pub fn serve(
     // The state is saved before the program ends.
     let _unfinished = stop.unfinished();
     let _lock = locked(&options.folder)?;
+    // Of a server that was killed while it saved its state.
+    whole_file::sweep(&options.folder);
     let refused = |error| ServeError::Listen {
         address: options.address,
         error,
@@ -82,6 +82,7 @@ pub fn serve(
     let listener = TcpListener::bind(options.address).map_err(refused)?;
     let address = listener.local_addr().map_err(refused)?;
     let (predictor, log, sequences) = restored(path, load, &options.folder, &tell)?;
+    let max_jump = max_jump(&predictor, &options.max_jump)?;
     warm_up(&predictor);
     let (queue, work) = mpsc::sync_channel(options.queue);
     let server = Arc::new(Server {
@@ -112,6 +113,8 @@ pub fn serve(
         sequences,
         late: server.options.late,
         save_every: server.options.save_every,
+        max_jump,
+        saving: None,
     };
     let ended = ingest.run(&work);
     stop.request();
@@ -127,6 +130,21 @@ pub fn serve(
     }
     drop(accepting);
     ended
+}
+
+/// Ticks that an event may be ahead of the one before it.
+fn max_jump(predictor: &Predictor, most: &MaxJump) -> Result<Option<i64>, ServeError> {
+    match most {
+        MaxJump::Off => Ok(None),
+        // Of a stream that has but one time nothing is known.
+        MaxJump::Stream => Ok(Some(predictor.span()).filter(|&span| span > 0)),
+        MaxJump::Time(text) => {
+            let ticks = predictor.ticks(text).ok().filter(|&ticks| ticks > 0);
+            ticks
+                .map(Some)
+                .ok_or_else(|| ServeError::MaxJump(text.clone()))
+        }
+    }
 }
 
 /// Asks once, so that nobody waits for the memory that questions share.
@@ -180,8 +198,12 @@ fn restored(
     let mut predictor = Predictor::load_with(if saved.is_file() { &saved } else { path }, load)?;
     let hash = predictor.data().hash.clone();
     let (first, mut sequences, mut replayed) = (given(&predictor), Sequences::default(), 0);
-    let log = folder.join(LOG);
-    let found = Log::open(&log, &hash, first, |group| {
+    let hole = |found, expected| ServeError::Hole {
+        path: folder.to_owned(),
+        found,
+        expected,
+    };
+    let mut found = Log::open(folder, &hash, first, |group| {
         group.iter().for_each(|entry| sequences.note(entry));
         let (before, expected) = (group.first().map(|entry| entry.before), given(&predictor));
         match before {
@@ -190,26 +212,32 @@ fn restored(
             _ => return Ok(()),
         }
         if before != Some(expected) {
-            return Err(ServeError::Hole {
-                path: log.clone(),
-                found: before.unwrap_or_default(),
-                expected,
-            });
+            return Err(hole(before.unwrap_or_default(), expected));
         }
         replayed += follow_again(&mut predictor, &group)?;
         Ok(())
     })?;
+    if found.begins > first {
+        return Err(hole(found.begins, first));
+    }
+    if saved.is_file() {
+        let failed = |error| ServeError::Log {
+            path: folder.to_owned(),
+            error,
+        };
+        found.log.remove_covered(first).map_err(failed)?;
+    }
     if found.cut > 0 {
         tell(&format!(
-            "{}: {} bytes of an unfinished record are cut off; nobody was told of it",
-            log.display(),
+            "{}: {} bytes of an unfinished record of the log are cut off; nobody was told of it",
+            folder.display(),
             found.cut
         ));
     }
     if replayed > 0 {
         tell(&format!(
             "{}: {replayed} events followed again",
-            log.display()
+            folder.display()
         ));
     }
     Ok((predictor, found.log, sequences))

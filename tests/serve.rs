@@ -415,6 +415,68 @@ fn what_was_acknowledged_outlives_kill_9() {
     assert_eq!(found, undisturbed.post("/score", &asked));
 }
 
+/// What a saved state covers is removed from the log, and the numbers of requests outlive it; an event that is
+/// too far ahead is refused with all of its request, and what comes is not late after it.
+#[test]
+fn the_log_is_as_long_as_what_no_state_covers() {
+    let program = trained();
+    let options = "--save-every 20 --max-jump 5000 --to srv";
+    let served = serve(&program, options);
+    let logs = || -> Vec<u64> {
+        let folder = fs::read_dir(program.path("srv")).unwrap();
+        let logs = folder.map(|file| file.unwrap());
+        let logs = logs.filter(|file| file.file_name().to_string_lossy().ends_with(".log"));
+        logs.map(|file| file.metadata().unwrap().len()).collect()
+    };
+    let (next, _) = served.follows(0, 10);
+    let far = {
+        let mut far = event(EVENTS + 100);
+        far["time"] = json!(far["time"].as_i64().unwrap() + 1_000_000);
+        format!("{}\n{far}\n", event(EVENTS + 100))
+    };
+    let path = format!("/events?source=test&seq={next}");
+    let (status, _, said) = served.post_with(&path, "", &far).unwrap();
+    assert!(
+        status == 422 && said.contains("--max-jump"),
+        "{status}: {said}"
+    );
+    let answer = served.post("/score", &json!({"pairs": pairs()}));
+    assert_eq!(answer["events"], EVENTS + 100);
+    assert_eq!(served.follows(next, 12), (12, 0));
+    let (_, metrics) = served.get("/metrics");
+    let number = |name: &str| {
+        let line = metrics.lines().find_map(|line| line.strip_prefix(name));
+        line.unwrap_or_else(|| panic!("{name}: {metrics}"))
+            .trim()
+            .parse::<u64>()
+            .unwrap()
+    };
+    assert_eq!(number("mspipe_requests_too_far_total "), 1);
+    assert_eq!(number("mspipe_stream_late_refused "), 0);
+    assert!(number("mspipe_bytes{part=\"memory\"} ") > 0);
+    assert_eq!(served.ends(), Some(0));
+    // The last state covers all events: of the log a header is left, and the last number.
+    let left = logs();
+    assert!(left.len() == 1 && left[0] < 200, "{left:?}");
+
+    let again = serve(&program, options);
+    assert_eq!(
+        again.follows(11, 12),
+        (12, 1),
+        "it is known that it was followed"
+    );
+    assert_eq!(again.follows(12, 13), (13, 0));
+    assert_eq!(again.ends(), Some(0));
+    fs::remove_file(program.path("srv/state.safetensors")).unwrap();
+    let hole = program.run("serve run --http 127.0.0.1:0 --to srv");
+    assert_eq!(hole.code, Some(1));
+    assert!(
+        hole.stderr.contains("the state that belongs to it"),
+        "{}",
+        hole.stderr
+    );
+}
+
 /// A request, its status, and a part of what is said.
 type Refused = (&'static str, String, u16, &'static str);
 

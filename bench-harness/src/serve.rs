@@ -104,7 +104,7 @@ pub struct Latency {
 }
 
 /// What the server holds after some events.
-#[derive(Debug, Clone, Copy, Serialize)]
+#[derive(Debug, Clone, Serialize)]
 pub struct Held {
     /// Events that it has followed in all.
     pub events: u64,
@@ -114,6 +114,8 @@ pub struct Held {
     pub resident_bytes: u64,
     /// Bytes of the log.
     pub log_bytes: u64,
+    /// Bytes of RAM that it counts itself, by what they are for.
+    pub counted_bytes: Vec<(String, u64)>,
 }
 
 /// What a part gave.
@@ -133,6 +135,8 @@ pub struct PartReport {
     pub ask_latency: Option<Latency>,
     /// Memory as it grew.
     pub held: Vec<Held>,
+    /// From the signal to end to the end, with the state that is saved meanwhile.
+    pub end_seconds: f64,
 }
 
 /// What was measured.
@@ -197,8 +201,9 @@ pub fn measure(config: &ServeConfig) -> Result<ServeReport> {
             begin: Instant::now(),
             sent: AtomicU64::new(0),
         };
-        parts.push(load.part(part).with_context(|| format!("{part:?}"))?);
-        drop(served);
+        let mut report = load.part(part).with_context(|| format!("{part:?}"))?;
+        report.end_seconds = served.end()?.as_secs_f64();
+        parts.push(report);
         std::fs::remove_dir_all(&server_folder)?;
     }
     Ok(ServeReport {
@@ -274,9 +279,7 @@ impl Load<'_> {
             }
             Ok(())
         })?;
-        if part == ServePart::Growth {
-            held.push(self.held()?);
-        }
+        held.push(self.held()?);
         Ok(PartReport {
             part,
             seconds: self.begin.elapsed().as_secs_f64(),
@@ -285,6 +288,7 @@ impl Load<'_> {
             event_latency: Latency::of(all.latencies),
             ask_latency: asked.and_then(|seen| Latency::of(seen.latencies)),
             held,
+            end_seconds: 0.0,
         })
     }
 
@@ -369,8 +373,21 @@ impl Load<'_> {
             nodes: metric("mspipe_stream_nodes")?,
             log_bytes: metric("mspipe_log_bytes")?,
             resident_bytes: self.served.resident_bytes()?,
+            counted_bytes: counted(&text)?,
         })
     }
+}
+
+/// The numbers of `mspipe_bytes` in `metrics`, by part.
+fn counted(metrics: &str) -> Result<Vec<(String, u64)>> {
+    let lines = metrics.lines();
+    let of_parts = lines.filter_map(|line| {
+        line.strip_prefix("mspipe_bytes{part=\"")?
+            .split_once("\"} ")
+    });
+    of_parts
+        .map(|(part, bytes)| Ok((part.to_owned(), bytes.parse()?)))
+        .collect()
 }
 
 impl Latency {
@@ -433,6 +450,14 @@ impl fmt::Display for ServeReport {
                     held.log_bytes >> 20
                 )?;
             }
+            if let Some(held) = part.held.last() {
+                let mib = |(part, bytes): &(String, u64)| {
+                    format!("{part} {:.1}", *bytes as f64 / f64::from(1 << 20))
+                };
+                let counted: Vec<String> = held.counted_bytes.iter().map(mib).collect();
+                write!(f, "\n  MiB that it counts: {}", counted.join(", "))?;
+            }
+            write!(f, "\n  ended after {:.1} s", part.end_seconds)?;
         }
         Ok(())
     }
@@ -441,6 +466,14 @@ impl fmt::Display for ServeReport {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn bytes_are_told_by_part() {
+        let metrics =
+            "mspipe_log_bytes 7\nmspipe_bytes{part=\"graph\"} 12\nmspipe_bytes{part=\"ids\"} 3\n";
+        let expected = [("graph".to_owned(), 12), ("ids".to_owned(), 3)];
+        assert_eq!(counted(metrics).expect("numbers"), expected);
+    }
 
     #[test]
     fn percentiles_are_of_the_requests() {

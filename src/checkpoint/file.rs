@@ -37,6 +37,7 @@ pub(super) fn write_to(
     let mut out = Hashing {
         out,
         sha: Sha256::new(),
+        written: 0,
     };
     // Wide numbers first, so that each array begins at a multiple of its numbers' size.
     let mut ordered: Vec<(&String, &Array<'_>)> = arrays.0.iter().collect();
@@ -62,18 +63,16 @@ pub(super) fn write_to(
     out.write_all(&(text.len() as u64).to_le_bytes())?;
     out.write_all(&text)?;
     for (name, array) in ordered {
-        let bytes = array.content.bytes()?;
-        if bytes.len() != array.len() {
-            let found = format!(
-                "'{name}' has {} bytes for its shape {:?}",
-                bytes.len(),
-                array.shape
-            );
+        let before = out.written;
+        array.content.write(&mut out)?;
+        let bytes = out.written - before;
+        if bytes != array.len() as u64 {
+            let shape = &array.shape;
+            let found = format!("'{name}' has {bytes} bytes for its shape {shape:?}");
             return Err(io::Error::other(found));
         }
-        out.write_all(&bytes)?;
     }
-    let Hashing { out, sha } = out;
+    let Hashing { out, sha, .. } = out;
     out.write_all(&sha.finalize())
 }
 
@@ -81,12 +80,15 @@ pub(super) fn write_to(
 struct Hashing<'o, W> {
     out: &'o mut W,
     sha: Sha256,
+    /// Bytes so far.
+    written: u64,
 }
 
 impl<W: Write> Write for Hashing<'_, W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let written = self.out.write(bytes)?;
         self.sha.update(&bytes[..written]);
+        self.written += written as u64;
         Ok(written)
     }
 

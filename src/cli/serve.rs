@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use clap::Args;
 use mspipe::console;
-use mspipe::serve::{self, ServeOptions};
+use mspipe::serve::{self, MaxJump, ServeOptions};
 
 use super::predict::{Asked, STANDARD};
 use super::update::LateName;
@@ -57,6 +57,11 @@ pub(crate) struct ServeArgs {
     #[arg(long, value_enum, default_value = "refuse")]
     late: LateName,
 
+    /// How far an event may be ahead of the last one, in the stream's unit; a request with one that is
+    /// further is refused. stream: as far as the stream is long that the run was made on; off: any
+    #[arg(long, value_name = "TIME|stream|off", default_value = "stream")]
+    max_jump: String,
+
     /// Events after which the state is saved; a server that was killed follows what came since again
     #[arg(long, value_name = "N", default_value_t = 100_000, value_parser = clap::value_parser!(u64).range(1..))]
     save_every: u64,
@@ -92,6 +97,11 @@ pub(crate) fn run(args: &ServeArgs) -> anyhow::Result<()> {
         folder: args.to.clone().unwrap_or_else(|| folder(args.asked.path())),
         token: args.token_file.as_deref().map(token).transpose()?,
         late: args.late.into(),
+        max_jump: match &args.max_jump[..] {
+            "stream" => MaxJump::Stream,
+            "off" => MaxJump::Off,
+            time => MaxJump::Time(time.to_owned()),
+        },
         save_every: args.save_every,
         max_body: args.max_body as usize,
         max_connections: args.max_connections,

@@ -5,7 +5,6 @@
 //! asked for at a time.
 
 use std::fmt;
-use std::iter::Peekable;
 use std::sync::Arc;
 
 use mspipe_datasets::{EventLog, FeatureTable};
@@ -20,7 +19,7 @@ enum First {
     /// Those of a log's nodes.
     Nodes(Arc<EventLog>),
     /// Some of them.
-    Kept(Kept),
+    Kept(Arc<Kept>),
 }
 
 /// Rows with their ids.
@@ -35,73 +34,68 @@ struct Kept {
 /// Rows of a chunk.
 const CHUNK: usize = 1024;
 
-/// Rows that came since, in chunks, so that one more moves none of the others: a table that grows twice as
-/// large at once would have whoever asks wait for it.
+/// Rows that came since, in places that are used again. They lie in chunks, so that one more moves none of
+/// the others, and whoever writes a copy of them down shares them until they change.
 #[derive(Clone, Default)]
 struct Newer {
-    /// None is empty; ids ascend.
-    chunks: Vec<Kept>,
-    rows: usize,
+    /// Ascending.
+    ids: Vec<u32>,
+    /// Where the row of each lies.
+    places: Vec<u32>,
+    /// Places without a row.
+    free: Vec<u32>,
+    /// `[CHUNK, width]` each.
+    chunks: Vec<Arc<Vec<f32>>>,
 }
 
 impl Newer {
     fn push(&mut self, id: u32, row: &[f32]) {
-        let full = |chunk: &Kept| chunk.ids.len() >= CHUNK;
-        if self.chunks.last().is_none_or(full) {
-            self.chunks.push(Kept {
-                ids: Vec::with_capacity(CHUNK),
-                values: Vec::with_capacity(CHUNK * row.len()),
-            });
+        // With none free, all places have a row.
+        let place = self.free.pop().unwrap_or(self.ids.len() as u32);
+        let (chunk, within) = (place as usize / CHUNK, place as usize % CHUNK);
+        if chunk == self.chunks.len() {
+            self.chunks.push(Arc::new(vec![0.0; CHUNK * row.len()]));
         }
-        let Some(chunk) = self.chunks.last_mut() else {
-            unreachable!("there is one with room");
-        };
-        chunk.ids.push(id);
-        chunk.values.extend_from_slice(row);
-        self.rows += 1;
+        let rows = Arc::make_mut(&mut self.chunks[chunk]);
+        rows[within * row.len()..][..row.len()].copy_from_slice(row);
+        self.ids.push(id);
+        self.places.push(place);
     }
 
     /// # Panics
     /// When `id` is not among them.
     fn row(&self, id: u32, width: usize) -> &[f32] {
-        let after = self.chunks.partition_point(|chunk| chunk.ids[0] <= id);
-        let chunk = after.checked_sub(1).map(|place| &self.chunks[place]);
-        chunk.expect("a row that was not kept").row(id, width)
+        let nth = self.ids.binary_search(&id);
+        let place = self.places[nth.expect("a row that was not kept")] as usize;
+        &self.chunks[place / CHUNK][place % CHUNK * width..][..width]
     }
 
     /// Lets go of all but those `needed`, ascending.
-    fn keep(&mut self, needed: &[u32], width: usize) {
+    fn keep(&mut self, needed: &[u32]) {
         let mut needed = needed.iter().copied().peekable();
-        for chunk in &mut self.chunks {
-            chunk.keep(&mut needed, width);
+        let mut kept = 0;
+        for nth in 0..self.ids.len() {
+            let (id, place) = (self.ids[nth], self.places[nth]);
+            while needed.next_if(|&other| other < id).is_some() {}
+            if needed.peek() == Some(&id) {
+                (self.ids[kept], self.places[kept]) = (id, place);
+                kept += 1;
+            } else {
+                self.free.push(place);
+            }
         }
-        self.chunks.retain(|chunk| !chunk.ids.is_empty());
-        self.rows = self.chunks.iter().map(|chunk| chunk.ids.len()).sum();
+        self.ids.truncate(kept);
+        self.places.truncate(kept);
+    }
+
+    fn bytes(&self) -> u64 {
+        let numbers = self.ids.capacity() + self.places.capacity() + self.free.capacity();
+        let rows: usize = self.chunks.iter().map(|chunk| chunk.capacity()).sum();
+        4 * (numbers + rows) as u64
     }
 }
 
 impl Kept {
-    /// Lets go of all but those `needed`, ascending, of which it takes those up to its last.
-    fn keep(&mut self, needed: &mut Peekable<impl Iterator<Item = u32>>, width: usize) {
-        let mut kept = 0;
-        for place in 0..self.ids.len() {
-            let id = self.ids[place];
-            while needed.next_if(|&other| other < id).is_some() {}
-            if needed.peek() == Some(&id) {
-                let row = place * width..(place + 1) * width;
-                self.ids[kept] = id;
-                self.values.copy_within(row, kept * width);
-                kept += 1;
-            }
-        }
-        self.ids.truncate(kept);
-        self.values.truncate(kept * width);
-        if self.values.len() < self.values.capacity() / 2 {
-            self.ids.shrink_to_fit();
-            self.values.shrink_to_fit();
-        }
-    }
-
     /// # Panics
     /// When `id` is not among them.
     fn row(&self, id: u32, width: usize) -> &[f32] {
@@ -126,7 +120,8 @@ pub(crate) struct FollowedRows {
 impl fmt::Debug for FollowedRows {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let FollowedRows { width, count, .. } = self;
-        write!(f, "{} rows of {width} after {count}", self.newer.rows)
+        let newer = self.newer.ids.len();
+        write!(f, "{newer} rows of {width} after {count}")
     }
 }
 
@@ -166,7 +161,8 @@ impl FollowedRows {
         ids: Vec<u32>,
         values: Vec<f32>,
     ) -> FollowedRows {
-        FollowedRows::of(First::Kept(Kept { ids, values }), width, count)
+        let kept = Arc::new(Kept { ids, values });
+        FollowedRows::of(First::Kept(kept), width, count)
     }
 
     pub(crate) fn width(&self) -> usize {
@@ -188,21 +184,34 @@ impl FollowedRows {
     /// Adds `rows` rows, of which only those with the ids `ids`, ascending, are there; `values` are
     /// `[ids, width]`.
     pub(crate) fn extend_kept(&mut self, rows: usize, ids: &[u32], values: &[f32]) {
-        for (&id, row) in ids.iter().zip(values.chunks(self.width.max(1))) {
-            self.newer.push(id, row);
+        if self.width > 0 {
+            for (&id, row) in ids.iter().zip(values.chunks_exact(self.width)) {
+                self.newer.push(id, row);
+            }
         }
         self.next += rows as u32;
     }
 
     /// Rows that came since and are there.
     pub(crate) fn newer(&self) -> usize {
-        self.newer.rows
+        self.newer.ids.len()
+    }
+
+    /// Bytes of the rows that lie in RAM alone.
+    pub(crate) fn bytes(&self) -> u64 {
+        let first = match &self.first {
+            First::Kept(kept) => 4 * (kept.ids.capacity() + kept.values.capacity()) as u64,
+            First::Drawn(table) => 4 * (self.count * table.width()) as u64,
+            // Those of a log are the operating system's.
+            First::Events(_) | First::Nodes(_) => 0,
+        };
+        first + self.newer.bytes()
     }
 
     /// Lets go of all that came since but for the rows `needed`, ascending, which are all that is asked
     /// for from now on.
     pub(crate) fn keep(&mut self, needed: &[u32]) {
-        self.newer.keep(needed, self.width);
+        self.newer.keep(needed);
     }
 
     /// The rows `ids`, `[ids, width]`. A row that is not there is zero: a node that was never seen
@@ -284,11 +293,24 @@ mod tests {
             .chain([2 * chunk + 7, many - 1])
             .collect();
         rows.keep(&needed);
-        assert_eq!((rows.newer(), rows.newer.chunks.len()), (needed.len(), 3));
-        rows.push(&[many as f32]);
-        let asked: Vec<u32> = needed.iter().copied().chain([many]).rev().collect();
+        assert_eq!(rows.newer(), needed.len());
+        let before = rows.clone();
+        // They lie where the others lay.
+        let full = many + many - needed.len() as u32;
+        (many..full).for_each(|id| rows.push(&[id as f32]));
+        assert_eq!(rows.newer.chunks.len(), 4);
+        let asked: Vec<u32> = needed
+            .iter()
+            .copied()
+            .chain([many, full - 1])
+            .rev()
+            .collect();
         let expected: Vec<f32> = asked.iter().map(|&id| id as f32).collect();
         assert_eq!(rows.gather(&asked), expected);
+        // A copy has what there was.
+        assert_eq!(before.newer(), needed.len());
+        let expected: Vec<f32> = needed.iter().map(|&id| id as f32).collect();
+        assert_eq!(before.gather(&needed), expected);
     }
 
     #[test]

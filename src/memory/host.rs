@@ -208,11 +208,17 @@ impl HostMemory {
         self.node_times.grow(nodes);
         let nodes = self.node_times.last_update().len();
         let slots = self.node_times.rule().mail_slots;
-        self.memory.resize(nodes * self.width, 0.0);
+        extend(&mut self.memory, nodes * self.width);
         if let Some(trends) = &mut self.trends {
             trends.grow(nodes);
         }
-        self.mailbox.resize(nodes * slots * self.mail_width, 0.0);
+        extend(&mut self.mailbox, nodes * slots * self.mail_width);
+    }
+
+    /// Bytes of its tables, with the room that they have for more nodes.
+    pub(crate) fn bytes(&self) -> u64 {
+        let numbers = self.memory.capacity() + self.mailbox.capacity();
+        4 * numbers as u64 + self.node_times.bytes()
     }
 
     /// The tables `[nodes, width]` and `[nodes, slots x mail width]`.
@@ -229,6 +235,15 @@ impl HostMemory {
     pub fn node_times(&self) -> &NodeTimes {
         &self.node_times
     }
+}
+
+/// Fills up `table` with zeros until it has `len` numbers. Room is made for a quarter more: for twice as many
+/// would be gigabytes that nobody has yet.
+fn extend(table: &mut Vec<f32>, len: usize) {
+    if len > table.capacity() {
+        table.reserve_exact((len - table.len()).max(table.len() / 4));
+    }
+    table.resize(len.max(table.len()), 0.0);
 }
 
 /// Reads and writes at once: nothing overlaps.

@@ -171,6 +171,14 @@ impl NodeTimes {
         }
     }
 
+    /// Bytes that they take.
+    pub(super) fn bytes(&self) -> u64 {
+        let times = self.last_update.capacity() + self.mail_time.capacity();
+        let counts = [&self.next_slot, &self.received, &self.absorbed];
+        let counts: usize = counts.iter().map(|column| column.capacity()).sum();
+        (8 * times + 4 * counts) as u64
+    }
+
     /// Whether a node has had mail, as each end of an event gets some.
     pub(crate) fn has_mail(&self, node: NodeId) -> bool {
         self.newest_mail(node) != NO_MAIL

@@ -23,8 +23,9 @@ use rayon::prelude::*;
 
 use encoding::{Encoder, Facts, SAMPLED_EVENTS, Seen, TOGETHER};
 pub use encoding::{Encoding, EncodingArrays, Training};
-use index::{Index, Met, Past, count_first};
+use index::{At, Index, Met, Past, count_first};
 pub use statistic::{SCALES, STATISTICS, Statistic, WIDTH};
+pub(crate) use tail::SavedStates;
 use tail::Tail;
 
 use crate::graph::{EventColumns, EventId, NodeId, Timestamp};
@@ -81,7 +82,7 @@ impl PairHistory {
         let index = met.decayed(training.stream.time, encoder.scales);
         let mut history = PairHistory {
             index,
-            tail: Tail::default(),
+            tail: Tail::after(training.stream.time.len()),
             encoder,
         };
         if !known {
@@ -92,15 +93,62 @@ impl PairHistory {
         history
     }
 
-    /// Adds the stream's event `event`, the next one, whose columns `stream` has already.
-    ///
-    /// # Panics
-    /// If `stream` has no such event.
-    pub(crate) fn append(&mut self, stream: EventColumns<'_>, event: EventId) {
-        let place = event.index();
-        let ends = [stream.src[place], stream.dst[place]];
-        let (now, scales) = (stream.time[place], self.encoder.scales);
+    /// Adds the event `event` of two nodes, the next one; `stream` is what this was built of.
+    pub(crate) fn append(
+        &mut self,
+        stream: EventColumns<'_>,
+        event: EventId,
+        ends: [NodeId; 2],
+        now: Timestamp,
+    ) {
+        let scales = self.encoder.scales;
         (self.tail).push(&self.index, event, ends, stream.time, now, scales);
+    }
+
+    /// Lets go of what nobody asks for once no question is about less than the first `followed` events,
+    /// of which the last is at `last`.
+    pub(crate) fn settle(&mut self, followed: EventId, last: Timestamp) {
+        self.tail.settle(followed, last);
+    }
+
+    /// Bytes of what it was built with, and of what came since.
+    pub(crate) fn bytes(&self) -> [u64; 2] {
+        [self.index.bytes(), self.tail.bytes()]
+    }
+
+    /// What came since it was built, of nodes and of pairs.
+    pub(crate) fn newer(&self) -> [SavedStates; 2] {
+        self.tail.save()
+    }
+
+    /// Takes over what came since it was built; `times` are those of the last events, from event
+    /// `first` on.
+    pub(crate) fn restore(&mut self, newer: [SavedStates; 2], first: usize, times: &[Timestamp]) {
+        self.tail.restore(newer, first, times);
+    }
+
+    /// The first event that a query at `time` does not see, if those from `hidden_from` on are hidden.
+    /// `previous` is what the query before it did not see.
+    fn first_unseen(
+        &self,
+        stream: EventColumns<'_>,
+        time: Timestamp,
+        hidden_from: Option<EventId>,
+        previous: Option<EventId>,
+    ) -> EventId {
+        if let Some(seen) = self.tail.seen(time, hidden_from) {
+            return EventId(seen as u32);
+        }
+        // Events are in order of time, so that the two limits are one event. Sources follow each
+        // other in time, and what is hidden is mostly later than all that is seen.
+        let all = stream.time.len();
+        let hidden = hidden_from.map_or(all, |hidden| hidden.index().min(all));
+        let hint = match (previous, hidden_from) {
+            (Some(before), None) => before.index(),
+            _ => hidden,
+        };
+        let before = count_first(&stream.time[..hidden], |&other| other < time, hint);
+        EventId(before as u32)
     }
 
     fn past_of_node(&self, node: NodeId, before: EventId) -> Past {
@@ -269,20 +317,15 @@ impl<'a, 'r> Chunk<'a, 'r> {
             return;
         }
         let stream = self.stream;
-        // Events are in order of time, so that the two limits are one event. Sources follow each
-        // other in time, and what is hidden is mostly later than all that is seen.
-        let all = stream.time.len();
-        let hidden = hidden_from.map_or(all, |hidden| hidden.index().min(all));
-        let hint = match (previous, hidden_from) {
-            (Some(of), None) => of.before.index(),
-            _ => hidden,
-        };
-        let before = count_first(&stream.time[..hidden], |&other| other < time, hint);
-        let before = EventId(before as u32);
+        let before = previous.map(|of| of.before);
+        let before = (self.history).first_unseen(stream, time, hidden_from, before);
         let past = self.history.past_of_node(node, before);
-        let partner = past.last.map(|(last, _)| {
-            let (src, dst) = (stream.src[last.index()], stream.dst[last.index()]);
-            if src == node { dst } else { src }
+        let partner = past.last.map(|last| match last.at {
+            At::Event(event) => {
+                let (src, dst) = (stream.src[event.index()], stream.dst[event.index()]);
+                if src == node { dst } else { src }
+            }
+            At::Newer { partner, .. } => partner,
         });
         self.asked = Some(OfSource {
             node,
@@ -327,11 +370,17 @@ impl Drop for Chunk<'_, '_> {
 /// What `past` is at `now`.
 #[inline]
 fn seen(past: Past, stream: EventColumns<'_>, now: Timestamp) -> Seen {
-    past.last.map_or(Seen::default(), |(last, decayed)| Seen {
-        count: past.count,
-        // Exact in ticks before it becomes a float.
-        age: (now - stream.time[last.index()]) as f64,
-        decayed,
+    past.last.map_or(Seen::default(), |last| {
+        let time = match last.at {
+            At::Event(event) => stream.time[event.index()],
+            At::Newer { time, .. } => time,
+        };
+        Seen {
+            count: past.count,
+            // Exact in ticks before it becomes a float.
+            age: (now - time) as f64,
+            decayed: last.decayed,
+        }
     })
 }
 

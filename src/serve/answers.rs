@@ -248,6 +248,7 @@ impl Server {
             events: predictor.events(),
             nodes: predictor.node_count(),
             late: predictor.late(),
+            bytes: predictor.bytes(),
         };
         drop(predictor);
         let text = self.numbers.prometheus(&standing);
@@ -281,6 +282,12 @@ impl Server {
         if events.is_empty() {
             return Err(bad(
                 "the body has no events; expected a JSON object in each line, or Arrow's IPC format",
+            ));
+        }
+        if self.stop.requested() {
+            return Err(Response::refused(
+                503,
+                "the server ends; these events are not followed",
             ));
         }
         let (reply, answer) = mpsc::sync_channel(1);
@@ -338,6 +345,10 @@ impl Server {
                 ),
             )),
             Reply::Refused(reason) => Err(bad(reason)),
+            Reply::TooFar(reason) => {
+                self.numbers.too_far.fetch_add(1, Ordering::Relaxed);
+                Err(Response::refused(422, reason))
+            }
             Reply::Failed(reason) | Reply::Ending(reason) => Err(Response::refused(503, reason)),
         }
     }

@@ -5,16 +5,21 @@
 //! request is answered. The log keeps the groups, so that what it has gives the same bits when it is
 //! followed again. Between two batches questions have their turn.
 //!
+//! A request with an event that is too far ahead of the one before it is refused: after it all that comes
+//! would be late.
+//!
 //! A request that says whose it is and which of theirs (`source`, `seq`) is followed once, however often
 //! it comes.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
 use std::time::Duration;
 
 use super::error::ServeError;
 use super::log::{Entry, Log};
+use super::saving::Saving;
 use super::shared::Server;
 use super::work::{Reply, Work};
 use crate::session::predict::{Late, NewEvent, PredictError, Predictor, Updated};
@@ -39,6 +44,21 @@ impl Sequences {
         if !entry.source.is_empty() {
             self.0.insert(entry.source.clone(), entry.seq);
         }
+    }
+
+    /// The last requests, without their events, as the log keeps them after `given` events.
+    fn entries(&self, given: u64, late: Late) -> Vec<Entry> {
+        let mut entries: Vec<Entry> = (self.0.iter())
+            .map(|(source, &seq)| Entry {
+                before: given,
+                late,
+                source: source.clone(),
+                seq,
+                events: Vec::new(),
+            })
+            .collect();
+        entries.sort_by(|a, b| a.source.cmp(&b.source));
+        entries
     }
 
     /// What is to be said of the request `seq` of `source`, unless it is the next one. The first number of
@@ -111,11 +131,15 @@ pub(super) fn follow_again(
 
 /// The thread's own.
 pub(super) struct Ingest<'a> {
-    pub(super) server: &'a Server,
+    pub(super) server: &'a Arc<Server>,
     pub(super) log: Log,
     pub(super) sequences: Sequences,
     pub(super) late: Late,
     pub(super) save_every: u64,
+    /// Ticks that an event may be ahead of the one before it.
+    pub(super) max_jump: Option<i64>,
+    /// The state that is being written.
+    pub(super) saving: Option<Saving>,
 }
 
 impl Ingest<'_> {
@@ -128,7 +152,10 @@ impl Ingest<'_> {
         loop {
             let first = match queue.recv_timeout(GLANCE) {
                 Ok(first) => first,
-                Err(RecvTimeoutError::Timeout) if !self.server.stop.requested() => continue,
+                Err(RecvTimeoutError::Timeout) if !self.server.stop.requested() => {
+                    self.saved();
+                    continue;
+                }
                 Err(_) => break,
             };
             let mut group = vec![first];
@@ -146,30 +173,90 @@ impl Ingest<'_> {
                 .numbers
                 .waiting
                 .fetch_sub(waited, Ordering::Relaxed);
-            if unsaved >= self.save_every {
-                // The log has everything: a state that can't be saved now may be later.
-                if let Err(error) = self.server.save() {
-                    self.server
-                        .numbers
-                        .failed_saves
-                        .fetch_add(1, Ordering::Relaxed);
-                    self.server.tell(format!("the state is not saved: {error}"));
-                }
+            self.saved();
+            if unsaved >= self.save_every && self.saving.is_none() {
+                self.save();
                 unsaved = 0;
             }
         }
-        self.server.save()
+        if let Some(saving) = self.saving.take() {
+            self.end(saving);
+        }
+        if unsaved > 0 || self.server.numbers.saves.load(Ordering::Relaxed) == 0 {
+            let saving = Saving::begin(self.server)?;
+            let given = self.rotated(saving.given);
+            saving.end(self.server)?;
+            self.remove_covered(given);
+        }
+        Ok(())
+    }
+
+    /// Begins to save the state. The log has everything: one that can't be saved now may be later.
+    fn save(&mut self) {
+        match Saving::begin(self.server) {
+            Ok(saving) => {
+                self.rotated(saving.given);
+                self.saving = Some(saving);
+            }
+            Err(error) => self.unsaved(&error),
+        }
+    }
+
+    /// The log goes on in a new file after `given` events.
+    fn rotated(&mut self, given: u64) -> u64 {
+        let sources = self.sequences.entries(given, self.late);
+        if let Err(error) = self.log.rotate(given, &sources) {
+            let told = format!("the log goes on in the file that there is: {error}");
+            self.server.tell(told);
+        }
+        given
+    }
+
+    /// Takes note of a state that is written.
+    fn saved(&mut self) {
+        if let Some(saving) = self.saving.take_if(|saving| saving.is_over()) {
+            self.end(saving);
+        }
+    }
+
+    fn end(&mut self, saving: Saving) {
+        let given = saving.given;
+        match saving.end(self.server) {
+            Ok(()) => self.remove_covered(given),
+            Err(error) => self.unsaved(&error),
+        }
+    }
+
+    fn unsaved(&self, error: &ServeError) {
+        let failed = &self.server.numbers.failed_saves;
+        failed.fetch_add(1, Ordering::Relaxed);
+        self.server.tell(format!("the state is not saved: {error}"));
+    }
+
+    fn remove_covered(&mut self, given: u64) {
+        if let Err(error) = self.log.remove_covered(given) {
+            let told = format!("a file of the log that is not needed any more stays: {error}");
+            self.server.tell(told);
+        }
+        let bytes = &self.server.numbers.log_bytes;
+        bytes.store(self.log.length(), Ordering::Relaxed);
     }
 
     /// Writes a group to the log and follows it; returns the events that were followed.
     fn follow(&mut self, group: Vec<Work>) -> Result<u64, ServeError> {
-        let mut before = given(&self.server.predictor());
+        let predictor = self.server.predictor();
+        let (mut before, mut last) = (given(&predictor), predictor.last());
+        drop(predictor);
         let (mut entries, mut accepted, mut answered) = (Vec::new(), Vec::new(), Vec::new());
         for work in group {
-            if let Some(unfit) = self.unfit(&work) {
-                answered.push((work.reply, unfit));
-                continue;
-            }
+            let newest = match self.unfit(&work, last) {
+                Ok(newest) => newest,
+                Err(unfit) => {
+                    answered.push((work.reply, unfit));
+                    continue;
+                }
+            };
+            last = newest;
             let entry = Entry {
                 before,
                 late: self.late,
@@ -232,16 +319,33 @@ impl Ingest<'_> {
         Ok(updated.iter().map(|of| of.events as u64).sum())
     }
 
-    /// What is to be said of a request that can't be followed.
-    fn unfit(&self, work: &Work) -> Option<Reply> {
-        if let Some(unfit) = work
+    /// What is to be said of a request that can't be followed; else the time of the last event after it, if
+    /// it is `last` before.
+    fn unfit(&self, work: &Work, last: Option<i64>) -> Result<Option<i64>, Reply> {
+        let unfit = work
             .seq
-            .and_then(|seq| self.sequences.unfit(&work.source, seq))
-        {
-            return Some(unfit);
+            .and_then(|seq| self.sequences.unfit(&work.source, seq));
+        if let Some(unfit) = unfit {
+            return Err(unfit);
         }
-        let unfit = self.server.predictor().check(&work.events, 0).err();
-        unfit.map(|error| Reply::Refused(error.to_string()))
+        let predictor = self.server.predictor();
+        let checked = predictor.check(&work.events, 0);
+        checked.map_err(|error| Reply::Refused(error.to_string()))?;
+        let mut newest = last;
+        for (place, event) in work.events.iter().enumerate() {
+            let ahead = newest.map_or(0, |newest| event.time.saturating_sub(newest));
+            if self.max_jump.is_some_and(|most| ahead > most) {
+                let most = self.max_jump.unwrap_or_default();
+                let [ahead, most] = [ahead, most].map(|ticks| predictor.time_text(ticks));
+                return Err(Reply::TooFar(format!(
+                    "event {place}: its time {} is {ahead} after the event before it, and {most} is the \
+                     most (--max-jump): what comes then would be late; nothing of this request is followed",
+                    predictor.time_text(event.time)
+                )));
+            }
+            newest = newest.max(Some(event.time));
+        }
+        Ok(newest)
     }
 
     /// A group that could not be written: nothing of it has happened.

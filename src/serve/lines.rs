@@ -72,6 +72,10 @@ impl Server {
             .map_err(|_| "the server ends".to_owned())?;
         match answer.recv().map_err(ending)? {
             Reply::Followed(_) => Ok(()),
+            Reply::TooFar(reason) => {
+                self.numbers.too_far.fetch_add(1, Ordering::Relaxed);
+                Err(format!("line {first}: {reason}"))
+            }
             Reply::Refused(reason) | Reply::Failed(reason) | Reply::Ending(reason) => {
                 Err(format!("line {first}: {reason}"))
             }

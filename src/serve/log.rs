@@ -1,7 +1,11 @@
-//! The log of events that were acknowledged: an append-only file, synced for each group of requests.
+//! The log of events that were acknowledged: append-only files, synced for each group of requests.
+//!
+//! A file is named after how many events had been given when it was begun. When a state is taken, a new one
+//! is begun; once that state is on disk, those before it are removed. A file begins with the last request
+//! number of each source, as requests without events, so that nothing is asked of those before it.
 //!
 //! ```text
-//! header   "mspipe events 1\n", 64 bytes of the stream's SHA-256 in hex, events given before the log began: u64
+//! header   "mspipe events 1\n", 64 bytes of the stream's SHA-256 in hex, events given before the file began: u64
 //! record   length of the content: u32, first 8 bytes of the content's SHA-256, content
 //! content  requests: u32, then of each request
 //!          events given before it: u64, late events are taken: u8, source: text, its number: u64,
@@ -9,14 +13,15 @@
 //! key      0 and a u64, or 1 and a text; text: length u32, UTF-8
 //! ```
 //! All numbers are little-endian. A group is one record, written and synced at once, so that whatever a
-//! crash leaves unfinished is the last record, which nobody was told of: it is cut off. Any other damage
-//! is refused.
+//! crash leaves unfinished is the last record of the last file, which nobody was told of: it is cut off. Any
+//! other damage is refused.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufReader, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
-use mspipe_datasets::{NodeKey, whole_file};
+use mspipe_datasets::NodeKey;
+use mspipe_datasets::whole_file::{self, Existing};
 use sha2::{Digest, Sha256};
 
 use super::error::ServeError;
@@ -45,10 +50,25 @@ pub(super) struct Entry {
 /// The log, open at its end.
 #[derive(Debug)]
 pub(super) struct Log {
+    folder: PathBuf,
+    hash: String,
     file: File,
     path: PathBuf,
-    /// Bytes of whole records, and of the header.
+    /// Events given before the last file began.
+    given: u64,
+    /// Bytes of its whole records, and of its header.
     length: u64,
+    /// The files before it.
+    older: Vec<Older>,
+}
+
+/// A file of the log that is not written to any more.
+#[derive(Debug)]
+struct Older {
+    path: PathBuf,
+    bytes: u64,
+    /// Events given before the next one began.
+    end: u64,
 }
 
 /// A log as it was found.
@@ -56,96 +76,178 @@ pub(super) struct Found {
     pub(super) log: Log,
     /// Bytes of an unfinished record that were cut off.
     pub(super) cut: u64,
+    /// Events given before its first file began.
+    pub(super) begins: u64,
+}
+
+/// What the names of its files begin and end with.
+const NAME: [&str; 2] = ["events-", ".log"];
+
+/// The file that begins after `given` events; names are in the order of numbers.
+fn file_after(folder: &Path, given: u64) -> PathBuf {
+    let [first, last] = NAME;
+    folder.join(format!("{first}{given:020}{last}"))
+}
+
+/// The files of the log in `folder`, by how many events had been given, ascending.
+fn files(folder: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        let name = path.file_name().and_then(|name| name.to_str());
+        let number = name.and_then(|name| name.strip_prefix(NAME[0])?.strip_suffix(NAME[1]));
+        if let Some(given) = number.and_then(|number| number.parse().ok()) {
+            files.push((given, path));
+        }
+    }
+    files.sort_unstable();
+    Ok(files)
 }
 
 impl Log {
-    /// The log in the file `path`, made if there is none, of a stream with the SHA-256 `hash` after `given`
+    /// The log in `folder`, begun if there is none, of a stream with the SHA-256 `hash` after `given`
     /// events; each group of requests that it holds is told to `each`.
     ///
     /// # Errors
     /// A log of another stream, damage before its end, a disk that fails; what `each` returns.
     pub(super) fn open(
-        path: &Path,
+        folder: &Path,
         hash: &str,
         given: u64,
         mut each: impl FnMut(Vec<Entry>) -> Result<(), ServeError>,
     ) -> Result<Found, ServeError> {
         let failed = |error| ServeError::Log {
-            path: path.to_owned(),
+            path: folder.to_owned(),
             error,
         };
-        let mut options = OpenOptions::new();
-        let file = options.read(true).write(true).create(true).truncate(false);
-        let file = file.open(path).map_err(failed)?;
-        let size = file.metadata().map_err(failed)?.len();
-        let mut log = Log {
-            file,
-            path: path.to_owned(),
-            length: HEADER,
+        let files = files(folder).map_err(failed)?;
+        let ends: Vec<u64> = files.iter().skip(1).map(|(given, _)| *given).collect();
+        let begins = files.first().map_or(given, |(given, _)| *given);
+        let Some(((given, path), before)) = files.split_last() else {
+            let log = Log::begin(folder, hash, given, &[]).map_err(failed)?;
+            return Ok(Found {
+                log,
+                cut: 0,
+                begins,
+            });
         };
-        if size < HEADER {
-            // Nothing can have been acknowledged.
-            log.begin(hash, given).map_err(failed)?;
-            return Ok(Found { log, cut: 0 });
-        }
-        let mut reader = BufReader::with_capacity(1 << 20, &log.file);
-        let mut header = [0; HEADER as usize];
-        reader.read_exact(&mut header).map_err(failed)?;
-        if header[..16] != *MAGIC {
-            return Err(log.damaged(0, "it is no log of events of this version"));
-        }
-        if header[16..80] != *hash.as_bytes() {
-            return Err(log.damaged(16, "it belongs to a run on another stream"));
-        }
-        let mut length = HEADER;
-        loop {
-            let left = size - length;
-            match record(&mut reader, left).map_err(failed)? {
-                Record::End => break,
-                Record::Whole(content) => {
-                    let entries = entries(&content)
-                        .ok_or_else(|| log.damaged(length, "a record can't be read"))?;
-                    each(entries)?;
-                    length += (FRAME + content.len()) as u64;
-                }
-                Record::Unfinished => break,
-                Record::Damaged => {
-                    return Err(log.damaged(length, "a record has another SHA-256 than it should"));
-                }
+        let mut older = Vec::new();
+        for ((_, path), end) in before.iter().zip(ends) {
+            let (length, size) = read(path, hash, &mut each)?;
+            if length < size {
+                return Err(damaged(
+                    path,
+                    length,
+                    "a record is not whole, and there are later files",
+                ));
             }
+            older.push(Older {
+                path: path.clone(),
+                bytes: size,
+                end,
+            });
         }
-        let cut = size - length;
-        drop(reader);
-        log.length = length;
-        if cut > 0 {
-            log.file.set_len(length).map_err(failed)?;
-            log.file.sync_all().map_err(failed)?;
+        let failed = |error| ServeError::Log {
+            path: path.clone(),
+            error,
+        };
+        if fs::metadata(path).map_err(failed)?.len() < HEADER {
+            // Nothing can have been acknowledged. A file that follows others has its name when it is whole.
+            fs::remove_file(path).map_err(failed)?;
+            let mut log = Log::begin(folder, hash, *given, &[]).map_err(failed)?;
+            log.older = older;
+            return Ok(Found {
+                log,
+                cut: 0,
+                begins,
+            });
         }
-        log.file.seek(SeekFrom::Start(length)).map_err(failed)?;
-        Ok(Found { log, cut })
+        let (length, size) = read(path, hash, &mut each)?;
+        let mut file = OpenOptions::new().write(true).open(path).map_err(failed)?;
+        if length < size {
+            file.set_len(length).map_err(failed)?;
+            file.sync_all().map_err(failed)?;
+        }
+        file.seek(SeekFrom::Start(length)).map_err(failed)?;
+        let log = Log {
+            folder: folder.to_owned(),
+            hash: hash.to_owned(),
+            file,
+            path: path.clone(),
+            given: *given,
+            length,
+            older,
+        };
+        Ok(Found {
+            log,
+            cut: size - length,
+            begins,
+        })
     }
 
-    fn begin(&mut self, hash: &str, given: u64) -> io::Result<()> {
-        self.file.set_len(0)?;
-        self.file.seek(SeekFrom::Start(0))?;
-        let mut header = MAGIC.to_vec();
-        header.extend_from_slice(&hash.as_bytes()[..64]);
-        header.extend_from_slice(&given.to_le_bytes());
-        self.file.write_all(&header)?;
-        self.file.sync_all()?;
-        // The name is on disk too.
-        if let Some(folder) = self.path.parent() {
-            whole_file::sync_folder(folder);
+    /// A log of one file that begins after `given` events, with requests of which it is to know the numbers.
+    fn begin(folder: &Path, hash: &str, given: u64, sources: &[Entry]) -> io::Result<Log> {
+        let path = file_after(folder, given);
+        let mut content = MAGIC.to_vec();
+        content.extend_from_slice(&hash.as_bytes()[..64]);
+        content.extend_from_slice(&given.to_le_bytes());
+        if !sources.is_empty() {
+            content.extend_from_slice(&framed(sources)?);
         }
+        whole_file::write(&path, Existing::Keep, |out| out.write_all(&content))?;
+        let mut file = OpenOptions::new().write(true).open(&path)?;
+        let length = content.len() as u64;
+        file.seek(SeekFrom::Start(length))?;
+        Ok(Log {
+            folder: folder.to_owned(),
+            hash: hash.to_owned(),
+            file,
+            path,
+            given,
+            length,
+            older: Vec::new(),
+        })
+    }
+
+    /// Begins a new file after `given` events, which a state covers once it is on disk; `sources` are the
+    /// last requests of all sources.
+    ///
+    /// # Errors
+    /// When the disk refuses; what comes goes into the file that there is then.
+    pub(super) fn rotate(&mut self, given: u64, sources: &[Entry]) -> io::Result<()> {
+        if given == self.given {
+            return Ok(());
+        }
+        let next = Log::begin(&self.folder, &self.hash, given, sources)?;
+        let mut last = std::mem::replace(self, next);
+        self.older = std::mem::take(&mut last.older);
+        self.older.push(Older {
+            path: last.path,
+            bytes: last.length,
+            end: given,
+        });
         Ok(())
     }
 
-    fn damaged(&self, at: u64, reason: &'static str) -> ServeError {
-        ServeError::DamagedLog {
-            path: self.path.clone(),
-            at,
-            reason,
+    /// Removes the files whose events a state covers that is on disk and stands after `given` events.
+    ///
+    /// # Errors
+    /// When one can't be removed; it may be later.
+    pub(super) fn remove_covered(&mut self, given: u64) -> io::Result<()> {
+        let (covered, left) = (self.older.drain(..)).partition(|file| file.end <= given);
+        self.older = left;
+        let covered: Vec<Older> = covered;
+        for file in covered {
+            match fs::remove_file(&file.path) {
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => {
+                    self.older.push(file);
+                    return Err(error);
+                }
+            }
         }
+        Ok(())
     }
 
     /// Adds requests, which are on disk when it returns.
@@ -153,12 +255,7 @@ impl Log {
     /// # Errors
     /// When the disk refuses; the log is as it was then, if the disk allows that at least.
     pub(super) fn append(&mut self, entries: &[Entry]) -> io::Result<()> {
-        let content = content(entries);
-        let length = u32::try_from(content.len());
-        let length = length.map_err(|_| io::Error::other("a record of more than 4 GiB"))?;
-        let mut bytes = length.to_le_bytes().to_vec();
-        bytes.extend_from_slice(&Sha256::digest(&content)[..8]);
-        bytes.extend_from_slice(&content);
+        let bytes = framed(entries)?;
         let written = self
             .file
             .write_all(&bytes)
@@ -175,8 +272,69 @@ impl Log {
 
     /// Bytes on disk.
     pub(super) fn length(&self) -> u64 {
-        self.length
+        self.length + self.older.iter().map(|file| file.bytes).sum::<u64>()
     }
+}
+
+fn damaged(path: &Path, at: u64, reason: &'static str) -> ServeError {
+    ServeError::DamagedLog {
+        path: path.to_owned(),
+        at,
+        reason,
+    }
+}
+
+/// Tells `each` the groups of the file `path`; returns the bytes of its header and whole records, and all.
+fn read(
+    path: &Path,
+    hash: &str,
+    each: &mut impl FnMut(Vec<Entry>) -> Result<(), ServeError>,
+) -> Result<(u64, u64), ServeError> {
+    let failed = |error| ServeError::Log {
+        path: path.to_owned(),
+        error,
+    };
+    let file = File::open(path).map_err(failed)?;
+    let size = file.metadata().map_err(failed)?.len();
+    if size < HEADER {
+        return Err(damaged(path, 0, "it is shorter than its header"));
+    }
+    let mut reader = BufReader::with_capacity(1 << 20, file);
+    let mut header = [0; HEADER as usize];
+    reader.read_exact(&mut header).map_err(failed)?;
+    if header[..16] != *MAGIC {
+        return Err(damaged(path, 0, "it is no log of events of this version"));
+    }
+    if header[16..80] != *hash.as_bytes() {
+        return Err(damaged(path, 16, "it belongs to a run on another stream"));
+    }
+    let mut length = HEADER;
+    loop {
+        match record(&mut reader, size - length).map_err(failed)? {
+            Record::End | Record::Unfinished => return Ok((length, size)),
+            Record::Whole(content) => {
+                let entries = entries(&content)
+                    .ok_or_else(|| damaged(path, length, "a record can't be read"))?;
+                each(entries)?;
+                length += (FRAME + content.len()) as u64;
+            }
+            Record::Damaged => {
+                let reason = "a record has another SHA-256 than it should";
+                return Err(damaged(path, length, reason));
+            }
+        }
+    }
+}
+
+/// A record of requests.
+fn framed(entries: &[Entry]) -> io::Result<Vec<u8>> {
+    let content = content(entries);
+    let length = u32::try_from(content.len());
+    let length = length.map_err(|_| io::Error::other("a record of more than 4 GiB"))?;
+    let mut bytes = length.to_le_bytes().to_vec();
+    bytes.extend_from_slice(&Sha256::digest(&content)[..8]);
+    bytes.extend_from_slice(&content);
+    Ok(bytes)
 }
 
 /// What comes next in a log.
@@ -352,9 +510,9 @@ mod tests {
         }
     }
 
-    fn opened(path: &Path, hash: &str) -> Result<(Found, Vec<Entry>), ServeError> {
+    fn opened(folder: &Path, hash: &str) -> Result<(Found, Vec<Entry>), ServeError> {
         let mut all = Vec::new();
-        let found = Log::open(path, hash, 5, |group| {
+        let found = Log::open(folder, hash, 5, |group| {
             all.extend(group);
             Ok(())
         })?;
@@ -365,42 +523,84 @@ mod tests {
     #[test]
     fn a_log_that_is_cut_anywhere_loses_nothing_that_was_synced() {
         let folder = tempfile::tempdir().unwrap();
-        let (path, hash) = (folder.path().join("events.log"), "a".repeat(64));
+        let (folder, hash) = (folder.path(), "a".repeat(64));
         let mut ends = vec![HEADER];
-        let (mut found, none) = opened(&path, &hash).unwrap();
+        let (mut found, none) = opened(folder, &hash).unwrap();
         assert!(none.is_empty());
         for group in [vec![entry(0)], vec![entry(1), entry(2)], vec![entry(3)]] {
             found.log.append(&group).unwrap();
             ends.push(found.log.length());
         }
         drop(found);
+        let path = file_after(folder, 5);
         let whole = std::fs::read(&path).unwrap();
         assert_eq!(ends[3], whole.len() as u64);
         let entries_of = [0, 1, 3, 4];
         for length in HEADER..=whole.len() as u64 {
             std::fs::write(&path, &whole[..length as usize]).unwrap();
             let groups = ends.iter().filter(|&&end| end <= length).count() - 1;
-            let (mut found, all) = opened(&path, &hash).unwrap();
+            let (mut found, all) = opened(folder, &hash).unwrap();
             let expected: Vec<Entry> = (0..entries_of[groups]).map(entry).collect();
             assert_eq!(all, expected, "{length}");
             assert_eq!(found.cut, length - ends[groups]);
             found.log.append(&[entry(9)]).unwrap();
             drop(found);
-            let (found, all) = opened(&path, &hash).unwrap();
+            let (found, all) = opened(folder, &hash).unwrap();
             assert_eq!((found.cut, all.last()), (0, Some(&entry(9))));
         }
+    }
+
+    /// Files that a state covers go, and not before; the numbers of sources outlive them.
+    #[test]
+    fn a_log_is_as_long_as_what_no_state_covers() {
+        let folder = tempfile::tempdir().unwrap();
+        let (folder, hash) = (folder.path(), "a".repeat(64));
+        let (mut found, _) = opened(folder, &hash).unwrap();
+        let log = &mut found.log;
+        let number = |seq| Entry {
+            events: Vec::new(),
+            ..entry(seq)
+        };
+        log.append(&[entry(0), entry(1)]).unwrap();
+        log.rotate(9, &[number(1)]).unwrap();
+        log.append(&[entry(2)]).unwrap();
+        log.rotate(11, &[number(2)]).unwrap();
+        // Nothing has come since.
+        log.rotate(11, &[number(2)]).unwrap();
+        log.append(&[entry(3)]).unwrap();
+        assert_eq!(files(folder).unwrap().len(), 3);
+        // The state after 10 events lacks what came then.
+        log.remove_covered(10).unwrap();
+        let length = log.length();
+        drop(found);
+        let (mut found, all) = opened(folder, &hash).unwrap();
+        assert_eq!(all, [number(1), entry(2), number(2), entry(3)]);
+        assert_eq!((found.begins, found.log.length()), (9, length));
+        found.log.remove_covered(11).unwrap();
+        drop(found);
+        let (found, all) = opened(folder, &hash).unwrap();
+        assert_eq!((found.begins, all), (11, vec![number(2), entry(3)]));
+        // A file before the last one is whole, or there is a hole.
+        let mut log = found.log;
+        log.rotate(13, &[number(3)]).unwrap();
+        let older = file_after(folder, 11);
+        let bytes = std::fs::read(&older).unwrap();
+        std::fs::write(&older, &bytes[..bytes.len() - 1]).unwrap();
+        let error = opened(folder, &hash).err().unwrap().to_string();
+        assert!(error.contains("is not whole"), "{error}");
     }
 
     #[test]
     fn damage_and_other_streams_are_refused() {
         let folder = tempfile::tempdir().unwrap();
-        let (path, hash) = (folder.path().join("events.log"), "a".repeat(64));
-        let (mut found, _) = opened(&path, &hash).unwrap();
+        let (folder, hash) = (folder.path(), "a".repeat(64));
+        let (mut found, _) = opened(folder, &hash).unwrap();
         found.log.append(&[entry(0)]).unwrap();
         found.log.append(&[entry(1)]).unwrap();
         drop(found);
-        let error = |hash: &str| opened(&path, hash).err().unwrap().to_string();
+        let error = |hash: &str| opened(folder, hash).err().unwrap().to_string();
         assert!(error(&"b".repeat(64)).contains("another stream"));
+        let path = file_after(folder, 5);
         let mut bytes = std::fs::read(&path).unwrap();
         bytes[HEADER as usize + FRAME + 3] ^= 1;
         std::fs::write(&path, &bytes).unwrap();

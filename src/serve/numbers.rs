@@ -41,6 +41,8 @@ pub(super) struct Numbers {
     pub(super) events: AtomicU64,
     pub(super) late: AtomicU64,
     pub(super) repeated: AtomicU64,
+    /// Requests with an event that is too far ahead.
+    pub(super) too_far: AtomicU64,
     pub(super) scores: AtomicU64,
     pub(super) saves: AtomicU64,
     pub(super) failed_saves: AtomicU64,
@@ -54,6 +56,8 @@ pub(super) struct Standing {
     pub(super) events: usize,
     pub(super) nodes: usize,
     pub(super) late: [u64; 2],
+    /// By what they are for.
+    pub(super) bytes: Vec<(&'static str, u64)>,
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
@@ -74,6 +78,7 @@ impl Numbers {
             events: zero(),
             late: zero(),
             repeated: zero(),
+            too_far: zero(),
             scores: zero(),
             saves: zero(),
             failed_saves: zero(),
@@ -131,19 +136,28 @@ impl Numbers {
                 "# HELP mspipe_{name} {help}\n# TYPE mspipe_{name} {kind}\nmspipe_{name} {value}"
             );
         }
+        let name = "mspipe_bytes";
+        _ = writeln!(
+            out,
+            "# HELP {name} Bytes of RAM that are counted, by what they are for\n# TYPE {name} gauge"
+        );
+        for (part, bytes) in &standing.bytes {
+            _ = writeln!(out, "{name}{{part=\"{part}\"}} {bytes}");
+        }
         self.requests_into(&mut out);
         out
     }
 
     /// Name, help and value of each number that stands alone.
     #[rustfmt::skip]
-    fn single(&self, standing: &Standing) -> [(&'static str, &'static str, u64); 14] {
+    fn single(&self, standing: &Standing) -> [(&'static str, &'static str, u64); 15] {
         let read = |number: &AtomicU64| number.load(Ordering::Relaxed);
         let [moved, refused] = standing.late;
         [
             ("events_total", "Events that memory has followed since the start", read(&self.events)),
             ("events_late_total", "Late events of these requests, refused or moved", read(&self.late)),
             ("requests_repeated_total", "Requests for /events that had been acknowledged before", read(&self.repeated)),
+            ("requests_too_far_total", "Requests for /events with a time too far ahead (--max-jump)", read(&self.too_far)),
             ("scores_total", "Pairs scored and destinations ranked", read(&self.scores)),
             ("saves_total", "Times that the state was saved", read(&self.saves)),
             ("saves_failed_total", "Times that it could not be", read(&self.failed_saves)),

@@ -7,14 +7,23 @@ use std::sync::mpsc::SyncSender;
 use std::time::Duration;
 
 use mspipe_datasets::Stop;
-use mspipe_datasets::whole_file::Existing;
 use parking_lot::{Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use super::error::ServeError;
 use super::numbers::Numbers;
 use super::wire::Room;
 use super::work::Work;
-use crate::session::predict::{FILE_NAME, Late, PredictError, Predictor, Updated};
+use crate::session::predict::{Late, PredictError, Predictor, Updated};
+
+/// How far an event may be ahead of the one before it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MaxJump {
+    /// As the stream is long that the model was trained on.
+    Stream,
+    /// So long, in the stream's unit of time.
+    Time(String),
+    /// As far as it says.
+    Off,
+}
 
 /// How a server serves.
 #[derive(Debug, Clone)]
@@ -27,6 +36,8 @@ pub struct ServeOptions {
     pub token: Option<String>,
     /// What becomes of late events.
     pub late: Late,
+    /// How far an event may be ahead of the one before it.
+    pub max_jump: MaxJump,
     /// Events after which the state is saved.
     pub save_every: u64,
     /// Bytes of a request's body, at most.
@@ -91,12 +102,5 @@ impl Server {
         self.numbers.followed(updated.events as u64);
         let late = (updated.moved + updated.refused) as u64;
         self.numbers.late.fetch_add(late, Ordering::Relaxed);
-    }
-
-    pub(super) fn save(&self) -> Result<(), ServeError> {
-        let to = self.options.folder.join(FILE_NAME);
-        self.predictor().save(&to, false, Existing::Replace)?;
-        self.numbers.saves.fetch_add(1, Ordering::Relaxed);
-        Ok(())
     }
 }

@@ -23,6 +23,8 @@ pub(super) enum Reply {
     Gap { expected: u64 },
     /// It can't be followed.
     Refused(String),
+    /// It has an event that is too far ahead.
+    TooFar(String),
     /// It may be asked again.
     Failed(String),
     /// The server ends; it may or may not be followed.

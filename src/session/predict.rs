@@ -127,8 +127,10 @@ pub struct Predictor {
     memory: HostMemory,
     nodes: Nodes,
     standing: Standing,
-    /// Rows of features of later events at which those that nothing can ask for are let go of.
+    /// Entries and rows of later events at which those that nothing can ask for are let go of.
     let_go_at: usize,
+    /// Nothing is let go of: what is audited may ask for anything.
+    keeps_all: bool,
     /// Rows that questions share until memory changes.
     updated: Mutex<UpdatedRows>,
     stop: Stop,
@@ -190,9 +192,10 @@ impl Predictor {
         let node = self.found(source, Side::Source, what)?;
         let mut candidates: Vec<NodeId> = self.nodes.destinations().collect();
         if exclude_seen {
-            let mut seen = self.sampling.partners(node);
-            seen.sort_unstable();
-            candidates.retain(|candidate| seen.binary_search(candidate).is_err());
+            let graph = &self.sampling.graph;
+            let mut built = graph.built_partners(node).to_vec();
+            built.sort_unstable();
+            candidates.retain(|&candidate| !graph.has_met(node, candidate, &built));
         }
         if candidates.is_empty() || k == 0 {
             return Ok(Vec::new());
@@ -277,12 +280,20 @@ impl Predictor {
 
     /// The last event's time, in ticks, if there was an event.
     pub fn last(&self) -> Option<i64> {
-        self.sampling.log.time().last().copied()
+        let last = self.events().checked_sub(1);
+        last.map(|event| self.sampling.log.time_of(event))
     }
 
     /// Whether a time may be asked for: one that is not before the last event that memory has followed.
     pub fn can_ask_at(&self, time: i64) -> bool {
         self.check_time(time, String::new).is_ok()
+    }
+
+    /// Ticks from the first to the last event of the stream that it was opened with.
+    pub fn span(&self) -> i64 {
+        let time = self.sampling.log.time();
+        let ends = time.first().zip(time.last());
+        ends.map_or(0, |(first, last)| last - first)
     }
 
     /// Events so far.
@@ -388,13 +399,13 @@ impl Predictor {
 
     fn is_known(&self, node: NodeId) -> bool {
         let observed = self.standing.followed..self.sampling.log.events();
-        let stream = &self.sampling.log;
-        let mut newer = observed.map(|event| [stream.src()[event], stream.dst()[event]]);
-        self.memory.node_times().has_mail(node) || newer.any(|ends| ends.contains(&node.0))
+        let mut newer = observed.map(|event| self.sampling.log.ends_of(event));
+        self.memory.node_times().has_mail(node) || newer.any(|ends| ends.contains(&node))
     }
 
     fn check_time(&self, time: i64, what: impl Fn() -> String) -> Result<(), PredictError> {
-        let last = (self.standing.followed.checked_sub(1)).map(|at| self.sampling.log.time()[at]);
+        let last = self.standing.followed.checked_sub(1);
+        let last = last.map(|event| self.sampling.log.time_of(event));
         match last {
             Some(last) if time < last => Err(PredictError::Past {
                 what: what(),

@@ -21,10 +21,12 @@ use super::pass::Sampling;
 use super::stream::Stream;
 use super::upload;
 use crate::batch::{EventBatch, Layout};
+use crate::graph::tcsr::Places;
 use crate::graph::{EventId, NodeId, Queries, Timestamp};
 use crate::memory::host::HostMemory;
 use crate::memory::{MemoryCommit, MemoryRequest, MemoryStore};
 use crate::model::LinkModel;
+use crate::sampling::pair_history::SavedStates;
 
 impl Sampling {
     /// Adds an event at the end of a stream that is followed; `features` are its edge features.
@@ -33,20 +35,65 @@ impl Sampling {
     /// When the stream is not followed, other copies of its graph are in use, a node is not one of
     /// its own, or the event has features of another width.
     pub(crate) fn observe(&mut self, [src, dst]: [NodeId; 2], time: Timestamp, features: &[f32]) {
+        let event = EventId(self.log.events() as u32);
         let Stream::Followed(stream) = &mut self.log else {
             panic!("a stream that was opened does not change");
         };
-        let event = EventId(stream.time.len() as u32);
-        stream.src.push(src.0);
-        stream.dst.push(dst.0);
-        stream.time.push(time);
+        let columns = &mut stream.newer.columns;
+        columns.src.push(src.0);
+        columns.dst.push(dst.0);
+        columns.time.push(time);
         let Some([edge, _]) = self.features.followed_rows() else {
             panic!("features of a stream that is not followed");
         };
         edge.push(features);
-        (Arc::get_mut(&mut self.graph).expect("the only graph")).append(event, [src, dst], time);
+        let graph = Arc::get_mut(&mut self.graph).expect("the only graph");
+        graph.append(event, [src, dst], time);
+        graph.note_met([src, dst]);
         let histories = Arc::get_mut(&mut self.histories).expect("the only histories");
-        histories.append(self.log.columns(), event);
+        histories.append(self.log.columns(), event, [src, dst], time);
+    }
+
+    /// Takes over pair histories of what came since the stream was opened.
+    ///
+    /// # Panics
+    /// As [`Sampling::observe`].
+    pub(crate) fn restore_histories(&mut self, states: [SavedStates; 2]) {
+        let Stream::Followed(stream) = &self.log else {
+            panic!("a stream that was opened does not change");
+        };
+        let histories = Arc::get_mut(&mut self.histories).expect("the only histories");
+        histories.restore(states, stream.newer.first, &stream.newer.columns.time);
+    }
+
+    /// No question will be about less than the first `followed` events: lets go of the last events and of
+    /// pair histories that nobody asks for any more.
+    ///
+    /// # Panics
+    /// As [`Sampling::observe`].
+    pub(crate) fn settle(&mut self, followed: usize) {
+        let Some(last) = followed.checked_sub(1) else {
+            return;
+        };
+        let last = self.log.time_of(last);
+        if let Stream::Followed(stream) = &mut self.log {
+            stream.newer.settle(followed, last);
+        }
+        let histories = Arc::get_mut(&mut self.histories).expect("the only histories");
+        histories.settle(EventId(followed as u32), last);
+    }
+
+    /// Lets go of the graph's entries that came since it was built and are not at `places`, and of the edge
+    /// features that came since and are not of `events`, ascending.
+    ///
+    /// # Panics
+    /// As [`Sampling::observe`].
+    pub(crate) fn keep(&mut self, places: &Places, events: &[u32]) {
+        let graph = Arc::get_mut(&mut self.graph).expect("the only graph");
+        graph.keep(places);
+        if let Some([edge, _]) = self.features.followed_rows() {
+            edge.keep(events);
+        }
     }
 
     /// Adds nodes without events, until there are `nodes`.
@@ -65,19 +112,17 @@ impl Sampling {
         }
     }
 
-    /// Whom `node` has had an event with, as its past says; some may be named more than once.
-    pub(crate) fn partners(&self, node: NodeId) -> Vec<NodeId> {
-        let all = self.graph.past(node, Timestamp::MAX, None);
-        self.graph.slice(all).neighbor.to_vec()
-    }
-
     /// The events `events` of the stream.
     fn cut(&self, events: Range<usize>) -> EventBatch {
-        let stream = self.columns();
+        let ends = events.clone().map(|event| self.log.ends_of(event));
+        let (src, dst) = ends.map(|[src, dst]| (src, dst)).unzip();
         EventBatch {
-            src: stream.src[events.clone()].to_vec(),
-            dst: stream.dst[events.clone()].to_vec(),
-            time: stream.time[events.clone()].to_vec(),
+            src,
+            dst,
+            time: events
+                .clone()
+                .map(|event| self.log.time_of(event))
+                .collect(),
             neg: Vec::new(),
             neg_src: None,
             events,

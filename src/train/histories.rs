@@ -7,9 +7,11 @@ use std::collections::BTreeMap;
 use std::sync::OnceLock;
 
 use crate::checkpoint::{Arrays, Unfit};
-use crate::graph::{EventColumns, EventId, Timestamp};
+use crate::graph::{EventColumns, EventId, NodeId, Timestamp};
 use crate::model::tgl_weights::NamedTensor;
-use crate::sampling::pair_history::{Encoding, EncodingArrays, PairHistory, Training, WIDTH};
+use crate::sampling::pair_history::{
+    Encoding, EncodingArrays, PairHistory, SavedStates, Training, WIDTH,
+};
 
 /// What the names of an encoding's arrays begin with, in files of weights and in checkpoints.
 pub(crate) const PREFIX: &str = "pair_history.";
@@ -62,10 +64,35 @@ impl Histories {
             .get_or_init(|| PairHistory::new(&training(), self.given.get().cloned()))
     }
 
-    /// Adds the next event of the stream, whose columns `stream` has already, to what is built.
-    pub(super) fn append(&mut self, stream: EventColumns<'_>, event: EventId) {
+    /// Adds the next event to what is built; `stream` has the events that it was built of.
+    pub(super) fn append(
+        &mut self,
+        stream: EventColumns<'_>,
+        event: EventId,
+        ends: [NodeId; 2],
+        now: Timestamp,
+    ) {
         if let Some(built) = self.built.get_mut() {
-            built.append(stream, event);
+            built.append(stream, event, ends, now);
+        }
+    }
+
+    /// See [`PairHistory::settle`].
+    pub(super) fn settle(&mut self, followed: EventId, last: Timestamp) {
+        if let Some(built) = self.built.get_mut() {
+            built.settle(followed, last);
+        }
+    }
+
+    /// What is built, if anything is.
+    pub(crate) fn built(&self) -> Option<&PairHistory> {
+        self.built.get()
+    }
+
+    /// Takes over what came since those were built that are built; see [`PairHistory::restore`].
+    pub(crate) fn restore(&mut self, newer: [SavedStates; 2], first: usize, times: &[Timestamp]) {
+        if let Some(built) = self.built.get_mut() {
+            built.restore(newer, first, times);
         }
     }
 
@@ -86,6 +113,48 @@ pub(crate) fn take_constants(
     }
     let values = arrays.map(|(name, tensor)| (name, tensor.map_or(vec![], |tensor| tensor.values)));
     encoding(&values).map(Some)
+}
+
+/// Names of the states of nodes, and of pairs, in a file.
+const STATES: [&str; 2] = ["node_", "pair_"];
+
+/// Adds states of nodes and pairs to `arrays`, under names that begin with `prefix`.
+pub(crate) fn put_states<'a>(arrays: &mut Arrays<'a>, prefix: &str, states: &'a [SavedStates; 2]) {
+    for (of, states) in STATES.into_iter().zip(states) {
+        let put = |name: &str| format!("{prefix}{of}{name}");
+        arrays.put_column(put("key"), &states.key[..]);
+        arrays.put_column(put("count"), &states.count[..]);
+        arrays.put_column(put("event"), &states.event[..]);
+        arrays.put_column(put("partner"), &states.partner[..]);
+        arrays.put_column(put("time"), &states.time[..]);
+        arrays.put_column(put("sums"), &states.sums[..]);
+    }
+}
+
+/// Takes states of nodes and pairs out of arrays whose names begin with nothing else.
+///
+/// # Errors
+/// When one is missing, or their lengths contradict one another.
+pub(crate) fn take_states(group: &mut Arrays<'_>) -> Result<[SavedStates; 2], Unfit> {
+    let mut take = |of: &str| {
+        let name = |name: &str| format!("{of}{name}");
+        let states = SavedStates {
+            key: group.take_column(&name("key"))?,
+            count: group.take_column(&name("count"))?,
+            event: group.take_column(&name("event"))?,
+            partner: group.take_column(&name("partner"))?,
+            time: group.take_column(&name("time"))?,
+            sums: group.take_column(&name("sums"))?,
+        };
+        match states.is_whole() {
+            true => Ok(states),
+            false => Err(Unfit::Contradiction {
+                name: name("key"),
+                reason: "is out of order, or other columns have other lengths".to_owned(),
+            }),
+        }
+    };
+    Ok([take(STATES[0])?, take(STATES[1])?])
 }
 
 /// Takes the encoding out of a checkpoint.

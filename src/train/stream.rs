@@ -16,7 +16,8 @@ pub enum Stream {
     Followed(FollowedStream),
 }
 
-/// The columns of a stream that grows, in RAM: 16 bytes per event.
+/// A stream that grows: the events that it was opened with, in RAM, 16 bytes each, and the last of those
+/// that came since.
 #[derive(Debug, Clone, Default)]
 pub struct FollowedStream {
     /// Its name.
@@ -25,12 +26,66 @@ pub struct FollowedStream {
     pub(crate) nodes: usize,
     /// Ticks of its unit of time.
     pub(crate) ticks_per_unit: i64,
+    /// The events that it was opened with.
+    pub(crate) opened: Arc<Columns>,
+    /// Those that came since.
+    pub(crate) newer: NewerEvents,
+}
+
+/// Events as columns of one length.
+#[derive(Debug, Clone, Default)]
+pub struct Columns {
     /// Source of each event.
     pub(crate) src: Vec<u32>,
     /// Destination of each event.
     pub(crate) dst: Vec<u32>,
     /// Time of each event, ascending.
     pub(crate) time: Vec<Timestamp>,
+}
+
+/// The last events of a stream: those that memory has not followed, and those at the time of the last one
+/// that it has. Nothing is asked of those before them that sampling and pair histories do not have.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct NewerEvents {
+    /// Which event the first one is.
+    pub(crate) first: usize,
+    pub(crate) columns: Columns,
+}
+
+impl NewerEvents {
+    /// Events of the stream.
+    fn end(&self) -> usize {
+        self.first + self.columns.time.len()
+    }
+
+    /// Lets go of what is not the last events any more, once the first `followed` are followed.
+    pub(crate) fn settle(&mut self, followed: usize, last: Timestamp) {
+        let Columns { src, dst, time } = &mut self.columns;
+        let within = followed.saturating_sub(self.first).min(time.len());
+        let before = time[..within].partition_point(|&time| time < last);
+        // One that is copied is made room for by one that goes.
+        if before > time.len() / 2 {
+            src.drain(..before);
+            dst.drain(..before);
+            time.drain(..before);
+            self.first += before;
+        }
+    }
+}
+
+impl Columns {
+    /// Bytes that they take.
+    pub(crate) fn bytes(&self) -> u64 {
+        let ids = self.src.capacity() + self.dst.capacity();
+        (4 * ids + 8 * self.time.capacity()) as u64
+    }
+}
+
+impl FollowedStream {
+    /// Bytes that it takes: of what it was opened with, and of what came since.
+    pub(crate) fn bytes(&self) -> [u64; 2] {
+        [self.opened.bytes(), self.newer.columns.bytes()]
+    }
 }
 
 impl Stream {
@@ -69,14 +124,54 @@ impl Stream {
 
     /// Number of events.
     pub fn events(&self) -> usize {
-        self.time().len()
+        match self {
+            Stream::Opened(log) => log.events(),
+            Stream::Followed(stream) => stream.newer.end(),
+        }
     }
+
+    /// The columns that have event `event`, and its place in them.
+    ///
+    /// # Panics
+    /// When it is one that came since the stream was opened, and is not of the last ones.
+    fn place(&self, event: usize) -> ([&[u32]; 2], &[Timestamp], usize) {
+        match self {
+            Stream::Followed(stream) if event >= stream.opened.time.len() => {
+                let NewerEvents { first, columns } = &stream.newer;
+                let place = event
+                    .checked_sub(*first)
+                    .expect("an event that was let go of");
+                ([&columns.src, &columns.dst], &columns.time, place)
+            }
+            _ => ([self.src(), self.dst()], self.time(), event),
+        }
+    }
+
+    /// The two nodes of an event of the last ones, or of those that the stream was opened with.
+    ///
+    /// # Panics
+    /// When it is neither.
+    pub(crate) fn ends_of(&self, event: usize) -> [NodeId; 2] {
+        let ([src, dst], _, place) = self.place(event);
+        [NodeId(src[place]), NodeId(dst[place])]
+    }
+
+    /// Its time.
+    ///
+    /// # Panics
+    /// As [`Stream::ends_of`].
+    pub(crate) fn time_of(&self, event: usize) -> Timestamp {
+        let (_, time, place) = self.place(event);
+        time[place]
+    }
+
+    // Columns of a stream that is followed are of the events that it was opened with.
 
     /// Source node of each event.
     pub fn src(&self) -> &[u32] {
         match self {
             Stream::Opened(log) => log.src(),
-            Stream::Followed(stream) => &stream.src,
+            Stream::Followed(stream) => &stream.opened.src,
         }
     }
 
@@ -84,7 +179,7 @@ impl Stream {
     pub fn dst(&self) -> &[u32] {
         match self {
             Stream::Opened(log) => log.dst(),
-            Stream::Followed(stream) => &stream.dst,
+            Stream::Followed(stream) => &stream.opened.dst,
         }
     }
 
@@ -92,7 +187,7 @@ impl Stream {
     pub fn time(&self) -> &[Timestamp] {
         match self {
             Stream::Opened(log) => log.time(),
-            Stream::Followed(stream) => &stream.time,
+            Stream::Followed(stream) => &stream.opened.time,
         }
     }
 

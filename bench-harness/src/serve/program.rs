@@ -5,6 +5,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
@@ -65,6 +66,21 @@ impl Served {
             reader: BufReader::new(stream),
             request: Vec::new(),
         })
+    }
+
+    /// Asks it to end, and waits until it has; returns how long that took.
+    ///
+    /// # Errors
+    /// When it ends with another code than 0.
+    pub(super) fn end(mut self) -> Result<Duration> {
+        let begin = Instant::now();
+        let id = self.child.id().to_string();
+        Command::new("kill").args(["-TERM", &id]).status()?;
+        let status = self.child.wait()?;
+        match status.success() {
+            true => Ok(begin.elapsed()),
+            false => bail!("the server has ended with {status}"),
+        }
     }
 
     /// Bytes of RAM that it holds now, of its own and of files.

@@ -43,8 +43,31 @@ struct Entry {
 pub(super) struct Past {
     /// Number of its events.
     pub(super) count: u32,
-    /// The last of them, if there is any, and the decayed counts just after it.
-    pub(super) last: Option<(EventId, [f32; SCALES])>,
+    /// The last of them, if there is any.
+    pub(super) last: Option<Last>,
+}
+
+/// The last event of a list that a query sees.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Last {
+    /// Which.
+    pub(super) at: At,
+    /// The decayed counts just after it.
+    pub(super) decayed: [f32; SCALES],
+}
+
+/// An event of the index, whose stream has its columns, or what is kept of one that came since.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum At {
+    /// Of the index.
+    Event(EventId),
+    /// One that came since.
+    Newer {
+        /// Its time.
+        time: Timestamp,
+        /// The other end, seen from the node that was asked for.
+        partner: NodeId,
+    },
 }
 
 /// The events of `list` before `before`, of which there may be `hint`.
@@ -53,7 +76,10 @@ fn past(list: &[Entry], before: EventId, hint: u32) -> Past {
     let last = count.checked_sub(1).map(|last| list[last]);
     Past {
         count: count as u32,
-        last: last.map(|entry| (entry.event, entry.decayed)),
+        last: last.map(|entry| Last {
+            at: At::Event(entry.event),
+            decayed: entry.decayed,
+        }),
     }
 }
 
@@ -204,6 +230,11 @@ fn gaps<O: Offset>(
         .collect()
 }
 
+/// Bytes of the lists of `csr`.
+fn bytes_of<T, O>(csr: &Csr<T, O>) -> u64 {
+    (csr.items.capacity() * size_of::<T>() + csr.offsets.capacity() * size_of::<O>()) as u64
+}
+
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Index {
@@ -215,6 +246,12 @@ pub(super) struct Index {
 }
 
 impl Index {
+    /// Bytes that it takes.
+    pub(super) fn bytes(&self) -> u64 {
+        let lists = bytes_of(&self.of_node) + bytes_of(&self.partners) + bytes_of(&self.of_pair);
+        lists + 4 * self.hints.capacity() as u64
+    }
+
     /// The events of `node` before `before`.
     ///
     /// A node that came after it was built has none.

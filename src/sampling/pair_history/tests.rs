@@ -229,6 +229,11 @@ fn arrays_of_another_shape_are_no_encoding() {
     }
 }
 
+/// The two nodes of an event.
+fn ends_of(stream: &Stream, event: usize) -> [NodeId; 2] {
+    [stream.src[event], stream.dst[event]]
+}
+
 proptest! {
     #[test]
     fn statistics_follow_their_definition(
@@ -303,7 +308,7 @@ proptest! {
         let part = Training { stream: first, events: at, ..training(known, &stream, at) };
         let mut grown = PairHistory::new(&part, Some(plain(scales)));
         for event in at..events {
-            grown.append(all, EventId(event as u32));
+            grown.append(first, EventId(event as u32), ends_of(&stream, event), stream.time[event]);
         }
         let (source, candidate, time) = all_pairs(nodes, true);
         let pairs = Pairs { source: &source, candidate: &candidate, time: &time };
@@ -313,6 +318,49 @@ proptest! {
                 rows.into_iter().map(f32::to_bits).collect()
             };
             prop_assert_eq!(bits(&whole), bits(&grown));
+        }
+    }
+
+    /// What nobody asks for any more is let go of while a stream is followed: later questions get the bits
+    /// of the whole stream, also from what was saved.
+    #[test]
+    fn histories_that_were_settled_are_those_of_the_whole_stream(
+        (nodes, stream) in streams(6, 80),
+        at in 0..80usize,
+        batch in 1..9usize,
+    ) {
+        let (events, scales) = (stream.time.len(), [1.5, 3.0, 40.0]);
+        let at = at % (events + 1);
+        let all = columns(&stream);
+        let first = EventColumns { src: &all.src[..at], dst: &all.dst[..at], time: &all.time[..at] };
+        let part = Training { stream: first, events: at, ..training(nodes, &stream, at) };
+        let mut grown = PairHistory::new(&part, Some(plain(scales)));
+        for start in (at..events).step_by(batch) {
+            let end = (start + batch).min(events);
+            for event in start..end {
+                grown.append(first, EventId(event as u32), ends_of(&stream, event), stream.time[event]);
+            }
+            let last = stream.time[end - 1];
+            grown.settle(EventId(end as u32), last);
+            let mut read = PairHistory::new(&part, Some(plain(scales)));
+            // The last events are those at the last time, at least.
+            let newest = stream.time[..end].partition_point(|&time| time < last).max(at);
+            read.restore(grown.newer(), newest, &stream.time[newest..end]);
+            let upto = EventColumns { src: &all.src[..end], dst: &all.dst[..end], time: &all.time[..end] };
+            let whole = Training { stream: upto, events: at, ..training(nodes, &stream, at) };
+            let whole = PairHistory::new(&whole, Some(plain(scales)));
+            let (source, candidate, _) = all_pairs(nodes, false);
+            for later in [0, 1, 7] {
+                let time = vec![last + later; source.len()];
+                let pairs = Pairs { source: &source, candidate: &candidate, time: &time };
+                let bits = |history: &PairHistory, stream| -> Vec<u32> {
+                    let rows = history.of_pairs(stream, pairs, Some(EventId(end as u32)));
+                    rows.into_iter().map(f32::to_bits).collect()
+                };
+                let expected = bits(&whole, upto);
+                prop_assert_eq!(&expected, &bits(&grown, first));
+                prop_assert_eq!(&expected, &bits(&read, first));
+            }
         }
     }
 

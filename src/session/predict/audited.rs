@@ -19,6 +19,7 @@ impl Predictor {
         sampler: Option<Arc<dyn NeighborSampler>>,
         limits: Option<Limits>,
     ) -> Predictor {
+        self.keeps_all = true;
         if let Some(sampler) = sampler {
             self.sampling = self.sampling.with_sampler(sampler);
         }
@@ -26,6 +27,7 @@ impl Predictor {
             let encoding = self.sampling.pair_history().encoding().clone();
             self.sampling = self.sampling.with_history_limits(limits);
             self.sampling.histories.give(encoding);
+            self.sampling.pair_history();
         }
         self
     }

@@ -45,6 +45,22 @@ pub enum PredictError {
     /// A state can't be written.
     #[error(transparent)]
     File(#[from] WholeFileError),
+    /// A state of another version.
+    #[error(
+        "{}: is a state of version {found}, by {producer}, and this mspipe reads {expected}; give the folder \
+         of its run, whose memory is rebuilt from its stream, or update the program",
+        path.display()
+    )]
+    StateVersion {
+        /// The file.
+        path: PathBuf,
+        /// Its version.
+        found: u64,
+        /// Who wrote it.
+        producer: String,
+        /// The version that is read.
+        expected: u32,
+    },
     /// A file of another kind.
     #[error(
         "{}: {found}; give the folder of a run that mspipe train has written, or a state: \

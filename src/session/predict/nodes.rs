@@ -37,6 +37,8 @@ pub(crate) struct Nodes {
     /// The nodes by their ids, those of destinations apart where there are two kinds.
     numbers: [HashMap<u64, u32>; 2],
     texts: [HashMap<String, u32>; 2],
+    /// Bytes of all texts.
+    text_bytes: usize,
 }
 
 impl Nodes {
@@ -72,6 +74,7 @@ impl Nodes {
             destination,
             numbers: Default::default(),
             texts: Default::default(),
+            text_bytes: 0,
         };
         for node in 0..nodes.len() as u32 {
             nodes.index(node);
@@ -83,12 +86,29 @@ impl Nodes {
         let space = self.items.as_ref().map_or(0, |items| items[node as usize]) as usize;
         match &self.keys {
             Keys::Numbers(keys) => self.numbers[space].insert(keys[node as usize], node),
-            Keys::Texts(keys) => self.texts[space].insert(keys[node as usize].clone(), node),
+            Keys::Texts(keys) => {
+                let text = keys[node as usize].clone();
+                self.text_bytes += text.len();
+                self.texts[space].insert(text, node)
+            }
         };
     }
 
     pub(super) fn len(&self) -> usize {
         self.destination.len()
+    }
+
+    /// Bytes that they take: each text is there twice.
+    pub(super) fn bytes(&self) -> u64 {
+        let table = |entries: usize, entry: usize| entries * 8 / 7 * (entry + 1);
+        let numbers = self.numbers.iter().map(|of| table(of.capacity(), 16));
+        let texts = self.texts.iter().map(|of| table(of.capacity(), 32));
+        let keys = match &self.keys {
+            Keys::Numbers(keys) => 8 * keys.capacity(),
+            Keys::Texts(keys) => 24 * keys.capacity() + 2 * self.text_bytes,
+        };
+        let marks = self.destination.capacity() + self.items.as_ref().map_or(0, Vec::capacity);
+        (numbers.chain(texts).sum::<usize>() + keys + marks) as u64
     }
 
     /// Whether ids are text.

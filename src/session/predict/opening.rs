@@ -9,7 +9,7 @@ use mspipe_datasets::{EventLog, OpenOptions, Stop};
 
 use super::error::PredictError;
 use super::nodes::Nodes;
-use super::state::{self, Events, Standing, State, Written};
+use super::state::{self, Later, Snapshot, Standing, State};
 use super::{FILE_NAME, Predictor};
 use crate::config::{self, MitigationName, RunConfig};
 use crate::device::{self, ComputeDevice, DeviceSettings};
@@ -32,7 +32,7 @@ use crate::train::following;
 use crate::train::histories::{self, Histories};
 use crate::train::pair_scores::UpdatedRows;
 use crate::train::pass::Sampling;
-use crate::train::stream::{FollowedStream, Stream};
+use crate::train::stream::{Columns, FollowedStream, NewerEvents, Stream};
 
 /// How a predictor is opened; `..Default::default()` is as the run was made.
 #[derive(Debug, Clone, Default)]
@@ -56,8 +56,11 @@ pub struct LoadOptions {
 struct Parts {
     standing: Standing,
     rules: Rules,
-    /// All events, the later ones too; their features are in `features`.
-    events: Events,
+    /// The events of the stream.
+    opened: Columns,
+    /// What is kept of those that came since, but for their features.
+    later: Later,
+    /// Of all events.
     features: Features,
     encoding: Option<Encoding>,
     nodes: Nodes,
@@ -104,7 +107,11 @@ impl Predictor {
             false => path.to_owned(),
         };
         if state.is_file() && !options.before_test && !options.replay {
-            return Predictor::of_state(&state, log, options);
+            match Predictor::of_state(&state, log, options) {
+                // Of an earlier program: as if the run had left none.
+                Err(PredictError::StateVersion { .. }) if path.is_dir() => {}
+                other => return other,
+            }
         }
         if !path.is_dir() {
             return Err(match path.exists() {
@@ -206,22 +213,19 @@ impl Predictor {
         let slots = mails / standing.model.mail_width();
         let needs = needs(&standing.model, &standing.config, slots);
         let rules = Rules::of(&standing.config, needs)?;
-        let (mut events, mut features) = match contained {
+        let (opened, mut features) = match contained {
             Some(contained) => contained_stream(&standing, contained),
             None => store_backed(path, &standing, log, &options.stop)?,
         };
-        events.src.extend(&later.src);
-        events.dst.extend(&later.dst);
-        events.time.extend(&later.time);
         if let Some([edge, _]) = features.followed_rows() {
-            let ids = later.rows.iter().map(|&row| row + standing.base as u32);
-            let ids: Vec<u32> = ids.collect();
-            edge.extend_kept(later.time.len(), &ids, &later.edge);
+            let events = standing.events - standing.base;
+            edge.extend_kept(events, &later.rows, &later.edge);
         }
         let parts = Parts {
             standing,
             rules,
-            events,
+            opened,
+            later,
             features,
             encoding,
             nodes,
@@ -304,17 +308,13 @@ fn named(
 }
 
 /// Columns and features out of the state itself.
-fn contained_stream(standing: &Standing, contained: state::Contained) -> (Events, Features) {
-    let state::Contained { mut events, node } = contained;
+fn contained_stream(standing: &Standing, contained: state::Contained) -> (Columns, Features) {
+    let state::Contained { events, node } = contained;
     let model = &standing.model;
-    let (rows, kept) = (
-        std::mem::take(&mut events.rows),
-        std::mem::take(&mut events.edge),
-    );
-    let edge = FollowedRows::kept(standing.base, model.edge_width, rows, kept);
+    let edge = FollowedRows::kept(standing.base, model.edge_width, events.rows, events.edge);
     let nodes = (0..standing.data.nodes as u32).collect();
     let node = FollowedRows::kept(standing.data.nodes, model.node_width, nodes, node);
-    (events, Features::followed(edge, node))
+    (events.columns, Features::followed(edge, node))
 }
 
 /// Columns and features of the store that the state stands on.
@@ -323,7 +323,7 @@ fn store_backed(
     standing: &Standing,
     log: Option<&Arc<EventLog>>,
     stop: &Stop,
-) -> Result<(Events, Features), PredictError> {
+) -> Result<(Columns, Features), PredictError> {
     let (config, data) = (&standing.config, &standing.data);
     let log = opened(log, config, stop)?;
     if log.hash() != data.hash {
@@ -358,12 +358,11 @@ fn store_backed(
 }
 
 /// The first events of a stream.
-fn columns(log: &EventLog, events: usize) -> Events {
-    Events {
+fn columns(log: &EventLog, events: usize) -> Columns {
+    Columns {
         src: log.src()[..events].to_vec(),
         dst: log.dst()[..events].to_vec(),
         time: log.time()[..events].to_vec(),
-        ..Events::default()
     }
 }
 
@@ -382,7 +381,8 @@ impl Session {
         Ok(Parts {
             standing: self.standing(log, &nodes, end),
             rules: Rules::of(&self.config, needs(&self.model, &self.config, slots))?,
-            events: columns(log, end),
+            opened: columns(log, end),
+            later: Later::default(),
             features: self.sampling.features.to_follow(end, log.nodes()),
             encoding,
             nodes,
@@ -462,15 +462,18 @@ impl Session {
         let end = self.split.test.end;
         let memory = self.followed_memory(model, device, end)?;
         let nodes = Nodes::of(log, end)?;
-        let weights = tgl_weights::unread(model).map_err(SessionError::Unreadable)?;
-        Written {
-            standing: &self.standing(log, &nodes, end),
-            weights: &weights,
-            constants: &self.sampling.constants(),
-            memory: &memory,
-            nodes: &nodes,
-            later: &Events::default(),
+        Snapshot {
+            standing: self.standing(log, &nodes, end),
+            weights: tgl_weights::export(model).map_err(SessionError::Unreadable)?,
+            constants: self.sampling.constants(),
+            memory,
+            nodes: nodes.save(),
+            later: Later {
+                histories: (self.sampling.histories.read).then(Default::default),
+                ..Later::default()
+            },
             contained: None,
+            features: self.sampling.features.clone(),
         }
         .write(&folder.path().join(FILE_NAME), Existing::Replace)
     }
@@ -501,26 +504,8 @@ impl Parts {
         memory: HostMemory,
         options: &LoadOptions,
     ) -> Result<Predictor, PredictError> {
-        let Parts {
-            standing,
-            rules,
-            events,
-            features,
-            encoding,
-            nodes,
-        } = self;
-        let sampling = indexed(
-            &standing,
-            &rules,
-            nodes.len() + 1,
-            events,
-            features,
-            encoding,
-        )?;
-        if sampling.histories.read {
-            // Not within the first question.
-            sampling.pair_history();
-        }
+        let rows = self.nodes.len() + 1;
+        let (sampling, standing, nodes) = self.indexed(rows)?;
         Ok(Predictor {
             model,
             device: device.clone(),
@@ -530,6 +515,7 @@ impl Parts {
             nodes,
             standing,
             let_go_at: 0,
+            keeps_all: false,
             updated: Mutex::new(UpdatedRows::default()),
             stop: options.stop.clone(),
             broken: false,
@@ -537,47 +523,63 @@ impl Parts {
     }
 }
 
-/// A stream that is followed, with its graph, for tables of `rows` nodes.
-fn indexed(
-    standing: &Standing,
-    rules: &Rules,
-    rows: usize,
-    events: Events,
-    features: Features,
-    encoding: Option<Encoding>,
-) -> Result<Sampling, PredictError> {
-    let config = &standing.config;
-    let (src, dst): (&[NodeId], &[NodeId]) = (
-        bytemuck::cast_slice(&events.src),
-        bytemuck::cast_slice(&events.dst),
-    );
-    let graph = Tcsr::build(rows, src, dst, &events.time, rules.directions)?;
-    // The encoding is known, so that no part of the stream is looked at for it.
-    let histories = Histories::new(standing.base, encoding.is_some());
-    if let Some(encoding) = encoding {
-        histories.give(encoding);
+impl Parts {
+    /// A stream that is followed, with its graph and pair histories, for tables of `rows` nodes.
+    fn indexed(self, rows: usize) -> Result<(Sampling, Standing, Nodes), PredictError> {
+        let Parts {
+            standing,
+            rules,
+            opened,
+            later,
+            features,
+            encoding,
+            nodes,
+        } = self;
+        let config = &standing.config;
+        let (src, dst): (&[NodeId], &[NodeId]) = (
+            bytemuck::cast_slice(&opened.src),
+            bytemuck::cast_slice(&opened.dst),
+        );
+        let mut graph = Tcsr::build(rows, src, dst, &opened.time, rules.directions)?;
+        graph.restore(&later.graph);
+        // The encoding is known, so that no part of the stream is looked at for it.
+        let histories = Histories::new(standing.base, encoding.is_some());
+        if let Some(encoding) = encoding {
+            histories.give(encoding);
+        }
+        let first = standing.events - later.newest.time.len();
+        let mut sampling = Sampling {
+            log: Stream::Followed(FollowedStream {
+                name: standing.data.name.clone(),
+                nodes: rows,
+                ticks_per_unit: standing.ticks_per_unit,
+                opened: Arc::new(opened),
+                newer: NewerEvents {
+                    first,
+                    columns: later.newest,
+                },
+            }),
+            graph: Arc::new(graph),
+            sampler: sampler(config),
+            hide_batch: rules.hide_batch,
+            // Nothing is drawn.
+            negatives: NegativePool::AllNodes { nodes: rows as u32 },
+            train_negatives: None,
+            features: features.with_edge_scale(config.stream.edge_scale.clone()),
+            layout: rules.layout(standing.ticks_per_unit),
+            batch_size: config.training.batch_size,
+            seed: config.training.seed,
+            histories: Arc::new(histories),
+            eval_seed: config.eval_seed(),
+            scratch: Default::default(),
+        };
+        if sampling.histories.read {
+            // Not within the first question.
+            sampling.pair_history();
+        }
+        if let Some(states) = later.histories {
+            sampling.restore_histories(states);
+        }
+        Ok((sampling, standing, nodes))
     }
-    Ok(Sampling {
-        log: Stream::Followed(FollowedStream {
-            name: standing.data.name.clone(),
-            nodes: rows,
-            ticks_per_unit: standing.ticks_per_unit,
-            src: events.src,
-            dst: events.dst,
-            time: events.time,
-        }),
-        graph: Arc::new(graph),
-        sampler: sampler(config),
-        hide_batch: rules.hide_batch,
-        // Nothing is drawn.
-        negatives: NegativePool::AllNodes { nodes: rows as u32 },
-        train_negatives: None,
-        features: features.with_edge_scale(config.stream.edge_scale.clone()),
-        layout: rules.layout(standing.ticks_per_unit),
-        batch_size: config.training.batch_size,
-        seed: config.training.seed,
-        histories: Arc::new(histories),
-        eval_seed: config.eval_seed(),
-        scratch: Default::default(),
-    })
 }

@@ -5,7 +5,9 @@
 //! | `model.*`, `pair_history.*` | weights of the best epoch by TGL's names; the encoding of pair histories |
 //! | `memory.*` | rows, mail and times of each node, and of one that was never seen |
 //! | `nodes.*` | the ids of the nodes, and who was a destination |
-//! | `later.*` | events that came after those of the stream: ends, times, the features that sampling needs of them |
+//! | `later.*` | of the events that came after those of the stream: the last ones, and features of those that sampling reaches |
+//! | `graph.*` | whom sampling reaches from each node among them, and who has met whom |
+//! | `histories.*` | how nodes and pairs stand that had one: counts, the last event, sums |
 //! | `stream.*` | in a self-contained state: ends and times of all events, the features that sampling needs of them, node features |
 //!
 //! The header says which stream it stands on and the settings that a score depends on.
@@ -13,8 +15,8 @@
 //! Invariants: as those of a checkpoint, whose format it has; numbers are moved, never computed.
 
 use std::collections::BTreeMap;
-use std::io;
 use std::path::Path;
+use std::sync::Arc;
 
 use mspipe_datasets::whole_file::Existing;
 use serde::{Deserialize, Serialize};
@@ -23,13 +25,18 @@ use super::error::PredictError;
 use super::nodes::{Nodes, SavedNodes};
 use crate::checkpoint::{self, Arrays, Header, Unfit};
 use crate::config::RunConfig;
+use crate::features::Features;
+use crate::graph::tcsr::NewerEntries;
 use crate::memory::host::HostMemory;
 use crate::model::ModelConfig;
-use crate::model::tgl_weights::{NamedTensor, Unread};
+use crate::model::tgl_weights::NamedTensor;
 use crate::run_folder::Dataset;
+use crate::sampling::pair_history::SavedStates;
+use crate::train::histories;
+use crate::train::stream::Columns;
 
 /// Version of what the arrays mean.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// What a state says of itself.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -44,6 +51,8 @@ pub(crate) struct Standing {
     pub(super) first: i64,
     /// Events of the stream that come before the later ones.
     pub(super) base: usize,
+    /// All events, the later ones too.
+    pub(super) events: usize,
     /// Events that memory has followed, later ones too.
     pub(super) followed: usize,
     /// Whether ids are text, and nodes of two kinds.
@@ -73,6 +82,7 @@ impl Standing {
             ticks_per_unit,
             first,
             base,
+            events: base,
             followed: base,
             text_ids: nodes.are_text(),
             two_kinds: nodes.are_two_kinds(),
@@ -84,15 +94,27 @@ impl Standing {
     }
 }
 
-/// Events as columns, with features of some.
+/// The events of a stream as columns, with features of some.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Events {
-    pub(super) src: Vec<u32>,
-    pub(super) dst: Vec<u32>,
-    pub(super) time: Vec<i64>,
-    /// Places in these columns of the events whose features are kept, ascending.
+    pub(super) columns: Columns,
+    /// The events whose features are kept, ascending.
     pub(super) rows: Vec<u32>,
     /// Their features, `[rows, width]`.
+    pub(super) edge: Vec<f32>,
+}
+
+/// What is kept of the events that came after those of the stream.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Later {
+    /// The last ones.
+    pub(super) newest: Columns,
+    pub(super) graph: NewerEntries,
+    /// Of nodes and of pairs, where the model reads pair histories.
+    pub(super) histories: Option<[SavedStates; 2]>,
+    /// The events whose features are kept, ascending.
+    pub(super) rows: Vec<u32>,
+    /// Their features as they were read, `[rows, width]`.
     pub(super) edge: Vec<f32>,
 }
 
@@ -105,43 +127,120 @@ pub(super) struct Contained {
     pub(super) node: Vec<f32>,
 }
 
-/// All that is written.
-pub(super) struct Written<'a> {
-    pub(super) standing: &'a Standing,
-    pub(super) weights: &'a [Unread],
-    pub(super) constants: &'a BTreeMap<String, NamedTensor>,
-    pub(super) memory: &'a HostMemory,
-    pub(super) nodes: &'a Nodes,
-    pub(super) later: &'a Events,
-    pub(super) contained: Option<&'a Contained>,
+/// What is written of the stream, so that it need not be there.
+pub(super) struct ToContain {
+    /// All events before the later ones.
+    pub(super) columns: Arc<Columns>,
+    /// The events whose features are written, ascending.
+    pub(super) rows: Vec<u32>,
+    /// Nodes of the stream.
+    pub(super) nodes: usize,
 }
 
-impl Written<'_> {
+/// A predictor at a moment, which can be written down while memory follows what comes.
+pub(crate) struct Snapshot {
+    pub(super) standing: Standing,
+    pub(super) weights: BTreeMap<String, NamedTensor>,
+    pub(super) constants: BTreeMap<String, NamedTensor>,
+    pub(super) memory: HostMemory,
+    pub(super) nodes: SavedNodes,
+    pub(super) later: Later,
+    pub(super) contained: Option<ToContain>,
+    /// Where feature rows are; shared with whoever goes on.
+    pub(super) features: Features,
+}
+
+impl Snapshot {
     /// Writes `path`, which appears when it is whole.
     ///
     /// # Errors
     /// When it can't be written, or `existing` keeps what is there.
-    pub(super) fn write(&self, path: &Path, existing: Existing) -> Result<(), PredictError> {
-        let run = serde_json::to_value(self.standing).map_err(|error| unwritable(path, error))?;
-        let nodes: SavedNodes = self.nodes.save();
-        let memory = self.memory.save();
+    pub(crate) fn write(&self, path: &Path, existing: Existing) -> Result<(), PredictError> {
+        let run = serde_json::to_value(&self.standing).map_err(|error| unwritable(path, error))?;
+        let (memory, node) = (self.memory.save(), self.node_features());
         let mut arrays = Arrays::default();
-        for tensor in self.weights {
-            let read = || tensor.read().map_err(io::Error::other);
-            arrays.put_made(format!("model.{}", tensor.name()), tensor.shape(), read);
+        for (name, tensor) in &self.weights {
+            arrays.put(format!("model.{name}"), &tensor.shape, &tensor.values);
         }
-        for (name, tensor) in self.constants {
+        for (name, tensor) in &self.constants {
             arrays.put(name, &tensor.shape, &tensor.values);
         }
         memory.put(&mut arrays, "memory.");
-        nodes.put(&mut arrays);
-        put_events(&mut arrays, "later.", self.later);
-        if let Some(contained) = self.contained {
-            put_events(&mut arrays, "stream.", &contained.events);
-            arrays.put_column("stream.node", &contained.node[..]);
+        self.nodes.put(&mut arrays);
+        self.later.put(&mut arrays);
+        self.put_edge(&mut arrays, "later.", &self.later.rows);
+        if let Some(contained) = &self.contained {
+            put_columns(&mut arrays, "stream.", &contained.columns);
+            self.put_edge(&mut arrays, "stream.", &contained.rows);
+            arrays.put_column("stream.node", &node[..]);
         }
         let header = Header::new(0, 0, run);
         Ok(checkpoint::write_file(path, existing, &header, &arrays)?)
+    }
+
+    /// Features of the nodes of the stream, if the state is to contain them.
+    fn node_features(&self) -> Vec<f32> {
+        let nodes = self
+            .contained
+            .as_ref()
+            .map_or(0, |contained| contained.nodes);
+        let nodes: Vec<u32> = (0..nodes as u32).collect();
+        let [_, node] = self.features.unscaled(&[], &nodes);
+        node
+    }
+
+    /// The features of the events `rows`, read some at a time.
+    fn put_edge<'a>(&'a self, arrays: &mut Arrays<'a>, prefix: &str, rows: &'a [u32]) {
+        /// Rows at a time.
+        const ROWS: usize = 1024;
+        arrays.put_column(format!("{prefix}row"), rows);
+        let numbers = rows.len() * self.features.edge_width();
+        arrays.put_written(format!("{prefix}edge"), &[numbers], move |out| {
+            rows.chunks(ROWS).try_for_each(|rows| {
+                let [edge, _] = self.features.unscaled(rows, &[]);
+                out.write_all(bytemuck::cast_slice(&edge))
+            })
+        });
+    }
+}
+
+impl Later {
+    fn put<'a>(&'a self, arrays: &mut Arrays<'a>) {
+        put_columns(arrays, "later.", &self.newest);
+        let graph = &self.graph;
+        arrays.put_column("graph.owner", &graph.owner[..]);
+        arrays.put_column("graph.other", &graph.other[..]);
+        arrays.put_column("graph.event", &graph.event[..]);
+        arrays.put_column("graph.time", &graph.time[..]);
+        arrays.put_column("graph.met_node", &graph.met_node[..]);
+        arrays.put_column("graph.met_other", &graph.met_other[..]);
+        if let Some(states) = &self.histories {
+            histories::put_states(arrays, "histories.", states);
+        }
+    }
+
+    fn take(arrays: &mut Arrays<'_>, histories: bool) -> Result<Later, Unfit> {
+        let mut later = arrays.take_group("later.");
+        let mut graph = arrays.take_group("graph.");
+        Ok(Later {
+            newest: take_columns(&mut later)?,
+            rows: later.take_column("row")?,
+            edge: later.take_column("edge")?,
+            graph: NewerEntries {
+                owner: graph.take_column("owner")?,
+                other: graph.take_column("other")?,
+                event: graph.take_column("event")?,
+                time: graph.take_column("time")?,
+                met_node: graph.take_column("met_node")?,
+                met_other: graph.take_column("met_other")?,
+            },
+            histories: match histories {
+                true => Some(histories::take_states(
+                    &mut arrays.take_group("histories."),
+                )?),
+                false => None,
+            },
+        })
     }
 }
 
@@ -152,12 +251,18 @@ fn unwritable(path: &Path, error: serde_json::Error) -> PredictError {
     }
 }
 
-fn put_events<'a>(arrays: &mut Arrays<'a>, prefix: &str, events: &'a Events) {
-    arrays.put_column(format!("{prefix}src"), &events.src[..]);
-    arrays.put_column(format!("{prefix}dst"), &events.dst[..]);
-    arrays.put_column(format!("{prefix}time"), &events.time[..]);
-    arrays.put_column(format!("{prefix}row"), &events.rows[..]);
-    arrays.put_column(format!("{prefix}edge"), &events.edge[..]);
+fn put_columns<'a>(arrays: &mut Arrays<'a>, prefix: &str, columns: &'a Columns) {
+    arrays.put_column(format!("{prefix}src"), &columns.src[..]);
+    arrays.put_column(format!("{prefix}dst"), &columns.dst[..]);
+    arrays.put_column(format!("{prefix}time"), &columns.time[..]);
+}
+
+fn take_columns(group: &mut Arrays<'_>) -> Result<Columns, Unfit> {
+    Ok(Columns {
+        src: group.take_column("src")?,
+        dst: group.take_column("dst")?,
+        time: group.take_column("time")?,
+    })
 }
 
 /// What a state holds.
@@ -165,7 +270,7 @@ pub(super) struct State {
     pub(super) standing: Standing,
     pub(super) arrays: Arrays<'static>,
     pub(super) nodes: Nodes,
-    pub(super) later: Events,
+    pub(super) later: Later,
     pub(super) contained: Option<Contained>,
 }
 
@@ -184,10 +289,12 @@ impl State {
         match version {
             None => return Err(no_state("is a checkpoint, and not a state".to_owned())),
             Some(found) if found != u64::from(VERSION) => {
-                let producer = &file.header.producer;
-                return Err(no_state(format!(
-                    "is a state of version {found}, by {producer}, and this mspipe reads {VERSION}"
-                )));
+                return Err(PredictError::StateVersion {
+                    path: path.to_owned(),
+                    found,
+                    producer: file.header.producer,
+                    expected: VERSION,
+                });
             }
             Some(_) => {}
         }
@@ -213,18 +320,29 @@ impl State {
 }
 
 /// The arrays that are no weights and no memory.
-struct Parts(Nodes, Events, Option<Contained>);
+struct Parts(Nodes, Later, Option<Contained>);
+
+fn wrong<T>(name: &str, reason: impl Into<String>) -> Result<T, Unfit> {
+    Err(Unfit::Contradiction {
+        name: name.to_owned(),
+        reason: reason.into(),
+    })
+}
 
 impl Parts {
     fn take(arrays: &mut Arrays<'_>, standing: &Standing) -> Result<Parts, Unfit> {
         let (text, two) = (standing.text_ids, standing.two_kinds);
         let nodes = Nodes::take(&mut arrays.take_group("nodes."), text, two)?;
-        let later = take_events(&mut arrays.take_group("later."))?;
+        let later = Later::take(arrays, standing.model.pair_history > 0)?;
         let mut stream = arrays.take_group("stream.");
         let contained = match standing.self_contained {
             true => Some(Contained {
                 node: stream.take_column("node")?,
-                events: take_events(&mut stream)?,
+                events: Events {
+                    columns: take_columns(&mut stream)?,
+                    rows: stream.take_column("row")?,
+                    edge: stream.take_column("edge")?,
+                },
             }),
             false => None,
         };
@@ -232,70 +350,120 @@ impl Parts {
     }
 
     /// Refuses what contradicts itself: lengths, ids, order.
-    fn checked(self, standing: &Standing) -> Result<(Nodes, Events, Option<Contained>), Unfit> {
+    fn checked(self, standing: &Standing) -> Result<(Nodes, Later, Option<Contained>), Unfit> {
         let Parts(nodes, later, contained) = self;
-        let wrong = |name: &str, reason: String| {
-            Err(Unfit::Contradiction {
-                name: name.to_owned(),
-                reason,
-            })
-        };
-        let width = standing.model.edge_width;
-        let check = |name: &str, events: &Events| {
-            let (count, rows) = (events.time.len(), &events.rows);
-            let known = |ids: &[u32]| ids.iter().all(|&id| (id as usize) < nodes.len());
-            if [events.src.len(), events.dst.len()] != [count; 2]
-                || events.edge.len() != rows.len() * width
-            {
-                return wrong(
-                    name,
-                    format!("has columns of other lengths than its {count} events"),
-                );
-            }
-            if !known(&events.src) || !known(&events.dst) {
-                return wrong(
-                    name,
-                    format!("has nodes beyond the {} that there are", nodes.len()),
-                );
-            }
-            let ascending = rows.windows(2).all(|pair| pair[0] < pair[1]);
-            if !ascending || rows.last().is_some_and(|&row| row as usize >= count) {
-                return wrong(
-                    name,
-                    format!("has features of other events than its {count}"),
-                );
-            }
-            match events.time.is_sorted() {
-                true => Ok(()),
-                false => wrong(name, "has times out of order".to_owned()),
-            }
-        };
-        check("later.time", &later)?;
-        if standing.followed > standing.base + later.time.len() {
-            wrong(
-                "later.time",
-                "lacks events that memory has followed".to_owned(),
-            )?;
+        let (base, all) = (standing.base, standing.events);
+        later.check(nodes.len(), standing)?;
+        if standing.followed < base || standing.followed > all {
+            wrong("later.time", "belongs to events that there are not")?;
         }
         if let Some(contained) = &contained {
-            check("stream.time", &contained.events)?;
-            if contained.events.time.len() != standing.base {
-                wrong("stream.time", format!("is not of {} events", standing.base))?;
+            let Events {
+                columns,
+                rows,
+                edge,
+            } = &contained.events;
+            check_columns("stream.time", columns, nodes.len())?;
+            check_rows("stream.row", rows, edge, 0..base, standing)?;
+            if columns.time.len() != base {
+                wrong("stream.time", format!("is not of {base} events"))?;
             }
             if contained.node.len() != standing.data.nodes * standing.model.node_width {
-                wrong("stream.node", "has not a row for each node".to_owned())?;
+                wrong("stream.node", "has not a row for each node")?;
             }
         }
         Ok((nodes, later, contained))
     }
 }
 
-fn take_events(group: &mut Arrays<'_>) -> Result<Events, Unfit> {
-    Ok(Events {
-        src: group.take_column("src")?,
-        dst: group.take_column("dst")?,
-        time: group.take_column("time")?,
-        rows: group.take_column("row")?,
-        edge: group.take_column("edge")?,
-    })
+impl Later {
+    fn check(&self, nodes: usize, standing: &Standing) -> Result<(), Unfit> {
+        let all = standing.events;
+        check_columns("later.time", &self.newest, nodes)?;
+        // Of the last event that was followed on.
+        let least = all - all.min(standing.followed.saturating_sub(1).max(standing.base));
+        let most = all.saturating_sub(standing.base);
+        if !(least..=most).contains(&self.newest.time.len()) {
+            wrong("later.time", format!("has not the last of {most} events"))?;
+        }
+        check_rows(
+            "later.row",
+            &self.rows,
+            &self.edge,
+            standing.base..all,
+            standing,
+        )?;
+        let graph = &self.graph;
+        let entries = graph.owner.len();
+        if [graph.other.len(), graph.event.len(), graph.time.len()] != [entries; 3]
+            || graph.met_node.len() != graph.met_other.len()
+        {
+            wrong("graph.owner", "has another length than its other columns")?;
+        }
+        let named = [
+            &graph.owner,
+            &graph.other,
+            &graph.met_node,
+            &graph.met_other,
+        ];
+        if named
+            .into_iter()
+            .flatten()
+            .any(|&node| node as usize >= nodes)
+        {
+            wrong(
+                "graph.owner",
+                format!("has nodes beyond the {nodes} that there are"),
+            )?;
+        }
+        if (graph.event.iter()).any(|&event| !(standing.base..all).contains(&(event as usize))) {
+            wrong("graph.event", "has events that did not come later")?;
+        }
+        let follows = |at: usize| {
+            graph.owner[at - 1] < graph.owner[at]
+                || graph.owner[at - 1] == graph.owner[at]
+                    && graph.event[at - 1] <= graph.event[at]
+                    && graph.time[at - 1] <= graph.time[at]
+        };
+        match (1..entries).all(follows) {
+            true => Ok(()),
+            false => wrong("graph.event", "is out of order"),
+        }
+    }
+}
+
+fn check_columns(name: &str, columns: &Columns, nodes: usize) -> Result<(), Unfit> {
+    let count = columns.time.len();
+    if [columns.src.len(), columns.dst.len()] != [count; 2] {
+        return wrong(
+            name,
+            format!("has columns of other lengths than its {count} events"),
+        );
+    }
+    let mut ends = columns.src.iter().chain(&columns.dst);
+    if ends.any(|&node| node as usize >= nodes) {
+        return wrong(name, format!("has nodes beyond the {nodes} that there are"));
+    }
+    match columns.time.is_sorted() {
+        true => Ok(()),
+        false => wrong(name, "has times out of order"),
+    }
+}
+
+fn check_rows(
+    name: &str,
+    rows: &[u32],
+    edge: &[f32],
+    events: std::ops::Range<usize>,
+    standing: &Standing,
+) -> Result<(), Unfit> {
+    let known = rows.iter().all(|&row| events.contains(&(row as usize)));
+    let ascending = rows.windows(2).all(|pair| pair[0] < pair[1]);
+    match known && ascending && edge.len() == rows.len() * standing.model.edge_width {
+        true => Ok(()),
+        false => wrong(
+            name,
+            format!("has features of others than the events {events:?}"),
+        ),
+    }
 }

@@ -8,15 +8,18 @@ use mspipe_datasets::{EventLog, FeatureTable, MAX_TIME, NodeKey};
 
 use super::Predictor;
 use super::error::PredictError;
-use super::kept;
+use super::kept::{self, Reached};
 use super::nodes::{Nodes, Side};
-use super::state::{Contained, Events, Written};
+use super::state::{Later, Snapshot, ToContain};
+use crate::config::SamplerName;
 use crate::device;
 use crate::features::FeatureSource;
-use crate::graph::NodeId;
+use crate::graph::{NodeId, Timestamp};
 use crate::model::tgl_weights;
+use crate::sampling::pair_history::PairHistory;
 use crate::session::SessionError;
 use crate::train::following;
+use crate::train::stream::Stream;
 
 /// An event that has happened.
 #[derive(Debug, Clone, PartialEq)]
@@ -150,43 +153,74 @@ impl Predictor {
         Ok(())
     }
 
-    /// Lets go of the features of later events that nothing can ask for any more, each time that there
-    /// are twice as many as it left: what is kept grows with the nodes, and not with the events.
+    /// Lets go of what nothing can ask for any more: of pair histories and the last events at once, of the
+    /// graph and of features each time that there is a quarter more than it left. What is kept grows with
+    /// nodes and pairs, and not with events.
     fn let_go(&mut self) {
-        /// Rows that are not worth the look.
-        const FEW: usize = 8192;
-        let Some([edge, _]) = self.sampling.features.followed_rows() else {
+        /// Entries and rows that are not worth the look.
+        const FEW: usize = 16_384;
+        self.sampling.settle(self.standing.followed);
+        if self.keeps_all || self.held() < self.let_go_at.max(FEW) {
+            return;
+        }
+        let Some(reached) = self.reached(self.sampled_layers()) else {
             return;
         };
-        if edge.newer() < self.let_go_at.max(FEW) {
-            return;
-        }
-        let needed = self.needed();
-        if let Some([edge, _]) = self.sampling.features.followed_rows() {
-            edge.keep(&needed);
-            self.let_go_at = 2 * edge.newer();
-        }
+        let needed = self.needed_of(&reached);
+        self.sampling.keep(&reached.places, &needed);
+        self.let_go_at = self.held() + self.held() / 4;
     }
 
-    /// The events, ascending, whose features questions and memory may need from now on.
-    fn needed(&self) -> Vec<u32> {
-        let (config, model) = (&self.standing.config.model, &self.standing.model);
-        let stream = &self.sampling.log;
-        if model.edge_width == 0 {
-            return Vec::new();
+    /// Entries of the graph and rows of features that came since it was loaded.
+    pub(super) fn held(&mut self) -> usize {
+        let rows = self.sampling.features.followed_rows();
+        self.sampling.graph.newer_entries() + rows.map_or(0, |[edge, _]| edge.newer())
+    }
+
+    /// Layers through which past events are sampled, for mail if not for embeddings.
+    fn sampled_layers(&self) -> usize {
+        let layout = &self.sampling.layout;
+        layout.layers.max(layout.mail_rule.to_neighbors.into())
+    }
+
+    /// What sampling through `layers` layers may reach from now on; nothing if that is all.
+    fn reached(&self, layers: usize) -> Option<Reached> {
+        let config = &self.standing.config.model;
+        if config.sampler == SamplerName::Uniform && layers > 0 {
+            return None;
         }
         // No question is asked at an earlier time.
-        let followed = self.standing.followed;
-        let last = followed.checked_sub(1).map_or(0, |at| stream.time()[at]);
-        let mut needed = kept::needed(
-            &self.sampling.graph,
-            config.sampler,
-            [self.sampling.layout.layers, config.fanout],
-            [stream.nodes(), followed],
-            last,
-        );
-        needed.extend(followed as u32..stream.events() as u32);
+        let last = self.standing.followed.checked_sub(1);
+        let last = last.map_or(Timestamp::MIN, |event| self.sampling.log.time_of(event));
+        let nodes = self.sampling.log.nodes();
+        let rule = [layers, config.fanout];
+        Some(kept::reached(&self.sampling.graph, rule, nodes, last))
+    }
+
+    /// The events, ascending, whose features questions and memory may need from now on; `reached` is
+    /// what sampling reaches for embeddings or for mail.
+    fn needed_of(&self, reached: &Reached) -> Vec<u32> {
+        if self.standing.model.edge_width == 0 {
+            return Vec::new();
+        }
+        let (followed, all) = (self.standing.followed as u32, self.events() as u32);
+        let mut needed = match self.sampling.layout.layers {
+            // Mail has the features of its own event alone.
+            0 => Vec::new(),
+            _ => reached.events.clone(),
+        };
+        needed.truncate(needed.partition_point(|&event| event < followed));
+        needed.extend(followed..all);
         needed
+    }
+
+    /// The same, whatever is sampled.
+    fn needed(&self) -> Vec<u32> {
+        match self.reached(self.sampling.layout.layers) {
+            Some(reached) => self.needed_of(&reached),
+            None if self.standing.model.edge_width == 0 => Vec::new(),
+            None => (0..self.events() as u32).collect(),
+        }
     }
 
     /// Refuses events that can't be followed, before any of them is; errors call the first one `first`.
@@ -324,56 +358,64 @@ impl Predictor {
         contained: bool,
         existing: Existing,
     ) -> Result<(), PredictError> {
+        self.snapshot(contained)?.write(path, existing)
+    }
+
+    /// What [`save`](Predictor::save) writes: tables are copied, rows of features shared.
+    pub(crate) fn snapshot(&self, contained: bool) -> Result<Snapshot, PredictError> {
         if self.broken {
             return Err(PredictError::Broken);
         }
         let mut standing = self.standing.clone();
         standing.self_contained = contained || standing.self_contained;
-        let needed = self.needed();
-        let (base, all) = (standing.base, self.events());
-        let contained = standing.self_contained.then(|| self.contained(&needed));
-        let later = self.kept_events(base..all, &needed);
-        device::on_device_thread(|| {
-            let weights = tgl_weights::unread(&self.model).map_err(SessionError::Unreadable)?;
-            Written {
-                standing: &standing,
-                weights: &weights,
-                constants: &self.sampling.constants(),
-                memory: &self.memory,
-                nodes: &self.nodes,
-                later: &later,
-                contained: contained.as_ref(),
-            }
-            .write(path, existing)
-        })?
+        standing.events = self.events();
+        let (base, needed) = (standing.base as u32, self.needed());
+        let (of_stream, of_later) = needed.split_at(needed.partition_point(|&event| event < base));
+        let Stream::Followed(stream) = &self.sampling.log else {
+            unreachable!("a predictor's stream is followed");
+        };
+        let weights = device::on_device_thread(|| tgl_weights::export(&self.model))?;
+        Ok(Snapshot {
+            weights: weights.map_err(SessionError::Unreadable)?,
+            constants: self.sampling.constants(),
+            memory: self.memory.clone(),
+            nodes: self.nodes.save(),
+            later: Later {
+                newest: stream.newer.columns.clone(),
+                graph: self.sampling.graph.newer(),
+                histories: (self.sampling.histories.built()).map(PairHistory::newer),
+                rows: of_later.to_vec(),
+                edge: Vec::new(),
+            },
+            contained: standing.self_contained.then(|| ToContain {
+                columns: stream.opened.clone(),
+                rows: of_stream.to_vec(),
+                nodes: standing.data.nodes,
+            }),
+            features: self.sampling.features.clone(),
+            standing,
+        })
     }
 
-    /// What questions may need of the stream before the later events.
-    fn contained(&self, needed: &[u32]) -> Contained {
-        let nodes: Vec<u32> = (0..self.standing.data.nodes as u32).collect();
-        let [_, node] = self.sampling.features.unscaled(&[], &nodes);
-        Contained {
-            events: self.kept_events(0..self.standing.base, needed),
-            node,
-        }
-    }
-
-    /// The events `events`, with the features of those that are `needed`.
-    fn kept_events(&self, events: Range<usize>, needed: &[u32]) -> Events {
-        let stream = &self.sampling.log;
-        let first = needed.partition_point(|&event| (event as usize) < events.start);
-        let end = needed.partition_point(|&event| (event as usize) < events.end);
-        let needed = &needed[first..end];
-        let [edge, _] = self.sampling.features.unscaled(needed, &[]);
-        Events {
-            src: stream.src()[events.clone()].to_vec(),
-            dst: stream.dst()[events.clone()].to_vec(),
-            time: stream.time()[events.clone()].to_vec(),
-            rows: needed
-                .iter()
-                .map(|&event| event - events.start as u32)
-                .collect(),
-            edge,
-        }
+    /// Bytes that it takes, by what they are for; see docs/predict.md.
+    pub fn bytes(&self) -> Vec<(&'static str, u64)> {
+        let Stream::Followed(stream) = &self.sampling.log else {
+            unreachable!("a predictor's stream is followed");
+        };
+        let [opened, newest] = stream.bytes();
+        let [graph, met] = self.sampling.graph.bytes();
+        let histories = self.sampling.histories.built().map(PairHistory::bytes);
+        let [opened_histories, histories] = histories.unwrap_or_default();
+        vec![
+            ("memory", self.memory.bytes()),
+            ("ids", self.nodes.bytes()),
+            ("features", self.sampling.features.followed_bytes()),
+            ("graph", graph),
+            ("met", met),
+            ("histories", histories),
+            ("last_events", newest),
+            ("stream", opened),
+            ("stream_histories", opened_histories),
+        ]
     }
 }
