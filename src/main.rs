@@ -16,10 +16,15 @@ const PURGE_DELAY: libmimalloc_sys::mi_option_t = 15;
 
 fn main() -> ExitCode {
     quiet_mesa();
-    // SAFETY: sets a number of the allocator; no other thread runs yet. Freed blocks stay
-    // with the process: an iteration takes as many again, and the kernel would have to
-    // clear each page that it hands out (a quarter of APAN's time).
-    unsafe { libmimalloc_sys::mi_option_set(PURGE_DELAY, -1) };
+    // Freed blocks stay with the process: an iteration takes as many again, and the kernel would have
+    // to clear each page that it hands out (a quarter of APAN's time). A server lives for months, and
+    // each time that a table grows leaves the one before: what is not taken again for a second goes.
+    let serves = std::env::args_os()
+        .nth(1)
+        .is_some_and(|command| command == "serve");
+    let delay_ms = if serves { 1000 } else { -1 };
+    // SAFETY: sets a number of the allocator; no other thread runs yet.
+    unsafe { libmimalloc_sys::mi_option_set(PURGE_DELAY, delay_ms) };
     interrupt::run(1, cli::run)
 }
 

@@ -34,12 +34,12 @@ use std::time::{Duration, Instant};
 pub use error::ServeError;
 pub use shared::{MaxJump, ServeOptions};
 
-use ingest::{Ingest, Sequences, follow_again, given};
+use ingest::{Ingest, Sequences, follow_again};
 use log::Log;
 use mspipe_datasets::{NodeKey, whole_file};
 use numbers::Numbers;
 use parking_lot::{Mutex, RwLock};
-use shared::Server;
+use shared::{Server, given};
 use wire::Room;
 
 use crate::session::predict::{FILE_NAME, LoadOptions, Pair, Predictor};

@@ -18,14 +18,15 @@
 //! `eid` and `ts`.
 
 mod newer;
+mod rooms;
 
 use std::ops::Range;
 
 use rayon::prelude::*;
 use thiserror::Error;
 
-use self::newer::Newer;
-pub(crate) use self::newer::{NewerEntries, Places};
+use self::rooms::{Newer, Row};
+pub(crate) use self::rooms::{NewerEntries, Places};
 use crate::graph::csr::Offset;
 use crate::graph::{Directions, EventId, NodeId, Timestamp};
 
@@ -104,15 +105,6 @@ pub struct Tcsr {
     /// The event's time; ascending within a node.
     time: Vec<Timestamp>,
     newer: Newer,
-}
-
-/// The entries of one node.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Row {
-    start: usize,
-    len: u32,
-    /// Entries that there is room for, from `start` on.
-    room: u32,
 }
 
 /// Part of one node's past, oldest first. The three slices have the same length.

@@ -20,7 +20,7 @@ use std::time::Duration;
 use super::error::ServeError;
 use super::log::{Entry, Log};
 use super::saving::Saving;
-use super::shared::Server;
+use super::shared::{Server, given};
 use super::work::{Reply, Work};
 use crate::session::predict::{Late, NewEvent, PredictError, Predictor, Updated};
 
@@ -74,11 +74,6 @@ impl Sequences {
             Some(&last) => Some(Reply::Gap { expected: last + 1 }),
         }
     }
-}
-
-/// Events that were given so far, refused ones too: where an entry of the log stands.
-pub(super) fn given(predictor: &Predictor) -> u64 {
-    predictor.events() as u64 + predictor.late()[1]
 }
 
 /// A batch: whose events they are among the requests of a group, in order.

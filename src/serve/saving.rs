@@ -10,8 +10,7 @@ use std::thread::{self, JoinHandle};
 use mspipe_datasets::whole_file::Existing;
 
 use super::error::ServeError;
-use super::ingest::given;
-use super::shared::Server;
+use super::shared::{Server, given};
 use crate::session::predict::{FILE_NAME, PredictError};
 
 /// A state that is being written.

@@ -104,3 +104,8 @@ impl Server {
         self.numbers.late.fetch_add(late, Ordering::Relaxed);
     }
 }
+
+/// Events that were given so far, refused ones too: where an entry of the log stands.
+pub(super) fn given(predictor: &Predictor) -> u64 {
+    predictor.events() as u64 + predictor.late()[1]
+}

@@ -4,88 +4,17 @@
 //! moved behind them, to a room of 4, 8, 16, … entries; a room that is left is used by the next node that
 //! needs one of its size, or half of it.
 
-use super::{Row, Tcsr};
-use crate::graph::sharded::{Sharded, key_of_pair};
+use super::Tcsr;
+use super::rooms::{NewerEntries, Places, ROOM, Row, SIZES, size_of_room};
+use crate::graph::sharded::key_of_pair;
 use crate::graph::{Directions, EventId, NodeId, Timestamp};
 
-/// Entries of the smallest room.
-const ROOM: u32 = 4;
-
-/// Sizes of rooms: a node has no more entries than there are event ids.
-const SIZES: usize = 31;
-
-/// What a graph has beside its entries once it grows.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Newer {
-    /// Entries of the graph as it was built, and where those of each node lie.
-    built: Option<(usize, Vec<Row>)>,
-    /// Events that it was built of.
-    first_event: usize,
-    /// Rooms that nobody has, by size: where each begins.
-    free: [Vec<usize>; SIZES],
-    /// Entries in rooms.
-    entries: usize,
-    /// Whose past has whom since it was built.
-    met: Sharded<()>,
-}
-
-/// What came since a graph was built, as columns.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct NewerEntries {
-    /// Whose past each entry is in; of each node they are in the order of events.
-    pub(crate) owner: Vec<u32>,
-    /// The other end.
-    pub(crate) other: Vec<u32>,
-    /// The event.
-    pub(crate) event: Vec<u32>,
-    /// Its time.
-    pub(crate) time: Vec<Timestamp>,
-    /// Whose past has had ...
-    pub(crate) met_node: Vec<u32>,
-    /// ... whom.
-    pub(crate) met_other: Vec<u32>,
-}
-
-impl Newer {
-    /// Of a graph of `events` events, with nothing yet.
-    pub(super) fn after(events: usize) -> Newer {
-        Newer {
-            first_event: events,
-            ..Newer::default()
-        }
-    }
-}
-
-/// Which size a room of `room` entries has.
-fn size_of_room(room: u32) -> usize {
-    (room / ROOM).trailing_zeros() as usize
-}
-
-/// Some of a graph's entries, by their places.
-#[derive(Clone, Debug)]
-pub(crate) struct Places(Vec<u64>);
-
-impl Places {
-    /// None of the entries of `graph`.
-    pub(crate) fn none(graph: &Tcsr) -> Places {
-        Places(vec![0; graph.event.len().div_ceil(64)])
-    }
-
-    /// Adds a place; returns whether it was not among them.
-    pub(crate) fn add(&mut self, place: usize) -> bool {
-        let bit = 1 << (place % 64);
-        let word = &mut self.0[place / 64];
-        let new = *word & bit == 0;
-        *word |= bit;
-        new
-    }
-
-    fn has(&self, place: usize) -> bool {
-        self.0[place / 64] >> (place % 64) & 1 == 1
-    }
-}
-
 impl Tcsr {
+    /// None of its entries.
+    pub(crate) fn no_places(&self) -> Places {
+        Places::none(self.event.len())
+    }
+
     /// Adds the event `event`, which is not earlier than any that the graph has.
     ///
     /// # Panics
@@ -355,7 +284,7 @@ mod tests {
                 graph.note_met(ends);
                 whole.append(EventId(event), ends, time);
             }
-            let mut kept = Places::none(&graph);
+            let mut kept = graph.no_places();
             for node in 0..6 {
                 let all = graph.past(NodeId(node), Timestamp::MAX, None);
                 let last = all.end - all.len().min(2)..all.end;

@@ -24,7 +24,7 @@ pub(super) fn reached(
     last: Timestamp,
 ) -> Reached {
     let mut reached = Reached {
-        places: Places::none(graph),
+        places: graph.no_places(),
         events: Vec::new(),
     };
     if layers == 0 {
