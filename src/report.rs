@@ -18,6 +18,7 @@ pub mod comparison;
 mod labels;
 pub mod probes;
 pub mod run;
+mod values;
 
 use std::fmt::Write as _;
 

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::chart::{Lines, Point, Series, thousands};
-use super::run::{four, number, text_of};
+use super::values::{four, number, text_of};
 use super::{Block, Section, Table};
 
 /// Classes whose curves are drawn: those with most labels.

@@ -15,6 +15,7 @@ use serde_json::Value;
 use thiserror::Error;
 
 use super::chart::{Bars, Join, Lines, Point, Series, Stacks, short, thousands};
+use super::values::{four, number, text_of};
 use super::{Block, Document, Figure, Section, Table, labels, probes};
 use crate::pipeline::Stage;
 use crate::pipeline::probe::Probe;
@@ -167,24 +168,6 @@ fn lines(path: &Path, expected: &'static str) -> Result<Vec<Value>, RunReportErr
         error,
         expected,
     })
-}
-
-pub(super) fn text_of(value: &Value) -> String {
-    match value {
-        Value::String(text) => text.clone(),
-        Value::Null => "-".to_owned(),
-        other => other.to_string(),
-    }
-}
-
-pub(super) fn number(value: &Value) -> f64 {
-    value.as_f64().unwrap_or(f64::NAN)
-}
-
-pub(super) fn four(value: &Value) -> String {
-    value
-        .as_f64()
-        .map_or_else(|| "-".to_owned(), |value| format!("{value:.4}"))
 }
 
 fn lead(summary: &Value, synthetic: bool) -> Vec<Block> {

@@ -4,13 +4,12 @@ use std::ops::Range;
 
 use burn::tensor::{Device, Tensor};
 
+use super::embeddings::{Encoder, Rows};
 use super::{
     Classification, ClassificationError, ClassificationEvent, ClassificationObserver, LabelOf,
 };
 use crate::graph::EventId;
 use crate::memory::MemoryStore as _;
-use crate::memory::node_memory::NodeMemory;
-use crate::model::LinkModel;
 use crate::sampling::SplitPart;
 use crate::train::divergence::check_memory;
 use crate::train::error::{StageError, Unsound};
@@ -19,23 +18,6 @@ use crate::train::upload::{feature_rows, floats, read};
 
 /// Embeddings that may wait on the device before they are read, in batches.
 const UNREAD_BATCHES: usize = 32;
-
-/// What embeds, and how far it is.
-pub(super) struct Encoder {
-    pub(super) model: LinkModel,
-    /// After the batches that are embedded.
-    pub(super) memory: NodeMemory,
-    /// Batches that are embedded, of all parts together.
-    pub(super) batches: usize,
-}
-
-/// Embeddings of labelled events, on the host.
-#[derive(Default)]
-pub(super) struct Rows {
-    /// `[labelled events, width]`.
-    pub(super) values: Vec<f32>,
-    pub(super) width: usize,
-}
 
 /// Batches of a pass that have been embedded and not read yet.
 struct Unread {

@@ -6,7 +6,7 @@ use std::ops::Range;
 use mspipe_datasets::{NO_LABEL, Split};
 use serde::{Deserialize, Serialize};
 
-use super::ClassificationError;
+use super::error::ClassificationError;
 use crate::train::stream::Stream;
 
 /// Classes at most: more are numbers and no labels.
