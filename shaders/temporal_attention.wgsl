@@ -20,10 +20,10 @@ const WIDTH: u32 = NODE + EDGE + TIME + 1u;
 @group(0) @binding(1) var<storage, read_write> node: array<f32>;  // [rows, NODE]
 @group(0) @binding(2) var<storage, read_write> edge: array<f32>;  // [event rows, EDGE]
 @group(0) @binding(3) var<storage, read_write> time: array<f32>;  // [2, TIME]: omega, phi
-@group(0) @binding(4) var<storage, read_write> slot: array<i32>;  // [roots, FANOUT, (row, event row, f32 bits of delta t, query row)]
+@group(0) @binding(4) var<storage, read_write> slot: array<i32>;  // [roots, FANOUT, (row, event row, f32 bits of delta t, query row)], then draw rows
 @group(0) @binding(5) var<storage, read_write> out: array<f32>;   // [HEADS, roots, WIDTH]
 @group(0) @binding(6) var<storage, read_write> score: array<f32>; // [roots, FANOUT, HEADS]
-@group(0) @binding(7) var<uniform> sizes: array<vec4<u32>, 2>;    // roots, drop below, bits of the scale, 0 ; key, queries
+@group(0) @binding(7) var<uniform> sizes: array<vec4<u32>, 3>;    // roots, drop below, bits of the scale, 0 ; key, queries ; 1 where draw rows follow the slots
 
 var<workgroup> encoding: array<f32, FANOUT * TIME>;
 var<workgroup> pair_score: array<f32, PAIRS>; // score, then attention after dropout
@@ -56,6 +56,7 @@ fn main(
         return;
     }
     let first_pair = root * PAIRS;
+    let first_draw = draw_row(root, roots) * PAIRS;
     load_slots(root);
     encode_slots(local);
     workgroupBarrier();
@@ -89,7 +90,7 @@ fn main(
             var weight = 0.0;
             if (slot_used[k]) {
                 let key = sizes[1];
-                let draw = counter_hash(vec4<u32>(key.x, key.y, key.z, first_pair + pair));
+                let draw = counter_hash(vec4<u32>(key.x, key.y, key.z, first_draw + pair));
                 if (draw >= sizes[0].y) {
                     weight = exp_of(pair_score[pair] - largest) / total * bitcast<f32>(sizes[0].z);
                 }

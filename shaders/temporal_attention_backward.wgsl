@@ -21,11 +21,11 @@ const SIDE: u32 = 2u * PAIRS + 2u * TIME; // coefficients, then omega's and phi'
 @group(0) @binding(1) var<storage, read_write> node: array<f32>;    // [rows, NODE]
 @group(0) @binding(2) var<storage, read_write> edge: array<f32>;    // [event rows, EDGE]
 @group(0) @binding(3) var<storage, read_write> time: array<f32>;    // [2, TIME]
-@group(0) @binding(4) var<storage, read_write> slot: array<i32>;    // [roots, FANOUT, (row, event row, f32 bits of delta t, query row)]
+@group(0) @binding(4) var<storage, read_write> slot: array<i32>;    // [roots, FANOUT, (row, event row, f32 bits of delta t, query row)], then draw rows
 @group(0) @binding(5) var<storage, read_write> score: array<f32>;   // [roots, FANOUT, HEADS]
 @group(0) @binding(6) var<storage, read_write> grad: array<f32>;    // [HEADS, roots, WIDTH]
 @group(0) @binding(7) var<storage, read_write> shares: array<f32>;  // gradients of queries [HEADS, roots, WIDTH], then [roots, SIDE]
-@group(0) @binding(8) var<uniform> sizes: array<vec4<u32>, 2>;      // roots, drop below, bits of the scale, 0 ; key, queries
+@group(0) @binding(8) var<uniform> sizes: array<vec4<u32>, 3>;      // roots, drop below, bits of the scale, 0 ; key, queries ; 1 where draw rows follow the slots
 
 var<workgroup> encoding: array<vec2<f32>, FANOUT * TIME>; // cos, sin
 var<workgroup> weight: array<f32, PAIRS>;  // attention after dropout
@@ -60,6 +60,7 @@ fn main(
         return;
     }
     let first_pair = root * PAIRS;
+    let first_draw = draw_row(root, roots) * PAIRS;
     load_slots(root);
     encode_slots(local);
     workgroupBarrier();
@@ -98,7 +99,7 @@ fn main(
             var after_dropout = 0.0;
             if (slot_used[k]) {
                 let key = sizes[1];
-                let draw = counter_hash(vec4<u32>(key.x, key.y, key.z, first_pair + pair));
+                let draw = counter_hash(vec4<u32>(key.x, key.y, key.z, first_draw + pair));
                 let attention = exp_of(score[first_pair + pair] - largest) / total;
                 if (draw >= sizes[0].y) {
                     let scale = bitcast<f32>(sizes[0].z);

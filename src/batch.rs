@@ -70,6 +70,20 @@ impl EventBatch {
         }
     }
 
+    /// Those of its events at the places `within`, counted from its first.
+    pub(crate) fn part(&self, within: Range<usize>) -> EventBatch {
+        let first = self.events.start;
+        let nodes = |column: &[NodeId]| column[within.clone()].to_vec();
+        EventBatch {
+            events: first + within.start..first + within.end,
+            src: nodes(&self.src),
+            dst: nodes(&self.dst),
+            neg: nodes(&self.neg),
+            neg_src: self.neg_src.as_deref().map(nodes),
+            time: self.time[within.clone()].to_vec(),
+        }
+    }
+
     /// The source of each negative.
     pub(crate) fn negative_sources(&self) -> &[NodeId] {
         self.neg_src.as_deref().unwrap_or(&self.src)

@@ -33,6 +33,12 @@ pub use settings::{DeviceChoice, DeviceSettings};
 /// Why a device can't be used.
 #[derive(Debug, Error)]
 pub enum DeviceError {
+    /// No launcher says which of a machine's processes this is.
+    #[error(
+        "--device gpu:local-rank: none of {} is set; start the ranks with mpirun or srun, or give gpu:N",
+        LOCAL_RANK.join(", ")
+    )]
+    NoLocalRank,
     /// No real GPU under this number.
     #[error(
         "no GPU {number}: {found}; 'mspipe devices' lists what there is, '--device cpu' needs no GPU"
@@ -321,11 +327,28 @@ fn select(settings: DeviceSettings) -> Result<Option<Selected>, DeviceError> {
     Selected::new(found, settings).map(Some)
 }
 
+/// Where launchers of MPI jobs say which of a machine's processes one is: Open MPI, MPICH and Intel, Slurm.
+const LOCAL_RANK: [&str; 3] = [
+    "OMPI_COMM_WORLD_LOCAL_RANK",
+    "MPI_LOCALRANKID",
+    "SLURM_LOCALID",
+];
+
+/// Which of the processes on this machine this is, from 0.
+fn local_rank() -> Option<usize> {
+    let mut said = LOCAL_RANK
+        .iter()
+        .filter_map(|name| std::env::var(name).ok());
+    said.find_map(|number| number.parse().ok())
+}
+
 /// The adapter for `choice`, None for the CPU.
 fn find(choice: DeviceChoice) -> Result<Option<(wgpu::Adapter, AdapterReport)>, DeviceError> {
-    if choice == DeviceChoice::Cpu {
-        return Ok(None);
-    }
+    let choice = match choice {
+        DeviceChoice::Cpu => return Ok(None),
+        DeviceChoice::GpuOfRank => DeviceChoice::Gpu(local_rank().ok_or(DeviceError::NoLocalRank)?),
+        choice => choice,
+    };
     let found = probe();
     let names = match found.as_slice() {
         [] => match loader::missing() {
@@ -345,7 +368,7 @@ fn find(choice: DeviceChoice) -> Result<Option<(wgpu::Adapter, AdapterReport)>, 
     };
     let mut found = found.into_iter();
     match choice {
-        DeviceChoice::Cpu => Ok(None),
+        DeviceChoice::Cpu | DeviceChoice::GpuOfRank => Ok(None),
         DeviceChoice::Auto => Ok(found.find(|(_, report)| report.auto)),
         DeviceChoice::Gpu(number) => found
             .filter(|(_, report)| report.real)

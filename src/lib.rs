@@ -64,6 +64,7 @@ pub mod memory;
 pub mod model;
 pub mod pipeline;
 pub mod profiler;
+pub mod ranks;
 pub mod report;
 pub mod run_folder;
 pub mod sampling;

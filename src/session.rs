@@ -11,6 +11,7 @@ mod opening;
 pub mod predict;
 mod profiling;
 mod protocol;
+mod ranks;
 mod recording;
 mod runs;
 pub mod scores;
@@ -131,6 +132,19 @@ impl Session {
         }
     }
 
+    /// Opens the session's device and does `work` on its thread.
+    fn with_device<T: Send>(
+        &self,
+        work: impl FnOnce(&Session, &ComputeDevice) -> Result<T, SessionError> + Send,
+    ) -> Result<T, SessionError> {
+        device::on_device_thread(|| {
+            let device = device::open(self.config.device)?;
+            self.check_tables(&device)?;
+            work(self, &device)
+        })
+        .map_err(|error| self.of_device(error))?
+    }
+
     /// Prepares sampling on `log`, whatever stream the settings name, for a model that begins with
     /// `weights`.
     ///
@@ -193,7 +207,7 @@ impl Session {
             train_negatives: pools.train,
             features,
             layout: rules.layout(ticks_per_unit),
-            batch_size: config.training.batch_size,
+            batch_size: config.training.batch_events(),
             seed: config.training.seed,
             histories: Arc::new(histories),
             eval_seed: config.eval_seed(),
@@ -250,7 +264,7 @@ impl Session {
         observer: &mut Observer<'_>,
     ) -> Result<Summary, SessionError> {
         self.check_tables(device)?;
-        self.train_from(None, Every::Never, device, folder, observer)
+        self.train_from((None, None), Every::Never, device, folder, observer)
     }
 
     /// What the numbers of this session belong to, on `device`.

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`simulator`] | the pipeline's rules on a stage profile, without threads |
 //! | [`queued_device`] | a device that works behind a queue |
+//! | [`ranks`] | what exchanges with other ranks add to stage times |
 //! | [`recurrences`] | the paper's equations, to compare with |
 //! | [`sleeping`] | stages that only sleep, to measure the executor itself |
 //! | [`staleness`] | what staleness does to the memory of a stream |
@@ -11,6 +12,7 @@
 //! Nothing that trains needs it. Source: MSPipe, section 3.
 
 pub mod queued_device;
+pub mod ranks;
 pub mod recurrences;
 pub mod simulator;
 pub mod sleeping;

@@ -21,6 +21,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("sampling", &["graph"]),
     ("batch", &["graph", "sampling"]),
     ("pipeline", &[]),
+    // Rank to rank: it knows nothing of what is exchanged.
+    ("ranks", &[]),
     ("what_if", &["pipeline"]),
     ("report", &["pipeline", "what_if", "mspipe_datasets"]),
     ("checkpoint", &["mspipe_datasets"]),
@@ -37,11 +39,11 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("eval", &["graph", "sampling", "batch", "mspipe_datasets"]),
     // Knows what it audits only by a trait.
     ("audit", &["graph", "sampling", "mspipe_datasets"]),
-    ("train", &["graph", "sampling", "batch", "pipeline", "checkpoint", "profiler", "kernels", "device", "features", "memory", "model", "eval", "mspipe_datasets", "burn"]),
-    ("config", &["batch", "pipeline", "checkpoint", "device", "features", "memory", "model", "eval", "train", "mspipe_datasets"]),
+    ("train", &["graph", "sampling", "batch", "pipeline", "ranks", "checkpoint", "profiler", "kernels", "device", "features", "memory", "model", "eval", "mspipe_datasets", "burn"]),
+    ("config", &["batch", "pipeline", "ranks", "checkpoint", "device", "features", "memory", "model", "eval", "train", "mspipe_datasets"]),
     ("run_folder", &["pipeline", "report", "checkpoint", "profiler", "model", "weights", "eval", "train", "config", "mspipe_datasets"]),
     // The only module that names concrete types of every layer.
-    ("session", &["graph", "sampling", "batch", "pipeline", "checkpoint", "profiler", "kernels", "device", "features", "memory", "model", "weights", "eval", "audit", "train", "config", "run_folder", "mspipe_datasets", "burn"]),
+    ("session", &["graph", "sampling", "batch", "pipeline", "ranks", "checkpoint", "profiler", "kernels", "device", "features", "memory", "model", "weights", "eval", "audit", "train", "config", "run_folder", "mspipe_datasets", "burn"]),
     ("serve", &["session", "mspipe_datasets"]),
     ("console", &["mspipe_datasets"]),
     ("interrupt", &["console", "mspipe_datasets"]),

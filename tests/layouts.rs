@@ -213,6 +213,7 @@ pub(crate) fn temporal_attention_takes_any_layout() {
             slot: layout.list(slot.as_flattened(), device).reshape([2, 2, 4]),
             query_uses: layout.uses(&[0, 1, 2], &[0, 1], device),
             uses: layout.uses(&[0, 1, 1, 3], &[1, 0, 2], device),
+            draw_row: None,
         };
         // Heads and roots as a matrix product leaves them: roots first.
         let heads = query.clone().reshape([2, 2, 7]).swap_dims(0, 1);

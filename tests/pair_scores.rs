@@ -64,6 +64,10 @@ impl<S: MemoryStore> MemoryStore for Watched<S> {
         self.memory.commit(commit)
     }
 
+    fn node_times(&self) -> &NodeTimes {
+        self.memory.node_times()
+    }
+
     fn version(&self) -> u64 {
         self.memory.version()
     }

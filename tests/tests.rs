@@ -81,6 +81,8 @@ mod profiler;
 mod program;
 /// Protocols and the audit as a user runs them.
 mod protocols;
+/// Ranks that train together against one process, bit by bit where that is promised.
+mod ranks;
 /// Runs that continue from checkpoints; runs that are killed.
 mod resume;
 /// Embeddings and scores do not depend on what else is in a batch, on the CPU device.

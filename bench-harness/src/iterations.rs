@@ -70,6 +70,7 @@ impl Iterations {
                 staleness: &mut self.staleness,
                 iterations: usize::MAX,
                 probes: None,
+                ranks: None,
             };
             let (pass, iteration) = (&self.pass, self.next);
             let failed_at = || format!("iteration {iteration}");

@@ -424,6 +424,7 @@ fn slots(
         slot: upload::ints(slot, [roots, shape.fanout, 4], make.device),
         query_uses: make.uses(&own, roots),
         uses: make.uses(&index, rows),
+        draw_row: None,
     }
 }
 
@@ -456,6 +457,7 @@ fn attention(
         query_items: slots.query_uses.items.clone().into_dispatch(),
         offsets: slots.uses.offsets.clone().into_dispatch(),
         items: slots.uses.items.clone().into_dispatch(),
+        draw_row: slots.query_uses.items.clone().into_dispatch(),
     };
     let score = make
         .matrix(roots, shape.fanout * shape.heads)

@@ -40,6 +40,15 @@ fn query_row(root: u32) -> u32 {
     return u32(slot[root * FANOUT * 4u + 3u]);
 }
 
+// The row by which a root's dropouts are drawn.
+fn draw_row(root: u32, roots: u32) -> u32 {
+    var row = root;
+    if (sizes[2].x == 1u) {
+        row = u32(slot[roots * FANOUT * 4u + root]);
+    }
+    return row;
+}
+
 fn encode_slots(local: u32) {
     for (var c = local; c < TIME; c = c + WORKGROUP) {
         let omega = time[c];

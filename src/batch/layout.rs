@@ -6,7 +6,9 @@
 
 use std::ops::Range;
 
-use crate::batch::{EventBatch, LastWriters, MailRouting, MailRule, Mfg, MfgScratch, TimeDelta};
+use crate::batch::{
+    EventBatch, LastWriters, MailRouting, MailRule, Mfg, MfgScratch, Roots, TimeDelta,
+};
 use crate::graph::Queries;
 use crate::sampling::Neighbors;
 
@@ -86,16 +88,34 @@ impl Layout {
     pub fn of_events(
         batch: &EventBatch,
         rule: &LayoutRule,
+        sample: impl FnMut(Queries<'_>, u32) -> Neighbors,
+        scratch: &mut MfgScratch,
+    ) -> Layout {
+        Layout::of_memory(batch, &batch.ends(), rule, sample, scratch)
+    }
+
+    /// The same with rows for all of `roots`, which begin with the ends of the batch's events.
+    ///
+    /// # Panics
+    /// As [`Layout::build`].
+    pub(crate) fn of_memory(
+        batch: &EventBatch,
+        roots: &Roots,
+        rule: &LayoutRule,
         mut sample: impl FnMut(Queries<'_>, u32) -> Neighbors,
         scratch: &mut MfgScratch,
     ) -> Layout {
-        let ends = batch.ends();
         let memory_alone = LayoutRule { layers: 0, ..*rule };
         let none = |queries: Queries<'_>, _| Neighbors::none(queries.node.len());
         let events = batch.events.clone();
-        let layout = Layout::of_roots(ends.queries(), events, &memory_alone, none, scratch);
+        let layout = Layout::of_roots(roots.queries(), events, &memory_alone, none, scratch);
+        let ends = 2 * batch.src.len();
+        let of_events = Queries {
+            node: &roots.node[..ends],
+            time: &roots.time[..ends],
+        };
         let to_neighbors = rule.mail_rule.to_neighbors;
-        let receivers = to_neighbors.then(|| sample(ends.queries(), rule.layers as u32));
+        let receivers = to_neighbors.then(|| sample(of_events, rule.layers as u32));
         let (row, receivers) = (&layout.root_row, receivers.as_ref());
         let (last_writers, written_side) = LastWriters::of(batch, row);
         Layout {

@@ -55,6 +55,8 @@ Examples:
     mspipe train --data wikipedia.csv --epochs 50 --patience 5 --lr-schedule cosine --max-time 2h
   Five seeds: mean and standard deviation of the test (mspipe compare A B compares two such):
     mspipe train --data wikipedia.csv --seeds 5 --out runs/five
+  Four processes that share each batch of 600, as one would train with it (docs/ranks.md):
+    mpirun -n 4 mspipe train --data wikipedia.csv --batch-size 150 --ranks mpi
   Resume a run where it ended, with its settings and the numbers of an uninterrupted run:
     mspipe train --resume runs/wikipedia-tgn-1
   Estimate the RAM and VRAM that a run needs, without starting it:
@@ -88,7 +90,8 @@ pub(crate) struct TrainArgs {
     /// Resume a run that has not ended, with its settings
     ///
     /// Only --data, --edge-feature-file and --node-feature-file (if the stream was moved), --threads,
-    /// --checkpoint-every, --max-time, --profile and --no-memory-check may be given too.
+    /// --checkpoint-every, --max-time, --profile, --no-memory-check and --ranks (any number that divides the
+    /// run's batches) may be given too.
     #[arg(
         long,
         value_name = "RUN",
@@ -166,6 +169,7 @@ pub(crate) fn run(args: TrainArgs) -> anyhow::Result<ExitCode> {
             say_page(page, json);
             Ok(ExitCode::SUCCESS)
         }
+        Err(SessionError::Beside) => Ok(ExitCode::SUCCESS),
         Err(SessionError::Train(error @ TrainError::Interrupted { .. })) => Err(match hint {
             Some(hint) => anyhow!("{error}\n{hint}"),
             None => error.into(),

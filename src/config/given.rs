@@ -13,6 +13,7 @@ use clap::{ArgMatches, Args, Command, FromArgMatches, Id};
 use super::effect::{Purpose, without_effect};
 use super::layers::{PlacedSetting, options};
 use super::{ConfigError, MachineSettings, RunConfig, SourceSettings, by_protocol, layers};
+use crate::ranks::Launch;
 
 /// What a person needs first, which `-h` shows; `--help` shows all.
 const FIRST: [&str; 11] = [
@@ -103,8 +104,8 @@ impl GivenConfig {
     /// Changes the settings of a run that is to continue by those that were given.
     ///
     /// # Errors
-    /// When one was given that is not of the machine or of the stream's place: it would change
-    /// what the run gives.
+    /// When one was given that is not of the machine or of the stream's place, nor other ranks that share
+    /// the run's batches: it would change what the run gives. When ranks can't share them equally.
     pub fn change_run(&self, run: &mut RunConfig) -> Result<(), ConfigError> {
         for (name, given) in [
             ("config", self.files.config.is_some()),
@@ -116,11 +117,36 @@ impl GivenConfig {
         }
         let own = options::<RunConfig>();
         let free = [options::<SourceSettings>(), options::<MachineSettings>()].concat();
-        let settled = |id: &&Id| own.contains(id) && !free.contains(id);
+        // Other ranks share the same batches.
+        let free = |id: &Id| free.contains(id) || id.as_str() == "ranks";
+        let settled = |id: &&Id| own.contains(id) && !free(id);
         if let Some(option) = self.given.ids().find(settled) {
             return Err(ConfigError::OfRun(option.as_str().replace('_', "-")));
         }
+        let (batch, before) = (run.training.batch_events(), run.training.ranks);
         self.put_into(run);
+        if run.training.ranks == Some(Launch::Mpi(None)) {
+            // As many as before: how many there are now is not known yet.
+            run.training.ranks = match before {
+                Some(Launch::Mpi(Some(_))) => before,
+                _ => {
+                    return Err(ConfigError::Range {
+                        option: "ranks",
+                        found: "mpi".to_owned(),
+                        expected: "mpi:R with the number of processes, as the run had no MPI before",
+                    });
+                }
+            };
+        }
+        let ranks = run.training.ranks();
+        if !batch.is_multiple_of(ranks) {
+            return Err(ConfigError::Range {
+                option: "ranks",
+                found: format!("{ranks} ranks for a batch of {batch}"),
+                expected: "a number of ranks that divides the events of the run's batches",
+            });
+        }
+        run.training.batch_size = batch / ranks;
         Ok(())
     }
 

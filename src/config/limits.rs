@@ -6,9 +6,11 @@
 
 use super::RunConfig;
 use super::error::ConfigError;
-use super::parts::{Protocol, Task};
+use super::parts::{MitigationName, Protocol, Task};
 use crate::eval::Monitor;
 use crate::features::FeatureSource;
+use crate::memory::MemoryWrite;
+use crate::model::ModelName;
 
 /// Most worker threads.
 const MOST_THREADS: usize = 1024;
@@ -29,7 +31,7 @@ struct Ceiling {
 const CEILINGS: [Ceiling; 13] = [
     Ceiling { option: "epochs", of: |c| c.training.epochs, most: 1_000_000, expected: "1 to 1,000,000, beyond any run that could end" },
     Ceiling { option: "node-epochs", of: |c| c.node.epochs, most: 1_000_000, expected: "1 to 1,000,000, beyond any run that could end" },
-    Ceiling { option: "batch-size", of: |c| c.training.batch_size, most: MOST_ROWS / 3, expected: "1 to 715,827,882: a batch has three roots per event, numbered in 31 bits" },
+    Ceiling { option: "batch-size", of: |c| c.training.batch_events(), most: MOST_ROWS / 3, expected: "1 to 715,827,882: a batch has three roots per event, numbered in 31 bits" },
     Ceiling { option: "node-batch-size", of: |c| c.node.batch_size, most: MOST_ROWS, expected: "1 to 2,147,483,647: rows of a batch are numbered in 31 bits" },
     Ceiling { option: "fanout", of: |c| c.model.fanout, most: 128, expected: "1 to 128: with its heads, the attention of a root has at most 128 products" },
     Ceiling { option: "mail-slots", of: |c| c.model.mail_slots, most: 128, expected: "1 to 128: with its heads, the attention of a node has at most 128 products" },
@@ -183,7 +185,71 @@ impl RunConfig {
             }
         }
         self.check_training()?;
+        self.check_ranks()?;
         self.check_attention()
+    }
+
+    /// Refuses what several ranks can't do together.
+    fn check_ranks(&self) -> Result<(), ConfigError> {
+        if self.training.ranks() == 1 {
+            return Ok(());
+        }
+        let (pipeline, model) = (&self.pipeline, &self.model);
+        let draws = model.dropout > 0.0 || model.attention_dropout > 0.0;
+        let refused = [
+            (
+                pipeline.schedule.timed(),
+                "schedule",
+                pipeline.schedule.to_string(),
+                "sequential, prefetch, staleness:K, exact-overlap or replay:FILE with --ranks: the k of \
+                 others depends on the times of one rank",
+            ),
+            (
+                pipeline.mitigation != MitigationName::None,
+                "mitigation",
+                "given".to_owned(),
+                "none with --ranks",
+            ),
+            (
+                model.memory_write == MemoryWrite::Read,
+                "memory-write",
+                "read".to_owned(),
+                "event with --ranks: what negatives and past neighbours write is not exchanged",
+            ),
+            (
+                model.name == ModelName::Tgn && model.layers > 1 && draws,
+                "layers",
+                model.layers.to_string(),
+                "1 with --ranks, or --dropout 0 --attention-dropout 0: what inner layers drop depends on \
+                 what all of a batch has sampled",
+            ),
+            (
+                self.machine.profile,
+                "profile",
+                "given".to_owned(),
+                "a run without --ranks: it measures one device's thread",
+            ),
+            (
+                self.output.probe_every.is_some(),
+                "probe-every",
+                "given".to_owned(),
+                "a run without --ranks: memory that is not stale follows one rank's events alone",
+            ),
+            (
+                self.start.task != Task::Link,
+                "task",
+                self.start.task.name().to_owned(),
+                "link with --ranks",
+            ),
+        ];
+        match refused.into_iter().find(|(found, ..)| *found) {
+            None => Ok(()),
+            Some((_, option, found, expected)) => Err(ConfigError::Range {
+                option,
+                found,
+                expected,
+            }),
+        }
     }
 
     /// Refuses more slots than the attention kernel has room for.
@@ -290,7 +356,7 @@ impl RunConfig {
     /// Refuses batches of `events` events, fewer where a batch is smaller, whose rows can't be
     /// numbered.
     pub(crate) fn check_rows(&self, events: usize) -> Result<(), ConfigError> {
-        let batch = self.training.batch_size.min(events);
+        let batch = self.training.batch_events().min(events);
         // Each layer has its roots and their past events as rows.
         let rows = (0..self.model.layers).try_fold(3 * batch, |roots, _| {
             roots.checked_mul(1 + self.model.fanout)

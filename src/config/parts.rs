@@ -25,6 +25,7 @@ use crate::model::ModelName;
 use crate::pipeline::link::Link;
 use crate::pipeline::profile::Residency;
 use crate::pipeline::schedule::Schedule;
+use crate::ranks::Launch;
 use crate::train::classification::{Balance, LabelOf};
 use crate::train::learning_rate::LrSchedule;
 use crate::train::optimizer::OptimizerName;
@@ -234,6 +235,11 @@ pub struct TrainingSettings {
     #[arg(long, value_name = "N", help_heading = "Training")]
     pub batch_size: usize,
 
+    /// Train with several ranks that share each batch: mpi for the processes of an MPI job, threads:R for R
+    /// threads of this one. R ranks with a batch of B give what one process gives with R x B
+    #[arg(long, value_name = "mpi|threads:R", help_heading = "Training")]
+    pub ranks: Option<Launch>,
+
     /// Seed of every random choice
     #[arg(long, value_name = "S", default_value_t = 0, help_heading = "Training")]
     pub seed: u64,
@@ -287,6 +293,18 @@ pub struct TrainingSettings {
     /// Also evaluate the test part after each epoch (on a copy of the memory)
     #[arg(long, help_heading = "Run")]
     pub eval_test_each_epoch: bool,
+}
+
+impl TrainingSettings {
+    /// Ranks that train together.
+    pub fn ranks(&self) -> usize {
+        self.ranks.map_or(1, Launch::size)
+    }
+
+    /// Events of a batch that all ranks share.
+    pub fn batch_events(&self) -> usize {
+        self.batch_size.saturating_mul(self.ranks())
+    }
 }
 
 /// What the numbers are measured under.

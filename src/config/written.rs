@@ -20,6 +20,7 @@ use crate::eval::Monitor;
 use crate::features::{FeatureScale, FeatureSource};
 use crate::memory::MemoryWrite;
 use crate::model::ModelName;
+use crate::ranks::Launch;
 use crate::train::classification::Balance;
 use crate::train::learning_rate::LrSchedule;
 use crate::train::optimizer::OptimizerName;
@@ -75,6 +76,8 @@ written! {
     limits: LimitsChoice = device.limits,
     epochs: usize = training.epochs,
     batch_size: usize = training.batch_size,
+    #[serde(default)]
+    ranks: Option<Launch> = training.ranks,
     seed: u64 = training.seed,
     protocol: Protocol = protocol.name,
     #[serde(default)]
@@ -227,7 +230,7 @@ mod tests {
 "#;
 
     /// What has been added since, after the setting that it follows.
-    const ADDED: [(&str, &str); 7] = [
+    const ADDED: [(&str, &str); 8] = [
         (
             "  \"device\": \"cpu\",\n",
             "  \"kernels\": \"auto\",\n  \"limits\": \"adapter\",\n",
@@ -240,6 +243,7 @@ mod tests {
             "  \"time_delta\": \"query\",\n",
             "  \"pair_history\": \"off\",\n",
         ),
+        ("  \"batch_size\": 100,\n", "  \"ranks\": null,\n"),
         (
             "  \"protocol\": \"tgl\",\n",
             "  \"seeds\": null,\n  \"hide_batch\": \"off\",\n  \"eval_seed\": 7,\n",

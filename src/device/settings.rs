@@ -12,7 +12,8 @@ use crate::kernels::choice::KernelChoice;
 /// How a device is chosen and opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Args)]
 pub struct DeviceSettings {
-    /// Device: auto, cpu, gpu, gpu:N or software
+    /// Device: auto, cpu, gpu, gpu:N, gpu:local-rank (the one with the number that a process of --ranks mpi
+    /// has on its machine) or software
     #[arg(
         id = "device",
         long = "device",
@@ -63,6 +64,8 @@ pub enum DeviceChoice {
     Cpu,
     /// The real GPU of this number, in the order of `mspipe devices`.
     Gpu(usize),
+    /// That with the number that a process of an MPI job has on its machine.
+    GpuOfRank,
     /// A software adapter (llvmpipe, SwiftShader, WARP), for tests.
     Software,
 }
@@ -75,13 +78,16 @@ impl FromStr for DeviceChoice {
             "auto" => Ok(DeviceChoice::Auto),
             "cpu" => Ok(DeviceChoice::Cpu),
             "gpu" => Ok(DeviceChoice::Gpu(0)),
+            "gpu:local-rank" => Ok(DeviceChoice::GpuOfRank),
             "software" => Ok(DeviceChoice::Software),
             _ => text
                 .strip_prefix("gpu:")
                 .and_then(|number| number.parse().ok())
                 .map(DeviceChoice::Gpu)
                 .ok_or_else(|| {
-                    format!("found '{text}', expected auto, cpu, gpu, gpu:N or software")
+                    format!(
+                        "found '{text}', expected auto, cpu, gpu, gpu:N, gpu:local-rank or software"
+                    )
                 }),
         }
     }
@@ -93,6 +99,7 @@ impl fmt::Display for DeviceChoice {
             DeviceChoice::Auto => f.write_str("auto"),
             DeviceChoice::Cpu => f.write_str("cpu"),
             DeviceChoice::Gpu(number) => write!(f, "gpu:{number}"),
+            DeviceChoice::GpuOfRank => f.write_str("gpu:local-rank"),
             DeviceChoice::Software => f.write_str("software"),
         }
     }
@@ -118,7 +125,14 @@ mod tests {
 
     #[test]
     fn choices_read_back_as_they_print() {
-        for text in ["auto", "cpu", "gpu:0", "gpu:3", "software"] {
+        for text in [
+            "auto",
+            "cpu",
+            "gpu:0",
+            "gpu:3",
+            "gpu:local-rank",
+            "software",
+        ] {
             let choice: DeviceChoice = text.parse().unwrap();
             assert_eq!(choice.to_string(), text);
         }
@@ -126,7 +140,7 @@ mod tests {
         let error = "gpu:x".parse::<DeviceChoice>().unwrap_err();
         assert_eq!(
             error,
-            "found 'gpu:x', expected auto, cpu, gpu, gpu:N or software"
+            "found 'gpu:x', expected auto, cpu, gpu, gpu:N, gpu:local-rank or software"
         );
     }
 }

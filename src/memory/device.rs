@@ -74,24 +74,9 @@ impl DeviceMemory {
 
     /// What is to be committed of an update that waited on the host.
     pub fn upload(&self, update: Update) -> MemoryCommit {
-        let device = self.memory.device();
-        let table = |values: Vec<f32>, width: usize| {
-            let rows = values.len() / width.max(1);
-            Tensor::from_data(TensorData::new(values, [rows, width]), &device)
-        };
         let width = self.width();
-        let changes = update.changes(width).to_vec();
-        let Update { back, mut rows } = update;
-        rows.truncate(rows.len() - changes.len());
         let mail_width = self.mailbox.dims()[1] / self.node_times.rule().mail_slots;
-        MemoryCommit {
-            memory: table(rows, width),
-            changes: (!changes.is_empty()).then(|| table(changes, width)),
-            edge: table(back.edge, mail_width - 2 * width),
-            last_writers: back.last_writers,
-            mail_routing: back.mail_routing,
-            times: back.times,
-        }
+        update.upload([width, mail_width - 2 * width], &self.memory.device())
     }
 
     /// Pieces of mail at these places of all nodes' slots, `[places, mail width]`.
@@ -191,6 +176,10 @@ impl MemoryStore for DeviceMemory {
         }
         self.version += 1;
         Ok(())
+    }
+
+    fn node_times(&self) -> &NodeTimes {
+        &self.node_times
     }
 
     fn version(&self) -> u64 {

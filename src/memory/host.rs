@@ -257,6 +257,10 @@ impl MemoryStore for HostMemory {
         Ok(())
     }
 
+    fn node_times(&self) -> &NodeTimes {
+        &self.node_times
+    }
+
     fn version(&self) -> u64 {
         self.version
     }

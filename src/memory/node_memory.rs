@@ -57,6 +57,10 @@ impl MemoryStore for NodeMemory {
         self.store_mut().commit(commit)
     }
 
+    fn node_times(&self) -> &NodeTimes {
+        self.store().node_times()
+    }
+
     fn version(&self) -> u64 {
         self.store().version()
     }

@@ -3,7 +3,7 @@
 use burn::tensor::Tensor;
 use thiserror::Error;
 
-use super::node_times::FetchedTimes;
+use super::node_times::{FetchedTimes, NodeTimes};
 use super::request::MemoryRequest;
 use crate::batch::{LastWriters, MailRouting};
 
@@ -88,6 +88,9 @@ pub trait MemoryStore {
     /// # Errors
     /// When the device does not hand the rows over.
     fn commit(&mut self, commit: MemoryCommit) -> Result<(), MemoryError>;
+
+    /// When its rows were written and its mail was.
+    fn node_times(&self) -> &NodeTimes;
 
     /// Number of commits since the last reset.
     fn version(&self) -> u64;

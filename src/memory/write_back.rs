@@ -7,7 +7,7 @@ use std::fmt::Debug;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
-use burn::tensor::{ExecutionError, Int, Tensor, TensorData, Transaction};
+use burn::tensor::{Device, ExecutionError, Int, Tensor, TensorData, Transaction};
 
 use super::node_times::FetchedTimes;
 use super::trends::{COMPONENTS, FetchedTrends};
@@ -78,6 +78,11 @@ impl WriteBack {
             mail.peer = place[mail.peer as usize];
         }
         back
+    }
+
+    /// Rows of the batch that are read back, ascending.
+    pub(crate) fn rows(&self) -> &[i32] {
+        &self.rows
     }
 
     /// Features of the batch's own events, `[events, edge width]`.
@@ -211,6 +216,25 @@ pub struct Bounds {
 }
 
 impl Update {
+    /// The same with its rows on `device`; widths of a memory row and of edge features.
+    pub(crate) fn upload(self, [width, edge_width]: [usize; 2], device: &Device) -> MemoryCommit {
+        let table = |values: Vec<f32>, width: usize| {
+            let rows = values.len() / width.max(1);
+            Tensor::from_data(TensorData::new(values, [rows, width]), device)
+        };
+        let changes = self.changes(width).to_vec();
+        let Update { back, mut rows } = self;
+        rows.truncate(rows.len() - changes.len());
+        MemoryCommit {
+            memory: table(rows, width),
+            changes: (!changes.is_empty()).then(|| table(changes, width)),
+            edge: table(back.edge, edge_width),
+            last_writers: back.last_writers,
+            mail_routing: back.mail_routing,
+            times: back.times,
+        }
+    }
+
     /// Bytes of its rows.
     pub fn bytes(&self) -> u64 {
         4 * self.rows.len() as u64

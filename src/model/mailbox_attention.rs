@@ -8,7 +8,7 @@ use super::config::ModelConfig;
 use super::init::Initializer;
 use super::input::{DropoutKey, MailboxInput, ModelInput, draws};
 use super::time_encoding::TimeEncoding;
-use crate::kernels::dropout::dropout;
+use crate::kernels::dropout::{DrawRows, dropout_by};
 use crate::kernels::gather_rows::Uses;
 use crate::kernels::output_norm::{BeforeNorm, output_norm};
 use crate::kernels::products::{from_heads, linear, to_heads};
@@ -83,7 +83,7 @@ impl MailboxAttention {
             no_node_rows(input),
             mails(input, mailbox),
             self.time_encoding.time.val(),
-            mail_slots(mailbox),
+            mail_slots(mailbox, input.draws.as_ref()),
             draws(key, self.attention_dropout, ATTENTION_STREAM),
         );
         let values = from_heads(attended, self.value.val());
@@ -94,7 +94,8 @@ impl MailboxAttention {
             normed,
             self.output.val(),
         );
-        activation::relu(dropout(output, draws(key, self.dropout, OUTPUT_STREAM)))
+        let drawn = draws(key, self.dropout, OUTPUT_STREAM);
+        activation::relu(dropout_by(output, drawn, input.draws.as_ref()))
     }
 }
 
@@ -110,7 +111,7 @@ fn no_node_rows(input: &ModelInput) -> Tensor<2> {
     Tensor::empty([1, 0], &input.memory.device())
 }
 
-fn mail_slots(mailbox: &MailboxInput) -> AttentionSlots {
+fn mail_slots(mailbox: &MailboxInput, by: Option<&DrawRows>) -> AttentionSlots {
     let none = |len: usize| Tensor::zeros([len], &mailbox.slot.device());
     AttentionSlots {
         slot: mailbox.slot.clone(),
@@ -119,5 +120,6 @@ fn mail_slots(mailbox: &MailboxInput) -> AttentionSlots {
             offsets: none(2),
             items: none(0),
         },
+        draw_row: by.map(|by| by.row.clone()),
     }
 }

@@ -171,6 +171,7 @@ mod tests {
             node_features: None,
             root_recency: Tensor::zeros([0], &device),
             pair_history: None,
+            draws: None,
             layers: Vec::new(),
         }
     }

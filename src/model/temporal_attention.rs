@@ -8,10 +8,11 @@ use super::config::ModelConfig;
 use super::init::Initializer;
 use super::input::{DropoutKey, LayerInput, draws};
 use super::time_encoding::TimeEncoding;
+use crate::kernels::dropout::{DrawRows, Dropout, dropout_by};
 use crate::kernels::gather_rows::gather_rows;
 use crate::kernels::output_norm::{BeforeNorm, output_norm};
 use crate::kernels::products::{from_heads, linear, to_heads};
-use crate::kernels::temporal_attention::temporal_attention;
+use crate::kernels::temporal_attention::{AttentionSlots, temporal_attention};
 
 /// Queries from the root, keys and values from `[node row | edge features | Φ(Δt) | 1]`.
 #[derive(Module, Debug)]
@@ -73,12 +74,14 @@ impl TemporalAttention {
         }
     }
 
-    /// Embedding of each root, `[roots, width]`, from the node rows `node` `[rows, width]`.
+    /// Embedding of each root, `[roots, width]`, from the node rows `node` `[rows, width]`; dropouts are
+    /// drawn `by` other rows than the roots where that is said.
     pub(crate) fn forward(
         &self,
         node: Tensor<2>,
         input: &LayerInput,
         key: DropoutKey,
+        by: Option<&DrawRows>,
     ) -> Tensor<2> {
         let first_stream = self.first_stream as u32;
         // What depends on a root's row alone is computed once per row: a root that occurs again
@@ -100,7 +103,10 @@ impl TemporalAttention {
             node,
             input.edge.clone(),
             self.time_encoding.time.val(),
-            input.slots.clone(),
+            AttentionSlots {
+                draw_row: by.map(|by| by.row.clone()),
+                ..input.slots.clone()
+            },
             draws(key, self.attention_dropout, first_stream),
         );
         let values = from_heads(attended, self.value.val());
@@ -112,10 +118,12 @@ impl TemporalAttention {
         );
         let of_root = gather_rows(of_own, input.root_row.clone(), input.root_uses.clone());
         let output = linear(of_root, values, self.output_value.val());
-        let before = BeforeNorm {
-            dropout: draws(key, self.dropout, first_stream + 1),
-            relu: true,
+        let drawn = draws(key, self.dropout, first_stream + 1);
+        let (output, dropout) = match by {
+            None => (output, drawn),
+            Some(_) => (dropout_by(output, drawn, by), Dropout::OFF),
         };
-        output_norm(output, &self.norm, before)
+        let relu = true;
+        output_norm(output, &self.norm, BeforeNorm { dropout, relu })
     }
 }

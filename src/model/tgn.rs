@@ -45,7 +45,7 @@ impl Tgn {
             .node_features
             .combine(memory, input.node_features.as_ref());
         for (layer, sampled) in self.layers.iter().zip(&input.layers) {
-            node = layer.forward(node, sampled, key);
+            node = layer.forward(node, sampled, key, input.draws.as_ref());
         }
         node
     }

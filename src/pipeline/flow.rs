@@ -412,9 +412,11 @@ impl<'s> Flow<'s> {
     }
 
     /// The run pauses after its iteration `nth`, or later: after the last one that has begun to
-    /// read memory.
+    /// read memory, here or wherever else the same iterations run.
     pub(crate) fn pause_after(&mut self, nth: usize) {
-        self.stop_after(nth.max(self.begun(Step::Gather).saturating_sub(1)));
+        let begun = self.begun(Step::Gather).saturating_sub(1);
+        let last = self.scheduler.read_at_most(nth).unwrap_or(begun);
+        self.stop_after(nth.max(last));
         self.pausing = true;
     }
 

@@ -60,6 +60,32 @@ pub struct LedgerLine {
     /// Rows that a mitigation drew towards those of similar nodes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub corrected: Option<usize>,
+    /// What it gave to other ranks, if there are any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub exchanged: Option<Exchanged>,
+}
+
+/// What a rank gave to the others, and what that took with the wait for theirs.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Exchanged {
+    /// Bytes of gradients.
+    pub gradient_bytes: u64,
+    /// Time in µs until all had those of all.
+    pub gradient_us: u64,
+    /// Bytes of updated rows.
+    pub row_bytes: u64,
+    /// Time in µs until all had those of all.
+    pub row_us: u64,
+}
+
+impl Exchanged {
+    /// Adds what was exchanged elsewhere.
+    pub(crate) fn add(&mut self, other: Exchanged) {
+        self.gradient_bytes += other.gradient_bytes;
+        self.gradient_us += other.gradient_us;
+        self.row_bytes += other.row_bytes;
+        self.row_us += other.row_us;
+    }
 }
 
 impl LedgerLine {
@@ -78,6 +104,7 @@ impl LedgerLine {
             stale_memory: None,
             updater_rows: None,
             corrected: None,
+            exchanged: None,
         }
     }
 }

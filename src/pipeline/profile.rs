@@ -137,6 +137,12 @@ impl Profile {
         self
     }
 
+    /// The same with training that goes on for longer behind the updated memory.
+    pub(crate) fn with_longer_training(mut self, time: Duration) -> Profile {
+        self.times[Stage::Train as usize] += time;
+        self
+    }
+
     /// Time from the beginning of `train` until the updated memory is known.
     pub fn updater(&self) -> Duration {
         self.updater

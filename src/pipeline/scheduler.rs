@@ -181,6 +181,8 @@ pub struct Scheduler {
     times: [Times; Step::COUNT],
     /// Of a device that has a queue.
     queue: Option<QueueTimes>,
+    /// Whether others run the same iterations.
+    together: bool,
     /// When the device's thread began the last iterations with the k in force.
     begins: VecDeque<Duration>,
     epoch: u64,
@@ -212,6 +214,7 @@ impl Scheduler {
             k,
             times: Default::default(),
             queue: None,
+            together: false,
             begins: VecDeque::new(),
             epoch: 0,
             first: 0,
@@ -225,6 +228,27 @@ impl Scheduler {
     pub(crate) fn trying_turns(mut self) -> Scheduler {
         self.turns = (self.schedule == Schedule::Auto).then(Turns::default);
         self
+    }
+
+    /// The same for one of several that run the same iterations and have to pause after the same one,
+    /// whatever each has begun to read.
+    #[must_use]
+    pub(crate) fn together(self) -> Scheduler {
+        Scheduler {
+            together: true,
+            ..self
+        }
+    }
+
+    /// The last iteration that anybody may have begun to read memory for when iteration `nth` has been
+    /// trained, if several run the same ones.
+    pub(super) fn read_at_most(&self, nth: usize) -> Option<usize> {
+        let k = self.replayed.iter().copied().max().unwrap_or(self.k);
+        // Its own update is written early, or after it has been trained.
+        let ahead = k - usize::from(!self.early());
+        let reads_ahead = self.memory == Residency::Host;
+        self.together
+            .then_some(nth + if reads_ahead { ahead } else { 0 })
     }
 
     /// Whether iterations follow one another.

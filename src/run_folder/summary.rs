@@ -12,6 +12,7 @@ use crate::config::{
 };
 use crate::eval::{LinkMetrics, Monitor};
 use crate::model::ModelName;
+use crate::pipeline::ledger::Exchanged;
 use crate::pipeline::link::Link;
 use crate::pipeline::profile::Residency;
 use crate::pipeline::schedule::Schedule;
@@ -109,7 +110,7 @@ impl Setting {
             candidates: config.protocol.candidates.clone(),
             seed: config.training.seed,
             eval_seed: config.eval_seed(),
-            batch_size: config.training.batch_size,
+            batch_size: config.training.batch_events(),
             init: config.start.init.clone(),
             notes,
         }
@@ -145,6 +146,9 @@ pub struct Summary {
     pub updater_rows: u64,
     /// Seconds that training waited for its input.
     pub stall_seconds: f64,
+    /// What rank 0 gave to the others in all training iterations, and what that took, if there are others.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub exchanged: Option<Exchanged>,
     /// What the numbers were measured under.
     pub protocol: Protocol,
     /// Whether the link predictor read pair histories.
@@ -226,6 +230,7 @@ impl Summary {
             stale_memory: record.stale_memory,
             updater_rows: record.updater_rows,
             stall_seconds: record.stall.as_secs_f64(),
+            exchanged: record.exchanged,
             protocol: setting.protocol,
             pair_history: setting.pair_history,
             hide_batch: setting.hide_batch,

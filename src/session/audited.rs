@@ -108,7 +108,7 @@ impl<'a> Program<'a> {
                 fanout: config.model.fanout,
                 both_directions: sampling.graph.entries() > stream.events(),
                 hide_batch: sampling.hide_batch,
-                batch_size: config.training.batch_size,
+                batch_size: config.training.batch_events(),
             },
             model: session.new_model(device)?,
             weights,

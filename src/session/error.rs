@@ -174,6 +174,28 @@ pub enum SessionError {
         /// Why.
         error: ResumeError,
     },
+    /// MPI.
+    #[error("--ranks mpi: {0}")]
+    Mpi(String),
+    /// Ranks that would not train the same.
+    #[error(
+        "--ranks: rank {rank} has {name} {found}, rank 0 has {expected}; give all ranks the same stream, \
+         settings and program"
+    )]
+    Uneven {
+        /// The rank.
+        rank: usize,
+        /// What differs.
+        name: String,
+        /// What it is there.
+        found: String,
+        /// What it is on rank 0.
+        expected: String,
+    },
+    /// This process is not rank 0, which has the results, says what there is to say, and has the exit code:
+    /// `mpirun` ends a job as soon as one of its processes fails.
+    #[error("trained beside rank 0")]
+    Beside,
     /// Training itself.
     #[error(transparent)]
     Train(#[from] TrainError),

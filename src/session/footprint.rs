@@ -454,7 +454,7 @@ impl Sizes {
         let model = &stream.model;
         let memory_on_host = config.pipeline.memory == Residency::Host;
         let wanted = Wanted {
-            events: config.training.batch_size.min(stream.events) as u64,
+            events: config.training.batch_events().min(stream.events) as u64,
             fanout: config.model.fanout as u64,
             past_events: stream.events as u64,
             most_rows: stream.rules.one_row_a_node().then_some(nodes),
@@ -640,7 +640,7 @@ impl Sizes {
             );
         }
 
-        let iterations = self.train.div_ceil(config.training.batch_size as u64);
+        let iterations = self.train.div_ceil(config.training.batch_events() as u64);
         // Loss, ledger line with its histogram, trace.
         add(
             "records of an epoch",

@@ -111,7 +111,7 @@ impl OpenStream {
             }
         }
         config.check_rows(split.train.len().max(split.test.len()).max(split.val.len()))?;
-        config.check_warmup(split.train.len().div_ceil(config.training.batch_size))?;
+        config.check_warmup(split.train.len().div_ceil(config.training.batch_events()))?;
         let [_, node_width] = Features::widths(
             &log,
             config.stream.edge_features,

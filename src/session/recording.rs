@@ -22,6 +22,7 @@ use crate::run_folder::{Dataset, DeviceRecord, JsonLines, MetricsLog, RunFolder,
 use crate::train::error::TrainError;
 use crate::train::observer::{Observer, TrainEvent};
 use crate::train::pass::Sampling;
+use crate::train::ranks::Ranks;
 use crate::weights::{self, ModelDescription};
 
 /// What a checkpoint says of the run that it belongs to.
@@ -35,18 +36,18 @@ pub(super) struct Identity {
 }
 
 impl Session {
-    /// Trains and writes down all that a run's folder holds; continues from `from`, if there is
-    /// one.
+    /// Trains, together with other ranks if there are any, and writes down all that a run's folder holds;
+    /// continues from `from`, if there is one.
     pub(super) fn train_recorded(
         &self,
         device: &ComputeDevice,
         folder: &RunFolder,
-        from: Option<Loaded>,
+        (from, ranks): (Option<Loaded>, Option<Ranks>),
         observer: &mut Observer<'_>,
     ) -> Result<Summary, SessionError> {
         let mut recording = Recording::begin(self, device, folder, from.as_ref(), observer)?;
         let every = self.config.machine.checkpoint_every;
-        let summary = self.train_from(from, every, device, folder, &mut |event| {
+        let summary = self.train_from((from, ranks), every, device, folder, &mut |event| {
             recording.see(event)
         })?;
         if let Some(log) = &mut recording.log {
@@ -271,6 +272,11 @@ fn differences(mut then: RunConfig, now: &RunConfig) -> Result<Vec<String>, serd
     then.source.clone_from(&now.source);
     then.machine.clone_from(&now.machine);
     then.output.clone_from(&now.output);
+    // However many ranks share a batch.
+    if then.training.batch_events() == now.training.batch_events() {
+        then.training.ranks = now.training.ranks;
+        then.training.batch_size = now.training.batch_size;
+    }
     let (then, now) = (then.by_name()?, now.by_name()?);
     // Reading a number may have rounded it.
     let close = |a: f64, b: f64| (a - b).abs() <= 1e-14 * a.abs();

@@ -8,6 +8,7 @@ use mspipe_datasets::{EventLog, Stop};
 
 use super::footprint::Footprint;
 use super::opening::Begin;
+use super::ranks::{Roles, on_ranks};
 use super::recording::Identity;
 use super::scores::ScoresTo;
 use super::stream::{InitialWeights, OpenStream};
@@ -35,7 +36,7 @@ pub fn dry_run(
     RunFolder::check(&config)?;
     config::start_threads(config.machine.threads)?;
     let stream = OpenStream::open(config, Begin::Fresh, stop)?;
-    with_device(&estimated(stream, stop, told)?, Session::check_start)
+    estimated(stream, stop, told)?.with_device(Session::check_start)
 }
 
 /// The same for the run in `folder`, which is to continue from its last checkpoint; `change` as for
@@ -59,7 +60,7 @@ pub fn dry_resume(
         if let Some(loaded) = &from {
             Identity::of_run(&session, loaded)?;
         }
-        with_device(&session, Session::check_start)
+        session.with_device(Session::check_start)
     };
     checked().map_err(SessionError::of_resumed)
 }
@@ -97,7 +98,7 @@ fn on_device<T: Send>(
 ) -> Result<T, SessionError> {
     config::start_threads(config.machine.threads)?;
     let stream = OpenStream::open(config, begin, stop)?;
-    with_device(&Session::checked(stream, stop.clone())?, work)
+    Session::checked(stream, stop.clone())?.with_device(work)
 }
 
 /// The same on a stream that is open.
@@ -113,19 +114,7 @@ fn on_stream<T: Send>(
     config.validate()?;
     let weights = InitialWeights::open(&config)?;
     let stream = OpenStream::of(config, log.clone(), weights)?;
-    with_device(&Session::checked(stream, Stop::default())?, work)
-}
-
-fn with_device<T: Send>(
-    session: &Session,
-    work: impl FnOnce(&Session, &ComputeDevice) -> Result<T, SessionError> + Send,
-) -> Result<T, SessionError> {
-    device::on_device_thread(|| {
-        let device = device::open(session.config.device)?;
-        session.check_tables(&device)?;
-        work(session, &device)
-    })
-    .map_err(|error| session.of_device(error))?
+    Session::checked(stream, Stop::default())?.with_device(work)
 }
 
 /// Trains once for link prediction on `log` and writes all that a run's folder holds; `observer` is told
@@ -143,7 +132,7 @@ pub fn train_on(
     RunFolder::check(&config)?;
     on_stream(log, config, |session, device| {
         let folder = RunFolder::create(&session.config, &session.data.name)?;
-        let trained = session.train_recorded(device, &folder, None, &mut observer);
+        let trained = session.train_recorded(device, &folder, (None, None), &mut observer);
         kept_if_used(trained, folder)
     })
 }
@@ -172,15 +161,23 @@ pub fn run<O: FnMut(TrainEvent<'_>) -> io::Result<()>>(
     begin: impl FnOnce(&Session, &ComputeDevice, &RunFolder) -> Result<O, RunFolderError> + Send,
 ) -> Result<(Summary, RunFolder), SessionError> {
     config.start.seeds = None;
-    RunFolder::check(&config)?;
-    on_device(config, Begin::Fresh, stop, |session, device| {
-        let _unfinished = stop.unfinished();
-        let folder = RunFolder::create(&session.config, &session.data.name)?;
-        let trained = begin(session, device, &folder)
-            .map_err(SessionError::from)
-            .and_then(|mut observer| session.train_recorded(device, &folder, None, &mut observer));
-        kept_if_used(trained, folder)
-    })
+    let roles = Roles {
+        check: |config: &RunConfig| Ok(RunFolder::check(config)?),
+        beside: |session: &Session, device: &ComputeDevice, ranks| {
+            session.train_beside(None, device, ranks)
+        },
+        work: |session: &Session, device: &ComputeDevice, ranks| {
+            let _unfinished = stop.unfinished();
+            let folder = RunFolder::create(&session.config, &session.data.name)?;
+            let trained = begin(session, device, &folder)
+                .map_err(SessionError::from)
+                .and_then(|mut observer| {
+                    session.train_recorded(device, &folder, (None, ranks), &mut observer)
+                });
+            kept_if_used(trained, folder)
+        },
+    };
+    on_ranks(config, Begin::Fresh, stop, roles)
 }
 
 /// Continues with the run in `folder` from its last checkpoint, or from the start if it has none
@@ -207,15 +204,23 @@ pub fn resume<O: FnMut(TrainEvent<'_>) -> io::Result<()>>(
     folder.sweep();
     let from = Checkpoints::of(folder.path()).load()?;
     let begins = Begin::from(from.as_ref());
-    on_device(config, begins, stop, |session, device| {
-        let _unfinished = stop.unfinished();
-        let header = from.as_ref().map(|loaded| &loaded.checkpoint.header);
-        let place = header.map(|header| (header.epoch, header.iteration));
-        let mut observer = begin(session, device, &folder, place)?;
-        let summary = session.train_recorded(device, &folder, from, &mut observer)?;
-        Ok((summary, folder))
-    })
-    .map_err(SessionError::of_resumed)
+    let checkpoints = Checkpoints::of(folder.path());
+    let roles = Roles {
+        check: |_: &RunConfig| Ok(()),
+        // Rank 0 writes none before all ranks have trained on from this one.
+        beside: |session: &Session, device: &ComputeDevice, ranks| {
+            session.train_beside(checkpoints.find()?, device, ranks)
+        },
+        work: |session: &Session, device: &ComputeDevice, ranks| {
+            let _unfinished = stop.unfinished();
+            let header = from.as_ref().map(|loaded| &loaded.checkpoint.header);
+            let place = header.map(|header| (header.epoch, header.iteration));
+            let mut observer = begin(session, device, &folder, place)?;
+            let summary = session.train_recorded(device, &folder, (from, ranks), &mut observer)?;
+            Ok((summary, folder))
+        },
+    };
+    on_ranks(config, begins, stop, roles).map_err(SessionError::of_resumed)
 }
 
 /// Results of a run, with its folder; the folder of a run that failed at once is removed.

@@ -30,6 +30,7 @@ use crate::train::observer::{Observer, TrainEvent};
 use crate::train::optimizer::OptimizerRule;
 use crate::train::probes::Probes;
 use crate::train::progress::Progress;
+use crate::train::ranks::Ranks;
 use crate::train::trainer::Trainer;
 use crate::weights;
 
@@ -116,13 +117,14 @@ impl Session {
             keeping: Keeping::new(Every::Never),
             probes: config.output.probe_every.map(Probes::new),
             progress: Progress::default(),
+            ranks: None,
         })
     }
 
     /// How the weights are moved.
     fn optimizer_rule(&self) -> OptimizerRule {
         let training = &self.config.training;
-        let iterations = self.split.train.len().div_ceil(training.batch_size);
+        let iterations = self.split.train.len().div_ceil(training.batch_events());
         OptimizerRule {
             optimizer: training.optimizer,
             learning_rate: LearningRate {
@@ -194,18 +196,18 @@ impl Session {
         })
     }
 
-    /// Trains for link prediction, from a checkpoint if there is one, and writes weights and
-    /// summary into `folder`; the state is to be kept `every` so often.
+    /// Trains for link prediction, from a checkpoint if there is one and with other ranks if there are
+    /// any, and writes weights and summary into `folder`; the state is to be kept `every` so often.
     pub(super) fn train_from(
         &self,
-        from: Option<Loaded>,
+        (from, ranks): (Option<Loaded>, Option<Ranks>),
         every: Every,
         device: &ComputeDevice,
         folder: &RunFolder,
         observer: &mut Observer<'_>,
     ) -> Result<Summary, SessionError> {
         let config = &self.config;
-        let mut training = self.training(&device.device)?;
+        let mut training = self.training(&device.device)?.with(ranks);
         self.check_schedule(&training.scheduler, &training.evaluator)?;
         if let Some(Loaded {
             checkpoint, path, ..

@@ -21,6 +21,7 @@ use super::pass::Pass;
 use super::probes::Probes;
 use super::progress::{Best, Progress};
 use super::queue_times::Stopwatch;
+use super::ranks::Ranks;
 use super::trainer::Trainer;
 use crate::device::queue;
 use crate::eval::metrics::MetricError;
@@ -32,6 +33,7 @@ use crate::model::tgl_weights;
 use crate::pipeline::clock::{Clock as _, WallClock};
 use crate::pipeline::ending::Proceed;
 use crate::pipeline::executor::{Executor, Segment};
+use crate::pipeline::ledger::LedgerLine;
 use crate::pipeline::link::Link;
 use crate::pipeline::queue::QueueTimes;
 use crate::pipeline::scheduler::Scheduler;
@@ -78,6 +80,8 @@ pub struct TrainLoop {
     pub probes: Option<Probes>,
     /// Where it stands.
     pub progress: Progress,
+    /// The other ranks, if there are any.
+    pub ranks: Option<Ranks>,
 }
 
 impl TrainLoop {
@@ -96,11 +100,7 @@ impl TrainLoop {
         &mut self,
         observer: &mut Observer<'_>,
     ) -> Result<(TrainRecord, LinkModel), TrainError> {
-        let sampling = self.evaluator.sampling();
-        if sampling.histories.read {
-            // Not within the first iteration, whose time would be wrong.
-            sampling.pair_history();
-        }
+        self.build_histories();
         let ended = self.train(observer)?;
         tell(observer, TrainEvent::TrainingEnds(&ended))?;
         let Some(mut best) = self.progress.best.take() else {
@@ -148,10 +148,53 @@ impl TrainLoop {
             stale_memory: totals.stale_memory.clone(),
             updater_rows: totals.updater_rows,
             stall: totals.stall,
+            exchanged: totals.exchanged,
             device_bytes: totals.device_bytes,
             not_written: self.keeping.unrecorded.take(),
         };
         Ok((record, best.model))
+    }
+
+    /// The same as one of several ranks, if there are others.
+    #[must_use]
+    pub fn with(self, ranks: Option<Ranks>) -> TrainLoop {
+        let scheduler = match &ranks {
+            Some(_) => self.scheduler.together(),
+            None => self.scheduler,
+        };
+        TrainLoop {
+            scheduler,
+            evaluator: self.evaluator.shared_by(ranks.clone()),
+            ranks,
+            ..self
+        }
+    }
+
+    /// Trains beside rank 0, which writes down what the run gives and tests.
+    ///
+    /// # Errors
+    /// See [`TrainError`].
+    pub fn run_beside(&mut self) -> Result<(), TrainError> {
+        self.build_histories();
+        self.train(&mut |_| Ok(()))?;
+        let Some(Best { model, memory, .. }) = &mut self.progress.best else {
+            return Err(EvalError::from(MetricError::NoBatch).into());
+        };
+        self.evaluator.test(model, memory)?;
+        Ok(())
+    }
+
+    /// Builds pair histories, if they are read: not within the first iteration, whose time would be wrong.
+    fn build_histories(&self) {
+        let sampling = self.evaluator.sampling();
+        if sampling.histories.read {
+            sampling.pair_history();
+        }
+    }
+
+    /// Whether any rank says so.
+    fn any(&self, own: bool) -> Result<bool, TrainError> {
+        agreed(self.ranks.as_ref(), [own]).map(|[any]| any)
     }
 
     /// Trains until it is over; then there is a best epoch.
@@ -163,7 +206,8 @@ impl TrainLoop {
             .and_then(|time| Instant::now().checked_add(time));
         let deadline = Deadline(deadline);
         loop {
-            if let Some(ended) = self.progress.ended(&self.end, deadline.is_over()) {
+            let time_is_up = self.any(deadline.is_over())?;
+            if let Some(ended) = self.progress.ended(&self.end, time_is_up) {
                 return Ok(ended);
             }
             self.epoch(deadline, observer)?;
@@ -221,7 +265,7 @@ impl TrainLoop {
         self.progress.end_epoch(record);
         self.look_at_device();
         let kept = self.keep(observer)?;
-        if self.stop.requested() && self.keeping.keeps() {
+        if self.any(self.stop.requested())? && self.keeping.keeps() {
             return Err(self.interrupted(kept));
         }
         self.warn_if_lost(&kept, observer)
@@ -238,9 +282,13 @@ impl TrainLoop {
         let model = self.trainer.model().valid();
         let mut memory = self.memory.clone();
         let measured = match self.evaluate(&model, &mut memory, observer) {
+            Err(TrainError::Evaluation(EvalError::Stopped(_))) => None,
+            measured => Some(measured?),
+        };
+        let stopped = self.any(measured.is_none())?;
+        let Some(measured) = measured.filter(|_| !stopped) else {
             // The memory goes first: no more copies at once than when an epoch ends.
-            Err(TrainError::Evaluation(EvalError::Stopped(_))) => return Ok(None),
-            measured => measured?,
+            return Ok(None);
         };
         let record = self.progress.record(events, measured);
         tell(
@@ -367,6 +415,8 @@ impl TrainLoop {
         if self.probes.as_ref().is_some_and(|probes| !probes.follows()) {
             warn(observer, UNPROBED)?;
         }
+        // What an evaluation has exchanged is in no ledger.
+        add_exchanged(self.ranks.as_ref(), &mut []);
         let clock = WallClock::start();
         let mut record = Record::default();
         // After a pause that came with the last iteration, its updates belong to the epoch.
@@ -379,11 +429,11 @@ impl TrainLoop {
                 continue;
             }
             let kept = self.keep(observer)?;
-            if self.stop.requested() {
+            if self.any(self.stop.requested())? {
                 return Err(self.interrupted(kept));
             }
             self.warn_if_lost(&kept, observer)?;
-            if deadline.is_over() {
+            if self.any(deadline.is_over())? {
                 return Ok(None);
             }
         }
@@ -407,20 +457,13 @@ impl TrainLoop {
         let (epoch, first) = (self.progress.epoch, self.progress.iteration);
         let autodiff = self.evaluator.device.clone().autodiff();
         let progress = &mut self.progress;
-        let mut training = Training {
-            trainer: &mut self.trainer,
-            device: &autodiff,
-            seed: pass.sampling.seed,
-            first_iteration: (epoch - 1) * pass.iterations(),
-            unread: Vec::new(),
-            staleness: &mut progress.staleness,
-            iterations: pass.iterations(),
-            reads: Vec::with_capacity(end - first),
-            probes: self.probes.as_mut(),
-        };
+        let (work, ranks) = ((&mut self.trainer, &autodiff), self.ranks.as_ref());
+        let mut training = Training::new(work, pass, &mut progress.staleness, ranks);
+        training.probes = self.probes.as_mut();
         let losses = &mut progress.losses;
         let (mut failure, mut ended_early, mut moments) = (None, false, Vec::new());
         let (stop, keeping) = (&self.stop, &self.keeping);
+        let stopping = || stop.requested() || deadline.is_over();
         let reader = LossReader {
             epoch,
             kept: keeping.last,
@@ -433,17 +476,20 @@ impl TrainLoop {
                 }
                 moments.push(clock.now());
                 let events = pass.batch_events(iteration).end - pass.events.start;
+                let trained = iteration + 1;
                 let told =
                     told.and_then(|()| tell(observer, TrainEvent::Iteration { iteration, events }));
-                if let Err(error) = told {
-                    failure = Some(error);
-                    return Proceed::Stop;
-                }
-                let stopping = stop.requested() || deadline.is_over();
-                let proceed = match iteration + 1 {
-                    trained if trained == pass.iterations() => Proceed::Go,
-                    trained => keeping.proceed(first, trained, stopping),
-                };
+                let asked = told.and_then(|()| match trained == pass.iterations() {
+                    true => Ok([false; 2]),
+                    false => agreed(work.ranks, [stopping(), keeping.is_due(first, trained)]),
+                });
+                let proceed = asked.map_or_else(
+                    |error| {
+                        failure = Some(error);
+                        Proceed::Stop
+                    },
+                    |asked| keeping.proceed(asked),
+                );
                 ended_early |= proceed != Proceed::Go;
                 proceed
             };
@@ -461,6 +507,7 @@ impl TrainLoop {
             pass,
             emulated_link: self.emulated_link,
             stopwatch: stopwatch.as_ref(),
+            ranks: self.ranks.as_ref(),
         };
         let (memory, work) = (&mut self.memory, &mut training);
         let ended = iteration::train(plan, memory, work, &mut unapplied, &mut proceed);
@@ -469,6 +516,7 @@ impl TrainLoop {
         reader.read(&mut training, self.memory.watched(), losses, observer)?;
         reader.check_unapplied(&unapplied, losses.len())?;
         let reads = training.reads;
+        add_exchanged(self.ranks.as_ref(), &mut record.ledger);
         self.scheduler.ran(&moments, &mut record.ledger);
         progress.trained(&mut record, reads, unapplied, begin.elapsed());
         tell(observer, TrainEvent::Ledger(&record.ledger))?;
@@ -491,6 +539,9 @@ impl TrainLoop {
             return Ok(Kept::Nothing);
         }
         let (epoch, iteration) = self.progress.place();
+        if self.ranks.as_ref().is_some_and(|ranks| !ranks.records()) {
+            return Ok(self.keeping.tried((epoch, iteration), Ok(())));
+        }
         let saved = self.save()?;
         let kept = observer(TrainEvent::Checkpoint {
             epoch,
@@ -514,6 +565,19 @@ impl TrainLoop {
         };
         let warning = format!("a checkpoint is missing: {error}; {last}; the run continues");
         warn(observer, &warning)
+    }
+}
+
+/// Whether any rank says so, of each of these.
+fn agreed<const N: usize>(ranks: Option<&Ranks>, own: [bool; N]) -> Result<[bool; N], TrainError> {
+    Ok(ranks.map_or(Ok(own), |ranks| ranks.any(own))?)
+}
+
+/// Writes into the ledger of iterations what they have exchanged with other ranks, and forgets it.
+fn add_exchanged(ranks: Option<&Ranks>, ledger: &mut [LedgerLine]) {
+    let exchanged = ranks.map(Ranks::take_exchanged);
+    for (line, exchanged) in ledger.iter_mut().zip(exchanged.into_iter().flatten()) {
+        line.exchanged = Some(exchanged);
     }
 }
 

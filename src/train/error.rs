@@ -11,6 +11,7 @@ use crate::eval::metrics::MetricError;
 use crate::memory::MemoryError;
 use crate::pipeline::ending::RunError;
 use crate::pipeline::ledger::ReplayError;
+use crate::ranks::RankError;
 use crate::sampling::NegativeError;
 
 /// Why a run ended.
@@ -58,6 +59,9 @@ pub enum TrainError {
     /// Something could not be written down.
     #[error(transparent)]
     Observer(io::Error),
+    /// Another rank has ended.
+    #[error(transparent)]
+    Rank(#[from] RankError),
 }
 
 /// The device did not hand over what a checkpoint needs.
@@ -246,7 +250,10 @@ pub enum StageError {
     Memory(#[from] MemoryError),
     /// Scores have no rank.
     #[error("evaluation: {0}")]
-    Rank(MetricError),
+    Unranked(MetricError),
+    /// Another rank has ended.
+    #[error(transparent)]
+    Rank(#[from] RankError),
     /// With fixed weights, something is not finite.
     #[error(transparent)]
     Unsound(#[from] Unsound),
@@ -257,6 +264,6 @@ pub enum StageError {
 
 impl From<MetricError> for StageError {
     fn from(error: MetricError) -> StageError {
-        StageError::Rank(error)
+        StageError::Unranked(error)
     }
 }

@@ -14,14 +14,16 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use burn::tensor::{Device, Tensor};
-use mspipe_datasets::{Split, Stop};
+use mspipe_datasets::{Split, Stop, Stopped};
 
 use super::divergence::{check_memory, check_scores};
 use super::error::{EvalError, StageError};
+use super::iteration::Sampled;
 use super::metrics::{BankMetrics, CountsMetrics, DyglibBanks, EdgeBankMetrics, TestMetrics};
 pub use super::pair_scores::CandidateScore;
 use super::pair_scores::{BesideBatch, UpdatedRows};
 use super::pass::{Pass, Sampling};
+use super::ranks::Ranks;
 use super::trainer;
 use super::upload::read;
 use crate::batch::EventBatch;
@@ -68,6 +70,8 @@ pub struct Evaluator {
     pub device: Device,
     /// Ends an evaluation after the current batch.
     stop: Stop,
+    /// Other ranks that take their share of each batch, if there are any.
+    ranks: Option<Ranks>,
 }
 
 impl Evaluator {
@@ -90,7 +94,14 @@ impl Evaluator {
             split,
             device,
             stop: Stop::default(),
+            ranks: None,
         }
+    }
+
+    /// Evaluates together with other ranks, if there are any.
+    #[must_use]
+    pub(super) fn shared_by(self, ranks: Option<Ranks>) -> Evaluator {
+        Evaluator { ranks, ..self }
     }
 
     /// Evaluates until `stop` is requested.
@@ -109,12 +120,19 @@ impl Evaluator {
         }
     }
 
-    /// Ends what works on the evaluator's stream.
+    /// Ends what works on the evaluator's stream, on all ranks that do.
     ///
     /// # Errors
-    /// A stop.
+    /// A stop; a rank that has ended.
     pub(super) fn check_stop(&self) -> Result<(), EvalError> {
-        Ok(self.stop.check()?)
+        match &self.ranks {
+            None => Ok(self.stop.check()?),
+            Some(ranks) => match ranks.any([self.stop.requested()]) {
+                Ok([false]) => Ok(()),
+                Ok([true]) => Err(EvalError::Stopped(Stopped)),
+                Err(error) => Err(StageError::from(error).into()),
+            },
+        }
     }
 
     /// Tests with pairs of the past too.
@@ -365,23 +383,40 @@ impl Evaluator {
         let before = memory.version();
         let mut scored = Vec::with_capacity(pass.iterations());
         let candidates = candidates.map(|candidates| (candidates, pass.negative_key()));
+        let never = Stop::default();
         let mut beside = self.beside(model, &pass.sampling, candidates);
         beside.kept = keep_candidates.then(Vec::new);
+        if self.ranks.is_some() {
+            // Ranks stop together, between two batches.
+            beside.stop = &never;
+        }
         for iteration in 0..pass.iterations() {
-            let sampled = pass.sample(iteration)?;
-            beside.score(&sampled.batch, memory)?;
-            let prepared = pass.fetch_features(sampled);
+            let sampled = self.sampled(pass, iteration)?;
+            let (whole, own) = sampled.scored();
+            beside.score(whole, own, memory)?;
+            let mut prepared = pass.fetch_features(sampled);
+            prepared.read_times(memory.node_times());
             let fetched = pass.fetch_memory(prepared, memory, &self.device);
             let output = trainer::evaluate(model, &fetched.input);
-            scored.push((fetched.batch.clone(), output.logits));
-            fetched.update_memory(output.memory, memory)?;
+            scored.push((fetched.whole().clone(), output.logits));
+            match &self.ranks {
+                None => fetched.update_memory(output.memory, memory)?,
+                Some(ranks) => fetched.update_memory_jointly(output.memory, memory, ranks)?,
+            }
             self.check_stop()?;
         }
         let (batches, logits): (Vec<_>, Vec<_>) = scored.into_iter().unzip();
         let mut scores = read_scores(&logits)?;
         // Pairs with sources of their own were scored beside the batches.
-        for (of_batch, own) in scores.iter_mut().zip(beside.negatives) {
+        for (of_batch, own) in scores.iter_mut().zip(std::mem::take(&mut beside.negatives)) {
             of_batch.negative = own;
+        }
+        if let Some(ranks) = &self.ranks {
+            let own = (scores, candidates.is_some().then_some(beside.ranks));
+            let all = ranks.scores(&batches, pass.sampling.batch_size, own);
+            let of_events;
+            (scores, of_events) = all.map_err(StageError::from)?;
+            beside.ranks = of_events.unwrap_or_default();
         }
         for (batch, scores) in batches.iter().zip(&scores) {
             check_scores(batch, "destination", &scores.positive).map_err(StageError::from)?;
@@ -394,6 +429,14 @@ impl Evaluator {
             ranks: beside.ranks,
             candidates: beside.kept.unwrap_or_default(),
         })
+    }
+
+    /// A batch of a pass, or a rank's share of it.
+    fn sampled(&self, pass: &Pass, iteration: usize) -> Result<Sampled, StageError> {
+        match &self.ranks {
+            None => pass.sample(iteration),
+            Some(ranks) => pass.sample_share(iteration, ranks.share()),
+        }
     }
 
     /// Whom `pool` ranks among: only the protocol's own does.

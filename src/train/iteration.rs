@@ -17,6 +17,7 @@
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 use std::thread;
@@ -25,9 +26,11 @@ use burn::tensor::{Device, Tensor};
 use bytemuck::cast_slice;
 
 use super::error::StageError;
+use super::joint::{Joint, JointUpdate, Senders, Share};
 use super::pass::{LayoutFeatures, Pass};
 use super::probes::Probes;
 use super::queue_times::Stopwatch;
+use super::ranks::Ranks;
 use super::submission;
 use super::trainer::{Begun, Trainer};
 use super::upload;
@@ -36,9 +39,9 @@ use crate::graph::{EventId, Queries};
 use crate::memory::device::DeviceMemory;
 use crate::memory::host::{HostMemory, HostRows};
 use crate::memory::node_memory::NodeMemory;
-use crate::memory::node_times::FetchedTimes;
+use crate::memory::node_times::{FetchedTimes, NodeTimes};
 use crate::memory::write_back::{Pending, Update, WriteBack};
-use crate::memory::{FetchedMemory, MemoryCommit, MemoryRequest, MemoryStore};
+use crate::memory::{self, FetchedMemory, MemoryCommit, MemoryRequest, MemoryStore};
 use crate::model::{DropoutKey, ModelInput};
 use crate::pipeline::Stage;
 use crate::pipeline::ending::{Proceed, RunError};
@@ -61,6 +64,8 @@ pub struct Sampled {
     trains: bool,
     /// Pair histories of the batch, `[2 events, statistics]`, if the model reads them.
     history: Option<Vec<f32>>,
+    /// What ranks that share the batch write together; else its own layout says what is written.
+    joint: Option<Box<Joint>>,
 }
 
 impl Pass {
@@ -78,7 +83,7 @@ impl Pass {
         let mut history = None;
         let layout = rayon::in_place_scope(|scope| {
             if sampling.histories.read {
-                scope.spawn(|_| history = sampling.batch_statistics(&batch));
+                scope.spawn(|_| history = sampling.batch_statistics(&batch, batch.events.start));
             }
             sampling.with_scratch(|scratch| Layout::build(&batch, &sampling.layout, past, scratch))
         });
@@ -87,7 +92,38 @@ impl Pass {
             layout,
             trains: self.epoch > 0,
             history,
+            joint: None,
         })
+    }
+
+    /// The same of the part of the batch that is a rank's.
+    pub(super) fn sample_share(
+        &self,
+        iteration: usize,
+        share: Share,
+    ) -> Result<Sampled, StageError> {
+        let sampling = &*self.sampling;
+        let whole = self.batch(iteration)?;
+        let (batch, layout, joint) =
+            sampling.with_scratch(|scratch| self.lay_out_share(&whole, share, scratch));
+        let history = sampling.batch_statistics(&batch, whole.events.start);
+        Ok(Sampled {
+            batch,
+            layout,
+            trains: self.epoch > 0,
+            history,
+            joint: Some(Box::new(joint)),
+        })
+    }
+}
+
+impl Sampled {
+    /// The batch of all ranks, and where in it a rank's own events are that it scores.
+    pub(super) fn scored(&self) -> (&EventBatch, Range<usize>) {
+        match &self.joint {
+            None => (&self.batch, 0..self.batch.events.len()),
+            Some(joint) => (joint.whole(), joint.own()),
+        }
     }
 }
 
@@ -101,7 +137,10 @@ pub struct Prepared {
 
 impl Pass {
     /// Gathers the features of a batch's events and nodes.
-    pub fn fetch_features(&self, sampled: Sampled) -> Prepared {
+    pub fn fetch_features(&self, mut sampled: Sampled) -> Prepared {
+        if let Some(joint) = &mut sampled.joint {
+            joint.fetch_features(&self.sampling);
+        }
         Prepared {
             rows: self.sampling.feature_rows(&sampled.layout),
             sampled,
@@ -126,6 +165,7 @@ pub struct Fetched {
     /// Edge features of the innermost layer's events, the batch's own first.
     edge: Tensor<2>,
     times: FetchedTimes,
+    joint: Option<Box<Joint>>,
 }
 
 impl Pass {
@@ -145,7 +185,11 @@ impl Pass {
     /// needs on the host, `[events, edge width]`.
     fn upload(&self, gathered: Gathered, device: &Device) -> (Fetched, Vec<f32>) {
         let Gathered { prepared, rows } = gathered;
-        let own_edge = prepared.rows.own_edge(prepared.sampled.batch.src.len());
+        // Ranks that share a batch have those of all of its events.
+        let own_edge = match prepared.sampled.joint {
+            None => prepared.rows.own_edge(prepared.sampled.batch.src.len()),
+            Some(_) => Vec::new(),
+        };
         let rows = rows.upload(&device.clone().inner());
         (self.load(prepared, rows, device), own_edge)
     }
@@ -156,11 +200,14 @@ impl Pass {
             batch,
             layout,
             history,
-            ..
+            mut joint,
+            trains,
         } = sampled;
         let (input, edge) = self.sampling.model_input(&layout, rows, &fetched, device);
+        let plain = device.clone().inner();
         let input = ModelInput {
             pair_history: history.map(|history| upload::statistics(history, device)),
+            draws: (joint.as_mut().filter(|_| trains)).map(|joint| joint.draw_rows(&plain)),
             ..input
         };
         Fetched {
@@ -169,6 +216,7 @@ impl Pass {
             input,
             edge,
             times: fetched.times,
+            joint,
         }
     }
 }
@@ -180,7 +228,15 @@ impl Prepared {
         self.rows.bytes() + history.map_or(0, |history| 4 * history.len() as u64)
     }
 
-    fn gather(self, memory: &HostMemory) -> Gathered {
+    /// Reads the times of what ranks write together.
+    pub(super) fn read_times(&mut self, times: &NodeTimes) {
+        if let Some(joint) = &mut self.sampled.joint {
+            joint.read(times);
+        }
+    }
+
+    fn gather(mut self, memory: &HostMemory) -> Gathered {
+        self.read_times(memory.node_times());
         Gathered {
             rows: self.request(|request| memory.gather(request)),
             prepared: self,
@@ -227,6 +283,8 @@ pub struct Training<'a> {
     pub reads: Vec<MemoryRead>,
     /// Compares it with memory that is not stale, where that is asked for.
     pub probes: Option<&'a mut Probes>,
+    /// The other ranks, if there are any.
+    pub ranks: Option<&'a Ranks>,
 }
 
 /// What an iteration read of the memory.
@@ -242,11 +300,35 @@ pub struct MemoryRead {
     pub corrected: Option<usize>,
 }
 
+impl<'a> Training<'a> {
+    /// On a pass over the training part, by an optimiser on a device with autodiff.
+    pub(super) fn new(
+        (trainer, device): (&'a mut Trainer, &'a Device),
+        pass: &Pass,
+        staleness: &'a mut StalenessCounter,
+        ranks: Option<&'a Ranks>,
+    ) -> Training<'a> {
+        let iterations = pass.iterations();
+        Training {
+            trainer,
+            device,
+            seed: pass.sampling.seed,
+            first_iteration: (pass.epoch as usize).saturating_sub(1) * iterations,
+            unread: Vec::new(),
+            staleness,
+            iterations,
+            reads: Vec::new(),
+            probes: None,
+            ranks,
+        }
+    }
+}
+
 impl Training<'_> {
     /// Forward, backward and step on a batch; `iteration` counts from the pass's start.
     ///
     /// # Errors
-    /// When the device does not hand over what a probe compares.
+    /// When another rank has ended, or the device does not hand over what a probe compares.
     pub fn train(
         &mut self,
         iteration: usize,
@@ -254,8 +336,22 @@ impl Training<'_> {
     ) -> Result<MemoryCommit, StageError> {
         let begun = self.begin(iteration, &fetched)?;
         let (memory, changes) = (begun.memory(), begun.changes());
-        self.finish(begun, &fetched.input)?;
+        self.finish(begun, &fetched.input, None)?;
         Ok(fetched.commit(memory, changes))
+    }
+
+    /// The same on a batch that ranks share, with rows of this `width`: what all of them write.
+    fn train_jointly(
+        &mut self,
+        iteration: usize,
+        fetched: Fetched,
+        width: usize,
+    ) -> Result<Update, StageError> {
+        let begun = self.begin(iteration, &fetched)?;
+        let weight = fetched.weight();
+        let (input, update) = fetched.joint_update(begun.memory(), self.ranks, width)?;
+        self.finish(begun, &input, weight)?;
+        Ok(update)
     }
 
     /// The forward pass as far as the updated memory rows, which are all that stage 5 needs.
@@ -304,11 +400,12 @@ impl Training<'_> {
 
     /// Counts what of the memory read was stale, and which mail went.
     fn count(&mut self, iteration: usize, fetched: &Fetched) -> StaleMemory {
+        let joint = fetched.joint.as_ref();
         let Layout {
             last_writers,
             mail_routing,
             ..
-        } = &fetched.layout;
+        } = joint.map_or(&fetched.layout, |joint| joint.layout());
         let nodes = BatchNodes {
             read: cast_slice(&fetched.layout.innermost().node),
             written: cast_slice(fetched.times.written_nodes(last_writers)),
@@ -321,14 +418,27 @@ impl Training<'_> {
         counts
     }
 
-    /// The rest of the forward pass, backward and step.
-    fn finish(&mut self, begun: Begun, input: &ModelInput) -> Result<(), StageError> {
+    /// The rest of the forward pass, backward and step; a rank's gradients have the `weight` of its
+    /// events among those of all.
+    fn finish(
+        &mut self,
+        begun: Begun,
+        input: &ModelInput,
+        weight: Option<f32>,
+    ) -> Result<(), StageError> {
         let (output, gradients) = self.trainer.backward(begun, input);
         if let Some(probes) = &mut self.probes {
             probes.compare(self.trainer, &gradients)?;
         }
+        let (loss, gradients) = match (self.ranks, weight) {
+            (Some(ranks), Some(weight)) => {
+                let own = (output.loss, gradients);
+                ranks.sum(self.trainer.model(), own, weight)?
+            }
+            _ => (output.loss, gradients),
+        };
         self.trainer.step(gradients);
-        self.unread.push(output.loss);
+        self.unread.push(loss);
         Ok(())
     }
 }
@@ -347,6 +457,48 @@ impl Fetched {
         memory: &mut dyn MemoryStore,
     ) -> Result<(), StageError> {
         Ok(memory.commit(self.commit(rows, None))?)
+    }
+
+    /// Writes what a batch that ranks share updates, of which this rank has made `rows`.
+    ///
+    /// # Errors
+    /// As [`update_memory`](Fetched::update_memory); when another rank has ended.
+    pub(super) fn update_memory_jointly(
+        self,
+        rows: Tensor<2>,
+        memory: &mut dyn MemoryStore,
+        ranks: &Ranks,
+    ) -> Result<(), StageError> {
+        let (device, width) = (rows.device(), rows.dims()[1]);
+        let edge_width = self.edge.dims()[1];
+        let (_, update) = self.joint_update(rows, Some(ranks), width)?;
+        Ok(memory.commit(update.upload([width, edge_width], &device))?)
+    }
+
+    /// What all ranks write, of which this one has made `rows`; and what the model reads.
+    fn joint_update(
+        self,
+        rows: Tensor<2>,
+        ranks: Option<&Ranks>,
+        width: usize,
+    ) -> Result<(ModelInput, Update), StageError> {
+        let (input, on_device) = self.write_back(Vec::new(), (rows, None));
+        let OnDevice {
+            back,
+            rows,
+            senders,
+        } = on_device;
+        let rows = memory::read(rows)?;
+        Ok((
+            input,
+            exchanged(ranks, Update { back, rows }, senders, width)?,
+        ))
+    }
+
+    /// The batch of all ranks, where they share it.
+    pub(super) fn whole(&self) -> &EventBatch {
+        let joint = self.joint.as_ref();
+        joint.map_or(&self.batch, |joint| joint.whole())
     }
 
     fn commit(self, memory: Tensor<2>, changes: Option<Tensor<2>>) -> MemoryCommit {
@@ -408,10 +560,32 @@ impl Fetched {
         rows.select(0, row)
     }
 
+    /// Weight of the batch among those that ranks share.
+    fn weight(&self) -> Option<f32> {
+        self.joint.as_ref().map(|joint| joint.weight)
+    }
+
     /// What is written into tables in RAM, and which rows are read back for it; also what the rest
     /// of stage 4 reads.
-    fn write_back(self, own_edge: Vec<f32>, begun: &Begun) -> (ModelInput, OnDevice) {
-        let memory = begun.memory();
+    fn write_back(
+        self,
+        own_edge: Vec<f32>,
+        (memory, changes): (Tensor<2>, Option<Tensor<2>>),
+    ) -> (ModelInput, OnDevice) {
+        if let Some(joint) = self.joint {
+            let update = joint.into_update();
+            let rows = update.select(memory);
+            let JointUpdate { back, senders, .. } = update;
+            let senders = Some(senders);
+            return (
+                self.input,
+                OnDevice {
+                    back,
+                    rows,
+                    senders,
+                },
+            );
+        }
         let Layout {
             last_writers,
             mail_routing,
@@ -419,13 +593,40 @@ impl Fetched {
         } = self.layout;
         let rows = memory.dims()[0];
         let back = WriteBack::new(last_writers, mail_routing, self.times, own_edge, rows);
-        let rows = back.select(memory, begun.changes());
-        (self.input, (back, rows))
+        let rows = back.select(memory, changes);
+        let senders = None;
+        (
+            self.input,
+            OnDevice {
+                back,
+                rows,
+                senders,
+            },
+        )
     }
 }
 
-/// An update with its rows on the device.
-type OnDevice = (WriteBack, Tensor<2>);
+/// An update with its rows on the device; of a batch that ranks share those that this rank sends.
+struct OnDevice {
+    back: WriteBack,
+    rows: Tensor<2>,
+    senders: Option<Senders>,
+}
+
+/// `update` with the rows of all ranks, where they share the batch.
+fn exchanged(
+    ranks: Option<&Ranks>,
+    update: Update,
+    senders: Option<Senders>,
+    width: usize,
+) -> Result<Update, StageError> {
+    let Update { back, rows } = update;
+    let rows = match (ranks, senders) {
+        (Some(ranks), Some(senders)) => ranks.rows(rows, &senders, width)?,
+        _ => rows,
+    };
+    Ok(Update { back, rows })
+}
 
 /// Bytes that a step moved.
 type Moved = Result<u64, StageError>;
@@ -440,6 +641,8 @@ pub(super) struct Plan<'a> {
     pub(super) emulated_link: Option<Link>,
     /// Measures the device's queue, if it has one.
     pub(super) stopwatch: Option<&'a Stopwatch<'a>>,
+    /// The other ranks, if there are any.
+    pub(super) ranks: Option<&'a Ranks>,
 }
 
 /// Runs a step of the device's thread, measured where somebody does.
@@ -498,7 +701,7 @@ fn train_on_device(
         scheduler,
         plan.segment,
         Lanes {
-            sampler: &mut sampler(pass, to_fetcher),
+            sampler: &mut sampler(pass, plan.ranks, to_fetcher),
             fetcher: &mut move |_, _| {
                 let batch = pass.fetch_features(take(&sampled));
                 let bytes = batch.bytes();
@@ -510,11 +713,20 @@ fn train_on_device(
                 measured(stopwatch, step, iteration, || {
                     match step {
                         Step::Gather => {
-                            let batch = take(&prepared);
+                            let mut batch: Prepared = take(&prepared);
+                            batch.read_times(memory.node_times());
                             fetched = Some(pass.fetch_memory(batch, *memory, training.device));
                         }
                         Step::Train => {
-                            commits.push_back(training.train(iteration, held(&mut fetched))?);
+                            let batch: Fetched = held(&mut fetched);
+                            let width = memory.width();
+                            commits.push_back(match batch.joint {
+                                None => training.train(iteration, batch)?,
+                                Some(_) => {
+                                    let update = training.train_jointly(iteration, batch, width)?;
+                                    memory.upload(update)
+                                }
+                            });
                         }
                         _ => {
                             memory.commit(held(&mut commits.pop_front()))?;
@@ -557,8 +769,10 @@ fn train_on_host(
     let updates = Mutex::new(VecDeque::from(std::mem::take(unapplied)));
     let host = Host {
         pass: plan.pass,
+        width: memory.width(),
         memory: RwLock::new(memory),
         emulated_link: plan.emulated_link,
+        ranks: plan.ranks,
     };
     let (to_fetcher, sampled) = mpsc::channel();
     let (to_device, gathered) = mpsc::channel();
@@ -569,7 +783,7 @@ fn train_on_host(
         scheduler,
         plan.segment,
         Lanes {
-            sampler: &mut sampler(plan.pass, to_fetcher),
+            sampler: &mut sampler(plan.pass, plan.ranks, to_fetcher),
             fetcher: &mut host.fetcher(sampled, to_device),
             device: &mut device(
                 (plan.pass, plan.stopwatch),
@@ -587,9 +801,18 @@ fn train_on_host(
     Ok(record)
 }
 
-fn sampler(pass: &Pass, to_fetcher: Sender<Sampled>) -> impl FnMut(Step, usize) -> Moved + Send {
+fn sampler(
+    pass: &Pass,
+    ranks: Option<&Ranks>,
+    to_fetcher: Sender<Sampled>,
+) -> impl FnMut(Step, usize) -> Moved + Send {
+    let share = ranks.map(Ranks::share);
     move |_, iteration| {
-        hand(&to_fetcher, pass.sample(iteration)?);
+        let sampled = match share {
+            None => pass.sample(iteration)?,
+            Some(share) => pass.sample_share(iteration, share)?,
+        };
+        hand(&to_fetcher, sampled);
         Ok(0)
     }
 }
@@ -600,6 +823,9 @@ struct Host<'a> {
     /// The executor orders who reads and who writes, so nobody ever waits.
     memory: RwLock<&'a mut HostMemory>,
     emulated_link: Option<Link>,
+    /// Width of a memory row.
+    width: usize,
+    ranks: Option<&'a Ranks>,
 }
 
 impl<'a> Host<'a> {
@@ -644,12 +870,14 @@ impl<'a> Host<'a> {
     /// Stage 5 from where the updated rows are on their way to the host until they are there.
     fn receiver<'u>(
         &'u self,
-        pending: Receiver<Pending>,
+        pending: Receiver<(Pending, Option<Senders>)>,
         updates: &'u Mutex<VecDeque<Update>>,
     ) -> impl FnMut(Step, usize) -> Moved + Send {
         move |_, _| {
-            let update = take(&pending).receive()?;
+            let (pending, senders) = take(&pending);
+            let update = pending.receive()?;
             let moved = self.transfer(update.bytes());
+            let update = exchanged(self.ranks, update, senders, self.width)?;
             lock(updates).push_back(update);
             moved
         }
@@ -680,7 +908,7 @@ fn device<'d>(
     (pass, stopwatch): (&'d Pass, Option<&'d Stopwatch<'d>>),
     training: &'d RefCell<&mut Training<'_>>,
     gathered: Receiver<Gathered>,
-    to_receiver: Sender<Pending>,
+    to_receiver: Sender<(Pending, Option<Senders>)>,
 ) -> impl FnMut(Step, usize) -> Moved + 'd {
     let (mut fetched, mut begun, mut trained) = (None, None, None);
     move |step, iteration| {
@@ -695,21 +923,27 @@ fn device<'d>(
                     if step != Step::Finish {
                         let (batch, own_edge): (Fetched, _) = held(&mut fetched);
                         let forward = training.begin(iteration, &batch)?;
-                        let (input, back) = batch.write_back(own_edge, &forward);
+                        let weight = batch.weight();
+                        let made = (forward.memory(), forward.changes());
+                        let (input, back) = batch.write_back(own_edge, made);
                         trained = Some(back);
-                        begun = Some((forward, input));
+                        begun = Some((forward, input, weight));
                     }
                     if step != Step::Begin {
-                        let (forward, input) = held(&mut begun);
-                        training.finish(forward, &input)?;
+                        let (forward, input, weight) = held(&mut begun);
+                        training.finish(forward, &input, weight)?;
                     }
                     if step == Step::Finish {
                         submission::flush(training.device)?;
                     }
                 }
                 _ => {
-                    let (back, rows): (WriteBack, _) = held(&mut trained);
-                    hand(&to_receiver, Pending::begin(back, rows)?);
+                    let OnDevice {
+                        back,
+                        rows,
+                        senders,
+                    } = held(&mut trained);
+                    hand(&to_receiver, (Pending::begin(back, rows)?, senders));
                     profiler::submitted();
                 }
             }

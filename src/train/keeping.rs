@@ -46,7 +46,8 @@ impl Keeping {
         self.every != Every::Never
     }
 
-    /// Whether the state is due after `trained` batches, of which the last was kept, or tried, at `first`.
+    /// Whether a checkpoint is due after `trained` iterations of an epoch, in a run of the pipeline that
+    /// began at iteration `first`.
     pub(super) fn is_due(&self, first: usize, trained: usize) -> bool {
         self.every.is_due(first, trained, self.since)
     }
@@ -61,19 +62,12 @@ impl Keeping {
         }
     }
 
-    /// How a run of the pipeline that began at iteration `first` continues after `trained` iterations
-    /// of an epoch that has more.
-    pub(super) fn proceed(&self, first: usize, trained: usize, stopping: bool) -> Proceed {
-        if stopping {
-            if self.keeps() {
-                Proceed::Pause
-            } else {
-                Proceed::Stop
-            }
-        } else if self.every.is_due(first, trained, self.since) {
-            Proceed::Pause
-        } else {
-            Proceed::Go
+    /// How a run of the pipeline continues after an iteration of an epoch that has more.
+    pub(super) fn proceed(&self, [stopping, due]: [bool; 2]) -> Proceed {
+        match (stopping, due) {
+            (true, _) if !self.keeps() => Proceed::Stop,
+            (false, false) => Proceed::Go,
+            _ => Proceed::Pause,
         }
     }
 

@@ -13,7 +13,7 @@ use crate::checkpoint::Arrays;
 use crate::eval::{LinkMetrics, Monitor};
 use crate::model::tgl_weights::Unread;
 use crate::pipeline::StageTimes;
-use crate::pipeline::ledger::LedgerLine;
+use crate::pipeline::ledger::{Exchanged, LedgerLine};
 use crate::pipeline::probe::Probe;
 use crate::pipeline::staleness::StaleMemory;
 use crate::pipeline::trace::{QueueTotals, Record};
@@ -67,6 +67,8 @@ pub struct TrainRecord {
     pub updater_rows: u64,
     /// Time that training waited for its input.
     pub stall: Duration,
+    /// What the rank gave to others in training, if there are any.
+    pub exchanged: Option<Exchanged>,
     /// The most memory that was taken on a device with a queue, looked at after each part of an epoch;
     /// `None` where it does not tell.
     pub device_bytes: Option<u64>,

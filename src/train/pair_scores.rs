@@ -16,6 +16,8 @@
 mod trips;
 mod updated_rows;
 
+use std::ops::Range;
+
 use burn::tensor::{Device, Tensor};
 use mspipe_datasets::Stop;
 use rayon::prelude::*;
@@ -75,18 +77,21 @@ pub struct CandidateScore {
 }
 
 impl BesideBatch<'_> {
-    /// Scores what belongs beside `batch`, from the memory that it is about to read.
+    /// Scores what belongs beside the events of `batch` at the places `within`, from the memory that it is
+    /// about to read.
     ///
     /// # Errors
     /// When candidates can't be drawn, the device fails, or a score has no rank.
     pub(super) fn score(
         &mut self,
         batch: &EventBatch,
+        within: Range<usize>,
         memory: &dyn MemoryStore,
     ) -> Result<(), StageError> {
         self.updated.forget();
         if let Some(sources) = &batch.neg_src {
             let pairs = (0..).zip(sources).zip(&batch.neg);
+            let pairs = pairs.skip(within.start).take(within.len());
             let pairs: Vec<EventPair> = pairs.map(|((i, &src), &dst)| (i, src, dst)).collect();
             let scores = self.scores(batch, &pairs, memory)?;
             check_scores(batch, "negative", &scores)?;
@@ -95,7 +100,8 @@ impl BesideBatch<'_> {
         if let Some((candidates, key)) = self.candidates {
             let stream = self.sampling.columns();
             let mut pairs: Vec<EventPair> = Vec::new();
-            for (i, event) in batch.events.clone().enumerate() {
+            for i in within {
+                let event = batch.events.start + i;
                 let others = candidates.of(key, event, stream)?;
                 let all = [batch.dst[i]].into_iter().chain(others);
                 pairs.extend(all.map(|dst| (i as u32, batch.src[i], dst)));

@@ -54,8 +54,8 @@ impl Sampling {
     }
 
     /// Statistics of a batch's (src, dst), then of its negatives, `[2 events, WIDTH]`, if the model
-    /// reads them.
-    pub(crate) fn batch_statistics(&self, batch: &EventBatch) -> Option<Vec<f32>> {
+    /// reads them; where a batch is hidden, events are from `first` on.
+    pub(crate) fn batch_statistics(&self, batch: &EventBatch, first: usize) -> Option<Vec<f32>> {
         if !self.histories.read {
             return None;
         }
@@ -65,16 +65,14 @@ impl Sampling {
                 candidates: [&batch.dst, &batch.neg],
                 time: &batch.time,
             };
-            let hidden_from = self
-                .hide_batch
-                .then_some(EventId(batch.events.start as u32));
+            let hidden_from = self.hide_batch.then_some(EventId(first as u32));
             let history = self.pair_history();
             return Some(history.of_events(self.columns(), events, hidden_from));
         }
         let source = [&batch.src[..], batch.negative_sources()].concat();
         let candidate = [&batch.dst[..], &batch.neg].concat();
         let time = batch.time.repeat(2);
-        Some(self.statistics([&source, &candidate], &time, batch.events.start))
+        Some(self.statistics([&source, &candidate], &time, first))
     }
 
     /// Statistics of pairs (event, counted from the batch's first, whose time it has; source;

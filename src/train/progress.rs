@@ -13,6 +13,7 @@ use crate::memory::node_memory::NodeMemory;
 use crate::memory::write_back::Update;
 use crate::model::LinkModel;
 use crate::pipeline::StageTimes;
+use crate::pipeline::ledger::Exchanged;
 use crate::pipeline::staleness::{StaleMemory, StalenessCounter};
 use crate::pipeline::trace::{QueueTotals, Record};
 use crate::pipeline::turns::Running;
@@ -66,6 +67,8 @@ pub(super) struct Totals {
     #[serde(default)]
     pub(super) updater_rows: u64,
     pub(super) stall: Duration,
+    #[serde(default)]
+    pub(super) exchanged: Option<Exchanged>,
     /// The most memory that was taken on a device with a queue, as far as it was looked at.
     #[serde(default)]
     pub(super) device_bytes: Option<u64>,
@@ -133,6 +136,9 @@ impl Progress {
             line.updater_rows = Some(read.updater_rows);
             line.stale_memory = Some(read.stale);
             line.corrected = read.corrected;
+        }
+        for exchanged in record.ledger.iter().filter_map(|line| line.exchanged) {
+            self.totals.exchanged.get_or_insert_default().add(exchanged);
         }
         self.totals.times.add_all(&record.times);
         self.totals.updater += record.updater;

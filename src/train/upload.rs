@@ -106,6 +106,7 @@ pub fn model_input(
         node_features: node_features.as_ref().map(lift),
         root_recency: floats(times.root_recency.clone(), [roots], device),
         pair_history: None,
+        draws: None,
         layers: layout
             .layers
             .iter()
@@ -169,6 +170,7 @@ fn layer_input(mfg: &Mfg, edge: Tensor<2>, device: &Device) -> LayerInput {
             slot: slots(&mfg.slots, [mfg.roots, mfg.fanout], device),
             query_uses: root_uses,
             uses: uses(&mfg.slot_uses, device),
+            draw_row: None,
         },
         edge,
     }

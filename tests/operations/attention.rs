@@ -126,6 +126,7 @@ impl Operation for Attention {
             slot: ints(&self.slot, [self.roots, shape.fanout, 4], device),
             query_uses: uses_on(query_rows(self.roots), self.queries, device),
             uses: uses_on(read, self.rows, device),
+            draw_row: None,
         };
         let (q, n, t) = (query.clone(), node.clone(), time.clone());
         let out = temporal_attention(q, n, edge, t, slots, dropout_of(self.draws));

@@ -9,10 +9,11 @@ use clap::Args;
 use mspipe::pipeline::Stage;
 use mspipe::pipeline::link::{Link, parse_bytes};
 use mspipe::pipeline::profile::{Profile, Residency};
+use mspipe::what_if::ranks::Team;
 use serde::Deserialize;
 
 /// Where stage times come from.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub(super) struct ProfileArgs {
     /// Time of each stage in ms (or with ms, us, s), and optionally of the memory updater
     ///
@@ -36,6 +37,22 @@ pub(super) struct ProfileArgs {
     #[arg(long, value_name = "STAGE=SIZE,…", requires = "link", value_parser = parse_transfers)]
     bytes: Option<Transfers>,
 
+    /// Ranks that train together, each with the batch that the stage times are of
+    #[arg(long, value_name = "R", requires = "network", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    ranks: Option<u16>,
+
+    /// Network between the ranks: bandwidth and latency
+    #[arg(long, value_name = "10GB/s,30us", requires = "ranks")]
+    network: Option<Link>,
+
+    /// Bytes of gradients that a rank gives in an iteration; those of TGN of width 100 unless given
+    #[arg(long, value_name = "SIZE", requires = "ranks", default_value = "1.2MB", value_parser = parse_exchange)]
+    gradient_bytes: u64,
+
+    /// Bytes of updated rows that a rank gives in an iteration; those of 324 nodes unless given
+    #[arg(long, value_name = "SIZE", requires = "ranks", default_value = "130KB", value_parser = parse_exchange)]
+    row_bytes: u64,
+
     /// Where node memory lies
     #[arg(long, value_enum, default_value_t = Residency::Host)]
     memory: Residency,
@@ -48,6 +65,17 @@ pub(super) struct ProfileArgs {
 /// Sizes of transfers; a struct, so that the command line takes the list as one value.
 #[derive(Debug, Clone)]
 struct Transfers(Vec<(Stage, u64)>);
+
+/// Reads what ranks exchange: so much that a thousand of them over the slowest network still have times
+/// that can be added up.
+fn parse_exchange(text: &str) -> Result<u64, String> {
+    const MOST: u64 = 16 << 30;
+    match parse_bytes(text) {
+        Ok(bytes) if bytes > MOST => Err(format!("found '{text}', expected up to 16GiB")),
+        Ok(bytes) => Ok(bytes),
+        Err(error) => Err(error.to_string()),
+    }
+}
 
 fn parse_transfers(text: &str) -> Result<Transfers, String> {
     const TRANSFERS: [Stage; 3] = [
@@ -87,7 +115,34 @@ impl ProfileArgs {
                 profile = profile.with(*stage, link.time(*bytes));
             }
         }
-        Ok(profile)
+        match self.team() {
+            Some(_) if profile.queue().is_some() => bail!(
+                "--ranks: found stage times of a device with a queue (encode=, up=, down=), expected those \
+                 of stages alone: how exchanges overlap with a queue is not modelled"
+            ),
+            Some(team) => Ok(team.profile(&profile)),
+            None => Ok(profile),
+        }
+    }
+
+    /// The ranks asked for.
+    pub(super) fn team(&self) -> Option<Team> {
+        let ranks = usize::from(self.ranks?);
+        Some(Team {
+            ranks,
+            network: self.network?,
+            gradient_bytes: self.gradient_bytes,
+            row_bytes: self.row_bytes,
+        })
+    }
+
+    /// Stage times of one rank alone.
+    pub(super) fn alone(&self) -> anyhow::Result<Profile> {
+        let alone = ProfileArgs {
+            ranks: None,
+            ..self.clone()
+        };
+        alone.profile()
     }
 
     /// The file that stage times are read from.
@@ -112,6 +167,9 @@ impl ProfileArgs {
         let mut text = format!("stage times {profile}; memory on the {place}");
         if let Some(link) = &self.link {
             text += &format!("; EMULATED bus of {link}");
+        }
+        if let Some(Team { ranks, network, .. }) = self.team() {
+            text += &format!("; one of {ranks} ranks on an EMULATED network of {network}");
         }
         text
     }

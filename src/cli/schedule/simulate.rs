@@ -12,6 +12,7 @@ use mspipe::pipeline::schedule::Schedule;
 use mspipe::pipeline::scheduler::Scheduler;
 use mspipe::pipeline::trace::Record;
 use mspipe::report::chart::Timeline;
+use mspipe::what_if::ranks::Team;
 use mspipe::what_if::recurrences::delayed_fetch;
 use mspipe::what_if::simulator::simulate;
 use mspipe::{console, interrupt};
@@ -28,6 +29,8 @@ Examples:
   A run as measured, as if its memory crossed another bus:
     mspipe schedule simulate --profile runs/tgn-1 --link 12GB/s,20us \\
         --bytes fetch_memory=36MiB,update_memory=4MiB
+  What more ranks give, each with the same batch, on a network of 10 Gbit/s:
+    mspipe schedule simulate --stages … --ranks 64 --network 1.25GB/s,30us
   A chart of one schedule, and the same for ui.perfetto.dev:
     mspipe schedule simulate --stages … --schedule staleness:2 --gantt chart.svg --trace trace.json
   What reading as late as possible gives where memory may be up to 3 updates old:
@@ -91,6 +94,98 @@ struct Line {
     train_idle: f64,
 }
 
+/// So many ranks, each with the same batch.
+#[derive(Debug, Serialize)]
+struct RanksLine {
+    ranks: usize,
+    /// Time to exchange gradients, in s.
+    gradients: f64,
+    /// Time to exchange updated rows, in s.
+    rows: f64,
+    /// Simulated period at k = 1, in s.
+    period_in_step: f64,
+    /// Events per second and rank at k = 1, over those of a rank alone.
+    efficiency_in_step: f64,
+    /// The smallest staleness that hides what can be hidden.
+    k: usize,
+    /// Simulated period with it, in s.
+    period: f64,
+    /// The same with it.
+    efficiency: f64,
+}
+
+/// What 1, 2, 4, … ranks up to those of `team` give.
+fn scaling(args: &SimulateArgs, team: Team) -> anyhow::Result<Vec<RanksLine>> {
+    let (alone, memory) = (args.profile.alone()?, args.profile.memory());
+    let period = |profile: &Profile, k| -> anyhow::Result<f64> {
+        let mut scheduler = Scheduler::new(Schedule::Staleness(k), memory)?;
+        let (depth, iterations) = (args.profile.queue_depth(), args.iterations as usize);
+        let record = simulate(profile, &mut scheduler, depth, iterations)?;
+        Ok(record.period().map_or(0.0, |period| period.as_secs_f64()))
+    };
+    let smallest = |profile: &Profile| profile.minimal_staleness(memory, false, 0.0);
+    let best = [period(&alone, 1)?, period(&alone, smallest(&alone))?];
+    let powers = (0..)
+        .map(|power| 1 << power)
+        .take_while(|&ranks| ranks < team.ranks);
+    let line = |ranks| -> anyhow::Result<RanksLine> {
+        let team = Team { ranks, ..team };
+        let profile = team.profile(&alone);
+        let k = smallest(&profile);
+        let periods = [period(&profile, 1)?, period(&profile, k)?];
+        let share = |nth: usize| {
+            if periods[nth] > 0.0 {
+                best[nth] / periods[nth]
+            } else {
+                1.0
+            }
+        };
+        Ok(RanksLine {
+            ranks,
+            gradients: team.gradients().as_secs_f64(),
+            rows: team.rows().as_secs_f64(),
+            period_in_step: periods[0],
+            efficiency_in_step: share(0),
+            k,
+            period: periods[1],
+            efficiency: share(1),
+        })
+    };
+    powers.chain([team.ranks]).map(line).collect()
+}
+
+/// The lines as a table.
+fn scaling_text(lines: &[RanksLine]) -> String {
+    let heads = [
+        "ranks",
+        "gradients",
+        "rows",
+        "k",
+        "period",
+        "efficiency",
+        "k",
+        "period",
+        "efficiency",
+    ];
+    let mut rows = vec![heads.map(str::to_owned)];
+    let time = |seconds| format!("{:.3?}", Duration::from_secs_f64(seconds));
+    let percent = |share: f64| format!("{:.0} %", 100.0 * share);
+    rows.extend(lines.iter().map(|line| {
+        [
+            line.ranks.to_string(),
+            time(line.gradients),
+            time(line.rows),
+            "1".to_owned(),
+            time(line.period_in_step),
+            percent(line.efficiency_in_step),
+            line.k.to_string(),
+            time(line.period),
+            percent(line.efficiency),
+        ]
+    }));
+    format!("\n{}", table(&rows, |_| true))
+}
+
 #[derive(Debug, Serialize)]
 struct Simulation {
     stages: Profile,
@@ -100,6 +195,9 @@ struct Simulation {
     /// What the paper's recurrences with delayed fetches settle at, memory being on the host.
     #[serde(skip_serializing_if = "Option::is_none")]
     recurrences_k: Option<usize>,
+    /// What more ranks give.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    ranks: Vec<RanksLine>,
 }
 
 /// Runs the simulations.
@@ -148,6 +246,10 @@ pub(super) fn run(args: &SimulateArgs) -> anyhow::Result<()> {
         iterations: args.iterations,
         schedules: lines,
         recurrences_k,
+        ranks: match args.profile.team() {
+            Some(team) => scaling(args, team)?,
+            None => Vec::new(),
+        },
     };
     if args.gantt.is_some() || args.trace.is_some() {
         draw(args, &record(&args.schedule)?)?;
@@ -235,6 +337,9 @@ fn text(args: &SimulateArgs, simulation: &Simulation) -> String {
     if let Some(k) = simulation.recurrences_k {
         text +=
             &format!("\nThe paper's recurrences, fetching memory as late as possible: k = {k}.\n");
+    }
+    if !simulation.ranks.is_empty() {
+        text += &scaling_text(&simulation.ranks);
     }
     for path in [&args.gantt, &args.trace].into_iter().flatten() {
         text += &format!("written {}\n", path.display());

@@ -8,6 +8,7 @@ use indicatif::{HumanBytes, HumanCount, HumanDuration, ProgressBar, ProgressStyl
 use mspipe::console;
 use mspipe::device::ComputeDevice;
 use mspipe::pipeline::Stage;
+use mspipe::pipeline::ledger::Exchanged;
 use mspipe::pipeline::probe::{Probe, ProbeMeans};
 use mspipe::report::run::RunReportError;
 use mspipe::run_folder::{MachineUse, QueueSeconds, RunFolder, Summary};
@@ -51,7 +52,7 @@ impl Progress {
             folder: folder.clone(),
             title: timeline_title(session),
             epochs: config.training.epochs,
-            batch_size: config.training.batch_size,
+            batch_size: config.training.batch_events(),
             probes: Vec::new(),
             json,
         }
@@ -225,6 +226,10 @@ pub(super) fn print_summary(summary: &Summary, folder: &RunFolder) {
         &summary.stale_memory,
         summary.updater_rows,
     ));
+    if let Some(exchanged) = &summary.exchanged {
+        let iterations = summary.staleness.values().sum::<usize>();
+        console::news(exchange(exchanged, iterations));
+    }
     console::news(machine_use(&summary.machine_use));
     if let Some(link) = &summary.emulated_link {
         console::news(report::emulated(link));
@@ -242,6 +247,19 @@ pub(super) fn print_summary(summary: &Summary, folder: &RunFolder) {
         "written   {}",
         folder.path().join("summary.json").display()
     ));
+}
+
+/// What an iteration gave to other ranks.
+fn exchange(all: &Exchanged, iterations: usize) -> String {
+    let each = |sum: u64| sum / iterations.max(1) as u64;
+    let ms = |us: u64| each(us) as f64 / 1e3;
+    format!(
+        "exchange  {} of gradients in {:.2} ms and {} of rows in {:.2} ms an iteration, by rank 0",
+        HumanBytes(each(all.gradient_bytes)),
+        ms(all.gradient_us),
+        HumanBytes(each(all.row_bytes)),
+        ms(all.row_us)
+    )
 }
 
 /// Where the report is, or why there is none: the run itself is complete without it.

@@ -31,6 +31,8 @@ pub struct Dropout {
     /// Key of the draws: seed (two words) and a number that no other dropout of this
     /// run uses.
     pub key: [u32; 3],
+    /// Whether rows are drawn by other numbers than their own, which an operation is given with them.
+    pub by_rows: bool,
 }
 
 impl Dropout {
@@ -39,6 +41,7 @@ impl Dropout {
         drop_below: 0,
         scale: 1.0,
         key: [0; 3],
+        by_rows: false,
     };
 
     /// A dropout with `probability` in [0, 1), drawn from (`seed`, `stream`, `iteration`).
@@ -56,6 +59,7 @@ impl Dropout {
                 (seed >> 32) as u32,
                 iteration.wrapping_mul(16).wrapping_add(stream),
             ],
+            by_rows: false,
         }
     }
 

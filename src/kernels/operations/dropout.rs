@@ -4,7 +4,7 @@ use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn::backend::tensor::FloatTensor;
 use burn::backend::wgpu::{CubeBackend, into_contiguous};
 use burn::backend::{Autodiff, Backend, Dispatch, Flex, TensorMetadata, backend_extension};
-use burn::tensor::Tensor;
+use burn::tensor::{Int, Tensor};
 
 use crate::kernels::autodiff::differentiable;
 use crate::kernels::costs;
@@ -68,6 +68,30 @@ impl<B: DropoutKernel, C: CheckpointStrategy> DropoutKernel for Autodiff<B, C> {
             });
             [B::dropout(grad, dropout)]
         })
+    }
+}
+
+/// Rows by which dropouts are drawn where they are not those of the tensor: the same rows of a batch
+/// that several ranks share.
+#[derive(Debug, Clone)]
+pub struct DrawRows {
+    /// `[rows]`: the row of each row of the tensor.
+    pub row: Tensor<1, Int>,
+    /// Rows that there are, below 2^31.
+    pub of: usize,
+}
+
+/// [`dropout()`] of each row of `x` as if `x` had the row at the place that `by` says, bit for bit.
+pub fn dropout_by(x: Tensor<2>, dropout: Dropout, by: Option<&DrawRows>) -> Tensor<2> {
+    let Some(DrawRows { row, of }) = by.filter(|_| dropout != Dropout::OFF) else {
+        return self::dropout(x, dropout);
+    };
+    let device = x.device();
+    let ones = Tensor::<2>::ones([*of, x.dims()[1]], &device.clone().inner());
+    let factors = self::dropout(ones, dropout).select(0, row.clone());
+    match device.is_autodiff() {
+        true => x * Tensor::from_inner(factors),
+        false => x * factors,
     }
 }
 

@@ -6,7 +6,7 @@
 //! this operation works on the inputs themselves. The 1 carries the two biases.
 
 use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
-use burn::backend::ops::FloatTensorOps;
+use burn::backend::ops::{FloatTensorOps, IntTensorOps};
 use burn::backend::tensor::{FloatTensor, IntTensor};
 use burn::backend::wgpu::{CubeBackend, CubeTensor, into_contiguous};
 use burn::backend::{
@@ -107,6 +107,8 @@ pub struct AttentionTensors<B: Backend> {
     pub offsets: IntTensor<B>,
     /// Uses of each node row: slots.
     pub items: IntTensor<B>,
+    /// Row by which each root's dropouts are drawn, `[roots]`, if the dropout goes by it.
+    pub draw_row: IntTensor<B>,
 }
 
 /// Result and scores of the forward pass.
@@ -210,11 +212,38 @@ fn widths(shape: &AttentionShape) -> [u32; 5] {
 }
 
 /// The sizes uniform of the two kernels that take a root a workgroup.
-fn sizes(roots: usize, queries: usize, dropout: &Dropout) -> [u32; 8] {
+fn sizes(roots: usize, queries: usize, dropout: &Dropout) -> [u32; 12] {
     let [a, b, c] = dropout.key;
     let scale = dropout.scale.to_bits();
     let [roots, queries] = [roots, queries].map(|rows| rows as u32);
-    [roots, dropout.drop_below, scale, 0, a, b, c, queries]
+    let by_rows = dropout.by_rows.into();
+    [
+        roots,
+        dropout.drop_below,
+        scale,
+        0,
+        a,
+        b,
+        c,
+        queries,
+        by_rows,
+        0,
+        0,
+        0,
+    ]
+}
+
+/// The slots, and behind them the roots' draw rows where the dropout goes by them: one buffer, since a
+/// shader can bind only eight.
+fn slots_and_draws(slot: &CubeTensor, draw_row: &CubeTensor, dropout: &Dropout) -> CubeTensor {
+    if !dropout.by_rows {
+        return slot.clone();
+    }
+    let flat = |ints: &CubeTensor| {
+        let count = ints.shape().num_elements();
+        CubeBackend::int_reshape(ints.clone(), Shape::new([count]))
+    };
+    CubeBackend::int_cat(vec![flat(slot), flat(draw_row)], 0)
 }
 
 fn contiguous(tensors: AttentionTensors<CubeBackend>) -> AttentionTensors<CubeBackend> {
@@ -227,6 +256,7 @@ fn contiguous(tensors: AttentionTensors<CubeBackend>) -> AttentionTensors<CubeBa
         query_items: into_contiguous(tensors.query_items),
         offsets: into_contiguous(tensors.offsets),
         items: into_contiguous(tensors.items),
+        draw_row: into_contiguous(tensors.draw_row),
     }
 }
 
@@ -252,9 +282,11 @@ impl TemporalAttention for CubeBackend {
             edge,
             time,
             slot,
+            draw_row,
             ..
         } = contiguous(tensors);
         let (queries, roots) = (query.shape()[1], slot.shape()[0]);
+        let slot = slots_and_draws(&slot, &draw_row, &dropout);
         let out = wgsl::empty(&query, [shape.heads, roots, shape.width()]);
         let score = wgsl::empty(&query, [roots, shape.fanout * shape.heads]);
         wgsl::launch(
@@ -283,6 +315,7 @@ impl TemporalAttention for CubeBackend {
         // Gradients of the queries, then of all else, root by root.
         let of_queries = grad.shape().num_elements();
         let shares = wgsl::empty(&query, [of_queries + roots * side_width]);
+        let slot = slots_and_draws(&tensors.slot, &tensors.draw_row, &dropout);
         wgsl::launch(
             &BACKWARD,
             &constants(&shape, &query),
@@ -292,7 +325,7 @@ impl TemporalAttention for CubeBackend {
                 &tensors.node,
                 &tensors.edge,
                 &tensors.time,
-                &tensors.slot,
+                &slot,
                 &score,
                 &grad,
                 &shares,
@@ -349,12 +382,14 @@ fn with_numbers<T>(
         items: &ints(&tensors.items),
     };
     let slot = ints(&tensors.slot);
+    let draw_row = dropout.by_rows.then(|| ints(&tensors.draw_row));
     let input = cpu::AttentionInput {
         query: &floats(query),
         node: &floats(&tensors.node),
         edge: &floats(&tensors.edge),
         time: &floats(&tensors.time),
         slot: bytemuck::cast_slice(&slot),
+        draw_row: draw_row.as_deref(),
         shape,
         dropout,
     };
@@ -427,6 +462,7 @@ impl<B: TemporalAttention, C: CheckpointStrategy> TemporalAttention for Autodiff
             query_items: tensors.query_items,
             offsets: tensors.offsets,
             items: tensors.items,
+            draw_row: tensors.draw_row,
         };
         let output = B::temporal_attention(query.clone(), tensors.clone(), shape, dropout);
         let score = <Self as AutodiffBackend>::from_inner(output.score.clone());
@@ -470,6 +506,8 @@ pub struct AttentionSlots {
     pub query_uses: Uses,
     /// For each node row the flat slots (root * fanout + k) that read it.
     pub uses: Uses,
+    /// `[roots]`: the row by which each root's dropouts are drawn; none where that is its own number.
+    pub draw_row: Option<Tensor<1, Int>>,
 }
 
 /// For each head and root `sum_k dropout(softmax_k(leaky_relu(query . x_k))) x_k`,
@@ -500,6 +538,14 @@ pub fn temporal_attention(
         let of = [roots, queries, node.dims()[0], edge.dims()[0]];
         costs::temporal_attention(&shape, of, false)
     });
+    let dropout = Dropout {
+        by_rows: slots.draw_row.is_some() && dropout != Dropout::OFF,
+        ..dropout
+    };
+    // Any list, where none is read.
+    let draw_row = slots
+        .draw_row
+        .unwrap_or_else(|| slots.query_uses.items.clone());
     let output = Dispatch::temporal_attention(
         query.into_dispatch(),
         AttentionTensors {
@@ -511,6 +557,7 @@ pub fn temporal_attention(
             query_items: slots.query_uses.items.into_dispatch(),
             offsets: slots.uses.offsets.into_dispatch(),
             items: slots.uses.items.into_dispatch(),
+            draw_row: draw_row.into_dispatch(),
         },
         shape,
         dropout,

@@ -567,7 +567,7 @@ impl Parts {
             train_negatives: None,
             features: features.with_edge_scale(config.stream.edge_scale.clone()),
             layout: rules.layout(standing.ticks_per_unit),
-            batch_size: config.training.batch_size,
+            batch_size: config.training.batch_events(),
             seed: config.training.seed,
             histories: Arc::new(histories),
             eval_seed: config.eval_seed(),

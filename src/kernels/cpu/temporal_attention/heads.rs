@@ -144,13 +144,14 @@ impl HeadPair {
     pub(super) fn weigh(&mut self, slots: &Slots<'_>, root: usize, score: &[f32]) {
         let AttentionInput { dropout, shape, .. } = *slots.input;
         let valid = slots.valid.len();
+        let first_pair = slots.input.draw_row(root) * shape.fanout * shape.heads;
         let mut largest = [f32::MIN; 2];
         let places = self.weight.iter_mut().zip(&mut self.element);
         for (slot, (weight, element)) in slots.valid.iter().zip(places) {
             for (i, &head) in self.heads.iter().enumerate() {
                 let pair = slot.k * shape.heads + head;
                 weight[i] = score[pair];
-                element[i] = (root * shape.fanout * shape.heads + pair) as u32;
+                element[i] = (first_pair + pair) as u32;
                 largest[i] = largest[i].max(weight[i]);
             }
         }

@@ -42,6 +42,8 @@ pub(crate) struct AttentionInput<'a> {
     pub(crate) time: &'a [f32],
     /// `[roots, fanout]`; the query row is the same in all slots of a root.
     pub(crate) slot: &'a [Slot],
+    /// `[roots]`: rows by which dropouts are drawn, if not by the roots' own numbers.
+    pub(crate) draw_row: Option<&'a [i32]>,
     /// Widths.
     pub(crate) shape: AttentionShape,
     /// Dropout of the attention weights.
@@ -102,6 +104,12 @@ impl AttentionInput<'_> {
     #[inline(always)]
     pub(super) fn query_row(&self, root: usize) -> usize {
         self.slot[root * self.shape.fanout].query as usize
+    }
+
+    /// Row by which a root's dropouts are drawn.
+    #[inline(always)]
+    pub(super) fn draw_row(&self, root: usize) -> usize {
+        self.draw_row.map_or(root, |rows| rows[root] as usize)
     }
 
     /// The query of a query row.

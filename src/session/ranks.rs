@@ -1,0 +1,279 @@
+//! The ranks of a run: starts those that are threads of this process, joins those that MPI has started, and
+//! trains beside rank 0.
+
+use std::sync::Arc;
+use std::thread;
+
+use mspipe_datasets::Stop;
+use serde_json::{Map, Value};
+
+use super::opening::Begin;
+use super::stream::OpenStream;
+use super::{Session, SessionError};
+use crate::checkpoint::{Header, Loaded};
+use crate::config::{self, ConfigError, RunConfig};
+use crate::device::ComputeDevice;
+use crate::ranks::{Channel, Exchange, Launch, threads};
+use crate::train::error::TrainError;
+use crate::train::keeping::Keeping;
+use crate::train::ranks::Ranks;
+
+/// What the ranks of a run do.
+pub(super) struct Roles<C, B, W> {
+    /// Before anything is opened: whether rank 0 can begin.
+    pub(super) check: C,
+    /// On all ranks but rank 0.
+    pub(super) beside: B,
+    /// On rank 0.
+    pub(super) work: W,
+}
+
+/// Opens stream and device on each rank of a run and has each play its role. What is returned is rank
+/// 0's.
+///
+/// # Errors
+/// [`SessionError::Beside`] where this process has none of that; else those of rank 0.
+pub(super) fn on_ranks<T: Send>(
+    config: RunConfig,
+    begin: Begin,
+    stop: &Stop,
+    roles: Roles<
+        impl FnOnce(&RunConfig) -> Result<(), SessionError>,
+        impl Fn(&Session, &ComputeDevice, Ranks) -> Result<(), SessionError> + Sync,
+        impl FnOnce(&Session, &ComputeDevice, Option<Ranks>) -> Result<T, SessionError> + Send,
+    >,
+) -> Result<T, SessionError> {
+    if let Some(Launch::Mpi(asked)) = config.training.ranks {
+        return process::join(config, asked, begin, stop, roles);
+    }
+    let Roles {
+        check,
+        beside,
+        work,
+    } = roles;
+    check(&config)?;
+    config::start_threads(config.machine.threads)?;
+    let stream = OpenStream::open(config, begin, stop)?;
+    let session = &Session::checked(stream, stop.clone())?;
+    let ranks = session.config.training.ranks();
+    if ranks == 1 {
+        return session.with_device(|session, device| work(session, device, None));
+    }
+    let mut all = threads::ranks(ranks).into_iter();
+    let Some(first) = all.next() else {
+        unreachable!("there is more than one rank");
+    };
+    thread::scope(|scope| {
+        let beside = &beside;
+        for other in all {
+            // Its error ends rank 0, which says so.
+            scope.spawn(move || {
+                on_thread(session, other, |session, device, ranks| {
+                    ranks.map_or(Ok(()), |ranks| beside(session, device, ranks))
+                })
+            });
+        }
+        on_thread(session, first, work)
+    })
+}
+
+/// Does `work` on a thread pool of the rank's own: a worker that waits for another rank must not have begun
+/// that rank's work.
+fn on_thread<T: Send>(
+    session: &Session,
+    exchange: threads::Thread,
+    work: impl FnOnce(&Session, &ComputeDevice, Option<Ranks>) -> Result<T, SessionError> + Send,
+) -> Result<T, SessionError> {
+    let threads = (rayon::current_num_threads() / exchange.size()).max(1);
+    let exchange: Arc<dyn Exchange> = Arc::new(exchange);
+    let ranks = Ranks::of(exchange.clone());
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
+    let done = match pool {
+        Ok(pool) => pool.install(|| {
+            agree(session, &*exchange)?;
+            session.with_device(|session, device| {
+                check_device(device)?;
+                work(session, device, ranks)
+            })
+        }),
+        Err(error) => Err(SessionError::Config(ConfigError::Threads {
+            threads,
+            reason: error.to_string(),
+        })),
+    };
+    if let Err(error) = &done {
+        exchange.end(Some(&error.to_string()));
+    }
+    done
+}
+
+/// Ranks that are threads share the processor, not a GPU.
+fn check_device(device: &ComputeDevice) -> Result<(), SessionError> {
+    match device.kernels {
+        None => Ok(()),
+        Some(_) => Err(SessionError::Config(ConfigError::Range {
+            option: "device",
+            found: device.adapter.clone(),
+            expected: "cpu with --ranks threads:R, whose ranks are threads of one process",
+        })),
+    }
+}
+
+/// A build that knows no MPI.
+#[cfg(not(feature = "mpi"))]
+mod process {
+    use super::{Begin, Roles, RunConfig, SessionError, Stop};
+    use crate::config::ConfigError;
+
+    pub(super) fn join<T, C, B, W>(
+        _: RunConfig,
+        _: Option<usize>,
+        _: Begin,
+        _: &Stop,
+        _: Roles<C, B, W>,
+    ) -> Result<T, SessionError> {
+        Err(SessionError::Config(ConfigError::Range {
+            option: "ranks",
+            found: "mpi".to_owned(),
+            expected: "threads:R: this program was built without MPI (cargo build --features mpi)",
+        }))
+    }
+}
+
+/// A process of an MPI job.
+#[cfg(feature = "mpi")]
+mod process {
+    use super::{
+        Arc, Begin, ComputeDevice, Exchange, Launch, OpenStream, Ranks, Roles, RunConfig, Session,
+        SessionError, Stop, agree, config,
+    };
+    use crate::ranks::RankError;
+    use crate::ranks::mpi::World;
+
+    /// Plays this process's role.
+    pub(super) fn join<T: Send>(
+        mut config: RunConfig,
+        asked: Option<usize>,
+        begin: Begin,
+        stop: &Stop,
+        roles: Roles<
+            impl FnOnce(&RunConfig) -> Result<(), SessionError>,
+            impl Fn(&Session, &ComputeDevice, Ranks) -> Result<(), SessionError> + Sync,
+            impl FnOnce(&Session, &ComputeDevice, Option<Ranks>) -> Result<T, SessionError> + Send,
+        >,
+    ) -> Result<T, SessionError> {
+        let world = World::enter().map_err(SessionError::Mpi)?;
+        let exchange: Arc<dyn Exchange> = Arc::new(world.process());
+        let (rank, size) = (exchange.rank(), exchange.size());
+        config.training.ranks = Some(Launch::Mpi(Some(size)));
+        let Roles {
+            check,
+            beside,
+            work,
+        } = roles;
+        // Rank 0 has something to keep, and the others have to help.
+        let _unfinished = stop.unfinished();
+        let played = || {
+            if let Some(asked) = asked.filter(|&asked| asked != size) {
+                return Err(SessionError::Mpi(format!(
+                    "found {size} processes, expected {asked} (--ranks mpi:{size} for these; with --resume they \
+                     share the run's batches anew)"
+                )));
+            }
+            if rank == 0 {
+                check(&config)?;
+            }
+            config::start_threads(config.machine.threads)?;
+            let stream = OpenStream::open(config, begin, stop)?;
+            let session = Session::checked(stream, stop.clone())?;
+            agree(&session, &*exchange)?;
+            let ranks = Ranks::of(exchange.clone());
+            session.with_device(|session, device| match ranks {
+                Some(ranks) if rank > 0 => beside(session, device, ranks).map(|()| None),
+                ranks => work(session, device, ranks).map(Some),
+            })
+        };
+        let done = played();
+        let failed = done.as_ref().err().map(ToString::to_string);
+        let ended = exchange.end(failed.as_deref());
+        match done {
+            Ok(Some(of_rank_0)) => Ok(of_rank_0),
+            Ok(None) => Err(SessionError::Beside),
+            // Whoever failed says so, and rank 0.
+            Err(error) => match ended {
+                Some(RankError::Ended { rank: other, .. }) if rank > 0 && other != rank => {
+                    Err(SessionError::Beside)
+                }
+                _ => Err(error),
+            },
+        }
+    }
+}
+
+/// Refuses ranks whose settings, streams or versions differ, on all of them.
+///
+/// # Errors
+/// [`SessionError::Uneven`]; when a rank has ended.
+fn agree(session: &Session, exchange: &dyn Exchange) -> Result<(), SessionError> {
+    let own = decisive(session).map_err(|error| SessionError::Mpi(error.to_string()))?;
+    let text = Value::Object(own).to_string().into_bytes();
+    let all = exchange
+        .all_gather(Channel::Steps, text)
+        .map_err(TrainError::from)?;
+    let read = |bytes: &Vec<u8>| -> Map<String, Value> {
+        serde_json::from_slice(bytes).unwrap_or_default()
+    };
+    let expected = read(&all[0]);
+    for (rank, bytes) in all.iter().enumerate() {
+        let found = read(bytes);
+        let differing = expected
+            .iter()
+            .find(|(name, value)| found.get(*name) != Some(value));
+        if let Some((name, value)) = differing {
+            return Err(SessionError::Uneven {
+                rank,
+                name: name.clone(),
+                found: found.get(name).unwrap_or(&Value::Null).to_string(),
+                expected: value.to_string(),
+            });
+        }
+    }
+    Ok(())
+}
+
+/// What decides the numbers of a run: settings, stream, version; not where the stream lies, nor the machine.
+fn decisive(session: &Session) -> Result<Map<String, Value>, serde_json::Error> {
+    let usual = RunConfig::default();
+    let mut config = session.config.clone();
+    config.source = usual.source;
+    config.machine = usual.machine;
+    config.output = usual.output;
+    config.device = usual.device;
+    let mut all = config.by_name()?;
+    all.insert("stream".to_owned(), serde_json::to_value(&session.data)?);
+    let version = Header::new(0, 0, Value::Null).producer;
+    all.insert("version".to_owned(), Value::String(version));
+    Ok(all)
+}
+
+impl Session {
+    /// Trains beside rank 0, from a checkpoint if there is one.
+    pub(super) fn train_beside(
+        &self,
+        from: Option<Loaded>,
+        device: &ComputeDevice,
+        ranks: Ranks,
+    ) -> Result<(), SessionError> {
+        let mut training = self.training(&device.device)?.with(Some(ranks));
+        if let Some(Loaded {
+            checkpoint, path, ..
+        }) = from
+        {
+            training
+                .resume(checkpoint)
+                .map_err(|error| SessionError::Resume { path, error })?;
+        }
+        training.keeping = Keeping::new(self.config.machine.checkpoint_every);
+        Ok(training.run_beside()?)
+    }
+}

@@ -1,0 +1,336 @@
+//! A batch that several ranks train together: which events are a rank's, what all of them write, and
+//! whose rows travel for it.
+//!
+//! Memory, mail and times are the same on all ranks. Each rank lays out the events of the whole batch as
+//! far as memory needs them, so that all know the same last writers, mail and times, numbered as one
+//! process would number them; only updated rows have to travel. What a row becomes depends on its node, time,
+//! memory and mail alone, so the rank that takes the first event that asks for it sends it.
+//!
+//! Invariants: a draw is keyed by what it is for in the whole batch; nothing that is written depends on the
+//! number of ranks, but for the rounding of weights.
+
+use std::ops::Range;
+
+use burn::tensor::{Device, Int, Tensor, TensorData};
+
+use super::pass::{Pass, Sampling};
+use super::upload;
+use crate::batch::{EventBatch, Layout, MfgScratch};
+use crate::graph::{EventId, Queries};
+use crate::kernels::dropout::DrawRows;
+use crate::memory::MemoryRequest;
+use crate::memory::node_times::{FetchedTimes, NodeTimes};
+use crate::memory::write_back::WriteBack;
+
+/// A rank's part of each batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Share {
+    /// The rank, from 0.
+    pub(super) rank: usize,
+    /// All ranks.
+    pub(super) ranks: usize,
+}
+
+/// A rank's events of a batch.
+#[derive(Debug, Clone, PartialEq)]
+struct OwnEvents {
+    /// Counted from the batch's first.
+    events: Range<usize>,
+    /// Their share of the batch.
+    weight: f32,
+}
+
+impl Share {
+    /// Events that each rank takes of a batch of `whole`; its last ranks get fewer or none.
+    fn each(self, whole: usize) -> usize {
+        whole.div_ceil(self.ranks).max(1)
+    }
+
+    /// Where in a batch of `events` events, of which a whole batch has `whole`, each rank's are.
+    pub(super) fn all(self, events: usize, whole: usize) -> impl Iterator<Item = Range<usize>> {
+        let each = self.each(whole);
+        (0..self.ranks).map(move |rank| {
+            let begin = (rank * each).min(events);
+            begin..(begin + each).min(events)
+        })
+    }
+
+    /// The rank's own of `events` events, where a whole batch has `whole`. A rank without events takes
+    /// the last one of another rank, which then counts nothing: what it gives has the shape of all.
+    fn of(self, events: usize, whole: usize) -> OwnEvents {
+        let each = self.each(whole);
+        let begin = (self.rank * each).min(events);
+        let own = begin..(begin + each).min(events);
+        let weight = own.len() as f32 / events.max(1) as f32;
+        let events = match own.is_empty() {
+            true => events.saturating_sub(1)..events,
+            false => own,
+        };
+        OwnEvents { events, weight }
+    }
+}
+
+/// What a rank knows of the whole batch, beside its own part of it.
+#[derive(Debug)]
+pub(super) struct Joint {
+    /// Of all events, without past events: what is written, and which mail is sent.
+    layout: Layout,
+    /// All events.
+    whole: EventBatch,
+    /// Where in it are those of this rank, of which there may be none.
+    own: Range<usize>,
+    /// Of each of the layout's rows that an event has, the rank that sends it and its row there.
+    places: Vec<Option<Place>>,
+    rank: usize,
+    /// Features of all events, `[events, edge width]`.
+    edge: Vec<f32>,
+    times: FetchedTimes,
+    /// Share of the batch that the rank's gradients have.
+    pub(super) weight: f32,
+    draws: Vec<i32>,
+    drawn: usize,
+}
+
+/// Where a row comes from.
+#[derive(Debug, Clone, Copy)]
+struct Place {
+    rank: usize,
+    /// Row in the layout of that rank, where that is this one.
+    own: Option<i32>,
+}
+
+/// What is written of a joint batch, and from whom its rows come.
+#[derive(Debug)]
+pub(super) struct JointUpdate {
+    pub(super) back: WriteBack,
+    /// This rank's rows, in the order in which they are sent.
+    own: Vec<i32>,
+    pub(super) senders: Senders,
+}
+
+/// The rank that sends each row of an update.
+#[derive(Debug)]
+pub(super) struct Senders(pub(super) Vec<usize>);
+
+impl Pass {
+    /// Lays out a rank's share of the batch of an iteration, and of the whole batch what all write.
+    pub(super) fn lay_out_share(
+        &self,
+        whole: &EventBatch,
+        share: Share,
+        scratch: &mut MfgScratch,
+    ) -> (EventBatch, Layout, Joint) {
+        let sampling = &*self.sampling;
+        let first = whole.events.start;
+        let past = |roots: Queries<'_>, request| sampling.past(roots, request, first, self.epoch);
+        let own = share.of(whole.events.len(), sampling.batch_size);
+        let batch = whole.part(own.events.clone());
+        let rule = &sampling.layout;
+        let roots = batch.roots();
+        let layout = Layout::of_roots(roots.queries(), batch.events.clone(), rule, past, scratch);
+        // Negatives have rows that dropouts are drawn by where there is no layer above them.
+        let all_roots = match rule.layers {
+            0 => whole.roots(),
+            _ => whole.ends(),
+        };
+        let of_all = Layout::of_memory(whole, &all_roots, rule, past, scratch);
+        let (draws, drawn) = draws(
+            rule.layers,
+            whole.events.len(),
+            &own.events,
+            [&layout, &of_all],
+        );
+        let joint = Joint {
+            places: places(
+                &of_all,
+                &layout,
+                whole.events.len(),
+                &own.events,
+                share,
+                sampling,
+            ),
+            rank: share.rank,
+            layout: of_all,
+            own: match own.weight > 0.0 {
+                true => own.events.clone(),
+                false => 0..0,
+            },
+            whole: whole.clone(),
+            edge: Vec::new(),
+            times: FetchedTimes::default(),
+            weight: own.weight,
+            draws,
+            drawn,
+        };
+        (batch, layout, joint)
+    }
+}
+
+/// The root of the whole batch that root `root` of a rank's `own` events is; src, dst and negatives of
+/// either follow each other.
+fn whole_root(root: usize, events: usize, own: &Range<usize>) -> usize {
+    root / own.len() * events + own.start + root % own.len()
+}
+
+/// Of each row of the whole batch's layout, who sends it: whoever takes the event that asks for it first.
+fn places(
+    of_all: &Layout,
+    layout: &Layout,
+    events: usize,
+    own: &Range<usize>,
+    share: Share,
+    sampling: &Sampling,
+) -> Vec<Option<Place>> {
+    let each = share.each(sampling.batch_size);
+    let mut places: Vec<Option<Place>> = vec![None; of_all.innermost().rows()];
+    let ends = of_all.root_row.iter().take(2 * events).enumerate();
+    for (root, &row) in ends {
+        let (side, event) = (root / events, root % events);
+        places[row as usize].get_or_insert_with(|| {
+            let rank = event / each;
+            let at = (rank == share.rank).then(|| side * own.len() + event - own.start);
+            Place {
+                rank,
+                own: at.map(|root| layout.root_row[root]),
+            }
+        });
+    }
+    places
+}
+
+/// The rows of the whole batch by which a rank's dropouts are drawn, and how many there are: those of its
+/// roots for a model with layers, else of its rows.
+fn draws(
+    layers: usize,
+    events: usize,
+    own: &Range<usize>,
+    [layout, of_all]: [&Layout; 2],
+) -> (Vec<i32>, usize) {
+    let roots = 0..layout.root_row.len();
+    let whole = |root| whole_root(root, events, own);
+    if layers > 0 {
+        let rows = roots.map(|root| whole(root) as i32);
+        return (rows.collect(), 3 * events);
+    }
+    let mut rows = vec![0; layout.innermost().rows()];
+    for root in roots {
+        rows[layout.root_row[root] as usize] = of_all.root_row[whole(root)];
+    }
+    (rows, of_all.innermost().rows())
+}
+
+impl Joint {
+    /// Gathers the features of the batch's events.
+    pub(super) fn fetch_features(&mut self, sampling: &Sampling) {
+        let ids = self.whole.events.clone().map(|id| EventId(id as u32));
+        let ids: Vec<EventId> = ids.collect();
+        self.edge = sampling.features.edge_rows(&ids).first(ids.len());
+    }
+
+    /// Reads the times of the batch's rows, when its memory is read.
+    pub(super) fn read(&mut self, times: &NodeTimes) {
+        let innermost = self.layout.innermost();
+        self.times = times.fetch(MemoryRequest {
+            rows: Queries {
+                node: &innermost.node,
+                time: &innermost.query_time,
+            },
+            ..MemoryRequest::default()
+        });
+    }
+
+    /// The batch of all ranks.
+    pub(super) fn whole(&self) -> &EventBatch {
+        &self.whole
+    }
+
+    /// Where in it this rank's events are.
+    pub(super) fn own(&self) -> Range<usize> {
+        self.own.clone()
+    }
+
+    /// What is written, by all ranks.
+    pub(super) fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    /// The rows that the rank's dropouts are drawn by.
+    pub(super) fn draw_rows(&mut self, device: &Device) -> DrawRows {
+        let rows = std::mem::take(&mut self.draws);
+        let count = rows.len();
+        DrawRows {
+            row: upload::ints(rows, [count], device),
+            of: self.drawn,
+        }
+    }
+
+    /// What the batch writes, once its memory has been read.
+    pub(super) fn into_update(self) -> JointUpdate {
+        let rows = self.layout.innermost().rows();
+        let Layout {
+            last_writers,
+            mail_routing,
+            ..
+        } = self.layout;
+        let back = WriteBack::new(last_writers, mail_routing, self.times, self.edge, rows);
+        let places = back.rows().iter().map(|&row| self.places[row as usize]);
+        let (mut own, mut senders) = (Vec::new(), Vec::new());
+        for place in places {
+            let Some(place) = place else {
+                unreachable!("what is written is of an event");
+            };
+            senders.push(place.rank);
+            own.extend(place.own.filter(|_| place.rank == self.rank));
+        }
+        JointUpdate {
+            back,
+            own,
+            senders: Senders(senders),
+        }
+    }
+}
+
+impl JointUpdate {
+    /// This rank's rows out of its updated ones, `[rows, width]`; one that nobody asks for if there are none.
+    pub(super) fn select(&self, updated: Tensor<2>) -> Tensor<2> {
+        let rows = match self.own.as_slice() {
+            [] => &[0],
+            own => own,
+        };
+        let data = TensorData::new(rows.to_vec(), [rows.len()]);
+        let rows = Tensor::<1, Int>::from_data(data, &updated.device());
+        updated.select(0, rows)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shares_cover_a_batch_once_and_weigh_what_they_have() {
+        for (ranks, whole, events) in [(2, 300, 300), (4, 600, 450), (4, 600, 1), (3, 9, 7)] {
+            let shares: Vec<OwnEvents> = (0..ranks)
+                .map(|rank| Share { rank, ranks }.of(events, whole))
+                .collect();
+            let with_events = shares.iter().filter(|share| share.weight > 0.0);
+            let mut next = 0;
+            for share in with_events {
+                assert_eq!(share.events.start, next);
+                next = share.events.end;
+            }
+            assert_eq!(next, events);
+            let sum: f32 = shares.iter().map(|share| share.weight).sum();
+            assert!((sum - 1.0).abs() < 1e-6, "{sum}");
+            // Nobody has nothing to show for.
+            assert!(shares.iter().all(|share| !share.events.is_empty()));
+        }
+    }
+
+    #[test]
+    fn roots_of_a_share_are_those_of_the_batch() {
+        // Events 2 and 3 of 5: src 2, 3, dst 7, 8, negatives 12, 13.
+        let roots: Vec<usize> = (0..6).map(|root| whole_root(root, 5, &(2..4))).collect();
+        assert_eq!(roots, [2, 3, 7, 8, 12, 13]);
+    }
+}

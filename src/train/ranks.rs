@@ -1,0 +1,291 @@
+//! What a rank gives to the others in training, and gets from them.
+//!
+//! Three things travel: once an iteration gradients and loss, as one buffer; once an iteration the updated
+//! rows of the nodes that the batch writes; and what has to be agreed on, since it depends on time: whether to
+//! stop, whether a checkpoint is due. Mail, times and negatives never do, each rank makes them itself.
+//!
+//! Invariant: numbers are added in the order of the ranks, on the host.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use burn::module::{Module, ModuleVisitor, Param};
+use burn::optim::GradientsParams;
+use burn::tensor::{Device, Tensor, TensorData};
+
+use super::error::StageError;
+use super::joint::{Senders, Share};
+use super::upload::read;
+use crate::batch::EventBatch;
+use crate::eval::{BatchScores, Rank};
+use crate::memory::MemoryError;
+use crate::model::LinkModel;
+use crate::pipeline::ledger::Exchanged;
+use crate::ranks::{Channel, Exchange, RankError};
+
+/// A rank of a run that has several.
+#[derive(Clone)]
+pub struct Ranks {
+    exchange: Arc<dyn Exchange>,
+    exchanged: Arc<Mutex<PerIteration>>,
+}
+
+/// What each iteration has exchanged since it was asked for last.
+#[derive(Default)]
+struct PerIteration {
+    gradients: Vec<(u64, Duration)>,
+    rows: Vec<(u64, Duration)>,
+}
+
+impl Ranks {
+    /// The rank that `exchange` connects to others; none if it is alone.
+    pub fn of(exchange: Arc<dyn Exchange>) -> Option<Ranks> {
+        (exchange.size() > 1).then(|| Ranks {
+            exchange,
+            exchanged: Arc::default(),
+        })
+    }
+
+    /// What the last iterations, one after the other, have exchanged.
+    pub(super) fn take_exchanged(&self) -> Vec<Exchanged> {
+        let PerIteration { gradients, rows } = std::mem::take(&mut *self.exchanged());
+        let us = |time: Duration| time.as_micros() as u64;
+        let both = gradients.into_iter().zip(rows);
+        let lines = both.map(|(gradients, rows)| Exchanged {
+            gradient_bytes: gradients.0,
+            gradient_us: us(gradients.1),
+            row_bytes: rows.0,
+            row_us: us(rows.1),
+        });
+        lines.collect()
+    }
+
+    fn exchanged(&self) -> MutexGuard<'_, PerIteration> {
+        self.exchanged
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Its part of each batch.
+    pub(super) fn share(&self) -> Share {
+        Share {
+            rank: self.exchange.rank(),
+            ranks: self.exchange.size(),
+        }
+    }
+
+    /// Whether it writes down what the run gives.
+    pub fn records(&self) -> bool {
+        self.exchange.rank() == 0
+    }
+
+    /// Whether any rank says so, of each of these.
+    ///
+    /// # Errors
+    /// When a rank has ended.
+    pub(super) fn any<const N: usize>(&self, own: [bool; N]) -> Result<[bool; N], RankError> {
+        let own = own.map(u8::from).to_vec();
+        let all = self.exchange.all_gather(Channel::Steps, own)?;
+        Ok(std::array::from_fn(|nth| {
+            all.iter()
+                .any(|of| of.get(nth).is_some_and(|&says| says != 0))
+        }))
+    }
+
+    /// The rows of an update, `[rows, width]`, of which this rank has `own`, in the order of the rows.
+    ///
+    /// # Errors
+    /// When a rank has ended, or sent another number of rows.
+    pub(super) fn rows(
+        &self,
+        mut own: Vec<f32>,
+        senders: &Senders,
+        width: usize,
+    ) -> Result<Vec<f32>, RankError> {
+        let (rank, ranks) = (self.exchange.rank(), self.exchange.size());
+        let mut counts = vec![0; ranks];
+        senders.0.iter().for_each(|&sender| counts[sender] += 1);
+        // Of none that are its own, one was read.
+        own.truncate(counts[rank] * width);
+        let (begin, given) = (Instant::now(), 4 * own.len() as u64);
+        let bytes = bytemuck::cast_slice(&own).to_vec();
+        let all = self.exchange.all_gather(Channel::Rows, bytes)?;
+        self.exchanged().rows.push((given, begin.elapsed()));
+        for (rank, (bytes, count)) in all.iter().zip(counts).enumerate() {
+            let (found, expected) = (bytes.len(), 4 * count * width);
+            if found != expected {
+                return Err(RankError::Uneven {
+                    rank,
+                    found,
+                    expected,
+                });
+            }
+        }
+        let mut next: Vec<_> = all
+            .iter()
+            .map(|bytes| bytes.chunks_exact(4 * width))
+            .collect();
+        let rows = senders.0.iter().filter_map(|&sender| next[sender].next());
+        let numbers = rows.flat_map(|row| row.as_chunks().0);
+        Ok(numbers.map(|&bytes| f32::from_ne_bytes(bytes)).collect())
+    }
+
+    /// The scores of consecutive batches, of which `own` has those of this rank's events, with the ranks of
+    /// the events where they are ranked; `whole` is what a whole batch has.
+    ///
+    /// # Errors
+    /// When a rank has ended, or gave another number of scores.
+    pub(super) fn scores(
+        &self,
+        batches: &[EventBatch],
+        whole: usize,
+        (own, ranked): (Vec<BatchScores>, Option<Vec<Rank>>),
+    ) -> Result<(Vec<BatchScores>, Option<Vec<Rank>>), RankError> {
+        let share = self.share();
+        let shares = |batch: &EventBatch| share.all(batch.events.len(), whole);
+        let mut bytes = Vec::new();
+        for (batch, scores) in batches.iter().zip(&own) {
+            let events = shares(batch).nth(share.rank).unwrap_or_default().len();
+            // One that counts nothing may be before them.
+            bytes.extend_from_slice(bytemuck::cast_slice(&scores.positive[..events]));
+            bytes.extend_from_slice(bytemuck::cast_slice(&scores.negative[..events]));
+        }
+        for rank in ranked.iter().flatten() {
+            bytes.extend(rank.reciprocal.to_ne_bytes());
+            bytes.extend((rank.candidates as u64).to_ne_bytes());
+        }
+        let all = self.exchange.all_gather(Channel::Steps, bytes)?;
+        let each = 8 + if ranked.is_some() { 16 } else { 0 };
+        for (rank, bytes) in all.iter().enumerate() {
+            let events = |batch| shares(batch).nth(rank).unwrap_or_default().len();
+            let (found, expected) = (
+                bytes.len(),
+                each * batches.iter().map(events).sum::<usize>(),
+            );
+            if found != expected {
+                return Err(RankError::Uneven {
+                    rank,
+                    found,
+                    expected,
+                });
+            }
+        }
+        let mut rest: Vec<&[u8]> = all.iter().map(Vec::as_slice).collect();
+        let of_batch = |batch: &EventBatch| {
+            let mut scores = BatchScores::default();
+            for (rest, events) in rest.iter_mut().zip(shares(batch)) {
+                scores
+                    .positive
+                    .extend(taken(rest, events.len(), f32::from_ne_bytes));
+                scores
+                    .negative
+                    .extend(taken(rest, events.len(), f32::from_ne_bytes));
+            }
+            scores
+        };
+        let scores = batches.iter().map(of_batch).collect();
+        let of_event = |bytes: [u8; 16]| {
+            let (halves, _) = bytes.as_chunks();
+            Rank {
+                reciprocal: f64::from_ne_bytes(halves[0]),
+                candidates: u64::from_ne_bytes(halves[1]) as usize,
+            }
+        };
+        let of_batch = |batch: &EventBatch| {
+            let shares = rest.iter_mut().zip(shares(batch));
+            let ranks = shares.flat_map(|(rest, events)| taken(rest, events.len(), of_event));
+            ranks.collect::<Vec<Rank>>()
+        };
+        let ranks = ranked.map(|_| batches.iter().flat_map(of_batch).collect());
+        Ok((scores, ranks))
+    }
+
+    /// Loss and gradients of a batch: the sums of what all ranks have, each with the `weight` of its
+    /// events.
+    ///
+    /// # Errors
+    /// When a rank has ended, or the device does not hand them over.
+    pub(super) fn sum(
+        &self,
+        model: &LinkModel,
+        (loss, gradients): (Tensor<1>, GradientsParams),
+        weight: f32,
+    ) -> Result<(Tensor<1>, GradientsParams), StageError> {
+        let device = loss.device();
+        let mut flat = Flat {
+            gradients,
+            numbers: Vec::new(),
+            present: Vec::new(),
+        };
+        model.visit(&mut flat);
+        flat.numbers.push(loss);
+        let unreadable = |error| MemoryError::Device(format!("{error}"));
+        let mut numbers = read(Tensor::cat(flat.numbers, 0)).map_err(unreadable)?;
+        numbers.iter_mut().for_each(|number| *number *= weight);
+        let loss = numbers.len() - 1;
+        numbers.extend(flat.present);
+        let (begin, given) = (Instant::now(), 4 * numbers.len() as u64);
+        self.exchange.sum(Channel::Steps, &mut numbers)?;
+        self.exchanged().gradients.push((given, begin.elapsed()));
+        let mut summed = Summed {
+            numbers: &numbers[..loss],
+            present: &numbers[loss + 1..],
+            device: &device,
+            gradients: GradientsParams::new(),
+        };
+        model.visit(&mut summed);
+        let loss = Tensor::from_data(TensorData::new(vec![numbers[loss]], [1]), &device);
+        Ok((loss, summed.gradients))
+    }
+}
+
+/// The first `count` of what `rest` begins with.
+fn taken<const N: usize, T>(rest: &mut &[u8], count: usize, read: impl Fn([u8; N]) -> T) -> Vec<T> {
+    let (first, others) = rest.split_at(count * N);
+    *rest = others;
+    first
+        .as_chunks()
+        .0
+        .iter()
+        .map(|&bytes| read(bytes))
+        .collect()
+}
+
+/// Takes all gradients of a module, each flat; zeros for a parameter without one.
+struct Flat {
+    gradients: GradientsParams,
+    numbers: Vec<Tensor<1>>,
+    /// 1 for each that there is.
+    present: Vec<f32>,
+}
+
+impl ModuleVisitor for Flat {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        let gradient = self.gradients.remove::<D>(param.id);
+        self.present.push(f32::from(gradient.is_some()));
+        let gradient = gradient.unwrap_or_else(|| param.val().inner().zeros_like());
+        self.numbers.push(gradient.reshape([-1]));
+    }
+}
+
+/// Puts them back, in the same order; none for a parameter that has none on any rank.
+struct Summed<'a> {
+    numbers: &'a [f32],
+    present: &'a [f32],
+    device: &'a Device,
+    gradients: GradientsParams,
+}
+
+impl ModuleVisitor for Summed<'_> {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        let shape = param.shape();
+        let (own, rest) = self.numbers.split_at(shape.num_elements());
+        let ranks = self.present[0];
+        (self.numbers, self.present) = (rest, &self.present[1..]);
+        if ranks > 0.0 {
+            let data = TensorData::new(own.to_vec(), shape);
+            let gradient = Tensor::<D>::from_data(data, self.device);
+            self.gradients.register(param.id, gradient);
+        }
+    }
+}

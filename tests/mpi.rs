@@ -1,0 +1,161 @@
+//! Ranks that are processes of an MPI job, as `mpirun` starts them: the bits of threads, and how each kind of
+//! end looks. Needs `mpirun`.
+
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+#![cfg(unix)]
+
+use std::fs;
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::Instant;
+
+use program::{Ended, GLANCE, PATIENCE, Program, watched};
+
+/// The program in a folder of its own.
+#[allow(dead_code, reason = "shared with the tests without MPI")]
+mod program;
+
+/// A run, without the number of ranks and the batch.
+const TRAIN: &str = "train --data synthetic:wikipedia:scale=0.02 --device cpu --edge-features random:4 --width 16 \
+                     --time-width 8 --fanout 4 --model tgn --limit-events 1658 --threads 1 --schedule staleness:2 \
+                     --memory host";
+
+/// Starts a job: each of `parts` is a process with these arguments.
+fn job(program: &Program, parts: &[String]) -> Child {
+    let mut command = Command::new("mpirun");
+    command.args(["--allow-run-as-root", "--oversubscribe"]);
+    for (nth, part) in parts.iter().enumerate() {
+        if nth > 0 {
+            command.arg(":");
+        }
+        command.args(["-n", "1", env!("CARGO_BIN_EXE_mspipe")]);
+        command.args(part.split_whitespace());
+    }
+    command
+        .current_dir(program.folder.path())
+        .env("MSPIPE_CACHE_DIR", program.path("cache"))
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap()
+}
+
+fn run(program: &Program, parts: &[String]) -> Ended {
+    watched(job(program, parts), &parts.join(" : "))
+}
+
+/// Two equal processes that train into `out`.
+fn pair(out: &str, options: &str) -> Vec<String> {
+    vec![format!("{TRAIN} --batch-size 30 --ranks mpi --out {out} {options}"); 2]
+}
+
+fn weights(program: &Program, run: &str) -> Vec<u8> {
+    fs::read(program.path(&format!("{run}/weights.safetensors"))).unwrap()
+}
+
+#[test]
+fn processes_give_the_bits_of_threads() {
+    let program = Program::new();
+    let threads = program.run(&format!(
+        "{TRAIN} --batch-size 30 --ranks threads:2 --epochs 2 --out threads"
+    ));
+    assert_eq!(threads.code, Some(0), "{}", threads.stderr);
+    let processes = run(&program, &pair("processes", "--epochs 2"));
+    assert_eq!(processes.code, Some(0), "{}", processes.stderr);
+    assert!(weights(&program, "threads") == weights(&program, "processes"));
+    let test = |run: &str| program.json(&format!("{run}/summary.json"))["test"].clone();
+    assert_eq!(test("threads"), test("processes"));
+    // One rank speaks.
+    assert_eq!(
+        processes.stdout.matches("written   ").count(),
+        1,
+        "{}",
+        processes.stdout
+    );
+}
+
+#[test]
+fn ranks_that_differ_are_refused() {
+    let program = Program::new();
+    let mut parts = pair("run", "--epochs 1");
+    parts[1] += " --seed 5";
+    let ended = run(&program, &parts);
+    assert_ne!(ended.code, Some(0));
+    let said = "rank 1 has seed 5, rank 0 has 0";
+    assert_eq!(ended.stderr.matches(said).count(), 1, "{}", ended.stderr);
+    assert!(!program.path("run/metrics.jsonl").exists());
+}
+
+#[test]
+fn an_error_on_one_rank_ends_all() {
+    let program = Program::new();
+    let mut parts = pair("run", "--epochs 1");
+    parts[1] = parts[1].replace("synthetic:wikipedia:scale=0.02", "none.csv");
+    let ended = run(&program, &parts);
+    assert_ne!(ended.code, Some(0));
+    assert!(
+        ended.stderr.contains("rank 1 ended: none.csv"),
+        "{}",
+        ended.stderr
+    );
+}
+
+/// Processes that a process has started.
+fn children(of: u32) -> Vec<u32> {
+    let read = fs::read_to_string(format!("/proc/{of}/task/{of}/children"));
+    let list = read.unwrap_or_default();
+    list.split_whitespace()
+        .filter_map(|pid| pid.parse().ok())
+        .collect()
+}
+
+/// Starts two ranks, sends `signal` to the second one when there is a checkpoint, and waits for the end.
+fn signalled(program: &Program, out: &str, signal: &str) -> Ended {
+    let mut job = job(program, &pair(out, "--epochs 60 --checkpoint-every 5"));
+    let checkpoint = program.path(&format!("{out}/checkpoint.safetensors"));
+    let begin = Instant::now();
+    while !checkpoint.exists() {
+        assert!(job.try_wait().unwrap().is_none(), "it ended before");
+        assert!(begin.elapsed() < PATIENCE, "no checkpoint comes");
+        thread::sleep(GLANCE);
+    }
+    let ranks = children(job.id());
+    assert_eq!(ranks.len(), 2, "mpirun has started two");
+    let second = ranks[1].to_string();
+    let sent = Command::new("kill").args([signal, &second]).status();
+    assert!(sent.unwrap().success());
+    watched(job, signal)
+}
+
+#[test]
+fn a_signal_to_one_rank_ends_all_with_a_checkpoint() {
+    let program = Program::new();
+    let ended = signalled(&program, "run", "-INT");
+    assert_ne!(ended.code, Some(0));
+    assert!(
+        ended.stderr.contains("interrupted after epoch"),
+        "{}",
+        ended.stderr
+    );
+    assert!(
+        ended.stderr.contains("a checkpoint of it is written"),
+        "{}",
+        ended.stderr
+    );
+    assert!(!ended.stderr.contains("rank 1 ended"), "{}", ended.stderr);
+}
+
+#[test]
+fn a_rank_that_is_killed_ends_the_job_and_it_resumes() {
+    let program = Program::new();
+    let ended = signalled(&program, "run", "-KILL");
+    assert_ne!(ended.code, Some(0));
+    let whole = run(&program, &pair("whole", "--epochs 60"));
+    assert_eq!(whole.code, Some(0), "{}", whole.stderr);
+    let resumed = run(
+        &program,
+        &vec!["train --resume run --ranks mpi".to_owned(); 2],
+    );
+    assert_eq!(resumed.code, Some(0), "{}", resumed.stderr);
+    assert!(weights(&program, "run") == weights(&program, "whole"));
+}

@@ -1,0 +1,377 @@
+//! Ranks that train together: R with a batch of B give what one process gives with R x B, and the same
+//! bits each time.
+
+use std::sync::Arc;
+use std::thread;
+
+use burn::tensor::{Device, Tensor};
+use clap::Parser;
+use mspipe::checkpoint::{Every, LAST};
+use mspipe::config::RunConfig;
+use mspipe::memory::node_memory::NodeMemory;
+use mspipe::ranks::{Exchange, threads};
+use mspipe::session::Session;
+use mspipe::train::epochs::TrainLoop;
+use mspipe::train::error::TrainError;
+use mspipe::train::keeping::Keeping;
+use mspipe::train::observer::TrainEvent;
+use mspipe::train::ranks::Ranks;
+use mspipe_datasets::Stop;
+
+use crate::program::{GLANCE, Program};
+
+/// Two runs that round otherwise drift apart by a factor of ten an iteration while the time encoding is trained:
+/// its ω is multiplied by times of up to 10^6. A fixed one leaves the rounding of weights as small as it is.
+const FIXED: &str = "--time-encoding fixed";
+
+/// Events of a batch that all ranks share.
+const BATCH: usize = 60;
+
+/// 20 iterations of training, the last with 20 events: of four ranks the last two have none.
+const EVENTS: &str = "1658";
+
+/// The program's options.
+#[derive(Parser)]
+struct Options {
+    #[command(flatten)]
+    config: RunConfig,
+}
+
+/// What a rank has at the end.
+#[derive(Debug, Default, PartialEq)]
+struct Outcome {
+    losses: Vec<f32>,
+    /// Memory rows, then mail.
+    memory: Vec<f32>,
+    /// Last updates, times of mail, slots.
+    times: String,
+    val_ap: f64,
+}
+
+impl Outcome {
+    fn see(&mut self, event: TrainEvent<'_>) {
+        match event {
+            TrainEvent::Losses { losses, .. } => self.losses.extend(losses),
+            TrainEvent::EpochDone { record, .. } => self.val_ap = record.val.ap,
+            _ => {}
+        }
+    }
+
+    fn look_into(&mut self, memory: &NodeMemory) {
+        let read = |table: Tensor<2>| table.into_data().try_into_vec::<f32>().unwrap();
+        let (rows, mail, times) = match memory {
+            NodeMemory::Device(memory) => {
+                let (rows, mail) = memory.tables();
+                (read(rows), read(mail), memory.node_times())
+            }
+            NodeMemory::Host(memory) => {
+                let (rows, mail) = memory.tables();
+                (rows.to_vec(), mail.to_vec(), memory.node_times())
+            }
+        };
+        self.memory = [rows, mail].concat();
+        self.times = format!("{times:?}");
+    }
+
+    /// Fails unless it is what `one` process gives but for the rounding of weights.
+    fn must_agree(&self, one: &Outcome, what: &str) {
+        assert!(self.times == one.times, "{what}: times and slots");
+        assert_eq!(self.losses.len(), one.losses.len(), "{what}");
+        for (at, (loss, expected)) in self.losses.iter().zip(&one.losses).enumerate() {
+            let off = (loss - expected).abs() / expected.abs();
+            assert!(
+                off < 1e-5,
+                "{what}: loss {at} is {loss}, expected {expected}"
+            );
+        }
+        let both = self.memory.iter().zip(&one.memory);
+        let off = both.map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        assert!(off < 1e-4, "{what}: memory is off by {off}");
+        let off = (self.val_ap - one.val_ap).abs();
+        assert!(off < 1e-3, "{what}: AP is off by {off}");
+    }
+}
+
+fn config(options: &str, ranks: usize) -> RunConfig {
+    let small = "mspipe --data synthetic:wikipedia:scale=0.02 --edge-features random:4 --width 16 \
+                 --time-width 8 --fanout 4 --mail-slots 3 --learning-rate 1e-4 --epochs 1";
+    let batch = BATCH / ranks;
+    let all = format!(
+        "{small} --limit-events {EVENTS} --batch-size {batch} --ranks threads:{ranks} {options}"
+    );
+    Options::parse_from(all.split_whitespace()).config
+}
+
+/// Trains in a pool of so many threads.
+fn in_pool(threads: usize, work: impl FnOnce() -> Outcome + Send) -> Outcome {
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads);
+    pool.build().unwrap().install(work)
+}
+
+fn trained(session: &Session, ranks: Option<Ranks>) -> Outcome {
+    let mut outcome = Outcome::default();
+    let mut training: TrainLoop = session
+        .training(&Device::flex())
+        .unwrap()
+        .with(ranks.clone());
+    let first = ranks.is_none_or(|ranks| ranks.records());
+    if first {
+        let seen = training.run(&mut |event| {
+            outcome.see(event);
+            Ok(())
+        });
+        seen.unwrap();
+    } else {
+        training.run_beside().unwrap();
+    }
+    outcome.look_into(&training.memory);
+    outcome
+}
+
+/// What each rank has, with pools of so many threads.
+fn train(options: &str, ranks: usize, pool: usize) -> Vec<Outcome> {
+    let session = Session::open(config(options, ranks)).unwrap();
+    let session = &session;
+    thread::scope(|scope| {
+        let running: Vec<_> = threads::ranks(ranks)
+            .into_iter()
+            .map(|rank| {
+                let exchange: Arc<dyn Exchange> = Arc::new(rank);
+                let ranks = Ranks::of(exchange);
+                scope.spawn(move || in_pool(pool, || trained(session, ranks)))
+            })
+            .collect();
+        running
+            .into_iter()
+            .map(|rank| rank.join().unwrap())
+            .collect()
+    })
+}
+
+/// Trains with 1, 2 and 4 ranks, and compares.
+fn compare(options: &str) {
+    let one = train(options, 1, 1).remove(0);
+    assert_eq!(one.losses.len(), 20);
+    for ranks in [2, 4] {
+        let what = format!("{options}, {ranks} ranks");
+        let all = train(options, ranks, 1);
+        all[0].must_agree(&one, &what);
+        // Replicas are equal in bits.
+        for other in &all[1..] {
+            assert!(other.memory == all[0].memory, "{what}");
+            assert!(other.times == all[0].times, "{what}");
+        }
+    }
+}
+
+#[test]
+fn ranks_give_what_one_process_gives() {
+    for model in ["tgn", "jodie", "apan"] {
+        for dropout in ["0", "0.2"] {
+            for schedule in ["sequential", "staleness:3 --memory host"] {
+                let drops = format!("--dropout {dropout} --attention-dropout {dropout}");
+                compare(&format!(
+                    "--model {model} {drops} --schedule {schedule} {FIXED}"
+                ));
+            }
+        }
+    }
+}
+
+#[test]
+fn ranks_keep_to_all_that_a_batch_may_see() {
+    for options in [
+        // Hidden batches and pair histories, which see a batch's first event.
+        "--protocol tgb --candidates 5 --pair-history on",
+        "--model tgn --sampler uniform --hide-batch on --schedule staleness:3",
+        "--model tgn --time-delta query --schedule exact-overlap --memory host",
+        "--model tgn --layers 2 --dropout 0 --attention-dropout 0 --clip-norm 0.5",
+        "--model apan --mail-aggregation mean --weight-decay 0.1",
+    ] {
+        compare(&format!("{options} {FIXED}"));
+    }
+}
+
+#[test]
+fn a_trained_time_encoding_leaves_times_and_the_first_losses() {
+    let one = train("--model tgn", 1, 1).remove(0);
+    let two = train("--model tgn", 2, 1).remove(0);
+    assert!(two.times == one.times);
+    for (loss, expected) in two.losses.iter().zip(&one.losses).take(4) {
+        assert!(
+            (loss - expected).abs() < 1e-5 * expected,
+            "{loss} {expected}"
+        );
+    }
+}
+
+#[test]
+fn equal_ranks_give_equal_bits() {
+    for options in [
+        "--model tgn --schedule staleness:3 --memory host",
+        "--model apan --schedule prefetch",
+    ] {
+        let first = train(options, 2, 1);
+        assert!(first == train(options, 2, 1), "{options}: twice");
+        assert!(first == train(options, 2, 2), "{options}: other threads");
+    }
+}
+
+/// What became of the two ranks of a run with `options`, the second of which is asked to stop when the
+/// first has trained iteration 5: why each ended, and the checkpoints.
+fn stopped(options: &str, every: Every) -> ([TrainError; 2], Vec<(usize, usize)>) {
+    let stops = [Stop::default(), Stop::default()];
+    let mut checkpoints = Vec::new();
+    let run = |rank: threads::Thread, see: &mut (dyn FnMut(TrainEvent<'_>) + Send)| {
+        let session = Session::open_until(config(options, 2), &stops[rank.rank()]).unwrap();
+        let first = rank.rank() == 0;
+        let exchange: Arc<dyn Exchange> = Arc::new(rank);
+        let training = session.training(&Device::flex()).unwrap();
+        let mut training = training.with(Ranks::of(exchange));
+        training.keeping = Keeping::new(every);
+        let ended = match first {
+            true => training
+                .run(&mut |event| {
+                    see(event);
+                    Ok(())
+                })
+                .map(drop),
+            false => training.run_beside(),
+        };
+        ended.unwrap_err()
+    };
+    let mut all = threads::ranks(2).into_iter();
+    let (first, second) = (all.next().unwrap(), all.next().unwrap());
+    let ended = thread::scope(|scope| {
+        let other = scope.spawn(|| run(second, &mut |_| ()));
+        let first = run(first, &mut |event| match event {
+            TrainEvent::Iteration { iteration: 5, .. } => stops[1].request(),
+            TrainEvent::Checkpoint {
+                epoch, iteration, ..
+            } => checkpoints.push((epoch, iteration)),
+            _ => {}
+        });
+        [first, other.join().unwrap()]
+    });
+    (ended, checkpoints)
+}
+
+#[test]
+fn a_stop_on_one_rank_ends_all_after_the_same_iteration() {
+    // The other rank may have been one iteration ahead when it was asked.
+    for (options, most) in [
+        ("--model jodie", 7),
+        ("--model jodie --schedule prefetch --memory host", 7),
+        ("--model tgn --schedule staleness:3 --memory host", 9),
+        ("--model tgn --schedule exact-overlap --memory host", 8),
+    ] {
+        for every in [Every::Epoch, Every::Never] {
+            let (ended, checkpoints) = stopped(options, every);
+            let places = ended.each_ref().map(|error| match error {
+                TrainError::Interrupted {
+                    epoch, iteration, ..
+                } => (*epoch, *iteration),
+                error => panic!("{options}: {error}"),
+            });
+            assert_eq!(places[0], places[1], "{options}");
+            assert!((5..=most).contains(&places[0].1), "{options}: {places:?}");
+            let kept = match every {
+                Every::Never => vec![],
+                _ => vec![(1, places[0].1 + 1)],
+            };
+            assert_eq!(checkpoints, kept, "{options}");
+        }
+    }
+}
+
+#[test]
+fn a_rank_that_fails_ends_the_others_with_what_it_says() {
+    let config = config("--model jodie --schedule staleness:2 --memory host", 2);
+    let session = &Session::open(config).unwrap();
+    let mut all = threads::ranks(2).into_iter();
+    let (first, second) = (all.next().unwrap(), all.next().unwrap());
+    let error = thread::scope(|scope| {
+        scope.spawn(move || second.end(Some("the disk is full")));
+        let exchange: Arc<dyn Exchange> = Arc::new(first);
+        let training = session.training(&Device::flex()).unwrap();
+        let mut training = training.with(Ranks::of(exchange));
+        training.run(&mut |_| Ok(())).unwrap_err()
+    });
+    let said = error.to_string();
+    assert!(said.ends_with("rank 1 ended: the disk is full"), "{said}");
+}
+
+/// A run of the program, without the number of ranks and the batch.
+const TRAIN: &str = "train --data synthetic:wikipedia:scale=0.02 --device cpu --edge-features random:4 --width 16 \
+                     --time-width 8 --fanout 4 --model tgn --limit-events 1658 --epochs 3 --threads 2 \
+                     --schedule staleness:2 --memory host --time-encoding fixed";
+
+#[test]
+fn a_run_of_ranks_is_killed_and_resumed() {
+    let program = Program::new();
+    let begin = |out: &str| {
+        format!("{TRAIN} --batch-size 30 --ranks threads:2 --checkpoint-every 3 --out {out}")
+    };
+    let whole = program.run(&begin("whole"));
+    assert_eq!(whole.code, Some(0), "{}", whole.stderr);
+    let weights = |run: &str| std::fs::read(program.path(&format!("{run}/weights.safetensors")));
+    for (run, resume) in [("same", ""), ("other", " --ranks threads:4")] {
+        let mut child = program.start(&begin(run));
+        while !program.path(&format!("{run}/{LAST}")).exists() {
+            assert!(child.try_wait().unwrap().is_none(), "it ended before");
+            thread::sleep(GLANCE);
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let said = program.run(&format!("train --resume {run} --ranks threads:7"));
+        let expected = "--ranks is 7 ranks for a batch of 60, expected a number of ranks that";
+        assert!(said.stderr.contains(expected), "{}", said.stderr);
+        let resumed = program.run(&format!("train --resume {run}{resume}"));
+        assert_eq!(resumed.code, Some(0), "{}", resumed.stderr);
+        let same = weights("whole").unwrap() == weights(run).unwrap();
+        assert_eq!(same, resume.is_empty(), "other ranks round otherwise");
+        let loss = |run: &str| {
+            let summary = program.json(&format!("{run}/summary.json"));
+            summary["epochs"][2]["train_loss"].as_f64().unwrap()
+        };
+        let (found, expected) = (loss(run), loss("whole"));
+        assert!((found - expected).abs() < 1e-4 * expected, "{found}");
+    }
+    let ledger = std::fs::read_to_string(program.path("whole/ledger.jsonl")).unwrap();
+    assert!(
+        ledger
+            .lines()
+            .all(|line| line.contains("\"exchanged\":{\"gradient_bytes\":"))
+    );
+}
+
+#[test]
+fn what_ranks_can_not_do_together_is_refused() {
+    let program = Program::new();
+    for (options, said) in [
+        ("--schedule mspipe", "--schedule is mspipe, expected"),
+        (
+            "--schedule freshest:2",
+            "--schedule is freshest:2, expected",
+        ),
+        (
+            "--mitigation pres",
+            "--mitigation is given, expected none with --ranks",
+        ),
+        (
+            "--memory-write read",
+            "--memory-write is read, expected event with --ranks",
+        ),
+        ("--layers 2", "--layers is 2, expected 1 with --ranks"),
+        (
+            "--profile",
+            "--profile is given, expected a run without --ranks",
+        ),
+    ] {
+        let ended = program.run(&format!(
+            "train --data synthetic:wikipedia:scale=0.01 --device cpu --ranks threads:2 {options}"
+        ));
+        assert_eq!(ended.code, Some(1), "{options}");
+        assert!(ended.stderr.contains(said), "{}", ended.stderr);
+    }
+}
