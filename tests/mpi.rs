@@ -146,16 +146,14 @@ fn a_signal_to_one_rank_ends_all_with_a_checkpoint() {
 }
 
 #[test]
-fn a_rank_that_is_killed_ends_the_job_and_it_resumes() {
+fn a_rank_that_is_killed_ends_the_job_and_threads_resume_it() {
     let program = Program::new();
     let ended = signalled(&program, "run", "-KILL");
     assert_ne!(ended.code, Some(0));
     let whole = run(&program, &pair("whole", "--epochs 60"));
     assert_eq!(whole.code, Some(0), "{}", whole.stderr);
-    let resumed = run(
-        &program,
-        &vec!["train --resume run --ranks mpi".to_owned(); 2],
-    );
+    // Threads go on with the bits of processes.
+    let resumed = program.run("train --resume run --ranks threads:2");
     assert_eq!(resumed.code, Some(0), "{}", resumed.stderr);
     assert!(weights(&program, "run") == weights(&program, "whole"));
 }
