@@ -520,17 +520,17 @@ impl TrainLoop {
         self.scheduler.ran(&moments, &mut record.ledger);
         progress.trained(&mut record, reads, unapplied, begin.elapsed());
         tell(observer, TrainEvent::Ledger(&record.ledger))?;
-        let probed = self.probes.as_mut().map(Probes::take).unwrap_or_default();
-        if !probed.is_empty() {
-            tell(
-                observer,
-                TrainEvent::Probed {
-                    epoch,
-                    probes: &probed,
-                },
-            )?;
-        }
+        self.tell_probes(epoch, observer)?;
         Ok((record, ended_early))
+    }
+
+    /// Hands out what probes found since it did so last.
+    fn tell_probes(&mut self, epoch: usize, observer: &mut Observer<'_>) -> Result<(), TrainError> {
+        let probes = &self.probes.as_mut().map(Probes::take).unwrap_or_default();
+        match probes.is_empty() {
+            true => Ok(()),
+            false => tell(observer, TrainEvent::Probed { epoch, probes }),
+        }
     }
 
     /// Hands the state out to be kept.

@@ -108,8 +108,9 @@ impl Tcsr {
         let free = &mut self.newer.free;
         if let Some(found) = (wanted..SIZES).find(|&size| !free[size].is_empty()) {
             let start = free[found].pop().unwrap_or_default();
-            for size in wanted..found {
-                free[size].push(start + ((ROOM as usize) << size));
+            // What is left of it is one room of each smaller size.
+            for (size, rooms) in free.iter_mut().enumerate().take(found).skip(wanted) {
+                rooms.push(start + ((ROOM as usize) << size));
             }
             return start;
         }

@@ -84,7 +84,7 @@ impl Classification {
         unread: &mut Unread,
     ) -> Result<(), ClassificationError> {
         let Encoder { model, memory, .. } = &mut self.encoder;
-        let prepared = pass.fetch_features(pass.sample(batch).map_err(StageError::from)?);
+        let prepared = pass.fetch_features(pass.sample(batch)?);
         let fetched = pass.fetch_memory(prepared, memory, &self.evaluator.device);
         let output = model.model.forward(&fetched.input, None);
         let events = pass.batch_events(batch);
