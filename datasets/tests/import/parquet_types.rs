@@ -132,7 +132,8 @@ fn labels_that_are_none_are_left_out() {
     let fraction = Column::F64(vec![0.0, 0.5]);
     assert_eq!(file("required double", fraction), (None, 1));
     let null = Column::Optional(vec![1], vec![1, 0]);
-    assert_eq!(file("optional int64", null), (None, 1));
+    let missing = vec![1, mspipe_datasets::NO_LABEL];
+    assert_eq!(file("optional int64", null), (Some(missing), 0));
     let large = Column::I64(vec![0, 1 << 40]);
     assert_eq!(file("required int64", large), (None, 1));
     let text = Column::Text(vec!["a", "b"]);

@@ -161,7 +161,7 @@ fn labels_that_are_none_are_left_out() {
     for (value, label) in [
         ("0.36", None),
         ("ok", None),
-        ("", None),
+        ("", Some(mspipe_datasets::NO_LABEL)),
         ("True", Some(1)),
         ("2.0", Some(2)),
         ("-1", Some(-1)),
