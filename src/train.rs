@@ -6,6 +6,7 @@ pub mod ended;
 pub mod epochs;
 pub mod error;
 pub mod evaluation;
+mod flat;
 pub(crate) mod following;
 pub mod histories;
 pub mod iteration;

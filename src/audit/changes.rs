@@ -51,8 +51,19 @@ impl AuditStream {
         }
     }
 
+    /// The same with all events that are later than `event` changed in all that they have, and which these are.
+    pub(super) fn with_changes_after(&self, event: usize) -> (AuditStream, Range<usize>) {
+        let time = self.time[event];
+        let later = self.later_than(time)..self.events();
+        let mut changed = self.clone();
+        changed.change_endpoints(later.clone());
+        changed.change_features(later.clone());
+        changed.stretch(later.clone(), time);
+        (changed, later)
+    }
+
     /// Puts `events`, which come after `time`, twice as far from it, or as far as times go.
-    pub(super) fn stretch(&mut self, events: Range<usize>, time: Timestamp) {
+    fn stretch(&mut self, events: Range<usize>, time: Timestamp) {
         for event in events {
             let own = self.time[event];
             self.time[event] = own.saturating_add(own - time).min(MAX_TIME);

@@ -37,11 +37,7 @@ pub(super) fn of_labels<S: Subject>(
             compare(&changed, &|event| event <= probe, &change)?;
         }
         let time = stream.time[probe];
-        let later = stream.later_than(time)..stream.events();
-        let mut changed = stream.clone();
-        changed.change_endpoints(later.clone());
-        changed.change_features(later.clone());
-        changed.stretch(later.clone(), time);
+        let (changed, later) = stream.with_changes_after(probe);
         let change = format!("all events after event {probe} (time {time}) were changed");
         compare(&changed, &|event| event < later.start, &change)?;
     }

@@ -137,9 +137,7 @@ pub(super) fn around<S: Subject>(
         let mut changed = stream.clone();
         match check {
             Check::Future => {
-                changed.change_endpoints(later.clone());
-                changed.change_features(later.clone());
-                changed.stretch(later.clone(), time);
+                let (changed, later) = stream.with_changes_after(probe);
                 let change = format!("all events after event {probe} (time {time}) were changed");
                 let after = subject.scores(&changed)?;
                 let known = |event| event < later.start;
@@ -209,11 +207,7 @@ pub(super) fn of_training<S: Subject>(
     }
     // In the middle of the iterations, so that what is changed is trained on too.
     let last = before.len() / 2 * batch_size - 1;
-    let later = stream.later_than(stream.time[last])..stream.events();
-    let mut changed = stream.clone();
-    changed.change_endpoints(later.clone());
-    changed.change_features(later.clone());
-    changed.stretch(later.clone(), stream.time[last]);
+    let (changed, later) = stream.with_changes_after(last);
     let after = subject.losses(&changed)?;
     let whole = later.start / batch_size;
     for (iteration, (was, is)) in before.iter().zip(&after).take(whole).enumerate() {
@@ -267,11 +261,7 @@ pub(super) fn of_answers<S: Subject>(
     };
     for &probe in probes {
         let time = stream.time[probe];
-        let later = stream.later_than(time)..stream.events();
-        let mut changed = stream.clone();
-        changed.change_endpoints(later.clone());
-        changed.change_features(later.clone());
-        changed.stretch(later.clone(), time);
+        let (changed, later) = stream.with_changes_after(probe);
         let change = format!("all events after event {probe} (time {time}) were changed");
         compare(&changed, later.start, &change)?;
         let mut changed = stream.clone();

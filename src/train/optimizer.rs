@@ -5,13 +5,14 @@
 use std::collections::HashMap;
 use std::ops::Range;
 
-use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
+use burn::module::{Module, ModuleMapper, Param, ParamId};
 use burn::optim::GradientsParams;
 use burn::tensor::{Shape, Tensor};
 
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
+use super::flat;
 use super::learning_rate::LearningRate;
 use crate::kernels::adam::{AdamStep, BESIDE, Moving, WATCHED, adam};
 
@@ -141,11 +142,9 @@ impl Table {
         module: &M,
         mut given: HashMap<ParamId, [Tensor<1>; 2]>,
     ) -> Option<Table> {
-        let mut flat = Flat(Vec::new());
-        module.visit(&mut flat);
         let (mut places, mut end) = (HashMap::new(), 0);
         let (mut first, mut second) = (Vec::new(), Vec::new());
-        for (id, parameter) in flat.0 {
+        for (id, parameter) in flat::parameters(module) {
             let place = end..end + parameter.dims()[0];
             end = place.end;
             places.insert(id, place);
@@ -207,13 +206,8 @@ impl Optimizer {
         steps: u32,
         moments: &Moments<M>,
     ) -> Optimizer {
-        let flat = |module: &M| {
-            let mut flat = Flat(Vec::new());
-            module.visit(&mut flat);
-            flat.0
-        };
-        let mut second: HashMap<_, _> = flat(&moments.second).into_iter().collect();
-        let first = flat(&moments.first).into_iter();
+        let mut second: HashMap<_, _> = flat::parameters(&moments.second).into_iter().collect();
+        let first = flat::parameters(&moments.first).into_iter();
         let both = first.filter_map(|(id, first)| Some((id, [first, second.remove(&id)?])));
         Optimizer {
             rule,
@@ -242,15 +236,6 @@ impl ModuleMapper for Placer<'_> {
             };
             moment.set_require_grad(parameter.is_require_grad())
         })
-    }
-}
-
-/// Collects parameters, each flat and without autodiff.
-struct Flat(Vec<(ParamId, Tensor<1>)>);
-
-impl ModuleVisitor for Flat {
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        self.0.push((param.id, param.val().inner().reshape([-1])));
     }
 }
 

@@ -9,11 +9,11 @@
 
 use std::num::NonZeroUsize;
 
-use burn::module::{Module, ModuleVisitor, Param};
 use burn::optim::GradientsParams;
 use burn::tensor::Tensor;
 
 use super::error::StageError;
+use super::flat;
 use super::trainer::{Begun, Trainer};
 use crate::memory;
 use crate::memory::node_memory::NodeMemory;
@@ -123,9 +123,9 @@ impl Probes {
             begun,
             input,
         } = under_way;
-        let stale = flat(trainer.model(), Some(gradients))?;
+        let stale = gradient(trainer.model(), gradients)?;
         let (_, gradients) = trainer.backward(begun, &input);
-        let right = flat(trainer.model(), Some(&gradients))?;
+        let right = gradient(trainer.model(), &gradients)?;
         let smoothness = self.smoothness(trainer, input)?;
         self.found.push(Probe {
             trained,
@@ -150,8 +150,8 @@ impl Probes {
             None => input,
         };
         let (_, gradients) = trainer.backward(trainer.begin(&input, None), &input);
-        let weights = flat(trainer.model(), None)?;
-        let gradient = flat(trainer.model(), Some(&gradients))?;
+        let weights = weights(trainer.model())?;
+        let gradient = gradient(trainer.model(), &gradients)?;
         let slope = before.map(|before| {
             distance(&gradient, &before.gradient) / distance(&weights, &before.weights)
         });
@@ -164,38 +164,24 @@ impl Probes {
     }
 }
 
-/// All weights of `model` side by side, or their gradients, zeros where there is none.
-fn flat(
+/// The weights of `model`, read.
+fn weights(model: &LinkModel) -> Result<Vec<f32>, memory::MemoryError> {
+    let parameters = flat::parameters(model).into_iter();
+    read(parameters.map(|(_, weight)| weight).collect())
+}
+
+/// The gradients of all its weights, read; zeros where there is none.
+fn gradient(
     model: &LinkModel,
-    gradients: Option<&GradientsParams>,
+    gradients: &GradientsParams,
 ) -> Result<Vec<f32>, memory::MemoryError> {
-    let mut parts = Flat {
-        gradients,
-        parts: Vec::new(),
-    };
-    model.visit(&mut parts);
-    let numbers = Tensor::cat(parts.parts, 0);
+    read(flat::gradients(model, gradients).0)
+}
+
+fn read(parts: Vec<Tensor<1>>) -> Result<Vec<f32>, memory::MemoryError> {
+    let numbers = Tensor::cat(parts, 0);
     let count = numbers.dims()[0];
     memory::read(numbers.reshape([1, count]))
-}
-
-/// Collects parameters or their gradients, each flat and without autodiff.
-struct Flat<'a> {
-    gradients: Option<&'a GradientsParams>,
-    parts: Vec<Tensor<1>>,
-}
-
-impl ModuleVisitor for Flat<'_> {
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        let weight = param.val().inner();
-        let part = match self.gradients {
-            Some(gradients) => {
-                (gradients.get::<D>(param.id)).unwrap_or_else(|| weight.zeros_like())
-            }
-            None => weight,
-        };
-        self.parts.push(part.reshape([-1]));
-    }
 }
 
 fn squared(numbers: impl Iterator<Item = f64>) -> f64 {

@@ -14,6 +14,7 @@ use burn::optim::GradientsParams;
 use burn::tensor::{Device, Tensor, TensorData};
 
 use super::error::StageError;
+use super::flat;
 use super::joint::{Senders, Share};
 use super::upload::read;
 use crate::batch::EventBatch;
@@ -212,18 +213,13 @@ impl Ranks {
         weight: f32,
     ) -> Result<(Tensor<1>, GradientsParams), StageError> {
         let device = loss.device();
-        let mut flat = Flat {
-            gradients,
-            numbers: Vec::new(),
-            present: Vec::new(),
-        };
-        model.visit(&mut flat);
-        flat.numbers.push(loss);
+        let (mut parts, present) = flat::gradients(model, &gradients);
+        parts.push(loss);
         let unreadable = |error| MemoryError::Device(format!("{error}"));
-        let mut numbers = read(Tensor::cat(flat.numbers, 0)).map_err(unreadable)?;
+        let mut numbers = read(Tensor::cat(parts, 0)).map_err(unreadable)?;
         numbers.iter_mut().for_each(|number| *number *= weight);
         let loss = numbers.len() - 1;
-        numbers.extend(flat.present);
+        numbers.extend(present.into_iter().map(f32::from));
         let (begin, given) = (Instant::now(), 4 * numbers.len() as u64);
         self.exchange.sum(Channel::Steps, &mut numbers)?;
         self.exchanged().gradients.push((given, begin.elapsed()));
@@ -251,24 +247,7 @@ fn taken<const N: usize, T>(rest: &mut &[u8], count: usize, read: impl Fn([u8; N
         .collect()
 }
 
-/// Takes all gradients of a module, each flat; zeros for a parameter without one.
-struct Flat {
-    gradients: GradientsParams,
-    numbers: Vec<Tensor<1>>,
-    /// 1 for each that there is.
-    present: Vec<f32>,
-}
-
-impl ModuleVisitor for Flat {
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        let gradient = self.gradients.remove::<D>(param.id);
-        self.present.push(f32::from(gradient.is_some()));
-        let gradient = gradient.unwrap_or_else(|| param.val().inner().zeros_like());
-        self.numbers.push(gradient.reshape([-1]));
-    }
-}
-
-/// Puts them back, in the same order; none for a parameter that has none on any rank.
+/// Puts gradients back, in the order in which they were taken; none for a parameter that has none on any rank.
 struct Summed<'a> {
     numbers: &'a [f32],
     present: &'a [f32],
