@@ -289,19 +289,21 @@ impl RunFolder {
         Ok(MetricsLog { lines })
     }
 
-    /// Continues with `metrics.jsonl` and `ledger.jsonl` after their first bytes, which are so
-    /// many each.
+    /// Continues with `metrics.jsonl` after its first `bytes`.
     ///
     /// # Errors
-    /// When one of them is shorter or can't be written.
-    pub(crate) fn logs_after(
-        &self,
-        metrics: u64,
-        ledger: u64,
-    ) -> Result<(MetricsLog, JsonLines), RunFolderError> {
-        let lines = JsonLines::reopen(&self.path.join(METRICS), metrics)?;
-        let ledger = JsonLines::reopen(&self.path.join(LEDGER), ledger)?;
-        Ok((MetricsLog { lines }, ledger))
+    /// When it is shorter or can't be written.
+    pub(crate) fn metrics_after(&self, bytes: u64) -> Result<MetricsLog, RunFolderError> {
+        let lines = JsonLines::reopen(&self.path.join(METRICS), bytes)?;
+        Ok(MetricsLog { lines })
+    }
+
+    /// Continues with `ledger.jsonl` after its first `bytes`.
+    ///
+    /// # Errors
+    /// When it is shorter or can't be written.
+    pub(crate) fn ledger_after(&self, bytes: u64) -> Result<JsonLines, RunFolderError> {
+        JsonLines::reopen(&self.path.join(LEDGER), bytes)
     }
 
     /// Starts `ledger.jsonl`.

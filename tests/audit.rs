@@ -310,24 +310,40 @@ fn negatives_with_fewer_past_events_are_found() {
     );
 }
 
-/// Keeps the memory that an evaluation of the test part leaves, as programs do that test on the
-/// live memory before they save it.
-struct SavesLate<'a>(Program<'a>, &'a burn::tensor::Device);
+/// A program with a fault that others have.
+struct Faulty<'a> {
+    program: Program<'a>,
+    fault: Fault<'a>,
+}
 
-impl Subject for SavesLate<'_> {
+enum Fault<'a> {
+    /// Keeps the memory that an evaluation of the test part leaves, as programs do that test on the live
+    /// memory before they save it.
+    SavesLate(&'a Device),
+    /// Puts the label of each event among its features, as files have it that were made carelessly.
+    TellsLabels,
+    /// Answers with the memory of all that it was asked before, as servers do that take a question for an
+    /// event.
+    RemembersQuestions,
+}
+
+impl Subject for Faulty<'_> {
     type Error = SessionError;
 
     fn scores(&mut self, stream: &AuditStream) -> Result<Vec<ScoredBatch>, SessionError> {
-        self.0.scores(stream)
+        self.program.scores(stream)
     }
 
     fn losses(&mut self, stream: &AuditStream) -> Result<Vec<f32>, SessionError> {
-        self.0.losses(stream)
+        self.program.losses(stream)
     }
 
     fn kept(&mut self, stream: &AuditStream, tested: bool) -> Result<Kept, SessionError> {
-        let session = self.0.session(stream)?;
-        let mut training = session.training(self.1)?;
+        let Fault::SavesLate(device) = self.fault else {
+            return self.program.kept(stream, tested);
+        };
+        let session = self.program.session(stream)?;
+        let mut training = session.training(device)?;
         let (_, model) = training.run(&mut |_| Ok(()))?;
         if tested {
             let evaluator = training.evaluator.clone();
@@ -341,20 +357,40 @@ impl Subject for SavesLate<'_> {
         stream: &AuditStream,
         asked: bool,
     ) -> Result<Option<Answers>, SessionError> {
-        self.0.answers(stream, asked)
+        let mut answers = self.program.answers(stream, asked)?;
+        if let (Fault::RemembersQuestions, true) = (&self.fault, asked) {
+            answers.as_mut().unwrap().kept.0[0].1[3] ^= 1;
+        }
+        Ok(answers)
+    }
+
+    fn label_scores(&mut self, stream: &AuditStream) -> Result<Option<LabelScores>, SessionError> {
+        let Fault::TellsLabels = self.fault else {
+            return self.program.label_scores(stream);
+        };
+        let mut told = stream.clone();
+        for (event, label) in stream.labels.iter().enumerate() {
+            told.edge[event * told.edge_width] += *label as f32;
+        }
+        self.program.label_scores(&told)
     }
 
     fn sight(&self) -> Sight {
-        self.0.sight()
+        self.program.sight()
     }
+}
+
+/// What the audit says of a program with a fault.
+fn faulty(config: RunConfig, stream: &AuditStream, device: &Device, fault: Fault<'_>) -> Report {
+    let program = Program::new(config, stream, device).unwrap();
+    run(Faulty { program, fault }, stream)
 }
 
 #[test]
 fn memory_that_is_saved_after_the_test_is_found() {
     let report = on_device(|device| {
         let (config, stream) = setting("--model tgn --epochs 1");
-        let program = Program::new(config, &stream, device).unwrap();
-        run(SavesLate(program, device), &stream)
+        faulty(config, &stream, device, Fault::SavesLate(device))
     });
     assert_eq!(report.failed(), [Check::TestTrace], "{report}");
     let found = finding(&report, Check::TestTrace);
@@ -392,45 +428,6 @@ fn labels_of_nodes_and_of_events_pass() {
     }
 }
 
-/// Puts the label of each event among its features, as files have it that were made carelessly.
-struct Tells<'a>(Program<'a>);
-
-impl Subject for Tells<'_> {
-    type Error = SessionError;
-
-    fn scores(&mut self, stream: &AuditStream) -> Result<Vec<ScoredBatch>, SessionError> {
-        self.0.scores(stream)
-    }
-
-    fn losses(&mut self, stream: &AuditStream) -> Result<Vec<f32>, SessionError> {
-        self.0.losses(stream)
-    }
-
-    fn kept(&mut self, stream: &AuditStream, tested: bool) -> Result<Kept, SessionError> {
-        self.0.kept(stream, tested)
-    }
-
-    fn answers(
-        &mut self,
-        stream: &AuditStream,
-        asked: bool,
-    ) -> Result<Option<Answers>, SessionError> {
-        self.0.answers(stream, asked)
-    }
-
-    fn label_scores(&mut self, stream: &AuditStream) -> Result<Option<LabelScores>, SessionError> {
-        let mut told = stream.clone();
-        for (event, label) in stream.labels.iter().enumerate() {
-            told.edge[event * told.edge_width] += *label as f32;
-        }
-        self.0.label_scores(&told)
-    }
-
-    fn sight(&self) -> Sight {
-        self.0.sight()
-    }
-}
-
 #[test]
 fn labels_among_the_features_are_found() {
     let (config, mut stream) = labelled("--epochs 1 --task edge");
@@ -438,59 +435,17 @@ fn labels_among_the_features_are_found() {
         .labels
         .iter_mut()
         .for_each(|label| *label = (*label).max(0));
-    let report = on_device(|device| {
-        let program = Program::new(config, &stream, device).unwrap();
-        run(Tells(program), &stream)
-    });
+    let report = on_device(|device| faulty(config, &stream, device, Fault::TellsLabels));
     assert_eq!(report.failed(), [Check::Labels], "{report}");
     let found = finding(&report, Check::Labels);
     assert!(found.contains("when the label of event "), "{found}");
-}
-
-/// Answers with the memory of all that it was asked before, as servers do that take a question for an
-/// event.
-struct Remembers<'a>(Program<'a>);
-
-impl Subject for Remembers<'_> {
-    type Error = SessionError;
-
-    fn scores(&mut self, stream: &AuditStream) -> Result<Vec<ScoredBatch>, SessionError> {
-        self.0.scores(stream)
-    }
-
-    fn losses(&mut self, stream: &AuditStream) -> Result<Vec<f32>, SessionError> {
-        self.0.losses(stream)
-    }
-
-    fn kept(&mut self, stream: &AuditStream, tested: bool) -> Result<Kept, SessionError> {
-        self.0.kept(stream, tested)
-    }
-
-    fn answers(
-        &mut self,
-        stream: &AuditStream,
-        asked: bool,
-    ) -> Result<Option<Answers>, SessionError> {
-        let mut answers = self.0.answers(stream, asked)?.unwrap();
-        if asked {
-            answers.kept.0[0].1[3] ^= 1;
-        }
-        Ok(Some(answers))
-    }
-
-    fn sight(&self) -> Sight {
-        self.0.sight()
-    }
 }
 
 #[test]
 fn a_question_that_leaves_a_trace_is_found() {
     let report = on_device(|device| {
         let (config, stream) = setting("--model tgn --epochs 1");
-        run(
-            Remembers(Program::new(config, &stream, device).unwrap()),
-            &stream,
-        )
+        faulty(config, &stream, device, Fault::RemembersQuestions)
     });
     assert_eq!(report.failed(), [Check::Answers], "{report}");
     let found = finding(&report, Check::Answers);

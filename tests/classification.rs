@@ -1,6 +1,7 @@
 //! Classification of labels as a user runs it, on streams whose labels follow a known rule.
 
 use std::fs;
+use std::path::Path;
 use std::process::{Command, Output};
 
 use serde_json::Value;
@@ -204,14 +205,36 @@ fn an_events_own_features_are_read_for_its_label() {
     assert!((auc(&summary, "test") - 0.5).abs() < 0.2, "{summary}");
 }
 
+/// What a classification of several classes leaves beside its summary.
+fn check_files(run: &Path, epochs: usize) {
+    let names = fs::read_dir(run).unwrap();
+    let names = names.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let names: Vec<String> = names.collect();
+    // It has no iterations that were scheduled.
+    assert!(!names.contains(&"ledger.jsonl".to_owned()), "{names:?}");
+    let events = names.iter().find(|name| name.contains("tfevents"));
+    let bytes = fs::read(run.join(events.unwrap())).unwrap();
+    let times = |tag: &str| {
+        let parts = bytes.windows(tag.len());
+        parts.filter(|part| *part == tag.as_bytes()).count()
+    };
+    assert_eq!(times("epoch/train_loss"), epochs);
+    assert_eq!(times("validation/f1_macro"), epochs);
+    assert_eq!(times("test/auc"), 1);
+    // Chance is another for each class.
+    let page = fs::read_to_string(run.join("report.html")).unwrap();
+    assert!(page.contains("F1-macro") && !page.contains("AP of chance"));
+}
+
 #[test]
 fn one_of_five_labels_is_learned() {
     // Not the numbers of classes.
     const LABELS: [i32; 5] = [-3, 0, 4, 7, 20];
     let workdir = Workdir::new(&grouped(5, |group, _| LABELS[group]));
     let options = "--node-epochs 20 --node-learning-rate 3e-3";
-    let summary = workdir.edges(&format!("{options} --out edge"));
+    let summary = workdir.edges(&format!("{options} --log tensorboard --out edge"));
     assert_eq!(summary["labels"]["classes"], serde_json::json!(LABELS));
+    check_files(&workdir.folder.path().join("edge"), 20);
     assert!(auc(&summary, "test") > 0.75, "{summary}");
     assert!(
         summary["test"]["f1_micro"].as_f64().unwrap() > 0.45,

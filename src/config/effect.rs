@@ -146,7 +146,7 @@ const RULES: &[Rule] = &[
     ("split_at", ALL, Need::Nothing),
     ("limit_events", ALL, Need::Nothing),
     ("out", &[Link, Classify], Need::Nothing),
-    ("log", &[Link], Need::Nothing),
+    ("log", &[Link, Classify], Need::Nothing),
     ("probe_every", &[Link], Need::Nothing),
     ("profile", &[Link], Need::Nothing),
     ("threads", ALL, Need::Nothing),

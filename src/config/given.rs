@@ -230,7 +230,6 @@ impl GivenConfig {
             };
         }
         let mut config = RunConfig::read(&file)?;
-        let trained = config.protocol.hide_batch;
         self.put_into(&mut config);
         let RunConfig {
             source,
@@ -241,7 +240,6 @@ impl GivenConfig {
         } = self.config;
         (config.start, config.machine, config.output) = (start, machine, output);
         config.start.data_of_init = source.data.is_empty();
-        config.start.hide_batch_of_init = trained;
         Ok(config)
     }
 

@@ -73,7 +73,8 @@ pub struct StartSettings {
     #[arg(skip)]
     pub seeds: Option<usize>,
 
-    /// What the run that `init` names was trained with, where that is known
+    /// What the run that `init` names was trained with, where that is known: found when the stream is
+    /// opened
     #[arg(skip)]
     pub hide_batch_of_init: Option<Switch>,
 

@@ -63,31 +63,29 @@ pub(super) fn sections(summary: &Value) -> Vec<Section> {
 }
 
 fn accuracy(summary: &Value) -> Vec<Block> {
+    let several = summary["val"]["positive_rate"].is_null();
+    let mut measures = vec![
+        ("AUC", "auc"),
+        ("AP", "ap"),
+        ("AP of chance", "positive_rate"),
+        ("accuracy, F1-micro", "f1_micro"),
+        ("F1-macro", "f1_macro"),
+    ];
+    // Chance is another for each class.
+    measures.retain(|(_, field)| !(several && *field == "positive_rate"));
+    let columns: Vec<&str> = measures.iter().map(|(name, _)| *name).collect();
     let mut table = Table::new(
         "Classifier of the best epoch",
         &["part"],
-        &[
-            "AUC",
-            "AP",
-            "AP of chance",
-            "accuracy, F1-micro",
-            "F1-macro",
-            "labels",
-        ],
+        &[&columns[..], &["labels"]].concat(),
     );
     for (part, name) in [("val", "validation"), ("test", "test")] {
         let metrics = &summary[part];
-        table.rows.push(vec![
-            name.to_owned(),
-            four(&metrics["auc"]),
-            four(&metrics["ap"]),
-            four(&metrics["positive_rate"]),
-            four(&metrics["f1_micro"]),
-            four(&metrics["f1_macro"]),
-            text_of(&summary["labels"][part]["events"]),
-        ]);
+        let mut row = vec![name.to_owned()];
+        row.extend(measures.iter().map(|(_, field)| four(&metrics[*field])));
+        row.push(text_of(&summary["labels"][part]["events"]));
+        table.rows.push(row);
     }
-    let several = summary["val"]["positive_rate"].is_null();
     let (chosen, means) = match several {
         true => (
             "F1-micro",

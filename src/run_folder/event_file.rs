@@ -57,10 +57,14 @@ impl EventFile {
     ///
     /// # Errors
     /// When they can't be written.
-    pub(crate) fn scalars(&mut self, step: u64, values: &[(&str, f64)]) -> io::Result<()> {
+    pub(crate) fn scalars(
+        &mut self,
+        step: u64,
+        values: &[(impl AsRef<str>, f64)],
+    ) -> io::Result<()> {
         let mut summary = Vec::new();
         for (tag, value) in values {
-            let mut one = bytes(1, tag.as_bytes());
+            let mut one = bytes(1, tag.as_ref().as_bytes());
             one.push(2 << 3 | 5);
             one.extend((*value as f32).to_le_bytes());
             summary.extend(bytes(1, &one));

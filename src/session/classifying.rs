@@ -2,6 +2,7 @@
 
 use std::io;
 
+use super::event_log::EventLog;
 use super::recording::RunFiles;
 use super::{Session, SessionError};
 use crate::checkpoint::{Every, Loaded};
@@ -66,6 +67,11 @@ impl Session {
             observer(ClassificationEvent::Warning(&warning))
                 .map_err(ClassificationError::Observer)?;
         }
+        let place = from.as_ref().map(|loaded| loaded.checkpoint.header.epoch);
+        // Before epoch 1 the stream is embedded.
+        let place = place.filter(|epoch| *epoch > 0).map(|epoch| (epoch, 0));
+        let logged = self.config.output.log.is_some();
+        let mut log = logged.then(|| EventLog::new(folder.path(), &self.config, 1, place));
         if let Some(Loaded {
             checkpoint, path, ..
         }) = from
@@ -78,6 +84,9 @@ impl Session {
             match event {
                 ClassificationEvent::EpochDone { epoch, record } => {
                     files.metrics.epoch(epoch, record)?;
+                    if let Some(log) = &mut log {
+                        log.classifier_epoch(epoch, record)?;
+                    }
                 }
                 ClassificationEvent::Checkpoint { place, state } => {
                     (files.keep(place.epoch, place.batch, state)).map_err(io::Error::other)?;
@@ -88,6 +97,9 @@ impl Session {
             }
             observer(event)
         })?;
+        if let Some(log) = &mut log {
+            (log.classifier_test(&record.test)).map_err(ClassificationError::Observer)?;
+        }
         let summary = ClassificationSummary {
             setting: self.setting(self.config.start.task.name(), device),
             balance: self.config.node.balance,

@@ -1,14 +1,15 @@
 //! What a run tells TensorBoard, with `--log tensorboard`.
 //!
-//! Steps are training iterations, counted over all epochs. A run that resumes writes another file, which
+//! Steps are training iterations, counted over all epochs; those of a classification are its epochs. A run that resumes writes another file, which
 //! has TensorBoard forget what came after its checkpoint.
 
 use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::config::{RunConfig, to_toml};
-use crate::eval::LinkMetrics;
+use crate::eval::{LabelMetrics, LinkMetrics};
 use crate::run_folder::EventFile;
+use crate::train::classification::ClassifierEpoch;
 use crate::train::metrics::TestMetrics;
 use crate::train::observer::TrainEvent;
 
@@ -109,6 +110,31 @@ impl EventLog {
         self.file()?.scalars(step, &values)
     }
 
+    /// Writes what an epoch of a classification gave.
+    ///
+    /// # Errors
+    /// When the file can't be written.
+    pub(super) fn classifier_epoch(
+        &mut self,
+        epoch: usize,
+        record: &ClassifierEpoch,
+    ) -> io::Result<()> {
+        self.last = self.step(epoch, 0);
+        let step = self.last;
+        let file = self.file()?;
+        file.scalars(step, &[("epoch/train_loss", record.train_loss)])?;
+        file.scalars(step, &of_labels("validation", &record.val))
+    }
+
+    /// Writes what the test of a classification gave.
+    ///
+    /// # Errors
+    /// When the file can't be written.
+    pub(super) fn classifier_test(&mut self, test: &LabelMetrics) -> io::Result<()> {
+        let step = self.last;
+        self.file()?.scalars(step, &of_labels("test", test))
+    }
+
     /// The number of an iteration, from 0, of an epoch, from 0, over all epochs.
     fn step(&self, epoch: usize, iteration: usize) -> u64 {
         (epoch * self.iterations + iteration) as u64
@@ -127,6 +153,18 @@ impl EventLog {
             None => unreachable!("begun above"),
         }
     }
+}
+
+/// The measures of a `part`, with their tags.
+fn of_labels(part: &str, metrics: &LabelMetrics) -> Vec<(String, f64)> {
+    let measures = [
+        ("auc", metrics.auc),
+        ("ap", metrics.ap),
+        ("f1_micro", metrics.f1_micro),
+        ("f1_macro", metrics.f1_macro),
+    ];
+    let tag = |(name, value)| (format!("{part}/{name}"), value);
+    measures.map(tag).into()
 }
 
 fn mrr<'a>(tag: &'a str, metrics: &LinkMetrics) -> Option<(&'a str, f64)> {

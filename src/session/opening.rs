@@ -39,7 +39,10 @@ impl Begin {
 fn settle_visibility(config: &mut RunConfig) -> Option<String> {
     let hide_batch = config.protocol.hides_batch();
     config.protocol.hide_batch = Some(hide_batch);
-    let trained = config.start.hide_batch_of_init?;
+    let settings = config.start.init.as_ref()?.join("config.json");
+    // A weights file says nothing of it.
+    let trained = RunConfig::read(&settings).ok()?.protocol.hide_batch?;
+    config.start.hide_batch_of_init = Some(trained);
     (trained != hide_batch).then(|| {
         format!(
             "the weights were trained with events of a batch {} one another; here they are {} one \

@@ -15,7 +15,7 @@ use super::error::SessionError;
 use super::event_log::EventLog;
 use super::{Session, initial};
 use crate::checkpoint::{Arrays, CheckpointError, Checkpoints, DAMAGED, Header, Loaded};
-use crate::config::RunConfig;
+use crate::config::{RunConfig, Task};
 use crate::device::ComputeDevice;
 use crate::pipeline::ledger;
 use crate::run_folder::{Dataset, DeviceRecord, JsonLines, MetricsLog, RunFolder, Summary};
@@ -62,7 +62,8 @@ impl Session {
 pub(super) struct RunFiles<'a> {
     folder: &'a RunFolder,
     pub(super) metrics: MetricsLog,
-    ledger: JsonLines,
+    /// Of a run of iterations that the pipeline schedules: a classification has none.
+    ledger: Option<JsonLines>,
     checkpoints: Checkpoints,
     identity: Identity,
 }
@@ -105,7 +106,11 @@ impl<'a> RunFiles<'a> {
             identity.ledger_bytes = earlier.ledger_bytes;
             warnings = identity.warnings(loaded, &earlier);
         }
-        let (metrics, ledger) = folder.logs_after(identity.metrics_bytes, identity.ledger_bytes)?;
+        let metrics = folder.metrics_after(identity.metrics_bytes)?;
+        let ledger = match session.config.start.task {
+            Task::Link => Some(folder.ledger_after(identity.ledger_bytes)?),
+            Task::Node | Task::Edge => None,
+        };
         let files = RunFiles {
             folder,
             metrics,
@@ -132,7 +137,9 @@ impl<'a> RunFiles<'a> {
             move |error| CheckpointError::Write { path, error }
         };
         self.identity.metrics_bytes = self.metrics.sync().map_err(unwritable("metrics.jsonl"))?;
-        self.identity.ledger_bytes = self.ledger.sync().map_err(unwritable("ledger.jsonl"))?;
+        if let Some(ledger) = &mut self.ledger {
+            self.identity.ledger_bytes = ledger.sync().map_err(unwritable("ledger.jsonl"))?;
+        }
         let run = serde_json::to_value(&self.identity)
             .map_err(|error| unwritable("config.json")(io::Error::other(error)))?;
         self.checkpoints
@@ -319,7 +326,8 @@ impl Recording<'_> {
             TrainEvent::Ledger(lines) => {
                 let mut text = Vec::new();
                 ledger::write(lines, &mut text)?;
-                self.files.ledger.write(&text)
+                let ledger = self.files.ledger.as_mut();
+                ledger.map_or(Ok(()), |ledger| ledger.write(&text))
             }
             TrainEvent::Probed { epoch, probes } => self.files.metrics.probes(epoch, probes),
             TrainEvent::EpochRecorded(record) => self.files.folder.write_trace(record),

@@ -220,11 +220,9 @@ fn survives(model: &str, options: &str, seed: u64) {
     }
 }
 
-/// All that a classification left behind, but for what its settings know of the run of --init, which is
-/// not needed any more when it resumes.
+/// All that a classification left behind.
 fn classified(run: &Path) -> (String, Value, String) {
-    let mut summary = json(&run.join("summary.json"));
-    summary.as_object_mut().unwrap().remove("init_hide_batch");
+    let summary = json(&run.join("summary.json"));
     let metrics = fs::read_to_string(run.join("metrics.jsonl")).unwrap();
     let last = checkpoint::read(&run.join(checkpoint::LAST)).unwrap();
     (metrics, summary, format!("{:?}", last.arrays))
