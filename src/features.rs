@@ -15,7 +15,7 @@ use std::sync::Arc;
 use mspipe_datasets::{EventLog, FeatureTable};
 use serde::{Deserialize, Serialize};
 
-pub(crate) use followed::FollowedRows;
+pub(crate) use followed::{FollowedRows, RowsToKeep};
 pub use scale::FeatureScale;
 
 use crate::graph::{EventId, NodeId};
@@ -168,6 +168,14 @@ impl Features {
     pub(crate) fn followed_rows(&mut self) -> Option<[&mut FollowedRows; 2]> {
         match (&mut self.edge, &mut self.node) {
             (Table::Followed(edge), Table::Followed(node)) => Some([edge, node]),
+            _ => None,
+        }
+    }
+
+    /// Those of events, to look at.
+    pub(crate) fn followed_edge(&self) -> Option<&FollowedRows> {
+        match &self.edge {
+            Table::Followed(edge) => Some(edge),
             _ => None,
         }
     }

@@ -38,7 +38,7 @@ use ingest::{Ingest, Sequences, follow_again};
 use log::Log;
 use mspipe_datasets::{NodeKey, whole_file};
 use numbers::Numbers;
-use parking_lot::{Mutex, RwLock};
+use parking_lot::{FairMutex, RwLock};
 use shared::{Server, given};
 use wire::Room;
 
@@ -90,7 +90,7 @@ pub fn serve(
         text_ids: predictor.ids_are_text(),
         two_kinds: predictor.has_two_kinds(),
         predictor: RwLock::new(predictor),
-        turn: Mutex::new(()),
+        turn: FairMutex::new(()),
         room: Room::new(BODIES * options.max_body as u64),
         numbers: Numbers::new(),
         stop: stop.clone(),

@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
 use mspipe::session::predict::LoadOptions;
-use mspipe::{DeviceChoice, Predictor};
+use mspipe::{DeviceChoice, Predictor, console};
 use serde::Serialize;
 
 use self::program::Served;
@@ -265,7 +265,13 @@ impl Load<'_> {
                 asked = Some(self.ask(until, pace)?);
             }
             while part == ServePart::Growth && !senders.iter().all(|sender| sender.is_finished()) {
-                held.push(self.held()?);
+                let now = self.held()?;
+                // It takes minutes.
+                console::note(format!(
+                    "{:>4.0} s {now}",
+                    self.begin.elapsed().as_secs_f64()
+                ));
+                held.push(now);
                 thread::sleep(Duration::from_secs(5));
             }
             for sender in senders {
@@ -421,6 +427,21 @@ impl fmt::Display for Latency {
     }
 }
 
+impl fmt::Display for Held {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let counted: u64 = self.counted_bytes.iter().map(|(_, bytes)| bytes).sum();
+        write!(
+            f,
+            "{:>9} events, {:>8} nodes: {:>6} MiB of RAM, of which it counts {:>6}; log {:>6} MiB",
+            self.events,
+            self.nodes,
+            self.resident_bytes >> 20,
+            counted >> 20,
+            self.log_bytes >> 20
+        )
+    }
+}
+
 impl fmt::Display for ServeReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{}\n{}\n{}", self.machine, self.program, self.run)?;
@@ -441,14 +462,7 @@ impl fmt::Display for ServeReport {
                 write!(f, "\n  questions: {latency}")?;
             }
             for held in &part.held {
-                write!(
-                    f,
-                    "\n  {:>9} events, {:>8} nodes: {:>6} MiB of RAM, log {:>6} MiB",
-                    held.events,
-                    held.nodes,
-                    held.resident_bytes >> 20,
-                    held.log_bytes >> 20
-                )?;
+                write!(f, "\n  {held}")?;
             }
             if let Some(held) = part.held.last() {
                 let mib = |(part, bytes): &(String, u64)| {

@@ -115,13 +115,20 @@ impl HostMemory {
         HostMemory { trends, ..self }
     }
 
+    /// The times that belong to the rows that a batch needs, without the rows and without corrections.
+    pub(crate) fn times(&self, request: MemoryRequest<'_>) -> FetchedTimes {
+        FetchedTimes {
+            version: self.version,
+            ..self.node_times.fetch(request)
+        }
+    }
+
     /// Reads the rows that a batch needs.
     pub fn gather(&self, request: MemoryRequest<'_>) -> HostRows {
         let correction = Correction::of(self.mitigation.as_ref(), &self.node_times, request);
         let mut times = FetchedTimes {
             corrected: correction.corrected(),
-            version: self.version,
-            ..self.node_times.fetch(request)
+            ..self.times(request)
         };
         let mut sums = Vec::new();
         if let Some(trends) = &self.trends {

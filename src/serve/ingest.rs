@@ -3,7 +3,8 @@
 //! Requests wait in a queue of bounded length. What waits is written to the log as one group and synced
 //! once; then memory follows its events, whoever sent them, in batches of as many as in training, and each
 //! request is answered. The log keeps the groups, so that what it has gives the same bits when it is
-//! followed again. Between two batches questions have their turn.
+//! followed again. Questions have their turn between two pieces of a batch: what it can find ready (rows of the
+//! updater) is made before, some events at a time, and only what changes the past and memory is one piece.
 //!
 //! A request with an event that is too far ahead of the one before it is refused: after it all that comes
 //! would be late.
@@ -98,8 +99,8 @@ fn batches(group: &[Entry], size: usize) -> Vec<Batch<'_>> {
     batches
 }
 
-/// Has memory follow a batch of `group`; `updated` is what became of each of its requests.
-fn follow_batch(
+/// Observes a batch of `group`; `updated` is what became of each of its requests.
+fn observe_batch(
     predictor: &mut Predictor,
     group: &[Entry],
     batch: &Batch<'_>,
@@ -109,7 +110,7 @@ fn follow_batch(
         let one = predictor.observe(events, group[place].late)?;
         updated[place].add(&one);
     }
-    predictor.follow()
+    Ok(())
 }
 
 /// Has memory follow a group of the log; returns how many events it has followed.
@@ -119,7 +120,8 @@ pub(super) fn follow_again(
 ) -> Result<usize, PredictError> {
     let mut updated = vec![Updated::default(); group.len()];
     for batch in batches(group, predictor.batch_size()) {
-        follow_batch(predictor, group, &batch, &mut updated)?;
+        observe_batch(predictor, group, &batch, &mut updated)?;
+        predictor.follow()?;
     }
     Ok(updated.iter().map(|of| of.events).sum())
 }
@@ -292,10 +294,7 @@ impl Ingest<'_> {
         let mut left: Vec<usize> = group.iter().map(|entry| entry.events.len()).collect();
         let size = self.server.predictor().batch_size();
         for batch in batches(group, size) {
-            let followed = self
-                .server
-                .change(|predictor| follow_batch(predictor, group, &batch, &mut updated));
-            if let Err(error) = followed {
+            if let Err(error) = self.follow_batch(group, &batch, &mut updated) {
                 let said = format!("the events are on disk, and memory could not follow: {error}");
                 for reply in replies {
                     // Those that were answered have gone.
@@ -310,8 +309,24 @@ impl Ingest<'_> {
                     _ = replies[place].send(Reply::Followed(updated[place]));
                 }
             }
+            self.server.let_go();
         }
         Ok(updated.iter().map(|of| of.events as u64).sum())
+    }
+
+    /// Has memory follow a batch of `group`: what can be made before is made a piece at a time.
+    fn follow_batch(
+        &self,
+        group: &[Entry],
+        batch: &Batch<'_>,
+        updated: &mut [Updated],
+    ) -> Result<(), PredictError> {
+        let events: Vec<&NewEvent> = batch.iter().flat_map(|(_, events)| *events).collect();
+        self.server.make_ready(&events)?;
+        self.server.change(|predictor| {
+            observe_batch(predictor, group, batch, updated)?;
+            predictor.follow_batch().map(drop)
+        })
     }
 
     /// What is to be said of a request that can't be followed; else the time of the last event after it, if

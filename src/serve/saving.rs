@@ -13,6 +13,17 @@ use super::error::ServeError;
 use super::shared::{Server, given};
 use crate::session::predict::{FILE_NAME, PredictError};
 
+/// Has the calling thread take a core when nobody else wants it: on a machine with few of them whoever asks
+/// would wait for it. Elsewhere than on Linux, the whole program would be made to.
+fn step_back() {
+    #[cfg(target_os = "linux")]
+    {
+        use nix::libc::{PRIO_PROCESS, setpriority};
+        // SAFETY: it takes numbers alone; 0 is the calling thread. That it may fail costs nothing but the core.
+        unsafe { setpriority(PRIO_PROCESS, 0, 19) };
+    }
+}
+
 /// A state that is being written.
 pub(super) struct Saving {
     /// Events that were given before it was taken.
@@ -31,7 +42,10 @@ impl Saving {
         let snapshot = predictor.snapshot(false)?;
         drop(predictor);
         let to = server.options.folder.join(FILE_NAME);
-        let writing = thread::spawn(move || snapshot.write(&to, Existing::Replace));
+        let writing = thread::spawn(move || {
+            step_back();
+            snapshot.write(&to, Existing::Replace)
+        });
         Ok(Saving { given, writing })
     }
 

@@ -7,12 +7,12 @@ use std::sync::mpsc::SyncSender;
 use std::time::Duration;
 
 use mspipe_datasets::Stop;
-use parking_lot::{Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use parking_lot::{FairMutex, FairMutexGuard, RwLock, RwLockReadGuard};
 
 use super::numbers::Numbers;
 use super::wire::Room;
 use super::work::Work;
-use crate::session::predict::{Late, PredictError, Predictor, Updated};
+use crate::session::predict::{Late, NewEvent, PredictError, Predictor, Updated};
 
 /// How far an event may be ahead of the one before it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,8 +55,9 @@ pub struct ServeOptions {
 /// What all its threads share.
 pub(super) struct Server {
     pub(super) predictor: RwLock<Predictor>,
-    /// Held by who asks: a question takes all cores, and the rows that questions share.
-    pub(super) turn: Mutex<()>,
+    /// Held by who computes, a question or a piece of what has memory follow events: each takes all cores, and the
+    /// rows that are shared. It goes to who has waited longest, so a question waits for one piece.
+    pub(super) turn: FairMutex<()>,
     /// For the bodies of all connections.
     pub(super) room: Room,
     pub(super) options: ServeOptions,
@@ -81,20 +82,38 @@ impl Server {
     }
 
     /// The predictor, for a question that takes a while.
-    pub(super) fn question(&self) -> (MutexGuard<'_, ()>, RwLockReadGuard<'_, Predictor>) {
+    pub(super) fn question(&self) -> (FairMutexGuard<'_, ()>, RwLockReadGuard<'_, Predictor>) {
         (self.turn.lock(), self.predictor.read())
     }
 
-    /// Has memory follow a batch, as `follow` does; whoever waits with a question is next.
-    pub(super) fn change(
-        &self,
-        follow: impl FnOnce(&mut Predictor) -> Result<(), PredictError>,
-    ) -> Result<(), PredictError> {
-        let mut predictor = self.predictor.write();
-        let followed = follow(&mut predictor);
-        // Without being handed on, the lock would be taken again for the next batch before they wake up.
-        RwLockWriteGuard::unlock_fair(predictor);
-        followed
+    /// Changes the predictor; whoever waits with a question is next.
+    pub(super) fn change<T>(&self, change: impl FnOnce(&mut Predictor) -> T) -> T {
+        let _turn = self.turn.lock();
+        change(&mut self.predictor.write())
+    }
+
+    /// Makes ready what memory needs to follow `batch`, a piece at a time.
+    pub(super) fn make_ready(&self, batch: &[&NewEvent]) -> Result<(), PredictError> {
+        /// Events of a piece; a batch of as many is a piece of its own.
+        const EVENTS: usize = 128;
+        if batch.len() <= EVENTS {
+            return Ok(());
+        }
+        batch.chunks(EVENTS).try_for_each(|events| {
+            let (_turn, predictor) = self.question();
+            predictor.make_ready(events)
+        })
+    }
+
+    /// Lets go of what nothing can ask for any more, a piece at a time.
+    pub(super) fn let_go(&self) {
+        /// Entries and rows of a piece.
+        const LOOKED_AT: usize = 16_384;
+        // Nobody else changes it meanwhile, and who asks need not wait.
+        let Some(mut rest) = self.predictor().outlived() else {
+            return;
+        };
+        while !self.change(|predictor| predictor.let_go(&mut rest, LOOKED_AT)) {}
     }
 
     /// Takes note of a request that memory has followed.

@@ -131,7 +131,7 @@ pub struct Predictor {
     let_go_at: usize,
     /// Nothing is let go of: what is audited may ask for anything.
     keeps_all: bool,
-    /// Rows that questions share until memory changes.
+    /// Rows that questions and what follows share until memory changes.
     updated: Mutex<UpdatedRows>,
     stop: Stop,
     /// An update has failed.

@@ -20,12 +20,14 @@ use super::pair_scores::{BesideBatch, UpdatedRows};
 use super::pass::Sampling;
 use super::stream::Stream;
 use super::upload;
-use crate::batch::{EventBatch, Layout};
+use crate::batch::{EventBatch, Layout, LayoutRule, Roots};
+use crate::features::RowsToKeep;
 use crate::graph::tcsr::Places;
 use crate::graph::{EventId, NodeId, Queries, Timestamp};
 use crate::memory::host::HostMemory;
 use crate::memory::{MemoryCommit, MemoryRequest, MemoryStore};
 use crate::model::LinkModel;
+use crate::sampling::Neighbors;
 use crate::sampling::pair_history::SavedStates;
 
 impl Sampling {
@@ -83,16 +85,20 @@ impl Sampling {
         histories.settle(EventId(followed as u32), last);
     }
 
-    /// Lets go of the graph's entries that came since it was built and are not at `places`, and of the edge
-    /// features that came since and are not of `events`, ascending.
+    /// Looks at about `most` more of the graph's entries, or rows of edge features, and lets go of those that
+    /// `rest` does not keep; whether it has come to the end.
     ///
     /// # Panics
     /// As [`Sampling::observe`].
-    pub(crate) fn keep(&mut self, places: &Places, events: &[u32]) {
-        let graph = Arc::get_mut(&mut self.graph).expect("the only graph");
-        graph.keep(places);
-        if let Some([edge, _]) = self.features.followed_rows() {
-            edge.keep(events);
+    pub(crate) fn keep(&mut self, rest: &mut ToKeep, most: usize) -> bool {
+        if let Some(next) = rest.next {
+            let graph = Arc::get_mut(&mut self.graph).expect("the only graph");
+            rest.next = graph.keep(&rest.places, next, most);
+            return false;
+        }
+        match self.features.followed_rows() {
+            Some([edge, _]) => edge.keep(&mut rest.rows, most),
+            None => true,
         }
     }
 
@@ -128,6 +134,17 @@ impl Sampling {
             events,
         }
     }
+}
+
+/// What is kept of the graph's entries and the edge features that came since the stream was opened, found some at
+/// a time; no event is observed meanwhile.
+#[derive(Debug)]
+pub(crate) struct ToKeep {
+    /// Entries.
+    pub(crate) places: Places,
+    /// The node whose entries are next, until all were looked at.
+    pub(crate) next: Option<NodeId>,
+    pub(crate) rows: RowsToKeep,
 }
 
 /// What is asked, and from what: a model, a stream and the memory as it stands.
@@ -194,6 +211,30 @@ impl Asked<'_> {
         }
     }
 
+    /// Makes the updated rows of `roots`, so that they are among `updated` when memory follows their next events.
+    pub(crate) fn make_rows(&self, roots: &Roots, updated: &mut UpdatedRows) {
+        let sampling = self.sampling;
+        let rule = LayoutRule {
+            layers: 0,
+            ..sampling.layout
+        };
+        let none = |queries: Queries<'_>, _| Neighbors::none(queries.node.len());
+        let events = self.followed..self.followed;
+        let layout = sampling.with_scratch(|scratch| {
+            Layout::of_roots(roots.queries(), events, &rule, none, scratch)
+        });
+        let request = MemoryRequest::of(&layout, roots.queries());
+        updated_rows(
+            self.model,
+            sampling,
+            self.memory,
+            self.device,
+            &layout,
+            request,
+            updated,
+        );
+    }
+
     /// What is asked as a batch that comes next and has no events.
     fn queries(&self, [src, dst]: [&[NodeId]; 2], time: &[Timestamp]) -> EventBatch {
         EventBatch {
@@ -229,7 +270,7 @@ impl Asked<'_> {
 }
 
 /// Has `memory` follow the events `events` of the stream of `sampling`, as one batch; returns the nodes
-/// whose memory or mail has changed, some twice.
+/// whose memory or mail has changed, some twice. Rows that `updated` has are not made again.
 ///
 /// # Errors
 /// When the device does not hand over the updated rows.
@@ -239,6 +280,7 @@ pub(crate) fn follow(
     memory: &mut HostMemory,
     device: &Device,
     events: Range<usize>,
+    updated: &mut UpdatedRows,
 ) -> Result<Vec<NodeId>, EvalError> {
     if events.is_empty() {
         return Ok(Vec::new());
@@ -249,19 +291,39 @@ pub(crate) fn follow(
     let layout =
         sampling.with_scratch(|scratch| Layout::of_events(&batch, &sampling.layout, past, scratch));
     let roots = batch.ends();
-    let fetched = memory.fetch(MemoryRequest::of(&layout, roots.queries()));
-    let rows = sampling.feature_rows(&layout);
-    let (input, edge) = sampling.model_input(&layout, rows, &fetched, device);
-    let updated = model.model.update(&input, None);
+    let request = MemoryRequest::of(&layout, roots.queries());
+    let times = memory.times(request);
+    let rows = updated_rows(model, sampling, memory, device, &layout, request, updated);
+    let edge = sampling.feature_rows(&layout).own_edge(batch.src.len());
+    let width = edge.len() / batch.src.len();
     let changed = [&layout.last_writers.node[..], &layout.mail_routing.node].concat();
     let commit = MemoryCommit {
-        memory: updated,
+        memory: rows,
         changes: None,
-        edge,
+        edge: upload::floats(edge, [batch.src.len(), width], device),
         last_writers: layout.last_writers,
         mail_routing: layout.mail_routing,
-        times: fetched.times,
+        times,
     };
     memory.commit(commit).map_err(StageError::from)?;
     Ok(changed)
+}
+
+/// What the memory updater makes of the rows of `request`, which `layout` asks for, `[rows, width]`.
+fn updated_rows(
+    model: &LinkModel,
+    sampling: &Sampling,
+    memory: &HostMemory,
+    device: &Device,
+    layout: &Layout,
+    request: MemoryRequest<'_>,
+    updated: &mut UpdatedRows,
+) -> Tensor<2> {
+    let make = |rows: Queries<'_>| {
+        let fetched = memory.fetch(MemoryRequest { rows, ..request });
+        let features = sampling.feature_rows(layout);
+        let (input, _) = sampling.model_input(layout, features, &fetched, device);
+        model.model.update(&input, None)
+    };
+    updated.get(request.rows, make, device)
 }

@@ -83,6 +83,7 @@ mod tests {
     use mspipe_datasets::whole_file::Existing;
     use mspipe_datasets::{EventLog, EventLogParts, FeatureTable};
 
+    use crate::batch::TimeDelta;
     use crate::config::{RunConfig, Switch};
     use crate::device::DeviceChoice;
     use crate::model::ModelName;
@@ -117,6 +118,13 @@ mod tests {
 
     /// A small run on the first 300 events, in `folder`.
     fn trained(folder: &Path, model: ModelName, layers: usize) -> Arc<EventLog> {
+        trained_with(folder, |config| {
+            config.model.name = model;
+            config.model.layers = layers;
+        })
+    }
+
+    fn trained_with(folder: &Path, change: impl FnOnce(&mut RunConfig)) -> Arc<EventLog> {
         let events = 0..300;
         let table: Vec<f32> = events.clone().flat_map(features).collect();
         let log = Arc::new(
@@ -135,14 +143,13 @@ mod tests {
             device: DeviceChoice::Cpu.into(),
             ..RunConfig::default()
         };
-        config.model.name = model;
-        config.model.layers = layers;
         config.model.pair_history = Some(Switch::On);
         config.model.width = 8;
         config.model.fanout = 4;
         config.training.epochs = 1;
         config.training.batch_size = 50;
         config.output.out = Some(folder.join("run"));
+        change(&mut config);
         crate::session::train_on(&log, config, |_| Ok(())).unwrap();
         log
     }
@@ -211,6 +218,65 @@ mod tests {
                     letting_go = Predictor::load_on(&state, &log).unwrap();
                 }
             }
+        }
+    }
+
+    /// Rows that are made ready beforehand, and what is let go of in small steps with questions between them, change no
+    /// answer; and following makes the rows of new nodes alone.
+    #[test]
+    fn answers_between_small_steps_are_those_of_whole_updates() {
+        for (model, query) in [
+            (ModelName::Tgn, false),
+            (ModelName::Tgn, true),
+            (ModelName::Jodie, false),
+            (ModelName::Apan, false),
+        ] {
+            let folder = tempfile::tempdir().unwrap();
+            let log = trained_with(folder.path(), |config| {
+                config.model.name = model;
+                if query {
+                    config.model.time_delta = Some(TimeDelta::Query);
+                }
+            });
+            let run = folder.path().join("run");
+            let mut stepping = Predictor::load_on(&run, &log).unwrap();
+            let mut whole = Predictor::load_on(&run, &log).unwrap();
+            whole.keeps_all = true;
+            let (mut batches, mut unready, mut steps) = (0, 0, 0);
+            for nth in 0..220 {
+                let first = 300 + nth * 50;
+                let mut new: Vec<NewEvent> = (first..first + 50).map(event).collect();
+                // Each batch has one node that nobody has seen.
+                new[7].src = (1000 + nth).into();
+                whole.update(&new, Late::Refuse).unwrap();
+                let before = stepping.last().unwrap();
+                let answers = bits(&stepping, before);
+                for part in new.chunks(20) {
+                    stepping
+                        .make_ready(&part.iter().collect::<Vec<_>>())
+                        .unwrap();
+                }
+                assert_eq!(bits(&stepping, before), answers, "{model}");
+                stepping.observe(&new, Late::Refuse).unwrap();
+                batches += 1;
+                unready += stepping.follow_batch().unwrap().unwrap();
+                assert_eq!(stepping.follow_batch().unwrap(), None);
+                let now = stepping.last().unwrap();
+                if let Some(mut rest) = stepping.outlived() {
+                    while !stepping.let_go(&mut rest, 50) {
+                        steps += 1;
+                        if steps % 31 == 0 {
+                            assert_eq!(bits(&stepping, now), bits(&whole, now), "{model}");
+                        }
+                    }
+                }
+                if nth % 10 == 0 {
+                    assert_eq!(bits(&stepping, now), bits(&whole, now), "{model} {query}");
+                }
+            }
+            assert_eq!(unready, batches, "{model} {query}");
+            assert!(steps > 100, "{steps}");
+            assert!(2 * stepping.held() < whole.held());
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 use std::path::Path;
+use std::sync::PoisonError;
 
 use mspipe_datasets::whole_file::Existing;
 use mspipe_datasets::{EventLog, FeatureTable, MAX_TIME, NodeKey};
@@ -11,14 +12,15 @@ use super::error::PredictError;
 use super::kept::{self, Reached};
 use super::nodes::{Nodes, Side};
 use super::state::{Later, Snapshot, ToContain};
+use crate::batch::Roots;
 use crate::config::SamplerName;
 use crate::device;
-use crate::features::FeatureSource;
+use crate::features::{FeatureSource, FollowedRows};
 use crate::graph::{NodeId, Timestamp};
 use crate::model::tgl_weights;
 use crate::sampling::pair_history::PairHistory;
 use crate::session::SessionError;
-use crate::train::following;
+use crate::train::following::{self, ToKeep};
 use crate::train::stream::Stream;
 
 /// An event that has happened.
@@ -129,52 +131,105 @@ impl Predictor {
     /// # Errors
     /// A device that fails: the predictor is of no more use then.
     pub fn follow(&mut self) -> Result<(), PredictError> {
-        if self.broken {
-            return Err(PredictError::Broken);
+        while self.follow_batch()?.is_some() {
+            if let Some(mut rest) = self.outlived() {
+                while !self.let_go(&mut rest, usize::MAX) {}
+            }
         }
-        let end = self.sampling.log.events();
-        self.broken = true;
-        while self.standing.followed < end {
-            let batch = self.standing.followed;
-            let batch = batch..(batch + self.sampling.batch_size).min(end);
-            self.standing.followed = batch.end;
-            let (model, sampling) = (&self.model, &self.sampling);
-            let (memory, device) = (&mut self.memory, &self.device);
-            let changed = device::on_device_thread(|| {
-                following::follow(model, sampling, memory, device, batch)
-            })??;
-            let updated = self.updated.get_mut();
-            updated
-                .unwrap_or_else(|poisoned| poisoned.into_inner())
-                .forget_nodes(&changed);
-            self.let_go();
-        }
-        self.broken = false;
         Ok(())
     }
 
-    /// Lets go of what nothing can ask for any more: of pair histories and the last events at once, of the
-    /// graph and of features each time that there is a quarter more than it left. What is kept grows with
-    /// nodes and pairs, and not with events.
-    fn let_go(&mut self) {
+    /// Has memory follow the first batch of what was observed, and lets go of nothing; returns how many rows were
+    /// made for it that had not been [ready](Predictor::make_ready), if there was a batch.
+    ///
+    /// # Errors
+    /// As [`follow`](Predictor::follow).
+    pub(crate) fn follow_batch(&mut self) -> Result<Option<u64>, PredictError> {
+        if self.broken {
+            return Err(PredictError::Broken);
+        }
+        let (first, end) = (self.standing.followed, self.sampling.log.events());
+        if first == end {
+            return Ok(None);
+        }
+        self.broken = true;
+        let batch = first..(first + self.sampling.batch_size).min(end);
+        self.standing.followed = batch.end;
+        let (model, sampling) = (&self.model, &self.sampling);
+        let (memory, device) = (&mut self.memory, &self.device);
+        let updated = self.updated.get_mut();
+        let updated = updated.unwrap_or_else(PoisonError::into_inner);
+        let made_before = updated.made();
+        let changed = device::on_device_thread(|| {
+            following::follow(model, sampling, memory, device, batch, updated)
+        })??;
+        let made = updated.made() - made_before;
+        updated.forget_nodes(&changed);
+        self.sampling.settle(self.standing.followed);
+        self.broken = false;
+        Ok(Some(made))
+    }
+
+    /// Makes the rows that memory needs when it follows `events` as part of the next batch, which it finds then:
+    /// most of what following costs, and nothing changes meanwhile.
+    ///
+    /// # Errors
+    /// Ids of another kind, a device that fails.
+    pub(crate) fn make_ready(&self, events: &[&NewEvent]) -> Result<(), PredictError> {
+        let mut roots = Roots::default();
+        for (place, event) in events.iter().enumerate() {
+            let what = || format!("event {place}");
+            for (key, side) in [(&event.src, Side::Source), (&event.dst, Side::Destination)] {
+                let node = self.found(key, side, what)?;
+                // A new one has a place when it is observed.
+                if node.index() < self.nodes.len() {
+                    roots.node.push(node);
+                    roots.time.push(event.time);
+                }
+            }
+        }
+        if roots.node.is_empty() {
+            return Ok(());
+        }
+        self.ask(|asked, updated| {
+            asked.make_rows(&roots, updated);
+            Ok(())
+        })
+    }
+
+    /// What nothing can ask for any more of the graph and of features, each time that there is a quarter more
+    /// than was kept the last time; pair histories and the last events are let go of at once. What is kept grows
+    /// with nodes and pairs, and not with events.
+    pub(crate) fn outlived(&self) -> Option<ToKeep> {
         /// Entries and rows that are not worth the look.
         const FEW: usize = 16_384;
-        self.sampling.settle(self.standing.followed);
         if self.keeps_all || self.held() < self.let_go_at.max(FEW) {
-            return;
+            return None;
         }
-        let Some(reached) = self.reached(self.sampled_layers()) else {
-            return;
-        };
+        let reached = self.reached(self.sampled_layers())?;
         let needed = self.needed_of(&reached);
-        self.sampling.keep(&reached.places, &needed);
-        self.let_go_at = self.held() + self.held() / 4;
+        let edge = self.sampling.features.followed_edge();
+        Some(ToKeep {
+            rows: edge.map(|edge| edge.to_keep(needed)).unwrap_or_default(),
+            places: reached.places,
+            next: Some(NodeId(0)),
+        })
+    }
+
+    /// Lets go of some of what is not in `rest`, looking at about `most` entries or rows; whether that is all.
+    /// Nothing is observed in between.
+    pub(crate) fn let_go(&mut self, rest: &mut ToKeep, most: usize) -> bool {
+        let end = self.sampling.keep(rest, most);
+        if end {
+            self.let_go_at = self.held() + self.held() / 4;
+        }
+        end
     }
 
     /// Entries of the graph and rows of features that came since it was loaded.
-    pub(super) fn held(&mut self) -> usize {
-        let rows = self.sampling.features.followed_rows();
-        self.sampling.graph.newer_entries() + rows.map_or(0, |[edge, _]| edge.newer())
+    pub(super) fn held(&self) -> usize {
+        let edge = self.sampling.features.followed_edge();
+        self.sampling.graph.newer_entries() + edge.map_or(0, FollowedRows::newer)
     }
 
     /// Layers through which past events are sampled, for mail if not for embeddings.

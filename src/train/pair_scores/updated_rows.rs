@@ -31,6 +31,8 @@ pub(crate) struct UpdatedRows {
     end: i32,
     /// Rows have query times.
     timed: bool,
+    /// Rows that were made so far.
+    made: u64,
 }
 
 /// The rows of a chunk.
@@ -62,6 +64,23 @@ impl UpdatedRows {
             self.free
                 .extend(self.place.remove(&(node, Timestamp::default())));
         }
+    }
+
+    /// Rows that were made so far.
+    pub(crate) fn made(&self) -> u64 {
+        self.made
+    }
+
+    /// The rows `rows`, which are distinct, `[rows, width]`; those that are not there are made by `make`.
+    pub(crate) fn get(
+        &mut self,
+        rows: Queries<'_>,
+        make: impl FnOnce(Queries<'_>) -> Tensor<2>,
+        device: &Device,
+    ) -> Tensor<2> {
+        let found = self.find(rows);
+        let made = (!found.new.node.is_empty()).then(|| make(found.new.queries()));
+        self.take(found, made, device)
     }
 
     /// Gives each of `rows`, which are distinct, a place.
@@ -112,6 +131,7 @@ impl UpdatedRows {
         let Some(made) = made else {
             return self.gather(rows.place, device);
         };
+        self.made += new as u64;
         if self.end as usize > TABLE_ROWS {
             assert!(all_new, "rows of a table that was forgotten");
             self.forget();
