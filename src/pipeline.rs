@@ -10,6 +10,7 @@
 //! | [`profile`], [`link`] | stage times; a bus |
 //! | [`cycle`] | what bounds the period, and the smallest k |
 //! | [`schedule`], [`scheduler`] | the schedules' names; the k of each iteration, online |
+//! | [`votes`] | the k that several who run the same iterations agree on |
 //! | [`turns`] | whether iterations overlap at all, tried while a training runs |
 //! | [`residency`] | where memory lies |
 //! | [`step`] | the steps of the stages, and the lanes that run them |
@@ -41,6 +42,7 @@ pub mod staleness;
 pub mod step;
 pub mod trace;
 pub mod turns;
+pub(crate) mod votes;
 
 use std::fmt;
 use std::time::Duration;

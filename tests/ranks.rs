@@ -24,11 +24,28 @@ use crate::program::{GLANCE, Program};
 /// its ω is multiplied by times of up to 10^6. A fixed one leaves the rounding of weights as small as it is.
 const FIXED: &str = "--time-encoding fixed";
 
-/// Events of a batch that all ranks share.
-const BATCH: usize = 60;
+/// A stream, and how it is cut.
+#[derive(Clone, Copy)]
+struct Cut {
+    data: &'static str,
+    /// Events of a batch that all ranks share.
+    batch: usize,
+    /// 20 iterations of training, the last with a third of a batch: of four ranks the last two have none.
+    events: usize,
+}
 
-/// 20 iterations of training, the last with 20 events: of four ranks the last two have none.
-const EVENTS: &str = "1658";
+const SMALL: Cut = Cut {
+    data: "synthetic:wikipedia:scale=0.02",
+    batch: 60,
+    events: 1658,
+};
+
+/// Batches as large as one trains with.
+const LARGE: Cut = Cut {
+    data: "synthetic:wikipedia:scale=0.12",
+    batch: 600,
+    events: 16_572,
+};
 
 /// The program's options.
 #[derive(Parser)]
@@ -41,6 +58,8 @@ struct Options {
 #[derive(Debug, Default, PartialEq)]
 struct Outcome {
     losses: Vec<f32>,
+    /// k of each iteration.
+    staleness: Vec<usize>,
     /// Memory rows, then mail.
     memory: Vec<f32>,
     /// Last updates, times of mail, slots.
@@ -52,6 +71,7 @@ impl Outcome {
     fn see(&mut self, event: TrainEvent<'_>) {
         match event {
             TrainEvent::Losses { losses, .. } => self.losses.extend(losses),
+            TrainEvent::Ledger(lines) => self.staleness.extend(lines.iter().map(|line| line.k)),
             TrainEvent::EpochDone { record, .. } => self.val_ap = record.val.ap,
             _ => {}
         }
@@ -92,12 +112,18 @@ impl Outcome {
     }
 }
 
-fn config(options: &str, ranks: usize) -> RunConfig {
-    let small = "mspipe --data synthetic:wikipedia:scale=0.02 --edge-features random:4 --width 16 \
-                 --time-width 8 --fanout 4 --mail-slots 3 --learning-rate 1e-4 --epochs 1";
-    let batch = BATCH / ranks;
+fn config(cut: Cut, options: &str, ranks: usize) -> RunConfig {
+    let small = "mspipe --edge-features random:4 --width 16 --time-width 8 --fanout 4 --mail-slots 3 \
+                 --learning-rate 1e-4";
+    let Cut { data, events, .. } = cut;
+    let batch = cut.batch / ranks;
+    let epochs = if options.contains("--epochs") {
+        ""
+    } else {
+        "--epochs 1"
+    };
     let all = format!(
-        "{small} --limit-events {EVENTS} --batch-size {batch} --ranks threads:{ranks} {options}"
+        "{small} --data {data} --limit-events {events} --batch-size {batch} --ranks threads:{ranks} {options} {epochs}"
     );
     Options::parse_from(all.split_whitespace()).config
 }
@@ -130,7 +156,11 @@ fn trained(session: &Session, ranks: Option<Ranks>) -> Outcome {
 
 /// What each rank has, with pools of so many threads.
 fn train(options: &str, ranks: usize, pool: usize) -> Vec<Outcome> {
-    let session = Session::open(config(options, ranks)).unwrap();
+    train_on(SMALL, options, ranks, pool)
+}
+
+fn train_on(cut: Cut, options: &str, ranks: usize, pool: usize) -> Vec<Outcome> {
+    let session = Session::open(config(cut, options, ranks)).unwrap();
     let session = &session;
     thread::scope(|scope| {
         let running: Vec<_> = threads::ranks(ranks)
@@ -149,12 +179,12 @@ fn train(options: &str, ranks: usize, pool: usize) -> Vec<Outcome> {
 }
 
 /// Trains with 1, 2 and 4 ranks, and compares.
-fn compare(options: &str) {
-    let one = train(options, 1, 1).remove(0);
+fn compare(cut: Cut, options: &str) {
+    let one = train_on(cut, options, 1, 1).remove(0);
     assert_eq!(one.losses.len(), 20);
     for ranks in [2, 4] {
         let what = format!("{options}, {ranks} ranks");
-        let all = train(options, ranks, 1);
+        let all = train_on(cut, options, ranks, 1);
         all[0].must_agree(&one, &what);
         // Replicas are equal in bits.
         for other in &all[1..] {
@@ -170,11 +200,18 @@ fn ranks_give_what_one_process_gives() {
         for dropout in ["0", "0.2"] {
             for schedule in ["sequential", "staleness:3 --memory host"] {
                 let drops = format!("--dropout {dropout} --attention-dropout {dropout}");
-                compare(&format!(
-                    "--model {model} {drops} --schedule {schedule} {FIXED}"
-                ));
+                let options = format!("--model {model} {drops} --schedule {schedule} {FIXED}");
+                compare(SMALL, &options);
             }
         }
+    }
+}
+
+#[test]
+fn ranks_give_what_one_process_gives_with_batches_of_600() {
+    for model in ["tgn", "jodie", "apan"] {
+        let schedule = "--schedule staleness:3 --memory host";
+        compare(LARGE, &format!("--model {model} {schedule} {FIXED}"));
     }
 }
 
@@ -187,8 +224,10 @@ fn ranks_keep_to_all_that_a_batch_may_see() {
         "--model tgn --time-delta query --schedule exact-overlap --memory host",
         "--model tgn --layers 2 --dropout 0 --attention-dropout 0 --clip-norm 0.5",
         "--model apan --mail-aggregation mean --weight-decay 0.1",
+        "--model tgn --mitigation catch-up --schedule staleness:3 --memory host",
+        "--model jodie --mitigation catch-up --schedule staleness:2",
     ] {
-        compare(&format!("{options} {FIXED}"));
+        compare(SMALL, &format!("{options} {FIXED}"));
     }
 }
 
@@ -217,13 +256,27 @@ fn equal_ranks_give_equal_bits() {
     }
 }
 
+/// Each rank measures other times, and all read what the same updates are in: else their memory would differ.
+#[test]
+fn ranks_agree_on_the_k_that_they_measure() {
+    let options =
+        "--model tgn --schedule mspipe --memory host --epochs 2 --emulate-link 1GB/s,20ms";
+    let all = train(options, 3, 1);
+    assert!(all[1..].iter().all(|other| other.memory == all[0].memory));
+    assert!(all[1..].iter().all(|other| other.times == all[0].times));
+    let (first, second) = all[0].staleness.split_at(20);
+    // The first epoch has too few blocks to choose by.
+    assert_eq!(first, [1; 20]);
+    assert!(second.iter().any(|&k| k > 1), "{second:?}");
+}
+
 /// What became of the two ranks of a run with `options`, the second of which is asked to stop when the
 /// first has trained iteration 5: why each ended, and the checkpoints.
 fn stopped(options: &str, every: Every) -> ([TrainError; 2], Vec<(usize, usize)>) {
     let stops = [Stop::default(), Stop::default()];
     let mut checkpoints = Vec::new();
     let run = |rank: threads::Thread, see: &mut (dyn FnMut(TrainEvent<'_>) + Send)| {
-        let session = Session::open_until(config(options, 2), &stops[rank.rank()]).unwrap();
+        let session = Session::open_until(config(SMALL, options, 2), &stops[rank.rank()]).unwrap();
         let first = rank.rank() == 0;
         let exchange: Arc<dyn Exchange> = Arc::new(rank);
         let training = session.training(&Device::flex()).unwrap();
@@ -286,7 +339,11 @@ fn a_stop_on_one_rank_ends_all_after_the_same_iteration() {
 
 #[test]
 fn a_rank_that_fails_ends_the_others_with_what_it_says() {
-    let config = config("--model jodie --schedule staleness:2 --memory host", 2);
+    let config = config(
+        SMALL,
+        "--model jodie --schedule staleness:2 --memory host",
+        2,
+    );
     let session = &Session::open(config).unwrap();
     let mut all = threads::ranks(2).into_iter();
     let (first, second) = (all.next().unwrap(), all.next().unwrap());
@@ -343,20 +400,37 @@ fn a_run_of_ranks_is_killed_and_resumed() {
             .lines()
             .all(|line| line.contains("\"exchanged\":{\"gradient_bytes\":"))
     );
+    let trace = program.json("whole/trace.json");
+    let events = trace.as_array().unwrap();
+    let count = |name: &str, pid: usize| {
+        let named = events.iter().filter(|event| event["name"] == name);
+        named.filter(|event| event["pid"] == pid).count()
+    };
+    // A process of each rank, with all of its 20 iterations.
+    for (name, each) in [
+        ("process_name", 1),
+        ("train", 20),
+        ("gradients", 20),
+        ("rows", 20),
+    ] {
+        assert_eq!([count(name, 1), count(name, 2)], [each; 2], "{name}");
+    }
+    let page = std::fs::read_to_string(program.path("whole/report.html")).unwrap();
+    assert!(page.contains("What rank 0 gave the other ranks"));
 }
 
 #[test]
 fn what_ranks_can_not_do_together_is_refused() {
     let program = Program::new();
     for (options, said) in [
-        ("--schedule mspipe", "--schedule is mspipe, expected"),
+        ("--schedule auto", "--schedule is auto, expected"),
         (
             "--schedule freshest:2",
             "--schedule is freshest:2, expected",
         ),
         (
             "--mitigation pres",
-            "--mitigation is given, expected none with --ranks",
+            "--mitigation is given, expected none or catch-up with --ranks",
         ),
         (
             "--memory-write read",
@@ -365,7 +439,7 @@ fn what_ranks_can_not_do_together_is_refused() {
         ("--layers 2", "--layers is 2, expected 1 with --ranks"),
         (
             "--profile",
-            "--profile is given, expected a run without --ranks",
+            "--profile is given, expected a run without --ranks threads:R",
         ),
     ] {
         let ended = program.run(&format!(

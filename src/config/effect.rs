@@ -46,6 +46,7 @@ enum Need {
     Correction,
     Pres,
     Labels,
+    Ranks,
 }
 
 impl Need {
@@ -72,6 +73,7 @@ impl Need {
             Need::Pres => (pipeline.mitigation != MitigationName::Pres)
                 .then(|| "without --mitigation pres".to_owned()),
             Need::Labels => (config.start.task == Task::Link).then(|| WITHOUT_LABELS.to_owned()),
+            Need::Ranks => (config.training.ranks.is_none()).then(|| "without --ranks".to_owned()),
         }
     }
 }
@@ -115,6 +117,7 @@ const RULES: &[Rule] = &[
     ("seed", ALL, Need::Nothing),
     ("pair_history", &[Link, Eval, Audit], Need::Nothing),
     ("learning_rate", TRAINS, Need::Nothing),
+    ("scale_learning_rate", &[Link], Need::Ranks),
     ("lr_schedule", TRAINS, Need::Nothing),
     ("warmup", TRAINS, Need::Nothing),
     ("optimizer", TRAINS, Need::Nothing),
@@ -245,6 +248,7 @@ mod tests {
             "dropout" | "attention_dropout" | "mitigation_keep" | "mitigation_quantile" => "0.5",
             "learning_rate" | "node_learning_rate" | "weight_decay" | "clip_norm" => "0.1",
             "lr_schedule" => "cosine",
+            "scale_learning_rate" => "sqrt-ranks",
             "ranks" => "threads:2",
             "optimizer" => "sgd",
             "monitor" => "val-auc",
@@ -272,6 +276,7 @@ mod tests {
             Need::Correction => [&["--mitigation=similarity"], &["--mitigation=pres"]],
             Need::Pres => [&["--mitigation=pres"], &["--mitigation=similarity"]],
             Need::Labels => [&["--task=edge"], &["--task=link"]],
+            Need::Ranks => [&["--ranks=threads:2"], &[]],
         }
     }
 

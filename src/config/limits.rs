@@ -11,6 +11,8 @@ use crate::eval::Monitor;
 use crate::features::FeatureSource;
 use crate::memory::MemoryWrite;
 use crate::model::ModelName;
+use crate::pipeline::schedule::Schedule;
+use crate::ranks::Launch;
 
 /// Most worker threads.
 const MOST_THREADS: usize = 1024;
@@ -198,17 +200,20 @@ impl RunConfig {
         let draws = model.dropout > 0.0 || model.attention_dropout > 0.0;
         let refused = [
             (
-                pipeline.schedule.timed(),
+                pipeline.schedule.timed() && pipeline.schedule != Schedule::Mspipe,
                 "schedule",
                 pipeline.schedule.to_string(),
-                "sequential, prefetch, staleness:K, exact-overlap or replay:FILE with --ranks: the k of \
-                 others depends on the times of one rank",
+                "sequential, prefetch, staleness:K, mspipe, exact-overlap or replay:FILE with --ranks: what \
+                 others read depends on the times of one rank",
             ),
             (
-                pipeline.mitigation != MitigationName::None,
+                !matches!(
+                    pipeline.mitigation,
+                    MitigationName::None | MitigationName::CatchUp
+                ),
                 "mitigation",
                 "given".to_owned(),
-                "none with --ranks",
+                "none or catch-up with --ranks: what others add to a row depends on all that a batch reads",
             ),
             (
                 model.memory_write == MemoryWrite::Read,
@@ -224,10 +229,10 @@ impl RunConfig {
                  what all of a batch has sampled",
             ),
             (
-                self.machine.profile,
+                self.machine.profile && matches!(self.training.ranks, Some(Launch::Threads(_))),
                 "profile",
                 "given".to_owned(),
-                "a run without --ranks: it measures one device's thread",
+                "a run without --ranks threads:R: it counts what a process does, over MPI rank 0's",
             ),
             (
                 self.output.probe_every.is_some(),

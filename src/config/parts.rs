@@ -27,7 +27,7 @@ use crate::pipeline::profile::Residency;
 use crate::pipeline::schedule::Schedule;
 use crate::ranks::Launch;
 use crate::train::classification::{Balance, LabelOf};
-use crate::train::learning_rate::LrSchedule;
+use crate::train::learning_rate::{LrScale, LrSchedule};
 use crate::train::optimizer::OptimizerName;
 
 /// Where the stream lies. Its content is compared by its SHA-256 wherever it matters, so that a
@@ -248,6 +248,16 @@ pub struct TrainingSettings {
     /// Learning rate; with --lr-schedule its highest value
     #[arg(long, value_name = "LR", help_heading = "Training")]
     pub learning_rate: f64,
+
+    /// What --learning-rate is multiplied by with --ranks
+    #[arg(
+        long,
+        value_enum,
+        default_value = "none",
+        value_name = "SCALE",
+        help_heading = "Training"
+    )]
+    pub scale_learning_rate: LrScale,
 
     /// What the learning rate does after --warmup, over the iterations of all --epochs
     #[arg(

@@ -22,7 +22,7 @@ use crate::memory::MemoryWrite;
 use crate::model::ModelName;
 use crate::ranks::Launch;
 use crate::train::classification::Balance;
-use crate::train::learning_rate::LrSchedule;
+use crate::train::learning_rate::{LrScale, LrSchedule};
 use crate::train::optimizer::OptimizerName;
 
 impl Serialize for RunConfig {
@@ -117,6 +117,8 @@ written! {
     dropout: f32 = model.dropout,
     attention_dropout: f32 = model.attention_dropout,
     learning_rate: f64 = training.learning_rate,
+    #[serde(default)]
+    scale_learning_rate: LrScale = training.scale_learning_rate,
     #[serde(default)]
     lr_schedule: LrSchedule = training.lr_schedule,
     #[serde(default)]
@@ -250,7 +252,8 @@ mod tests {
         ),
         (
             "  \"learning_rate\": 0.0001,\n",
-            r#"  "lr_schedule": "constant",
+            r#"  "scale_learning_rate": "none",
+  "lr_schedule": "constant",
   "warmup": 0,
   "optimizer": "adam",
   "weight_decay": 0.0,

@@ -13,6 +13,7 @@
 
 use std::collections::VecDeque;
 use std::ops::Range;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::cycle::Cycle;
@@ -22,6 +23,7 @@ use super::queue::QueueIteration;
 use super::schedule::{MOST_ONLINE, Schedule};
 use super::step::{Lane, Step};
 use super::turns::{self, Running, Turns};
+use super::votes::Votes;
 
 /// k may change at iterations that are a multiple of this.
 pub const BLOCK: usize = 16;
@@ -181,8 +183,8 @@ pub struct Scheduler {
     times: [Times; Step::COUNT],
     /// Of a device that has a queue.
     queue: Option<QueueTimes>,
-    /// Whether others run the same iterations.
-    together: bool,
+    /// What is agreed on with others, if any run the same iterations.
+    together: Option<Arc<Votes>>,
     /// When the device's thread began the last iterations with the k in force.
     begins: VecDeque<Duration>,
     epoch: u64,
@@ -214,7 +216,7 @@ impl Scheduler {
             k,
             times: Default::default(),
             queue: None,
-            together: false,
+            together: None,
             begins: VecDeque::new(),
             epoch: 0,
             first: 0,
@@ -235,20 +237,29 @@ impl Scheduler {
     #[must_use]
     pub(crate) fn together(self) -> Scheduler {
         Scheduler {
-            together: true,
+            together: Some(Arc::default()),
             ..self
         }
+    }
+
+    /// Where this one and the others agree on k, if there are others and it is chosen from measured times.
+    pub(crate) fn votes(&self) -> Option<Arc<Votes>> {
+        self.together.clone().filter(|_| self.schedule.online())
     }
 
     /// The last iteration that anybody may have begun to read memory for when iteration `nth` has been
     /// trained, if several run the same ones.
     pub(super) fn read_at_most(&self, nth: usize) -> Option<usize> {
-        let k = self.replayed.iter().copied().max().unwrap_or(self.k);
+        let replayed = self.replayed.iter().copied().max();
+        // Others may be at another k already, or not yet.
+        let k = match self.schedule.online() {
+            true => MOST_ONLINE,
+            false => replayed.unwrap_or(self.k),
+        };
         // Its own update is written early, or after it has been trained.
         let ahead = k - usize::from(!self.early());
         let reads_ahead = self.memory == Residency::Host;
-        self.together
-            .then_some(nth + if reads_ahead { ahead } else { 0 })
+        (self.together.is_some()).then_some(nth + if reads_ahead { ahead } else { 0 })
     }
 
     /// Whether iterations follow one another.
@@ -373,7 +384,10 @@ impl Scheduler {
         if let Some(k) = self.replayed.get(nth) {
             self.k = *k;
         } else if self.schedule.online() && (self.first + nth).is_multiple_of(BLOCK) {
-            decision = self.decide();
+            decision = match self.votes() {
+                Some(votes) => self.agreed(&votes, self.first + nth),
+                None => self.decide(),
+            };
         }
         self.version = self.version.max((nth + 1).saturating_sub(self.k));
         ReadPoint {
@@ -394,6 +408,9 @@ impl Scheduler {
             self.begins.pop_front();
         }
         self.begins.push_back(now);
+        if let Some(votes) = self.votes() {
+            votes.propose(self.choice().map(|decision| decision.k));
+        }
     }
 
     /// Time of an iteration with the k in force, as far as it is known.
@@ -558,18 +575,36 @@ impl Scheduler {
         queue_idle && others_idle && cycle.round_trips(self.k) > period.mul_f64(EXPLAINED)
     }
 
+    /// The k that was agreed on for the block that begins with `iteration`, with what this one measured.
+    fn agreed(&mut self, votes: &Votes, iteration: usize) -> Option<Box<Decision>> {
+        let k = votes.for_block(self.epoch, iteration)?;
+        self.put_in_force(k);
+        let own = self.measured();
+        own.map(|(cycle, measured)| Box::new(Decision { k, cycle, measured }))
+    }
+
     fn decide(&mut self) -> Option<Box<Decision>> {
+        let decision = self.choice()?;
+        self.put_in_force(decision.k);
+        Some(Box::new(decision))
+    }
+
+    fn put_in_force(&mut self, k: usize) {
+        if k != self.k {
+            self.begins.clear();
+        }
+        self.k = k;
+    }
+
+    /// What it would choose now.
+    fn choice(&self) -> Option<Decision> {
         let (cycle, measured) = self.measured()?;
         let mut k = cycle.minimal_staleness(MEASURING_SLACK);
         if self.memory == Residency::Host && self.stalled(&cycle) {
             k = k.max(self.k + 1);
         }
         k = k.min(MOST_ONLINE);
-        if k != self.k {
-            self.begins.clear();
-        }
-        self.k = k;
-        Some(Box::new(Decision { k, cycle, measured }))
+        Some(Decision { k, cycle, measured })
     }
 }
 
@@ -618,6 +653,50 @@ mod tests {
         // Half of the window is of the new times by now.
         assert_eq!(versions[3 * BLOCK].0, 3);
         assert!(versions.is_sorted_by_key(|(_, version)| *version));
+    }
+
+    /// One waits for memory and the other does not: both read with the k of the one that waits, from the same block
+    /// on, whenever they ask for it.
+    #[test]
+    fn several_read_with_the_largest_k_that_one_would_choose() {
+        let slow = scheduler(Schedule::Mspipe).together();
+        let quick = scheduler(Schedule::Mspipe).together();
+        let (mut all, mut read) = ([(slow, 6), (quick, 1)], [Vec::new(), Vec::new()]);
+        for nth in 0..3 * BLOCK {
+            for (scheduler, transfer) in &mut all {
+                scheduler.observe_begin(Duration::from_millis(10 * nth as u64));
+                for step in Step::of(Residency::Host, false) {
+                    let time = match step {
+                        Step::Train => 10,
+                        Step::Send | Step::Receive => *transfer,
+                        _ => 0,
+                    };
+                    scheduler.observe(*step, Duration::from_millis(time));
+                }
+            }
+            let votes = all.each_ref().map(|(scheduler, _)| scheduler.votes());
+            let votes = votes.map(Option::unwrap);
+            let most = votes.each_ref().map(|votes| votes.own()).into_iter().max();
+            if let Some(Some(k)) = most {
+                votes.iter().for_each(|votes| votes.agree(1, nth, k));
+            }
+            // The one asks at once, the other when more was agreed on.
+            for ((scheduler, _), (read, behind)) in all.iter_mut().zip(read.iter_mut().zip([0, 9]))
+            {
+                if let Some(asked) = nth.checked_sub(behind) {
+                    scheduler.read_point(asked);
+                    read.push(scheduler.k());
+                }
+            }
+        }
+        assert_eq!(read[0][..read[1].len()], read[1]);
+        assert_eq!(read[0][..BLOCK], [1; BLOCK]);
+        assert!(
+            read[1][2 * BLOCK..].iter().all(|&k| k == 3),
+            "{:?}",
+            read[1]
+        );
+        assert_eq!(all[1].0.choice().unwrap().k, 2);
     }
 
     #[test]

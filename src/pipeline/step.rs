@@ -1,12 +1,12 @@
 //! What is run without interruption, and by which thread.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::Stage;
 use super::residency::Residency;
 
 /// What a thread does without interruption.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Step {
     /// Stage 1.
@@ -121,7 +121,7 @@ impl Step {
 
 /// A lane of the pipeline: a thread, or what works beside the threads on what the device's one has
 /// encoded.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Lane {
     /// Runs stage 1.

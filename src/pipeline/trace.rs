@@ -13,7 +13,7 @@ use std::ops::Range;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::ledger::LedgerLine;
 use super::queue::QueueIteration;
@@ -21,7 +21,7 @@ use super::step::{Lane, Step};
 use super::{Stage, StageTimes};
 
 /// One step of one iteration.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Span {
     /// The thread that ran it, or the lane of the device's queue.
     pub lane: Lane,
@@ -35,6 +35,49 @@ pub struct Span {
     pub end: Duration,
     /// Bytes that it moved, as far as it says.
     pub bytes: u64,
+}
+
+/// What ranks give one another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Given {
+    /// Gradients and loss.
+    Gradients,
+    /// Updated rows of memory.
+    Rows,
+}
+
+impl Given {
+    fn name(self) -> &'static str {
+        match self {
+            Given::Gradients => "gradients",
+            Given::Rows => "rows",
+        }
+    }
+}
+
+/// An exchange with other ranks, until all had what all gave.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExchangeSpan {
+    /// What was given.
+    pub given: Given,
+    /// Iteration of the epoch, from 0.
+    pub iteration: usize,
+    /// When it began, on the run's clock.
+    pub begin: Duration,
+    /// When it ended.
+    pub end: Duration,
+    /// Bytes that this rank gave.
+    pub bytes: u64,
+}
+
+/// What another rank spent in the first iterations, on its own clock.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct RankTrace {
+    /// By lane and time.
+    pub spans: Vec<Span>,
+    /// By time, those of one kind.
+    pub exchanges: Vec<ExchangeSpan>,
 }
 
 /// What a run yields beside its results.
@@ -51,6 +94,10 @@ pub struct Record {
     pub spans: Vec<Span>,
     /// What each trained iteration read.
     pub ledger: Vec<LedgerLine>,
+    /// What the first iterations exchanged with other ranks.
+    pub exchanges: Vec<ExchangeSpan>,
+    /// What the other ranks did, from rank 1 on.
+    pub others: Vec<RankTrace>,
 }
 
 /// Time that a device's queue spent in each stage, over the iterations in which it was measured.
@@ -141,6 +188,8 @@ impl Record {
         self.spans.extend(next.spans);
         self.sort_spans();
         self.ledger.extend(next.ledger);
+        self.exchanges.extend(next.exchanges);
+        self.others.extend(next.others);
     }
 
     /// Adds a stage of an iteration that overlaps with no other one, and so sees all updates
@@ -186,63 +235,69 @@ impl Record {
     /// What the device waited between its spans, each with the iteration that it waited for: its
     /// queue if that was measured, else its thread.
     pub(crate) fn waits(&self) -> Vec<(Lane, Range<Duration>, usize)> {
-        let of_queue = |span: &&Span| matches!(span.lane, Lane::Gpu | Lane::Bus);
-        let mut spans: Vec<&Span> = self.spans.iter().filter(of_queue).collect();
-        let lane = match spans.is_empty() {
-            true => Lane::Device,
-            false => Lane::Gpu,
-        };
-        if spans.is_empty() {
-            let device = self.spans.iter().filter(|span| span.lane == lane);
-            spans.extend(device);
-        }
-        spans.sort_by_key(|span| (span.begin, span.end));
-        let gaps = spans.windows(2).filter_map(|pair| {
-            let (before, after) = (pair[0], pair[1]);
-            // Between iterations that were not both measured nobody knows what it did.
-            let follows = after.iteration <= before.iteration + 1;
-            let gap = before.end..after.begin;
-            (follows && gap.start < gap.end).then_some((lane, gap, after.iteration))
-        });
-        gaps.collect()
+        waits(&self.spans)
     }
 
     /// Writes the spans as a trace that chrome://tracing and ui.perfetto.dev open: a row a
-    /// lane; what the device waited is named `bubble`.
+    /// lane, a process a rank; what the device waited is named `bubble`.
     ///
     /// # Errors
     /// When it can't be written.
     pub fn write_chrome(&self, out: &mut impl Write) -> io::Result<()> {
         let mut separator = "[\n";
-        let mut event = |value: serde_json::Value| {
+        let mut event = |value: Value| {
             let text = format!("{separator}{value}");
             separator = ",\n";
             out.write_all(text.as_bytes())
         };
-        event(
-            json!({"ph": "M", "name": "process_name", "pid": 1, "tid": 0, "args": {"name": "mspipe"}}),
-        )?;
-        let queued = self.spans.iter().any(|span| span.lane == Lane::Gpu);
+        let name = match self.others.is_empty() {
+            true => "mspipe",
+            false => "mspipe, rank 0",
+        };
+        self.write_process((1, name), &self.spans, &self.exchanges, &mut event)?;
+        for (rank, other) in (1..).zip(&self.others) {
+            let name = format!("mspipe, rank {rank}");
+            let (spans, exchanges) = (&other.spans, &other.exchanges);
+            self.write_process((1 + rank, &name), spans, exchanges, &mut event)?;
+        }
+        out.write_all(b"\n]\n")
+    }
+
+    fn write_process(
+        &self,
+        (pid, name): (usize, &str),
+        spans: &[Span],
+        exchanges: &[ExchangeSpan],
+        event: &mut dyn FnMut(Value) -> io::Result<()>,
+    ) -> io::Result<()> {
+        event(json!({
+            "ph": "M", "name": "process_name", "pid": pid, "tid": 0, "args": {"name": name},
+        }))?;
+        let queued = spans.iter().any(|span| span.lane == Lane::Gpu);
         let drawn = |lane: &Lane| queued || !matches!(lane, Lane::Gpu | Lane::Bus);
-        for lane in Lane::ALL.into_iter().filter(drawn) {
-            let tid = lane as usize + 1;
+        let lanes = Lane::ALL.into_iter().filter(drawn);
+        let mut rows: Vec<(usize, &str)> =
+            lanes.map(|lane| (lane as usize + 1, lane.name())).collect();
+        if !exchanges.is_empty() {
+            rows.extend([Given::Gradients, Given::Rows].map(|given| (row_of(given), given.name())));
+        }
+        for (tid, name) in rows {
             event(json!({
-                "ph": "M", "name": "thread_name", "pid": 1, "tid": tid,
-                "args": {"name": lane.name()},
+                "ph": "M", "name": "thread_name", "pid": pid, "tid": tid, "args": {"name": name},
             }))?;
             event(json!({
-                "ph": "M", "name": "thread_sort_index", "pid": 1, "tid": tid,
+                "ph": "M", "name": "thread_sort_index", "pid": pid, "tid": tid,
                 "args": {"sort_index": tid},
             }))?;
         }
-        for (lane, gap, iteration) in self.waits() {
+        for (lane, gap, iteration) in waits(spans) {
             event(json!({
-                "ph": "X", "name": "bubble", "cat": "bubble", "pid": 1, "tid": lane as usize + 1,
+                "ph": "X", "name": "bubble", "cat": "bubble", "pid": pid, "tid": lane as usize + 1,
                 "ts": micros(gap.start), "dur": micros(gap.end - gap.start),
                 "args": {"iteration": iteration},
             }))?;
         }
-        for span in &self.spans {
+        for span in spans {
             let tid = span.lane as usize + 1;
             let mut args = json!({"iteration": span.iteration, "step": span.step});
             if span.bytes > 0 {
@@ -255,11 +310,19 @@ impl Record {
                 args["version"] = line.version.into();
             }
             event(json!({
-                "ph": "X", "name": span.step.stage().name(), "cat": "stage", "pid": 1, "tid": tid,
+                "ph": "X", "name": span.step.stage().name(), "cat": "stage", "pid": pid, "tid": tid,
                 "ts": micros(span.begin), "dur": micros(span.end - span.begin), "args": args,
             }))?;
         }
-        out.write_all(b"\n]\n")
+        for span in exchanges {
+            event(json!({
+                "ph": "X", "name": span.given.name(), "cat": "exchange", "pid": pid,
+                "tid": row_of(span.given), "ts": micros(span.begin),
+                "dur": micros(span.end - span.begin),
+                "args": {"iteration": span.iteration, "bytes": span.bytes},
+            }))?;
+        }
+        Ok(())
     }
 
     /// The ledger's line of an iteration.
@@ -267,6 +330,32 @@ impl Record {
         let first = self.ledger.first()?.iteration;
         self.ledger.get(iteration.checked_sub(first)?)
     }
+}
+
+/// The row of an exchange, below those of the lanes.
+fn row_of(given: Given) -> usize {
+    Lane::ALL.len() + 1 + given as usize
+}
+
+fn waits(spans: &[Span]) -> Vec<(Lane, Range<Duration>, usize)> {
+    let of_queue = |span: &&Span| matches!(span.lane, Lane::Gpu | Lane::Bus);
+    let mut own: Vec<&Span> = spans.iter().filter(of_queue).collect();
+    let lane = match own.is_empty() {
+        true => Lane::Device,
+        false => Lane::Gpu,
+    };
+    if own.is_empty() {
+        own.extend(spans.iter().filter(|span| span.lane == lane));
+    }
+    own.sort_by_key(|span| (span.begin, span.end));
+    let gaps = own.windows(2).filter_map(|pair| {
+        let (before, after) = (pair[0], pair[1]);
+        // Between iterations that were not both measured nobody knows what it did.
+        let follows = after.iteration <= before.iteration + 1;
+        let gap = before.end..after.begin;
+        (follows && gap.start < gap.end).then_some((lane, gap, after.iteration))
+    });
+    gaps.collect()
 }
 
 fn micros(time: Duration) -> f64 {
@@ -298,13 +387,64 @@ mod tests {
         };
         let mut text = Vec::new();
         record.write_chrome(&mut text).unwrap();
-        let events: Vec<serde_json::Value> = serde_json::from_slice(&text).unwrap();
+        let events: Vec<Value> = serde_json::from_slice(&text).unwrap();
         let complete: Vec<_> = events.iter().filter(|event| event["ph"] == "X").collect();
         let names: Vec<_> = complete.iter().map(|event| &event["name"]).collect();
         assert_eq!(names, ["bubble", "fetch_memory", "train", "train"]);
         assert_eq!(complete[0]["dur"], 15.0);
         assert_eq!(complete[1]["args"]["bytes"], 64);
         assert_eq!(events[1]["args"]["name"], "sampler");
+    }
+
+    #[test]
+    fn ranks_are_processes_with_what_they_exchange() {
+        let us = Duration::from_micros;
+        let exchange = |given, begin, bytes| ExchangeSpan {
+            given,
+            iteration: 3,
+            begin: us(begin),
+            end: us(begin + 7),
+            bytes,
+        };
+        let other = RankTrace {
+            spans: vec![Span {
+                lane: Lane::Sampler,
+                step: Step::Sample,
+                iteration: 3,
+                begin: us(1),
+                end: us(2),
+                bytes: 0,
+            }],
+            exchanges: vec![exchange(Given::Rows, 20, 400)],
+        };
+        // As it comes from another rank.
+        let sent = serde_json::to_vec(&other).unwrap();
+        let record = Record {
+            exchanges: vec![exchange(Given::Gradients, 10, 1200)],
+            others: vec![serde_json::from_slice(&sent).unwrap()],
+            ..Record::default()
+        };
+        let mut text = Vec::new();
+        record.write_chrome(&mut text).unwrap();
+        let events: Vec<Value> = serde_json::from_slice(&text).unwrap();
+        let named = |name: &str| -> Vec<&Value> {
+            events
+                .iter()
+                .filter(|event| event["name"] == name)
+                .collect()
+        };
+        let processes: Vec<&Value> = named("process_name")
+            .iter()
+            .map(|event| &event["args"]["name"])
+            .collect();
+        assert_eq!(processes, ["mspipe, rank 0", "mspipe, rank 1"]);
+        assert_eq!(named("sample")[0]["pid"], 2);
+        for (name, pid, begin, bytes) in [("gradients", 1, 10.0, 1200), ("rows", 2, 20.0, 400)] {
+            let found = named(name)[0];
+            assert_eq!(found["pid"], pid);
+            assert_eq!((&found["ts"], &found["dur"]), (&json!(begin), &json!(7.0)));
+            assert_eq!(found["args"]["bytes"], bytes);
+        }
     }
 
     #[test]

@@ -18,6 +18,7 @@ use super::chart::{Bars, Join, Lines, Point, Series, Stacks, short, thousands};
 use super::values::{four, number, text_of};
 use super::{Block, Document, Figure, Section, Table, labels, probes};
 use crate::pipeline::Stage;
+use crate::pipeline::ledger::Exchanged;
 use crate::pipeline::probe::Probe;
 use crate::pipeline::staleness::{StaleMemory, percent, stale_rows};
 
@@ -137,6 +138,10 @@ pub(crate) fn document(folder: &Path) -> Result<Document, RunReportError> {
             wide: true,
         }]));
     }
+    sections.extend(exchanged(&summary).map(|table| Section {
+        title: "Ranks".to_owned(),
+        blocks: vec![Block::Table(table)],
+    }));
     sections.extend(probes::section(&probes));
     Ok(Document {
         title,
@@ -559,6 +564,27 @@ fn stale_memory(counts: &Value) -> Option<Table> {
     }
     let (overwritten, lost) = (counts.mail_overwritten, counts.mail_lost);
     row("mail overwritten", overwritten, lost, "-".to_owned());
+    Some(table)
+}
+
+/// What ranks that shared each batch gave one another.
+fn exchanged(summary: &Value) -> Option<Table> {
+    let all = Exchanged::deserialize(&summary["exchanged"]).ok()?;
+    let iterations: f64 = (summary["staleness"].as_object()?.values().map(number)).sum();
+    let mut table = Table::new(
+        "What rank 0 gave the other ranks in an iteration, and the time until all had what all gave. With memory in \
+         RAM and a k that hides it, the exchange of rows delays nothing; that of gradients is part of each iteration",
+        &["of"],
+        &["KB an iteration", "ms an iteration"],
+    );
+    for (name, bytes, us) in [
+        ("gradients", all.gradient_bytes, all.gradient_us),
+        ("updated rows", all.row_bytes, all.row_us),
+    ] {
+        let each = |sum: u64| sum as f64 / 1e3 / iterations.max(1.0);
+        let [bytes, time] = [each(bytes), each(us)].map(|mean| format!("{mean:.2}"));
+        table.rows.push(vec![name.to_owned(), bytes, time]);
+    }
     Some(table)
 }
 

@@ -128,7 +128,8 @@ impl Session {
         OptimizerRule {
             optimizer: training.optimizer,
             learning_rate: LearningRate {
-                peak: training.learning_rate,
+                peak: training.learning_rate
+                    * training.scale_learning_rate.factor(training.ranks()),
                 schedule: training.lr_schedule,
                 warmup: training.warmup,
                 steps: training.epochs.saturating_mul(iterations),

@@ -33,12 +33,12 @@ use crate::model::tgl_weights;
 use crate::pipeline::clock::{Clock as _, WallClock};
 use crate::pipeline::ending::Proceed;
 use crate::pipeline::executor::{Executor, Segment};
-use crate::pipeline::ledger::LedgerLine;
 use crate::pipeline::link::Link;
 use crate::pipeline::queue::QueueTimes;
 use crate::pipeline::scheduler::Scheduler;
 use crate::pipeline::staleness::StalenessCounter;
-use crate::pipeline::trace::Record;
+use crate::pipeline::trace::{RankTrace, Record};
+use crate::pipeline::votes::Votes;
 use crate::sampling::SplitPart;
 
 use super::keeping::Keeping;
@@ -246,12 +246,19 @@ impl TrainLoop {
 
     /// The rest of the epoch under way, validation, and a checkpoint; the time may be up before.
     fn epoch(&mut self, deadline: Deadline, observer: &mut Observer<'_>) -> Result<(), TrainError> {
-        let Some(trained) = self.train_epoch(deadline, observer)? else {
+        let Some(mut trained) = self.train_epoch(deadline, observer)? else {
             return Ok(());
         };
         self.look_at_device();
         // Of an epoch that a checkpoint has whole, nothing is new.
         if !trained.ledger.is_empty() {
+            if let Some(ranks) = &self.ranks {
+                let own = RankTrace {
+                    spans: trained.spans.clone(),
+                    exchanges: trained.exchanges.clone(),
+                };
+                trained.others = ranks.traces(&own)?;
+            }
             self.record(&trained, observer)?;
         }
         let events = self.evaluator.split.train.len();
@@ -415,8 +422,11 @@ impl TrainLoop {
         if self.probes.as_ref().is_some_and(|probes| !probes.follows()) {
             warn(observer, UNPROBED)?;
         }
-        // What an evaluation has exchanged is in no ledger.
-        add_exchanged(self.ranks.as_ref(), &mut []);
+        if let Some(ranks) = &self.ranks {
+            ranks.forget_exchanged();
+            // Their clocks begin when all are here.
+            ranks.any([])?;
+        }
         let clock = WallClock::start();
         let mut record = Record::default();
         // After a pause that came with the last iteration, its updates belong to the epoch.
@@ -463,6 +473,7 @@ impl TrainLoop {
         let losses = &mut progress.losses;
         let (mut failure, mut ended_early, mut moments) = (None, false, Vec::new());
         let (stop, keeping) = (&self.stop, &self.keeping);
+        let votes = self.scheduler.votes();
         let stopping = || stop.requested() || deadline.is_over();
         let reader = LossReader {
             epoch,
@@ -481,7 +492,11 @@ impl TrainLoop {
                     told.and_then(|()| tell(observer, TrainEvent::Iteration { iteration, events }));
                 let asked = told.and_then(|()| match trained == pass.iterations() {
                     true => Ok([false; 2]),
-                    false => agreed(work.ranks, [stopping(), keeping.is_due(first, trained)]),
+                    false => agree(
+                        (work.ranks, votes.as_deref()),
+                        [stopping(), keeping.is_due(first, trained)],
+                        (epoch, iteration),
+                    ),
                 });
                 let proceed = asked.map_or_else(
                     |error| {
@@ -516,7 +531,13 @@ impl TrainLoop {
         reader.read(&mut training, self.memory.watched(), losses, observer)?;
         reader.check_unapplied(&unapplied, losses.len())?;
         let reads = training.reads;
-        add_exchanged(self.ranks.as_ref(), &mut record.ledger);
+        if let Some(ranks) = &self.ranks {
+            let (lines, spans) = ranks.take_exchanged((first, TRACED), clock.now());
+            for (line, exchanged) in record.ledger.iter_mut().zip(lines) {
+                line.exchanged = Some(exchanged);
+            }
+            record.exchanges = spans;
+        }
         self.scheduler.ran(&moments, &mut record.ledger);
         progress.trained(&mut record, reads, unapplied, begin.elapsed());
         tell(observer, TrainEvent::Ledger(&record.ledger))?;
@@ -568,17 +589,28 @@ impl TrainLoop {
     }
 }
 
+/// Whether any rank says so, of each of these; after an iteration, when ranks also agree on k if that is chosen from
+/// measured times.
+fn agree(
+    (ranks, votes): (Option<&Ranks>, Option<&Votes>),
+    own: [bool; 2],
+    (epoch, iteration): (usize, usize),
+) -> Result<[bool; 2], TrainError> {
+    let (Some(ranks), Some(votes)) = (ranks, votes) else {
+        return agreed(ranks, own);
+    };
+    let [one, other] = own.map(u8::from);
+    let k = votes.own().map_or(0, |k| k as u8);
+    let [one, other, k] = ranks.most([one, other, k])?;
+    if k > 0 {
+        votes.agree(epoch as u64, iteration, usize::from(k));
+    }
+    Ok([one, other].map(|says| says != 0))
+}
+
 /// Whether any rank says so, of each of these.
 fn agreed<const N: usize>(ranks: Option<&Ranks>, own: [bool; N]) -> Result<[bool; N], TrainError> {
     Ok(ranks.map_or(Ok(own), |ranks| ranks.any(own))?)
-}
-
-/// Writes into the ledger of iterations what they have exchanged with other ranks, and forgets it.
-fn add_exchanged(ranks: Option<&Ranks>, ledger: &mut [LedgerLine]) {
-    let exchanged = ranks.map(Ranks::take_exchanged);
-    for (line, exchanged) in ledger.iter_mut().zip(exchanged.into_iter().flatten()) {
-        line.exchanged = Some(exchanged);
-    }
 }
 
 /// What runs the iterations from `first` on.

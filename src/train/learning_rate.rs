@@ -32,6 +32,27 @@ pub enum LrSchedule {
     Linear,
 }
 
+/// What the highest rate is multiplied by where several ranks share a batch.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LrScale {
+    /// Nothing: ranks give what one process gives
+    #[default]
+    None,
+    /// The square root of the number of ranks, as MSPipe's own code does
+    SqrtRanks,
+}
+
+impl LrScale {
+    /// The factor for so many ranks.
+    pub fn factor(self, ranks: usize) -> f64 {
+        match self {
+            LrScale::None => 1.0,
+            LrScale::SqrtRanks => (ranks as f64).sqrt(),
+        }
+    }
+}
+
 /// The learning rate of each step of a run.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct LearningRate {

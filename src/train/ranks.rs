@@ -22,6 +22,7 @@ use crate::eval::{BatchScores, Rank};
 use crate::memory::MemoryError;
 use crate::model::LinkModel;
 use crate::pipeline::ledger::Exchanged;
+use crate::pipeline::trace::{ExchangeSpan, Given, RankTrace};
 use crate::ranks::{Channel, Exchange, RankError};
 
 /// A rank of a run that has several.
@@ -34,8 +35,30 @@ pub struct Ranks {
 /// What each iteration has exchanged since it was asked for last.
 #[derive(Default)]
 struct PerIteration {
-    gradients: Vec<(u64, Duration)>,
-    rows: Vec<(u64, Duration)>,
+    gradients: Vec<OneExchange>,
+    rows: Vec<OneExchange>,
+}
+
+/// What was given at once, and when.
+struct OneExchange {
+    bytes: u64,
+    begin: Instant,
+    time: Duration,
+}
+
+impl OneExchange {
+    /// Of what began then and has just ended.
+    fn since(begin: Instant, bytes: u64) -> OneExchange {
+        OneExchange {
+            bytes,
+            begin,
+            time: begin.elapsed(),
+        }
+    }
+
+    fn us(&self) -> u64 {
+        self.time.as_micros() as u64
+    }
 }
 
 impl Ranks {
@@ -47,18 +70,61 @@ impl Ranks {
         })
     }
 
-    /// What the last iterations, one after the other, have exchanged.
-    pub(super) fn take_exchanged(&self) -> Vec<Exchanged> {
-        let PerIteration { gradients, rows } = std::mem::take(&mut *self.exchanged());
-        let us = |time: Duration| time.as_micros() as u64;
-        let both = gradients.into_iter().zip(rows);
+    /// What the iterations from `first` on have exchanged since it was asked for last; spans of those below `traced`,
+    /// on the clock that shows `now`.
+    pub(super) fn take_exchanged(
+        &self,
+        (first, traced): (usize, usize),
+        now: Duration,
+    ) -> (Vec<Exchanged>, Vec<ExchangeSpan>) {
+        let all = std::mem::take(&mut *self.exchanged());
+        let both = all.gradients.iter().zip(&all.rows);
         let lines = both.map(|(gradients, rows)| Exchanged {
-            gradient_bytes: gradients.0,
-            gradient_us: us(gradients.1),
-            row_bytes: rows.0,
-            row_us: us(rows.1),
+            gradient_bytes: gradients.bytes,
+            gradient_us: gradients.us(),
+            row_bytes: rows.bytes,
+            row_us: rows.us(),
         });
-        lines.collect()
+        let spans = |given, of: &[OneExchange]| -> Vec<ExchangeSpan> {
+            let numbered = (first..traced).zip(of);
+            let span = |(iteration, exchange): (usize, &OneExchange)| {
+                let begin = now.saturating_sub(exchange.begin.elapsed());
+                ExchangeSpan {
+                    given,
+                    iteration,
+                    begin,
+                    end: begin + exchange.time,
+                    bytes: exchange.bytes,
+                }
+            };
+            numbered.map(span).collect()
+        };
+        let gradients = spans(Given::Gradients, &all.gradients);
+        let rows = spans(Given::Rows, &all.rows);
+        (lines.collect(), [gradients, rows].concat())
+    }
+
+    /// Forgets what was exchanged: what an evaluation has is in no ledger.
+    pub(super) fn forget_exchanged(&self) {
+        *self.exchanged() = PerIteration::default();
+    }
+
+    /// What the other ranks did, from rank 1 on, of which this one did `own`.
+    ///
+    /// # Errors
+    /// When a rank has ended.
+    pub(super) fn traces(&self, own: &RankTrace) -> Result<Vec<RankTrace>, RankError> {
+        let own = match self.records() {
+            // Whoever writes them down has its own.
+            true => Vec::new(),
+            false => serde_json::to_vec(own).unwrap_or_default(),
+        };
+        let all = self.exchange.all_gather(Channel::Steps, own)?;
+        let read = |bytes: &Vec<u8>| serde_json::from_slice(bytes).unwrap_or_default();
+        Ok(match self.records() {
+            true => all.iter().skip(1).map(read).collect(),
+            false => Vec::new(),
+        })
     }
 
     fn exchanged(&self) -> MutexGuard<'_, PerIteration> {
@@ -85,11 +151,21 @@ impl Ranks {
     /// # Errors
     /// When a rank has ended.
     pub(super) fn any<const N: usize>(&self, own: [bool; N]) -> Result<[bool; N], RankError> {
-        let own = own.map(u8::from).to_vec();
-        let all = self.exchange.all_gather(Channel::Steps, own)?;
-        Ok(std::array::from_fn(|nth| {
+        Ok(self.most(own.map(u8::from))?.map(|says| says != 0))
+    }
+
+    /// The largest that any rank has, of each of these.
+    ///
+    /// # Errors
+    /// When a rank has ended.
+    pub(super) fn most<const N: usize>(&self, own: [u8; N]) -> Result<[u8; N], RankError> {
+        let all = self.exchange.all_gather(Channel::Steps, own.to_vec())?;
+        let of_each = |nth| {
             all.iter()
-                .any(|of| of.get(nth).is_some_and(|&says| says != 0))
+                .filter_map(move |of: &Vec<u8>| of.get(nth).copied())
+        };
+        Ok(std::array::from_fn(|nth| {
+            of_each(nth).max().unwrap_or(own[nth])
         }))
     }
 
@@ -111,7 +187,8 @@ impl Ranks {
         let (begin, given) = (Instant::now(), 4 * own.len() as u64);
         let bytes = bytemuck::cast_slice(&own).to_vec();
         let all = self.exchange.all_gather(Channel::Rows, bytes)?;
-        self.exchanged().rows.push((given, begin.elapsed()));
+        let made = OneExchange::since(begin, given);
+        self.exchanged().rows.push(made);
         for (rank, (bytes, count)) in all.iter().zip(counts).enumerate() {
             let (found, expected) = (bytes.len(), 4 * count * width);
             if found != expected {
@@ -222,7 +299,8 @@ impl Ranks {
         numbers.extend(present.into_iter().map(f32::from));
         let (begin, given) = (Instant::now(), 4 * numbers.len() as u64);
         self.exchange.sum(Channel::Steps, &mut numbers)?;
-        self.exchanged().gradients.push((given, begin.elapsed()));
+        let made = OneExchange::since(begin, given);
+        self.exchanged().gradients.push(made);
         let mut summed = Summed {
             numbers: &numbers[..loss],
             present: &numbers[loss + 1..],
