@@ -203,6 +203,20 @@ impl RunFolder {
     /// When it holds no run or one that has ended, another program writes into it, or its
     /// settings can't be read.
     pub fn open(path: &Path) -> Result<(RunFolder, RunConfig), RunFolderError> {
+        let config = RunFolder::unended(path)?;
+        let folder = RunFolder::reopened(path.to_owned())?;
+        for name in WRITTEN {
+            refuse_foreign(&path.join(name))?;
+        }
+        Ok((folder, config))
+    }
+
+    /// The settings of a run that has not ended, of whose folder nothing is taken: a program that does not write
+    /// into it reads them beside one that does.
+    ///
+    /// # Errors
+    /// As [`RunFolder::open`].
+    pub(crate) fn unended(path: &Path) -> Result<RunConfig, RunFolderError> {
         let own = || path.to_owned();
         let file = path.join(CONFIG);
         if !file.exists() {
@@ -219,11 +233,7 @@ impl RunFolder {
                 },
             });
         }
-        let folder = RunFolder::reopened(own())?;
-        for name in WRITTEN {
-            refuse_foreign(&path.join(name))?;
-        }
-        Ok((folder, config))
+        Ok(config)
     }
 
     /// The folder `path` of a run and its settings, to ask what it has learnt.

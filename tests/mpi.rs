@@ -60,8 +60,11 @@ fn processes_give_the_bits_of_threads() {
         "{TRAIN} --batch-size 30 --ranks threads:2 --epochs 2 --out threads"
     ));
     assert_eq!(threads.code, Some(0), "{}", threads.stderr);
-    let processes = run(&program, &pair("processes", "--epochs 2"));
+    let processes = run(&program, &pair("processes", "--epochs 2 --profile"));
     assert_eq!(processes.code, Some(0), "{}", processes.stderr);
+    // What rank 0 spent.
+    let profile = &program.json("processes/summary.json")["profile"];
+    assert!(profile.is_object(), "{profile}");
     assert!(weights(&program, "threads") == weights(&program, "processes"));
     let test = |run: &str| program.json(&format!("{run}/summary.json"))["test"].clone();
     assert_eq!(test("threads"), test("processes"));
@@ -98,6 +101,25 @@ fn an_error_on_one_rank_ends_all() {
         "{}",
         ended.stderr
     );
+}
+
+#[test]
+fn a_rank_with_another_checkpoint_is_refused() {
+    let program = Program::new();
+    let ended = signalled(&program, "run", "-INT");
+    assert_ne!(ended.code, Some(0));
+    // As on a machine that has no newer copy of the folder.
+    fs::create_dir(program.path("old")).unwrap();
+    fs::copy(
+        program.path("run/config.json"),
+        program.path("old/config.json"),
+    )
+    .unwrap();
+    let parts = ["run", "old"].map(|folder| format!("train --resume {folder}"));
+    let ended = run(&program, &parts);
+    assert_ne!(ended.code, Some(0));
+    let said = "rank 1 has checkpoint \"none\", rank 0 has \"of epoch ";
+    assert!(ended.stderr.contains(said), "{}", ended.stderr);
 }
 
 /// Processes that a process has started.
@@ -155,5 +177,18 @@ fn a_rank_that_is_killed_ends_the_job_and_threads_resume_it() {
     // Threads go on with the bits of processes.
     let resumed = program.run("train --resume run --ranks threads:2");
     assert_eq!(resumed.code, Some(0), "{}", resumed.stderr);
+    assert!(weights(&program, "run") == weights(&program, "whole"));
+}
+
+#[test]
+fn processes_resume_what_processes_began() {
+    let program = Program::new();
+    let ended = signalled(&program, "run", "-INT");
+    assert_ne!(ended.code, Some(0));
+    let whole = run(&program, &pair("whole", "--epochs 60"));
+    assert_eq!(whole.code, Some(0), "{}", whole.stderr);
+    let resumed = run(&program, &["train --resume run"; 2].map(str::to_owned));
+    assert_eq!(resumed.code, Some(0), "{}", resumed.stderr);
+    assert_eq!(resumed.stdout.matches("resumed   in epoch").count(), 1);
     assert!(weights(&program, "run") == weights(&program, "whole"));
 }

@@ -38,6 +38,14 @@ pub struct Loaded {
     pub passed_over: Option<CheckpointError>,
 }
 
+impl Loaded {
+    /// Its epoch and iteration.
+    pub(crate) fn place(&self) -> (usize, usize) {
+        let header = &self.checkpoint.header;
+        (header.epoch, header.iteration)
+    }
+}
+
 impl Checkpoints {
     /// Those in `folder`, the folder of a run.
     pub fn of(folder: &Path) -> Checkpoints {

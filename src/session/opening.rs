@@ -21,14 +21,19 @@ pub(super) enum Begin {
     /// With the weights that the settings name, or none.
     Fresh,
     /// From a checkpoint, which has weights of its own: those of `--init` are history.
-    Resumed,
+    Resumed {
+        /// Its epoch and iteration.
+        place: (usize, usize),
+    },
 }
 
 impl Begin {
     /// Of a run that is resumed from a checkpoint, or at the start where there is none yet.
     pub(super) fn from(loaded: Option<&Loaded>) -> Begin {
         match loaded {
-            Some(_) => Begin::Resumed,
+            Some(loaded) => Begin::Resumed {
+                place: loaded.place(),
+            },
             None => Begin::Fresh,
         }
     }
@@ -72,7 +77,7 @@ impl OpenStream {
         config.validate()?;
         let weights = match begin {
             Begin::Fresh => InitialWeights::open(&config)?,
-            Begin::Resumed => None,
+            Begin::Resumed { .. } => None,
         };
         let options = OpenOptions {
             stop: stop.clone(),

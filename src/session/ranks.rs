@@ -20,7 +20,7 @@ use crate::train::ranks::Ranks;
 
 /// What the ranks of a run do.
 pub(super) struct Roles<C, B, W> {
-    /// Before anything is opened: whether rank 0 can begin.
+    /// Before anything is opened, once in each process, which is told whether it is rank 0's: how the run begins.
     pub(super) check: C,
     /// On all ranks but rank 0.
     pub(super) beside: B,
@@ -35,23 +35,22 @@ pub(super) struct Roles<C, B, W> {
 /// [`SessionError::Beside`] where this process has none of that; else those of rank 0.
 pub(super) fn on_ranks<T: Send>(
     config: RunConfig,
-    begin: Begin,
     stop: &Stop,
     roles: Roles<
-        impl FnOnce(&RunConfig) -> Result<(), SessionError>,
+        impl FnOnce(&RunConfig, bool) -> Result<Begin, SessionError>,
         impl Fn(&Session, &ComputeDevice, Ranks) -> Result<(), SessionError> + Sync,
         impl FnOnce(&Session, &ComputeDevice, Option<Ranks>) -> Result<T, SessionError> + Send,
     >,
 ) -> Result<T, SessionError> {
     if let Some(Launch::Mpi(asked)) = config.training.ranks {
-        return process::join(config, asked, begin, stop, roles);
+        return process::join(config, asked, stop, roles);
     }
     let Roles {
         check,
         beside,
         work,
     } = roles;
-    check(&config)?;
+    let begin = check(&config, true)?;
     config::start_threads(config.machine.threads)?;
     let stream = OpenStream::open(config, begin, stop)?;
     let session = &Session::checked(stream, stop.clone())?;
@@ -68,19 +67,19 @@ pub(super) fn on_ranks<T: Send>(
         for other in all {
             // Its error ends rank 0, which says so.
             scope.spawn(move || {
-                on_thread(session, other, |session, device, ranks| {
+                on_thread((session, begin), other, |session, device, ranks| {
                     ranks.map_or(Ok(()), |ranks| beside(session, device, ranks))
                 })
             });
         }
-        on_thread(session, first, work)
+        on_thread((session, begin), first, work)
     })
 }
 
 /// Does `work` on a thread pool of the rank's own: a worker that waits for another rank must not have begun
 /// that rank's work.
 fn on_thread<T: Send>(
-    session: &Session,
+    (session, begin): (&Session, Begin),
     exchange: threads::Thread,
     work: impl FnOnce(&Session, &ComputeDevice, Option<Ranks>) -> Result<T, SessionError> + Send,
 ) -> Result<T, SessionError> {
@@ -90,7 +89,7 @@ fn on_thread<T: Send>(
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
     let done = match pool {
         Ok(pool) => pool.install(|| {
-            agree(session, &*exchange)?;
+            agree(session, begin, &*exchange)?;
             session.with_device(|session, device| {
                 check_device(device)?;
                 work(session, device, ranks)
@@ -122,13 +121,12 @@ fn check_device(device: &ComputeDevice) -> Result<(), SessionError> {
 /// A build that knows no MPI.
 #[cfg(not(feature = "mpi"))]
 mod process {
-    use super::{Begin, Roles, RunConfig, SessionError, Stop};
+    use super::{Roles, RunConfig, SessionError, Stop};
     use crate::config::ConfigError;
 
     pub(super) fn join<T, C, B, W>(
         _: RunConfig,
         _: Option<usize>,
-        _: Begin,
         _: &Stop,
         _: Roles<C, B, W>,
     ) -> Result<T, SessionError> {
@@ -154,10 +152,9 @@ mod process {
     pub(super) fn join<T: Send>(
         mut config: RunConfig,
         asked: Option<usize>,
-        begin: Begin,
         stop: &Stop,
         roles: Roles<
-            impl FnOnce(&RunConfig) -> Result<(), SessionError>,
+            impl FnOnce(&RunConfig, bool) -> Result<Begin, SessionError>,
             impl Fn(&Session, &ComputeDevice, Ranks) -> Result<(), SessionError> + Sync,
             impl FnOnce(&Session, &ComputeDevice, Option<Ranks>) -> Result<T, SessionError> + Send,
         >,
@@ -180,13 +177,11 @@ mod process {
                      share the run's batches anew)"
                 )));
             }
-            if rank == 0 {
-                check(&config)?;
-            }
+            let begin = check(&config, rank == 0)?;
             config::start_threads(config.machine.threads)?;
             let stream = OpenStream::open(config, begin, stop)?;
             let session = Session::checked(stream, stop.clone())?;
-            agree(&session, &*exchange)?;
+            agree(&session, begin, &*exchange)?;
             let ranks = Ranks::of(exchange.clone());
             session.with_device(|session, device| match ranks {
                 Some(ranks) if rank > 0 => beside(session, device, ranks).map(|()| None),
@@ -210,12 +205,12 @@ mod process {
     }
 }
 
-/// Refuses ranks whose settings, streams or versions differ, on all of them.
+/// Refuses ranks whose settings, streams, versions or checkpoints differ, on all of them.
 ///
 /// # Errors
 /// [`SessionError::Uneven`]; when a rank has ended.
-fn agree(session: &Session, exchange: &dyn Exchange) -> Result<(), SessionError> {
-    let own = decisive(session).map_err(|error| SessionError::Mpi(error.to_string()))?;
+fn agree(session: &Session, begin: Begin, exchange: &dyn Exchange) -> Result<(), SessionError> {
+    let own = decisive(session, begin).map_err(|error| SessionError::Mpi(error.to_string()))?;
     let text = Value::Object(own).to_string().into_bytes();
     let all = exchange
         .all_gather(Channel::Steps, text)
@@ -241,8 +236,9 @@ fn agree(session: &Session, exchange: &dyn Exchange) -> Result<(), SessionError>
     Ok(())
 }
 
-/// What decides the numbers of a run: settings, stream, version; not where the stream lies, nor the machine.
-fn decisive(session: &Session) -> Result<Map<String, Value>, serde_json::Error> {
+/// What decides the numbers of a run: settings, stream, version, where it begins; not where the stream lies, nor
+/// the machine.
+fn decisive(session: &Session, begin: Begin) -> Result<Map<String, Value>, serde_json::Error> {
     let usual = RunConfig::default();
     let mut config = session.config.clone();
     config.source = usual.source;
@@ -253,6 +249,13 @@ fn decisive(session: &Session) -> Result<Map<String, Value>, serde_json::Error> 
     all.insert("stream".to_owned(), serde_json::to_value(&session.data)?);
     let version = Header::new(0, 0, Value::Null).producer;
     all.insert("version".to_owned(), Value::String(version));
+    let checkpoint = match begin {
+        Begin::Fresh => "none".to_owned(),
+        Begin::Resumed {
+            place: (epoch, iteration),
+        } => format!("of epoch {epoch}, iteration {iteration}"),
+    };
+    all.insert("checkpoint".to_owned(), Value::String(checkpoint));
     Ok(all)
 }
 

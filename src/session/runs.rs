@@ -2,7 +2,7 @@
 
 use std::io;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use mspipe_datasets::{EventLog, Stop};
 
@@ -13,7 +13,7 @@ use super::recording::Identity;
 use super::scores::ScoresTo;
 use super::stream::{InitialWeights, OpenStream};
 use super::{Measured, Session, SessionError};
-use crate::checkpoint::Checkpoints;
+use crate::checkpoint::{Checkpoints, Loaded};
 use crate::config::{self, ConfigError, RunConfig};
 use crate::device::{self, ComputeDevice};
 use crate::run_folder::{ClassificationSummary, EvalSummary, RunFolder, RunFolderError, Summary};
@@ -162,7 +162,12 @@ pub fn run<O: FnMut(TrainEvent<'_>) -> io::Result<()>>(
 ) -> Result<(Summary, RunFolder), SessionError> {
     config.start.seeds = None;
     let roles = Roles {
-        check: |config: &RunConfig| Ok(RunFolder::check(config)?),
+        check: |config: &RunConfig, first: bool| {
+            if first {
+                RunFolder::check(config)?;
+            }
+            Ok(Begin::Fresh)
+        },
         beside: |session: &Session, device: &ComputeDevice, ranks| {
             session.train_beside(None, device, ranks)
         },
@@ -177,7 +182,7 @@ pub fn run<O: FnMut(TrainEvent<'_>) -> io::Result<()>>(
             kept_if_used(trained, folder)
         },
     };
-    on_ranks(config, Begin::Fresh, stop, roles)
+    on_ranks(config, stop, roles)
 }
 
 /// Continues with the run in `folder` from its last checkpoint, or from the start if it has none
@@ -199,28 +204,40 @@ pub fn resume<O: FnMut(TrainEvent<'_>) -> io::Result<()>>(
     ) -> Result<O, RunFolderError>
     + Send,
 ) -> Result<(Summary, RunFolder), SessionError> {
-    let (folder, mut config) = RunFolder::open(folder)?;
+    let mut config = RunFolder::unended(folder)?;
     change(&mut config)?;
-    folder.sweep();
-    let from = Checkpoints::of(folder.path()).load()?;
-    let begins = Begin::from(from.as_ref());
-    let checkpoints = Checkpoints::of(folder.path());
+    let checkpoints = Checkpoints::of(folder);
+    // What rank 0 alone has: the folder, locked, and what it continues from.
+    let held = Mutex::new(None);
+    let lock = || held.lock().unwrap_or_else(PoisonError::into_inner);
     let roles = Roles {
-        check: |_: &RunConfig| Ok(()),
+        check: |_: &RunConfig, first: bool| {
+            if !first {
+                return Ok(Begin::from(checkpoints.find()?.as_ref()));
+            }
+            let (folder, _) = RunFolder::open(folder)?;
+            folder.sweep();
+            let from = checkpoints.load()?;
+            let begins = Begin::from(from.as_ref());
+            *lock() = Some((folder, from));
+            Ok(begins)
+        },
         // Rank 0 writes none before all ranks have trained on from this one.
         beside: |session: &Session, device: &ComputeDevice, ranks| {
             session.train_beside(checkpoints.find()?, device, ranks)
         },
         work: |session: &Session, device: &ComputeDevice, ranks| {
             let _unfinished = stop.unfinished();
-            let header = from.as_ref().map(|loaded| &loaded.checkpoint.header);
-            let place = header.map(|header| (header.epoch, header.iteration));
+            let Some((folder, from)) = lock().take() else {
+                unreachable!("rank 0 has checked its folder");
+            };
+            let place = from.as_ref().map(Loaded::place);
             let mut observer = begin(session, device, &folder, place)?;
             let summary = session.train_recorded(device, &folder, (from, ranks), &mut observer)?;
             Ok((summary, folder))
         },
     };
-    on_ranks(config, begins, stop, roles).map_err(SessionError::of_resumed)
+    on_ranks(config, stop, roles).map_err(SessionError::of_resumed)
 }
 
 /// Results of a run, with its folder; the folder of a run that failed at once is removed.
