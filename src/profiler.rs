@@ -197,6 +197,10 @@ impl Drop for Operation {
 pub(crate) struct Launch(Option<Instant>);
 
 /// Begins to enqueue a launch.
+#[cfg_attr(
+    not(feature = "gpu"),
+    allow(dead_code, reason = "the CPU launches nothing")
+)]
 pub(crate) fn launch() -> Launch {
     Launch(ON.get().then(Instant::now))
 }

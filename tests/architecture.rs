@@ -385,6 +385,35 @@ fn run_test_and_bench_share_one_build_of_burn() {
     }
 }
 
+/// `mspipe` of the workspace is without its default features, so that it can be built for the CPU alone: who depends
+/// on it and does not pass them on makes a program without GPUs, and a build of the whole workspace hides it.
+#[test]
+fn who_depends_on_mspipe_has_its_default_features_by_default() {
+    let output = Command::new(env!("CARGO"))
+        .args(["metadata", "--offline", "--locked", "--no-deps"])
+        .args(["--format-version", "1"])
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .output()
+        .unwrap();
+    let metadata: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let packages = metadata["packages"].as_array().unwrap();
+    let depends = |package: &&serde_json::Value| {
+        let dependencies = package["dependencies"].as_array().unwrap();
+        dependencies.iter().any(|of| of["name"] == "mspipe")
+    };
+    let dependents: Vec<_> = packages.iter().filter(depends).collect();
+    assert!(dependents.len() >= 2, "{dependents:?}");
+    for package in dependents {
+        let default = package["features"]["default"].as_array();
+        let passed_on = default.is_some_and(|all| all.iter().any(|of| of == "mspipe/default"));
+        let name = &package["name"];
+        assert!(
+            passed_on,
+            "{name}: its Cargo.toml needs [features] default = [\"mspipe/default\"]"
+        );
+    }
+}
+
 mod checker {
     use super::*;
 

@@ -101,6 +101,7 @@ mod serve;
 /// Settings from files, and what help, completions and manual pages show of them.
 mod settings;
 /// Every WGSL text under naga: valid without capabilities, translatable, as declared.
+#[cfg(feature = "gpu")]
 mod shaders_valid;
 /// Corrections of stale memory by hand: who, by whom, and when not.
 mod similarity;

@@ -25,6 +25,8 @@ struct DeviceList {
     /// Value of `--device` that `auto` stands for here.
     auto: String,
     adapters: Vec<AdapterReport>,
+    /// Whether the program has what GPUs need.
+    gpu: bool,
     /// What the CPU device runs on.
     cpu: String,
     /// What keeps adapters from being found, if that can be told.
@@ -41,6 +43,7 @@ pub(crate) fn run(args: DevicesArgs) -> anyhow::Result<()> {
             .map_or("cpu", |adapter| &adapter.device)
             .to_owned(),
         adapters,
+        gpu: device::BUILT_FOR_GPUS,
         cpu: device::open(DeviceChoice::Cpu)?.adapter,
         missing: device::missing_loader(),
     };
@@ -50,6 +53,11 @@ pub(crate) fn run(args: DevicesArgs) -> anyhow::Result<()> {
         Ok(console::product(table(&list))?)
     }
 }
+
+const CPU_ALONE: &str = "\
+This program was built without the feature 'gpu': it runs on the CPU alone, whatever this machine has.
+'cargo build --release' makes one that uses GPUs.
+";
 
 const NO_ADAPTER: &str = "\
 No adapter is reachable through Vulkan, Metal or DX12: training runs on the CPU.
@@ -103,7 +111,9 @@ fn table(list: &DeviceList) -> String {
             let _ = writeln!(text, "{device} ({name}) can't run mspipe: {reason}.");
         }
     }
-    if list.adapters.is_empty() {
+    if !list.gpu {
+        text += CPU_ALONE;
+    } else if list.adapters.is_empty() {
         text += NO_ADAPTER;
         if let Some(missing) = list.missing {
             let _ = writeln!(text, "Here {missing}.");
@@ -163,6 +173,7 @@ mod tests {
 
     fn list(adapters: Vec<AdapterReport>, auto: &str) -> DeviceList {
         DeviceList {
+            gpu: true,
             auto: auto.to_owned(),
             adapters,
             cpu: "burn flex on x86_64, 2 threads".to_owned(),
@@ -202,6 +213,14 @@ kernels software: own products, up to 8 invocations to a row, 8 to a dot product
     fn without_a_gpu_it_says_what_that_means() {
         let text = table(&list(Vec::new(), "cpu"));
         assert!(text.contains(NO_ADAPTER), "{text}");
+        assert!(text.contains("--device auto takes cpu."), "{text}");
+        let mut built_without = list(Vec::new(), "cpu");
+        built_without.gpu = false;
+        let text = table(&built_without);
+        assert!(
+            text.contains(CPU_ALONE) && !text.contains(NO_ADAPTER),
+            "{text}"
+        );
         assert!(text.contains("--device auto takes cpu."), "{text}");
         let text = table(&list(vec![adapter("software", None, false)], "cpu"));
         assert!(text.contains(ONLY_SOFTWARE), "{text}");

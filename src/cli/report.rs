@@ -5,7 +5,7 @@ use clap::builder::PossibleValue;
 use indicatif::HumanCount;
 use mspipe::config::RunConfig;
 use mspipe::console;
-use mspipe::device::ComputeDevice;
+use mspipe::device::{self, ComputeDevice};
 use mspipe::eval::edgebank::WINDOW_PERCENT;
 use mspipe::eval::{LinkMetrics, Negatives, RankMetrics, Spread};
 use mspipe::pipeline::link::Link;
@@ -80,13 +80,19 @@ pub(super) fn head(session: &Session, device: &ComputeDevice) -> String {
         device.adapter,
         protocol(session.config())
     );
-    for note in &session.notes {
+    for note in notes(session, device) {
         text.push_str(&format!("\nnote      {note}"));
     }
     if let Some(init) = &session.config().start.init {
         text.push_str(&format!("\nweights   {}", init.display()));
     }
     text
+}
+
+/// What the user should know of a session on a device.
+pub(super) fn notes(session: &Session, device: &ComputeDevice) -> Vec<String> {
+    let auto = device::auto_note(session.config().device.choice, device);
+    session.notes.iter().cloned().chain(auto).collect()
 }
 
 /// What the user should know, where it is not in what is printed.

@@ -26,51 +26,6 @@ pub enum LimitsChoice {
     Alignment(u32),
 }
 
-impl LimitsChoice {
-    /// What to ask of an adapter that offers `offered`.
-    ///
-    /// # Errors
-    /// When it does not offer as much.
-    pub(super) fn of(self, offered: &wgpu::Limits) -> Result<wgpu::Limits, String> {
-        match self {
-            LimitsChoice::Adapter => Ok(offered.clone()),
-            LimitsChoice::WebGpu => webgpu(offered),
-            LimitsChoice::Alignment(bytes) => {
-                let needed = offered
-                    .min_storage_buffer_offset_alignment
-                    .max(offered.min_uniform_buffer_offset_alignment);
-                if bytes < needed {
-                    return Err(format!(
-                        "--limits alignment:{bytes} asks for slices that begin at multiples of \
-                         {bytes} bytes, it needs {needed}"
-                    ));
-                }
-                Ok(wgpu::Limits {
-                    min_storage_buffer_offset_alignment: bytes,
-                    min_uniform_buffer_offset_alignment: bytes,
-                    ..offered.clone()
-                })
-            }
-        }
-    }
-}
-
-/// WebGPU's defaults.
-fn webgpu(offered: &wgpu::Limits) -> Result<wgpu::Limits, String> {
-    let asked = wgpu::Limits::default();
-    let mut lacking = Vec::new();
-    asked.check_limits_with_fail_fn(offered, false, |name, asked, offered| {
-        lacking.push(format!("{name} {offered} of {asked}"));
-    });
-    match lacking.is_empty() {
-        true => Ok(asked),
-        false => Err(format!(
-            "it offers less than WebGPU guarantees: {}",
-            lacking.join(", ")
-        )),
-    }
-}
-
 impl FromStr for LimitsChoice {
     type Err = String;
 
@@ -137,36 +92,5 @@ mod tests {
         ] {
             assert!(text.parse::<LimitsChoice>().is_err(), "{text}");
         }
-    }
-
-    #[test]
-    fn a_device_is_asked_for_what_was_chosen_and_no_more() {
-        let offered = wgpu::Limits {
-            max_storage_buffers_per_shader_stage: 64,
-            max_storage_buffer_binding_size: 1 << 31,
-            min_storage_buffer_offset_alignment: 32,
-            min_uniform_buffer_offset_alignment: 64,
-            ..wgpu::Limits::default()
-        };
-        assert_eq!(LimitsChoice::Adapter.of(&offered), Ok(offered.clone()));
-        let asked = LimitsChoice::WebGpu.of(&offered).unwrap();
-        assert_eq!(asked.max_storage_buffers_per_shader_stage, 8);
-        assert_eq!(asked.max_storage_buffer_binding_size, 128 << 20);
-        assert_eq!(asked.min_storage_buffer_offset_alignment, 256);
-        let asked = LimitsChoice::Alignment(128).of(&offered).unwrap();
-        assert_eq!(asked.min_storage_buffer_offset_alignment, 128);
-        assert_eq!(asked.min_uniform_buffer_offset_alignment, 128);
-        assert_eq!(asked.max_storage_buffers_per_shader_stage, 64);
-        let refused = LimitsChoice::Alignment(32).of(&offered).unwrap_err();
-        assert!(refused.ends_with("it needs 64"), "{refused}");
-        let small = wgpu::Limits {
-            max_compute_workgroups_per_dimension: 100,
-            ..offered
-        };
-        let refused = LimitsChoice::WebGpu.of(&small).unwrap_err();
-        assert!(
-            refused.contains("max_compute_workgroups_per_dimension 100 of 65535"),
-            "{refused}"
-        );
     }
 }

@@ -1,17 +1,11 @@
 //! Which kernels an adapter runs, as one value: who multiplies matrices, how many invocations share a
 //! row and a dot product, whether loops stay loops.
 //!
-//! The class of the adapter decides, or the user (`--kernels`). [`crate::device::open`] settles it for each
-//! device that it opens, and a launch asks for it by the device of its tensor: nothing else asks
-//! what kind of adapter there is, so all kernels can be run on any adapter.
+//! The class of the adapter decides, or the user (`--kernels`).
 
 use std::fmt;
 use std::str::FromStr;
-use std::sync::{PoisonError, RwLock};
 
-use burn::backend::wgpu::CubeTensor;
-use burn::backend::{CubeDevice, DispatchDevice};
-use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 
 /// What an adapter is, those that train fastest first.
@@ -39,18 +33,6 @@ impl fmt::Display for AdapterClass {
             AdapterClass::Other => "other",
             AdapterClass::Software => "software",
         })
-    }
-}
-
-impl From<wgpu::DeviceType> for AdapterClass {
-    fn from(of: wgpu::DeviceType) -> AdapterClass {
-        match of {
-            wgpu::DeviceType::DiscreteGpu => AdapterClass::Discrete,
-            wgpu::DeviceType::IntegratedGpu => AdapterClass::Integrated,
-            wgpu::DeviceType::VirtualGpu => AdapterClass::Virtual,
-            wgpu::DeviceType::Other => AdapterClass::Other,
-            wgpu::DeviceType::Cpu => AdapterClass::Software,
-        }
     }
 }
 
@@ -160,33 +142,6 @@ impl fmt::Display for Kernels {
     }
 }
 
-/// What each open device runs. A process opens one or two.
-static SETTLED: RwLock<Vec<(CubeDevice, Kernels)>> = RwLock::new(Vec::new());
-
-/// From now on `device`, which has just been opened, runs `kernels`.
-///
-/// # Panics
-/// When it is not a GPU's.
-pub(crate) fn settle(device: &Device, kernels: Kernels) {
-    let DispatchDevice::Cube(device) = device.as_dispatch() else {
-        unreachable!("{device:?} has no kernels to choose from");
-    };
-    let mut settled = SETTLED.write().unwrap_or_else(PoisonError::into_inner);
-    settled.push((device.clone(), kernels));
-}
-
-/// What the device of `tensor` runs.
-///
-/// # Panics
-/// When the device was not opened by [`crate::device::open`].
-pub(crate) fn of(tensor: &CubeTensor) -> Kernels {
-    let settled = SETTLED.read().unwrap_or_else(PoisonError::into_inner);
-    match settled.iter().find(|(device, _)| *device == tensor.device) {
-        Some((_, kernels)) => *kernels,
-        None => panic!("{:?} was not opened by mspipe", tensor.device),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -214,16 +169,6 @@ mod tests {
         for class in [Discrete, Integrated, Virtual, Other, Software] {
             assert_eq!(KernelChoice::Gpu.on(class), GPU);
             assert_eq!(KernelChoice::Software.on(class), SOFTWARE);
-        }
-        let classes = [
-            (wgpu::DeviceType::DiscreteGpu, Discrete),
-            (wgpu::DeviceType::IntegratedGpu, Integrated),
-            (wgpu::DeviceType::VirtualGpu, Virtual),
-            (wgpu::DeviceType::Other, Other),
-            (wgpu::DeviceType::Cpu, Software),
-        ];
-        for (of, class) in classes {
-            assert_eq!(AdapterClass::from(of), class);
         }
     }
 

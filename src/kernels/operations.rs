@@ -1,11 +1,10 @@
-//! One file for each operation: dispatch trait (burn's backend extension), launch of its shaders,
-//! call of its CPU kernel, backward, and the function on tensors that the models call.
+//! One file for each operation: dispatch trait (burn's backend extension), call of its CPU kernel, backward, and the
+//! function on tensors that the models call. What launches its shaders is in `gpu/`.
 
 pub mod adam;
 pub mod clip_scale;
 pub mod dropout;
 pub mod gather_rows;
-pub(super) mod gru_gates;
 pub mod link_predictor;
 pub mod link_scores;
 pub mod mail_update;
@@ -14,7 +13,6 @@ pub mod memory_update;
 pub mod output_norm;
 pub mod products;
 pub mod recurrent_cell;
-pub(super) mod rnn_gates;
 pub mod temporal_attention;
 pub mod time_encoding;
 pub mod time_projection;

@@ -108,7 +108,7 @@ impl Progress {
             console::news(report::head(session, device));
             console::news(format!("run       {}", folder.path().display()));
         } else {
-            report::say_notes(&session.notes);
+            report::say_notes(&report::notes(session, device));
         }
         Progress {
             bar: ProgressBar::hidden(),

@@ -45,7 +45,7 @@ impl Progress {
             }
             console::news(format!("run       {}", folder.path().display()));
         } else {
-            report::say_notes(&session.notes);
+            report::say_notes(&report::notes(session, device));
         }
         Progress {
             bar: ProgressBar::hidden(),

@@ -5,7 +5,6 @@
 //! moments into the eight storage buffers that every adapter can bind.
 
 use burn::backend::tensor::FloatTensor;
-use burn::backend::wgpu::{CubeBackend, into_contiguous};
 use burn::backend::{Backend, Dispatch, ExtensionType, Flex, TensorMetadata, backend_extension};
 use burn::tensor::Tensor;
 
@@ -13,23 +12,12 @@ use super::clip_scale::clip_scale;
 use crate::kernels::costs;
 use crate::kernels::cpu::adam as cpu;
 use crate::kernels::flex::{floats, floats_mut};
-use crate::kernels::wgsl::{self, FINITE, KernelSpec, ROWS};
 use crate::profiler::{self, Kind};
 
 pub use crate::kernels::cpu::adam::AdamStep;
 
-/// `shaders/adam.wgsl`.
-pub(crate) static FORWARD: KernelSpec = KernelSpec {
-    name: "adam",
-    source: include_str!("../../../shaders/adam.wgsl"),
-    shared: &[ROWS, FINITE],
-    workgroup: 64,
-    storage_buffers: 7,
-    variants: &[&[("CLIPPED", 1)]],
-};
-
 /// Parameters that a launch moves.
-const GROUP: usize = 3;
+pub(crate) const GROUP: usize = 3;
 
 /// Numbers behind the moments: the first step whose gradients were not all finite (or too large
 /// for their squares), and the first whose new parameters were not; 0 for none.
@@ -43,22 +31,22 @@ pub const BESIDE: usize = WATCHED + 1;
 /// needed are empty.
 #[derive(ExtensionType)]
 pub struct AdamTensors<B: Backend> {
-    moments: FloatTensor<B>,
-    parameter_0: FloatTensor<B>,
-    parameter_1: FloatTensor<B>,
-    parameter_2: FloatTensor<B>,
+    pub(crate) moments: FloatTensor<B>,
+    pub(crate) parameter_0: FloatTensor<B>,
+    pub(crate) parameter_1: FloatTensor<B>,
+    pub(crate) parameter_2: FloatTensor<B>,
 }
 
 /// The gradients of [`AdamTensors`].
 #[derive(ExtensionType)]
 pub struct AdamGradients<B: Backend> {
-    gradient_0: FloatTensor<B>,
-    gradient_1: FloatTensor<B>,
-    gradient_2: FloatTensor<B>,
+    pub(crate) gradient_0: FloatTensor<B>,
+    pub(crate) gradient_1: FloatTensor<B>,
+    pub(crate) gradient_2: FloatTensor<B>,
 }
 
 /// Dispatch of [`adam`] to the backends.
-#[backend_extension(Cube, Flex)]
+#[backend_extension(Cube: cfg(feature = "gpu"), Flex)]
 pub trait Adam: Backend {
     /// See [`adam`]; `places` are those of the parameters' moments.
     fn adam(
@@ -67,65 +55,6 @@ pub trait Adam: Backend {
         places: [usize; GROUP],
         step: AdamStep,
     ) -> AdamTensors<Self>;
-}
-
-impl Adam for CubeBackend {
-    fn adam(
-        state: AdamTensors<Self>,
-        gradients: AdamGradients<Self>,
-        places: [usize; GROUP],
-        step: AdamStep,
-    ) -> AdamTensors<Self> {
-        let [moments, p0, p1, p2] = [
-            state.moments,
-            state.parameter_0,
-            state.parameter_1,
-            state.parameter_2,
-        ]
-        .map(wgsl::writable);
-        let [g0, g1, g2] = [
-            gradients.gradient_0,
-            gradients.gradient_1,
-            gradients.gradient_2,
-        ]
-        .map(into_contiguous);
-        let mut end = 0;
-        let ends = [&p0, &p1, &p2].map(|parameter| {
-            end += parameter.shape().num_elements();
-            end as u32
-        });
-        let places = places.map(|place| place as u32);
-        wgsl::launch(
-            &FORWARD,
-            &[("CLIPPED", u32::from(step.clip_norm.is_some()))],
-            wgsl::groups_of(end, FORWARD.workgroup),
-            &[&moments, &p0, &g0, &p1, &g1, &p2, &g2],
-            &[
-                ends[0],
-                ends[1],
-                ends[2],
-                0,
-                places[0],
-                places[1],
-                places[2],
-                0,
-                ((moments.shape().num_elements() - BESIDE) / 2) as u32,
-                step.beta_1.to_bits(),
-                step.beta_2.to_bits(),
-                step.epsilon.to_bits(),
-                step.step_size.to_bits(),
-                step.correction.to_bits(),
-                step.number.to_bits(),
-                step.keep.to_bits(),
-            ],
-        );
-        AdamTensors {
-            moments,
-            parameter_0: p0,
-            parameter_1: p1,
-            parameter_2: p2,
-        }
-    }
 }
 
 impl Adam for Flex {

@@ -2,7 +2,6 @@
 
 use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn::backend::tensor::FloatTensor;
-use burn::backend::wgpu::{CubeBackend, into_contiguous};
 use burn::backend::{Autodiff, Backend, Dispatch, Flex, TensorMetadata, backend_extension};
 use burn::tensor::{Int, Tensor};
 
@@ -10,45 +9,15 @@ use crate::kernels::autodiff::differentiable;
 use crate::kernels::costs;
 use crate::kernels::cpu::counter_hash as cpu;
 use crate::kernels::flex::{floats, from_floats};
-use crate::kernels::wgsl::{self, COUNTER_HASH, KernelSpec, ROWS};
 use crate::profiler::{self, Kind};
 
 pub use crate::kernels::cpu::counter_hash::{Dropout, counter_hash};
 
-/// `shaders/dropout.wgsl`.
-pub(crate) static FORWARD: KernelSpec = KernelSpec {
-    name: "dropout",
-    source: include_str!("../../../shaders/dropout.wgsl"),
-    shared: &[ROWS, COUNTER_HASH],
-    workgroup: 64,
-    storage_buffers: 2,
-    variants: &[],
-};
-
 /// Dispatch of [`dropout`] to the backends.
-#[backend_extension(Cube, Flex, Autodiff)]
+#[backend_extension(Cube: cfg(feature = "gpu"), Flex, Autodiff)]
 pub(crate) trait DropoutKernel: Backend {
     /// See [`dropout`].
     fn dropout(x: FloatTensor<Self>, dropout: Dropout) -> FloatTensor<Self>;
-}
-
-impl DropoutKernel for CubeBackend {
-    fn dropout(x: FloatTensor<Self>, dropout: Dropout) -> FloatTensor<Self> {
-        let x = into_contiguous(x);
-        let shape = x.shape();
-        let n = shape.num_elements();
-        let out = wgsl::empty(&x, shape);
-        let [a, b, c] = dropout.key;
-        let scale = dropout.scale.to_bits();
-        wgsl::launch(
-            &FORWARD,
-            &[],
-            wgsl::groups_of(n, FORWARD.workgroup),
-            &[&x, &out],
-            &[n as u32, dropout.drop_below, scale, 0, a, b, c, 0],
-        );
-        out
-    }
 }
 
 impl DropoutKernel for Flex {

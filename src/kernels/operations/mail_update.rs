@@ -1,7 +1,6 @@
 //! Routing of a batch's mail to mailboxes.
 
 use burn::backend::tensor::{FloatTensor, IntTensor};
-use burn::backend::wgpu::{CubeBackend, into_contiguous};
 use burn::backend::{Backend, Dispatch, ExtensionType, Flex, TensorMetadata, backend_extension};
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
@@ -9,28 +8,17 @@ use crate::batch::{Mail, MailList};
 use crate::kernels::costs;
 use crate::kernels::cpu::rows;
 use crate::kernels::flex::{floats, floats_mut, ints};
-use crate::kernels::wgsl::{self, FINITE, KernelSpec, ROWS};
 use crate::profiler::{self, Kind};
-
-/// `shaders/mail_update.wgsl`.
-pub(crate) static FORWARD: KernelSpec = KernelSpec {
-    name: "mail_update",
-    source: include_str!("../../../shaders/mail_update.wgsl"),
-    shared: &[ROWS, FINITE],
-    workgroup: 64,
-    storage_buffers: 6,
-    variants: &[&[("MEMORY", 100), ("EDGE", 172)]],
-};
 
 /// What mail routing writes, as burn's backends hand it over.
 #[derive(ExtensionType)]
 pub(crate) struct MailTables<B: Backend> {
-    mailbox: FloatTensor<B>,
-    watched: FloatTensor<B>,
+    pub(crate) mailbox: FloatTensor<B>,
+    pub(crate) watched: FloatTensor<B>,
 }
 
 /// Dispatch of [`mail_update`] to the backends.
-#[backend_extension(Cube, Flex)]
+#[backend_extension(Cube: cfg(feature = "gpu"), Flex)]
 pub(crate) trait MailUpdate: Backend {
     /// See [`mail_update`].
     fn mail_update(
@@ -41,30 +29,6 @@ pub(crate) trait MailUpdate: Backend {
         mails: IntTensor<Self>,
         commit: f32,
     ) -> MailTables<Self>;
-}
-
-impl MailUpdate for CubeBackend {
-    fn mail_update(
-        tables: MailTables<Self>,
-        hidden: FloatTensor<Self>,
-        edge: FloatTensor<Self>,
-        lists: IntTensor<Self>,
-        mails: IntTensor<Self>,
-        commit: f32,
-    ) -> MailTables<Self> {
-        let [mailbox, watched] = [tables.mailbox, tables.watched].map(wgsl::writable);
-        let [hidden, edge, lists, mails] = [hidden, edge, lists, mails].map(into_contiguous);
-        let (width, edge_width) = (hidden.shape()[1], edge.shape()[1]);
-        let written = lists.shape()[0];
-        wgsl::launch(
-            &FORWARD,
-            &[("MEMORY", width as u32), ("EDGE", edge_width as u32)],
-            wgsl::groups_of(written * (2 * width + edge_width), FORWARD.workgroup),
-            &[&mailbox, &hidden, &edge, &lists, &mails, &watched],
-            &[written as u32, commit.to_bits()],
-        );
-        MailTables { mailbox, watched }
-    }
 }
 
 impl MailUpdate for Flex {

@@ -1,35 +1,23 @@
 //! Memory and mail rows of the wanted nodes, in one pass.
 
 use burn::backend::tensor::{FloatTensor, IntTensor};
-use burn::backend::wgpu::{CubeBackend, into_contiguous};
 use burn::backend::{Backend, Dispatch, ExtensionType, Flex, TensorMetadata, backend_extension};
 use burn::tensor::{Int, Tensor};
 
 use crate::kernels::costs;
 use crate::kernels::cpu::rows;
 use crate::kernels::flex::{floats, from_floats, ints};
-use crate::kernels::wgsl::{self, KernelSpec, ROWS};
 use crate::profiler::{self, Kind};
-
-/// `shaders/memory_gather.wgsl`.
-pub(crate) static FORWARD: KernelSpec = KernelSpec {
-    name: "memory_gather",
-    source: include_str!("../../../shaders/memory_gather.wgsl"),
-    shared: &[ROWS],
-    workgroup: 64,
-    storage_buffers: 5,
-    variants: &[&[("MEMORY", 100), ("MAIL", 372)]],
-};
 
 /// Memory rows and mail rows, as burn's backends hand them over.
 #[derive(ExtensionType)]
 pub(crate) struct GatheredRows<B: Backend> {
-    memory: FloatTensor<B>,
-    mail: FloatTensor<B>,
+    pub(crate) memory: FloatTensor<B>,
+    pub(crate) mail: FloatTensor<B>,
 }
 
 /// Dispatch of [`memory_gather`] to the backends.
-#[backend_extension(Cube, Flex)]
+#[backend_extension(Cube: cfg(feature = "gpu"), Flex)]
 pub(crate) trait MemoryGather: Backend {
     /// See [`memory_gather`].
     fn memory_gather(
@@ -37,31 +25,6 @@ pub(crate) trait MemoryGather: Backend {
         mailbox: FloatTensor<Self>,
         node: IntTensor<Self>,
     ) -> GatheredRows<Self>;
-}
-
-impl MemoryGather for CubeBackend {
-    fn memory_gather(
-        memory: FloatTensor<Self>,
-        mailbox: FloatTensor<Self>,
-        node: IntTensor<Self>,
-    ) -> GatheredRows<Self> {
-        let [memory, mailbox, node] = [memory, mailbox, node].map(into_contiguous);
-        let (width, mail) = (memory.shape()[1], mailbox.shape()[1]);
-        let rows = node.shape()[0];
-        let memory_rows = wgsl::empty(&memory, [rows, width]);
-        let mail_rows = wgsl::empty(&memory, [rows, mail]);
-        wgsl::launch(
-            &FORWARD,
-            &[("MEMORY", width as u32), ("MAIL", mail as u32)],
-            wgsl::groups_of(rows * (width + mail), FORWARD.workgroup),
-            &[&memory, &mailbox, &node, &memory_rows, &mail_rows],
-            &[rows as u32],
-        );
-        GatheredRows {
-            memory: memory_rows,
-            mail: mail_rows,
-        }
-    }
 }
 
 impl MemoryGather for Flex {

@@ -1,28 +1,16 @@
 //! Write-back of a batch's last writers to the node memory.
 
 use burn::backend::tensor::{FloatTensor, IntTensor};
-use burn::backend::wgpu::{CubeBackend, into_contiguous};
 use burn::backend::{Backend, Dispatch, Flex, TensorMetadata, backend_extension};
 use burn::tensor::{Int, Tensor};
 
 use crate::kernels::costs;
 use crate::kernels::cpu::rows;
 use crate::kernels::flex::{floats, floats_mut, ints};
-use crate::kernels::wgsl::{self, KernelSpec, ROWS};
 use crate::profiler::{self, Kind};
 
-/// `shaders/memory_update.wgsl`.
-pub(crate) static FORWARD: KernelSpec = KernelSpec {
-    name: "memory_update",
-    source: include_str!("../../../shaders/memory_update.wgsl"),
-    shared: &[ROWS],
-    workgroup: 64,
-    storage_buffers: 3,
-    variants: &[&[("WIDTH", 100)]],
-};
-
 /// Dispatch of [`memory_update`] to the backends.
-#[backend_extension(Cube, Flex)]
+#[backend_extension(Cube: cfg(feature = "gpu"), Flex)]
 pub(crate) trait MemoryUpdate: Backend {
     /// See [`memory_update`].
     fn memory_update(
@@ -30,26 +18,6 @@ pub(crate) trait MemoryUpdate: Backend {
         hidden: FloatTensor<Self>,
         last_writer: IntTensor<Self>,
     ) -> FloatTensor<Self>;
-}
-
-impl MemoryUpdate for CubeBackend {
-    fn memory_update(
-        memory: FloatTensor<Self>,
-        hidden: FloatTensor<Self>,
-        last_writer: IntTensor<Self>,
-    ) -> FloatTensor<Self> {
-        let memory = wgsl::writable(memory);
-        let [hidden, last_writer] = [hidden, last_writer].map(into_contiguous);
-        let (width, last_writers) = (memory.shape()[1], last_writer.shape()[0]);
-        wgsl::launch(
-            &FORWARD,
-            &[("WIDTH", width as u32)],
-            wgsl::groups_of(last_writers * width, FORWARD.workgroup),
-            &[&memory, &hidden, &last_writer],
-            &[last_writers as u32],
-        );
-        memory
-    }
 }
 
 impl MemoryUpdate for Flex {

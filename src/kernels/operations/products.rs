@@ -6,8 +6,6 @@
 //! but needs the heads in a dimension of their own: on the CPU the permutations around them cost about
 //! as much as the products.
 
-pub(crate) mod cube;
-
 use burn::backend::autodiff::checkpoint::{base::Checkpointer, strategy::CheckpointStrategy};
 use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
@@ -24,7 +22,7 @@ use crate::profiler::{self, Kind, Operation};
 ///
 /// `by heads` means that the columns of a `[rows, width]` matrix belong to `heads` heads, one
 /// after the other, of equal width.
-#[backend_extension(Cube, Flex, Autodiff)]
+#[backend_extension(Cube: cfg(feature = "gpu"), Flex, Autodiff)]
 pub trait Products: Backend {
     /// `base + x · weight`, `[rows, outputs]`; `base` is `[rows, outputs]` or `[1, outputs]`.
     fn add_product(

@@ -1,42 +1,18 @@
 //! Time encoding cos(Δt ω + φ) with its backward.
 
 use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
-use burn::backend::ops::FloatTensorOps;
 use burn::backend::tensor::FloatTensor;
-use burn::backend::wgpu::{CubeBackend, into_contiguous};
 use burn::backend::{Autodiff, Backend, Dispatch, Flex, TensorMetadata, backend_extension};
-use burn::tensor::{Shape, Tensor};
+use burn::tensor::Tensor;
 
 use crate::kernels::autodiff::differentiable;
 use crate::kernels::costs;
 use crate::kernels::cpu::time_encoding as cpu;
 use crate::kernels::flex::{floats, from_floats};
-use crate::kernels::products::cube::column_sums;
-use crate::kernels::wgsl::{self, COSINE, FINITE, KernelSpec, ROWS};
 use crate::profiler::{self, Kind};
 
-/// `shaders/time_encoding.wgsl`.
-pub(crate) static FORWARD: KernelSpec = KernelSpec {
-    name: "time_encoding",
-    source: include_str!("../../../shaders/time_encoding.wgsl"),
-    shared: &[ROWS, COSINE, FINITE],
-    workgroup: 64,
-    storage_buffers: 3,
-    variants: &[&[("WIDTH", 100)]],
-};
-
-/// `shaders/time_encoding_backward.wgsl`.
-pub(crate) static BACKWARD: KernelSpec = KernelSpec {
-    name: "time_encoding_backward",
-    source: include_str!("../../../shaders/time_encoding_backward.wgsl"),
-    shared: &[ROWS, COSINE, FINITE],
-    workgroup: 64,
-    storage_buffers: 4,
-    variants: &[&[("WIDTH", 100)]],
-};
-
 /// Dispatch of [`time_encoding`] to the backends.
-#[backend_extension(Cube, Flex, Autodiff)]
+#[backend_extension(Cube: cfg(feature = "gpu"), Flex, Autodiff)]
 pub trait TimeEncoding: Backend {
     /// See [`time_encoding`].
     fn time_encoding(time: FloatTensor<Self>, delta: FloatTensor<Self>) -> FloatTensor<Self>;
@@ -47,42 +23,6 @@ pub trait TimeEncoding: Backend {
         delta: FloatTensor<Self>,
         grad: FloatTensor<Self>,
     ) -> FloatTensor<Self>;
-}
-
-impl TimeEncoding for CubeBackend {
-    fn time_encoding(time: FloatTensor<Self>, delta: FloatTensor<Self>) -> FloatTensor<Self> {
-        let [time, delta] = [time, delta].map(into_contiguous);
-        let (rows, width) = (delta.shape()[0], time.shape()[1]);
-        let out = wgsl::empty(&time, [rows, width]);
-        wgsl::launch(
-            &FORWARD,
-            &[("WIDTH", width as u32)],
-            wgsl::groups_of(rows * width, FORWARD.workgroup),
-            &[&time, &delta, &out],
-            &[rows as u32, 0],
-        );
-        out
-    }
-
-    fn time_encoding_backward(
-        time: FloatTensor<Self>,
-        delta: FloatTensor<Self>,
-        grad: FloatTensor<Self>,
-    ) -> FloatTensor<Self> {
-        let [time, delta, grad] = [time, delta, grad].map(into_contiguous);
-        let (rows, width) = (delta.shape()[0], time.shape()[1]);
-        let chunks = rows.div_ceil(cpu::CHUNK);
-        let partial = wgsl::empty(&time, [chunks, 2 * width]);
-        wgsl::launch(
-            &BACKWARD,
-            &[("WIDTH", width as u32)],
-            chunks,
-            &[&time, &delta, &grad, &partial],
-            &[rows as u32, 0],
-        );
-        let sums = column_sums(&partial, 0, 2 * width);
-        Self::float_reshape(sums, Shape::new([2, width]))
-    }
 }
 
 impl TimeEncoding for Flex {

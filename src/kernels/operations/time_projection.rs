@@ -1,41 +1,17 @@
 //! JODIE's projection of embeddings to the time of a query.
 
 use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
-use burn::backend::ops::FloatTensorOps;
 use burn::backend::tensor::FloatTensor;
-use burn::backend::wgpu::{CubeBackend, into_contiguous};
 use burn::backend::{
     Autodiff, Backend, Dispatch, ExtensionType, Flex, TensorMetadata, backend_extension,
 };
-use burn::tensor::{Shape, Tensor};
+use burn::tensor::Tensor;
 
 use crate::kernels::autodiff::differentiable;
 use crate::kernels::costs;
 use crate::kernels::cpu::time_projection as cpu;
 use crate::kernels::flex::{floats, from_floats};
-use crate::kernels::products::cube::column_sums;
-use crate::kernels::wgsl::{self, KernelSpec, ROWS};
 use crate::profiler::{self, Kind};
-
-/// `shaders/time_projection.wgsl`.
-pub(crate) static FORWARD: KernelSpec = KernelSpec {
-    name: "time_projection",
-    source: include_str!("../../../shaders/time_projection.wgsl"),
-    shared: &[ROWS],
-    workgroup: 64,
-    storage_buffers: 5,
-    variants: &[&[("WIDTH", 100)]],
-};
-
-/// `shaders/time_projection_backward.wgsl`.
-pub(crate) static BACKWARD: KernelSpec = KernelSpec {
-    name: "time_projection_backward",
-    source: include_str!("../../../shaders/time_projection_backward.wgsl"),
-    shared: &[ROWS],
-    workgroup: 64,
-    storage_buffers: 7,
-    variants: &[&[("WIDTH", 100)]],
-};
 
 /// What the projection reads, or the gradients of that, as burn's backends take it.
 #[derive(ExtensionType, Debug, Clone)]
@@ -49,7 +25,7 @@ pub struct ProjectionTensors<B: Backend> {
 }
 
 /// Dispatch of [`time_projection`] to the backends.
-#[backend_extension(Cube, Flex, Autodiff)]
+#[backend_extension(Cube: cfg(feature = "gpu"), Flex, Autodiff)]
 pub trait TimeProjection: Backend {
     /// See [`time_projection`].
     fn time_projection(
@@ -63,55 +39,6 @@ pub trait TimeProjection: Backend {
         recency: FloatTensor<Self>,
         grad: FloatTensor<Self>,
     ) -> ProjectionTensors<Self>;
-}
-
-impl TimeProjection for CubeBackend {
-    fn time_projection(
-        tensors: ProjectionTensors<Self>,
-        recency: FloatTensor<Self>,
-    ) -> FloatTensor<Self> {
-        let ProjectionTensors { x, weight, bias } = tensors;
-        let [x, weight, bias, recency] = [x, weight, bias, recency].map(into_contiguous);
-        let (rows, width) = (x.shape()[0], x.shape()[1]);
-        let out = wgsl::empty(&x, [rows, width]);
-        wgsl::launch(
-            &FORWARD,
-            &[("WIDTH", width as u32)],
-            wgsl::groups_of(rows * width, FORWARD.workgroup),
-            &[&x, &recency, &weight, &bias, &out],
-            &[rows as u32],
-        );
-        out
-    }
-
-    fn time_projection_backward(
-        tensors: ProjectionTensors<Self>,
-        recency: FloatTensor<Self>,
-        grad: FloatTensor<Self>,
-    ) -> ProjectionTensors<Self> {
-        let ProjectionTensors { x, weight, bias } = tensors;
-        let [x, weight, bias, recency, grad] =
-            [x, weight, bias, recency, grad].map(into_contiguous);
-        let (rows, width) = (x.shape()[0], x.shape()[1]);
-        let chunks = rows.div_ceil(cpu::CHUNK);
-        let d_x = wgsl::empty(&x, [rows, width]);
-        let partial = wgsl::empty(&x, [chunks, 2 * width]);
-        wgsl::launch(
-            &BACKWARD,
-            &[("WIDTH", width as u32)],
-            chunks,
-            &[&x, &recency, &weight, &bias, &grad, &d_x, &partial],
-            &[rows as u32],
-        );
-        let part = |first: usize, shape: Shape| {
-            Self::float_reshape(column_sums(&partial, first, width), shape)
-        };
-        ProjectionTensors {
-            x: d_x,
-            weight: part(0, weight.shape()),
-            bias: part(width, bias.shape()),
-        }
-    }
 }
 
 /// Calls `kernel` with the numbers of `tensors`.

@@ -1,47 +1,19 @@
 //! Rows of booleans, 32 to a word, as rows of 0 and 1: features cross the bus packed.
 
 use burn::backend::tensor::{FloatTensor, IntTensor};
-use burn::backend::wgpu::{CubeBackend, into_contiguous};
 use burn::backend::{Backend, Dispatch, Flex, TensorMetadata, backend_extension};
 use burn::tensor::{Int, Tensor};
 
 use crate::kernels::costs;
 use crate::kernels::cpu::rows;
 use crate::kernels::flex::{from_floats, ints};
-use crate::kernels::wgsl::{self, KernelSpec, ROWS};
 use crate::profiler::{self, Kind};
 
-/// `shaders/unpack_bits.wgsl`.
-pub(crate) static FORWARD: KernelSpec = KernelSpec {
-    name: "unpack_bits",
-    source: include_str!("../../../shaders/unpack_bits.wgsl"),
-    shared: &[ROWS],
-    workgroup: 64,
-    storage_buffers: 2,
-    variants: &[&[("WIDTH", 186)], &[("WIDTH", 413)]],
-};
-
 /// Dispatch of [`unpack_bits`] to the backends.
-#[backend_extension(Cube, Flex)]
+#[backend_extension(Cube: cfg(feature = "gpu"), Flex)]
 pub(crate) trait UnpackBits: Backend {
     /// See [`unpack_bits`].
     fn unpack_bits(words: IntTensor<Self>, width: usize) -> FloatTensor<Self>;
-}
-
-impl UnpackBits for CubeBackend {
-    fn unpack_bits(words: IntTensor<Self>, width: usize) -> FloatTensor<Self> {
-        let words = into_contiguous(words);
-        let rows = words.shape()[0];
-        let out = wgsl::empty(&words, [rows, width]);
-        wgsl::launch(
-            &FORWARD,
-            &[("WIDTH", width as u32)],
-            wgsl::groups_of(rows * width, FORWARD.workgroup),
-            &[&words, &out],
-            &[rows as u32],
-        );
-        out
-    }
 }
 
 impl UnpackBits for Flex {

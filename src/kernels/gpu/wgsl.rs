@@ -16,7 +16,7 @@ use burn::cubecl::prelude::*;
 use burn::cubecl::server::{KernelArguments, MetadataBindingInfo};
 use burn::tensor::{DType, Shape};
 
-use super::choice;
+use super::settled;
 use crate::profiler;
 
 /// Largest number of workgroups that every backend takes along one axis.
@@ -86,17 +86,17 @@ impl KernelSpec {
 }
 
 /// Index arithmetic of a two-dimensional dispatch, `shaders/shared/rows.wgsl`.
-pub(crate) const ROWS: &str = include_str!("../../shaders/shared/rows.wgsl");
+pub(crate) const ROWS: &str = include_str!("../../../shaders/shared/rows.wgsl");
 /// Cosine and sine of any f32, `shaders/shared/cosine.wgsl`.
-pub(crate) const COSINE: &str = include_str!("../../shaders/shared/cosine.wgsl");
+pub(crate) const COSINE: &str = include_str!("../../../shaders/shared/cosine.wgsl");
 /// What becomes of NaN and infinity, `shaders/shared/finite.wgsl`.
-pub(crate) const FINITE: &str = include_str!("../../shaders/shared/finite.wgsl");
+pub(crate) const FINITE: &str = include_str!("../../../shaders/shared/finite.wgsl");
 /// Activations of recurrent cells, `shaders/shared/gates.wgsl`.
-pub(crate) const GATES: &str = include_str!("../../shaders/shared/gates.wgsl");
+pub(crate) const GATES: &str = include_str!("../../../shaders/shared/gates.wgsl");
 /// What both passes of the attention do, `shaders/shared/attention.wgsl`.
-pub(crate) const ATTENTION: &str = include_str!("../../shaders/shared/attention.wgsl");
+pub(crate) const ATTENTION: &str = include_str!("../../../shaders/shared/attention.wgsl");
 /// Counter-based random bits, `shaders/shared/counter_hash.wgsl`.
-pub(crate) const COUNTER_HASH: &str = include_str!("../../shaders/shared/counter_hash.wgsl");
+pub(crate) const COUNTER_HASH: &str = include_str!("../../../shaders/shared/counter_hash.wgsl");
 
 /// A kernel text with its constants, as burn's template kernel.
 struct Wgsl {
@@ -179,7 +179,7 @@ pub(crate) fn launch(
 /// Invocations of a workgroup that takes one row together: `usual` of them, or as many as the
 /// device's kernels have at most.
 pub(crate) fn row_workgroup(tensor: &CubeTensor, usual: u32) -> u32 {
-    usual.min(choice::of(tensor).row_workgroup)
+    usual.min(settled::kernels_of(tensor).row_workgroup)
 }
 
 /// Workgroups of `workgroup` invocations that cover `invocations`.

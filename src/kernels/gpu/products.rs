@@ -12,14 +12,15 @@ use burn::backend::tensor::FloatTensor;
 use burn::backend::wgpu::{CubeBackend, CubeTensor, into_contiguous};
 use burn::tensor::{Shape, Slice};
 
-use super::{ProductGradients, Products};
-use crate::kernels::choice::{self, ProductsBy};
-use crate::kernels::wgsl::{self, KernelSpec, ROWS};
+use super::settled;
+use super::wgsl::{self, KernelSpec, ROWS};
+use crate::kernels::choice::ProductsBy;
+use crate::kernels::products::{ProductGradients, Products};
 
 /// `shaders/product.wgsl`.
 pub(crate) static PRODUCT: KernelSpec = KernelSpec {
     name: "product",
-    source: include_str!("../../../../shaders/product.wgsl"),
+    source: include_str!("../../../shaders/product.wgsl"),
     shared: &[ROWS],
     workgroup: 8,
     storage_buffers: 4,
@@ -29,7 +30,7 @@ pub(crate) static PRODUCT: KernelSpec = KernelSpec {
 /// `shaders/column_sums.wgsl`.
 pub(crate) static COLUMN_SUMS: KernelSpec = KernelSpec {
     name: "column_sums",
-    source: include_str!("../../../../shaders/column_sums.wgsl"),
+    source: include_str!("../../../shaders/column_sums.wgsl"),
     shared: &[ROWS],
     workgroup: 64,
     storage_buffers: 2,
@@ -194,7 +195,7 @@ fn some_rows(x: FloatTensor<CubeBackend>, rows: Range<usize>) -> FloatTensor<Cub
 
 /// Whether burn multiplies on the device of `tensor`.
 fn by_burn(tensor: &CubeTensor) -> bool {
-    choice::of(tensor).products == ProductsBy::Burn
+    settled::kernels_of(tensor).products == ProductsBy::Burn
 }
 
 /// burn's product. A lone row goes there twice: burn has other kernels for vectors than for matrices,

@@ -37,8 +37,19 @@ pub(super) fn offered(infos: &[wgpu::AdapterInfo], fits: impl Fn(usize) -> bool)
                 .collect::<Vec<_>>()
         })
         .collect();
-    stay.sort_by_key(|&of| (AdapterClass::from(infos[of].device_type), of));
+    stay.sort_by_key(|&of| (class(infos[of].device_type), of));
     stay
+}
+
+/// What an adapter of this type is.
+pub(super) fn class(of: wgpu::DeviceType) -> AdapterClass {
+    match of {
+        wgpu::DeviceType::DiscreteGpu => AdapterClass::Discrete,
+        wgpu::DeviceType::IntegratedGpu => AdapterClass::Integrated,
+        wgpu::DeviceType::VirtualGpu => AdapterClass::Virtual,
+        wgpu::DeviceType::Other => AdapterClass::Other,
+        wgpu::DeviceType::Cpu => AdapterClass::Software,
+    }
 }
 
 /// Whether two adapters may be one card.
@@ -90,6 +101,14 @@ mod tests {
     const UHD: [u32; 2] = [0x8086, 0x9a60];
     const WARP: [u32; 2] = [0x1414, 0x8c];
     const LLVMPIPE: [u32; 2] = [0x10005, 0];
+
+    #[test]
+    fn each_type_has_its_class() {
+        use super::AdapterClass::{Discrete, Integrated, Other as Unknown, Software, Virtual};
+        let types = [DiscreteGpu, IntegratedGpu, VirtualGpu, Other, Cpu];
+        let classes = [Discrete, Integrated, Virtual, Unknown, Software];
+        assert_eq!(types.map(super::class), classes);
+    }
 
     #[test]
     fn a_discrete_card_comes_before_an_integrated_one_and_software_last() {

@@ -4,7 +4,7 @@
 use burn::backend::TensorMetadata;
 use burn::backend::wgpu::{CubeTensor, into_contiguous};
 
-use crate::kernels::wgsl::{self, FINITE, GATES, KernelSpec, ROWS};
+use super::wgsl::{self, FINITE, GATES, KernelSpec, ROWS};
 
 /// `shaders/rnn_gates.wgsl`.
 pub(crate) static FORWARD: KernelSpec = KernelSpec {

@@ -80,6 +80,11 @@ impl GpuQueue {
         }
     }
 
+    /// Takes the device away, as a driver does that resets it.
+    pub(super) fn lose(&self) {
+        self.device.destroy();
+    }
+
     /// Lets callbacks run of what has ended, and waits for none.
     fn poll(&self) {
         // A lost device is reported by the read that then fails.

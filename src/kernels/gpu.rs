@@ -1,0 +1,59 @@
+//! What runs on a GPU, in programs with the feature `gpu`: each operation's WGSL and its launches in a file of the
+//! operation's name, and what all of them need: texts and launches ([`wgsl`]), and which kernels a device runs.
+
+mod adam;
+mod clip_scale;
+mod dropout;
+mod gather_rows;
+mod gru_gates;
+mod link_predictor;
+mod link_scores;
+mod mail_update;
+mod memory_gather;
+mod memory_update;
+mod output_norm;
+mod products;
+mod recurrent_cell;
+mod rnn_gates;
+pub(crate) mod settled;
+mod temporal_attention;
+mod time_encoding;
+mod time_projection;
+mod unpack_bits;
+pub mod wgsl;
+
+use wgsl::KernelSpec;
+
+/// Every WGSL kernel, with the constants of the variants that the tests validate.
+pub const ALL: &[&KernelSpec] = &[
+    &memory_gather::FORWARD,
+    &memory_update::FORWARD,
+    &mail_update::FORWARD,
+    &unpack_bits::FORWARD,
+    &gather_rows::FORWARD,
+    &gather_rows::SEGMENT_SUM,
+    &time_encoding::FORWARD,
+    &time_encoding::BACKWARD,
+    &time_projection::FORWARD,
+    &time_projection::BACKWARD,
+    &gru_gates::FORWARD,
+    &gru_gates::BACKWARD,
+    &rnn_gates::FORWARD,
+    &rnn_gates::BACKWARD,
+    &link_scores::FORWARD,
+    &link_scores::LOSS,
+    &link_scores::BACKWARD,
+    &link_scores::BACKWARD_SUMS,
+    &output_norm::FORWARD,
+    &output_norm::BACKWARD,
+    &output_norm::BACKWARD_SUMS,
+    &temporal_attention::FORWARD,
+    &temporal_attention::BACKWARD,
+    &temporal_attention::BACKWARD_ROWS,
+    &products::PRODUCT,
+    &products::COLUMN_SUMS,
+    &dropout::FORWARD,
+    &adam::FORWARD,
+    &clip_scale::SQUARES,
+    &clip_scale::SCALE,
+];

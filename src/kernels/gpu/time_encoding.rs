@@ -1,0 +1,68 @@
+//! Launches of the time encoding and of its backward.
+
+use burn::backend::TensorMetadata;
+use burn::backend::ops::FloatTensorOps;
+use burn::backend::tensor::FloatTensor;
+use burn::backend::wgpu::{CubeBackend, into_contiguous};
+use burn::tensor::Shape;
+
+use super::products::column_sums;
+use super::wgsl::{self, COSINE, FINITE, KernelSpec, ROWS};
+use crate::kernels::cpu::time_encoding as cpu;
+use crate::kernels::time_encoding::TimeEncoding;
+
+/// `shaders/time_encoding.wgsl`.
+pub(crate) static FORWARD: KernelSpec = KernelSpec {
+    name: "time_encoding",
+    source: include_str!("../../../shaders/time_encoding.wgsl"),
+    shared: &[ROWS, COSINE, FINITE],
+    workgroup: 64,
+    storage_buffers: 3,
+    variants: &[&[("WIDTH", 100)]],
+};
+
+/// `shaders/time_encoding_backward.wgsl`.
+pub(crate) static BACKWARD: KernelSpec = KernelSpec {
+    name: "time_encoding_backward",
+    source: include_str!("../../../shaders/time_encoding_backward.wgsl"),
+    shared: &[ROWS, COSINE, FINITE],
+    workgroup: 64,
+    storage_buffers: 4,
+    variants: &[&[("WIDTH", 100)]],
+};
+
+impl TimeEncoding for CubeBackend {
+    fn time_encoding(time: FloatTensor<Self>, delta: FloatTensor<Self>) -> FloatTensor<Self> {
+        let [time, delta] = [time, delta].map(into_contiguous);
+        let (rows, width) = (delta.shape()[0], time.shape()[1]);
+        let out = wgsl::empty(&time, [rows, width]);
+        wgsl::launch(
+            &FORWARD,
+            &[("WIDTH", width as u32)],
+            wgsl::groups_of(rows * width, FORWARD.workgroup),
+            &[&time, &delta, &out],
+            &[rows as u32, 0],
+        );
+        out
+    }
+
+    fn time_encoding_backward(
+        time: FloatTensor<Self>,
+        delta: FloatTensor<Self>,
+        grad: FloatTensor<Self>,
+    ) -> FloatTensor<Self> {
+        let [time, delta, grad] = [time, delta, grad].map(into_contiguous);
+        let (rows, width) = (delta.shape()[0], time.shape()[1]);
+        let chunks = rows.div_ceil(cpu::CHUNK);
+        let partial = wgsl::empty(&time, [chunks, 2 * width]);
+        wgsl::launch(
+            &BACKWARD,
+            &[("WIDTH", width as u32)],
+            chunks,
+            &[&time, &delta, &grad, &partial],
+            &[rows as u32, 0],
+        );
+        let sums = column_sums(&partial, 0, 2 * width);
+        Self::float_reshape(sums, Shape::new([2, width]))
+    }
+}
