@@ -3,24 +3,29 @@
 //! Rows are gathered once for each distinct event or node of a batch; kernels reach them
 //! by index. A width of 0 means that there are none. Tables of the stream stay mapped: what is
 //! in RAM of them is what the operating system keeps. Booleans stay packed until they are on
-//! the device.
+//! the device. Tables may also lie on the device whole ([`resident`]): then a batch's rows are gathered there.
 
 mod followed;
+pub(crate) mod resident;
+mod rows;
 mod scale;
 
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
+use burn::tensor::Device;
+use clap::ValueEnum;
 use mspipe_datasets::{EventLog, FeatureTable};
 use serde::{Deserialize, Serialize};
 
 pub(crate) use followed::{FollowedRows, RowsToKeep};
+pub use rows::{FeatureRows, RowValues};
 pub use scale::FeatureScale;
 
 use crate::graph::{EventId, NodeId};
-use crate::kernels::cpu::rows::unpack_bits;
-use crate::kernels::unpack_bits::words_of;
+use crate::kernels::feature_rows::Stored;
+use resident::ResidentTable;
 
 /// Where edge or node features come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -88,6 +93,22 @@ impl fmt::Display for FeatureSource {
     }
 }
 
+/// Where tables of features lie.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum FeaturePlace {
+    /// On a GPU whose memory they fit into, else in RAM.
+    #[default]
+    #[value(help = "In the memory of a GPU that they fit into, else in RAM")]
+    Auto,
+    /// In the device's memory: a batch says which rows it wants.
+    #[value(help = "In the device's memory: a batch only says which rows it wants of them")]
+    Device,
+    /// In RAM: a batch's rows are gathered there and cross the bus.
+    #[value(help = "In RAM, mapped: the rows of a batch are gathered there and cross the bus")]
+    Host,
+}
+
 /// The features that a run uses.
 #[derive(Debug, Clone)]
 pub struct Features {
@@ -95,6 +116,8 @@ pub struct Features {
     node: Table,
     /// What edge features are standardised by.
     edge_scale: Option<Arc<FeatureScale>>,
+    /// Edge and node features that lie on a device too.
+    resident: [Option<Arc<ResidentTable>>; 2],
 }
 
 /// Keeps the seeds of random edge and node features apart.
@@ -114,6 +137,7 @@ impl Features {
         };
         Features {
             edge_scale: None,
+            resident: [None, None],
             edge: match edge {
                 FeatureSource::Zero => Table::None,
                 FeatureSource::Random(width) => Table::random(log.events(), width, seed),
@@ -155,12 +179,58 @@ impl Features {
         ]
     }
 
+    /// Bytes of the tables of edge and node features from these sources, of `rows` events and nodes, on a
+    /// device; draws and reads nothing.
+    pub(crate) fn resident_bytes(
+        log: &EventLog,
+        [edge, node]: [FeatureSource; 2],
+        rows: [usize; 2],
+    ) -> [u64; 2] {
+        let own = [log.edge_features(), log.node_features()];
+        let widths = Features::widths(log, edge, node);
+        [0, 1].map(|of| {
+            let packed = |table: &FeatureTable| table.gather_words(&[]).is_some();
+            let as_words = [edge, node][of] == FeatureSource::File && own[of].is_some_and(packed);
+            let stored = match as_words {
+                true => Stored::Booleans,
+                false => Stored::Numbers,
+            };
+            4 * (rows[of] * stored.words_of(widths[of])) as u64
+        })
+    }
+
     /// Rows of a stream that is followed, of its events and of its nodes, in place of tables.
     pub(crate) fn followed(edge: FollowedRows, node: FollowedRows) -> Features {
         Features {
             edge: Table::Followed(edge),
             node: Table::Followed(node),
             edge_scale: None,
+            resident: [None, None],
+        }
+    }
+
+    /// The same with the rows of the first `events` events and of `nodes` nodes on `device` (without
+    /// autodiff), which batches then take theirs from.
+    ///
+    /// # Panics
+    /// When they are those of a stream that is followed.
+    #[must_use]
+    pub(crate) fn on_device(self, [events, nodes]: [usize; 2], device: &Device) -> Features {
+        let followed = |table: &Table| matches!(table, Table::Followed(_));
+        assert!(!followed(&self.edge) && !followed(&self.node), "they grow");
+        let edge = ResidentTable::new(
+            events,
+            |ids| self.edge_rows(bytemuck::cast_slice(ids)),
+            device,
+        );
+        let node = ResidentTable::new(
+            nodes,
+            |ids| self.node_rows(bytemuck::cast_slice(ids)),
+            device,
+        );
+        Features {
+            resident: [edge, node].map(|table| table.map(Arc::new)),
+            ..self
         }
     }
 
@@ -234,6 +304,22 @@ impl Features {
     }
 }
 
+impl Features {
+    /// Edge features of `events` for a batch.
+    pub(crate) fn edge_batch(&self, events: &[EventId]) -> BatchRows {
+        let ids = bytemuck::cast_slice(events);
+        BatchRows::resident(&self.resident[0], ids)
+            .unwrap_or_else(|| BatchRows::Gathered(self.edge_rows(events)))
+    }
+
+    /// Node features of `nodes` for a batch.
+    pub(crate) fn node_batch(&self, nodes: &[NodeId]) -> BatchRows {
+        let ids = bytemuck::cast_slice(nodes);
+        BatchRows::resident(&self.resident[1], ids)
+            .unwrap_or_else(|| BatchRows::Gathered(self.node_rows(nodes)))
+    }
+}
+
 /// A column of zeros stands for "no features" in published files.
 pub(crate) fn is_used(table: &FeatureTable) -> bool {
     table.width() > 0 && !table.all_zero()
@@ -300,52 +386,43 @@ fn gather(table: Option<&FeatureTable>, ids: &[u32]) -> FeatureRows {
     }
 }
 
-/// Gathered rows on the host, as they cross the bus.
-#[derive(Debug, Clone, PartialEq)]
-pub struct FeatureRows {
-    /// Number of rows.
-    pub rows: usize,
+/// Rows of a batch, before they are on the device.
+#[derive(Debug, Clone)]
+pub(crate) enum BatchRows {
+    /// Gathered on the host.
+    Gathered(FeatureRows),
+    /// Which rows they are of a table on the device.
+    Resident {
+        /// The table.
+        table: Arc<ResidentTable>,
+        /// The rows, which it has.
+        index: Vec<i32>,
+    },
+}
+
+impl BatchRows {
+    /// # Panics
+    /// When the table lacks one: shaders run without bounds checks.
+    fn resident(table: &Option<Arc<ResidentTable>>, ids: &[u32]) -> Option<BatchRows> {
+        let table = table.clone()?;
+        assert!(table.has(ids), "rows of a table of features");
+        let index = bytemuck::cast_slice(ids).to_vec();
+        Some(BatchRows::Resident { table, index })
+    }
+
     /// Values of a row.
-    pub width: usize,
-    /// The values.
-    pub values: RowValues,
-}
-
-/// Values of gathered rows.
-#[derive(Debug, Clone, PartialEq)]
-pub enum RowValues {
-    /// `[rows, width]`.
-    Floats(Vec<f32>),
-    /// Booleans, `[rows, ceil(width / 32)]`; see [`mod@crate::kernels::unpack_bits`].
-    Words(Vec<i32>),
-}
-
-impl FeatureRows {
-    fn scaled(self, scale: &FeatureScale) -> FeatureRows {
-        let mut values = self.first(self.rows);
-        scale.apply(&mut values);
-        FeatureRows {
-            values: RowValues::Floats(values),
-            ..self
+    pub(crate) fn width(&self) -> usize {
+        match self {
+            BatchRows::Gathered(rows) => rows.width,
+            BatchRows::Resident { table, .. } => table.width(),
         }
     }
 
     /// Bytes that an upload moves.
     pub(crate) fn bytes(&self) -> u64 {
-        let numbers = match &self.values {
-            RowValues::Floats(values) => values.len(),
-            RowValues::Words(words) => words.len(),
-        };
-        4 * numbers as u64
-    }
-
-    /// The first `rows` rows as numbers, `[rows, width]`.
-    pub fn first(&self, rows: usize) -> Vec<f32> {
-        match &self.values {
-            RowValues::Floats(values) => values[..rows * self.width].to_vec(),
-            RowValues::Words(words) => {
-                unpack_bits(&words[..rows * words_of(self.width)], self.width)
-            }
+        match self {
+            BatchRows::Gathered(rows) => rows.bytes(),
+            BatchRows::Resident { index, .. } => 4 * index.len() as u64,
         }
     }
 }

@@ -27,7 +27,7 @@ use mspipe_datasets::{EventLog, Split, Stop};
 use crate::checkpoint::Every;
 use crate::config::{MitigationName, RunConfig, SamplerName};
 use crate::device::{self, ComputeDevice, DeviceError, DeviceFailure};
-use crate::features::Features;
+use crate::features::{FeaturePlace, Features};
 use crate::graph::{Directions, NodeId, Tcsr};
 use crate::memory::node_times::NodeTimes;
 use crate::model::ModelConfig;
@@ -77,6 +77,9 @@ pub struct Session {
     stop: Stop,
     /// Memory that it was estimated to take.
     estimate: Option<Estimate>,
+    /// Whether edge and node features lie on the device; what [`FeaturePlace::Auto`] comes to needs an
+    /// estimate.
+    features_on_device: bool,
 }
 
 impl Session {
@@ -117,6 +120,7 @@ impl Session {
                 ram_bytes: footprint.ram_bytes,
                 device_bytes: footprint.device_bytes,
             }),
+            features_on_device: footprint.features_on_device,
             ..self
         }
     }
@@ -214,6 +218,7 @@ impl Session {
             scratch: Default::default(),
         });
         Ok(Session {
+            features_on_device: config.pipeline.features == FeaturePlace::Device,
             config,
             data,
             notes,

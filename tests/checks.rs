@@ -86,7 +86,7 @@ pub fn all() -> Vec<Group> {
 fn operations() -> Vec<Group> {
     vec![
         group!(kernels, "output and gradients are those of the definition in f64", [
-            gather_rows, unpack_bits, counter_hash, dropout, time_encoding, recurrent_cells,
+            gather_rows, unpack_bits, feature_rows, counter_hash, dropout, time_encoding, recurrent_cells,
             saturated_cells, time_projection, link_predictor, link_predictor_with_pair_history,
             link_scores, output_norm, product, column_sums,
             temporal_attention_at_the_widths_of_wikipedia, temporal_attention_without_edge_features,

@@ -9,6 +9,7 @@
 pub(crate) mod adam;
 pub(crate) mod counter_hash;
 pub(crate) mod dropout;
+pub(crate) mod feature_rows;
 pub(crate) mod gather_rows;
 pub(crate) mod head_products;
 pub(crate) mod linear;

@@ -5,6 +5,7 @@
 //! shaders. Tolerances are relative to the largest number, and those that the worse of the two needs.
 
 use mspipe::kernels;
+use mspipe::kernels::feature_rows::Stored;
 use mspipe::kernels::temporal_attention::AttentionShape;
 use mspipe::kernels::unpack_bits::words_of;
 
@@ -84,6 +85,46 @@ pub(crate) fn unpack_bits() {
                 numbers(kernels::unpack_bits::unpack_bits(words, width))
             });
             assert_eq!(found, defined, "{rows} rows of {width}");
+        }
+    }
+}
+
+/// Bit by bit, numbers that are none among them; booleans exactly.
+#[cfg_attr(test, test)]
+pub(crate) fn feature_rows() {
+    const TABLE: usize = 23;
+    for width in [1, 7, 32, 33, 100] {
+        for rows in ROWS {
+            let index = picks(5, rows, TABLE);
+            for stored in [Stored::Numbers, Stored::Booleans] {
+                let columns = stored.words_of(width);
+                let mut words = picks(17, TABLE * columns, i32::MAX as usize);
+                words
+                    .iter_mut()
+                    .for_each(|word| *word = word.wrapping_mul(5));
+                // Infinity, NaN, the least number above 0.
+                words[..TABLE].copy_from_slice(&[0x7f80_0000, 0x7fc0_0001, 1].repeat(8)[..TABLE]);
+                let (table, of) = (words.clone(), index.clone());
+                let found = on_device(move |device| {
+                    let table = ints(&table, [TABLE, columns], device);
+                    let index = ints(&of, [of.len()], device);
+                    numbers(kernels::feature_rows::feature_rows(
+                        table, index, width, stored,
+                    ))
+                });
+                let label = format!("{rows} rows of {width} {stored:?}");
+                match stored {
+                    Stored::Numbers => {
+                        let found: Vec<u32> = found.iter().map(|v| v.to_bits()).collect();
+                        let defined = definitions::feature_rows::numbers(&words, &index, width);
+                        assert_eq!(found, defined, "{label}");
+                    }
+                    Stored::Booleans => {
+                        let defined = definitions::feature_rows::booleans(&words, &index, width);
+                        assert_eq!(found, defined, "{label}");
+                    }
+                }
+            }
         }
     }
 }

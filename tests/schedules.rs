@@ -157,6 +157,8 @@ pub(crate) fn overlap_and_the_place_of_the_memory_change_no_number() {
         for options in [
             "--schedule prefetch --memory device".to_owned(),
             "--schedule prefetch --memory host".to_owned(),
+            "--schedule prefetch --memory device --features device".to_owned(),
+            "--schedule exact-overlap --memory host --features device".to_owned(),
             "--schedule exact-overlap --memory host".to_owned(),
             format!(
                 "--schedule sequential --memory host --emulate-link {}",

@@ -19,7 +19,7 @@ use super::max_time::MaxTime;
 use crate::batch::{MailAggregation, TimeDelta};
 use crate::checkpoint::Every;
 use crate::eval::Monitor;
-use crate::features::{FeatureScale, FeatureSource};
+use crate::features::{FeaturePlace, FeatureScale, FeatureSource};
 use crate::memory::MemoryWrite;
 use crate::model::ModelName;
 use crate::pipeline::link::Link;
@@ -760,6 +760,11 @@ pub struct PipelineSettings {
     /// Where node memory is kept
     #[arg(long, value_enum, default_value = "device", help_heading = "Pipeline")]
     pub memory: Residency,
+
+    /// Where edge and node features are kept
+    #[arg(long, value_enum, default_value = "auto", help_heading = "Pipeline")]
+    #[serde(default)]
+    pub features: FeaturePlace,
 
     /// With memory on the host, emulate a bus of this bandwidth and latency for what crosses it
     /// in training; its rows, and events/s, are EMULATED

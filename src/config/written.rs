@@ -232,7 +232,7 @@ mod tests {
 "#;
 
     /// What has been added since, after the setting that it follows.
-    const ADDED: [(&str, &str); 8] = [
+    const ADDED: [(&str, &str); 9] = [
         (
             "  \"device\": \"cpu\",\n",
             "  \"kernels\": \"auto\",\n  \"limits\": \"adapter\",\n",
@@ -263,6 +263,10 @@ mod tests {
 "#,
         ),
         ("  \"no_memory_check\": false,\n", "  \"max_time\": null,\n"),
+        (
+            "    \"memory\": \"host\",\n",
+            "    \"features\": \"auto\",\n",
+        ),
         (
             "    \"mitigation_keep\": 0.9,\n",
             "    \"coherence\": 0.1,\n",

@@ -37,6 +37,11 @@ pub fn unpack_bits(rows: usize, width: usize) -> Work {
     Work::new(rows * (width + width.div_ceil(32)), 0)
 }
 
+/// `rows` rows of `width` numbers out of a table whose rows are of so many words.
+pub fn feature_rows(rows: usize, [words, width]: [usize; 2]) -> Work {
+    Work::new(rows * (words + 1 + width), 0)
+}
+
 /// Sums of `uses` rows of `width` to `rows` rows.
 pub fn segment_sum(uses: usize, rows: usize, width: usize) -> Work {
     Work::new(

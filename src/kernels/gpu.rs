@@ -4,6 +4,7 @@
 mod adam;
 mod clip_scale;
 mod dropout;
+mod feature_rows;
 mod gather_rows;
 mod gru_gates;
 mod link_predictor;
@@ -30,6 +31,7 @@ pub const ALL: &[&KernelSpec] = &[
     &memory_update::FORWARD,
     &mail_update::FORWARD,
     &unpack_bits::FORWARD,
+    &feature_rows::FORWARD,
     &gather_rows::FORWARD,
     &gather_rows::SEGMENT_SUM,
     &time_encoding::FORWARD,

@@ -4,6 +4,7 @@
 pub mod adam;
 pub mod clip_scale;
 pub mod dropout;
+pub mod feature_rows;
 pub mod gather_rows;
 pub mod link_predictor;
 pub mod link_scores;

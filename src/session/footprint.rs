@@ -25,8 +25,9 @@ use parameters::parameters;
 use super::stream::OpenStream;
 use crate::checkpoint::Every;
 use crate::config::{CandidateSource, MitigationName, Protocol, RunConfig, Task};
-use crate::device::AdapterReport;
-use crate::features::FeatureSource;
+use crate::device::{AdapterClass, AdapterReport};
+use crate::features::resident::FILLING_BYTES;
+use crate::features::{FeaturePlace, FeatureSource, Features};
 use crate::graph::Directions;
 use crate::memory::trends::COMPONENTS;
 use crate::model::{ModelConfig, ModelName, ModelNeeds};
@@ -65,9 +66,18 @@ const SAVED: u64 = 2;
 /// took 2.3 to 3.3 tables more than a run without it (widths 100, 172 and 300, one thread).
 const PAIR_TABLES: u64 = 3;
 
+const FEATURES_REMEDY: &str = "--features host, which gathers a batch's rows in RAM";
+
 /// The structures that `--memory host` keeps off a device.
 const NODE_MEMORY: &str = "node memory";
 const MAILBOX: &str = "mailbox";
+
+/// Bytes of the tables of edge and node features, as they lie on a device.
+fn feature_tables(stream: &OpenStream) -> [u64; 2] {
+    let of = &stream.config.stream;
+    let rows = [stream.events, stream.log.nodes()];
+    Features::resident_bytes(&stream.log, [of.edge_features, of.node_features], rows)
+}
 
 /// One structure.
 #[derive(Debug, Clone, Serialize)]
@@ -98,11 +108,15 @@ pub struct Footprint {
     pub device_bytes: u64,
     /// Memory of the adapter's own, where it has some and its driver tells how much.
     pub adapter_bytes: Option<u64>,
+    /// Whether edge and node features lie in the device's memory.
+    pub features_on_device: bool,
     /// Columns and features mapped from the store.
     pub mapped_bytes: u64,
     /// RAM that is available now, to this process and within its control group.
     pub available_bytes: u64,
-    /// Largest table that a kernel binds, and the most that the adapter binds.
+    /// Larger table of features on the device.
+    pub largest_feature_bytes: u64,
+    /// Largest table of node memory that a kernel binds, and the most that the adapter binds.
     pub largest_table_bytes: u64,
     /// Most bytes of a table that the adapter binds.
     pub adapter_table_bytes: Option<u64>,
@@ -145,11 +159,12 @@ pub enum TooLarge {
     },
     /// A table is larger than the adapter binds.
     #[error(
-        "the node memory's largest table has {}, but {adapter} binds at most {} at once; try \
-         {remedy}",
+        "{what} has {}, but {adapter} binds at most {} at once; try {remedy}",
         HumanBytes(*table), HumanBytes(*most)
     )]
     Table {
+        /// Which table.
+        what: &'static str,
         /// Bytes of the table.
         table: u64,
         /// The adapter.
@@ -177,8 +192,38 @@ impl TooLarge {
 impl Footprint {
     /// The footprint of training on `stream`, with `adapter` or on the CPU.
     pub(super) fn of(stream: &OpenStream, adapter: Option<&AdapterReport>) -> Footprint {
+        let tables = feature_tables(stream);
+        let placed =
+            |on_device: bool| Footprint::placed(stream, adapter, on_device.then_some(tables));
+        match (stream.config.pipeline.features, adapter) {
+            (FeaturePlace::Host, _) | (FeaturePlace::Auto, None) => placed(false),
+            (FeaturePlace::Device, _) => placed(true),
+            // It reads both from RAM, and gathers more slowly than the host.
+            (_, Some(adapter)) if adapter.class == AdapterClass::Software => placed(false),
+            _ if tables == [0; 2] => placed(false),
+            _ => Some(placed(true))
+                .filter(Footprint::has_room)
+                .unwrap_or_else(|| placed(false)),
+        }
+    }
+
+    /// The same with these bytes of edge and node features on the device, or none.
+    fn placed(
+        stream: &OpenStream,
+        adapter: Option<&AdapterReport>,
+        resident: Option<[u64; 2]>,
+    ) -> Footprint {
         let sizes = Sizes::of(stream);
-        let shares = sizes.shares(stream);
+        let mut shares = sizes.shares(stream);
+        let tables = resident.unwrap_or_default();
+        if let bytes @ 1.. = tables.iter().sum::<u64>() {
+            shares.push(Share {
+                what: "features on the device",
+                ram_bytes: bytes.min(FILLING_BYTES),
+                device_bytes: bytes,
+                remedy: FEATURES_REMEDY,
+            });
+        }
         let sum = |of: fn(&Share) -> u64| shares.iter().map(of).sum::<u64>();
         let (ram, device) = (
             sum(|share| share.ram_bytes),
@@ -204,6 +249,8 @@ impl Footprint {
                 .and_then(|adapter| adapter.memory_bytes),
             mapped_bytes: 16 * sizes.events + mapped.sum::<u64>(),
             available_bytes: ram::available_bytes(),
+            features_on_device: resident.is_some(),
+            largest_feature_bytes: tables[0].max(tables[1]),
             largest_table_bytes: match stream.config.pipeline.memory {
                 Residency::Device => sizes.nodes * sizes.mailbox_bytes,
                 Residency::Host => 0,
@@ -212,6 +259,23 @@ impl Footprint {
                 .map(|adapter| adapter.binding_bytes.min(adapter.buffer_bytes)),
             shares,
         }
+    }
+
+    /// Whether features on the device leave it room: of RAM what there is, of a card's own memory, of which
+    /// others take some, a quarter. One whose driver does not tell has none.
+    fn has_room(&self) -> bool {
+        let binds = self.largest_feature_bytes <= self.most_feature_bytes();
+        binds
+            && self.ram_bytes <= self.available_bytes
+            && (self.device_is_ram
+                || (self.adapter_bytes).is_some_and(|has| self.device_bytes <= has / 4 * 3))
+    }
+
+    /// What a table of features may have at most: shaders count its words in 32 bits.
+    fn most_feature_bytes(&self) -> u64 {
+        let words = 4 * u64::from(u32::MAX);
+        self.adapter_table_bytes
+            .map_or(words, |most| most.min(words))
     }
 
     /// Refuses what won't fit.
@@ -223,10 +287,22 @@ impl Footprint {
             && self.largest_table_bytes > most
         {
             return Err(TooLarge::Table {
+                what: "the node memory's largest table",
                 table: self.largest_table_bytes,
                 adapter: adapter.clone(),
                 most,
                 remedy: "--memory host, which keeps it in RAM, or a smaller --width or --mail-slots",
+            });
+        }
+        if let (most, Some(adapter)) = (self.most_feature_bytes(), &self.adapter)
+            && self.largest_feature_bytes > most
+        {
+            return Err(TooLarge::Table {
+                what: "the larger table of features",
+                table: self.largest_feature_bytes,
+                adapter: adapter.clone(),
+                most,
+                remedy: FEATURES_REMEDY,
             });
         }
         self.check_device()?;
@@ -682,14 +758,21 @@ mod tests {
 
     use super::super::opening::Begin;
     use super::*;
-    use crate::device::{AdapterClass, KernelChoice};
+    use crate::device::KernelChoice;
 
     /// Of APAN, which keeps ten mails of a node, in small batches on an adapter of this class with so much memory.
     fn on(class: AdapterClass, memory_bytes: Option<u64>) -> Footprint {
+        placed(FeaturePlace::Host, class, memory_bytes)
+    }
+
+    /// The same with random features of the width of Wikipedia's, kept there.
+    fn placed(features: FeaturePlace, class: AdapterClass, memory_bytes: Option<u64>) -> Footprint {
         let mut config = RunConfig::default();
         config.source.data = "synthetic:wikipedia:scale=0.3".to_owned();
         config.model.name = ModelName::Apan;
         config.training.batch_size = 20;
+        config.pipeline.features = features;
+        config.stream.edge_features = FeatureSource::Random(172);
         let stream = OpenStream::open(config, Begin::Fresh, &Stop::default()).unwrap();
         let adapter = AdapterReport {
             device: "gpu:0".to_owned(),
@@ -724,6 +807,33 @@ mod tests {
             assert!(shared.device_is_ram && shared.adapter_bytes.is_none());
             assert_eq!(shared.ram_bytes, own.ram_bytes + own.device_bytes);
             assert_eq!(shared.device_bytes, own.device_bytes);
+        }
+    }
+
+    #[test]
+    fn features_go_where_they_fit() {
+        use FeaturePlace::{Auto, Device, Host};
+        let card = |place, has| placed(place, AdapterClass::Discrete, has);
+        let (host, device) = (card(Host, None), card(Device, None));
+        assert!(!host.features_on_device && device.features_on_device);
+        let tables = device.device_bytes - host.device_bytes;
+        assert_eq!(tables, device.largest_feature_bytes);
+        assert_eq!(tables % (4 * 172), 0);
+        assert!(tables > 20 << 20, "{tables}");
+        // A quarter of the card is left to others; a driver may not tell what it has.
+        let needs = device.device_bytes.div_ceil(3) * 4;
+        for (has, fits) in [(Some(needs), true), (Some(needs - 8), false), (None, false)] {
+            assert_eq!(card(Auto, has).features_on_device, fits, "{has:?}");
+        }
+        assert!(placed(Auto, AdapterClass::Integrated, None).features_on_device);
+        assert!(!placed(Auto, AdapterClass::Software, None).features_on_device);
+        // Shaders count words in 32 bits, and an adapter binds as much as it does.
+        let mut small = card(Device, None);
+        small.adapter_table_bytes = Some(tables - 1);
+        small.largest_table_bytes = 0;
+        let refused = small.check().unwrap_err().to_string();
+        for part in ["the larger table of features has ", "try --features host"] {
+            assert!(refused.contains(part), "{part}: {refused}");
         }
     }
 

@@ -174,8 +174,15 @@ impl Session {
 
     /// What the protocol evaluates by.
     pub(super) fn evaluator(&self, device: &Device) -> Result<Evaluator, SessionError> {
+        let sampling = match self.features_on_device {
+            true => {
+                let rows = [self.data.events, self.data.nodes];
+                Arc::new(self.sampling.with_features_on(rows, device))
+            }
+            false => self.sampling.clone(),
+        };
         let evaluator = Evaluator::new(
-            self.sampling.clone(),
+            sampling,
             self.other_pool.clone(),
             self.split.clone(),
             device.clone(),

@@ -35,6 +35,7 @@ use super::submission;
 use super::trainer::{Begun, Trainer};
 use super::upload;
 use crate::batch::{EventBatch, Layout};
+use crate::features::Features;
 use crate::graph::{EventId, Queries};
 use crate::memory::device::DeviceMemory;
 use crate::memory::host::{HostMemory, HostRows};
@@ -154,6 +155,9 @@ impl Pass {
 struct Gathered {
     prepared: Prepared,
     rows: HostRows,
+    /// Features of the batch's own events, which its mail needs on the host, `[events, edge width]`; of a
+    /// batch that ranks share those of all are elsewhere.
+    own_edge: Vec<f32>,
 }
 
 /// A batch with its memory, on the device.
@@ -181,15 +185,13 @@ impl Pass {
         self.load(prepared, fetched, device)
     }
 
-    /// The same of gathered rows; also the features of the batch's own events, which its mail
-    /// needs on the host, `[events, edge width]`.
+    /// The same of gathered rows; also the features of the batch's own events, as [`Gathered`] has them.
     fn upload(&self, gathered: Gathered, device: &Device) -> (Fetched, Vec<f32>) {
-        let Gathered { prepared, rows } = gathered;
-        // Ranks that share a batch have those of all of its events.
-        let own_edge = match prepared.sampled.joint {
-            None => prepared.rows.own_edge(prepared.sampled.batch.src.len()),
-            Some(_) => Vec::new(),
-        };
+        let Gathered {
+            prepared,
+            rows,
+            own_edge,
+        } = gathered;
         let rows = rows.upload(&device.clone().inner());
         (self.load(prepared, rows, device), own_edge)
     }
@@ -235,10 +237,24 @@ impl Prepared {
         }
     }
 
-    fn gather(mut self, memory: &HostMemory) -> Gathered {
+    fn gather(mut self, memory: &HostMemory, features: &Features) -> Gathered {
         self.read_times(memory.node_times());
+        let Sampled {
+            batch,
+            layout,
+            joint,
+            ..
+        } = &self.sampled;
+        let own_edge = match joint {
+            None => {
+                let own = &layout.innermost().events[..batch.src.len()];
+                self.rows.own_edge(own, features)
+            }
+            Some(_) => Vec::new(),
+        };
         Gathered {
             rows: self.request(|request| memory.gather(request)),
+            own_edge,
             prepared: self,
         }
     }
@@ -855,7 +871,8 @@ impl<'a> Host<'a> {
             }
             Step::Gather => {
                 let batch: Prepared = held(&mut prepared);
-                gathered = Some(batch.gather(&self.read()));
+                let features = &self.pass.sampling.features;
+                gathered = Some(batch.gather(&self.read(), features));
                 Ok(0)
             }
             _ => {

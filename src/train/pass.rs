@@ -10,7 +10,7 @@ use super::histories::{Histories, Limits};
 use super::stream::Stream;
 use super::upload;
 use crate::batch::{EventBatch, Layout, LayoutRule, MfgScratch};
-use crate::features::{FeatureRows, Features};
+use crate::features::{BatchRows, Features};
 use crate::graph::{EventColumns, EventId, Queries, Tcsr};
 use crate::memory::FetchedMemory;
 use crate::model::ModelInput;
@@ -62,6 +62,15 @@ impl Sampling {
     pub(crate) fn with_sampler(&self, sampler: Arc<dyn NeighborSampler>) -> Sampling {
         Sampling {
             sampler,
+            ..self.again()
+        }
+    }
+
+    /// The same stream and rules with the features of so many events and nodes on `device` (without
+    /// autodiff).
+    pub(crate) fn with_features_on(&self, rows: [usize; 2], device: &Device) -> Sampling {
+        Sampling {
+            features: self.features.clone().on_device(rows, device),
             ..self.again()
         }
     }
@@ -150,9 +159,9 @@ impl Sampling {
             edge: layout
                 .layers
                 .iter()
-                .map(|layer| self.features.edge_rows(&layer.events))
+                .map(|layer| self.features.edge_batch(&layer.events))
                 .collect(),
-            node: self.features.node_rows(&layout.innermost().node),
+            node: self.features.node_batch(&layout.innermost().node),
         }
     }
 
@@ -167,10 +176,8 @@ impl Sampling {
     ) -> (ModelInput, Tensor<2>) {
         let plain = fetched.memory.device();
         let edge = rows.edge.into_iter();
-        let edge: Vec<Tensor<2>> = edge
-            .map(|edge| upload::feature_rows(edge, &plain))
-            .collect();
-        let node = (rows.node.width > 0).then(|| upload::feature_rows(rows.node, &plain));
+        let edge: Vec<Tensor<2>> = edge.map(|edge| upload::batch_rows(edge, &plain)).collect();
+        let node = (rows.node.width() > 0).then(|| upload::batch_rows(rows.node, &plain));
         let input = upload::model_input(layout, fetched, &edge, node, device);
         (input, edge[0].clone())
     }
@@ -179,21 +186,24 @@ impl Sampling {
 /// Features that a layout needs.
 pub(super) struct LayoutFeatures {
     /// Of each layer's events.
-    edge: Vec<FeatureRows>,
-    node: FeatureRows,
+    edge: Vec<BatchRows>,
+    node: BatchRows,
 }
 
 impl LayoutFeatures {
     /// Bytes of all of them.
     pub(super) fn bytes(&self) -> u64 {
-        let edge: u64 = self.edge.iter().map(FeatureRows::bytes).sum();
+        let edge: u64 = self.edge.iter().map(BatchRows::bytes).sum();
         edge + self.node.bytes()
     }
 
-    /// Those of the innermost layer's first `events`, which are the batch's own,
-    /// `[events, edge width]`.
-    pub(super) fn own_edge(&self, events: usize) -> Vec<f32> {
-        self.edge[0].first(events)
+    /// Those of the innermost layer's first events, `own`, which are the batch's, `[events, edge width]`, on
+    /// the host; `features` has them too.
+    pub(super) fn own_edge(&self, own: &[EventId], features: &Features) -> Vec<f32> {
+        match &self.edge[0] {
+            BatchRows::Gathered(rows) => rows.first(own.len()),
+            BatchRows::Resident { .. } => features.edge_rows(own).first(own.len()),
+        }
     }
 }
 

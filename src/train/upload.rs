@@ -6,7 +6,7 @@ use bytemuck::cast_slice;
 use super::error::EvalError;
 use crate::batch::{Distinct, Layout, Mail, Mfg, Slot};
 use crate::device;
-use crate::features::{FeatureRows, RowValues};
+use crate::features::{BatchRows, FeatureRows, RowValues};
 use crate::graph::Csr;
 use crate::kernels::gather_rows::Uses;
 use crate::kernels::temporal_attention::AttentionSlots;
@@ -55,6 +55,17 @@ pub(crate) fn feature_rows(rows: FeatureRows, device: &Device) -> Tensor<2> {
     match values {
         RowValues::Floats(values) => floats(values, [rows, width], device),
         RowValues::Words(words) => unpack_bits(ints(words, [rows, words_of(width)], device), width),
+    }
+}
+
+/// Features of a batch on `device`, `[rows, width]`: gathered here, or from a table that is there.
+pub(super) fn batch_rows(rows: BatchRows, device: &Device) -> Tensor<2> {
+    match rows {
+        BatchRows::Gathered(rows) => feature_rows(rows, device),
+        BatchRows::Resident { table, index } => {
+            let rows = index.len();
+            table.rows(ints(index, [rows], device))
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! CPU kernels that move rows: `memory_gather.wgsl`, `memory_update.wgsl`,
-//! `mail_update.wgsl`, `gather_rows.wgsl`, `segment_sum.wgsl`, `unpack_bits.wgsl`.
+//! `mail_update.wgsl`, `gather_rows.wgsl`, `segment_sum.wgsl`, `unpack_bits.wgsl`,
+//! `feature_rows.wgsl`.
 
 use multiversion::multiversion;
 use rayon::prelude::*;
@@ -27,6 +28,20 @@ pub(crate) fn gather_rows(table: &[f32], index: &[i32], width: usize) -> Vec<f32
         });
     // SAFETY: the chunks cover all rows, and each has been written.
     unsafe { out.set_len(index.len() * width) };
+    out
+}
+
+/// Rows of `words` words each by index: of the CPU kernel of `feature_rows.wgsl`, which then takes them as they
+/// are or unpacks them.
+pub(crate) fn gather_words(table: &[i32], index: &[i32], words: usize) -> Vec<i32> {
+    let mut out = vec![0; index.len() * words];
+    out.par_chunks_mut(CHUNK * words.max(1))
+        .zip(index.par_chunks(CHUNK))
+        .for_each(|(out, index)| {
+            for (out, &i) in out.chunks_exact_mut(words).zip(index) {
+                out.copy_from_slice(&table[i as usize * words..][..words]);
+            }
+        });
     out
 }
 
