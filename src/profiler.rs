@@ -108,6 +108,8 @@ thread_local! {
             submissions: 0,
         })
     };
+    /// The launch under way.
+    static LAUNCHING: Cell<Option<&'static str>> = const { Cell::new(None) };
     /// Launches since the last submission on purpose.
     static PENDING: Cell<u64> = const { Cell::new(0) };
 }
@@ -196,19 +198,29 @@ impl Drop for Operation {
 #[must_use = "the launch ends when this is dropped"]
 pub(crate) struct Launch(Option<Instant>);
 
-/// Begins to enqueue a launch.
+/// Begins to enqueue a launch of the shader of this name.
 #[cfg_attr(
     not(feature = "gpu"),
     allow(dead_code, reason = "the CPU launches nothing")
 )]
-pub(crate) fn launch() -> Launch {
-    Launch(ON.get().then(Instant::now))
+pub(crate) fn launch(name: &'static str) -> Launch {
+    Launch(ON.get().then(|| {
+        LAUNCHING.set(Some(name));
+        Instant::now()
+    }))
+}
+
+/// The shader of ours that the calling thread, which records, launches at this moment, if it does: what
+/// watches burn's launches is told apart by it.
+pub fn launching() -> Option<&'static str> {
+    LAUNCHING.get()
 }
 
 impl Drop for Launch {
     fn drop(&mut self) {
         if let Some(begin) = self.0 {
             let time = begin.elapsed();
+            LAUNCHING.set(None);
             PENDING.set(PENDING.get() + 1);
             RECORDED.with_borrow_mut(|recorded| {
                 recorded.launches += 1;
@@ -231,7 +243,7 @@ mod tests {
         drop(operation("x", Kind::Kernel, || {
             unreachable!("not asked for")
         }));
-        drop(launch());
+        drop(launch("z"));
         assert_eq!(take(), Recorded::default());
     }
 
@@ -240,10 +252,10 @@ mod tests {
         set_recording(true);
         for numbers in [1, 10] {
             let _operation = operation("x", Kind::Kernel, || Work::new(numbers, 3));
-            drop(launch());
+            drop(launch("z"));
         }
         drop(operation("y", Kind::Memory, Work::default));
-        drop(launch());
+        drop(launch("z"));
         set_recording(false);
         drop(operation("y", Kind::Memory, Work::default));
         let recorded = take();

@@ -49,6 +49,8 @@ mod similarity;
 mod gpu {
     /// burn's products, which real GPUs use.
     mod burn_products;
+    /// What an iteration asks of wgpu.
+    mod calls;
     /// Accuracy of the shaders' cosine.
     mod cosine;
     /// The one thread that owns the device.

@@ -15,6 +15,8 @@ use tracing::field::{Field, Visit};
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
 use tracing_subscriber::util::SubscriberInitExt as _;
+#[cfg(test)]
+use tracing_subscriber::{Registry, reload};
 
 type Panic = Box<dyn Any + Send>;
 type Work = Box<dyn FnOnce(&Result<ComputeDevice, DeviceError>) + Send>;
@@ -70,7 +72,9 @@ pub(crate) fn kernels() -> Kernels {
 
 fn serve(work: &Receiver<Work>) {
     // The level is what wgpu asks the validation layer for. A program may have a subscriber already.
-    let subscriber = tracing_subscriber::registry().with(LevelFilter::WARN);
+    let subscriber = tracing_subscriber::registry().with(level());
+    #[cfg(test)]
+    let subscriber = subscriber.with(super::calls::Calls);
     let _ = subscriber.with(Warnings).try_init();
     let device = mspipe::device::open(crate::device_settings());
     if let Ok(device) = &device {
@@ -83,6 +87,37 @@ fn serve(work: &Receiver<Work>) {
     for work in work {
         work(&device);
     }
+}
+
+#[cfg(not(test))]
+fn level() -> LevelFilter {
+    LevelFilter::WARN
+}
+
+#[cfg(test)]
+type LevelLayer = reload::Layer<LevelFilter, Registry>;
+
+/// Changes what is heard of what is logged.
+#[cfg(test)]
+static LEVEL: OnceLock<reload::Handle<LevelFilter, Registry>> = OnceLock::new();
+
+#[cfg(test)]
+fn level() -> LevelLayer {
+    let (level, handle) = LevelLayer::new(LevelFilter::WARN);
+    LEVEL.get_or_init(|| handle);
+    level
+}
+
+/// From now on what is logged is heard down to `level`.
+#[cfg(test)]
+pub(super) fn hear(level: LevelFilter) {
+    let all = level == LevelFilter::TRACE;
+    log::set_max_level(if all {
+        log::LevelFilter::Trace
+    } else {
+        log::LevelFilter::Warn
+    });
+    LEVEL.get().unwrap().reload(level).unwrap();
 }
 
 /// Warnings and errors that were logged. burn reports a failed launch only so, and in the data that is
@@ -114,6 +149,9 @@ struct Warnings;
 
 impl<S: tracing::Subscriber> Layer<S> for Warnings {
     fn on_event(&self, event: &tracing::Event<'_>, _: Context<'_, S>) {
+        if *event.metadata().level() > tracing::Level::WARN {
+            return;
+        }
         let mut message = Message(String::new());
         event.record(&mut message);
         // What the validation layer says of objects comes in records of their own.

@@ -137,7 +137,7 @@ pub(crate) fn launch(
     if groups == 0 {
         return;
     }
-    let _launch = profiler::launch();
+    let _launch = profiler::launch(spec.name);
     assert_eq!(buffers.len() as u32, spec.storage_buffers, "{}", spec.name);
     assert!(
         buffers.iter().all(|tensor| tensor.is_contiguous()),
