@@ -22,10 +22,13 @@ mod top_k;
 mod train;
 mod update;
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
+use anyhow::bail;
 use clap::{CommandFactory, Parser, Subcommand};
-use mspipe::{console, device};
+use mspipe::{console, device, interrupt};
+use serde_json::Value;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -90,8 +93,32 @@ enum Command {
     Man(shell::ManArgs),
 }
 
+/// All of the program for a command line that begins with the program's name: parse, run, print the
+/// error chain, exit code.
+pub fn program(words: impl IntoIterator<Item = OsString>) -> ExitCode {
+    interrupt::run_with(words, 1, run)
+}
+
+/// What `devices` and `schedule simulate` print with `--json`, for those who call them from another
+/// program; `words` is the command line without the program's name.
+///
+/// # Errors
+/// What the command refuses; another command.
+pub fn answer(words: &[String]) -> anyhow::Result<Value> {
+    let words = ["mspipe".to_owned()].into_iter().chain(words.to_vec());
+    let found = match Cli::try_parse_from(words)?.command {
+        Command::Devices(_) => serde_json::to_value(devices::list()?)?,
+        Command::Schedule(args) => match schedule::simulated(&args)? {
+            Some(simulation) => serde_json::to_value(simulation)?,
+            None => bail!("expected devices or schedule simulate"),
+        },
+        _ => bail!("expected devices or schedule simulate"),
+    };
+    Ok(found)
+}
+
 /// Runs a parsed command.
-pub(crate) fn run(cli: Cli) -> anyhow::Result<ExitCode> {
+fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     // Warnings of the GPU runtime are failed launches: never hide them.
     device::heed_log(console::Stderr::default);
     match cli.command {

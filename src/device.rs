@@ -76,7 +76,8 @@ pub(crate) fn chosen(settings: DeviceSettings) -> Result<Option<AdapterReport>, 
 }
 
 /// From now on warnings and errors of the log (or what `RUST_LOG` says) are written to `writer`, and errors
-/// of the GPU runtime end the run whose device they are of. Called once, by a program's `main`.
+/// of the GPU runtime end the run whose device they are of. Called by a program's `main`; a second call, as of the
+/// command in a process of Python's, changes nothing.
 pub fn heed_log<W>(writer: W)
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
@@ -86,10 +87,10 @@ where
         .with_writer(writer)
         .with_filter(shown);
     let errors = gpu::heed_errors();
-    tracing_subscriber::registry()
+    let _ = tracing_subscriber::registry()
         .with(shown)
         .with(errors)
-        .init();
+        .try_init();
 }
 
 /// Runs `work` on the thread that owns burn, and returns its result.

@@ -16,6 +16,7 @@
 //! SIGINT for what it runs in the background. Windows gives a program whose console is closed some
 //! five seconds, whatever it does.
 
+use std::ffi::OsString;
 use std::io;
 use std::process::ExitCode;
 use std::sync::OnceLock;
@@ -36,7 +37,16 @@ static CODE: AtomicU8 = AtomicU8::new(0);
 /// it, with all its causes. Returns the exit code: that of the signal that ended the program, or
 /// `failure` for another error.
 pub fn run<C: Parser>(failure: u8, work: impl FnOnce(C) -> anyhow::Result<ExitCode>) -> ExitCode {
-    let ended = match C::try_parse() {
+    run_with(std::env::args_os(), failure, work)
+}
+
+/// The same with a command line that begins with the program's name.
+pub fn run_with<C: Parser>(
+    words: impl IntoIterator<Item = OsString>,
+    failure: u8,
+    work: impl FnOnce(C) -> anyhow::Result<ExitCode>,
+) -> ExitCode {
+    let ended = match C::try_parse_from(words) {
         Ok(command) => listen()
             .context("can't listen for signals")
             .and_then(|()| work(command)),

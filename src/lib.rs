@@ -49,9 +49,13 @@
     reason = "texts of modules are for those who work on them"
 )]
 
+// The command line names the library as other programs do.
+extern crate self as mspipe;
+
 pub mod audit;
 pub mod batch;
 pub mod checkpoint;
+pub mod cli;
 pub mod config;
 pub mod console;
 pub mod device;

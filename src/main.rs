@@ -1,10 +1,8 @@
-//! The `mspipe` program: parse, run, print the error chain, exit code.
-
-mod cli;
+//! The `mspipe` program: its allocator, and the command line.
 
 use std::process::ExitCode;
 
-use mspipe::interrupt;
+use mspipe::cli;
 
 /// A run allocates and frees the same megabytes each iteration; the system's allocator
 /// gives such blocks back to the kernel each time.
@@ -25,7 +23,7 @@ fn main() -> ExitCode {
     let delay_ms = if serves { 1000 } else { -1 };
     // SAFETY: sets a number of the allocator; no other thread runs yet.
     unsafe { libmimalloc_sys::mi_option_set(PURGE_DELAY, delay_ms) };
-    interrupt::run(1, cli::run)
+    cli::program(std::env::args_os())
 }
 
 /// Without a desktop session, Mesa's device-select layer prints an error for each instance

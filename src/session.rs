@@ -22,7 +22,7 @@ mod tasks;
 
 use std::sync::Arc;
 
-use mspipe_datasets::{EventLog, Split, Stop};
+use mspipe_datasets::{EventLog, Split, Stop, printable};
 
 use crate::checkpoint::Every;
 use crate::config::{MitigationName, RunConfig, SamplerName};
@@ -280,6 +280,17 @@ impl Session {
         };
         let notes = self.notes.clone();
         Setting::new(&self.config, task, self.data.clone(), device, notes)
+    }
+
+    /// What a chart of an epoch's stages is called.
+    pub fn timeline_title(&self) -> String {
+        let (config, data) = (&self.config, &self.data);
+        let mark = if data.synthetic { " (SYNTHETIC)" } else { "" };
+        let pipeline = &config.pipeline;
+        let link = pipeline.emulate_link.as_ref();
+        let link = link.map_or_else(String::new, |link| format!(", EMULATED link {link}"));
+        let (model, schedule) = (config.model.name, &pipeline.schedule);
+        printable(&format!("{}{mark}, {model}, {schedule}{link}", data.name)).into_owned()
     }
 
     /// Stream, graph and rules, with the protocol's own negatives.

@@ -48,7 +48,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("console", &["mspipe_datasets"]),
     ("interrupt", &["console", "mspipe_datasets"]),
     ("cli", &["console", "interrupt", "pipeline", "what_if", "checkpoint", "device", "eval", "audit", "weights", "train", "config", "report", "run_folder", "session", "serve", "mspipe_datasets"]),
-    ("main", &["cli", "interrupt"]),
+    ("main", &["cli"]),
 ];
 
 /// First segment of a path outside the crate, and the name it has in [`MAY_IMPORT`].
@@ -93,6 +93,7 @@ fn sources() -> Vec<Source> {
         "examples",
         "datasets",
         "bench-harness",
+        "python/src",
         "fuzz/src",
         "fuzz/fuzz_targets",
     ] {
@@ -374,7 +375,12 @@ fn run_test_and_bench_share_one_build_of_burn() {
     };
     let run = packages(&["-p", "mspipe", "-e", "normal,build"]);
     assert!(run.iter().any(|package| package.starts_with("burn v")));
-    let selections: [&[&str]; 3] = [&["--workspace"], &["-p", "mspipe"], &["-p", "mspipe-bench"]];
+    let selections: [&[&str]; 4] = [
+        &["--workspace"],
+        &["-p", "mspipe"],
+        &["-p", "mspipe-bench"],
+        &["-p", "mspipe-python"],
+    ];
     for selection in selections {
         let tested = packages(&[selection, &["-e", "normal,build,dev"]].concat());
         let built_again: Vec<String> = run

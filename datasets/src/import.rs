@@ -5,6 +5,7 @@ pub(crate) mod intake;
 pub(crate) mod open;
 pub(crate) mod options;
 pub(crate) mod source;
+pub(crate) mod table;
 
 use std::path::{Path, PathBuf};
 

@@ -57,6 +57,7 @@ pub use check::{Finding, Severity, check};
 pub use error::{DataError, Place};
 pub use formats::format::Format;
 pub use import::options::OpenOptions;
+pub use import::table::{MomentUnit, TableColumn, TableValues};
 pub use import::{Report, import};
 pub use info::{FeatureInfo, Info, SplitInfo};
 pub use printable::printable;

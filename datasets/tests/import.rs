@@ -14,6 +14,8 @@ mod export;
 mod gdelt;
 #[path = "import/identity.rs"]
 mod identity;
+#[path = "import/in_memory.rs"]
+mod in_memory;
 #[path = "import/packed.rs"]
 mod packed;
 #[path = "import/parquet_files.rs"]

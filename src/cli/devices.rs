@@ -21,7 +21,7 @@ pub(crate) struct DevicesArgs {
 
 /// What `--json` prints.
 #[derive(Debug, Serialize)]
-struct DeviceList {
+pub(super) struct DeviceList {
     /// Value of `--device` that `auto` stands for here.
     auto: String,
     adapters: Vec<AdapterReport>,
@@ -33,10 +33,10 @@ struct DeviceList {
     missing: Option<&'static str>,
 }
 
-/// Lists the devices.
-pub(crate) fn run(args: DevicesArgs) -> anyhow::Result<()> {
+/// What there is.
+pub(super) fn list() -> anyhow::Result<DeviceList> {
     let adapters = device::adapters();
-    let list = DeviceList {
+    Ok(DeviceList {
         auto: adapters
             .iter()
             .find(|adapter| adapter.auto)
@@ -46,7 +46,12 @@ pub(crate) fn run(args: DevicesArgs) -> anyhow::Result<()> {
         gpu: device::BUILT_FOR_GPUS,
         cpu: device::open(DeviceChoice::Cpu)?.adapter,
         missing: device::missing_loader(),
-    };
+    })
+}
+
+/// Lists the devices.
+pub(crate) fn run(args: DevicesArgs) -> anyhow::Result<()> {
+    let list = list()?;
     if args.json {
         Ok(console::json(&list)?)
     } else {

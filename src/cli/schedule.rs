@@ -9,6 +9,7 @@ mod simulate;
 mod staleness;
 
 use clap::{Args, Subcommand};
+use serde::Serialize;
 
 /// Arguments of `mspipe schedule`.
 #[derive(Debug, Args)]
@@ -25,6 +26,17 @@ enum ScheduleCommand {
     Staleness(staleness::StalenessArgs),
     /// Run the executor with sleeping stages, and compare its period with the computed one
     Measure(measure::MeasureArgs),
+}
+
+/// What `simulate` finds, if that is the command.
+///
+/// # Errors
+/// What it refuses.
+pub(super) fn simulated(args: &ScheduleArgs) -> anyhow::Result<Option<impl Serialize + use<>>> {
+    match &args.command {
+        ScheduleCommand::Simulate(args) => simulate::simulation(args).map(Some),
+        _ => Ok(None),
+    }
 }
 
 /// Runs the command.

@@ -276,10 +276,36 @@ impl RunConfig {
         file: Option<&Path>,
         settings: &[PlacedSetting],
     ) -> Result<RunConfig, ConfigError> {
+        RunConfig::of_placed(file, settings, Purpose::Train)
+    }
+
+    /// Those for `purpose` with `settings`, names and values as `--set` has them; `init` among them brings
+    /// the settings of its run.
+    ///
+    /// # Errors
+    /// Those of [`GivenConfig::resolve`], beginning with the setting.
+    pub fn of_names(
+        settings: &[(String, String)],
+        purpose: Purpose,
+    ) -> Result<RunConfig, ConfigError> {
+        let placed = settings.iter().map(|(name, value)| PlacedSetting {
+            name: name.clone(),
+            value: value.clone(),
+            place: format!("{name}={value}"),
+        });
+        let placed: Vec<PlacedSetting> = placed.collect();
+        RunConfig::of_placed(None, &placed, purpose)
+    }
+
+    fn of_placed(
+        file: Option<&Path>,
+        settings: &[PlacedSetting],
+        purpose: Purpose,
+    ) -> Result<RunConfig, ConfigError> {
         let none: [&str; 0] = [];
         let nothing = layers::settings().get_matches_from(none);
         let given = GivenConfig::of_read(&nothing).given;
-        GivenConfig::layered(file, settings, &given)?.resolve(Purpose::Train)
+        GivenConfig::layered(file, settings, &given)?.resolve(purpose)
     }
 }
 

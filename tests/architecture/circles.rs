@@ -316,7 +316,7 @@ impl Crate {
 /// The circles of all crates.
 fn circles(sources: &[Source]) -> Vec<String> {
     let mut found = Vec::new();
-    for folder in ["src/", "datasets/src/", "bench-harness/src/"] {
+    for folder in ["src/", "datasets/src/", "bench-harness/src/", "python/src/"] {
         let inside = sources.iter().filter_map(|source| {
             let path = source.path.strip_prefix(folder)?;
             path.ends_with(".rs").then_some((path, &*source.text))

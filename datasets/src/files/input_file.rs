@@ -94,6 +94,38 @@ impl InputFile {
         })
     }
 
+    /// What `write` writes into a file in `room` that is removed with the last use; messages call it
+    /// `shown`.
+    pub(crate) fn written(
+        shown: &Path,
+        room: &Path,
+        write: impl FnOnce(&mut File) -> Result<(), DataError>,
+    ) -> Result<InputFile, DataError> {
+        let folder = Scratch::create_in(room)?;
+        let disk = folder.path().join("copy");
+        let mut file = File::create(&disk).map_err(DataError::io("create", &disk))?;
+        write(&mut file)?;
+        drop(file);
+        let mut sha256 = Sha256::new();
+        let mut file = File::open(&disk).map_err(DataError::io("open", &disk))?;
+        let mut piece = vec![0; PIECE];
+        loop {
+            let read = file.read(&mut piece);
+            match read.map_err(DataError::io("read", &disk))? {
+                0 => break,
+                length => sha256.update(&piece[..length]),
+            }
+        }
+        Ok(InputFile {
+            disk,
+            shown: shown.to_path_buf(),
+            copy: Some(Arc::new(Copy {
+                sha256: hex(&sha256.finalize()),
+                _folder: folder,
+            })),
+        })
+    }
+
     /// A file that is known to be an ordinary one.
     pub(crate) fn on_disk(path: &Path) -> InputFile {
         InputFile {

@@ -156,10 +156,7 @@ impl EventLog {
     pub fn open(spec: &str, options: &OpenOptions) -> Result<EventLog, DataError> {
         let mut log = match Source::find(spec, options, None)? {
             Source::Store(path) => store::open(&path)?,
-            Source::Raw(raw) => {
-                let target = cached_place(&raw, options)?;
-                cached(&target, || Ok(raw.convert(options.defects(), &target)?.log))?
-            }
+            Source::Raw(raw) => return open_raw(&raw, options),
             Source::Synthetic(synthetic) => {
                 let target = options.cache_folder()?.join(synthetic.folder_name());
                 cached(&target, || synthetic.generate(&target, &options.stop))?
@@ -168,6 +165,14 @@ impl EventLog {
         log.split_rule = options.split;
         Ok(log)
     }
+}
+
+/// The store of the cache that is made from `raw`.
+pub(crate) fn open_raw(raw: &RawSource, options: &OpenOptions) -> Result<EventLog, DataError> {
+    let target = cached_place(raw, options)?;
+    let mut log = cached(&target, || Ok(raw.convert(options.defects(), &target)?.log))?;
+    log.split_rule = options.split;
+    Ok(log)
 }
 
 /// The store of the cache at `target`, which `make` makes if it is not there, damaged, or of an

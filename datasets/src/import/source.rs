@@ -155,6 +155,35 @@ impl RawSource {
         Ok(source)
     }
 
+    /// A table that lies in memory, written to the Parquet file `file`.
+    pub(crate) fn of_table(
+        name: &str,
+        file: &InputFile,
+        options: &OpenOptions,
+    ) -> Result<RawSource, DataError> {
+        if options.format.is_some() || options.reading.no_header {
+            return Err(DataError::Option(format!(
+                "--format and --no-header are for files; {name} has columns with names, leave them out"
+            )));
+        }
+        let room = options.cache_folder()?;
+        let opener = Opener {
+            options,
+            room: &room,
+        };
+        Ok(RawSource {
+            name: name.to_owned(),
+            path: PathBuf::from(name),
+            format: Format::Parquet,
+            events: opener.all(file)?,
+            labels: None,
+            edge_features: opener.array(EDGE_FEATURE_FILE, &options.edge_features)?,
+            node_features: opener.array(NODE_FEATURE_FILE, &options.node_features)?,
+            reading: options.reading.clone(),
+            stop: options.stop.clone(),
+        })
+    }
+
     /// The first event file: what messages about the whole stream name.
     pub(crate) fn event_path(&self) -> &Path {
         self.events.first().map_or(&self.path, |text| &text.shown)

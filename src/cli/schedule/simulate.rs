@@ -186,8 +186,9 @@ fn scaling_text(lines: &[RanksLine]) -> String {
     format!("\n{}", table(&rows, |_| true))
 }
 
+/// What `--json` prints.
 #[derive(Debug, Serialize)]
-struct Simulation {
+pub(super) struct Simulation {
     stages: Profile,
     memory: Residency,
     iterations: u32,
@@ -200,16 +201,17 @@ struct Simulation {
     ranks: Vec<RanksLine>,
 }
 
-/// Runs the simulations.
-pub(super) fn run(args: &SimulateArgs) -> anyhow::Result<()> {
-    check_targets(args)?;
+/// The iterations under one schedule.
+fn record(args: &SimulateArgs, profile: &Profile, schedule: &Schedule) -> anyhow::Result<Record> {
+    let mut scheduler = Scheduler::new(schedule.clone(), args.profile.memory())?;
+    let (depth, iterations) = (args.profile.queue_depth(), args.iterations as usize);
+    Ok(simulate(profile, &mut scheduler, depth, iterations)?)
+}
+
+/// Simulates every schedule.
+pub(super) fn simulation(args: &SimulateArgs) -> anyhow::Result<Simulation> {
     let profile = args.profile.profile()?;
     let memory = args.profile.memory();
-    let record = |schedule: &Schedule| -> anyhow::Result<Record> {
-        let mut scheduler = Scheduler::new(schedule.clone(), memory)?;
-        let (depth, iterations) = (args.profile.queue_depth(), args.iterations as usize);
-        Ok(simulate(&profile, &mut scheduler, depth, iterations)?)
-    };
     let mut compared = Schedule::COMPARED.to_vec();
     if !compared.contains(&args.schedule) {
         compared.push(args.schedule.clone());
@@ -219,7 +221,7 @@ pub(super) fn run(args: &SimulateArgs) -> anyhow::Result<()> {
     let prefetch = profile.period(memory, false, 1).as_secs_f64();
     let ratio = |of: f64, to: f64| if to > 0.0 { of / to } else { 1.0 };
     for schedule in compared {
-        let record = record(&schedule)?;
+        let record = record(args, &profile, &schedule)?;
         let period = record.period().map_or(0.0, |period| period.as_secs_f64());
         lines.push(Line {
             period,
@@ -240,7 +242,7 @@ pub(super) fn run(args: &SimulateArgs) -> anyhow::Result<()> {
             )
         })
         .and_then(|iterations| Some(iterations.last()?.k));
-    let simulation = Simulation {
+    Ok(Simulation {
         stages: profile,
         memory,
         iterations: args.iterations,
@@ -250,9 +252,15 @@ pub(super) fn run(args: &SimulateArgs) -> anyhow::Result<()> {
             Some(team) => scaling(args, team)?,
             None => Vec::new(),
         },
-    };
+    })
+}
+
+/// Simulates and prints.
+pub(super) fn run(args: &SimulateArgs) -> anyhow::Result<()> {
+    check_targets(args)?;
+    let simulation = simulation(args)?;
     if args.gantt.is_some() || args.trace.is_some() {
-        draw(args, &record(&args.schedule)?)?;
+        draw(args, &record(args, &simulation.stages, &args.schedule)?)?;
     }
     if args.json {
         return Ok(console::json(&simulation)?);

@@ -14,7 +14,6 @@ use mspipe::report::run::RunReportError;
 use mspipe::run_folder::{MachineUse, QueueSeconds, RunFolder, Summary};
 use mspipe::session::Session;
 use mspipe::train::observer::{EpochRecord, TrainEvent};
-use mspipe_datasets::printable;
 
 use super::super::report;
 
@@ -50,7 +49,7 @@ impl Progress {
         Progress {
             bar: ProgressBar::hidden(),
             folder: folder.clone(),
-            title: timeline_title(session),
+            title: session.timeline_title(),
             epochs: config.training.epochs,
             batch_size: config.training.batch_events(),
             probes: Vec::new(),
@@ -63,17 +62,6 @@ impl Progress {
             self.bar.suspend(|| console::news(text));
         }
     }
-}
-
-/// What a timeline shows.
-fn timeline_title(session: &Session) -> String {
-    let (config, data) = (session.config(), &session.data);
-    let mark = if data.synthetic { " (SYNTHETIC)" } else { "" };
-    let pipeline = &config.pipeline;
-    let link = pipeline.emulate_link.as_ref();
-    let link = link.map_or_else(String::new, |link| format!(", EMULATED link {link}"));
-    let (model, schedule) = (config.model.name, &pipeline.schedule);
-    printable(&format!("{}{mark}, {model}, {schedule}{link}", data.name)).into_owned()
 }
 
 impl Progress {

@@ -1,0 +1,146 @@
+//! A table in memory is the stream of its file, whatever types its columns have.
+
+use mspipe_datasets::{DataError, EventLog, MomentUnit, OpenOptions, TableColumn, TableValues};
+
+use super::bench::Bench;
+
+fn column(name: &str, values: TableValues) -> TableColumn {
+    TableColumn {
+        name: name.to_owned(),
+        values,
+        present: None,
+    }
+}
+
+fn open(bench: &Bench, table: &[TableColumn]) -> Result<EventLog, DataError> {
+    EventLog::open_table("shop", table, &bench.options())
+}
+
+/// Three purchases; the third amount is missing.
+fn table() -> Vec<TableColumn> {
+    let texts = |texts: [&str; 3]| TableValues::Texts(texts.map(str::to_owned).to_vec());
+    vec![
+        column("buyer", texts(["ann", "bo", "ann"])),
+        column("product", texts(["tea", "tea", "cup"])),
+        column("time", TableValues::Doubles(vec![1.0, 1.5, 2.25])),
+        TableColumn {
+            present: Some(vec![true, true, false]),
+            ..column("amount", TableValues::Floats(vec![0.5, -2.0, 7.0]))
+        },
+        column("label", TableValues::Integers(vec![0, 1, 1])),
+        column("paid", TableValues::Bools(vec![true, false, true])),
+    ]
+}
+
+const TEXT: &[u8] = b"buyer,product,time,amount,label,paid
+ann,tea,1,0.5,0,true
+bo,tea,1.5,-2,1,false
+ann,cup,2.25,,1,true
+";
+
+#[test]
+fn a_table_is_the_stream_of_its_file_and_is_converted_once() {
+    let bench = Bench::new(&[("shop.csv", TEXT)]);
+    let mut options = bench.options();
+    options.reading.missing = "zero".parse().unwrap();
+    let file = bench.open_with("shop.csv", options.clone()).unwrap();
+    let open = |options: &OpenOptions| EventLog::open_table("shop", &table(), options).unwrap();
+    let log = open(&options);
+    assert_eq!(log.hash(), file.hash());
+    assert_eq!((log.name(), log.events(), log.nodes()), ("shop", 3, 4));
+    assert_eq!(open(&options).store(), log.store(), "the same content");
+    let mut other = table();
+    other[2].values = TableValues::Doubles(vec![1.0, 1.5, 2.5]);
+    let other = EventLog::open_table("shop", &other, &options).unwrap();
+    assert_ne!(other.store(), log.store());
+    assert_ne!(other.hash(), log.hash());
+}
+
+#[test]
+fn every_type_of_a_time_is_exact() {
+    let times = [
+        TableValues::Integers(vec![1_000, 2_000, 86_400]),
+        TableValues::Unsigned(vec![1_000, 2_000, 86_400]),
+        TableValues::Decimals {
+            values: vec![100_000, 200_000, 8_640_000],
+            scale: 2,
+        },
+        TableValues::Moments {
+            values: vec![1_000_000, 2_000_000, 86_400_000],
+            unit: MomentUnit::Milliseconds,
+        },
+        TableValues::Moments {
+            values: vec![1_000_000_000, 2_000_000_000, 86_400_000_000],
+            unit: MomentUnit::Microseconds,
+        },
+        TableValues::Moments {
+            values: vec![1_000_000_000_000, 2_000_000_000_000, 86_400_000_000_000],
+            unit: MomentUnit::Nanoseconds,
+        },
+    ];
+    let bench = Bench::new(&[]);
+    for time in times {
+        let ids = TableValues::Integers(vec![3, 9, 3]);
+        let table = ["src", "dst"].map(|name| column(name, ids.clone()));
+        let log = open(
+            &bench,
+            &[&table[..], &[column("time", time.clone())]].concat(),
+        )
+        .unwrap();
+        let [first, .., last] = log.time() else {
+            panic!("three times");
+        };
+        let per_unit = log.ticks_per_unit();
+        assert_eq!(
+            (first / per_unit, last / per_unit),
+            (1_000, 86_400),
+            "{time:?}"
+        );
+    }
+    let days = TableValues::Dates(vec![0, 1, 2]);
+    let ids = TableValues::Unsigned(vec![0, u64::from(u32::MAX), 0]);
+    let table = ["src", "dst"].map(|name| column(name, ids.clone()));
+    let log = open(&bench, &[&table[..], &[column("time", days)]].concat()).unwrap();
+    assert_eq!(log.time(), [0, 86_400, 172_800]);
+}
+
+#[test]
+fn rows_of_numbers_are_features() {
+    let bench = Bench::new(&[]);
+    let mut table = table();
+    table.truncate(3);
+    let values = vec![1.0, 2.0, 3.0, 4.0, 5.0, 6.0];
+    table.push(column("x", TableValues::Rows { width: 2, values }));
+    let log = open(&bench, &table).unwrap();
+    assert_eq!(super::rows(&log), [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]);
+}
+
+#[test]
+fn what_is_wrong_in_a_table_is_said_with_its_row() {
+    let bench = Bench::new(&[]);
+    let refusal = |table: &[TableColumn]| open(&bench, table).unwrap_err().to_string();
+    let missing = refusal(&table());
+    assert!(
+        missing.contains("row 2") && missing.starts_with("shop"),
+        "{missing}"
+    );
+    let mut late = table();
+    late[2].values = TableValues::Integers(vec![5, 4, 6]);
+    let late = refusal(&late);
+    assert!(late.contains("row 1"), "{late}");
+    let mut short = table();
+    short[4].values = TableValues::Integers(vec![0]);
+    let short = refusal(&short);
+    assert!(short.contains("the column 'label' has 1 rows"), "{short}");
+    assert!(refusal(&[]).contains("without columns"));
+    let mut narrow = table();
+    let values = Vec::new();
+    narrow[4].values = TableValues::Rows { width: 0, values };
+    assert!(refusal(&narrow).contains("has 0 rows"));
+    let options = OpenOptions {
+        format: Some("jodie".parse().unwrap()),
+        ..bench.options()
+    };
+    let given = EventLog::open_table("shop", &table(), &options).unwrap_err();
+    assert!(given.to_string().contains("--format"), "{given}");
+}

@@ -1,0 +1,50 @@
+"""Trains memory-based temporal graph neural networks, and answers questions to what was trained.
+
+=================  ==========================================================================
+:class:`Dataset`   a stream of events: a file, a data frame, arrays, PyG's ``TemporalData``
+:class:`Trainer`   settings of a run, the options of ``mspipe train``; ``fit`` gives a :class:`Run`
+:class:`Run`       what a run has written: history, summary, report
+:class:`Model`     what a run has learnt: scores, rankings, embeddings, new events
+:func:`resume`     continues with a run that has not ended
+:func:`audit`      looks for scores that depend on what they must not see
+:func:`devices`    the adapters of this machine
+:func:`simulate`   what each schedule gives on given stage times
+:class:`Error`     what was found, what was expected, what to do: the message of the command
+=================  ==========================================================================
+
+Python's lock is not held while it works. Ctrl-C ends a run after the iteration that it is in, and leaves a
+checkpoint; the same settings give the same bits as the command ``mspipe``.
+"""
+
+from __future__ import annotations
+
+import os as _os
+import sys as _sys
+
+if _sys.platform == "linux" and "XDG_RUNTIME_DIR" not in _os.environ:
+    # Without a desktop session, Mesa's device-select layer prints an error for each instance that is opened.
+    # It only reorders adapters for desktops.
+    _os.environ.setdefault("NODEVICE_SELECT", "1")
+
+from ._checks import audit, devices, simulate
+from ._dataset import Dataset
+from ._model import Model, Table
+from ._native import Error, __version__
+from ._run import Run, resume
+from ._settings import Settings
+from ._trainer import Trainer
+
+__all__ = [
+    "Dataset",
+    "Error",
+    "Model",
+    "Run",
+    "Settings",
+    "Table",
+    "Trainer",
+    "__version__",
+    "audit",
+    "devices",
+    "resume",
+    "simulate",
+]

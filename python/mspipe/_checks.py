@@ -1,0 +1,62 @@
+"""What is computed and found without training."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from typing import Any, Unpack
+
+from . import _native
+from ._dataset import Dataset
+from ._progress import Progress
+from ._run import Run
+from ._settings import Settings
+from ._written import settings as written
+
+
+def audit(
+    data: Dataset | Run | str | os.PathLike[str],
+    *,
+    probes: int = 5,
+    progress: bool = True,
+    **settings: Unpack[Settings],
+) -> dict[str, Any]:
+    """Changes the stream where a score must not see it, and compares bits, as ``mspipe audit``.
+
+    ``data`` is a stream, or a run (or its folder), whose weights and settings are taken. ``probes`` events are changed
+    around. Returns ``passed`` and ``checks`` beside the setting, as ``mspipe audit --json``.
+    """
+    given: dict[str, Any] = dict(settings)
+    if isinstance(data, Run):
+        given = {"init": str(data.folder), **given}
+    elif isinstance(data, Dataset):
+        given = {**data.settings, **given}
+    elif os.path.isfile(os.path.join(data, "config.json")):
+        given = {"init": os.fspath(data), **given}
+    else:
+        given = {**Dataset(data).settings, **given}
+    told = Progress(progress)
+    try:
+        return json.loads(_native.audit(written(given), probes, told))
+    finally:
+        told.close()
+
+
+def devices() -> dict[str, Any]:
+    """The adapters of this machine, and which one ``device="auto"`` takes (``auto``), as ``mspipe devices --json``."""
+    return json.loads(_native.answer(["devices", "--json"]))
+
+
+def simulate(stages: str | Mapping[str, Any] | None = None, **options: Any) -> dict[str, Any]:
+    """What each schedule gives on given stage times, as ``mspipe schedule simulate --json``: times are in seconds.
+
+    ``stages`` are milliseconds by stage (``sample``, ``fetch_features``, ``fetch_memory``, ``train``, ``update_memory``),
+    as a dict or as the command line has them; ``options`` are the command's (``memory="host"``, ``link="12GB/s,20us"``, ``ranks=8``,
+    ``profile=RUN``).
+    """
+    if isinstance(stages, Mapping):
+        stages = ",".join(f"{stage}={time}" for stage, time in stages.items())
+    given = {"stages": stages, **options}
+    words = [f"--{name.replace('_', '-')}={value}" for name, value in written(given)]
+    return json.loads(_native.answer(["schedule", "simulate", *words, "--json"]))

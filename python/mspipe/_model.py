@@ -1,0 +1,267 @@
+"""Questions to a trained model."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Unpack
+
+from . import _native
+from ._dataset import _columns, _opened
+from ._progress import Progress
+from ._run import Run
+from ._settings import Settings
+from ._written import settings as written
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+class Table(Mapping[str, "np.ndarray[Any, Any]"]):
+    """Columns by name, NumPy arrays of one length. polars and pandas take it as a dict: ``pl.DataFrame(dict(table))``.
+
+    It has Arrow's C stream too, where pyarrow is installed, so that DuckDB, polars and pandas take it as it is.
+    """
+
+    def __init__(self, columns: dict[str, np.ndarray[Any, Any]]) -> None:
+        self._columns = columns
+
+    def __getitem__(self, name: str) -> np.ndarray[Any, Any]:
+        return self._columns[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._columns)
+
+    def __len__(self) -> int:
+        return len(self._columns)
+
+    @property
+    def rows(self) -> int:
+        """How many rows it has."""
+        return len(next(iter(self._columns.values()), ()))
+
+    def to_arrow(self) -> Any:
+        """As a ``pyarrow.Table``."""
+        import pyarrow
+
+        return pyarrow.table({name: pyarrow.array(column) for name, column in self._columns.items()})
+
+    def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
+        return self.to_arrow().__arrow_c_stream__(requested_schema)
+
+    def __repr__(self) -> str:
+        names = ", ".join(self._columns)
+        return f"Table({self.rows} rows: {names})"
+
+    def _repr_html_(self) -> str:
+        import html
+
+        def cell(value: Any) -> str:
+            return f"{value:.4f}" if isinstance(value, float) else html.escape(str(value))
+
+        shown = range(min(self.rows, 20))
+        head = "".join(f"<th>{html.escape(name)}</th>" for name in self._columns)
+        columns = [column[: len(shown)].tolist() for column in self._columns.values()]
+        body = "".join("<tr>" + "".join(f"<td>{cell(column[row])}</td>" for column in columns) + "</tr>" for row in shown)
+        more = f"<p>{self.rows} rows</p>" if self.rows > len(shown) else ""
+        return f"<table><tr>{head}</tr>{body}</table>{more}"
+
+
+class Model:
+    """A trained model, with the memory that the events so far left: :meth:`Model.load`.
+
+    Ids are those of the stream that it was trained on, numbers or text; answers come in the order of the questions. Asking
+    changes nothing, and no answer depends on what else is asked. Times are in the stream's unit (numbers), moments
+    (``datetime64``) or text (``"2024-05-01"``), one for all or one each; without one it is just after the last event. A time
+    before the last event that memory has followed is refused.
+    """
+
+    def __init__(self, native: _native.Model, path: Path) -> None:
+        self._native = native
+        self._path = path
+
+    @classmethod
+    def load(
+        cls,
+        path: str | os.PathLike[str] | Run,
+        *,
+        data: str | os.PathLike[str] | None = None,
+        device: str | None = None,
+        threads: int | None = None,
+        replay: bool = False,
+    ) -> Model:
+        """Of a run (or its folder), after the last event of its stream, or of a state in a file (:meth:`save`).
+
+        ``data`` is where the stream is, if it was moved. ``device`` is that of the run unless given. ``replay`` builds the
+        memory from the stream though the run has left its state.
+        """
+        path = path.folder if isinstance(path, Run) else Path(path)
+        place = None if data is None else os.fspath(data)
+        return cls(_native.Model.load(str(path), place, device, threads, replay), path)
+
+    @property
+    def width(self) -> int:
+        """Numbers of an embedding."""
+        return self._native.width
+
+    @property
+    def events(self) -> int:
+        """Events that it knows."""
+        return self._native.events
+
+    @property
+    def last_time(self) -> str | None:
+        """The last event's time, as the stream's file writes it."""
+        return self._native.last
+
+    def nodes(self) -> Table:
+        """All nodes: ``node``, and ``side`` (``source``, ``destination``) where they are of two kinds."""
+        import numpy as np
+
+        keys, destinations = self._native.nodes()
+        columns = {"node": _given_back(keys)}
+        if destinations is not None:
+            columns["side"] = np.where(destinations, "destination", "source")
+        return Table(columns)
+
+    def score(self, src: Any, dst: Any, time: Any = None) -> Table:
+        """What the model says of pairs: ``logit``, ``score`` (its sigmoid, float32 ``[pairs]``), ``known_src``, ``known_dst``.
+
+        ``score`` tells how surely the model tells the pair from one with a random destination. It is no probability that the
+        two interact. A node that has had no event is scored as any other unknown one.
+        """
+        import numpy as np
+
+        logit, score, known = self._native.score(self._ids(src), self._ids(dst), _times(time))
+        known = np.frombuffer(known, dtype=np.bool_).reshape(-1, 2)
+        return Table(
+            {
+                "logit": np.frombuffer(logit, dtype=np.float32),
+                "score": np.frombuffer(score, dtype=np.float32),
+                "known_src": known[:, 0].copy(),
+                "known_dst": known[:, 1].copy(),
+            }
+        )
+
+    def top_k(self, sources: Any, k: int = 20, time: Any = None, *, exclude_seen: bool = False) -> Table:
+        """The ``k`` destinations with the highest scores for each source, the best first: ``src``, ``dst``, ``logit``, ``score``.
+
+        All destinations so far are scored; of equal ones those that were seen first come first. ``exclude_seen`` leaves
+        out those that the source has had an event with.
+        """
+        import numpy as np
+
+        asked = self._ids(sources)
+        counts, best, logit, score = self._native.top_k(asked, k, _times(time), exclude_seen)
+        src = np.asarray(asked[1], dtype=object if asked[0] else np.uint64)
+        return Table(
+            {
+                "src": np.repeat(src, counts),
+                "dst": _given_back(best),
+                "logit": np.frombuffer(logit, dtype=np.float32),
+                "score": np.frombuffer(score, dtype=np.float32),
+            }
+        )
+
+    def embed(self, nodes: Any, time: Any = None, *, side: str = "source") -> np.ndarray[Any, Any]:
+        """Embeddings at one time, float32 ``[nodes, width]``.
+
+        ``side`` says which nodes are meant where sources and destinations are of two kinds.
+        """
+        import numpy as np
+
+        rows = self._native.embed(self._ids(nodes), side, _times(time))
+        return np.frombuffer(rows, dtype=np.float32).reshape(-1, self.width)
+
+    def update(
+        self,
+        table: Any,
+        *,
+        src: str | None = None,
+        dst: str | None = None,
+        time: str | None = None,
+        features: Any = None,
+        late: str = "refuse",
+        **reading: Any,
+    ) -> dict[str, int]:
+        """Has memory follow new events, which come after all so far; trains nothing.
+
+        ``table`` and the keywords are as for :class:`mspipe.Dataset`; ids and units are those of the model's stream. Events
+        with features bring as many as the stream has. ``late="accept"`` takes events before the last one as of its time; else they are
+        left out, and counted. Returns ``events``, ``late_accepted``, ``late_refused``, ``new_nodes``.
+        """
+        if late not in ("refuse", "accept"):
+            raise _native.Error(f"late: found {late!r}, expected 'refuse' or 'accept'")
+        columns = _columns({"src": src, "dst": dst, "time": time}, features)
+        options = written({**dict(self._native.reading()), "columns": columns, **reading})
+        # The conversion is of no later use.
+        with tempfile.TemporaryDirectory() as cache:
+            events = _opened(table, "events", options, cache)
+            followed = self._native.update(events, late == "accept")
+            del events
+        return dict(zip(("events", "late_accepted", "late_refused", "new_nodes"), followed, strict=True))
+
+    def save(self, path: str | os.PathLike[str], *, self_contained: bool = True, force: bool = False) -> Path:
+        """Writes the state, with all that is needed of the stream unless ``self_contained=False``; an existing file only with ``force``."""
+        self._native.save(os.fspath(path), self_contained, force)
+        return Path(path)
+
+    def eval(self, *, test_only: bool = False, progress: bool = True, **settings: Unpack[Settings]) -> dict[str, Any]:
+        """Measures the run's weights again, as ``mspipe eval``: builds the memory of the training part, then validates and tests.
+
+        ``settings`` change those of the run (``hide_batch=False``, ``protocol="tgb"``). Needs the run's folder, and its
+        stream. Returns what ``mspipe eval --json`` prints.
+        """
+        if self._path.is_file():
+            raise _native.Error(f"{self._path}: a state has no weights' run to measure; load the run's folder")
+        told = Progress(progress)
+        try:
+            return json.loads(_native.evaluate(written({"init": str(self._path), **settings}), test_only, told))
+        finally:
+            told.close()
+
+    def _ids(self, ids: Any) -> tuple[bool, Any]:
+        """Whether they are text, and a list or an array of ``uint64``."""
+        import numpy as np
+
+        array = np.atleast_1d(np.asarray(ids))
+        if array.size == 0:
+            return (True, []) if self._native.ids_are_text else (False, np.empty(0, dtype=np.uint64))
+        if array.dtype.kind in "iu":
+            if array.dtype.kind == "i" and array.min() < 0:
+                raise _native.Error(f"found the id {array.min()}, expected a whole number that is not negative")
+            return False, np.ascontiguousarray(array, dtype=np.uint64)
+        return True, [str(one) for one in array.tolist()]
+
+    def __repr__(self) -> str:
+        model, stream, device = self._native.describe()
+        count = self._native.node_count
+        return f"Model({model!r} of {stream!r}, {self.events} events, {count} nodes, on {device!r})"
+
+
+def _given_back(keys: Any) -> np.ndarray[Any, Any]:
+    import numpy as np
+
+    if isinstance(keys, bytearray):
+        return np.frombuffer(keys, dtype=np.uint64)
+    return np.asarray(keys, dtype=object)
+
+
+def _times(time: Any) -> tuple[str, Any] | None:
+    """How they are written, and a list or an array."""
+    import numpy as np
+
+    if time is None:
+        return None
+    array = np.atleast_1d(np.asarray(time))
+    match array.dtype.kind:
+        case "i" | "u":
+            return "int", np.ascontiguousarray(array, dtype=np.int64)
+        case "f":
+            return "double", np.ascontiguousarray(array, dtype=np.float64)
+        case "M":
+            return "ns", np.ascontiguousarray(array, dtype="datetime64[ns]").view(np.int64)
+    return "text", [str(one) for one in array.tolist()]

@@ -1,0 +1,64 @@
+"""What is seen of work: lines on stderr, in a terminal and in a notebook."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from typing import Any
+
+#: Characters of a bar.
+_WIDTH = 24
+
+
+class Progress:
+    """Hears what the extension tells; calls ``on_epoch`` with each epoch's record."""
+
+    def __init__(self, shown: bool, on_epoch: Callable[[dict[str, Any]], object] | None = None) -> None:
+        self._shown = shown
+        self._on_epoch = on_epoch
+        self._epochs = 0
+        self._length = 0
+
+    def __call__(self, kind: str, text: str) -> None:
+        told = json.loads(text)
+        match kind:
+            case "run":
+                self._epochs = told["epochs"]
+                self._say(f"run       {told['folder']}, on {told['adapter']}")
+                for note in told["notes"]:
+                    self._say(f"note      {note}")
+            case "iteration":
+                done = told["iteration"] / max(told["iterations"], 1)
+                bar = "#" * round(done * _WIDTH)
+                self._bar(f"epoch {told['epoch']}/{self._epochs} [{bar:<{_WIDTH}}] {done:4.0%} {told['events']:,} events")
+            case "evaluating":
+                self._bar(f"evaluating the {told} part")
+            case "checking":
+                self._bar(f"checking {told}")
+            case "epoch":
+                record = {"epoch": told["epoch"], **told["record"]}
+                val = record["val"]
+                measured = ", ".join(f"{name} {val[name]:.4f}" for name in ("ap", "auc") if val.get(name) is not None)
+                self._say(f"epoch {record['epoch']:<3} loss {record['train_loss']:.4f}  val {measured}")
+                if self._on_epoch is not None:
+                    self._on_epoch(record)
+            case "ended":
+                self._say(f"ended     {told}")
+            case "warning":
+                self._say(f"warning: {told}")
+
+    def close(self) -> None:
+        """Leaves no half line."""
+        self._bar("")
+
+    def _say(self, line: str) -> None:
+        if self._shown:
+            self._bar("")
+            print(line, file=sys.stderr, flush=True)
+
+    def _bar(self, line: str) -> None:
+        if self._shown and (line or self._length):
+            sys.stderr.write("\r" + line.ljust(self._length) + ("" if line else "\r"))
+            sys.stderr.flush()
+            self._length = len(line)

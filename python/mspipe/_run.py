@@ -1,0 +1,117 @@
+"""What a run has written."""
+
+from __future__ import annotations
+
+import html
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from . import _native
+from ._progress import Progress
+
+
+class Run:
+    """A run by its folder, this process's or another's: ``Run("runs/wikipedia-tgn-1")``.
+
+    Raises :class:`mspipe.Error` where no run is.
+    """
+
+    def __init__(self, folder: str | os.PathLike[str]) -> None:
+        self._folder = Path(folder)
+        if not (self._folder / "config.json").is_file():
+            raise _native.Error(f"{self._folder}: holds no run (there is no {self._folder / 'config.json'})")
+
+    @property
+    def folder(self) -> Path:
+        """Where it is; ``mspipe report``, ``eval`` and ``score`` take it too."""
+        return self._folder
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """Its settings, as ``config.json`` has them."""
+        return json.loads((self._folder / "config.json").read_text())
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        """What it gave, as ``summary.json`` has it: ``test``, ``edgebank``, ``counts``, ``stage_seconds``, ….
+
+        Raises :class:`mspipe.Error` when the run has not ended.
+        """
+        try:
+            return json.loads((self._folder / "summary.json").read_text())
+        except FileNotFoundError:
+            raise _native.Error(
+                f"{self._folder}: the run has not ended; continue it with mspipe.resume({str(self._folder)!r})"
+            ) from None
+
+    @property
+    def history(self) -> list[dict[str, Any]]:
+        """A record per epoch: ``epoch`` (from 1), ``train_loss``, ``val`` with ``ap`` and ``auc``, ``events_per_s``, …."""
+        return [line for line in self._lines() if "train_loss" in line]
+
+    @property
+    def losses(self) -> list[float]:
+        """The training loss of each iteration, over all epochs."""
+        return [line["loss"] for line in self._lines() if "loss" in line]
+
+    def _lines(self) -> list[dict[str, Any]]:
+        path = self._folder / "metrics.jsonl"
+        return [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
+
+    def report(self) -> Path:
+        """Writes ``report.html``, all of the run as one page with charts, and returns where it is."""
+        return Path(_native.report(str(self._folder)))
+
+    def _figures(self) -> list[tuple[str, str]]:
+        """What is shown of it in a line."""
+        figures = [("epochs", str(len(self.history)))]
+        try:
+            summary = self.summary
+        except _native.Error:
+            return [*figures, ("state", "not ended")]
+        test = summary.get("test", {})
+        for name in ("ap", "auc"):
+            if test.get(name) is not None:
+                figures.append((f"test {name}", f"{test[name]:.4f}"))
+        if "edgebank" in summary:
+            figures.append(("EdgeBank ap", f"{summary['edgebank']['test_ap']:.4f}"))
+        if summary.get("data", {}).get("synthetic"):
+            figures.append(("data", "SYNTHETIC"))
+        return figures
+
+    def __repr__(self) -> str:
+        figures = ", ".join(f"{name} {value}" for name, value in self._figures())
+        return f"Run({str(self._folder)!r}: {figures})"
+
+    def _repr_html_(self) -> str:
+        rows = [("run", str(self._folder)), *self._figures()]
+        cells = "".join(f"<tr><th>{html.escape(name)}</th><td>{html.escape(value)}</td></tr>" for name, value in rows)
+        epochs = "".join(
+            f"<tr><td>{line['epoch']}</td><td>{line['train_loss']:.4f}</td><td>{line['val'].get('ap', float('nan')):.4f}</td>"
+            f"<td>{line['val'].get('auc', float('nan')):.4f}</td></tr>"
+            for line in self.history
+        )
+        head = "<tr><th>epoch</th><th>loss</th><th>val AP</th><th>val AUC</th></tr>"
+        return f"<table>{cells}</table><table>{head}{epochs}</table>"
+
+
+def resume(
+    folder: str | os.PathLike[str] | Run,
+    *,
+    on_epoch: Callable[[dict[str, Any]], object] | None = None,
+    progress: bool = True,
+) -> Run:
+    """Continues with a run that has not ended, from its last checkpoint, as ``mspipe train --resume``.
+
+    The numbers are those of a run that was never interrupted. ``on_epoch`` and ``progress`` as for
+    :meth:`mspipe.Trainer.fit`. Raises :class:`mspipe.Error` for what can't be resumed.
+    """
+    folder = folder.folder if isinstance(folder, Run) else folder
+    told = Progress(progress, on_epoch)
+    try:
+        return Run(_native.resume(os.fspath(folder), told))
+    finally:
+        told.close()

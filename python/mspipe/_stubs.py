@@ -1,0 +1,67 @@
+"""Writes ``_settings.py`` from the schema of the options: ``python -m mspipe._stubs``. A test compares the two."""
+
+from __future__ import annotations
+
+import textwrap
+from pathlib import Path
+from typing import Any
+
+from ._written import schema
+
+#: Settings that are no keywords: the stream is given as such.
+_LEFT_OUT = {"data"}
+
+_HEAD = '''"""Settings of a run, from the schema of the options. Written by ``python -m mspipe._stubs``; do not change it by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from os import PathLike
+from typing import Literal, TypedDict
+
+#: What the command line takes as text; a list is joined with commas.
+Text = str | int | float | PathLike[str] | Sequence[str | int | float]
+
+
+class Settings(TypedDict, total=False):
+    """Keywords of :class:`mspipe.Trainer`: the options of ``mspipe train``. ``None`` is as if one was not given."""
+'''
+
+
+def _type(of: dict[str, Any]) -> str:
+    if "enum" in of:
+        words = [word for word in of["enum"] if word is not None]
+        literal = "Literal[" + ", ".join(f'"{word}"' for word in words) + "]"
+        return f"bool | {literal}" if "on" in words else literal
+    kind = of["type"]
+    kind = kind[0] if isinstance(kind, list) else kind
+    return {"boolean": "bool", "integer": "int", "number": "float"}.get(kind, "Text")
+
+
+def _says(of: dict[str, Any]) -> str:
+    says = of["description"].rstrip(".")
+    if "default" in of and of["default"] != "":
+        says += f" [default: {of['default']}]"
+    if "maximum" in of:
+        says += f"; from {of['minimum']} to {of['maximum']:,}"
+    text = says.replace("\\", "\\\\").replace('"""', "'''")
+    # A quote at the end would end the text.
+    return textwrap.fill(f'"""{text}."""', 118, initial_indent="    ", subsequent_indent="    ", break_on_hyphens=False)
+
+
+def text() -> str:
+    """The whole file."""
+    lines = [_HEAD]
+    for name, of in schema().items():
+        if name not in _LEFT_OUT:
+            lines.append(f"\n    {name}: {_type(of)} | None\n{_says(of)}\n")
+    return "".join(lines)
+
+
+def main() -> None:
+    """Writes it."""
+    Path(__file__).with_name("_settings.py").write_text(text())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,61 @@
+"""Training."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Unpack
+
+
+from . import _native
+from ._dataset import Dataset
+from ._progress import Progress
+from ._run import Run
+from ._settings import Settings
+from ._written import settings as written
+
+
+class Trainer:
+    """Settings of a run: ``Trainer(model="tgn", epochs=3, device="cpu")``.
+
+    Keywords are the options of ``mspipe train``, with ``_`` for ``-``; :class:`mspipe.Settings` lists all with what they say.
+    Values are as on the command line: numbers, text, ``True`` for a switch or for ``on``; a list is joined with commas.
+    What is not given, or ``None``, is as by default. ``data`` is the dataset's.
+
+    Raises :class:`mspipe.Error` for an unknown name, with the nearest one, and for a value that its option does not take.
+    """
+
+    def __init__(self, **settings: Unpack[Settings]) -> None:
+        self._settings: dict[str, Any] = dict(settings)
+        if "data" in self._settings:
+            raise _native.Error("data: the stream is what fit() is given; leave it out")
+        _native.check(written(self._settings))
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Those that were given."""
+        return dict(self._settings)
+
+    def fit(
+        self,
+        data: Dataset | Any,
+        *,
+        on_epoch: Callable[[dict[str, Any]], object] | None = None,
+        progress: bool = True,
+    ) -> Run:
+        """Trains on ``data`` (a :class:`Dataset`, or what it takes) and returns the run.
+
+        ``on_epoch`` is called after each epoch with its record (as in :attr:`Run.history`), on this thread. An exception of
+        it, or Ctrl-C, ends the run after the iteration that it is in, leaves a checkpoint, and is raised with a note of how
+        to continue (:func:`mspipe.resume`). ``progress`` shows a bar and a line per epoch on stderr.
+
+        Raises :class:`mspipe.Error` for settings that can't be used, a device that fails, a run that would not fit into memory.
+        """
+        dataset = data if isinstance(data, Dataset) else Dataset(data)
+        told = Progress(progress, on_epoch)
+        try:
+            return Run(_native.fit(written({**dataset.settings, **self._settings}), told))
+        finally:
+            told.close()
+
+    def __repr__(self) -> str:
+        return "Trainer(" + ", ".join(f"{name}={value!r}" for name, value in self._settings.items()) + ")"

@@ -1,0 +1,144 @@
+//! Streams of events, as files or in memory.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use mspipe::config::Purpose;
+use mspipe::{EventLog, OpenOptions, RunConfig};
+use mspipe_datasets::{Info, Stop, TableColumn};
+use pyo3::prelude::*;
+
+use super::arrow;
+use super::columns::{Given, column};
+use super::error::raised;
+use super::work::quiet;
+
+/// Settings of a run by name.
+pub(crate) type Settings = Vec<(String, String)>;
+
+/// Settings that say how a stream is divided, which hold for a converted one too.
+const OF_PARTS: [&str; 2] = ["split", "split_at"];
+
+/// A stream that is open.
+#[pyclass(frozen, module = "mspipe._native")]
+pub(crate) struct Dataset {
+    pub(crate) log: Arc<EventLog>,
+    /// What has a run open it.
+    #[pyo3(get)]
+    settings: Settings,
+}
+
+/// How the settings have a stream opened.
+fn options(settings: &Settings, stop: &Stop) -> PyResult<OpenOptions> {
+    let config = RunConfig::of_names(settings, Purpose::Train).map_err(raised)?;
+    Ok(OpenOptions {
+        edge_features: config.source.edge_feature_file.clone(),
+        node_features: config.source.node_feature_file.clone(),
+        stop: stop.clone(),
+        ..config.stream.reading.options()
+    })
+}
+
+impl Dataset {
+    /// A table in memory. Its conversion lies in the cache, or in the folder `cache`.
+    fn of_table(
+        py: Python<'_>,
+        name: &str,
+        table: &[TableColumn],
+        settings: Settings,
+        cache: Option<PathBuf>,
+    ) -> PyResult<Dataset> {
+        let stop = Stop::default();
+        let options = OpenOptions {
+            cache_dir: cache,
+            ..options(&settings, &stop)?
+        };
+        let log = quiet(py, &stop, || EventLog::open_table(name, table, &options))?;
+        let store = log.store().map(|store| store.display().to_string());
+        let parts = |(name, _): &(String, String)| OF_PARTS.contains(&name.as_str());
+        let data = ("data".to_owned(), store.unwrap_or_default());
+        Ok(Dataset {
+            log: Arc::new(log),
+            settings: [data]
+                .into_iter()
+                .chain(settings.into_iter().filter(parts))
+                .collect(),
+        })
+    }
+}
+
+#[pymethods]
+impl Dataset {
+    /// A file, a folder, a data set's name.
+    #[staticmethod]
+    fn open(py: Python<'_>, data: String, settings: Settings) -> PyResult<Dataset> {
+        let stop = Stop::default();
+        let options = options(&settings, &stop)?;
+        let log = quiet(py, &stop, || EventLog::open(&data, &options))?;
+        let data = ("data".to_owned(), data);
+        Ok(Dataset {
+            log: Arc::new(log),
+            settings: [data].into_iter().chain(settings).collect(),
+        })
+    }
+
+    /// Columns.
+    #[staticmethod]
+    #[pyo3(signature = (name, columns, settings, cache=None))]
+    fn of_columns(
+        py: Python<'_>,
+        name: &str,
+        columns: Vec<Given<'_>>,
+        settings: Settings,
+        cache: Option<PathBuf>,
+    ) -> PyResult<Dataset> {
+        let table = columns.iter().map(column).collect::<PyResult<Vec<_>>>()?;
+        Dataset::of_table(py, name, &table, settings, cache)
+    }
+
+    /// What has Arrow's C stream.
+    #[staticmethod]
+    #[pyo3(signature = (name, table, settings, cache=None))]
+    fn of_arrow(
+        py: Python<'_>,
+        name: &str,
+        table: &Bound<'_, PyAny>,
+        settings: Settings,
+        cache: Option<PathBuf>,
+    ) -> PyResult<Dataset> {
+        let table = arrow::read(name, table)?;
+        Dataset::of_table(py, name, &table, settings, cache)
+    }
+
+    #[getter]
+    fn name(&self) -> &str {
+        self.log.name()
+    }
+
+    #[getter]
+    fn events(&self) -> usize {
+        self.log.events()
+    }
+
+    #[getter]
+    fn nodes(&self) -> usize {
+        self.log.nodes()
+    }
+
+    #[getter]
+    fn hash(&self) -> &str {
+        self.log.hash()
+    }
+
+    #[getter]
+    fn notes(&self) -> Vec<String> {
+        self.log.notes().to_vec()
+    }
+
+    /// Its figures as JSON.
+    fn info(&self, py: Python<'_>) -> PyResult<String> {
+        let log = self.log.clone();
+        let info = py.detach(move || serde_json::to_string(&Info::of(&log)));
+        info.map_err(raised)
+    }
+}

@@ -1,0 +1,133 @@
+//! Long work without Python's lock.
+//!
+//! Only Python's main thread runs its signal handlers, and only when it asks. So the work has a thread of its
+//! own, and the one that called waits for it, looks for signals and calls back: an exception, Ctrl-C's or a
+//! callback's, requests a [`Stop`], and is raised when the work has ended.
+
+use std::any::Any;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, channel, sync_channel};
+use std::thread;
+use std::time::Duration;
+
+use mspipe_datasets::Stop;
+use pyo3::prelude::*;
+use serde_json::Value;
+
+use super::error::raised;
+
+/// How often somebody who waits looks for a signal.
+const PATIENCE: Duration = Duration::from_millis(50);
+
+/// Of the thread that works, as much as a main thread has.
+const STACK_BYTES: usize = 8 << 20;
+
+/// Something that the work tells.
+struct Told {
+    kind: &'static str,
+    value: Value,
+    /// Dropped when it was heard.
+    _heard: Option<SyncSender<()>>,
+}
+
+/// Tells what happens.
+#[derive(Clone)]
+pub(crate) struct Teller(Sender<Told>);
+
+impl Teller {
+    /// Tells it, and continues.
+    pub(crate) fn tell(&self, kind: &'static str, value: Value) {
+        self.send(kind, value, None);
+    }
+
+    /// Tells it, and waits until it was heard: who hears it may want to stop the work here.
+    pub(crate) fn tell_and_wait(&self, kind: &'static str, value: Value) {
+        let (heard, until) = sync_channel(0);
+        self.send(kind, value, Some(heard));
+        // Always an error: nothing is sent, the other end is dropped.
+        let _ = until.recv();
+    }
+
+    fn send(&self, kind: &'static str, value: Value, heard: Option<SyncSender<()>>) {
+        let told = Told {
+            kind,
+            value,
+            _heard: heard,
+        };
+        // Whoever hears it stays until this is dropped.
+        let _ = self.0.send(told);
+    }
+}
+
+/// Does `work`, and calls `hear` with the kind and the JSON of what it tells. `stop` is requested when
+/// `hear` or a signal raises; what was raised stands beside the work's own result.
+pub(crate) fn supervised<T: Send>(
+    py: Python<'_>,
+    stop: &Stop,
+    hear: Option<&Bound<'_, PyAny>>,
+    work: impl FnOnce(Teller) -> T + Send,
+) -> PyResult<(T, Option<PyErr>)> {
+    let (sender, told) = channel();
+    thread::scope(|scope| {
+        let worker = thread::Builder::new()
+            .name("mspipe".to_owned())
+            .stack_size(STACK_BYTES)
+            .spawn_scoped(scope, move || work(Teller(sender)))
+            .map_err(raised)?;
+        let exception = heard(py, stop, hear, told);
+        match py.detach(|| worker.join()) {
+            Ok(result) => Ok((result, exception)),
+            Err(panic) => Err(raised(format!(
+                "a fault of mspipe, please report it: {}",
+                text(&*panic)
+            ))),
+        }
+    })
+}
+
+/// Hears all that is told until the work has ended; returns the first exception.
+fn heard(
+    py: Python<'_>,
+    stop: &Stop,
+    hear: Option<&Bound<'_, PyAny>>,
+    mut told: Receiver<Told>,
+) -> Option<PyErr> {
+    let mut exception = None;
+    loop {
+        let next;
+        (told, next) = py.detach(move || {
+            let next = told.recv_timeout(PATIENCE);
+            (told, next)
+        });
+        let heard = match (&next, hear) {
+            (Err(RecvTimeoutError::Disconnected), _) => return exception,
+            (Ok(told), Some(hear)) if exception.is_none() => {
+                hear.call1((told.kind, told.value.to_string())).map(drop)
+            }
+            _ => Ok(()),
+        };
+        if let Err(error) = heard.and_then(|()| py.check_signals()) {
+            stop.request();
+            exception.get_or_insert(error);
+        }
+    }
+}
+
+/// The same for work that tells nothing; an exception comes first.
+pub(crate) fn quiet<T: Send, E: std::fmt::Display + Send>(
+    py: Python<'_>,
+    stop: &Stop,
+    work: impl FnOnce() -> Result<T, E> + Send,
+) -> PyResult<T> {
+    let (result, exception) = supervised(py, stop, None, |_teller| work())?;
+    match exception {
+        Some(exception) => Err(exception),
+        None => result.map_err(raised),
+    }
+}
+
+/// What a panic said.
+fn text(panic: &(dyn Any + Send)) -> &str {
+    let owned = panic.downcast_ref::<String>().map(String::as_str);
+    let text = owned.or(panic.downcast_ref::<&str>().copied());
+    text.unwrap_or("it panicked")
+}

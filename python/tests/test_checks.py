@@ -1,0 +1,49 @@
+"""Audit, adapters, schedules, and the command that the wheel brings."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import mspipe
+
+COMMAND = str(Path(sys.executable).with_name("mspipe"))
+
+
+def printed(*words):
+    done = subprocess.run([COMMAND, *words], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_the_audit_finds_nothing(columns, trained):
+    for of in (mspipe.Dataset(columns), trained):
+        found = mspipe.audit(of, probes=1, progress=False, **({} if of is trained else {"width": 8, "device": "cpu"}))
+        assert found["passed"] is True and found["checks"]
+
+
+def test_devices_and_simulations_are_those_of_the_command():
+    assert mspipe.devices() == json.loads(printed("devices", "--json"))
+    stages = {"sample": 3, "fetch_features": 2, "fetch_memory": 2, "train": 10, "update_memory": 2}
+    text = ",".join(f"{stage}={time}" for stage, time in stages.items())
+    simulated = mspipe.simulate(stages, memory="host")
+    assert simulated == json.loads(printed("schedule", "simulate", "--stages", text, "--memory", "host", "--json"))
+    assert simulated == mspipe.simulate(text, memory="host")
+    with pytest.raises(mspipe.Error, match="sampel"):
+        mspipe.simulate({**stages, "sampel": 3})
+
+
+def test_the_command_is_the_program():
+    assert printed("--version").startswith(f"mspipe {mspipe.__version__}")
+    wrong = subprocess.run([COMMAND, "train", "--epohcs", "3"], capture_output=True, text=True)
+    assert wrong.returncode == 2 and "epochs" in wrong.stderr
+    none = subprocess.run([COMMAND, "data", "info", "./nothing.csv"], capture_output=True, text=True)
+    assert none.returncode == 1 and none.stderr.startswith("error: ")
+
+
+def test_importing_it_brings_no_more_than_it_needs():
+    script = "import sys, mspipe; print(sorted({'numpy', 'pyarrow', 'torch'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.stdout.strip() == "[]", done.stdout + done.stderr

@@ -1,0 +1,153 @@
+"""The same events give the same stream, whatever they come as."""
+
+import datetime
+import decimal
+import json
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+import mspipe
+
+COMMAND = [str(Path(sys.executable).with_name("mspipe"))]
+
+
+def text_of(columns):
+    """As csv; floats as the shortest decimals that stand for them."""
+    rows = zip(*(column.tolist() if column.dtype != np.float32 else map(str, column) for column in columns.values()))
+    return "\n".join([",".join(columns), *(",".join(map(str, row)) for row in rows)]) + "\n"
+
+
+def test_every_way_in_gives_the_hash_of_the_file(columns, tmp_path):
+    pa = pytest.importorskip("pyarrow")
+    pd = pytest.importorskip("pandas")
+    pl = pytest.importorskip("polars")
+    duckdb = pytest.importorskip("duckdb")
+    import pyarrow.parquet
+
+    text = tmp_path / "events.csv"
+    text.write_text(text_of(columns))
+    table = pa.table(columns)
+    pyarrow.parquet.write_table(table, tmp_path / "events.parquet")
+    frame = pd.DataFrame(columns)
+    ways = {
+        "csv": str(text),
+        "parquet": tmp_path / "events.parquet",
+        "numpy": columns,
+        "lists": {name: column.tolist() for name, column in columns.items()},
+        "pyarrow": table,
+        "chunks": pa.concat_tables([table.slice(0, 13), table.slice(13, 100), table.slice(113)]),
+        "reader": table.to_reader(max_chunksize=64),
+        "pandas": frame,
+        "polars": pl.DataFrame(columns),
+        "duckdb": duckdb.from_df(frame),
+    }
+    hashes = {way: mspipe.Dataset(of).hash for way, of in ways.items()}
+    assert set(hashes.values()) == {hashes["csv"]}, hashes
+    assert len(hashes["csv"]) == 64
+
+    store = tmp_path / "store"
+    for words in (["import", str(text), "--to", str(store)], ["info", str(store), "--json"]):
+        done = subprocess.run([*COMMAND, "data", *words], capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["hash"] == hashes["csv"]
+    # And other values are another stream.
+    other = {name: column.copy() for name, column in columns.items()}
+    other["amount"][0] += 1
+    assert mspipe.Dataset(other).hash != hashes["csv"]
+
+
+def test_temporal_data_is_taken(columns):
+    features = np.stack([columns["amount"], columns["price"].astype(np.float32)], axis=1)
+    data = SimpleNamespace(
+        src=columns["user_id"], dst=columns["item_id"], t=columns["timestamp"], msg=features, y=columns["state_label"]
+    )
+    given = mspipe.Dataset(data, bipartite="yes")
+    assert given.hash == mspipe.Dataset(columns).hash
+    without = SimpleNamespace(src=data.src, dst=data.dst, t=data.t, msg=np.empty((400, 0)), y=None)
+    assert mspipe.Dataset(without, bipartite="yes").info()["edge_features"] is None
+
+
+def test_columns_get_their_roles_by_name(columns):
+    renamed = dict(zip(["a", "b", "c", "d", "e", "f"], columns.values()))
+    given = mspipe.Dataset(renamed, src="a", dst="b", time="c", label="d", features=["e", "f"], bipartite="yes")
+    assert given.hash == mspipe.Dataset(columns).hash
+    fewer = mspipe.Dataset(renamed, src="a", dst="b", time="c", features="f")
+    assert fewer.info()["edge_features"]["width"] == 1
+    assert any("left out" in note for note in fewer.notes), fewer.notes
+
+
+def test_text_ids_moments_and_missing_values_are_those_of_a_file(tmp_path):
+    pa = pytest.importorskip("pyarrow")
+    pl = pytest.importorskip("polars")
+    start = datetime.datetime(2024, 5, 1)
+    moments = [start + datetime.timedelta(seconds=37 * event) for event in range(300)]
+    buyer = [f"buyer {event % 11} of the longest names" for event in range(300)]
+    product = [f"p{event % 5}" for event in range(300)]
+    amount = [None if event % 50 == 3 else event / 4 for event in range(300)]
+    text = tmp_path / "shop.csv"
+    rows = zip(buyer, product, moments, amount)
+    lines = [f"{b},{p},{m.isoformat()},{'' if a is None else a}" for b, p, m, a in rows]
+    text.write_text("\n".join(["buyer,product,time,amount", *lines]) + "\n")
+    names = {"buyer": buyer, "product": product, "time": moments, "amount": amount}
+    arrow = pa.table(names)
+    ways = [
+        str(text),
+        arrow,
+        arrow.set_column(0, "buyer", arrow["buyer"].dictionary_encode()),
+        arrow.set_column(1, "product", arrow["product"].cast(pa.large_string())),
+        arrow.set_column(2, "time", arrow["time"].cast(pa.timestamp("s"))),
+        arrow.set_column(2, "time", pa.array(moments, pa.timestamp("ns", "UTC"))),
+        pl.DataFrame(names),
+        pl.DataFrame(names).with_columns(pl.col("buyer").cast(pl.Categorical)),
+        {**names, "time": np.array(moments, "datetime64[s]"), "amount": np.array(amount, float)},
+    ]
+    datasets = [mspipe.Dataset(way, missing="zero") for way in ways]
+    assert len({of.hash for of in datasets}) == 1, [(type(way), of.hash) for way, of in zip(ways, datasets)]
+    with pytest.raises(mspipe.Error, match="row 3"):
+        mspipe.Dataset(arrow)
+
+
+def test_lists_are_features_and_decimals_are_exact():
+    pa = pytest.importorskip("pyarrow")
+    rng = np.random.default_rng(0)
+    ends = {"src": np.arange(60) % 7, "dst": 100 + np.arange(60) % 3}
+    rows = rng.standard_normal((60, 5)).astype(np.float32)
+    times = [decimal.Decimal(event) / 4 for event in range(60)]
+    exact = pa.array(times, pa.decimal128(12, 2))
+    given = mspipe.Dataset({**ends, "time": np.arange(60) / 4, "x": rows})
+    fixed = pa.FixedSizeListArray.from_arrays(pa.array(rows.reshape(-1)), 5)
+    for lists in (fixed, pa.array(rows.tolist(), pa.list_(pa.float32())), fixed.cast(pa.large_list(pa.float32()))):
+        table = pa.table({**ends, "time": exact, "x": lists})
+        assert mspipe.Dataset(table).hash == given.hash
+        assert mspipe.Dataset(pa.concat_tables([table.slice(0, 1), table.slice(1)])).hash == given.hash
+    with pytest.raises(mspipe.Error, match="a list of 2 values, expected 5"):
+        mspipe.Dataset(pa.table({**ends, "time": exact, "x": [[0.0] * 5] * 59 + [[0.0] * 2]}))
+
+
+def test_what_can_not_be_read_says_why(columns):
+    with pytest.raises(mspipe.Error, match="such file"):
+        mspipe.Dataset("./nothing.csv")
+    with pytest.raises(mspipe.Error, match="expected a file or a name"):
+        mspipe.Dataset(3)
+    with pytest.raises(mspipe.Error, match="column 'amount' has 399 rows"):
+        mspipe.Dataset({**columns, "amount": columns["amount"][1:]})
+    with pytest.raises(mspipe.Error, match="row 1: time .* precedes"):
+        mspipe.Dataset({**columns, "timestamp": columns["timestamp"][::-1]})
+    with pytest.raises(mspipe.Error, match="'colums'"):
+        mspipe.Dataset(columns, colums="a")
+    with pytest.raises(mspipe.Error, match="ids: found 'numbers'"):
+        mspipe.Dataset(columns, ids="numbers")
+    assert mspipe.Dataset({**columns, "timestamp": columns["timestamp"][::-1]}, sort=True).events == 400
+
+
+def test_a_name_is_a_data_set():
+    of = mspipe.Dataset("synthetic:wikipedia:scale=0.01")
+    assert of.events == len(of) > 1000
+    assert of.info()["events"] == of.events
+    assert of.settings == {"data": "synthetic:wikipedia:scale=0.01"}
+    assert repr(of.events) in repr(of)

@@ -1,0 +1,139 @@
+"""Questions to a trained model: ids and order of who asks, values of the command."""
+
+import csv
+import io
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import SMALL, events
+
+import mspipe
+
+COMMAND = str(Path(sys.executable).with_name("mspipe"))
+
+
+@pytest.fixture(scope="module")
+def model(trained):
+    return mspipe.Model.load(trained)
+
+
+def test_scores_are_those_of_the_command(model, trained, columns, tmp_path):
+    src, dst = columns["user_id"][:50], columns["item_id"][50:100]
+    scores = model.score(src, dst)
+    pairs = tmp_path / "pairs.csv"
+    pairs.write_text("user_id,item_id\n" + "".join(f"{s},{d}\n" for s, d in zip(src, dst)))
+    done = subprocess.run([COMMAND, "score", trained.folder, "--pairs", pairs], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    rows = list(csv.DictReader(io.StringIO(done.stdout)))
+    assert np.array_equal(scores["logit"], np.array([row["logit"] for row in rows], dtype=np.float32))
+    assert scores["known_src"].all() and scores["known_dst"].all()
+    assert scores["score"].dtype == np.float32 and len(scores["score"]) == 50
+    # No pair depends on the others, nor on their order.
+    assert np.array_equal(model.score(src[::-1], dst[::-1])["logit"], scores["logit"][::-1])
+    assert model.score(src[7], dst[7])["logit"][0] == scores["logit"][7]
+
+
+def test_times_are_numbers_or_text(model, columns):
+    src, dst, last = columns["user_id"][:4], columns["item_id"][:4], int(columns["timestamp"][-1])
+    assert model.last_time == str(last)
+    now = model.score(src, dst)["logit"]
+    for time in (last + 1, float(last + 1), str(last + 1), [last + 1] * 4, np.full(4, last + 1)):
+        assert np.array_equal(model.score(src, dst, time)["logit"], now)
+    with pytest.raises(mspipe.Error, match="pair 0"):
+        model.score(src, dst, last - 1)
+    with pytest.raises(mspipe.Error, match="3 times"):
+        model.score(src, dst, [last + 1] * 3)
+    with pytest.raises(mspipe.Error, match="expected"):
+        model.score(src, dst, "soon")
+
+
+def test_unknown_and_wrong_ids_are_told(model):
+    scores = model.score([4], [1000])
+    assert not scores["known_src"][0] and scores["known_dst"][0]
+    with pytest.raises(mspipe.Error, match="alice"):
+        model.score(["alice"], [1000])
+    with pytest.raises(mspipe.Error, match="not negative"):
+        model.score([-1], [1000])
+
+
+def test_the_best_destinations_come_first(model, columns):
+    best = model.top_k([5, 8], k=3)
+    assert best["src"].tolist() == [5] * 3 + [8] * 3
+    items = np.unique(columns["item_id"])
+    all_of_5 = model.score(np.full(len(items), 5), items)["logit"]
+    assert np.allclose(best["logit"][:3], np.sort(all_of_5)[::-1][:3], rtol=0, atol=1e-6)
+    assert best["dst"][0] == items[all_of_5.argmax()]
+    seen = set(columns["item_id"][columns["user_id"] == 5].tolist())
+    unseen = model.top_k([5], k=50, exclude_seen=True)
+    assert set(unseen["dst"].tolist()) == set(items.tolist()) - seen
+
+
+def test_embeddings_are_rows_of_nodes(model):
+    nodes = model.nodes()
+    users = nodes["node"][nodes["side"] == "source"]
+    rows = model.embed(users)
+    assert rows.shape == (len(users), model.width) and rows.dtype == np.float32
+    assert np.array_equal(model.embed(users[3:5]), rows[3:5])
+    items = nodes["node"][nodes["side"] == "destination"]
+    assert model.embed(items, side="destination").shape == (len(items), model.width)
+    with pytest.raises(mspipe.Error, match="source or destination"):
+        model.embed(users, side="left")
+
+
+def test_memory_follows_new_events(trained, tmp_path):
+    model = mspipe.Model.load(trained)
+    last = int(model.last_time)
+    new = {
+        "user_id": [5, 6],
+        "item_id": [1000, 1007],
+        "timestamp": [last + 10, last + 20],
+        "amount": [0.5, 0.25],
+        "price": [1.0, 2.0],
+    }
+    before = model.score([5], [1000], last + 30)["logit"][0]
+    followed = model.update(new)
+    assert followed == {"events": 2, "late_accepted": 0, "late_refused": 0, "new_nodes": 1}
+    assert model.events == 402 and model.last_time == str(last + 20)
+    after = model.score([5], [1000], last + 30)["logit"][0]
+    assert after != before
+    assert model.update({**new, "timestamp": [last, last]})["late_refused"] == 2
+    state = model.save(tmp_path / "state.safetensors")
+    assert mspipe.Model.load(state).score([5], [1000], last + 30)["logit"][0] == after
+    with pytest.raises(mspipe.Error, match="force|exists"):
+        model.save(state)
+    model.save(state, force=True)
+    with pytest.raises(mspipe.Error, match="a state"):
+        mspipe.Model.load(state).eval()
+
+
+def test_the_weights_can_be_measured_again(trained):
+    model = mspipe.Model.load(trained)
+    measured = model.eval(progress=False)
+    assert 0 <= measured["test"]["ap"] <= 1 and 0 <= measured["val"]["ap"] <= 1
+    alone = model.eval(test_only=True, progress=False)
+    assert alone["val"] is None and alone["test"] == measured["test"]
+
+
+def test_text_ids_come_back_as_text(tmp_path):
+    columns = events()
+    columns["user_id"] = np.array([f"u{one}" for one in columns["user_id"]])
+    columns["item_id"] = np.array([f"i{one}" for one in columns["item_id"]])
+    run = mspipe.Trainer(**SMALL, out=tmp_path / "run").fit(columns, progress=False)
+    model = mspipe.Model.load(run.folder)
+    best = model.top_k(["u5", "u8"], k=2)
+    assert best["src"].tolist() == ["u5", "u5", "u8", "u8"]
+    assert all(node.startswith("i") for node in best["dst"])
+    assert {node[0] for node in model.nodes()["node"]} == {"u", "i"}
+
+
+def test_answers_are_tables_for_others(model):
+    best = model.top_k([5], k=4)
+    polars = pytest.importorskip("polars")
+    pyarrow = pytest.importorskip("pyarrow")
+    assert polars.DataFrame(dict(best)).shape == (4, 4)
+    assert pyarrow.table(best).column_names == ["src", "dst", "logit", "score"]
+    assert polars.DataFrame(best).shape == (4, 4)
+    assert "<table>" in best._repr_html_() and "4 rows" in repr(best)

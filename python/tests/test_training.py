@@ -1,0 +1,166 @@
+"""Runs are those of the command, bit by bit; they end as they are told to."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from conftest import SMALL
+
+import mspipe
+
+COMMAND = str(Path(sys.executable).with_name("mspipe"))
+
+#: What differs from run to run.
+TIMES = {"train_seconds", "events_per_s"}
+
+
+def records(run):
+    return [{name: value for name, value in record.items() if name not in TIMES} for record in run.history]
+
+
+def command(dataset, settings, out):
+    """The same run by the command."""
+    words = [f"--{name.replace('_', '-')}={value}" for name, value in {**dataset.settings, **settings}.items()]
+    done = subprocess.run([COMMAND, "train", *words, f"--out={out}"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return mspipe.Run(out)
+
+
+@pytest.mark.parametrize("model", ["tgn", "jodie", "apan"])
+def test_a_run_has_the_bits_of_the_command(model, columns, tmp_path):
+    dataset = mspipe.Dataset(columns)
+    settings = {**SMALL, "model": model}
+    run = mspipe.Trainer(**settings, out=tmp_path / "python").fit(dataset, progress=False)
+    for threads in (1, 2, 4):
+        other = command(dataset, {**settings, "threads": threads}, tmp_path / f"command-{threads}")
+        assert other.losses == run.losses and len(run.losses) > 4
+        assert records(other) == records(run)
+        weights = [(of.folder / "weights.safetensors").read_bytes() for of in (run, other)]
+        assert weights[0] == weights[1]
+        for part in ("test", "edgebank", "counts"):
+            assert other.summary[part] == run.summary[part]
+
+
+def test_settings_are_those_of_the_command(columns, tmp_path):
+    settings = {**SMALL, "memory": "host", "schedule": "staleness:2", "learning_rate": 3e-3, "hide_batch": True}
+    run = mspipe.Trainer(**settings, split=(0.6, 0.2), out=tmp_path / "run").fit(columns, progress=False)
+    config = run.config
+    assert config["pipeline"]["memory"] == "host" and config["learning_rate"] == 3e-3
+    assert config["hide_batch"] == "on" and config["reading"]["split"] == "0.6,0.2"
+
+
+def test_an_unknown_setting_has_the_nearest_name():
+    with pytest.raises(mspipe.Error, match="unknown setting 'epohcs'; the nearest is 'epochs'"):
+        mspipe.Trainer(epohcs=3)
+    with pytest.raises(mspipe.Error, match="model: found 'tng', expected one of tgn, jodie, apan"):
+        mspipe.Trainer(model="tng")
+    with pytest.raises(mspipe.Error, match="epochs"):
+        mspipe.Trainer(epochs="three")
+    with pytest.raises(mspipe.Error, match="heads"):
+        mspipe.Trainer(heads=0)
+    with pytest.raises(mspipe.Error, match="fit"):
+        mspipe.Trainer(data="x.csv")
+
+
+def test_a_run_shows_what_it_gave(trained):
+    assert [record["epoch"] for record in trained.history] == [1, 2]
+    assert 0 <= trained.summary["test"]["ap"] <= 1
+    assert "test ap" in repr(trained) and "<table>" in trained._repr_html_()
+    page = trained.report()
+    assert page.name == "report.html" and "<svg" in page.read_text()
+    assert mspipe.Run(trained.folder).summary == trained.summary
+    with pytest.raises(mspipe.Error, match="holds no run"):
+        mspipe.Run(trained.folder.parent)
+
+
+def test_epochs_are_told_in_order_on_the_thread_that_called(columns, tmp_path, capfd):
+    told = []
+    run = mspipe.Trainer(**SMALL, out=tmp_path / "run").fit(
+        columns, on_epoch=lambda record: told.append((threading.current_thread(), record))
+    )
+    assert [thread for thread, _ in told] == [threading.current_thread()] * 2
+    assert [record for _, record in told] == run.history
+    said = capfd.readouterr().err
+    assert "epoch 1 " in said and "epoch 2 " in said and str(run.folder) in said
+
+
+def test_an_exception_ends_the_run_and_it_can_be_resumed(columns, tmp_path):
+    class Enough(Exception):
+        pass
+
+    def enough(record):
+        if record["epoch"] == 2:
+            raise Enough("two are enough")
+
+    settings = {**SMALL, "epochs": 4}
+    trainer = mspipe.Trainer(**settings, out=tmp_path / "run")
+    with pytest.raises(Enough) as raised:
+        trainer.fit(columns, on_epoch=enough, progress=False)
+    assert any("mspipe.resume" in note for note in raised.value.__notes__)
+    run = mspipe.Run(tmp_path / "run")
+    assert len(run.history) == 2 and "not ended" in repr(run)
+    with pytest.raises(mspipe.Error, match="has not ended"):
+        run.summary
+    resumed = mspipe.resume(run, progress=False)
+    whole = mspipe.Trainer(**settings, out=tmp_path / "whole").fit(columns, progress=False)
+    assert resumed.losses == whole.losses and records(resumed) == records(whole)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no process can send itself Ctrl-C there")
+def test_ctrl_c_ends_after_the_iteration_and_leaves_a_checkpoint(columns, tmp_path):
+    settings = {**SMALL, "epochs": 200}
+
+    def interrupt(record):
+        if record["epoch"] == 2:
+            # As a terminal does: while the next epoch trains.
+            threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGINT)).start()
+
+    with pytest.raises(KeyboardInterrupt) as raised:
+        mspipe.Trainer(**settings, out=tmp_path / "run").fit(columns, on_epoch=interrupt, progress=False)
+    assert any("mspipe.resume" in note for note in raised.value.__notes__)
+    assert (tmp_path / "run" / "checkpoint.safetensors").is_file()
+    done = len(mspipe.Run(tmp_path / "run").history)
+    assert 2 <= done < 200
+
+
+def test_other_threads_run_meanwhile(columns, tmp_path):
+    counted, stop = [0], threading.Event()
+
+    def count():
+        while not stop.is_set():
+            counted[0] += 1
+            time.sleep(0.001)
+
+    thread = threading.Thread(target=count)
+    thread.start()
+    before = counted[0]
+    mspipe.Trainer(**SMALL, out=tmp_path / "run").fit(columns, progress=False)
+    during = counted[0] - before
+    stop.set()
+    thread.join()
+    assert during > 5
+
+
+def test_seeds_and_labels_are_tasks_of_fit_too(columns, tmp_path, trained):
+    several = mspipe.Trainer(**SMALL, seeds=2, out=tmp_path / "seeds").fit(columns, progress=False)
+    assert several.summary["seeds"] == [3, 4]
+    told = []
+    settings = {"task": "node", "init": trained.folder, "node_epochs": 2, "out": tmp_path / "labels"}
+    labels = mspipe.Trainer(**settings).fit(columns, on_epoch=told.append, progress=False)
+    assert [record["epoch"] for record in told] == [1, 2] and "auc" in json.dumps(labels.summary)
+
+
+def test_an_error_is_the_message_of_the_command(columns, tmp_path):
+    dataset = mspipe.Dataset(columns)
+    settings = {**SMALL, "init": tmp_path / "nowhere.safetensors"}
+    with pytest.raises(mspipe.Error) as raised:
+        mspipe.Trainer(**settings, out=tmp_path / "run").fit(dataset, progress=False)
+    words = [f"--{name.replace('_', '-')}={value}" for name, value in {**dataset.settings, **settings}.items()]
+    done = subprocess.run([COMMAND, "train", *words], capture_output=True, text=True)
+    assert done.returncode == 1 and done.stderr.strip() == f"error: {raised.value}"
