@@ -5,6 +5,7 @@
 //! of one that continues from them.
 
 use std::num::NonZeroUsize;
+use std::sync::Arc;
 use std::time::Instant;
 
 use burn::module::Module;
@@ -466,6 +467,7 @@ impl TrainLoop {
         let begin = Instant::now();
         let (epoch, first) = (self.progress.epoch, self.progress.iteration);
         let autodiff = self.evaluator.device.clone().autodiff();
+        let together = self.together(pass);
         let progress = &mut self.progress;
         let (work, ranks) = ((&mut self.trainer, &autodiff), self.ranks.as_ref());
         let mut training = Training::new(work, pass, &mut progress.staleness, ranks);
@@ -473,7 +475,6 @@ impl TrainLoop {
         let losses = &mut progress.losses;
         let (mut failure, mut ended_early, mut moments) = (None, false, Vec::new());
         let (stop, keeping) = (&self.stop, &self.keeping);
-        let votes = self.scheduler.votes();
         let stopping = || stop.requested() || deadline.is_over();
         let reader = LossReader {
             epoch,
@@ -490,14 +491,8 @@ impl TrainLoop {
                 let trained = iteration + 1;
                 let told =
                     told.and_then(|()| tell(observer, TrainEvent::Iteration { iteration, events }));
-                let asked = told.and_then(|()| match trained == pass.iterations() {
-                    true => Ok([false; 2]),
-                    false => agree(
-                        (work.ranks, votes.as_deref()),
-                        [stopping(), keeping.is_due(first, trained)],
-                        (epoch, iteration),
-                    ),
-                });
+                let own = || [stopping(), keeping.is_due(first, trained)];
+                let asked = told.and_then(|()| together.after(iteration, own()));
                 let proceed = asked.map_or_else(
                     |error| {
                         failure = Some(error);
@@ -531,18 +526,22 @@ impl TrainLoop {
         reader.read(&mut training, self.memory.watched(), losses, observer)?;
         reader.check_unapplied(&unapplied, losses.len())?;
         let reads = training.reads;
-        if let Some(ranks) = &self.ranks {
-            let (lines, spans) = ranks.take_exchanged((first, TRACED), clock.now());
-            for (line, exchanged) in record.ledger.iter_mut().zip(lines) {
-                line.exchanged = Some(exchanged);
-            }
-            record.exchanges = spans;
-        }
+        add_exchanged(self.ranks.as_ref(), &mut record, first, clock);
         self.scheduler.ran(&moments, &mut record.ledger);
         progress.trained(&mut record, reads, unapplied, begin.elapsed());
         tell(observer, TrainEvent::Ledger(&record.ledger))?;
         self.tell_probes(epoch, observer)?;
         Ok((record, ended_early))
+    }
+
+    /// Whoever trains the iterations of `pass` in the epoch under way.
+    fn together(&self, pass: &Pass) -> Together {
+        Together {
+            ranks: self.ranks.clone(),
+            votes: self.scheduler.votes(),
+            epoch: self.progress.epoch,
+            iterations: pass.iterations(),
+        }
     }
 
     /// Hands out what probes found since it did so last.
@@ -589,28 +588,49 @@ impl TrainLoop {
     }
 }
 
-/// Whether any rank says so, of each of these; after an iteration, when ranks also agree on k if that is chosen from
-/// measured times.
-fn agree(
-    (ranks, votes): (Option<&Ranks>, Option<&Votes>),
-    own: [bool; 2],
-    (epoch, iteration): (usize, usize),
-) -> Result<[bool; 2], TrainError> {
-    let (Some(ranks), Some(votes)) = (ranks, votes) else {
-        return agreed(ranks, own);
-    };
-    let [one, other] = own.map(u8::from);
-    let k = votes.own().map_or(0, |k| k as u8);
-    let [one, other, k] = ranks.most([one, other, k])?;
-    if k > 0 {
-        votes.agree(epoch as u64, iteration, usize::from(k));
+/// Whoever trains the iterations of an epoch together.
+struct Together {
+    ranks: Option<Ranks>,
+    /// Where ranks agree on k, if that is chosen from measured times.
+    votes: Option<Arc<Votes>>,
+    epoch: usize,
+    iterations: usize,
+}
+
+impl Together {
+    /// After an iteration: whether any rank says so, of each of these. After the last one nobody is asked.
+    fn after(&self, iteration: usize, own: [bool; 2]) -> Result<[bool; 2], TrainError> {
+        if iteration + 1 == self.iterations {
+            return Ok([false; 2]);
+        }
+        let (Some(ranks), Some(votes)) = (&self.ranks, &self.votes) else {
+            return agreed(self.ranks.as_ref(), own);
+        };
+        let [one, other] = own.map(u8::from);
+        let k = votes.own().map_or(0, |k| k as u8);
+        let [one, other, k] = ranks.most([one, other, k])?;
+        if k > 0 {
+            votes.agree(self.epoch as u64, iteration, usize::from(k));
+        }
+        Ok([one, other].map(|says| says != 0))
     }
-    Ok([one, other].map(|says| says != 0))
 }
 
 /// Whether any rank says so, of each of these.
 fn agreed<const N: usize>(ranks: Option<&Ranks>, own: [bool; N]) -> Result<[bool; N], TrainError> {
     Ok(ranks.map_or(Ok(own), |ranks| ranks.any(own))?)
+}
+
+/// Writes down what the iterations from `first` on have exchanged with other ranks.
+fn add_exchanged(ranks: Option<&Ranks>, record: &mut Record, first: usize, clock: &WallClock) {
+    let Some(ranks) = ranks else {
+        return;
+    };
+    let (lines, spans) = ranks.take_exchanged((first, TRACED), clock.now());
+    for (line, exchanged) in record.ledger.iter_mut().zip(lines) {
+        line.exchanged = Some(exchanged);
+    }
+    record.exchanges = spans;
 }
 
 /// What runs the iterations from `first` on.

@@ -294,7 +294,10 @@ pub(crate) fn follow(
     let request = MemoryRequest::of(&layout, roots.queries());
     let times = memory.times(request);
     let rows = updated_rows(model, sampling, memory, device, &layout, request, updated);
-    let edge = sampling.feature_rows(&layout).own_edge(batch.src.len());
+    let own = &layout.innermost().events[..batch.src.len()];
+    let edge = sampling
+        .feature_rows(&layout)
+        .own_edge(own, &sampling.features);
     let width = edge.len() / batch.src.len();
     let changed = [&layout.last_writers.node[..], &layout.mail_routing.node].concat();
     let commit = MemoryCommit {
