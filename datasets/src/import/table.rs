@@ -262,7 +262,7 @@ fn values(column: &TableColumn, out: &mut SerializedColumnWriter<'_>) -> Result<
             put::<ByteArrayType>(&values, present, out)
         }
         TableValues::Rows { width, values } => {
-            let repeated = |at: usize| i16::from(at % width != 0);
+            let repeated = |at: usize| i16::from(!at.is_multiple_of(*width));
             let levels: Vec<i16> = (0..values.len()).map(repeated).collect();
             let defined = vec![1; values.len()];
             out.typed::<FloatType>()
