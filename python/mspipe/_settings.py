@@ -103,6 +103,9 @@ class Settings(TypedDict, total=False):
     """Learning rate; with --lr-schedule its highest value [default: 0.001; 0.0001 with --protocol tgl, dyglib and
     mspipe]."""
 
+    scale_learning_rate: Literal["none", "sqrt-ranks"] | None
+    """What --learning-rate is multiplied by with --ranks [default: none]."""
+
     lr_schedule: Literal["constant", "cosine", "linear"] | None
     """What the learning rate does after --warmup, over the iterations of all --epochs [default: constant]."""
 
@@ -241,6 +244,9 @@ class Settings(TypedDict, total=False):
 
     memory: Literal["device", "host"] | None
     """Where node memory is kept [default: device]."""
+
+    features: Literal["auto", "device", "host"] | None
+    """Where edge and node features are kept [default: auto]."""
 
     emulate_link: Text | None
     """With memory on the host, emulate a bus of this bandwidth and latency for what crosses it in training; its rows,

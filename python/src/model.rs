@@ -1,5 +1,10 @@
 //! What is asked of a trained model, on [`mspipe::Predictor`].
 
+#![allow(
+    clippy::result_large_err,
+    reason = "an error ends a call of Python's: what it weighs on the way costs nothing"
+)]
+
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 

@@ -197,6 +197,7 @@ pub(crate) fn list(args: &RunsArgs) -> anyhow::Result<()> {
     for said in unread {
         console::note(format!("note: left out: {said}"));
     }
+    let found = all.len();
     let mut runs = Vec::new();
     'runs: for run in all {
         for condition in &args.filter {
@@ -216,7 +217,11 @@ pub(crate) fn list(args: &RunsArgs) -> anyhow::Result<()> {
     }
     if runs.is_empty() {
         let folder = args.folder.display();
-        return Ok(console::product(format!("no run below {folder}\n"))?);
+        let text = match args.filter.is_empty() {
+            true => format!("no run below {folder}\n"),
+            false => format!("none of the {found} runs below {folder} is as --filter says\n"),
+        };
+        return Ok(console::product(text)?);
     }
     let mut text = as_text(&runs, &differing);
     if runs.iter().any(FoundRun::is_synthetic) {

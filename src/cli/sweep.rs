@@ -36,7 +36,7 @@ A file of a sweep:
     keep = 3
 
 The best is chosen by the validation part alone (--monitor); the test is shown of that one run. A run that \
-diverges is last. docs/settings.md says more.";
+diverges is last. docs/runs.md says more.";
 
 /// Arguments of `mspipe sweep`.
 #[derive(Debug, Args)]

@@ -245,10 +245,16 @@ fn course(summary: &Value) -> Vec<Block> {
         let loss = line("Training loss", "loss", 1, &|epoch| {
             number(&epoch["train_loss"])
         });
-        let auc = line("Validation AUC", "AUC", 2, &|epoch| {
-            number(&epoch["val"]["auc"])
+        // What chose the best epoch.
+        let several = summary["val"]["positive_rate"].is_null();
+        let (name, field) = match several {
+            true => ("F1-micro", "f1_micro"),
+            false => ("AUC", "auc"),
+        };
+        let chosen = line(&format!("Validation {name}"), name, 2, &|epoch| {
+            number(&epoch["val"][field])
         });
-        blocks.push(Block::Figures(vec![loss.figure(""), auc.figure("")]));
+        blocks.push(Block::Figures(vec![loss.figure(""), chosen.figure("")]));
     }
     blocks.push(Block::Table(table));
     blocks

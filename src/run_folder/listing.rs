@@ -126,11 +126,18 @@ impl FoundRun {
     /// The measure that its numbers are of: its name, and where metrics have it.
     fn measured(&self) -> (&'static str, &'static str) {
         match (self.task, self.monitor) {
+            (Task::Node | Task::Edge, _) if self.has_several_classes() => ("F1-micro", "/f1_micro"),
             (Task::Node | Task::Edge, _) | (_, Monitor::ValAuc) => ("AUC", "/auc"),
             (_, Monitor::ValMrr) => ("MRR", "/ranking/mrr"),
             (_, Monitor::ValApBatchMean) => ("batch AP", "/ap_batch_mean"),
             (_, Monitor::ValAp) => ("AP", "/ap"),
         }
+    }
+
+    /// Whether it classifies labels of more than two classes, whose best epoch another measure chooses.
+    fn has_several_classes(&self) -> bool {
+        let first = self.epochs.first();
+        first.is_some_and(|epoch| epoch["val"]["positive_rate"].is_null())
     }
 
     /// The name of the measure that its numbers are of.

@@ -91,7 +91,7 @@ impl EventLog {
                 if let Some(test) = &record.test {
                     values.push(("test_each_epoch/ap", test.ap));
                 }
-                let step = self.last;
+                let step = self.last_of_epoch();
                 self.file()?.scalars(step, &values)
             }
             _ => Ok(()),
@@ -120,7 +120,7 @@ impl EventLog {
         record: &ClassifierEpoch,
     ) -> io::Result<()> {
         self.last = self.step(epoch, 0);
-        let step = self.last;
+        let step = self.last_of_epoch();
         let file = self.file()?;
         file.scalars(step, &[("epoch/train_loss", record.train_loss)])?;
         file.scalars(step, &of_labels("validation", &record.val))
@@ -138,6 +138,12 @@ impl EventLog {
     /// The number of an iteration, from 0, of an epoch, from 0, over all epochs.
     fn step(&self, epoch: usize, iteration: usize) -> u64 {
         (epoch * self.iterations + iteration) as u64
+    }
+
+    /// The last iteration of the epoch that has ended: a run that resumes after it has TensorBoard forget the
+    /// next one, and not this.
+    fn last_of_epoch(&self) -> u64 {
+        self.last.saturating_sub(1)
     }
 
     fn file(&mut self) -> io::Result<&mut EventFile> {

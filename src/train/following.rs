@@ -231,7 +231,7 @@ impl Asked<'_> {
             self.device,
             &layout,
             request,
-            updated,
+            Some(updated),
         );
     }
 
@@ -270,7 +270,7 @@ impl Asked<'_> {
 }
 
 /// Has `memory` follow the events `events` of the stream of `sampling`, as one batch; returns the nodes
-/// whose memory or mail has changed, some twice. Rows that `updated` has are not made again.
+/// whose memory or mail has changed, some twice. Rows that `updated` has, if it is given, are not made again.
 ///
 /// # Errors
 /// When the device does not hand over the updated rows.
@@ -280,7 +280,7 @@ pub(crate) fn follow(
     memory: &mut HostMemory,
     device: &Device,
     events: Range<usize>,
-    updated: &mut UpdatedRows,
+    updated: Option<&mut UpdatedRows>,
 ) -> Result<Vec<NodeId>, EvalError> {
     if events.is_empty() {
         return Ok(Vec::new());
@@ -320,7 +320,7 @@ fn updated_rows(
     device: &Device,
     layout: &Layout,
     request: MemoryRequest<'_>,
-    updated: &mut UpdatedRows,
+    updated: Option<&mut UpdatedRows>,
 ) -> Tensor<2> {
     let make = |rows: Queries<'_>| {
         let fetched = memory.fetch(MemoryRequest { rows, ..request });
@@ -328,5 +328,8 @@ fn updated_rows(
         let (input, _) = sampling.model_input(layout, features, &fetched, device);
         model.model.update(&input, None)
     };
-    updated.get(request.rows, make, device)
+    match updated {
+        Some(updated) => updated.get(request.rows, make, device),
+        None => make(request.rows),
+    }
 }

@@ -123,21 +123,21 @@ impl Cost {
             .sum()
     }
 
-    /// What the table holds of it.
-    fn counts(&self) -> [usize; 7] {
+    /// What the table holds of it. Not the writes: sizes that cubecl has kept from iterations before are not
+    /// written again, so their number depends on what the process has done.
+    fn counts(&self) -> [usize; 6] {
         [
             self.launched(|_| true),
             self.launched(|ours| ours),
             self.uploads,
             self.bytes.div_ceil(1000) as usize,
-            self.writes,
             self.submissions,
             self.waits,
         ]
     }
 
     fn describe(&self, what: &str) -> String {
-        let mut text = format!("{what}: {:?}", self.counts());
+        let mut text = format!("{what}: {:?}, {} writes", self.counts(), self.writes);
         for (name, (ours, groups)) in &self.launches {
             let whose = if *ours { "ours" } else { "burn" };
             text += &format!("\n  {whose} {name} x{} groups {groups:?}", groups.len());
@@ -243,27 +243,27 @@ fn of_an_iteration(model: &'static str, batch: usize) -> Cost {
 }
 
 /// The most of an iteration: model, events of a batch; launches, ours among them; uploads and their
-/// thousands of bytes; writes, submissions, waits.
-type Most = (&'static str, usize, [usize; 7]);
+/// thousands of bytes; submissions, waits.
+type Most = (&'static str, usize, [usize; 6]);
 
 /// With the kernels of a GPU, whether slices begin at multiples of 64 or of 256 bytes. Of 512 launches one is waited for, wherever it falls.
 const GPU: [Most; 6] = [
-    ("tgn", 200, [117, 37, 11, 1449, 46, 8, 1]),
-    ("tgn", 600, [117, 37, 11, 3290, 39, 8, 1]),
-    ("tgn", 4000, [118, 40, 11, 10_258, 39, 9, 1]),
-    ("jodie", 200, [56, 30, 11, 174, 32, 6, 1]),
-    ("jodie", 600, [56, 30, 11, 518, 26, 6, 1]),
-    ("jodie", 4000, [56, 32, 11, 3402, 26, 6, 1]),
+    ("tgn", 200, [117, 37, 11, 1449, 8, 1]),
+    ("tgn", 600, [117, 37, 11, 3290, 8, 1]),
+    ("tgn", 4000, [118, 40, 11, 10_258, 9, 1]),
+    ("jodie", 200, [56, 30, 11, 174, 6, 1]),
+    ("jodie", 600, [56, 30, 11, 518, 6, 1]),
+    ("jodie", 4000, [56, 32, 11, 3402, 6, 1]),
 ];
 
 /// With those of a software adapter, whose products are our own.
 const SOFTWARE: [Most; 6] = [
-    ("tgn", 200, [86, 77, 11, 1449, 44, 8, 1]),
-    ("tgn", 600, [86, 77, 11, 3290, 38, 8, 1]),
-    ("tgn", 4000, [89, 80, 11, 10_258, 38, 8, 1]),
-    ("jodie", 200, [50, 47, 11, 174, 31, 5, 1]),
-    ("jodie", 600, [50, 47, 11, 518, 25, 5, 1]),
-    ("jodie", 4000, [52, 49, 11, 3402, 25, 5, 1]),
+    ("tgn", 200, [86, 77, 11, 1449, 8, 1]),
+    ("tgn", 600, [86, 77, 11, 3290, 8, 1]),
+    ("tgn", 4000, [89, 80, 11, 10_258, 8, 1]),
+    ("jodie", 200, [50, 47, 11, 174, 5, 1]),
+    ("jodie", 600, [50, 47, 11, 518, 5, 1]),
+    ("jodie", 4000, [52, 49, 11, 3402, 5, 1]),
 ];
 
 fn is_within(model: &'static str) {

@@ -429,7 +429,6 @@ impl Session {
         let (nodes, clock) = (self.data.nodes, self.clock.clone());
         let (width, mail_width) = (self.model.width, self.model.mail_width());
         let mut memory = HostMemory::new(nodes, width, mail_width, clock, None, device);
-        let mut updated = UpdatedRows::default();
         for part in [&split.train, &split.val, &split.test] {
             for first in part.clone().step_by(sampling.batch_size) {
                 let batch = first..(first + sampling.batch_size).min(part.end);
@@ -437,8 +436,7 @@ impl Session {
                     break;
                 }
                 self.stop.check().map_err(EvalError::from)?;
-                following::follow(model, sampling, &mut memory, device, batch, &mut updated)?;
-                updated.forget();
+                following::follow(model, sampling, &mut memory, device, batch, None)?;
             }
         }
         memory.grow(nodes + 1);

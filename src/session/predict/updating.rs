@@ -161,7 +161,7 @@ impl Predictor {
         let updated = updated.unwrap_or_else(PoisonError::into_inner);
         let made_before = updated.made();
         let changed = device::on_device_thread(|| {
-            following::follow(model, sampling, memory, device, batch, updated)
+            following::follow(model, sampling, memory, device, batch, Some(updated))
         })??;
         let made = updated.made() - made_before;
         updated.forget_nodes(&changed);

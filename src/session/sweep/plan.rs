@@ -14,11 +14,27 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use toml::{Spanned, Value};
 
-use crate::config::{ConfigError, PlacedSetting, RunConfig};
+use crate::config::{ConfigError, PlacedSetting, RunConfig, Task};
 use crate::sampling::counter_rng::RandomStreams;
 
 /// Most runs of a sweep.
 const MOST: usize = 10_000;
+
+/// Settings that a sweep does not try: what runs are measured on, and where they lie. (Batch sizes it does, though
+/// memory is followed batch by batch in an evaluation too: they are what people try.)
+const MEASURED_BY: [&str; 11] = [
+    "data",
+    "task",
+    "protocol",
+    "candidates",
+    "hide_batch",
+    "eval_seed",
+    "monitor",
+    "limit_events",
+    "split",
+    "split_at",
+    "out",
+];
 
 /// What the draws of a sweep are for.
 const PURPOSE: &[u8; 8] = b"sweep   ";
@@ -187,19 +203,7 @@ impl SweepPlan {
             reason: error.message().trim_end().to_owned(),
         })?;
         let shared = shared(&file, &place)?;
-        let mut tried = Vec::new();
-        for (name, value) in &file.values {
-            let at = place(value.span().start);
-            let choice = choice(name, value.get_ref()).map_err(|reason| SweepError::At {
-                place: at.clone(),
-                reason,
-            })?;
-            tried.push(Tried {
-                name: name.clone(),
-                choice,
-                place: at,
-            });
-        }
+        let tried = tried(&file, &place)?;
         let combinations = combinations(&file, &tried).map_err(|reason| SweepError::At {
             place: place(0),
             reason,
@@ -216,13 +220,10 @@ impl SweepPlan {
                 });
             let all: Vec<PlacedSetting> = shared.iter().cloned().chain(own).collect();
             let config = RunConfig::from_settings(file.config.as_deref(), &all)?;
-            if config.start.seeds.is_some() {
-                return Err(SweepError::At {
-                    place: place(0),
-                    reason: "'seeds' is of mspipe train; to try several, give seed = [0, 1, 2] in [values]"
-                        .to_owned(),
-                });
-            }
+            check_run(&config).map_err(|reason| SweepError::At {
+                place: place(0),
+                reason,
+            })?;
             let names = tried.iter().map(|tried| tried.name.clone());
             trials.push(Trial {
                 name: format!("run-{:03}", nth + 1),
@@ -279,6 +280,55 @@ impl SweepPlan {
     }
 }
 
+/// Refuses settings that are not those of one run of link prediction.
+fn check_run(config: &RunConfig) -> Result<(), String> {
+    if config.start.seeds.is_some() {
+        return Err(
+            "'seeds' is of mspipe train; to try several, give seed = [0, 1, 2] in [values]"
+                .to_owned(),
+        );
+    }
+    match config.start.task {
+        Task::Link => Ok(()),
+        task => Err(format!(
+            "task: found {}, expected link: a sweep trains link prediction alone; classify labels by a run of mspipe \
+             train for each setting",
+            task.name()
+        )),
+    }
+}
+
+/// The settings that are tried.
+fn tried(file: &SweepFile, place: &dyn Fn(usize) -> String) -> Result<Vec<Tried>, SweepError> {
+    let plain = |name: &str| name.replace('-', "_");
+    let mut tried: Vec<Tried> = Vec::new();
+    for (name, value) in &file.values {
+        let at = place(value.span().start);
+        let wrong = |reason| SweepError::At {
+            place: at.clone(),
+            reason,
+        };
+        if MEASURED_BY.contains(&plain(name).as_str()) {
+            return Err(wrong(format!(
+                "{name}: says what runs are measured on, so that those of a sweep could not be compared; give it in \
+                 [settings]"
+            )));
+        }
+        let same = |other: &str| plain(other) == plain(name);
+        if file.settings.keys().any(|other| same(other))
+            || tried.iter().any(|other| same(&other.name))
+        {
+            return Err(wrong(format!("{name}: is given twice; once is enough")));
+        }
+        tried.push(Tried {
+            name: name.clone(),
+            choice: choice(name, value.get_ref()).map_err(wrong)?,
+            place: at,
+        });
+    }
+    Ok(tried)
+}
+
 /// The settings that all runs have; `place` names the line of a byte.
 fn shared(
     file: &SweepFile,
@@ -322,7 +372,12 @@ fn choice(name: &str, value: &Value) -> Result<Choice, String> {
         Value::Array(values) if values.is_empty() => Err(wrong("an empty list")),
         Value::Array(values) => {
             let all: Result<Vec<String>, &str> = values.iter().map(written).collect();
-            all.map(Choice::List).map_err(wrong)
+            let all = all.map_err(wrong)?;
+            let again = (1..all.len()).find(|&nth| all[..nth].contains(&all[nth]));
+            match again {
+                Some(nth) => Err(wrong(&format!("{} twice", all[nth]))),
+                None => Ok(Choice::List(all)),
+            }
         }
         Value::Table(table) => {
             let number = |key: &str| match table.get(key) {
@@ -567,6 +622,24 @@ mod tests {
             (
                 &format!("{head}[values]\n"),
                 "1: there is nothing in [values]",
+            ),
+            (
+                &format!("{head}[values]\nprotocol = [\"tgl\", \"tgb\"]\n"),
+                "3: protocol: says what runs are measured on",
+            ),
+            (
+                &format!("{head}[values]\nwidth = [16, 32, 16]\n"),
+                "3: width: found 16 twice, expected a list of values",
+            ),
+            (
+                &format!("{head}[settings]\nbatch-size = 8\n[values]\nbatch_size = [16]\n"),
+                "5: batch_size: is given twice",
+            ),
+            (
+                &format!(
+                    "{head}[settings]\ntask = \"edge\"\ninit = \"o\"\n[values]\nwidth = [16]\n"
+                ),
+                "1: task: found edge, expected link",
             ),
         ] {
             let said = refused(text);
