@@ -175,6 +175,10 @@ impl Predictor {
     ///
     /// # Errors
     /// Ids of another kind, a device that fails.
+    #[cfg_attr(
+        not(feature = "serve"),
+        allow(dead_code, reason = "only a server is asked while it follows")
+    )]
     pub(crate) fn make_ready(&self, events: &[&NewEvent]) -> Result<(), PredictError> {
         let mut roots = Roots::default();
         for (place, event) in events.iter().enumerate() {
