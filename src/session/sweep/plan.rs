@@ -637,7 +637,8 @@ mod tests {
             ),
             (
                 &format!(
-                    "{head}[settings]\ntask = \"edge\"\ninit = \"o\"\n[values]\nwidth = [16]\n"
+                    // A file that is there: weights are not read yet.
+                    "{head}[settings]\ntask = \"edge\"\ninit = \"Cargo.toml\"\n[values]\nwidth = [16]\n"
                 ),
                 "1: task: found edge, expected link",
             ),
