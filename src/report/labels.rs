@@ -62,8 +62,21 @@ pub(super) fn sections(summary: &Value) -> Vec<Section> {
     ]
 }
 
+/// Whether there are more than two classes.
+fn has_several_classes(summary: &Value) -> bool {
+    summary["val"]["positive_rate"].is_null()
+}
+
+/// The measure of the validation part that chose the best epoch, and its name in metrics.
+fn chosen_by(summary: &Value) -> (&'static str, &'static str) {
+    match has_several_classes(summary) {
+        true => ("F1-micro", "f1_micro"),
+        false => ("AUC", "auc"),
+    }
+}
+
 fn accuracy(summary: &Value) -> Vec<Block> {
-    let several = summary["val"]["positive_rate"].is_null();
+    let several = has_several_classes(summary);
     let mut measures = vec![
         ("AUC", "auc"),
         ("AP", "ap"),
@@ -86,12 +99,10 @@ fn accuracy(summary: &Value) -> Vec<Block> {
         row.push(text_of(&summary["labels"][part]["events"]));
         table.rows.push(row);
     }
-    let (chosen, means) = match several {
-        true => (
-            "F1-micro",
-            " AUC and AP are means over the classes, each against the rest.",
-        ),
-        false => ("AUC", ""),
+    let (chosen, _) = chosen_by(summary);
+    let means = match several {
+        true => " AUC and AP are means over the classes, each against the rest.",
+        false => "",
     };
     let best = format!(
         "Best epoch: {} (by the {chosen} of validation). An AUC of 0.5 is chance.{means}",
@@ -245,12 +256,7 @@ fn course(summary: &Value) -> Vec<Block> {
         let loss = line("Training loss", "loss", 1, &|epoch| {
             number(&epoch["train_loss"])
         });
-        // What chose the best epoch.
-        let several = summary["val"]["positive_rate"].is_null();
-        let (name, field) = match several {
-            true => ("F1-micro", "f1_micro"),
-            false => ("AUC", "auc"),
-        };
+        let (name, field) = chosen_by(summary);
         let chosen = line(&format!("Validation {name}"), name, 2, &|epoch| {
             number(&epoch["val"][field])
         });
