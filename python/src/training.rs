@@ -186,13 +186,17 @@ fn to_its_end(
         let folder = folder.clone();
         work(&stop, Told { teller, folder })
     })?;
-    let kept = folder.get().filter(|run| is_kept(run));
-    let hint = kept.map(|run| {
-        format!(
-            "resume with: mspipe.resume({:?})",
-            run.display().to_string()
-        )
-    });
+    let hint = match &result {
+        // A signal that came too late.
+        Ok(folder) => Some(format!(
+            "the run has ended; read it with: mspipe.Run({:?})",
+            folder.path().display().to_string()
+        )),
+        Err(_) => folder.get().filter(|run| is_kept(run)).map(|run| {
+            let run = run.display().to_string();
+            format!("resume with: mspipe.resume({run:?})")
+        }),
+    };
     if let Some(exception) = exception {
         if let Some(hint) = hint {
             exception.value(py).call_method1("add_note", (hint,))?;

@@ -13,6 +13,8 @@ import pytest
 from conftest import SMALL
 
 import mspipe
+from mspipe import _native
+from mspipe._written import settings as written
 
 COMMAND = str(Path(sys.executable).with_name("mspipe"))
 
@@ -114,7 +116,8 @@ def test_an_exception_ends_the_run_and_it_can_be_resumed(columns, tmp_path):
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no process can send itself Ctrl-C there")
 def test_ctrl_c_ends_after_the_iteration_and_leaves_a_checkpoint(columns, tmp_path):
-    settings = {**SMALL, "epochs": 200}
+    # As long as it takes: an epoch is a few milliseconds.
+    settings = {**SMALL, "epochs": 100_000, "patience": 0}
 
     def interrupt(record):
         if record["epoch"] == 2:
@@ -125,8 +128,24 @@ def test_ctrl_c_ends_after_the_iteration_and_leaves_a_checkpoint(columns, tmp_pa
         mspipe.Trainer(**settings, out=tmp_path / "run").fit(columns, on_epoch=interrupt, progress=False)
     assert any("mspipe.resume" in note for note in raised.value.__notes__)
     assert (tmp_path / "run" / "checkpoint.safetensors").is_file()
-    done = len(mspipe.Run(tmp_path / "run").history)
-    assert 2 <= done < 200
+    assert 2 <= len(mspipe.Run(tmp_path / "run").history) < 100_000
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no process can send itself Ctrl-C there")
+def test_ctrl_c_that_comes_too_late_says_where_the_run_is(columns, tmp_path):
+    run = tmp_path / "run"
+
+    def after_the_end(kind, text):
+        if kind == "ended":
+            while not (run / "summary.json").is_file():
+                time.sleep(0.001)
+            raise KeyboardInterrupt
+
+    settings = written({**mspipe.Dataset(columns).settings, **SMALL, "out": run})
+    with pytest.raises(KeyboardInterrupt) as raised:
+        _native.fit(settings, after_the_end)
+    assert raised.value.__notes__ == [f'the run has ended; read it with: mspipe.Run("{run}")']
+    assert mspipe.Run(run).summary["test"]["ap"] > 0
 
 
 def test_other_threads_run_meanwhile(columns, tmp_path):
