@@ -4,7 +4,8 @@
 //! once; then memory follows its events, whoever sent them, in batches of as many as in training, and each
 //! request is answered. The log keeps the groups, so that what it has gives the same bits when it is
 //! followed again. Questions have their turn between two pieces of a batch: what it can find ready (rows of the
-//! updater) is made before, some events at a time, and only what changes the past and memory is one piece.
+//! updater) is made before, some events at a time, and only what changes the past and memory is one piece. Rows
+//! that it has changed are made again when its requests are answered: questions need many of them.
 //!
 //! A request with an event that is too far ahead of the one before it is refused: after it all that comes
 //! would be late.
@@ -23,6 +24,7 @@ use super::log::{Entry, Log};
 use super::saving::Saving;
 use super::shared::{Server, given};
 use super::work::{Reply, Work};
+use crate::graph::NodeId;
 use crate::session::predict::{Late, NewEvent, PredictError, Predictor, Updated};
 
 /// Requests of a group, and events of one at most (but for those of its last request).
@@ -294,14 +296,15 @@ impl Ingest<'_> {
         let mut left: Vec<usize> = group.iter().map(|entry| entry.events.len()).collect();
         let size = self.server.predictor().batch_size();
         for batch in batches(group, size) {
-            if let Err(error) = self.follow_batch(group, &batch, &mut updated) {
+            let followed = self.follow_batch(group, &batch, &mut updated);
+            let changed = followed.map_err(|error| {
                 let said = format!("the events are on disk, and memory could not follow: {error}");
                 for reply in replies {
                     // Those that were answered have gone.
                     _ = reply.try_send(Reply::Ending(said.clone()));
                 }
-                return Err(error.into());
-            }
+                error
+            })?;
             for (place, events) in batch {
                 left[place] -= events.len();
                 if left[place] == 0 {
@@ -309,23 +312,26 @@ impl Ingest<'_> {
                     _ = replies[place].send(Reply::Followed(updated[place]));
                 }
             }
+            self.server.make_again(&changed)?;
             self.server.let_go();
         }
         Ok(updated.iter().map(|of| of.events as u64).sum())
     }
 
-    /// Has memory follow a batch of `group`: what can be made before is made a piece at a time.
+    /// Has memory follow a batch of `group`: what can be made before is made a piece at a time. Returns the nodes
+    /// whose rows are to be made again.
     fn follow_batch(
         &self,
         group: &[Entry],
         batch: &Batch<'_>,
         updated: &mut [Updated],
-    ) -> Result<(), PredictError> {
+    ) -> Result<Vec<NodeId>, PredictError> {
         let events: Vec<&NewEvent> = batch.iter().flat_map(|(_, events)| *events).collect();
         self.server.make_ready(&events)?;
         self.server.change(|predictor| {
             observe_batch(predictor, group, batch, updated)?;
-            predictor.follow_batch().map(drop)
+            let followed = predictor.follow_batch()?;
+            Ok(followed.map_or_else(Vec::new, |followed| followed.changed))
         })
     }
 

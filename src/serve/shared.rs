@@ -12,6 +12,7 @@ use parking_lot::{FairMutex, FairMutexGuard, RwLock, RwLockReadGuard};
 use super::numbers::Numbers;
 use super::wire::Room;
 use super::work::Work;
+use crate::graph::NodeId;
 use crate::session::predict::{Late, NewEvent, PredictError, Predictor, Updated};
 
 /// How far an event may be ahead of the one before it.
@@ -102,6 +103,16 @@ impl Server {
         batch.chunks(EVENTS).try_for_each(|events| {
             let (_turn, predictor) = self.question();
             predictor.make_ready(events)
+        })
+    }
+
+    /// Makes again what a batch has changed, a piece at a time: the next question would have to.
+    pub(super) fn make_again(&self, changed: &[NodeId]) -> Result<(), PredictError> {
+        /// Rows of a piece.
+        const ROWS: usize = 256;
+        changed.chunks(ROWS).try_for_each(|nodes| {
+            let (_turn, predictor) = self.question();
+            predictor.make_again(nodes)
         })
     }
 

@@ -12,7 +12,7 @@ use super::error::PredictError;
 use super::kept::{self, Reached};
 use super::nodes::{Nodes, Side};
 use super::state::{Later, Snapshot, ToContain};
-use crate::batch::Roots;
+use crate::batch::{Roots, TimeDelta};
 use crate::config::SamplerName;
 use crate::device;
 use crate::features::{FeatureSource, FollowedRows};
@@ -66,6 +66,19 @@ impl Updated {
         self.refused += other.refused;
         self.new_nodes += other.new_nodes;
     }
+}
+
+/// A batch that memory has followed.
+#[cfg_attr(
+    not(feature = "serve"),
+    allow(dead_code, reason = "only a server is asked while it follows")
+)]
+pub(crate) struct Followed {
+    /// Rows that were made for it: those that had not been [ready](Predictor::make_ready).
+    pub(crate) made: u64,
+    /// Distinct nodes whose rows are no longer what they were, where it pays to [make them
+    /// again](Predictor::make_again) at once.
+    pub(crate) changed: Vec<NodeId>,
 }
 
 impl Predictor {
@@ -139,12 +152,11 @@ impl Predictor {
         Ok(())
     }
 
-    /// Has memory follow the first batch of what was observed, and lets go of nothing; returns how many rows were
-    /// made for it that had not been [ready](Predictor::make_ready), if there was a batch.
+    /// Has memory follow the first batch of what was observed, if there is one, and lets go of nothing.
     ///
     /// # Errors
     /// As [`follow`](Predictor::follow).
-    pub(crate) fn follow_batch(&mut self) -> Result<Option<u64>, PredictError> {
+    pub(crate) fn follow_batch(&mut self) -> Result<Option<Followed>, PredictError> {
         if self.broken {
             return Err(PredictError::Broken);
         }
@@ -160,14 +172,27 @@ impl Predictor {
         let updated = self.updated.get_mut();
         let updated = updated.unwrap_or_else(PoisonError::into_inner);
         let made_before = updated.made();
-        let changed = device::on_device_thread(|| {
+        let mut changed = device::on_device_thread(|| {
             following::follow(model, sampling, memory, device, batch, Some(updated))
         })??;
         let made = updated.made() - made_before;
         updated.forget_nodes(&changed);
         self.sampling.settle(self.standing.followed);
         self.broken = false;
-        Ok(Some(made))
+        match self.stay_rows() {
+            true => {
+                changed.sort_unstable();
+                changed.dedup();
+            }
+            false => changed.clear(),
+        }
+        Ok(Some(Followed { made, changed }))
+    }
+
+    /// Whether a row stays what it is until its node's next event: it has no query time, and no mail of others.
+    fn stay_rows(&self) -> bool {
+        let layout = &self.sampling.layout;
+        layout.time_delta != TimeDelta::Query && !layout.mail_rule.to_neighbors
     }
 
     /// Makes the rows that memory needs when it follows `events` as part of the next batch, which it finds then:
@@ -195,8 +220,29 @@ impl Predictor {
         if roots.node.is_empty() {
             return Ok(());
         }
+        self.make_rows(&roots)
+    }
+
+    /// Makes the rows of distinct `nodes`, which a batch has [changed](Followed::changed): once, as the nodes' next
+    /// batch would, and questions find them before.
+    ///
+    /// # Errors
+    /// A device that fails.
+    #[cfg_attr(
+        not(feature = "serve"),
+        allow(dead_code, reason = "only a server is asked while it follows")
+    )]
+    pub(crate) fn make_again(&self, nodes: &[NodeId]) -> Result<(), PredictError> {
+        let time = self.last().unwrap_or_default();
+        self.make_rows(&Roots {
+            node: nodes.to_vec(),
+            time: vec![time; nodes.len()],
+        })
+    }
+
+    fn make_rows(&self, roots: &Roots) -> Result<(), PredictError> {
         self.ask(|asked, updated| {
-            asked.make_rows(&roots, updated);
+            asked.make_rows(roots, updated);
             Ok(())
         })
     }
