@@ -351,6 +351,29 @@ fn workflows_name_actions_by_commit() {
     assert!(actions > 0, "no action found");
 }
 
+/// Archives, installers and `cargo binstall` are of use only where the packages say where they lie: RELEASING.md.
+#[cfg(unix)]
+#[test]
+fn nothing_is_released_from_nowhere() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let output = Command::new(root.join("scripts/releasable"))
+        .args(["--tag", "v0.0.0"])
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success(), "{said}");
+    let manifests = ["", "datasets/", "tests/", "bench-harness/", "python/"];
+    for manifest in manifests.map(|folder| format!("{folder}Cargo.toml")) {
+        let text = fs::read_to_string(root.join(&manifest)).expect("text");
+        let has = (text.lines()).any(|line| line == "repository.workspace = true");
+        let refused = format!("{manifest}: the package has no repository");
+        assert_eq!(said.contains(&refused), !has, "{said}");
+    }
+    for refused in ["expected that of the tag v0.0.0", "no section '## [0.0.0]"] {
+        assert!(said.contains(refused), "{said}");
+    }
+}
+
 /// cargo compiles a package once for each set of features, and burn takes 12 minutes: what
 /// `cargo run` selects must be what tests and benchmarks select.
 #[test]
