@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
 from typing import Any, Unpack
 
 from . import _native
 from ._dataset import Dataset
+from ._json import parsed
 from ._progress import Progress
 from ._run import Run
 from ._settings import Settings
@@ -38,14 +38,14 @@ def audit(
         given = {**Dataset(data).settings, **given}
     told = Progress(progress)
     try:
-        return json.loads(_native.audit(written(given), probes, told))
+        return parsed(_native.audit(written(given), probes, told))
     finally:
         told.close()
 
 
 def devices() -> dict[str, Any]:
     """The adapters of this machine, and which one ``device="auto"`` takes (``auto``), as ``mspipe devices --json``."""
-    return json.loads(_native.answer(["devices", "--json"]))
+    return parsed(_native.answer(["devices", "--json"]))
 
 
 def simulate(stages: str | Mapping[str, Any] | None = None, **options: Any) -> dict[str, Any]:
@@ -59,4 +59,4 @@ def simulate(stages: str | Mapping[str, Any] | None = None, **options: Any) -> d
         stages = ",".join(f"{stage}={time}" for stage, time in stages.items())
     given = {"stages": stages, **options}
     words = [f"--{name.replace('_', '-')}={value}" for name, value in written(given)]
-    return json.loads(_native.answer(["schedule", "simulate", *words, "--json"]))
+    return parsed(_native.answer(["schedule", "simulate", *words, "--json"]))

@@ -2,28 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Unpack
 
 from . import _native
+from ._json import parsed
+from ._settings import Reading
 from ._written import settings as written
-
-#: Settings of a run that say how a stream is read, and are a dataset's.
-_OF_DATA = {
-    "edge_feature_file",
-    "node_feature_file",
-    "format",
-    "sort",
-    "no_header",
-    "ids",
-    "bipartite",
-    "time_unit",
-    "missing",
-    "split",
-    "split_at",
-}
 
 
 class Dataset:
@@ -62,13 +48,13 @@ class Dataset:
         label: str | None = None,
         features: Sequence[str] | None = None,
         name: str = "table",
-        **reading: Any,
+        **reading: Unpack[Reading],
     ) -> None:
         roles = {"src": src, "dst": dst, "time": time, "label": label}
-        for unknown in reading.keys() - _OF_DATA:
+        known = Reading.__annotations__
+        for unknown in reading.keys() - known.keys():
             raise _native.Error(
-                f"unknown keyword '{unknown}' of Dataset; known are src, dst, time, label, features, name, "
-                + ", ".join(sorted(_OF_DATA))
+                f"unknown keyword '{unknown}' of Dataset; known are src, dst, time, label, features, name, " + ", ".join(sorted(known))
             )
         options = written({"columns": _columns(roles, features), **reading})
         self._native = _opened(table, name, options, None)
@@ -105,7 +91,7 @@ class Dataset:
 
     def info(self) -> dict[str, Any]:
         """Its figures, as ``mspipe data info --json`` has them: parts, features, time span, repeated pairs."""
-        return json.loads(self._native.info())
+        return parsed(self._native.info())
 
     def __len__(self) -> int:
         return self.events
@@ -133,7 +119,7 @@ def _plain(column: str) -> str:
 def _opened(table: Any, name: str, options: list[tuple[str, str]], cache: str | None) -> _native.Dataset:
     """A table as the extension has it; conversions go into the folder ``cache``, if one is given."""
     if isinstance(table, (str, os.PathLike)):
-        return _native.Dataset.open(os.fspath(table), options)
+        return _native.Dataset.open(os.fsdecode(table), options)
     if isinstance(table, Mapping):
         return _native.Dataset.of_columns(name, _of_arrays(table), options, cache)
     if hasattr(table, "__arrow_c_stream__"):
@@ -164,7 +150,7 @@ def _of_arrays(columns: Mapping[str, Any]) -> list[tuple[str, str, Any, int]]:
             # PyTorch's, which may be elsewhere or want gradients.
             column = column.detach().cpu()
         if isinstance(column, np.ma.MaskedArray):
-            column = column.astype(float).filled(np.nan)
+            column = np.ma.filled(column.astype(float), np.nan)
         array = np.asarray(column)
         if array.ndim == 2 and array.dtype.kind in "biuf":
             if array.shape[1] == 0:

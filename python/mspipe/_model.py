@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import os
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import TYPE_CHECKING, Any, Literal, Unpack
 
 from . import _native
 from ._dataset import _columns, _opened
+from ._json import parsed
 from ._progress import Progress
 from ._run import Run
-from ._settings import Settings
+from ._settings import Reading, Settings
 from ._written import settings as written
 
 if TYPE_CHECKING:
@@ -135,8 +135,8 @@ class Model:
         """
         import numpy as np
 
-        logit, score, known = self._native.score(self._ids(src), self._ids(dst), _times(time))
-        known = np.frombuffer(known, dtype=np.bool_).reshape(-1, 2)
+        logit, score, pairs = self._native.score(self._ids(src), self._ids(dst), _times(time))
+        known = np.frombuffer(pairs, dtype=np.bool_).reshape(-1, 2)
         return Table(
             {
                 "logit": np.frombuffer(logit, dtype=np.float32),
@@ -166,7 +166,7 @@ class Model:
             }
         )
 
-    def embed(self, nodes: Any, time: Any = None, *, side: str = "source") -> np.ndarray[Any, Any]:
+    def embed(self, nodes: Any, time: Any = None, *, side: Literal["source", "destination"] = "source") -> np.ndarray[Any, Any]:
         """Embeddings at one time, float32 ``[nodes, width]``.
 
         ``side`` says which nodes are meant where sources and destinations are of two kinds.
@@ -183,9 +183,9 @@ class Model:
         src: str | None = None,
         dst: str | None = None,
         time: str | None = None,
-        features: Any = None,
-        late: str = "refuse",
-        **reading: Any,
+        features: Sequence[str] | None = None,
+        late: Literal["refuse", "accept"] = "refuse",
+        **reading: Unpack[Reading],
     ) -> dict[str, int]:
         """Has memory follow new events, which come after all so far; trains nothing.
 
@@ -219,7 +219,7 @@ class Model:
             raise _native.Error(f"{self._path}: a state has no weights' run to measure; load the run's folder")
         told = Progress(progress)
         try:
-            return json.loads(_native.evaluate(written({"init": str(self._path), **settings}), test_only, told))
+            return parsed(_native.evaluate(written({"init": str(self._path), **settings}), test_only, told))
         finally:
             told.close()
 

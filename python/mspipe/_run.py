@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import html
-import json
 import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from . import _native
+from ._json import parsed
 from ._progress import Progress
 
 
@@ -32,7 +32,7 @@ class Run:
     @property
     def config(self) -> dict[str, Any]:
         """Its settings, as ``config.json`` has them."""
-        return json.loads((self._folder / "config.json").read_text())
+        return parsed((self._folder / "config.json").read_text())
 
     @property
     def summary(self) -> dict[str, Any]:
@@ -41,7 +41,7 @@ class Run:
         Raises :class:`mspipe.Error` when the run has not ended.
         """
         try:
-            return json.loads((self._folder / "summary.json").read_text())
+            return parsed((self._folder / "summary.json").read_text())
         except FileNotFoundError:
             raise _native.Error(
                 f"{self._folder}: the run has not ended; continue it with mspipe.resume({str(self._folder)!r})"
@@ -59,7 +59,7 @@ class Run:
 
     def _lines(self) -> list[dict[str, Any]]:
         path = self._folder / "metrics.jsonl"
-        return [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
+        return [parsed(line) for line in path.read_text().splitlines()] if path.is_file() else []
 
     def report(self) -> Path:
         """Writes ``report.html``, all of the run as one page with charts, and returns where it is."""

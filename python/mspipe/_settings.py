@@ -10,8 +10,8 @@ from typing import Literal, TypedDict
 Text = str | int | float | PathLike[str] | Sequence[str | int | float]
 
 
-class Settings(TypedDict, total=False):
-    """Keywords of :class:`mspipe.Trainer`: the options of ``mspipe train``. ``None`` is as if one was not given."""
+class Reading(TypedDict, total=False):
+    """Keywords of :class:`mspipe.Dataset` that say how a stream is read, and settings of a run too."""
 
     edge_feature_file: Text | None
     """Edge features that are not in the stream's file, one row per event: .npy, .npz (FILE.npz:NAME) or PyTorch's
@@ -19,6 +19,41 @@ class Settings(TypedDict, total=False):
 
     node_feature_file: Text | None
     """Node features, one row per node: .npy, .npz (FILE.npz:NAME) or PyTorch's .pt."""
+
+    format: Text | None
+    """Layout of the events: jodie, snap, tgl, dgb, tgb, tgb-seq, parquet, gdelt or csv; detected from the content if
+    not given."""
+
+    sort: bool | None
+    """Sort events by time (stable; labels and features follow) [default: False]."""
+
+    no_header: bool | None
+    """The first line is an event: columns 1, 2 and 3 are source, destination and time, unless --columns says
+    otherwise [default: False]."""
+
+    ids: Text | None
+    """Ids: number, text, or auto (numbers if all are, without leading zeros) [default: auto]."""
+
+    bipartite: Text | None
+    """Whether sources and destinations are nodes of two kinds; auto: if their columns are named accordingly (user and
+    item, buyer and product) [default: auto]."""
+
+    time_unit: Text | None
+    """Unit of times that are numbers; all but auto converts them to seconds [default: auto]."""
+
+    missing: Text | None
+    """How missing feature values are treated (empty, NA, nan, null) [default: error]."""
+
+    split: Text | None
+    """Shares of training and validation events; the rest is for test [default: the stream's own split, else
+    0.7,0.15]."""
+
+    split_at: Text | None
+    """When validation and test begin: numbers in the stream's unit, or dates."""
+
+
+class Settings(Reading, total=False):
+    """Keywords of :class:`mspipe.Trainer`: the options of ``mspipe train``. ``None`` is as if one was not given."""
 
     task: Literal["link", "node", "edge"] | None
     """What to train [default: link]."""
@@ -170,40 +205,9 @@ class Settings(TypedDict, total=False):
     """Node features: zero (none), random:WIDTH (an identity of each node, as TGLite's examples draw for Wikipedia),
     or file (the stream's own, if it has any) [default: file]."""
 
-    format: Text | None
-    """Layout of the events: jodie, snap, tgl, dgb, tgb, tgb-seq, parquet, gdelt or csv; detected from the content if
-    not given."""
-
-    sort: bool | None
-    """Sort events by time (stable; labels and features follow) [default: False]."""
-
     columns: Text | None
     """Roles of columns, by name or by number from 1, where their names are not recognised; with features= no other
     column is a feature."""
-
-    no_header: bool | None
-    """The first line is an event: columns 1, 2 and 3 are source, destination and time, unless --columns says
-    otherwise [default: False]."""
-
-    ids: Text | None
-    """Ids: number, text, or auto (numbers if all are, without leading zeros) [default: auto]."""
-
-    bipartite: Text | None
-    """Whether sources and destinations are nodes of two kinds; auto: if their columns are named accordingly (user and
-    item, buyer and product) [default: auto]."""
-
-    time_unit: Text | None
-    """Unit of times that are numbers; all but auto converts them to seconds [default: auto]."""
-
-    missing: Text | None
-    """How missing feature values are treated (empty, NA, nan, null) [default: error]."""
-
-    split: Text | None
-    """Shares of training and validation events; the rest is for test [default: the stream's own split, else
-    0.7,0.15]."""
-
-    split_at: Text | None
-    """When validation and test begin: numbers in the stream's unit, or dates."""
 
     limit_events: int | None
     """Use only the first N events of the stream."""

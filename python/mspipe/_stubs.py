@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,21 @@ from ._written import schema
 
 #: Settings that are no keywords: the stream is given as such.
 _LEFT_OUT = {"data"}
+
+#: Settings that say how a stream is read, and are a dataset's.
+_OF_DATA = {
+    "edge_feature_file",
+    "node_feature_file",
+    "format",
+    "sort",
+    "no_header",
+    "ids",
+    "bipartite",
+    "time_unit",
+    "missing",
+    "split",
+    "split_at",
+}
 
 _HEAD = '''"""Settings of a run, from the schema of the options. Written by ``python -m mspipe._stubs``; do not change it by hand."""
 
@@ -23,7 +39,13 @@ from typing import Literal, TypedDict
 Text = str | int | float | PathLike[str] | Sequence[str | int | float]
 
 
-class Settings(TypedDict, total=False):
+class Reading(TypedDict, total=False):
+    """Keywords of :class:`mspipe.Dataset` that say how a stream is read, and settings of a run too."""
+'''
+
+_REST = '''
+
+class Settings(Reading, total=False):
     """Keywords of :class:`mspipe.Trainer`: the options of ``mspipe train``. ``None`` is as if one was not given."""
 '''
 
@@ -51,11 +73,13 @@ def _says(of: dict[str, Any]) -> str:
 
 def text() -> str:
     """The whole file."""
-    lines = [_HEAD]
-    for name, of in schema().items():
-        if name not in _LEFT_OUT:
-            lines.append(f"\n    {name}: {_type(of)} | None\n{_says(of)}\n")
-    return "".join(lines)
+    keywords = {name: of for name, of in schema().items() if name not in _LEFT_OUT}
+
+    def lines(names: Iterable[str]) -> str:
+        return "".join(f"\n    {name}: {_type(keywords[name])} | None\n{_says(keywords[name])}\n" for name in names)
+
+    reading = [name for name in keywords if name in _OF_DATA]
+    return _HEAD + lines(reading) + _REST + lines(name for name in keywords if name not in _OF_DATA)
 
 
 def main() -> None:

@@ -26,7 +26,7 @@ def value(name: str, given: Any) -> str:
     if isinstance(given, (list, tuple)):
         return ",".join(value(name, one) for one in given)
     if isinstance(given, (str, os.PathLike)):
-        return os.fspath(given)
+        return os.fsdecode(given)
     if hasattr(given, "item"):
         given = given.item()
     return repr(given) if isinstance(given, float) else str(given)
