@@ -1,7 +1,8 @@
 //! Tables over Arrow's C stream interface: polars, pyarrow, DuckDB, pandas and others have it.
 //!
 //! Columns are copied out as they come, batch by batch; nothing of the producer's is kept. What a reader of
-//! Parquet takes is taken; dictionaries are decoded.
+//! Parquet takes is taken; dictionaries are decoded. By hand: arrow-rs (arrow-array 60.1) refuses the columns without a
+//! value that polars exports, can't say which column has a type that it does not know, and is four crates, 50 s of rustc.
 //! Source: <https://arrow.apache.org/docs/format/CStreamInterface.html>.
 
 use std::ffi::{CStr, c_char, c_int, c_void};
@@ -168,6 +169,14 @@ unsafe fn children<'a, T: 'a>(pointers: *mut *mut T, count: i64) -> impl Iterato
 }
 
 impl ArrowArray {
+    /// All of them.
+    fn rows(&self) -> Rows {
+        Rows {
+            first: 0,
+            count: self.length as usize,
+        }
+    }
+
     /// Buffer `at` from the row that the array begins with on.
     unsafe fn buffer<T>(&self, at: usize, first: usize, count: usize) -> &[T] {
         // SAFETY: the producer's buffers have `offset + length` values.
@@ -212,21 +221,24 @@ impl ArrowArray {
     }
 
     /// Where the rows begin and end, by the offsets of 32 or 64 bits in the second buffer.
-    unsafe fn bounds(&self, rows: Rows, long: bool) -> Vec<usize> {
+    unsafe fn bounds(&self, rows: Rows, long: bool) -> Result<Vec<usize>, Wrong> {
         if rows.count == 0 {
-            return vec![0];
+            return Ok(vec![0]);
         }
         let (first, count) = (self.offset as usize + rows.first, rows.count + 1);
         // SAFETY: there is one offset more than values.
-        unsafe {
+        let bounds: Vec<i64> = unsafe {
             match long {
-                true => (self.buffer::<i64>(1, first, count).iter())
-                    .map(|&at| at as usize)
-                    .collect(),
+                true => self.buffer(1, first, count).to_vec(),
                 false => (self.buffer::<i32>(1, first, count).iter())
-                    .map(|&at| at as usize)
+                    .map(|&at| at.into())
                     .collect(),
             }
+        };
+        let wrong = (bounds.windows(2)).position(|ends| ends[0] < 0 || ends[1] < ends[0]);
+        match wrong {
+            Some(row) => Err((row, "it ends before it begins".to_owned())),
+            None => Ok(bounds.into_iter().map(|at| at as usize).collect()),
         }
     }
 }
@@ -263,10 +275,7 @@ impl Column {
         let so_far = self.present.len();
         // SAFETY: of the producer.
         unsafe {
-            let present = match text(schema.format) {
-                "n" => Some(vec![false; rows.count]),
-                _ => array.present(rows),
-            };
+            let present = present(schema, array, rows);
             append(&mut self.values, schema, array, rows, present.as_deref()).map_err(
                 |(row, reason)| {
                     let row = so_far + row;
@@ -292,6 +301,30 @@ impl Column {
             values: self.values,
             present: gaps.then_some(self.present),
         }
+    }
+}
+
+/// Whether each of the rows has a value, which may be missing in a dictionary too; nothing if all have one.
+unsafe fn present(schema: &ArrowSchema, array: &ArrowArray, rows: Rows) -> Option<Vec<bool>> {
+    // SAFETY: of the producer; an array of keys has a dictionary.
+    unsafe {
+        let format = text(schema.format);
+        if format == "n" {
+            return Some(vec![false; rows.count]);
+        }
+        let own = array.present(rows);
+        let Some(dictionary) = schema.dictionary.as_ref() else {
+            return own;
+        };
+        let all = &*array.dictionary;
+        let Some(values) = present(dictionary, all, all.rows()) else {
+            return own;
+        };
+        let has = |(row, key): (usize, usize)| {
+            own.as_ref().is_none_or(|own| own[row]) && values.get(key).is_some_and(|there| *there)
+        };
+        let keys = keys(format, array, rows).into_iter();
+        Some(keys.enumerate().map(has).collect())
     }
 }
 
@@ -385,7 +418,11 @@ unsafe fn append(
             },
             TableValues::Floats(to) => floats(to, format, array, rows)?,
             TableValues::Doubles(to) => to.extend_from_slice(array.values(rows)),
-            TableValues::Decimals { values, .. } => values.extend_from_slice(array.values(rows)),
+            TableValues::Decimals { values, .. } => {
+                // Buffers begin at multiples of 8 bytes, which is not enough for an i128.
+                let bytes = array.values::<[u8; 16]>(rows).iter();
+                values.extend(bytes.map(|bytes| i128::from_ne_bytes(*bytes)));
+            }
             TableValues::Dates(to) => to.extend_from_slice(array.values(rows)),
             TableValues::Moments { values, .. } => {
                 let found: &[i64] = array.values(rows);
@@ -503,7 +540,7 @@ unsafe fn texts(
             Ok::<(), Wrong>(())
         };
         if format != "vu" {
-            let bounds = array.bounds(rows, format == "U");
+            let bounds = array.bounds(rows, format == "U")?;
             for (row, ends) in bounds.windows(2).enumerate() {
                 add(row, bytes(2, ends[0], ends[1] - ends[0]))?;
             }
@@ -550,7 +587,7 @@ unsafe fn lists(
                 let first = array.offset as usize + rows.first;
                 (first..=first + rows.count).map(|at| at * *width).collect()
             }
-            false => array.bounds(rows, format == "+L"),
+            false => array.bounds(rows, format == "+L")?,
         };
         for (row, ends) in bounds.windows(2).enumerate() {
             let length = ends[1] - ends[0];
@@ -585,6 +622,21 @@ unsafe fn lists(
     Ok(())
 }
 
+/// Where the rows' values stand in a dictionary, for those that have one.
+unsafe fn keys(format: &str, array: &ArrowArray, rows: Rows) -> Vec<usize> {
+    // SAFETY: the format says how large they are.
+    unsafe {
+        match format {
+            "L" => (array.values::<u64>(rows).iter())
+                .map(|&key| key as usize)
+                .collect(),
+            _ => (integers(format, array, rows).into_iter())
+                .map(|key| key as usize)
+                .collect(),
+        }
+    }
+}
+
 /// Values that stand in a dictionary.
 unsafe fn decode(
     to: &mut TableValues,
@@ -597,10 +649,7 @@ unsafe fn decode(
     unsafe {
         let format = text(schema.format);
         let all = &*array.dictionary;
-        let whole = Rows {
-            first: 0,
-            count: all.length as usize,
-        };
+        let whole = all.rows();
         let mut values = empty(dictionary).map_err(|reason| (0, reason))?;
         append(
             &mut values,
@@ -609,17 +658,7 @@ unsafe fn decode(
             whole,
             all.present(whole).as_deref(),
         )?;
-        let keys: Vec<usize> = match format {
-            "L" => array
-                .values::<u64>(rows)
-                .iter()
-                .map(|&key| key as usize)
-                .collect(),
-            _ => integers(format, array, rows)
-                .into_iter()
-                .map(|key| key as usize)
-                .collect(),
-        };
+        let keys = keys(format, array, rows);
         let there = |row: usize| present.is_none_or(|present| present[row]);
         match (to, values) {
             (TableValues::Texts(to), TableValues::Texts(values)) => {

@@ -61,6 +61,10 @@ def test_text_of_every_type_is_the_same_ids():
     wrong = pa.array([b"fine"] * 11 + [b"\xff"] + [b"fine"] * (ROWS - 12)).view(pa.string())
     with pytest.raises(mspipe.Error, match="the column 'src', row 11: the text is not UTF-8"):
         mspipe.Dataset(table().set_column(0, "src", wrong))
+    offsets = pa.py_buffer(np.array([0, 3, 1, *range(4, ROWS + 2)], np.int32).tobytes())
+    backwards = pa.StringArray.from_buffers(ROWS, offsets, pa.py_buffer(b"a" * (ROWS + 2)))
+    with pytest.raises(mspipe.Error, match="the column 'src', row 1: it ends before it begins"):
+        mspipe.Dataset(table().set_column(0, "src", backwards))
 
 
 def test_what_is_missing_is_missing_in_every_type():
@@ -77,8 +81,11 @@ def test_what_is_missing_is_missing_in_every_type():
         assert mspipe.Dataset(table(x=column), missing="zero").hash == expected, way
         with pytest.raises(mspipe.Error, match="row 4"):
             mspipe.Dataset(table(x=column))
-    nothing = mspipe.Dataset(table(x=pa.nulls(ROWS)), missing="zero")
-    assert nothing.hash == hash_of(x=np.zeros(ROWS, np.float32))
+    pl = pytest.importorskip("polars")
+    nothing = table(x=pa.nulls(ROWS))
+    # polars gives such a column a buffer, which the interface does not have.
+    for of in (nothing, pl.DataFrame({name: nothing[name].to_pylist() for name in nothing.column_names})):
+        assert mspipe.Dataset(of, missing="zero").hash == hash_of(x=np.zeros(ROWS, np.float32)), type(of)
 
 
 @pytest.mark.parametrize(
