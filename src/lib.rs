@@ -66,6 +66,7 @@ pub mod interrupt;
 pub mod kernels;
 pub mod memory;
 pub mod model;
+pub mod numbers;
 pub mod pipeline;
 pub mod profiler;
 pub mod ranks;

@@ -34,6 +34,16 @@ const WITH_A_NUMBER: [(&str, &str); 11] = [
     ("checkpoint-every", ""),
 ];
 
+/// What the standard library's parsers say, which says nothing to a person.
+const RUSTS_OWN: [&str; 6] = [
+    "invalid digit",
+    "invalid float",
+    "cannot parse",
+    "too large to fit",
+    "too small to fit",
+    " is not in ",
+];
+
 const STREAM: &str = "--data=synthetic:wikipedia:scale=0.002 --device=cpu --width=16 \
                       --time-width=8 --batch-size=100";
 
@@ -135,7 +145,8 @@ fn extremes_are_taken_or_refused() {
                     let sound = matches!(ended.code, Some(0..=2))
                         && !said.contains("panicked")
                         && !said.contains("thread stopped")
-                        && !said.contains("fault of the program");
+                        && !said.contains("fault of the program")
+                        && !RUSTS_OWN.iter().any(|words| said.contains(words));
                     assert!(sound, "{works} {value}: {:?} {said}", ended.code);
                     let mut counts = counts.lock().unwrap();
                     let (taken, refused) = counts.entry(command).or_insert((0, 0));

@@ -13,6 +13,7 @@ use clap::Args;
 use mspipe::config::{self, RunConfig};
 use mspipe::device;
 use mspipe::interrupt;
+use mspipe::numbers;
 use mspipe::profiler::machine::median;
 use mspipe::session::Session;
 use mspipe_datasets::Split;
@@ -22,6 +23,7 @@ use crate::speed::refuse_out;
 
 /// What to measure.
 #[derive(Debug, Args)]
+#[command(mut_args(|option| numbers::read_here(option, None)))]
 pub struct LengthConfig {
     #[command(flatten)]
     run: RunConfig,

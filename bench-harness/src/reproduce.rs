@@ -26,6 +26,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, ensure};
 use clap::Args;
+use mspipe::numbers;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -47,6 +48,7 @@ const TRAININGS: &str = "trainings";
 
 /// What to reproduce.
 #[derive(Debug, Clone, Args)]
+#[command(mut_args(|option| numbers::read_here(option, None)))]
 pub struct ReproduceConfig {
     /// Small streams, few epochs, one seed: minutes instead of days
     #[arg(long)]

@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
 use mspipe::session::predict::LoadOptions;
-use mspipe::{DeviceChoice, Predictor, console};
+use mspipe::{DeviceChoice, Predictor, console, numbers};
 use serde::Serialize;
 
 use self::program::Served;
@@ -27,6 +27,7 @@ use crate::machine;
 
 /// What to measure.
 #[derive(Debug, Args)]
+#[command(mut_args(|option| numbers::read_here(option, None)))]
 pub struct ServeConfig {
     /// Run to serve
     run: PathBuf,
@@ -44,7 +45,7 @@ pub struct ServeConfig {
     seconds: f64,
 
     /// Events of a request
-    #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, default_value_t = 200, value_parser = numbers::whole::<u32>(1..=4_294_967_295))]
     events: u32,
 
     /// Clients that send events

@@ -5,10 +5,11 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::bail;
-use clap::{Arg, Args};
+use clap::{Arg, Args, ValueHint};
 use indicatif::ProgressBar;
 use mspipe::audit::Check;
 use mspipe::config::{GivenConfig, MitigationName, Purpose};
+use mspipe::numbers::whole;
 use mspipe::session::audited;
 use mspipe::{console, interrupt};
 
@@ -62,6 +63,7 @@ fn first(option: Arg) -> Arg {
 )]
 pub(crate) struct AuditArgs {
     /// Folder of a run: its weights and its settings, which options change
+    #[arg(value_hint = ValueHint::DirPath)]
     run: Option<PathBuf>,
 
     #[command(flatten)]
@@ -69,7 +71,7 @@ pub(crate) struct AuditArgs {
 
     /// Events that the stream is changed around
     #[arg(long, value_name = "N", default_value_t = 5,
-          value_parser = clap::value_parser!(u16).range(1..=10_000))]
+          value_parser = whole::<u16>(1..=10_000))]
     probes: u16,
 
     /// Print the checks and findings as JSON

@@ -9,11 +9,12 @@ mod list;
 use std::path::PathBuf;
 
 use anyhow::{Context, bail};
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueHint};
 use indicatif::{HumanBytes, HumanCount};
 use mspipe::config::{ReadingSettings, RunConfig};
 use mspipe::console;
 use mspipe::interrupt;
+use mspipe::numbers::whole;
 use mspipe::session;
 use mspipe::session::footprint::Footprint;
 use mspipe_datasets::export::export;
@@ -39,12 +40,12 @@ pub(crate) struct DataArgs {
     /// Folder with the data sets, as NAME/FILE.
     ///
     /// Without it: $MSPIPE_DATA_DIR, else the folder `data` in the cache.
-    #[arg(long, global = true, value_name = "DIR")]
+    #[arg(long, global = true, value_name = "DIR", value_hint = ValueHint::DirPath)]
     data_dir: Option<PathBuf>,
     /// Folder for converted and generated streams; can be deleted at any time.
     ///
     /// Without it: $MSPIPE_CACHE_DIR, else `mspipe` in the system's cache folder.
-    #[arg(long, global = true, value_name = "DIR")]
+    #[arg(long, global = true, value_name = "DIR", value_hint = ValueHint::DirPath)]
     cache_dir: Option<PathBuf>,
 }
 
@@ -128,7 +129,7 @@ struct ImportArgs {
     #[command(flatten)]
     raw: RawArgs,
     /// Folder to create for the store; without it NAME.mspipe in the current folder.
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     to: Option<PathBuf>,
 }
 
@@ -156,6 +157,7 @@ struct ReadArgs {
 #[derive(Debug, Args)]
 struct RawArgs {
     /// File, folder, data set or synthetic:NAME.
+    #[arg(value_hint = ValueHint::AnyPath)]
     source: String,
     /// Edge features, one row per event: .npy, .npz (FILE.npz:NAME) or PyTorch's .pt.
     #[arg(
@@ -177,7 +179,7 @@ struct RawArgs {
     #[arg(
         long,
         value_name = "N",
-        value_parser = clap::value_parser!(u64).range(1..),
+        value_parser = whole::<u64>(1..=u64::MAX),
         help_heading = "Files of events"
     )]
     unpack_ratio: Option<u64>,

@@ -4,8 +4,9 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
-use clap::Args;
+use clap::{Args, ValueHint};
 use mspipe::device::DeviceChoice;
+use mspipe::numbers::whole;
 use mspipe::session::predict::{LoadOptions, Predictor};
 use mspipe::{console, interrupt};
 use mspipe_datasets::asked::{AskedOptions, Cells, ColumnKind, TableFormat, TableWriter};
@@ -21,11 +22,11 @@ pub(super) const STANDARD: &str = "-";
 pub(super) struct Asked {
     /// Folder of a run that has ended, or a state (state.safetensors of a run, what update or export
     /// --self-contained wrote)
-    #[arg(value_name = "RUN|STATE")]
+    #[arg(value_name = "RUN|STATE", value_hint = ValueHint::AnyPath)]
     run: PathBuf,
 
     /// Where the run's stream is, if it was moved; a self-contained state needs none
-    #[arg(long, value_name = "PATH|NAME")]
+    #[arg(long, value_name = "PATH|NAME", value_hint = ValueHint::AnyPath)]
     data: Option<String>,
 
     /// Device: auto, cpu, gpu, gpu:N or software [default: that of the run]
@@ -33,17 +34,8 @@ pub(super) struct Asked {
     device: Option<DeviceChoice>,
 
     /// Threads of the CPU, the device's and the sampler's [default: all cores]
-    #[arg(long, value_name = "N", value_parser = threads)]
+    #[arg(long, value_name = "N", value_parser = whole::<usize>(1..=1024))]
     threads: Option<usize>,
-}
-
-fn threads(text: &str) -> Result<usize, String> {
-    let wrong = || format!("found '{text}', expected a number of threads from 1 to 1024");
-    let threads: usize = text.parse().map_err(|_| wrong())?;
-    (1..=1024)
-        .contains(&threads)
-        .then_some(threads)
-        .ok_or_else(wrong)
 }
 
 impl Asked {

@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use clap::Args;
+use clap::{Args, ValueHint};
 use mspipe::console;
+use mspipe::numbers::whole;
 use mspipe::serve::{self, MaxJump, ServeOptions};
 
 use super::predict::{Asked, STANDARD};
@@ -46,7 +47,7 @@ pub(crate) struct ServeArgs {
 
     /// Folder of the server: the log of events and the state [default: serve in the run's folder, or
     /// STATE-serve beside a state]
-    #[arg(long, value_name = "FOLDER")]
+    #[arg(long, value_name = "FOLDER", value_hint = ValueHint::DirPath)]
     to: Option<PathBuf>,
 
     /// File with the token that whoever asks must send (Authorization: Bearer TOKEN)
@@ -63,23 +64,23 @@ pub(crate) struct ServeArgs {
     max_jump: String,
 
     /// Events after which the state is saved; a server that was killed follows what came since again
-    #[arg(long, value_name = "N", default_value_t = 100_000, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "N", default_value_t = 100_000, value_parser = whole::<u64>(1..=u64::MAX))]
     save_every: u64,
 
     /// Bytes of a request's body, at most
-    #[arg(long, value_name = "BYTES", default_value_t = 8 << 20, value_parser = clap::value_parser!(u32).range(1024..=1 << 30))]
+    #[arg(long, value_name = "BYTES", default_value_t = 8 << 20, value_parser = whole::<u32>(1024..=1 << 30))]
     max_body: u32,
 
     /// Connections at once, at most; another one is told to come again (503)
-    #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u64).range(1..=4096))]
+    #[arg(long, value_name = "N", default_value_t = 64, value_parser = whole::<u64>(1..=4096))]
     max_connections: u64,
 
     /// Requests for events that wait for memory, at most; another one is told to come again (503)
-    #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, value_name = "N", default_value_t = 64, value_parser = whole::<u16>(1..=65_535))]
     queue: u16,
 
     /// Seconds for a request to come whole, and for an answer to be taken
-    #[arg(long, value_name = "SECONDS", default_value_t = 15, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    #[arg(long, value_name = "SECONDS", default_value_t = 15, value_parser = whole::<u64>(1..=3600))]
     patience: u64,
 }
 

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::bail;
 use clap::Args;
 use mspipe::console;
+use mspipe::numbers::whole;
 use mspipe::session::predict::{Predictor, Ranked, Side};
 use mspipe_datasets::asked::{Cells, ColumnKind};
 use mspipe_datasets::{NodeKey, Reading};
@@ -40,7 +41,7 @@ pub(crate) struct TopKArgs {
     at: Option<String>,
 
     /// Destinations of each source
-    #[arg(long, value_name = "N", default_value_t = 20)]
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = whole::<usize>(0..=u64::MAX))]
     k: usize,
 
     /// Leave out destinations that the source has had an event with

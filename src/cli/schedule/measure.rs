@@ -8,6 +8,7 @@ use anyhow::{Context, bail};
 use clap::Args;
 use mspipe::console;
 use mspipe::device;
+use mspipe::numbers::whole;
 use mspipe::pipeline::Stage;
 use mspipe::pipeline::clock::WallClock;
 use mspipe::pipeline::executor::Executor;
@@ -41,7 +42,7 @@ pub(super) struct MeasureArgs {
     profile: ProfileArgs,
 
     /// Iterations of each schedule; periods are of the last half
-    #[arg(long, default_value_t = 120, value_parser = clap::value_parser!(u32).range(40..=100_000))]
+    #[arg(long, default_value_t = 120, value_parser = whole::<u32>(40..=100_000))]
     iterations: u32,
 
     /// Measure only this schedule

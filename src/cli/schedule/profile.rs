@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use clap::Args;
+use clap::{Args, ValueHint};
+use mspipe::numbers::whole;
 use mspipe::pipeline::Stage;
 use mspipe::pipeline::link::{Link, parse_bytes};
 use mspipe::pipeline::profile::{Profile, Residency};
@@ -26,7 +27,7 @@ pub(super) struct ProfileArgs {
     stages: Option<Profile>,
 
     /// Take the mean stage times of this run (its summary.json)
-    #[arg(long, value_name = "RUN_DIR", conflicts_with = "stages")]
+    #[arg(long, value_name = "RUN_DIR", conflicts_with = "stages", value_hint = ValueHint::DirPath)]
     profile: Option<PathBuf>,
 
     /// Recompute the transfers for another bus: bandwidth and latency
@@ -38,7 +39,7 @@ pub(super) struct ProfileArgs {
     bytes: Option<Transfers>,
 
     /// Ranks that train together, each with the batch that the stage times are of
-    #[arg(long, value_name = "R", requires = "network", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    #[arg(long, value_name = "R", requires = "network", value_parser = whole::<u16>(1..=1024))]
     ranks: Option<u16>,
 
     /// Network between the ranks: bandwidth and latency
@@ -58,7 +59,7 @@ pub(super) struct ProfileArgs {
     memory: Residency,
 
     /// Iterations that may be ready ahead of the thread that takes them
-    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, default_value_t = 2, value_parser = whole::<u16>(1..=65_535))]
     queue_depth: u16,
 }
 

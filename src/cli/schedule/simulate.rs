@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::bail;
 use clap::Args;
+use mspipe::numbers::whole;
 use mspipe::pipeline::Stage;
 use mspipe::pipeline::profile::{Profile, Residency};
 use mspipe::pipeline::schedule::Schedule;
@@ -49,7 +50,7 @@ pub(super) struct SimulateArgs {
     profile: ProfileArgs,
 
     /// Iterations to simulate; periods are of the last half
-    #[arg(long, default_value_t = 300, value_parser = clap::value_parser!(u32).range(40..=100_000))]
+    #[arg(long, default_value_t = 300, value_parser = whole::<u32>(40..=100_000))]
     iterations: u32,
 
     /// Schedule that --gantt and --trace draw, and that the table also has
@@ -61,7 +62,7 @@ pub(super) struct SimulateArgs {
     gantt: Option<PathBuf>,
 
     /// Iterations in the chart, towards the end
-    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u8).range(1..=30))]
+    #[arg(long, default_value_t = 8, value_parser = whole::<u8>(1..=30))]
     gantt_iterations: u8,
 
     /// Write the spans for chrome://tracing or ui.perfetto.dev

@@ -4,8 +4,9 @@ use std::io::Write as _;
 use std::path::PathBuf;
 
 use anyhow::bail;
-use clap::Args;
+use clap::{Args, ValueHint};
 use mspipe::config::ReadingSettings;
+use mspipe::numbers::whole;
 use mspipe::pipeline::schedule::Schedule;
 use mspipe::pipeline::staleness::{percent, stale_rows};
 use mspipe::report::chart::{Lines, Point, Series, Size};
@@ -36,17 +37,17 @@ and with --mitigation catch-up, which loses nothing. docs/staleness.md says more
 #[command(after_help = EXAMPLES)]
 pub(super) struct StalenessArgs {
     /// Event stream, as for `mspipe train`
-    #[arg(long, value_name = "SOURCE")]
+    #[arg(long, value_name = "SOURCE", value_hint = ValueHint::AnyPath)]
     data: String,
 
     /// Events per batch; several, separated by commas, are compared
     #[arg(long, value_name = "N,…", value_delimiter = ',', default_value = "600",
-          value_parser = clap::value_parser!(u32).range(1..))]
+          value_parser = whole::<u32>(1..=4_294_967_295))]
     batch_size: Vec<u32>,
 
     /// Staleness bounds, separated by commas; 1 is not stale
     #[arg(long, value_name = "K,…", value_delimiter = ',', default_value = "1,2,3,5,10",
-          value_parser = clap::value_parser!(u16).range(1..=10_000))]
+          value_parser = whole::<u16>(1..=10_000))]
     k: Vec<u16>,
 
     /// Write a chart of lost and missing mail and of stale rows against k, as SVG
