@@ -10,6 +10,7 @@ mod layers;
 mod limits;
 mod listing;
 mod max_time;
+mod nearest;
 mod parts;
 mod settings_file;
 mod written;
@@ -27,21 +28,23 @@ pub(crate) use candidates::CandidateSource;
 pub use effect::Purpose;
 pub use error::ConfigError;
 pub use given::GivenConfig;
-pub(crate) use layers::PlacedSetting;
 pub use layers::options;
+pub(crate) use layers::{PlacedSetting, same_setting};
 pub use limits::start_threads;
-pub use listing::{defaults, schema, to_toml};
+pub use listing::{Kind, defaults, in_lines, kind_of, schema, to_toml};
 pub use max_time::MaxTime;
+pub use nearest::nearest;
 pub use parts::{
     LogName, MachineSettings, MitigationName, ModelSettings, NodeSettings, OutputSettings,
     PipelineSettings, Protocol, ProtocolSettings, ReadingSettings, SamplerName, SeedsSettings,
     SourceSettings, StartSettings, StreamSettings, Switch, Task, TimeEncodingName,
     TrainingSettings,
 };
+pub(crate) use settings_file::{Found, of_toml as toml_value};
 
 /// Settings of a training run.
 #[derive(Debug, Clone, PartialEq, Args)]
-#[command(mut_args(by_protocol::decide))]
+#[command(mut_args(|option| limits::read_here(by_protocol::decide(option))))]
 pub struct RunConfig {
     /// Where the stream lies.
     #[command(flatten)]
@@ -119,13 +122,15 @@ impl RunConfig {
         serde_json::from_str(&text).map_err(|error| failed(error.to_string()))
     }
 
-    /// All settings by the names of their options, those of groups too.
+    /// All settings by the names of their options, those of groups too, as `config.json` has them.
     ///
     /// # Errors
     /// When one can't be written: a path that is no text.
     pub fn by_name(&self) -> Result<Map<String, Value>, serde_json::Error> {
         let mut all = Map::new();
-        if let Value::Object(settings) = serde_json::to_value(self)? {
+        // Through its text: as a value, 0.1 of 32 bits becomes 0.10000000149011612.
+        let text = serde_json::to_string(self)?;
+        if let Value::Object(settings) = serde_json::from_str(&text)? {
             for (name, value) in settings {
                 match value {
                     Value::Object(group) => all.extend(group),

@@ -174,7 +174,7 @@ fn a_wrong_file_is_refused_with_line_and_reason() {
 }
 
 #[rustfmt::skip]
-const WRONG: [(&str, &str); 13] = [
+const WRONG: [(&str, &str); 15] = [
     ("epochs = 3\nlearning_rat = 0.1\n",
      "run.toml:2: unknown setting 'learning_rat'; the nearest is 'learning_rate' (mspipe config --defaults has all)"),
     ("\n[training]\nepochs = 3\n",
@@ -182,7 +182,11 @@ const WRONG: [(&str, &str); 13] = [
     ("[pipeline]\nmemory = \"host\"\nepochs = 3\n",
      "run.toml:3: 'epochs' stands in the table 'pipeline' and is not of it; put it above the first table"),
     ("epochs = \"three\"\n",
-     "run.toml:1: epochs: found 'three': invalid digit found in string"),
+     "run.toml:1: epochs: found 'three', expected a whole number from 1 to 1,000,000"),
+    ("\nlearning_rate = \"much\"\n",
+     "run.toml:2: learning_rate: found 'much', expected a number, such as 0.1 or 1e-3"),
+    ("seed = 1.5\n",
+     "run.toml:1: seed: found '1.5', expected a whole number from 0 on"),
     ("# a model\nmodel = \"tgm\"\n",
      "run.toml:2: model: found 'tgm', expected one of tgn, jodie, apan"),
     ("device = \"cuda\"\n",
@@ -250,6 +254,9 @@ fn short_help_fits_the_screen_and_all_defaults_are_said_once() {
         "Pipeline:\n",
         "Run:\n",
         "Settings:\n",
+        "--task <TASK>",
+        "--init <RUN|FILE>",
+        "--log <PROGRAM>",
         "--data",
         "--resume",
     ] {
@@ -280,9 +287,10 @@ fn shells_and_man_know_every_option() {
             assert!(text.contains("dyglib"), "{shell}");
         }
     }
+    check_bash(&program, &in_80_columns(&program, "completions bash"));
     let page = in_80_columns(&program, "man train");
     assert!(page.contains(".TH mspipe-train 1"), "{page}");
-    assert!(page.contains("learning\\-rate"), "{page}");
+    check_page(&page);
     ok(&program, "man --to pages");
     for name in ["mspipe.1", "mspipe-data-import.1", "mspipe-config.1"] {
         assert!(program.path("pages").join(name).exists(), "{name}");
@@ -295,6 +303,96 @@ fn shells_and_man_know_every_option() {
         unknown.stderr,
         "error: mspipe has no command 'trian'; mspipe -h lists them\n"
     );
+}
+
+/// What bash offers for the last word of a command line.
+fn offered(program: &Program, script: &str, line: &str) -> Vec<String> {
+    write(program, "completions.bash", script);
+    let words: Vec<&str> = line.split(' ').collect();
+    let quoted: Vec<String> = words.iter().map(|word| format!("'{word}'")).collect();
+    let (last, before) = (words.len() - 1, words[words.len() - 2]);
+    // `compopt` works within a completion alone; here it says what it was asked for.
+    let asks = format!(
+        "compopt() {{ [ \"$2\" = plusdirs ] && ADD=1; }}; . ./completions.bash; COMP_WORDS=({}); COMP_CWORD={last}; \
+         _mspipe mspipe '{}' '{before}'; printf '%s\\n' \"${{COMPREPLY[@]}}\"; [ \"$ADD\" ] && compgen -d -- '{}'",
+        quoted.join(" "),
+        words[last],
+        words[last],
+    );
+    let mut bash = Command::new("bash");
+    let output = bash
+        .args(["-c", &asks])
+        .current_dir(program.folder.path())
+        .output()
+        .unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let lines = text.lines().filter(|line| !line.is_empty());
+    let mut all: Vec<String> = lines.map(str::to_owned).collect();
+    all.sort();
+    all
+}
+
+/// Folders are offered where a run's folder is asked for, and no files there.
+fn check_bash(program: &Program, script: &str) {
+    fs::create_dir_all(program.path("runs/a")).unwrap();
+    fs::create_dir_all(program.path("runs/b")).unwrap();
+    write(program, "runs/c.txt", "");
+    for line in [
+        "mspipe report runs/",
+        "mspipe report runs/a runs/",
+        "mspipe runs runs/",
+        "mspipe compare runs/",
+        "mspipe eval runs/",
+        "mspipe audit runs/",
+        "mspipe train --resume runs/",
+        "mspipe train --out runs/",
+        "mspipe schedule simulate --profile runs/",
+    ] {
+        assert_eq!(
+            offered(program, script, line),
+            ["runs/a", "runs/b"],
+            "{line}"
+        );
+    }
+    assert_eq!(offered(program, script, "mspipe report "), ["runs"]);
+    let files = ["runs/a", "runs/b", "runs/c.txt"];
+    for line in [
+        "mspipe export runs/",
+        "mspipe score runs/",
+        "mspipe train --init runs/",
+    ] {
+        assert_eq!(offered(program, script, line), files, "{line}");
+    }
+    assert!(offered(program, script, "mspipe report --").contains(&"--force".to_owned()));
+    assert!(offered(program, script, "mspipe tr").contains(&"train".to_owned()));
+}
+
+/// A manual page: an option has its help, those too that `-h` leaves out, and examples are as they are typed.
+fn check_page(page: &str) {
+    let options = page.split("\n.TP\n").skip(1);
+    let mut described = 0;
+    for option in options {
+        let (name, help) = option.split_once('\n').unwrap();
+        assert!(
+            help.trim().len() > 10 && !help.starts_with('.'),
+            "{name} has no help"
+        );
+        described += 1;
+    }
+    assert!(described > 75, "{described} options");
+    let (_, examples) = page.split_once("\n.SH EXAMPLES\n").unwrap();
+    let verbatim: Vec<&str> = examples
+        .split("\n.nf\n")
+        .skip(1)
+        .map(|part| part.split("\n.fi\n").next().unwrap())
+        .collect();
+    let written = verbatim.concat().replace("\\-", "-");
+    assert!(
+        written
+            .contains("\n    mspipe train --data wikipedia.csv --memory host --schedule mspipe\n"),
+        "{written}"
+    );
+    assert!(!written.contains("Ctrl-C"), "{written}");
 }
 
 #[test]

@@ -166,6 +166,24 @@ const RULES: &[Rule] = &[
     ("coherence", ALL, Need::Pres),
 ];
 
+impl RunConfig {
+    /// Whether the setting of this name changes what a run with these settings does.
+    pub(crate) fn acts(&self, setting: &str) -> bool {
+        let rule = RULES.iter().find(|(option, ..)| *option == setting);
+        rule.is_none_or(|(_, works, need)| {
+            works.contains(&trained(self.start.task)) && need.missing(self).is_none()
+        })
+    }
+}
+
+/// What is trained.
+fn trained(task: Task) -> Work {
+    match task {
+        Task::Link => Link,
+        Task::Node | Task::Edge => Classify,
+    }
+}
+
 /// What is to be said of the options that were `given` and change nothing of what a command does with
 /// `config`.
 pub(super) fn without_effect<'a>(
@@ -174,8 +192,7 @@ pub(super) fn without_effect<'a>(
     purpose: Purpose,
 ) -> Vec<String> {
     let work = match (purpose, config.start.task) {
-        (Purpose::Train, Task::Link) => Link,
-        (Purpose::Train, Task::Node | Task::Edge) => Classify,
+        (Purpose::Train, task) => trained(task),
         (Purpose::Eval, _) => Eval,
         (Purpose::Audit, _) => Audit,
     };
@@ -325,6 +342,18 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn settings_act_in_the_task_that_they_are_of() {
+        let mut config = RunConfig::default();
+        let acting = |config: &RunConfig| {
+            ["layers", "epochs", "node_epochs", "seeds"].map(|of| config.acts(of))
+        };
+        assert_eq!(acting(&config), [true, true, false, true]);
+        config.start.task = Task::Edge;
+        config.model.name = ModelName::Jodie;
+        assert_eq!(acting(&config), [false, false, true, true]);
     }
 
     #[test]

@@ -12,7 +12,7 @@ use clap::{ArgMatches, Args, Command, FromArgMatches, Id};
 
 use super::effect::{Purpose, without_effect};
 use super::layers::{PlacedSetting, options};
-use super::{ConfigError, MachineSettings, RunConfig, SourceSettings, by_protocol, layers};
+use super::{ConfigError, MachineSettings, RunConfig, SourceSettings, Task, by_protocol, layers};
 use crate::ranks::Launch;
 
 /// What a person needs first, which `-h` shows; `--help` shows all.
@@ -125,6 +125,10 @@ impl GivenConfig {
         }
         let (batch, before) = (run.training.batch_events(), run.training.ranks);
         self.put_into(run);
+        // Refused where it has no effect; earlier versions only told of it, and may have written it down.
+        if run.start.task != Task::Link && !self.was_given("max_time") {
+            run.machine.max_time = None;
+        }
         if run.training.ranks == Some(Launch::Mpi(None)) {
             // As many as before: how many there are now is not known yet.
             run.training.ranks = match before {
@@ -164,6 +168,15 @@ impl GivenConfig {
     /// settings can't be read; when there is no run and no file, and no stream was given, which only a
     /// run brings.
     pub fn resolve(self, purpose: Purpose) -> Result<RunConfig, ConfigError> {
+        match self.resolved(purpose)? {
+            // What is wrong in a file is said with its line; anything else is said when the run begins.
+            (_, Some(wrong @ ConfigError::At { .. })) => Err(wrong),
+            (config, _) => Ok(config),
+        }
+    }
+
+    /// The settings, and why no run has them together, with the place in a file where there is one.
+    fn resolved(self, purpose: Purpose) -> Result<(RunConfig, Option<ConfigError>), ConfigError> {
         let read = self.read()?;
         let (given, places) = (read.given.clone(), read.places.clone());
         let (at_default, kept) = (read.at_default(), read.kept_from_file());
@@ -175,16 +188,9 @@ impl GivenConfig {
             .filter(|id| !at_default.iter().any(|name| id.as_str() == name));
         config.without_effect = without_effect(told, &config, purpose);
         config.without_effect.extend(kept);
-        // What is wrong in a file is said with its line; anything else is said when the run begins.
-        let mut checked = config.clone();
-        if checked.source.data.is_empty() {
-            "-".clone_into(&mut checked.source.data);
-        }
-        let wrong = checked.validate().err();
-        match wrong.and_then(|error| error.placed(&places)) {
-            Some(error) => Err(error),
-            None => Ok(config),
-        }
+        let refused = config.refused();
+        let placed = refused.map(|error| error.placed(&places).unwrap_or(error));
+        Ok((config, placed))
     }
 
     /// Settings of a file that are as by default: a file may name all, and nothing is to be said of those.
@@ -230,6 +236,7 @@ impl GivenConfig {
             };
         }
         let mut config = RunConfig::read(&file)?;
+        let columns = config.stream.reading.columns.clone();
         self.put_into(&mut config);
         let RunConfig {
             source,
@@ -240,6 +247,7 @@ impl GivenConfig {
         } = self.config;
         (config.start, config.machine, config.output) = (start, machine, output);
         config.start.data_of_init = source.data.is_empty();
+        config.start.columns_of_init = Some(columns);
         Ok(config)
     }
 
@@ -268,15 +276,24 @@ impl GivenConfig {
 }
 
 impl RunConfig {
-    /// Those of a run with what a file says and then `settings`.
+    /// Those of a run with what a file says and then `settings`, and why no run has them together, if none has.
     ///
     /// # Errors
-    /// Those of [`GivenConfig::resolve`], with the place of the setting.
+    /// Those of [`GivenConfig::resolve`] for a setting that is wrong by itself, with its place.
     pub(crate) fn from_settings(
         file: Option<&Path>,
         settings: &[PlacedSetting],
-    ) -> Result<RunConfig, ConfigError> {
-        RunConfig::of_placed(file, settings, Purpose::Train)
+    ) -> Result<(RunConfig, Option<ConfigError>), ConfigError> {
+        RunConfig::given_by(file, settings)?.resolved(Purpose::Train)
+    }
+
+    /// What [`RunConfig::validate`] refuses, but for a stream that is still to be given.
+    fn refused(&self) -> Option<ConfigError> {
+        let mut checked = self.clone();
+        if checked.source.data.is_empty() {
+            "-".clone_into(&mut checked.source.data);
+        }
+        checked.validate().err()
     }
 
     /// Those for `purpose` with `settings`, names and values as `--set` has them; `init` among them brings
@@ -294,18 +311,17 @@ impl RunConfig {
             place: format!("{name}={value}"),
         });
         let placed: Vec<PlacedSetting> = placed.collect();
-        RunConfig::of_placed(None, &placed, purpose)
+        RunConfig::given_by(None, &placed)?.resolve(purpose)
     }
 
-    fn of_placed(
+    fn given_by(
         file: Option<&Path>,
         settings: &[PlacedSetting],
-        purpose: Purpose,
-    ) -> Result<RunConfig, ConfigError> {
+    ) -> Result<GivenConfig, ConfigError> {
         let none: [&str; 0] = [];
         let nothing = layers::settings().get_matches_from(none);
         let given = GivenConfig::of_read(&nothing).given;
-        GivenConfig::layered(file, settings, &given)?.resolve(purpose)
+        GivenConfig::layered(file, settings, &given)
     }
 }
 

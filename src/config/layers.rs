@@ -12,6 +12,7 @@ use std::path::Path;
 use clap::error::{ContextKind, ContextValue};
 use clap::{Arg, ArgMatches, Args, Command, Id};
 
+use super::nearest::nearest;
 use super::settings_file::{Entry, Found, SettingsFile};
 use super::{ConfigError, PipelineSettings, ReadingSettings, RunConfig, SeedsSettings};
 
@@ -140,8 +141,16 @@ pub(super) fn layered(
 
 /// Whether giving `later` leaves nothing of `earlier`.
 fn is_replaced(earlier: &Id, later: &Id) -> bool {
-    let rival = |id: &Id| RIVALS.contains(&id.as_str());
-    earlier == later || (rival(earlier) && rival(later))
+    same_setting(earlier.as_str(), later.as_str())
+}
+
+/// Whether two names, as files have them, are of one setting, or of two of which one alone can hold.
+pub(crate) fn same_setting(one: &str, other: &str) -> bool {
+    let [one, other] = [one, other].map(|name| name.replace('-', "_"));
+    one == other
+        || [one, other]
+            .iter()
+            .all(|name| RIVALS.contains(&name.as_str()))
 }
 
 /// What the command line gave of an option.
@@ -279,12 +288,10 @@ fn option_of(command: &Command, entry: &Entry, id: &str) -> Result<Arg, String> 
 
 /// What is said of a name that no option has.
 fn unknown(command: &Command, written: &str, id: &str) -> String {
-    let names = command.get_arguments().map(|option| option.get_id());
-    let nearest = names.max_by(|a, b| {
-        let near = |name: &Id| strsim::jaro_winkler(id, name.as_str());
-        near(a).total_cmp(&near(b))
-    });
-    let nearest = nearest.map_or("", Id::as_str);
+    let names = command
+        .get_arguments()
+        .map(|option| option.get_id().as_str());
+    let nearest = nearest(id, names);
     format!(
         "unknown setting '{written}'; the nearest is '{nearest}' (mspipe config --defaults has all)"
     )
@@ -316,6 +323,9 @@ fn check(command: &Command, option: &Arg, value: &Found) -> Result<(), String> {
     }
     Err(match refused.source().map(ToString::to_string) {
         Some(reason) if reason.starts_with("found") => format!("{name}: {reason}"),
+        Some(reason) if reason.starts_with("expected") => {
+            format!("{name}: found '{shown}', {reason}")
+        }
         Some(reason) => format!("{name}: found '{shown}': {reason}"),
         None => format!("{name}: found '{shown}', expected a value"),
     })

@@ -4,13 +4,18 @@
 //! 64 bits, so that what is computed of them in advance (the estimate of memory above all) is
 //! right. What a machine can hold is far below, and for that estimate to say.
 
+use std::ops::RangeInclusive;
+
+use clap::Arg;
+
 use super::RunConfig;
 use super::error::ConfigError;
-use super::parts::{MitigationName, Protocol, Task};
+use super::parts::{MOST_SEEDS, MitigationName, Protocol, Task};
 use crate::eval::Monitor;
 use crate::features::FeatureSource;
 use crate::memory::MemoryWrite;
 use crate::model::ModelName;
+use crate::numbers::{self, shortest};
 use crate::pipeline::schedule::Schedule;
 use crate::ranks::Launch;
 
@@ -46,10 +51,21 @@ const CEILINGS: [Ceiling; 13] = [
     Ceiling { option: "node-features", of: |c| random_width(c.stream.node_features), most: 16_384, expected: "random:1 to random:16384" },
 ];
 
-/// The most that an option may be, where it has a ceiling.
-pub(super) fn most(option: &str) -> Option<usize> {
+/// The numbers that an option may have, where it has a ceiling.
+pub(super) fn range(option: &str) -> Option<RangeInclusive<u64>> {
     let ceiling = CEILINGS.iter().find(|ceiling| ceiling.option == option);
-    ceiling.map(|ceiling| ceiling.most)
+    let most = match option {
+        "threads" => MOST_THREADS,
+        "seeds" => MOST_SEEDS,
+        _ => ceiling?.most,
+    };
+    Some(1..=most as u64)
+}
+
+/// An option whose numbers are refused with what they may be.
+pub(super) fn read_here(option: Arg) -> Arg {
+    let range = option.get_long().and_then(range);
+    numbers::read_here(option, range)
 }
 
 /// 1, which is always possible, where nothing is drawn.
@@ -164,6 +180,11 @@ impl RunConfig {
         if self.machine.profile && self.start.task != Task::Link {
             return fail("profile", "given".to_owned(), "--task link with it");
         }
+        if let (Some(time), false) = (self.machine.max_time, self.start.task == Task::Link) {
+            let expected = "--task link with it: a classifier of labels ends after --node-epochs; Ctrl-C ends it \
+                            before, with a checkpoint";
+            return fail("max-time", time.to_string(), expected);
+        }
         check(self)?;
         self.pipeline.validate()?;
         if !self.model.width.is_multiple_of(self.model.heads) {
@@ -183,7 +204,7 @@ impl RunConfig {
             ("node-learning-rate", self.node.learning_rate),
         ] {
             if !(rate > 0.0 && rate.is_finite()) {
-                return fail(option, rate.to_string(), "a number above 0");
+                return fail(option, shortest(rate), "a number above 0");
             }
         }
         self.check_training()?;
@@ -295,7 +316,7 @@ impl RunConfig {
                 expected,
             })
         };
-        if !(1..=1000).contains(&seeds) {
+        if !(1..=MOST_SEEDS).contains(&seeds) {
             return fail(seeds.to_string(), "1 to 1,000 runs, one after the other");
         }
         if self.start.task != Task::Link {
@@ -327,14 +348,14 @@ impl RunConfig {
         let decay = training.weight_decay;
         if !(decay >= 0.0 && decay * training.learning_rate < 1.0) {
             let expected = "at least 0, and below 1 / learning rate, which would leave no weight";
-            return fail("weight-decay", decay.to_string(), expected);
+            return fail("weight-decay", shortest(decay), expected);
         }
         if let Some(norm) = training.clip_norm
             && !((norm as f32).is_normal() && norm > 0.0)
         {
             return fail(
                 "clip-norm",
-                norm.to_string(),
+                shortest(norm),
                 "a number above 0 that f32 can hold",
             );
         }
@@ -406,6 +427,8 @@ mod tests {
         }
         let error = check_threads(Some(0)).unwrap_err().to_string();
         assert!(error.replace(',', "").contains(&MOST_THREADS.to_string()));
+        assert_eq!(range("threads"), Some(1..=MOST_THREADS as u64));
+        assert_eq!(range("seed"), None);
     }
 
     #[test]

@@ -3,25 +3,40 @@
 //! Names, values, defaults and sentences are those of the options; a setting has no second description.
 
 use std::fmt::Write as _;
+use std::num::NonZeroUsize;
 
 use clap::builder::{PossibleValue, ValueParser};
 use clap::{Arg, value_parser};
 use serde_json::{Map, Value, json};
 
 use super::layers::settings;
-use super::limits::most;
+use super::limits::range;
 use super::{PipelineSettings, ReadingSettings, RunConfig, options};
 
 /// Width of a line of a comment.
 const WIDTH: usize = 90;
 
 /// What a setting is written as.
-enum Kind {
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Kind {
+    /// `true` or `false`.
     Switch,
+    /// A whole number.
     Whole,
+    /// A number.
     Number,
+    /// One of these words.
     Choice(Vec<String>),
+    /// Anything else.
     Text,
+}
+
+/// What the setting of this name is written as; none if there is no such setting.
+pub fn kind_of(name: &str) -> Option<Kind> {
+    let command = settings();
+    let mut options = command.get_arguments();
+    let option = options.find(|option| option.get_id() == name)?;
+    Some(Kind::of(option))
 }
 
 impl Kind {
@@ -35,7 +50,14 @@ impl Kind {
         let name = |value: &PossibleValue| value.get_name().to_owned();
         match () {
             () if !option.get_action().takes_values() => Kind::Switch,
-            () if is(&[value_parser!(usize).into(), value_parser!(u64).into()]) => Kind::Whole,
+            () if is(&[
+                value_parser!(usize).into(),
+                value_parser!(u64).into(),
+                value_parser!(NonZeroUsize).into(),
+            ]) =>
+            {
+                Kind::Whole
+            }
             () if is(&[value_parser!(f32).into(), value_parser!(f64).into()]) => Kind::Number,
             () if !names.is_empty() => Kind::Choice(names.iter().map(name).collect()),
             () => Kind::Text,
@@ -106,7 +128,7 @@ fn describe(option: &Arg, text: &mut String) {
         sentence += &format!(". One of: {}", values.join(", "));
     }
     text.push('\n');
-    for line in lines(&sentence) {
+    for line in in_lines(sentence.split_whitespace(), WIDTH) {
         let _ = writeln!(text, "# {line}");
     }
     let id = option.get_id();
@@ -117,13 +139,16 @@ fn describe(option: &Arg, text: &mut String) {
     };
 }
 
-/// A sentence in lines.
-fn lines(sentence: &str) -> Vec<String> {
-    let mut lines = vec![String::new()];
-    for word in sentence.split_whitespace() {
+/// Words in lines of at most `width` characters; a longer word has a line of its own.
+pub fn in_lines<Word: AsRef<str>>(
+    words: impl IntoIterator<Item = Word>,
+    width: usize,
+) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in words {
+        let word = word.as_ref();
         match lines.last_mut() {
-            Some(line) if line.is_empty() => line.push_str(word),
-            Some(line) if line.chars().count() + word.chars().count() < WIDTH => {
+            Some(line) if line.chars().count() + 1 + word.chars().count() <= width => {
                 line.push(' ');
                 line.push_str(word);
             }
@@ -206,10 +231,10 @@ fn property(option: &Arg) -> Value {
         Kind::Choice(values) => json!({ "enum": values }),
         Kind::Text => json!({"type": "string"}),
     };
-    if let Some(most) = option.get_long().and_then(most)
+    if let Some(range) = option.get_long().and_then(range)
         && matches!(kind, Kind::Whole)
     {
-        (property["minimum"], property["maximum"]) = (json!(1), json!(most));
+        (property["minimum"], property["maximum"]) = (json!(range.start()), json!(range.end()));
     }
     if is_optional {
         match property.get_mut("enum") {
@@ -266,6 +291,39 @@ mod tests {
         let written = serde_json::to_value(RunConfig::default()).unwrap();
         for name in written.as_object().unwrap().keys() {
             assert!(of.get(name).is_some(), "{name}");
+        }
+    }
+
+    #[test]
+    fn words_stand_in_lines_that_are_no_wider() {
+        let words: Vec<String> = (0..30).map(|nth| format!("name{nth}=1")).collect();
+        let lines = in_lines(&words, 40);
+        assert!(lines.len() > 5 && lines.iter().all(|line| line.len() <= 40));
+        assert_eq!(lines.join(" "), words.join(" "));
+        assert_eq!(in_lines(["a", "longer", "b"], 3), ["a", "longer", "b"]);
+        assert_eq!(in_lines(["ab", "cd"], 5), ["ab cd"]);
+    }
+
+    #[test]
+    fn kinds_are_those_of_the_options() {
+        assert_eq!(kind_of("probe_every"), Some(Kind::Whole));
+        assert_eq!(kind_of("dropout"), Some(Kind::Number));
+        assert_eq!(kind_of("sort"), Some(Kind::Switch));
+        assert_eq!(kind_of("candidates"), Some(Kind::Text));
+        assert_eq!(kind_of("no_such"), None);
+    }
+
+    #[test]
+    fn numbers_of_32_bits_are_as_short_as_they_were_given() {
+        let mut config = RunConfig::default();
+        config.model.dropout = 0.3;
+        let toml = to_toml(&config);
+        for line in [
+            "dropout = 0.3\n",
+            "attention_dropout = 0.1\n",
+            "mitigation_keep = 0.9\n",
+        ] {
+            assert!(toml.contains(line), "{toml}");
         }
     }
 

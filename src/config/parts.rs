@@ -7,7 +7,7 @@ use std::fmt;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
-use clap::{Args, ValueEnum};
+use clap::{Args, ValueEnum, ValueHint};
 use mspipe_datasets::reading::{Bipartite, ColumnChoice, IdKind, Missing, TimeUnit};
 use mspipe_datasets::split::{SplitShares, SplitTimes};
 use mspipe_datasets::{Format, OpenOptions, Reading, SplitRule};
@@ -22,6 +22,7 @@ use crate::eval::Monitor;
 use crate::features::{FeaturePlace, FeatureScale, FeatureSource};
 use crate::memory::MemoryWrite;
 use crate::model::ModelName;
+use crate::numbers::{any_whole, shortest};
 use crate::pipeline::link::Link;
 use crate::pipeline::profile::Residency;
 use crate::pipeline::schedule::Schedule;
@@ -40,6 +41,7 @@ pub struct SourceSettings {
     #[arg(
         long,
         value_name = "PATH|NAME|synthetic:NAME",
+        value_hint = ValueHint::AnyPath,
         default_value = "",
         hide_default_value = true,
         help_heading = "Stream"
@@ -78,11 +80,18 @@ pub struct StartSettings {
     #[arg(skip)]
     pub hide_batch_of_init: Option<Switch>,
 
+    /// The columns that the run that `init` names was trained with, where there is one
+    #[arg(skip)]
+    pub columns_of_init: Option<ColumnChoice>,
+
     /// Whether `data` came with the run that `init` names, and not from the command line: then it
     /// must be what its weights were trained on
     #[arg(skip)]
     pub data_of_init: bool,
 }
+
+/// Most runs that differ by their seeds.
+pub(super) const MOST_SEEDS: usize = 1000;
 
 /// How many runs: what `mspipe train` alone asks.
 #[derive(Debug, Clone, PartialEq, Args)]
@@ -93,7 +102,8 @@ pub struct SeedsSettings {
         long,
         value_name = "N",
         help_heading = "Training",
-        hide_short_help = true
+        hide_short_help = true,
+        value_parser = any_whole::<usize>(1..=MOST_SEEDS as u64)
     )]
     pub seeds: Option<usize>,
 }
@@ -669,7 +679,7 @@ pub struct MachineSettings {
 
     /// End training after the first iteration beyond this time (90s, 10m, 2h; counted from the
     /// start of training, anew after --resume) with a checkpoint, and test the best epoch that
-    /// has ended
+    /// has ended (--task link)
     #[arg(long, value_name = "TIME", help_heading = "Training")]
     pub max_time: Option<MaxTime>,
 
@@ -687,7 +697,7 @@ pub struct MachineSettings {
 #[derive(Debug, Clone, PartialEq, Args)]
 pub struct OutputSettings {
     /// Folder of the run; must not hold a run yet [default: runs/DATA-MODEL-NUMBER]
-    #[arg(long, value_name = "DIR", help_heading = "Run")]
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, help_heading = "Run")]
     pub out: Option<PathBuf>,
 
     /// Compare each N-th iteration with what memory that is not stale would give: errors of memory and of
@@ -846,11 +856,11 @@ impl PipelineSettings {
             return fail("mitigation-keep", found, "0 to 1");
         }
         if !(0.0..1.0).contains(&self.mitigation_quantile) {
-            let found = self.mitigation_quantile.to_string();
+            let found = shortest(self.mitigation_quantile);
             return fail("mitigation-quantile", found, "at least 0 and below 1");
         }
         if !(0.0..=MOST_COHERENCE).contains(&self.coherence) {
-            let found = self.coherence.to_string();
+            let found = shortest(self.coherence);
             return fail("coherence", found, "0 to 1000");
         }
         Ok(())

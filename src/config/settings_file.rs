@@ -27,7 +27,7 @@ pub(super) struct Entry {
 
 /// A value as an option takes it.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum Found {
+pub(crate) enum Found {
     Switch(bool),
     Text(String),
     /// JSON's `null`: the name is not given.
@@ -112,7 +112,8 @@ fn from_toml(text: &str) -> Entries {
     Ok(entries)
 }
 
-fn of_toml(value: &DeValue<'_>) -> Found {
+/// A value of TOML.
+pub(crate) fn of_toml(value: &DeValue<'_>) -> Found {
     match value {
         DeValue::String(text) => Found::Text(text.clone().into_owned()),
         DeValue::Integer(number) => match i128::from_str_radix(number.as_str(), number.radix()) {
