@@ -23,20 +23,24 @@ Examples:
     mspipe sweep sweep.toml --dry-run
 
 A file of a sweep:
-    out = \"sweeps/rate\"        # a folder per run is made below it
-    method = \"grid\"            # every combination; or \"random\", with runs = 20 and seed = 0
-    [settings]                 # of all runs; or config = \"run.toml\" above
+    out = \"sweeps/rate\"       # a folder per run is made below it
+    method = \"grid\"           # every combination; or \"random\", with runs = 20
+    [settings]                # of all runs; or config = \"run.toml\" above
     data = \"wikipedia\"
     epochs = 20
-    [values]                   # what is tried
-    learning_rate = [1e-4, 1e-3, 1e-2]      # or { from = 1e-4, to = 1e-2, log = true } (random)
+    [values]                  # what is tried
+    learning_rate = [1e-4, 1e-3, 1e-2]
     batch_size = [200, 600]
-    [halving]                  # optional: all for 2 epochs, the best third anew for 6, and so on
-    epochs = 2
+    [halving]                 # optional: all for 2 epochs, the best third anew
+    epochs = 2                # for 6, a third of those for 18, and so on
     keep = 3
+  Ranges of a random sweep, from which each run draws:
+    learning_rate = { from = 1e-4, to = 1e-2, log = true }
+    width = { from = 32, to = 128, step = 32 }
 
 The best is chosen by the validation part alone (--monitor); the test is shown of that one run. A run that \
-diverges is last. docs/runs.md says more.";
+diverges is last. Paths in the file count from the current folder, as those of options do. docs/runs.md says \
+more.";
 
 /// Arguments of `mspipe sweep`.
 #[derive(Debug, Args)]
@@ -108,6 +112,9 @@ impl SeedsObserver for Shown {
 /// Trains and prints.
 pub(crate) fn run(args: &SweepArgs) -> anyhow::Result<()> {
     let plan = SweepPlan::read(&args.file)?;
+    for note in &plan.notes {
+        console::note(format!("note: {note}"));
+    }
     if args.dry_run {
         let mut rows = vec![head(&plan.trials[0].values, &[])];
         for trial in &plan.trials {

@@ -5,6 +5,9 @@
 //! the sweep's file, and what a run gave from its folder, so that a sweep that was interrupted is
 //! continued by starting it again. The test has no part in the choice: it is shown of the chosen run alone.
 
+mod choice;
+mod error;
+mod file;
 mod plan;
 
 use std::fs;
@@ -15,7 +18,9 @@ use mspipe_datasets::Stop;
 use mspipe_datasets::whole_file::{self, Existing};
 use serde::Serialize;
 
-pub use plan::{Method, SweepError, SweepPlan, Trial};
+pub use choice::Method;
+pub use error::SweepError;
+pub use plan::{SweepPlan, Trial};
 
 use super::seeds::train_in;
 use super::{SeedsObserver, SessionError};
@@ -176,6 +181,26 @@ fn train_one(
     }
 }
 
+/// The run of a trial, as its folder has it, or as far as its settings say where it left none.
+fn found(plan: &SweepPlan, trial: &TrialResult) -> Result<FoundRun, RunFolderError> {
+    let folder = &trial.folder;
+    let below = folder.strip_prefix(&plan.out).unwrap_or(folder);
+    let name = below.display().to_string();
+    let Some(reason) = &trial.failed else {
+        return FoundRun::read(folder, &name);
+    };
+    let settings = plan.trials.iter().find(|of| of.name == trial.name);
+    let run = match (FoundRun::read(folder, &name), settings) {
+        (Err(RunFolderError::NoRun { .. }), Some(of)) => {
+            let mut config = of.config.clone();
+            config.training.epochs = trial.epochs;
+            FoundRun::begun(folder, &name, config)
+        }
+        (read, _) => read?,
+    };
+    Ok(run.diverged(reason))
+}
+
 /// The result, with its page.
 fn finished(
     plan: &SweepPlan,
@@ -192,19 +217,12 @@ fn finished(
         }
     };
     let all = trials.iter().chain(&dropped);
-    let with_result = all.filter(|trial| trial.failed.is_none());
-    let found: Result<Vec<FoundRun>, RunFolderError> = with_result
-        .map(|trial| {
-            let below = trial.folder.strip_prefix(&plan.out);
-            let name = below.unwrap_or(&trial.folder).display().to_string();
-            FoundRun::read(&trial.folder, &name)
-        })
-        .collect();
-    let found = found?;
+    let found = all.map(|trial| found(plan, trial));
+    let found = found.collect::<Result<Vec<FoundRun>, RunFolderError>>()?;
     let names = plan.names();
     let title = format!("Sweep over {}", names.join(", "));
     let report = plan.out.join("report.html");
-    let page = listing::page(&title, &found, Some(&best));
+    let page = listing::page(&title, found.clone(), Some(&best));
     whole_file::write(&report, Existing::Replace, |file| {
         file.write_all(page.as_bytes())
     })

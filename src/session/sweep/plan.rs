@@ -5,87 +5,20 @@
 //! runs leave the earlier ones as they are. Successive halving trains all of either briefly and the better
 //! part of them longer, each anew.
 
-use std::collections::BTreeMap;
 use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Serialize};
-use thiserror::Error;
-use toml::{Spanned, Value};
-
+use super::choice::{Method, Tried};
+use super::error::SweepError;
+use super::file::{Halving, MOST, SweepFile, Text};
 use crate::config::{ConfigError, PlacedSetting, RunConfig, Task};
 use crate::sampling::counter_rng::RandomStreams;
-
-/// Most runs of a sweep.
-const MOST: usize = 10_000;
-
-/// Settings that a sweep does not try: what runs are measured on, and where they lie. (Batch sizes it does, though
-/// memory is followed batch by batch in an evaluation too: they are what people try.)
-const MEASURED_BY: [&str; 11] = [
-    "data",
-    "task",
-    "protocol",
-    "candidates",
-    "hide_batch",
-    "eval_seed",
-    "monitor",
-    "limit_events",
-    "split",
-    "split_at",
-    "out",
-];
 
 /// What the draws of a sweep are for.
 const PURPOSE: &[u8; 8] = b"sweep   ";
 
-/// How settings are chosen.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Method {
-    /// Every combination.
-    #[default]
-    Grid,
-    /// Drawn.
-    Random,
-}
-
-/// A file of a sweep.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct SweepFile {
-    out: PathBuf,
-    #[serde(default)]
-    method: Method,
-    /// How many are drawn.
-    runs: Option<usize>,
-    /// What they are drawn from.
-    #[serde(default)]
-    seed: u64,
-    /// A file of settings that all runs have.
-    config: Option<PathBuf>,
-    /// More of them, which come before those of the file.
-    #[serde(default)]
-    settings: BTreeMap<String, Spanned<Value>>,
-    /// What is tried.
-    values: BTreeMap<String, Spanned<Value>>,
-    halving: Option<Halving>,
-}
-
-/// Successive halving.
-#[derive(Debug, Clone, Copy, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Halving {
-    /// Epochs of the first rung; each further one has `keep` times as many, up to the settings' own.
-    epochs: usize,
-    /// One of so many goes on.
-    #[serde(default = "three")]
-    keep: usize,
-}
-
-fn three() -> usize {
-    3
-}
+/// Draws for one run, until its settings are such that a run takes.
+const DRAWS: usize = 100;
 
 /// One run of a sweep.
 #[derive(Debug, Clone)]
@@ -107,85 +40,15 @@ pub struct SweepPlan {
     pub method: Method,
     /// In their order.
     pub trials: Vec<Trial>,
+    /// What the user should know of how they came about.
+    pub notes: Vec<String>,
     /// The sweep's file, as it is.
     pub(super) text: String,
     halving: Option<Halving>,
 }
 
-/// Why there is no sweep.
-#[derive(Debug, Error)]
-pub enum SweepError {
-    /// The file can't be read.
-    #[error("{}: can't be read as a sweep: {error}", path.display())]
-    File {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        error: io::Error,
-    },
-    /// Something in it is wrong.
-    #[error("{place}: {reason}")]
-    At {
-        /// `sweep.toml:3`.
-        place: String,
-        /// What was found and what was expected.
-        reason: String,
-    },
-    /// A setting.
-    #[error(transparent)]
-    Setting(#[from] ConfigError),
-    /// The folder can't be made.
-    #[error("{}: can't be made or read: {error}", path.display())]
-    Folder {
-        /// The folder.
-        path: PathBuf,
-        /// Why.
-        error: io::Error,
-    },
-    /// The folder is of another sweep.
-    #[error(
-        "{}: holds a sweep of another file (its sweep.toml differs); give another 'out', or that file",
-        path.display()
-    )]
-    Other {
-        /// The folder.
-        path: PathBuf,
-    },
-    /// The folder is of something else.
-    #[error("{}: is not empty and holds no sweep; give another 'out'", path.display())]
-    Taken {
-        /// The folder.
-        path: PathBuf,
-    },
-    /// Nothing came of it.
-    #[error("{}: no run of the sweep has given a number: all diverged", path.display())]
-    NoResult {
-        /// The folder.
-        path: PathBuf,
-    },
-}
-
-/// What is tried of a setting.
-enum Choice {
-    List(Vec<String>),
-    /// Both ends, whether by their logarithm, and whether whole.
-    Range {
-        from: f64,
-        to: f64,
-        log: bool,
-        whole: bool,
-    },
-}
-
-/// A setting that is tried.
-struct Tried {
-    name: String,
-    choice: Choice,
-    place: String,
-}
-
 impl SweepPlan {
-    /// Reads a sweep's file.
+    /// Reads a sweep's file. Paths in it count from the current folder, as those of options do.
     ///
     /// # Errors
     /// When it can't be read, something in it is wrong, or a combination is one that no run takes.
@@ -194,47 +57,17 @@ impl SweepPlan {
             path: path.to_owned(),
             error,
         })?;
-        let place = |at: usize| {
-            let line = 1 + text[..at.min(text.len())].matches('\n').count();
-            format!("{}:{line}", path.display())
+        let whole = Text { path, text: &text };
+        let file = SweepFile::read(&whole)?;
+        let (trials, notes) = match file.method {
+            Method::Grid => (grid(&file, &whole)?, Vec::new()),
+            Method::Random => random(&file, &whole)?,
         };
-        let file: SweepFile = toml::from_str(&text).map_err(|error| SweepError::At {
-            place: place(error.span().map_or(0, |span| span.start)),
-            reason: error.message().trim_end().to_owned(),
-        })?;
-        let shared = shared(&file, &place)?;
-        let tried = tried(&file, &place)?;
-        let combinations = combinations(&file, &tried).map_err(|reason| SweepError::At {
-            place: place(0),
-            reason,
-        })?;
-        let mut trials = Vec::with_capacity(combinations.len());
-        for (nth, values) in combinations.into_iter().enumerate() {
-            let own = tried
-                .iter()
-                .zip(&values)
-                .map(|(tried, value)| PlacedSetting {
-                    name: tried.name.clone(),
-                    value: value.clone(),
-                    place: tried.place.clone(),
-                });
-            let all: Vec<PlacedSetting> = shared.iter().cloned().chain(own).collect();
-            let config = RunConfig::from_settings(file.config.as_deref(), &all)?;
-            check_run(&config).map_err(|reason| SweepError::At {
-                place: place(0),
-                reason,
-            })?;
-            let names = tried.iter().map(|tried| tried.name.clone());
-            trials.push(Trial {
-                name: format!("run-{:03}", nth + 1),
-                values: names.zip(values).collect(),
-                config,
-            });
-        }
         Ok(SweepPlan {
             out: file.out,
             method: file.method,
             trials,
+            notes,
             text,
             halving: file.halving,
         })
@@ -298,191 +131,142 @@ fn check_run(config: &RunConfig) -> Result<(), String> {
     }
 }
 
-/// The settings that are tried.
-fn tried(file: &SweepFile, place: &dyn Fn(usize) -> String) -> Result<Vec<Tried>, SweepError> {
-    let plain = |name: &str| name.replace('-', "_");
-    let mut tried: Vec<Tried> = Vec::new();
-    for (name, value) in &file.values {
-        let at = place(value.span().start);
-        let wrong = |reason| SweepError::At {
-            place: at.clone(),
-            reason,
+/// The trial of these values, or why no run has such settings together.
+fn trial(
+    file: &SweepFile,
+    nth: usize,
+    values: Vec<String>,
+    text: &Text<'_>,
+) -> Result<Result<Trial, ConfigError>, SweepError> {
+    let own = file.tried.iter().zip(&values);
+    let own = own.map(|(tried, value)| PlacedSetting {
+        name: tried.name.clone(),
+        value: value.clone(),
+        place: tried.place.clone(),
+    });
+    let all: Vec<PlacedSetting> = file.settings.iter().cloned().chain(own).collect();
+    let (config, refused) = RunConfig::from_settings(file.config.as_deref(), &all)?;
+    check_run(&config).map_err(|reason| text.at(0, reason))?;
+    let trial = Trial {
+        name: format!("run-{:03}", nth + 1),
+        values: named(&file.tried, values),
+        config,
+    };
+    Ok(refused.map_or(Ok(trial), Err))
+}
+
+fn named(tried: &[Tried], values: Vec<String>) -> Vec<(String, String)> {
+    let names = tried.iter().map(|tried| tried.name.clone());
+    names.zip(values).collect()
+}
+
+/// `width = 21, heads = 2`.
+fn shown(tried: &[Tried], values: &[String]) -> String {
+    let each = tried.iter().zip(values);
+    let each = each.map(|(tried, value)| format!("{} = {value}", tried.name));
+    each.collect::<Vec<_>>().join(", ")
+}
+
+/// An error of settings that no run has together.
+fn refused(error: ConfigError, file: &SweepFile, values: &str) -> SweepError {
+    let (place, reason) = match error {
+        ConfigError::At { place, reason } => (place, reason),
+        // Of what is not in the file: what is tried does not go with it.
+        other => (file.tried[0].place.clone(), other.to_string()),
+    };
+    SweepError::At {
+        place,
+        reason: format!("{reason} (the run with {values})"),
+    }
+}
+
+/// Every combination.
+fn grid(file: &SweepFile, text: &Text<'_>) -> Result<Vec<Trial>, SweepError> {
+    let wrong = |reason: String| text.at(0, reason);
+    if file.runs.is_some() {
+        return Err(wrong(
+            "'runs' is of method = \"random\"; a grid has all combinations".to_owned(),
+        ));
+    }
+    if file.tried.is_empty() {
+        return Err(wrong(NOTHING.to_owned()));
+    }
+    let mut all: Vec<Vec<String>> = vec![Vec::new()];
+    for tried in &file.tried {
+        let Some(values) = tried.choice.all() else {
+            return Err(SweepError::At {
+                place: tried.place.clone(),
+                reason: format!(
+                    "{} is a range, and a grid has lists; give its values, a step (whole numbers), or method = \
+                     \"random\"",
+                    tried.name
+                ),
+            });
         };
-        if MEASURED_BY.contains(&plain(name).as_str()) {
+        if all.len().saturating_mul(values.len()) > MOST {
             return Err(wrong(format!(
-                "{name}: says what runs are measured on, so that those of a sweep could not be compared; give it in \
-                 [settings]"
+                "more than {MOST} combinations; give fewer values"
             )));
         }
-        let same = |other: &str| plain(other) == plain(name);
-        if file.settings.keys().any(|other| same(other))
-            || tried.iter().any(|other| same(&other.name))
-        {
-            return Err(wrong(format!("{name}: is given twice; once is enough")));
-        }
-        tried.push(Tried {
-            name: name.clone(),
-            choice: choice(name, value.get_ref()).map_err(wrong)?,
-            place: at,
-        });
+        let with = |earlier: &Vec<String>| -> Vec<Vec<String>> {
+            let add = |value: &String| [&earlier[..], std::slice::from_ref(value)].concat();
+            values.iter().map(add).collect()
+        };
+        all = all.iter().flat_map(with).collect();
     }
-    Ok(tried)
+    let mut trials = Vec::with_capacity(all.len());
+    for (nth, values) in all.into_iter().enumerate() {
+        let values_shown = shown(&file.tried, &values);
+        let trial = trial(file, nth, values, text)?;
+        trials.push(trial.map_err(|error| refused(error, file, &values_shown))?);
+    }
+    Ok(trials)
 }
 
-/// The settings that all runs have; `place` names the line of a byte.
-fn shared(
-    file: &SweepFile,
-    place: &dyn Fn(usize) -> String,
-) -> Result<Vec<PlacedSetting>, SweepError> {
-    let one = |(name, value): (&String, &Spanned<Value>)| {
-        let place = place(value.span().start);
-        match written(value.get_ref()) {
-            Ok(text) => Ok(PlacedSetting {
-                name: name.clone(),
-                value: text,
-                place,
-            }),
-            Err(found) => Err(SweepError::At {
-                place,
-                reason: format!("{name}: found {found}, expected one value"),
-            }),
-        }
+const NOTHING: &str = "there is nothing in [values], and so nothing to try";
+
+/// As many as the file says, each drawn until it is one that a run takes, and what is to be said of that.
+fn random(file: &SweepFile, text: &Text<'_>) -> Result<(Vec<Trial>, Vec<String>), SweepError> {
+    if file.tried.is_empty() {
+        return Err(text.at(0, NOTHING.to_owned()));
+    }
+    let Some(runs) = file.runs else {
+        let reason = "method = \"random\" needs runs = N, at least 1";
+        return Err(text.at(0, reason.to_owned()));
     };
-    file.settings.iter().map(one).collect()
-}
-
-/// A value as an option takes it, or what it is instead of one.
-fn written(value: &Value) -> Result<String, &'static str> {
-    Ok(match value {
-        Value::String(text) => text.clone(),
-        Value::Integer(number) => number.to_string(),
-        Value::Float(number) => number.to_string(),
-        Value::Boolean(on) => on.to_string(),
-        Value::Datetime(time) => time.to_string(),
-        Value::Array(_) => return Err("a list"),
-        Value::Table(_) => return Err("a table"),
-    })
-}
-
-/// What is tried of a setting: a list, or `{ from = …, to = …, log = true }`.
-fn choice(name: &str, value: &Value) -> Result<Choice, String> {
-    let expected = "a list of values, or { from = 1e-4, to = 1e-2, log = true }";
-    let wrong = |found: &str| format!("{name}: found {found}, expected {expected}");
-    match value {
-        Value::Array(values) if values.is_empty() => Err(wrong("an empty list")),
-        Value::Array(values) => {
-            let all: Result<Vec<String>, &str> = values.iter().map(written).collect();
-            let all = all.map_err(wrong)?;
-            let again = (1..all.len()).find(|&nth| all[..nth].contains(&all[nth]));
-            match again {
-                Some(nth) => Err(wrong(&format!("{} twice", all[nth]))),
-                None => Ok(Choice::List(all)),
-            }
-        }
-        Value::Table(table) => {
-            let number = |key: &str| match table.get(key) {
-                Some(Value::Integer(number)) => Some((*number as f64, true)),
-                Some(Value::Float(number)) => Some((*number, false)),
-                _ => None,
-            };
-            let log = table
-                .get("log")
-                .is_some_and(|log| *log == Value::Boolean(true));
-            let known = ["from", "to", "log"];
-            if let Some(other) = table.keys().find(|key| !known.contains(&key.as_str())) {
-                return Err(wrong(&format!("'{other}' in its table")));
-            }
-            match (number("from"), number("to")) {
-                (Some((from, a)), Some((to, b))) if from < to && !(log && from <= 0.0) => {
-                    Ok(Choice::Range {
-                        from,
-                        to,
-                        log,
-                        whole: a && b,
-                    })
-                }
-                (Some(_), Some(_)) if log => Err(wrong(
-                    "a logarithmic range whose ends are not above 0 and rising",
-                )),
-                (Some(_), Some(_)) => Err(wrong("a range that does not rise")),
-                _ => Err(wrong("a table without from and to")),
-            }
-        }
-        other => Err(wrong(&written(other).unwrap_or_default())),
-    }
-}
-
-/// The values of each run, in the order of what is tried.
-fn combinations(file: &SweepFile, tried: &[Tried]) -> Result<Vec<Vec<String>>, String> {
-    if tried.is_empty() {
-        return Err("there is nothing in [values], and so nothing to try".to_owned());
-    }
-    match (file.method, file.runs) {
-        (Method::Grid, Some(_)) => {
-            Err("'runs' is of method = \"random\"; a grid has all combinations".to_owned())
-        }
-        (Method::Grid, None) => {
-            let mut all: Vec<Vec<String>> = vec![Vec::new()];
-            for tried in tried {
-                let Choice::List(values) = &tried.choice else {
-                    let name = &tried.name;
-                    return Err(format!(
-                        "{name} is a range, and a grid has lists; give its values, or method = \"random\""
-                    ));
-                };
-                if all.len().saturating_mul(values.len()) > MOST {
-                    return Err(format!("more than {MOST} combinations; give fewer values"));
-                }
-                let with = |earlier: &Vec<String>| -> Vec<Vec<String>> {
-                    let add = |value: &String| [&earlier[..], std::slice::from_ref(value)].concat();
-                    values.iter().map(add).collect()
-                };
-                all = all.iter().flat_map(with).collect();
-            }
-            Ok(all)
-        }
-        (Method::Random, None | Some(0)) => {
-            Err("method = \"random\" needs runs = N, at least 1".to_owned())
-        }
-        (Method::Random, Some(runs)) if runs > MOST => {
-            Err(format!("runs is {runs}, expected 1 to {MOST}"))
-        }
-        (Method::Random, Some(runs)) => {
-            let streams = RandomStreams::new(file.seed, 0, PURPOSE);
-            let draw = |run: usize| -> Vec<String> {
-                let each = tried.iter().enumerate();
-                each.map(|(nth, tried)| {
-                    let mut random = streams.at(run as u64, nth as u32);
-                    match &tried.choice {
-                        Choice::List(values) => {
-                            values[random.u32_below(values.len() as u32) as usize].clone()
-                        }
-                        Choice::Range {
-                            from,
-                            to,
-                            log,
-                            whole,
-                        } => drawn(f64::from(random.f32_unit()), (*from, *to), *log, *whole),
-                    }
-                })
-                .collect()
-            };
-            Ok((0..runs).map(draw).collect())
-        }
-    }
-}
-
-/// The number at a share of a range, with at most four digits.
-fn drawn(share: f64, (from, to): (f64, f64), log: bool, whole: bool) -> String {
-    let value = match log {
-        true => (from.ln() + share * (to / from).ln()).exp(),
-        false => from + share * (to - from),
+    let streams = RandomStreams::new(file.seed, 0, PURPOSE);
+    let draw = |run: usize, nth_draw: usize| -> Vec<String> {
+        let first = nth_draw * file.tried.len();
+        let each = file.tried.iter().enumerate();
+        each.map(|(nth, tried)| {
+            let mut random = streams.at(run as u64, (first + nth) as u32);
+            tried.choice.draw(&mut random)
+        })
+        .collect()
     };
-    if whole {
-        return format!("{:.0}", value.round().clamp(from, to));
+    let (mut trials, mut again, mut first) = (Vec::with_capacity(runs), 0_usize, None);
+    for run in 0..runs {
+        for nth_draw in 0..DRAWS {
+            let values = draw(run, nth_draw);
+            let values_shown = shown(&file.tried, &values);
+            let error = match trial(file, run, values, text)? {
+                Ok(trial) => {
+                    trials.push(trial);
+                    break;
+                }
+                Err(error) => refused(error, file, &values_shown),
+            };
+            if nth_draw + 1 == DRAWS {
+                return Err(error);
+            }
+            again += 1;
+            first.get_or_insert(error);
+        }
     }
-    let short: f64 = format!("{value:.3e}").parse().unwrap_or(value);
-    short.clamp(from, to).to_string()
+    let note = first.map(|error| {
+        format!("{again} draws were settings that no run takes, and were drawn again; the first: {error}")
+    });
+    Ok((trials, note.into_iter().collect()))
 }
 
 #[cfg(test)]
@@ -545,9 +329,6 @@ mod tests {
                 .map(|trial| trial.values.clone())
                 .collect()
         };
-        // A width of an odd number has no two heads.
-        let odd = text(64, 1);
-        assert!(refused(&odd).contains("--width is"), "{}", refused(&odd));
         let even = |runs, seed| {
             text(runs, seed)
                 .replace("heads = [1, 2]", "layers = [1, 2]")
@@ -573,6 +354,80 @@ mod tests {
     }
 
     #[test]
+    fn what_no_run_takes_is_drawn_again_and_said() {
+        let text = |runs: usize| {
+            format!(
+                "out = \"o\"\nmethod = \"random\"\nruns = {runs}\n[values]\nwidth = {{ from = 2, to = 64 }}\n\
+                 heads = {{ from = 1, to = 4 }}\n"
+            )
+        };
+        let many = read(&text(64)).unwrap();
+        for trial in &many.trials {
+            let model = &trial.config.model;
+            assert_eq!(model.width % model.heads, 0);
+            assert_eq!(
+                trial.values[1],
+                ("width".to_owned(), model.width.to_string())
+            );
+        }
+        let [note] = &many.notes[..] else {
+            panic!("{:?}", many.notes)
+        };
+        assert!(
+            note.contains(" draws were settings that no run takes")
+                && note.contains(" heads, expected a multiple of --heads"),
+            "{note}"
+        );
+        // More runs leave the earlier ones as they are.
+        let few = read(&text(5)).unwrap();
+        for (few, many) in few.trials.iter().zip(&many.trials) {
+            assert_eq!(few.values, many.values);
+        }
+        // With a step nothing is refused.
+        let stepped = text(64)
+            .replace("to = 64 }", "to = 64, step = 2 }")
+            .replace("from = 1, to = 4", "from = 1, to = 2");
+        let stepped = read(&stepped).unwrap();
+        assert_eq!(stepped.notes, [""; 0]);
+        assert!(
+            stepped
+                .trials
+                .iter()
+                .all(|trial| trial.config.model.width % 2 == 0)
+        );
+        // Where the default of another setting is in the way, too.
+        let heads =
+            "out = \"o\"\nmethod = \"random\"\nruns = 9\n[values]\nheads = { from = 1, to = 5 }\n";
+        let heads = read(heads).unwrap();
+        assert!(
+            heads
+                .trials
+                .iter()
+                .all(|trial| trial.config.model.heads != 3)
+        );
+        let never = refused(&text(3).replace("from = 1, to = 4", "from = 65, to = 99"));
+        assert!(
+            never.contains("heads, expected a multiple of --heads (the run with heads = "),
+            "{never}"
+        );
+    }
+
+    #[test]
+    fn a_grid_has_every_step_of_a_range() {
+        let plan =
+            read("out = \"o\"\n[values]\nwidth = { from = 16, to = 70, step = 16 }\n").unwrap();
+        let widths = plan.trials.iter().map(|trial| trial.config.model.width);
+        assert_eq!(widths.collect::<Vec<_>>(), [16, 32, 48, 64]);
+    }
+
+    #[test]
+    fn large_and_small_numbers_are_short() {
+        let plan = read("out = \"o\"\n[values]\nlearning_rate = [1e-7, 1e-3, 1e30]\n").unwrap();
+        let values = plan.trials.iter().map(|trial| trial.values[0].1.as_str());
+        assert_eq!(values.collect::<Vec<_>>(), ["1e-7", "0.001", "1e30"]);
+    }
+
+    #[test]
     fn rungs_grow_and_end_at_the_settings_own() {
         let rungs = |halving: &str| {
             let text = format!(
@@ -590,10 +445,13 @@ mod tests {
     fn what_is_wrong_has_its_line() {
         let head = "out = \"o\"\n";
         for (text, expected) in [
-            ("[values]\nwidth = [16]\n", "1: missing field `out`"),
+            (
+                "[values]\nwidth = [16]\n",
+                "1: 'out' is missing: the folder",
+            ),
             (
                 &format!("{head}method = \"best\"\n[values]\nwidth = [16]\n"),
-                "2: unknown variant `best`",
+                "2: method: found 'best', expected grid or random",
             ),
             (
                 &format!("{head}[values]\nwidht = [16]\n"),
@@ -609,7 +467,7 @@ mod tests {
             ),
             (
                 &format!("{head}[values]\nwidth = {{ from = 16, to = 32 }}\n"),
-                "1: width is a range, and a grid has lists",
+                "3: width is a range, and a grid has lists",
             ),
             (
                 &format!("{head}method = \"random\"\n[values]\nwidth = [16]\n"),
@@ -617,11 +475,59 @@ mod tests {
             ),
             (
                 &format!("{head}[values]\nwidth = {{ from = 0, to = 32, log = true }}\n"),
-                "3: width: found a logarithmic range whose ends are not above 0 and rising",
+                "3: width: found a logarithmic range that begins at or below 0",
             ),
             (
                 &format!("{head}[values]\n"),
                 "1: there is nothing in [values]",
+            ),
+            (head, "1: there is nothing in [values]"),
+            ("out = \n", "1: is no TOML: "),
+            (
+                &format!("{head}metod = \"grid\"\n"),
+                "2: unknown name 'metod'; the nearest is 'method'",
+            ),
+            (
+                &format!("{head}batch-size = 8\n[values]\nwidth = [16]\n"),
+                "2: 'batch-size' is a setting: put it below [settings], or below [values]",
+            ),
+            (
+                &format!("{head}[values]\nwidth = [16]\n[halving]\nepoch = 2\n"),
+                "5: unknown name 'epoch' in [halving]; the nearest is 'epochs'",
+            ),
+            (
+                &format!("{head}[values]\nwidth = {{ from = 16, to = 64, stepp = 2 }}\n"),
+                "3: width: unknown name 'stepp' in its range; the nearest is 'step'",
+            ),
+            (
+                &format!("{head}[values]\nwidth = {{ from = 16, to = 64, step = 0 }}\n"),
+                "3: width: step: found '0', expected a whole number from 1 to 4,294,967,295",
+            ),
+            (
+                &format!("{head}[values]\ndropout = {{ from = 0.1, to = 0.5, step = 1 }}\n"),
+                "3: dropout: found a step between ends that are not whole",
+            ),
+            (
+                &format!("{head}method = \"random\"\nruns = \"three\"\n"),
+                "3: runs: found 'three', expected a whole number from 1 to 10,000",
+            ),
+            (
+                &format!("{head}[settings]\nepochs = \"many\"\n[values]\nwidth = [16]\n"),
+                "3: epochs: found 'many', expected a whole number from 1 to 1,000,000",
+            ),
+            (
+                &format!("{head}[settings]\nheads = 3\n[values]\nwidth = [16]\n"),
+                "5: --width is 16 with 3 heads, expected a multiple of --heads (the run with width = 16)",
+            ),
+            (
+                &format!("{head}[values]\nheads = [3]\n"),
+                "3: --width is 100 with 3 heads, expected a multiple of --heads (the run with heads = 3)",
+            ),
+            (
+                &format!(
+                    "{head}[settings]\nsplit = \"0.5,0.2\"\nsplit-at = \"1,2\"\n[values]\nwidth = [16]\n"
+                ),
+                "4: split-at: can't be given with split (",
             ),
             (
                 &format!("{head}[values]\nprotocol = [\"tgl\", \"tgb\"]\n"),
