@@ -22,7 +22,7 @@ pub use classes::{ClassMetrics, ClassTable, Curve, LabelMetrics};
 use inductive::{InductiveMetrics, KnownNodes};
 use metrics::MetricError;
 pub use metrics::{BatchScores, Hits, Rank};
-pub use monitor::Monitor;
+pub use monitor::{LabelMonitor, Monitor};
 
 /// Which nodes negatives are drawn from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -7,6 +7,7 @@ use std::process::{Command, Output};
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::event_files;
 use crate::labelled::{Seen, grouped, stream};
 
 /// A stream with two kinds of events and these labels.
@@ -125,6 +126,7 @@ fn a_label_of_an_event_that_follows_the_past_is_learned() {
     let options = "--node-epochs 20 --node-learning-rate 3e-3";
     let plain = workdir.edges(&format!("{options} --out plain"));
     assert_eq!(plain["task"], "edge");
+    assert_eq!(plain["monitor"], "val-auc");
     assert!(auc(&plain, "val") > 0.8, "{plain}");
     assert!(auc(&plain, "test") > 0.8, "{plain}");
     // Rare labels that weigh more are predicted more often.
@@ -140,6 +142,7 @@ fn a_label_of_an_event_that_follows_the_past_is_learned() {
         "{plain}\n{weighted}"
     );
     check_tables(&plain);
+    check_side_by_side(&workdir);
     let page = fs::read_to_string(workdir.folder.path().join("weighted/report.html")).unwrap();
     for part in [
         "Precision and recall",
@@ -159,6 +162,106 @@ fn a_label_of_an_event_that_follows_the_past_is_learned() {
         summary
     };
     assert_eq!(threads(1), threads(2));
+}
+
+/// Runs of different tasks in one list and on one page: apart, each with the settings that act in it.
+fn check_side_by_side(workdir: &Workdir) {
+    let run = |arguments: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_mspipe"));
+        let command = command
+            .args(arguments.split(' '))
+            .current_dir(workdir.folder.path());
+        let output = command.output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let listed = run("runs . --sort val");
+    let lines: Vec<&str> = listed.lines().collect();
+    assert_eq!(lines[0], "Link prediction (--task link)", "{listed}");
+    assert!(
+        lines[2].starts_with("link ") && lines[2].contains(" AP "),
+        "{listed}"
+    );
+    assert_eq!((lines[3], lines[4]), ("", "Labels of events (--task edge)"));
+    assert!(lines[5].ends_with(" balance"), "{listed}");
+    assert!(
+        !lines[1].contains("balance") && !listed.contains("node_epochs"),
+        "{listed}"
+    );
+    let all: Value = serde_json::from_str(&run("runs . --json")).unwrap();
+    assert_eq!(all["differing"][0], "task");
+    assert_eq!(all["runs"][0]["task"], "link");
+
+    run("report plain weighted link --to page.html");
+    let page = fs::read_to_string(workdir.folder.path().join("page.html")).unwrap();
+    for part in [
+        "Link prediction: Results",
+        "Labels of events: Results",
+        "Labels of events: Course of the runs",
+    ] {
+        assert!(page.contains(part), "{part}");
+    }
+    // Losses of 20 epochs, of both classifications; one epoch of link prediction has its iterations.
+    assert_eq!(page.matches(">Training loss<").count(), 2);
+    assert!(page.contains("<title>plain\nepoch: 20.0\nloss: "), "{page}");
+}
+
+#[test]
+fn a_time_limit_of_a_classification_is_refused_with_the_reason() {
+    let workdir = Workdir::new(&two_kinds(|seen| seen.before as i32));
+    let refused = "--max-time is 1h, expected --task link with it: a classifier of labels ends after --node-epochs";
+    let stderr = workdir.fails("--max-time 1h --out node");
+    assert!(stderr.contains(refused), "{stderr}");
+    assert!(!workdir.folder.path().join("node").exists());
+    workdir.classified("--node-epochs 2 --out node");
+    fs::remove_file(workdir.folder.path().join("node/summary.json")).unwrap();
+    let resumed = workdir.train("--resume node --max-time 1h");
+    let stderr = String::from_utf8(resumed.stderr).unwrap();
+    assert!(
+        !resumed.status.success() && stderr.contains(refused),
+        "{stderr}"
+    );
+    let resumed = workdir.train("--resume node");
+    assert!(resumed.status.success(), "{resumed:?}");
+}
+
+/// The straight way of somebody whose label has a name of its own: the encoder first, the label later.
+#[test]
+fn an_encoder_that_has_read_the_label_is_to_be_trained_again() {
+    let labelled = two_kinds(|seen| seen.before as i32);
+    let fraud = labelled.replacen(
+        "user_id,item_id,timestamp,state_label,features",
+        "src,dst,time,fraud,a,b",
+        1,
+    );
+    let workdir = Workdir::new(&fraud);
+    let refusal = |arguments: &str| {
+        let output = workdir.train(&format!("--task edge --init link {arguments}"));
+        assert!(!output.status.success(), "{output:?}");
+        String::from_utf8(output.stderr).unwrap()
+    };
+    let without = refusal("");
+    assert!(
+        without.contains("has no labels of events")
+            && without.contains("train the encoder with it too"),
+        "{without}"
+    );
+    for data in ["", "--data s.csv", "--dry-run"] {
+        let said = refusal(&format!("--columns label=fraud {data}"));
+        for part in [
+            "are of an encoder that reads 3 edge features, and the stream has 2",
+            "'fraud' is the label here, and was one of the features",
+            "train one with\n  mspipe train --data s.csv --columns label=fraud\n",
+        ] {
+            assert!(said.contains(part), "{data}: {said}");
+        }
+        assert!(!said.contains("shape"), "{said}");
+    }
+    let again = "--data s.csv --columns label=fraud --device cpu --batch-size 50 --epochs 1 --width 32 --time-width 32";
+    let output = workdir.train(&format!("{again} --out with-label"));
+    assert!(output.status.success(), "{output:?}");
+    let output = workdir.train("--task edge --init with-label --node-epochs 1 --out edge");
+    assert!(output.status.success(), "{output:?}");
 }
 
 /// Tables and metrics of the test part say the same.
@@ -212,15 +315,15 @@ fn check_files(run: &Path, epochs: usize) {
     let names: Vec<String> = names.collect();
     // It has no iterations that were scheduled.
     assert!(!names.contains(&"ledger.jsonl".to_owned()), "{names:?}");
-    let events = names.iter().find(|name| name.contains("tfevents"));
-    let bytes = fs::read(run.join(events.unwrap())).unwrap();
-    let times = |tag: &str| {
-        let parts = bytes.windows(tag.len());
-        parts.filter(|part| *part == tag.as_bytes()).count()
-    };
-    assert_eq!(times("epoch/train_loss"), epochs);
-    assert_eq!(times("validation/f1_macro"), epochs);
-    assert_eq!(times("test/auc"), 1);
+    assert_eq!(event_files::count(run, "epoch/train_loss"), epochs);
+    assert_eq!(event_files::count(run, "validation/f1_macro"), epochs);
+    assert_eq!(event_files::count(run, "test/auc"), 1);
+    // A run that has not ended says by what it will choose.
+    let lines = fs::read_to_string(run.join("metrics.jsonl")).unwrap();
+    assert_eq!(
+        lines.matches("\"monitor\":\"val-f1-micro\"").count(),
+        epochs
+    );
     // Chance is another for each class.
     let page = fs::read_to_string(run.join("report.html")).unwrap();
     assert!(page.contains("F1-macro") && !page.contains("AP of chance"));
@@ -241,6 +344,7 @@ fn one_of_five_labels_is_learned() {
         "{summary}"
     );
     assert!(summary["test"]["positive_rate"].is_null());
+    assert_eq!(summary["monitor"], "val-f1-micro");
     check_tables(&summary);
     assert_eq!(
         summary["test_classes"]["curves"].as_array().unwrap().len(),

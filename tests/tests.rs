@@ -27,6 +27,8 @@ mod dry_run;
 mod endings;
 /// Passes with fixed weights: pools of negatives, candidates; metrics of recorded scores.
 mod evaluation;
+/// What stands in event files for TensorBoard.
+mod event_files;
 /// The examples, which are programs of another crate.
 mod examples;
 /// The pipeline's executor: order of memory operations, failures, a virtual clock.

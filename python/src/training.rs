@@ -97,7 +97,7 @@ impl Told {
         let told = self.clone();
         move |event| {
             match event {
-                ClassificationEvent::EpochDone { epoch, record } => told.epoch(epoch, record),
+                ClassificationEvent::EpochDone { epoch, record, .. } => told.epoch(epoch, record),
                 ClassificationEvent::Warning(text) => told.teller.tell("warning", json!(text)),
                 _ => {}
             }

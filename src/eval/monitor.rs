@@ -5,7 +5,7 @@ use std::fmt;
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
-use super::LinkMetrics;
+use super::{LabelMetrics, LinkMetrics};
 
 /// The measure that chooses the epoch whose weights are tested, and that patience watches. Larger
 /// is better.
@@ -41,6 +41,43 @@ impl fmt::Display for Monitor {
             Monitor::ValApBatchMean => "validation AP (batch mean)",
             Monitor::ValMrr => "validation MRR",
             Monitor::ValAuc => "validation AUC",
+        })
+    }
+}
+
+/// The measure that chooses the epoch of a classification of labels. Larger is better.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LabelMonitor {
+    /// Area under the ROC curve, of two classes.
+    ValAuc,
+    /// F1 over all events, of more classes.
+    ValF1Micro,
+}
+
+impl LabelMonitor {
+    /// That of so many classes.
+    pub(crate) fn of_classes(classes: usize) -> LabelMonitor {
+        match classes {
+            2 => LabelMonitor::ValAuc,
+            _ => LabelMonitor::ValF1Micro,
+        }
+    }
+
+    /// Its value.
+    pub fn of(self, val: &LabelMetrics) -> f64 {
+        match self {
+            LabelMonitor::ValAuc => val.auc,
+            LabelMonitor::ValF1Micro => val.f1_micro,
+        }
+    }
+}
+
+impl fmt::Display for LabelMonitor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            LabelMonitor::ValAuc => "validation AUC",
+            LabelMonitor::ValF1Micro => "validation F1-micro",
         })
     }
 }

@@ -411,7 +411,7 @@ fn cut(
     config.stream.limit_events = None;
     // What is audited is cut and changed, and so never what given weights were trained on.
     if let Some(weights) = weights {
-        weights.check_stream(log.hash(), config)?;
+        weights.check_stream((log.hash(), stream.edge_width), config)?;
     }
     config.start.data_of_init = false;
     let most = (events / BATCHES).clamp(1, BATCH_SIZE);

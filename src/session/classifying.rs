@@ -2,16 +2,27 @@
 
 use std::io;
 
+use serde::Serialize;
+
 use super::event_log::EventLog;
 use super::recording::RunFiles;
 use super::{Session, SessionError};
 use crate::checkpoint::{Every, Loaded};
 use crate::device::ComputeDevice;
+use crate::eval::LabelMonitor;
 use crate::run_folder::{ClassificationSummary, RunFolder};
 use crate::train::classification::{
     Classification, ClassificationError, ClassificationEvent, ClassificationObserver,
-    ClassifierConfig, LabelOf, Labels,
+    ClassifierConfig, ClassifierEpoch, LabelOf, Labels,
 };
+
+/// An epoch as `metrics.jsonl` has it: by what the best will be chosen, a run that has not ended says too.
+#[derive(Serialize)]
+struct EpochLine<'a> {
+    #[serde(flatten)]
+    record: &'a ClassifierEpoch,
+    monitor: LabelMonitor,
+}
 
 impl Session {
     /// The labels of the stream, which can be learned.
@@ -82,8 +93,13 @@ impl Session {
         }
         let record = classification.run(&mut |event| {
             match event {
-                ClassificationEvent::EpochDone { epoch, record } => {
-                    files.metrics.epoch(epoch, record)?;
+                ClassificationEvent::EpochDone {
+                    epoch,
+                    record,
+                    monitor,
+                } => {
+                    let line = EpochLine { record, monitor };
+                    files.metrics.epoch(epoch, &line)?;
                     if let Some(log) = &mut log {
                         log.classifier_epoch(epoch, record)?;
                     }

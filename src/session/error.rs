@@ -91,6 +91,26 @@ pub enum SessionError {
         /// The model of the settings.
         expected: String,
     },
+    /// An encoder that has read what is to be the label.
+    #[error(
+        "{}: these weights are of an encoder that reads {found} edge features, and the stream has {expected}: with \
+         --columns, '{label}' is the label here, and was one of the features where they were trained. An encoder \
+         that has read the label gives it away; train one with\n  mspipe train --data {data} --columns \
+         label={label}\nand give its folder to --init",
+        path.display()
+    )]
+    LabelAmongFeatures {
+        /// The file.
+        path: PathBuf,
+        /// The column of the label.
+        label: String,
+        /// Edge features that the weights read.
+        found: usize,
+        /// Edge features of the stream.
+        expected: usize,
+        /// What the settings call the stream.
+        data: String,
+    },
     /// Weights that were trained on what the stream is no more.
     #[error(
         "{}: these weights were trained on a stream with sha256\n  {found}\nand {data} has now\n  \

@@ -39,11 +39,16 @@ impl InitialWeights {
     }
 
     /// Whether the stream that the settings took from the run of these weights, if they did, is what
-    /// they were trained on: `now` is its SHA-256.
+    /// they were trained on: `now` is its SHA-256, `edge_width` the width of its edge features.
     ///
     /// # Errors
-    /// When it has changed since.
-    pub(super) fn check_stream(&self, now: &str, config: &RunConfig) -> Result<(), SessionError> {
+    /// When it has changed since; when they were trained while its label was a feature.
+    pub(super) fn check_stream(
+        &self,
+        (now, edge_width): (&str, usize),
+        config: &RunConfig,
+    ) -> Result<(), SessionError> {
+        self.check_label(edge_width, config)?;
         let trained_on = self
             .file
             .model
@@ -55,6 +60,27 @@ impl InitialWeights {
                     path: self.path.clone(),
                     found: found.clone(),
                     expected: now.to_owned(),
+                    data: config.source.data.clone(),
+                })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Refuses an encoder that was trained while the label of `config` was a feature: widths and content of the
+    /// stream differ then, and neither would tell the user why.
+    fn check_label(&self, edge_width: usize, config: &RunConfig) -> Result<(), SessionError> {
+        let label = config.stream.reading.columns.label();
+        let of_init = config.start.columns_of_init.as_ref();
+        let is_new = of_init.is_none_or(|columns| columns.label() != label);
+        let found = self.file.model.as_ref().map(|model| model.edge_width);
+        match (label, found) {
+            (Some(label), Some(found)) if is_new && found > edge_width => {
+                Err(SessionError::LabelAmongFeatures {
+                    path: self.path.clone(),
+                    label: label.to_owned(),
+                    found,
+                    expected: edge_width,
                     data: config.source.data.clone(),
                 })
             }
@@ -182,7 +208,7 @@ pub(super) fn model(
             });
         }
     }
-    weights.check_stream(stream, config)?;
+    weights.check_stream((stream, model.edge_width), config)?;
     let loaded = tgl_weights::load(drawn, &weights.file.tensors);
     loaded.map_err(|misfit| SessionError::Misfit {
         path: path(),

@@ -42,7 +42,7 @@ use super::upload::{floats, read};
 use crate::checkpoint::{Arrays, Every};
 use crate::eval::classes::ClassScores;
 use crate::eval::metrics::MetricError;
-use crate::eval::{ClassTable, LabelMetrics};
+use crate::eval::{ClassTable, LabelMetrics, LabelMonitor};
 use crate::memory::node_memory::NodeMemory;
 use crate::model::LinkModel;
 use crate::model::init::Initializer;
@@ -116,9 +116,10 @@ pub struct ClassificationRecord {
     pub labels: LabelCounts,
     /// Each epoch.
     pub epochs: Vec<ClassifierEpoch>,
-    /// Epoch (from 1) with the best validation AUC, or F1-micro where there are more than two classes, whose
-    /// classifier is measured.
+    /// The best epoch (from 1), whose classifier is measured.
     pub best_epoch: usize,
+    /// The measure that chose it.
+    pub monitor: LabelMonitor,
     /// Metrics of the validation part.
     pub val: LabelMetrics,
     /// Metrics of the test part.
@@ -147,6 +148,8 @@ pub enum ClassificationEvent<'a> {
         epoch: usize,
         /// Its result.
         record: &'a ClassifierEpoch,
+        /// The measure that chooses the best one.
+        monitor: LabelMonitor,
     },
     /// The state is to be kept.
     Checkpoint {
@@ -260,6 +263,7 @@ impl Classification {
             labels: self.labels.counts.clone(),
             epochs,
             best_epoch: best.epoch,
+            monitor: self.monitor(),
             val: best.val,
             test: test.metrics()?,
             val_classes: val.table()?,
@@ -284,6 +288,11 @@ impl Classification {
         let each = scores.scores.chunks(logits_of(self.labels.classes()));
         let events = self.labels.events[later].iter().copied();
         Ok(events.zip(each.map(<[f32]>::to_vec)).collect())
+    }
+
+    /// The measure that chooses the best epoch.
+    fn monitor(&self) -> LabelMonitor {
+        LabelMonitor::of_classes(self.labels.classes())
     }
 
     /// Epochs that have ended.
@@ -388,11 +397,9 @@ impl Classification {
         };
         training.epochs.push(record);
         training.batch = 0;
-        let choice = |metrics: &LabelMetrics| match self.labels.classes() {
-            2 => metrics.auc,
-            _ => metrics.f1_micro,
-        };
-        if (training.best.as_ref()).is_none_or(|best| choice(&val) > choice(&best.val)) {
+        let monitor = self.monitor();
+        let best = training.best.as_ref();
+        if best.is_none_or(|best| monitor.of(&val) > monitor.of(&best.val)) {
             training.best = Some(Best {
                 epoch,
                 val,
@@ -403,6 +410,7 @@ impl Classification {
         observer(ClassificationEvent::EpochDone {
             epoch,
             record: &record,
+            monitor,
         })
         .map_err(ClassificationError::Observer)?;
         match self.keeping.is_due_after_epoch() {

@@ -198,6 +198,13 @@ pub struct ColumnChoice {
 
 const COLUMN_KEYS: &str = "src=, dst=, time=, label=, split=, features=A+B or ignore=A+B";
 
+impl ColumnChoice {
+    /// The column that was chosen as the label, if one was.
+    pub fn label(&self) -> Option<&str> {
+        self.label.as_deref()
+    }
+}
+
 impl FromStr for ColumnChoice {
     type Err = DataError;
 

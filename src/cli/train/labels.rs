@@ -10,19 +10,19 @@ use indicatif::{HumanCount, ProgressBar, ProgressStyle};
 use mspipe::checkpoint::LAST;
 use mspipe::config::{ConfigError, RunConfig};
 use mspipe::device::ComputeDevice;
-use mspipe::eval::{ClassTable, EQUAL_SCORES, LabelMetrics};
+use mspipe::eval::{ClassMetrics, ClassTable, EQUAL_SCORES, LabelMetrics};
 use mspipe::report::run as run_report;
 use mspipe::run_folder::{ClassificationSummary, RunFolder};
 use mspipe::session::{self, Session, SessionError};
 use mspipe::train::classification::{
     Balance, ClassificationError, ClassificationEvent, ClassifierEpoch, LabelCount, LabelCounts,
 };
-use mspipe::{console, interrupt};
+use mspipe::{console, interrupt, numbers};
 
 use super::super::report;
 use super::progress::say_page;
 
-/// Classes that are printed; the report has all.
+/// Classes that are printed, those with most labels; the report and the summary have all.
 const SHOWN_CLASSES: usize = 12;
 
 /// Classifies labels and prints.
@@ -134,7 +134,7 @@ impl Progress {
                 }
             }
             ClassificationEvent::Embedded(events) => self.bar.set_position(events as u64),
-            ClassificationEvent::EpochDone { epoch, record } => self.epoch_done(epoch, record),
+            ClassificationEvent::EpochDone { epoch, record, .. } => self.epoch_done(epoch, record),
             ClassificationEvent::Warning(message) => {
                 let note = || console::note(format!("warning: {message}"));
                 self.bar.suspend(note);
@@ -152,8 +152,10 @@ impl Progress {
             None => format!(" F1-micro {:.4} F1-macro {:.4}", val.f1_micro, val.f1_macro),
         };
         self.say(&format!(
-            "epoch {epoch:<3} loss {:.4}  val AUC {:.4} AP {:.4}{more}",
-            record.train_loss, val.auc, val.ap
+            "epoch {epoch:<3} loss {}  val AUC {:.4} AP {:.4}{more}",
+            numbers::four(record.train_loss),
+            val.auc,
+            val.ap
         ));
     }
 }
@@ -222,13 +224,9 @@ fn print_summary(summary: &ClassificationSummary, folder: &RunFolder) {
             "an epoch goes over all training labels, weighed by how rare their class is"
         }
     };
-    let chosen = match record.val.positive_rate {
-        Some(_) => "AUC",
-        None => "F1-micro",
-    };
     console::news(format!(
-        "          classifier of epoch {} (best validation {chosen}); {balance}",
-        record.best_epoch
+        "          classifier of epoch {} (best {}); {balance}",
+        record.best_epoch, record.monitor
     ));
     if summary.setting.data.synthetic {
         console::news(report::SYNTHETIC);
@@ -241,19 +239,61 @@ fn print_summary(summary: &ClassificationSummary, folder: &RunFolder) {
 
 /// The classes of the test part.
 fn print_classes(table: &ClassTable) {
-    let mut text = format!(
-        "{:<9} {:>8} {:>9} {:>9} {:>8} {:>9}",
-        "class", "labels", "precision", "recall", "F1", "predicted"
-    );
-    for class in table.classes.iter().take(SHOWN_CLASSES) {
+    let head = ["class", "labels", "precision", "recall", "F1", "predicted"];
+    let mut rows = vec![head.map(str::to_owned)];
+    let shown = most_frequent(table);
+    rows.extend(shown.iter().map(|class| {
+        [
+            class.label.to_string(),
+            class.support.to_string(),
+            format!("{:.4}", class.precision),
+            format!("{:.4}", class.recall),
+            format!("{:.4}", class.f1),
+            class.predicted.to_string(),
+        ]
+    }));
+    let mut text = super::super::table::table(&rows, |column| column > 0);
+    let more = table.classes.len() - shown.len();
+    if more > 0 {
         text += &format!(
-            "\n{:<9} {:>8} {:>9.4} {:>9.4} {:>8.4} {:>9}",
-            class.label, class.support, class.precision, class.recall, class.f1, class.predicted
+            "          {more} classes with fewer labels are left out here; report.html and summary.json \
+             (test_classes) have all\n"
         );
     }
-    if table.classes.len() > SHOWN_CLASSES {
-        let more = table.classes.len() - SHOWN_CLASSES;
-        text += &format!("\n          and {more} classes more, in the report");
+    console::news(text.trim_end());
+}
+
+/// The classes that are printed, by label.
+fn most_frequent(table: &ClassTable) -> Vec<&ClassMetrics> {
+    let mut classes: Vec<&ClassMetrics> = table.classes.iter().collect();
+    classes.sort_by_key(|class| std::cmp::Reverse(class.support));
+    classes.truncate(SHOWN_CLASSES);
+    classes.sort_by_key(|class| class.label);
+    classes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_many_classes_the_most_frequent_are_printed() {
+        let class = |label: i32| ClassMetrics {
+            label,
+            precision: 0.5,
+            recall: 0.5,
+            f1: 0.5,
+            // The higher half is the more frequent one.
+            support: if label >= 128 { 9 } else { 3 },
+            predicted: 1,
+            ap: None,
+        };
+        let table = ClassTable {
+            classes: (0..256).map(class).collect(),
+            confusion: Vec::new(),
+            curves: Vec::new(),
+        };
+        let labels: Vec<i32> = most_frequent(&table).iter().map(|of| of.label).collect();
+        assert_eq!(labels, (128..140).collect::<Vec<_>>());
     }
-    console::news(text);
 }

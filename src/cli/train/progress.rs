@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use indicatif::{HumanBytes, HumanCount, HumanDuration, ProgressBar, ProgressStyle};
-use mspipe::console;
 use mspipe::device::ComputeDevice;
 use mspipe::pipeline::Stage;
 use mspipe::pipeline::ledger::Exchanged;
@@ -14,6 +13,7 @@ use mspipe::report::run::RunReportError;
 use mspipe::run_folder::{MachineUse, QueueSeconds, RunFolder, Summary};
 use mspipe::session::Session;
 use mspipe::train::observer::{EpochRecord, TrainEvent};
+use mspipe::{console, numbers};
 
 use super::super::report;
 
@@ -72,7 +72,8 @@ impl Progress {
             TrainEvent::Iteration { events, .. } => self.bar.set_position(events as u64),
             TrainEvent::Losses { losses, .. } => {
                 if let Some(last) = losses.last() {
-                    self.bar.set_message(format!("loss {last:.4}"));
+                    let loss = numbers::four(f64::from(*last));
+                    self.bar.set_message(format!("loss {loss}"));
                 }
             }
             TrainEvent::EpochRecorded(record) => self.folder.write_timeline(record, &self.title)?,
@@ -122,8 +123,8 @@ impl Progress {
     fn epoch_done(&mut self, epoch: usize, record: &EpochRecord) {
         self.bar.finish_and_clear();
         let mut line = format!(
-            "epoch {epoch:<3} loss {:.4}  val {}  {} events/s, {}",
-            record.train_loss,
+            "epoch {epoch:<3} loss {}  val {}  {} events/s, {}",
+            numbers::four(record.train_loss),
             report::metrics(&record.val),
             HumanCount(record.events_per_s as u64),
             HumanDuration(Duration::from_secs_f64(record.train_seconds)),

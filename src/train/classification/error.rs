@@ -13,7 +13,8 @@ pub enum ClassificationError {
     /// The stream has no labels.
     #[error(
         "{stream}: has no labels of events; --task node and edge need a stream with them, such as JODIE's \
-         wikipedia.csv, reddit.csv and mooc.csv (--columns label=NAME says which column they are in)"
+         wikipedia.csv, reddit.csv and mooc.csv. Where a column of another name has them, give --columns label=NAME, and \
+         train the encoder with it too: a column that was a feature can't become the label later"
     )]
     NoLabels {
         /// Name of the stream.
