@@ -15,7 +15,7 @@
 
 pub mod chart;
 pub mod comparison;
-mod labels;
+pub(crate) mod labels;
 pub mod probes;
 pub mod run;
 mod values;

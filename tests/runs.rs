@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use serde_json::Value;
 
+use crate::event_files;
 use crate::program::{GLANCE, PATIENCE, Program};
 
 /// A run of a second.
@@ -85,9 +86,45 @@ fn runs_are_listed_sorted_and_filtered() {
         let names: Vec<&str> = names.map(|run| run["name"].as_str().unwrap()).collect();
         assert_eq!(names, expected, "{filter}");
     }
-    let unknown = program.run("runs --filter sede=1");
-    assert_eq!(unknown.code, Some(1));
-    assert!(unknown.stderr.contains("'sede' is neither a setting nor"));
+    for (wrong, expected) in [
+        (
+            "--filter sede=1",
+            "unknown name 'sede'; the nearest is 'seed'",
+        ),
+        ("--sort vall", "unknown name 'vall'; the nearest is 'val'"),
+        ("--filter test>abc", "test: found 'abc', expected a number"),
+        (
+            "--filter model=tgm",
+            "model: found 'tgm', expected one of tgn, jodie, apan",
+        ),
+    ] {
+        let ended = program.run(&format!("runs {wrong}"));
+        assert_eq!(ended.code, Some(2), "{wrong}");
+        assert!(ended.stderr.contains(expected), "{}", ended.stderr);
+    }
+    // A setting of 32 bits is the number that was given.
+    let found = json(&ok(&program, "runs --json --filter dropout=0.1"));
+    assert_eq!(found["runs"].as_array().unwrap().len(), 2);
+    assert_eq!(found["runs"][0]["settings"]["dropout"].to_string(), "0.1");
+}
+
+#[test]
+fn who_has_no_runs_is_told_how_to_make_one() {
+    let program = Program::new();
+    let told = ok(&program, "runs");
+    assert!(
+        told.starts_with("There are no runs yet below runs.")
+            && told.contains("\n  mspipe train --data "),
+        "{told}"
+    );
+    assert_eq!(
+        json(&ok(&program, "runs --json")),
+        serde_json::json!({"differing": [], "runs": []})
+    );
+    // A folder that somebody names is meant to be there.
+    let ended = program.run("runs elsewhere");
+    assert_eq!(ended.code, Some(1));
+    assert!(ended.stderr.contains("elsewhere"), "{}", ended.stderr);
 }
 
 #[test]
@@ -117,24 +154,14 @@ fn runs_are_drawn_on_one_page() {
 fn an_event_file_has_every_loss_and_its_checksums() {
     let program = Program::new();
     ok(&program, &format!("{SMALL} --out=run --log=tensorboard"));
-    let names = fs::read_dir(program.path("run")).unwrap();
-    let names = names.map(|entry| entry.unwrap().file_name().into_string().unwrap());
-    let events: Vec<String> = names.filter(|name| name.contains("tfevents")).collect();
-    assert_eq!(events.len(), 1);
-    let bytes = fs::read(program.path("run").join(&events[0])).unwrap();
-    let count = |word: &str| {
-        let word = word.as_bytes();
-        bytes
-            .windows(word.len())
-            .filter(|part| *part == word)
-            .count()
-    };
+    let count = |word: &str| event_files::count(&program.path("run"), word);
     let metrics = fs::read_to_string(program.path("run/metrics.jsonl")).unwrap();
     let losses = metrics.lines().filter(|line| line.contains("\"loss\""));
     assert_eq!(count("train/loss"), losses.count());
     assert_eq!(count("validation/ap_batch_mean"), 2);
     assert_eq!(count("test/auc"), 1);
     assert_eq!(count("batch_size = 50"), 1, "the settings");
+    assert_eq!(count("\ndropout = 0.1\n"), 1, "numbers as they were given");
 }
 
 /// The fields of a message of Protocol Buffers: their numbers and contents, a whole number's too.
@@ -173,13 +200,9 @@ fn fields(mut bytes: &[u8]) -> Vec<(u8, Vec<u8>)> {
 /// The numbers of a run by tag and step, as TensorBoard shows them: a `SessionLog` that starts has it forget
 /// what earlier files of the folder say from its step on.
 fn shown(program: &Program, run: &str) -> BTreeMap<(String, u64), u32> {
-    let names = fs::read_dir(program.path(run)).unwrap();
-    let names = names.map(|entry| entry.unwrap().file_name().into_string().unwrap());
-    let mut files: Vec<String> = names.filter(|name| name.contains("tfevents")).collect();
-    files.sort();
     let mut shown = BTreeMap::new();
-    for file in files {
-        let bytes = fs::read(program.path(run).join(file)).unwrap();
+    for file in event_files::files(&program.path(run)) {
+        let bytes = fs::read(file).unwrap();
         let mut at = 0;
         while at < bytes.len() {
             let length = u64::from_le_bytes(bytes[at..at + 8].try_into().unwrap()) as usize;
@@ -359,6 +382,19 @@ fn halving_trains_the_better_part_longer_and_goes_on_after_one_that_diverges() {
     assert_eq!(dropped.len(), 3);
     let failed = dropped.iter().filter(|trial| trial["failed"].is_string());
     assert_eq!(failed.count(), 2, "{dropped:?}");
+    // They are on the page too, with their reason and without a result.
+    let page = fs::read_to_string(program.path("sweep/report.html")).unwrap();
+    assert_eq!(page.matches("<td>diverged, ").count(), 2, "{page}");
+    assert_eq!(page.matches("diverged and ends here").count(), 2);
+    let values = dropped
+        .iter()
+        .map(|trial| trial["values"][0][1].as_str().unwrap());
+    assert_eq!(
+        values.filter(|value| *value == "1e38").count(),
+        2,
+        "{dropped:?}"
+    );
+    assert!(page.contains(">1e38<") && !page.contains("00000000"));
     let folder = result["best"].as_str().unwrap();
     assert!(folder.starts_with("sweep/rung-3/run-00"), "{folder}");
     assert_eq!(program.json(&format!("{folder}/config.json"))["epochs"], 4);

@@ -2,14 +2,15 @@
 
 use std::cmp::Ordering;
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use anyhow::{Context, bail};
-use clap::Args;
+use anyhow::Context;
+use clap::{Args, Id, ValueHint};
+use mspipe::config::{self, Kind, RunConfig};
 use mspipe::console;
 use mspipe::report::run as run_report;
-use mspipe::run_folder::listing::{self, FoundRun};
+use mspipe::run_folder::listing::{self, FoundRun, OfTask, RunState};
 use mspipe_datasets::whole_file::{self, Existing};
 use serde_json::{Value, json};
 
@@ -25,8 +26,10 @@ Examples:
   Those that have ended with a test above 0.9, for a script:
     mspipe runs runs --filter state=ended --filter 'test>0.9' --json
 
-val and test are of the measure that chooses a run's epoch (--monitor), which stands before them. Settings \
-that differ between the runs that are listed stand beside each; 'mspipe report RUN RUN' draws them as a page.";
+val and test are of the measure that chooses a run's epoch (--monitor), which stands before them. Runs of \
+different tasks (--task) have a table each, and of different measures are not sorted into one another. Settings \
+that differ between the runs of a table stand beside each; 'mspipe report RUN \
+RUN' draws them as a page.";
 
 const REPORT: &str = "\
 Examples:
@@ -42,12 +45,12 @@ const WIDTH: usize = 80;
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct RunsArgs {
-    /// The folder that the runs are below
-    #[arg(default_value = "runs", value_name = "DIR")]
-    folder: PathBuf,
+    /// The folder that the runs are below [default: runs]
+    #[arg(value_name = "DIR", value_hint = ValueHint::DirPath)]
+    folder: Option<PathBuf>,
 
     /// Order: started, name, state, epochs, val, test, events_per_s, or a setting
-    #[arg(long, value_name = "NAME", default_value = "started")]
+    #[arg(long, value_name = "NAME", default_value = "started", value_parser = known)]
     sort: String,
 
     /// Only runs for which this holds: NAME=VALUE, NAME!=VALUE, or < > <= >= with numbers; a name is one
@@ -65,7 +68,7 @@ pub(crate) struct RunsArgs {
 #[command(after_help = REPORT)]
 pub(crate) struct ReportArgs {
     /// Folders of runs: one that has ended, or several
-    #[arg(required = true, value_name = "RUN")]
+    #[arg(required = true, value_name = "RUN", value_hint = ValueHint::DirPath)]
     runs: Vec<PathBuf>,
 
     /// Where the page of several runs goes [default: comparison.html]
@@ -86,6 +89,20 @@ struct Condition {
     value: String,
 }
 
+/// Where runs lie unless told otherwise.
+const FOLDER: &str = "runs";
+
+/// What a run has beside its settings. `epochs` comes before the setting of this name.
+const OWN: [&str; 7] = [
+    "started",
+    "name",
+    "state",
+    "epochs",
+    "val",
+    "test",
+    "events_per_s",
+];
+
 /// Signs, the longer ones first, with the orders for which they hold.
 const SIGNS: [(&str, &[Ordering]); 6] = [
     ("!=", &[Ordering::Less, Ordering::Greater]),
@@ -95,6 +112,32 @@ const SIGNS: [(&str, &[Ordering]); 6] = [
     ("<", &[Ordering::Less]),
     (">", &[Ordering::Greater]),
 ];
+
+/// A name that runs have something under, with _ between its words.
+fn known(name: &str) -> Result<String, String> {
+    let name = name.trim().replace('-', "_");
+    if OWN.contains(&name.as_str()) || config::kind_of(&name).is_some() {
+        return Ok(name);
+    }
+    let settings = config::options::<RunConfig>();
+    let all = OWN.into_iter().chain(settings.iter().map(Id::as_str));
+    let nearest = config::nearest(&name, all);
+    Err(format!(
+        "unknown name '{name}'; the nearest is '{nearest}'. Expected {} or a setting (mspipe config --defaults has \
+         all)",
+        OWN.join(", ")
+    ))
+}
+
+/// What a run has under a name.
+fn kind(name: &str) -> Kind {
+    match name {
+        "started" | "epochs" | "val" | "test" | "events_per_s" => Kind::Number,
+        "name" => Kind::Text,
+        "state" => Kind::Choice(RunState::ALL.map(|state| state.name().to_owned()).into()),
+        setting => config::kind_of(setting).unwrap_or(Kind::Text),
+    }
+}
 
 impl FromStr for Condition {
     type Err = String;
@@ -107,140 +150,198 @@ impl FromStr for Condition {
                 .find(|(sign, _)| text[at..].starts_with(sign))?;
             Some((at, sign, holds))
         });
-        match sign {
-            Some((at, sign, holds)) if at > 0 => Ok(Condition {
-                name: text[..at].trim().replace('-', "_"),
-                holds,
-                value: text[at + sign.len()..].trim().to_owned(),
-            }),
-            _ => Err(format!(
+        let Some((at, sign, holds)) = sign.filter(|(at, ..)| *at > 0) else {
+            return Err(format!(
                 "found '{text}', expected NAME=VALUE, such as model=tgn or test>0.9"
-            )),
-        }
+            ));
+        };
+        let condition = Condition {
+            name: known(&text[..at])?,
+            holds,
+            value: text[at + sign.len()..].trim().to_owned(),
+        };
+        condition.check(sign)?;
+        Ok(condition)
     }
 }
 
 impl Condition {
-    /// Whether it holds; where there is no value, only `!=` does.
-    fn holds(&self, run: &FoundRun) -> anyhow::Result<bool> {
-        let Some(found) = value(run, &self.name)? else {
-            return Ok(self.holds.len() == 2 && !self.holds.contains(&Ordering::Equal));
-        };
-        let wanted = match self.value.parse::<f64>() {
-            Ok(number) if found.is_number() => json!(number),
-            _ => json!(self.value),
-        };
-        let shown = |value: &Value| value.as_str().map(str::to_owned);
-        let order = match found.as_f64().zip(wanted.as_f64()) {
-            Some((found, wanted)) => found.partial_cmp(&wanted),
-            None => {
-                let found = shown(&found).unwrap_or_else(|| found.to_string());
-                Some(found.cmp(&self.value))
+    /// Refuses a value that no run has under the name, and an order of what has none.
+    fn check(&self, sign: &str) -> Result<(), String> {
+        let Condition { name, value, .. } = self;
+        let orders = sign.contains(['<', '>']);
+        let is_number = value.parse::<f64>().is_ok_and(f64::is_finite);
+        let expected = match kind(name) {
+            Kind::Switch | Kind::Choice(_) if orders => {
+                return Err(format!(
+                    "{name} is no number: found '{sign}', expected = or !="
+                ));
             }
+            Kind::Whole | Kind::Number if !is_number => "a number".to_owned(),
+            Kind::Text if orders && !is_number => format!("a number: {sign} compares numbers"),
+            Kind::Switch if !["true", "false"].contains(&value.as_str()) => {
+                "true or false".to_owned()
+            }
+            Kind::Choice(words) if !words.contains(value) => {
+                format!("one of {}", words.join(", "))
+            }
+            _ => return Ok(()),
         };
-        Ok(order.is_some_and(|order| self.holds.contains(&order)))
+        Err(format!("{name}: found '{value}', expected {expected}"))
+    }
+
+    /// Whether it holds; where there is no value, only `!=` does.
+    fn holds(&self, run: &FoundRun) -> bool {
+        let Some(found) = value(run, &self.name) else {
+            return self.holds.len() == 2 && !self.holds.contains(&Ordering::Equal);
+        };
+        let text = match &found {
+            Value::String(text) => text.clone(),
+            other => other.to_string(),
+        };
+        let order = match text.parse::<f64>().ok().zip(self.value.parse().ok()) {
+            Some((found, wanted)) => found.partial_cmp(&wanted),
+            None => Some(text.cmp(&self.value)),
+        };
+        order.is_some_and(|order| self.holds.contains(&order))
     }
 }
 
-/// What a run has under a name; none where it has nothing yet.
-fn value(run: &FoundRun, name: &str) -> anyhow::Result<Option<Value>> {
+/// What a run has under a name; none where it has nothing yet, or what it has is without effect.
+fn value(run: &FoundRun, name: &str) -> Option<Value> {
     let number = |of: Option<f64>| of.map(|of| json!(of));
-    Ok(match name {
+    match name {
         "started" => run.started.map(|time| {
             let since = time.duration_since(std::time::UNIX_EPOCH);
             json!(since.map_or(0.0, |since| since.as_secs_f64()))
         }),
         "name" => Some(json!(run.name)),
         "state" => Some(json!(run.state.name())),
-        // Before the setting of this name.
         "epochs" => Some(json!(run.trained_epochs())),
         "val" => number(run.best().map(|(_, value)| value)),
         "test" => number(run.test()),
         "events_per_s" => number(run.events_per_s()),
-        setting => match run.settings.get(setting) {
-            Some(Value::Null) => None,
-            Some(value) => Some(value.clone()),
-            None => bail!(
-                "'{setting}' is neither a setting nor one of started, name, state, epochs, val, test and \
-                 events_per_s (mspipe config --defaults has all settings)"
-            ),
-        },
-    })
+        setting => {
+            let value = run.settings.get(setting).filter(|_| run.acts(setting));
+            value.filter(|value| !value.is_null()).cloned()
+        }
+    }
 }
 
-/// The smaller first, but of val, test and speed the larger; those without a value last.
-fn sorted(runs: Vec<FoundRun>, name: &str) -> anyhow::Result<Vec<FoundRun>> {
-    let name = name.replace('-', "_");
-    let falling = matches!(name.as_str(), "val" | "test" | "events_per_s");
-    let mut keyed = Vec::with_capacity(runs.len());
-    for run in runs {
-        keyed.push((value(&run, &name)?, run));
-    }
-    keyed.sort_by(|(a, _), (b, _)| {
+/// The smaller first, but of val, test and speed the larger; those without a value last. Values of different
+/// measures are not compared: runs of one stand together.
+fn sorted(runs: Vec<FoundRun>, name: &str) -> Vec<FoundRun> {
+    let falling = matches!(name, "val" | "test" | "events_per_s");
+    let by_measure = matches!(name, "val" | "test");
+    let key = |run: FoundRun| (value(&run, name), run);
+    let mut keyed: Vec<_> = runs.into_iter().map(key).collect();
+    keyed.sort_by(|(a, of_a), (b, of_b)| {
+        let measures = [of_a, of_b].map(|run| if by_measure { run.measure() } else { "" });
         let order = match (a, b) {
             (Some(a), Some(b)) => match a.as_f64().zip(b.as_f64()) {
                 Some((a, b)) => a.total_cmp(&b),
                 None => a.to_string().cmp(&b.to_string()),
             },
             // Whatever the direction.
-            (a, b) => return b.is_some().cmp(&a.is_some()),
+            (a, b) => {
+                return measures[0]
+                    .cmp(measures[1])
+                    .then(b.is_some().cmp(&a.is_some()));
+            }
         };
-        if falling { order.reverse() } else { order }
+        let order = if falling { order.reverse() } else { order };
+        measures[0].cmp(measures[1]).then(order)
     });
-    Ok(keyed.into_iter().map(|(_, run)| run).collect())
+    keyed.into_iter().map(|(_, run)| run).collect()
 }
 
-/// Lists runs.
-pub(crate) fn list(args: &RunsArgs) -> anyhow::Result<()> {
-    let (all, unread) = listing::runs_below(&args.folder)
+/// The runs below the folder that was asked for. Where nobody has trained yet, there is no folder `runs`: that
+/// is none.
+fn found(args: &RunsArgs) -> anyhow::Result<Vec<FoundRun>> {
+    let folder = args.folder.as_deref().unwrap_or(Path::new(FOLDER));
+    if args.folder.is_none() && !folder.exists() {
+        return Ok(Vec::new());
+    }
+    let (all, unread) = listing::runs_below(folder)
         .context("give the folder that runs are written to (mspipe train writes to ./runs)")?;
     for said in unread {
         console::note(format!("note: left out: {said}"));
     }
-    let found = all.len();
-    let mut runs = Vec::new();
-    'runs: for run in all {
-        for condition in &args.filter {
-            if !condition.holds(&run)? {
-                continue 'runs;
-            }
-        }
-        runs.push(run);
-    }
-    let runs = sorted(runs, &args.sort)?;
-    let differing = listing::differing(&runs);
+    Ok(all)
+}
+
+/// Lists runs.
+pub(crate) fn list(args: &RunsArgs) -> anyhow::Result<()> {
+    let mut runs = found(args)?;
+    let all = runs.len();
+    runs.retain(|run| args.filter.iter().all(|condition| condition.holds(run)));
+    let groups = listing::by_task(sorted(runs, &args.sort));
     if args.json {
-        let runs: Vec<Value> = runs.iter().map(as_json).collect();
+        let runs = groups.iter().flat_map(|group| &group.runs);
+        let runs: Vec<Value> = runs.map(as_json).collect();
         return Ok(console::json(
-            &json!({"differing": differing, "runs": runs}),
+            &json!({"differing": differing(&groups), "runs": runs}),
         )?);
     }
-    if runs.is_empty() {
-        let folder = args.folder.display();
-        let text = match args.filter.is_empty() {
-            true => format!("no run below {folder}\n"),
-            false => format!("none of the {found} runs below {folder} is as --filter says\n"),
-        };
-        return Ok(console::product(text)?);
+    if groups.is_empty() {
+        return Ok(console::product(none(args, all))?);
     }
-    let mut text = as_text(&runs, &differing);
-    if runs.iter().any(FoundRun::is_synthetic) {
+    let mut text = String::new();
+    for group in &groups {
+        if groups.len() > 1 {
+            let before = if text.is_empty() { "" } else { "\n" };
+            text += &format!("{before}{} (--task {})\n", group.title(), group.task.name());
+        }
+        text += &as_text(&group.runs, &group.differing);
+        if !group.incomparable.is_empty() {
+            text += &format!(
+                "They are measured differently ({}): those numbers can't be compared.\n",
+                group.incomparable.join(", ")
+            );
+        }
+    }
+    let mut runs = groups.iter().flat_map(|group| &group.runs);
+    if runs.any(FoundRun::is_synthetic) {
         text += &format!("{SYNTHETIC}\n");
     }
-    let incomparable = listing::incomparable(&runs);
-    if !incomparable.is_empty() {
-        text += &format!(
-            "They are measured differently ({}): those numbers can't be compared.\n",
-            incomparable.join(", ")
-        );
-    }
     Ok(console::product(text)?)
+}
+
+/// The settings in which runs of any task differ, the task among them.
+fn differing(groups: &[OfTask]) -> Vec<&str> {
+    let mut names = Vec::new();
+    if groups.len() > 1 {
+        names.push("task");
+    }
+    for name in groups.iter().flat_map(|group| &group.differing) {
+        if !names.contains(&name.as_str()) {
+            names.push(name);
+        }
+    }
+    names
+}
+
+/// What is said where no run is listed, of `all` that there are.
+fn none(args: &RunsArgs, all: usize) -> String {
+    let folder = args
+        .folder
+        .as_deref()
+        .unwrap_or(Path::new(FOLDER))
+        .display();
+    match all {
+        0 => format!(
+            "There are no runs yet below {folder}. A first one, on a generated stream, takes a minute:\n  \
+             mspipe train --data synthetic:wikipedia:scale=0.1 --epochs 3\n"
+        ),
+        _ => format!("none of the {all} runs below {folder} is as --filter says\n"),
+    }
 }
 
 fn as_json(run: &FoundRun) -> Value {
     json!({
         "folder": run.folder,
         "name": run.name,
+        "task": run.task().name(),
         "state": run.state,
         "epochs": run.trained_epochs(),
         "of_epochs": run.of_epochs,
@@ -294,24 +395,11 @@ fn as_text(runs: &[FoundRun], differing: &[String]) -> String {
         let words: Vec<String> = named
             .map(|(name, value)| format!("{name}={value}"))
             .collect();
-        all += &indented(&words);
-    }
-    all
-}
-
-/// Words in lines of at most [`WIDTH`] characters, indented.
-fn indented(words: &[String]) -> String {
-    let mut lines: Vec<String> = Vec::new();
-    for word in words {
-        match lines.last_mut() {
-            Some(line) if line.chars().count() + 1 + word.chars().count() <= WIDTH => {
-                line.push(' ');
-                line.push_str(word);
-            }
-            _ => lines.push(format!("    {word}")),
+        for line in config::in_lines(&words, WIDTH - 4) {
+            all += &format!("    {line}\n");
         }
     }
-    lines.iter().map(|line| format!("{line}\n")).collect()
+    all
 }
 
 /// Writes a page.
@@ -323,7 +411,7 @@ pub(crate) fn page(args: &ReportArgs) -> anyhow::Result<()> {
     let name = |run: &PathBuf| run.display().to_string();
     let read = |run: &PathBuf| FoundRun::read(run, &name(run));
     let runs = args.runs.iter().map(read).collect::<Result<Vec<_>, _>>()?;
-    let page = listing::page(&format!("{} runs", runs.len()), &runs, None);
+    let page = listing::page(&format!("{} runs", runs.len()), runs, None);
     let to = args.to.clone().unwrap_or_else(|| "comparison.html".into());
     whole_file::write(&to, Existing::forced(args.force), |file| {
         file.write_all(page.as_bytes())
@@ -352,14 +440,41 @@ mod tests {
     }
 
     #[test]
-    fn settings_that_have_no_room_stand_in_lines() {
-        let words: Vec<String> = (0..30).map(|nth| format!("name{nth}=1")).collect();
-        let text = indented(&words);
-        assert!(text.lines().count() > 2);
-        assert!(
-            text.lines()
-                .all(|line| line.len() <= WIDTH && line.starts_with("    "))
-        );
-        assert_eq!(text.split_whitespace().count(), 30);
+    fn a_wrong_condition_says_what_was_found_and_expected() {
+        for (text, expected) in [
+            ("test>abc", "test: found 'abc', expected a number"),
+            (
+                "learning-rate=",
+                "learning_rate: found '', expected a number",
+            ),
+            (
+                "model=tgm",
+                "model: found 'tgm', expected one of tgn, jodie, apan",
+            ),
+            (
+                "model<tgn",
+                "model is no number: found '<', expected = or !=",
+            ),
+            ("sort=yes", "sort: found 'yes', expected true or false"),
+            (
+                "data>a",
+                "data: found 'a', expected a number: > compares numbers",
+            ),
+            (
+                "state=done",
+                "state: found 'done', expected one of ended, running, stopped",
+            ),
+            (
+                "sede=1",
+                "unknown name 'sede'; the nearest is 'seed'. Expected started, name, state",
+            ),
+        ] {
+            let said = text.parse::<Condition>().unwrap_err();
+            assert!(said.starts_with(expected), "{text}: {said}");
+        }
+        assert!("dropout=0.1".parse::<Condition>().is_ok());
+        assert_eq!(known("events-per-s"), Ok("events_per_s".to_owned()));
+        let said = known("vall").unwrap_err();
+        assert!(said.contains("the nearest is 'val'"), "{said}");
     }
 }

@@ -19,8 +19,21 @@ pub use lines::{Join, Lines, Point, Series};
 pub use stacks::Stacks;
 pub use timeline::{Timeline, TimelineError};
 
-/// Colours of series that the page has; a series' number is taken modulo this.
-pub(crate) const COLORS: usize = 10;
+/// Colours of series that the page has, of which the first is a grey. A series with a higher number has the
+/// colour of its number modulo this, and the line is dashed.
+const COLORS: usize = 10;
+
+/// Lines that the page has: unbroken, and dashed in several ways.
+const DASHES: usize = 4;
+
+/// Series that no two look alike of, by their numbers from [`apart`].
+pub(crate) const DISTINCT: usize = (COLORS - 1) * DASHES;
+
+/// The number of the colour of the `nth` of many series, from 0.
+pub(crate) fn apart(nth: usize) -> usize {
+    let nth = nth % DISTINCT;
+    1 + nth % (COLORS - 1) + COLORS * (nth / (COLORS - 1))
+}
 
 use super::Figure;
 
@@ -55,10 +68,14 @@ fn figure(title: &str, size: Size, svg: String, caption: &str) -> Figure {
     }
 }
 
+/// From this size on the digits of a number say less than its power of ten.
+const HUGE: f64 = 1e9;
+
 /// A number with as many digits as a reader needs.
 pub fn short(value: f64) -> String {
     match value.abs() {
         0.0 => "0".to_owned(),
+        size if size >= HUGE => format!("{value:.1e}"),
         size if size >= 1000.0 => thousands(value),
         size if size >= 100.0 => format!("{value:.0}"),
         size if size >= 10.0 => format!("{value:.1}"),
@@ -100,6 +117,7 @@ mod tests {
             19_056.4,
             -1_234_567.0,
             1e-4,
+            1e30,
         ]
         .map(short);
         let expected = [
@@ -111,6 +129,7 @@ mod tests {
             "19,056",
             "-1,234,567",
             "1.0e-4",
+            "1.0e30",
         ];
         assert_eq!(text, expected);
     }

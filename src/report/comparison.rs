@@ -1,9 +1,25 @@
 //! The page of several runs: what each is worth, how their settings differ, and their curves over one
 //! another.
 
-use super::chart::{COLORS, Lines, Point, Series, thousands};
+use super::chart::{DISTINCT, Lines, Point, Series, apart, thousands};
 use super::run::thinned;
 use super::{Block, Document, Figure, Section, Table};
+use crate::numbers;
+
+/// Runs whose numbers are of one kind.
+#[derive(Debug, Clone, Default)]
+pub struct GroupOfPage {
+    /// What they do.
+    pub title: String,
+    /// The runs.
+    pub runs: Vec<RunOfPage>,
+    /// The settings in which they differ.
+    pub differing: Vec<String>,
+    /// What keeps their numbers from being compared.
+    pub incomparable: Vec<String>,
+    /// What each of their losses is of.
+    pub losses_of: &'static str,
+}
 
 /// A run as the page shows it.
 #[derive(Debug, Clone, Default)]
@@ -20,8 +36,10 @@ pub struct RunOfPage {
     pub measure: String,
     /// That measure after each epoch.
     pub validations: Vec<f64>,
-    /// The loss of each iteration.
+    /// The loss of each iteration, or of each epoch: [`GroupOfPage::losses_of`].
     pub losses: Vec<f64>,
+    /// Why it gave nothing.
+    pub failed: Option<String>,
     /// The best epoch, from 1, and the measure of its validation.
     pub best: Option<(usize, f64)>,
     /// The measure of the test.
@@ -34,42 +52,43 @@ pub struct RunOfPage {
     pub events_per_s: Option<f64>,
 }
 
-/// The page of `runs`, whose settings differ in `differing`; `incomparable` are what keeps their numbers
-/// from being compared.
-pub fn document(
-    title: &str,
-    runs: &[RunOfPage],
-    differing: &[String],
-    incomparable: &[String],
-) -> Document {
+/// The page of runs; those of one group alone are compared.
+pub fn document(title: &str, groups: &[GroupOfPage]) -> Document {
     let mut lead = Vec::new();
-    if runs.iter().any(|run| run.is_synthetic) {
+    if groups
+        .iter()
+        .flat_map(|group| &group.runs)
+        .any(|run| run.is_synthetic)
+    {
         let text = "A stream of these runs is SYNTHETIC: generated, not observed. Its numbers say nothing \
                     about the real data set.";
         lead.push(Block::Note(text.to_owned()));
     }
-    if !incomparable.is_empty() {
-        lead.push(Block::Note(format!(
-            "These runs are measured differently ({}): their numbers can't be compared.",
-            incomparable.join(", ")
-        )));
-    }
-    let mut sections = vec![Section {
-        title: "Results".to_owned(),
-        blocks: vec![Block::Table(results(runs))],
-    }];
-    if !differing.is_empty() {
-        sections.push(Section {
-            title: "Settings that differ".to_owned(),
-            blocks: vec![Block::Table(settings(runs, differing))],
-        });
-    }
-    let charts = charts(runs);
-    if !charts.is_empty() {
-        sections.push(Section {
-            title: "Course of the runs".to_owned(),
-            blocks: vec![Block::Figures(charts)],
-        });
+    let mut sections = Vec::new();
+    for group in groups {
+        let title = |title: &str| match groups.len() {
+            1 => title.to_owned(),
+            _ => format!("{}: {title}", group.title),
+        };
+        let mut blocks = Vec::new();
+        if !group.incomparable.is_empty() {
+            blocks.push(Block::Note(format!(
+                "These runs are measured differently ({}): their numbers can't be compared.",
+                group.incomparable.join(", ")
+            )));
+        }
+        blocks.extend([Block::Table(results(&group.runs))]);
+        blocks.extend(failed(&group.runs));
+        let mut section = |title: String, blocks| sections.push(Section { title, blocks });
+        section(title("Results"), blocks);
+        if !group.differing.is_empty() {
+            let table = settings(&group.runs, &group.differing);
+            section(title("Settings that differ"), vec![Block::Table(table)]);
+        }
+        let charts = charts(group);
+        if !charts.is_empty() {
+            section(title("Course of the runs"), vec![Block::Figures(charts)]);
+        }
     }
     Document {
         title: title.to_owned(),
@@ -78,8 +97,17 @@ pub fn document(
     }
 }
 
+/// Why runs gave nothing.
+fn failed(runs: &[RunOfPage]) -> Option<Block> {
+    let all = runs
+        .iter()
+        .filter_map(|run| Some((run.name.clone(), run.failed.clone()?)));
+    let all: Vec<(String, String)> = all.collect();
+    (!all.is_empty()).then_some(Block::Facts(all))
+}
+
 fn four(value: Option<f64>) -> String {
-    value.map_or_else(|| "-".to_owned(), |value| format!("{value:.4}"))
+    value.map_or_else(|| "-".to_owned(), numbers::four)
 }
 
 fn results(runs: &[RunOfPage]) -> Table {
@@ -113,12 +141,17 @@ fn results(runs: &[RunOfPage]) -> Table {
 }
 
 fn settings(runs: &[RunOfPage], differing: &[String]) -> Table {
-    let names: Vec<&str> = differing.iter().map(String::as_str).collect();
-    let mut table = Table::new(
-        "All other settings are the same, but for folders and what changes no number",
-        &[&["run"], &names[..]].concat(),
-        &[],
-    );
+    let caption = "All other settings are the same, have no effect here, or change no number; - is none, or without effect";
+    let mut table = Table::new(caption, &["run"], &[]);
+    for (nth, name) in differing.iter().enumerate() {
+        let is_number = |run: &RunOfPage| {
+            let text = &run.settings[nth];
+            text == "-" || text.parse::<f64>().is_ok()
+        };
+        table
+            .columns
+            .push((name.clone(), runs.iter().all(is_number)));
+    }
     for run in runs {
         let mut row = vec![run.name.clone()];
         row.extend(run.settings.iter().cloned());
@@ -127,29 +160,18 @@ fn settings(runs: &[RunOfPage], differing: &[String]) -> Table {
     table
 }
 
-/// The curves that have more than one point.
-fn charts(runs: &[RunOfPage]) -> Vec<Figure> {
+/// The curves that have more than one point: a chart of each measure that chooses epochs, and one of the
+/// losses.
+fn charts(group: &GroupOfPage) -> Vec<Figure> {
+    let runs = &group.runs;
     let series = |points: &dyn Fn(&RunOfPage) -> Vec<Point>| -> Vec<Series> {
         let all = runs.iter().enumerate().map(|(nth, run)| Series {
             name: run.name.clone(),
-            // The first colour is a grey.
-            color: 1 + nth % (COLORS - 1),
+            color: apart(nth),
             points: points(run),
         });
         all.filter(|series| series.points.len() > 1).collect()
     };
-    let by_epoch = |run: &RunOfPage| {
-        let all = run.validations.iter().enumerate();
-        let point = |(nth, y): (usize, &f64)| Point {
-            x: (nth + 1) as f64,
-            y: *y,
-            deviation: None,
-        };
-        all.map(point).collect()
-    };
-    let mut measures: Vec<&str> = runs.iter().map(|run| run.measure.as_str()).collect();
-    measures.dedup();
-    let measure = measures.join(", ");
     let chart = |title: &str, x_name: &str, y_name: &str, series| Lines {
         title: title.to_owned(),
         x_name: x_name.to_owned(),
@@ -158,22 +180,45 @@ fn charts(runs: &[RunOfPage]) -> Vec<Figure> {
         whole: (true, false),
         ..Lines::default()
     };
-    let validation = chart("Validation", "epoch", &measure, series(&by_epoch));
-    let loss = chart(
-        "Training loss",
-        "iteration",
-        "loss",
-        series(&|run: &RunOfPage| thinned(&run.losses)),
-    );
-    let says = |runs: usize| match runs {
-        1.. if runs >= COLORS => "Colours repeat after nine runs.",
-        _ => "",
+    let mut measures: Vec<&str> = runs.iter().map(|run| run.measure.as_str()).collect();
+    measures.sort_unstable();
+    measures.dedup();
+    let validation = measures.into_iter().map(|measure| {
+        let of_measure = |run: &RunOfPage| match run.measure == measure {
+            true => by_epoch(&run.validations),
+            false => Vec::new(),
+        };
+        chart("Validation", "epoch", measure, series(&of_measure))
+    });
+    let losses = |run: &RunOfPage| match group.losses_of {
+        "epoch" => by_epoch(&run.losses),
+        _ => thinned(&run.losses),
     };
-    [validation, loss]
-        .into_iter()
+    let loss = chart("Training loss", group.losses_of, "loss", series(&losses));
+    let failed = runs.iter().any(|run| run.failed.is_some());
+    let says = |series: &[Series]| {
+        let says = [
+            (series.len() > DISTINCT)
+                .then(|| format!("Colours and dashes repeat after {DISTINCT} runs.")),
+            failed.then(|| "Runs that gave nothing have no curve.".to_owned()),
+        ];
+        says.into_iter().flatten().collect::<Vec<_>>().join(" ")
+    };
+    validation
+        .chain([loss])
         .filter(|chart| !chart.series.is_empty())
-        .map(|chart| chart.figure(says(chart.series.len())))
+        .map(|chart| chart.figure(&says(&chart.series)))
         .collect()
+}
+
+/// A point per epoch.
+fn by_epoch(values: &[f64]) -> Vec<Point> {
+    let point = |(nth, y): (usize, &f64)| Point {
+        x: (nth + 1) as f64,
+        y: *y,
+        deviation: None,
+    };
+    values.iter().enumerate().map(point).collect()
 }
 
 #[cfg(test)]
@@ -192,21 +237,72 @@ mod tests {
         }
     }
 
+    fn group(runs: &[RunOfPage], differing: &[&str]) -> GroupOfPage {
+        GroupOfPage {
+            title: "Link prediction".to_owned(),
+            runs: runs.to_vec(),
+            differing: differing.iter().map(|&name| name.to_owned()).collect(),
+            losses_of: "iteration",
+            ..GroupOfPage::default()
+        }
+    }
+
     #[test]
     fn curves_lie_over_one_another() {
         let runs = [run("a", &[0.5, 0.75]), run("bc", &[0.25, 0.5])];
-        let page = document("Two", &runs, &["width".to_owned()], &[]).to_html();
-        // A line a run in each of the two charts.
-        assert_eq!(page.matches("<path").count(), 4, "{page}");
-        assert!(page.contains("<td>bc</td><td>2</td>"), "{page}");
+        let page = document("Two", &[group(&runs, &["width"])]).to_html();
+        // A line a run in each of the two charts, and each in its legend.
+        assert_eq!(page.matches("<path").count(), 8, "{page}");
+        assert!(
+            page.contains("<td>bc</td><td class=\"number\">2</td>"),
+            "{page}"
+        );
         assert!(!page.contains("can't be compared"));
+    }
+
+    #[test]
+    fn measures_and_tasks_are_apart() {
+        let mut runs = [run("a", &[0.5, 0.75]), run("b", &[0.25, 0.5])];
+        runs[1].measure = "MRR".to_owned();
+        let labels = GroupOfPage {
+            title: "Labels of events".to_owned(),
+            losses_of: "epoch",
+            ..group(&[run("c", &[0.5, 0.5])], &[])
+        };
+        let page = document("Three", &[group(&runs, &[]), labels]).to_html();
+        // A chart of AP, one of MRR and one of losses; two of the labels.
+        assert_eq!(page.matches("<svg").count(), 5);
+        assert!(page.contains("Labels of events: Results") && page.contains(">epoch<"));
+    }
+
+    #[test]
+    fn no_two_of_many_curves_look_alike() {
+        let runs: Vec<RunOfPage> = (0..DISTINCT)
+            .map(|nth| run(&nth.to_string(), &[0.5, 0.75]))
+            .collect();
+        let page = document("Many", &[group(&runs, &[])]).to_html();
+        let lines = page.split("<path").skip(1);
+        let class = |line: &str| {
+            line.split("class=\"")
+                .nth(1)
+                .map(|of| of[..of.find('"').unwrap_or(0)].to_owned())
+        };
+        let mut classes: Vec<_> = lines.map(|line| class(line).unwrap()).collect();
+        classes.sort_unstable();
+        classes.dedup();
+        assert_eq!(classes.len(), DISTINCT);
+        assert!(DISTINCT >= 36 && !page.contains("repeat after"));
     }
 
     #[test]
     fn what_says_nothing_is_left_out() {
         let mut one = run("a", &[0.5]);
         one.losses = vec![0.7];
-        let page = document("One", &[one], &[], &["protocol".to_owned()]).to_html();
+        let of = GroupOfPage {
+            incomparable: vec!["protocol".to_owned()],
+            ..group(&[one], &[])
+        };
+        let page = document("One", &[of]).to_html();
         assert!(!page.contains("<svg") && !page.contains("Settings that differ"));
         assert!(page.contains("(protocol): their numbers can't be compared"));
     }

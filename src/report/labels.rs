@@ -62,17 +62,24 @@ pub(super) fn sections(summary: &Value) -> Vec<Section> {
     ]
 }
 
-/// Whether there are more than two classes.
-fn has_several_classes(summary: &Value) -> bool {
-    summary["val"]["positive_rate"].is_null()
+/// The measure of validation that chooses the best epoch, as a summary or the line of an epoch says it: its name,
+/// and where metrics have it.
+pub(crate) fn measure(says: &Value) -> (&'static str, &'static str) {
+    let several = match says["monitor"].as_str() {
+        Some(monitor) => monitor == "val-f1-micro",
+        // Of runs that didn't say it yet: of several classes none is the positive one.
+        None => says["val"].is_object() && says["val"]["positive_rate"].is_null(),
+    };
+    match several {
+        true => ("F1-micro", "/f1_micro"),
+        false => ("AUC", "/auc"),
+    }
 }
 
-/// The measure of the validation part that chose the best epoch, and its name in metrics.
-fn chosen_by(summary: &Value) -> (&'static str, &'static str) {
-    match has_several_classes(summary) {
-        true => ("F1-micro", "f1_micro"),
-        false => ("AUC", "auc"),
-    }
+/// Whether there are more than two classes.
+fn has_several_classes(summary: &Value) -> bool {
+    let classes = summary["labels"]["classes"].as_array();
+    classes.is_some_and(|classes| classes.len() > 2)
 }
 
 fn accuracy(summary: &Value) -> Vec<Block> {
@@ -99,7 +106,7 @@ fn accuracy(summary: &Value) -> Vec<Block> {
         row.push(text_of(&summary["labels"][part]["events"]));
         table.rows.push(row);
     }
-    let (chosen, _) = chosen_by(summary);
+    let (chosen, _) = measure(summary);
     let means = match several {
         true => " AUC and AP are means over the classes, each against the rest.",
         false => "",
@@ -256,9 +263,9 @@ fn course(summary: &Value) -> Vec<Block> {
         let loss = line("Training loss", "loss", 1, &|epoch| {
             number(&epoch["train_loss"])
         });
-        let (name, field) = chosen_by(summary);
+        let (name, at) = measure(summary);
         let chosen = line(&format!("Validation {name}"), name, 2, &|epoch| {
-            number(&epoch["val"][field])
+            epoch["val"].pointer(at).map_or(f64::NAN, number)
         });
         blocks.push(Block::Figures(vec![loss.figure(""), chosen.figure("")]));
     }

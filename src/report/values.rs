@@ -2,6 +2,8 @@
 
 use serde_json::Value;
 
+use crate::numbers;
+
 /// A value as it is shown.
 pub(super) fn text_of(value: &Value) -> String {
     match value {
@@ -18,7 +20,5 @@ pub(super) fn number(value: &Value) -> f64 {
 
 /// A number with four decimals.
 pub(super) fn four(value: &Value) -> String {
-    value
-        .as_f64()
-        .map_or_else(|| "-".to_owned(), |value| format!("{value:.4}"))
+    value.as_f64().map_or_else(|| "-".to_owned(), numbers::four)
 }

@@ -15,7 +15,8 @@ use super::over_seeds::SETTING;
 use super::{CONFIG, LOCK, METRICS, RunFolderError, SUMMARY, failed_read};
 use crate::config::{RunConfig, Task};
 use crate::eval::Monitor;
-use crate::report::comparison::{self, RunOfPage};
+use crate::report::comparison::{self, GroupOfPage, RunOfPage};
+use crate::report::labels;
 
 /// Settings that change no number of a run.
 const FREE: [&str; 6] = [
@@ -40,15 +41,21 @@ pub enum RunState {
     Running,
     /// It has no summary, and nobody writes into it.
     Stopped,
+    /// It ended because its weights or losses were no numbers any more, as a sweep knows.
+    Diverged,
 }
 
 impl RunState {
+    /// All that a folder says by itself; only a sweep knows of what diverged.
+    pub const ALL: [RunState; 3] = [RunState::Ended, RunState::Running, RunState::Stopped];
+
     /// As it is shown.
     pub fn name(self) -> &'static str {
         match self {
             RunState::Ended => "ended",
             RunState::Running => "running",
             RunState::Stopped => "stopped",
+            RunState::Diverged => "diverged",
         }
     }
 }
@@ -70,7 +77,10 @@ pub struct FoundRun {
     pub of_epochs: usize,
     /// All settings, by the names of their options.
     pub settings: Map<String, Value>,
-    task: Task,
+    /// The same.
+    config: RunConfig,
+    /// Why it gave nothing, where that is known.
+    failed: Option<String>,
     epochs: Vec<Value>,
     losses: Vec<f64>,
     summary: Option<Value>,
@@ -88,34 +98,66 @@ impl FoundRun {
                 path: folder.to_owned(),
             });
         }
-        let mut config = RunConfig::read(&file).map_err(RunFolderError::Settings)?;
+        let config = RunConfig::read(&file).map_err(RunFolderError::Settings)?;
         let metadata = fs::metadata(&file).and_then(|metadata| metadata.modified());
-        let given = config.training.monitor;
-        let monitor = given.unwrap_or_else(|| config.protocol.name.monitor());
-        // What a run found out is no setting.
-        config.stream.edge_scale = None;
-        config.without_effect = Vec::new();
         let (epochs, losses) = metrics(&folder.join(METRICS))?;
         let summary = match fs::read_to_string(folder.join(SUMMARY)) {
             Ok(text) => serde_json::from_str(&text).ok(),
             Err(_) => None,
         };
+        let begun = FoundRun::begun(folder, name, config);
         Ok(FoundRun {
-            folder: folder.to_owned(),
-            name: name.to_owned(),
             state: state(folder, summary.is_some()),
             started: metadata.ok(),
+            epochs,
+            losses,
+            summary,
+            ..begun
+        })
+    }
+
+    /// A run of these settings that has written nothing else.
+    pub(crate) fn begun(folder: &Path, name: &str, mut config: RunConfig) -> FoundRun {
+        let given = config.training.monitor;
+        let monitor = given.unwrap_or_else(|| config.protocol.name.monitor());
+        // What a run found out is no setting.
+        config.stream.edge_scale = None;
+        config.without_effect = Vec::new();
+        FoundRun {
+            folder: folder.to_owned(),
+            name: name.to_owned(),
+            state: RunState::Stopped,
+            started: None,
             monitor,
             of_epochs: match config.start.task {
                 Task::Link => config.training.epochs,
                 Task::Node | Task::Edge => config.node.epochs,
             },
             settings: config.by_name().unwrap_or_default(),
-            task: config.start.task,
-            epochs,
-            losses,
-            summary,
-        })
+            config,
+            failed: None,
+            epochs: Vec::new(),
+            losses: Vec::new(),
+            summary: None,
+        }
+    }
+
+    /// The same, which ended because its numbers were none any more: whatever it had reached before is no
+    /// result.
+    #[must_use]
+    pub(crate) fn diverged(mut self, reason: &str) -> FoundRun {
+        (self.state, self.failed) = (RunState::Diverged, Some(reason.to_owned()));
+        self
+    }
+
+    /// What it trains.
+    pub fn task(&self) -> Task {
+        self.config.start.task
+    }
+
+    /// Whether the setting of this name changes what it does.
+    pub fn acts(&self, setting: &str) -> bool {
+        self.config.acts(setting)
     }
 
     /// Epochs that are trained and validated.
@@ -125,19 +167,16 @@ impl FoundRun {
 
     /// The measure that its numbers are of: its name, and where metrics have it.
     fn measured(&self) -> (&'static str, &'static str) {
-        match (self.task, self.monitor) {
-            (Task::Node | Task::Edge, _) if self.has_several_classes() => ("F1-micro", "/f1_micro"),
-            (Task::Node | Task::Edge, _) | (_, Monitor::ValAuc) => ("AUC", "/auc"),
+        match (self.task(), self.monitor) {
+            (Task::Node | Task::Edge, _) => {
+                let says = self.summary.as_ref().or(self.epochs.first());
+                labels::measure(says.unwrap_or(&Value::Null))
+            }
+            (_, Monitor::ValAuc) => ("AUC", "/auc"),
             (_, Monitor::ValMrr) => ("MRR", "/ranking/mrr"),
             (_, Monitor::ValApBatchMean) => ("batch AP", "/ap_batch_mean"),
             (_, Monitor::ValAp) => ("AP", "/ap"),
         }
-    }
-
-    /// Whether it classifies labels of more than two classes, whose best epoch another measure chooses.
-    fn has_several_classes(&self) -> bool {
-        let first = self.epochs.first();
-        first.is_some_and(|epoch| epoch["val"]["positive_rate"].is_null())
     }
 
     /// The name of the measure that its numbers are of.
@@ -158,6 +197,9 @@ impl FoundRun {
 
     /// The best epoch so far, from 1, and the measure of its validation: the earliest of equals.
     pub fn best(&self) -> Option<(usize, f64)> {
+        if self.state == RunState::Diverged {
+            return None;
+        }
         let all = self.validations().into_iter().enumerate();
         let better = |best: Option<(usize, f64)>, (nth, value): (usize, f64)| match best {
             Some((_, most)) if value.is_nan() || value <= most => best,
@@ -185,6 +227,17 @@ impl FoundRun {
         name.is_some_and(|name| name.starts_with("synthetic:"))
     }
 
+    /// The losses that are drawn: of each iteration, or of each epoch of a classifier. What diverged would
+    /// leave no room for the others.
+    fn course(&self) -> Vec<f64> {
+        let loss = |epoch: &Value| epoch["train_loss"].as_f64();
+        match (self.state, self.task()) {
+            (RunState::Diverged, _) => Vec::new(),
+            (_, Task::Link) => self.losses.clone(),
+            (_, Task::Node | Task::Edge) => self.epochs.iter().filter_map(loss).collect(),
+        }
+    }
+
     /// What a page of several runs shows of it; its settings are those of `differing`.
     fn of_page(&self, differing: &[String]) -> RunOfPage {
         let test = self.summary.as_ref().map(|summary| &summary["test"]);
@@ -200,8 +253,12 @@ impl FoundRun {
             is_synthetic: self.is_synthetic(),
             settings: differing.iter().map(|name| self.written(name)).collect(),
             measure: self.measure().to_owned(),
-            validations: self.validations(),
-            losses: self.losses.clone(),
+            failed: self.failed.clone(),
+            validations: match self.state {
+                RunState::Diverged => Vec::new(),
+                _ => self.validations(),
+            },
+            losses: self.course(),
             best: self.best(),
             test: self.test(),
             test_ap: at("ap"),
@@ -210,9 +267,9 @@ impl FoundRun {
         }
     }
 
-    /// A setting as it is shown.
+    /// A setting as it is shown; one that does not act is none.
     pub fn written(&self, setting: &str) -> String {
-        match self.settings.get(setting) {
+        match self.settings.get(setting).filter(|_| self.acts(setting)) {
             None | Some(Value::Null) => "-".to_owned(),
             Some(Value::String(text)) => text.clone(),
             Some(other) => other.to_string(),
@@ -270,31 +327,90 @@ pub fn name_of(folder: &Path) -> String {
 }
 
 /// The settings in which runs differ, in the order in which they are written; not those that change no
-/// number.
+/// number, nor those that a run has without effect.
 pub fn differing(runs: &[FoundRun]) -> Vec<String> {
-    let Some((first, others)) = runs.split_first() else {
-        return Vec::new();
-    };
     let differs = |name: &&String| {
-        let own = first.settings.get(*name);
-        !FREE.contains(&name.as_str())
-            && others.iter().any(|other| other.settings.get(*name) != own)
+        let acting = runs.iter().filter(|run| run.acts(name));
+        let mut values = acting.map(|run| run.settings.get(*name));
+        let first = values.next();
+        !FREE.contains(&name.as_str()) && values.any(|value| Some(value) != first)
     };
-    first.settings.keys().filter(differs).cloned().collect()
+    let names = runs.first().map(|run| run.settings.keys());
+    names
+        .into_iter()
+        .flatten()
+        .filter(differs)
+        .cloned()
+        .collect()
+}
+
+/// Runs of one task, whose numbers are of one kind.
+#[derive(Debug, Clone)]
+pub struct OfTask {
+    /// The task.
+    pub task: Task,
+    /// In the order in which they were given.
+    pub runs: Vec<FoundRun>,
+    /// The settings in which they differ.
+    pub differing: Vec<String>,
+    /// What keeps the numbers of these runs from being compared.
+    pub incomparable: Vec<String>,
+}
+
+impl OfTask {
+    /// What its runs do.
+    pub fn title(&self) -> &'static str {
+        match self.task {
+            Task::Link => "Link prediction",
+            Task::Node => "Labels of nodes",
+            Task::Edge => "Labels of events",
+        }
+    }
+}
+
+/// Runs by their task.
+pub fn by_task(runs: Vec<FoundRun>) -> Vec<OfTask> {
+    let mut left = runs;
+    let mut groups = Vec::new();
+    for task in [Task::Link, Task::Node, Task::Edge] {
+        let (runs, others): (Vec<_>, Vec<_>) = left.into_iter().partition(|run| run.task() == task);
+        left = others;
+        if runs.is_empty() {
+            continue;
+        }
+        groups.push(OfTask {
+            task,
+            differing: differing(&runs),
+            incomparable: incomparable(&runs),
+            runs,
+        });
+    }
+    groups
 }
 
 /// A page of runs side by side; of a choice by validation, the test is shown of the `chosen` run alone.
-pub fn page(title: &str, runs: &[FoundRun], chosen: Option<&Path>) -> String {
-    let differing = differing(runs);
-    let of_page = |run: &FoundRun| {
-        let mut page = run.of_page(&differing);
-        if chosen.is_some_and(|chosen| chosen != run.folder) {
-            (page.test, page.test_ap, page.test_auc) = (None, None, None);
+pub fn page(title: &str, runs: Vec<FoundRun>, chosen: Option<&Path>) -> String {
+    let group = |group: OfTask| {
+        let of_page = |run: &FoundRun| {
+            let mut page = run.of_page(&group.differing);
+            if chosen.is_some_and(|chosen| chosen != run.folder) {
+                (page.test, page.test_ap, page.test_auc) = (None, None, None);
+            }
+            page
+        };
+        GroupOfPage {
+            title: group.title().to_owned(),
+            runs: group.runs.iter().map(of_page).collect(),
+            losses_of: match group.task {
+                Task::Link => "iteration",
+                Task::Node | Task::Edge => "epoch",
+            },
+            differing: group.differing,
+            incomparable: group.incomparable,
         }
-        page
     };
-    let pages: Vec<RunOfPage> = runs.iter().map(of_page).collect();
-    comparison::document(title, &pages, &differing, &incomparable(runs)).to_html()
+    let groups: Vec<GroupOfPage> = by_task(runs).into_iter().map(group).collect();
+    comparison::document(title, &groups).to_html()
 }
 
 /// What keeps the numbers of runs from being compared: settings that say what they are measured on, in
@@ -392,6 +508,73 @@ mod tests {
         assert_eq!(differing(&runs), ["seed"]);
         assert_eq!(incomparable(&runs), [""; 0]);
         assert_eq!((runs[0].best(), runs[1].best()), (Some((2, 0.75)), None));
+    }
+
+    #[test]
+    fn runs_of_several_tasks_are_apart_and_have_their_own_settings() {
+        let base = TempDir::new().unwrap();
+        run(&base.path().join("a"), 0, &[0.5], None);
+        run(&base.path().join("b"), 1, &[0.5], None);
+        let begun = |name: &str, task, epochs, layers| {
+            let mut config = RunConfig::default();
+            config.source.data = "synthetic:wikipedia".to_owned();
+            (config.start.task, config.node.epochs) = (task, epochs);
+            (config.model.layers, config.training.learning_rate) = (layers, 0.5);
+            FoundRun::begun(Path::new(name), name, config)
+        };
+        let (mut runs, _) = runs_below(base.path()).unwrap();
+        runs.extend([
+            begun("c", Task::Edge, 5, 1),
+            begun("d", Task::Edge, 6, 1),
+            begun("e", Task::Node, 5, 2),
+        ]);
+        let groups = by_task(runs);
+        let names = |group: &OfTask| -> Vec<String> {
+            group.runs.iter().map(|run| run.name.clone()).collect()
+        };
+        let all: Vec<_> = groups
+            .iter()
+            .map(|group| (group.title(), names(group)))
+            .collect();
+        let expected =
+            |names: &[&str]| -> Vec<String> { names.iter().map(|&of| of.to_owned()).collect() };
+        assert_eq!(
+            all,
+            [
+                ("Link prediction", expected(&["a", "b"])),
+                ("Labels of nodes", expected(&["e"])),
+                ("Labels of events", expected(&["c", "d"])),
+            ]
+        );
+        // The learning rate of link prediction has no effect on labels, the classifier's epochs none on it.
+        assert_eq!(groups[0].differing, ["seed"]);
+        assert_eq!(groups[2].differing, ["node_epochs"]);
+        assert_eq!(groups[2].runs[0].written("node_epochs"), "5");
+        assert_eq!(groups[0].runs[0].written("node_epochs"), "-");
+    }
+
+    #[test]
+    fn a_run_that_diverged_has_no_result_and_its_reason() {
+        let base = TempDir::new().unwrap();
+        run(base.path(), 0, &[0.75], None);
+        let read = FoundRun::read(base.path(), "run-003").unwrap();
+        let page = page(
+            "Two",
+            vec![read.clone(), read.diverged("the loss is inf")],
+            None,
+        );
+        assert!(page.contains("diverged, 1 of 50 epochs"), "{page}");
+        assert!(page.contains("the loss is inf"));
+        assert_eq!(page.matches("0.7500").count(), 1);
+    }
+
+    #[test]
+    fn settings_of_32_bits_are_shown_as_they_were_given() {
+        let base = TempDir::new().unwrap();
+        run(base.path(), 0, &[], None);
+        let read = FoundRun::read(base.path(), "a").unwrap();
+        assert_eq!(read.written("dropout"), "0.1");
+        assert_eq!(read.settings["mitigation_keep"], serde_json::json!(0.9));
     }
 
     #[test]

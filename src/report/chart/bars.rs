@@ -45,6 +45,7 @@ impl Bars {
                 name: name.clone(),
                 class: fill(*color),
                 shape: None,
+                line: None,
             })
             .collect();
         let top = canvas.legend(&names) + 30.0;

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::super::{escape, marked};
-use super::COLORS;
+use super::{COLORS, DASHES};
 
 /// Shapes of points by the number of their colour: corners around a point, for a radius of 1. The
 /// first one is round.
@@ -41,7 +41,13 @@ pub(super) struct Key {
     pub(super) class: String,
     /// The colour whose shape its points have; a square otherwise.
     pub(super) shape: Option<usize>,
+    /// The class of the line that joins its points, if one does.
+    pub(super) line: Option<String>,
 }
+
+/// How long the line of a series is in a legend, and what it is longer than a point.
+const SAMPLE: f64 = 34.0;
+const BEFORE: f64 = SAMPLE - 12.0;
 
 pub(super) struct Canvas {
     marks: String,
@@ -135,17 +141,30 @@ impl Canvas {
         if keys.len() < 2 {
             return 28.0;
         }
-        for Key { name, class, shape } in keys {
-            let width = 18.0 + text_width(name) + 14.0;
+        for Key {
+            name,
+            class,
+            shape,
+            line,
+        } in keys
+        {
+            let before = line.as_ref().map_or(0.0, |_| BEFORE);
+            let width = before + 18.0 + text_width(name) + 14.0;
             if x + width > self.width && x > 8.0 {
                 (x, y) = (8.0, y + 18.0);
             }
+            let next = x + width;
+            if let Some(class) = line {
+                self.path(&[(x, y - 3.5), (x + SAMPLE, y - 3.5)], class);
+            }
+            x += before / 2.0;
             match shape {
                 Some(color) => self.point((x + 6.0, y - 3.5), 5.0, *color, name),
                 None => self.rect((x, y - 9.0), (11.0, 11.0), class, name),
             }
-            self.text((x + 16.0, y + 1.0), Anchor::Start, "", name);
-            x += width;
+            let beside = (x + before / 2.0 + 16.0, y + 1.0);
+            self.text(beside, Anchor::Start, "", name);
+            x = next;
         }
         y + 12.0
     }
@@ -208,9 +227,12 @@ pub(super) fn fill(color: usize) -> String {
     format!("f{}", color % COLORS)
 }
 
-/// The class of a series' line.
+/// The classes of a series' line: its colour, and its dashes if it has any.
 pub(super) fn stroke(color: usize) -> String {
-    format!("l{}", color % COLORS)
+    match (color / COLORS) % DASHES {
+        0 => format!("l{}", color % COLORS),
+        dashes => format!("l{} d{dashes}", color % COLORS),
+    }
 }
 
 /// Width of a text 12 high in a wide font; others take less.

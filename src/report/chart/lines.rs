@@ -73,6 +73,7 @@ path { fill: none; stroke-width: 2; stroke-linejoin: round; } circle, polygon { 
 .f8 { fill: #0c8391; } .f9 { fill: #85592f; } .l0 { stroke: #596273; } .l1 { stroke: #2868b8; }
 .l2 { stroke: #1f8a5b; } .l3 { stroke: #7a9a0e; } .l4 { stroke: #c98a00; } .l5 { stroke: #d0511c; }
 .l6 { stroke: #6b46d6; } .l7 { stroke: #c02b6a; } .l8 { stroke: #0c8391; } .l9 { stroke: #85592f; }
+.d1 { stroke-dasharray: 7 4; } .d2 { stroke-dasharray: 2 3; } .d3 { stroke-dasharray: 11 3 2 3; }
 ";
 
 impl Lines {
@@ -104,6 +105,7 @@ impl Lines {
                 name: s.name.clone(),
                 class: fill(s.color),
                 shape: (self.join != Join::Step).then_some(s.color),
+                line: (self.join == Join::Straight).then(|| stroke(s.color)),
             })
             .collect();
         let top = canvas.legend(&names) + 30.0;
@@ -242,12 +244,13 @@ mod tests {
         // Two and one in the legend, of either series.
         assert_eq!(svg.matches("<circle").count(), 3);
         assert_eq!(svg.matches("<polygon").count(), 3);
-        assert_eq!(svg.matches("<path").count(), 2);
+        assert_eq!(svg.matches("<path").count(), 4);
         assert!(
             svg.contains("<title>series 0\nepoch: 1.00\nAP: 0.750 ± 0.100</title>"),
             "{svg}"
         );
-        assert!(svg.contains("class=\"l1\"") && svg.contains("AP &lt; 1"));
+        // The eleventh colour is the first one again, with a dashed line.
+        assert!(svg.contains("class=\"l1 d1\"") && svg.contains("AP &lt; 1"));
         assert!(!svg.contains("NaN") && !svg.contains("inf"));
     }
 

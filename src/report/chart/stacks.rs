@@ -42,6 +42,7 @@ impl Stacks {
                 name: name.clone(),
                 class: class(nth),
                 shape: None,
+                line: None,
             })
             .collect();
         let top = canvas.legend(&names) + 6.0;

@@ -130,6 +130,7 @@ fn legend() -> Vec<Key> {
         name: name.to_owned(),
         class,
         shape: None,
+        line: None,
     };
     let stages = Stage::ALL.map(|stage| key(stage.name(), class(stage)));
     let others = [
