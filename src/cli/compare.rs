@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{Args, ValueHint};
 use mspipe::console;
 use mspipe::run_folder::Comparison;
 
@@ -27,9 +27,11 @@ refused; all other settings that differ are listed.";
 #[command(after_help = EXAMPLES)]
 pub(crate) struct CompareArgs {
     /// Folder of a finished run, or of several (train --seeds)
+    #[arg(value_hint = ValueHint::DirPath)]
     one: PathBuf,
 
     /// The same of another setting
+    #[arg(value_hint = ValueHint::DirPath)]
     other: PathBuf,
 
     /// Print JSON

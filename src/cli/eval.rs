@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::bail;
-use clap::{Arg, Args};
+use clap::{Arg, Args, ValueHint};
 use indicatif::ProgressBar;
 use mspipe::config::{GivenConfig, Purpose};
 use mspipe::eval::EQUAL_SCORES;
@@ -63,6 +63,7 @@ fn first(option: Arg) -> Arg {
 #[command(after_help = FEW, after_long_help = EXAMPLES, mut_args(first))]
 pub(crate) struct EvalArgs {
     /// Folder of a run: its weights and its settings, which options change
+    #[arg(value_hint = ValueHint::DirPath)]
     run: Option<PathBuf>,
 
     #[command(flatten)]

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use anyhow::{Context, bail};
-use clap::Args;
+use clap::{Args, ValueHint};
 use indicatif::{HumanBytes, HumanCount};
 use mspipe::run_folder::weights_of;
 use mspipe::session::predict::{LoadOptions, Predictor};
@@ -47,7 +47,7 @@ pub(crate) struct ExportArgs {
     self_contained: bool,
 
     /// Where the run's stream is, if it was moved
-    #[arg(long, value_name = "PATH|NAME", requires = "self_contained")]
+    #[arg(long, value_name = "PATH|NAME", value_hint = ValueHint::AnyPath, requires = "self_contained")]
     data: Option<String>,
 
     /// Replace FILE if it exists

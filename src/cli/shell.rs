@@ -4,8 +4,10 @@ use std::fs;
 use std::path::PathBuf;
 
 use anyhow::Context;
-use clap::{Args, Command};
+use clap::builder::Resettable;
+use clap::{Arg, Args, Command, ValueHint};
 use clap_complete::Shell;
+use clap_mangen::roff::{Roff, roman};
 use mspipe::console;
 use mspipe_datasets::whole_file::{self, Existing};
 
@@ -44,7 +46,7 @@ pub(crate) struct ManArgs {
     command: Vec<String>,
 
     /// Write the pages of all commands into this folder
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     to: Option<PathBuf>,
 
     /// Replace pages that exist
@@ -56,7 +58,44 @@ pub(crate) struct ManArgs {
 pub(crate) fn completions(args: &CompletionsArgs, mut program: Command) -> anyhow::Result<()> {
     let mut text = Vec::new();
     clap_complete::generate(args.shell, &mut program, "mspipe", &mut text);
-    Ok(console::product(String::from_utf8(text)?)?)
+    let mut text = String::from_utf8(text)?;
+    if args.shell == Shell::Bash {
+        complete_places(&mut text, &program, "mspipe");
+    }
+    Ok(console::product(text)?)
+}
+
+/// Has bash complete folders and files where a command takes one as an argument: `clap_complete` has it offer
+/// options alone there. To go once that does.
+fn complete_places(script: &mut String, command: &Command, name: &str) {
+    const OPTIONS: &str = "COMPREPLY=( $(compgen -W \"${opts}\" -- \"${cur}\") )\n            return 0\n            ;;";
+    let hints = command.get_positionals().map(Arg::get_value_hint);
+    let place = hints.filter_map(|hint| match hint {
+        ValueHint::DirPath => Some("COMPREPLY=()\n            compopt -o plusdirs"),
+        ValueHint::AnyPath | ValueHint::FilePath => {
+            Some("COMPREPLY=($(compgen -f \"${cur}\"))\n            compopt -o filenames")
+        }
+        _ => None,
+    });
+    if let Some(place) = place.last()
+        && let Some(begin) = script.find(&format!("\n        {name})\n"))
+        && let Some(length) = script[begin..].find(OPTIONS)
+    {
+        let block = &script[begin..begin + length];
+        let block = block.replace(
+            "if [[ ${cur} == -* || ${COMP_CWORD} -eq",
+            "if [[ ${cur} == -* && ${COMP_CWORD} -ge",
+        );
+        let place = format!("{place}\n            return 0\n            ;;");
+        script.replace_range(begin..begin + length + OPTIONS.len(), &(block + &place));
+    }
+    for inner in command.get_subcommands() {
+        complete_places(
+            script,
+            inner,
+            &format!("{name}__subcmd__{}", inner.get_name()),
+        );
+    }
 }
 
 /// Prints a page of `program`, or writes all.
@@ -92,12 +131,58 @@ pub(crate) fn man(args: &ManArgs, program: Command) -> anyhow::Result<()> {
 
 /// The pages of a command and of those below it, each with the name of its file.
 fn pages(command: &Command) -> anyhow::Result<Vec<(String, String)>> {
-    let page = clap_mangen::Man::new(command.clone());
+    // What `-h` leaves out belongs into a page; examples are laid out below.
+    let whole = command
+        .clone()
+        .mut_args(|option| option.hide_short_help(false));
+    let whole = whole.after_help(Resettable::Reset);
+    let whole = whole.after_long_help(Resettable::Reset);
+    let page = clap_mangen::Man::new(whole);
     let mut text = Vec::new();
     page.render(&mut text)?;
-    let mut all = vec![(page.get_filename(), String::from_utf8(text)?)];
+    let mut text = String::from_utf8(text)?;
+    let after = command.get_after_long_help().or(command.get_after_help());
+    if let Some(after) = after {
+        let end = text.rfind(".SH VERSION").unwrap_or(text.len());
+        text.insert_str(end, &examples(&after.to_string()));
+    }
+    let mut all = vec![(page.get_filename(), text)];
     for inner in command.get_subcommands() {
         all.extend(pages(inner)?);
     }
     Ok(all)
+}
+
+/// What stands below a command's help as a section: indented lines as they are, since they are to be typed, and
+/// paragraphs in lines of the page.
+fn examples(after: &str) -> String {
+    const TITLE: &str = "Examples:";
+    let mut page = Roff::new();
+    page.control(
+        "SH",
+        [if after.starts_with(TITLE) {
+            "EXAMPLES"
+        } else {
+            "NOTES"
+        }],
+    );
+    let mut verbatim = false;
+    for line in after.lines().skip_while(|line| *line == TITLE) {
+        let is_indented = line.starts_with(' ');
+        if !line.is_empty() && is_indented != verbatim {
+            page.control(if is_indented { "nf" } else { "fi" }, []);
+            verbatim = is_indented;
+        }
+        match line.is_empty() {
+            true if verbatim => page.text([]),
+            true => page.control("PP", []),
+            false => page.text([roman(line)]),
+        };
+    }
+    if verbatim {
+        page.control("fi", []);
+    }
+    let text = page.render();
+    // The page has what stands before it already: how an apostrophe is written.
+    text[text.find(".SH").unwrap_or(0)..].to_owned()
 }

@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use std::sync::OnceLock;
 
 use anyhow::anyhow;
-use clap::Args;
+use clap::{Arg, Args, ValueHint};
 use mspipe::checkpoint::LAST;
 use mspipe::config::{GivenConfig, Purpose, RunConfig, SeedsSettings, Task};
 use mspipe::report::run as run_report;
@@ -82,7 +82,7 @@ at once. A conversion that is interrupted leaves nothing behind.";
 
 /// Arguments of `mspipe train`.
 #[derive(Debug, Args)]
-#[command(after_help = FEW, after_long_help = EXAMPLES)]
+#[command(after_help = FEW, after_long_help = EXAMPLES, mut_args(first))]
 pub(crate) struct TrainArgs {
     #[command(flatten)]
     settings: GivenConfig,
@@ -95,6 +95,7 @@ pub(crate) struct TrainArgs {
     #[arg(
         long,
         value_name = "RUN",
+        value_hint = ValueHint::DirPath,
         help_heading = "Run",
         conflicts_with = "seeds"
     )]
@@ -111,6 +112,14 @@ pub(crate) struct TrainArgs {
     /// exit code 1 if it won't fit or can't begin
     #[arg(long, help_heading = "Run", hide_short_help = true)]
     dry_run: bool,
+}
+
+/// Shows in `-h` what matters to a training run alone, beside what all commands with settings show.
+fn first(option: Arg) -> Arg {
+    match option.get_id().as_str() {
+        "task" | "init" | "log" => option.hide_short_help(false),
+        _ => option,
+    }
 }
 
 /// Trains.
