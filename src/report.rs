@@ -257,7 +257,11 @@ impl Table {
         for row in &self.rows {
             page.push_str("<tr>");
             for (text, (_, number)) in row.iter().zip(&self.columns) {
-                let _ = write!(page, "<td{}>{}</td>", class(number), inline(text));
+                let class = match long(text) {
+                    true if !number => " class=\"long\"",
+                    _ => class(number),
+                };
+                let _ = write!(page, "<td{class}>{}</td>", inline(text));
             }
             page.push_str("</tr>\n");
         }
@@ -404,6 +408,20 @@ mod tests {
         assert_eq!(text.matches("\\<img").count(), 7);
         assert_eq!(text.matches("\\[b](").count(), 7);
         assert_eq!(text.matches("c \\| `d` \\*e\\*").count(), 2);
+    }
+
+    #[test]
+    fn only_long_texts_may_break_across_lines() {
+        let mut table = Table::new("lengths", &["a", "b"], &["c"]);
+        let long = "word ".repeat(9);
+        table
+            .rows
+            .push(vec![long.clone(), "short".to_owned(), long.clone()]);
+        let mut page = String::new();
+        table.html(&mut page);
+        let row =
+            format!("<td class=\"long\">{long}</td><td>short</td><td class=\"number\">{long}</td>");
+        assert!(page.contains(&row), "{page}");
     }
 
     #[test]

@@ -43,7 +43,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("audit", &["graph", "sampling", "mspipe_datasets"]),
     ("train", &["graph", "sampling", "batch", "pipeline", "ranks", "checkpoint", "profiler", "kernels", "device", "features", "memory", "model", "eval", "mspipe_datasets", "burn"]),
     ("config", &["numbers", "batch", "pipeline", "ranks", "checkpoint", "device", "features", "memory", "model", "eval", "train", "mspipe_datasets"]),
-    ("run_folder", &["pipeline", "report", "checkpoint", "profiler", "model", "weights", "eval", "train", "config", "mspipe_datasets"]),
+    ("run_folder", &["numbers", "pipeline", "report", "checkpoint", "profiler", "model", "weights", "eval", "train", "config", "mspipe_datasets"]),
     // The only module that names concrete types of every layer.
     ("session", &["numbers", "graph", "sampling", "batch", "pipeline", "ranks", "checkpoint", "profiler", "kernels", "device", "features", "memory", "model", "weights", "eval", "audit", "train", "config", "run_folder", "mspipe_datasets", "burn"]),
     ("serve", &["session", "mspipe_datasets"]),

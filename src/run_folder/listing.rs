@@ -15,6 +15,7 @@ use super::over_seeds::SETTING;
 use super::{CONFIG, LOCK, METRICS, RunFolderError, SUMMARY, failed_read};
 use crate::config::{RunConfig, Task};
 use crate::eval::Monitor;
+use crate::numbers::shortest;
 use crate::report::comparison::{self, GroupOfPage, RunOfPage};
 use crate::report::labels;
 
@@ -271,7 +272,11 @@ impl FoundRun {
     pub fn written(&self, setting: &str) -> String {
         match self.settings.get(setting).filter(|_| self.acts(setting)) {
             None | Some(Value::Null) => "-".to_owned(),
+            Some(Value::String(text)) if text.is_empty() => "-".to_owned(),
             Some(Value::String(text)) => text.clone(),
+            Some(Value::Number(number)) if number.is_f64() => {
+                number.as_f64().map_or_else(String::new, shortest)
+            }
             Some(other) => other.to_string(),
         }
     }
@@ -574,6 +579,7 @@ mod tests {
         run(base.path(), 0, &[], None);
         let read = FoundRun::read(base.path(), "a").unwrap();
         assert_eq!(read.written("dropout"), "0.1");
+        assert_eq!(read.written("columns"), "-");
         assert_eq!(read.settings["mitigation_keep"], serde_json::json!(0.9));
     }
 

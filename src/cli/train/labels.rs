@@ -256,8 +256,7 @@ fn print_classes(table: &ClassTable) {
     let more = table.classes.len() - shown.len();
     if more > 0 {
         text += &format!(
-            "          {more} classes with fewer labels are left out here; report.html and summary.json \
-             (test_classes) have all\n"
+            "          and {more} less frequent classes, in report.html and summary.json\n"
         );
     }
     console::news(text.trim_end());
