@@ -330,8 +330,7 @@ impl Ingest<'_> {
         self.server.make_ready(&events)?;
         self.server.change(|predictor| {
             observe_batch(predictor, group, batch, updated)?;
-            let followed = predictor.follow_batch()?;
-            Ok(followed.map_or_else(Vec::new, |followed| followed.changed))
+            Ok(predictor.follow_batch()?.unwrap_or_default())
         })
     }
 

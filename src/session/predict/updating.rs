@@ -68,19 +68,6 @@ impl Updated {
     }
 }
 
-/// A batch that memory has followed.
-#[cfg_attr(
-    not(feature = "serve"),
-    allow(dead_code, reason = "only a server is asked while it follows")
-)]
-pub(crate) struct Followed {
-    /// Rows that were made for it: those that had not been [ready](Predictor::make_ready).
-    pub(crate) made: u64,
-    /// Distinct nodes whose rows are no longer what they were, where it pays to [make them
-    /// again](Predictor::make_again) at once.
-    pub(crate) changed: Vec<NodeId>,
-}
-
 impl Predictor {
     /// Has memory follow `events`, which come after all so far, in batches of at most as many events as
     /// in training. What is given at once and fits into a batch is one batch: fewer calls take less
@@ -152,11 +139,13 @@ impl Predictor {
         Ok(())
     }
 
-    /// Has memory follow the first batch of what was observed, if there is one, and lets go of nothing.
+    /// Has memory follow the first batch of what was observed, if there is one, and lets go of nothing; returns the
+    /// distinct nodes whose rows are no longer what they were, where it pays to [make them
+    /// again](Predictor::make_again) at once.
     ///
     /// # Errors
     /// As [`follow`](Predictor::follow).
-    pub(crate) fn follow_batch(&mut self) -> Result<Option<Followed>, PredictError> {
+    pub(crate) fn follow_batch(&mut self) -> Result<Option<Vec<NodeId>>, PredictError> {
         if self.broken {
             return Err(PredictError::Broken);
         }
@@ -171,11 +160,9 @@ impl Predictor {
         let (memory, device) = (&mut self.memory, &self.device);
         let updated = self.updated.get_mut();
         let updated = updated.unwrap_or_else(PoisonError::into_inner);
-        let made_before = updated.made();
         let mut changed = device::on_device_thread(|| {
             following::follow(model, sampling, memory, device, batch, Some(updated))
         })??;
-        let made = updated.made() - made_before;
         updated.forget_nodes(&changed);
         self.sampling.settle(self.standing.followed);
         self.broken = false;
@@ -186,7 +173,7 @@ impl Predictor {
             }
             false => changed.clear(),
         }
-        Ok(Some(Followed { made, changed }))
+        Ok(Some(changed))
     }
 
     /// Whether a row stays what it is until its node's next event: it has no query time, and no mail of others.
@@ -223,7 +210,7 @@ impl Predictor {
         self.make_rows(&roots)
     }
 
-    /// Makes the rows of distinct `nodes`, which a batch has [changed](Followed::changed): once, as the nodes' next
+    /// Makes the rows of distinct `nodes`, which a [batch](Predictor::follow_batch) has changed: once, as the nodes' next
     /// batch would, and questions find them before.
     ///
     /// # Errors

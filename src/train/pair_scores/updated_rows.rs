@@ -67,6 +67,7 @@ impl UpdatedRows {
     }
 
     /// Rows that were made so far.
+    #[cfg_attr(not(test), expect(dead_code, reason = "tests count them"))]
     pub(crate) fn made(&self) -> u64 {
         self.made
     }
