@@ -44,7 +44,7 @@ pub(crate) use settings_file::{Found, of_toml as toml_value};
 
 /// Settings of a training run.
 #[derive(Debug, Clone, PartialEq, Args)]
-#[command(mut_args(|option| limits::read_here(by_protocol::decide(option))))]
+#[command(mut_args(by_protocol::decide))]
 pub struct RunConfig {
     /// Where the stream lies.
     #[command(flatten)]

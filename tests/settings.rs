@@ -380,7 +380,7 @@ fn check_page(page: &str) {
         described += 1;
     }
     assert!(described > 75, "{described} options");
-    let (_, examples) = page.split_once("\n.SH EXAMPLES\n").unwrap();
+    let (_, examples) = page.split_once("\n.SH EXAMPLES").unwrap();
     let verbatim: Vec<&str> = examples
         .split("\n.nf\n")
         .skip(1)

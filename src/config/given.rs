@@ -12,7 +12,9 @@ use clap::{ArgMatches, Args, Command, FromArgMatches, Id};
 
 use super::effect::{Purpose, without_effect};
 use super::layers::{PlacedSetting, options};
-use super::{ConfigError, MachineSettings, RunConfig, SourceSettings, Task, by_protocol, layers};
+use super::{
+    ConfigError, MachineSettings, RunConfig, SourceSettings, Task, by_protocol, layers, limits,
+};
 use crate::ranks::Launch;
 
 /// What a person needs first, which `-h` shows; `--help` shows all.
@@ -360,7 +362,9 @@ impl Args for GivenConfig {
         // `-1` is a number out of range, which is told with what is expected, and no unknown option.
         command.mut_args(|arg| {
             let first = FIRST.contains(&arg.get_id().as_str());
-            arg.allow_negative_numbers(true).hide_short_help(!first)
+            limits::read_here(arg)
+                .allow_negative_numbers(true)
+                .hide_short_help(!first)
         })
     }
 

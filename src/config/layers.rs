@@ -14,7 +14,7 @@ use clap::{Arg, ArgMatches, Args, Command, Id};
 
 use super::nearest::nearest;
 use super::settings_file::{Entry, Found, SettingsFile};
-use super::{ConfigError, PipelineSettings, ReadingSettings, RunConfig, SeedsSettings};
+use super::{ConfigError, PipelineSettings, ReadingSettings, RunConfig, SeedsSettings, limits};
 
 /// What `config.json` has besides settings: what a run found out, which the next one finds out itself.
 pub(super) const FOUND_OUT: [&str; 2] = ["edge_scale", "without_effect"];
@@ -28,7 +28,7 @@ pub(super) fn settings() -> Command {
         .no_binary_name(true)
         .args_override_self(true);
     SeedsSettings::augment_args(RunConfig::augment_args(command))
-        .mut_args(|arg| arg.allow_negative_numbers(true))
+        .mut_args(|arg| limits::read_here(arg).allow_negative_numbers(true))
 }
 
 /// The options of some settings.
