@@ -215,7 +215,7 @@ class Settings(Reading, total=False):
     out: Text | None
     """Folder of the run; must not hold a run yet [default: runs/DATA-MODEL-NUMBER]."""
 
-    probe_every: Text | None
+    probe_every: int | None
     """Compare each N-th iteration with what memory that is not stale would give: errors of memory and of gradients,
     their norms and smoothness, into metrics.jsonl and the report. Costs a second forward pass an iteration, and
     changes no number of the run."""
@@ -224,7 +224,7 @@ class Settings(Reading, total=False):
     """Also write losses, metrics and settings as another program reads them, into the run's folder."""
 
     threads: int | None
-    """Worker threads [default: one per core]."""
+    """Worker threads [default: one per core]; from 1 to 1,024."""
 
     checkpoint_every: Text | None
     """How often to write a checkpoint for --resume, besides at the end of each epoch: a number of iterations, a time
@@ -232,7 +232,7 @@ class Settings(Reading, total=False):
 
     max_time: Text | None
     """End training after the first iteration beyond this time (90s, 10m, 2h; counted from the start of training, anew
-    after --resume) with a checkpoint, and test the best epoch that has ended."""
+    after --resume) with a checkpoint, and test the best epoch that has ended (--task link)."""
 
     no_memory_check: bool | None
     """Start even if the estimate (--dry-run) exceeds the available RAM [default: False]."""
@@ -275,4 +275,4 @@ class Settings(Reading, total=False):
 
     seeds: int | None
     """Train this many runs, with the seeds --seed, --seed + 1 and so on, each in a folder seed-S of --out, and print
-    mean and standard deviation of their tests."""
+    mean and standard deviation of their tests; from 1 to 1,000."""
