@@ -444,113 +444,64 @@ mod tests {
     #[test]
     fn what_is_wrong_has_its_line() {
         let head = "out = \"o\"\n";
-        for (text, expected) in [
-            (
-                "[values]\nwidth = [16]\n",
-                "1: 'out' is missing: the folder",
-            ),
-            (
-                &format!("{head}method = \"best\"\n[values]\nwidth = [16]\n"),
-                "2: method: found 'best', expected grid or random",
-            ),
-            (
-                &format!("{head}[values]\nwidht = [16]\n"),
-                "3: unknown setting 'widht'; the nearest is 'width'",
-            ),
-            (
-                &format!("{head}[values]\nwidth = [16, 0]\n"),
-                "3: --width is 0, expected 1 to 16,384",
-            ),
-            (
-                &format!("{head}[settings]\nmodel = \"tgm\"\n[values]\nwidth = [16]\n"),
-                "3: model: found 'tgm', expected one of tgn, jodie, apan",
-            ),
-            (
-                &format!("{head}[values]\nwidth = {{ from = 16, to = 32 }}\n"),
-                "3: width is a range, and a grid has lists",
-            ),
-            (
-                &format!("{head}method = \"random\"\n[values]\nwidth = [16]\n"),
-                "1: method = \"random\" needs runs = N",
-            ),
-            (
-                &format!("{head}[values]\nwidth = {{ from = 0, to = 32, log = true }}\n"),
-                "3: width: found a logarithmic range that begins at or below 0",
-            ),
-            (
-                &format!("{head}[values]\n"),
-                "1: there is nothing in [values]",
-            ),
-            (head, "1: there is nothing in [values]"),
-            ("out = \n", "1: is no TOML: "),
-            (
-                &format!("{head}metod = \"grid\"\n"),
-                "2: unknown name 'metod'; the nearest is 'method'",
-            ),
-            (
-                &format!("{head}batch-size = 8\n[values]\nwidth = [16]\n"),
-                "2: 'batch-size' is a setting: put it below [settings], or below [values]",
-            ),
-            (
-                &format!("{head}[values]\nwidth = [16]\n[halving]\nepoch = 2\n"),
-                "5: unknown name 'epoch' in [halving]; the nearest is 'epochs'",
-            ),
-            (
-                &format!("{head}[values]\nwidth = {{ from = 16, to = 64, stepp = 2 }}\n"),
-                "3: width: unknown name 'stepp' in its range; the nearest is 'step'",
-            ),
-            (
-                &format!("{head}[values]\nwidth = {{ from = 16, to = 64, step = 0 }}\n"),
-                "3: width: step: found '0', expected a whole number from 1 to 4,294,967,295",
-            ),
-            (
-                &format!("{head}[values]\ndropout = {{ from = 0.1, to = 0.5, step = 1 }}\n"),
-                "3: dropout: found a step between ends that are not whole",
-            ),
-            (
-                &format!("{head}method = \"random\"\nruns = \"three\"\n"),
-                "3: runs: found 'three', expected a whole number from 1 to 10,000",
-            ),
-            (
-                &format!("{head}[settings]\nepochs = \"many\"\n[values]\nwidth = [16]\n"),
-                "3: epochs: found 'many', expected a whole number from 1 to 1,000,000",
-            ),
-            (
-                &format!("{head}[settings]\nheads = 3\n[values]\nwidth = [16]\n"),
-                "5: --width is 16 with 3 heads, expected a multiple of --heads (the run with width = 16)",
-            ),
-            (
-                &format!("{head}[values]\nheads = [3]\n"),
-                "3: --width is 100 with 3 heads, expected a multiple of --heads (the run with heads = 3)",
-            ),
-            (
-                &format!(
-                    "{head}[settings]\nsplit = \"0.5,0.2\"\nsplit-at = \"1,2\"\n[values]\nwidth = [16]\n"
-                ),
-                "4: split-at: can't be given with split (",
-            ),
-            (
-                &format!("{head}[values]\nprotocol = [\"tgl\", \"tgb\"]\n"),
-                "3: protocol: says what runs are measured on",
-            ),
-            (
-                &format!("{head}[values]\nwidth = [16, 32, 16]\n"),
-                "3: width: found 16 twice, expected a list of values",
-            ),
-            (
-                &format!("{head}[settings]\nbatch-size = 8\n[values]\nbatch_size = [16]\n"),
-                "5: batch_size: is given twice",
-            ),
-            (
-                &format!(
-                    // A file that is there: weights are not read yet.
-                    "{head}[settings]\ntask = \"edge\"\ninit = \"Cargo.toml\"\n[values]\nwidth = [16]\n"
-                ),
-                "1: task: found edge, expected link",
-            ),
-        ] {
-            let said = refused(text);
+        let below = WRONG
+            .iter()
+            .map(|(text, expected)| (format!("{head}{text}"), expected));
+        let whole = WRONG_WHOLE
+            .iter()
+            .map(|(text, expected)| ((*text).to_owned(), expected));
+        for (text, expected) in below.chain(whole) {
+            let said = refused(&text);
             assert!(said.starts_with(expected), "{text}: {said}");
         }
     }
+
+    #[rustfmt::skip]
+    const WRONG_WHOLE: &[(&str, &str)] = &[
+        ("[values]\nwidth = [16]\n", "1: 'out' is missing: the folder"),
+        ("out = \n", "1: is no TOML: "),
+    ];
+
+    /// Below a first line that gives the folder.
+    #[rustfmt::skip]
+    const WRONG: &[(&str, &str)] = &[
+        ("", "1: there is nothing in [values]"),
+        ("method = \"best\"\n[values]\nwidth = [16]\n", "2: method: found 'best', expected grid or random"),
+        ("[values]\nwidht = [16]\n", "3: unknown setting 'widht'; the nearest is 'width'"),
+        ("[values]\nwidth = [16, 0]\n", "3: --width is 0, expected 1 to 16,384"),
+        ("[settings]\nmodel = \"tgm\"\n[values]\nwidth = [16]\n",
+         "3: model: found 'tgm', expected one of tgn, jodie, apan"),
+        ("[values]\nwidth = { from = 16, to = 32 }\n", "3: width is a range, and a grid has lists"),
+        ("method = \"random\"\n[values]\nwidth = [16]\n", "1: method = \"random\" needs runs = N"),
+        ("[values]\nwidth = { from = 0, to = 32, log = true }\n",
+         "3: width: found a logarithmic range that begins at or below 0"),
+        ("[values]\n", "1: there is nothing in [values]"),
+        ("metod = \"grid\"\n", "2: unknown name 'metod'; the nearest is 'method'"),
+        ("batch-size = 8\n[values]\nwidth = [16]\n",
+         "2: 'batch-size' is a setting: put it below [settings], or below [values]"),
+        ("[values]\nwidth = [16]\n[halving]\nepoch = 2\n",
+         "5: unknown name 'epoch' in [halving]; the nearest is 'epochs'"),
+        ("[values]\nwidth = { from = 16, to = 64, stepp = 2 }\n",
+         "3: width: unknown name 'stepp' in its range; the nearest is 'step'"),
+        ("[values]\nwidth = { from = 16, to = 64, step = 0 }\n",
+         "3: width: step: found '0', expected a whole number from 1 to 4,294,967,295"),
+        ("[values]\ndropout = { from = 0.1, to = 0.5, step = 1 }\n",
+         "3: dropout: found a step between ends that are not whole"),
+        ("method = \"random\"\nruns = \"three\"\n",
+         "3: runs: found 'three', expected a whole number from 1 to 10,000"),
+        ("[settings]\nepochs = \"many\"\n[values]\nwidth = [16]\n",
+         "3: epochs: found 'many', expected a whole number from 1 to 1,000,000"),
+        ("[settings]\nheads = 3\n[values]\nwidth = [16]\n",
+         "5: --width is 16 with 3 heads, expected a multiple of --heads (the run with width = 16)"),
+        ("[values]\nheads = [3]\n",
+         "3: --width is 100 with 3 heads, expected a multiple of --heads (the run with heads = 3)"),
+        ("[settings]\nsplit = \"0.5,0.2\"\nsplit-at = \"1,2\"\n[values]\nwidth = [16]\n",
+         "4: split-at: can't be given with split ("),
+        ("[values]\nprotocol = [\"tgl\", \"tgb\"]\n", "3: protocol: says what runs are measured on"),
+        ("[values]\nwidth = [16, 32, 16]\n", "3: width: found 16 twice, expected a list of values"),
+        ("[settings]\nbatch-size = 8\n[values]\nbatch_size = [16]\n", "5: batch_size: is given twice"),
+        // A file that is there: weights are not read yet.
+        ("[settings]\ntask = \"edge\"\ninit = \"Cargo.toml\"\n[values]\nwidth = [16]\n",
+         "1: task: found edge, expected link"),
+    ];
 }
