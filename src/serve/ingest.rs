@@ -182,7 +182,8 @@ impl Ingest<'_> {
             self.end(saving);
         }
         if unsaved > 0 || self.server.numbers.saves.load(Ordering::Relaxed) == 0 {
-            let saving = Saving::begin(self.server)?;
+            // Nobody is served any more, and whoever ends the server waits.
+            let saving = Saving::begin(self.server, false)?;
             let given = self.rotated(saving.given);
             saving.end(self.server)?;
             self.remove_covered(given);
@@ -192,7 +193,7 @@ impl Ingest<'_> {
 
     /// Begins to save the state. The log has everything: one that can't be saved now may be later.
     fn save(&mut self) {
-        match Saving::begin(self.server) {
+        match Saving::begin(self.server, true) {
             Ok(saving) => {
                 self.rotated(saving.given);
                 self.saving = Some(saving);

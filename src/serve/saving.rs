@@ -32,18 +32,20 @@ pub(super) struct Saving {
 }
 
 impl Saving {
-    /// Takes the state, and begins to write it.
+    /// Takes the state, and begins to write it; `beside` others' work, who come first.
     ///
     /// # Errors
     /// When the device does not hand over the weights.
-    pub(super) fn begin(server: &Arc<Server>) -> Result<Saving, ServeError> {
+    pub(super) fn begin(server: &Arc<Server>, beside: bool) -> Result<Saving, ServeError> {
         let predictor = server.predictor();
         let given = given(&predictor);
         let snapshot = predictor.snapshot(false)?;
         drop(predictor);
         let to = server.options.folder.join(FILE_NAME);
         let writing = thread::spawn(move || {
-            step_back();
+            if beside {
+                step_back();
+            }
             snapshot.write(&to, Existing::Replace)
         });
         Ok(Saving { given, writing })
