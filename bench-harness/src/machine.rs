@@ -1,9 +1,9 @@
 //! What numbers were measured on and with: processor, system, version and commit.
 //!
-//! It asks the system and `git` when it is called; what they don't say is called unknown.
+//! It asks the system when it is called; what that does not say is called unknown. The commit is that of the
+//! build (`build.rs`).
 
 use std::fs;
-use std::path::Path;
 use std::process::Command;
 use std::thread;
 
@@ -31,25 +31,14 @@ fn processor() -> Option<String> {
     }
 }
 
-/// Version, and the commit where the program lies in its repository, with `+ changes` where files
-/// that git knows differ from it; elsewhere what `MSPIPE_COMMIT` says (`scripts/pack-accept`).
+/// Version and commit that the program was built from, with `+ changes` where files that git knows differed from
+/// it then.
 pub fn program() -> String {
-    let source = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let git = |arguments: &[&str]| output(Command::new("git").args(arguments).current_dir(source));
-    let version = env!("CARGO_PKG_VERSION");
-    match git(&["rev-parse", "--short=10", "HEAD"]) {
-        Some(commit) => {
-            let clean = git(&["status", "--porcelain", "--untracked-files=no"])
-                .is_some_and(|changes| changes.is_empty());
-            let changed = if clean { "" } else { " + changes" };
-            format!("mspipe {version}, commit {commit}{changed}")
-        }
-        None => {
-            let packed = std::env::var("MSPIPE_COMMIT");
-            let commit = packed.unwrap_or_else(|_| "unknown".to_owned());
-            format!("mspipe {version}, commit {commit}")
-        }
-    }
+    format!(
+        "mspipe {}, commit {}",
+        env!("CARGO_PKG_VERSION"),
+        env!("MSPIPE_COMMIT")
+    )
 }
 
 /// What a command printed, trimmed, if it ended well.
@@ -69,5 +58,21 @@ mod tests {
         assert!(machine.contains(" cores, "), "{machine}");
         assert!(machine.ends_with(std::env::consts::ARCH), "{machine}");
         assert!(program().starts_with("mspipe 0."), "{}", program());
+    }
+
+    /// The tests are built from the sources that lie here.
+    #[test]
+    fn names_the_commit_that_it_was_built_from() {
+        let git = |arguments: &[&str]| output(Command::new("git").args(arguments));
+        let top = git(&["rev-parse", "--show-toplevel"]);
+        let top = top.and_then(|top| fs::canonicalize(top).ok());
+        let ours = fs::canonicalize(concat!(env!("CARGO_MANIFEST_DIR"), "/..")).ok();
+        let expected = match git(&["rev-parse", "--short=10", "HEAD"]) {
+            Some(commit) if top == ours => commit,
+            _ => "unknown".to_owned(),
+        };
+        let program = program();
+        let (_, commit) = program.split_once(", commit ").unwrap();
+        assert_eq!(commit.trim_end_matches(" + changes"), expected);
     }
 }
