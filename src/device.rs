@@ -59,6 +59,18 @@ pub fn auto_note(asked: DeviceChoice, opened: &ComputeDevice) -> Option<String> 
     fell_back.then(|| format!("--device auto takes the CPU: {}", gpu::WHY_CPU))
 }
 
+/// Without a desktop session, Mesa's device-select layer prints an error for each instance
+/// that is opened (it looks for a Wayland display). It only reorders adapters for desktops: off with it.
+///
+/// # Safety
+/// It sets an environment variable: no other thread may run.
+pub unsafe fn quiet_mesa() {
+    if cfg!(target_os = "linux") && std::env::var_os("XDG_RUNTIME_DIR").is_none() {
+        // SAFETY: as the caller says.
+        unsafe { std::env::set_var("NODEVICE_SELECT", "1") };
+    }
+}
+
 /// Opens the device that `settings` ask for.
 ///
 /// # Errors
@@ -71,7 +83,7 @@ pub fn open(settings: impl Into<DeviceSettings>) -> Result<ComputeDevice, Device
 ///
 /// # Errors
 /// When it is not there, or lacks limits that are asked for.
-pub(crate) fn chosen(settings: DeviceSettings) -> Result<Option<AdapterReport>, DeviceError> {
+pub fn chosen(settings: DeviceSettings) -> Result<Option<AdapterReport>, DeviceError> {
     gpu::chosen(settings)
 }
 

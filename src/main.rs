@@ -13,7 +13,8 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 const PURGE_DELAY: libmimalloc_sys::mi_option_t = 15;
 
 fn main() -> ExitCode {
-    quiet_mesa();
+    // SAFETY: no other thread runs yet.
+    unsafe { mspipe::device::quiet_mesa() };
     // Freed blocks stay with the process: an iteration takes as many again, and the kernel would have
     // to clear each page that it hands out (a quarter of APAN's time). A server lives for months, and
     // each time that a table grows leaves the one before: what is not taken again for a second goes.
@@ -24,13 +25,4 @@ fn main() -> ExitCode {
     // SAFETY: sets a number of the allocator; no other thread runs yet.
     unsafe { libmimalloc_sys::mi_option_set(PURGE_DELAY, delay_ms) };
     cli::program(std::env::args_os())
-}
-
-/// Without a desktop session, Mesa's device-select layer prints an error for each instance
-/// that is opened (it looks for a Wayland display). It only reorders adapters for desktops.
-fn quiet_mesa() {
-    if cfg!(target_os = "linux") && std::env::var_os("XDG_RUNTIME_DIR").is_none() {
-        // SAFETY: no other thread runs yet.
-        unsafe { std::env::set_var("NODEVICE_SELECT", "1") };
-    }
 }

@@ -292,6 +292,8 @@ fn print_table<T: Serialize + Display>(report: &T, to: &JsonFile) -> Result<()> 
 
 fn main() -> ExitCode {
     let begin = Instant::now();
+    // SAFETY: no other thread runs yet.
+    unsafe { device::quiet_mesa() };
     // SAFETY: as in `mspipe` itself: sets a number before any other thread runs.
     unsafe { libmimalloc_sys::mi_option_set(PURGE_DELAY, -1) };
     interrupt::run(2, |cli: Cli| {
