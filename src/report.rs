@@ -36,6 +36,14 @@ const LONG_CELL: usize = 40;
 /// Words that say that a number is not what it could be taken for.
 const WARNINGS: [&str; 2] = ["SYNTHETIC", "EMULATED"];
 
+/// Words of a verdict, and how they look: well, open, or badly.
+const VERDICTS: [(&str, &str); 4] = [
+    ("ACCEPTED", "good"),
+    ("UNFINISHED", "open"),
+    ("INCOMPLETE", "open"),
+    ("FAILED", "bad"),
+];
+
 /// A report.
 #[derive(Debug, Clone, Default)]
 pub struct Document {
@@ -63,6 +71,8 @@ pub enum Block {
     Text(String),
     /// A paragraph that stands out.
     Note(String),
+    /// What a program said, line by line.
+    Output(String),
     /// Names with their values.
     Facts(Vec<(String, String)>),
     /// A table.
@@ -167,6 +177,7 @@ impl Block {
         let _ = match self {
             Block::Text(text) => writeln!(page, "<p>{}</p>", inline(text)),
             Block::Note(text) => writeln!(page, "<p class=\"note\">{}</p>", inline(text)),
+            Block::Output(text) => writeln!(page, "<pre>{}</pre>", lines(text, escape)),
             Block::Facts(facts) => {
                 page.push_str("<dl>\n");
                 for (name, value) in facts {
@@ -204,6 +215,9 @@ impl Block {
         let _ = match self {
             Block::Text(paragraph) => write!(text, "{}\n\n", plain(paragraph)),
             Block::Note(paragraph) => write!(text, "> {}\n\n", plain(paragraph)),
+            Block::Output(output) => {
+                write!(text, "{}\n\n", lines(output, |line| format!("    {line}")))
+            }
             Block::Facts(facts) => {
                 for (name, value) in facts {
                     let _ = writeln!(text, "* **{}**: {}", plain(name), plain(value));
@@ -297,7 +311,13 @@ fn escape(text: &str) -> String {
         .replace('"', "&quot;")
 }
 
-/// Escaped text with its code and warnings marked.
+/// Each line by itself: what is shown of control characters includes line breaks.
+fn lines(text: &str, line: impl Fn(&str) -> String) -> String {
+    let lines: Vec<String> = text.lines().map(|text| line(&printable(text))).collect();
+    lines.join("\n")
+}
+
+/// Escaped text with its code, verdicts and warnings marked.
 fn inline(text: &str) -> String {
     let mut html = String::new();
     for (nth, part) in escape(text).split('`').enumerate() {
@@ -309,6 +329,9 @@ fn inline(text: &str) -> String {
     }
     // A number stays with its unit and its deviation.
     let html = html.replace(" ± ", " ±&nbsp;").replace(" %", "&nbsp;%");
+    let html = VERDICTS.iter().fold(html, |html, (word, class)| {
+        html.replace(word, &format!("<b class=\"{class}\">{word}</b>"))
+    });
     marked(&html, "<b class=\"warning\">", "</b>")
 }
 
@@ -386,6 +409,29 @@ mod tests {
         for outside in ["http", "<script", "@import", "url("] {
             assert!(!page.contains(outside), "{outside}");
         }
+    }
+
+    #[test]
+    fn a_verdict_has_its_colour_and_an_output_its_lines() {
+        let document = Document {
+            lead: vec![
+                Block::Note("FAILED: 1 of 2".to_owned()),
+                Block::Output("a <b>\n  c\u{1b}[2J".to_owned()),
+            ],
+            ..document()
+        };
+        let page = document.to_html();
+        assert!(
+            page.contains("<p class=\"note\"><b class=\"bad\">FAILED</b>: 1 of 2</p>"),
+            "{page}"
+        );
+        assert!(page.contains("<pre>a &lt;b&gt;\n  c"), "{page}");
+        assert!(!page.contains('\u{1b}'));
+        let text = document.to_markdown();
+        assert!(
+            text.contains("> FAILED: 1 of 2\n\n    a <b>\n      c"),
+            "{text}"
+        );
     }
 
     #[test]
