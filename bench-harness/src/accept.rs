@@ -20,6 +20,7 @@
 pub mod asked;
 pub mod checks;
 pub mod child;
+mod claim;
 pub mod device;
 pub mod found;
 pub mod kernels;
@@ -35,27 +36,26 @@ use std::io::Write as _;
 use std::path::PathBuf;
 use std::time::Instant;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use mspipe::console;
 use mspipe::interrupt;
 use mspipe_datasets::whole_file::{self, Existing};
 
 pub use asked::{AcceptConfig, Asked, Part};
+use claim::Claim;
+use found::counted;
+
 pub use found::{AcceptReport, Findings, Found, PartReport, Row, Verdict, judged};
 
 /// Runs the parts and writes the report.
 ///
 /// # Errors
-/// A folder that can't be written to; a report that is there, without `--force`; a signal.
+/// A folder that can't be written to, or that another one writes to; a report that is there, without `--force`;
+/// no such device, and then nothing is written; a signal.
 pub fn run(config: &AcceptConfig) -> Result<AcceptReport> {
-    let files = ["accept.json", "accept.html"].map(|name| config.out.join(name));
-    std::fs::create_dir_all(&config.out)
-        .with_context(|| format!("--out {}", config.out.display()))?;
-    for file in &files {
-        whole_file::check(file, Existing::forced(config.force))?;
-    }
     let stop = interrupt::stop();
     let _unfinished = stop.unfinished();
+    let claim = Claim::of(&config.out, config.force)?;
     // Removed at the end, whatever that is: streams, runs, and what the parts write.
     let work = tempfile::tempdir().context("a folder for the runs")?;
     let mut parts: Vec<Part> = match config.part.as_slice() {
@@ -74,7 +74,7 @@ pub fn run(config: &AcceptConfig) -> Result<AcceptReport> {
     let mut report = AcceptReport::begin(config);
     let mut missing = parts.len();
     for part in parts {
-        stop.check()?;
+        stopped(&report, &claim)?;
         missing -= 1;
         console::note(format!("{}:", part.name()));
         let found = match refused(&report) {
@@ -85,21 +85,44 @@ pub fn run(config: &AcceptConfig) -> Result<AcceptReport> {
                 report
             }
         };
-        stop.check()?;
+        stopped(&report, &claim)?;
+        if let Some(why) = found
+            .device
+            .as_ref()
+            .and_then(|facts| facts.missing.as_ref())
+        {
+            bail!("{why}");
+        }
         for line in told(&found) {
             console::note(line);
         }
         report.add(found, missing);
         report.seconds = begin.elapsed().as_secs_f64();
-        write(&report, &files)?;
+        write(&report, &claim.files)?;
     }
     console::note(format!(
         "{} ({:.0} s)\n{}",
         report.verdict,
         report.seconds,
-        files.map(|file| file.display().to_string()).join("\n")
+        claim
+            .files
+            .each_ref()
+            .map(|file| file.display().to_string())
+            .join("\n")
     ));
     Ok(report)
+}
+
+/// Ends it where a signal asks for that, and says what is left.
+fn stopped(report: &AcceptReport, claim: &Claim) -> Result<()> {
+    let checked = interrupt::stop().check();
+    if checked.is_err() && !report.parts.is_empty() {
+        console::note(format!(
+            "{} has the parts that have ended; --force replaces it the next time",
+            claim.files[0].display()
+        ));
+    }
+    Ok(checked?)
 }
 
 /// Why the other parts are left out: no device was opened.
@@ -126,13 +149,25 @@ fn told(part: &PartReport) -> Vec<String> {
             .iter()
             .map(|what| format!("  left out: {what}")),
     );
+    if let Some(text) = not_run(part) {
+        lines.push(format!("  {text}"));
+    }
     lines.push(format!(
-        "  {} checks, {} failed, {:.1} s",
-        checks.count(),
+        "  {}, {} failed, {:.1} s",
+        counted(checks.count(), ["check", "checks"]),
         part.failed().count(),
         part.seconds
     ));
     lines
+}
+
+/// The checks that a process which ended early did not come to.
+fn not_run(part: &PartReport) -> Option<String> {
+    let count = part.not_run.len();
+    (count > 0).then(|| {
+        let checks = counted(count, ["check", "checks"]);
+        format!("{checks} did not run: {}", part.not_run.join(", "))
+    })
 }
 
 fn write(report: &AcceptReport, [json, html]: &[PathBuf; 2]) -> Result<()> {

@@ -43,7 +43,13 @@ fn three_models_agree_with_the_cpu_device_and_the_report_says_so() {
     let parts: Vec<Part> = report.parts.iter().map(|part| part.part).collect();
     assert_eq!(parts, [Part::Device, Part::Parity]);
     let held = names(&report, Verdict::Holds);
-    for name in ["device", "tgn: gradients", "jodie: memory", "apan: mailbox"] {
+    for name in [
+        "device",
+        "tgn: trains",
+        "tgn: gradients",
+        "jodie: memory",
+        "apan: mailbox",
+    ] {
         assert!(held.contains(&name), "{name}: {held:?}");
     }
     let page = folder.read("accept/accept.html");
@@ -59,21 +65,77 @@ fn three_models_agree_with_the_cpu_device_and_the_report_says_so() {
 }
 
 #[test]
-fn a_device_that_is_not_there_is_a_failed_check_and_the_rest_is_left_out() {
+fn a_device_that_is_not_there_is_nothing_to_begin_with() {
     let folder = Workdir::new("accept_missing");
-    let (code, stdout, _) = folder.run(&["accept", "--device=gpu:97", "--out=accept"]);
-    assert_eq!(code, Some(1), "{stdout}");
-    let report = report(&folder);
-    assert!(!report.held && !report.accepted);
-    assert_eq!(names(&report, Verdict::Fails), ["device"]);
-    assert_eq!(report.parts.len(), Part::ALL.len());
-    for part in &report.parts[1..] {
-        assert_eq!(part.left_out, ["there is no device to run it on"]);
-        assert!(part.rows.is_empty());
+    let refused = folder.refused(&["accept", "--device=gpu:97", "--out=accept"]);
+    assert!(refused.contains("error: --device gpu:97: "), "{refused}");
+    assert!(
+        refused.contains("'--device software' takes") || refused.contains("'--device gpu:0' takes"),
+        "{refused}"
+    );
+    assert!(
+        !folder.0.join("accept").exists(),
+        "nothing blocks the next try"
+    );
+
+    let mut command = folder.command(&["accept", "--device=gpu", "--out=accept"]);
+    let nothing = folder.0.join("no_driver.json");
+    command
+        .env("VK_ICD_FILENAMES", &nothing)
+        .env("VK_DRIVER_FILES", &nothing);
+    let (code, _, refused) = crate::workdir::run(&mut command);
+    if cfg!(target_os = "linux") {
+        assert_eq!(code, Some(2), "{refused}");
+        assert!(
+            refused.contains("no GPU is reachable") && refused.contains("install its driver"),
+            "{refused}"
+        );
     }
+    let mut command = folder.command(&["accept", "--device=gpu:local-rank", "--out=accept"]);
+    for rank in [
+        "OMPI_COMM_WORLD_LOCAL_RANK",
+        "MPI_LOCALRANKID",
+        "SLURM_LOCALID",
+    ] {
+        command.env_remove(rank);
+    }
+    let (code, _, refused) = crate::workdir::run(&mut command);
+    assert_eq!(code, Some(2), "{refused}");
+    assert!(refused.contains("start the ranks with mpirun"), "{refused}");
+    assert!(!folder.0.join("accept").exists());
+}
+
+#[test]
+fn what_was_asked_of_the_device_is_what_the_report_shows() {
+    let folder = Workdir::new("accept_asked");
+    let (_, progress) = folder.ok(&[
+        "accept",
+        "--device=software",
+        "--kernels=gpu",
+        "--limits=webgpu",
+        "--part=device",
+        "--out=accept",
+    ]);
+    let report = report(&folder);
+    assert_eq!(
+        report.asked,
+        "--device software --kernels gpu --limits webgpu"
+    );
+    let facts = report.parts[0].device.as_ref().unwrap();
+    let ran = facts.ran.as_ref().unwrap();
+    assert_eq!(ran["kernels"]["made_for"], "gpu");
+    assert_eq!(ran["storage_buffers"], 8);
     let page = folder.read("accept/accept.html");
-    assert!(page.contains("FAILED `device`") || page.contains("FAILED <code>device</code>"));
-    assert!(page.contains("no GPU 97"), "{page}");
+    assert!(
+        page.contains(&format!("<title>mspipe on {}</title>", report.name)),
+        "{page}"
+    );
+    assert!(!report.name.contains("--"), "{}", report.name);
+    assert!(
+        progress.contains("  copy of 64 MiB"),
+        "it measures: {progress}"
+    );
+    assert!(!progress.contains("XDG_RUNTIME_DIR"), "{progress}");
 }
 
 /// A kernel whose result is compared with something else.
@@ -109,6 +171,7 @@ fn one_wrong_result_fails_the_whole_and_the_rest_is_checked() {
     let mut findings = Findings::new(Part::Checks, None);
     checks::of_groups(&groups, &mut findings).unwrap();
     let part = findings.report;
+    assert!(part.not_run.is_empty(), "{part:?}");
     let verdicts: Vec<Verdict> = part.rows.iter().map(|row| row.verdict).collect();
     assert_eq!(verdicts, [Verdict::Holds, Verdict::Fails, Verdict::Holds]);
     let wrong = &part.rows[1];
@@ -123,7 +186,7 @@ fn one_wrong_result_fails_the_whole_and_the_rest_is_checked() {
     let (accepted, verdict) = judged(std::slice::from_ref(&part), 0);
     assert_eq!(
         (accepted, verdict.as_str()),
-        (false, "FAILED: 1 of 3 checks do not hold")
+        (false, "FAILED: 1 of 3 checks does not hold")
     );
 
     let mut right = part;

@@ -31,8 +31,8 @@ pub struct AcceptConfig {
     #[arg(long)]
     pub quick: bool,
 
-    /// Part to run; may be given several times [default: all]
-    #[arg(long, value_name = "PART", value_enum)]
+    /// Parts to run, as device,checks; may be given several times [default: all]
+    #[arg(long, value_name = "PART", value_enum, value_delimiter = ',')]
     pub part: Vec<Part>,
 
     /// Replace accept.json and accept.html
@@ -115,6 +115,18 @@ impl AcceptConfig {
             quick: self.quick,
             seconds: part.seconds(self.quick),
         }
+    }
+
+    /// The options that choose the device, its kernels and its limits, where they say more than the default.
+    pub(super) fn of_device(&self) -> String {
+        let mut text = format!("--device {}", self.device);
+        if self.kernels != KernelChoice::Auto {
+            text += &format!(" --kernels {}", self.kernels);
+        }
+        if self.limits != LimitsChoice::Adapter {
+            text += &format!(" --limits {}", self.limits);
+        }
+        text
     }
 
     /// The part that this process is for, and where what it finds goes, if it is a part's.

@@ -37,6 +37,11 @@ pub(super) fn run(asked: &Asked, findings: &mut Findings) -> Result<()> {
 /// When the findings can't be written.
 pub fn of_groups(groups: &[Group], findings: &mut Findings) -> Result<()> {
     let all: usize = groups.iter().map(|group| group.checks.len()).sum();
+    let names = groups.iter().flat_map(|group| {
+        let name = move |check: &Check| format!("{}::{}", group.name, check.name);
+        group.checks.iter().map(name)
+    });
+    findings.plan(names)?;
     let mut done = 0;
     for group in groups {
         for check in &group.checks {

@@ -1,7 +1,8 @@
 //! The part `device`: adapters, limits, driver, and what the opened device reaches.
 
 use anyhow::Result;
-use mspipe::device::{self, ComputeDevice, DeviceChoice};
+use mspipe::console;
+use mspipe::device::{self, AdapterReport, ComputeDevice, DeviceChoice, DeviceError};
 
 use super::asked::Asked;
 use super::found::{DeviceFacts, Findings};
@@ -22,7 +23,10 @@ pub(super) fn run(asked: &Asked, findings: &mut Findings) -> Result<()> {
     let mut opened = None;
     let expected = format!("--device {} opens", asked.device.choice);
     findings.check("device", &expected, |_| {
-        let device = device::open(asked.device).map_err(|error| error.to_string())?;
+        let device = device::open(asked.device).map_err(|error| {
+            facts.missing = missing(&error, &adapters);
+            error.to_string()
+        })?;
         let found = device.adapter.clone();
         opened = Some(device);
         Ok(found.into())
@@ -36,11 +40,51 @@ pub(super) fn run(asked: &Asked, findings: &mut Findings) -> Result<()> {
     };
     facts.emulated =
         asked.device.choice == DeviceChoice::Software || adapters.iter().any(|a| software(&a));
+    let ran = device::chosen(asked.device)?;
+    facts.name = ran.as_ref().map(|adapter| adapter.name.clone());
+    facts.ran = ran.map(serde_json::to_value).transpose()?;
     facts.opened = Some(opened.adapter.clone());
     findings.report.device = Some(facts);
     reads_back(&opened, findings)?;
     measure(&opened, findings)
 }
+
+/// Why there is nothing to check and what to do, where the device is not there at all; one that is there and
+/// does not work is what a report is for.
+fn missing(error: &DeviceError, adapters: &[AdapterReport]) -> Option<String> {
+    let number = match error {
+        DeviceError::NoGpu { number, .. } => number,
+        DeviceError::NotBuilt { .. }
+        | DeviceError::NoLocalRank
+        | DeviceError::NoSoftware { .. } => return Some(error.to_string()),
+        _ => return None,
+    };
+    let named = |real: bool| {
+        let those = adapters.iter().filter(|adapter| adapter.real == real);
+        let names: Vec<String> = those
+            .map(|adapter| format!("'--device {}' takes {}", adapter.device, adapter.name))
+            .collect();
+        names.join(", ")
+    };
+    let (gpus, software) = (named(true), named(false));
+    let asked = format!("--device gpu:{number}");
+    if !gpus.is_empty() {
+        return Some(format!("{asked}: there is no such GPU; {gpus}"));
+    }
+    let mut text = format!("{asked}: no GPU is reachable through Vulkan, Metal or DX12");
+    if let Some(loader) = device::missing_loader() {
+        text += &format!(": {loader}");
+    }
+    text += &format!(". {DRIVER}");
+    if !software.is_empty() {
+        text += &format!(". Without one, {software}, a processor that emulates a GPU");
+    }
+    Some(text)
+}
+
+/// What to do where there is a GPU and no adapter.
+const DRIVER: &str = "If this machine has a GPU, install its driver (Debian and Ubuntu: mesa-vulkan-drivers for AMD and \
+                      Intel, NVIDIA's own for NVIDIA) and, in a container, pass the GPU through";
 
 /// Whether numbers come back as they were uploaded.
 fn reads_back(opened: &ComputeDevice, findings: &mut Findings) -> Result<()> {
@@ -74,6 +118,7 @@ fn reads_back(opened: &ComputeDevice, findings: &mut Findings) -> Result<()> {
 
 fn measure(opened: &ComputeDevice, findings: &mut Findings) -> Result<()> {
     let name = "copy of 64 MiB and product of 19800 x 472 x 300";
+    console::note(format!("  {name}"));
     findings.measure(name, |report| {
         let rates = device::on_device_thread(|| rates(&opened.device))
             .map_err(|error| error.to_string())?

@@ -21,6 +21,16 @@ pub struct DeviceFacts {
     pub adapters: Vec<Value>,
     /// Adapter, driver and API of the opened device; none if none was.
     pub opened: Option<String>,
+    /// Name of its adapter.
+    #[serde(default)]
+    pub name: Option<String>,
+    /// The opened adapter with the kernels that it runs and the limits that were asked of it; none for the CPU
+    /// device.
+    #[serde(default)]
+    pub ran: Option<Value>,
+    /// Why there is no such device, and what to do: nothing can begin.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub missing: Option<String>,
     /// Whether a processor emulates it.
     pub emulated: bool,
     /// What it reaches, if it was measured.
@@ -94,6 +104,8 @@ pub struct SpeedRow {
     pub model: String,
     /// Events per batch.
     pub batch_size: usize,
+    /// Where node memory was: `device`, or `host` where the device binds too little for it.
+    pub memory: String,
     /// Training events of an epoch.
     pub events: usize,
     /// Training events per second of the second epoch.
@@ -182,6 +194,10 @@ pub struct PartReport {
     pub rows: Vec<Row>,
     /// What is left out of it, and why.
     pub left_out: Vec<String>,
+    /// Checks and measurements that have not ended: all of them at the beginning, and at the end those that a
+    /// process which ended early never came to.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub not_run: Vec<String>,
     /// The check that is under way, until it has ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub under_way: Option<String>,
@@ -209,6 +225,7 @@ impl PartReport {
             seconds: 0.0,
             rows: Vec::new(),
             left_out: Vec::new(),
+            not_run: Vec::new(),
             under_way: None,
             device: None,
             kernels: None,
@@ -232,10 +249,12 @@ pub struct AcceptReport {
     pub accepted: bool,
     /// The same in a sentence.
     pub verdict: String,
-    /// What was asked for with `--device`.
+    /// What was asked for: `--device`, and `--kernels` and `--limits` where they are not what they are by default.
     pub asked: String,
     /// Adapter, driver and API.
     pub device: String,
+    /// The adapter's name.
+    pub name: String,
     /// Parts that `--part` left out.
     pub not_asked: usize,
     /// Whether the device is a processor that emulates one.
@@ -261,8 +280,9 @@ impl AcceptReport {
             held: false,
             accepted: false,
             verdict: String::new(),
-            asked: config.device.to_string(),
+            asked: config.of_device(),
             device: "no device".to_owned(),
+            name: "no device".to_owned(),
             emulated: false,
             quick: config.quick,
             not_asked: match config.part.as_slice() {
@@ -286,14 +306,15 @@ impl AcceptReport {
             && let Some(opened) = &facts.opened
         {
             (self.device, self.emulated) = (opened.clone(), facts.emulated);
+            self.name = facts.name.clone().unwrap_or_else(|| opened.clone());
         }
         self.parts.push(part);
         (self.held, self.verdict) = judged(&self.parts, missing);
         self.accepted = self.held && self.not_asked == 0;
         if self.held && !self.accepted {
             self.verdict = format!(
-                "INCOMPLETE: {} parts were not asked for; all checks of the others hold",
-                self.not_asked
+                "INCOMPLETE: {} not asked for; all checks of the others hold",
+                counted(self.not_asked, ["part was", "parts were"])
             );
         }
         if self.emulated {
@@ -307,13 +328,38 @@ pub fn judged(parts: &[PartReport], missing: usize) -> (bool, String) {
     let rows = || parts.iter().flat_map(|part| &part.rows);
     let checks = rows().filter(|row| row.verdict != Verdict::Told).count();
     let failed = parts.iter().flat_map(PartReport::failed).count();
+    let not_run: usize = parts.iter().map(|part| part.not_run.len()).sum();
     let sentence = match (checks, failed, missing) {
-        (_, 0, 1..) => format!("UNFINISHED: {missing} parts have not run, {checks} checks hold"),
-        (0, ..) => "FAILED: nothing was checked".to_owned(),
+        (0, 0, 0) => "FAILED: nothing was checked".to_owned(),
+        (_, 0, 0) if not_run > 0 => {
+            let checks = counted(not_run, ["check", "checks"]);
+            format!("FAILED: {checks} did not run")
+        }
+        (_, 0, 1..) => format!(
+            "UNFINISHED: {} not run, {}",
+            counted(missing, ["part has", "parts have"]),
+            counted(checks, ["check holds", "checks hold"])
+        ),
+        (1, 0, 0) => "ACCEPTED: the only check holds".to_owned(),
         (_, 0, 0) => format!("ACCEPTED: all {checks} checks hold"),
-        _ => format!("FAILED: {failed} of {checks} checks do not hold"),
+        _ => {
+            let does = if failed == 1 { "does" } else { "do" };
+            let all = counted(checks, ["check", "checks"]);
+            let mut sentence = format!("FAILED: {failed} of {all} {does} not hold");
+            if not_run > 0 {
+                let more = counted(not_run, ["other check", "other checks"]);
+                sentence += &format!("; {more} did not run");
+            }
+            sentence
+        }
     };
-    (failed == 0 && missing == 0 && checks > 0, sentence)
+    let held = failed == 0 && missing == 0 && not_run == 0 && checks > 0;
+    (held, sentence)
+}
+
+/// A number with what it counts: of one and of several.
+pub(super) fn counted(count: usize, [one, several]: [&str; 2]) -> String {
+    format!("{count} {}", if count == 1 { one } else { several })
 }
 
 /// Keeps what a part finds in its file, as it finds it.
@@ -332,6 +378,15 @@ impl Findings {
             file,
             begin: Instant::now(),
         }
+    }
+
+    /// Notes what is going to be checked and measured, under the names that follow.
+    ///
+    /// # Errors
+    /// When the file can't be written.
+    pub fn plan(&mut self, names: impl IntoIterator<Item = String>) -> Result<()> {
+        self.report.not_run.extend(names);
+        self.keep()
     }
 
     /// Does a check and notes what came of it: what was found, or what was found instead.
@@ -405,6 +460,7 @@ impl Findings {
         expected: String,
         time: Duration,
     ) -> Result<()> {
+        self.report.not_run.retain(|planned| planned != name);
         self.report.rows.push(Row {
             name: name.to_owned(),
             verdict,

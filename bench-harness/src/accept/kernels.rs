@@ -51,6 +51,7 @@ pub fn of_device(
         .into_iter()
         .map(|case| (case, true));
     let cases: Vec<(Case, bool)> = kernels.chain(products).collect();
+    findings.plan(cases.iter().map(|(case, _)| case.name.to_owned()))?;
     let each = seconds / cases.len() as f64;
     console::note(format!("  {} kernels and products", cases.len()));
     for (case, product) in cases {

@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::asked::Part;
 use super::found::{
     AcceptReport, Clock, DeviceFacts, KernelRow, KernelTimes, PartReport, ProfiledRun, Row,
-    ScheduleRow, SpeedRow, Verdict,
+    ScheduleRow, SpeedRow, Verdict, counted,
 };
 use crate::schedules::or_dash;
 
@@ -24,12 +24,18 @@ const LONGEST: usize = 14;
 
 /// The page.
 pub fn document(report: &AcceptReport) -> Document {
-    let sections = report.parts.iter().map(|part| Section {
-        title: title(part.part).to_owned(),
-        blocks: blocks(part),
+    let sections = report.parts.iter().map(|part| {
+        let mut blocks = blocks(part);
+        if report.emulated {
+            blocks.iter_mut().for_each(emulated);
+        }
+        Section {
+            title: title(part.part).to_owned(),
+            blocks,
+        }
     });
     Document {
-        title: format!("mspipe on {}", report.device),
+        title: format!("mspipe on {}", report.name),
         lead: lead(report),
         sections: sections.collect(),
     }
@@ -40,6 +46,16 @@ pub fn summary(report: &AcceptReport) -> Document {
     Document {
         sections: Vec::new(),
         ..document(report)
+    }
+}
+
+/// Says with each chart what its times are of: charts are taken out of pages.
+fn emulated(block: &mut Block) {
+    if let Block::Figures(figures) = block {
+        for figure in figures {
+            let caption = format!("Times of an EMULATED device. {}", figure.caption);
+            figure.caption = caption.trim_end().to_owned();
+        }
     }
 }
 
@@ -64,26 +80,38 @@ fn lead(report: &AcceptReport) -> Vec<Block> {
         blocks.push(Block::Note(text.to_owned()));
     }
     let parts = report.parts.iter();
-    let failed: Vec<Block> = parts
-        .flat_map(|part| part.failed().map(move |row| failure(part, row)))
+    let failed: Vec<(&PartReport, &Row)> = parts
+        .flat_map(|part| part.failed().map(move |row| (part, row)))
         .collect();
     let more = failed.len().saturating_sub(FAILURES);
-    blocks.extend(failed.into_iter().take(FAILURES));
+    let first = failed.into_iter().take(FAILURES);
+    blocks.extend(first.flat_map(|(part, row)| failure(part, row)));
     if more > 0 {
         blocks.push(Block::Note(format!(
             "{more} more FAILED; the tables below have them."
+        )));
+    }
+    for part in report.parts.iter().filter(|part| !part.not_run.is_empty()) {
+        blocks.push(Block::Note(format!(
+            "Of the part `{}`, {} did not run; its section names them.",
+            part.part.name(),
+            counted(part.not_run.len(), ["check", "checks"])
         )));
     }
     let of = |name: &str, value: String| (name.to_owned(), value);
     let minutes = format!("{:.0} s{}", report.seconds, quick(report));
     blocks.push(Block::Facts(vec![
         of("device", report.device.clone()),
-        of("asked for", format!("`--device {}`", report.asked)),
+        of("asked for", format!("`{}`", report.asked)),
         of("machine", report.machine.clone()),
         of("program", report.program.clone()),
         of("took", minutes),
     ]));
-    let mut table = Table::new("Parts", &["part", "left out"], &["checks", "failed", "s"]);
+    let mut table = Table::new(
+        "Parts",
+        &["part", "left out"],
+        &["checks", "failed", "did not run", "s"],
+    );
     table.rows = report.parts.iter().map(part_row).collect();
     blocks.push(Block::Table(table));
     blocks
@@ -93,14 +121,24 @@ fn quick(report: &AcceptReport) -> &'static str {
     if report.quick { ", with `--quick`" } else { "" }
 }
 
-fn failure(part: &PartReport, row: &Row) -> Block {
-    Block::Note(format!(
-        "FAILED `{}` ({}): found {}; expected: {}.",
+/// A check that does not hold; what a process or a panic said in several lines stands below it.
+fn failure(part: &PartReport, row: &Row) -> Vec<Block> {
+    let (first, rest) = row
+        .found
+        .split_once('\n')
+        .unwrap_or((row.found.as_str(), ""));
+    let mut blocks = vec![Block::Note(format!(
+        "FAILED `{}` ({}): expected: {}; found: {}{}",
         row.name,
         part.part.name(),
-        row.found,
-        row.expected
-    ))
+        row.expected,
+        first.trim_end_matches(['.', ':']),
+        if rest.is_empty() { "." } else { ":" }
+    ))];
+    if !rest.is_empty() {
+        blocks.push(Block::Output(rest.to_owned()));
+    }
+    blocks
 }
 
 fn part_row(part: &PartReport) -> Vec<String> {
@@ -110,6 +148,7 @@ fn part_row(part: &PartReport) -> Vec<String> {
         cut(&part.left_out.join("; ")),
         checks.count().to_string(),
         part.failed().count().to_string(),
+        part.not_run.len().to_string(),
         format!("{:.1}", part.seconds),
     ]
 }
@@ -120,6 +159,17 @@ fn blocks(part: &PartReport) -> Vec<Block> {
         blocks.push(Block::Text(format!(
             "Left out: {}.",
             part.left_out.join("; ")
+        )));
+    }
+    if !part.not_run.is_empty() {
+        let names: Vec<String> = part
+            .not_run
+            .iter()
+            .map(|name| format!("`{name}`"))
+            .collect();
+        blocks.push(Block::Text(format!(
+            "Did not run, because the process ended before: {}.",
+            names.join(", ")
         )));
     }
     if let Some(facts) = &part.device {
@@ -148,7 +198,7 @@ fn blocks(part: &PartReport) -> Vec<Block> {
 }
 
 fn checks(part: &PartReport) -> Table {
-    let words = ["check", "", "found", "expected"];
+    let words = ["check", "verdict", "found", "expected"];
     let mut table = Table::new(
         "Each check and measurement with what it found",
         &words,
@@ -199,13 +249,34 @@ fn adapters(facts: &DeviceFacts) -> Vec<Block> {
             ("measured by".to_owned(), rates.clock.to_string()),
         ]));
     }
-    for adapter in &facts.adapters {
-        let all = adapter.as_object().into_iter().flatten();
-        let known = all.filter(|(_, value)| !value.is_null());
-        let facts = known.map(|(name, value)| (name.replace('_', " "), plain(name, value)));
-        blocks.push(Block::Facts(facts.collect()));
+    if let Some(ran) = &facts.ran {
+        let text = "The device that was opened, with the kernels that it ran and the limits that were asked of it:";
+        blocks.push(Block::Text(text.to_owned()));
+        blocks.push(adapter(ran));
+    }
+    let others: Vec<&Value> = facts
+        .adapters
+        .iter()
+        .filter(|other| {
+            facts
+                .ran
+                .as_ref()
+                .is_none_or(|ran| ran["device"] != other["device"])
+        })
+        .collect();
+    if !others.is_empty() {
+        blocks.push(Block::Text("Not used:".to_owned()));
+        blocks.extend(others.into_iter().map(adapter));
     }
     blocks
+}
+
+/// All that is known of one.
+fn adapter(adapter: &Value) -> Block {
+    let all = adapter.as_object().into_iter().flatten();
+    let known = all.filter(|(_, value)| !value.is_null());
+    let facts = known.map(|(name, value)| (name.replace('_', " "), plain(name, value)));
+    Block::Facts(facts.collect())
 }
 
 /// A value as a reader takes it.
@@ -322,15 +393,20 @@ fn speed(rows: &[SpeedRow]) -> Vec<Block> {
         size: Size::Wide,
         ..Bars::default()
     };
+    let on_host = |row: &&SpeedRow| row.memory == "host";
     let numbers = ["batch", "events of an epoch", "events/s", "ms an iteration"];
-    let caption = "SYNTHETIC stream of Wikipedia's size, schedule `auto`, memory on the device, no evaluation; \
-                   the second epoch";
-    let mut table = Table::new(caption, &["model"], &numbers);
+    let caption =
+        "SYNTHETIC stream of Wikipedia's size, schedule `auto`, no evaluation; the second epoch";
+    let mut table = Table::new(caption, &["model", "memory"], &numbers);
     table.rows = rows
         .iter()
         .map(|row| {
             vec![
                 row.model.to_uppercase(),
+                match on_host(&row) {
+                    true => "on the host: the device binds too little".to_owned(),
+                    false => "on the device".to_owned(),
+                },
                 row.batch_size.to_string(),
                 short(row.events as f64),
                 short(row.events_per_s),
@@ -338,7 +414,23 @@ fn speed(rows: &[SpeedRow]) -> Vec<Block> {
             ]
         })
         .collect();
-    vec![Block::Figures(vec![bars.figure("")]), Block::Table(table)]
+    let mut on_host: Vec<String> = rows
+        .iter()
+        .filter(on_host)
+        .map(|row| row.model.to_uppercase())
+        .collect();
+    on_host.dedup();
+    let place = match on_host.as_slice() {
+        [] => "Memory on the device.".to_owned(),
+        models => format!(
+            "Memory on the device, but of {} on the host where the table says so.",
+            models.join(", ")
+        ),
+    };
+    vec![
+        Block::Figures(vec![bars.figure(&place)]),
+        Block::Table(table),
+    ]
 }
 
 fn schedules(rows: &[ScheduleRow]) -> Vec<Block> {
@@ -473,4 +565,87 @@ fn operations(profile: &Value) -> Option<Table> {
         })
         .collect();
     Some(table)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn speed_row(model: &str, memory: &str) -> SpeedRow {
+        SpeedRow {
+            model: model.to_owned(),
+            batch_size: 600,
+            memory: memory.to_owned(),
+            events: 6000,
+            events_per_s: 1000.0,
+            iteration_ms: 600.0,
+        }
+    }
+
+    fn html(blocks: Vec<Block>) -> String {
+        let document = Document {
+            lead: blocks,
+            ..Document::default()
+        };
+        document.to_html()
+    }
+
+    #[test]
+    fn a_speed_with_memory_on_the_host_says_so() {
+        let page = html(speed(&[
+            speed_row("tgn", "device"),
+            speed_row("apan", "host"),
+        ]));
+        assert!(
+            page.contains("<td>TGN</td><td>on the device</td>"),
+            "{page}"
+        );
+        assert!(page.contains("<td>APAN</td><td>on the host: "), "{page}");
+        assert!(page.contains("but of APAN on the host"), "{page}");
+    }
+
+    #[test]
+    fn what_ended_early_is_shown_with_its_last_words_and_what_did_not_run() {
+        let mut part = PartReport::new(Part::Checks);
+        part.not_run = vec!["kernels::softmax".to_owned()];
+        part.rows.push(Row {
+            name: "kernels::dropout".to_owned(),
+            verdict: Verdict::Fails,
+            found: "the process ended early (signal: 11); it said last:\nthe driver gave up"
+                .to_owned(),
+            expected: "runs to its end".to_owned(),
+            seconds: 0.0,
+        });
+        let mut blocks = failure(&part, &part.rows[0]);
+        blocks.extend(super::blocks(&part));
+        let page = html(blocks);
+        assert!(
+            page.contains("it said last:</p>\n<pre>the driver gave up</pre>"),
+            "{page}"
+        );
+        assert!(
+            page.contains("Did not run, because the process ended before: <code>kernels::softmax"),
+            "{page}"
+        );
+    }
+
+    #[test]
+    fn the_device_is_shown_as_it_ran() {
+        let facts = DeviceFacts {
+            adapters: vec![
+                serde_json::json!({"device": "gpu:0", "name": "A", "kernels": {"made_for": "gpu"}}),
+                serde_json::json!({"device": "software", "name": "B"}),
+            ],
+            ran: Some(
+                serde_json::json!({"device": "gpu:0", "name": "A", "kernels": {"made_for": "software"}}),
+            ),
+            ..DeviceFacts::default()
+        };
+        let page = html(adapters(&facts));
+        assert!(
+            page.contains("made_for software") && !page.contains("made_for gpu"),
+            "{page}"
+        );
+        assert!(page.find("Not used:") < page.find("<dd>B</dd>"), "{page}");
+    }
 }

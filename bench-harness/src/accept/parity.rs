@@ -7,7 +7,7 @@ use mspipe::device::DeviceChoice;
 
 use super::asked::Asked;
 use super::found::Findings;
-use crate::parity::{Quantity, record, replay};
+use crate::parity::{Comparison, Quantity, Report, record, replay};
 use crate::recording::drawn::drawn;
 
 /// Seed of the first weights.
@@ -20,41 +20,48 @@ const CHANGES: f64 = 2e-2;
 
 pub(super) fn run(asked: &Asked, findings: &mut Findings) -> Result<()> {
     let [batches, batch] = if asked.quick { [3, 200] } else { [6, 600] };
-    for model in ["tgn", "jodie", "apan"] {
+    let models = ["tgn", "jodie", "apan"];
+    let trains = |model: &str| format!("{model}: trains");
+    findings.plan(models.map(trains))?;
+    for model in models {
         console::note(format!("  {model}, {batches} batches of {batch} events"));
-        let recording = record(
-            drawn(model, batches, batch)?,
-            SEED,
-            DeviceChoice::Cpu.into(),
-        )?;
-        let replayed = replay(&recording, asked.device);
-        let report = match replayed {
-            Ok(report) => report,
-            Err(error) => {
-                let name = format!("{model}: trains");
-                findings.check(&name, "no error", |_| Err(format!("{error:#}")))?;
-                continue;
-            }
-        };
-        for row in report.comparisons {
-            let name = format!("{model}: {}", row.quantity);
-            let (tolerance, passed) = match row.quantity {
-                Quantity::ParameterChanges => (CHANGES, row.relative <= CHANGES),
-                _ => (row.tolerance, row.passed),
-            };
-            let expected = match tolerance {
-                0.0 => "the same numbers".to_owned(),
-                tolerance => format!("at most {tolerance:.0e}"),
-            };
-            let found = format!(
-                "off by {:.1e} at most ({}), {} numbers",
-                row.relative, row.worst, row.numbers
-            );
-            findings.check(&name, &expected, |_| match passed {
-                true => Ok(found.into()),
-                false => Err(found),
-            })?;
+        let mut comparisons = Vec::new();
+        findings.check(&trains(model), "no error", |_| {
+            let report =
+                trained_twice(model, batches, batch, asked).map_err(|e| format!("{e:#}"))?;
+            comparisons = report.comparisons;
+            Ok(format!("{batches} batches of {batch} events").into())
+        })?;
+        for row in comparisons {
+            compared(model, row, findings)?;
         }
     }
     Ok(())
+}
+
+/// Trains on the CPU device, and then on the one that is asked for.
+fn trained_twice(model: &str, batches: usize, batch: usize, asked: &Asked) -> Result<Report> {
+    let drawn = drawn(model, batches, batch)?;
+    let recording = record(drawn, SEED, DeviceChoice::Cpu.into())?;
+    replay(&recording, asked.device)
+}
+
+fn compared(model: &str, row: Comparison, findings: &mut Findings) -> Result<()> {
+    let name = format!("{model}: {}", row.quantity);
+    let (tolerance, passed) = match row.quantity {
+        Quantity::ParameterChanges => (CHANGES, row.relative <= CHANGES),
+        _ => (row.tolerance, row.passed),
+    };
+    let expected = match tolerance {
+        0.0 => "the same numbers".to_owned(),
+        tolerance => format!("at most {tolerance:.0e}"),
+    };
+    let found = format!(
+        "off by {:.1e} at most ({}), {} numbers",
+        row.relative, row.worst, row.numbers
+    );
+    findings.check(&name, &expected, |_| match passed {
+        true => Ok(found.into()),
+        false => Err(found),
+    })
 }

@@ -12,16 +12,20 @@ use super::trained::{self, SOUND};
 /// What is trained.
 const OPTIONS: &str = "--model tgn --schedule mspipe --memory host --profile --epochs 2";
 
+/// What the report calls it.
+const NAME: &str = "a profiled run";
+
 /// Batches of an epoch at least: the chart shows 8 from the 12th on, k is chosen at the 16th.
 const LEAST: usize = 32;
 
 pub(super) fn run(asked: &Asked, findings: &mut Findings) -> Result<()> {
+    findings.plan([NAME.to_owned()])?;
     let device = trained::open(asked)?;
     let per_event = trained::seconds_per_event(asked, &device)?;
     let batch = if asked.quick { 200 } else { 600 };
     let events = trained::events(asked.seconds, per_event, LEAST, batch);
     let options = format!("{OPTIONS} --batch-size {batch} --limit-events {events}");
-    findings.check("a profiled run", SOUND, |report| {
+    findings.check(NAME, SOUND, |report| {
         let config = trained::settings(asked, &options).map_err(trained::text)?;
         let run = trained::train(config, &device, "TGN").map_err(trained::text)?;
         let sound = trained::sound(&run.summary)?;

@@ -39,16 +39,22 @@ type Numbers = Vec<f64>;
 
 pub(super) fn run(asked: &Asked, findings: &mut Findings) -> Result<()> {
     let schedules: &[&str] = if asked.quick { &QUICK } else { &ALL };
+    let name = |schedule: &str, memory: &str| format!("{schedule}, memory on the {memory}");
+    let places = ["device", "host"];
+    let names = places
+        .iter()
+        .flat_map(|memory| schedules.iter().map(move |schedule| name(schedule, memory)));
+    findings.plan(names.collect::<Vec<_>>())?;
     let device = trained::open(asked)?;
     let per_event = trained::seconds_per_event(asked, &device)?;
     let batch = if asked.quick { 200 } else { 600 };
     let each = asked.seconds / (2 * schedules.len()) as f64;
     let events = trained::events(each, per_event, LEAST, batch);
     let mut references = HashMap::new();
-    for memory in ["device", "host"] {
+    for memory in places {
         let mut sequential = None;
         for schedule in schedules {
-            let name = format!("{schedule}, memory on the {memory}");
+            let name = name(schedule, memory);
             console::note(format!("  {name}"));
             findings.check(&name, SOUND, |report| {
                 let options = format!(

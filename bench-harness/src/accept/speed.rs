@@ -22,24 +22,27 @@ pub(super) fn run(asked: &Asked, findings: &mut Findings) -> Result<()> {
     } else {
         &[200, 600, 4000]
     };
+    let models = ["tgn", "jodie", "apan"];
+    let name = |model: &str, batch: usize| format!("{model}, batch {batch}");
+    let all = models
+        .iter()
+        .flat_map(|model| batches.iter().map(move |&batch| name(model, batch)));
+    findings.plan(all.collect::<Vec<_>>())?;
     let device = trained::open(asked)?;
     let per_event = trained::seconds_per_event(asked, &device)?;
-    let each = asked.seconds / (3 * batches.len()) as f64;
-    for model in ["tgn", "jodie", "apan"] {
+    let each = asked.seconds / (models.len() * batches.len()) as f64;
+    for model in models {
         for &batch in batches {
             let events = trained::events(each, per_event, LEAST, batch);
             // WebGPU guarantees 128 MiB to a table, and llvmpipe has no more.
-            let place = match (model, device.table_bytes) {
-                ("apan", Some(most)) if most < APAN_TABLE => "host",
-                _ => "device",
+            let (place, why) = match (model, device.table_bytes) {
+                ("apan", Some(most)) if most < APAN_TABLE => {
+                    ("host", "; memory on the host: the device binds too little")
+                }
+                _ => ("device", ""),
             };
-            let name = match place {
-                "device" => format!("{model}, batch {batch}"),
-                _ => format!(
-                    "{model}, batch {batch}, memory on the host: the device binds too little"
-                ),
-            };
-            console::note(format!("  {name}"));
+            let name = name(model, batch);
+            console::note(format!("  {name}{why}"));
             findings.check(&name, SOUND, |report| {
                 let options = format!(
                     "--model {model} --batch-size {batch} --limit-events {events} --epochs 2 \
@@ -54,11 +57,12 @@ pub(super) fn run(asked: &Asked, findings: &mut Findings) -> Result<()> {
                 let row = SpeedRow {
                     model: model.to_owned(),
                     batch_size: batch,
+                    memory: place.to_owned(),
                     events: (epoch.events_per_s * epoch.train_seconds).round() as usize,
                     events_per_s: epoch.events_per_s,
                     iteration_ms: 1e3 * batch as f64 / epoch.events_per_s,
                 };
-                let found = format!("{:.0} events/s; {sound}", row.events_per_s);
+                let found = format!("{:.0} events/s; {sound}{why}", row.events_per_s);
                 report.speed.push(row);
                 Ok(found.into())
             })?;
