@@ -50,7 +50,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("console", &["mspipe_datasets"]),
     ("interrupt", &["console", "mspipe_datasets"]),
     ("cli", &["numbers", "console", "interrupt", "pipeline", "what_if", "checkpoint", "device", "eval", "audit", "weights", "train", "config", "report", "run_folder", "session", "serve", "mspipe_datasets"]),
-    ("main", &["cli"]),
+    ("main", &["cli", "device"]),
 ];
 
 /// First segment of a path outside the crate, and the name it has in [`MAY_IMPORT`].

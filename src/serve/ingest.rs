@@ -24,8 +24,7 @@ use super::log::{Entry, Log};
 use super::saving::Saving;
 use super::shared::{Server, given};
 use super::work::{Reply, Work};
-use crate::graph::NodeId;
-use crate::session::predict::{Late, NewEvent, PredictError, Predictor, Updated};
+use crate::session::predict::{Changed, Late, NewEvent, PredictError, Predictor, Updated};
 
 /// Requests of a group, and events of one at most (but for those of its last request).
 const GROUP: usize = 64;
@@ -313,20 +312,20 @@ impl Ingest<'_> {
                     _ = replies[place].send(Reply::Followed(updated[place]));
                 }
             }
-            self.server.make_again(&changed)?;
+            self.server.make_again(changed)?;
             self.server.let_go();
         }
         Ok(updated.iter().map(|of| of.events as u64).sum())
     }
 
-    /// Has memory follow a batch of `group`: what can be made before is made a piece at a time. Returns the nodes
-    /// whose rows are to be made again.
+    /// Has memory follow a batch of `group`: what can be made before is made a piece at a time. Returns what is
+    /// to be made again.
     fn follow_batch(
         &self,
         group: &[Entry],
         batch: &Batch<'_>,
         updated: &mut [Updated],
-    ) -> Result<Vec<NodeId>, PredictError> {
+    ) -> Result<Changed, PredictError> {
         let events: Vec<&NewEvent> = batch.iter().flat_map(|(_, events)| *events).collect();
         self.server.make_ready(&events)?;
         self.server.change(|predictor| {

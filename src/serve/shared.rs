@@ -12,8 +12,7 @@ use parking_lot::{FairMutex, FairMutexGuard, RwLock, RwLockReadGuard};
 use super::numbers::Numbers;
 use super::wire::Room;
 use super::work::Work;
-use crate::graph::NodeId;
-use crate::session::predict::{Late, NewEvent, PredictError, Predictor, Updated};
+use crate::session::predict::{Changed, Late, NewEvent, PredictError, Predictor, Updated};
 
 /// How far an event may be ahead of the one before it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -107,13 +106,15 @@ impl Server {
     }
 
     /// Makes again what a batch has changed, a piece at a time: the next question would have to.
-    pub(super) fn make_again(&self, changed: &[NodeId]) -> Result<(), PredictError> {
+    pub(super) fn make_again(&self, mut changed: Changed) -> Result<(), PredictError> {
         /// Rows of a piece.
         const ROWS: usize = 256;
-        changed.chunks(ROWS).try_for_each(|nodes| {
+        loop {
             let (_turn, predictor) = self.question();
-            predictor.make_again(nodes)
-        })
+            if predictor.make_again(&mut changed, ROWS)? {
+                return Ok(());
+            }
+        }
     }
 
     /// Lets go of what nothing can ask for any more, a piece at a time.

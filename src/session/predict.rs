@@ -27,6 +27,8 @@ pub use crate::run_folder::STATE as FILE_NAME;
 pub use error::PredictError;
 pub use nodes::Side;
 pub use opening::LoadOptions;
+#[cfg(feature = "serve")]
+pub(crate) use updating::Changed;
 pub use updating::{Late, NewEvent, Updated};
 
 use nodes::Nodes;

@@ -68,6 +68,10 @@ impl Updated {
     }
 }
 
+/// Distinct nodes whose rows a batch has changed, as far as they are to be made again.
+#[derive(Debug, Default)]
+pub(crate) struct Changed(pub(super) Vec<NodeId>);
+
 impl Predictor {
     /// Has memory follow `events`, which come after all so far, in batches of at most as many events as
     /// in training. What is given at once and fits into a batch is one batch: fewer calls take less
@@ -139,13 +143,12 @@ impl Predictor {
         Ok(())
     }
 
-    /// Has memory follow the first batch of what was observed, if there is one, and lets go of nothing; returns the
-    /// distinct nodes whose rows are no longer what they were, where it pays to [make them
-    /// again](Predictor::make_again) at once.
+    /// Has memory follow the first batch of what was observed, if there is one, and lets go of nothing; returns what
+    /// it has changed, where it pays to [make that again](Predictor::make_again) at once.
     ///
     /// # Errors
     /// As [`follow`](Predictor::follow).
-    pub(crate) fn follow_batch(&mut self) -> Result<Option<Vec<NodeId>>, PredictError> {
+    pub(crate) fn follow_batch(&mut self) -> Result<Option<Changed>, PredictError> {
         if self.broken {
             return Err(PredictError::Broken);
         }
@@ -173,7 +176,7 @@ impl Predictor {
             }
             false => changed.clear(),
         }
-        Ok(Some(changed))
+        Ok(Some(Changed(changed)))
     }
 
     /// Whether a row stays what it is until its node's next event: it has no query time, and no mail of others.
@@ -210,8 +213,8 @@ impl Predictor {
         self.make_rows(&roots)
     }
 
-    /// Makes the rows of distinct `nodes`, which a [batch](Predictor::follow_batch) has changed: once, as the nodes' next
-    /// batch would, and questions find them before.
+    /// Makes at most `most` of the rows that a [batch](Predictor::follow_batch) has changed: once, as their nodes' next
+    /// batch would, and questions find them before. Whether that is all.
     ///
     /// # Errors
     /// A device that fails.
@@ -219,12 +222,18 @@ impl Predictor {
         not(feature = "serve"),
         allow(dead_code, reason = "only a server is asked while it follows")
     )]
-    pub(crate) fn make_again(&self, nodes: &[NodeId]) -> Result<(), PredictError> {
-        let time = self.last().unwrap_or_default();
-        self.make_rows(&Roots {
-            node: nodes.to_vec(),
-            time: vec![time; nodes.len()],
-        })
+    pub(crate) fn make_again(
+        &self,
+        Changed(nodes): &mut Changed,
+        most: usize,
+    ) -> Result<bool, PredictError> {
+        let node = nodes.split_off(nodes.len().saturating_sub(most));
+        if node.is_empty() {
+            return Ok(true);
+        }
+        let time = vec![self.last().unwrap_or_default(); node.len()];
+        self.make_rows(&Roots { node, time })?;
+        Ok(nodes.is_empty())
     }
 
     fn make_rows(&self, roots: &Roots) -> Result<(), PredictError> {
