@@ -1,7 +1,7 @@
 """The extension: what the classes of the package call. Not for others, and changed without notice."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, final
 
 __version__: str
 
@@ -12,6 +12,7 @@ _Times = tuple[str, Any]
 
 class Error(Exception): ...
 
+@final
 class Dataset:
     settings: _Settings
     name: str
@@ -32,6 +33,7 @@ class Dataset:
     def of_arrow(name: str, table: Any, settings: _Settings, cache: str | None = None) -> Dataset: ...
     def info(self) -> str: ...
 
+@final
 class Model:
     ids_are_text: bool
     width: int
