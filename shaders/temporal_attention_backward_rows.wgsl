@@ -1,6 +1,7 @@
 // Second half of the backward of temporal_attention: the gradient of each node row is the
 // sum over the slots that read it of weight * grad + d_score * query, in ascending order
-// of slots. No atomics. One invocation sums four columns.
+// of slots. Of a row that more than 256 slots read only sums of pieces are made, which piece_sums adds. No
+// atomics. One invocation sums four columns of a row or a piece.
 
 const HEADS: u32 = 2u;
 const FANOUT: u32 = 5u;
@@ -16,9 +17,10 @@ const SIDE: u32 = 2u * PAIRS + 2u * TIME;
 @group(0) @binding(2) var<storage, read_write> shares: array<f32>;  // [HEADS, roots, WIDTH], then [roots, SIDE]
 @group(0) @binding(3) var<storage, read_write> slot: array<i32>;    // [roots, FANOUT, (.., query row)]
 @group(0) @binding(4) var<storage, read_write> offsets: array<i32>; // [rows + 1]
-@group(0) @binding(5) var<storage, read_write> items: array<i32>;   // slots of each row
+@group(0) @binding(5) var<storage, read_write> items: array<i32>;   // [uses] slots of each row; [long rows, 3]; begin and end of pieces, [pieces, 2]
 @group(0) @binding(6) var<storage, read_write> d_node: array<f32>;  // [rows, NODE]
-@group(0) @binding(7) var<uniform> sizes: array<vec4<u32>, 2>;      // rows, roots, queries
+@group(0) @binding(7) var<storage, read_write> partial_sum: array<f32>; // [pieces, NODE]
+@group(0) @binding(8) var<uniform> sizes: array<vec4<u32>, 2>;      // rows, roots, queries, uses ; long rows, pieces
 
 @compute @workgroup_size(64)
 fn main(
@@ -28,16 +30,31 @@ fn main(
 ) {
     let blocks = (NODE + 3u) / 4u;
     let i = linear_group(group, groups) * 64u + local;
-    let row = i / blocks;
-    if (row >= sizes[0].x) {
-        return;
+    var row = i / blocks;
+    var begin = 0;
+    var end = 0;
+    let in_piece = row >= sizes[0].x;
+    if (in_piece) {
+        row = row - sizes[0].x;
+        if (row >= sizes[1].y) {
+            return;
+        }
+        let piece = sizes[0].w + 3u * sizes[1].x + 2u * row;
+        begin = items[piece];
+        end = items[piece + 1u];
+    } else {
+        begin = offsets[row];
+        end = offsets[row + 1u];
+        if (end - begin > 256) {
+            return;
+        }
     }
     let column = i % blocks * 4u;
     let columns = min(column + vec4<u32>(0u, 1u, 2u, 3u), vec4<u32>(NODE - 1u));
     let roots = sizes[0].y;
     let queries = sizes[0].z;
     var sum = vec4<f32>();
-    for (var item = offsets[row]; item < offsets[row + 1u]; item = item + 1) {
+    for (var item = begin; item < end; item = item + 1) {
         let flat = u32(items[item]);
         let root = flat / FANOUT;
         let query_row = u32(slot[flat * 4u + 3u]);
@@ -51,6 +68,11 @@ fn main(
         }
     }
     for (var c = 0u; c < min(4u, NODE - column); c = c + 1u) {
-        d_node[row * NODE + column + c] = sum[c];
+        let at = row * NODE + column + c;
+        if (in_piece) {
+            partial_sum[at] = sum[c];
+        } else {
+            d_node[at] = sum[c];
+        }
     }
 }

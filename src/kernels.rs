@@ -15,12 +15,15 @@ pub mod choice;
 pub mod costs;
 pub(crate) mod cpu;
 mod flex;
+mod float_list;
 #[cfg(feature = "gpu")]
 pub(crate) mod gpu;
 mod operations;
+pub mod packing;
 
 #[cfg(feature = "gpu")]
 pub use gpu::{ALL, wgsl};
+use operations::parts;
 pub use operations::{
     adam, clip_scale, dropout, feature_rows, gather_rows, link_predictor, link_scores, mail_update,
     memory_gather, memory_update, output_norm, products, recurrent_cell, temporal_attention,

@@ -22,4 +22,6 @@ pub mod trends;
 pub(crate) mod write_back;
 
 pub use request::{MemoryRequest, MemoryWrite, Written};
-pub use store::{FetchedMemory, MemoryCommit, MemoryError, MemoryStore, NotFinite, read};
+pub use store::{
+    BegunFetch, FetchedMemory, MemoryCommit, MemoryError, MemoryStore, NotFinite, read,
+};

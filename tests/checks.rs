@@ -86,12 +86,12 @@ pub fn all() -> Vec<Group> {
 fn operations() -> Vec<Group> {
     vec![
         group!(kernels, "output and gradients are those of the definition in f64", [
-            gather_rows, unpack_bits, feature_rows, counter_hash, dropout, time_encoding, recurrent_cells,
+            gather_rows, rows_with_many_uses, unpack_bits, feature_rows, counter_hash, dropout, time_encoding, recurrent_cells,
             saturated_cells, time_projection, link_predictor, link_predictor_with_pair_history,
             link_scores, output_norm, product, column_sums,
             temporal_attention_at_the_widths_of_wikipedia, temporal_attention_without_edge_features,
             temporal_attention_of_width_one, temporal_attention_of_many_odd_slots,
-            temporal_attention_without_past_events,
+            temporal_attention_to_a_node_in_half_of_all_events, temporal_attention_without_past_events,
         ]),
         group!(gradients, "each gradient is the finite difference of the output", [
             temporal_attention, temporal_attention_with_dropout,
@@ -113,7 +113,7 @@ fn operations() -> Vec<Group> {
         group!(gpu::launches, "as many launches as the operations should take", [
             forward_and_backward_are_one_launch_each,
             a_limit_of_the_norm_takes_a_launch_for_seven_gradients_and_one_more,
-            watching_takes_no_launch_of_its_own,
+            a_step_takes_a_launch_for_the_gradients_of_six_memories, watching_takes_no_launch_of_its_own,
             products_are_launched_by_whom_the_kernels_say,
         ]),
         group!(adam, "steps of the optimisers are those of the definition in f64", [
@@ -123,7 +123,7 @@ fn operations() -> Vec<Group> {
             a_gradient_that_is_not_finite_is_found_though_it_is_clipped,
         ]),
         group!(layouts, "strided and sliced inputs give the bits of contiguous ones", [
-            gather_rows_takes_any_layout, time_encoding_takes_any_layout,
+            arrays_that_are_written_together_are_what_was_packed, gather_rows_takes_any_layout, time_encoding_takes_any_layout,
             recurrent_cells_take_any_layout, memory_operations_take_any_layout,
             temporal_attention_takes_any_layout,
         ]),

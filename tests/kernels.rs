@@ -71,6 +71,18 @@ pub(crate) fn gather_rows() {
     }
 }
 
+/// A row that is read more often than one invocation adds, at both sides of where its uses come in pieces: sums of up
+/// to 20,000 terms.
+#[cfg_attr(test, test)]
+pub(crate) fn rows_with_many_uses() {
+    for (n, width) in [(511, 3), (513, 3), (514, 7), (1_000, 100), (40_000, 5)] {
+        let label = format!("every other of {n} places reads one row of {width}");
+        agrees(GatherRows::new(65, n, width).with_hub(), &label, 0.0, 3e-6);
+        let label = format!("one row of {width} {n} times");
+        agrees(GatherRows::new(1, n, width), &label, 0.0, 3e-6);
+    }
+}
+
 /// Exact, whatever the padding of a row's last word holds.
 #[cfg_attr(test, test)]
 pub(crate) fn unpack_bits() {
@@ -169,6 +181,8 @@ pub(crate) fn time_encoding() {
             }
         }
     }
+    let many = TimeEncoding::new(1_300, 100, 2.7e6);
+    agrees(many, "1300 differences", 3.2e-7, 3e-6);
 }
 
 /// exp and tanh of WGSL may be off by some units in the last place (the specification allows tanh
@@ -208,6 +222,7 @@ pub(crate) fn time_projection() {
             agrees(TimeProjection::new(rows, width), &label, 1e-6, 1e-5);
         }
     }
+    agrees(TimeProjection::new(700, 65), "700 rows", 1e-6, 1e-5);
 }
 
 /// Logits are dot products of up to 100 terms, of sums of as many; exp and log of WGSL may be off by
@@ -220,6 +235,7 @@ pub(crate) fn link_predictor() {
             agrees(LinkPredictor::new(events, width), &label, 1e-5, 1e-5);
         }
     }
+    agrees(LinkPredictor::new(700, 5), "700 events", 1e-5, 1e-5);
     let far = LinkPredictor::new(19, 5).scaled(1e3);
     agrees(far, "logits of hundreds", 1e-5, 1e-5);
 }
@@ -265,6 +281,7 @@ pub(crate) fn output_norm() {
             }
         }
     }
+    agrees(OutputNorm::new(700, 65, 0.1, true), "700 rows", 1e-5, 1e-4);
 }
 
 /// Up to 127 terms (`product.wgsl` on a software adapter, burn's product on a real one). Sizes around
@@ -361,6 +378,20 @@ pub(crate) fn temporal_attention_of_many_odd_slots() {
         time: 7,
     };
     attention_agrees(shape, "many pairs");
+}
+
+/// Gradients of one query and one node row that are sums of 300 and of about 1,000 terms, in pieces.
+#[cfg_attr(test, test)]
+pub(crate) fn temporal_attention_to_a_node_in_half_of_all_events() {
+    let shape = AttentionShape {
+        heads: 2,
+        fanout: 10,
+        node: 7,
+        edge: 3,
+        time: 5,
+    };
+    let operation = Attention::new(shape, 300, 0.1).with_hub();
+    agrees(operation.with_short_times(10.0), "hub", 1e-5, 1e-5);
 }
 
 #[cfg_attr(test, test)]

@@ -8,10 +8,11 @@ use burn::tensor::{Device, Gradients, Int, Tensor};
 use bytemuck::cast_slice;
 use mspipe::batch::MailList;
 use mspipe::kernels::dropout::Dropout;
-use mspipe::kernels::gather_rows::{Uses, gather_rows};
+use mspipe::kernels::gather_rows::{LongRows, Uses, gather_rows};
 use mspipe::kernels::mail_update::{MailLists, MailWatch, mail_update};
 use mspipe::kernels::memory_gather::memory_gather;
 use mspipe::kernels::memory_update::memory_update;
+use mspipe::kernels::packing::Packing;
 use mspipe::kernels::recurrent_cell::{CellBatch, CellParameters, recurrent_cell};
 use mspipe::kernels::temporal_attention::{AttentionSlots, temporal_attention};
 use mspipe::kernels::time_encoding::time_encoding;
@@ -69,6 +70,7 @@ impl Layout {
         Uses {
             offsets: self.list(offsets, device),
             items: self.list(items, device),
+            long: LongRows::default(),
         }
     }
 
@@ -86,6 +88,39 @@ fn layouts_agree(work: fn(Layout, &Device) -> Vec<Vec<f32>>) {
         for layout in [Layout::Transposed, Layout::Sliced] {
             assert_eq!(work(layout, device), expected, "{layout:?}");
         }
+    });
+}
+
+#[cfg_attr(test, test)]
+pub(crate) fn arrays_that_are_written_together_are_what_was_packed() {
+    on_device(|device| {
+        for device in [device.clone(), device.clone().autodiff()] {
+            let of = |length: i32| (0..length).map(|i| i * 77_777 - 5).collect::<Vec<_>>();
+            let arrays = [0, 1, 63, 0, 64, 65, 1_000, 0].map(of);
+            let mut packing = Packing::new(&device);
+            let packed: Vec<_> = arrays
+                .iter()
+                .map(|array| {
+                    let floats: Vec<f32> = array.iter().map(|&i| 0.1 * i as f32).collect();
+                    let shape = [array.len(), 1];
+                    (packing.ints(array, shape), packing.floats(&floats, shape))
+                })
+                .collect();
+            let mut sent = packing.send();
+            for (array, (ints, floats)) in arrays.iter().zip(packed) {
+                let (ints, floats) = (sent.ints(ints), sent.floats(floats));
+                assert_eq!(ints.device().is_autodiff(), device.is_autodiff());
+                let found: Vec<i32> = ints.into_data().try_to_vec().unwrap();
+                assert_eq!(&found, array);
+                let floats = floats * 1.0;
+                let expected: Vec<f32> = array.iter().map(|&i| 0.1 * i as f32).collect();
+                assert_eq!(numbers(floats), expected);
+            }
+        }
+        // Nothing at all.
+        let mut packing = Packing::new(device);
+        let none = packing.floats(&[], [0]);
+        assert_eq!(packing.send().floats(none).dims(), [0]);
     });
 }
 

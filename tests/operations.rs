@@ -4,7 +4,7 @@
 
 use burn::tensor::{Device, Gradients, Int, Tensor, TensorData};
 use mspipe::kernels::dropout::{Dropout, dropout};
-use mspipe::kernels::gather_rows::{Uses, gather_rows};
+use mspipe::kernels::gather_rows::{LongRows, Uses, gather_rows};
 use mspipe::kernels::time_encoding::time_encoding;
 
 use crate::definitions::counter_hash::counter_hash;
@@ -140,10 +140,13 @@ fn uses(index: impl Iterator<Item = i32>, rows: usize) -> (Vec<i32>, Vec<i32>) {
 }
 
 fn uses_on(index: impl Iterator<Item = i32>, rows: usize, device: &Device) -> Uses {
-    let (offsets, items) = uses(index, rows);
+    let (offsets, mut items) = uses(index, rows);
+    let (long, table) = LongRows::of(&offsets);
+    items.extend(table);
     Uses {
         offsets: ints(&offsets, [offsets.len()], device),
         items: ints(&items, [items.len()], device),
+        long,
     }
 }
 
@@ -164,6 +167,12 @@ impl GatherRows {
             table: draws(1, rows * width),
             index: picks(2, n, rows),
         }
+    }
+
+    /// With the first row in every other place.
+    pub(crate) fn with_hub(mut self) -> GatherRows {
+        self.index.iter_mut().step_by(2).for_each(|row| *row = 0);
+        self
     }
 }
 

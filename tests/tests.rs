@@ -43,6 +43,8 @@ mod labelled;
 mod larger_than_ram;
 /// Strided and sliced inputs give what contiguous ones give.
 mod layouts;
+/// Rows with many uses: how these are divided, and what is left for one invocation.
+mod long_rows;
 /// How far results are from what is defined.
 mod measured;
 /// memory_gather, memory_update and mail_update against a plain model, on the CPU device.

@@ -167,9 +167,10 @@ fn reading(make: &Inputs<'_>, rows: usize, roots: usize, events: usize) -> Vec<C
         drop(gather_rows(table.clone(), places.clone(), uses.clone()));
     });
     let value = make.matrix(roots, WIDTH).into_dispatch();
-    let (offsets, items) = (
+    let (offsets, items, long) = (
         uses_of.offsets.into_dispatch(),
         uses_of.items.into_dispatch(),
+        uses_of.long,
     );
     let sum = case(
         "gather_rows_backward",
@@ -179,6 +180,7 @@ fn reading(make: &Inputs<'_>, rows: usize, roots: usize, events: usize) -> Vec<C
                 value.clone(),
                 offsets.clone(),
                 items.clone(),
+                long,
             ))
         },
     );
@@ -458,6 +460,7 @@ fn attention(
         offsets: slots.uses.offsets.clone().into_dispatch(),
         items: slots.uses.items.clone().into_dispatch(),
         draw_row: slots.query_uses.items.clone().into_dispatch(),
+        long: [slots.query_uses.long, slots.uses.long],
     };
     let score = make
         .matrix(roots, shape.fanout * shape.heads)

@@ -27,6 +27,10 @@ pub(super) use log::heed_errors;
 pub(crate) use watch::has_failed;
 pub(super) use watch::take as take_failure;
 
+/// Launches that cubecl gathers before it encodes and submits them unasked: few enough that a device that has
+/// nothing to do waits for half of an iteration of TGN at most, and twice as many as cubecl would have.
+const TASKS: usize = 64;
+
 /// Why `auto` takes the CPU.
 pub(super) const WHY_CPU: &str =
     "no GPU was found that can run mspipe ('mspipe devices' lists what there is)";
@@ -300,6 +304,7 @@ impl Selected {
             backend,
         };
         let opened = Device::wgpu_options()
+            .tasks_max(TASKS)
             .setup(setup)
             .init()
             .map_err(|error| refused(error.to_string()))?;

@@ -2,6 +2,7 @@
 //! operation's name, and what all of them need: texts and launches ([`wgsl`]), and which kernels a device runs.
 
 mod adam;
+mod chunks;
 mod clip_scale;
 mod dropout;
 mod feature_rows;
@@ -10,9 +11,11 @@ mod gru_gates;
 mod link_predictor;
 mod link_scores;
 mod mail_update;
+mod memories;
 mod memory_gather;
 mod memory_update;
 mod output_norm;
+mod parts;
 mod products;
 mod recurrent_cell;
 mod rnn_gates;
@@ -34,6 +37,7 @@ pub const ALL: &[&KernelSpec] = &[
     &feature_rows::FORWARD,
     &gather_rows::FORWARD,
     &gather_rows::SEGMENT_SUM,
+    &gather_rows::PIECE_SUMS,
     &time_encoding::FORWARD,
     &time_encoding::BACKWARD,
     &time_projection::FORWARD,

@@ -12,6 +12,7 @@ pub mod mail_update;
 pub mod memory_gather;
 pub mod memory_update;
 pub mod output_norm;
+pub(crate) mod parts;
 pub mod products;
 pub mod recurrent_cell;
 pub mod temporal_attention;

@@ -7,11 +7,12 @@ use super::node_times::{FetchedTimes, NodeTimes};
 use super::similarity::{Correction, Mitigation};
 use super::trends::DeviceTrends;
 use super::write_back::Update;
-use super::{FetchedMemory, MemoryCommit, MemoryError, MemoryRequest, MemoryStore};
+use super::{BegunFetch, FetchedMemory, MemoryCommit, MemoryError, MemoryRequest, MemoryStore};
 use crate::batch::MailList;
 use crate::kernels::mail_update::{MailLists, MailWatch, mail_update};
 use crate::kernels::memory_gather::memory_gather;
 use crate::kernels::memory_update::memory_update;
+use crate::kernels::packing::{Packed, Packing, Sent};
 
 /// Memory rows and mail as two tables on the device, times on the host.
 #[derive(Debug, Clone)]
@@ -94,8 +95,25 @@ impl DeviceMemory {
     }
 }
 
-impl MemoryStore for DeviceMemory {
-    fn fetch(&self, request: MemoryRequest<'_>) -> FetchedMemory {
+/// Rows that are to be read of the tables.
+#[derive(Debug)]
+pub struct DeviceFetch<'a> {
+    of: &'a DeviceMemory,
+    /// Nodes of the rows, then of those that only a correction reads.
+    index: Packed<1>,
+    /// So many, and the batch's rows among them.
+    gathered: usize,
+    rows: usize,
+    correction: Correction,
+    /// Sums of past changes.
+    sums: Option<Tensor<2>>,
+    mail_row: Vec<i32>,
+    times: FetchedTimes,
+}
+
+impl DeviceMemory {
+    /// Packs what [`DeviceFetch::finish`] reads.
+    fn begin(&self, request: MemoryRequest<'_>, packing: &mut Packing) -> DeviceFetch<'_> {
         let correction = Correction::of(self.mitigation.as_ref(), &self.node_times, request);
         let mut times = FetchedTimes {
             corrected: correction.corrected(),
@@ -108,55 +126,107 @@ impl MemoryStore for DeviceMemory {
         }
         let nodes = request.rows.node.iter().chain(correction.extra());
         let index: Vec<i32> = nodes.map(|node| node.0 as i32).collect();
-        let (rows, gathered) = (request.rows.node.len(), index.len());
-        let index = ints(index, [gathered], &self.memory.device());
+        let (rows, rule) = (request.rows.node.len(), self.node_times.rule());
+        // Mail of several slots is read where it is.
+        let mail_row = match rule.mail_slots > 1 && !rule.catch_up {
+            true => index[..rows].to_vec(),
+            false => (0..rows as i32).collect(),
+        };
+        DeviceFetch {
+            of: self,
+            index: packing.ints(&index, [index.len()]),
+            gathered: index.len(),
+            rows,
+            correction,
+            sums,
+            mail_row,
+            times,
+        }
+    }
+}
+
+impl DeviceFetch<'_> {
+    /// As [`FetchedMemory`] has them: its times, and its mail rows.
+    pub(super) fn times(&self) -> (&FetchedTimes, &[i32]) {
+        (&self.times, &self.mail_row)
+    }
+
+    /// Reads the rows, when what was packed is there.
+    pub(super) fn finish(self, sent: &mut Sent) -> FetchedMemory {
+        let DeviceFetch {
+            of,
+            gathered,
+            rows,
+            times,
+            ..
+        } = self;
+        let index = sent.ints(self.index).without_autodiff();
         // Mail of several slots is read where it is: the table is not written before the
         // batch that reads it is done, and then nobody else holds it.
-        let rule = self.node_times.rule();
+        let rule = of.node_times.rule();
         let mut earlier_mail = None;
-        let (memory, mail, mail_row) = if rule.catch_up {
-            let memory = self.memory.clone().select(0, index);
-            let mail = self.select_mail(&times.mail_place);
-            earlier_mail =
-                (times.backlog.mail() > 0).then(|| self.select_mail(&times.backlog.place));
-            (memory, mail, (0..rows as i32).collect())
+        let (memory, mail) = if rule.catch_up {
+            let memory = of.memory.clone().select(0, index);
+            let mail = of.select_mail(&times.mail_place);
+            earlier_mail = (times.backlog.mail() > 0).then(|| of.select_mail(&times.backlog.place));
+            (memory, mail)
         } else if rule.mail_slots > 1 {
-            let memory = self.memory.clone().select(0, index);
-            let nodes = request.rows.node.iter().map(|node| node.0 as i32);
-            (memory, self.mailbox.clone(), nodes.collect())
+            let memory = of.memory.clone().select(0, index);
+            (memory, of.mailbox.clone())
         } else {
-            let (memory, mail) = memory_gather(self.memory.clone(), self.mailbox.clone(), index);
+            let (memory, mail) = memory_gather(of.memory.clone(), of.mailbox.clone(), index);
             let mail = if gathered > rows {
                 mail.slice(0..rows)
             } else {
                 mail
             };
-            (memory, mail, (0..rows as i32).collect())
+            (memory, mail)
         };
         FetchedMemory {
-            memory: correction.apply(memory),
+            memory: self.correction.apply(memory),
             mail,
-            mail_row,
+            mail_row: self.mail_row,
             earlier_mail,
-            trends: sums,
+            trends: self.sums,
             times,
         }
+    }
+}
+
+impl MemoryStore for DeviceMemory {
+    fn fetch(&self, request: MemoryRequest<'_>) -> FetchedMemory {
+        let mut packing = Packing::new(&self.memory.device());
+        let begun = self.begin(request, &mut packing);
+        begun.finish(&mut packing.send())
+    }
+
+    fn begin_fetch(&self, request: MemoryRequest<'_>, packing: &mut Packing) -> BegunFetch<'_> {
+        BegunFetch::OnDevice(self.begin(request, packing))
     }
 
     fn commit(&mut self, commit: MemoryCommit) -> Result<(), MemoryError> {
         let last_writers = &commit.last_writers;
         let device = self.memory.device();
         let written = commit.times.written(last_writers);
-        let last_writer = ints(cast_slice(&written).to_vec(), [written.len(), 2], &device);
+        let mail_routing = &commit.mail_routing;
+        let places = self.node_times.places(mail_routing);
+        let lists = MailList::of(&places, &mail_routing.mail.offsets);
+        let mails = &mail_routing.mail.items;
+        let mut packing = Packing::new(&device);
+        let last_writer = packing.ints(cast_slice(&written), [written.len(), 2]);
+        let packed_lists = packing.ints(cast_slice(&lists), [lists.len(), 4]);
+        let packed_mails = packing.ints(cast_slice(mails), [mails.len(), 3]);
+        let mut sent = packing.send();
+        let last_writer = sent.ints(last_writer);
+        let lists = MailLists {
+            lists: sent.ints(packed_lists),
+            mails: sent.ints(packed_mails),
+        };
         // Hand over the only handles of the tables, so that they are written in place.
         let nothing = || Tensor::<2>::empty([0, 0], &device);
         let memory = std::mem::replace(&mut self.memory, nothing());
         self.memory = memory_update(memory, commit.memory.clone(), last_writer);
 
-        let mail_routing = &commit.mail_routing;
-        let places = self.node_times.places(mail_routing);
-        let lists = MailList::of(&places, &mail_routing.mail.offsets);
-        let lists = MailLists::new(&lists, &mail_routing.mail.items, &device);
         let mailbox = std::mem::replace(&mut self.mailbox, nothing());
         let [nodes, mails] = mailbox.dims();
         let slots = self.node_times.rule().mail_slots;

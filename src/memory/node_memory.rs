@@ -5,7 +5,8 @@ use burn::tensor::Tensor;
 use super::device::DeviceMemory;
 use super::host::HostMemory;
 use super::node_times::NodeTimes;
-use super::{FetchedMemory, MemoryCommit, MemoryError, MemoryRequest, MemoryStore};
+use super::{BegunFetch, FetchedMemory, MemoryCommit, MemoryError, MemoryRequest, MemoryStore};
+use crate::kernels::packing::Packing;
 
 /// One of the two residencies; both give the same results.
 #[derive(Debug, Clone)]
@@ -51,6 +52,10 @@ impl NodeMemory {
 impl MemoryStore for NodeMemory {
     fn fetch(&self, request: MemoryRequest<'_>) -> FetchedMemory {
         self.store().fetch(request)
+    }
+
+    fn begin_fetch(&self, request: MemoryRequest<'_>, packing: &mut Packing) -> BegunFetch<'_> {
+        self.store().begin_fetch(request, packing)
     }
 
     fn commit(&mut self, commit: MemoryCommit) -> Result<(), MemoryError> {

@@ -3,9 +3,11 @@
 use burn::tensor::Tensor;
 use thiserror::Error;
 
+use super::device::DeviceFetch;
 use super::node_times::{FetchedTimes, NodeTimes};
 use super::request::MemoryRequest;
 use crate::batch::{LastWriters, MailRouting};
+use crate::kernels::packing::{Packing, Sent};
 
 /// Memory of the rows that a batch needs.
 #[derive(Debug, Clone)]
@@ -23,6 +25,33 @@ pub struct FetchedMemory {
     pub trends: Option<Tensor<2>>,
     /// Times that belong to them.
     pub times: FetchedTimes,
+}
+
+/// Memory that is being fetched: what there is to write to the device is packed, and times are known.
+#[derive(Debug)]
+pub enum BegunFetch<'a> {
+    /// All is there.
+    Done(FetchedMemory),
+    /// Its rows are still to be read, of tables on the device.
+    OnDevice(DeviceFetch<'a>),
+}
+
+impl BegunFetch<'_> {
+    /// As [`FetchedMemory`] will have them: its times, and its mail rows.
+    pub fn times(&self) -> (&FetchedTimes, &[i32]) {
+        match self {
+            BegunFetch::Done(fetched) => (&fetched.times, &fetched.mail_row),
+            BegunFetch::OnDevice(fetch) => fetch.times(),
+        }
+    }
+
+    /// The rows, when what was packed for them has been written.
+    pub fn finish(self, sent: &mut Sent) -> FetchedMemory {
+        match self {
+            BegunFetch::Done(fetched) => fetched,
+            BegunFetch::OnDevice(fetch) => fetch.finish(sent),
+        }
+    }
 }
 
 /// What a batch writes back, its rows on the device.
@@ -82,6 +111,12 @@ pub fn read(tensor: Tensor<2>) -> Result<Vec<f32>, MemoryError> {
 pub trait MemoryStore {
     /// Memory of the rows that a batch needs.
     fn fetch(&self, request: MemoryRequest<'_>) -> FetchedMemory;
+
+    /// The same in two steps, so that what it writes to the device goes there with other things.
+    fn begin_fetch(&self, request: MemoryRequest<'_>, packing: &mut Packing) -> BegunFetch<'_> {
+        let _ = packing;
+        BegunFetch::Done(self.fetch(request))
+    }
 
     /// Writes a batch's memory rows and mail.
     ///

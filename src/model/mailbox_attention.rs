@@ -9,7 +9,7 @@ use super::init::Initializer;
 use super::input::{DropoutKey, MailboxInput, ModelInput, draws};
 use super::time_encoding::TimeEncoding;
 use crate::kernels::dropout::{DrawRows, dropout_by};
-use crate::kernels::gather_rows::Uses;
+use crate::kernels::gather_rows::{LongRows, Uses};
 use crate::kernels::output_norm::{BeforeNorm, output_norm};
 use crate::kernels::products::{from_heads, linear, to_heads};
 use crate::kernels::temporal_attention::{AttentionSlots, temporal_attention};
@@ -119,6 +119,7 @@ fn mail_slots(mailbox: &MailboxInput, by: Option<&DrawRows>) -> AttentionSlots {
         uses: Uses {
             offsets: none(2),
             items: none(0),
+            long: LongRows::default(),
         },
         draw_row: by.map(|by| by.row.clone()),
     }

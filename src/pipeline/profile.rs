@@ -39,9 +39,9 @@ pub const MEASURING_SLACK: f64 = 0.02;
 /// Part of `train` up to the updated memory where a profile doesn't say.
 const DEFAULT_UPDATER_SHARE: f64 = 0.2;
 
-/// Submissions of `train` where a profile with a queue doesn't say: cubecl submits every 32 launches,
-/// and TGN has about 105.
-const DEFAULT_SUBMISSIONS: u32 = 4;
+/// Submissions of `train` where a profile with a queue doesn't say: cubecl submits every 64 launches,
+/// and TGN has about 110.
+const DEFAULT_SUBMISSIONS: u32 = 2;
 
 /// A device that works behind a queue, while the host encodes what comes next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -544,7 +544,7 @@ mod tests {
         assert_eq!(profile(&p.to_string()), p);
         assert_eq!(p.updater(), Duration::from_millis(300));
         let queued = profile(&format!("{p},encode=2,down=1ms"));
-        assert_eq!(queued.queue().map(|queue| queue.submissions), Some(4));
+        assert_eq!(queued.queue().map(|queue| queue.submissions), Some(2));
         assert_eq!(profile(&queued.to_string()), queued);
     }
 

@@ -37,12 +37,13 @@ use super::upload;
 use crate::batch::{EventBatch, Layout};
 use crate::features::Features;
 use crate::graph::{EventId, Queries};
+use crate::kernels::packing::Packing;
 use crate::memory::device::DeviceMemory;
 use crate::memory::host::{HostMemory, HostRows};
 use crate::memory::node_memory::NodeMemory;
 use crate::memory::node_times::{FetchedTimes, NodeTimes};
 use crate::memory::write_back::{Pending, Update, WriteBack};
-use crate::memory::{self, FetchedMemory, MemoryCommit, MemoryRequest, MemoryStore};
+use crate::memory::{self, BegunFetch, MemoryCommit, MemoryRequest, MemoryStore};
 use crate::model::{DropoutKey, ModelInput};
 use crate::pipeline::Stage;
 use crate::pipeline::ending::{Proceed, RunError};
@@ -181,8 +182,9 @@ impl Pass {
         memory: &dyn MemoryStore,
         device: &Device,
     ) -> Fetched {
-        let fetched = prepared.request(|request| memory.fetch(request));
-        self.load(prepared, fetched, device)
+        let mut packing = Packing::new(device);
+        let begun = prepared.request(|request| memory.begin_fetch(request, &mut packing));
+        self.load(prepared, begun, packing, device)
     }
 
     /// The same of gathered rows; also the features of the batch's own events, as [`Gathered`] has them.
@@ -192,11 +194,20 @@ impl Pass {
             rows,
             own_edge,
         } = gathered;
-        let rows = rows.upload(&device.clone().inner());
-        (self.load(prepared, rows, device), own_edge)
+        let rows = BegunFetch::Done(rows.upload(&device.clone().inner()));
+        (
+            self.load(prepared, rows, Packing::new(device), device),
+            own_edge,
+        )
     }
 
-    fn load(&self, prepared: Prepared, fetched: FetchedMemory, device: &Device) -> Fetched {
+    fn load(
+        &self,
+        prepared: Prepared,
+        begun: BegunFetch<'_>,
+        mut packing: Packing,
+        device: &Device,
+    ) -> Fetched {
         let Prepared { sampled, rows } = prepared;
         let Sampled {
             batch,
@@ -205,10 +216,13 @@ impl Pass {
             mut joint,
             trains,
         } = sampled;
-        let (input, edge) = self.sampling.model_input(&layout, rows, &fetched, device);
+        let history = history.as_deref();
+        let packed = rows.pack(&layout, begun.times(), history, &mut packing, device);
+        let mut sent = packing.send();
+        let fetched = begun.finish(&mut sent);
+        let (input, edge) = packed.input(&mut sent, &fetched, device);
         let plain = device.clone().inner();
         let input = ModelInput {
-            pair_history: history.map(|history| upload::statistics(history, device)),
             draws: (joint.as_mut().filter(|_| trains)).map(|joint| joint.draw_rows(&plain)),
             ..input
         };

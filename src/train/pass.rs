@@ -8,11 +8,13 @@ use burn::tensor::{Device, Tensor};
 
 use super::histories::{Histories, Limits};
 use super::stream::Stream;
-use super::upload;
+use super::upload::{PackedBatch, PackedLayout};
 use crate::batch::{EventBatch, Layout, LayoutRule, MfgScratch};
 use crate::features::{BatchRows, Features};
 use crate::graph::{EventColumns, EventId, Queries, Tcsr};
+use crate::kernels::packing::Packing;
 use crate::memory::FetchedMemory;
+use crate::memory::node_times::FetchedTimes;
 use crate::model::ModelInput;
 use crate::sampling::{
     NegativeError, NegativeKey, NegativePool, NeighborSampler, Neighbors, SampleKey, SplitPart,
@@ -174,12 +176,10 @@ impl Sampling {
         fetched: &FetchedMemory,
         device: &Device,
     ) -> (ModelInput, Tensor<2>) {
-        let plain = fetched.memory.device();
-        let edge = rows.edge.into_iter();
-        let edge: Vec<Tensor<2>> = edge.map(|edge| upload::batch_rows(edge, &plain)).collect();
-        let node = (rows.node.width() > 0).then(|| upload::batch_rows(rows.node, &plain));
-        let input = upload::model_input(layout, fetched, &edge, node, device);
-        (input, edge[0].clone())
+        let mut packing = Packing::new(device);
+        let of = (&fetched.times, &fetched.mail_row[..]);
+        let packed = rows.pack(layout, of, None, &mut packing, device);
+        packed.input(&mut packing.send(), fetched, device)
     }
 }
 
@@ -191,6 +191,20 @@ pub(super) struct LayoutFeatures {
 }
 
 impl LayoutFeatures {
+    /// The whole batch of `layout` on its way to `device`, with the times and mail rows of the memory that is fetched for
+    /// it and the histories of its pairs.
+    pub(super) fn pack(
+        self,
+        layout: &Layout,
+        fetched: (&FetchedTimes, &[i32]),
+        history: Option<&[f32]>,
+        packing: &mut Packing,
+        device: &Device,
+    ) -> PackedBatch {
+        let layout = PackedLayout::new(layout, fetched, packing);
+        PackedBatch::new(layout, (self.edge, self.node), history, packing, device)
+    }
+
     /// Bytes of all of them.
     pub(super) fn bytes(&self) -> u64 {
         let edge: u64 = self.edge.iter().map(BatchRows::bytes).sum();

@@ -1,5 +1,5 @@
 //! What a stage has enqueued is submitted when it ends, so that the device works on it while the thread
-//! waits for the next: burn and cubecl keep up to 32 calls each until there are more.
+//! waits for the next: cubecl keeps up to 64 launches until there are more.
 //!
 //! A flush waits until cubecl's own thread has encoded all that was enqueued, which is why stages that
 //! follow each other on one thread without waiting share one. A read-back submits what it reads, and

@@ -1,21 +1,25 @@
 //! From a batch's plain vectors to tensors on the device, and back.
 
+use std::sync::Arc;
+
 use burn::tensor::{Device, Int, Shape, Tensor, TensorData};
 use bytemuck::cast_slice;
 
 use super::error::EvalError;
 use crate::batch::{Distinct, Layout, Mail, Mfg, Slot};
 use crate::device;
+use crate::features::resident::ResidentTable;
 use crate::features::{BatchRows, FeatureRows, RowValues};
 use crate::graph::Csr;
-use crate::kernels::gather_rows::Uses;
+use crate::kernels::gather_rows::{LongRows, Uses};
+use crate::kernels::packing::{Packed, Packing, Sent, upload};
 use crate::kernels::temporal_attention::AttentionSlots;
 use crate::kernels::unpack_bits::{unpack_bits, words_of};
 use crate::memory::FetchedMemory;
 use crate::memory::backlog::Backlog;
+use crate::memory::node_times::FetchedTimes;
 use crate::memory::trends::FetchedTrends;
 use crate::model::{BacklogInput, LayerInput, MailboxInput, ModelInput, TrendInput};
-use crate::profiler::{self, Kind, Operation, Work};
 use crate::sampling::pair_history::WIDTH;
 
 /// A float tensor of `values`, row-major.
@@ -41,8 +45,8 @@ pub fn ints<const D: usize>(
 }
 
 /// `[roots, slots of a root, 4]`: the slots of each root.
-fn slots(slots: &[Slot], [roots, fanout]: [usize; 2], device: &Device) -> Tensor<3, Int> {
-    ints(cast_slice(slots).to_vec(), [roots, fanout, 4], device)
+fn slots(slots: &[Slot], [roots, fanout]: [usize; 2], packing: &mut Packing) -> Packed<3> {
+    packing.ints(cast_slice(slots), [roots, fanout, 4])
 }
 
 /// Gathered features as numbers on `device`, `[rows, width]`: booleans are unpacked there.
@@ -58,25 +62,206 @@ pub(crate) fn feature_rows(rows: FeatureRows, device: &Device) -> Tensor<2> {
     }
 }
 
-/// Features of a batch on `device`, `[rows, width]`: gathered here, or from a table that is there.
-pub(super) fn batch_rows(rows: BatchRows, device: &Device) -> Tensor<2> {
-    match rows {
-        BatchRows::Gathered(rows) => feature_rows(rows, device),
-        BatchRows::Resident { table, index } => {
-            let rows = index.len();
-            table.rows(ints(index, [rows], device))
+/// Rows of features on their way to the device.
+enum PackedRows {
+    /// Numbers that were gathered: written by themselves, since they are most of what a batch uploads.
+    Numbers(Tensor<2>),
+    /// Booleans, with so many a row.
+    Words(Tensor<2, Int>, usize),
+    /// Which rows they are of a table that is there.
+    Resident(Arc<ResidentTable>, Packed<1>),
+}
+
+impl PackedRows {
+    /// On `device`, which has no autodiff.
+    fn new(rows: BatchRows, packing: &mut Packing, device: &Device) -> PackedRows {
+        match rows {
+            BatchRows::Resident { table, index } => {
+                let packed = packing.ints(&index, [index.len()]);
+                PackedRows::Resident(table, packed)
+            }
+            BatchRows::Gathered(FeatureRows {
+                rows,
+                width,
+                values,
+            }) => match values {
+                RowValues::Floats(values) => {
+                    PackedRows::Numbers(floats(values, [rows, width], device))
+                }
+                RowValues::Words(words) => {
+                    PackedRows::Words(ints(words, [rows, words_of(width)], device), width)
+                }
+            },
+        }
+    }
+
+    /// `[rows, width]`, without autodiff.
+    fn rows(self, sent: &mut Sent) -> Tensor<2> {
+        match self {
+            PackedRows::Numbers(rows) => rows,
+            PackedRows::Words(words, width) => unpack_bits(words, width),
+            PackedRows::Resident(table, index) => {
+                let index: Tensor<1, Int> = sent.ints(index);
+                table.rows(index.without_autodiff())
+            }
         }
     }
 }
 
-fn upload(numbers: usize) -> Operation {
-    profiler::operation("upload", Kind::Upload, || Work::new(2 * numbers, 0))
+/// Uses of rows on their way.
+#[derive(Clone, Copy)]
+struct PackedUses {
+    offsets: Packed<1>,
+    items: Packed<1>,
+    long: LongRows,
 }
 
-fn uses(csr: &Csr, device: &Device) -> Uses {
-    Uses {
-        offsets: ints(csr.offsets.clone(), [csr.offsets.len()], device),
-        items: ints(csr.items.clone(), [csr.items.len()], device),
+impl PackedUses {
+    fn new(csr: &Csr, packing: &mut Packing) -> PackedUses {
+        let (long, table) = LongRows::of(&csr.offsets);
+        let items = [&csr.items[..], &table].concat();
+        PackedUses {
+            offsets: packing.ints(&csr.offsets, [csr.offsets.len()]),
+            items: packing.ints(&items, [items.len()]),
+            long,
+        }
+    }
+
+    fn uses(self, sent: &mut Sent) -> Uses {
+        Uses {
+            offsets: sent.ints(self.offsets),
+            items: sent.ints(self.items),
+            long: self.long,
+        }
+    }
+}
+
+/// What a model reads of a batch beside rows of tables, on its way.
+pub(super) struct PackedLayout {
+    delta_t: Packed<1>,
+    active: Packed<1>,
+    root_recency: Packed<1>,
+    mailbox: Option<PackedMailbox>,
+    layers: Vec<PackedLayer>,
+}
+
+struct PackedMailbox {
+    slot: Packed<3>,
+    query_uses: PackedUses,
+    query: Packed<1>,
+}
+
+struct PackedLayer {
+    root_row: Packed<1>,
+    root_uses: PackedUses,
+    slot: Packed<3>,
+    slot_uses: PackedUses,
+}
+
+impl PackedLayout {
+    /// `times` and `mail_row` are those of the memory that is fetched for it.
+    pub(super) fn new(
+        layout: &Layout,
+        (times, mail_row): (&FetchedTimes, &[i32]),
+        packing: &mut Packing,
+    ) -> PackedLayout {
+        check_indices(layout);
+        let attends = layout.attends_to_mail;
+        PackedLayout {
+            delta_t: packing.floats(&times.delta_t, [times.delta_t.len()]),
+            active: packing.ints(&times.active, [times.active.len()]),
+            root_recency: packing.floats(&times.root_recency, [times.root_recency.len()]),
+            mailbox: attends.then(|| PackedMailbox::new(times, mail_row, packing)),
+            layers: (layout.layers.iter())
+                .map(|mfg| PackedLayer::new(mfg, packing))
+                .collect(),
+        }
+    }
+
+    /// With the memory and features of its rows, on `device` (with autodiff when training): `edge` holds for each layer
+    /// `[event rows, edge width]` for its events, `node_features` `[rows, node width]` for the innermost layer's rows.
+    fn input(
+        self,
+        sent: &mut Sent,
+        fetched: &FetchedMemory,
+        edge: &[Tensor<2>],
+        node_features: Option<Tensor<2>>,
+        device: &Device,
+    ) -> ModelInput {
+        let lift = |tensor: &Tensor<2>| {
+            if device.is_autodiff() {
+                Tensor::from_inner(tensor.clone())
+            } else {
+                tensor.clone()
+            }
+        };
+        let times = &fetched.times;
+        let rows = times.delta_t.len();
+        ModelInput {
+            memory: lift(&fetched.memory),
+            mail: lift(&fetched.mail),
+            backlog: (fetched.earlier_mail.clone())
+                .map(|mail| backlog_input(&times.backlog, mail, &device.clone().inner())),
+            trends: (fetched.trends.as_ref())
+                .map(|sums| trend_input(&times.trends, lift(sums), rows, device)),
+            delta_t: sent.floats(self.delta_t),
+            active: sent.ints(self.active),
+            mailbox: self.mailbox.map(|mailbox| mailbox.input(sent)),
+            node_features: node_features.as_ref().map(lift),
+            root_recency: sent.floats(self.root_recency),
+            pair_history: None,
+            draws: None,
+            layers: (self.layers.into_iter().zip(edge))
+                .map(|(layer, edge)| layer.input(lift(edge), sent))
+                .collect(),
+        }
+    }
+}
+
+/// A batch's features, layout and pair histories on their way to the device.
+pub(super) struct PackedBatch {
+    edge: Vec<PackedRows>,
+    node: Option<PackedRows>,
+    layout: PackedLayout,
+    history: Option<Packed<2>>,
+}
+
+impl PackedBatch {
+    /// What is large is written at once: nothing must be launched between this and [`Packing::send`].
+    pub(super) fn new(
+        layout: PackedLayout,
+        (edge, node): (Vec<BatchRows>, BatchRows),
+        history: Option<&[f32]>,
+        packing: &mut Packing,
+        device: &Device,
+    ) -> PackedBatch {
+        let plain = &device.clone().inner();
+        let edge = edge.into_iter();
+        PackedBatch {
+            edge: edge
+                .map(|rows| PackedRows::new(rows, packing, plain))
+                .collect(),
+            node: (node.width() > 0).then(|| PackedRows::new(node, packing, plain)),
+            layout,
+            history: history.map(|rows| packing.floats(rows, [rows.len() / WIDTH, WIDTH])),
+        }
+    }
+
+    /// What the model reads, on `device`, and the edge features of the innermost layer's events.
+    pub(super) fn input(
+        self,
+        sent: &mut Sent,
+        fetched: &FetchedMemory,
+        device: &Device,
+    ) -> (ModelInput, Tensor<2>) {
+        let edge = self.edge.into_iter();
+        let edge: Vec<Tensor<2>> = edge.map(|rows| rows.rows(sent)).collect();
+        let node = self.node.map(|rows| rows.rows(sent));
+        let input = ModelInput {
+            pair_history: self.history.map(|history| sent.floats(history)),
+            ..self.layout.input(sent, fetched, &edge, node, device)
+        };
+        (input, edge[0].clone())
     }
 }
 
@@ -91,39 +276,20 @@ pub fn model_input(
     node_features: Option<Tensor<2>>,
     device: &Device,
 ) -> ModelInput {
-    let lift = |tensor: &Tensor<2>| {
-        if device.is_autodiff() {
-            Tensor::from_inner(tensor.clone())
-        } else {
-            tensor.clone()
-        }
-    };
-    check_indices(layout);
-    let times = &fetched.times;
-    let rows = times.delta_t.len();
-    let roots = times.root_recency.len();
-    ModelInput {
-        memory: lift(&fetched.memory),
-        mail: lift(&fetched.mail),
-        backlog: (fetched.earlier_mail.clone())
-            .map(|mail| backlog_input(&times.backlog, mail, &device.clone().inner())),
-        trends: (fetched.trends.as_ref())
-            .map(|sums| trend_input(&times.trends, lift(sums), rows, device)),
-        delta_t: floats(times.delta_t.clone(), [rows], device),
-        active: ints(times.active.clone(), [rows], device),
-        mailbox: layout
-            .attends_to_mail
-            .then(|| mailbox_input(fetched, device)),
-        node_features: node_features.as_ref().map(lift),
-        root_recency: floats(times.root_recency.clone(), [roots], device),
-        pair_history: None,
-        draws: None,
-        layers: layout
-            .layers
-            .iter()
-            .zip(edge)
-            .map(|(mfg, edge)| layer_input(mfg, lift(edge), device))
-            .collect(),
+    let mut packing = Packing::new(device);
+    let of = (&fetched.times, &fetched.mail_row[..]);
+    let packed = PackedLayout::new(layout, of, &mut packing);
+    packed.input(&mut packing.send(), fetched, edge, node_features, device)
+}
+
+fn uses(csr: &Csr, device: &Device) -> Uses {
+    let (long, table) = LongRows::of(&csr.offsets);
+    let items = [&csr.items[..], &table].concat();
+    let uses = items.len();
+    Uses {
+        offsets: ints(csr.offsets.clone(), [csr.offsets.len()], device),
+        items: ints(items, [uses], device),
+        long,
     }
 }
 
@@ -172,47 +338,69 @@ fn trend_input(
     }
 }
 
-fn layer_input(mfg: &Mfg, edge: Tensor<2>, device: &Device) -> LayerInput {
-    let root_uses = uses(&mfg.root_uses, device);
-    LayerInput {
-        root_row: ints(mfg.root_row.clone(), [mfg.roots], device),
-        root_uses: root_uses.clone(),
-        slots: AttentionSlots {
-            slot: slots(&mfg.slots, [mfg.roots, mfg.fanout], device),
-            query_uses: root_uses,
-            uses: uses(&mfg.slot_uses, device),
-            draw_row: None,
-        },
-        edge,
+impl PackedLayer {
+    fn new(mfg: &Mfg, packing: &mut Packing) -> PackedLayer {
+        PackedLayer {
+            root_row: packing.ints(&mfg.root_row, [mfg.roots]),
+            root_uses: PackedUses::new(&mfg.root_uses, packing),
+            slot: slots(&mfg.slots, [mfg.roots, mfg.fanout], packing),
+            slot_uses: PackedUses::new(&mfg.slot_uses, packing),
+        }
+    }
+
+    fn input(self, edge: Tensor<2>, sent: &mut Sent) -> LayerInput {
+        let root_uses = self.root_uses.uses(sent);
+        LayerInput {
+            root_row: sent.ints(self.root_row),
+            root_uses: root_uses.clone(),
+            slots: AttentionSlots {
+                slot: sent.ints(self.slot),
+                query_uses: root_uses,
+                uses: self.slot_uses.uses(sent),
+                draw_row: None,
+            },
+            edge,
+        }
     }
 }
 
-/// Row 0 of node rows without columns, each mail's place and age, and the row's query: rows of
-/// one node have the same memory, unless a mitigation has corrected some of them.
-fn mailbox_input(fetched: &FetchedMemory, device: &Device) -> MailboxInput {
-    let (times, rows) = (&fetched.times, fetched.mail_row.len());
-    let query = match times.corrected {
-        Some(1..) => Distinct::of(0..rows),
-        _ => Distinct::of(fetched.mail_row.iter()),
-    };
-    let slots_of_node = times.mail_delta_t.len().checked_div(rows).unwrap_or(1);
-    let mut slot = Vec::with_capacity(times.mail_delta_t.len());
-    let of_rows = fetched.mail_row.iter().zip(&query.number);
-    for ((&mail_row, &query), ages) in of_rows.zip(times.mail_delta_t.chunks(slots_of_node.max(1)))
-    {
-        let mail_slots = (mail_row * slots_of_node as i32..).zip(ages);
-        slot.extend(mail_slots.map(|(place, &delta_t)| Slot {
-            row: 0,
-            event: place,
-            delta_t,
-            query,
-        }));
+impl PackedMailbox {
+    /// Row 0 of node rows without columns, each mail's place and age, and the row's query: rows of
+    /// one node have the same memory, unless a mitigation has corrected some of them.
+    fn new(times: &FetchedTimes, mail_row: &[i32], packing: &mut Packing) -> PackedMailbox {
+        let rows = mail_row.len();
+        let query = match times.corrected {
+            Some(1..) => Distinct::of(0..rows),
+            _ => Distinct::of(mail_row.iter()),
+        };
+        let slots_of_node = times.mail_delta_t.len().checked_div(rows).unwrap_or(1);
+        let mut slot = Vec::with_capacity(times.mail_delta_t.len());
+        let of_rows = mail_row.iter().zip(&query.number);
+        for ((&mail_row, &query), ages) in
+            of_rows.zip(times.mail_delta_t.chunks(slots_of_node.max(1)))
+        {
+            let mail_slots = (mail_row * slots_of_node as i32..).zip(ages);
+            slot.extend(mail_slots.map(|(place, &delta_t)| Slot {
+                row: 0,
+                event: place,
+                delta_t,
+                query,
+            }));
+        }
+        let query_uses = Csr::invert(query.first.len(), query.number.iter().copied());
+        PackedMailbox {
+            slot: slots(&slot, [rows, slots_of_node], packing),
+            query_uses: PackedUses::new(&query_uses, packing),
+            query: packing.ints(&query.first, [query.first.len()]),
+        }
     }
-    let query_uses = Csr::invert(query.first.len(), query.number.iter().copied());
-    MailboxInput {
-        slot: slots(&slot, [rows, slots_of_node], device),
-        query_uses: uses(&query_uses, device),
-        query: ints(query.first.clone(), [query.first.len()], device),
+
+    fn input(self, sent: &mut Sent) -> MailboxInput {
+        MailboxInput {
+            slot: sent.ints(self.slot),
+            query_uses: self.query_uses.uses(sent),
+            query: sent.ints(self.query),
+        }
     }
 }
 

@@ -71,6 +71,40 @@ pub(crate) fn a_limit_of_the_norm_takes_a_launch_for_seven_gradients_and_one_mor
     assert_eq!(recorded.launches, 4);
 }
 
+/// Launches of a step over 23 parameters of 64 numbers, the first after those before.
+fn launches_of_steps(steps: Vec<Vec<Tensor<1>>>, device: &Device) -> Vec<u64> {
+    let mut moments = Tensor::zeros([2 * 23 * 64 + BESIDE], device);
+    let mut parameters: Vec<_> = (0..23).map(|_| floats(&[1.0; 64], [64], device)).collect();
+    let mut launches = Vec::new();
+    for (step, gradients) in (1..).zip(steps) {
+        let both = parameters.into_iter().zip(gradients).enumerate();
+        let moving = both.map(|(number, (parameter, gradient))| Moving {
+            parameter,
+            gradient,
+            place: 64 * number,
+        });
+        profiler::set_recording(true);
+        (moments, parameters) = adam(moments, moving.collect(), AdamStep::new(1e-2, step));
+        profiler::set_recording(false);
+        launches.push(profiler::take().launches);
+    }
+    let all = parameters.into_iter().flat_map(numbers);
+    assert!(all.into_iter().all(|moved| (moved - 0.97).abs() < 1e-6));
+    launches
+}
+
+/// The first step lays the parameters side by side, out of memories of their own.
+#[cfg_attr(test, test)]
+pub(crate) fn a_step_takes_a_launch_for_the_gradients_of_six_memories() {
+    let launches = on_device(|device| {
+        let apart = || (0..23).map(|_| floats(&[1.0; 64], [64], device)).collect();
+        let all = floats(&[1.0; 23 * 64], [23 * 64], device);
+        let together = (0..23).map(|i| all.clone().slice(64 * i..64 * i + 64));
+        launches_of_steps(vec![apart(), apart(), together.collect()], device)
+    });
+    assert_eq!(launches, [8, 4, 1]);
+}
+
 #[cfg_attr(test, test)]
 pub(crate) fn watching_takes_no_launch_of_its_own() {
     let (watched, recorded) = on_device(|device| {

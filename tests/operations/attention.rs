@@ -24,6 +24,8 @@ pub(crate) struct Attention {
     omega: Vec<f32>,
     phi: Vec<f32>,
     slot: Vec<i32>,
+    /// Query row of each root.
+    query_row: Vec<i32>,
     draws: Draws,
 }
 
@@ -67,6 +69,7 @@ impl Attention {
             omega,
             phi,
             slot,
+            query_row: query_rows(roots).collect(),
             draws: Draws {
                 probability,
                 seed: 5,
@@ -83,6 +86,17 @@ impl Attention {
         }
         (self.rows, self.event_rows) = (0, 0);
         (self.node, self.edge) = (Vec::new(), Vec::new());
+        self
+    }
+
+    /// With as many roots again that all share the first query and attend to the first row alone: of a node in half of
+    /// all events.
+    pub(crate) fn with_hub(mut self) -> Attention {
+        let slots = self.slot.chunks_exact(4);
+        let of_hub: Vec<[i32; 4]> = slots.map(|of| [of[0].min(0), of[1], of[2], 0]).collect();
+        self.slot.extend(of_hub.as_flattened());
+        self.query_row.resize(2 * self.roots, 0);
+        self.roots *= 2;
         self
     }
 
@@ -124,7 +138,7 @@ impl Operation for Attention {
         let read = self.slot.chunks_exact(4).map(|slot| slot[0]);
         let slots = AttentionSlots {
             slot: ints(&self.slot, [self.roots, shape.fanout, 4], device),
-            query_uses: uses_on(query_rows(self.roots), self.queries, device),
+            query_uses: uses_on(self.query_row.iter().copied(), self.queries, device),
             uses: uses_on(read, self.rows, device),
             draw_row: None,
         };
@@ -156,7 +170,7 @@ impl Operation for Attention {
             fanout: self.shape.fanout,
             widths: [self.shape.node, self.shape.edge],
             query: self.query.clone(),
-            query_row: query_rows(self.roots).map(|row| row as usize).collect(),
+            query_row: self.query_row.iter().map(|&row| row as usize).collect(),
             node: self.node.clone(),
             edge: self.edge.clone(),
             omega: self.omega.clone(),

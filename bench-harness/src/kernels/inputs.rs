@@ -1,7 +1,7 @@
 //! Inputs of kernels, of the sizes that a batch of Wikipedia has.
 
 use burn::tensor::{Device, Int, Tensor};
-use mspipe::kernels::gather_rows::Uses;
+use mspipe::kernels::gather_rows::{LongRows, Uses};
 use mspipe::train::upload;
 
 /// Widths of memory and embeddings, edge features, a mail, and the time encoding.
@@ -63,9 +63,12 @@ impl Inputs<'_> {
             items.extend(places);
             offsets.push(items.len() as i32);
         }
+        let (long, table) = LongRows::of(&offsets);
+        items.extend(table);
         Uses {
             offsets: self.indices(offsets),
             items: self.indices(items),
+            long,
         }
     }
 }

@@ -8,7 +8,7 @@ use super::row;
 use super::vector::{LANES, add, add_weighted_rows, dot};
 
 /// Events of a task, and of a partial sum of the backward.
-pub(crate) const CHUNK: usize = 16;
+const CHUNK: usize = 16;
 
 /// Pairs of a task of the forward.
 const PAIRS: usize = 2 * CHUNK;

@@ -12,7 +12,7 @@ use super::vector::{LANES, add, dot};
 pub(crate) const EPSILON: f32 = 1e-5;
 
 /// Rows that one task takes, and one partial sum of the backward.
-pub(crate) const CHUNK: usize = 64;
+const CHUNK: usize = 64;
 
 /// What is done to a row before it is normalised.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -6,7 +6,7 @@ use rayon::prelude::*;
 use super::cosine::TimeColumns;
 
 /// Rows that one partial sum of the backward covers.
-pub(crate) const CHUNK: usize = 64;
+const CHUNK: usize = 64;
 
 /// `cos(delta[i] * omega + phi)`, `[n, width]`; `time` is omega followed by phi.
 pub(crate) fn time_encoding(time: &[f32], delta: &[f32], width: usize) -> Vec<f32> {

@@ -7,7 +7,7 @@ use super::vector::add;
 use super::{Unwritten, room, row};
 
 /// Rows that one task takes, and one partial sum of the backward.
-pub(crate) const CHUNK: usize = 64;
+const CHUNK: usize = 64;
 
 /// What the projection reads; all tables row-major.
 #[derive(Debug, Clone, Copy)]

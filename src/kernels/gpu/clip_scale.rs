@@ -1,13 +1,21 @@
-//! Launches of the scale that keeps a step's gradients below a limit: sums of squares of seven gradients each, and
-//! one that adds them.
+//! Launches of the scale that keeps a step's gradients below a limit: one for the sums of squares of all gradients
+//! that lie in seven memories, and one that adds them.
 
 use burn::backend::TensorMetadata;
 use burn::backend::tensor::FloatTensor;
-use burn::backend::wgpu::{CubeBackend, into_contiguous};
+use burn::backend::wgpu::{CubeBackend, CubeTensor, into_contiguous};
 
+use super::memories::Memories;
 use super::wgsl::{self, FINITE, KernelSpec, ROWS};
-use crate::kernels::clip_scale::{ClipScale, SquaredGradients};
+use crate::kernels::clip_scale::ClipScale;
 use crate::kernels::cpu::clip_scale::CHUNK;
+use crate::kernels::float_list::FloatList;
+
+/// Memories that a launch of the squares binds beside the sums.
+const SOURCES: usize = 7;
+
+/// Most gradients of a launch.
+const GRADIENTS: usize = 32;
 
 /// `shaders/gradient_squares.wgsl`.
 pub(crate) static SQUARES: KernelSpec = KernelSpec {
@@ -15,8 +23,8 @@ pub(crate) static SQUARES: KernelSpec = KernelSpec {
     source: include_str!("../../../shaders/gradient_squares.wgsl"),
     shared: &[ROWS],
     workgroup: 64,
-    storage_buffers: 8,
-    variants: &[],
+    storage_buffers: 1 + SOURCES as u32,
+    variants: &[&[("GRADIENTS", GRADIENTS as u32)]],
 };
 
 /// `shaders/clip_scale.wgsl`.
@@ -29,25 +37,52 @@ pub(crate) static SCALE: KernelSpec = KernelSpec {
     variants: &[],
 };
 
+/// Gradients that are gathered until no more fit into a launch.
+#[derive(Default)]
+struct Launch {
+    sources: Memories,
+    /// Four numbers for each gradient, as the shader has them.
+    table: Vec<u32>,
+    /// Chunks of these, and of those of the launches before.
+    chunks: usize,
+    before: usize,
+}
+
+impl Launch {
+    /// Launches what was gathered, if there is anything.
+    fn submit(&mut self, sums: &CubeTensor) {
+        let mut sizes = vec![self.before as u32, 0, 0, 0];
+        sizes.append(&mut self.table);
+        sizes.resize(4 + 4 * GRADIENTS, 0);
+        let mut buffers = vec![sums];
+        buffers.extend(self.sources.filled(SOURCES, sums));
+        let constants = [("GRADIENTS", GRADIENTS as u32)];
+        wgsl::launch(&SQUARES, &constants, self.chunks, &buffers, &sizes);
+        *self = Launch {
+            before: self.before + self.chunks,
+            ..Launch::default()
+        };
+    }
+}
+
 impl ClipScale for CubeBackend {
-    fn gradient_squares(
-        sums: FloatTensor<Self>,
-        gradients: SquaredGradients<Self>,
-        first: usize,
-    ) -> FloatTensor<Self> {
+    fn gradient_squares(sums: FloatTensor<Self>, gradients: FloatList<Self>) -> FloatTensor<Self> {
         let sums = wgsl::writable(sums);
-        let [a, b, c, d, e, f, g] = gradients.all().map(into_contiguous);
-        let numbers = [&a, &b, &c, &d, &e, &f, &g].map(|of| of.shape().num_elements());
-        let mut end = 0;
-        let ends = numbers.map(|numbers| {
-            end += numbers.div_ceil(CHUNK);
-            end as u32
-        });
-        let mut sizes = vec![first as u32];
-        sizes.extend(numbers.map(|numbers| numbers as u32));
-        sizes.extend(ends);
-        let buffers = [&sums, &a, &b, &c, &d, &e, &f, &g];
-        wgsl::launch(&SQUARES, &[], end, &buffers, &sizes);
+        let mut launch = Launch::default();
+        for gradient in gradients.0.into_iter().map(into_contiguous) {
+            let numbers = gradient.shape().num_elements();
+            if numbers == 0 {
+                continue;
+            }
+            if launch.sources.with(&[&gradient]) > SOURCES || launch.table.len() == 4 * GRADIENTS {
+                launch.submit(&sums);
+            }
+            let at = launch.sources.place(&gradient);
+            launch.chunks += numbers.div_ceil(CHUNK);
+            let of = [launch.chunks, numbers, at.memory, at.first];
+            launch.table.extend(of.map(|number| number as u32));
+        }
+        launch.submit(&sums);
         sums
     }
 

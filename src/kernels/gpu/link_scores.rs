@@ -5,7 +5,10 @@ use burn::backend::TensorMetadata;
 use burn::backend::ops::FloatTensorOps;
 use burn::backend::tensor::FloatTensor;
 use burn::backend::wgpu::{CubeBackend, into_contiguous};
+use burn::tensor::Shape;
 
+use super::chunks::Chunks;
+use super::memories::empty_together;
 use super::wgsl::{self, FINITE, GATES, KernelSpec, ROWS};
 use crate::kernels::choice::SOFTWARE;
 use crate::kernels::cpu::link_scores as cpu;
@@ -175,12 +178,12 @@ pub(super) fn link_scores_backward(
     let (events, width) = (source.shape()[0], source.shape()[1]);
     let history = history.shape()[0];
     let constants = [("WIDTH", width as u32), ("HISTORY", history as u32)];
-    let (chunks, columns) = (events.div_ceil(cpu::CHUNK), (2 + history) * width + 1);
-    let partial = wgsl::empty(&source, [chunks, columns]);
+    let (chunks, columns) = (Chunks::of(events), (2 + history) * width + 1);
+    let partial = wgsl::empty(&source, [chunks.count, columns]);
     wgsl::launch(
         &BACKWARD,
         &constants,
-        chunks,
+        wgsl::groups_of(chunks.count * (width + 1), BACKWARD.workgroup),
         &[
             &source,
             &destination,
@@ -191,13 +194,19 @@ pub(super) fn link_scores_backward(
             &grad,
             &partial,
         ],
-        &[events as u32, cpu::mean_scale(events).to_bits()],
+        &[
+            events as u32,
+            cpu::mean_scale(events).to_bits(),
+            chunks.rows as u32,
+        ],
     );
+    let shapes = [vec![width], vec![width], vec![1], vec![history, width]];
+    let [bias, output, output_bias, of_history] = empty_together(&source, shapes.map(Shape::from));
     let d = LinkTensors {
-        bias: wgsl::empty(&source, [width]),
-        output: wgsl::empty(&source, [width]),
-        output_bias: wgsl::empty(&source, [1]),
-        history: wgsl::empty(&source, [history, width]),
+        bias,
+        output,
+        output_bias,
+        history: of_history,
         source,
         destination,
     };
@@ -206,7 +215,7 @@ pub(super) fn link_scores_backward(
         &constants,
         wgsl::groups_of(columns, BACKWARD_SUMS.workgroup),
         &[&partial, &d.bias, &d.output, &d.output_bias, &d.history],
-        &[chunks as u32],
+        &[chunks.count as u32],
     );
     d
 }

@@ -6,6 +6,7 @@ use burn::backend::tensor::FloatTensor;
 use burn::backend::wgpu::{CubeBackend, CubeTensor, into_contiguous};
 use burn::tensor::Shape;
 
+use super::chunks::Chunks;
 use super::products::column_sums;
 use super::wgsl::{self, COUNTER_HASH, FINITE, KernelSpec, ROWS};
 use crate::kernels::choice::SOFTWARE;
@@ -108,14 +109,14 @@ impl OutputNorm for CubeBackend {
             &[&x, &gamma, &grad, &d_x, &normalised],
             &sizes(rows, &before),
         );
-        let chunks = rows.div_ceil(cpu::CHUNK);
-        let partial = wgsl::empty(&x, [chunks, 2 * width]);
+        let chunks = Chunks::of(rows);
+        let partial = wgsl::empty(&x, [chunks.count, 2 * width]);
         wgsl::launch(
             &BACKWARD_SUMS,
             &[("WIDTH", width as u32)],
-            chunks,
+            wgsl::groups_of(chunks.count * width, BACKWARD_SUMS.workgroup),
             &[&grad, &normalised, &partial],
-            &[rows as u32],
+            &[rows as u32, chunks.rows as u32],
         );
         let part = |first: usize| {
             let sums = column_sums(&partial, first, width);

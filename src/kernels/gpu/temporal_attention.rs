@@ -7,12 +7,13 @@ use burn::backend::tensor::FloatTensor;
 use burn::backend::wgpu::{CubeBackend, CubeTensor, into_contiguous};
 use burn::tensor::Shape;
 
-use super::gather_rows::segment_sums;
+use super::gather_rows::{Pieces, segment_sums};
 use super::products::strided_sums;
 use super::settled;
 use super::wgsl::{self, ATTENTION, COSINE, COUNTER_HASH, FINITE, KernelSpec, ROWS};
 use crate::kernels::choice::{GPU, Kernels, SOFTWARE};
 use crate::kernels::dropout::Dropout;
+use crate::kernels::gather_rows::LongRows;
 use crate::kernels::temporal_attention::{
     AttentionGradients, AttentionOutput, AttentionShape, AttentionTensors, TemporalAttention,
 };
@@ -73,7 +74,7 @@ pub(crate) static BACKWARD_ROWS: KernelSpec = KernelSpec {
     source: include_str!("../../../shaders/temporal_attention_backward_rows.wgsl"),
     shared: &[ROWS],
     workgroup: 64,
-    storage_buffers: 7,
+    storage_buffers: 8,
     variants: ROW_VARIANTS,
 };
 
@@ -186,7 +187,50 @@ fn contiguous(tensors: AttentionTensors<CubeBackend>) -> AttentionTensors<CubeBa
         offsets: into_contiguous(tensors.offsets),
         items: into_contiguous(tensors.items),
         draw_row: into_contiguous(tensors.draw_row),
+        long: tensors.long,
     }
+}
+
+/// The gradient of the node rows, of the queries, the gradient of the result and the shares of its roots.
+fn node_gradient(
+    [query, grad, shares]: [&CubeTensor; 3],
+    tensors: &AttentionTensors<CubeBackend>,
+    shape: &AttentionShape,
+    long: LongRows,
+) -> CubeTensor {
+    let (queries, roots) = (query.shape()[1], tensors.slot.shape()[0]);
+    let rows = tensors.node.shape()[0];
+    let d_node = wgsl::empty(query, [1, rows, shape.node]);
+    let pieces = Pieces::new(&d_node, &tensors.items, long);
+    let [uses, long_rows, of_rows] = pieces.sizes();
+    wgsl::launch(
+        &BACKWARD_ROWS,
+        &row_constants(widths(shape)),
+        wgsl::groups_of(
+            (rows + long.pieces) * shape.node.div_ceil(4),
+            BACKWARD_ROWS.workgroup,
+        ),
+        &[
+            query,
+            grad,
+            shares,
+            &tensors.slot,
+            &tensors.offsets,
+            &tensors.items,
+            &d_node,
+            pieces.partial(),
+        ],
+        &[
+            rows as u32,
+            roots as u32,
+            queries as u32,
+            uses,
+            long_rows,
+            of_rows,
+        ],
+    );
+    pieces.add();
+    CubeBackend::float_reshape(d_node, Shape::new([rows, shape.node]))
 }
 
 impl TemporalAttention for CubeBackend {
@@ -262,24 +306,10 @@ impl TemporalAttention for CubeBackend {
             &sizes(roots, queries, &dropout),
         );
         let d_query = wgsl::beginning(&shares, grad.shape());
-        let d_query = segment_sums(&d_query, &tensors.query_offsets, &tensors.query_items);
-        let rows = tensors.node.shape()[0];
-        let d_node = wgsl::empty(&query, [rows, shape.node]);
-        wgsl::launch(
-            &BACKWARD_ROWS,
-            &row_constants(widths(&shape)),
-            wgsl::groups_of(rows * shape.node.div_ceil(4), BACKWARD_ROWS.workgroup),
-            &[
-                &query,
-                &grad,
-                &shares,
-                &tensors.slot,
-                &tensors.offsets,
-                &tensors.items,
-                &d_node,
-            ],
-            &[rows as u32, roots as u32, queries as u32],
-        );
+        let [long_queries, long_rows] = tensors.long;
+        let uses = (&tensors.query_offsets, &tensors.query_items);
+        let d_query = segment_sums(&d_query, uses.0, uses.1, long_queries);
+        let d_node = node_gradient([&query, &grad, &shares], &tensors, &shape, long_rows);
         let d_time = strided_sums(
             &shares,
             [roots, side_width],

@@ -6,9 +6,9 @@ use burn::backend::tensor::FloatTensor;
 use burn::backend::wgpu::{CubeBackend, into_contiguous};
 use burn::tensor::Shape;
 
+use super::chunks::Chunks;
 use super::products::column_sums;
 use super::wgsl::{self, COSINE, FINITE, KernelSpec, ROWS};
-use crate::kernels::cpu::time_encoding as cpu;
 use crate::kernels::time_encoding::TimeEncoding;
 
 /// `shaders/time_encoding.wgsl`.
@@ -53,14 +53,14 @@ impl TimeEncoding for CubeBackend {
     ) -> FloatTensor<Self> {
         let [time, delta, grad] = [time, delta, grad].map(into_contiguous);
         let (rows, width) = (delta.shape()[0], time.shape()[1]);
-        let chunks = rows.div_ceil(cpu::CHUNK);
-        let partial = wgsl::empty(&time, [chunks, 2 * width]);
+        let chunks = Chunks::of(rows);
+        let partial = wgsl::empty(&time, [chunks.count, 2 * width]);
         wgsl::launch(
             &BACKWARD,
             &[("WIDTH", width as u32)],
-            chunks,
+            wgsl::groups_of(chunks.count * width, BACKWARD.workgroup),
             &[&time, &delta, &grad, &partial],
-            &[rows as u32, 0],
+            &[rows as u32, 0, chunks.rows as u32],
         );
         let sums = column_sums(&partial, 0, 2 * width);
         Self::float_reshape(sums, Shape::new([2, width]))

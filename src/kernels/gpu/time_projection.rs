@@ -6,9 +6,9 @@ use burn::backend::tensor::FloatTensor;
 use burn::backend::wgpu::{CubeBackend, into_contiguous};
 use burn::tensor::Shape;
 
+use super::chunks::Chunks;
 use super::products::column_sums;
 use super::wgsl::{self, KernelSpec, ROWS};
-use crate::kernels::cpu::time_projection as cpu;
 use crate::kernels::time_projection::{ProjectionTensors, TimeProjection};
 
 /// `shaders/time_projection.wgsl`.
@@ -59,15 +59,15 @@ impl TimeProjection for CubeBackend {
         let [x, weight, bias, recency, grad] =
             [x, weight, bias, recency, grad].map(into_contiguous);
         let (rows, width) = (x.shape()[0], x.shape()[1]);
-        let chunks = rows.div_ceil(cpu::CHUNK);
+        let chunks = Chunks::of(rows);
         let d_x = wgsl::empty(&x, [rows, width]);
-        let partial = wgsl::empty(&x, [chunks, 2 * width]);
+        let partial = wgsl::empty(&x, [chunks.count, 2 * width]);
         wgsl::launch(
             &BACKWARD,
             &[("WIDTH", width as u32)],
-            chunks,
+            wgsl::groups_of(chunks.count * width, BACKWARD.workgroup),
             &[&x, &recency, &weight, &bias, &grad, &d_x, &partial],
-            &[rows as u32],
+            &[rows as u32, chunks.rows as u32],
         );
         let part = |first: usize, shape: Shape| {
             Self::float_reshape(column_sums(&partial, first, width), shape)

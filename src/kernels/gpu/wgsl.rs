@@ -25,8 +25,8 @@ const MAX_GROUPS_PER_AXIS: u32 = 65_535;
 /// Storage buffers that the widest kernel binds; an adapter must offer as many. WebGPU guarantees eight.
 pub const MAX_STORAGE_BUFFERS: u32 = 8;
 
-/// Sizes that a launch may have.
-const MAX_SIZES: usize = 16;
+/// Sizes that a launch may have: those of a step of the optimiser name each parameter.
+const MAX_SIZES: usize = 264;
 
 /// One WGSL kernel: its text and what may be substituted in it.
 #[derive(Debug)]

@@ -1,8 +1,7 @@
-//! One step of Adam, three parameters per launch, with all moments in one tensor.
+//! One step of Adam for all parameters, with all moments in one tensor.
 //!
 //! burn's optimiser makes it from fourteen operations on every parameter, a fifth of an
-//! iteration of TGN on the CPU. Three parameters with their gradients are what fits beside the
-//! moments into the eight storage buffers that every adapter can bind.
+//! iteration of TGN on the CPU.
 
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Backend, Dispatch, ExtensionType, Flex, TensorMetadata, backend_extension};
@@ -12,12 +11,10 @@ use super::clip_scale::clip_scale;
 use crate::kernels::costs;
 use crate::kernels::cpu::adam as cpu;
 use crate::kernels::flex::{floats, floats_mut};
+use crate::kernels::float_list::FloatList;
 use crate::profiler::{self, Kind};
 
 pub use crate::kernels::cpu::adam::AdamStep;
-
-/// Parameters that a launch moves.
-pub(crate) const GROUP: usize = 3;
 
 /// Numbers behind the moments: the first step whose gradients were not all finite (or too large
 /// for their squares), and the first whose new parameters were not; 0 for none.
@@ -27,55 +24,41 @@ pub const WATCHED: usize = 2;
 /// by where their norm has a limit.
 pub const BESIDE: usize = WATCHED + 1;
 
-/// The moments and three flat parameters, as burn's backends hand them over; those that are not
-/// needed are empty.
+/// The moments and the flat parameters, as burn's backends hand them over.
 #[derive(ExtensionType)]
-pub struct AdamTensors<B: Backend> {
+pub struct AdamState<B: Backend> {
     pub(crate) moments: FloatTensor<B>,
-    pub(crate) parameter_0: FloatTensor<B>,
-    pub(crate) parameter_1: FloatTensor<B>,
-    pub(crate) parameter_2: FloatTensor<B>,
-}
-
-/// The gradients of [`AdamTensors`].
-#[derive(ExtensionType)]
-pub struct AdamGradients<B: Backend> {
-    pub(crate) gradient_0: FloatTensor<B>,
-    pub(crate) gradient_1: FloatTensor<B>,
-    pub(crate) gradient_2: FloatTensor<B>,
+    #[extension_type]
+    pub(crate) parameters: FloatList<B>,
 }
 
 /// Dispatch of [`adam`] to the backends.
 #[backend_extension(Cube: cfg(feature = "gpu"), Flex)]
 pub trait Adam: Backend {
-    /// See [`adam`]; `places` are those of the parameters' moments.
+    /// See [`adam`]; `gradients` and `places` are those of the parameters, in their order.
     fn adam(
-        #[extension_type] state: AdamTensors<Self>,
-        #[extension_type] gradients: AdamGradients<Self>,
-        places: [usize; GROUP],
+        #[extension_type] state: AdamState<Self>,
+        #[extension_type] gradients: FloatList<Self>,
+        places: Vec<usize>,
         step: AdamStep,
-    ) -> AdamTensors<Self>;
+    ) -> AdamState<Self>;
 }
 
 impl Adam for Flex {
     fn adam(
-        mut state: AdamTensors<Self>,
-        gradients: AdamGradients<Self>,
-        places: [usize; GROUP],
+        mut state: AdamState<Self>,
+        gradients: FloatList<Self>,
+        places: Vec<usize>,
         step: AdamStep,
-    ) -> AdamTensors<Self> {
+    ) -> AdamState<Self> {
         let moments = floats_mut(&mut state.moments);
         let numbers = (moments.len() - BESIDE) / 2;
         let (first, rest) = moments.split_at_mut(numbers);
         let (second, beside) = rest.split_at_mut(numbers);
         let (watched, scale) = beside.split_at_mut(WATCHED);
         let scale = step.clip_norm.map_or(1.0, |_| scale[0]);
-        let parameters = [
-            (&mut state.parameter_0, gradients.gradient_0),
-            (&mut state.parameter_1, gradients.gradient_1),
-            (&mut state.parameter_2, gradients.gradient_2),
-        ];
-        for ((parameter, gradient), place) in parameters.into_iter().zip(places) {
+        let parameters = state.parameters.0.iter_mut().zip(gradients.0);
+        for ((parameter, gradient), place) in parameters.zip(places) {
             let numbers = place..place + parameter.shape().num_elements();
             let finite = cpu::adam(
                 floats_mut(parameter),
@@ -107,8 +90,10 @@ pub struct Moving {
 }
 
 /// One step of each of `parameters`; returns the moments, `[2 numbers + BESIDE]`, first those of
-/// the gradient, then those of its square, then what stands beside them, and the parameters. In place
-/// where the caller holds the only handles.
+/// the gradient, then those of its square, then what stands beside them, and the parameters.
+///
+/// In place where the caller holds the only handles. On a GPU the parameters that are returned lie side by side
+/// in one memory, and are moved in place where all of them come back together.
 pub fn adam(
     mut moments: Tensor<1>,
     parameters: Vec<Moving>,
@@ -122,35 +107,16 @@ pub fn adam(
         let numbers = parameters.iter().map(|of| of.parameter.dims()[0]);
         costs::adam(numbers.sum())
     });
-    let mut moved = Vec::with_capacity(parameters.len());
-    let mut parameters = parameters.into_iter();
-    let none = Tensor::empty([0], &moments.device());
-    while parameters.len() > 0 {
-        let count = parameters.len().min(GROUP);
-        let group: [Moving; GROUP] = std::array::from_fn(|_| {
-            parameters.next().unwrap_or_else(|| Moving {
-                parameter: none.clone(),
-                gradient: none.clone(),
-                place: 0,
-            })
-        });
-        let places = [0, 1, 2].map(|i| group[i].place);
-        let [a, b, c] = group;
-        let gradients = AdamGradients {
-            gradient_0: a.gradient.into_dispatch(),
-            gradient_1: b.gradient.into_dispatch(),
-            gradient_2: c.gradient.into_dispatch(),
-        };
-        let state = AdamTensors {
-            moments: moments.into_dispatch(),
-            parameter_0: a.parameter.into_dispatch(),
-            parameter_1: b.parameter.into_dispatch(),
-            parameter_2: c.parameter.into_dispatch(),
-        };
-        let state = Dispatch::adam(state, gradients, places, step);
-        moments = Tensor::from_dispatch(state.moments);
-        let group = [state.parameter_0, state.parameter_1, state.parameter_2];
-        moved.extend(group.map(Tensor::from_dispatch).into_iter().take(count));
-    }
-    (moments, moved)
+    let places = parameters.iter().map(|of| of.place).collect();
+    let (parameters, gradients) = parameters
+        .into_iter()
+        .map(|of| (of.parameter.into_dispatch(), of.gradient.into_dispatch()))
+        .unzip();
+    let state = AdamState {
+        moments: moments.into_dispatch(),
+        parameters: FloatList(parameters),
+    };
+    let state = Dispatch::adam(state, FloatList(gradients), places, step);
+    let moved = state.parameters.0.into_iter().map(Tensor::from_dispatch);
+    (Tensor::from_dispatch(state.moments), moved.collect())
 }

@@ -17,8 +17,68 @@ use crate::profiler::{self, Kind};
 pub struct Uses {
     /// `[rows + 1]`.
     pub offsets: Tensor<1, Int>,
-    /// One entry a use.
+    /// One entry a use; behind them what [`LongRows::of`] says.
     pub items: Tensor<1, Int>,
+    /// Rows that have many.
+    pub long: LongRows,
+}
+
+/// Uses up to which one invocation of a GPU adds all of a row.
+const MANY: usize = 256;
+
+/// Uses that it adds of a row that has more, whose sums of pieces are added afterwards.
+const PIECE: usize = 128;
+
+/// Invocations that add the pieces of a row.
+pub(crate) const LANES: usize = 64;
+
+/// Rows with more uses than one invocation adds: a node in half of all events would set the time of a launch. On
+/// the CPU they are like all others.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct LongRows {
+    /// How many.
+    pub rows: usize,
+    /// Pieces of their uses.
+    pub pieces: usize,
+}
+
+impl LongRows {
+    /// Of lists with these offsets, and what kernels need behind their items: of each long row its number, its first
+    /// piece and how many it has; of each piece where it begins and ends among the items.
+    pub fn of(offsets: &[i32]) -> (LongRows, Vec<i32>) {
+        let (mut rows, mut pieces) = (Vec::new(), Vec::new());
+        for (row, ends) in (0i32..).zip(offsets.windows(2)) {
+            let uses = ends[0]..ends[1];
+            if uses.len() > MANY {
+                let begins = uses.step_by(PIECE);
+                rows.extend([row, pieces.len() as i32 / 2, begins.len() as i32]);
+                pieces.extend(begins.flat_map(|begin| [begin, ends[1].min(begin + PIECE as i32)]));
+            }
+        }
+        let long = LongRows {
+            rows: rows.len() / 3,
+            pieces: pieces.len() / 2,
+        };
+        rows.append(&mut pieces);
+        (long, rows)
+    }
+
+    /// Numbers of that table.
+    #[cfg(feature = "gpu")]
+    pub(crate) fn table(self) -> usize {
+        3 * self.rows + 2 * self.pieces
+    }
+
+    /// Additions one after the other of the invocation that has most of them, over lists with these offsets.
+    pub fn longest(offsets: &[i32]) -> usize {
+        let of_row = |uses: usize| match uses {
+            0..=MANY => uses,
+            // The sums of the lanes are added by halves.
+            _ => PIECE.max(uses.div_ceil(PIECE).div_ceil(LANES) + LANES.ilog2() as usize),
+        };
+        let uses = offsets.windows(2).map(|ends| (ends[1] - ends[0]) as usize);
+        uses.map(of_row).max().unwrap_or(0)
+    }
 }
 
 /// Dispatch of [`gather_rows`] to the backends.
@@ -30,6 +90,7 @@ pub trait GatherRows: Backend {
         index: IntTensor<Self>,
         offsets: IntTensor<Self>,
         items: IntTensor<Self>,
+        long: LongRows,
     ) -> FloatTensor<Self>;
 
     /// For each row the sum of the rows of `value` that its items name.
@@ -37,6 +98,7 @@ pub trait GatherRows: Backend {
         value: FloatTensor<Self>,
         offsets: IntTensor<Self>,
         items: IntTensor<Self>,
+        long: LongRows,
     ) -> FloatTensor<Self>;
 }
 
@@ -46,6 +108,7 @@ impl GatherRows for Flex {
         index: IntTensor<Self>,
         _offsets: IntTensor<Self>,
         _items: IntTensor<Self>,
+        _long: LongRows,
     ) -> FloatTensor<Self> {
         let width = table.shape()[1];
         let index = ints(&index);
@@ -57,6 +120,7 @@ impl GatherRows for Flex {
         value: FloatTensor<Self>,
         offsets: IntTensor<Self>,
         items: IntTensor<Self>,
+        _long: LongRows,
     ) -> FloatTensor<Self> {
         let width = value.shape()[1];
         let (offsets, items) = (ints(&offsets), ints(&items));
@@ -71,16 +135,18 @@ impl<B: GatherRows, C: CheckpointStrategy> GatherRows for Autodiff<B, C> {
         index: IntTensor<Self>,
         offsets: IntTensor<Self>,
         items: IntTensor<Self>,
+        long: LongRows,
     ) -> FloatTensor<Self> {
         let inputs = [table.node()];
         let table = table.into_primitive();
-        let out = B::gather_rows(table, index, offsets.clone(), items.clone());
-        differentiable::<B, C, _, 1>(inputs, (offsets, items), out, |(offsets, items), grad| {
+        let out = B::gather_rows(table, index, offsets.clone(), items.clone(), long);
+        let uses = (offsets, items, long);
+        differentiable::<B, C, _, 1>(inputs, uses, out, |(offsets, items, long), grad| {
             let _operation = profiler::operation("gather_rows_backward", Kind::Kernel, || {
-                let (uses, rows) = (items.shape()[0], offsets.shape()[0].saturating_sub(1));
+                let (uses, rows) = (grad.shape()[0], offsets.shape()[0].saturating_sub(1));
                 costs::segment_sum(uses, rows, grad.shape()[1])
             });
-            [B::segment_sum(grad, offsets, items)]
+            [B::segment_sum(grad, offsets, items, long)]
         })
     }
 
@@ -88,10 +154,11 @@ impl<B: GatherRows, C: CheckpointStrategy> GatherRows for Autodiff<B, C> {
         value: FloatTensor<Self>,
         offsets: IntTensor<Self>,
         items: IntTensor<Self>,
+        long: LongRows,
     ) -> FloatTensor<Self> {
         // The transpose of gather_rows needs an index, which this operation is not given:
         // segment_sum is used in backward passes only.
-        let _ = (value, offsets, items);
+        let _ = (value, offsets, items, long);
         unreachable!("segment_sum is not differentiable")
     }
 }
@@ -107,5 +174,6 @@ pub fn gather_rows(table: Tensor<2>, index: Tensor<1, Int>, uses: Uses) -> Tenso
         index.into_dispatch(),
         uses.offsets.into_dispatch(),
         uses.items.into_dispatch(),
+        uses.long,
     ))
 }

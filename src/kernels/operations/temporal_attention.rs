@@ -14,7 +14,7 @@ use burn::backend::{
 use burn::tensor::{Int, Tensor};
 
 use super::dropout::Dropout;
-use super::gather_rows::Uses;
+use super::gather_rows::{LongRows, Uses};
 use crate::kernels::autodiff::differentiable;
 use crate::kernels::costs;
 use crate::kernels::cpu::temporal_attention as cpu;
@@ -44,6 +44,8 @@ pub struct AttentionTensors<B: Backend> {
     pub items: IntTensor<B>,
     /// Row by which each root's dropouts are drawn, `[roots]`, if the dropout goes by it.
     pub draw_row: IntTensor<B>,
+    /// Query rows and node rows with many uses.
+    pub long: [LongRows; 2],
 }
 
 /// Result and scores of the forward pass.
@@ -91,14 +93,15 @@ fn with_numbers<T>(
     dropout: Dropout,
     kernel: impl FnOnce(&cpu::AttentionInput<'_>, [cpu::Uses<'_>; 2]) -> T,
 ) -> T {
-    let of_queries = cpu::Uses {
-        offsets: &ints(&tensors.query_offsets),
-        items: &ints(&tensors.query_items),
-    };
-    let of_rows = cpu::Uses {
-        offsets: &ints(&tensors.offsets),
-        items: &ints(&tensors.items),
-    };
+    let [query_offsets, query_items, offsets, items] = [
+        &tensors.query_offsets,
+        &tensors.query_items,
+        &tensors.offsets,
+        &tensors.items,
+    ]
+    .map(ints);
+    let of_queries = cpu::Uses::new(&query_offsets, &query_items);
+    let of_rows = cpu::Uses::new(&offsets, &items);
     let slot = ints(&tensors.slot);
     let draw_row = dropout.by_rows.then(|| ints(&tensors.draw_row));
     let input = cpu::AttentionInput {
@@ -181,6 +184,7 @@ impl<B: TemporalAttention, C: CheckpointStrategy> TemporalAttention for Autodiff
             offsets: tensors.offsets,
             items: tensors.items,
             draw_row: tensors.draw_row,
+            long: tensors.long,
         };
         let output = B::temporal_attention(query.clone(), tensors.clone(), shape, dropout);
         let score = <Self as AutodiffBackend>::from_inner(output.score.clone());
@@ -276,6 +280,7 @@ pub fn temporal_attention(
             offsets: slots.uses.offsets.into_dispatch(),
             items: slots.uses.items.into_dispatch(),
             draw_row: draw_row.into_dispatch(),
+            long: [slots.query_uses.long, slots.uses.long],
         },
         shape,
         dropout,

@@ -79,6 +79,17 @@ pub(crate) struct Uses<'a> {
     pub(crate) items: &'a [i32],
 }
 
+impl<'a> Uses<'a> {
+    /// Of lists whose items may be followed by something else.
+    pub(crate) fn new(offsets: &'a [i32], items: &'a [i32]) -> Uses<'a> {
+        let uses = offsets.last().map_or(0, |&end| end as usize);
+        Uses {
+            offsets,
+            items: &items[..uses],
+        }
+    }
+}
+
 impl Uses<'_> {
     /// Number of rows.
     pub(super) fn rows(&self) -> usize {
