@@ -23,5 +23,5 @@ pub(crate) mod write_back;
 
 pub use request::{MemoryRequest, MemoryWrite, Written};
 pub use store::{
-    BegunFetch, FetchedMemory, MemoryCommit, MemoryError, MemoryStore, NotFinite, read,
+    BegunFetch, FetchedMemory, MemoryCommit, MemoryError, MemoryStore, NotFinite, UnreadRows, read,
 };

@@ -64,7 +64,7 @@ fn a_node_in_half_of_all_events_leaves_no_invocation_more_than_256_additions() {
         let uses = offsets.each_ref().map(|offsets| most_uses(offsets));
         let left = offsets.each_ref().map(|offsets| LongRows::longest(offsets));
         println!("{events} events: {uses:?} additions before, {left:?} now");
-        assert!(uses[0] > events && uses[1] >= events / 2, "{uses:?}");
+        assert!(uses.iter().all(|&uses| uses >= events / 2), "{uses:?}");
         assert!((0..2).all(|i| left[i] <= uses[i].min(256)), "{left:?}");
     }
 }

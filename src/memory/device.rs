@@ -7,7 +7,9 @@ use super::node_times::{FetchedTimes, NodeTimes};
 use super::similarity::{Correction, Mitigation};
 use super::trends::DeviceTrends;
 use super::write_back::Update;
-use super::{BegunFetch, FetchedMemory, MemoryCommit, MemoryError, MemoryRequest, MemoryStore};
+use super::{
+    BegunFetch, FetchedMemory, MemoryCommit, MemoryError, MemoryRequest, MemoryStore, UnreadRows,
+};
 use crate::batch::MailList;
 use crate::kernels::mail_update::{MailLists, MailWatch, mail_update};
 use crate::kernels::memory_gather::memory_gather;
@@ -97,7 +99,7 @@ impl DeviceMemory {
 
 /// Rows that are to be read of the tables.
 #[derive(Debug)]
-pub struct DeviceFetch<'a> {
+struct DeviceFetch<'a> {
     of: &'a DeviceMemory,
     /// Nodes of the rows, then of those that only a correction reads.
     index: Packed<1>,
@@ -112,7 +114,7 @@ pub struct DeviceFetch<'a> {
 }
 
 impl DeviceMemory {
-    /// Packs what [`DeviceFetch::finish`] reads.
+    /// Packs what [`UnreadRows::finish`] reads.
     fn begin(&self, request: MemoryRequest<'_>, packing: &mut Packing) -> DeviceFetch<'_> {
         let correction = Correction::of(self.mitigation.as_ref(), &self.node_times, request);
         let mut times = FetchedTimes {
@@ -145,22 +147,23 @@ impl DeviceMemory {
     }
 }
 
-impl DeviceFetch<'_> {
-    /// As [`FetchedMemory`] has them: its times, and its mail rows.
-    pub(super) fn times(&self) -> (&FetchedTimes, &[i32]) {
+impl UnreadRows for DeviceFetch<'_> {
+    fn times(&self) -> (&FetchedTimes, &[i32]) {
         (&self.times, &self.mail_row)
     }
 
-    /// Reads the rows, when what was packed is there.
-    pub(super) fn finish(self, sent: &mut Sent) -> FetchedMemory {
+    fn finish(self: Box<Self>, sent: &mut Sent) -> FetchedMemory {
         let DeviceFetch {
             of,
+            index,
             gathered,
             rows,
+            correction,
+            sums,
+            mail_row,
             times,
-            ..
-        } = self;
-        let index = sent.ints(self.index).without_autodiff();
+        } = *self;
+        let index = sent.ints(index).without_autodiff();
         // Mail of several slots is read where it is: the table is not written before the
         // batch that reads it is done, and then nobody else holds it.
         let rule = of.node_times.rule();
@@ -183,11 +186,11 @@ impl DeviceFetch<'_> {
             (memory, mail)
         };
         FetchedMemory {
-            memory: self.correction.apply(memory),
+            memory: correction.apply(memory),
             mail,
-            mail_row: self.mail_row,
+            mail_row,
             earlier_mail,
-            trends: self.sums,
+            trends: sums,
             times,
         }
     }
@@ -196,12 +199,12 @@ impl DeviceFetch<'_> {
 impl MemoryStore for DeviceMemory {
     fn fetch(&self, request: MemoryRequest<'_>) -> FetchedMemory {
         let mut packing = Packing::new(&self.memory.device());
-        let begun = self.begin(request, &mut packing);
+        let begun = Box::new(self.begin(request, &mut packing));
         begun.finish(&mut packing.send())
     }
 
     fn begin_fetch(&self, request: MemoryRequest<'_>, packing: &mut Packing) -> BegunFetch<'_> {
-        BegunFetch::OnDevice(self.begin(request, packing))
+        BegunFetch::OnDevice(Box::new(self.begin(request, packing)))
     }
 
     fn commit(&mut self, commit: MemoryCommit) -> Result<(), MemoryError> {

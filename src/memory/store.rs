@@ -3,7 +3,6 @@
 use burn::tensor::Tensor;
 use thiserror::Error;
 
-use super::device::DeviceFetch;
 use super::node_times::{FetchedTimes, NodeTimes};
 use super::request::MemoryRequest;
 use crate::batch::{LastWriters, MailRouting};
@@ -31,9 +30,18 @@ pub struct FetchedMemory {
 #[derive(Debug)]
 pub enum BegunFetch<'a> {
     /// All is there.
-    Done(FetchedMemory),
+    Done(Box<FetchedMemory>),
     /// Its rows are still to be read, of tables on the device.
-    OnDevice(DeviceFetch<'a>),
+    OnDevice(Box<dyn UnreadRows + 'a>),
+}
+
+/// Rows that are still to be read.
+pub trait UnreadRows: std::fmt::Debug {
+    /// As [`FetchedMemory`] will have them: its times, and its mail rows.
+    fn times(&self) -> (&FetchedTimes, &[i32]);
+
+    /// Reads them, when what was packed for them is there.
+    fn finish(self: Box<Self>, sent: &mut Sent) -> FetchedMemory;
 }
 
 impl BegunFetch<'_> {
@@ -48,7 +56,7 @@ impl BegunFetch<'_> {
     /// The rows, when what was packed for them has been written.
     pub fn finish(self, sent: &mut Sent) -> FetchedMemory {
         match self {
-            BegunFetch::Done(fetched) => fetched,
+            BegunFetch::Done(fetched) => *fetched,
             BegunFetch::OnDevice(fetch) => fetch.finish(sent),
         }
     }
@@ -115,7 +123,7 @@ pub trait MemoryStore {
     /// The same in two steps, so that what it writes to the device goes there with other things.
     fn begin_fetch(&self, request: MemoryRequest<'_>, packing: &mut Packing) -> BegunFetch<'_> {
         let _ = packing;
-        BegunFetch::Done(self.fetch(request))
+        BegunFetch::Done(Box::new(self.fetch(request)))
     }
 
     /// Writes a batch's memory rows and mail.

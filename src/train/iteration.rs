@@ -194,7 +194,7 @@ impl Pass {
             rows,
             own_edge,
         } = gathered;
-        let rows = BegunFetch::Done(rows.upload(&device.clone().inner()));
+        let rows = BegunFetch::Done(Box::new(rows.upload(&device.clone().inner())));
         (
             self.load(prepared, rows, Packing::new(device), device),
             own_edge,
