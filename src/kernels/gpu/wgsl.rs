@@ -26,7 +26,7 @@ const MAX_GROUPS_PER_AXIS: u32 = 65_535;
 pub const MAX_STORAGE_BUFFERS: u32 = 8;
 
 /// Sizes that a launch may have.
-const MAX_SIZES: usize = 16;
+const MAX_SIZES: usize = 32;
 
 /// One WGSL kernel: its text and what may be substituted in it.
 #[derive(Debug)]
@@ -205,6 +205,20 @@ pub(crate) fn beginning(of: &CubeTensor, shape: Shape) -> CubeTensor {
         of.device.clone(),
         shape,
         of.handle.clone(),
+        of.dtype,
+    )
+}
+
+/// Numbers of a contiguous tensor from `first` on, as one of this shape. The first must be a multiple of 64, where a part of a
+/// buffer may begin on any adapter.
+pub(crate) fn part(of: &CubeTensor, first: usize, shape: Shape) -> CubeTensor {
+    debug_assert!(first.is_multiple_of(64));
+    debug_assert!(first + shape.num_elements() <= of.meta.shape().num_elements());
+    CubeTensor::new_contiguous(
+        of.client.clone(),
+        of.device.clone(),
+        shape,
+        of.handle.clone().offset_start(4 * first as u64),
         of.dtype,
     )
 }
