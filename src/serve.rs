@@ -16,6 +16,7 @@ mod ingest;
 mod lines;
 mod log;
 mod numbers;
+mod origin;
 mod reading;
 mod saving;
 mod shared;
@@ -23,6 +24,7 @@ mod wire;
 mod work;
 
 use std::fs::{self, File, TryLockError};
+use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::sync::Arc;
@@ -81,6 +83,7 @@ pub fn serve(
     // Refused before the log is followed.
     let listener = TcpListener::bind(options.address).map_err(refused)?;
     let address = listener.local_addr().map_err(refused)?;
+    origin::check(path, &options.folder, &tell)?;
     let (predictor, log, sequences) = restored(path, load, &options.folder, &tell)?;
     let max_jump = max_jump(&predictor, &options.max_jump)?;
     warm_up(&predictor);
@@ -178,6 +181,10 @@ fn locked(folder: &Path) -> Result<File, ServeError> {
         path: folder.to_owned(),
         error,
     };
+    if folder.is_file() {
+        let error = io::Error::from(io::ErrorKind::NotADirectory);
+        return Err(failed(error));
+    }
     fs::create_dir_all(folder).map_err(failed)?;
     let lock = File::create(folder.join(LOCK)).map_err(failed)?;
     match lock.try_lock() {

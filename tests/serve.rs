@@ -477,6 +477,29 @@ fn the_log_is_as_long_as_what_no_state_covers() {
     );
 }
 
+/// The folder's state answers, so it is of what the server is started with, or nobody is served.
+#[test]
+fn a_folder_that_began_with_something_else_is_refused() {
+    let program = trained();
+    let served = serve(&program, "--to srv");
+    assert_eq!(served.follows(0, 2), (2, 0));
+    assert_eq!(served.ends(), Some(0));
+    let followed = "update run --events shop.csv --late accept --to later.safetensors";
+    assert_eq!(program.run(followed).code, Some(0));
+    let refused = program.run("serve later.safetensors --http 127.0.0.1:0 --to srv");
+    assert_eq!(refused.code, Some(1), "{}", refused.stderr);
+    let said = "holds what a server knows that began with run as that was then";
+    assert!(refused.stderr.contains(said), "{}", refused.stderr);
+    // A folder of an earlier program does not say what it began with.
+    fs::remove_file(program.path("srv/origin.json")).unwrap();
+    let again = serve(&program, "--to srv");
+    assert_eq!(
+        again.post("/score", &json!({"pairs": []}))["events"],
+        EVENTS + 20
+    );
+    assert!(program.path("srv/origin.json").is_file());
+}
+
 /// A request, its status, and a part of what is said.
 type Refused = (&'static str, String, u16, &'static str);
 

@@ -31,12 +31,26 @@ pub enum ServeError {
     )]
     Open(SocketAddr),
     /// The folder.
-    #[error("{}: {error}", path.display())]
+    #[error("{}: {error}; --to gives the server another folder", path.display())]
     Folder {
         /// The folder.
         path: PathBuf,
         /// What is wrong.
         error: io::Error,
+    },
+    /// A folder that goes on from something else.
+    #[error(
+        "{}: holds what a server knows that began with {} as that was then, and its state would answer, not {}; \
+         give --to another folder, which begins with {}, or remove this one if what came since may go",
+        folder.display(), kept.display(), path.display(), path.display()
+    )]
+    Origin {
+        /// The folder.
+        folder: PathBuf,
+        /// What was to be served.
+        path: PathBuf,
+        /// What the folder began with, as it was given.
+        kept: PathBuf,
     },
     /// Another server.
     #[error("{}: another server has this folder; give another one (--to)", .0.display())]

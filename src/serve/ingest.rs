@@ -182,10 +182,13 @@ impl Ingest<'_> {
         }
         if unsaved > 0 || self.server.numbers.saves.load(Ordering::Relaxed) == 0 {
             // Nobody is served any more, and whoever ends the server waits.
-            let saving = Saving::begin(self.server, false)?;
-            let given = self.rotated(saving.given);
-            saving.end(self.server)?;
-            self.remove_covered(given);
+            match Saving::begin(self.server, false) {
+                Ok(saving) => {
+                    self.rotated(saving.given);
+                    self.end(saving);
+                }
+                Err(error) => self.unsaved(&error),
+            }
         }
         Ok(())
     }
@@ -202,13 +205,12 @@ impl Ingest<'_> {
     }
 
     /// The log goes on in a new file after `given` events.
-    fn rotated(&mut self, given: u64) -> u64 {
+    fn rotated(&mut self, given: u64) {
         let sources = self.sequences.entries(given, self.late);
         if let Err(error) = self.log.rotate(given, &sources) {
             let told = format!("the log goes on in the file that there is: {error}");
             self.server.tell(told);
         }
-        given
     }
 
     /// Takes note of a state that is written.
@@ -229,7 +231,9 @@ impl Ingest<'_> {
     fn unsaved(&self, error: &ServeError) {
         let failed = &self.server.numbers.failed_saves;
         failed.fetch_add(1, Ordering::Relaxed);
-        self.server.tell(format!("the state is not saved: {error}"));
+        self.server.tell(format!(
+            "the state is not saved: {error}; the log has what it lacks, and a server with this folder follows it again"
+        ));
     }
 
     fn remove_covered(&mut self, given: u64) {

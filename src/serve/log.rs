@@ -151,17 +151,6 @@ impl Log {
             path: path.clone(),
             error,
         };
-        if fs::metadata(path).map_err(failed)?.len() < HEADER {
-            // Nothing can have been acknowledged. A file that follows others has its name when it is whole.
-            fs::remove_file(path).map_err(failed)?;
-            let mut log = Log::begin(folder, hash, *given, &[]).map_err(failed)?;
-            log.older = older;
-            return Ok(Found {
-                log,
-                cut: 0,
-                begins,
-            });
-        }
         let (length, size) = read(path, hash, &mut each)?;
         let mut file = OpenOptions::new().write(true).open(path).map_err(failed)?;
         if length < size {
@@ -601,6 +590,11 @@ mod tests {
         let error = |hash: &str| opened(folder, hash).err().unwrap().to_string();
         assert!(error(&"b".repeat(64)).contains("another stream"));
         let path = file_after(folder, 5);
+        // A file has its name when its header is on disk: one without was emptied by somebody.
+        let whole = std::fs::read(&path).unwrap();
+        std::fs::write(&path, b"").unwrap();
+        assert!(error(&hash).contains("shorter than its header"));
+        std::fs::write(&path, whole).unwrap();
         let mut bytes = std::fs::read(&path).unwrap();
         bytes[HEADER as usize + FRAME + 3] ^= 1;
         std::fs::write(&path, &bytes).unwrap();
