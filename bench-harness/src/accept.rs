@@ -26,6 +26,7 @@ pub mod found;
 pub mod kernels;
 pub mod page;
 pub mod parity;
+pub mod prediction;
 pub mod profile;
 pub mod schedules;
 pub mod speed;

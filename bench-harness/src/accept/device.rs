@@ -3,6 +3,7 @@
 use anyhow::Result;
 use mspipe::console;
 use mspipe::device::{self, AdapterReport, ComputeDevice, DeviceChoice, DeviceError};
+use mspipe::report::chart::short;
 
 use super::asked::Asked;
 use super::found::{DeviceFacts, Findings};
@@ -127,8 +128,12 @@ fn measure(opened: &ComputeDevice, findings: &mut Findings) -> Result<()> {
             facts.rates = Some(rates);
         }
         Ok(format!(
-            "{:.1} GB/s, {:.0} GFLOP/s, by {}",
-            rates.copy_gb_per_s, rates.product_gflops, rates.clock
+            "{} GB/s, {} GFLOP/s, by {}; uploads {} GB/s, {} µs a launch",
+            short(rates.copy_gb_per_s),
+            short(rates.product_gflops),
+            rates.clock,
+            short(rates.upload_gb_per_s),
+            short(rates.launch_us)
         ))
     })
 }

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::asked::{AcceptConfig, Part};
+use super::prediction::{Load, Predicted};
 use crate::machine;
 
 /// What there is.
@@ -45,6 +46,10 @@ pub struct Rates {
     /// 10^9 floating-point operations per second of burn's f32 product of
     /// [`mspipe::profiler::machine::PRODUCT`].
     pub product_gflops: f64,
+    /// 10^9 bytes per second from the host, 64 MiB at once, by the host's clock.
+    pub upload_gb_per_s: f64,
+    /// Microseconds of a launch that has next to nothing to do, by the host's clock.
+    pub launch_us: f64,
     /// What measured them.
     pub clock: Clock,
 }
@@ -112,6 +117,10 @@ pub struct SpeedRow {
     pub events_per_s: f64,
     /// Milliseconds of an iteration.
     pub iteration_ms: f64,
+    /// What an iteration asks of the device, counted with memory on it.
+    pub load: Load,
+    /// What it should take by the device's own rates.
+    pub predicted: Predicted,
 }
 
 /// What a schedule gave.

@@ -11,7 +11,8 @@ use anyhow::{Context as _, Result, anyhow};
 use burn::tensor::{Device, TimingMethod};
 use mspipe::console;
 use mspipe::device;
-use mspipe::profiler::machine::{LARGE, copy, median, product, product_gflops};
+use mspipe::profiler::machine::{LARGE, copy, median, median_seconds, product, product_gflops};
+use mspipe::train::upload::floats;
 
 use super::asked::Asked;
 use super::found::{Clock, Findings, KernelRow, KernelTimes, Rates};
@@ -104,8 +105,32 @@ pub(super) fn rates(device: &Device) -> Result<Rates> {
     Ok(Rates {
         copy_gb_per_s: 8.0 * LARGE as f64 / copied / 1e9,
         product_gflops: product_gflops(multiplied),
+        upload_gb_per_s: upload_gb_per_s(device)?,
+        launch_us: launch_us(device)?,
         clock,
     })
+}
+
+/// 10^9 bytes per second of numbers that `device` takes from the host.
+fn upload_gb_per_s(device: &Device) -> Result<f64> {
+    let seconds = median_seconds(WINDOWS[0], || {
+        let uploaded = floats(vec![1.0; LARGE], [LARGE], device);
+        let synced = device.sync();
+        drop(uploaded);
+        synced
+    });
+    Ok(4.0 * LARGE as f64 / seconds.map_err(failed)? / 1e9)
+}
+
+/// Microseconds of a launch that adds one to a few numbers, one of many that are enqueued without waiting.
+fn launch_us(device: &Device) -> Result<f64> {
+    const MANY: usize = 256;
+    let mut once = copy(MANY, device);
+    let seconds = median_seconds(WINDOWS[0], || {
+        (0..MANY).for_each(|_| once());
+        device.sync()
+    });
+    Ok(1e6 * seconds.map_err(failed)? / MANY as f64)
 }
 
 /// Seconds of a call of `run` on `device`, measured for about so many seconds after a first window

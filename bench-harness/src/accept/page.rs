@@ -1,5 +1,7 @@
 //! The report of `accept` as a page: the verdict and what does not hold first, then what each part found.
 
+mod speed;
+
 use mspipe::report::chart::{Bars, Size, Stacks, short};
 use mspipe::report::run::TIMELINE as WHAT_A_TIMELINE_SHOWS;
 use mspipe::report::{Block, Document, Figure, Section, Table};
@@ -8,7 +10,7 @@ use serde_json::Value;
 use super::asked::Part;
 use super::found::{
     AcceptReport, Clock, DeviceFacts, KernelRow, KernelTimes, PartReport, ProfiledRun, Row,
-    ScheduleRow, SpeedRow, Verdict, counted,
+    ScheduleRow, Verdict, counted,
 };
 use crate::schedules::or_dash;
 
@@ -179,7 +181,7 @@ fn blocks(part: &PartReport) -> Vec<Block> {
         blocks.extend(kernels(times));
     }
     if !part.speed.is_empty() {
-        blocks.extend(speed(&part.speed));
+        blocks.extend(speed::blocks(&part.speed));
     }
     if !part.schedules.is_empty() {
         blocks.extend(schedules(&part.schedules));
@@ -366,73 +368,6 @@ fn kernel_row(row: &KernelRow) -> Vec<String> {
     ]
 }
 
-fn speed(rows: &[SpeedRow]) -> Vec<Block> {
-    let mut models: Vec<&str> = rows.iter().map(|row| row.model.as_str()).collect();
-    models.dedup();
-    let mut batches: Vec<usize> = rows.iter().map(|row| row.batch_size).collect();
-    batches.sort_unstable();
-    batches.dedup();
-    let value = |batch: usize, model: &&str| {
-        let of = |row: &&SpeedRow| row.batch_size == batch && row.model == *model;
-        rows.iter().find(of).map(|row| row.events_per_s)
-    };
-    let bars = Bars {
-        title: "Training events per second".to_owned(),
-        x_name: "events per batch".to_owned(),
-        y_name: "events/s".to_owned(),
-        groups: batches.iter().map(ToString::to_string).collect(),
-        series: models
-            .iter()
-            .map(|model| model.to_uppercase())
-            .zip(1..)
-            .collect(),
-        values: batches
-            .iter()
-            .map(|&batch| models.iter().map(|model| value(batch, model)).collect())
-            .collect(),
-        size: Size::Wide,
-        ..Bars::default()
-    };
-    let on_host = |row: &&SpeedRow| row.memory == "host";
-    let numbers = ["batch", "events of an epoch", "events/s", "ms an iteration"];
-    let caption =
-        "SYNTHETIC stream of Wikipedia's size, schedule `auto`, no evaluation; the second epoch";
-    let mut table = Table::new(caption, &["model", "memory"], &numbers);
-    table.rows = rows
-        .iter()
-        .map(|row| {
-            vec![
-                row.model.to_uppercase(),
-                match on_host(&row) {
-                    true => "on the host: the device binds too little".to_owned(),
-                    false => "on the device".to_owned(),
-                },
-                row.batch_size.to_string(),
-                short(row.events as f64),
-                short(row.events_per_s),
-                short(row.iteration_ms),
-            ]
-        })
-        .collect();
-    let mut on_host: Vec<String> = rows
-        .iter()
-        .filter(on_host)
-        .map(|row| row.model.to_uppercase())
-        .collect();
-    on_host.dedup();
-    let place = match on_host.as_slice() {
-        [] => "Memory on the device.".to_owned(),
-        models => format!(
-            "Memory on the device, but of {} on the host where the table says so.",
-            models.join(", ")
-        ),
-    };
-    vec![
-        Block::Figures(vec![bars.figure(&place)]),
-        Block::Table(table),
-    ]
-}
-
 fn schedules(rows: &[ScheduleRow]) -> Vec<Block> {
     let mut names: Vec<&str> = Vec::new();
     for row in rows {
@@ -571,37 +506,12 @@ fn operations(profile: &Value) -> Option<Table> {
 mod tests {
     use super::*;
 
-    fn speed_row(model: &str, memory: &str) -> SpeedRow {
-        SpeedRow {
-            model: model.to_owned(),
-            batch_size: 600,
-            memory: memory.to_owned(),
-            events: 6000,
-            events_per_s: 1000.0,
-            iteration_ms: 600.0,
-        }
-    }
-
     fn html(blocks: Vec<Block>) -> String {
         let document = Document {
             lead: blocks,
             ..Document::default()
         };
         document.to_html()
-    }
-
-    #[test]
-    fn a_speed_with_memory_on_the_host_says_so() {
-        let page = html(speed(&[
-            speed_row("tgn", "device"),
-            speed_row("apan", "host"),
-        ]));
-        assert!(
-            page.contains("<td>TGN</td><td>on the device</td>"),
-            "{page}"
-        );
-        assert!(page.contains("<td>APAN</td><td>on the host: "), "{page}");
-        assert!(page.contains("but of APAN on the host"), "{page}");
     }
 
     #[test]

@@ -1,13 +1,16 @@
 //! The part `speed`: training events per second of three models, at three sizes of a batch.
 //!
 //! Two epochs of the generated stream, of which the second counts: the first compiles and warms
-//! caches. From the preparation of a batch to the update of the weights, no evaluation.
+//! caches. From the preparation of a batch to the update of the weights, no evaluation. Beside each stands what
+//! an iteration should take by what it asks for ([`super::prediction`]).
 
 use anyhow::Result;
-use mspipe::console;
+use mspipe::{console, device};
 
 use super::asked::Asked;
 use super::found::{Findings, SpeedRow};
+use super::kernels;
+use super::prediction::Predicted;
 use super::trained::{self, SOUND};
 
 /// Batches that a run trains at least.
@@ -30,6 +33,7 @@ pub(super) fn run(asked: &Asked, findings: &mut Findings) -> Result<()> {
     findings.plan(all.collect::<Vec<_>>())?;
     let device = trained::open(asked)?;
     let per_event = trained::seconds_per_event(asked, &device)?;
+    let rates = device::on_device_thread(|| kernels::rates(&device.device))??;
     let each = asked.seconds / (models.len() * batches.len()) as f64;
     for model in models {
         for &batch in batches {
@@ -54,7 +58,11 @@ pub(super) fn run(asked: &Asked, findings: &mut Findings) -> Result<()> {
                 let Some(epoch) = run.summary.epochs.last() else {
                     return Err("no epoch was trained".to_owned());
                 };
+                let load = trained::load(asked, &device, (model, batch), place == "host")
+                    .map_err(trained::text)?;
                 let row = SpeedRow {
+                    predicted: Predicted::of(&load, rates.into()),
+                    load,
                     model: model.to_owned(),
                     batch_size: batch,
                     memory: place.to_owned(),
@@ -62,7 +70,13 @@ pub(super) fn run(asked: &Asked, findings: &mut Findings) -> Result<()> {
                     events_per_s: epoch.events_per_s,
                     iteration_ms: 1e3 * batch as f64 / epoch.events_per_s,
                 };
-                let found = format!("{:.0} events/s; {sound}{why}", row.events_per_s);
+                let found = format!(
+                    "{:.0} events/s, {:.1} ms an iteration where {:.1} are predicted, bound by {}; {sound}{why}",
+                    row.events_per_s,
+                    row.iteration_ms,
+                    row.predicted.iteration_ms,
+                    row.predicted.bound
+                );
                 report.speed.push(row);
                 Ok(found.into())
             })?;

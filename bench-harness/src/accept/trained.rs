@@ -4,10 +4,12 @@ use anyhow::{Context as _, Result, anyhow};
 use mspipe::config::{self, RunConfig};
 use mspipe::device::{self, ComputeDevice};
 use mspipe::interrupt;
+use mspipe::profiler;
 use mspipe::run_folder::{RunFolder, Summary};
 use mspipe::session::Session;
 
 use super::asked::Asked;
+use super::prediction::Load;
 use crate::iterations::Iterations;
 use crate::reproduce::settings_of;
 
@@ -23,7 +25,12 @@ const PROBE_EVENTS: usize = 12_000;
 
 /// Settings of a run on the stream.
 pub(super) fn settings(asked: &Asked, options: &str) -> Result<RunConfig> {
-    let stream = format!("--data {STREAM}");
+    settings_on(STREAM, asked, options)
+}
+
+/// Settings of a run on the stream of this name.
+fn settings_on(stream: &str, asked: &Asked, options: &str) -> Result<RunConfig> {
+    let stream = format!("--data {stream}");
     let device = asked.device;
     settings_of(
         &[&stream, options],
@@ -46,6 +53,35 @@ pub(super) fn seconds_per_event(asked: &Asked, device: &ComputeDevice) -> Result
         iterations.run(3)?;
         let times = 3;
         Ok(iterations.run(times)?.as_secs_f64() / (times * batch) as f64)
+    })?
+}
+
+/// What an iteration of `model` asks of `device`: the mean of three, after as many that compile and have no past
+/// events. On a stream with a tenth fewer nodes where `small`, so that a device that binds little holds
+/// their memory.
+pub(super) fn load(
+    asked: &Asked,
+    device: &ComputeDevice,
+    (model, batch): (&str, usize),
+    small: bool,
+) -> Result<Load> {
+    const TIMES: usize = 3;
+    let stream = match small {
+        true => &format!("{STREAM}:scale=0.9"),
+        false => STREAM,
+    };
+    let events = events(0.0, 1.0, 2 * TIMES, batch);
+    let options = format!("--model {model} --batch-size {batch} --limit-events {events}");
+    let session = Session::open_until(settings_on(stream, asked, &options)?, &interrupt::stop())?;
+    device::on_device_thread(|| {
+        let mut iterations = Iterations::begin(&session, device)?;
+        iterations.run(TIMES)?;
+        profiler::take();
+        profiler::set_recording(true);
+        let ran = iterations.run(TIMES);
+        profiler::set_recording(false);
+        ran?;
+        Ok(Load::of(&profiler::take(), TIMES))
     })?
 }
 

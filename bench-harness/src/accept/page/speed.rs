@@ -1,0 +1,211 @@
+//! The speed of training on the page: what was measured, what bounds it, what other GPUs should take.
+
+use mspipe::report::chart::{Bars, Size, short};
+use mspipe::report::{Block, Figure, Table};
+
+use super::super::found::SpeedRow;
+use super::super::prediction::{Predicted, SPECIFIED};
+
+/// Chart and tables of these runs.
+pub(super) fn blocks(rows: &[SpeedRow]) -> Vec<Block> {
+    vec![
+        Block::Figures(vec![bars(rows)]),
+        Block::Table(speeds(rows)),
+        Block::Table(bounds(rows)),
+        Block::Table(elsewhere(rows)),
+    ]
+}
+
+fn bars(rows: &[SpeedRow]) -> Figure {
+    let mut models: Vec<&str> = rows.iter().map(|row| row.model.as_str()).collect();
+    models.dedup();
+    let mut batches: Vec<usize> = rows.iter().map(|row| row.batch_size).collect();
+    batches.sort_unstable();
+    batches.dedup();
+    let value = |batch: usize, model: &&str| {
+        let of = |row: &&SpeedRow| row.batch_size == batch && row.model == *model;
+        rows.iter().find(of).map(|row| row.events_per_s)
+    };
+    let bars = Bars {
+        title: "Training events per second".to_owned(),
+        x_name: "events per batch".to_owned(),
+        y_name: "events/s".to_owned(),
+        groups: batches.iter().map(ToString::to_string).collect(),
+        series: models
+            .iter()
+            .map(|model| model.to_uppercase())
+            .zip(1..)
+            .collect(),
+        values: batches
+            .iter()
+            .map(|&batch| models.iter().map(|model| value(batch, model)).collect())
+            .collect(),
+        size: Size::Wide,
+        ..Bars::default()
+    };
+    bars.figure(&place(rows))
+}
+
+/// Where memory was.
+fn place(rows: &[SpeedRow]) -> String {
+    let on_host = rows.iter().filter(|row| row.memory == "host");
+    let mut on_host: Vec<String> = on_host.map(|row| row.model.to_uppercase()).collect();
+    on_host.dedup();
+    match on_host.as_slice() {
+        [] => "Memory on the device.".to_owned(),
+        models => format!(
+            "Memory on the device, but of {} on the host where the table says so.",
+            models.join(", ")
+        ),
+    }
+}
+
+fn speeds(rows: &[SpeedRow]) -> Table {
+    let numbers = ["batch", "events of an epoch", "events/s", "ms an iteration"];
+    let caption =
+        "SYNTHETIC stream of Wikipedia's size, schedule `auto`, no evaluation; the second epoch";
+    let mut table = Table::new(caption, &["model", "memory"], &numbers);
+    table.rows = rows
+        .iter()
+        .map(|row| {
+            vec![
+                row.model.to_uppercase(),
+                match row.memory == "host" {
+                    true => "on the host: the device binds too little".to_owned(),
+                    false => "on the device".to_owned(),
+                },
+                row.batch_size.to_string(),
+                short(row.events as f64),
+                short(row.events_per_s),
+                short(row.iteration_ms),
+            ]
+        })
+        .collect();
+    table
+}
+
+/// What was measured beside what this device's own rates let expect.
+fn bounds(rows: &[SpeedRow]) -> Table {
+    let numbers = [
+        "batch",
+        "measured",
+        "predicted",
+        "launches",
+        "memory",
+        "arithmetic",
+        "copies",
+    ];
+    let caption = "What bounds an iteration, in ms: launches on the host's side, or kernels and copies on the queue's, by this \
+                   device's own launch, copy, product and upload. The longer side is the prediction, and the least that an \
+                   iteration can take; counted with memory on the device";
+    let mut table = Table::new(caption, &["model", "bound by"], &numbers);
+    table.rows = rows
+        .iter()
+        .map(|row| {
+            let Predicted {
+                iteration_ms,
+                launches_ms,
+                memory_ms,
+                arithmetic_ms,
+                copies_ms,
+                bound,
+            } = row.predicted;
+            let times = [launches_ms, memory_ms, arithmetic_ms, copies_ms];
+            let mut texts = vec![
+                row.model.to_uppercase(),
+                bound.to_string(),
+                row.batch_size.to_string(),
+                short(row.iteration_ms),
+                short(iteration_ms),
+            ];
+            texts.extend(times.map(short));
+            texts
+        })
+        .collect();
+    table
+}
+
+/// The same of GPUs that nobody measured.
+fn elsewhere(rows: &[SpeedRow]) -> Table {
+    let caption = "PREDICTED, not measured: the least that an iteration takes on GPUs that are not here, by their published peaks of \
+                   f32, memory and PCIe, and 24 µs a launch (arXiv 2604.02344)";
+    let numbers = ["batch", "ms", "events/s at most"];
+    let mut table = Table::new(caption, &["GPU", "model", "bound by"], &numbers);
+    for gpu in SPECIFIED {
+        for row in rows {
+            let predicted = Predicted::of(&row.load, gpu.rates);
+            table.rows.push(vec![
+                gpu.name.to_owned(),
+                row.model.to_uppercase(),
+                predicted.bound.to_string(),
+                row.batch_size.to_string(),
+                short(predicted.iteration_ms),
+                short(1e3 * row.batch_size as f64 / predicted.iteration_ms),
+            ]);
+        }
+    }
+    table
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::found::Clock;
+    use super::super::super::found::Rates;
+    use super::super::super::prediction::Load;
+    use super::*;
+    use mspipe::report::Document;
+
+    fn row(model: &str, memory: &str) -> SpeedRow {
+        let load = Load {
+            operations: vec![[2e8, 1e9]],
+            upload_bytes: 1e6,
+            launches: 50.0,
+        };
+        let rates = Rates {
+            copy_gb_per_s: 10.0,
+            product_gflops: 100.0,
+            upload_gb_per_s: 1.0,
+            launch_us: 10.0,
+            clock: Clock::Host,
+        };
+        SpeedRow {
+            model: model.to_owned(),
+            batch_size: 600,
+            memory: memory.to_owned(),
+            events: 6000,
+            events_per_s: 1000.0,
+            iteration_ms: 600.0,
+            predicted: Predicted::of(&load, rates.into()),
+            load,
+        }
+    }
+
+    fn html(rows: &[SpeedRow]) -> String {
+        let document = Document {
+            lead: blocks(rows),
+            ..Document::default()
+        };
+        document.to_html()
+    }
+
+    #[test]
+    fn a_speed_with_memory_on_the_host_says_so() {
+        let page = html(&[row("tgn", "device"), row("apan", "host")]);
+        assert!(
+            page.contains("<td>TGN</td><td>on the device</td>"),
+            "{page}"
+        );
+        assert!(page.contains("<td>APAN</td><td>on the host: "), "{page}");
+        assert!(page.contains("but of APAN on the host"), "{page}");
+    }
+
+    #[test]
+    fn a_prediction_stands_beside_what_was_measured_and_is_called_one() {
+        let page = html(&[row("tgn", "device")]);
+        assert!(page.contains("<td>TGN</td><td>memory</td>"), "{page}");
+        assert!(page.contains("PREDICTED, not measured"), "{page}");
+        for gpu in SPECIFIED {
+            assert!(page.contains(gpu.name), "{page}");
+        }
+    }
+}
