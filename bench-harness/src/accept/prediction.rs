@@ -41,7 +41,7 @@ const PUBLISHED_LAUNCH_US: f64 = 24.0;
 
 /// GPUs that predictions are made for, by the figures that are published of them: the peak of f32 without
 /// tensor cores, the bandwidth of the memory without caches, and that of PCIe in one direction (4.0 with 8
-/// lanes: 15.75 GB/s, 5.0 with 16: 63). Nothing here was measured.
+/// lanes: 15.75 GB/s, with 16: 31.5). Nothing here was measured.
 pub const SPECIFIED: [Specified; 3] = [
     Specified {
         name: "AMD Radeon RX 7600",
@@ -62,11 +62,11 @@ pub const SPECIFIED: [Specified; 3] = [
         },
     },
     Specified {
-        name: "NVIDIA H200",
+        name: "NVIDIA A100 40 GB",
         rates: Reached {
-            memory_gb_per_s: 4_800.0,
-            gflops: 67_000.0,
-            upload_gb_per_s: 63.0,
+            memory_gb_per_s: 1_555.0,
+            gflops: 19_500.0,
+            upload_gb_per_s: 31.5,
             launch_us: PUBLISHED_LAUNCH_US,
         },
     },
