@@ -1,5 +1,8 @@
 // out[i] = x[i] / (1 - p), or 0 with probability p. The draw of element i depends on
-// the key and i alone, so the backward is the same kernel on the gradient.
+// the key and i alone, so the backward is the same kernel on the gradient. A relu may follow, whose backward is
+// dropout_relu_backward.wgsl.
+
+const RELU: u32 = 0u;
 
 @group(0) @binding(0) var<storage, read_write> x: array<f32>;
 @group(0) @binding(1) var<storage, read_write> out: array<f32>;
@@ -17,5 +20,6 @@ fn main(
     }
     let key = sizes[1];
     let draw = counter_hash(vec4<u32>(key.x, key.y, key.z, i));
-    out[i] = x[i] * select(0.0, bitcast<f32>(sizes[0].z), draw >= sizes[0].y);
+    let kept = x[i] * select(0.0, bitcast<f32>(sizes[0].z), draw >= sizes[0].y);
+    out[i] = select(kept, relu(kept), RELU == 1u);
 }

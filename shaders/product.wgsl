@@ -1,6 +1,6 @@
 // out = base + a b for each head: a is [m, k], b [k, n], both with any strides, so that
 // transposed factors and heads that lie side by side need no copies. Base is nothing, one row
-// for all, or what out holds.
+// for all, or a matrix like out: what out holds, or another.
 // For software adapters, on which a load from a buffer costs as much as a hundred multiply-adds:
 // an invocation takes 32 by 20 numbers of out and keeps them in registers.
 
@@ -12,7 +12,7 @@
 
 const NOTHING: u32 = 0u;
 const ROW: u32 = 1u;
-const OUTPUT: u32 = 2u;
+const MATRIX: u32 = 2u;
 
 // Places of four rows or columns from `first` on; those past the end read the last one again.
 fn places(first: u32, end: u32, stride: u32) -> vec4<u32> {
@@ -45,7 +45,7 @@ fn write(tile: mat4x4<f32>, row: u32, column: u32, head: u32) {
                 // Added last, whichever it is: an output of one row may be taken for either.
                 if (sizes[3].w == ROW) {
                     sum = sum + base[column + j];
-                } else if (sizes[3].w == OUTPUT) {
+                } else if (sizes[3].w == MATRIX) {
                     sum = sum + base[at + j];
                 }
                 out[at + j] = sum;

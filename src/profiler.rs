@@ -26,7 +26,7 @@ use serde::Serialize;
 pub enum Kind {
     /// One with a shader and a CPU kernel.
     Kernel,
-    /// A matrix product: ours on the CPU, burn's on a GPU.
+    /// A matrix product.
     Product,
     /// A step of the optimiser.
     Optimizer,

@@ -30,11 +30,11 @@ mod row_independence;
 mod schedules;
 
 mod gpu {
-    pub(crate) mod burn_products;
     pub(crate) mod cosine;
     pub(crate) mod device_thread;
     pub(crate) mod kernels;
     pub(crate) mod launches;
+    pub(crate) mod products;
 }
 
 pub use measured::Measured;
@@ -87,18 +87,19 @@ fn operations() -> Vec<Group> {
     vec![
         group!(kernels, "output and gradients are those of the definition in f64", [
             gather_rows, rows_with_many_uses, unpack_bits, feature_rows, counter_hash, dropout, time_encoding, recurrent_cells,
-            saturated_cells, time_projection, link_predictor, link_predictor_with_pair_history,
-            link_scores, output_norm, product, column_sums,
+            saturated_cells, link_predictor, link_predictor_with_pair_history,
+            link_scores, output_norm, root_norm, product, column_sums,
             temporal_attention_at_the_widths_of_wikipedia, temporal_attention_without_edge_features,
             temporal_attention_of_width_one, temporal_attention_of_many_odd_slots,
             temporal_attention_to_a_node_in_half_of_all_events, temporal_attention_without_past_events,
+            attention_layers,
         ]),
         group!(gradients, "each gradient is the finite difference of the output", [
             temporal_attention, temporal_attention_with_dropout,
             temporal_attention_without_edge_features, temporal_attention_without_past_events,
-            recurrent_cells, saturated_gru, saturated_rnn, link_predictor,
+            attention_layer, recurrent_cells, saturated_gru, saturated_rnn, link_predictor,
             link_predictor_with_pair_history, link_predictor_far_from_zero, linear, head_products,
-            output_norm, time_projection, time_encoding, gather_rows, dropout,
+            output_norm, root_norm, time_encoding, gather_rows, dropout,
         ]),
         group!(gpu::kernels, "the bits of the CPU kernel, and of a second run", [
             gather_rows, gather_rows_in_a_folded_dispatch, dropout,
@@ -107,14 +108,14 @@ fn operations() -> Vec<Group> {
         group!(gpu::cosine, "the cosine of any time difference", [
             is_accurate_for_a_month_of_seconds, is_accurate_for_four_years_of_seconds,
         ]),
-        group!(gpu::burn_products, "a row has the same bits among any number of rows", [
-            rows_do_not_depend_on_their_number,
+        group!(gpu::products, "a row has the same bits among any number of rows", [
+            rows_do_not_depend_on_their_number, rows_of_heads_do_not_depend_on_their_number,
         ]),
         group!(gpu::launches, "as many launches as the operations should take", [
             forward_and_backward_are_one_launch_each,
             a_limit_of_the_norm_takes_a_launch_for_seven_gradients_and_one_more,
             a_step_takes_a_launch_for_the_gradients_of_six_memories, watching_takes_no_launch_of_its_own,
-            products_are_launched_by_whom_the_kernels_say,
+            products_take_the_launches_of_the_kernels_chosen,
         ]),
         group!(adam, "steps of the optimisers are those of the definition in f64", [
             steps_agree_with_f64_and_leave_other_handles_alone,

@@ -7,6 +7,7 @@
 //! kernels themselves, in `gradients.rs`, keep both from the same mistake.)
 
 pub(crate) mod adam;
+pub(crate) mod attention_layer;
 pub(crate) mod counter_hash;
 pub(crate) mod dropout;
 pub(crate) mod feature_rows;

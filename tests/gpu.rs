@@ -47,8 +47,6 @@ mod schedules;
 mod similarity;
 
 mod gpu {
-    /// burn's products, which real GPUs use.
-    mod burn_products;
     /// What an iteration asks of wgpu.
     mod calls;
     /// Accuracy of the shaders' cosine.
@@ -63,6 +61,8 @@ mod gpu {
     mod launches;
     /// Answers of a trained model.
     mod predict;
+    /// A row of a product does not depend on the others.
+    mod products;
     /// What has been submitted to the device's queue, and when it came to it.
     mod queue;
     /// Messages of the Khronos validation layer reach the tests.

@@ -9,8 +9,8 @@ use mspipe::kernels::temporal_attention::AttentionShape;
 use crate::measured::within;
 use crate::on_device;
 use crate::operations::{
-    Attention, DropoutCase, GatherRows, HeadProducts, Linear, LinkPredictor, Operation, OutputNorm,
-    RecurrentCell, TimeEncoding, TimeProjection, projection,
+    Attention, AttentionLayer, DropoutCase, GatherRows, HeadProducts, Linear, LinkPredictor,
+    Operation, OutputNorm, RecurrentCell, RootNorm, TimeEncoding, projection,
 };
 
 /// Half the distance of the two points of a central difference. The inputs are of order
@@ -100,6 +100,13 @@ pub(crate) fn temporal_attention_without_past_events() {
     assert!(output.iter().all(|&v| v == 0.0));
 }
 
+/// Node rows of the layer's width.
+#[cfg_attr(test, test)]
+pub(crate) fn attention_layer() {
+    let shape = AttentionShape { node: 4, ..SHAPE };
+    agrees_with_differences(AttentionLayer::new(shape, 13, 0.3).with_short_times(3.0));
+}
+
 #[cfg_attr(test, test)]
 pub(crate) fn recurrent_cells() {
     for gates in [1, 3] {
@@ -157,8 +164,10 @@ pub(crate) fn output_norm() {
 }
 
 #[cfg_attr(test, test)]
-pub(crate) fn time_projection() {
-    agrees_with_differences(TimeProjection::new(9, 11));
+pub(crate) fn root_norm() {
+    for projected in [false, true] {
+        agrees_with_differences(RootNorm::new(9, 11, projected));
+    }
 }
 
 #[cfg_attr(test, test)]
@@ -174,4 +183,5 @@ pub(crate) fn gather_rows() {
 #[cfg_attr(test, test)]
 pub(crate) fn dropout() {
     agrees_with_differences(DropoutCase::new(7, 5, 0.3));
+    agrees_with_differences(DropoutCase::new(7, 5, 0.3).with_relu());
 }

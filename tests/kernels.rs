@@ -11,8 +11,8 @@ use mspipe::kernels::unpack_bits::words_of;
 
 use crate::measured::within;
 use crate::operations::{
-    Attention, DropoutCase, GatherRows, HeadProducts, Linear, LinkPredictor, LinkScores, Operation,
-    OutputNorm, RecurrentCell, TimeEncoding, TimeProjection, ints, numbers, picks,
+    Attention, AttentionLayer, DropoutCase, GatherRows, HeadProducts, Linear, LinkPredictor,
+    LinkScores, Operation, OutputNorm, RecurrentCell, RootNorm, TimeEncoding, ints, numbers, picks,
 };
 use crate::{definitions, on_device};
 
@@ -163,7 +163,8 @@ pub(crate) fn dropout() {
             for probability in [0.0, 0.1, 0.5] {
                 let label = format!("{rows} rows of {width}, {probability}");
                 let operation = DropoutCase::new(rows, width, probability);
-                agrees(operation, &label, 1e-7, 1e-7);
+                agrees(operation.clone(), &label, 1e-7, 1e-7);
+                agrees(operation.with_relu(), &format!("{label}, relu"), 1e-7, 1e-7);
             }
         }
     }
@@ -212,17 +213,6 @@ pub(crate) fn saturated_cells() {
     let difference = error("saturated rnn", &found.output, &defined.output);
     within("saturated rnn: output", difference, 1e-5);
     assert!(found.gradients.concat().iter().all(|d| d.abs() < 1e-5));
-}
-
-#[cfg_attr(test, test)]
-pub(crate) fn time_projection() {
-    for width in WIDTHS {
-        for rows in ROWS {
-            let label = format!("{rows} rows of {width}");
-            agrees(TimeProjection::new(rows, width), &label, 1e-6, 1e-5);
-        }
-    }
-    agrees(TimeProjection::new(700, 65), "700 rows", 1e-6, 1e-5);
 }
 
 /// Logits are dot products of up to 100 terms, of sums of as many; exp and log of WGSL may be off by
@@ -284,8 +274,30 @@ pub(crate) fn output_norm() {
     agrees(OutputNorm::new(700, 65, 0.1, true), "700 rows", 1e-5, 1e-4);
 }
 
-/// Up to 127 terms (`product.wgsl` on a software adapter, burn's product on a real one). Sizes around
-/// the tile of 32 by 20.
+/// As output_norm; gradients are sums over roots and rows.
+#[cfg_attr(test, test)]
+pub(crate) fn root_norm() {
+    for width in [7, 65, 100] {
+        for roots in ROWS {
+            for projected in [false, true] {
+                let label = format!("{roots} roots of {width}, projected {projected}");
+                agrees(RootNorm::new(roots, width, projected), &label, 1e-5, 1e-4);
+            }
+        }
+    }
+    for projected in [false, true] {
+        let label = format!("every other of 700 roots has one row, projected {projected}");
+        agrees(
+            RootNorm::new(700, 65, projected).with_hub(),
+            &label,
+            1e-5,
+            1e-4,
+        );
+    }
+}
+
+/// Up to 400 terms. Sizes around the tile of 32 by 20 of a software adapter, and such that a GPU takes each of its
+/// three tiles, forward and backward.
 #[cfg_attr(test, test)]
 pub(crate) fn product() {
     for [rows, inputs, outputs] in [
@@ -295,6 +307,8 @@ pub(crate) fn product() {
         [32, 1, 20],
         [65, 33, 19],
         [127, 100, 7],
+        [33, 100, 300],
+        [70, 372, 400],
     ] {
         let label = format!("{rows} x {inputs} x {outputs}");
         agrees(Linear::new(rows, inputs, outputs), &label, 1e-5, 1e-5);
@@ -305,9 +319,16 @@ pub(crate) fn product() {
     }
     let three = HeadProducts::new(3, 33, 63, 41);
     agrees(three, "three heads of 21", 1e-5, 1e-5);
+    let wide = HeadProducts::new(2, 40, 100, 373);
+    agrees(
+        wide,
+        "two heads of 50 at the widths of wikipedia",
+        1e-5,
+        1e-5,
+    );
 }
 
-/// The gradient of a bias is a sum of rows: in one, two and three passes on a software adapter.
+/// The gradient of a bias is a sum of rows: in one, two and three passes on a software adapter, in one on a GPU.
 #[cfg_attr(test, test)]
 pub(crate) fn column_sums() {
     for rows in [63, 65, 4200] {
@@ -398,4 +419,24 @@ pub(crate) fn temporal_attention_to_a_node_in_half_of_all_events() {
 pub(crate) fn temporal_attention_without_past_events() {
     let operation = Attention::new(WIKIPEDIA, 65, 0.0).without_events();
     agrees(operation, "no past events", 0.0, 0.0);
+}
+
+/// The attention between products of up to 372 terms.
+#[cfg_attr(test, test)]
+pub(crate) fn attention_layers() {
+    let narrow = AttentionShape {
+        heads: 3,
+        fanout: 4,
+        node: 21,
+        edge: 3,
+        time: 7,
+    };
+    for (label, shape) in [("wikipedia", WIKIPEDIA), ("narrow", narrow)] {
+        for roots in ROWS {
+            let label = format!("{label}, {roots} roots");
+            agrees(AttentionLayer::new(shape, roots, 0.1), &label, 1e-5, 1e-5);
+        }
+    }
+    let hub = AttentionLayer::new(narrow, 300, 0.1).with_hub();
+    agrees(hub.with_short_times(10.0), "hub", 1e-5, 1e-5);
 }

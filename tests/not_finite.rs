@@ -10,7 +10,7 @@ use mspipe::kernels::temporal_attention::AttentionShape;
 use crate::on_device;
 use crate::operations::{
     Attention, DropoutCase, GatherRows, HeadProducts, Linear, LinkPredictor, Operation, Outcome,
-    OutputNorm, RecurrentCell, TimeEncoding, TimeProjection, floats, numbers,
+    OutputNorm, RecurrentCell, RootNorm, TimeEncoding, floats, numbers,
 };
 
 /// `operation` with `change` made of the number `at` of its input `input`, on the device.
@@ -95,7 +95,7 @@ pub(crate) fn nan_and_infinity_pass_the_rest() {
     passes_on("gather_rows", GatherRows::new(4, 9, 3), &ALL);
     passes_on("dropout", DropoutCase::new(3, 5, 0.5), &ALL);
     passes_on("time_encoding", TimeEncoding::new(5, 3, 100.0), &ALL);
-    passes_on("time_projection", TimeProjection::new(3, 5), &ALL);
+    passes_on("root_norm", RootNorm::new(3, 5, true), &ALL);
     passes_on("linear", Linear::new(3, 5, 2), &ALL);
     passes_on("head_products", HeadProducts::new(2, 3, 4, 5), &ALL);
     passes_on("output_norm", OutputNorm::new(3, 5, 0.0, false), &ALL);

@@ -3,7 +3,7 @@
 //! machine.
 
 use burn::tensor::{Device, Gradients, Int, Tensor, TensorData};
-use mspipe::kernels::dropout::{Dropout, dropout};
+use mspipe::kernels::dropout::{Dropout, dropout, dropout_relu};
 use mspipe::kernels::gather_rows::{LongRows, Uses, gather_rows};
 use mspipe::kernels::time_encoding::time_encoding;
 
@@ -12,14 +12,18 @@ use crate::definitions::dropout::Draws;
 use crate::definitions::{self, wide};
 
 mod attention;
+mod attention_layer;
 mod cells;
 mod layers;
 mod link_predictor;
+mod root_norm;
 
 pub(crate) use attention::Attention;
+pub(crate) use attention_layer::AttentionLayer;
 pub(crate) use cells::RecurrentCell;
-pub(crate) use layers::{HeadProducts, Linear, OutputNorm, TimeProjection};
+pub(crate) use layers::{HeadProducts, Linear, OutputNorm};
 pub(crate) use link_predictor::{LinkPredictor, LinkScores};
+pub(crate) use root_norm::RootNorm;
 
 /// Results of one run of an operation: its output, and the gradient of each input for the
 /// loss `sum(output * projection(..))`.
@@ -254,6 +258,7 @@ pub(crate) struct DropoutCase {
     x: Vec<f32>,
     width: usize,
     draws: Draws,
+    relu: bool,
 }
 
 impl DropoutCase {
@@ -267,6 +272,17 @@ impl DropoutCase {
                 stream: 3,
                 iteration: 17,
             },
+            relu: false,
+        }
+    }
+
+    /// With a relu behind it, and no number within a step of its kink.
+    pub(crate) fn with_relu(self) -> DropoutCase {
+        let x = self.x.iter().map(|v| v + 0.1f32.copysign(*v));
+        DropoutCase {
+            x: x.collect(),
+            relu: true,
+            ..self
         }
     }
 }
@@ -280,15 +296,26 @@ impl Operation for DropoutCase {
         let device = &device.clone().autodiff();
         let shape = [self.x.len() / self.width, self.width];
         let x = floats(&self.x, shape, device).require_grad();
-        let out = dropout(x.clone(), dropout_of(self.draws));
+        let draws = dropout_of(self.draws);
+        let out = match self.relu {
+            true => dropout_relu(x.clone(), draws),
+            false => dropout(x.clone(), draws),
+        };
         finish(out, device, |g| vec![gradient(&x, g)])
     }
 
     fn definition(&self) -> Defined {
-        let output = definitions::dropout::dropout(&wide(&self.x), self.draws);
+        let mut output = definitions::dropout::dropout(&wide(&self.x), self.draws);
         let grad = wide_projection(output.len());
+        let mut d_x = definitions::dropout::dropout(&grad, self.draws);
+        if self.relu {
+            for (d, kept) in d_x.iter_mut().zip(&mut output) {
+                *kept = kept.max(0.0);
+                *d = if *kept > 0.0 { *d } else { 0.0 };
+            }
+        }
         Defined {
-            gradients: vec![definitions::dropout::dropout(&grad, self.draws)],
+            gradients: vec![d_x],
             output,
         }
     }

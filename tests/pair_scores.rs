@@ -287,7 +287,7 @@ impl World {
         let input = upload::model_input(&layout, &fetched, &edge, Some(node), &self.device);
         let embedding = self.model.model.forward(&input, None).embedding;
         let logits = self.model.predictor.forward(embedding, None);
-        let logits: Vec<f32> = logits.positive.into_data().try_to_vec().unwrap();
+        let logits: Vec<f32> = logits.positive().into_data().try_to_vec().unwrap();
         logits[0]
     }
 }

@@ -202,8 +202,8 @@ impl World {
         let twice = |rows: Tensor<2>| Tensor::cat(vec![rows.clone(), rows], 0);
         let history = self.history(roots).map(twice);
         let logits = self.model.predictor.forward(both, history);
-        assert_eq!(numbers(logits.positive.clone()), numbers(logits.negative));
-        numbers(logits.positive)
+        assert_eq!(numbers(logits.positive()), numbers(logits.negative()));
+        numbers(logits.positive())
     }
 }
 

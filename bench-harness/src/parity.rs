@@ -463,8 +463,8 @@ impl<'a> Replay<'a> {
         let (output, gradients) = self.trainer.backward(begun, &input);
         let outcome = Outcome {
             gradients: export_gradients(self.trainer.model(), &gradients)?,
-            positive: values(output.logits.positive)?,
-            negative: values(output.logits.negative)?,
+            positive: values(output.logits.positive())?,
+            negative: values(output.logits.negative())?,
             loss: values(output.loss)?,
             ..Outcome::default()
         };

@@ -207,8 +207,8 @@ software        Adapter software                software  vulkan  software  128 
 cpu             burn flex on x86_64, 2 threads  -         -       -             RAM       RAM  -
 
 gpu:0 (Adapter gpu:0) can't run mspipe: it offers 8 storage buffers per shader, 9 are needed.
-kernels gpu: products by burn, up to 128 invocations to a row, 32 to a dot product, loops unrolled.
-kernels software: own products, up to 8 invocations to a row, 8 to a dot product, loops rolled.
+kernels gpu: products by workgroups, up to 128 invocations to a row, 32 to a dot product, loops unrolled.
+kernels software: products by invocations, up to 8 invocations to a row, 8 to a dot product, loops rolled.
 --device auto takes gpu:1. binding: largest buffer that a shader binds.
 "
         );

@@ -1,4 +1,4 @@
-//! Which kernels an adapter runs, as one value: who multiplies matrices, how many invocations share a
+//! Which kernels an adapter runs, as one value: how matrices are multiplied, how many invocations share a
 //! row and a dot product, whether loops stay loops.
 //!
 //! The class of the adapter decides, or the user (`--kernels`).
@@ -83,14 +83,14 @@ impl fmt::Display for KernelChoice {
     }
 }
 
-/// Who multiplies matrices.
+/// Who takes a part of a matrix product.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ProductsBy {
-    /// burn.
-    Burn,
-    /// `product.wgsl` and `column_sums.wgsl`.
-    Own,
+    /// A workgroup, which reads into its memory: `product_tiled.wgsl`.
+    Workgroup,
+    /// An invocation, in registers: `product.wgsl` and `column_sums.wgsl`.
+    Invocation,
 }
 
 /// What kernels are launched with.
@@ -98,7 +98,7 @@ pub enum ProductsBy {
 pub struct Kernels {
     /// What they are made for: `gpu` or `software`.
     pub made_for: &'static str,
-    /// Who multiplies matrices.
+    /// Who takes a part of a matrix product.
     pub products: ProductsBy,
     /// Most invocations of a workgroup that takes one row together.
     pub row_workgroup: u32,
@@ -111,7 +111,7 @@ pub struct Kernels {
 /// For a real GPU.
 pub(crate) const GPU: Kernels = Kernels {
     made_for: "gpu",
-    products: ProductsBy::Burn,
+    products: ProductsBy::Workgroup,
     row_workgroup: 128,
     lanes: 32,
     rolled: false,
@@ -121,7 +121,7 @@ pub(crate) const GPU: Kernels = Kernels {
 /// and compiles slowly (`shaders/README.md`).
 pub(crate) const SOFTWARE: Kernels = Kernels {
     made_for: "software",
-    products: ProductsBy::Own,
+    products: ProductsBy::Invocation,
     row_workgroup: 8,
     lanes: 8,
     rolled: true,
@@ -130,8 +130,8 @@ pub(crate) const SOFTWARE: Kernels = Kernels {
 impl fmt::Display for Kernels {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let products = match self.products {
-            ProductsBy::Burn => "products by burn",
-            ProductsBy::Own => "own products",
+            ProductsBy::Workgroup => "products by workgroups",
+            ProductsBy::Invocation => "products by invocations",
         };
         let loops = if self.rolled { "rolled" } else { "unrolled" };
         write!(
@@ -178,11 +178,11 @@ mod tests {
     fn constants_are_those_that_were_measured() {
         assert_eq!(
             GPU.to_string(),
-            "gpu: products by burn, up to 128 invocations to a row, 32 to a dot product, loops unrolled"
+            "gpu: products by workgroups, up to 128 invocations to a row, 32 to a dot product, loops unrolled"
         );
         assert_eq!(
             SOFTWARE.to_string(),
-            "software: own products, up to 8 invocations to a row, 8 to a dot product, loops rolled"
+            "software: products by invocations, up to 8 invocations to a row, 8 to a dot product, loops rolled"
         );
         for kernels in [GPU, SOFTWARE] {
             assert!(kernels.lanes.is_power_of_two() && kernels.row_workgroup.is_power_of_two());

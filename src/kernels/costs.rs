@@ -22,6 +22,62 @@ pub fn head_product([heads, rows, inputs]: [usize; 3], width: usize) -> Work {
     )
 }
 
+/// The gradients of input, weight and bias of `[m, k]` times `[k, n]` plus a bias, those that are asked for.
+#[cfg(feature = "gpu")]
+pub(crate) fn linear_backward([m, k, n]: [usize; 3], [input, weight, bias]: [bool; 3]) -> Work {
+    let products = usize::from(input) + usize::from(weight);
+    let bias = usize::from(bias);
+    Work::new(
+        m * n + products * (m * k + k * n) + bias * n,
+        products * 2 * m * k * n + bias * m * n,
+    )
+}
+
+/// The gradients of both factors of [`head_product`].
+#[cfg(feature = "gpu")]
+pub(crate) fn head_products_backward([heads, rows, inputs]: [usize; 3], width: usize) -> Work {
+    Work::new(
+        2 * (rows * width + inputs * width) + heads * rows * inputs,
+        4 * rows * width * inputs,
+    )
+}
+
+/// An attention layer of `roots` roots with `own` rows among `rows` node rows and `events` feature rows: the attention
+/// and the products around it, backward those of both factors.
+#[cfg(feature = "gpu")]
+pub(crate) fn attention_layer(
+    shape: &AttentionShape,
+    [roots, own, rows, events]: [usize; 4],
+    width: usize,
+    backward: bool,
+) -> Work {
+    let attention = temporal_attention(shape, [roots, own, rows, events], backward);
+    let products = [
+        product([own, width, width], 0),
+        product([own, width, width], 0),
+        head_product([shape.heads, own, shape.width()], width),
+        head_product([shape.heads, roots, shape.width()], width),
+        product([roots, width, width], roots * width),
+    ];
+    let times = if backward { 2 } else { 1 };
+    products.iter().fold(attention, |sum, of| Work {
+        bytes: sum.bytes + times * of.bytes,
+        flops: sum.flops + times * of.flops,
+    })
+}
+
+/// Rows of `width` by root, normalised and projected: each root's row again, backward each row once.
+#[cfg(feature = "gpu")]
+pub(crate) fn root_norm([rows, roots, width]: [usize; 3], backward: bool) -> Work {
+    if backward {
+        return Work::new(
+            (2 * rows + roots + 4) * width + 2 * roots,
+            (16 * rows + 3 * roots) * width,
+        );
+    }
+    Work::new((2 * roots + 4) * width + 2 * roots, 11 * roots * width)
+}
+
 /// Sum of all rows.
 pub fn column_sums(numbers: usize, width: usize) -> Work {
     Work::new(numbers + width, numbers)

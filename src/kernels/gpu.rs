@@ -2,6 +2,7 @@
 //! operation's name, and what all of them need: texts and launches ([`wgsl`]), and which kernels a device runs.
 
 mod adam;
+mod attention_layer;
 mod chunks;
 mod clip_scale;
 mod dropout;
@@ -16,13 +17,14 @@ mod memory_gather;
 mod memory_update;
 mod output_norm;
 mod parts;
+mod product;
 mod products;
 mod recurrent_cell;
 mod rnn_gates;
+mod root_norm;
 pub(crate) mod settled;
 mod temporal_attention;
 mod time_encoding;
-mod time_projection;
 mod unpack_bits;
 pub mod wgsl;
 
@@ -40,8 +42,6 @@ pub const ALL: &[&KernelSpec] = &[
     &gather_rows::PIECE_SUMS,
     &time_encoding::FORWARD,
     &time_encoding::BACKWARD,
-    &time_projection::FORWARD,
-    &time_projection::BACKWARD,
     &gru_gates::FORWARD,
     &gru_gates::BACKWARD,
     &rnn_gates::FORWARD,
@@ -50,15 +50,21 @@ pub const ALL: &[&KernelSpec] = &[
     &link_scores::LOSS,
     &link_scores::BACKWARD,
     &link_scores::BACKWARD_SUMS,
+    &root_norm::FORWARD,
+    &root_norm::BACKWARD,
     &output_norm::FORWARD,
     &output_norm::BACKWARD,
     &output_norm::BACKWARD_SUMS,
     &temporal_attention::FORWARD,
     &temporal_attention::BACKWARD,
     &temporal_attention::BACKWARD_ROWS,
-    &products::PRODUCT,
-    &products::COLUMN_SUMS,
+    &attention_layer::QUERY_ROW,
+    &attention_layer::QUERY_ROW_BACKWARD,
+    &product::BY_WORKGROUP,
+    &product::BY_INVOCATION,
+    &product::COLUMN_SUMS,
     &dropout::FORWARD,
+    &dropout::RELU_BACKWARD,
     &adam::FORWARD,
     &clip_scale::SQUARES,
     &clip_scale::SCALE,

@@ -2,6 +2,7 @@
 //! function on tensors that the models call. What launches its shaders is in `gpu/`.
 
 pub mod adam;
+pub mod attention_layer;
 pub mod clip_scale;
 pub mod dropout;
 pub mod feature_rows;
@@ -15,7 +16,7 @@ pub mod output_norm;
 pub(crate) mod parts;
 pub mod products;
 pub mod recurrent_cell;
+pub mod root_norm;
 pub mod temporal_attention;
 pub mod time_encoding;
-pub mod time_projection;
 pub mod unpack_bits;

@@ -11,8 +11,7 @@ use super::init::Initializer;
 use super::input::ModelInput;
 use super::mailbox_attention::MailboxAttention;
 use super::node_features::NodeFeatures;
-use crate::kernels::gather_rows::gather_rows;
-use crate::kernels::output_norm::{BeforeNorm, output_norm};
+use crate::kernels::root_norm::root_norm;
 
 /// The whole model.
 #[derive(Module, Debug)]
@@ -41,10 +40,12 @@ impl Apan {
             .node_features
             .combine(memory, input.node_features.as_ref());
         let roots = &input.layers[0];
-        gather_rows(
-            output_norm(node, &self.norm, BeforeNorm::NOTHING),
+        root_norm(
+            node,
+            &self.norm,
             roots.root_row.clone(),
             roots.root_uses.clone(),
+            None,
         )
     }
 }

@@ -11,8 +11,7 @@ use super::input::ModelInput;
 use super::memory_updater::RecurrentUpdater;
 use super::node_features::NodeFeatures;
 use super::time_projection::TimeProjection;
-use crate::kernels::gather_rows::gather_rows;
-use crate::kernels::output_norm::{BeforeNorm, output_norm};
+use crate::kernels::root_norm::root_norm;
 
 /// The whole model.
 #[derive(Module, Debug)]
@@ -44,11 +43,12 @@ impl Jodie {
             .node_features
             .combine(memory, input.node_features.as_ref());
         let roots = &input.layers[0];
-        let root = gather_rows(
-            output_norm(node, &self.norm, BeforeNorm::NOTHING),
+        root_norm(
+            node,
+            &self.norm,
             roots.root_row.clone(),
             roots.root_uses.clone(),
-        );
-        self.projection.forward(root, input.root_recency.clone())
+            Some(self.projection.to(input.root_recency.clone())),
+        )
     }
 }

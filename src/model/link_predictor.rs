@@ -32,13 +32,11 @@ pub struct LinkPredictor {
 #[derive(Debug, Clone)]
 pub struct OfSources(Tensor<2>);
 
-/// Logits of a batch, `[events]` for its events and for their negatives, and the loss on them.
+/// Logits of a batch's events and of their negatives, and the loss on them.
 #[derive(Debug, Clone)]
 pub struct Logits {
-    /// Of (src, dst).
-    pub positive: Tensor<1>,
-    /// Of (src, neg).
-    pub negative: Tensor<1>,
+    /// Of (src, dst), then of (src, neg), `[2 events]`: cut where they are read, which training does not.
+    both: Tensor<1>,
     loss: Tensor<1>,
 }
 
@@ -69,11 +67,9 @@ impl LinkPredictor {
     /// # Panics
     /// When there is history for a predictor that reads none, or the reverse.
     pub fn forward(&self, embedding: Tensor<2>, history: Option<Tensor<2>>) -> Logits {
-        let events = embedding.dims()[0] / 3;
         let scores = link_predictor(self.input(embedding, self.weighted(history)));
         Logits {
-            positive: scores.logits.clone().slice(0..events),
-            negative: scores.logits.slice(events..2 * events),
+            both: scores.logits,
             loss: scores.loss,
         }
     }
@@ -135,6 +131,21 @@ impl LinkPredictor {
 }
 
 impl Logits {
+    /// How many events the batch has.
+    pub fn events(&self) -> usize {
+        self.both.dims()[0] / 2
+    }
+
+    /// Of (src, dst), `[events]`.
+    pub fn positive(&self) -> Tensor<1> {
+        self.both.clone().slice(0..self.events())
+    }
+
+    /// Of (src, neg), `[events]`.
+    pub fn negative(&self) -> Tensor<1> {
+        self.both.clone().slice(self.events()..2 * self.events())
+    }
+
     /// Binary cross-entropy of the positives against 1 plus that of the negatives
     /// against 0, each averaged (TGL's loss), `[1]`. It alone carries a gradient.
     pub(crate) fn loss(&self) -> Tensor<1> {
@@ -144,8 +155,7 @@ impl Logits {
     /// The same without autodiff.
     pub(crate) fn inner(self) -> Logits {
         Logits {
-            positive: self.positive.inner(),
-            negative: self.negative.inner(),
+            both: self.both.inner(),
             loss: self.loss.inner(),
         }
     }

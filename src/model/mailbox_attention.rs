@@ -2,16 +2,16 @@
 
 use burn::module::{Module, Param};
 use burn::nn::{LayerNorm, LayerNormConfig};
-use burn::tensor::{Tensor, activation};
+use burn::tensor::Tensor;
 
 use super::config::ModelConfig;
 use super::init::Initializer;
 use super::input::{DropoutKey, MailboxInput, ModelInput, draws};
 use super::time_encoding::TimeEncoding;
-use crate::kernels::dropout::{DrawRows, dropout_by};
+use crate::kernels::dropout::{DrawRows, dropout_relu_by};
 use crate::kernels::gather_rows::{LongRows, Uses};
 use crate::kernels::output_norm::{BeforeNorm, output_norm};
-use crate::kernels::products::{from_heads, linear, to_heads};
+use crate::kernels::products::{add_from_heads, linear, to_heads};
 use crate::kernels::temporal_attention::{AttentionSlots, temporal_attention};
 
 /// Stream numbers of the dropouts within an iteration.
@@ -86,16 +86,16 @@ impl MailboxAttention {
             mail_slots(mailbox, input.draws.as_ref()),
             draws(key, self.attention_dropout, ATTENTION_STREAM),
         );
-        let values = from_heads(attended, self.value.val());
+        let values = add_from_heads(memory, attended, self.value.val());
 
-        let normed = output_norm(values + memory, &self.norm, BeforeNorm::NOTHING);
+        let normed = output_norm(values, &self.norm, BeforeNorm::NOTHING);
         let output = linear(
             self.output_bias.val().unsqueeze(),
             normed,
             self.output.val(),
         );
         let drawn = draws(key, self.dropout, OUTPUT_STREAM);
-        activation::relu(dropout_by(output, drawn, input.draws.as_ref()))
+        dropout_relu_by(output, drawn, input.draws.as_ref())
     }
 }
 
@@ -106,18 +106,19 @@ fn mails(input: &ModelInput, mailbox: &MailboxInput) -> Tensor<2> {
     input.mail.clone().reshape([rows * slots, mails / slots])
 }
 
-/// The attention kernel's node rows: a single one without columns.
+/// The attention kernel's node rows: none, and they would have no columns.
 fn no_node_rows(input: &ModelInput) -> Tensor<2> {
-    Tensor::empty([1, 0], &input.memory.device())
+    Tensor::empty([0, 0], &input.memory.device())
 }
 
 fn mail_slots(mailbox: &MailboxInput, by: Option<&DrawRows>) -> AttentionSlots {
-    let none = |len: usize| Tensor::zeros([len], &mailbox.slot.device());
+    // Nothing is read of them: what filled them would be a launch.
+    let none = |len: usize| Tensor::empty([len], &mailbox.slot.device());
     AttentionSlots {
         slot: mailbox.slot.clone(),
         query_uses: mailbox.query_uses.clone(),
         uses: Uses {
-            offsets: none(2),
+            offsets: none(1),
             items: none(0),
             long: LongRows::default(),
         },

@@ -8,11 +8,10 @@ use super::config::ModelConfig;
 use super::init::Initializer;
 use super::input::{DropoutKey, LayerInput, draws};
 use super::time_encoding::TimeEncoding;
+use crate::kernels::attention_layer::{LayerParameters, LayerRoots, attention_layer};
 use crate::kernels::dropout::{DrawRows, Dropout, dropout_by};
-use crate::kernels::gather_rows::gather_rows;
 use crate::kernels::output_norm::{BeforeNorm, output_norm};
-use crate::kernels::products::{from_heads, linear, to_heads};
-use crate::kernels::temporal_attention::{AttentionSlots, temporal_attention};
+use crate::kernels::temporal_attention::AttentionSlots;
 
 /// Queries from the root, keys and values from `[node row | edge features | Φ(Δt) | 1]`.
 #[derive(Module, Debug)]
@@ -84,40 +83,23 @@ impl TemporalAttention {
         by: Option<&DrawRows>,
     ) -> Tensor<2> {
         let first_stream = self.first_stream as u32;
-        // What depends on a root's row alone is computed once per row: a root that occurs again
-        // in the batch shares it.
-        let [own_rows_and_one] = input.root_uses.offsets.dims();
-        let own = node.clone().slice(0..own_rows_and_one - 1);
-
-        // Query of each of these rows, projected to the keys' inputs: [heads, own rows, attended + 1].
-        let of_time = linear(
-            self.query_bias.val().unsqueeze(),
-            self.time_encoding.of_zero(),
-            self.query_time.val(),
-        );
-        let query = linear(of_time, own.clone(), self.query_node.val());
-        let projected = to_heads(query, self.key.val(), self.heads);
-
-        let attended = temporal_attention(
-            projected,
+        let slots = AttentionSlots {
+            draw_row: by.map(|by| by.row.clone()),
+            ..input.slots.clone()
+        };
+        let roots = LayerRoots {
+            row: input.root_row.clone(),
+            uses: input.root_uses.clone(),
+        };
+        let attention_draws = draws(key, self.attention_dropout, first_stream);
+        let output = attention_layer(
             node,
             input.edge.clone(),
-            self.time_encoding.time.val(),
-            AttentionSlots {
-                draw_row: by.map(|by| by.row.clone()),
-                ..input.slots.clone()
-            },
-            draws(key, self.attention_dropout, first_stream),
+            self.parameters(),
+            roots,
+            slots,
+            attention_draws,
         );
-        let values = from_heads(attended, self.value.val());
-
-        let of_own = linear(
-            self.output_bias.val().unsqueeze(),
-            own,
-            self.output_node.val(),
-        );
-        let of_root = gather_rows(of_own, input.root_row.clone(), input.root_uses.clone());
-        let output = linear(of_root, values, self.output_value.val());
         let drawn = draws(key, self.dropout, first_stream + 1);
         let (output, dropout) = match by {
             None => (output, drawn),
@@ -125,5 +107,19 @@ impl TemporalAttention {
         };
         let relu = true;
         output_norm(output, &self.norm, BeforeNorm { dropout, relu })
+    }
+    fn parameters(&self) -> LayerParameters {
+        LayerParameters {
+            heads: self.heads,
+            time: self.time_encoding.time.val(),
+            query_node: self.query_node.val(),
+            query_time: self.query_time.val(),
+            query_bias: self.query_bias.val(),
+            key: self.key.val(),
+            value: self.value.val(),
+            output_value: self.output_value.val(),
+            output_node: self.output_node.val(),
+            output_bias: self.output_bias.val(),
+        }
     }
 }

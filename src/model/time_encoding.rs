@@ -5,7 +5,6 @@ use burn::tensor::Tensor;
 
 use super::config::ModelConfig;
 use super::init::Initializer;
-use crate::kernels;
 
 /// Frequencies ω and phases φ of an encoding.
 #[derive(Module, Debug)]
@@ -32,15 +31,5 @@ impl TimeEncoding {
                 time.set_require_grad(false)
             },
         }
-    }
-
-    /// Encodings `[n, width]` of the time differences `delta_t` `[n]`.
-    pub(crate) fn forward(&self, delta_t: Tensor<1>) -> Tensor<2> {
-        kernels::time_encoding::time_encoding(self.time.val(), delta_t)
-    }
-
-    /// Encoding of no time difference, cos φ, `[1, width]`.
-    pub(crate) fn of_zero(&self) -> Tensor<2> {
-        self.forward(Tensor::from_floats([0.0], &self.time.val().device()))
     }
 }

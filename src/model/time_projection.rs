@@ -4,7 +4,7 @@ use burn::module::{Module, Param};
 use burn::tensor::Tensor;
 
 use super::init::Initializer;
-use crate::kernels::time_projection::time_projection;
+use crate::kernels::root_norm::Projection;
 
 /// z = h (1 + r w + b), r being the recency of the node's last event (JODIE, equation 3).
 #[derive(Module, Debug)]
@@ -24,9 +24,12 @@ impl TimeProjection {
         }
     }
 
-    /// Projected embeddings, `[roots, width]`, of `embedding` `[roots, width]` for `recency`
-    /// `[roots]`.
-    pub(crate) fn forward(&self, embedding: Tensor<2>, recency: Tensor<1>) -> Tensor<2> {
-        time_projection(embedding, recency, self.weight.val(), self.bias.val())
+    /// The projection for `recency` `[roots]`.
+    pub(crate) fn to(&self, recency: Tensor<1>) -> Projection {
+        Projection {
+            recency,
+            weight: self.weight.val(),
+            bias: self.bias.val(),
+        }
     }
 }

@@ -482,18 +482,13 @@ fn read_scores(logits: &[Logits]) -> Result<Vec<BatchScores>, EvalError> {
     if logits.is_empty() {
         return Ok(Vec::new());
     }
-    let part = |of: fn(&Logits) -> &Tensor<1>| {
-        read(Tensor::cat(
-            logits.iter().map(|l| of(l).clone()).collect(),
-            0,
-        ))
-    };
-    let (positive, negative) = (part(|l| &l.positive)?, part(|l| &l.negative)?);
+    let part = |of: fn(&Logits) -> Tensor<1>| read(Tensor::cat(logits.iter().map(of).collect(), 0));
+    let (positive, negative) = (part(Logits::positive)?, part(Logits::negative)?);
     let mut start = 0;
     Ok(logits
         .iter()
         .map(|logits| {
-            let range = start..start + logits.positive.dims()[0];
+            let range = start..start + logits.events();
             start = range.end;
             BatchScores {
                 positive: positive[range.clone()].to_vec(),

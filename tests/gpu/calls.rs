@@ -220,9 +220,15 @@ fn iterate(
 
 /// An iteration in the middle of a stream like Wikipedia's, with random edge features of its width.
 fn of_an_iteration(model: &'static str, batch: usize) -> Cost {
+    // Ten slots of all nodes are more than llvmpipe binds.
+    let slots = if model == "apan" {
+        "--mail-slots 8"
+    } else {
+        ""
+    };
     let options = format!(
         "mspipe --data synthetic:wikipedia --edge-features random:172 --limit-events 30000 --model {model} \
-         --batch-size {batch} --memory device"
+         --batch-size {batch} --memory device {slots}"
     );
     let config = Options::try_parse_from(options.split_whitespace());
     let session = Session::open(config.unwrap_or_else(|error| panic!("{error}")).config).unwrap();
@@ -247,23 +253,25 @@ fn of_an_iteration(model: &'static str, batch: usize) -> Cost {
 type Most = (&'static str, usize, [usize; 6]);
 
 /// With the kernels of a GPU, whether slices begin at multiples of 64 or of 256 bytes. Of 512 launches one is waited for, wherever it falls.
-const GPU: [Most; 6] = [
-    ("tgn", 200, [113, 33, 3, 1459, 4, 1]),
-    ("tgn", 600, [113, 33, 3, 3309, 4, 1]),
-    ("tgn", 4000, [113, 35, 3, 10_314, 4, 1]),
-    ("jodie", 200, [53, 27, 3, 182, 2, 1]),
-    ("jodie", 600, [53, 27, 3, 534, 2, 1]),
-    ("jodie", 4000, [51, 27, 3, 3454, 2, 1]),
+const GPU: [Most; 8] = [
+    ("tgn", 200, [43, 42, 3, 1459, 2, 1]),
+    ("tgn", 600, [43, 42, 3, 3309, 2, 1]),
+    ("tgn", 4000, [44, 43, 3, 10_314, 2, 1]),
+    ("jodie", 200, [24, 23, 3, 182, 2, 1]),
+    ("jodie", 600, [24, 23, 3, 534, 2, 1]),
+    ("jodie", 4000, [24, 23, 3, 3454, 2, 1]),
+    ("apan", 200, [35, 32, 3, 274, 2, 1]),
+    ("apan", 600, [35, 32, 3, 808, 2, 1]),
 ];
 
-/// With those of a software adapter, whose products are our own.
+/// With those of a software adapter, which makes each product in a launch of its own.
 const SOFTWARE: [Most; 6] = [
-    ("tgn", 200, [82, 73, 3, 1459, 4, 1]),
-    ("tgn", 600, [82, 73, 3, 3309, 4, 1]),
-    ("tgn", 4000, [84, 75, 3, 10_314, 4, 1]),
-    ("jodie", 200, [47, 44, 3, 182, 2, 1]),
-    ("jodie", 600, [47, 44, 3, 534, 2, 1]),
-    ("jodie", 4000, [47, 44, 3, 3454, 2, 1]),
+    ("tgn", 200, [66, 65, 3, 1459, 3, 1]),
+    ("tgn", 600, [66, 65, 3, 3309, 3, 1]),
+    ("tgn", 4000, [68, 67, 3, 10_314, 3, 1]),
+    ("jodie", 200, [35, 34, 3, 182, 2, 1]),
+    ("jodie", 600, [35, 34, 3, 534, 2, 1]),
+    ("jodie", 4000, [35, 34, 3, 3454, 2, 1]),
 ];
 
 fn is_within(model: &'static str) {
@@ -302,4 +310,9 @@ fn an_iteration_of_tgn_asks_for_no_more_than_before() {
 #[test]
 fn an_iteration_of_jodie_asks_for_no_more_than_before() {
     is_within("jodie");
+}
+
+#[test]
+fn an_iteration_of_apan_asks_for_no_more_than_before() {
+    is_within("apan");
 }

@@ -7,8 +7,8 @@ use mspipe::kernels::temporal_attention::AttentionShape;
 use crate::kernels::{ROWS, WIDTHS};
 use crate::on_device;
 use crate::operations::{
-    Attention, DropoutCase, GatherRows, HeadProducts, Linear, LinkPredictor, Operation, Outcome,
-    OutputNorm, RecurrentCell, TimeEncoding, TimeProjection,
+    Attention, AttentionLayer, DropoutCase, GatherRows, HeadProducts, Linear, LinkPredictor,
+    Operation, Outcome, OutputNorm, RecurrentCell, RootNorm, TimeEncoding,
 };
 
 fn bits(outcome: &Outcome) -> Vec<u32> {
@@ -56,7 +56,9 @@ pub(crate) fn dropout() {
     for width in WIDTHS {
         for rows in ROWS {
             for probability in [0.0, 0.1, 0.5] {
-                has_the_bits_of_the_cpu(&DropoutCase::new(rows, width, probability));
+                let operation = DropoutCase::new(rows, width, probability);
+                has_the_bits_of_the_cpu(&operation);
+                has_the_bits_of_the_cpu(&operation.with_relu());
             }
         }
     }
@@ -69,10 +71,10 @@ pub(crate) fn a_second_run_gives_the_bits_of_the_first() {
         repeats(&TimeEncoding::new(rows, 100, 2.7e6));
         repeats(&RecurrentCell::new([rows, 65, 13], 1, 2.7e6));
         repeats(&RecurrentCell::new([rows, 65, 13], 3, 2.7e6));
-        repeats(&TimeProjection::new(rows, 100));
         repeats(&LinkPredictor::new(rows, 65));
         repeats(&LinkPredictor::new(rows, 65).with_history(13));
         repeats(&OutputNorm::new(rows, 100, 0.1, true));
+        repeats(&RootNorm::new(rows, 100, true));
         repeats(&Linear::new(rows, 100, 7));
         repeats(&HeadProducts::new(3, rows, 63, 41));
         let shape = AttentionShape {
@@ -83,6 +85,8 @@ pub(crate) fn a_second_run_gives_the_bits_of_the_first() {
             time: 7,
         };
         repeats(&Attention::new(shape, rows, 0.1));
+        let shape = AttentionShape { node: 14, ..shape };
+        repeats(&AttentionLayer::new(shape, rows, 0.1));
     }
     repeats(&Linear::new(4200, 2, 3));
 }

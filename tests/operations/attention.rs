@@ -13,20 +13,20 @@ use crate::definitions::temporal_attention as defined;
 
 #[derive(Debug, Clone)]
 pub(crate) struct Attention {
-    shape: AttentionShape,
-    roots: usize,
-    queries: usize,
-    rows: usize,
-    event_rows: usize,
+    pub(super) shape: AttentionShape,
+    pub(super) roots: usize,
+    pub(super) queries: usize,
+    pub(super) rows: usize,
+    pub(super) event_rows: usize,
     query: Vec<f32>,
-    node: Vec<f32>,
-    edge: Vec<f32>,
-    omega: Vec<f32>,
-    phi: Vec<f32>,
+    pub(super) node: Vec<f32>,
+    pub(super) edge: Vec<f32>,
+    pub(super) omega: Vec<f32>,
+    pub(super) phi: Vec<f32>,
     slot: Vec<i32>,
     /// Query row of each root.
-    query_row: Vec<i32>,
-    draws: Draws,
+    pub(super) query_row: Vec<i32>,
+    pub(super) draws: Draws,
 }
 
 impl Attention {
@@ -109,10 +109,48 @@ impl Attention {
         self.omega = draws(13, self.shape.time);
         self
     }
+
+    /// The slots and their uses on a device.
+    pub(super) fn slots(&self, device: &Device) -> AttentionSlots {
+        let read = self.slot.chunks_exact(4).map(|slot| slot[0]);
+        AttentionSlots {
+            slot: ints(&self.slot, [self.roots, self.shape.fanout, 4], device),
+            query_uses: uses_on(self.query_row.iter().copied(), self.queries, device),
+            uses: uses_on(read, self.rows, device),
+            draw_row: None,
+        }
+    }
+
+    /// What is computed.
+    pub(super) fn defined(&self) -> defined::Attention {
+        let root_slots = self.slot.chunks_exact(4 * self.shape.fanout);
+        let slot = |slot: &[i32]| {
+            (slot[0] >= 0).then(|| defined::Slot {
+                row: slot[0] as usize,
+                event: slot[1] as usize,
+                delta_t: f32::from_bits(slot[2] as u32),
+            })
+        };
+        defined::Attention {
+            heads: self.shape.heads,
+            fanout: self.shape.fanout,
+            widths: [self.shape.node, self.shape.edge],
+            query: self.query.clone(),
+            query_row: self.query_row.iter().map(|&row| row as usize).collect(),
+            node: self.node.clone(),
+            edge: self.edge.clone(),
+            omega: self.omega.clone(),
+            phi: self.phi.clone(),
+            slots: root_slots
+                .map(|slots| slots.chunks_exact(4).map(slot).collect())
+                .collect(),
+            draws: self.draws,
+        }
+    }
 }
 
 /// Query row of each root: in five roots 0, 1, 0, 2, 1.
-fn query_rows(roots: usize) -> impl Iterator<Item = i32> {
+pub(super) fn query_rows(roots: usize) -> impl Iterator<Item = i32> {
     (0..roots as i32).map(|root| 3 * (root / 5) + [0, 1, 0, 2, 1][root as usize % 5])
 }
 
@@ -135,13 +173,7 @@ impl Operation for Attention {
         let edge = floats(&self.edge, [self.event_rows, shape.edge], device);
         let time = [self.omega.as_slice(), &self.phi].concat();
         let time = floats(&time, [2, shape.time], device).require_grad();
-        let read = self.slot.chunks_exact(4).map(|slot| slot[0]);
-        let slots = AttentionSlots {
-            slot: ints(&self.slot, [self.roots, shape.fanout, 4], device),
-            query_uses: uses_on(self.query_row.iter().copied(), self.queries, device),
-            uses: uses_on(read, self.rows, device),
-            draw_row: None,
-        };
+        let slots = self.slots(device);
         let (q, n, t) = (query.clone(), node.clone(), time.clone());
         let out = temporal_attention(q, n, edge, t, slots, dropout_of(self.draws));
         finish(out, device, |g| {
@@ -157,29 +189,7 @@ impl Operation for Attention {
     }
 
     fn definition(&self) -> Defined {
-        let root_slots = self.slot.chunks_exact(4 * self.shape.fanout);
-        let slot = |slot: &[i32]| {
-            (slot[0] >= 0).then(|| defined::Slot {
-                row: slot[0] as usize,
-                event: slot[1] as usize,
-                delta_t: f32::from_bits(slot[2] as u32),
-            })
-        };
-        let attention = defined::Attention {
-            heads: self.shape.heads,
-            fanout: self.shape.fanout,
-            widths: [self.shape.node, self.shape.edge],
-            query: self.query.clone(),
-            query_row: self.query_row.iter().map(|&row| row as usize).collect(),
-            node: self.node.clone(),
-            edge: self.edge.clone(),
-            omega: self.omega.clone(),
-            phi: self.phi.clone(),
-            slots: root_slots
-                .map(|slots| slots.chunks_exact(4).map(slot).collect())
-                .collect(),
-            draws: self.draws,
-        };
+        let attention = self.defined();
         let output = attention.output();
         let gradients = attention.gradients(&wide_projection(output.len()));
         Defined {

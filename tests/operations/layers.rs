@@ -6,8 +6,6 @@ use burn::tensor::Device;
 use mspipe::kernels::output_norm::{BeforeNorm, output_norm};
 use mspipe::kernels::products::{from_heads, linear, to_heads};
 
-use mspipe::kernels::time_projection::time_projection;
-
 use super::{
     Defined, Operation, Outcome, draws, dropout_of, finish, floats, gradient, wide_projection,
 };
@@ -227,63 +225,6 @@ impl Operation for OutputNorm {
         let output = output_norm(&x, [&gamma, &beta], self.draws, self.relu);
         let grad = wide_projection(output.len());
         let gradients = output_norm_gradients(&x, &gamma, self.draws, self.relu, &grad);
-        Defined {
-            output,
-            gradients: gradients.to_vec(),
-        }
-    }
-}
-
-#[derive(Debug, Clone)]
-pub(crate) struct TimeProjection {
-    width: usize,
-    x: Vec<f32>,
-    recency: Vec<f32>,
-    weight: Vec<f32>,
-    bias: Vec<f32>,
-}
-
-impl TimeProjection {
-    pub(crate) fn new(rows: usize, width: usize) -> TimeProjection {
-        TimeProjection {
-            width,
-            x: draws(60, rows * width),
-            recency: draws(61, rows).iter().map(|v| v.abs()).collect(),
-            weight: draws(62, width),
-            bias: draws(63, width),
-        }
-    }
-}
-
-impl Operation for TimeProjection {
-    fn inputs(&mut self) -> Vec<(&'static str, &mut Vec<f32>)> {
-        vec![
-            ("x", &mut self.x),
-            ("weight", &mut self.weight),
-            ("bias", &mut self.bias),
-        ]
-    }
-
-    fn run(&self, device: &Device) -> Outcome {
-        let device = &device.clone().autodiff();
-        let (rows, width) = (self.recency.len(), self.width);
-        let x = floats(&self.x, [rows, width], device).require_grad();
-        let recency = floats(&self.recency, [rows], device);
-        let weight = floats(&self.weight, [1, width], device).require_grad();
-        let bias = floats(&self.bias, [width], device).require_grad();
-        let out = time_projection(x.clone(), recency, weight.clone(), bias.clone());
-        finish(out, device, |g| {
-            vec![gradient(&x, g), gradient(&weight, g), gradient(&bias, g)]
-        })
-    }
-
-    fn definition(&self) -> Defined {
-        use definitions::time_projection::{time_projection, time_projection_gradients};
-        let [x, recency, weight, bias] =
-            [&self.x, &self.recency, &self.weight, &self.bias].map(|of| wide(of));
-        let output = time_projection(&x, &recency, &weight, &bias);
-        let grad = wide_projection(output.len());
-        let gradients = time_projection_gradients(&x, &recency, &weight, &bias, &grad);
         Defined {
             output,
             gradients: gradients.to_vec(),

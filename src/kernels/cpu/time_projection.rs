@@ -1,4 +1,4 @@
-//! CPU kernels of `time_projection.wgsl` and `time_projection_backward.wgsl`.
+//! CPU kernels of the projection in `root_norm.wgsl` and `root_norm_backward.wgsl`.
 
 use multiversion::multiversion;
 use rayon::prelude::*;

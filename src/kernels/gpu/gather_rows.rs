@@ -50,13 +50,7 @@ impl GatherRows for CubeBackend {
         let [table, index] = [table, index].map(into_contiguous);
         let (rows, width) = (index.shape()[0], table.shape()[1]);
         let out = wgsl::empty(&table, [rows, width]);
-        wgsl::launch(
-            &FORWARD,
-            &[("WIDTH", width as u32)],
-            wgsl::groups_of(rows * width, FORWARD.workgroup),
-            &[&table, &index, &out],
-            &[rows as u32],
-        );
+        gather_into(&table, &index, &out);
         out
     }
 
@@ -73,6 +67,18 @@ impl GatherRows for CubeBackend {
         let rows = sums.shape()[1];
         Self::float_reshape(sums, Shape::new([rows, width]))
     }
+}
+
+/// Writes `table[index]` to `out`, all contiguous.
+pub(super) fn gather_into(table: &CubeTensor, index: &CubeTensor, out: &CubeTensor) {
+    let (rows, width) = (index.shape()[0], table.shape()[1]);
+    wgsl::launch(
+        &FORWARD,
+        &[("WIDTH", width as u32)],
+        wgsl::groups_of(rows * width, FORWARD.workgroup),
+        &[table, index, out],
+        &[rows as u32],
+    );
 }
 
 /// The segmented sums of each table of `value` `[tables, n, width]`: `[tables, rows, width]`.

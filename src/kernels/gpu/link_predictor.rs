@@ -1,16 +1,15 @@
 //! The link predictor as a sequence of launches: products of the embeddings, then what
 //! [`mod@super::link_scores`] makes of them.
 
-use std::ops::Range;
-
 use burn::backend::TensorMetadata;
 use burn::backend::ops::FloatTensorOps;
 use burn::backend::tensor::FloatTensor;
-use burn::backend::wgpu::CubeBackend;
+use burn::backend::wgpu::{CubeBackend, CubeTensor, into_contiguous};
 use burn::tensor::Shape;
 
 use super::link_scores::{self, link_scores_backward};
-use super::products::{product_of_rows, stacked_products_transposed, transposed_product_of_rows};
+use super::memories::empty_together;
+use super::product::{Base, Matrix, Product, multiply};
 use super::wgsl;
 use crate::kernels::link_predictor::{
     LinkPrediction, LinkProducts, PredictorOutput, PredictorTensors,
@@ -36,17 +35,56 @@ fn scored(
 
 impl LinkProducts for CubeBackend {
     fn link_products(tensors: PredictorTensors<Self>, sources: usize) -> LinkTensors<Self> {
-        let roots = tensors.embedding.shape()[0];
-        let width = tensors.source_bias.shape()[0];
-        let product = |rows: Range<usize>, weight: &FloatTensor<Self>, bias| match rows.is_empty() {
-            true => wgsl::empty(&tensors.embedding, [0, width]),
-            false => product_of_rows(tensors.embedding.clone(), rows, weight.clone(), bias),
-        };
-        let bias = Some(tensors.source_bias.clone());
-        let source = product(0..sources, &tensors.source, bias);
-        let destination = product(sources..roots, &tensors.destination, None);
-        scored(&tensors, [source, destination])
+        let (roots, width) = (tensors.embedding.shape()[0], tensors.embedding.shape()[1]);
+        let embedding = into_contiguous(tensors.embedding.clone());
+        let weights =
+            [&tensors.source, &tensors.destination].map(|weight| into_contiguous(weight.clone()));
+        let bias = into_contiguous(tensors.source_bias.clone());
+        let rows = [0..sources, sources..roots];
+        let products = [0, 1].map(|of| wgsl::empty(&embedding, [rows[of].len(), width]));
+        let bases = [Base::Row(&bias), Base::Zero];
+        let both = [0, 1].map(|of| {
+            let factors = [
+                Matrix::whole(&embedding, width).from(rows[of].start * width),
+                Matrix::whole(&weights[of], width),
+            ];
+            let size = [1, rows[of].len(), width, width];
+            let out = Matrix::whole(&products[of], width);
+            Product::of_rows(factors, size, bases[of], out)
+        });
+        match sources {
+            0 => multiply(&both[1..]),
+            _ if sources == roots => multiply(&both[..1]),
+            _ => multiply(&both),
+        }
+        scored(&tensors, products)
     }
+}
+
+/// Gradients of the two weights, and of the embeddings.
+fn products_backward(
+    tensors: &PredictorTensors<CubeBackend>,
+    grads: [&CubeTensor; 2],
+) -> ([CubeTensor; 2], CubeTensor) {
+    let (roots, width) = (tensors.embedding.shape()[0], tensors.embedding.shape()[1]);
+    let embedding = into_contiguous(tensors.embedding.clone());
+    let weights =
+        [&tensors.source, &tensors.destination].map(|weight| into_contiguous(weight.clone()));
+    let rows = [0..roots / 3, roots / 3..roots];
+    let d_weights = empty_together(&embedding, [(); 2].map(|()| Shape::new([width, width])));
+    let of = |start: usize, tensor| Matrix::whole(tensor, width).from(start * width);
+    multiply(&[0, 1].map(|i| {
+        let factors = [of(rows[i].start, &embedding).transposed(), of(0, grads[i])];
+        let size = [1, width, rows[i].len(), width];
+        Product::of_terms(factors, size, of(0, &d_weights[i]), None)
+    }));
+    let d_embedding = wgsl::empty(&embedding, [roots, width]);
+    multiply(&[0, 1].map(|i| {
+        let factors = [of(0, grads[i]), of(0, &weights[i]).transposed()];
+        let size = [1, rows[i].len(), width, width];
+        Product::of_rows(factors, size, Base::Zero, of(rows[i].start, &d_embedding))
+    }));
+    (d_weights, d_embedding)
 }
 
 impl LinkPrediction for CubeBackend {
@@ -73,20 +111,14 @@ impl LinkPrediction for CubeBackend {
     ) -> PredictorTensors<Self> {
         let scored = scored(&tensors, [output.source, output.destination]);
         let d = link_scores_backward(scored, statistics, output.logits, grad);
-        let roots = tensors.embedding.shape()[0];
-        let (sources, others) = (0..roots / 3, roots / 3..roots);
-        let weight_gradient = |rows, grad: &FloatTensor<Self>| {
-            transposed_product_of_rows(tensors.embedding.clone(), rows, grad.clone())
-        };
+        let ([source, destination], embedding) =
+            products_backward(&tensors, [&d.source, &d.destination]);
         PredictorTensors {
-            source: weight_gradient(sources, &d.source),
+            embedding,
+            source,
             source_bias: d.bias.clone(),
-            destination: weight_gradient(others, &d.destination),
+            destination,
             destination_bias: d.bias,
-            embedding: stacked_products_transposed(
-                [d.source, d.destination],
-                [tensors.source, tensors.destination],
-            ),
             output: Self::float_reshape(d.output, tensors.output.shape()),
             output_bias: d.output_bias,
             history: d.history,

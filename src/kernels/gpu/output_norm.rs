@@ -1,13 +1,11 @@
 //! Launches of dropout, relu and layer norm as one, and of their gradients as three.
 
 use burn::backend::TensorMetadata;
-use burn::backend::ops::FloatTensorOps;
 use burn::backend::tensor::FloatTensor;
 use burn::backend::wgpu::{CubeBackend, CubeTensor, into_contiguous};
-use burn::tensor::Shape;
 
 use super::chunks::Chunks;
-use super::products::column_sums;
+use super::products::sums_of_halves;
 use super::wgsl::{self, COUNTER_HASH, FINITE, KernelSpec, ROWS};
 use crate::kernels::choice::SOFTWARE;
 use crate::kernels::cpu::output_norm as cpu;
@@ -118,14 +116,11 @@ impl OutputNorm for CubeBackend {
             &[&grad, &normalised, &partial],
             &[rows as u32, chunks.rows as u32],
         );
-        let part = |first: usize| {
-            let sums = column_sums(&partial, first, width);
-            Self::float_reshape(sums, Shape::new([width]))
-        };
+        let [gamma, beta] = sums_of_halves(&partial, width);
         NormGradients {
             x: d_x,
-            gamma: part(0),
-            beta: part(width),
+            gamma,
+            beta,
         }
     }
 }

@@ -1,23 +1,17 @@
 //! The recurrent cells as a sequence of launches: time encoding, products, gates.
 
 use burn::backend::TensorMetadata;
-use burn::backend::ops::FloatTensorOps;
 use burn::backend::tensor::FloatTensor;
 use burn::backend::wgpu::{CubeBackend, CubeTensor, into_contiguous};
 use burn::tensor::Shape;
 
 use super::gru_gates::{self, gru_gates_backward};
+use super::memories::empty_together;
+use super::product::{Base, Matrix, Product, multiply};
 use super::rnn_gates::{self, rnn_gates_backward};
 use super::wgsl::{self, KernelSpec};
-use crate::kernels::products::{ProductGradients, Products};
 use crate::kernels::recurrent_cell::{CellOutput, CellRows, CellWeights, RecurrentCell};
 use crate::kernels::time_encoding::TimeEncoding;
-
-/// `[outputs]` as the row that products are added to.
-fn as_row(bias: FloatTensor<CubeBackend>) -> FloatTensor<CubeBackend> {
-    let outputs = bias.shape()[0];
-    CubeBackend::float_reshape(bias, Shape::new([1, outputs]))
-}
 
 /// New rows `[rows, width]` from the products of input and memory, `[rows, width]` of an RNN and
 /// `[rows, 3 width]` of a GRU with the gates packed as PyTorch packs them (r, z, n); rows whose
@@ -36,29 +30,52 @@ fn gates(kernel: &'static KernelSpec, inputs: [CubeTensor; 4]) -> CubeTensor {
     out
 }
 
+/// The products of `[mail | encoding]` and of `memory` with their weights, and the biases.
+fn products(
+    [mail, encoding, memory]: [&CubeTensor; 3],
+    weights: &CellWeights<CubeBackend>,
+) -> [CubeTensor; 2] {
+    let (rows, n) = (memory.shape()[0], weights.input_bias.shape()[0]);
+    let [from_mail, from_time, from_memory, input_bias, memory_bias] = [
+        &weights.from_mail,
+        &weights.from_time,
+        &weights.from_memory,
+        &weights.input_bias,
+        &weights.memory_bias,
+    ]
+    .map(|weight| into_contiguous(weight.clone()));
+    let k = |x: &CubeTensor| x.shape()[1];
+    let out = [(); 2].map(|()| wgsl::empty(memory, [rows, n]));
+    let factors = |x, weight| [Matrix::whole(x, k(x)), Matrix::whole(weight, n)];
+    let product = |x, weight, bias, out| {
+        let size = [1, rows, k(x), n];
+        let out = Matrix::whole(out, n);
+        Product::of_rows(factors(x, weight), size, Base::Row(bias), out)
+    };
+    multiply(&[Product {
+        more: Some((factors(encoding, &from_time), k(encoding))),
+        ..product(mail, &from_mail, &input_bias, &out[0])
+    }]);
+    multiply(&[product(memory, &from_memory, &memory_bias, &out[1])]);
+    out
+}
+
 impl RecurrentCell for CubeBackend {
     fn recurrent_cell(rows: CellRows<Self>, weights: CellWeights<Self>) -> CellOutput<Self> {
-        let CellRows {
-            mail,
-            delta_t,
-            memory,
-            active,
-        } = rows;
-        let encoding = Self::time_encoding(weights.time, delta_t);
-        let from_mail = Self::add_product(as_row(weights.input_bias), mail, weights.from_mail);
-        let from_input = Self::add_product(from_mail, encoding, weights.from_time);
-        let bias = as_row(weights.memory_bias);
-        let from_memory = Self::add_product(bias, memory.clone(), weights.from_memory);
+        let encoding = Self::time_encoding(weights.time.clone(), rows.delta_t);
+        let [mail, memory] = [rows.mail, rows.memory].map(into_contiguous);
+        let [from_input, from_memory] = products([&mail, &encoding, &memory], &weights);
         let kernel = if from_memory.shape() == memory.shape() {
             &rnn_gates::FORWARD
         } else {
             &gru_gates::FORWARD
         };
-        let inputs = [from_input.clone(), from_memory.clone(), memory, active];
+        let inputs = [from_input.clone(), from_memory.clone(), memory, rows.active];
         CellOutput {
             memory: gates(kernel, inputs),
             from_input,
             from_memory,
+            encoding,
         }
     }
 
@@ -74,6 +91,7 @@ impl RecurrentCell for CubeBackend {
             memory,
             active,
         } = rows;
+        let [mail, memory] = [mail, memory].map(into_contiguous);
         let outputs = weights.input_bias.shape()[0];
         let [d_input, d_memory] = if output.from_memory.shape() == memory.shape() {
             let d = rnn_gates_backward(output.memory, active, grad);
@@ -82,16 +100,60 @@ impl RecurrentCell for CubeBackend {
             let (input, from_memory) = (output.from_input, output.from_memory);
             gru_gates_backward([input, from_memory, memory.clone(), active], grad)
         };
-        let encoding = Self::time_encoding(weights.time.clone(), delta_t.clone());
-        let d_encoding = Self::product_transposed(d_input.clone(), weights.from_time);
-        let flat = |sums| Self::float_reshape(sums, Shape::new([outputs]));
+        let inputs = [&mail, &output.encoding, &memory];
+        let from_time = into_contiguous(weights.from_time);
+        let (d_encoding, [from_mail, from_time, from_memory], [input_bias, memory_bias]) =
+            products_backward(inputs, &from_time, [&d_input, &d_memory], outputs);
         CellWeights {
             time: Self::time_encoding_backward(weights.time, delta_t, d_encoding),
-            from_mail: Self::transposed_product(mail, d_input.clone()),
-            from_time: Self::transposed_product(encoding, d_input.clone()),
-            from_memory: Self::transposed_product(memory, d_memory.clone()),
-            input_bias: flat(Self::column_sums(d_input)),
-            memory_bias: flat(Self::column_sums(d_memory)),
+            from_mail,
+            from_time,
+            from_memory,
+            input_bias,
+            memory_bias,
         }
     }
+}
+
+/// Gradients of the encoding, of the weights of mail, encoding and memory, and of the two biases, from those of the
+/// two products.
+fn products_backward(
+    inputs: [&CubeTensor; 3],
+    from_time: &CubeTensor,
+    [d_input, d_memory]: [&CubeTensor; 2],
+    n: usize,
+) -> (CubeTensor, [CubeTensor; 3], [CubeTensor; 2]) {
+    let [mail, encoding, memory] = inputs;
+    let rows = memory.shape()[0];
+    let k = |x: &CubeTensor| x.shape()[1];
+    let d_encoding = wgsl::empty(memory, [rows, k(encoding)]);
+    let [of_mail, of_time, of_memory] = inputs.map(|x| vec![k(x), n]);
+    let shapes = [of_mail, of_time, of_memory, vec![n], vec![n]];
+    let [from_mail, of_encoding, from_memory, input_bias, memory_bias] =
+        empty_together(memory, shapes.map(Shape::from));
+    let d_weights = [from_mail, of_encoding, from_memory];
+    let d_biases = [input_bias, memory_bias];
+    let of_weight = |x, grad, out, sums| {
+        let factors = [Matrix::whole(x, k(x)).transposed(), Matrix::whole(grad, n)];
+        let size = [1, k(x), rows, n];
+        Product::of_terms(factors, size, Matrix::whole(out, n), sums)
+    };
+    let of_encoding = Product::of_rows(
+        [
+            Matrix::whole(d_input, n),
+            Matrix::whole(from_time, n).transposed(),
+        ],
+        [1, rows, n, k(encoding)],
+        Base::Zero,
+        Matrix::whole(&d_encoding, k(encoding)),
+    );
+    multiply(&[
+        of_encoding,
+        of_weight(memory, d_memory, &d_weights[2], Some(&d_biases[1])),
+    ]);
+    multiply(&[
+        of_weight(mail, d_input, &d_weights[0], Some(&d_biases[0])),
+        of_weight(encoding, d_input, &d_weights[1], None),
+    ]);
+    (d_encoding, d_weights, d_biases)
 }

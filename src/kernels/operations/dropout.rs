@@ -1,9 +1,10 @@
-//! Dropout whose draws depend on a key and the element alone.
+//! Dropout whose draws depend on a key and the element alone; also with a relu behind it.
 
 use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
+use burn::backend::ops::ActivationOps;
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Backend, Dispatch, Flex, TensorMetadata, backend_extension};
-use burn::tensor::{Int, Tensor};
+use burn::tensor::{Int, Tensor, activation};
 
 use crate::kernels::autodiff::differentiable;
 use crate::kernels::costs;
@@ -18,12 +19,37 @@ pub use crate::kernels::cpu::counter_hash::{Dropout, counter_hash};
 pub(crate) trait DropoutKernel: Backend {
     /// See [`dropout`].
     fn dropout(x: FloatTensor<Self>, dropout: Dropout) -> FloatTensor<Self>;
+
+    /// See [`dropout_relu`].
+    fn dropout_relu(x: FloatTensor<Self>, dropout: Dropout) -> FloatTensor<Self>;
+
+    /// Gradient of its input, given what it has made.
+    fn dropout_relu_backward(
+        out: FloatTensor<Self>,
+        grad: FloatTensor<Self>,
+        dropout: Dropout,
+    ) -> FloatTensor<Self>;
 }
 
 impl DropoutKernel for Flex {
     fn dropout(x: FloatTensor<Self>, dropout: Dropout) -> FloatTensor<Self> {
+        if dropout == Dropout::OFF {
+            return x;
+        }
         let shape = x.shape();
         from_floats(cpu::dropout(&floats(&x), dropout), shape)
+    }
+
+    fn dropout_relu(x: FloatTensor<Self>, dropout: Dropout) -> FloatTensor<Self> {
+        Self::relu(Self::dropout(x, dropout))
+    }
+
+    fn dropout_relu_backward(
+        out: FloatTensor<Self>,
+        grad: FloatTensor<Self>,
+        dropout: Dropout,
+    ) -> FloatTensor<Self> {
+        Self::dropout(Self::relu_backward(out, grad), dropout)
     }
 }
 
@@ -37,6 +63,27 @@ impl<B: DropoutKernel, C: CheckpointStrategy> DropoutKernel for Autodiff<B, C> {
             });
             [B::dropout(grad, dropout)]
         })
+    }
+
+    fn dropout_relu(x: FloatTensor<Self>, dropout: Dropout) -> FloatTensor<Self> {
+        let inputs = [x.node()];
+        let out = B::dropout_relu(x.into_primitive(), dropout);
+        let kept = (out.clone(), dropout);
+        differentiable::<B, C, _, 1>(inputs, kept, out, |(out, dropout), grad| {
+            let _operation = profiler::operation("dropout_backward", Kind::Kernel, || {
+                costs::dropout(grad.shape().num_elements())
+            });
+            [B::dropout_relu_backward(out, grad, dropout)]
+        })
+    }
+
+    fn dropout_relu_backward(
+        out: FloatTensor<Self>,
+        grad: FloatTensor<Self>,
+        dropout: Dropout,
+    ) -> FloatTensor<Self> {
+        let _ = (out, grad, dropout);
+        unreachable!("first order only")
     }
 }
 
@@ -73,4 +120,20 @@ pub fn dropout<const D: usize>(x: Tensor<D>, dropout: Dropout) -> Tensor<D> {
         costs::dropout(x.shape().num_elements())
     });
     Tensor::from_dispatch(Dispatch::dropout(x.into_dispatch(), dropout))
+}
+
+/// max(y, 0) for what [`dropout_by`] makes of `x`; NaN stays NaN.
+pub fn dropout_relu_by(x: Tensor<2>, dropout: Dropout, by: Option<&DrawRows>) -> Tensor<2> {
+    if by.is_some() && dropout != Dropout::OFF {
+        return activation::relu(dropout_by(x, dropout, by));
+    }
+    dropout_relu(x, dropout)
+}
+
+/// max(y, 0) for what [`dropout()`] makes of `x`; NaN stays NaN.
+pub fn dropout_relu<const D: usize>(x: Tensor<D>, dropout: Dropout) -> Tensor<D> {
+    let _operation = profiler::operation("dropout", Kind::Kernel, || {
+        costs::dropout(x.shape().num_elements())
+    });
+    Tensor::from_dispatch(Dispatch::dropout_relu(x.into_dispatch(), dropout))
 }

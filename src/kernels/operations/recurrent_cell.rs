@@ -49,12 +49,13 @@ pub struct CellWeights<B: Backend> {
     pub memory_bias: FloatTensor<B>,
 }
 
-/// What a cell makes: the new memory and, of a GRU, its two products.
+/// What a cell makes: the new memory and, of a GRU, its two products; on a GPU also the encoding of the times.
 #[derive(ExtensionType, Debug, Clone)]
 pub struct CellOutput<B: Backend> {
     pub(crate) memory: FloatTensor<B>,
     pub(crate) from_input: FloatTensor<B>,
     pub(crate) from_memory: FloatTensor<B>,
+    pub(crate) encoding: FloatTensor<B>,
 }
 
 /// Dispatch of [`recurrent_cell`] to the backends.
@@ -108,6 +109,8 @@ impl RecurrentCell for Flex {
             memory: from_floats(output.memory, shape),
             from_input: product(output.from_input),
             from_memory: product(output.from_memory),
+            // The backward makes it again, a block at a time.
+            encoding: from_floats(Vec::new(), [0, weights.time.shape()[1]]),
         }
     }
 
@@ -168,8 +171,9 @@ impl<B: RecurrentCell, C: CheckpointStrategy> RecurrentCell for Autodiff<B, C> {
             memory_bias: weights.memory_bias.into_primitive(),
         };
         let output = B::recurrent_cell(rows.clone(), weights.clone());
-        let [from_input, from_memory] = [&output.from_input, &output.from_memory]
-            .map(|product| <Self as AutodiffBackend>::from_inner(product.clone()));
+        let [from_input, from_memory, encoding] =
+            [&output.from_input, &output.from_memory, &output.encoding]
+                .map(|made| <Self as AutodiffBackend>::from_inner(made.clone()));
         let memory = output.memory.clone();
         let kept = (rows, weights, output);
         let memory = differentiable::<B, C, _, 6>(inputs, kept, memory, |kept, grad| {
@@ -191,6 +195,7 @@ impl<B: RecurrentCell, C: CheckpointStrategy> RecurrentCell for Autodiff<B, C> {
             memory,
             from_input,
             from_memory,
+            encoding,
         }
     }
 
