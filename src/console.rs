@@ -25,7 +25,7 @@ use thiserror::Error;
 #[derive(Debug, Error)]
 pub enum PrintError {
     /// The disk is full, the terminal is gone …
-    #[error("stdout can't be written: {0}; its text is lost")]
+    #[error("the answer can't be written to stdout: {0}")]
     Stdout(io::Error),
     /// It is no JSON.
     #[error(transparent)]

@@ -16,6 +16,7 @@ mod opened;
 mod report;
 mod settings;
 
+use std::io::IsTerminal as _;
 use std::panic::{self, AssertUnwindSafe};
 
 use tracing_subscriber::EnvFilter;
@@ -97,6 +98,7 @@ where
     let shown = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn"));
     let shown = tracing_subscriber::fmt::layer()
         .with_writer(writer)
+        .with_ansi(std::io::stderr().is_terminal())
         .with_filter(shown);
     let errors = gpu::heed_errors();
     let _ = tracing_subscriber::registry()

@@ -511,7 +511,7 @@ fn bad_input_is_told_with_place_finding_and_remedy() {
         ),
         (
             vec!["train", "--data", "synthetic:wikipedia", "--device", "tpu"],
-            "expected auto, cpu, gpu, gpu:N, gpu:local-rank or software",
+            "expected auto, cpu, gpu, gpu:N, gpu:local-rank, software or software:N",
         ),
         (
             vec![

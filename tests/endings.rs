@@ -65,7 +65,7 @@ fn a_full_disk_under_stdout_is_said_once_and_ends_no_run() {
         let ended = watched(command.spawn().unwrap(), arguments);
         let expected = match product {
             true => {
-                "error: stdout can't be written: No space left on device (os error 28); its text is lost\n"
+                "error: the answer can't be written to stdout: No space left on device (os error 28)\n"
             }
             false => {
                 "warning: stdout can't be written: No space left on device (os error 28); continuing without it\n"

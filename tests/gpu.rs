@@ -78,7 +78,7 @@ fn on_device<T: Send + 'static>(work: impl FnOnce(&Device) -> T + Send + 'static
 /// names another), `MSPIPE_TEST_KERNELS` as `--kernels`, `MSPIPE_TEST_LIMITS` as `--limits`.
 fn device_settings() -> DeviceSettings {
     DeviceSettings {
-        choice: asked("MSPIPE_TEST_DEVICE", DeviceChoice::Software),
+        choice: asked("MSPIPE_TEST_DEVICE", DeviceChoice::Software(0)),
         kernels: asked("MSPIPE_TEST_KERNELS", KernelChoice::Auto),
         limits: asked("MSPIPE_TEST_LIMITS", LimitsChoice::Adapter),
     }

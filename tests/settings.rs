@@ -190,7 +190,7 @@ const WRONG: [(&str, &str); 15] = [
     ("# a model\nmodel = \"tgm\"\n",
      "run.toml:2: model: found 'tgm', expected one of tgn, jodie, apan"),
     ("device = \"cuda\"\n",
-     "run.toml:1: device: found 'cuda', expected auto, cpu, gpu, gpu:N, gpu:local-rank or software"),
+     "run.toml:1: device: found 'cuda', expected auto, cpu, gpu, gpu:N, gpu:local-rank, software or software:N"),
     ("seed = 1\nepochs = 0\n",
      "run.toml:2: --epochs is 0, expected 1 to 1,000,000, beyond any run that could end"),
     ("sort = \"yes\"\n",

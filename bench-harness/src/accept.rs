@@ -58,7 +58,10 @@ pub fn run(config: &AcceptConfig) -> Result<AcceptReport> {
     let _unfinished = stop.unfinished();
     let claim = Claim::of(&config.out, config.force)?;
     // Removed at the end, whatever that is: streams, runs, and what the parts write.
-    let work = tempfile::tempdir().context("a folder for the runs")?;
+    let work = tempfile::tempdir().with_context(|| {
+        let place = std::env::temp_dir();
+        format!("a folder for the runs in {} (TMPDIR)", place.display())
+    })?;
     let mut parts: Vec<Part> = match config.part.as_slice() {
         [] => Part::ALL.to_vec(),
         asked => Part::ALL
@@ -185,11 +188,12 @@ impl fmt::Display for AcceptReport {
     }
 }
 
-/// Runs a part in this process.
+/// Runs a part in this process, which ends early when its standard input does.
 ///
 /// # Errors
 /// When its file can't be written. What goes wrong in the part itself is one of its rows.
 pub fn run_part(part: Part, asked: &Asked, file: Option<PathBuf>) -> Result<PartReport> {
+    child::end_with_parent();
     let mut findings = Findings::new(part, file);
     let ran = match part {
         Part::Device => device::run(asked, &mut findings),

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use clap::{Args, Parser, Subcommand};
 use mspipe::config::RunConfig;
 use mspipe::device::{self, DeviceSettings};
@@ -340,7 +340,7 @@ fn run(command: Command, begin: Instant) -> Result<ExitCode> {
             None => {
                 let report = accept::run(&config)?;
                 passed = report.held;
-                print(json, &report)?;
+                print(json, &report).with_context(|| config.kept(&report))?;
             }
         },
         Command::Peers(args) => print(args.json, &peers::measure(args.config)?)?,

@@ -1,5 +1,7 @@
 //! `mspipe-bench accept` as a user runs it, on the software adapter, and its parts at small sizes.
 
+use std::process::Stdio;
+
 use burn::tensor::Tensor;
 use mspipe::device::{self, DeviceChoice};
 use mspipe_bench::accept::{AcceptReport, Findings, Part, Row, Verdict, checks, judged, kernels};
@@ -55,6 +57,7 @@ fn three_models_agree_with_the_cpu_device_and_the_report_says_so() {
     let page = folder.read("accept/accept.html");
     assert!(page.contains("<b class=\"warning\">EMULATED</b>"));
     assert!(!page.contains("http"), "it needs nothing else");
+    assert!(page.contains(" UTC</dd>"), "it has its date");
     assert!(progress.contains("parity:\n"), "{progress}");
 
     // What is there is not replaced unasked.
@@ -102,6 +105,33 @@ fn a_device_that_is_not_there_is_nothing_to_begin_with() {
     let (code, _, refused) = crate::workdir::run(&mut command);
     assert_eq!(code, Some(2), "{refused}");
     assert!(refused.contains("start the ranks with mpirun"), "{refused}");
+    let refused = folder.refused(&["accept", "--device=software:97", "--out=accept"]);
+    assert!(refused.contains("no software adapter 97: "), "{refused}");
+    let refused = folder.refused(&["accept", "--device=cpu", "--out=accept"]);
+    assert!(
+        refused.contains("the CPU device runs no shader"),
+        "{refused}"
+    );
+    let mut command = folder.command(&["accept", "--device=auto", "--out=accept"]);
+    command
+        .env("VK_ICD_FILENAMES", &nothing)
+        .env("VK_DRIVER_FILES", &nothing);
+    let (code, _, refused) = crate::workdir::run(&mut command);
+    if cfg!(target_os = "linux") {
+        assert_eq!(code, Some(2), "{refused}");
+        assert!(
+            refused.contains("--device auto: no GPU is reachable"),
+            "{refused}"
+        );
+    }
+    // A device that is there, and limits that are not its own.
+    let limits = ["--device=software", "--limits=alignment:4"];
+    let refused = folder.refused(&[&["accept", "--out=accept"][..], &limits].concat());
+    assert!(
+        refused.contains("multiples of 4 bytes, and the adapter needs ")
+            && refused.contains("--limits adapter"),
+        "{refused}"
+    );
     assert!(!folder.0.join("accept").exists());
 }
 
@@ -138,6 +168,54 @@ fn what_was_asked_of_the_device_is_what_the_report_shows() {
     assert!(!progress.contains("XDG_RUNTIME_DIR"), "{progress}");
 }
 
+#[test]
+fn a_part_ends_with_the_program_that_waits_for_it() {
+    let folder = Workdir::new("accept_orphan");
+    let mut command = folder.command(&[
+        "accept",
+        "--device=software",
+        "--part=checks",
+        "--out=accept",
+        "--into=checks.json",
+    ]);
+    command.stdin(Stdio::piped()).stderr(Stdio::piped());
+    let mut part = command.spawn().unwrap();
+    // As the system does when the other program is killed.
+    drop(part.stdin.take());
+    let ended = part.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&ended.stderr);
+    assert_eq!(ended.status.code(), Some(2), "{said}");
+    assert!(
+        said.contains("the program that waits for this part has ended"),
+        "{said}"
+    );
+}
+
+/// A device that takes nothing.
+#[cfg(target_os = "linux")]
+#[test]
+fn an_answer_that_can_not_be_written_is_an_error_that_says_where_it_is() {
+    let folder = Workdir::new("accept_full");
+    let mut command = folder.command(&[
+        "accept",
+        "--device=software",
+        "--part=device",
+        "--out=accept",
+        "--json",
+    ]);
+    let full = std::fs::File::options().write(true).open("/dev/full");
+    command.stdout(full.unwrap()).stderr(Stdio::piped());
+    let ended = command.spawn().unwrap().wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&ended.stderr);
+    assert_eq!(ended.status.code(), Some(2), "{said}");
+    let report = report(&folder);
+    let expected = format!(
+        "error: {}; accept/accept.json has the report: the answer can't be written to stdout: No space",
+        report.verdict
+    );
+    assert!(said.contains(&expected), "{said}");
+}
+
 /// A kernel whose result is compared with something else.
 fn a_wrong_result() {
     let found: f32 = on_device(|device| {
@@ -157,7 +235,7 @@ fn a_right_result() {
 
 #[test]
 fn one_wrong_result_fails_the_whole_and_the_rest_is_checked() {
-    mspipe_checks::set_device(DeviceChoice::Software);
+    mspipe_checks::set_device(DeviceChoice::Software(0));
     let check = |name, holds| Check { name, holds };
     let groups = [Group {
         name: "sums".to_owned(),
@@ -195,7 +273,12 @@ fn one_wrong_result_fails_the_whole_and_the_rest_is_checked() {
         judged(&[right.clone()], 0),
         (true, "ACCEPTED: all 2 checks hold".to_owned())
     );
-    assert!(!judged(&[right], 1).0, "a part has not run");
+    assert!(!judged(&[right.clone()], 1).0, "a part has not run");
+    right.rows[0].verdict = Verdict::Fails;
+    assert_eq!(
+        judged(&[right], 5).1,
+        "FAILED: 1 of 2 checks does not hold; UNFINISHED: 5 parts have not run"
+    );
     assert!(!judged(&[], 0).0, "nothing was checked");
 }
 
@@ -227,7 +310,7 @@ fn every_check_is_listed_once_under_the_name_of_its_test() {
 #[test]
 fn kernels_are_timed_beside_their_bounds() {
     let mut findings = Findings::new(Part::Kernels, None);
-    let device = device::open(DeviceChoice::Software).unwrap().device;
+    let device = device::open(DeviceChoice::Software(0)).unwrap().device;
     device::on_device_thread(|| kernels::of_device(&device, 100, 0.0, &mut findings))
         .unwrap()
         .unwrap();

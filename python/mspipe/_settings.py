@@ -111,7 +111,7 @@ class Settings(Reading, total=False):
 
     device: Text | None
     """Device: auto, cpu, gpu, gpu:N, gpu:local-rank (the one with the number that a process of --ranks mpi has on its
-    machine) or software [default: auto]."""
+    machine), software or software:N [default: auto]."""
 
     kernels: Text | None
     """Kernels to run: auto (those for the adapter's class), gpu or software [default: auto]."""

@@ -25,8 +25,8 @@ pub(super) struct DeviceList {
     /// Value of `--device` that `auto` stands for here.
     auto: String,
     adapters: Vec<AdapterReport>,
-    /// Whether the program has what GPUs need.
-    gpu: bool,
+    /// Whether the program has what GPUs need; says nothing of this machine.
+    built_for_gpus: bool,
     /// What the CPU device runs on.
     cpu: String,
     /// What keeps adapters from being found, if that can be told.
@@ -43,7 +43,7 @@ pub(super) fn list() -> anyhow::Result<DeviceList> {
             .map_or("cpu", |adapter| &adapter.device)
             .to_owned(),
         adapters,
-        gpu: device::BUILT_FOR_GPUS,
+        built_for_gpus: device::BUILT_FOR_GPUS,
         cpu: device::open(DeviceChoice::Cpu)?.adapter,
         missing: device::missing_loader(),
     })
@@ -67,7 +67,8 @@ This program was built without the feature 'gpu': it runs on the CPU alone, what
 const NO_ADAPTER: &str = "\
 No adapter is reachable through Vulkan, Metal or DX12: training runs on the CPU.
 If this machine has a GPU, install its driver (Debian and Ubuntu: mesa-vulkan-drivers for AMD
-and Intel, NVIDIA's own for NVIDIA) and, in a container, pass the GPU through.
+and Intel, NVIDIA's own for NVIDIA) and, in a container, pass the GPU through. Where an error of
+an interface stands above, a driver is installed and did not start.
 ";
 
 const ONLY_SOFTWARE: &str = "\
@@ -116,7 +117,7 @@ fn table(list: &DeviceList) -> String {
             let _ = writeln!(text, "{device} ({name}) can't run mspipe: {reason}.");
         }
     }
-    if !list.gpu {
+    if !list.built_for_gpus {
         text += CPU_ALONE;
     } else if list.adapters.is_empty() {
         text += NO_ADAPTER;
@@ -178,7 +179,7 @@ mod tests {
 
     fn list(adapters: Vec<AdapterReport>, auto: &str) -> DeviceList {
         DeviceList {
-            gpu: true,
+            built_for_gpus: true,
             auto: auto.to_owned(),
             adapters,
             cpu: "burn flex on x86_64, 2 threads".to_owned(),
@@ -220,7 +221,7 @@ kernels software: products by invocations, up to 8 invocations to a row, 8 to a 
         assert!(text.contains(NO_ADAPTER), "{text}");
         assert!(text.contains("--device auto takes cpu."), "{text}");
         let mut built_without = list(Vec::new(), "cpu");
-        built_without.gpu = false;
+        built_without.built_for_gpus = false;
         let text = table(&built_without);
         assert!(
             text.contains(CPU_ALONE) && !text.contains(NO_ADAPTER),

@@ -29,7 +29,7 @@ pub(super) struct Asked {
     #[arg(long, value_name = "PATH|NAME", value_hint = ValueHint::AnyPath)]
     data: Option<String>,
 
-    /// Device: auto, cpu, gpu, gpu:N or software [default: that of the run]
+    /// Device: auto, cpu, gpu, gpu:N, software or software:N [default: that of the run]
     #[arg(long, value_name = "DEVICE")]
     device: Option<DeviceChoice>,
 

@@ -33,11 +33,14 @@ pub enum DeviceError {
         /// What is there.
         found: String,
     },
-    /// No software adapter.
+    /// No software adapter under this number.
     #[error(
-        "no software adapter: {found}; on Debian and Ubuntu 'apt-get install mesa-vulkan-drivers' brings llvmpipe, Windows has WARP"
+        "no software adapter {number}: {found}; 'mspipe devices' lists what there is; on Debian and Ubuntu 'apt-get install \
+         mesa-vulkan-drivers' brings llvmpipe, Windows has WARP"
     )]
     NoSoftware {
+        /// The number asked for.
+        number: usize,
         /// What is there.
         found: String,
     },
@@ -49,6 +52,16 @@ pub enum DeviceError {
         /// Its name.
         adapter: String,
         /// What it lacks.
+        reason: String,
+    },
+    /// The limits that were asked for are not those of the adapter.
+    #[error(
+        "{adapter}: {reason}; give other --limits, or --limits adapter, which asks for all that it offers"
+    )]
+    Limits {
+        /// Its name.
+        adapter: String,
+        /// What it does not offer.
         reason: String,
     },
     /// The driver refused to open it.

@@ -41,13 +41,13 @@ pub(super) fn missing() -> Option<&'static str> {
 }
 
 impl AdapterReport {
-    /// Of a software adapter, or of a GPU that has no number yet.
+    /// Of an adapter that has no number yet.
     fn new(adapter: &wgpu::Adapter) -> AdapterReport {
         let (info, limits) = (adapter.get_info(), adapter.limits());
         let class = adapters::class(info.device_type);
         let driver = format!("{} {}", info.driver, info.driver_info);
         AdapterReport {
-            device: "software".to_owned(),
+            device: String::new(),
             name: info.name,
             api: info.backend.to_string(),
             driver: driver.trim().to_owned(),
@@ -112,16 +112,18 @@ fn probe() -> Vec<(wgpu::Adapter, AdapterReport)> {
     let infos: Vec<_> = found.iter().map(wgpu::Adapter::get_info).collect();
     let order = adapters::offered(&infos, |at| unfit(&found[at]).is_none());
     let mut found: Vec<Option<wgpu::Adapter>> = found.into_iter().map(Some).collect();
-    let (mut gpus, mut auto_taken) = (0, false);
+    let (mut gpus, mut software, mut auto_taken) = (0, 0, false);
     order
         .into_iter()
         .filter_map(|at| found[at].take())
         .map(|adapter| {
             let mut report = AdapterReport::new(&adapter);
-            if report.real {
-                report.device = format!("gpu:{gpus}");
-                gpus += 1;
-            }
+            let (choice, next): (fn(usize) -> DeviceChoice, _) = match report.real {
+                true => (DeviceChoice::Gpu, &mut gpus),
+                false => (DeviceChoice::Software, &mut software),
+            };
+            report.device = choice(*next).to_string();
+            *next += 1;
             report.auto = report.real && report.unfit.is_none() && !auto_taken;
             auto_taken |= report.auto;
             (adapter, report)
@@ -196,8 +198,12 @@ impl Selected {
         (adapter, mut report): (wgpu::Adapter, AdapterReport),
         settings: DeviceSettings,
     ) -> Result<Selected, DeviceError> {
-        let limits = limits::wanted(settings.limits, &adapter.limits())
-            .map_err(|reason| report.unfit(reason))?;
+        let limits = limits::wanted(settings.limits, &adapter.limits()).map_err(|reason| {
+            DeviceError::Limits {
+                adapter: report.name.clone(),
+                reason,
+            }
+        })?;
         report.kernels = settings.kernels.on(report.class);
         report.set_limits(&limits);
         Ok(Selected {
@@ -260,10 +266,14 @@ fn find(choice: DeviceChoice) -> Result<Option<(wgpu::Adapter, AdapterReport)>, 
                 number,
                 found: names,
             }),
-        DeviceChoice::Software => found
-            .find(|(_, report)| !report.real)
+        DeviceChoice::Software(number) => found
+            .filter(|(_, report)| !report.real)
+            .nth(number)
             .map(Some)
-            .ok_or(DeviceError::NoSoftware { found: names }),
+            .ok_or(DeviceError::NoSoftware {
+                number,
+                found: names,
+            }),
     }
 }
 

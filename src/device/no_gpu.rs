@@ -157,7 +157,7 @@ mod tests {
             let choice: DeviceChoice = cpu.parse().unwrap();
             assert!(open(choice.into()).unwrap().is_none());
         }
-        for gpu in ["gpu:0", "gpu:2", "gpu:local-rank", "software"] {
+        for gpu in ["gpu:0", "gpu:2", "gpu:local-rank", "software", "software:1"] {
             let choice: DeviceChoice = gpu.parse().unwrap();
             let said = open(choice.into()).unwrap_err().to_string();
             let expected =

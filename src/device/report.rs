@@ -7,7 +7,7 @@ use crate::kernels::choice::{AdapterClass, Kernels};
 /// One adapter, as `mspipe devices` lists it.
 #[derive(Debug, Clone, Serialize)]
 pub struct AdapterReport {
-    /// What selects it: `gpu:N` or `software`.
+    /// What selects it: `gpu:N`, `software` or `software:N`.
     pub device: String,
     /// The driver's name for it.
     pub name: String,

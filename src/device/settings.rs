@@ -13,7 +13,7 @@ use crate::kernels::choice::KernelChoice;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Args)]
 pub struct DeviceSettings {
     /// Device: auto, cpu, gpu, gpu:N, gpu:local-rank (the one with the number that a process of --ranks mpi
-    /// has on its machine) or software
+    /// has on its machine), software or software:N
     #[arg(
         id = "device",
         long = "device",
@@ -66,8 +66,8 @@ pub enum DeviceChoice {
     Gpu(usize),
     /// That with the number that a process of an MPI job has on its machine.
     GpuOfRank,
-    /// A software adapter (llvmpipe, SwiftShader, WARP), for tests.
-    Software,
+    /// The software adapter (llvmpipe, SwiftShader, WARP) of this number, in the order of `mspipe devices`, for tests.
+    Software(usize),
 }
 
 impl FromStr for DeviceChoice {
@@ -79,17 +79,24 @@ impl FromStr for DeviceChoice {
             "cpu" => Ok(DeviceChoice::Cpu),
             "gpu" => Ok(DeviceChoice::Gpu(0)),
             "gpu:local-rank" => Ok(DeviceChoice::GpuOfRank),
-            "software" => Ok(DeviceChoice::Software),
-            _ => text
-                .strip_prefix("gpu:")
-                .and_then(|number| number.parse().ok())
-                .map(DeviceChoice::Gpu)
-                .ok_or_else(|| {
-                    format!(
-                        "found '{text}', expected auto, cpu, gpu, gpu:N, gpu:local-rank or software"
-                    )
-                }),
+            "software" => Ok(DeviceChoice::Software(0)),
+            _ => numbered(text).ok_or_else(|| {
+                format!(
+                    "found '{text}', expected auto, cpu, gpu, gpu:N, gpu:local-rank, software or software:N"
+                )
+            }),
         }
+    }
+}
+
+/// A choice with a number, `gpu:1` or `software:1`.
+fn numbered(text: &str) -> Option<DeviceChoice> {
+    let (class, number) = text.split_once(':')?;
+    let number = number.parse().ok()?;
+    match class {
+        "gpu" => Some(DeviceChoice::Gpu(number)),
+        "software" => Some(DeviceChoice::Software(number)),
+        _ => None,
     }
 }
 
@@ -100,7 +107,9 @@ impl fmt::Display for DeviceChoice {
             DeviceChoice::Cpu => f.write_str("cpu"),
             DeviceChoice::Gpu(number) => write!(f, "gpu:{number}"),
             DeviceChoice::GpuOfRank => f.write_str("gpu:local-rank"),
-            DeviceChoice::Software => f.write_str("software"),
+            // As most machines have one, and as it is written in runs.
+            DeviceChoice::Software(0) => f.write_str("software"),
+            DeviceChoice::Software(number) => write!(f, "software:{number}"),
         }
     }
 }
@@ -132,15 +141,17 @@ mod tests {
             "gpu:3",
             "gpu:local-rank",
             "software",
+            "software:1",
         ] {
             let choice: DeviceChoice = text.parse().unwrap();
             assert_eq!(choice.to_string(), text);
         }
         assert_eq!("gpu".parse(), Ok(DeviceChoice::Gpu(0)));
+        assert_eq!("software:0".parse(), Ok(DeviceChoice::Software(0)));
         let error = "gpu:x".parse::<DeviceChoice>().unwrap_err();
         assert_eq!(
             error,
-            "found 'gpu:x', expected auto, cpu, gpu, gpu:N, gpu:local-rank or software"
+            "found 'gpu:x', expected auto, cpu, gpu, gpu:N, gpu:local-rank, software or software:N"
         );
     }
 }

@@ -138,7 +138,7 @@ pub(crate) fn products_take_the_launches_of_the_kernels_chosen() {
     let expected = match (asked.kernels, asked.choice) {
         (KernelChoice::Gpu, _) => "gpu",
         (KernelChoice::Software, _) => "software",
-        (KernelChoice::Auto, DeviceChoice::Software) => "software",
+        (KernelChoice::Auto, DeviceChoice::Software(_)) => "software",
         (KernelChoice::Auto, _) => "gpu",
     };
     assert_eq!(kernels.made_for, expected);

@@ -6,12 +6,13 @@ use clap::{Args, ValueEnum};
 use mspipe::device::{DeviceChoice, DeviceSettings, KernelChoice, LimitsChoice};
 use serde::{Deserialize, Serialize};
 
+use super::found::AcceptReport;
 use crate::cell::name_of;
 
 /// What to accept.
 #[derive(Debug, Clone, Args)]
 pub struct AcceptConfig {
-    /// Device to use: auto, cpu, gpu, gpu:N or software
+    /// Device to use: gpu:N or software:N as 'mspipe devices' lists them (gpu, software: the first), or auto, the first GPU
     #[arg(long, default_value_t = DeviceChoice::Gpu(0))]
     pub device: DeviceChoice,
 
@@ -39,7 +40,7 @@ pub struct AcceptConfig {
     #[arg(long)]
     pub force: bool,
 
-    /// Run one part in this process and write what it finds to this file
+    /// Run one part in this process, for as long as standard input is open, and write what it finds to this file
     #[arg(long, value_name = "FILE", hide = true)]
     pub into: Option<PathBuf>,
 }
@@ -127,6 +128,12 @@ impl AcceptConfig {
             text += &format!(" --limits {}", self.limits);
         }
         text
+    }
+
+    /// Where the report is, and its verdict: for who did not get it on standard output.
+    pub fn kept(&self, report: &AcceptReport) -> String {
+        let file = self.out.join("accept.json");
+        format!("{}; {} has the report", report.verdict, file.display())
     }
 
     /// The part that this process is for, and where what it finds goes, if it is a part's.

@@ -1,9 +1,12 @@
 //! A part in a process of its own: what a driver does to it ends that process alone.
+//!
+//! It does not outlive the program that waits for it, however that one ends: its standard input is a pipe that nothing
+//! is written to, and whose other end the system closes ([`end_with_parent`]).
 
 use std::collections::VecDeque;
-use std::io::{BufRead as _, BufReader, Read};
+use std::io::{self, BufRead as _, BufReader, Read};
 use std::path::Path;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{self, Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -14,7 +17,7 @@ use mspipe::{console, interrupt};
 use super::asked::{AcceptConfig, Part};
 use super::found::{PartReport, Row, Verdict};
 
-/// A part that takes longer hangs. On two cores that emulate a GPU the checks take a few minutes.
+/// A check that takes longer hangs: on two cores that emulate a GPU, and do other things, none takes a minute.
 const LONGEST: Duration = Duration::from_secs(1800);
 
 /// Time between two looks at a running part.
@@ -50,7 +53,8 @@ pub(super) fn run(
         .arg("--into")
         .arg(&file)
         .args(config.quick.then_some("--quick"))
-        .stdin(Stdio::null())
+        // Closed when this process has ended; see the top.
+        .stdin(Stdio::piped())
         .stdout(Stdio::null())
         .stderr(Stdio::piped());
     if std::env::var_os(CACHE).is_none() {
@@ -61,14 +65,14 @@ pub(super) fn run(
         .spawn()
         .with_context(|| format!("{} can't be started", program.display()))?;
     let said = child.stderr.take().map(Said::listen);
-    let ended = wait(child)?;
-    let mut report = match std::fs::read_to_string(&file) {
-        Ok(text) => serde_json::from_str(&text).with_context(|| file.display().to_string())?,
-        // It did not come as far.
-        Err(_) => PartReport::new(part),
+    let ended = wait(child, &file)?;
+    let (mut report, unread) = match found(&file) {
+        Ok(report) => (report, None),
+        Err(why) => (PartReport::new(part), Some(why)),
     };
     report.seconds = begin.elapsed().as_secs_f64();
-    if let Some(how) = ended {
+    // A process that did not come as far as a report is told of by how it ended.
+    if let Some(how) = ended.or(unread) {
         let under_way = report.under_way.take();
         let name = under_way.unwrap_or_else(|| format!("the part {}", part.name()));
         report.not_run.retain(|planned| *planned != name);
@@ -83,12 +87,36 @@ pub(super) fn run(
     Ok(report)
 }
 
-/// Waits for a process; how it ended, unless it ended well.
-fn wait(mut child: Child) -> Result<Option<String>> {
-    let (begin, stop) = (Instant::now(), interrupt::stop());
+/// What a process left in its file, or why that is nothing.
+fn found(file: &Path) -> Result<PartReport, String> {
+    let left = "the process ended without an error and left";
+    let text =
+        std::fs::read_to_string(file).map_err(|error| format!("{left} no report: {error}"))?;
+    serde_json::from_str(&text).map_err(|error| format!("{left} no whole report: {error}"))
+}
+
+/// Has this process, which runs a part, end when the program that waits for it has.
+pub(super) fn end_with_parent() {
+    thread::spawn(|| {
+        // Nothing is written: it returns when the other end is closed.
+        let _ = io::copy(&mut io::stdin().lock(), &mut io::sink());
+        console::note("the program that waits for this part has ended");
+        process::exit(2);
+    });
+}
+
+/// Waits for a process, for as long as it writes `file` anew from time to time; how it ended, unless it ended well.
+fn wait(mut child: Child, file: &Path) -> Result<Option<String>> {
+    let stop = interrupt::stop();
+    let written = || file.metadata().and_then(|file| file.modified()).ok();
+    let (mut last, mut begin) = (written(), Instant::now());
     loop {
         if let Some(status) = child.try_wait()? {
             return Ok((!status.success()).then(|| ending(status)));
+        }
+        let now = written();
+        if now != last {
+            (last, begin) = (now, Instant::now());
         }
         if begin.elapsed() > LONGEST || stop.requested() {
             child.kill()?;
@@ -232,6 +260,21 @@ mod tests {
                 .found
                 .ends_with("(exit status: 3); it said nothing")
         );
+    }
+
+    #[test]
+    fn a_process_that_ends_well_without_a_whole_report_fails_as_a_whole() {
+        for (does, left) in [
+            ("exit 0", "left no report: "),
+            (": > \"$into\"", "left no whole report: EOF"),
+            ("echo '{\"part\"' > \"$into\"", "left no whole report: EOF"),
+        ] {
+            let report = part_of(does);
+            assert_eq!(report.rows.len(), 1, "{report:?}");
+            assert_eq!(report.rows[0].verdict, Verdict::Fails);
+            assert!(report.rows[0].found.contains(left), "{report:?}");
+            assert!(!super::super::judged(&[report], 0).0);
+        }
     }
 
     #[test]

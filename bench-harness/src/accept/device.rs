@@ -36,12 +36,13 @@ pub(super) fn run(asked: &Asked, findings: &mut Findings) -> Result<()> {
         findings.report.device = Some(facts);
         return findings.keep();
     };
-    let software = |adapter: &&device::AdapterReport| {
-        !adapter.real && opened.adapter.starts_with(&adapter.name)
-    };
-    facts.emulated =
-        asked.device.choice == DeviceChoice::Software || adapters.iter().any(|a| software(&a));
     let ran = device::chosen(asked.device)?;
+    facts.emulated = ran.as_ref().is_some_and(|adapter| !adapter.real);
+    if ran.is_none() {
+        facts.missing = Some(no_shader(asked.device.choice, &adapters));
+        findings.report.device = Some(facts);
+        return findings.keep();
+    }
     facts.name = ran.as_ref().map(|adapter| adapter.name.clone());
     facts.ran = ran.map(serde_json::to_value).transpose()?;
     facts.opened = Some(opened.adapter.clone());
@@ -57,21 +58,30 @@ fn missing(error: &DeviceError, adapters: &[AdapterReport]) -> Option<String> {
         DeviceError::NoGpu { number, .. } => number,
         DeviceError::NotBuilt { .. }
         | DeviceError::NoLocalRank
-        | DeviceError::NoSoftware { .. } => return Some(error.to_string()),
+        | DeviceError::NoSoftware { .. }
+        | DeviceError::Limits { .. } => return Some(error.to_string()),
         _ => return None,
     };
-    let named = |real: bool| {
-        let those = adapters.iter().filter(|adapter| adapter.real == real);
-        let names: Vec<String> = those
-            .map(|adapter| format!("'--device {}' takes {}", adapter.device, adapter.name))
-            .collect();
-        names.join(", ")
-    };
-    let (gpus, software) = (named(true), named(false));
+    let (gpus, software) = (named(adapters, true), named(adapters, false));
     let asked = format!("--device gpu:{number}");
     if !gpus.is_empty() {
         return Some(format!("{asked}: there is no such GPU; {gpus}"));
     }
+    Some(none(&asked, &software))
+}
+
+/// Why nothing is checked on the CPU device: it runs no shader, and what is said of launches does not hold for it.
+fn no_shader(asked: DeviceChoice, adapters: &[AdapterReport]) -> String {
+    match asked {
+        DeviceChoice::Auto => none("--device auto", &named(adapters, false)),
+        asked => format!(
+            "--device {asked}: the CPU device runs no shader, so there is nothing to accept; give gpu:N or software"
+        ),
+    }
+}
+
+/// There is no GPU; `software` are adapters that emulate one.
+fn none(asked: &str, software: &str) -> String {
     let mut text = format!("{asked}: no GPU is reachable through Vulkan, Metal or DX12");
     if let Some(loader) = device::missing_loader() {
         text += &format!(": {loader}");
@@ -80,7 +90,16 @@ fn missing(error: &DeviceError, adapters: &[AdapterReport]) -> Option<String> {
     if !software.is_empty() {
         text += &format!(". Without one, {software}, a processor that emulates a GPU");
     }
-    Some(text)
+    text
+}
+
+/// What is there of real GPUs, or of software adapters, and how it is asked for.
+fn named(adapters: &[AdapterReport], real: bool) -> String {
+    let those = adapters.iter().filter(|adapter| adapter.real == real);
+    let names: Vec<String> = those
+        .map(|adapter| format!("'--device {}' takes {}", adapter.device, adapter.name))
+        .collect();
+    names.join(", ")
 }
 
 /// What to do where there is a GPU and no adapter.

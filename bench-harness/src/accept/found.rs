@@ -359,6 +359,10 @@ pub fn judged(parts: &[PartReport], missing: usize) -> (bool, String) {
                 let more = counted(not_run, ["other check", "other checks"]);
                 sentence += &format!("; {more} did not run");
             }
+            if missing > 0 {
+                let parts = counted(missing, ["part has", "parts have"]);
+                sentence += &format!("; UNFINISHED: {parts} not run");
+            }
             sentence
         }
     };

@@ -29,7 +29,9 @@ pub fn document(report: &AcceptReport) -> Document {
     let sections = report.parts.iter().map(|part| {
         let mut blocks = blocks(part);
         if report.emulated {
-            blocks.iter_mut().for_each(emulated);
+            blocks
+                .iter_mut()
+                .for_each(|block| emulated(part.part, block));
         }
         Section {
             title: title(part.part).to_owned(),
@@ -51,13 +53,22 @@ pub fn summary(report: &AcceptReport) -> Document {
     }
 }
 
-/// Says with each chart what its times are of: charts are taken out of pages.
-fn emulated(block: &mut Block) {
-    if let Block::Figures(figures) = block {
-        for figure in figures {
-            let caption = format!("Times of an EMULATED device. {}", figure.caption);
-            figure.caption = caption.trim_end().to_owned();
+/// Says with each chart, and each table of a part that measures, what its times are of: these are taken out of pages.
+fn emulated(part: Part, block: &mut Block) {
+    let measures = !matches!(part, Part::Checks | Part::Parity);
+    match block {
+        Block::Figures(figures) => {
+            for figure in figures {
+                let caption = format!("Times of an EMULATED device. {}", figure.caption);
+                figure.caption = caption.trim_end().to_owned();
+            }
         }
+        Block::Table(table) if measures => table.caption += " (EMULATED)",
+        Block::Facts(facts) if measures => {
+            facts.push(("device".to_owned(), "EMULATED".to_owned()));
+        }
+        Block::Folded(_, blocks) => blocks.iter_mut().for_each(|block| emulated(part, block)),
+        _ => {}
     }
 }
 
@@ -107,6 +118,7 @@ fn lead(report: &AcceptReport) -> Vec<Block> {
         of("asked for", format!("`{}`", report.asked)),
         of("machine", report.machine.clone()),
         of("program", report.program.clone()),
+        of("begun", utc(report.begun)),
         of("took", minutes),
     ]));
     let mut table = Table::new(
@@ -117,6 +129,30 @@ fn lead(report: &AcceptReport) -> Vec<Block> {
     table.rows = report.parts.iter().map(part_row).collect();
     blocks.push(Block::Table(table));
     blocks
+}
+
+/// The date and time of so many seconds since 1970.
+/// Source: <https://howardhinnant.github.io/date_algorithms.html#civil_from_days>.
+fn utc(seconds: u64) -> String {
+    let (days, second) = (seconds / 86_400, seconds % 86_400);
+    // Years begin in March, eras of 400 of them in the year 0.
+    let shifted = days + 719_468;
+    let (era, day) = (shifted / 146_097, shifted % 146_097);
+    let year = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
+    let day = day - (365 * year + year / 4 - year / 100);
+    let month = (5 * day + 2) / 153;
+    let day = day - (153 * month + 2) / 5 + 1;
+    let (month, next) = if month < 10 {
+        (month + 3, 0)
+    } else {
+        (month - 9, 1)
+    };
+    format!(
+        "{}-{month:02}-{day:02} {:02}:{:02} UTC",
+        era * 400 + year + next,
+        second / 3600,
+        second / 60 % 60
+    )
 }
 
 fn quick(report: &AcceptReport) -> &'static str {
@@ -290,7 +326,8 @@ fn plain(name: &str, value: &Value) -> String {
         Value::Number(number) if name.ends_with("_bytes") => {
             let bytes = number.as_f64().unwrap_or(0.0);
             match bytes >= f64::from(1 << 20) {
-                true => format!("{:.0} MiB", bytes / f64::from(1 << 20)),
+                // As `mspipe devices` has it.
+                true => format!("{:.0} MiB", (bytes / f64::from(1 << 20)).floor()),
                 false => format!("{:.0} KiB", bytes / 1024.0),
             }
         }
@@ -308,7 +345,7 @@ fn kernels(times: &KernelTimes) -> Vec<Block> {
     let rates = times.rates;
     let text = format!(
         "Inputs have the sizes of a batch of 600 events of Wikipedia. Bound: the time that the device's own \
-         copy ({} GB/s) takes for the kernel's bytes, or its product ({} GFLOP/s) for its operations, \
+         copy, measured again ({} GB/s), takes for the kernel's bytes, or its product ({} GFLOP/s) for its operations, \
          whichever is longer; inputs that stay in a cache can beat it. Times are by {}.",
         short(rates.copy_gb_per_s),
         short(rates.product_gflops),
@@ -537,6 +574,20 @@ mod tests {
             page.contains("Did not run, because the process ended before: <code>kernels::softmax"),
             "{page}"
         );
+    }
+
+    #[test]
+    fn a_report_has_its_date() {
+        for (seconds, date) in [
+            (0, "1970-01-01 00:00 UTC"),
+            (951_782_399, "2000-02-28 23:59 UTC"),
+            (951_782_400, "2000-02-29 00:00 UTC"),
+            (1_709_251_199, "2024-02-29 23:59 UTC"),
+            (1_796_000_000, "2026-11-30 00:53 UTC"),
+            (4_107_542_400, "2100-03-01 00:00 UTC"),
+        ] {
+            assert_eq!(utc(seconds), date);
+        }
     }
 
     #[test]

@@ -17,7 +17,7 @@ pub(super) fn wanted(choice: LimitsChoice, offered: &wgpu::Limits) -> Result<wgp
             if bytes < needed {
                 return Err(format!(
                     "--limits alignment:{bytes} asks for slices that begin at multiples of \
-                     {bytes} bytes, it needs {needed}"
+                     {bytes} bytes, and the adapter needs {needed} or more"
                 ));
             }
             Ok(wgpu::Limits {
@@ -68,7 +68,7 @@ mod tests {
         assert_eq!(asked.min_uniform_buffer_offset_alignment, 128);
         assert_eq!(asked.max_storage_buffers_per_shader_stage, 64);
         let refused = wanted(LimitsChoice::Alignment(32), &offered).unwrap_err();
-        assert!(refused.ends_with("it needs 64"), "{refused}");
+        assert!(refused.ends_with("needs 64 or more"), "{refused}");
         let small = wgpu::Limits {
             max_compute_workgroups_per_dimension: 100,
             ..offered
