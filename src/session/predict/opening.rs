@@ -39,7 +39,7 @@ use crate::train::stream::{Columns, FollowedStream, NewerEvents, Stream};
 pub struct LoadOptions {
     /// The device, if not that of the run.
     pub device: Option<DeviceSettings>,
-    /// Where the stream is, if it was moved.
+    /// Where the stream is, if it was moved; refused where none is read.
     pub data: Option<String>,
     /// Threads of the CPU, if not all.
     pub threads: Option<usize>,
@@ -214,8 +214,14 @@ impl Predictor {
         let needs = needs(&standing.model, &standing.config, slots);
         let rules = Rules::of(&standing.config, needs)?;
         let (opened, mut features) = match contained {
+            Some(_) if options.data.is_some() => {
+                return Err(PredictError::DataNotRead {
+                    path: path.to_owned(),
+                    data: standing.config.source.data,
+                });
+            }
             Some(contained) => contained_stream(&standing, contained),
-            None => store_backed(path, &standing, log, &options.stop)?,
+            None => store_backed(path, &mut standing, log, &options.stop)?,
         };
         if let Some([edge, _]) = features.followed_rows() {
             let events = standing.events - standing.base;
@@ -320,12 +326,12 @@ fn contained_stream(standing: &Standing, contained: state::Contained) -> (Column
 /// Columns and features of the store that the state stands on.
 fn store_backed(
     path: &Path,
-    standing: &Standing,
+    standing: &mut Standing,
     log: Option<&Arc<EventLog>>,
     stop: &Stop,
 ) -> Result<(Columns, Features), PredictError> {
+    let log = opened(log, &standing.config, stop)?;
     let (config, data) = (&standing.config, &standing.data);
-    let log = opened(log, config, stop)?;
     if log.hash() != data.hash {
         let path = path.to_owned();
         return Err(
@@ -345,6 +351,10 @@ fn store_backed(
             },
         );
     }
+    if standing.feature_names.is_none() {
+        standing.name_features(&log)?;
+    }
+    let config = &standing.config;
     let features = Features::new(
         &log,
         config.stream.edge_features,
@@ -379,7 +389,7 @@ impl Session {
             given.unwrap_or_else(|| self.sampling.pair_history().encoding().clone())
         });
         Ok(Parts {
-            standing: self.standing(log, &nodes, end),
+            standing: self.standing(log, &nodes, end)?,
             rules: Rules::of(&self.config, needs(&self.model, &self.config, slots))?,
             opened: columns(log, end),
             later: Later::default(),
@@ -411,10 +421,17 @@ impl Session {
         parts.predictor(model.clone(), device, adapter, memory, &options)
     }
 
-    fn standing(&self, log: &EventLog, nodes: &Nodes, end: usize) -> Standing {
+    fn standing(
+        &self,
+        log: &EventLog,
+        nodes: &Nodes,
+        end: usize,
+    ) -> Result<Standing, PredictError> {
         let first = log.time().first().copied().unwrap_or(0);
         let times = [log.ticks_per_unit(), first];
-        Standing::new(&self.config, self.model, &self.data, nodes, times, end)
+        let mut standing = Standing::new(&self.config, self.model, &self.data, nodes, times, end);
+        standing.name_features(log)?;
+        Ok(standing)
     }
 
     /// Memory that has followed the first `end` events with the weights of `model`, in the batches of an
@@ -463,7 +480,7 @@ impl Session {
         let memory = self.followed_memory(model, device, end)?;
         let nodes = Nodes::of(log, end)?;
         Snapshot {
-            standing: self.standing(log, &nodes, end),
+            standing: self.standing(log, &nodes, end)?,
             weights: tgl_weights::export(model).map_err(SessionError::Unreadable)?,
             constants: self.sampling.constants(),
             memory,

@@ -36,6 +36,8 @@ pub(crate) struct Dialect {
     pub(crate) header: bool,
     /// KONECT's first line, and whether it says that nodes are of two kinds.
     pub(crate) konect: Option<bool>,
+    /// Whether text behind a closing quote is refused, and not a part of the field.
+    pub(crate) strict_quotes: bool,
 }
 
 impl Dialect {
@@ -51,7 +53,46 @@ impl Dialect {
             separator,
             header: true,
             konect: None,
+            strict_quotes: false,
         }
+    }
+
+    /// That of a table of pairs, which needs no more than two columns: a single semicolon separates them.
+    pub(crate) fn of_pairs(head: &[u8], reading: &Reading) -> Option<Dialect> {
+        let (dialect, line) = Dialect::of(head, reading)?;
+        let single = Dialect::header_of(Separator::Semicolon);
+        let names = single.fields(line);
+        let dialect = match dialect.separator {
+            Separator::Space if names.len() == 2 => Dialect {
+                header: !reading.no_header && is_header(&names, reading),
+                ..single
+            },
+            _ => dialect,
+        };
+        Some(Dialect {
+            strict_quotes: true,
+            ..dialect
+        })
+    }
+
+    /// That of a table of nodes, which needs no more than one column: white space is a part of names.
+    /// `is_header` says whether the names in the first line can be those of its columns.
+    pub(crate) fn of_nodes(
+        head: &[u8],
+        reading: &Reading,
+        is_header: impl Fn(&[String]) -> bool,
+    ) -> Option<Dialect> {
+        let (mut dialect, line) = Dialect::of(head, reading)?;
+        if dialect.separator == Separator::Space {
+            dialect.separator = Separator::Tab;
+            let names = Dialect::header_of(Separator::Semicolon).fields(line);
+            if names.len() > 1 && is_header(&names) {
+                dialect.separator = Separator::Semicolon;
+            }
+        }
+        dialect.header = dialect.header && is_header(&dialect.fields(line));
+        dialect.strict_quotes = true;
+        Some(dialect)
     }
 
     /// Tells from the beginning of a text; returns the line too. None if there is
@@ -64,7 +105,7 @@ impl Dialect {
         let line = lines().find(|line| !is_comment(line.trim_ascii()))?;
         let separator = separator(line);
         let names = Dialect::header_of(separator).fields(line);
-        let header = !reading.no_header && is_header(&names, reading);
+        let header = !reading.is_without_header() && is_header(&names, reading);
         let dialect = Dialect {
             separator: match separator {
                 // Numbers with tabs between them often have spaces too, further down.
@@ -75,6 +116,7 @@ impl Dialect {
             },
             header,
             konect: lines().next().and_then(konect),
+            strict_quotes: false,
         };
         Some((dialect, line))
     }
@@ -145,16 +187,21 @@ fn is_header(names: &[String], reading: &Reading) -> bool {
     if !names.iter().any(|name| is_value(name)) {
         return true;
     }
-    let choice = &reading.columns;
-    let chosen = [
-        (Role::Source, &choice.src),
-        (Role::Destination, &choice.dst),
-        (Role::Time, &choice.time),
+    let choices = [
+        Some(&reading.columns),
+        reading.like.as_ref().map(|like| &like.columns),
     ];
-    chosen.into_iter().all(|(wanted, chosen)| {
-        names.iter().any(|name| match chosen {
-            Some(chosen) => plain(name) == plain(chosen) && !is_value(name),
-            None => role(name) == Some(wanted),
+    choices.into_iter().flatten().any(|choice| {
+        let chosen = [
+            (Role::Source, &choice.src),
+            (Role::Destination, &choice.dst),
+            (Role::Time, &choice.time),
+        ];
+        chosen.into_iter().all(|(wanted, chosen)| {
+            names.iter().any(|name| match chosen {
+                Some(chosen) => plain(name) == plain(chosen) && !is_value(name),
+                None => role(name) == Some(wanted),
+            })
         })
     })
 }
