@@ -122,9 +122,19 @@ fn features_of_new_events_are_taken_by_their_names() {
         unnamed.stderr
     );
     assert_eq!(asked("f"), right);
+}
 
+#[test]
+fn features_of_other_names_are_refused() {
+    let program = trained();
+    let new = |table: &str, more: &str| {
+        fs::write(program.path("new.csv"), table).unwrap();
+        program.run(&format!(
+            "update run --events new.csv --to a.safetensors --force {more}"
+        ))
+    };
     let refused = |table: &str, parts: &[&str]| {
-        let ended = new(table, "g", "");
+        let ended = new(table, "");
         assert_eq!(ended.code, Some(1), "{table}: {}", ended.stdout);
         for part in parts {
             assert!(ended.stderr.contains(part), "{table}: {}", ended.stderr);
@@ -144,7 +154,7 @@ fn features_of_new_events_are_taken_by_their_names() {
         surplus,
         &["`fee` was not among them", "--columns ignore=COLUMN"],
     );
-    ok(new(surplus, "g", "--columns ignore=fee"));
+    ok(new(surplus, "--columns ignore=fee"));
     // A value that is no number is told with its place; the column is not left out.
     for value in ["abc", "", "nan"] {
         let table = format!("account,merchant,at,amount,country\nacc3,shop8,36000,{value},2\n");
@@ -210,7 +220,12 @@ fn new_events_are_read_as_those_that_the_run_was_trained_on() {
         fine.contains("event 1: the time is 36000.5; expected a time without decimals"),
         "{fine}"
     );
-    // What was left out is told, as train tells it.
+}
+
+#[test]
+fn what_is_left_out_of_new_events_is_told() {
+    let program = trained();
+    let update = "update run --events new.csv --to a.safetensors --force";
     let note = said(
         &program,
         [
@@ -232,8 +247,11 @@ fn new_events_are_read_as_those_that_the_run_was_trained_on() {
         "{}",
         late.stdout
     );
+}
 
-    // A self-contained state reads no stream.
+#[test]
+fn a_state_that_needs_no_stream_takes_none_and_is_no_weights() {
+    let program = trained();
     ok(program.run("export run --self-contained --to alone.safetensors"));
     let data = program.run("top-k alone.safetensors --data payments.csv --sources acc3");
     assert!(
@@ -296,7 +314,11 @@ fn sources_stand_in_the_column_that_holds_them() {
         asked("--no-header"),
         ("user acc1".to_owned(), String::new())
     );
+}
 
+#[test]
+fn sources_that_may_be_meant_otherwise_are_refused() {
+    let program = trained();
     let refused = |text: &str, parts: &[&str]| {
         let told = said(&program, ["s.csv", text], "top-k run --sources s.csv", 1);
         for part in parts {

@@ -480,6 +480,32 @@ fn the_log_is_as_long_as_what_no_state_covers() {
 /// A request, its status, and a part of what is said.
 type Refused = (&'static str, String, u16, &'static str);
 
+/// Bodies that are no events as JSON has them.
+fn no_events() -> Vec<Refused> {
+    let good = event(EVENTS);
+    let mut features = good.clone();
+    let mut with = |value: Value| {
+        features["features"] = value;
+        features.to_string()
+    };
+    let (text, nothing) = (with(json!("x")), with(json!([null])));
+    let bodies = [
+        ("{".to_owned(), "line 1: EOF"),
+        (
+            format!("{good}\nnonsense\n"),
+            "line 2: expected a JSON object",
+        ),
+        (format!("[{good}]"), "line 1: expected a JSON object"),
+        (format!("{good} {{"), "line 1: trailing characters (column"),
+        (text, "expected features as a list"),
+        (nothing, "expected a number"),
+        (String::new(), "no events"),
+    ];
+    bodies
+        .map(|(body, part)| ("/events", body, 400, part))
+        .to_vec()
+}
+
 fn refused_events() -> Vec<Refused> {
     let good = event(EVENTS);
     let line = |name: &str, value: Value| {
@@ -489,25 +515,6 @@ fn refused_events() -> Vec<Refused> {
     };
     let long = "x".repeat(10 << 20);
     vec![
-        ("/events", "{".to_owned(), 400, "line 1: EOF"),
-        (
-            "/events",
-            format!("{good}\nnonsense\n"),
-            400,
-            "line 2: expected a JSON object",
-        ),
-        (
-            "/events",
-            format!("[{good}]"),
-            400,
-            "line 1: expected a JSON object",
-        ),
-        (
-            "/events",
-            format!("{good} {{"),
-            400,
-            "line 1: trailing characters (column",
-        ),
         (
             "/events",
             line("colour", "red".into()),
@@ -529,19 +536,6 @@ fn refused_events() -> Vec<Refused> {
             "expected a decimal number",
         ),
         ("/events", line("time", json!(1.5)), 400, "without decimals"),
-        (
-            "/events",
-            line("features", json!("x")),
-            400,
-            "expected features as a list",
-        ),
-        (
-            "/events",
-            line("features", json!([null])),
-            400,
-            "expected a number",
-        ),
-        ("/events", String::new(), 400, "no events"),
         ("/events?seq=1", good.to_string(), 400, "go together"),
         (
             "/events?source=a&seq=-1",
@@ -623,7 +617,8 @@ fn refused_questions() -> Vec<Refused> {
 fn what_can_not_be_served_is_refused_with_its_reason() {
     let program = trained();
     let served = serve(&program, "--to srv --max-body 20000000 --patience 1");
-    for (path, body, status, part) in refused_events().into_iter().chain(refused_questions()) {
+    let refused = [no_events(), refused_events(), refused_questions()];
+    for (path, body, status, part) in refused.into_iter().flatten() {
         let (found, said) = served.refused(path, &body);
         assert_eq!(found, status, "{path}: {said}");
         assert!(said.contains(part), "{path}: {said}");

@@ -129,12 +129,7 @@ pub(crate) fn pairs(
     reading: &Reading,
 ) -> Result<AskedColumns, DataError> {
     let mut open = Open::of(path, header);
-    let choice = &reading.columns;
-    let chosen = [&choice.src, &choice.dst, &choice.time]
-        .into_iter()
-        .zip(["src", "dst", "time"])
-        .map(|(name, key)| name.as_ref().map(|name| open.take(name, key)).transpose())
-        .collect::<Result<Vec<_>, _>>()?;
+    let chosen = open.take_chosen(&reading.columns)?;
     let mut found = [chosen[0], chosen[1], chosen[2]];
     open.take_familiar(&mut found, reading.like.as_deref());
     for (found, role) in (found.iter_mut()).zip([Role::Source, Role::Destination, Role::Time]) {
@@ -306,17 +301,7 @@ impl Schema {
         for name in &choice.ignore {
             left_out.push((open.take(name, "ignore")?, "as asked".to_owned()));
         }
-        let mut chosen = [
-            &choice.src,
-            &choice.dst,
-            &choice.time,
-            &choice.label,
-            &choice.split,
-        ]
-        .into_iter()
-        .zip(["src", "dst", "time", "label", "split"])
-        .map(|(name, key)| name.as_ref().map(|name| open.take(name, key)).transpose())
-        .collect::<Result<Vec<_>, _>>()?;
+        let mut chosen = open.take_chosen(choice)?;
         let mut features = |names: &Vec<String>| -> Result<Vec<usize>, DataError> {
             (names.iter().map(|name| open.take(name, "features"))).collect()
         };
@@ -424,6 +409,22 @@ impl<'a> Open<'a> {
             header,
             taken: vec![false; header.names.len()],
         }
+    }
+
+    /// Takes the columns that were chosen by hand as source, destination, time, label and split mark.
+    fn take_chosen(&mut self, choice: &ColumnChoice) -> Result<[Option<usize>; 5], DataError> {
+        let mut chosen = [None; 5];
+        let names = [
+            (&choice.src, "src"),
+            (&choice.dst, "dst"),
+            (&choice.time, "time"),
+            (&choice.label, "label"),
+            (&choice.split, "split"),
+        ];
+        for (chosen, (name, key)) in chosen.iter_mut().zip(names) {
+            *chosen = name.as_ref().map(|name| self.take(name, key)).transpose()?;
+        }
+        Ok(chosen)
     }
 
     /// Takes the one column that is called `name`, if there is one.

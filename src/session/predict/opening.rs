@@ -213,16 +213,7 @@ impl Predictor {
         let slots = mails / standing.model.mail_width();
         let needs = needs(&standing.model, &standing.config, slots);
         let rules = Rules::of(&standing.config, needs)?;
-        let (opened, mut features) = match contained {
-            Some(_) if options.data.is_some() => {
-                return Err(PredictError::DataNotRead {
-                    path: path.to_owned(),
-                    data: standing.config.source.data,
-                });
-            }
-            Some(contained) => contained_stream(&standing, contained),
-            None => store_backed(path, &mut standing, log, &options.stop)?,
-        };
+        let (opened, mut features) = followed_stream(path, &mut standing, contained, log, options)?;
         if let Some([edge, _]) = features.followed_rows() {
             let events = standing.events - standing.base;
             edge.extend_kept(events, &later.rows, &later.edge);
@@ -311,6 +302,24 @@ fn named(
         path: path.to_owned(),
         error,
     })
+}
+
+/// Columns and features of what a state stands on: its store, or what it contains.
+fn followed_stream(
+    path: &Path,
+    standing: &mut Standing,
+    contained: Option<state::Contained>,
+    log: Option<&Arc<EventLog>>,
+    options: &LoadOptions,
+) -> Result<(Columns, Features), PredictError> {
+    match (contained, &options.data) {
+        (Some(_), Some(data)) => Err(PredictError::DataNotRead {
+            path: path.to_owned(),
+            data: data.clone(),
+        }),
+        (Some(contained), None) => Ok(contained_stream(standing, contained)),
+        (None, _) => store_backed(path, standing, log, &options.stop),
+    }
 }
 
 /// Columns and features out of the state itself.

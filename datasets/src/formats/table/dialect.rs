@@ -61,10 +61,9 @@ impl Dialect {
     pub(crate) fn of_pairs(head: &[u8], reading: &Reading) -> Option<Dialect> {
         let (dialect, line) = Dialect::of(head, reading)?;
         let single = Dialect::header_of(Separator::Semicolon);
-        let names = single.fields(line);
         let dialect = match dialect.separator {
-            Separator::Space if names.len() == 2 => Dialect {
-                header: !reading.no_header && is_header(&names, reading),
+            Separator::Space if outside_quotes(line)[1] == 1 => Dialect {
+                header: !reading.no_header && is_header(&single.fields(line), reading),
                 ..single
             },
             _ => dialect,
@@ -156,17 +155,7 @@ fn konect(line: &[u8]) -> Option<bool> {
 
 /// What separates the fields of a line.
 fn separator(line: &[u8]) -> Separator {
-    let mut outside = true;
-    let (mut tabs, mut semicolons, mut commas) = (0, 0, 0);
-    for byte in line.trim_ascii() {
-        match byte {
-            b'"' => outside = !outside,
-            b'\t' if outside => tabs += 1,
-            b';' if outside => semicolons += 1,
-            b',' if outside => commas += 1,
-            _ => {}
-        }
-    }
+    let [tabs, semicolons, commas] = outside_quotes(line);
     if tabs > 0 {
         Separator::Tab
     } else if semicolons > 1 && semicolons >= commas {
@@ -176,6 +165,22 @@ fn separator(line: &[u8]) -> Separator {
     } else {
         Separator::Space
     }
+}
+
+/// Tabs, semicolons and commas of a line that are not within quotes.
+fn outside_quotes(line: &[u8]) -> [usize; 3] {
+    let mut outside = true;
+    let mut found = [0; 3];
+    for byte in line.trim_ascii() {
+        match byte {
+            b'"' => outside = !outside,
+            b'\t' if outside => found[0] += 1,
+            b';' if outside => found[1] += 1,
+            b',' if outside => found[2] += 1,
+            _ => {}
+        }
+    }
+    found
 }
 
 fn is_value(field: &str) -> bool {
@@ -213,6 +218,19 @@ mod tests {
     fn of(head: &str) -> (Separator, bool, Option<bool>) {
         let (dialect, _) = Dialect::of(head.as_bytes(), &Reading::default()).unwrap();
         (dialect.separator, dialect.header, dialect.konect)
+    }
+
+    #[test]
+    fn pairs_may_have_a_single_semicolon() {
+        let of = |line: &str| {
+            let dialect = Dialect::of_pairs(line.as_bytes(), &Reading::default()).unwrap();
+            (dialect.separator, dialect.header)
+        };
+        assert_eq!(of("src;dst\n"), (Separator::Semicolon, true));
+        assert_eq!(of("\"a b\";\"c\"\n"), (Separator::Semicolon, true));
+        assert_eq!(of("3;4\n"), (Separator::Semicolon, false));
+        assert_eq!(of("\"a;b\" c\n"), (Separator::Space, true));
+        assert_eq!(of("src;x,dst\n"), (Separator::Comma, true));
     }
 
     #[test]
