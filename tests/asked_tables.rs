@@ -436,6 +436,7 @@ fn pairs_stand_in_the_columns_that_the_run_has_named() {
         ("src;dst\nacc1;shop1\n", ""),
         ("acc1;shop1\n", "--no-header"),
         ("a,b\nacc1,shop1\n", "--columns src=a,dst=b"),
+        ("a,b\nacc1,shop1\n", "--columns src=a,dst=b,label=fraud"),
     ] {
         assert_eq!(score(text, more).stdout, right, "{text}");
     }
@@ -461,4 +462,47 @@ fn pairs_stand_in_the_columns_that_the_run_has_named() {
     );
     assert!(!needed.contains("time="), "{needed}");
     refused("src\nacc1\n", "--columns src=src,dst=COLUMN;");
+}
+
+/// As in a state of an earlier version: features whose names are not known have them from the first update on.
+#[test]
+fn names_that_were_not_known_are_learnt_once() {
+    let program = Program::new();
+    let lines: String = payments(0..EVENTS)
+        .lines()
+        .skip(1)
+        .map(|line| format!("{line}\n"))
+        .collect();
+    fs::write(program.path("payments.csv"), lines).unwrap();
+    ok(program.run(
+        "train --data payments.csv --no-header --columns src=1,dst=2,time=3,label=6 --device cpu --width 8 \
+         --time-width 8 --fanout 4 --epochs 1 --batch-size 50 --out run",
+    ));
+    let update = |from: &str, header: &str, line: &str| {
+        fs::write(program.path("new.csv"), format!("{header}\n{line}\n")).unwrap();
+        program.run(&format!(
+            "update {from} --events new.csv --to a.safetensors --force"
+        ))
+    };
+    let header = "account,merchant,at,amount,country";
+    let first = ok(update(
+        "run --columns src=account,dst=merchant,time=at",
+        header,
+        "acc3,shop8,36000,1,2",
+    ));
+    let learnt = "amount, country are taken in this order, and by these names from now on";
+    assert!(first.stderr.contains(learnt), "{}", first.stderr);
+    let more = "a.safetensors --columns src=account,dst=merchant,time=at";
+    let second = ok(update(more, header, "acc3,shop8,36001,1,2"));
+    assert!(second.stderr.is_empty(), "{}", second.stderr);
+    let third = update(
+        more,
+        "account,merchant,at,amt,country",
+        "acc3,shop8,36002,1,2",
+    );
+    assert!(
+        third.code == Some(1) && third.stderr.contains("there is no `amount`"),
+        "{}",
+        third.stderr
+    );
 }

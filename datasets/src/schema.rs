@@ -129,8 +129,7 @@ pub(crate) fn pairs(
     reading: &Reading,
 ) -> Result<AskedColumns, DataError> {
     let mut open = Open::of(path, header);
-    let chosen = open.take_chosen(&reading.columns)?;
-    let mut found = [chosen[0], chosen[1], chosen[2]];
+    let mut found: [Option<usize>; 3] = open.take_chosen(&reading.columns)?;
     open.take_familiar(&mut found, reading.like.as_deref());
     for (found, role) in (found.iter_mut()).zip([Role::Source, Role::Destination, Role::Time]) {
         if found.is_none() {
@@ -301,7 +300,7 @@ impl Schema {
         for name in &choice.ignore {
             left_out.push((open.take(name, "ignore")?, "as asked".to_owned()));
         }
-        let mut chosen = open.take_chosen(choice)?;
+        let mut chosen: [Option<usize>; 5] = open.take_chosen(choice)?;
         let mut features = |names: &Vec<String>| -> Result<Vec<usize>, DataError> {
             (names.iter().map(|name| open.take(name, "features"))).collect()
         };
@@ -411,9 +410,12 @@ impl<'a> Open<'a> {
         }
     }
 
-    /// Takes the columns that were chosen by hand as source, destination, time, label and split mark.
-    fn take_chosen(&mut self, choice: &ColumnChoice) -> Result<[Option<usize>; 5], DataError> {
-        let mut chosen = [None; 5];
+    /// Takes the columns that were chosen by hand as the first of source, destination, time, label and split mark.
+    fn take_chosen<const N: usize>(
+        &mut self,
+        choice: &ColumnChoice,
+    ) -> Result<[Option<usize>; N], DataError> {
+        let mut chosen = [None; N];
         let names = [
             (&choice.src, "src"),
             (&choice.dst, "dst"),

@@ -36,6 +36,14 @@ impl Predictor {
         self.standing.feature_names.as_deref()
     }
 
+    /// Takes what the features of `log` are called, which memory has followed, where that was not known before.
+    pub(super) fn learn_names(&mut self, log: &EventLog) -> Result<(), PredictError> {
+        if self.given_width().is_some() && self.feature_names().is_none() && log.events() > 0 {
+            self.standing.feature_names = log.names()?.edge_features;
+        }
+        Ok(())
+    }
+
     /// How the stream of the run was read, for a table that belongs to it.
     pub fn like(&self) -> Like {
         let reading = &self.standing.config.stream.reading;
@@ -98,7 +106,8 @@ impl Predictor {
             (Some(_), None) => log.names()?.edge_features.map(|names| {
                 format!(
                     "what the features were called that the model was trained on is not known (to a state of an \
-                     earlier version, or because they had no names): {} are taken in this order",
+                     earlier version, or because they had no names): {} are taken in this order, and by these \
+                     names from now on",
                     shown(&names)
                 )
             }),

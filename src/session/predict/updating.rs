@@ -392,7 +392,7 @@ impl Predictor {
 
     /// Has memory follow all events of `log`, whose ids are those of its file, some batches at a time, so
     /// that a long stream need not lie in RAM. Its features are taken by their names, in any order, where both
-    /// streams have names; else in their order.
+    /// streams have names; else in their order, and the names are kept if there were none.
     ///
     /// # Errors
     /// As [`update`](Predictor::update); features of other names, before any event is followed; times finer than
@@ -415,6 +415,7 @@ impl Predictor {
             self.check(&events, first + 1)?;
             all.add(&self.update(&events, late)?);
         }
+        self.learn_names(log)?;
         Ok(all)
     }
 
