@@ -91,7 +91,8 @@ pub use pipeline::profile::Residency;
 pub use pipeline::schedule::Schedule;
 pub use run_folder::{EvalSummary, RunFolder, Summary};
 pub use session::predict::{
-    Late, LoadOptions, NewEvent, Pair, PredictError, Predictor, Ranked, Score, Side, Updated,
+    Late, LoadOptions, MaxJump, NewEvent, Pair, PredictError, Predictor, Ranked, Score, Side,
+    Updated,
 };
 pub use session::{SessionError, evaluate_on, train_on};
 pub use train::metrics::TestMetrics;

@@ -41,7 +41,7 @@ use log::Log;
 use mspipe_datasets::{NodeKey, whole_file};
 use numbers::Numbers;
 use parking_lot::{FairMutex, RwLock};
-use shared::{Server, given};
+use shared::{Expected, Server, given};
 use wire::Room;
 
 use crate::session::predict::{FILE_NAME, LoadOptions, Pair, Predictor};
@@ -92,6 +92,7 @@ pub fn serve(
         ticks_per_unit: predictor.ticks_per_unit(),
         text_ids: predictor.ids_are_text(),
         two_kinds: predictor.has_two_kinds(),
+        features: Expected::of(&predictor),
         predictor: RwLock::new(predictor),
         turn: FairMutex::new(()),
         room: Room::new(BODIES * options.max_body as u64),

@@ -348,7 +348,7 @@ fn rows_that_can_not_be_asked_are_named() {
     );
     let fine = ask("user,item,timestamp\nu00,item 1,60000.25\n", "");
     assert!(
-        fine.contains("pairs.csv:2") && fine.contains("at most 1 decimals"),
+        fine.contains("pairs.csv:2") && fine.contains("at most 1 decimal,"),
         "{fine}"
     );
     let no_time = ask("user,item,timestamp\nu00,item 1,soon\n", "");

@@ -503,6 +503,32 @@ fn a_folder_that_began_with_something_else_is_refused() {
 /// A request, its status, and a part of what is said.
 type Refused = (&'static str, String, u16, &'static str);
 
+/// Bodies that are no events as JSON has them.
+fn no_events() -> Vec<Refused> {
+    let good = event(EVENTS);
+    let mut features = good.clone();
+    let mut with = |value: Value| {
+        features["features"] = value;
+        features.to_string()
+    };
+    let (text, nothing) = (with(json!("x")), with(json!([null])));
+    let bodies = [
+        ("{".to_owned(), "line 1: EOF"),
+        (
+            format!("{good}\nnonsense\n"),
+            "line 2: expected a JSON object",
+        ),
+        (format!("[{good}]"), "line 1: expected a JSON object"),
+        (format!("{good} {{"), "line 1: trailing characters (column"),
+        (text, "expected features as a list"),
+        (nothing, "expected a number"),
+        (String::new(), "no events"),
+    ];
+    bodies
+        .map(|(body, part)| ("/events", body, 400, part))
+        .to_vec()
+}
+
 fn refused_events() -> Vec<Refused> {
     let good = event(EVENTS);
     let line = |name: &str, value: Value| {
@@ -512,8 +538,6 @@ fn refused_events() -> Vec<Refused> {
     };
     let long = "x".repeat(10 << 20);
     vec![
-        ("/events", "{".to_owned(), 400, "line 1: EOF"),
-        ("/events", format!("{good}\nnonsense\n"), 400, "line 2"),
         (
             "/events",
             line("colour", "red".into()),
@@ -534,8 +558,7 @@ fn refused_events() -> Vec<Refused> {
             400,
             "expected a decimal number",
         ),
-        ("/events", line("time", json!(1.5)), 400, "decimals"),
-        ("/events", String::new(), 400, "no events"),
+        ("/events", line("time", json!(1.5)), 400, "without decimals"),
         ("/events?seq=1", good.to_string(), 400, "go together"),
         (
             "/events?source=a&seq=-1",
@@ -554,7 +577,30 @@ fn refused_events() -> Vec<Refused> {
 
 fn refused_questions() -> Vec<Refused> {
     vec![
-        ("/score", "[]".to_owned(), 400, "the body"),
+        (
+            "/score",
+            "[]".to_owned(),
+            400,
+            "the body: expected a JSON object",
+        ),
+        (
+            "/score",
+            json!({"pairs": [["u1", "item 1", 90000]], "at": 90000}).to_string(),
+            400,
+            "at: each pair has a time of its own",
+        ),
+        (
+            "/top-k",
+            json!({"source": "u1", "k": "x"}).to_string(),
+            400,
+            "expected a whole number from 0 on (line 1, column",
+        ),
+        (
+            "/embed",
+            json!({"nodes": "u1"}).to_string(),
+            400,
+            "expected a list",
+        ),
         (
             "/score",
             json!({"pairs": [["a"]]}).to_string(),
@@ -594,7 +640,8 @@ fn refused_questions() -> Vec<Refused> {
 fn what_can_not_be_served_is_refused_with_its_reason() {
     let program = trained();
     let served = serve(&program, "--to srv --max-body 20000000 --patience 1");
-    for (path, body, status, part) in refused_events().into_iter().chain(refused_questions()) {
+    let refused = [no_events(), refused_events(), refused_questions()];
+    for (path, body, status, part) in refused.into_iter().flatten() {
         let (found, said) = served.refused(path, &body);
         assert_eq!(found, status, "{path}: {said}");
         assert!(said.contains(part), "{path}: {said}");
@@ -615,6 +662,77 @@ fn what_can_not_be_served_is_refused_with_its_reason() {
     );
     let (status, said) = served.refused("/events?source=a&seq=6", &lines([EVENTS + 1]));
     assert!(status == 409 && said.contains("expected 5"), "{said}");
+    // The same again is harmless, and the same number with other events is not the same.
+    let again = served.post_with("/events?source=a&seq=4", "", &lines([EVENTS]));
+    let again: Value = serde_json::from_str(&again.unwrap().2).unwrap();
+    assert_eq!(
+        (&again["repeated"], &again["last_seq"]),
+        (&true.into(), &4.into())
+    );
+    let (status, said) = served.refused("/events?source=a&seq=4", &lines([EVENTS + 1]));
+    assert!(
+        status == 409 && said.contains("other events") && said.contains("next number is 5"),
+        "{said}"
+    );
+    let (status, said) = served.refused(
+        "/score",
+        &json!({"pairs": [["u1", "item 1"]], "at": 7}).to_string(),
+    );
+    assert!(status == 409 && !said.contains("mspipe"), "{said}");
+    // Some pairs with times of their own, some without.
+    let now = EVENTS * 60;
+    let mixed = json!({"pairs": [["u1", "item 1"], ["u1", "item 1", now]], "at": now});
+    let scores = served.post("/score", &mixed)["scores"].clone();
+    assert_eq!(scores[0], scores[1]);
+}
+
+/// Numbers as ids, and features with names.
+#[test]
+fn features_come_in_order_or_by_name() {
+    let program = Program::new();
+    let mut text = "src,dst,time,amount,country\n".to_owned();
+    for nth in 0..EVENTS {
+        let (src, dst) = (nth * 7 % 20, 20 + nth % 11);
+        text.push_str(&format!(
+            "{src},{dst},{},{},{}\n",
+            nth * 60,
+            nth % 17,
+            nth % 5
+        ));
+    }
+    fs::write(program.path("shop.csv"), text).unwrap();
+    let ended = program.run(
+        "train --data shop.csv --device cpu --width 8 --time-width 8 --fanout 4 --epochs 1 --batch-size 50 --out run",
+    );
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    let [ordered, named] = ["a", "b"].map(|to| serve(&program, &format!("--to {to}")));
+    let (status, pulse) = named.get("/pulse");
+    assert!(
+        status == 200 && pulse.contains("\"features\":[\"amount\",\"country\"]"),
+        "{pulse}"
+    );
+    let event = |features: Value| json!({"src": "3.0", "dst": 21.0, "time": EVENTS * 60, "features": features});
+    ordered.post("/events", &event(json!([250.5, 3])));
+    named.post("/events", &event(json!({"country": 3, "amount": 250.5})));
+    let asked = json!({"pairs": [[3, 21], [4, 25]]});
+    let scores = ordered.post("/score", &asked);
+    assert_eq!(named.post("/score", &asked), scores);
+    assert_eq!(scores["scores"][0]["known"], json!([true, true]));
+    for (features, part) in [
+        (
+            json!([1]),
+            "line 1: features: found 1; expected 2 numbers (amount, country)",
+        ),
+        (
+            json!({"amt": 1, "country": 2}),
+            "there is no `amount`; found `amt`",
+        ),
+        (json!({"amount": 1, "country": 2, "fee": 3}), "found `fee`"),
+        (json!([1e40, 2]), "features"),
+    ] {
+        let (status, said) = named.refused("/events", &event(features).to_string());
+        assert!(status == 400 && said.contains(part), "{said}");
+    }
 }
 
 #[test]
@@ -775,20 +893,31 @@ fn events_come_from_standard_input_too() {
     input
         .write_all(
             format!(
-                "{}nonsense\n{}",
+                "{}nonsense\n{}\n{}{}",
                 lines(EVENTS..EVENTS + 30),
-                lines(EVENTS + 30..EVENTS + 40)
+                lines(EVENTS + 30..EVENTS + 40),
+                lines([3]),
+                lines([EVENTS + 40]),
             )
             .as_bytes(),
         )
         .unwrap();
     drop(input);
     assert!(next().contains("line 31"));
-    assert!(next().contains("ended after line 41; 1 of its lines"));
+    let late = next();
+    assert!(
+        late.contains("line 43: earlier than the event before"),
+        "{late}"
+    );
+    let end = next();
+    assert!(
+        end.contains("ended after line 44; 1 of its lines could not be followed; 1 was late"),
+        "{end}"
+    );
     let served = Served {
         address: address.parse().unwrap(),
         program: child,
     };
     let found = served.post("/score", &json!({"pairs": []}));
-    assert_eq!(found["events"], EVENTS + 40);
+    assert_eq!(found["events"], EVENTS + 41);
 }

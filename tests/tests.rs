@@ -9,6 +9,8 @@ use burn::tensor::Device;
 mod adam;
 /// Who imports whom, file sizes, module docs, one build of burn.
 mod architecture;
+/// Tables that are asked about or followed, for columns with names of their own.
+mod asked_tables;
 /// The leak auditor passes the program and finds what is broken on purpose.
 mod audit;
 /// Mail is caught up on: by hand, at any k, and in runs.

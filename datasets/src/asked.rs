@@ -8,11 +8,15 @@ mod written;
 
 use std::fmt;
 
+pub use crate::schema::End;
 pub use table::{Asked, AskedOptions};
 pub use written::{Cells, ColumnKind, TableFormat, TableWriter};
 
+use crate::error::{DataError, quoted};
 use crate::fields::calendar::parse_date;
 use crate::fields::decimal::Decimal;
+use crate::fields::raw_event::Position;
+use crate::formats::table::any_id;
 use crate::stream::event_log::MAX_TIME;
 
 /// A node as the stream's file names it.
@@ -57,6 +61,34 @@ impl From<String> for NodeKey {
     }
 }
 
+/// A row of a table: its ids, its time, and which end of events it says that its node is.
+#[derive(Debug, Default)]
+pub(crate) struct AskedRow {
+    pub(crate) keys: [Option<NodeKey>; 2],
+    pub(crate) time: Option<Decimal>,
+    pub(crate) end: Option<End>,
+}
+
+/// The end of events that `field` names.
+pub(crate) fn end(at: Position<'_>, field: &[u8]) -> Result<End, DataError> {
+    let named = End::named(field);
+    named.ok_or_else(|| {
+        at.error(
+            format!("side is {}", quoted(field)),
+            "source or destination",
+        )
+    })
+}
+
+/// The node that is called `text`, where ids are text or numbers (`3.0` is 3, as where a library made floats of
+/// them); None if it is no number then.
+pub fn key(text: &str, text_ids: bool) -> Option<NodeKey> {
+    match text_ids {
+        true => Some(NodeKey::from(text)),
+        false => any_id(text.as_bytes()).map(NodeKey::Number),
+    }
+}
+
 /// The time `text`, a decimal number or a date, in ticks of a stream that has so many in its unit; an
 /// error says what was expected.
 ///
@@ -72,12 +104,26 @@ pub fn ticks(text: &str, ticks_per_unit: i64) -> Result<i64, String> {
     in_ticks(time, ticks_per_unit)
 }
 
+/// A time in ticks of another stream, of which so many are in `theirs` unit, in ticks of one that has `own`; an
+/// error says what was expected.
+///
+/// # Errors
+/// When it is finer than a tick.
+pub fn in_units(ticks: i64, theirs: i64, own: i64) -> Result<i64, String> {
+    in_ticks(Decimal::of_ticks(ticks, scale(theirs)), own)
+}
+
 /// An exact time in ticks.
 pub(crate) fn in_ticks(time: Decimal, ticks_per_unit: i64) -> Result<i64, String> {
     let scale = scale(ticks_per_unit);
     if time.scale > scale {
+        let decimals = match scale {
+            0 => "without decimals".to_owned(),
+            1 => "with at most 1 decimal".to_owned(),
+            more => format!("with at most {more} decimals"),
+        };
         return Err(format!(
-            "a time with at most {scale} decimals, as the model's stream has them; round it"
+            "a time {decimals}, as the model's stream has them; round it"
         ));
     }
     let ticks = time.ticks(scale);
@@ -100,6 +146,17 @@ mod tests {
     use super::*;
 
     #[test]
+    fn ids_are_those_that_files_have() {
+        assert_eq!(key("3.0", false), Some(NodeKey::Number(3)));
+        assert_eq!(
+            key("18446744073709551615", false),
+            Some(NodeKey::Number(u64::MAX))
+        );
+        assert_eq!(key("3.5", false), None);
+        assert_eq!(key("3.0", true), Some(NodeKey::from("3.0")));
+    }
+
+    #[test]
     fn times_are_exact_or_refused() {
         assert_eq!(ticks("36.5", 10), Ok(365));
         assert_eq!(ticks(" 36 ", 10), Ok(360));
@@ -107,7 +164,14 @@ mod tests {
         assert!(
             ticks("36.55", 10)
                 .unwrap_err()
-                .contains("at most 1 decimals")
+                .contains("at most 1 decimal,")
+        );
+        // As pandas writes whole seconds.
+        assert_eq!(ticks("1970-01-02T00:00:01.000000", 1), Ok(86_401));
+        assert!(
+            ticks("1970-01-02T00:00:01.5", 1)
+                .unwrap_err()
+                .contains("without decimals")
         );
         assert!(ticks("soon", 10).unwrap_err().contains("a decimal number"));
         assert!(ticks("1e18", 10).unwrap_err().contains("ticks"));

@@ -66,6 +66,6 @@ pub use stop::{Stop, Stopped};
 pub use store::cache;
 pub use stream::event_log::{EventLog, EventLogParts, IdSpaces, MAX_TIME, NO_LABEL};
 pub use stream::features::{FeatureSource, FeatureTable, FeatureType};
-pub use stream::names::Names;
+pub use stream::names::{Names, Unmatched, places_of};
 pub use stream::split::{self, Split, SplitRule};
 pub use synthetic::SyntheticSpec;

@@ -5,15 +5,53 @@
 //! which one is meant is not guessed. Every other column may be a feature, if its values are
 //! numbers, or is named as left out.
 
+use std::fmt;
 use std::path::Path;
 
 use crate::error::{DataError, quoted, shortened};
-use crate::schema::reading::{Bipartite, Reading};
+use crate::schema::reading::{Bipartite, ColumnChoice, Like, Reading};
 
 pub(crate) mod names;
 pub mod reading;
 
 use names::{Role, feature_number, is_index, is_rest, plain, role, two_kinds};
+
+/// An end of events.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// Their source.
+    Source,
+    /// Their destination.
+    Destination,
+}
+
+impl End {
+    /// The end that `text` names.
+    pub(crate) fn named(text: &[u8]) -> Option<End> {
+        match text {
+            b"source" | b"src" => Some(End::Source),
+            b"destination" | b"dst" => Some(End::Destination),
+            _ => None,
+        }
+    }
+
+    /// What `--columns` calls its column.
+    pub(crate) fn key(self) -> &'static str {
+        match self {
+            End::Source => "src",
+            End::Destination => "dst",
+        }
+    }
+}
+
+impl fmt::Display for End {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            End::Source => "source",
+            End::Destination => "destination",
+        })
+    }
+}
 
 /// The columns of a table.
 #[derive(Debug, Clone)]
@@ -54,6 +92,9 @@ pub(crate) struct Schema {
     pub(crate) candidates: Vec<usize>,
     /// The candidates were chosen by hand: each must hold numbers.
     pub(crate) chosen_features: bool,
+    /// Those of the candidates, the first ones, that are features of the stream which the table belongs to:
+    /// each must hold numbers.
+    pub(crate) expected: Vec<usize>,
     /// The label was chosen by hand: it must hold whole numbers.
     pub(crate) chosen_label: bool,
     /// Columns that are not read, and why.
@@ -71,12 +112,14 @@ pub(crate) struct AskedColumns {
     /// None in a table of nodes.
     pub(crate) dst: Option<usize>,
     pub(crate) time: Option<usize>,
-    /// Whether nodes are destinations, as their column's name says.
-    pub(crate) destinations: bool,
+    /// Which end of events nodes are, as their column's name says.
+    pub(crate) end: Option<End>,
+    /// The column that says it of each node.
+    pub(crate) side: Option<usize>,
 }
 
-/// Source, destination and, if there is one, time of pairs: by `--columns`, by name, or by position
-/// where there are no names.
+/// Source, destination and, if there is one, time of pairs: by `--columns`, by the names that the stream's
+/// own had, by name, or by position where there are no names.
 ///
 /// # Errors
 /// As [`Schema::of`].
@@ -85,26 +128,17 @@ pub(crate) fn pairs(
     header: &Header,
     reading: &Reading,
 ) -> Result<AskedColumns, DataError> {
-    let mut open = Open {
-        path,
-        header,
-        taken: vec![false; header.names.len()],
-    };
-    let choice = &reading.columns;
-    let chosen = [&choice.src, &choice.dst, &choice.time];
-    let mut found = [None; 3];
-    for ((found, name), (key, role)) in found.iter_mut().zip(chosen).zip([
-        ("src", Role::Source),
-        ("dst", Role::Destination),
-        ("time", Role::Time),
-    ]) {
-        *found = match name {
-            Some(name) => Some(open.take(name, key)?),
-            None => open.find(role)?,
-        };
+    let mut open = Open::of(path, header);
+    let mut found: [Option<usize>; 3] = open.take_chosen(&reading.columns)?;
+    open.take_familiar(&mut found, reading.like.as_deref());
+    for (found, role) in (found.iter_mut()).zip([Role::Source, Role::Destination, Role::Time]) {
+        if found.is_none() {
+            *found = open.find(role)?;
+        }
     }
-    let by_position = !header.named && found[..2] == [None; 2] && header.names.len() >= 2;
-    if by_position {
+    // Of more columns nobody knows what they are.
+    let few = (2..=3).contains(&header.names.len()) || reading.no_header;
+    if !header.named && found[..2] == [None; 2] && few && header.names.len() >= 2 {
         found = [
             Some(0),
             Some(1),
@@ -116,28 +150,129 @@ pub(crate) fn pairs(
             src,
             dst: Some(dst),
             time,
-            destinations: false,
+            end: None,
+            side: None,
         }),
         // Pairs may do without a time.
-        [src, dst, time] => Err(open.incomplete([src, dst, time.or(Some(0))])),
+        [src, dst, _] => Err(open.incomplete(&[src, dst])),
     }
 }
 
-/// The column of a table of nodes: the first.
-pub(crate) fn nodes(header: &Header) -> AskedColumns {
-    let name = header.names.first().filter(|_| header.named);
-    AskedColumns {
-        src: 0,
+/// The column of a table of nodes, which are to be of the end `wanted`, if it matters: by `--columns`, by the
+/// names that the stream's own had, or by name; the only one where there is no other. A column `side` says of
+/// which end each is, where there are two kinds.
+///
+/// # Errors
+/// As [`Schema::of`].
+pub(crate) fn nodes(
+    path: &Path,
+    header: &Header,
+    reading: &Reading,
+    wanted: Option<End>,
+) -> Result<AskedColumns, DataError> {
+    let (src, end) = node_column(path, header, reading, wanted)?;
+    let two_kinds = reading.bipartite == Bipartite::Yes;
+    if let (true, Some(wanted), Some(end)) = (two_kinds, wanted, end)
+        && wanted != end
+        && reading.columns == ColumnChoice::default()
+    {
+        let name = &header.names[src];
+        return Err(DataError::format(
+            path,
+            format!("the column `{name}` is that of {end}s"),
+            format!(
+                "{wanted}s are asked for; if it holds them: --columns {}={name}",
+                wanted.key()
+            ),
+        ));
+    }
+    let side = |at: &usize| *at != src && header.named && plain(&header.names[*at]) == "side";
+    Ok(AskedColumns {
+        src,
         dst: None,
         time: None,
-        destinations: name.is_some_and(|name| role(name) == Some(Role::Destination)),
+        end,
+        side: (0..header.names.len()).find(|at| two_kinds && side(at)),
+    })
+}
+
+/// The column that holds nodes, and which end of events its name says they are.
+fn node_column(
+    path: &Path,
+    header: &Header,
+    reading: &Reading,
+    wanted: Option<End>,
+) -> Result<(usize, Option<End>), DataError> {
+    let names = &header.names;
+    let choice = &reading.columns;
+    let ends = [(&choice.src, End::Source), (&choice.dst, End::Destination)];
+    let given = |(name, end): (&Option<String>, End)| Some((name.clone()?, end));
+    let mut chosen: Vec<(String, End)> = ends.into_iter().filter_map(given).collect();
+    if chosen.len() == 2 && wanted.is_some() {
+        chosen.retain(|(_, end)| Some(*end) == wanted);
+    }
+    match &chosen[..] {
+        [(name, end)] => return Ok((Open::of(path, header).take(name, end.key())?, Some(*end))),
+        [] => {}
+        _ => {
+            let error = "--columns: found src= and dst=; expected the one that holds the nodes";
+            return Err(DataError::Option(error.to_owned()));
+        }
+    }
+    let like = reading.like.as_deref();
+    let mut found: Vec<(usize, Option<End>)> = (0..names.len())
+        .filter(|_| header.named)
+        .filter_map(|at| Some((at, node_name(&names[at], like)?)))
+        .collect();
+    if let Some(wanted) = wanted {
+        let rank = |end: Option<End>| match end {
+            Some(end) if end == wanted => 0,
+            None => 1,
+            Some(_) => 2,
+        };
+        let best = found.iter().map(|(_, end)| rank(*end)).min();
+        found.retain(|(_, end)| Some(rank(*end)) == best);
+    }
+    let data = (0..names.len()).filter(|&at| !(header.named && is_index(&names[at], at == 0)));
+    match (&found[..], &data.collect::<Vec<_>>()[..]) {
+        ([one], _) => Ok(*one),
+        ([], [one]) => Ok((*one, None)),
+        (found, _) => {
+            let two = found.len() > 1;
+            let problem = match two {
+                true => format!("more than one column may hold the nodes ({})", list(names)),
+                false if header.named => {
+                    format!(
+                        "no column is recognised by name as that of nodes ({})",
+                        list(names)
+                    )
+                }
+                false => format!(
+                    "{} columns, and no name says which holds the nodes",
+                    names.len()
+                ),
+            };
+            Err(DataError::format(
+                path,
+                problem,
+                "say which it is with --columns src=COLUMN or dst=COLUMN, by its name in the first line or its \
+                 number from 1 on; a name of a node that holds a separator needs quotes",
+            ))
+        }
     }
 }
 
-/// Whether a name is that of a column of nodes, rather than of a node.
-pub(crate) fn is_node(name: &str) -> bool {
-    let known = matches!(role(name), Some(Role::Source | Role::Destination));
-    known || ["node", "nodes", "nodeid", "id"].contains(&plain(name).as_str())
+/// Whether a name is that of a column of nodes, rather than of a node; and of which end, if it says so.
+pub(crate) fn node_name(name: &str, like: Option<&Like>) -> Option<Option<End>> {
+    let own = |of: &Option<String>| of.as_ref().is_some_and(|of| plain(of) == plain(name));
+    match role(name) {
+        _ if name.is_empty() => None,
+        _ if like.is_some_and(|like| own(&like.columns.src)) => Some(Some(End::Source)),
+        _ if like.is_some_and(|like| own(&like.columns.dst)) => Some(Some(End::Destination)),
+        Some(Role::Source) => Some(Some(End::Source)),
+        Some(Role::Destination) => Some(Some(End::Destination)),
+        _ => (["node", "nodes", "nodeid", "id"].contains(&plain(name).as_str())).then_some(None),
+    }
 }
 
 /// Columns still without a role.
@@ -159,30 +294,22 @@ impl Schema {
         reading: &Reading,
     ) -> Result<Schema, DataError> {
         let choice = &reading.columns;
-        let mut open = Open {
-            path,
-            header,
-            taken: vec![false; header.names.len()],
-        };
+        let like = reading.like.as_deref();
+        let mut open = Open::of(path, header);
         let mut left_out = Vec::new();
         for name in &choice.ignore {
             left_out.push((open.take(name, "ignore")?, "as asked".to_owned()));
         }
-        let chosen = [
-            &choice.src,
-            &choice.dst,
-            &choice.time,
-            &choice.label,
-            &choice.split,
-        ]
-        .into_iter()
-        .zip(["src", "dst", "time", "label", "split"])
-        .map(|(name, key)| name.as_ref().map(|name| open.take(name, key)).transpose())
-        .collect::<Result<Vec<_>, _>>()?;
+        let mut chosen: [Option<usize>; 5] = open.take_chosen(choice)?;
         let mut features = |names: &Vec<String>| -> Result<Vec<usize>, DataError> {
             (names.iter().map(|name| open.take(name, "features"))).collect()
         };
-        let chosen_features = choice.features.as_ref().map(&mut features).transpose()?;
+        let mut chosen_features = choice.features.as_ref().map(&mut features).transpose()?;
+        let chosen_label = chosen[3].is_some();
+        open.take_familiar(&mut chosen, like);
+        let (all, expected) = open.familiar_features(choice, like);
+        chosen_features = chosen_features.or(all);
+        left_out.extend(open.familiar_ignored(like));
         let [src, dst, time] = open.events([chosen[0], chosen[1], chosen[2]], layout)?;
         let label = match chosen[3] {
             None if header.named => open.find(Role::Label)?,
@@ -215,9 +342,10 @@ impl Schema {
             label,
             split,
             event_id,
-            candidates: chosen_features.unwrap_or(rest),
+            candidates: chosen_features.unwrap_or_else(|| [&expected[..], &rest].concat()),
             chosen_features: is_chosen,
-            chosen_label: chosen[3].is_some(),
+            expected,
+            chosen_label,
             left_out,
             two_spaces,
             named: header.named,
@@ -230,13 +358,19 @@ impl Schema {
         title(&self.names, column, self.named)
     }
 
+    /// Whether a value that is no number is an error in this column, and does not make it one that is left out.
+    pub(crate) fn must_hold_numbers(&self, column: usize) -> bool {
+        self.chosen_features || self.expected.contains(&column)
+    }
+
     /// The order of the features among columns that proved to be numbers: that of the file, or of
     /// the choice, but `feat_2` before `feat_10` if all are called so.
     pub(crate) fn in_order(&self, mut columns: Vec<usize>) -> Vec<usize> {
         let number = |at: usize| feature_number(&self.names[at]);
         let mut numbers: Vec<Option<usize>> = columns.iter().map(|&at| number(at)).collect();
         numbers.sort_unstable();
-        let all = !self.chosen_features && numbers.iter().all(Option::is_some);
+        let free = !self.chosen_features && self.expected.is_empty();
+        let all = free && numbers.iter().all(Option::is_some);
         if all && numbers.windows(2).all(|pair| pair[0] != pair[1]) {
             columns.sort_by_key(|&at| number(at));
         }
@@ -267,7 +401,113 @@ impl Schema {
     }
 }
 
-impl Open<'_> {
+impl<'a> Open<'a> {
+    fn of(path: &'a Path, header: &'a Header) -> Open<'a> {
+        Open {
+            path,
+            header,
+            taken: vec![false; header.names.len()],
+        }
+    }
+
+    /// Takes the columns that were chosen by hand as the first of source, destination, time, label and split mark.
+    fn take_chosen<const N: usize>(
+        &mut self,
+        choice: &ColumnChoice,
+    ) -> Result<[Option<usize>; N], DataError> {
+        let mut chosen = [None; N];
+        let names = [
+            (&choice.src, "src"),
+            (&choice.dst, "dst"),
+            (&choice.time, "time"),
+            (&choice.label, "label"),
+            (&choice.split, "split"),
+        ];
+        for (chosen, (name, key)) in chosen.iter_mut().zip(names) {
+            *chosen = name.as_ref().map(|name| self.take(name, key)).transpose()?;
+        }
+        Ok(chosen)
+    }
+
+    /// Takes the one column that is called `name`, if there is one.
+    fn familiar(&mut self, name: &str) -> Option<usize> {
+        let names = &self.header.names;
+        let open = self.left();
+        let one = |same: &dyn Fn(&str) -> bool| {
+            let mut found = open.iter().filter(|&&at| same(&names[at]));
+            found.next().filter(|_| found.next().is_none()).copied()
+        };
+        let found = one(&|of| of == name).or_else(|| one(&|of| plain(of) == plain(name)));
+        self.at(found)
+    }
+
+    /// Takes for those of source, destination, time, label and split mark that are not `found` what the stream
+    /// that the table belongs to has chosen by hand.
+    fn take_familiar(&mut self, found: &mut [Option<usize>], like: Option<&Like>) {
+        let Some(columns) = like.map(|like| &like.columns) else {
+            return;
+        };
+        let chosen = [
+            (&columns.src, Role::Source),
+            (&columns.dst, Role::Destination),
+            (&columns.time, Role::Time),
+            (&columns.label, Role::Label),
+            (&columns.split, Role::Split),
+        ];
+        let events = found.len() > 3;
+        for (found, (name, wanted)) in found.iter_mut().zip(chosen) {
+            let (None, Some(name)) = (*found, name) else {
+                continue;
+            };
+            *found = self.familiar(name);
+            // A number says something of events alone, and less than a name.
+            let named = || {
+                self.left()
+                    .into_iter()
+                    .any(|at| role(&self.header.names[at]) == Some(wanted))
+            };
+            if found.is_none() && events && !named() {
+                let number = name.parse::<usize>().ok();
+                *found = self.at(number.and_then(|number| number.checked_sub(1)));
+            }
+        }
+    }
+
+    /// Takes the features of the stream that the table belongs to, if all of them are there: as all features
+    /// where they were chosen by hand, else as the first ones.
+    fn familiar_features(
+        &mut self,
+        choice: &ColumnChoice,
+        like: Option<&Like>,
+    ) -> (Option<Vec<usize>>, Vec<usize>) {
+        let nothing = (None, Vec::new());
+        let Some(like) = like.filter(|_| choice.features.is_none()) else {
+            return nothing;
+        };
+        let by_hand = like.columns.features.as_ref();
+        let names = match (&like.features[..], by_hand) {
+            ([], Some(by_hand)) => by_hand,
+            _ => &like.features,
+        };
+        let before = self.taken.clone();
+        let places: Option<Vec<usize>> = names.iter().map(|name| self.familiar(name)).collect();
+        match places {
+            Some(places) if by_hand.is_some() => (Some(places), Vec::new()),
+            Some(places) => (None, places),
+            None => {
+                self.taken = before;
+                nothing
+            }
+        }
+    }
+
+    /// Takes the columns that the stream which the table belongs to leaves out by hand.
+    fn familiar_ignored(&mut self, like: Option<&Like>) -> Vec<(usize, String)> {
+        let ignored = like.map_or(&[][..], |like| &like.columns.ignore);
+        let taken = ignored.iter().filter_map(|name| self.familiar(name));
+        taken.map(|at| (at, "as in the run".to_owned())).collect()
+    }
+
     /// Columns without a role.
     fn left(&self) -> Vec<usize> {
         (0..self.taken.len())
@@ -450,7 +690,7 @@ impl Open<'_> {
             positions.into_iter().for_each(|at| self.taken[at] = true);
             return Ok(positions);
         }
-        Err(self.incomplete(found))
+        Err(self.incomplete(&found))
     }
 
     /// Whether positions may count: there are enough columns, and no name says otherwise.
@@ -459,7 +699,8 @@ impl Open<'_> {
         enough && (found.iter().zip(positions)).all(|(found, at)| found.is_none_or(|f| f == at))
     }
 
-    fn incomplete(&self, found: [Option<usize>; 3]) -> DataError {
+    /// `found` are source, destination and, where it is needed, time.
+    fn incomplete(&self, found: &[Option<usize>]) -> DataError {
         let names = &self.header.names;
         let roles = [Role::Source, Role::Destination, Role::Time];
         let keys = ["src", "dst", "time"];

@@ -116,16 +116,21 @@ def _plain(column: str) -> str:
     return column
 
 
-def _opened(table: Any, name: str, options: list[tuple[str, str]], cache: str | None) -> _native.Dataset:
-    """A table as the extension has it; conversions go into the folder ``cache``, if one is given."""
+def _opened(
+    table: Any, name: str, options: list[tuple[str, str]], cache: str | None, like: _native.Like | None = None
+) -> _native.Dataset:
+    """A table as the extension has it; conversions go into the folder ``cache``, if one is given.
+
+    ``like`` says how the stream was read that it is a part of.
+    """
     if isinstance(table, (str, os.PathLike)):
-        return _native.Dataset.open(os.fsdecode(table), options)
+        return _native.Dataset.open(os.fsdecode(table), options, like)
     if isinstance(table, Mapping):
-        return _native.Dataset.of_columns(name, _of_arrays(table), options, cache)
+        return _native.Dataset.of_columns(name, _of_arrays(table), options, cache, like)
     if hasattr(table, "__arrow_c_stream__"):
-        return _native.Dataset.of_arrow(name, table, options, cache)
+        return _native.Dataset.of_arrow(name, table, options, cache, like)
     if all(hasattr(table, part) for part in ("src", "dst", "t")):
-        return _native.Dataset.of_columns(name, _of_temporal_data(table), options, cache)
+        return _native.Dataset.of_columns(name, _of_temporal_data(table), options, cache, like)
     raise _native.Error(
         f"found {type(table).__name__}, expected a file or a name, a dict of arrays, what has Arrow's C stream "
         "(polars, pandas, pyarrow, DuckDB), or PyG's TemporalData"

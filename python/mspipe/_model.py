@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Unpack
@@ -185,13 +186,17 @@ class Model:
         time: str | None = None,
         features: Sequence[str] | None = None,
         late: Literal["refuse", "accept"] = "refuse",
+        max_jump: float | str = "stream",
         **reading: Unpack[Reading],
     ) -> dict[str, int]:
         """Has memory follow new events, which come after all so far; trains nothing.
 
-        ``table`` and the keywords are as for :class:`mspipe.Dataset`; ids and units are those of the model's stream. Events
-        with features bring as many as the stream has. ``late="accept"`` takes events before the last one as of its time; else they are
-        left out, and counted. Returns ``events``, ``late_accepted``, ``late_refused``, ``new_nodes``.
+        ``table`` and the keywords are as for :class:`mspipe.Dataset`; ids, units and, unless given, columns are those of the
+        model's stream. Features are taken by their names, in any order; where one of the two has no names, in their order, with a
+        warning. ``late="accept"`` takes events before the last one as of its time; else they are left out, and
+        counted. A table with an event that is further ahead of the one before it than ``max_jump`` is refused: a number in the
+        stream's unit, ``"stream"`` (as long as the stream), ``"off"``. Returns ``events``, ``late_accepted``,
+        ``late_refused``, ``new_nodes``.
         """
         if late not in ("refuse", "accept"):
             raise _native.Error(f"late: found {late!r}, expected 'refuse' or 'accept'")
@@ -199,8 +204,10 @@ class Model:
         options = written({**dict(self._native.reading()), "columns": columns, **reading})
         # The conversion is of no later use.
         with tempfile.TemporaryDirectory() as cache:
-            events = _opened(table, "events", options, cache)
-            followed = self._native.update(events, late == "accept")
+            events = _opened(table, "events", options, cache, self._native.like())
+            if note := self._native.note(events):
+                warnings.warn(note, stacklevel=2)
+            followed = self._native.update(events, late == "accept", str(max_jump))
             del events
         return dict(zip(("events", "late_accepted", "late_refused", "new_nodes"), followed, strict=True))
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use mspipe::config::Purpose;
 use mspipe::{EventLog, OpenOptions, RunConfig};
-use mspipe_datasets::{Info, Stop, TableColumn};
+use mspipe_datasets::{Info, Stop, TableColumn, reading};
 use pyo3::prelude::*;
 
 use super::arrow;
@@ -28,15 +28,21 @@ pub(crate) struct Dataset {
     settings: Settings,
 }
 
-/// How the settings have a stream opened.
-fn options(settings: &Settings, stop: &Stop) -> PyResult<OpenOptions> {
+/// How the stream of a run was read.
+#[pyclass(frozen, module = "mspipe._native")]
+pub(crate) struct Like(pub(crate) reading::Like);
+
+/// How the settings have a stream opened, which may be a part of another one.
+fn options(settings: &Settings, like: Option<&Like>, stop: &Stop) -> PyResult<OpenOptions> {
     let config = RunConfig::of_names(settings, Purpose::Train).map_err(raised)?;
-    Ok(OpenOptions {
+    let mut options = OpenOptions {
         edge_features: config.source.edge_feature_file.clone(),
         node_features: config.source.node_feature_file.clone(),
         stop: stop.clone(),
         ..config.stream.reading.options()
-    })
+    };
+    options.reading.like = like.map(|like| Box::new(like.0.clone()));
+    Ok(options)
 }
 
 impl Dataset {
@@ -47,11 +53,12 @@ impl Dataset {
         table: &[TableColumn],
         settings: Settings,
         cache: Option<PathBuf>,
+        like: Option<&Like>,
     ) -> PyResult<Dataset> {
         let stop = Stop::default();
         let options = OpenOptions {
             cache_dir: cache,
-            ..options(&settings, &stop)?
+            ..options(&settings, like, &stop)?
         };
         let log = quiet(py, &stop, || EventLog::open_table(name, table, &options))?;
         let store = log.store().map(|store| store.display().to_string());
@@ -69,11 +76,17 @@ impl Dataset {
 
 #[pymethods]
 impl Dataset {
-    /// A file, a folder, a data set's name.
+    /// A file, a folder, a data set's name; `like`, here and below, says how the stream was read that it is a part of.
     #[staticmethod]
-    fn open(py: Python<'_>, data: String, settings: Settings) -> PyResult<Dataset> {
+    #[pyo3(signature = (data, settings, like=None))]
+    fn open(
+        py: Python<'_>,
+        data: String,
+        settings: Settings,
+        like: Option<&Bound<'_, Like>>,
+    ) -> PyResult<Dataset> {
         let stop = Stop::default();
-        let options = options(&settings, &stop)?;
+        let options = options(&settings, like.map(Bound::get), &stop)?;
         let log = quiet(py, &stop, || EventLog::open(&data, &options))?;
         let data = ("data".to_owned(), data);
         Ok(Dataset {
@@ -84,30 +97,32 @@ impl Dataset {
 
     /// Columns.
     #[staticmethod]
-    #[pyo3(signature = (name, columns, settings, cache=None))]
+    #[pyo3(signature = (name, columns, settings, cache=None, like=None))]
     fn of_columns(
         py: Python<'_>,
         name: &str,
         columns: Vec<Given<'_>>,
         settings: Settings,
         cache: Option<PathBuf>,
+        like: Option<&Bound<'_, Like>>,
     ) -> PyResult<Dataset> {
         let table = columns.iter().map(column).collect::<PyResult<Vec<_>>>()?;
-        Dataset::of_table(py, name, &table, settings, cache)
+        Dataset::of_table(py, name, &table, settings, cache, like.map(Bound::get))
     }
 
     /// What has Arrow's C stream.
     #[staticmethod]
-    #[pyo3(signature = (name, table, settings, cache=None))]
+    #[pyo3(signature = (name, table, settings, cache=None, like=None))]
     fn of_arrow(
         py: Python<'_>,
         name: &str,
         table: &Bound<'_, PyAny>,
         settings: Settings,
         cache: Option<PathBuf>,
+        like: Option<&Bound<'_, Like>>,
     ) -> PyResult<Dataset> {
         let table = arrow::read(name, table)?;
-        Dataset::of_table(py, name, &table, settings, cache)
+        Dataset::of_table(py, name, &table, settings, cache, like.map(Bound::get))
     }
 
     #[getter]

@@ -8,7 +8,9 @@
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
-use mspipe::{DeviceChoice, Late, LoadOptions, NodeKey, Pair, PredictError, Predictor, Side};
+use mspipe::{
+    DeviceChoice, Late, LoadOptions, MaxJump, NodeKey, Pair, PredictError, Predictor, Side,
+};
 use mspipe_datasets::Stop;
 use mspipe_datasets::whole_file::Existing;
 use pyo3::prelude::*;
@@ -16,7 +18,7 @@ use pyo3::types::{PyByteArray, PyList};
 use serde::Serialize;
 
 use super::columns::numbers;
-use super::dataset::Dataset;
+use super::dataset::{Dataset, Like};
 use super::error::raised;
 use super::work::quiet;
 
@@ -304,15 +306,35 @@ impl Model {
         Ok((given_back(py, &keys)?, destinations))
     }
 
-    /// Has memory follow the events of a stream; returns how many, how many late ones were moved and left
-    /// out, and how many nodes are new.
-    fn update(&self, py: Python<'_>, events: &Dataset, accept_late: bool) -> PyResult<[usize; 4]> {
+    /// How the stream of its run was read.
+    fn like(&self, py: Python<'_>) -> Like {
+        Like(self.says(py, Predictor::like))
+    }
+
+    /// What whoever gives events to be followed should know of their features.
+    fn note(&self, py: Python<'_>, events: &Dataset) -> PyResult<Option<String>> {
+        self.with(py, |predictor| predictor.feature_note(&events.log))
+    }
+
+    /// Has memory follow the events of a stream, none of which is further ahead than `max_jump`; returns how
+    /// many, how many late ones were moved and left out, and how many nodes are new.
+    fn update(
+        &self,
+        py: Python<'_>,
+        events: &Dataset,
+        accept_late: bool,
+        max_jump: &str,
+    ) -> PyResult<[usize; 4]> {
         let late = match accept_late {
             true => Late::Accept,
             false => Late::Refuse,
         };
         let log = &events.log;
-        let updated = self.with(py, |predictor| predictor.update_from(log, late))?;
+        let most = MaxJump::from(max_jump);
+        let updated = self.with(py, |predictor| {
+            predictor.check_ahead(log, &most)?;
+            predictor.update_from(log, late)
+        })?;
         Ok([
             updated.events,
             updated.moved,

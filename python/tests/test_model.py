@@ -102,6 +102,16 @@ def test_memory_follows_new_events(trained, tmp_path):
     assert model.update({**new, "timestamp": [last, last]})["late_refused"] == 2
     state = model.save(tmp_path / "state.safetensors")
     assert mspipe.Model.load(state).score([5], [1000], last + 30)["logit"][0] == after
+    # Features are taken by their names; one that is missing, and a time that is far ahead, are refused.
+    again = mspipe.Model.load(trained)
+    again.update({name: new[name] for name in ("price", "amount", "timestamp", "item_id", "user_id")})
+    assert again.score([5], [1000], last + 30)["logit"][0] == after
+    with pytest.raises(mspipe.Error, match="there is no `amount`, and `amt` was not among them"):
+        again.update({"amt" if name == "amount" else name: column for name, column in new.items()})
+    later = {**new, "timestamp": [(last + 10) * 1000, (last + 20) * 1000]}
+    with pytest.raises(mspipe.Error, match="max-jump"):
+        again.update(later)
+    assert again.update(later, max_jump="off")["events"] == 2
     with pytest.raises(mspipe.Error, match="force|exists"):
         model.save(state)
     model.save(state, force=True)

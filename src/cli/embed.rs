@@ -3,16 +3,16 @@
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 use clap::{Args, ValueEnum};
 use mspipe::console;
 use mspipe::session::predict::{Predictor, Side};
-use mspipe_datasets::asked::{Cells, ColumnKind};
+use mspipe_datasets::NodeKey;
+use mspipe_datasets::asked::{Cells, ColumnKind, End, TableFormat};
 use mspipe_datasets::whole_file::{self, Existing};
-use mspipe_datasets::{NodeKey, Reading};
 use serde::Serialize;
 
-use super::predict::{Asked, Output, STANDARD, asked, now, time};
+use super::predict::{Asked, NamedColumns, Output, STANDARD, counted, note_header, when};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -21,9 +21,11 @@ Examples:
   The nodes of a file, as a NumPy array whose rows are in the file's order:
     mspipe embed runs/wikipedia-tgn-1 --nodes users.csv --at 2678400 --to users.npy
 
-An embedding is what the model knows of a node at a time, from its memory and its past. Where sources and
-destinations are nodes of two kinds, a file whose column is called item, dst, … names destinations (or
---side destination). Asking changes nothing.";
+An embedding is what the model knows of a node at a time, from its memory and its past. Where
+sources and destinations are nodes of two kinds, a file whose column is called item, dst, … names
+destinations (or --side destination), and one with a column side, as embed writes it, says it of
+each node. Rows of a .npy file are in the order of the nodes given; without --nodes in that of
+all.csv by 'mspipe embed RUN --to all.csv'. Asking changes nothing.";
 
 /// Arguments of `mspipe embed`.
 #[derive(Debug, Args)]
@@ -36,8 +38,11 @@ pub(crate) struct EmbedArgs {
     #[arg(long, value_name = "FILE|-")]
     nodes: Option<PathBuf>,
 
-    /// Of which kind they are, where sources and destinations are of two [default: as the column's name
-    /// says, else sources]
+    #[command(flatten)]
+    columns: NamedColumns,
+
+    /// Of which kind they are, where sources and destinations are of two [default: as a column side or the
+    /// column's name says, else sources]
     #[arg(long, value_enum)]
     side: Option<SideName>,
 
@@ -96,13 +101,14 @@ pub(crate) fn run(args: &EmbedArgs) -> anyhow::Result<()> {
             None
         }
         false if args.to == Path::new(STANDARD) => bail!("--to -: give a file"),
-        false => Some(Output::checked("--to", &args.to, args.force).context(".npy is known too")?),
+        false if TableFormat::of(&args.to).is_none() => bail!(
+            "--to {}: the extension selects the format; .npy, .csv and .parquet are known",
+            args.to.display()
+        ),
+        false => Some(Output::checked("--to", &args.to, args.force)?),
     };
     let predictor = args.asked.open()?;
-    let at = match &args.at {
-        Some(at) => time(&predictor, "--at", at)?,
-        None => now(&predictor),
-    };
+    let at = when(&predictor, args.at.as_deref())?;
     let rows = rows(args, &predictor)?;
     let values = embedded(&predictor, &rows, at)?;
     let width = predictor.width();
@@ -125,12 +131,17 @@ pub(crate) fn run(args: &EmbedArgs) -> anyhow::Result<()> {
         return Ok(console::json(&done)?);
     }
     console::note(format!(
-        "{} embeddings of {} numbers written to {}; {} of nodes that have had no event",
-        done.nodes,
+        "{} of {} numbers written to {}; {} of nodes that have had no event",
+        counted(done.nodes, "embedding"),
         done.width,
         done.to.display(),
         done.unknown
     ));
+    if npy && args.nodes.is_none() {
+        console::note(
+            "rows are in the order in which embed --to all.csv writes the nodes with their ids",
+        );
+    }
     Ok(())
 }
 
@@ -139,14 +150,30 @@ fn rows(args: &EmbedArgs, predictor: &Predictor) -> anyhow::Result<Rows> {
         SideName::Source => Side::Source,
         SideName::Destination => Side::Destination,
     });
+    let of_end = |end: End| match end {
+        End::Source => Side::Source,
+        End::Destination => Side::Destination,
+    };
     if let Some(path) = &args.nodes {
-        let asked = asked(predictor, Reading::default()).nodes(path)?;
-        let named = match asked.destinations {
-            true => Side::Destination,
-            false => Side::Source,
+        let wanted = args.side.map(|side| match side {
+            SideName::Source => End::Source,
+            SideName::Destination => End::Destination,
+        });
+        let asked = args.columns.asked(predictor).nodes(path, wanted)?;
+        note_header(predictor, &asked);
+        let sides = match (asked.ends, side) {
+            (Some(_), Some(_)) => bail!(
+                "--side: {} has a column side, which says it of each node; leave one of them out",
+                asked.path.display()
+            ),
+            (Some(ends), None) => ends.into_iter().map(of_end).collect(),
+            (None, side) => {
+                let named = asked.end.map_or(Side::Source, of_end);
+                vec![side.unwrap_or(named); asked.src.len()]
+            }
         };
         return Ok(Rows {
-            sides: vec![side.unwrap_or(named); asked.src.len()],
+            sides,
             keys: asked.src,
         });
     }

@@ -7,9 +7,9 @@ use anyhow::{Context, bail};
 use clap::{Args, ValueHint};
 use mspipe::device::DeviceChoice;
 use mspipe::numbers::whole;
-use mspipe::session::predict::{LoadOptions, Predictor};
+use mspipe::session::predict::{LoadOptions, Predictor, Side};
 use mspipe::{console, interrupt};
-use mspipe_datasets::asked::{AskedOptions, Cells, ColumnKind, TableFormat, TableWriter};
+use mspipe_datasets::asked::{self, AskedOptions, Cells, ColumnKind, TableFormat, TableWriter};
 use mspipe_datasets::reading::{ColumnChoice, TimeUnit};
 use mspipe_datasets::whole_file::{self, Existing, WholeFile};
 use mspipe_datasets::{Reading, reading};
@@ -64,23 +64,31 @@ impl Asked {
 
 /// How a table that is read names its columns.
 #[derive(Debug, Args)]
-pub(super) struct Columns {
-    /// Which column holds what, by name or by number from 1 on: src=…,dst=…,time=…
+pub(super) struct NamedColumns {
+    /// Which column holds what, by name or by number from 1 on: src=…,dst=…,time=… [default: as the run
+    /// was trained, where columns have these names, else as names say]
     #[arg(long, value_name = "ROLE=COLUMN,…")]
     columns: Option<ColumnChoice>,
 
     /// The first line is a row and no header
     #[arg(long)]
     no_header: bool,
+}
+
+/// The same of a table with times.
+#[derive(Debug, Args)]
+pub(super) struct Columns {
+    #[command(flatten)]
+    named: NamedColumns,
 
     /// What times that are numbers count: s, ms, us or ns [default: as the run's stream]
     #[arg(long, value_name = "UNIT")]
     time_unit: Option<TimeUnit>,
 }
 
-impl Columns {
-    /// How the table is read for `predictor`.
-    pub(super) fn reading(&self, predictor: &Predictor) -> Reading {
+impl NamedColumns {
+    /// How a table of what is asked of `predictor` is read.
+    fn reading(&self, predictor: &Predictor) -> Reading {
         let of_run = &predictor.config().stream.reading;
         Reading {
             columns: self.columns.clone().unwrap_or_default(),
@@ -93,25 +101,105 @@ impl Columns {
                 true => reading::Bipartite::Yes,
                 false => reading::Bipartite::No,
             },
-            time_unit: self.time_unit.unwrap_or(of_run.time_unit),
+            time_unit: of_run.time_unit,
             missing: of_run.missing,
+            like: Some(Box::new(predictor.like())),
         }
     }
 
-    /// The same for pairs and nodes.
+    /// The same for nodes.
+    pub(super) fn asked(&self, predictor: &Predictor) -> AskedOptions {
+        asked(predictor, self.reading(predictor))
+    }
+}
+
+impl Columns {
+    fn reading(&self, predictor: &Predictor) -> Reading {
+        let reading = self.named.reading(predictor);
+        Reading {
+            time_unit: self.time_unit.unwrap_or(reading.time_unit),
+            ..reading
+        }
+    }
+
+    /// How a table of events that `predictor` is to follow is read.
+    pub(super) fn events(&self, predictor: &Predictor) -> Reading {
+        let mut reading = self.reading(predictor);
+        if let (Some(like), None) = (&mut reading.like, &self.named.columns) {
+            like.no_header = predictor.config().stream.reading.no_header;
+        }
+        reading
+    }
+
+    /// The same for pairs.
     pub(super) fn asked(&self, predictor: &Predictor) -> AskedOptions {
         asked(predictor, self.reading(predictor))
     }
 }
 
 /// How tables of what is asked of `predictor` are read.
-pub(super) fn asked(predictor: &Predictor, reading: Reading) -> AskedOptions {
+fn asked(predictor: &Predictor, reading: Reading) -> AskedOptions {
     AskedOptions {
         text_ids: predictor.ids_are_text(),
         ticks_per_unit: predictor.ticks_per_unit(),
         reading,
         stop: interrupt::stop(),
     }
+}
+
+/// Tells of a first line that was taken for the names of columns, if nodes are called so.
+pub(super) fn note_header(predictor: &Predictor, rows: &asked::Asked) {
+    let is_known = |name: &String| {
+        let key = asked::key(name, predictor.ids_are_text());
+        let known = |side| {
+            key.as_ref()
+                .is_some_and(|key| predictor.knows(key, side).unwrap_or(false))
+        };
+        known(Side::Source) || known(Side::Destination)
+    };
+    if !rows.header.is_empty() && rows.header.iter().all(is_known) {
+        console::note(format!(
+            "note: {}: the first line ({}) is taken for the names of columns, and there are nodes that are called so; \
+             if it is a row: --no-header",
+            rows.path.display(),
+            rows.header.join(",")
+        ));
+    }
+}
+
+/// Tells of a time that is further after the last event than the stream is long.
+pub(super) fn note_ahead(predictor: &Predictor, what: &str, time: i64) {
+    let (Some(last), span) = (predictor.last(), predictor.span()) else {
+        return;
+    };
+    let ahead = time.saturating_sub(last);
+    if span > 0 && ahead > span {
+        console::note(format!(
+            "note: {what}: the time {} is {} after the last event, and the whole stream is {} long: is it in the \
+             stream's unit (seconds and not milliseconds)?",
+            predictor.time_text(time),
+            predictor.time_text(ahead),
+            predictor.time_text(span)
+        ));
+    }
+}
+
+/// So many of `what`, whose plural ends with an s.
+pub(super) fn counted(count: usize, what: &str) -> String {
+    match count {
+        1 => format!("1 {what}"),
+        _ => format!("{count} {what}s"),
+    }
+}
+
+/// When is asked for: `at`, else just after the last event.
+pub(super) fn when(predictor: &Predictor, at: Option<&str>) -> anyhow::Result<i64> {
+    let Some(at) = at else {
+        return Ok(now(predictor));
+    };
+    let time = time(predictor, "--at", at)?;
+    note_ahead(predictor, &format!("--at {at}"), time);
+    Ok(time)
 }
 
 /// The time that an option names, in ticks.

@@ -9,7 +9,7 @@ use mspipe::session::predict::{Pair, Predictor, Score};
 use mspipe_datasets::asked::{self, Cells, ColumnKind};
 use serde::Serialize;
 
-use super::predict::{Asked, Columns, Output, now, time};
+use super::predict::{Asked, Columns, Output, counted, note_ahead, note_header, when};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -20,13 +20,15 @@ Examples:
   From another program, and on to the next:
     printf 'src,dst\\nalice,p1\\n' | mspipe score runs/shop-tgn-1 --pairs - | sort -t, -k4
 
-The table has columns for source and destination (src, dst; user_id, item_id; …) and may have one for
-the time; ids are those of the stream that the run was trained on. Out come the same rows in the same order:
+The table has columns for source and destination (as in the run's stream; src, dst; user_id,
+item_id; …) and may have one for the time; ids are those of the run's stream. Out come the same
+rows in the same order:
   logit  the model's own number: the larger, the likelier the pair
   score  its sigmoid, from 0 to 1: how surely the model tells the pair from a pair with a random
          destination. It is NOT the probability that the two interact: that depends on how many
          others could, and on how long one waits.
-  known  which of the two have had an event: both, src, dst or none; of others the model knows nothing.
+  known  which of the two have had an event: both, src, dst or none; of others the model knows
+         nothing.
 Asking changes nothing. No row depends on another.";
 
 /// Arguments of `mspipe score`.
@@ -77,9 +79,9 @@ pub(crate) fn run(args: &ScoreArgs) -> anyhow::Result<()> {
         bail!("--json: the scores themselves go to standard output; give --out FILE");
     }
     let predictor = args.asked.open()?;
-    let at = args.at.as_deref().map(|at| time(&predictor, "--at", at));
-    let at = at.transpose()?;
+    let at = when(&predictor, args.at.as_deref())?;
     let rows = args.columns.asked(&predictor).pairs(&args.pairs)?;
+    note_header(&predictor, &rows);
     if let (Some(at), Some(_)) = (&args.at, &rows.time) {
         bail!(
             "--at {at}: {} has times of its own; leave --at out, or the column (--columns src=…,dst=… \
@@ -89,8 +91,15 @@ pub(crate) fn run(args: &ScoreArgs) -> anyhow::Result<()> {
     }
     let times = match &rows.time {
         Some(times) => times.clone(),
-        None => vec![at.unwrap_or_else(|| now(&predictor)); rows.src.len()],
+        None => vec![at; rows.src.len()],
     };
+    if let Some(latest) = rows
+        .time
+        .as_ref()
+        .and_then(|_| (0..times.len()).max_by_key(|&row| times[row]))
+    {
+        note_ahead(&predictor, &rows.place(latest), times[latest]);
+    }
     let scores = scores(&predictor, &rows, &times)?;
     let known: Vec<&'static str> = scores.iter().map(|score| known(*score)).collect();
     let logit: Vec<f32> = scores.iter().map(|score| score.logit).collect();
@@ -127,8 +136,10 @@ pub(crate) fn run(args: &ScoreArgs) -> anyhow::Result<()> {
         return Ok(console::json(&done)?);
     }
     console::note(format!(
-        "{} pairs scored after {} events; both nodes are known of {}",
-        done.pairs, done.events, done.known
+        "{} scored after {}; both nodes are known of {}",
+        counted(done.pairs, "pair"),
+        counted(done.events, "event"),
+        done.known
     ));
     Ok(())
 }

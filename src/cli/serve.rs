@@ -38,7 +38,7 @@ pub(crate) struct ServeArgs {
     asked: Asked,
 
     /// Address and port to listen on; any but this machine's own needs --token-file
-    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8080")]
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8080", value_parser = address)]
     http: SocketAddr,
 
     /// Also follow events from standard input, one JSON object in each line
@@ -98,11 +98,7 @@ pub(crate) fn run(args: &ServeArgs) -> anyhow::Result<()> {
         folder: args.to.clone().unwrap_or_else(|| folder(args.asked.path())),
         token: args.token_file.as_deref().map(token).transpose()?,
         late: args.late.into(),
-        max_jump: match &args.max_jump[..] {
-            "stream" => MaxJump::Stream,
-            "off" => MaxJump::Off,
-            time => MaxJump::Time(time.to_owned()),
-        },
+        max_jump: MaxJump::from(&args.max_jump[..]),
         save_every: args.save_every,
         max_body: args.max_body as usize,
         max_connections: args.max_connections,
@@ -114,6 +110,19 @@ pub(crate) fn run(args: &ServeArgs) -> anyhow::Result<()> {
     Ok(serve::serve(args.asked.path(), &load, options, |what| {
         console::note(what)
     })?)
+}
+
+/// An address with its port; of names, `localhost` alone is one.
+fn address(text: &str) -> Result<SocketAddr, String> {
+    let numbers = match text.strip_prefix("localhost:") {
+        Some(port) => format!("127.0.0.1:{port}"),
+        None => text.to_owned(),
+    };
+    numbers.parse().map_err(|_| {
+        "expected an address of numbers and a port, such as 127.0.0.1:8080, 0.0.0.0:8080 or [::1]:8080; names are not \
+         looked up"
+            .to_owned()
+    })
 }
 
 /// The folder of a server of `path`.
@@ -139,4 +148,21 @@ fn token(path: &Path) -> anyhow::Result<String> {
         );
     }
     Ok(token.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_has_numbers_and_a_port() {
+        assert_eq!(address("localhost:80"), Ok(([127, 0, 0, 1], 80).into()));
+        assert_eq!(address("127.0.0.1:80"), address("localhost:80"));
+        for text in ["8080", "localhost", "example.com:80", ":80"] {
+            assert!(
+                address(text).unwrap_err().contains("127.0.0.1:8080"),
+                "{text}"
+            );
+        }
+    }
 }

@@ -7,21 +7,21 @@ use clap::Args;
 use mspipe::console;
 use mspipe::numbers::whole;
 use mspipe::session::predict::{Predictor, Ranked, Side};
-use mspipe_datasets::asked::{Cells, ColumnKind};
-use mspipe_datasets::{NodeKey, Reading};
+use mspipe_datasets::NodeKey;
+use mspipe_datasets::asked::{self, Cells, ColumnKind, End};
 use serde::Serialize;
 
-use super::predict::{Asked, Output, STANDARD, asked, now, time};
+use super::predict::{Asked, NamedColumns, Output, STANDARD, note_header, when};
 
 const EXAMPLES: &str = "\
 Examples:
   The ten best destinations for one source, just after the last event:
     mspipe top-k runs/shop-tgn-1 --sources alice --k 10
-  For the sources of a file (its first column), without what each has met already:
+  For the sources of a file (its column of sources, or the only one), without whom each has met:
     mspipe top-k runs/wikipedia-tgn-1 --sources users.csv --at 2678400 --k 20 --exclude-seen --out best.parquet
 
-All destinations of the stream so far are scored for each source; of equal scores the one that was seen
-first comes first. 'mspipe score --help' says what logit and score are. Asking changes nothing.";
+All destinations of the stream so far are scored for each source; of equal scores the one that was
+seen first comes first. 'mspipe score --help' says what logit and score are. Asking changes nothing.";
 
 /// Arguments of `mspipe top-k`.
 #[derive(Debug, Args)]
@@ -32,8 +32,11 @@ pub(crate) struct TopKArgs {
 
     /// The sources: a file with one in each line (csv, Parquet), - for standard input, or ids with
     /// commas between them
-    #[arg(long, value_name = "FILE|a,b,c")]
+    #[arg(long, value_name = "FILE|a,b,c", allow_hyphen_values = true)]
     sources: String,
+
+    #[command(flatten)]
+    columns: NamedColumns,
 
     /// When, in the stream's unit or as a date; not before the last event that memory has followed
     /// [default: just after it]
@@ -80,11 +83,8 @@ struct BestOne {
 pub(crate) fn run(args: &TopKArgs) -> anyhow::Result<()> {
     let out = Output::checked("--out", &args.out, args.force)?;
     let predictor = args.asked.open()?;
-    let at = match &args.at {
-        Some(at) => time(&predictor, "--at", at)?,
-        None => now(&predictor),
-    };
-    let sources = keys(&predictor, "--sources", &args.sources)?;
+    let at = when(&predictor, args.at.as_deref())?;
+    let sources = sources(&predictor, args)?;
     let mut ranked: Vec<(bool, Vec<Ranked>)> = Vec::with_capacity(sources.len());
     for source in &sources {
         let best = predictor.top_k(source, at, args.k, args.exclude_seen)?;
@@ -111,10 +111,16 @@ pub(crate) fn run(args: &TopKArgs) -> anyhow::Result<()> {
     write(&predictor, &out, &sources, &ranked)?;
     let unknown = ranked.iter().filter(|(known, _)| !known).count();
     if unknown > 0 {
-        console::note(format!(
-            "{unknown} of {} sources have had no event: what is best for them is what is best for anybody",
-            sources.len()
-        ));
+        let what = "what is best for anybody";
+        console::note(match (unknown, sources.len()) {
+            (1, 1) => format!("the source has had no event: what is best for it is {what}"),
+            (1, all) => {
+                format!("1 of {all} sources has had no event: what is best for it is {what}")
+            }
+            (_, all) => format!(
+                "{unknown} of {all} sources have had no event: what is best for them is {what}"
+            ),
+        });
     }
     Ok(())
 }
@@ -156,23 +162,58 @@ fn write(
     )
 }
 
-/// Nodes that an option names: those of a file, or ids with commas between them.
-fn keys(predictor: &Predictor, option: &str, given: &str) -> anyhow::Result<Vec<NodeKey>> {
+/// The sources: those of a file, or ids with commas between them.
+fn sources(predictor: &Predictor, args: &TopKArgs) -> anyhow::Result<Vec<NodeKey>> {
+    let given = &args.sources;
     let path = Path::new(given);
-    if given == STANDARD || path.is_file() {
-        return Ok(asked(predictor, Reading::default()).nodes(path)?.src);
+    if given == STANDARD || path.exists() && !path.is_dir() {
+        let rows = args
+            .columns
+            .asked(predictor)
+            .nodes(path, Some(End::Source))?;
+        note_header(predictor, &rows);
+        let ends = rows.ends.as_deref().unwrap_or_default();
+        if let Some(row) = ends.iter().position(|end| *end == End::Destination) {
+            bail!(
+                "{}: side is destination; expected sources, for which destinations are ranked",
+                rows.place(row)
+            );
+        }
+        return Ok(rows.src);
     }
-    let key = |id: &str| match predictor.ids_are_text() {
-        true => Ok(NodeKey::from(id)),
-        false => id.parse().map(NodeKey::Number).map_err(|_| id.to_owned()),
-    };
     let ids = given.split(',').map(str::trim).filter(|id| !id.is_empty());
-    match ids.map(key).collect::<Result<Vec<_>, _>>() {
-        Ok(keys) if keys.is_empty() => bail!("{option}: no node is named"),
-        Ok(keys) => Ok(keys),
-        Err(id) => bail!(
-            "{option} {given}: there is no such file, and the id {id:?} is no whole number, as all ids of \
-             the run's stream are"
-        ),
+    let mut keys = Vec::new();
+    for id in ids {
+        let Some(key) = asked::key(id, predictor.ids_are_text()) else {
+            bail!(
+                "--sources {given}: there is no such file, and the id {id:?} is no whole number, as all ids of \
+                 the run's stream are"
+            );
+        };
+        if is_like_a_file(id) && !predictor.knows(&key, Side::Source)? {
+            bail!(
+                "--sources {id}: there is no such file, and no source is called so; the id of one that has had no \
+                 event can come from a file, or from standard input (-)"
+            );
+        }
+        keys.push(key);
     }
+    match keys.is_empty() {
+        true => bail!("--sources: no node is named"),
+        false => Ok(keys),
+    }
+}
+
+/// Whether somebody who writes this may mean a file, or another option.
+fn is_like_a_file(id: &str) -> bool {
+    const ENDS: [&str; 12] = [
+        "csv", "tsv", "txt", "parquet", "pq", "npy", "json", "gz", "bz2", "xz", "zst", "zip",
+    ];
+    let path = Path::new(id);
+    let end = path
+        .extension()
+        .and_then(|end| end.to_str())
+        .unwrap_or_default();
+    let is_end = ENDS.iter().any(|known| end.eq_ignore_ascii_case(known));
+    is_end || id.contains(std::path::is_separator) || id.starts_with("--") || path.is_dir()
 }

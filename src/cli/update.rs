@@ -5,13 +5,14 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 use clap::{Args, ValueEnum};
 use indicatif::HumanCount;
-use mspipe::session::predict::Late;
+use mspipe::session::predict::{Late, MaxJump};
 use mspipe::{console, interrupt};
 use mspipe_datasets::whole_file::{self, Existing};
 use mspipe_datasets::{EventLog, OpenOptions};
 use serde::Serialize;
 
-use super::predict::{Asked, Columns};
+use super::predict::{Asked, Columns, STANDARD};
+use super::report::say_notes;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -22,9 +23,10 @@ Examples:
   Then ask it:
     mspipe top-k shop.safetensors --sources alice --k 10
 
-The file is read as 'mspipe train --data' reads one, with the ids of the run's stream; nodes that were never
-seen become new ones. The weights do not change. Memory follows in batches of as many events as in training,
-so that what comes out is what an evaluation over the same events in the same batches has in memory.";
+The file is read as 'mspipe train --data' reads one, with the columns and the ids of the run's
+stream; features are taken by their names, in any order. Nodes that were never seen become new ones.
+The weights do not change. Memory follows in batches of as many events as in training, so that what
+comes out is what an evaluation over the same events in the same batches has in memory.";
 
 /// Arguments of `mspipe update`.
 #[derive(Debug, Args)]
@@ -43,6 +45,11 @@ pub(crate) struct UpdateArgs {
     /// What becomes of events that are earlier than the last one
     #[arg(long, value_enum, default_value = "refuse")]
     late: LateName,
+
+    /// How far an event may be ahead of the one before it, in the stream's unit; a file with one that is
+    /// further is refused. stream: as far as the stream is long that the run was made on; off: any
+    #[arg(long, value_name = "TIME|stream|off", default_value = "stream")]
+    max_jump: String,
 
     /// Sort the file's events by time if they are not sorted
     #[arg(long)]
@@ -100,15 +107,25 @@ pub(crate) fn run(args: &UpdateArgs) -> anyhow::Result<()> {
     let cache = tempfile::tempdir().context("the folder of temporary files can't be written")?;
     let options = OpenOptions {
         sort: args.sort,
-        reading: args.columns.reading(&predictor),
+        reading: args.columns.events(&predictor),
         cache_dir: Some(cache.path().to_owned()),
         stop: interrupt::stop(),
         ..OpenOptions::default()
     };
     let log = EventLog::open(&args.events.to_string_lossy(), &options)?;
+    say_notes(log.notes());
+    let shown = || match args.events == Path::new(STANDARD) {
+        true => "stdin".to_owned(),
+        false => args.events.display().to_string(),
+    };
+    if let Some(note) = predictor.feature_note(&log).with_context(shown)? {
+        say_notes(&[format!("{}: {note}", shown())]);
+    }
+    let most = MaxJump::from(&args.max_jump[..]);
+    predictor.check_ahead(&log, &most).with_context(shown)?;
     let updated = predictor
         .update_from(&log, args.late.into())
-        .with_context(|| args.events.display().to_string())?;
+        .with_context(shown)?;
     let unfinished = interrupt::stop().unfinished();
     predictor.save(&args.to, false, Existing::forced(args.force))?;
     drop(unfinished);

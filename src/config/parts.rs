@@ -657,6 +657,7 @@ impl ReadingSettings {
                 bipartite: self.bipartite,
                 time_unit: self.time_unit,
                 missing: self.missing,
+                like: None,
             },
             split: shares.or(self.split_at.map(SplitRule::Times)),
             ..OpenOptions::default()

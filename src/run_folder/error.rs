@@ -127,8 +127,8 @@ pub enum RunFolderError {
     },
     /// Weights are asked for that a classification of labels does not have.
     #[error(
-        "{}: this is a classification of labels (--task {task}), which trains no weights of a model; give those \
-         that its embeddings are of: {}",
+        "{}: this is a classification of labels (--task {task}), which trains no weights of a model and can't \
+         classify new events yet; give the weights that its embeddings are of: {}",
         path.display(),
         init.display()
     )]

@@ -21,6 +21,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use super::numbers::Standing;
+use super::reading::wrong_json;
 use super::shared::Server;
 use super::wire::{Request, Response};
 use super::work::{Reply, Work};
@@ -80,6 +81,9 @@ struct Followed {
     late_moved: usize,
     late_refused: usize,
     new_nodes: usize,
+    /// The last number of the request's source, if it has numbers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_seq: Option<u64>,
 }
 
 #[derive(Serialize)]
@@ -128,6 +132,8 @@ struct PulseNow {
     per_second: Vec<u64>,
     late_moved: u64,
     late_refused: u64,
+    /// What the features of an event are called, in their order, if that is known.
+    features: Option<Vec<String>>,
 }
 
 type Answer = Result<Response, Response>;
@@ -137,7 +143,11 @@ fn bad(error: impl AsRef<str>) -> Response {
 }
 
 fn parsed<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Response> {
-    serde_json::from_slice(body).map_err(|error| bad(format!("the body: {error}")))
+    if body.trim_ascii_start().first() != Some(&b'{') {
+        return Err(bad("the body: expected a JSON object, {…}"));
+    }
+    serde_json::from_slice(body)
+        .map_err(|error| bad(format!("the body: {}", wrong_json(&error, false))))
 }
 
 /// A question that has no answer.
@@ -267,6 +277,7 @@ impl Server {
             per_second: self.numbers.pulse(),
             late_moved,
             late_refused,
+            features: self.features.names.clone(),
         })
     }
 
@@ -316,10 +327,10 @@ impl Server {
             busy.retry_after = Some(1);
             return Err(busy);
         }
-        self.replied(answer.recv().map_err(|_| ending())?)
+        self.replied(answer.recv().map_err(|_| ending())?, seq)
     }
 
-    fn replied(&self, reply: Reply) -> Answer {
+    fn replied(&self, reply: Reply, seq: Option<u64>) -> Answer {
         match reply {
             Reply::Followed(updated) => Ok(Response::json(&Followed {
                 repeated: false,
@@ -327,8 +338,9 @@ impl Server {
                 late_moved: updated.moved,
                 late_refused: updated.refused,
                 new_nodes: updated.new_nodes,
+                last_seq: seq,
             })),
-            Reply::Repeated => {
+            Reply::Repeated { last } => {
                 self.numbers.repeated.fetch_add(1, Ordering::Relaxed);
                 Ok(Response::json(&Followed {
                     repeated: true,
@@ -336,8 +348,17 @@ impl Server {
                     late_moved: 0,
                     late_refused: 0,
                     new_nodes: 0,
+                    last_seq: Some(last),
                 }))
             }
+            Reply::Other { seq } => Err(Response::refused(
+                409,
+                format!(
+                    "seq: {seq} of this source came before with other events; nothing of this request is followed: its \
+                     next number is {}, and a client that begins again takes another source",
+                    seq + 1
+                ),
+            )),
             Reply::Gap { expected } => Err(Response::refused(
                 409,
                 format!(
@@ -375,6 +396,14 @@ impl Server {
         self.few("pairs", body.pairs.len())?;
         let (_turn, predictor) = self.question();
         let at = self.at(&predictor, body.at.as_ref())?;
+        if body.at.is_some()
+            && !body.pairs.is_empty()
+            && body.pairs.iter().all(|pair| pair.len() > 2)
+        {
+            return Err(bad(
+                "at: each pair has a time of its own; leave one of them out",
+            ));
+        }
         let pair = |(place, pair): (usize, &Vec<Value>)| {
             let named = |error: String| bad(format!("pair {place}: {error}"));
             let ([src, dst], time) = match &pair[..] {

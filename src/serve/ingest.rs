@@ -11,9 +11,11 @@
 //! would be late.
 //!
 //! A request that says whose it is and which of theirs (`source`, `seq`) is followed once, however often
-//! it comes.
+//! it comes; the last one of a source that comes again with other events is refused, as far as its events are
+//! known (the log's head has numbers alone). Of earlier numbers nothing but their order is kept.
 
 use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
@@ -38,24 +40,50 @@ const GLANCE: Duration = Duration::from_millis(50);
 
 /// The last number of each source.
 #[derive(Debug, Default)]
-pub(super) struct Sequences(HashMap<String, u64>);
+pub(super) struct Sequences(HashMap<String, LastRequest>);
+
+/// The last request of a source.
+#[derive(Debug, Clone, Copy)]
+struct LastRequest {
+    seq: u64,
+    /// What tells its events from others, if they are known.
+    events: Option<u64>,
+}
+
+/// What tells events from others; none of no events, which a request always has.
+fn digest(events: &[NewEvent]) -> Option<u64> {
+    let mut hasher = DefaultHasher::new();
+    for event in events {
+        (&event.src, &event.dst, event.time).hash(&mut hasher);
+        event.features.len().hash(&mut hasher);
+        event
+            .features
+            .iter()
+            .for_each(|value| value.to_bits().hash(&mut hasher));
+    }
+    (!events.is_empty()).then(|| hasher.finish())
+}
 
 impl Sequences {
     /// Takes note of an entry of the log.
     pub(super) fn note(&mut self, entry: &Entry) {
         if !entry.source.is_empty() {
-            self.0.insert(entry.source.clone(), entry.seq);
+            let last = LastRequest {
+                seq: entry.seq,
+                events: digest(&entry.events),
+            };
+            self.0.insert(entry.source.clone(), last);
         }
     }
 
     /// The last requests, without their events, as the log keeps them after `given` events.
     fn entries(&self, given: u64, late: Late) -> Vec<Entry> {
         let mut entries: Vec<Entry> = (self.0.iter())
-            .map(|(source, &seq)| Entry {
+            .map(|(source, last)| Entry {
                 before: given,
                 late,
                 source: source.clone(),
-                seq,
+                seq: last.seq,
                 events: Vec::new(),
             })
             .collect();
@@ -63,17 +91,24 @@ impl Sequences {
         entries
     }
 
-    /// What is to be said of the request `seq` of `source`, unless it is the next one. The first number of
-    /// a source may be any.
-    fn unfit(&self, source: &str, seq: u64) -> Option<Reply> {
+    /// What is to be said of the request `seq` of `source` with `events`, unless it is the next one. The first
+    /// number of a source may be any.
+    fn unfit(&self, source: &str, seq: u64, events: &[NewEvent]) -> Option<Reply> {
         match self.0.get(source) {
             None if self.0.len() >= SOURCES => Some(Reply::Refused(format!(
                 "there are {SOURCES} sources already; use fewer names"
             ))),
             None => None,
-            Some(&last) if seq <= last => Some(Reply::Repeated),
-            Some(&last) if seq == last + 1 => None,
-            Some(&last) => Some(Reply::Gap { expected: last + 1 }),
+            Some(last)
+                if seq == last.seq && last.events.is_some_and(|of| Some(of) != digest(events)) =>
+            {
+                Some(Reply::Other { seq })
+            }
+            Some(last) if seq <= last.seq => Some(Reply::Repeated { last: last.seq }),
+            Some(last) if seq == last.seq + 1 => None,
+            Some(last) => Some(Reply::Gap {
+                expected: last.seq + 1,
+            }),
         }
     }
 }
@@ -343,12 +378,12 @@ impl Ingest<'_> {
     fn unfit(&self, work: &Work, last: Option<i64>) -> Result<Option<i64>, Reply> {
         let unfit = work
             .seq
-            .and_then(|seq| self.sequences.unfit(&work.source, seq));
+            .and_then(|seq| self.sequences.unfit(&work.source, seq, &work.events));
         if let Some(unfit) = unfit {
             return Err(unfit);
         }
         let predictor = self.server.predictor();
-        let checked = predictor.check(&work.events, 0);
+        let checked = predictor.check(&work.events, 1);
         checked.map_err(|error| Reply::Refused(error.to_string()))?;
         let mut newest = last;
         for (place, event) in work.events.iter().enumerate() {
@@ -357,8 +392,9 @@ impl Ingest<'_> {
                 let most = self.max_jump.unwrap_or_default();
                 let [ahead, most] = [ahead, most].map(|ticks| predictor.time_text(ticks));
                 return Err(Reply::TooFar(format!(
-                    "event {place}: its time {} is {ahead} after the event before it, and {most} is the \
+                    "event {} of the request: its time {} is {ahead} after the event before it, and {most} is the \
                      most (--max-jump): what comes then would be late; nothing of this request is followed",
+                    place + 1,
                     predictor.time_text(event.time)
                 )));
             }
@@ -384,7 +420,10 @@ impl Ingest<'_> {
             .filter(|entry| !entry.source.is_empty())
         {
             match entry.seq.checked_sub(1) {
-                Some(last) => self.sequences.0.insert(entry.source.clone(), last),
+                Some(seq) => {
+                    let last = LastRequest { seq, events: None };
+                    self.sequences.0.insert(entry.source.clone(), last)
+                }
                 None => self.sequences.0.remove(&entry.source),
             };
         }
@@ -394,7 +433,7 @@ impl Ingest<'_> {
         for (reply, what) in answered {
             // What was repeated may be of this group.
             let what = match what {
-                Reply::Repeated => Reply::Failed(said.clone()),
+                Reply::Repeated { .. } | Reply::Other { .. } => Reply::Failed(said.clone()),
                 what => what,
             };
             _ = reply.send(what);

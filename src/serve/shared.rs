@@ -12,18 +12,8 @@ use parking_lot::{FairMutex, FairMutexGuard, RwLock, RwLockReadGuard};
 use super::numbers::Numbers;
 use super::wire::Room;
 use super::work::Work;
+pub use crate::session::predict::MaxJump;
 use crate::session::predict::{Changed, Late, NewEvent, PredictError, Predictor, Updated};
-
-/// How far an event may be ahead of the one before it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum MaxJump {
-    /// As the stream is long that the model was trained on.
-    Stream,
-    /// So long, in the stream's unit of time.
-    Time(String),
-    /// As far as it says.
-    Off,
-}
 
 /// How a server serves.
 #[derive(Debug, Clone)]
@@ -69,6 +59,25 @@ pub(super) struct Server {
     pub(super) ticks_per_unit: i64,
     pub(super) text_ids: bool,
     pub(super) two_kinds: bool,
+    pub(super) features: Expected,
+}
+
+/// Which edge features an event must bring.
+#[derive(Debug)]
+pub(super) struct Expected {
+    /// How many; any number where the model reads none.
+    pub(super) width: Option<usize>,
+    /// What they are called, if that is known.
+    pub(super) names: Option<Vec<String>>,
+}
+
+impl Expected {
+    pub(super) fn of(predictor: &Predictor) -> Expected {
+        Expected {
+            width: predictor.given_width(),
+            names: predictor.feature_names().map(<[String]>::to_vec),
+        }
+    }
 }
 
 impl Server {

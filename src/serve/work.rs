@@ -17,8 +17,10 @@ pub(super) struct Work {
 pub(super) enum Reply {
     /// It is on disk, and memory has followed it.
     Followed(Updated),
-    /// It was followed before.
-    Repeated,
+    /// It was followed before; the last number of its source.
+    Repeated { last: u64 },
+    /// Its number is that of the last request, which had other events.
+    Other { seq: u64 },
     /// Its number is not the next one.
     Gap { expected: u64 },
     /// It can't be followed.

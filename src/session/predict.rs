@@ -10,6 +10,7 @@
 //! for training.
 
 mod audited;
+mod compared;
 mod error;
 mod kept;
 pub(super) mod nodes;
@@ -24,6 +25,7 @@ use burn::tensor::Device;
 use mspipe_datasets::{NodeKey, Stop, asked};
 
 pub use crate::run_folder::STATE as FILE_NAME;
+pub use compared::MaxJump;
 pub use error::PredictError;
 pub use nodes::Side;
 pub use opening::LoadOptions;
@@ -304,6 +306,7 @@ impl Predictor {
     }
 
     /// Numbers of an event's features; a model that reads none takes any and looks at none.
+    /// [`Predictor::feature_names`] says what they are.
     pub fn feature_width(&self) -> usize {
         self.given_width().unwrap_or(0)
     }

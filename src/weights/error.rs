@@ -46,6 +46,16 @@ pub enum WeightFileError {
         /// The file.
         path: PathBuf,
     },
+    /// It is the state of a run.
+    #[error(
+        "{}: this is a state, which answers questions as it is (mspipe score, top-k, embed, update, serve); weights \
+         to train on from or to export: give the folder of its run, or the run's weights.safetensors",
+        path.display()
+    )]
+    State {
+        /// The file.
+        path: PathBuf,
+    },
     /// It contradicts itself or ends early.
     #[error("{}: this {kind} is damaged or cut off: {reason}; copy it again", path.display())]
     Damaged {

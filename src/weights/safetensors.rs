@@ -50,10 +50,15 @@ pub(super) fn read(path: &Path, bytes: &[u8]) -> Result<WeightFile, WeightFileEr
     };
     let (_, metadata) = SafeTensors::read_metadata(bytes).map_err(unreadable)?;
     let entry = |name| metadata.metadata().as_ref().and_then(|own| own.get(name));
-    if entry(checkpoint::ENTRY).is_some() {
-        return Err(WeightFileError::Checkpoint {
-            path: path.to_owned(),
-        });
+    if let Some(json) = entry(checkpoint::ENTRY) {
+        let header: Option<serde_json::Value> = serde_json::from_str(json).ok();
+        let path = path.to_owned();
+        return Err(
+            match header.is_some_and(|header| header["run"]["state"].is_u64()) {
+                true => WeightFileError::State { path },
+                false => WeightFileError::Checkpoint { path },
+            },
+        );
     }
     let model = match entry(ENTRY) {
         None => None,

@@ -353,7 +353,7 @@ impl Rows<'_> {
             Id::Number(number) => names.number(at, &number.to_string()),
             Id::Text(text) => {
                 let what = ["the source", "the destination"][usize::from(destination)];
-                refuse_missing_id(at, text.as_bytes(), what, self.of.reading.ids)?;
+                refuse_missing_id(at, text.as_bytes(), what, self.of.reading)?;
                 names.number(at, text)
             }
         }
@@ -383,7 +383,7 @@ impl Rows<'_> {
                 columns.join(", ")
             ));
         }
-        if reading.time_unit == TimeUnit::Auto {
+        if reading.time_unit == TimeUnit::Auto && reading.like.is_none() {
             notes.extend(
                 self.first_time
                     .and_then(|time| time_hint(time, reading.time_unit)),

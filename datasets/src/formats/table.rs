@@ -152,7 +152,7 @@ impl<'a> Table<'a> {
         self.quoted = false;
         match self.dialect.separator.byte() {
             None => words(text, &mut self.fields),
-            Some(_) if memchr::memchr(b'"', text).is_some() => {
+            Some(separator) if memchr::memchr(b'"', text).is_some() => {
                 self.quoted = true;
                 while !self.split_quoted() {
                     if !self.lines.append()? {
@@ -161,6 +161,13 @@ impl<'a> Table<'a> {
                             "a second `\"` behind the field, as RFC 4180 has it",
                         ));
                     }
+                }
+                if self.dialect.strict_quotes && goes_on_behind_quotes(self.lines.raw(), separator)
+                {
+                    return Err(self.lines.position().error(
+                        "text behind a closing quote",
+                        "quotes around the whole field, and each one within it twice, as RFC 4180 has it",
+                    ));
                 }
             }
             Some(separator) => {
@@ -224,6 +231,39 @@ impl<'a> Table<'a> {
     }
 }
 
+/// Whether a quoted field of the record is followed by anything but white space before it ends.
+fn goes_on_behind_quotes(record: &[u8], separator: u8) -> bool {
+    let mut rest = record;
+    loop {
+        let end = match rest.split_first() {
+            Some((b'"', quoted)) => {
+                let mut quoted = quoted;
+                // Two quotes are one within the field.
+                while let Some(at) = memchr::memchr(b'"', quoted) {
+                    quoted = &quoted[at + 1..];
+                    match quoted.split_first() {
+                        Some((b'"', behind)) => quoted = behind,
+                        _ => break,
+                    }
+                }
+                let end = memchr::memchr(separator, quoted);
+                if !quoted[..end.unwrap_or(quoted.len())]
+                    .trim_ascii()
+                    .is_empty()
+                {
+                    return true;
+                }
+                end.map(|end| &quoted[end + 1..])
+            }
+            _ => memchr::memchr(separator, rest).map(|end| &rest[end + 1..]),
+        };
+        match end {
+            Some(next) => rest = next,
+            None => return false,
+        }
+    }
+}
+
 /// The range without white space around it.
 fn trimmed(text: &[u8], mut start: usize, mut end: usize) -> (u32, u32) {
     while start < end && text[start].is_ascii_whitespace() {
@@ -255,5 +295,28 @@ fn words(text: &[u8], fields: &mut Vec<(u32, u32)>) {
     }
     if let Some(from) = start {
         word(from, text.len());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_behind_a_closing_quote_is_found() {
+        for (record, goes_on) in [
+            ("a,b\n", false),
+            ("\"a\",b\r\n", false),
+            ("\"a,b\" ,\"c \"\"d\"\"\"\n", false),
+            ("a \"b\" c,\"\"\n", false),
+            ("\"shop1\"x,b\n", true),
+            ("a,\"b\"\"c\" d\n", true),
+        ] {
+            assert_eq!(
+                goes_on_behind_quotes(record.as_bytes(), b','),
+                goes_on,
+                "{record}"
+            );
+        }
     }
 }

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::DataError;
 
 /// How columns and values of a table are read.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct Reading {
     /// Which column holds what, where names don't tell.
     pub columns: ColumnChoice,
@@ -25,12 +25,66 @@ pub struct Reading {
     pub time_unit: TimeUnit,
     /// What becomes of features without a value.
     pub missing: Missing,
+    /// The stream that the table belongs to, if there is one already.
+    pub like: Option<Box<Like>>,
+}
+
+/// How a stream was read, for a table that belongs to it: what it says counts where the table has columns of
+/// these names, and gives way to what is said of the table itself.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Like {
+    /// What was chosen by hand.
+    pub columns: ColumnChoice,
+    /// Names of its features in their order, if they have names.
+    pub features: Vec<String>,
+    /// What was said of its ids.
+    pub ids: IdKind,
+    /// Whether its first line was said to be an event.
+    pub no_header: bool,
+}
+
+/// As it would be derived, but for a stream that it belongs to only where there is one: conversions are kept
+/// under keys that are made of this text.
+impl fmt::Debug for Reading {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut text = f.debug_struct("Reading");
+        text.field("columns", &self.columns)
+            .field("no_header", &self.no_header)
+            .field("ids", &self.ids)
+            .field("bipartite", &self.bipartite)
+            .field("time_unit", &self.time_unit)
+            .field("missing", &self.missing);
+        if let Some(like) = &self.like {
+            text.field("like", like);
+        }
+        text.finish()
+    }
 }
 
 impl Reading {
-    /// The first option that is not at its default, if one is not.
+    /// Whether the first line is no header.
+    pub(crate) fn is_without_header(&self) -> bool {
+        self.no_header || self.like.as_ref().is_some_and(|like| like.no_header)
+    }
+
+    /// Whether a node may be called `NA` or `null`: if somebody has said that ids are text.
+    pub(crate) fn takes_missing_words(&self) -> bool {
+        let said = self.like.as_ref().map_or(self.ids, |like| like.ids);
+        said == IdKind::Text
+    }
+
+    /// The first option that is not at its default, if one is not; where the table belongs to a stream, of
+    /// those that are said of the table itself.
     pub(crate) fn given(&self) -> Option<&'static str> {
         let default = Reading::default();
+        if self.like.is_some() {
+            let own = Reading {
+                columns: self.columns.clone(),
+                no_header: self.no_header,
+                ..default
+            };
+            return own.given();
+        }
         let given = [
             (self.columns != default.columns, "--columns"),
             (self.no_header, "--no-header"),
@@ -317,6 +371,22 @@ mod tests {
             let error = text.parse::<ColumnChoice>().unwrap_err().to_string();
             assert!(error.contains(words), "{error}");
         }
+    }
+
+    /// Conversions are found by this text: one that changes has every stream converted again.
+    #[test]
+    fn a_reading_is_written_as_ever_unless_it_belongs_to_a_stream() {
+        let mut reading = Reading {
+            columns: "src=a".parse().unwrap(),
+            ..Reading::default()
+        };
+        let text = format!("{reading:?}");
+        assert!(text.starts_with("Reading { columns: ColumnChoice { src: Some(\"a\"), dst: None"));
+        assert!(text.ends_with(
+            "no_header: false, ids: Auto, bipartite: Auto, time_unit: Auto, missing: Error }"
+        ));
+        reading.like = Some(Box::default());
+        assert!(format!("{reading:?}").contains("like: Like"));
     }
 
     #[test]

@@ -158,8 +158,7 @@ pub enum PredictError {
     /// A question about the past.
     #[error(
         "{what}: time {asked} precedes {last}, the last event that memory has followed; what came \
-         between is in it, so ask for {last} or later (ask before the events come: mspipe score, then \
-         mspipe update)"
+         between is in it, so ask for {last} or later, and about a time before the events after it come"
     )]
     Past {
         /// Which of what was given.
@@ -171,7 +170,8 @@ pub enum PredictError {
     },
     /// An event's features.
     #[error(
-        "{what}: {found} edge features; expected {expected}, as the events that the model was trained on have"
+        "{what}: {found} edge features; expected {expected}{}, as the events that the model was trained on have",
+        listed(names)
     )]
     Width {
         /// Which event.
@@ -180,6 +180,62 @@ pub enum PredictError {
         found: usize,
         /// Theirs.
         expected: usize,
+        /// What these are called, if that is known.
+        names: Vec<String>,
+    },
+    /// Features of other names.
+    #[error(
+        "the features are not those that the model was trained on{}: {}; columns of these names are expected, in any \
+         order, and no other numbers (--columns ignore=COLUMN, or features=[…] in Python, leaves one out)",
+        listed(expected),
+        unmatched(missing, surplus)
+    )]
+    Features {
+        /// What those are called.
+        expected: Vec<String>,
+        /// Those of them that the events lack.
+        missing: Vec<String>,
+        /// What the events have beside.
+        surplus: Vec<String>,
+    },
+    /// A time that is finer than ticks.
+    #[error("{what}: the time is {found}; expected {expected}")]
+    Finer {
+        /// Which event.
+        what: String,
+        /// The time.
+        found: String,
+        /// What times are.
+        expected: String,
+    },
+    /// A time after which all others would be late.
+    #[error(
+        "{what}: its time {time} is {ahead} after the event before it, and {most} is the most (--max-jump): what \
+         comes then would be late; nothing was followed (times in milliseconds, of a stream in seconds: --time-unit ms)"
+    )]
+    TooFar {
+        /// Which event.
+        what: String,
+        /// Its time.
+        time: String,
+        /// How far that is.
+        ahead: String,
+        /// How far it may be.
+        most: String,
+    },
+    /// How far events may be ahead that is no time.
+    #[error("--max-jump {0}: expected a time from 0 on in the stream's unit, stream or off")]
+    MaxJump(String),
+    /// A stream is named where none is read.
+    #[error(
+        "{}: is a self-contained state, which reads no stream, so that {data} is not looked at; leave --data out",
+        path.display()
+    )]
+    DataNotRead {
+        /// The state.
+        path: PathBuf,
+        /// What was named.
+        data: String,
     },
     /// An event's features are no numbers.
     #[error("{what}: an edge feature is {found}; expected a finite number")]
@@ -220,4 +276,30 @@ pub enum PredictError {
     /// An update that failed between two of its steps.
     #[error("memory is not as it should be since an update failed; load the state again")]
     Broken,
+}
+
+/// Names of features for a message, the first twelve.
+fn names(all: &[String]) -> String {
+    let shown = all.iter().take(12).map(|name| format!("`{name}`"));
+    let more = (all.len() > 12).then(|| "…".to_owned());
+    shown.chain(more).collect::<Vec<_>>().join(", ")
+}
+
+fn listed(all: &[String]) -> String {
+    match all.is_empty() {
+        true => String::new(),
+        false => format!(" ({})", names(all)),
+    }
+}
+
+fn unmatched(missing: &[String], surplus: &[String]) -> String {
+    match (missing.is_empty(), surplus.is_empty()) {
+        (false, true) => format!("there is no {}", names(missing)),
+        (true, _) => format!("{} was not among them", names(surplus)),
+        (false, false) => format!(
+            "there is no {}, and {} was not among them",
+            names(missing),
+            names(surplus)
+        ),
+    }
 }

@@ -39,7 +39,7 @@ use crate::train::stream::{Columns, FollowedStream, NewerEvents, Stream};
 pub struct LoadOptions {
     /// The device, if not that of the run.
     pub device: Option<DeviceSettings>,
-    /// Where the stream is, if it was moved.
+    /// Where the stream is, if it was moved; refused where none is read.
     pub data: Option<String>,
     /// Threads of the CPU, if not all.
     pub threads: Option<usize>,
@@ -213,10 +213,7 @@ impl Predictor {
         let slots = mails / standing.model.mail_width();
         let needs = needs(&standing.model, &standing.config, slots);
         let rules = Rules::of(&standing.config, needs)?;
-        let (opened, mut features) = match contained {
-            Some(contained) => contained_stream(&standing, contained),
-            None => store_backed(path, &standing, log, &options.stop)?,
-        };
+        let (opened, mut features) = followed_stream(path, &mut standing, contained, log, options)?;
         if let Some([edge, _]) = features.followed_rows() {
             let events = standing.events - standing.base;
             edge.extend_kept(events, &later.rows, &later.edge);
@@ -307,6 +304,24 @@ fn named(
     })
 }
 
+/// Columns and features of what a state stands on: its store, or what it contains.
+fn followed_stream(
+    path: &Path,
+    standing: &mut Standing,
+    contained: Option<state::Contained>,
+    log: Option<&Arc<EventLog>>,
+    options: &LoadOptions,
+) -> Result<(Columns, Features), PredictError> {
+    match (contained, &options.data) {
+        (Some(_), Some(data)) => Err(PredictError::DataNotRead {
+            path: path.to_owned(),
+            data: data.clone(),
+        }),
+        (Some(contained), None) => Ok(contained_stream(standing, contained)),
+        (None, _) => store_backed(path, standing, log, &options.stop),
+    }
+}
+
 /// Columns and features out of the state itself.
 fn contained_stream(standing: &Standing, contained: state::Contained) -> (Columns, Features) {
     let state::Contained { events, node } = contained;
@@ -320,12 +335,12 @@ fn contained_stream(standing: &Standing, contained: state::Contained) -> (Column
 /// Columns and features of the store that the state stands on.
 fn store_backed(
     path: &Path,
-    standing: &Standing,
+    standing: &mut Standing,
     log: Option<&Arc<EventLog>>,
     stop: &Stop,
 ) -> Result<(Columns, Features), PredictError> {
+    let log = opened(log, &standing.config, stop)?;
     let (config, data) = (&standing.config, &standing.data);
-    let log = opened(log, config, stop)?;
     if log.hash() != data.hash {
         let path = path.to_owned();
         return Err(
@@ -345,6 +360,10 @@ fn store_backed(
             },
         );
     }
+    if standing.feature_names.is_none() {
+        standing.name_features(&log)?;
+    }
+    let config = &standing.config;
     let features = Features::new(
         &log,
         config.stream.edge_features,
@@ -379,7 +398,7 @@ impl Session {
             given.unwrap_or_else(|| self.sampling.pair_history().encoding().clone())
         });
         Ok(Parts {
-            standing: self.standing(log, &nodes, end),
+            standing: self.standing(log, &nodes, end)?,
             rules: Rules::of(&self.config, needs(&self.model, &self.config, slots))?,
             opened: columns(log, end),
             later: Later::default(),
@@ -411,10 +430,17 @@ impl Session {
         parts.predictor(model.clone(), device, adapter, memory, &options)
     }
 
-    fn standing(&self, log: &EventLog, nodes: &Nodes, end: usize) -> Standing {
+    fn standing(
+        &self,
+        log: &EventLog,
+        nodes: &Nodes,
+        end: usize,
+    ) -> Result<Standing, PredictError> {
         let first = log.time().first().copied().unwrap_or(0);
         let times = [log.ticks_per_unit(), first];
-        Standing::new(&self.config, self.model, &self.data, nodes, times, end)
+        let mut standing = Standing::new(&self.config, self.model, &self.data, nodes, times, end);
+        standing.name_features(log)?;
+        Ok(standing)
     }
 
     /// Memory that has followed the first `end` events with the weights of `model`, in the batches of an
@@ -463,7 +489,7 @@ impl Session {
         let memory = self.followed_memory(model, device, end)?;
         let nodes = Nodes::of(log, end)?;
         Snapshot {
-            standing: self.standing(log, &nodes, end),
+            standing: self.standing(log, &nodes, end)?,
             weights: tgl_weights::export(model).map_err(SessionError::Unreadable)?,
             constants: self.sampling.constants(),
             memory,

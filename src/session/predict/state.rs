@@ -19,6 +19,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use mspipe_datasets::whole_file::Existing;
+use mspipe_datasets::{DataError, EventLog};
 use serde::{Deserialize, Serialize};
 
 use super::error::PredictError;
@@ -62,11 +63,26 @@ pub(crate) struct Standing {
     pub(super) self_contained: bool,
     /// Late events that were moved to the end, and those that were refused.
     pub(super) late: [u64; 2],
+    /// What the edge features are called that the model reads, if the stream's file has said so; earlier states
+    /// lack it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) feature_names: Option<Vec<String>>,
     pub(super) model: ModelConfig,
     pub(super) config: RunConfig,
 }
 
 impl Standing {
+    /// Takes from `log` what its edge features are called, if the model reads them.
+    ///
+    /// # Errors
+    /// When the names that the store keeps can't be read.
+    pub(super) fn name_features(&mut self, log: &EventLog) -> Result<(), DataError> {
+        if self.config.stream.edge_features.of_stream() && self.model.edge_width > 0 {
+            self.feature_names = log.names()?.edge_features;
+        }
+        Ok(())
+    }
+
     /// Of a run on `data` with these settings, of whose stream `base` events were followed.
     pub(super) fn new(
         config: &RunConfig,
@@ -88,6 +104,7 @@ impl Standing {
             two_kinds: nodes.are_two_kinds(),
             self_contained: false,
             late: [0; 2],
+            feature_names: None,
             model,
             config: config.clone(),
         }

@@ -32,7 +32,8 @@ pub struct NewEvent {
     pub dst: NodeKey,
     /// When, in ticks; see [`Predictor::ticks`].
     pub time: i64,
-    /// Edge features, as many as [`Predictor::feature_width`].
+    /// Edge features, as many as [`Predictor::feature_width`], in the order of
+    /// [`Predictor::feature_names`].
     pub features: Vec<f32>,
 }
 
@@ -348,6 +349,7 @@ impl Predictor {
                     what: what(),
                     found: event.features.len(),
                     expected,
+                    names: self.feature_names().unwrap_or_default().to_vec(),
                 });
             }
             if let Some(&found) = event.features.iter().find(|value| !value.is_finite()) {
@@ -361,7 +363,7 @@ impl Predictor {
     }
 
     /// Edge features that an event must bring; none where those of the stream are not read.
-    pub(super) fn given_width(&self) -> Option<usize> {
+    pub(crate) fn given_width(&self) -> Option<usize> {
         let (config, model) = (&self.standing.config, &self.standing.model);
         (config.stream.edge_features.of_stream() && model.edge_width > 0)
             .then_some(model.edge_width)
@@ -389,23 +391,31 @@ impl Predictor {
     }
 
     /// Has memory follow all events of `log`, whose ids are those of its file, some batches at a time, so
-    /// that a long stream need not lie in RAM.
+    /// that a long stream need not lie in RAM. Its features are taken by their names, in any order, where both
+    /// streams have names; else in their order, and the names are kept if there were none.
     ///
     /// # Errors
-    /// As [`update`](Predictor::update), and times finer than the stream's, names that can't be read;
-    /// memory may have followed the first events then.
+    /// As [`update`](Predictor::update); features of other names, before any event is followed; times finer than
+    /// the stream's, names that can't be read: memory may have followed the first events then.
     pub fn update_from(&mut self, log: &EventLog, late: Late) -> Result<Updated, PredictError> {
         /// Events at a time, about.
         const EVENTS: usize = 8192;
+        let order = self.feature_order(log)?;
         let (nodes, batch) = (Nodes::of(log, 0)?, self.sampling.batch_size);
         let mut all = Updated::default();
         let step = batch * (EVENTS / batch).max(1);
         for first in (0..log.events()).step_by(step) {
             let end = (first + step).min(log.events());
-            let events = self.events_within(log, &nodes, first..end)?;
-            self.check(&events, first)?;
+            let mut events = self.events_within(log, &nodes, first..end)?;
+            if let Some(order) = &order {
+                for event in &mut events {
+                    event.features = order.iter().map(|&at| event.features[at]).collect();
+                }
+            }
+            self.check(&events, first + 1)?;
             all.add(&self.update(&events, late)?);
         }
+        self.learn_names(log)?;
         Ok(all)
     }
 
@@ -421,19 +431,9 @@ impl Predictor {
         nodes: &Nodes,
         within: Range<usize>,
     ) -> Result<Vec<NewEvent>, PredictError> {
-        let (own, theirs) = (self.ticks_per_unit(), log.ticks_per_unit());
         let mut events = Vec::with_capacity(within.len());
         for event in within {
-            let ticks = log.time()[event];
-            let exact = i128::from(ticks) * i128::from(own);
-            let time = (exact % i128::from(theirs) == 0)
-                .then(|| i64::try_from(exact / i128::from(theirs)).ok())
-                .flatten();
-            let time = time.ok_or_else(|| PredictError::Key {
-                what: format!("event {event}"),
-                found: mspipe_datasets::asked::time_text(ticks, theirs),
-                expected: "a time that is no finer than those of the model's stream; round it",
-            })?;
+            let time = self.time_of(log, event)?;
             let mut features = vec![0.0; log.edge_features().map_or(0, FeatureTable::width)];
             if let Some(table) = log.edge_features() {
                 table.row_into(event, &mut features);

@@ -6,16 +6,12 @@ use super::cursor::{Cursor, Id};
 use super::guard::{damaged, guarded};
 use super::layout::{check_type, name};
 use super::{cursor, each_batch, open};
-use crate::asked::NodeKey;
+use crate::asked::{AskedRow, NodeKey, end};
 use crate::error::{DataError, Place};
-use crate::fields::decimal::Decimal;
 use crate::fields::raw_event::Position;
 use crate::files::input_file::InputFile;
 use crate::schema::reading::TimeUnit;
 use crate::schema::{AskedColumns, Header};
-
-/// A row: where it stands, its ids and its time.
-pub(crate) type AskedRow<'a> = (Position<'a>, [Option<NodeKey>; 2], Option<Decimal>);
 
 /// Passes the rows of `file` to `sink`; `columns` tells its columns from the header. Ids are made text
 /// or numbers.
@@ -24,7 +20,7 @@ pub(crate) fn read_asked(
     columns: impl Fn(&Header) -> Result<AskedColumns, DataError>,
     text: bool,
     unit: TimeUnit,
-    mut sink: impl FnMut(AskedRow<'_>) -> Result<(), DataError>,
+    mut sink: impl FnMut(Position<'_>, AskedRow) -> Result<(), DataError>,
 ) -> Result<AskedColumns, DataError> {
     let path = file.shown();
     let reader = open(file)?;
@@ -36,7 +32,8 @@ pub(crate) fn read_asked(
     };
     let columns = columns(&header)?;
     let roles = [("source", Some(columns.src)), ("destination", columns.dst)];
-    for (role, at) in roles.into_iter().chain([("time", columns.time)]) {
+    let more = [("time", columns.time), ("side", columns.side)];
+    for (role, at) in roles.into_iter().chain(more) {
         if let Some(at) = at {
             check_type(path, role, &schema.column(at))?;
         }
@@ -48,8 +45,10 @@ pub(crate) fn read_asked(
         let mut src = open(columns.src)?;
         let mut dst = columns.dst.map(open).transpose()?;
         let mut time = columns.time.map(open).transpose()?;
+        let mut side = columns.side.map(open).transpose()?;
         each_batch(&*rows, |first, batch| {
-            let all = [&mut src].into_iter().chain(&mut dst).chain(&mut time);
+            let all = [&mut src].into_iter().chain(&mut dst);
+            let all = all.chain(&mut time).chain(&mut side);
             for cursor in all {
                 cursor.fill(first, batch)?;
             }
@@ -60,8 +59,17 @@ pub(crate) fn read_asked(
                 };
                 let time = time.as_ref().map(|cursor| cursor.time(row, unit));
                 let dst = dst.as_ref().map(|cursor| key(cursor, row, text));
-                let keys = [Some(key(&src, row, text)?), dst.transpose()?];
-                sink((Position { path, place }, keys, time.transpose()?))?;
+                let at = Position { path, place };
+                let end = side.as_ref().map(|cursor| match cursor.id(row)? {
+                    Id::Text(text) => end(at, text.as_bytes()),
+                    Id::Number(number) => end(at, number.to_string().as_bytes()),
+                });
+                let row = AskedRow {
+                    keys: [Some(key(&src, row, text)?), dst.transpose()?],
+                    time: time.transpose()?,
+                    end: end.transpose()?,
+                };
+                sink(at, row)?;
             }
             Ok(())
         })?;

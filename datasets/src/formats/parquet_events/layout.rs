@@ -107,7 +107,7 @@ impl Layout {
                 ));
             } else if number && column.max_rep_level() <= 1 {
                 features.push(at);
-            } else if schema.chosen_features {
+            } else if schema.must_hold_numbers(at) {
                 return Err(DataError::format(
                     path,
                     format!("the column {} is {}", schema.title(at), type_of(&column)),

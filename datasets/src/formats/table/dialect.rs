@@ -36,6 +36,8 @@ pub(crate) struct Dialect {
     pub(crate) header: bool,
     /// KONECT's first line, and whether it says that nodes are of two kinds.
     pub(crate) konect: Option<bool>,
+    /// Whether text behind a closing quote is refused, and not a part of the field.
+    pub(crate) strict_quotes: bool,
 }
 
 impl Dialect {
@@ -51,7 +53,45 @@ impl Dialect {
             separator,
             header: true,
             konect: None,
+            strict_quotes: false,
         }
+    }
+
+    /// That of a table of pairs, which needs no more than two columns: a single semicolon separates them.
+    pub(crate) fn of_pairs(head: &[u8], reading: &Reading) -> Option<Dialect> {
+        let (dialect, line) = Dialect::of(head, reading)?;
+        let single = Dialect::header_of(Separator::Semicolon);
+        let dialect = match dialect.separator {
+            Separator::Space if outside_quotes(line)[1] == 1 => Dialect {
+                header: !reading.no_header && is_header(&single.fields(line), reading),
+                ..single
+            },
+            _ => dialect,
+        };
+        Some(Dialect {
+            strict_quotes: true,
+            ..dialect
+        })
+    }
+
+    /// That of a table of nodes, which needs no more than one column: white space is a part of names.
+    /// `is_header` says whether the names in the first line can be those of its columns.
+    pub(crate) fn of_nodes(
+        head: &[u8],
+        reading: &Reading,
+        is_header: impl Fn(&[String]) -> bool,
+    ) -> Option<Dialect> {
+        let (mut dialect, line) = Dialect::of(head, reading)?;
+        if dialect.separator == Separator::Space {
+            dialect.separator = Separator::Tab;
+            let names = Dialect::header_of(Separator::Semicolon).fields(line);
+            if names.len() > 1 && is_header(&names) {
+                dialect.separator = Separator::Semicolon;
+            }
+        }
+        dialect.header = dialect.header && is_header(&dialect.fields(line));
+        dialect.strict_quotes = true;
+        Some(dialect)
     }
 
     /// Tells from the beginning of a text; returns the line too. None if there is
@@ -64,7 +104,7 @@ impl Dialect {
         let line = lines().find(|line| !is_comment(line.trim_ascii()))?;
         let separator = separator(line);
         let names = Dialect::header_of(separator).fields(line);
-        let header = !reading.no_header && is_header(&names, reading);
+        let header = !reading.is_without_header() && is_header(&names, reading);
         let dialect = Dialect {
             separator: match separator {
                 // Numbers with tabs between them often have spaces too, further down.
@@ -75,6 +115,7 @@ impl Dialect {
             },
             header,
             konect: lines().next().and_then(konect),
+            strict_quotes: false,
         };
         Some((dialect, line))
     }
@@ -114,17 +155,7 @@ fn konect(line: &[u8]) -> Option<bool> {
 
 /// What separates the fields of a line.
 fn separator(line: &[u8]) -> Separator {
-    let mut outside = true;
-    let (mut tabs, mut semicolons, mut commas) = (0, 0, 0);
-    for byte in line.trim_ascii() {
-        match byte {
-            b'"' => outside = !outside,
-            b'\t' if outside => tabs += 1,
-            b';' if outside => semicolons += 1,
-            b',' if outside => commas += 1,
-            _ => {}
-        }
-    }
+    let [tabs, semicolons, commas] = outside_quotes(line);
     if tabs > 0 {
         Separator::Tab
     } else if semicolons > 1 && semicolons >= commas {
@@ -136,6 +167,22 @@ fn separator(line: &[u8]) -> Separator {
     }
 }
 
+/// Tabs, semicolons and commas of a line that are not within quotes.
+fn outside_quotes(line: &[u8]) -> [usize; 3] {
+    let mut outside = true;
+    let mut found = [0; 3];
+    for byte in line.trim_ascii() {
+        match byte {
+            b'"' => outside = !outside,
+            b'\t' if outside => found[0] += 1,
+            b';' if outside => found[1] += 1,
+            b',' if outside => found[2] += 1,
+            _ => {}
+        }
+    }
+    found
+}
+
 fn is_value(field: &str) -> bool {
     let field = field.as_bytes();
     Decimal::is_number(field) || parse_date(field).is_some()
@@ -145,16 +192,21 @@ fn is_header(names: &[String], reading: &Reading) -> bool {
     if !names.iter().any(|name| is_value(name)) {
         return true;
     }
-    let choice = &reading.columns;
-    let chosen = [
-        (Role::Source, &choice.src),
-        (Role::Destination, &choice.dst),
-        (Role::Time, &choice.time),
+    let choices = [
+        Some(&reading.columns),
+        reading.like.as_ref().map(|like| &like.columns),
     ];
-    chosen.into_iter().all(|(wanted, chosen)| {
-        names.iter().any(|name| match chosen {
-            Some(chosen) => plain(name) == plain(chosen) && !is_value(name),
-            None => role(name) == Some(wanted),
+    choices.into_iter().flatten().any(|choice| {
+        let chosen = [
+            (Role::Source, &choice.src),
+            (Role::Destination, &choice.dst),
+            (Role::Time, &choice.time),
+        ];
+        chosen.into_iter().all(|(wanted, chosen)| {
+            names.iter().any(|name| match chosen {
+                Some(chosen) => plain(name) == plain(chosen) && !is_value(name),
+                None => role(name) == Some(wanted),
+            })
         })
     })
 }
@@ -166,6 +218,19 @@ mod tests {
     fn of(head: &str) -> (Separator, bool, Option<bool>) {
         let (dialect, _) = Dialect::of(head.as_bytes(), &Reading::default()).unwrap();
         (dialect.separator, dialect.header, dialect.konect)
+    }
+
+    #[test]
+    fn pairs_may_have_a_single_semicolon() {
+        let of = |line: &str| {
+            let dialect = Dialect::of_pairs(line.as_bytes(), &Reading::default()).unwrap();
+            (dialect.separator, dialect.header)
+        };
+        assert_eq!(of("src;dst\n"), (Separator::Semicolon, true));
+        assert_eq!(of("\"a b\";\"c\"\n"), (Separator::Semicolon, true));
+        assert_eq!(of("3;4\n"), (Separator::Semicolon, false));
+        assert_eq!(of("\"a;b\" c\n"), (Separator::Space, true));
+        assert_eq!(of("src;x,dst\n"), (Separator::Comma, true));
     }
 
     #[test]

@@ -268,7 +268,7 @@ fn layout(format: Format, dialect: Dialect, table: &Table<'_>, reading: &Reading
             ..Layout::default()
         },
         _ => Layout {
-            positions: (!dialect.header && (columns == 3 || reading.no_header))
+            positions: (!dialect.header && (columns == 3 || reading.is_without_header()))
                 .then_some([0, 1, 2]),
             ..Layout::default()
         },
@@ -313,7 +313,7 @@ impl<'a> Rows<'a> {
         if self.of.kinds.text_ids {
             let [src, dst] = sides.map(|(column, what)| {
                 let field = table.field(column);
-                refuse_missing_id(at, field, what, self.of.reading.ids)?;
+                refuse_missing_id(at, field, what, self.of.reading)?;
                 at.name(field, what)
             });
             let src = self.sources.number(at, src?)?;
@@ -335,7 +335,10 @@ impl<'a> Rows<'a> {
                 None if self.of.reading.ids == IdKind::Number || field.is_empty() => {
                     return Err(at.error(
                         format!("{what} is {}", quoted(field)),
-                        "a whole number from 0 to 2^64 - 1, written with digits only; or --ids text",
+                        match self.of.reading.like {
+                            Some(_) => "a whole number from 0 to 2^64 - 1, as all ids of the model's stream are",
+                            None => "a whole number from 0 to 2^64 - 1, written with digits only; or --ids text",
+                        },
                     ));
                 }
                 None => return Ok(None),
@@ -362,7 +365,7 @@ impl<'a> Rows<'a> {
                 }
                 _ => match parse_bool(field) {
                     Some(value) => f32::from(u8::from(value)),
-                    None if self.of.schema.chosen_features => {
+                    None if self.of.schema.must_hold_numbers(column) => {
                         return Err(table.position().error(
                             format!("{} is {}", self.of.schema.title(column), quoted(field)),
                             "a number, as it is among the features",
@@ -485,6 +488,8 @@ impl<'a> Rows<'a> {
         }
         notes.extend(missing_note(schema, kinds, &self.missing, reading));
         let time = self.first_time.filter(|_| self.dates == Some(false));
+        // Whoever follows a stream has chosen its unit.
+        let time = time.filter(|_| reading.like.is_none());
         notes.extend(time.and_then(|time| time_hint(time, reading.time_unit)));
         notes
     }
@@ -495,9 +500,9 @@ pub(crate) fn refuse_missing_id(
     at: Position<'_>,
     field: &[u8],
     what: &str,
-    ids: IdKind,
+    reading: &Reading,
 ) -> Result<(), DataError> {
-    if field.is_empty() || ids == IdKind::Text || !is_missing(field) {
+    if field.is_empty() || reading.takes_missing_words() || !is_missing(field) {
         return Ok(());
     }
     Err(at.error(
@@ -505,7 +510,10 @@ pub(crate) fn refuse_missing_id(
             "{what} is {}, which stands for a missing value",
             quoted(field)
         ),
-        "a node in every event: remove the line; or --ids text, if a node is called so",
+        match reading.like {
+            Some(_) => "a node: remove the line (only a stream that was read with --ids text has nodes of such names)",
+            None => "a node in every event: remove the line; or --ids text, if a node is called so",
+        },
     ))
 }
 

@@ -195,7 +195,7 @@ impl Survey {
         for (seen, &column) in self.candidates.iter().zip(&schema.candidates) {
             let present = seen.numbers + seen.bools;
             match &seen.odd {
-                Some(odd) if !schema.chosen_features => {
+                Some(odd) if !schema.must_hold_numbers(column) => {
                     let others = match present {
                         0 => String::new(),
                         some => format!(", though {some} others are"),
@@ -207,7 +207,11 @@ impl Survey {
                         odd.place
                     ));
                 }
-                None if present == 0 && self.complete && self.rows > 0 => {
+                None if present == 0
+                    && self.complete
+                    && self.rows > 0
+                    && !schema.expected.contains(&column) =>
+                {
                     out.push(format!("{} (no value in any event)", schema.title(column)));
                 }
                 _ => features.push(Feature {
