@@ -1,6 +1,7 @@
 //! The command line: subcommands, and what people see of them.
 
 mod audit;
+mod bar;
 mod compare;
 mod config;
 mod data;

@@ -11,6 +11,7 @@ mod limits;
 mod listing;
 mod max_time;
 mod nearest;
+mod of_model;
 mod parts;
 mod settings_file;
 mod written;
@@ -33,7 +34,7 @@ pub(crate) use layers::{PlacedSetting, same_setting};
 pub use limits::start_threads;
 pub use listing::{Kind, defaults, in_lines, kind_of, schema, to_toml};
 pub use max_time::MaxTime;
-pub use nearest::nearest;
+pub use nearest::the_nearest;
 pub use parts::{
     LogName, MachineSettings, MitigationName, ModelSettings, NodeSettings, OutputSettings,
     PipelineSettings, Protocol, ProtocolSettings, ReadingSettings, SamplerName, SeedsSettings,
@@ -119,7 +120,16 @@ impl RunConfig {
             reason,
         };
         let text = fs::read_to_string(path).map_err(|error| failed(error.to_string()))?;
-        serde_json::from_str(&text).map_err(|error| failed(error.to_string()))
+        serde_json::from_str(&text).map_err(|error| {
+            let reason = error.to_string();
+            failed(match reason.split_once(", expected one of ") {
+                // All names there are say no more.
+                Some((unknown, _)) => format!(
+                    "{unknown}, which this version does not know; the file is of another program or version"
+                ),
+                None => reason.replace("expected usize", "expected a whole number"),
+            })
+        })
     }
 
     /// All settings by the names of their options, those of groups too, as `config.json` has them.

@@ -55,6 +55,10 @@ const LEDGER: &str = "ledger.jsonl";
 const TRACE: &str = "trace.json";
 const SUMMARY: &str = "summary.json";
 
+/// What a line of metrics has the reason under for which a run diverged: its last one, which a run that continues
+/// from an earlier checkpoint cuts off.
+const DIVERGED: &str = "diverged";
+
 /// Name of the state that an ended run leaves.
 pub const STATE: &str = "state.safetensors";
 
@@ -462,6 +466,15 @@ impl MetricsLog {
         {
             line.extend(record);
         }
+        self.lines.write(format!("{line}\n").as_bytes())
+    }
+
+    /// A line that says why the run ended without a result.
+    ///
+    /// # Errors
+    /// When the file can't be written.
+    pub(crate) fn diverged(&mut self, reason: &str) -> io::Result<()> {
+        let line = json!({DIVERGED: reason});
         self.lines.write(format!("{line}\n").as_bytes())
     }
 

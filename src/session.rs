@@ -43,7 +43,9 @@ pub use runs::{
     resume_classification, run, train_on,
 };
 pub use seeds::{SeedsObserver, resume_seeds, run_seeds};
-pub use sweep::{Method, SweepError, SweepPlan, SweepResult, Trial, TrialResult, run_sweep};
+pub use sweep::{
+    Method, SweepError, SweepPlan, SweepResult, Trial, TrialResult, check_sweep, run_sweep,
+};
 pub use tasks::Measured;
 
 use footprint::Footprint;

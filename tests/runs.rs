@@ -141,6 +141,17 @@ fn runs_are_drawn_on_one_page() {
     ] {
         assert!(page.contains(part), "{part}");
     }
+    for (folder, expected) in [
+        (
+            "runs",
+            "runs: holds no run (there is no summary.json); give a folder",
+        ),
+        ("runs/a/no", "runs/a/no: holds no run"),
+    ] {
+        let ended = program.run(&format!("report {folder}"));
+        assert_eq!(ended.code, Some(1));
+        assert!(ended.stderr.contains(expected), "{}", ended.stderr);
+    }
     let again = program.run("report runs/a runs/b --to both.html");
     assert_eq!(again.code, Some(1));
     fs::remove_file(program.path("runs/a/report.html")).unwrap();
@@ -160,6 +171,17 @@ fn an_event_file_has_every_loss_and_its_checksums() {
     assert_eq!(count("train/loss"), losses.count());
     assert_eq!(count("validation/ap_batch_mean"), 2);
     assert_eq!(count("test/auc"), 1);
+    let losses = metrics.lines().filter(|line| line.contains("\"loss\""));
+    assert_eq!(count("train/learning_rate"), losses.count());
+    for (tag, often) in [
+        ("validation/new_nodes_auc", 2),
+        ("test/ap_batch_mean", 1),
+        ("test/new_nodes_ap", 1),
+        ("test_other_pool/ap", 2),
+    ] {
+        // Of the other pool the mean over batches begins with the same letters.
+        assert_eq!(count(tag), often, "{tag}");
+    }
     assert_eq!(count("batch_size = 50"), 1, "the settings");
     assert_eq!(count("\ndropout = 0.1\n"), 1, "numbers as they were given");
 }
@@ -344,7 +366,9 @@ fn a_sweep_that_is_killed_twice_chooses_as_one_by_hand() {
     let table = &page[..page.rfind("Settings that differ").unwrap()];
     let number = format!("{:.4}", result["test"].as_f64().unwrap());
     assert!(table.contains(&number));
-    assert_eq!(table.matches("<td class=\"number\">-</td>").count(), 3 * 7);
+    assert_eq!(table.matches("<td class=\"number\">-</td>").count(), 2 * 7);
+    assert_eq!(table.matches("<td>chosen; ").count(), 1);
+    assert!(!page.contains("can't be compared"));
 
     let text = ok(&program, "sweep sweep.toml");
     assert!(
@@ -356,7 +380,7 @@ fn a_sweep_that_is_killed_twice_chooses_as_one_by_hand() {
     let other = program.run("sweep sweep.toml");
     assert_eq!(other.code, Some(1));
     assert!(
-        other.stderr.contains("holds a sweep of another file"),
+        other.stderr.contains("holds runs of another sweep"),
         "{}",
         other.stderr
     );
@@ -385,12 +409,26 @@ fn halving_trains_the_better_part_longer_and_goes_on_after_one_that_diverges() {
     // They are on the page too, with their reason and without a result.
     let page = fs::read_to_string(program.path("sweep/report.html")).unwrap();
     assert_eq!(page.matches("<td>diverged, ").count(), 2, "{page}");
-    assert_eq!(page.matches("diverged and ends here").count(), 2);
-    let values = dropped
-        .iter()
-        .map(|trial| trial["values"][0][1].as_str().unwrap());
+    // Whoever lists the runs learns of it without the sweep, and the sweep does not train them again.
+    let listed = json(&ok(&program, "runs sweep --json --filter state=diverged"));
+    assert_eq!(listed["runs"].as_array().unwrap().len(), 2);
+    let begun = fs::metadata(program.path("sweep/rung-1/run-003/metrics.jsonl")).unwrap();
+    let again = json(&ok(&program, "sweep sweep.toml --json"));
+    assert_eq!(again, result);
+    let after = fs::metadata(program.path("sweep/rung-1/run-003/metrics.jsonl")).unwrap();
+    assert_eq!(begun.modified().unwrap(), after.modified().unwrap());
+    let text = ok(&program, "runs sweep");
     assert_eq!(
-        values.filter(|value| *value == "1e38").count(),
+        text.lines().next().unwrap().matches("epochs").count(),
+        1,
+        "{text}"
+    );
+    assert_eq!(page.matches("diverged and ends here").count(), 2);
+    let rates = dropped
+        .iter()
+        .map(|trial| &trial["values"]["learning_rate"]);
+    assert_eq!(
+        rates.filter(|rate| **rate == 1e38).count(),
         2,
         "{dropped:?}"
     );

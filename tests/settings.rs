@@ -174,11 +174,25 @@ fn a_wrong_file_is_refused_with_line_and_reason() {
 }
 
 #[rustfmt::skip]
-const WRONG: [(&str, &str); 15] = [
+const WRONG: [(&str, &str); 22] = [
+    ("resume = \"runs/a\"\n",
+     "run.toml:1: 'resume' is no setting: --resume is given on the command line alone"),
+    ("dry-run = true\n",
+     "run.toml:1: 'dry-run' is no setting: --dry-run is given on the command line alone"),
+    ("reading = 3\n",
+     "run.toml:1: 'reading' is a table of settings, and no setting: [reading] stands above those that it has"),
+    ("xyz = 3\n",
+     "run.toml:1: unknown setting 'xyz' (mspipe config --defaults has all)"),
+    ("lr = 0.1\n",
+     "run.toml:1: unknown setting 'lr'; the nearest is 'learning_rate' (mspipe config --defaults has all)"),
+    ("candidates = true\n",
+     "run.toml:1: candidates: found true, expected a text or a number"),
+    ("{\n  \"seed\": 1,\n  \"training\":\n  {\"epochs\": 3}\n}\n",
+     "run.toml:3: unknown table 'training'; settings stand at the top (mspipe config --defaults)"),
     ("epochs = 3\nlearning_rat = 0.1\n",
      "run.toml:2: unknown setting 'learning_rat'; the nearest is 'learning_rate' (mspipe config --defaults has all)"),
     ("\n[training]\nepochs = 3\n",
-     "run.toml:3: unknown table 'training'; settings stand at the top (mspipe config --defaults)"),
+     "run.toml:2: unknown table 'training'; settings stand at the top (mspipe config --defaults)"),
     ("[pipeline]\nmemory = \"host\"\nepochs = 3\n",
      "run.toml:3: 'epochs' stands in the table 'pipeline' and is not of it; put it above the first table"),
     ("epochs = \"three\"\n",
@@ -211,6 +225,10 @@ const WRONG: [(&str, &str); 15] = [
 fn what_is_neither_toml_nor_json_is_told() {
     let program = Program::new();
     for (text, begins) in [
+        (
+            "\u{feff}{\n \"epochs\": 3,\n}\n",
+            "error: run.toml:3: is no JSON: ",
+        ),
         ("epochs = 3\nseed =\n", "error: run.toml:2: is no TOML: "),
         ("{\n \"epochs\": 3,\n}\n", "error: run.toml:3: is no JSON: "),
     ] {
@@ -218,6 +236,75 @@ fn what_is_neither_toml_nor_json_is_told() {
         let ended = program.run("train --dry-run --config run.toml");
         assert!(ended.stderr.starts_with(begins), "{}", ended.stderr);
     }
+}
+
+#[test]
+fn what_some_editors_begin_a_file_with_is_no_part_of_it() {
+    let program = Program::new();
+    for text in [
+        "\u{feff}epochs = 3\n",
+        "\u{feff}{\"epochs\": 3}\n",
+        "epochs = 3\n[reading]\n",
+    ] {
+        write(&program, "run.toml", text);
+        assert_eq!(settings(&program, "--config run.toml")["epochs"], 3);
+    }
+}
+
+#[test]
+fn what_is_no_file_or_has_no_end_is_refused() {
+    let program = Program::new();
+    let said = |file: &str| {
+        program
+            .run(&format!("train --dry-run --config {file}"))
+            .stderr
+    };
+    assert!(
+        said("-").starts_with("error: -: settings are not read from standard input; give a file")
+    );
+    if cfg!(unix) {
+        assert_eq!(
+            said("/dev/zero"),
+            "error: /dev/zero: has more than 16 MiB, and so is no file of settings\n"
+        );
+        let ended = program.run("sweep /dev/zero");
+        assert!(
+            ended.stderr.contains("more than 16 MiB"),
+            "{}",
+            ended.stderr
+        );
+    }
+}
+
+#[test]
+fn what_other_settings_decide_is_told_beside_them() {
+    let program = Program::new();
+    let told = |arguments: &str| ok(&program, &format!("config {arguments}"));
+    let of_tgl = told("--protocol tgl");
+    for line in [
+        "# time_delta = \"query\"",
+        "# pair_history = \"off\"",
+        "# hide_batch = \"off\"",
+        "# monitor = \"val-ap\"",
+        "epochs = 5",
+    ] {
+        assert!(
+            of_tgl.lines().any(|other| other == line),
+            "{line}: {of_tgl}"
+        );
+    }
+    assert!(told("").contains("# time_delta = \"message\"\n"));
+    assert!(told("--model apan").contains("# time_delta = \"query\"\n"));
+    assert!(told("--protocol tgb").contains("# monitor = \"val-mrr\"\n"));
+    write(&program, "run.toml", "time_delta = \"message\"\n");
+    let ended = program.run("config --config run.toml --protocol tgl");
+    assert!(
+        ended
+            .stderr
+            .contains("time-delta: as the file of settings has them"),
+        "{}",
+        ended.stderr
+    );
 }
 
 /// What the program prints in 80 columns.

@@ -113,6 +113,8 @@ mod shaders_valid;
 mod similarity;
 /// What staleness does to memory, against counts from the definition.
 mod staleness;
+/// Sweeps: what is refused before the first run, and what is told.
+mod sweeps;
 /// The CPU kernels' bits do not depend on the number of threads.
 mod threads;
 /// Weights files, read and written, and `mspipe export`.

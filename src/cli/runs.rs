@@ -10,7 +10,9 @@ use clap::{Args, Id, ValueHint};
 use mspipe::config::{self, Kind, RunConfig};
 use mspipe::console;
 use mspipe::report::run as run_report;
+use mspipe::run_folder::RunFolderError;
 use mspipe::run_folder::listing::{self, FoundRun, OfTask, RunState};
+use mspipe_datasets::printable;
 use mspipe_datasets::whole_file::{self, Existing};
 use serde_json::{Value, json};
 
@@ -54,7 +56,7 @@ pub(crate) struct RunsArgs {
     sort: String,
 
     /// Only runs for which this holds: NAME=VALUE, NAME!=VALUE, or < > <= >= with numbers; a name is one
-    /// of those of --sort; may be given several times
+    /// of those of --sort (started: seconds since 1970); may be given several times
     #[arg(long, value_name = "NAME=VALUE")]
     filter: Vec<Condition>,
 
@@ -121,12 +123,19 @@ fn known(name: &str) -> Result<String, String> {
     }
     let settings = config::options::<RunConfig>();
     let all = OWN.into_iter().chain(settings.iter().map(Id::as_str));
-    let nearest = config::nearest(&name, all);
+    let nearest = config::the_nearest(&name, all);
     Err(format!(
-        "unknown name '{name}'; the nearest is '{nearest}'. Expected {} or a setting (mspipe config --defaults has \
-         all)",
+        "unknown name '{name}'{nearest}. Expected {} or a setting (mspipe config --defaults has all)",
         OWN.join(", ")
     ))
+}
+
+/// All names that runs have something under.
+pub(super) fn names() -> impl Iterator<Item = String> {
+    let own = OWN.into_iter().map(str::to_owned);
+    let settings = config::options::<RunConfig>().into_iter();
+    let settings = settings.map(|name| name.to_string());
+    own.chain(settings.filter(|name| !OWN.contains(&name.as_str())))
 }
 
 /// What a run has under a name.
@@ -341,6 +350,7 @@ fn as_json(run: &FoundRun) -> Value {
     json!({
         "folder": run.folder,
         "name": run.name,
+        "started": value(run, "started"),
         "task": run.task().name(),
         "state": run.state,
         "epochs": run.trained_epochs(),
@@ -354,15 +364,22 @@ fn as_json(run: &FoundRun) -> Value {
     })
 }
 
+/// A text of the user's in a row of a table.
+fn in_a_line(text: &str) -> String {
+    printable(&text.replace('\n', "\\n")).into_owned()
+}
+
 /// A table; where the settings that differ have no room beside the rest, they stand below each run.
 fn as_text(runs: &[FoundRun], differing: &[String]) -> String {
+    // How many there may be, the column of epochs says.
+    let differing: Vec<&String> = differing.iter().filter(|name| *name != "epochs").collect();
     let four = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |of| format!("{of:.4}"));
     let mut heads = vec!["run", "state", "epochs", "", "val", "test"];
     let own: Vec<Vec<String>> = runs
         .iter()
         .map(|run| {
             vec![
-                run.name.clone(),
+                in_a_line(&run.name),
                 run.state.name().to_owned(),
                 format!("{}/{}", run.trained_epochs(), run.of_epochs),
                 run.measure().to_owned(),
@@ -373,10 +390,13 @@ fn as_text(runs: &[FoundRun], differing: &[String]) -> String {
         .collect();
     let right = |column: usize| matches!(column, 2 | 4 | 5);
     let row = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
-    let with = |run: &FoundRun| differing.iter().map(|name| run.written(name)).collect();
+    let with = |run: &FoundRun| {
+        let written = |name: &&String| in_a_line(&run.written(name));
+        differing.iter().map(written).collect()
+    };
     let settings: Vec<Vec<String>> = runs.iter().map(with).collect();
     let narrow = [vec![row(&heads)], own.clone()].concat();
-    heads.extend(differing.iter().map(String::as_str));
+    heads.extend(differing.iter().map(|name| name.as_str()));
     let joined = own.iter().zip(&settings);
     let joined = joined.map(|(own, settings)| [own.clone(), settings.clone()].concat());
     let wide: Vec<Vec<String>> = std::iter::once(row(&heads)).chain(joined).collect();
@@ -409,7 +429,16 @@ pub(crate) fn page(args: &ReportArgs) -> anyhow::Result<()> {
         return Ok(console::product(format!("written   {}\n", page.display()))?);
     }
     let name = |run: &PathBuf| run.display().to_string();
-    let read = |run: &PathBuf| FoundRun::read(run, &name(run));
+    let read = |run: &PathBuf| {
+        let found = FoundRun::read(run, &name(run))?;
+        match found.settings.get("seeds").is_some_and(Value::is_u64) {
+            true => Err(RunFolderError::SeveralRuns {
+                path: run.clone(),
+                run: run.join(format!("seed-{}", found.settings["seed"])),
+            }),
+            false => Ok(found),
+        }
+    };
     let runs = args.runs.iter().map(read).collect::<Result<Vec<_>, _>>()?;
     let page = listing::page(&format!("{} runs", runs.len()), runs, None);
     let to = args.to.clone().unwrap_or_else(|| "comparison.html".into());
@@ -462,7 +491,7 @@ mod tests {
             ),
             (
                 "state=done",
-                "state: found 'done', expected one of ended, running, stopped",
+                "state: found 'done', expected one of ended, running, stopped, diverged",
             ),
             (
                 "sede=1",

@@ -1,15 +1,19 @@
 //! `mspipe completions` and `mspipe man`: what shells and `man` take, made from the options themselves.
 
+mod completions;
+
 use std::fs;
 use std::path::PathBuf;
 
 use anyhow::Context;
 use clap::builder::Resettable;
-use clap::{Arg, Args, Command, ValueHint};
+use clap::{Args, Command, ValueHint};
 use clap_complete::Shell;
 use clap_mangen::roff::{Roff, roman};
 use mspipe::console;
 use mspipe_datasets::whole_file::{self, Existing};
+
+pub(crate) use completions::completions;
 
 const COMPLETIONS: &str = "\
 Examples:
@@ -52,50 +56,6 @@ pub(crate) struct ManArgs {
     /// Replace pages that exist
     #[arg(long, requires = "to")]
     force: bool,
-}
-
-/// Prints the completions of `program`.
-pub(crate) fn completions(args: &CompletionsArgs, mut program: Command) -> anyhow::Result<()> {
-    let mut text = Vec::new();
-    clap_complete::generate(args.shell, &mut program, "mspipe", &mut text);
-    let mut text = String::from_utf8(text)?;
-    if args.shell == Shell::Bash {
-        complete_places(&mut text, &program, "mspipe");
-    }
-    Ok(console::product(text)?)
-}
-
-/// Has bash complete folders and files where a command takes one as an argument: `clap_complete` has it offer
-/// options alone there. To go once that does.
-fn complete_places(script: &mut String, command: &Command, name: &str) {
-    const OPTIONS: &str = "COMPREPLY=( $(compgen -W \"${opts}\" -- \"${cur}\") )\n            return 0\n            ;;";
-    let hints = command.get_positionals().map(Arg::get_value_hint);
-    let place = hints.filter_map(|hint| match hint {
-        ValueHint::DirPath => Some("COMPREPLY=()\n            compopt -o plusdirs"),
-        ValueHint::AnyPath | ValueHint::FilePath => {
-            Some("COMPREPLY=($(compgen -f \"${cur}\"))\n            compopt -o filenames")
-        }
-        _ => None,
-    });
-    if let Some(place) = place.last()
-        && let Some(begin) = script.find(&format!("\n        {name})\n"))
-        && let Some(length) = script[begin..].find(OPTIONS)
-    {
-        let block = &script[begin..begin + length];
-        let block = block.replace(
-            "if [[ ${cur} == -* || ${COMP_CWORD} -eq",
-            "if [[ ${cur} == -* && ${COMP_CWORD} -ge",
-        );
-        let place = format!("{place}\n            return 0\n            ;;");
-        script.replace_range(begin..begin + length + OPTIONS.len(), &(block + &place));
-    }
-    for inner in command.get_subcommands() {
-        complete_places(
-            script,
-            inner,
-            &format!("{name}__subcmd__{}", inner.get_name()),
-        );
-    }
 }
 
 /// Prints a page of `program`, or writes all.
@@ -141,6 +101,7 @@ fn pages(command: &Command) -> anyhow::Result<Vec<(String, String)>> {
     let mut text = Vec::new();
     page.render(&mut text)?;
     let mut text = String::from_utf8(text)?;
+    replace_synopsis(&mut text, command);
     let after = command.get_after_long_help().or(command.get_after_help());
     if let Some(after) = after {
         let end = text.rfind(".SH VERSION").unwrap_or(text.len());
@@ -151,6 +112,32 @@ fn pages(command: &Command) -> anyhow::Result<Vec<(String, String)>> {
         all.extend(pages(inner)?);
     }
     Ok(all)
+}
+
+/// Has a page's synopsis say what the help does: all options by their names alone tell nobody how they are given.
+fn replace_synopsis(page: &mut String, command: &Command) {
+    const TITLE: &str = "\n.SH SYNOPSIS\n";
+    let usage = command.clone().render_usage().to_string();
+    let usage = usage.trim_start_matches("Usage:").trim_start();
+    let Some(begin) = page.find(TITLE).map(|at| at + TITLE.len()) else {
+        return;
+    };
+    let end = page[begin..]
+        .find("\n.SH ")
+        .map_or(page.len(), |length| begin + length);
+    let mut lines = Roff::new();
+    for (nth, line) in usage.lines().enumerate() {
+        if nth > 0 {
+            lines.control("br", []);
+        }
+        lines.text([roman(line.trim())]);
+    }
+    let text = lines.render();
+    let text = text
+        .lines()
+        .filter(|line| !line.contains("(Aq") && !line.is_empty());
+    let text: Vec<&str> = text.collect();
+    page.replace_range(begin..end, &text.join("\n"));
 }
 
 /// What stands below a command's help as a section: indented lines as they are, since they are to be typed, and

@@ -1,19 +1,23 @@
 //! `mspipe sweep`: several settings, one after the other, and a table of all.
 
+use std::collections::BTreeSet;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use mspipe::device::ComputeDevice;
 use mspipe::run_folder::{RunFolder, RunFolderError, Summary};
 use mspipe::session::{
-    self, SeedsObserver, Session, SessionError, SweepPlan, SweepResult, TrialResult,
+    self, SeedsObserver, Session, SessionError, SweepPlan, SweepResult, Trial, TrialResult,
 };
 use mspipe::train::observer::TrainEvent;
 use mspipe::{console, interrupt};
+use serde_json::{Value, json};
 
-use super::report::SYNTHETIC;
+use super::bar::Bar;
+use super::report::{self, SYNTHETIC};
 use super::table::table;
+use super::train::epoch_line;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -50,7 +54,7 @@ pub(crate) struct SweepArgs {
     #[arg(value_name = "FILE")]
     file: PathBuf,
 
-    /// Only list the runs
+    /// Only list the runs, once all are checked
     #[arg(long)]
     dry_run: bool,
 
@@ -59,40 +63,84 @@ pub(crate) struct SweepArgs {
     json: bool,
 }
 
-/// Says a line when a run begins, after each epoch of it, and when it ends.
-struct Shown {
+/// Says a line when a run begins, after each epoch of it, and when it ends; with a bar between them on a terminal.
+struct Shown<'a> {
+    plan: &'a SweepPlan,
     json: bool,
+    /// The run whose turn it is: its folder, its number from 1, and how many there are.
+    turn: (PathBuf, usize, usize),
+    /// Notes that were said: most are of all runs.
+    noted: BTreeSet<String>,
 }
 
-impl Shown {
+impl Shown<'_> {
     fn say(&self, line: impl std::fmt::Display) {
-        match self.json {
-            true => console::note(line),
-            false => console::news(line),
-        }
+        say(self.json, line);
+    }
+
+    /// The trial whose turn it is.
+    fn trial(&self) -> Option<&Trial> {
+        let name = self.turn.0.file_name()?.to_str()?;
+        self.plan.trials.iter().find(|trial| trial.name == name)
     }
 }
 
-impl SeedsObserver for Shown {
+/// Progress is no part of what `--json` prints.
+fn say(json: bool, line: impl std::fmt::Display) {
+    match json {
+        true => console::note(line),
+        false => console::news(line),
+    }
+}
+
+impl SeedsObserver for Shown<'_> {
     type Run = Box<dyn FnMut(TrainEvent<'_>) -> io::Result<()>>;
 
     fn begins(
         &mut self,
-        _session: &Session,
-        _device: &ComputeDevice,
+        session: &Session,
+        device: &ComputeDevice,
         folder: &RunFolder,
         place: Option<(usize, usize)>,
     ) -> Result<Self::Run, RunFolderError> {
-        let path = folder.path().display();
-        self.say(match place {
-            Some((epoch, iteration)) => {
-                format!("resumed   {path} in epoch {epoch}, at iteration {iteration}")
+        let config = session.config();
+        // The plan has told of those.
+        let told = &config.without_effect;
+        for note in report::notes(session, device) {
+            if !told.contains(&note) && self.noted.insert(note.clone()) {
+                console::note(format!("note: {note}"));
             }
-            None => format!("run       {path}"),
-        });
-        Ok(Box::new(|event: TrainEvent<'_>| {
-            if let TrainEvent::Warning(warning) = event {
-                console::note(format!("warning: {warning}"));
+        }
+        let (_, nth, of) = self.turn;
+        let values = self.trial().map_or_else(String::new, Trial::shown);
+        let path = folder.path().display();
+        self.say(format!("run       {nth} of {of}: {path} ({values})"));
+        if let Some((epoch, iteration)) = place {
+            self.say(format!(
+                "resumed   in epoch {epoch}, at iteration {iteration}"
+            ));
+        }
+        let (json, epochs) = (self.json, config.training.epochs);
+        let mut bar = Bar::new(config.training.batch_events());
+        Ok(Box::new(move |event: TrainEvent<'_>| {
+            match event {
+                TrainEvent::EpochBegins { epoch, iterations } => {
+                    let name = format!("run {nth}/{of}, epoch {epoch}/{epochs}");
+                    bar.epoch(name, iterations);
+                }
+                TrainEvent::Iteration { events, .. } => bar.done(events),
+                TrainEvent::EvaluationBegins(part) => {
+                    bar.spinner(format!("run {nth}/{of}, evaluating the {part} part"));
+                }
+                TrainEvent::EpochDone { epoch, record } => {
+                    bar.clear();
+                    let line = epoch_line(epoch, record);
+                    bar.beside(|| say(json, format!("  {line}")));
+                }
+                TrainEvent::Warning(warning) => {
+                    bar.beside(|| console::note(format!("warning: {warning}")));
+                }
+                _ => {}
             }
             Ok(())
         }))
@@ -107,6 +155,14 @@ impl SeedsObserver for Shown {
             "  {monitor} {value:.4} in epoch {best} of {epochs}"
         ));
     }
+
+    fn is_next(&mut self, folder: &Path, nth: usize, of: usize) {
+        self.turn = (folder.to_owned(), nth, of);
+    }
+
+    fn diverged(&mut self, reason: &str) {
+        self.say(format!("  diverged: {reason}"));
+    }
 }
 
 /// Trains and prints.
@@ -116,29 +172,63 @@ pub(crate) fn run(args: &SweepArgs) -> anyhow::Result<()> {
         console::note(format!("note: {note}"));
     }
     if args.dry_run {
-        let mut rows = vec![head(&plan.trials[0].values, &[])];
-        for trial in &plan.trials {
-            let values = trial.values.iter().map(|(_, value)| value.clone());
-            rows.push([trial.name.clone()].into_iter().chain(values).collect());
-        }
-        let rungs: Vec<String> = plan.rungs().iter().map(usize::to_string).collect();
-        let text = table(&rows, |column| column > 0);
-        let epochs = rungs.join(", ");
-        return Ok(console::product(format!("{text}epochs: {epochs}\n"))?);
+        session::check_sweep(&plan, &interrupt::stop())?;
+        return Ok(match args.json {
+            true => console::json(&planned(&plan))?,
+            false => console::product(listed(&plan))?,
+        });
     }
-    let swept = session::run_sweep(&plan, &interrupt::stop(), &mut Shown { json: args.json });
-    let result = match swept {
-        Err(error @ SessionError::Train(_)) => {
-            let error = anyhow::Error::from(error);
-            let file = args.file.display();
-            anyhow::bail!("{error:#}\ncontinue with: mspipe sweep {file}")
+    let mut shown = Shown {
+        plan: &plan,
+        json: args.json,
+        turn: (PathBuf::new(), 0, 0),
+        noted: BTreeSet::new(),
+    };
+    let result = match session::run_sweep(&plan, &interrupt::stop(), &mut shown) {
+        Ok(result) => result,
+        // Of the sweep itself, before a run or after all of them.
+        Err(error) if shown.turn.1 == 0 || matches!(error, SessionError::Sweep(_)) => {
+            return Err(error.into());
         }
-        swept => swept?,
+        Err(error) => {
+            let error = anyhow::Error::from(error);
+            let (run, file) = (shown.turn.0.display(), args.file.display());
+            let values = shown.trial().map_or_else(String::new, Trial::shown);
+            anyhow::bail!("{run} ({values}): {error:#}\ncontinue with: mspipe sweep {file}")
+        }
     };
     match args.json {
         true => Ok(console::json(&result)?),
         false => Ok(console::product(as_text(&result))?),
     }
+}
+
+/// The runs that there would be.
+fn listed(plan: &SweepPlan) -> String {
+    let mut rows = vec![head(&plan.trials[0].values, &[])];
+    for trial in &plan.trials {
+        let values = trial.values.iter().map(|(_, value)| value.clone());
+        rows.push([trial.name.clone()].into_iter().chain(values).collect());
+    }
+    let text = table(&rows, |column| column > 0);
+    let rungs: Vec<String> = plan.rungs().iter().map(usize::to_string).collect();
+    let is_epochs = |(name, _): &(String, String)| name == "epochs";
+    match plan.trials[0].values.iter().any(is_epochs) {
+        true => text,
+        false => format!("{text}epochs: {}\n", rungs.join(", ")),
+    }
+}
+
+/// The same for a script.
+fn planned(plan: &SweepPlan) -> Value {
+    json!({
+        "method": plan.method,
+        "out": plan.out,
+        "rungs": plan.rungs(),
+        "runs": plan.runs(),
+        "trials": plan.trials,
+        "notes": plan.notes,
+    })
 }
 
 fn head(values: &[(String, String)], more: &[&str]) -> Vec<String> {
@@ -156,13 +246,13 @@ fn as_text(result: &SweepResult) -> String {
     let measure = format!("val {}", result.measure);
     let mut rows = vec![head(
         &result.trials[0].values,
-        &["epochs", "best epoch", &measure],
+        &["trained", "best epoch", &measure],
     )];
     let dash = || "-".to_owned();
     let row = |trial: &TrialResult| -> Vec<String> {
         let values = trial.values.iter().map(|(_, value)| value.clone());
         let numbers = [
-            trial.epochs.to_string(),
+            format!("{}/{}", trial.trained_epochs, trial.epochs),
             trial
                 .best_epoch
                 .map_or_else(dash, |epoch| epoch.to_string()),
@@ -171,23 +261,20 @@ fn as_text(result: &SweepResult) -> String {
         let name = [trial.name.clone()].into_iter();
         name.chain(values).chain(numbers).collect()
     };
-    // Those that went on the furthest first.
-    let dropped = result.dropped.iter().rev();
-    let mut dropped: Vec<&TrialResult> = dropped.collect();
-    dropped.sort_by(|a, b| {
-        (b.epochs, b.val)
-            .partial_cmp(&(a.epochs, a.val))
-            .unwrap_or(std::cmp::Ordering::Equal)
-    });
-    rows.extend(result.trials.iter().chain(dropped).map(row));
+    let all = result.trials.iter().chain(&result.dropped);
+    rows.extend(all.clone().map(row));
     let mut text = table(&rows, |column| column > 0);
-    let failed = result.trials.iter().chain(&result.dropped);
-    for trial in failed {
+    for trial in all {
         if let Some(reason) = &trial.failed {
             text += &format!("{}: {reason}\n", trial.name);
         }
     }
     let measure = &result.measure;
+    let tries_batches = |(name, _): &(String, String)| name.replace('-', "_") == "batch_size";
+    if result.trials[0].values.iter().any(tries_batches) {
+        text += "note      an evaluation follows the events batch by batch: part of what batch_size changes is the \
+                 measurement\n";
+    }
     text += &format!("best      {}, by validation\n", result.best.display());
     if let Some(test) = result.test {
         text += &format!("test      {measure} {test:.4}, of that run alone\n");

@@ -213,7 +213,12 @@ impl GivenConfig {
         }
         let protocol = self.config.protocol.name;
         let all = self.config.by_name().unwrap_or_default();
+        // What the protocol and the model decide together.
+        let mut alone = self.config.clone();
+        alone.model.time_delta = None;
+        let time_delta = (alone.time_delta() != self.config.time_delta()).then_some("time_delta");
         let kept: Vec<String> = by_protocol::decided_otherwise(protocol, all)
+            .chain(time_delta)
             .filter(|name| of_file(name))
             .map(|name| name.replace('_', "-"))
             .collect();

@@ -12,12 +12,18 @@ use std::path::Path;
 use clap::error::{ContextKind, ContextValue};
 use clap::{Arg, ArgMatches, Args, Command, Id};
 
-use super::nearest::nearest;
-use super::settings_file::{Entry, Found, SettingsFile};
+use super::nearest::the_nearest;
+use super::settings_file::{Entry, Found, Group, SettingsFile};
 use super::{ConfigError, PipelineSettings, ReadingSettings, RunConfig, SeedsSettings, limits};
 
 /// What `config.json` has besides settings: what a run found out, which the next one finds out itself.
 pub(super) const FOUND_OUT: [&str; 2] = ["edge_scale", "without_effect"];
+
+/// The tables that settings may stand in.
+const GROUPS: [&str; 2] = ["reading", "pipeline"];
+
+/// Options of commands that take settings, which are none.
+const NO_SETTINGS: [&str; 6] = ["config", "dry_run", "help", "json", "resume", "set"];
 
 /// Of these, whichever is given last holds.
 const RIVALS: [&str; 2] = ["split", "split_at"];
@@ -189,7 +195,16 @@ fn of_file(command: &Command, path: &Path) -> Result<Vec<Setting>, ConfigError> 
     for entry in &file.entries {
         let wrong = |reason| file.at(entry.line, reason);
         let name = entry.name.replace('-', "_");
+        if let Some(Group { name, line }) = &entry.group
+            && !GROUPS.contains(&name.as_str())
+        {
+            return Err(file.at(*line, unknown_table(name)));
+        }
         if entry.group.is_none() && FOUND_OUT.contains(&name.as_str()) {
+            continue;
+        }
+        // A table with nothing in it.
+        if GROUPS.contains(&name.as_str()) && entry.value == Found::Other("a table") {
             continue;
         }
         let option = option_of(command, entry, &name).map_err(wrong)?;
@@ -240,7 +255,7 @@ fn of_placed(command: &Command, placed: &PlacedSetting) -> Result<Setting, Confi
         reason,
     };
     let (group, name) = match name.split_once('.') {
-        Some((group, name)) => (Some(group.to_owned()), name),
+        Some((group, name)) => (Some(Group::of(group)), name),
         None => (None, name.as_str()),
     };
     let id = name.replace('-', "_");
@@ -270,7 +285,8 @@ fn option_of(command: &Command, entry: &Entry, id: &str) -> Result<Arg, String> 
     let own = |ids: &[Id]| ids.iter().any(|other| other.as_str() == id);
     let written = &entry.name;
     let found = command.get_arguments().find(|option| option.get_id() == id);
-    match (entry.group.as_deref(), found) {
+    let group = entry.group.as_ref().map(|group| group.name.as_str());
+    match (group, found) {
         (None, Some(option)) => Ok(option.clone()),
         (Some("reading"), Some(option)) if own(&options::<ReadingSettings>()) => Ok(option.clone()),
         (Some("pipeline"), Some(option)) if own(&options::<PipelineSettings>()) => {
@@ -279,22 +295,31 @@ fn option_of(command: &Command, entry: &Entry, id: &str) -> Result<Arg, String> 
         (Some(group @ ("reading" | "pipeline")), Some(_)) => Err(format!(
             "'{written}' stands in the table '{group}' and is not of it; put it above the first table"
         )),
-        (Some(group), _) if !matches!(group, "reading" | "pipeline") => Err(format!(
-            "unknown table '{group}'; settings stand at the top (mspipe config --defaults)"
+        (Some(group), _) if !GROUPS.contains(&group) => Err(unknown_table(group)),
+        (None, None) if GROUPS.contains(&id) => Err(format!(
+            "'{written}' is a table of settings, and no setting: [{written}] stands above those that it has"
         )),
+        (None, None) if entry.value == Found::Other("a table") => Err(unknown_table(written)),
         _ => Err(unknown(command, written, id)),
     }
 }
 
+/// What is said of a table that `config.json` has not.
+fn unknown_table(name: &str) -> String {
+    format!("unknown table '{name}'; settings stand at the top (mspipe config --defaults)")
+}
+
 /// What is said of a name that no option has.
 fn unknown(command: &Command, written: &str, id: &str) -> String {
+    if NO_SETTINGS.contains(&id) {
+        let option = id.replace('_', "-");
+        return format!("'{written}' is no setting: --{option} is given on the command line alone");
+    }
     let names = command
         .get_arguments()
         .map(|option| option.get_id().as_str());
-    let nearest = nearest(id, names);
-    format!(
-        "unknown setting '{written}'; the nearest is '{nearest}' (mspipe config --defaults has all)"
-    )
+    let nearest = the_nearest(id, names);
+    format!("unknown setting '{written}'{nearest} (mspipe config --defaults has all)")
 }
 
 /// Refuses what the option does not take.
@@ -310,6 +335,12 @@ fn check(command: &Command, option: &Arg, value: &Found) -> Result<(), String> {
     };
     let word = format!("--{}={shown}", option.get_long().unwrap_or(name.as_str()));
     let refused = match command.clone().try_get_matches_from([word]) {
+        // A path may have any name, but nobody means one that is called true.
+        Ok(_) if matches!(value, Found::Switch(_)) => {
+            return Err(format!(
+                "{name}: found {shown}, expected a text or a number"
+            ));
+        }
         Ok(_) => return Ok(()),
         Err(refused) => refused,
     };

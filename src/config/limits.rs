@@ -207,6 +207,7 @@ impl RunConfig {
                 return fail(option, shortest(rate), "a number above 0");
             }
         }
+        self.check_model()?;
         self.check_training()?;
         self.check_ranks()?;
         self.check_attention()

@@ -158,14 +158,31 @@ pub fn in_lines<Word: AsRef<str>>(
     lines
 }
 
-/// The settings of `config` as a file of TOML; what is not given is a comment.
+/// What holds of a setting that is not given and that protocol, model or seed decide.
+fn decided(config: &RunConfig, setting: &str) -> Option<Value> {
+    let written = match setting {
+        "time_delta" => serde_json::to_value(config.time_delta()),
+        "pair_history" => serde_json::to_value(config.pair_history()),
+        "hide_batch" => serde_json::to_value(config.protocol.hides_batch()),
+        "monitor" => serde_json::to_value(config.protocol.name.monitor()),
+        "eval_seed" => serde_json::to_value(config.eval_seed()),
+        _ => return None,
+    };
+    written.ok()
+}
+
+/// The settings of `config` as a file of TOML; what is not given is a comment, with what holds instead where
+/// other settings decide it.
 pub fn to_toml(config: &RunConfig) -> String {
     let written = config.by_name().unwrap_or_default();
     let mut text = String::new();
     for option in settings().get_arguments() {
         let id = option.get_id().as_str();
         let _ = match written.get(id) {
-            Some(Value::Null) => writeln!(text, "# {id} ="),
+            Some(Value::Null) => match decided(config, id) {
+                Some(value) => writeln!(text, "# {id} = {}", literal(&value)),
+                None => writeln!(text, "# {id} ="),
+            },
             Some(value) => writeln!(text, "{id} = {}", literal(value)),
             None => Ok(()),
         };
@@ -185,6 +202,30 @@ fn literal(value: &Value) -> String {
     }
 }
 
+/// What a number that is not whole may be, where it may not be any, in the words of JSON schemas.
+const NUMBERS: [(&str, &str, f64); 8] = [
+    ("learning_rate", "exclusiveMinimum", 0.0),
+    ("node_learning_rate", "exclusiveMinimum", 0.0),
+    ("clip_norm", "exclusiveMinimum", 0.0),
+    ("weight_decay", "minimum", 0.0),
+    ("dropout", "minimum", 0.0),
+    ("dropout", "exclusiveMaximum", 1.0),
+    ("attention_dropout", "minimum", 0.0),
+    ("attention_dropout", "exclusiveMaximum", 1.0),
+];
+
+/// What a text may be that is a word, or one with a number.
+const WORDS: [(&str, &str); 2] = [
+    (
+        "device",
+        "^(auto|cpu|gpu|gpu:[0-9]+|gpu:local-rank|software)$",
+    ),
+    (
+        "schedule",
+        "^(sequential|prefetch|staleness:[0-9]+|mspipe|freshest(:[0-9]+)?|exact-overlap|auto|replay:.+)$",
+    ),
+];
+
 /// A JSON schema of files of settings, TOML or JSON, `config.json` too.
 pub fn schema() -> Value {
     let mut all = Map::new();
@@ -195,11 +236,28 @@ pub fn schema() -> Value {
     {
         all.insert(option.get_id().to_string(), property(option));
     }
-    let group = |ids: Vec<clap::Id>| -> Value {
-        let of = |id: &clap::Id| (id.to_string(), all[id.as_str()].clone());
-        let properties: Map<String, Value> = ids.iter().map(of).collect();
-        json!({"type": "object", "additionalProperties": false, "properties": properties})
+    // Names may have a dash between their words, but an editor need not offer each twice.
+    let dashed = |names: &[String]| -> Map<String, Value> {
+        let with = names.iter().filter(|name| name.contains('_'));
+        let of = |name: &String| {
+            let pattern = format!("^{}$", name.replace('_', "-"));
+            (pattern, json!({"$ref": format!("#/properties/{name}")}))
+        };
+        with.map(of).collect()
     };
+    let group = |ids: Vec<clap::Id>| -> Value {
+        let names: Vec<String> = ids.iter().map(ToString::to_string).collect();
+        let of = |name: &String| (name.clone(), all[name.as_str()].clone());
+        let properties: Map<String, Value> = names.iter().map(of).collect();
+        json!({
+            "type": "object",
+            "additionalProperties": false,
+            "properties": properties,
+            "patternProperties": dashed(&names),
+        })
+    };
+    let names: Vec<String> = all.keys().cloned().collect();
+    let dashed_names = dashed(&names);
     let groups = [
         ("reading", group(options::<ReadingSettings>())),
         ("pipeline", group(options::<PipelineSettings>())),
@@ -217,6 +275,7 @@ pub fn schema() -> Value {
         "type": "object",
         "additionalProperties": false,
         "properties": all,
+        "patternProperties": dashed_names,
     })
 }
 
@@ -224,22 +283,36 @@ fn property(option: &Arg) -> Value {
     let kind = Kind::of(option);
     let (default, always) = default_of(option, &kind);
     let is_optional = default.is_none();
-    let mut property = match &kind {
-        Kind::Switch => json!({"type": "boolean"}),
-        Kind::Whole => json!({"type": "integer", "minimum": 0}),
-        Kind::Number => json!({"type": "number"}),
-        Kind::Choice(values) => json!({ "enum": values }),
-        Kind::Text => json!({"type": "string"}),
+    let id = option.get_id().as_str();
+    let word = WORDS.iter().find(|(name, _)| *name == id);
+    // A number may be written as a text, and what a text is read as may be a number. What it is first stands first.
+    let mut property = match (&kind, word) {
+        (Kind::Switch, _) => json!({"type": "boolean"}),
+        (Kind::Whole, _) => {
+            json!({"type": ["integer", "string"], "minimum": 0, "pattern": "^[0-9]+$"})
+        }
+        (Kind::Number, _) => json!({"type": ["number", "string"], "pattern": "^[-+.0-9eE]+$"}),
+        (Kind::Choice(values), _) => json!({ "enum": values }),
+        (Kind::Text, Some((_, pattern))) => json!({"type": "string", "pattern": pattern}),
+        (Kind::Text, None) => json!({"type": ["string", "number"]}),
     };
+    for (name, word, end) in NUMBERS {
+        if name == id {
+            property[word] = json!(end);
+        }
+    }
     if let Some(range) = option.get_long().and_then(range)
         && matches!(kind, Kind::Whole)
     {
         (property["minimum"], property["maximum"]) = (json!(range.start()), json!(range.end()));
     }
     if is_optional {
-        match property.get_mut("enum") {
-            Some(Value::Array(values)) => values.push(Value::Null),
-            _ => property["type"] = json!([property["type"], "null"]),
+        if let Some(Value::Array(values)) = property.get_mut("enum") {
+            values.push(Value::Null);
+        } else if let Value::Array(types) = &mut property["type"] {
+            types.push(json!("null"));
+        } else {
+            property["type"] = json!([property["type"], "null"]);
         }
     }
     if let (Some(default), true) = (default, always) {
@@ -252,6 +325,7 @@ fn property(option: &Arg) -> Value {
 
 #[cfg(test)]
 mod tests {
+    use super::super::PlacedSetting;
     use super::*;
 
     #[test]
@@ -281,16 +355,51 @@ mod tests {
     fn a_schema_has_types_ranges_and_values() {
         let schema = schema();
         let of = &schema["properties"];
-        assert_eq!(of["epochs"]["type"], "integer");
+        assert_eq!(of["epochs"]["type"], json!(["integer", "string"]));
         assert_eq!(of["epochs"]["maximum"], 1_000_000);
         assert_eq!(of["dropout"]["default"], 0.1);
-        assert_eq!(of["clip_norm"]["type"], json!(["number", "null"]));
+        assert_eq!(of["clip_norm"]["type"], json!(["number", "string", "null"]));
+        assert_eq!(
+            of["candidates"]["type"],
+            json!(["string", "number", "null"])
+        );
+        assert_eq!(of["device"]["type"], "string");
+        let dashed = json!({"$ref": "#/properties/batch_size"});
+        assert_eq!(schema["patternProperties"]["^batch-size$"], dashed);
         assert_eq!(of["model"]["enum"], json!(["tgn", "jodie", "apan"]));
         assert_eq!(of["pipeline"]["properties"]["schedule"], of["schedule"]);
         // Every name that a run writes is there.
         let written = serde_json::to_value(RunConfig::default()).unwrap();
         for name in written.as_object().unwrap().keys() {
             assert!(of.get(name).is_some(), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_schema_refuses_what_a_run_refuses() {
+        let placed = |name: &str, value: &str| {
+            let value = value.to_owned();
+            let (name, place) = (name.to_owned(), String::new());
+            RunConfig::from_settings(None, &[PlacedSetting { name, value, place }])
+        };
+        for (name, word, end) in NUMBERS {
+            let beyond = match word {
+                "minimum" => -0.5,
+                _ => end,
+            };
+            let (_, refused) = placed(name, &beyond.to_string()).unwrap();
+            assert!(refused.is_some(), "{name} {beyond}");
+        }
+        for (name, pattern) in WORDS {
+            let inner = pattern.trim_start_matches("^(").trim_end_matches(")$");
+            for word in inner.split('|') {
+                let word = word
+                    .replace("[0-9]+", "1")
+                    .replace("(:1)?", ":1")
+                    .replace(".+", "x");
+                assert!(placed(name, &word).is_ok(), "{name} {word}");
+            }
+            assert!(placed(name, "foo").is_err(), "{name}");
         }
     }
 

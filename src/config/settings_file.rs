@@ -4,7 +4,8 @@
 //! groups of names, as `config.json` has them. JSON is read by `serde_json`, which knows no lines of
 //! what is well-formed: those of its keys are counted here.
 
-use std::fs;
+use std::fs::File;
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
@@ -17,12 +18,30 @@ use super::ConfigError;
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Entry {
     /// The table that it stands in, if it stands in one.
-    pub(super) group: Option<String>,
+    pub(super) group: Option<Group>,
     /// As it is written.
     pub(super) name: String,
     pub(super) value: Found,
     /// From 1.
     pub(super) line: usize,
+}
+
+/// A table of a file.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Group {
+    pub(super) name: String,
+    /// The line of its name, from 1.
+    pub(super) line: usize,
+}
+
+impl Group {
+    /// One that stands in no file.
+    pub(super) fn of(name: &str) -> Group {
+        Group {
+            name: name.to_owned(),
+            line: 0,
+        }
+    }
 }
 
 /// A value as an option takes it.
@@ -50,9 +69,9 @@ impl SettingsFile {
     /// # Errors
     /// When it can't be read, is neither, or has a name twice; the message names the line.
     pub(super) fn read(path: &Path) -> Result<SettingsFile, ConfigError> {
-        let text = fs::read_to_string(path).map_err(|error| ConfigError::At {
+        let text = read(path).map_err(|reason| ConfigError::At {
             place: path.display().to_string(),
-            reason: format!("can't be read as a file of settings: {error}"),
+            reason,
         })?;
         let mut file = SettingsFile {
             path: path.to_owned(),
@@ -81,6 +100,33 @@ impl SettingsFile {
     }
 }
 
+/// Most bytes of a file of settings: all of them with their sentences are a thousandth of it. What has no
+/// end would be read for ever.
+const MOST: u64 = 16 << 20;
+
+/// The text of the file at `path`, without the mark of its encoding that some editors begin it with.
+fn read(path: &Path) -> Result<String, String> {
+    if path.as_os_str() == "-" {
+        return Err(
+            "settings are not read from standard input; give a file (in bash and zsh, <(COMMAND) is one)"
+                .to_owned(),
+        );
+    }
+    let failed = |error: io::Error| format!("can't be read as a file of settings: {error}");
+    let mut text = String::new();
+    let file = File::open(path).map_err(failed)?;
+    file.take(MOST + 1)
+        .read_to_string(&mut text)
+        .map_err(failed)?;
+    if text.len() as u64 > MOST {
+        return Err("has more than 16 MiB, and so is no file of settings".to_owned());
+    }
+    Ok(match text.strip_prefix('\u{feff}') {
+        Some(rest) => rest.to_owned(),
+        None => text,
+    })
+}
+
 /// Entries, or a line and what is wrong in it.
 type Entries = Result<Vec<Entry>, (usize, String)>;
 
@@ -92,8 +138,8 @@ fn from_toml(text: &str) -> Entries {
         (line(at), format!("is no TOML: {message}"))
     })?;
     let mut entries = Vec::new();
-    let entry = |group: Option<&str>, name: &Spanned<DeString<'_>>, value: &DeValue<'_>| Entry {
-        group: group.map(str::to_owned),
+    let entry = |group: Option<Group>, name: &Spanned<DeString<'_>>, value: &DeValue<'_>| Entry {
+        group,
         name: name.get_ref().clone().into_owned(),
         value: of_toml(value),
         line: line(name.span().start),
@@ -101,9 +147,13 @@ fn from_toml(text: &str) -> Entries {
     for (name, value) in table.get_ref() {
         match value.get_ref() {
             DeValue::Table(inner) if !inner.is_empty() => {
+                let group = Group {
+                    name: name.get_ref().clone().into_owned(),
+                    line: line(name.span().start),
+                };
                 let inside = inner.iter();
                 entries.extend(
-                    inside.map(|(own, value)| entry(Some(name.get_ref()), own, value.get_ref())),
+                    inside.map(|(own, value)| entry(Some(group.clone()), own, value.get_ref())),
                 );
             }
             value => entries.push(entry(None, name, value)),
@@ -142,8 +192,17 @@ fn from_json(text: &str) -> Entries {
         if let Some(again) = lines.next() {
             return Err((again, format!("'{name}' stands in line {line} already")));
         }
+        let group = group.map(|group| {
+            let own = keys
+                .iter()
+                .find(|key| key.group.is_none() && key.name == group);
+            Group {
+                name: group.to_owned(),
+                line: own.map_or(1, |key| key.line),
+            }
+        });
         entries.push(Entry {
-            group: group.map(str::to_owned),
+            group,
             name: name.to_owned(),
             value: of_json(value),
             line,
@@ -236,9 +295,12 @@ fn string_end(text: &str, begin: usize) -> usize {
 mod tests {
     use super::*;
 
-    fn entry(group: Option<&str>, name: &str, value: Found, line: usize) -> Entry {
+    fn entry(group: Option<(&str, usize)>, name: &str, value: Found, line: usize) -> Entry {
         Entry {
-            group: group.map(str::to_owned),
+            group: group.map(|(name, line)| Group {
+                name: name.to_owned(),
+                line,
+            }),
             name: name.to_owned(),
             value,
             line,
@@ -256,9 +318,9 @@ mod tests {
             [
                 entry(None, "a", text("1000"), 1),
                 entry(None, "b", text("x\""), 3),
-                entry(Some("g"), "c", Found::Switch(true), 6),
-                entry(Some("g"), "d", text("1e-3"), 7),
-                entry(Some("g"), "e", Found::Other("a list"), 8),
+                entry(Some(("g", 5)), "c", Found::Switch(true), 6),
+                entry(Some(("g", 5)), "d", text("1e-3"), 7),
+                entry(Some(("g", 5)), "e", Found::Other("a list"), 8),
             ]
         );
         let json =
@@ -268,7 +330,7 @@ mod tests {
             [
                 entry(None, "a", Found::Nothing, 1),
                 entry(None, "b", text("{\"a\": ["), 2),
-                entry(Some("g"), "a", text("18446744073709551615"), 4),
+                entry(Some(("g", 3)), "a", text("18446744073709551615"), 4),
             ]
         );
     }

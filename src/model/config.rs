@@ -19,6 +19,27 @@ pub enum ModelName {
     Apan,
 }
 
+impl ModelName {
+    /// The time difference that suits it, unless a protocol asks for another.
+    pub fn time_delta(self) -> TimeDelta {
+        match self {
+            ModelName::Tgn | ModelName::Jodie => TimeDelta::Message,
+            // A mail's age at the query is all that an embedding knows of the query.
+            ModelName::Apan => TimeDelta::Query,
+        }
+    }
+
+    /// Whether it has attention layers over sampled past events.
+    pub fn has_layers(self) -> bool {
+        self == ModelName::Tgn
+    }
+
+    /// Whether it attends to each piece of mail of a node.
+    pub fn attends_to_mail(self) -> bool {
+        self == ModelName::Apan
+    }
+}
+
 impl fmt::Display for ModelName {
     /// The name that `--model` takes.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -69,9 +90,9 @@ impl ModelConfig {
         let recurrent = ModelNeeds {
             layers: 0,
             mail_slots: 1,
-            attends_to_mail: false,
+            attends_to_mail: self.name.attends_to_mail(),
             mail_to_neighbors: false,
-            time_delta: TimeDelta::Message,
+            time_delta: self.name.time_delta(),
         };
         match self.name {
             ModelName::Tgn => ModelNeeds {
@@ -80,12 +101,9 @@ impl ModelConfig {
             },
             ModelName::Jodie => recurrent,
             ModelName::Apan => ModelNeeds {
-                layers: 0,
                 mail_slots: self.mail_slots,
-                attends_to_mail: true,
                 mail_to_neighbors: true,
-                // A mail's age at the query is all that an embedding knows of the query.
-                time_delta: TimeDelta::Query,
+                ..recurrent
             },
         }
     }

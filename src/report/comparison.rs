@@ -17,6 +17,8 @@ pub struct GroupOfPage {
     pub differing: Vec<String>,
     /// What keeps their numbers from being compared.
     pub incomparable: Vec<String>,
+    /// The name of the run that was chosen by validation, if one was: the test is of that one alone.
+    pub chosen: Option<String>,
     /// What each of their losses is of.
     pub losses_of: &'static str,
 }
@@ -70,14 +72,8 @@ pub fn document(title: &str, groups: &[GroupOfPage]) -> Document {
             1 => title.to_owned(),
             _ => format!("{}: {title}", group.title),
         };
-        let mut blocks = Vec::new();
-        if !group.incomparable.is_empty() {
-            blocks.push(Block::Note(format!(
-                "These runs are measured differently ({}): their numbers can't be compared.",
-                group.incomparable.join(", ")
-            )));
-        }
-        blocks.extend([Block::Table(results(&group.runs))]);
+        let mut blocks: Vec<Block> = notes(group).into_iter().map(Block::Note).collect();
+        blocks.extend([Block::Table(results(group))]);
         blocks.extend(failed(&group.runs));
         let mut section = |title: String, blocks| sections.push(Section { title, blocks });
         section(title("Results"), blocks);
@@ -97,6 +93,41 @@ pub fn document(title: &str, groups: &[GroupOfPage]) -> Document {
     }
 }
 
+/// What has to be known of the numbers.
+fn notes(group: &GroupOfPage) -> Vec<String> {
+    let mut notes = Vec::new();
+    let chosen = group.chosen.as_ref();
+    let chosen = chosen.and_then(|name| group.runs.iter().find(|run| run.name == *name));
+    let mut incomparable: Vec<&str> = group.incomparable.iter().map(String::as_str).collect();
+    if let Some(run) = chosen {
+        let by = run.best.map_or_else(String::new, |(epoch, value)| {
+            format!(" ({} {} in epoch {epoch})", run.measure, four(Some(value)))
+        });
+        notes.push(format!(
+            "Chosen: `{}`, by validation{by}. The test is shown of that run alone: choosing by it, or looking at all \
+             of them, would make it a second validation.",
+            run.name
+        ));
+        // Whoever tries batch sizes wants to compare them.
+        let before = incomparable.len();
+        incomparable.retain(|name| *name != "batch_size");
+        if incomparable.len() < before {
+            notes.push(
+                "An evaluation follows the events batch by batch, so that part of what batch_size changes is the \
+                 measurement."
+                    .to_owned(),
+            );
+        }
+    }
+    if !incomparable.is_empty() {
+        notes.push(format!(
+            "These runs are measured differently ({}): their numbers can't be compared.",
+            incomparable.join(", ")
+        ));
+    }
+    notes
+}
+
 /// Why runs gave nothing.
 fn failed(runs: &[RunOfPage]) -> Option<Block> {
     let all = runs
@@ -110,34 +141,71 @@ fn four(value: Option<f64>) -> String {
     value.map_or_else(|| "-".to_owned(), numbers::four)
 }
 
-fn results(runs: &[RunOfPage]) -> Table {
-    let mut table = Table::new(
-        "The epoch that is best on validation, by the measure that chooses it, and its test",
-        &["run", "state", "measure"],
-        &[
-            "best epoch",
-            "validation",
-            "test",
-            "test AP",
-            "test AUC",
-            "events/s",
-        ],
-    );
-    for run in runs {
-        let (epoch, value) = run.best.unzip();
-        table.rows.push(vec![
-            run.name.clone(),
-            run.state.clone(),
-            run.measure.clone(),
-            epoch.map_or_else(|| "-".to_owned(), |epoch| epoch.to_string()),
-            four(value),
-            four(run.test),
-            four(run.test_ap),
-            four(run.test_auc),
-            run.events_per_s.map_or_else(|| "-".to_owned(), thousands),
-        ]);
+/// What each run is worth: what is looked for first stands first, where a narrow screen shows it.
+fn results(group: &GroupOfPage) -> Table {
+    let runs = &group.runs;
+    let is_all = |measure: &str| runs.iter().all(|run| run.measure == measure);
+    let one = runs.first().filter(|run| is_all(&run.measure));
+    let caption = match one {
+        Some(run) => format!(
+            "The epoch whose {} is best on validation, and its test",
+            run.measure
+        ),
+        None => {
+            "The epoch that is best on validation, by the measure that chooses it, and its test"
+                .to_owned()
+        }
+    };
+    type Cell<'a> = Box<dyn Fn(&RunOfPage) -> String + 'a>;
+    let dash = || "-".to_owned();
+    let mut columns: Vec<(&str, bool, Cell<'_>)> =
+        vec![("run", false, Box::new(|run| run.name.clone()))];
+    if one.is_none() {
+        columns.push(("measure", false, Box::new(|run| run.measure.clone())));
     }
-    table
+    columns.extend([
+        (
+            "validation",
+            true,
+            Box::new(|run: &RunOfPage| four(run.best.map(|(_, value)| value))) as Cell<'_>,
+        ),
+        ("test", true, Box::new(|run| four(run.test))),
+        (
+            "best epoch",
+            true,
+            Box::new(move |run| run.best.map_or_else(dash, |(epoch, _)| epoch.to_string())),
+        ),
+    ]);
+    if !is_all("AP") {
+        columns.push(("test AP", true, Box::new(|run| four(run.test_ap))));
+    }
+    if !is_all("AUC") {
+        columns.push(("test AUC", true, Box::new(|run| four(run.test_auc))));
+    }
+    let state = |run: &RunOfPage| match group.chosen.as_ref() == Some(&run.name) {
+        true => format!("chosen; {}", run.state),
+        false => run.state.clone(),
+    };
+    columns.extend([
+        (
+            "events/s",
+            true,
+            Box::new(move |run: &RunOfPage| run.events_per_s.map_or_else(dash, thousands))
+                as Cell<'_>,
+        ),
+        ("state", false, Box::new(state)),
+    ]);
+    let names = columns
+        .iter()
+        .map(|(name, is_number, _)| ((*name).to_owned(), *is_number));
+    Table {
+        caption,
+        columns: names.collect(),
+        rows: runs
+            .iter()
+            .map(|run| columns.iter().map(|(_, _, cell)| cell(run)).collect())
+            .collect(),
+    }
 }
 
 fn settings(runs: &[RunOfPage], differing: &[String]) -> Table {
@@ -197,7 +265,13 @@ fn charts(group: &GroupOfPage) -> Vec<Figure> {
     let loss = chart("Training loss", group.losses_of, "loss", series(&losses));
     let failed = runs.iter().any(|run| run.failed.is_some());
     let says = |series: &[Series]| {
+        // A curve alone has no legend.
+        let alone = match series {
+            [one] if runs.len() > 1 => Some(format!("Of `{}` alone.", one.name)),
+            _ => None,
+        };
         let says = [
+            alone,
             (series.len() > DISTINCT)
                 .then(|| format!("Colours and dashes repeat after {DISTINCT} runs.")),
             failed.then(|| "Runs that gave nothing have no curve.".to_owned()),
@@ -245,6 +319,35 @@ mod tests {
             losses_of: "iteration",
             ..GroupOfPage::default()
         }
+    }
+
+    #[test]
+    fn the_chosen_run_is_marked_and_batch_sizes_are_compared() {
+        let runs = [run("a", &[0.5, 0.75]), run("bc", &[0.25, 0.5])];
+        let of = |incomparable: &[&str]| GroupOfPage {
+            chosen: Some("bc".to_owned()),
+            incomparable: incomparable.iter().map(|&name| name.to_owned()).collect(),
+            ..group(&runs, &["width"])
+        };
+        let page = document("Two", &[of(&["batch_size"])]).to_html();
+        assert!(page.contains("Chosen: <code>bc</code>, by validation (AP 0.5000 in epoch 1)"));
+        assert!(page.contains("part of what batch_size changes"));
+        assert!(!page.contains("can't be compared"));
+        assert_eq!(page.matches("<td>chosen; ").count(), 1);
+        let page = document("Two", &[of(&["stream", "batch_size"])]).to_html();
+        assert!(page.contains("(stream): their numbers can't be compared"));
+    }
+
+    #[test]
+    fn a_curve_alone_says_whose_it_is() {
+        let mut runs = [run("a", &[0.5, 0.75]), run("bc", &[])];
+        runs[1].losses = Vec::new();
+        let page = document("Two", &[group(&runs, &[])]).to_html();
+        assert_eq!(
+            page.matches("Of <code>a</code> alone.").count(),
+            2,
+            "{page}"
+        );
     }
 
     #[test]

@@ -47,6 +47,14 @@ pub enum RunReportError {
         /// Why.
         error: io::Error,
     },
+    /// There is no summary.
+    #[error("{}: {reason}", path.display())]
+    NoSummary {
+        /// The folder.
+        path: PathBuf,
+        /// What it holds instead, and what to do.
+        reason: String,
+    },
     /// A file is not what it should be.
     #[error("{}: {error}; it should be the {expected} of a run", path.display())]
     Content {
@@ -79,15 +87,28 @@ pub fn write(folder: &Path) -> Result<PathBuf, RunReportError> {
 /// When a file of the run is damaged, or there is no summary.
 pub(crate) fn document(folder: &Path) -> Result<Document, RunReportError> {
     let path = folder.join("summary.json");
-    let text = fs::read_to_string(&path).map_err(|error| RunReportError::File {
-        path: path.clone(),
-        error,
+    let text = fs::read_to_string(&path).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => no_summary(folder),
+        _ => RunReportError::File {
+            path: path.clone(),
+            error,
+        },
     })?;
     let summary: Value = serde_json::from_str(&text).map_err(|error| RunReportError::Content {
         path,
         error,
         expected: "summary",
     })?;
+    if let Some(seed) = summary["seeds"][0].as_u64() {
+        let at = folder.display();
+        return Err(RunReportError::NoSummary {
+            path: folder.to_owned(),
+            reason: format!(
+                "holds the runs of several seeds; give one of them, such as {at}/seed-{seed}, or all for one page \
+                 (mspipe report {at}/seed-* --to FILE)"
+            ),
+        });
+    }
     let metrics = lines(&folder.join("metrics.jsonl"), "metrics")?;
     let losses: Vec<f64> = (metrics.iter())
         .filter_map(|line| line["loss"].as_f64())
@@ -148,6 +169,33 @@ pub(crate) fn document(folder: &Path) -> Result<Document, RunReportError> {
         lead: lead(&summary, synthetic),
         sections,
     })
+}
+
+/// Why a folder without a summary has no report.
+fn no_summary(folder: &Path) -> RunReportError {
+    let at = folder.display();
+    let has = |name: &str| folder.join(name).exists();
+    let reason = if has("sweep.toml") {
+        let page = match has(FILE_NAME) {
+            true => format!("its page is {at}/{FILE_NAME}"),
+            false => "mspipe sweep writes its page when it ends".to_owned(),
+        };
+        format!(
+            "holds a sweep, and no run (there is no summary.json); {page}; give folders of runs below it"
+        )
+    } else if has("config.json") {
+        format!(
+            "holds a run that has not ended (there is no summary.json); as far as it is, 'mspipe report {at} --to FILE' \
+             draws it"
+        )
+    } else {
+        "holds no run (there is no summary.json); give a folder that mspipe train has written"
+            .to_owned()
+    };
+    RunReportError::NoSummary {
+        path: folder.to_owned(),
+        reason,
+    }
 }
 
 /// Whether it is of a classification of labels.

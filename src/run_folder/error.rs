@@ -93,9 +93,10 @@ pub enum RunFolderError {
     },
     /// There is no run to resume.
     #[error(
-        "{}: holds no run (there is no {}); give a folder that mspipe train has written",
+        "{}: holds no run (there is no {}){}; give a folder that mspipe train has written",
         path.display(),
-        path.join("config.json").display()
+        path.join("config.json").display(),
+        sweep_in(path)
     )]
     NoRun {
         /// The folder.
@@ -202,6 +203,16 @@ pub enum RunFolderError {
         /// Why.
         error: io::Error,
     },
+}
+
+/// What is said of a folder that holds a sweep.
+fn sweep_in(folder: &Path) -> &'static str {
+    match folder.join("sweep.toml").exists() {
+        true => {
+            " but a sweep, whose runs are the folders below it and which mspipe sweep continues"
+        }
+        false => "",
+    }
 }
 
 pub(super) fn failed_read(path: &Path, error: io::Error) -> RunFolderError {

@@ -3,8 +3,9 @@
 //! It reads `config.json`, `metrics.jsonl` and `summary.json`; a run that is still written is shown as far
 //! as it is.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, TryLockError};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -12,8 +13,8 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::over_seeds::SETTING;
-use super::{CONFIG, LOCK, METRICS, RunFolderError, SUMMARY, failed_read};
-use crate::config::{RunConfig, Task};
+use super::{CONFIG, DIVERGED, LOCK, METRICS, RunFolderError, SUMMARY, failed_read};
+use crate::config::{self, ConfigError, ReadingSettings, RunConfig, Task};
 use crate::eval::Monitor;
 use crate::numbers::shortest;
 use crate::report::comparison::{self, GroupOfPage, RunOfPage};
@@ -29,8 +30,13 @@ const FREE: [&str; 6] = [
     "probe_every",
 ];
 
+/// Whether no number of a run depends on the setting of this name.
+pub(crate) fn changes_no_number(setting: &str) -> bool {
+    FREE.contains(&setting)
+}
+
 /// Folders are looked for this deep.
-const DEPTH: usize = 4;
+const DEPTH: usize = 12;
 
 /// How far a run is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -42,13 +48,18 @@ pub enum RunState {
     Running,
     /// It has no summary, and nobody writes into it.
     Stopped,
-    /// It ended because its weights or losses were no numbers any more, as a sweep knows.
+    /// It ended because its weights or losses were no numbers any more.
     Diverged,
 }
 
 impl RunState {
-    /// All that a folder says by itself; only a sweep knows of what diverged.
-    pub const ALL: [RunState; 3] = [RunState::Ended, RunState::Running, RunState::Stopped];
+    /// All of them.
+    pub const ALL: [RunState; 4] = [
+        RunState::Ended,
+        RunState::Running,
+        RunState::Stopped,
+        RunState::Diverged,
+    ];
 
     /// As it is shown.
     pub fn name(self) -> &'static str {
@@ -101,14 +112,17 @@ impl FoundRun {
         }
         let config = RunConfig::read(&file).map_err(RunFolderError::Settings)?;
         let metadata = fs::metadata(&file).and_then(|metadata| metadata.modified());
-        let (epochs, losses) = metrics(&folder.join(METRICS))?;
-        let summary = match fs::read_to_string(folder.join(SUMMARY)) {
-            Ok(text) => serde_json::from_str(&text).ok(),
-            Err(_) => None,
-        };
+        let Metrics {
+            epochs,
+            losses,
+            diverged,
+        } = Metrics::read(&folder.join(METRICS))?;
+        let summary = summary(&folder.join(SUMMARY))?;
         let begun = FoundRun::begun(folder, name, config);
+        let state = state(folder, summary.is_some(), diverged.is_some());
         Ok(FoundRun {
-            state: state(folder, summary.is_some()),
+            state,
+            failed: diverged.filter(|_| state == RunState::Diverged),
             started: metadata.ok(),
             epochs,
             losses,
@@ -149,6 +163,11 @@ impl FoundRun {
     pub(crate) fn diverged(mut self, reason: &str) -> FoundRun {
         (self.state, self.failed) = (RunState::Diverged, Some(reason.to_owned()));
         self
+    }
+
+    /// Why it gave nothing, if it diverged.
+    pub fn failed(&self) -> Option<&str> {
+        self.failed.as_deref()
     }
 
     /// What it trains.
@@ -222,10 +241,14 @@ impl FoundRun {
         (!all.is_empty()).then(|| all.iter().sum::<f64>() / all.len() as f64)
     }
 
+    /// What it calls its stream.
+    fn data(&self) -> &str {
+        &self.config.source.data
+    }
+
     /// Whether its stream was generated.
     pub fn is_synthetic(&self) -> bool {
-        let name = self.settings.get("data").and_then(Value::as_str);
-        name.is_some_and(|name| name.starts_with("synthetic:"))
+        self.data().starts_with("synthetic:")
     }
 
     /// The losses that are drawn: of each iteration, or of each epoch of a classifier. What diverged would
@@ -287,10 +310,15 @@ impl FoundRun {
 /// # Errors
 /// When `base` itself can't be read.
 pub fn runs_below(base: &Path) -> Result<(Vec<FoundRun>, Vec<String>), RunFolderError> {
-    let (mut runs, mut unread) = (Vec::new(), Vec::new());
+    let (mut runs, mut unread, mut too_deep) = (Vec::new(), Vec::new(), 0);
+    // A folder that links lead to once more is one; by its own path where that is below the base too.
+    let (mut seen, mut links) = (BTreeSet::new(), Vec::new());
     fs::read_dir(base).map_err(|error| failed_read(base, error))?;
     let mut open = vec![(base.to_owned(), 0)];
-    while let Some((folder, depth)) = open.pop() {
+    while let Some((folder, depth)) = open.pop().or_else(|| links.pop()) {
+        if !seen.insert(folder.canonicalize().unwrap_or_else(|_| folder.clone())) {
+            continue;
+        }
         let is_run = folder.join(CONFIG).is_file();
         let below = folder.strip_prefix(base).unwrap_or(&folder);
         let name = match below.as_os_str().is_empty() {
@@ -306,20 +334,55 @@ pub fn runs_below(base: &Path) -> Result<(Vec<FoundRun>, Vec<String>), RunFolder
                     continue;
                 }
                 Err(error) => {
-                    unread.push(error.to_string());
+                    unread.push(short(&error));
                     continue;
                 }
             }
         }
-        if depth < DEPTH {
-            // What can't be looked into holds no run of this user.
-            let inside = fs::read_dir(&folder).into_iter().flatten().flatten();
-            let folders = inside.map(|entry| entry.path());
-            open.extend(folders.filter(|p| p.is_dir()).map(|path| (path, depth + 1)));
+        // What can't be looked into holds no run of this user.
+        let inside = fs::read_dir(&folder).into_iter().flatten().flatten();
+        let folders = inside.map(|entry| entry.path());
+        for path in folders.filter(|path| path.is_dir()) {
+            match depth < DEPTH {
+                true if path.is_symlink() => links.push((path, depth + 1)),
+                true => open.push((path, depth + 1)),
+                false => too_deep += 1,
+            }
         }
+    }
+    if too_deep > 0 {
+        unread.push(format!(
+            "{too_deep} folders that lie more than {DEPTH} below {}",
+            base.display()
+        ));
     }
     runs.sort_by(|a, b| a.name.cmp(&b.name));
     Ok((runs, unread))
+}
+
+/// What a list says of a folder that can't be read as a run.
+fn short(error: &RunFolderError) -> String {
+    match error {
+        // Of a list it helps nobody where else settings could come from.
+        RunFolderError::Settings(ConfigError::Run { path, reason }) => format!(
+            "{}: can't be read as the settings of a run of this version: {reason}",
+            path.display()
+        ),
+        other => other.to_string(),
+    }
+}
+
+/// What a run has written at its end; none where it has not ended.
+fn summary(path: &Path) -> Result<Option<Value>, RunFolderError> {
+    let damaged = |error: serde_json::Error| {
+        let reason = format!("it is no summary of a run: {error}");
+        failed_read(path, io::Error::other(reason))
+    };
+    match fs::read_to_string(path) {
+        Ok(text) => serde_json::from_str(&text).map(Some).map_err(damaged),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(failed_read(path, error)),
+    }
 }
 
 /// The last part of a path, or all of it where it has none.
@@ -410,6 +473,11 @@ pub fn page(title: &str, runs: Vec<FoundRun>, chosen: Option<&Path>) -> String {
                 Task::Link => "iteration",
                 Task::Node | Task::Edge => "epoch",
             },
+            chosen: group
+                .runs
+                .iter()
+                .find(|run| chosen.is_some_and(|chosen| chosen == run.folder))
+                .map(|run| run.name.clone()),
             differing: group.differing,
             incomparable: group.incomparable,
         }
@@ -421,37 +489,71 @@ pub fn page(title: &str, runs: Vec<FoundRun>, chosen: Option<&Path>) -> String {
 /// What keeps the numbers of runs from being compared: settings that say what they are measured on, in
 /// which the runs differ.
 pub fn incomparable(runs: &[FoundRun]) -> Vec<String> {
+    // How a stream is read is one group of settings, and each of it a name of its own here.
+    let read_by = config::options::<ReadingSettings>();
     let mut names: Vec<String> = differing(runs)
         .into_iter()
-        .filter(|name| SETTING.contains(&name.as_str()))
+        .filter(|name| {
+            SETTING.contains(&name.as_str()) || read_by.iter().any(|own| own.as_str() == name)
+        })
         .collect();
-    let hash = |run: &FoundRun| {
-        let summary = run.summary.as_ref()?;
-        summary["data"]["hash"].as_str().map(str::to_owned)
-    };
-    let streams: BTreeSet<String> = runs.iter().filter_map(hash).collect();
-    if streams.len() > 1 {
+    if streams(runs) > 1 {
         names.insert(0, "stream".to_owned());
     }
     names
 }
 
-/// The epochs and the losses that a file of metrics holds; a line that is being written is left out.
-fn metrics(path: &Path) -> Result<(Vec<Value>, Vec<f64>), RunFolderError> {
-    let text = match fs::read_to_string(path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
-        Err(error) => return Err(failed_read(path, error)),
+/// How many streams runs are of. One that has ended knows its stream by what is in it; any other is of the same
+/// stream as one that has if both call it the same.
+fn streams(runs: &[FoundRun]) -> usize {
+    let hash = |run: &FoundRun| {
+        let summary = run.summary.as_ref()?;
+        summary["data"]["hash"].as_str().map(str::to_owned)
     };
-    let lines = text.lines().map(serde_json::from_str::<Value>);
-    let lines: Vec<Value> = lines.map_while(Result::ok).collect();
-    let losses = lines.iter().filter_map(|line| line["loss"].as_f64());
-    let losses = losses.collect();
-    let is_epoch = |line: &Value| line.get("val").is_some();
-    Ok((lines.into_iter().filter(is_epoch).collect(), losses))
+    let known: BTreeMap<&str, String> = runs
+        .iter()
+        .filter_map(|run| Some((run.data(), hash(run)?)))
+        .collect();
+    let stream = |run: &FoundRun| {
+        let name = run.data();
+        hash(run)
+            .or_else(|| known.get(name).cloned())
+            .unwrap_or_else(|| name.to_owned())
+    };
+    runs.iter().map(stream).collect::<BTreeSet<_>>().len()
 }
 
-fn state(folder: &Path, ended: bool) -> RunState {
+/// What a file of metrics holds.
+#[derive(Default)]
+struct Metrics {
+    epochs: Vec<Value>,
+    losses: Vec<f64>,
+    /// Why the run diverged, if it did.
+    diverged: Option<String>,
+}
+
+impl Metrics {
+    /// Reads it; a line that is being written is left out.
+    fn read(path: &Path) -> Result<Metrics, RunFolderError> {
+        let text = match fs::read_to_string(path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
+            Err(error) => return Err(failed_read(path, error)),
+        };
+        let mut found = Metrics::default();
+        let lines = text.lines().map(serde_json::from_str::<Value>);
+        for line in lines.map_while(Result::ok) {
+            found.losses.extend(line["loss"].as_f64());
+            found.diverged = line[DIVERGED].as_str().map(str::to_owned);
+            if line.get("val").is_some() {
+                found.epochs.push(line);
+            }
+        }
+        Ok(found)
+    }
+}
+
+fn state(folder: &Path, ended: bool, diverged: bool) -> RunState {
     let is_locked = || {
         let lock = File::open(folder.join(LOCK)).map(|file| file.try_lock_shared());
         matches!(lock, Ok(Err(TryLockError::WouldBlock)))
@@ -459,6 +561,7 @@ fn state(folder: &Path, ended: bool) -> RunState {
     match ended {
         true => RunState::Ended,
         false if is_locked() => RunState::Running,
+        false if diverged => RunState::Diverged,
         false => RunState::Stopped,
     }
 }
@@ -581,6 +684,100 @@ mod tests {
         assert_eq!(read.written("dropout"), "0.1");
         assert_eq!(read.written("columns"), "-");
         assert_eq!(read.settings["mitigation_keep"], serde_json::json!(0.9));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_run_that_links_lead_to_is_listed_once() {
+        use std::os::unix::fs::symlink;
+        let base = TempDir::new().unwrap();
+        run(&base.path().join("a/b/c/d/e/f/run"), 0, &[], None);
+        let elsewhere = TempDir::new().unwrap();
+        run(&elsewhere.path().join("run"), 0, &[], None);
+        symlink(base.path(), base.path().join("loop")).unwrap();
+        symlink(
+            base.path().join("a/b/c/d/e/f/run"),
+            base.path().join("a/last"),
+        )
+        .unwrap();
+        symlink(elsewhere.path(), base.path().join("other")).unwrap();
+        let (runs, unread) = runs_below(base.path()).unwrap();
+        let names: Vec<&str> = runs.iter().map(|run| run.name.as_str()).collect();
+        assert_eq!(names, ["a/b/c/d/e/f/run", "other/run"]);
+        assert!(unread.is_empty());
+        let deep: PathBuf = std::iter::repeat_n("d", DEPTH + 2).collect();
+        fs::create_dir_all(base.path().join(deep)).unwrap();
+        let (_, unread) = runs_below(base.path()).unwrap();
+        assert_eq!(unread.len(), 1, "{unread:?}");
+        assert!(unread[0].starts_with("1 folders that lie more than 12 below "));
+    }
+
+    #[test]
+    fn runs_of_other_streams_are_not_compared_whether_they_have_ended_or_not() {
+        let begun = |data: &str| {
+            let mut config = RunConfig::default();
+            config.source.data = data.to_owned();
+            FoundRun::begun(Path::new(data), data, config)
+        };
+        let ended = |data: &str, hash: &str| FoundRun {
+            summary: Some(serde_json::json!({"data": {"hash": hash}})),
+            ..begun(data)
+        };
+        let said = |runs: &[FoundRun]| incomparable(runs);
+        assert_eq!(said(&[ended("a", "1"), begun("b")]), ["stream"]);
+        assert_eq!(said(&[begun("a"), begun("b")]), ["stream"]);
+        assert_eq!(said(&[ended("a", "1"), ended("a", "2")]), ["stream"]);
+        // One that was moved, one that has not ended.
+        let none = [""; 0];
+        assert_eq!(said(&[ended("a", "1"), ended("b", "1"), begun("a")]), none);
+        assert_eq!(said(&[begun("a"), begun("a")]), none);
+        let mut split = begun("a");
+        split.settings["time_unit"] = "ms".into();
+        assert_eq!(said(&[begun("a"), split]), ["time_unit"]);
+    }
+
+    #[test]
+    fn what_is_damaged_or_of_another_program_is_told_in_a_line() {
+        let base = TempDir::new().unwrap();
+        run(&base.path().join("a"), 0, &[0.5], Some(0.5));
+        fs::write(base.path().join("a").join(SUMMARY), "{").unwrap();
+        let other = base.path().join("b");
+        fs::create_dir(&other).unwrap();
+        fs::write(other.join(CONFIG), "{\"architectures\": [\"Bert\"]}").unwrap();
+        let (runs, unread) = runs_below(base.path()).unwrap();
+        assert!(runs.is_empty());
+        assert_eq!(unread.len(), 2, "{unread:?}");
+        let of = |name: &str| unread.iter().find(|said| said.contains(name)).unwrap();
+        assert!(of("summary.json").contains("it is no summary of a run"));
+        let said = of("config.json");
+        assert!(
+            said.contains("unknown field `architectures`") && said.len() < 300,
+            "{said}"
+        );
+    }
+
+    #[test]
+    fn a_run_says_by_itself_that_it_diverged() {
+        let base = TempDir::new().unwrap();
+        run(base.path(), 0, &[0.75], None);
+        let path = base.path().join(METRICS);
+        let text = fs::read_to_string(&path).unwrap();
+        let whole = text.trim_end_matches("{\"epo").to_owned();
+        fs::write(
+            &path,
+            format!("{whole}{{\"diverged\":\"the loss is NaN\"}}\n"),
+        )
+        .unwrap();
+        let read = || FoundRun::read(base.path(), "a").unwrap();
+        assert_eq!(read().state, RunState::Diverged);
+        assert_eq!(
+            (read().failed(), read().best()),
+            (Some("the loss is NaN"), None)
+        );
+        // It goes on from an earlier checkpoint.
+        let more = "{\"diverged\":\"x\"}\n{\"epoch\":2,\"iteration\":0,\"loss\":0.5}\n";
+        fs::write(&path, whole + more).unwrap();
+        assert_eq!(read().state, RunState::Stopped);
     }
 
     #[test]

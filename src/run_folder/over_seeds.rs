@@ -165,16 +165,26 @@ impl Finished {
         for key in ["data"].into_iter().chain(SETTING) {
             let (found, expected) = (of(self, key), of(other, key));
             if found != expected {
+                let say = |of: &Finished, value: &Value| match key {
+                    "data" => of.stream(),
+                    _ => value.to_string(),
+                };
                 return Err(OverSeedsError::OtherSetting {
                     path: self.path.clone(),
                     other: other.path.clone(),
                     key,
-                    found: found.to_string(),
-                    expected: expected.to_string(),
+                    found: say(self, &found),
+                    expected: say(other, &expected),
                 });
             }
         }
         Ok(())
+    }
+
+    /// Its stream: what it is called, and the beginning of its SHA-256, as the same name may be of another.
+    fn stream(&self) -> String {
+        let of = |key: &str| self.summary["data"][key].as_str().unwrap_or("unknown");
+        format!("'{}' (SHA-256 {:.12}…)", of("name"), of("hash"))
     }
 
     fn over_seeds(self) -> Result<OverSeeds, OverSeedsError> {

@@ -82,7 +82,7 @@ impl Session {
         // Before epoch 1 the stream is embedded.
         let place = place.filter(|epoch| *epoch > 0).map(|epoch| (epoch, 0));
         let logged = self.config.output.log.is_some();
-        let mut log = logged.then(|| EventLog::new(folder.path(), &self.config, 1, place));
+        let mut log = logged.then(|| EventLog::new(folder.path(), &self.config, 1, place, None));
         if let Some(Loaded {
             checkpoint, path, ..
         }) = from
@@ -91,7 +91,7 @@ impl Session {
                 .resume(checkpoint)
                 .map_err(|error| SessionError::Resume { path, error })?;
         }
-        let record = classification.run(&mut |event| {
+        let classified = classification.run(&mut |event| {
             match event {
                 ClassificationEvent::EpochDone {
                     epoch,
@@ -112,7 +112,11 @@ impl Session {
                 | ClassificationEvent::Warning(_) => {}
             }
             observer(event)
-        })?;
+        });
+        if let Err(error @ ClassificationError::Diverged { .. }) = &classified {
+            files.diverged(error);
+        }
+        let record = classified?;
         if let Some(log) = &mut log {
             (log.classifier_test(&record.test)).map_err(ClassificationError::Observer)?;
         }

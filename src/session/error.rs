@@ -35,7 +35,8 @@ pub enum SessionError {
     Data(#[from] DataError),
     /// The stream has too few events.
     #[error(
-        "{name}: {events} events leave none for {part}; the stream or --limit-events is too small"
+        "{name}: {events} events leave none for {part}: the stream or --limit-events is too small, or --split or \
+         --split-at give that part none"
     )]
     TooSmall {
         /// Name of the stream.

@@ -1,7 +1,8 @@
 //! What a run tells TensorBoard, with `--log tensorboard`.
 //!
-//! Steps are training iterations, counted over all epochs; those of a classification are its epochs. A run that resumes writes another file, which
-//! has TensorBoard forget what came after its checkpoint.
+//! Steps are training iterations, counted over all epochs from 0; those of a classification are its epochs. An epoch's
+//! validation stands at its last iteration, and the test at the step after the last one: a run that resumes after its
+//! last epoch writes another file, which has TensorBoard forget what came after the checkpoint, and the test again.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -10,6 +11,7 @@ use crate::config::{RunConfig, to_toml};
 use crate::eval::{LabelMetrics, LinkMetrics};
 use crate::run_folder::EventFile;
 use crate::train::classification::ClassifierEpoch;
+use crate::train::learning_rate::LearningRate;
 use crate::train::metrics::TestMetrics;
 use crate::train::observer::TrainEvent;
 
@@ -19,6 +21,8 @@ pub(super) struct EventLog {
     settings: String,
     /// Begun with the first number: a run that fails before leaves none.
     file: Option<EventFile>,
+    /// That of each iteration, where link prediction is trained.
+    rate: Option<LearningRate>,
     /// Iterations of an epoch.
     iterations: usize,
     /// Iterations that were trained when it began.
@@ -35,12 +39,14 @@ impl EventLog {
         config: &RunConfig,
         iterations: usize,
         resumed: Option<(usize, usize)>,
+        rate: Option<LearningRate>,
     ) -> EventLog {
         let from = resumed.map_or(0, |(epoch, first)| (epoch - 1) * iterations + first) as u64;
         EventLog {
             folder: folder.to_owned(),
             settings: format!("```toml\n{}```\n", to_toml(config)),
             file: None,
+            rate,
             iterations,
             from,
             last: from,
@@ -61,7 +67,9 @@ impl EventLog {
                 let first = self.step(epoch - 1, first);
                 for (offset, loss) in losses.iter().enumerate() {
                     let step = first + offset as u64;
-                    let values = [("train/loss", f64::from(*loss))];
+                    let mut values = vec![("train/loss", f64::from(*loss))];
+                    let rate = self.rate.map(|rate| rate.at(step as usize + 1));
+                    values.extend(rate.map(|rate| ("train/learning_rate", rate)));
                     self.file()?.scalars(step, &values)?;
                 }
                 Ok(())
@@ -81,15 +89,12 @@ impl EventLog {
             TrainEvent::EpochDone { epoch, record } => {
                 self.last = self.step(epoch, 0);
                 let mut values = vec![
-                    ("epoch/train_loss", record.train_loss),
-                    ("epoch/events_per_s", record.events_per_s),
-                    ("validation/ap", record.val.ap),
-                    ("validation/ap_batch_mean", record.val.ap_batch_mean),
-                    ("validation/auc", record.val.auc),
+                    ("epoch/train_loss".to_owned(), record.train_loss),
+                    ("epoch/events_per_s".to_owned(), record.events_per_s),
                 ];
-                values.extend(mrr("validation/mrr", &record.val));
+                values.extend(of_links("validation", &record.val));
                 if let Some(test) = &record.test {
-                    values.push(("test_each_epoch/ap", test.ap));
+                    values.extend(of_links("test_each_epoch", test));
                 }
                 let step = self.last_of_epoch();
                 self.file()?.scalars(step, &values)
@@ -103,9 +108,14 @@ impl EventLog {
     /// # Errors
     /// When the file can't be written.
     pub(super) fn test(&mut self, test: &TestMetrics) -> io::Result<()> {
-        let own = &test.own_pool;
-        let mut values = vec![("test/ap", own.ap), ("test/auc", own.auc)];
-        values.extend(mrr("test/mrr", own));
+        let pools = [
+            ("test", Some(&test.own_pool)),
+            ("test_other_pool", Some(&test.other_pool)),
+            ("test_historical", test.historical.as_ref()),
+            ("test_inductive", test.inductive.as_ref()),
+        ];
+        let pools = pools.into_iter().filter_map(|(part, of)| Some((part, of?)));
+        let values: Vec<_> = pools.flat_map(|(part, of)| of_links(part, of)).collect();
         let step = self.last;
         self.file()?.scalars(step, &values)
     }
@@ -173,6 +183,22 @@ fn of_labels(part: &str, metrics: &LabelMetrics) -> Vec<(String, f64)> {
     measures.map(tag).into()
 }
 
-fn mrr<'a>(tag: &'a str, metrics: &LinkMetrics) -> Option<(&'a str, f64)> {
-    metrics.ranking.map(|ranking| (tag, ranking.mrr))
+/// The same of link prediction, over all events of the part and over those with a node that training never saw.
+fn of_links(part: &str, metrics: &LinkMetrics) -> Vec<(String, f64)> {
+    let ranking = metrics.ranking;
+    let new_nodes = &metrics.inductive;
+    let measures = [
+        ("ap", Some(metrics.ap)),
+        ("ap_batch_mean", Some(metrics.ap_batch_mean)),
+        ("auc", Some(metrics.auc)),
+        ("mrr", ranking.map(|ranking| ranking.mrr)),
+        ("new_nodes_ap", new_nodes.ap),
+        ("new_nodes_auc", new_nodes.auc),
+        (
+            "new_nodes_mrr",
+            ranking.and_then(|ranking| ranking.inductive_mrr),
+        ),
+    ];
+    let tag = |(name, value): (&str, Option<f64>)| Some((format!("{part}/{name}"), value?));
+    measures.into_iter().filter_map(tag).collect()
 }

@@ -150,7 +150,7 @@ impl OpenStream {
             },
         };
         let needs = needs(&config, &model)?;
-        let rules = Rules::of(&config, needs)?;
+        let rules = Rules::of(&config, needs);
         config.model.time_delta = Some(rules.time_delta);
         fitted.extend(settle_visibility(&mut config));
         Ok(OpenStream {

@@ -6,7 +6,7 @@ use mspipe_datasets::candidates::{read_candidates, recorded_candidates};
 use mspipe_datasets::{DataError, EventLog};
 
 use crate::batch::{LayoutRule, MailOrder, MailRule, TimeDelta};
-use crate::config::{CandidateSource, ConfigError, MitigationName, Protocol, RunConfig};
+use crate::config::{CandidateSource, MitigationName, Protocol, RunConfig};
 use crate::eval::Monitor;
 use crate::graph::{Directions, NodeId, Timestamp};
 use crate::memory::MemoryWrite;
@@ -142,39 +142,10 @@ pub(super) struct Rules {
 
 impl Rules {
     /// Rules of `config` for a model that needs `needs`.
-    pub(super) fn of(config: &RunConfig, needs: ModelNeeds) -> Result<Rules, ConfigError> {
+    pub(super) fn of(config: &RunConfig, needs: ModelNeeds) -> Rules {
         // MSPipe's code is built on TGL's.
         let tgl = matches!(config.protocol.name, Protocol::Tgl | Protocol::Mspipe);
-        let time_delta = match config.model.time_delta {
-            Some(time_delta) => time_delta,
-            None if tgl => TimeDelta::Query,
-            None => needs.time_delta,
-        };
-        let write = config.model.memory_write;
-        if write == MemoryWrite::Read && time_delta == TimeDelta::Query {
-            return Err(ConfigError::Range {
-                option: "memory-write",
-                found: "read with --time-delta query".to_owned(),
-                expected: "--time-delta message, which has one row per node",
-            });
-        }
-        if config.model.layers > 1 && needs.layers == 0 {
-            return Err(ConfigError::Range {
-                option: "layers",
-                found: config.model.layers.to_string(),
-                expected: "1 for this model, which has no attention layers",
-            });
-        }
-        if needs.time_delta == TimeDelta::Query && time_delta == TimeDelta::Message {
-            return Err(ConfigError::Range {
-                option: "time-delta",
-                found: "message".to_owned(),
-                expected: "query: all that this model knows of a query is the age of its mail",
-            });
-        }
-        let catch_up = config.pipeline.mitigation == MitigationName::CatchUp;
-        refuse_mitigation(config, needs)?;
-        Ok(Rules {
+        Rules {
             directions: if tgl {
                 Directions::SourceOnly
             } else {
@@ -182,8 +153,8 @@ impl Rules {
             },
             hide_batch: config.protocol.hides_batch().is_on(),
             from_first_event: !tgl,
-            time_delta,
-            write,
+            time_delta: config.time_delta(),
+            write: config.model.memory_write,
             mail_rule: MailRule {
                 aggregation: config.model.mail_aggregation,
                 order: if tgl {
@@ -193,9 +164,9 @@ impl Rules {
                 },
                 to_neighbors: needs.mail_to_neighbors,
             },
-            catch_up,
+            catch_up: config.pipeline.mitigation == MitigationName::CatchUp,
             needs,
-        })
+        }
     }
 
     /// How batches are laid out.
@@ -226,37 +197,6 @@ impl Rules {
     pub(super) fn one_row_a_node(&self) -> bool {
         self.time_delta == TimeDelta::Message
     }
-}
-
-/// Refuses a mitigation that a model, or when its rows are written, leaves without a meaning.
-fn refuse_mitigation(config: &RunConfig, needs: ModelNeeds) -> Result<(), ConfigError> {
-    let write = config.model.memory_write;
-    let catch_up = config.pipeline.mitigation == MitigationName::CatchUp;
-    if catch_up && write == MemoryWrite::Read {
-        return Err(ConfigError::Range {
-            option: "mitigation",
-            found: "catch-up with --memory-write read".to_owned(),
-            expected: "--memory-write event: a row that is written whenever it is read absorbs its mail again and again",
-        });
-    }
-    if config.pipeline.mitigation == MitigationName::Pres && write == MemoryWrite::Read {
-        return Err(ConfigError::Range {
-            option: "mitigation",
-            found: "pres with --memory-write read".to_owned(),
-            expected: "--memory-write event: pres predicts the changes that a node's events make, as a \
-                       source and as a destination, and a row that is written whenever it is read is \
-                       neither",
-        });
-    }
-    if catch_up && needs.attends_to_mail {
-        return Err(ConfigError::Range {
-            option: "mitigation",
-            found: format!("catch-up with --model {}", config.model.name),
-            expected: "tgn or jodie: this model attends to all mail that a node keeps; more --mail-slots \
-                       keep more",
-        });
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -5,8 +5,8 @@
 //! checkpoint says how long the files of lines were; a run that continues from it cuts off what
 //! came later, so that its files equal those of a run that was never interrupted.
 
-use std::io;
 use std::sync::Arc;
+use std::{fmt, io};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -47,9 +47,15 @@ impl Session {
     ) -> Result<Summary, SessionError> {
         let mut recording = Recording::begin(self, device, folder, from.as_ref(), observer)?;
         let every = self.config.machine.checkpoint_every;
-        let summary = self.train_from((from, ranks), every, device, folder, &mut |event| {
+        let trained = self.train_from((from, ranks), every, device, folder, &mut |event| {
             recording.see(event)
-        })?;
+        });
+        if let Err(SessionError::Train(error)) = &trained
+            && error.is_divergence()
+        {
+            recording.files.diverged(error);
+        }
+        let summary = trained?;
         if let Some(log) = &mut recording.log {
             log.test(&summary.test)
                 .map_err(|error| SessionError::from(TrainError::Observer(error)))?;
@@ -121,6 +127,12 @@ impl<'a> RunFiles<'a> {
         Ok((files, warnings))
     }
 
+    /// Writes down why the run ended without a result.
+    pub(super) fn diverged(&mut self, error: &dyn fmt::Display) {
+        // It has failed and says so, whether this can be written or not.
+        let _ = self.metrics.diverged(&error.to_string());
+    }
+
     /// Writes a checkpoint, once all that was written before is on disk.
     ///
     /// # Errors
@@ -176,8 +188,9 @@ impl<'a> Recording<'a> {
                     .split
                     .train
                     .len()
-                    .div_ceil(config.training.batch_size);
-                EventLog::new(folder.path(), config, batches, place)
+                    .div_ceil(config.training.batch_events());
+                let rate = session.optimizer_rule().learning_rate;
+                EventLog::new(folder.path(), config, batches, place, Some(rate))
             }),
             model: initial::description(config, &session.model, &session.data.hash),
             sampling: session.sampling.clone(),

@@ -34,6 +34,13 @@ pub trait SeedsObserver: Send {
 
     /// A run has ended.
     fn ended(&mut self, summary: &Summary, folder: &RunFolder);
+
+    /// It is the turn of the run in `folder`, the `nth` of all, from 1; one that has its result already does not
+    /// begin.
+    fn is_next(&mut self, _folder: &Path, _nth: usize, _of: usize) {}
+
+    /// A run has diverged, and the next one begins.
+    fn diverged(&mut self, _reason: &str) {}
 }
 
 /// Trains for link prediction with each seed from the settings' own on, as many as they say, in

@@ -122,7 +122,7 @@ impl Session {
     }
 
     /// How the weights are moved.
-    fn optimizer_rule(&self) -> OptimizerRule {
+    pub(super) fn optimizer_rule(&self) -> OptimizerRule {
         let training = &self.config.training;
         let iterations = self.split.train.len().div_ceil(training.batch_events());
         OptimizerRule {

@@ -64,6 +64,20 @@ pub enum TrainError {
     Rank(#[from] RankError),
 }
 
+impl TrainError {
+    /// Whether numbers of the run are none any more: with other settings the same stream may be trained on.
+    pub(crate) fn is_divergence(&self) -> bool {
+        matches!(
+            self,
+            TrainError::Diverged { .. }
+                | TrainError::Evaluation(
+                    EvalError::Stage(StageError::Unsound(_))
+                        | EvalError::Metric(MetricError::NotFinite { .. })
+                )
+        )
+    }
+}
+
 /// The device did not hand over what a checkpoint needs.
 pub(super) fn device_failed(error: impl Display) -> TrainError {
     TrainError::Evaluation(EvalError::Device(error.to_string()))

@@ -144,8 +144,8 @@ fn a_value_far_down_decides_as_one_at_the_top() {
     assert_eq!(
         label.notes(),
         [
-            "columns that are left out: `label` (labels are whole numbers, and line 5002 has `0.5`; link \
-          prediction needs none)"
+            "columns that are left out: `label` (labels are whole numbers such as 0 and 1, and line 5002 has \
+             `0.5`; link prediction needs none)"
         ]
     );
     let text = bench.open("text.csv");

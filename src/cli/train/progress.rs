@@ -4,7 +4,7 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use indicatif::{HumanBytes, HumanCount, HumanDuration, ProgressBar, ProgressStyle};
+use indicatif::{HumanBytes, HumanCount, HumanDuration};
 use mspipe::device::ComputeDevice;
 use mspipe::pipeline::Stage;
 use mspipe::pipeline::ledger::Exchanged;
@@ -15,16 +15,16 @@ use mspipe::session::Session;
 use mspipe::train::observer::{EpochRecord, TrainEvent};
 use mspipe::{console, numbers};
 
+use super::super::bar::Bar;
 use super::super::report;
 
 /// Progress bar and metrics of a run.
 pub(super) struct Progress {
-    bar: ProgressBar,
+    bar: Bar,
     folder: RunFolder,
     /// Of the timeline.
     title: String,
     epochs: usize,
-    batch_size: usize,
     probes: Vec<Probe>,
     json: bool,
 }
@@ -47,11 +47,10 @@ impl Progress {
             report::say_notes(&report::notes(session, device));
         }
         Progress {
-            bar: ProgressBar::hidden(),
+            bar: Bar::new(config.training.batch_events()),
             folder: folder.clone(),
             title: session.timeline_title(),
             epochs: config.training.epochs,
-            batch_size: config.training.batch_events(),
             probes: Vec::new(),
             json,
         }
@@ -59,7 +58,7 @@ impl Progress {
 
     pub(super) fn say(&self, text: &str) {
         if !self.json {
-            self.bar.suspend(|| console::news(text));
+            self.bar.beside(|| console::news(text));
         }
     }
 }
@@ -68,12 +67,15 @@ impl Progress {
     /// Shows what happens.
     pub(super) fn see(&mut self, event: TrainEvent<'_>) -> io::Result<()> {
         match event {
-            TrainEvent::EpochBegins { epoch, iterations } => self.epoch_begins(epoch, iterations),
-            TrainEvent::Iteration { events, .. } => self.bar.set_position(events as u64),
+            TrainEvent::EpochBegins { epoch, iterations } => {
+                let name = format!("epoch {epoch}/{}", self.epochs);
+                self.bar.epoch(name, iterations);
+            }
+            TrainEvent::Iteration { events, .. } => self.bar.done(events),
             TrainEvent::Losses { losses, .. } => {
                 if let Some(last) = losses.last() {
                     let loss = numbers::four(f64::from(*last));
-                    self.bar.set_message(format!("loss {loss}"));
+                    self.bar.message(format!("loss {loss}"));
                 }
             }
             TrainEvent::EpochRecorded(record) => self.folder.write_timeline(record, &self.title)?,
@@ -87,48 +89,22 @@ impl Progress {
                     ));
                 }
             }
-            TrainEvent::EvaluationBegins(part) => self.evaluation_begins(part),
+            TrainEvent::EvaluationBegins(part) => {
+                self.bar.spinner(format!("evaluating the {part} part"));
+            }
             TrainEvent::EpochDone { epoch, record } => self.epoch_done(epoch, record),
             TrainEvent::Warning(message) => {
                 let note = || console::note(format!("warning: {message}"));
-                self.bar.suspend(note);
+                self.bar.beside(note);
             }
             TrainEvent::Ledger(_) | TrainEvent::Best { .. } | TrainEvent::Checkpoint { .. } => {}
         }
         Ok(())
     }
 
-    fn epoch_begins(&mut self, epoch: usize, iterations: usize) {
-        self.bar.finish_and_clear();
-        self.bar = ProgressBar::new((iterations * self.batch_size) as u64);
-        let template = "{prefix} {wide_bar} {percent:>3} % {per_sec} {msg} {eta} left";
-        if let Ok(style) = ProgressStyle::with_template(template) {
-            let rate = |state: &indicatif::ProgressState, out: &mut dyn std::fmt::Write| {
-                let _ = write!(out, "{} events/s", HumanCount(state.per_sec() as u64));
-            };
-            self.bar.set_style(style.with_key("per_sec", rate));
-        }
-        self.bar
-            .set_prefix(format!("epoch {epoch}/{}", self.epochs));
-        self.bar.enable_steady_tick(Duration::from_millis(200));
-    }
-
-    fn evaluation_begins(&mut self, part: &str) {
-        self.bar.finish_and_clear();
-        self.bar = ProgressBar::new_spinner();
-        self.bar.set_message(format!("evaluating the {part} part"));
-        self.bar.enable_steady_tick(Duration::from_millis(200));
-    }
-
     fn epoch_done(&mut self, epoch: usize, record: &EpochRecord) {
-        self.bar.finish_and_clear();
-        let mut line = format!(
-            "epoch {epoch:<3} loss {}  val {}  {} events/s, {}",
-            numbers::four(record.train_loss),
-            report::metrics(&record.val),
-            HumanCount(record.events_per_s as u64),
-            HumanDuration(Duration::from_secs_f64(record.train_seconds)),
-        );
+        self.bar.clear();
+        let mut line = epoch_line(epoch, record);
         let below = |label: &str, metrics: String| format!("\n{:21}  {label} {metrics}", "");
         line.push_str(&below("new", report::inductive(&record.val)));
         if let Some(test) = &record.test {
@@ -136,6 +112,17 @@ impl Progress {
         }
         self.say(&line);
     }
+}
+
+/// What an epoch gave.
+pub(in crate::cli) fn epoch_line(epoch: usize, record: &EpochRecord) -> String {
+    format!(
+        "epoch {epoch:<3} loss {}  val {}  {} events/s, {}",
+        numbers::four(record.train_loss),
+        report::metrics(&record.val),
+        HumanCount(record.events_per_s as u64),
+        HumanDuration(Duration::from_secs_f64(record.train_seconds)),
+    )
 }
 
 /// What a GPU did in an iteration, beside the threads.

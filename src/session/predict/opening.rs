@@ -212,7 +212,7 @@ impl Predictor {
         let mails = memory_arrays.row_width("mails").unwrap_or_default();
         let slots = mails / standing.model.mail_width();
         let needs = needs(&standing.model, &standing.config, slots);
-        let rules = Rules::of(&standing.config, needs)?;
+        let rules = Rules::of(&standing.config, needs);
         let (opened, mut features) = followed_stream(path, &mut standing, contained, log, options)?;
         if let Some([edge, _]) = features.followed_rows() {
             let events = standing.events - standing.base;
@@ -399,7 +399,7 @@ impl Session {
         });
         Ok(Parts {
             standing: self.standing(log, &nodes, end)?,
-            rules: Rules::of(&self.config, needs(&self.model, &self.config, slots))?,
+            rules: Rules::of(&self.config, needs(&self.model, &self.config, slots)),
             opened: columns(log, end),
             later: Later::default(),
             features: self.sampling.features.to_follow(end, log.nodes()),

@@ -39,12 +39,23 @@ pub enum SweepError {
     },
     /// The folder is of another sweep.
     #[error(
-        "{}: holds a sweep of another file (its sweep.toml differs); give another 'out', or that file",
+        "{}: holds runs of another sweep (its sweep.toml differs); give another 'out', or that file",
         path.display()
     )]
     Other {
         /// The folder.
         path: PathBuf,
+    },
+    /// A run was begun with other settings.
+    #[error(
+        "{}: was begun with other settings ({}); give another 'out', or the settings as they were then",
+        path.display(), changed.join(", ")
+    )]
+    Changed {
+        /// The folder of the run.
+        path: PathBuf,
+        /// Settings, as `name was then and is now`.
+        changed: Vec<String>,
     },
     /// The folder is of something else.
     #[error("{}: is not empty and holds no sweep; give another 'out'", path.display())]
@@ -53,9 +64,11 @@ pub enum SweepError {
         path: PathBuf,
     },
     /// Nothing came of it.
-    #[error("{}: no run of the sweep has given a number: all diverged", path.display())]
+    #[error("{}: no run of the sweep has given a number: all diverged. The first: {first}", path.display())]
     NoResult {
         /// The folder.
         path: PathBuf,
+        /// What became of the first.
+        first: String,
     },
 }

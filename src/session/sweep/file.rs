@@ -10,7 +10,9 @@ use toml::de::{DeString, DeTable, DeValue};
 
 use super::choice::{Choice, Method, Tried};
 use super::error::SweepError;
-use crate::config::{self, Found, PlacedSetting, nearest, same_setting, toml_value};
+use crate::config::{
+    self, Found, PlacedSetting, ReadingSettings, same_setting, the_nearest, toml_value,
+};
 use crate::numbers::{shortest, whole_of};
 
 /// Most runs of a sweep.
@@ -23,9 +25,9 @@ const FIELDS: [&str; 8] = [
 const OF_HALVING: [&str; 2] = ["epochs", "keep"];
 const OF_RANGE: [&str; 4] = ["from", "to", "log", "step"];
 
-/// Settings that a sweep does not try: what runs are measured on, and where they lie. (Batch sizes it does, though
-/// memory is followed batch by batch in an evaluation too: they are what people try.)
-const MEASURED_BY: [&str; 11] = [
+/// Settings that a sweep does not try, beside those of how the stream is read: what runs are measured on. (Batch
+/// sizes it does, though memory is followed batch by batch in an evaluation too: they are what people try.)
+const MEASURED_BY: [&str; 8] = [
     "data",
     "task",
     "protocol",
@@ -34,9 +36,6 @@ const MEASURED_BY: [&str; 11] = [
     "eval_seed",
     "monitor",
     "limit_events",
-    "split",
-    "split_at",
-    "out",
 ];
 
 /// A file of a sweep.
@@ -54,11 +53,23 @@ pub(super) struct SweepFile {
     /// What is tried, by name.
     pub(super) tried: Vec<Tried>,
     pub(super) halving: Option<Halving>,
+    /// Where `runs`, `method` and `[values]` stand, or the file's beginning.
+    pub(super) places: Places,
+}
+
+/// Bytes at which parts of a file stand.
+#[derive(Debug, Default)]
+pub(super) struct Places {
+    pub(super) runs: usize,
+    pub(super) method: usize,
+    pub(super) values: usize,
 }
 
 /// Successive halving.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Halving {
+    /// The byte at which its epochs stand.
+    pub(super) at: usize,
     /// Epochs of the first rung; each further one has `keep` times as many, up to the settings' own.
     pub(super) epochs: usize,
     /// One of so many goes on.
@@ -171,13 +182,20 @@ impl SweepFile {
             settings: Vec::new(),
             tried: Vec::new(),
             halving: None,
+            places: Places::default(),
         };
         for field in fields(table.get_ref()) {
             let wrong = |reason| text.at(field.at, reason);
             match field.name {
                 "out" => out = Some(field.path().map_err(wrong)?),
-                "method" => file.method = field.method().map_err(wrong)?,
-                "runs" => file.runs = Some(field.whole(1, MOST as u64).map_err(wrong)?),
+                "method" => {
+                    file.method = field.method().map_err(wrong)?;
+                    file.places.method = field.at;
+                }
+                "runs" => {
+                    file.runs = Some(field.whole(1, MOST as u64).map_err(wrong)?);
+                    file.places.runs = field.at;
+                }
                 "seed" => file.seed = field.whole(0, u64::MAX).map_err(wrong)? as u64,
                 "config" => file.config = Some(field.path().map_err(wrong)?),
                 "settings" => {
@@ -188,6 +206,7 @@ impl SweepFile {
                 "values" => {
                     let table = field.table().map_err(wrong)?;
                     file.tried = tried(table, text)?;
+                    file.places.values = field.at;
                     names.extend(fields(table).iter().map(|field| (field.name, field.at)));
                 }
                 "halving" => {
@@ -200,7 +219,22 @@ impl SweepFile {
         let missing = "'out' is missing: the folder that a folder per run is made in";
         file.out = out.ok_or_else(|| text.at(0, missing.to_owned()))?;
         check_names(names, text)?;
+        file.check_epochs()?;
         Ok(file)
+    }
+
+    /// Refuses to try epochs where halving says how many each run is trained for.
+    fn check_epochs(&self) -> Result<(), SweepError> {
+        let is_epochs = |tried: &&Tried| same_setting(&tried.name, "epochs");
+        match self.tried.iter().find(is_epochs) {
+            Some(tried) if self.halving.is_some() => Err(SweepError::At {
+                place: tried.place.clone(),
+                reason: "epochs: [halving] says for how many epochs each run is trained; give those of the longest \
+                         in [settings]"
+                    .to_owned(),
+            }),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -235,15 +269,19 @@ fn unknown(name: &str) -> String {
             "'{name}' is a setting: put it below [settings], or below [values] with a list of what is tried"
         ),
         None => format!(
-            "unknown name '{name}'; the nearest is '{}' (mspipe sweep -h shows such a file)",
-            nearest(&id, FIELDS)
+            "unknown name '{name}'{} (mspipe sweep -h shows such a file)",
+            the_nearest(&id, FIELDS)
         ),
     }
 }
 
+const OWN_FOLDERS: &str = "out: is no setting of a sweep's runs, whose folders lie below the sweep's own: give \
+                           that above the first table";
+
 /// The settings that all runs have.
 fn settings(table: &DeTable<'_>, text: &Text<'_>) -> Result<Vec<PlacedSetting>, SweepError> {
     let one = |field: Field<'_>| match written(field.value) {
+        Ok(_) if field.name == "out" => Err(text.at(field.at, OWN_FOLDERS.to_owned())),
         Ok(value) => Ok(PlacedSetting {
             name: field.name.to_owned(),
             value,
@@ -259,7 +297,12 @@ fn tried(table: &DeTable<'_>, text: &Text<'_>) -> Result<Vec<Tried>, SweepError>
     let one = |field: Field<'_>| {
         let name = field.name;
         let wrong = |reason| text.at(field.at, reason);
-        if MEASURED_BY.contains(&name.replace('-', "_").as_str()) {
+        let id = name.replace('-', "_");
+        if id == "out" {
+            return Err(wrong(OWN_FOLDERS.to_owned()));
+        }
+        let read_by = config::options::<ReadingSettings>();
+        if MEASURED_BY.contains(&id.as_str()) || read_by.iter().any(|own| own.as_str() == id) {
             return Err(wrong(format!(
                 "{name}: says what runs are measured on, so that those of a sweep could not be compared; give it in \
                  [settings]"
@@ -275,23 +318,27 @@ fn tried(table: &DeTable<'_>, text: &Text<'_>) -> Result<Vec<Tried>, SweepError>
 }
 
 fn halving(table: &DeTable<'_>, of: &Field<'_>, text: &Text<'_>) -> Result<Halving, SweepError> {
-    let (mut epochs, mut keep) = (None, 3);
+    let (mut epochs, mut keep, mut at) = (None, 3, of.at);
     for field in fields(table) {
         let wrong = |reason| text.at(field.at, reason);
         match field.name {
-            "epochs" => epochs = Some(field.whole(1, 1_000_000).map_err(wrong)?),
+            "epochs" => {
+                epochs = Some(field.whole(1, 1_000_000).map_err(wrong)?);
+                at = field.at;
+            }
             "keep" => keep = field.whole(2, MOST as u64).map_err(wrong)?,
             other => {
-                let nearest = nearest(other, OF_HALVING);
-                let reason =
-                    format!("unknown name '{other}' in [halving]; the nearest is '{nearest}'");
+                let nearest = the_nearest(other, OF_HALVING);
+                let reason = format!(
+                    "unknown name '{other}' in [halving]{nearest}; expected epochs or keep"
+                );
                 return Err(wrong(reason));
             }
         }
     }
     let missing = || "halving: 'epochs' is missing: how many the first rung has".to_owned();
     let epochs = epochs.ok_or_else(|| text.at(of.at, missing()))?;
-    Ok(Halving { epochs, keep })
+    Ok(Halving { at, epochs, keep })
 }
 
 /// A value as an option takes it, or what it is instead of one.
@@ -361,9 +408,9 @@ fn range(name: &str, table: &DeTable<'_>) -> Result<Choice, String> {
                     .ok_or_else(|| format!("{name}: {}", field.wrong("true or false")))?;
             }
             other => {
-                let nearest = nearest(other, OF_RANGE);
+                let nearest = the_nearest(other, OF_RANGE);
                 return Err(format!(
-                    "{name}: unknown name '{other}' in its range; the nearest is '{nearest}'"
+                    "{name}: unknown name '{other}' in its range{nearest}; expected from, to, log or step"
                 ));
             }
         }

@@ -5,13 +5,18 @@
 //! runs leave the earlier ones as they are. Successive halving trains all of either briefly and the better
 //! part of them longer, each anew.
 
-use std::fs;
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
+
+use serde::{Serialize, Serializer};
+use serde_json::Value;
 
 use super::choice::{Method, Tried};
 use super::error::SweepError;
 use super::file::{Halving, MOST, SweepFile, Text};
-use crate::config::{ConfigError, PlacedSetting, RunConfig, Task};
+use crate::config::{self, ConfigError, Kind, PlacedSetting, RunConfig, Task, same_setting};
 use crate::sampling::counter_rng::RandomStreams;
 
 /// What the draws of a sweep are for.
@@ -20,15 +25,29 @@ const PURPOSE: &[u8; 8] = b"sweep   ";
 /// Draws for one run, until its settings are such that a run takes.
 const DRAWS: usize = 100;
 
+/// Most bytes of a sweep's file. What has no end would be read for ever.
+const MOST_BYTES: u64 = 16 << 20;
+
 /// One run of a sweep.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Trial {
     /// `run-007`.
     pub name: String,
     /// What it has of the settings that are tried, by name.
+    #[serde(serialize_with = "by_name")]
     pub values: Vec<(String, String)>,
     /// All of its settings.
+    #[serde(skip)]
     pub config: RunConfig,
+}
+
+impl Trial {
+    /// `width = 21, heads = 2`.
+    pub fn shown(&self) -> String {
+        let each = self.values.iter();
+        let each = each.map(|(name, value)| format!("{name} = {value}"));
+        each.collect::<Vec<_>>().join(", ")
+    }
 }
 
 /// All runs of a sweep.
@@ -42,7 +61,9 @@ pub struct SweepPlan {
     pub trials: Vec<Trial>,
     /// What the user should know of how they came about.
     pub notes: Vec<String>,
-    /// The sweep's file, as it is.
+    /// The sweep's file.
+    pub(super) path: PathBuf,
+    /// What stands in it.
     pub(super) text: String,
     halving: Option<Halving>,
 }
@@ -53,24 +74,76 @@ impl SweepPlan {
     /// # Errors
     /// When it can't be read, something in it is wrong, or a combination is one that no run takes.
     pub fn read(path: &Path) -> Result<SweepPlan, SweepError> {
-        let text = fs::read_to_string(path).map_err(|error| SweepError::File {
+        let text = read(path).map_err(|error| SweepError::File {
             path: path.to_owned(),
             error,
         })?;
+        SweepPlan::of_text(path, text)
+    }
+
+    /// That of the text of the file at `path`.
+    pub(super) fn of_text(path: &Path, text: String) -> Result<SweepPlan, SweepError> {
         let whole = Text { path, text: &text };
         let file = SweepFile::read(&whole)?;
-        let (trials, notes) = match file.method {
+        let (trials, mut notes) = match file.method {
             Method::Grid => (grid(&file, &whole)?, Vec::new()),
             Method::Random => random(&file, &whole)?,
         };
-        Ok(SweepPlan {
+        notes.extend(without_effect(&trials));
+        notes.extend(other_folder(&file, &trials));
+        let plan = SweepPlan {
             out: file.out,
             method: file.method,
             trials,
             notes,
-            text,
             halving: file.halving,
-        })
+            path: path.to_owned(),
+            text: String::new(),
+        };
+        plan.check_halving(&whole)?;
+        Ok(SweepPlan { text, ..plan })
+    }
+
+    /// Refuses a first rung that is as long as the last one.
+    fn check_halving(&self, text: &Text<'_>) -> Result<(), SweepError> {
+        let most = self.most_epochs();
+        match self.halving {
+            Some(Halving { at, epochs, .. }) if epochs >= most => Err(text.at(
+                at,
+                format!(
+                    "epochs: found {epochs}, expected fewer than a whole run has ({most}, by 'epochs' in \
+                     [settings]): no run would be ended early"
+                ),
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether `other` trains the same, whatever else its file says.
+    pub(super) fn trains_as(&self, other: &SweepPlan) -> bool {
+        let halving = |of: &SweepPlan| of.halving.map(|halving| (halving.epochs, halving.keep));
+        (self.method, &self.trials, halving(self)) == (other.method, &other.trials, halving(other))
+    }
+
+    /// Epochs of the longest run.
+    fn most_epochs(&self) -> usize {
+        let all = self.trials.iter().map(|trial| trial.config.training.epochs);
+        all.max().unwrap_or(1)
+    }
+
+    /// Whether runs are ended early, and trained anew for longer.
+    pub fn halves(&self) -> bool {
+        self.halving.is_some()
+    }
+
+    /// How often a run is trained, over all rungs.
+    pub fn runs(&self) -> usize {
+        let (mut left, mut all) = (self.trials.len(), 0);
+        for _ in self.rungs() {
+            all += left;
+            left = left.div_ceil(self.keep());
+        }
+        all
     }
 
     /// The names of what is tried.
@@ -80,10 +153,9 @@ impl SweepPlan {
         values.map(|(name, _)| name.as_str()).collect()
     }
 
-    /// Epochs of each rung.
+    /// Most epochs of the runs of each rung.
     pub fn rungs(&self) -> Vec<usize> {
-        let all = self.trials.iter().map(|trial| trial.config.training.epochs);
-        let most = all.max().unwrap_or(1);
+        let most = self.most_epochs();
         let Some(halving) = self.halving else {
             return vec![most];
         };
@@ -113,21 +185,86 @@ impl SweepPlan {
     }
 }
 
-/// Refuses settings that are not those of one run of link prediction.
-fn check_run(config: &RunConfig) -> Result<(), String> {
+/// The text of a sweep's file.
+fn read(path: &Path) -> io::Result<String> {
+    let mut text = String::new();
+    let file = File::open(path)?;
+    file.take(MOST_BYTES + 1).read_to_string(&mut text)?;
+    match text.len() as u64 > MOST_BYTES {
+        true => Err(io::Error::other("it has more than 16 MiB")),
+        false => Ok(text),
+    }
+}
+
+/// Values by their names, numbers as numbers.
+pub(super) fn by_name<S: Serializer>(
+    values: &[(String, String)],
+    to: S,
+) -> Result<S::Ok, S::Error> {
+    let typed = |(name, text): &(String, String)| {
+        let name = name.replace('-', "_");
+        let value = match config::kind_of(&name) {
+            Some(Kind::Whole | Kind::Number | Kind::Switch) => serde_json::from_str(text).ok(),
+            _ => None,
+        };
+        (name, value.unwrap_or_else(|| Value::from(text.as_str())))
+    };
+    to.collect_map(values.iter().map(typed))
+}
+
+/// What is to be said of settings that were given and change nothing, and in how many of the runs.
+fn without_effect(trials: &[Trial]) -> Vec<String> {
+    let mut all: BTreeMap<&str, usize> = BTreeMap::new();
+    for said in trials.iter().flat_map(|trial| &trial.config.without_effect) {
+        *all.entry(said).or_default() += 1;
+    }
+    let say = |(said, runs): (&str, usize)| match runs == trials.len() {
+        true => said.to_owned(),
+        false => format!("{said} ({runs} of {} runs)", trials.len()),
+    };
+    all.into_iter().map(say).collect()
+}
+
+/// What is to be said of a folder that the file of settings gives: no run of the sweep has it.
+fn other_folder(file: &SweepFile, trials: &[Trial]) -> Option<String> {
+    let out = trials.first()?.config.output.out.as_ref()?;
+    let of = file.config.as_ref()?;
+    Some(format!(
+        "'out' of {} ({}) has no effect: the runs of a sweep lie below its own",
+        of.display(),
+        out.display()
+    ))
+}
+
+/// Refuses settings that are not those of one run of link prediction: the name of the setting, and why.
+fn check_run(config: &RunConfig) -> Result<(), (&'static str, String)> {
     if config.start.seeds.is_some() {
-        return Err(
-            "'seeds' is of mspipe train; to try several, give seed = [0, 1, 2] in [values]"
-                .to_owned(),
-        );
+        let reason = "seeds: is of mspipe train; to try several, give seed = [0, 1, 2] in [values]";
+        return Err(("seeds", reason.to_owned()));
     }
     match config.start.task {
         Task::Link => Ok(()),
-        task => Err(format!(
-            "task: found {}, expected link: a sweep trains link prediction alone; classify labels by a run of mspipe \
-             train for each setting",
-            task.name()
+        task => Err((
+            "task",
+            format!(
+                "task: found {}, expected link: a sweep trains link prediction alone; classify labels by a run of \
+                 mspipe train for each setting",
+                task.name()
+            ),
         )),
+    }
+}
+
+/// Where a setting is given: in the sweep's file, or in the one that it names.
+fn place_of(name: &str, all: &[PlacedSetting], file: &SweepFile, text: &Text<'_>) -> String {
+    let own = all
+        .iter()
+        .rev()
+        .find(|setting| same_setting(&setting.name, name));
+    match (own, &file.config) {
+        (Some(setting), _) => setting.place.clone(),
+        (None, Some(config)) => config.display().to_string(),
+        (None, None) => text.place(0),
     }
 }
 
@@ -146,7 +283,10 @@ fn trial(
     });
     let all: Vec<PlacedSetting> = file.settings.iter().cloned().chain(own).collect();
     let (config, refused) = RunConfig::from_settings(file.config.as_deref(), &all)?;
-    check_run(&config).map_err(|reason| text.at(0, reason))?;
+    check_run(&config).map_err(|(name, reason)| SweepError::At {
+        place: place_of(name, &all, file, text),
+        reason,
+    })?;
     let trial = Trial {
         name: format!("run-{:03}", nth + 1),
         values: named(&file.tried, values),
@@ -182,14 +322,14 @@ fn refused(error: ConfigError, file: &SweepFile, values: &str) -> SweepError {
 
 /// Every combination.
 fn grid(file: &SweepFile, text: &Text<'_>) -> Result<Vec<Trial>, SweepError> {
-    let wrong = |reason: String| text.at(0, reason);
     if file.runs.is_some() {
-        return Err(wrong(
-            "'runs' is of method = \"random\"; a grid has all combinations".to_owned(),
+        return Err(text.at(
+            file.places.runs,
+            "runs: is of method = \"random\"; a grid has all combinations".to_owned(),
         ));
     }
     if file.tried.is_empty() {
-        return Err(wrong(NOTHING.to_owned()));
+        return Err(text.at(file.places.values, NOTHING.to_owned()));
     }
     let mut all: Vec<Vec<String>> = vec![Vec::new()];
     for tried in &file.tried {
@@ -204,9 +344,10 @@ fn grid(file: &SweepFile, text: &Text<'_>) -> Result<Vec<Trial>, SweepError> {
             });
         };
         if all.len().saturating_mul(values.len()) > MOST {
-            return Err(wrong(format!(
-                "more than {MOST} combinations; give fewer values"
-            )));
+            return Err(text.at(
+                file.places.values,
+                format!("more than {MOST} combinations; give fewer values"),
+            ));
         }
         let with = |earlier: &Vec<String>| -> Vec<Vec<String>> {
             let add = |value: &String| [&earlier[..], std::slice::from_ref(value)].concat();
@@ -228,11 +369,11 @@ const NOTHING: &str = "there is nothing in [values], and so nothing to try";
 /// As many as the file says, each drawn until it is one that a run takes, and what is to be said of that.
 fn random(file: &SweepFile, text: &Text<'_>) -> Result<(Vec<Trial>, Vec<String>), SweepError> {
     if file.tried.is_empty() {
-        return Err(text.at(0, NOTHING.to_owned()));
+        return Err(text.at(file.places.values, NOTHING.to_owned()));
     }
     let Some(runs) = file.runs else {
         let reason = "method = \"random\" needs runs = N, at least 1";
-        return Err(text.at(0, reason.to_owned()));
+        return Err(text.at(file.places.method, reason.to_owned()));
     };
     let streams = RandomStreams::new(file.seed, 0, PURPOSE);
     let draw = |run: usize, nth_draw: usize| -> Vec<String> {
@@ -271,6 +412,8 @@ fn random(file: &SweepFile, text: &Text<'_>) -> Result<(Vec<Trial>, Vec<String>)
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use tempfile::TempDir;
 
     use super::*;
@@ -413,6 +556,44 @@ mod tests {
     }
 
     #[test]
+    fn what_changes_nothing_is_told() {
+        let notes = |text: &str| read(text).unwrap().notes;
+        assert_eq!(
+            notes("out = \"o\"\n[settings]\nmodel = \"jodie\"\n[values]\nmail_slots = [2, 3]\n"),
+            ["--mail-slots has no effect with --model jodie"]
+        );
+        assert_eq!(
+            notes("out = \"o\"\n[values]\nmail_slots = [2, 3]\nmodel = [\"apan\", \"jodie\"]\n"),
+            ["--mail-slots has no effect with --model jodie (2 of 4 runs)"]
+        );
+    }
+
+    #[test]
+    fn words_that_change_nothing_make_no_other_sweep() {
+        let text = "out = \"o\"\n[values]\nwidth = [16, 32]\n";
+        let plan = read(text).unwrap();
+        for same in ["# why\n", "# why\r\n"] {
+            assert!(plan.trains_as(&read(&format!("{same}{text}")).unwrap()));
+        }
+        for other in [
+            text.replace("32", "48"),
+            text.replace("32", "32, 48"),
+            format!("{text}[halving]\nepochs = 1\n"),
+        ] {
+            assert!(!plan.trains_as(&read(&other).unwrap()), "{other}");
+        }
+    }
+
+    #[test]
+    fn each_run_has_the_epochs_that_are_tried() {
+        let plan = read("out = \"o\"\n[values]\nepochs = [2, 5]\n").unwrap();
+        let epochs = plan.trials.iter().map(|trial| trial.config.training.epochs);
+        assert_eq!(epochs.collect::<Vec<_>>(), [2, 5]);
+        assert!(!plan.halves());
+        assert_eq!((plan.rungs(), plan.runs()), (vec![5], 2));
+    }
+
+    #[test]
     fn a_grid_has_every_step_of_a_range() {
         let plan =
             read("out = \"o\"\n[values]\nwidth = { from = 16, to = 70, step = 16 }\n").unwrap();
@@ -438,7 +619,6 @@ mod tests {
         };
         assert_eq!(rungs("epochs = 2\n"), [2, 6, 18]);
         assert_eq!(rungs("epochs = 5\nkeep = 2\n"), [5, 10, 20]);
-        assert_eq!(rungs("epochs = 30\n"), [20]);
     }
 
     #[test]
@@ -472,10 +652,11 @@ mod tests {
         ("[settings]\nmodel = \"tgm\"\n[values]\nwidth = [16]\n",
          "3: model: found 'tgm', expected one of tgn, jodie, apan"),
         ("[values]\nwidth = { from = 16, to = 32 }\n", "3: width is a range, and a grid has lists"),
-        ("method = \"random\"\n[values]\nwidth = [16]\n", "1: method = \"random\" needs runs = N"),
+        ("method = \"random\"\n[values]\nwidth = [16]\n", "2: method = \"random\" needs runs = N"),
+        ("runs = 3\n[values]\nwidth = [16]\n", "2: runs: is of method = \"random\""),
         ("[values]\nwidth = { from = 0, to = 32, log = true }\n",
          "3: width: found a logarithmic range that begins at or below 0"),
-        ("[values]\n", "1: there is nothing in [values]"),
+        ("[values]\n", "2: there is nothing in [values]"),
         ("metod = \"grid\"\n", "2: unknown name 'metod'; the nearest is 'method'"),
         ("batch-size = 8\n[values]\nwidth = [16]\n",
          "2: 'batch-size' is a setting: put it below [settings], or below [values]"),
@@ -495,6 +676,8 @@ mod tests {
          "5: --width is 16 with 3 heads, expected a multiple of --heads (the run with width = 16)"),
         ("[values]\nheads = [3]\n",
          "3: --width is 100 with 3 heads, expected a multiple of --heads (the run with heads = 3)"),
+        ("[values]\nmodel = [\"tgn\", \"jodie\"]\nlayers = [1, 2]\n",
+         "4: --layers is 2, expected 1 for this model, which has no attention layers (the run with layers = 2, model = jodie)"),
         ("[settings]\nsplit = \"0.5,0.2\"\nsplit-at = \"1,2\"\n[values]\nwidth = [16]\n",
          "4: split-at: can't be given with split ("),
         ("[values]\nprotocol = [\"tgl\", \"tgb\"]\n", "3: protocol: says what runs are measured on"),
@@ -502,6 +685,14 @@ mod tests {
         ("[settings]\nbatch-size = 8\n[values]\nbatch_size = [16]\n", "5: batch_size: is given twice"),
         // A file that is there: weights are not read yet.
         ("[settings]\ntask = \"edge\"\ninit = \"Cargo.toml\"\n[values]\nwidth = [16]\n",
-         "1: task: found edge, expected link"),
+         "3: task: found edge, expected link"),
+        ("[settings]\nbatch_size = 8\nseeds = 3\n[values]\nwidth = [16]\n", "4: seeds: is of mspipe train"),
+        ("[settings]\nout = \"x\"\n[values]\nwidth = [16]\n", "3: out: is no setting of a sweep's runs"),
+        ("[values]\nout = [\"x\", \"y\"]\n", "3: out: is no setting of a sweep's runs"),
+        ("[values]\ntime_unit = [\"s\", \"ms\"]\n", "3: time_unit: says what runs are measured on"),
+        ("[settings]\nepochs = 20\n[values]\nwidth = [16, 32]\n[halving]\nkeep = 2\nepochs = 20\n",
+         "8: epochs: found 20, expected fewer than a whole run has (20, by 'epochs' in [settings])"),
+        ("[values]\nepochs = [4, 8]\n[halving]\nepochs = 2\n",
+         "3: epochs: [halving] says for how many epochs each run is trained"),
     ];
 }

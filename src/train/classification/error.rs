@@ -13,8 +13,9 @@ pub enum ClassificationError {
     /// The stream has no labels.
     #[error(
         "{stream}: has no labels of events; --task node and edge need a stream with them, such as JODIE's \
-         wikipedia.csv, reddit.csv and mooc.csv. Where a column of another name has them, give --columns label=NAME, and \
-         train the encoder with it too: a column that was a feature can't become the label later"
+         wikipedia.csv, reddit.csv and mooc.csv. Labels are whole numbers: write words as 0, 1, …; a column whose fields \
+         are all empty has none. Where a column of another name has them, give --columns label=NAME, and train the \
+         encoder with it too: a column that was a feature can't become the label later"
     )]
     NoLabels {
         /// Name of the stream.
@@ -45,8 +46,8 @@ pub enum ClassificationError {
     },
     /// A part in which all labels are equal.
     #[error(
-        "{stream}: the {part} part has {found} among {events} events; it needs {needed}: take more of the \
-         stream (--limit-events), or another one"
+        "{stream}: the {part} part has {found} among {events} events; it needs {needed}: divide the stream \
+         elsewhere (--split), take more of it where --limit-events leaves some out, or take another one"
     )]
     OneClass {
         /// Name of the stream.

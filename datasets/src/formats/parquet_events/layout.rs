@@ -174,7 +174,7 @@ fn label(
         return Err(DataError::format(path, found, remedy));
     }
     left_out.push(format!(
-        "{title} (labels are whole numbers, and it is {found}; link prediction needs none)"
+        "{title} (labels are whole numbers such as 0 and 1, and it is {found}; link prediction needs none)"
     ));
     Ok(None)
 }

@@ -161,7 +161,7 @@ impl Survey {
                     false => format!("`{}`", odd.value),
                 };
                 out.push(format!(
-                    "{} (labels are whole numbers, and {} has {value}; link prediction needs none)",
+                    "{} (labels are whole numbers such as 0 and 1, and {} has {value}; link prediction needs none)",
                     schema.title(column),
                     odd.place,
                 ));
