@@ -261,7 +261,7 @@ fn a_state_that_needs_no_stream_takes_none_and_is_no_weights() {
     );
     for command in [
         "export alone.safetensors --to w.safetensors",
-        "eval alone.safetensors --data payments.csv",
+        "train --init alone.safetensors --data payments.csv --device cpu --epochs 1",
     ] {
         let ended = program.run(command);
         assert!(

@@ -203,12 +203,7 @@ fn scores_are_those_of_an_evaluation() {
         let least = if options.contains("tgl") { 106 } else { 210 };
         assert!((least..=210).contains(&compared), "{options}: {compared}");
         for state in [&backed, &contained] {
-            let data = (state == &contained).then(|| "nowhere".to_owned());
-            let options_here = LoadOptions {
-                data,
-                ..LoadOptions::default()
-            };
-            let mut loaded = Predictor::load_with(state, &options_here).unwrap();
+            let mut loaded = Predictor::load(state).unwrap();
             follows(
                 &mut loaded,
                 &log,

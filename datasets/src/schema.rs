@@ -181,7 +181,7 @@ pub(crate) fn nodes(
             path,
             format!("the column `{name}` is that of {end}s"),
             format!(
-                "{wanted}s are asked for; if it holds them: --columns {}={name}",
+                "{wanted}s are asked for; if it holds them: --columns {}={name}; if the first line is a node: --no-header",
                 wanted.key()
             ),
         ));

@@ -147,14 +147,21 @@ pub(crate) fn run(args: &UpdateArgs) -> anyhow::Result<()> {
 
 fn text(done: &Updated) -> String {
     let count = |count: usize| HumanCount(count as u64);
+    let events = |of: usize| match of {
+        1 => "event",
+        _ => "events",
+    };
     format!(
-        "followed  {} events, {} of them late; {} late events left out\nnodes     {} new\nmemory    \
-         after {} events, the last at {}\nwritten   {}",
+        "followed  {} {}, {} of them late; {} late {} left out\nnodes     {} new\nmemory    \
+         after {} {}, the last at {}\nwritten   {}",
         count(done.events),
+        events(done.events),
         count(done.late_accepted),
         count(done.late_refused),
+        events(done.late_refused),
         count(done.new_nodes),
         count(done.total_events),
+        events(done.total_events),
         done.last_time.as_deref().unwrap_or("no time"),
         done.to.display()
     )

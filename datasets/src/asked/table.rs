@@ -152,10 +152,7 @@ impl AskedOptions {
         let is_name = |name: &String| schema::node_name(name, like).is_some();
         let by_hand = [&choice.src, &choice.dst];
         Dialect::of_nodes(head, &self.reading, |names| {
-            let chosen = by_hand.iter().any(|of| of.is_some());
-            chosen
-                .then_some(true)
-                .unwrap_or_else(|| names.iter().any(is_name))
+            by_hand.iter().any(|of| of.is_some()) || names.iter().any(is_name)
         })
     }
 
