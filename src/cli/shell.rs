@@ -8,23 +8,11 @@ use std::path::PathBuf;
 use anyhow::Context;
 use clap::builder::Resettable;
 use clap::{Args, Command, ValueHint};
-use clap_complete::Shell;
 use clap_mangen::roff::{Roff, roman};
 use mspipe::console;
 use mspipe_datasets::whole_file::{self, Existing};
 
-pub(crate) use completions::completions;
-
-const COMPLETIONS: &str = "\
-Examples:
-  bash:
-    mspipe completions bash > ~/.local/share/bash-completion/completions/mspipe
-  zsh, in a folder of $fpath:
-    mspipe completions zsh > ~/.zfunc/_mspipe
-  fish:
-    mspipe completions fish > ~/.config/fish/completions/mspipe.fish
-  PowerShell, at the end of $PROFILE:
-    mspipe completions powershell | Out-String | Invoke-Expression";
+pub(crate) use completions::{CompletionsArgs, completions};
 
 const MAN: &str = "\
 Examples:
@@ -32,14 +20,6 @@ Examples:
     mspipe man train | man -l -
   Install all of them:
     mspipe man --to ~/.local/share/man/man1";
-
-/// Arguments of `mspipe completions`.
-#[derive(Debug, Args)]
-#[command(after_help = COMPLETIONS)]
-pub(crate) struct CompletionsArgs {
-    /// The shell
-    shell: Shell,
-}
 
 /// Arguments of `mspipe man`.
 #[derive(Debug, Args)]
