@@ -133,7 +133,10 @@ fn a_run_ends_where_it_diverged_and_keeps_the_last_sound_checkpoint() {
         let of = format!("The last checkpoint, of epoch 1, iteration {kept}, is from before");
         assert!(said.contains(&of), "{settings}: {said}");
         let metrics = fs::read_to_string(program.path(&format!("{out}/metrics.jsonl"))).unwrap();
-        assert_eq!(metrics.lines().count(), iteration + 1, "{settings}");
+        // A loss of each iteration, and why there are no more.
+        assert_eq!(metrics.lines().count(), iteration + 2, "{settings}");
+        let last: Value = serde_json::from_str(metrics.lines().last().unwrap()).unwrap();
+        assert!(said.contains(last["diverged"].as_str().unwrap()), "{last}");
         let again = program.fails(&format!("train --resume {out}"));
         assert!(
             again.contains(&format!("iteration {iteration}: ")),

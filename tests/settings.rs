@@ -450,6 +450,27 @@ fn check_bash(program: &Program, script: &str) {
     ] {
         assert_eq!(offered(program, script, line), files, "{line}");
     }
+    // Words where words are asked for, and no files.
+    for (line, word) in [
+        ("mspipe train --device ", "auto"),
+        ("mspipe train --schedule ", "sequential"),
+        ("mspipe train --set epo", "epochs="),
+        ("mspipe train --checkpoint-every ", "never"),
+        ("mspipe runs --sort ", "learning_rate"),
+        ("mspipe man ", "train"),
+        ("mspipe data fetch ", "wikipedia"),
+    ] {
+        let found = offered(program, script, line);
+        assert!(found.contains(&word.to_owned()), "{line}: {found:?}");
+        assert!(
+            !found.contains(&"runs".to_owned()) || line.contains("man"),
+            "{line}: {found:?}"
+        );
+    }
+    for line in ["mspipe train --split ", "mspipe train --epochs "] {
+        assert_eq!(offered(program, script, line), [""; 0], "{line}");
+    }
+    assert_eq!(offered(program, script, "mspipe top-k runs/"), files);
     assert!(offered(program, script, "mspipe report --").contains(&"--force".to_owned()));
     assert!(offered(program, script, "mspipe tr").contains(&"train".to_owned()));
 }
@@ -480,6 +501,15 @@ fn check_page(page: &str) {
         "{written}"
     );
     assert!(!written.contains("Ctrl-C"), "{written}");
+    assert!(
+        written.contains("--schedule mspipe \\\\\n        --emulate-link 12GB/s,20us\n"),
+        "{written}"
+    );
+    let synopsis = page.split_once(".SH SYNOPSIS\n").unwrap().1;
+    assert!(
+        synopsis.starts_with("mspipe train [OPTIONS]\n.SH DESCRIPTION\n"),
+        "{synopsis}"
+    );
 }
 
 #[test]

@@ -53,7 +53,7 @@ fn what_a_run_would_refuse_is_found_before_the_first_begins() {
     );
     refused(
         &SMALL.replace("width = [8, 16]", "warmup = [0, 100000]"),
-        "sweep.toml: --warmup is 100000 with 1 epochs of 4 iterations, expected fewer iterations than the run has \
+        "sweep.toml: --warmup is 100000 with 1 epochs of 5 iterations, expected fewer iterations than the run has \
          (the run with warmup = 100000)",
     );
     refused(

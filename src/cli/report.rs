@@ -1,10 +1,11 @@
 //! What `train` and `eval` print of a session and of its metrics.
 
+use std::time::Duration;
+
 use clap::ValueEnum;
 use clap::builder::PossibleValue;
-use indicatif::HumanCount;
+use indicatif::{HumanCount, HumanDuration};
 use mspipe::config::RunConfig;
-use mspipe::console;
 use mspipe::device::{self, ComputeDevice};
 use mspipe::eval::edgebank::WINDOW_PERCENT;
 use mspipe::eval::{LinkMetrics, Negatives, RankMetrics, Spread};
@@ -14,6 +15,8 @@ use mspipe::run_folder::{Comparison, OverSeeds};
 use mspipe::session::Session;
 use mspipe::session::footprint::Footprint;
 use mspipe::train::metrics::{BankMetrics, CountsMetrics, EdgeBankMetrics, TestMetrics};
+use mspipe::train::observer::EpochRecord;
+use mspipe::{console, numbers};
 
 /// Said wherever numbers of a generated stream end.
 pub(super) const SYNTHETIC: &str =
@@ -133,6 +136,17 @@ pub(super) fn footprint(footprint: &Footprint) -> String {
         Some(adapter) => adapter.clone(),
     };
     format!("training on {device}\n{footprint}\n")
+}
+
+/// What an epoch gave.
+pub(super) fn epoch(epoch: usize, record: &EpochRecord) -> String {
+    format!(
+        "epoch {epoch:<3} loss {}  val {}  {} events/s, {}",
+        numbers::four(record.train_loss),
+        metrics(&record.val),
+        HumanCount(record.events_per_s as u64),
+        HumanDuration(Duration::from_secs_f64(record.train_seconds)),
+    )
 }
 
 /// Metrics in one line.

@@ -8,23 +8,11 @@ use std::path::PathBuf;
 use anyhow::Context;
 use clap::builder::Resettable;
 use clap::{Args, Command, ValueHint};
-use clap_complete::Shell;
 use clap_mangen::roff::{Roff, roman};
 use mspipe::console;
 use mspipe_datasets::whole_file::{self, Existing};
 
-pub(crate) use completions::completions;
-
-const COMPLETIONS: &str = "\
-Examples:
-  bash:
-    mspipe completions bash > ~/.local/share/bash-completion/completions/mspipe
-  zsh, in a folder of $fpath:
-    mspipe completions zsh > ~/.zfunc/_mspipe
-  fish:
-    mspipe completions fish > ~/.config/fish/completions/mspipe.fish
-  PowerShell, at the end of $PROFILE:
-    mspipe completions powershell | Out-String | Invoke-Expression";
+pub(crate) use completions::{CompletionsArgs, completions};
 
 const MAN: &str = "\
 Examples:
@@ -32,14 +20,6 @@ Examples:
     mspipe man train | man -l -
   Install all of them:
     mspipe man --to ~/.local/share/man/man1";
-
-/// Arguments of `mspipe completions`.
-#[derive(Debug, Args)]
-#[command(after_help = COMPLETIONS)]
-pub(crate) struct CompletionsArgs {
-    /// The shell
-    shell: Shell,
-}
 
 /// Arguments of `mspipe man`.
 #[derive(Debug, Args)]
@@ -133,11 +113,38 @@ fn replace_synopsis(page: &mut String, command: &Command) {
         lines.text([roman(line.trim())]);
     }
     let text = lines.render();
+    // The page begins with how an apostrophe is written.
     let text = text
         .lines()
-        .filter(|line| !line.contains("(Aq") && !line.is_empty());
+        .filter(|line| !line.starts_with(".ie") && !line.starts_with(".el"));
     let text: Vec<&str> = text.collect();
     page.replace_range(begin..end, &text.join("\n"));
+}
+
+/// A line to be typed in lines that a terminal of 80 columns shows beside a page's margin, each but the last with
+/// the sign that has a shell go on.
+fn continued(line: &str) -> Vec<String> {
+    const WIDTH: usize = 72;
+    let indent = line.len() - line.trim_start().len();
+    let mut lines: Vec<String> = Vec::new();
+    for word in line.split_whitespace() {
+        match lines.last_mut() {
+            Some(last) if last.chars().count() + 1 + word.chars().count() <= WIDTH => {
+                last.push(' ');
+                last.push_str(word);
+            }
+            Some(_) => lines.push(format!("{}{word}", " ".repeat(indent + 4))),
+            None => lines.push(format!("{}{word}", " ".repeat(indent))),
+        }
+    }
+    if line.chars().count() <= WIDTH || !line.trim_start().starts_with("mspipe ") {
+        return vec![line.to_owned()];
+    }
+    let end = lines.len() - 1;
+    lines[..end]
+        .iter_mut()
+        .for_each(|line| line.push_str(" \\"));
+    lines
 }
 
 /// What stands below a command's help as a section: indented lines as they are, since they are to be typed, and
@@ -161,10 +168,15 @@ fn examples(after: &str) -> String {
             verbatim = is_indented;
         }
         match line.is_empty() {
-            true if verbatim => page.text([]),
-            true => page.control("PP", []),
-            false => page.text([roman(line)]),
-        };
+            true if verbatim => drop(page.text([])),
+            true => drop(page.control("PP", [])),
+            false if verbatim => {
+                for part in continued(line) {
+                    page.text([roman(part)]);
+                }
+            }
+            false => drop(page.text([roman(line)])),
+        }
     }
     if verbatim {
         page.control("fi", []);

@@ -17,7 +17,6 @@ use serde_json::{Value, json};
 use super::bar::Bar;
 use super::report::{self, SYNTHETIC};
 use super::table::table;
-use super::train::epoch_line;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -134,7 +133,7 @@ impl SeedsObserver for Shown<'_> {
                 }
                 TrainEvent::EpochDone { epoch, record } => {
                     bar.clear();
-                    let line = epoch_line(epoch, record);
+                    let line = report::epoch(epoch, record);
                     bar.beside(|| say(json, format!("  {line}")));
                 }
                 TrainEvent::Warning(warning) => {

@@ -19,7 +19,6 @@ use mspipe::train::error::TrainError;
 use mspipe::train::observer::TrainEvent;
 use mspipe::{console, interrupt};
 
-pub(super) use progress::epoch_line;
 use progress::{Progress, print_summary, say_page};
 
 use super::report;

@@ -127,7 +127,9 @@ pub fn run_sweep(
 /// # Errors
 /// See [`SessionError`] and [`SweepError`].
 pub fn check_sweep(plan: &SweepPlan, stop: &Stop) -> Result<(), SessionError> {
-    let inside = names_in(&plan.out)?;
+    let mut inside = names_in(&plan.out)?;
+    // What a killed program left of the file.
+    inside.retain(|name| !whole_file::is_temporary(name));
     let begun = inside.iter().any(|name| is_of_runs(name));
     if inside.iter().any(|name| name == PLAN) {
         if begun && !is_kept(plan) {

@@ -7,13 +7,30 @@
 use std::fmt::Write as _;
 
 use clap::builder::PossibleValuesParser;
-use clap::{Arg, Command, ValueHint};
+use clap::{Arg, Args, Command, ValueHint};
 use clap_complete::Shell;
 use mspipe::config::{self, RunConfig};
 use mspipe::console;
 use mspipe_datasets::manifest::Manifest;
 
-use super::CompletionsArgs;
+const COMPLETIONS: &str = "\
+Examples:
+  bash:
+    mspipe completions bash > ~/.local/share/bash-completion/completions/mspipe
+  zsh, in a folder of $fpath:
+    mspipe completions zsh > ~/.zfunc/_mspipe
+  fish:
+    mspipe completions fish > ~/.config/fish/completions/mspipe.fish
+  PowerShell, at the end of $PROFILE:
+    mspipe completions powershell | Out-String | Invoke-Expression";
+
+/// Arguments of `mspipe completions`.
+#[derive(Debug, Args)]
+#[command(after_help = COMPLETIONS)]
+pub(crate) struct CompletionsArgs {
+    /// The shell
+    shell: Shell,
+}
 
 /// Words of options whose values are told in their help alone.
 #[rustfmt::skip]

@@ -2,9 +2,8 @@
 
 use std::io;
 use std::path::PathBuf;
-use std::time::Duration;
 
-use indicatif::{HumanBytes, HumanCount, HumanDuration};
+use indicatif::{HumanBytes, HumanCount};
 use mspipe::device::ComputeDevice;
 use mspipe::pipeline::Stage;
 use mspipe::pipeline::ledger::Exchanged;
@@ -104,7 +103,7 @@ impl Progress {
 
     fn epoch_done(&mut self, epoch: usize, record: &EpochRecord) {
         self.bar.clear();
-        let mut line = epoch_line(epoch, record);
+        let mut line = report::epoch(epoch, record);
         let below = |label: &str, metrics: String| format!("\n{:21}  {label} {metrics}", "");
         line.push_str(&below("new", report::inductive(&record.val)));
         if let Some(test) = &record.test {
@@ -112,17 +111,6 @@ impl Progress {
         }
         self.say(&line);
     }
-}
-
-/// What an epoch gave.
-pub(in crate::cli) fn epoch_line(epoch: usize, record: &EpochRecord) -> String {
-    format!(
-        "epoch {epoch:<3} loss {}  val {}  {} events/s, {}",
-        numbers::four(record.train_loss),
-        report::metrics(&record.val),
-        HumanCount(record.events_per_s as u64),
-        HumanDuration(Duration::from_secs_f64(record.train_seconds)),
-    )
 }
 
 /// What a GPU did in an iteration, beside the threads.
