@@ -29,6 +29,9 @@ const FREE: [&str; 6] = [
     "probe_every",
 ];
 
+/// Settings that are shown of all runs where ranks have shared the batches of any.
+const OF_RANKS: [&str; 2] = ["ranks", "batch_size"];
+
 /// Folders are looked for this deep.
 const DEPTH: usize = 4;
 
@@ -76,7 +79,8 @@ pub struct FoundRun {
     pub monitor: Monitor,
     /// Passes that it may have.
     pub of_epochs: usize,
-    /// All settings, by the names of their options.
+    /// All settings, by the names of their options; the batch is that of all ranks, and the ranks are those of
+    /// the end.
     pub settings: Map<String, Value>,
     /// The same.
     config: RunConfig,
@@ -101,12 +105,19 @@ impl FoundRun {
         }
         let config = RunConfig::read(&file).map_err(RunFolderError::Settings)?;
         let metadata = fs::metadata(&file).and_then(|metadata| metadata.modified());
-        let (epochs, losses) = metrics(&folder.join(METRICS))?;
+        let Metrics {
+            epochs,
+            losses,
+            ranks,
+        } = metrics(&folder.join(METRICS))?;
         let summary = match fs::read_to_string(folder.join(SUMMARY)) {
             Ok(text) => serde_json::from_str(&text).ok(),
             Err(_) => None,
         };
-        let begun = FoundRun::begun(folder, name, config);
+        let mut begun = FoundRun::begun(folder, name, config);
+        if let Some(last) = ranks {
+            begun.settings.insert("ranks".to_owned(), last);
+        }
         Ok(FoundRun {
             state: state(folder, summary.is_some()),
             started: metadata.ok(),
@@ -124,6 +135,11 @@ impl FoundRun {
         // What a run found out is no setting.
         config.stream.edge_scale = None;
         config.without_effect = Vec::new();
+        let mut settings = config.by_name().unwrap_or_default();
+        if config.training.ranks.is_some() {
+            let batch = config.training.batch_events();
+            settings.insert("batch_size".to_owned(), batch.into());
+        }
         FoundRun {
             folder: folder.to_owned(),
             name: name.to_owned(),
@@ -134,7 +150,7 @@ impl FoundRun {
                 Task::Link => config.training.epochs,
                 Task::Node | Task::Edge => config.node.epochs,
             },
-            settings: config.by_name().unwrap_or_default(),
+            settings,
             config,
             failed: None,
             epochs: Vec::new(),
@@ -334,19 +350,31 @@ pub fn name_of(folder: &Path) -> String {
 /// The settings in which runs differ, in the order in which they are written; not those that change no
 /// number, nor those that a run has without effect.
 pub fn differing(runs: &[FoundRun]) -> Vec<String> {
-    let differs = |name: &&String| {
-        let acting = runs.iter().filter(|run| run.acts(name));
-        let mut values = acting.map(|run| run.settings.get(*name));
-        let first = values.next();
-        !FREE.contains(&name.as_str()) && values.any(|value| Some(value) != first)
-    };
+    settings_of(runs, |name| differs(runs, name))
+}
+
+/// Whether runs differ in a setting that changes numbers.
+fn differs(runs: &[FoundRun], name: &str) -> bool {
+    let acting = runs.iter().filter(|run| run.acts(name));
+    let mut values = acting.map(|run| run.settings.get(name));
+    let first = values.next();
+    !FREE.contains(&name) && values.any(|value| Some(value) != first)
+}
+
+/// The settings that stand beside each of several runs: those in which they differ, and who shared the batches.
+fn shown(runs: &[FoundRun]) -> Vec<String> {
+    let set = |run: &FoundRun| run.settings.get("ranks").is_some_and(Value::is_string);
+    let shared = runs.iter().any(set);
+    settings_of(runs, |name| {
+        differs(runs, name) || shared && OF_RANKS.contains(&name)
+    })
+}
+
+/// The settings for which this holds, in the order in which they are written.
+fn settings_of(runs: &[FoundRun], holds: impl Fn(&str) -> bool) -> Vec<String> {
     let names = runs.first().map(|run| run.settings.keys());
-    names
-        .into_iter()
-        .flatten()
-        .filter(differs)
-        .cloned()
-        .collect()
+    let names = names.into_iter().flatten();
+    names.filter(|name| holds(name)).cloned().collect()
 }
 
 /// Runs of one task, whose numbers are of one kind.
@@ -356,7 +384,7 @@ pub struct OfTask {
     pub task: Task,
     /// In the order in which they were given.
     pub runs: Vec<FoundRun>,
-    /// The settings in which they differ.
+    /// The settings in which they differ, and who shared their batches where ranks did.
     pub differing: Vec<String>,
     /// What keeps the numbers of these runs from being compared.
     pub incomparable: Vec<String>,
@@ -385,7 +413,7 @@ pub fn by_task(runs: Vec<FoundRun>) -> Vec<OfTask> {
         }
         groups.push(OfTask {
             task,
-            differing: differing(&runs),
+            differing: shown(&runs),
             incomparable: incomparable(&runs),
             runs,
         });
@@ -436,8 +464,16 @@ pub fn incomparable(runs: &[FoundRun]) -> Vec<String> {
     names
 }
 
-/// The epochs and the losses that a file of metrics holds; a line that is being written is left out.
-fn metrics(path: &Path) -> Result<(Vec<Value>, Vec<f64>), RunFolderError> {
+/// What a file of metrics holds.
+struct Metrics {
+    epochs: Vec<Value>,
+    losses: Vec<f64>,
+    /// The ranks that the run was resumed by last, if they were others than before.
+    ranks: Option<Value>,
+}
+
+/// Reads a file of metrics; a line that is being written is left out.
+fn metrics(path: &Path) -> Result<Metrics, RunFolderError> {
     let text = match fs::read_to_string(path) {
         Ok(text) => text,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
@@ -447,8 +483,13 @@ fn metrics(path: &Path) -> Result<(Vec<Value>, Vec<f64>), RunFolderError> {
     let lines: Vec<Value> = lines.map_while(Result::ok).collect();
     let losses = lines.iter().filter_map(|line| line["loss"].as_f64());
     let losses = losses.collect();
+    let ranks = lines.iter().rev().find_map(|line| line.get("ranks"));
     let is_epoch = |line: &Value| line.get("val").is_some();
-    Ok((lines.into_iter().filter(is_epoch).collect(), losses))
+    Ok(Metrics {
+        ranks: ranks.cloned(),
+        losses,
+        epochs: lines.into_iter().filter(is_epoch).collect(),
+    })
 }
 
 fn state(folder: &Path, ended: bool) -> RunState {

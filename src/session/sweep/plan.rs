@@ -12,6 +12,7 @@ use super::choice::{Method, Tried};
 use super::error::SweepError;
 use super::file::{Halving, MOST, SweepFile, Text};
 use crate::config::{ConfigError, PlacedSetting, RunConfig, Task};
+use crate::ranks::Launch;
 use crate::sampling::counter_rng::RandomStreams;
 
 /// What the draws of a sweep are for.
@@ -120,6 +121,12 @@ fn check_run(config: &RunConfig) -> Result<(), String> {
             "'seeds' is of mspipe train; to try several, give seed = [0, 1, 2] in [values]"
                 .to_owned(),
         );
+    }
+    if let Some(ranks @ Launch::Mpi(_)) = config.training.ranks {
+        return Err(format!(
+            "ranks: found {ranks}, expected threads:R: an MPI job has one run, a sweep several; start a job of mspipe \
+             train for each setting"
+        ));
     }
     match config.start.task {
         Task::Link => Ok(()),
