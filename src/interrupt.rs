@@ -81,9 +81,11 @@ pub fn stop() -> Stop {
     STOP.get_or_init(Stop::default).clone()
 }
 
-/// The exit code of a program that ends because of a signal, if one has come.
+/// The exit code of a program that ends because of a signal, if one has come to it or to a rank that it trains
+/// with.
 fn exit_code() -> Option<u8> {
-    Some(CODE.load(Ordering::SeqCst)).filter(|&code| code != 0)
+    let own = Some(CODE.load(Ordering::SeqCst)).filter(|&code| code != 0);
+    own.or_else(|| STOP.get()?.exit_code())
 }
 
 /// What a handler does: atomics only. Whether the program is to end at once.
@@ -94,7 +96,7 @@ fn received(code: u8, hastens: bool) -> bool {
     let Some(stop) = STOP.get() else {
         return true;
     };
-    stop.request();
+    stop.request_for(code);
     (!first && hastens) || !stop.has_unfinished()
 }
 

@@ -10,6 +10,7 @@
 //! It knows nothing of what is exchanged.
 
 use std::fmt;
+use std::path::Path;
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -113,6 +114,39 @@ pub(crate) fn sum_of(given: &[Vec<u8>], numbers: &mut [f32]) -> Result<(), RankE
     Ok(())
 }
 
+/// Variables by which what starts MPI programs tells each process how many it has started, and which one it is.
+const STARTED: [[&str; 2]; 3] = [
+    ["OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_RANK"],
+    ["PMI_SIZE", "PMI_RANK"],
+    ["SLURM_STEP_NUM_TASKS", "SLURM_PROCID"],
+];
+
+/// A process that was started together with others.
+#[derive(Debug, Clone, Copy)]
+pub struct Started {
+    /// The variable that says so.
+    pub said_by: &'static str,
+    /// How many there are, at least 2.
+    pub processes: usize,
+    /// Whether this is the first of them.
+    pub first: bool,
+}
+
+impl Started {
+    /// This process, if it is one of several to whatever has started it.
+    pub fn together() -> Option<Started> {
+        let number = |name| -> Option<usize> { std::env::var(name).ok()?.trim().parse().ok() };
+        STARTED.into_iter().find_map(|[size, rank]| {
+            let processes = number(size).filter(|&processes| processes > 1)?;
+            Some(Started {
+                said_by: size,
+                processes,
+                first: number(rank).unwrap_or(0) == 0,
+            })
+        })
+    }
+}
+
 /// Who starts the ranks of a run, as `--ranks` says it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -130,6 +164,30 @@ impl Launch {
             Launch::Threads(ranks) => ranks,
             Launch::Mpi(ranks) => ranks.unwrap_or(1),
         }
+    }
+
+    /// In words, with the `events` of a batch that they share.
+    pub fn in_words(self, events: usize) -> String {
+        let by = match self {
+            Launch::Threads(_) => "threads of one process",
+            Launch::Mpi(_) => "MPI",
+        };
+        let ranks = self.size();
+        let each = events / ranks;
+        format!("{ranks} by {by} ({self}), which share batches of {events} events, {each} each")
+    }
+
+    /// The command that continues with the run in a folder whose settings say `written`, by as many ranks.
+    pub fn resume_command(self, run: &Path, written: Option<Launch>) -> String {
+        let start = match self {
+            Launch::Mpi(Some(ranks)) if ranks > 1 => format!("mpirun -n {ranks} "),
+            _ => String::new(),
+        };
+        let change = match written == Some(self) {
+            true => String::new(),
+            false => format!(" --ranks {self}"),
+        };
+        format!("{start}mspipe train --resume {}{change}", run.display())
     }
 }
 
@@ -179,6 +237,23 @@ impl From<Launch> for String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_run_is_resumed_by_the_ranks_that_it_had_last() {
+        let command = |last: &str, written: Option<&str>| {
+            let written = written.map(|text| text.parse().unwrap());
+            let last: Launch = last.parse().unwrap();
+            last.resume_command(Path::new("a/b"), written)
+        };
+        let resume = "mspipe train --resume a/b";
+        assert_eq!(command("threads:2", Some("threads:2")), resume);
+        let four = format!("mpirun -n 4 {resume}");
+        assert_eq!(command("mpi:4", Some("mpi:4")), four);
+        let changed = format!("{four} --ranks mpi:4");
+        assert_eq!(command("mpi:4", Some("mpi:2")), changed);
+        let changed = format!("{resume} --ranks threads:2");
+        assert_eq!(command("threads:2", None), changed);
+    }
 
     #[test]
     fn a_launch_is_read_as_it_is_written() {

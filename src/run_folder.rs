@@ -2,7 +2,7 @@
 //! `timeline.svg`, `weights.safetensors`, `state.safetensors`, checkpoints, `summary.json`.
 //!
 //! `config.json` holds the resolved settings, `metrics.jsonl` one line for each iteration's
-//! loss, each epoch and each probe, `ledger.jsonl` how stale the memory was that each iteration read,
+//! loss, each epoch, each probe and each change of the ranks, `ledger.jsonl` how stale the memory was that each iteration read,
 //! `trace.json` the stages of the last epoch as Chrome's and Perfetto's trace viewers take
 //! them, `events.out.tfevents…` (with `--log tensorboard`) what TensorBoard reads, `timeline.svg` a few iterations of it as a chart, `weights.safetensors` the weights of
 //! the best epoch so far, which the test uses
@@ -17,6 +17,7 @@ mod json_lines;
 pub mod listing;
 mod over_seeds;
 mod place;
+mod ranks_change;
 mod summary;
 
 use std::fs::{self, File, TryLockError};
@@ -29,6 +30,7 @@ pub(crate) use event_file::EventFile;
 pub use json_lines::JsonLines;
 use mspipe_datasets::whole_file::{self, Existing, WholeFile};
 pub use over_seeds::{Comparison, OverSeeds, OverSeedsError};
+pub(crate) use ranks_change::RanksChange;
 use serde::Serialize;
 use serde_json::json;
 pub use summary::{
@@ -440,6 +442,15 @@ impl MetricsLog {
             writeln!(lines, "{line}")?;
         }
         self.lines.write(&lines)
+    }
+
+    /// One line for ranks that are others from here on.
+    ///
+    /// # Errors
+    /// When the file can't be written.
+    pub(crate) fn ranks(&mut self, change: &RanksChange) -> io::Result<()> {
+        let line = serde_json::to_string(change)?;
+        self.lines.write(format!("{line}\n").as_bytes())
     }
 
     /// One line for each iteration that was probed.

@@ -23,6 +23,7 @@ pub mod probes;
 pub(crate) mod progress;
 mod queue_times;
 pub mod ranks;
+mod reads;
 pub(crate) mod saving;
 pub mod stream;
 mod submission;

@@ -26,7 +26,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     // Rank to rank: it knows nothing of what is exchanged.
     ("ranks", &[]),
     ("what_if", &["pipeline"]),
-    ("report", &["numbers", "pipeline", "what_if", "mspipe_datasets"]),
+    ("report", &["numbers", "pipeline", "ranks", "what_if", "mspipe_datasets"]),
     ("checkpoint", &["mspipe_datasets"]),
     ("profiler", &["pipeline", "burn"]),
     ("kernels", &["batch", "profiler", "burn"]),
@@ -43,13 +43,13 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("audit", &["graph", "sampling", "mspipe_datasets"]),
     ("train", &["graph", "sampling", "batch", "pipeline", "ranks", "checkpoint", "profiler", "kernels", "device", "features", "memory", "model", "eval", "mspipe_datasets", "burn"]),
     ("config", &["numbers", "batch", "pipeline", "ranks", "checkpoint", "device", "features", "memory", "model", "eval", "train", "mspipe_datasets"]),
-    ("run_folder", &["numbers", "pipeline", "report", "checkpoint", "profiler", "model", "weights", "eval", "train", "config", "mspipe_datasets"]),
+    ("run_folder", &["numbers", "pipeline", "ranks", "report", "checkpoint", "profiler", "model", "weights", "eval", "train", "config", "mspipe_datasets"]),
     // The only module that names concrete types of every layer.
     ("session", &["numbers", "graph", "sampling", "batch", "pipeline", "ranks", "checkpoint", "profiler", "kernels", "device", "features", "memory", "model", "weights", "eval", "audit", "train", "config", "run_folder", "mspipe_datasets", "burn"]),
     ("serve", &["session", "mspipe_datasets"]),
     ("console", &["mspipe_datasets"]),
     ("interrupt", &["console", "mspipe_datasets"]),
-    ("cli", &["numbers", "console", "interrupt", "pipeline", "what_if", "checkpoint", "device", "eval", "audit", "weights", "train", "config", "report", "run_folder", "session", "serve", "mspipe_datasets"]),
+    ("cli", &["numbers", "console", "interrupt", "pipeline", "ranks", "what_if", "checkpoint", "device", "eval", "audit", "weights", "train", "config", "report", "run_folder", "session", "serve", "mspipe_datasets"]),
     ("main", &["cli", "device"]),
 ];
 

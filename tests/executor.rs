@@ -9,14 +9,16 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
+use mspipe::pipeline::Stage;
 use mspipe::pipeline::clock::{Clock, WallClock};
 use mspipe::pipeline::ending::{Proceed, RunError};
 use mspipe::pipeline::executor::{Executor, Segment};
-use mspipe::pipeline::profile::Residency;
+use mspipe::pipeline::profile::{Profile, Residency};
 use mspipe::pipeline::schedule::Schedule;
 use mspipe::pipeline::scheduler::Scheduler;
 use mspipe::pipeline::step::Step;
 use mspipe::pipeline::trace::Record;
+use mspipe::what_if::ranks::Team;
 use mspipe::what_if::simulator::{simulate, step_time};
 use proptest::prelude::*;
 
@@ -207,6 +209,62 @@ proptest! {
         prop_assert_eq!((outcome.losses, outcome.tables), by_definition(&record));
         if let Schedule::Freshest(Some(bound)) = schedule {
             prop_assert!(record.ledger.iter().all(|line| line.k <= bound));
+        }
+    }
+}
+
+/// What ranks exchange is part of their stage times.
+#[test]
+fn ranks_on_emulated_networks_are_within_3_percent_of_the_simulator() {
+    let alone = "sample=3,fetch_features=2,fetch_memory=2,train=10,update_memory=2";
+    let alone: Profile = alone.parse().unwrap();
+    let networks = ["1Gbit/s,30us", "10Gbit/s,30us", "100Gbit/s,5us"];
+    let schedules = [
+        Schedule::Staleness(1),
+        Schedule::Staleness(2),
+        Schedule::Mspipe,
+    ];
+    for (ranks, network) in [2, 8, 64]
+        .into_iter()
+        .zip(networks)
+        .chain([(8, networks[0])])
+    {
+        let team = Team {
+            ranks,
+            network: network.parse().unwrap(),
+            gradient_bytes: 1_200_000,
+            row_bytes: 130_000,
+        };
+        let profile = team.profile(&alone);
+        for schedule in schedules.clone() {
+            let what = format!("{ranks} ranks, {network}, {schedule}");
+            let memory = Residency::Host;
+            let case = Case {
+                schedule,
+                memory,
+                depth: 3,
+            };
+            let mut scheduler = case.scheduler();
+            let simulated = simulate(&profile, &mut scheduler, case.depth, ITERATIONS).unwrap();
+            let outcome = watched(move || {
+                let clock = VirtualClock::default();
+                let sleep = |step, _| {
+                    clock.sleep(step_time(&profile, memory, step));
+                    Ok(())
+                };
+                case.run(&clock, &sleep, usize::MAX)
+            });
+            let [found, expected] = [outcome.record.unwrap(), simulated]
+                .map(|record| record.period().unwrap().as_secs_f64());
+            assert!(
+                (found / expected - 1.0).abs() < 0.03,
+                "{what}: {found} {expected}"
+            );
+            let least = (alone.of(Stage::Train) + team.gradients()).as_secs_f64();
+            assert!(
+                found > 0.999 * least,
+                "{what}: {found}, exchanges included {least}"
+            );
         }
     }
 }

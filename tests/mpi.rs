@@ -87,6 +87,14 @@ fn ranks_that_differ_are_refused() {
     let said = "rank 1 has seed 5, rank 0 has 0";
     assert_eq!(ended.stderr.matches(said).count(), 1, "{}", ended.stderr);
     assert!(!program.path("run/metrics.jsonl").exists());
+    let mut parts = pair("run", "--epochs 1");
+    parts[1] = parts[1].replace("scale=0.02", "scale=0.03");
+    let ended = run(&program, &parts);
+    assert!(
+        ended.stderr.contains("rank 1 has stream's hash \""),
+        "{}",
+        ended.stderr
+    );
 }
 
 #[test]
@@ -153,7 +161,7 @@ fn signalled(program: &Program, out: &str, signal: &str) -> Ended {
 fn a_signal_to_one_rank_ends_all_with_a_checkpoint() {
     let program = Program::new();
     let ended = signalled(&program, "run", "-INT");
-    assert_ne!(ended.code, Some(0));
+    assert_eq!(ended.code, Some(130), "{}", ended.stderr);
     assert!(
         ended.stderr.contains("interrupted after epoch"),
         "{}",
@@ -164,7 +172,71 @@ fn a_signal_to_one_rank_ends_all_with_a_checkpoint() {
         "{}",
         ended.stderr
     );
-    assert!(!ended.stderr.contains("rank 1 ended"), "{}", ended.stderr);
+    for other in ["error: interrupted", "rank 1 ended"] {
+        assert!(!ended.stderr.contains(other), "{}", ended.stderr);
+    }
+    let command = "mpirun -n 2 mspipe train --resume run";
+    assert!(
+        ended
+            .stderr
+            .contains(&format!("\nresume with: {command}\n")),
+        "{}",
+        ended.stderr
+    );
+    // Whoever forgets mpirun is told the same.
+    let alone = program.run("train --resume run");
+    assert_eq!(alone.code, Some(1));
+    let said = format!("found 1 process; resume with as many as before,\n  {command}\n");
+    assert!(alone.stderr.contains(&said), "{}", alone.stderr);
+    let ended = signalled(&program, "other", "-TERM");
+    assert_eq!(ended.code, Some(143), "{}", ended.stderr);
+}
+
+/// A process that nobody has started with others.
+fn alone(program: &Program, options: &str, variable: Option<(&str, &str)>) -> Ended {
+    let mut command = program.command(&format!("{TRAIN} --batch-size 30 --ranks mpi {options}"));
+    command.envs(variable);
+    let command = command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    watched(command.spawn().unwrap(), options)
+}
+
+#[test]
+fn a_process_that_is_alone_says_so() {
+    let program = Program::new();
+    let ended = alone(&program, "--epochs 1 --out run", None);
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    let said = "note      --ranks mpi: this process is ALONE";
+    assert!(ended.stdout.contains(said), "{}", ended.stdout);
+    // One of several that MPI does not know of would train a run of its own.
+    let ended = alone(&program, "--out other", Some(("SLURM_STEP_NUM_TASKS", "4")));
+    let said =
+        "4 processes were started (SLURM_STEP_NUM_TASKS), and each is alone for the MPI library";
+    assert!(ended.stderr.contains(said), "{}", ended.stderr);
+    assert!(!program.path("other").exists());
+}
+
+#[test]
+fn a_stream_that_one_rank_alone_would_get_is_refused() {
+    let program = Program::new();
+    let of_stdin = |part: String| part.replace("synthetic:wikipedia:scale=0.02", "-");
+    let parts: Vec<String> = pair("run", "--epochs 1")
+        .into_iter()
+        .map(of_stdin)
+        .collect();
+    let ended = run(&program, &parts);
+    assert_ne!(ended.code, Some(0));
+    let said = "--data is -, expected a file or a data set with --ranks mpi";
+    assert_eq!(ended.stderr.matches(said).count(), 1, "{}", ended.stderr);
+}
+
+#[test]
+fn ranks_say_how_many_they_are() {
+    let program = Program::new();
+    let ended = run(&program, &pair("run", "--epochs 1"));
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    let said = "ranks     2 by MPI (mpi:2), which share batches of 60 events, 30 each";
+    assert_eq!(ended.stdout.matches(said).count(), 1, "{}", ended.stdout);
+    assert_eq!(program.json("run/summary.json")["ranks"], "mpi:2");
 }
 
 #[test]

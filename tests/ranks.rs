@@ -9,6 +9,8 @@ use clap::Parser;
 use mspipe::checkpoint::{Every, LAST};
 use mspipe::config::RunConfig;
 use mspipe::memory::node_memory::NodeMemory;
+use mspipe::pipeline::ledger::{AgeHistogram, LedgerLine};
+use mspipe::pipeline::staleness::StaleMemory;
 use mspipe::ranks::{Exchange, threads};
 use mspipe::session::Session;
 use mspipe::train::epochs::TrainLoop;
@@ -60,6 +62,8 @@ struct Outcome {
     losses: Vec<f32>,
     /// k of each iteration.
     staleness: Vec<usize>,
+    /// What each iteration read.
+    reads: Vec<Read>,
     /// Memory rows, then mail.
     memory: Vec<f32>,
     /// Last updates, times of mail, slots.
@@ -67,11 +71,32 @@ struct Outcome {
     val_ap: f64,
 }
 
+/// What an iteration read, as its line of the ledger says it.
+#[derive(Debug, PartialEq)]
+struct Read {
+    ages: Option<AgeHistogram>,
+    stale_memory: Option<StaleMemory>,
+    updater_rows: Option<u64>,
+}
+
+impl Read {
+    fn of(line: &LedgerLine) -> Read {
+        Read {
+            ages: line.ages.clone(),
+            stale_memory: line.stale_memory.clone(),
+            updater_rows: line.updater_rows,
+        }
+    }
+}
+
 impl Outcome {
     fn see(&mut self, event: TrainEvent<'_>) {
         match event {
             TrainEvent::Losses { losses, .. } => self.losses.extend(losses),
-            TrainEvent::Ledger(lines) => self.staleness.extend(lines.iter().map(|line| line.k)),
+            TrainEvent::Ledger(lines) => {
+                self.staleness.extend(lines.iter().map(|line| line.k));
+                self.reads.extend(lines.iter().map(Read::of));
+            }
             TrainEvent::EpochDone { record, .. } => self.val_ap = record.val.ap,
             _ => {}
         }
@@ -96,6 +121,10 @@ impl Outcome {
     /// Fails unless it is what `one` process gives but for the rounding of weights.
     fn must_agree(&self, one: &Outcome, what: &str) {
         assert!(self.times == one.times, "{what}: times and slots");
+        assert_eq!(self.reads.len(), 20, "{what}");
+        for (at, both) in self.reads.iter().zip(&one.reads).enumerate() {
+            assert_eq!(both.0, both.1, "{what}: ledger of iteration {at}");
+        }
         assert_eq!(self.losses.len(), one.losses.len(), "{what}");
         for (at, (loss, expected)) in self.losses.iter().zip(&one.losses).enumerate() {
             let off = (loss - expected).abs() / expected.abs();
@@ -113,8 +142,8 @@ impl Outcome {
 }
 
 fn config(cut: Cut, options: &str, ranks: usize) -> RunConfig {
-    let small = "mspipe --edge-features random:4 --width 16 --time-width 8 --fanout 4 --mail-slots 3 \
-                 --learning-rate 1e-4";
+    let small =
+        "mspipe --edge-features random:4 --width 16 --time-width 8 --fanout 4 --mail-slots 3";
     let Cut { data, events, .. } = cut;
     let batch = cut.batch / ranks;
     let epochs = if options.contains("--epochs") {
@@ -122,8 +151,13 @@ fn config(cut: Cut, options: &str, ranks: usize) -> RunConfig {
     } else {
         "--epochs 1"
     };
+    let rate = if options.contains("--learning-rate") {
+        ""
+    } else {
+        "--learning-rate 1e-4"
+    };
     let all = format!(
-        "{small} --data {data} --limit-events {events} --batch-size {batch} --ranks threads:{ranks} {options} {epochs}"
+        "{small} {rate} --data {data} --limit-events {events} --batch-size {batch} --ranks threads:{ranks} {options} {epochs}"
     );
     Options::parse_from(all.split_whitespace()).config
 }
@@ -254,6 +288,18 @@ fn equal_ranks_give_equal_bits() {
         assert!(first == train(options, 2, 1), "{options}: twice");
         assert!(first == train(options, 2, 2), "{options}: other threads");
     }
+}
+
+#[test]
+fn the_learning_rate_grows_with_the_root_of_the_ranks_where_that_is_asked_for() {
+    let (rate, root) = (1e-3, 3f64.sqrt());
+    let with = |rate: f64, scale: &str| {
+        let scale = format!("--scale-learning-rate {scale}");
+        train(&format!("--model tgn --learning-rate {rate} {scale}"), 3, 1)
+    };
+    let scaled = with(rate, "sqrt-ranks");
+    assert!(scaled == with(rate * root, "none"));
+    assert!(scaled[0].losses != with(rate, "none")[0].losses);
 }
 
 /// Each rank measures other times, and all read what the same updates are in: else their memory would differ.
@@ -387,6 +433,21 @@ fn a_run_of_ranks_is_killed_and_resumed() {
         assert_eq!(resumed.code, Some(0), "{}", resumed.stderr);
         let same = weights("whole").unwrap() == weights(run).unwrap();
         assert_eq!(same, resume.is_empty(), "other ranks round otherwise");
+        // Other ranks are told of, and the change stays written down.
+        let told = resumed
+            .stderr
+            .contains("the run has other ranks: threads:4, threads:2 before");
+        assert_eq!(told, !same, "{}", resumed.stderr);
+        let read = |file: &str| std::fs::read_to_string(program.path(&format!("{run}/{file}")));
+        let written = read("metrics.jsonl").unwrap();
+        let change = "\"ranks\":\"threads:4\",\"ranks_before\":\"threads:2\"";
+        assert_eq!(written.contains(change), !same);
+        let page = read("report.html").unwrap();
+        assert_eq!(page.contains("; threads:2 before iteration"), !same);
+        let summary = program.json(&format!("{run}/summary.json"));
+        let ranks = if same { "threads:2" } else { "threads:4" };
+        assert_eq!(summary["ranks"], ranks);
+        assert_eq!(summary["batch_size"], 60);
         let loss = |run: &str| {
             let summary = program.json(&format!("{run}/summary.json"));
             summary["epochs"][2]["train_loss"].as_f64().unwrap()
@@ -448,4 +509,15 @@ fn what_ranks_can_not_do_together_is_refused() {
         assert_eq!(ended.code, Some(1), "{options}");
         assert!(ended.stderr.contains(said), "{}", ended.stderr);
     }
+    let stream = "--data synthetic:wikipedia:scale=0.01 --device cpu";
+    let ended = program.run(&format!("train {stream} --ranks mpi --seeds 2 --out seeds"));
+    let said = "--seeds is 2, expected a run without --ranks mpi";
+    assert!(ended.stderr.contains(said), "{}", ended.stderr);
+    assert!(!program.path("seeds").exists());
+    let sweep = "out = \"sweep\"\nmethod = \"grid\"\n[settings]\ndata = \"synthetic:wikipedia:scale=0.01\"\n\
+                 ranks = \"mpi\"\n[values]\nseed = [0, 1]\n";
+    std::fs::write(program.path("sweep.toml"), sweep).unwrap();
+    let ended = program.run("sweep sweep.toml");
+    let said = "ranks: found mpi, expected threads:R";
+    assert!(ended.stderr.contains(said), "{}", ended.stderr);
 }

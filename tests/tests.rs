@@ -89,6 +89,8 @@ mod program;
 mod protocols;
 /// Ranks that train together against one process, bit by bit where that is promised.
 mod ranks;
+/// What runs of ranks say of themselves.
+mod ranks_told;
 /// Runs that continue from checkpoints; runs that are killed.
 mod resume;
 /// Embeddings and scores do not depend on what else is in a batch, on the CPU device.

@@ -8,7 +8,7 @@
 //! is long for somebody who waits.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 
 /// A request to stop that may come; all clones share it. The default one never comes, unless
 /// somebody keeps a clone and [requests](Stop::request) it.
@@ -18,6 +18,8 @@ pub struct Stop(Arc<Shared>);
 #[derive(Debug, Default)]
 struct Shared {
     requested: AtomicBool,
+    /// Exit code of the first signal that asked; 0 for none.
+    code: AtomicU8,
     unfinished: AtomicUsize,
 }
 
@@ -35,6 +37,20 @@ impl Stop {
     /// Asks all work that heeds this to end. Safe in a signal handler: it only writes an atomic.
     pub fn request(&self) {
         self.0.requested.store(true, Ordering::SeqCst);
+    }
+
+    /// Asks likewise, for a signal that programs end with this exit code for; the first one's stays. Safe in a
+    /// signal handler.
+    pub fn request_for(&self, code: u8) {
+        let code_of_first = &self.0.code;
+        // One that is not the first changes nothing.
+        let _ = code_of_first.compare_exchange(0, code, Ordering::SeqCst, Ordering::SeqCst);
+        self.request();
+    }
+
+    /// The exit code of the first signal that asked, if one did.
+    pub fn exit_code(&self) -> Option<u8> {
+        Some(self.0.code.load(Ordering::SeqCst)).filter(|&code| code != 0)
     }
 
     /// Whether the work is to end.
@@ -87,7 +103,10 @@ mod tests {
         drop(two);
         assert!(!other.has_unfinished());
         other.request();
-        assert_eq!(stop.check(), Err(Stopped));
+        assert_eq!((stop.check(), stop.exit_code()), (Err(Stopped), None));
+        other.request_for(143);
+        other.request_for(130);
+        assert_eq!(stop.exit_code(), Some(143));
         assert!(
             !Stop::default().requested(),
             "requests are not shared by all"

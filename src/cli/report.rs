@@ -83,6 +83,13 @@ pub(super) fn head(session: &Session, device: &ComputeDevice) -> String {
         device.adapter,
         protocol(session.config())
     );
+    let training = &session.config().training;
+    if let Some(ranks) = training.ranks {
+        text.push_str(&format!(
+            "\nranks     {}",
+            ranks.in_words(training.batch_events())
+        ));
+    }
     for note in notes(session, device) {
         text.push_str(&format!("\nnote      {note}"));
     }

@@ -12,9 +12,11 @@ use anyhow::anyhow;
 use clap::{Arg, Args, ValueHint};
 use mspipe::checkpoint::LAST;
 use mspipe::config::{GivenConfig, Purpose, RunConfig, SeedsSettings, Task};
+use mspipe::ranks::Started;
 use mspipe::report::run as run_report;
+use mspipe::run_folder::RunFolder;
 use mspipe::session::footprint::Footprint;
-use mspipe::session::{self, SessionError};
+use mspipe::session::{self, Session, SessionError};
 use mspipe::train::error::TrainError;
 use mspipe::train::observer::TrainEvent;
 use mspipe::{console, interrupt};
@@ -134,23 +136,23 @@ pub(crate) fn run(args: TrainArgs) -> anyhow::Result<ExitCode> {
         return ended;
     }
     let stop = interrupt::stop();
-    // Where to continue if it fails.
-    let run = OnceLock::new();
+    // How to continue if it fails.
+    let run: OnceLock<(PathBuf, String)> = OnceLock::new();
     let result = if let Some(folder) = &args.resume {
-        let change = |config: &mut RunConfig| args.settings.change_run(config);
+        let change = |config: &mut RunConfig| {
+            let changed = args.settings.change_run(config);
+            note_processes(config);
+            changed
+        };
         session::resume(folder, change, &stop, |session, device, folder, place| {
-            run.get_or_init(|| folder.path().to_owned());
+            run.get_or_init(|| begun(session, folder));
             let mut progress = Progress::begin(session, device, folder, json);
-            progress.say(&match place {
-                Some((epoch, iteration)) => {
-                    format!("resumed   in epoch {epoch}, at iteration {iteration}")
-                }
-                None => "resumed   at the start: there is no checkpoint yet".to_owned(),
-            });
+            progress.say(&resumed_at(place));
             Ok(move |event: TrainEvent<'_>| progress.see(event))
         })
     } else {
         let config = args.settings.resolve(Purpose::Train)?;
+        note_processes(&config);
         if config.start.task != Task::Link {
             return labels::run(config, json);
         }
@@ -158,13 +160,13 @@ pub(crate) fn run(args: TrainArgs) -> anyhow::Result<ExitCode> {
             return seeds::run(&config, json).map(|()| ExitCode::SUCCESS);
         }
         session::run(config, &stop, |session, device, folder| {
-            run.get_or_init(|| folder.path().to_owned());
+            run.get_or_init(|| begun(session, folder));
             let mut progress = Progress::begin(session, device, folder, json);
             Ok(move |event: TrainEvent<'_>| progress.see(event))
         })
     };
-    let goes_on = run.get().filter(|run| run.join(LAST).exists());
-    let hint = goes_on.map(|run| format!("resume with: mspipe train --resume {}", run.display()));
+    let goes_on = run.get().filter(|(run, _)| run.join(LAST).exists());
+    let hint = goes_on.map(|(_, command)| format!("resume with: {command}"));
     match result {
         Ok((summary, folder)) => {
             let unfinished = stop.unfinished();
@@ -192,6 +194,39 @@ pub(crate) fn run(args: TrainArgs) -> anyhow::Result<ExitCode> {
         }
         Err(error) => Err(error.into()),
     }
+}
+
+/// Where a run continues, by epoch and iteration.
+fn resumed_at(place: Option<(usize, usize)>) -> String {
+    match place {
+        Some((epoch, iteration)) => format!("resumed   in epoch {epoch}, at iteration {iteration}"),
+        None => "resumed   at the start: there is no checkpoint yet".to_owned(),
+    }
+}
+
+/// Says of processes that were started together that they share nothing; the first of them does.
+fn note_processes(config: &RunConfig) {
+    let started = Started::together().filter(|started| started.first);
+    if let (Some(started), None) = (started, config.training.ranks) {
+        console::note(format!(
+            "note: {} processes were started together ({}); without --ranks mpi each trains a run of its own",
+            started.processes, started.said_by
+        ));
+    }
+}
+
+/// The folder of a run, and the command that continues with it by as many ranks.
+fn begun(session: &Session, folder: &RunFolder) -> (PathBuf, String) {
+    let path = folder.path();
+    let command = match session.config().training.ranks {
+        None => format!("mspipe train --resume {}", path.display()),
+        Some(ranks) => {
+            let written = RunConfig::read(&path.join("config.json"));
+            let written = written.ok().and_then(|config| config.training.ranks);
+            ranks.resume_command(path, written)
+        }
+    };
+    (path.to_owned(), command)
 }
 
 /// Continues with what is no single run of link prediction.

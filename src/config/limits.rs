@@ -323,6 +323,11 @@ impl RunConfig {
         if self.start.task != Task::Link {
             return fail(seeds.to_string(), "--task link with it");
         }
+        if matches!(self.training.ranks, Some(Launch::Mpi(_))) {
+            let expected = "a run without --ranks mpi, whose job has one run; --ranks threads:R takes several, or start \
+                            a job for each --seed";
+            return fail(seeds.to_string(), expected);
+        }
         let first = self.training.seed;
         if first.checked_add(seeds as u64).is_none() {
             return fail(format!("{seeds} from {first} on"), "seeds below 2^64");

@@ -78,6 +78,18 @@ impl Backlog {
     pub fn mail(&self) -> usize {
         self.place.len()
     }
+
+    /// A row of each entry, and the pieces of mail that it absorbs.
+    pub(crate) fn entries(&self) -> impl Iterator<Item = (usize, u32)> {
+        let pieces = |entry| {
+            self.steps
+                .iter()
+                .filter(|&&of_step| of_step > entry)
+                .count()
+        };
+        let rows = self.row.iter().enumerate();
+        rows.map(move |(entry, &row)| (row as usize, pieces(entry) as u32))
+    }
 }
 
 /// A piece of a node's mail.

@@ -123,7 +123,7 @@ pub struct Decision {
 
 /// How many rows were how old, by powers of two: bucket 0 holds ages under 1, bucket b holds
 /// 2^(b−1) up to 2^b, in the unit that they are added in (that of the stream).
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct AgeHistogram(Vec<u64>);
 
@@ -136,6 +136,14 @@ impl AgeHistogram {
             self.0.resize(bucket + 1, 0);
         }
         self.0[bucket] += 1;
+    }
+
+    /// Counts the rows of another one too.
+    pub(crate) fn add_all(&mut self, other: &AgeHistogram) {
+        let buckets = self.0.len().max(other.0.len());
+        self.0.resize(buckets, 0);
+        let both = self.0.iter_mut().zip(&other.0);
+        both.for_each(|(all, rows)| *all += rows);
     }
 
     /// Rows in each bucket.

@@ -11,7 +11,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-/// Bandwidth and latency of a bus; reads `12GB/s,20us`.
+/// Bandwidth and latency of a bus or a network; reads `12GB/s,20us` and `10Gbit/s,30us`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Link {
@@ -106,6 +106,16 @@ fn scale(unit: &str) -> Option<f64> {
     })
 }
 
+/// Bytes of a unit of bits, by which networks are sold.
+fn bits(unit: &str) -> Option<f64> {
+    Some(match unit {
+        "Kbit" | "kbit" => 1e3 / 8.0,
+        "Mbit" => 1e6 / 8.0,
+        "Gbit" => 1e9 / 8.0,
+        _ => return None,
+    })
+}
+
 impl FromStr for Link {
     type Err = QuantityError;
 
@@ -113,12 +123,13 @@ impl FromStr for Link {
         let wrong = || {
             QuantityError::new(
                 text,
-                "bandwidth and latency such as 12GB/s,20us or 800MB/s,0us",
+                "bandwidth and latency such as 12GB/s,20us, 800MB/s,0us or 10Gbit/s,30us",
             )
         };
         let (bandwidth, latency) = text.split_once(',').ok_or_else(wrong)?;
         let (number, unit) = number_and_unit(bandwidth).ok_or_else(wrong)?;
-        let scale = unit.strip_suffix("/s").and_then(scale).ok_or_else(wrong)?;
+        let unit = unit.strip_suffix("/s").ok_or_else(wrong)?;
+        let scale = scale(unit).or_else(|| bits(unit)).ok_or_else(wrong)?;
         let bytes_per_s = (number * scale).round();
         // Slower than 1 byte a second is a typing error, and would overflow a `Duration`.
         if bytes_per_s < 1.0 {
@@ -192,7 +203,9 @@ mod tests {
         for wrong in ["", "x", "1025GiB", "99999999999999999999999GiB", "-1"] {
             assert!(parse_bytes(wrong).is_err(), "{wrong}");
         }
-        for wrong in ["12GB/s", "0GB/s,1us", "12GB,1us", "12,1us"] {
+        let network: Link = "10Gbit/s,30us".parse().unwrap();
+        assert_eq!(network, "1.25GB/s,30us".parse().unwrap());
+        for wrong in ["12GB/s", "0GB/s,1us", "12GB,1us", "12,1us", "10Gb/s,1us"] {
             assert!(wrong.parse::<Link>().is_err(), "{wrong}");
         }
     }

@@ -61,7 +61,7 @@ pub fn percent(part: u64, all: u64) -> f64 {
 }
 
 /// Counts a row that lacks so many updates.
-fn count(by_lacking: &mut Vec<u64>, lacks: u32) {
+pub(crate) fn count(by_lacking: &mut Vec<u64>, lacks: u32) {
     let lacks = lacks as usize;
     if by_lacking.len() <= lacks {
         by_lacking.resize(lacks + 1, 0);
@@ -149,6 +149,17 @@ impl StalenessCounter {
         }
         self.leave(batch.written, batch.mailed);
         counts
+    }
+
+    /// How many updates of its own the row of each of `nodes` lacks for the next iteration, which sees `version`
+    /// updates of the epoch.
+    ///
+    /// # Panics
+    /// As [`read`](Self::read).
+    pub(crate) fn lacking(&mut self, version: usize, nodes: &[u32]) -> Vec<u32> {
+        self.apply_until(version);
+        let lacking = |&node: &u32| self.nodes[node as usize].lacking;
+        nodes.iter().map(lacking).collect()
     }
 
     /// The epoch is over: all its updates get applied, which is counted into `counts`.

@@ -21,6 +21,7 @@ use crate::pipeline::Stage;
 use crate::pipeline::ledger::Exchanged;
 use crate::pipeline::probe::Probe;
 use crate::pipeline::staleness::{StaleMemory, percent, stale_rows};
+use crate::ranks::Launch;
 
 /// Name of the report in the run folder.
 pub(crate) const FILE_NAME: &str = "report.html";
@@ -133,7 +134,7 @@ pub(crate) fn document(folder: &Path) -> Result<Document, RunReportError> {
         };
         return Ok(Document {
             title: format!("{title}: {task}"),
-            lead: lead(&summary, synthetic),
+            lead: lead(&summary, None, synthetic),
             sections: labels::sections(&summary),
         });
     }
@@ -166,7 +167,7 @@ pub(crate) fn document(folder: &Path) -> Result<Document, RunReportError> {
     sections.extend(probes::section(&probes));
     Ok(Document {
         title,
-        lead: lead(&summary, synthetic),
+        lead: lead(&summary, sharing(&summary, &metrics), synthetic),
         sections,
     })
 }
@@ -223,7 +224,27 @@ fn lines(path: &Path, expected: &'static str) -> Result<Vec<Value>, RunReportErr
     })
 }
 
-fn lead(summary: &Value, synthetic: bool) -> Vec<Block> {
+/// The ranks that shared each batch, and those before them where the run was resumed by others; none of a run
+/// without ranks.
+fn sharing(summary: &Value, metrics: &[Value]) -> Option<String> {
+    let changes = metrics.iter().filter(|line| line.get("ranks").is_some());
+    let before = changes.map(|line| {
+        let ranks = line["ranks_before"].as_str().unwrap_or("one process");
+        format!(
+            "; {ranks} before iteration {} of epoch {}",
+            line["iteration"], line["epoch"]
+        )
+    });
+    let before: String = before.collect();
+    let ranks = Launch::deserialize(&summary["ranks"]).ok();
+    let Some(ranks) = ranks else {
+        return (!before.is_empty()).then(|| format!("one process{before}"));
+    };
+    let events = summary["batch_size"].as_u64().unwrap_or_default();
+    Some(ranks.in_words(events as usize) + &before)
+}
+
+fn lead(summary: &Value, ranks: Option<String>, synthetic: bool) -> Vec<Block> {
     let mut blocks = Vec::new();
     if synthetic {
         let text = "The stream is SYNTHETIC: generated, not observed. Its numbers say nothing about \
@@ -259,6 +280,7 @@ fn lead(summary: &Value, synthetic: bool) -> Vec<Block> {
         ("device", text_of(&summary["device"]["adapter"])),
         ("protocol", text_of(&summary["protocol"])),
     ];
+    facts.extend(ranks.map(|ranks| ("ranks", ranks)));
     if of_labels(summary) {
         facts.extend(labels::facts(summary));
     } else {
@@ -621,16 +643,17 @@ fn exchanged(summary: &Value) -> Option<Table> {
     let iterations: f64 = (summary["staleness"].as_object()?.values().map(number)).sum();
     let mut table = Table::new(
         "What rank 0 gave the other ranks in an iteration, and the time until all had what all gave. With memory in \
-         RAM and a k that hides it, the exchange of rows delays nothing; that of gradients is part of each iteration",
+         RAM and a k that hides it, the exchange of rows delays nothing; that of gradients is part of each iteration.",
         &["of"],
-        &["KB an iteration", "ms an iteration"],
+        &["bytes an iteration", "ms an iteration"],
     );
     for (name, bytes, us) in [
         ("gradients", all.gradient_bytes, all.gradient_us),
         ("updated rows", all.row_bytes, all.row_us),
     ] {
-        let each = |sum: u64| sum as f64 / 1e3 / iterations.max(1.0);
-        let [bytes, time] = [each(bytes), each(us)].map(|mean| format!("{mean:.2}"));
+        let each = |sum: u64| sum as f64 / iterations.max(1.0);
+        let bytes = HumanBytes(each(bytes) as u64).to_string();
+        let time = format!("{:.2}", each(us) / 1e3);
         table.rows.push(vec![name.to_owned(), bytes, time]);
     }
     Some(table)

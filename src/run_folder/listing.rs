@@ -35,6 +35,9 @@ pub(crate) fn changes_no_number(setting: &str) -> bool {
     FREE.contains(&setting)
 }
 
+/// Settings that are shown of all runs where ranks have shared the batches of any.
+const OF_RANKS: [&str; 2] = ["ranks", "batch_size"];
+
 /// Folders are looked for this deep.
 const DEPTH: usize = 12;
 
@@ -87,7 +90,8 @@ pub struct FoundRun {
     pub monitor: Monitor,
     /// Passes that it may have.
     pub of_epochs: usize,
-    /// All settings, by the names of their options.
+    /// All settings, by the names of their options; the batch is that of all ranks, and the ranks are those of
+    /// the end.
     pub settings: Map<String, Value>,
     /// The same.
     config: RunConfig,
@@ -116,9 +120,13 @@ impl FoundRun {
             epochs,
             losses,
             diverged,
+            ranks,
         } = Metrics::read(&folder.join(METRICS))?;
         let summary = summary(&folder.join(SUMMARY))?;
-        let begun = FoundRun::begun(folder, name, config);
+        let mut begun = FoundRun::begun(folder, name, config);
+        if let Some(last) = ranks {
+            begun.settings.insert("ranks".to_owned(), last);
+        }
         let state = state(folder, summary.is_some(), diverged.is_some());
         Ok(FoundRun {
             state,
@@ -138,6 +146,11 @@ impl FoundRun {
         // What a run found out is no setting.
         config.stream.edge_scale = None;
         config.without_effect = Vec::new();
+        let mut settings = config.by_name().unwrap_or_default();
+        if config.training.ranks.is_some() {
+            let batch = config.training.batch_events();
+            settings.insert("batch_size".to_owned(), batch.into());
+        }
         FoundRun {
             folder: folder.to_owned(),
             name: name.to_owned(),
@@ -148,7 +161,7 @@ impl FoundRun {
                 Task::Link => config.training.epochs,
                 Task::Node | Task::Edge => config.node.epochs,
             },
-            settings: config.by_name().unwrap_or_default(),
+            settings,
             config,
             failed: None,
             epochs: Vec::new(),
@@ -397,19 +410,31 @@ pub fn name_of(folder: &Path) -> String {
 /// The settings in which runs differ, in the order in which they are written; not those that change no
 /// number, nor those that a run has without effect.
 pub fn differing(runs: &[FoundRun]) -> Vec<String> {
-    let differs = |name: &&String| {
-        let acting = runs.iter().filter(|run| run.acts(name));
-        let mut values = acting.map(|run| run.settings.get(*name));
-        let first = values.next();
-        !FREE.contains(&name.as_str()) && values.any(|value| Some(value) != first)
-    };
+    settings_of(runs, |name| differs(runs, name))
+}
+
+/// Whether runs differ in a setting that changes numbers.
+fn differs(runs: &[FoundRun], name: &str) -> bool {
+    let acting = runs.iter().filter(|run| run.acts(name));
+    let mut values = acting.map(|run| run.settings.get(name));
+    let first = values.next();
+    !FREE.contains(&name) && values.any(|value| Some(value) != first)
+}
+
+/// The settings that stand beside each of several runs: those in which they differ, and who shared the batches.
+fn shown(runs: &[FoundRun]) -> Vec<String> {
+    let set = |run: &FoundRun| run.settings.get("ranks").is_some_and(Value::is_string);
+    let shared = runs.iter().any(set);
+    settings_of(runs, |name| {
+        differs(runs, name) || shared && OF_RANKS.contains(&name)
+    })
+}
+
+/// The settings for which this holds, in the order in which they are written.
+fn settings_of(runs: &[FoundRun], holds: impl Fn(&str) -> bool) -> Vec<String> {
     let names = runs.first().map(|run| run.settings.keys());
-    names
-        .into_iter()
-        .flatten()
-        .filter(differs)
-        .cloned()
-        .collect()
+    let names = names.into_iter().flatten();
+    names.filter(|name| holds(name)).cloned().collect()
 }
 
 /// Runs of one task, whose numbers are of one kind.
@@ -419,7 +444,7 @@ pub struct OfTask {
     pub task: Task,
     /// In the order in which they were given.
     pub runs: Vec<FoundRun>,
-    /// The settings in which they differ.
+    /// The settings in which they differ, and who shared their batches where ranks did.
     pub differing: Vec<String>,
     /// What keeps the numbers of these runs from being compared.
     pub incomparable: Vec<String>,
@@ -448,7 +473,7 @@ pub fn by_task(runs: Vec<FoundRun>) -> Vec<OfTask> {
         }
         groups.push(OfTask {
             task,
-            differing: differing(&runs),
+            differing: shown(&runs),
             incomparable: incomparable(&runs),
             runs,
         });
@@ -530,6 +555,8 @@ struct Metrics {
     losses: Vec<f64>,
     /// Why the run diverged, if it did.
     diverged: Option<String>,
+    /// The ranks that the run was resumed by last, if they were others than before.
+    ranks: Option<Value>,
 }
 
 impl Metrics {
@@ -545,6 +572,7 @@ impl Metrics {
         for line in lines.map_while(Result::ok) {
             found.losses.extend(line["loss"].as_f64());
             found.diverged = line[DIVERGED].as_str().map(str::to_owned);
+            found.ranks = line.get("ranks").cloned().or(found.ranks);
             if line.get("val").is_some() {
                 found.epochs.push(line);
             }

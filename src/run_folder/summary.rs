@@ -21,6 +21,7 @@ use crate::pipeline::step::Lane;
 use crate::pipeline::trace::QueueTotals;
 use crate::pipeline::{Stage, StageTimes};
 use crate::profiler::report::Profile;
+use crate::ranks::Launch;
 use crate::train::classification::{Balance, ClassificationRecord};
 use crate::train::ended::Ended;
 use crate::train::metrics::{CountsMetrics, EdgeBankMetrics, TestMetrics};
@@ -81,8 +82,11 @@ pub struct Setting {
     pub seed: u64,
     /// Seed of what evaluations drew.
     pub eval_seed: u64,
-    /// Events per batch.
+    /// Events per batch, of all ranks.
     pub batch_size: usize,
+    /// The ranks that shared each batch.
+    #[serde(skip)]
+    pub ranks: Option<Launch>,
     /// The weights that it began with.
     pub init: Option<PathBuf>,
     /// What the user was told of the stream and the settings.
@@ -111,6 +115,7 @@ impl Setting {
             seed: config.training.seed,
             eval_seed: config.eval_seed(),
             batch_size: config.training.batch_events(),
+            ranks: config.training.ranks,
             init: config.start.init.clone(),
             notes,
         }
@@ -165,8 +170,11 @@ pub struct Summary {
     pub seed: u64,
     /// Seed of what evaluations drew.
     pub eval_seed: u64,
-    /// Events per batch.
+    /// Events per batch, of all ranks.
     pub batch_size: usize,
+    /// The ranks that shared each batch, as `--ranks` says it; those of the end, if it was resumed by others.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ranks: Option<Launch>,
     /// The weights that it began with, where it did not draw its own.
     pub init: Option<PathBuf>,
     /// What the user was told of the stream and the settings.
@@ -239,6 +247,7 @@ impl Summary {
             seed: setting.seed,
             eval_seed: setting.eval_seed,
             batch_size: setting.batch_size,
+            ranks: setting.ranks,
             init: setting.init,
             notes: setting.notes,
             epochs: record.epochs,

@@ -1,6 +1,6 @@
 //! Why a run can't be made, or did not end.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use indicatif::HumanBytes;
 use mspipe_datasets::DataError;
@@ -198,6 +198,30 @@ pub enum SessionError {
     /// MPI.
     #[error("--ranks mpi: {0}")]
     Mpi(String),
+    /// Fewer or more processes than the settings say.
+    #[error(
+        "--ranks mpi:{expected}: found {found} {}; {}",
+        if *found == 1 { "process" } else { "processes" },
+        match resumed {
+            None => format!(
+                "start so many with\n  mpirun -n {expected} mspipe train …\nor give --ranks mpi, which takes however \
+                 many there are"
+            ),
+            Some(run) => format!(
+                "resume with as many as before,\n  mpirun -n {expected} mspipe train --resume {run}\nor give \
+                 --ranks mpi:{found}, or threads:R without MPI, to share the run's batches anew",
+                run = run.display()
+            ),
+        }
+    )]
+    Processes {
+        /// Those of the job.
+        found: usize,
+        /// Those of the settings.
+        expected: usize,
+        /// The run, if it is to continue.
+        resumed: Option<PathBuf>,
+    },
     /// Ranks that would not train the same.
     #[error(
         "--ranks: rank {rank} has {name} {found}, rank 0 has {expected}; give all ranks the same stream, \
@@ -235,9 +259,10 @@ pub enum SessionError {
 }
 
 impl SessionError {
-    /// The same where the settings are those of a run that is resumed: what it advises can be done.
-    pub(super) fn of_resumed(mut self) -> SessionError {
+    /// The same where the settings are those of the run in a folder that is resumed: what it advises can be done.
+    pub(super) fn of_resumed(mut self, run: &Path) -> SessionError {
         match &mut self {
+            SessionError::Processes { resumed, .. } => *resumed = Some(run.to_owned()),
             SessionError::TooLarge(error) => error.of_resumed(),
             SessionError::Mailbox { remedy, .. } => {
                 *remedy = "resume on the device that the run began on";

@@ -11,6 +11,7 @@
 
 mod pairs;
 mod parameters;
+mod ranks;
 
 use std::fmt;
 
@@ -21,6 +22,7 @@ use thiserror::Error;
 
 use pairs::distinct_pairs;
 use parameters::parameters;
+use ranks::Ranks;
 
 use super::stream::OpenStream;
 use crate::checkpoint::Every;
@@ -65,6 +67,22 @@ const SAVED: u64 = 2;
 /// Tables of rows that pairs share: the one in use, and those before it that the allocator keeps. Ranking
 /// took 2.3 to 3.3 tables more than a run without it (widths 100, 172 and 300, one thread).
 const PAIR_TABLES: u64 = 3;
+
+/// What the ranks of a process have together: the stream, and what the one has that writes the run.
+const OF_ALL_RANKS: [&str; 7] = [
+    "graph (T-CSR)",
+    "pair histories",
+    "random features",
+    "history of candidates",
+    "checkpoint",
+    "evaluation",
+    RANK_THREADS,
+];
+
+const RANK_THREADS: &str = "threads of ranks";
+
+/// What makes smaller what each of them has.
+const FEWER_RANKS: &str = "fewer ranks (--ranks threads:R): each has its own";
 
 const FEATURES_REMEDY: &str = "--features host, which gathers a batch's rows in RAM";
 
@@ -397,6 +415,7 @@ struct Sizes {
     /// Batches that are ready or under way on the host.
     in_flight: u64,
     threads: u64,
+    ranks: Ranks,
 }
 
 /// Most candidates that an event has.
@@ -530,7 +549,7 @@ impl Sizes {
         let model = &stream.model;
         let memory_on_host = config.pipeline.memory == Residency::Host;
         let wanted = Wanted {
-            events: config.training.batch_events().min(stream.events) as u64,
+            events: config.training.batch_size.min(stream.events) as u64,
             fanout: config.model.fanout as u64,
             past_events: stream.events as u64,
             most_rows: stream.rules.one_row_a_node().then_some(nodes),
@@ -550,6 +569,7 @@ impl Sizes {
             batch.device = batch.device.max(of_chunk.host + of_chunk.device);
         }
         Sizes {
+            ranks: Ranks::of(config.training.ranks),
             events: stream.events as u64,
             train: split.train.len() as u64,
             evaluated: split.val.len().max(split.test.len()) as u64,
@@ -584,6 +604,21 @@ impl Sizes {
         self.of_stream(stream, &mut add);
         self.of_node_memory(stream, &mut add);
         self.of_training(stream, &mut add);
+        if self.ranks.share_batches() {
+            let numbers = ranks::exchanged_numbers(stream, self.in_flight, self.evaluated);
+            let bytes = (4.0 * SLACK * numbers as f64) as u64;
+            let remedy = "a smaller --batch-size or --width";
+            add("what ranks exchange", remedy, bytes, 0);
+            let threads = self.ranks.threads(self.threads, OTHER_THREADS);
+            add(RANK_THREADS, FEWER_RANKS, THREAD_BYTES * threads, 0);
+        }
+        let ranks = self.ranks.here;
+        let of_each = |share: &&mut Share| ranks > 1 && !OF_ALL_RANKS.contains(&share.what);
+        for share in shares.iter_mut().filter(of_each) {
+            share.ram_bytes = share.ram_bytes.saturating_mul(ranks);
+            share.device_bytes = share.device_bytes.saturating_mul(ranks);
+            share.remedy = FEWER_RANKS;
+        }
         shares
     }
 

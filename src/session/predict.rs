@@ -12,6 +12,7 @@
 mod audited;
 mod compared;
 mod error;
+mod identity;
 mod kept;
 pub(super) mod nodes;
 mod opening;
@@ -27,6 +28,7 @@ use mspipe_datasets::{NodeKey, Stop, asked};
 pub use crate::run_folder::STATE as FILE_NAME;
 pub use compared::MaxJump;
 pub use error::PredictError;
+pub(crate) use identity::identity;
 pub use nodes::Side;
 pub use opening::LoadOptions;
 #[cfg(feature = "serve")]

@@ -145,8 +145,42 @@ mod process {
         Arc, Begin, ComputeDevice, Exchange, Launch, OpenStream, Ranks, Roles, RunConfig, Session,
         SessionError, Stop, agree, config,
     };
-    use crate::ranks::RankError;
+    use crate::config::ConfigError;
     use crate::ranks::mpi::World;
+    use crate::ranks::{Channel, RankError, Started};
+    use crate::train::error::TrainError;
+
+    /// Refuses a process that is one of several for who started it and alone for MPI, each of which would train a run
+    /// of its own; and a stream that only one rank gets.
+    fn check_process(config: &RunConfig, size: usize) -> Result<(), SessionError> {
+        if config.source.data == "-" {
+            return Err(SessionError::Config(ConfigError::Range {
+                option: "data",
+                found: "-".to_owned(),
+                expected: "a file or a data set with --ranks mpi: mpirun gives its standard input to one process alone",
+            }));
+        }
+        match Started::together().filter(|_| size == 1) {
+            None => Ok(()),
+            Some(Started {
+                processes, said_by, ..
+            }) => Err(SessionError::Mpi(format!(
+                "{processes} processes were started ({said_by}), and each is alone for the MPI library that this \
+                 program was built with; start them with the mpirun of that library, or with srun --mpi=pmix"
+            ))),
+        }
+    }
+
+    /// Tells rank 0, whose exit code is the job's, of the signal that ended the run on whichever rank.
+    fn share_signal(exchange: &dyn Exchange, stop: &Stop) {
+        let own = vec![stop.exit_code().unwrap_or(0)];
+        // A rank that ended otherwise leaves it at what this one knows.
+        let all = exchange.all_gather(Channel::Steps, own);
+        let mut codes = all.iter().flat_map(|all| all.iter().flatten());
+        if let Some(&code) = codes.find(|&&code| code != 0) {
+            stop.request_for(code);
+        }
+    }
 
     /// Plays this process's role.
     pub(super) fn join<T: Send>(
@@ -171,11 +205,13 @@ mod process {
         // Rank 0 has something to keep, and the others have to help.
         let _unfinished = stop.unfinished();
         let played = || {
-            if let Some(asked) = asked.filter(|&asked| asked != size) {
-                return Err(SessionError::Mpi(format!(
-                    "found {size} processes, expected {asked} (--ranks mpi:{size} for these; with --resume they \
-                     share the run's batches anew)"
-                )));
+            check_process(&config, size)?;
+            if let Some(expected) = asked.filter(|&asked| asked != size) {
+                return Err(SessionError::Processes {
+                    found: size,
+                    expected,
+                    resumed: None,
+                });
             }
             let begin = check(&config, rank == 0)?;
             config::start_threads(config.machine.threads)?;
@@ -189,6 +225,9 @@ mod process {
             })
         };
         let done = played();
+        if let Err(SessionError::Train(TrainError::Interrupted { .. })) = &done {
+            share_signal(&*exchange, stop);
+        }
         let failed = done.as_ref().err().map(ToString::to_string);
         let ended = exchange.end(failed.as_deref());
         match done {
@@ -225,15 +264,30 @@ fn agree(session: &Session, begin: Begin, exchange: &dyn Exchange) -> Result<(),
             .iter()
             .find(|(name, value)| found.get(*name) != Some(value));
         if let Some((name, value)) = differing {
-            return Err(SessionError::Uneven {
-                rank,
-                name: name.clone(),
-                found: found.get(name).unwrap_or(&Value::Null).to_string(),
-                expected: value.to_string(),
-            });
+            let other = found.get(name).unwrap_or(&Value::Null);
+            return Err(uneven(rank, name, [other, value]));
         }
     }
     Ok(())
+}
+
+/// A rank that has another value under a name than rank 0; of several values in one, the first that differs.
+fn uneven(rank: usize, name: &str, [found, expected]: [&Value; 2]) -> SessionError {
+    if let (Some(parts), Some(others)) = (found.as_object(), expected.as_object()) {
+        let part = |(part, other): (&String, &Value)| {
+            let own = parts.get(part).unwrap_or(&Value::Null).clone();
+            (own != *other).then(|| (format!("{name}'s {part}"), own, other.clone()))
+        };
+        if let Some((name, own, other)) = others.iter().find_map(part) {
+            return uneven(rank, &name, [&own, &other]);
+        }
+    }
+    SessionError::Uneven {
+        rank,
+        name: name.to_owned(),
+        found: found.to_string(),
+        expected: expected.to_string(),
+    }
 }
 
 /// What decides the numbers of a run: settings, stream, version, where it begins; not where the stream lies, nor

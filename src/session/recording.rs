@@ -18,7 +18,9 @@ use crate::checkpoint::{Arrays, CheckpointError, Checkpoints, DAMAGED, Header, L
 use crate::config::{RunConfig, Task};
 use crate::device::ComputeDevice;
 use crate::pipeline::ledger;
-use crate::run_folder::{Dataset, DeviceRecord, JsonLines, MetricsLog, RunFolder, Summary};
+use crate::run_folder::{
+    Dataset, DeviceRecord, JsonLines, MetricsLog, RanksChange, RunFolder, Summary,
+};
 use crate::train::error::TrainError;
 use crate::train::observer::{Observer, TrainEvent};
 use crate::train::pass::Sampling;
@@ -106,13 +108,19 @@ impl<'a> RunFiles<'a> {
             ledger_bytes: 0,
         };
         let mut warnings = Vec::new();
+        let mut other_ranks = None;
         if let Some(loaded) = loaded {
             let earlier = Identity::of_run(session, loaded)?;
             identity.metrics_bytes = earlier.metrics_bytes;
             identity.ledger_bytes = earlier.ledger_bytes;
             warnings = identity.warnings(loaded, &earlier);
+            other_ranks = identity.other_ranks(loaded, &earlier);
         }
-        let metrics = folder.metrics_after(identity.metrics_bytes)?;
+        let mut metrics = folder.metrics_after(identity.metrics_bytes)?;
+        if let Some(change) = &other_ranks {
+            let written = metrics.ranks(change);
+            written.map_err(|error| SessionError::from(TrainError::Observer(error)))?;
+        }
         let ledger = match session.config.start.task {
             Task::Link => Some(folder.ledger_after(identity.ledger_bytes)?),
             Task::Node | Task::Edge => None,
@@ -218,6 +226,9 @@ impl Identity {
                  will not be bit-identical to those of one device"
             ));
         }
+        if let Some(change) = self.other_ranks(loaded, earlier) {
+            warnings.push(change.to_string());
+        }
         let producer = &loaded.checkpoint.header.producer;
         let own = Header::new(0, 0, Value::Null).producer;
         if *producer != own {
@@ -227,6 +238,18 @@ impl Identity {
             ));
         }
         warnings
+    }
+
+    /// The ranks that continue from `loaded`, of the run `earlier`, where they are others than before.
+    fn other_ranks(&self, loaded: &Loaded, earlier: &Identity) -> Option<RanksChange> {
+        let [before, ranks] = [earlier, self].map(|of| of.config.training.ranks);
+        let header = &loaded.checkpoint.header;
+        (before != ranks).then_some(RanksChange {
+            epoch: header.epoch,
+            iteration: header.iteration,
+            ranks,
+            ranks_before: before,
+        })
     }
 
     /// What `loaded` says of its run, which must be that of `session`.

@@ -62,7 +62,7 @@ pub fn dry_resume(
         }
         session.with_device(Session::check_start)
     };
-    checked().map_err(SessionError::of_resumed)
+    checked().map_err(|error| error.of_resumed(folder.path()))
 }
 
 /// A session on `stream` that fits; what it needs is told before.
@@ -237,7 +237,7 @@ pub fn resume<O: FnMut(TrainEvent<'_>) -> io::Result<()>>(
             Ok((summary, folder))
         },
     };
-    on_ranks(config, stop, roles).map_err(SessionError::of_resumed)
+    on_ranks(config, stop, roles).map_err(|error| error.of_resumed(folder))
 }
 
 /// Results of a run, with its folder; the folder of a run that failed at once is removed.
@@ -287,7 +287,8 @@ pub fn resume_classification<O: FnMut(ClassificationEvent<'_>) -> io::Result<()>
     stop: &Stop,
     begin: impl FnOnce(&Session, &ComputeDevice, &RunFolder, Option<Place>) -> O + Send,
 ) -> Result<(ClassificationSummary, RunFolder), SessionError> {
-    let (folder, mut config) = RunFolder::open(folder)?;
+    let path = folder;
+    let (folder, mut config) = RunFolder::open(path)?;
     change(&mut config)?;
     let of = label_of(&config)?;
     folder.sweep();
@@ -304,7 +305,7 @@ pub fn resume_classification<O: FnMut(ClassificationEvent<'_>) -> io::Result<()>
         let summary = session.classify_recorded(of, from, device, &folder, &mut observer)?;
         Ok((summary, folder))
     })
-    .map_err(SessionError::of_resumed)
+    .map_err(|error| error.of_resumed(path))
 }
 
 /// What labels the task of the settings is about.

@@ -9,6 +9,7 @@ use mspipe_datasets::{EventLog, Split};
 use super::protocol::Rules;
 use crate::config::RunConfig;
 use crate::model::{ModelConfig, ModelNeeds};
+use crate::ranks::Launch;
 use crate::sampling::pair_history::Encoding;
 use crate::weights::WeightFile;
 
@@ -41,6 +42,24 @@ impl OpenStream {
     /// the settings does not act.
     pub(super) fn notes(&self) -> Vec<String> {
         let without_effect = &self.config.without_effect;
-        [self.log.notes(), without_effect, &self.fitted].concat()
+        let ranks: Vec<String> = of_ranks(&self.config).into_iter().collect();
+        [self.log.notes(), without_effect, &self.fitted, &ranks].concat()
+    }
+}
+
+/// What the user should know of processes that MPI has not started, or not yet.
+fn of_ranks(config: &RunConfig) -> Option<String> {
+    let events = config.training.batch_size;
+    match config.training.ranks? {
+        Launch::Mpi(Some(1)) => Some(format!(
+            "--ranks mpi: this process is ALONE (no mpirun or srun of the MPI library has started it with others): it trains \
+             by itself, with batches of {events} events. R ranks that share batches of R x {events}: mpirun -n R mspipe \
+             train … --ranks mpi"
+        )),
+        Launch::Mpi(None) => Some(format!(
+            "--ranks mpi: how many ranks there will be is not known here; taken as one, with batches of {events} events. \
+             --ranks mpi:R says it"
+        )),
+        Launch::Mpi(_) | Launch::Threads(_) => None,
     }
 }

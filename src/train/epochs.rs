@@ -16,7 +16,7 @@ use super::divergence::LossReader;
 use super::ended::{EndRule, Ended};
 use super::error::{EvalError, Kept, TrainError, device_failed};
 use super::evaluation::Evaluator;
-use super::iteration::{self, Plan, Training};
+use super::iteration::{self, MemoryRead, Plan, Training};
 use super::observer::tell;
 use super::pass::Pass;
 use super::probes::Probes;
@@ -525,7 +525,7 @@ impl TrainLoop {
         let mut record = ended.map_err(|error| TrainError::Run { epoch, error })?;
         reader.read(&mut training, self.memory.watched(), losses, observer)?;
         reader.check_unapplied(&unapplied, losses.len())?;
-        let reads = training.reads;
+        let reads = by_all_ranks(self.ranks.as_ref(), training.reads);
         add_exchanged(self.ranks.as_ref(), &mut record, first, clock);
         self.scheduler.ran(&moments, &mut record.ledger);
         progress.trained(&mut record, reads, unapplied, begin.elapsed());
@@ -631,6 +631,17 @@ fn add_exchanged(ranks: Option<&Ranks>, record: &mut Record, first: usize, clock
         line.exchanged = Some(exchanged);
     }
     record.exchanges = spans;
+}
+
+/// What each iteration read, as all ranks have read it together where this one writes the ledger.
+fn by_all_ranks(ranks: Option<&Ranks>, mut reads: Vec<MemoryRead>) -> Vec<MemoryRead> {
+    let whole = ranks.map(Ranks::take_reads).unwrap_or_default();
+    for (read, whole) in reads.iter_mut().zip(whole) {
+        read.ages = whole.ages;
+        read.stale.rows_read = whole.rows;
+        read.updater_rows = whole.updater_rows;
+    }
+    reads
 }
 
 /// What runs the iterations from `first` on.

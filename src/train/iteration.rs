@@ -31,6 +31,7 @@ use super::pass::{LayoutFeatures, Pass};
 use super::probes::Probes;
 use super::queue_times::Stopwatch;
 use super::ranks::Ranks;
+use super::reads::OwnRead;
 use super::submission;
 use super::trainer::{Begun, Trainer};
 use super::upload;
@@ -389,6 +390,10 @@ impl Training<'_> {
         let mut ages = AgeHistogram::default();
         let times = &fetched.times;
         times.root_age.iter().for_each(|&age| ages.add(age));
+        if let (Some(ranks), Some(joint)) = (self.ranks, &fetched.joint) {
+            let own = self.own_read(fetched, joint, ages.clone());
+            ranks.note_read(own);
+        }
         let stale = self.count(iteration, fetched);
         self.reads.push(MemoryRead {
             ages,
@@ -426,6 +431,18 @@ impl Training<'_> {
             probes.keep(trained, rows, right, input)?;
         }
         Ok(())
+    }
+
+    /// What this rank has read for its part of a batch; `ages` are of its roots.
+    fn own_read(&mut self, fetched: &Fetched, joint: &Joint, ages: AgeHistogram) -> OwnRead {
+        // One that has no events reads those of another rank.
+        if joint.own().is_empty() {
+            return OwnRead::default();
+        }
+        let (rows, times) = (fetched.layout.innermost(), &fetched.times);
+        let version = times.version as usize;
+        let lacks = self.staleness.lacking(version, cast_slice(&rows.node));
+        OwnRead::new(rows, joint.one_row_a_node, lacks, times, ages)
     }
 
     /// Counts what of the memory read was stale, and which mail went.

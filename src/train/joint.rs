@@ -15,7 +15,7 @@ use burn::tensor::{Device, Int, Tensor, TensorData};
 
 use super::pass::{Pass, Sampling};
 use super::upload;
-use crate::batch::{EventBatch, Layout, MfgScratch};
+use crate::batch::{EventBatch, Layout, MfgScratch, TimeDelta};
 use crate::graph::{EventId, Queries};
 use crate::kernels::dropout::DrawRows;
 use crate::memory::MemoryRequest;
@@ -87,6 +87,8 @@ pub(super) struct Joint {
     times: FetchedTimes,
     /// Share of the batch that the rank's gradients have.
     pub(super) weight: f32,
+    /// Whether a node has one row of memory in it, whatever the times.
+    pub(super) one_row_a_node: bool,
     draws: Vec<i32>,
     drawn: usize,
 }
@@ -159,6 +161,7 @@ impl Pass {
             edge: Vec::new(),
             times: FetchedTimes::default(),
             weight: own.weight,
+            one_row_a_node: rule.time_delta == TimeDelta::Message,
             draws,
             drawn,
         };

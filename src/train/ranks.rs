@@ -1,11 +1,12 @@
 //! What a rank gives to the others in training, and gets from them.
 //!
 //! Three things travel: once an iteration gradients and loss, as one buffer; once an iteration the updated
-//! rows of the nodes that the batch writes; and what has to be agreed on, since it depends on time: whether to
+//! rows of the nodes that the batch writes, and beside them which rows were read, for the ledger; and what has to be agreed on, since it depends on time: whether to
 //! stop, whether a checkpoint is due. Mail, times and negatives never do, each rank makes them itself.
 //!
 //! Invariant: numbers are added in the order of the ranks, on the host.
 
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -16,6 +17,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 use super::error::StageError;
 use super::flat;
 use super::joint::{Senders, Share};
+use super::reads::{OwnRead, WholeRead};
 use super::upload::read;
 use crate::batch::EventBatch;
 use crate::eval::{BatchScores, Rank};
@@ -30,6 +32,16 @@ use crate::ranks::{Channel, Exchange, RankError};
 pub struct Ranks {
     exchange: Arc<dyn Exchange>,
     exchanged: Arc<Mutex<PerIteration>>,
+    reads: Arc<Mutex<Reads>>,
+}
+
+/// What iterations have read.
+#[derive(Default)]
+struct Reads {
+    /// Of this rank, those whose rows are not exchanged yet.
+    own: VecDeque<OwnRead>,
+    /// Of all ranks, where it is written down.
+    whole: Vec<WholeRead>,
 }
 
 /// What each iteration has exchanged since it was asked for last.
@@ -67,6 +79,7 @@ impl Ranks {
         (exchange.size() > 1).then(|| Ranks {
             exchange,
             exchanged: Arc::default(),
+            reads: Arc::default(),
         })
     }
 
@@ -107,6 +120,22 @@ impl Ranks {
     /// Forgets what was exchanged: what an evaluation has is in no ledger.
     pub(super) fn forget_exchanged(&self) {
         *self.exchanged() = PerIteration::default();
+        *self.reads() = Reads::default();
+    }
+
+    /// What this rank reads in the next iteration whose rows are exchanged.
+    pub(super) fn note_read(&self, own: OwnRead) {
+        self.reads().own.push_back(own);
+    }
+
+    /// What all ranks have read in the iterations since it was asked for last; nothing on a rank that writes no
+    /// ledger.
+    pub(super) fn take_reads(&self) -> Vec<WholeRead> {
+        std::mem::take(&mut self.reads().whole)
+    }
+
+    fn reads(&self) -> MutexGuard<'_, Reads> {
+        self.reads.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What the other ranks did, from rank 1 on, of which this one did `own`.
@@ -169,7 +198,8 @@ impl Ranks {
         }))
     }
 
-    /// The rows of an update, `[rows, width]`, of which this rank has `own`, in the order of the rows.
+    /// The rows of an update, `[rows, width]`, of which this rank has `own`, in the order of the rows. What each
+    /// rank has read in the iteration goes with them.
     ///
     /// # Errors
     /// When a rank has ended, or sent another number of rows.
@@ -184,25 +214,32 @@ impl Ranks {
         senders.0.iter().for_each(|&sender| counts[sender] += 1);
         // Of none that are its own, one was read.
         own.truncate(counts[rank] * width);
-        let (begin, given) = (Instant::now(), 4 * own.len() as u64);
-        let bytes = bytemuck::cast_slice(&own).to_vec();
+        let mut bytes = bytemuck::cast_slice(&own).to_vec();
+        // An evaluation has no ledger.
+        let read = self.reads().own.pop_front();
+        let noted = read.is_some();
+        bytes.extend(read.map_or_else(Vec::new, |read| read.to_bytes()));
+        let (begin, given) = (Instant::now(), bytes.len() as u64);
         let all = self.exchange.all_gather(Channel::Rows, bytes)?;
         let made = OneExchange::since(begin, given);
         self.exchanged().rows.push(made);
+        let (mut next, mut reads) = (Vec::new(), Vec::new());
         for (rank, (bytes, count)) in all.iter().zip(counts).enumerate() {
             let (found, expected) = (bytes.len(), 4 * count * width);
-            if found != expected {
+            let Some((rows, read)) = bytes.split_at_checked(expected) else {
                 return Err(RankError::Uneven {
                     rank,
                     found,
                     expected,
                 });
-            }
+            };
+            next.push(rows.chunks_exact(4 * width));
+            reads.push(read);
         }
-        let mut next: Vec<_> = all
-            .iter()
-            .map(|bytes| bytes.chunks_exact(4 * width))
-            .collect();
+        if noted && self.records() {
+            let whole = WholeRead::of(reads.into_iter().map(OwnRead::from_bytes));
+            self.reads().whole.push(whole);
+        }
         let rows = senders.0.iter().filter_map(|&sender| next[sender].next());
         let numbers = rows.flat_map(|row| row.as_chunks().0);
         Ok(numbers.map(|&bytes| f32::from_ne_bytes(bytes)).collect())

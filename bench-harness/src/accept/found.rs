@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::asked::{AcceptConfig, Part};
-use super::prediction::{Load, Predicted};
+use super::prediction::{Load, Predicted, Reached};
 use crate::machine;
 
 /// What there is.
@@ -52,6 +52,17 @@ pub struct Rates {
     pub launch_us: f64,
     /// What measured them.
     pub clock: Clock,
+}
+
+impl From<Rates> for Reached {
+    fn from(rates: Rates) -> Reached {
+        Reached {
+            memory_gb_per_s: rates.copy_gb_per_s,
+            gflops: rates.product_gflops,
+            upload_gb_per_s: rates.upload_gb_per_s,
+            launch_us: rates.launch_us,
+        }
+    }
 }
 
 /// What told a time.

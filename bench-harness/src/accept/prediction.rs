@@ -11,8 +11,6 @@ use std::fmt;
 use mspipe::profiler::{Kind, Recorded};
 use serde::{Deserialize, Serialize};
 
-use super::found::Rates;
-
 /// A GPU by its public specification.
 #[derive(Debug, Clone, Copy)]
 pub struct Specified {
@@ -71,17 +69,6 @@ pub const SPECIFIED: [Specified; 3] = [
         },
     },
 ];
-
-impl From<Rates> for Reached {
-    fn from(rates: Rates) -> Reached {
-        Reached {
-            memory_gb_per_s: rates.copy_gb_per_s,
-            gflops: rates.product_gflops,
-            upload_gb_per_s: rates.upload_gb_per_s,
-            launch_us: rates.launch_us,
-        }
-    }
-}
 
 /// What an iteration asks of a device.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -17,6 +17,7 @@ use super::choice::{Method, Tried};
 use super::error::SweepError;
 use super::file::{Halving, MOST, SweepFile, Text};
 use crate::config::{self, ConfigError, Kind, PlacedSetting, RunConfig, Task, same_setting};
+use crate::ranks::Launch;
 use crate::sampling::counter_rng::RandomStreams;
 
 /// What the draws of a sweep are for.
@@ -241,6 +242,13 @@ fn check_run(config: &RunConfig) -> Result<(), (&'static str, String)> {
     if config.start.seeds.is_some() {
         let reason = "seeds: is of mspipe train; to try several, give seed = [0, 1, 2] in [values]";
         return Err(("seeds", reason.to_owned()));
+    }
+    if let Some(ranks @ Launch::Mpi(_)) = config.training.ranks {
+        let reason = format!(
+            "ranks: found {ranks}, expected threads:R: an MPI job has one run, a sweep several; start a job of mspipe \
+             train for each setting"
+        );
+        return Err(("ranks", reason));
     }
     match config.start.task {
         Task::Link => Ok(()),
