@@ -64,8 +64,9 @@ fn emulated(part: Part, block: &mut Block) {
             }
         }
         Block::Table(table) if measures => table.caption += " (EMULATED)",
-        Block::Facts(facts) if measures => {
-            facts.push(("device".to_owned(), "EMULATED".to_owned()));
+        // Facts of adapters are no times.
+        Block::Facts(facts) if measures && !facts.iter().any(|(name, _)| name == "api") => {
+            facts.push(("times".to_owned(), "of an EMULATED device".to_owned()));
         }
         Block::Folded(_, blocks) => blocks.iter_mut().for_each(|block| emulated(part, block)),
         _ => {}
