@@ -172,10 +172,10 @@ pub(crate) fn run(args: &SweepArgs) -> anyhow::Result<()> {
     }
     if args.dry_run {
         session::check_sweep(&plan, &interrupt::stop())?;
-        return Ok(match args.json {
-            true => console::json(&planned(&plan))?,
-            false => console::product(listed(&plan))?,
-        });
+        return match args.json {
+            true => Ok(console::json(&planned(&plan))?),
+            false => Ok(console::product(listed(&plan))?),
+        };
     }
     let mut shown = Shown {
         plan: &plan,

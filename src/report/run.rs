@@ -87,29 +87,7 @@ pub fn write(folder: &Path) -> Result<PathBuf, RunReportError> {
 /// # Errors
 /// When a file of the run is damaged, or there is no summary.
 pub(crate) fn document(folder: &Path) -> Result<Document, RunReportError> {
-    let path = folder.join("summary.json");
-    let text = fs::read_to_string(&path).map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound => no_summary(folder),
-        _ => RunReportError::File {
-            path: path.clone(),
-            error,
-        },
-    })?;
-    let summary: Value = serde_json::from_str(&text).map_err(|error| RunReportError::Content {
-        path,
-        error,
-        expected: "summary",
-    })?;
-    if let Some(seed) = summary["seeds"][0].as_u64() {
-        let at = folder.display();
-        return Err(RunReportError::NoSummary {
-            path: folder.to_owned(),
-            reason: format!(
-                "holds the runs of several seeds; give one of them, such as {at}/seed-{seed}, or all for one page \
-                 (mspipe report {at}/seed-* --to FILE)"
-            ),
-        });
-    }
+    let summary = summary_of(folder)?;
     let metrics = lines(&folder.join("metrics.jsonl"), "metrics")?;
     let losses: Vec<f64> = (metrics.iter())
         .filter_map(|line| line["loss"].as_f64())
@@ -170,6 +148,34 @@ pub(crate) fn document(folder: &Path) -> Result<Document, RunReportError> {
         lead: lead(&summary, sharing(&summary, &metrics), synthetic),
         sections,
     })
+}
+
+/// The summary of the finished run in `folder`.
+fn summary_of(folder: &Path) -> Result<Value, RunReportError> {
+    let path = folder.join("summary.json");
+    let text = fs::read_to_string(&path).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => no_summary(folder),
+        _ => RunReportError::File {
+            path: path.clone(),
+            error,
+        },
+    })?;
+    let summary: Value = serde_json::from_str(&text).map_err(|error| RunReportError::Content {
+        path,
+        error,
+        expected: "summary",
+    })?;
+    if let Some(seed) = summary["seeds"][0].as_u64() {
+        let at = folder.display();
+        return Err(RunReportError::NoSummary {
+            path: folder.to_owned(),
+            reason: format!(
+                "holds the runs of several seeds; give one of them, such as {at}/seed-{seed}, or all for one page \
+                 (mspipe report {at}/seed-* --to FILE)"
+            ),
+        });
+    }
+    Ok(summary)
 }
 
 /// Why a folder without a summary has no report.
