@@ -108,6 +108,7 @@ impl TemporalAttention {
         let relu = true;
         output_norm(output, &self.norm, BeforeNorm { dropout, relu })
     }
+
     fn parameters(&self) -> LayerParameters {
         LayerParameters {
             heads: self.heads,
