@@ -4,16 +4,17 @@
 use burn::backend::TensorMetadata;
 use burn::backend::tensor::FloatTensor;
 use burn::backend::wgpu::{CubeBackend, CubeTensor, into_contiguous};
-use burn::tensor::Shape;
 
 use super::memories::empty_together;
 use super::product::{Base, Matrix, Product, multiply};
+use super::products::{from_heads_backward, linear_backward, to_heads_backward};
+use super::temporal_attention;
 use super::wgsl::{self, COSINE, FINITE, KernelSpec, ROWS};
 use crate::kernels::attention_layer::{AttentionLayer, LayerInputs, LayerOutput, LayerSlots};
 use crate::kernels::costs;
 use crate::kernels::dropout::Dropout;
 use crate::kernels::gather_rows::GatherRows;
-use crate::kernels::products::{ProductGradients, Products, Wanted};
+use crate::kernels::products::Products;
 use crate::kernels::temporal_attention::{AttentionShape, TemporalAttention};
 use crate::profiler::{self, Kind, Operation};
 
@@ -56,22 +57,17 @@ fn query_row(time: &CubeTensor, weight: &CubeTensor, bias: &CubeTensor) -> CubeT
     out
 }
 
-/// The gradient of `weight`, given that of the row; that of the phases is added to `d_time`.
-fn query_row_backward(
-    time: &CubeTensor,
-    weight: &CubeTensor,
-    grad: &CubeTensor,
-    d_time: &CubeTensor,
-) -> CubeTensor {
-    let d_weight = wgsl::empty(weight, weight.shape());
+/// Writes the gradient of `query_time` to `d`, given that of the row, which is its `query_bias`; that of the phases is added to
+/// its `time`.
+fn query_row_backward(inputs: &LayerInputs<CubeBackend>, d: &LayerInputs<CubeBackend>) {
+    let (time, weight) = (&inputs.time, &inputs.query_time);
     wgsl::launch(
         &QUERY_ROW_BACKWARD,
         &constants(time, weight),
         wgsl::groups_of(time.shape()[1], QUERY_ROW_BACKWARD.workgroup),
-        &[time, weight, grad, &d_weight, d_time],
+        &[time, weight, &d.query_bias, &d.query_time, &d.time],
         &[0],
     );
-    d_weight
 }
 
 fn contiguous(inputs: LayerInputs<CubeBackend>) -> LayerInputs<CubeBackend> {
@@ -141,12 +137,12 @@ fn output(
 }
 
 /// Adds the gradient of the queries and of what the roots' rows add to the output, by way of these rows, to that of the
-/// node rows; and those of the two weights and biases.
+/// node rows in `d`, and writes those of the two weights and biases to it.
 fn own_rows_backward(
     inputs: &LayerInputs<CubeBackend>,
     grads: [&CubeTensor; 2],
-    d_node: &CubeTensor,
-) -> ([CubeTensor; 2], [CubeTensor; 2]) {
+    d: &LayerInputs<CubeBackend>,
+) {
     let (own_rows, width) = (grads[0].shape()[0], grads[0].shape()[1]);
     let whole = |x| Matrix::whole(x, width);
     let of = |grad, weight| [whole(grad), whole(weight).transposed()];
@@ -154,30 +150,53 @@ fn own_rows_backward(
     let of_query = of(grads[0], &inputs.query_node);
     multiply(&[Product {
         more: Some((of(grads[1], &inputs.output_node), width)),
-        ..Product::of_rows(of_query, size, Base::Output, whole(d_node))
+        ..Product::of_rows(of_query, size, Base::Output, whole(&d.node))
     }]);
-    let shapes = [
-        vec![width, width],
-        vec![width, width],
-        vec![width],
-        vec![width],
-    ];
-    let [of_query, of_output, query_bias, output_bias] =
-        empty_together(d_node, shapes.map(Shape::from));
-    let (d_weights, d_biases) = ([of_query, of_output], [query_bias, output_bias]);
+    let d_weights = [&d.query_node, &d.output_node];
+    let d_biases = [&d.query_bias, &d.output_bias];
     multiply(&[0, 1].map(|of| {
         let factors = [whole(&inputs.node).transposed(), whole(grads[of])];
         let size = [1, width, own_rows, width];
-        Product::of_terms(factors, size, whole(&d_weights[of]), Some(&d_biases[of]))
+        Product::of_terms(factors, size, whole(d_weights[of]), Some(d_biases[of]))
     }));
-    (d_weights, d_biases)
 }
 
-/// A gradient that was asked for.
-fn made(gradient: Option<CubeTensor>) -> CubeTensor {
-    match gradient {
-        Some(gradient) => gradient,
-        None => unreachable!("both gradients are asked for"),
+/// Room for the gradients of the parameters, in one memory, beside that of the node rows.
+fn room(inputs: &LayerInputs<CubeBackend>, node: CubeTensor) -> LayerInputs<CubeBackend> {
+    let parameters = [
+        &inputs.time,
+        &inputs.query_node,
+        &inputs.query_time,
+        &inputs.query_bias,
+        &inputs.key,
+        &inputs.value,
+        &inputs.output_value,
+        &inputs.output_node,
+        &inputs.output_bias,
+    ];
+    let shapes = parameters.map(|of| of.shape());
+    let [
+        time,
+        query_node,
+        query_time,
+        query_bias,
+        key,
+        value,
+        output_value,
+        output_node,
+        output_bias,
+    ] = empty_together(&node, shapes);
+    LayerInputs {
+        node,
+        time,
+        query_node,
+        query_time,
+        query_bias,
+        key,
+        value,
+        output_value,
+        output_node,
+        output_bias,
     }
 }
 
@@ -215,43 +234,33 @@ impl AttentionLayer for CubeBackend {
     ) -> LayerInputs<Self> {
         let _operation = operation("attention_layer_backward", &inputs, &slots, &shape, true);
         let (inputs, grad) = (contiguous(inputs), into_contiguous(grad));
-        let both = Wanted {
-            input: true,
-            weight: true,
-            bias: false,
-        };
-        let (values, weight) = (output.values, inputs.output_value.clone());
-        let of_values = Self::linear_gradients(grad.clone(), values, weight, both);
+        let d = room(&inputs, wgsl::empty(&grad, inputs.node.shape()));
+        let [d_values, d_attended] =
+            [&output.values, &output.attended].map(|of| wgsl::empty(of, of.shape()));
+        linear_backward(
+            [&grad, &output.values, &inputs.output_value],
+            [Some(&d_values), Some(&d.output_value), None],
+        );
         let (offsets, items) = (slots.root_offsets.clone(), slots.root_items.clone());
         let d_of_own = Self::segment_sum(grad, offsets, items, slots.long[2]);
-        let d_values = made(of_values.input);
-        let [d_attended, value] =
-            Self::from_heads_gradients(d_values, output.attended, inputs.value.clone());
-        let d = Self::temporal_attention_backward(
-            output.projected,
-            slots.attention(inputs.node.clone(), inputs.time.clone()),
-            output.score,
-            d_attended,
-            shape,
-            dropout,
+        from_heads_backward(
+            [&d_values, &output.attended, &inputs.value],
+            [&d_attended, &d.value],
         );
-        let [d_query, key] = Self::to_heads_gradients(d.query, output.query, inputs.key.clone());
-        let d_node = wgsl::writable(d.node);
-        let ([query_node, output_node], [query_bias, output_bias]) =
-            own_rows_backward(&inputs, [&d_query, &d_of_own], &d_node);
-        let d_time = wgsl::writable(d.time);
-        let query_time = query_row_backward(&inputs.time, &inputs.query_time, &query_bias, &d_time);
-        LayerInputs {
-            node: d_node,
-            time: d_time,
-            query_node,
-            query_time,
-            query_bias,
-            key,
-            value,
-            output_value: made(of_values.weight),
-            output_node,
-            output_bias,
-        }
+        let projected = output.projected;
+        let d_projected = temporal_attention::backward(
+            [projected, output.score, d_attended],
+            slots.attention(inputs.node.clone(), inputs.time.clone()),
+            (&shape, &dropout),
+            [&d.node, &d.time],
+        );
+        let d_query = wgsl::empty(&output.query, output.query.shape());
+        to_heads_backward(
+            [&d_projected, &output.query, &inputs.key],
+            [&d_query, &d.key],
+        );
+        own_rows_backward(&inputs, [&d_query, &d_of_own], &d);
+        query_row_backward(&inputs, &d);
+        d
     }
 }

@@ -61,22 +61,22 @@ impl LinkProducts for CubeBackend {
     }
 }
 
-/// Gradients of the two weights, and of the embeddings.
+/// The gradient of the embeddings; those of the two weights are written to `d_weights`.
 fn products_backward(
     tensors: &PredictorTensors<CubeBackend>,
     grads: [&CubeTensor; 2],
-) -> ([CubeTensor; 2], CubeTensor) {
+    d_weights: [&CubeTensor; 2],
+) -> CubeTensor {
     let (roots, width) = (tensors.embedding.shape()[0], tensors.embedding.shape()[1]);
     let embedding = into_contiguous(tensors.embedding.clone());
     let weights =
         [&tensors.source, &tensors.destination].map(|weight| into_contiguous(weight.clone()));
     let rows = [0..roots / 3, roots / 3..roots];
-    let d_weights = empty_together(&embedding, [(); 2].map(|()| Shape::new([width, width])));
     let of = |start: usize, tensor| Matrix::whole(tensor, width).from(start * width);
     multiply(&[0, 1].map(|i| {
         let factors = [of(rows[i].start, &embedding).transposed(), of(0, grads[i])];
         let size = [1, width, rows[i].len(), width];
-        Product::of_terms(factors, size, of(0, &d_weights[i]), None)
+        Product::of_terms(factors, size, of(0, d_weights[i]), None)
     }));
     let d_embedding = wgsl::empty(&embedding, [roots, width]);
     multiply(&[0, 1].map(|i| {
@@ -84,7 +84,7 @@ fn products_backward(
         let size = [1, rows[i].len(), width, width];
         Product::of_rows(factors, size, Base::Zero, of(rows[i].start, &d_embedding))
     }));
-    (d_weights, d_embedding)
+    d_embedding
 }
 
 impl LinkPrediction for CubeBackend {
@@ -110,11 +110,21 @@ impl LinkPrediction for CubeBackend {
         grad: FloatTensor<Self>,
     ) -> PredictorTensors<Self> {
         let scored = scored(&tensors, [output.source, output.destination]);
-        let d = link_scores_backward(scored, statistics, output.logits, grad);
-        let ([source, destination], embedding) =
-            products_backward(&tensors, [&d.source, &d.destination]);
+        let parameters = [
+            &tensors.source,
+            &tensors.destination,
+            &scored.bias,
+            &scored.output,
+            &scored.output_bias,
+            &scored.history,
+        ];
+        let shapes = parameters.map(|of| of.shape());
+        // In one memory.
+        let [source, destination, room @ ..] = empty_together(&grad, shapes);
+        let d = link_scores_backward(scored, statistics, output.logits, grad, room);
+        let (grads, d_weights) = ([&d.source, &d.destination], [&source, &destination]);
         PredictorTensors {
-            embedding,
+            embedding: products_backward(&tensors, grads, d_weights),
             source,
             source_bias: d.bias.clone(),
             destination,

@@ -4,11 +4,9 @@
 use burn::backend::TensorMetadata;
 use burn::backend::ops::FloatTensorOps;
 use burn::backend::tensor::FloatTensor;
-use burn::backend::wgpu::{CubeBackend, into_contiguous};
-use burn::tensor::Shape;
+use burn::backend::wgpu::{CubeBackend, CubeTensor, into_contiguous};
 
 use super::chunks::Chunks;
-use super::memories::empty_together;
 use super::wgsl::{self, FINITE, GATES, KernelSpec, ROWS};
 use crate::kernels::choice::SOFTWARE;
 use crate::kernels::cpu::link_scores as cpu;
@@ -156,7 +154,8 @@ pub(super) fn link_loss(logits: &FloatTensor<CubeBackend>) -> FloatTensor<CubeBa
     loss
 }
 
-/// Gradients of all inputs, given what [`score`] made of them and the gradient of the loss.
+/// Gradients of all inputs, given what [`score`] made of them and the gradient of the loss. Those of bias, output weights,
+/// output bias and history are written to `room`.
 ///
 /// Those of the products take the products' place, unless somebody else holds them.
 pub(super) fn link_scores_backward(
@@ -164,6 +163,7 @@ pub(super) fn link_scores_backward(
     statistics: FloatTensor<CubeBackend>,
     logits: FloatTensor<CubeBackend>,
     grad: FloatTensor<CubeBackend>,
+    room: [CubeTensor; 4],
 ) -> LinkTensors<CubeBackend> {
     let [statistics, logits, grad] = [statistics, logits, grad].map(into_contiguous);
     let LinkTensors {
@@ -200,13 +200,12 @@ pub(super) fn link_scores_backward(
             chunks.rows as u32,
         ],
     );
-    let shapes = [vec![width], vec![width], vec![1], vec![history, width]];
-    let [bias, output, output_bias, of_history] = empty_together(&source, shapes.map(Shape::from));
+    let [bias, output, output_bias, history] = room;
     let d = LinkTensors {
         bias,
         output,
         output_bias,
-        history: of_history,
+        history,
         source,
         destination,
     };

@@ -21,24 +21,24 @@ fn place(out: &CubeTensor, [_, m, _, n]: [usize; 4]) -> Matrix<'_> {
     }
 }
 
-/// Sums of all rows of `width` columns from `first` on of a contiguous `[rows, stride]` tensor,
-/// `[1, width]`.
-pub(crate) fn column_sums(matrix: &CubeTensor, first: usize, width: usize) -> CubeTensor {
-    strided_sums(matrix, [matrix.shape()[0], matrix.shape()[1]], first, width)
+/// Sums of all rows of a contiguous `[rows, width]` tensor, `[1, width]`.
+pub(crate) fn column_sums(matrix: &CubeTensor) -> CubeTensor {
+    let sums = wgsl::empty(matrix, [1, matrix.shape()[1]]);
+    strided_sums(matrix, [matrix.shape()[0], matrix.shape()[1]], 0, &sums);
+    sums
 }
 
-/// The same of rows that lie anywhere in a contiguous tensor: `first` is the place of the first
-/// number that is summed.
+/// Writes the sums of `rows` rows of a contiguous tensor to `sums`, as many columns as that has numbers. `first` is the place
+/// of the first number that is summed, rows are `stride` apart.
 pub(crate) fn strided_sums(
     matrix: &CubeTensor,
     [rows, stride]: [usize; 2],
     first: usize,
-    width: usize,
-) -> CubeTensor {
-    let sums = wgsl::empty(matrix, [1, width]);
+    sums: &CubeTensor,
+) {
     let of = Matrix::whole(matrix, stride).from(first);
-    multiply(&[Product::of_ones(of, [rows, width], &sums)]);
-    sums
+    let width = sums.shape().num_elements();
+    multiply(&[Product::of_ones(of, [rows, width], sums)]);
 }
 
 /// Sums of all rows of the two halves of a contiguous `[rows, 2 width]` tensor, `[width]` each.
@@ -149,6 +149,86 @@ fn transposed_of_heads<'a>(x: &'a CubeTensor, grad: &'a CubeTensor) -> [Matrix<'
     [x.transposed(), grad]
 }
 
+/// Writes those gradients of `bias + x · weight` that have a place, of `x`, weight and bias, given that of the result. All
+/// contiguous.
+pub(super) fn linear_backward(
+    [grad, x, weight]: [&CubeTensor; 3],
+    [d_x, d_weight, d_bias]: [Option<&CubeTensor>; 3],
+) {
+    let (m, k, n) = (x.shape()[0], x.shape()[1], weight.shape()[1]);
+    let _operation = profiler::operation("linear_backward", Kind::Product, || {
+        let wanted = [d_x, d_weight, d_bias].map(|of| of.is_some());
+        costs::linear_backward([m, k, n], wanted)
+    });
+    let of_grad = Matrix::whole(grad, n);
+    let input = d_x.map(|d_x| {
+        let factors = [of_grad, Matrix::whole(weight, n).transposed()];
+        Product::of_rows(factors, [1, m, n, k], Base::Zero, Matrix::whole(d_x, k))
+    });
+    let of_weight = match (d_weight, d_bias) {
+        (Some(d_weight), sums) => {
+            let factors = [Matrix::whole(x, k).transposed(), of_grad];
+            let out = Matrix::whole(d_weight, n);
+            Some(Product::of_terms(factors, [1, k, m, n], out, sums))
+        }
+        (None, Some(sums)) => Some(Product::of_ones(of_grad, [m, n], sums)),
+        (None, None) => None,
+    };
+    let products: Vec<Product<'_>> = input.into_iter().chain(of_weight).collect();
+    multiply(&products);
+}
+
+/// Writes the gradients of `x` and `weight` of [`Products::product_to_heads`], given that of its result. All contiguous.
+pub(super) fn to_heads_backward(
+    [grad, x, weight]: [&CubeTensor; 3],
+    [d_x, d_weight]: [&CubeTensor; 2],
+) {
+    let (shape, width) = (grad.shape(), x.shape()[1]);
+    let (heads, rows, inputs) = (shape[0], shape[1], shape[2]);
+    let _operation = profiler::operation("to_heads_backward", Kind::Product, || {
+        costs::head_products_backward([heads, rows, inputs], width)
+    });
+    let size = [heads, rows, inputs, width / heads];
+    let of_weight = [heads, inputs, rows, width / heads];
+    multiply(&[
+        Product::of_rows(from_heads(grad, weight), size, Base::Zero, place(d_x, size)),
+        Product::of_terms(
+            transposed_of_heads(grad, x),
+            of_weight,
+            place(d_weight, of_weight),
+            None,
+        ),
+    ]);
+}
+
+/// The same of [`Products::product_from_heads`].
+pub(super) fn from_heads_backward(
+    [grad, x, weight]: [&CubeTensor; 3],
+    [d_x, d_weight]: [&CubeTensor; 2],
+) {
+    let (shape, width) = (x.shape(), grad.shape()[1]);
+    let (heads, rows, inputs) = (shape[0], shape[1], shape[2]);
+    let _operation = profiler::operation("from_heads_backward", Kind::Product, || {
+        costs::head_products_backward([heads, rows, inputs], width)
+    });
+    let size = [heads, rows, width / heads, inputs];
+    let of_weight = [heads, inputs, rows, width / heads];
+    multiply(&[
+        Product::of_rows(
+            to_heads(grad, weight, heads),
+            size,
+            Base::Zero,
+            place(d_x, size),
+        ),
+        Product::of_terms(
+            transposed_of_heads(x, grad),
+            of_weight,
+            place(d_weight, of_weight),
+            None,
+        ),
+    ]);
+}
+
 impl ProductGradients for CubeBackend {
     fn linear_gradients(
         grad: FloatTensor<Self>,
@@ -156,44 +236,25 @@ impl ProductGradients for CubeBackend {
         weight: FloatTensor<Self>,
         wanted: Wanted,
     ) -> LinearGradients<Self> {
-        let (m, k, n) = (x.shape()[0], x.shape()[1], weight.shape()[1]);
-        let _operation = profiler::operation("linear_backward", Kind::Product, || {
-            costs::linear_backward([m, k, n], [wanted.input, wanted.weight, wanted.bias])
-        });
+        let n = weight.shape()[1];
         let [grad, x, weight] = [grad, x, weight].map(into_contiguous);
-        let d_x = wanted.input.then(|| wgsl::empty(&x, [m, k]));
-        let (d_weight, d_bias) = match (wanted.weight, wanted.bias) {
+        let input = wanted.input.then(|| wgsl::empty(&x, x.shape()));
+        let (of_weight, bias) = match (wanted.weight, wanted.bias) {
             (true, true) => {
-                let [weight, bias] = empty_together(&x, [[k, n], [1, n]].map(Shape::new));
+                let [weight, bias] = empty_together(&x, [weight.shape(), Shape::new([1, n])]);
                 (Some(weight), Some(bias))
             }
-            (weight, bias) => (
-                weight.then(|| wgsl::empty(&x, [k, n])),
+            (of_weight, bias) => (
+                of_weight.then(|| wgsl::empty(&x, weight.shape())),
                 bias.then(|| wgsl::empty(&x, [1, n])),
             ),
         };
-        let of_grad = Matrix::whole(&grad, n);
-        let input = d_x.as_ref().map(|d_x| {
-            let factors = [of_grad, Matrix::whole(&weight, n).transposed()];
-            Product::of_rows(factors, [1, m, n, k], Base::Zero, Matrix::whole(d_x, k))
-        });
-        let of_weight = match (&d_weight, &d_bias) {
-            (Some(d_weight), sums) => {
-                let (factors, out) = (
-                    [Matrix::whole(&x, k).transposed(), of_grad],
-                    Matrix::whole(d_weight, n),
-                );
-                Some(Product::of_terms(factors, [1, k, m, n], out, sums.as_ref()))
-            }
-            (None, Some(sums)) => Some(Product::of_ones(of_grad, [m, n], sums)),
-            (None, None) => None,
-        };
-        let products: Vec<Product<'_>> = input.into_iter().chain(of_weight).collect();
-        multiply(&products);
+        let places = [&input, &of_weight, &bias].map(Option::as_ref);
+        linear_backward([&grad, &x, &weight], places);
         LinearGradients {
-            input: d_x,
-            weight: d_weight,
-            bias: d_bias,
+            input,
+            weight: of_weight,
+            bias,
         }
     }
 
@@ -202,35 +263,9 @@ impl ProductGradients for CubeBackend {
         x: FloatTensor<Self>,
         weight: FloatTensor<Self>,
     ) -> [FloatTensor<Self>; 2] {
-        let shape = grad.shape();
-        let (heads, rows, inputs) = (shape[0], shape[1], shape[2]);
-        let width = x.shape()[1];
-        let _operation = profiler::operation("to_heads_backward", Kind::Product, || {
-            costs::head_products_backward([heads, rows, inputs], width)
-        });
         let [grad, x, weight] = [grad, x, weight].map(into_contiguous);
-        let (d_x, d_weight) = (
-            wgsl::empty(&x, [rows, width]),
-            wgsl::empty(&x, [inputs, width]),
-        );
-        let (size, of_weight) = (
-            [heads, rows, inputs, width / heads],
-            [heads, inputs, rows, width / heads],
-        );
-        multiply(&[
-            Product::of_rows(
-                from_heads(&grad, &weight),
-                size,
-                Base::Zero,
-                place(&d_x, size),
-            ),
-            Product::of_terms(
-                transposed_of_heads(&grad, &x),
-                of_weight,
-                place(&d_weight, of_weight),
-                None,
-            ),
-        ]);
+        let [d_x, d_weight] = [&x, &weight].map(|of| wgsl::empty(of, of.shape()));
+        to_heads_backward([&grad, &x, &weight], [&d_x, &d_weight]);
         [d_x, d_weight]
     }
 
@@ -239,34 +274,9 @@ impl ProductGradients for CubeBackend {
         x: FloatTensor<Self>,
         weight: FloatTensor<Self>,
     ) -> [FloatTensor<Self>; 2] {
-        let (shape, width) = (x.shape(), grad.shape()[1]);
-        let (heads, rows, inputs) = (shape[0], shape[1], shape[2]);
-        let _operation = profiler::operation("from_heads_backward", Kind::Product, || {
-            costs::head_products_backward([heads, rows, inputs], width)
-        });
         let [grad, x, weight] = [grad, x, weight].map(into_contiguous);
-        let (d_x, d_weight) = (
-            wgsl::empty(&x, [heads, rows, inputs]),
-            wgsl::empty(&x, [inputs, width]),
-        );
-        let (size, of_weight) = (
-            [heads, rows, width / heads, inputs],
-            [heads, inputs, rows, width / heads],
-        );
-        multiply(&[
-            Product::of_rows(
-                to_heads(&grad, &weight, heads),
-                size,
-                Base::Zero,
-                place(&d_x, size),
-            ),
-            Product::of_terms(
-                transposed_of_heads(&x, &grad),
-                of_weight,
-                place(&d_weight, of_weight),
-                None,
-            ),
-        ]);
+        let [d_x, d_weight] = [&x, &weight].map(|of| wgsl::empty(of, of.shape()));
+        from_heads_backward([&grad, &x, &weight], [&d_x, &d_weight]);
         [d_x, d_weight]
     }
 }

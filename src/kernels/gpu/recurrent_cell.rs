@@ -3,12 +3,12 @@
 use burn::backend::TensorMetadata;
 use burn::backend::tensor::FloatTensor;
 use burn::backend::wgpu::{CubeBackend, CubeTensor, into_contiguous};
-use burn::tensor::Shape;
 
 use super::gru_gates::{self, gru_gates_backward};
 use super::memories::empty_together;
 use super::product::{Base, Matrix, Product, multiply};
 use super::rnn_gates::{self, rnn_gates_backward};
+use super::time_encoding::time_encoding_backward;
 use super::wgsl::{self, KernelSpec};
 use crate::kernels::recurrent_cell::{CellOutput, CellRows, CellWeights, RecurrentCell};
 use crate::kernels::time_encoding::TimeEncoding;
@@ -92,7 +92,6 @@ impl RecurrentCell for CubeBackend {
             active,
         } = rows;
         let [mail, memory] = [mail, memory].map(into_contiguous);
-        let outputs = weights.input_bias.shape()[0];
         let [d_input, d_memory] = if output.from_memory.shape() == memory.shape() {
             let d = rnn_gates_backward(output.memory, active, grad);
             [d.clone(), d]
@@ -101,38 +100,54 @@ impl RecurrentCell for CubeBackend {
             gru_gates_backward([input, from_memory, memory.clone(), active], grad)
         };
         let inputs = [&mail, &output.encoding, &memory];
+        let d = room(&weights);
         let from_time = into_contiguous(weights.from_time);
-        let (d_encoding, [from_mail, from_time, from_memory], [input_bias, memory_bias]) =
-            products_backward(inputs, &from_time, [&d_input, &d_memory], outputs);
-        CellWeights {
-            time: Self::time_encoding_backward(weights.time, delta_t, d_encoding),
-            from_mail,
-            from_time,
-            from_memory,
-            input_bias,
-            memory_bias,
-        }
+        let d_encoding = products_backward(inputs, &from_time, [&d_input, &d_memory], &d);
+        time_encoding_backward([weights.time, delta_t, d_encoding], &d.time);
+        d
     }
 }
 
-/// Gradients of the encoding, of the weights of mail, encoding and memory, and of the two biases, from those of the
-/// two products.
+/// Room for the gradients of all parameters, in one memory.
+fn room(weights: &CellWeights<CubeBackend>) -> CellWeights<CubeBackend> {
+    let parameters = [
+        &weights.time,
+        &weights.from_mail,
+        &weights.from_time,
+        &weights.from_memory,
+        &weights.input_bias,
+        &weights.memory_bias,
+    ];
+    let shapes = parameters.map(|of| of.shape());
+    let [
+        time,
+        from_mail,
+        from_time,
+        from_memory,
+        input_bias,
+        memory_bias,
+    ] = empty_together(&weights.time, shapes);
+    CellWeights {
+        time,
+        from_mail,
+        from_time,
+        from_memory,
+        input_bias,
+        memory_bias,
+    }
+}
+
+/// The gradient of the encoding, from those of the two products; those of weights and biases are written to `d`.
 fn products_backward(
     inputs: [&CubeTensor; 3],
     from_time: &CubeTensor,
     [d_input, d_memory]: [&CubeTensor; 2],
-    n: usize,
-) -> (CubeTensor, [CubeTensor; 3], [CubeTensor; 2]) {
+    d: &CellWeights<CubeBackend>,
+) -> CubeTensor {
     let [mail, encoding, memory] = inputs;
-    let rows = memory.shape()[0];
+    let (rows, n) = (memory.shape()[0], d_input.shape()[1]);
     let k = |x: &CubeTensor| x.shape()[1];
     let d_encoding = wgsl::empty(memory, [rows, k(encoding)]);
-    let [of_mail, of_time, of_memory] = inputs.map(|x| vec![k(x), n]);
-    let shapes = [of_mail, of_time, of_memory, vec![n], vec![n]];
-    let [from_mail, of_encoding, from_memory, input_bias, memory_bias] =
-        empty_together(memory, shapes.map(Shape::from));
-    let d_weights = [from_mail, of_encoding, from_memory];
-    let d_biases = [input_bias, memory_bias];
     let of_weight = |x, grad, out, sums| {
         let factors = [Matrix::whole(x, k(x)).transposed(), Matrix::whole(grad, n)];
         let size = [1, k(x), rows, n];
@@ -149,11 +164,11 @@ fn products_backward(
     );
     multiply(&[
         of_encoding,
-        of_weight(memory, d_memory, &d_weights[2], Some(&d_biases[1])),
+        of_weight(memory, d_memory, &d.from_memory, Some(&d.memory_bias)),
     ]);
     multiply(&[
-        of_weight(mail, d_input, &d_weights[0], Some(&d_biases[0])),
-        of_weight(encoding, d_input, &d_weights[1], None),
+        of_weight(mail, d_input, &d.from_mail, Some(&d.input_bias)),
+        of_weight(encoding, d_input, &d.from_time, None),
     ]);
-    (d_encoding, d_weights, d_biases)
+    d_encoding
 }

@@ -103,7 +103,7 @@ fn in_pieces(
         let d_bias = B::float_mul(grad.clone(), x);
         let d_weight = B::float_mul(d_bias.clone(), recency);
         let sum = |of: CubeTensor, like: &CubeTensor| {
-            let sums = column_sums(&into_contiguous(of), 0, width);
+            let sums = column_sums(&into_contiguous(of));
             B::float_reshape(sums, like.shape())
         };
         (
@@ -204,7 +204,8 @@ impl RootNorm for CubeBackend {
                 own_rows as u32,
             ],
         );
-        let sums = strided_sums(&d, [rows, shares * pitch], rows * width, shares * pitch);
+        let sums = wgsl::empty(&d, [shares * pitch]);
+        strided_sums(&d, [rows, shares * pitch], rows * width, &sums);
         let part = |of: usize, like: &CubeTensor| part(&sums, of * pitch, like.shape(), like.dtype);
         let [weight, bias] = match projected {
             true => [part(2, &inputs.weight), part(3, &inputs.bias)],

@@ -2,7 +2,7 @@
 //! in one more.
 
 use burn::backend::TensorMetadata;
-use burn::backend::ops::{FloatTensorOps, IntTensorOps};
+use burn::backend::ops::IntTensorOps;
 use burn::backend::tensor::FloatTensor;
 use burn::backend::wgpu::{CubeBackend, CubeTensor, into_contiguous};
 use burn::tensor::Shape;
@@ -191,17 +191,18 @@ fn contiguous(tensors: AttentionTensors<CubeBackend>) -> AttentionTensors<CubeBa
     }
 }
 
-/// The gradient of the node rows, of the queries, the gradient of the result and the shares of its roots.
+/// Writes the gradient of the node rows, of the queries, the gradient of the result and the shares of its roots.
 fn node_gradient(
     [query, grad, shares]: [&CubeTensor; 3],
     tensors: &AttentionTensors<CubeBackend>,
     shape: &AttentionShape,
     long: LongRows,
-) -> CubeTensor {
+    d_node: &CubeTensor,
+) {
     let (queries, roots) = (query.shape()[1], tensors.slot.shape()[0]);
     let rows = tensors.node.shape()[0];
-    let d_node = wgsl::empty(query, [1, rows, shape.node]);
-    let pieces = Pieces::new(&d_node, &tensors.items, long);
+    let of_one_table = wgsl::beginning(d_node, Shape::new([1, rows, shape.node]));
+    let pieces = Pieces::new(&of_one_table, &tensors.items, long);
     let [uses, long_rows, of_rows] = pieces.sizes();
     wgsl::launch(
         &BACKWARD_ROWS,
@@ -217,7 +218,7 @@ fn node_gradient(
             &tensors.slot,
             &tensors.offsets,
             &tensors.items,
-            &d_node,
+            d_node,
             pieces.partial(),
         ],
         &[
@@ -230,7 +231,49 @@ fn node_gradient(
         ],
     );
     pieces.add();
-    CubeBackend::float_reshape(d_node, Shape::new([rows, shape.node]))
+}
+
+/// The gradient of the queries, given the scores of the forward pass and the gradient of its result; those of node rows and
+/// time parameters are written to `d_node` and `d_time`.
+pub(super) fn backward(
+    [query, score, grad]: [CubeTensor; 3],
+    tensors: AttentionTensors<CubeBackend>,
+    (shape, dropout): (&AttentionShape, &Dropout),
+    [d_node, d_time]: [&CubeTensor; 2],
+) -> CubeTensor {
+    let [query, score, grad] = [query, score, grad].map(into_contiguous);
+    let tensors = contiguous(tensors);
+    let (queries, roots) = (query.shape()[1], tensors.slot.shape()[0]);
+    let coefficients = 2 * shape.fanout * shape.heads;
+    let side_width = coefficients + 2 * shape.time;
+    // Gradients of the queries, then of all else, root by root.
+    let of_queries = grad.shape().num_elements();
+    let shares = wgsl::empty(&query, [of_queries + roots * side_width]);
+    let slot = slots_and_draws(&tensors.slot, &tensors.draw_row, dropout);
+    wgsl::launch(
+        &BACKWARD,
+        &constants(shape, &query),
+        roots,
+        &[
+            &query,
+            &tensors.node,
+            &tensors.edge,
+            &tensors.time,
+            &slot,
+            &score,
+            &grad,
+            &shares,
+        ],
+        &sizes(roots, queries, dropout),
+    );
+    let d_query = wgsl::beginning(&shares, grad.shape());
+    let [long_queries, long_rows] = tensors.long;
+    let uses = (&tensors.query_offsets, &tensors.query_items);
+    let d_query = segment_sums(&d_query, uses.0, uses.1, long_queries);
+    node_gradient([&query, &grad, &shares], &tensors, shape, long_rows, d_node);
+    let of_time = of_queries + coefficients;
+    strided_sums(&shares, [roots, side_width], of_time, d_time);
+    d_query
 }
 
 impl TemporalAttention for CubeBackend {
@@ -280,46 +323,9 @@ impl TemporalAttention for CubeBackend {
         shape: AttentionShape,
         dropout: Dropout,
     ) -> AttentionGradients<Self> {
-        let [query, score, grad] = [query, score, grad].map(into_contiguous);
-        let tensors = contiguous(tensors);
-        let (queries, roots) = (query.shape()[1], tensors.slot.shape()[0]);
-        let coefficients = 2 * shape.fanout * shape.heads;
-        let side_width = coefficients + 2 * shape.time;
-        // Gradients of the queries, then of all else, root by root.
-        let of_queries = grad.shape().num_elements();
-        let shares = wgsl::empty(&query, [of_queries + roots * side_width]);
-        let slot = slots_and_draws(&tensors.slot, &tensors.draw_row, &dropout);
-        wgsl::launch(
-            &BACKWARD,
-            &constants(&shape, &query),
-            roots,
-            &[
-                &query,
-                &tensors.node,
-                &tensors.edge,
-                &tensors.time,
-                &slot,
-                &score,
-                &grad,
-                &shares,
-            ],
-            &sizes(roots, queries, &dropout),
-        );
-        let d_query = wgsl::beginning(&shares, grad.shape());
-        let [long_queries, long_rows] = tensors.long;
-        let uses = (&tensors.query_offsets, &tensors.query_items);
-        let d_query = segment_sums(&d_query, uses.0, uses.1, long_queries);
-        let d_node = node_gradient([&query, &grad, &shares], &tensors, &shape, long_rows);
-        let d_time = strided_sums(
-            &shares,
-            [roots, side_width],
-            of_queries + coefficients,
-            2 * shape.time,
-        );
-        AttentionGradients {
-            query: d_query,
-            node: d_node,
-            time: Self::float_reshape(d_time, Shape::new([2, shape.time])),
-        }
+        let [node, time] = [&tensors.node, &tensors.time].map(|of| wgsl::empty(of, of.shape()));
+        let numbers = [query, score, grad];
+        let query = backward(numbers, tensors, (&shape, &dropout), [&node, &time]);
+        AttentionGradients { query, node, time }
     }
 }

@@ -1,13 +1,11 @@
 //! Launches of the time encoding and of its backward.
 
 use burn::backend::TensorMetadata;
-use burn::backend::ops::FloatTensorOps;
 use burn::backend::tensor::FloatTensor;
-use burn::backend::wgpu::{CubeBackend, into_contiguous};
-use burn::tensor::Shape;
+use burn::backend::wgpu::{CubeBackend, CubeTensor, into_contiguous};
 
 use super::chunks::Chunks;
-use super::products::column_sums;
+use super::products::strided_sums;
 use super::wgsl::{self, COSINE, FINITE, KernelSpec, ROWS};
 use crate::kernels::time_encoding::TimeEncoding;
 
@@ -31,6 +29,22 @@ pub(crate) static BACKWARD: KernelSpec = KernelSpec {
     variants: &[&[("WIDTH", 100)]],
 };
 
+/// Writes the gradient of `time` to `d_time`, `[2, width]`, given that of the encoding.
+pub(super) fn time_encoding_backward([time, delta, grad]: [CubeTensor; 3], d_time: &CubeTensor) {
+    let [time, delta, grad] = [time, delta, grad].map(into_contiguous);
+    let (rows, width) = (delta.shape()[0], time.shape()[1]);
+    let chunks = Chunks::of(rows);
+    let partial = wgsl::empty(&time, [chunks.count, 2 * width]);
+    wgsl::launch(
+        &BACKWARD,
+        &[("WIDTH", width as u32)],
+        wgsl::groups_of(chunks.count * width, BACKWARD.workgroup),
+        &[&time, &delta, &grad, &partial],
+        &[rows as u32, 0, chunks.rows as u32],
+    );
+    strided_sums(&partial, [chunks.count, 2 * width], 0, d_time);
+}
+
 impl TimeEncoding for CubeBackend {
     fn time_encoding(time: FloatTensor<Self>, delta: FloatTensor<Self>) -> FloatTensor<Self> {
         let [time, delta] = [time, delta].map(into_contiguous);
@@ -51,18 +65,8 @@ impl TimeEncoding for CubeBackend {
         delta: FloatTensor<Self>,
         grad: FloatTensor<Self>,
     ) -> FloatTensor<Self> {
-        let [time, delta, grad] = [time, delta, grad].map(into_contiguous);
-        let (rows, width) = (delta.shape()[0], time.shape()[1]);
-        let chunks = Chunks::of(rows);
-        let partial = wgsl::empty(&time, [chunks.count, 2 * width]);
-        wgsl::launch(
-            &BACKWARD,
-            &[("WIDTH", width as u32)],
-            wgsl::groups_of(chunks.count * width, BACKWARD.workgroup),
-            &[&time, &delta, &grad, &partial],
-            &[rows as u32, 0, chunks.rows as u32],
-        );
-        let sums = column_sums(&partial, 0, 2 * width);
-        Self::float_reshape(sums, Shape::new([2, width]))
+        let d_time = wgsl::empty(&time, time.shape());
+        time_encoding_backward([time, delta, grad], &d_time);
+        d_time
     }
 }
