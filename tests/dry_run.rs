@@ -137,7 +137,8 @@ fn a_classification_says_what_it_is() {
         let refused = place.run(arguments, 1);
         assert!(
             refused.contains(
-                "which trains no weights of a model; give those that its embeddings are of: link"
+                "which trains no weights of a model and can't classify new events yet; give the weights that its embeddings \
+                 are of: link"
             ),
             "{arguments}: {refused}"
         );

@@ -340,7 +340,7 @@ fn run(command: Command, begin: Instant) -> Result<ExitCode> {
             None => {
                 let report = accept::run(&config)?;
                 passed = report.held;
-                print(json, &report).with_context(|| config.kept(&report))?;
+                print(json, &report).with_context(|| report.kept(&config))?;
             }
         },
         Command::Peers(args) => print(args.json, &peers::measure(args.config)?)?,

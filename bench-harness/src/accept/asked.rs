@@ -6,7 +6,6 @@ use clap::{Args, ValueEnum};
 use mspipe::device::{DeviceChoice, DeviceSettings, KernelChoice, LimitsChoice};
 use serde::{Deserialize, Serialize};
 
-use super::found::AcceptReport;
 use crate::cell::name_of;
 
 /// What to accept.
@@ -128,12 +127,6 @@ impl AcceptConfig {
             text += &format!(" --limits {}", self.limits);
         }
         text
-    }
-
-    /// Where the report is, and its verdict: for who did not get it on standard output.
-    pub fn kept(&self, report: &AcceptReport) -> String {
-        let file = self.out.join("accept.json");
-        format!("{}; {} has the report", report.verdict, file.display())
     }
 
     /// The part that this process is for, and where what it finds goes, if it is a part's.

@@ -320,6 +320,12 @@ impl AcceptReport {
         }
     }
 
+    /// Where it is, and its verdict: for who did not get it on standard output.
+    pub fn kept(&self, config: &AcceptConfig) -> String {
+        let file = config.out.join("accept.json");
+        format!("{}; {} has the report", self.verdict, file.display())
+    }
+
     /// Adds a part and judges all there is; `missing` are the parts that have not run.
     pub(super) fn add(&mut self, part: PartReport, missing: usize) {
         if let Some(facts) = &part.device
