@@ -23,7 +23,7 @@ fn payment(event: usize) -> String {
     format!(
         "acc{account},shop{merchant},{},{amount}.5,{country},{}\n",
         event * 60,
-        u8::from(event % 50 == 0)
+        u8::from(event.is_multiple_of(50))
     )
 }
 
