@@ -12,6 +12,7 @@
 mod audited;
 mod compared;
 mod error;
+#[cfg(feature = "serve")]
 mod identity;
 mod kept;
 pub(super) mod nodes;
@@ -28,6 +29,7 @@ use mspipe_datasets::{NodeKey, Stop, asked};
 pub use crate::run_folder::STATE as FILE_NAME;
 pub use compared::MaxJump;
 pub use error::PredictError;
+#[cfg(feature = "serve")]
 pub(crate) use identity::identity;
 pub use nodes::Side;
 pub use opening::LoadOptions;
