@@ -91,7 +91,9 @@ fn ranks_that_differ_are_refused() {
     parts[1] = parts[1].replace("scale=0.02", "scale=0.03");
     let ended = run(&program, &parts);
     assert!(
-        ended.stderr.contains("rank 1 has stream's hash \""),
+        ended
+            .stderr
+            .contains("rank 1 has stream's name \"synthetic:wikipedia:scale=0.03\", rank 0 has"),
         "{}",
         ended.stderr
     );
