@@ -321,7 +321,7 @@ fn a_table_that_nobody_reads_is_in_its_file() {
         let output = command.stdout(full).output().unwrap();
         let said = String::from_utf8(output.stderr).unwrap();
         assert!(
-            said.contains("error: stdout can't be written: No space left"),
+            said.contains("error: the answer can't be written to stdout: No space left"),
             "{said}"
         );
         assert_eq!(output.status.code(), Some(2));
