@@ -1,7 +1,7 @@
 //! A part in a process of its own: what a driver does to it ends that process alone.
 //!
 //! It does not outlive the program that waits for it, however that one ends: its standard input is a pipe that nothing
-//! is written to, and whose other end the system closes ([`end_with_parent`]).
+//! is written to, and whose other end the system closes (`end_with_parent`).
 
 use std::collections::VecDeque;
 use std::io::{self, BufRead as _, BufReader, Read};
