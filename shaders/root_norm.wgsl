@@ -18,22 +18,7 @@ const PROJECTED: u32 = 1u;
 @group(0) @binding(7) var<storage, read_write> out: array<f32>;     // [roots, WIDTH], then gamma, beta, weight, bias
 @group(0) @binding(8) var<uniform> sizes: array<vec4<u32>, 2>;      // roots, bits of epsilon
 
-var<workgroup> lane_sum: array<f32, WORKGROUP>;
 var<workgroup> kept: array<f32, WIDTH>;
-
-// Sum over the workgroup, the same for every invocation.
-fn total(local: u32, value: f32) -> f32 {
-    workgroupBarrier();
-    lane_sum[local] = value;
-    for (var half = WORKGROUP / 2u; half > 0u; half = half / 2u) {
-        workgroupBarrier();
-        if (local < half) {
-            lane_sum[local] = lane_sum[local] + lane_sum[local + half];
-        }
-    }
-    workgroupBarrier();
-    return lane_sum[0];
-}
 
 @compute @workgroup_size(WORKGROUP)
 fn main(

@@ -20,23 +20,8 @@ const PITCH: u32 = (WIDTH + 63u) / 64u * 64u; // distance of two shares
 @group(0) @binding(6) var<storage, read_write> d: array<f32>;       // [rows, WIDTH], then [rows, SHARES, PITCH]
 @group(0) @binding(7) var<uniform> sizes: array<vec4<u32>, 2>;      // rows, roots, bits of epsilon, rows that roots have
 
-var<workgroup> lane_sum: array<f32, WORKGROUP>;
 var<workgroup> kept: array<f32, WIDTH>;
 var<workgroup> d_y: array<f32, WIDTH>;
-
-// Sum over the workgroup, the same for every invocation.
-fn total(local: u32, value: f32) -> f32 {
-    workgroupBarrier();
-    lane_sum[local] = value;
-    for (var half = WORKGROUP / 2u; half > 0u; half = half / 2u) {
-        workgroupBarrier();
-        if (local < half) {
-            lane_sum[local] = lane_sum[local] + lane_sum[local + half];
-        }
-    }
-    workgroupBarrier();
-    return lane_sum[0];
-}
 
 @compute @workgroup_size(WORKGROUP)
 fn main(

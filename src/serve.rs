@@ -85,7 +85,7 @@ pub fn serve(
     let address = listener.local_addr().map_err(refused)?;
     origin::check(path, &options.folder, &tell)?;
     let (predictor, log, sequences) = restored(path, load, &options.folder, &tell)?;
-    let max_jump = max_jump(&predictor, &options.max_jump)?;
+    let max_jump = predictor.most_ahead(&options.max_jump)?;
     warm_up(&predictor);
     let (queue, work) = mpsc::sync_channel(options.queue);
     let server = Arc::new(Server {
@@ -134,21 +134,6 @@ pub fn serve(
     }
     drop(accepting);
     ended
-}
-
-/// Ticks that an event may be ahead of the one before it.
-fn max_jump(predictor: &Predictor, most: &MaxJump) -> Result<Option<i64>, ServeError> {
-    match most {
-        MaxJump::Off => Ok(None),
-        // Of a stream that has but one time nothing is known.
-        MaxJump::Stream => Ok(Some(predictor.span()).filter(|&span| span > 0)),
-        MaxJump::Time(text) => {
-            let ticks = predictor.ticks(text).ok().filter(|&ticks| ticks > 0);
-            ticks
-                .map(Some)
-                .ok_or_else(|| ServeError::MaxJump(text.clone()))
-        }
-    }
 }
 
 /// Asks once, so that nobody waits for the memory that questions share.

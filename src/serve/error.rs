@@ -73,11 +73,6 @@ pub enum ServeError {
         /// What is wrong.
         reason: &'static str,
     },
-    /// How far ahead events may be.
-    #[error(
-        "--max-jump {0}: expected stream, off, or a time in the stream's unit that is more than nothing"
-    )]
-    MaxJump(String),
     /// A log without what the state lacks.
     #[error(
         "{}: has events from event {found} of the stream on, and the state stands after {expected}; give the \

@@ -37,7 +37,7 @@ pub(super) fn check(path: &Path, folder: &Path, tell: &dyn Fn(&str)) -> Result<(
         error,
     };
     let state = folder.join(FILE_NAME);
-    if is_same(path, &state) || is_same(path, folder) {
+    if whole_file::is_same(path, &state) || whole_file::is_same(path, folder) {
         return Ok(());
     }
     let Some(sha256) = identity(path).map_err(failed)? else {
@@ -77,8 +77,4 @@ pub(super) fn check(path: &Path, folder: &Path, tell: &dyn Fn(&str)) -> Result<(
         out.write_all(text.as_bytes())
     })
     .map_err(|error| failed(error.into()))
-}
-
-fn is_same(one: &Path, other: &Path) -> bool {
-    matches!((one.canonicalize(), other.canonicalize()), (Ok(one), Ok(other)) if one == other)
 }

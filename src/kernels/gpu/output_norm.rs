@@ -6,7 +6,7 @@ use burn::backend::wgpu::{CubeBackend, CubeTensor, into_contiguous};
 
 use super::chunks::Chunks;
 use super::products::sums_of_halves;
-use super::wgsl::{self, COUNTER_HASH, FINITE, KernelSpec, ROWS};
+use super::wgsl::{self, COUNTER_HASH, FINITE, KernelSpec, ROWS, TOTAL};
 use crate::kernels::choice::SOFTWARE;
 use crate::kernels::cpu::output_norm as cpu;
 use crate::kernels::output_norm::{BeforeNorm, NormGradients, OutputNorm};
@@ -15,7 +15,7 @@ use crate::kernels::output_norm::{BeforeNorm, NormGradients, OutputNorm};
 pub(crate) static FORWARD: KernelSpec = KernelSpec {
     name: "output_norm",
     source: include_str!("../../../shaders/output_norm.wgsl"),
-    shared: &[ROWS, COUNTER_HASH, FINITE],
+    shared: &[ROWS, COUNTER_HASH, FINITE, TOTAL],
     workgroup: 64,
     storage_buffers: 4,
     variants: &[
@@ -28,7 +28,7 @@ pub(crate) static FORWARD: KernelSpec = KernelSpec {
 pub(crate) static BACKWARD: KernelSpec = KernelSpec {
     name: "output_norm_backward",
     source: include_str!("../../../shaders/output_norm_backward.wgsl"),
-    shared: &[ROWS, COUNTER_HASH, FINITE],
+    shared: &[ROWS, COUNTER_HASH, FINITE, TOTAL],
     workgroup: 64,
     storage_buffers: 5,
     variants: &[

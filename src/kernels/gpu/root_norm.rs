@@ -9,7 +9,7 @@ use burn::tensor::Shape;
 
 use super::memories::part;
 use super::products::{column_sums, strided_sums};
-use super::wgsl::{self, KernelSpec, ROWS};
+use super::wgsl::{self, KernelSpec, ROWS, TOTAL};
 use crate::kernels::choice::SOFTWARE;
 use crate::kernels::costs;
 use crate::kernels::cpu::output_norm::EPSILON;
@@ -33,7 +33,7 @@ const VARIANTS: &[&[(&str, u32)]] = &[
 pub(crate) static FORWARD: KernelSpec = KernelSpec {
     name: "root_norm",
     source: include_str!("../../../shaders/root_norm.wgsl"),
-    shared: &[ROWS],
+    shared: &[ROWS, TOTAL],
     workgroup: 64,
     storage_buffers: 8,
     variants: VARIANTS,
@@ -43,7 +43,7 @@ pub(crate) static FORWARD: KernelSpec = KernelSpec {
 pub(crate) static BACKWARD: KernelSpec = KernelSpec {
     name: "root_norm_backward",
     source: include_str!("../../../shaders/root_norm_backward.wgsl"),
-    shared: &[ROWS],
+    shared: &[ROWS, TOTAL],
     workgroup: 64,
     storage_buffers: 7,
     variants: VARIANTS,

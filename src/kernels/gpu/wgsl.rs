@@ -95,6 +95,8 @@ pub(crate) const FINITE: &str = include_str!("../../../shaders/shared/finite.wgs
 pub(crate) const GATES: &str = include_str!("../../../shaders/shared/gates.wgsl");
 /// What both passes of the attention do, `shaders/shared/attention.wgsl`.
 pub(crate) const ATTENTION: &str = include_str!("../../../shaders/shared/attention.wgsl");
+/// Sum over a workgroup, `shaders/shared/total.wgsl`.
+pub(crate) const TOTAL: &str = include_str!("../../../shaders/shared/total.wgsl");
 /// Counter-based random bits, `shaders/shared/counter_hash.wgsl`.
 pub(crate) const COUNTER_HASH: &str = include_str!("../../../shaders/shared/counter_hash.wgsl");
 

@@ -224,7 +224,9 @@ pub enum PredictError {
         most: String,
     },
     /// How far events may be ahead that is no time.
-    #[error("--max-jump {0}: expected a time from 0 on in the stream's unit, stream or off")]
+    #[error(
+        "--max-jump {0}: expected a time in the stream's unit that is more than nothing, stream or off"
+    )]
     MaxJump(String),
     /// A stream is named where none is read.
     #[error(
