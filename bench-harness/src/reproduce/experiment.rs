@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use mspipe::eval;
 use mspipe::report::chart::thousands;
 use serde::Serialize;
 
@@ -144,6 +145,30 @@ pub(super) fn find_arm<'a>(series: &[&'a Outcome], number: usize) -> Option<&'a 
     series.iter().find(is).copied()
 }
 
+/// Differences of the runs of two outcomes that share a seed.
+pub(super) fn paired(
+    of: &Outcome,
+    from: &Outcome,
+    measure: impl Fn(&Cell) -> f64,
+) -> Option<eval::Spread> {
+    let pairs = of.seeds.iter().zip(&of.cells);
+    let differences: Vec<f64> = pairs
+        .filter_map(|(seed, cell)| {
+            let at = from.seeds.iter().position(|other| other == seed)?;
+            Some(measure(cell) - measure(&from.cells[at]))
+        })
+        .collect();
+    (!differences.is_empty()).then(|| eval::Spread::of(differences))
+}
+
+/// A difference with the interval of its mean, where several seeds give one.
+pub(super) fn difference_text(difference: &eval::Spread) -> String {
+    match difference.interval {
+        Some([from, to]) => format!("{:+.4} [{from:+.4}, {to:+.4}]", difference.mean),
+        None => format!("{:+.4}", difference.mean),
+    }
+}
+
 /// How many of these outcomes are of generated streams, in words.
 pub(super) fn of_them_synthetic<'a>(outcomes: impl Iterator<Item = &'a Outcome>) -> String {
     match outcomes.filter(|o| o.cells[0].context.synthetic).count() {
@@ -257,4 +282,16 @@ fn name_of(stream: &str, cell: &Cell) -> String {
         _ => String::new(),
     };
     format!("{name}{part}{synthetic}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_difference_of_several_seeds_has_an_interval() {
+        assert_eq!(difference_text(&eval::Spread::of(vec![0.5])), "+0.5000");
+        let several = difference_text(&eval::Spread::of(vec![-0.5, -0.25]));
+        assert!(several.starts_with("-0.3750 [-0."), "{several}");
+    }
 }

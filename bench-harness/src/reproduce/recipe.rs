@@ -54,6 +54,8 @@ pub enum View {
     Timeline,
     /// AP and speed against a setting, or against the staleness `k`.
     Sweep(String),
+    /// The value of a setting that validation chooses, judged by the test part.
+    Chosen(String),
     /// k by iteration.
     KOverTime,
     /// Ages of the memory rows read.
@@ -86,9 +88,10 @@ impl TryFrom<String> for View {
             "in-flight" => View::InFlight,
             "arms" => View::Arms,
             "frontier" => View::Frontier,
-            _ => match name.strip_prefix("sweep:") {
-                Some(setting) => View::Sweep(setting.to_owned()),
-                None => return Err(format!("there is no view '{name}'")),
+            _ => match name.split_once(':') {
+                Some(("sweep", setting)) => View::Sweep(setting.to_owned()),
+                Some(("chosen", setting)) => View::Chosen(setting.to_owned()),
+                _ => return Err(format!("there is no view '{name}'")),
             },
         })
     }

@@ -1,6 +1,7 @@
 //! How the outcomes of an experiment are shown: tables and charts for each kind of question.
 
 mod arms;
+mod chosen;
 mod course;
 mod frontier;
 mod gradients;
@@ -25,6 +26,7 @@ pub(super) fn show(view: &View, experiment: &Experiment) -> Vec<Block> {
         View::Gradients => gradients::gradients(experiment),
         View::Ages => course::ages(experiment),
         View::Sweep(setting) => sweep::sweep(experiment, setting),
+        View::Chosen(setting) => chosen::chosen(experiment, setting),
         View::Arms => arms::arms(experiment),
         View::InFlight => arms::in_flight(experiment),
         View::Frontier => frontier::frontier(experiment),
@@ -42,6 +44,6 @@ pub(super) fn seen(view: &View, experiment: &Experiment) -> Option<String> {
         View::InFlight => Some(arms::in_flight_seen(experiment)),
         View::Frontier => frontier::frontier_seen(experiment),
         View::Gradients => gradients::gradients_seen(experiment),
-        View::TradeOff | View::Timeline | View::Sweep(_) | View::Ages => None,
+        View::TradeOff | View::Timeline | View::Sweep(_) | View::Chosen(_) | View::Ages => None,
     }
 }

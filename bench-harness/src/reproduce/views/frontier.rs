@@ -9,7 +9,7 @@ use mspipe::pipeline::staleness::{StaleMemory, percent, stale_rows};
 use mspipe::report::chart::{Join, Lines, Point, Series};
 use mspipe::report::{Block, Table};
 
-use super::super::experiment::{Experiment, Outcome, distinct};
+use super::super::experiment::{Experiment, Outcome, difference_text, distinct, paired};
 use crate::cell::{self, Cell, name_of};
 use crate::schedules::or_dash;
 
@@ -143,8 +143,8 @@ impl Compared {
         let mitigated = mitigation(outcome) != MitigationName::None;
         let stale = plain(outcome.row.k).filter(|_| mitigated);
         Some(Compared {
-            difference: paired(outcome, fresh)?,
-            without: stale.and_then(|stale| Some(paired(stale, fresh)?.mean)),
+            difference: paired(outcome, fresh, measure)?,
+            without: stale.and_then(|stale| Some(paired(stale, fresh, measure)?.mean)),
         })
     }
 
@@ -153,18 +153,6 @@ impl Compared {
         let cost = -self.without.filter(|difference| *difference < 0.0)?;
         Some((self.difference.mean + cost) / cost)
     }
-}
-
-/// Differences of the runs of two outcomes that share a seed.
-fn paired(of: &Outcome, from: &Outcome) -> Option<Spread> {
-    let pairs = of.seeds.iter().zip(&of.cells);
-    let differences: Vec<f64> = pairs
-        .filter_map(|(seed, cell)| {
-            let at = from.seeds.iter().position(|other| other == seed)?;
-            Some(measure(cell) - measure(&from.cells[at]))
-        })
-        .collect();
-    (!differences.is_empty()).then(|| Spread::of(differences))
 }
 
 fn mitigation(outcome: &Outcome) -> MitigationName {
@@ -207,13 +195,6 @@ fn lost(outcome: &Outcome) -> Option<f64> {
     Some(percent(counts.mail_lost, counts.mail_overwritten))
 }
 
-fn difference_text(difference: &Spread) -> String {
-    match difference.interval {
-        Some([from, to]) => format!("{:+.4} [{from:+.4}, {to:+.4}]", difference.mean),
-        None => format!("{:+.4}", difference.mean),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -234,12 +215,5 @@ mod tests {
         // Nothing was lost, so there is nothing to win back.
         assert_eq!(won(-0.25, Some(0.5)), None);
         assert_eq!(won(-0.25, None), None);
-    }
-
-    #[test]
-    fn a_difference_of_several_seeds_has_an_interval() {
-        assert_eq!(difference_text(&Spread::of(vec![0.5])), "+0.5000");
-        let several = difference_text(&Spread::of(vec![-0.5, -0.25]));
-        assert!(several.starts_with("-0.3750 [-0."), "{several}");
     }
 }

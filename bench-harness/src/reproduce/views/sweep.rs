@@ -11,11 +11,7 @@ use crate::schedules::or_dash;
 /// Charts of AP and of speed for each stream, and a table; `setting` is a name of `config.json`,
 /// or `k` for the most frequent staleness.
 pub(super) fn sweep(experiment: &Experiment, setting: &str) -> Vec<Block> {
-    let name = match setting {
-        "k" => "staleness k".to_owned(),
-        "mitigation_keep" => "λ (what remains of a corrected row)".to_owned(),
-        other => other.replace('_', " "),
-    };
+    let name = name_of_setting(setting);
     let mut figures = Vec::new();
     for stream in experiment.streams() {
         let chart = |title: &str, y_name: &str, point: fn(&Outcome, f64) -> Point| Lines {
@@ -50,6 +46,15 @@ pub(super) fn sweep(experiment: &Experiment, setting: &str) -> Vec<Block> {
         Block::Table(ends(experiment, setting, &name)),
         Block::Folded("All numbers".to_owned(), vec![Block::Table(table)]),
     ]
+}
+
+/// What a setting is called in a report.
+pub(super) fn name_of_setting(setting: &str) -> String {
+    match setting {
+        "k" => "staleness k".to_owned(),
+        "mitigation_keep" => "λ (what remains of a corrected row)".to_owned(),
+        other => other.replace('_', " "),
+    }
 }
 
 /// The points of each variant on a stream, from left to right.
@@ -127,7 +132,8 @@ fn ends(experiment: &Experiment, setting: &str, name: &str) -> Table {
     table
 }
 
-fn value(outcome: &Outcome, setting: &str) -> f64 {
+/// An outcome's value of a setting.
+pub(super) fn value(outcome: &Outcome, setting: &str) -> f64 {
     if setting == "k" {
         return outcome.row.k as f64;
     }
