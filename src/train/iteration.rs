@@ -217,7 +217,6 @@ impl Pass {
             mut joint,
             trains,
         } = sampled;
-        let history = history.as_deref();
         let packed = rows.pack(&layout, begun.times(), history, &mut packing, device);
         let mut sent = packing.send();
         let fetched = begun.finish(&mut sent);
