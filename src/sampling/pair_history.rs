@@ -20,6 +20,8 @@ mod statistic;
 mod tail;
 mod together;
 
+use std::sync::{Mutex, PoisonError};
+
 use rayon::prelude::*;
 
 use encoding::{Encoder, SAMPLED_EVENTS, TOGETHER};
@@ -63,9 +65,6 @@ pub struct Events<'a> {
 
 /// Pairs of one unit of parallel work: a pair takes some tens of nanoseconds.
 const PAIRS_PER_CHUNK: usize = 4 * TOGETHER;
-
-/// Events of one, which have two candidates each.
-const EVENTS_PER_CHUNK: usize = PAIRS_PER_CHUNK / 2;
 
 /// Histories of all pairs of a stream; see the module.
 #[derive(Debug)]
@@ -196,42 +195,47 @@ impl PairHistory {
     }
 
     /// The same of the first candidates of all events, then of the second ones,
-    /// `[2 events, WIDTH]`: what is of the source is found once.
+    /// `[2 events, WIDTH]`: what is of the source is found once. Workers take some events after the
+    /// other while this thread does what is `beside` it; then it helps them.
     ///
     /// # Panics
     /// As [`of_pairs`](Self::of_pairs).
-    pub fn of_events(
+    pub fn of_events<T>(
         &self,
         stream: EventColumns<'_>,
         events: Events<'_>,
         hidden_from: Option<EventId>,
-    ) -> Vec<f32> {
+        beside: impl FnOnce() -> T,
+    ) -> (Vec<f32>, T) {
         let count = events.source.len();
         let [first, second] = events.candidates;
         assert_eq!([first.len(), second.len(), events.time.len()], [count; 3]);
         let mut rows = vec![0.0; 2 * count * WIDTH];
-        let (of_first, of_second) = rows.split_at_mut(count * WIDTH);
-        let columns = (events.source.par_chunks(EVENTS_PER_CHUNK))
-            .zip(events.time.par_chunks(EVENTS_PER_CHUNK))
-            .zip(first.par_chunks(EVENTS_PER_CHUNK))
-            .zip(second.par_chunks(EVENTS_PER_CHUNK));
-        (of_first.par_chunks_mut(EVENTS_PER_CHUNK * WIDTH))
-            .zip(of_second.par_chunks_mut(EVENTS_PER_CHUNK * WIDTH))
-            .zip(columns)
-            .for_each(|(rows, (((source, time), first), second))| {
-                let mut block = Block::new(self, stream);
-                let [of_first, of_second] = [rows.0, rows.1]
-                    .map(|rows| rows.as_chunks_mut::<WIDTH>().0.chunks_mut(TOGETHER));
-                let candidates = first.chunks(TOGETHER).zip(second.chunks(TOGETHER));
-                let blocks = source.chunks(TOGETHER).zip(time.chunks(TOGETHER));
-                let blocks = blocks.zip(candidates).zip(of_first.zip(of_second));
-                for (((source, time), (first, second)), (of_first, of_second)) in blocks {
-                    block.ask(asked(source, time, hidden_from));
-                    block.meet(first, of_first.iter_mut());
-                    block.meet(second, of_second.iter_mut());
+        let (of_first, of_second) = rows.as_chunks_mut::<WIDTH>().0.split_at_mut(count);
+        let sources = (events.source.chunks(TOGETHER)).zip(events.time.chunks(TOGETHER));
+        let of_first = first.chunks(TOGETHER).zip(of_first.chunks_mut(TOGETHER));
+        let of_second = second.chunks(TOGETHER).zip(of_second.chunks_mut(TOGETHER));
+        let parts = Mutex::new(sources.zip(of_first.zip(of_second)));
+        let next = || parts.lock().unwrap_or_else(PoisonError::into_inner).next();
+        let help = || {
+            let mut block = Block::new(self, stream);
+            while let Some(((source, time), (of_first, of_second))) = next() {
+                block.ask(asked(source, time, hidden_from));
+                for (candidates, rows) in [of_first, of_second] {
+                    block.meet(candidates, rows.iter_mut());
                 }
-            });
-        rows
+            }
+        };
+        let beside = rayon::in_place_scope(|scope| {
+            for _ in 0..rayon::current_num_threads() {
+                scope.spawn(|_| help());
+            }
+            let beside = beside();
+            // A worker that sleeps takes as long to wake up as all of this takes.
+            help();
+            beside
+        });
+        (rows, beside)
     }
 
     /// Encoded statistics of training events, each followed by one negative of its source:

@@ -274,7 +274,7 @@ proptest! {
         };
         let second: Vec<NodeId> = source.iter().rev().copied().collect();
         let events = Events { source: &source, candidates: [&candidate, &second], time: &time };
-        let both = history.of_events(columns(&stream), events, hidden_from);
+        let (both, _) = history.of_events(columns(&stream), events, hidden_from, || ());
         let first = of_pairs(&source, &candidate, &time);
         let of_second = of_pairs(&source, &second, &time);
         prop_assert_eq!(both, [first.clone(), of_second].concat());
