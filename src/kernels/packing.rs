@@ -66,6 +66,18 @@ impl Packing {
         }
     }
 
+    /// Adds numbers, row-major, without a copy on the CPU.
+    pub fn owned_floats<const D: usize>(
+        &mut self,
+        values: Vec<f32>,
+        shape: [usize; D],
+    ) -> Packed<D> {
+        match self.together {
+            true => self.words(bytemuck::cast_slice(&values), shape),
+            false => self.array(TensorData::new(values, Shape::new(shape)), shape),
+        }
+    }
+
     fn words<const D: usize>(&mut self, words: &[i32], shape: [usize; D]) -> Packed<D> {
         let at = self.words.len();
         self.words.extend(words);

@@ -18,15 +18,19 @@ mod encoding;
 mod index;
 mod statistic;
 mod tail;
+mod together;
+
+use std::sync::{Mutex, PoisonError};
 
 use rayon::prelude::*;
 
-use encoding::{Encoder, Facts, SAMPLED_EVENTS, Seen, TOGETHER};
+use encoding::{Encoder, SAMPLED_EVENTS, TOGETHER};
 pub use encoding::{Encoding, EncodingArrays, Training};
-use index::{At, Index, Met, Past, count_first};
+use index::{Index, Met, count_first};
 pub use statistic::{SCALES, STATISTICS, Statistic, WIDTH};
 pub(crate) use tail::SavedStates;
 use tail::Tail;
+use together::{Asked, Block};
 
 use crate::graph::{EventColumns, EventId, NodeId, Timestamp};
 use crate::sampling::counter_rng::RandomStreams;
@@ -59,7 +63,7 @@ pub struct Events<'a> {
     pub time: &'a [Timestamp],
 }
 
-/// Pairs of one unit of parallel work: a pair takes a tenth of a microsecond or more.
+/// Pairs of one unit of parallel work: a pair takes some tens of nanoseconds.
 const PAIRS_PER_CHUNK: usize = 4 * TOGETHER;
 
 /// Histories of all pairs of a stream; see the module.
@@ -151,16 +155,6 @@ impl PairHistory {
         EventId(before as u32)
     }
 
-    fn past_of_node(&self, node: NodeId, before: EventId) -> Past {
-        let newer = self.tail.of_node(node, before);
-        newer.unwrap_or_else(|| self.index.of_node(node, before))
-    }
-
-    fn past_of_pair(&self, a: NodeId, b: NodeId, before: EventId) -> Past {
-        let newer = self.tail.of_pair(a, b, before);
-        newer.unwrap_or_else(|| self.index.of_pair(a, b, before))
-    }
-
     /// How its numbers are encoded.
     pub fn encoding(&self) -> &Encoding {
         &self.encoder.encoding
@@ -187,58 +181,61 @@ impl PairHistory {
         rows.par_chunks_mut(PAIRS_PER_CHUNK * WIDTH)
             .zip(columns)
             .for_each(|(rows, ((source, candidate), time))| {
-                let mut chunk = Chunk::new(self, stream);
-                let pairs = source.iter().zip(candidate).zip(time);
-                for (row, ((&source, &candidate), &time)) in rows.chunks_exact_mut(WIDTH).zip(pairs)
-                {
-                    chunk.ask(source, time, hidden_from);
-                    chunk.add(candidate, row);
+                let mut block = Block::new(self, stream);
+                let blocks = (source.chunks(TOGETHER))
+                    .zip(time.chunks(TOGETHER))
+                    .zip(candidate.chunks(TOGETHER));
+                let rows = rows.as_chunks_mut::<WIDTH>().0.chunks_mut(TOGETHER);
+                for (rows, ((source, time), candidate)) in rows.zip(blocks) {
+                    block.ask(asked(source, time, hidden_from));
+                    block.meet(candidate, rows.iter_mut());
                 }
             });
         rows
     }
 
     /// The same of the first candidates of all events, then of the second ones,
-    /// `[2 events, WIDTH]`: what is of the source is found once.
+    /// `[2 events, WIDTH]`: what is of the source is found once. Workers take some events after the
+    /// other while this thread does what is `beside` it; then it helps them.
     ///
     /// # Panics
     /// As [`of_pairs`](Self::of_pairs).
-    pub fn of_events(
+    pub fn of_events<T>(
         &self,
         stream: EventColumns<'_>,
         events: Events<'_>,
         hidden_from: Option<EventId>,
-    ) -> Vec<f32> {
+        beside: impl FnOnce() -> T,
+    ) -> (Vec<f32>, T) {
         let count = events.source.len();
         let [first, second] = events.candidates;
         assert_eq!([first.len(), second.len(), events.time.len()], [count; 3]);
         let mut rows = vec![0.0; 2 * count * WIDTH];
-        let (of_first, of_second) = rows.split_at_mut(count * WIDTH);
-        const EVENTS: usize = PAIRS_PER_CHUNK / 2;
-        let columns = (events.source.par_chunks(EVENTS))
-            .zip(events.time.par_chunks(EVENTS))
-            .zip(first.par_chunks(EVENTS).zip(second.par_chunks(EVENTS)));
-        of_first
-            .par_chunks_mut(EVENTS * WIDTH)
-            .zip(of_second.par_chunks_mut(EVENTS * WIDTH))
-            .zip(columns)
-            .for_each(
-                |((of_first, of_second), ((source, time), (first, second)))| {
-                    let mut chunk = Chunk::new(self, stream);
-                    let rows = of_first.chunks_exact_mut(WIDTH);
-                    let rows = rows.zip(of_second.chunks_exact_mut(WIDTH));
-                    let candidates = first.iter().zip(second);
-                    let events = source.iter().zip(time).zip(candidates);
-                    for ((of_first, of_second), ((&source, &time), (&first, &second))) in
-                        rows.zip(events)
-                    {
-                        chunk.ask(source, time, hidden_from);
-                        chunk.add(first, of_first);
-                        chunk.add(second, of_second);
-                    }
-                },
-            );
-        rows
+        let (of_first, of_second) = rows.as_chunks_mut::<WIDTH>().0.split_at_mut(count);
+        let sources = (events.source.chunks(TOGETHER)).zip(events.time.chunks(TOGETHER));
+        let of_first = first.chunks(TOGETHER).zip(of_first.chunks_mut(TOGETHER));
+        let of_second = second.chunks(TOGETHER).zip(of_second.chunks_mut(TOGETHER));
+        let parts = Mutex::new(sources.zip(of_first.zip(of_second)));
+        let next = || parts.lock().unwrap_or_else(PoisonError::into_inner).next();
+        let help = || {
+            let mut block = Block::new(self, stream);
+            while let Some(((source, time), (of_first, of_second))) = next() {
+                block.ask(asked(source, time, hidden_from));
+                for (candidates, rows) in [of_first, of_second] {
+                    block.meet(candidates, rows.iter_mut());
+                }
+            }
+        };
+        let beside = rayon::in_place_scope(|scope| {
+            for _ in 0..rayon::current_num_threads() {
+                scope.spawn(|_| help());
+            }
+            let beside = beside();
+            // A worker that sleeps takes as long to wake up as all of this takes.
+            help();
+            beside
+        });
+        (rows, beside)
     }
 
     /// Encoded statistics of training events, each followed by one negative of its source:
@@ -253,134 +250,49 @@ impl PairHistory {
         // Not the run's seed: runs that differ by it alone see one encoding.
         let draws = RandomStreams::new(0, 0, b"pairstat");
         let mut rows = vec![0.0; 2 * samples * WIDTH];
-        rows.par_chunks_mut(PAIRS_PER_CHUNK * WIDTH)
+        rows.par_chunks_mut(2 * TOGETHER * WIDTH)
             .enumerate()
-            .for_each(|(part, rows)| {
-                let mut chunk = Chunk::new(self, stream);
-                let first = part * PAIRS_PER_CHUNK / 2;
-                for (sample, rows) in (first..).zip(rows.chunks_exact_mut(2 * WIDTH)) {
+            .for_each(|(block, rows)| {
+                let rows = rows.as_chunks_mut::<WIDTH>().0;
+                let first = block * TOGETHER;
+                let drawn_from = |sample: usize| {
                     let event = (sample as u64 * events as u64 / samples as u64) as usize;
-                    let drawn = draws
-                        .at(event as u64, 0)
-                        .u32_below(destinations.len() as u32);
+                    let mut drawn = draws.at(event as u64, 0);
+                    (event, drawn.u32_below(destinations.len() as u32) as usize)
+                };
+                let (sampled, drawn): (Vec<usize>, Vec<usize>) =
+                    (first..first + rows.len() / 2).map(drawn_from).unzip();
+                let ask = |&event: &usize| {
                     let hidden = training.hidden_batch.map(|batch| event - event % batch);
-                    let hidden = hidden.map(|first| EventId(first as u32));
-                    let (of_event, of_drawn) = rows.split_at_mut(WIDTH);
-                    chunk.ask(stream.src[event], stream.time[event], hidden);
-                    chunk.add(stream.dst[event], of_event);
-                    chunk.add(destinations[drawn as usize], of_drawn);
-                }
+                    Asked {
+                        node: stream.src[event],
+                        time: stream.time[event],
+                        hidden_from: hidden.map(|first| EventId(first as u32)),
+                    }
+                };
+                let of_events: Vec<NodeId> =
+                    sampled.iter().map(|&event| stream.dst[event]).collect();
+                let of_drawn: Vec<NodeId> =
+                    drawn.into_iter().map(|drawn| destinations[drawn]).collect();
+                let mut block = Block::new(self, stream);
+                block.ask(sampled.iter().map(ask));
+                block.meet(&of_events, rows.iter_mut().step_by(2));
+                block.meet(&of_drawn, rows.iter_mut().skip(1).step_by(2));
             });
         rows
     }
 }
 
-/// Pairs of one unit of work, one after the other, of which some wait to be encoded together: all
-/// are when it is dropped.
-struct Chunk<'a, 'r> {
-    history: &'a PairHistory,
-    stream: EventColumns<'a>,
-    asked: Option<OfSource>,
-    facts: Facts,
-    /// Rows of the pairs that wait.
-    rows: Vec<&'r mut [f32]>,
-}
-
-/// What all candidates of a source at a time share.
-struct OfSource {
-    node: NodeId,
-    time: Timestamp,
+/// What lanes with these sources and times ask for.
+fn asked(
+    source: &[NodeId],
+    time: &[Timestamp],
     hidden_from: Option<EventId>,
-    /// The first event that is not seen.
-    before: EventId,
-    /// Whom its last event was with.
-    partner: Option<NodeId>,
-    seen: Seen,
-}
-
-impl<'a, 'r> Chunk<'a, 'r> {
-    fn new(history: &'a PairHistory, stream: EventColumns<'a>) -> Chunk<'a, 'r> {
-        Chunk {
-            history,
-            stream,
-            asked: None,
-            facts: Facts::NONE,
-            rows: Vec::with_capacity(TOGETHER),
-        }
-    }
-
-    /// The pairs that follow are of this source and time, and see no event from `hidden_from` on.
-    fn ask(&mut self, node: NodeId, time: Timestamp, hidden_from: Option<EventId>) {
-        let previous = self.asked.as_ref();
-        let same = |of: &OfSource| (of.node, of.time, of.hidden_from) == (node, time, hidden_from);
-        if previous.is_some_and(same) {
-            return;
-        }
-        let stream = self.stream;
-        let before = previous.map(|of| of.before);
-        let before = (self.history).first_unseen(stream, time, hidden_from, before);
-        let past = self.history.past_of_node(node, before);
-        let partner = past.last.map(|last| match last.at {
-            At::Event(event) => {
-                let (src, dst) = (stream.src[event.index()], stream.dst[event.index()]);
-                if src == node { dst } else { src }
-            }
-            At::Newer { partner, .. } => partner,
-        });
-        self.asked = Some(OfSource {
-            node,
-            time,
-            hidden_from,
-            before,
-            partner,
-            seen: seen(past, stream, time),
-        });
-    }
-
-    /// Writes the statistics of the source and this candidate to `row`, `[WIDTH]`, sooner or later.
-    fn add(&mut self, candidate: NodeId, row: &'r mut [f32]) {
-        let Some(source) = &self.asked else {
-            unreachable!("a candidate of no source")
-        };
-        let history = self.history;
-        let met = history.past_of_pair(source.node, candidate, source.before);
-        let past = history.past_of_node(candidate, source.before);
-        let [past, met] = [past, met].map(|past| seen(past, self.stream, source.time));
-        let seen = [&source.seen, &past, &met];
-        let last_partner = source.partner == Some(candidate);
-        self.facts.set(self.rows.len(), seen, last_partner);
-        self.rows.push(row);
-        if self.rows.len() == TOGETHER {
-            self.encode();
-        }
-    }
-
-    fn encode(&mut self) {
-        self.history.encoder.encode(&self.facts, &mut self.rows);
-        self.rows.clear();
-    }
-}
-
-impl Drop for Chunk<'_, '_> {
-    fn drop(&mut self) {
-        self.encode();
-    }
-}
-
-/// What `past` is at `now`.
-#[inline]
-fn seen(past: Past, stream: EventColumns<'_>, now: Timestamp) -> Seen {
-    past.last.map_or(Seen::default(), |last| {
-        let time = match last.at {
-            At::Event(event) => stream.time[event.index()],
-            At::Newer { time, .. } => time,
-        };
-        Seen {
-            count: past.count,
-            // Exact in ticks before it becomes a float.
-            age: (now - time) as f64,
-            decayed: last.decayed,
-        }
+) -> impl Iterator<Item = Asked> {
+    source.iter().zip(time).map(move |(&node, &time)| Asked {
+        node,
+        time,
+        hidden_from,
     })
 }
 

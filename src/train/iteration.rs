@@ -82,12 +82,7 @@ impl Pass {
         let past = |roots: Queries<'_>, request| {
             sampling.past(roots, request, batch.events.start, self.epoch)
         };
-        // Workers count what has happened before while this thread, alone, lays the batch out.
-        let mut history = None;
-        let layout = rayon::in_place_scope(|scope| {
-            if sampling.histories.read {
-                scope.spawn(|_| history = sampling.batch_statistics(&batch, batch.events.start));
-            }
+        let (history, layout) = sampling.batch_statistics(&batch, batch.events.start, || {
             sampling.with_scratch(|scratch| Layout::build(&batch, &sampling.layout, past, scratch))
         });
         Ok(Sampled {
@@ -109,7 +104,7 @@ impl Pass {
         let whole = self.batch(iteration)?;
         let (batch, layout, joint) =
             sampling.with_scratch(|scratch| self.lay_out_share(&whole, share, scratch));
-        let history = sampling.batch_statistics(&batch, whole.events.start);
+        let (history, ()) = sampling.batch_statistics(&batch, whole.events.start, || ());
         Ok(Sampled {
             batch,
             layout,
@@ -217,7 +212,6 @@ impl Pass {
             mut joint,
             trains,
         } = sampled;
-        let history = history.as_deref();
         let packed = rows.pack(&layout, begun.times(), history, &mut packing, device);
         let mut sent = packing.send();
         let fetched = begun.finish(&mut sent);

@@ -54,10 +54,16 @@ impl Sampling {
     }
 
     /// Statistics of a batch's (src, dst), then of its negatives, `[2 events, WIDTH]`, if the model
-    /// reads them; where a batch is hidden, events are from `first` on.
-    pub(crate) fn batch_statistics(&self, batch: &EventBatch, first: usize) -> Option<Vec<f32>> {
+    /// reads them; where a batch is hidden, events are from `first` on. Workers count while this thread
+    /// does what is `beside` it.
+    pub(crate) fn batch_statistics<T>(
+        &self,
+        batch: &EventBatch,
+        first: usize,
+        beside: impl FnOnce() -> T,
+    ) -> (Option<Vec<f32>>, T) {
         if !self.histories.read {
-            return None;
+            return (None, beside());
         }
         if batch.neg_src.is_none() && self.histories.audited.is_none() {
             let events = Events {
@@ -66,13 +72,19 @@ impl Sampling {
                 time: &batch.time,
             };
             let hidden_from = self.hide_batch.then_some(EventId(first as u32));
-            let history = self.pair_history();
-            return Some(history.of_events(self.columns(), events, hidden_from));
+            let (history, stream) = (self.pair_history(), self.columns());
+            let (rows, beside) = history.of_events(stream, events, hidden_from, beside);
+            return (Some(rows), beside);
         }
         let source = [&batch.src[..], batch.negative_sources()].concat();
         let candidate = [&batch.dst[..], &batch.neg].concat();
         let time = batch.time.repeat(2);
-        Some(self.statistics([&source, &candidate], &time, first))
+        let mut rows = None;
+        let beside = rayon::in_place_scope(|scope| {
+            scope.spawn(|_| rows = Some(self.statistics([&source, &candidate], &time, first)));
+            beside()
+        });
+        (rows, beside)
     }
 
     /// Statistics of pairs (event, counted from the batch's first, whose time it has; source;

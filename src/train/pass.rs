@@ -197,7 +197,7 @@ impl LayoutFeatures {
         self,
         layout: &Layout,
         fetched: (&FetchedTimes, &[i32]),
-        history: Option<&[f32]>,
+        history: Option<Vec<f32>>,
         packing: &mut Packing,
         device: &Device,
     ) -> PackedBatch {

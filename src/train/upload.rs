@@ -231,7 +231,7 @@ impl PackedBatch {
     pub(super) fn new(
         layout: PackedLayout,
         (edge, node): (Vec<BatchRows>, BatchRows),
-        history: Option<&[f32]>,
+        history: Option<Vec<f32>>,
         packing: &mut Packing,
         device: &Device,
     ) -> PackedBatch {
@@ -243,7 +243,10 @@ impl PackedBatch {
                 .collect(),
             node: (node.width() > 0).then(|| PackedRows::new(node, packing, plain)),
             layout,
-            history: history.map(|rows| packing.floats(rows, [rows.len() / WIDTH, WIDTH])),
+            history: history.map(|rows| {
+                let shape = [rows.len() / WIDTH, WIDTH];
+                packing.owned_floats(rows, shape)
+            }),
         }
     }
 

@@ -64,6 +64,10 @@ fn apart(rows: &mut [f32], width: usize) -> [&mut [f32]; TOGETHER] {
     [a, b, c, d]
 }
 
+/// Statistics whose gradients are summed together: of five there are enough sums to hide how long an
+/// addition takes, and fifteen are three times five.
+const SUMMED: usize = 5;
+
 /// Adds the products of the histories of some pairs, from `first` on, to their `rows`.
 #[inline(always)]
 fn add_histories(input: &LinkInput<'_>, first: usize, rows: &mut [f32]) {
@@ -226,9 +230,7 @@ pub(crate) fn link_scores_backward(
         })
         .collect();
     let mut sum = vec![0.0; columns(input)];
-    for chunk in partial {
-        add(&mut sum, &chunk);
-    }
+    add_all(&mut sum, &partial);
     LinkGradients {
         source: d_source,
         destination: d_destination,
@@ -239,6 +241,14 @@ pub(crate) fn link_scores_backward(
             sum.truncate(width);
             sum
         },
+    }
+}
+
+/// Adds partial sums in their order.
+#[multiversion(targets("x86_64+avx512f+avx512dq+avx512vl", "x86_64+avx2+fma"))]
+fn add_all(sum: &mut [f32], partial: &[Vec<f32>]) {
+    for chunk in partial {
+        add(sum, chunk);
     }
 }
 
@@ -316,19 +326,18 @@ fn add_history_gradients(
     let pairs = || d_rows.chunks_exact(width).zip(first..);
     let of_pair = |pair| row(input.history.statistics, pair, statistics);
     let mut k = 0;
-    let mut fours = d_history.chunks_exact_mut(TOGETHER * width);
-    for four in &mut fours {
+    let mut fives = d_history.chunks_exact_mut(SUMMED * width);
+    for five in &mut fives {
         let terms = pairs().map(|(d, pair)| {
-            let of_pair = of_pair(pair);
-            (
-                d,
-                [of_pair[k], of_pair[k + 1], of_pair[k + 2], of_pair[k + 3]],
-            )
+            let of_pair = of_pair(pair)[k..].first_chunk::<SUMMED>();
+            (d, *of_pair.expect("as many"))
         });
-        add_weighted_rows(apart(four, width), terms);
-        k += TOGETHER;
+        let (four, last) = five.split_at_mut(TOGETHER * width);
+        let [a, b, c, d] = apart(four, width);
+        add_weighted_rows([a, b, c, d, last], terms);
+        k += SUMMED;
     }
-    for one in fours.into_remainder().chunks_exact_mut(width) {
+    for one in fives.into_remainder().chunks_exact_mut(width) {
         let terms = pairs().map(|(d, pair)| (d, [of_pair(pair)[k]]));
         add_weighted_rows([one], terms);
         k += 1;

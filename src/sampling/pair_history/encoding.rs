@@ -144,7 +144,7 @@ pub(super) struct Seen {
 
 /// The same of each of the pairs.
 #[derive(Clone, Debug)]
-struct SeenTogether {
+pub(super) struct SeenTogether {
     count: [u32; TOGETHER],
     age: [f64; TOGETHER],
     decayed: [[f32; TOGETHER]; SCALES],
@@ -158,7 +158,7 @@ impl SeenTogether {
     };
 
     #[inline(always)]
-    fn set(&mut self, pair: usize, seen: &Seen) {
+    pub(super) fn set(&mut self, pair: usize, seen: &Seen) {
         self.count[pair] = seen.count;
         self.age[pair] = seen.age;
         for (decayed, of_pair) in self.decayed.iter_mut().zip(seen.decayed) {
@@ -170,7 +170,12 @@ impl SeenTogether {
 /// What statistics of some pairs at their times are made of.
 #[derive(Clone, Debug)]
 pub(super) struct Facts {
-    source: SeenTogether,
+    /// Of the sources; pairs may share one.
+    pub(super) source: SeenTogether,
+    /// Which of these a pair has.
+    pub(super) source_of: [u8; TOGETHER],
+    /// Time since its last event and number of its events, encoded, by source.
+    of_source: [[f32; TOGETHER]; 2],
     candidate: SeenTogether,
     /// Of the two with one another.
     met: SeenTogether,
@@ -181,19 +186,40 @@ pub(super) struct Facts {
 impl Facts {
     pub(super) const NONE: Facts = Facts {
         source: SeenTogether::NONE,
+        source_of: [0; TOGETHER],
+        of_source: [[0.0; TOGETHER]; 2],
         candidate: SeenTogether::NONE,
         met: SeenTogether::NONE,
         last_partner: [false; TOGETHER],
     };
 
-    /// Those of a pair: of source, candidate and the two with one another; whether the source's last
+    /// Those of a pair: of its candidate, and of the two with one another; whether the source's last
     /// event was with the candidate.
     #[inline(always)]
-    pub(super) fn set(&mut self, pair: usize, [source, candidate, met]: [&Seen; 3], last: bool) {
-        self.source.set(pair, source);
+    pub(super) fn set(&mut self, pair: usize, candidate: &Seen, met: &Seen, last: bool) {
         self.candidate.set(pair, candidate);
         self.met.set(pair, met);
         self.last_partner[pair] = last;
+    }
+
+    #[inline(always)]
+    fn source_of(&self, pair: usize) -> usize {
+        usize::from(self.source_of[pair]) % TOGETHER
+    }
+}
+
+/// Each statistic of all pairs that are encoded together.
+pub(super) struct Columns([[f32; TOGETHER]; WIDTH]);
+
+impl Columns {
+    pub(super) const NONE: Columns = Columns([[0.0; TOGETHER]; WIDTH]);
+
+    /// Writes those of a pair to its row.
+    #[inline(always)]
+    pub(super) fn write(&self, pair: usize, row: &mut [f32; WIDTH]) {
+        for (value, column) in row.iter_mut().zip(&self.0) {
+            *value = column[pair];
+        }
     }
 }
 
@@ -223,34 +249,65 @@ impl Encoder {
         }
     }
 
-    /// The statistics of the first `rows.len()` pairs, `[WIDTH]` each.
-    pub(super) fn encode(&self, facts: &Facts, rows: &mut [&mut [f32]]) {
-        encode(self, facts, rows);
+    /// Encodes what is of the sources alone.
+    pub(super) fn encode_sources(&self, facts: &mut Facts) {
+        encode_sources(self, facts);
+    }
+
+    /// The statistics of the first `pairs` pairs, whose sources are encoded.
+    pub(super) fn encode(&self, facts: &Facts, pairs: usize, columns: &mut Columns) {
+        // Two nodes that are drawn have mostly never met.
+        match facts.met.count[..pairs].iter().any(|&count| count > 0) {
+            true => encode::<true>(self, facts, columns),
+            false => encode::<false>(self, facts, columns),
+        }
     }
 }
 
 #[multiversion(targets("x86_64+avx512f+avx512dq+avx512vl", "x86_64+avx2+fma"))]
-fn encode(encoder: &Encoder, facts: &Facts, rows: &mut [&mut [f32]]) {
+fn encode_sources(encoder: &Encoder, facts: &mut Facts) {
+    let (source, never) = (&facts.source, encoder.encoding.never);
+    facts.of_source = [
+        column(|i| since(source, i, encoder.per_unit, never)),
+        column(|i| ln_1p(f64::from(source.count[i]))),
+    ];
+}
+
+/// `MET` says whether any of the pairs has met.
+#[multiversion(targets("x86_64+avx512f+avx512dq+avx512vl", "x86_64+avx2+fma"))]
+fn encode<const MET: bool>(encoder: &Encoder, facts: &Facts, columns: &mut Columns) {
     let Facts {
         source,
+        of_source: [since_source, source_events],
         candidate,
         met,
         last_partner,
+        ..
     } = facts;
     let never = encoder.encoding.never;
-    for (place, statistic) in STATISTICS.into_iter().enumerate() {
+    for ((place, statistic), out) in STATISTICS.into_iter().enumerate().zip(&mut columns.0) {
         let column = match statistic {
+            Statistic::SinceMet if !MET => [never; TOGETHER],
+            Statistic::Met
+            | Statistic::Meetings
+            | Statistic::ShareOfSource
+            | Statistic::RecentMeetings(_)
+                if !MET =>
+            {
+                [0.0; TOGETHER]
+            }
             Statistic::Met => column(|i| truth(met.count[i] > 0)),
             Statistic::SinceMet => column(|i| since(met, i, encoder.per_unit, never)),
             Statistic::Meetings => column(|i| ln_1p(f64::from(met.count[i]))),
-            Statistic::ShareOfSource => {
-                column(|i| met.count[i] as f32 / source.count[i].max(1) as f32)
-            }
+            Statistic::ShareOfSource => column(|i| {
+                let of_source = source.count[facts.source_of(i)];
+                met.count[i] as f32 / of_source.max(1) as f32
+            }),
             Statistic::LastPartner => column(|i| truth(last_partner[i])),
             Statistic::SinceCandidate => column(|i| since(candidate, i, encoder.per_unit, never)),
             Statistic::CandidateEvents => column(|i| ln_1p(f64::from(candidate.count[i]))),
-            Statistic::SinceSource => column(|i| since(source, i, encoder.per_unit, never)),
-            Statistic::SourceEvents => column(|i| ln_1p(f64::from(source.count[i]))),
+            Statistic::SinceSource => column(|i| since_source[facts.source_of(i)]),
+            Statistic::SourceEvents => column(|i| source_events[facts.source_of(i)]),
             Statistic::RecentMeetings(scale) => {
                 column(|i| recent(met, i, scale, encoder.per_scale[scale]))
             }
@@ -259,8 +316,8 @@ fn encode(encoder: &Encoder, facts: &Facts, rows: &mut [&mut [f32]]) {
             }
         };
         let (mean, per_deviation) = (encoder.encoding.mean[place], encoder.per_deviation[place]);
-        for (row, value) in rows.iter_mut().zip(column) {
-            row[place] = (value - mean) * per_deviation;
+        for (out, value) in out.iter_mut().zip(column) {
+            *out = (value - mean) * per_deviation;
         }
     }
 }

@@ -10,9 +10,13 @@
 //! ended. The places are hints that threads share without order: they decide how long a search takes
 //! and never what it finds.
 //!
-//! Per event 48 bytes (two entries of a node and one meeting, 16 bytes each), 8 more per distinct
+//! Per event 48 bytes (two entries of a node and one meeting, 16 bytes each), 12 more per distinct
 //! pair and 20 per node; 8 more per event while it is built. It holds no times: those are the
 //! stream's.
+//!
+//! A query takes steps, [`node`](Index::node) and [`pair`](Index::pair) to
+//! [`meetings`](Index::meetings): each asks for what the next one reads, so that many
+//! queries that go along together don't wait for memory one by one.
 
 use std::ops::Range;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -27,60 +31,90 @@ use crate::graph::{Csr, EventColumns, EventId, NodeId, Timestamp};
 /// Bytes of an index of so many events and nodes, if all pairs differ, with what building takes
 /// on so many threads.
 pub(super) fn most_bytes(events: u64, nodes: u64, threads: u64) -> u64 {
-    (48 + 8 + 8) * events + (20 + 8 * threads) * nodes
+    (48 + 12 + 8) * events + (20 + 8 * threads) * nodes
 }
 
 /// An event of a list, and the counts that decay as they were just after it: a query reads both at
 /// once.
 #[derive(Clone, Copy, Debug, Default)]
-struct Entry {
-    event: EventId,
-    decayed: [f32; SCALES],
-}
-
-/// The part of one list that a query sees.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub(super) struct Past {
-    /// Number of its events.
-    pub(super) count: u32,
-    /// The last of them, if there is any.
-    pub(super) last: Option<Last>,
-}
-
-/// The last event of a list that a query sees.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Last {
-    /// Which.
-    pub(super) at: At,
-    /// The decayed counts just after it.
+pub(super) struct Entry {
+    pub(super) event: EventId,
     pub(super) decayed: [f32; SCALES],
 }
 
-/// An event of the index, whose stream has its columns, or what is kept of one that came since.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum At {
-    /// Of the index.
-    Event(EventId),
-    /// One that came since.
-    Newer {
-        /// Its time.
-        time: Timestamp,
-        /// The other end, seen from the node that was asked for.
-        partner: NodeId,
-    },
+/// Lists of entries, and where the last query in each ended.
+#[derive(Debug)]
+struct Lists<O> {
+    entries: Csr<Entry, O>,
+    /// `[lists]`: how many entries the last query saw.
+    hints: Vec<AtomicU32>,
 }
 
-/// The events of `list` before `before`, of which there may be `hint`.
-fn past(list: &[Entry], before: EventId, hint: u32) -> Past {
-    let count = count_first(list, |entry| entry.event < before, hint as usize);
-    let last = count.checked_sub(1).map(|last| list[last]);
-    Past {
-        count: count as u32,
-        last: last.map(|entry| Last {
-            at: At::Event(entry.event),
-            decayed: entry.decayed,
-        }),
+/// Where the entries of a list lie, and how many of them the last query saw.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Place {
+    start: usize,
+    end: usize,
+    hint: u32,
+}
+
+impl<O: Offset> Lists<O> {
+    fn of(entries: Csr<Entry, O>) -> Lists<O> {
+        let lists = entries.offsets.len() - 1;
+        Lists {
+            entries,
+            hints: (0..lists).map(|_| AtomicU32::new(0)).collect(),
+        }
     }
+
+    fn bytes(&self) -> u64 {
+        bytes_of(&self.entries) + 4 * self.hints.capacity() as u64
+    }
+
+    /// Asks for what [`place`](Self::place) reads.
+    #[inline]
+    fn expect(&self, list: usize) {
+        expect(&self.entries.offsets, list);
+        expect(&self.hints, list);
+    }
+
+    /// Where a list is; asks for what [`before`](Self::before) reads.
+    #[inline]
+    fn place(&self, list: usize) -> Place {
+        let Range { start, end } = self.entries.range(list);
+        let hint = self.hints[list].load(Ordering::Relaxed);
+        // Of those before the hint the last one is the answer, if the hint is right.
+        let last = start + hint as usize;
+        expect(&self.entries.items, last.saturating_sub(1));
+        expect(&self.entries.items, last);
+        Place { start, end, hint }
+    }
+
+    /// The entries of a list that are before `before`.
+    #[inline]
+    fn before(&self, list: usize, place: Place, before: EventId) -> &[Entry] {
+        let entries = &self.entries.items[place.start..place.end];
+        let hint = place.hint as usize;
+        let count = count_first(entries, |entry| entry.event < before, hint);
+        // Threads that write beside each other wait for each other: only what is new.
+        if count != hint {
+            self.hints[list].store(count as u32, Ordering::Relaxed);
+        }
+        &entries[..count]
+    }
+}
+
+/// Asks for an item that is read soon, where the processor can be asked.
+#[inline(always)]
+pub(super) fn expect<T>(items: &[T], place: usize) {
+    #[cfg(target_arch = "x86_64")]
+    {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        // SAFETY: a hint, which reads nothing and may be out of range.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(items.as_ptr().wrapping_add(place).cast()) };
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = (items, place);
 }
 
 /// Lists with decayed counts: D_i = 1 + D_(i-1) exp(-(t_i - t_(i-1)) / scale), summed in f64.
@@ -122,9 +156,19 @@ pub(super) fn decayed_after(sums: &mut [f64; SCALES], gap: Timestamp, scales: [f
 }
 
 /// How many of `list` are in front of the first for which `is_first` is false, as it is for all
-/// after it: `hint` if that is right, else found by doubling steps from there.
+/// after it: `hint` if that is right, else found from there.
+#[inline]
 pub(super) fn count_first<T>(list: &[T], is_first: impl Fn(&T) -> bool, hint: usize) -> usize {
     let hint = hint.min(list.len());
+    let (before, from) = list.split_at(hint);
+    match before.last().is_none_or(&is_first) && !from.first().is_some_and(&is_first) {
+        true => hint,
+        false => count_first_near(list, is_first, hint),
+    }
+}
+
+/// The same by doubling steps from `hint`.
+fn count_first_near<T>(list: &[T], is_first: impl Fn(&T) -> bool, hint: usize) -> usize {
     let (mut low, mut high, mut step) = (hint, hint, 1);
     // True for all before `low`, for none from `high` on.
     while low > 0 && !is_first(&list[low - 1]) {
@@ -203,12 +247,10 @@ impl Met {
 
     /// With counts that decay over `scales`, in ticks.
     pub(super) fn decayed(self, time: &[Timestamp], scales: [f64; SCALES]) -> Index {
-        let nodes = self.of_node.offsets.len() - 1;
         Index {
-            of_node: with_decayed(self.of_node, time, scales),
-            hints: (0..nodes).map(|_| AtomicU32::new(0)).collect(),
+            of_node: Lists::of(with_decayed(self.of_node, time, scales)),
             partners: self.partners,
-            of_pair: with_decayed(self.of_pair, time, scales),
+            of_pair: Lists::of(with_decayed(self.of_pair, time, scales)),
         }
     }
 }
@@ -236,50 +278,95 @@ fn bytes_of<T, O>(csr: &Csr<T, O>) -> u64 {
 }
 
 /// See the module.
+///
+/// A node that came after it was built has no events, and has met nobody.
 #[derive(Debug)]
 pub(super) struct Index {
-    of_node: Csr<Entry, usize>,
-    /// `[nodes]`: how many events the last query of a node saw.
-    hints: Vec<AtomicU32>,
+    of_node: Lists<usize>,
     partners: Csr<NodeId, usize>,
-    of_pair: Csr<Entry, u32>,
+    of_pair: Lists<u32>,
 }
 
 impl Index {
     /// Bytes that it takes.
     pub(super) fn bytes(&self) -> u64 {
-        let lists = bytes_of(&self.of_node) + bytes_of(&self.partners) + bytes_of(&self.of_pair);
-        lists + 4 * self.hints.capacity() as u64
+        self.of_node.bytes() + bytes_of(&self.partners) + self.of_pair.bytes()
     }
 
-    /// The events of `node` before `before`.
-    ///
-    /// A node that came after it was built has none.
-    pub(super) fn of_node(&self, node: NodeId, before: EventId) -> Past {
-        let Some(hint) = self.hints.get(node.index()) else {
-            return Past::default();
-        };
-        let hinted = hint.load(Ordering::Relaxed);
-        let past = past(self.of_node.list(node.index()), before, hinted);
-        // Threads that write beside each other wait for each other: only what is new.
-        if past.count != hinted {
-            hint.store(past.count, Ordering::Relaxed);
+    fn nodes(&self) -> usize {
+        self.of_node.hints.len()
+    }
+
+    /// Asks for what [`node`](Self::node) reads.
+    #[inline]
+    pub(super) fn expect_node(&self, node: NodeId) {
+        self.of_node.expect(node.index());
+    }
+
+    /// Where the events of a node are.
+    #[inline]
+    pub(super) fn node(&self, node: NodeId) -> Place {
+        match node.index() < self.nodes() {
+            true => self.of_node.place(node.index()),
+            false => Place::default(),
         }
-        past
     }
 
-    /// The meetings of two nodes before `before`.
-    ///
-    /// Nodes that came after it was built have none.
-    pub(super) fn of_pair(&self, a: NodeId, b: NodeId, before: EventId) -> Past {
-        let row = self.pair(a, b);
-        row.map_or_else(Past::default, |row| past(self.of_pair.list(row), before, 0))
+    /// The events of `node`, which are at `place`, before `before`.
+    #[inline]
+    pub(super) fn events(&self, node: NodeId, place: Place, before: EventId) -> &[Entry] {
+        match node.index() < self.nodes() {
+            true => self.of_node.before(node.index(), place, before),
+            false => &[],
+        }
+    }
+
+    /// Asks for what [`expect_partner`](Self::expect_partner) reads.
+    #[inline]
+    pub(super) fn expect_pair(&self, a: NodeId, b: NodeId) {
+        expect(&self.partners.offsets, a.min(b).index());
+    }
+
+    /// Asks for what [`pair`](Self::pair) reads first.
+    #[inline]
+    pub(super) fn expect_partner(&self, a: NodeId, b: NodeId) {
+        let smaller = a.min(b).index();
+        if smaller < self.nodes() {
+            let Range { start, end } = self.partners.range(smaller);
+            expect(&self.partners.items, start.midpoint(end));
+        }
+    }
+
+    /// The row of two nodes, if they have met.
+    #[inline]
+    pub(super) fn pair(&self, a: NodeId, b: NodeId) -> Option<usize> {
+        let smaller = a.min(b).index();
+        if smaller >= self.nodes() {
+            return None;
+        }
+        let partners = self.partners.range(smaller);
+        let found = self.partners.items[partners.clone()].binary_search(&a.max(b));
+        let row = partners.start + found.ok()?;
+        self.of_pair.expect(row);
+        Some(row)
+    }
+
+    /// Where the meetings of the pair of `row` are.
+    #[inline]
+    pub(super) fn meetings_of(&self, row: Option<usize>) -> Place {
+        row.map_or_else(Place::default, |row| self.of_pair.place(row))
+    }
+
+    /// The meetings of the pair of `row`, which are at `place`, before `before`.
+    #[inline]
+    pub(super) fn meetings(&self, row: Option<usize>, place: Place, before: EventId) -> &[Entry] {
+        row.map_or(&[], |row| self.of_pair.before(row, place, before))
     }
 
     /// All events of `node`.
     pub(super) fn events_of_node(&self, node: NodeId) -> impl Iterator<Item = EventId> + '_ {
-        let list = match node.index() < self.hints.len() {
-            true => self.of_node.list(node.index()),
+        let list = match node.index() < self.nodes() {
+            true => self.of_node.entries.list(node.index()),
             false => &[],
         };
         list.iter().map(|entry| entry.event)
@@ -291,19 +378,8 @@ impl Index {
         a: NodeId,
         b: NodeId,
     ) -> impl Iterator<Item = EventId> + '_ {
-        let list = (self.pair(a, b)).map_or(&[][..], |row| self.of_pair.list(row));
+        let list = (self.pair(a, b)).map_or(&[][..], |row| self.of_pair.entries.list(row));
         list.iter().map(|entry| entry.event)
-    }
-
-    /// The row of a pair that has met.
-    fn pair(&self, a: NodeId, b: NodeId) -> Option<usize> {
-        let smaller = a.min(b).index();
-        if smaller >= self.hints.len() {
-            return None;
-        }
-        let partners = self.partners.range(smaller);
-        let found = self.partners.items[partners.clone()].binary_search(&a.max(b));
-        found.ok().map(|partner| partners.start + partner)
     }
 }
 

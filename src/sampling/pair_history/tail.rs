@@ -9,7 +9,7 @@
 //! the states since are kept and one before ([`Tail::settle`]): what this takes grows with nodes and
 //! pairs, and not with events.
 
-use super::index::{At, Index, Last, Past, decayed_after};
+use super::index::{Index, decayed_after};
 use super::statistic::SCALES;
 use crate::graph::sharded::{Sharded, key_of_pair};
 use crate::graph::{EventId, NodeId, Timestamp};
@@ -21,6 +21,19 @@ struct Event {
     /// The other node.
     partner: NodeId,
     time: Timestamp,
+}
+
+/// How a node or a pair stands that had an event since.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Newer {
+    /// How many it had, the index's among them.
+    pub(super) count: u32,
+    /// When the last one was.
+    pub(super) time: Timestamp,
+    /// Who took part in it, seen from the node that was asked for.
+    pub(super) partner: NodeId,
+    /// The decayed counts just after it.
+    pub(super) decayed: [f32; SCALES],
 }
 
 /// How a node or a pair stands after an event.
@@ -45,16 +58,12 @@ impl State {
         }
     }
 
-    fn past(&self) -> Past {
-        Past {
+    fn seen(&self) -> Newer {
+        Newer {
             count: self.count,
-            last: Some(Last {
-                at: At::Newer {
-                    time: self.last.time,
-                    partner: self.last.partner,
-                },
-                decayed: self.sums.map(|sum| sum as f32),
-            }),
+            time: self.last.time,
+            partner: self.last.partner,
+            decayed: self.sums.map(|sum| sum as f32),
         }
     }
 }
@@ -86,13 +95,13 @@ impl States {
     }
 
     /// What is before `before`, unless that is the index's alone.
-    fn past(&self, before: EventId) -> Option<Past> {
+    fn seen(&self, before: EventId) -> Option<Newer> {
         if self.newest.last.event < before {
-            return Some(self.newest.past());
+            return Some(self.newest.seen());
         }
         let count = (self.earlier).partition_point(|state| state.last.event < before);
         let last = count.checked_sub(1)?;
-        Some(self.earlier[last].past())
+        Some(self.earlier[last].seen())
     }
 }
 
@@ -287,6 +296,9 @@ impl Tail {
 
     /// How many events are before `time` and `hidden_from`, unless all that are new come after them.
     pub(super) fn seen(&self, time: Timestamp, hidden_from: Option<EventId>) -> Option<usize> {
+        if self.is_empty() {
+            return None;
+        }
         let end = self.first + self.times.len();
         let hidden = hidden_from.map_or(end, |hidden| hidden.index().min(end));
         let within = hidden.saturating_sub(self.first);
@@ -294,15 +306,29 @@ impl Tail {
         (seen > 0 || self.first > self.built).then(|| self.first + seen)
     }
 
+    /// Whether nothing came since.
+    #[inline]
+    fn is_empty(&self) -> bool {
+        self.times.is_empty() && self.first == self.built
+    }
+
     /// The events of `node` before `before`, if any of them is new.
-    pub(super) fn of_node(&self, node: NodeId, before: EventId) -> Option<Past> {
-        self.of_node.states.get(u64::from(node.0))?.past(before)
+    #[inline]
+    pub(super) fn of_node(&self, node: NodeId, before: EventId) -> Option<Newer> {
+        if self.is_empty() {
+            return None;
+        }
+        self.of_node.states.get(u64::from(node.0))?.seen(before)
     }
 
     /// The meetings of two nodes before `before`, if any of them is new.
-    pub(super) fn of_pair(&self, a: NodeId, b: NodeId, before: EventId) -> Option<Past> {
+    #[inline]
+    pub(super) fn of_pair(&self, a: NodeId, b: NodeId, before: EventId) -> Option<Newer> {
+        if self.is_empty() {
+            return None;
+        }
         let key = key_of_pair(a.min(b), a.max(b));
-        self.of_pair.states.get(key)?.past(before)
+        self.of_pair.states.get(key)?.seen(before)
     }
 
     /// Bytes that it takes.

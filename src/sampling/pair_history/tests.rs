@@ -274,7 +274,7 @@ proptest! {
         };
         let second: Vec<NodeId> = source.iter().rev().copied().collect();
         let events = Events { source: &source, candidates: [&candidate, &second], time: &time };
-        let both = history.of_events(columns(&stream), events, hidden_from);
+        let (both, _) = history.of_events(columns(&stream), events, hidden_from, || ());
         let first = of_pairs(&source, &candidate, &time);
         let of_second = of_pairs(&source, &second, &time);
         prop_assert_eq!(both, [first.clone(), of_second].concat());
@@ -285,6 +285,22 @@ proptest! {
         let backwards = of_pairs(&source, &candidate, &time);
         let rows = backwards.chunks(WIDTH).rev().flatten().copied();
         prop_assert_eq!(rows.collect::<Vec<f32>>(), first);
+    }
+
+    /// Candidates of one source at one time, more than are looked up together, are pairs of their own.
+    #[test]
+    fn many_candidates_are_a_pair_each((nodes, stream) in streams(9, 80), time in 0..14i64) {
+        let history = PairHistory::new(&training(nodes, &stream, stream.time.len() / 2), None);
+        let candidates: Vec<NodeId> = (0..150).map(|i| NodeId(i % nodes as u32)).collect();
+        for source in (0..nodes as u32).map(NodeId) {
+            let asked = |candidate: &[NodeId]| {
+                let (source, time) = (vec![source; candidate.len()], vec![time; candidate.len()]);
+                let pairs = Pairs { source: &source, candidate, time: &time };
+                history.of_pairs(columns(&stream), pairs, None)
+            };
+            let each = candidates.iter().flat_map(|&candidate| asked(&[candidate]));
+            prop_assert_eq!(asked(&candidates), each.collect::<Vec<f32>>());
+        }
     }
 
     /// A stream that grew event by event gives the bits of one that was read whole.

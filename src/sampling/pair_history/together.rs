@@ -1,0 +1,202 @@
+//! Pairs that are looked up and encoded together.
+//!
+//! What a pair needs lies here and there in an index that is mostly larger than the caches: where a
+//! list is, an entry in the middle of it, the time of an event. Pairs one after the other would wait
+//! for each of these. So all pairs of a block take one step before any takes the next, and a step
+//! asks for what the next one reads.
+
+use std::iter;
+
+use super::PairHistory;
+use super::encoding::{Columns, Facts, Seen, TOGETHER};
+use super::index::{Entry, Place, expect};
+use super::statistic::WIDTH;
+use super::tail::Newer;
+use crate::graph::{EventColumns, EventId, NodeId, Timestamp};
+
+/// A source at a time, and the first event that is hidden from it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Asked {
+    pub(super) node: NodeId,
+    pub(super) time: Timestamp,
+    pub(super) hidden_from: Option<EventId>,
+}
+
+/// What all candidates of a source at a time share.
+#[derive(Clone, Copy, Debug)]
+struct Source {
+    node: NodeId,
+    time: Timestamp,
+    /// The first event that is not seen.
+    before: EventId,
+    /// Whom its last event was with.
+    partner: Option<NodeId>,
+}
+
+/// At most [`TOGETHER`] pairs, one in each lane; blocks of one thread follow each other in time.
+pub(super) struct Block<'a> {
+    history: &'a PairHistory,
+    stream: EventColumns<'a>,
+    /// Neighbouring lanes that ask the same share a source.
+    asked: Vec<Asked>,
+    sources: Vec<Source>,
+    facts: Facts,
+    columns: Columns,
+}
+
+impl<'a> Block<'a> {
+    pub(super) fn new(history: &'a PairHistory, stream: EventColumns<'a>) -> Block<'a> {
+        Block {
+            history,
+            stream,
+            asked: Vec::with_capacity(TOGETHER),
+            sources: Vec::with_capacity(TOGETHER),
+            facts: Facts::NONE,
+            columns: Columns::NONE,
+        }
+    }
+
+    /// The pairs that follow have these sources, lane by lane.
+    pub(super) fn ask(&mut self, lanes: impl Iterator<Item = Asked>) {
+        let mut asked = Vec::with_capacity(TOGETHER);
+        for (lane, of_lane) in lanes.enumerate() {
+            if asked.last() != Some(&of_lane) {
+                asked.push(of_lane);
+            }
+            self.facts.source_of[lane] = asked.len() as u8 - 1;
+        }
+        // As it is when many candidates of one source are ranked.
+        if asked != self.asked {
+            self.asked = asked;
+            self.look_up_sources();
+        }
+    }
+
+    fn look_up_sources(&mut self) {
+        let (history, index, stream) = (self.history, &self.history.index, self.stream);
+        let mut previous = self.sources.last().map(|source| source.before);
+        self.sources.clear();
+        for &Asked {
+            node,
+            time,
+            hidden_from,
+        } in &self.asked
+        {
+            index.expect_node(node);
+            let before = history.first_unseen(stream, time, hidden_from, previous);
+            previous = Some(before);
+            self.sources.push(Source {
+                node,
+                time,
+                before,
+                partner: None,
+            });
+        }
+        let mut places = [Place::default(); TOGETHER];
+        for (place, source) in places.iter_mut().zip(&self.sources) {
+            *place = index.node(source.node);
+        }
+        let mut events: [&[Entry]; TOGETHER] = [&[]; TOGETHER];
+        for ((events, place), source) in events.iter_mut().zip(places).zip(&self.sources) {
+            *events = index.events(source.node, place, source.before);
+            if let Some(last) = events.last() {
+                expect(stream.time, last.event.index());
+                expect(stream.src, last.event.index());
+                expect(stream.dst, last.event.index());
+            }
+        }
+        for (i, (events, source)) in events.into_iter().zip(&mut self.sources).enumerate() {
+            let newer = history.tail.of_node(source.node, source.before);
+            source.partner = match (newer, events.last()) {
+                (Some(newer), _) => Some(newer.partner),
+                (None, Some(last)) => {
+                    let event = last.event.index();
+                    let (src, dst) = (stream.src[event], stream.dst[event]);
+                    Some(if src == source.node { dst } else { src })
+                }
+                (None, None) => None,
+            };
+            let seen = seen(events, newer, stream, source.time);
+            self.facts.source.set(i, &seen);
+        }
+        history.encoder.encode_sources(&mut self.facts);
+    }
+
+    /// Writes the statistics of the sources that were asked for and these candidates, lane by lane, to
+    /// `rows`.
+    pub(super) fn meet<'r>(
+        &mut self,
+        candidates: &[NodeId],
+        rows: impl Iterator<Item = &'r mut [f32; WIDTH]>,
+    ) {
+        let (history, index, stream) = (self.history, &self.history.index, self.stream);
+        let source_of = self.facts.source_of;
+        let source = |lane: usize| self.sources[usize::from(source_of[lane])];
+        let lanes = || candidates.iter().copied().enumerate();
+        for (lane, candidate) in lanes() {
+            index.expect_node(candidate);
+            index.expect_pair(source(lane).node, candidate);
+        }
+        let mut nodes = [Place::default(); TOGETHER];
+        for (lane, candidate) in lanes() {
+            nodes[lane] = index.node(candidate);
+            index.expect_partner(source(lane).node, candidate);
+        }
+        let mut met = [None; TOGETHER];
+        for (lane, candidate) in lanes() {
+            met[lane] = index.pair(source(lane).node, candidate);
+        }
+        let mut pairs = [Place::default(); TOGETHER];
+        let mut events: [&[Entry]; TOGETHER] = [&[]; TOGETHER];
+        for (lane, candidate) in lanes() {
+            pairs[lane] = index.meetings_of(met[lane]);
+            events[lane] = index.events(candidate, nodes[lane], source(lane).before);
+            expect_time(events[lane], stream);
+        }
+        let mut meetings: [&[Entry]; TOGETHER] = [&[]; TOGETHER];
+        for (lane, _) in lanes() {
+            meetings[lane] = index.meetings(met[lane], pairs[lane], source(lane).before);
+            expect_time(meetings[lane], stream);
+        }
+        for (lane, candidate) in lanes() {
+            let source = source(lane);
+            let newer = history.tail.of_node(candidate, source.before);
+            let of_candidate = seen(events[lane], newer, stream, source.time);
+            let newer = history.tail.of_pair(source.node, candidate, source.before);
+            let of_pair = seen(meetings[lane], newer, stream, source.time);
+            let last = source.partner == Some(candidate);
+            self.facts.set(lane, &of_candidate, &of_pair, last);
+        }
+        (history.encoder).encode(&self.facts, candidates.len(), &mut self.columns);
+        for (lane, row) in iter::zip(0..candidates.len(), rows) {
+            self.columns.write(lane, row);
+        }
+    }
+}
+
+/// Asks for the time of the last of `events`.
+#[inline(always)]
+fn expect_time(events: &[Entry], stream: EventColumns<'_>) {
+    if let Some(last) = events.last() {
+        expect(stream.time, last.event.index());
+    }
+}
+
+/// What `events` are at `now`, unless newer ones came after them.
+#[inline(always)]
+fn seen(events: &[Entry], newer: Option<Newer>, stream: EventColumns<'_>, now: Timestamp) -> Seen {
+    // Ages are exact in ticks before they become floats.
+    match (newer, events.last()) {
+        (Some(newer), _) => Seen {
+            count: newer.count,
+            age: (now - newer.time) as f64,
+            decayed: newer.decayed,
+        },
+        (None, Some(last)) => Seen {
+            count: events.len() as u32,
+            age: (now - stream.time[last.event.index()]) as f64,
+            decayed: last.decayed,
+        },
+        (None, None) => Seen::default(),
+    }
+}
