@@ -15,10 +15,11 @@ mod matrix;
 
 use std::mem::MaybeUninit;
 
-use rayon::prelude::*;
-
 use block::block;
 pub(crate) use matrix::Matrix;
+
+use crate::kernels::costs;
+use crate::parallel;
 
 /// What the products are added to.
 #[derive(Debug, Clone, Copy)]
@@ -161,24 +162,23 @@ unsafe fn write(
         n
     };
     let across = n.div_ceil(columns);
-    (0..m.div_ceil(rows) * across)
-        .into_par_iter()
-        .with_max_len(1)
-        .for_each(|task| {
-            let (i, j) = (task / across * rows, task % across * columns);
-            let (m, n) = (rows.min(m - i), columns.min(n - j));
-            let to = target.at(start + i * stride + j);
-            // SAFETY: the asserts above keep both factors and the block within what they point to, and
-            // no other task writes this block.
-            unsafe {
-                if narrow {
-                    narrow_block(a.skip(i, 0), b, [m, k, n], to, stride);
-                } else {
-                    let (a, b) = (a.skip(i, 0), b.skip(0, j));
-                    block_on_base(a, b, [m, k, n], base.columns(j, n), to, stride);
-                }
+    let tasks: Vec<usize> = (0..m.div_ceil(rows) * across).collect();
+    parallel::for_each(tasks, |task| {
+        let (i, j) = (task / across * rows, task % across * columns);
+        let (m, n) = (rows.min(m - i), columns.min(n - j));
+        parallel::task(|| costs::product([m, k, n], 0).one());
+        let to = target.at(start + i * stride + j);
+        // SAFETY: the asserts above keep both factors and the block within what they point to, and
+        // no other task writes this block.
+        unsafe {
+            if narrow {
+                narrow_block(a.skip(i, 0), b, [m, k, n], to, stride);
+            } else {
+                let (a, b) = (a.skip(i, 0), b.skip(0, j));
+                block_on_base(a, b, [m, k, n], base.columns(j, n), to, stride);
             }
-        });
+        }
+    });
 }
 
 /// As [`block`], added to a base of its `n` columns.
@@ -238,7 +238,7 @@ fn new_by_head<'a>(
 ) -> Vec<f32> {
     let mut out = Vec::with_capacity(len);
     let target = Shared(out.as_mut_ptr());
-    (0..heads).into_par_iter().for_each(|head| {
+    (0..heads).for_each(|head| {
         let (a, b, k, place) = of(head);
         // SAFETY: the new allocation holds `len` numbers, no two heads have the same place,
         // and nothing is read.
@@ -398,7 +398,8 @@ impl<'a> Together<'a> {
 
     /// Writes all of them.
     pub(super) fn write(self) {
-        self.tasks.into_par_iter().with_max_len(1).for_each(|task| {
+        parallel::for_each(self.tasks, |task| {
+            parallel::task(|| costs::product(task.sizes, 0).one());
             write_product(task.a, task.b, task.sizes, None, task.out);
         });
     }
@@ -419,16 +420,15 @@ const CHUNK: usize = 128;
 
 /// Sum of the rows of a `[rows, width]` matrix.
 pub(crate) fn column_sums(matrix: &[f32], width: usize) -> Vec<f32> {
-    let partial: Vec<Vec<f32>> = matrix
-        .par_chunks(CHUNK * width.max(1))
-        .map(|chunk| {
-            let mut sum = vec![0.0; width];
-            for row in chunk.chunks_exact(width) {
-                super::vector::add(&mut sum, row);
-            }
-            sum
-        })
-        .collect();
+    let chunks = matrix.chunks(CHUNK * width.max(1)).collect();
+    let partial = parallel::map(chunks, |chunk: &[f32]| {
+        parallel::task(|| costs::column_sums(chunk.len(), width).one());
+        let mut sum = vec![0.0; width];
+        for row in chunk.chunks_exact(width) {
+            super::vector::add(&mut sum, row);
+        }
+        sum
+    });
     let mut sum = vec![0.0; width];
     for chunk in partial {
         super::vector::add(&mut sum, &chunk);
