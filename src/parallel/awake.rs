@@ -22,13 +22,14 @@ const PAUSES: usize = 16;
 static ASLEEP: AtomicBool = AtomicBool::new(true);
 
 thread_local! {
-    /// Whether this thread looks already, or has something else to come back to.
+    /// Whether this thread looks already, or has its own work to come back to: the device's.
     static BUSY: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Asks the threads of the pool to look for work.
+/// Asks the threads of the pool to look for work, where this one goes from kernel to kernel: what a sampler beside a
+/// GPU shares with others is worth no waiting.
 pub(super) fn keep() {
-    if !ASLEEP.load(Ordering::Relaxed) || !ASLEEP.swap(false, Ordering::Relaxed) {
+    if !BUSY.get() || !ASLEEP.load(Ordering::Relaxed) || !ASLEEP.swap(false, Ordering::Relaxed) {
         return;
     }
     let own = rayon::current_thread_index();
@@ -48,10 +49,17 @@ pub(super) fn pause() {
 /// Does `work` on this thread, which does not look for other work meanwhile: where it waits for a task, it is to go on as
 /// soon as that has ended.
 pub(crate) fn without_looking<T>(work: impl FnOnce() -> T) -> T {
-    let before = BUSY.replace(true);
-    let done = work();
-    BUSY.set(before);
-    done
+    let _before = Before(BUSY.replace(true));
+    work()
+}
+
+/// What a thread was before: it is so again, also after a panic.
+struct Before(bool);
+
+impl Drop for Before {
+    fn drop(&mut self) {
+        BUSY.set(self.0);
+    }
 }
 
 fn look() {
