@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use crate::graph::{EventColumns, NodeId, Queries, Timestamp};
 
 pub mod distinct;
+mod index_table;
 pub mod last_writers;
 pub mod layout;
 pub mod mail_routing;

@@ -28,6 +28,8 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 use no_gpu as gpu;
 use opened::{CPU, cpu};
 
+use crate::parallel;
+
 pub use crate::kernels::choice::{AdapterClass, KernelChoice, Kernels};
 pub use error::DeviceError;
 pub use failure::DeviceFailure;
@@ -117,7 +119,7 @@ where
 /// message.
 pub fn on_device_thread<T: Send>(work: impl FnOnce() -> T + Send) -> Result<T, DeviceError> {
     let (done, failure) = rayon::scope(|_| {
-        let done = panic::catch_unwind(AssertUnwindSafe(work));
+        let done = panic::catch_unwind(AssertUnwindSafe(|| parallel::without_looking(work)));
         (done, gpu::take_failure())
     });
     match failure {

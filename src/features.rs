@@ -24,7 +24,10 @@ pub use rows::{FeatureRows, RowValues};
 pub use scale::FeatureScale;
 
 use crate::graph::{EventId, NodeId};
+use crate::kernels::costs;
+use crate::kernels::cpu::{room, zeroed};
 use crate::kernels::feature_rows::Stored;
+use crate::parallel;
 use resident::ResidentTable;
 
 /// Where edge or node features come from.
@@ -368,14 +371,24 @@ impl Table {
     }
 }
 
+/// Rows that one task gathers.
+const ROWS: usize = 64;
+
 fn gather(table: Option<&FeatureTable>, ids: &[u32]) -> FeatureRows {
     let width = table.map_or(0, FeatureTable::width);
     let values = match table.map(|table| (table, table.gather_words(ids))) {
         None => RowValues::Floats(Vec::new()),
         Some((_, Some(words))) => RowValues::Words(bytemuck::allocation::cast_vec(words)),
         Some((table, None)) => {
-            let mut rows = vec![0.0; ids.len() * width];
-            table.gather_into(ids, &mut rows);
+            let _part = parallel::part("features");
+            let (mut rows, len) = (Vec::new(), ids.len() * width);
+            let chunks = room(&mut rows, len).chunks_mut(ROWS * width.max(1));
+            parallel::for_each(chunks.zip(ids.chunks(ROWS)).collect(), |(rows, ids)| {
+                parallel::task(|| costs::gather(ids.len(), width).one());
+                table.gather_into(ids, zeroed(rows));
+            });
+            // SAFETY: the chunks cover all rows, and each has been written.
+            unsafe { rows.set_len(len) };
             RowValues::Floats(rows)
         }
     };

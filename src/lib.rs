@@ -67,6 +67,7 @@ pub mod kernels;
 pub mod memory;
 pub mod model;
 pub mod numbers;
+pub mod parallel;
 pub mod pipeline;
 pub mod profiler;
 pub mod ranks;

@@ -20,6 +20,8 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
+use crate::parallel;
+
 /// What an operation is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -59,6 +61,11 @@ impl Work {
             bytes: 4 * numbers as u64,
             flops: flops as u64,
         }
+    }
+
+    /// As one number: see [`parallel`].
+    pub(crate) fn one(self) -> u64 {
+        self.bytes + self.flops / parallel::FLOPS
     }
 }
 
@@ -148,6 +155,7 @@ struct Under {
     work: Work,
     launches: u64,
     begin: Instant,
+    part: parallel::UnderWay,
 }
 
 /// Begins an operation. `work` is asked only where somebody records.
@@ -158,6 +166,7 @@ pub(crate) fn operation(name: &'static str, kind: Kind, work: impl FnOnce() -> W
         work: work(),
         launches: RECORDED.with_borrow(|recorded| recorded.launches),
         begin: Instant::now(),
+        part: parallel::part(name),
     }))
 }
 
@@ -167,6 +176,7 @@ impl Drop for Operation {
             return;
         };
         let time = under.begin.elapsed();
+        under.part.whole(under.work.one());
         RECORDED.with_borrow_mut(|recorded| {
             let launches = recorded.launches - under.launches;
             let operations = &mut recorded.operations;

@@ -11,9 +11,8 @@
 //! Source: TGL (Zhou et al., VLDB 2022), section 3.1, without the two faults of its sampler (a
 //! node's first event is never returned; repeats of a node in a batch share one pointer).
 
-use rayon::prelude::*;
-
 use crate::graph::{EventId, NodeId, Queries, Tcsr, Timestamp};
+use crate::parallel::{self, LINE};
 
 pub mod candidates;
 pub(crate) mod counter_rng;
@@ -88,9 +87,13 @@ pub trait NeighborSampler: Send + Sync {
     ) -> Neighbors;
 }
 
-/// Roots of one unit of parallel work: large enough to hide rayon's cost (about a microsecond), and
+/// Roots of one task: large enough to hide what that costs (about a microsecond), and
 /// small enough to spread the 1,800 roots of a usual batch over several cores.
-const ROOTS_PER_CHUNK: usize = 256;
+const ROOTS_PER_CHUNK: usize = 128;
+
+/// Lines that the search for a root's past reads, and bytes that a slot takes.
+const SEARCH: usize = 8;
+const SLOT: usize = 16;
 
 /// The slots of some consecutive roots, to be filled.
 struct Slots<'a> {
@@ -108,6 +111,8 @@ fn fill_slots(
     fill: impl Fn(usize, Slots<'_>) + Send + Sync,
 ) -> Neighbors {
     let slots = roots * fanout;
+    let _part = parallel::part("past events");
+    parallel::alone(|| (slots * SLOT) as u64);
     let mut neighbors = Neighbors {
         fanout,
         node: vec![NodeId(0); slots],
@@ -117,24 +122,23 @@ fn fill_slots(
     };
     if fanout > 0 {
         let chunk = ROOTS_PER_CHUNK * fanout;
-        neighbors
-            .node
-            .par_chunks_mut(chunk)
-            .zip(neighbors.event.par_chunks_mut(chunk))
-            .zip(neighbors.time.par_chunks_mut(chunk))
-            .zip(neighbors.len.par_chunks_mut(ROOTS_PER_CHUNK))
-            .enumerate()
-            .for_each(|(index, (((node, event), time), len))| {
-                fill(
-                    index * ROOTS_PER_CHUNK,
-                    Slots {
-                        node,
-                        event,
-                        time,
-                        len,
-                    },
-                );
-            });
+        let slots = (neighbors.node.chunks_mut(chunk))
+            .zip(neighbors.event.chunks_mut(chunk))
+            .zip(neighbors.time.chunks_mut(chunk))
+            .zip(neighbors.len.chunks_mut(ROOTS_PER_CHUNK))
+            .enumerate();
+        parallel::for_each(slots.collect(), |(index, (((node, event), time), len))| {
+            parallel::task(|| (len.len() * SEARCH * LINE + 2 * node.len() * SLOT) as u64);
+            fill(
+                index * ROOTS_PER_CHUNK,
+                Slots {
+                    node,
+                    event,
+                    time,
+                    len,
+                },
+            );
+        });
     }
     neighbors
 }

@@ -19,20 +19,21 @@ mod circles;
 const MAY_IMPORT: &[(&str, &[&str])] = &[
     // How people give and read numbers.
     ("numbers", &[]),
+    ("parallel", &[]),
     ("graph", &[]),
-    ("sampling", &["graph"]),
-    ("batch", &["graph", "sampling"]),
+    ("sampling", &["parallel", "graph"]),
+    ("batch", &["parallel", "graph", "sampling"]),
     ("pipeline", &[]),
     // Rank to rank: it knows nothing of what is exchanged.
     ("ranks", &[]),
     ("what_if", &["pipeline"]),
     ("report", &["numbers", "pipeline", "ranks", "what_if", "mspipe_datasets"]),
     ("checkpoint", &["mspipe_datasets"]),
-    ("profiler", &["pipeline", "burn"]),
-    ("kernels", &["batch", "profiler", "burn"]),
-    ("device", &["kernels", "burn"]),
-    ("features", &["graph", "batch", "kernels", "device", "mspipe_datasets", "burn"]),
-    ("memory", &["graph", "batch", "checkpoint", "kernels", "device", "burn"]),
+    ("profiler", &["parallel", "pipeline", "burn"]),
+    ("kernels", &["parallel", "batch", "profiler", "burn"]),
+    ("device", &["parallel", "kernels", "burn"]),
+    ("features", &["parallel", "graph", "batch", "kernels", "device", "mspipe_datasets", "burn"]),
+    ("memory", &["parallel", "graph", "batch", "checkpoint", "kernels", "device", "burn"]),
     // `sampling` for its counter-based random numbers.
     ("model", &["graph", "sampling", "batch", "kernels", "device", "burn"]),
     // `burn` for its f16 and bf16, `mspipe_datasets` for its pickle machine and whole files.
@@ -41,7 +42,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("eval", &["graph", "sampling", "batch", "mspipe_datasets"]),
     // Knows what it audits only by a trait.
     ("audit", &["graph", "sampling", "mspipe_datasets"]),
-    ("train", &["graph", "sampling", "batch", "pipeline", "ranks", "checkpoint", "profiler", "kernels", "device", "features", "memory", "model", "eval", "mspipe_datasets", "burn"]),
+    ("train", &["parallel", "graph", "sampling", "batch", "pipeline", "ranks", "checkpoint", "profiler", "kernels", "device", "features", "memory", "model", "eval", "mspipe_datasets", "burn"]),
     ("config", &["numbers", "batch", "pipeline", "ranks", "checkpoint", "device", "features", "memory", "model", "eval", "train", "mspipe_datasets"]),
     ("run_folder", &["numbers", "pipeline", "ranks", "report", "checkpoint", "profiler", "model", "weights", "eval", "train", "config", "mspipe_datasets"]),
     // The only module that names concrete types of every layer.

@@ -69,6 +69,8 @@ mod outputs;
 mod pair_history;
 /// Pairs scored beside a batch against pairs scored alone, on the CPU device.
 mod pair_scores;
+/// What of an iteration is divided among threads, counted.
+mod parallel;
 /// The pipeline as a user runs it: failures, threads, an emulated link.
 mod pipeline_cli;
 /// An empty folder in which the program runs.

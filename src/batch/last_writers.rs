@@ -44,25 +44,27 @@ impl LastWriters {
             "the layout lacks roots of the batch"
         );
 
-        // Sorted by (node, event, side), a node's last writer is its last write. Sides: 0 source,
-        // 1 destination.
-        let mut writes: Vec<(NodeId, u32, u8)> = Vec::with_capacity(2 * events);
-        for (event, (&src, &dst)) in (0..).zip(batch.src.iter().zip(&batch.dst)) {
-            writes.push((src, event, 0));
-            writes.push((dst, event, 1));
+        // Sorted by node, event and side, a node's last writer is its last write; one number sorts fast. Sides:
+        // 0 source, 1 destination.
+        let write = |node: NodeId, event: usize, side: usize| {
+            u64::from(node.0) << 32 | (2 * event + side) as u64
+        };
+        let mut writes: Vec<u64> = Vec::with_capacity(2 * events);
+        for (event, (&src, &dst)) in batch.src.iter().zip(&batch.dst).enumerate() {
+            writes.push(write(src, event, 0));
+            writes.push(write(dst, event, 1));
         }
         writes.sort_unstable();
 
         let mut last_writers = LastWriters::default();
         let mut sides = Vec::new();
-        for same_node in writes.chunk_by(|a, b| a.0 == b.0) {
-            let &[.., (node, event, side)] = same_node else {
-                continue;
-            };
-            let root = side as usize * events + event as usize;
-            last_writers.node.push(node);
+        for same_node in writes.chunk_by(|a, b| a >> 32 == b >> 32) {
+            let last = same_node[same_node.len() - 1];
+            let (event, side) = (last as u32 as usize / 2, last % 2);
+            let root = side as usize * events + event;
+            last_writers.node.push(NodeId((last >> 32) as u32));
             last_writers.row.push(root_row[root]);
-            sides.push(side);
+            sides.push(side as u8);
         }
         (last_writers, sides)
     }

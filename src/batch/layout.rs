@@ -10,6 +10,7 @@ use crate::batch::{
     EventBatch, LastWriters, MailRouting, MailRule, Mfg, MfgScratch, Roots, TimeDelta,
 };
 use crate::graph::Queries;
+use crate::parallel;
 use crate::sampling::Neighbors;
 
 /// What a model and its protocol ask of a layout.
@@ -69,14 +70,7 @@ impl Layout {
             };
             sample(of_events, rule.layers as u32)
         });
-        let (row, receivers) = (&layout.root_row, receivers.as_ref());
-        let (last_writers, written_side) = LastWriters::of(batch, row);
-        Layout {
-            last_writers,
-            written_side,
-            mail_routing: MailRouting::of(batch, row, receivers, rule.mail_rule),
-            ..layout
-        }
+        layout.written_by(batch, receivers.as_ref(), rule.mail_rule)
     }
 
     /// Lays out the events of `batch` alone, without its negatives and without past events: all that
@@ -116,13 +110,40 @@ impl Layout {
         };
         let to_neighbors = rule.mail_rule.to_neighbors;
         let receivers = to_neighbors.then(|| sample(of_events, rule.layers as u32));
-        let (row, receivers) = (&layout.root_row, receivers.as_ref());
-        let (last_writers, written_side) = LastWriters::of(batch, row);
+        layout.written_by(batch, receivers.as_ref(), rule.mail_rule)
+    }
+
+    /// The same with what the events of `batch`, whose roots it lays out, write and send; `receivers` are the past
+    /// events of their ends, if their mail goes there too.
+    fn written_by(
+        self,
+        batch: &EventBatch,
+        receivers: Option<&Neighbors>,
+        rule: MailRule,
+    ) -> Layout {
+        let row = &self.root_row;
+        let _part = parallel::part("last writers and mail");
+        // Both sort what they have.
+        let sorted = |of: usize| (8 * of * (of.max(2).ilog2() as usize)) as u64;
+        let (writes, more) = (
+            2 * batch.src.len(),
+            receivers.map_or(0, |receivers| receivers.node.len()),
+        );
+        let ((last_writers, written_side), mail_routing) = parallel::both(
+            || {
+                parallel::task(|| sorted(writes));
+                LastWriters::of(batch, row)
+            },
+            || {
+                parallel::task(|| sorted(writes + more));
+                MailRouting::of(batch, row, receivers, rule)
+            },
+        );
         Layout {
             last_writers,
             written_side,
-            mail_routing: MailRouting::of(batch, row, receivers, rule.mail_rule),
-            ..layout
+            mail_routing,
+            ..self
         }
     }
 

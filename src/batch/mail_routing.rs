@@ -125,6 +125,9 @@ impl MailList {
     }
 }
 
+/// Pieces of mail that one thread sorts as fast as two.
+const ALONE: usize = 4096;
+
 /// Which mail goes to whom: one list for each node that gets some.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct MailRouting {
@@ -178,7 +181,10 @@ impl MailRouting {
                 }
             }
         }
-        sent.par_sort_unstable();
+        match sent.len() <= ALONE {
+            true => sent.sort_unstable(),
+            false => sent.par_sort_unstable(),
+        }
 
         let mut mail_routing = MailRouting::default();
         let sender = |mail: u64| rule.order.root(mail as u32 as usize, events, fanout);

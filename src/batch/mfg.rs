@@ -17,12 +17,14 @@ use std::ops::Range;
 use bytemuck::{Pod, Zeroable};
 
 use crate::batch::TimeDelta;
+use crate::batch::index_table::{KeyTable, NodeTable};
 use crate::graph::{Csr, EventId, NodeId, Queries, Timestamp};
+use crate::parallel::{self, LINE};
 use crate::sampling::Neighbors;
 
-mod index_table;
+mod event_set;
 
-use index_table::{KeyTable, NodeTable};
+use event_set::EventSet;
 
 /// One place for a past event of a root, as kernels read it.
 #[derive(Clone, Copy, Debug, PartialEq, Pod, Zeroable)]
@@ -76,13 +78,16 @@ pub struct Mfg {
     pub events: Vec<EventId>,
 }
 
+/// Roots whose slots a task writes.
+const ROOTS: usize = 128;
+
 /// Tables that [`Mfg::of`] uses again and again, so that a batch costs no clearing and hardly an
 /// allocation. What is in them never shows in a result.
 #[derive(Clone, Debug)]
 pub struct MfgScratch {
     nodes: NodeTable,
     keys: KeyTable<(NodeId, Timestamp)>,
-    events: KeyTable<EventId>,
+    events: EventSet,
 }
 
 impl MfgScratch {
@@ -91,7 +96,7 @@ impl MfgScratch {
         MfgScratch {
             nodes: NodeTable::new(nodes),
             keys: KeyTable::default(),
-            events: KeyTable::default(),
+            events: EventSet::default(),
         }
     }
 }
@@ -120,122 +125,199 @@ impl Mfg {
             neighbors.len.len(),
             "neighbours of other roots"
         );
-        let mut mfg = Mfg {
+        let MfgScratch {
+            nodes,
+            keys,
+            events: others,
+        } = scratch;
+        let part = parallel::part("rows and events");
+        // Side by side: each number depends on those before it.
+        let (rows, ascending) = parallel::both(
+            || match time_delta {
+                TimeDelta::Message => Rows::by_node(roots, neighbors, nodes),
+                TimeDelta::Query => Rows::by_query(roots, neighbors, keys),
+            },
+            || sampled_events(neighbors, &events, others),
+        );
+        drop(part);
+        let _part = parallel::part("slots and uses");
+        let numbers = Numbers {
+            roots,
+            neighbors,
+            rows: &rows,
+            own: events.clone(),
+            others,
+            ticks_per_unit,
+        };
+        let (slots, [slot_uses, root_uses]) = parallel::both(|| numbers.slots(), || rows.uses());
+        parallel::alone(|| (size_of::<EventId>() * (events.len() + 2 * ascending.len())) as u64);
+        let own = events.map(|event| EventId(event as u32));
+        Mfg {
             roots: roots.node.len(),
             fanout: neighbors.fanout,
-            slots: Vec::with_capacity(neighbors.node.len()),
-            ..Mfg::default()
-        };
-        mfg.number_rows(roots, neighbors, time_delta, scratch);
-        mfg.number_events(events, neighbors, &mut scratch.events);
-        mfg.fill_delta_t(roots.time, neighbors, ticks_per_unit);
-        let rows = mfg.node.len();
-        mfg.slot_uses = Csr::invert(rows, mfg.slots.iter().map(|slot| slot.row));
-        let of_roots = mfg.root_row.iter().max().map_or(0, |&row| row as usize + 1);
-        mfg.root_uses = Csr::invert(of_roots, mfg.root_row.iter().copied());
-        mfg
+            events: own.chain(ascending).collect(),
+            node: rows.node,
+            query_time: rows.query_time,
+            root_row: rows.of_roots,
+            slots,
+            slot_uses,
+            root_uses,
+        }
     }
 
     /// Number of rows.
     pub fn rows(&self) -> usize {
         self.node.len()
     }
+}
 
-    /// Fills `node`, `query_time`, `root_row` and the rows of the slots.
-    fn number_rows(
-        &mut self,
+/// Rows of a layer, numbered by first use.
+struct Rows {
+    /// See [`Mfg::node`].
+    node: Vec<NodeId>,
+    /// See [`Mfg::query_time`].
+    query_time: Vec<Timestamp>,
+    /// `[roots]`.
+    of_roots: Vec<i32>,
+    /// `[roots * fanout]`, -1 where a slot is empty.
+    of_slots: Vec<i32>,
+}
+
+impl Rows {
+    /// One for each node.
+    fn by_node(roots: Queries<'_>, neighbors: &Neighbors, table: &mut NodeTable) -> Rows {
+        Rows::count(roots, neighbors);
+        let mut node = Vec::new();
+        table.clear();
+        let of_roots = roots
+            .node
+            .iter()
+            .map(|&n| table.row(n, &mut node))
+            .collect();
+        let mut of_slots = vec![-1; neighbors.node.len()];
+        for slot in valid_slots(neighbors).flat_map(|(_, slots)| slots) {
+            of_slots[slot] = table.row(neighbors.node[slot], &mut node);
+        }
+        Rows {
+            node,
+            query_time: Vec::new(),
+            of_roots,
+            of_slots,
+        }
+    }
+
+    /// One for each node and query time.
+    fn by_query(
         roots: Queries<'_>,
         neighbors: &Neighbors,
-        time_delta: TimeDelta,
-        scratch: &mut MfgScratch,
-    ) {
-        match time_delta {
-            TimeDelta::Message => {
-                let table = &mut scratch.nodes;
-                table.clear();
-                self.root_row
-                    .extend(roots.node.iter().map(|&n| table.row(n, &mut self.node)));
-                self.empty_slots();
-                for slot in valid_slots(neighbors).flat_map(|(_, slots)| slots) {
-                    self.slots[slot].row = table.row(neighbors.node[slot], &mut self.node);
-                }
-            }
-            TimeDelta::Query => {
-                let table = &mut scratch.keys;
-                table.clear(self.roots + neighbors.node.len());
-                let keys = roots.node.iter().copied().zip(roots.time.iter().copied());
-                self.root_row.extend(keys.map(|key| table.index(key)));
-                self.empty_slots();
-                for slot in valid_slots(neighbors).flat_map(|(_, slots)| slots) {
-                    self.slots[slot].row =
-                        table.index((neighbors.node[slot], neighbors.time[slot]));
-                }
-                (self.node, self.query_time) = table.keys().iter().copied().unzip();
-            }
-        }
-    }
-
-    /// Makes the slots of all roots, which have their rows.
-    fn empty_slots(&mut self) {
-        for &query in &self.root_row {
-            let slots = std::iter::repeat_n(Slot::empty(query), self.fanout);
-            self.slots.extend(slots);
-        }
-    }
-
-    /// Fills `events` and the event rows of the slots.
-    fn number_events(
-        &mut self,
-        own: Range<usize>,
-        neighbors: &Neighbors,
-        table: &mut KeyTable<EventId>,
-    ) {
-        table.clear(neighbors.event.len());
+        table: &mut KeyTable<(NodeId, Timestamp)>,
+    ) -> Rows {
+        Rows::count(roots, neighbors);
+        table.clear(roots.node.len() + neighbors.node.len());
+        let keys = roots.node.iter().copied().zip(roots.time.iter().copied());
+        let of_roots = keys.map(|key| table.index(key)).collect();
+        let mut of_slots = vec![-1; neighbors.node.len()];
         for slot in valid_slots(neighbors).flat_map(|(_, slots)| slots) {
-            let event = neighbors.event[slot];
-            self.slots[slot].event = if own.contains(&event.index()) {
-                (event.index() - own.start) as i32
-            } else {
-                // Numbered by first use for now, and beyond the own events.
-                own.len() as i32 + table.index(event)
-            };
+            of_slots[slot] = table.index((neighbors.node[slot], neighbors.time[slot]));
         }
-
-        let mut ascending: Vec<(EventId, u32)> = table.keys().iter().copied().zip(0..).collect();
-        ascending.sort_unstable();
-        let mut rank = vec![0; ascending.len()];
-        for (position, &(_, first_use)) in (0i32..).zip(&ascending) {
-            rank[first_use as usize] = own.len() as i32 + position;
-        }
-        for slot in &mut self.slots {
-            let first_use = slot.event - own.len() as i32;
-            if first_use >= 0 {
-                slot.event = rank[first_use as usize];
-            }
-        }
-        self.events.extend(own.map(|event| EventId(event as u32)));
-        self.events
-            .extend(ascending.iter().map(|&(event, _)| event));
-    }
-
-    /// Fills Δt: the difference is taken exactly, in ticks, and only the result is rounded to f32.
-    fn fill_delta_t(
-        &mut self,
-        root_time: &[Timestamp],
-        neighbors: &Neighbors,
-        ticks_per_unit: i64,
-    ) {
-        for (root, slots) in valid_slots(neighbors) {
-            for slot in slots {
-                let ticks = root_time[root] - neighbors.time[slot];
-                self.slots[slot].delta_t = (ticks as f64 / ticks_per_unit as f64) as f32;
-            }
+        let (node, query_time) = table.keys().iter().copied().unzip();
+        Rows {
+            node,
+            query_time,
+            of_roots,
+            of_slots,
         }
     }
 }
 
+impl Rows {
+    /// Counts the task that makes them.
+    fn count(roots: Queries<'_>, neighbors: &Neighbors) {
+        parallel::task(|| ((roots.node.len() + neighbors.node.len()) * LINE) as u64);
+    }
+
+    /// Slots that read each row, and roots that read each of those that roots read.
+    fn uses(&self) -> [Csr; 2] {
+        parallel::task(|| ((self.of_slots.len() + self.of_roots.len()) * LINE) as u64);
+        let read = self.of_roots.iter().max();
+        let read = read.map_or(0, |&row| row as usize + 1);
+        [
+            Csr::invert(self.node.len(), self.of_slots.iter().copied()),
+            Csr::invert(read, self.of_roots.iter().copied()),
+        ]
+    }
+}
+
+/// The events that were sampled, but for the batch's `own`, distinct and ascending; `set` has them then.
+fn sampled_events(neighbors: &Neighbors, own: &Range<usize>, set: &mut EventSet) -> Vec<EventId> {
+    let slots = neighbors.event.len();
+    parallel::task(|| (slots * LINE) as u64);
+    let sampled = valid_slots(neighbors).flat_map(|(_, slots)| &neighbors.event[slots]);
+    let others = sampled
+        .copied()
+        .filter(|event| !own.contains(&event.index()));
+    set.fill(others, slots)
+}
+
+/// What slots are made of.
+struct Numbers<'a> {
+    roots: Queries<'a>,
+    neighbors: &'a Neighbors,
+    rows: &'a Rows,
+    /// The batch's own events, which have the first event rows.
+    own: Range<usize>,
+    /// All others.
+    others: &'a EventSet,
+    ticks_per_unit: i64,
+}
+
+impl Numbers<'_> {
+    /// The slots of all roots.
+    fn slots(&self) -> Vec<Slot> {
+        let fanout = self.neighbors.fanout;
+        let mut slots = vec![Slot::zeroed(); self.neighbors.node.len()];
+        parallel::alone(|| size_of_val(&*slots) as u64);
+        let chunks = slots.chunks_mut(ROOTS * fanout.max(1)).enumerate();
+        parallel::for_each(chunks.collect(), |(chunk, slots)| {
+            parallel::task(|| (slots.len() * (LINE + size_of::<Slot>())) as u64);
+            for (root, slots) in (chunk * ROOTS..).zip(slots.chunks_exact_mut(fanout)) {
+                self.fill(root, slots);
+            }
+        });
+        slots
+    }
+
+    /// Writes the slots of a root.
+    fn fill(&self, root: usize, slots: &mut [Slot]) {
+        let Numbers {
+            roots,
+            neighbors,
+            rows,
+            own,
+            ..
+        } = self;
+        let query = rows.of_roots[root];
+        let (valid, empty) = slots.split_at_mut(neighbors.len[root] as usize);
+        for (place, slot) in (root * neighbors.fanout..).zip(valid) {
+            let event = neighbors.event[place];
+            // The difference is taken exactly, in ticks, and only the result is rounded to f32.
+            let ticks = roots.time[root] - neighbors.time[place];
+            *slot = Slot {
+                row: rows.of_slots[place],
+                event: match own.contains(&event.index()) {
+                    true => (event.index() - own.start) as i32,
+                    false => own.len() as i32 + self.others.rank(event) as i32,
+                },
+                delta_t: (ticks as f64 / self.ticks_per_unit as f64) as f32,
+                query,
+            };
+        }
+        empty.fill(Slot::empty(query));
+    }
+}
+
 /// Each root with the range of its valid slots.
-fn valid_slots(neighbors: &Neighbors) -> impl Iterator<Item = (usize, Range<usize>)> + '_ {
+fn valid_slots(neighbors: &Neighbors) -> impl Iterator<Item = (usize, Range<usize>)> + Clone + '_ {
     let fanout = neighbors.fanout;
     (neighbors.len.iter().enumerate())
         .map(move |(root, &len)| (root, root * fanout..root * fanout + len as usize))

@@ -33,6 +33,13 @@ pub(crate) fn room(numbers: &mut Vec<f32>, len: usize) -> &mut Unwritten {
     &mut numbers.spare_capacity_mut()[..len]
 }
 
+/// Zeros, written by the task that continues with them.
+pub(crate) fn zeroed(numbers: &mut Unwritten) -> &mut [f32] {
+    numbers.fill(std::mem::MaybeUninit::new(0.0));
+    // SAFETY: all have just been written.
+    unsafe { numbers.assume_init_mut() }
+}
+
 /// A row of a row-major table. Sliced by its width, so that the compiler knows its length and
 /// loops over columns vectorise.
 #[inline]

@@ -156,7 +156,7 @@ impl HostMemory {
         }
         let slots = rule.mail_slots;
         let (with_mail, mail_row) = if slots > 1 {
-            let distinct = Distinct::of(node.iter());
+            let distinct = Distinct::of(&node);
             let first = distinct.first.iter().map(|&row| node[row as usize]);
             (first.collect(), distinct.number)
         } else {

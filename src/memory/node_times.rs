@@ -5,6 +5,7 @@ use super::trends::{FetchedTrends, RowTimes};
 use super::{MemoryRequest, MemoryWrite};
 use crate::batch::{LastWriter, LastWriters, MailRouting, TimeDelta};
 use crate::graph::{NodeId, Timestamp};
+use crate::parallel::{self, LINE};
 
 /// What is measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,6 +54,9 @@ pub(super) struct SavedTimes {
     pub(super) received: Vec<u32>,
     pub(super) absorbed: Vec<u32>,
 }
+
+/// Rows or roots of a task: some microseconds.
+const CHUNK: usize = 256;
 
 /// Marks an empty mail slot.
 const NO_MAIL: Timestamp = Timestamp::MIN;
@@ -205,13 +209,11 @@ impl NodeTimes {
     /// row is updated, Δt = query time − last update. A mail's age is taken at the row's
     /// query time (query mode) or at its node's newest mail (message mode).
     pub fn fetch(&self, request: MemoryRequest<'_>) -> FetchedTimes {
-        let rows = request.rows.node.len();
+        let _part = parallel::part("times");
         let mut times = FetchedTimes {
-            delta_t: Vec::with_capacity(rows),
-            active: Vec::with_capacity(rows),
-            mail_delta_t: Vec::with_capacity(rows * self.rule.mail_slots),
-            updated: Vec::with_capacity(rows),
-            ..FetchedTimes::default()
+            root_recency: self.root_recency(request),
+            root_age: self.root_age(request),
+            ..self.row_times(request)
         };
         if self.rule.write == MemoryWrite::Read {
             times.kept = request.rows.node.to_vec();
@@ -229,47 +231,71 @@ impl NodeTimes {
                 .map(|node| self.received[node.index()])
                 .collect();
         }
-        for (row, &node) in request.rows.node.iter().enumerate() {
-            let last_update = self.last_update_before(node, 0);
-            let until = match self.rule.time_delta {
-                TimeDelta::Query => request.rows.time[row],
-                TimeDelta::Message => self.newest_mail(node),
-            };
-            let active = until != NO_MAIL;
-            let updated = if active { until } else { last_update };
-            times.delta_t.push(self.in_units(updated - last_update));
-            let runs = active || self.rule.write == MemoryWrite::Read;
-            times.active.push(i32::from(runs));
-            times.updated.push(updated);
-            times.mail_delta_t.extend(self.mails(node).iter().map(|&t| {
-                let written = if t == NO_MAIL { self.rule.origin } else { t };
-                self.in_units(updated - written)
-            }));
-        }
-        let origin = self.rule.origin.min(self.rule.first);
-        let recency = request
-            .roots
-            .node
-            .iter()
-            .zip(request.roots.time)
-            .map(|(&node, &time)| {
-                let last_event = match self.newest_mail(node) {
-                    NO_MAIL => origin,
-                    time => time,
-                };
-                // As TGL's JODIE has it, with the query counted from the origin.
-                let stream = (time - origin) as f64 + self.rule.ticks_per_unit as f64;
-                ((time - last_event) as f64 / stream) as f32
-            });
-        times.root_recency = recency.collect();
-        let ages = request.roots.node.iter().zip(request.roots.time);
-        times.root_age = ages
-            .map(|(node, time)| {
-                let ticks = time - self.newest(*node);
-                ticks as f64 / self.rule.ticks_per_unit as f64
-            })
-            .collect();
         times
+    }
+
+    /// What the updater reads of each row.
+    fn row_times(&self, request: MemoryRequest<'_>) -> FetchedTimes {
+        let (rows, slots) = (request.rows.node.len(), self.rule.mail_slots);
+        let mut times = FetchedTimes {
+            delta_t: vec![0.0; rows],
+            active: vec![0; rows],
+            mail_delta_t: vec![0.0; rows * slots],
+            updated: vec![0; rows],
+            ..FetchedTimes::default()
+        };
+        let states = (times.delta_t.chunks_mut(CHUNK))
+            .zip(times.active.chunks_mut(CHUNK))
+            .zip(times.updated.chunks_mut(CHUNK));
+        let chunks = states
+            .zip(times.mail_delta_t.chunks_mut(CHUNK * slots))
+            .enumerate();
+        parallel::for_each(
+            chunks.collect(),
+            |(chunk, (((delta_t, active), updated), of_mail))| {
+                parallel::task(|| (delta_t.len() * (2 * LINE + 12 * slots)) as u64);
+                let of_rows = delta_t.iter_mut().zip(active).zip(updated);
+                let of_rows = of_rows.zip(of_mail.chunks_exact_mut(slots));
+                for (row, (((delta_t, runs), updated), of_mail)) in (chunk * CHUNK..).zip(of_rows) {
+                    let node = request.rows.node[row];
+                    let last_update = self.last_update_before(node, 0);
+                    let until = match self.rule.time_delta {
+                        TimeDelta::Query => request.rows.time[row],
+                        TimeDelta::Message => self.newest_mail(node),
+                    };
+                    let active = until != NO_MAIL;
+                    *updated = if active { until } else { last_update };
+                    *delta_t = self.in_units(*updated - last_update);
+                    *runs = i32::from(active || self.rule.write == MemoryWrite::Read);
+                    for (delta_t, &time) in of_mail.iter_mut().zip(self.mails(node)) {
+                        let none = time == NO_MAIL;
+                        let written = if none { self.rule.origin } else { time };
+                        *delta_t = self.in_units(*updated - written);
+                    }
+                }
+            },
+        );
+        times
+    }
+
+    fn root_recency(&self, request: MemoryRequest<'_>) -> Vec<f32> {
+        let origin = self.rule.origin.min(self.rule.first);
+        of_roots(request, |node, time| {
+            let last_event = match self.newest_mail(node) {
+                NO_MAIL => origin,
+                time => time,
+            };
+            // As TGL's JODIE has it, with the query counted from the origin.
+            let stream = (time - origin) as f64 + self.rule.ticks_per_unit as f64;
+            ((time - last_event) as f64 / stream) as f32
+        })
+    }
+
+    fn root_age(&self, request: MemoryRequest<'_>) -> Vec<f64> {
+        of_roots(request, |node, time| {
+            let ticks = time - self.newest(node);
+            ticks as f64 / self.rule.ticks_per_unit as f64
+        })
     }
 
     /// What trends need of the times of a fetch.
@@ -407,6 +433,23 @@ impl NodeTimes {
         self.received.fill(0);
         self.absorbed.fill(0);
     }
+}
+
+/// A number of each root by its node and time, in tasks.
+fn of_roots<T: Default + Clone + Send>(
+    request: MemoryRequest<'_>,
+    number: impl Fn(NodeId, Timestamp) -> T + Sync,
+) -> Vec<T> {
+    let mut numbers = vec![T::default(); request.roots.node.len()];
+    let queries = (request.roots.node.chunks(CHUNK)).zip(request.roots.time.chunks(CHUNK));
+    let chunks = numbers.chunks_mut(CHUNK).zip(queries);
+    parallel::for_each(chunks.collect(), |(numbers, (nodes, times))| {
+        parallel::task(|| (nodes.len() * LINE) as u64);
+        for (to, (&node, &time)) in numbers.iter_mut().zip(nodes.iter().zip(times)) {
+            *to = number(node, time);
+        }
+    });
+    numbers
 }
 
 #[cfg(test)]

@@ -111,6 +111,9 @@ pub struct QueueTotals {
     /// from the rest.
     #[serde(default)]
     pub updater: Duration,
+    /// Time of the device's thread to encode all of it: from the begin of each step until it was submitted.
+    #[serde(default)]
+    pub encode: Duration,
     /// Iterations measured.
     pub iterations: u64,
     /// Of these, those in which each step was waited for, for want of a clock on the device.
@@ -123,8 +126,14 @@ impl QueueTotals {
         self.gpu.add_all(&other.gpu);
         self.bus.add_all(&other.bus);
         self.updater += other.updater;
+        self.encode += other.encode;
         self.iterations += other.iterations;
         self.in_turn += other.in_turn;
+    }
+
+    /// Seconds of the device's thread to encode an iteration, the mean of those measured.
+    pub(crate) fn mean_encode_seconds(&self) -> Option<f64> {
+        (self.iterations > 0).then(|| self.encode.as_secs_f64() / self.iterations as f64)
     }
 
     /// Seconds of each lane and stage in an iteration, the mean of those measured.
@@ -142,6 +151,7 @@ impl Record {
     pub(super) fn add_queue(&mut self, ran: &QueueIteration, traced: bool) {
         self.queue.iterations += 1;
         self.queue.in_turn += u64::from(ran.in_turn);
+        self.queue.encode += ran.encode();
         for span in &ran.spans {
             let lane = span.step.queue_lane();
             let times = match lane {

@@ -104,6 +104,9 @@ pub struct Profile {
     pub remainder: Vec<RemainderRow>,
     /// The lanes of a GPU's queue; empty where there is none.
     pub lanes: Vec<LaneRow>,
+    /// Microseconds of the device's thread to encode an iteration for that queue, from the first launch of each step to its
+    /// last submission; the mean of the iterations in which it was measured.
+    pub encode_us: Option<f64>,
 }
 
 impl Profile {
@@ -132,6 +135,7 @@ impl Profile {
             operations,
             remainder: remainder(recorded, training),
             lanes: lanes(training),
+            encode_us: (training.queue.mean_encode_seconds()).map(|seconds| 1e6 * seconds),
         }
     }
 
@@ -316,6 +320,12 @@ impl fmt::Display for Profile {
         for row in &self.lanes {
             writeln!(f, "  {row}")?;
         }
+        if let Some(encode_us) = self.encode_us {
+            writeln!(
+                f,
+                "  to encode an iteration, the host takes {encode_us:.0} µs"
+            )?;
+        }
         let Machine {
             copy_gb_per_s,
             matmul_gflops,
@@ -388,6 +398,7 @@ mod tests {
                 gpu: in_stages([0, 0, 10, 70, 0]),
                 bus: in_stages([0, 5, 5, 0, 0]),
                 updater: Duration::ZERO,
+                encode: Duration::from_millis(if on_cpu { 0 } else { 8 }),
                 iterations: if on_cpu { 0 } else { 2 },
                 in_turn: 0,
             },
@@ -442,6 +453,7 @@ mod tests {
             .collect();
         assert_eq!(lanes, [("gpu", 40_000.0, 40.0), ("bus", 5_000.0, 5.0)]);
         assert!(text.contains("beside the threads"), "{text}");
+        assert!(text.contains("the host takes 4000 µs"), "{text}");
     }
 
     #[test]
@@ -449,5 +461,6 @@ mod tests {
         let profile = profile(true, true);
         assert!(profile.lanes.is_empty());
         assert!(!profile.to_string().contains("queue:"));
+        assert_eq!(profile.encode_us, None);
     }
 }

@@ -331,6 +331,10 @@ pub struct QueueSeconds {
     /// rest.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub updater: Option<f64>,
+    /// Time of the device's thread to encode an iteration, while the queue works; not in the records of
+    /// versions that did not keep it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub encode: Option<f64>,
     /// Iterations that were measured.
     pub iterations: u64,
     /// How: `timestamps`, or `waiting` for each step where the adapter has none.
@@ -351,6 +355,7 @@ impl QueueSeconds {
             bus: lane(Lane::Bus)?,
             updater: (!totals.updater.is_zero())
                 .then(|| totals.updater.as_secs_f64() / totals.iterations as f64),
+            encode: totals.mean_encode_seconds(),
             iterations: totals.iterations,
             measured_by: match totals.in_turn {
                 0 => "timestamps",

@@ -17,9 +17,13 @@
 use std::ops::Range;
 
 use crate::graph::{EventColumns, NodeId};
+use crate::parallel::{self, LINE};
 use crate::sampling::counter_rng::RandomStreams;
 use crate::sampling::negative_key::{NegativeError, NegativeKey};
 use crate::sampling::past_pairs::PastPairs;
+
+/// Events that a task draws for: some microseconds.
+const EVENTS: usize = 128;
 
 /// Where negatives are drawn from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -101,12 +105,12 @@ impl NegativePool {
                 return Err(NegativeError::EmptyPool);
             }
             NegativePool::AllNodes { nodes: 0 } => return Err(NegativeError::EmptyPool),
-            NegativePool::Destinations(pool) | NegativePool::EndPoints(pool) => events
-                .map(|event| pool[draw(event, pool.len()) as usize])
-                .collect(),
-            NegativePool::AllNodes { nodes } => events
-                .map(|event| NodeId(draw(event, *nodes as usize)))
-                .collect(),
+            NegativePool::Destinations(pool) | NegativePool::EndPoints(pool) => {
+                in_tasks(events, |event| pool[draw(event, pool.len()) as usize])
+            }
+            NegativePool::AllNodes { nodes } => {
+                in_tasks(events, |event| NodeId(draw(event, *nodes as usize)))
+            }
             NegativePool::Fixed { first, node } => {
                 let recorded = *first..first + node.len();
                 if events.start < recorded.start || events.end > recorded.end {
@@ -120,6 +124,20 @@ impl NegativePool {
         };
         Ok(Drawn { src: None, dst })
     }
+}
+
+/// What `draw` gives for each of `events`, in tasks.
+fn in_tasks(events: Range<usize>, draw: impl Fn(usize) -> NodeId + Sync) -> Vec<NodeId> {
+    let _part = parallel::part("negatives");
+    let (mut drawn, first) = (vec![NodeId(0); events.len()], events.start);
+    let chunks = drawn.chunks_mut(EVENTS).enumerate();
+    parallel::for_each(chunks.collect(), |(chunk, drawn)| {
+        parallel::task(|| (drawn.len() * LINE) as u64);
+        for (event, drawn) in (first + chunk * EVENTS..).zip(drawn) {
+            *drawn = draw(event);
+        }
+    });
+    drawn
 }
 
 /// The nodes of some columns once each, ascending; takes a byte per node besides.

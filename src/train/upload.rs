@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use burn::tensor::{Device, Int, Shape, Tensor, TensorData};
-use bytemuck::cast_slice;
+use bytemuck::{Zeroable as _, cast_slice};
 
 use super::error::EvalError;
 use crate::batch::{Distinct, Layout, Mail, Mfg, Slot};
@@ -20,7 +20,11 @@ use crate::memory::backlog::Backlog;
 use crate::memory::node_times::FetchedTimes;
 use crate::memory::trends::FetchedTrends;
 use crate::model::{BacklogInput, LayerInput, MailboxInput, ModelInput, TrendInput};
+use crate::parallel;
 use crate::sampling::pair_history::WIDTH;
+
+/// Mailboxes whose slots a task writes.
+const MAILBOXES: usize = 256;
 
 /// A float tensor of `values`, row-major.
 pub fn floats<const D: usize>(values: Vec<f32>, shape: [usize; D], device: &Device) -> Tensor<D> {
@@ -165,7 +169,31 @@ impl PackedLayout {
         (times, mail_row): (&FetchedTimes, &[i32]),
         packing: &mut Packing,
     ) -> PackedLayout {
-        check_indices(layout);
+        let _part = parallel::part("packing");
+        let numbers = layout.layers.iter().map(|mfg| {
+            let slots = 4 * mfg.slots.len() + mfg.slot_uses.items.len();
+            slots + 3 * mfg.rows() + 2 * mfg.roots
+        });
+        let numbers = numbers.sum::<usize>() + 4 * times.mail_delta_t.len();
+        // Nothing is launched before both have ended.
+        let ((), packed) = parallel::both(
+            || {
+                parallel::task(|| 4 * numbers as u64);
+                check_indices(layout);
+            },
+            || {
+                parallel::task(|| 2 * 4 * numbers as u64);
+                PackedLayout::unchecked(layout, (times, mail_row), packing)
+            },
+        );
+        packed
+    }
+
+    fn unchecked(
+        layout: &Layout,
+        (times, mail_row): (&FetchedTimes, &[i32]),
+        packing: &mut Packing,
+    ) -> PackedLayout {
         let attends = layout.attends_to_mail;
         PackedLayout {
             delta_t: packing.floats(&times.delta_t, [times.delta_t.len()]),
@@ -373,23 +401,31 @@ impl PackedMailbox {
     fn new(times: &FetchedTimes, mail_row: &[i32], packing: &mut Packing) -> PackedMailbox {
         let rows = mail_row.len();
         let query = match times.corrected {
-            Some(1..) => Distinct::of(0..rows),
-            _ => Distinct::of(mail_row.iter()),
+            Some(1..) => Distinct::of(&(0..rows as i32).collect::<Vec<_>>()),
+            _ => Distinct::of(mail_row),
         };
         let slots_of_node = times.mail_delta_t.len().checked_div(rows).unwrap_or(1);
-        let mut slot = Vec::with_capacity(times.mail_delta_t.len());
-        let of_rows = mail_row.iter().zip(&query.number);
-        for ((&mail_row, &query), ages) in
-            of_rows.zip(times.mail_delta_t.chunks(slots_of_node.max(1)))
-        {
-            let mail_slots = (mail_row * slots_of_node as i32..).zip(ages);
-            slot.extend(mail_slots.map(|(place, &delta_t)| Slot {
-                row: 0,
-                event: place,
-                delta_t,
-                query,
-            }));
-        }
+        let mut slot = vec![Slot::zeroed(); times.mail_delta_t.len()];
+        let of_each = slots_of_node.max(1);
+        let numbers = mail_row
+            .chunks(MAILBOXES)
+            .zip(query.number.chunks(MAILBOXES));
+        let ages = times.mail_delta_t.chunks(MAILBOXES * of_each);
+        let chunks = numbers.zip(ages).zip(slot.chunks_mut(MAILBOXES * of_each));
+        parallel::for_each(chunks.collect(), |(((mail_row, query), ages), slot)| {
+            let of_rows = mail_row.iter().zip(query).zip(ages.chunks(of_each));
+            for (((&mail_row, &query), ages), slot) in of_rows.zip(slot.chunks_mut(of_each)) {
+                let places = (mail_row * slots_of_node as i32..).zip(ages);
+                for (slot, (place, &delta_t)) in slot.iter_mut().zip(places) {
+                    *slot = Slot {
+                        row: 0,
+                        event: place,
+                        delta_t,
+                        query,
+                    };
+                }
+            }
+        });
         let query_uses = Csr::invert(query.first.len(), query.number.iter().copied());
         PackedMailbox {
             slot: slots(&slot, [rows, slots_of_node], packing),

@@ -176,6 +176,7 @@ fn a_run_has_the_lanes_of_the_queue_in_its_record() {
     ] {
         let record = train(options).record;
         assert!(record.queue.iterations > 0, "{options}");
+        assert!(!record.queue.encode.is_zero(), "{options}");
         let of = |lanes: &[Lane]| -> Vec<&Span> {
             let spans = record.spans.iter();
             spans.filter(|span| lanes.contains(&span.lane)).collect()

@@ -471,7 +471,13 @@ fn profile(run: &ProfiledRun) -> Vec<Block> {
             format!("{} s", short(run.stall_seconds)),
         ),
     ];
-    for name in ["iteration_us", "launches", "launch_us", "launch_mean_us"] {
+    for name in [
+        "iteration_us",
+        "launches",
+        "launch_us",
+        "launch_mean_us",
+        "encode_us",
+    ] {
         if let Some(value) = run.profile[name].as_f64() {
             let name = name.replace("_us", ", µs").replace('_', " ");
             facts.push((name, short(value)));

@@ -311,14 +311,17 @@ impl FeatureTable {
         if row_words == 0 {
             return Some(words);
         }
-        for (&id, words) in ids.iter().zip(words.chunks_exact_mut(row_words)) {
-            let row = &packed[id as usize * bytes..][..bytes];
-            for (word, bytes) in words.iter_mut().zip(row.chunks(4)) {
-                let mut padded = [0; 4];
-                padded[..bytes.len()].copy_from_slice(bytes);
-                *word = u32::from_le_bytes(padded);
-            }
-        }
+        ids.par_iter()
+            .zip(words.par_chunks_exact_mut(row_words))
+            .with_min_len(128)
+            .for_each(|(&id, words)| {
+                let row = &packed[id as usize * bytes..][..bytes];
+                for (word, bytes) in words.iter_mut().zip(row.chunks(4)) {
+                    let mut padded = [0; 4];
+                    padded[..bytes.len()].copy_from_slice(bytes);
+                    *word = u32::from_le_bytes(padded);
+                }
+            });
         Some(words)
     }
 

@@ -121,7 +121,9 @@ fn queue_times(queue: &QueueSeconds) -> String {
         let worked = stages.filter(|(_, seconds)| *seconds > 0.0);
         worked.map(move |(stage, s)| format!("{lane}{} {:.2} ms", stage.name(), s * 1e3))
     });
-    let times: Vec<String> = times.collect();
+    let encode = queue.encode.iter();
+    let encode = encode.map(|s| format!("the host encodes {:.2} ms", s * 1e3));
+    let times: Vec<String> = times.chain(encode).collect();
     format!(
         "{} an iteration, by {} in {} of them",
         times.join(", "),

@@ -1,10 +1,12 @@
 //! CPU kernel of `adam.wgsl`.
 
 use multiversion::multiversion;
-use rayon::prelude::*;
+
+use crate::kernels::costs;
+use crate::parallel;
 
 /// Numbers that one task takes.
-const CHUNK: usize = 1 << 14;
+const CHUNK: usize = 1 << 12;
 
 /// Constants of one step.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -69,46 +71,63 @@ impl AdamStep {
     }
 }
 
-/// One step in place with the gradient times `scale`; all four slices have the same length. Returns whether all second moments,
+/// Numbers that take a step; all four slices have the same length.
+#[derive(Debug)]
+pub(crate) struct Numbers<'a> {
+    /// The numbers of a parameter.
+    pub(crate) parameter: &'a mut [f32],
+    /// Its gradient.
+    pub(crate) gradient: &'a [f32],
+    /// First moments.
+    pub(crate) first: &'a mut [f32],
+    /// Second moments.
+    pub(crate) second: &'a mut [f32],
+}
+
+impl<'a> Numbers<'a> {
+    /// The same, some after the other.
+    fn chunks(self) -> impl Iterator<Item = Numbers<'a>> {
+        let moments = self
+            .first
+            .chunks_mut(CHUNK)
+            .zip(self.second.chunks_mut(CHUNK));
+        let numbers = self
+            .parameter
+            .chunks_mut(CHUNK)
+            .zip(self.gradient.chunks(CHUNK));
+        numbers
+            .zip(moments)
+            .map(|((parameter, gradient), (first, second))| Numbers {
+                parameter,
+                gradient,
+                first,
+                second,
+            })
+    }
+}
+
+/// One step of all `parameters` in place with the gradients times `scale`. Returns whether all second moments,
 /// and whether all new parameters, are finite: a moment is not where its gradient is not, or where
 /// the square of that overflows.
-pub(crate) fn adam(
-    parameter: &mut [f32],
-    gradient: &[f32],
-    first: &mut [f32],
-    second: &mut [f32],
-    step: AdamStep,
-    scale: f32,
-) -> [bool; 2] {
-    let largest = parameter
-        .par_chunks_mut(CHUNK)
-        .zip(gradient.par_chunks(CHUNK))
-        .zip(
-            first
-                .par_chunks_mut(CHUNK)
-                .zip(second.par_chunks_mut(CHUNK)),
-        )
-        .map(|((parameter, gradient), (first, second))| {
-            step_chunk(parameter, gradient, first, second, step, scale)
-        })
-        .reduce(|| [0; 2], |a, b| [a[0].max(b[0]), a[1].max(b[1])]);
+///
+/// The small ones are shared out with the large ones: most parameters are a bias or a norm of a hundred numbers.
+pub(crate) fn adam(parameters: Vec<Numbers<'_>>, step: AdamStep, scale: f32) -> [bool; 2] {
+    let chunks: Vec<_> = parameters.into_iter().flat_map(Numbers::chunks).collect();
+    let largest = parallel::map(chunks, |numbers| step_chunk(numbers, step, scale));
+    let largest = largest.into_iter();
+    let largest = largest.fold([0; 2], |a, b| [a[0].max(b[0]), a[1].max(b[1])]);
     largest.map(|bits| bits < f32::INFINITY.to_bits())
 }
 
-/// Steps of some parameters; returns the largest second moment and the largest size of a new
+/// Steps of some numbers; returns the largest second moment and the largest size of a new
 /// parameter, as bits, which order as the numbers do, NaN and infinity last.
 #[multiversion(targets("x86_64+avx512f+avx512dq+avx512vl", "x86_64+avx2+fma"))]
-fn step_chunk(
-    parameter: &mut [f32],
-    gradient: &[f32],
-    first: &mut [f32],
-    second: &mut [f32],
-    step: AdamStep,
-    scale: f32,
-) -> [u32; 2] {
+fn step_chunk(numbers: Numbers<'_>, step: AdamStep, scale: f32) -> [u32; 2] {
+    parallel::task(|| costs::adam(numbers.parameter.len()).one());
     let mut largest = [0; 2];
-    let moments = first.iter_mut().zip(second);
-    for ((p, &g), (m, v)) in parameter.iter_mut().zip(gradient).zip(moments) {
+    let moments = numbers.first.iter_mut().zip(numbers.second);
+    let parameters = numbers.parameter.iter_mut().zip(numbers.gradient);
+    for ((p, &g), (m, v)) in parameters.zip(moments) {
         let g = scale * g;
         *m = step.beta_1 * *m + (1.0 - step.beta_1) * g;
         *v = step.beta_2 * *v + (1.0 - step.beta_2) * g * g;

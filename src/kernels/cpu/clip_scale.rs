@@ -1,23 +1,26 @@
 //! CPU kernels of `gradient_squares.wgsl` and `clip_scale.wgsl`.
 
 use multiversion::multiversion;
-use rayon::prelude::*;
 
 use super::vector::{LANES, dot};
+use crate::kernels::costs;
+use crate::parallel;
 
 /// Numbers of a gradient that a sum of squares has, as in the shader.
 pub(crate) const CHUNK: usize = 4096;
 
-/// Sums of squares of each [`CHUNK`] numbers; there is a place in `sums` for each.
-pub(crate) fn gradient_squares(gradient: &[f32], sums: &mut [f32]) {
-    sums.par_iter_mut()
-        .zip(gradient.par_chunks(CHUNK))
-        .for_each(|(sum, chunk)| *sum = squares_of(chunk));
+/// Sums of squares of each [`CHUNK`] numbers of each of `gradients`, one after the other; there is a place in
+/// `sums` for each.
+pub(crate) fn gradient_squares(gradients: &[&[f32]], sums: &mut [f32]) {
+    let chunks = gradients.iter().flat_map(|of| of.chunks(CHUNK));
+    let sums = sums.iter_mut().zip(chunks).collect();
+    parallel::for_each(sums, |(sum, chunk)| *sum = squares_of(chunk));
 }
 
 /// In the same order whatever the vector's width.
 #[multiversion(targets("x86_64+avx512f+avx512dq+avx512vl", "x86_64+avx2+fma"))]
 fn squares_of(chunk: &[f32]) -> f32 {
+    parallel::task(|| costs::clip_scale(chunk.len()).one());
     let (whole, rest) = chunk.split_at(chunk.len() / LANES * LANES);
     rest.iter().fold(dot(whole, whole), |sum, x| sum + x * x)
 }

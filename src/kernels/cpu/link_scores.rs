@@ -4,11 +4,16 @@ use multiversion::multiversion;
 use rayon::prelude::*;
 
 use super::activation::{behind_relu, exp, relu, sigmoid};
-use super::row;
 use super::vector::{LANES, add, add_weighted_rows, dot};
+use super::{room, row, zeroed};
+use crate::kernels::costs;
+use crate::parallel;
 
 /// Events of a task, and of a partial sum of the backward.
 const CHUNK: usize = 16;
+
+/// Logits whose losses a task computes.
+const LOSSES: usize = 256;
 
 /// Pairs of a task of the forward.
 const PAIRS: usize = 2 * CHUNK;
@@ -97,15 +102,14 @@ fn add_histories(input: &LinkInput<'_>, first: usize, rows: &mut [f32]) {
 pub(crate) fn batch_scores(input: &LinkInput<'_>, destination: &mut [f32]) -> Vec<f32> {
     let (width, events) = (input.width(), input.events());
     let mut logits = vec![0.0; destination.len() / width];
-    logits
-        .par_chunks_mut(PAIRS)
-        .zip(destination.par_chunks_mut(PAIRS * width))
-        .enumerate()
-        .for_each(|(chunk, (logits, rows))| {
-            let first = chunk * PAIRS;
-            let source: [i32; PAIRS] = std::array::from_fn(|i| ((first + i) % events) as i32);
-            score_chunk(input, first, &source, rows, logits);
-        });
+    let pairs = logits
+        .chunks_mut(PAIRS)
+        .zip(destination.chunks_mut(PAIRS * width));
+    parallel::for_each(pairs.enumerate().collect(), |(chunk, (logits, rows))| {
+        let first = chunk * PAIRS;
+        let source: [i32; PAIRS] = std::array::from_fn(|i| ((first + i) % events) as i32);
+        score_chunk(input, first, &source, rows, logits);
+    });
     logits
 }
 
@@ -148,6 +152,7 @@ fn score_chunk(
     logits: &mut [f32],
 ) {
     let width = input.width();
+    parallel::task(|| costs::link_scores([logits.len(), width, input.statistics()]).one());
     add_histories(input, first, rows);
     let padded = width.next_multiple_of(LANES);
     let mut output = vec![0.0; padded];
@@ -177,12 +182,16 @@ pub(crate) fn mean_scale(events: usize) -> f32 {
 /// Mean cross-entropy of the events' logits against 1 plus that of the negatives' against 0.
 pub(crate) fn link_loss(logits: &[f32]) -> f32 {
     let (positive, negative) = logits.split_at(logits.len() / 2);
+    let positive_chunks = positive.chunks(LOSSES).map(|x| (x, -1.0));
+    let chunks = positive_chunks.chain(negative.chunks(LOSSES).map(|x| (x, 1.0)));
+    let losses = parallel::map(chunks.collect(), |(logits, sign): (&[f32], f32)| {
+        logits
+            .iter()
+            .map(|x| softplus(sign * x))
+            .collect::<Vec<f32>>()
+    });
     // In f64, so that the order of the additions does not show.
-    let terms = positive.iter().map(|x| softplus(-x));
-    let sum: f64 = terms
-        .chain(negative.iter().map(|x| softplus(*x)))
-        .map(f64::from)
-        .sum();
+    let sum: f64 = losses.into_iter().flatten().map(f64::from).sum();
     sum as f32 * mean_scale(positive.len())
 }
 
@@ -212,23 +221,25 @@ pub(crate) fn link_scores_backward(
     grad: f32,
 ) -> LinkGradients {
     let (width, events) = (input.width(), input.events());
-    let mut d_source = vec![0.0; events * width];
-    let mut d_destination = vec![0.0; 2 * events * width];
-    let (d_positive, d_negative) = d_destination.split_at_mut(events * width);
-    let partial: Vec<Vec<f32>> = d_source
-        .par_chunks_mut(CHUNK * width)
-        .zip(d_positive.par_chunks_mut(CHUNK * width))
-        .zip(d_negative.par_chunks_mut(CHUNK * width))
-        .enumerate()
-        .map(|(chunk, ((d_source, d_positive), d_negative))| {
-            let rows = DRows {
-                d_source,
-                d_positive,
-                d_negative,
-            };
-            backward_chunk(input, (destination, logits), grad, chunk * CHUNK, rows)
-        })
-        .collect();
+    let (mut d_source, mut d_destination) = (Vec::new(), Vec::new());
+    let numbers = events * width;
+    let (d_positive, d_negative) = room(&mut d_destination, 2 * numbers).split_at_mut(numbers);
+    let of_sources = room(&mut d_source, numbers).chunks_mut(CHUNK * width);
+    let of_pairs = (d_positive.chunks_mut(CHUNK * width)).zip(d_negative.chunks_mut(CHUNK * width));
+    let chunks = of_sources.zip(of_pairs).enumerate().collect();
+    let partial = parallel::map(chunks, |(chunk, (d_source, (d_positive, d_negative)))| {
+        let rows = DRows {
+            d_source: zeroed(d_source),
+            d_positive: zeroed(d_positive),
+            d_negative: zeroed(d_negative),
+        };
+        backward_chunk(input, (destination, logits), grad, chunk * CHUNK, rows)
+    });
+    // SAFETY: the chunks cover both tables, and each has been written.
+    unsafe {
+        d_source.set_len(numbers);
+        d_destination.set_len(2 * numbers);
+    }
     let mut sum = vec![0.0; columns(input)];
     add_all(&mut sum, &partial);
     LinkGradients {
@@ -276,6 +287,11 @@ fn backward_chunk(
 ) -> Vec<f32> {
     let (width, events) = (input.width(), input.events());
     let scale = grad * mean_scale(events);
+    // Of both pairs of each event.
+    parallel::task(|| {
+        let pairs = 2 * rows.d_source.len() / width;
+        2 * costs::link_scores([pairs, width, input.statistics()]).one()
+    });
     let mut sum = vec![0.0; columns(input)];
     let (d_bias, rest) = sum.split_at_mut(width);
     let (d_output, rest) = rest.split_at_mut(width);

@@ -1,12 +1,13 @@
 //! CPU kernels of `output_norm.wgsl` and the two `output_norm_backward` shaders.
 
 use multiversion::multiversion;
-use rayon::prelude::*;
 
 use super::activation::{behind_relu, relu};
 use super::counter_hash::Dropout;
-use super::row;
 use super::vector::{LANES, add, dot};
+use super::{Unwritten, room, row};
+use crate::kernels::costs;
+use crate::parallel;
 
 /// Added to the variance: PyTorch's default.
 pub(crate) const EPSILON: f32 = 1e-5;
@@ -85,11 +86,16 @@ impl Scratch {
 /// Layer norm of each row of `x`, `[rows, width]`; `gamma` and `beta` are
 /// `[width]`.
 pub(crate) fn output_norm(x: &[f32], gamma: &[f32], beta: &[f32], before: BeforeNorm) -> Vec<f32> {
-    let mut out = vec![0.0; x.len()];
+    let mut out = Vec::new();
     let width = gamma.len();
-    out.par_chunks_mut(CHUNK * width)
-        .enumerate()
-        .for_each(|(chunk, out)| forward_chunk(x, gamma, beta, before, chunk * CHUNK, out));
+    let chunks = room(&mut out, x.len())
+        .chunks_mut(CHUNK * width)
+        .enumerate();
+    parallel::for_each(chunks.collect(), |(chunk, out)| {
+        forward_chunk(x, gamma, beta, before, chunk * CHUNK, out);
+    });
+    // SAFETY: the chunks cover all rows, and each has been written.
+    unsafe { out.set_len(x.len()) };
     out
 }
 
@@ -100,15 +106,16 @@ fn forward_chunk(
     beta: &[f32],
     before: BeforeNorm,
     first: usize,
-    out: &mut [f32],
+    out: &mut Unwritten,
 ) {
     let width = gamma.len();
+    parallel::task(|| costs::output_norm(out.len() / width, width).one());
     let mut scratch = Scratch::new(width);
     for (r, out) in (first..).zip(out.chunks_exact_mut(width)) {
         scratch.normalise(row(x, r, width), (r * width) as u32, before);
         let affine = gamma.iter().zip(beta);
         for (out, (n, (gamma, beta))) in out.iter_mut().zip(scratch.normalised.iter().zip(affine)) {
-            *out = n * gamma + beta;
+            out.write(n * gamma + beta);
         }
     }
 }
@@ -121,12 +128,15 @@ pub(crate) fn output_norm_backward(
     before: BeforeNorm,
 ) -> (Vec<f32>, Vec<f32>) {
     let width = gamma.len();
-    let mut d_x = vec![0.0; x.len()];
-    let partial: Vec<Vec<f32>> = d_x
-        .par_chunks_mut(CHUNK * width)
-        .enumerate()
-        .map(|(chunk, d_x)| backward_chunk(x, gamma, grad, before, chunk * CHUNK, d_x))
-        .collect();
+    let mut d_x = Vec::new();
+    let chunks = room(&mut d_x, x.len())
+        .chunks_mut(CHUNK * width)
+        .enumerate();
+    let partial = parallel::map(chunks.collect(), |(chunk, d_x)| {
+        backward_chunk(x, gamma, grad, before, chunk * CHUNK, d_x)
+    });
+    // SAFETY: the chunks cover all rows, and each has been written.
+    unsafe { d_x.set_len(x.len()) };
     let mut sum = vec![0.0; 2 * width];
     for chunk in partial {
         add(&mut sum, &chunk);
@@ -142,9 +152,10 @@ fn backward_chunk(
     grad: &[f32],
     before: BeforeNorm,
     first: usize,
-    d_x: &mut [f32],
+    d_x: &mut Unwritten,
 ) -> Vec<f32> {
     let width = gamma.len();
+    parallel::task(|| costs::output_norm_backward(d_x.len() / width, width).one());
     let mut scratch = Scratch::new(width);
     let mut sum = vec![0.0; 2 * width];
     let (d_gamma, d_beta) = sum.split_at_mut(width);
@@ -163,11 +174,11 @@ fn backward_chunk(
             let n = normalised[c];
             let d_y = scale * (g[c] - mean_g - n * mean_g_n);
             let d_kept = d_y * factor[c];
-            d_x[c] = if before.relu {
+            d_x[c].write(if before.relu {
                 behind_relu(kept[c], d_kept)
             } else {
                 d_kept
-            };
+            });
             d_gamma[c] += grad[c] * n;
             d_beta[c] += grad[c];
         }

@@ -15,10 +15,11 @@ mod matrix;
 
 use std::mem::MaybeUninit;
 
-use rayon::prelude::*;
-
 use block::block;
 pub(crate) use matrix::Matrix;
+
+use crate::kernels::costs;
+use crate::parallel;
 
 /// What the products are added to.
 #[derive(Debug, Clone, Copy)]
@@ -135,50 +136,84 @@ unsafe fn write(
     target: Shared,
     len: usize,
 ) {
-    let Place {
-        m,
-        n,
-        start,
-        stride,
-    } = place;
-    if m == 0 || n == 0 {
-        return;
+    // SAFETY: as the caller promises.
+    let blocks = unsafe { Blocks::new((a, b, k), base, place, target, len) };
+    parallel::for_each(blocks.begins(), |begin| blocks.write(begin));
+}
+
+/// A product in blocks, which tasks write.
+struct Blocks<'a> {
+    factors: (Matrix<'a>, Matrix<'a>, usize),
+    base: Base<'a>,
+    place: Place,
+    target: Shared,
+    /// Rows and columns of a block.
+    rows: usize,
+    columns: usize,
+    narrow: bool,
+}
+
+impl<'a> Blocks<'a> {
+    /// # Safety
+    /// As for [`write`], until the last block has been written, each at most once.
+    unsafe fn new(
+        factors: (Matrix<'a>, Matrix<'a>, usize),
+        base: Base<'a>,
+        place: Place,
+        target: Shared,
+        len: usize,
+    ) -> Blocks<'a> {
+        let ((a, b, k), Place { m, n, .. }) = (factors, place);
+        if m > 0 && n > 0 {
+            assert!(a.holds(m, k) && b.holds(k, n), "factors of a product");
+            assert!(
+                n <= place.stride && place.start + (m - 1) * place.stride + n <= len,
+                "place of a product"
+            );
+        }
+        if let Base::Row(row) = base {
+            assert_eq!(row.len(), n, "row that a product is added to");
+        }
+        // A gradient of the weights of a head: few columns, and rows that lie side by side in `a`.
+        let narrow = n <= NARROW && a.rows == 1 && matches!(base, Base::Zero);
+        Blocks {
+            factors,
+            base,
+            place,
+            target,
+            rows: rows_of_task(m, if narrow { ROWS / 2 } else { ROWS }),
+            columns: match m < 2 * ROWS && n > 128 {
+                true => n.div_ceil(2),
+                false => n.max(1),
+            },
+            narrow,
+        }
     }
-    assert!(a.holds(m, k) && b.holds(k, n), "factors of a product");
-    assert!(
-        n <= stride && start + (m - 1) * stride + n <= len,
-        "place of a product"
-    );
-    if let Base::Row(row) = base {
-        assert_eq!(row.len(), n, "row that a product is added to");
+
+    /// The first row and column of each.
+    fn begins(&self) -> Vec<[usize; 2]> {
+        let rows = (0..self.place.m).step_by(self.rows);
+        let columns = || (0..self.place.n).step_by(self.columns);
+        rows.flat_map(|i| columns().map(move |j| [i, j])).collect()
     }
-    // A gradient of the weights of a head: few columns, and rows that lie side by side in `a`.
-    let narrow = n <= NARROW && a.rows == 1 && matches!(base, Base::Zero);
-    let rows = rows_of_task(m, if narrow { ROWS / 2 } else { ROWS });
-    let columns = if m < 2 * ROWS && n > 128 {
-        n.div_ceil(2)
-    } else {
-        n
-    };
-    let across = n.div_ceil(columns);
-    (0..m.div_ceil(rows) * across)
-        .into_par_iter()
-        .with_max_len(1)
-        .for_each(|task| {
-            let (i, j) = (task / across * rows, task % across * columns);
-            let (m, n) = (rows.min(m - i), columns.min(n - j));
-            let to = target.at(start + i * stride + j);
-            // SAFETY: the asserts above keep both factors and the block within what they point to, and
-            // no other task writes this block.
-            unsafe {
-                if narrow {
-                    narrow_block(a.skip(i, 0), b, [m, k, n], to, stride);
-                } else {
-                    let (a, b) = (a.skip(i, 0), b.skip(0, j));
-                    block_on_base(a, b, [m, k, n], base.columns(j, n), to, stride);
-                }
+
+    fn write(&self, [i, j]: [usize; 2]) {
+        let ((a, b, k), Place { m, n, .. }) = (self.factors, self.place);
+        let (m, n) = (self.rows.min(m - i), self.columns.min(n - j));
+        parallel::task(|| costs::product([m, k, n], 0).one());
+        let (start, stride) = (self.place.start, self.place.stride);
+        let to = self.target.at(start + i * stride + j);
+        // SAFETY: the asserts above keep both factors and the block within what they point to, and
+        // no other task writes this block.
+        unsafe {
+            if self.narrow {
+                narrow_block(a.skip(i, 0), b, [m, k, n], to, stride);
+            } else {
+                let (a, b) = (a.skip(i, 0), b.skip(0, j));
+                block_on_base(a, b, [m, k, n], self.base.columns(j, n), to, stride);
             }
-        });
+        }
+    }
 }
 
 /// As [`block`], added to a base of its `n` columns.
@@ -234,16 +269,24 @@ unsafe fn narrow_block(
 fn new_by_head<'a>(
     len: usize,
     heads: usize,
-    of: impl Fn(usize) -> (Matrix<'a>, Matrix<'a>, usize, Place) + Sync,
+    of: impl Fn(usize) -> (Matrix<'a>, Matrix<'a>, usize, Place),
 ) -> Vec<f32> {
     let mut out = Vec::with_capacity(len);
     let target = Shared(out.as_mut_ptr());
-    (0..heads).into_par_iter().for_each(|head| {
+    let products = (0..heads).map(|head| {
         let (a, b, k, place) = of(head);
         // SAFETY: the new allocation holds `len` numbers, no two heads have the same place,
         // and nothing is read.
-        unsafe { write(a, b, k, Base::Zero, place, target, len) };
+        unsafe { Blocks::new((a, b, k), Base::Zero, place, target, len) }
     });
+    let products: Vec<_> = products.collect();
+    let blocks = products.iter().flat_map(|blocks| {
+        blocks
+            .begins()
+            .into_iter()
+            .map(move |begin| (blocks, begin))
+    });
+    parallel::for_each(blocks.collect(), |(blocks, begin)| blocks.write(begin));
     // SAFETY: the places cover all numbers (callers below), and each was written.
     unsafe { out.set_len(len) };
     out
@@ -398,7 +441,8 @@ impl<'a> Together<'a> {
 
     /// Writes all of them.
     pub(super) fn write(self) {
-        self.tasks.into_par_iter().with_max_len(1).for_each(|task| {
+        parallel::for_each(self.tasks, |task| {
+            parallel::task(|| costs::product(task.sizes, 0).one());
             write_product(task.a, task.b, task.sizes, None, task.out);
         });
     }
@@ -419,16 +463,15 @@ const CHUNK: usize = 128;
 
 /// Sum of the rows of a `[rows, width]` matrix.
 pub(crate) fn column_sums(matrix: &[f32], width: usize) -> Vec<f32> {
-    let partial: Vec<Vec<f32>> = matrix
-        .par_chunks(CHUNK * width.max(1))
-        .map(|chunk| {
-            let mut sum = vec![0.0; width];
-            for row in chunk.chunks_exact(width) {
-                super::vector::add(&mut sum, row);
-            }
-            sum
-        })
-        .collect();
+    let chunks = matrix.chunks(CHUNK * width.max(1)).collect();
+    let partial = parallel::map(chunks, |chunk: &[f32]| {
+        parallel::task(|| costs::column_sums(chunk.len(), width).one());
+        let mut sum = vec![0.0; width];
+        for row in chunk.chunks_exact(width) {
+            super::vector::add(&mut sum, row);
+        }
+        sum
+    });
     let mut sum = vec![0.0; width];
     for chunk in partial {
         super::vector::add(&mut sum, &chunk);

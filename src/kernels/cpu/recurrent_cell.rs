@@ -4,10 +4,7 @@
 //! What the GPU does in several launches ([`crate::kernels::recurrent_cell`]). A task's rows
 //! depend on the number of rows alone, so bits do not depend on the number of threads.
 
-use std::mem::MaybeUninit;
-
 use multiversion::multiversion;
-use rayon::prelude::*;
 
 use super::cosine::TimeColumns;
 use super::products::{
@@ -15,8 +12,10 @@ use super::products::{
 };
 use super::time_encoding::encode_chunk;
 use super::vector::add;
-use super::{Unwritten, room};
-use super::{gru_gates, rnn_gates};
+use super::{Unwritten, gru_gates, rnn_gates, room, zeroed};
+use crate::kernels::costs;
+use crate::parallel;
+use crate::profiler::Work;
 
 /// What a cell reads; all tables row-major.
 #[derive(Debug, Clone, Copy)]
@@ -68,6 +67,13 @@ impl CellInput<'_> {
     /// Whether the cell is a GRU, and not an RNN.
     fn is_gru(&self) -> bool {
         self.outputs() != self.width()
+    }
+
+    /// What is done with it.
+    fn work(&self, backward: bool) -> Work {
+        let (mail, time) = (self.mail_width(), self.time_width());
+        let sizes = [self.rows(), self.width(), mail, time, self.outputs()];
+        costs::recurrent_cell(sizes, backward)
     }
 
     /// Some rows of all that has rows.
@@ -125,13 +131,6 @@ fn pieces(numbers: &mut Vec<f32>, len: usize, piece: usize, count: usize) -> Vec
         .collect()
 }
 
-/// Zeros, written by the task that continues with them.
-fn zeroed(numbers: &mut Unwritten) -> &mut [f32] {
-    numbers.fill(MaybeUninit::new(0.0));
-    // SAFETY: all have just been written.
-    unsafe { numbers.assume_init_mut() }
-}
-
 /// New memory of each row.
 pub(crate) fn recurrent_cell(input: &CellInput<'_>) -> CellOutput {
     let (rows, width, outputs) = (input.rows(), input.width(), input.outputs());
@@ -145,14 +144,16 @@ pub(crate) fn recurrent_cell(input: &CellInput<'_>) -> CellOutput {
     let memory = pieces(&mut output.memory, rows * width, chunk * width, count);
     let from_input = pieces(&mut output.from_input, rows * kept, chunk * kept, count);
     let from_memory = pieces(&mut output.from_memory, rows * kept, chunk * kept, count);
-    memory
-        .into_par_iter()
+    let pieces_of = memory
+        .into_iter()
         .zip(from_input)
         .zip(from_memory)
-        .enumerate()
-        .with_max_len(1)
-        .for_each(|(i, ((memory, from_input), from_memory))| {
+        .enumerate();
+    parallel::for_each(
+        pieces_of.collect(),
+        |(i, ((memory, from_input), from_memory))| {
             let part = input.part(i * chunk, memory.len() / width);
+            parallel::task(|| part.work(false).one());
             let memory = zeroed(memory);
             let mut scratch = Vec::new();
             if part.is_gru() {
@@ -167,7 +168,8 @@ pub(crate) fn recurrent_cell(input: &CellInput<'_>) -> CellOutput {
                 let (hidden, active) = (part.memory, part.active);
                 rnn_gates::forward_chunk(from_input, from_memory, hidden, active, width, memory);
             }
-        });
+        },
+    );
     // SAFETY: the pieces cover the tables, and each task has written all of its own.
     unsafe {
         output.memory.set_len(rows * width);
@@ -223,7 +225,7 @@ pub(crate) fn recurrent_cell_backward(
     let of_memory = if input.is_gru() { outputs } else { 0 };
     let (mut d_input, mut d_memory, mut encoding) = (Vec::new(), Vec::new(), Vec::new());
     let tasks = pieces(&mut d_input, rows * outputs, chunk * outputs, count)
-        .into_par_iter()
+        .into_iter()
         .zip(pieces(
             &mut d_memory,
             rows * of_memory,
@@ -231,25 +233,24 @@ pub(crate) fn recurrent_cell_backward(
             count,
         ))
         .zip(pieces(&mut encoding, rows * time, chunk * time, count))
-        .enumerate()
-        .with_max_len(1);
-    let partial: Vec<Vec<f32>> = tasks
-        .map(|(i, ((d_input, d_memory), encoding))| {
-            let (first, rows) = (i * chunk, d_input.len() / outputs);
-            let (part, output) = (
-                input.part(first, rows),
-                output.part(first, rows, width, of_memory),
-            );
-            let grad = &grad[first * width..][..rows * width];
-            part.backward(
-                &output,
-                grad,
-                zeroed(d_input),
-                zeroed(d_memory),
-                zeroed(encoding),
-            )
-        })
-        .collect();
+        .enumerate();
+    let partial = parallel::map(tasks.collect(), |(i, ((d_input, d_memory), encoding))| {
+        let (first, rows) = (i * chunk, d_input.len() / outputs);
+        let (part, output) = (
+            input.part(first, rows),
+            output.part(first, rows, width, of_memory),
+        );
+        let grad = &grad[first * width..][..rows * width];
+        // The gradients of the weights are tasks of their own.
+        parallel::task(|| part.work(true).one() - part.work(false).one());
+        part.backward(
+            &output,
+            grad,
+            zeroed(d_input),
+            zeroed(d_memory),
+            zeroed(encoding),
+        )
+    });
     // SAFETY: the pieces cover the tables, and each task has written all of its own.
     unsafe {
         d_input.set_len(rows * outputs);

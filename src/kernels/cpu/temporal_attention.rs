@@ -4,11 +4,14 @@ mod heads;
 mod input;
 mod slots;
 
+use std::sync::{Mutex, PoisonError};
+
 use multiversion::multiversion;
-use rayon::prelude::*;
 
 use super::vector::{add, add_weighted_rows, prefetch};
-use super::{Unwritten, room, row};
+use super::{Unwritten, room, row, zeroed};
+use crate::kernels::costs;
+use crate::parallel;
 use heads::HeadPair;
 use slots::Slots;
 
@@ -98,10 +101,12 @@ pub(crate) fn temporal_attention(
     let ends = task_ends(query_uses);
     let begins = std::iter::once(0).chain(ends.iter().copied());
     let tasks: Vec<_> = begins.zip(ends.iter().copied()).collect();
-    tasks.into_par_iter().for_each_init(
-        || Scratch::new(input),
-        |scratch, (begin, end)| forward_task(query_uses, begin..end, written, scratch),
-    );
+    let scratch = Spare::default();
+    parallel::for_each(tasks, |(begin, end)| {
+        scratch.with(input, |scratch| {
+            forward_task(query_uses, begin..end, written, scratch);
+        });
+    });
     // SAFETY: every root is in one list, so that all of its rows have been written.
     unsafe {
         out.set_len(heads * roots * width);
@@ -136,6 +141,7 @@ fn forward_task(
 ) {
     let Scratch { slots, pairs, .. } = scratch;
     let input = slots.input;
+    parallel::task(|| uses.attention(rows.clone(), &input.shape));
     let mut score = vec![0.0; input.shape.fanout * input.shape.heads];
     let mut place = uses.offsets[rows.start] as usize;
     for query_row in rows {
@@ -184,6 +190,26 @@ impl<'a> Scratch<'a> {
     }
 }
 
+/// Scratch spaces that no task uses at the moment.
+#[derive(Default)]
+struct Spare<'a>(Mutex<Vec<Scratch<'a>>>);
+
+impl<'a> Spare<'a> {
+    /// Does `work` with one of them, or a new one.
+    fn with<T>(
+        &self,
+        input: &'a AttentionInput<'a>,
+        work: impl FnOnce(&mut Scratch<'a>) -> T,
+    ) -> T {
+        let spare = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let unused = spare().pop();
+        let mut scratch = unused.unwrap_or_else(|| Scratch::new(input));
+        let done = work(&mut scratch);
+        spare().push(scratch);
+        done
+    }
+}
+
 /// Gradients of a temporal attention.
 #[derive(Debug)]
 pub(crate) struct AttentionGradients {
@@ -223,11 +249,12 @@ pub(crate) fn temporal_attention_backward(
     } = input.shape;
     let (width, queries, roots) = (input.shape.width(), input.queries(), input.roots());
     let pairs = fanout * heads;
+    let place = place_of_roots(query_uses, roots);
     // (weight, d_score) of each slot and head, roots in the order of their query rows.
-    let mut coefficient = vec![0.0; roots * pairs * 2];
+    let mut coefficient = Vec::new();
     let ends = task_ends(query_uses);
     let mut begin = 0;
-    let mut rest = &mut coefficient[..];
+    let mut rest = room(&mut coefficient, roots * pairs * 2);
     let mut tasks = Vec::with_capacity(ends.len());
     for &end in &ends {
         let [first, last] = [begin, end].map(|row| query_uses.offsets[row] as usize);
@@ -237,34 +264,42 @@ pub(crate) fn temporal_attention_backward(
     }
     let mut d_query = Vec::new();
     let table = room(&mut d_query, heads * queries * width);
-    let partial: Vec<Vec<f32>> = head_pieces(table, queries, width, ends.iter().copied())
-        .into_par_iter()
-        .zip(tasks)
-        .map_init(
-            || Scratch::new(input),
-            |scratch, (mut d_query, (rows, coefficient))| {
-                let task = QueryRows {
-                    score,
-                    grad,
-                    uses: query_uses,
-                    rows,
-                };
-                backward_task(&task, coefficient, &mut d_query, scratch)
-            },
-        )
-        .collect();
-    // SAFETY: the pieces cover the table (the last end is the number of queries), and each task
-    // has written all of its rows.
-    unsafe { d_query.set_len(heads * queries * width) };
+    let pieces = head_pieces(table, queries, width, ends.iter().copied());
+    let scratch = Spare::default();
+    let tasks = pieces.into_iter().zip(tasks).collect();
+    let partial = parallel::map(tasks, |(mut d_query, (rows, coefficient)): (Vec<_>, _)| {
+        let task = QueryRows {
+            score,
+            grad,
+            uses: query_uses,
+            rows,
+        };
+        scratch.with(input, |scratch| {
+            backward_task(&task, zeroed(coefficient), &mut d_query, scratch)
+        })
+    });
+    // SAFETY: the pieces cover both tables (the last end is the number of queries, and each root is in
+    // one list), and each task has written all of its rows.
+    unsafe {
+        d_query.set_len(heads * queries * width);
+        coefficient.set_len(roots * pairs * 2);
+    }
     let mut d_time = vec![0.0; 2 * time];
     for of_task in partial {
         add(&mut d_time, &of_task);
     }
-    let place = place_of_roots(query_uses, roots);
     AttentionGradients {
         query: d_query,
         node: backward_rows(input, grad, &coefficient, &place, uses),
         time: d_time,
+    }
+}
+
+impl Uses<'_> {
+    /// What the forward pass does with the roots of some query rows.
+    fn attention(&self, rows: std::ops::Range<usize>, shape: &AttentionShape) -> u64 {
+        let roots = (self.offsets[rows.end] - self.offsets[rows.start]) as usize;
+        costs::temporal_attention(shape, [roots, rows.len(), 0, usize::MAX], false).one()
     }
 }
 
@@ -309,6 +344,8 @@ fn backward_task(
         width,
         index: root,
     };
+    // About twice the forward's: the gradient of the node rows is tasks of its own.
+    parallel::task(|| 2 * task.uses.attention(task.rows.clone(), &input.shape));
     d_time.fill(0.0);
     let mut coefficients = coefficient.chunks_exact_mut(2 * numbers);
     let mut place = task.uses.offsets[task.rows.start] as usize;
@@ -365,12 +402,12 @@ fn backward_rows(
         ..
     } = input.shape;
     let (width, queries, roots) = (input.shape.width(), input.queries(), input.roots());
-    let mut d_node = vec![0.0; uses.rows() * node];
-    d_node
-        .par_chunks_mut(node.max(1))
-        .with_min_len(CHUNK)
-        .enumerate()
-        .for_each_init(Vec::new, |terms, (r, d_node)| {
+    let mut d_node = Vec::new();
+    let table = room(&mut d_node, uses.rows() * node);
+    let chunks = table.chunks_mut(CHUNK * node.max(1)).enumerate();
+    parallel::for_each(chunks.collect(), |(chunk, table)| {
+        let mut terms = Vec::new();
+        for (r, d_node) in (chunk * CHUNK..).zip(table.chunks_exact_mut(node)) {
             terms.clear();
             for &flat in uses.of(r) {
                 let (root, k) = (flat as usize / fanout, flat as usize % fanout);
@@ -383,8 +420,12 @@ fn backward_rows(
                     terms.push((&query[..node], coefficient[pair + 1]));
                 }
             }
-            weighted_sum(terms, d_node);
-        });
+            parallel::task(|| costs::segment_sum(terms.len(), 1, node).one());
+            weighted_sum(&terms, zeroed(d_node));
+        }
+    });
+    // SAFETY: each row has been written.
+    unsafe { d_node.set_len(uses.rows() * node) };
     d_node
 }
 

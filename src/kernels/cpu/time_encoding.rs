@@ -1,9 +1,10 @@
 //! CPU kernels of `time_encoding.wgsl` and `time_encoding_backward.wgsl`.
 
 use multiversion::multiversion;
-use rayon::prelude::*;
 
 use super::cosine::TimeColumns;
+use crate::kernels::costs;
+use crate::parallel;
 
 /// Rows that one partial sum of the backward covers.
 const CHUNK: usize = 64;
@@ -11,9 +12,11 @@ const CHUNK: usize = 64;
 /// `cos(delta[i] * omega + phi)`, `[n, width]`; `time` is omega followed by phi.
 pub(crate) fn time_encoding(time: &[f32], delta: &[f32], width: usize) -> Vec<f32> {
     let mut out = vec![0.0; delta.len() * width];
-    out.par_chunks_mut(CHUNK * width)
-        .zip(delta.par_chunks(CHUNK))
-        .for_each(|(out, delta)| encode_chunk(time, delta, width, out));
+    let chunks = out.chunks_mut(CHUNK * width).zip(delta.chunks(CHUNK));
+    parallel::for_each(chunks.collect(), |(out, delta)| {
+        parallel::task(|| costs::time_encoding(delta.len(), width, false).one());
+        encode_chunk(time, delta, width, out);
+    });
     out
 }
 
@@ -34,11 +37,11 @@ pub(crate) fn time_encoding_backward(
     grad: &[f32],
     width: usize,
 ) -> Vec<f32> {
-    let partial: Vec<Vec<f32>> = delta
-        .par_chunks(CHUNK)
-        .zip(grad.par_chunks(CHUNK * width))
-        .map(|(delta, grad)| backward_chunk(time, delta, grad, width))
-        .collect();
+    let chunks = delta.chunks(CHUNK).zip(grad.chunks(CHUNK * width));
+    let partial = parallel::map(chunks.collect(), |(delta, grad)| {
+        parallel::task(|| costs::time_encoding(delta.len(), width, true).one());
+        backward_chunk(time, delta, grad, width)
+    });
     let mut sum = vec![0.0; 2 * width];
     for chunk in partial {
         super::vector::add(&mut sum, &chunk);

@@ -1,10 +1,11 @@
 //! CPU kernels of the projection in `root_norm.wgsl` and `root_norm_backward.wgsl`.
 
 use multiversion::multiversion;
-use rayon::prelude::*;
 
 use super::vector::add;
 use super::{Unwritten, room, row};
+use crate::kernels::costs;
+use crate::parallel;
 
 /// Rows that one task takes, and one partial sum of the backward.
 const CHUNK: usize = 64;
@@ -25,10 +26,11 @@ pub(crate) struct ProjectionInput<'a> {
 /// `x (1 + recency w + b)`, `[rows, width]`.
 pub(crate) fn time_projection(input: &ProjectionInput<'_>) -> Vec<f32> {
     let mut out = Vec::new();
-    room(&mut out, input.x.len())
-        .par_chunks_mut(CHUNK * input.weight.len())
-        .enumerate()
-        .for_each(|(chunk, out)| forward_chunk(input, chunk * CHUNK, out));
+    let rows = room(&mut out, input.x.len());
+    let chunks = rows.chunks_mut(CHUNK * input.weight.len()).enumerate();
+    parallel::for_each(chunks.collect(), |(chunk, out)| {
+        forward_chunk(input, chunk * CHUNK, out);
+    });
     // SAFETY: the chunks cover all rows, and each has been written.
     unsafe { out.set_len(input.x.len()) };
     out
@@ -37,6 +39,7 @@ pub(crate) fn time_projection(input: &ProjectionInput<'_>) -> Vec<f32> {
 #[multiversion(targets("x86_64+avx512f+avx512dq+avx512vl", "x86_64+avx2+fma"))]
 fn forward_chunk(input: &ProjectionInput<'_>, first: usize, out: &mut Unwritten) {
     let width = input.weight.len();
+    parallel::task(|| costs::time_projection(out.len() / width, width, false).one());
     for (r, out) in (first..).zip(out.chunks_exact_mut(width)) {
         let (x, recency) = (row(input.x, r, width), input.recency[r]);
         let drift = input.weight.iter().zip(input.bias);
@@ -52,11 +55,11 @@ pub(crate) fn time_projection_backward(
     grad: &[f32],
 ) -> (Vec<f32>, Vec<f32>) {
     let mut d_x = Vec::new();
-    let partial: Vec<Vec<f32>> = room(&mut d_x, input.x.len())
-        .par_chunks_mut(CHUNK * input.weight.len())
-        .enumerate()
-        .map(|(chunk, d_x)| backward_chunk(input, grad, chunk * CHUNK, d_x))
-        .collect();
+    let rows = room(&mut d_x, input.x.len());
+    let chunks = rows.chunks_mut(CHUNK * input.weight.len()).enumerate();
+    let partial = parallel::map(chunks.collect(), |(chunk, d_x)| {
+        backward_chunk(input, grad, chunk * CHUNK, d_x)
+    });
     // SAFETY: the chunks cover all rows, and each has been written.
     unsafe { d_x.set_len(input.x.len()) };
     let mut sum = vec![0.0; 2 * input.weight.len()];
@@ -75,6 +78,7 @@ fn backward_chunk(
     d_x: &mut Unwritten,
 ) -> Vec<f32> {
     let width = input.weight.len();
+    parallel::task(|| costs::time_projection(d_x.len() / width, width, true).one());
     let mut sum = vec![0.0; 2 * width];
     let (d_weight, d_bias) = sum.split_at_mut(width);
     let (weight, bias) = (&input.weight[..width], &input.bias[..width]);

@@ -4,7 +4,7 @@
 //! iteration of TGN on the CPU.
 
 use burn::backend::tensor::FloatTensor;
-use burn::backend::{Backend, Dispatch, ExtensionType, Flex, TensorMetadata, backend_extension};
+use burn::backend::{Backend, Dispatch, ExtensionType, Flex, backend_extension};
 use burn::tensor::Tensor;
 
 use super::clip_scale::clip_scale;
@@ -57,25 +57,38 @@ impl Adam for Flex {
         let (second, beside) = rest.split_at_mut(numbers);
         let (watched, scale) = beside.split_at_mut(WATCHED);
         let scale = step.clip_norm.map_or(1.0, |_| scale[0]);
-        let parameters = state.parameters.0.iter_mut().zip(gradients.0);
-        for ((parameter, gradient), place) in parameters.zip(places) {
-            let numbers = place..place + parameter.shape().num_elements();
-            let finite = cpu::adam(
-                floats_mut(parameter),
-                &floats(&gradient),
-                &mut first[numbers.clone()],
-                &mut second[numbers],
-                step,
-                scale,
-            );
-            for (first_step, finite) in watched.iter_mut().zip(finite) {
-                if !finite && *first_step == 0.0 {
-                    *first_step = step.number;
-                }
+        let gradients: Vec<_> = gradients.0.iter().map(floats).collect();
+        let parameters = state.parameters.0.iter_mut().map(floats_mut);
+        let mut moving: Vec<_> = places.into_iter().zip(parameters.zip(&gradients)).collect();
+        moving.sort_unstable_by_key(|(place, _)| *place);
+        let (mut moments, mut begin) = ((first, second), 0);
+        let mut numbers = Vec::with_capacity(moving.len());
+        for (place, (parameter, gradient)) in moving {
+            let (len, before) = (parameter.len(), place - begin);
+            numbers.push(cpu::Numbers {
+                parameter,
+                gradient,
+                first: taken(&mut moments.0, before, len),
+                second: taken(&mut moments.1, before, len),
+            });
+            begin = place + len;
+        }
+        let finite = cpu::adam(numbers, step, scale);
+        for (first_step, finite) in watched.iter_mut().zip(finite) {
+            if !finite && *first_step == 0.0 {
+                *first_step = step.number;
             }
         }
         state
     }
+}
+
+/// `len` numbers that begin `before` numbers behind the beginning of `rest`, which is left with those behind them.
+fn taken<'a>(rest: &mut &'a mut [f32], before: usize, len: usize) -> &'a mut [f32] {
+    let (_, from) = std::mem::take(rest).split_at_mut(before);
+    let (own, behind) = from.split_at_mut(len);
+    *rest = behind;
+    own
 }
 
 /// A flat parameter that takes a step, without autodiff.

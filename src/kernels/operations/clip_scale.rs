@@ -5,7 +5,7 @@
 //! it.
 
 use burn::backend::tensor::FloatTensor;
-use burn::backend::{Backend, Dispatch, Flex, TensorMetadata, backend_extension};
+use burn::backend::{Backend, Dispatch, Flex, backend_extension};
 use burn::tensor::Tensor;
 
 use crate::kernels::costs;
@@ -36,13 +36,9 @@ impl ClipScale for Flex {
         mut sums: FloatTensor<Self>,
         gradients: FloatList<Self>,
     ) -> FloatTensor<Self> {
-        let mut left = floats_mut(&mut sums);
-        for gradient in gradients.0 {
-            let chunks = gradient.shape().num_elements().div_ceil(CHUNK);
-            let (own, others) = left.split_at_mut(chunks);
-            cpu::gradient_squares(&floats(&gradient), own);
-            left = others;
-        }
+        let gradients: Vec<_> = gradients.0.iter().map(floats).collect();
+        let gradients: Vec<&[f32]> = gradients.iter().map(|of| &**of).collect();
+        cpu::gradient_squares(&gradients, floats_mut(&mut sums));
         sums
     }
 

@@ -1,7 +1,6 @@
 //! Dropout whose draws depend on a key and the element alone; also with a relu behind it.
 
 use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
-use burn::backend::ops::ActivationOps;
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Backend, Dispatch, Flex, TensorMetadata, backend_extension};
 use burn::tensor::{Int, Tensor, activation};
@@ -41,7 +40,8 @@ impl DropoutKernel for Flex {
     }
 
     fn dropout_relu(x: FloatTensor<Self>, dropout: Dropout) -> FloatTensor<Self> {
-        Self::relu(Self::dropout(x, dropout))
+        let shape = x.shape();
+        from_floats(cpu::dropout_relu(&floats(&x), dropout), shape)
     }
 
     fn dropout_relu_backward(
@@ -49,7 +49,9 @@ impl DropoutKernel for Flex {
         grad: FloatTensor<Self>,
         dropout: Dropout,
     ) -> FloatTensor<Self> {
-        Self::dropout(Self::relu_backward(out, grad), dropout)
+        let shape = out.shape();
+        let d = cpu::dropout_relu_backward(&floats(&out), &floats(&grad), dropout);
+        from_floats(d, shape)
     }
 }
 

@@ -66,6 +66,12 @@ impl Key for EventId {
     }
 }
 
+impl Key for i32 {
+    fn bits(self) -> u64 {
+        u64::from(self.cast_unsigned())
+    }
+}
+
 impl Key for (NodeId, Timestamp) {
     fn bits(self) -> u64 {
         // The times of a batch are close together, so they seldom differ in bits 32 and up.
@@ -108,6 +114,31 @@ impl<K: Key> KeyTable<K> {
     /// The number of `key`. No more keys may be numbered than [`KeyTable::clear`] made room for.
     #[inline]
     pub(super) fn index(&mut self, key: K) -> i32 {
+        let (place, known) = self.find(key);
+        if let Some(number) = known {
+            return number as i32;
+        }
+        let number = self.keys.len() as u32;
+        self.entries[place] = Entry {
+            stamp: self.stamp,
+            number,
+        };
+        self.keys.push(key);
+        number as i32
+    }
+
+    /// The number of `key`, which has one.
+    #[inline]
+    pub(super) fn number(&self, key: K) -> i32 {
+        match self.find(key) {
+            (_, Some(number)) => number as i32,
+            (_, None) => unreachable!("a key without a number"),
+        }
+    }
+
+    /// The place of `key`, and its number if it has one.
+    #[inline]
+    fn find(&self, key: K) -> (usize, Option<u32>) {
         // Fibonacci hashing (Knuth, TAOCP 3, section 6.4): the high bits of the product are mixed
         // best.
         let shift = 64 - self.entries.len().trailing_zeros();
@@ -116,16 +147,10 @@ impl<K: Key> KeyTable<K> {
         loop {
             let entry = self.entries[place];
             if entry.stamp != self.stamp {
-                let number = self.keys.len() as u32;
-                self.entries[place] = Entry {
-                    stamp: self.stamp,
-                    number,
-                };
-                self.keys.push(key);
-                return number as i32;
+                return (place, None);
             }
             if self.keys[entry.number as usize] == key {
-                return entry.number as i32;
+                return (place, Some(entry.number));
             }
             place = (place + 1) & mask;
         }
