@@ -115,7 +115,7 @@ mod tests {
                 [2, 3, 9, 64, 65, 130].map(|id| EventId(7 + far * id)),
                 "{far}"
             );
-            assert_eq!(set.bits.is_empty(), far == 1_000_000, "{far}");
+            assert_eq!(set.bits.is_empty(), far > 1, "{far}");
             for (rank, &event) in (0..).zip(&ascending) {
                 assert_eq!(set.rank(event), rank, "{far}");
             }
