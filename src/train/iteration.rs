@@ -215,7 +215,7 @@ impl Pass {
             layout,
             history,
             mut joint,
-            trains,
+            ..
         } = sampled;
         let history = history.as_deref();
         let packed = rows.pack(&layout, begun.times(), history, &mut packing, device);
@@ -224,7 +224,7 @@ impl Pass {
         let (input, edge) = packed.input(&mut sent, &fetched, device);
         let plain = device.clone().inner();
         let input = ModelInput {
-            draws: (joint.as_mut().filter(|_| trains)).map(|joint| joint.draw_rows(&plain)),
+            draws: (joint.as_mut()).map_or_else(Vec::new, |joint| joint.draw_rows(&plain)),
             ..input
         };
         Fetched {
