@@ -49,6 +49,10 @@ pub trait Exchange: Send + Sync {
     /// Number of ranks, at least 1.
     fn size(&self) -> usize;
 
+    /// Ranks that are processes of the same machine as this one, which is among them, ascending; those that are
+    /// threads of one process have no other.
+    fn on_machine(&self) -> &[usize];
+
     /// Gives `own` to all ranks, and waits for what they give.
     ///
     /// # Errors

@@ -48,7 +48,7 @@ pub use sweep::{
 };
 pub use tasks::Measured;
 
-use footprint::Footprint;
+use footprint::{Footprint, Together};
 use opening::Begin;
 use protocol::Pools;
 use stream::{InitialWeights, OpenStream};
@@ -79,6 +79,8 @@ pub struct Session {
     stop: Stop,
     /// Memory that it was estimated to take.
     estimate: Option<Estimate>,
+    /// The same of all ranks that are processes of this machine, if it has several.
+    pub together: Option<Together>,
     /// Whether edge and node features lie on the device; what [`FeaturePlace::Auto`] comes to needs an
     /// estimate.
     features_on_device: bool,
@@ -111,8 +113,20 @@ impl Session {
         }
         let adapter = device::chosen(stream.config.device)?;
         let footprint = Footprint::of(&stream, adapter.as_ref());
+        Session::fitting(stream, stop, &footprint)
+    }
+
+    /// The same for a run that needs this.
+    fn fitting(
+        stream: OpenStream,
+        stop: Stop,
+        footprint: &Footprint,
+    ) -> Result<Session, SessionError> {
+        if stream.config.machine.no_memory_check {
+            return Session::of(stream, stop);
+        }
         footprint.check()?;
-        Ok(Session::of(stream, stop)?.estimated_at(&footprint))
+        Ok(Session::of(stream, stop)?.estimated_at(footprint))
     }
 
     /// The same, with the memory that was estimated for it.
@@ -122,6 +136,7 @@ impl Session {
                 ram_bytes: footprint.ram_bytes,
                 device_bytes: footprint.device_bytes,
             }),
+            together: footprint.together.clone(),
             features_on_device: footprint.features_on_device,
             ..self
         }
@@ -220,6 +235,7 @@ impl Session {
             scratch: Default::default(),
         });
         Ok(Session {
+            together: None,
             features_on_device: config.pipeline.features == FeaturePlace::Device,
             config,
             data,

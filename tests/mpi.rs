@@ -20,7 +20,7 @@ const TRAIN: &str = "train --data synthetic:wikipedia:scale=0.02 --device cpu --
                      --time-width 8 --fanout 4 --model tgn --limit-events 1658 --threads 1 --schedule staleness:2 \
                      --memory host";
 
-/// Starts a job: each of `parts` is a process with these arguments.
+/// Starts a job: each of `parts` is a process with these arguments, and before ` -- ` what starts it, if anything.
 fn job(program: &Program, parts: &[String]) -> Child {
     let mut command = Command::new("mpirun");
     command.args(["--allow-run-as-root", "--oversubscribe"]);
@@ -28,7 +28,9 @@ fn job(program: &Program, parts: &[String]) -> Child {
         if nth > 0 {
             command.arg(":");
         }
-        command.args(["-n", "1", env!("CARGO_BIN_EXE_mspipe")]);
+        let (starter, part) = part.split_once(" -- ").unwrap_or(("", part));
+        command.args(["-n", "1"]).args(starter.split_whitespace());
+        command.arg(env!("CARGO_BIN_EXE_mspipe"));
         command.args(part.split_whitespace());
     }
     command
@@ -113,6 +115,187 @@ fn an_error_on_one_rank_ends_all() {
     );
 }
 
+/// A rank whose threads have stacks of 4 GiB, and whose memory is limited to 12 GiB while it trains: the next part of
+/// an epoch can't have the threads that it needs.
+#[test]
+#[cfg(target_os = "linux")]
+fn an_error_while_a_rank_trains_ends_all_with_what_it_says() {
+    let program = Program::new();
+    let whole = run(&program, &pair("whole", "--epochs 60"));
+    assert_eq!(whole.code, Some(0), "{}", whole.stderr);
+    for (out, other, left) in [
+        // What was trained is kept where it is still as the next iteration reads it.
+        (
+            "device",
+            "--schedule staleness:2 --memory device",
+            "A checkpoint of epoch ",
+        ),
+        (
+            "host",
+            "--schedule staleness:2 --memory host",
+            "The last checkpoint, of epoch ",
+        ),
+    ] {
+        let mut parts = pair(out, "--epochs 60 --checkpoint-every 5");
+        for part in &mut parts {
+            *part = part.replace("--schedule staleness:2 --memory host", other);
+        }
+        parts[1] = format!("env RUST_MIN_STACK={} -- {}", 4u64 << 30, parts[1]);
+        let ended = struck(&program, out, &parts, |second| {
+            let mut limit = Command::new("prlimit");
+            limit.args(["--pid", second, &format!("--as={}:", 12u64 << 30)]);
+            limit
+        });
+        assert_eq!(ended.code, Some(1), "{}", ended.stderr);
+        for said in [
+            "rank 1 ended: epoch ",
+            "cannot start the fetcher thread: Resource temporarily unavailable",
+            left,
+            &format!(
+                "\nonce that is fixed, resume with: mpirun -n 2 mspipe train --resume {out}\n"
+            ),
+        ] {
+            assert!(ended.stderr.contains(said), "{said}: {}", ended.stderr);
+        }
+        let resumed = program.run(&format!("train --resume {out} --ranks threads:2"));
+        assert_eq!(resumed.code, Some(0), "{}", resumed.stderr);
+        assert!(weights(&program, out) == weights(&program, "whole"));
+    }
+}
+
+/// Features that are too large for f32, which one event of the validation part sees: the source of event 705 comes
+/// again in event 795, in the second rank's share of its batch.
+fn too_large_for_one_rank(program: &Program) {
+    let mut text = "user,item,time,label,features\n".to_owned();
+    for event in 0..1000 {
+        let (user, item) = match event {
+            705 => (39, 0),
+            795 => (39, 15),
+            // None of its other end's later events sees it.
+            706..720 => (event * 7 % 39, 0),
+            _ => (event * 7 % 39, event % 20),
+        };
+        let value = if event == 705 { "3e38" } else { "0.5" };
+        let features = [value; 40].join(",");
+        text += &format!("{user},{item},{},0,{features}\n", 10 * event);
+    }
+    fs::write(program.path("huge.csv"), text).unwrap();
+}
+
+#[test]
+fn an_error_while_a_rank_evaluates_ends_all_and_leaves_what_was_trained() {
+    let program = Program::new();
+    too_large_for_one_rank(&program);
+    let options = "train --data huge.csv --device cpu --width 64 --time-width 8 --fanout 4 --model tgn --threads 2 \
+                   --batch-size 30 --protocol tgb --candidates 5 --epochs 3";
+    let threads = program.run(&format!("{options} --ranks threads:2 --out threads"));
+    let parts = vec![format!("{options} --ranks mpi --out mpi"); 2];
+    for (ended, run) in [(threads, "threads"), (run(&program, &parts), "mpi")] {
+        assert_eq!(ended.code, Some(1), "{}", ended.stderr);
+        for said in [
+            "error: rank 1 ended: evaluation: the score of event 795 with its candidate is NaN",
+            "A checkpoint of epoch 1, iteration 12 is written: nothing that was trained is lost\n",
+        ] {
+            assert!(ended.stderr.contains(said), "{said}: {}", ended.stderr);
+        }
+        assert!(
+            program
+                .path(&format!("{run}/checkpoint.safetensors"))
+                .exists()
+        );
+    }
+}
+
+#[test]
+fn files_that_each_rank_opens_itself_must_be_the_same() {
+    let program = Program::new();
+    let first = program.run(&format!("{TRAIN} --batch-size 60 --epochs 1 --out first"));
+    assert_eq!(first.code, Some(0), "{}", first.stderr);
+    // Of each rank's machine, under the same name.
+    for machine in ["a", "b"] {
+        fs::create_dir(program.path(machine)).unwrap();
+        let ledger = fs::read_to_string(program.path("first/ledger.jsonl")).unwrap();
+        let ledger = match machine {
+            "a" => ledger,
+            _ => ledger.replace("\"k\":2", "\"k\":1"),
+        };
+        fs::write(program.path(&format!("{machine}/ledger.jsonl")), ledger).unwrap();
+    }
+    let parts: Vec<String> = ["a", "b"]
+        .iter()
+        .zip(pair("run", "--epochs 1"))
+        .map(|(machine, part)| {
+            let part = part.replace("staleness:2", "replay:ledger.jsonl");
+            format!("env --chdir={machine} -- {part}")
+        })
+        .collect();
+    let ended = run(&program, &parts);
+    assert_ne!(ended.code, Some(0));
+    assert!(
+        ended.stderr.contains("rank 1 has ledger's sha256 \""),
+        "{}",
+        ended.stderr
+    );
+}
+
+#[test]
+fn processes_of_one_machine_are_estimated_together() {
+    let program = Program::new();
+    let ended = run(&program, &pair("run", "--dry-run --json"));
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    let said: serde_json::Value = serde_json::from_str(&ended.stdout).unwrap();
+    let of = |name: &str| said["together"][name].clone();
+    assert_eq!(of("ranks"), serde_json::json!([0, 1]));
+    let both = 2 * said["ram_bytes"].as_u64().unwrap();
+    assert_eq!(of("ram_bytes").as_u64().unwrap(), both);
+    let ended = run(&program, &pair("run", "--dry-run"));
+    let said = "\n  all 2 ranks of this machine ";
+    assert!(ended.stdout.contains(said), "{}", ended.stdout);
+    // One process of two, without the other.
+    let alone = program.run(&format!("{TRAIN} --batch-size 30 --ranks mpi:2 --dry-run"));
+    let said = "note: --ranks mpi:2: this is what one process needs";
+    assert!(alone.stderr.contains(said), "{}", alone.stderr);
+
+    // Each would fit, not both.
+    let available = of("available_bytes").as_u64().unwrap();
+    let parts = wide_enough(&program, available * 2 / 3);
+    for dry in ["", " --dry-run"] {
+        let parts: Vec<String> = parts.iter().map(|part| format!("{part}{dry}")).collect();
+        let ended = run(&program, &parts);
+        assert_eq!(ended.code, Some(1), "{}", ended.stderr);
+        for said in [
+            "error: ranks 0 and 1, which are processes of one machine, need up to ",
+            "try fewer ranks on each machine, or ",
+        ] {
+            assert_eq!(ended.stderr.matches(said).count(), 1, "{}", ended.stderr);
+        }
+    }
+    assert!(!program.path("wide").exists());
+}
+
+/// Two ranks that need about so many bytes each: what they need grows with the square of the width.
+fn wide_enough(program: &Program, bytes: u64) -> Vec<String> {
+    let part = |width: f64| {
+        let one = &pair("wide", "--epochs 1")[0];
+        one.replace("--width 16", &format!("--width {width}"))
+    };
+    let needs = |width: f64| {
+        let alone = part(width).replace("--ranks mpi", "--ranks threads:1");
+        let dry = program.run(&format!("{alone} --dry-run --json"));
+        let said: serde_json::Value = serde_json::from_str(&dry.stdout).unwrap();
+        said["ram_bytes"].as_f64().unwrap()
+    };
+    // In units of 256: a + b x + c x² at 1, 2 and 3.
+    let [one, two, three] = [256.0, 512.0, 768.0].map(needs);
+    let c = (three - 2.0 * two + one) / 2.0;
+    let b = two - one - 3.0 * c;
+    let a = one - b - c;
+    let x = ((b * b - 4.0 * c * (a - bytes as f64)).sqrt() - b) / (2.0 * c);
+    let width = 256.0 * x;
+    // Two heads have as much of it.
+    vec![part(2.0 * (width / 2.0).round()); 2]
+}
+
 #[test]
 fn a_rank_with_another_checkpoint_is_refused() {
     let program = Program::new();
@@ -143,7 +326,23 @@ fn children(of: u32) -> Vec<u32> {
 
 /// Starts two ranks, sends `signal` to the second one when there is a checkpoint, and waits for the end.
 fn signalled(program: &Program, out: &str, signal: &str) -> Ended {
-    let mut job = job(program, &pair(out, "--epochs 60 --checkpoint-every 5"));
+    let parts = pair(out, "--epochs 60 --checkpoint-every 5");
+    struck(program, out, &parts, |second| {
+        let mut kill = Command::new("kill");
+        kill.args([signal, second]);
+        kill
+    })
+}
+
+/// Starts two ranks, has what `strike` makes of the second one's number run when there is a checkpoint in `out`,
+/// and waits for the end.
+fn struck(
+    program: &Program,
+    out: &str,
+    parts: &[String],
+    strike: impl Fn(&str) -> Command,
+) -> Ended {
+    let mut job = job(program, parts);
     let checkpoint = program.path(&format!("{out}/checkpoint.safetensors"));
     let begin = Instant::now();
     while !checkpoint.exists() {
@@ -153,10 +352,9 @@ fn signalled(program: &Program, out: &str, signal: &str) -> Ended {
     }
     let ranks = children(job.id());
     assert_eq!(ranks.len(), 2, "mpirun has started two");
-    let second = ranks[1].to_string();
-    let sent = Command::new("kill").args([signal, &second]).status();
-    assert!(sent.unwrap().success());
-    watched(job, signal)
+    let mut strike = strike(&ranks[1].to_string());
+    assert!(strike.status().unwrap().success());
+    watched(job, &format!("{strike:?}"))
 }
 
 #[test]
@@ -236,8 +434,12 @@ fn ranks_say_how_many_they_are() {
     let program = Program::new();
     let ended = run(&program, &pair("run", "--epochs 1"));
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
-    let said = "ranks     2 by MPI (mpi:2), which share batches of 60 events, 30 each";
-    assert_eq!(ended.stdout.matches(said).count(), 1, "{}", ended.stdout);
+    for said in [
+        "ranks     2 by MPI (mpi:2), which share batches of 60 events, 30 each",
+        "machine   ranks 0 and 1 on one machine need up to ",
+    ] {
+        assert_eq!(ended.stdout.matches(said).count(), 1, "{}", ended.stdout);
+    }
     assert_eq!(program.json("run/summary.json")["ranks"], "mpi:2");
 }
 

@@ -89,6 +89,8 @@ mod profiler;
 mod program;
 /// Protocols and the audit as a user runs them.
 mod protocols;
+/// What is left of a run in which a rank fails.
+mod rank_ends;
 /// Ranks that train together against one process, bit by bit where that is promised.
 mod ranks;
 /// What runs of ranks say of themselves.

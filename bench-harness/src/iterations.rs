@@ -60,18 +60,9 @@ impl Iterations {
             let NodeMemory::Device(memory) = &mut self.training.memory else {
                 return Err(anyhow!("--memory host: expected device"));
             };
-            let mut training = Training {
-                trainer: &mut self.training.trainer,
-                device: &autodiff,
-                seed: self.pass.sampling.seed,
-                first_iteration: 0,
-                unread: Vec::new(),
-                reads: Vec::new(),
-                staleness: &mut self.staleness,
-                iterations: usize::MAX,
-                probes: None,
-                ranks: None,
-            };
+            let work = (&mut self.training.trainer, &autodiff);
+            let mut training = Training::new(work, &self.pass, &mut self.staleness, None);
+            (training.first_iteration, training.iterations) = (0, usize::MAX);
             let (pass, iteration) = (&self.pass, self.next);
             let failed_at = || format!("iteration {iteration}");
             let sampled = pass.sample(iteration).with_context(failed_at)?;

@@ -90,6 +90,9 @@ pub(super) fn head(session: &Session, device: &ComputeDevice) -> String {
             ranks.in_words(training.batch_events())
         ));
     }
+    if let Some(together) = &session.together {
+        text.push_str(&format!("\nmachine   {together}"));
+    }
     for note in notes(session, device) {
         text.push_str(&format!("\nnote      {note}"));
     }

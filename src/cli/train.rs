@@ -185,7 +185,11 @@ pub(crate) fn run(args: TrainArgs) -> anyhow::Result<ExitCode> {
             Some(hint) => anyhow!("{error}\n{hint}"),
             None => error.into(),
         }),
-        Err(SessionError::Train(error @ (TrainError::Observer(_) | TrainError::Run { .. }))) => {
+        Err(SessionError::Train(
+            error @ (TrainError::Observer(_)
+            | TrainError::Run { .. }
+            | TrainError::RankEnded { .. }),
+        )) => {
             let error = anyhow::Error::from(error);
             Err(match hint {
                 Some(hint) => anyhow!("{error:#}\nonce that is fixed, {hint}"),
@@ -259,6 +263,9 @@ fn dry_run(args: TrainArgs) -> anyhow::Result<ExitCode> {
         None => session::dry_run(args.settings.resolve(Purpose::Train)?, &stop, print),
     };
     printed?;
-    begun?;
-    Ok(ExitCode::SUCCESS)
+    match begun {
+        // Rank 0 has said it all.
+        Ok(()) | Err(SessionError::Beside) => Ok(ExitCode::SUCCESS),
+        Err(error) => Err(error.into()),
+    }
 }

@@ -14,7 +14,6 @@ use super::parts::{MOST_SEEDS, MitigationName, Protocol, Task};
 use crate::eval::Monitor;
 use crate::features::FeatureSource;
 use crate::memory::MemoryWrite;
-use crate::model::ModelName;
 use crate::numbers::{self, shortest};
 use crate::pipeline::schedule::Schedule;
 use crate::ranks::Launch;
@@ -219,7 +218,6 @@ impl RunConfig {
             return Ok(());
         }
         let (pipeline, model) = (&self.pipeline, &self.model);
-        let draws = model.dropout > 0.0 || model.attention_dropout > 0.0;
         let refused = [
             (
                 pipeline.schedule.timed() && pipeline.schedule != Schedule::Mspipe,
@@ -242,13 +240,6 @@ impl RunConfig {
                 "memory-write",
                 "read".to_owned(),
                 "event with --ranks: what negatives and past neighbours write is not exchanged",
-            ),
-            (
-                model.name == ModelName::Tgn && model.layers > 1 && draws,
-                "layers",
-                model.layers.to_string(),
-                "1 with --ranks, or --dropout 0 --attention-dropout 0: what inner layers drop depends on \
-                 what all of a batch has sampled",
             ),
             (
                 self.machine.profile && matches!(self.training.ranks, Some(Launch::Threads(_))),

@@ -35,9 +35,9 @@ pub struct ModelInput {
     /// `[2 events, statistics]`: of (src, dst) of all events, then of (src, neg); none for a
     /// model that reads none.
     pub pair_history: Option<Tensor<2>>,
-    /// Rows by which dropouts are drawn, where ranks share a batch: of the roots for a model with one
-    /// layer, of the rows for one without.
-    pub draws: Option<DrawRows>,
+    /// Rows by which dropouts are drawn, where ranks share a batch, else none: of the roots of each layer, the
+    /// innermost first, or of the rows for a model without layers.
+    pub draws: Vec<DrawRows>,
     /// Layers, the innermost first: its rows are the memory's, and its roots are the rows
     /// of the next layer; the last one's roots are the batch's.
     pub layers: Vec<LayerInput>,

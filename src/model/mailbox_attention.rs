@@ -83,7 +83,7 @@ impl MailboxAttention {
             no_node_rows(input),
             mails(input, mailbox),
             self.time_encoding.time.val(),
-            mail_slots(mailbox, input.draws.as_ref()),
+            mail_slots(mailbox, input.draws.first()),
             draws(key, self.attention_dropout, ATTENTION_STREAM),
         );
         let values = add_from_heads(memory, attended, self.value.val());
@@ -95,7 +95,7 @@ impl MailboxAttention {
             self.output.val(),
         );
         let drawn = draws(key, self.dropout, OUTPUT_STREAM);
-        dropout_relu_by(output, drawn, input.draws.as_ref())
+        dropout_relu_by(output, drawn, input.draws.first())
     }
 }
 

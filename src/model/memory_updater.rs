@@ -171,7 +171,7 @@ mod tests {
             node_features: None,
             root_recency: Tensor::zeros([0], &device),
             pair_history: None,
-            draws: None,
+            draws: Vec::new(),
             layers: Vec::new(),
         }
     }

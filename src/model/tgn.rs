@@ -44,8 +44,8 @@ impl Tgn {
         let mut node = self
             .node_features
             .combine(memory, input.node_features.as_ref());
-        for (layer, sampled) in self.layers.iter().zip(&input.layers) {
-            node = layer.forward(node, sampled, key, input.draws.as_ref());
+        for (nth, (layer, sampled)) in self.layers.iter().zip(&input.layers).enumerate() {
+            node = layer.forward(node, sampled, key, input.draws.get(nth));
         }
         node
     }

@@ -98,14 +98,29 @@ impl Executor<'_> {
         scheduler: &mut Scheduler,
         segment: Segment,
         lanes: Lanes<'_, E>,
-        mut proceed: impl FnMut(usize) -> Proceed,
+        proceed: impl FnMut(usize) -> Proceed,
     ) -> Result<Record, RunError<E>> {
-        scheduler.begin(segment.epoch, segment.counted())?;
+        let (record, failure) = self.attempt(scheduler, segment, lanes, proceed);
+        failure.map_or(Ok(record), Err)
+    }
+
+    /// The same; of a run that fails, what happened until then and the failure.
+    pub fn attempt<E: Send>(
+        &self,
+        scheduler: &mut Scheduler,
+        segment: Segment,
+        lanes: Lanes<'_, E>,
+        mut proceed: impl FnMut(usize) -> Proceed,
+    ) -> (Record, Option<RunError<E>>) {
+        let mut record = Record::default();
+        if let Err(error) = scheduler.begin(segment.epoch, segment.counted()) {
+            return (record, Some(error.into()));
+        }
         if scheduler.in_turn() {
             self.clock.threads_run(1);
-            let record = self.run_in_turn(scheduler.memory(), segment, lanes, proceed);
+            let ran = self.run_in_turn(scheduler.memory(), segment, lanes, proceed, &mut record);
             self.clock.thread_stops();
-            return record;
+            return (record, ran.err());
         }
         let lanes_used = Lane::threads(scheduler.memory());
         let trained = Step::trained(scheduler.memory(), scheduler.early());
@@ -168,7 +183,8 @@ impl Executor<'_> {
         segment: Segment,
         lanes: Lanes<'_, E>,
         mut proceed: impl FnMut(usize) -> Proceed,
-    ) -> Result<Record, RunError<E>> {
+        record: &mut Record,
+    ) -> Result<(), RunError<E>> {
         let mut work = |step: Step, iteration| {
             let done = match step.lane(memory) {
                 Lane::Sampler => (lanes.sampler)(step, iteration),
@@ -187,7 +203,6 @@ impl Executor<'_> {
         for iteration in segment.counted().take(segment.unapplied) {
             work(Step::Apply, iteration)?;
         }
-        let mut record = Record::default();
         for iteration in segment.iterations {
             let mut begin = self.clock.now();
             let steps = Step::in_turn(memory);
@@ -219,6 +234,6 @@ impl Executor<'_> {
         }
         let ran = self.device_ran(true);
         record.add_queues(ran, first + self.traced);
-        Ok(record)
+        Ok(())
     }
 }

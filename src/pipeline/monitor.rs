@@ -206,16 +206,13 @@ impl<'s, 'c, E> Monitor<'s, 'c, E> {
         self.wake(&mut shared);
     }
 
-    /// What happened, once no thread drives a lane any more.
-    pub(super) fn finish(self) -> Result<Record, RunError<E>> {
+    /// What happened, and the first failure, once no thread drives a lane any more.
+    pub(super) fn finish(self) -> (Record, Option<RunError<E>>) {
         let shared = self
             .shared
             .into_inner()
             .unwrap_or_else(PoisonError::into_inner);
-        match shared.failure {
-            Some(failure) => Err(failure),
-            None => Ok(shared.flow.finish()),
-        }
+        (shared.flow.finish(), shared.failure)
     }
 }
 

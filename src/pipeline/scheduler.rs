@@ -262,6 +262,11 @@ impl Scheduler {
         (self.together.is_some()).then_some(nth + if reads_ahead { ahead } else { 0 })
     }
 
+    /// Whether an iteration of one of several may read memory before the one before it has been trained.
+    pub(crate) fn reads_ahead(&self) -> bool {
+        self.read_at_most(0).is_some_and(|last| last > 0)
+    }
+
     /// Whether iterations follow one another.
     pub(super) fn in_turn(&self) -> bool {
         let turns = self.turns.as_ref();

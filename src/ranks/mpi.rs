@@ -54,15 +54,25 @@ impl World {
         Process {
             rank: world.rank() as usize,
             size: world.size() as usize,
+            on_machine: on_machine(&world),
             lines: [channel(), channel()],
         }
     }
+}
+
+/// The ranks of `world` that share memory with this one, ascending.
+fn on_machine(world: &SimpleCommunicator) -> Vec<usize> {
+    let here = world.split_shared(world.rank());
+    let mut ranks = vec![0; here.size() as usize];
+    here.all_gather_into(&world.rank(), &mut ranks[..]);
+    ranks.into_iter().map(|rank: i32| rank as usize).collect()
 }
 
 /// One process of an MPI job.
 pub struct Process {
     rank: usize,
     size: usize,
+    on_machine: Vec<usize>,
     lines: [Mutex<Line>; Channel::COUNT],
 }
 
@@ -168,6 +178,10 @@ impl Exchange for Process {
 
     fn size(&self) -> usize {
         self.size
+    }
+
+    fn on_machine(&self) -> &[usize] {
+        &self.on_machine
     }
 
     fn all_gather(&self, channel: Channel, own: Vec<u8>) -> Result<Gathered, RankError> {

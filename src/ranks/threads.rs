@@ -91,6 +91,10 @@ impl Exchange for Thread {
         self.lock().rounds[0].given.len()
     }
 
+    fn on_machine(&self) -> &[usize] {
+        std::slice::from_ref(&self.rank)
+    }
+
     fn all_gather(&self, channel: Channel, own: Vec<u8>) -> Result<Gathered, RankError> {
         let free = |round: &Round| round.whole.is_none() && round.given[self.rank].is_none();
         let mut state = self.when(channel, free)?;

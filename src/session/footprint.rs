@@ -9,6 +9,7 @@
 //! Columns and features of a store are mapped, not read: the operating system keeps as much of
 //! them as there is room for. They are told, but nothing is refused for them.
 
+mod machine;
 mod pairs;
 mod parameters;
 mod ranks;
@@ -23,6 +24,9 @@ use thiserror::Error;
 use pairs::distinct_pairs;
 use parameters::parameters;
 use ranks::Ranks;
+
+pub(super) use machine::Needs;
+pub use machine::Together;
 
 use super::stream::OpenStream;
 use crate::checkpoint::Every;
@@ -116,6 +120,9 @@ pub struct Share {
 pub struct Footprint {
     /// Name of the adapter; None on the CPU device.
     pub adapter: Option<String>,
+    /// What selects it, `gpu:N` or the like.
+    #[serde(skip)]
+    device: Option<String>,
     /// Whether the device's memory is RAM: of the CPU device, a software adapter, an integrated GPU.
     pub device_is_ram: bool,
     /// The structures.
@@ -138,6 +145,9 @@ pub struct Footprint {
     pub largest_table_bytes: u64,
     /// Most bytes of a table that the adapter binds.
     pub adapter_table_bytes: Option<u64>,
+    /// What it needs together with the other ranks that are processes of its machine, if there are any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub together: Option<Together>,
 }
 
 /// A run that does not fit.
@@ -175,6 +185,38 @@ pub enum TooLarge {
         /// What makes it smaller.
         remedy: String,
     },
+    /// RAM won't do for all processes of a machine, though it would for each.
+    #[error(
+        "{}, which are processes of one machine, need up to {} of RAM together, and {} are available; each has \
+         its own, this one:\n{footprint}\n\
+         Most of it is {largest}; try fewer ranks on each machine, or {remedy}. --no-memory-check trains anyway",
+        machine::in_words(&together.ranks), HumanBytes(together.ram_bytes), HumanBytes(together.available_bytes)
+    )]
+    Machine {
+        /// The figures of one.
+        footprint: Box<Footprint>,
+        /// Those of all of them.
+        together: Together,
+        /// The largest structure.
+        largest: &'static str,
+        /// What makes it smaller.
+        remedy: &'static str,
+    },
+    /// The memory of an adapter won't do for all processes that work on it, though it would for each.
+    #[error(
+        "{}, which work on one adapter, need up to {} of the memory of {adapter} together, which has {}; give each \
+         one of its own with --device gpu:local-rank, or start fewer ranks on the machine. --no-memory-check trains \
+         anyway",
+        machine::in_words(&together.on_adapter), HumanBytes(together.device_bytes), HumanBytes(*has)
+    )]
+    Adapter {
+        /// The figures of all of them.
+        together: Together,
+        /// The adapter.
+        adapter: String,
+        /// Bytes that it has.
+        has: u64,
+    },
     /// A table is larger than the adapter binds.
     #[error(
         "{what} has {}, but {adapter} binds at most {} at once; try {remedy}",
@@ -198,7 +240,11 @@ impl TooLarge {
     /// Advises what a run that is resumed can still do: its settings can't be others.
     pub(super) fn of_resumed(&mut self) {
         match self {
-            TooLarge::Ram { remedy, .. } => *remedy = "fewer --threads, or a machine with more RAM",
+            TooLarge::Ram { remedy, .. } | TooLarge::Machine { remedy, .. } => {
+                *remedy = "fewer --threads, or a machine with more RAM";
+            }
+            // What it advises changes no number.
+            TooLarge::Adapter { .. } => {}
             TooLarge::Table { remedy, .. } => *remedy = "the device that the run began on",
             TooLarge::Device { remedy, .. } => {
                 "the device that the run began on".clone_into(remedy)
@@ -259,6 +305,7 @@ impl Footprint {
         let ram_bytes = ram + program + driver + if device_is_ram { device } else { 0 };
         Footprint {
             adapter: adapter.map(|adapter| adapter.name.clone()),
+            device: adapter.map(|adapter| adapter.device.clone()),
             device_is_ram,
             ram_bytes,
             device_bytes: adapter.map_or(0, |_| device),
@@ -275,6 +322,7 @@ impl Footprint {
             },
             adapter_table_bytes: adapter
                 .map(|adapter| adapter.binding_bytes.min(adapter.buffer_bytes)),
+            together: None,
             shares,
         }
     }
@@ -331,12 +379,20 @@ impl Footprint {
                 true => share.ram_bytes + share.device_bytes,
                 false => share.ram_bytes,
             });
-        match largest {
-            Some(largest) if self.ram_bytes > self.available_bytes => Err(TooLarge::Ram {
+        match (largest, &self.together) {
+            (Some(largest), _) if self.ram_bytes > self.available_bytes => Err(TooLarge::Ram {
                 footprint: Box::new(self.clone()),
                 largest: largest.what,
                 remedy: largest.remedy,
             }),
+            (Some(largest), Some(all)) if all.ram_bytes > all.available_bytes => {
+                Err(TooLarge::Machine {
+                    footprint: Box::new(self.clone()),
+                    together: all.clone(),
+                    largest: largest.what,
+                    remedy: largest.remedy,
+                })
+            }
             _ => Ok(()),
         }
     }
@@ -350,7 +406,14 @@ impl Footprint {
             return Ok(());
         };
         if self.device_bytes <= has {
-            return Ok(());
+            return match &self.together {
+                Some(all) if all.device_bytes > has => Err(TooLarge::Adapter {
+                    together: all.clone(),
+                    adapter: adapter.clone(),
+                    has,
+                }),
+                _ => Ok(()),
+            };
         }
         Err(TooLarge::Device {
             footprint: Box::new(self.clone()),
@@ -375,21 +438,25 @@ impl fmt::Display for Footprint {
             true => (share.what, share.ram_bytes + share.device_bytes, 0),
             false => (share.what, share.ram_bytes, share.device_bytes),
         });
+        let all = self.together.as_ref();
+        let together = all.map(|all| {
+            let what = format!("all {} ranks of this machine", all.ranks.len());
+            (what, all.ram_bytes, all.device_bytes)
+        });
+        let available = all.map_or(self.available_bytes, |all| all.available_bytes);
         let sums = [
             (
                 "all, with the program itself",
                 self.ram_bytes,
                 self.device_bytes,
             ),
-            (
-                "available",
-                self.available_bytes,
-                self.adapter_bytes.unwrap_or(0),
-            ),
+            ("available", available, self.adapter_bytes.unwrap_or(0)),
             ("mapped, released on demand", self.mapped_bytes, 0),
         ];
         write!(f, "  {:<34} {:>12} {:>12}", "at most", "RAM", "device")?;
-        for (what, ram, device) in shares.chain(sums) {
+        let [all, rest @ ..] = sums;
+        let together = (together.iter()).map(|(what, ram, device)| (what.as_str(), *ram, *device));
+        for (what, ram, device) in shares.chain([all]).chain(together).chain(rest) {
             let [ram, device] = [ram, device].map(|bytes| match bytes {
                 0 => "-".to_owned(),
                 _ => HumanBytes(bytes).to_string(),
@@ -870,6 +937,59 @@ mod tests {
         for part in ["the larger table of features has ", "try --features host"] {
             assert!(refused.contains(part), "{part}: {refused}");
         }
+    }
+
+    #[test]
+    fn ranks_of_one_machine_are_added_up() {
+        let card = |bytes| on(AdapterClass::Discrete, Some(bytes));
+        let one = card(u64::MAX);
+        let among = |footprint: Footprint, here: &[usize]| {
+            let all = [footprint.needs(), footprint.needs(), footprint.needs()];
+            footprint.together(here, &all)
+        };
+        // Each would fit, two of three do not.
+        let mut tight = card(one.device_bytes + 1);
+        assert!(among(tight.clone(), &[1]).check().is_ok());
+        let refused = among(tight.clone(), &[0, 2])
+            .check()
+            .unwrap_err()
+            .to_string();
+        for part in [
+            "ranks 0, 2, which work on one adapter",
+            "--device gpu:local-rank",
+        ] {
+            assert!(refused.contains(part), "{part}: {refused}");
+        }
+        tight.adapter_bytes = Some(3 * one.device_bytes);
+        tight.available_bytes = 2 * one.ram_bytes;
+        let two = among(tight.clone(), &[0, 1]);
+        assert!(two.check().is_ok());
+        assert_eq!(
+            two.together
+                .as_ref()
+                .map(|all| (all.ram_bytes, all.device_bytes)),
+            Some((2 * one.ram_bytes, 2 * one.device_bytes))
+        );
+        assert!(
+            two.to_string().contains("all 2 ranks of this machine"),
+            "{two}"
+        );
+        let refused = among(tight.clone(), &[0, 1, 2])
+            .check()
+            .unwrap_err()
+            .to_string();
+        for part in [
+            "ranks 0 to 2, which are processes of one machine",
+            "fewer ranks",
+        ] {
+            assert!(refused.contains(part), "{part}: {refused}");
+        }
+        // Another card of the same name is another.
+        let needs = tight.needs();
+        let mut other = tight.clone();
+        other.device = Some("gpu:1".to_owned());
+        let apart = other.together(&[0, 1], &[needs, tight.needs()]);
+        assert_eq!(apart.together.map(|all| all.device_bytes), Some(0));
     }
 
     #[test]

@@ -1,27 +1,34 @@
 //! The ranks of a run: starts those that are threads of this process, joins those that MPI has started, and
 //! trains beside rank 0.
 
+use std::fs;
+use std::path::Path;
 use std::sync::Arc;
 use std::thread;
 
 use mspipe_datasets::Stop;
 use serde_json::{Map, Value};
+use sha2::{Digest, Sha256};
 
+use super::footprint::Footprint;
 use super::opening::Begin;
 use super::stream::OpenStream;
 use super::{Session, SessionError};
 use crate::checkpoint::{Header, Loaded};
-use crate::config::{self, ConfigError, RunConfig};
+use crate::config::{self, CandidateSource, ConfigError, RunConfig};
 use crate::device::ComputeDevice;
+use crate::pipeline::schedule::Schedule;
 use crate::ranks::{Channel, Exchange, Launch, threads};
 use crate::train::error::TrainError;
 use crate::train::keeping::Keeping;
 use crate::train::ranks::Ranks;
 
 /// What the ranks of a run do.
-pub(super) struct Roles<C, B, W> {
+pub(super) struct Roles<C, T, B, W> {
     /// Before anything is opened, once in each process, which is told whether it is rank 0's: how the run begins.
     pub(super) check: C,
+    /// On rank 0 of several processes: what it needs, with the others of its machine, and what the user should know.
+    pub(super) told: T,
     /// On all ranks but rank 0.
     pub(super) beside: B,
     /// On rank 0.
@@ -38,6 +45,7 @@ pub(super) fn on_ranks<T: Send>(
     stop: &Stop,
     roles: Roles<
         impl FnOnce(&RunConfig, bool) -> Result<Begin, SessionError>,
+        impl FnOnce(&Footprint, &[String]),
         impl Fn(&Session, &ComputeDevice, Ranks) -> Result<(), SessionError> + Sync,
         impl FnOnce(&Session, &ComputeDevice, Option<Ranks>) -> Result<T, SessionError> + Send,
     >,
@@ -49,6 +57,7 @@ pub(super) fn on_ranks<T: Send>(
         check,
         beside,
         work,
+        ..
     } = roles;
     let begin = check(&config, true)?;
     config::start_threads(config.machine.threads)?;
@@ -87,6 +96,7 @@ fn on_thread<T: Send>(
     let exchange: Arc<dyn Exchange> = Arc::new(exchange);
     let ranks = Ranks::of(exchange.clone());
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
+    let _panicking = EndsInPanic(&*exchange);
     let done = match pool {
         Ok(pool) => pool.install(|| {
             agree(session, begin, &*exchange)?;
@@ -104,6 +114,17 @@ fn on_thread<T: Send>(
         exchange.end(Some(&error.to_string()));
     }
     done
+}
+
+/// Ends a rank that panics, for which the others would wait.
+struct EndsInPanic<'a>(&'a dyn Exchange);
+
+impl Drop for EndsInPanic<'_> {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            self.0.end(Some("it panicked; this is a bug in mspipe"));
+        }
+    }
 }
 
 /// Ranks that are threads share the processor, not a GPU.
@@ -124,11 +145,11 @@ mod process {
     use super::{Roles, RunConfig, SessionError, Stop};
     use crate::config::ConfigError;
 
-    pub(super) fn join<T, C, B, W>(
+    pub(super) fn join<T, C, N, B, W>(
         _: RunConfig,
         _: Option<usize>,
         _: &Stop,
-        _: Roles<C, B, W>,
+        _: Roles<C, N, B, W>,
     ) -> Result<T, SessionError> {
         Err(SessionError::Config(ConfigError::Range {
             option: "ranks",
@@ -142,12 +163,14 @@ mod process {
 #[cfg(feature = "mpi")]
 mod process {
     use super::{
-        Arc, Begin, ComputeDevice, Exchange, Launch, OpenStream, Ranks, Roles, RunConfig, Session,
-        SessionError, Stop, agree, config,
+        Arc, Begin, ComputeDevice, EndsInPanic, Exchange, Footprint, Launch, OpenStream, Ranks,
+        Roles, RunConfig, Session, SessionError, Stop, agree, config,
     };
     use crate::config::ConfigError;
+    use crate::device;
     use crate::ranks::mpi::World;
     use crate::ranks::{Channel, RankError, Started};
+    use crate::session::footprint::Needs;
     use crate::train::error::TrainError;
 
     /// Refuses a process that is one of several for who started it and alone for MPI, each of which would train a run
@@ -171,6 +194,23 @@ mod process {
         }
     }
 
+    /// What this process needs, and what all of its machine need together.
+    fn footprint(stream: &OpenStream, exchange: &dyn Exchange) -> Result<Footprint, SessionError> {
+        let adapter = device::chosen(stream.config.device)?;
+        let own = Footprint::of(stream, adapter.as_ref());
+        let mut bytes = Vec::new();
+        if let Err(error) = ciborium::into_writer(&own.needs(), &mut bytes) {
+            unreachable!("a vector takes all that is written: {error}");
+        }
+        let all = exchange
+            .all_gather(Channel::Steps, bytes)
+            .map_err(TrainError::from)?;
+        let read = |bytes: &Vec<u8>| ciborium::from_reader(bytes.as_slice()).ok();
+        let all: Option<Vec<Needs>> = all.iter().map(read).collect();
+        // Those of another version are refused later.
+        Ok(own.together(exchange.on_machine(), &all.unwrap_or_default()))
+    }
+
     /// Tells rank 0, whose exit code is the job's, of the signal that ended the run on whichever rank.
     fn share_signal(exchange: &dyn Exchange, stop: &Stop) {
         let own = vec![stop.exit_code().unwrap_or(0)];
@@ -189,6 +229,7 @@ mod process {
         stop: &Stop,
         roles: Roles<
             impl FnOnce(&RunConfig, bool) -> Result<Begin, SessionError>,
+            impl FnOnce(&Footprint, &[String]),
             impl Fn(&Session, &ComputeDevice, Ranks) -> Result<(), SessionError> + Sync,
             impl FnOnce(&Session, &ComputeDevice, Option<Ranks>) -> Result<T, SessionError> + Send,
         >,
@@ -199,6 +240,7 @@ mod process {
         config.training.ranks = Some(Launch::Mpi(Some(size)));
         let Roles {
             check,
+            told,
             beside,
             work,
         } = roles;
@@ -216,7 +258,11 @@ mod process {
             let begin = check(&config, rank == 0)?;
             config::start_threads(config.machine.threads)?;
             let stream = OpenStream::open(config, begin, stop)?;
-            let session = Session::checked(stream, stop.clone())?;
+            let footprint = footprint(&stream, &*exchange)?;
+            if rank == 0 {
+                told(&footprint, &stream.notes());
+            }
+            let session = Session::fitting(stream, stop.clone(), &footprint)?;
             agree(&session, begin, &*exchange)?;
             let ranks = Ranks::of(exchange.clone());
             session.with_device(|session, device| match ranks {
@@ -224,7 +270,9 @@ mod process {
                 ranks => work(session, device, ranks).map(Some),
             })
         };
+        let panicking = EndsInPanic(&*exchange);
         let done = played();
+        drop(panicking);
         if let Err(SessionError::Train(TrainError::Interrupted { .. })) = &done {
             share_signal(&*exchange, stop);
         }
@@ -303,6 +351,17 @@ fn decisive(session: &Session, begin: Begin) -> Result<Map<String, Value>, serde
     all.insert("stream".to_owned(), serde_json::to_value(&session.data)?);
     let version = Header::new(0, 0, Value::Null).producer;
     all.insert("version".to_owned(), Value::String(version));
+    let config = &session.config;
+    if let Some(weights) = &session.weights {
+        all.insert("weights' sha256".to_owned(), sha256(&weights.path));
+    }
+    if let Schedule::Replay(ledger) = &config.pipeline.schedule {
+        all.insert("ledger's sha256".to_owned(), sha256(ledger));
+    }
+    if let Some(CandidateSource::Files(files)) = &config.protocol.candidates {
+        let each = files.iter().map(|file| sha256(file)).collect();
+        all.insert("candidates' sha256".to_owned(), each);
+    }
     let checkpoint = match begin {
         Begin::Fresh => "none".to_owned(),
         Begin::Resumed {
@@ -311,6 +370,18 @@ fn decisive(session: &Session, begin: Begin) -> Result<Map<String, Value>, serde
     };
     all.insert("checkpoint".to_owned(), Value::String(checkpoint));
     Ok(all)
+}
+
+/// What tells a file that each rank opens itself from others.
+fn sha256(path: &Path) -> Value {
+    match fs::read(path) {
+        Ok(bytes) => {
+            let digest = Sha256::digest(&bytes);
+            let hex = digest.iter().map(|byte| format!("{byte:02x}"));
+            Value::String(hex.collect())
+        }
+        Err(error) => Value::String(error.to_string()),
+    }
 }
 
 impl Session {

@@ -16,6 +16,7 @@ use super::{Measured, Session, SessionError};
 use crate::checkpoint::{Checkpoints, Loaded};
 use crate::config::{self, ConfigError, RunConfig};
 use crate::device::{self, ComputeDevice};
+use crate::ranks::{Launch, Started};
 use crate::run_folder::{ClassificationSummary, EvalSummary, RunFolder, RunFolderError, Summary};
 use crate::train::classification::{ClassificationEvent, LabelOf, Place};
 use crate::train::observer::TrainEvent;
@@ -33,10 +34,29 @@ pub fn dry_run(
     stop: &Stop,
     told: impl FnOnce(&Footprint, &[String]),
 ) -> Result<(), SessionError> {
+    if of_a_job(&config) {
+        let roles = Roles {
+            check: |config: &RunConfig, first: bool| {
+                if first {
+                    RunFolder::check(config)?;
+                }
+                Ok(Begin::Fresh)
+            },
+            told,
+            beside: |session: &Session, device: &ComputeDevice, _| session.check_start(device),
+            work: |session: &Session, device: &ComputeDevice, _| session.check_start(device),
+        };
+        return on_ranks(config, stop, roles);
+    }
     RunFolder::check(&config)?;
     config::start_threads(config.machine.threads)?;
     let stream = OpenStream::open(config, Begin::Fresh, stop)?;
     estimated(stream, stop, told)?.with_device(Session::check_start)
+}
+
+/// Whether the run is one of several processes, which have to talk about what they need together.
+fn of_a_job(config: &RunConfig) -> bool {
+    matches!(config.training.ranks, Some(Launch::Mpi(_))) && Started::together().is_some()
 }
 
 /// The same for the run in `folder`, which is to continue from its last checkpoint; `change` as for
@@ -50,9 +70,32 @@ pub fn dry_resume(
     stop: &Stop,
     told: impl FnOnce(&Footprint, &[String]),
 ) -> Result<(), SessionError> {
-    let (folder, mut config) = RunFolder::open(folder)?;
+    let path = folder;
+    let mut config = RunFolder::unended(path)?;
     change(&mut config)?;
-    let from = Checkpoints::of(folder.path()).find()?;
+    let checkpoints = Checkpoints::of(path);
+    if of_a_job(&config) {
+        let check_start = |session: &Session, device: &ComputeDevice| {
+            if let Some(loaded) = &checkpoints.find()? {
+                Identity::of_run(session, loaded)?;
+            }
+            session.check_start(device)
+        };
+        let roles = Roles {
+            check: |_: &RunConfig, first: bool| {
+                if first {
+                    RunFolder::open(path)?;
+                }
+                Ok(Begin::from(checkpoints.find()?.as_ref()))
+            },
+            told,
+            beside: |session: &Session, device: &ComputeDevice, _| check_start(session, device),
+            work: |session: &Session, device: &ComputeDevice, _| check_start(session, device),
+        };
+        return on_ranks(config, stop, roles).map_err(|error| error.of_resumed(path));
+    }
+    let (folder, _) = RunFolder::open(path)?;
+    let from = checkpoints.find()?;
     config::start_threads(config.machine.threads)?;
     let checked = || {
         let stream = OpenStream::open(config, Begin::from(from.as_ref()), stop)?;
@@ -65,6 +108,21 @@ pub fn dry_resume(
     checked().map_err(|error| error.of_resumed(folder.path()))
 }
 
+/// What the user should know of an estimate of one of several processes.
+fn one_of_several(config: &RunConfig) -> Vec<String> {
+    let note = match config.training.ranks {
+        Some(Launch::Mpi(Some(ranks @ 2..))) => Some(format!(
+            "--ranks mpi:{ranks}: this is what one process needs, as if the machine were its own; mpirun -n {ranks} \
+             mspipe train … --dry-run adds up what those of each machine need"
+        )),
+        _ => None,
+    };
+    note.into_iter().collect()
+}
+
+/// Says nothing of what a run needs: the run itself says it.
+fn untold(_: &Footprint, _: &[String]) {}
+
 /// A session on `stream` that fits; what it needs is told before.
 fn estimated(
     stream: OpenStream,
@@ -73,7 +131,8 @@ fn estimated(
 ) -> Result<Session, SessionError> {
     let adapter = device::chosen(stream.config.device)?;
     let footprint = Footprint::of(&stream, adapter.as_ref());
-    told(&footprint, &stream.notes());
+    let notes = [stream.notes(), one_of_several(&stream.config)].concat();
+    told(&footprint, &notes);
     footprint.check()?;
     Ok(Session::of(stream, stop.clone())?.estimated_at(&footprint))
 }
@@ -168,6 +227,7 @@ pub fn run<O: FnMut(TrainEvent<'_>) -> io::Result<()>>(
             }
             Ok(Begin::Fresh)
         },
+        told: untold,
         beside: |session: &Session, device: &ComputeDevice, ranks| {
             session.train_beside(None, device, ranks)
         },
@@ -222,6 +282,7 @@ pub fn resume<O: FnMut(TrainEvent<'_>) -> io::Result<()>>(
             *lock() = Some((folder, from));
             Ok(begins)
         },
+        told: untold,
         // Rank 0 writes none before all ranks have trained on from this one.
         beside: |session: &Session, device: &ComputeDevice, ranks| {
             session.train_beside(checkpoints.find()?, device, ranks)

@@ -14,7 +14,7 @@ use mspipe_datasets::Stop;
 
 use super::divergence::LossReader;
 use super::ended::{EndRule, Ended};
-use super::error::{EvalError, Kept, TrainError, device_failed};
+use super::error::{EvalError, Kept, Left, TrainError, device_failed};
 use super::evaluation::Evaluator;
 use super::iteration::{self, MemoryRead, Plan, Training};
 use super::observer::tell;
@@ -98,6 +98,15 @@ impl TrainLoop {
     /// # Errors
     /// See [`TrainError`].
     pub fn run(
+        &mut self,
+        observer: &mut Observer<'_>,
+    ) -> Result<(TrainRecord, LinkModel), TrainError> {
+        let ended = self.train_and_test(observer);
+        ended.map_err(|error| self.left_by(error))
+    }
+
+    /// The same, without a word of what is left where another rank has ended.
+    fn train_and_test(
         &mut self,
         observer: &mut Observer<'_>,
     ) -> Result<(TrainRecord, LinkModel), TrainError> {
@@ -247,9 +256,22 @@ impl TrainLoop {
 
     /// The rest of the epoch under way, validation, and a checkpoint; the time may be up before.
     fn epoch(&mut self, deadline: Deadline, observer: &mut Observer<'_>) -> Result<(), TrainError> {
-        let Some(mut trained) = self.train_epoch(deadline, observer)? else {
+        let Some(trained) = self.train_epoch(deadline, observer)? else {
             return Ok(());
         };
+        match self.end_epoch(trained, observer) {
+            // What was trained is whole.
+            Err(error) if error.is_of_rank() => Err(self.keep_what_is_left(error, observer)),
+            ended => ended,
+        }
+    }
+
+    /// What follows the training of an epoch.
+    fn end_epoch(
+        &mut self,
+        mut trained: Record,
+        observer: &mut Observer<'_>,
+    ) -> Result<(), TrainError> {
         self.look_at_device();
         // Of an epoch that a checkpoint has whole, nothing is new.
         if !trained.ledger.is_empty() {
@@ -494,10 +516,7 @@ impl TrainLoop {
                 let own = || [stopping(), keeping.is_due(first, trained)];
                 let asked = told.and_then(|()| together.after(iteration, own()));
                 let proceed = asked.map_or_else(
-                    |error| {
-                        failure = Some(error);
-                        Proceed::Stop
-                    },
+                    |error| after_failure(failure.insert(error)),
                     |asked| keeping.proceed(asked),
                 );
                 ended_early |= proceed != Proceed::Go;
@@ -520,9 +539,17 @@ impl TrainLoop {
             ranks: self.ranks.as_ref(),
         };
         let (memory, work) = (&mut self.memory, &mut training);
-        let ended = iteration::train(plan, memory, work, &mut unapplied, &mut proceed);
-        failure.map_or(Ok(()), Err)?;
-        let mut record = ended.map_err(|error| TrainError::Run { epoch, error })?;
+        let (mut record, failed) =
+            iteration::train(plan, memory, work, &mut unapplied, &mut proceed);
+        let failed = failure.or(failed.map(|error| TrainError::Run { epoch, error }));
+        let updates = self.memory.version() as usize + unapplied.len();
+        // What is written beyond what the next iteration reads can't be taken back.
+        let whole =
+            updates == losses.len() + training.unread.len() && !self.scheduler.reads_ahead();
+        let failed = match failed {
+            Some(error) if !whole || !error.is_of_rank() => return Err(error),
+            failed => failed,
+        };
         reader.read(&mut training, self.memory.watched(), losses, observer)?;
         reader.check_unapplied(&unapplied, losses.len())?;
         let reads = by_all_ranks(self.ranks.as_ref(), training.reads);
@@ -531,7 +558,37 @@ impl TrainLoop {
         progress.trained(&mut record, reads, unapplied, begin.elapsed());
         tell(observer, TrainEvent::Ledger(&record.ledger))?;
         self.tell_probes(epoch, observer)?;
-        Ok((record, ended_early))
+        match failed {
+            None => Ok((record, ended_early)),
+            Some(error) => Err(self.keep_what_is_left(error, observer)),
+        }
+    }
+
+    /// Keeps the state of a run that another rank has ended, whose trained iterations are whole; says so.
+    fn keep_what_is_left(&mut self, error: TrainError, observer: &mut Observer<'_>) -> TrainError {
+        let place = self.progress.place();
+        let kept = match self.keeping.last == Some(place) {
+            true => Ok(Kept::Whole),
+            false => self.keep(observer),
+        };
+        match kept {
+            Ok(Kept::Whole) => TrainError::RankEnded {
+                error: Box::new(error),
+                left: Left::Whole(place),
+            },
+            _ => error,
+        }
+    }
+
+    /// `error` with what is left of the run, if another rank has ended it.
+    fn left_by(&self, error: TrainError) -> TrainError {
+        match error.is_of_rank() && self.keeping.keeps() {
+            true => TrainError::RankEnded {
+                error: Box::new(error),
+                left: Left::Last(self.keeping.last),
+            },
+            false => error,
+        }
     }
 
     /// Whoever trains the iterations of `pass` in the epoch under way.
@@ -613,6 +670,15 @@ impl Together {
             votes.agree(self.epoch as u64, iteration, usize::from(k));
         }
         Ok([one, other].map(|says| says != 0))
+    }
+}
+
+/// How a run of the pipeline ends that this has happened to.
+fn after_failure(error: &mut TrainError) -> Proceed {
+    match error.is_of_rank() {
+        // What is whole may be kept.
+        true => Proceed::Pause,
+        false => Proceed::Stop,
     }
 }
 

@@ -62,9 +62,28 @@ pub enum TrainError {
     /// Another rank has ended.
     #[error(transparent)]
     Rank(#[from] RankError),
+    /// The same, in a run that keeps its state.
+    #[error("{error}. {left}")]
+    RankEnded {
+        /// What came of it here.
+        error: Box<TrainError>,
+        /// What is left of the run.
+        left: Left,
+    },
 }
 
 impl TrainError {
+    /// Whether another rank has ended, and nothing here has failed.
+    pub(super) fn is_of_rank(&self) -> bool {
+        match self {
+            TrainError::Rank(_) | TrainError::Evaluation(EvalError::Stage(StageError::Rank(_))) => {
+                true
+            }
+            TrainError::Run { error, .. } => failed_rank(error),
+            _ => false,
+        }
+    }
+
     /// Whether numbers of the run are none any more: with other settings the same stream may be trained on.
     pub(crate) fn is_divergence(&self) -> bool {
         matches!(
@@ -76,6 +95,12 @@ impl TrainError {
                 )
         )
     }
+}
+
+/// Whether iterations ended since another rank has.
+pub(super) fn failed_rank(error: &RunError<StageError>) -> bool {
+    let of_rank = |error: &StageError| matches!(error, StageError::Rank(_));
+    matches!(error, RunError::Stage { error, .. } if of_rank(error))
 }
 
 /// The device did not hand over what a checkpoint needs.
@@ -105,6 +130,27 @@ impl fmt::Display for Kept {
             ),
             Kept::Missing => f.write_str("its checkpoint is missing, as a warning said before"),
             Kept::Failed(error) => write!(f, "its checkpoint is missing: {error}"),
+        }
+    }
+}
+
+/// What is left of a run that another rank has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Left {
+    /// All that was trained: a checkpoint of this place, epoch and iterations.
+    Whole((usize, usize)),
+    /// The last checkpoint, if there is one.
+    Last(Option<(usize, usize)>),
+}
+
+impl fmt::Display for Left {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Left::Whole((epoch, iteration)) => write!(
+                f,
+                "A checkpoint of epoch {epoch}, iteration {iteration} is written: nothing that was trained is lost"
+            ),
+            Left::Last(place) => Sound(place).fmt(f),
         }
     }
 }

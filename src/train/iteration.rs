@@ -25,7 +25,7 @@ use std::thread;
 use burn::tensor::{Device, Tensor};
 use bytemuck::cast_slice;
 
-use super::error::StageError;
+use super::error::{StageError, failed_rank};
 use super::joint::{Joint, JointUpdate, Senders, Share};
 use super::pass::{LayoutFeatures, Pass};
 use super::probes::Probes;
@@ -210,7 +210,7 @@ impl Pass {
             layout,
             history,
             mut joint,
-            trains,
+            ..
         } = sampled;
         let packed = rows.pack(&layout, begun.times(), history, &mut packing, device);
         let mut sent = packing.send();
@@ -218,7 +218,7 @@ impl Pass {
         let (input, edge) = packed.input(&mut sent, &fetched, device);
         let plain = device.clone().inner();
         let input = ModelInput {
-            draws: (joint.as_mut().filter(|_| trains)).map(|joint| joint.draw_rows(&plain)),
+            draws: (joint.as_mut()).map_or_else(Vec::new, |joint| joint.draw_rows(&plain)),
             ..input
         };
         Fetched {
@@ -310,10 +310,12 @@ pub struct Training<'a> {
     pub probes: Option<&'a mut Probes>,
     /// The other ranks, if there are any.
     pub ranks: Option<&'a Ranks>,
+    /// What the iteration under way has read, where it counts once all ranks have trained it.
+    uncounted: Option<Uncounted>,
 }
 
 /// What an iteration read of the memory.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct MemoryRead {
     /// Ages of its roots' memory, in the stream's unit.
     pub ages: AgeHistogram,
@@ -327,7 +329,7 @@ pub struct MemoryRead {
 
 impl<'a> Training<'a> {
     /// On a pass over the training part, by an optimiser on a device with autodiff.
-    pub(super) fn new(
+    pub fn new(
         (trainer, device): (&'a mut Trainer, &'a Device),
         pass: &Pass,
         staleness: &'a mut StalenessCounter,
@@ -345,8 +347,19 @@ impl<'a> Training<'a> {
             reads: Vec::new(),
             probes: None,
             ranks,
+            uncounted: None,
         }
     }
+}
+
+/// What an iteration read whose staleness is not counted yet.
+struct Uncounted {
+    iteration: usize,
+    /// All but what of it was stale.
+    read: MemoryRead,
+    version: usize,
+    /// Nodes that are read, written and mailed, as in [`BatchNodes`].
+    nodes: [Vec<u32>; 3],
 }
 
 impl Training<'_> {
@@ -388,13 +401,16 @@ impl Training<'_> {
             let own = self.own_read(fetched, joint, ages.clone());
             ranks.note_read(own);
         }
-        let stale = self.count(iteration, fetched);
-        self.reads.push(MemoryRead {
-            ages,
-            stale,
-            updater_rows: times.updater_rows(),
-            corrected: times.corrected,
-        });
+        self.note_read(
+            iteration,
+            fetched,
+            MemoryRead {
+                ages,
+                updater_rows: times.updater_rows(),
+                corrected: times.corrected,
+                ..MemoryRead::default()
+            },
+        );
         let before = self.first_iteration + iteration;
         let key = Some((self.seed, before as u32));
         let begun = self.trainer.begin(&fetched.input, key);
@@ -439,8 +455,8 @@ impl Training<'_> {
         OwnRead::new(rows, joint.one_row_a_node, lacks, times, ages)
     }
 
-    /// Counts what of the memory read was stale, and which mail went.
-    fn count(&mut self, iteration: usize, fetched: &Fetched) -> StaleMemory {
+    /// Takes note of what an iteration read; one that ranks share may still come to nothing.
+    fn note_read(&mut self, iteration: usize, fetched: &Fetched, read: MemoryRead) {
         let joint = fetched.joint.as_ref();
         let Layout {
             last_writers,
@@ -452,11 +468,50 @@ impl Training<'_> {
             written: cast_slice(fetched.times.written_nodes(last_writers)),
             mailed: cast_slice(&mail_routing.node),
         };
-        let mut counts = self.staleness.read(fetched.times.version as usize, nodes);
-        if iteration + 1 == self.iterations {
-            self.staleness.end(&mut counts);
+        let version = fetched.times.version as usize;
+        if self.ranks.is_none() {
+            return self.count(iteration, read, version, nodes);
         }
-        counts
+        self.uncounted = Some(Uncounted {
+            iteration,
+            read,
+            version,
+            nodes: [nodes.read, nodes.written, nodes.mailed].map(<[u32]>::to_vec),
+        });
+    }
+
+    /// Counts what of the memory read was stale, and which mail went.
+    fn count(
+        &mut self,
+        iteration: usize,
+        mut read: MemoryRead,
+        version: usize,
+        nodes: BatchNodes<'_>,
+    ) {
+        read.stale = self.staleness.read(version, nodes);
+        if iteration + 1 == self.iterations {
+            self.staleness.end(&mut read.stale);
+        }
+        self.reads.push(read);
+    }
+
+    /// All ranks have trained the iteration under way.
+    fn count_shared(&mut self) {
+        let Some(Uncounted {
+            iteration,
+            read,
+            version,
+            nodes: [of_rows, written, mailed],
+        }) = self.uncounted.take()
+        else {
+            return;
+        };
+        let nodes = BatchNodes {
+            read: &of_rows,
+            written: &written,
+            mailed: &mailed,
+        };
+        self.count(iteration, read, version, nodes);
     }
 
     /// The rest of the forward pass, backward and step; a rank's gradients have the `weight` of its
@@ -478,6 +533,7 @@ impl Training<'_> {
             }
             _ => (output.loss, gradients),
         };
+        self.count_shared();
         self.trainer.step(gradients);
         self.unread.push(loss);
         Ok(())
@@ -704,18 +760,18 @@ fn measured(
 pub(super) type Follow<'p> =
     &'p mut dyn FnMut(&mut Training<'_>, &dyn Fn() -> Tensor<1>, usize) -> Proceed;
 
+/// What ran, and the first failure of a stage or a thread, or a ledger that can't be replayed.
+pub(super) type Ran = (Record, Option<RunError<StageError>>);
+
 /// Trains iterations of a pass. `unapplied` are the updates that a pause left, before the run and
-/// after it.
-///
-/// # Errors
-/// The first failure of a stage or a thread, or a ledger that can't be replayed.
+/// after it; also after one that another rank has ended.
 pub(super) fn train(
     plan: Plan<'_>,
     memory: &mut NodeMemory,
     training: &mut Training<'_>,
     unapplied: &mut Vec<Update>,
     proceed: Follow<'_>,
-) -> Result<Record, RunError<StageError>> {
+) -> Ran {
     match memory {
         NodeMemory::Device(memory) => train_on_device(plan, memory, training, unapplied, proceed),
         NodeMemory::Host(memory) => train_on_host(plan, memory, training, unapplied, proceed),
@@ -729,7 +785,7 @@ fn train_on_device(
     training: &mut Training<'_>,
     unapplied: &mut Vec<Update>,
     proceed: Follow<'_>,
-) -> Result<Record, RunError<StageError>> {
+) -> Ran {
     let waiting = unapplied.drain(..).map(|update| memory.upload(update));
     let mut commits: VecDeque<MemoryCommit> = waiting.collect();
     let (pass, stopwatch) = (plan.pass, plan.stopwatch);
@@ -738,7 +794,7 @@ fn train_on_device(
     let mut fetched = None;
     let on_device = RefCell::new((training, memory));
     let (executor, scheduler) = (plan.executor, plan.scheduler);
-    let record = executor.run(
+    let (record, failure) = executor.attempt(
         scheduler,
         plan.segment,
         Lanes {
@@ -785,17 +841,28 @@ fn train_on_device(
             let (training, memory) = &mut *on_device.borrow_mut();
             proceed(training, &|| memory.watched(), iteration)
         },
-    )?;
+    );
+    if failure
+        .as_ref()
+        .is_some_and(|failure| !failed_rank(failure))
+    {
+        return (record, failure);
+    }
     let end = record.ledger.last().map_or(0, |line| line.iteration + 1);
     for (iteration, commit) in (end.saturating_sub(commits.len())..).zip(commits) {
-        let update = commit.into_update().map_err(|error| RunError::Stage {
-            stage: Stage::UpdateMemory,
-            iteration,
-            error: error.into(),
-        })?;
-        unapplied.push(update);
+        match commit.into_update() {
+            Ok(update) => unapplied.push(update),
+            Err(error) => {
+                let unreadable = RunError::Stage {
+                    stage: Stage::UpdateMemory,
+                    iteration,
+                    error: error.into(),
+                };
+                return (record, failure.or(Some(unreadable)));
+            }
+        }
     }
-    Ok(record)
+    (record, failure)
 }
 
 /// Memory in RAM: the fetcher reads it and the updater writes it, so that both can overlap
@@ -806,7 +873,7 @@ fn train_on_host(
     training: &mut Training<'_>,
     unapplied: &mut Vec<Update>,
     proceed: Follow<'_>,
-) -> Result<Record, RunError<StageError>> {
+) -> Ran {
     let updates = Mutex::new(VecDeque::from(std::mem::take(unapplied)));
     let host = Host {
         pass: plan.pass,
@@ -820,7 +887,7 @@ fn train_on_host(
     let (to_receiver, pending) = mpsc::channel();
     let training = RefCell::new(training);
     let (executor, scheduler) = (plan.executor, plan.scheduler);
-    let record = executor.run(
+    let ran = executor.attempt(
         scheduler,
         plan.segment,
         Lanes {
@@ -836,10 +903,10 @@ fn train_on_host(
             updater: &mut host.updater(&updates),
         },
         |iteration| proceed(*training.borrow_mut(), &|| host.read().watched(), iteration),
-    )?;
+    );
     let updates = updates.into_inner();
     *unapplied = updates.unwrap_or_else(PoisonError::into_inner).into();
-    Ok(record)
+    ran
 }
 
 fn sampler(

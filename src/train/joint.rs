@@ -15,7 +15,7 @@ use burn::tensor::{Device, Int, Tensor, TensorData};
 
 use super::pass::{Pass, Sampling};
 use super::upload;
-use crate::batch::{EventBatch, Layout, MfgScratch, TimeDelta};
+use crate::batch::{EventBatch, Layout, LayoutRule, Mfg, MfgScratch, TimeDelta};
 use crate::graph::{EventId, Queries};
 use crate::kernels::dropout::DrawRows;
 use crate::memory::MemoryRequest;
@@ -89,8 +89,15 @@ pub(super) struct Joint {
     pub(super) weight: f32,
     /// Whether a node has one row of memory in it, whatever the times.
     pub(super) one_row_a_node: bool,
-    draws: Vec<i32>,
-    drawn: usize,
+    /// Of each layer, the innermost first, in training.
+    draws: Vec<Draws>,
+}
+
+/// The rows of the whole batch by which a rank's dropouts are drawn, and how many rows that has.
+#[derive(Debug, PartialEq)]
+struct Draws {
+    row: Vec<i32>,
+    of: usize,
 }
 
 /// Where a row comes from.
@@ -136,12 +143,25 @@ impl Pass {
             _ => whole.ends(),
         };
         let of_all = Layout::of_memory(whole, &all_roots, rule, past, scratch);
-        let (draws, drawn) = draws(
-            rule.layers,
-            whole.events.len(),
-            &own.events,
-            [&layout, &of_all],
-        );
+        let of_roots = whole_roots(&layout, whole.events.len(), &own.events);
+        let draws = match (self.epoch, rule.layers) {
+            // An evaluation drops nothing.
+            (0, _) => Vec::new(),
+            (_, 0) => vec![draws_of_rows(&of_roots, &layout, &of_all)],
+            (_, layers) => {
+                // What inner layers drop is numbered by the rows of the outer ones, those of all ranks.
+                let outer = LayoutRule {
+                    layers: layers - 1,
+                    time_delta: TimeDelta::Query,
+                    ..*rule
+                };
+                let (roots, events) = (whole.roots(), whole.events.clone());
+                let outer = (outer.layers > 0)
+                    .then(|| Layout::of_roots(roots.queries(), events, &outer, past, scratch));
+                let outer = outer.map_or_else(Vec::new, |outer| outer.layers);
+                draws_of_layers(of_roots, 3 * whole.events.len(), [&layout.layers, &outer])
+            }
+        };
         let joint = Joint {
             places: places(
                 &of_all,
@@ -163,7 +183,6 @@ impl Pass {
             weight: own.weight,
             one_row_a_node: rule.time_delta == TimeDelta::Message,
             draws,
-            drawn,
         };
         (batch, layout, joint)
     }
@@ -201,25 +220,67 @@ fn places(
     places
 }
 
-/// The rows of the whole batch by which a rank's dropouts are drawn, and how many there are: those of its
-/// roots for a model with layers, else of its rows.
-fn draws(
-    layers: usize,
-    events: usize,
-    own: &Range<usize>,
-    [layout, of_all]: [&Layout; 2],
-) -> (Vec<i32>, usize) {
+/// The root of the whole batch that each root of a rank's layout is.
+fn whole_roots(layout: &Layout, events: usize, own: &Range<usize>) -> Vec<i32> {
     let roots = 0..layout.root_row.len();
-    let whole = |root| whole_root(root, events, own);
-    if layers > 0 {
-        let rows = roots.map(|root| whole(root) as i32);
-        return (rows.collect(), 3 * events);
+    roots
+        .map(|root| whole_root(root, events, own) as i32)
+        .collect()
+}
+
+/// By which rows the dropouts of a model without layers are drawn: those of the whole batch's `of_all`, whose
+/// roots are `of_roots`.
+fn draws_of_rows(of_roots: &[i32], layout: &Layout, of_all: &Layout) -> Draws {
+    let mut row = vec![0; layout.innermost().rows()];
+    for (&own, &root) in layout.root_row.iter().zip(of_roots) {
+        row[own as usize] = of_all.root_row[root as usize];
     }
-    let mut rows = vec![0; layout.innermost().rows()];
-    for root in roots {
-        rows[layout.root_row[root] as usize] = of_all.root_row[whole(root)];
+    Draws {
+        row,
+        of: of_all.innermost().rows(),
     }
-    (rows, of_all.innermost().rows())
+}
+
+/// By which roots the dropouts of each layer are drawn, the innermost first: `layers` are a rank's, `outer` those
+/// of the whole batch without the innermost, and `of_roots` of its `roots` are the rank's.
+fn draws_of_layers(of_roots: Vec<i32>, roots: usize, [layers, outer]: [&[Mfg]; 2]) -> Vec<Draws> {
+    let mut draws = vec![Draws {
+        row: of_roots,
+        of: roots,
+    }];
+    // The rows of a layer are the roots of the one below.
+    for (own, all) in layers.iter().rev().zip(outer.iter().rev()) {
+        let above = &draws[draws.len() - 1].row;
+        let row = whole_rows(own, all, above);
+        draws.push(Draws {
+            row,
+            of: all.rows(),
+        });
+    }
+    draws.reverse();
+    draws
+}
+
+/// The row of the whole batch's layer `all` that each row of a rank's is, whose roots are `of_roots` there: a root
+/// has the same past events in both.
+fn whole_rows(own: &Mfg, all: &Mfg, of_roots: &[i32]) -> Vec<i32> {
+    let mut rows = vec![0; own.rows()];
+    let slots = |mfg: &Mfg, root: usize| {
+        let begin = root * mfg.fanout;
+        begin..begin + mfg.fanout
+    };
+    for (root, &of_all) in of_roots.iter().enumerate() {
+        let of_all = of_all as usize;
+        rows[own.root_row[root] as usize] = all.root_row[of_all];
+        let of_own = &own.slots[slots(own, root)];
+        let of_all = &all.slots[slots(all, of_all)];
+        for (slot, of_all) in of_own.iter().zip(of_all) {
+            if slot.row >= 0 {
+                rows[slot.row as usize] = of_all.row;
+            }
+        }
+    }
+    rows
 }
 
 impl Joint {
@@ -257,14 +318,17 @@ impl Joint {
         &self.layout
     }
 
-    /// The rows that the rank's dropouts are drawn by.
-    pub(super) fn draw_rows(&mut self, device: &Device) -> DrawRows {
-        let rows = std::mem::take(&mut self.draws);
-        let count = rows.len();
-        DrawRows {
-            row: upload::ints(rows, [count], device),
-            of: self.drawn,
-        }
+    /// The rows that the rank's dropouts are drawn by, of each layer; none in an evaluation.
+    pub(super) fn draw_rows(&mut self, device: &Device) -> Vec<DrawRows> {
+        let draws = std::mem::take(&mut self.draws).into_iter();
+        let on_device = |Draws { row, of }: Draws| {
+            let rows = row.len();
+            DrawRows {
+                row: upload::ints(row, [rows], device),
+                of,
+            }
+        };
+        draws.map(on_device).collect()
     }
 
     /// What the batch writes, once its memory has been read.

@@ -238,7 +238,7 @@ impl PackedLayout {
             node_features: node_features.as_ref().map(lift),
             root_recency: sent.floats(self.root_recency),
             pair_history: None,
-            draws: None,
+            draws: Vec::new(),
             layers: (self.layers.into_iter().zip(edge))
                 .map(|(layer, edge)| layer.input(lift(edge), sent))
                 .collect(),

@@ -14,6 +14,10 @@ const ROWS: u64 = 3;
 /// Numbers of each root of a whole batch in its layout, with its rows and who sends them.
 const OF_ROOT: u64 = 18;
 
+/// Numbers of each slot and of each root of an outer layer of the whole batch.
+const OF_SLOT: u64 = 10;
+const OF_OUTER_ROOT: u64 = 8;
+
 /// Numbers of each row that is read, as the ledger is told of it.
 const OF_READ: u64 = 10;
 
@@ -63,7 +67,19 @@ pub(super) fn exchanged_numbers(stream: &OpenStream, in_flight: u64, evaluated: 
         false => 0,
     };
     let layout = events * model.edge_width as u64 + 3 * events * OF_ROOT + slots;
+    // The outer layers of the whole batch, by whose rows the inner ones drop.
+    let (mut outer, mut roots) = (0, 3 * events);
+    for _ in 1..stream.needs.layers {
+        let slots = roots * fanout;
+        outer += OF_SLOT * slots + OF_OUTER_ROOT * roots;
+        roots += slots.min(2 * stream.events as u64);
+    }
     let rows = ROWS * 2 * events * model.width as u64;
     let reads = OF_READ * 3 * events * (1 + fanout);
-    in_flight * layout + 2 * rows + GRADIENTS * parameters(model) + reads + OF_SCORED * evaluated
+    outer
+        + in_flight * layout
+        + 2 * rows
+        + GRADIENTS * parameters(model)
+        + reads
+        + OF_SCORED * evaluated
 }
