@@ -463,7 +463,9 @@ mod checker {
                 "src/sampling/recent.rs",
                 "use crate::graph::Tcsr;\nuse crate::batch::Mfg;\n"
             ),
-            ["src/sampling/recent.rs:2: module sampling may not import batch (allowed: graph)"]
+            [
+                "src/sampling/recent.rs:2: module sampling may not import batch (allowed: parallel, graph)"
+            ]
         );
         assert_eq!(
             check("src/pipeline.rs", "fn f() { crate::train::run() }"),

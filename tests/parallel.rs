@@ -94,7 +94,8 @@ fn an_iteration_of_tgn_is_divided() {
 
 #[test]
 fn an_iteration_of_jodie_is_divided() {
-    is_divided("jodie", 8.0, [8.0, 8.0]);
+    // A batch of 200 has few tasks of its cell for eight threads.
+    is_divided("jodie", 8.0, [8.0, 9.0]);
 }
 
 #[test]

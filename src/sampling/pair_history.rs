@@ -26,11 +26,11 @@ use rayon::prelude::*;
 
 use encoding::{Encoder, SAMPLED_EVENTS, TOGETHER};
 pub use encoding::{Encoding, EncodingArrays, Training};
-use index::{Index, Met, count_first};
+use index::{Index, Met};
 pub use statistic::{SCALES, STATISTICS, Statistic, WIDTH};
 pub(crate) use tail::SavedStates;
 use tail::Tail;
-use together::{Asked, Block};
+use together::{Asked, Block, Kept};
 
 use crate::graph::{EventColumns, EventId, NodeId, Timestamp};
 use crate::sampling::counter_rng::RandomStreams;
@@ -131,28 +131,12 @@ impl PairHistory {
         self.tail.restore(newer, first, times);
     }
 
-    /// The first event that a query at `time` does not see, if those from `hidden_from` on are hidden.
-    /// `previous` is what the query before it did not see.
-    fn first_unseen(
-        &self,
-        stream: EventColumns<'_>,
-        time: Timestamp,
-        hidden_from: Option<EventId>,
-        previous: Option<EventId>,
-    ) -> EventId {
-        if let Some(seen) = self.tail.seen(time, hidden_from) {
-            return EventId(seen as u32);
+    fn kept(&self) -> Kept<'_> {
+        Kept {
+            index: &self.index,
+            tail: &self.tail,
+            encoder: &self.encoder,
         }
-        // Events are in order of time, so that the two limits are one event. Sources follow each
-        // other in time, and what is hidden is mostly later than all that is seen.
-        let all = stream.time.len();
-        let hidden = hidden_from.map_or(all, |hidden| hidden.index().min(all));
-        let hint = match (previous, hidden_from) {
-            (Some(before), None) => before.index(),
-            _ => hidden,
-        };
-        let before = count_first(&stream.time[..hidden], |&other| other < time, hint);
-        EventId(before as u32)
     }
 
     /// How its numbers are encoded.
@@ -181,7 +165,7 @@ impl PairHistory {
         rows.par_chunks_mut(PAIRS_PER_CHUNK * WIDTH)
             .zip(columns)
             .for_each(|(rows, ((source, candidate), time))| {
-                let mut block = Block::new(self, stream);
+                let mut block = Block::new(self.kept(), stream);
                 let blocks = (source.chunks(TOGETHER))
                     .zip(time.chunks(TOGETHER))
                     .zip(candidate.chunks(TOGETHER));
@@ -218,7 +202,7 @@ impl PairHistory {
         let parts = Mutex::new(sources.zip(of_first.zip(of_second)));
         let next = || parts.lock().unwrap_or_else(PoisonError::into_inner).next();
         let help = || {
-            let mut block = Block::new(self, stream);
+            let mut block = Block::new(self.kept(), stream);
             while let Some(((source, time), (of_first, of_second))) = next() {
                 block.ask(asked(source, time, hidden_from));
                 for (candidates, rows) in [of_first, of_second] {
@@ -274,7 +258,7 @@ impl PairHistory {
                     sampled.iter().map(|&event| stream.dst[event]).collect();
                 let of_drawn: Vec<NodeId> =
                     drawn.into_iter().map(|drawn| destinations[drawn]).collect();
-                let mut block = Block::new(self, stream);
+                let mut block = Block::new(self.kept(), stream);
                 block.ask(sampled.iter().map(ask));
                 block.meet(&of_events, rows.iter_mut().step_by(2));
                 block.meet(&of_drawn, rows.iter_mut().skip(1).step_by(2));

@@ -7,12 +7,46 @@
 
 use std::iter;
 
-use super::PairHistory;
-use super::encoding::{Columns, Facts, Seen, TOGETHER};
-use super::index::{Entry, Place, expect};
+use super::encoding::{Columns, Encoder, Facts, Seen, TOGETHER};
+use super::index::{Entry, Index, Place, count_first, expect};
 use super::statistic::WIDTH;
-use super::tail::Newer;
+use super::tail::{Newer, Tail};
 use crate::graph::{EventColumns, EventId, NodeId, Timestamp};
+
+/// What is kept of a stream's pairs and nodes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Kept<'a> {
+    pub(super) index: &'a Index,
+    /// What came after the index was built.
+    pub(super) tail: &'a Tail,
+    pub(super) encoder: &'a Encoder,
+}
+
+impl Kept<'_> {
+    /// The first event that a query at `time` does not see, if those from `hidden_from` on are hidden.
+    /// `previous` is what the query before it did not see.
+    fn first_unseen(
+        &self,
+        stream: EventColumns<'_>,
+        time: Timestamp,
+        hidden_from: Option<EventId>,
+        previous: Option<EventId>,
+    ) -> EventId {
+        if let Some(seen) = self.tail.seen(time, hidden_from) {
+            return EventId(seen as u32);
+        }
+        // Events are in order of time, so that the two limits are one event. Sources follow each
+        // other in time, and what is hidden is mostly later than all that is seen.
+        let all = stream.time.len();
+        let hidden = hidden_from.map_or(all, |hidden| hidden.index().min(all));
+        let hint = match (previous, hidden_from) {
+            (Some(before), None) => before.index(),
+            _ => hidden,
+        };
+        let before = count_first(&stream.time[..hidden], |&other| other < time, hint);
+        EventId(before as u32)
+    }
+}
 
 /// A source at a time, and the first event that is hidden from it.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -35,7 +69,7 @@ struct Source {
 
 /// At most [`TOGETHER`] pairs, one in each lane; blocks of one thread follow each other in time.
 pub(super) struct Block<'a> {
-    history: &'a PairHistory,
+    kept: Kept<'a>,
     stream: EventColumns<'a>,
     /// Neighbouring lanes that ask the same share a source.
     asked: Vec<Asked>,
@@ -45,9 +79,9 @@ pub(super) struct Block<'a> {
 }
 
 impl<'a> Block<'a> {
-    pub(super) fn new(history: &'a PairHistory, stream: EventColumns<'a>) -> Block<'a> {
+    pub(super) fn new(kept: Kept<'a>, stream: EventColumns<'a>) -> Block<'a> {
         Block {
-            history,
+            kept,
             stream,
             asked: Vec::with_capacity(TOGETHER),
             sources: Vec::with_capacity(TOGETHER),
@@ -73,7 +107,7 @@ impl<'a> Block<'a> {
     }
 
     fn look_up_sources(&mut self) {
-        let (history, index, stream) = (self.history, &self.history.index, self.stream);
+        let (kept, index, stream) = (self.kept, self.kept.index, self.stream);
         let mut previous = self.sources.last().map(|source| source.before);
         self.sources.clear();
         for &Asked {
@@ -83,7 +117,7 @@ impl<'a> Block<'a> {
         } in &self.asked
         {
             index.expect_node(node);
-            let before = history.first_unseen(stream, time, hidden_from, previous);
+            let before = kept.first_unseen(stream, time, hidden_from, previous);
             previous = Some(before);
             self.sources.push(Source {
                 node,
@@ -106,7 +140,7 @@ impl<'a> Block<'a> {
             }
         }
         for (i, (events, source)) in events.into_iter().zip(&mut self.sources).enumerate() {
-            let newer = history.tail.of_node(source.node, source.before);
+            let newer = kept.tail.of_node(source.node, source.before);
             source.partner = match (newer, events.last()) {
                 (Some(newer), _) => Some(newer.partner),
                 (None, Some(last)) => {
@@ -119,7 +153,7 @@ impl<'a> Block<'a> {
             let seen = seen(events, newer, stream, source.time);
             self.facts.source.set(i, &seen);
         }
-        history.encoder.encode_sources(&mut self.facts);
+        kept.encoder.encode_sources(&mut self.facts);
     }
 
     /// Writes the statistics of the sources that were asked for and these candidates, lane by lane, to
@@ -129,7 +163,7 @@ impl<'a> Block<'a> {
         candidates: &[NodeId],
         rows: impl Iterator<Item = &'r mut [f32; WIDTH]>,
     ) {
-        let (history, index, stream) = (self.history, &self.history.index, self.stream);
+        let (kept, index, stream) = (self.kept, self.kept.index, self.stream);
         let source_of = self.facts.source_of;
         let source = |lane: usize| self.sources[usize::from(source_of[lane])];
         let lanes = || candidates.iter().copied().enumerate();
@@ -160,14 +194,14 @@ impl<'a> Block<'a> {
         }
         for (lane, candidate) in lanes() {
             let source = source(lane);
-            let newer = history.tail.of_node(candidate, source.before);
+            let newer = kept.tail.of_node(candidate, source.before);
             let of_candidate = seen(events[lane], newer, stream, source.time);
-            let newer = history.tail.of_pair(source.node, candidate, source.before);
+            let newer = kept.tail.of_pair(source.node, candidate, source.before);
             let of_pair = seen(meetings[lane], newer, stream, source.time);
             let last = source.partner == Some(candidate);
             self.facts.set(lane, &of_candidate, &of_pair, last);
         }
-        (history.encoder).encode(&self.facts, candidates.len(), &mut self.columns);
+        (kept.encoder).encode(&self.facts, candidates.len(), &mut self.columns);
         for (lane, row) in iter::zip(0..candidates.len(), rows) {
             self.columns.write(lane, row);
         }
