@@ -53,6 +53,19 @@ use opening::Begin;
 use protocol::Pools;
 use stream::{InitialWeights, OpenStream};
 
+/// The `events` of a stream that are used, as the run's summary describes them.
+fn described(log: &EventLog, events: usize, features: &Features) -> Dataset {
+    Dataset {
+        name: log.name().to_owned(),
+        events,
+        nodes: log.nodes(),
+        hash: log.hash().to_owned(),
+        synthetic: log.synthetic(),
+        edge_width: features.edge_width(),
+        node_width: features.node_width(),
+    }
+}
+
 /// What the stream and the protocol give, before a device is touched.
 pub struct Session {
     config: RunConfig,
@@ -203,15 +216,7 @@ impl Session {
         let pools = Pools::of(config.protocol.name, &log, events, split.train.end)?;
         let candidates =
             protocol::candidates(&config, &log, pools.destinations(), split.train.end)?;
-        let data = Dataset {
-            name: log.name().to_owned(),
-            events,
-            nodes: log.nodes(),
-            hash: log.hash().to_owned(),
-            synthetic: log.synthetic(),
-            edge_width: features.edge_width(),
-            node_width: features.node_width(),
-        };
+        let data = described(&log, events, &features);
         let ticks_per_unit = log.ticks_per_unit();
         let first = log.time().first().copied().unwrap_or(0);
         let clock = NodeTimes::new(log.nodes(), rules.clock(ticks_per_unit, first));

@@ -58,25 +58,40 @@ fn weights(program: &Program, run: &str) -> Vec<u8> {
 #[test]
 fn processes_give_the_bits_of_threads() {
     let program = Program::new();
-    let threads = program.run(&format!(
-        "{TRAIN} --batch-size 30 --ranks threads:2 --epochs 2 --out threads"
-    ));
-    assert_eq!(threads.code, Some(0), "{}", threads.stderr);
-    let processes = run(&program, &pair("processes", "--epochs 2 --profile"));
-    assert_eq!(processes.code, Some(0), "{}", processes.stderr);
-    // What rank 0 spent.
-    let profile = &program.json("processes/summary.json")["profile"];
-    assert!(profile.is_object(), "{profile}");
-    assert!(weights(&program, "threads") == weights(&program, "processes"));
-    let test = |run: &str| program.json(&format!("{run}/summary.json"))["test"].clone();
-    assert_eq!(test("threads"), test("processes"));
-    // One rank speaks.
-    assert_eq!(
-        processes.stdout.matches("written   ").count(),
-        1,
-        "{}",
-        processes.stdout
-    );
+    for (model, ranks, schedule) in [
+        ("tgn", 2, "--schedule staleness:2 --memory host"),
+        ("tgn --mitigation pres", 2, "--schedule staleness:3"),
+        ("jodie", 4, "--schedule sequential"),
+        ("apan", 4, "--schedule staleness:3 --memory host"),
+    ] {
+        let [threads, processes] =
+            ["threads", "mpi"].map(|by| format!("{by}-{model}-{ranks}").replace(' ', ""));
+        let train = TRAIN
+            .replace("--model tgn", &format!("--model {model}"))
+            .replace("--schedule staleness:2 --memory host", schedule);
+        let train = format!("{train} --epochs 2 --batch-size {}", 60 / ranks);
+        let ended = program.run(&format!("{train} --ranks threads:{ranks} --out {threads}"));
+        assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+        let parts = vec![format!("{train} --ranks mpi --out {processes} --profile"); ranks];
+        let ended = run(&program, &parts);
+        assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+        // What rank 0 spent.
+        let profile = &program.json(&format!("{processes}/summary.json"))["profile"];
+        assert!(profile.is_object(), "{profile}");
+        assert!(
+            weights(&program, &threads) == weights(&program, &processes),
+            "{processes}"
+        );
+        let test = |run: &str| program.json(&format!("{run}/summary.json"))["test"].clone();
+        assert_eq!(test(&threads), test(&processes));
+        // One rank speaks.
+        assert_eq!(
+            ended.stdout.matches("written   ").count(),
+            1,
+            "{}",
+            ended.stdout
+        );
+    }
 }
 
 #[test]
@@ -166,7 +181,8 @@ fn an_error_while_a_rank_trains_ends_all_with_what_it_says() {
 /// Features that are too large for f32, which one event of the validation part sees: the source of event 705 comes
 /// again in event 795, in the second rank's share of its batch.
 fn too_large_for_one_rank(program: &Program) {
-    let mut text = "user,item,time,label,features\n".to_owned();
+    let mut text =
+        "user_id,item_id,timestamp,state_label,comma_separated_list_of_features\n".to_owned();
     for event in 0..1000 {
         let (user, item) = match event {
             705 => (39, 0),
@@ -280,7 +296,7 @@ fn wide_enough(program: &Program, bytes: u64) -> Vec<String> {
         one.replace("--width 16", &format!("--width {width}"))
     };
     let needs = |width: f64| {
-        let alone = part(width).replace("--ranks mpi", "--ranks threads:1");
+        let alone = part(width).replace("--ranks mpi", "--ranks mpi:2");
         let dry = program.run(&format!("{alone} --dry-run --json"));
         let said: serde_json::Value = serde_json::from_str(&dry.stdout).unwrap();
         said["ram_bytes"].as_f64().unwrap()

@@ -263,6 +263,10 @@ fn ranks_keep_to_all_that_a_batch_may_see() {
         "--model apan --mail-aggregation mean --weight-decay 0.1",
         "--model tgn --mitigation catch-up --schedule staleness:3 --memory host",
         "--model jodie --mitigation catch-up --schedule staleness:2",
+        "--model tgn --mitigation pres --coherence 0.3 --schedule staleness:3 --memory host",
+        "--model jodie --mitigation pres --schedule staleness:2",
+        "--model tgn --mitigation pres --time-delta query --schedule prefetch",
+        "--model apan --mitigation pres",
     ] {
         compare(SMALL, &format!("{options} {FIXED}"));
     }
@@ -493,8 +497,8 @@ fn what_ranks_can_not_do_together_is_refused() {
             "--schedule is freshest:2, expected",
         ),
         (
-            "--mitigation pres",
-            "--mitigation is given, expected none or catch-up with --ranks",
+            "--mitigation similarity",
+            "--mitigation is given, expected none, catch-up or pres with --ranks",
         ),
         (
             "--memory-write read",

@@ -185,11 +185,7 @@ pub(crate) fn run(args: TrainArgs) -> anyhow::Result<ExitCode> {
             Some(hint) => anyhow!("{error}\n{hint}"),
             None => error.into(),
         }),
-        Err(SessionError::Train(
-            error @ (TrainError::Observer(_)
-            | TrainError::Run { .. }
-            | TrainError::RankEnded { .. }),
-        )) => {
+        Err(SessionError::Train(error)) if error.can_be_mended() => {
             let error = anyhow::Error::from(error);
             Err(match hint {
                 Some(hint) => anyhow!("{error:#}\nonce that is fixed, {hint}"),

@@ -229,11 +229,11 @@ impl RunConfig {
             (
                 !matches!(
                     pipeline.mitigation,
-                    MitigationName::None | MitigationName::CatchUp
+                    MitigationName::None | MitigationName::CatchUp | MitigationName::Pres
                 ),
                 "mitigation",
                 "given".to_owned(),
-                "none or catch-up with --ranks: what others add to a row depends on all that a batch reads",
+                "none, catch-up or pres with --ranks: what others add to a row depends on all that a batch reads",
             ),
             (
                 model.memory_write == MemoryWrite::Read,

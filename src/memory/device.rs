@@ -5,7 +5,7 @@ use bytemuck::cast_slice;
 
 use super::node_times::{FetchedTimes, NodeTimes};
 use super::similarity::{Correction, Mitigation};
-use super::trends::DeviceTrends;
+use super::trends::{DeviceTrends, FetchedTrends};
 use super::write_back::Update;
 use super::{
     BegunFetch, FetchedMemory, MemoryCommit, MemoryError, MemoryRequest, MemoryStore, UnreadRows,
@@ -94,6 +94,13 @@ impl DeviceMemory {
     /// The times that belong to them.
     pub fn node_times(&self) -> &NodeTimes {
         &self.node_times
+    }
+
+    /// The trends of what a batch writes, without their sums; none where none are kept.
+    pub(crate) fn trends_of(&self, request: MemoryRequest<'_>) -> Option<FetchedTrends> {
+        let trends = self.trends.as_ref()?;
+        let times = self.node_times.fetch(request);
+        Some(trends.places(request, self.node_times.of_rows(&times)))
     }
 }
 

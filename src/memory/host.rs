@@ -10,7 +10,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 
 use super::node_times::{FetchedTimes, NodeTimes};
 use super::similarity::{Correction, Mitigation};
-use super::trends::HostTrends;
+use super::trends::{FetchedTrends, HostTrends};
 use super::write_back::Update;
 use super::{FetchedMemory, MemoryCommit, MemoryError, MemoryRequest, MemoryStore};
 use crate::batch::{Distinct, MailList};
@@ -241,6 +241,13 @@ impl HostMemory {
     /// The times that belong to them.
     pub fn node_times(&self) -> &NodeTimes {
         &self.node_times
+    }
+
+    /// The trends of what a batch writes, without their sums; none where none are kept.
+    pub(crate) fn trends_of(&self, request: MemoryRequest<'_>) -> Option<FetchedTrends> {
+        let trends = self.trends.as_ref()?;
+        let times = self.node_times.fetch(request);
+        Some(trends.places(request, self.node_times.of_rows(&times)))
     }
 }
 

@@ -25,10 +25,14 @@ pub struct FetchedTrends {
     pub place: Vec<i32>,
     /// n.
     pub count: Vec<u32>,
+    /// Whether the node's row has changed before, as whichever side: if not, it is 0.
+    pub changed: Vec<bool>,
     /// Time since the row's last update, in the stream's unit.
     pub delta_t: Vec<f32>,
     /// One tick, in the stream's unit.
     pub tick: f32,
+    /// What each counts in the loss, where ranks share the batch.
+    pub share: Option<Vec<f32>>,
 }
 
 /// Times of a batch's rows, of each: 1 where the updater runs for it, else 0, and how long ago it was
@@ -64,6 +68,8 @@ impl Counts {
             trends.row.push(row);
             trends.place.push(place as i32);
             trends.count.push(self.0[place]);
+            let of_node = &self.0[COMPONENTS * node.index()..][..COMPONENTS];
+            trends.changed.push(of_node.iter().any(|&count| count > 0));
             trends.delta_t.push(times.delta_t[row as usize]);
         }
         trends
@@ -101,6 +107,11 @@ impl DeviceTrends {
         let trends = self.counts.fetch(request, times);
         let sums = (!trends.place.is_empty()).then(|| self.select(&trends.place));
         (trends, sums)
+    }
+
+    /// The same without the sums.
+    pub(super) fn places(&self, request: MemoryRequest<'_>, times: RowTimes<'_>) -> FetchedTrends {
+        self.counts.fetch(request, times)
     }
 
     fn select(&self, places: &[i32]) -> Tensor<2> {
@@ -169,6 +180,11 @@ impl HostTrends {
         let trends = self.counts.fetch(request, times);
         let sums = rows::gather_rows(&self.sums, &trends.place, self.width);
         (trends, sums)
+    }
+
+    /// The same without the sums.
+    pub(super) fn places(&self, request: MemoryRequest<'_>, times: RowTimes<'_>) -> FetchedTrends {
+        self.counts.fetch(request, times)
     }
 
     /// Adds the changes `[trends, width]` of an update.

@@ -77,6 +77,8 @@ pub struct TrendInput {
     pub delta_t: Tensor<2>,
     /// The same, at least a tick, `[trends, 1]`.
     pub spacing: Tensor<2>,
+    /// What each counts in the loss, where ranks share the batch, `[trends, 1]`.
+    pub share: Option<Tensor<2>>,
     /// `[rows]`: each row among the rows and, behind them, the trends.
     pub source: Tensor<1, Int>,
     /// Rows of each of these.

@@ -68,8 +68,10 @@ impl Pres {
 
         let change = smoothed.clone().inner() - before.clone().inner();
         let changes = change / trends.spacing.clone().inner();
-        let incoherence =
-            (self.coherence > 0.0).then(|| incoherence(smoothed.clone(), before) * self.coherence);
+        let incoherence = (self.coherence > 0.0).then(|| {
+            let share = trends.share.clone();
+            incoherence(smoothed.clone(), before, share) * self.coherence
+        });
         let memory = gather_rows(
             Tensor::cat(vec![updated, smoothed], 0),
             trends.source.clone(),
@@ -84,13 +86,16 @@ impl Pres {
 }
 
 /// 1 − the mean cosine of rows and what they were before, `[rows, width]` both, over those that were
-/// not 0; 0 if all were. `[1]`.
-fn incoherence(rows: Tensor<2>, before: Tensor<2>) -> Tensor<1> {
+/// not 0; 0 if all were. With a `share`, `[rows, 1]`, of each that instead of the mean. `[1]`.
+fn incoherence(rows: Tensor<2>, before: Tensor<2>, share: Option<Tensor<2>>) -> Tensor<1> {
     let dot = (rows.clone() * before.clone()).sum_dim(1);
     let squares = before.square().sum_dim(1);
     let had = squares.clone().greater_elem(0.0).float();
     let norms = rows.square().sum_dim(1) * squares + EPSILON;
     let apart = (dot / norms.sqrt()).neg() + 1.0;
+    if let Some(share) = share {
+        return (apart * had * share).sum();
+    }
     let count = had.clone().sum().clamp_min(1.0);
     (apart * had).sum() / count
 }

@@ -7,8 +7,10 @@
 //! Invariant: a sum is made of parts, one a rank, each added up in the order of the ranks; it moves twice
 //! its size, however many ranks there are.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::thread;
+use std::io;
+use std::sync::mpsc::{self, Sender};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
 
 use mpi::Threading;
 use mpi::datatype::{Partition, PartitionMut};
@@ -51,11 +53,13 @@ impl World {
                 ended: None,
             })
         };
+        let lines = Arc::new([channel(), channel()]);
         Process {
             rank: world.rank() as usize,
             size: world.size() as usize,
             on_machine: on_machine(&world),
-            lines: [channel(), channel()],
+            of_rows: Mutex::new(Ender::start(lines.clone()).ok()),
+            lines,
         }
     }
 }
@@ -73,7 +77,53 @@ pub struct Process {
     rank: usize,
     size: usize,
     on_machine: Vec<usize>,
-    lines: [Mutex<Line>; Channel::COUNT],
+    of_rows: Mutex<Option<Ender>>,
+    lines: Arc<Lines>,
+}
+
+type Lines = [Mutex<Line>; Channel::COUNT];
+
+/// The line of a channel.
+fn line(lines: &Lines, channel: Channel) -> MutexGuard<'_, Line> {
+    let line = lines[channel as usize].lock();
+    line.unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A thread that says on the channel of rows that the rank ends, while another one says it on the other channel. It
+/// is there from the start: a rank may end for want of memory, in which it could not have one.
+struct Ender {
+    tell: Sender<String>,
+    thread: JoinHandle<Option<RankError>>,
+}
+
+impl Ender {
+    fn start(lines: Arc<Lines>) -> io::Result<Ender> {
+        let (tell, told) = mpsc::channel::<String>();
+        let thread = thread::Builder::new().name("mspipe-end".to_owned());
+        let thread = thread.spawn(move || {
+            let why = told.recv().ok()?;
+            line(&lines, Channel::Rows).begin(ENDED, &why).err()
+        })?;
+        Ok(Ender { tell, thread })
+    }
+
+    /// Says why while `other` is done; what both hear.
+    fn beside(
+        self,
+        why: &str,
+        other: impl FnOnce() -> Option<RankError>,
+    ) -> (Option<RankError>, Option<RankError>) {
+        // It waits for this.
+        let _ = self.tell.send(why.to_owned());
+        let heard = other();
+        (self.thread.join().ok().flatten(), heard)
+    }
+
+    /// Ends it without a word.
+    fn dismiss(self) {
+        drop(self.tell);
+        let _ = self.thread.join();
+    }
 }
 
 /// A channel.
@@ -166,8 +216,21 @@ impl Line {
 
 impl Process {
     fn line(&self, channel: Channel) -> MutexGuard<'_, Line> {
-        let line = self.lines[channel as usize].lock();
-        line.unwrap_or_else(PoisonError::into_inner)
+        line(&self.lines, channel)
+    }
+
+    fn take_ender(&self) -> Option<Ender> {
+        let mut ender = self.of_rows.lock().unwrap_or_else(PoisonError::into_inner);
+        ender.take()
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // Its channel must be gone before MPI is.
+        if let Some(ender) = self.take_ender() {
+            ender.dismiss();
+        }
     }
 }
 
@@ -206,20 +269,22 @@ impl Exchange for Process {
     }
 
     fn end(&self, why: Option<&str>) -> Option<RankError> {
-        let say = |channel| {
-            let said = why.unwrap_or_default();
-            self.line(channel).begin(ENDED, said).err()
-        };
+        let said = why.unwrap_or_default();
+        let say = |channel| self.line(channel).begin(ENDED, said).err();
         // At once: the others may wait on either.
-        thread::scope(|scope| {
-            let rows = scope.spawn(|| say(Channel::Rows));
-            let steps = say(Channel::Steps);
-            let rows = rows.join().ok().flatten();
-            let failed = |ended: &RankError| match ended {
-                RankError::Ended { why, .. } => !why.is_empty(),
-                RankError::Uneven { .. } => true,
-            };
-            [steps, rows].into_iter().flatten().find(failed)
-        })
+        let ender = self.take_ender();
+        let (rows, steps) = match ender {
+            Some(ender) => ender.beside(said, || say(Channel::Steps)),
+            // It has been said before; or there was no thread, and nobody comes to train.
+            None => {
+                let steps = say(Channel::Steps);
+                (say(Channel::Rows), steps)
+            }
+        };
+        let failed = |ended: &RankError| match ended {
+            RankError::Ended { why, .. } => !why.is_empty(),
+            RankError::Uneven { .. } => true,
+        };
+        [steps, rows].into_iter().flatten().find(failed)
     }
 }

@@ -25,6 +25,7 @@ use pairs::distinct_pairs;
 use parameters::parameters;
 use ranks::Ranks;
 
+#[cfg(feature = "mpi")]
 pub(super) use machine::Needs;
 pub use machine::Together;
 
@@ -122,7 +123,7 @@ pub struct Footprint {
     pub adapter: Option<String>,
     /// What selects it, `gpu:N` or the like.
     #[serde(skip)]
-    device: Option<String>,
+    pub device: Option<String>,
     /// Whether the device's memory is RAM: of the CPU device, a software adapter, an integrated GPU.
     pub device_is_ram: bool,
     /// The structures.

@@ -55,10 +55,12 @@ pub(super) fn on_ranks<T: Send>(
     }
     let Roles {
         check,
+        told,
         beside,
         work,
-        ..
     } = roles;
+    // One process knows what it needs.
+    drop(told);
     let begin = check(&config, true)?;
     config::start_threads(config.machine.threads)?;
     let stream = OpenStream::open(config, begin, stop)?;

@@ -510,10 +510,9 @@ impl TrainLoop {
                 }
                 moments.push(clock.now());
                 let events = pass.batch_events(iteration).end - pass.events.start;
-                let trained = iteration + 1;
                 let told =
                     told.and_then(|()| tell(observer, TrainEvent::Iteration { iteration, events }));
-                let own = || [stopping(), keeping.is_due(first, trained)];
+                let own = || [stopping(), keeping.is_due(first, iteration + 1)];
                 let asked = told.and_then(|()| together.after(iteration, own()));
                 let proceed = asked.map_or_else(
                     |error| after_failure(failure.insert(error)),
@@ -546,10 +545,7 @@ impl TrainLoop {
         // What is written beyond what the next iteration reads can't be taken back.
         let whole =
             updates == losses.len() + training.unread.len() && !self.scheduler.reads_ahead();
-        let failed = match failed {
-            Some(error) if !whole || !error.is_of_rank() => return Err(error),
-            failed => failed,
-        };
+        let failed = not_lost(failed, whole)?;
         reader.read(&mut training, self.memory.watched(), losses, observer)?;
         reader.check_unapplied(&unapplied, losses.len())?;
         let reads = by_all_ranks(self.ranks.as_ref(), training.reads);
@@ -558,10 +554,9 @@ impl TrainLoop {
         progress.trained(&mut record, reads, unapplied, begin.elapsed());
         tell(observer, TrainEvent::Ledger(&record.ledger))?;
         self.tell_probes(epoch, observer)?;
-        match failed {
-            None => Ok((record, ended_early)),
-            Some(error) => Err(self.keep_what_is_left(error, observer)),
-        }
+        failed.map_or(Ok((record, ended_early)), |error| {
+            Err(self.keep_what_is_left(error, observer))
+        })
     }
 
     /// Keeps the state of a run that another rank has ended, whose trained iterations are whole; says so.
@@ -673,8 +668,19 @@ impl Together {
     }
 }
 
+/// What has ended a run of the pipeline, if anything has, where the `whole` state stays.
+///
+/// # Errors
+/// What leaves nothing to go on from.
+fn not_lost(failed: Option<TrainError>, whole: bool) -> Result<Option<TrainError>, TrainError> {
+    match failed {
+        Some(error) if !whole || !error.is_of_rank() => Err(error),
+        failed => Ok(failed),
+    }
+}
+
 /// How a run of the pipeline ends that this has happened to.
-fn after_failure(error: &mut TrainError) -> Proceed {
+fn after_failure(error: &TrainError) -> Proceed {
     match error.is_of_rank() {
         // What is whole may be kept.
         true => Proceed::Pause,

@@ -84,6 +84,14 @@ impl TrainError {
         }
     }
 
+    /// Whether the run can go on from its last checkpoint once whatever failed beside it is mended.
+    pub fn can_be_mended(&self) -> bool {
+        matches!(
+            self,
+            TrainError::Observer(_) | TrainError::Run { .. } | TrainError::RankEnded { .. }
+        )
+    }
+
     /// Whether numbers of the run are none any more: with other settings the same stream may be trained on.
     pub(crate) fn is_divergence(&self) -> bool {
         matches!(

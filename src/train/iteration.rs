@@ -43,6 +43,7 @@ use crate::memory::device::DeviceMemory;
 use crate::memory::host::{HostMemory, HostRows};
 use crate::memory::node_memory::NodeMemory;
 use crate::memory::node_times::{FetchedTimes, NodeTimes};
+use crate::memory::trends::FetchedTrends;
 use crate::memory::write_back::{Pending, Update, WriteBack};
 use crate::memory::{self, BegunFetch, MemoryCommit, MemoryRequest, MemoryStore};
 use crate::model::{DropoutKey, ModelInput};
@@ -214,7 +215,10 @@ impl Pass {
         } = sampled;
         let packed = rows.pack(&layout, begun.times(), history, &mut packing, device);
         let mut sent = packing.send();
-        let fetched = begun.finish(&mut sent);
+        let mut fetched = begun.finish(&mut sent);
+        if let Some(joint) = &joint {
+            joint.share_trends(&mut fetched.times.trends);
+        }
         let (input, edge) = packed.input(&mut sent, &fetched, device);
         let plain = device.clone().inner();
         let input = ModelInput {
@@ -246,8 +250,22 @@ impl Prepared {
         }
     }
 
+    /// Reads the trends of what ranks write together in training, where memory has them.
+    fn read_trends(&mut self, of: impl FnOnce(MemoryRequest<'_>) -> Option<FetchedTrends>) {
+        let Sampled {
+            layout,
+            joint,
+            trains,
+            ..
+        } = &mut self.sampled;
+        if let Some(joint) = joint.as_mut().filter(|_| *trains) {
+            joint.read_trends(layout, of);
+        }
+    }
+
     fn gather(mut self, memory: &HostMemory, features: &Features) -> Gathered {
         self.read_times(memory.node_times());
+        self.read_trends(|request| memory.trends_of(request));
         let Sampled {
             batch,
             layout,
@@ -387,7 +405,8 @@ impl Training<'_> {
     ) -> Result<Update, StageError> {
         let begun = self.begin(iteration, &fetched)?;
         let weight = fetched.weight();
-        let (input, update) = fetched.joint_update(begun.memory(), self.ranks, width)?;
+        let made = (begun.memory(), begun.changes());
+        let (input, update) = fetched.joint_update(made, self.ranks, width)?;
         self.finish(begun, &input, weight)?;
         Ok(update)
     }
@@ -568,18 +587,18 @@ impl Fetched {
     ) -> Result<(), StageError> {
         let (device, width) = (rows.device(), rows.dims()[1]);
         let edge_width = self.edge.dims()[1];
-        let (_, update) = self.joint_update(rows, Some(ranks), width)?;
+        let (_, update) = self.joint_update((rows, None), Some(ranks), width)?;
         Ok(memory.commit(update.upload([width, edge_width], &device))?)
     }
 
-    /// What all ranks write, of which this one has made `rows`; and what the model reads.
+    /// What all ranks write, of which this one has made rows and perhaps changes; and what the model reads.
     fn joint_update(
         self,
-        rows: Tensor<2>,
+        made: (Tensor<2>, Option<Tensor<2>>),
         ranks: Option<&Ranks>,
         width: usize,
     ) -> Result<(ModelInput, Update), StageError> {
-        let (input, on_device) = self.write_back(Vec::new(), (rows, None));
+        let (input, on_device) = self.write_back(Vec::new(), made);
         let OnDevice {
             back,
             rows,
@@ -670,8 +689,8 @@ impl Fetched {
         (memory, changes): (Tensor<2>, Option<Tensor<2>>),
     ) -> (ModelInput, OnDevice) {
         if let Some(joint) = self.joint {
-            let update = joint.into_update();
-            let rows = update.select(memory);
+            let update = joint.into_update(&self.times.trends);
+            let rows = update.select(memory, changes);
             let JointUpdate { back, senders, .. } = update;
             let senders = Some(senders);
             return (
@@ -812,6 +831,7 @@ fn train_on_device(
                         Step::Gather => {
                             let mut batch: Prepared = take(&prepared);
                             batch.read_times(memory.node_times());
+                            batch.read_trends(|request| memory.trends_of(request));
                             fetched = Some(pass.fetch_memory(batch, *memory, training.device));
                         }
                         Step::Train => {
@@ -842,27 +862,32 @@ fn train_on_device(
             proceed(training, &|| memory.watched(), iteration)
         },
     );
-    if failure
-        .as_ref()
-        .is_some_and(|failure| !failed_rank(failure))
-    {
-        return (record, failure);
-    }
+    let left = match failure.as_ref().is_none_or(failed_rank) {
+        true => hand_out(commits, &record, unapplied),
+        false => Ok(()),
+    };
+    (record, failure.or(left.err()))
+}
+
+/// Hands out the updates of the last iterations of a run that are not applied.
+///
+/// # Errors
+/// When the device does not hand over their rows.
+fn hand_out(
+    commits: VecDeque<MemoryCommit>,
+    record: &Record,
+    unapplied: &mut Vec<Update>,
+) -> Result<(), RunError<StageError>> {
     let end = record.ledger.last().map_or(0, |line| line.iteration + 1);
     for (iteration, commit) in (end.saturating_sub(commits.len())..).zip(commits) {
-        match commit.into_update() {
-            Ok(update) => unapplied.push(update),
-            Err(error) => {
-                let unreadable = RunError::Stage {
-                    stage: Stage::UpdateMemory,
-                    iteration,
-                    error: error.into(),
-                };
-                return (record, failure.or(Some(unreadable)));
-            }
-        }
+        let update = commit.into_update().map_err(|error| RunError::Stage {
+            stage: Stage::UpdateMemory,
+            iteration,
+            error: error.into(),
+        })?;
+        unapplied.push(update);
     }
-    (record, failure)
+    Ok(())
 }
 
 /// Memory in RAM: the fetcher reads it and the updater writes it, so that both can overlap

@@ -9,17 +9,19 @@
 //! Invariants: a draw is keyed by what it is for in the whole batch; nothing that is written depends on the
 //! number of ranks, but for the rounding of weights.
 
+use std::collections::HashMap;
 use std::ops::Range;
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
 use super::pass::{Pass, Sampling};
 use super::upload;
-use crate::batch::{EventBatch, Layout, LayoutRule, Mfg, MfgScratch, TimeDelta};
+use crate::batch::{EventBatch, LastWriters, Layout, LayoutRule, Mfg, MfgScratch, TimeDelta};
 use crate::graph::{EventId, Queries};
 use crate::kernels::dropout::DrawRows;
 use crate::memory::MemoryRequest;
 use crate::memory::node_times::{FetchedTimes, NodeTimes};
+use crate::memory::trends::FetchedTrends;
 use crate::memory::write_back::WriteBack;
 
 /// A rank's part of each batch.
@@ -114,10 +116,12 @@ pub(super) struct JointUpdate {
     pub(super) back: WriteBack,
     /// This rank's rows, in the order in which they are sent.
     own: Vec<i32>,
+    /// Which of its changes of rows follow them.
+    changes: Vec<i32>,
     pub(super) senders: Senders,
 }
 
-/// The rank that sends each row of an update.
+/// The rank that sends each row of an update, and behind them each change of a row.
 #[derive(Debug)]
 pub(super) struct Senders(pub(super) Vec<usize>);
 
@@ -192,6 +196,26 @@ impl Pass {
 /// either follow each other.
 fn whole_root(root: usize, events: usize, own: &Range<usize>) -> usize {
     root / own.len() * events + own.start + root % own.len()
+}
+
+/// What of `of_all` is written has a row in a rank's layout too: who is written, by which row, as which side.
+fn own_writers(layout: &Layout, of_all: &Layout) -> (LastWriters, Vec<u8>) {
+    let key = |mfg: &Mfg, row: usize| (mfg.node[row], mfg.query_time.get(row).copied());
+    let own = layout.innermost();
+    let rows: HashMap<_, i32> = (0..own.rows())
+        .map(|row| (key(own, row), row as i32))
+        .collect();
+    let mut writers = LastWriters::default();
+    let mut sides = Vec::new();
+    let all = &of_all.last_writers;
+    for ((&node, &row), &side) in all.node.iter().zip(&all.row).zip(&of_all.written_side) {
+        if let Some(&row) = rows.get(&key(of_all.innermost(), row as usize)) {
+            writers.node.push(node);
+            writers.row.push(row);
+            sides.push(side);
+        }
+    }
+    (writers, sides)
 }
 
 /// Of each row of the whole batch's layout, who sends it: whoever takes the event that asks for it first.
@@ -303,6 +327,52 @@ impl Joint {
         });
     }
 
+    /// Reads the trends of what all ranks write, as `of` has them if any are kept, and notes in a rank's `own` layout
+    /// which of its rows these are.
+    pub(super) fn read_trends(
+        &mut self,
+        own: &mut Layout,
+        of: impl FnOnce(MemoryRequest<'_>) -> Option<FetchedTrends>,
+    ) {
+        let request = MemoryRequest::of(&self.layout, Queries::default());
+        let first = EventId(self.whole.events.start as u32);
+        if let Some(trends) = of(request.training_from(first)) {
+            self.times.trends = trends;
+            (own.last_writers, own.written_side) = own_writers(own, &self.layout);
+        }
+    }
+
+    /// What each of a rank's `own` trends counts in its loss, which counts as much as its events: those that it sends
+    /// make with the others' the mean over all rows that were not 0.
+    pub(super) fn share_trends(&self, own: &mut FetchedTrends) {
+        let all = &self.times.trends;
+        if all.place.is_empty() {
+            return;
+        }
+        let counted = all
+            .changed
+            .iter()
+            .filter(|&&changed| changed)
+            .count()
+            .max(1);
+        let share = match self.weight > 0.0 {
+            true => 1.0 / (counted as f32 * self.weight),
+            false => 0.0,
+        };
+        let of_place = |place| match self.sender(place) {
+            Some(Place { rank, .. }) if rank == self.rank => share,
+            _ => 0.0,
+        };
+        own.share = Some(own.place.iter().map(of_place).collect());
+    }
+
+    /// Who sends the row that is written at a place of the trends, which ascend.
+    fn sender(&self, place: &i32) -> Option<Place> {
+        let all = &self.times.trends;
+        let nth = all.place.binary_search(place).ok()?;
+        self.places[all.row[nth] as usize]
+    }
+
     /// The batch of all ranks.
     pub(super) fn whole(&self) -> &EventBatch {
         &self.whole
@@ -331,9 +401,20 @@ impl Joint {
         draws.map(on_device).collect()
     }
 
-    /// What the batch writes, once its memory has been read.
-    pub(super) fn into_update(self) -> JointUpdate {
+    /// What the batch writes, once its memory has been read; the rank has read its `own` trends.
+    pub(super) fn into_update(self, own: &FetchedTrends) -> JointUpdate {
         let rows = self.layout.innermost().rows();
+        let (mut changes, mut of_changes) = (Vec::new(), Vec::new());
+        for place in &self.times.trends.place {
+            let Some(sender) = self.sender(place) else {
+                unreachable!("what is written is of an event");
+            };
+            of_changes.push(sender.rank);
+            if sender.rank == self.rank {
+                let nth = own.place.binary_search(place);
+                changes.extend(nth.map(|nth| nth as i32));
+            }
+        }
         let Layout {
             last_writers,
             mail_routing,
@@ -349,24 +430,33 @@ impl Joint {
             senders.push(place.rank);
             own.extend(place.own.filter(|_| place.rank == self.rank));
         }
+        senders.extend(of_changes);
         JointUpdate {
             back,
             own,
+            changes,
             senders: Senders(senders),
         }
     }
 }
 
 impl JointUpdate {
-    /// This rank's rows out of its updated ones, `[rows, width]`; one that nobody asks for if there are none.
-    pub(super) fn select(&self, updated: Tensor<2>) -> Tensor<2> {
-        let rows = match self.own.as_slice() {
-            [] => &[0],
-            own => own,
+    /// This rank's rows out of its updated ones, `[rows, width]`, and behind them its changes out of `changes`,
+    /// `[trends, width]`; one row that nobody asks for if there are none.
+    pub(super) fn select(&self, updated: Tensor<2>, changes: Option<Tensor<2>>) -> Tensor<2> {
+        let of = |table: Tensor<2>, rows: &[i32]| {
+            let data = TensorData::new(rows.to_vec(), [rows.len()]);
+            let rows = Tensor::<1, Int>::from_data(data, &table.device());
+            table.select(0, rows)
         };
-        let data = TensorData::new(rows.to_vec(), [rows.len()]);
-        let rows = Tensor::<1, Int>::from_data(data, &updated.device());
-        updated.select(0, rows)
+        let rows = match self.own.as_slice() {
+            [] => of(updated, &[0]),
+            own => of(updated, own),
+        };
+        match changes.filter(|_| !self.changes.is_empty()) {
+            Some(changes) => Tensor::cat(vec![rows, of(changes, &self.changes)], 0),
+            None => rows,
+        }
     }
 }
 

@@ -364,6 +364,7 @@ fn trend_input(
                 .map(|time| time.max(trends.tick))
                 .collect(),
         ),
+        share: trends.share.clone().map(column),
         source: ints(source, [rows], device),
         source_uses: uses(&source_uses, device),
     }

@@ -200,18 +200,9 @@ fn iterate(
     let NodeMemory::Device(memory) = &mut training.memory else {
         unreachable!("asked for memory on the device");
     };
-    let mut work = Training {
-        trainer: &mut training.trainer,
-        device: &autodiff,
-        seed: pass.sampling.seed,
-        first_iteration: 0,
-        unread: Vec::new(),
-        reads: Vec::new(),
-        staleness,
-        iterations: usize::MAX,
-        probes: None,
-        ranks: None,
-    };
+    let trained = (&mut training.trainer, &autodiff);
+    let mut work = Training::new(trained, pass, staleness, None);
+    (work.first_iteration, work.iterations) = (0, usize::MAX);
     let prepared = pass.fetch_features(pass.sample(iteration).unwrap());
     let fetched = pass.fetch_memory(prepared, &**memory, &autodiff);
     let commit = work.train(iteration, fetched).unwrap();

@@ -6,11 +6,15 @@
 use std::fmt;
 
 use indicatif::HumanBytes;
-use serde::{Deserialize, Serialize};
+#[cfg(any(test, feature = "mpi"))]
+use serde::Deserialize;
+use serde::Serialize;
 
+#[cfg(any(test, feature = "mpi"))]
 use super::Footprint;
 
 /// What a process needs and has found, as it tells the other ranks.
+#[cfg(any(test, feature = "mpi"))]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(in crate::session) struct Needs {
     ram_bytes: u64,
@@ -35,6 +39,7 @@ pub struct Together {
     pub device_bytes: u64,
 }
 
+#[cfg(any(test, feature = "mpi"))]
 impl Footprint {
     /// What this process tells the other ranks.
     pub(in crate::session) fn needs(&self) -> Needs {
