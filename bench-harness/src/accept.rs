@@ -43,6 +43,7 @@ use mspipe::interrupt;
 use mspipe_datasets::whole_file::{self, Existing};
 
 pub use asked::{AcceptConfig, Asked, Part};
+use child::Ran;
 use claim::Claim;
 use found::counted;
 
@@ -52,7 +53,9 @@ pub use found::{AcceptReport, Findings, Found, PartReport, Row, Verdict, judged}
 ///
 /// # Errors
 /// A folder that can't be written to, or that another one writes to; a report that is there, without `--force`;
-/// no such device, and then nothing is written; a signal.
+/// no such device, and then nothing is written; a signal, or no room for what parts write, and then the report has
+/// what was found until then. A report of before that is to be replaced is no longer there after any of these but the
+/// first two: one that says UNFINISHED is.
 pub fn run(config: &AcceptConfig) -> Result<AcceptReport> {
     let stop = interrupt::stop();
     let _unfinished = stop.unfinished();
@@ -62,47 +65,57 @@ pub fn run(config: &AcceptConfig) -> Result<AcceptReport> {
         let place = std::env::temp_dir();
         format!("a folder for the runs in {} (TMPDIR)", place.display())
     })?;
-    let mut parts: Vec<Part> = match config.part.as_slice() {
-        [] => Part::ALL.to_vec(),
-        asked => Part::ALL
-            .into_iter()
-            .filter(|p| asked.contains(p))
-            .collect(),
-    };
-    if !parts.contains(&Part::Device) {
-        // Whether the numbers are of an emulated device is part of all of them.
-        parts.insert(0, Part::Device);
-    }
+    let parts = parts(config);
     let program = std::env::current_exe().context("the program's own path")?;
     let begin = Instant::now();
     let mut report = AcceptReport::begin(config);
     let mut missing = parts.len();
+    if claim.replaces {
+        // What another day found must not be taken for what this run found, however it ends.
+        report.judge(missing);
+        write(&report, &claim.files)?;
+    }
     for part in parts {
-        stopped(&report, &claim)?;
+        stopped(&report, config)?;
         missing -= 1;
         console::note(format!("{}:", part.name()));
-        let found = match refused(&report) {
+        let Ran {
+            report: found,
+            error,
+        } = match refused(&report) {
             None => child::run(&program, part, config, work.path())?,
-            Some(why) => {
-                let mut report = PartReport::new(part);
-                report.left_out.push(why);
-                report
-            }
+            Some(why) => left_out(part, why),
         };
-        stopped(&report, &claim)?;
-        if let Some(why) = found
-            .device
-            .as_ref()
-            .and_then(|facts| facts.missing.as_ref())
-        {
+        if let Some(why) = missing_device(&found) {
+            if claim.replaces {
+                report.refuse(&why);
+                write(&report, &claim.files)?;
+            }
             bail!("{why}");
         }
-        for line in told(&found) {
-            console::note(line);
+        if found.part == Part::Device && found.stopped.is_some() && !claim.replaces {
+            // Nothing was found that would be worth a --force.
+            stop.check()?;
         }
         report.add(found, missing);
         report.seconds = begin.elapsed().as_secs_f64();
+        for line in report
+            .parts
+            .last()
+            .into_iter()
+            .flat_map(|part| told(part, report.emulated))
+        {
+            console::note(line);
+        }
         write(&report, &claim.files)?;
+        stopped(&report, config)?;
+        if let Some(error) = error {
+            bail!(
+                "{}: {error}; the runs need room in {} (another folder: TMPDIR)",
+                report.kept(config),
+                std::env::temp_dir().display()
+            );
+        }
     }
     console::note(format!(
         "{} ({:.0} s)\n{}",
@@ -117,16 +130,38 @@ pub fn run(config: &AcceptConfig) -> Result<AcceptReport> {
     Ok(report)
 }
 
+/// Those that were asked for, in their order. Whether the numbers are of an emulated device is part of all of them,
+/// so that `device` is one of them.
+fn parts(config: &AcceptConfig) -> Vec<Part> {
+    let asked =
+        |part: &Part| config.part.is_empty() || *part == Part::Device || config.part.contains(part);
+    Part::ALL.into_iter().filter(asked).collect()
+}
+
 /// Ends it where a signal asks for that, and says what is left.
-fn stopped(report: &AcceptReport, claim: &Claim) -> Result<()> {
-    let checked = interrupt::stop().check();
-    if checked.is_err() && !report.parts.is_empty() {
-        console::note(format!(
-            "{} has the parts that have ended; --force replaces it the next time",
-            claim.files[0].display()
-        ));
+fn stopped(report: &AcceptReport, config: &AcceptConfig) -> Result<()> {
+    match interrupt::stop().check() {
+        Err(_) if !report.parts.is_empty() => bail!(
+            "{}; start it again with --force, or with another folder",
+            report.kept(config)
+        ),
+        checked => Ok(checked?),
     }
-    Ok(checked?)
+}
+
+/// Why nothing can begin.
+fn missing_device(part: &PartReport) -> Option<String> {
+    part.device.as_ref()?.missing.clone()
+}
+
+/// A part that is not run.
+fn left_out(part: Part, why: String) -> Ran {
+    let mut report = PartReport::new(part);
+    report.left_out.push(why);
+    Ran {
+        report,
+        error: None,
+    }
 }
 
 /// Why the other parts are left out: no device was opened.
@@ -141,11 +176,15 @@ fn refused(report: &AcceptReport) -> Option<String> {
         .then(|| "there is no device to run it on".to_owned())
 }
 
-/// What the user sees of a part when it has ended.
-fn told(part: &PartReport) -> Vec<String> {
+/// What the user sees of a part when it has ended; its process has told of checks that do not hold, but not of
+/// the one that it ended in.
+fn told(part: &PartReport, emulated: bool) -> Vec<String> {
     let checks = part.rows.iter().filter(|row| row.verdict != Verdict::Told);
-    let mut lines: Vec<String> = part
-        .failed()
+    let unfinished = part
+        .rows
+        .iter()
+        .filter(|row| row.verdict == Verdict::Unfinished);
+    let mut lines: Vec<String> = unfinished
         .map(|row| format!("  FAILED {}: {}", row.name, row.found))
         .collect();
     lines.extend(
@@ -157,15 +196,16 @@ fn told(part: &PartReport) -> Vec<String> {
         lines.push(format!("  {text}"));
     }
     lines.push(format!(
-        "  {}, {} failed, {:.1} s",
+        "  {}, {} failed, {:.1} s{}",
         counted(checks.count(), ["check", "checks"]),
         part.failed().count(),
-        part.seconds
+        part.seconds,
+        if emulated { " (EMULATED)" } else { "" }
     ));
     lines
 }
 
-/// The checks that a process which ended early did not come to.
+/// The checks that were to come.
 fn not_run(part: &PartReport) -> Option<String> {
     let count = part.not_run.len();
     (count > 0).then(|| {
@@ -177,7 +217,8 @@ fn not_run(part: &PartReport) -> Option<String> {
 fn write(report: &AcceptReport, [json, html]: &[PathBuf; 2]) -> Result<()> {
     let text = serde_json::to_string_pretty(report)? + "\n";
     for (file, text) in [(json, text), (html, page::document(report).to_html())] {
-        whole_file::write(file, Existing::Replace, |to| to.write_all(text.as_bytes()))?;
+        whole_file::write(file, Existing::Replace, |to| to.write_all(text.as_bytes()))
+            .with_context(|| report.verdict.clone())?;
     }
     Ok(())
 }
@@ -191,7 +232,8 @@ impl fmt::Display for AcceptReport {
 /// Runs a part in this process, which ends early when its standard input does.
 ///
 /// # Errors
-/// When its file can't be written. What goes wrong in the part itself is one of its rows.
+/// When its file can't be written, or files of its runs because there is no room; a signal. What goes wrong in the
+/// part itself is one of its rows.
 pub fn run_part(part: Part, asked: &Asked, file: Option<PathBuf>) -> Result<PartReport> {
     child::end_with_parent();
     let mut findings = Findings::new(part, file);

@@ -62,7 +62,7 @@ pub enum Quantity {
 }
 
 impl Quantity {
-    const ALL: [Quantity; 9] = [
+    pub(crate) const ALL: [Quantity; 9] = [
         Quantity::PositiveLogits,
         Quantity::NegativeLogits,
         Quantity::Loss,

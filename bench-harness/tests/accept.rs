@@ -38,7 +38,7 @@ fn three_models_agree_with_the_cpu_device_and_the_report_says_so() {
     assert!(!report.accepted, "five parts were not asked for");
     assert_eq!(
         report.verdict,
-        "INCOMPLETE: 5 parts were not asked for; all checks of the others hold, \
+        "INCOMPLETE (--quick): 5 parts were not asked for; all checks of the others hold, \
          on an EMULATED device"
     );
     assert!(stdout.contains(&report.verdict), "{stdout}");
@@ -59,6 +59,11 @@ fn three_models_agree_with_the_cpu_device_and_the_report_says_so() {
     assert!(!page.contains("http"), "it needs nothing else");
     assert!(page.contains(" UTC</dd>"), "it has its date");
     assert!(progress.contains("parity:\n"), "{progress}");
+    assert!(progress.contains(" s (EMULATED)\n"), "{progress}");
+    assert!(
+        report.quick && page.contains("<p>Parts (<b class"),
+        "{page}"
+    );
 
     // What is there is not replaced unasked.
     let refused = folder.refused(&asked);
@@ -93,6 +98,8 @@ fn a_device_that_is_not_there_is_nothing_to_begin_with() {
             refused.contains("no GPU is reachable") && refused.contains("install its driver"),
             "{refused}"
         );
+        let set = format!("VK_ICD_FILENAMES={} is set", nothing.display());
+        assert!(refused.contains(&set), "{refused}");
     }
     let mut command = folder.command(&["accept", "--device=gpu:local-rank", "--out=accept"]);
     for rank in [
@@ -188,6 +195,102 @@ fn a_part_ends_with_the_program_that_waits_for_it() {
     assert!(
         said.contains("the program that waits for this part has ended"),
         "{said}"
+    );
+}
+
+/// Two checks in, on a machine that needs some seconds for all of them.
+#[cfg(unix)]
+#[test]
+fn what_was_found_before_a_signal_is_kept() {
+    use std::io::{BufRead as _, BufReader};
+    use std::process::Command;
+
+    let folder = Workdir::new("accept_interrupted");
+    let mut command = folder.command(&[
+        "accept",
+        "--device=software",
+        "--part=checks",
+        "--out=accept",
+    ]);
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut running = command.spawn().unwrap();
+    let mut lines = BufReader::new(running.stderr.take().unwrap()).lines();
+    let third = lines
+        .by_ref()
+        .find(|line| line.as_ref().unwrap().contains("[3/"));
+    assert!(third.is_some(), "it came to no third check");
+    let pid = running.id().to_string();
+    assert!(
+        Command::new("kill")
+            .args(["-TERM", &pid])
+            .status()
+            .unwrap()
+            .success()
+    );
+    let said: Vec<String> = lines.map(Result::unwrap).collect();
+    let said = said.join("\n");
+    assert_eq!(running.wait().unwrap().code(), Some(143), "{said}");
+    let report = report(&folder);
+    let checks = report.parts.last().unwrap();
+    assert_eq!(checks.part, Part::Checks);
+    assert_eq!(checks.stopped.as_deref(), Some("interrupted"));
+    assert!(checks.rows.len() >= 2, "{checks:?}");
+    assert!(
+        checks.rows.iter().all(|row| row.verdict == Verdict::Holds),
+        "{checks:?}"
+    );
+    assert!(!checks.not_run.is_empty());
+    assert!(!report.held && !report.accepted);
+    assert!(
+        report
+            .verdict
+            .starts_with("UNFINISHED: interrupted in the part checks, "),
+        "{}",
+        report.verdict
+    );
+    assert!(
+        said.contains(&report.verdict) && said.contains("--force"),
+        "{said}"
+    );
+    let page = folder.read("accept/accept.html");
+    assert!(page.contains("Did not run (interrupted): <code>"), "{page}");
+}
+
+#[test]
+fn a_report_of_another_day_is_not_taken_for_that_of_a_run_that_could_not_begin() {
+    let folder = Workdir::new("accept_stale");
+    std::fs::create_dir(folder.0.join("accept")).unwrap();
+    for name in ["accept.json", "accept.html", "notes.txt"] {
+        std::fs::write(folder.0.join("accept").join(name), "ACCEPTED").unwrap();
+    }
+    let asked = ["accept", "--device=software:97", "--out=accept"];
+    folder.refused(&asked);
+    assert_eq!(
+        folder.read("accept/accept.json"),
+        "ACCEPTED",
+        "nobody said --force"
+    );
+    let refused = folder.refused(&[&asked[..], &["--force"]].concat());
+    assert!(refused.contains("no software adapter 97"), "{refused}");
+    let report = report(&folder);
+    assert!(
+        report
+            .verdict
+            .starts_with("UNFINISHED: it could not begin: no software adapter 97"),
+        "{}",
+        report.verdict
+    );
+    assert!(!folder.read("accept/accept.html").contains("ACCEPTED"));
+    assert_eq!(folder.read("accept/notes.txt"), "ACCEPTED");
+}
+
+#[test]
+fn an_unknown_device_is_answered_with_those_that_can_be_accepted() {
+    let folder = Workdir::new("accept_unknown");
+    let refused = folder.refused(&["accept", "--device=gpu1", "--out=accept"]);
+    assert!(
+        refused.contains("expected gpu, gpu:N, software or software:N, or auto for the first GPU"),
+        "{refused}"
     );
 }
 

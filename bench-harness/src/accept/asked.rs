@@ -12,7 +12,7 @@ use crate::cell::name_of;
 #[derive(Debug, Clone, Args)]
 pub struct AcceptConfig {
     /// Device to use: gpu:N or software:N as 'mspipe devices' lists them (gpu, software: the first), or auto, the first GPU
-    #[arg(long, default_value_t = DeviceChoice::Gpu(0))]
+    #[arg(long, default_value_t = DeviceChoice::Gpu(0), value_parser = device)]
     pub device: DeviceChoice,
 
     /// Kernels to run: auto (those for the adapter's class), gpu or software
@@ -31,7 +31,7 @@ pub struct AcceptConfig {
     #[arg(long)]
     pub quick: bool,
 
-    /// Parts to run, as device,checks; may be given several times [default: all]
+    /// Parts to run, as device,checks; may be given several times; without it all of them
     #[arg(long, value_name = "PART", value_enum, value_delimiter = ',')]
     pub part: Vec<Part>,
 
@@ -42,6 +42,16 @@ pub struct AcceptConfig {
     /// Run one part in this process, for as long as standard input is open, and write what it finds to this file
     #[arg(long, value_name = "FILE", hide = true)]
     pub into: Option<PathBuf>,
+}
+
+/// A device; what is said of a wrong one names those that can be accepted.
+fn device(text: &str) -> Result<DeviceChoice, String> {
+    let device: Result<DeviceChoice, String> = text.parse();
+    device.map_err(|_| {
+        format!(
+            "found '{text}', expected gpu, gpu:N, software or software:N, or auto for the first GPU"
+        )
+    })
 }
 
 /// A part of the whole.

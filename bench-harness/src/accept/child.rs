@@ -30,16 +30,38 @@ const BYTES: usize = 4096;
 /// Where the conversion of the generated stream goes, unless the user chose a place.
 const CACHE: &str = "MSPIPE_CACHE_DIR";
 
+/// What [`PartReport::stopped`] says after a signal.
+const INTERRUPTED: &str = "interrupted";
+
+/// What it says where the process could not keep what it found.
+const NO_ROOM: &str = "no room for what it writes";
+
+/// Exit code of a part that could not be done for a reason that is not the device's.
+const NOT_KEPT: i32 = 2;
+
+/// How a process ended.
+enum Ended {
+    /// With all that it was to do.
+    Well,
+    /// Before that, as the text says.
+    Early(String),
+    /// This program was told to stop.
+    Interrupted,
+    /// What it finds, or what a run of it writes, can't be written.
+    NotKept,
+}
+
+/// What came of a part, and what it said last where it could not keep what it found.
+pub(super) struct Ran {
+    pub(super) report: PartReport,
+    pub(super) error: Option<String>,
+}
+
 /// Runs `part` as `config` says, in a process of `program` (this one) that works in the folder `work`.
 ///
 /// # Errors
-/// When the program can't be started, or what it wrote can't be read.
-pub(super) fn run(
-    program: &Path,
-    part: Part,
-    config: &AcceptConfig,
-    work: &Path,
-) -> Result<PartReport> {
+/// When the program can't be started.
+pub(super) fn run(program: &Path, part: Part, config: &AcceptConfig, work: &Path) -> Result<Ran> {
     let file = work.join(format!("{}.json", part.name()));
     let mut command = Command::new(program);
     command
@@ -71,20 +93,37 @@ pub(super) fn run(
         Err(why) => (PartReport::new(part), Some(why)),
     };
     report.seconds = begin.elapsed().as_secs_f64();
-    // A process that did not come as far as a report is told of by how it ended.
-    if let Some(how) = ended.or(unread) {
+    let how = match ended {
+        Ended::Interrupted | Ended::NotKept => {
+            let interrupted = matches!(ended, Ended::Interrupted);
+            let why = if interrupted { INTERRUPTED } else { NO_ROOM };
+            report.stopped = Some(why.to_owned());
+            let under_way = report.under_way.take();
+            let known = under_way.filter(|name| !report.not_run.contains(name));
+            report.not_run.splice(0..0, known);
+            let error = said.filter(|_| !interrupted).map(Said::last_line);
+            return Ok(Ran { report, error });
+        }
+        Ended::Early(how) => Some(how),
+        // A process that did not come as far as a report is told of by how it ended.
+        Ended::Well => unread,
+    };
+    if let Some(how) = how {
         let under_way = report.under_way.take();
         let name = under_way.unwrap_or_else(|| format!("the part {}", part.name()));
         report.not_run.retain(|planned| *planned != name);
         report.rows.push(Row {
             name,
-            verdict: Verdict::Fails,
+            verdict: Verdict::Unfinished,
             found: how + &said.map(Said::last).unwrap_or_default(),
             expected: "runs to its end".to_owned(),
             seconds: report.seconds - report.rows.iter().map(|row| row.seconds).sum::<f64>(),
         });
     }
-    Ok(report)
+    Ok(Ran {
+        report,
+        error: None,
+    })
 }
 
 /// What a process left in its file, or why that is nothing.
@@ -101,18 +140,24 @@ pub(super) fn end_with_parent() {
         // Nothing is written: it returns when the other end is closed.
         let _ = io::copy(&mut io::stdin().lock(), &mut io::sink());
         console::note("the program that waits for this part has ended");
-        process::exit(2);
+        process::exit(NOT_KEPT);
     });
 }
 
-/// Waits for a process, for as long as it writes `file` anew from time to time; how it ended, unless it ended well.
-fn wait(mut child: Child, file: &Path) -> Result<Option<String>> {
+/// Waits for a process, for as long as it writes `file` anew from time to time.
+fn wait(mut child: Child, file: &Path) -> Result<Ended> {
     let stop = interrupt::stop();
     let written = || file.metadata().and_then(|file| file.modified()).ok();
     let (mut last, mut begin) = (written(), Instant::now());
     loop {
         if let Some(status) = child.try_wait()? {
-            return Ok((!status.success()).then(|| ending(status)));
+            return Ok(match status.code() {
+                Some(0) => Ended::Well,
+                // Ctrl-C comes to both.
+                _ if stop.requested() => Ended::Interrupted,
+                Some(NOT_KEPT) => Ended::NotKept,
+                _ => Ended::Early(ending(status)),
+            });
         }
         let now = written();
         if now != last {
@@ -122,9 +167,10 @@ fn wait(mut child: Child, file: &Path) -> Result<Option<String>> {
             child.kill()?;
             child.wait()?;
             let seconds = begin.elapsed().as_secs();
-            return Ok(Some(format!(
-                "it did not end in {seconds} s and was stopped"
-            )));
+            return Ok(match stop.requested() {
+                true => Ended::Interrupted,
+                false => Ended::Early(format!("it did not end in {seconds} s and was stopped")),
+            });
         }
         thread::sleep(LOOK);
     }
@@ -162,13 +208,25 @@ impl Said {
         Said { end, listener }
     }
 
-    /// The last of it, after a first line that says so; nothing if it said nothing.
-    fn last(self) -> String {
-        // What a driver has started may hold the other end for ever.
+    /// Waits until all was heard; but what a driver has started may hold the other end for ever.
+    fn wait(&self) {
         let begin = Instant::now();
         while !self.listener.is_finished() && begin.elapsed() < Duration::from_secs(1) {
             thread::sleep(LOOK);
         }
+    }
+
+    /// Its last line, an error.
+    fn last_line(self) -> String {
+        self.wait();
+        let end = self.end.lock().unwrap_or_else(PoisonError::into_inner);
+        let line = end.back().map(String::as_str).unwrap_or_default();
+        line.trim_start_matches("error: ").to_owned()
+    }
+
+    /// The last of it, after a first line that says so; nothing if it said nothing.
+    fn last(self) -> String {
+        self.wait();
         let end = self.end.lock().unwrap_or_else(PoisonError::into_inner);
         let mut text = Vec::from_iter(end.iter().map(String::as_str)).join("\n");
         if let Some(more) = text.len().checked_sub(BYTES) {
@@ -200,6 +258,10 @@ mod tests {
 
     /// What becomes of the part `checks` of a program that does this with its file, `$into`.
     fn part_of(does: &str) -> PartReport {
+        ran(does).report
+    }
+
+    fn ran(does: &str) -> Ran {
         let folder = tempfile::tempdir().unwrap();
         let program = folder.path().join("program");
         let text = format!(
@@ -234,7 +296,7 @@ mod tests {
         assert_eq!(report.rows[0], before.rows[0]);
         let last = &report.rows[1];
         assert_eq!(last.name, "kernels::dropout");
-        assert_eq!(last.verdict, Verdict::Fails);
+        assert_eq!(last.verdict, Verdict::Unfinished);
         assert!(last.found.contains("signal: 11"), "{last:?}");
         assert!(
             last.found.ends_with("; it said last:\nthe driver gave up"),
@@ -246,7 +308,27 @@ mod tests {
         assert!(!held);
         assert_eq!(
             verdict,
-            "FAILED: 1 of 2 checks does not hold; 1 other check did not run"
+            "FAILED: 1 of 2 checks did not finish; 1 other check did not run"
+        );
+    }
+
+    #[test]
+    fn a_process_without_room_is_no_failure_of_the_device() {
+        let mut before = PartReport::new(Part::Checks);
+        before.under_way = Some("a".to_owned());
+        let text = serde_json::to_string(&before).unwrap();
+        let Ran { report, error } = ran(&format!(
+            "printf '%s' '{text}' > \"$into\"\necho 'error: a: the disk is full' >&2\nexit 2"
+        ));
+        assert!(report.rows.is_empty(), "{report:?}");
+        assert_eq!(report.not_run, ["a"]);
+        assert_eq!(error.as_deref(), Some("a: the disk is full"));
+        let (held, verdict) = super::super::judged(&[report], 1);
+        assert!(!held);
+        assert_eq!(
+            verdict,
+            "UNFINISHED: no room for what it writes in the part checks, 1 check and 1 part have not run; \
+             nothing was checked"
         );
     }
 
@@ -271,7 +353,7 @@ mod tests {
         ] {
             let report = part_of(does);
             assert_eq!(report.rows.len(), 1, "{report:?}");
-            assert_eq!(report.rows[0].verdict, Verdict::Fails);
+            assert_eq!(report.rows[0].verdict, Verdict::Unfinished);
             assert!(report.rows[0].found.contains(left), "{report:?}");
             assert!(!super::super::judged(&[report], 0).0);
         }

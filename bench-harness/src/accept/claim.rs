@@ -14,6 +14,8 @@ const LOCK: &str = ".accept.lock";
 pub(super) struct Claim {
     /// `accept.json` and `accept.html`.
     pub(super) files: [PathBuf; 2],
+    /// Whether one of them is there, of another day.
+    pub(super) replaces: bool,
     folder: PathBuf,
     lock: Option<File>,
     /// Whether the folder was not there before.
@@ -45,8 +47,10 @@ impl Claim {
                 return Err(anyhow!(error).context(format!("{}: can't be locked", named())));
             }
         }
+        let files = ["accept.json", "accept.html"].map(|name| folder.join(name));
         let claim = Claim {
-            files: ["accept.json", "accept.html"].map(|name| folder.join(name)),
+            replaces: files.iter().any(|file| file.exists()),
+            files,
             folder: folder.to_owned(),
             lock: Some(lock),
             made,

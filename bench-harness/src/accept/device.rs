@@ -56,10 +56,10 @@ pub(super) fn run(asked: &Asked, findings: &mut Findings) -> Result<()> {
 fn missing(error: &DeviceError, adapters: &[AdapterReport]) -> Option<String> {
     let number = match error {
         DeviceError::NoGpu { number, .. } => number,
-        DeviceError::NotBuilt { .. }
-        | DeviceError::NoLocalRank
-        | DeviceError::NoSoftware { .. }
-        | DeviceError::Limits { .. } => return Some(error.to_string()),
+        DeviceError::NotBuilt { .. } | DeviceError::NoLocalRank | DeviceError::Limits { .. } => {
+            return Some(error.to_string());
+        }
+        DeviceError::NoSoftware { .. } => return Some(format!("{error}{}", drivers())),
         _ => return None,
     };
     let (gpus, software) = (named(adapters, true), named(adapters, false));
@@ -86,11 +86,28 @@ fn none(asked: &str, software: &str) -> String {
     if let Some(loader) = device::missing_loader() {
         text += &format!(": {loader}");
     }
-    text += &format!(". {DRIVER}");
+    text += &format!("{}. {DRIVER}", drivers());
     if !software.is_empty() {
         text += &format!(". Without one, {software}, a processor that emulates a GPU");
     }
     text
+}
+
+/// The variables that tell the Vulkan loader of drivers in place of the system's own, where one is set.
+fn drivers() -> String {
+    let names = ["VK_DRIVER_FILES", "VK_ICD_FILENAMES"];
+    let set = names.into_iter().filter_map(|name| {
+        let value = std::env::var_os(name)?;
+        Some(format!("{name}={}", value.display()))
+    });
+    let set: Vec<String> = set.collect();
+    match set.as_slice() {
+        [] => String::new(),
+        set => format!(
+            ". {} is set: the Vulkan loader looks at no other driver",
+            set.join(", ")
+        ),
+    }
 }
 
 /// What is there of real GPUs, or of software adapters, and how it is asked for.

@@ -1,18 +1,19 @@
 //! What the parts find: checks with their verdicts, measurements, and the whole report.
 
 use std::fmt;
-use std::io::Write as _;
+use std::io::{self, ErrorKind, Write as _};
 use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use mspipe::run_folder::QueueSeconds;
+use mspipe::{console, interrupt};
 use mspipe_datasets::whole_file::{self, Existing};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::asked::{AcceptConfig, Part};
-use super::prediction::{Load, Predicted, Reached};
+use super::prediction::{Elsewhere, Load, Predicted, Reached};
 use crate::machine;
 
 /// What there is.
@@ -184,8 +185,18 @@ pub enum Verdict {
     Holds,
     /// It was not.
     Fails,
+    /// The process ended in it, or it hung: the driver may be at fault, or the system.
+    #[serde(rename = "did not finish")]
+    Unfinished,
     /// Nothing was expected.
     Told,
+}
+
+impl Verdict {
+    /// Whether the device is not accepted because of it.
+    pub fn failed(self) -> bool {
+        matches!(self, Verdict::Fails | Verdict::Unfinished)
+    }
 }
 
 /// A check, and what came of it.
@@ -215,12 +226,15 @@ pub struct PartReport {
     /// What is left out of it, and why.
     pub left_out: Vec<String>,
     /// Checks and measurements that have not ended: all of them at the beginning, and at the end those that a
-    /// process which ended early never came to.
+    /// process which ended early never came to, or whose numbers another one that failed was to give.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub not_run: Vec<String>,
     /// The check that is under way, until it has ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub under_way: Option<String>,
+    /// Why it was broken off, where the device is not the reason: a signal, or no room for what it writes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stopped: Option<String>,
     /// What it measured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub device: Option<DeviceFacts>,
@@ -230,6 +244,12 @@ pub struct PartReport {
     /// Events per second of models and batch sizes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub speed: Vec<SpeedRow>,
+    /// The rates of this device that the predictions beside them are made with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub speed_rates: Option<Rates>,
+    /// What GPUs that are not here should take.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub elsewhere: Vec<Elsewhere>,
     /// Events per second of schedules and places of memory.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub schedules: Vec<ScheduleRow>,
@@ -247,16 +267,19 @@ impl PartReport {
             left_out: Vec::new(),
             not_run: Vec::new(),
             under_way: None,
+            stopped: None,
             device: None,
             kernels: None,
             speed: Vec::new(),
+            speed_rates: None,
+            elsewhere: Vec::new(),
             schedules: Vec::new(),
             profile: None,
         }
     }
 
     pub(super) fn failed(&self) -> impl Iterator<Item = &Row> {
-        self.rows.iter().filter(|row| row.verdict == Verdict::Fails)
+        self.rows.iter().filter(|row| row.verdict.failed())
     }
 }
 
@@ -267,6 +290,8 @@ pub struct AcceptReport {
     pub held: bool,
     /// The same, and no part was left out with `--part`.
     pub accepted: bool,
+    /// Whether less was done.
+    pub quick: bool,
     /// The same in a sentence.
     pub verdict: String,
     /// What was asked for: `--device`, and `--kernels` and `--limits` where they are not what they are by default.
@@ -279,8 +304,6 @@ pub struct AcceptReport {
     pub not_asked: usize,
     /// Whether the device is a processor that emulates one.
     pub emulated: bool,
-    /// Whether less was done.
-    pub quick: bool,
     /// Version and commit of the program.
     pub program: String,
     /// Processor, cores and system.
@@ -299,12 +322,12 @@ impl AcceptReport {
         AcceptReport {
             held: false,
             accepted: false,
+            quick: config.quick,
             verdict: String::new(),
             asked: config.of_device(),
             device: "no device".to_owned(),
             name: "no device".to_owned(),
             emulated: false,
-            quick: config.quick,
             not_asked: match config.part.as_slice() {
                 [] => 0,
                 _ => Part::ALL
@@ -326,6 +349,11 @@ impl AcceptReport {
         format!("{}; {} has the report", self.verdict, file.display())
     }
 
+    /// Says why nothing was done, where that can't stay unsaid: in place of the report of another day.
+    pub(super) fn refuse(&mut self, why: &str) {
+        self.verdict = format!("UNFINISHED: it could not begin: {why}");
+    }
+
     /// Adds a part and judges all there is; `missing` are the parts that have not run.
     pub(super) fn add(&mut self, part: PartReport, missing: usize) {
         if let Some(facts) = &part.device
@@ -335,6 +363,11 @@ impl AcceptReport {
             self.name = facts.name.clone().unwrap_or_else(|| opened.clone());
         }
         self.parts.push(part);
+        self.judge(missing);
+    }
+
+    /// Judges all there is; `missing` are the parts that have not run.
+    pub(super) fn judge(&mut self, missing: usize) {
         (self.held, self.verdict) = judged(&self.parts, missing);
         self.accepted = self.held && self.not_asked == 0;
         if self.held && !self.accepted {
@@ -343,48 +376,95 @@ impl AcceptReport {
                 counted(self.not_asked, ["part was", "parts were"])
             );
         }
+        if self.quick {
+            self.verdict = self.verdict.replacen(':', " (--quick):", 1);
+        }
         if self.emulated {
             self.verdict += ", on an EMULATED device";
         }
     }
 }
 
-/// The verdict on some parts: whether all is well, and a sentence.
+/// The verdict on some parts: whether all is well, and a sentence. `missing` are the parts that have not run.
 pub fn judged(parts: &[PartReport], missing: usize) -> (bool, String) {
-    let rows = || parts.iter().flat_map(|part| &part.rows);
-    let checks = rows().filter(|row| row.verdict != Verdict::Told).count();
-    let failed = parts.iter().flat_map(PartReport::failed).count();
+    let of = |verdict: Verdict| {
+        let rows = parts.iter().flat_map(|part| &part.rows);
+        rows.filter(|row| row.verdict == verdict).count()
+    };
+    let (holds, fails, unfinished) = (
+        of(Verdict::Holds),
+        of(Verdict::Fails),
+        of(Verdict::Unfinished),
+    );
+    let checks = holds + fails + unfinished;
     let not_run: usize = parts.iter().map(|part| part.not_run.len()).sum();
-    let sentence = match (checks, failed, missing) {
-        (0, 0, 0) => "FAILED: nothing was checked".to_owned(),
-        (_, 0, 0) if not_run > 0 => {
-            let checks = counted(not_run, ["check", "checks"]);
-            format!("FAILED: {checks} did not run")
+    let open = open(parts, missing, not_run);
+    let sentence = match (fails + unfinished, &open) {
+        (0, Some(open)) => format!("UNFINISHED: {open}; {}", all_hold(checks)),
+        (0, None) if not_run > 0 => {
+            format!(
+                "FAILED: {} did not run",
+                counted(not_run, ["check", "checks"])
+            )
         }
-        (_, 0, 1..) => format!(
-            "UNFINISHED: {} not run, {}",
-            counted(missing, ["part has", "parts have"]),
-            counted(checks, ["check holds", "checks hold"])
-        ),
-        (1, 0, 0) => "ACCEPTED: the only check holds".to_owned(),
-        (_, 0, 0) => format!("ACCEPTED: all {checks} checks hold"),
+        (0, None) if checks == 0 => "FAILED: nothing was checked".to_owned(),
+        (0, None) if checks == 1 => "ACCEPTED: the only check holds".to_owned(),
+        (0, None) => format!("ACCEPTED: all {checks} checks hold"),
         _ => {
-            let does = if failed == 1 { "does" } else { "do" };
-            let all = counted(checks, ["check", "checks"]);
-            let mut sentence = format!("FAILED: {failed} of {all} {does} not hold");
-            if not_run > 0 {
+            let mut sentence = format!("FAILED: {}", failed(checks, fails, unfinished));
+            if let Some(open) = &open {
+                sentence += &format!("; UNFINISHED: {open}");
+            } else if not_run > 0 {
                 let more = counted(not_run, ["other check", "other checks"]);
                 sentence += &format!("; {more} did not run");
-            }
-            if missing > 0 {
-                let parts = counted(missing, ["part has", "parts have"]);
-                sentence += &format!("; UNFINISHED: {parts} not run");
             }
             sentence
         }
     };
-    let held = failed == 0 && missing == 0 && not_run == 0 && checks > 0;
+    let held = fails + unfinished == 0 && open.is_none() && not_run == 0 && checks > 0;
     (held, sentence)
+}
+
+fn all_hold(checks: usize) -> String {
+    match checks {
+        0 => "nothing was checked".to_owned(),
+        checks => counted(checks, ["check holds", "checks hold"]),
+    }
+}
+
+/// How many checks do not hold, and how many did not end.
+fn failed(checks: usize, fails: usize, unfinished: usize) -> String {
+    let all = counted(checks, ["check", "checks"]);
+    let does = if fails == 1 { "does" } else { "do" };
+    match (fails, unfinished) {
+        (_, 0) => format!("{fails} of {all} {does} not hold"),
+        (0, _) => format!("{unfinished} of {all} did not finish"),
+        _ => format!("{fails} of {all} {does} not hold, {unfinished} did not finish"),
+    }
+}
+
+/// What is still to be done, where somebody broke it off or parts are to come.
+fn open(parts: &[PartReport], missing: usize, not_run: usize) -> Option<String> {
+    let stopped = parts
+        .iter()
+        .find_map(|part| Some((part.part, part.stopped.as_ref()?)));
+    let mut what = Vec::new();
+    if stopped.is_some() && not_run > 0 {
+        what.push(counted(not_run, ["check", "checks"]));
+    }
+    if missing > 0 {
+        what.push(counted(missing, ["part", "parts"]));
+    }
+    let one = what.len() == 1 && what[0].starts_with("1 ");
+    let has = if one { "has" } else { "have" };
+    let rest = (!what.is_empty()).then(|| format!("{} {has} not run", what.join(" and ")));
+    match (stopped, rest) {
+        (Some((part, why)), Some(rest)) => {
+            Some(format!("{why} in the part {}, {rest}", part.name()))
+        }
+        (Some((part, why)), None) => Some(format!("{why} in the part {}", part.name())),
+        (None, rest) => rest,
+    }
 }
 
 /// A number with what it counts: of one and of several.
@@ -462,15 +542,22 @@ impl Findings {
     }
 
     /// Does `work` with its name kept as what is under way, and says how long it took.
+    ///
+    /// # Errors
+    /// When the file can't be written, and where `work` failed for a reason that is not the device's.
     fn attempt<T>(
         &mut self,
         name: &str,
-        work: impl FnOnce(&mut PartReport) -> T,
-    ) -> Result<(T, Duration)> {
+        work: impl FnOnce(&mut PartReport) -> Result<T, String>,
+    ) -> Result<(Result<T, String>, Duration)> {
         self.report.under_way = Some(name.to_owned());
         self.keep()?;
         let begin = Instant::now();
         let came = work(&mut self.report);
+        if let Err(text) = &came {
+            interrupt::stop().check()?;
+            ensure!(!no_room(text), "{name}: {text}");
+        }
         Ok((came, begin.elapsed()))
     }
 
@@ -491,6 +578,10 @@ impl Findings {
         time: Duration,
     ) -> Result<()> {
         self.report.not_run.retain(|planned| planned != name);
+        if verdict.failed() {
+            // At once, not when the part ends: that may take minutes, and somebody may stop it.
+            console::note(format!("  FAILED {name}: {found}"));
+        }
         self.report.rows.push(Row {
             name: name.to_owned(),
             verdict,
@@ -517,6 +608,23 @@ impl Findings {
     }
 }
 
+/// Whether an error is that of a disk with no room, or one that nothing may be written to.
+fn no_room(text: &str) -> bool {
+    let numbers = text.split("(os error ").skip(1);
+    let numbers = numbers.filter_map(|rest| rest.split(')').next()?.parse().ok());
+    numbers
+        .map(|number| io::Error::from_raw_os_error(number).kind())
+        .any(|kind| {
+            matches!(
+                kind,
+                ErrorKind::StorageFull
+                    | ErrorKind::QuotaExceeded
+                    | ErrorKind::FileTooLarge
+                    | ErrorKind::ReadOnlyFilesystem
+            )
+        })
+}
+
 /// What a check that holds found.
 #[derive(Debug, Clone, Default)]
 pub struct Found {
@@ -532,5 +640,85 @@ impl From<String> for Found {
             text,
             expected: None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn part(verdicts: &[Verdict]) -> PartReport {
+        let mut part = PartReport::new(Part::Checks);
+        part.rows = verdicts
+            .iter()
+            .map(|&verdict| Row {
+                name: "a".to_owned(),
+                verdict,
+                found: String::new(),
+                expected: String::new(),
+                seconds: 0.0,
+            })
+            .collect();
+        part
+    }
+
+    #[test]
+    fn a_verdict_says_what_was_found_and_what_is_still_open() {
+        use Verdict::{Fails, Holds, Told, Unfinished};
+        let mut stopped = part(&[Holds, Fails, Told]);
+        stopped.stopped = Some("interrupted".to_owned());
+        stopped.not_run = vec!["b".to_owned(), "c".to_owned()];
+        assert_eq!(
+            judged(&[stopped.clone()], 5).1,
+            "FAILED: 1 of 2 checks does not hold; UNFINISHED: interrupted in the part checks, \
+             2 checks and 5 parts have not run"
+        );
+        stopped.rows.remove(1);
+        assert_eq!(
+            judged(&[stopped.clone()], 0).1,
+            "UNFINISHED: interrupted in the part checks, 2 checks have not run; 1 check holds"
+        );
+        stopped.not_run.clear();
+        assert_eq!(
+            judged(&[stopped], 0),
+            (
+                false,
+                "UNFINISHED: interrupted in the part checks; 1 check holds".to_owned()
+            )
+        );
+        let crashed = [part(&[Holds, Unfinished])];
+        assert_eq!(
+            judged(&crashed, 0).1,
+            "FAILED: 1 of 2 checks did not finish"
+        );
+        let both = [part(&[Holds, Fails, Fails, Unfinished])];
+        assert_eq!(
+            judged(&both, 0).1,
+            "FAILED: 2 of 4 checks do not hold, 1 did not finish"
+        );
+        assert_eq!(
+            judged(&[], 1).1,
+            "UNFINISHED: 1 part has not run; nothing was checked"
+        );
+    }
+
+    #[test]
+    fn a_check_that_did_not_finish_has_a_word_of_its_own() {
+        let word = serde_json::to_string(&Verdict::Unfinished).unwrap();
+        assert_eq!(word, "\"did not finish\"");
+        assert_eq!(serde_json::to_string(&Verdict::Fails).unwrap(), "\"fails\"");
+    }
+
+    #[test]
+    fn a_full_disk_is_no_failure_of_the_device() {
+        let mut findings = Findings::new(Part::Speed, None);
+        let full = || Err(format!("x: {}", io::Error::from_raw_os_error(28)));
+        let error = findings.check("tgn", "finite losses", |_| full());
+        // The number is that of Unix.
+        assert_eq!(error.is_err(), cfg!(unix), "{error:?}");
+        assert!(!no_room("Shader 'main' (os error x), 28"));
+        let other = findings.check("tgn", "finite losses", |_| Err("NaN".to_owned()));
+        assert!(other.is_ok(), "{other:?}");
+        assert!(findings.report.rows.last().unwrap().verdict.failed());
     }
 }

@@ -16,7 +16,7 @@ use crate::schedules::or_dash;
 
 /// Letters of what was found that a table has; the rest is in `accept.json`, and where a check
 /// does not hold also above the tables.
-const CELL: usize = 72;
+const CELL: usize = 160;
 
 /// Failed checks above the tables.
 const FAILURES: usize = 8;
@@ -27,11 +27,9 @@ const LONGEST: usize = 14;
 /// The page.
 pub fn document(report: &AcceptReport) -> Document {
     let sections = report.parts.iter().map(|part| {
-        let mut blocks = blocks(part);
+        let mut blocks = blocks(part, report.emulated);
         if report.emulated {
-            blocks
-                .iter_mut()
-                .for_each(|block| emulated(part.part, block));
+            blocks.iter_mut().for_each(emulated);
         }
         Section {
             title: title(part.part).to_owned(),
@@ -53,9 +51,8 @@ pub fn summary(report: &AcceptReport) -> Document {
     }
 }
 
-/// Says with each chart, and each table of a part that measures, what its times are of: these are taken out of pages.
-fn emulated(part: Part, block: &mut Block) {
-    let measures = !matches!(part, Part::Checks | Part::Parity);
+/// Says with each chart and table what its times are of: these are taken out of pages.
+fn emulated(block: &mut Block) {
     match block {
         Block::Figures(figures) => {
             for figure in figures {
@@ -63,12 +60,15 @@ fn emulated(part: Part, block: &mut Block) {
                 figure.caption = caption.trim_end().to_owned();
             }
         }
-        Block::Table(table) if measures => table.caption += " (EMULATED)",
+        // What is of other GPUs is of no emulated one.
+        Block::Table(table) if !table.caption.starts_with(speed::PREDICTED) => {
+            table.caption += " (EMULATED)";
+        }
         // Facts of adapters are no times.
-        Block::Facts(facts) if measures && !facts.iter().any(|(name, _)| name == "api") => {
+        Block::Facts(facts) if !facts.iter().any(|(name, _)| name == "api") => {
             facts.push(("times".to_owned(), "of an EMULATED device".to_owned()));
         }
-        Block::Folded(_, blocks) => blocks.iter_mut().for_each(|block| emulated(part, block)),
+        Block::Folded(_, blocks) => blocks.iter_mut().for_each(emulated),
         _ => {}
     }
 }
@@ -122,13 +122,16 @@ fn lead(report: &AcceptReport) -> Vec<Block> {
         of("begun", utc(report.begun)),
         of("took", minutes),
     ]));
-    let mut table = Table::new(
-        "Parts",
-        &["part", "left out"],
-        &["checks", "failed", "did not run", "s"],
-    );
+    let numbers = ["checks", "failed", "did not run", "s"];
+    let mut table = Table::new("Parts", &["part"], &numbers);
+    // The longest last: on a phone the numbers are those that must be seen.
+    table.columns.push(("left out".to_owned(), false));
     table.rows = report.parts.iter().map(part_row).collect();
-    blocks.push(Block::Table(table));
+    let mut table = Block::Table(table);
+    if report.emulated {
+        emulated(&mut table);
+    }
+    blocks.push(table);
     blocks
 }
 
@@ -183,16 +186,16 @@ fn failure(part: &PartReport, row: &Row) -> Vec<Block> {
 fn part_row(part: &PartReport) -> Vec<String> {
     let checks = part.rows.iter().filter(|row| row.verdict != Verdict::Told);
     vec![
-        title(part.part).to_owned(),
-        cut(&part.left_out.join("; ")),
+        format!("`{}`", part.part.name()),
         checks.count().to_string(),
         part.failed().count().to_string(),
         part.not_run.len().to_string(),
         format!("{:.1}", part.seconds),
+        cut(&part.left_out.join("; ")),
     ]
 }
 
-fn blocks(part: &PartReport) -> Vec<Block> {
+fn blocks(part: &PartReport, emulated: bool) -> Vec<Block> {
     let mut blocks = Vec::new();
     if !part.left_out.is_empty() {
         blocks.push(Block::Text(format!(
@@ -206,8 +209,14 @@ fn blocks(part: &PartReport) -> Vec<Block> {
             .iter()
             .map(|name| format!("`{name}`"))
             .collect();
+        let ended = |row: &Row| row.verdict == Verdict::Unfinished;
+        let why = match &part.stopped {
+            Some(why) => why.as_str(),
+            None if part.rows.iter().any(ended) => "the process ended before",
+            None => "what they need failed",
+        };
         blocks.push(Block::Text(format!(
-            "Did not run, because the process ended before: {}.",
+            "Did not run ({why}): {}.",
             names.join(", ")
         )));
     }
@@ -215,10 +224,10 @@ fn blocks(part: &PartReport) -> Vec<Block> {
         blocks.extend(adapters(facts));
     }
     if let Some(times) = &part.kernels {
-        blocks.extend(kernels(times));
+        blocks.extend(kernels(times, emulated));
     }
     if !part.speed.is_empty() {
-        blocks.extend(speed::blocks(&part.speed));
+        blocks.extend(speed::blocks(part));
     }
     if !part.schedules.is_empty() {
         blocks.extend(schedules(&part.schedules));
@@ -251,6 +260,7 @@ fn check_row(row: &Row) -> Vec<String> {
     let verdict = match row.verdict {
         Verdict::Holds => "holds",
         Verdict::Fails => "FAILED",
+        Verdict::Unfinished => "FAILED: did not finish",
         Verdict::Told => "",
     };
     vec![
@@ -283,9 +293,20 @@ fn adapters(facts: &DeviceFacts) -> Vec<Block> {
             ),
             (
                 "product 19800 x 472 x 300".to_owned(),
-                format!("{} GFLOP/s", short(rates.product_gflops)),
+                format!("{} GFLOP/s, burn's in f32", short(rates.product_gflops)),
             ),
-            ("measured by".to_owned(), rates.clock.to_string()),
+            (
+                "upload of 64 MiB".to_owned(),
+                format!("{} GB/s", short(rates.upload_gb_per_s)),
+            ),
+            (
+                "empty launch".to_owned(),
+                format!("{} µs", short(rates.launch_us)),
+            ),
+            (
+                "measured by".to_owned(),
+                format!("{}; upload and launch by the host's clock", rates.clock),
+            ),
         ]));
     }
     if let Some(ran) = &facts.ran {
@@ -342,15 +363,21 @@ fn plain(name: &str, value: &Value) -> String {
     }
 }
 
-fn kernels(times: &KernelTimes) -> Vec<Block> {
+fn kernels(times: &KernelTimes, emulated: bool) -> Vec<Block> {
     let rates = times.rates;
     let text = format!(
         "Inputs have the sizes of a batch of 600 events of Wikipedia. Bound: the time that the device's own \
-         copy, measured again ({} GB/s), takes for the kernel's bytes, or its product ({} GFLOP/s) for its operations, \
-         whichever is longer; inputs that stay in a cache can beat it. Times are by {}.",
+         copy, measured again ({} GB/s), takes for the kernel's bytes, or burn's f32 product of 19800 x 472 x 300 \
+         ({} GFLOP/s) for its operations, whichever is longer. More than 100 % of it is no error: inputs may stay in a \
+         cache, and a kernel of ours may multiply faster than burn's product. Times are by {}{}.",
         short(rates.copy_gb_per_s),
         short(rates.product_gflops),
-        clock(&times.rows)
+        clock(&times.rows),
+        if emulated {
+            "; the device is EMULATED"
+        } else {
+            ""
+        }
     );
     let mut longest: Vec<&KernelRow> = times.rows.iter().collect();
     longest.sort_by(|a, b| b.us.total_cmp(&a.us));
@@ -471,16 +498,18 @@ fn profile(run: &ProfiledRun) -> Vec<Block> {
             format!("{} s", short(run.stall_seconds)),
         ),
     ];
-    for name in [
-        "iteration_us",
-        "launches",
-        "launch_us",
-        "launch_mean_us",
-        "encode_us",
+    for (name, title) in [
+        ("iteration_us", "iteration, µs"),
+        ("launches", "launches of our shaders in an iteration"),
+        ("launch_us", "a launch, µs: the median"),
+        (
+            "launch_mean_us",
+            "a launch, µs: the mean, with compiling, and waiting while the queue is full",
+        ),
+        ("encode_us", "encoding an iteration on the host, µs"),
     ] {
         if let Some(value) = run.profile[name].as_f64() {
-            let name = name.replace("_us", ", µs").replace('_', " ");
-            facts.push((name, short(value)));
+            facts.push((title.to_owned(), short(value)));
         }
     }
     let threads = run.stage_seconds.iter().map(|(_, seconds)| *seconds);
@@ -523,8 +552,10 @@ fn profile(run: &ProfiledRun) -> Vec<Block> {
 fn operations(profile: &Value) -> Option<Table> {
     let rows = profile["operations"].as_array()?;
     let caption = match profile["time_is"].as_str() {
-        Some("work") => "Operations of an iteration",
-        _ => "Operations of an iteration; time is what the host takes to enqueue them",
+        Some("work") => "Operations of an iteration, and what is in none of them",
+        _ => {
+            "Operations of an iteration, and what is in none of them; time is what the host takes to enqueue them"
+        }
     };
     let numbers = ["calls", "launches", "µs", "share, %"];
     let mut table = Table::new(caption, &["operation", "kind"], &numbers);
@@ -543,6 +574,22 @@ fn operations(profile: &Value) -> Option<Table> {
             ]
         })
         .collect();
+    let remainder = profile["remainder"].as_array().into_iter().flatten();
+    table.rows.extend(remainder.map(|row| {
+        vec![
+            text(&row["name"]),
+            "remainder".to_owned(),
+            "-".to_owned(),
+            "-".to_owned(),
+            number(&row["time_us"]),
+            // Other threads than the device's have no share of its time.
+            or_dash(
+                row["share"]
+                    .as_f64()
+                    .map(|share| format!("{:.1}", 100.0 * share)),
+            ),
+        ]
+    }));
     Some(table)
 }
 
@@ -564,21 +611,21 @@ mod tests {
         part.not_run = vec!["kernels::softmax".to_owned()];
         part.rows.push(Row {
             name: "kernels::dropout".to_owned(),
-            verdict: Verdict::Fails,
+            verdict: Verdict::Unfinished,
             found: "the process ended early (signal: 11); it said last:\nthe driver gave up"
                 .to_owned(),
             expected: "runs to its end".to_owned(),
             seconds: 0.0,
         });
         let mut blocks = failure(&part, &part.rows[0]);
-        blocks.extend(super::blocks(&part));
+        blocks.extend(super::blocks(&part, false));
         let page = html(blocks);
         assert!(
             page.contains("it said last:</p>\n<pre>the driver gave up</pre>"),
             "{page}"
         );
         assert!(
-            page.contains("Did not run, because the process ended before: <code>kernels::softmax"),
+            page.contains("Did not run (the process ended before): <code>kernels::softmax"),
             "{page}"
         );
     }

@@ -37,9 +37,16 @@ pub struct Reached {
 /// of four vendors, 24 to 36 (arXiv 2604.02344).
 const PUBLISHED_LAUNCH_US: f64 = 24.0;
 
-/// GPUs that predictions are made for, by the figures that are published of them: the peak of f32 without
-/// tensor cores, the bandwidth of the memory without caches, and that of PCIe in one direction (4.0 with 8
-/// lanes: 15.75 GB/s, with 16: 31.5). Nothing here was measured.
+/// GPUs that predictions are made for, by their makers' specifications: the peak of f32 without tensor cores,
+/// the bandwidth of the memory without caches, and that of PCIe in one direction. Nothing here was measured.
+///
+/// | | f32: operations a clock x boost clock | memory: width x rate |
+/// |---|---|---|
+/// | Radeon RX 7600 (AMD's product page) | 2,048 x 4 x 2.655 GHz | 128 bit x 18 Gbit/s |
+/// | GeForce RTX 4060 (NVIDIA's product page) | 3,072 x 2 x 2.46 GHz | 128 bit x 17 Gbit/s |
+/// | A100 PCIe 40 GB (NVIDIA's product brief PB-10137-001) | 6,912 x 2 x 1.41 GHz | 5,120 bit x 2.43 Gbit/s |
+///
+/// A lane of PCIe 4.0 has 16 Gbit/s, of which 128 of 130 bits are data: 15.75 GB/s with 8 of them, 31.5 with 16.
 pub const SPECIFIED: [Specified; 3] = [
     Specified {
         name: "AMD Radeon RX 7600",
@@ -183,6 +190,45 @@ impl Predicted {
                 _ => Bound::Launches,
             },
         }
+    }
+}
+
+/// What an iteration should take on a GPU that is not here.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Elsewhere {
+    /// The GPU's name.
+    pub gpu: String,
+    /// The model.
+    pub model: String,
+    /// Events per batch.
+    pub batch_size: usize,
+    /// The kernels whose launches and bytes are counted: `gpu`, or `software`, of which there are more.
+    pub kernels: String,
+    /// Launches of our shaders.
+    pub launches: f64,
+    /// What they should take by the published peaks.
+    pub predicted: Predicted,
+    /// Training events per second at that.
+    pub events_per_s: f64,
+}
+
+impl Elsewhere {
+    /// What `load`, an iteration of `model` with batches of `batch` by these kernels, should take on each of
+    /// [`SPECIFIED`].
+    pub fn of(load: &Load, model: &str, batch: usize, kernels: &str) -> Vec<Elsewhere> {
+        let on = |gpu: Specified| {
+            let predicted = Predicted::of(load, gpu.rates);
+            Elsewhere {
+                gpu: gpu.name.to_owned(),
+                model: model.to_owned(),
+                batch_size: batch,
+                kernels: kernels.to_owned(),
+                launches: load.launches,
+                predicted,
+                events_per_s: 1e3 * batch as f64 / predicted.iteration_ms,
+            }
+        };
+        SPECIFIED.map(on).to_vec()
     }
 }
 

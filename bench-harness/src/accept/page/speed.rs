@@ -3,17 +3,49 @@
 use mspipe::report::chart::{Bars, Size, short};
 use mspipe::report::{Block, Figure, Table};
 
-use super::super::found::SpeedRow;
-use super::super::prediction::{Predicted, SPECIFIED};
+use super::super::found::{PartReport, Rates, SpeedRow};
+use super::super::prediction::{Elsewhere, Predicted};
 
-/// Chart and tables of these runs.
-pub(super) fn blocks(rows: &[SpeedRow]) -> Vec<Block> {
-    vec![
+/// With what the caption of a table begins whose numbers nobody measured.
+pub(super) const PREDICTED: &str = "PREDICTED";
+
+/// Chart and tables of the runs of a part.
+pub(super) fn blocks(part: &PartReport) -> Vec<Block> {
+    let rows = part.speed.as_slice();
+    let mut blocks = vec![
         Block::Figures(vec![bars(rows)]),
         Block::Table(speeds(rows)),
         Block::Table(bounds(rows)),
-        Block::Table(elsewhere(rows)),
-    ]
+    ];
+    if let Some(rates) = part.speed_rates {
+        blocks.push(reached(rates));
+    }
+    if !part.elsewhere.is_empty() {
+        blocks.push(Block::Table(elsewhere(&part.elsewhere)));
+    }
+    blocks
+}
+
+/// What predictions for this device are made with.
+fn reached(rates: Rates) -> Block {
+    let of = |name: &str, value: String| (name.to_owned(), value);
+    Block::Facts(vec![
+        of("launch", format!("{} µs", short(rates.launch_us))),
+        of(
+            "copy",
+            format!("{} GB/s, read and written", short(rates.copy_gb_per_s)),
+        ),
+        of(
+            "product",
+            format!("{} GFLOP/s", short(rates.product_gflops)),
+        ),
+        of("upload", format!("{} GB/s", short(rates.upload_gb_per_s))),
+        of(
+            "measured",
+            "before these runs, in their process; copy and product as in the section Device"
+                .to_owned(),
+        ),
+    ])
 }
 
 fn bars(rows: &[SpeedRow]) -> Figure {
@@ -96,8 +128,8 @@ fn bounds(rows: &[SpeedRow]) -> Table {
         "copies",
     ];
     let caption = "What bounds an iteration, in ms: launches on the host's side, or kernels and copies on the queue's, by this \
-                   device's own launch, copy, product and upload. The longer side is the prediction, and the least that an \
-                   iteration can take; counted with memory on the device";
+                   device's own launch, copy, product and upload, which stand below. The longer side is the prediction, and the least \
+                   that an iteration can take; counted with memory on the device";
     let mut table = Table::new(caption, &["model", "bound by"], &numbers);
     table.rows = rows
         .iter()
@@ -126,47 +158,74 @@ fn bounds(rows: &[SpeedRow]) -> Table {
 }
 
 /// The same of GPUs that nobody measured.
-fn elsewhere(rows: &[SpeedRow]) -> Table {
-    let caption = "PREDICTED, not measured: the least that an iteration takes on GPUs that are not here, by their published peaks of \
-                   f32, memory and PCIe, and 24 µs a launch (arXiv 2604.02344)";
-    let numbers = ["batch", "ms", "events/s at most"];
-    let mut table = Table::new(caption, &["GPU", "model", "bound by"], &numbers);
-    for gpu in SPECIFIED {
-        for row in rows {
-            let predicted = Predicted::of(&row.load, gpu.rates);
-            table.rows.push(vec![
-                gpu.name.to_owned(),
+fn elsewhere(rows: &[Elsewhere]) -> Table {
+    let of_gpus = rows.iter().all(|row| row.kernels == "gpu");
+    let whose = match of_gpus {
+        true => "launches are those of our kernels for GPUs",
+        false => {
+            "launches are those of the kernels of THIS adapter, of which there are more than of those that a GPU runs"
+        }
+    };
+    let caption = format!(
+        "{PREDICTED}, not measured: an iteration on GPUs that are not here, by their makers' peaks of f32, memory and PCIe, and \
+         24 µs a launch (arXiv 2604.02344); {whose}. Host and queue work at once: the longer of launches, and kernels with \
+         copies, is the least that it takes"
+    );
+    let events = if of_gpus {
+        "events/s at most"
+    } else {
+        "events/s"
+    };
+    let numbers = [
+        "batch",
+        "launches",
+        "launches, ms",
+        "kernels, ms",
+        "copies, ms",
+        events,
+    ];
+    let mut table = Table::new(&caption, &["GPU", "model", "bound by"], &numbers);
+    table.rows = rows
+        .iter()
+        .map(|row| {
+            let predicted = row.predicted;
+            vec![
+                row.gpu.clone(),
                 row.model.to_uppercase(),
                 predicted.bound.to_string(),
                 row.batch_size.to_string(),
-                short(predicted.iteration_ms),
-                short(1e3 * row.batch_size as f64 / predicted.iteration_ms),
-            ]);
-        }
-    }
+                format!("{:.0}", row.launches),
+                format!("{:.2}", predicted.launches_ms),
+                format!("{:.2}", predicted.memory_ms + predicted.arithmetic_ms),
+                format!("{:.2}", predicted.copies_ms),
+                short(row.events_per_s),
+            ]
+        })
+        .collect();
     table
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::super::asked::Part;
     use super::super::super::found::Clock;
-    use super::super::super::found::Rates;
-    use super::super::super::prediction::Load;
+    use super::super::super::prediction::{Load, SPECIFIED};
     use super::*;
     use mspipe::report::Document;
+
+    const RATES: Rates = Rates {
+        copy_gb_per_s: 10.0,
+        product_gflops: 100.0,
+        upload_gb_per_s: 1.25,
+        launch_us: 10.0,
+        clock: Clock::Host,
+    };
 
     fn row(model: &str, memory: &str) -> SpeedRow {
         let load = Load {
             operations: vec![[2e8, 1e9]],
             upload_bytes: 1e6,
             launches: 50.0,
-        };
-        let rates = Rates {
-            copy_gb_per_s: 10.0,
-            product_gflops: 100.0,
-            upload_gb_per_s: 1.0,
-            launch_us: 10.0,
-            clock: Clock::Host,
         };
         SpeedRow {
             model: model.to_owned(),
@@ -175,14 +234,21 @@ mod tests {
             events: 6000,
             events_per_s: 1000.0,
             iteration_ms: 600.0,
-            predicted: Predicted::of(&load, rates.into()),
+            predicted: Predicted::of(&load, RATES.into()),
             load,
         }
     }
 
-    fn html(rows: &[SpeedRow]) -> String {
+    fn html(rows: &[SpeedRow], kernels: &str) -> String {
+        let mut part = PartReport::new(Part::Speed);
+        part.speed = rows.to_vec();
+        part.speed_rates = Some(RATES);
+        let predicted = rows
+            .iter()
+            .flat_map(|row| Elsewhere::of(&row.load, &row.model, 600, kernels));
+        part.elsewhere = predicted.collect();
         let document = Document {
-            lead: blocks(rows),
+            lead: blocks(&part),
             ..Document::default()
         };
         document.to_html()
@@ -190,7 +256,7 @@ mod tests {
 
     #[test]
     fn a_speed_with_memory_on_the_host_says_so() {
-        let page = html(&[row("tgn", "device"), row("apan", "host")]);
+        let page = html(&[row("tgn", "device"), row("apan", "host")], "gpu");
         assert!(
             page.contains("<td>TGN</td><td>on the device</td>"),
             "{page}"
@@ -201,11 +267,23 @@ mod tests {
 
     #[test]
     fn a_prediction_stands_beside_what_was_measured_and_is_called_one() {
-        let page = html(&[row("tgn", "device")]);
+        let page = html(&[row("tgn", "device")], "gpu");
         assert!(page.contains("<td>TGN</td><td>memory</td>"), "{page}");
         assert!(page.contains("PREDICTED, not measured"), "{page}");
         for gpu in SPECIFIED {
             assert!(page.contains(gpu.name), "{page}");
         }
+        assert!(page.contains("<dd>1.25 GB/s</dd>"), "the rates: {page}");
+        assert!(page.contains("events/s at most"), "{page}");
+        // 50 launches of 24 µs.
+        assert!(
+            page.contains(">50</td><td class=\"number\">1.20</td>"),
+            "{page}"
+        );
+        let of_software = html(&[row("tgn", "device")], "software");
+        assert!(
+            of_software.contains("the kernels of THIS adapter") && !of_software.contains("at most"),
+            "{of_software}"
+        );
     }
 }
