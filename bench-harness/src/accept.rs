@@ -99,16 +99,11 @@ pub fn run(config: &AcceptConfig) -> Result<AcceptReport> {
         }
         report.add(found, missing);
         report.seconds = begin.elapsed().as_secs_f64();
-        for line in report
-            .parts
-            .last()
-            .into_iter()
+        let ended = report.parts.last().into_iter();
+        ended
             .flat_map(|part| told(part, report.emulated))
-        {
-            console::note(line);
-        }
+            .for_each(console::note);
         write(&report, &claim.files)?;
-        stopped(&report, config)?;
         if let Some(error) = error {
             bail!(
                 "{}: {error}; the runs need room in {} (another folder: TMPDIR)",
@@ -116,16 +111,19 @@ pub fn run(config: &AcceptConfig) -> Result<AcceptReport> {
                 std::env::temp_dir().display()
             );
         }
+        if report.parts.iter().any(|part| part.stopped.is_some()) {
+            stopped(&report, config)?;
+        }
     }
+    let files = claim
+        .files
+        .each_ref()
+        .map(|file| file.display().to_string());
     console::note(format!(
         "{} ({:.0} s)\n{}",
         report.verdict,
         report.seconds,
-        claim
-            .files
-            .each_ref()
-            .map(|file| file.display().to_string())
-            .join("\n")
+        files.join("\n")
     ));
     Ok(report)
 }
@@ -247,6 +245,7 @@ pub fn run_part(part: Part, asked: &Asked, file: Option<PathBuf>) -> Result<Part
         Part::Profile => profile::run(asked, &mut findings),
     };
     if let Err(error) = ran {
+        found::ours(&format!("{error:#}"))?;
         let name = format!("the part {}", part.name());
         findings.check(&name, "runs to its end", |_| Err(format!("{error:#}")))?;
     }

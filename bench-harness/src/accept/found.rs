@@ -5,7 +5,7 @@ use std::io::{self, ErrorKind, Write as _};
 use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use mspipe::run_folder::QueueSeconds;
 use mspipe::{console, interrupt};
 use mspipe_datasets::whole_file::{self, Existing};
@@ -555,8 +555,7 @@ impl Findings {
         let begin = Instant::now();
         let came = work(&mut self.report);
         if let Err(text) = &came {
-            interrupt::stop().check()?;
-            ensure!(!no_room(text), "{name}: {text}");
+            ours(text).with_context(|| name.to_owned())?;
         }
         Ok((came, begin.elapsed()))
     }
@@ -606,6 +605,16 @@ impl Findings {
         whole_file::write(file, Existing::Replace, |to| to.write_all(text.as_bytes()))?;
         Ok(())
     }
+}
+
+/// Refuses an error that says nothing of the device: somebody stopped the work, or there was no room for its files.
+///
+/// # Errors
+/// That one.
+pub(super) fn ours(text: &str) -> Result<()> {
+    interrupt::stop().check()?;
+    ensure!(!no_room(text), "{text}");
+    Ok(())
 }
 
 /// Whether an error is that of a disk with no room, or one that nothing may be written to.
