@@ -25,7 +25,7 @@ use pairs::distinct_pairs;
 use parameters::parameters;
 use ranks::Ranks;
 
-#[cfg(feature = "mpi")]
+#[cfg(any(test, feature = "mpi"))]
 pub(super) use machine::Needs;
 pub use machine::Together;
 
@@ -429,6 +429,26 @@ impl Footprint {
                 false => largest.remedy.to_owned(),
             },
         })
+    }
+}
+
+#[cfg(any(test, feature = "mpi"))]
+impl Footprint {
+    /// What this process tells the other ranks.
+    pub(super) fn needs(&self) -> Needs {
+        let adapter = (!self.device_is_ram).then(|| self.device.clone());
+        Needs {
+            ram_bytes: self.ram_bytes,
+            available_bytes: self.available_bytes,
+            adapter: adapter.flatten(),
+            device_bytes: self.device_bytes,
+        }
+    }
+
+    /// The same for one of the ranks `here`, which are processes of one machine; `all` is what each rank needs.
+    pub(super) fn together(mut self, here: &[usize], all: &[Needs]) -> Footprint {
+        self.together = Together::of(&self.needs(), here, all);
+        self
     }
 }
 

@@ -10,18 +10,15 @@ use indicatif::HumanBytes;
 use serde::Deserialize;
 use serde::Serialize;
 
-#[cfg(any(test, feature = "mpi"))]
-use super::Footprint;
-
 /// What a process needs and has found, as it tells the other ranks.
 #[cfg(any(test, feature = "mpi"))]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(in crate::session) struct Needs {
-    ram_bytes: u64,
-    available_bytes: u64,
+pub(crate) struct Needs {
+    pub(super) ram_bytes: u64,
+    pub(super) available_bytes: u64,
     /// The adapter with memory of its own that it works on, if it does.
-    adapter: Option<String>,
-    device_bytes: u64,
+    pub(super) adapter: Option<String>,
+    pub(super) device_bytes: u64,
 }
 
 /// Processes of one machine, and what they need together.
@@ -40,37 +37,22 @@ pub struct Together {
 }
 
 #[cfg(any(test, feature = "mpi"))]
-impl Footprint {
-    /// What this process tells the other ranks.
-    pub(in crate::session) fn needs(&self) -> Needs {
-        let adapter = (!self.device_is_ram).then(|| self.device.clone());
-        Needs {
-            ram_bytes: self.ram_bytes,
-            available_bytes: self.available_bytes,
-            adapter: adapter.flatten(),
-            device_bytes: self.device_bytes,
-        }
-    }
-
-    /// The same for one of the ranks `here`, which are processes of one machine, all but those `here` being
-    /// elsewhere; `all` is what each rank needs.
-    pub(in crate::session) fn together(mut self, here: &[usize], all: &[Needs]) -> Footprint {
+impl Together {
+    /// Of the ranks `here`, which are processes of one machine, all but those `here` being elsewhere; none where
+    /// there is one alone. `own` is what one of them needs, `all` what each rank needs.
+    pub(super) fn of(own: &Needs, here: &[usize], all: &[Needs]) -> Option<Together> {
         let of = |rank: &usize| all.get(*rank).map(|needs| (*rank, needs));
         let here: Vec<(usize, &Needs)> = here.iter().filter_map(of).collect();
-        if here.len() > 1 {
-            let own = self.needs().adapter;
-            let shares = |needs: &Needs| own.is_some() && needs.adapter == own;
-            let on_adapter = || here.iter().filter(|(_, needs)| shares(needs));
-            self.together = Some(Together {
-                ranks: here.iter().map(|(rank, _)| *rank).collect(),
-                ram_bytes: here.iter().map(|(_, needs)| needs.ram_bytes).sum(),
-                available_bytes: (here.iter().map(|(_, needs)| needs.available_bytes))
-                    .fold(self.available_bytes, u64::max),
-                on_adapter: on_adapter().map(|(rank, _)| *rank).collect(),
-                device_bytes: on_adapter().map(|(_, needs)| needs.device_bytes).sum(),
-            });
-        }
-        self
+        let shares = |needs: &Needs| own.adapter.is_some() && needs.adapter == own.adapter;
+        let on_adapter = || here.iter().filter(|(_, needs)| shares(needs));
+        (here.len() > 1).then(|| Together {
+            ranks: here.iter().map(|(rank, _)| *rank).collect(),
+            ram_bytes: here.iter().map(|(_, needs)| needs.ram_bytes).sum(),
+            available_bytes: (here.iter().map(|(_, needs)| needs.available_bytes))
+                .fold(own.available_bytes, u64::max),
+            on_adapter: on_adapter().map(|(rank, _)| *rank).collect(),
+            device_bytes: on_adapter().map(|(_, needs)| needs.device_bytes).sum(),
+        })
     }
 }
 
