@@ -130,54 +130,6 @@ fn an_error_on_one_rank_ends_all() {
     );
 }
 
-/// A rank whose threads have stacks of 4 GiB, and whose memory is limited to 12 GiB while it trains: the next part of
-/// an epoch can't have the threads that it needs.
-#[test]
-#[cfg(target_os = "linux")]
-fn an_error_while_a_rank_trains_ends_all_with_what_it_says() {
-    let program = Program::new();
-    let whole = run(&program, &pair("whole", "--epochs 60"));
-    assert_eq!(whole.code, Some(0), "{}", whole.stderr);
-    for (out, other, left) in [
-        // What was trained is kept where it is still as the next iteration reads it.
-        (
-            "device",
-            "--schedule staleness:2 --memory device",
-            "A checkpoint of epoch ",
-        ),
-        (
-            "host",
-            "--schedule staleness:2 --memory host",
-            "The last checkpoint, of epoch ",
-        ),
-    ] {
-        let mut parts = pair(out, "--epochs 60 --checkpoint-every 5");
-        for part in &mut parts {
-            *part = part.replace("--schedule staleness:2 --memory host", other);
-        }
-        parts[1] = format!("env RUST_MIN_STACK={} -- {}", 4u64 << 30, parts[1]);
-        let ended = struck(&program, out, &parts, |second| {
-            let mut limit = Command::new("prlimit");
-            limit.args(["--pid", second, &format!("--as={}:", 12u64 << 30)]);
-            limit
-        });
-        assert_eq!(ended.code, Some(1), "{}", ended.stderr);
-        for said in [
-            "rank 1 ended: epoch ",
-            "cannot start the fetcher thread: Resource temporarily unavailable",
-            left,
-            &format!(
-                "\nonce that is fixed, resume with: mpirun -n 2 mspipe train --resume {out}\n"
-            ),
-        ] {
-            assert!(ended.stderr.contains(said), "{said}: {}", ended.stderr);
-        }
-        let resumed = program.run(&format!("train --resume {out} --ranks threads:2"));
-        assert_eq!(resumed.code, Some(0), "{}", resumed.stderr);
-        assert!(weights(&program, out) == weights(&program, "whole"));
-    }
-}
-
 /// Features that are too large for f32, which one event of the validation part sees: the source of event 705 comes
 /// again in event 795, in the second rank's share of its batch.
 fn too_large_for_one_rank(program: &Program) {
