@@ -3,27 +3,20 @@
 // and reaches all weights, where it is found. One workgroup; each of its invocations adds every
 // 64th sum of squares, then the sums are added in a fixed order.
 
+const WORKGROUP: u32 = 64u;
+
 @group(0) @binding(0) var<storage, read_write> sums: array<f32>;    // [sums]
 @group(0) @binding(1) var<storage, read_write> moments: array<f32>; // its last number is the result
 @group(0) @binding(2) var<uniform> sizes: array<vec4<u32>, 2>;      // sums, place of the result, bits of the largest norm
 
-var<workgroup> lane_sum: array<f32, 64>;
-
-@compute @workgroup_size(64)
+@compute @workgroup_size(WORKGROUP)
 fn main(@builtin(local_invocation_index) local: u32) {
     var sum = 0.0;
-    for (var i = local; i < sizes[0].x; i = i + 64u) {
+    for (var i = local; i < sizes[0].x; i = i + WORKGROUP) {
         sum = sum + sums[i];
     }
-    lane_sum[local] = sum;
-    for (var half = 32u; half > 0u; half = half / 2u) {
-        workgroupBarrier();
-        if (local < half) {
-            lane_sum[local] = lane_sum[local] + lane_sum[local + half];
-        }
-    }
+    let squares = total(local, sum);
     if (local == 0u) {
-        let squares = lane_sum[0];
         var scale = squares;
         if (is_finite(squares)) {
             scale = min(1.0, bitcast<f32>(sizes[0].z) / (sqrt(squares) + 1e-6));

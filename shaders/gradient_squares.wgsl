@@ -2,6 +2,7 @@
 // them; each of its invocations adds every 64th square, then the sums are added in a fixed order.
 
 const GRADIENTS: u32 = 3u; // at most
+const WORKGROUP: u32 = 64u;
 
 @group(0) @binding(0) var<storage, read_write> sums: array<f32>; // [chunks of all gradients of a step]
 @group(0) @binding(1) var<storage, read_write> source_0: array<f32>;
@@ -12,8 +13,6 @@ const GRADIENTS: u32 = 3u; // at most
 @group(0) @binding(6) var<storage, read_write> source_5: array<f32>;
 @group(0) @binding(7) var<storage, read_write> source_6: array<f32>;
 @group(0) @binding(8) var<uniform> sizes: array<vec4<u32>, 1u + GRADIENTS>; // place of the first sum ; then of each gradient: chunks up to its end, its numbers, memory and place
-
-var<workgroup> lane_sum: array<f32, 64>;
 
 // Number `i` of a memory.
 fn number(memory: u32, i: u32) -> f32 {
@@ -28,7 +27,7 @@ fn number(memory: u32, i: u32) -> f32 {
     }
 }
 
-@compute @workgroup_size(64)
+@compute @workgroup_size(WORKGROUP)
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(num_workgroups) groups: vec3<u32>,
@@ -48,18 +47,12 @@ fn main(
     let begin = (chunk - first) * 4096u;
     let end = min(begin + 4096u, extent.y);
     var sum = 0.0;
-    for (var i = begin + local; i < end; i = i + 64u) {
+    for (var i = begin + local; i < end; i = i + WORKGROUP) {
         let x = number(extent.z, extent.w + i);
         sum = sum + x * x;
     }
-    lane_sum[local] = sum;
-    for (var half = 32u; half > 0u; half = half / 2u) {
-        workgroupBarrier();
-        if (local < half) {
-            lane_sum[local] = lane_sum[local] + lane_sum[local + half];
-        }
-    }
+    let all = total(local, sum);
     if (local == 0u) {
-        sums[sizes[0].x + chunk] = lane_sum[0];
+        sums[sizes[0].x + chunk] = all;
     }
 }

@@ -19,8 +19,6 @@ const WORKGROUP: u32 = 64u;
 @group(0) @binding(7) var<storage, read_write> logit: array<f32>;       // [pairs]
 @group(0) @binding(8) var<uniform> sizes: array<vec4<u32>, 2>;          // sources, pairs
 
-var<workgroup> lane_sum: array<f32, WORKGROUP>;
-
 @compute @workgroup_size(WORKGROUP)
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
@@ -51,14 +49,8 @@ fn main(
         let hidden = source[source_row + c] + other + bias[c];
         sum = sum + relu(hidden) * output[c];
     }
-    lane_sum[local] = sum;
-    for (var half = WORKGROUP / 2u; half > 0u; half = half / 2u) {
-        workgroupBarrier();
-        if (local < half) {
-            lane_sum[local] = lane_sum[local] + lane_sum[local + half];
-        }
-    }
+    let all = total(local, sum);
     if (local == 0u) {
-        logit[pair] = lane_sum[0] + output_bias[0];
+        logit[pair] = all + output_bias[0];
     }
 }

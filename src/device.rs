@@ -19,6 +19,7 @@ mod settings;
 use std::io::IsTerminal as _;
 use std::panic::{self, AssertUnwindSafe};
 
+use burn::tensor::{Device, Tensor};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::{Layer, SubscriberExt as _};
@@ -45,8 +46,12 @@ pub use settings::{DeviceChoice, DeviceSettings};
 /// Whether this program has what GPUs need: it was built with the feature `gpu`.
 pub const BUILT_FOR_GPUS: bool = cfg!(feature = "gpu");
 
-/// What is missing where this machine offers no adapter, and how to get it, if that can be told.
-pub fn missing_loader() -> Option<&'static str> {
+/// What the description of an adapter ends with that is no GPU: a processor runs its shaders, and times say nothing of any GPU.
+pub const EMULATED: &str = ", EMULATED by a processor";
+
+/// What keeps adapters from being found where this machine offers none, or not the one that is looked for, and what to do, if
+/// that can be told.
+pub fn unfound() -> Option<String> {
     gpu::missing()
 }
 
@@ -88,6 +93,26 @@ pub fn open(settings: impl Into<DeviceSettings>) -> Result<ComputeDevice, Device
 /// When it is not there, or lacks limits that are asked for.
 pub fn chosen(settings: DeviceSettings) -> Result<Option<AdapterReport>, DeviceError> {
     gpu::chosen(settings)
+}
+
+/// The numbers of a tensor, row-major.
+///
+/// # Errors
+/// burn's words when the device does not hand them over: work that should have made them was not done. The cause is kept, so
+/// that [`has_failed`] knows of it and [`on_device_thread`] ends with it and with what to do.
+pub(crate) fn read<const D: usize>(tensor: Tensor<D>) -> Result<Vec<f32>, String> {
+    let data = tensor.try_into_data().inspect_err(heed);
+    let data = data.map_err(|error| format!("{error:?}"))?;
+    data.try_into_vec().map_err(|error| format!("{error:?}"))
+}
+
+/// Submits all that the calling thread has enqueued on `device`, and does not wait for it.
+///
+/// # Errors
+/// burn's words, kept as those of [`read`], when something enqueued before could not be done.
+pub(crate) fn flush(device: &Device) -> Result<(), String> {
+    let flushed = device.flush().inspect_err(heed);
+    flushed.map_err(|error| format!("{error:?}"))
 }
 
 /// From now on warnings and errors of the log (or what `RUST_LOG` says) are written to `writer`, and errors

@@ -37,7 +37,7 @@ use std::io::Write as _;
 use std::path::PathBuf;
 use std::time::Instant;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Error, Result, anyhow, bail};
 use mspipe::console;
 use mspipe::interrupt;
 use mspipe_datasets::whole_file::{self, Existing};
@@ -60,11 +60,6 @@ pub fn run(config: &AcceptConfig) -> Result<AcceptReport> {
     let stop = interrupt::stop();
     let _unfinished = stop.unfinished();
     let claim = Claim::of(&config.out, config.force)?;
-    // Removed at the end, whatever that is: streams, runs, and what the parts write.
-    let work = tempfile::tempdir().with_context(|| {
-        let place = std::env::temp_dir();
-        format!("a folder for the runs in {} (TMPDIR)", place.display())
-    })?;
     let parts = parts(config);
     let program = std::env::current_exe().context("the program's own path")?;
     let begin = Instant::now();
@@ -73,8 +68,20 @@ pub fn run(config: &AcceptConfig) -> Result<AcceptReport> {
     if claim.replaces {
         // What another day found must not be taken for what this run found, however it ends.
         report.judge(missing);
-        write(&report, &claim.files)?;
+        write(&report, &claim.files).map_err(|error| error.context(claim.outdated()))?;
     }
+    // Removed at the end, whatever that is: streams, runs, and what the parts write.
+    let work = match tempfile::tempdir() {
+        Ok(work) => work,
+        Err(error) => {
+            let place = std::env::temp_dir();
+            let why = format!(
+                "no folder for the runs in {} (TMPDIR): {error}",
+                place.display()
+            );
+            return Err(refuse(&mut report, &claim, &why));
+        }
+    };
     for part in parts {
         stopped(&report, config)?;
         missing -= 1;
@@ -87,11 +94,7 @@ pub fn run(config: &AcceptConfig) -> Result<AcceptReport> {
             Some(why) => left_out(part, why),
         };
         if let Some(why) = missing_device(&found) {
-            if claim.replaces {
-                report.refuse(&why);
-                write(&report, &claim.files)?;
-            }
-            bail!("{why}");
+            return Err(refuse(&mut report, &claim, &why));
         }
         if found.part == Part::Device && found.stopped.is_some() && !claim.replaces {
             // Nothing was found that would be worth a --force.
@@ -145,6 +148,17 @@ fn stopped(report: &AcceptReport, config: &AcceptConfig) -> Result<()> {
         ),
         checked => Ok(checked?),
     }
+}
+
+/// Nothing can begin, says the error, and the report where there is one of before.
+fn refuse(report: &mut AcceptReport, claim: &Claim, why: &str) -> Error {
+    if claim.replaces {
+        report.refuse(why);
+        if let Err(error) = write(report, &claim.files) {
+            return error;
+        }
+    }
+    anyhow!("{why}")
 }
 
 /// Why nothing can begin.

@@ -282,6 +282,21 @@ fn a_report_of_another_day_is_not_taken_for_that_of_a_run_that_could_not_begin()
     );
     assert!(!folder.read("accept/accept.html").contains("ACCEPTED"));
     assert_eq!(folder.read("accept/notes.txt"), "ACCEPTED");
+
+    std::fs::write(folder.0.join("accept/accept.html"), "ACCEPTED").unwrap();
+    let mut command = folder.command(&["accept", "--device=software", "--force", "--out=accept"]);
+    for variable in ["TMPDIR", "TEMP", "TMP"] {
+        command.env(variable, folder.0.join("nowhere"));
+    }
+    let (code, _, refused) = crate::workdir::run(&mut command);
+    assert_eq!(code, Some(2), "{refused}");
+    assert!(refused.contains("no folder for the runs in "), "{refused}");
+    let verdict = self::report(&folder).verdict;
+    assert!(
+        verdict.starts_with("UNFINISHED: it could not begin: no folder for the runs"),
+        "{verdict}"
+    );
+    assert!(!folder.read("accept/accept.html").contains("ACCEPTED"));
 }
 
 #[test]

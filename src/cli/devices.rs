@@ -30,12 +30,13 @@ pub(super) struct DeviceList {
     /// What the CPU device runs on.
     cpu: String,
     /// What keeps adapters from being found, if that can be told.
-    missing: Option<&'static str>,
+    missing: Option<String>,
 }
 
 /// What there is.
 pub(super) fn list() -> anyhow::Result<DeviceList> {
     let adapters = device::adapters();
+    let missing = adapters.is_empty().then(device::unfound).flatten();
     Ok(DeviceList {
         auto: adapters
             .iter()
@@ -45,7 +46,7 @@ pub(super) fn list() -> anyhow::Result<DeviceList> {
         adapters,
         built_for_gpus: device::BUILT_FOR_GPUS,
         cpu: device::open(DeviceChoice::Cpu)?.adapter,
-        missing: device::missing_loader(),
+        missing,
     })
 }
 
@@ -121,7 +122,7 @@ fn table(list: &DeviceList) -> String {
         text += CPU_ALONE;
     } else if list.adapters.is_empty() {
         text += NO_ADAPTER;
-        if let Some(missing) = list.missing {
+        if let Some(missing) = &list.missing {
             let _ = writeln!(text, "Here {missing}.");
         }
     } else if !list.adapters.iter().any(|adapter| adapter.real) {

@@ -30,6 +30,10 @@ pub(super) fn emulated(link: &Link) -> String {
     )
 }
 
+/// Said wherever times of a run on an adapter end that is no GPU.
+pub(super) const EMULATED: &str =
+    "These times and events/s are of an EMULATED GPU and say nothing of a real one.";
+
 /// What staleness did to the memory of a run.
 pub(super) fn stale_memory(counts: &StaleMemory, updater_rows: u64) -> String {
     let of = |part: u64, whole: u64, what: &str| {

@@ -12,6 +12,7 @@ mod watch;
 use burn::tensor::Device;
 use burn::tensor::wgpu::WgpuSetup;
 
+use super::EMULATED;
 use super::error::{DeviceError, LOCAL_RANK};
 use super::limits::LimitsChoice;
 use super::opened::ComputeDevice;
@@ -35,8 +36,8 @@ const TASKS: usize = 64;
 pub(super) const WHY_CPU: &str =
     "no GPU was found that can run mspipe ('mspipe devices' lists what there is)";
 
-/// What is missing where this machine offers no adapter, and how to get it, if that can be told.
-pub(super) fn missing() -> Option<&'static str> {
+/// What keeps adapters from being found, and what to do, if that can be told.
+pub(super) fn missing() -> Option<String> {
     loader::missing()
 }
 
@@ -87,6 +88,9 @@ impl AdapterReport {
         }
         if settings.limits != LimitsChoice::Adapter {
             text += &format!(", limits of --limits {}", settings.limits);
+        }
+        if !self.real {
+            text += EMULATED;
         }
         text
     }

@@ -15,9 +15,9 @@ use super::settings::{DeviceChoice, DeviceSettings};
 pub(super) const WHY_CPU: &str =
     "this program was built without the feature 'gpu', for the CPU alone";
 
-/// What is missing for adapters to be found.
-pub(super) fn missing() -> Option<&'static str> {
-    Some(WHY_CPU)
+/// What keeps adapters from being found.
+pub(super) fn missing() -> Option<String> {
+    Some(WHY_CPU.to_owned())
 }
 
 /// None.

@@ -6,6 +6,7 @@ use thiserror::Error;
 use super::node_times::{FetchedTimes, NodeTimes};
 use super::request::MemoryRequest;
 use crate::batch::{LastWriters, MailRouting};
+use crate::device;
 use crate::kernels::packing::{Packing, Sent};
 
 /// Memory of the rows that a batch needs.
@@ -110,9 +111,7 @@ pub enum MemoryError {
 /// # Errors
 /// When the device does not hand them over.
 pub fn read(tensor: Tensor<2>) -> Result<Vec<f32>, MemoryError> {
-    let failed = |error: &dyn std::fmt::Debug| MemoryError::Device(format!("{error:?}"));
-    let data = tensor.try_into_data().map_err(|error| failed(&error))?;
-    data.try_into_vec().map_err(|error| failed(&error))
+    device::read(tensor).map_err(MemoryError::Device)
 }
 
 /// A place that keeps memory rows, mail and times.

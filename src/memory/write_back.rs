@@ -14,6 +14,7 @@ use super::trends::{COMPONENTS, FetchedTrends};
 use super::{MemoryCommit, MemoryError, read};
 use crate::batch::{LastWriters, Mail, MailRouting};
 use crate::checkpoint::{Arrays, Unfit};
+use crate::device;
 use crate::device::queue::{self, Submission};
 use crate::graph::{Csr, NodeId};
 
@@ -133,7 +134,7 @@ impl Pending {
             .as_mut()
             .poll(&mut Context::from_waker(Waker::noop()));
         let rows = match first {
-            Poll::Ready(data) => Copying::Done(data.map_err(unreadable)?),
+            Poll::Ready(data) => Copying::Done(data.map_err(not_done)?),
             Poll::Pending => {
                 // Made right behind the copy, before anything else of this thread.
                 let place = queue::of(&device).map(|queue| queue.submitted());
@@ -156,7 +157,7 @@ impl Pending {
                 if let Some(place) = place {
                     place.wait().map_err(unreadable)?;
                 }
-                pollster::block_on(reading).map_err(unreadable)?
+                pollster::block_on(reading).map_err(not_done)?
             }
         };
         let mut rows = Vec::new();
@@ -166,6 +167,12 @@ impl Pending {
         let back = self.back;
         Ok(Update { back, rows })
     }
+}
+
+/// Why work was not done is kept, so that the run ends with it.
+fn not_done(error: ExecutionError) -> MemoryError {
+    device::heed(&error);
+    unreadable(error)
 }
 
 fn unreadable(error: impl Debug) -> MemoryError {

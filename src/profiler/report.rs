@@ -198,7 +198,11 @@ fn remainder(recorded: &Recorded, training: &Training) -> Vec<RemainderRow> {
     };
     let burn = (of(Stage::Train) - operations(true)).max(0.0);
     let mut seen = operations(true) + operations(false);
-    seen += row("burn's own operations and autodiff", burn, true);
+    let rest = match training.on_cpu {
+        true => "burn's own operations and autodiff",
+        false => "burn's own operations, autodiff, and waiting for the queue",
+    };
+    seen += row(rest, burn, true);
     let memory = of(Stage::FetchMemory) + of(Stage::UpdateMemory) - operations(false);
     let sequential = training.sequential;
     seen += row("times and indices of memory", memory, sequential);

@@ -263,6 +263,11 @@ fn lead(summary: &Value, ranks: Option<String>, synthetic: bool) -> Vec<Block> {
                     machine.";
         blocks.push(Block::Note(text.to_owned()));
     }
+    if text_of(&summary["device"]["adapter"]).contains("EMULATED") {
+        let text = "The device is EMULATED: a processor runs the shaders of a GPU. Times and events/s say nothing of \
+                    any GPU.";
+        blocks.push(Block::Note(text.to_owned()));
+    }
     let epochs = summary["epochs"].as_array().map_or(&[][..], Vec::as_slice);
     let of_epochs = epochs.iter().map(|epoch| &epoch["val"]);
     let tests = ["test", "test_other_pool"].map(|name| &summary[name]);

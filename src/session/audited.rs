@@ -445,7 +445,5 @@ fn standardized(
 }
 
 fn read(tensor: Tensor<2>) -> Result<Vec<f32>, SessionError> {
-    let failed = |error: &dyn std::fmt::Debug| EvalError::Device(format!("{error:?}"));
-    let data = tensor.try_into_data().map_err(|error| failed(&error))?;
-    Ok(data.try_into_vec().map_err(|error| failed(&error))?)
+    Ok(device::read(tensor).map_err(EvalError::Device)?)
 }

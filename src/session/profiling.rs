@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use burn::tensor::Device;
 
+use crate::device;
 use crate::pipeline::StageTimes;
 use crate::pipeline::schedule::Schedule;
 use crate::pipeline::trace::QueueTotals;
@@ -63,6 +64,7 @@ impl<'a> Profiling<'a> {
             on_cpu: machine::is_cpu(device),
         };
         let machine = Machine::measure(device)
+            .inspect_err(device::heed)
             .map_err(|error| TrainError::from(EvalError::Device(format!("{error:?}"))))?;
         Ok(Profile::new(&recorded, &training, machine))
     }

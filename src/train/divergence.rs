@@ -54,6 +54,7 @@ impl LossReader {
             return Err(device_failed("a part of the work was not done"));
         }
         let watched = numbers.split_off(end - first);
+        check_counts(&watched)?;
         losses.extend(numbers);
 
         let (steps, memory) = watched.split_at(if stepped { 2 } else { 0 });
@@ -114,6 +115,19 @@ impl LossReader {
     }
 }
 
+/// Fails if one of the numbers that are watched is neither 0 nor the place of a step or a commit, from 1: whatever
+/// should have written it was not done, and what it says of divergence is nothing.
+fn check_counts(watched: &[f32]) -> Result<(), EvalError> {
+    let counts = |number: &f32| *number >= 0.0 && number.fract() == 0.0;
+    match watched.iter().all(counts) {
+        true => Ok(()),
+        false => Err(EvalError::Device(
+            "what it should have counted is no number of steps: a part of the work was not done"
+                .to_owned(),
+        )),
+    }
+}
+
 /// The first of consecutive iterations with a loss, or a step in `steps` (see
 /// [`Optimizer::watched`](super::optimizer::Optimizer::watched)), that is not finite; so many steps were made
 /// `before`.
@@ -155,6 +169,7 @@ pub(super) fn check_memory(
     pass: &Pass,
 ) -> Result<(), EvalError> {
     let numbers = read(memory.watched())?;
+    check_counts(&numbers)?;
     let written = NotFinite::read([numbers[0], numbers[1]]);
     let (commit, what) = match (written.rows, written.features) {
         (Some(rows), features) if features.is_none_or(|features| rows <= features) => {

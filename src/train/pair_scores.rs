@@ -27,6 +27,7 @@ use super::error::{StageError, Unsound};
 use super::pass::Sampling;
 use super::upload;
 use crate::batch::EventBatch;
+use crate::device;
 use crate::eval::Rank;
 use crate::graph::NodeId;
 use crate::memory::{MemoryError, MemoryRequest, MemoryStore};
@@ -225,9 +226,7 @@ impl BesideBatch<'_> {
         let ends = [ints(&pairs.source), ints(&pairs.destination)];
         let predictor = &self.model.predictor;
         let logits = predictor.score_pairs(sources, embedding, ends, history);
-        let unreadable = |error: &dyn std::fmt::Debug| MemoryError::Device(format!("{error:?}"));
-        let data = logits.try_into_data().map_err(|error| unreadable(&error))?;
-        data.try_to_vec().map_err(|error| unreadable(&error))
+        device::read(logits).map_err(MemoryError::Device)
     }
 
     /// Embeddings of a trip's roots, `[roots, width]`, and its pairs.

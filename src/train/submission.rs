@@ -8,16 +8,16 @@
 use burn::tensor::Device;
 
 use super::error::StageError;
+use crate::device;
 use crate::memory::MemoryError;
 use crate::profiler;
 
 /// Submits all that the calling thread has enqueued on `device`, and does not wait for it.
 ///
 /// # Errors
-/// When the device is lost.
+/// When the device is lost, or something that was enqueued before could not be done.
 pub(super) fn flush(device: &Device) -> Result<(), StageError> {
-    let flushed = device.flush();
-    flushed.map_err(|error| MemoryError::Device(format!("{error:?}")))?;
+    device::flush(device).map_err(MemoryError::Device)?;
     profiler::submitted();
     Ok(())
 }

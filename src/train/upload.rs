@@ -476,10 +476,5 @@ fn check_indices(layout: &Layout) {
 
 /// The numbers of a tensor, row-major.
 pub(super) fn read<const D: usize>(tensor: Tensor<D>) -> Result<Vec<f32>, EvalError> {
-    let data = tensor
-        .try_into_data()
-        .inspect_err(device::heed)
-        .map_err(|error| EvalError::Device(format!("{error:?}")))?;
-    data.try_to_vec()
-        .map_err(|error| EvalError::Device(format!("{error:?}")))
+    device::read(tensor).map_err(EvalError::Device)
 }

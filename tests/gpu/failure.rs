@@ -84,6 +84,29 @@ fn a_tensor_beyond_what_the_device_binds_ends_with_what_to_do() {
     }
 }
 
+/// The rows of memory are read back before the losses are, and that reading says why there are none.
+#[test]
+fn a_batch_beyond_what_the_device_binds_ends_a_run_with_memory_on_the_host_with_what_to_do() {
+    let name =
+        "a_batch_beyond_what_the_device_binds_ends_a_run_with_memory_on_the_host_with_what_to_do";
+    let settings = DeviceSettings {
+        limits: "webgpu".parse().unwrap(),
+        ..crate::device_settings()
+    };
+    let said = message(name, settings, |device| {
+        // What two heads of 6,000 roots ask of 4,000 features: 192 MB.
+        let options = "--data synthetic:wikipedia:scale=0.03 --memory host --batch-size 2000 --edge-features random:4000";
+        let session = Session::open(config("tgn", "3000", options)).unwrap();
+        let mut training = session.training(&device.device).unwrap();
+        let ended = training.run(&mut |_| Ok(()));
+        assert!(ended.is_err(), "it trained on what is not there");
+    });
+    if let Some(said) = said {
+        assert!(said.contains("binds at most 128.00 MiB at once"), "{said}");
+        assert!(said.contains("a smaller --batch-size"), "{said}");
+    }
+}
+
 #[test]
 fn what_the_runtime_only_logs_is_no_success() {
     let name = "what_the_runtime_only_logs_is_no_success";

@@ -60,6 +60,16 @@ impl Claim {
         }
         Ok(claim)
     }
+
+    /// Removes a report of before that nothing can be written in place of, so that it is not taken for one of now.
+    /// Says what became of it.
+    pub(super) fn outdated(&self) -> &'static str {
+        let left = |file: &PathBuf| fs::remove_file(file).is_err() && file.exists();
+        match self.files.iter().filter(|file| left(file)).count() {
+            0 => "the report of before is removed, and no other can be written",
+            _ => "the report that is there is the one of before, and no other can be written",
+        }
+    }
 }
 
 impl Drop for Claim {

@@ -59,7 +59,12 @@ fn missing(error: &DeviceError, adapters: &[AdapterReport]) -> Option<String> {
         DeviceError::NotBuilt { .. } | DeviceError::NoLocalRank | DeviceError::Limits { .. } => {
             return Some(error.to_string());
         }
-        DeviceError::NoSoftware { .. } => return Some(format!("{error}{}", drivers())),
+        DeviceError::NoSoftware { .. } => {
+            // Where there is no adapter at all, the error says why.
+            let unfound = device::unfound().filter(|_| !adapters.is_empty());
+            let why = unfound.map_or_else(String::new, |unfound| format!(". {unfound}"));
+            return Some(format!("{error}{why}"));
+        }
         _ => return None,
     };
     let (gpus, software) = (named(adapters, true), named(adapters, false));
@@ -83,31 +88,14 @@ fn no_shader(asked: DeviceChoice, adapters: &[AdapterReport]) -> String {
 /// There is no GPU; `software` are adapters that emulate one.
 fn none(asked: &str, software: &str) -> String {
     let mut text = format!("{asked}: no GPU is reachable through Vulkan, Metal or DX12");
-    if let Some(loader) = device::missing_loader() {
-        text += &format!(": {loader}");
+    if let Some(unfound) = device::unfound() {
+        text += &format!(": {unfound}");
     }
-    text += &format!("{}. {DRIVER}", drivers());
+    text += &format!(". {DRIVER}");
     if !software.is_empty() {
         text += &format!(". Without one, {software}, a processor that emulates a GPU");
     }
     text
-}
-
-/// The variables that tell the Vulkan loader of drivers in place of the system's own, where one is set.
-fn drivers() -> String {
-    let names = ["VK_DRIVER_FILES", "VK_ICD_FILENAMES"];
-    let set = names.into_iter().filter_map(|name| {
-        let value = std::env::var_os(name)?;
-        Some(format!("{name}={}", value.display()))
-    });
-    let set: Vec<String> = set.collect();
-    match set.as_slice() {
-        [] => String::new(),
-        set => format!(
-            ". {} is set: the Vulkan loader looks at no other driver",
-            set.join(", ")
-        ),
-    }
 }
 
 /// What is there of real GPUs, or of software adapters, and how it is asked for.
@@ -164,8 +152,9 @@ fn measure(opened: &ComputeDevice, findings: &mut Findings) -> Result<()> {
             facts.rates = Some(rates);
         }
         Ok(format!(
-            "{} GB/s, {} GFLOP/s, by {}; uploads {} GB/s, {} µs a launch",
+            "{} GB/s, {} GFLOP/s ({} by burn's product), by {}; uploads {} GB/s, {} µs a launch",
             short(rates.copy_gb_per_s),
+            short(rates.own_product_gflops),
             short(rates.product_gflops),
             rates.clock,
             short(rates.upload_gb_per_s),

@@ -8,10 +8,14 @@
 use std::fmt;
 
 use anyhow::{Context as _, Result, anyhow};
+use burn::tensor::Tensor;
 use burn::tensor::{Device, TimingMethod};
 use mspipe::console;
 use mspipe::device;
-use mspipe::profiler::machine::{LARGE, copy, median, median_seconds, product, product_gflops};
+use mspipe::kernels::products::linear;
+use mspipe::profiler::machine::{
+    LARGE, PRODUCT, copy, median, median_seconds, product, product_gflops,
+};
 use mspipe::train::upload::floats;
 
 use super::asked::Asked;
@@ -82,7 +86,7 @@ fn row(
 ) -> Result<KernelRow> {
     let (time, clock) = timed(device, seconds, &mut *case.run)?;
     let (bytes, flops) = (case.work.bytes as f64, case.work.flops as f64);
-    let bound = (bytes / rates.copy_gb_per_s).max(flops / rates.product_gflops) / 1e9;
+    let bound = (bytes / rates.copy_gb_per_s).max(flops / rates.gflops()) / 1e9;
     Ok(KernelRow {
         name: case.name.to_owned(),
         product,
@@ -102,9 +106,16 @@ pub(super) fn rates(device: &Device) -> Result<Rates> {
     let (copied, clock) = timed(device, 0.5, &mut *copy(LARGE, device))?;
     let mut once = product(device);
     let (multiplied, _) = timed(device, 1.0, &mut move || drop(once()))?;
+    let [rows, inner, columns] = PRODUCT;
+    let [bias, x, weight] = [[1, columns], [rows, inner], [inner, columns]]
+        .map(|shape| Tensor::<2>::ones(shape, device));
+    let (own, _) = timed(device, 1.0, &mut move || {
+        drop(linear(bias.clone(), x.clone(), weight.clone()));
+    })?;
     Ok(Rates {
         copy_gb_per_s: 8.0 * LARGE as f64 / copied / 1e9,
         product_gflops: product_gflops(multiplied),
+        own_product_gflops: product_gflops(own),
         upload_gb_per_s: upload_gb_per_s(device)?,
         launch_us: launch_us(device)?,
         clock,

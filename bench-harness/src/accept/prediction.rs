@@ -2,9 +2,9 @@
 //!
 //! Launches take what the host and the driver need for each, even an empty one. Kernels take as long as their bytes or
 //! their arithmetic, whichever is more of each operation; copies to the device share their queue. The host
-//! enqueues while the queue works, so that an iteration takes the longer of the two. It is the least that can be
-//! hoped for: kernels that can't fill the device and work of the host that is no launch are not in it. What
-//! a measured time has beyond it is what is left to gain.
+//! enqueues while the queue works, so that an iteration takes the longer of the two. Kernels that can't fill the device and
+//! work of the host that is no launch are not in it: what a measured time has beyond it is what is left to gain. Nor is
+//! what suits a device better than the product and the copy that were measured, so that a time may be shorter.
 
 use std::fmt;
 

@@ -4,7 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use indicatif::{HumanBytes, HumanCount};
-use mspipe::device::ComputeDevice;
+use mspipe::device::{self, ComputeDevice};
 use mspipe::pipeline::Stage;
 use mspipe::pipeline::ledger::Exchanged;
 use mspipe::pipeline::probe::{Probe, ProbeMeans};
@@ -199,6 +199,9 @@ pub(super) fn print_summary(summary: &Summary, folder: &RunFolder) {
     console::news(machine_use(&summary.machine_use));
     if let Some(link) = &summary.emulated_link {
         console::news(report::emulated(link));
+    }
+    if summary.device.adapter.ends_with(device::EMULATED) {
+        console::news(report::EMULATED);
     }
     if let Some(profile) = &summary.profile {
         console::news(profile);

@@ -6,7 +6,7 @@ use burn::backend::tensor::FloatTensor;
 use burn::backend::wgpu::{CubeBackend, CubeTensor, into_contiguous};
 
 use super::memories::Memories;
-use super::wgsl::{self, FINITE, KernelSpec, ROWS};
+use super::wgsl::{self, FINITE, KernelSpec, ROWS, TOTAL};
 use crate::kernels::clip_scale::ClipScale;
 use crate::kernels::cpu::clip_scale::CHUNK;
 use crate::kernels::float_list::FloatList;
@@ -21,7 +21,7 @@ const GRADIENTS: usize = 32;
 pub(crate) static SQUARES: KernelSpec = KernelSpec {
     name: "gradient_squares",
     source: include_str!("../../../shaders/gradient_squares.wgsl"),
-    shared: &[ROWS],
+    shared: &[ROWS, TOTAL],
     workgroup: 64,
     storage_buffers: 1 + SOURCES as u32,
     variants: &[&[("GRADIENTS", GRADIENTS as u32)]],
@@ -31,7 +31,7 @@ pub(crate) static SQUARES: KernelSpec = KernelSpec {
 pub(crate) static SCALE: KernelSpec = KernelSpec {
     name: "clip_scale",
     source: include_str!("../../../shaders/clip_scale.wgsl"),
-    shared: &[FINITE],
+    shared: &[FINITE, TOTAL],
     workgroup: 64,
     storage_buffers: 2,
     variants: &[],

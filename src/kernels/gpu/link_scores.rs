@@ -7,7 +7,7 @@ use burn::backend::tensor::FloatTensor;
 use burn::backend::wgpu::{CubeBackend, CubeTensor, into_contiguous};
 
 use super::chunks::Chunks;
-use super::wgsl::{self, FINITE, GATES, KernelSpec, ROWS};
+use super::wgsl::{self, FINITE, GATES, KernelSpec, ROWS, TOTAL};
 use crate::kernels::choice::SOFTWARE;
 use crate::kernels::cpu::link_scores as cpu;
 use crate::kernels::link_scores::{LinkPlaces, LinkScoring, LinkTensors};
@@ -16,7 +16,7 @@ use crate::kernels::link_scores::{LinkPlaces, LinkScoring, LinkTensors};
 pub(crate) static FORWARD: KernelSpec = KernelSpec {
     name: "link_scores",
     source: include_str!("../../../shaders/link_scores.wgsl"),
-    shared: &[ROWS, FINITE],
+    shared: &[ROWS, FINITE, TOTAL],
     workgroup: 64,
     storage_buffers: 8,
     variants: &[
@@ -39,7 +39,7 @@ pub(crate) static FORWARD: KernelSpec = KernelSpec {
 pub(crate) static LOSS: KernelSpec = KernelSpec {
     name: "link_loss",
     source: include_str!("../../../shaders/link_loss.wgsl"),
-    shared: &[FINITE],
+    shared: &[FINITE, TOTAL],
     workgroup: 128,
     storage_buffers: 2,
     variants: &[],

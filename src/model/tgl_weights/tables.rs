@@ -11,6 +11,7 @@ use burn::tensor::{Tensor, TensorData};
 
 use super::error::WeightError;
 use super::names::{LINK_PREDICTOR, PRES, ParameterGroup, Part, TglParameter, groups};
+use crate::device;
 use crate::model::LinkModel;
 
 /// A parameter of TGL that a model has.
@@ -236,14 +237,10 @@ impl Reader<'_> {
         };
         let (columns, len) = (tensor.dims()[D - 1], tensor.shape().num_elements());
         let read = move || {
-            let unreadable = |reason: String| WeightError::Unreadable {
+            device::read(tensor.clone()).map_err(|reason| WeightError::Unreadable {
                 parameter: parameter.clone(),
                 reason,
-            };
-            let data = tensor.clone().try_into_data();
-            let data = data.map_err(|error| unreadable(format!("{error:?}")))?;
-            data.try_into_vec()
-                .map_err(|error| unreadable(format!("{error:?}")))
+            })
         };
         Ok(Some(Table {
             columns,

@@ -37,7 +37,10 @@ fn reached(rates: Rates) -> Block {
         ),
         of(
             "product",
-            format!("{} GFLOP/s", short(rates.product_gflops)),
+            format!(
+                "{} GFLOP/s, the quicker of mspipe's and burn's",
+                short(rates.gflops())
+            ),
         ),
         of("upload", format!("{} GB/s", short(rates.upload_gb_per_s))),
         of(
@@ -128,8 +131,9 @@ fn bounds(rows: &[SpeedRow]) -> Table {
         "copies",
     ];
     let caption = "What bounds an iteration, in ms: launches on the host's side, or kernels and copies on the queue's, by this \
-                   device's own launch, copy, product and upload, which stand below. The longer side is the prediction, and the least \
-                   that an iteration can take; counted with memory on the device";
+                   device's own launch, copy, product and upload, which stand below. The longer side is the prediction. An iteration \
+                   that takes less has products of sizes that suit the device better, or inputs that stay in a cache; counted with \
+                   memory on the device";
     let mut table = Table::new(caption, &["model", "bound by"], &numbers);
     table.rows = rows
         .iter()
@@ -215,7 +219,8 @@ mod tests {
 
     const RATES: Rates = Rates {
         copy_gb_per_s: 10.0,
-        product_gflops: 100.0,
+        product_gflops: 60.0,
+        own_product_gflops: 100.0,
         upload_gb_per_s: 1.25,
         launch_us: 10.0,
         clock: Clock::Host,
