@@ -231,13 +231,10 @@ impl PairHistory {
         assert_eq!([first.len(), second.len(), events.time.len()], [count; 3]);
         let mut rows = vec![0.0; 2 * count * WIDTH];
         let (of_first, of_second) = rows.as_chunks_mut::<WIDTH>().0.split_at_mut(count);
-        // What came since may be of the sources' past.
-        let known = (self.of_training.get()).filter(|_| self.tail.is_empty());
-        let known = known.and_then(|known| known.of(stream, events, hidden_from));
-        let known = known.unwrap_or(&[]).chunks(TOGETHER).map(Some);
+        let known = self.known(stream, &events, hidden_from).chunks(TOGETHER);
         let sources = (events.source.chunks(TOGETHER))
             .zip(events.time.chunks(TOGETHER))
-            .zip(known.chain(iter::repeat(None)));
+            .zip(known.map(Some).chain(iter::repeat(None)));
         let of_first = first.chunks(TOGETHER).zip(of_first.chunks_mut(TOGETHER));
         let of_second = second.chunks(TOGETHER).zip(of_second.chunks_mut(TOGETHER));
         let parts = Mutex::new(sources.zip(of_first.zip(of_second)));
@@ -265,6 +262,25 @@ impl PairHistory {
             beside
         });
         (rows, beside)
+    }
+
+    /// The rows of these events with their first candidates, if they are kept.
+    fn known(
+        &self,
+        stream: EventColumns<'_>,
+        events: &Events<'_>,
+        hidden_from: Option<EventId>,
+    ) -> &[[f32; WIDTH]] {
+        // What came since may be of the sources' past.
+        let kept = self.of_training.get().filter(|_| self.tail.is_empty());
+        let columns = EventColumns {
+            src: events.source,
+            dst: events.candidates[0],
+            time: events.time,
+        };
+        let rows = (kept.zip(events.first))
+            .and_then(|(kept, first)| kept.of(stream, columns, first, hidden_from));
+        rows.unwrap_or(&[])
     }
 
     /// Encoded statistics of training events, each followed by one negative of its source:

@@ -2,7 +2,6 @@
 //! themselves never do, and so neither do their rows. 60 bytes per event, which building the encoding
 //! took twice of.
 
-use super::Events;
 use super::encoding::Training;
 use super::statistic::WIDTH;
 use crate::graph::{EventColumns, EventId};
@@ -30,16 +29,17 @@ impl OfTraining {
         (self.rows.capacity() * size_of::<[f32; WIDTH]>()) as u64
     }
 
-    /// The rows of these events with their first candidates, if they are events of `stream` that it
-    /// has and see what they saw when they were counted.
+    /// The rows of `events`, if these are events of `stream` from `first` on that it has, and see what
+    /// they saw when they were counted.
     pub(super) fn of(
         &self,
         stream: EventColumns<'_>,
-        events: Events<'_>,
+        events: EventColumns<'_>,
+        first: EventId,
         hidden_from: Option<EventId>,
     ) -> Option<&[[f32; WIDTH]]> {
-        let first = events.first?.index();
-        let within = first..first + events.source.len();
+        let first = first.index();
+        let within = first..first + events.src.len();
         let rows = self.rows.get(within.clone())?;
         let same_batch = match (self.hidden_batch, hidden_from.map(EventId::index)) {
             (None, None) => true,
@@ -49,8 +49,8 @@ impl OfTraining {
             _ => false,
         };
         let same_events = || {
-            stream.src[within.clone()] == *events.source
-                && stream.dst[within.clone()] == *events.candidates[0]
+            stream.src[within.clone()] == *events.src
+                && stream.dst[within.clone()] == *events.dst
                 && stream.time[within.clone()] == *events.time
         };
         (same_batch && same_events()).then_some(rows)
