@@ -112,7 +112,7 @@ impl PairHistory {
     pub(crate) fn keep(&self, training: &Training<'_>) {
         if self.of_training.get().is_none() {
             let rows = self.rows_of(training);
-            let _as_another_has_kept = self.of_training.set(OfTraining::new(rows, training));
+            let _the_same_if_kept_meanwhile = self.of_training.set(OfTraining::new(rows, training));
         }
     }
 

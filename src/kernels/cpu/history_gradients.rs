@@ -1,9 +1,8 @@
 //! Gradients of the weights that statistics of pairs have in the link predictor, on the CPU.
 //!
 //! Those of a chunk of events are summed before they are added, as all gradients of
-//! [`super::link_scores`] XX a sum of each
-//! chunk to the thread that adds them up, and the tasks fill what the products beside them leave of
-//! the cores.
+//! [`super::link_scores`] are, but by columns: no task hands a sum of each chunk to the thread that
+//! adds them up, and the tasks fill what the products beside them leave of the cores.
 
 use std::ops::Range;
 
