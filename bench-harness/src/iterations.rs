@@ -31,6 +31,7 @@ impl Iterations {
     pub fn begin(session: &Session, device: &ComputeDevice) -> Result<Iterations> {
         session.check_tables(device)?;
         let training = session.training(&device.device)?;
+        training.build_histories();
         Ok(Iterations {
             staleness: training.new_staleness(),
             pass: training.evaluator.pass(SplitPart::Train, 1),

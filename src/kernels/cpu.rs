@@ -11,6 +11,7 @@ pub(crate) mod clip_scale;
 pub(crate) mod cosine;
 pub(crate) mod counter_hash;
 pub(crate) mod gru_gates;
+mod history_gradients;
 pub(crate) mod link_predictor;
 pub(crate) mod link_scores;
 pub(crate) mod output_norm;

@@ -16,17 +16,20 @@
 
 mod encoding;
 mod index;
+mod of_training;
 mod statistic;
 mod tail;
 mod together;
 
-use std::sync::{Mutex, PoisonError};
+use std::iter;
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use rayon::prelude::*;
 
 use encoding::{Encoder, SAMPLED_EVENTS, TOGETHER};
 pub use encoding::{Encoding, EncodingArrays, Training};
 use index::{Index, Met};
+use of_training::OfTraining;
 pub use statistic::{SCALES, STATISTICS, Statistic, WIDTH};
 pub(crate) use tail::SavedStates;
 use tail::Tail;
@@ -61,6 +64,9 @@ pub struct Events<'a> {
     pub candidates: [&'a [NodeId]; 2],
     /// When, in ticks.
     pub time: &'a [Timestamp],
+    /// Which event of the stream the first one is, where they are events of it in a row that met their
+    /// first candidates.
+    pub first: Option<EventId>,
 }
 
 /// Pairs of one unit of parallel work: a pair takes some tens of nanoseconds.
@@ -73,6 +79,8 @@ pub struct PairHistory {
     /// What came after the index was built.
     tail: Tail,
     encoder: Encoder,
+    /// What is the same in every epoch, once that has been counted.
+    of_training: OnceLock<OfTraining>,
 }
 
 impl PairHistory {
@@ -88,6 +96,7 @@ impl PairHistory {
             index,
             tail: Tail::after(training.stream.time.len()),
             encoder,
+            of_training: OnceLock::new(),
         };
         if !known {
             let rows = history.sample(training);
@@ -95,6 +104,30 @@ impl PairHistory {
             history.encoder = Encoder::new(encoding, training.ticks_per_unit);
         }
         history
+    }
+
+    /// Counts the statistics of the events of `training` themselves, the first [`SAMPLED_EVENTS`] of them,
+    /// before training begins: they are the same in every epoch, and [`of_events`](Self::of_events) takes
+    /// them from here.
+    pub(crate) fn keep(&self, training: &Training<'_>) {
+        if self.of_training.get().is_none() {
+            let rows = self.rows_of(training);
+            let _the_same_if_kept_meanwhile = self.of_training.set(OfTraining::new(rows, training));
+        }
+    }
+
+    fn rows_of(&self, training: &Training<'_>) -> Vec<[f32; WIDTH]> {
+        let stream = training.stream;
+        let mut rows = vec![[0.0; WIDTH]; training.events.min(SAMPLED_EVENTS)];
+        let chunks = rows.par_chunks_mut(TOGETHER).enumerate();
+        chunks.for_each(|(chunk, rows)| {
+            let first = chunk * TOGETHER;
+            let events = first..first + rows.len();
+            let mut block = Block::new(self.kept(), stream);
+            block.ask(events.clone().map(|event| training.asked(event)));
+            block.meet(&stream.dst[events], None, rows.iter_mut());
+        });
+        rows
     }
 
     /// Adds the event `event` of two nodes, the next one; `stream` is what this was built of.
@@ -117,7 +150,8 @@ impl PairHistory {
 
     /// Bytes of what it was built with, and of what came since.
     pub(crate) fn bytes(&self) -> [u64; 2] {
-        [self.index.bytes(), self.tail.bytes()]
+        let of_training = self.of_training.get().map_or(0, OfTraining::bytes);
+        [self.index.bytes() + of_training, self.tail.bytes()]
     }
 
     /// What came since it was built, of nodes and of pairs.
@@ -172,15 +206,16 @@ impl PairHistory {
                 let rows = rows.as_chunks_mut::<WIDTH>().0.chunks_mut(TOGETHER);
                 for (rows, ((source, time), candidate)) in rows.zip(blocks) {
                     block.ask(asked(source, time, hidden_from));
-                    block.meet(candidate, rows.iter_mut());
+                    block.meet(candidate, None, rows.iter_mut());
                 }
             });
         rows
     }
 
     /// The same of the first candidates of all events, then of the second ones,
-    /// `[2 events, WIDTH]`: what is of the source is found once. Workers take some events after the
-    /// other while this thread does what is `beside` it; then it helps them.
+    /// `[2 events, WIDTH]`: what is of the source is found once, and nothing twice that
+    /// [`keep`](Self::keep) has counted. Workers take some events after the other while this thread does
+    /// what is `beside` it; then it helps them.
     ///
     /// # Panics
     /// As [`of_pairs`](Self::of_pairs).
@@ -196,18 +231,25 @@ impl PairHistory {
         assert_eq!([first.len(), second.len(), events.time.len()], [count; 3]);
         let mut rows = vec![0.0; 2 * count * WIDTH];
         let (of_first, of_second) = rows.as_chunks_mut::<WIDTH>().0.split_at_mut(count);
-        let sources = (events.source.chunks(TOGETHER)).zip(events.time.chunks(TOGETHER));
+        let known = self.known(stream, &events, hidden_from).chunks(TOGETHER);
+        let sources = (events.source.chunks(TOGETHER))
+            .zip(events.time.chunks(TOGETHER))
+            .zip(known.map(Some).chain(iter::repeat(None)));
         let of_first = first.chunks(TOGETHER).zip(of_first.chunks_mut(TOGETHER));
         let of_second = second.chunks(TOGETHER).zip(of_second.chunks_mut(TOGETHER));
         let parts = Mutex::new(sources.zip(of_first.zip(of_second)));
         let next = || parts.lock().unwrap_or_else(PoisonError::into_inner).next();
         let help = || {
             let mut block = Block::new(self.kept(), stream);
-            while let Some(((source, time), (of_first, of_second))) = next() {
+            while let Some((((source, time), known), (of_first, of_second))) = next() {
                 block.ask(asked(source, time, hidden_from));
-                for (candidates, rows) in [of_first, of_second] {
-                    block.meet(candidates, rows.iter_mut());
+                let (candidates, rows) = of_first;
+                match known {
+                    Some(known) => rows.copy_from_slice(known),
+                    None => block.meet(candidates, None, rows.iter_mut()),
                 }
+                let (candidates, rows) = of_second;
+                block.meet(candidates, known, rows.iter_mut());
             }
         };
         let beside = rayon::in_place_scope(|scope| {
@@ -220,6 +262,25 @@ impl PairHistory {
             beside
         });
         (rows, beside)
+    }
+
+    /// The rows of these events with their first candidates, if they are kept.
+    fn known(
+        &self,
+        stream: EventColumns<'_>,
+        events: &Events<'_>,
+        hidden_from: Option<EventId>,
+    ) -> &[[f32; WIDTH]] {
+        // What came since may be of the sources' past.
+        let kept = self.of_training.get().filter(|_| self.tail.is_empty());
+        let columns = EventColumns {
+            src: events.source,
+            dst: events.candidates[0],
+            time: events.time,
+        };
+        let rows = (kept.zip(events.first))
+            .and_then(|(kept, first)| kept.of(stream, columns, first, hidden_from));
+        rows.unwrap_or(&[])
     }
 
     /// Encoded statistics of training events, each followed by one negative of its source:
@@ -246,24 +307,28 @@ impl PairHistory {
                 };
                 let (sampled, drawn): (Vec<usize>, Vec<usize>) =
                     (first..first + rows.len() / 2).map(drawn_from).unzip();
-                let ask = |&event: &usize| {
-                    let hidden = training.hidden_batch.map(|batch| event - event % batch);
-                    Asked {
-                        node: stream.src[event],
-                        time: stream.time[event],
-                        hidden_from: hidden.map(|first| EventId(first as u32)),
-                    }
-                };
                 let of_events: Vec<NodeId> =
                     sampled.iter().map(|&event| stream.dst[event]).collect();
                 let of_drawn: Vec<NodeId> =
                     drawn.into_iter().map(|drawn| destinations[drawn]).collect();
                 let mut block = Block::new(self.kept(), stream);
-                block.ask(sampled.iter().map(ask));
-                block.meet(&of_events, rows.iter_mut().step_by(2));
-                block.meet(&of_drawn, rows.iter_mut().skip(1).step_by(2));
+                block.ask(sampled.iter().map(|&event| training.asked(event)));
+                block.meet(&of_events, None, rows.iter_mut().step_by(2));
+                block.meet(&of_drawn, None, rows.iter_mut().skip(1).step_by(2));
             });
         rows
+    }
+}
+
+impl Training<'_> {
+    /// What the source of an event of it asks for.
+    fn asked(&self, event: usize) -> Asked {
+        let hidden = self.hidden_batch.map(|batch| event - event % batch);
+        Asked {
+            node: self.stream.src[event],
+            time: self.stream.time[event],
+            hidden_from: hidden.map(|first| EventId(first as u32)),
+        }
     }
 }
 

@@ -194,11 +194,12 @@ impl TrainLoop {
         Ok(())
     }
 
-    /// Builds pair histories, if they are read: not within the first iteration, whose time would be wrong.
-    fn build_histories(&self) {
+    /// Builds pair histories, if they are read, with what they have of the training part in every epoch: not
+    /// within the first iteration, whose time would be wrong.
+    pub fn build_histories(&self) {
         let sampling = self.evaluator.sampling();
         if sampling.histories.read {
-            sampling.pair_history();
+            sampling.pair_history().keep(&sampling.training_part());
         }
     }
 

@@ -70,6 +70,7 @@ impl Sampling {
                 source: &batch.src,
                 candidates: [&batch.dst, &batch.neg],
                 time: &batch.time,
+                first: Some(EventId(batch.events.start as u32)),
             };
             let hidden_from = self.hide_batch.then_some(EventId(first as u32));
             let (history, stream) = (self.pair_history(), self.columns());

@@ -2,6 +2,7 @@
 //!
 //! What the GPU does in several launches ([`crate::kernels::link_predictor`]).
 
+use super::history_gradients::HistoryGradients;
 use super::link_scores::{self, HistoryInput, LinkInput};
 use super::products::{Matrix, ROWS, Together, WEIGHT_ROWS};
 use super::room;
@@ -134,17 +135,12 @@ pub(crate) fn link_predictor_backward(
 ) -> PredictorGradients {
     let (width, events) = (input.width(), input.events());
     let (sources, others) = input.sides();
-    let scores = link_scores::link_scores_backward(
-        &input.scores(products.source),
-        products.destination,
-        logits,
-        grad,
-    );
+    let link = input.scores(products.source);
+    let scores = link_scores::link_scores_backward(&link, products.destination, logits, grad);
     let mut d = PredictorGradients {
         bias: scores.bias,
         output: scores.output,
         output_bias: scores.output_bias,
-        history: scores.history,
         ..PredictorGradients::default()
     };
     let whole = |table| Matrix::whole(table, width);
@@ -175,7 +171,9 @@ pub(crate) fn link_predictor_backward(
         let (x, d_weight) = (whole(x).transposed(), room(d_weight, width * width));
         together.add(x, d_product, [width, rows, width], WEIGHT_ROWS, d_weight);
     }
-    together.write();
+    let mut history = HistoryGradients::new(&link);
+    together.write_beside(history.parts(), |part| part.sum(&link, &scores.destination));
+    d.history = history.joined();
     // SAFETY: all four products have been written.
     unsafe {
         d.embedding.set_len(3 * events * width);

@@ -10,7 +10,7 @@ use crate::kernels::costs;
 use crate::parallel;
 
 /// Events of a task, and of a partial sum of the backward.
-const CHUNK: usize = 16;
+pub(super) const CHUNK: usize = 16;
 
 /// Logits whose losses a task computes.
 const LOSSES: usize = 256;
@@ -43,35 +43,31 @@ pub(crate) struct HistoryInput<'a> {
 }
 
 impl LinkInput<'_> {
-    fn width(&self) -> usize {
+    pub(super) fn width(&self) -> usize {
         self.bias.len()
     }
 
     /// Statistics of a pair.
-    fn statistics(&self) -> usize {
+    pub(super) fn statistics(&self) -> usize {
         self.history.weight.len() / self.width()
     }
 
-    fn events(&self) -> usize {
+    pub(super) fn events(&self) -> usize {
         self.source.len() / self.width()
     }
 }
 
 /// Pairs that are taken together: weights that are loaded take part in as many sums.
-const TOGETHER: usize = 4;
+pub(super) const TOGETHER: usize = 4;
 
 /// Rows as wide as `width` out of as many together.
 #[inline(always)]
-fn apart(rows: &mut [f32], width: usize) -> [&mut [f32]; TOGETHER] {
+pub(super) fn apart(rows: &mut [f32], width: usize) -> [&mut [f32]; TOGETHER] {
     let (a, rows) = rows.split_at_mut(width);
     let (b, rows) = rows.split_at_mut(width);
     let (c, d) = rows.split_at_mut(width);
     [a, b, c, d]
 }
-
-/// Statistics whose gradients are summed together: of five there are enough sums to hide how long an
-/// addition takes, and fifteen are three times five.
-const SUMMED: usize = 5;
 
 /// Adds the products of the histories of some pairs, from `first` on, to their `rows`.
 #[inline(always)]
@@ -208,12 +204,11 @@ pub(crate) struct LinkGradients {
     pub(crate) output: Vec<f32>,
     /// Of the output's bias.
     pub(crate) output_bias: f32,
-    /// Of the history's weights, `[statistics, width]`.
-    pub(crate) history: Vec<f32>,
 }
 
 /// Backward of [`link_loss`] of [`batch_scores`], which left `destination` as it is; `grad` is the
-/// gradient of the loss.
+/// gradient of the loss. Those of the history's weights follow from the destinations'
+/// ([`super::history_gradients`]).
 pub(crate) fn link_scores_backward(
     input: &LinkInput<'_>,
     destination: &[f32],
@@ -247,7 +242,6 @@ pub(crate) fn link_scores_backward(
         destination: d_destination,
         output: sum[width..2 * width].to_vec(),
         output_bias: sum[2 * width],
-        history: sum[2 * width + 1..].to_vec(),
         bias: {
             sum.truncate(width);
             sum
@@ -263,9 +257,9 @@ fn add_all(sum: &mut [f32], partial: &[Vec<f32>]) {
     }
 }
 
-/// Numbers of a partial sum: of bias, output, output bias and history.
+/// Numbers of a partial sum: of bias, output and output bias.
 fn columns(input: &LinkInput<'_>) -> usize {
-    2 * input.width() + 1 + input.history.weight.len()
+    2 * input.width() + 1
 }
 
 /// Rows of the gradients that one task writes.
@@ -275,8 +269,8 @@ struct DRows<'a> {
     d_negative: &'a mut [f32],
 }
 
-/// Writes the rows of a chunk of events; returns its share of the gradients of bias, output,
-/// output bias and history, one after the other.
+/// Writes the rows of a chunk of events; returns its share of the gradients of bias, output and
+/// output bias, one after the other.
 #[multiversion(targets("x86_64+avx512f+avx512dq+avx512vl", "x86_64+avx2+fma"))]
 fn backward_chunk(
     input: &LinkInput<'_>,
@@ -290,12 +284,11 @@ fn backward_chunk(
     // Of both pairs of each event.
     parallel::task(|| {
         let pairs = 2 * rows.d_source.len() / width;
-        2 * costs::link_scores([pairs, width, input.statistics()]).one()
+        2 * costs::link_scores([pairs, width, 0]).one()
     });
     let mut sum = vec![0.0; columns(input)];
     let (d_bias, rest) = sum.split_at_mut(width);
-    let (d_output, rest) = rest.split_at_mut(width);
-    let (d_output_bias, d_history) = rest.split_at_mut(1);
+    let (d_output, d_output_bias) = rest.split_at_mut(width);
     let d_rows = rows
         .d_source
         .chunks_exact_mut(width)
@@ -319,43 +312,5 @@ fn backward_chunk(
             d_output[c] += of_positive * relu(positive) + of_negative * relu(negative);
         }
     }
-    let sides = [
-        (first, &*rows.d_positive),
-        (events + first, &*rows.d_negative),
-    ];
-    for (first, d_rows) in sides {
-        add_history_gradients(input, first, d_rows, d_history);
-    }
     sum
-}
-
-/// Adds what the gradients `d_rows` of some pairs, from `first` on, make of the gradients of the
-/// history's weights, `[statistics, width]`.
-#[inline(always)]
-fn add_history_gradients(
-    input: &LinkInput<'_>,
-    first: usize,
-    d_rows: &[f32],
-    d_history: &mut [f32],
-) {
-    let (width, statistics) = (input.width(), input.statistics());
-    let pairs = || d_rows.chunks_exact(width).zip(first..);
-    let of_pair = |pair| row(input.history.statistics, pair, statistics);
-    let mut k = 0;
-    let mut fives = d_history.chunks_exact_mut(SUMMED * width);
-    for five in &mut fives {
-        let terms = pairs().map(|(d, pair)| {
-            let of_pair = of_pair(pair)[k..].first_chunk::<SUMMED>();
-            (d, *of_pair.expect("as many"))
-        });
-        let (four, last) = five.split_at_mut(TOGETHER * width);
-        let [a, b, c, d] = apart(four, width);
-        add_weighted_rows([a, b, c, d, last], terms);
-        k += SUMMED;
-    }
-    for one in fives.into_remainder().chunks_exact_mut(width) {
-        let terms = pairs().map(|(d, pair)| (d, [of_pair(pair)[k]]));
-        add_weighted_rows([one], terms);
-        k += 1;
-    }
 }

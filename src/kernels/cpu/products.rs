@@ -406,6 +406,12 @@ pub(super) struct Together<'a> {
     tasks: Vec<Task<'a>>,
 }
 
+/// A task of a product, or one beside it.
+enum Beside<'a, T> {
+    Product(Task<'a>),
+    Other(T),
+}
+
 /// One product, or some rows of one.
 struct Task<'a> {
     a: Matrix<'a>,
@@ -441,9 +447,20 @@ impl<'a> Together<'a> {
 
     /// Writes all of them.
     pub(super) fn write(self) {
-        parallel::for_each(self.tasks, |task| {
-            parallel::task(|| costs::product(task.sizes, 0).one());
-            write_product(task.a, task.b, task.sizes, None, task.out);
+        self.write_beside(Vec::new(), |()| ());
+    }
+
+    /// Writes all of them and does `other` with each of `items`, which come last: small ones leave no
+    /// core without work while another is at a product.
+    pub(super) fn write_beside<T: Send>(self, items: Vec<T>, other: impl Fn(T) + Sync) {
+        let products = self.tasks.into_iter().map(Beside::Product);
+        let all = products.chain(items.into_iter().map(Beside::Other));
+        parallel::for_each(all.collect(), |task| match task {
+            Beside::Product(task) => {
+                parallel::task(|| costs::product(task.sizes, 0).one());
+                write_product(task.a, task.b, task.sizes, None, task.out);
+            }
+            Beside::Other(item) => other(item),
         });
     }
 }

@@ -308,7 +308,7 @@ impl Tail {
 
     /// Whether nothing came since.
     #[inline]
-    fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.times.is_empty() && self.first == self.built
     }
 

@@ -273,7 +273,8 @@ proptest! {
             history.of_pairs(columns(&stream), pairs, hidden_from)
         };
         let second: Vec<NodeId> = source.iter().rev().copied().collect();
-        let events = Events { source: &source, candidates: [&candidate, &second], time: &time };
+        let candidates = [&candidate[..], &second];
+        let events = Events { source: &source, candidates, time: &time, first: None };
         let (both, _) = history.of_events(columns(&stream), events, hidden_from, || ());
         let first = of_pairs(&source, &candidate, &time);
         let of_second = of_pairs(&source, &second, &time);
@@ -285,6 +286,53 @@ proptest! {
         let backwards = of_pairs(&source, &candidate, &time);
         let rows = backwards.chunks(WIDTH).rev().flatten().copied();
         prop_assert_eq!(rows.collect::<Vec<f32>>(), first);
+    }
+
+    /// Rows of training events that were kept are those that are counted with each batch, whatever is
+    /// hidden and also once the stream has grown.
+    #[test]
+    fn rows_that_are_kept_are_those_that_are_counted(
+        (nodes, stream) in streams(9, 80),
+        batch in 1..70usize,
+        hide in any::<bool>(),
+    ) {
+        let training = Training {
+            hidden_batch: hide.then_some(batch),
+            ..training(nodes, &stream, stream.time.len() * 2 / 3)
+        };
+        let counted = PairHistory::new(&training, None);
+        let mut kept = PairHistory::new(&training, None);
+        kept.keep(&training);
+        let (all, count) = (columns(&stream), stream.time.len());
+        let same = |kept: &PairHistory, size: usize, hidden: bool| {
+            let has_grown = !kept.tail.is_empty();
+            (0..count).step_by(size).all(|first| {
+                let within = first..count.min(first + size);
+                let second: Vec<NodeId> =
+                    within.clone().map(|event| stream.dst[(event * 5 + 3) % count]).collect();
+                let events = Events {
+                    source: &stream.src[within.clone()],
+                    candidates: [&stream.dst[within.clone()], &second],
+                    time: &stream.time[within.clone()],
+                    first: Some(EventId(first as u32)),
+                };
+                let hidden_from = hidden.then_some(EventId(first as u32));
+                let found = kept.known(all, &events, hidden_from).len() == within.len();
+                let (same_rule, trained) = (size == batch && hidden == hide, within.end <= training.events);
+                let bits = |history: &PairHistory| -> Vec<u32> {
+                    let (rows, ()) = history.of_events(all, events, hidden_from, || ());
+                    rows.into_iter().map(f32::to_bits).collect()
+                };
+                (found || has_grown || !(same_rule && trained)) && bits(&counted) == bits(kept)
+            })
+        };
+        for hidden in [false, true] {
+            prop_assert!(same(&kept, batch, hidden) && same(&kept, 7, hidden));
+        }
+        if let (Some(&last), ends) = (stream.time.last(), [NodeId(0), NodeId(1)]) {
+            kept.append(all, EventId(count as u32), ends, last);
+            prop_assert!(same(&kept, batch, hide));
+        }
     }
 
     /// Candidates of one source at one time, more than are looked up together, are pairs of their own.

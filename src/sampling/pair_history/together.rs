@@ -9,7 +9,7 @@ use std::iter;
 
 use super::encoding::{Columns, Encoder, Facts, Seen, TOGETHER};
 use super::index::{Entry, Index, Place, count_first, expect};
-use super::statistic::WIDTH;
+use super::statistic::{STATISTICS, Statistic, WIDTH};
 use super::tail::{Newer, Tail};
 use crate::graph::{EventColumns, EventId, NodeId, Timestamp};
 
@@ -74,6 +74,8 @@ pub(super) struct Block<'a> {
     /// Neighbouring lanes that ask the same share a source.
     asked: Vec<Asked>,
     sources: Vec<Source>,
+    /// Whether all of these have been looked up.
+    looked_up: bool,
     facts: Facts,
     columns: Columns,
 }
@@ -85,6 +87,7 @@ impl<'a> Block<'a> {
             stream,
             asked: Vec::with_capacity(TOGETHER),
             sources: Vec::with_capacity(TOGETHER),
+            looked_up: false,
             facts: Facts::NONE,
             columns: Columns::NONE,
         }
@@ -100,14 +103,11 @@ impl<'a> Block<'a> {
             self.facts.source_of[lane] = asked.len() as u8 - 1;
         }
         // As it is when many candidates of one source are ranked.
-        if asked != self.asked {
-            self.asked = asked;
-            self.look_up_sources();
+        if asked == self.asked {
+            return;
         }
-    }
-
-    fn look_up_sources(&mut self) {
-        let (kept, index, stream) = (self.kept, self.kept.index, self.stream);
+        self.asked = asked;
+        self.looked_up = false;
         let mut previous = self.sources.last().map(|source| source.before);
         self.sources.clear();
         for &Asked {
@@ -116,8 +116,7 @@ impl<'a> Block<'a> {
             hidden_from,
         } in &self.asked
         {
-            index.expect_node(node);
-            let before = kept.first_unseen(stream, time, hidden_from, previous);
+            let before = (self.kept).first_unseen(self.stream, time, hidden_from, previous);
             previous = Some(before);
             self.sources.push(Source {
                 node,
@@ -126,20 +125,30 @@ impl<'a> Block<'a> {
                 partner: None,
             });
         }
+    }
+
+    /// Looks up some of the sources.
+    fn look_up_sources(&mut self, some: &[u8]) {
+        let (kept, index, stream) = (self.kept, self.kept.index, self.stream);
+        let source = |i: u8| self.sources[usize::from(i)];
+        for &i in some {
+            index.expect_node(source(i).node);
+        }
         let mut places = [Place::default(); TOGETHER];
-        for (place, source) in places.iter_mut().zip(&self.sources) {
-            *place = index.node(source.node);
+        for (place, &i) in places.iter_mut().zip(some) {
+            *place = index.node(source(i).node);
         }
         let mut events: [&[Entry]; TOGETHER] = [&[]; TOGETHER];
-        for ((events, place), source) in events.iter_mut().zip(places).zip(&self.sources) {
-            *events = index.events(source.node, place, source.before);
+        for ((events, place), &i) in events.iter_mut().zip(places).zip(some) {
+            *events = index.events(source(i).node, place, source(i).before);
             if let Some(last) = events.last() {
                 expect(stream.time, last.event.index());
                 expect(stream.src, last.event.index());
                 expect(stream.dst, last.event.index());
             }
         }
-        for (i, (events, source)) in events.into_iter().zip(&mut self.sources).enumerate() {
+        for (events, i) in events.into_iter().zip(some.iter().map(|&i| usize::from(i))) {
+            let source = &mut self.sources[i];
             let newer = kept.tail.of_node(source.node, source.before);
             source.partner = match (newer, events.last()) {
                 (Some(newer), _) => Some(newer.partner),
@@ -153,33 +162,81 @@ impl<'a> Block<'a> {
             let seen = seen(events, newer, stream, source.time);
             self.facts.source.set(i, &seen);
         }
-        kept.encoder.encode_sources(&mut self.facts);
+    }
+
+    /// Looks up all sources that were asked for, once.
+    fn look_up_all_sources(&mut self) {
+        if self.looked_up {
+            return;
+        }
+        let all: [u8; TOGETHER] = std::array::from_fn(|i| i as u8);
+        self.look_up_sources(&all[..self.sources.len()]);
+        self.kept.encoder.encode_sources(&mut self.facts);
+        self.looked_up = true;
+    }
+
+    /// Looks up the sources that have met the candidates of their lanes.
+    fn look_up_sources_that_met(&mut self, met: &[Option<usize>; TOGETHER]) {
+        let (mut that_met, mut count) = ([0; TOGETHER], 0);
+        for (met, &source) in met.iter().zip(&self.facts.source_of) {
+            that_met[count] = source;
+            count += usize::from(met.is_some());
+        }
+        self.look_up_sources(&that_met[..count]);
     }
 
     /// Writes the statistics of the sources that were asked for and these candidates, lane by lane, to
-    /// `rows`.
+    /// `rows`. `known`, if given, are those of the sources with somebody else: of sources that never met
+    /// their candidate nothing more is read. It is not for what is newer than the index.
     pub(super) fn meet<'r>(
         &mut self,
         candidates: &[NodeId],
+        known: Option<&[[f32; WIDTH]]>,
         rows: impl Iterator<Item = &'r mut [f32; WIDTH]>,
+    ) {
+        let index = self.kept.index;
+        let source_of = self.facts.source_of;
+        let source = |lane: usize| self.sources[usize::from(source_of[lane])].node;
+        let lanes = || candidates.iter().copied().enumerate();
+        for (lane, candidate) in lanes() {
+            index.expect_node(candidate);
+            index.expect_pair(source(lane), candidate);
+        }
+        let mut nodes = [Place::default(); TOGETHER];
+        for (lane, candidate) in lanes() {
+            nodes[lane] = index.node(candidate);
+            index.expect_partner(source(lane), candidate);
+        }
+        let mut met = [None; TOGETHER];
+        for (lane, candidate) in lanes() {
+            met[lane] = index.pair(source(lane), candidate);
+        }
+        match known {
+            None => self.look_up_all_sources(),
+            Some(_) => self.look_up_sources_that_met(&met),
+        }
+        self.find(candidates, &nodes, &met);
+        (self.kept.encoder).encode(&self.facts, candidates.len(), &mut self.columns);
+        for (lane, row) in iter::zip(0..candidates.len(), rows) {
+            self.columns.write(lane, row);
+            if let Some(known) = known {
+                take_of_source(row, &known[lane]);
+            }
+        }
+    }
+
+    /// Finds what `candidates` have done, also with their sources, before what these do not see;
+    /// `nodes` says where the events of the candidates are, `met` which pairs have met.
+    fn find(
+        &mut self,
+        candidates: &[NodeId],
+        nodes: &[Place; TOGETHER],
+        met: &[Option<usize>; TOGETHER],
     ) {
         let (kept, index, stream) = (self.kept, self.kept.index, self.stream);
         let source_of = self.facts.source_of;
         let source = |lane: usize| self.sources[usize::from(source_of[lane])];
         let lanes = || candidates.iter().copied().enumerate();
-        for (lane, candidate) in lanes() {
-            index.expect_node(candidate);
-            index.expect_pair(source(lane).node, candidate);
-        }
-        let mut nodes = [Place::default(); TOGETHER];
-        for (lane, candidate) in lanes() {
-            nodes[lane] = index.node(candidate);
-            index.expect_partner(source(lane).node, candidate);
-        }
-        let mut met = [None; TOGETHER];
-        for (lane, candidate) in lanes() {
-            met[lane] = index.pair(source(lane).node, candidate);
-        }
         let mut pairs = [Place::default(); TOGETHER];
         let mut events: [&[Entry]; TOGETHER] = [&[]; TOGETHER];
         for (lane, candidate) in lanes() {
@@ -201,9 +258,15 @@ impl<'a> Block<'a> {
             let last = source.partner == Some(candidate);
             self.facts.set(lane, &of_candidate, &of_pair, last);
         }
-        (kept.encoder).encode(&self.facts, candidates.len(), &mut self.columns);
-        for (lane, row) in iter::zip(0..candidates.len(), rows) {
-            self.columns.write(lane, row);
+    }
+}
+
+/// Takes what is of the source alone from another row of it.
+#[inline(always)]
+fn take_of_source(row: &mut [f32; WIDTH], other: &[f32; WIDTH]) {
+    for (place, statistic) in STATISTICS.into_iter().enumerate() {
+        if matches!(statistic, Statistic::SinceSource | Statistic::SourceEvents) {
+            row[place] = other[place];
         }
     }
 }
