@@ -225,7 +225,8 @@ pub enum TooLarge {
     },
     /// There is room for too few rows of a table of features.
     #[error(
-        "--features {place} has room for {} of the {} rows of {}, and a batch may read {} of them; give it {} or          more, or choose {remedy}",
+        "--features {place} has room for {} of the {} rows of {}, and a batch may read {} of them; give it {} or \
+         more, or choose {remedy}",
         HumanCount(table.on_device), HumanCount(table.rows), table.table, HumanCount(table.of_batch), HumanBytes(*least)
     )]
     Slots {
