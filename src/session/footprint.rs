@@ -303,7 +303,10 @@ impl Footprint {
                     return whole;
                 }
                 let part = |bytes| placed(tables.within(bytes, base.most_feature_bytes()));
-                let of_each = base.room_for_part().filter(|_| !ranks.are_processes());
+                // Where a batch reads no past events, its own are those that were wanted an epoch ago.
+                let reads_again = stream.needs.layers > 0;
+                let of_each =
+                    (base.room_for_part()).filter(|_| reads_again && !ranks.are_processes());
                 of_each
                     .map(|bytes| part(bytes / ranks.here))
                     .filter(|part| part.has_room())
@@ -986,13 +989,13 @@ mod tests {
 
     /// The same with random features of the width of Wikipedia's, kept there.
     fn placed(features: FeaturePlace, class: AdapterClass, memory_bytes: Option<u64>) -> Footprint {
-        placed_on(features, &adapter(class, memory_bytes))
+        placed_on(ModelName::Apan, features, &adapter(class, memory_bytes))
     }
 
-    fn placed_on(features: FeaturePlace, adapter: &AdapterReport) -> Footprint {
+    fn placed_on(model: ModelName, features: FeaturePlace, adapter: &AdapterReport) -> Footprint {
         let mut config = RunConfig::default();
         config.source.data = "synthetic:wikipedia:scale=0.3".to_owned();
-        config.model.name = ModelName::Apan;
+        config.model.name = model;
         config.training.batch_size = 20;
         config.pipeline.features = features;
         config.stream.edge_features = FeatureSource::Random(172);
@@ -1074,7 +1077,10 @@ mod tests {
     fn a_part_of_the_features_goes_where_all_do_not_fit() {
         use FeaturePlace::{Auto, Device, Part};
         const ROW: u64 = 4 * 172;
-        let card = |place, has| placed(place, AdapterClass::Discrete, has);
+        let card = |place, has| {
+            let adapter = adapter(AdapterClass::Discrete, has);
+            placed_on(ModelName::Tgn, place, &adapter)
+        };
         let whole = card(Device, None);
         let (rows, needs) = (whole.features[0].rows, whole.device_bytes);
         let part = card(Part(1000 * ROW), None);
@@ -1115,10 +1121,14 @@ mod tests {
             assert!(refused.contains(part), "{part}: {refused}");
         }
         let half = AdapterReport {
-            binding_bytes: 1000 * ROW + 7,
+            binding_bytes: 3000 * ROW + 7,
             ..adapter(AdapterClass::Discrete, Some(u64::MAX))
         };
-        assert_eq!(placed_on(Auto, &half).feature_slots, [1000, 0]);
+        let found = placed_on(ModelName::Tgn, Auto, &half).feature_slots;
+        assert_eq!(found, [3000, 0]);
+        // Who reads each event once an epoch finds none that is there.
+        let found = placed_on(ModelName::Apan, Auto, &half).feature_slots;
+        assert_eq!(found, [0; 2]);
     }
 
     #[test]

@@ -314,34 +314,26 @@ fn an_iteration_of_apan_asks_for_no_more_than_before() {
 fn a_part_of_the_features_on_the_device_takes_a_launch_and_saves_bytes() {
     // Of 20.6 MB: more than a batch reads.
     const PART: &str = "device:15MB";
-    for model in ["tgn", "jodie"] {
-        let [host, part, whole] =
-            ["host", PART, "device"].map(|features| of_an_iteration(model, 600, features));
-        for (cost, features) in [
-            (&host, "in RAM"),
-            (&part, "in part"),
-            (&whole, "on the device"),
-        ] {
-            println!(
-                "{}",
-                cost.describe(&format!("{model} with features {features}"))
-            );
-        }
-        let [of_host, of_part, of_whole] = [&host, &part, &whole].map(Cost::counts);
-        assert_eq!(of_part[0], of_whole[0] + 1, "launches of {model}");
-        assert_eq!(part.launches["place_rows"].1.len(), 1, "{model}");
-        assert!(
-            of_part[2] <= of_whole[2] && of_whole[2] <= of_host[2],
-            "uploads of {model}"
-        );
-        let bytes = [whole.bytes, part.bytes, host.bytes];
-        assert!(
-            bytes.is_sorted_by(|fewer, more| fewer < more),
-            "{model}: {bytes:?}"
-        );
-        assert!(
-            of_part[4] <= of_host[4] && of_part[5] <= of_host[5],
-            "waits of {model}"
-        );
+    let [host, part, whole] =
+        ["host", PART, "device"].map(|features| of_an_iteration("tgn", 600, features));
+    for (cost, features) in [
+        (&host, "in RAM"),
+        (&part, "in part"),
+        (&whole, "on the device"),
+    ] {
+        println!("{}", cost.describe(&format!("features {features}")));
     }
+    let [of_host, of_part, of_whole] = [&host, &part, &whole].map(Cost::counts);
+    assert_eq!(of_part[0], of_whole[0] + 1, "launches");
+    assert_eq!(part.launches["place_rows"].1.len(), 1);
+    assert!(
+        of_part[2] <= of_whole[2] && of_whole[2] <= of_host[2],
+        "uploads"
+    );
+    let bytes = [whole.bytes, part.bytes, host.bytes];
+    assert!(bytes.is_sorted_by(|fewer, more| fewer < more), "{bytes:?}");
+    assert!(
+        of_part[4] <= of_host[4] && of_part[5] <= of_host[5],
+        "waits"
+    );
 }
