@@ -214,7 +214,7 @@ fn a_part_of_the_features_on_the_device_is_told() {
     let refused = program.run(&format!("train --device cpu {small}"));
     let said = String::from_utf8(refused.stderr).unwrap();
     for part in [
-        "--features device:64KiB has room for 82 of the 19,129 rows of edge features, and a batch may read 6,200",
+        "--features device:64KiB has room for 82 of the 19,129 rows of edge features, and a batch may read 18,600",
         "give it",
         "--features host",
     ] {

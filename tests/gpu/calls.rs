@@ -332,8 +332,5 @@ fn a_part_of_the_features_on_the_device_takes_a_launch_and_saves_bytes() {
     );
     let bytes = [whole.bytes, part.bytes, host.bytes];
     assert!(bytes.is_sorted_by(|fewer, more| fewer < more), "{bytes:?}");
-    assert!(
-        of_part[4] <= of_host[4] && of_part[5] <= of_host[5],
-        "waits"
-    );
+    assert!(of_part[4] <= of_host[4] && of_part[5] <= 1, "waits");
 }

@@ -35,13 +35,13 @@ pub struct PlacedTable {
 }
 
 /// Tables of edge and of node features, by their rows and the bytes of each as a device holds them.
-pub(in crate::session) struct FeatureTables {
+pub(crate) struct FeatureTables {
     rows: [u64; 2],
     row_bytes: [u64; 2],
 }
 
 impl FeatureTables {
-    pub(in crate::session) fn of(stream: &OpenStream) -> FeatureTables {
+    pub(crate) fn of(stream: &OpenStream) -> FeatureTables {
         let rows = [stream.events, stream.log.nodes()];
         FeatureTables::new(&stream.log, &stream.config.stream, rows)
     }
@@ -58,7 +58,7 @@ impl FeatureTables {
     }
 
     /// Rows on the device where they are asked for, whatever it has.
-    pub(in crate::session) fn asked(&self, place: FeaturePlace) -> [usize; 2] {
+    pub(crate) fn asked(&self, place: FeaturePlace) -> [usize; 2] {
         let slots = match place {
             FeaturePlace::Auto | FeaturePlace::Host => [0; 2],
             FeaturePlace::Device => self.whole(),
