@@ -3,32 +3,34 @@
 //! Rows are gathered once for each distinct event or node of a batch; kernels reach them
 //! by index. A width of 0 means that there are none. Tables of the stream stay mapped: what is
 //! in RAM of them is what the operating system keeps. Booleans stay packed until they are on
-//! the device. Tables may also lie on the device whole ([`resident`]): then a batch's rows are gathered there.
+//! the device. Tables may also lie on the device, whole or the rows that were wanted last ([`resident`]): then a
+//! batch's rows are gathered there.
 
 mod followed;
 pub(crate) mod resident;
 mod rows;
 mod scale;
+mod slots;
 
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
 use burn::tensor::Device;
-use clap::ValueEnum;
 use mspipe_datasets::{EventLog, FeatureTable};
 use serde::{Deserialize, Serialize};
 
 pub(crate) use followed::{FollowedRows, RowsToKeep};
 pub use rows::{FeatureRows, RowValues};
 pub use scale::FeatureScale;
+pub(crate) use slots::{ROW_BYTES, SLOT_BYTES};
 
 use crate::graph::{EventId, NodeId};
 use crate::kernels::costs;
 use crate::kernels::cpu::{room, zeroed};
 use crate::kernels::feature_rows::Stored;
 use crate::parallel;
-use resident::ResidentTable;
+use resident::{Ahead, ResidentTable};
 
 /// Where edge or node features come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -94,22 +96,6 @@ impl fmt::Display for FeatureSource {
             FeatureSource::Standardized => f.write_str("standardize"),
         }
     }
-}
-
-/// Where tables of features lie.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum FeaturePlace {
-    /// On a GPU whose memory they fit into, else in RAM.
-    #[default]
-    #[value(help = "In the memory of a GPU that they fit into, else in RAM")]
-    Auto,
-    /// In the device's memory: a batch says which rows it wants.
-    #[value(help = "In the device's memory: a batch only says which rows it wants of them")]
-    Device,
-    /// In RAM: a batch's rows are gathered there and cross the bus.
-    #[value(help = "In RAM, mapped: the rows of a batch are gathered there and cross the bus")]
-    Host,
 }
 
 /// The features that a run uses.
@@ -182,13 +168,9 @@ impl Features {
         ]
     }
 
-    /// Bytes of the tables of edge and node features from these sources, of `rows` events and nodes, on a
-    /// device; draws and reads nothing.
-    pub(crate) fn resident_bytes(
-        log: &EventLog,
-        [edge, node]: [FeatureSource; 2],
-        rows: [usize; 2],
-    ) -> [u64; 2] {
+    /// Bytes of a row of edge and of node features from these sources as a device holds them; draws and reads
+    /// nothing.
+    pub(crate) fn resident_row_bytes(log: &EventLog, [edge, node]: [FeatureSource; 2]) -> [u64; 2] {
         let own = [log.edge_features(), log.node_features()];
         let widths = Features::widths(log, edge, node);
         [0, 1].map(|of| {
@@ -198,7 +180,7 @@ impl Features {
                 true => Stored::Booleans,
                 false => Stored::Numbers,
             };
-            4 * (rows[of] * stored.words_of(widths[of])) as u64
+            4 * stored.words_of(widths[of]) as u64
         })
     }
 
@@ -212,29 +194,38 @@ impl Features {
         }
     }
 
-    /// The same with the rows of the first `events` events and of `nodes` nodes on `device` (without
-    /// autodiff), which batches then take theirs from.
+    /// The same with room on `device` (without autodiff) for so many `slots` of the first `rows` rows of edge and of
+    /// node features, which batches then take theirs from; one without slots stays in RAM.
     ///
     /// # Panics
     /// When they are those of a stream that is followed.
     #[must_use]
-    pub(crate) fn on_device(self, [events, nodes]: [usize; 2], device: &Device) -> Features {
+    pub(crate) fn on_device(
+        self,
+        rows: [usize; 2],
+        slots: [usize; 2],
+        device: &Device,
+    ) -> Features {
         let followed = |table: &Table| matches!(table, Table::Followed(_));
         assert!(!followed(&self.edge) && !followed(&self.node), "they grow");
-        let edge = ResidentTable::new(
-            events,
-            |ids| self.edge_rows(bytemuck::cast_slice(ids)),
-            device,
-        );
-        let node = ResidentTable::new(
-            nodes,
-            |ids| self.node_rows(bytemuck::cast_slice(ids)),
-            device,
-        );
+        let host = Features {
+            resident: [None, None],
+            ..self.clone()
+        };
+        let of_nodes = host.clone();
+        let edge = Box::new(move |ids: &[u32]| host.edge_rows(bytemuck::cast_slice(ids)));
+        let node = Box::new(move |ids: &[u32]| of_nodes.node_rows(bytemuck::cast_slice(ids)));
+        let edge = ResidentTable::new(rows[0], slots[0], edge, device);
+        let node = ResidentTable::new(rows[1], slots[1], node, device);
         Features {
             resident: [edge, node].map(|table| table.map(Arc::new)),
             ..self
         }
+    }
+
+    /// The tables of edge and of node features on a device.
+    pub(crate) fn resident(&self) -> [Option<&ResidentTable>; 2] {
+        self.resident.each_ref().map(Option::as_deref)
     }
 
     /// The rows of events and of nodes, if they are of a stream that is followed.
@@ -408,19 +399,21 @@ pub(crate) enum BatchRows {
     Resident {
         /// The table.
         table: Arc<ResidentTable>,
-        /// The rows, which it has.
-        index: Vec<i32>,
+        /// The rows.
+        ids: Vec<u32>,
+        /// What it lacked of them.
+        ahead: Ahead,
     },
 }
 
 impl BatchRows {
-    /// # Panics
-    /// When the table lacks one: shaders run without bounds checks.
     fn resident(table: &Option<Arc<ResidentTable>>, ids: &[u32]) -> Option<BatchRows> {
         let table = table.clone()?;
-        assert!(table.has(ids), "rows of a table of features");
-        let index = bytemuck::cast_slice(ids).to_vec();
-        Some(BatchRows::Resident { table, index })
+        Some(BatchRows::Resident {
+            ahead: table.ahead(ids),
+            ids: ids.to_vec(),
+            table,
+        })
     }
 
     /// Values of a row.
@@ -431,11 +424,11 @@ impl BatchRows {
         }
     }
 
-    /// Bytes that an upload moves.
+    /// Bytes that an upload moves, as far as that is known before the batch is packed.
     pub(crate) fn bytes(&self) -> u64 {
         match self {
             BatchRows::Gathered(rows) => rows.bytes(),
-            BatchRows::Resident { index, .. } => 4 * index.len() as u64,
+            BatchRows::Resident { ids, ahead, .. } => 4 * ids.len() as u64 + ahead.bytes(),
         }
     }
 }

@@ -26,6 +26,6 @@ pub use gpu::{ALL, wgsl};
 use operations::parts;
 pub use operations::{
     adam, attention_layer, clip_scale, dropout, feature_rows, gather_rows, link_predictor,
-    link_scores, mail_update, memory_gather, memory_update, output_norm, products, recurrent_cell,
-    root_norm, temporal_attention, time_encoding, unpack_bits,
+    link_scores, mail_update, memory_gather, memory_update, output_norm, place_rows, products,
+    recurrent_cell, root_norm, temporal_attention, time_encoding, unpack_bits,
 };

@@ -34,8 +34,8 @@ pub(crate) use ranks_change::RanksChange;
 use serde::Serialize;
 use serde_json::json;
 pub use summary::{
-    ClassificationSummary, Dataset, DeviceRecord, Estimate, EvalSummary, MachineUse, QueueSeconds,
-    Setting, Summary,
+    ClassificationSummary, Dataset, DeviceRecord, Estimate, EvalSummary, FeatureUse, MachineUse,
+    QueueSeconds, Setting, Summary,
 };
 
 use error::{failed, failed_read};

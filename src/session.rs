@@ -27,7 +27,7 @@ use mspipe_datasets::{EventLog, Split, Stop, printable};
 use crate::checkpoint::Every;
 use crate::config::{MitigationName, RunConfig, SamplerName};
 use crate::device::{self, ComputeDevice, DeviceError, DeviceFailure};
-use crate::features::{FeaturePlace, Features};
+use crate::features::Features;
 use crate::graph::{Directions, NodeId, Tcsr};
 use crate::memory::node_times::NodeTimes;
 use crate::model::ModelConfig;
@@ -48,7 +48,7 @@ pub use sweep::{
 };
 pub use tasks::Measured;
 
-use footprint::{Footprint, Together};
+use footprint::{FeatureTables, Footprint, Together};
 use opening::Begin;
 use protocol::Pools;
 use stream::{InitialWeights, OpenStream};
@@ -94,9 +94,8 @@ pub struct Session {
     estimate: Option<Estimate>,
     /// The same of all ranks that are processes of this machine, if it has several.
     pub together: Option<Together>,
-    /// Whether edge and node features lie on the device; what [`FeaturePlace::Auto`] comes to needs an
-    /// estimate.
-    features_on_device: bool,
+    /// Rows of edge and node features on the device; what `--features auto` comes to needs an estimate.
+    feature_slots: [usize; 2],
 }
 
 impl Session {
@@ -150,7 +149,7 @@ impl Session {
                 device_bytes: footprint.device_bytes,
             }),
             together: footprint.together.clone(),
-            features_on_device: footprint.features_on_device,
+            feature_slots: footprint.feature_slots,
             ..self
         }
     }
@@ -194,6 +193,8 @@ impl Session {
 
     fn of(stream: OpenStream, stop: Stop) -> Result<Session, SessionError> {
         let notes = stream.notes();
+        let place = stream.config.pipeline.features;
+        let feature_slots = FeatureTables::of(&stream).asked(place);
         let OpenStream {
             config,
             log,
@@ -241,7 +242,7 @@ impl Session {
         });
         Ok(Session {
             together: None,
-            features_on_device: config.pipeline.features == FeaturePlace::Device,
+            feature_slots,
             config,
             data,
             notes,

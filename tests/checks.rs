@@ -86,7 +86,7 @@ pub fn all() -> Vec<Group> {
 fn operations() -> Vec<Group> {
     vec![
         group!(kernels, "output and gradients are those of the definition in f64", [
-            gather_rows, rows_with_many_uses, unpack_bits, feature_rows, counter_hash, dropout, time_encoding, recurrent_cells,
+            gather_rows, rows_with_many_uses, unpack_bits, feature_rows, place_rows, counter_hash, dropout, time_encoding, recurrent_cells,
             saturated_cells, link_predictor, link_predictor_with_pair_history,
             link_scores, output_norm, root_norm, product, column_sums,
             temporal_attention_at_the_widths_of_wikipedia, temporal_attention_without_edge_features,
@@ -158,6 +158,7 @@ fn tables_and_models() -> Vec<Group> {
         ]),
         group!(schedules, "overlap, queues and the place of memory change no bit of a run", [
             overlap_and_the_place_of_the_memory_change_no_number,
+            a_part_of_the_features_on_the_device_changes_no_number,
             queue_depth_and_timing_change_no_number_of_a_stale_training,
             a_replay_of_an_online_schedule_gives_its_numbers,
             auto_tries_whether_to_overlap_and_its_ledger_replays_that,

@@ -16,6 +16,7 @@ pub(crate) mod head_products;
 pub(crate) mod linear;
 pub(crate) mod link_predictor;
 pub(crate) mod output_norm;
+pub(crate) mod place_rows;
 pub(crate) mod recurrent_cell;
 pub(crate) mod temporal_attention;
 pub(crate) mod time_encoding;

@@ -141,6 +141,43 @@ pub(crate) fn feature_rows() {
     }
 }
 
+/// Word by word, in a table that nobody else holds and in a copy of one that somebody does.
+#[cfg_attr(test, test)]
+pub(crate) fn place_rows() {
+    const TABLE: usize = 131;
+    for words in [1, 7, 32, 172] {
+        for rows in ROWS {
+            let table = picks(11, TABLE * words, i32::MAX as usize);
+            let mut placed = picks(13, rows * words, i32::MAX as usize);
+            // Infinity, NaN, the least number above 0.
+            let odd = [0x7f80_0000, 0x7fc0_0001, 1];
+            placed
+                .iter_mut()
+                .zip(odd)
+                .for_each(|(word, odd)| *word = odd);
+            // Distinct, in no order.
+            let slot: Vec<i32> = (0..rows).map(|row| (5 * row % TABLE) as i32).collect();
+            let defined = definitions::place_rows::place_rows(&table, &placed, &slot, words);
+            for shared in [false, true] {
+                let (before, placed, slot) = (table.clone(), placed.clone(), slot.clone());
+                let [found, left] = on_device(move |device| {
+                    let table = ints(&before, [TABLE, words], device);
+                    let other = shared.then(|| table.clone());
+                    let rows = ints(&placed, [slot.len(), words], device);
+                    let slot = ints(&slot, [slot.len()], device);
+                    let found = kernels::place_rows::place_rows(table, rows, slot);
+                    [Some(found), other].map(|table| {
+                        table.map(|table| table.into_data().try_into_vec::<i32>().unwrap())
+                    })
+                });
+                let label = format!("{rows} rows of {words}, shared: {shared}");
+                assert_eq!(found.as_ref(), Some(&defined), "{label}");
+                assert_eq!(left, shared.then(|| table.clone()), "{label}");
+            }
+        }
+    }
+}
+
 /// The same bits for every counter.
 #[cfg_attr(test, test)]
 pub(crate) fn counter_hash() {

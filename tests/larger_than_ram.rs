@@ -4,7 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::{Command, Output};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 /// The program in a folder of its own.
@@ -152,6 +152,76 @@ fn a_training_takes_no_more_than_is_told() {
     }
 }
 
+/// Room for 2 MB: the features of nodes are there whole, a seventh of those of events.
+#[test]
+fn a_part_of_the_features_on_the_device_is_told() {
+    let program = Program::new();
+    let options = format!("{STREAM} --edge-features random:172 --features device:2MB");
+    let told = program.footprint(&options);
+    let node = 167 * 52;
+    let edge = (2_000_000 - node) / 688;
+    let known = 4 * 19_129 + 12 * edge;
+    let found = share(&told, "features on the device");
+    assert_eq!(found, 688 * edge + node + known + node);
+    assert_eq!(
+        told["features"],
+        json!([
+            {"table": "edge features", "rows": 19_129, "on_device": edge, "bytes": 688 * edge},
+            {"table": "node features", "rows": 167, "on_device": 167, "bytes": node},
+        ])
+    );
+    let text = program.run(&format!("train --dry-run --device cpu {options}"));
+    let text = String::from_utf8(text.stdout).unwrap();
+    let line = "of edge features, 2,894 of 19,129 rows on the device, those that were wanted last";
+    assert!(text.contains(line), "{text}");
+
+    let run =
+        format!("train --device cpu --limit-events 3000 --epochs 1 --width 8 {options} --out run");
+    let ran = program.run(&run);
+    let said = String::from_utf8(ran.stderr).unwrap() + &String::from_utf8(ran.stdout).unwrap();
+    assert!(ran.status.success(), "{said}");
+    let summary = fs::read_to_string(program.path("run/summary.json")).unwrap();
+    let summary: Value = serde_json::from_str(&summary).unwrap();
+    let used = &summary["machine_use"]["features"][0];
+    let of = |key: &str| used[key].as_u64().unwrap();
+    assert_eq!(
+        [of("rows"), of("on_device"), of("bytes")],
+        [3000, edge, 688 * edge]
+    );
+    // Its rows are read again and again, and each at most as often as all are displaced.
+    assert!(
+        of("found") > of("wanted") / 2 && of("wanted") - of("found") >= edge,
+        "{used}"
+    );
+    assert_eq!(
+        of("sent_bytes"),
+        4 * of("wanted") + 692 * (of("wanted") - of("found"))
+    );
+    assert_eq!(of("divided"), 0);
+    let share = 100.0 * of("found") as f64 / of("wanted") as f64;
+    let line = format!(
+        "features  edge features on the device, 2,894 of 3,000 rows (1.90 MiB): {share:.1} % of what batches read was there"
+    );
+    assert!(said.contains(&line), "{line}\n{said}");
+    assert!(
+        said.contains("features  node features on the device, all 167 rows"),
+        "{said}"
+    );
+    let page = fs::read_to_string(program.path("run/report.html")).unwrap();
+    assert!(page.contains("2,894 of 3,000 rows on the device"));
+
+    let small = options.replace("device:2MB", "device:64KiB");
+    let refused = program.run(&format!("train --device cpu {small}"));
+    let said = String::from_utf8(refused.stderr).unwrap();
+    for part in [
+        "--features device:64KiB has room for 82 of the 19,129 rows of edge features, and a batch may read 18,600",
+        "give it",
+        "--features host",
+    ] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+}
+
 /// 2.5 10^11 bytes of random features are more than a machine of today has.
 #[test]
 fn what_cannot_fit_is_refused_before_it_is_allocated() {
@@ -221,6 +291,8 @@ fn packed_features_train_to_the_bits_of_unpacked_ones() {
         "--model tgn",
         "--model tgn --layers 2 --fanout 4 --memory host --schedule prefetch",
         "--model apan --memory host",
+        // Room for 75 rows of bits on the device, or for 4 of floats.
+        "--model apan --memory host --features device:1200 --no-memory-check",
     ] {
         let losses = |kind: &str| {
             let out = format!("{kind}-{}", settings.replace([' ', '-'], ""));

@@ -20,10 +20,11 @@ const EXTREMES: [&str; 8] = [
 ];
 
 /// Words that are followed by a number, for the options that take them.
-const WITH_A_NUMBER: [(&str, &str); 11] = [
+const WITH_A_NUMBER: [(&str, &str); 12] = [
     ("candidates", "half-historical:"),
     ("edge-features", "random:"),
     ("node-features", "random:"),
+    ("features", "device:"),
     ("schedule", "staleness:"),
     ("schedule", "freshest:"),
     ("device", "gpu:"),

@@ -166,7 +166,10 @@ const SETTINGS: [(&str, &str); 13] = [
         "--schedule staleness:4 --memory host",
     ),
     ("jodie", "--schedule mspipe --memory device"),
-    ("apan", "--schedule staleness:2 --memory device"),
+    (
+        "apan",
+        "--schedule staleness:2 --memory device --features device:800",
+    ),
     ("apan", "--schedule exact-overlap --memory host"),
     (
         "tgn",
@@ -188,7 +191,7 @@ const SETTINGS: [(&str, &str); 13] = [
     ),
     (
         "tgn",
-        "--schedule staleness:3 --memory host --mitigation pres",
+        "--schedule staleness:3 --memory host --mitigation pres --features device:1280",
     ),
     (
         "apan",

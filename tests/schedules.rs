@@ -176,6 +176,35 @@ pub(crate) fn overlap_and_the_place_of_the_memory_change_no_number() {
     }
 }
 
+/// Room for 40 and for some 170 of 280 rows of edge features, of which a batch reads up to 280: batches displace rows
+/// that others read, and read theirs in several pieces.
+#[cfg_attr(test, test)]
+pub(crate) fn a_part_of_the_features_on_the_device_changes_no_number() {
+    const PARTS: [&str; 2] = ["device:1280", "device:3840"];
+    let run = |model: &str, options: &str, place: &str| {
+        let features = format!("--node-features random:3 --features {place}");
+        train(model, SHORT, &format!("--epochs 2 {options} {features}"))
+    };
+    for model in MODELS {
+        let fresh = run(model, "--schedule sequential --memory device", "host");
+        let stale = "--schedule staleness:3 --memory device --queue-depth 5";
+        let of_stale = run(model, stale, "host");
+        for (options, place, reference) in [
+            ("--schedule sequential --memory device", PARTS[0], &fresh),
+            ("--schedule prefetch --memory host", PARTS[1], &fresh),
+            ("--schedule exact-overlap --memory host", PARTS[0], &fresh),
+            (stale, PARTS[1], &of_stale),
+        ] {
+            let outcome = run(model, options, place);
+            outcome.must_equal(reference, &format!("{model} {options} {place}"));
+        }
+    }
+    // Two layers read of one table twice, and candidates are laid out while others are scored.
+    let ranked = "--protocol tgb --candidates 7 --layers 2";
+    let host = run("tgn", ranked, "host");
+    run("tgn", ranked, PARTS[1]).must_equal(&host, "two layers and candidates");
+}
+
 #[cfg_attr(test, test)]
 pub(crate) fn queue_depth_and_timing_change_no_number_of_a_stale_training() {
     for model in MODELS {

@@ -249,8 +249,11 @@ class Settings(Reading, total=False):
     memory: Literal["device", "host"] | None
     """Where node memory is kept [default: device]."""
 
-    features: Literal["auto", "device", "host"] | None
-    """Where edge and node features are kept [default: auto]."""
+    features: Text | None
+    """Where edge and node features are kept: host (in RAM, mapped; the rows of a batch are gathered there and cross
+    the bus), device (in its memory; a batch says which rows it wants), device:SIZE (as many rows as fit into SIZE of
+    its memory, such as device:2GiB, which are those that were wanted last; the others come with the batch), or auto
+    (on a GPU as many as its memory has room for, else host) [default: auto]."""
 
     emulate_link: Text | None
     """With memory on the host, emulate a bus of this bandwidth and latency for what crosses it in training; its rows,

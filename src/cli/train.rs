@@ -51,6 +51,8 @@ Examples:
     mspipe train --data wikipedia.csv --memory host --schedule mspipe
   The same over an emulated, slower bus, to see what a schedule hides (on a CPU too):
     mspipe train --data wikipedia.csv --memory host --schedule mspipe --emulate-link 12GB/s,20us
+  Features that a GPU's memory has no room for: the rows that were wanted last lie there:
+    mspipe train --data wikipedia.csv --edge-features random:172 --features device:50MB
   Cost of each operation of an iteration, against the machine's limits:
     mspipe train --data synthetic:wikipedia:scale=0.1 --device cpu --epochs 2 --profile
   Long training that ends when it no longer helps, or before the batch system's limit:

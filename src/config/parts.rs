@@ -15,11 +15,12 @@ use serde::{Deserialize, Serialize};
 
 use super::candidates::CandidateSource;
 use super::error::ConfigError;
+use super::feature_place::FeaturePlace;
 use super::max_time::MaxTime;
 use crate::batch::{MailAggregation, TimeDelta};
 use crate::checkpoint::Every;
 use crate::eval::Monitor;
-use crate::features::{FeaturePlace, FeatureScale, FeatureSource};
+use crate::features::{FeatureScale, FeatureSource};
 use crate::memory::MemoryWrite;
 use crate::model::ModelName;
 use crate::numbers::{any_whole, shortest};
@@ -772,8 +773,16 @@ pub struct PipelineSettings {
     #[arg(long, value_enum, default_value = "device", help_heading = "Pipeline")]
     pub memory: Residency,
 
-    /// Where edge and node features are kept
-    #[arg(long, value_enum, default_value = "auto", help_heading = "Pipeline")]
+    /// Where edge and node features are kept: host (in RAM, mapped; the rows of a batch are gathered there
+    /// and cross the bus), device (in its memory; a batch says which rows it wants), device:SIZE (as many
+    /// rows as fit into SIZE of its memory, such as device:2GiB, which are those that were wanted last; the
+    /// others come with the batch), or auto (on a GPU as many as its memory has room for, else host)
+    #[arg(
+        long,
+        value_name = "host|device|device:SIZE|auto",
+        default_value = "auto",
+        help_heading = "Pipeline"
+    )]
     #[serde(default)]
     pub features: FeaturePlace,
 

@@ -49,6 +49,16 @@ pub(crate) fn ints(tensor: &IntTensor<Flex>) -> Ints {
     Ints(tensor.to_contiguous())
 }
 
+/// The numbers of an i32 tensor, to be changed, as [`floats_mut`] gives those of an f32 tensor.
+pub(crate) fn ints_mut(tensor: &mut IntTensor<Flex>) -> &mut [i32] {
+    if !tensor.layout().is_contiguous() {
+        *tensor = tensor.to_contiguous();
+    }
+    let start = tensor.layout().start_offset();
+    let end = start + tensor.layout().num_elements();
+    &mut tensor.storage_mut()[start..end]
+}
+
 /// A CPU tensor of `numbers`.
 pub(crate) fn from_floats(numbers: Vec<f32>, shape: impl Into<Shape>) -> FloatTensor<Flex> {
     FloatTensor::<Flex>::from_data(TensorData::new(numbers, shape))

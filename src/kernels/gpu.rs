@@ -17,6 +17,7 @@ mod memory_gather;
 mod memory_update;
 mod output_norm;
 mod parts;
+mod place_rows;
 mod product;
 mod products;
 mod recurrent_cell;
@@ -37,6 +38,7 @@ pub const ALL: &[&KernelSpec] = &[
     &mail_update::FORWARD,
     &unpack_bits::FORWARD,
     &feature_rows::FORWARD,
+    &place_rows::FORWARD,
     &gather_rows::FORWARD,
     &gather_rows::SEGMENT_SUM,
     &gather_rows::PIECE_SUMS,

@@ -14,6 +14,7 @@ pub mod memory_gather;
 pub mod memory_update;
 pub mod output_norm;
 pub(crate) mod parts;
+pub mod place_rows;
 pub mod products;
 pub mod recurrent_cell;
 pub mod root_norm;

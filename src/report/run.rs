@@ -8,7 +8,7 @@ use std::fs;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
-use indicatif::HumanBytes;
+use indicatif::{HumanBytes, HumanCount};
 use mspipe_datasets::whole_file::{self, Existing, WholeFileError};
 use serde::Deserialize as _;
 use serde_json::Value;
@@ -347,7 +347,38 @@ fn machine_use(used: &Value) -> Vec<(&'static str, String)> {
     ]
     .into_iter()
     .flatten()
+    .chain(feature_use(&used["features"]))
     .collect()
+}
+
+/// Where tables of features lay, and what batches found there.
+fn feature_use(tables: &Value) -> Vec<(&'static str, String)> {
+    let tables = tables.as_array().into_iter().flatten();
+    let told = tables.filter_map(|table| {
+        let number = |key: &str| table[key].as_u64();
+        let name = match table["table"].as_str()? {
+            "node features" => "node features",
+            _ => "edge features",
+        };
+        let (rows, part) = (number("rows")?, number("on_device")?);
+        let (wanted, found) = (number("wanted")?, number("found")?);
+        let [of, bytes] = [
+            format!("{} of {} rows", HumanCount(part), HumanCount(rows)),
+            HumanBytes(number("bytes")?).to_string(),
+        ];
+        let share = 100.0 * found as f64 / wanted.max(1) as f64;
+        Some((
+            name,
+            match part {
+                0 => "in RAM".to_owned(),
+                _ if part == rows => format!("on the device, {bytes}"),
+                _ => format!(
+                    "{of} on the device, {bytes}; {share:.1} % of what batches read was there"
+                ),
+            },
+        ))
+    });
+    told.collect()
 }
 
 const HIDDEN: &str = "hidden from one another";

@@ -220,10 +220,9 @@ impl Summary {
         setting: Setting,
         pipeline: &PipelineSettings,
         record: TrainRecord,
-        estimate: Option<Estimate>,
+        machine_use: MachineUse,
         profile: Option<Profile>,
     ) -> Summary {
-        let machine_use = MachineUse::of(&record, estimate);
         Summary {
             task: setting.task,
             data: setting.data,
@@ -277,7 +276,7 @@ pub struct Estimate {
 }
 
 /// What a run took of the machine, beside what was estimated before it.
-#[derive(Debug, Clone, Copy, Serialize)]
+#[derive(Debug, Clone, Serialize)]
 pub struct MachineUse {
     /// The most RAM that the process had at once, pages of mapped files included; none where the system
     /// does not tell.
@@ -292,11 +291,40 @@ pub struct MachineUse {
     /// Share of the time of training in which the device worked: a GPU's queue, by the iterations that were
     /// measured, or else the thread that trains.
     pub device_busy: f64,
+    /// Tables of edge and node features, as far as the stream has them.
+    pub features: Vec<FeatureUse>,
+}
+
+/// How much of a table of features lay on the device, and what batches found there.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct FeatureUse {
+    /// `edge features` or `node features`.
+    pub table: &'static str,
+    /// Its rows.
+    pub rows: usize,
+    /// Those for which there was room on the device; 0 where all were gathered in RAM.
+    pub on_device: usize,
+    /// Bytes of that room.
+    pub bytes: u64,
+    /// Batches of training and evaluation that read rows of it there, each of their layers by itself.
+    pub batches: u64,
+    /// Rows that they read.
+    pub wanted: u64,
+    /// Those of them that were there before.
+    pub found: u64,
+    /// Batches that read more rows than there was room for, in several pieces.
+    pub divided: u64,
+    /// Bytes that all of them sent: which rows they read, and those that were missing.
+    pub sent_bytes: u64,
 }
 
 impl MachineUse {
     /// Of a finished run; RAM up to now.
-    fn of(record: &TrainRecord, estimate: Option<Estimate>) -> MachineUse {
+    pub fn of(
+        record: &TrainRecord,
+        estimate: Option<Estimate>,
+        features: Vec<FeatureUse>,
+    ) -> MachineUse {
         let iterations: usize = record.staleness.values().sum();
         let of_queue = |lane| -> Option<f64> {
             let seconds = Stage::ALL.map(|stage| record.queue.mean_seconds(lane, stage));
@@ -316,6 +344,7 @@ impl MachineUse {
                 .map(|estimate| estimate.device_bytes)
                 .filter(|bytes| *bytes > 0),
             device_busy: (worked / trained.max(f64::MIN_POSITIVE)).min(1.0),
+            features,
         }
     }
 }

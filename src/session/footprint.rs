@@ -9,6 +9,7 @@
 //! Columns and features of a store are mapped, not read: the operating system keeps as much of
 //! them as there is room for. They are told, but nothing is refused for them.
 
+mod features;
 mod machine;
 mod pairs;
 mod parameters;
@@ -16,7 +17,7 @@ mod ranks;
 
 use std::fmt;
 
-use indicatif::HumanBytes;
+use indicatif::{HumanBytes, HumanCount};
 use mspipe_datasets::ram;
 use serde::Serialize;
 use thiserror::Error;
@@ -25,16 +26,18 @@ use pairs::distinct_pairs;
 use parameters::parameters;
 use ranks::Ranks;
 
+pub(super) use features::FeatureTables;
+use features::MOST_BYTES;
+pub use features::PlacedTable;
 #[cfg(any(test, feature = "mpi"))]
 pub(super) use machine::Needs;
 pub use machine::Together;
 
 use super::stream::OpenStream;
 use crate::checkpoint::Every;
-use crate::config::{CandidateSource, MitigationName, Protocol, RunConfig, Task};
+use crate::config::{CandidateSource, FeaturePlace, MitigationName, Protocol, RunConfig, Task};
 use crate::device::{AdapterClass, AdapterReport};
-use crate::features::resident::FILLING_BYTES;
-use crate::features::{FeaturePlace, FeatureSource, Features};
+use crate::features::FeatureSource;
 use crate::graph::Directions;
 use crate::memory::trends::COMPONENTS;
 use crate::model::{ModelConfig, ModelName, ModelNeeds};
@@ -95,13 +98,6 @@ const FEATURES_REMEDY: &str = "--features host, which gathers a batch's rows in 
 const NODE_MEMORY: &str = "node memory";
 const MAILBOX: &str = "mailbox";
 
-/// Bytes of the tables of edge and node features, as they lie on a device.
-fn feature_tables(stream: &OpenStream) -> [u64; 2] {
-    let of = &stream.config.stream;
-    let rows = [stream.events, stream.log.nodes()];
-    Features::resident_bytes(&stream.log, [of.edge_features, of.node_features], rows)
-}
-
 /// One structure.
 #[derive(Debug, Clone, Serialize)]
 pub struct Share {
@@ -134,8 +130,17 @@ pub struct Footprint {
     pub device_bytes: u64,
     /// Memory of the adapter's own, where it has some and its driver tells how much.
     pub adapter_bytes: Option<u64>,
-    /// Whether edge and node features lie in the device's memory.
-    pub features_on_device: bool,
+    /// Tables of edge and node features, as far as the stream has them.
+    pub features: Vec<PlacedTable>,
+    /// Rows of both in the device's memory.
+    #[serde(skip)]
+    pub(super) feature_slots: [usize; 2],
+    /// Refused: a size that was asked for, and the least that won't be.
+    #[serde(skip)]
+    feature_bytes: Option<[u64; 2]>,
+    /// Rows of both that a batch may read.
+    #[serde(skip)]
+    batch_rows: [u64; 2],
     /// Columns and features mapped from the store.
     pub mapped_bytes: u64,
     /// RAM that is available now, to this process and within its control group.
@@ -218,6 +223,22 @@ pub enum TooLarge {
         /// Bytes that it has.
         has: u64,
     },
+    /// There is room for too few rows of a table of features.
+    #[error(
+        "--features {place} has room for {} of the {} rows of {}, and a batch may read {} of them; give it {} or \
+         more, or choose {remedy}",
+        HumanCount(table.on_device), HumanCount(table.rows), table.table, HumanCount(table.of_batch), HumanBytes(*least)
+    )]
+    Slots {
+        /// What was asked for.
+        place: FeaturePlace,
+        /// Which table.
+        table: PlacedTable,
+        /// Bytes that would do.
+        least: u64,
+        /// What takes none.
+        remedy: &'static str,
+    },
     /// A table is larger than the adapter binds.
     #[error(
         "{what} has {}, but {adapter} binds at most {} at once; try {remedy}",
@@ -245,7 +266,7 @@ impl TooLarge {
                 *remedy = "fewer --threads, or a machine with more RAM";
             }
             // What it advises changes no number.
-            TooLarge::Adapter { .. } => {}
+            TooLarge::Adapter { .. } | TooLarge::Slots { .. } => {}
             TooLarge::Table { remedy, .. } => *remedy = "the device that the run began on",
             TooLarge::Device { remedy, .. } => {
                 "the device that the run began on".clone_into(remedy)
@@ -257,38 +278,76 @@ impl TooLarge {
 impl Footprint {
     /// The footprint of training on `stream`, with `adapter` or on the CPU.
     pub(super) fn of(stream: &OpenStream, adapter: Option<&AdapterReport>) -> Footprint {
-        let tables = feature_tables(stream);
-        let placed =
-            |on_device: bool| Footprint::placed(stream, adapter, on_device.then_some(tables));
+        let tables = FeatureTables::of(stream);
+        let base = Footprint::without_features(stream, adapter);
+        let ranks = Ranks::of(stream.config.training.ranks);
+        let placed = |slots| base.clone().with_features(&tables, slots, ranks.here);
+        let host = || placed([0; 2]);
         match (stream.config.pipeline.features, adapter) {
-            (FeaturePlace::Host, _) | (FeaturePlace::Auto, None) => placed(false),
-            (FeaturePlace::Device, _) => placed(true),
+            (FeaturePlace::Host, _) | (FeaturePlace::Auto, None) => host(),
+            (FeaturePlace::Device, _) => placed(tables.whole()),
+            (FeaturePlace::Part(bytes), _) => {
+                let placed = placed(tables.within(bytes, base.most_feature_bytes()));
+                let least = tables.least_bytes(&placed.features);
+                Footprint {
+                    feature_bytes: Some([bytes, least]),
+                    ..placed
+                }
+            }
             // It reads both from RAM, and gathers more slowly than the host.
-            (_, Some(adapter)) if adapter.class == AdapterClass::Software => placed(false),
-            _ if tables == [0; 2] => placed(false),
-            _ => Some(placed(true))
-                .filter(Footprint::has_room)
-                .unwrap_or_else(|| placed(false)),
+            (_, Some(adapter)) if adapter.class == AdapterClass::Software => host(),
+            _ if tables.whole() == [0; 2] => host(),
+            _ => {
+                let whole = placed(tables.whole());
+                if whole.has_room() {
+                    return whole;
+                }
+                let part = |bytes| placed(tables.within(bytes, base.most_feature_bytes()));
+                // Where a batch reads no past events, its own are those that were wanted an epoch ago.
+                let reads_again = stream.needs.layers > 0;
+                let of_each =
+                    (base.room_for_part()).filter(|_| reads_again && !ranks.are_processes());
+                of_each
+                    .map(|bytes| part(bytes / ranks.here))
+                    .filter(|part| part.has_room())
+                    .filter(|part| part.features.iter().all(PlacedTable::holds_batches))
+                    .unwrap_or_else(host)
+            }
         }
     }
 
-    /// The same with these bytes of edge and node features on the device, or none.
-    fn placed(
-        stream: &OpenStream,
-        adapter: Option<&AdapterReport>,
-        resident: Option<[u64; 2]>,
-    ) -> Footprint {
-        let sizes = Sizes::of(stream);
-        let mut shares = sizes.shares(stream);
-        let tables = resident.unwrap_or_default();
-        if let bytes @ 1.. = tables.iter().sum::<u64>() {
+    /// The same with so many rows of edge and node features on the device, of each of the `ranks` that share the
+    /// process.
+    fn with_features(self, tables: &FeatureTables, slots: [u64; 2], ranks: u64) -> Footprint {
+        let bytes = tables.bytes(slots);
+        let ram = ranks * tables.ram_bytes(slots);
+        let device = ranks * bytes.iter().sum::<u64>();
+        let mut shares = self.shares;
+        if device > 0 {
             shares.push(Share {
                 what: "features on the device",
-                ram_bytes: bytes.min(FILLING_BYTES),
-                device_bytes: bytes,
+                ram_bytes: ram,
+                device_bytes: device,
                 remedy: FEATURES_REMEDY,
             });
         }
+        let as_ram = if self.device_is_ram { device } else { 0 };
+        let as_device = if self.adapter.is_some() { device } else { 0 };
+        Footprint {
+            shares,
+            ram_bytes: self.ram_bytes + ram + as_ram,
+            device_bytes: self.device_bytes + as_device,
+            features: tables.placed(slots, self.batch_rows),
+            feature_slots: slots.map(|slots| slots as usize),
+            largest_feature_bytes: bytes[0].max(bytes[1]),
+            ..self
+        }
+    }
+
+    /// All but edge and node features on the device.
+    fn without_features(stream: &OpenStream, adapter: Option<&AdapterReport>) -> Footprint {
+        let sizes = Sizes::of(stream);
+        let shares = sizes.shares(stream);
         let sum = |of: fn(&Share) -> u64| shares.iter().map(of).sum::<u64>();
         let (ram, device) = (
             sum(|share| share.ram_bytes),
@@ -315,8 +374,11 @@ impl Footprint {
                 .and_then(|adapter| adapter.memory_bytes),
             mapped_bytes: 16 * sizes.events + mapped.sum::<u64>(),
             available_bytes: ram::available_bytes(),
-            features_on_device: resident.is_some(),
-            largest_feature_bytes: tables[0].max(tables[1]),
+            features: Vec::new(),
+            feature_slots: [0; 2],
+            feature_bytes: None,
+            batch_rows: sizes.batch.feature_rows,
+            largest_feature_bytes: 0,
             largest_table_bytes: match stream.config.pipeline.memory {
                 Residency::Device => sizes.nodes * sizes.mailbox_bytes,
                 Residency::Host => 0,
@@ -338,11 +400,33 @@ impl Footprint {
                 || (self.adapter_bytes).is_some_and(|has| self.device_bytes <= has / 4 * 3))
     }
 
-    /// What a table of features may have at most: shaders count its words in 32 bits.
+    /// What a card's own memory has left for a part of the features, if its driver tells. Where device memory is RAM, the
+    /// pages of mapped features are as near.
+    fn room_for_part(&self) -> Option<u64> {
+        let has = self.adapter_bytes.filter(|_| !self.device_is_ram)?;
+        Some((has / 4 * 3).saturating_sub(self.device_bytes))
+    }
+
+    /// What a table of features may have at most.
     fn most_feature_bytes(&self) -> u64 {
-        let words = 4 * u64::from(u32::MAX);
-        self.adapter_table_bytes
-            .map_or(words, |most| most.min(words))
+        let binds = self.adapter_table_bytes.unwrap_or(MOST_BYTES);
+        binds.min(MOST_BYTES)
+    }
+
+    /// Refuses room that was asked for and is none to speak of.
+    fn check_slots(&self) -> Result<(), TooLarge> {
+        let Some([bytes, least]) = self.feature_bytes else {
+            return Ok(());
+        };
+        match self.features.iter().find(|table| table.is_too_small()) {
+            Some(table) => Err(TooLarge::Slots {
+                place: FeaturePlace::Part(bytes),
+                table: table.clone(),
+                least,
+                remedy: FEATURES_REMEDY,
+            }),
+            None => Ok(()),
+        }
     }
 
     /// Refuses what won't fit.
@@ -372,6 +456,7 @@ impl Footprint {
                 remedy: FEATURES_REMEDY,
             });
         }
+        self.check_slots()?;
         self.check_device()?;
         let largest = self
             .shares
@@ -484,6 +569,14 @@ impl fmt::Display for Footprint {
             });
             write!(f, "\n  {what:<34} {ram:>12} {device:>12}")?;
         }
+        for table in self.features.iter().filter(|table| table.is_part()) {
+            let (part, rows) = (HumanCount(table.on_device), HumanCount(table.rows));
+            write!(
+                f,
+                "\n  of {}, {part} of {rows} rows on the device, those that were wanted last",
+                table.table
+            )?;
+        }
         Ok(())
     }
 }
@@ -529,6 +622,8 @@ struct Batch {
     host: u64,
     /// On the device: inputs, results and gradients.
     device: u64,
+    /// Rows of edge and of node features that it reads of a table at once.
+    feature_rows: [u64; 2],
 }
 
 impl Batch {
@@ -554,6 +649,7 @@ impl Batch {
             host: history,
             // With partial sums of the gradient of its weights, of 16 events each.
             device: 2 * history + size.events.div_ceil(16) * statistics * width,
+            feature_rows: [0; 2],
         };
         let mut roots = 3 * size.events;
         // From the outermost layer inwards: the rows of one are the roots of the next.
@@ -570,6 +666,7 @@ impl Batch {
             let innermost = layer + 1 == layers;
             let rows = size.rows(roots, in_layer, innermost);
             let events = size.events + in_layer.min(size.past_events);
+            batch.feature_rows = [batch.feature_rows[0].max(events), rows];
             batch.host += 4 * rows + 8 * roots + 5 * slots + events * edge;
             let attended = heads * (width + edge + time + 1);
             // Input, its projection, the result, and the gradients of both.
@@ -655,6 +752,8 @@ impl Sizes {
                 ..wanted
             });
             batch.device = batch.device.max(of_chunk.host + of_chunk.device);
+            let larger = |table: usize| batch.feature_rows[table].max(of_chunk.feature_rows[table]);
+            batch.feature_rows = [larger(0), larger(1)];
         }
         Sizes {
             ranks: Ranks::of(config.training.ranks),
@@ -890,14 +989,22 @@ mod tests {
 
     /// The same with random features of the width of Wikipedia's, kept there.
     fn placed(features: FeaturePlace, class: AdapterClass, memory_bytes: Option<u64>) -> Footprint {
+        placed_on(ModelName::Apan, features, &adapter(class, memory_bytes))
+    }
+
+    fn placed_on(model: ModelName, features: FeaturePlace, adapter: &AdapterReport) -> Footprint {
         let mut config = RunConfig::default();
         config.source.data = "synthetic:wikipedia:scale=0.3".to_owned();
-        config.model.name = ModelName::Apan;
+        config.model.name = model;
         config.training.batch_size = 20;
         config.pipeline.features = features;
         config.stream.edge_features = FeatureSource::Random(172);
         let stream = OpenStream::open(config, Begin::Fresh, &Stop::default()).unwrap();
-        let adapter = AdapterReport {
+        Footprint::of(&stream, Some(adapter))
+    }
+
+    fn adapter(class: AdapterClass, memory_bytes: Option<u64>) -> AdapterReport {
+        AdapterReport {
             device: "gpu:0".to_owned(),
             name: "a card".to_owned(),
             api: "vulkan".to_owned(),
@@ -912,8 +1019,7 @@ mod tests {
             workgroup_bytes: 16_384,
             unfit: None,
             auto: true,
-        };
-        Footprint::of(&stream, Some(&adapter))
+        }
     }
 
     #[test]
@@ -938,7 +1044,11 @@ mod tests {
         use FeaturePlace::{Auto, Device, Host};
         let card = |place, has| placed(place, AdapterClass::Discrete, has);
         let (host, device) = (card(Host, None), card(Device, None));
-        assert!(!host.features_on_device && device.features_on_device);
+        let whole = |footprint: &Footprint| {
+            let tables = &footprint.features;
+            tables.iter().all(|table| table.on_device == table.rows)
+        };
+        assert!(!whole(&host) && whole(&device) && device.features.len() == 1);
         let tables = device.device_bytes - host.device_bytes;
         assert_eq!(tables, device.largest_feature_bytes);
         assert_eq!(tables % (4 * 172), 0);
@@ -946,10 +1056,13 @@ mod tests {
         // A quarter of the card is left to others; a driver may not tell what it has.
         let needs = device.device_bytes.div_ceil(3) * 4;
         for (has, fits) in [(Some(needs), true), (Some(needs - 8), false), (None, false)] {
-            assert_eq!(card(Auto, has).features_on_device, fits, "{has:?}");
+            assert_eq!(whole(&card(Auto, has)), fits, "{has:?}");
         }
-        assert!(placed(Auto, AdapterClass::Integrated, None).features_on_device);
-        assert!(!placed(Auto, AdapterClass::Software, None).features_on_device);
+        assert!(whole(&placed(Auto, AdapterClass::Integrated, None)));
+        assert_eq!(
+            placed(Auto, AdapterClass::Software, None).feature_slots,
+            [0; 2]
+        );
         // Shaders count words in 32 bits, and an adapter binds as much as it does.
         let mut small = card(Device, None);
         small.adapter_table_bytes = Some(tables - 1);
@@ -958,6 +1071,64 @@ mod tests {
         for part in ["the larger table of features has ", "try --features host"] {
             assert!(refused.contains(part), "{part}: {refused}");
         }
+    }
+
+    #[test]
+    fn a_part_of_the_features_goes_where_all_do_not_fit() {
+        use FeaturePlace::{Auto, Device, Part};
+        const ROW: u64 = 4 * 172;
+        let card = |place, has| {
+            let adapter = adapter(AdapterClass::Discrete, has);
+            placed_on(ModelName::Tgn, place, &adapter)
+        };
+        let whole = card(Device, None);
+        let (rows, needs) = (whole.features[0].rows, whole.device_bytes);
+        let part = card(Part(1000 * ROW), None);
+        assert_eq!(
+            (part.feature_slots, part.largest_feature_bytes),
+            ([1000, 0], 1000 * ROW)
+        );
+        assert_eq!(whole.device_bytes - part.device_bytes, (rows - 1000) * ROW);
+        let line = format!(
+            "of edge features, 1,000 of {} rows on the device",
+            HumanCount(rows)
+        );
+        assert!(part.to_string().contains(&line), "{part}");
+        assert_eq!(
+            card(Part(u64::MAX), None).feature_slots,
+            whole.feature_slots
+        );
+        // What a card has left, down to the rows of a few batches.
+        let left = |rows: u64| (needs - (whole.features[0].rows - rows) * ROW).div_ceil(3) * 4;
+        let few = 4 * whole.features[0].of_batch;
+        assert!(few < rows / 2, "{few}");
+        for (own, expected) in [(rows / 2, rows / 2), (few, few), (few - 1, 0)] {
+            let found = card(Auto, Some(left(own))).feature_slots[0] as u64;
+            assert!((expected..=expected + 1).contains(&found), "{own}: {found}");
+        }
+        // Room for less than a batch reads in a few pieces is none.
+        let least = whole.features[0].of_batch.div_ceil(16) * ROW;
+        assert!(card(Part(least), None).check_slots().is_ok());
+        let refused = card(Part(least - 1), None)
+            .check_slots()
+            .unwrap_err()
+            .to_string();
+        for part in [
+            "--features device:",
+            "rows of edge features",
+            "or choose --features host",
+        ] {
+            assert!(refused.contains(part), "{part}: {refused}");
+        }
+        let half = AdapterReport {
+            binding_bytes: 3000 * ROW + 7,
+            ..adapter(AdapterClass::Discrete, Some(u64::MAX))
+        };
+        let found = placed_on(ModelName::Tgn, Auto, &half).feature_slots;
+        assert_eq!(found, [3000, 0]);
+        // Who reads each event once an epoch finds none that is there.
+        let found = placed_on(ModelName::Apan, Auto, &half).feature_slots;
+        assert_eq!(found, [0; 2]);
     }
 
     #[test]

@@ -10,6 +10,7 @@ use super::{Session, SessionError, initial, protocol};
 use crate::checkpoint::{Every, Loaded};
 use crate::config::{ConfigError, MitigationName, Protocol, Task};
 use crate::device::ComputeDevice;
+use crate::features::Features;
 use crate::memory::device::DeviceMemory;
 use crate::memory::host::HostMemory;
 use crate::memory::node_memory::NodeMemory;
@@ -18,7 +19,7 @@ use crate::model::LinkModel;
 use crate::model::tgl_weights;
 use crate::pipeline::profile::Residency;
 use crate::pipeline::scheduler::Scheduler;
-use crate::run_folder::{EvalSummary, RunFolder, Summary};
+use crate::run_folder::{Dataset, EvalSummary, FeatureUse, MachineUse, RunFolder, Summary};
 use crate::sampling::SplitPart;
 use crate::train::ended::EndRule;
 use crate::train::epochs::TrainLoop;
@@ -174,12 +175,12 @@ impl Session {
 
     /// What the protocol evaluates by.
     pub(super) fn evaluator(&self, device: &Device) -> Result<Evaluator, SessionError> {
-        let sampling = match self.features_on_device {
-            true => {
+        let sampling = match self.feature_slots {
+            [0, 0] => self.sampling.clone(),
+            slots => {
                 let rows = [self.data.events, self.data.nodes];
-                Arc::new(self.sampling.with_features_on(rows, device))
+                Arc::new(self.sampling.with_features_on(rows, slots, device))
             }
-            false => self.sampling.clone(),
         };
         let evaluator = Evaluator::new(
             sampling,
@@ -244,9 +245,50 @@ impl Session {
         weights::write_unread(&path, &tensors, &constants, Some(&description))?;
         self.leave_state(&model, &device.device, folder, observer)?;
         let setting = self.setting("link", device);
-        let summary = Summary::new(setting, &config.pipeline, record, self.estimate, profile);
+        let features = self.feature_use(&training.evaluator.sampling().features);
+        let machine_use = MachineUse::of(&record, self.estimate, features);
+        let summary = Summary::new(setting, &config.pipeline, record, machine_use, profile);
         folder.write_summary(&summary)?;
         Ok(summary)
+    }
+
+    /// What became of the tables of features in a run.
+    fn feature_use(&self, features: &Features) -> Vec<FeatureUse> {
+        let Dataset {
+            events,
+            nodes,
+            edge_width,
+            node_width,
+            ..
+        } = self.data;
+        let tables = [
+            ("edge features", events, edge_width),
+            ("node features", nodes, node_width),
+        ];
+        let tables = tables.into_iter().zip(features.resident());
+        let with_columns = tables.filter(|((_, _, width), _)| *width > 0);
+        let used = with_columns.map(|((table, rows, _), resident)| {
+            let none = FeatureUse {
+                table,
+                rows,
+                ..FeatureUse::default()
+            };
+            resident.map_or(none.clone(), |resident| {
+                let [_, on_device] = resident.rows_and_slots();
+                let counts = resident.counts();
+                FeatureUse {
+                    on_device,
+                    bytes: 4 * on_device as u64 * resident.columns() as u64,
+                    batches: counts.batches,
+                    wanted: counts.wanted,
+                    found: counts.found,
+                    divided: counts.divided,
+                    sent_bytes: resident.sent_bytes(counts),
+                    ..none
+                }
+            })
+        });
+        used.collect()
     }
 
     /// Writes the run's state; one that can't be written costs the run nothing else: whoever asks it

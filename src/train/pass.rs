@@ -68,11 +68,16 @@ impl Sampling {
         }
     }
 
-    /// The same stream and rules with the features of so many events and nodes on `device` (without
-    /// autodiff).
-    pub(crate) fn with_features_on(&self, rows: [usize; 2], device: &Device) -> Sampling {
+    /// The same stream and rules with room on `device` (without autodiff) for so many `slots` of the `rows` of edge
+    /// and of node features.
+    pub(crate) fn with_features_on(
+        &self,
+        rows: [usize; 2],
+        slots: [usize; 2],
+        device: &Device,
+    ) -> Sampling {
         Sampling {
-            features: self.features.clone().on_device(rows, device),
+            features: self.features.clone().on_device(rows, slots, device),
             ..self.again()
         }
     }

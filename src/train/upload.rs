@@ -8,7 +8,7 @@ use bytemuck::{Zeroable as _, cast_slice};
 use super::error::EvalError;
 use crate::batch::{Distinct, Layout, Mail, Mfg, Slot};
 use crate::device;
-use crate::features::resident::ResidentTable;
+use crate::features::resident::{Piece, PieceOnDevice, ResidentTable, Turn};
 use crate::features::{BatchRows, FeatureRows, RowValues};
 use crate::graph::Csr;
 use crate::kernels::gather_rows::{LongRows, Uses};
@@ -72,17 +72,55 @@ enum PackedRows {
     Numbers(Tensor<2>),
     /// Booleans, with so many a row.
     Words(Tensor<2, Int>, usize),
-    /// Which rows they are of a table that is there.
-    Resident(Arc<ResidentTable>, Packed<1>),
+    /// Which rows they are of a table that is there, and what it lacks.
+    Resident(Arc<ResidentTable>, Turn, Vec<PackedPiece>),
+}
+
+/// A piece of them.
+struct PackedPiece {
+    slot: Packed<1>,
+    written: Option<(Packed<1>, Packed<2>)>,
+}
+
+impl PackedPiece {
+    /// Of rows of so many `columns`.
+    fn new(piece: &Piece, columns: usize, packing: &mut Packing) -> PackedPiece {
+        let Piece {
+            slot,
+            written,
+            words,
+        } = piece;
+        PackedPiece {
+            slot: packing.ints(slot, [slot.len()]),
+            written: (!written.is_empty()).then(|| {
+                let slots = packing.ints(written, [written.len()]);
+                (slots, packing.ints(words, [written.len(), columns]))
+            }),
+        }
+    }
+
+    fn on_device(self, sent: &mut Sent) -> PieceOnDevice {
+        PieceOnDevice {
+            slot: sent.ints(self.slot).without_autodiff(),
+            written: (self.written).map(|(slots, words)| {
+                let slots = sent.ints(slots).without_autodiff();
+                (slots, sent.ints(words).without_autodiff())
+            }),
+        }
+    }
 }
 
 impl PackedRows {
     /// On `device`, which has no autodiff.
     fn new(rows: BatchRows, packing: &mut Packing, device: &Device) -> PackedRows {
         match rows {
-            BatchRows::Resident { table, index } => {
-                let packed = packing.ints(&index, [index.len()]);
-                PackedRows::Resident(table, packed)
+            BatchRows::Resident { table, ids, ahead } => {
+                let (turn, pieces) = table.want(&ids, ahead);
+                let columns = table.columns();
+                let pieces = pieces.iter();
+                let packed = pieces.map(|piece| PackedPiece::new(piece, columns, packing));
+                let packed = packed.collect();
+                PackedRows::Resident(table, turn, packed)
             }
             BatchRows::Gathered(FeatureRows {
                 rows,
@@ -104,9 +142,9 @@ impl PackedRows {
         match self {
             PackedRows::Numbers(rows) => rows,
             PackedRows::Words(words, width) => unpack_bits(words, width),
-            PackedRows::Resident(table, index) => {
-                let index: Tensor<1, Int> = sent.ints(index);
-                table.rows(index.without_autodiff())
+            PackedRows::Resident(table, turn, pieces) => {
+                let pieces = pieces.into_iter();
+                table.rows(turn, pieces.map(|piece| piece.on_device(sent)).collect())
             }
         }
     }

@@ -305,7 +305,11 @@ fn apan_mspipe_on_the_host() {
 
 #[test]
 fn tgn_stale_on_the_host() {
-    survives("tgn", "--schedule staleness:2 --memory host", 7);
+    survives(
+        "tgn",
+        "--schedule staleness:2 --memory host --features device:4000",
+        7,
+    );
 }
 
 #[test]

@@ -34,10 +34,11 @@ pub(crate) struct CompletionsArgs {
 
 /// Words of options whose values are told in their help alone.
 #[rustfmt::skip]
-const WORDS: [(&str, &[&str]); 7] = [
+const WORDS: [(&str, &[&str]); 8] = [
     ("device", &["auto", "cpu", "gpu", "software"]),
     ("kernels", &["auto", "gpu", "software"]),
     ("limits", &["adapter", "webgpu", "alignment:"]),
+    ("features", &["auto", "host", "device", "device:"]),
     ("schedule", &["sequential", "prefetch", "staleness:", "mspipe", "freshest", "freshest:", "exact-overlap", "auto", "replay:"]),
     ("format", &["jodie", "snap", "tgl", "dgb", "tgb", "tgb-seq", "parquet", "gdelt", "csv"]),
     ("time_unit", &["auto", "s", "ms", "us", "ns"]),

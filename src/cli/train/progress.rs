@@ -9,7 +9,7 @@ use mspipe::pipeline::Stage;
 use mspipe::pipeline::ledger::Exchanged;
 use mspipe::pipeline::probe::{Probe, ProbeMeans};
 use mspipe::report::run::RunReportError;
-use mspipe::run_folder::{MachineUse, QueueSeconds, RunFolder, Summary};
+use mspipe::run_folder::{FeatureUse, MachineUse, QueueSeconds, RunFolder, Summary};
 use mspipe::session::Session;
 use mspipe::train::observer::{EpochRecord, TrainEvent};
 use mspipe::{console, numbers};
@@ -155,6 +155,40 @@ fn machine_use(used: &MachineUse) -> String {
     )
 }
 
+/// Where a table of features lay, and what batches found there.
+fn feature_use(used: &FeatureUse) -> String {
+    let FeatureUse {
+        table,
+        rows,
+        on_device,
+        bytes,
+        wanted,
+        found,
+        divided,
+        batches,
+        sent_bytes,
+    } = used;
+    if *on_device == 0 {
+        return format!("{table} in RAM");
+    }
+    let [rows, part, divided] =
+        [*rows as u64, *on_device as u64, *divided].map(|count| HumanCount(count).to_string());
+    let bytes = HumanBytes(*bytes);
+    if part == rows {
+        return format!("{table} on the device, all {rows} rows ({bytes})");
+    }
+    let share = 100.0 * *found as f64 / (*wanted).max(1) as f64;
+    let pieces = match used.divided {
+        0 => String::new(),
+        _ => format!("; {divided} batches read more than there was room for, in pieces"),
+    };
+    format!(
+        "{table} on the device, {part} of {rows} rows ({bytes}): {share:.1} % of what batches read was there, and \
+         each sent {}{pieces}",
+        HumanBytes(sent_bytes / (*batches).max(1))
+    )
+}
+
 /// Prints what came out of a run.
 pub(super) fn print_summary(summary: &Summary, folder: &RunFolder) {
     let with = format!(" with the weights of epoch {}", summary.best_epoch);
@@ -197,6 +231,9 @@ pub(super) fn print_summary(summary: &Summary, folder: &RunFolder) {
         console::news(exchange(exchanged, iterations));
     }
     console::news(machine_use(&summary.machine_use));
+    for table in &summary.machine_use.features {
+        console::news(format!("features  {}", feature_use(table)));
+    }
     if let Some(link) = &summary.emulated_link {
         console::news(report::emulated(link));
     }

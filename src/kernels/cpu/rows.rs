@@ -1,6 +1,6 @@
 //! CPU kernels that move rows: `memory_gather.wgsl`, `memory_update.wgsl`,
 //! `mail_update.wgsl`, `gather_rows.wgsl`, `segment_sum.wgsl`, `unpack_bits.wgsl`,
-//! `feature_rows.wgsl`.
+//! `feature_rows.wgsl`, `place_rows.wgsl`.
 
 use multiversion::multiversion;
 
@@ -42,6 +42,13 @@ pub(crate) fn gather_words(table: &[i32], index: &[i32], words: usize) -> Vec<i3
         }
     });
     out
+}
+
+/// CPU kernel of `place_rows.wgsl`: writes `rows`, of `words` words each, to their slots, which are distinct.
+pub(crate) fn place_rows(table: &mut [i32], rows: &[i32], slot: &[i32], words: usize) {
+    for (row, &slot) in rows.chunks_exact(words).zip(slot) {
+        table[slot as usize * words..][..words].copy_from_slice(row);
+    }
 }
 
 /// CPU kernel of `unpack_bits.wgsl`: rows of `width` booleans, `ceil(width / 32)` words each with the

@@ -41,6 +41,11 @@ impl Ranks {
         Ranks { here, all }
     }
 
+    /// Whether others are processes, which may work on the same adapter.
+    pub(super) fn are_processes(&self) -> bool {
+        self.all > self.here
+    }
+
     /// Whether there are several.
     pub(super) fn share_batches(&self) -> bool {
         self.all > 1
