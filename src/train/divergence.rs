@@ -42,20 +42,20 @@ impl LossReader {
         observer: &mut Observer<'_>,
     ) -> Result<(), TrainError> {
         let first = losses.len();
-        let mut unread = std::mem::take(&mut work.unread);
+        let unread = std::mem::take(&mut work.unread);
         let end = first + unread.len();
         let optimizer = work.trainer.optimizer();
         let watched_steps = optimizer.watched();
         let stepped = watched_steps.is_some();
-        unread.extend(watched_steps);
-        unread.push(watched_memory);
-        let mut numbers = read(Tensor::cat(unread, 0))?;
+        // Losses last: work that was not done is told where what it should have written is read, and joined tensors are as
+        // good as the last of them.
+        let all = watched_steps.into_iter().chain([watched_memory]);
+        let mut watched = read(Tensor::cat(all.chain(unread).collect(), 0))?;
         if device::has_failed() {
             return Err(device_failed("a part of the work was not done"));
         }
-        let watched = numbers.split_off(end - first);
+        losses.extend(watched.split_off(watched.len() - (end - first)));
         check_counts(&watched)?;
-        losses.extend(numbers);
 
         let (steps, memory) = watched.split_at(if stepped { 2 } else { 0 });
         // Each iteration makes a step; `losses` are those of the last so many.

@@ -244,7 +244,7 @@ fn of_an_iteration(model: &'static str, batch: usize, features: &str) -> Cost {
 type Most = (&'static str, usize, [usize; 6]);
 
 /// With the kernels of a GPU, whether slices begin at multiples of 64 or of 256 bytes. Of 512 launches one is waited for, wherever it falls.
-const GPU: [Most; 8] = [
+const GPU: [Most; 9] = [
     ("tgn", 200, [42, 41, 3, 1459, 2, 1]),
     ("tgn", 600, [42, 41, 3, 3309, 2, 1]),
     ("tgn", 4000, [43, 42, 3, 10_314, 2, 1]),
@@ -253,6 +253,7 @@ const GPU: [Most; 8] = [
     ("jodie", 4000, [24, 23, 3, 3454, 2, 1]),
     ("apan", 200, [35, 32, 3, 274, 2, 1]),
     ("apan", 600, [35, 32, 3, 808, 2, 1]),
+    ("apan", 4000, [70, 70, 4, 9999, 4, 2]),
 ];
 
 /// With those of a software adapter, which makes each product in a launch of its own.
