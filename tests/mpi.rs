@@ -377,14 +377,14 @@ fn an_error_while_a_rank_trains_ends_all_with_what_it_says() {
             &parts,
         );
         let ended = struck_job(&program, out, job, |second| {
-            let mut limit = Command::new("prlimit");
+            let mut limit = of_nobody("prlimit");
             limit.args(["--pid", second, "--nproc=1"]);
             limit
         });
         assert_eq!(ended.code, Some(1), "{}", ended.stderr);
         for said in [
             "rank 1 ended: epoch ",
-            "cannot start the fetcher thread: Resource temporarily unavailable",
+            " thread: Resource temporarily unavailable (os error 11); use --schedule sequential, which needs none. ",
             left,
             &format!(
                 "\nonce that is fixed, resume with: mpirun -n 2 mspipe train --resume {out}\n"
