@@ -200,6 +200,11 @@ impl<'a> Arrays<'a> {
         Ok((array.shape, bytemuck::pod_collect_to_vec(&bytes)))
     }
 
+    /// The bytes of the array `name`, which stays, if it is there and can be read.
+    pub(crate) fn bytes_of(&self, name: &str) -> Option<Cow<'_, [u8]>> {
+        self.0.get(name)?.content.bytes().ok()
+    }
+
     /// Numbers in a row of the table `name`, if it is there.
     pub(crate) fn row_width(&self, name: &str) -> Option<usize> {
         match self.0.get(name)?.shape[..] {

@@ -74,11 +74,14 @@ pub trait Exchange: Send + Sync {
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum RankError {
     /// A rank has ended.
-    #[error("rank {rank} ended: {why}")]
+    #[error("rank {rank} ended{}", match why.as_str() {
+        "" => " while others had not: give all ranks the same command".to_owned(),
+        why => format!(": {why}"),
+    })]
     Ended {
         /// The rank, from 0.
         rank: usize,
-        /// What it said.
+        /// What it said; nothing if it had come to its end.
         why: String,
     },
     /// The ranks do not give the same.
@@ -132,22 +135,32 @@ pub struct Started {
     pub said_by: &'static str,
     /// How many there are, at least 2.
     pub processes: usize,
-    /// Whether this is the first of them.
-    pub first: bool,
+    /// Which of them this is, from 0.
+    pub number: usize,
+}
+
+/// A whole number that a variable has.
+fn number(variable: &str) -> Option<usize> {
+    std::env::var(variable).ok()?.trim().parse().ok()
 }
 
 impl Started {
     /// This process, if it is one of several to whatever has started it.
     pub fn together() -> Option<Started> {
-        let number = |name| -> Option<usize> { std::env::var(name).ok()?.trim().parse().ok() };
         STARTED.into_iter().find_map(|[size, rank]| {
             let processes = number(size).filter(|&processes| processes > 1)?;
             Some(Started {
                 said_by: size,
                 processes,
-                first: number(rank).unwrap_or(0) == 0,
+                number: number(rank).unwrap_or(0),
             })
         })
+    }
+
+    /// Whether this process is the only one to whatever has started it, as that says.
+    pub(crate) fn alone() -> bool {
+        let only = STARTED.iter().any(|[size, _]| number(size) == Some(1));
+        only && Started::together().is_none()
     }
 }
 
@@ -208,7 +221,7 @@ impl FromStr for Launch {
             (_, Some(ranks), _) => Ok(Launch::Threads(ranks)),
             (_, _, Some(ranks)) => Ok(Launch::Mpi(Some(ranks))),
             _ => Err(format!(
-                "found '{text}', expected threads:R with R from 1 to {MOST_RANKS}, or mpi"
+                "found '{text}', expected mpi, mpi:R for R processes, or threads:R, with R from 1 to {MOST_RANKS}"
             )),
         }
     }

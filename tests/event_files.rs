@@ -13,6 +13,22 @@ pub(crate) fn files(run: &Path) -> Vec<PathBuf> {
     all
 }
 
+/// The values under a tag in all event files of a run.
+pub(crate) fn values(run: &Path, tag: &str) -> Vec<f32> {
+    let mut values = Vec::new();
+    for file in files(run) {
+        let bytes = fs::read(file).unwrap();
+        let places = bytes.windows(tag.len()).enumerate();
+        for (place, _) in places.filter(|(_, part)| *part == tag.as_bytes()) {
+            // Field 2 of the value, 32 bits.
+            let after = &bytes[place + tag.len()..];
+            assert_eq!(after[0], 0x15, "{tag}");
+            values.push(f32::from_le_bytes(after[1..5].try_into().unwrap()));
+        }
+    }
+    values
+}
+
 /// How often a word stands in the event file of a run, which has one.
 pub(crate) fn count(run: &Path, word: &str) -> usize {
     let files = files(run);

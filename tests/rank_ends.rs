@@ -160,7 +160,7 @@ fn what_was_trained_when_a_rank_failed_is_kept_and_resumed() {
             let what = format!("{options}, {kind:?}");
             let folder = TempDir::new().unwrap();
             let (outcome, ended) = both(options, Some((kind, 7)), &folder, false);
-            let Some(TrainError::RankEnded { error, left }) = ended else {
+            let Some(TrainError::Leaves { error, left }) = ended else {
                 panic!("{what}: {ended:?}");
             };
             let said = error.to_string();

@@ -29,6 +29,8 @@ mod dry_run;
 mod endings;
 /// Passes with fixed weights: pools of negatives, candidates; metrics of recorded scores.
 mod evaluation;
+/// Runs whose evaluation fails, and what is left of them.
+mod evaluation_ends;
 /// What stands in event files for TensorBoard.
 mod event_files;
 /// The examples, which are programs of another crate.

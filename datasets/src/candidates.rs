@@ -2,14 +2,14 @@
 //!
 //! | file | content |
 //! |---|---|
-//! | text (also packed) | one event a line: its position in the stream from 0, then its candidates, with commas or white space between; lists may differ in length; a first line that is no number is a header |
+//! | text (also packed) | one event a line: its position in the stream from 0, then its candidates, with commas or white space between (commas or tabs where ids are text); lists may differ in length; a first line that is no number is a header |
 //! | `.npy`, `.npz` | integers `[events, 1 + candidates]`, the same in columns |
 //! | `NAME_test_ns.npy` | TGB-Seq's own: integers `[test events, candidates]`, a row for each test event in turn; so are other arrays whose name ends in `_test_ns` or in `_test_ns_v` and a number |
 //! | `.pkl` | TGB's own: a pickled dictionary {(source, destination, time): array}, see `tgb` |
 //! | `.zip` | TGB's archive: the `…_val_ns….pkl` and `…_test_ns….pkl` in it |
 //!
-//! In text and arrays, candidates are ids as the stream's own file has them; where sources and destinations have
-//! separate ids, those of destinations. Of several lists for one event the last counts. Nothing is
+//! In text and arrays, candidates are ids as the stream's own file has them, in text names too; where sources and
+//! destinations have separate ids, those of destinations. Of several lists for one event the last counts. Nothing is
 //! drawn here, and no list is checked for the event's own destination.
 
 mod list;
@@ -23,6 +23,7 @@ use std::path::{Path, PathBuf};
 use crate::arrays::ArrayFile;
 use crate::error::{DataError, quoted};
 use crate::fields::lines::Lines;
+use crate::fields::raw_event::Position;
 use crate::files::input_file::InputFile;
 use crate::files::packed::{self, TextFile, Unpacking, is_zip};
 use crate::import::options::OpenOptions;
@@ -39,7 +40,7 @@ pub use list::CandidateList;
 /// [`DataError`] if the file can't be read, or names an event or a destination that the stream
 /// does not have.
 pub fn read_candidates(path: &Path, log: &EventLog) -> Result<Vec<CandidateList>, DataError> {
-    let ids = Ids::of(log);
+    let ids = Ids::of(log)?;
     // A copy of what can be read only once goes where there was room for the stream.
     let room = log.store().map_or(std::env::temp_dir(), |store| {
         whole_file::parent(store).to_path_buf()
@@ -154,10 +155,12 @@ struct Ids {
     destinations: Range<u32>,
     /// Dense id of each original one; none where both are the same.
     dense: Option<HashMap<u64, u32>>,
+    /// Dense id of each name, where the file's ids are text.
+    named: Option<HashMap<String, u32>>,
 }
 
 impl Ids {
-    fn of(log: &EventLog) -> Ids {
+    fn of(log: &EventLog) -> Result<Ids, DataError> {
         let first = match log.id_spaces() {
             IdSpaces::One => 0,
             IdSpaces::Two { sources } => sources,
@@ -167,11 +170,45 @@ impl Ids {
             let nodes = destinations.clone();
             nodes.map(|node| (originals[node as usize], node)).collect()
         });
-        Ids {
+        let named = log.names()?.nodes.map(|names| {
+            let named = (0..).zip(names).map(|(node, name)| (name, node));
+            named
+                .filter(|(_, node)| destinations.contains(node))
+                .collect()
+        });
+        Ok(Ids {
             events: log.events(),
             destinations,
             dense,
+            named,
+        })
+    }
+
+    /// Whether `byte` stands between ids in a line of text: names may have spaces.
+    fn is_separator(&self, byte: u8) -> bool {
+        match self.named {
+            None => byte == b',' || byte.is_ascii_whitespace(),
+            Some(_) => matches!(byte, b',' | b'\t' | b'\r'),
         }
+    }
+
+    /// The dense id of the candidate that a line of text has as `field`.
+    fn written(&self, position: Position<'_>, field: &[u8]) -> Result<u32, DataError> {
+        let wrong = |found: String| position.error(found, EXPECTED);
+        let Some(named) = &self.named else {
+            let original = position.id(field, "a candidate")?;
+            return self.destination(original).map_err(wrong);
+        };
+        let node = std::str::from_utf8(field)
+            .ok()
+            .and_then(|name| named.get(name));
+        let unknown = || {
+            format!(
+                "candidate {}, which is not a destination of the stream",
+                quoted(field)
+            )
+        };
+        node.copied().ok_or_else(|| wrong(unknown()))
     }
 
     /// The event of a position, or what is wrong with it.
@@ -209,10 +246,10 @@ fn read_text(file: &InputFile, ids: &Ids) -> Result<Vec<CandidateList>, DataErro
     let mut lists = Vec::new();
     let mut first = true;
     while lines.advance()? {
-        let separator = |byte: &u8| *byte == b',' || byte.is_ascii_whitespace();
         let mut fields = lines
             .line()
-            .split(separator)
+            .split(|byte| ids.is_separator(*byte))
+            .map(<[u8]>::trim_ascii)
             .filter(|field| !field.is_empty());
         let position = lines.position();
         let wrong = |found: String| position.error(found, EXPECTED);
@@ -221,12 +258,8 @@ fn read_text(file: &InputFile, ids: &Ids) -> Result<Vec<CandidateList>, DataErro
             continue;
         }
         let event = ids.event(position.id(start, "the event")?).map_err(wrong)?;
-        let nodes: Result<Vec<u32>, DataError> = fields
-            .map(|field| {
-                let original = position.id(field, "a candidate")?;
-                ids.destination(original).map_err(wrong)
-            })
-            .collect();
+        let nodes: Result<Vec<u32>, DataError> =
+            fields.map(|field| ids.written(position, field)).collect();
         let nodes = nodes?;
         if nodes.is_empty() {
             let found = format!("{} alone", quoted(start));

@@ -247,3 +247,33 @@ fn candidates_of_tgb_seq_are_of_test_events_in_turn() {
         )
     );
 }
+
+#[test]
+fn ids_that_are_text_are_listed_as_they_are_written() {
+    let folder = Folder::new();
+    let stream = folder.write(
+        "payments.csv",
+        "src,dst,time\nann,shop 7,0\nbob,kiosk,1\nann,shop 8,2\ncy,kiosk,3\n",
+    );
+    let options = OpenOptions {
+        cache_dir: Some(folder.0.path().join("cache")),
+        ..OpenOptions::default()
+    };
+    let log = EventLog::open(stream.to_str().unwrap(), &options).unwrap();
+    let names = log.names().unwrap().nodes.unwrap();
+    let path = folder.write(
+        "lists.csv",
+        "event,candidates\n2,shop 7,kiosk\n3,\tshop 8\n",
+    );
+    let lists = read_candidates(&path, &log).unwrap();
+    let named: Vec<(usize, Vec<&str>)> = (lists.iter())
+        .map(|(event, nodes)| {
+            let nodes = nodes.iter().map(|&node| names[node as usize].as_str());
+            (*event, nodes.collect())
+        })
+        .collect();
+    assert_eq!(named, [(2, vec!["shop 7", "kiosk"]), (3, vec!["shop 8"])]);
+    let path = folder.write("lists.csv", "2,shop 7,shop 9\n");
+    let said = ":1: candidate `shop 9`, which is not a destination of the stream";
+    assert!(error(&path, &log).contains(said), "{}", error(&path, &log));
+}

@@ -128,8 +128,9 @@ class Settings(Reading, total=False):
     """Events per batch [default: 600; 200 with --protocol dyglib]; from 1 to 715,827,882."""
 
     ranks: Text | None
-    """Train with several ranks that share each batch: mpi for the processes of an MPI job, threads:R for R threads of
-    this one. R ranks with a batch of B give what one process gives with R x B."""
+    """Train with several ranks that share each batch: mpi for the processes of an MPI job, mpi:R for R of them and no
+    other number, threads:R for R threads of this one. R ranks with a batch of B give what one process gives with R x
+    B."""
 
     seed: int | None
     """Seed of every random choice [default: 0]."""

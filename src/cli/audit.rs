@@ -2,17 +2,16 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Duration;
 
 use anyhow::bail;
 use clap::{Arg, Args, ValueHint};
-use indicatif::ProgressBar;
 use mspipe::audit::Check;
 use mspipe::config::{GivenConfig, MitigationName, Purpose};
 use mspipe::numbers::whole;
 use mspipe::session::audited;
 use mspipe::{console, interrupt};
 
+use super::bar::Bar;
 use super::report;
 
 const EXAMPLES: &str = "\
@@ -89,8 +88,8 @@ pub(crate) fn run(args: AuditArgs) -> anyhow::Result<ExitCode> {
         Some(run) => settings.with_init(&run),
         None => settings,
     };
-    let bar = ProgressBar::new_spinner();
-    bar.enable_steady_tick(Duration::from_millis(200));
+    let mut bar = Bar::new(0);
+    bar.spinner(String::new());
     let mut head = String::new();
     let config = settings.resolve(Purpose::Audit)?;
     let similarity = config.pipeline.mitigation == MitigationName::SimilarityReleased;
@@ -100,10 +99,10 @@ pub(crate) fn run(args: AuditArgs) -> anyhow::Result<ExitCode> {
         &interrupt::stop(),
         |session, device| {
             head = report::head(session, device);
-            |check: Check| bar.set_message(format!("{check}: {}", check.rule()))
+            |check: Check| bar.message(format!("{check}: {}", check.rule()))
         },
     );
-    bar.finish_and_clear();
+    bar.clear();
     let summary = audited?;
     let code = ExitCode::from(u8::from(!summary.passed));
     if args.json {

@@ -3,6 +3,8 @@
 use std::fmt::Write;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{self, RecvTimeoutError, Sender};
+use std::thread;
 use std::time::Duration;
 
 use indicatif::{HumanCount, HumanDuration, ProgressBar, ProgressState, ProgressStyle};
@@ -13,6 +15,8 @@ const TICK: Duration = Duration::from_millis(200);
 /// A bar on a terminal; nothing elsewhere.
 pub(super) struct Bar {
     bar: ProgressBar,
+    /// Whoever draws it meanwhile goes with this.
+    drawn: Option<Sender<()>>,
     /// Events of the epoch that were done before this program began with it: a run that resumes has some.
     before: Arc<AtomicU64>,
     batch_size: usize,
@@ -25,6 +29,7 @@ impl Bar {
     pub(super) fn new(batch_size: usize) -> Bar {
         Bar {
             bar: ProgressBar::hidden(),
+            drawn: None,
             before: Arc::default(),
             batch_size,
             moved: false,
@@ -56,7 +61,7 @@ impl Bar {
                 .set_style(style.with_key("rate", rate).with_key("rest", rest));
         }
         self.bar.set_prefix(name);
-        self.bar.enable_steady_tick(TICK);
+        self.drawn = draw(&self.bar);
     }
 
     /// So many events of the epoch are done.
@@ -79,18 +84,36 @@ impl Bar {
         self.clear();
         self.bar = ProgressBar::new_spinner();
         self.bar.set_message(text);
-        self.bar.enable_steady_tick(TICK);
+        self.drawn = draw(&self.bar);
     }
 
     /// It is gone.
-    pub(super) fn clear(&self) {
+    pub(super) fn clear(&mut self) {
         self.bar.finish_and_clear();
+        drop(self.drawn.take());
     }
 
     /// Prints while the bar is out of the way.
     pub(super) fn beside(&self, print: impl FnOnce()) {
         self.bar.suspend(print);
     }
+}
+
+/// Draws `bar` until the returned end is dropped, where it is seen. Not by indicatif's own thread, for want of which it
+/// panics: without one, the bar is drawn when it is told something.
+fn draw(bar: &ProgressBar) -> Option<Sender<()>> {
+    if bar.is_hidden() {
+        return None;
+    }
+    let (stays, gone) = mpsc::channel();
+    let bar = bar.clone();
+    let drawing = move || {
+        while gone.recv_timeout(TICK) == Err(RecvTimeoutError::Timeout) && !bar.is_finished() {
+            bar.tick();
+        }
+    };
+    let thread = thread::Builder::new().name("mspipe-bar".to_owned());
+    thread.spawn(drawing).is_ok().then_some(stays)
 }
 
 /// Events per second since the bar began, but for those `before`.
@@ -101,5 +124,15 @@ fn per_second(state: &ProgressState, before: u64) -> f64 {
         done as f64 / seconds
     } else {
         0.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_draws_what_is_not_seen() {
+        assert!(draw(&ProgressBar::hidden()).is_none());
     }
 }

@@ -1,11 +1,9 @@
 //! `mspipe eval`: evaluates given weights, without training.
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use anyhow::bail;
 use clap::{Arg, Args, ValueHint};
-use indicatif::ProgressBar;
 use mspipe::config::{GivenConfig, Purpose};
 use mspipe::eval::EQUAL_SCORES;
 use mspipe::session::Measured;
@@ -13,6 +11,7 @@ use mspipe::session::scores::ScoresTo;
 use mspipe::{console, interrupt, session};
 use mspipe_datasets::whole_file::Existing;
 
+use super::bar::Bar;
 use super::predict::table_format;
 use super::report;
 
@@ -120,8 +119,8 @@ pub(crate) fn run(args: EvalArgs) -> anyhow::Result<()> {
         .as_deref()
         .map(|path| scores_to(path, args.force));
     let scores = scores.transpose()?;
-    let bar = ProgressBar::new_spinner();
-    bar.enable_steady_tick(Duration::from_millis(200));
+    let mut bar = Bar::new(0);
+    bar.spinner(String::new());
     let mut head = String::new();
     let summary = session::evaluate(
         settings.resolve(Purpose::Eval)?,
@@ -130,10 +129,10 @@ pub(crate) fn run(args: EvalArgs) -> anyhow::Result<()> {
         &interrupt::stop(),
         |session, device| {
             head = report::head(session, device);
-            |part: &str| bar.set_message(format!("going over the {part} part"))
+            |part: &str| bar.message(format!("going over the {part} part"))
         },
     )?;
-    bar.finish_and_clear();
+    bar.clear();
     if json {
         report::say_notes(&summary.setting.notes);
         return Ok(console::json(&summary)?);

@@ -8,11 +8,11 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::OnceLock;
 
-use anyhow::anyhow;
+use anyhow::{anyhow, bail};
 use clap::{Arg, Args, ValueHint};
 use mspipe::checkpoint::LAST;
 use mspipe::config::{GivenConfig, Purpose, RunConfig, SeedsSettings, Task};
-use mspipe::ranks::Started;
+use mspipe::ranks::{Launch, Started};
 use mspipe::report::run as run_report;
 use mspipe::run_folder::RunFolder;
 use mspipe::session::footprint::Footprint;
@@ -129,6 +129,9 @@ fn first(option: Arg) -> Arg {
 /// Trains.
 pub(crate) fn run(args: TrainArgs) -> anyhow::Result<ExitCode> {
     let json = args.json;
+    if let Some(folder) = &args.resume {
+        check_folder_of_rank(folder)?;
+    }
     if args.dry_run {
         return dry_run(args);
     }
@@ -142,9 +145,9 @@ pub(crate) fn run(args: TrainArgs) -> anyhow::Result<ExitCode> {
     let run: OnceLock<(PathBuf, String)> = OnceLock::new();
     let result = if let Some(folder) = &args.resume {
         let change = |config: &mut RunConfig| {
-            let changed = args.settings.change_run(config);
-            note_processes(config);
-            changed
+            args.settings.change_run(config)?;
+            note_processes(config, true);
+            Ok(())
         };
         session::resume(folder, change, &stop, |session, device, folder, place| {
             run.get_or_init(|| begun(session, folder));
@@ -154,7 +157,7 @@ pub(crate) fn run(args: TrainArgs) -> anyhow::Result<ExitCode> {
         })
     } else {
         let config = args.settings.resolve(Purpose::Train)?;
-        note_processes(&config);
+        note_processes(&config, false);
         if config.start.task != Task::Link {
             return labels::run(config, json);
         }
@@ -206,15 +209,40 @@ fn resumed_at(place: Option<(usize, usize)>) -> String {
     }
 }
 
-/// Says of processes that were started together that they share nothing; the first of them does.
-fn note_processes(config: &RunConfig) {
-    let started = Started::together().filter(|started| started.first);
-    if let (Some(started), None) = (started, config.training.ranks) {
-        console::note(format!(
-            "note: {} processes were started together ({}); without --ranks mpi each trains a run of its own",
-            started.processes, started.said_by
-        ));
+/// Says of processes that were started together that they share nothing, if they don't; the first of them does.
+fn note_processes(config: &RunConfig, resumed: bool) {
+    let started = Started::together().filter(|started| started.number == 0);
+    let Some(Started {
+        processes, said_by, ..
+    }) = started
+    else {
+        return;
+    };
+    let without = match (config.training.ranks, resumed) {
+        (Some(Launch::Mpi(_)), _) => return,
+        (_, false) => "mpi each trains a run of its own".to_owned(),
+        (_, true) => {
+            format!("mpi:{processes} each resumes this run by itself, which one alone can")
+        }
+    };
+    console::note(format!(
+        "note: {processes} processes were started together ({said_by}); without --ranks {without}"
+    ));
+}
+
+/// Refuses a process that lacks the folder of the run that it is to resume together with others, which have it.
+fn check_folder_of_rank(folder: &Path) -> anyhow::Result<()> {
+    let others = Started::together().filter(|started| started.number > 0);
+    if let Some(Started { number, .. }) = others
+        && !folder.join("config.json").exists()
+    {
+        let folder = folder.display();
+        bail!(
+            "rank {number} ended: {folder}: holds no run here (there is no {folder}/config.json); the machine of each \
+             rank needs the folder of the run under the same name"
+        );
     }
+    Ok(())
 }
 
 /// The folder of a run, and the command that continues with it by as many ranks.
@@ -255,10 +283,18 @@ fn dry_run(args: TrainArgs) -> anyhow::Result<ExitCode> {
     let stop = interrupt::stop();
     let begun = match &args.resume {
         Some(folder) => {
-            let change = |config: &mut RunConfig| args.settings.change_run(config);
+            let change = |config: &mut RunConfig| {
+                args.settings.change_run(config)?;
+                note_processes(config, true);
+                Ok(())
+            };
             session::dry_resume(folder, change, &stop, print)
         }
-        None => session::dry_run(args.settings.resolve(Purpose::Train)?, &stop, print),
+        None => {
+            let config = args.settings.resolve(Purpose::Train)?;
+            note_processes(&config, false);
+            session::dry_run(config, &stop, print)
+        }
     };
     printed?;
     match begun {

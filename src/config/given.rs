@@ -183,7 +183,7 @@ impl GivenConfig {
         let (given, places) = (read.given.clone(), read.places.clone());
         let (at_default, kept) = (read.at_default(), read.kept_from_file());
         let seeds = given.try_get_one::<usize>("seeds").ok().flatten().copied();
-        let mut config = read.merged()?;
+        let mut config = read.merged(purpose)?;
         config.start.seeds = seeds.filter(|_| purpose == Purpose::Train);
         let told = given
             .ids()
@@ -229,7 +229,7 @@ impl GivenConfig {
         })
     }
 
-    fn merged(self) -> Result<RunConfig, ConfigError> {
+    fn merged(self, purpose: Purpose) -> Result<RunConfig, ConfigError> {
         let Some(run) = self.init() else {
             return Ok(self.config);
         };
@@ -244,6 +244,11 @@ impl GivenConfig {
         }
         let mut config = RunConfig::read(&file)?;
         let columns = config.stream.reading.columns.clone();
+        if purpose != Purpose::Train || self.config.start.task != Task::Link {
+            // One process does it, with the batches that the ranks of the run have shared.
+            config.training.batch_size = config.training.batch_events();
+            config.training.ranks = None;
+        }
         self.put_into(&mut config);
         let RunConfig {
             source,

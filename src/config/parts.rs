@@ -247,9 +247,10 @@ pub struct TrainingSettings {
     #[arg(long, value_name = "N", help_heading = "Training")]
     pub batch_size: usize,
 
-    /// Train with several ranks that share each batch: mpi for the processes of an MPI job, threads:R for R
-    /// threads of this one. R ranks with a batch of B give what one process gives with R x B
-    #[arg(long, value_name = "mpi|threads:R", help_heading = "Training")]
+    /// Train with several ranks that share each batch: mpi for the processes of an MPI job, mpi:R for R of them and
+    /// no other number, threads:R for R threads of this one. R ranks with a batch of B give what one process gives
+    /// with R x B
+    #[arg(long, value_name = "mpi|mpi:R|threads:R", help_heading = "Training")]
     pub ranks: Option<Launch>,
 
     /// Seed of every random choice

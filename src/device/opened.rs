@@ -24,14 +24,14 @@ pub(super) const CPU: &str = "cpu";
 
 /// The CPU device: there is nothing to open.
 pub(super) fn cpu() -> ComputeDevice {
+    let threads = match rayon::current_num_threads() {
+        1 => "1 thread".to_owned(),
+        threads => format!("{threads} threads"),
+    };
     ComputeDevice {
         device: Device::flex(),
         backend: CPU,
-        adapter: format!(
-            "burn flex on {}, {} threads",
-            std::env::consts::ARCH,
-            rayon::current_num_threads()
-        ),
+        adapter: format!("burn flex on {}, {threads}", std::env::consts::ARCH),
         kernels: None,
         table_bytes: None,
     }

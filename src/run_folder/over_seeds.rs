@@ -18,7 +18,7 @@ use crate::eval::Spread;
 const COUNTS: [&str; 3] = ["events", "new_nodes", "candidates"];
 
 /// Settings that say what a measure is measured on and how: the same in all runs whose measures stand
-/// side by side. What a version does not know is null.
+/// side by side. What a version does not know is null; the batch is that of all ranks.
 pub(super) const SETTING: [&str; 7] = [
     "protocol",
     "candidates",
@@ -117,7 +117,7 @@ pub enum OverSeedsError {
     },
 }
 
-/// A folder with its settings and its summary.
+/// A folder with its settings, whose batch is that of all ranks, and its summary.
 struct Finished {
     path: PathBuf,
     config: Value,
@@ -141,10 +141,12 @@ impl Finished {
         };
         let summary = read(SUMMARY)?;
         // What a run resolves of its settings, its own folder has.
-        let config = match summary["seeds"][0].as_u64() {
+        let mut config = match summary["seeds"][0].as_u64() {
             Some(seed) => read(&format!("seed-{seed}/{CONFIG}"))?,
             None => read(CONFIG)?,
         };
+        // The settings have a rank's share of it.
+        config["batch_size"] = summary["batch_size"].clone();
         match summary["task"].as_str() {
             Some("link" | "seeds") => Ok(Finished {
                 path: path.to_owned(),

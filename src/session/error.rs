@@ -1,5 +1,6 @@
 //! Why a run can't be made, or did not end.
 
+use std::io;
 use std::path::{Path, PathBuf};
 
 use indicatif::HumanBytes;
@@ -236,6 +237,14 @@ pub enum SessionError {
         found: String,
         /// What it is on rank 0.
         expected: String,
+    },
+    /// A file that a rank can't read.
+    #[error("{}: can't be read here: {error}; the machine of each rank needs it under the same name", path.display())]
+    FileOfRank {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        error: io::Error,
     },
     /// This process is not rank 0, which has the results, says what there is to say, and has the exit code:
     /// `mpirun` ends a job as soon as one of its processes fails.

@@ -299,7 +299,7 @@ mod process {
 /// # Errors
 /// [`SessionError::Uneven`]; when a rank has ended.
 fn agree(session: &Session, begin: Begin, exchange: &dyn Exchange) -> Result<(), SessionError> {
-    let own = decisive(session, begin).map_err(|error| SessionError::Mpi(error.to_string()))?;
+    let own = decisive(session, begin)?;
     let text = Value::Object(own).to_string().into_bytes();
     let all = exchange
         .all_gather(Channel::Steps, text)
@@ -342,27 +342,32 @@ fn uneven(rank: usize, name: &str, [found, expected]: [&Value; 2]) -> SessionErr
 
 /// What decides the numbers of a run: settings, stream, version, where it begins; not where the stream lies, nor
 /// the machine.
-fn decisive(session: &Session, begin: Begin) -> Result<Map<String, Value>, serde_json::Error> {
+///
+/// # Errors
+/// When a file that decides them can't be read here.
+fn decisive(session: &Session, begin: Begin) -> Result<Map<String, Value>, SessionError> {
+    let unwritable = |error: serde_json::Error| SessionError::Mpi(error.to_string());
     let usual = RunConfig::default();
     let mut config = session.config.clone();
     config.source = usual.source;
     config.machine = usual.machine;
     config.output = usual.output;
     config.device = usual.device;
-    let mut all = config.by_name()?;
-    all.insert("stream".to_owned(), serde_json::to_value(&session.data)?);
+    let mut all = config.by_name().map_err(unwritable)?;
+    let stream = serde_json::to_value(&session.data).map_err(unwritable)?;
+    all.insert("stream".to_owned(), stream);
     let version = Header::new(0, 0, Value::Null).producer;
     all.insert("version".to_owned(), Value::String(version));
     let config = &session.config;
     if let Some(weights) = &session.weights {
-        all.insert("weights' sha256".to_owned(), sha256(&weights.path));
+        all.insert("weights' sha256".to_owned(), sha256(&weights.path)?);
     }
     if let Schedule::Replay(ledger) = &config.pipeline.schedule {
-        all.insert("ledger's sha256".to_owned(), sha256(ledger));
+        all.insert("ledger's sha256".to_owned(), sha256(ledger)?);
     }
     if let Some(CandidateSource::Files(files)) = &config.protocol.candidates {
-        let each = files.iter().map(|file| sha256(file)).collect();
-        all.insert("candidates' sha256".to_owned(), each);
+        let each: Result<Value, SessionError> = files.iter().map(|file| sha256(file)).collect();
+        all.insert("candidates' sha256".to_owned(), each?);
     }
     let checkpoint = match begin {
         Begin::Fresh => "none".to_owned(),
@@ -375,15 +380,17 @@ fn decisive(session: &Session, begin: Begin) -> Result<Map<String, Value>, serde
 }
 
 /// What tells a file that each rank opens itself from others.
-fn sha256(path: &Path) -> Value {
-    match fs::read(path) {
-        Ok(bytes) => {
-            let digest = Sha256::digest(&bytes);
-            let hex = digest.iter().map(|byte| format!("{byte:02x}"));
-            Value::String(hex.collect())
-        }
-        Err(error) => Value::String(error.to_string()),
-    }
+///
+/// # Errors
+/// When it can't be read.
+fn sha256(path: &Path) -> Result<Value, SessionError> {
+    let bytes = fs::read(path).map_err(|error| SessionError::FileOfRank {
+        path: path.to_owned(),
+        error,
+    })?;
+    let digest = Sha256::digest(&bytes);
+    let hex = digest.iter().map(|byte| format!("{byte:02x}"));
+    Ok(Value::String(hex.collect()))
 }
 
 impl Session {

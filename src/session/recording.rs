@@ -22,9 +22,11 @@ use crate::run_folder::{
     Dataset, DeviceRecord, JsonLines, MetricsLog, RanksChange, RunFolder, Summary,
 };
 use crate::train::error::TrainError;
+use crate::train::learning_rate::LearningRate;
 use crate::train::observer::{Observer, TrainEvent};
 use crate::train::pass::Sampling;
 use crate::train::ranks::Ranks;
+use crate::train::saving;
 use crate::weights::{self, ModelDescription};
 
 /// What a checkpoint says of the run that it belongs to.
@@ -182,7 +184,8 @@ impl<'a> Recording<'a> {
     ) -> Result<Recording<'a>, SessionError> {
         let config = &session.config;
         let (files, warnings) = RunFiles::open(session, device, folder, loaded)?;
-        for warning in warnings {
+        let (rate, other_rate) = learning_rate(session, loaded);
+        for warning in warnings.into_iter().chain(other_rate) {
             observer(TrainEvent::Warning(&warning)).map_err(TrainError::Observer)?;
         }
         let place = loaded.map(|loaded| &loaded.checkpoint.header);
@@ -197,13 +200,33 @@ impl<'a> Recording<'a> {
                     .train
                     .len()
                     .div_ceil(config.training.batch_events());
-                let rate = session.optimizer_rule().learning_rate;
                 EventLog::new(folder.path(), config, batches, place, Some(rate))
             }),
             model: initial::description(config, &session.model, &session.data.hash),
             sampling: session.sampling.clone(),
         })
     }
+}
+
+/// The learning rate of a run, which one that resumes from `loaded` keeps; what the user should know where its
+/// ranks are others since, and would have another one.
+fn learning_rate(session: &Session, loaded: Option<&Loaded>) -> (LearningRate, Option<String>) {
+    let by_ranks = session.optimizer_rule().learning_rate;
+    let kept = loaded.and_then(|loaded| saving::learning_rate_of(&loaded.checkpoint.arrays));
+    let rate = LearningRate {
+        peak: kept.unwrap_or(by_ranks.peak),
+        ..by_ranks
+    };
+    // Reading a number may have rounded it.
+    let differs = (rate.peak - by_ranks.peak).abs() > 1e-9 * rate.peak.abs();
+    let said = differs.then(|| {
+        format!(
+            "--scale-learning-rate: the learning rate stays {:.3e}, as the ranks that the run began with made it; those of \
+             now would make it {:.3e}",
+            rate.peak, by_ranks.peak
+        )
+    });
+    (rate, said)
 }
 
 impl Identity {

@@ -30,7 +30,7 @@ use crate::train::observer::TrainEvent;
 /// # Errors
 /// What the run would refuse; a run that does not fit.
 pub fn dry_run(
-    config: RunConfig,
+    mut config: RunConfig,
     stop: &Stop,
     told: impl FnOnce(&Footprint, &[String]),
 ) -> Result<(), SessionError> {
@@ -47,6 +47,9 @@ pub fn dry_run(
             work: |session: &Session, device: &ComputeDevice, _| session.check_start(device),
         };
         return on_ranks(config, stop, roles);
+    }
+    if config.training.ranks == Some(Launch::Mpi(None)) && Started::alone() {
+        config.training.ranks = Some(Launch::Mpi(Some(1)));
     }
     RunFolder::check(&config)?;
     config::start_threads(config.machine.threads)?;

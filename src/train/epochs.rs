@@ -105,7 +105,7 @@ impl TrainLoop {
         ended.map_err(|error| self.left_by(error))
     }
 
-    /// The same, without a word of what is left where another rank has ended.
+    /// The same, without a word of what is left where another rank has ended or the test failed.
     fn train_and_test(
         &mut self,
         observer: &mut Observer<'_>,
@@ -262,7 +262,9 @@ impl TrainLoop {
         };
         match self.end_epoch(trained, observer) {
             // What was trained is whole.
-            Err(error) if error.is_of_rank() => Err(self.keep_what_is_left(error, observer)),
+            Err(error) if error.is_of_rank() || error.is_of_evaluation() => {
+                Err(self.keep_what_is_left(error, observer))
+            }
             ended => ended,
         }
     }
@@ -560,15 +562,19 @@ impl TrainLoop {
         })
     }
 
-    /// Keeps the state of a run that another rank has ended, whose trained iterations are whole; says so.
+    /// Keeps the state of a run that has ended early and whose trained iterations are whole; says so where this rank
+    /// writes it.
     fn keep_what_is_left(&mut self, error: TrainError, observer: &mut Observer<'_>) -> TrainError {
+        if !self.records() {
+            return error;
+        }
         let place = self.progress.place();
         let kept = match self.keeping.last == Some(place) {
             true => Ok(Kept::Whole),
             false => self.keep(observer),
         };
         match kept {
-            Ok(Kept::Whole) => TrainError::RankEnded {
+            Ok(Kept::Whole) => TrainError::Leaves {
                 error: Box::new(error),
                 left: Left::Whole(place),
             },
@@ -576,15 +582,24 @@ impl TrainLoop {
         }
     }
 
-    /// `error` with what is left of the run, if another rank has ended it.
+    /// `error` with what is left of the run, if another rank or an evaluation has ended it.
     fn left_by(&self, error: TrainError) -> TrainError {
-        match error.is_of_rank() && self.keeping.keeps() {
-            true => TrainError::RankEnded {
-                error: Box::new(error),
-                left: Left::Last(self.keeping.last),
-            },
-            false => error,
+        let evaluated = error.is_of_evaluation();
+        if !(error.is_of_rank() || evaluated) || !self.keeping.keeps() {
+            return error;
         }
+        let last = self.keeping.last;
+        // What follows the last checkpoint may be lost, unless it has only been evaluated.
+        let whole = last.filter(|&last| evaluated && last == self.progress.place());
+        TrainError::Leaves {
+            error: Box::new(error),
+            left: whole.map_or(Left::Last(last), Left::Whole),
+        }
+    }
+
+    /// Whether this is the rank that writes down what the run gives, or the only one.
+    fn records(&self) -> bool {
+        self.ranks.as_ref().is_none_or(Ranks::records)
     }
 
     /// Whoever trains the iterations of `pass` in the epoch under way.
@@ -612,7 +627,7 @@ impl TrainLoop {
             return Ok(Kept::Nothing);
         }
         let (epoch, iteration) = self.progress.place();
-        if self.ranks.as_ref().is_some_and(|ranks| !ranks.records()) {
+        if !self.records() {
             return Ok(self.keeping.tried((epoch, iteration), Ok(())));
         }
         let saved = self.save()?;

@@ -62,9 +62,9 @@ pub enum TrainError {
     /// Another rank has ended.
     #[error(transparent)]
     Rank(#[from] RankError),
-    /// The same, in a run that keeps its state.
+    /// The same or a failed evaluation, in a run that keeps its state.
     #[error("{error}. {left}")]
-    RankEnded {
+    Leaves {
         /// What came of it here.
         error: Box<TrainError>,
         /// What is left of the run.
@@ -88,20 +88,32 @@ impl TrainError {
     pub fn can_be_mended(&self) -> bool {
         matches!(
             self,
-            TrainError::Observer(_) | TrainError::Run { .. } | TrainError::RankEnded { .. }
+            TrainError::Observer(_) | TrainError::Run { .. } | TrainError::Leaves { .. }
         )
+    }
+
+    /// Whether an evaluation has failed, here or on another rank: it has changed nothing of what was trained. Not where
+    /// the device did, which may have nothing to give any more.
+    pub(super) fn is_of_evaluation(&self) -> bool {
+        match self {
+            TrainError::Evaluation(error) => {
+                !matches!(error, EvalError::Device(_) | EvalError::Stopped(_))
+            }
+            _ => false,
+        }
     }
 
     /// Whether numbers of the run are none any more: with other settings the same stream may be trained on.
     pub(crate) fn is_divergence(&self) -> bool {
-        matches!(
-            self,
+        match self {
             TrainError::Diverged { .. }
-                | TrainError::Evaluation(
-                    EvalError::Stage(StageError::Unsound(_))
-                        | EvalError::Metric(MetricError::NotFinite { .. })
-                )
-        )
+            | TrainError::Evaluation(
+                EvalError::Stage(StageError::Unsound(_))
+                | EvalError::Metric(MetricError::NotFinite { .. }),
+            ) => true,
+            TrainError::Leaves { error, .. } => error.is_divergence(),
+            _ => false,
+        }
     }
 }
 
@@ -142,7 +154,7 @@ impl fmt::Display for Kept {
     }
 }
 
-/// What is left of a run that another rank has ended.
+/// What is left of a run that another rank or a failed evaluation has ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Left {
     /// All that was trained: a checkpoint of this place, epoch and iterations.

@@ -81,6 +81,19 @@ pub enum ResumeError {
     State(String),
 }
 
+/// The highest learning rate of the run whose checkpoint has these arrays: whoever resumes it keeps it. None where the
+/// state can't be read.
+pub(crate) fn learning_rate_of(arrays: &Arrays<'_>) -> Option<f64> {
+    let state = State::read(&arrays.bytes_of("state")?);
+    state.ok().map(|state| state.learning_rate)
+}
+
+impl State {
+    fn read(cbor: &[u8]) -> Result<State, ResumeError> {
+        ciborium::from_reader(cbor).map_err(|error| ResumeError::State(error.to_string()))
+    }
+}
+
 /// The state of a run, of which weights and moments are still on the device.
 pub(super) struct Saved<'a> {
     state: Vec<u8>,
@@ -229,8 +242,7 @@ impl TrainLoop {
     pub fn resume(&mut self, checkpoint: Checkpoint) -> Result<(), ResumeError> {
         let mut arrays = checkpoint.arrays;
         let cbor: Vec<u8> = arrays.take_column("state")?;
-        let state: State = ciborium::from_reader(cbor.as_slice())
-            .map_err(|error| ResumeError::State(error.to_string()))?;
+        let state = State::read(&cbor)?;
         let histories = &self.evaluator.sampling().histories;
         if histories.read {
             let encoding = histories::take_saved(&mut arrays)?;

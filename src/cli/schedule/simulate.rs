@@ -214,6 +214,10 @@ pub(super) fn simulation(args: &SimulateArgs) -> anyhow::Result<Simulation> {
     let profile = args.profile.profile()?;
     let memory = args.profile.memory();
     let mut compared = Schedule::COMPARED.to_vec();
+    if args.profile.team().is_some() {
+        // Ranks can't train with them.
+        compared.retain(|schedule| !matches!(schedule, Schedule::Freshest(_) | Schedule::Auto));
+    }
     if !compared.contains(&args.schedule) {
         compared.push(args.schedule.clone());
     }
