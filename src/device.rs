@@ -40,14 +40,11 @@ pub use gpu::instance;
 pub use gpu::{heed, queue};
 pub use limits::LimitsChoice;
 pub use opened::ComputeDevice;
-pub use report::AdapterReport;
+pub use report::{AdapterReport, EMULATED};
 pub use settings::{DeviceChoice, DeviceSettings};
 
 /// Whether this program has what GPUs need: it was built with the feature `gpu`.
 pub const BUILT_FOR_GPUS: bool = cfg!(feature = "gpu");
-
-/// What the description of an adapter ends with that is no GPU: a processor runs its shaders, and times say nothing of any GPU.
-pub const EMULATED: &str = ", EMULATED by a processor";
 
 /// What keeps adapters from being found where this machine offers none, or not the one that is looked for, and what to do, if
 /// that can be told.

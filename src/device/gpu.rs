@@ -12,11 +12,10 @@ mod watch;
 use burn::tensor::Device;
 use burn::tensor::wgpu::WgpuSetup;
 
-use super::EMULATED;
 use super::error::{DeviceError, LOCAL_RANK};
 use super::limits::LimitsChoice;
 use super::opened::ComputeDevice;
-use super::report::AdapterReport;
+use super::report::{AdapterReport, EMULATED};
 use super::settings::{DeviceChoice, DeviceSettings};
 use crate::kernels::choice::{AdapterClass, KernelChoice};
 use crate::kernels::gpu::settled;

@@ -4,6 +4,9 @@ use serde::Serialize;
 
 use crate::kernels::choice::{AdapterClass, Kernels};
 
+/// What the description of an adapter ends with that is no GPU: a processor runs its shaders, and times say nothing of any GPU.
+pub const EMULATED: &str = ", EMULATED by a processor";
+
 /// One adapter, as `mspipe devices` lists it.
 #[derive(Debug, Clone, Serialize)]
 pub struct AdapterReport {
