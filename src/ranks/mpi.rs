@@ -26,6 +26,16 @@ const ENDED: u64 = 1 << 63;
 /// All processes of an MPI job, until this is dropped.
 pub struct World(Universe);
 
+/// The job that this process is in until it ends.
+#[cfg(unix)]
+static JOB: Mutex<Option<World>> = Mutex::new(None);
+
+/// Called when the process ends.
+#[cfg(unix)]
+extern "C" fn leave() {
+    drop(JOB.lock().unwrap_or_else(PoisonError::into_inner).take());
+}
+
 impl World {
     /// Enters the job that this process was started in.
     ///
@@ -42,6 +52,18 @@ impl World {
             ));
         }
         Ok(World(universe))
+    }
+
+    /// Leaves the job when this process ends, where that can be asked for. MPI waits there for all ranks, and a launcher ends
+    /// all of them once one has ended with an error: so each rank has said what it has to say by then.
+    pub fn leave_at_end(self) {
+        #[cfg(unix)]
+        {
+            *JOB.lock().unwrap_or_else(PoisonError::into_inner) = Some(self);
+            // SAFETY: `leave` takes a lock that nobody holds for long, and what MPI needs is not of Rust's. Where there is no
+            // room for it, nobody leaves, and the launcher says so.
+            unsafe { nix::libc::atexit(leave) };
+        }
     }
 
     /// This process among the others.

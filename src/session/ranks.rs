@@ -238,6 +238,7 @@ mod process {
     ) -> Result<T, SessionError> {
         let world = World::enter().map_err(SessionError::Mpi)?;
         let exchange: Arc<dyn Exchange> = Arc::new(world.process());
+        world.leave_at_end();
         let (rank, size) = (exchange.rank(), exchange.size());
         config.training.ranks = Some(Launch::Mpi(Some(size)));
         let Roles {
