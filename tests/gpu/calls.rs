@@ -253,7 +253,7 @@ const GPU: [Most; 9] = [
     ("jodie", 4000, [24, 23, 3, 3454, 2, 1]),
     ("apan", 200, [35, 32, 3, 274, 2, 1]),
     ("apan", 600, [35, 32, 3, 808, 2, 1]),
-    ("apan", 4000, [70, 70, 4, 9999, 4, 2]),
+    ("apan", 4000, [35, 32, 3, 5274, 2, 1]),
 ];
 
 /// With those of a software adapter, which makes each product in a launch of its own.
