@@ -19,7 +19,7 @@ mod settings;
 use std::io::IsTerminal as _;
 use std::panic::{self, AssertUnwindSafe};
 
-use burn::tensor::{Device, Tensor};
+use burn::tensor::Tensor;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::{Layer, SubscriberExt as _};
@@ -101,15 +101,6 @@ pub(crate) fn read<const D: usize>(tensor: Tensor<D>) -> Result<Vec<f32>, String
     let data = tensor.try_into_data().inspect_err(heed);
     let data = data.map_err(|error| format!("{error:?}"))?;
     data.try_into_vec().map_err(|error| format!("{error:?}"))
-}
-
-/// Submits all that the calling thread has enqueued on `device`, and does not wait for it.
-///
-/// # Errors
-/// burn's words, kept as those of [`read`], when something enqueued before could not be done.
-pub(crate) fn flush(device: &Device) -> Result<(), String> {
-    let flushed = device.flush().inspect_err(heed);
-    flushed.map_err(|error| format!("{error:?}"))
 }
 
 /// From now on warnings and errors of the log (or what `RUST_LOG` says) are written to `writer`, and errors

@@ -17,7 +17,6 @@ use std::time::Instant;
 
 use burn::tensor::Device;
 
-use crate::device;
 use crate::device::queue::{self, GpuQueue, QueueClock, Stamps};
 use crate::pipeline::clock::WallClock;
 use crate::pipeline::profile::Residency;
@@ -199,9 +198,9 @@ impl<'c> Stopwatch<'c> {
         state.asked.push_back(measured);
     }
 
-    /// What can't be submitted is kept, and ends the run when its losses are read.
+    /// What can't be submitted is reported by the read that then fails.
     fn flush(&self) {
-        let _reported_elsewhere = device::flush(&self.device);
+        let _reported_elsewhere = self.device.flush();
     }
 
     fn wait(&self) {

@@ -8,16 +8,16 @@
 use burn::tensor::Device;
 
 use super::error::StageError;
-use crate::device;
 use crate::memory::MemoryError;
 use crate::profiler;
 
 /// Submits all that the calling thread has enqueued on `device`, and does not wait for it.
 ///
 /// # Errors
-/// When the device is lost, or something that was enqueued before could not be done.
+/// When the device is lost.
 pub(super) fn flush(device: &Device) -> Result<(), StageError> {
-    device::flush(device).map_err(MemoryError::Device)?;
+    let flushed = device.flush();
+    flushed.map_err(|error| MemoryError::Device(format!("{error:?}")))?;
     profiler::submitted();
     Ok(())
 }

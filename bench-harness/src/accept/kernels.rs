@@ -8,8 +8,7 @@
 use std::fmt;
 
 use anyhow::{Context as _, Result, anyhow};
-use burn::tensor::Tensor;
-use burn::tensor::{Device, TimingMethod};
+use burn::tensor::{Device, Tensor, TimingMethod};
 use mspipe::console;
 use mspipe::device;
 use mspipe::kernels::products::linear;
