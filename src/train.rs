@@ -12,6 +12,7 @@ pub mod histories;
 pub mod iteration;
 mod joint;
 pub mod keeping;
+mod lanes;
 pub mod learning_rate;
 pub mod metrics;
 pub mod observer;

@@ -16,7 +16,8 @@ use super::divergence::LossReader;
 use super::ended::{EndRule, Ended};
 use super::error::{EvalError, Kept, Left, TrainError, device_failed};
 use super::evaluation::Evaluator;
-use super::iteration::{self, MemoryRead, Plan, Training};
+use super::iteration::{MemoryRead, Training};
+use super::lanes::{self, Plan};
 use super::observer::tell;
 use super::pass::Pass;
 use super::probes::Probes;
@@ -541,8 +542,7 @@ impl TrainLoop {
             ranks: self.ranks.as_ref(),
         };
         let (memory, work) = (&mut self.memory, &mut training);
-        let (mut record, failed) =
-            iteration::train(plan, memory, work, &mut unapplied, &mut proceed);
+        let (mut record, failed) = lanes::train(plan, memory, work, &mut unapplied, &mut proceed);
         let failed = failure.or(failed.map(|error| TrainError::Run { epoch, error }));
         let updates = self.memory.version() as usize + unapplied.len();
         // What is written beyond what the next iteration reads can't be taken back.
