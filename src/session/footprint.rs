@@ -24,7 +24,7 @@ use mspipe_datasets::ram;
 use serde::Serialize;
 
 use ranks::Ranks;
-use sizes::Sizes;
+use sizes::{OTHER_THREADS, Sizes, THREAD_BYTES};
 
 pub(super) use features::FeatureTables;
 use features::MOST_BYTES;
@@ -33,6 +33,7 @@ pub use features::PlacedTable;
 pub(super) use machine::Needs;
 pub use machine::Together;
 pub use refusal::TooLarge;
+pub use sizes::Share;
 
 use super::stream::OpenStream;
 use crate::config::FeaturePlace;
@@ -42,34 +43,10 @@ use crate::pipeline::profile::Residency;
 /// What the program takes by itself, on the CPU device.
 const PROGRAM_BYTES: u64 = 80 << 20;
 
-/// What allocators keep for each thread beside what is in use.
-const THREAD_BYTES: u64 = 8 << 20;
-
-/// Threads beside those that compute: of the program, of the device and of the pipeline.
-const OTHER_THREADS: u64 = 6;
-
 /// What a graphics driver takes more.
 const DRIVER_BYTES: u64 = 120 << 20;
 
 const FEATURES_REMEDY: &str = "--features host, which gathers a batch's rows in RAM";
-
-/// The structures that `--memory host` keeps off a device.
-const NODE_MEMORY: &str = "node memory";
-const MAILBOX: &str = "mailbox";
-
-/// One structure.
-#[derive(Debug, Clone, Serialize)]
-pub struct Share {
-    /// What it is.
-    pub what: &'static str,
-    /// Bytes of RAM.
-    pub ram_bytes: u64,
-    /// Bytes of the device's memory; on the CPU they are RAM too.
-    pub device_bytes: u64,
-    /// What makes it smaller.
-    #[serde(skip)]
-    remedy: &'static str,
-}
 
 /// The memory that a run needs; see the module.
 #[derive(Debug, Clone, Serialize)]

@@ -5,7 +5,8 @@ use thiserror::Error;
 
 use super::features::PlacedTable;
 use super::machine::{self, Together};
-use super::{FEATURES_REMEDY, Footprint, MAILBOX, NODE_MEMORY};
+use super::sizes::{MAILBOX, NODE_MEMORY};
+use super::{FEATURES_REMEDY, Footprint};
 use crate::config::FeaturePlace;
 
 /// A run that does not fit.
@@ -112,7 +113,7 @@ pub enum TooLarge {
 
 impl TooLarge {
     /// Advises what a run that is resumed can still do: its settings can't be others.
-    pub(in crate::session) fn of_resumed(&mut self) {
+    pub(crate) fn of_resumed(&mut self) {
         match self {
             TooLarge::Ram { remedy, .. } | TooLarge::Machine { remedy, .. } => {
                 *remedy = "fewer --threads, or a machine with more RAM";

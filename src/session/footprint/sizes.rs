@@ -1,9 +1,10 @@
 //! What each structure takes, counted from the settings and the stream's counts.
 
+use serde::Serialize;
+
 use super::pairs::distinct_pairs;
 use super::parameters::parameters;
 use super::ranks::{self, Ranks};
-use super::{MAILBOX, NODE_MEMORY, OTHER_THREADS, Share, THREAD_BYTES};
 use crate::checkpoint::Every;
 use crate::config::{CandidateSource, MitigationName, Protocol, RunConfig, Task};
 use crate::features::FeatureSource;
@@ -16,6 +17,12 @@ use crate::sampling::pair_history::most_bytes;
 use crate::session::stream::OpenStream;
 use crate::train::classification::LabelOf;
 use crate::train::pair_scores::{PAIR_BYTES, PAIRS_PER_CHUNK, TABLE_ROWS};
+
+/// What allocators keep for each thread beside what is in use.
+pub(super) const THREAD_BYTES: u64 = 8 << 20;
+
+/// Threads beside those that compute: of the program, of the device and of the pipeline.
+pub(super) const OTHER_THREADS: u64 = 6;
 
 /// What allocators keep beside what is in use, for what comes and goes with every batch.
 const SLACK: f64 = 1.25;
@@ -49,6 +56,24 @@ const RANK_THREADS: &str = "threads of ranks";
 
 /// What makes smaller what each of them has.
 const FEWER_RANKS: &str = "fewer ranks (--ranks threads:R): each has its own";
+
+/// The structures that `--memory host` keeps off a device.
+pub(super) const NODE_MEMORY: &str = "node memory";
+pub(super) const MAILBOX: &str = "mailbox";
+
+/// One structure.
+#[derive(Debug, Clone, Serialize)]
+pub struct Share {
+    /// What it is.
+    pub what: &'static str,
+    /// Bytes of RAM.
+    pub ram_bytes: u64,
+    /// Bytes of the device's memory; on the CPU they are RAM too.
+    pub device_bytes: u64,
+    /// What makes it smaller.
+    #[serde(skip)]
+    pub(super) remedy: &'static str,
+}
 
 /// Counts that everything follows from.
 pub(super) struct Sizes {
