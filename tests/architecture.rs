@@ -87,7 +87,7 @@ fn sources() -> Vec<Source> {
             }
         }
     }
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let root = Path::new(".");
     let mut found = Vec::new();
     for folder in [
         "src",
@@ -328,7 +328,7 @@ fn files_are_documented_and_finished() {
 /// A tag can be moved to other code; a commit can't.
 #[test]
 fn workflows_name_actions_by_commit() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(".github/workflows");
+    let folder = Path::new(".github/workflows");
     let mut actions = 0;
     for entry in fs::read_dir(folder).expect("workflows") {
         let path = entry.expect("workflow").path();
@@ -358,7 +358,7 @@ fn workflows_name_actions_by_commit() {
 #[cfg(unix)]
 #[test]
 fn nothing_is_released_from_nowhere() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let root = Path::new(".");
     let output = Command::new(root.join("scripts/releasable"))
         .args(["--tag", "v0.0.0"])
         .output()
@@ -386,7 +386,6 @@ fn run_test_and_bench_share_one_build_of_burn() {
             .args(["tree", "--offline", "--locked", "--prefix", "none"])
             .args(["--format", "{p} with {f}"])
             .args(arguments)
-            .current_dir(env!("CARGO_MANIFEST_DIR"))
             .output()
             .unwrap();
         let errors = String::from_utf8_lossy(&output.stderr);
@@ -424,7 +423,6 @@ fn who_depends_on_mspipe_has_its_default_features_by_default() {
     let output = Command::new(env!("CARGO"))
         .args(["metadata", "--offline", "--locked", "--no-deps"])
         .args(["--format-version", "1"])
-        .current_dir(env!("CARGO_MANIFEST_DIR"))
         .output()
         .unwrap();
     let metadata: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();

@@ -113,7 +113,7 @@ fn a_small_training_learns_and_writes_what_the_interface_names() {
     assert_eq!(summary["data"]["hash"].as_str().unwrap().len(), 64);
     for (key, value) in [
         ("model", "tgn"),
-        ("schedule", "sequential"),
+        ("schedule", "auto"),
         ("protocol", "default"),
     ] {
         assert_eq!(summary[key], value);

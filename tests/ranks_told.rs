@@ -9,7 +9,7 @@ use crate::event_files;
 use crate::program::{Ended, Program, watched};
 
 const SMALL: &str = "--data synthetic:wikipedia:scale=0.02 --device cpu --edge-features random:4 --width 16 --time-width 8 \
-                     --fanout 4 --model tgn --limit-events 1658 --threads 2";
+                     --fanout 4 --model tgn --limit-events 1658 --threads 2 --schedule sequential";
 
 #[test]
 fn a_run_says_who_shares_its_batches() {

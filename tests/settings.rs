@@ -28,6 +28,27 @@ fn write(program: &Program, name: &str, text: &str) {
     fs::write(program.path(name), text).unwrap();
 }
 
+/// Where what `auto` measures would decide numbers or is in the way, it is not the default.
+#[test]
+fn schedules_that_measure_are_the_default_only_where_no_number_depends_on_it() {
+    let program = Program::new();
+    let schedule = |arguments: &str| settings(&program, arguments)["pipeline"]["schedule"].clone();
+    assert_eq!(schedule(""), "auto");
+    for other in ["--memory host", "--ranks threads:2", "--profile"] {
+        assert_eq!(schedule(other), "sequential", "{other}");
+        let given = format!("{other} --schedule prefetch");
+        assert_eq!(schedule(&given), "prefetch", "{given}");
+    }
+    assert_eq!(schedule("--set memory=host"), "sequential");
+
+    write(&program, "run.toml", SMALL);
+    ok(&program, "train --config run.toml --epochs 1 --out run");
+    let of_run = |more: &str| schedule(&format!("--init run {more}"));
+    assert_eq!(of_run(""), "auto");
+    assert_eq!(of_run("--memory host"), "sequential");
+    assert_eq!(of_run("--memory host --schedule auto"), "auto");
+}
+
 #[test]
 fn defaults_file_set_run_and_file_again_are_equal() {
     let program = Program::new();

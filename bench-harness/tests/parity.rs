@@ -31,7 +31,7 @@ fn adapter() -> String {
 
 /// The recording `name`, if this machine has it.
 fn recorded(name: &str) -> Option<PathBuf> {
-    let shared = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/data");
+    let shared = PathBuf::from("../../shared/data");
     let data = std::env::var_os("MSPIPE_DATA_DIR").map_or(shared, PathBuf::from);
     let file = data.join("../parity").join(name);
     if file.is_file() {

@@ -134,7 +134,7 @@ fn arrays_hold_the_same_in_columns_exactly() {
 fn tgbs_pickles_are_read_in_tgbs_numbering() {
     let folder = Folder::new();
     let log = folder.jodie();
-    let recorded = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/candidates");
+    let recorded = Path::new("tests/candidates");
     for protocol in [4, 5] {
         let path = recorded.join(format!("jodie_ns_{protocol}.pkl"));
         assert_eq!(read_candidates(&path, &log).unwrap(), expected());

@@ -91,7 +91,7 @@ fn store() {
 /// Inputs that made a reader fail once, as `fuzz/finds/TARGET/NAME`.
 #[test]
 fn finds() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/finds");
+    let folder = Path::new("../fuzz/finds");
     for target in TARGETS {
         for entry in fs::read_dir(folder.join(target.name)).into_iter().flatten() {
             let path = entry.unwrap().path();

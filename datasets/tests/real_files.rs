@@ -14,10 +14,8 @@ use mspipe_datasets::{
 
 /// The file, or None with a line that says why.
 fn real_file(relative: &str) -> Option<PathBuf> {
-    let folder = std::env::var_os("MSPIPE_DATA_DIR").map_or_else(
-        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/data"),
-        PathBuf::from,
-    );
+    let folder = std::env::var_os("MSPIPE_DATA_DIR")
+        .map_or_else(|| PathBuf::from("../../shared/data"), PathBuf::from);
     let path = folder.join(relative);
     if path.is_file() {
         return Some(path);

@@ -29,14 +29,16 @@ pub(super) struct DeviceList {
     built_for_gpus: bool,
     /// What the CPU device runs on.
     cpu: String,
-    /// What keeps adapters from being found, if that can be told.
+    /// What keeps adapters from being found where there is no real one, if that can be told.
     missing: Option<String>,
 }
 
 /// What there is.
 pub(super) fn list() -> anyhow::Result<DeviceList> {
     let adapters = device::adapters();
-    let missing = adapters.is_empty().then(device::unfound).flatten();
+    // Of software alone: a GPU's driver may be what is left out.
+    let none = adapters.iter().all(|adapter| !adapter.real);
+    let missing = none.then(device::unfound).flatten();
     Ok(DeviceList {
         auto: adapters
             .iter()
@@ -120,13 +122,14 @@ fn table(list: &DeviceList) -> String {
     }
     if !list.built_for_gpus {
         text += CPU_ALONE;
-    } else if list.adapters.is_empty() {
-        text += NO_ADAPTER;
+    } else if !list.adapters.iter().any(|adapter| adapter.real) {
+        text += match list.adapters.is_empty() {
+            true => NO_ADAPTER,
+            false => ONLY_SOFTWARE,
+        };
         if let Some(missing) = &list.missing {
             let _ = writeln!(text, "Here {missing}.");
         }
-    } else if !list.adapters.iter().any(|adapter| adapter.real) {
-        text += ONLY_SOFTWARE;
     }
     let mut kernels: Vec<Kernels> = list.adapters.iter().map(|of| of.kernels).collect();
     kernels.dedup();

@@ -360,6 +360,7 @@ fn as_json(run: &FoundRun) -> Value {
         "val": run.best().map(|(_, value)| value),
         "test": run.test(),
         "events_per_s": run.events_per_s(),
+        "emulated": run.is_emulated(),
         "settings": run.settings,
     })
 }

@@ -15,6 +15,7 @@ use super::layers::{PlacedSetting, options};
 use super::{
     ConfigError, MachineSettings, RunConfig, SourceSettings, Task, by_protocol, layers, limits,
 };
+use crate::pipeline::schedule::Schedule;
 use crate::ranks::Launch;
 
 /// What a person needs first, which `-h` shows; `--help` shows all.
@@ -279,6 +280,12 @@ impl GivenConfig {
         // Of another protocol, not of the run's.
         if self.was_given("protocol") && !self.was_given("hide_batch") {
             config.protocol.hide_batch = None;
+        }
+        // The default of a run with memory on the device and without ranks, where it has k = 1 whatever it measures.
+        let other = self.was_given("memory") || self.was_given("ranks");
+        let pipeline = &mut config.pipeline;
+        if other && !self.was_given("schedule") && pipeline.schedule == Schedule::Auto {
+            pipeline.schedule = Schedule::Sequential;
         }
     }
 

@@ -7,6 +7,7 @@ use std::fmt;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
+use clap::builder::ArgPredicate;
 use clap::{Args, ValueEnum, ValueHint};
 use mspipe_datasets::reading::{Bipartite, ColumnChoice, IdKind, Missing, TimeUnit};
 use mspipe_datasets::split::{SplitShares, SplitTimes};
@@ -761,11 +762,18 @@ impl MitigationName {
 pub struct PipelineSettings {
     /// How stages overlap: sequential, prefetch, staleness:K, mspipe, freshest, freshest:K,
     /// exact-overlap, auto, or replay:FILE (the k of each iteration as another run's ledger.jsonl has
-    /// them). mspipe, freshest and auto choose a k of at most 8
+    /// them). mspipe, freshest and auto choose a k of at most 8, and of 1 with memory on the device
+    /// [default: auto; sequential with --memory host, --ranks or --profile]
     #[arg(
         long,
         value_name = "NAME",
-        default_value = "sequential",
+        default_value = "auto",
+        default_value_ifs([
+            ("memory", ArgPredicate::from("host"), "sequential"),
+            ("ranks", ArgPredicate::IsPresent, "sequential"),
+            ("profile", ArgPredicate::from("true"), "sequential"),
+        ]),
+        hide_default_value = true,
         help_heading = "Pipeline"
     )]
     pub schedule: Schedule,

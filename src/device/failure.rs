@@ -22,8 +22,9 @@ pub enum DeviceFailure {
     },
     /// A buffer is larger than it takes.
     #[error(
-        "{adapter} binds at most {} at once, and a tensor has more: try a smaller --batch-size, --fanout or \
-         --width, or --device cpu ({reason})",
+        "{adapter} binds at most {} at once, and a tensor has more: try a smaller --batch-size, --fanout, --width or \
+         --mail-slots, fewer columns of features, or --device cpu; where only the test was left, 'mspipe eval RUN \
+         --test-only' has it with these ({reason})",
         HumanBytes(*most)
     )]
     TooLarge {

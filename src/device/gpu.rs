@@ -241,22 +241,16 @@ fn find(choice: DeviceChoice) -> Result<Option<(wgpu::Adapter, AdapterReport)>, 
         choice => choice,
     };
     let found = probe();
-    let names = match found.as_slice() {
-        [] => match loader::missing() {
-            None => "this machine offers no adapter".to_owned(),
-            Some(missing) => format!("this machine offers no adapter: {missing}"),
-        },
-        some => {
-            let names = some.iter().map(|(_, report)| {
-                let kind = if report.real { "GPU" } else { "software" };
-                format!("{} ({kind})", report.name)
-            });
-            format!(
-                "this machine offers {}",
-                names.collect::<Vec<_>>().join(", ")
-            )
-        }
+    let names = found.iter().map(|(_, report)| {
+        let kind = if report.real { "GPU" } else { "software" };
+        format!("{} ({kind})", report.name)
+    });
+    let names = match found.is_empty() {
+        true => "no adapter".to_owned(),
+        false => names.collect::<Vec<_>>().join(", "),
     };
+    let left_out = loader::missing().map_or_else(String::new, |missing| format!(": {missing}"));
+    let names = format!("this machine offers {names}{left_out}");
     let mut found = found.into_iter();
     match choice {
         DeviceChoice::Cpu | DeviceChoice::GpuOfRank => Ok(None),

@@ -22,6 +22,13 @@ const COPIES: usize = 7;
 /// Numbers of the large copy: 64 MiB.
 pub const LARGE: usize = 1 << 24;
 
+/// Bytes that measuring takes at most: the copy's source and what allocators keep of two of its results, and
+/// the product's matrices.
+pub(crate) const MEASURING_BYTES: u64 = {
+    let [rows, inner, columns] = PRODUCT;
+    4 * (3 * LARGE + rows * inner + inner * columns + rows * columns) as u64
+};
+
 /// Numbers that one task copies at least.
 const TASK: usize = 1 << 14;
 

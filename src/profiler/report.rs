@@ -338,9 +338,10 @@ impl fmt::Display for Profile {
         write!(
             f,
             "  counted: {:.1} MB, {:.3} GFLOP; the machine copies {copy_gb_per_s:.1} GB/s (read \
-             and written) and multiplies {matmul_gflops:.1} GFLOP/s with {threads} threads",
+             and written) and multiplies {matmul_gflops:.1} GFLOP/s with {threads} thread{}",
             self.bytes() / 1e6,
             self.flops() / 1e9,
+            if threads == 1 { "" } else { "s" },
         )?;
         if let (Some(median), Some(mean)) = (self.launch_us, self.launch_mean_us) {
             write!(

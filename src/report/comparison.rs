@@ -32,6 +32,8 @@ pub struct RunOfPage {
     pub state: String,
     /// Whether its stream was generated.
     pub is_synthetic: bool,
+    /// Whether its times are of an adapter or a bus that was emulated.
+    pub is_emulated: bool,
     /// The settings that differ, in one order for all runs.
     pub settings: Vec<String>,
     /// The measure that chooses its best epoch.
@@ -57,13 +59,15 @@ pub struct RunOfPage {
 /// The page of runs; those of one group alone are compared.
 pub fn document(title: &str, groups: &[GroupOfPage]) -> Document {
     let mut lead = Vec::new();
-    if groups
-        .iter()
-        .flat_map(|group| &group.runs)
-        .any(|run| run.is_synthetic)
-    {
+    let any = |is: fn(&RunOfPage) -> bool| groups.iter().flat_map(|group| &group.runs).any(is);
+    if any(|run| run.is_synthetic) {
         let text = "A stream of these runs is SYNTHETIC: generated, not observed. Its numbers say nothing \
                     about the real data set.";
+        lead.push(Block::Note(text.to_owned()));
+    }
+    if any(|run| run.is_emulated) {
+        let text = "The GPU or the bus of the runs that are marked so is EMULATED: their events/s are not those of real \
+                    hardware, and can't be compared with those of other runs.";
         lead.push(Block::Note(text.to_owned()));
     }
     let mut sections = Vec::new();
@@ -141,6 +145,16 @@ fn four(value: Option<f64>) -> String {
     value.map_or_else(|| "-".to_owned(), numbers::four)
 }
 
+/// Events per second, and whether they are of emulated hardware.
+fn speed(run: &RunOfPage) -> String {
+    let number = run.events_per_s.map(thousands);
+    match (number, run.is_emulated) {
+        (None, _) => "-".to_owned(),
+        (Some(number), false) => number,
+        (Some(number), true) => format!("{number} EMULATED"),
+    }
+}
+
 /// What each run is worth: what is looked for first stands first, where a narrow screen shows it.
 fn results(group: &GroupOfPage) -> Table {
     let runs = &group.runs;
@@ -190,8 +204,7 @@ fn results(group: &GroupOfPage) -> Table {
         (
             "events/s",
             true,
-            Box::new(move |run: &RunOfPage| run.events_per_s.map_or_else(dash, thousands))
-                as Cell<'_>,
+            Box::new(move |run: &RunOfPage| speed(run)) as Cell<'_>,
         ),
         ("state", false, Box::new(state)),
     ]);
@@ -336,6 +349,21 @@ mod tests {
         assert_eq!(page.matches("<td>chosen; ").count(), 1);
         let page = document("Two", &[of(&["stream", "batch_size"])]).to_html();
         assert!(page.contains("(stream): their numbers can't be compared"));
+    }
+
+    #[test]
+    fn emulated_speeds_are_marked() {
+        let fast = |is_emulated| RunOfPage {
+            events_per_s: Some(2312.0),
+            is_emulated,
+            ..run("a", &[0.5])
+        };
+        let page = |runs: &[RunOfPage]| document("Two", &[group(runs, &[])]).to_html();
+        let marked = page(&[fast(false), fast(true)]);
+        assert!(marked.contains("marked so is"), "{marked}");
+        assert_eq!(marked.matches("2,312").count(), 2);
+        assert_eq!(marked.matches("2,312 ").count(), 1);
+        assert!(!page(&[fast(false)]).contains("EMULATED"));
     }
 
     #[test]

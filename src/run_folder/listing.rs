@@ -15,6 +15,7 @@ use serde_json::{Map, Value};
 use super::over_seeds::SETTING;
 use super::{CONFIG, DIVERGED, LOCK, METRICS, RunFolderError, SUMMARY, failed_read};
 use crate::config::{self, ConfigError, ReadingSettings, RunConfig, Task};
+use crate::device::DeviceChoice;
 use crate::eval::Monitor;
 use crate::numbers::shortest;
 use crate::report::comparison::{self, GroupOfPage, RunOfPage};
@@ -264,6 +265,12 @@ impl FoundRun {
         self.data().starts_with("synthetic:")
     }
 
+    /// Whether its times are of an adapter or a bus that was emulated.
+    pub fn is_emulated(&self) -> bool {
+        let software = matches!(self.config.device.choice, DeviceChoice::Software(_));
+        software || self.config.pipeline.emulate_link.is_some()
+    }
+
     /// The losses that are drawn: of each iteration, or of each epoch of a classifier. What diverged would
     /// leave no room for the others.
     fn course(&self) -> Vec<f64> {
@@ -288,6 +295,7 @@ impl FoundRun {
                 self.of_epochs
             ),
             is_synthetic: self.is_synthetic(),
+            is_emulated: self.is_emulated(),
             settings: differing.iter().map(|name| self.written(name)).collect(),
             measure: self.measure().to_owned(),
             failed: self.failed.clone(),

@@ -19,7 +19,7 @@ fn checkpoints() {
 /// Inputs that made the reader fail once, as `fuzz/finds/checkpoint/NAME`.
 #[test]
 fn finds() {
-    let finds = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/finds/checkpoint");
+    let finds = Path::new("fuzz/finds/checkpoint");
     for entry in fs::read_dir(finds).into_iter().flatten() {
         checkpoint_files::file(&fs::read(entry.unwrap().path()).unwrap());
     }

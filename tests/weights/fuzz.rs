@@ -22,7 +22,7 @@ fn state_dicts() {
 /// Inputs that made a reader fail once, as `fuzz/finds/TARGET/NAME`.
 #[test]
 fn finds() {
-    let finds = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/finds");
+    let finds = Path::new("fuzz/finds");
     type Target = (&'static str, fn(&[u8]));
     let targets: [Target; 2] = [
         ("weights", weight_files::file),

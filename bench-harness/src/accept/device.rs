@@ -56,14 +56,11 @@ pub(super) fn run(asked: &Asked, findings: &mut Findings) -> Result<()> {
 fn missing(error: &DeviceError, adapters: &[AdapterReport]) -> Option<String> {
     let number = match error {
         DeviceError::NoGpu { number, .. } => number,
-        DeviceError::NotBuilt { .. } | DeviceError::NoLocalRank | DeviceError::Limits { .. } => {
+        DeviceError::NotBuilt { .. }
+        | DeviceError::NoLocalRank
+        | DeviceError::NoSoftware { .. }
+        | DeviceError::Limits { .. } => {
             return Some(error.to_string());
-        }
-        DeviceError::NoSoftware { .. } => {
-            // Where there is no adapter at all, the error says why.
-            let unfound = device::unfound().filter(|_| !adapters.is_empty());
-            let why = unfound.map_or_else(String::new, |unfound| format!(". {unfound}"));
-            return Some(format!("{error}{why}"));
         }
         _ => return None,
     };

@@ -14,7 +14,12 @@ pub(super) fn missing() -> Option<String> {
                     Fedora: dnf install vulkan-loader), and without it no driver is found";
         return Some(text.to_owned());
     }
-    let names = ["VK_DRIVER_FILES", "VK_ICD_FILENAMES"];
+    let names = [
+        "VK_DRIVER_FILES",
+        "VK_ICD_FILENAMES",
+        "VK_LOADER_DRIVERS_SELECT",
+        "VK_LOADER_DRIVERS_DISABLE",
+    ];
     let set = names.into_iter().filter_map(|name| {
         let value = std::env::var_os(name)?;
         Some(format!("{name}={}", value.display()))
@@ -22,7 +27,7 @@ pub(super) fn missing() -> Option<String> {
     let set: Vec<String> = set.collect();
     (!set.is_empty()).then(|| {
         format!(
-            "{} is set, and the Vulkan loader looks at no other driver",
+            "{} is set, and by it the Vulkan loader leaves drivers out",
             set.join(", ")
         )
     })

@@ -13,6 +13,7 @@ use crate::memory::trends::COMPONENTS;
 use crate::model::{ModelConfig, ModelName, ModelNeeds};
 use crate::pipeline::profile::Residency;
 use crate::pipeline::schedule::Schedule;
+use crate::profiler::machine::MEASURING_BYTES;
 use crate::sampling::pair_history::most_bytes;
 use crate::session::stream::OpenStream;
 use crate::train::classification::LabelOf;
@@ -285,6 +286,10 @@ impl Sizes {
         self.of_stream(stream, &mut add);
         self.of_node_memory(stream, &mut add);
         self.of_training(stream, &mut add);
+        if stream.config.machine.profile {
+            let remedy = "no --profile, which measures the machine at the end";
+            add("rates of the machine", remedy, 0, MEASURING_BYTES);
+        }
         if self.ranks.share_batches() {
             let numbers = ranks::exchanged_numbers(stream, self.in_flight, self.evaluated);
             let bytes = (4.0 * SLACK * numbers as f64) as u64;
