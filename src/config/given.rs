@@ -15,6 +15,7 @@ use super::layers::{PlacedSetting, options};
 use super::{
     ConfigError, MachineSettings, RunConfig, SourceSettings, Task, by_protocol, layers, limits,
 };
+use crate::pipeline::profile::Residency;
 use crate::pipeline::schedule::Schedule;
 use crate::ranks::Launch;
 
@@ -282,8 +283,9 @@ impl GivenConfig {
             config.protocol.hide_batch = None;
         }
         // The default of a run with memory on the device and without ranks, where it has k = 1 whatever it measures.
-        let other = self.was_given("memory") || self.was_given("ranks");
         let pipeline = &mut config.pipeline;
+        let on_device = pipeline.memory == Residency::Device;
+        let other = self.was_given("memory") || self.was_given("ranks") && on_device;
         if other && !self.was_given("schedule") && pipeline.schedule == Schedule::Auto {
             pipeline.schedule = Schedule::Sequential;
         }
@@ -400,7 +402,6 @@ mod tests {
     use super::*;
     use crate::checkpoint::Every;
     use crate::model::ModelName;
-    use crate::pipeline::profile::Residency;
 
     #[derive(Parser)]
     struct Program {
