@@ -24,7 +24,7 @@ use clap::{Args, Command, FromArgMatches};
 use mspipe_datasets::OpenOptions;
 use serde_json::{Map, Value};
 
-use crate::device::DeviceSettings;
+use crate::device::{DeviceChoice, DeviceSettings};
 
 pub(crate) use candidates::CandidateSource;
 pub use effect::Purpose;
@@ -151,6 +151,12 @@ impl RunConfig {
             }
         }
         Ok(all)
+    }
+
+    /// Whether the device or the bus is emulated, so that times are not those of real hardware.
+    pub fn emulates(&self) -> bool {
+        let software = matches!(self.device.choice, DeviceChoice::Software(_));
+        software || self.pipeline.emulate_link.is_some()
     }
 
     /// Whether the link predictor reads pair histories.

@@ -761,9 +761,9 @@ impl MitigationName {
 #[serde(deny_unknown_fields)]
 pub struct PipelineSettings {
     /// How stages overlap: sequential, prefetch, staleness:K, mspipe, freshest, freshest:K,
-    /// exact-overlap, auto, or replay:FILE (the k of each iteration as another run's ledger.jsonl has
-    /// them). mspipe, freshest and auto choose a k of at most 8, and of 1 with memory on the device
-    /// [default: auto; sequential with --memory host, --ranks or --profile]
+    /// exact-overlap, auto, or replay:FILE (each k as in another run's ledger.jsonl). mspipe, freshest
+    /// and auto choose a k of at most 8 [default: auto; sequential with --memory host, --ranks or
+    /// --profile]
     #[arg(
         long,
         value_name = "NAME",

@@ -15,7 +15,6 @@ use serde_json::{Map, Value};
 use super::over_seeds::SETTING;
 use super::{CONFIG, DIVERGED, LOCK, METRICS, RunFolderError, SUMMARY, failed_read};
 use crate::config::{self, ConfigError, ReadingSettings, RunConfig, Task};
-use crate::device::DeviceChoice;
 use crate::eval::Monitor;
 use crate::numbers::shortest;
 use crate::report::comparison::{self, GroupOfPage, RunOfPage};
@@ -267,8 +266,7 @@ impl FoundRun {
 
     /// Whether its times are of an adapter or a bus that was emulated.
     pub fn is_emulated(&self) -> bool {
-        let software = matches!(self.config.device.choice, DeviceChoice::Software(_));
-        software || self.config.pipeline.emulate_link.is_some()
+        self.config.emulates()
     }
 
     /// The losses that are drawn: of each iteration, or of each epoch of a classifier. What diverged would

@@ -203,7 +203,8 @@ mod tests {
         assert_eq!(
             too_large.to_string(),
             "a card binds at most 128.00 MiB at once, and a tensor has more: try a smaller --batch-size, \
-             --fanout or --width, or --device cpu (Buffer binding size 1 exceeds the limit)"
+             --fanout, --width or --mail-slots, fewer columns of features, or --device cpu; where only the test was \
+             left, 'mspipe eval RUN --test-only' has it with these (Buffer binding size 1 exceeds the limit)"
         );
         watch.lose("reset".to_owned());
         watch.lose("dropped".to_owned());
