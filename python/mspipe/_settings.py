@@ -244,8 +244,8 @@ class Settings(Reading, total=False):
 
     schedule: Text | None
     """How stages overlap: sequential, prefetch, staleness:K, mspipe, freshest, freshest:K, exact-overlap, auto, or
-    replay:FILE (the k of each iteration as another run's ledger.jsonl has them). mspipe, freshest and auto choose a k
-    of at most 8 [default: sequential]."""
+    replay:FILE (each k as in another run's ledger.jsonl). A measured k is 8 at most [default: auto; sequential with
+    --memory host, --ranks or --profile]."""
 
     memory: Literal["device", "host"] | None
     """Where node memory is kept [default: device]."""

@@ -761,9 +761,8 @@ impl MitigationName {
 #[serde(deny_unknown_fields)]
 pub struct PipelineSettings {
     /// How stages overlap: sequential, prefetch, staleness:K, mspipe, freshest, freshest:K,
-    /// exact-overlap, auto, or replay:FILE (each k as in another run's ledger.jsonl). mspipe, freshest
-    /// and auto choose a k of at most 8 [default: auto; sequential with --memory host, --ranks or
-    /// --profile]
+    /// exact-overlap, auto, or replay:FILE (each k as in another run's ledger.jsonl). A measured k is
+    /// 8 at most [default: auto; sequential with --memory host, --ranks or --profile]
     #[arg(
         long,
         value_name = "NAME",
