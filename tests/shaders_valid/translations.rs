@@ -106,9 +106,9 @@ fn translations_have_the_sizes_that_are_kept() {
     let file = Path::new(SIZES);
     let sizes = sizes();
     if std::env::var_os("MSPIPE_TEST_RECORD").is_some() {
-        std::fs::write(&file, &sizes).unwrap();
+        std::fs::write(file, &sizes).unwrap();
     }
-    let kept = std::fs::read_to_string(&file).unwrap();
+    let kept = std::fs::read_to_string(file).unwrap();
     let differ = |these: &str, those: &str, sign: char| -> String {
         let lines = these
             .lines()
