@@ -240,7 +240,30 @@ fn find(choice: DeviceChoice) -> Result<Option<(wgpu::Adapter, AdapterReport)>, 
         DeviceChoice::GpuOfRank => DeviceChoice::Gpu(local_rank().ok_or(DeviceError::NoLocalRank)?),
         choice => choice,
     };
-    let found = probe();
+    let mut found = probe();
+    let nth = |real: bool, number: usize| {
+        let mut those = (0..found.len()).filter(|&at| found[at].1.real == real);
+        those.nth(number)
+    };
+    let at = match choice {
+        DeviceChoice::Cpu | DeviceChoice::GpuOfRank => None,
+        DeviceChoice::Auto => found.iter().position(|(_, report)| report.auto),
+        DeviceChoice::Gpu(number) => Some(nth(true, number).ok_or_else(|| DeviceError::NoGpu {
+            number,
+            found: offered(&found),
+        })?),
+        DeviceChoice::Software(number) => {
+            Some(nth(false, number).ok_or_else(|| DeviceError::NoSoftware {
+                number,
+                found: offered(&found),
+            })?)
+        }
+    };
+    Ok(at.map(|at| found.swap_remove(at)))
+}
+
+/// What this machine offers in place of what was asked for, and what keeps more from being found.
+fn offered(found: &[(wgpu::Adapter, AdapterReport)]) -> String {
     let names = found.iter().map(|(_, report)| {
         let kind = if report.real { "GPU" } else { "software" };
         format!("{} ({kind})", report.name)
@@ -250,28 +273,7 @@ fn find(choice: DeviceChoice) -> Result<Option<(wgpu::Adapter, AdapterReport)>, 
         false => names.collect::<Vec<_>>().join(", "),
     };
     let left_out = loader::missing().map_or_else(String::new, |missing| format!(": {missing}"));
-    let names = format!("this machine offers {names}{left_out}");
-    let mut found = found.into_iter();
-    match choice {
-        DeviceChoice::Cpu | DeviceChoice::GpuOfRank => Ok(None),
-        DeviceChoice::Auto => Ok(found.find(|(_, report)| report.auto)),
-        DeviceChoice::Gpu(number) => found
-            .filter(|(_, report)| report.real)
-            .nth(number)
-            .map(Some)
-            .ok_or(DeviceError::NoGpu {
-                number,
-                found: names,
-            }),
-        DeviceChoice::Software(number) => found
-            .filter(|(_, report)| !report.real)
-            .nth(number)
-            .map(Some)
-            .ok_or(DeviceError::NoSoftware {
-                number,
-                found: names,
-            }),
-    }
+    format!("this machine offers {names}{left_out}")
 }
 
 impl Selected {

@@ -201,11 +201,7 @@ fn results(group: &GroupOfPage) -> Table {
         false => run.state.clone(),
     };
     columns.extend([
-        (
-            "events/s",
-            true,
-            Box::new(move |run: &RunOfPage| speed(run)) as Cell<'_>,
-        ),
+        ("events/s", true, Box::new(speed) as Cell<'_>),
         ("state", false, Box::new(state)),
     ]);
     let names = columns
