@@ -1,10 +1,11 @@
-//! What staleness loses: accuracy against the mail that no update absorbs.
+//! What staleness loses: accuracy against the mail that no update absorbs, and against how far memory is off.
 //!
 //! Runs are compared with the one of the same batch size that loses nothing: k = 1 without a
 //! mitigation. Differences are of runs with the same seed.
 
 use mspipe::config::MitigationName;
 use mspipe::eval::Spread;
+use mspipe::pipeline::probe::ProbeMeans;
 use mspipe::pipeline::staleness::{StaleMemory, percent, stale_rows};
 use mspipe::report::chart::{Join, Lines, Point, Series};
 use mspipe::report::{Block, Table};
@@ -13,17 +14,41 @@ use super::super::experiment::{Experiment, Outcome, difference_text, distinct, p
 use crate::cell::{self, Cell, name_of};
 use crate::schedules::or_dash;
 
-/// A chart and a table for each stream and variant.
+/// What accuracy is drawn against.
+struct Axis {
+    short: &'static str,
+    name: &'static str,
+    /// In per cent; none where the runs do not know.
+    value: fn(&Outcome) -> Option<f64>,
+}
+
+const AXES: [Axis; 2] = [
+    Axis {
+        short: "lost mail",
+        name: "mail lost, % of what was overwritten",
+        value: lost,
+    },
+    Axis {
+        short: "memory's error",
+        name: "‖Ŝ − S‖ / ‖S‖ of memory that is read, %",
+        value: memory_error,
+    },
+];
+
+/// Two charts and a table for each stream and variant.
 pub(super) fn frontier(experiment: &Experiment) -> Vec<Block> {
     let all = experiment.series();
-    let figures = all.iter().map(|series| chart(series).figure(CAPTION));
-    let figures = Block::Figures(figures.collect());
+    let charts = all
+        .iter()
+        .flat_map(|series| AXES.iter().map(|axis| chart(series, axis).figure(CAPTION)));
+    let figures = Block::Figures(charts.collect());
     let tables = all.iter().map(|series| Block::Table(table(series)));
     std::iter::once(figures).chain(tables).collect()
 }
 
 const CAPTION: &str = "Each point is a staleness and a batch size; the axes do not begin at 0. Mail is \
-    lost that was overwritten before an update had absorbed it.";
+    lost that was overwritten before an update had absorbed it; memory is off by what probes measured, by \
+    nothing at k = 1.";
 
 /// How much each mitigation wins back of what staleness cost, over all streams and variants.
 pub(super) fn frontier_seen(experiment: &Experiment) -> Option<String> {
@@ -52,20 +77,22 @@ pub(super) fn frontier_seen(experiment: &Experiment) -> Option<String> {
     (!said.is_empty()).then(|| said.join("; "))
 }
 
-fn chart(series: &[&Outcome]) -> Lines {
+fn chart(series: &[&Outcome], axis: &Axis) -> Lines {
     let mitigations = distinct(series.iter().map(|outcome| mitigation(outcome)));
     let points = |(color, name): (usize, &MitigationName)| {
         let of_it = series.iter().filter(|outcome| mitigation(outcome) == *name);
         Series {
             name: format!("mitigation {}", name_of(name)),
             color: color + 1,
-            points: of_it.map(|outcome| point(outcome)).collect(),
+            points: of_it
+                .filter_map(|outcome| point(outcome, axis))
+                .collect(),
         }
     };
     let name = measure_name(series[0]);
     Lines {
-        title: format!("Test {name} against lost mail: {}", series[0].title()),
-        x_name: "mail lost, % of what was overwritten".to_owned(),
+        title: format!("Test {name} against {}: {}", axis.short, series[0].title()),
+        x_name: axis.name.to_owned(),
         y_name: format!("test {name}"),
         series: mitigations.iter().enumerate().map(points).collect(),
         join: Join::Apart,
@@ -73,13 +100,13 @@ fn chart(series: &[&Outcome]) -> Lines {
     }
 }
 
-fn point(outcome: &Outcome) -> Point {
+fn point(outcome: &Outcome, axis: &Axis) -> Option<Point> {
     let spread = cell::Spread::of(&measures(outcome));
-    Point {
-        x: lost(outcome).unwrap_or(0.0),
+    Some(Point {
+        x: (axis.value)(outcome)?,
         y: spread.mean,
         deviation: spread.deviation,
-    }
+    })
 }
 
 fn table(series: &[&Outcome]) -> Table {
@@ -100,8 +127,10 @@ fn table(series: &[&Outcome]) -> Table {
             "won back",
             "mail lost",
             "rows read stale",
+            "memory off by",
         ],
     );
+    let share = |value: Option<f64>| or_dash(value.map(|value| format!("{value:.1} %")));
     let row = |outcome: &&Outcome| {
         let compared = Compared::of(outcome, series);
         let won = compared.as_ref().and_then(Compared::won_back);
@@ -114,8 +143,9 @@ fn table(series: &[&Outcome]) -> Table {
             cell::Spread::of(&measures(outcome)).to_string(),
             or_dash(compared.map(|compared| difference_text(&compared.difference))),
             or_dash(won.map(|share| format!("{:.0} %", 100.0 * share))),
-            or_dash(lost(outcome).map(|lost| format!("{lost:.1} %"))),
-            or_dash(of_rows.map(|(rows, stale)| format!("{:.1} %", percent(stale, rows)))),
+            share(lost(outcome)),
+            share(of_rows.map(|(rows, stale)| percent(stale, rows))),
+            share(memory_error(outcome)),
         ]
     };
     table.rows = series.iter().map(row).collect();
@@ -193,6 +223,17 @@ fn counts(outcome: &Outcome) -> Option<StaleMemory> {
 fn lost(outcome: &Outcome) -> Option<f64> {
     let counts = counts(outcome)?;
     Some(percent(counts.mail_lost, counts.mail_overwritten))
+}
+
+/// How far the rows that roots are embedded from are off, in per cent: the mean over seeds of what probes
+/// found. Nothing at k = 1, which is what stale memory is compared with.
+fn memory_error(outcome: &Outcome) -> Option<f64> {
+    if outcome.row.k == 1 {
+        return Some(0.0);
+    }
+    let means = outcome.cells.iter().map(|cell| ProbeMeans::of(&cell.probes));
+    let errors: Option<Vec<f64>> = means.map(|means| Some(means?.memory_error)).collect();
+    errors.map(|errors| 100.0 * cell::Spread::of(&errors).mean)
 }
 
 #[cfg(test)]
