@@ -193,37 +193,6 @@ pub(crate) fn name_of(choice: &impl ValueEnum) -> String {
     value.map_or_else(String::new, |value| value.get_name().to_owned())
 }
 
-/// Mean and spread over seeds.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub struct Spread {
-    /// The mean.
-    pub mean: f64,
-    /// Standard deviation (of a sample); none with fewer than two seeds.
-    pub deviation: Option<f64>,
-}
-
-impl Spread {
-    /// Of some values, at least one.
-    pub fn of(values: &[f64]) -> Spread {
-        let count = values.len() as f64;
-        let mean = values.iter().sum::<f64>() / count;
-        let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
-        Spread {
-            mean,
-            deviation: (values.len() > 1).then(|| (squares / (count - 1.0)).sqrt()),
-        }
-    }
-}
-
-impl fmt::Display for Spread {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.deviation {
-            Some(deviation) => write!(f, "{:.4} ± {deviation:.4}", self.mean),
-            None => write!(f, "{:.4}", self.mean),
-        }
-    }
-}
-
 /// What all rows of a table share: stream, machine, model, and the rate of its matrix product.
 pub(crate) fn headline(cells: &[Cell]) -> String {
     let Some(Cell {
@@ -252,23 +221,4 @@ pub(crate) fn headline(cells: &[Cell]) -> String {
         rates[0],
         rates[rates.len() - 1],
     )
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_spread_is_that_of_a_sample() {
-        assert_eq!(
-            Spread::of(&[0.5]),
-            Spread {
-                mean: 0.5,
-                deviation: None
-            }
-        );
-        let spread = Spread::of(&[1.0, 2.0, 3.0]);
-        assert_eq!((spread.mean, spread.deviation), (2.0, Some(1.0)));
-        assert_eq!(spread.to_string(), "2.0000 ± 1.0000");
-    }
 }

@@ -22,11 +22,12 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 use mspipe::device::DeviceSettings;
+use mspipe::eval::Spread;
 use mspipe::profiler::machine::median;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::cell::{Cell, Spread, name_of};
+use crate::cell::{Cell, name_of};
 use crate::grid::CELL;
 
 /// Change of speed below which nothing is said to have changed.
@@ -259,8 +260,8 @@ impl Row {
         let speed_change = median(&b) / median(&a) - 1.0;
         let drift = (rate(now) / rate(before)).ln().abs();
         let speed_noise = noise(&a, &b).max(drift);
-        let ap = [before, now]
-            .map(|cells| Spread::of(&cells.iter().map(|cell| cell.test.ap).collect::<Vec<_>>()));
+        let ap =
+            [before, now].map(|cells| Spread::of(cells.iter().map(|cell| cell.test.ap).collect()));
         Ok(Row {
             setting,
             events_per_s: [median(&a), median(&b)],
@@ -284,7 +285,7 @@ fn noise(a: &[f64], b: &[f64]) -> f64 {
     }
     let square = |samples: &[f64]| {
         let logarithms: Vec<f64> = samples.iter().map(|sample| sample.ln()).collect();
-        let deviation = Spread::of(&logarithms).deviation.unwrap_or(0.0);
+        let deviation = Spread::of(logarithms).deviation.unwrap_or(0.0);
         deviation.powi(2) / samples.len() as f64
     };
     let error = (square(a) + square(b)).sqrt();
@@ -313,8 +314,10 @@ fn accuracy(before: &[Cell], now: &[Cell]) -> Verdict {
     if differences.len() < 2 {
         return Verdict::Unclear;
     }
-    let Spread { mean, deviation } = Spread::of(&differences);
     let count = differences.len();
+    let Spread {
+        mean, deviation, ..
+    } = Spread::of(differences);
     let half = student(count) * deviation.unwrap_or(0.0) / (count as f64).sqrt();
     match mean {
         mean if mean > half => Verdict::Higher,

@@ -16,13 +16,14 @@ use std::fmt;
 use anyhow::{Context as _, Result};
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches, Id};
 use mspipe::config::{self, MitigationName, NodeSettings, PipelineSettings, RunConfig};
+use mspipe::eval::Spread;
 use mspipe::pipeline::Stage;
 use mspipe::pipeline::profile::Residency;
 use mspipe::pipeline::schedule::Schedule;
 use mspipe::profiler::machine::median;
 use serde::Serialize;
 
-use crate::cell::{Cell, Spread, headline, name_of};
+use crate::cell::{Cell, headline, name_of};
 use crate::grid::{self, Training};
 
 /// The schedules compared where none are asked for, as `--schedule` names them.
@@ -351,7 +352,7 @@ impl Row {
             memory: pipeline.memory,
             schedule: pipeline.schedule.clone(),
             mitigation: Mitigation::of(pipeline),
-            corrected_rows: (!corrected.is_empty()).then(|| Spread::of(&corrected).mean),
+            corrected_rows: (!corrected.is_empty()).then(|| Spread::of(corrected).mean),
             emulated: cells[0].emulated_link(),
             events_per_s,
             ratio: median(&each(cells, |cell| {
@@ -362,7 +363,7 @@ impl Row {
             stall_percent: (pipeline.schedule != Schedule::Sequential)
                 .then(|| percent(sum(|cell| cell.stall_seconds))),
             train_percent: percent(sum(|cell| cell.seconds_in(Stage::Train))),
-            test_ap: Spread::of(&each(cells, |cell| cell.test.ap)),
+            test_ap: Spread::of(each(cells, |cell| cell.test.ap)),
             speed_up: sequential_events_per_s.map(|sequential| events_per_s / sequential),
         }
     }

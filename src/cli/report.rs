@@ -297,7 +297,11 @@ pub(super) fn over_seeds(all: &OverSeeds) -> String {
         ),
     ];
     for (name, of) in &all.measures {
-        lines.push(format!("{name:<34} {:<17} {}", spread(of), interval(of)));
+        lines.push(format!(
+            "{name:<34} {:<17} {}",
+            of.to_string(),
+            interval(of)
+        ));
     }
     if all.data.synthetic {
         lines.push(SYNTHETIC.to_owned());
@@ -318,9 +322,9 @@ pub(super) fn comparison(of: &Comparison) -> String {
     for (name, [one, other, difference]) in &of.measures {
         lines.push(format!(
             "{name:<34} {:<17} {:<17} {:<18} {}",
-            spread(one),
-            spread(other),
-            spread(difference),
+            one.to_string(),
+            other.to_string(),
+            difference.to_string(),
             interval(difference)
         ));
     }
@@ -328,13 +332,6 @@ pub(super) fn comparison(of: &Comparison) -> String {
         lines.push(SYNTHETIC.to_owned());
     }
     lines.join("\n") + "\n"
-}
-
-fn spread(of: &Spread) -> String {
-    match of.deviation {
-        Some(deviation) => format!("{:.4} ± {deviation:.4}", of.mean),
-        None => format!("{:.4}", of.mean),
-    }
 }
 
 fn interval(of: &Spread) -> String {

@@ -10,6 +10,8 @@
 //! interval). The mean of n numbers that are drawn again varies √((n − 1) / n) times as much as it
 //! should (section 5.3), so the interval is that much wider here. Even so, three seeds say little.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use crate::sampling::counter_rng::RandomStreams;
@@ -49,6 +51,16 @@ impl Spread {
     }
 }
 
+/// Mean ± standard deviation, as tables have it.
+impl fmt::Display for Spread {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.deviation {
+            Some(deviation) => write!(f, "{:.4} ± {deviation:.4}", self.mean),
+            None => write!(f, "{:.4}", self.mean),
+        }
+    }
+}
+
 /// The percentile interval of the mean of `values`, always the same for the same values.
 fn interval(values: &[f64], mean: f64) -> [f64; 2] {
     let streams = RandomStreams::new(0, 0, b"bootstra");
@@ -80,6 +92,8 @@ mod tests {
         assert_eq!(spread.deviation, Some((10.0f64 / 3.0).sqrt()));
         let one = Spread::of(vec![0.5]);
         assert_eq!((one.mean, one.deviation, one.interval), (0.5, None, None));
+        assert_eq!(spread.to_string(), "3.0000 ± 1.8257");
+        assert_eq!(one.to_string(), "0.5000");
     }
 
     #[test]

@@ -2,14 +2,14 @@
 
 use std::path::PathBuf;
 
-use mspipe::eval;
+use mspipe::eval::Spread;
 use mspipe::report::chart::thousands;
 use serde::Serialize;
 
 use super::plan::Plan;
 use super::recipe::{Base, Recipe};
 use super::wording::color_of;
-use crate::cell::{Cell, Spread};
+use crate::cell::Cell;
 use crate::schedules::Row;
 
 /// A recipe with what came of it.
@@ -150,7 +150,7 @@ pub(super) fn paired(
     of: &Outcome,
     from: &Outcome,
     measure: impl Fn(&Cell) -> f64,
-) -> Option<eval::Spread> {
+) -> Option<Spread> {
     let pairs = of.seeds.iter().zip(&of.cells);
     let differences: Vec<f64> = pairs
         .filter_map(|(seed, cell)| {
@@ -158,11 +158,11 @@ pub(super) fn paired(
             Some(measure(cell) - measure(&from.cells[at]))
         })
         .collect();
-    (!differences.is_empty()).then(|| eval::Spread::of(differences))
+    (!differences.is_empty()).then(|| Spread::of(differences))
 }
 
 /// A difference with the interval of its mean, where several seeds give one.
-pub(super) fn difference_text(difference: &eval::Spread) -> String {
+pub(super) fn difference_text(difference: &Spread) -> String {
     match difference.interval {
         Some([from, to]) => format!("{:+.4} [{from:+.4}, {to:+.4}]", difference.mean),
         None => format!("{:+.4}", difference.mean),
@@ -243,7 +243,7 @@ impl Trained {
     fn outcome(self, recipe: &Recipe, first: Option<f64>) -> Outcome {
         let of = |value: fn(&Cell) -> f64| {
             let values: Vec<f64> = self.cells.iter().map(value).collect();
-            Spread::of(&values)
+            Spread::of(values)
         };
         Outcome {
             arm: recipe.arms[self.arm].0.clone(),
@@ -290,8 +290,8 @@ mod tests {
 
     #[test]
     fn a_difference_of_several_seeds_has_an_interval() {
-        assert_eq!(difference_text(&eval::Spread::of(vec![0.5])), "+0.5000");
-        let several = difference_text(&eval::Spread::of(vec![-0.5, -0.25]));
+        assert_eq!(difference_text(&Spread::of(vec![0.5])), "+0.5000");
+        let several = difference_text(&Spread::of(vec![-0.5, -0.25]));
         assert!(several.starts_with("-0.3750 [-0."), "{several}");
     }
 }

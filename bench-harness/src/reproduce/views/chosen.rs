@@ -1,10 +1,11 @@
 //! A setting chosen on validation, judged on the test part against the first arm's.
 
+use mspipe::eval::Spread;
 use mspipe::report::{Block, Table};
 
 use super::super::experiment::{Experiment, Outcome, difference_text, paired};
 use super::sweep::{name_of_setting, value};
-use crate::cell::{Cell, Spread};
+use crate::cell::Cell;
 use crate::schedules::or_dash;
 
 /// One row for each stream and variant: the value with the best validation AP, and what it does to test AP.
@@ -61,5 +62,5 @@ fn validation_ap(outcome: &Outcome) -> Spread {
         let epochs = cell.epochs.iter().map(|epoch| epoch.val_ap);
         epochs.fold(f64::NEG_INFINITY, f64::max)
     };
-    Spread::of(&outcome.cells.iter().map(of_run).collect::<Vec<_>>())
+    Spread::of(outcome.cells.iter().map(of_run).collect())
 }

@@ -11,7 +11,7 @@ use mspipe::report::chart::{Join, Lines, Point, Series};
 use mspipe::report::{Block, Table};
 
 use super::super::experiment::{Experiment, Outcome, difference_text, distinct, paired};
-use crate::cell::{self, Cell, name_of};
+use crate::cell::{Cell, name_of};
 use crate::schedules::or_dash;
 
 /// What accuracy is drawn against.
@@ -84,9 +84,7 @@ fn chart(series: &[&Outcome], axis: &Axis) -> Lines {
         Series {
             name: format!("mitigation {}", name_of(name)),
             color: color + 1,
-            points: of_it
-                .filter_map(|outcome| point(outcome, axis))
-                .collect(),
+            points: of_it.filter_map(|outcome| point(outcome, axis)).collect(),
         }
     };
     let name = measure_name(series[0]);
@@ -101,7 +99,7 @@ fn chart(series: &[&Outcome], axis: &Axis) -> Lines {
 }
 
 fn point(outcome: &Outcome, axis: &Axis) -> Option<Point> {
-    let spread = cell::Spread::of(&measures(outcome));
+    let spread = Spread::of(measures(outcome));
     Some(Point {
         x: (axis.value)(outcome)?,
         y: spread.mean,
@@ -140,7 +138,7 @@ fn table(series: &[&Outcome]) -> Table {
             name_of(&mitigation(outcome)),
             batch_size(outcome).to_string(),
             outcome.row.k_text(),
-            cell::Spread::of(&measures(outcome)).to_string(),
+            Spread::of(measures(outcome)).to_string(),
             or_dash(compared.map(|compared| difference_text(&compared.difference))),
             or_dash(won.map(|share| format!("{:.0} %", 100.0 * share))),
             share(lost(outcome)),
@@ -231,9 +229,12 @@ fn memory_error(outcome: &Outcome) -> Option<f64> {
     if outcome.row.k == 1 {
         return Some(0.0);
     }
-    let means = outcome.cells.iter().map(|cell| ProbeMeans::of(&cell.probes));
+    let means = outcome
+        .cells
+        .iter()
+        .map(|cell| ProbeMeans::of(&cell.probes));
     let errors: Option<Vec<f64>> = means.map(|means| Some(means?.memory_error)).collect();
-    errors.map(|errors| 100.0 * cell::Spread::of(&errors).mean)
+    errors.map(|errors| 100.0 * Spread::of(errors).mean)
 }
 
 #[cfg(test)]
