@@ -1,19 +1,21 @@
 """Trains memory-based temporal graph neural networks, and answers questions to what was trained.
 
-=================  ==========================================================================
-:class:`Dataset`   a stream of events: a file, a data frame, arrays, PyG's ``TemporalData``
-:class:`Trainer`   settings of a run, the options of ``mspipe train``; ``fit`` gives a :class:`Run`
-:class:`Run`       what a run has written: history, summary, report
-:class:`Model`     what a run has learnt: scores, rankings, embeddings, new events
-:func:`resume`     continues with a run that has not ended
-:func:`audit`      looks for scores that depend on what they must not see
-:func:`devices`    the adapters of this machine
-:func:`simulate`   what each schedule gives on given stage times
-:class:`Error`     what was found, what was expected, what to do: the message of the command
-=================  ==========================================================================
+| name       | what it is                                                                |
+|------------|---------------------------------------------------------------------------|
+| `Dataset`  | a stream of events: a file, a data frame, arrays, PyG's `TemporalData`    |
+| `Trainer`  | settings of a run, the options of `mspipe train`; `fit` gives a `Run`     |
+| `Run`      | what a run has written: history, summary, report                          |
+| `Model`    | what a run has learnt: scores, rankings, embeddings, new events           |
+| `Table`    | answers: columns as NumPy arrays, and to Arrow                            |
+| `Settings` | all keywords of `Trainer`, with what they say                             |
+| `resume`   | continues with a run that has not ended                                   |
+| `audit`    | looks for scores that depend on what they must not see                    |
+| `devices`  | the adapters of this machine                                              |
+| `simulate` | what each schedule gives on given stage times                             |
+| `Error`    | what was found, what was expected, what to do: the message of the command |
 
 Python's lock is not held while it works. Ctrl-C ends a run after the iteration that it is in, and leaves a
-checkpoint; the same settings give the same bits as the command ``mspipe``.
+checkpoint; the same settings give the same bits as the command `mspipe`.
 """
 
 from __future__ import annotations

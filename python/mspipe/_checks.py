@@ -22,10 +22,10 @@ def audit(
     progress: bool = True,
     **settings: Unpack[Settings],
 ) -> dict[str, Any]:
-    """Changes the stream where a score must not see it, and compares bits, as ``mspipe audit``.
+    """Changes the stream where a score must not see it, and compares bits, as `mspipe audit`.
 
-    ``data`` is a stream, or a run (or its folder), whose weights and settings are taken. ``probes`` events are changed
-    around. Returns ``passed`` and ``checks`` beside the setting, as ``mspipe audit --json``.
+    `data` is a stream, or a run (or its folder), whose weights and settings are taken. `probes` events are changed
+    around. Returns `passed` and `checks` beside the setting, as `mspipe audit --json`.
     """
     given: dict[str, Any] = dict(settings)
     if isinstance(data, Run):
@@ -44,16 +44,16 @@ def audit(
 
 
 def devices() -> dict[str, Any]:
-    """The adapters of this machine, and which one ``device="auto"`` takes (``auto``), as ``mspipe devices --json``."""
+    """The adapters of this machine, and which one `device="auto"` takes (`auto`), as `mspipe devices --json`."""
     return parsed(_native.answer(["devices", "--json"]))
 
 
 def simulate(stages: str | Mapping[str, Any] | None = None, **options: Any) -> dict[str, Any]:
-    """What each schedule gives on given stage times, as ``mspipe schedule simulate --json``: times are in seconds.
+    """What each schedule gives on given stage times, as `mspipe schedule simulate --json`: times are in seconds.
 
-    ``stages`` are milliseconds by stage (``sample``, ``fetch_features``, ``fetch_memory``, ``train``, ``update_memory``),
-    as a dict or as the command line has them; ``options`` are the command's (``memory="host"``, ``link="12GB/s,20us"``, ``ranks=8``,
-    ``profile=RUN``).
+    `stages` are milliseconds by stage (`sample`, `fetch_features`, `fetch_memory`, `train`, `update_memory`),
+    as a dict or as the command line has them; `options` are the command's (`memory="host"`, `link="12GB/s,20us"`, `ranks=8`,
+    `profile=RUN`).
     """
     if isinstance(stages, Mapping):
         stages = ",".join(f"{stage}={time}" for stage, time in stages.items())

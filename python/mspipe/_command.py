@@ -1,4 +1,4 @@
-"""The command ``mspipe``: the same program as the one that cargo builds."""
+"""The command `mspipe`: the same program as the one that cargo builds."""
 
 from __future__ import annotations
 

@@ -15,27 +15,27 @@ from ._written import settings as written
 class Dataset:
     """A stream of events: source, destination, time, and what else is known of each.
 
-    ``table`` is one of
+    `table` is one of
 
-    * a file (csv, Parquet and others, packed or not), a folder, the name of a data set (``"wikipedia"``), or
-      ``"synthetic:wikipedia:scale=0.1"``: all that ``mspipe train --data`` takes;
+    * a file (csv, Parquet and others, packed or not), a folder, the name of a data set (`"wikipedia"`), or
+      `"synthetic:wikipedia:scale=0.1"`: all that `mspipe train --data` takes;
     * anything with Arrow's C stream: a frame of polars or pandas (which needs pyarrow), a table of pyarrow, a
       relation of DuckDB;
-    * a dict of NumPy arrays (or lists) by the names of their columns; an array ``[events, width]`` is so many features;
-    * an object with ``src``, ``dst`` and ``t``, and maybe ``msg`` (features ``[events, width]``) and ``y`` (labels): PyG's
-      ``TemporalData``.
+    * a dict of NumPy arrays (or lists) by the names of their columns; an array `[events, width]` is so many features;
+    * an object with `src`, `dst` and `t`, and maybe `msg` (features `[events, width]`) and `y` (labels): PyG's
+      `TemporalData`.
 
-    ``src``, ``dst``, ``time``, ``label`` and ``features`` name columns where their names do not say it. Columns that have
-    no role are features; with ``features=[…]`` no other column is one. The same events give the same
-    :attr:`hash`, whatever they came as, and a file of them too.
+    `src`, `dst`, `time`, `label` and `features` name columns where their names do not say it. Columns that have
+    no role are features; with `features=[…]` no other column is one. The same events give the same
+    `hash`, whatever they came as, and a file of them too.
 
-    A table in memory is converted into the cache once (``mspipe data cache`` lists it), so that runs and models find it later.
+    A table in memory is converted into the cache once (`mspipe data cache` lists it), so that runs and models find it later.
 
-    Keywords beside are those settings of ``mspipe train`` that say how a stream is read: ``sort``, ``ids``, ``bipartite``,
-    ``time_unit``, ``missing``, ``split``, ``split_at``, ``edge_feature_file``, ``node_feature_file``, and for files ``format`` and
-    ``no_header``.
+    Keywords beside are those settings of `mspipe train` that say how a stream is read: `sort`, `ids`, `bipartite`,
+    `time_unit`, `missing`, `split`, `split_at`, `edge_feature_file`, `node_feature_file`, and for files `format` and
+    `no_header`.
 
-    Raises :class:`mspipe.Error` for what can't be read, with the place.
+    Raises `mspipe.Error` for what can't be read, with the place.
     """
 
     def __init__(
@@ -86,11 +86,11 @@ class Dataset:
 
     @property
     def settings(self) -> dict[str, str]:
-        """With which ``mspipe train`` opens the same stream."""
+        """With which `mspipe train` opens the same stream."""
         return dict(self._native.settings)
 
     def info(self) -> dict[str, Any]:
-        """Its figures, as ``mspipe data info --json`` has them: parts, features, time span, repeated pairs."""
+        """Its figures, as `mspipe data info --json` has them: parts, features, time span, repeated pairs."""
         return parsed(self._native.info())
 
     def __len__(self) -> int:
@@ -101,7 +101,7 @@ class Dataset:
 
 
 def _columns(roles: dict[str, str | None], features: Sequence[str] | None) -> str | None:
-    """As ``--columns`` has it."""
+    """As `--columns` has it."""
     parts = [f"{role}={_plain(column)}" for role, column in roles.items() if column is not None]
     if features is not None:
         if isinstance(features, str):
@@ -119,9 +119,9 @@ def _plain(column: str) -> str:
 def _opened(
     table: Any, name: str, options: list[tuple[str, str]], cache: str | None, like: _native.Like | None = None
 ) -> _native.Dataset:
-    """A table as the extension has it; conversions go into the folder ``cache``, if one is given.
+    """A table as the extension has it; conversions go into the folder `cache`, if one is given.
 
-    ``like`` says how the stream was read that it is a part of.
+    `like` says how the stream was read that it is a part of.
     """
     if isinstance(table, (str, os.PathLike)):
         return _native.Dataset.open(os.fsdecode(table), options, like)
@@ -172,7 +172,7 @@ def _of_arrays(columns: Mapping[str, Any]) -> list[tuple[str, str, Any, int]]:
 
 
 def _of_array(name: str, array: Any) -> tuple[str, Any]:
-    """Kind and values of an array ``[events]``."""
+    """Kind and values of an array `[events]`."""
     import numpy as np
 
     def of(dtype: Any) -> Any:

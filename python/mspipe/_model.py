@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class Table(Mapping[str, "np.ndarray[Any, Any]"]):
-    """Columns by name, NumPy arrays of one length. polars and pandas take it as a dict: ``pl.DataFrame(dict(table))``.
+    """Columns by name, NumPy arrays of one length. polars and pandas take it as a dict: `pl.DataFrame(dict(table))`.
 
     It has Arrow's C stream too, where pyarrow is installed, so that DuckDB, polars and pandas take it as it is.
     """
@@ -45,7 +45,7 @@ class Table(Mapping[str, "np.ndarray[Any, Any]"]):
         return len(next(iter(self._columns.values()), ()))
 
     def to_arrow(self) -> Any:
-        """As a ``pyarrow.Table``."""
+        """As a `pyarrow.Table`."""
         import pyarrow
 
         return pyarrow.table({name: pyarrow.array(column) for name, column in self._columns.items()})
@@ -72,11 +72,11 @@ class Table(Mapping[str, "np.ndarray[Any, Any]"]):
 
 
 class Model:
-    """A trained model, with the memory that the events so far left: :meth:`Model.load`.
+    """A trained model, with the memory that the events so far left: `Model.load`.
 
     Ids are those of the stream that it was trained on, numbers or text; answers come in the order of the questions. Asking
     changes nothing, and no answer depends on what else is asked. Times are in the stream's unit (numbers), moments
-    (``datetime64``) or text (``"2024-05-01"``), one for all or one each; without one it is just after the last event. A time
+    (`datetime64`) or text (`"2024-05-01"`), one for all or one each; without one it is just after the last event. A time
     before the last event that memory has followed is refused.
     """
 
@@ -94,9 +94,9 @@ class Model:
         threads: int | None = None,
         replay: bool = False,
     ) -> Model:
-        """Of a run (or its folder), after the last event of its stream, or of a state in a file (:meth:`save`).
+        """Of a run (or its folder), after the last event of its stream, or of a state in a file (`save`).
 
-        ``data`` is where the stream is, if it was moved. ``device`` is that of the run unless given. ``replay`` builds the
+        `data` is where the stream is, if it was moved. `device` is that of the run unless given. `replay` builds the
         memory from the stream though the run has left its state.
         """
         path = path.folder if isinstance(path, Run) else Path(path)
@@ -119,7 +119,7 @@ class Model:
         return self._native.last
 
     def nodes(self) -> Table:
-        """All nodes: ``node``, and ``side`` (``source``, ``destination``) where they are of two kinds."""
+        """All nodes: `node`, and `side` (`source`, `destination`) where they are of two kinds."""
         import numpy as np
 
         keys, destinations = self._native.nodes()
@@ -129,9 +129,9 @@ class Model:
         return Table(columns)
 
     def score(self, src: Any, dst: Any, time: Any = None) -> Table:
-        """What the model says of pairs: ``logit``, ``score`` (its sigmoid, float32 ``[pairs]``), ``known_src``, ``known_dst``.
+        """What the model says of pairs: `logit`, `score` (its sigmoid, float32 `[pairs]`), `known_src`, `known_dst`.
 
-        ``score`` tells how surely the model tells the pair from one with a random destination. It is no probability that the
+        `score` tells how surely the model tells the pair from one with a random destination. It is no probability that the
         two interact. A node that has had no event is scored as any other unknown one.
         """
         import numpy as np
@@ -148,9 +148,9 @@ class Model:
         )
 
     def top_k(self, sources: Any, k: int = 20, time: Any = None, *, exclude_seen: bool = False) -> Table:
-        """The ``k`` destinations with the highest scores for each source, the best first: ``src``, ``dst``, ``logit``, ``score``.
+        """The `k` destinations with the highest scores for each source, the best first: `src`, `dst`, `logit`, `score`.
 
-        All destinations so far are scored; of equal ones those that were seen first come first. ``exclude_seen`` leaves
+        All destinations so far are scored; of equal ones those that were seen first come first. `exclude_seen` leaves
         out those that the source has had an event with.
         """
         import numpy as np
@@ -168,9 +168,9 @@ class Model:
         )
 
     def embed(self, nodes: Any, time: Any = None, *, side: Literal["source", "destination"] = "source") -> np.ndarray[Any, Any]:
-        """Embeddings at one time, float32 ``[nodes, width]``.
+        """Embeddings at one time, float32 `[nodes, width]`.
 
-        ``side`` says which nodes are meant where sources and destinations are of two kinds.
+        `side` says which nodes are meant where sources and destinations are of two kinds.
         """
         import numpy as np
 
@@ -191,12 +191,12 @@ class Model:
     ) -> dict[str, int]:
         """Has memory follow new events, which come after all so far; trains nothing.
 
-        ``table`` and the keywords are as for :class:`mspipe.Dataset`; ids, units and, unless given, columns are those of the
+        `table` and the keywords are as for `mspipe.Dataset`; ids, units and, unless given, columns are those of the
         model's stream. Features are taken by their names, in any order; where one of the two has no names, in their order, with a
-        warning. ``late="accept"`` takes events before the last one as of its time; else they are left out, and
-        counted. A table with an event that is further ahead of the one before it than ``max_jump`` is refused: a number in the
-        stream's unit, ``"stream"`` (as long as the stream), ``"off"``. Returns ``events``, ``late_accepted``,
-        ``late_refused``, ``new_nodes``.
+        warning. `late="accept"` takes events before the last one as of its time; else they are left out, and
+        counted. A table with an event that is further ahead of the one before it than `max_jump` is refused: a number in the
+        stream's unit, `"stream"` (as long as the stream), `"off"`. Returns `events`, `late_accepted`,
+        `late_refused`, `new_nodes`.
         """
         if late not in ("refuse", "accept"):
             raise _native.Error(f"late: found {late!r}, expected 'refuse' or 'accept'")
@@ -212,15 +212,15 @@ class Model:
         return dict(zip(("events", "late_accepted", "late_refused", "new_nodes"), followed, strict=True))
 
     def save(self, path: str | os.PathLike[str], *, self_contained: bool = True, force: bool = False) -> Path:
-        """Writes the state, with all that is needed of the stream unless ``self_contained=False``; an existing file only with ``force``."""
+        """Writes the state, with all that is needed of the stream unless `self_contained=False`; an existing file only with `force`."""
         self._native.save(os.fspath(path), self_contained, force)
         return Path(path)
 
     def eval(self, *, test_only: bool = False, progress: bool = True, **settings: Unpack[Settings]) -> dict[str, Any]:
-        """Measures the run's weights again, as ``mspipe eval``: builds the memory of the training part, then validates and tests.
+        """Measures the run's weights again, as `mspipe eval`: builds the memory of the training part, then validates and tests.
 
-        ``settings`` change those of the run (``hide_batch=False``, ``protocol="tgb"``). Needs the run's folder, and its
-        stream. Returns what ``mspipe eval --json`` prints.
+        `settings` change those of the run (`hide_batch=False`, `protocol="tgb"`). Needs the run's folder, and its
+        stream. Returns what `mspipe eval --json` prints.
         """
         if self._path.is_file():
             raise _native.Error(f"{self._path}: a state has no weights' run to measure; load the run's folder")
@@ -231,7 +231,7 @@ class Model:
             told.close()
 
     def _ids(self, ids: Any) -> tuple[bool, Any]:
-        """Whether they are text, and a list or an array of ``uint64``."""
+        """Whether they are text, and a list or an array of `uint64`."""
         import numpy as np
 
         array = np.atleast_1d(np.asarray(ids))

@@ -12,7 +12,7 @@ _WIDTH = 24
 
 
 class Progress:
-    """Hears what the extension tells; calls ``on_epoch`` with each epoch's record."""
+    """Hears what the extension tells; calls `on_epoch` with each epoch's record."""
 
     def __init__(self, shown: bool, on_epoch: Callable[[dict[str, Any]], object] | None = None) -> None:
         self._shown = shown

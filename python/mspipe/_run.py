@@ -14,9 +14,9 @@ from ._progress import Progress
 
 
 class Run:
-    """A run by its folder, this process's or another's: ``Run("runs/wikipedia-tgn-1")``.
+    """A run by its folder, this process's or another's: `Run("runs/wikipedia-tgn-1")`.
 
-    Raises :class:`mspipe.Error` where no run is.
+    Raises `mspipe.Error` where no run is.
     """
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
@@ -26,19 +26,19 @@ class Run:
 
     @property
     def folder(self) -> Path:
-        """Where it is; ``mspipe report``, ``eval`` and ``score`` take it too."""
+        """Where it is; `mspipe report`, `eval` and `score` take it too."""
         return self._folder
 
     @property
     def config(self) -> dict[str, Any]:
-        """Its settings, as ``config.json`` has them."""
+        """Its settings, as `config.json` has them."""
         return parsed((self._folder / "config.json").read_text())
 
     @property
     def summary(self) -> dict[str, Any]:
-        """What it gave, as ``summary.json`` has it: ``test``, ``edgebank``, ``counts``, ``stage_seconds``, ….
+        """What it gave, as `summary.json` has it: `test`, `edgebank`, `counts`, `stage_seconds`, ….
 
-        Raises :class:`mspipe.Error` when the run has not ended.
+        Raises `mspipe.Error` when the run has not ended.
         """
         try:
             return parsed((self._folder / "summary.json").read_text())
@@ -49,7 +49,7 @@ class Run:
 
     @property
     def history(self) -> list[dict[str, Any]]:
-        """A record per epoch: ``epoch`` (from 1), ``train_loss``, ``val`` with ``ap`` and ``auc``, ``events_per_s``, …."""
+        """A record per epoch: `epoch` (from 1), `train_loss`, `val` with `ap` and `auc`, `events_per_s`, …."""
         return [line for line in self._lines() if "train_loss" in line]
 
     @property
@@ -62,7 +62,7 @@ class Run:
         return [parsed(line) for line in path.read_text().splitlines()] if path.is_file() else []
 
     def report(self) -> Path:
-        """Writes ``report.html``, all of the run as one page with charts, and returns where it is."""
+        """Writes `report.html`, all of the run as one page with charts, and returns where it is."""
         return Path(_native.report(str(self._folder)))
 
     def _figures(self) -> list[tuple[str, str]]:
@@ -104,10 +104,10 @@ def resume(
     on_epoch: Callable[[dict[str, Any]], object] | None = None,
     progress: bool = True,
 ) -> Run:
-    """Continues with a run that has not ended, from its last checkpoint, as ``mspipe train --resume``.
+    """Continues with a run that has not ended, from its last checkpoint, as `mspipe train --resume`.
 
-    The numbers are those of a run that was never interrupted. ``on_epoch`` and ``progress`` as for
-    :meth:`mspipe.Trainer.fit`. Raises :class:`mspipe.Error` for what can't be resumed.
+    The numbers are those of a run that was never interrupted. `on_epoch` and `progress` as for
+    `mspipe.Trainer.fit`. Raises `mspipe.Error` for what can't be resumed.
     """
     folder = folder.folder if isinstance(folder, Run) else folder
     told = Progress(progress, on_epoch)

@@ -1,4 +1,4 @@
-"""Settings of a run, from the schema of the options. Written by ``python -m mspipe._stubs``; do not change it by hand."""
+"""Settings of a run, from the schema of the options. Written by `python -m mspipe._stubs`; do not change it by hand."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Text = str | int | float | PathLike[str] | Sequence[str | int | float]
 
 
 class Reading(TypedDict, total=False):
-    """Keywords of :class:`mspipe.Dataset` that say how a stream is read, and settings of a run too."""
+    """Keywords of `mspipe.Dataset` that say how a stream is read, and settings of a run too."""
 
     edge_feature_file: Text | None
     """Edge features that are not in the stream's file, one row per event: .npy, .npz (FILE.npz:NAME) or PyTorch's
@@ -53,7 +53,7 @@ class Reading(TypedDict, total=False):
 
 
 class Settings(Reading, total=False):
-    """Keywords of :class:`mspipe.Trainer`: the options of ``mspipe train``. ``None`` is as if one was not given."""
+    """Keywords of `mspipe.Trainer`: the options of `mspipe train`. `None` is as if one was not given."""
 
     task: Literal["link", "node", "edge"] | None
     """What to train [default: link]."""

@@ -1,4 +1,4 @@
-"""Writes ``_settings.py`` from the schema of the options: ``python -m mspipe._stubs``. A test compares the two."""
+"""Writes `_settings.py` from the schema of the options: `python -m mspipe._stubs`. A test compares the two."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _OF_DATA = {
     "split_at",
 }
 
-_HEAD = '''"""Settings of a run, from the schema of the options. Written by ``python -m mspipe._stubs``; do not change it by hand."""
+_HEAD = '''"""Settings of a run, from the schema of the options. Written by `python -m mspipe._stubs`; do not change it by hand."""
 
 from __future__ import annotations
 
@@ -40,13 +40,13 @@ Text = str | int | float | PathLike[str] | Sequence[str | int | float]
 
 
 class Reading(TypedDict, total=False):
-    """Keywords of :class:`mspipe.Dataset` that say how a stream is read, and settings of a run too."""
+    """Keywords of `mspipe.Dataset` that say how a stream is read, and settings of a run too."""
 '''
 
 _REST = '''
 
 class Settings(Reading, total=False):
-    """Keywords of :class:`mspipe.Trainer`: the options of ``mspipe train``. ``None`` is as if one was not given."""
+    """Keywords of `mspipe.Trainer`: the options of `mspipe train`. `None` is as if one was not given."""
 '''
 
 

@@ -15,13 +15,13 @@ from ._written import settings as written
 
 
 class Trainer:
-    """Settings of a run: ``Trainer(model="tgn", epochs=3, device="cpu")``.
+    """Settings of a run: `Trainer(model="tgn", epochs=3, device="cpu")`.
 
-    Keywords are the options of ``mspipe train``, with ``_`` for ``-``; :class:`mspipe.Settings` lists all with what they say.
-    Values are as on the command line: numbers, text, ``True`` for a switch or for ``on``; a list is joined with commas.
-    What is not given, or ``None``, is as by default. ``data`` is the dataset's.
+    Keywords are the options of `mspipe train`, with `_` for `-`; `mspipe.Settings` lists all with what they say.
+    Values are as on the command line: numbers, text, `True` for a switch or for `on`; a list is joined with commas.
+    What is not given, or `None`, is as by default. `data` is the dataset's.
 
-    Raises :class:`mspipe.Error` for an unknown name, with the nearest one, and for a value that its option does not take.
+    Raises `mspipe.Error` for an unknown name, with the nearest one, and for a value that its option does not take.
     """
 
     def __init__(self, **settings: Unpack[Settings]) -> None:
@@ -42,13 +42,13 @@ class Trainer:
         on_epoch: Callable[[dict[str, Any]], object] | None = None,
         progress: bool = True,
     ) -> Run:
-        """Trains on ``data`` (a :class:`Dataset`, or what it takes) and returns the run.
+        """Trains on `data` (a `Dataset`, or what it takes) and returns the run.
 
-        ``on_epoch`` is called after each epoch with its record (as in :attr:`Run.history`), on this thread. An exception of
+        `on_epoch` is called after each epoch with its record (as in `Run.history`), on this thread. An exception of
         it, or Ctrl-C, ends the run after the iteration that it is in, leaves a checkpoint, and is raised with a note of how
-        to continue (:func:`mspipe.resume`). ``progress`` shows a bar and a line per epoch on stderr.
+        to continue (`mspipe.resume`). `progress` shows a bar and a line per epoch on stderr.
 
-        Raises :class:`mspipe.Error` for settings that can't be used, a device that fails, a run that would not fit into memory.
+        Raises `mspipe.Error` for settings that can't be used, a device that fails, a run that would not fit into memory.
         """
         dataset = data if isinstance(data, Dataset) else Dataset(data)
         told = Progress(progress, on_epoch)

@@ -1,4 +1,4 @@
-"""Settings as the command line writes them. What they are is said once, by the options (``mspipe config --schema``)."""
+"""Settings as the command line writes them. What they are is said once, by the options (`mspipe config --schema`)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def schema() -> dict[str, dict[str, Any]]:
 
 
 def value(name: str, given: Any) -> str:
-    """What the option ``name`` would be given: ``True`` is on, numbers and paths are text, several have commas."""
+    """What the option `name` would be given: `True` is on, numbers and paths are text, several have commas."""
     if isinstance(given, bool):
         words = schema().get(name, {}).get("enum", [])
         return ("on" if given else "off") if "on" in words else str(given).lower()
@@ -33,5 +33,5 @@ def value(name: str, given: Any) -> str:
 
 
 def settings(given: dict[str, Any]) -> list[tuple[str, str]]:
-    """All of them; what is ``None`` is as if it was not given."""
+    """All of them; what is `None` is as if it was not given."""
     return [(name, value(name, of)) for name, of in given.items() if of is not None]

@@ -35,6 +35,19 @@ def test_everything_public_is_documented():
     assert mspipe.__doc__
 
 
+def test_the_reference_has_all_that_is_public(tmp_path):
+    pdoc = pytest.importorskip("pdoc")
+    pdoc.pdoc("mspipe", output_directory=tmp_path)
+    page = (tmp_path / "mspipe.html").read_text()
+    for name in mspipe.__all__:
+        assert f'id="{name}"' in page or name == "__version__", name
+    for name in mspipe.Settings.__annotations__:
+        assert f'id="Settings.{name}"' in page, name
+    # A method with its shapes, and a name that became a link.
+    assert "float32 <code>[pairs]</code>" in page
+    assert '<code><a href="#Trainer">Trainer</a></code>' in page
+
+
 def test_the_notebook_runs(tmp_path, monkeypatch):
     nbclient = pytest.importorskip("nbclient")
     nbformat = pytest.importorskip("nbformat")
@@ -52,7 +65,7 @@ def test_the_notebook_runs(tmp_path, monkeypatch):
 def test_the_page_runs(tmp_path, monkeypatch):
     """Each block of Python on the page, one after the other, but those that need PyTorch."""
     monkeypatch.chdir(tmp_path)
-    blocks = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
+    blocks = re.findall(r"``python\n(.*?)``", PAGE.read_text(), re.DOTALL)
     run = [block for block in blocks if "torch" not in block]
     assert len(run) >= 4
     names = {}
