@@ -65,7 +65,7 @@ def test_the_notebook_runs(tmp_path, monkeypatch):
 def test_the_page_runs(tmp_path, monkeypatch):
     """Each block of Python on the page, one after the other, but those that need PyTorch."""
     monkeypatch.chdir(tmp_path)
-    blocks = re.findall(r"``python\n(.*?)``", PAGE.read_text(), re.DOTALL)
+    blocks = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
     run = [block for block in blocks if "torch" not in block]
     assert len(run) >= 4
     names = {}
