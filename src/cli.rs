@@ -26,7 +26,7 @@ mod update;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use anyhow::bail;
+use anyhow::{anyhow, bail};
 use clap::{CommandFactory, Parser, Subcommand};
 use mspipe::{console, device, interrupt};
 use serde_json::Value;
@@ -107,7 +107,14 @@ pub fn program(words: impl IntoIterator<Item = OsString>) -> ExitCode {
 /// What the command refuses; another command.
 pub fn answer(words: &[String]) -> anyhow::Result<Value> {
     let words = ["mspipe".to_owned()].into_iter().chain(words.to_vec());
-    let found = match Cli::try_parse_from(words)?.command {
+    // Without the usage of a command line, which nobody has typed.
+    let refused = |error: clap::Error| {
+        let text = error.to_string();
+        let said = text.split("\n\nUsage:").next().unwrap_or_default();
+        let said = said.split("\n\nFor more").next().unwrap_or_default();
+        anyhow!("{}", said.trim_start_matches("error: ").trim_end())
+    };
+    let found = match Cli::try_parse_from(words).map_err(refused)?.command {
         Command::Devices(_) => serde_json::to_value(devices::list()?)?,
         Command::Schedule(args) => match schedule::simulated(&args)? {
             Some(simulation) => serde_json::to_value(simulation)?,

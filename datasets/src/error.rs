@@ -68,15 +68,19 @@ pub enum DataError {
         /// What it should hold, and what to do.
         expected: String,
     },
-    /// A value of a Parquet file is not what its column must hold.
-    #[error("{}: column '{column}', row group {group}, row {row}: {found}; expected {expected}", path.display())]
+    /// A value of a Parquet file, or of a table in memory, is not what its column must hold.
+    #[error(
+        "{}: column '{column}', {}row {row}: {found}; expected {expected}",
+        path.display(),
+        group.map_or_else(String::new, |group| format!("row group {group}, "))
+    )]
     Cell {
         /// The file.
         path: PathBuf,
         /// The column's dotted path.
         column: String,
-        /// Row group, counted from 0.
-        group: usize,
+        /// Row group, counted from 0; a table in memory has none.
+        group: Option<u32>,
         /// Row within the group, counted from 0.
         row: u64,
         /// What the value is.

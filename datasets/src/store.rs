@@ -28,6 +28,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::{DataError, shortened};
 use crate::files::checksum;
 use crate::progress::Progress;
+use crate::schema::reading::ColumnChoice;
 use crate::stop::Stop;
 use crate::stream::column::Column;
 use crate::stream::event_log::{Columns, EventLog, IdSpaces};
@@ -69,6 +70,9 @@ pub(crate) struct Meta {
     /// Absent in stores without names, which older versions can read.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) names: bool,
+    /// How columns were chosen by hand; absent if none was.
+    #[serde(default, skip_serializing_if = "ColumnChoice::is_none")]
+    pub(crate) columns: ColumnChoice,
     /// What the conversion had to say; absent if it was nothing.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) notes: Vec<String>,

@@ -22,6 +22,7 @@ use std::str::FromStr;
 
 use crate::error::DataError;
 use crate::progress::Progress;
+use crate::schema::reading::ColumnChoice;
 use crate::stop::Stop;
 use crate::store::{FeatureShape, STORE_EXTENSION, StoreWriter, Stream};
 use crate::stream::event_log::{EventLog, IdSpaces};
@@ -336,6 +337,7 @@ impl SyntheticSpec {
                 synthetic: true,
                 nodes,
                 ticks_per_unit: 1,
+                columns: ColumnChoice::default(),
                 notes: Vec::new(),
                 id_spaces: if destinations == 0 {
                     IdSpaces::One

@@ -26,7 +26,11 @@ def audit(
 
     `data` is a stream, or a run (or its folder), whose weights and settings are taken. `probes` events are changed
     around. Returns `passed` and `checks` beside the setting, as `mspipe audit --json`.
+
+    Raises `mspipe.Error` for a stream or settings that can't be used, and for `probes` that are not from 1 to 10,000.
     """
+    if not isinstance(probes, int) or not 1 <= probes <= 10_000:
+        raise _native.Error(f"probes: found {probes!r}, expected a whole number from 1 to 10000")
     given: dict[str, Any] = dict(settings)
     if isinstance(data, Run):
         given = {"init": str(data.folder), **given}
@@ -54,6 +58,8 @@ def simulate(stages: str | Mapping[str, Any] | None = None, **options: Any) -> d
     `stages` are milliseconds by stage (`sample`, `fetch_features`, `fetch_memory`, `train`, `update_memory`),
     as a dict or as the command line has them; `options` are the command's (`memory="host"`, `link="12GB/s,20us"`, `ranks=8`,
     `profile=RUN`).
+
+    Raises `mspipe.Error` for a stage or an option that there is not, and for a value that it does not take.
     """
     if isinstance(stages, Mapping):
         stages = ",".join(f"{stage}={time}" for stage, time in stages.items())

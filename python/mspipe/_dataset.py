@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Unpack
 
 from . import _native
+from ._columns import Column, of_arrays
 from ._json import parsed
 from ._settings import Reading
 from ._written import settings as written
@@ -102,15 +103,17 @@ class Dataset:
 
 def _columns(roles: dict[str, str | None], features: Sequence[str] | None) -> str | None:
     """As `--columns` has it."""
-    parts = [f"{role}={_plain(column)}" for role, column in roles.items() if column is not None]
+    parts = [f"{role}={_plain(role, column)}" for role, column in roles.items() if column is not None]
     if features is not None:
         if isinstance(features, str):
             features = [features]
-        parts.append("features=" + "+".join(_plain(column) for column in features))
+        parts.append("features=" + "+".join(_plain("features", column) for column in features))
     return ",".join(parts) or None
 
 
-def _plain(column: str) -> str:
+def _plain(role: str, column: Any) -> str:
+    if not isinstance(column, str):
+        raise _native.Error(f"{role}: found {column!r}, expected the name of a column")
     if any(mark in column for mark in "+,="):
         raise _native.Error(f"the column '{column}' is named with one of + , =; rename it")
     return column
@@ -125,10 +128,22 @@ def _opened(
     """
     if isinstance(table, (str, os.PathLike)):
         return _native.Dataset.open(os.fsdecode(table), options, like)
+    if isinstance(table, Dataset):
+        raise _native.Error(
+            "found a Dataset, which is read by itself; give what it was made of, so that it is read as the model's stream"
+        )
     if isinstance(table, Mapping):
-        return _native.Dataset.of_columns(name, _of_arrays(table), options, cache, like)
+        return _native.Dataset.of_columns(name, of_arrays(table), options, cache, like)
+    if hasattr(table, "collect") and type(table).__name__ == "LazyFrame":
+        raise _native.Error("found a LazyFrame; collect() it first")
     if hasattr(table, "__arrow_c_stream__"):
-        return _native.Dataset.of_arrow(name, table, options, cache, like)
+        try:
+            return _native.Dataset.of_arrow(name, table, options, cache, like)
+        except ImportError as error:
+            raise _native.Error(
+                f"{type(table).__name__}: its Arrow stream needs a package that is not here ({error}); install it, or "
+                "give a dict of columns"
+            ) from None
     if all(hasattr(table, part) for part in ("src", "dst", "t")):
         return _native.Dataset.of_columns(name, _of_temporal_data(table), options, cache, like)
     raise _native.Error(
@@ -137,76 +152,9 @@ def _opened(
     )
 
 
-def _of_temporal_data(data: Any) -> list[tuple[str, str, Any, int]]:
+def _of_temporal_data(data: Any) -> list[Column]:
     columns = {"src": data.src, "dst": data.dst, "time": data.t}
     for name, column in (("label", getattr(data, "y", None)), ("msg", getattr(data, "msg", None))):
         if column is not None:
             columns[name] = column
-    return _of_arrays(columns)
-
-
-def _of_arrays(columns: Mapping[str, Any]) -> list[tuple[str, str, Any, int]]:
-    """Each column by name, kind, values, and numbers of a row."""
-    import numpy as np
-
-    found = []
-    for name, column in columns.items():
-        if hasattr(column, "detach"):
-            # PyTorch's, which may be elsewhere or want gradients.
-            column = column.detach().cpu()
-        if isinstance(column, np.ma.MaskedArray):
-            column = np.ma.filled(column.astype(float), np.nan)
-        array = np.asarray(column)
-        if array.ndim == 2 and array.dtype.kind in "biuf":
-            if array.shape[1] == 0:
-                # TemporalData without features has msg [events, 0].
-                continue
-            rows = np.ascontiguousarray(array, dtype=np.float32).reshape(-1)
-            found.append((str(name), "rows", rows, array.shape[1]))
-            continue
-        if array.ndim != 1:
-            shape = list(array.shape)
-            raise _native.Error(f"the column '{name}' has the shape {shape}, expected [events] or [events, width]")
-        found.append((str(name), *_of_array(str(name), array), 1))
-    return found
-
-
-def _of_array(name: str, array: Any) -> tuple[str, Any]:
-    """Kind and values of an array `[events]`."""
-    import numpy as np
-
-    def of(dtype: Any) -> Any:
-        return np.ascontiguousarray(array, dtype=dtype)
-
-    match array.dtype.kind:
-        case "b":
-            return "bool", of(np.uint8)
-        case "i":
-            return "int", of(np.int64)
-        case "u":
-            return "uint", of(np.uint64)
-        case "f" if array.dtype.itemsize <= 4:
-            return "float", of(np.float32)
-        case "f":
-            return "double", of(np.float64)
-        case "M":
-            unit = np.datetime_data(array.dtype)[0]
-            unit = unit if unit in ("us", "ns") else "ms"
-            return unit, of(f"datetime64[{unit}]").view(np.int64)
-        case "U" | "S" | "T" | "O":
-            return "text", [_text(name, value) for value in array.tolist()]
-    raise _native.Error(
-        f"the column '{name}' is of type {array.dtype}; expected numbers, truth values, text or datetime64"
-    )
-
-
-def _text(name: str, value: Any) -> str | None:
-    if value is None or isinstance(value, str):
-        return value
-    if isinstance(value, bytes):
-        return value.decode()
-    if value != value:
-        return None
-    if isinstance(value, int):
-        return str(value)
-    raise _native.Error(f"the column '{name}' has a {type(value).__name__} among its objects; expected text")
+    return of_arrays(columns)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import tempfile
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Unpack
 
 from . import _native
-from ._dataset import _columns, _opened
+from ._columns import ids, times
+from ._dataset import Dataset, _columns, _opened
 from ._json import parsed
 from ._progress import Progress
 from ._run import Run
@@ -21,40 +22,28 @@ if TYPE_CHECKING:
     import numpy as np
 
 
-class Table(Mapping[str, "np.ndarray[Any, Any]"]):
-    """Columns by name, NumPy arrays of one length. polars and pandas take it as a dict: `pl.DataFrame(dict(table))`.
+class Table(dict[str, "np.ndarray[Any, Any]"]):
+    """Columns by name, NumPy arrays of one length: a dict, of which polars and pandas make a frame.
 
-    It has Arrow's C stream too, where pyarrow is installed, so that DuckDB, polars and pandas take it as it is.
+    It has Arrow's C stream too, where pyarrow is installed, so that DuckDB takes it as it is.
     """
-
-    def __init__(self, columns: dict[str, np.ndarray[Any, Any]]) -> None:
-        self._columns = columns
-
-    def __getitem__(self, name: str) -> np.ndarray[Any, Any]:
-        return self._columns[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._columns)
-
-    def __len__(self) -> int:
-        return len(self._columns)
 
     @property
     def rows(self) -> int:
         """How many rows it has."""
-        return len(next(iter(self._columns.values()), ()))
+        return len(next(iter(self.values()), ()))
 
     def to_arrow(self) -> Any:
-        """As a `pyarrow.Table`."""
+        """As a `pyarrow.Table`. Raises `ImportError` without pyarrow."""
         import pyarrow
 
-        return pyarrow.table({name: pyarrow.array(column) for name, column in self._columns.items()})
+        return pyarrow.table({name: pyarrow.array(column) for name, column in self.items()})
 
     def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
         return self.to_arrow().__arrow_c_stream__(requested_schema)
 
     def __repr__(self) -> str:
-        names = ", ".join(self._columns)
+        names = ", ".join(self)
         return f"Table({self.rows} rows: {names})"
 
     def _repr_html_(self) -> str:
@@ -64,8 +53,8 @@ class Table(Mapping[str, "np.ndarray[Any, Any]"]):
             return f"{value:.4f}" if isinstance(value, float) else html.escape(str(value))
 
         shown = range(min(self.rows, 20))
-        head = "".join(f"<th>{html.escape(name)}</th>" for name in self._columns)
-        columns = [column[: len(shown)].tolist() for column in self._columns.values()]
+        head = "".join(f"<th>{html.escape(name)}</th>" for name in self)
+        columns = [column[: len(shown)].tolist() for column in self.values()]
         body = "".join("<tr>" + "".join(f"<td>{cell(column[row])}</td>" for column in columns) + "</tr>" for row in shown)
         more = f"<p>{self.rows} rows</p>" if self.rows > len(shown) else ""
         return f"<table><tr>{head}</tr>{body}</table>{more}"
@@ -89,18 +78,21 @@ class Model:
         cls,
         path: str | os.PathLike[str] | Run,
         *,
-        data: str | os.PathLike[str] | None = None,
+        data: Dataset | str | os.PathLike[str] | None = None,
         device: str | None = None,
         threads: int | None = None,
         replay: bool = False,
     ) -> Model:
         """Of a run (or its folder), after the last event of its stream, or of a state in a file (`save`).
 
-        `data` is where the stream is, if it was moved. `device` is that of the run unless given. `replay` builds the
-        memory from the stream though the run has left its state.
+        `data` is where the stream is, if it was moved, or the same events as a `Dataset`. `device` is that of the run
+        unless given. `replay` builds the memory from the stream though the run has left its state.
+
+        Raises `mspipe.Error` where neither a run that has ended nor a state is, where the stream is gone or another one,
+        and for a device that can't be used.
         """
         path = path.folder if isinstance(path, Run) else Path(path)
-        place = None if data is None else os.fspath(data)
+        place = dict(data.settings)["data"] if isinstance(data, Dataset) else None if data is None else os.fspath(data)
         return cls(_native.Model.load(str(path), place, device, threads, replay), path)
 
     @property
@@ -133,10 +125,13 @@ class Model:
 
         `score` tells how surely the model tells the pair from one with a random destination. It is no probability that the
         two interact. A node that has had no event is scored as any other unknown one.
+
+        Raises `mspipe.Error` for what is no id of the stream's kind, for sources and destinations that are not equally many,
+        and for a time that is none or lies before the last event.
         """
         import numpy as np
 
-        logit, score, pairs = self._native.score(self._ids(src), self._ids(dst), _times(time))
+        logit, score, pairs = self._native.score(self._ids(src), self._ids(dst), times(time))
         known = np.frombuffer(pairs, dtype=np.bool_).reshape(-1, 2)
         return Table(
             {
@@ -152,11 +147,15 @@ class Model:
 
         All destinations so far are scored; of equal ones those that were seen first come first. `exclude_seen` leaves
         out those that the source has had an event with.
+
+        Raises `mspipe.Error` as `score` does, and for a `k` below 1.
         """
         import numpy as np
 
+        if not isinstance(k, (int, np.integer)) or isinstance(k, bool) or not 1 <= k < 2**63:
+            raise _native.Error(f"k: found {k!r}, expected a whole number from 1 on")
         asked = self._ids(sources)
-        counts, best, logit, score = self._native.top_k(asked, k, _times(time), exclude_seen)
+        counts, best, logit, score = self._native.top_k(asked, int(k), times(time), exclude_seen)
         src = np.asarray(asked[1], dtype=object if asked[0] else np.uint64)
         return Table(
             {
@@ -171,10 +170,12 @@ class Model:
         """Embeddings at one time, float32 `[nodes, width]`.
 
         `side` says which nodes are meant where sources and destinations are of two kinds.
+
+        Raises `mspipe.Error` as `score` does, and for another `side`.
         """
         import numpy as np
 
-        rows = self._native.embed(self._ids(nodes), side, _times(time))
+        rows = self._native.embed(self._ids(nodes), side, times(time))
         return np.frombuffer(rows, dtype=np.float32).reshape(-1, self.width)
 
     def update(
@@ -184,6 +185,7 @@ class Model:
         src: str | None = None,
         dst: str | None = None,
         time: str | None = None,
+        label: str | None = None,
         features: Sequence[str] | None = None,
         late: Literal["refuse", "accept"] = "refuse",
         max_jump: float | str = "stream",
@@ -197,10 +199,13 @@ class Model:
         counted. A table with an event that is further ahead of the one before it than `max_jump` is refused: a number in the
         stream's unit, `"stream"` (as long as the stream), `"off"`. Returns `events`, `late_accepted`,
         `late_refused`, `new_nodes`.
+
+        Raises `mspipe.Error` for what can't be read, for features that are not the model's, and for a table that is too far
+        ahead; then memory is as before.
         """
         if late not in ("refuse", "accept"):
             raise _native.Error(f"late: found {late!r}, expected 'refuse' or 'accept'")
-        columns = _columns({"src": src, "dst": dst, "time": time}, features)
+        columns = _columns({"src": src, "dst": dst, "time": time, "label": label}, features)
         options = written({**dict(self._native.reading()), "columns": columns, **reading})
         # The conversion is of no later use.
         with tempfile.TemporaryDirectory() as cache:
@@ -212,7 +217,10 @@ class Model:
         return dict(zip(("events", "late_accepted", "late_refused", "new_nodes"), followed, strict=True))
 
     def save(self, path: str | os.PathLike[str], *, self_contained: bool = True, force: bool = False) -> Path:
-        """Writes the state, with all that is needed of the stream unless `self_contained=False`; an existing file only with `force`."""
+        """Writes the state, with all that is needed of the stream unless `self_contained=False`, and returns where.
+
+        Raises `mspipe.Error` for a file that is there, unless `force`, and for one that can't be written.
+        """
         self._native.save(os.fspath(path), self_contained, force)
         return Path(path)
 
@@ -221,6 +229,8 @@ class Model:
 
         `settings` change those of the run (`hide_batch=False`, `protocol="tgb"`). Needs the run's folder, and its
         stream. Returns what `mspipe eval --json` prints.
+
+        Raises `mspipe.Error` for a model that was loaded from a state, and for settings that the weights do not fit.
         """
         if self._path.is_file():
             raise _native.Error(f"{self._path}: a state has no weights' run to measure; load the run's folder")
@@ -230,18 +240,14 @@ class Model:
         finally:
             told.close()
 
-    def _ids(self, ids: Any) -> tuple[bool, Any]:
+    def _ids(self, given: Any) -> tuple[bool, Any]:
         """Whether they are text, and a list or an array of `uint64`."""
         import numpy as np
 
-        array = np.atleast_1d(np.asarray(ids))
-        if array.size == 0:
-            return (True, []) if self._native.ids_are_text else (False, np.empty(0, dtype=np.uint64))
-        if array.dtype.kind in "iu":
-            if array.dtype.kind == "i" and array.min() < 0:
-                raise _native.Error(f"found the id {array.min()}, expected a whole number that is not negative")
-            return False, np.ascontiguousarray(array, dtype=np.uint64)
-        return True, [str(one) for one in array.tolist()]
+        text, found = ids(given)
+        if len(found) == 0 and not self._native.ids_are_text:
+            return False, np.empty(0, dtype=np.uint64)
+        return text, found
 
     def __repr__(self) -> str:
         model, stream, device = self._native.describe()
@@ -255,20 +261,3 @@ def _given_back(keys: Any) -> np.ndarray[Any, Any]:
     if isinstance(keys, bytearray):
         return np.frombuffer(keys, dtype=np.uint64)
     return np.asarray(keys, dtype=object)
-
-
-def _times(time: Any) -> tuple[str, Any] | None:
-    """How they are written, and a list or an array."""
-    import numpy as np
-
-    if time is None:
-        return None
-    array = np.atleast_1d(np.asarray(time))
-    match array.dtype.kind:
-        case "i" | "u":
-            return "int", np.ascontiguousarray(array, dtype=np.int64)
-        case "f":
-            return "double", np.ascontiguousarray(array, dtype=np.float64)
-        case "M":
-            return "ns", np.ascontiguousarray(array, dtype="datetime64[ns]").view(np.int64)
-    return "text", [str(one) for one in array.tolist()]

@@ -1,6 +1,6 @@
 """The extension: what the classes of the package call. Not for others, and changed without notice."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, final
 
 __version__: str
@@ -28,7 +28,7 @@ class Dataset:
     @staticmethod
     def of_columns(
         name: str,
-        columns: list[tuple[str, str, Any, int]],
+        columns: Sequence[tuple[str, str, Any, int, Any]],
         settings: _Settings,
         cache: str | None = None,
         like: Like | None = None,

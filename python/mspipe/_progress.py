@@ -7,6 +7,8 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+from . import _native
+
 #: Characters of a bar.
 _WIDTH = 24
 
@@ -15,6 +17,8 @@ class Progress:
     """Hears what the extension tells; calls `on_epoch` with each epoch's record."""
 
     def __init__(self, shown: bool, on_epoch: Callable[[dict[str, Any]], object] | None = None) -> None:
+        if on_epoch is not None and not callable(on_epoch):
+            raise _native.Error(f"on_epoch: found {on_epoch!r}, expected what can be called with the record of an epoch")
         self._shown = shown
         self._on_epoch = on_epoch
         self._epochs = 0

@@ -29,6 +29,23 @@ class Run:
         """Where it is; `mspipe report`, `eval` and `score` take it too."""
         return self._folder
 
+    def __fspath__(self) -> str:
+        return str(self._folder)
+
+    @property
+    def seeds(self) -> list[Run]:
+        """Of a run over several seeds, those that have begun, by seed; of another one none.
+
+        Their histories and weights are theirs; `summary["measures"]` has each measure over all of them.
+        """
+        of = {seed: self._folder / f"seed-{seed}" for seed in self._seeds()}
+        return [Run(folder) for folder in of.values() if (folder / "config.json").is_file()]
+
+    def _seeds(self) -> range:
+        config = self.config
+        first = config.get("seed", 0)
+        return range(first, first + (config.get("seeds") or 0))
+
     @property
     def config(self) -> dict[str, Any]:
         """Its settings, as `config.json` has them."""
@@ -49,7 +66,10 @@ class Run:
 
     @property
     def history(self) -> list[dict[str, Any]]:
-        """A record per epoch: `epoch` (from 1), `train_loss`, `val` with `ap` and `auc`, `events_per_s`, …."""
+        """A record per epoch: `epoch` (from 1), `train_loss`, `val` with `ap` and `auc`, `events_per_s`, ….
+
+        A run over several seeds has none of its own (`seeds`).
+        """
         return [line for line in self._lines() if "train_loss" in line]
 
     @property
@@ -62,16 +82,23 @@ class Run:
         return [parsed(line) for line in path.read_text().splitlines()] if path.is_file() else []
 
     def report(self) -> Path:
-        """Writes `report.html`, all of the run as one page with charts, and returns where it is."""
+        """Writes `report.html`, all of the run as one page with charts, and returns where it is.
+
+        Raises `mspipe.Error` for a run whose files can't be read, and for a page that can't be written.
+        """
         return Path(_native.report(str(self._folder)))
 
     def _figures(self) -> list[tuple[str, str]]:
         """What is shown of it in a line."""
-        figures = [("epochs", str(len(self.history)))]
+        seeds = self._seeds()
+        figures = [("seeds", ", ".join(map(str, seeds))) if seeds else ("epochs", str(len(self.history)))]
         try:
             summary = self.summary
         except _native.Error:
             return [*figures, ("state", "not ended")]
+        for name in ("ap", "auc"):
+            if measured := summary.get("measures", {}).get(f"test.{name}"):
+                figures.append((f"test {name}", f"{measured['mean']:.4f} ± {measured['deviation']:.4f}"))
         test = summary.get("test", {})
         for name in ("ap", "auc"):
             if test.get(name) is not None:
@@ -94,6 +121,8 @@ class Run:
             f"<td>{line['val'].get('auc', float('nan')):.4f}</td></tr>"
             for line in self.history
         )
+        if not epochs:
+            return f"<table>{cells}</table>"
         head = "<tr><th>epoch</th><th>loss</th><th>val AP</th><th>val AUC</th></tr>"
         return f"<table>{cells}</table><table>{head}{epochs}</table>"
 
@@ -109,7 +138,6 @@ def resume(
     The numbers are those of a run that was never interrupted. `on_epoch` and `progress` as for
     `mspipe.Trainer.fit`. Raises `mspipe.Error` for what can't be resumed.
     """
-    folder = folder.folder if isinstance(folder, Run) else folder
     told = Progress(progress, on_epoch)
     try:
         return Run(_native.resume(os.fspath(folder), told))

@@ -6,26 +6,33 @@ use pyo3::prelude::*;
 
 use super::error::raised;
 
-/// A column by its name, what its values are, the values, and the numbers of a row (`rows`).
-pub(crate) type Given<'py> = (String, String, Bound<'py, PyAny>, usize);
-
-/// NumPy's moment that is none (NaT).
-const NO_MOMENT: i64 = i64::MIN;
+/// A column by its name, what its values are, the values, the numbers of a row (`rows`) or the scale
+/// (`decimal`), and, if some rows have no value, a truth value for each.
+pub(crate) type Given<'py> = (
+    String,
+    String,
+    Bound<'py, PyAny>,
+    usize,
+    Option<Bound<'py, PyAny>>,
+);
 
 /// A contiguous buffer as it is.
 pub(crate) fn numbers<T: Element>(values: &Bound<'_, PyAny>) -> PyResult<Vec<T>> {
     PyBuffer::<T>::get(values)?.to_vec(values.py())
 }
 
+/// Truth values of one byte each.
+fn truths(values: &Bound<'_, PyAny>) -> PyResult<Vec<bool>> {
+    let bytes: Vec<u8> = numbers(values)?;
+    Ok(bytes.into_iter().map(|byte| byte != 0).collect())
+}
+
 /// The column that `given` is.
 pub(crate) fn column(given: &Given<'_>) -> PyResult<TableColumn> {
-    let (name, kind, values, width) = given;
-    let mut present = None;
+    let (name, kind, values, width, present) = given;
+    let mut present = present.as_ref().map(truths).transpose()?;
     let values = match kind.as_str() {
-        "bool" => {
-            let bytes: Vec<u8> = numbers(values)?;
-            TableValues::Bools(bytes.into_iter().map(|byte| byte != 0).collect())
-        }
+        "bool" => TableValues::Bools(truths(values)?),
         "int" => TableValues::Integers(numbers(values)?),
         "uint" => TableValues::Unsigned(numbers(values)?),
         "float" => TableValues::Floats(numbers(values)?),
@@ -34,18 +41,18 @@ pub(crate) fn column(given: &Given<'_>) -> PyResult<TableColumn> {
             width: *width,
             values: numbers(values)?,
         },
-        "ms" | "us" | "ns" => {
-            let values: Vec<i64> = numbers(values)?;
-            if values.contains(&NO_MOMENT) {
-                present = Some(values.iter().map(|&value| value != NO_MOMENT).collect());
-            }
-            let unit = match kind.as_str() {
+        "decimal" => TableValues::Decimals {
+            values: values.extract()?,
+            scale: u8::try_from(*width).map_err(raised)?,
+        },
+        "ms" | "us" | "ns" => TableValues::Moments {
+            values: numbers(values)?,
+            unit: match kind.as_str() {
                 "ms" => MomentUnit::Milliseconds,
                 "us" => MomentUnit::Microseconds,
                 _ => MomentUnit::Nanoseconds,
-            };
-            TableValues::Moments { values, unit }
-        }
+            },
+        },
         "text" => {
             let texts: Vec<Option<String>> = values.extract()?;
             if texts.iter().any(Option::is_none) {

@@ -11,13 +11,14 @@ use pyo3::prelude::*;
 use super::arrow;
 use super::columns::{Given, column};
 use super::error::raised;
-use super::work::quiet;
+use super::work::{has_its_threads, quiet};
 
 /// Settings of a run by name.
 pub(crate) type Settings = Vec<(String, String)>;
 
-/// Settings that say how a stream is divided, which hold for a converted one too.
-const OF_PARTS: [&str; 2] = ["split", "split_at"];
+/// Settings that hold for a table's conversion too: how the stream is divided, and how columns were chosen,
+/// so that events which a model is to follow get their roles as those of its stream did.
+const OF_CONVERTED: [&str; 3] = ["columns", "split", "split_at"];
 
 /// A stream that is open.
 #[pyclass(frozen, module = "mspipe._native")]
@@ -62,13 +63,13 @@ impl Dataset {
         };
         let log = quiet(py, &stop, || EventLog::open_table(name, table, &options))?;
         let store = log.store().map(|store| store.display().to_string());
-        let parts = |(name, _): &(String, String)| OF_PARTS.contains(&name.as_str());
+        let holds = |(name, _): &(String, String)| OF_CONVERTED.contains(&name.as_str());
         let data = ("data".to_owned(), store.unwrap_or_default());
         Ok(Dataset {
             log: Arc::new(log),
             settings: [data]
                 .into_iter()
-                .chain(settings.into_iter().filter(parts))
+                .chain(settings.into_iter().filter(holds))
                 .collect(),
         })
     }
@@ -152,6 +153,7 @@ impl Dataset {
 
     /// Its figures as JSON.
     fn info(&self, py: Python<'_>) -> PyResult<String> {
+        has_its_threads()?;
         let log = self.log.clone();
         let info = py.detach(move || serde_json::to_string(&Info::of(&log)));
         info.map_err(raised)

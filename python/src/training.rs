@@ -20,7 +20,7 @@ use serde_json::json;
 
 use super::dataset::Settings;
 use super::error::raised;
-use super::work::{Teller, supervised};
+use super::work::{Teller, has_its_threads, supervised};
 
 /// Progress is told no oftener.
 const PACE: Duration = Duration::from_millis(200);
@@ -243,6 +243,7 @@ pub(crate) fn resume(
 /// Writes the page of the run in `folder` and returns where.
 #[pyfunction]
 pub(crate) fn report(py: Python<'_>, folder: PathBuf) -> PyResult<PathBuf> {
+    has_its_threads()?;
     py.detach(|| run_report::write(&folder)).map_err(raised)
 }
 

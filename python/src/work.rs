@@ -5,6 +5,7 @@
 //! callback's, requests a [`Stop`], and is raised when the work has ended.
 
 use std::any::Any;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, channel, sync_channel};
 use std::thread;
 use std::time::Duration;
@@ -20,6 +21,23 @@ const PATIENCE: Duration = Duration::from_millis(50);
 
 /// Of the thread that works, as much as a main thread has.
 const STACK_BYTES: usize = 8 << 20;
+
+/// The process that has worked first; 0 is none.
+static WORKED_IN: AtomicU32 = AtomicU32::new(0);
+
+/// Refuses a process that was made by fork from one that has worked: threads are not copied, and whoever
+/// waited for those of the pool would wait for ever.
+pub(crate) fn has_its_threads() -> PyResult<()> {
+    let own = std::process::id();
+    match WORKED_IN.compare_exchange(0, own, Ordering::Relaxed, Ordering::Relaxed) {
+        Err(first) if first != own => Err(raised(
+            "this process was made by fork from one that had used mspipe, and has none of its threads; start it with \
+             multiprocessing's \"spawn\" or \"forkserver\" instead (multiprocessing.get_context(\"spawn\"), of a DataLoader \
+             multiprocessing_context=\"spawn\")",
+        )),
+        _ => Ok(()),
+    }
+}
 
 /// Something that the work tells.
 struct Told {
@@ -66,6 +84,7 @@ pub(crate) fn supervised<T: Send>(
     hear: Option<&Bound<'_, PyAny>>,
     work: impl FnOnce(Teller) -> T + Send,
 ) -> PyResult<(T, Option<PyErr>)> {
+    has_its_threads()?;
     let (sender, told) = channel();
     thread::scope(|scope| {
         let worker = thread::Builder::new()

@@ -24,6 +24,12 @@ def test_the_audit_finds_nothing(columns, trained):
         assert found["passed"] is True and found["checks"]
 
 
+def test_an_audit_compares_something(columns):
+    for wrong in (0, -1, 10_001, 2.5):
+        with pytest.raises(mspipe.Error, match="probes: found"):
+            mspipe.audit(columns, probes=wrong)
+
+
 def test_devices_and_simulations_are_those_of_the_command():
     assert mspipe.devices() == json.loads(printed("devices", "--json"))
     stages = {"sample": 3, "fetch_features": 2, "fetch_memory": 2, "train": 10, "update_memory": 2}
@@ -33,6 +39,9 @@ def test_devices_and_simulations_are_those_of_the_command():
     assert simulated == mspipe.simulate(text, memory="host")
     with pytest.raises(mspipe.Error, match="sampel"):
         mspipe.simulate({**stages, "sampel": 3})
+    with pytest.raises(mspipe.Error) as raised:
+        mspipe.simulate(stages, rankz=3)
+    assert "rankz" in str(raised.value) and "Usage" not in str(raised.value)
 
 
 def test_the_command_is_the_program():
@@ -41,6 +50,11 @@ def test_the_command_is_the_program():
     assert wrong.returncode == 2 and "epochs" in wrong.stderr
     none = subprocess.run([COMMAND, "data", "info", "./nothing.csv"], capture_output=True, text=True)
     assert none.returncode == 1 and none.stderr.startswith("error: ")
+
+
+def test_the_package_is_the_command_too():
+    done = subprocess.run([sys.executable, "-m", "mspipe", "--version"], capture_output=True, text=True)
+    assert done.stdout == printed("--version")
 
 
 def test_importing_it_brings_no_more_than_it_needs():

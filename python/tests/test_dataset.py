@@ -129,7 +129,54 @@ def test_lists_are_features_and_decimals_are_exact():
         mspipe.Dataset(pa.table({**ends, "time": exact, "x": [[0.0] * 5] * 59 + [[0.0] * 2]}))
 
 
+def test_lists_of_objects_are_what_their_values_are(columns):
+    given = mspipe.Dataset(columns)
+    lists = {name: column.tolist() for name, column in columns.items()}
+    start = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
+    # As whole numbers with gaps, decimals and moments; nothing goes through floats.
+    lists["price"] = [decimal.Decimal(price) for price in lists["price"]]
+    lists["timestamp"] = [start + datetime.timedelta(seconds=time) for time in lists["timestamp"]]
+    assert mspipe.Dataset(lists).hash == given.hash
+    ids = 2**60 + columns["user_id"]
+    wide = mspipe.Dataset({**columns, "user_id": ids})
+    assert mspipe.Dataset({**columns, "user_id": [*ids.tolist()]}).hash == wide.hash
+    assert mspipe.Dataset({**columns, "user_id": np.ma.masked_array(ids, mask=False)}).hash == wide.hash
+    assert mspipe.Dataset({**columns, "user_id": ids.astype(object)}).hash == wide.hash
+    gaps = [None, *lists["amount"][1:]]
+    masked = np.ma.masked_array(columns["amount"], mask=np.arange(400) == 0)
+    filled = mspipe.Dataset({**columns, "amount": gaps}, missing="zero")
+    assert mspipe.Dataset({**columns, "amount": masked}, missing="zero").hash == filled.hash
+    assert mspipe.Dataset({**columns, "amount": [0.0, *gaps[1:]]}).hash == filled.hash
+
+
+@pytest.mark.parametrize(
+    ("column", "values", "said"),
+    [
+        ("user_id", np.ma.masked_array(np.arange(400), mask=np.arange(400) == 7), "column 'user_id', row 7: null"),
+        ("user_id", np.arange(400) + 2.0**53, "column 'user_id', row 0: the id is 9007199254740992"),
+        ("user_id", [2**64] * 400, "'user_id', row 0: found 18446744073709551616"),
+        ("user_id", [2**53, *[0.5] * 399], "'user_id', row 0: .* 2\\^53"),
+        ("user_id", ["a", 1.5] * 200, "'user_id', row 1: found 1.5 .* expected text"),
+        ("user_id", [b"\xff"] * 400, "'user_id', row 0: .* UTF-8"),
+        ("user_id", [object] * 400, "'user_id', row 0: .* expected numbers, truth values, text"),
+        ("timestamp", np.full(400, 2**63, dtype=np.uint64), "the time is 9223372036854775808"),
+        ("timestamp", np.full(400, 2**60, dtype="datetime64[D]"), "'timestamp', row 0: .* 64 bits"),
+        ("timestamp", np.arange(400).astype("datetime64[ps]"), "'timestamp', row 1: .* part of a nanosecond"),
+        ("timestamp", np.full(400, "NaT", dtype="datetime64[s]"), "column 'timestamp', row 0: null"),
+        ("amount", [[1.0, 2.0], [1.0]] * 200, "'amount', row 1: found 1 numbers, expected 2 numbers"),
+        ("amount", [[1.0], None] * 200, "'amount', row 1: found None"),
+    ],
+)
+def test_no_value_is_cut_or_guessed(columns, column, values, said):
+    with pytest.raises(mspipe.Error, match=said):
+        mspipe.Dataset({**columns, column: values})
+
+
 def test_what_can_not_be_read_says_why(columns):
+    with pytest.raises(mspipe.Error, match="src: found 0, expected the name of a column"):
+        mspipe.Dataset(columns, src=0)
+    with pytest.raises(mspipe.Error, match="collect"):
+        mspipe.Dataset(pytest.importorskip("polars").LazyFrame({"src": [1]}))
     with pytest.raises(mspipe.Error, match="such file"):
         mspipe.Dataset("./nothing.csv")
     with pytest.raises(mspipe.Error, match="expected a file or a name"):

@@ -59,6 +59,23 @@ def test_unknown_and_wrong_ids_are_told(model):
         model.score([-1], [1000])
 
 
+@pytest.mark.parametrize("wrong", [None, [None], [float("nan")], [1.5], [True], {5, 8}, [[5, 8]]])
+def test_what_is_no_id_is_refused(model, wrong):
+    with pytest.raises(mspipe.Error, match="ids"):
+        model.score(wrong, [1000])
+    with pytest.raises(mspipe.Error, match="ids"):
+        model.embed(wrong)
+
+
+def test_what_is_no_time_or_count_is_refused(model):
+    for wrong in ([None], [float("nan")], True, np.uint64(2**63)):
+        with pytest.raises(mspipe.Error, match="time"):
+            model.score([5], [1000], wrong)
+    for wrong in (0, -1, 1.5, "3"):
+        with pytest.raises(mspipe.Error, match="k: found"):
+            model.top_k([5], k=wrong)
+
+
 def test_the_best_destinations_come_first(model, columns):
     best = model.top_k([5, 8], k=3)
     assert best["src"].tolist() == [5] * 3 + [8] * 3
@@ -119,6 +136,21 @@ def test_memory_follows_new_events(trained, tmp_path):
         mspipe.Model.load(state).eval()
 
 
+def test_new_events_have_the_columns_that_were_chosen(columns, tmp_path):
+    names = dict(zip(["a", "b", "c", "d", "e", "f"], columns.values()))
+    dataset = mspipe.Dataset(names, src="a", dst="b", time="c", label="d", features=["f"])
+    run = mspipe.Trainer(**SMALL, out=tmp_path / "run").fit(dataset, progress=False)
+    model = mspipe.Model.load(run, data=dataset)
+    last = int(model.last_time)
+    new = {"a": [5], "b": [1000], "c": [last + 10], "d": [0], "e": [1.0], "f": [2.0]}
+    assert model.update(new)["events"] == 1
+    # Others are still chosen by name; and what is a stream of its own is none of this one.
+    assert model.update({**new, "c": [last + 20]}, label="d")["events"] == 1
+    with pytest.raises(mspipe.Error, match="found a Dataset"):
+        model.update(dataset)
+    assert 0 <= mspipe.Model.load(run).eval(test_only=True, progress=False)["test"]["ap"] <= 1
+
+
 def test_the_weights_can_be_measured_again(trained):
     model = mspipe.Model.load(trained)
     measured = model.eval(progress=False)
@@ -143,7 +175,8 @@ def test_answers_are_tables_for_others(model):
     best = model.top_k([5], k=4)
     polars = pytest.importorskip("polars")
     pyarrow = pytest.importorskip("pyarrow")
-    assert polars.DataFrame(dict(best)).shape == (4, 4)
+    pandas = pytest.importorskip("pandas")
+    assert pandas.DataFrame(best)["logit"].tolist() == best["logit"].tolist()
     assert pyarrow.table(best).column_names == ["src", "dst", "logit", "score"]
     assert polars.DataFrame(best).shape == (4, 4)
     assert "<table>" in best._repr_html_() and "4 rows" in repr(best)

@@ -68,6 +68,8 @@ def test_an_unknown_setting_has_the_nearest_name():
         mspipe.Trainer(heads=0)
     with pytest.raises(mspipe.Error, match="fit"):
         mspipe.Trainer(data="x.csv")
+    with pytest.raises(mspipe.Error, match="on_epoch: found 3"):
+        mspipe.Trainer(epochs=3).fit("synthetic:wikipedia:scale=0.01", on_epoch=3)
 
 
 def test_a_run_shows_what_it_gave(trained):
@@ -148,6 +150,47 @@ def test_ctrl_c_that_comes_too_late_says_where_the_run_is(columns, tmp_path):
     assert mspipe.Run(run).summary["test"]["ap"] > 0
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGTERM that a process could hear")
+def test_a_handler_of_sigterm_ends_the_run_as_ctrl_c_does(columns, tmp_path):
+    def ended(number, frame):
+        sys.exit(128 + number)
+
+    before = signal.signal(signal.SIGTERM, ended)
+    try:
+        with pytest.raises(SystemExit):
+            mspipe.Trainer(**{**SMALL, "epochs": 100_000, "patience": 0}, out=tmp_path / "run").fit(
+                columns, on_epoch=lambda record: os.kill(os.getpid(), signal.SIGTERM), progress=False
+            )
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert (tmp_path / "run" / "checkpoint.safetensors").is_file()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
+def test_a_forked_process_is_told_rather_than_left_waiting(trained):
+    script = (
+        "import multiprocessing, mspipe, sys\n"
+        "def asked(queue):\n"
+        "    try:\n"
+        "        mspipe.Model.load(sys.argv[1])\n"
+        "        queue.put('loaded')\n"
+        "    except mspipe.Error as error:\n"
+        "        queue.put(str(error))\n"
+        "if __name__ == '__main__':\n"
+        "    mspipe.Model.load(sys.argv[1])\n"
+        "    for way in ('fork', 'spawn'):\n"
+        "        context = multiprocessing.get_context(way)\n"
+        "        queue = context.Queue()\n"
+        "        context.Process(target=asked, args=(queue,)).start()\n"
+        "        print(queue.get(timeout=60))\n"
+    )
+    program = trained.folder.parent / "forks.py"
+    program.write_text(script)
+    done = subprocess.run([sys.executable, program, trained], capture_output=True, text=True, timeout=120)
+    told, loaded = done.stdout.splitlines()
+    assert "made by fork" in told and loaded == "loaded", done.stderr
+
+
 def test_other_threads_run_meanwhile(columns, tmp_path):
     counted, stop = [0], threading.Event()
 
@@ -169,6 +212,8 @@ def test_other_threads_run_meanwhile(columns, tmp_path):
 def test_seeds_and_labels_are_tasks_of_fit_too(columns, tmp_path, trained):
     several = mspipe.Trainer(**SMALL, seeds=2, out=tmp_path / "seeds").fit(columns, progress=False)
     assert several.summary["seeds"] == [3, 4]
+    assert [len(run.history) for run in several.seeds] == [2, 2] and trained.seeds == []
+    assert "seeds 3, 4, test ap " in repr(several) and "±" in several._repr_html_()
     told = []
     settings = {"task": "node", "init": trained.folder, "node_epochs": 2, "out": tmp_path / "labels"}
     labels = mspipe.Trainer(**settings).fit(columns, on_epoch=told.append, progress=False)

@@ -103,6 +103,7 @@ impl RawSource {
                 nodes: taken.nodes,
                 ticks_per_unit: taken.ticks_per_unit,
                 id_spaces: taken.id_spaces,
+                columns: self.reading.columns.clone(),
                 notes,
             },
             &self.stop,

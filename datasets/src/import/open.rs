@@ -22,13 +22,14 @@ use crate::formats::format::Format;
 use crate::import::options::OpenOptions;
 use crate::import::source::RawSource;
 use crate::manifest::Manifest;
+use crate::schema::reading::ColumnChoice;
 use crate::store::{self, STORE_EXTENSION};
 use crate::stream::event_log::EventLog;
 use crate::synthetic::SyntheticSpec;
 use crate::whole_file;
 
 /// Counts changes of what readers make of a file, so that older conversions are not used.
-const READERS: u32 = 3;
+const READERS: u32 = 4;
 
 /// What a name stands for.
 pub(crate) enum Source {
@@ -62,6 +63,12 @@ impl Source {
             return Ok(Source::Raw(Box::new(raw)));
         }
         if store::is_store(path) {
+            let mut options = options.clone();
+            let columns = &mut options.reading.columns;
+            // Columns may be chosen as they were: a run on a table in memory says so of its store.
+            if !columns.is_none() && *columns == store::describe(path)?.columns {
+                *columns = ColumnChoice::default();
+            }
             options.refuse_raw_options(spec, "a converted store")?;
             return Ok(Source::Store(path.to_path_buf()));
         }

@@ -253,6 +253,11 @@ pub struct ColumnChoice {
 const COLUMN_KEYS: &str = "src=, dst=, time=, label=, split=, features=A+B or ignore=A+B";
 
 impl ColumnChoice {
+    /// Whether no column was chosen.
+    pub(crate) fn is_none(&self) -> bool {
+        *self == ColumnChoice::default()
+    }
+
     /// The column that was chosen as the label, if one was.
     pub fn label(&self) -> Option<&str> {
         self.label.as_deref()

@@ -14,6 +14,7 @@ use bytemuck::Pod;
 use super::{FORMAT, FeatureShape, META, Meta, VERSION};
 use crate::error::DataError;
 use crate::files::scratch::{Scratch, already_there};
+use crate::schema::reading::ColumnChoice;
 use crate::stop::Stop;
 use crate::stream::event_log::{EventLog, IdSpaces};
 use crate::stream::names::Names;
@@ -27,6 +28,8 @@ pub(crate) struct Stream {
     pub(crate) nodes: usize,
     pub(crate) ticks_per_unit: i64,
     pub(crate) id_spaces: IdSpaces,
+    /// How columns were chosen by hand.
+    pub(crate) columns: ColumnChoice,
     /// What a user should know of the conversion.
     pub(crate) notes: Vec<String>,
 }
@@ -220,6 +223,7 @@ impl StoreWriter {
             id_map: self.id_map,
             id_spaces: stream.id_spaces,
             names: self.names,
+            columns: stream.columns,
             notes: stream.notes,
             hash: String::new(),
             files: BTreeMap::new(),

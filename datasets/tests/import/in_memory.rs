@@ -57,6 +57,65 @@ fn a_table_is_the_stream_of_its_file_and_is_converted_once() {
 }
 
 #[test]
+fn columns_that_were_chosen_hold_for_the_store_too() {
+    let bench = Bench::new(&[]);
+    let mut named = table();
+    named.truncate(3);
+    for (column, name) in named.iter_mut().zip(["a", "b", "c"]) {
+        column.name = name.to_owned();
+    }
+    let with = |columns: &str| {
+        let mut options = bench.options();
+        options.reading.columns = columns.parse().unwrap();
+        options
+    };
+    let chosen = with("src=a,dst=b,time=c");
+    let log = EventLog::open_table("shop", &named, &chosen).unwrap();
+    let store = log.store().unwrap().display().to_string();
+    for options in [&chosen, &bench.options()] {
+        let again = EventLog::open(&store, options).unwrap();
+        assert_eq!(again.hash(), log.hash());
+    }
+    let other = EventLog::open(&store, &with("src=b,dst=a,time=c")).unwrap_err();
+    assert!(
+        other.to_string().contains("--columns applies to files"),
+        "{other}"
+    );
+}
+
+#[test]
+fn an_id_that_a_float_has_rounded_is_none() {
+    let bench = Bench::new(&[]);
+    let of = |ids: TableValues| {
+        let times = TableValues::Integers(vec![1, 2]);
+        let names = ["src", "dst"].map(|name| column(name, ids.clone()));
+        open(&bench, &[&names[..], &[column("time", times)]].concat())
+    };
+    let most = 2f64.powi(53) - 1.0;
+    assert_eq!(
+        of(TableValues::Doubles(vec![0.0, most])).unwrap().events(),
+        2
+    );
+    for ids in [
+        TableValues::Doubles(vec![0.0, most + 1.0]),
+        TableValues::Floats(vec![0.0, 2f32.powi(24)]),
+    ] {
+        let refused = of(ids).unwrap_err().to_string();
+        assert!(
+            refused.starts_with("shop: column 'src', row 1: ") && refused.contains("its float"),
+            "{refused}"
+        );
+    }
+    // Whole numbers of 64 bits are all told apart, and shown as they are.
+    let wide = TableValues::Unsigned(vec![u64::MAX, u64::MAX - 1]);
+    assert_eq!(of(wide.clone()).unwrap().nodes(), 2);
+    let ends = ["src", "dst"].map(|name| column(name, TableValues::Integers(vec![1, 2])));
+    let times = open(&bench, &[&ends[..], &[column("time", wide)]].concat());
+    let refused = times.unwrap_err().to_string();
+    assert!(refused.contains("18446744073709551615"), "{refused}");
+}
+
+#[test]
 fn every_type_of_a_time_is_exact() {
     let times = [
         TableValues::Integers(vec![1_000, 2_000, 86_400]),

@@ -225,6 +225,11 @@ impl<'a> Cursor<'a> {
             Values::Integers(values) if self.scale() == 0 && is_unsigned(&self.descriptor) => {
                 Ok(Id::Number(values[at] as u64))
             }
+            Values::Floats(_) | Values::Doubles(_) if self.may_be_rounded(at) => Err(self.error(
+                row,
+                format!("the id is {}", self.shown(at)),
+                "a whole number that its float tells from the next one; write ids as whole numbers or text",
+            )),
             _ => {
                 let number = self.decimal(at).ok().and_then(Decimal::integer);
                 let number = number.and_then(|number| u64::try_from(number).ok());
@@ -236,6 +241,15 @@ impl<'a> Cursor<'a> {
                     )
                 })
             }
+        }
+    }
+
+    /// Whether the value is a float so large that it may stand for several whole numbers.
+    fn may_be_rounded(&self, at: usize) -> bool {
+        match &self.values {
+            Values::Floats(values) => values[at] >= 2f32.powi(f32::MANTISSA_DIGITS as i32),
+            Values::Doubles(values) => values[at] >= 2f64.powi(f64::MANTISSA_DIGITS as i32),
+            _ => false,
         }
     }
 
@@ -361,6 +375,9 @@ impl<'a> Cursor<'a> {
     /// A value for a message.
     fn shown(&self, at: usize) -> String {
         match &self.values {
+            Values::Integers(values) if is_unsigned(&self.descriptor) => {
+                (values[at] as u64).to_string()
+            }
             Values::Integers(values) => values[at].to_string(),
             Values::Texts(values) => quoted(values[at].data()),
             Values::Doubles(values) => values[at].to_string(),
@@ -422,7 +439,7 @@ impl<'a> Cursor<'a> {
         DataError::Cell {
             path: self.path.to_path_buf(),
             column: self.descriptor.path().string(),
-            group: self.group,
+            group: u32::try_from(self.group).ok(),
             row: self.first_row + row as u64,
             found: found.into(),
             expected: expected.into(),
