@@ -43,6 +43,7 @@ use place::{missing_folders, names_in, numbered_folder, refuse_foreign, remove_f
 
 use crate::checkpoint::{DAMAGED, LAST, PREVIOUS};
 use crate::config::{ConfigError, RunConfig, Task};
+use crate::pipeline::ledger::FILE_NAME as LEDGER;
 use crate::pipeline::probe::Probe;
 use crate::pipeline::trace::Record;
 use crate::report::chart::Timeline;
@@ -53,7 +54,6 @@ pub const TIMELINE: &str = "timeline.svg";
 
 const CONFIG: &str = "config.json";
 const METRICS: &str = "metrics.jsonl";
-const LEDGER: &str = "ledger.jsonl";
 const TRACE: &str = "trace.json";
 const SUMMARY: &str = "summary.json";
 

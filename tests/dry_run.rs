@@ -34,6 +34,11 @@ fn what_a_run_refuses_at_its_start_its_dry_run_refuses() {
             "has 0 iterations of epoch 2",
         ),
         (
+            "--schedule replay:run --epochs 9 --patience 3",
+            "run/ledger.jsonl: has 0 iterations of epoch 2",
+        ),
+        ("--schedule replay:nowhere", "cannot read nowhere"),
+        (
             "--epochs 1 --schedule replay:run/ledger.jsonl --limit-events 600",
             "has 6 iterations of epoch 1, and the run has 5",
         ),

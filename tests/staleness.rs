@@ -61,7 +61,6 @@ fn by_definition(src: &[u32], dst: &[u32], batch_size: usize, k: usize) -> Strea
             result.catch_up_steps += (all - before) as u64;
         }
     }
-    result.memory.rows_read = result.memory.rows_written.clone();
     result
 }
 
@@ -208,6 +207,77 @@ fn a_chart_and_a_table_are_drawn() {
     assert!(again.stderr.contains("--force"), "{}", again.stderr);
     let none = program.run(&format!("{command} --k 0"));
     assert_eq!(none.code, Some(2), "{}", none.stderr);
+    let picture = program.run(&format!("{command} --chart lost.png"));
+    assert!(
+        picture.stderr.contains(".svg") && picture.code == Some(1),
+        "{}",
+        picture.stderr
+    );
+}
+
+#[test]
+fn each_k_is_counted_once_over_the_events_that_are_used() {
+    let program = Program::new();
+    let command = "schedule staleness --data synthetic:wikipedia:scale=0.02 --batch-size 50,50 --k 3,1,3 --json";
+    let counted = |options: &str| -> serde_json::Value {
+        let ended = program.run(&format!("{command} {options}"));
+        assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+        serde_json::from_str(&ended.stdout).unwrap()
+    };
+    let all = counted("");
+    let k: Vec<_> = (all["staleness"].as_array().unwrap().iter())
+        .map(|line| line["k"].as_u64().unwrap())
+        .collect();
+    assert_eq!(k, [3, 1]);
+    // Only a run knows the rows that it reads.
+    assert!(all["staleness"][0]["rows_read"].is_null());
+    assert!(all["staleness"][0]["rows_written"].is_array());
+    let few = counted("--limit-events 1000");
+    assert_eq!(few["events"], 700);
+    // Without anything above zero the axis has its numbers all the same.
+    program.run("schedule staleness --data synthetic:wikipedia:scale=0.02 --k 1 --chart none.svg");
+    let chart = std::fs::read_to_string(program.path("none.svg")).unwrap();
+    assert!(
+        chart.contains(">0.5</text>") && !chart.contains("0.000000000"),
+        "{chart}"
+    );
+}
+
+#[test]
+fn a_mitigation_is_told_with_its_numbers() {
+    let program = Program::new();
+    let run = "train --data synthetic:wikipedia:scale=0.02 --device cpu --epochs 2 --batch-size 50 --width 16 \
+               --schedule staleness:3 --mitigation similarity --mitigation-keep 0.5 --probe-every 10 --out run";
+    let ended = program.run(run);
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    let read = |name: &str| std::fs::read_to_string(program.path(name)).unwrap();
+    let summary: serde_json::Value = serde_json::from_str(&read("run/summary.json")).unwrap();
+    let ledger = read("run/ledger.jsonl");
+    let corrected = ledger.lines().map(|line| {
+        let line: serde_json::Value = serde_json::from_str(line).unwrap();
+        line["corrected"].as_u64().unwrap()
+    });
+    let rows: u64 = corrected.sum();
+    assert!(rows > 0);
+    assert_eq!(summary["corrected_rows"], rows);
+    let told = [ended.stderr, ended.stdout].concat();
+    assert!(
+        told.contains(&format!("the mitigation corrected {rows} rows")),
+        "{told}"
+    );
+    let page = program.run("report run");
+    assert_eq!(page.code, Some(0), "{}", page.stderr);
+    let page = read("run/report.html");
+    assert!(page.contains("similarity: λ 0.5, of rows with ages above the 0.99 quantile"));
+    assert!(page.contains("The encoding of times was trained."));
+    let audit = program.run("audit run --limit-events 500 --probes 1");
+    assert!(
+        audit
+            .stdout
+            .contains("schedule staleness:3, mitigation similarity"),
+        "{}",
+        audit.stdout
+    );
 }
 
 #[test]

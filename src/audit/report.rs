@@ -205,7 +205,12 @@ impl fmt::Display for Report {
             }
         }
         for record in self.checks.iter().filter(|record| record.violations > 0) {
-            writeln!(f, "\n{}: {} violations", record.check, record.violations)?;
+            let many = if record.violations == 1 { "" } else { "s" };
+            writeln!(
+                f,
+                "\n{}: {} violation{many}",
+                record.check, record.violations
+            )?;
             for finding in &record.findings {
                 match finding.event {
                     Some(event) => writeln!(f, "  event {event}: {}", finding.found)?,

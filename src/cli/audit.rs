@@ -4,7 +4,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::bail;
-use clap::{Arg, Args, ValueHint};
+use clap::builder::PossibleValue;
+use clap::{Arg, Args, ValueEnum, ValueHint};
 use mspipe::audit::Check;
 use mspipe::config::{GivenConfig, MitigationName, Purpose};
 use mspipe::numbers::whole;
@@ -92,7 +93,7 @@ pub(crate) fn run(args: AuditArgs) -> anyhow::Result<ExitCode> {
     bar.spinner(String::new());
     let mut head = String::new();
     let config = settings.resolve(Purpose::Audit)?;
-    let similarity = config.pipeline.mitigation == MitigationName::SimilarityReleased;
+    let (schedule, mitigation) = (config.pipeline.schedule.clone(), config.pipeline.mitigation);
     let audited = audited::audit(
         config,
         args.probes.into(),
@@ -111,15 +112,19 @@ pub(crate) fn run(args: AuditArgs) -> anyhow::Result<ExitCode> {
         return Ok(code);
     }
     let (setting, report) = (&summary.setting, &summary.report);
+    let name = mitigation.to_possible_value();
     let mut text = format!(
-        "{head}\nmodel     {}, batches of {} events, changed around {} events\n\n{report}\n",
-        setting.model, setting.batch_size, summary.probes
+        "{head}\nmodel     {}, batches of {} events, changed around {} events; schedule {schedule}, mitigation {}\n\n{report}\n",
+        setting.model,
+        setting.batch_size,
+        summary.probes,
+        name.as_ref().map_or("", PossibleValue::get_name)
     );
     text.push_str(&match report.failed().len() {
         0 => "no finding\n".to_owned(),
         failed => format!("{failed} of {} checks have findings\n", report.checks.len()),
     });
-    if similarity && !summary.passed {
+    if mitigation == MitigationName::SimilarityReleased && !summary.passed {
         text.push_str(KNOWS_TRAINING);
     }
     console::product(&text)?;

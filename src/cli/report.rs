@@ -35,7 +35,14 @@ pub(super) const EMULATED: &str =
     "These times and events/s are of an EMULATED GPU and say nothing of a real one.";
 
 /// What staleness did to the memory of a run.
-pub(super) fn stale_memory(counts: &StaleMemory, updater_rows: u64) -> String {
+pub(super) fn stale_memory(
+    counts: &StaleMemory,
+    updater_rows: u64,
+    corrected_rows: Option<u64>,
+) -> String {
+    let corrected = corrected_rows.map_or_else(String::new, |rows| {
+        format!("; the mitigation corrected {} rows", HumanCount(rows))
+    });
     let of = |part: u64, whole: u64, what: &str| {
         format!(
             "{:.1} % of {} {what}",
@@ -48,7 +55,7 @@ pub(super) fn stale_memory(counts: &StaleMemory, updater_rows: u64) -> String {
         of(stale, rows, what)
     };
     format!(
-        "memory    stale: {}, {}; lost: {}; the updater ran {} times",
+        "memory    stale: {}, {}; lost: {}; the updater ran {} times{corrected}",
         stale(&counts.rows_read, "rows read"),
         stale(&counts.rows_written, "rows written"),
         of(

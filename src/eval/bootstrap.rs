@@ -54,10 +54,11 @@ impl Spread {
 /// Mean ± standard deviation, as tables have it.
 impl fmt::Display for Spread {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.deviation {
-            Some(deviation) => write!(f, "{:.4} ± {deviation:.4}", self.mean),
-            None => write!(f, "{:.4}", self.mean),
-        }
+        // Padded, as a table asks.
+        f.pad(&match self.deviation {
+            Some(deviation) => format!("{:.4} ± {deviation:.4}", self.mean),
+            None => format!("{:.4}", self.mean),
+        })
     }
 }
 

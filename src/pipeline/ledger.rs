@@ -9,7 +9,7 @@
 //! times), `running` and `choice` (whether it overlapped with others, where both are tried), `ages` (how long ago the rows read had been written) and `stale_memory` (what of them was
 //! stale, and which mail was overwritten).
 //!
-//! Invariant: `replay:FILE` reads back exactly what is written here.
+//! Invariant: `replay:FILE` (or the folder of the file) reads back exactly what is written here.
 //! It measures neither ages nor rows; whoever knows them adds them.
 
 use std::collections::BTreeMap;
@@ -25,6 +25,9 @@ use super::cycle::Cycle;
 use super::profile::Profile;
 use super::staleness::StaleMemory;
 use super::turns::{Choice, Running};
+
+/// Name of a run's ledger, in its folder.
+pub(crate) const FILE_NAME: &str = "ledger.jsonl";
 
 /// What one iteration read.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -222,12 +225,14 @@ pub(crate) struct Replay {
 }
 
 impl Replay {
-    /// Reads a ledger.
+    /// Reads a ledger, by its file or the folder of its run.
     ///
     /// # Errors
     /// When the file is missing, a line is not of a ledger, or a k is impossible: 0, reaching
     /// before the epoch's first update, or making the memory older than it was.
     pub(crate) fn read(path: &Path) -> Result<Replay, ReplayError> {
+        let file = Replay::file(path);
+        let path = file.as_path();
         let failed = |error| ReplayError::Read {
             path: path.to_owned(),
             error,
@@ -269,6 +274,14 @@ impl Replay {
         }
         let path = path.to_owned();
         Ok(Replay { path, k })
+    }
+
+    /// The ledger that `path` names: itself, or that of the run whose folder it is.
+    pub(crate) fn file(path: &Path) -> PathBuf {
+        match path.is_dir() {
+            true => path.join(FILE_NAME),
+            false => path.to_owned(),
+        }
     }
 
     /// Whether this is the ledger of a run with so many iterations in each of its first `epochs`

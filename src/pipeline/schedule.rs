@@ -96,12 +96,13 @@ impl Schedule {
         }
     }
 
-    /// Largest staleness that an iteration may have.
+    /// Largest staleness that an iteration may have with memory there.
     ///
     /// # Errors
     /// When the ledger to replay can't be read.
-    pub(crate) fn most_staleness(&self) -> Result<usize, ReplayError> {
+    pub(crate) fn most_staleness(&self, memory: Residency) -> Result<usize, ReplayError> {
         Ok(match self {
+            Schedule::Auto | Schedule::Freshest(_) if memory == Residency::Device => 1,
             Schedule::Sequential | Schedule::Prefetch | Schedule::ExactOverlap => 1,
             Schedule::Staleness(k) | Schedule::Freshest(Some(k)) => *k,
             Schedule::Mspipe | Schedule::Freshest(None) | Schedule::Auto => MOST_ONLINE,

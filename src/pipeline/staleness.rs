@@ -26,7 +26,9 @@ pub struct StaleMemory {
     pub mail_overwritten: u64,
     /// Mail of these that no update had absorbed.
     pub mail_lost: u64,
-    /// Rows read, by how many updates of their own they lacked; the first lacked none.
+    /// Rows read, by how many updates of their own they lacked; the first lacked none. None where they
+    /// are not counted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub rows_read: Vec<u64>,
     /// Rows of these that are written (one per node), likewise.
     pub rows_written: Vec<u64>,

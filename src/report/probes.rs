@@ -5,6 +5,11 @@ use super::chart::{Lines, Point, Series};
 use super::{Block, Section};
 use crate::pipeline::probe::{Probe, ProbeMeans, falling};
 
+/// Said where it hides what probes look for.
+const TRAINED_TIMES: &str = "The encoding of times was trained. Its gradients are as many times the others as Δt counts \
+    units, so that ‖g‖², the gradients' error and the smoothness are of it almost alone; --time-encoding fixed shows the \
+    others.";
+
 /// A series of the chart of [`falling_chart`].
 pub fn falling_series(name: &str, color: usize, probes: &[Probe]) -> Series {
     let point = |(x, y)| Point {
@@ -30,8 +35,8 @@ pub fn falling_chart(title: &str, series: Vec<Series>) -> Lines {
     }
 }
 
-/// The part of a run's report; none where nothing was probed.
-pub(super) fn section(probes: &[Probe]) -> Option<Section> {
+/// The part of a run's report, whose encoding of times was trained or not; none where nothing was probed.
+pub(super) fn section(probes: &[Probe], trained_times: bool) -> Option<Section> {
     let means = ProbeMeans::of(probes)?;
     let smoothness = means.smoothness.map_or_else(String::new, |value| {
         format!(
@@ -44,6 +49,9 @@ pub(super) fn section(probes: &[Probe]) -> Option<Section> {
         probes.len()
     );
     let mut blocks = vec![Block::Text(text)];
+    if trained_times {
+        blocks.push(Block::Note(TRAINED_TIMES.to_owned()));
+    }
     if probes.len() > 1 {
         let fall = falling_chart("Gradients", vec![falling_series("‖g‖²", 2, probes)]);
         blocks.push(Block::Figures(vec![

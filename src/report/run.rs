@@ -97,6 +97,10 @@ pub(crate) fn document(folder: &Path) -> Result<Document, RunReportError> {
         .collect();
     let ledger = lines(&folder.join("ledger.jsonl"), "ledger")?;
     let timeline = fs::read_to_string(folder.join("timeline.svg")).ok();
+    let config = fs::read_to_string(folder.join("config.json")).ok();
+    let config: Value = config
+        .and_then(|text| serde_json::from_str(&text).ok())
+        .unwrap_or_default();
 
     let data = text_of(&summary["data"]["name"]);
     let synthetic = summary["data"]["synthetic"].as_bool() == Some(true);
@@ -112,7 +116,7 @@ pub(crate) fn document(folder: &Path) -> Result<Document, RunReportError> {
         };
         return Ok(Document {
             title: format!("{title}: {task}"),
-            lead: lead(&summary, None, synthetic),
+            lead: lead(&summary, String::new(), None, synthetic),
             sections: labels::sections(&summary),
         });
     }
@@ -142,10 +146,16 @@ pub(crate) fn document(folder: &Path) -> Result<Document, RunReportError> {
         title: "Ranks".to_owned(),
         blocks: vec![Block::Table(table)],
     }));
-    sections.extend(probes::section(&probes));
+    let trained_times = config["time_encoding"] == "trained";
+    sections.extend(probes::section(&probes, trained_times));
     Ok(Document {
         title,
-        lead: lead(&summary, sharing(&summary, &metrics), synthetic),
+        lead: lead(
+            &summary,
+            mitigation(&summary, &config),
+            sharing(&summary, &metrics),
+            synthetic,
+        ),
         sections,
     })
 }
@@ -250,7 +260,22 @@ fn sharing(summary: &Value, metrics: &[Value]) -> Option<String> {
     Some(ranks.in_words(events as usize) + &before)
 }
 
-fn lead(summary: &Value, ranks: Option<String>, synthetic: bool) -> Vec<Block> {
+/// What was done about stale memory, with its numbers, as the settings of the run have them.
+fn mitigation(summary: &Value, config: &Value) -> String {
+    let name = text_of(&summary["mitigation"]);
+    let of = |setting: &str| text_of(&config["pipeline"][setting]);
+    let keep = of("mitigation_keep");
+    match name.as_str() {
+        "similarity" | "similarity-released" => format!(
+            "{name}: λ {keep}, of rows with ages above the {} quantile of their batch",
+            of("mitigation_quantile")
+        ),
+        "pres" => format!("{name}: γ {keep} to begin with, β {}", of("coherence")),
+        _ => name,
+    }
+}
+
+fn lead(summary: &Value, mitigation: String, ranks: Option<String>, synthetic: bool) -> Vec<Block> {
     let mut blocks = Vec::new();
     if synthetic {
         let text = "The stream is SYNTHETIC: generated, not observed. Its numbers say nothing about \
@@ -300,7 +325,7 @@ fn lead(summary: &Value, ranks: Option<String>, synthetic: bool) -> Vec<Block> {
             ("pair history", text_of(&summary["pair_history"])),
             ("schedule", text_of(&summary["schedule"])),
             ("node memory", memory),
-            ("mitigation", text_of(&summary["mitigation"])),
+            ("mitigation", mitigation),
         ]);
     }
     facts.extend([
@@ -642,7 +667,7 @@ fn ages(ledger: &[Value]) -> Option<Figure> {
         values,
         ..Bars::default()
     };
-    let says = "Time since a root's memory was last written, when it was read.";
+    let says = "Time since the newest mail of a root's node, when its memory was read.";
     (histogram.groups.len() > 1).then(|| histogram.figure(says))
 }
 

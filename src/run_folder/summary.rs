@@ -149,6 +149,9 @@ pub struct Summary {
     pub stale_memory: StaleMemory,
     /// Pieces of mail that the updater absorbed into the rows that training read.
     pub updater_rows: u64,
+    /// Rows that the mitigation corrected in training, if it is one that does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub corrected_rows: Option<u64>,
     /// Seconds that training waited for its input.
     pub stall_seconds: f64,
     /// What rank 0 gave to the others in all training iterations, and what that took, if there are others.
@@ -236,6 +239,7 @@ impl Summary {
             in_turn: record.in_turn,
             stale_memory: record.stale_memory,
             updater_rows: record.updater_rows,
+            corrected_rows: record.corrected_rows,
             stall_seconds: record.stall.as_secs_f64(),
             exchanged: record.exchanged,
             protocol: setting.protocol,

@@ -171,7 +171,8 @@ impl OpenStream {
 fn needs(config: &RunConfig, model: &ModelConfig) -> Result<ModelNeeds, TrainError> {
     let mut needs = model.needs();
     if config.pipeline.mitigation == MitigationName::CatchUp && !needs.attends_to_mail {
-        needs.mail_slots = config.pipeline.schedule.most_staleness()?;
+        let pipeline = &config.pipeline;
+        needs.mail_slots = pipeline.schedule.most_staleness(pipeline.memory)?;
     }
     Ok(needs)
 }

@@ -17,6 +17,7 @@ use super::{Session, SessionError};
 use crate::checkpoint::{Header, Loaded};
 use crate::config::{self, CandidateSource, ConfigError, RunConfig};
 use crate::device::ComputeDevice;
+use crate::pipeline::ledger::Replay;
 use crate::pipeline::schedule::Schedule;
 use crate::ranks::{Channel, Exchange, Launch, threads};
 use crate::train::error::TrainError;
@@ -364,7 +365,7 @@ fn decisive(session: &Session, begin: Begin) -> Result<Map<String, Value>, Sessi
         all.insert("weights' sha256".to_owned(), sha256(&weights.path)?);
     }
     if let Schedule::Replay(ledger) = &config.pipeline.schedule {
-        all.insert("ledger's sha256".to_owned(), sha256(ledger)?);
+        all.insert("ledger's sha256".to_owned(), sha256(&Replay::file(ledger))?);
     }
     if let Some(CandidateSource::Files(files)) = &config.protocol.candidates {
         let each: Result<Value, SessionError> = files.iter().map(|file| sha256(file)).collect();

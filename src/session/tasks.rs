@@ -154,8 +154,12 @@ impl Session {
     ) -> Result<(), SessionError> {
         let iterations = evaluator.pass(SplitPart::Train, 0).iterations();
         let (epochs, patience) = (self.config.training.epochs, self.config.training.patience);
-        let may_end = patience > 0 || self.config.machine.max_time.is_some();
-        let needed = if may_end { 1 } else { epochs };
+        // The first epoch is the best so far; so many that are not better end the run.
+        let needed = match (self.config.machine.max_time, patience) {
+            (Some(_), _) => 1,
+            (None, 0) => epochs,
+            (None, patience) => epochs.min(patience.saturating_add(1)),
+        };
         let checked = scheduler.check(epochs, needed, iterations);
         Ok(checked.map_err(TrainError::from)?)
     }

@@ -158,6 +158,7 @@ impl TrainLoop {
             in_turn: totals.in_turn,
             stale_memory: totals.stale_memory.clone(),
             updater_rows: totals.updater_rows,
+            corrected_rows: totals.corrected_rows,
             stall: totals.stall,
             exchanged: totals.exchanged,
             device_bytes: totals.device_bytes,

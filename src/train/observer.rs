@@ -65,6 +65,8 @@ pub struct TrainRecord {
     pub stale_memory: StaleMemory,
     /// Pieces of mail that the updater absorbed into the rows that training read.
     pub updater_rows: u64,
+    /// Rows that the mitigation corrected in training, if it is one that does.
+    pub corrected_rows: Option<u64>,
     /// Time that training waited for its input.
     pub stall: Duration,
     /// What the rank gave to others in training, if there are any.

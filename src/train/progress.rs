@@ -66,6 +66,9 @@ pub(super) struct Totals {
     pub(super) stale_memory: StaleMemory,
     #[serde(default)]
     pub(super) updater_rows: u64,
+    /// If there is a mitigation that corrects some.
+    #[serde(default)]
+    pub(super) corrected_rows: Option<u64>,
     pub(super) stall: Duration,
     #[serde(default)]
     pub(super) exchanged: Option<Exchanged>,
@@ -136,6 +139,9 @@ impl Progress {
             line.updater_rows = Some(read.updater_rows);
             line.stale_memory = Some(read.stale);
             line.corrected = read.corrected;
+            if let Some(rows) = read.corrected {
+                *self.totals.corrected_rows.get_or_insert(0) += rows as u64;
+            }
         }
         for exchanged in record.ledger.iter().filter_map(|line| line.exchanged) {
             self.totals.exchanged.get_or_insert_default().add(exchanged);

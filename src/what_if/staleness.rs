@@ -34,7 +34,7 @@ pub struct EndPoints<'a> {
 /// What staleness does to an epoch over a stream.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 pub struct StreamStaleness {
-    /// As the ledger of a run has it; rows are those of the end points.
+    /// As the ledger of a run has it, but for the rows read, which only a run knows.
     #[serde(flatten)]
     pub memory: StaleMemory,
     /// Overwritten mail that is in none of the rows left at the end: it was lost, or the row that
@@ -108,6 +108,7 @@ pub fn count(stream: EndPoints<'_>, schedule: Schedule) -> Result<StreamStalenes
         unapplied.push_back(ends.iter().map(write).collect());
     }
     counter.end(&mut result.memory);
+    result.memory.rows_read.clear();
     unapplied.iter().for_each(|update| apply(&mut rows, update));
     // The newest mail of a node is still there.
     let overwritten = |row: &Row| u64::from(row.mail.saturating_sub(1) - row.absorbed);

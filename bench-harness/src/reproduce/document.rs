@@ -66,6 +66,12 @@ fn blocks(experiment: &Experiment) -> Vec<Block> {
         blocks.push(Block::Note("No run of it is finished.".to_owned()));
         return blocks;
     }
+    if experiment.unfinished > 0 {
+        blocks.push(Block::Note(format!(
+            "{} of its runs are not finished: their settings have fewer seeds than the others, or are left out.",
+            experiment.unfinished
+        )));
+    }
     let views = recipe.views.iter();
     let seen: Vec<String> = views
         .filter_map(|view| views::seen(view, experiment))

@@ -19,6 +19,8 @@ pub struct Experiment {
     pub recipe: Recipe,
     /// What came out, by stream, variant and arm.
     pub outcomes: Vec<Outcome>,
+    /// Runs that were asked for and are not finished.
+    pub unfinished: usize,
 }
 
 /// Results of one arm on one stream, in one variant.
@@ -60,6 +62,7 @@ impl Experiment {
             .map(|(number, recipe)| Experiment {
                 recipe: recipe.clone(),
                 outcomes: outcomes(number, recipe, plan, cells),
+                unfinished: unfinished(number, plan, cells),
             })
             .collect()
     }
@@ -195,6 +198,14 @@ struct Trained {
     arm: usize,
     cells: Vec<Cell>,
     folders: Vec<PathBuf>,
+}
+
+/// The runs of recipe `number` that are not finished: settings with their seeds.
+fn unfinished(number: usize, plan: &Plan, cells: &[Vec<Option<Cell>>]) -> usize {
+    let of_it = plan.asked.iter().filter(|asked| asked.recipe == number);
+    of_it
+        .filter(|asked| cells[asked.training.0][asked.training.1].is_none())
+        .count()
 }
 
 fn outcomes(

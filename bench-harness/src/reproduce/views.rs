@@ -44,6 +44,7 @@ pub(super) fn seen(view: &View, experiment: &Experiment) -> Option<String> {
         View::InFlight => Some(arms::in_flight_seen(experiment)),
         View::Frontier => frontier::frontier_seen(experiment),
         View::Gradients => gradients::gradients_seen(experiment),
-        View::TradeOff | View::Timeline | View::Sweep(_) | View::Chosen(_) | View::Ages => None,
+        View::Chosen(setting) => chosen::chosen_seen(experiment, setting),
+        View::TradeOff | View::Timeline | View::Sweep(_) | View::Ages => None,
     }
 }

@@ -50,6 +50,10 @@ pub(super) struct StalenessArgs {
           value_parser = whole::<u16>(1..=10_000))]
     k: Vec<u16>,
 
+    /// Use only the first N events of the stream
+    #[arg(long, value_name = "N", value_parser = whole::<usize>(1..=4_294_967_295))]
+    limit_events: Option<usize>,
+
     /// Write a chart of lost and missing mail and of stale rows against k, as SVG
     #[arg(long, value_name = "FILE.svg")]
     chart: Option<PathBuf>,
@@ -115,6 +119,12 @@ impl Line {
 /// Counts and prints.
 pub(super) fn run(args: StalenessArgs) -> anyhow::Result<()> {
     if let Some(path) = &args.chart {
+        if path.extension().is_none_or(|ending| ending != "svg") {
+            bail!(
+                "--chart {}: expected a name that ends in .svg, which is what is written",
+                path.display()
+            );
+        }
         whole_file::check(path, Existing::forced(args.force))?;
     }
     let options = OpenOptions {
@@ -122,12 +132,14 @@ pub(super) fn run(args: StalenessArgs) -> anyhow::Result<()> {
         ..args.reading.options()
     };
     let log = EventLog::open(&args.data, &options)?;
-    let train = log.split().train;
+    let limit = args.limit_events.unwrap_or(usize::MAX);
+    let train = log.split_of(limit.min(log.events())).train;
     if train.is_empty() {
         bail!("{}: the training part has no events", log.name());
     }
-    let asked: Vec<(u32, u16)> = (args.batch_size.iter())
-        .flat_map(|&batch_size| args.k.iter().map(move |&k| (batch_size, k)))
+    let (batch_sizes, bounds) = (once(&args.batch_size), once(&args.k));
+    let asked: Vec<(u32, u16)> = (batch_sizes.iter())
+        .flat_map(|&batch_size| bounds.iter().map(move |&k| (batch_size, k)))
         .collect();
     let counted: Result<Vec<Line>, _> = asked
         .into_par_iter()
@@ -155,7 +167,7 @@ pub(super) fn run(args: StalenessArgs) -> anyhow::Result<()> {
     };
     if let Some(path) = &args.chart {
         let _unfinished = interrupt::stop().unfinished();
-        let chart = chart(&counted, &args.batch_size);
+        let chart = chart(&counted, &batch_sizes);
         whole_file::write(path, Existing::forced(args.force), |file| {
             file.write_all(chart.as_bytes())
         })?;
@@ -164,6 +176,17 @@ pub(super) fn run(args: StalenessArgs) -> anyhow::Result<()> {
         return Ok(console::json(&counted)?);
     }
     Ok(console::product(text(&args, &counted))?)
+}
+
+/// Each of them once, in their order.
+fn once<T: Copy + PartialEq>(asked: &[T]) -> Vec<T> {
+    let mut all = Vec::new();
+    for &one in asked {
+        if !all.contains(&one) {
+            all.push(one);
+        }
+    }
+    all
 }
 
 fn text(args: &StalenessArgs, counted: &Counted) -> String {

@@ -225,6 +225,7 @@ pub(super) fn print_summary(summary: &Summary, folder: &RunFolder) {
     console::news(report::stale_memory(
         &summary.stale_memory,
         summary.updater_rows,
+        summary.corrected_rows,
     ));
     if let Some(exchanged) = &summary.exchanged {
         let iterations = summary.staleness.values().sum::<usize>();

@@ -1,6 +1,6 @@
 //! Lines and points over a horizontal axis of numbers.
 
-use super::canvas::{Anchor, Canvas, Key, LEFT, RIGHT, fill, stroke};
+use super::canvas::{Anchor, Canvas, Key, LEFT, RIGHT, fill, stroke, text_width};
 use super::scale::Scale;
 use super::{Size, figure, short};
 use crate::report::Figure;
@@ -128,7 +128,7 @@ impl Lines {
         } else {
             x.ticks(8, self.whole.0)
         };
-        canvas.horizontal_axis(&x.placed(ticks), &self.x_name, LEFT, bottom);
+        canvas.horizontal_axis(&apart(x.placed(ticks)), &self.x_name, LEFT, bottom);
         if xs.is_empty() {
             let middle = ((LEFT + width) / 2.0, (top + bottom) / 2.0);
             canvas.text(middle, Anchor::Middle, "soft", "nothing was measured");
@@ -184,6 +184,21 @@ impl Lines {
         }
         canvas.point(place, radius, series.color, &says);
     }
+}
+
+/// The ticks but for those whose texts would run into the one before.
+fn apart(ticks: Vec<(f64, String)>) -> Vec<(f64, String)> {
+    let mut shown: Vec<(f64, String)> = Vec::new();
+    for (place, text) in ticks {
+        let half = text_width(&text) / 2.0;
+        let free = |(before, other): &(f64, String)| {
+            before + text_width(other) / 2.0 + text_width("0") <= place - half
+        };
+        if shown.last().is_none_or(free) {
+            shown.push((place, text));
+        }
+    }
+    shown
 }
 
 fn finite(series: &Series) -> impl Iterator<Item = &Point> {

@@ -35,11 +35,11 @@ impl Scale {
                 place,
             };
         }
-        let span = if to > from {
-            to - from
-        } else {
-            to.abs().max(1e-9) * 0.1
-        };
+        if (from, to) == (0.0, 0.0) {
+            // Nothing but zero: any range will do, and the ticks of this one are short.
+            to = 1.0;
+        }
+        let span = if to > from { to - from } else { to.abs() * 0.1 };
         from -= if from == 0.0 { 0.0 } else { span * 0.06 };
         to += span * 0.08;
         Scale {
@@ -133,6 +133,9 @@ mod tests {
         assert_eq!(from_zero.at(0.0), 100.0);
         let log = Scale::over(&[10.0, 1000.0], false, true, (0.0, 100.0));
         assert!((log.at(100.0) - 50.0).abs() < 1e-9);
+        let nothing = Scale::over(&[0.0, 0.0], true, false, (100.0, 0.0)).ticks(5, false);
+        let texts: Vec<&str> = nothing.iter().map(|(_, text)| text.as_str()).collect();
+        assert_eq!(texts, ["0.0", "0.5", "1.0"]);
         // One number alone, or none, has a range too.
         assert!(
             Scale::over(&[0.5], false, false, (0.0, 1.0))

@@ -46,6 +46,25 @@ pub(super) fn chosen(experiment: &Experiment, setting: &str) -> Vec<Block> {
     vec![Block::Table(table)]
 }
 
+/// How often what validation chose is better on the test part than the first arm.
+pub(super) fn chosen_seen(experiment: &Experiment, setting: &str) -> Option<String> {
+    let all = experiment.series();
+    let of_series = |series: &Vec<&Outcome>| {
+        let (best, first) = (best_on_validation(series)?, *series.first()?);
+        Some(best.ap_over(first))
+    };
+    let changes: Vec<f64> = all.iter().filter_map(of_series).collect();
+    let better = changes.iter().filter(|change| **change > 0.0).count();
+    (!changes.is_empty()).then(|| {
+        format!(
+            "{} as validation chose it has a higher test AP than {} in {better} of {} cases",
+            name_of_setting(setting),
+            experiment.first_arm(),
+            changes.len()
+        )
+    })
+}
+
 /// The outcome with the best validation AP; of equals the first.
 fn best_on_validation<'a>(series: &[&'a Outcome]) -> Option<&'a Outcome> {
     let better = |best: &'a Outcome, other: &'a Outcome| match validation_ap(other).mean

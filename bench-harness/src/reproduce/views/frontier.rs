@@ -46,13 +46,26 @@ pub(super) fn frontier(experiment: &Experiment) -> Vec<Block> {
     std::iter::once(figures).chain(tables).collect()
 }
 
-const CAPTION: &str = "Each point is a staleness and a batch size; the axes do not begin at 0. Mail is \
+const CAPTION: &str = "Each point is a staleness and a batch size; the vertical axis does not begin at 0. Mail is \
     lost that was overwritten before an update had absorbed it; memory is off by what probes measured, by \
     nothing at k = 1.";
 
-/// How much each mitigation wins back of what staleness cost, over all streams and variants.
+/// How often staleness cost something, and how much each mitigation wins back of it, over all streams and variants.
 pub(super) fn frontier_seen(experiment: &Experiment) -> Option<String> {
     let all = experiment.series();
+    let of_series = |series: &Vec<&Outcome>| -> Vec<f64> {
+        let stale = series.iter().filter(|o| o.row.k > 1);
+        let stale = stale.filter(|o| mitigation(o) == MitigationName::None);
+        let differences = stale.filter_map(|o| Some(Compared::of(o, series)?.difference.mean));
+        differences.collect()
+    };
+    let differences: Vec<f64> = all.iter().flat_map(of_series).collect();
+    let cost = differences.iter().filter(|change| **change < 0.0).count();
+    let costs = format!(
+        "k above 1 without mitigation is less accurate than k = 1 in {cost} of {} cases",
+        differences.len()
+    );
+    let costs = (!differences.is_empty()).then_some(costs);
     let outcomes = || experiment.outcomes.iter().map(mitigation);
     let mitigations = distinct(outcomes().filter(|name| *name != MitigationName::None));
     let of = |name: &MitigationName| {
@@ -73,7 +86,10 @@ pub(super) fn frontier_seen(experiment: &Experiment) -> Option<String> {
             )
         })
     };
-    let said: Vec<String> = mitigations.iter().filter_map(of).collect();
+    let said: Vec<String> = costs
+        .into_iter()
+        .chain(mitigations.iter().filter_map(of))
+        .collect();
     (!said.is_empty()).then(|| said.join("; "))
 }
 
@@ -113,7 +129,8 @@ fn table(series: &[&Outcome]) -> Table {
         &format!(
             "{}; differences are from k = 1 at the same batch size without mitigation, over runs with \
              the same seed, in brackets the 95 % interval of their mean (bootstrap over seeds); won \
-             back: of what k cost without mitigation",
+             back: of what k cost without mitigation ('-' where it cost nothing, above 100 % where k with it \
+             is better than k = 1, below 0 where it made it worse)",
             series[0].title()
         ),
         &["arm", "mitigation"],
