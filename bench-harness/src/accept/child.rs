@@ -244,8 +244,6 @@ impl Said {
 #[cfg(test)]
 #[cfg(unix)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt as _;
-
     use clap::Parser;
 
     use super::*;
@@ -268,8 +266,12 @@ mod tests {
             "#!/bin/sh\nfor word; do into=$next; [ \"$next\" = 1 ] && into=$word; \
              next=; [ \"$word\" = --into ] && next=1; [ -n \"$into\" ] && break; done\n{does}\n"
         );
-        std::fs::write(&program, text).unwrap();
-        std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+        // By another process: while this one writes a file, a process that another test starts has it open
+        // too, and a program that somebody writes can't be run.
+        let write = "printf '%s' \"$1\" > \"$0\" && chmod 755 \"$0\"";
+        let mut written = Command::new("sh");
+        written.args(["-c", write]).arg(&program).arg(text);
+        assert!(written.status().unwrap().success());
         let config = Program::parse_from(["accept", "--out=x"]).config;
         run(&program, Part::Checks, &config, folder.path()).unwrap()
     }

@@ -53,19 +53,32 @@ const CAPTION: &str = "Each point is a staleness and a batch size; the vertical 
 /// How often staleness cost something, and how much each mitigation wins back of it, over all streams and variants.
 pub(super) fn frontier_seen(experiment: &Experiment) -> Option<String> {
     let all = experiment.series();
-    let of_series = |series: &Vec<&Outcome>| -> Vec<f64> {
-        let stale = series.iter().filter(|o| o.row.k > 1);
-        let stale = stale.filter(|o| mitigation(o) == MitigationName::None);
-        let differences = stale.filter_map(|o| Some(Compared::of(o, series)?.difference.mean));
-        differences.collect()
+    let from = |base: fn(&Outcome, &[&Outcome]) -> Option<Spread>| -> Vec<Spread> {
+        let of_series = |series: &Vec<&Outcome>| {
+            let stale = series
+                .iter()
+                .filter(|o| o.row.k > 1 && mitigation(o) == MitigationName::None);
+            let from = stale.filter_map(|o| base(o, series));
+            from.collect::<Vec<Spread>>()
+        };
+        all.iter().flat_map(of_series).collect()
     };
-    let differences: Vec<f64> = all.iter().flat_map(of_series).collect();
-    let cost = differences.iter().filter(|change| **change < 0.0).count();
-    let costs = format!(
-        "k above 1 without mitigation is less accurate than k = 1 in {cost} of {} cases",
-        differences.len()
-    );
-    let costs = (!differences.is_empty()).then_some(costs);
+    let (fresh, larger) = (from(from_fresh), from(from_larger_batch));
+    let less = |of: &[Spread]| of.iter().filter(|difference| is_less(difference)).count();
+    let told = |of: &[Spread], what: &str| {
+        let cases = of.len();
+        (cases > 0).then(|| format!("{what} in {} of {cases} cases", less(of)))
+    };
+    let costs = [
+        told(
+            &fresh,
+            "k above 1 without mitigation is less accurate than k = 1, beyond what seeds differ by,",
+        ),
+        told(
+            &larger,
+            "it is less accurate than k = 1 with batches of k times as many events",
+        ),
+    ];
     let outcomes = || experiment.outcomes.iter().map(mitigation);
     let mitigations = distinct(outcomes().filter(|name| *name != MitigationName::None));
     let of = |name: &MitigationName| {
@@ -86,8 +99,7 @@ pub(super) fn frontier_seen(experiment: &Experiment) -> Option<String> {
             )
         })
     };
-    let said: Vec<String> = costs
-        .into_iter()
+    let said: Vec<String> = (costs.into_iter().flatten())
         .chain(mitigations.iter().filter_map(of))
         .collect();
     (!said.is_empty()).then(|| said.join("; "))
@@ -129,8 +141,8 @@ fn table(series: &[&Outcome]) -> Table {
         &format!(
             "{}; differences are from k = 1 at the same batch size without mitigation, over runs with \
              the same seed, in brackets the 95 % interval of their mean (bootstrap over seeds); won \
-             back: of what k cost without mitigation ('-' where it cost nothing, above 100 % where k with it \
-             is better than k = 1, below 0 where it made it worse)",
+             back: of what k cost without mitigation ('-' where that interval reaches 0, above 100 % where k \
+             with it is better than k = 1, below 0 where it is worse than without)",
             series[0].title()
         ),
         &["arm", "mitigation"],
@@ -171,33 +183,51 @@ fn table(series: &[&Outcome]) -> Table {
 struct Compared {
     /// From k = 1 without mitigation.
     difference: Spread,
-    /// Mean difference of the same k without mitigation, if the outcome has one.
-    without: Option<f64>,
+    /// Difference of the same k without mitigation, if the outcome has one.
+    without: Option<Spread>,
 }
 
 impl Compared {
     fn of(outcome: &Outcome, series: &[&Outcome]) -> Option<Compared> {
-        let plain = |k: usize| {
-            let like = |other: &&&Outcome| {
-                (mitigation(other), other.row.k) == (MitigationName::None, k)
-                    && batch_size(other) == batch_size(outcome)
-            };
-            series.iter().find(like)
-        };
-        let fresh = plain(1).filter(|fresh| !std::ptr::eq(**fresh, outcome))?;
         let mitigated = mitigation(outcome) != MitigationName::None;
-        let stale = plain(outcome.row.k).filter(|_| mitigated);
+        let stale = unmitigated(series, outcome.row.k, batch_size(outcome)).filter(|_| mitigated);
         Some(Compared {
-            difference: paired(outcome, fresh, measure)?,
-            without: stale.and_then(|stale| Some(paired(stale, fresh, measure)?.mean)),
+            difference: from_fresh(outcome, series)?,
+            without: stale.and_then(|stale| from_fresh(stale, series)),
         })
     }
 
     /// The share of what staleness cost that the mitigation wins back; none where it cost nothing.
     fn won_back(&self) -> Option<f64> {
-        let cost = -self.without.filter(|difference| *difference < 0.0)?;
+        let cost = -self.without.as_ref().filter(|of| is_less(of))?.mean;
         Some((self.difference.mean + cost) / cost)
     }
+}
+
+/// The outcome of `series` with this k and batch size, and without mitigation.
+fn unmitigated<'a>(series: &[&'a Outcome], k: usize, batch: usize) -> Option<&'a Outcome> {
+    let like = |other: &&&Outcome| {
+        (mitigation(other), other.row.k) == (MitigationName::None, k) && batch_size(other) == batch
+    };
+    series.iter().find(like).copied()
+}
+
+/// How far it is from k = 1 without mitigation at its batch size.
+fn from_fresh(outcome: &Outcome, series: &[&Outcome]) -> Option<Spread> {
+    let fresh = unmitigated(series, 1, batch_size(outcome));
+    let fresh = fresh.filter(|fresh| !std::ptr::eq(*fresh, outcome))?;
+    paired(outcome, fresh, measure)
+}
+
+/// How far it is from k = 1 with batches of k times as many events, which reads memory that is as old.
+fn from_larger_batch(outcome: &Outcome, series: &[&Outcome]) -> Option<Spread> {
+    let larger = unmitigated(series, 1, outcome.row.k * batch_size(outcome))?;
+    paired(outcome, larger, measure)
+}
+
+/// Whether differences are below 0 by more than seeds differ.
+fn is_less(difference: &Spread) -> bool {
+    difference.mean < 0.0 && difference.interval.is_none_or(|[_, to]| to < 0.0)
 }
 
 fn mitigation(outcome: &Outcome) -> MitigationName {
@@ -261,10 +291,9 @@ mod tests {
     #[test]
     fn what_is_won_back_is_a_share_of_what_staleness_cost() {
         let won = |difference: f64, without: Option<f64>| {
-            let difference = Spread::of(vec![difference]);
             Compared {
-                difference,
-                without,
+                difference: Spread::of(vec![difference]),
+                without: without.map(|difference| Spread::of(vec![difference])),
             }
             .won_back()
         };
@@ -274,5 +303,11 @@ mod tests {
         // Nothing was lost, so there is nothing to win back.
         assert_eq!(won(-0.25, Some(0.5)), None);
         assert_eq!(won(-0.25, None), None);
+        // Nor where seeds differ by more.
+        let compared = Compared {
+            difference: Spread::of(vec![-0.25, -0.25]),
+            without: Some(Spread::of(vec![-0.5, 0.25])),
+        };
+        assert_eq!(compared.won_back(), None);
     }
 }
