@@ -28,7 +28,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::{DataError, shortened};
 use crate::files::checksum;
 use crate::progress::Progress;
-use crate::schema::reading::ColumnChoice;
+use crate::schema::reading::Reading;
 use crate::stop::Stop;
 use crate::stream::column::Column;
 use crate::stream::event_log::{Columns, EventLog, IdSpaces};
@@ -70,9 +70,9 @@ pub(crate) struct Meta {
     /// Absent in stores without names, which older versions can read.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) names: bool,
-    /// How columns were chosen by hand; absent if none was.
-    #[serde(default, skip_serializing_if = "ColumnChoice::is_none")]
-    pub(crate) columns: ColumnChoice,
+    /// How its file or table was said to be read; absent if nothing was.
+    #[serde(default, skip_serializing_if = "Reading::is_default")]
+    pub(crate) reading: Reading,
     /// What the conversion had to say; absent if it was nothing.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) notes: Vec<String>,

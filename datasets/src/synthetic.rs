@@ -22,7 +22,7 @@ use std::str::FromStr;
 
 use crate::error::DataError;
 use crate::progress::Progress;
-use crate::schema::reading::ColumnChoice;
+use crate::schema::reading::Reading;
 use crate::stop::Stop;
 use crate::store::{FeatureShape, STORE_EXTENSION, StoreWriter, Stream};
 use crate::stream::event_log::{EventLog, IdSpaces};
@@ -337,7 +337,7 @@ impl SyntheticSpec {
                 synthetic: true,
                 nodes,
                 ticks_per_unit: 1,
-                columns: ColumnChoice::default(),
+                reading: Reading::default(),
                 notes: Vec::new(),
                 id_spaces: if destinations == 0 {
                     IdSpaces::One

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import decimal
 import os
 from collections.abc import Mapping
 from typing import Any, Unpack
@@ -16,7 +17,7 @@ from ._written import settings as written
 
 
 def audit(
-    data: Dataset | Run | str | os.PathLike[str],
+    data: Dataset | Run | Any,
     *,
     probes: int = 5,
     progress: bool = True,
@@ -24,25 +25,22 @@ def audit(
 ) -> dict[str, Any]:
     """Changes the stream where a score must not see it, and compares bits, as `mspipe audit`.
 
-    `data` is a stream, or a run (or its folder), whose weights and settings are taken. `probes` events are changed
+    `data` is a `Dataset`, or what it takes, or a run (or its folder), whose weights and settings are taken. `probes` events are changed
     around. Returns `passed` and `checks` beside the setting, as `mspipe audit --json`.
 
     Raises `mspipe.Error` for a stream or settings that can't be used, and for `probes` that are not from 1 to 10,000.
     """
-    if not isinstance(probes, int) or not 1 <= probes <= 10_000:
+    if isinstance(probes, bool) or not hasattr(probes, "__index__") or not 1 <= probes <= 10_000:
         raise _native.Error(f"probes: found {probes!r}, expected a whole number from 1 to 10000")
     given: dict[str, Any] = dict(settings)
-    if isinstance(data, Run):
-        given = {"init": str(data.folder), **given}
-    elif isinstance(data, Dataset):
-        given = {**data.settings, **given}
-    elif os.path.isfile(os.path.join(data, "config.json")):
+    if isinstance(data, (str, os.PathLike)) and os.path.isfile(os.path.join(data, "config.json")):
         given = {"init": os.fspath(data), **given}
     else:
-        given = {**Dataset(data).settings, **given}
+        dataset = data if isinstance(data, Dataset) else Dataset(data)
+        given = {**dataset.settings, **given}
     told = Progress(progress)
     try:
-        return parsed(_native.audit(written(given), probes, told))
+        return parsed(_native.audit(written(given), int(probes), told))
     finally:
         told.close()
 
@@ -61,8 +59,11 @@ def simulate(stages: str | Mapping[str, Any] | None = None, **options: Any) -> d
 
     Raises `mspipe.Error` for a stage or an option that there is not, and for a value that it does not take.
     """
+    for name in options.keys() & {"gantt", "trace", "json", "force"}:
+        raise _native.Error(f"{name}: nothing is drawn or written here; mspipe schedule simulate does it")
     if isinstance(stages, Mapping):
-        stages = ",".join(f"{stage}={time}" for stage, time in stages.items())
+        # Without an exponent.
+        stages = ",".join(f"{stage}={decimal.Decimal(str(time)):f}" for stage, time in stages.items())
     given = {"stages": stages, **options}
     words = [f"--{name.replace('_', '-')}={value}" for name, value in written(given)]
     return parsed(_native.answer(["schedule", "simulate", *words, "--json"]))

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 #: Floats of 64 bits tell all whole numbers below it apart.
 _EXACT = 2**53
+#: Whatever a program's own context rounds to.
+_DIGITS = decimal.Context(prec=100)
 #: What the extension takes of whole numbers.
 _LEAST, _MOST = -(2**63), 2**64 - 1
 
@@ -52,7 +54,7 @@ def column(name: str, given: Any) -> Column | None:
         # PyTorch's, which may be elsewhere or want gradients.
         given = given.detach().cpu()
     given = _with_gaps(given)
-    if isinstance(given, (list, tuple)):
+    if isinstance(given, Sequence) and not isinstance(given, (str, bytes)) and not hasattr(given, "__array__"):
         given = _of_list(name, given)
     array = np.asarray(given)
     present = None
@@ -103,7 +105,7 @@ def _of_list(name: str, values: Sequence[Any]) -> Array:
     numbers among which one is missing, and rounds those beyond 2^53."""
     import numpy as np
 
-    if values and isinstance(values[0], (list, tuple, np.ndarray)):
+    if values and (isinstance(values[0], (list, tuple)) or getattr(values[0], "ndim", 0) > 0):
         return _of_rows(name, values)
     try:
         array = np.asarray(values)
@@ -128,7 +130,9 @@ def _of_rows(name: str, values: Sequence[Any]) -> Array:
             expected = f"{width} numbers, as in the rows before"
             raise _native.Error(f"the column '{name}', row {row}: found {found}, expected {expected}")
     try:
-        return np.asarray(values, dtype=np.float32)
+        # A masked value is a missing one.
+        rows = [np.ma.filled(one.astype(np.float32), np.nan) if isinstance(one, np.ma.MaskedArray) else one for one in values]
+        return np.asarray(rows, dtype=np.float32)
     except (TypeError, ValueError) as error:
         raise _native.Error(f"the column '{name}': rows hold what is no number ({error})") from None
 
@@ -150,7 +154,12 @@ def _of_array(name: str, array: Array) -> Column:
         case "f" if array.dtype.itemsize <= 4:
             return of("float", np.float32)
         case "f":
-            return of("double", np.float64)
+            doubles = of("double", np.float64)
+            changed = (doubles.values != array) & ~np.isnan(array)
+            if changed.any():
+                row = int(changed.argmax())
+                raise _wrong(name, row, array[row], "a number that 64 bits hold")
+            return doubles
         case "M":
             return _of_moments(name, array)
         case "U":
@@ -202,6 +211,8 @@ def _of_objects(name: str, values: list[Any]) -> Column:
         for row, (kind, value) in enumerate(zip(kinds, values, strict=True)):
             if kind == "int" and abs(int(value)) >= _EXACT:
                 raise _wrong(name, row, value, "less than 2^53 among floats, which do not tell larger numbers apart")
+            if kind == "float" and float(value) != value:
+                raise _wrong(name, row, value, "a number that 64 bits hold")
         return Column(name, "double", np.array(filled(float, np.nan), dtype=np.float64), present=present)
     if found <= {"decimal", "int"}:
         return _of_decimals(name, filled(decimal.Decimal, decimal.Decimal(0)), present)
@@ -209,12 +220,12 @@ def _of_objects(name: str, values: list[Any]) -> Column:
         return Column(name, "text", [_text(name, row, value) for row, value in enumerate(filled(lambda value: value, None))])
     if found == {"moment"}:
         return _of_nanoseconds(name, filled(_nanoseconds, None))
+    if "other" in found:
+        row = kinds.index("other")
+        raise _wrong(name, row, values[row], "numbers, truth values, text, decimals or moments")
     first = next(kind for kind in kinds if kind != "missing")
-    row = next((row for row, kind in enumerate(kinds) if kind not in ("missing", first)), kinds.index(first))
-    expected = f"{_NAMES.get(first, first)}, as in the rows before"
-    if kinds[row] == "other":
-        expected = "numbers, truth values, text, decimals or moments"
-    raise _wrong(name, row, values[row], expected)
+    row = next(row for row, kind in enumerate(kinds) if kind not in ("missing", first))
+    raise _wrong(name, row, values[row], f"{_NAMES.get(first, first)}, as in the rows before")
 
 
 #: What the kinds of objects are called.
@@ -267,8 +278,7 @@ def _of_decimals(name: str, values: list[decimal.Decimal], present: Array | None
     """Whole numbers that stand for themselves divided by 10^scale."""
     exponents = [value.as_tuple().exponent for value in values]
     scale = max([0, *(-exponent for exponent in exponents if isinstance(exponent, int))])
-    exact = decimal.Context(prec=100)
-    whole = [int(value.scaleb(scale, context=exact)) for value in values]
+    whole = [int(value.scaleb(scale, context=_DIGITS)) for value in values]
     for row, number in enumerate(whole):
         if scale > 38 or abs(number) >= 10**38:
             raise _wrong(name, row, values[row], "decimals that have 38 digits in all")
@@ -355,7 +365,7 @@ def times(given: Any) -> tuple[str, Any] | None:
         case "float" | "double":
             return "double", values.astype(np.float64)
         case "decimal":
-            return "text", [f"{decimal.Decimal(value).scaleb(-found.width):f}" for value in values]
+            return "text", [f"{decimal.Decimal(value).scaleb(-found.width, context=_DIGITS):f}" for value in values]
         case "ms" | "us" | "ns":
             moments = values.view(f"datetime64[{found.kind}]").astype("datetime64[ns]")
             if (moments.astype(f"datetime64[{found.kind}]").view(np.int64) != values).any():
@@ -379,12 +389,14 @@ def _asked(what: str, given: Any) -> Column:
     if found is None or found.kind == "rows":
         raise _native.Error(f"{what}: found rows of numbers, expected one value, a list or an array [pairs]")
     row = None
-    if found.present is not None:
+    if found.present is not None and not found.present.all():
         row = int((~found.present).argmax())
     elif found.kind == "text" and None in found.values:
         row = found.values.index(None)
     elif found.kind in ("float", "double") and not np.isfinite(found.values).all():
         row = int((~np.isfinite(found.values)).argmax())
     if row is not None:
-        raise _native.Error(f"{what}, row {row}: found {given[row]!r}, expected a value for each")
+        value = list(given)[row]
+        value = value.as_py() if hasattr(value, "as_py") else value
+        raise _native.Error(f"{what}, row {row}: found {value!r}, expected a value for each")
     return found

@@ -57,6 +57,8 @@ class Dataset:
             raise _native.Error(
                 f"unknown keyword '{unknown}' of Dataset; known are src, dst, time, label, features, name, " + ", ".join(sorted(known))
             )
+        if not isinstance(name, str):
+            raise _native.Error(f"name: found {name!r}, expected text")
         options = written({"columns": _columns(roles, features), **reading})
         self._native = _opened(table, name, options, None)
 
@@ -133,17 +135,23 @@ def _opened(
             "found a Dataset, which is read by itself; give what it was made of, so that it is read as the model's stream"
         )
     if isinstance(table, Mapping):
-        return _native.Dataset.of_columns(name, of_arrays(table), options, cache, like)
+        try:
+            return _native.Dataset.of_columns(name, of_arrays(table), options, cache, like)
+        except UnicodeEncodeError as error:
+            raise _native.Error(f"found text that UTF-8 does not have ({error})") from None
     if hasattr(table, "collect") and type(table).__name__ == "LazyFrame":
         raise _native.Error("found a LazyFrame; collect() it first")
     if hasattr(table, "__arrow_c_stream__"):
         try:
             return _native.Dataset.of_arrow(name, table, options, cache, like)
-        except ImportError as error:
+        except _native.Error:
+            raise
+        except Exception as error:
+            # Of who makes the stream: a package that is missing, columns that have no type of Arrow's.
             raise _native.Error(
-                f"{type(table).__name__}: its Arrow stream needs a package that is not here ({error}); install it, or "
-                "give a dict of columns"
-            ) from None
+                f"{type(table).__name__} gives no Arrow stream ({type(error).__name__}: {error}); mend that, or give a "
+                "dict of columns"
+            ) from error
     if all(hasattr(table, part) for part in ("src", "dst", "t")):
         return _native.Dataset.of_columns(name, _of_temporal_data(table), options, cache, like)
     raise _native.Error(

@@ -17,6 +17,7 @@ from ._progress import Progress
 from ._run import Run
 from ._settings import Reading, Settings
 from ._written import settings as written
+from ._written import switch
 
 if TYPE_CHECKING:
     import numpy as np
@@ -91,9 +92,13 @@ class Model:
         Raises `mspipe.Error` where neither a run that has ended nor a state is, where the stream is gone or another one,
         and for a device that can't be used.
         """
-        path = path.folder if isinstance(path, Run) else Path(path)
+        if not isinstance(path, (str, os.PathLike)):
+            raise _native.Error(f"found {type(path).__name__}, expected a Run, its folder, or the file of a state")
+        if threads is not None and not 1 <= threads < 2**16:
+            raise _native.Error(f"threads: found {threads}, expected a whole number from 1 on")
+        path = Path(path)
         place = dict(data.settings)["data"] if isinstance(data, Dataset) else None if data is None else os.fspath(data)
-        return cls(_native.Model.load(str(path), place, device, threads, replay), path)
+        return cls(_native.Model.load(str(path), place, device, threads, switch("replay", replay)), path)
 
     @property
     def width(self) -> int:
@@ -155,7 +160,7 @@ class Model:
         if not isinstance(k, (int, np.integer)) or isinstance(k, bool) or not 1 <= k < 2**63:
             raise _native.Error(f"k: found {k!r}, expected a whole number from 1 on")
         asked = self._ids(sources)
-        counts, best, logit, score = self._native.top_k(asked, int(k), times(time), exclude_seen)
+        counts, best, logit, score = self._native.top_k(asked, int(k), times(time), switch("exclude_seen", exclude_seen))
         src = np.asarray(asked[1], dtype=object if asked[0] else np.uint64)
         return Table(
             {
@@ -221,7 +226,7 @@ class Model:
 
         Raises `mspipe.Error` for a file that is there, unless `force`, and for one that can't be written.
         """
-        self._native.save(os.fspath(path), self_contained, force)
+        self._native.save(os.fspath(path), switch("self_contained", self_contained), switch("force", force))
         return Path(path)
 
     def eval(self, *, test_only: bool = False, progress: bool = True, **settings: Unpack[Settings]) -> dict[str, Any]:
@@ -235,8 +240,9 @@ class Model:
         if self._path.is_file():
             raise _native.Error(f"{self._path}: a state has no weights' run to measure; load the run's folder")
         told = Progress(progress)
+        given = written({"init": str(self._path), **settings})
         try:
-            return parsed(_native.evaluate(written({"init": str(self._path), **settings}), test_only, told))
+            return parsed(_native.evaluate(given, switch("test_only", test_only), told))
         finally:
             told.close()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -14,13 +15,19 @@ _WIDTH = 24
 
 
 class Progress:
-    """Hears what the extension tells; calls `on_epoch` with each epoch's record."""
+    """Hears what the extension tells; calls `on_epoch` with each epoch's record.
 
-    def __init__(self, shown: bool, on_epoch: Callable[[dict[str, Any]], object] | None = None) -> None:
+    `hash` is that of the stream as the caller knows it.
+    """
+
+    def __init__(
+        self, shown: bool, on_epoch: Callable[[dict[str, Any]], object] | None = None, hash: str | None = None
+    ) -> None:
         if on_epoch is not None and not callable(on_epoch):
             raise _native.Error(f"on_epoch: found {on_epoch!r}, expected what can be called with the record of an epoch")
         self._shown = shown
         self._on_epoch = on_epoch
+        self._hash = hash
         self._epochs = 0
         self._length = 0
 
@@ -30,6 +37,11 @@ class Progress:
             case "run":
                 self._epochs = told["epochs"]
                 self._say(f"run       {told['folder']}, on {told['adapter']}")
+                if self._hash not in (None, told["hash"]):
+                    warnings.warn(
+                        f"the stream has changed since its Dataset was made (hash {self._hash:.12}, now {told['hash']:.12})",
+                        stacklevel=4,
+                    )
                 for note in told["notes"]:
                     self._say(f"note      {note}")
             case "iteration":

@@ -48,10 +48,10 @@ class Trainer:
         it, or Ctrl-C, ends the run after the iteration that it is in, leaves a checkpoint, and is raised with a note of how
         to continue (`mspipe.resume`). `progress` shows a bar and a line per epoch on stderr.
 
-        Raises `mspipe.Error` for settings that can't be used, a device that fails, a run that would not fit into memory.
+        Warns if the stream has changed since the `Dataset` was made. Raises `mspipe.Error` for settings that can't be used, a device that fails, a run that would not fit into memory.
         """
         dataset = data if isinstance(data, Dataset) else Dataset(data)
-        told = Progress(progress, on_epoch)
+        told = Progress(progress, on_epoch, dataset.hash)
         try:
             return Run(_native.fit(written({**dataset.settings, **self._settings}), told))
         finally:

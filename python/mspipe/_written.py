@@ -32,6 +32,13 @@ def value(name: str, given: Any) -> str:
     return repr(given) if isinstance(given, float) else str(given)
 
 
+def switch(name: str, given: object) -> bool:
+    """A truth value as it is: "no" is none."""
+    if not isinstance(given, bool):
+        raise _native.Error(f"{name}: found {given!r}, expected True or False")
+    return given
+
+
 def settings(given: dict[str, Any]) -> list[tuple[str, str]]:
     """All of them; what is `None` is as if it was not given."""
     return [(name, value(name, of)) for name, of in given.items() if of is not None]

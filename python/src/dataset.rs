@@ -16,9 +16,17 @@ use super::work::{has_its_threads, quiet};
 /// Settings of a run by name.
 pub(crate) type Settings = Vec<(String, String)>;
 
-/// Settings that hold for a table's conversion too: how the stream is divided, and how columns were chosen,
-/// so that events which a model is to follow get their roles as those of its stream did.
-const OF_CONVERTED: [&str; 3] = ["columns", "split", "split_at"];
+/// Settings that hold for a table's conversion too: how the stream is divided, and how it was read, so that events
+/// which a model is to follow are read as those of its stream were.
+const OF_CONVERTED: [&str; 7] = [
+    "columns",
+    "ids",
+    "bipartite",
+    "time_unit",
+    "missing",
+    "split",
+    "split_at",
+];
 
 /// A stream that is open.
 #[pyclass(frozen, module = "mspipe._native")]

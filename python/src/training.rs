@@ -41,6 +41,7 @@ impl Told {
             "folder": folder.path(),
             "epochs": config.training.epochs,
             "seed": config.training.seed,
+            "hash": session.data.hash,
             "adapter": device.adapter,
             "notes": session.notes,
         });

@@ -1,8 +1,12 @@
 """Audit, adapters, schedules, and the command that the wheel brings."""
 
 import json
+import os
+import signal
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -30,6 +34,16 @@ def test_an_audit_compares_something(columns):
             mspipe.audit(columns, probes=wrong)
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="no process can send itself Ctrl-C there")
+def test_ctrl_c_ends_an_audit(columns):
+    begun = time.monotonic()
+    threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()
+    with pytest.raises(KeyboardInterrupt):
+        # Minutes, if it went on.
+        mspipe.audit(columns, probes=10_000, width=8, device="cpu", progress=False)
+    assert time.monotonic() - begun < 30
+
+
 def test_devices_and_simulations_are_those_of_the_command():
     assert mspipe.devices() == json.loads(printed("devices", "--json"))
     stages = {"sample": 3, "fetch_features": 2, "fetch_memory": 2, "train": 10, "update_memory": 2}
@@ -37,10 +51,13 @@ def test_devices_and_simulations_are_those_of_the_command():
     simulated = mspipe.simulate(stages, memory="host")
     assert simulated == json.loads(printed("schedule", "simulate", "--stages", text, "--memory", "host", "--json"))
     assert simulated == mspipe.simulate(text, memory="host")
+    assert mspipe.simulate({**stages, "train": 1e-5}) != simulated
+    with pytest.raises(mspipe.Error, match="gantt: nothing is drawn"):
+        mspipe.simulate(stages, gantt="g.svg")
     with pytest.raises(mspipe.Error, match="sampel"):
         mspipe.simulate({**stages, "sampel": 3})
     with pytest.raises(mspipe.Error) as raised:
-        mspipe.simulate(stages, rankz=3)
+        mspipe.simulate({**stages, "train": 1e-5}, rankz=3)
     assert "rankz" in str(raised.value) and "Usage" not in str(raised.value)
 
 

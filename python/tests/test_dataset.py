@@ -1,5 +1,6 @@
 """The same events give the same stream, whatever they come as."""
 
+import collections
 import datetime
 import decimal
 import json
@@ -147,6 +148,10 @@ def test_lists_of_objects_are_what_their_values_are(columns):
     filled = mspipe.Dataset({**columns, "amount": gaps}, missing="zero")
     assert mspipe.Dataset({**columns, "amount": masked}, missing="zero").hash == filled.hash
     assert mspipe.Dataset({**columns, "amount": [0.0, *gaps[1:]]}).hash == filled.hash
+    rows = np.ma.masked_array(np.ones((400, 2)), mask=[[True, False]] * 400)
+    of_rows = mspipe.Dataset({**columns, "amount": rows}, missing="zero").hash
+    assert mspipe.Dataset({**columns, "amount": list(rows)}, missing="zero").hash == of_rows
+    assert mspipe.Dataset({**columns, "amount": rows.filled(0)}).hash == of_rows
 
 
 @pytest.mark.parametrize(
@@ -163,6 +168,10 @@ def test_lists_of_objects_are_what_their_values_are(columns):
         ("timestamp", np.full(400, 2**60, dtype="datetime64[D]"), "'timestamp', row 0: .* 64 bits"),
         ("timestamp", np.arange(400).astype("datetime64[ps]"), "'timestamp', row 1: .* part of a nanosecond"),
         ("timestamp", np.full(400, "NaT", dtype="datetime64[s]"), "column 'timestamp', row 0: null"),
+        ("timestamp", np.arange(400).astype(np.longdouble) + 2**60 + 1, "'timestamp', row 0: .* 64 bits"),
+        ("timestamp", collections.deque([0.5, *range(2**53, 2**53 + 399)]), "'timestamp', row 1: .* 2\\^53"),
+        ("user_id", [decimal.Decimal("inf"), *range(399)], "'user_id', row 0: found Decimal"),
+        ("user_id", ["\ud800"] * 400, "UTF-8"),
         ("amount", [[1.0, 2.0], [1.0]] * 200, "'amount', row 1: found 1 numbers, expected 2 numbers"),
         ("amount", [[1.0], None] * 200, "'amount', row 1: found None"),
     ],
@@ -175,6 +184,9 @@ def test_no_value_is_cut_or_guessed(columns, column, values, said):
 def test_what_can_not_be_read_says_why(columns):
     with pytest.raises(mspipe.Error, match="src: found 0, expected the name of a column"):
         mspipe.Dataset(columns, src=0)
+    mixed = pytest.importorskip("pandas").DataFrame({"src": ["a", 1], "dst": [1, 2], "time": [1, 2]})
+    with pytest.raises(mspipe.Error, match="DataFrame gives no Arrow stream"):
+        mspipe.Dataset(mixed)
     with pytest.raises(mspipe.Error, match="collect"):
         mspipe.Dataset(pytest.importorskip("polars").LazyFrame({"src": [1]}))
     with pytest.raises(mspipe.Error, match="such file"):

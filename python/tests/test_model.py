@@ -76,6 +76,34 @@ def test_what_is_no_time_or_count_is_refused(model):
             model.top_k([5], k=wrong)
 
 
+def test_questions_are_exact_and_in_any_container(model, columns):
+    import decimal
+
+    last = int(columns["timestamp"][-1])
+    one = model.score([5], [1000], last + 1)["logit"]
+    with decimal.localcontext(prec=2):
+        assert model.score([5], [1000], decimal.Decimal(last + 1))["logit"] == one
+    assert model.score(np.ma.masked_array([5], mask=False), [1000], last + 1)["logit"] == one
+    pandas = pytest.importorskip("pandas")
+    with pytest.raises(mspipe.Error, match="ids, row 1: found"):
+        model.embed(pandas.Series([5, None], index=[7, 8]))
+    for wrong in ({"exclude_seen": "no"}, {"k": True}):
+        with pytest.raises(mspipe.Error, match="expected"):
+            model.top_k([5], **wrong)
+    for path, wrong in ((None, {}), ("x", {"threads": -1}), ("x", {"replay": "no"})):
+        with pytest.raises(mspipe.Error, match="expected"):
+            mspipe.Model.load(path, **wrong)
+
+
+def test_new_events_have_the_units_of_the_stream(columns, tmp_path):
+    dataset = mspipe.Dataset(columns, time_unit="ms", missing="zero")
+    run = mspipe.Trainer(**SMALL, out=tmp_path / "run").fit(dataset, progress=False)
+    model = mspipe.Model.load(run)
+    new = {name: [column[-1]] for name, column in columns.items()} | {"amount": [None]}
+    assert model.update({**new, "timestamp": [columns["timestamp"][-1] + 1]})["events"] == 1
+    assert model.last_time == str((int(columns["timestamp"][-1]) + 1) / 1000)
+
+
 def test_the_best_destinations_come_first(model, columns):
     best = model.top_k([5, 8], k=3)
     assert best["src"].tolist() == [5] * 3 + [8] * 3

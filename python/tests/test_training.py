@@ -191,6 +191,16 @@ def test_a_forked_process_is_told_rather_than_left_waiting(trained):
     assert "made by fork" in told and loaded == "loaded", done.stderr
 
 
+def test_a_stream_that_has_changed_is_told(columns, tmp_path):
+    lines = [f"{event % 7},{100 + event % 5},{event}\n" for event in range(301)]
+    file = tmp_path / "events.csv"
+    file.write_text("src,dst,time\n" + "".join(lines[:300]))
+    dataset = mspipe.Dataset(file)
+    file.write_text("src,dst,time\n" + "".join(lines))
+    with pytest.warns(UserWarning, match="has changed since its Dataset was made"):
+        mspipe.Trainer(**SMALL, out=tmp_path / "run").fit(dataset, progress=False)
+
+
 def test_other_threads_run_meanwhile(columns, tmp_path):
     counted, stop = [0], threading.Event()
 

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use burn::tensor::{Device, Tensor};
-use mspipe_datasets::{EventLog, FeatureTable, OpenOptions, Stop};
+use mspipe_datasets::{DataError, EventLog, FeatureTable, OpenOptions, Stop};
 
 use serde::Serialize;
 
@@ -73,6 +73,7 @@ pub struct Program<'a> {
     /// How pair histories of the unchanged stream are encoded, which weights know.
     encoding: Option<Encoding>,
     sight: Sight,
+    stop: Stop,
 }
 
 impl<'a> Program<'a> {
@@ -119,7 +120,14 @@ impl<'a> Program<'a> {
             limits: None,
             encoding: (sampling.histories.read).then(|| sampling.pair_history().encoding().clone()),
             config: config.clone(),
+            stop: Stop::default(),
         })
+    }
+
+    /// Ends what is audited when `stop` is requested.
+    #[must_use]
+    fn until(self, stop: Stop) -> Program<'a> {
+        Program { stop, ..self }
     }
 
     /// Audits `sampler` in place of that of the settings.
@@ -141,7 +149,9 @@ impl<'a> Program<'a> {
     /// # Errors
     /// As [`Session::on`].
     pub fn session(&self, stream: &AuditStream) -> Result<Session, SessionError> {
+        self.stop.check().map_err(DataError::from)?;
         let mut session = Session::on(stream.log()?, self.config.clone(), self.weights.clone())?;
+        session.stop = self.stop.clone();
         let [own, other] = self.negatives.clone();
         let mut sampling = session.sampling.with_negatives(own);
         sampling.train_negatives.clone_from(&self.train_negatives);
@@ -345,7 +355,8 @@ pub fn audit<P: FnMut(Check)>(
         let device = device::open(session.config.device)?;
         let mut progress = begin(&session, &device);
         let config = session.config.clone();
-        let mut program = Program::with_weights(config, weights.clone(), &stream, &device.device)?;
+        let program = Program::with_weights(config, weights.clone(), &stream, &device.device)?;
+        let mut program = program.until(stop.clone());
         let report = audit::run(&mut program, &stream, probes, &mut progress)?;
         Ok(AuditSummary {
             setting: session.setting("audit", &device),

@@ -57,7 +57,7 @@ pub(crate) struct ParquetEvents<'a> {
     /// Whether times are floats of 32 bits.
     float32_times: bool,
     /// What stands for missing values of each column of features, if their means do.
-    means: Option<Vec<f32>>,
+    means: Option<Vec<Vec<f32>>>,
     events: u64,
 }
 
@@ -154,33 +154,38 @@ impl<'a> ParquetEvents<'a> {
         Ok(Outcome::Read(rows.described()))
     }
 
-    /// The mean of each feature's values, over all files.
-    fn find_means(&self, stop: &Stop) -> Result<Vec<f32>, DataError> {
-        let mut sums = vec![(0.0f64, 0u64); self.layout.features.len()];
+    /// The mean of the values of each number of a row, by columns of features, over all files.
+    fn find_means(&self, stop: &Stop) -> Result<Vec<Vec<f32>>, DataError> {
+        let mut sums = vec![Vec::<(f64, u64)>::new(); self.layout.features.len()];
         for file in self.files {
             let reader = open(&file.file)?;
             for group in 0..reader.metadata().num_row_groups() {
                 let rows = guarded(|| reader.get_row_group(group))
                     .map_err(|error| damaged(&file.shown, Some(group), &error))?;
-                for ((sum, count), &column) in sums.iter_mut().zip(&self.layout.features) {
+                for (sums, &column) in sums.iter_mut().zip(&self.layout.features) {
                     let mut cursor = cursor(&file.shown, group, &*rows, column)?;
                     each_batch(&*rows, |first, batch| {
                         stop.check()?;
                         cursor.fill(first, batch)?;
-                        let values = (0..batch).flat_map(|row| cursor.floats(row));
-                        for value in values.filter(|value| !value.is_nan()) {
-                            *sum += f64::from(value);
-                            *count += 1;
+                        for row in 0..batch {
+                            for (at, value) in cursor.floats(row).enumerate() {
+                                if at == sums.len() {
+                                    sums.push((0.0, 0));
+                                }
+                                if !value.is_nan() {
+                                    sums[at].0 += f64::from(value);
+                                    sums[at].1 += 1;
+                                }
+                            }
                         }
                         Ok(())
                     })?;
                 }
             }
         }
-        Ok(sums
-            .into_iter()
-            .map(|(sum, count)| (sum / count as f64) as f32)
-            .collect())
+        let mean = |(sum, count): (f64, u64)| (sum / count as f64) as f32;
+        let of_column = |sums: Vec<(f64, u64)>| sums.into_iter().map(mean).collect();
+        Ok(sums.into_iter().map(of_column).collect())
     }
 }
 
@@ -308,19 +313,19 @@ impl Rows<'_> {
     ) -> Result<(), DataError> {
         floats.clear();
         for (at, cursor) in cursors.iter().enumerate() {
-            let fill = match (self.of.reading.missing, &self.of.means) {
-                (Missing::Error, _) => f32::NAN,
-                (_, Some(means)) => means[at],
-                _ => 0.0,
-            };
+            let refused = self.of.reading.missing == Missing::Error;
             let before = floats.len();
             floats.extend(cursor.floats(row));
-            for value in floats[before..].iter_mut().filter(|value| value.is_nan()) {
+            let numbers = floats[before..].iter_mut().enumerate();
+            for (number, value) in numbers.filter(|(_, value)| value.is_nan()) {
                 self.missing[at] += 1;
-                *value = fill;
+                if !refused {
+                    let means = self.of.means.as_ref();
+                    *value = means.map_or(0.0, |means| means[at][number]);
+                }
             }
             if self.of.layout.bools
-                && fill.is_nan()
+                && refused
                 && floats[before..].iter().any(|value| value.is_nan())
             {
                 return Err(cursor.error(row, "null", "true or false; or --missing zero"));

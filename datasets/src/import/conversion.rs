@@ -24,7 +24,7 @@ use crate::formats::table::{EventTable, Outcome};
 use crate::import::intake::{Defects, Ids, Intake, Observed, Taken, copy_rows};
 use crate::import::source::RawSource;
 use crate::progress::Progress;
-use crate::schema::reading::Missing;
+use crate::schema::reading::{Missing, Reading};
 use crate::stop::Stop;
 use crate::store::{FeatureShape, Stream};
 use crate::stream::event_log::{EventLog, IdSpaces};
@@ -103,7 +103,10 @@ impl RawSource {
                 nodes: taken.nodes,
                 ticks_per_unit: taken.ticks_per_unit,
                 id_spaces: taken.id_spaces,
-                columns: self.reading.columns.clone(),
+                reading: Reading {
+                    like: None,
+                    ..self.reading.clone()
+                },
                 notes,
             },
             &self.stop,

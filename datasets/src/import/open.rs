@@ -22,7 +22,7 @@ use crate::formats::format::Format;
 use crate::import::options::OpenOptions;
 use crate::import::source::RawSource;
 use crate::manifest::Manifest;
-use crate::schema::reading::ColumnChoice;
+use crate::schema::reading::Reading;
 use crate::store::{self, STORE_EXTENSION};
 use crate::stream::event_log::EventLog;
 use crate::synthetic::SyntheticSpec;
@@ -64,12 +64,12 @@ impl Source {
         }
         if store::is_store(path) {
             let mut options = options.clone();
-            let columns = &mut options.reading.columns;
-            // Columns may be chosen as they were: a run on a table in memory says so of its store.
-            if !columns.is_none() && *columns == store::describe(path)?.columns {
-                *columns = ColumnChoice::default();
+            let reading = &mut options.reading;
+            // It may be said how it was read: a run on a table in memory says so of its store.
+            if !reading.is_default() && *reading == store::describe(path)?.reading {
+                *reading = Reading::default();
             }
-            options.refuse_raw_options(spec, "a converted store")?;
+            options.refuse_raw_options(spec, "a converted store, which was not read so")?;
             return Ok(Source::Store(path.to_path_buf()));
         }
         if path.exists() {

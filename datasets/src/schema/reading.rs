@@ -11,7 +11,8 @@ use serde::{Deserialize, Serialize};
 use crate::error::DataError;
 
 /// How columns and values of a table are read.
-#[derive(Clone, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Reading {
     /// Which column holds what, where names don't tell.
     pub columns: ColumnChoice,
@@ -26,6 +27,7 @@ pub struct Reading {
     /// What becomes of features without a value.
     pub missing: Missing,
     /// The stream that the table belongs to, if there is one already.
+    #[serde(skip)]
     pub like: Option<Box<Like>>,
 }
 
@@ -62,6 +64,11 @@ impl fmt::Debug for Reading {
 }
 
 impl Reading {
+    /// Whether nothing was said.
+    pub(crate) fn is_default(&self) -> bool {
+        *self == Reading::default()
+    }
+
     /// Whether the first line is no header.
     pub(crate) fn is_without_header(&self) -> bool {
         self.no_header || self.like.as_ref().is_some_and(|like| like.no_header)
@@ -253,11 +260,6 @@ pub struct ColumnChoice {
 const COLUMN_KEYS: &str = "src=, dst=, time=, label=, split=, features=A+B or ignore=A+B";
 
 impl ColumnChoice {
-    /// Whether no column was chosen.
-    pub(crate) fn is_none(&self) -> bool {
-        *self == ColumnChoice::default()
-    }
-
     /// The column that was chosen as the label, if one was.
     pub fn label(&self) -> Option<&str> {
         self.label.as_deref()

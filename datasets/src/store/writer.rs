@@ -14,7 +14,7 @@ use bytemuck::Pod;
 use super::{FORMAT, FeatureShape, META, Meta, VERSION};
 use crate::error::DataError;
 use crate::files::scratch::{Scratch, already_there};
-use crate::schema::reading::ColumnChoice;
+use crate::schema::reading::Reading;
 use crate::stop::Stop;
 use crate::stream::event_log::{EventLog, IdSpaces};
 use crate::stream::names::Names;
@@ -28,8 +28,8 @@ pub(crate) struct Stream {
     pub(crate) nodes: usize,
     pub(crate) ticks_per_unit: i64,
     pub(crate) id_spaces: IdSpaces,
-    /// How columns were chosen by hand.
-    pub(crate) columns: ColumnChoice,
+    /// How its file or table was said to be read.
+    pub(crate) reading: Reading,
     /// What a user should know of the conversion.
     pub(crate) notes: Vec<String>,
 }
@@ -223,7 +223,7 @@ impl StoreWriter {
             id_map: self.id_map,
             id_spaces: stream.id_spaces,
             names: self.names,
-            columns: stream.columns,
+            reading: stream.reading,
             notes: stream.notes,
             hash: String::new(),
             files: BTreeMap::new(),

@@ -76,6 +76,16 @@ fn columns_that_were_chosen_hold_for_the_store_too() {
         let again = EventLog::open(&store, options).unwrap();
         assert_eq!(again.hash(), log.hash());
     }
+    let mut milliseconds = chosen.clone();
+    milliseconds.reading.time_unit = "ms".parse().unwrap();
+    let unread = EventLog::open(&store, &milliseconds).unwrap_err();
+    assert!(unread.to_string().contains("was not read so"), "{unread}");
+    let of_ms = EventLog::open_table("shop", &named, &milliseconds).unwrap();
+    let place = of_ms.store().unwrap().display().to_string();
+    assert_eq!(
+        EventLog::open(&place, &milliseconds).unwrap().hash(),
+        of_ms.hash()
+    );
     let other = EventLog::open(&store, &with("src=b,dst=a,time=c")).unwrap_err();
     assert!(
         other.to_string().contains("--columns applies to files"),
@@ -106,6 +116,18 @@ fn an_id_that_a_float_has_rounded_is_none() {
             "{refused}"
         );
     }
+    let decimals = |values: [i128; 2]| TableValues::Decimals {
+        values: values.to_vec(),
+        scale: 2,
+    };
+    let most = i128::from(u64::MAX);
+    assert_eq!(of(decimals([100 * most, 100])).unwrap().nodes(), 2);
+    assert!(
+        of(decimals([150, 100]))
+            .unwrap_err()
+            .to_string()
+            .contains("whole number")
+    );
     // Whole numbers of 64 bits are all told apart, and shown as they are.
     let wide = TableValues::Unsigned(vec![u64::MAX, u64::MAX - 1]);
     assert_eq!(of(wide.clone()).unwrap().nodes(), 2);
@@ -161,6 +183,35 @@ fn every_type_of_a_time_is_exact() {
     let table = ["src", "dst"].map(|name| column(name, ids.clone()));
     let log = open(&bench, &[&table[..], &[column("time", days)]].concat()).unwrap();
     assert_eq!(log.time(), [0, 86_400, 172_800]);
+}
+
+/// As those of columns of their own, each has its mean.
+#[test]
+fn what_is_missing_in_rows_of_numbers_is_the_mean_of_its_own_place() {
+    let bench = Bench::new(&[]);
+    let mut options = bench.options();
+    options.reading.missing = "mean".parse().unwrap();
+    let mut named = table();
+    named.truncate(3);
+    let values = vec![f32::NAN, 100.0, 1.0, f32::NAN, 3.0, 300.0];
+    let rows = column(
+        "x",
+        TableValues::Rows {
+            width: 2,
+            values: values.clone(),
+        },
+    );
+    let log = EventLog::open_table("shop", &[&named[..], &[rows]].concat(), &options).unwrap();
+    let alone = [0, 1].map(|at| {
+        let values = values.chunks(2).map(|row| row[at]).collect();
+        column(["x0", "x1"][at], TableValues::Floats(values))
+    });
+    let apart = EventLog::open_table("shop", &[&named[..], &alone].concat(), &options).unwrap();
+    let expected = [2.0, 100.0, 1.0, 200.0, 3.0, 300.0];
+    assert_eq!(
+        (super::rows(&log), super::rows(&apart)),
+        (expected.to_vec(), expected.to_vec())
+    );
 }
 
 #[test]

@@ -231,7 +231,10 @@ impl<'a> Cursor<'a> {
                 "a whole number that its float tells from the next one; write ids as whole numbers or text",
             )),
             _ => {
-                let number = self.decimal(at).ok().and_then(Decimal::integer);
+                let number = match &self.values {
+                    Values::Wide(values) => self.whole(values[at]),
+                    _ => self.decimal(at).ok().and_then(Decimal::integer).map(i128::from),
+                };
                 let number = number.and_then(|number| u64::try_from(number).ok());
                 number.map(Id::Number).ok_or_else(|| {
                     self.error(
@@ -242,6 +245,12 @@ impl<'a> Cursor<'a> {
                 })
             }
         }
+    }
+
+    /// The whole number that a decimal stands for, if it is one.
+    fn whole(&self, value: i128) -> Option<i128> {
+        let power = 10i128.checked_pow(u32::try_from(self.scale()).ok()?)?;
+        (value % power == 0).then_some(value / power)
     }
 
     /// Whether the value is a float so large that it may stand for several whole numbers.
