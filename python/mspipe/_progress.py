@@ -40,7 +40,7 @@ class Progress:
                 if self._hash not in (None, told["hash"]):
                     warnings.warn(
                         f"the stream has changed since its Dataset was made (hash {self._hash:.12}, now {told['hash']:.12})",
-                        stacklevel=4,
+                        stacklevel=3,
                     )
                 for note in told["notes"]:
                     self._say(f"note      {note}")

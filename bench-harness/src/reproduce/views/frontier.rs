@@ -117,7 +117,7 @@ fn chart(series: &[&Outcome], axis: &Axis) -> Lines {
     };
     let name = measure_name(series[0]);
     Lines {
-        title: format!("Test {name} against {}: {}", axis.short, series[0].title()),
+        title: format!("{name} by {}: {}", axis.short, series[0].title()),
         x_name: axis.name.to_owned(),
         y_name: format!("test {name}"),
         series: mitigations.iter().enumerate().map(points).collect(),
