@@ -62,6 +62,8 @@ def column(name: str, given: Any) -> Column | None:
         array, present = given.data, ~np.ma.getmaskarray(given)
     if array.ndim == 2 and array.dtype.kind in "biuf":
         return _rows(name, array, present)
+    if array.ndim == 0:
+        raise _native.Error(f"the column '{name}' is {given!r}, expected an array or a list with a value for each event")
     if array.ndim != 1:
         shape = list(array.shape)
         raise _native.Error(f"the column '{name}' has the shape {shape}, expected [events] or [events, width]")
@@ -125,9 +127,9 @@ def _of_rows(name: str, values: Sequence[Any]) -> Array:
 
     width = len(values[0])
     for row, one in enumerate(values):
-        found = f"{len(one)} numbers" if hasattr(one, "__len__") else repr(one)
-        if found != f"{width} numbers":
-            expected = f"{width} numbers, as in the rows before"
+        if not hasattr(one, "__len__") or len(one) != width:
+            found = f"a list of {len(one)}" if hasattr(one, "__len__") else repr(one)
+            expected = f"a list of {width} numbers, as in the rows before"
             raise _native.Error(f"the column '{name}', row {row}: found {found}, expected {expected}")
     try:
         # A masked value is a missing one.

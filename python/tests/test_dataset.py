@@ -172,7 +172,8 @@ def test_lists_of_objects_are_what_their_values_are(columns):
         ("timestamp", collections.deque([0.5, *range(2**53, 2**53 + 399)]), "'timestamp', row 1: .* 2\\^53"),
         ("user_id", [decimal.Decimal("inf"), *range(399)], "'user_id', row 0: found Decimal"),
         ("user_id", ["\ud800"] * 400, "UTF-8"),
-        ("amount", [[1.0, 2.0], [1.0]] * 200, "'amount', row 1: found 1 numbers, expected 2 numbers"),
+        ("amount", [[1.0, 2.0], [1.0]] * 200, "'amount', row 1: found a list of 1, expected a list of 2 numbers"),
+        ("amount", {1.0, 2.0}, "'amount' is {1.0, 2.0}, expected an array or a list"),
         ("amount", [[1.0], None] * 200, "'amount', row 1: found None"),
     ],
 )
