@@ -219,7 +219,8 @@ def _of_objects(name: str, values: list[Any]) -> Column:
     if found <= {"decimal", "int"}:
         return _of_decimals(name, filled(decimal.Decimal, decimal.Decimal(0)), present)
     if found <= {"text", "int"}:
-        return Column(name, "text", [_text(name, row, value) for row, value in enumerate(filled(lambda value: value, None))])
+        texts = [_text(name, row, value) for row, value in enumerate(filled(lambda value: value, ""))]
+        return Column(name, "text", texts, present=present)
     if found == {"moment"}:
         return _of_nanoseconds(name, filled(_nanoseconds, None))
     if "other" in found:
@@ -230,9 +231,14 @@ def _of_objects(name: str, values: list[Any]) -> Column:
     raise _wrong(name, row, values[row], f"{_NAMES.get(first, first)}, as in the rows before")
 
 
-#: What the kinds of objects are called.
-_NAMES = {"bool": "a truth value", "int": "a whole number", "float": "a number", "moment": "a moment", "decimal": "a decimal"}
-_NAMES |= dict.fromkeys(("ms", "us", "ns"), "a moment")
+#: What the kinds of objects and of columns are called.
+_NAMES = {
+    "bool": "a truth value",
+    "int": "a whole number",
+    "float": "a number",
+    "decimal": "a decimal",
+    **dict.fromkeys(("moment", "ms", "us", "ns"), "a moment"),
+}
 
 
 def _wrong(name: str, row: int, value: Any, expected: str) -> Exception:
@@ -287,9 +293,9 @@ def _of_decimals(name: str, values: list[decimal.Decimal], present: Array | None
     return Column(name, "decimal", whole, scale, present)
 
 
-def _text(name: str, row: int, value: Any) -> str | None:
+def _text(name: str, row: int, value: Any) -> str:
     if not isinstance(value, bytes):
-        return None if value is None else str(value)
+        return str(value)
     try:
         return value.decode()
     except UnicodeDecodeError:
@@ -393,8 +399,6 @@ def _asked(what: str, given: Any) -> Column:
     row = None
     if found.present is not None and not found.present.all():
         row = int((~found.present).argmax())
-    elif found.kind == "text" and None in found.values:
-        row = found.values.index(None)
     elif found.kind in ("float", "double") and not np.isfinite(found.values).all():
         row = int((~np.isfinite(found.values)).argmax())
     if row is not None:

@@ -97,7 +97,9 @@ class Model:
         if threads is not None and not 1 <= threads < 2**16:
             raise _native.Error(f"threads: found {threads}, expected a whole number from 1 on")
         path = Path(path)
-        place = dict(data.settings)["data"] if isinstance(data, Dataset) else None if data is None else os.fspath(data)
+        if isinstance(data, Dataset):
+            data = data.settings["data"]
+        place = None if data is None else os.fspath(data)
         return cls(_native.Model.load(str(path), place, device, threads, switch("replay", replay)), path)
 
     @property

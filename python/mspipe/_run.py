@@ -38,8 +38,8 @@ class Run:
 
         Their histories and weights are theirs; `summary["measures"]` has each measure over all of them.
         """
-        of = {seed: self._folder / f"seed-{seed}" for seed in self._seeds()}
-        return [Run(folder) for folder in of.values() if (folder / "config.json").is_file()]
+        folders = [self._folder / f"seed-{seed}" for seed in self._seeds()]
+        return [Run(folder) for folder in folders if (folder / "config.json").is_file()]
 
     def _seeds(self) -> range:
         config = self.config

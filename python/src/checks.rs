@@ -10,7 +10,7 @@ use serde_json::json;
 
 use super::dataset::Settings;
 use super::error::raised;
-use super::work::{Teller, has_its_threads, supervised};
+use super::work::{Teller, detached, supervised};
 
 /// What `work` gives, as JSON.
 fn answered<T: Serialize + Send>(
@@ -65,8 +65,7 @@ pub(crate) fn audit(
 /// What `mspipe devices` and `mspipe schedule simulate` answer to a command line.
 #[pyfunction]
 pub(crate) fn answer(py: Python<'_>, words: Vec<String>) -> PyResult<String> {
-    has_its_threads()?;
-    let answer = py.detach(|| cli::answer(&words));
+    let answer = detached(py, || cli::answer(&words))?;
     let answer = answer.map_err(|error| raised(format!("{error:#}")))?;
     Ok(answer.to_string())
 }

@@ -30,7 +30,6 @@ fn truths(values: &Bound<'_, PyAny>) -> PyResult<Vec<bool>> {
 /// The column that `given` is.
 pub(crate) fn column(given: &Given<'_>) -> PyResult<TableColumn> {
     let (name, kind, values, width, present) = given;
-    let mut present = present.as_ref().map(truths).transpose()?;
     let values = match kind.as_str() {
         "bool" => TableValues::Bools(truths(values)?),
         "int" => TableValues::Integers(numbers(values)?),
@@ -53,13 +52,7 @@ pub(crate) fn column(given: &Given<'_>) -> PyResult<TableColumn> {
                 _ => MomentUnit::Nanoseconds,
             },
         },
-        "text" => {
-            let texts: Vec<Option<String>> = values.extract()?;
-            if texts.iter().any(Option::is_none) {
-                present = Some(texts.iter().map(Option::is_some).collect());
-            }
-            TableValues::Texts(texts.into_iter().map(Option::unwrap_or_default).collect())
-        }
+        "text" => TableValues::Texts(values.extract()?),
         other => {
             return Err(raised(format!(
                 "the column '{name}' is of the kind {other}"
@@ -69,6 +62,6 @@ pub(crate) fn column(given: &Given<'_>) -> PyResult<TableColumn> {
     Ok(TableColumn {
         name: name.clone(),
         values,
-        present,
+        present: present.as_ref().map(truths).transpose()?,
     })
 }

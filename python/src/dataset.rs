@@ -11,7 +11,7 @@ use pyo3::prelude::*;
 use super::arrow;
 use super::columns::{Given, column};
 use super::error::raised;
-use super::work::{has_its_threads, quiet};
+use super::work::{detached, quiet};
 
 /// Settings of a run by name.
 pub(crate) type Settings = Vec<(String, String)>;
@@ -161,9 +161,7 @@ impl Dataset {
 
     /// Its figures as JSON.
     fn info(&self, py: Python<'_>) -> PyResult<String> {
-        has_its_threads()?;
         let log = self.log.clone();
-        let info = py.detach(move || serde_json::to_string(&Info::of(&log)));
-        info.map_err(raised)
+        detached(py, move || serde_json::to_string(&Info::of(&log)))?.map_err(raised)
     }
 }

@@ -20,7 +20,7 @@ use serde_json::json;
 
 use super::dataset::Settings;
 use super::error::raised;
-use super::work::{Teller, has_its_threads, supervised};
+use super::work::{Teller, detached, supervised};
 
 /// Progress is told no oftener.
 const PACE: Duration = Duration::from_millis(200);
@@ -244,8 +244,7 @@ pub(crate) fn resume(
 /// Writes the page of the run in `folder` and returns where.
 #[pyfunction]
 pub(crate) fn report(py: Python<'_>, folder: PathBuf) -> PyResult<PathBuf> {
-    has_its_threads()?;
-    py.detach(|| run_report::write(&folder)).map_err(raised)
+    detached(py, || run_report::write(&folder))?.map_err(raised)
 }
 
 /// Refuses settings that a run would refuse whatever its stream is.

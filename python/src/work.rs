@@ -27,7 +27,7 @@ static WORKED_IN: AtomicU32 = AtomicU32::new(0);
 
 /// Refuses a process that was made by fork from one that has worked: threads are not copied, and whoever
 /// waited for those of the pool would wait for ever.
-pub(crate) fn has_its_threads() -> PyResult<()> {
+fn has_its_threads() -> PyResult<()> {
     let own = std::process::id();
     match WORKED_IN.compare_exchange(0, own, Ordering::Relaxed, Ordering::Relaxed) {
         Err(first) if first != own => Err(raised(
@@ -131,7 +131,13 @@ fn heard(
     }
 }
 
-/// The same for work that tells nothing; an exception comes first.
+/// Does `work` on the thread that calls, without Python's lock: short work, which no signal ends.
+pub(crate) fn detached<T: Send>(py: Python<'_>, work: impl FnOnce() -> T + Send) -> PyResult<T> {
+    has_its_threads()?;
+    Ok(py.detach(work))
+}
+
+/// Does `work` as [`supervised`] does, which tells nothing; an exception comes first.
 pub(crate) fn quiet<T: Send, E: std::fmt::Display + Send>(
     py: Python<'_>,
     stop: &Stop,
