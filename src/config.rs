@@ -26,6 +26,7 @@ use serde_json::{Map, Value};
 
 use crate::device::{DeviceChoice, DeviceSettings};
 
+pub use by_protocol::name_of;
 pub(crate) use candidates::CandidateSource;
 pub use effect::Purpose;
 pub use error::ConfigError;

@@ -5,8 +5,7 @@
 
 use std::fmt;
 
-use clap::ValueEnum;
-use mspipe::config::RunConfig;
+use mspipe::config::{RunConfig, name_of};
 use mspipe::eval::LinkMetrics;
 use mspipe::pipeline::Stage;
 use mspipe::pipeline::probe::Probe;
@@ -185,12 +184,6 @@ impl Cell {
         let link = self.config.pipeline.emulate_link?;
         Some(format!("EMULATED link {link}"))
     }
-}
-
-/// The name that the command line has for a choice.
-pub(crate) fn name_of(choice: &impl ValueEnum) -> String {
-    let value = choice.to_possible_value();
-    value.map_or_else(String::new, |value| value.get_name().to_owned())
 }
 
 /// What all rows of a table share: stream, machine, model, and the rate of its matrix product.

@@ -21,13 +21,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
+use mspipe::config::name_of;
 use mspipe::device::DeviceSettings;
 use mspipe::eval::Spread;
 use mspipe::profiler::machine::median;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::cell::{Cell, name_of};
+use crate::cell::Cell;
 use crate::grid::CELL;
 
 /// Change of speed below which nothing is said to have changed.

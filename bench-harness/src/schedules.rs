@@ -15,7 +15,7 @@ use std::fmt;
 
 use anyhow::{Context as _, Result};
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches, Id};
-use mspipe::config::{self, MitigationName, NodeSettings, PipelineSettings, RunConfig};
+use mspipe::config::{self, MitigationName, NodeSettings, PipelineSettings, RunConfig, name_of};
 use mspipe::eval::Spread;
 use mspipe::pipeline::Stage;
 use mspipe::pipeline::profile::Residency;
@@ -23,7 +23,7 @@ use mspipe::pipeline::schedule::Schedule;
 use mspipe::profiler::machine::median;
 use serde::Serialize;
 
-use crate::cell::{Cell, headline, name_of};
+use crate::cell::{Cell, headline};
 use crate::grid::{self, Training};
 
 /// The schedules compared where none are asked for, as `--schedule` names them.

@@ -4,10 +4,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::bail;
-use clap::builder::PossibleValue;
-use clap::{Arg, Args, ValueEnum, ValueHint};
+use clap::{Arg, Args, ValueHint};
 use mspipe::audit::Check;
-use mspipe::config::{GivenConfig, MitigationName, Purpose};
+use mspipe::config::{GivenConfig, MitigationName, Purpose, name_of};
 use mspipe::numbers::whole;
 use mspipe::session::audited;
 use mspipe::{console, interrupt};
@@ -112,13 +111,12 @@ pub(crate) fn run(args: AuditArgs) -> anyhow::Result<ExitCode> {
         return Ok(code);
     }
     let (setting, report) = (&summary.setting, &summary.report);
-    let name = mitigation.to_possible_value();
     let mut text = format!(
         "{head}\nmodel     {}, batches of {} events, changed around {} events; schedule {schedule}, mitigation {}\n\n{report}\n",
         setting.model,
         setting.batch_size,
         summary.probes,
-        name.as_ref().map_or("", PossibleValue::get_name)
+        name_of(&mitigation)
     );
     text.push_str(&match report.failed().len() {
         0 => "no finding\n".to_owned(),

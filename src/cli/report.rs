@@ -2,10 +2,8 @@
 
 use std::time::Duration;
 
-use clap::ValueEnum;
-use clap::builder::PossibleValue;
 use indicatif::{HumanCount, HumanDuration};
-use mspipe::config::RunConfig;
+use mspipe::config::{RunConfig, name_of};
 use mspipe::device::{self, ComputeDevice};
 use mspipe::eval::edgebank::WINDOW_PERCENT;
 use mspipe::eval::{LinkMetrics, Negatives, RankMetrics, Spread};
@@ -132,10 +130,9 @@ fn protocol(config: &RunConfig) -> String {
         true => "hidden from",
         false => "visible to",
     };
-    let name = config.protocol.name.to_possible_value();
     let mut text = format!(
         "{}; events of a batch {hidden} one another; evaluations draw from seed {}",
-        name.as_ref().map_or("", PossibleValue::get_name),
+        name_of(&config.protocol.name),
         config.eval_seed()
     );
     if let Some(candidates) = &config.protocol.candidates {

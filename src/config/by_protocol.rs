@@ -117,8 +117,9 @@ fn decided(option: &str) -> Option<Decided> {
     found.map(|(_, decided)| decided)
 }
 
-fn name_of(value: &impl ValueEnum) -> String {
-    let name = value.to_possible_value();
+/// The name that the command line has for a choice.
+pub fn name_of(choice: &impl ValueEnum) -> String {
+    let name = choice.to_possible_value();
     name.as_ref().map_or("", PossibleValue::get_name).to_owned()
 }
 

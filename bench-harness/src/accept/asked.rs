@@ -3,10 +3,9 @@
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
+use mspipe::config::name_of;
 use mspipe::device::{DeviceChoice, DeviceSettings, KernelChoice, LimitsChoice};
 use serde::{Deserialize, Serialize};
-
-use crate::cell::name_of;
 
 /// What to accept.
 #[derive(Debug, Clone, Args)]

@@ -1,5 +1,6 @@
 //! The report of a reproduction: what it was measured on, what the paper says, each experiment.
 
+use mspipe::config::name_of;
 use mspipe::profiler::machine::median;
 use mspipe::report::chart::{short, thousands};
 use mspipe::report::{Block, Document, Section, Table};
@@ -9,7 +10,7 @@ use super::experiment::{Experiment, distinct};
 use super::summary;
 use super::views;
 use super::wording::from_to;
-use crate::cell::{Cell, Context, name_of};
+use crate::cell::{Cell, Context};
 
 /// A figure that others published, beside which ours stand.
 #[derive(Debug, Clone, Copy, Serialize)]

@@ -7,14 +7,13 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 use clap::{Args as _, Command, FromArgMatches as _};
-use mspipe::config::RunConfig;
+use mspipe::config::{RunConfig, name_of};
 use mspipe::model::ModelName;
 use mspipe_datasets::OpenOptions;
 use mspipe_datasets::manifest::Manifest;
 use serde_json::Value;
 
 use super::recipe::{Base, Recipe, Stream};
-use crate::cell::name_of;
 use crate::grid::{Group, Training, folder_name};
 
 /// Which training a recipe asks for, and where its cell will be.

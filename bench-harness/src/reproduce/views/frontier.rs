@@ -3,7 +3,7 @@
 //! Runs are compared with the one of the same batch size that loses nothing: k = 1 without a
 //! mitigation. Differences are of runs with the same seed.
 
-use mspipe::config::MitigationName;
+use mspipe::config::{MitigationName, name_of};
 use mspipe::eval::Spread;
 use mspipe::pipeline::probe::ProbeMeans;
 use mspipe::pipeline::staleness::{StaleMemory, percent, stale_rows};
@@ -11,7 +11,7 @@ use mspipe::report::chart::{Join, Lines, Point, Series};
 use mspipe::report::{Block, Table};
 
 use super::super::experiment::{Experiment, Outcome, difference_text, distinct, paired};
-use crate::cell::{Cell, name_of};
+use crate::cell::Cell;
 use crate::schedules::or_dash;
 
 /// What accuracy is drawn against.

@@ -225,7 +225,7 @@ impl<'a> Cursor<'a> {
             Values::Integers(values) if self.scale() == 0 && is_unsigned(&self.descriptor) => {
                 Ok(Id::Number(values[at] as u64))
             }
-            Values::Floats(_) | Values::Doubles(_) if self.may_be_rounded(at) => Err(self.error(
+            _ if self.may_be_rounded(at) => Err(self.error(
                 row,
                 format!("the id is {}", self.shown(at)),
                 "a whole number that its float tells from the next one; write ids as whole numbers or text",
