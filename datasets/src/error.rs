@@ -15,10 +15,10 @@ use crate::stop::Stopped;
 pub enum Place {
     /// A line of a text file, counted from 1.
     Line(u64),
-    /// A row of a Parquet file; both are counted from 0.
+    /// A row of a Parquet file, or of a table in memory; all are counted from 0.
     Row {
-        /// Row group.
-        group: usize,
+        /// Row group; a table in memory has none.
+        group: Option<u32>,
         /// Row within the group.
         row: u64,
     },
@@ -32,13 +32,30 @@ impl Place {
             Place::Row { .. } => format!(": {self}"),
         }
     }
+
+    /// What to do about events out of order.
+    fn how_to_sort(self) -> &'static str {
+        match self {
+            Place::Row { group: None, .. } => {
+                "sort the table, or have it sorted (`sort`: stable, features follow their events)"
+            }
+            _ => {
+                "sort the file, or import it with `mspipe data import --sort` (stable, features follow their events)"
+            }
+        }
+    }
+}
+
+/// The row group that a row is in, if it is in one.
+fn group_before(group: &Option<u32>) -> String {
+    group.map_or_else(String::new, |group| format!("row group {group}, "))
 }
 
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Place::Line(line) => write!(f, "line {line}"),
-            Place::Row { group, row } => write!(f, "row group {group}, row {row}"),
+            Place::Row { group, row } => write!(f, "{}row {row}", group_before(group)),
         }
     }
 }
@@ -72,7 +89,7 @@ pub enum DataError {
     #[error(
         "{}: column '{column}', {}row {row}: {found}; expected {expected}",
         path.display(),
-        group.map_or_else(String::new, |group| format!("row group {group}, "))
+        group_before(group)
     )]
     Cell {
         /// The file.
@@ -91,9 +108,10 @@ pub enum DataError {
     /// Events are not in time order.
     #[error(
         "{}{}: time {time} precedes {earlier} ({earlier_place}); events must be sorted by time; \
-         sort the file, or import it with `mspipe data import --sort` (stable, features follow their events)",
+         {}",
         path.display(),
-        place.after_path()
+        place.after_path(),
+        place.how_to_sort()
     )]
     Unsorted {
         /// The file.

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any, Unpack
 
 from . import _native
-from ._dataset import Dataset
+from ._dataset import Dataset, stream_of
 from ._json import parsed
 from ._progress import Progress
 from ._run import Run
@@ -34,13 +34,12 @@ def audit(
         raise _native.Error(f"probes: found {probes!r}, expected a whole number from 1 to 10000")
     given: dict[str, Any] = dict(settings)
     if isinstance(data, (str, os.PathLike)) and os.path.isfile(os.path.join(data, "config.json")):
-        given = {"init": os.fspath(data), **given}
+        asked = written({"init": os.fspath(data), **given})
     else:
-        dataset = data if isinstance(data, Dataset) else Dataset(data)
-        given = {**dataset.settings, **given}
+        _, asked = stream_of(data, given)
     told = Progress(progress)
     try:
-        return parsed(_native.audit(written(given), int(probes), told))
+        return parsed(_native.audit(asked, int(probes), told))
     finally:
         told.close()
 

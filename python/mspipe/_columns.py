@@ -57,6 +57,9 @@ def column(name: str, given: Any) -> Column | None:
     if isinstance(given, Sequence) and not isinstance(given, (str, bytes)) and not hasattr(given, "__array__"):
         given = _of_list(name, given)
     array = np.asarray(given)
+    if array.ndim == 1 and array.dtype.kind == "O" and len(array) and _is_row(array[0]):
+        # A series of lists.
+        array = _of_rows(name, array.tolist())
     present = None
     if isinstance(given, np.ma.MaskedArray):
         array, present = given.data, ~np.ma.getmaskarray(given)
@@ -107,7 +110,7 @@ def _of_list(name: str, values: Sequence[Any]) -> Array:
     numbers among which one is missing, and rounds those beyond 2^53."""
     import numpy as np
 
-    if values and (isinstance(values[0], (list, tuple)) or getattr(values[0], "ndim", 0) > 0):
+    if values and _is_row(values[0]):
         return _of_rows(name, values)
     try:
         array = np.asarray(values)
@@ -120,6 +123,10 @@ def _of_list(name: str, values: Sequence[Any]) -> Array:
     for row, value in enumerate(values):
         objects[row] = value
     return objects
+
+
+def _is_row(value: Any) -> bool:
+    return isinstance(value, (list, tuple)) or getattr(value, "ndim", 0) > 0 or hasattr(value, "to_list")
 
 
 def _of_rows(name: str, values: Sequence[Any]) -> Array:

@@ -103,6 +103,23 @@ class Dataset:
         return f"Dataset({self.name!r}, events={self.events}, nodes={self.nodes}, hash={self.hash[:12]!r})"
 
 
+def stream_of(data: Dataset | Any, given: dict[str, Any]) -> tuple[Dataset, list[tuple[str, str]]]:
+    """The stream of a run with these settings, and all of them as written; they read what is no `Dataset` yet."""
+    if given.get("columns") is not None:
+        raise _native.Error("columns: they are said where the stream is opened: Dataset(…, src=…, dst=…, time=…, label=…, features=[…])")
+    how = {name: of for name, of in given.items() if name in Reading.__annotations__ and of is not None}
+    if not isinstance(data, Dataset):
+        data = Dataset(data, **how)
+    else:
+        for name in how.keys() - {"split", "split_at"}:
+            if dict(written({name: how[name]}))[name] != data.settings.get(name):
+                raise _native.Error(
+                    f"{name}: how a stream is read is said where it is opened: Dataset(…, {name}={how[name]!r}); leave it out here"
+                )
+    beside = {name: of for name, of in given.items() if name not in how or name in ("split", "split_at")}
+    return data, written({**data.settings, **beside})
+
+
 def _columns(roles: dict[str, str | None], features: Sequence[str] | None) -> str | None:
     """As `--columns` has it."""
     parts = [f"{role}={_plain(role, column)}" for role, column in roles.items() if column is not None]

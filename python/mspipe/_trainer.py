@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Unpack
 
-
 from . import _native
-from ._dataset import Dataset
+from ._dataset import Dataset, stream_of
 from ._progress import Progress
 from ._run import Run
 from ._settings import Settings
@@ -44,16 +43,18 @@ class Trainer:
     ) -> Run:
         """Trains on `data` (a `Dataset`, or what it takes) and returns the run.
 
+        What is no `Dataset` yet is read as the settings say (`missing="mean"`); a `Dataset` has said so itself.
+
         `on_epoch` is called after each epoch with its record (as in `Run.history`), on this thread. An exception of
         it, or Ctrl-C, ends the run after the iteration that it is in, leaves a checkpoint, and is raised with a note of how
         to continue (`mspipe.resume`). `progress` shows a bar and a line per epoch on stderr.
 
         Warns if the stream has changed since the `Dataset` was made. Raises `mspipe.Error` for settings that can't be used, a device that fails, a run that would not fit into memory.
         """
-        dataset = data if isinstance(data, Dataset) else Dataset(data)
+        dataset, settings = stream_of(data, self._settings)
         told = Progress(progress, on_epoch, dataset.hash)
         try:
-            return Run(_native.fit(written({**dataset.settings, **self._settings}), told))
+            return Run(_native.fit(settings, told))
         finally:
             told.close()
 

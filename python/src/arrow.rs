@@ -370,10 +370,33 @@ unsafe fn empty(schema: &ArrowSchema) -> Result<TableValues, String> {
 }
 
 fn unknown(format: &str) -> String {
+    let name = name_of(format);
     format!(
-        "is of Arrow's type '{format}'; expected numbers, truth values, text, moments, dates or lists of \
+        "is {name} (Arrow's type '{format}'); expected numbers, truth values, text, moments, dates or lists of \
          numbers: convert it, or leave it out"
     )
+}
+
+/// What values of a type are called, of those that are not taken; text where a list's are looked at.
+fn name_of(format: &str) -> &'static str {
+    match format {
+        "z" | "Z" | "vz" => "binary",
+        "u" | "U" | "vu" => "text",
+        "+s" => "structures",
+        "+m" => "maps",
+        "+r" => "run-end encoded",
+        "+l" | "+L" | "+vl" | "+vL" => "lists",
+        "tdD" | "tdm" => "dates",
+        _ if format.starts_with("+w:") => "lists",
+        _ if format.starts_with("w:") => "binary of a fixed length",
+        _ if format.starts_with("d:") => "decimals of another width than 128 bits",
+        _ if format.starts_with("ts") => "moments",
+        _ if format.starts_with("tt") => "times of day",
+        _ if format.starts_with("tD") => "durations",
+        _ if format.starts_with("ti") => "calendar intervals",
+        _ if format.starts_with("+u") => "of several types (a union)",
+        _ => "of another type",
+    }
 }
 
 /// The scale of `d:precision,scale`, of a decimal of 128 bits.
@@ -677,7 +700,7 @@ unsafe fn decode(
             _ => {
                 return Err((
                     0,
-                    "a dictionary of text or whole numbers is expected".to_owned(),
+                    "it is a dictionary (a category) of other values than text and whole numbers; decode it".to_owned(),
                 ));
             }
         }

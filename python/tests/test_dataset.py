@@ -154,6 +154,18 @@ def test_lists_of_objects_are_what_their_values_are(columns):
     assert mspipe.Dataset({**columns, "amount": rows.filled(0)}).hash == of_rows
 
 
+def test_a_series_of_lists_is_rows_of_features(columns):
+    pa = pytest.importorskip("pyarrow")
+    pd = pytest.importorskip("pandas")
+    pl = pytest.importorskip("polars")
+    rows = np.stack([columns["amount"], -columns["amount"]], axis=1)
+    expected = mspipe.Dataset({**columns, "amount": rows}).hash
+    lists = rows.tolist()
+    of_arrow = pa.array(lists)
+    for series in (pl.Series(lists), pl.Series(rows), pd.Series(lists), pd.Series(list(rows)), of_arrow, pa.chunked_array([of_arrow])):
+        assert mspipe.Dataset({**columns, "amount": series}).hash == expected, type(series)
+
+
 @pytest.mark.parametrize(
     ("column", "values", "said"),
     [

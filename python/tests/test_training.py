@@ -201,6 +201,20 @@ def test_a_stream_that_has_changed_is_told(columns, tmp_path):
         mspipe.Trainer(**SMALL, out=tmp_path / "run").fit(dataset, progress=False)
 
 
+def test_how_a_stream_is_read_is_said_once(columns, tmp_path):
+    gaps = {**columns, "amount": [None, *columns["amount"][1:].tolist()]}
+    run = mspipe.Trainer(**SMALL, missing="zero", sort=True, out=tmp_path / "read").fit(gaps, progress=False)
+    dataset = mspipe.Dataset(gaps, missing="zero")
+    assert run.summary["data"]["hash"] == dataset.hash
+    same = mspipe.Trainer(**SMALL, missing="zero", out=tmp_path / "same").fit(dataset, progress=False)
+    assert same.losses == run.losses
+    for other in ({"missing": "mean"}, {"sort": True}, {"columns": "src=item_id"}):
+        with pytest.raises(mspipe.Error, match="said where"):
+            mspipe.Trainer(**SMALL, **other, out=tmp_path / "other").fit(dataset, progress=False)
+        with pytest.raises(mspipe.Error, match="said where"):
+            mspipe.audit(dataset, probes=1, progress=False, **other)
+
+
 def test_other_threads_run_meanwhile(columns, tmp_path):
     counted, stop = [0], threading.Event()
 

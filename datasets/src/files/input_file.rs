@@ -41,6 +41,8 @@ pub(crate) struct InputFile {
     disk: PathBuf,
     shown: PathBuf,
     copy: Option<Arc<Copy>>,
+    /// Whether this program wrote it, of what somebody has in memory.
+    written: bool,
 }
 
 /// The bytes of something that can be read only once.
@@ -91,6 +93,7 @@ impl InputFile {
                 sha256,
                 _folder: folder,
             })),
+            written: false,
         })
     }
 
@@ -123,7 +126,13 @@ impl InputFile {
                 sha256: hex(&sha256.finalize()),
                 _folder: folder,
             })),
+            written: true,
         })
+    }
+
+    /// Row group `group` as messages have it: a file that nobody else has written has none.
+    pub(crate) fn row_group(&self, group: usize) -> Option<u32> {
+        u32::try_from(group).ok().filter(|_| !self.written)
     }
 
     /// A file that is known to be an ordinary one.
@@ -132,6 +141,7 @@ impl InputFile {
             disk: path.to_path_buf(),
             shown: path.to_path_buf(),
             copy: None,
+            written: false,
         }
     }
 

@@ -54,8 +54,8 @@ pub(crate) struct ParquetEvents<'a> {
     feature_names: Option<Vec<String>>,
     /// These as messages have them.
     titles: Vec<String>,
-    /// Whether times are floats of 32 bits.
-    float32_times: bool,
+    /// Bits of a time, if times are floats.
+    time_bits: Option<u8>,
     /// What stands for missing values of each column of features, if their means do.
     means: Option<Vec<Vec<f32>>>,
     events: u64,
@@ -70,7 +70,7 @@ impl<'a> ParquetEvents<'a> {
         stop: &Stop,
     ) -> Result<ParquetEvents<'a>, DataError> {
         let mut found: Option<(Layout, Option<Vec<String>>)> = None;
-        let (mut events, mut float32_times) = (0, false);
+        let (mut events, mut time_bits) = (0, None);
         for file in files {
             let reader = open(&file.file)?;
             let metadata = reader.metadata().file_metadata();
@@ -78,7 +78,11 @@ impl<'a> ParquetEvents<'a> {
             let columns = metadata.schema_descr();
             let layout = Layout::of(&file.shown, columns, reading, separate_features)?;
             check_codecs(&file.shown, reader.metadata(), &layout)?;
-            float32_times = columns.column(layout.schema.time).physical_type() == Type::FLOAT;
+            time_bits = match columns.column(layout.schema.time).physical_type() {
+                Type::FLOAT => Some(32),
+                Type::DOUBLE => Some(64),
+                _ => None,
+            };
             match &found {
                 None => found = Some((layout.clone(), layout.feature_names(columns))),
                 Some((first, _)) if *first == layout => {}
@@ -106,7 +110,7 @@ impl<'a> ParquetEvents<'a> {
                 .map(|name| quoted(name.as_bytes()))
                 .collect(),
             feature_names,
-            float32_times,
+            time_bits,
             means: None,
             events,
         };
@@ -141,8 +145,9 @@ impl<'a> ParquetEvents<'a> {
         for file in self.files {
             let reader = open(&file.file)?;
             for group in 0..reader.metadata().num_row_groups() {
-                let one = guarded(|| reader.get_row_group(group))
-                    .map_err(|error| damaged(&file.shown, Some(group), &error))?;
+                let one = guarded(|| reader.get_row_group(group));
+                let group = file.file.row_group(group);
+                let one = one.map_err(|error| damaged(&file.shown, group, &error))?;
                 rows.group(&file.shown, group, &*one, sink)?;
                 if let Some(why) = rows.no_label.take() {
                     self.layout.left_out.push(why);
@@ -160,8 +165,9 @@ impl<'a> ParquetEvents<'a> {
         for file in self.files {
             let reader = open(&file.file)?;
             for group in 0..reader.metadata().num_row_groups() {
-                let rows = guarded(|| reader.get_row_group(group))
-                    .map_err(|error| damaged(&file.shown, Some(group), &error))?;
+                let rows = guarded(|| reader.get_row_group(group));
+                let group = file.file.row_group(group);
+                let rows = rows.map_err(|error| damaged(&file.shown, group, &error))?;
                 for (sums, &column) in sums.iter_mut().zip(&self.layout.features) {
                     let mut cursor = cursor(&file.shown, group, &*rows, column)?;
                     each_batch(&*rows, |first, batch| {
@@ -210,7 +216,7 @@ impl Rows<'_> {
     fn group(
         &mut self,
         path: &Path,
-        group: usize,
+        group: Option<u32>,
         reader: &dyn RowGroupReader,
         sink: &mut dyn EventSink,
     ) -> Result<(), DataError> {
@@ -394,8 +400,9 @@ impl Rows<'_> {
                     .and_then(|time| time_hint(time, reading.time_unit)),
             );
         }
-        if let Some(last) = self.last_time.filter(|_| self.of.float32_times) {
-            notes.extend(coarse_times(&layout.schema.title(layout.schema.time), last));
+        if let (Some(last), Some(bits)) = (self.last_time, self.of.time_bits) {
+            let title = layout.schema.title(layout.schema.time);
+            notes.extend(coarse_times(&title, last, bits));
         }
         if self.rounded > 0 {
             notes.push(format!(
@@ -435,13 +442,13 @@ fn open(file: &InputFile) -> Result<SerializedFileReader<File>, DataError> {
 
 fn cursor<'a>(
     path: &'a Path,
-    group: usize,
+    group: Option<u32>,
     reader: &dyn RowGroupReader,
     column: usize,
 ) -> Result<Cursor<'a>, DataError> {
     let descriptor = reader.metadata().schema_descr().column(column);
     guarded(|| reader.get_column_reader(column))
-        .map_err(|error| damaged(path, Some(group), &error))
+        .map_err(|error| damaged(path, group, &error))
         .map(|reader| Cursor::new(path, group, descriptor, reader))
 }
 

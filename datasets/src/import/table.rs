@@ -126,12 +126,7 @@ impl EventLog {
             DataError::format(shown, found, "free some space, or set MSPIPE_CACHE_DIR")
         };
         let file = InputFile::written(shown, &room, |file| write(table, file).map_err(failed))?;
-        let mut log = open_raw(&RawSource::of_table(name, &file, options)?, options);
-        if let Err(DataError::Cell { group, .. }) = &mut log {
-            // Of the file that nobody has written.
-            *group = None;
-        }
-        log
+        open_raw(&RawSource::of_table(name, &file, options)?, options)
     }
 }
 

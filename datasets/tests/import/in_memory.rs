@@ -137,6 +137,48 @@ fn an_id_that_a_float_has_rounded_is_none() {
     assert!(refused.contains("18446744073709551615"), "{refused}");
 }
 
+/// 64 bits tell the nanoseconds of today apart by hundreds.
+#[test]
+fn times_that_a_float_does_not_tell_apart_are_said() {
+    let bench = Bench::new(&[]);
+    let notes = |times: TableValues| {
+        let ids = TableValues::Integers(vec![1, 2]);
+        let names = ["src", "dst"].map(|name| column(name, ids.clone()));
+        let log = open(&bench, &[&names[..], &[column("time", times)]].concat()).unwrap();
+        log.notes().to_vec()
+    };
+    let coarse = |notes: &[String]| notes.iter().any(|note| note.contains("floats of 64 bits"));
+    let late = notes(TableValues::Doubles(vec![1.7e18, 1.7e18 + 256.0]));
+    assert!(
+        coarse(&late) && late.concat().contains("multiples of 256"),
+        "{late:?}"
+    );
+    let all_told_apart = 2f64.powi(53);
+    assert!(!coarse(&notes(TableValues::Doubles(vec![
+        1.0,
+        all_told_apart - 1.0
+    ]))));
+    assert!(!coarse(&notes(TableValues::Integers(vec![0, 1 << 60]))));
+}
+
+#[test]
+fn rows_of_a_table_in_memory_are_in_no_row_group() {
+    let bench = Bench::new(&[]);
+    let mut unsorted = table();
+    unsorted[2].values = TableValues::Doubles(vec![1.0, 1.5, 1.25]);
+    unsorted.truncate(3);
+    assert_eq!(
+        open(&bench, &unsorted).unwrap_err().to_string(),
+        "shop: row 2: time 1.25 precedes 1.5 (row 1); events must be sorted by time; sort the table, or have it \
+         sorted (`sort`: stable, features follow their events)"
+    );
+    let mut labels = table();
+    labels.remove(3);
+    labels[3].values = TableValues::Doubles(vec![0.0, 0.5, 1.0]);
+    let notes = open(&bench, &labels).unwrap().notes().concat();
+    assert!(notes.contains("and row 1 has 0.5"), "{notes}");
+}
+
 #[test]
 fn every_type_of_a_time_is_exact() {
     let times = [

@@ -411,7 +411,7 @@ fn codecs_that_are_not_read_are_named_and_so_are_coarse_times() {
         log.notes(),
         [
             "`time` holds floats of 32 bits: near 1600000000 they are multiples of 128, so that events of \
-          different moments may have one time; write the times as integers or 64-bit floats"
+          different moments may have one time; write the times as whole numbers"
         ]
     );
 }

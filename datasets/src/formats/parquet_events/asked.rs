@@ -39,8 +39,9 @@ pub(crate) fn read_asked(
         }
     }
     for group in 0..reader.metadata().num_row_groups() {
-        let rows = guarded(|| reader.get_row_group(group))
-            .map_err(|error| damaged(path, Some(group), &error))?;
+        let rows = guarded(|| reader.get_row_group(group));
+        let group = file.row_group(group);
+        let rows = rows.map_err(|error| damaged(path, group, &error))?;
         let open = |column: usize| cursor(path, group, &*rows, column);
         let mut src = open(columns.src)?;
         let mut dst = columns.dst.map(open).transpose()?;

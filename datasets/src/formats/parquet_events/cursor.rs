@@ -23,7 +23,8 @@ use crate::stream::event_log::NO_LABEL;
 /// A column at a batch of rows.
 pub(super) struct Cursor<'a> {
     path: &'a Path,
-    group: usize,
+    /// None of a table in memory.
+    group: Option<u32>,
     descriptor: ColumnDescPtr,
     reader: ColumnReader,
     first_row: u64,
@@ -45,7 +46,7 @@ pub(super) enum Id<'a> {
 impl<'a> Cursor<'a> {
     pub(super) fn new(
         path: &'a Path,
-        group: usize,
+        group: Option<u32>,
         descriptor: ColumnDescPtr,
         reader: ColumnReader,
     ) -> Cursor<'a> {
@@ -72,7 +73,7 @@ impl<'a> Cursor<'a> {
         self.first_row = first_row;
         let (mut def, mut rep) = (Vec::new(), Vec::new());
         let records = guarded(|| self.decode(count, &mut def, &mut rep))
-            .map_err(|error| damaged(self.path, Some(self.group), &error))?;
+            .map_err(|error| damaged(self.path, self.group, &error))?;
         if records != count {
             return Err(self.error(
                 records,
@@ -448,7 +449,7 @@ impl<'a> Cursor<'a> {
         DataError::Cell {
             path: self.path.to_path_buf(),
             column: self.descriptor.path().string(),
-            group: u32::try_from(self.group).ok(),
+            group: self.group,
             row: self.first_row + row as u64,
             found: found.into(),
             expected: expected.into(),

@@ -24,7 +24,7 @@ pub(super) fn guarded<T>(
     })
 }
 
-pub(super) fn damaged(path: &Path, group: Option<usize>, error: &ParquetError) -> DataError {
+pub(super) fn damaged(path: &Path, group: Option<u32>, error: &ParquetError) -> DataError {
     let place = group.map_or(String::new(), |group| format!(" in row group {group}"));
     DataError::format(
         path,

@@ -559,14 +559,19 @@ pub(crate) fn time_hint(first: Decimal, unit: TimeUnit) -> Option<String> {
     ))
 }
 
-/// Times as floats of 32 bits, whose 24 binary digits tell few moments since 1970 apart.
-pub(crate) fn coarse_times(title: &str, last: Decimal) -> Option<String> {
+/// Times as floats of 32 or 64 bits, whose 24 and 53 binary digits tell few seconds and few nanoseconds since 1970
+/// apart.
+pub(crate) fn coarse_times(title: &str, last: Decimal, bits: u8) -> Option<String> {
     let size = (last.mantissa as f64 / 10f64.powi(i32::from(last.scale))).abs();
-    let step = 2f64.powi(size.log2().floor() as i32 - 23);
+    let digits = match bits {
+        32 => f32::MANTISSA_DIGITS,
+        _ => f64::MANTISSA_DIGITS,
+    };
+    let step = 2f64.powi(size.log2().floor() as i32 + 1 - digits as i32);
     (step > 1.0).then(|| {
         format!(
-            "{title} holds floats of 32 bits: near {last} they are multiples of {step}, so that events of \
-             different moments may have one time; write the times as integers or 64-bit floats"
+            "{title} holds floats of {bits} bits: near {last} they are multiples of {step}, so that \
+             events of different moments may have one time; write the times as whole numbers"
         )
     })
 }
