@@ -49,6 +49,14 @@ def devices() -> dict[str, Any]:
     return parsed(_native.answer(["devices", "--json"]))
 
 
+def _plain(time: Any) -> str:
+    """A number without an exponent; what is none is told by who reads it."""
+    try:
+        return f"{decimal.Decimal(str(time)):f}"
+    except decimal.InvalidOperation:
+        return str(time)
+
+
 def simulate(stages: str | Mapping[str, Any] | None = None, **options: Any) -> dict[str, Any]:
     """What each schedule gives on given stage times, as `mspipe schedule simulate --json`: times are in seconds.
 
@@ -61,8 +69,7 @@ def simulate(stages: str | Mapping[str, Any] | None = None, **options: Any) -> d
     for name in options.keys() & {"gantt", "trace", "json", "force"}:
         raise _native.Error(f"{name}: nothing is drawn or written here; mspipe schedule simulate does it")
     if isinstance(stages, Mapping):
-        # Without an exponent.
-        stages = ",".join(f"{stage}={decimal.Decimal(str(time)):f}" for stage, time in stages.items())
+        stages = ",".join(f"{stage}={_plain(time)}" for stage, time in stages.items())
     given = {"stages": stages, **options}
     words = [f"--{name.replace('_', '-')}={value}" for name, value in written(given)]
     return parsed(_native.answer(["schedule", "simulate", *words, "--json"]))

@@ -34,7 +34,7 @@ class Column(NamedTuple):
 
 
 def of_arrays(columns: Mapping[str, Any]) -> list[Column]:
-    """Each of the columns; one of `[events, 0]` is none."""
+    """Each of the columns."""
     import numpy as np
 
     found = (column(str(name), values) for name, values in columns.items())
@@ -42,11 +42,10 @@ def of_arrays(columns: Mapping[str, Any]) -> list[Column]:
     return [
         one if one.present is None else one._replace(present=np.ascontiguousarray(one.present).view(np.uint8))
         for one in found
-        if one is not None
     ]
 
 
-def column(name: str, given: Any) -> Column | None:
+def column(name: str, given: Any) -> Column:
     """The column that an array or a list is."""
     import numpy as np
 
@@ -56,7 +55,11 @@ def column(name: str, given: Any) -> Column | None:
     given = _with_gaps(given)
     if isinstance(given, Sequence) and not isinstance(given, (str, bytes)) and not hasattr(given, "__array__"):
         given = _of_list(name, given)
-    array = np.asarray(given)
+    try:
+        array = np.asarray(given)
+    except Exception as error:
+        # Of who made it: a type that NumPy does not have.
+        raise _native.Error(f"the column '{name}' is {type(given).__name__} and no array ({type(error).__name__}: {error})") from error
     if array.ndim == 1 and array.dtype.kind == "O" and len(array) and _is_row(array[0]):
         # A series of lists.
         array = _of_rows(name, array.tolist())
@@ -92,13 +95,12 @@ def _with_gaps(given: Any) -> Any:
     return given
 
 
-def _rows(name: str, array: Array, present: Array | None) -> Column | None:
+def _rows(name: str, array: Array, present: Array | None) -> Column:
     """Rows of numbers, in which NaN is a missing one."""
     import numpy as np
 
     if array.shape[1] == 0:
-        # TemporalData without features has msg [events, 0].
-        return None
+        raise _native.Error(f"the column '{name}' has rows without a number; leave it out")
     rows = np.array(array, dtype=np.float32, order="C")
     if present is not None:
         rows[~present] = np.nan
@@ -401,7 +403,7 @@ def _asked(what: str, given: Any) -> Column:
     if len(given) == 0:
         return Column(what, "text", [])
     found = column(what, given)
-    if found is None or found.kind == "rows":
+    if found.kind == "rows":
         raise _native.Error(f"{what}: found rows of numbers, expected one value, a list or an array [pairs]")
     row = None
     if found.present is not None and not found.present.all():

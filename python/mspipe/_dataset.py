@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Unpack
 
 from . import _native
 from ._columns import Column, of_arrays
 from ._json import parsed
 from ._settings import Reading
+from ._written import schema, value
 from ._written import settings as written
 
 
@@ -52,14 +53,12 @@ class Dataset:
         **reading: Unpack[Reading],
     ) -> None:
         roles = {"src": src, "dst": dst, "time": time, "label": label}
-        known = Reading.__annotations__
-        for unknown in reading.keys() - known.keys():
-            raise _native.Error(
-                f"unknown keyword '{unknown}' of Dataset; known are src, dst, time, label, features, name, " + ", ".join(sorted(known))
-            )
+        known_reading("Dataset", "src, dst, time, label, features, name", reading, Reading.__annotations__.keys())
         if not isinstance(name, str):
             raise _native.Error(f"name: found {name!r}, expected text")
         options = written({"columns": _columns(roles, features), **reading})
+        #: As it was asked for; a table's conversion keeps less.
+        self._reading = dict(options)
         self._native = _opened(table, name, options, None)
 
     @property
@@ -99,25 +98,49 @@ class Dataset:
     def __len__(self) -> int:
         return self.events
 
+    def __reduce__(self) -> Any:
+        raise TypeError("a Dataset can't be pickled; make it of its table or file where it is needed")
+
     def __repr__(self) -> str:
         return f"Dataset({self.name!r}, events={self.events}, nodes={self.nodes}, hash={self.hash[:12]!r})"
 
 
 def stream_of(data: Dataset | Any, given: dict[str, Any]) -> tuple[Dataset, list[tuple[str, str]]]:
     """The stream of a run with these settings, and all of them as written; they read what is no `Dataset` yet."""
-    if given.get("columns") is not None:
-        raise _native.Error("columns: they are said where the stream is opened: Dataset(…, src=…, dst=…, time=…, label=…, features=[…])")
+    refuse_columns(given)
     how = {name: of for name, of in given.items() if name in Reading.__annotations__ and of is not None}
     if not isinstance(data, Dataset):
         data = Dataset(data, **how)
-    else:
-        for name in how.keys() - {"split", "split_at"}:
-            if dict(written({name: how[name]}))[name] != data.settings.get(name):
-                raise _native.Error(
-                    f"{name}: how a stream is read is said where it is opened: Dataset(…, {name}={how[name]!r}); leave it out here"
-                )
-    beside = {name: of for name, of in given.items() if name not in how or name in ("split", "split_at")}
+    divided = data._reading.keys() & _SPLITS
+    for name, asked in written(how):
+        if asked == data._reading.get(name, value(name, schema()[name].get("default", ""))) or (name in _SPLITS and not divided):
+            continue
+        raise _native.Error(
+            f"{name}: how a stream is read is said where it is opened: Dataset(…, {name}={how[name]!r}); leave it out here"
+        )
+    beside = {name: of for name, of in given.items() if name not in how or name in _SPLITS}
     return data, written({**data.settings, **beside})
+
+
+def refuse_columns(given: Mapping[str, Any]) -> None:
+    """Refuses settings of a run that say what columns hold."""
+    for name in ("columns", "src", "dst", "time", "label"):
+        if given.get(name) is not None:
+            raise _native.Error(
+                f"{name}: columns are said where the stream is opened: Dataset(…, src=…, dst=…, time=…, label=…, features=[…])"
+            )
+
+
+#: What a run may say of a stream, where that says nothing itself.
+_SPLITS = {"split", "split_at"}
+
+
+def known_reading(of: str, others: str, given: Mapping[str, Any], known: Iterable[str]) -> None:
+    """Refuses what is no keyword of `of`, and two that say the same."""
+    for unknown in given.keys() - set(known):
+        raise _native.Error(f"unknown keyword '{unknown}' of {of}; known are {others}, " + ", ".join(sorted(known)))
+    if all(given.get(name) is not None for name in _SPLITS):
+        raise _native.Error("split and split_at both divide the stream; give one of them")
 
 
 def _columns(roles: dict[str, str | None], features: Sequence[str] | None) -> str | None:
@@ -148,9 +171,8 @@ def _opened(
     if isinstance(table, (str, os.PathLike)):
         return _native.Dataset.open(os.fsdecode(table), options, like)
     if isinstance(table, Dataset):
-        raise _native.Error(
-            "found a Dataset, which is read by itself; give what it was made of, so that it is read as the model's stream"
-        )
+        more = "" if like is None else ", so that it is read as the model's stream"
+        raise _native.Error("found a Dataset, which is read by itself; give what it was made of" + more)
     if isinstance(table, Mapping):
         try:
             return _native.Dataset.of_columns(name, of_arrays(table), options, cache, like)
@@ -180,6 +202,7 @@ def _opened(
 def _of_temporal_data(data: Any) -> list[Column]:
     columns = {"src": data.src, "dst": data.dst, "time": data.t}
     for name, column in (("label", getattr(data, "y", None)), ("msg", getattr(data, "msg", None))):
-        if column is not None:
+        # TemporalData without features has msg [events, 0].
+        if column is not None and tuple(getattr(column, "shape", ()))[1:] != (0,):
             columns[name] = column
     return of_arrays(columns)

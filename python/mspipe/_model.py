@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, Unpack
 
 from . import _native
 from ._columns import ids, times
-from ._dataset import Dataset, _columns, _opened
+from ._dataset import Dataset, _columns, _opened, known_reading
 from ._json import parsed
 from ._progress import Progress
 from ._run import Run
@@ -89,16 +89,18 @@ class Model:
         `data` is where the stream is, if it was moved, or the same events as a `Dataset`. `device` is that of the run
         unless given. `replay` builds the memory from the stream though the run has left its state.
 
-        Raises `mspipe.Error` where neither a run that has ended nor a state is, where the stream is gone or another one,
+        Raises `mspipe.Error` where neither a run's weights nor a state is, where the stream is gone or another one,
         and for a device that can't be used.
         """
         if not isinstance(path, (str, os.PathLike)):
             raise _native.Error(f"found {type(path).__name__}, expected a Run, its folder, or the file of a state")
-        if threads is not None and not 1 <= threads < 2**16:
-            raise _native.Error(f"threads: found {threads}, expected a whole number from 1 on")
+        if threads is not None and not (isinstance(threads, int) and 1 <= threads < 2**16):
+            raise _native.Error(f"threads: found {threads!r}, expected a whole number from 1 on")
         path = Path(path)
         if isinstance(data, Dataset):
             data = data.settings["data"]
+        elif data is not None and not isinstance(data, (str, os.PathLike)):
+            raise _native.Error(f"data: found {type(data).__name__}, expected a Dataset, or where the stream is")
         place = None if data is None else os.fspath(data)
         return cls(_native.Model.load(str(path), place, device, threads, switch("replay", replay)), path)
 
@@ -207,9 +209,14 @@ class Model:
         stream's unit, `"stream"` (as long as the stream), `"off"`. Returns `events`, `late_accepted`,
         `late_refused`, `new_nodes`.
 
+        Memory follows a table in batches of the run's size, as in training: how events are cut into tables matters as
+        the size of batches does. Warns of what was filled in or left out; a mean (`missing="mean"`) is of this table alone.
+
         Raises `mspipe.Error` for what can't be read, for features that are not the model's, and for a table that is too far
         ahead; then memory is as before.
         """
+        keywords = "src, dst, time, label, features, late, max_jump"
+        known_reading("update", keywords, reading, Reading.__annotations__.keys() - {"split", "split_at"})
         if late not in ("refuse", "accept"):
             raise _native.Error(f"late: found {late!r}, expected 'refuse' or 'accept'")
         columns = _columns({"src": src, "dst": dst, "time": time, "label": label}, features)
@@ -217,7 +224,7 @@ class Model:
         # The conversion is of no later use.
         with tempfile.TemporaryDirectory() as cache:
             events = _opened(table, "events", options, cache, self._native.like())
-            if note := self._native.note(events):
+            for note in [*events.notes, *filter(None, [self._native.note(events)])]:
                 warnings.warn(note, stacklevel=2)
             followed = self._native.update(events, late == "accept", str(max_jump))
             del events
@@ -256,6 +263,12 @@ class Model:
         if len(found) == 0 and not self._native.ids_are_text:
             return False, np.empty(0, dtype=np.uint64)
         return text, found
+
+    def __copy__(self) -> Model:
+        raise TypeError("a Model can't be copied: its memory would be one; save() it and load() it again")
+
+    def __reduce__(self) -> Any:
+        raise TypeError("a Model can't be pickled; load() it where it is needed")
 
     def __repr__(self) -> str:
         model, stream, device = self._native.describe()

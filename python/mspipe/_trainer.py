@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any, Unpack
 
 from . import _native
-from ._dataset import Dataset, stream_of
+from ._dataset import Dataset, refuse_columns, stream_of
 from ._progress import Progress
 from ._run import Run
 from ._settings import Settings
@@ -27,6 +27,7 @@ class Trainer:
         self._settings: dict[str, Any] = dict(settings)
         if "data" in self._settings:
             raise _native.Error("data: the stream is what fit() is given; leave it out")
+        refuse_columns(self._settings)
         _native.check(written(self._settings))
 
     @property

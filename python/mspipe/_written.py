@@ -20,6 +20,12 @@ def schema() -> dict[str, dict[str, Any]]:
 
 def value(name: str, given: Any) -> str:
     """What the option `name` would be given: `True` is on, numbers and paths are text, several have commas."""
+    if type(given).__name__ == "datetime64":
+        return str(given)
+    if hasattr(given, "item") and getattr(given, "ndim", 0) == 0:
+        given = given.item()
+    elif hasattr(given, "__array__"):
+        given = list(given)
     if isinstance(given, bool):
         words = schema().get(name, {}).get("enum", [])
         return ("on" if given else "off") if "on" in words else str(given).lower()
@@ -27,8 +33,6 @@ def value(name: str, given: Any) -> str:
         return ",".join(value(name, one) for one in given)
     if isinstance(given, (str, os.PathLike)):
         return os.fsdecode(given)
-    if hasattr(given, "item"):
-        given = given.item()
     return repr(given) if isinstance(given, float) else str(given)
 
 

@@ -332,6 +332,14 @@ unsafe fn present(schema: &ArrowSchema, array: &ArrowArray, rows: Rows) -> Optio
 unsafe fn empty(schema: &ArrowSchema) -> Result<TableValues, String> {
     // SAFETY: of the producer.
     unsafe {
+        if let Some(name) =
+            extension(schema.metadata).filter(|name| !KNOWN.contains(&name.as_str()))
+        {
+            return Err(format!(
+                "is of the extension type '{name}', and what its values stand for is not known here: convert it, or leave \
+                 it out"
+            ));
+        }
         if let Some(dictionary) = schema.dictionary.as_ref() {
             return empty(dictionary);
         }
@@ -369,6 +377,49 @@ unsafe fn empty(schema: &ArrowSchema) -> Result<TableValues, String> {
     }
 }
 
+/// Extension types whose values are those of their storage.
+const KNOWN: [&str; 3] = ["arrow.bool8", "arrow.fixed_shape_tensor", "arrow.json"];
+
+/// The name of a column's extension type, if it has one. Metadata is a count and as many keys and values, each behind
+/// its length.
+unsafe fn extension(metadata: *const c_char) -> Option<String> {
+    if metadata.is_null() {
+        return None;
+    }
+    let mut at = metadata.cast::<u8>();
+    // SAFETY: of the producer, whose lengths are those of what follows.
+    unsafe {
+        for _ in 0..length(&mut at) {
+            let (key, value) = (bytes(&mut at), bytes(&mut at));
+            if key == b"ARROW:extension:name" {
+                return Some(String::from_utf8_lossy(value).into_owned());
+            }
+        }
+    }
+    None
+}
+
+/// The number at a place of metadata, which moves behind it.
+unsafe fn length(at: &mut *const u8) -> usize {
+    // SAFETY: as above.
+    unsafe {
+        let number = at.cast::<i32>().read_unaligned();
+        *at = at.add(size_of::<i32>());
+        usize::try_from(number).unwrap_or(0)
+    }
+}
+
+/// The bytes behind their length at a place of metadata, which moves behind them.
+unsafe fn bytes<'a>(at: &mut *const u8) -> &'a [u8] {
+    // SAFETY: as above.
+    unsafe {
+        let length = length(at);
+        let bytes = slice::from_raw_parts(*at, length);
+        *at = at.add(length);
+        bytes
+    }
+}
+
 fn unknown(format: &str) -> String {
     let name = name_of(format);
     format!(
@@ -389,7 +440,7 @@ fn name_of(format: &str) -> &'static str {
         "tdD" | "tdm" => "dates",
         _ if format.starts_with("+w:") => "lists",
         _ if format.starts_with("w:") => "binary of a fixed length",
-        _ if format.starts_with("d:") => "decimals of another width than 128 bits",
+        _ if format.starts_with("d:") => "decimals",
         _ if format.starts_with("ts") => "moments",
         _ if format.starts_with("tt") => "times of day",
         _ if format.starts_with("tD") => "durations",
@@ -633,16 +684,29 @@ unsafe fn lists(
             count: bounds[bounds.len() - 1] - bounds[0],
         };
         let before = to.len();
-        floats(to, text(child.format), values, within)?;
+        match child.dictionary.as_ref() {
+            None => floats(to, text(child.format), values, within)?,
+            Some(dictionary) => {
+                let (all, mut numbers) = (&*values.dictionary, Vec::new());
+                floats(&mut numbers, text(dictionary.format), all, all.rows())?;
+                if let Some(present) = all.present(all.rows()) {
+                    leave_out(&mut numbers, &present);
+                }
+                let keys = keys(text(child.format), values, within).into_iter();
+                to.extend(keys.map(|key| numbers.get(key).copied().unwrap_or(f32::NAN)));
+            }
+        }
         if let Some(present) = values.present(within) {
-            let missing = to[before..]
-                .iter_mut()
-                .zip(present)
-                .filter(|(_, there)| !there);
-            missing.for_each(|(value, _)| *value = f32::NAN);
+            leave_out(&mut to[before..], &present);
         }
     }
     Ok(())
+}
+
+/// Makes NaN of those that are not there.
+fn leave_out(values: &mut [f32], present: &[bool]) {
+    let missing = values.iter_mut().zip(present).filter(|(_, there)| !**there);
+    missing.for_each(|(value, _)| *value = f32::NAN);
 }
 
 /// Where the rows' values stand in a dictionary, for those that have one.
@@ -658,6 +722,11 @@ unsafe fn keys(format: &str, array: &ArrowArray, rows: Rows) -> Vec<usize> {
                 .collect(),
         }
     }
+}
+
+/// Adds what stands at the keys.
+fn at_keys<T: Copy + Default>(to: &mut Vec<T>, keys: Vec<usize>, values: &[T]) {
+    to.extend((keys.into_iter()).map(|key| values.get(key).copied().unwrap_or_default()));
 }
 
 /// Values that stand in a dictionary.
@@ -692,10 +761,10 @@ unsafe fn decode(
                 to.extend(keys.into_iter().enumerate().map(text));
             }
             (TableValues::Integers(to), TableValues::Integers(values)) => {
-                to.extend(
-                    keys.into_iter()
-                        .map(|key| values.get(key).copied().unwrap_or(0)),
-                );
+                at_keys(to, keys, &values)
+            }
+            (TableValues::Unsigned(to), TableValues::Unsigned(values)) => {
+                at_keys(to, keys, &values)
             }
             _ => {
                 return Err((

@@ -54,6 +54,14 @@ fn options(settings: &Settings, like: Option<&Like>, stop: &Stop) -> PyResult<Op
     Ok(options)
 }
 
+/// Does `work` with threads that end with it: those of the process are of the first run's number.
+fn beside_runs<T: Send>(work: impl FnOnce() -> T + Send) -> T {
+    match rayon::ThreadPoolBuilder::new().build() {
+        Ok(pool) => pool.install(work),
+        Err(_) => work(),
+    }
+}
+
 impl Dataset {
     /// A table in memory. Its conversion lies in the cache, or in the folder `cache`.
     fn of_table(
@@ -69,7 +77,9 @@ impl Dataset {
             cache_dir: cache,
             ..options(&settings, like, &stop)?
         };
-        let log = quiet(py, &stop, || EventLog::open_table(name, table, &options))?;
+        let log = quiet(py, &stop, || {
+            beside_runs(|| EventLog::open_table(name, table, &options))
+        })?;
         let store = log.store().map(|store| store.display().to_string());
         let holds = |(name, _): &(String, String)| OF_CONVERTED.contains(&name.as_str());
         let data = ("data".to_owned(), store.unwrap_or_default());
@@ -96,7 +106,9 @@ impl Dataset {
     ) -> PyResult<Dataset> {
         let stop = Stop::default();
         let options = options(&settings, like.map(Bound::get), &stop)?;
-        let log = quiet(py, &stop, || EventLog::open(&data, &options))?;
+        let log = quiet(py, &stop, || {
+            beside_runs(|| EventLog::open(&data, &options))
+        })?;
         let data = ("data".to_owned(), data);
         Ok(Dataset {
             log: Arc::new(log),
@@ -162,6 +174,7 @@ impl Dataset {
     /// Its figures as JSON.
     fn info(&self, py: Python<'_>) -> PyResult<String> {
         let log = self.log.clone();
-        detached(py, move || serde_json::to_string(&Info::of(&log)))?.map_err(raised)
+        let info = move || serde_json::to_string(&Info::of(&log));
+        detached(py, || beside_runs(info))?.map_err(raised)
     }
 }

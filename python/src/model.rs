@@ -5,6 +5,7 @@
     reason = "an error ends a call of Python's: what it weighs on the way costs nothing"
 )]
 
+use std::ffi::CString;
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
@@ -13,6 +14,7 @@ use mspipe::{
 };
 use mspipe_datasets::Stop;
 use mspipe_datasets::whole_file::Existing;
+use pyo3::exceptions::PyUserWarning;
 use pyo3::prelude::*;
 use pyo3::types::{PyByteArray, PyList};
 use serde::Serialize;
@@ -159,6 +161,12 @@ impl Model {
                 .map(|time| text(time))
                 .collect::<PyResult<_>>()?,
         };
+        let latest = ticks.iter().max().copied();
+        let far = |latest| self.says(py, |predictor| predictor.far_ahead(latest));
+        if let Some(note) = latest.and_then(far) {
+            let note = CString::new(note)?;
+            PyErr::warn(py, &py.get_type::<PyUserWarning>(), &note, 2)?;
+        }
         match ticks.as_slice() {
             [one] => Ok(vec![*one; count]),
             _ if ticks.len() == count => Ok(ticks),

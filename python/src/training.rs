@@ -46,6 +46,12 @@ impl Told {
             "notes": session.notes,
         });
         self.teller.tell("run", told);
+        let (asked, here) = (config.machine.threads, rayon::current_num_threads());
+        if let Some(asked) = asked.filter(|asked| *asked != here) {
+            let text =
+                format!("threads={asked}: this process has begun with {here}, and keeps them");
+            self.teller.tell("warning", json!(text));
+        }
     }
 
     fn epoch(&self, epoch: usize, record: &impl Serialize) {

@@ -68,6 +68,33 @@ def test_text_of_every_type_is_the_same_ids():
         mspipe.Dataset(table().set_column(0, "src", backwards))
 
 
+def test_lists_of_categories_are_what_they_stand_for():
+    pl = pytest.importorskip("polars")
+    values = [10 if row % 3 else 20 for row in range(ROWS)]
+    expected = hash_of(x=pa.array([[value] for value in values], pa.list_(pa.int64())))
+    keys = pa.array(values).dictionary_encode()
+    for lists in (
+        pa.ListArray.from_arrays(pa.array(range(ROWS + 1), pa.int32()), keys),
+        pa.FixedSizeListArray.from_arrays(keys, 1),
+        pa.FixedSizeListArray.from_arrays(pa.array(values, pa.float64()).dictionary_encode(), 1),
+    ):
+        assert hash_of(x=lists) == expected, lists.type
+    assert hash_of(x=pa.array(values, pa.uint64()).dictionary_encode()) == hash_of(x=pa.array(values))
+    texts = table().to_pydict() | {"x": pl.Series([["a"], ["b"]] * (ROWS // 2), dtype=pl.List(pl.Categorical))}
+    with pytest.raises(mspipe.Error, match="the column 'x', row 0: is text"):
+        mspipe.Dataset(pl.DataFrame(texts))
+
+
+def test_a_type_of_a_package_is_no_number():
+    pd = pytest.importorskip("pandas")
+    periods = pd.period_range("2020-01", periods=ROWS, freq="M")
+    with pytest.raises(mspipe.Error, match="the column 'time' is of the extension type 'pandas.period'"):
+        mspipe.Dataset(pd.DataFrame({**table().to_pydict(), "time": periods}))
+    rows = np.arange(2 * ROWS, dtype=np.float32).reshape(ROWS, 2)
+    tensors = pa.FixedShapeTensorArray.from_numpy_ndarray(rows)
+    assert hash_of(x=tensors) == hash_of(x=pa.array(rows.tolist(), pa.list_(pa.float32(), 2)))
+
+
 def test_what_is_missing_is_missing_in_every_type():
     there = [None if row % 9 == 4 else row % 4 for row in range(ROWS)]
     expected = mspipe.Dataset(table(x=pa.array(there, pa.float32())), missing="zero").hash
@@ -92,7 +119,7 @@ def test_what_is_missing_is_missing_in_every_type():
 @pytest.mark.parametrize(
     ("column", "says"),
     [
-        (pa.array([1] * ROWS).cast(pa.duration("s")), "the column 'x' is durations (Arrow's type 'tDs'); expected numbers"),
+        (pa.array([1] * ROWS).cast(pa.duration("s")), r"the column 'x' is durations \(Arrow's type 'tDs'\); expected numbers"),
         (pa.array([1] * ROWS, pa.time32("s")), "the column 'x' is times of day"),
         (pa.array([b"a"] * ROWS), "the column 'x' is binary"),
         (pa.array([b"ab"] * ROWS, pa.binary(2)), "the column 'x' is binary of a fixed length"),

@@ -212,9 +212,26 @@ def test_what_can_not_be_read_says_why(columns):
         mspipe.Dataset({**columns, "timestamp": columns["timestamp"][::-1]})
     with pytest.raises(mspipe.Error, match="'colums'"):
         mspipe.Dataset(columns, colums="a")
+    with pytest.raises(mspipe.Error, match="split and split_at both"):
+        mspipe.Dataset(columns, split=(0.6, 0.2), split_at=(100, 200))
+    with pytest.raises(mspipe.Error, match="'empty' has rows without a number"):
+        mspipe.Dataset({**columns, "empty": [[]] * 400})
+    with pytest.raises(mspipe.Error, match="`empty` has no value that a mean could be taken of"):
+        mspipe.Dataset({**columns, "empty": [None] * 400}, missing="mean")
     with pytest.raises(mspipe.Error, match="ids: found 'numbers'"):
         mspipe.Dataset(columns, ids="numbers")
     assert mspipe.Dataset({**columns, "timestamp": columns["timestamp"][::-1]}, sort=True).events == 400
+
+
+def test_arrays_are_settings_too(columns):
+    np_array, pd = np.array, pytest.importorskip("pandas")
+    shares = mspipe.Dataset(columns, split=(0.6, 0.2)).info()["split"]
+    assert mspipe.Dataset(columns, split=np_array([0.6, 0.2])).info()["split"] == shares
+    days = ["1970-01-01T00:30:00", "1970-01-01T01:00:00"]
+    parts = mspipe.Dataset(columns, split_at=(1800, 3600)).info()["parts"]
+    for given in (days, np_array(days, "datetime64[ns]"), pd.DatetimeIndex(days), list(np_array(days, "datetime64[s]"))):
+        assert mspipe.Dataset(columns, split_at=given).info()["parts"] == parts, given
+    assert mspipe.Dataset(columns, sort=np.bool_(True)).events == 400
 
 
 def test_a_name_is_a_data_set():

@@ -1,5 +1,6 @@
 """Questions to a trained model: ids and order of who asks, values of the command."""
 
+import copy
 import csv
 import io
 import subprocess
@@ -44,6 +45,8 @@ def test_times_are_numbers_or_text(model, columns):
         assert np.array_equal(model.score(src, dst, time)["logit"], now)
     with pytest.raises(mspipe.Error, match="pair 0"):
         model.score(src, dst, last - 1)
+    with pytest.warns(UserWarning, match="is it in the stream's unit"):
+        model.score(src, dst, last * 1000)
     with pytest.raises(mspipe.Error, match="3 times"):
         model.score(src, dst, [last + 1] * 3)
     with pytest.raises(mspipe.Error, match="expected"):
@@ -157,6 +160,15 @@ def test_memory_follows_new_events(trained, tmp_path):
     with pytest.raises(mspipe.Error, match="max-jump"):
         again.update(later)
     assert again.update(later, max_jump="off")["events"] == 2
+    for unknown in ("columns", "batch_size", "split"):
+        with pytest.raises(mspipe.Error, match=f"unknown keyword '{unknown}' of update"):
+            again.update(new, **{unknown: "src=item_id"})
+    with pytest.warns(UserWarning, match="columns that are left out: `note`"):
+        mspipe.Model.load(trained).update({**new, "note": ["a", "b"]})
+    with pytest.raises(TypeError, match="load"):
+        copy.copy(again)
+    with pytest.raises(mspipe.Error, match="threads: found '2'"):
+        mspipe.Model.load(trained, threads="2")
     with pytest.raises(mspipe.Error, match="force|exists"):
         model.save(state)
     model.save(state, force=True)

@@ -208,11 +208,32 @@ def test_how_a_stream_is_read_is_said_once(columns, tmp_path):
     assert run.summary["data"]["hash"] == dataset.hash
     same = mspipe.Trainer(**SMALL, missing="zero", out=tmp_path / "same").fit(dataset, progress=False)
     assert same.losses == run.losses
-    for other in ({"missing": "mean"}, {"sort": True}, {"columns": "src=item_id"}):
+    # What a default says, and the parts of a stream that says nothing of them.
+    fine = {"missing": "zero", "sort": False, "ids": "auto", "split": (0.6, 0.2)}
+    mspipe.Trainer(**SMALL, **fine, out=tmp_path / "fine").fit(dataset, progress=False)
+    divided = mspipe.Dataset(gaps, missing="zero", split=(0.5, 0.2))
+    with pytest.raises(mspipe.Error, match="split_at: how a stream is read"):
+        mspipe.Trainer(**SMALL, split_at=(3000, 5000), out=tmp_path / "other").fit(divided, progress=False)
+    for other in ({"missing": "mean"}, {"sort": True}, {"columns": "src=item_id"}, {"label": "price"}):
         with pytest.raises(mspipe.Error, match="said where"):
             mspipe.Trainer(**SMALL, **other, out=tmp_path / "other").fit(dataset, progress=False)
         with pytest.raises(mspipe.Error, match="said where"):
             mspipe.audit(dataset, probes=1, progress=False, **other)
+
+
+def test_threads_are_those_of_the_first_run(tmp_path):
+    script = (
+        "import mspipe\n"
+        "settings = dict(width=8, epochs=1, batch_size=200, device='cpu')\n"
+        "data = mspipe.Dataset('synthetic:wikipedia:scale=0.01')\n"
+        "data.info()\n"
+        "for name, threads in (('one', 1), ('three', 3)):\n"
+        f"    mspipe.Trainer(**settings, threads=threads, out={str(tmp_path)!r} + '/' + name).fit(data)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "1 thread\n" in done.stderr and "threads=3: this process has begun with 1" in done.stderr
+    assert "threads=1:" not in done.stderr
 
 
 def test_other_threads_run_meanwhile(columns, tmp_path):

@@ -169,18 +169,8 @@ pub(super) fn note_header(predictor: &Predictor, rows: &asked::Asked) {
 
 /// Tells of a time that is further after the last event than the stream is long.
 pub(super) fn note_ahead(predictor: &Predictor, what: &str, time: i64) {
-    let (Some(last), span) = (predictor.last(), predictor.span()) else {
-        return;
-    };
-    let ahead = time.saturating_sub(last);
-    if span > 0 && ahead > span {
-        console::note(format!(
-            "note: {what}: the time {} is {} after the last event, and the whole stream is {} long: is it in the \
-             stream's unit (seconds and not milliseconds)?",
-            predictor.time_text(time),
-            predictor.time_text(ahead),
-            predictor.time_text(span)
-        ));
+    if let Some(note) = predictor.far_ahead(time) {
+        console::note(format!("note: {what}: {note}"));
     }
 }
 

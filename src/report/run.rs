@@ -343,6 +343,8 @@ fn lead(summary: &Value, mitigation: String, ranks: Option<String>, synthetic: b
             .map(|(name, value)| (name.to_owned(), value))
             .collect(),
     ));
+    let notes = summary["notes"].as_array().into_iter().flatten();
+    blocks.extend(notes.map(|note| Block::Text(format!("Note: {}", text_of(note)))));
     blocks
 }
 

@@ -189,9 +189,19 @@ impl<'a> ParquetEvents<'a> {
                 }
             }
         }
-        let mean = |(sum, count): (f64, u64)| (sum / count as f64) as f32;
-        let of_column = |sums: Vec<(f64, u64)>| sums.into_iter().map(mean).collect();
-        Ok(sums.into_iter().map(of_column).collect())
+        let titles = self.layout.features.iter();
+        let titles = titles.map(|&at| self.layout.schema.title(at));
+        let of_column = |(sums, title): (Vec<(f64, u64)>, String)| -> Result<Vec<f32>, DataError> {
+            if sums.iter().any(|&(_, count)| count == 0) {
+                let found = format!("{title} has no value that a mean could be taken of");
+                let remedy =
+                    "leave it out of the features, or have what is missing be 0 (--missing zero)";
+                return Err(DataError::format(&self.files[0].shown, found, remedy));
+            }
+            let mean = |(sum, count)| (sum / count as f64) as f32;
+            Ok(sums.into_iter().map(mean).collect())
+        };
+        sums.into_iter().zip(titles).map(of_column).collect()
     }
 }
 
@@ -402,7 +412,7 @@ impl Rows<'_> {
         }
         if let (Some(last), Some(bits)) = (self.last_time, self.of.time_bits) {
             let title = layout.schema.title(layout.schema.time);
-            notes.extend(coarse_times(&title, last, bits));
+            notes.extend(coarse_times(&title, last, reading.time_unit, bits));
         }
         if self.rounded > 0 {
             notes.push(format!(

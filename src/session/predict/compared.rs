@@ -114,6 +114,21 @@ impl Predictor {
         })
     }
 
+    /// What to say of a time that is further after the last event than the stream is long, in ticks.
+    pub fn far_ahead(&self, time: i64) -> Option<String> {
+        let (last, span) = (self.last()?, self.span());
+        let ahead = time.saturating_sub(last);
+        (span > 0 && ahead > span).then(|| {
+            format!(
+                "the time {} is {} after the last event, and the whole stream is {} long: is it in the stream's unit \
+                 (seconds and not milliseconds)?",
+                self.time_text(time),
+                self.time_text(ahead),
+                self.time_text(span)
+            )
+        })
+    }
+
     /// Ticks that an event may be ahead of the one before it; any number if none is returned.
     ///
     /// # Errors

@@ -560,17 +560,26 @@ pub(crate) fn time_hint(first: Decimal, unit: TimeUnit) -> Option<String> {
 }
 
 /// Times as floats of 32 or 64 bits, whose 24 and 53 binary digits tell few seconds and few nanoseconds since 1970
-/// apart.
-pub(crate) fn coarse_times(title: &str, last: Decimal, bits: u8) -> Option<String> {
-    let size = (last.mantissa as f64 / 10f64.powi(i32::from(last.scale))).abs();
+/// apart; `last` is in seconds if `unit` is known, and the float in the unit.
+pub(crate) fn coarse_times(title: &str, last: Decimal, unit: TimeUnit, bits: u8) -> Option<String> {
+    let per_second = match unit {
+        TimeUnit::Auto | TimeUnit::S => 1.0,
+        TimeUnit::Ms => 1e3,
+        TimeUnit::Us => 1e6,
+        TimeUnit::Ns => 1e9,
+    };
+    let seconds = last.mantissa as f64 / 10f64.powi(i32::from(last.scale));
+    let size = (seconds * per_second).abs();
     let digits = match bits {
         32 => f32::MANTISSA_DIGITS,
         _ => f64::MANTISSA_DIGITS,
     };
-    let step = 2f64.powi(size.log2().floor() as i32 + 1 - digits as i32);
+    // The float's own exponent: a logarithm of 2^53 - 1 is rounded to 53.
+    let exponent = (size.to_bits() >> (f64::MANTISSA_DIGITS - 1)) as i32 - (f64::MAX_EXP - 1);
+    let step = 2f64.powi(exponent + 1 - digits as i32);
     (step > 1.0).then(|| {
         format!(
-            "{title} holds floats of {bits} bits: near {last} they are multiples of {step}, so that \
+            "{title} holds floats of {bits} bits: near {size} they are multiples of {step}, so that \
              events of different moments may have one time; write the times as whole numbers"
         )
     })
