@@ -20,12 +20,13 @@ def schema() -> dict[str, dict[str, Any]]:
 
 def value(name: str, given: Any) -> str:
     """What the option `name` would be given: `True` is on, numbers and paths are text, several have commas."""
-    if type(given).__name__ == "datetime64":
-        return str(given)
-    if hasattr(given, "item") and getattr(given, "ndim", 0) == 0:
-        given = given.item()
-    elif hasattr(given, "__array__"):
-        given = list(given)
+    if hasattr(given, "__array__"):
+        import numpy as np
+
+        if isinstance(given, np.datetime64):
+            # As an item it would be a number of nanoseconds, or a date.
+            return str(given)
+        given = list(given) if np.ndim(given) else given.item()
     if isinstance(given, bool):
         words = schema().get(name, {}).get("enum", [])
         return ("on" if given else "off") if "on" in words else str(given).lower()

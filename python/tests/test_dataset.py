@@ -225,12 +225,18 @@ def test_what_can_not_be_read_says_why(columns):
 
 def test_arrays_are_settings_too(columns):
     np_array, pd = np.array, pytest.importorskip("pandas")
-    shares = mspipe.Dataset(columns, split=(0.6, 0.2)).info()["split"]
-    assert mspipe.Dataset(columns, split=np_array([0.6, 0.2])).info()["split"] == shares
+
+    def parts_of(**how):
+        of = mspipe.Dataset(columns, **how).info()["split"]
+        return [of["train"], of["val"], of["test"]]
+
+    assert parts_of(split=pytest.importorskip("polars").Series([0.6, 0.2])) == [240, 80, 80]
+    assert parts_of(split=np_array([0.6, 0.2])) == parts_of(split=(0.6, 0.2)) == [240, 80, 80]
     days = ["1970-01-01T00:30:00", "1970-01-01T01:00:00"]
-    parts = mspipe.Dataset(columns, split_at=(1800, 3600)).info()["parts"]
+    parts = parts_of(split_at=(1800, 3600))
+    assert sum(parts) == 400 and min(parts) > 20
     for given in (days, np_array(days, "datetime64[ns]"), pd.DatetimeIndex(days), list(np_array(days, "datetime64[s]"))):
-        assert mspipe.Dataset(columns, split_at=given).info()["parts"] == parts, given
+        assert parts_of(split_at=given) == parts, given
     assert mspipe.Dataset(columns, sort=np.bool_(True)).events == 400
 
 
