@@ -332,14 +332,7 @@ unsafe fn present(schema: &ArrowSchema, array: &ArrowArray, rows: Rows) -> Optio
 unsafe fn empty(schema: &ArrowSchema) -> Result<TableValues, String> {
     // SAFETY: of the producer.
     unsafe {
-        if let Some(name) =
-            extension(schema.metadata).filter(|name| !KNOWN.contains(&name.as_str()))
-        {
-            return Err(format!(
-                "is of the extension type '{name}', and what its values stand for is not known here: convert it, or leave \
-                 it out"
-            ));
-        }
+        refuse_extension(schema)?;
         if let Some(dictionary) = schema.dictionary.as_ref() {
             return empty(dictionary);
         }
@@ -379,6 +372,18 @@ unsafe fn empty(schema: &ArrowSchema) -> Result<TableValues, String> {
 
 /// Extension types whose values are those of their storage.
 const KNOWN: [&str; 3] = ["arrow.bool8", "arrow.fixed_shape_tensor", "arrow.json"];
+
+/// Refuses a type of which it is not known what its values stand for.
+unsafe fn refuse_extension(schema: &ArrowSchema) -> Result<(), String> {
+    // SAFETY: of the producer.
+    match unsafe { extension(schema.metadata) } {
+        Some(name) if !KNOWN.contains(&name.as_str()) => Err(format!(
+            "is of the extension type '{name}', and what its values stand for is not known here: convert it, or leave \
+             it out"
+        )),
+        _ => Ok(()),
+    }
+}
 
 /// The name of a column's extension type, if it has one. Metadata is a count and as many keys and values, each behind
 /// its length.
@@ -656,6 +661,8 @@ unsafe fn lists(
         let (Some(child), Some(values)) = (child, values) else {
             return Err((0, unknown(format)));
         };
+        let wrong = |reason| (0, reason);
+        refuse_extension(child).map_err(wrong)?;
         let bounds = match format.starts_with("+w:") {
             true => {
                 let first = array.offset as usize + rows.first;
@@ -687,6 +694,7 @@ unsafe fn lists(
         match child.dictionary.as_ref() {
             None => floats(to, text(child.format), values, within)?,
             Some(dictionary) => {
+                refuse_extension(dictionary).map_err(wrong)?;
                 let (all, mut numbers) = (&*values.dictionary, Vec::new());
                 floats(&mut numbers, text(dictionary.format), all, all.rows())?;
                 if let Some(present) = all.present(all.rows()) {

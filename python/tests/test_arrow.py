@@ -90,6 +90,18 @@ def test_a_type_of_a_package_is_no_number():
     periods = pd.period_range("2020-01", periods=ROWS, freq="M")
     with pytest.raises(mspipe.Error, match="the column 'time' is of the extension type 'pandas.period'"):
         mspipe.Dataset(pd.DataFrame({**table().to_pydict(), "time": periods}))
+
+    class Ordinal(pa.ExtensionType):
+        def __init__(self):
+            super().__init__(pa.int64(), "test.ordinal")
+
+        def __arrow_ext_serialize__(self):
+            return b""
+
+    ordinals = pa.ExtensionArray.from_storage(Ordinal(), pa.array(range(ROWS)))
+    for column in (ordinals, pa.ListArray.from_arrays(pa.array(range(ROWS + 1), pa.int32()), ordinals)):
+        with pytest.raises(mspipe.Error, match="'x'.* is of the extension type 'test.ordinal'"):
+            hash_of(x=column)
     rows = np.arange(2 * ROWS, dtype=np.float32).reshape(ROWS, 2)
     tensors = pa.FixedShapeTensorArray.from_numpy_ndarray(rows)
     assert hash_of(x=tensors) == hash_of(x=pa.array(rows.tolist(), pa.list_(pa.float32(), 2)))
