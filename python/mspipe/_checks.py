@@ -49,7 +49,7 @@ def devices() -> dict[str, Any]:
     return parsed(_native.answer(["devices", "--json"]))
 
 
-def _plain(time: Any) -> str:
+def _without_exponent(time: Any) -> str:
     """A number without an exponent; what is none is told by who reads it."""
     try:
         return f"{decimal.Decimal(str(time)):f}"
@@ -69,7 +69,7 @@ def simulate(stages: str | Mapping[str, Any] | None = None, **options: Any) -> d
     for name in options.keys() & {"gantt", "trace", "json", "force"}:
         raise _native.Error(f"{name}: nothing is drawn or written here; mspipe schedule simulate does it")
     if isinstance(stages, Mapping):
-        stages = ",".join(f"{stage}={_plain(time)}" for stage, time in stages.items())
+        stages = ",".join(f"{stage}={_without_exponent(time)}" for stage, time in stages.items())
     given = {"stages": stages, **options}
     words = [f"--{name.replace('_', '-')}={value}" for name, value in written(given)]
     return parsed(_native.answer(["schedule", "simulate", *words, "--json"]))

@@ -67,7 +67,8 @@ class Model:
     Ids are those of the stream that it was trained on, numbers or text; answers come in the order of the questions. Asking
     changes nothing, and no answer depends on what else is asked. Times are in the stream's unit (numbers), moments
     (`datetime64`) or text (`"2024-05-01"`), one for all or one each; without one it is just after the last event. A time
-    before the last event that memory has followed is refused.
+    before the last event that memory has followed is refused, one that is further after it than the stream is long is warned
+    of.
     """
 
     def __init__(self, native: _native.Model, path: Path) -> None:

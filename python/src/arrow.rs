@@ -697,24 +697,19 @@ unsafe fn lists(
                 refuse_extension(dictionary).map_err(wrong)?;
                 let (all, mut numbers) = (&*values.dictionary, Vec::new());
                 floats(&mut numbers, text(dictionary.format), all, all.rows())?;
-                if let Some(present) = all.present(all.rows()) {
-                    leave_out(&mut numbers, &present);
-                }
                 let keys = keys(text(child.format), values, within).into_iter();
                 to.extend(keys.map(|key| numbers.get(key).copied().unwrap_or(f32::NAN)));
             }
         }
-        if let Some(present) = values.present(within) {
-            leave_out(&mut to[before..], &present);
+        if let Some(there) = self::present(child, values, within) {
+            let missing = to[before..]
+                .iter_mut()
+                .zip(there)
+                .filter(|(_, there)| !there);
+            missing.for_each(|(value, _)| *value = f32::NAN);
         }
     }
     Ok(())
-}
-
-/// Makes NaN of those that are not there.
-fn leave_out(values: &mut [f32], present: &[bool]) {
-    let missing = values.iter_mut().zip(present).filter(|(_, there)| !**there);
-    missing.for_each(|(value, _)| *value = f32::NAN);
 }
 
 /// Where the rows' values stand in a dictionary, for those that have one.

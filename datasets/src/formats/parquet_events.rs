@@ -145,9 +145,7 @@ impl<'a> ParquetEvents<'a> {
         for file in self.files {
             let reader = open(&file.file)?;
             for group in 0..reader.metadata().num_row_groups() {
-                let one = guarded(|| reader.get_row_group(group));
-                let group = file.file.row_group(group);
-                let one = one.map_err(|error| damaged(&file.shown, group, &error))?;
+                let (group, one) = row_group(&file.file, &reader, group)?;
                 rows.group(&file.shown, group, &*one, sink)?;
                 if let Some(why) = rows.no_label.take() {
                     self.layout.left_out.push(why);
@@ -165,9 +163,7 @@ impl<'a> ParquetEvents<'a> {
         for file in self.files {
             let reader = open(&file.file)?;
             for group in 0..reader.metadata().num_row_groups() {
-                let rows = guarded(|| reader.get_row_group(group));
-                let group = file.file.row_group(group);
-                let rows = rows.map_err(|error| damaged(&file.shown, group, &error))?;
+                let (group, rows) = row_group(&file.file, &reader, group)?;
                 for (sums, &column) in sums.iter_mut().zip(&self.layout.features) {
                     let mut cursor = cursor(&file.shown, group, &*rows, column)?;
                     each_batch(&*rows, |first, batch| {
@@ -448,6 +444,18 @@ impl Rows<'_> {
 fn open(file: &InputFile) -> Result<SerializedFileReader<File>, DataError> {
     let (path, file) = (file.shown(), file.open()?);
     guarded(|| SerializedFileReader::new(file)).map_err(|error| damaged(path, None, &error))
+}
+
+/// Row group `number` of a file, and what messages call it.
+fn row_group<'r>(
+    file: &InputFile,
+    reader: &'r SerializedFileReader<File>,
+    number: usize,
+) -> Result<(Option<u32>, Box<dyn RowGroupReader + 'r>), DataError> {
+    let shown = file.row_group(number);
+    guarded(|| reader.get_row_group(number))
+        .map(|rows| (shown, rows))
+        .map_err(|error| damaged(file.shown(), shown, &error))
 }
 
 fn cursor<'a>(

@@ -16,6 +16,12 @@ fn open(bench: &Bench, table: &[TableColumn]) -> Result<EventLog, DataError> {
     EventLog::open_table("shop", table, &bench.options())
 }
 
+/// Events of these times between nodes that are called alike on both sides.
+fn of_columns(bench: &Bench, ids: &TableValues, time: TableValues) -> Result<EventLog, DataError> {
+    let [src, dst] = ["src", "dst"].map(|name| column(name, ids.clone()));
+    open(bench, &[src, dst, column("time", time)])
+}
+
 /// Three purchases; the third amount is missing.
 fn table() -> Vec<TableColumn> {
     let texts = |texts: [&str; 3]| TableValues::Texts(texts.map(str::to_owned).to_vec());
@@ -96,11 +102,7 @@ fn columns_that_were_chosen_hold_for_the_store_too() {
 #[test]
 fn an_id_that_a_float_has_rounded_is_none() {
     let bench = Bench::new(&[]);
-    let of = |ids: TableValues| {
-        let times = TableValues::Integers(vec![1, 2]);
-        let names = ["src", "dst"].map(|name| column(name, ids.clone()));
-        open(&bench, &[&names[..], &[column("time", times)]].concat())
-    };
+    let of = |ids: TableValues| of_columns(&bench, &ids, TableValues::Integers(vec![1, 2]));
     let most = 2f64.powi(53) - 1.0;
     assert_eq!(
         of(TableValues::Doubles(vec![0.0, most])).unwrap().events(),
@@ -131,8 +133,7 @@ fn an_id_that_a_float_has_rounded_is_none() {
     // Whole numbers of 64 bits are all told apart, and shown as they are.
     let wide = TableValues::Unsigned(vec![u64::MAX, u64::MAX - 1]);
     assert_eq!(of(wide.clone()).unwrap().nodes(), 2);
-    let ends = ["src", "dst"].map(|name| column(name, TableValues::Integers(vec![1, 2])));
-    let times = open(&bench, &[&ends[..], &[column("time", wide)]].concat());
+    let times = of_columns(&bench, &TableValues::Integers(vec![1, 2]), wide);
     let refused = times.unwrap_err().to_string();
     assert!(refused.contains("18446744073709551615"), "{refused}");
 }
@@ -142,9 +143,7 @@ fn an_id_that_a_float_has_rounded_is_none() {
 fn times_that_a_float_does_not_tell_apart_are_said() {
     let bench = Bench::new(&[]);
     let notes = |times: TableValues| {
-        let ids = TableValues::Integers(vec![1, 2]);
-        let names = ["src", "dst"].map(|name| column(name, ids.clone()));
-        let log = open(&bench, &[&names[..], &[column("time", times)]].concat()).unwrap();
+        let log = of_columns(&bench, &TableValues::Integers(vec![1, 2]), times).unwrap();
         log.notes().to_vec()
     };
     let coarse = |notes: &[String]| notes.iter().any(|note| note.contains("floats of 64 bits"));
@@ -204,12 +203,7 @@ fn every_type_of_a_time_is_exact() {
     let bench = Bench::new(&[]);
     for time in times {
         let ids = TableValues::Integers(vec![3, 9, 3]);
-        let table = ["src", "dst"].map(|name| column(name, ids.clone()));
-        let log = open(
-            &bench,
-            &[&table[..], &[column("time", time.clone())]].concat(),
-        )
-        .unwrap();
+        let log = of_columns(&bench, &ids, time.clone()).unwrap();
         let [first, .., last] = log.time() else {
             panic!("three times");
         };
@@ -222,8 +216,7 @@ fn every_type_of_a_time_is_exact() {
     }
     let days = TableValues::Dates(vec![0, 1, 2]);
     let ids = TableValues::Unsigned(vec![0, u64::from(u32::MAX), 0]);
-    let table = ["src", "dst"].map(|name| column(name, ids.clone()));
-    let log = open(&bench, &[&table[..], &[column("time", days)]].concat()).unwrap();
+    let log = of_columns(&bench, &ids, days).unwrap();
     assert_eq!(log.time(), [0, 86_400, 172_800]);
 }
 

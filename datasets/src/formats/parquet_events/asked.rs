@@ -3,9 +3,8 @@
 use parquet::file::reader::FileReader;
 
 use super::cursor::{Cursor, Id};
-use super::guard::{damaged, guarded};
 use super::layout::{check_type, name};
-use super::{cursor, each_batch, open};
+use super::{cursor, each_batch, open, row_group};
 use crate::asked::{AskedRow, NodeKey, end};
 use crate::error::{DataError, Place};
 use crate::fields::raw_event::Position;
@@ -39,9 +38,7 @@ pub(crate) fn read_asked(
         }
     }
     for group in 0..reader.metadata().num_row_groups() {
-        let rows = guarded(|| reader.get_row_group(group));
-        let group = file.row_group(group);
-        let rows = rows.map_err(|error| damaged(path, group, &error))?;
+        let (group, rows) = row_group(file, &reader, group)?;
         let open = |column: usize| cursor(path, group, &*rows, column);
         let mut src = open(columns.src)?;
         let mut dst = columns.dst.map(open).transpose()?;

@@ -562,14 +562,8 @@ pub(crate) fn time_hint(first: Decimal, unit: TimeUnit) -> Option<String> {
 /// Times as floats of 32 or 64 bits, whose 24 and 53 binary digits tell few seconds and few nanoseconds since 1970
 /// apart; `last` is in seconds if `unit` is known, and the float in the unit.
 pub(crate) fn coarse_times(title: &str, last: Decimal, unit: TimeUnit, bits: u8) -> Option<String> {
-    let per_second = match unit {
-        TimeUnit::Auto | TimeUnit::S => 1.0,
-        TimeUnit::Ms => 1e3,
-        TimeUnit::Us => 1e6,
-        TimeUnit::Ns => 1e9,
-    };
-    let seconds = last.mantissa as f64 / 10f64.powi(i32::from(last.scale));
-    let size = (seconds * per_second).abs();
+    let in_unit = i32::from(last.scale) - i32::from(unit.decimals());
+    let size = (last.mantissa as f64 / 10f64.powi(in_unit)).abs();
     let digits = match bits {
         32 => f32::MANTISSA_DIGITS,
         _ => f64::MANTISSA_DIGITS,
