@@ -116,11 +116,13 @@ fn later_layers_come_before_earlier_ones() {
     assert_eq!(sorted["pipeline"]["queue_depth"], 5);
     let off = settings(&program, "--config sort.toml --set sort=false");
     assert_eq!(off["reading"]["sort"], false);
-    // Of the two ways to divide a stream, the later one holds.
+    // Of the two ways to divide a stream, that of the later layer holds.
     write(&program, "split.toml", "split = \"0.5,0.2\"\n");
     let at = settings(&program, "--config split.toml --split-at 5,7");
     assert_eq!(at["reading"]["split"], Value::Null);
     assert_ne!(at["reading"]["split_at"], Value::Null);
+    let set = settings(&program, "--config split.toml --set split_at=5,7");
+    assert_eq!(set["reading"]["split"], Value::Null);
 }
 
 #[test]
@@ -174,6 +176,10 @@ fn a_wrong_file_is_refused_with_line_and_reason() {
             "heads=0",
             "--set heads=0: --heads is 0, expected 1 to 128: with its slots, an attention has at most \
              128 products",
+        ),
+        (
+            "split=0.5,0.2 --set split_at=5,7",
+            "--set split_at=5,7: 'split_at' can't be given with 'split' (--set split=0.5,0.2); leave one out",
         ),
     ] {
         let ended = program.run(&format!("train --dry-run --set {set}"));

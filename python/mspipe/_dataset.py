@@ -136,11 +136,9 @@ _SPLITS = {"split", "split_at"}
 
 
 def known_reading(of: str, others: str, given: Mapping[str, Any], known: Iterable[str]) -> None:
-    """Refuses what is no keyword of `of`, and two that say the same."""
+    """Refuses what is no keyword of `of`."""
     for unknown in given.keys() - set(known):
         raise _native.Error(f"unknown keyword '{unknown}' of {of}; known are {others}, " + ", ".join(sorted(known)))
-    if all(given.get(name) is not None for name in _SPLITS):
-        raise _native.Error("split and split_at both divide the stream; give one of them")
 
 
 def _columns(roles: dict[str, str | None], features: Sequence[str] | None) -> str | None:

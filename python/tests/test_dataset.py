@@ -212,7 +212,7 @@ def test_what_can_not_be_read_says_why(columns):
         mspipe.Dataset({**columns, "timestamp": columns["timestamp"][::-1]})
     with pytest.raises(mspipe.Error, match="'colums'"):
         mspipe.Dataset(columns, colums="a")
-    with pytest.raises(mspipe.Error, match="split and split_at both"):
+    with pytest.raises(mspipe.Error, match="'split_at' can't be given with 'split'"):
         mspipe.Dataset(columns, split=(0.6, 0.2), split_at=(100, 200))
     with pytest.raises(mspipe.Error, match="'empty' has rows without a number"):
         mspipe.Dataset({**columns, "empty": [[]] * 400})

@@ -25,7 +25,7 @@ const GROUPS: [&str; 2] = ["reading", "pipeline"];
 /// Options of commands that take settings, which are none.
 const NO_SETTINGS: [&str; 6] = ["config", "dry_run", "help", "json", "resume", "set"];
 
-/// Of these, whichever is given last holds.
+/// Of these one alone can hold: that of the stronger place; in one place both are refused.
 const RIVALS: [&str; 2] = ["split", "split_at"];
 
 /// All options that are settings.
@@ -101,8 +101,8 @@ pub(super) struct Layered {
 /// The settings of a file, those that are `set`, and what the command line gave.
 ///
 /// # Errors
-/// A file that can't be read, an unknown name, a value that its option does not take; the message
-/// says where.
+/// A file that can't be read, an unknown name, a value that its option does not take, two in one place of which one
+/// alone can hold; the message says where.
 pub(super) fn layered(
     file: Option<&Path>,
     set: &[PlacedSetting],
@@ -116,6 +116,16 @@ pub(super) fn layered(
     for placed in set {
         let setting = of_placed(&command, placed)?;
         let name = setting.option.get_id().clone();
+        let is_rival = |other: &&Setting| {
+            let earlier = other.option.get_id();
+            !other.of_file && *earlier != name && is_replaced(earlier, &name)
+        };
+        if let Some(rival) = all.iter().find(is_rival) {
+            return Err(ConfigError::At {
+                place: setting.place,
+                reason: beside(name.as_str(), rival),
+            });
+        }
         all.retain(|other| !is_replaced(other.option.get_id(), &name));
         all.push(setting);
     }
@@ -143,6 +153,12 @@ pub(super) fn layered(
             .map(|setting| (name(setting), setting.place.clone()))
             .collect(),
     })
+}
+
+/// What is said of a setting that is given beside its `rival`.
+fn beside(name: &str, rival: &Setting) -> String {
+    let (other, place) = (rival.option.get_id(), &rival.place);
+    format!("'{name}' can't be given with '{other}' ({place}); leave one out")
 }
 
 /// Whether giving `later` leaves nothing of `earlier`.
@@ -216,10 +232,9 @@ fn of_file(command: &Command, path: &Path) -> Result<Vec<Setting>, ConfigError> 
             continue;
         }
         if let Some(earlier) = earlier {
-            let (other, place) = (earlier.option.get_id(), &earlier.place);
-            return Err(wrong(match other == option.get_id() {
-                true => format!("'{name}' is given twice, in {place} too"),
-                false => format!("'{name}' can't be given with '{other}' ({place}); leave one out"),
+            return Err(wrong(match earlier.option.get_id() == option.get_id() {
+                true => format!("'{name}' is given twice, in {} too", earlier.place),
+                false => beside(&name, earlier),
             }));
         }
         check(command, &option, &value).map_err(wrong)?;
