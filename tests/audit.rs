@@ -99,6 +99,7 @@ fn events(count: usize, destinations: usize, apart: Timestamp) -> AuditStream {
         edge_width: 4,
         node: None,
         synthetic: false,
+        notes: Vec::new(),
     }
 }
 

@@ -112,8 +112,9 @@ def _of_list(name: str, values: Sequence[Any]) -> Array:
     numbers among which one is missing, and rounds those beyond 2^53."""
     import numpy as np
 
-    if values and _is_row(values[0]):
-        return _of_rows(name, values)
+    first = next((value for value in values if _kind(value) != "missing"), None)
+    if _is_row(first):
+        return _of_rows(name, values, len(first))
     try:
         array = np.asarray(values)
     except ValueError:
@@ -131,14 +132,13 @@ def _is_row(value: Any) -> bool:
     return isinstance(value, (list, tuple)) or getattr(value, "ndim", 0) > 0 or hasattr(value, "to_list")
 
 
-def _of_rows(name: str, values: Sequence[Any]) -> Array:
+def _of_rows(name: str, values: Sequence[Any], width: int) -> Array:
     import numpy as np
 
-    width = len(values[0])
     for row, one in enumerate(values):
         if not hasattr(one, "__len__") or len(one) != width:
             found = f"a list of {len(one)}" if hasattr(one, "__len__") else repr(one)
-            expected = f"a list of {width} numbers, as in the rows before"
+            expected = f"a list of {width} numbers, as in the other rows"
             raise _native.Error(f"the column '{name}', row {row}: found {found}, expected {expected}")
     try:
         # A masked value is a missing one.

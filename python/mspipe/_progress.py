@@ -28,6 +28,7 @@ class Progress:
         self._shown = shown
         self._on_epoch = on_epoch
         self._hash = hash
+        self._seed = 0
         self._epochs = 0
         self._length = 0
 
@@ -35,7 +36,7 @@ class Progress:
         told = json.loads(text)
         match kind:
             case "run":
-                self._epochs = told["epochs"]
+                self._epochs, self._seed = told["epochs"], told["seed"]
                 self._say(f"run       {told['folder']}, on {told['adapter']}")
                 if self._hash not in (None, told["hash"]):
                     warnings.warn(
@@ -53,7 +54,7 @@ class Progress:
             case "checking":
                 self._bar(f"checking {told}")
             case "epoch":
-                record = {"epoch": told["epoch"], **told["record"]}
+                record = {"seed": self._seed, "epoch": told["epoch"], **told["record"]}
                 val = record["val"]
                 measured = ", ".join(f"{name} {val[name]:.4f}" for name in ("ap", "auc") if val.get(name) is not None)
                 self._say(f"epoch {record['epoch']:<3} loss {record['train_loss']:.4f}  val {measured}")

@@ -46,11 +46,12 @@ class Trainer:
 
         What is no `Dataset` yet is read as the settings say (`missing="mean"`); a `Dataset` has said so itself.
 
-        `on_epoch` is called after each epoch with its record (as in `Run.history`), on this thread. An exception of
-        it, or Ctrl-C, ends the run after the iteration that it is in, leaves a checkpoint, and is raised with a note of how
-        to continue (`mspipe.resume`). `progress` shows a bar and a line per epoch on stderr.
+        `on_epoch` is called after each epoch with its record (as in `Run.history`) and the run's `seed`, on this
+        thread. An exception of it, or Ctrl-C, ends the run after the iteration that it is in, leaves a checkpoint, and
+        is raised with a note of how to continue (`mspipe.resume`). `progress` shows a bar and a line per epoch on stderr.
 
-        Warns if the stream has changed since the `Dataset` was made. Raises `mspipe.Error` for settings that can't be used, a device that fails, a run that would not fit into memory.
+        Warns if the stream has changed since the `Dataset` was made. Raises `mspipe.Error` for settings that can't be
+        used, a device that fails, a run that would not fit into memory.
         """
         dataset, settings = stream_of(data, self._settings)
         told = Progress(progress, on_epoch, dataset.hash)

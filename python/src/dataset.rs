@@ -54,8 +54,12 @@ fn options(settings: &Settings, like: Option<&Like>, stop: &Stop) -> PyResult<Op
     Ok(options)
 }
 
-/// Does `work` with threads that end with it: those of the process are of the first run's number.
-fn beside_runs<T: Send>(work: impl FnOnce() -> T + Send) -> T {
+/// Does `work` with threads that end with it: those of the process are of the first run's number. Of a part of a
+/// model's stream they are there already.
+fn beside_runs<T: Send>(like: Option<&Like>, work: impl FnOnce() -> T + Send) -> T {
+    if like.is_some() {
+        return work();
+    }
     match rayon::ThreadPoolBuilder::new().build() {
         Ok(pool) => pool.install(work),
         Err(_) => work(),
@@ -78,7 +82,7 @@ impl Dataset {
             ..options(&settings, like, &stop)?
         };
         let log = quiet(py, &stop, || {
-            beside_runs(|| EventLog::open_table(name, table, &options))
+            beside_runs(like, || EventLog::open_table(name, table, &options))
         })?;
         let store = log.store().map(|store| store.display().to_string());
         let holds = |(name, _): &(String, String)| OF_CONVERTED.contains(&name.as_str());
@@ -105,9 +109,10 @@ impl Dataset {
         like: Option<&Bound<'_, Like>>,
     ) -> PyResult<Dataset> {
         let stop = Stop::default();
-        let options = options(&settings, like.map(Bound::get), &stop)?;
+        let like = like.map(Bound::get);
+        let options = options(&settings, like, &stop)?;
         let log = quiet(py, &stop, || {
-            beside_runs(|| EventLog::open(&data, &options))
+            beside_runs(like, || EventLog::open(&data, &options))
         })?;
         let data = ("data".to_owned(), data);
         Ok(Dataset {
@@ -175,6 +180,6 @@ impl Dataset {
     fn info(&self, py: Python<'_>) -> PyResult<String> {
         let log = self.log.clone();
         let info = move || serde_json::to_string(&Info::of(&log));
-        detached(py, || beside_runs(info))?.map_err(raised)
+        detached(py, || beside_runs(None, info))?.map_err(raised)
     }
 }

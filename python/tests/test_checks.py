@@ -28,6 +28,13 @@ def test_the_audit_finds_nothing(columns, trained):
         assert found["passed"] is True and found["checks"]
 
 
+def test_an_audit_says_how_its_stream_was_read(columns):
+    columns["price"][3] = float("nan")
+    stream = mspipe.Dataset(columns, missing="zero")
+    found = mspipe.audit(stream, probes=1, progress=False, width=8, device="cpu")
+    assert found["notes"] == stream.notes != []
+
+
 def test_an_audit_compares_something(columns):
     for wrong in (0, -1, 10_001, 2.5):
         with pytest.raises(mspipe.Error, match="probes: found"):

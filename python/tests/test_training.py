@@ -89,7 +89,7 @@ def test_epochs_are_told_in_order_on_the_thread_that_called(columns, tmp_path, c
         columns, on_epoch=lambda record: told.append((threading.current_thread(), record))
     )
     assert [thread for thread, _ in told] == [threading.current_thread()] * 2
-    assert [record for _, record in told] == run.history
+    assert [record for _, record in told] == [{"seed": 3, **record} for record in run.history]
     said = capfd.readouterr().err
     assert "epoch 1 " in said and "epoch 2 " in said and str(run.folder) in said
 
@@ -255,7 +255,9 @@ def test_other_threads_run_meanwhile(columns, tmp_path):
 
 
 def test_seeds_and_labels_are_tasks_of_fit_too(columns, tmp_path, trained):
-    several = mspipe.Trainer(**SMALL, seeds=2, out=tmp_path / "seeds").fit(columns, progress=False)
+    told = []
+    several = mspipe.Trainer(**SMALL, seeds=2, out=tmp_path / "seeds").fit(columns, on_epoch=told.append, progress=False)
+    assert [(record["seed"], record["epoch"]) for record in told] == [(3, 1), (3, 2), (4, 1), (4, 2)]
     assert several.summary["seeds"] == [3, 4]
     assert [len(run.history) for run in several.seeds] == [2, 2] and trained.seeds == []
     assert "seeds 3, 4, test ap " in repr(several) and "±" in several._repr_html_()

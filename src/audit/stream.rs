@@ -32,6 +32,8 @@ pub struct AuditStream {
     pub node: Option<(Vec<f32>, usize)>,
     /// Whether it was generated.
     pub synthetic: bool,
+    /// What the user should know of how it was read.
+    pub notes: Vec<String>,
 }
 
 impl AuditStream {
@@ -62,6 +64,7 @@ impl AuditStream {
                 .node_features()
                 .map(|table| (values(table, log.nodes()), table.width())),
             synthetic: log.synthetic(),
+            notes: log.notes().to_vec(),
         }
     }
 

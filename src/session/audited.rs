@@ -350,7 +350,8 @@ pub fn audit<P: FnMut(Check)>(
         )
         .check()?;
     }
-    let session = Session::on(log, config, weights.clone())?;
+    let mut session = Session::on(log, config, weights.clone())?;
+    session.notes.splice(0..0, stream.notes.iter().cloned());
     device::on_device_thread(|| {
         let device = device::open(session.config.device)?;
         let mut progress = begin(&session, &device);
