@@ -14,7 +14,7 @@ use crate::schema::reading::{Bipartite, ColumnChoice, Like, Reading};
 pub(crate) mod names;
 pub mod reading;
 
-use names::{Role, feature_number, is_index, is_rest, plain, role, two_kinds};
+use names::{Role, feature_number, is_index, is_rest, list_of, plain, role, two_kinds};
 
 /// An end of events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -490,8 +490,7 @@ impl<'a> Open<'a> {
             _ => &like.features,
         };
         let before = self.taken.clone();
-        let places: Option<Vec<usize>> = names.iter().map(|name| self.familiar(name)).collect();
-        match places {
+        match self.familiar_columns(names) {
             Some(places) if by_hand.is_some() => (Some(places), Vec::new()),
             Some(places) => (None, places),
             None => {
@@ -499,6 +498,23 @@ impl<'a> Open<'a> {
                 nothing
             }
         }
+    }
+
+    /// Takes the columns of features of these names: one that is called so, or the list that it stands in.
+    fn familiar_columns(&mut self, names: &[String]) -> Option<Vec<usize>> {
+        let (mut places, mut lists) = (Vec::new(), Vec::new());
+        for name in names {
+            if let Some(at) = self.familiar(name) {
+                places.push(at);
+                continue;
+            }
+            let list = list_of(name)?;
+            if !lists.contains(&list) {
+                places.push(self.familiar(list)?);
+                lists.push(list);
+            }
+        }
+        Some(places)
     }
 
     /// Takes the columns that the stream which the table belongs to leaves out by hand.

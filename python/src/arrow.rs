@@ -78,8 +78,13 @@ struct Stream(*mut ArrowArrayStream);
 // SAFETY: the interface's structures have no thread of their own; this one is used by one at a time.
 unsafe impl Send for Stream {}
 
-/// All columns of `table`, which messages call `name`.
-pub(crate) fn read(name: &str, table: &Bound<'_, PyAny>) -> PyResult<Vec<TableColumn>> {
+/// All columns of `table`, which messages call `name`; of those that `may_read` says no to one without values stands in
+/// for a type that can't be read.
+pub(crate) fn read(
+    name: &str,
+    table: &Bound<'_, PyAny>,
+    may_read: impl Fn(&str) -> bool + Send,
+) -> PyResult<Vec<TableColumn>> {
     let capsule = table.call_method0("__arrow_c_stream__")?;
     let capsule = capsule.cast::<PyCapsule>().map_err(|_| {
         raised(format!(
@@ -91,13 +96,16 @@ pub(crate) fn read(name: &str, table: &Bound<'_, PyAny>) -> PyResult<Vec<TableCo
     let columns = table.py().detach(move || {
         let stream = stream;
         // SAFETY: the capsule has a stream that nobody else has taken yet, and releases it after this.
-        unsafe { all(stream.0) }
+        unsafe { all(stream.0, may_read) }
     });
     columns.map_err(|reason| raised(format!("{name}: {reason}")))
 }
 
 /// Reads a stream to its end.
-unsafe fn all(stream: *mut ArrowArrayStream) -> Result<Vec<TableColumn>, String> {
+unsafe fn all(
+    stream: *mut ArrowArrayStream,
+    may_read: impl Fn(&str) -> bool,
+) -> Result<Vec<TableColumn>, String> {
     // SAFETY: all pointers are of the stream's producer, who keeps the interface's rules.
     unsafe {
         let get_last_error = (*stream).get_last_error;
@@ -120,7 +128,7 @@ unsafe fn all(stream: *mut ArrowArrayStream) -> Result<Vec<TableColumn>, String>
             return Err("it is no table but one column; give a table with names".to_owned());
         }
         let mut columns: Vec<Column> = children(schema.children, schema.n_children)
-            .map(|schema| Column::of(schema))
+            .map(|schema| Column::of(schema, &may_read))
             .collect::<Result<_, _>>()?;
         loop {
             let mut batch: ArrowArray = std::mem::zeroed();
@@ -250,19 +258,25 @@ struct Column {
     present: Vec<bool>,
     /// Some row has no value.
     gaps: bool,
+    /// Nobody reads it, and its type can't be read.
+    unread: bool,
 }
 
 impl Column {
-    unsafe fn of(schema: &ArrowSchema) -> Result<Column, String> {
+    unsafe fn of(schema: &ArrowSchema, may_read: impl Fn(&str) -> bool) -> Result<Column, String> {
         // SAFETY: of the producer.
-        let name = unsafe { text(schema.name) }.to_owned();
-        let values =
-            unsafe { empty(schema) }.map_err(|reason| format!("the column '{name}' {reason}"))?;
+        let (name, values) = unsafe { (text(schema.name).to_owned(), empty(schema)) };
+        let unread = values.is_err() && !may_read(&name);
+        let values = match values {
+            Err(_) if unread => TableValues::Floats(Vec::new()),
+            values => values.map_err(|reason| format!("the column '{name}' {reason}"))?,
+        };
         Ok(Column {
             name,
             values,
             present: Vec::new(),
-            gaps: false,
+            gaps: unread,
+            unread,
         })
     }
 
@@ -273,6 +287,11 @@ impl Column {
         rows: Rows,
     ) -> Result<(), String> {
         let so_far = self.present.len();
+        if let (true, TableValues::Floats(values)) = (self.unread, &mut self.values) {
+            values.resize(so_far + rows.count, f32::NAN);
+            self.present.resize(so_far + rows.count, false);
+            return Ok(());
+        }
         // SAFETY: of the producer.
         unsafe {
             let present = present(schema, array, rows);
@@ -334,7 +353,15 @@ unsafe fn empty(schema: &ArrowSchema) -> Result<TableValues, String> {
     unsafe {
         refuse_extension(schema)?;
         if let Some(dictionary) = schema.dictionary.as_ref() {
-            return empty(dictionary);
+            return match empty(dictionary)? {
+                TableValues::Texts(_) | TableValues::Integers(_) | TableValues::Unsigned(_) => {
+                    empty(dictionary)
+                }
+                _ => Err(
+                    "is a dictionary (a category) of other values than text and whole numbers; decode it"
+                        .to_owned(),
+                ),
+            };
         }
         let format = text(schema.format);
         Ok(match format {
@@ -357,18 +384,43 @@ unsafe fn empty(schema: &ArrowSchema) -> Result<TableValues, String> {
                 values: Vec::new(),
                 scale: scale(format)?,
             },
-            "+l" | "+L" => TableValues::Rows {
-                width: 0,
-                values: Vec::new(),
-            },
-            _ if format.starts_with("+w:") => TableValues::Rows {
-                width: format[3..].parse().map_err(|_| unknown(format))?,
-                values: Vec::new(),
-            },
+            "+l" | "+L" => of_lists(schema, 0)?,
+            _ if format.starts_with("+w:") => {
+                of_lists(schema, format[3..].parse().map_err(|_| unknown(format))?)?
+            }
             _ => return Err(unknown(format)),
         })
     }
 }
+
+/// Rows of a type of lists, none yet.
+unsafe fn of_lists(schema: &ArrowSchema, width: usize) -> Result<TableValues, String> {
+    // SAFETY: of the producer; a list has one child.
+    unsafe {
+        let within = children(schema.children, schema.n_children).next();
+        let within = within.ok_or_else(|| unknown(text(schema.format)))?;
+        refuse_extension(within)?;
+        let of = within.dictionary.as_ref().unwrap_or(within);
+        refuse_extension(of)?;
+        let format = text(of.format);
+        if !NUMBERS.contains(&format) {
+            return Err(format!(
+                "has lists of {} (Arrow's type '{format}'); expected lists of numbers or truth values: convert it, or \
+                 leave it out",
+                name_of(format)
+            ));
+        }
+        Ok(TableValues::Rows {
+            width,
+            values: Vec::new(),
+        })
+    }
+}
+
+/// The formats of numbers and truth values, and of a column without values.
+const NUMBERS: [&str; 13] = [
+    "n", "b", "c", "C", "s", "S", "i", "I", "l", "L", "e", "f", "g",
+];
 
 /// Extension types whose values are those of their storage.
 const KNOWN: [&str; 3] = ["arrow.bool8", "arrow.fixed_shape_tensor", "arrow.json"];
@@ -445,7 +497,9 @@ fn name_of(format: &str) -> &'static str {
         "tdD" | "tdm" => "dates",
         _ if format.starts_with("+w:") => "lists",
         _ if format.starts_with("w:") => "binary of a fixed length",
-        _ if format.starts_with("d:") => "decimals",
+        _ if format.starts_with("d:") => {
+            "decimals of another size than 128 bits, or of a negative scale"
+        }
         _ if format.starts_with("ts") => "moments",
         _ if format.starts_with("tt") => "times of day",
         _ if format.starts_with("tD") => "durations",
@@ -661,8 +715,6 @@ unsafe fn lists(
         let (Some(child), Some(values)) = (child, values) else {
             return Err((0, unknown(format)));
         };
-        let wrong = |reason| (0, reason);
-        refuse_extension(child).map_err(wrong)?;
         let bounds = match format.starts_with("+w:") {
             true => {
                 let first = array.offset as usize + rows.first;
@@ -694,7 +746,6 @@ unsafe fn lists(
         match child.dictionary.as_ref() {
             None => floats(to, text(child.format), values, within)?,
             Some(dictionary) => {
-                refuse_extension(dictionary).map_err(wrong)?;
                 let (all, mut numbers) = (&*values.dictionary, Vec::new());
                 floats(&mut numbers, text(dictionary.format), all, all.rows())?;
                 let keys = keys(text(child.format), values, within).into_iter();
@@ -755,6 +806,13 @@ unsafe fn decode(
         )?;
         let keys = keys(format, array, rows);
         let there = |row: usize| present.is_none_or(|present| present[row]);
+        let count = whole.count;
+        if let Some((row, key)) =
+            (keys.iter().enumerate()).find(|&(row, &key)| there(row) && key >= count)
+        {
+            let reason = format!("the category {key} of {count}; the table is damaged");
+            return Err((row, reason));
+        }
         match (to, values) {
             (TableValues::Texts(to), TableValues::Texts(values)) => {
                 let text = |(row, key): (usize, usize)| match there(row) {
@@ -769,12 +827,7 @@ unsafe fn decode(
             (TableValues::Unsigned(to), TableValues::Unsigned(values)) => {
                 at_keys(to, keys, &values)
             }
-            _ => {
-                return Err((
-                    0,
-                    "it is a dictionary (a category) of other values than text and whole numbers; decode it".to_owned(),
-                ));
-            }
+            _ => unreachable!("`empty` takes no dictionary of other values"),
         }
     }
     Ok(())

@@ -147,7 +147,8 @@ impl Dataset {
         cache: Option<PathBuf>,
         like: Option<&Bound<'_, Like>>,
     ) -> PyResult<Dataset> {
-        let table = arrow::read(name, table)?;
+        let columns = options(&settings, None, &Stop::default())?.reading.columns;
+        let table = arrow::read(name, table, |name| columns.may_read(name))?;
         Dataset::of_table(py, name, &table, settings, cache, like.map(Bound::get))
     }
 

@@ -127,14 +127,17 @@ impl Model {
         })
     }
 
-    /// `count` times in ticks; none is just after the last event, and one stands for all.
-    fn ticks(&self, py: Python<'_>, times: Option<&Times<'_>>, count: usize) -> PyResult<Vec<i64>> {
-        let (unit, last) = self.says(py, |predictor| {
-            (predictor.ticks_per_unit(), predictor.last())
-        });
+    /// `count` times in ticks, if any are given; one stands for all.
+    fn ticks(
+        &self,
+        py: Python<'_>,
+        times: Option<&Times<'_>>,
+        count: usize,
+    ) -> PyResult<Option<Vec<i64>>> {
         let Some((kind, values)) = times else {
-            return Ok(vec![last.map_or(0, |last| last.saturating_add(1)); count]);
+            return Ok(None);
         };
+        let unit = self.says(py, Predictor::ticks_per_unit);
         let text = |text: &str| {
             let found = self.says(py, |predictor| predictor.ticks(text));
             found.map_err(|expected| raised(format!("the time {text}: expected {expected}")))
@@ -149,7 +152,11 @@ impl Model {
                 .collect::<PyResult<_>>()?,
             "double" => numbers::<f64>(values)?
                 .into_iter()
-                .map(|time| text(&time.to_string()))
+                .map(|time| match time.fract() == 0.0 {
+                    // As it is, where the shortest text stands for its neighbours too.
+                    true => text(&format!("{time:.0}")),
+                    false => text(&time.to_string()),
+                })
                 .collect::<PyResult<_>>()?,
             "ns" => numbers::<i64>(values)?
                 .into_iter()
@@ -168,14 +175,27 @@ impl Model {
             PyErr::warn(py, &py.get_type::<PyUserWarning>(), &note, 2)?;
         }
         match ticks.as_slice() {
-            [one] => Ok(vec![*one; count]),
-            _ if ticks.len() == count => Ok(ticks),
-            _ => Err(raised(format!(
-                "{} times are given, expected one, or {count}",
-                ticks.len()
-            ))),
+            [one] => Ok(Some(vec![*one; count])),
+            _ if ticks.len() == count => Ok(Some(ticks)),
+            _ => {
+                let each = if count == 1 {
+                    ""
+                } else {
+                    " for all, or one each"
+                };
+                let found = ticks.len();
+                Err(raised(format!(
+                    "{found} times are given, expected one{each}"
+                )))
+            }
         }
     }
+}
+
+/// When a question is asked that names no time: asked for under the same lock as the answer, since another thread may
+/// have memory follow events between the two.
+fn just_after(predictor: &Predictor) -> i64 {
+    predictor.last().map_or(0, |last| last.saturating_add(1))
 }
 
 #[pymethods]
@@ -234,10 +254,13 @@ impl Model {
             )));
         }
         let times = self.ticks(py, time.as_ref(), src.len())?;
-        let pairs: Vec<Pair> = (src.into_iter().zip(dst).zip(times))
-            .map(|((src, dst), time)| Pair { src, dst, time })
-            .collect();
-        let scores = self.with(py, |predictor| predictor.score(&pairs))?;
+        let scores = self.with(py, |predictor| {
+            let times = times.unwrap_or_else(|| vec![just_after(predictor); src.len()]);
+            let pairs: Vec<Pair> = (src.into_iter().zip(dst).zip(times))
+                .map(|((src, dst), time)| Pair { src, dst, time })
+                .collect();
+            predictor.score(&pairs)
+        })?;
         let logits: Vec<f32> = scores.iter().map(|score| score.logit).collect();
         let known: Vec<u8> = scores
             .iter()
@@ -270,6 +293,7 @@ impl Model {
         let sources = keys(&sources)?;
         let times = self.ticks(py, time.as_ref(), sources.len())?;
         let best = self.with(py, |predictor| {
+            let times = times.unwrap_or_else(|| vec![just_after(predictor); sources.len()]);
             let asked = sources.iter().zip(times);
             let best = asked.map(|(source, time)| predictor.top_k(source, time, k, exclude_seen));
             best.collect::<Result<Vec<_>, _>>()
@@ -298,8 +322,11 @@ impl Model {
         time: Option<Times<'py>>,
     ) -> PyResult<Bound<'py, PyByteArray>> {
         let (nodes, of) = (keys(&nodes)?, side(of)?);
-        let time = self.ticks(py, time.as_ref(), 1)?[0];
-        let rows = self.with(py, |predictor| predictor.embed(&nodes, of, time))?;
+        let times = self.ticks(py, time.as_ref(), 1)?;
+        let rows = self.with(py, |predictor| {
+            let time = times.map_or_else(|| just_after(predictor), |times| times[0]);
+            predictor.embed(&nodes, of, time)
+        })?;
         Ok(bytes(py, &rows))
     }
 

@@ -6,18 +6,24 @@
 
 use std::any::Any;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, channel, sync_channel};
+use std::sync::mpsc::{
+    Receiver, RecvTimeoutError, Sender, SyncSender, TryRecvError, channel, sync_channel,
+};
 use std::thread;
 use std::time::Duration;
 
 use mspipe_datasets::Stop;
 use pyo3::prelude::*;
+use rayon::Yield;
 use serde_json::Value;
 
 use super::error::raised;
 
 /// How often somebody who waits looks for a signal.
 const PATIENCE: Duration = Duration::from_millis(50);
+
+/// How long a thread of the pool sleeps that waits and has nothing else to do.
+const MOMENT: Duration = Duration::from_millis(1);
 
 /// Of the thread that works, as much as a main thread has.
 const STACK_BYTES: usize = 8 << 20;
@@ -61,8 +67,15 @@ impl Teller {
     pub(crate) fn tell_and_wait(&self, kind: &'static str, value: Value) {
         let (heard, until) = sync_channel(0);
         self.send(kind, value, Some(heard));
-        // Always an error: nothing is sent, the other end is dropped.
-        let _ = until.recv();
+        // Nothing is sent, the other end is dropped.
+        while until.try_recv() == Err(TryRecvError::Empty) {
+            // Who hears it may use a model, and this may be the only thread of the pool that answers.
+            match rayon::yield_now() {
+                Some(Yield::Executed) => {}
+                Some(Yield::Idle) => thread::sleep(MOMENT),
+                None => drop(until.recv()),
+            }
+        }
     }
 
     fn send(&self, kind: &'static str, value: Value, heard: Option<SyncSender<()>>) {

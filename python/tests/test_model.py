@@ -220,3 +220,32 @@ def test_answers_are_tables_for_others(model):
     assert pyarrow.table(best).column_names == ["src", "dst", "logit", "score"]
     assert polars.DataFrame(best).shape == (4, 4)
     assert "<table>" in best._repr_html_() and "4 rows" in repr(best)
+
+
+def test_numbers_of_lists_are_features_with_names(columns, tmp_path):
+    columns["emb"] = (np.arange(800, dtype=np.float32) / 800).reshape(400, 2)
+    run = mspipe.Trainer(**SMALL, out=tmp_path / "run").fit(columns, progress=False)
+    last = int(columns["timestamp"][-1])
+    new = {"user_id": [5], "item_id": [1000], "timestamp": [last + 10], "amount": [0.5], "price": [1.0], "emb": [[0.25, 0.75]]}
+
+    def followed(of):
+        model = mspipe.Model.load(run)
+        model.update(of)
+        return model.score([5], [1000], last + 30)["logit"][0]
+
+    assert followed(new) == followed(dict(reversed(new.items())))
+    with pytest.raises(mspipe.Error, match=r"there is no `emb\[0\]`, `emb\[1\]`, and `vec\[0\]`"):
+        followed({"vec" if name == "emb" else name: column for name, column in new.items()})
+
+
+def test_what_a_model_reads_of_new_events_is_said(tmp_path):
+    count = 200
+    plain = {"src": np.arange(count) % 7, "dst": 100 + np.arange(count) % 5, "time": 1_700_000_000_000 + 1000 * np.arange(count)}
+    stream = mspipe.Dataset(plain, time_unit="ms")
+    model = mspipe.Model.load(mspipe.Trainer(**SMALL, out=tmp_path / "run").fit(stream, progress=False))
+    # The unit is that of numbers; a moment is one without it.
+    moment = np.array([1_700_000_000 + count], "datetime64[s]")
+    assert model.update({"src": [1], "dst": [101], "time": moment})["events"] == 1
+    assert model.last_time == str(1_700_000_000 + count)
+    with pytest.warns(UserWarning, match="the model reads no features of events"):
+        model.update({"src": [1], "dst": [101], "time": moment + 1, "amount": [2.0]})

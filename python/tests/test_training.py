@@ -275,3 +275,22 @@ def test_an_error_is_the_message_of_the_command(columns, tmp_path):
     words = [f"--{name.replace('_', '-')}={value}" for name, value in {**dataset.settings, **settings}.items()]
     done = subprocess.run([COMMAND, "train", *words], capture_output=True, text=True)
     assert done.returncode == 1 and done.stderr.strip() == f"error: {raised.value}"
+
+
+def test_a_model_answers_in_on_epoch_where_there_is_one_thread(tmp_path):
+    program = tmp_path / "asks.py"
+    program.write_text(
+        "import mspipe, sys\n"
+        "stream = mspipe.Dataset('synthetic:wikipedia:scale=0.005')\n"
+        "def trainer(out):\n"
+        "    return mspipe.Trainer(width=8, epochs=1, batch_size=50, device='cpu', threads=1, out=f'{sys.argv[1]}/{out}')\n"
+        "first = trainer('first').fit(stream, progress=False)\n"
+        "model = mspipe.Model.load(first)\n"
+        "def ask(record):\n"
+        "    score = float(model.score([1], [2])['score'][0])\n"
+        "    within = trainer('within').fit(stream, progress=False)\n"
+        "    print(score > 0, within.losses == first.losses)\n"
+        "print(trainer('last').fit(stream, on_epoch=ask, progress=False).losses == first.losses)\n"
+    )
+    done = subprocess.run([sys.executable, program, tmp_path], capture_output=True, text=True, timeout=120)
+    assert done.stdout.split() == ["True", "True", "True"], done.stderr

@@ -123,12 +123,13 @@ impl Decimal {
         Decimal::parse(text) != Err(DecimalError::NotANumber)
     }
 
-    /// The shortest decimal `text` that stands for the binary number `value`. Where that has more than
-    /// nine decimals, arithmetic may have left them (0.1 + 0.2 is 0.30000000000000004): the value is
+    /// A binary number as a decimal: a whole `value` as it is, another one as `text`, the shortest decimal that stands
+    /// for it. Where that has more than nine decimals, arithmetic may have left them (0.1 + 0.2 is 0.30000000000000004): the value is
     /// rounded to nine if that changes it by no more than such noise, a part in 10^12.
     pub(crate) fn of_float(text: &str, value: f64) -> Result<Float, DecimalError> {
         const NOISE: f64 = 1e-12;
-        match Decimal::parse(text.as_bytes()) {
+        let whole = (value.fract() == 0.0).then(|| format!("{value:.0}"));
+        match Decimal::parse(whole.as_deref().unwrap_or(text).as_bytes()) {
             Ok(time) => Ok(Float {
                 time,
                 rounded: false,
@@ -281,6 +282,13 @@ mod tests {
         assert_eq!(of(0.123456789012), Err(DecimalError::TooFine));
         assert_eq!(of(1e-12), Err(DecimalError::TooFine));
         assert_eq!(of(f64::NAN), Err(DecimalError::NotANumber));
+        // Its shortest decimal is 1152921504606847200.
+        assert_eq!(
+            of((1u64 << 60) as f64 + 256.0).as_deref(),
+            Ok("1152921504606847232")
+        );
+        assert_eq!(of(-0.0).as_deref(), Ok("0"));
+        assert_eq!(of(1e300), Err(DecimalError::TooLarge));
         let rounded = |value: f64| {
             Decimal::of_float(&value.to_string(), value)
                 .unwrap()

@@ -29,6 +29,7 @@ use crate::files::input_file::InputFile;
 use crate::files::packed::TextFile;
 use crate::formats::table::{Outcome, coarse_times, refuse_missing_id, time_hint};
 use crate::progress::Progress;
+use crate::schema::names::of_list;
 use crate::schema::reading::{Missing, Reading, TimeUnit};
 use crate::stop::Stop;
 
@@ -51,9 +52,6 @@ pub(crate) struct ParquetEvents<'a> {
     files: &'a [TextFile],
     reading: &'a Reading,
     layout: Layout,
-    feature_names: Option<Vec<String>>,
-    /// These as messages have them.
-    titles: Vec<String>,
     /// Bits of a time, if times are floats.
     time_bits: Option<u8>,
     /// What stands for missing values of each column of features, if their means do.
@@ -69,7 +67,7 @@ impl<'a> ParquetEvents<'a> {
         separate_features: bool,
         stop: &Stop,
     ) -> Result<ParquetEvents<'a>, DataError> {
-        let mut found: Option<(Layout, Option<Vec<String>>)> = None;
+        let mut found: Option<Layout> = None;
         let (mut events, mut time_bits) = (0, None);
         for file in files {
             let reader = open(&file.file)?;
@@ -84,9 +82,9 @@ impl<'a> ParquetEvents<'a> {
                 _ => None,
             };
             match &found {
-                None => found = Some((layout.clone(), layout.feature_names(columns))),
-                Some((first, _)) if *first == layout => {}
-                Some((first, _)) => {
+                None => found = Some(layout),
+                Some(first) if *first == layout => {}
+                Some(first) => {
                     return Err(DataError::format(
                         &file.shown,
                         format!(
@@ -100,16 +98,12 @@ impl<'a> ParquetEvents<'a> {
                 }
             }
         }
-        let (layout, feature_names) =
+        let layout =
             found.ok_or_else(|| DataError::Option("no Parquet file was named".to_owned()))?;
         let mut all = ParquetEvents {
             files,
             reading,
             layout,
-            titles: (feature_names.iter().flatten())
-                .map(|name| quoted(name.as_bytes()))
-                .collect(),
-            feature_names,
             time_bits,
             means: None,
             events,
@@ -139,6 +133,9 @@ impl<'a> ParquetEvents<'a> {
             first_time: None,
             last_time: None,
             missing: vec![0; self.layout.features.len()],
+            widths: Vec::new(),
+            names: Vec::new(),
+            titles: Vec::new(),
             no_label: None,
             rounded: 0,
         };
@@ -212,6 +209,11 @@ struct Rows<'a> {
     last_time: Option<Decimal>,
     /// Values that were missing, a count for each column of features.
     missing: Vec<u64>,
+    /// Numbers in a row of each column of features, of those met so far.
+    widths: Vec<usize>,
+    /// What the features of these are called, and the same for messages.
+    names: Vec<String>,
+    titles: Vec<String>,
     /// Why the column of labels holds none.
     no_label: Option<String>,
     /// Times that had more decimals than count, as arithmetic leaves them, and were rounded.
@@ -252,6 +254,9 @@ impl Rows<'_> {
                     group,
                     row: first + row as u64,
                 };
+                if of.reading.has_no_dates() {
+                    time.check_number(row)?;
+                }
                 let moment = time.time(row, of.reading.time_unit)?;
                 self.first_time.get_or_insert(moment);
                 self.last_time = Some(moment);
@@ -281,7 +286,7 @@ impl Rows<'_> {
                         }
                         false => FeatureRow::Floats(&floats),
                     },
-                    titles: &of.titles,
+                    titles: &self.titles,
                 })?;
             }
             self.progress.advance(batch as u64);
@@ -328,6 +333,7 @@ impl Rows<'_> {
             let refused = self.of.reading.missing == Missing::Error;
             let before = floats.len();
             floats.extend(cursor.floats(row));
+            self.name_features(at, floats.len() - before, cursor, row)?;
             let numbers = floats[before..].iter_mut().enumerate();
             for (number, value) in numbers.filter(|(_, value)| value.is_nan()) {
                 self.missing[at] += 1;
@@ -343,6 +349,34 @@ impl Rows<'_> {
                 return Err(cursor.error(row, "null", "true or false; or --missing zero"));
             }
         }
+        Ok(())
+    }
+
+    /// Names the features of a column at its first row: a list's by their places in it. Later rows are as wide.
+    fn name_features(
+        &mut self,
+        at: usize,
+        width: usize,
+        cursor: &Cursor<'_>,
+        row: usize,
+    ) -> Result<(), DataError> {
+        match self.widths.get(at) {
+            Some(&expected) if width == expected => return Ok(()),
+            Some(expected) => {
+                let found = format!("a list of {width} numbers");
+                return Err(cursor.error(row, found, format!("{expected}, as in the rows before")));
+            }
+            None => self.widths.push(width),
+        }
+        let layout = &self.of.layout;
+        let name = &layout.schema.names[layout.features[at]];
+        let names: Vec<String> = match cursor.is_list() {
+            true => (0..width).map(|place| of_list(name, place)).collect(),
+            false => vec![name.clone()],
+        };
+        let titles = names.iter().map(|name| quoted(name.as_bytes()));
+        self.titles.extend(titles);
+        self.names.extend(names);
         Ok(())
     }
 
@@ -378,12 +412,9 @@ impl Rows<'_> {
 
     fn described(self) -> Described {
         let ParquetEvents {
-            layout,
-            reading,
-            feature_names,
-            ..
+            layout, reading, ..
         } = self.of;
-        let mut notes = Vec::new();
+        let mut notes: Vec<String> = layout.mixed_ids.iter().cloned().collect();
         let missing: u64 = self.missing.iter().sum();
         if missing > 0 && reading.missing != Missing::Error {
             let columns: Vec<String> = (layout.features.iter().zip(&self.missing))
@@ -429,7 +460,7 @@ impl Rows<'_> {
                 names.extend(self.destinations.into_names());
                 names
             }),
-            edge_feature_names: feature_names.clone(),
+            edge_feature_names: (!self.names.is_empty()).then_some(self.names),
             notes,
             columns: Some(
                 layout

@@ -165,6 +165,17 @@ pub(crate) fn role(name: &str) -> Option<Role> {
     .map(|(role, _)| *role)
 }
 
+/// What the number at a place of a list in the column `list` is called.
+pub(crate) fn of_list(list: &str, place: usize) -> String {
+    format!("{list}[{place}]")
+}
+
+/// The column of the list that [`of_list`] has named a number of.
+pub(crate) fn list_of(name: &str) -> Option<&str> {
+    let (list, place) = name.strip_suffix(']')?.rsplit_once('[')?;
+    place.parse::<usize>().is_ok().then_some(list)
+}
+
 /// Whether columns of these names hold nodes of two kinds, such as users and items.
 pub(crate) fn two_kinds(src: &str, dst: &str) -> bool {
     USERS.contains(&plain(src).as_str()) && ITEMS.contains(&plain(dst).as_str())

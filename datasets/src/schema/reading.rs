@@ -9,6 +9,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use crate::error::DataError;
+use crate::schema::names::{plain, role};
 
 /// How columns and values of a table are read.
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -78,6 +79,12 @@ impl Reading {
     pub(crate) fn takes_missing_words(&self) -> bool {
         let said = self.like.as_ref().map_or(self.ids, |like| like.ids);
         said == IdKind::Text
+    }
+
+    /// Whether somebody has said that times are numbers: of a table that belongs to a stream, the unit may be what was
+    /// said of the stream.
+    pub(crate) fn has_no_dates(&self) -> bool {
+        self.time_unit != TimeUnit::Auto && self.like.is_none()
     }
 
     /// The first option that is not at its default, if one is not; where the table belongs to a stream, of
@@ -263,6 +270,16 @@ impl ColumnChoice {
     /// The column that was chosen as the label, if one was.
     pub fn label(&self) -> Option<&str> {
         self.label.as_deref()
+    }
+
+    /// Whether a column may be read: of those that are to be ignored none is, and where features were chosen only those
+    /// that were named, or that are known by their names to be something else.
+    pub fn may_read(&self, name: &str) -> bool {
+        let is = |other: &String| plain(other) == plain(name);
+        let roles = [&self.src, &self.dst, &self.time, &self.label, &self.split];
+        let chosen = self.features.iter().flatten();
+        let named = role(name).is_some() || roles.into_iter().flatten().chain(chosen).any(is);
+        (self.features.is_none() || named) && !self.ignore.iter().any(is)
     }
 }
 

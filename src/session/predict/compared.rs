@@ -89,15 +89,17 @@ impl Predictor {
         }
     }
 
-    /// What whoever gives `log` to be followed should know of its features, if their names can't be compared
-    /// with those that the model was trained on.
+    /// What whoever gives `log` to be followed should know of its features, if the model reads none, or their names
+    /// can't be compared with those that it was trained on.
     ///
     /// # Errors
     /// When the names that the store keeps can't be read.
     pub fn feature_note(&self, log: &EventLog) -> Result<Option<String>, PredictError> {
         let shown = |names: &[String]| names.join(", ");
         Ok(match (self.given_width(), self.feature_names()) {
-            (None, _) => None,
+            (None, _) => (log.edge_features().is_some_and(|table| !table.all_zero())).then(|| {
+                "the model reads no features of events: those of this table are left out".to_owned()
+            }),
             (Some(_), Some(own)) if log.names()?.edge_features.is_none() => Some(format!(
                 "the features of these events have no names: they are taken for {}, in this order",
                 shown(own)

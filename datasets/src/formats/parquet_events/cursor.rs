@@ -16,7 +16,7 @@ use super::values::{Values, is_unsigned};
 use crate::error::{DataError, quoted};
 use crate::fields::calendar::parse_date;
 use crate::fields::decimal::{Decimal, DecimalError, MAX_SCALE};
-use crate::formats::table::{any_id, in_seconds};
+use crate::formats::table::{NUMBER_OR_DATE, any_id, in_seconds};
 use crate::schema::reading::TimeUnit as Unit;
 use crate::stream::event_log::NO_LABEL;
 
@@ -61,6 +61,11 @@ impl<'a> Cursor<'a> {
             rounded: Cell::new(0),
             slots: None,
         }
+    }
+
+    /// Whether its rows are lists.
+    pub(super) fn is_list(&self) -> bool {
+        self.descriptor.max_rep_level() > 0
     }
 
     /// Times that had more decimals than count, as arithmetic leaves them, and were rounded.
@@ -274,6 +279,24 @@ impl<'a> Cursor<'a> {
         })
     }
 
+    /// Refuses a time that is no number.
+    pub(super) fn check_number(&self, row: usize) -> Result<(), DataError> {
+        let is_date = match (&self.values, self.at(row)) {
+            (Values::Moments(_), _) => true,
+            (Values::Texts(values), Some(at)) => parse_date(values[at].data()).is_some(),
+            _ => self.moment_scale().is_some(),
+        };
+        match is_date {
+            true => Err(self.error(
+                row,
+                "the time is a date or a timestamp",
+                "a number, as --time-unit says; leave it out",
+            )),
+            false => Ok(()),
+        }
+    }
+
+    /// The time of a row; `unit` is that of a number.
     pub(super) fn time(&self, row: usize, unit: Unit) -> Result<Decimal, DataError> {
         let at = self.required(row, "a time")?;
         let (moment, text) = match &self.values {
@@ -281,11 +304,6 @@ impl<'a> Cursor<'a> {
             Values::Texts(values) => (false, Some(values[at].data())),
             _ => (self.moment_scale().is_some(), None),
         };
-        let date = text.is_some_and(|text| parse_date(text).is_some());
-        if (moment || date) && unit != Unit::Auto {
-            let found = "the time is a date or a timestamp";
-            return Err(self.error(row, found, "a number, as --time-unit says; leave it out"));
-        }
         let parsed = match text.map(|text| (text, parse_date(text))) {
             Some((_, Some(time))) => Ok(time),
             Some((text, None)) => Decimal::parse(text).and_then(|time| in_seconds(time, unit)),
@@ -294,7 +312,11 @@ impl<'a> Cursor<'a> {
         };
         parsed.map_err(|error| {
             let found = format!("the time is {}", self.shown(at));
-            self.error(row, found, error.expected())
+            let expected = match (text, error) {
+                (Some(_), DecimalError::NotANumber) => NUMBER_OR_DATE,
+                (_, error) => error.expected(),
+            };
+            self.error(row, found, expected)
         })
     }
 
@@ -388,7 +410,8 @@ impl<'a> Cursor<'a> {
             Values::Integers(values) if is_unsigned(&self.descriptor) => {
                 (values[at] as u64).to_string()
             }
-            Values::Integers(values) => values[at].to_string(),
+            Values::Integers(values) => with_point(&values[at].to_string(), self.scale()),
+            Values::Wide(values) => with_point(&values[at].to_string(), self.scale()),
             Values::Texts(values) => quoted(values[at].data()),
             Values::Doubles(values) => values[at].to_string(),
             _ => self.float(at).to_string(),
@@ -455,6 +478,21 @@ impl<'a> Cursor<'a> {
             expected: expected.into(),
         }
     }
+}
+
+/// The digits of a decimal with its point.
+fn with_point(digits: &str, scale: i32) -> String {
+    let scale = usize::try_from(scale).unwrap_or(0);
+    if scale == 0 {
+        return digits.to_owned();
+    }
+    let (sign, digits) = match digits.strip_prefix('-') {
+        Some(digits) => ("-", digits),
+        None => ("", digits),
+    };
+    let digits = format!("{digits:0>width$}", width = scale + 1);
+    let (whole, fraction) = digits.split_at(digits.len() - scale);
+    format!("{sign}{whole}.{fraction}")
 }
 
 fn fine(time: Decimal) -> Result<Decimal, DecimalError> {

@@ -23,6 +23,8 @@ pub(super) struct Layout {
     pub(super) bools: bool,
     /// Whether ids are names.
     pub(super) text_ids: bool,
+    /// Which column makes names of the other one's numbers, if one does.
+    pub(super) mixed_ids: Option<String>,
     /// Columns that are not read, and why.
     pub(super) left_out: Vec<String>,
 }
@@ -129,6 +131,9 @@ impl Layout {
                 && reading.missing != Missing::Mean
                 && features.iter().all(|&at| is(at, Kind::Bool)),
             features,
+            mixed_ids: (reading.ids == IdKind::Auto)
+                .then(|| mixed_ids(&schema, |at| is(at, Kind::Text)))
+                .flatten(),
             text_ids: match reading.ids {
                 IdKind::Auto => is(schema.src, Kind::Text) || is(schema.dst, Kind::Text),
                 IdKind::Number => false,
@@ -138,19 +143,20 @@ impl Layout {
             schema,
         })
     }
+}
 
-    /// What the columns of the features are called, if each has a column.
-    pub(super) fn feature_names(&self, columns: &SchemaDescriptor) -> Option<Vec<String>> {
-        let flat = self
-            .features
-            .iter()
-            .all(|&at| columns.column(at).max_rep_level() == 0);
-        let names = self
-            .features
-            .iter()
-            .map(|&at| self.schema.names[at].clone());
-        (flat && !self.features.is_empty()).then(|| names.collect())
-    }
+/// What is to be known where one column of ids is text and the other is not.
+fn mixed_ids(schema: &Schema, is_text: impl Fn(usize) -> bool) -> Option<String> {
+    let (text, other) = match [schema.src, schema.dst].map(is_text) {
+        [true, false] => (schema.src, schema.dst),
+        [false, true] => (schema.dst, schema.src),
+        _ => return None,
+    };
+    Some(format!(
+        "ids are read as text, because of {}: the numbers of {} are names",
+        schema.title(text),
+        schema.title(other)
+    ))
 }
 
 /// The column of the state labels, if its type can hold them.

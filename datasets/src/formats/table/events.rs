@@ -387,7 +387,7 @@ impl<'a> Rows<'a> {
         let dates = *self
             .dates
             .get_or_insert_with(|| parse_date(field).is_some());
-        if dates && self.of.reading.time_unit != TimeUnit::Auto {
+        if dates && self.of.reading.has_no_dates() {
             return Err(at.error(
                 format!("time is {}", quoted(field)),
                 "a number, as --time-unit says; leave it out for dates",
@@ -579,6 +579,10 @@ pub(crate) fn coarse_times(title: &str, last: Decimal, unit: TimeUnit, bits: u8)
     })
 }
 
+/// What a time as text is.
+pub(crate) const NUMBER_OR_DATE: &str = "a decimal number such as 36 or 36.5, or in all events a date that begins with \
+     its year, such as 2019-01-31 or 2019-01-31T12:30:00Z";
+
 /// A time that is a number, in seconds if its unit is known.
 pub(crate) fn number_time(
     at: Position<'_>,
@@ -596,13 +600,15 @@ pub(crate) fn number_time(
         }
         parsed => parsed,
     };
-    parsed.and_then(|time| in_seconds(time, unit)).map_err(|error| {
-        let expected = match error {
-            DecimalError::NotANumber => "a decimal number such as 36 or 36.5, or in all events a date that begins with its year, such as 2019-01-31 or 2019-01-31T12:30:00Z",
-            other => other.expected(),
-        };
-        at.error(format!("time is {}", quoted(field)), expected)
-    })
+    parsed
+        .and_then(|time| in_seconds(time, unit))
+        .map_err(|error| {
+            let expected = match error {
+                DecimalError::NotANumber => NUMBER_OR_DATE,
+                other => other.expected(),
+            };
+            at.error(format!("time is {}", quoted(field)), expected)
+        })
 }
 
 /// The time in seconds, if its unit is known.
