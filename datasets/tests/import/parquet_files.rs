@@ -191,6 +191,10 @@ fn text_ids_timestamps_booleans_and_lists() {
     );
     let log = bench.open("b.parquet");
     assert_eq!(log.names().unwrap().nodes.unwrap(), ["anna", "3", "bert"]);
+    assert_eq!(
+        log.notes(),
+        ["ids are read as text, because of `source`: the numbers of `target` are names"]
+    );
     assert_eq!((log.time(), log.ticks_per_unit()), (&[15, 20][..], 10));
     let table = log.edge_features().unwrap();
     assert_eq!(
@@ -212,7 +216,12 @@ fn text_ids_timestamps_booleans_and_lists() {
             )],
         )],
     );
-    assert_eq!(rows(&bench.open("list.parquet")), [1.0, 2.0, 3.0, 4.0]);
+    let log = bench.open("list.parquet");
+    assert_eq!(rows(&log), [1.0, 2.0, 3.0, 4.0]);
+    assert_eq!(
+        log.names().unwrap().edge_features.unwrap(),
+        ["features[0]", "features[1]"]
+    );
     write(
         &bench.path("bools.parquet"),
         &format!("{BARE} {bools}"),
@@ -371,6 +380,27 @@ fn values_that_are_refused() {
             [Column::Lists(vec![1.0, 3.0], vec![3, 3, 1], vec![0, 1, 0])],
         ),
         "row group 0, row 1: null or an empty list",
+    );
+    // As long a row in all, of lists of other lengths.
+    let both = format!(
+        "{BARE} {} {}",
+        list.replace("features", "a"),
+        list.replace("features", "b")
+    );
+    let group = |a: usize, b: usize| {
+        let one = |width: usize| {
+            let rep = (0..width).map(|place| i16::from(place > 0)).collect();
+            Column::Lists(vec![1.0; width], vec![3; width], rep)
+        };
+        with(bare(&[1], &[2], &[1.0]), [one(a), one(b)])
+    };
+    let bench = Bench::new(&[]);
+    write(&bench.path("a.parquet"), &both, &[group(1, 2), group(2, 1)]);
+    let message = bench.refusal("a.parquet");
+    assert!(
+        message
+            .contains("row group 1, row 0: a list of 2 numbers; expected 1, as in the rows before"),
+        "{message}"
     );
     refused(
         &format!("{BARE} required double f0;"),

@@ -109,6 +109,20 @@ fn times_and_ids_of_every_type() {
         (log.nodes(), log.bipartite(), log.notes().len()),
         (3, true, 1)
     );
+    // A double that is whole is that number, and not its shortest decimal, 1152921504606847200.
+    write(
+        &bench.path("large.parquet"),
+        "required int64 src; required int64 dst; required double time;",
+        &[vec![
+            Column::I64(vec![1, 2]),
+            Column::I64(vec![2, 1]),
+            Column::F64(vec![0.0, 1_152_921_504_606_847_232.0]),
+        ]],
+    );
+    assert_eq!(
+        bench.open("large.parquet").time(),
+        [0, 1_152_921_504_606_847_232]
+    );
     let mut options = bench.options();
     options.reading.time_unit = "ms".parse().unwrap();
     let log = bench.open_with("ms.parquet", options).unwrap();
