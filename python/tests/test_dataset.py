@@ -6,6 +6,7 @@ import decimal
 import json
 import subprocess
 import sys
+import uuid
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -143,6 +144,10 @@ def test_lists_of_objects_are_what_their_values_are(columns):
     assert mspipe.Dataset({**columns, "user_id": [*ids.tolist()]}).hash == wide.hash
     assert mspipe.Dataset({**columns, "user_id": np.ma.masked_array(ids, mask=False)}).hash == wide.hash
     assert mspipe.Dataset({**columns, "user_id": ids.astype(object)}).hash == wide.hash
+    names = [str(uuid.UUID(int=one)) for one in columns["user_id"].tolist()]
+    of_text = mspipe.Dataset({**columns, "user_id": names}).hash
+    for alone in ([uuid.UUID(name) for name in names], [name.encode() for name in names], np.array(names, dtype=object)):
+        assert mspipe.Dataset({**columns, "user_id": alone}).hash == of_text
     gaps = [None, *lists["amount"][1:]]
     masked = np.ma.masked_array(columns["amount"], mask=np.arange(400) == 0)
     filled = mspipe.Dataset({**columns, "amount": gaps}, missing="zero")
@@ -174,6 +179,12 @@ def test_a_series_of_lists_is_rows_of_features(columns):
         ("user_id", [2**64] * 400, "'user_id', row 0: found 18446744073709551616"),
         ("user_id", [2**53, *[0.5] * 399], "'user_id', row 0: .* 2\\^53"),
         ("user_id", ["a", 1.5] * 200, "'user_id', row 1: found 1.5 .* expected text"),
+        ("user_id", ["1", 1] * 200, "'user_id', row 1: found 1 .int., expected text, as in the rows before"),
+        ("user_id", [1, "1"] * 200, "'user_id', row 1: found '1' .str., expected a whole number"),
+        ("user_id", np.array(["a", b"a"] * 200, dtype=object), "'user_id', row 1: found b'a' .bytes., expected text"),
+        ("user_id", np.ma.masked_array(["1", 1] * 200, mask=False, dtype=object), "'user_id', row 1: found 1 .int."),
+        ("user_id", [uuid.UUID(int=7), str(uuid.UUID(int=7))] * 200, "'user_id', row 1: .* expected a UUID"),
+        ("user_id", [np.timedelta64(5, "s")] * 400, "'user_id', row 0: .* .timedelta64., expected numbers"),
         ("user_id", [b"\xff"] * 400, "'user_id', row 0: .* UTF-8"),
         ("user_id", [object] * 400, "'user_id', row 0: .* expected numbers, truth values, text"),
         ("timestamp", np.full(400, 2**63, dtype=np.uint64), "the time is 9223372036854775808"),
