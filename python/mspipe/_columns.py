@@ -62,7 +62,7 @@ def column(name: str, given: Any) -> Column:
         raise _native.Error(f"the column '{name}' is {type(given).__name__} and no array ({type(error).__name__}: {error})") from error
     if array.ndim == 1 and array.dtype.kind == "O" and len(array) and _is_row(array[0]):
         # A series of lists.
-        array = _of_rows(name, array.tolist())
+        array = _of_rows(name, array.tolist(), len(array[0]))
     present = None
     if isinstance(given, np.ma.MaskedArray):
         array, present = given.data, ~np.ma.getmaskarray(given)
@@ -113,7 +113,7 @@ def _of_list(name: str, values: Sequence[Any]) -> Array:
     import numpy as np
 
     first = next((value for value in values if _kind(value) != "missing"), None)
-    if _is_row(first):
+    if first is not None and _is_row(first):
         return _of_rows(name, values, len(first))
     try:
         array = np.asarray(values)
