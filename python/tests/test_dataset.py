@@ -1,9 +1,11 @@
 """The same events give the same stream, whatever they come as."""
 
 import collections
+import copy
 import datetime
 import decimal
 import json
+import pickle
 import subprocess
 import sys
 import uuid
@@ -14,6 +16,7 @@ import numpy as np
 import pytest
 
 import mspipe
+from mspipe._written import value
 
 COMMAND = [str(Path(sys.executable).with_name("mspipe"))]
 
@@ -208,6 +211,18 @@ def test_no_value_is_cut_or_guessed(columns, column, values, said):
 def test_what_can_not_be_read_says_why(columns):
     with pytest.raises(mspipe.Error, match="src: found 0, expected the name of a column"):
         mspipe.Dataset(columns, src=0)
+    for how in ({"features": [""]}, {"label": " "}, {"features": 3}):
+        with pytest.raises(mspipe.Error, match="(features|label): found .* expected .*name"):
+            mspipe.Dataset({**columns, "": columns["amount"]}, **how)
+    for file in (np.zeros((400, 4)), [[0.5] * 4] * 400, 3):
+        with pytest.raises(mspipe.Error, match="file: found (ndarray|list|int), expected a path; features in memory"):
+            mspipe.Dataset(columns, edge_feature_file=file)
+    for many in (np.zeros((2, 2)), [0.5] * 400):
+        with pytest.raises(mspipe.Error, match="found (ndarray of 2 x 2|list of 400) values, expected one value, or a few"):
+            mspipe.Dataset(columns, split=many)
+    for way in (copy.copy, pickle.dumps):
+        with pytest.raises(TypeError, match="copied or pickled"):
+            way(mspipe.Dataset(columns))
     mixed = pytest.importorskip("pandas").DataFrame({"src": ["a", 1], "dst": [1, 2], "time": [1, 2]})
     with pytest.raises(mspipe.Error, match="DataFrame gives no Arrow stream"):
         mspipe.Dataset(mixed)
@@ -249,6 +264,8 @@ def test_arrays_are_settings_too(columns):
     for given in (days, np_array(days, "datetime64[ns]"), pd.DatetimeIndex(days), list(np_array(days, "datetime64[s]"))):
         assert parts_of(split_at=given) == parts, given
     assert mspipe.Dataset(columns, sort=np.bool_(True)).events == 400
+    # The shortest decimal of a large float is another number.
+    assert value("split_at", (2.0**60, np.float64(2.0**61), 0.5)) == f"{2**60},{2**61},0.5"
 
 
 def test_a_name_is_a_data_set():
