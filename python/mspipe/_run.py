@@ -26,6 +26,7 @@ class Run:
         self._check()
 
     def _check(self) -> None:
+        """Refuses a folder that holds no run, or none any more."""
         if not self._is_there():
             raise _native.Error(f"{self._folder}: holds no run (there is no {self._folder / 'config.json'})")
 
