@@ -62,7 +62,7 @@ def column(name: str, given: Any) -> Column:
         raise _native.Error(f"the column '{name}' is {type(given).__name__} and no array ({type(error).__name__}: {error})") from error
     if array.ndim == 1 and array.dtype.kind == "O" and len(array) and _is_row(array[0]):
         # A series of lists.
-        array = _of_rows(name, array.tolist())
+        array = _of_rows(name, array.tolist(), len(array[0]))
     present = None
     if isinstance(given, np.ma.MaskedArray):
         array, present = given.data, ~np.ma.getmaskarray(given)
@@ -113,7 +113,7 @@ def _of_list(name: str, values: Sequence[Any]) -> Array:
     import numpy as np
 
     first = next((value for value in values if _kind(value) != "missing"), None)
-    if _is_row(first):
+    if first is not None and _is_row(first):
         return _of_rows(name, values, len(first))
     try:
         array = np.asarray(values)
@@ -201,7 +201,7 @@ def _of_moments(name: str, array: Array) -> Column:
 
 
 def _of_objects(name: str, values: list[Any]) -> Column:
-    """Of Python's values, all of which are of one kind; text may stand among whole numbers."""
+    """Of Python's values, all of which are of one kind: `"1"` and 1 would be one node, and so would be text and bytes."""
     import numpy as np
 
     kinds = [_kind(value) for value in values]
@@ -227,7 +227,7 @@ def _of_objects(name: str, values: list[Any]) -> Column:
         return Column(name, "double", np.array(filled(float, np.nan), dtype=np.float64), present=present)
     if found <= {"decimal", "int"}:
         return _of_decimals(name, filled(decimal.Decimal, decimal.Decimal(0)), present)
-    if found <= {"text", "int"}:
+    if len(found) == 1 and found <= {"text", "bytes", "uuid"}:
         texts = [_text(name, row, value) for row, value in enumerate(filled(lambda value: value, ""))]
         return Column(name, "text", texts, present=present)
     if found == {"moment"}:
@@ -246,6 +246,7 @@ _NAMES = {
     "int": "a whole number",
     "float": "a number",
     "decimal": "a decimal",
+    "uuid": "a UUID",
     **dict.fromkeys(("moment", "ms", "us", "ns"), "a moment"),
 }
 
@@ -264,12 +265,19 @@ def _kind(value: Any) -> str:
             return "missing"
         case bool() | np.bool_():
             return "bool"
+        case np.timedelta64():
+            # NumPy has it among the integers.
+            return "other"
         case int() | np.integer():
             return "int"
         case float() | np.floating():
             return "float" if value == value else "missing"
-        case str() | bytes() | uuid.UUID():
+        case str():
             return "text"
+        case bytes():
+            return "bytes"
+        case uuid.UUID():
+            return "uuid"
         case decimal.Decimal():
             return "decimal" if value.is_finite() else "missing" if value.is_nan() else "other"
         case np.datetime64():

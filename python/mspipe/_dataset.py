@@ -60,6 +60,7 @@ class Dataset:
         #: As it was asked for; a table's conversion keeps less.
         self._reading = dict(options)
         self._native = _opened(table, name, options, None)
+        self._in_memory = not isinstance(table, (str, os.PathLike))
 
     @property
     def name(self) -> str:
@@ -99,7 +100,10 @@ class Dataset:
         return self.events
 
     def __reduce__(self) -> Any:
-        raise TypeError("a Dataset can't be pickled; make it of its table or file where it is needed")
+        raise TypeError(
+            "a Dataset can't be copied or pickled; it never changes, so use it as it is, and in another process make it "
+            "of its table or file"
+        )
 
     def __repr__(self) -> str:
         return f"Dataset({self.name!r}, events={self.events}, nodes={self.nodes}, hash={self.hash[:12]!r})"
@@ -111,6 +115,7 @@ def stream_of(data: Dataset | Any, given: dict[str, Any]) -> tuple[Dataset, list
     how = {name: of for name, of in given.items() if name in Reading.__annotations__ and of is not None}
     if not isinstance(data, Dataset):
         data = Dataset(data, **how)
+    refuse_gone(data)
     divided = data._reading.keys() & _SPLITS
     for name, asked in written(how):
         if asked == data._reading.get(name, value(name, schema()[name].get("default", ""))) or (name in _SPLITS and not divided):
@@ -120,6 +125,16 @@ def stream_of(data: Dataset | Any, given: dict[str, Any]) -> tuple[Dataset, list
         )
     beside = {name: of for name, of in given.items() if name not in how or name in _SPLITS}
     return data, written({**data.settings, **beside})
+
+
+def refuse_gone(data: Dataset) -> None:
+    """Refuses a table in memory whose conversion somebody has removed since: a run opens that."""
+    place = data.settings["data"]
+    if data._in_memory and not os.path.exists(place):
+        raise _native.Error(
+            f"the conversion of the Dataset {data.name!r} is gone from the cache (there is no {place}); make the Dataset "
+            "of its table again"
+        )
 
 
 def refuse_columns(given: Mapping[str, Any]) -> None:
@@ -147,6 +162,8 @@ def _columns(roles: dict[str, str | None], features: Sequence[str] | None) -> st
     if features is not None:
         if isinstance(features, str):
             features = [features]
+        if not isinstance(features, Iterable):
+            raise _native.Error(f"features: found {features!r}, expected names of columns")
         parts.append("features=" + "+".join(_plain("features", column) for column in features))
     return ",".join(parts) or None
 
@@ -154,6 +171,8 @@ def _columns(roles: dict[str, str | None], features: Sequence[str] | None) -> st
 def _plain(role: str, column: Any) -> str:
     if not isinstance(column, str):
         raise _native.Error(f"{role}: found {column!r}, expected the name of a column")
+    if not column.strip():
+        raise _native.Error(f"{role}: found {column!r}, expected the name of a column; give the column one first")
     if any(mark in column for mark in "+,="):
         raise _native.Error(f"the column '{column}' is named with one of + , =; rename it")
     return column

@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any, Literal, Unpack
 
 from . import _native
 from ._columns import ids, times
-from ._dataset import Dataset, _columns, _opened, known_reading
+from ._dataset import Dataset, _columns, _opened, known_reading, refuse_gone
 from ._json import parsed
 from ._progress import Progress
 from ._run import Run
 from ._settings import Reading, Settings
+from ._written import path_of
 from ._written import settings as written
-from ._written import switch
+from ._written import switch, value
 
 if TYPE_CHECKING:
     import numpy as np
@@ -93,17 +94,22 @@ class Model:
         Raises `mspipe.Error` where neither a run's weights nor a state is, where the stream is gone or another one,
         and for a device that can't be used.
         """
-        if not isinstance(path, (str, os.PathLike)):
-            raise _native.Error(f"found {type(path).__name__}, expected a Run, its folder, or the file of a state")
+        place = path_of("path", path, "a Run, its folder, or the file of a state")
         if threads is not None and not (isinstance(threads, int) and 1 <= threads < 2**16):
             raise _native.Error(f"threads: found {threads!r}, expected a whole number from 1 on")
-        path = Path(path)
         if isinstance(data, Dataset):
+            refuse_gone(data)
             data = data.settings["data"]
-        elif data is not None and not isinstance(data, (str, os.PathLike)):
-            raise _native.Error(f"data: found {type(data).__name__}, expected a Dataset, or where the stream is")
-        place = None if data is None else os.fspath(data)
-        return cls(_native.Model.load(str(path), place, device, threads, switch("replay", replay)), path)
+        stream = None if data is None else path_of("data", data, "a Dataset, or where the stream is")
+        device = None if device is None else value("device", device)
+        try:
+            native = _native.Model.load(place, stream, device, threads, switch("replay", replay))
+        except _native.Error:
+            if stream is None:
+                _refuse_gone_stream(place)
+            raise
+        # Wherever the process goes later.
+        return cls(native, Path(place).absolute())
 
     @property
     def width(self) -> int:
@@ -141,7 +147,9 @@ class Model:
         """
         import numpy as np
 
-        logit, score, pairs = self._native.score(self._ids(src), self._ids(dst), times(time))
+        sources, destinations = self._ids(src), self._ids(dst)
+        at = _times(time, len(sources[1]), len(destinations[1]))
+        logit, score, pairs = self._native.score(sources, destinations, at)
         known = np.frombuffer(pairs, dtype=np.bool_).reshape(-1, 2)
         return Table(
             {
@@ -165,7 +173,8 @@ class Model:
         if not isinstance(k, (int, np.integer)) or isinstance(k, bool) or not 1 <= k < 2**63:
             raise _native.Error(f"k: found {k!r}, expected a whole number from 1 on")
         asked = self._ids(sources)
-        counts, best, logit, score = self._native.top_k(asked, int(k), times(time), switch("exclude_seen", exclude_seen))
+        at = _times(time, len(asked[1]))
+        counts, best, logit, score = self._native.top_k(asked, int(k), at, switch("exclude_seen", exclude_seen))
         src = np.asarray(asked[1], dtype=object if asked[0] else np.uint64)
         return Table(
             {
@@ -185,7 +194,9 @@ class Model:
         """
         import numpy as np
 
-        rows = self._native.embed(self._ids(nodes), side, times(time))
+        if side not in ("source", "destination"):
+            raise _native.Error(f"side: found {side!r}, expected 'source' or 'destination'")
+        rows = self._native.embed(self._ids(nodes), side, _times(time))
         return np.frombuffer(rows, dtype=np.float32).reshape(-1, self.width)
 
     def update(
@@ -203,11 +214,12 @@ class Model:
     ) -> dict[str, int]:
         """Has memory follow new events, which come after all so far; trains nothing.
 
-        `table` and the keywords are as for `mspipe.Dataset`; ids, units and, unless given, columns are those of the
-        model's stream. Features are taken by their names, in any order; where one of the two has no names, in their order, with a
-        warning. `late="accept"` takes events before the last one as of its time; else they are left out, and
-        counted. A table with an event that is further ahead of the one before it than `max_jump` is refused: a number in the
-        stream's unit, `"stream"` (as long as the stream), `"off"`. Returns `events`, `late_accepted`,
+        `table` and the keywords are as for `mspipe.Dataset`, of which `sort`, `format`, `no_header`, `time_unit`,
+        `missing` and `edge_feature_file` are taken; ids are those of the model's stream, and so are units and columns
+        unless given. Features are taken by their names, in any order; where one of the two has no names, in their order,
+        with a warning. `late="accept"` takes events before the last one as of its time; else they are left out, counted,
+        and warned of. A table with an event that is further ahead of the one before it than `max_jump` is refused: a
+        number in the stream's unit, `"stream"` (as long as the stream), `"off"`. Returns `events`, `late_accepted`,
         `late_refused`, `new_nodes`.
 
         Memory follows a table in batches of the run's size, as in training: how events are cut into tables matters as
@@ -217,7 +229,7 @@ class Model:
         ahead; then memory is as before.
         """
         keywords = "src, dst, time, label, features, late, max_jump"
-        known_reading("update", keywords, reading, Reading.__annotations__.keys() - {"split", "split_at"})
+        known_reading("update", keywords, reading, Reading.__annotations__.keys() - _OF_THE_MODEL)
         if late not in ("refuse", "accept"):
             raise _native.Error(f"late: found {late!r}, expected 'refuse' or 'accept'")
         columns = _columns({"src": src, "dst": dst, "time": time, "label": label}, features)
@@ -227,17 +239,23 @@ class Model:
             events = _opened(table, "events", options, cache, self._native.like())
             for note in [*events.notes, *filter(None, [self._native.note(events)])]:
                 warnings.warn(note, stacklevel=2)
-            followed = self._native.update(events, late == "accept", str(max_jump))
+            followed = self._native.update(events, late == "accept", value("max_jump", max_jump))
             del events
-        return dict(zip(("events", "late_accepted", "late_refused", "new_nodes"), followed, strict=True))
+        done = dict(zip(("events", "late_accepted", "late_refused", "new_nodes"), followed, strict=True))
+        if left_out := done["late_refused"]:
+            was = "event was" if left_out == 1 else "events were"
+            late_ones = f"{left_out} late {was} left out: before the last one that memory has followed"
+            warnings.warn(f'{late_ones}; late="accept" takes such events as of its time', stacklevel=2)
+        return done
 
     def save(self, path: str | os.PathLike[str], *, self_contained: bool = True, force: bool = False) -> Path:
         """Writes the state, with all that is needed of the stream unless `self_contained=False`, and returns where.
 
         Raises `mspipe.Error` for a file that is there, unless `force`, and for one that can't be written.
         """
-        self._native.save(os.fspath(path), switch("self_contained", self_contained), switch("force", force))
-        return Path(path)
+        place = path_of("path", path, "the path of a file to write")
+        self._native.save(place, switch("self_contained", self_contained), switch("force", force))
+        return Path(place)
 
     def eval(self, *, test_only: bool = False, progress: bool = True, **settings: Unpack[Settings]) -> dict[str, Any]:
         """Measures the run's weights again, as `mspipe eval`: builds the memory of the training part, then validates and tests.
@@ -248,7 +266,10 @@ class Model:
         Raises `mspipe.Error` for a model that was loaded from a state, and for settings that the weights do not fit.
         """
         if self._path.is_file():
-            raise _native.Error(f"{self._path}: a state has no weights' run to measure; load the run's folder")
+            raise _native.Error(
+                f"{self._path}: a state holds what answers need, not what eval measures with; load the run's folder: "
+                "Model.load(RUN).eval()"
+            )
         told = Progress(progress)
         given = written({"init": str(self._path), **settings})
         try:
@@ -265,16 +286,38 @@ class Model:
             return False, np.empty(0, dtype=np.uint64)
         return text, found
 
-    def __copy__(self) -> Model:
-        raise TypeError("a Model can't be copied: its memory would be one; save() it and load() it again")
-
     def __reduce__(self) -> Any:
-        raise TypeError("a Model can't be pickled; load() it where it is needed")
+        raise TypeError("a Model can't be copied or pickled; save() it, and load() it where it is needed")
 
     def __repr__(self) -> str:
         model, stream, device = self._native.describe()
         count = self._native.node_count
         return f"Model({model!r} of {stream!r}, {self.events} events, {count} nodes, on {device!r})"
+
+
+#: Of how events that a model follows are read, what its stream has said, and what they have no part in.
+_OF_THE_MODEL = {"ids", "bipartite", "node_feature_file", "split", "split_at"}
+
+
+def _times(given: Any, *counts: int) -> tuple[str, Any] | None:
+    """Times as the extension takes them: one, or as many as one of `counts`."""
+    found = times(given)
+    if found is not None and len(found[1]) not in {1, *counts}:
+        each = f", or {counts[0]}" if counts else ""
+        raise _native.Error(f"time: found {len(found[1])} times, expected one for all{each}")
+    return found
+
+
+def _refuse_gone_stream(place: str) -> None:
+    """Says what to do of a run whose stream was converted into a store that is not there any more."""
+    if not os.path.isfile(os.path.join(place, "config.json")):
+        return
+    stream = str(Run(place).config.get("data"))
+    if stream.endswith(".mspipe") and not os.path.exists(stream):
+        raise _native.Error(
+            f"{place}: its stream's conversion is gone (there is no {stream}); say where it is with data=, for a table "
+            "in memory data=Dataset(…) of the same table"
+        ) from None
 
 
 def _given_back(keys: Any) -> np.ndarray[Any, Any]:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from . import _native
+from ._written import switch
 
 #: Characters of a bar.
 _WIDTH = 24
@@ -25,7 +26,7 @@ class Progress:
     ) -> None:
         if on_epoch is not None and not callable(on_epoch):
             raise _native.Error(f"on_epoch: found {on_epoch!r}, expected what can be called with the record of an epoch")
-        self._shown = shown
+        self._shown = switch("progress", shown)
         self._on_epoch = on_epoch
         self._hash = hash
         self._seed = 0
@@ -63,7 +64,10 @@ class Progress:
             case "ended":
                 self._say(f"ended     {told}")
             case "warning":
-                self._say(f"warning: {told}")
+                if self._shown:
+                    self._say(f"warning: {told}")
+                else:
+                    warnings.warn(told, stacklevel=3)
 
     def close(self) -> None:
         """Leaves no half line."""

@@ -11,6 +11,7 @@ from typing import Any
 from . import _native
 from ._json import parsed
 from ._progress import Progress
+from ._written import path_of
 
 
 class Run:
@@ -20,13 +21,21 @@ class Run:
     """
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
-        self._folder = Path(folder)
-        if not (self._folder / "config.json").is_file():
+        # Wherever the process goes later.
+        self._folder = Path(path_of("folder", folder, "the folder of a run")).absolute()
+        self._check()
+
+    def _check(self) -> None:
+        """Refuses a folder that holds no run, or none any more."""
+        if not self._is_there():
             raise _native.Error(f"{self._folder}: holds no run (there is no {self._folder / 'config.json'})")
+
+    def _is_there(self) -> bool:
+        return (self._folder / "config.json").is_file()
 
     @property
     def folder(self) -> Path:
-        """Where it is; `mspipe report`, `eval` and `score` take it too."""
+        """Where it is, from the root on; `mspipe report`, `eval` and `score` take it too."""
         return self._folder
 
     def __fspath__(self) -> str:
@@ -34,7 +43,7 @@ class Run:
 
     @property
     def seeds(self) -> list[Run]:
-        """Of a run over several seeds, those that have begun, by seed; of another one none.
+        """Of a run over several seeds, those that have begun, a list in the order of the seeds; of another one none.
 
         Their histories and weights are theirs; `summary["measures"]` has each measure over all of them.
         """
@@ -49,20 +58,24 @@ class Run:
     @property
     def config(self) -> dict[str, Any]:
         """Its settings, as `config.json` has them."""
+        self._check()
         return parsed((self._folder / "config.json").read_text())
 
     @property
     def summary(self) -> dict[str, Any]:
         """What it gave, as `summary.json` has it: `test`, `edgebank`, `counts`, `stage_seconds`, ….
 
-        Raises `mspipe.Error` when the run has not ended.
+        That of a run over several seeds has `seeds` and `measures` instead. Raises `mspipe.Error` when the run has not
+        ended.
         """
         try:
             return parsed((self._folder / "summary.json").read_text())
         except FileNotFoundError:
-            raise _native.Error(
-                f"{self._folder}: the run has not ended; continue it with mspipe.resume({str(self._folder)!r})"
-            ) from None
+            self._check()
+            raise _native.Error(f"{self._folder}: {self._unfinished()}") from None
+
+    def _unfinished(self) -> str:
+        return f"the run has not ended; continue it with mspipe.resume({str(self._folder)!r})"
 
     @property
     def history(self) -> list[dict[str, Any]]:
@@ -74,22 +87,30 @@ class Run:
 
     @property
     def losses(self) -> list[float]:
-        """The training loss of each iteration, over all epochs."""
+        """The training loss of each iteration, over all epochs; a run over several seeds has none of its own."""
         return [line["loss"] for line in self._lines() if "loss" in line]
 
     def _lines(self) -> list[dict[str, Any]]:
-        path = self._folder / "metrics.jsonl"
-        return [parsed(line) for line in path.read_text().splitlines()] if path.is_file() else []
+        self._check()
+        lines = self._folder / "metrics.jsonl"
+        return [parsed(line) for line in lines.read_text().splitlines()] if lines.is_file() else []
 
     def report(self) -> Path:
         """Writes `report.html`, all of the run as one page with charts, and returns where it is.
 
-        Raises `mspipe.Error` for a run whose files can't be read, and for a page that can't be written.
+        Raises `mspipe.Error` for a run that has not ended or whose files can't be read, and for a page that can't be
+        written.
         """
+        self._check()
+        if not (self._folder / "summary.json").is_file():
+            draws = f"as far as it is, the command draws it: mspipe report {self._folder} --to FILE"
+            raise _native.Error(f"{self._folder}: {self._unfinished()}; {draws}")
         return Path(_native.report(str(self._folder)))
 
     def _figures(self) -> list[tuple[str, str]]:
         """What is shown of it in a line."""
+        if not self._is_there():
+            return [("state", "gone")]
         seeds = self._seeds()
         figures = [("seeds", ", ".join(map(str, seeds))) if seeds else ("epochs", str(len(self.history)))]
         try:
@@ -98,13 +119,15 @@ class Run:
             return [*figures, ("state", "not ended")]
         for name in ("ap", "auc"):
             if measured := summary.get("measures", {}).get(f"test.{name}"):
-                figures.append((f"test {name}", f"{measured['mean']:.4f} ± {measured['deviation']:.4f}"))
+                # One seed deviates from nothing.
+                spread = "" if measured["deviation"] is None else f" ± {measured['deviation']:.4f}"
+                figures.append((f"test {name}", f"{measured['mean']:.4f}{spread}"))
         test = summary.get("test", {})
         for name in ("ap", "auc"):
             if test.get(name) is not None:
                 figures.append((f"test {name}", f"{test[name]:.4f}"))
         if "edgebank" in summary:
-            figures.append(("EdgeBank ap", f"{summary['edgebank']['test_ap']:.4f}"))
+            figures.append(("EdgeBank ap", _measured(summary["edgebank"], "test_ap")))
         if summary.get("data", {}).get("synthetic"):
             figures.append(("data", "SYNTHETIC"))
         return figures
@@ -116,15 +139,20 @@ class Run:
     def _repr_html_(self) -> str:
         rows = [("run", str(self._folder)), *self._figures()]
         cells = "".join(f"<tr><th>{html.escape(name)}</th><td>{html.escape(value)}</td></tr>" for name, value in rows)
+        history = self.history if self._is_there() else []
         epochs = "".join(
-            f"<tr><td>{line['epoch']}</td><td>{line['train_loss']:.4f}</td><td>{line['val'].get('ap', float('nan')):.4f}</td>"
-            f"<td>{line['val'].get('auc', float('nan')):.4f}</td></tr>"
-            for line in self.history
+            f"<tr><td>{line['epoch']}</td><td>{line['train_loss']:.4f}</td><td>{_measured(line['val'], 'ap')}</td>"
+            f"<td>{_measured(line['val'], 'auc')}</td></tr>"
+            for line in history
         )
         if not epochs:
             return f"<table>{cells}</table>"
         head = "<tr><th>epoch</th><th>loss</th><th>val AP</th><th>val AUC</th></tr>"
         return f"<table>{cells}</table><table>{head}{epochs}</table>"
+
+
+def _measured(of: dict[str, Any], name: str) -> str:
+    return "–" if of.get(name) is None else f"{of[name]:.4f}"
 
 
 def resume(
@@ -138,8 +166,9 @@ def resume(
     The numbers are those of a run that was never interrupted. `on_epoch` and `progress` as for
     `mspipe.Trainer.fit`. Raises `mspipe.Error` for what can't be resumed.
     """
+    place = path_of("folder", folder, "a run, or its folder")
     told = Progress(progress, on_epoch)
     try:
-        return Run(_native.resume(os.fspath(folder), told))
+        return Run(_native.resume(place, told))
     finally:
         told.close()

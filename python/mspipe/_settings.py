@@ -13,11 +13,11 @@ Text = str | int | float | PathLike[str] | Sequence[str | int | float]
 class Reading(TypedDict, total=False):
     """Keywords of `mspipe.Dataset` that say how a stream is read, and settings of a run too."""
 
-    edge_feature_file: Text | None
+    edge_feature_file: str | PathLike[str] | None
     """Edge features that are not in the stream's file, one row per event: .npy, .npz (FILE.npz:NAME) or PyTorch's
     .pt."""
 
-    node_feature_file: Text | None
+    node_feature_file: str | PathLike[str] | None
     """Node features, one row per node: .npy, .npz (FILE.npz:NAME) or PyTorch's .pt."""
 
     format: Text | None
@@ -58,7 +58,7 @@ class Settings(Reading, total=False):
     task: Literal["link", "node", "edge"] | None
     """What to train [default: link]."""
 
-    init: Text | None
+    init: str | PathLike[str] | None
     """Start from these weights: a run's folder, which brings its settings too (options given here take precedence),
     or a file (safetensors, TGL's .pkl)."""
 
@@ -206,14 +206,10 @@ class Settings(Reading, total=False):
     """Node features: zero (none), random:WIDTH (an identity of each node, as TGLite's examples draw for Wikipedia),
     or file (the stream's own, if it has any) [default: file]."""
 
-    columns: Text | None
-    """Roles of columns, by name or by number from 1, where their names are not recognised; with features= no other
-    column is a feature."""
-
     limit_events: int | None
     """Use only the first N events of the stream."""
 
-    out: Text | None
+    out: str | PathLike[str] | None
     """Folder of the run; must not hold a run yet [default: runs/DATA-MODEL-NUMBER]."""
 
     probe_every: int | None

@@ -7,10 +7,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from ._written import schema
+from ._written import PATHS, schema
 
-#: Settings that are no keywords: the stream is given as such.
-_LEFT_OUT = {"data"}
+#: Settings that are no keywords: the stream is given as such, and says itself what its columns hold.
+_LEFT_OUT = {"data", "columns"}
 
 #: Settings that say how a stream is read, and are a dataset's.
 _OF_DATA = {
@@ -50,7 +50,9 @@ class Settings(Reading, total=False):
 '''
 
 
-def _type(of: dict[str, Any]) -> str:
+def _type(name: str, of: dict[str, Any]) -> str:
+    if name in PATHS:
+        return "str | PathLike[str]"
     if "enum" in of:
         words = [word for word in of["enum"] if word is not None]
         literal = "Literal[" + ", ".join(f'"{word}"' for word in words) + "]"
@@ -76,7 +78,8 @@ def text() -> str:
     keywords = {name: of for name, of in schema().items() if name not in _LEFT_OUT}
 
     def lines(names: Iterable[str]) -> str:
-        return "".join(f"\n    {name}: {_type(keywords[name])} | None\n{_says(keywords[name])}\n" for name in names)
+        of = ((name, keywords[name]) for name in names)
+        return "".join(f"\n    {name}: {_type(name, one)} | None\n{_says(one)}\n" for name, one in of)
 
     reading = [name for name in keywords if name in _OF_DATA]
     return _HEAD + lines(reading) + _REST + lines(name for name in keywords if name not in _OF_DATA)

@@ -9,6 +9,12 @@ from typing import Any
 
 from . import _native
 
+#: Settings that are paths.
+PATHS = {"init", "out", "edge_feature_file", "node_feature_file"}
+
+#: No setting has as many values: an array of more is one of data.
+_MOST_VALUES = 100
+
 
 @functools.cache
 def schema() -> dict[str, dict[str, Any]]:
@@ -20,6 +26,10 @@ def schema() -> dict[str, dict[str, Any]]:
 
 def value(name: str, given: Any) -> str:
     """What the option `name` would be given: `True` is on, numbers and paths are text, several have commas."""
+    if name in PATHS:
+        features = "; features in memory are columns of the table" if name.endswith("feature_file") else ""
+        return path_of(name, given, "a path" + features)
+    _refuse_data(name, given)
     if hasattr(given, "__array__"):
         import numpy as np
 
@@ -34,7 +44,27 @@ def value(name: str, given: Any) -> str:
         return ",".join(value(name, one) for one in given)
     if isinstance(given, (str, os.PathLike)):
         return os.fsdecode(given)
-    return repr(given) if isinstance(given, float) else str(given)
+    if isinstance(given, float):
+        # Beyond 2^53 the shortest decimal is another whole number.
+        return str(int(given)) if given.is_integer() and abs(given) >= 2**53 else repr(given)
+    return str(given)
+
+
+def _refuse_data(name: str, given: Any) -> None:
+    """Refuses what is no setting but a table, before it is written out."""
+    shape = tuple(getattr(given, "shape", ()))
+    if isinstance(given, (list, tuple)):
+        shape = (len(given),)
+    if len(shape) > 1 or shape and shape[0] > _MOST_VALUES:
+        found = f"{type(given).__name__} of {' x '.join(map(str, shape))} values"
+        raise _native.Error(f"{name}: found {found}, expected one value, or a few; data are columns of the table")
+
+
+def path_of(name: str, given: Any, expected: str) -> str:
+    """A path as text."""
+    if not isinstance(given, (str, os.PathLike)):
+        raise _native.Error(f"{name}: found {type(given).__name__}, expected {expected}")
+    return os.fsdecode(given)
 
 
 def switch(name: str, given: object) -> bool:

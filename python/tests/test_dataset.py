@@ -1,11 +1,14 @@
 """The same events give the same stream, whatever they come as."""
 
 import collections
+import copy
 import datetime
 import decimal
 import json
+import pickle
 import subprocess
 import sys
+import uuid
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -13,6 +16,7 @@ import numpy as np
 import pytest
 
 import mspipe
+from mspipe._written import value
 
 COMMAND = [str(Path(sys.executable).with_name("mspipe"))]
 
@@ -143,6 +147,10 @@ def test_lists_of_objects_are_what_their_values_are(columns):
     assert mspipe.Dataset({**columns, "user_id": [*ids.tolist()]}).hash == wide.hash
     assert mspipe.Dataset({**columns, "user_id": np.ma.masked_array(ids, mask=False)}).hash == wide.hash
     assert mspipe.Dataset({**columns, "user_id": ids.astype(object)}).hash == wide.hash
+    names = [str(uuid.UUID(int=one)) for one in columns["user_id"].tolist()]
+    of_text = mspipe.Dataset({**columns, "user_id": names}).hash
+    for alone in ([uuid.UUID(name) for name in names], [name.encode() for name in names], np.array(names, dtype=object)):
+        assert mspipe.Dataset({**columns, "user_id": alone}).hash == of_text
     gaps = [None, *lists["amount"][1:]]
     masked = np.ma.masked_array(columns["amount"], mask=np.arange(400) == 0)
     filled = mspipe.Dataset({**columns, "amount": gaps}, missing="zero")
@@ -174,6 +182,12 @@ def test_a_series_of_lists_is_rows_of_features(columns):
         ("user_id", [2**64] * 400, "'user_id', row 0: found 18446744073709551616"),
         ("user_id", [2**53, *[0.5] * 399], "'user_id', row 0: .* 2\\^53"),
         ("user_id", ["a", 1.5] * 200, "'user_id', row 1: found 1.5 .* expected text"),
+        ("user_id", ["1", 1] * 200, "'user_id', row 1: found 1 .int., expected text, as in the rows before"),
+        ("user_id", [1, "1"] * 200, "'user_id', row 1: found '1' .str., expected a whole number"),
+        ("user_id", np.array(["a", b"a"] * 200, dtype=object), "'user_id', row 1: found b'a' .bytes., expected text"),
+        ("user_id", np.ma.masked_array(["1", 1] * 200, mask=False, dtype=object), "'user_id', row 1: found 1 .int."),
+        ("user_id", [uuid.UUID(int=7), str(uuid.UUID(int=7))] * 200, "'user_id', row 1: .* expected a UUID"),
+        ("user_id", [np.timedelta64(5, "s")] * 400, "'user_id', row 0: .* .timedelta64., expected numbers"),
         ("user_id", [b"\xff"] * 400, "'user_id', row 0: .* UTF-8"),
         ("user_id", [object] * 400, "'user_id', row 0: .* expected numbers, truth values, text"),
         ("timestamp", np.full(400, 2**63, dtype=np.uint64), "the time is 9223372036854775808"),
@@ -197,6 +211,18 @@ def test_no_value_is_cut_or_guessed(columns, column, values, said):
 def test_what_can_not_be_read_says_why(columns):
     with pytest.raises(mspipe.Error, match="src: found 0, expected the name of a column"):
         mspipe.Dataset(columns, src=0)
+    for how in ({"features": [""]}, {"label": " "}, {"features": 3}):
+        with pytest.raises(mspipe.Error, match="(features|label): found .* expected .*name"):
+            mspipe.Dataset({**columns, "": columns["amount"]}, **how)
+    for file in (np.zeros((400, 4)), [[0.5] * 4] * 400, 3):
+        with pytest.raises(mspipe.Error, match="file: found (ndarray|list|int), expected a path; features in memory"):
+            mspipe.Dataset(columns, edge_feature_file=file)
+    for many in (np.zeros((2, 2)), [0.5] * 400):
+        with pytest.raises(mspipe.Error, match="found (ndarray of 2 x 2|list of 400) values, expected one value, or a few"):
+            mspipe.Dataset(columns, split=many)
+    for way in (copy.copy, pickle.dumps):
+        with pytest.raises(TypeError, match="copied or pickled"):
+            way(mspipe.Dataset(columns))
     mixed = pytest.importorskip("pandas").DataFrame({"src": ["a", 1], "dst": [1, 2], "time": [1, 2]})
     with pytest.raises(mspipe.Error, match="DataFrame gives no Arrow stream"):
         mspipe.Dataset(mixed)
@@ -238,6 +264,8 @@ def test_arrays_are_settings_too(columns):
     for given in (days, np_array(days, "datetime64[ns]"), pd.DatetimeIndex(days), list(np_array(days, "datetime64[s]"))):
         assert parts_of(split_at=given) == parts, given
     assert mspipe.Dataset(columns, sort=np.bool_(True)).events == 400
+    # The shortest decimal of a large float is another number.
+    assert value("split_at", (2.0**60, np.float64(2.0**61), 0.5)) == f"{2**60},{2**61},0.5"
 
 
 def test_a_name_is_a_data_set():

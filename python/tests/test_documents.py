@@ -17,7 +17,7 @@ PAGE = HERE.parent.parent / "docs" / "python.md"
 def test_the_settings_are_those_of_the_options():
     written = HERE.parent / "mspipe" / "_settings.py"
     assert written.read_text() == _stubs.text(), "python -m mspipe._stubs writes it anew"
-    assert set(mspipe.Settings.__annotations__) == set(schema()) - {"data"}
+    assert set(mspipe.Settings.__annotations__) == set(schema()) - {"data", "columns"}
     assert len(schema()) > 50
     assert Path(mspipe.__file__).with_name("py.typed").is_file()
     assert _settings.__doc__
@@ -62,12 +62,13 @@ def test_the_notebook_runs(tmp_path, monkeypatch):
     assert not [output for cell in cells for output in cell.outputs if output.output_type == "error"]
 
 
-def test_the_page_runs(tmp_path, monkeypatch):
+@pytest.mark.parametrize(("page", "least"), [(PAGE, 4), (HERE.parent / "README.md", 2)])
+def test_the_page_runs(page, least, tmp_path, monkeypatch):
     """Each block of Python on the page, one after the other, but those that need PyTorch."""
     monkeypatch.chdir(tmp_path)
-    blocks = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
+    blocks = re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL)
     run = [block for block in blocks if "torch" not in block]
-    assert len(run) >= 4
+    assert len(run) >= least
     names = {}
     for block in run:
-        exec(compile(block, str(PAGE), "exec"), names)
+        exec(compile(block, str(page), "exec"), names)

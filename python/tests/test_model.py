@@ -3,6 +3,7 @@
 import copy
 import csv
 import io
+import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -47,7 +48,9 @@ def test_times_are_numbers_or_text(model, columns):
         model.score(src, dst, last - 1)
     with pytest.warns(UserWarning, match="is it in the stream's unit"):
         model.score(src, dst, last * 1000)
-    with pytest.raises(mspipe.Error, match="3 times"):
+    with pytest.raises(mspipe.Error, match="found 2 times, expected one for all$"):
+        model.embed(src, [last + 1] * 2)
+    with pytest.raises(mspipe.Error, match="found 3 times, expected one for all, or 4"):
         model.score(src, dst, [last + 1] * 3)
     with pytest.raises(mspipe.Error, match="expected"):
         model.score(src, dst, "soon")
@@ -71,7 +74,7 @@ def test_what_is_no_id_is_refused(model, wrong):
 
 
 def test_what_is_no_time_or_count_is_refused(model):
-    for wrong in ([None], [float("nan")], True, np.uint64(2**63)):
+    for wrong in ([None], [float("nan")], True, np.uint64(2**63), np.timedelta64(5, "s")):
         with pytest.raises(mspipe.Error, match="time"):
             model.score([5], [1000], wrong)
     for wrong in (0, -1, 1.5, "3"):
@@ -93,7 +96,7 @@ def test_questions_are_exact_and_in_any_container(model, columns):
     for wrong in ({"exclude_seen": "no"}, {"k": True}):
         with pytest.raises(mspipe.Error, match="expected"):
             model.top_k([5], **wrong)
-    for path, wrong in ((None, {}), ("x", {"threads": -1}), ("x", {"replay": "no"})):
+    for path, wrong in ((None, {}), (b"x", {}), ("x", {"threads": -1}), ("x", {"replay": "no"}), ("x", {"data": 3})):
         with pytest.raises(mspipe.Error, match="expected"):
             mspipe.Model.load(path, **wrong)
 
@@ -127,8 +130,9 @@ def test_embeddings_are_rows_of_nodes(model):
     assert np.array_equal(model.embed(users[3:5]), rows[3:5])
     items = nodes["node"][nodes["side"] == "destination"]
     assert model.embed(items, side="destination").shape == (len(items), model.width)
-    with pytest.raises(mspipe.Error, match="source or destination"):
-        model.embed(users, side="left")
+    for wrong in ("left", None):
+        with pytest.raises(mspipe.Error, match="expected 'source' or 'destination'"):
+            model.embed(users, side=wrong)
 
 
 def test_memory_follows_new_events(trained, tmp_path):
@@ -147,7 +151,8 @@ def test_memory_follows_new_events(trained, tmp_path):
     assert model.events == 402 and model.last_time == str(last + 20)
     after = model.score([5], [1000], last + 30)["logit"][0]
     assert after != before
-    assert model.update({**new, "timestamp": [last, last]})["late_refused"] == 2
+    with pytest.warns(UserWarning, match='2 late events were left out.*late="accept"'):
+        assert model.update({**new, "timestamp": [last, last]})["late_refused"] == 2
     state = model.save(tmp_path / "state.safetensors")
     assert mspipe.Model.load(state).score([5], [1000], last + 30)["logit"][0] == after
     # Features are taken by their names; one that is missing, and a time that is far ahead, are refused.
@@ -160,13 +165,16 @@ def test_memory_follows_new_events(trained, tmp_path):
     with pytest.raises(mspipe.Error, match="max-jump"):
         again.update(later)
     assert again.update(later, max_jump="off")["events"] == 2
-    for unknown in ("columns", "batch_size", "split"):
+    for unknown in ("columns", "batch_size", "split", "ids", "bipartite", "node_feature_file"):
         with pytest.raises(mspipe.Error, match=f"unknown keyword '{unknown}' of update"):
             again.update(new, **{unknown: "src=item_id"})
     with pytest.warns(UserWarning, match="columns that are left out: `note`"):
         mspipe.Model.load(trained).update({**new, "note": ["a", "b"]})
-    with pytest.raises(TypeError, match="load"):
-        copy.copy(again)
+    for way in (copy.copy, copy.deepcopy, pickle.dumps):
+        with pytest.raises(TypeError, match="copied or pickled; .* load"):
+            way(again)
+    with pytest.raises(mspipe.Error, match="path: found NoneType, expected"):
+        model.save(None)
     with pytest.raises(mspipe.Error, match="threads: found '2'"):
         mspipe.Model.load(trained, threads="2")
     with pytest.raises(mspipe.Error, match="force|exists"):
@@ -191,8 +199,10 @@ def test_new_events_have_the_columns_that_were_chosen(columns, tmp_path):
     assert 0 <= mspipe.Model.load(run).eval(test_only=True, progress=False)["test"]["ap"] <= 1
 
 
-def test_the_weights_can_be_measured_again(trained):
-    model = mspipe.Model.load(trained)
+def test_the_weights_can_be_measured_again(trained, tmp_path, monkeypatch):
+    monkeypatch.chdir(trained.folder)
+    model = mspipe.Model.load(".")
+    monkeypatch.chdir(tmp_path)
     measured = model.eval(progress=False)
     assert 0 <= measured["test"]["ap"] <= 1 and 0 <= measured["val"]["ap"] <= 1
     alone = model.eval(test_only=True, progress=False)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -70,6 +71,13 @@ def test_an_unknown_setting_has_the_nearest_name():
         mspipe.Trainer(data="x.csv")
     with pytest.raises(mspipe.Error, match="on_epoch: found 3"):
         mspipe.Trainer(epochs=3).fit("synthetic:wikipedia:scale=0.01", on_epoch=3)
+    with pytest.raises(mspipe.Error, match="progress: found 'no', expected True or False"):
+        mspipe.Trainer(epochs=3).fit("synthetic:wikipedia:scale=0.01", progress="no")
+    with pytest.raises(mspipe.Error, match="out: found int, expected a path"):
+        mspipe.Trainer(out=-1)
+    for of in (mspipe.Run, mspipe.resume):
+        with pytest.raises(mspipe.Error, match="folder: found NoneType, expected"):
+            of(None)
 
 
 def test_a_run_shows_what_it_gave(trained):
@@ -81,6 +89,32 @@ def test_a_run_shows_what_it_gave(trained):
     assert mspipe.Run(trained.folder).summary == trained.summary
     with pytest.raises(mspipe.Error, match="holds no run"):
         mspipe.Run(trained.folder.parent)
+
+
+def test_a_run_is_found_from_anywhere_until_it_is_gone(trained, tmp_path, monkeypatch):
+    copied = shutil.copytree(trained.folder, tmp_path / "copied")
+    monkeypatch.chdir(tmp_path)
+    run = mspipe.Run("copied")
+    monkeypatch.chdir(trained.folder)
+    assert run.folder == copied and run.summary == trained.summary
+    shutil.rmtree(copied)
+    for gone in (lambda: run.summary, lambda: run.config, lambda: run.history, run.report):
+        with pytest.raises(mspipe.Error, match="copied: holds no run"):
+            gone()
+    assert "gone" in repr(run) and "gone" in run._repr_html_()
+
+
+def test_a_table_whose_conversion_is_gone_is_told(columns, tmp_path, monkeypatch):
+    monkeypatch.setenv("MSPIPE_CACHE_DIR", str(tmp_path / "cache"))
+    dataset = mspipe.Dataset(columns)
+    run = mspipe.Trainer(**SMALL, out=tmp_path / "run").fit(dataset, progress=False)
+    shutil.rmtree(tmp_path / "cache")
+    for of in (lambda: mspipe.Trainer(**SMALL).fit(dataset), lambda: mspipe.Model.load(run, data=dataset)):
+        with pytest.raises(mspipe.Error, match="'table' is gone from the cache .* make the Dataset of its table again"):
+            of()
+    with pytest.raises(mspipe.Error, match="conversion is gone .*data=Dataset"):
+        mspipe.Model.load(run)
+    assert mspipe.Model.load(run, data=mspipe.Dataset(columns)).events == 400
 
 
 def test_epochs_are_told_in_order_on_the_thread_that_called(columns, tmp_path, capfd):
@@ -111,6 +145,8 @@ def test_an_exception_ends_the_run_and_it_can_be_resumed(columns, tmp_path):
     assert len(run.history) == 2 and "not ended" in repr(run)
     with pytest.raises(mspipe.Error, match="has not ended"):
         run.summary
+    with pytest.raises(mspipe.Error, match="has not ended; continue it with mspipe.resume.*mspipe report"):
+        run.report()
     resumed = mspipe.resume(run, progress=False)
     whole = mspipe.Trainer(**settings, out=tmp_path / "whole").fit(columns, progress=False)
     assert resumed.losses == whole.losses and records(resumed) == records(whole)
@@ -229,11 +265,13 @@ def test_threads_are_those_of_the_first_run(tmp_path):
         "data.info()\n"
         "for name, threads in (('one', 1), ('three', 3)):\n"
         f"    mspipe.Trainer(**settings, threads=threads, out={str(tmp_path)!r} + '/' + name).fit(data)\n"
+        # Where nothing is shown, a warning is Python's.
+        f"mspipe.Trainer(**settings, threads=5, out={str(tmp_path)!r} + '/five').fit(data, progress=False)\n"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "1 thread\n" in done.stderr and "threads=3: this process has begun with 1" in done.stderr
-    assert "threads=1:" not in done.stderr
+    assert "threads=1:" not in done.stderr and "<string>:7: UserWarning: threads=5: this process" in done.stderr
 
 
 def test_other_threads_run_meanwhile(columns, tmp_path):
@@ -261,6 +299,8 @@ def test_seeds_and_labels_are_tasks_of_fit_too(columns, tmp_path, trained):
     assert several.summary["seeds"] == [3, 4]
     assert [len(run.history) for run in several.seeds] == [2, 2] and trained.seeds == []
     assert "seeds 3, 4, test ap " in repr(several) and "±" in several._repr_html_()
+    one = mspipe.Trainer(**SMALL, seeds=1, out=tmp_path / "one").fit(columns, progress=False)
+    assert "seeds 3, test ap 0." in repr(one) and "±" not in one._repr_html_()
     told = []
     settings = {"task": "node", "init": trained.folder, "node_epochs": 2, "out": tmp_path / "labels"}
     labels = mspipe.Trainer(**settings).fit(columns, on_epoch=told.append, progress=False)
