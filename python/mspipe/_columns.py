@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import decimal
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from . import _native
@@ -33,11 +33,19 @@ class Column(NamedTuple):
     present: Array | None = None
 
 
-def of_arrays(columns: Mapping[str, Any]) -> list[Column]:
-    """Each of the columns."""
+def of_arrays(columns: Mapping[str, Any], may_read: Callable[[str], bool]) -> list[Column]:
+    """Each of the columns; of those that nobody reads one without values stands in for what is no column."""
     import numpy as np
 
-    found = (column(str(name), values) for name, values in columns.items())
+    def one_of(name: str, values: Any) -> Column:
+        try:
+            return column(name, values)
+        except _native.Error:
+            if may_read(name):
+                raise
+            return Column(name, "double", np.full(len(values), np.nan), present=np.zeros(len(values), dtype=bool))
+
+    found = (one_of(str(name), values) for name, values in columns.items())
     # Truth values go over as bytes.
     return [
         one if one.present is None else one._replace(present=np.ascontiguousarray(one.present).view(np.uint8))

@@ -192,7 +192,7 @@ def _opened(
         raise _native.Error("found a Dataset, which is read by itself; give what it was made of" + more)
     if isinstance(table, Mapping):
         try:
-            return _native.Dataset.of_columns(name, of_arrays(table), options, cache, like)
+            return _native.Dataset.of_columns(name, of_arrays(table, lambda column: _native.may_read(options, column)), options, cache, like)
         except UnicodeEncodeError as error:
             raise _native.Error(f"found text that UTF-8 does not have ({error})") from None
     if hasattr(table, "collect") and type(table).__name__ == "LazyFrame":
@@ -222,4 +222,4 @@ def _of_temporal_data(data: Any) -> list[Column]:
         # TemporalData without features has msg [events, 0].
         if column is not None and tuple(getattr(column, "shape", ()))[1:] != (0,):
             columns[name] = column
-    return of_arrays(columns)
+    return of_arrays(columns, lambda column: True)

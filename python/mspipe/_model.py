@@ -148,8 +148,7 @@ class Model:
         import numpy as np
 
         sources, destinations = self._ids(src), self._ids(dst)
-        at = _times(time, len(sources[1]), len(destinations[1]))
-        logit, score, pairs = self._native.score(sources, destinations, at)
+        logit, score, pairs = self._native.score(sources, destinations, times(time))
         known = np.frombuffer(pairs, dtype=np.bool_).reshape(-1, 2)
         return Table(
             {
@@ -173,8 +172,7 @@ class Model:
         if not isinstance(k, (int, np.integer)) or isinstance(k, bool) or not 1 <= k < 2**63:
             raise _native.Error(f"k: found {k!r}, expected a whole number from 1 on")
         asked = self._ids(sources)
-        at = _times(time, len(asked[1]))
-        counts, best, logit, score = self._native.top_k(asked, int(k), at, switch("exclude_seen", exclude_seen))
+        counts, best, logit, score = self._native.top_k(asked, int(k), times(time), switch("exclude_seen", exclude_seen))
         src = np.asarray(asked[1], dtype=object if asked[0] else np.uint64)
         return Table(
             {
@@ -194,9 +192,7 @@ class Model:
         """
         import numpy as np
 
-        if side not in ("source", "destination"):
-            raise _native.Error(f"side: found {side!r}, expected 'source' or 'destination'")
-        rows = self._native.embed(self._ids(nodes), side, _times(time))
+        rows = self._native.embed(self._ids(nodes), value("side", side), times(time))
         return np.frombuffer(rows, dtype=np.float32).reshape(-1, self.width)
 
     def update(
@@ -297,15 +293,6 @@ class Model:
 
 #: Of how events that a model follows are read, what its stream has said, and what they have no part in.
 _OF_THE_MODEL = {"ids", "bipartite", "node_feature_file", "split", "split_at"}
-
-
-def _times(given: Any, *counts: int) -> tuple[str, Any] | None:
-    """Times as the extension takes them: one, or as many as one of `counts`."""
-    found = times(given)
-    if found is not None and len(found[1]) not in {1, *counts}:
-        each = f", or {counts[0]}" if counts else ""
-        raise _native.Error(f"time: found {len(found[1])} times, expected one for all{each}")
-    return found
 
 
 def _refuse_gone_stream(place: str) -> None:

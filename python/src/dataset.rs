@@ -54,6 +54,13 @@ fn options(settings: &Settings, like: Option<&Like>, stop: &Stop) -> PyResult<Op
     Ok(options)
 }
 
+/// Whether a table's column may be read with these settings.
+#[pyfunction]
+pub(crate) fn may_read(settings: Settings, column: &str) -> PyResult<bool> {
+    let options = options(&settings, None, &Stop::default())?;
+    Ok(options.reading.columns.may_read(column))
+}
+
 /// Does `work` with threads that end with it: those of the process are of the first run's number. Of a part of a
 /// model's stream they are there already.
 fn beside_runs<T: Send>(like: Option<&Like>, work: impl FnOnce() -> T + Send) -> T {

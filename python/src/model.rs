@@ -178,14 +178,13 @@ impl Model {
             [one] => Ok(Some(vec![*one; count])),
             _ if ticks.len() == count => Ok(Some(ticks)),
             _ => {
-                let each = if count == 1 {
-                    ""
-                } else {
-                    " for all, or one each"
+                let each = match count {
+                    1 => String::new(),
+                    count => format!(" for all, or {count}"),
                 };
                 let found = ticks.len();
                 Err(raised(format!(
-                    "{found} times are given, expected one{each}"
+                    "time: found {found} times, expected one{each}"
                 )))
             }
         }

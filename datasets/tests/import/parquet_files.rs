@@ -175,33 +175,8 @@ fn row_groups_types_and_features_in_the_order_of_their_numbers() {
 }
 
 #[test]
-fn text_ids_timestamps_booleans_and_lists() {
+fn lists_are_features_with_names() {
     let bench = Bench::new(&[]);
-    write(
-        &bench.path("b.parquet"),
-        "required binary source (UTF8); required int32 target; required int64 ts (TIMESTAMP(MILLIS,true)); \
-         required boolean f0; required boolean f1;",
-        &[vec![
-            Column::Text(vec!["anna", "bert"]),
-            Column::I32(vec![3, 3]),
-            Column::I64(vec![1_500, 2_000]),
-            Column::Bool(vec![true, false]),
-            Column::Bool(vec![true, true]),
-        ]],
-    );
-    let log = bench.open("b.parquet");
-    assert_eq!(log.names().unwrap().nodes.unwrap(), ["anna", "3", "bert"]);
-    assert_eq!(
-        log.notes(),
-        ["ids are read as text, because of `source`: the numbers of `target` are names"]
-    );
-    assert_eq!((log.time(), log.ticks_per_unit()), (&[15, 20][..], 10));
-    let table = log.edge_features().unwrap();
-    assert_eq!(
-        (table.feature_type(), table.as_bytes()),
-        (FeatureType::Bits, &[3, 2][..])
-    );
-
     let list = "required group features (LIST) { repeated group list { required float element; } }";
     let bools = list.replace("float", "boolean");
     write(
@@ -242,6 +217,36 @@ fn text_ids_timestamps_booleans_and_lists() {
             .as_bytes(),
         [1, 2]
     );
+}
+
+#[test]
+fn text_ids_timestamps_and_booleans() {
+    let bench = Bench::new(&[]);
+    write(
+        &bench.path("b.parquet"),
+        "required binary source (UTF8); required int32 target; required int64 ts (TIMESTAMP(MILLIS,true)); \
+         required boolean f0; required boolean f1;",
+        &[vec![
+            Column::Text(vec!["anna", "bert"]),
+            Column::I32(vec![3, 3]),
+            Column::I64(vec![1_500, 2_000]),
+            Column::Bool(vec![true, false]),
+            Column::Bool(vec![true, true]),
+        ]],
+    );
+    let log = bench.open("b.parquet");
+    assert_eq!(log.names().unwrap().nodes.unwrap(), ["anna", "3", "bert"]);
+    assert_eq!(
+        log.notes(),
+        ["ids are read as text, because of `source`: the numbers of `target` are names"]
+    );
+    assert_eq!((log.time(), log.ticks_per_unit()), (&[15, 20][..], 10));
+    let table = log.edge_features().unwrap();
+    assert_eq!(
+        (table.feature_type(), table.as_bytes()),
+        (FeatureType::Bits, &[3, 2][..])
+    );
+
     write(
         &bench.path("date.parquet"),
         "required int32 src; required int32 dst; required int32 date (DATE);",
@@ -334,6 +339,32 @@ fn columns_that_are_refused() {
 }
 
 #[test]
+fn lists_of_other_lengths_in_a_later_row_group_are_refused() {
+    let list = "optional group features (LIST) { repeated group list { optional float element; } }";
+    // As long a row in all, of lists of other lengths.
+    let both = format!(
+        "{BARE} {} {}",
+        list.replace("features", "a"),
+        list.replace("features", "b")
+    );
+    let group = |a: usize, b: usize| {
+        let one = |width: usize| {
+            let rep = (0..width).map(|place| i16::from(place > 0)).collect();
+            Column::Lists(vec![1.0; width], vec![3; width], rep)
+        };
+        with(bare(&[1], &[2], &[1.0]), [one(a), one(b)])
+    };
+    let bench = Bench::new(&[]);
+    write(&bench.path("a.parquet"), &both, &[group(1, 2), group(2, 1)]);
+    let message = bench.refusal("a.parquet");
+    assert!(
+        message
+            .contains("row group 1, row 0: a list of 2 numbers; expected 1, as in the rows before"),
+        "{message}"
+    );
+}
+
+#[test]
 fn values_that_are_refused() {
     let list = "optional group features (LIST) { repeated group list { optional float element; } }";
     refused(
@@ -380,27 +411,6 @@ fn values_that_are_refused() {
             [Column::Lists(vec![1.0, 3.0], vec![3, 3, 1], vec![0, 1, 0])],
         ),
         "row group 0, row 1: null or an empty list",
-    );
-    // As long a row in all, of lists of other lengths.
-    let both = format!(
-        "{BARE} {} {}",
-        list.replace("features", "a"),
-        list.replace("features", "b")
-    );
-    let group = |a: usize, b: usize| {
-        let one = |width: usize| {
-            let rep = (0..width).map(|place| i16::from(place > 0)).collect();
-            Column::Lists(vec![1.0; width], vec![3; width], rep)
-        };
-        with(bare(&[1], &[2], &[1.0]), [one(a), one(b)])
-    };
-    let bench = Bench::new(&[]);
-    write(&bench.path("a.parquet"), &both, &[group(1, 2), group(2, 1)]);
-    let message = bench.refusal("a.parquet");
-    assert!(
-        message
-            .contains("row group 1, row 0: a list of 2 numbers; expected 1, as in the rows before"),
-        "{message}"
     );
     refused(
         &format!("{BARE} required double f0;"),
