@@ -354,9 +354,9 @@ unsafe fn empty(schema: &ArrowSchema) -> Result<TableValues, String> {
         refuse_extension(schema)?;
         if let Some(dictionary) = schema.dictionary.as_ref() {
             return match empty(dictionary)? {
-                TableValues::Texts(_) | TableValues::Integers(_) | TableValues::Unsigned(_) => {
-                    empty(dictionary)
-                }
+                values @ (TableValues::Texts(_)
+                | TableValues::Integers(_)
+                | TableValues::Unsigned(_)) => Ok(values),
                 _ => Err(
                     "is a dictionary (a category) of other values than text and whole numbers; decode it"
                         .to_owned(),

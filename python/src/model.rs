@@ -153,7 +153,7 @@ impl Model {
             "double" => numbers::<f64>(values)?
                 .into_iter()
                 .map(|time| match time.fract() == 0.0 {
-                    // As it is, where the shortest text stands for its neighbours too.
+                    // From 2^53 on the shortest text is another number.
                     true => text(&format!("{time:.0}")),
                     false => text(&time.to_string()),
                 })

@@ -123,17 +123,19 @@ impl Decimal {
         Decimal::parse(text) != Err(DecimalError::NotANumber)
     }
 
-    /// A binary number as a decimal: a whole `value` as it is, another one as `text`, the shortest decimal that stands
-    /// for it. Where that has more than nine decimals, arithmetic may have left them (0.1 + 0.2 is 0.30000000000000004): the value is
+    /// A binary number as a decimal: a whole `value` as it is, another one as `text`, the shortest decimal
+    /// that stands for it. Where that has more than nine decimals, arithmetic may have left them
+    /// (0.1 + 0.2 is 0.30000000000000004): the value is
     /// rounded to nine if that changes it by no more than such noise, a part in 10^12.
     pub(crate) fn of_float(text: &str, value: f64) -> Result<Float, DecimalError> {
         const NOISE: f64 = 1e-12;
-        let whole = (value.fract() == 0.0).then(|| format!("{value:.0}"));
-        match Decimal::parse(whole.as_deref().unwrap_or(text).as_bytes()) {
-            Ok(time) => Ok(Float {
-                time,
-                rounded: false,
-            }),
+        let rounded = false;
+        if let Some(whole) = whole_number(value) {
+            let time = Decimal::of_ticks(whole, 0);
+            return Ok(Float { time, rounded });
+        }
+        match Decimal::parse(text.as_bytes()) {
+            Ok(time) => Ok(Float { time, rounded }),
             Err(DecimalError::TooFine) => {
                 let text = format!("{value:.*}", usize::from(MAX_SCALE));
                 let change = text
@@ -196,6 +198,12 @@ impl fmt::Display for Decimal {
             width = usize::from(self.scale)
         )
     }
+}
+
+/// The whole number that a float is, if it is one within 64 bits: from 2^53 on its shortest decimal is another one.
+pub(crate) fn whole_number(value: f64) -> Option<i64> {
+    let is_whole = value.fract() == 0.0 && value.abs() < 2f64.powi(63);
+    is_whole.then_some(value as i64)
 }
 
 /// `value * 10^zeros`, if it stays far below the i128 limit (and so certainly above the i64 limit).
