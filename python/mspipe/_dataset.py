@@ -79,7 +79,7 @@ class Dataset:
 
     @property
     def hash(self) -> str:
-        """SHA-256 of all that a run reads: nodes, times, labels, features."""
+        """SHA-256 of all that a run reads: nodes, times, labels, features; not of what they are called."""
         return self._native.hash
 
     @property

@@ -88,8 +88,9 @@ class Model:
     ) -> Model:
         """Of a run (or its folder), after the last event of its stream, or of a state in a file (`save`).
 
-        `data` is where the stream is, if it was moved, or the same events as a `Dataset`. `device` is that of the run
-        unless given. `replay` builds the memory from the stream though the run has left its state.
+        `data` is where the stream is, if it was moved, or the same events as a `Dataset`, whose names count from then
+        on. `device` is that of the run unless given. `replay` builds the memory from the stream though the run has left
+        its state.
 
         Raises `mspipe.Error` where neither a run's weights nor a state is, where the stream is gone or another one,
         and for a device that can't be used.
@@ -123,7 +124,8 @@ class Model:
 
     @property
     def last_time(self) -> str | None:
-        """The last event's time, as the stream's file writes it."""
+        """The last event's time in the stream's unit, in which questions are asked too: seconds, if the stream was read with
+        a `time_unit` or its times are moments."""
         return self._native.last
 
     def nodes(self) -> Table:
