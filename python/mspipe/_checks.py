@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any, Unpack
 
 from . import _native
-from ._dataset import Dataset, stream_of
+from ._dataset import Dataset, stream_of, warn_of_reading
 from ._json import parsed
 from ._progress import Progress
 from ._run import Run
@@ -36,7 +36,9 @@ def audit(
     if isinstance(data, (str, os.PathLike)) and os.path.isfile(os.path.join(data, "config.json")):
         asked = written({"init": os.fspath(data), **given})
     else:
-        _, asked = stream_of(data, given)
+        dataset, asked = stream_of(data, given)
+        if dataset is not data and not progress:
+            warn_of_reading(dataset)
     told = Progress(progress)
     try:
         return parsed(_native.audit(asked, int(probes), told))

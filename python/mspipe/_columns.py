@@ -41,7 +41,7 @@ def of_arrays(columns: Mapping[str, Any], may_read: Callable[[str], bool]) -> li
         try:
             return column(name, values)
         except _native.Error:
-            if may_read(name):
+            if may_read(name) or not hasattr(values, "__len__"):
                 raise
             return Column(name, "double", np.full(len(values), np.nan), present=np.zeros(len(values), dtype=bool))
 
@@ -80,6 +80,8 @@ def column(name: str, given: Any) -> Column:
         raise _native.Error(f"the column '{name}' is {given!r}, expected an array or a list with a value for each event")
     if array.ndim != 1:
         shape = list(array.shape)
+        if array.ndim == 2:
+            raise _native.Error(f"the column '{name}' has the shape {shape} and holds {array.dtype}, expected numbers in its rows")
         raise _native.Error(f"the column '{name}' has the shape {shape}, expected [events] or [events, width]")
     if present is not None and array.dtype.kind == "O":
         array = array.copy()
@@ -148,12 +150,25 @@ def _of_rows(name: str, values: Sequence[Any], width: int) -> Array:
             found = f"a list of {len(one)}" if hasattr(one, "__len__") else repr(one)
             expected = f"a list of {width} numbers, as in the other rows"
             raise _native.Error(f"the column '{name}', row {row}: found {found}, expected {expected}")
+    def is_masked(one: Any) -> bool:
+        return isinstance(one, np.ma.MaskedArray) and one.dtype.kind in "biuf"
+
+    # A masked value is a missing one.
+    rows = [np.ma.filled(one.astype(np.float32), np.nan) if is_masked(one) else one for one in values]
     try:
-        # A masked value is a missing one.
-        rows = [np.ma.filled(one.astype(np.float32), np.nan) if isinstance(one, np.ma.MaskedArray) else one for one in values]
+        if np.asarray(rows).dtype.kind not in "biuf":
+            _refuse_no_numbers(name, rows)
         return np.asarray(rows, dtype=np.float32)
     except (TypeError, ValueError) as error:
         raise _native.Error(f"the column '{name}': rows hold what is no number ({error})") from None
+
+
+def _refuse_no_numbers(name: str, rows: Sequence[Any]) -> None:
+    """Refuses what NumPy would make numbers of: text, moments."""
+    for row, values in enumerate(rows):
+        for value in values:
+            if _kind(value) not in ("missing", "bool", "int", "float", "decimal"):
+                raise _wrong(name, row, value, "a number")
 
 
 def _of_array(name: str, array: Array) -> Column:

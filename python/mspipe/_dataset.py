@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Unpack
 
@@ -127,6 +128,12 @@ def stream_of(data: Dataset | Any, given: dict[str, Any]) -> tuple[Dataset, list
     return data, written({**data.settings, **beside})
 
 
+def warn_of_reading(data: Dataset) -> None:
+    """Tells how the stream was read of a caller who has no `Dataset` to ask."""
+    for note in data.notes:
+        warnings.warn(note, stacklevel=3)
+
+
 def refuse_gone(data: Dataset) -> None:
     """Refuses a table in memory whose conversion somebody has removed since: a run opens that."""
     place = data.settings["data"]
@@ -186,7 +193,10 @@ def _opened(
     `like` says how the stream was read that it is a part of.
     """
     if isinstance(table, (str, os.PathLike)):
-        return _native.Dataset.open(os.fsdecode(table), options, like)
+        place = os.fsdecode(table)
+        # A file is that one wherever the process goes later; a name is a data set.
+        place = os.path.abspath(place) if os.path.exists(place) else place
+        return _native.Dataset.open(place, options, like)
     if isinstance(table, Dataset):
         more = "" if like is None else ", so that it is read as the model's stream"
         raise _native.Error("found a Dataset, which is read by itself; give what it was made of" + more)

@@ -169,6 +169,6 @@ def resume(
     place = path_of("folder", folder, "a run, or its folder")
     told = Progress(progress, on_epoch)
     try:
-        return Run(_native.resume(place, told))
+        return Run(_native.resume(os.path.abspath(place), told))
     finally:
         told.close()

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Any, Unpack
 
 from . import _native
-from ._dataset import Dataset, refuse_columns, stream_of
+from ._dataset import Dataset, refuse_columns, stream_of, warn_of_reading
 from ._progress import Progress
 from ._run import Run
 from ._settings import Settings
@@ -52,13 +53,23 @@ class Trainer:
 
         Warns if the stream has changed since the `Dataset` was made. Raises `mspipe.Error` for settings that can't be
         used, a device that fails, a run that would not fit into memory.
+
+        The run's folder stays where it is when the process goes elsewhere meanwhile; without `out` it must not. As many runs
+        train at once as there are threads, and others wait; one that `on_epoch` begins does not.
         """
-        dataset, settings = stream_of(data, self._settings)
+        dataset, settings = stream_of(data, self._placed())
+        if dataset is not data and not progress:
+            warn_of_reading(dataset)
         told = Progress(progress, on_epoch, dataset.hash)
         try:
             return Run(_native.fit(settings, told))
         finally:
             told.close()
+
+    def _placed(self) -> dict[str, Any]:
+        """The settings with the run's folder from the root on: the process may go elsewhere while it trains."""
+        out = self._settings.get("out")
+        return self._settings if out is None else {**self._settings, "out": os.path.abspath(out)}
 
     def __repr__(self) -> str:
         return "Trainer(" + ", ".join(f"{name}={value!r}" for name, value in self._settings.items()) + ")"

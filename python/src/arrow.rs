@@ -258,7 +258,8 @@ struct Column {
     present: Vec<bool>,
     /// Some row has no value.
     gaps: bool,
-    /// Nobody reads it, and its type can't be read.
+    may_read: bool,
+    /// Nobody may read it, and it can't be read.
     unread: bool,
 }
 
@@ -266,7 +267,8 @@ impl Column {
     unsafe fn of(schema: &ArrowSchema, may_read: impl Fn(&str) -> bool) -> Result<Column, String> {
         // SAFETY: of the producer.
         let (name, values) = unsafe { (text(schema.name).to_owned(), empty(schema)) };
-        let unread = values.is_err() && !may_read(&name);
+        let may_read = may_read(&name);
+        let unread = values.is_err() && !may_read;
         let values = match values {
             Err(_) if unread => TableValues::Floats(Vec::new()),
             values => values.map_err(|reason| format!("the column '{name}' {reason}"))?,
@@ -276,6 +278,7 @@ impl Column {
             values,
             present: Vec::new(),
             gaps: unread,
+            may_read,
             unread,
         })
     }
@@ -287,20 +290,24 @@ impl Column {
         rows: Rows,
     ) -> Result<(), String> {
         let so_far = self.present.len();
-        if let (true, TableValues::Floats(values)) = (self.unread, &mut self.values) {
-            values.resize(so_far + rows.count, f32::NAN);
-            self.present.resize(so_far + rows.count, false);
-            return Ok(());
-        }
         // SAFETY: of the producer.
         unsafe {
             let present = present(schema, array, rows);
-            append(&mut self.values, schema, array, rows, present.as_deref()).map_err(
-                |(row, reason)| {
-                    let row = so_far + row;
-                    format!("the column '{}', row {row}: {reason}", self.name)
-                },
-            )?;
+            let added = match self.unread {
+                true => Ok(()),
+                false => append(&mut self.values, schema, array, rows, present.as_deref()),
+            };
+            if self.unread || added.is_err() && !self.may_read {
+                self.unread = true;
+                self.gaps = true;
+                self.values = TableValues::Floats(vec![f32::NAN; so_far + rows.count]);
+                self.present = vec![false; so_far + rows.count];
+                return Ok(());
+            }
+            added.map_err(|(row, reason)| {
+                let row = so_far + row;
+                format!("the column '{}', row {row}: {reason}", self.name)
+            })?;
             match present {
                 Some(present) => {
                     self.gaps |= present.contains(&false);
@@ -404,10 +411,13 @@ unsafe fn of_lists(schema: &ArrowSchema, width: usize) -> Result<TableValues, St
         refuse_extension(of)?;
         let format = text(of.format);
         if !NUMBERS.contains(&format) {
+            let name = match format.starts_with("d:") {
+                true => "decimals",
+                false => name_of(format),
+            };
             return Err(format!(
-                "has lists of {} (Arrow's type '{format}'); expected lists of numbers or truth values: convert it, or \
-                 leave it out",
-                name_of(format)
+                "has lists of {name} (Arrow's type '{format}'); expected lists of numbers or truth values: convert it, \
+                 or leave it out"
             ));
         }
         Ok(TableValues::Rows {

@@ -6,21 +6,21 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use mspipe::checkpoint::LAST;
-use mspipe::config::{ConfigError, Purpose, Task};
+use mspipe::config::{self, ConfigError, Purpose, Task};
 use mspipe::device::ComputeDevice;
 use mspipe::report::run as run_report;
 use mspipe::run_folder::RunFolderError;
 use mspipe::session::{self, SeedsObserver, Session};
 use mspipe::train::classification::ClassificationEvent;
 use mspipe::{RunConfig, RunFolder, SessionError, Summary, TrainEvent};
-use mspipe_datasets::Stop;
+use mspipe_datasets::{DataError, Stop};
 use pyo3::prelude::*;
 use serde::Serialize;
 use serde_json::json;
 
 use super::dataset::Settings;
 use super::error::raised;
-use super::work::{Teller, detached, supervised};
+use super::work::{self, Teller, Turn, detached, supervised};
 
 /// Progress is told no oftener.
 const PACE: Duration = Duration::from_millis(200);
@@ -31,9 +31,18 @@ struct Told {
     teller: Teller,
     /// The folder of the first, where it can be resumed.
     folder: Arc<OnceLock<PathBuf>>,
+    /// Another training waits for it.
+    is_awaited: bool,
 }
 
 impl Told {
+    /// Waits until a training may begin that asks for so many threads; one that another waits for may at once.
+    fn turn(&self, threads: Option<usize>, stop: &Stop) -> Result<Option<Turn>, SessionError> {
+        config::start_threads(threads)?;
+        let turn = (!self.is_awaited).then(|| Turn::take(stop)).transpose();
+        Ok(turn.map_err(DataError::from)?)
+    }
+
     fn run(&self, session: &Session, device: &ComputeDevice, folder: &RunFolder) {
         self.folder.get_or_init(|| folder.path().to_owned());
         let config = session.config();
@@ -144,6 +153,7 @@ impl SeedsObserver for Told {
 
 /// Trains as the settings say.
 fn trained(config: RunConfig, stop: &Stop, mut told: Told) -> Result<RunFolder, SessionError> {
+    let _turn = told.turn(config.machine.threads, stop)?;
     let folder = if config.start.task != Task::Link {
         let begin = |session: &Session, device: &ComputeDevice, folder: &RunFolder| {
             told.labels(session, device, folder)
@@ -164,6 +174,7 @@ fn trained(config: RunConfig, stop: &Stop, mut told: Told) -> Result<RunFolder, 
 /// Continues with the run in `folder`.
 fn resumed(folder: &Path, stop: &Stop, mut told: Told) -> Result<RunFolder, SessionError> {
     let run = RunFolder::open(folder)?.1;
+    let _turn = told.turn(run.machine.threads, stop)?;
     let unchanged = |_: &mut RunConfig| Ok::<(), ConfigError>(());
     let folder = if run.start.seeds.is_some() {
         return session::resume_seeds(folder, unchanged, stop, &mut told).map(|(_, folder)| folder);
@@ -189,9 +200,15 @@ fn to_its_end(
     work: impl FnOnce(&Stop, Told) -> Result<RunFolder, SessionError> + Send,
 ) -> PyResult<PathBuf> {
     let (stop, folder) = (Stop::default(), Arc::new(OnceLock::new()));
+    let is_awaited = work::is_awaited();
     let (result, exception) = supervised(py, &stop, Some(tell), |teller| {
         let folder = folder.clone();
-        work(&stop, Told { teller, folder })
+        let told = Told {
+            teller,
+            folder,
+            is_awaited,
+        };
+        work(&stop, told)
     })?;
     let hint = match &result {
         // A signal that came too late.

@@ -5,14 +5,16 @@
 //! callback's, requests a [`Stop`], and is raised when the work has ended.
 
 use std::any::Any;
+use std::cell::Cell;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{
     Receiver, RecvTimeoutError, Sender, SyncSender, TryRecvError, channel, sync_channel,
 };
+use std::sync::{Condvar, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use mspipe_datasets::Stop;
+use mspipe_datasets::{Stop, Stopped};
 use pyo3::prelude::*;
 use rayon::Yield;
 use serde_json::Value;
@@ -42,6 +44,48 @@ fn has_its_threads() -> PyResult<()> {
              multiprocessing_context=\"spawn\")",
         )),
         _ => Ok(()),
+    }
+}
+
+thread_local! {
+    /// Whether this thread hears what a training tells, which waits for it.
+    static HEARS: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether who calls does so while a training waits for it.
+pub(crate) fn is_awaited() -> bool {
+    HEARS.get()
+}
+
+/// Trainings that have begun.
+static BEGUN: Mutex<usize> = Mutex::new(0);
+/// One of them has ended.
+static ENDED: Condvar = Condvar::new();
+
+/// What a training has while it lasts; there are as many as the pool has threads. A thread whose training waits for a
+/// callback would take one more on top of it, and go on only when that one has ended.
+pub(crate) struct Turn(());
+
+impl Turn {
+    /// Waits for one.
+    pub(crate) fn take(stop: &Stop) -> Result<Turn, Stopped> {
+        let mut begun = BEGUN.lock().unwrap_or_else(PoisonError::into_inner);
+        while *begun >= rayon::current_num_threads() {
+            stop.check()?;
+            begun = match ENDED.wait_timeout(begun, PATIENCE) {
+                Ok((begun, _)) => begun,
+                Err(poisoned) => poisoned.into_inner().0,
+            };
+        }
+        *begun += 1;
+        Ok(Turn(()))
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        *BEGUN.lock().unwrap_or_else(PoisonError::into_inner) -= 1;
+        ENDED.notify_all();
     }
 }
 
@@ -133,7 +177,10 @@ fn heard(
         let heard = match (&next, hear) {
             (Err(RecvTimeoutError::Disconnected), _) => return exception,
             (Ok(told), Some(hear)) if exception.is_none() => {
-                hear.call1((told.kind, told.value.to_string())).map(drop)
+                let before = HEARS.replace(true);
+                let heard = hear.call1((told.kind, told.value.to_string()));
+                HEARS.set(before);
+                heard.map(drop)
             }
             _ => Ok(()),
         };

@@ -334,3 +334,37 @@ def test_a_model_answers_in_on_epoch_where_there_is_one_thread(tmp_path):
     )
     done = subprocess.run([sys.executable, program, tmp_path], capture_output=True, text=True, timeout=120)
     assert done.stdout.split() == ["True", "True", "True"], done.stderr
+
+
+def test_many_runs_at_once_take_turns(columns, tmp_path):
+    program = tmp_path / "many.py"
+    program.write_text(
+        "import mspipe, sys\n"
+        "from concurrent.futures import ThreadPoolExecutor\n"
+        "stream = mspipe.Dataset('synthetic:wikipedia:scale=0.005')\n"
+        "def trained(run, deeper=lambda record: None):\n"
+        "    settings = dict(width=8, epochs=1, batch_size=100, device='cpu', threads=1, out=f'{sys.argv[1]}/{run}')\n"
+        "    return mspipe.Trainer(**settings).fit(stream, on_epoch=deeper, progress=False).losses\n"
+        "def below(level):\n"
+        "    return trained(f'level-{level}', (lambda record: below(level - 1)) if level else lambda record: None)\n"
+        "with ThreadPoolExecutor(20) as pool:\n"
+        "    all = [*pool.map(trained, range(20)), below(12)]\n"
+        "print(len(all), all.count(all[0]))\n"
+    )
+    done = subprocess.run([sys.executable, program, tmp_path], capture_output=True, text=True, timeout=300)
+    assert done.stdout.split() == ["21", "21"], (done.returncode, done.stderr)
+
+
+def test_a_run_stays_where_it_began(columns, tmp_path, monkeypatch):
+    for folder in ("here", "there"):
+        (tmp_path / folder).mkdir()
+    rows = "".join(f"{event % 7},{100 + event % 5},{event}\n" for event in range(300))
+    (tmp_path / "here" / "events.csv").write_text("src,dst,time\n" + rows)
+    monkeypatch.chdir(tmp_path / "here")
+    stream = mspipe.Dataset("events.csv")
+    run = mspipe.Trainer(**SMALL, out="run").fit(stream, on_epoch=lambda _: os.chdir(tmp_path / "there"), progress=False)
+    assert run.folder == tmp_path / "here" / "run" and not any((tmp_path / "there").iterdir())
+    assert mspipe.Model.load(run).events == 300
+    assert mspipe.audit(stream, probes=1, width=8, device="cpu", progress=False)["data"]["events"] == 300
+    with pytest.warns(UserWarning, match="columns that are left out: `note`"):
+        mspipe.Trainer(**SMALL, out="other").fit({**columns, "note": ["a"] * len(columns["timestamp"])}, progress=False)

@@ -106,19 +106,23 @@ fn check_threads(threads: Option<usize>) -> Result<(), ConfigError> {
     }
 }
 
-/// Starts as many worker threads as were asked for; call it before anything else uses them.
+/// Of a worker thread, as much as a main thread has: where it waits for a task, it does others on top of its own.
+const STACK_BYTES: usize = 8 << 20;
+
+/// Starts as many worker threads as were asked for, else one for each core; call it before anything else uses them.
 ///
 /// # Errors
 /// [`ConfigError::Range`], and [`ConfigError::Threads`] when the system refuses.
 pub fn start_threads(threads: Option<usize>) -> Result<(), ConfigError> {
     check_threads(threads)?;
-    let Some(threads) = threads else {
-        return Ok(());
-    };
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads);
+    // None are as many as rayon itself would start.
+    let count = threads.unwrap_or(0);
+    let pool = rayon::ThreadPoolBuilder::new()
+        .num_threads(count)
+        .stack_size(STACK_BYTES);
     match pool.build_global() {
         Err(error) if std::error::Error::source(&error).is_some() => Err(ConfigError::Threads {
-            threads,
+            threads: count,
             reason: error.to_string(),
         }),
         // Without a cause, the pool was started before, by a caller that set its own size.

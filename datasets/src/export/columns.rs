@@ -14,6 +14,8 @@ pub(super) struct Columns<'a> {
     /// Names of the nodes, if their ids are text.
     pub(super) names: Option<Vec<String>>,
     pub(super) features: Vec<String>,
+    /// They have names of their own, which would be read as something else.
+    renamed: bool,
 }
 
 impl<'a> Columns<'a> {
@@ -28,7 +30,9 @@ impl<'a> Columns<'a> {
         // A reader would put numbered columns in order.
         let numbers: Option<Vec<usize>> = features.iter().map(|n| feature_number(n)).collect();
         let moved = numbers.is_some_and(|numbers| !numbers.is_sorted());
+        let mut renamed = false;
         if features.len() != width || twice || moved || features.iter().any(meant) {
+            renamed = !features.is_empty();
             features = (0..width).map(|at| format!("feature_{at}")).collect();
         }
         Ok(Columns {
@@ -39,6 +43,7 @@ impl<'a> Columns<'a> {
             },
             names: names.nodes,
             features,
+            renamed,
         })
     }
 
@@ -52,6 +57,12 @@ impl<'a> Columns<'a> {
         let plain = |names: &Vec<String>| names.iter().all(|n| plain_id(n.as_bytes()).is_some());
         if self.names.as_ref().is_some_and(plain) {
             notes.push("all names of nodes are numbers: read it with --ids text".to_owned());
+        }
+        if self.renamed {
+            notes.push(
+                "features are called feature_0, feature_1, … in it: by their own names they would be read as something else"
+                    .to_owned(),
+            );
         }
         if let Some(table) = self.log.node_features() {
             notes.push(format!(

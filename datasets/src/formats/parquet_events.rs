@@ -133,6 +133,7 @@ impl<'a> ParquetEvents<'a> {
             first_time: None,
             last_time: None,
             missing: vec![0; self.layout.features.len()],
+            dates: None,
             widths: Vec::new(),
             names: Vec::new(),
             titles: Vec::new(),
@@ -209,6 +210,8 @@ struct Rows<'a> {
     last_time: Option<Decimal>,
     /// Values that were missing, a count for each column of features.
     missing: Vec<u64>,
+    /// Whether times are dates; the first one decides.
+    dates: Option<bool>,
     /// Numbers in a row of each column of features, of those met so far.
     widths: Vec<usize>,
     /// What the features of these are called, and the same for messages.
@@ -254,9 +257,8 @@ impl Rows<'_> {
                     group,
                     row: first + row as u64,
                 };
-                if of.reading.has_no_dates() {
-                    time.check_number(row)?;
-                }
+                let dates = *self.dates.get_or_insert_with(|| time.is_date(row));
+                time.check_kind(row, dates, of.reading.has_no_dates())?;
                 let moment = time.time(row, of.reading.time_unit)?;
                 self.first_time.get_or_insert(moment);
                 self.last_time = Some(moment);

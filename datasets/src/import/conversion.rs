@@ -5,6 +5,7 @@
 //! fails. Everything is streamed: memory holds a few MiB of buffers, 16 bytes or
 //! so and the name of each node, and, if events must be sorted, 6 bytes per event.
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -351,6 +352,12 @@ fn skip_row(table: &mut ArrayReader) -> Result<(), DataError> {
     table.read_rows(1, &mut Vec::new()).map(drop)
 }
 
+/// Whether no two names are the same: else none says which column is meant.
+fn tell_apart(names: &[String]) -> bool {
+    let mut known = HashSet::new();
+    names.iter().all(|name| known.insert(name))
+}
+
 /// Adds what the reader found beside the events; returns all names.
 fn add_described(
     taken: &mut Taken,
@@ -359,7 +366,8 @@ fn add_described(
 ) -> Result<Names, DataError> {
     let mut names = Names {
         nodes: described.node_names,
-        edge_features: described.edge_feature_names.filter(|_| !separate_features),
+        edge_features: (described.edge_feature_names)
+            .filter(|names| !separate_features && tell_apart(names)),
         node_features: None,
     };
     if let Some(NodeBits {

@@ -9,7 +9,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use crate::error::DataError;
-use crate::schema::names::{plain, role};
+use crate::schema::names::{Role, plain, role};
 
 /// How columns and values of a table are read.
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -273,12 +273,20 @@ impl ColumnChoice {
     }
 
     /// Whether a column may be read: of those that are to be ignored none is, and where features were chosen only those
-    /// that were named, or that are known by their names to be something else.
+    /// that were named, or that have a role by their names which was given to no other.
     pub fn may_read(&self, name: &str) -> bool {
         let is = |other: &String| plain(other) == plain(name);
         let roles = [&self.src, &self.dst, &self.time, &self.label, &self.split];
+        let open = match role(name) {
+            Some(Role::Source) => self.src.is_none(),
+            Some(Role::Destination) => self.dst.is_none(),
+            Some(Role::Time) => self.time.is_none(),
+            Some(Role::Label) => self.label.is_none(),
+            Some(Role::Split) => self.split.is_none(),
+            Some(Role::EventId | Role::InductiveSplit) | None => false,
+        };
         let chosen = self.features.iter().flatten();
-        let named = role(name).is_some() || roles.into_iter().flatten().chain(chosen).any(is);
+        let named = open || roles.into_iter().flatten().chain(chosen).any(is);
         (self.features.is_none() || named) && !self.ignore.iter().any(is)
     }
 }

@@ -15,7 +15,7 @@ use super::layout::is_decimal;
 use super::values::{Values, is_unsigned};
 use crate::error::{DataError, quoted};
 use crate::fields::calendar::parse_date;
-use crate::fields::decimal::{Decimal, DecimalError, MAX_SCALE};
+use crate::fields::decimal::{Decimal, DecimalError, MAX_SCALE, whole_number};
 use crate::formats::table::{NUMBER_OR_DATE, any_id, in_seconds};
 use crate::schema::reading::TimeUnit as Unit;
 use crate::stream::event_log::NO_LABEL;
@@ -279,21 +279,36 @@ impl<'a> Cursor<'a> {
         })
     }
 
-    /// Refuses a time that is no number.
-    pub(super) fn check_number(&self, row: usize) -> Result<(), DataError> {
-        let is_date = match (&self.values, self.at(row)) {
+    /// Whether the time of a row is a date or a timestamp, and no number.
+    pub(super) fn is_date(&self, row: usize) -> bool {
+        match (&self.values, self.at(row)) {
             (Values::Moments(_), _) => true,
             (Values::Texts(values), Some(at)) => parse_date(values[at].data()).is_some(),
             _ => self.moment_scale().is_some(),
-        };
-        match is_date {
-            true => Err(self.error(
-                row,
-                "the time is a date or a timestamp",
-                "a number, as --time-unit says; leave it out",
-            )),
-            false => Ok(()),
         }
+    }
+
+    /// Refuses a time of another kind than the first one's, and a date where a unit was given for numbers.
+    pub(super) fn check_kind(
+        &self,
+        row: usize,
+        dates: bool,
+        has_unit: bool,
+    ) -> Result<(), DataError> {
+        if dates && has_unit {
+            let found = "the time is a date or a timestamp";
+            return Err(self.error(row, found, "a number, as --time-unit says; leave it out"));
+        }
+        if self.is_date(row) == dates {
+            return Ok(());
+        }
+        let at = self.required(row, "a time")?;
+        let found = format!("the time is {}", self.shown(at));
+        let expected = match dates {
+            true => "a date such as 2019-01-31 or 2019-01-31 12:30:00, as in the first event",
+            false => NUMBER_OR_DATE,
+        };
+        Err(self.error(row, found, expected))
     }
 
     /// The time of a row; `unit` is that of a number.
@@ -413,7 +428,10 @@ impl<'a> Cursor<'a> {
             Values::Integers(values) => with_point(&values[at].to_string(), self.scale()),
             Values::Wide(values) => with_point(&values[at].to_string(), self.scale()),
             Values::Texts(values) => quoted(values[at].data()),
-            Values::Doubles(values) => values[at].to_string(),
+            Values::Doubles(values) => match whole_number(values[at]) {
+                Some(whole) => whole.to_string(),
+                None => values[at].to_string(),
+            },
             _ => self.float(at).to_string(),
         }
     }

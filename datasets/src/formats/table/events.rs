@@ -573,7 +573,7 @@ pub(crate) fn coarse_times(title: &str, last: Decimal, unit: TimeUnit, bits: u8)
     let step = 2f64.powi(exponent + 1 - digits as i32);
     (step > 1.0).then(|| {
         format!(
-            "{title} holds floats of {bits} bits: near {size} they are multiples of {step}, so that \
+            "{title} holds floats of {bits} bits: near {size:.0} they are multiples of {step}, so that \
              events of different moments may have one time; write the times as whole numbers"
         )
     })
