@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import warnings
 from collections.abc import Callable
@@ -30,6 +31,7 @@ class Progress:
         self._on_epoch = on_epoch
         self._hash = hash
         self._seed = 0
+        self._folder = ""
         self._epochs = 0
         self._length = 0
 
@@ -37,7 +39,7 @@ class Progress:
         told = json.loads(text)
         match kind:
             case "run":
-                self._epochs, self._seed = told["epochs"], told["seed"]
+                self._epochs, self._seed, self._folder = told["epochs"], told["seed"], told["folder"]
                 self._say(f"run       {told['folder']}, on {told['adapter']}")
                 if self._hash not in (None, told["hash"]):
                     warnings.warn(
@@ -60,7 +62,7 @@ class Progress:
                 measured = ", ".join(f"{name} {val[name]:.4f}" for name in ("ap", "auc") if val.get(name) is not None)
                 self._say(f"epoch {record['epoch']:<3} loss {record['train_loss']:.4f}  val {measured}")
                 if self._on_epoch is not None:
-                    self._on_epoch(record)
+                    self._call(self._on_epoch, record)
             case "ended":
                 self._say(f"ended     {told}")
             case "warning":
@@ -68,6 +70,18 @@ class Progress:
                     self._say(f"warning: {told}")
                 else:
                     warnings.warn(told, stacklevel=3)
+
+    def _call(self, on_epoch: Callable[[dict[str, Any]], object], record: dict[str, Any]) -> None:
+        """Calls it; a run whose folder counts from that of the process ends where that has become another one."""
+        here = os.getcwd()
+        on_epoch(record)
+        there = os.getcwd()
+        if there != here and not os.path.isabs(self._folder):
+            os.chdir(here)
+            raise _native.Error(
+                f"on_epoch has taken the process to {there}, and the run is written to {self._folder} of {here}, where the "
+                "process is again; give the run out="
+            )
 
     def close(self) -> None:
         """Leaves no half line."""

@@ -54,8 +54,9 @@ class Trainer:
         Warns if the stream has changed since the `Dataset` was made. Raises `mspipe.Error` for settings that can't be
         used, a device that fails, a run that would not fit into memory.
 
-        The run's folder stays where it is when the process goes elsewhere meanwhile; without `out` it must not. As many runs
-        train at once as there are threads, and others wait; one that `on_epoch` begins does not.
+        The run's folder stays where it is when the process goes elsewhere meanwhile; without `out` one that `on_epoch`
+        takes elsewhere ends. As many runs train at once as there are threads, and others wait; one that `on_epoch`
+        begins does not.
         """
         dataset, settings = stream_of(data, self._placed())
         if dataset is not data and not progress:

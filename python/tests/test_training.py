@@ -364,6 +364,11 @@ def test_a_run_stays_where_it_began(columns, tmp_path, monkeypatch):
     stream = mspipe.Dataset("events.csv")
     run = mspipe.Trainer(**SMALL, out="run").fit(stream, on_epoch=lambda _: os.chdir(tmp_path / "there"), progress=False)
     assert run.folder == tmp_path / "here" / "run" and not any((tmp_path / "there").iterdir())
+    monkeypatch.chdir(tmp_path / "here")
+    with pytest.raises(mspipe.Error, match="on_epoch has taken the process to .*there, .* give the run out="):
+        mspipe.Trainer(**SMALL).fit(stream, on_epoch=lambda _: os.chdir(tmp_path / "there"), progress=False)
+    assert Path.cwd() == tmp_path / "here" and not any((tmp_path / "there").iterdir())
+    monkeypatch.chdir(tmp_path / "there")
     assert mspipe.Model.load(run).events == 300
     assert mspipe.audit(stream, probes=1, width=8, device="cpu", progress=False)["data"]["events"] == 300
     with pytest.warns(UserWarning, match="columns that are left out: `note`"):
