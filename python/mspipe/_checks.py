@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any, Unpack
 
 from . import _native
-from ._dataset import Dataset, stream_of, warn_of_reading
+from ._dataset import Dataset, stream_of
 from ._json import parsed
 from ._progress import Progress
 from ._run import Run
@@ -36,9 +36,7 @@ def audit(
     if isinstance(data, (str, os.PathLike)) and os.path.isfile(os.path.join(data, "config.json")):
         asked = written({"init": os.fspath(data), **given})
     else:
-        dataset, asked = stream_of(data, given)
-        if dataset is not data and not progress:
-            warn_of_reading(dataset)
+        _, asked = stream_of(data, given, progress)
     told = Progress(progress)
     try:
         return parsed(_native.audit(asked, int(probes), told))

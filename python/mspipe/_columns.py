@@ -150,6 +150,7 @@ def _of_rows(name: str, values: Sequence[Any], width: int) -> Array:
             found = f"a list of {len(one)}" if hasattr(one, "__len__") else repr(one)
             expected = f"a list of {width} numbers, as in the other rows"
             raise _native.Error(f"the column '{name}', row {row}: found {found}, expected {expected}")
+
     def is_masked(one: Any) -> bool:
         return isinstance(one, np.ma.MaskedArray) and one.dtype.kind in "biuf"
 

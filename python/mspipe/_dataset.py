@@ -110,12 +110,15 @@ class Dataset:
         return f"Dataset({self.name!r}, events={self.events}, nodes={self.nodes}, hash={self.hash[:12]!r})"
 
 
-def stream_of(data: Dataset | Any, given: dict[str, Any]) -> tuple[Dataset, list[tuple[str, str]]]:
-    """The stream of a run with these settings, and all of them as written; they read what is no `Dataset` yet."""
+def stream_of(data: Dataset | Any, given: dict[str, Any], shown: bool) -> tuple[Dataset, list[tuple[str, str]]]:
+    """The stream of a run with these settings, and all of them as written; they read what is no `Dataset` yet, and where
+    nothing is `shown` its notes are warnings."""
     refuse_columns(given)
     how = {name: of for name, of in given.items() if name in Reading.__annotations__ and of is not None}
     if not isinstance(data, Dataset):
         data = Dataset(data, **how)
+        for note in [] if shown else data.notes:
+            warnings.warn(note, stacklevel=3)
     refuse_gone(data)
     divided = data._reading.keys() & _SPLITS
     for name, asked in written(how):
@@ -126,12 +129,6 @@ def stream_of(data: Dataset | Any, given: dict[str, Any]) -> tuple[Dataset, list
         )
     beside = {name: of for name, of in given.items() if name not in how or name in _SPLITS}
     return data, written({**data.settings, **beside})
-
-
-def warn_of_reading(data: Dataset) -> None:
-    """Tells how the stream was read of a caller who has no `Dataset` to ask."""
-    for note in data.notes:
-        warnings.warn(note, stacklevel=3)
 
 
 def refuse_gone(data: Dataset) -> None:

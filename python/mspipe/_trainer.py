@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any, Unpack
 
 from . import _native
-from ._dataset import Dataset, refuse_columns, stream_of, warn_of_reading
+from ._dataset import Dataset, refuse_columns, stream_of
 from ._progress import Progress
 from ._run import Run
 from ._settings import Settings
@@ -58,9 +58,7 @@ class Trainer:
         takes elsewhere ends. As many runs train at once as there are threads, and others wait; one that `on_epoch`
         begins does not.
         """
-        dataset, settings = stream_of(data, self._placed())
-        if dataset is not data and not progress:
-            warn_of_reading(dataset)
+        dataset, settings = stream_of(data, self._placed(), progress)
         told = Progress(progress, on_epoch, dataset.hash)
         try:
             return Run(_native.fit(settings, told))
