@@ -257,9 +257,7 @@ impl Rows<'_> {
                     group,
                     row: first + row as u64,
                 };
-                let dates = *self.dates.get_or_insert_with(|| time.is_date(row));
-                time.check_kind(row, dates, of.reading.has_no_dates())?;
-                let moment = time.time(row, of.reading.time_unit)?;
+                let moment = time.event_time(row, of.reading, &mut self.dates)?;
                 self.first_time.get_or_insert(moment);
                 self.last_time = Some(moment);
                 if let Some(cursor) = &label

@@ -19,8 +19,8 @@ mod labels;
 
 pub(crate) use dialect::{Dialect, Separator};
 pub(crate) use events::{
-    EventTable, NUMBER_OR_DATE, Outcome, coarse_times, in_seconds, number_time, refuse_missing_id,
-    time_hint,
+    ANOTHER_DATE, EventTable, NUMBER_OR_DATE, Outcome, coarse_times, in_seconds, number_time,
+    refuse_missing_id, time_hint,
 };
 pub(crate) use kinds::{any_id, plain_id};
 

@@ -64,7 +64,7 @@ pub(crate) fn read_asked(
                 });
                 let row = AskedRow {
                     keys: [Some(key(&src, row, text)?), dst.transpose()?],
-                    time: time.transpose()?,
+                    time: time.transpose()?.map(|(time, _)| time),
                     end: end.transpose()?,
                 };
                 sink(at, row)?;

@@ -16,8 +16,8 @@ use super::values::{Values, is_unsigned};
 use crate::error::{DataError, quoted};
 use crate::fields::calendar::parse_date;
 use crate::fields::decimal::{Decimal, DecimalError, MAX_SCALE, whole_number};
-use crate::formats::table::{NUMBER_OR_DATE, any_id, in_seconds};
-use crate::schema::reading::TimeUnit as Unit;
+use crate::formats::table::{ANOTHER_DATE, NUMBER_OR_DATE, any_id, in_seconds};
+use crate::schema::reading::{Reading, TimeUnit as Unit};
 use crate::stream::event_log::NO_LABEL;
 
 /// A column at a batch of rows.
@@ -279,65 +279,57 @@ impl<'a> Cursor<'a> {
         })
     }
 
-    /// Whether the time of a row is a date or a timestamp, and no number.
-    pub(super) fn is_date(&self, row: usize) -> bool {
-        match (&self.values, self.at(row)) {
-            (Values::Moments(_), _) => true,
-            (Values::Texts(values), Some(at)) => parse_date(values[at].data()).is_some(),
-            _ => self.moment_scale().is_some(),
-        }
-    }
-
-    /// Refuses a time of another kind than the first one's, and a date where a unit was given for numbers.
-    pub(super) fn check_kind(
+    /// The time of a row, of the first one's kind: `dates` is whether times are dates, which that decides.
+    pub(super) fn event_time(
         &self,
         row: usize,
-        dates: bool,
-        has_unit: bool,
-    ) -> Result<(), DataError> {
-        if dates && has_unit {
+        reading: &Reading,
+        dates: &mut Option<bool>,
+    ) -> Result<Decimal, DataError> {
+        let (time, is_date) = self.time(row, reading.time_unit)?;
+        let dates = *dates.get_or_insert(is_date);
+        if dates && reading.has_no_dates() {
             let found = "the time is a date or a timestamp";
             return Err(self.error(row, found, "a number, as --time-unit says; leave it out"));
         }
-        if self.is_date(row) == dates {
-            return Ok(());
+        if dates == is_date {
+            return Ok(time);
         }
-        let at = self.required(row, "a time")?;
-        let found = format!("the time is {}", self.shown(at));
-        let expected = match dates {
-            true => "a date such as 2019-01-31 or 2019-01-31 12:30:00, as in the first event",
-            false => NUMBER_OR_DATE,
-        };
+        let found = format!("the time is {}", self.shown(self.required(row, "a time")?));
+        let expected = if dates { ANOTHER_DATE } else { NUMBER_OR_DATE };
         Err(self.error(row, found, expected))
     }
 
-    /// The time of a row; `unit` is that of a number.
-    pub(super) fn time(&self, row: usize, unit: Unit) -> Result<Decimal, DataError> {
+    /// The time of a row, and whether it is a date or a timestamp; `unit` is that of a number.
+    pub(super) fn time(&self, row: usize, unit: Unit) -> Result<(Decimal, bool), DataError> {
         let at = self.required(row, "a time")?;
-        let (moment, text) = match &self.values {
-            Values::Moments(_) => (true, None),
-            Values::Texts(values) => (false, Some(values[at].data())),
-            _ => (self.moment_scale().is_some(), None),
-        };
-        let parsed = match text.map(|text| (text, parse_date(text))) {
-            Some((_, Some(time))) => Ok(time),
-            Some((text, None)) => Decimal::parse(text).and_then(|time| in_seconds(time, unit)),
-            None if moment => self.decimal(at),
-            None => self.rounded(at).and_then(|time| in_seconds(time, unit)),
-        };
-        parsed.map_err(|error| {
+        let date = self.date(at);
+        let is_date = date.is_some();
+        let number = || self.number(at).and_then(|time| in_seconds(time, unit));
+        let time = date.unwrap_or_else(number).map_err(|error| {
             let found = format!("the time is {}", self.shown(at));
-            let expected = match (text, error) {
-                (Some(_), DecimalError::NotANumber) => NUMBER_OR_DATE,
+            let expected = match (&self.values, error) {
+                (Values::Texts(_), DecimalError::NotANumber) => NUMBER_OR_DATE,
                 (_, error) => error.expected(),
             };
             self.error(row, found, expected)
-        })
+        })?;
+        Ok((time, is_date))
     }
 
-    /// A time that is a number, without what arithmetic has left behind its ninth decimal.
-    fn rounded(&self, at: usize) -> Result<Decimal, DecimalError> {
+    /// The time, in Unix seconds, if it is a date or a timestamp and no number.
+    fn date(&self, at: usize) -> Option<Result<Decimal, DecimalError>> {
+        match &self.values {
+            Values::Texts(values) => parse_date(values[at].data()).map(Ok),
+            Values::Moments(_) => Some(self.decimal(at)),
+            _ => self.moment_scale().map(|_| self.decimal(at)),
+        }
+    }
+
+    /// The time that is a number, without what arithmetic has left behind the ninth decimal of a float.
+    fn number(&self, at: usize) -> Result<Decimal, DecimalError> {
         let float = match &self.values {
+            Values::Texts(values) => return Decimal::parse(values[at].data()),
             Values::Floats(values) => Decimal::of_float(&values[at].to_string(), values[at].into()),
             Values::Doubles(values) => Decimal::of_float(&values[at].to_string(), values[at]),
             _ => return self.decimal(at),

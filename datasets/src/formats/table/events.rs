@@ -394,11 +394,8 @@ impl<'a> Rows<'a> {
             ));
         }
         let time = match dates {
-            true => parse_date(field).ok_or_else(|| {
-                let expected =
-                    "a date such as 2019-01-31 or 2019-01-31 12:30:00, as in the first event";
-                at.error(format!("time is {}", quoted(field)), expected)
-            })?,
+            true => parse_date(field)
+                .ok_or_else(|| at.error(format!("time is {}", quoted(field)), ANOTHER_DATE))?,
             false => number_time(at, field, table.decimal_commas(), self.of.reading.time_unit)?,
         };
         self.first_time.get_or_insert(time);
@@ -578,6 +575,10 @@ pub(crate) fn coarse_times(title: &str, last: Decimal, unit: TimeUnit, bits: u8)
         )
     })
 }
+
+/// What a time is where the first one is a date.
+pub(crate) const ANOTHER_DATE: &str =
+    "a date such as 2019-01-31 or 2019-01-31 12:30:00, as in the first event";
 
 /// What a time as text is.
 pub(crate) const NUMBER_OR_DATE: &str = "a decimal number such as 36 or 36.5, or in all events a date that begins with \
