@@ -27,10 +27,13 @@ pub enum ConfigError {
         expected: &'static str,
     },
     /// Threads that the system does not give.
-    #[error("--threads is {threads}, which can't be started: {reason}; give fewer")]
+    #[error("{} can't be started: {reason}; give fewer with --threads", match threads {
+        Some(threads) => format!("{threads} threads"),
+        None => "as many threads as there are cores".to_owned(),
+    })]
     Threads {
         /// What was given.
-        threads: usize,
+        threads: Option<usize>,
         /// Why.
         reason: String,
     },

@@ -115,14 +115,13 @@ const STACK_BYTES: usize = 8 << 20;
 /// [`ConfigError::Range`], and [`ConfigError::Threads`] when the system refuses.
 pub fn start_threads(threads: Option<usize>) -> Result<(), ConfigError> {
     check_threads(threads)?;
-    // None are as many as rayon itself would start.
-    let count = threads.unwrap_or(0);
     let pool = rayon::ThreadPoolBuilder::new()
-        .num_threads(count)
+        // None are as many as rayon itself would start.
+        .num_threads(threads.unwrap_or(0))
         .stack_size(STACK_BYTES);
     match pool.build_global() {
         Err(error) if std::error::Error::source(&error).is_some() => Err(ConfigError::Threads {
-            threads: count,
+            threads,
             reason: error.to_string(),
         }),
         // Without a cause, the pool was started before, by a caller that set its own size.

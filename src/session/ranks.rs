@@ -109,7 +109,7 @@ fn on_thread<T: Send>(
             })
         }),
         Err(error) => Err(SessionError::Config(ConfigError::Threads {
-            threads,
+            threads: Some(threads),
             reason: error.to_string(),
         })),
     };
